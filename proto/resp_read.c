@@ -1,0 +1,449 @@
+/*
+ * resp_read.c - the request reader. It must not know any command, socket or clock.
+ *
+ * Invariants between two calls:
+ *   expected == 0 and searched == 0: between commands, nothing of the next one has been seen;
+ *   expected == 0 and searched > 0: in the first line, which has no end before `searched`;
+ *   expected > 0: argc arguments are complete; `position` is where the next header starts, or
+ *     with in_bulk the bytes of the bulk string under way. offsets[0..argc) say where the arguments
+ *     start, so that the bytes may move: argv[0..stale) still point to where they once were,
+ *     argv[stale..argc) are right for `base`;
+ *   skipping: nothing is stored, argc only counts, `bulk` is what is left of the bulk string.
+ *
+ * Each byte is looked at a bounded number of times, however small the pieces: searches resume at
+ * `searched`, bulk strings are jumped over, and arguments are re-based only when the bytes moved
+ * and somebody needs them.
+ */
+#include "proto/resp_read.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* First size of the argument vector: enough for a CLAIM with three options. */
+#define VECTOR_MIN 8
+/* A larger vector is not kept for the next command: one odd command would cost 1.5 MiB for ever. */
+#define VECTOR_KEEP 1024
+/* Headers of up to this many digits are read in one pass: no overflow, and covers RESP_MAX_BULK. */
+#define QUICK_DIGITS 9
+
+struct header_errors {
+  const char *too_big, *invalid, *line_end;
+};
+
+static const struct header_errors ARRAY_HEADER = {
+    "too big mbulk count string",
+    "invalid multibulk length",
+    "expected CRLF behind a multibulk length",
+};
+static const struct header_errors BULK_HEADER = {
+    "too big bulk count string",
+    "invalid bulk length",
+    "expected CRLF behind a bulk length",
+};
+
+void resp_reader_init(struct resp_reader *reader) { *reader = (struct resp_reader){0}; }
+
+static void vector_free(struct resp_reader *reader) {
+  free(reader->argv);
+  free(reader->offsets);
+  reader->argv = NULL;
+  reader->offsets = NULL;
+  reader->capacity = 0;
+}
+
+static void inline_free(struct resp_reader *reader) {
+  free(reader->inline_bytes);
+  reader->inline_bytes = NULL;
+}
+
+void resp_reader_deinit(struct resp_reader *reader) {
+  vector_free(reader);
+  inline_free(reader);
+}
+
+bool resp_reader_idle(const struct resp_reader *reader) {
+  return reader->expected == 0 && reader->searched == 0;
+}
+
+static bool vector_grow(struct resp_reader *reader) {
+  size_t capacity = reader->capacity == 0 ? VECTOR_MIN : reader->capacity * 2;
+  struct span *argv = realloc(reader->argv, capacity * sizeof *argv);
+  if (argv == NULL) return false;
+  reader->argv = argv;
+  size_t *offsets = realloc(reader->offsets, capacity * sizeof *offsets);
+  if (offsets == NULL) return false;
+  reader->offsets = offsets;
+  reader->capacity = capacity;
+  return true;
+}
+
+static enum resp_result malformed(struct resp_reader *reader, const char *error) {
+  reader->error = error;
+  return RESP_MALFORMED;
+}
+
+static enum resp_result expected_dollar(struct resp_reader *reader, char got) {
+  unsigned char byte = (unsigned char)got;
+  if (byte >= ' ' && byte <= '~') {
+    snprintf(reader->error_text, sizeof reader->error_text, "expected '$', got '%c'", byte);
+  } else {
+    snprintf(reader->error_text, sizeof reader->error_text, "expected '$', got '\\x%02x'", byte);
+  }
+  return malformed(reader, reader->error_text);
+}
+
+static void command_begin(struct resp_reader *reader) {
+  reader->argc = 0;
+  reader->stale = 0;
+  reader->total = 0;
+  if (reader->inline_bytes != NULL) inline_free(reader);
+  if (reader->capacity > VECTOR_KEEP) vector_free(reader);
+}
+
+static void command_end(struct resp_reader *reader) {
+  reader->expected = 0;
+  reader->position = 0;
+  reader->searched = 0;
+  reader->in_bulk = false;
+  reader->skipping = false;
+}
+
+/* Makes all of argv point into the bytes as they lie now. */
+static void argv_refresh(struct resp_reader *reader, const char *data) {
+  for (size_t i = 0; i < reader->stale; i++) reader->argv[i].data = data + reader->offsets[i];
+  reader->stale = 0;
+}
+
+/* Header lines: `*3 CRLF`, `$5 CRLF` */
+
+static inline bool quick_length(const char *data, size_t len, size_t *at, long long *value) {
+  const char *first = data + *at + 1, *p = first, *end = data + len;
+  const char *stop = end - first > QUICK_DIGITS ? first + QUICK_DIGITS : end;
+  long long sum = 0;
+  for (; p < stop && *p >= '0' && *p <= '9'; p++) sum = sum * 10 + (*p - '0');
+  if (p == first || end - p < 2 || p[0] != '\r' || p[1] != '\n') return false;
+  if (*first == '0' && p - first > 1) return false;
+  *value = sum;
+  *at = (size_t)(p - data) + 2;
+  return true;
+}
+
+/*
+ * The number of the header line at *at, whose type byte has been looked at. RESP_COMMAND: *at is
+ * behind the line. A bare LF ends the line too, as an error: waiting for a CR would hang a peer
+ * that never sends one.
+ */
+static enum resp_result read_length(struct resp_reader *reader, const char *data, size_t len,
+                                    size_t *at, const struct header_errors *errors,
+                                    long long *value) {
+  if (quick_length(data, len, at, value)) return RESP_COMMAND;
+
+  size_t i = reader->searched > *at + 1 ? reader->searched : *at + 1;
+  size_t stop = len - *at > RESP_MAX_INLINE ? *at + RESP_MAX_INLINE : len;
+  while (i < stop && data[i] != '\r' && data[i] != '\n') i++;
+  if (i == stop && stop - *at == RESP_MAX_INLINE) return malformed(reader, errors->too_big);
+  if (i < stop && data[i] == '\n') return malformed(reader, errors->invalid);
+  if (i == stop || i + 1 == len) {
+    reader->searched = i;
+    return RESP_MORE;
+  }
+  if (data[i + 1] != '\n') return malformed(reader, errors->line_end);
+  struct span number = {data + *at + 1, i - *at - 1};
+  if (!span_to_i64(number, value)) return malformed(reader, errors->invalid);
+  *at = i + 2;
+  return RESP_COMMAND;
+}
+
+/* Bulk strings */
+
+/* Decides whether the bulk string under way may be buffered. */
+static void judge_size(struct resp_reader *reader, const char *data) {
+  size_t limit = RESP_MAX_BULK;
+  if (reader->argument_limit != NULL) {
+    if (reader->stale != 0) argv_refresh(reader, data);
+    limit = reader->argument_limit(reader->context, reader->argv, reader->argc);
+    assert(limit <= RESP_MAX_BULK);
+  }
+  reader->total += reader->bulk;
+  if (reader->bulk > limit) {
+    reader->toobig_limit = limit;
+  } else if (reader->command_limit != 0 && reader->total > reader->command_limit) {
+    reader->toobig_limit = reader->command_limit;
+  } else {
+    return;
+  }
+  reader->skipping = true;
+  reader->toobig_index = reader->argc;
+}
+
+static inline enum resp_result open_bulk(struct resp_reader *reader, const char *data, size_t len,
+                                         size_t *at) {
+  if (*at == len) return RESP_MORE;
+  if (data[*at] != '$') return expected_dollar(reader, data[*at]);
+  long long length = 0;
+  enum resp_result result = read_length(reader, data, len, at, &BULK_HEADER, &length);
+  if (result != RESP_COMMAND) return result;
+  if (length < 0 || length > RESP_MAX_BULK) return malformed(reader, BULK_HEADER.invalid);
+  if (reader->unauthenticated && length > RESP_MAX_BULK_UNAUTHENTICATED) {
+    return malformed(reader, "unauthenticated bulk length");
+  }
+  reader->bulk = (size_t)length;
+  reader->in_bulk = true;
+  if (!reader->skipping) judge_size(reader, data);
+  return RESP_COMMAND;
+}
+
+/* The CRLF at `at`, which may not be there yet. A wrong first byte is told at once. */
+static inline enum resp_result bulk_end(struct resp_reader *reader, const char *data, size_t len,
+                                        size_t at) {
+  if (at < len && data[at] != '\r') return malformed(reader, "expected CRLF behind a bulk string");
+  if (len - at < 2) return RESP_MORE;
+  if (data[at + 1] != '\n') return malformed(reader, "expected CRLF behind a bulk string");
+  return RESP_COMMAND;
+}
+
+static inline enum resp_result take_bulk(struct resp_reader *reader, const char *data, size_t len,
+                                         size_t *at) {
+  size_t start = *at;
+  reader->need = start + reader->bulk + 2;
+  if (len - start < reader->bulk) return RESP_MORE;
+  enum resp_result result = bulk_end(reader, data, len, start + reader->bulk);
+  if (result != RESP_COMMAND) return result;
+  if (reader->argc == reader->capacity && !vector_grow(reader)) return RESP_NO_MEMORY;
+  reader->argv[reader->argc] = (struct span){data + start, reader->bulk};
+  reader->offsets[reader->argc] = start;
+  reader->need = 0;
+  *at = start + reader->bulk + 2;
+  return RESP_COMMAND;
+}
+
+static enum resp_result skip_bulk(struct resp_reader *reader, const char *data, size_t len,
+                                  size_t *at) {
+  size_t here = len - *at < reader->bulk ? len - *at : reader->bulk;
+  reader->bulk -= here;
+  *at += here;
+  if (reader->bulk > 0) return RESP_MORE;
+  enum resp_result result = bulk_end(reader, data, len, *at);
+  if (result == RESP_COMMAND) *at += 2;
+  return result;
+}
+
+/* Arrays */
+
+/* RESP_COMMAND with expected == 0 is an empty command. */
+static enum resp_result open_array(struct resp_reader *reader, const char *data, size_t len,
+                                   size_t *used) {
+  long long count = 0;
+  size_t at = 0;
+  enum resp_result result = read_length(reader, data, len, &at, &ARRAY_HEADER, &count);
+  if (result != RESP_COMMAND) return result;
+  if (count > INT_MAX) return malformed(reader, ARRAY_HEADER.invalid);
+  if (reader->unauthenticated && count > RESP_MAX_ARGS_UNAUTHENTICATED) {
+    return malformed(reader, "unauthenticated multibulk length");
+  }
+  if (count > RESP_MAX_ARGS) return malformed(reader, ARRAY_HEADER.invalid);
+  reader->searched = 0;
+  if (count <= 0) {
+    *used = at;
+    return RESP_COMMAND;
+  }
+  reader->expected = (size_t)count;
+  reader->position = at;
+  return RESP_COMMAND;
+}
+
+/* Gives the caller back what a skipped command has shown so far. */
+static size_t drop_skipped(struct resp_reader *reader) {
+  size_t dropped = reader->position;
+  reader->searched = reader->searched > dropped ? reader->searched - dropped : 0;
+  reader->position = 0;
+  return dropped;
+}
+
+static enum resp_result read_arguments(struct resp_reader *reader, const char *data, size_t len,
+                                       size_t *used) {
+  if (reader->base != (uintptr_t)data) {
+    reader->base = (uintptr_t)data;
+    reader->stale = reader->skipping ? 0 : reader->argc;
+  }
+  size_t at = reader->position;
+  enum resp_result result = RESP_COMMAND;
+  while (reader->argc < reader->expected) {
+    if (!reader->in_bulk && (result = open_bulk(reader, data, len, &at)) != RESP_COMMAND) break;
+    result =
+        reader->skipping ? skip_bulk(reader, data, len, &at) : take_bulk(reader, data, len, &at);
+    if (result != RESP_COMMAND) break;
+    reader->in_bulk = false;
+    reader->argc++;
+  }
+  reader->position = at;
+  if (result == RESP_MORE && reader->skipping) *used = drop_skipped(reader);
+  if (result != RESP_COMMAND) return result;
+
+  *used = at;
+  if (reader->skipping) {
+    reader->argc = 0;
+    result = RESP_TOOBIG;
+  } else if (reader->stale != 0) {
+    argv_refresh(reader, data);
+  }
+  command_end(reader);
+  return result;
+}
+
+/* Inline lines, split and unquoted as Redis' sdssplitargs does */
+
+static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* What ends a word outside quotes. Vertical tab and form feed are skipped in front of one only. */
+static bool ends_word(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+
+static bool begins_with(struct span s, const char *word) {
+  size_t len = strlen(word);
+  return s.len >= len && span_is((struct span){s.data, len}, word);
+}
+
+/* The line has no leading blanks. */
+static bool looks_like_http(struct span line) {
+  static const char *const methods[] = {"GET",   "HEAD",  "PUT",     "DELETE", "OPTIONS",
+                                        "PATCH", "TRACE", "CONNECT", "POST"};
+  if (begins_with(line, "POST ") || begins_with(line, "Host:")) return true;
+
+  size_t first = 0;
+  while (first < line.len && !is_blank(line.data[first])) first++;
+  size_t end = line.len;
+  while (end > 0 && is_blank(line.data[end - 1])) end--;
+  size_t last = end;
+  while (last > 0 && !is_blank(line.data[last - 1])) last--;
+  if (!begins_with((struct span){line.data + last, end - last}, "HTTP/")) return false;
+
+  for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+    if (span_is((struct span){line.data, first}, methods[i])) return true;
+  }
+  return false;
+}
+
+static int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+/* The escape behind the backslash at p, in double quotes; p + 1 < end. Returns its last byte. */
+static const char *unescape(const char *p, const char *end, char *byte) {
+  static const char from[] = "nrtba", to[] = "\n\r\t\b\a";
+  if (end - p >= 4 && p[1] == 'x' && hex_value(p[2]) >= 0 && hex_value(p[3]) >= 0) {
+    *byte = (char)(hex_value(p[2]) * 16 + hex_value(p[3]));
+    return p + 3;
+  }
+  const char *known = memchr(from, p[1], sizeof from - 1);
+  *byte = known != NULL ? to[known - from] : p[1];
+  return p + 1;
+}
+
+/* Copies a word without its quotes to *out, which moves. Returns what is behind it, or NULL. */
+static const char *unquote_word(const char *p, const char *end, char **out) {
+  char quote = '\0';
+  for (; p < end; p++) {
+    if (quote == '\0') {
+      if (ends_word(*p)) return p;
+      if (*p == '"' || *p == '\'') {
+        quote = *p;
+      } else {
+        *(*out)++ = *p;
+      }
+    } else if (*p == quote) {
+      return p + 1 == end || is_blank(p[1]) ? p + 1 : NULL;
+    } else if (*p == '\\' && quote == '"' && p + 1 < end) {
+      p = unescape(p, end, (*out)++);
+    } else if (*p == '\\' && quote == '\'' && p + 1 < end && p[1] == '\'') {
+      *(*out)++ = *++p;
+    } else {
+      *(*out)++ = *p;
+    }
+  }
+  return quote == '\0' ? p : NULL;
+}
+
+static enum resp_result split_line(struct resp_reader *reader, struct span line) {
+  const char *p = line.data, *end = line.data + line.len;
+  char *out = NULL;
+  for (;;) {
+    while (p < end && is_blank(*p)) p++;
+    if (p == end) return RESP_COMMAND;
+    struct span word = {p, 0};
+    while (p < end && !ends_word(*p) && *p != '"' && *p != '\'') p++;
+    if (p < end && !ends_word(*p)) {
+      /* Text without its quotes is never longer: one buffer of the line's length serves all words. */
+      if (out == NULL) out = reader->inline_bytes = malloc(line.len);
+      if (out == NULL) return RESP_NO_MEMORY;
+      char *start = out;
+      p = unquote_word(word.data, end, &out);
+      if (p == NULL) return malformed(reader, "unbalanced quotes in request");
+      word = (struct span){start, (size_t)(out - start)};
+    } else {
+      word.len = (size_t)(p - word.data);
+    }
+    if (reader->argc == reader->capacity && !vector_grow(reader)) return RESP_NO_MEMORY;
+    reader->argv[reader->argc++] = word;
+    reader->total += word.len;
+  }
+}
+
+/* RESP_COMMAND with argc == 0 is a blank line. */
+static enum resp_result read_inline(struct resp_reader *reader, const char *data, size_t len,
+                                    size_t *used) {
+  size_t stop = len > RESP_MAX_INLINE ? RESP_MAX_INLINE : len;
+  const char *newline = memchr(data + reader->searched, '\n', stop - reader->searched);
+  if (newline == NULL) {
+    if (stop == RESP_MAX_INLINE) return malformed(reader, "too big inline request");
+    reader->searched = stop;
+    return RESP_MORE;
+  }
+  struct span line = {data, (size_t)(newline - data)};
+  *used = line.len + 1;
+  command_end(reader);
+  if (line.len > 0 && line.data[line.len - 1] == '\r') line.len--;
+  while (line.len > 0 && is_blank(*line.data)) {
+    line.data++;
+    line.len--;
+  }
+  if (looks_like_http(line)) return RESP_HTTP;
+  enum resp_result result = split_line(reader, line);
+  if (result != RESP_COMMAND) return result;
+  if (reader->command_limit == 0 || reader->total <= reader->command_limit) return RESP_COMMAND;
+  reader->toobig_index = reader->argc - 1;
+  reader->toobig_limit = reader->command_limit;
+  reader->argc = 0;
+  return RESP_TOOBIG;
+}
+
+static enum resp_result read_command(struct resp_reader *reader, const char *data, size_t len,
+                                     size_t *used) {
+  if (reader->expected == 0) {
+    if (reader->searched == 0) command_begin(reader);
+    if (len == 0) return RESP_MORE;
+    if (data[0] != '*') return read_inline(reader, data, len, used);
+    enum resp_result result = open_array(reader, data, len, used);
+    if (result != RESP_COMMAND || reader->expected == 0) return result;
+  }
+  return read_arguments(reader, data, len, used);
+}
+
+enum resp_result resp_read(struct resp_reader *reader, const char *data, size_t len,
+                           size_t *consumed) {
+  assert(reader->position <= len && reader->searched <= len);
+  reader->need = 0;
+  *consumed = 0;
+  for (;;) {
+    size_t used = 0;
+    enum resp_result result = read_command(reader, data, len, &used);
+    *consumed += used;
+    if (result != RESP_COMMAND || reader->argc > 0) return result;
+    data += used;
+    len -= used;
+  }
+}
