@@ -1,34 +1,21 @@
 /*
- * options_file.c - the configuration file: read, and rewritten in place (CONFIG REWRITE); the file
- * of the password.
+ * options_file.c - reads the configuration file, and the file of the password.
  *
  * Lines are redis.conf's: `name value...`, blank lines, lines that begin with '#'; "..." may have
  * \n \r \t \a \b \xHH \" \\ in it, '...' may have \'. Knows no command line. Keeps: a refusal names
- * FILE:LINE; a password is taken only from a file that nobody else can read; a crash in the middle
- * of a rewrite leaves the old file or the new one, whole.
+ * FILE:LINE; a password is taken only from a file that nobody else can read; bytes that may have
+ * held one are wiped.
  */
-#include "server/ops/options.h"
+#include "server/ops/options_file.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/ops/options_row.h"
-
-#define REWRITE_MARK "# Written by CONFIG REWRITE"
 /* A name, all its values, and one to see that there are too many. */
 #define MAX_WORDS (OPTIONS_MAX_BIND + 2)
-
-struct file {
-  const char *path; /* as the user wrote it */
-  char *bytes;
-  size_t len;
-  struct stat stat;
-};
 
 struct words {
   struct span argv[MAX_WORDS];
@@ -37,19 +24,11 @@ struct words {
   size_t len;
 };
 
-/* A line of the file: row is NULL for a blank line or a comment. */
-struct line {
-  struct span raw; /* without its newline */
-  size_t number;   /* from 1 */
-  const struct row *row;
-  struct row_value value;
-};
-
 static const char *show_path(const char *path, char shown[OPTIONS_SHOWN_BYTES]) {
   return options_show(span_of(path), shown);
 }
 
-static bool refuse_errno(const char *verb, const char *path, char error[OPTIONS_ERROR_BYTES]) {
+bool file_refuse_errno(const char *verb, const char *path, char error[OPTIONS_ERROR_BYTES]) {
   char shown[OPTIONS_SHOWN_BYTES];
   int reason = errno;
   return options_refuse(error, "cannot %s %s: %s", verb, show_path(path, shown), strerror(reason));
@@ -57,7 +36,7 @@ static bool refuse_errno(const char *verb, const char *path, char error[OPTIONS_
 
 /* --- reading --- */
 
-static void file_deinit(struct file *file) { options_wipe(file->bytes, file->len); }
+void file_deinit(struct file *file) { options_wipe(file->bytes, file->len); }
 
 static bool read_all(int fd, struct file *file, char error[OPTIONS_ERROR_BYTES]) {
   char shown[OPTIONS_SHOWN_BYTES];
@@ -68,7 +47,7 @@ static bool read_all(int fd, struct file *file, char error[OPTIONS_ERROR_BYTES])
     ssize_t got = read(fd, file->bytes + file->len, OPTIONS_MAX_FILE + 1 - file->len);
     if (got == 0) return true;
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return refuse_errno("read", file->path, error);
+    if (got < 0) return file_refuse_errno("read", file->path, error);
     file->len += (size_t)got;
   }
   return options_refuse(error, "%s has more than %u bytes", show_path(file->path, shown),
@@ -76,37 +55,34 @@ static bool read_all(int fd, struct file *file, char error[OPTIONS_ERROR_BYTES])
 }
 
 /* The mode is asked of the opened file, not of the path: what was judged is what is read. */
-static bool file_read(const char *path, struct file *file, char error[OPTIONS_ERROR_BYTES]) {
+bool file_read(const char *path, struct file *file, char error[OPTIONS_ERROR_BYTES]) {
   *file = (struct file){.path = path};
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-  if (fd < 0) return refuse_errno("open", path, error);
-  bool done = fstat(fd, &file->stat) == 0 || refuse_errno("read", path, error);
+  if (fd < 0) return file_refuse_errno("open", path, error);
+  bool done = fstat(fd, &file->stat) == 0 || file_refuse_errno("read", path, error);
   done = done && read_all(fd, file, error);
   close(fd);
   if (!done) file_deinit(file);
   return done;
 }
 
-static bool check_private(const struct file *file, const char *prefix,
-                          char error[OPTIONS_ERROR_BYTES]) {
+bool file_check_private(const struct file *file, char error[OPTIONS_ERROR_BYTES]) {
   char shown[OPTIONS_SHOWN_BYTES];
+  show_path(file->path, shown);
   if ((file->stat.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    show_path(file->path, shown);
     return options_refuse(
-        error, "%sa password needs a file that no other user can read or write: chmod 600 %s",
-        prefix, shown);
+        error, "a password needs a file that no other user can read or write: chmod 600 %s", shown);
   }
   if (file->stat.st_uid != geteuid() && file->stat.st_uid != 0) {
     return options_refuse(
         error,
-        "%sa password needs a file that belongs to the user of this server or to root: chown %s",
-        prefix, show_path(file->path, shown));
+        "a password needs a file that belongs to the user of the server or to root: %s does not",
+        shown);
   }
   return true;
 }
 
-/* --- a line to words
- * ------------------------------------------------------------------------------------------ */
+/* --- a line to words --- */
 
 static int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -172,8 +148,7 @@ static const char *split_words(struct span text, struct words *words) {
   }
 }
 
-/* --- words to a value
- * ----------------------------------------------------------------------------------------- */
+/* --- words to a value --- */
 
 static bool refuse_unknown(struct span name, char reason[OPTIONS_ERROR_BYTES]) {
   char shown[OPTIONS_SHOWN_BYTES];
@@ -205,7 +180,7 @@ static bool parse_values(const struct row *row, const struct words *words, struc
   return row_parse(row, (struct span){joined, len}, value, reason);
 }
 
-static bool parse_line(struct line *line, char reason[OPTIONS_ERROR_BYTES]) {
+static bool parse_line(struct file_line *line, char reason[OPTIONS_ERROR_BYTES]) {
   struct words words;
   line->row = NULL;
   line->value = (struct row_value){0, NULL};
@@ -229,8 +204,7 @@ static bool parse_line(struct line *line, char reason[OPTIONS_ERROR_BYTES]) {
   return done;
 }
 
-/* The line at *offset, which moves behind it; false at the end. */
-static bool next_line(const struct file *file, size_t *offset, struct line *line) {
+bool file_next_line(const struct file *file, size_t *offset, struct file_line *line) {
   if (*offset == file->len) return false;
   const char *start = file->bytes + *offset;
   const char *newline = memchr(start, '\n', file->len - *offset);
@@ -242,7 +216,7 @@ static bool next_line(const struct file *file, size_t *offset, struct line *line
 }
 
 /* Puts "FILE:LINE: " in front of the reason. */
-static bool refuse_line(const struct file *file, const struct line *line, const char *reason,
+static bool refuse_line(const struct file *file, const struct file_line *line, const char *reason,
                         char error[OPTIONS_ERROR_BYTES]) {
   char shown[OPTIONS_SHOWN_BYTES];
   return options_refuse(error, "%s:%zu: %s", show_path(file->path, shown), line->number, reason);
@@ -250,14 +224,8 @@ static bool refuse_line(const struct file *file, const struct line *line, const 
 
 /* --- loading --- */
 
-/* The line on which each row stands, by index; 0 is none. */
-struct seen {
-  size_t line[OPTIONS_MAX_ROWS];
-};
-
-/* Parses the line and refuses a second one of its row. */
-static bool take_line(const struct file *file, struct seen *seen, struct line *line,
-                      char error[OPTIONS_ERROR_BYTES]) {
+bool file_parse_line(const struct file *file, struct file_seen *seen, struct file_line *line,
+                     char error[OPTIONS_ERROR_BYTES]) {
   char reason[OPTIONS_ERROR_BYTES];
   if (!parse_line(line, reason)) return refuse_line(file, line, reason, error);
   if (line->row == NULL) return true;
@@ -273,15 +241,15 @@ static bool take_line(const struct file *file, struct seen *seen, struct line *l
 
 static bool load_lines(struct options *options, const struct file *file,
                        char error[OPTIONS_ERROR_BYTES]) {
-  struct seen seen = {{0}};
-  struct line line = {.number = 0};
+  struct file_seen seen = {{0}};
+  struct file_line line = {.number = 0};
   size_t offset = 0;
-  while (next_line(file, &offset, &line)) {
-    if (!take_line(file, &seen, &line, error)) return false;
+  while (file_next_line(file, &offset, &line)) {
+    if (!file_parse_line(file, &seen, &line, error)) return false;
     if (line.row == NULL) continue;
     if ((line.row->flags & ROW_SECRET) != 0 && line.value.text[0] != '\0') {
       char reason[OPTIONS_ERROR_BYTES];
-      if (!check_private(file, "", reason)) {
+      if (!file_check_private(file, reason)) {
         row_value_deinit(&line.value);
         return refuse_line(file, &line, reason, error);
       }
@@ -302,7 +270,7 @@ bool options_load_file(struct options *options, const char *path, char error[OPT
   /* Absolute and without links: the server may change its directory, and a rewrite must not replace
    * a link. */
   char *absolute = realpath(path, NULL);
-  if (absolute == NULL) return refuse_errno("find", path, error);
+  if (absolute == NULL) return file_refuse_errno("find", path, error);
   free(options->config_file);
   options->config_file = absolute;
   return true;
@@ -322,183 +290,16 @@ bool options_load_password(struct options *options, char error[OPTIONS_ERROR_BYT
   struct span password = {file.bytes, newline != NULL ? (size_t)(newline - file.bytes) : file.len};
   if (password.len > 0 && password.data[password.len - 1] == '\r') password.len--;
 
-  bool done = check_private(&file, "requirepass-file: ", error);
-  if (done && password.len == 0)
-    done = options_refuse(error, "requirepass-file: the first line of %s is empty",
-                          show_path(path, shown));
-  if (done && password.len > OPTIONS_MAX_PASSWORD) {
-    done = options_refuse(error, "requirepass-file: the first line of %s has more than %d bytes",
-                          show_path(path, shown), OPTIONS_MAX_PASSWORD);
+  bool done = file_check_private(&file, error);
+  if (done && (password.len == 0 || password.len > OPTIONS_MAX_PASSWORD)) {
+    done = options_refuse(
+        error, "requirepass-file: the first line of %s has %zu bytes, a password has 1 to %d",
+        show_path(path, shown), password.len, OPTIONS_MAX_PASSWORD);
   }
   struct row_value value = {0, NULL};
   const struct row *row = options_find(SPAN_LITERAL("requirepass"));
   done = done && row_parse(row, password, &value, error);
   if (done) row_store(row, options, &value);
-  file_deinit(&file);
-  return done;
-}
-
-/* --- rewriting --- */
-
-/* What belongs into the file for the row. A password that came from its own file stays there. */
-static void text_for_file(const struct row *row, const struct options *options,
-                          char text[OPTIONS_TEXT_BYTES]) {
-  if ((row->flags & ROW_SECRET) != 0 && options->requirepass_file[0] != '\0') {
-    text[0] = '\0';
-    return;
-  }
-  row_text(row, options, text);
-}
-
-static bool needs_quotes(const char *text) {
-  if (text[0] == '\0' || text[0] == '#') return true;
-  for (const char *p = text; *p != '\0'; p++) {
-    if (*p <= ' ' || *p == 0x7f || *p == '"' || *p == '\'' || *p == '\\') return true;
-  }
-  return false;
-}
-
-/* Writes "name value" and a newline; false when no reader would take so long a line, or the write
- * failed. */
-static bool write_setting(FILE *out, const struct row *row, const char *text) {
-  size_t len = strlen(row->name) + 1;
-  bool quotes = row->kind == ROW_BIND ? text[0] == '\0' : needs_quotes(text);
-  fprintf(out, "%s %s", row->name, quotes ? "\"" : "");
-  for (const char *p = text; *p != '\0'; p++) {
-    unsigned char byte = (unsigned char)*p;
-    if (byte < ' ' || byte == 0x7f) {
-      len += (size_t)fprintf(out, "\\x%02x", byte);
-    } else {
-      len += (size_t)fprintf(out, quotes && (byte == '"' || byte == '\\') ? "\\%c" : "%c", byte);
-    }
-  }
-  fprintf(out, "%s\n", quotes ? "\"" : "");
-  return len + (quotes ? 2 : 0) <= OPTIONS_MAX_LINE && !ferror(out);
-}
-
-static bool write_row(FILE *out, const struct row *row, const struct options *options,
-                      char error[OPTIONS_ERROR_BYTES]) {
-  char text[OPTIONS_TEXT_BYTES];
-  text_for_file(row, options, text);
-  bool done = write_setting(out, row, text);
-  explicit_bzero(text, sizeof(text));
-  return done ||
-         options_refuse(
-             error,
-             "cannot write %s: its line would have more than %d bytes, or the disk refused it",
-             row->name, OPTIONS_MAX_LINE);
-}
-
-static bool is_same(const struct row *row, const struct options *options,
-                    const struct row_value *value) {
-  if ((row->flags & ROW_SECRET) != 0 && options->requirepass_file[0] != '\0')
-    return value->text[0] == '\0';
-  return row_equal(row, options, value);
-}
-
-/* A line whose value still holds is copied as it stands ("60s" stays "60s"). */
-static bool copy_lines(FILE *out, const struct options *options, const struct file *file,
-                       struct seen *seen, bool *marked, char error[OPTIONS_ERROR_BYTES]) {
-  struct line line = {.number = 0};
-  size_t offset = 0;
-  while (next_line(file, &offset, &line)) {
-    if (!take_line(file, seen, &line, error)) return false;
-    bool same = line.row == NULL || is_same(line.row, options, &line.value);
-    row_value_deinit(&line.value);
-    if (span_equal(line.raw, SPAN_LITERAL(REWRITE_MARK))) *marked = true;
-    if (!same) {
-      if (!write_row(out, line.row, options, error)) return false;
-    } else {
-      fwrite(line.raw.data, 1, line.raw.len, out);
-      fputc('\n', out);
-    }
-  }
-  return true;
-}
-
-static bool append_rows(FILE *out, const struct options *options, struct seen *seen, bool marked,
-                        char error[OPTIONS_ERROR_BYTES]) {
-  for (size_t i = 0; i < options_count(); i++) {
-    const struct row *row = options_row(i);
-    struct row_value initial;
-    if (seen->line[i] != 0) continue;
-    if (!row_parse(row, span_of(row->initial), &initial, error)) return false;
-    bool same = is_same(row, options, &initial);
-    row_value_deinit(&initial);
-    if (same) continue;
-    if (!marked) fputs(REWRITE_MARK "\n", out);
-    marked = true;
-    if (!write_row(out, row, options, error)) return false;
-  }
-  return true;
-}
-
-static bool write_new_file(int fd, const struct options *options, const struct file *old,
-                           char error[OPTIONS_ERROR_BYTES]) {
-  struct seen seen = {{0}};
-  bool marked = false;
-  FILE *out = fdopen(fd, "w");
-  if (out == NULL) {
-    close(fd);
-    return refuse_errno("write", old->path, error);
-  }
-  bool done = copy_lines(out, options, old, &seen, &marked, error) &&
-              append_rows(out, options, &seen, marked, error);
-  if (done && ftell(out) > (long)OPTIONS_MAX_FILE) {
-    done = options_refuse(error, "the new file would have more than %u bytes", OPTIONS_MAX_FILE);
-  }
-  /* Owner before mode: chown clears bits of the mode. */
-  if (done &&
-      (fflush(out) != 0 || ferror(out) || fchown(fd, old->stat.st_uid, old->stat.st_gid) != 0 ||
-       fchmod(fd, old->stat.st_mode & 07777) != 0 || fsync(fd) != 0)) {
-    done = refuse_errno("write a new", old->path, error);
-  }
-  if (fclose(out) != 0 && done) done = refuse_errno("write a new", old->path, error);
-  return done;
-}
-
-/* The rename is durable when the directory is. */
-static bool sync_directory(const char *path, char error[OPTIONS_ERROR_BYTES]) {
-  char directory[PATH_MAX];
-  const char *slash = strrchr(path, '/');
-  size_t len = slash == NULL || slash == path ? 1 : (size_t)(slash - path);
-  if (len >= sizeof(directory))
-    return options_refuse(error, "the path of the configuration file is too long");
-  memcpy(directory, slash == NULL ? "." : path, len);
-  directory[len] = '\0';
-  int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  bool done = fd >= 0 && fsync(fd) == 0;
-  if (!done) refuse_errno("sync", directory, error);
-  if (fd >= 0) close(fd);
-  return done;
-}
-
-static bool replace_file(const struct options *options, const struct file *old,
-                         char error[OPTIONS_ERROR_BYTES]) {
-  char path[PATH_MAX];
-  int len = snprintf(path, sizeof(path), "%s.XXXXXX", old->path);
-  if (len < 0 || (size_t)len >= sizeof(path))
-    return options_refuse(error, "the path of the configuration file is too long");
-  int fd = mkostemp(path, O_CLOEXEC);
-  if (fd < 0) return refuse_errno("write a new file beside", old->path, error);
-  bool done = write_new_file(fd, options, old, error);
-  if (done && rename(path, old->path) != 0) done = refuse_errno("replace", old->path, error);
-  if (!done) {
-    unlink(path);
-    return false;
-  }
-  return sync_directory(old->path, error);
-}
-
-bool options_rewrite(const struct options *options, char error[OPTIONS_ERROR_BYTES]) {
-  struct file file;
-  if (options->config_file[0] == '\0') {
-    return options_refuse(
-        error, "the server was started without a configuration file that could be rewritten");
-  }
-  if (!file_read(options->config_file, &file, error)) return false;
-  bool secret = options->requirepass[0] != '\0' && options->requirepass_file[0] == '\0';
-  bool done = (!secret || check_private(&file, "", error)) && replace_file(options, &file, error);
   file_deinit(&file);
   return done;
 }
