@@ -1,0 +1,252 @@
+/*
+ * waiter.c - those who wait: queueing, answering, handing over, taking back.
+ *
+ * A waiter's answer is complete when it enters the ready list: a grant has happened by then, so nobody can slip in between the
+ * end of one grant and the next. What a grant replaced is kept in the waiter until the host has settled it.
+ */
+#include "server/engine/record.h"
+
+#include <assert.h>
+
+/* ---- queueing ---- */
+
+static void note_waiting(struct engine *engine, struct claim *claim, int delta) {
+  claim->waiting = (uint32_t)((int)claim->waiting + delta);
+  engine->stats.waiters = (uint64_t)((int64_t)engine->stats.waiters + delta);
+  if (claim->waiting == 0) {
+    list_remove(&claim->waited);
+    claim->first_wait_ms = INT64_MAX;
+  } else if (claim->waiting == 1 && delta > 0) {
+    list_append(&engine->waited, &claim->waited);
+  }
+}
+
+enum engine_status waiter_enqueue(struct engine *engine, struct record *record, const struct engine_waiter *as, struct span owner,
+                                  int64_t wait_ms, int64_t now_ms, struct engine_waiter **made) {
+  struct claim *claim = record->claim;
+  if (claim->waiting >= engine->options.waiters_per_key || engine->stats.waiters >= engine->options.waiters_total) {
+    return ENGINE_BUSYKEY;
+  }
+  struct engine_waiter *waiter = engine_alloc(engine, sizeof *waiter);
+  if (waiter == NULL) return ENGINE_NO_MEMORY;
+  *waiter = *as;
+  waiter->record = record;
+  waiter->owner = blob_create(engine, owner);
+  if (span_present(owner) && waiter->owner == NULL) {
+    engine_free(engine, waiter);
+    return ENGINE_NO_MEMORY;
+  }
+  list_append(waiter->claims ? &claim->claimers : &claim->readers, &waiter->link);
+  wheel_node_init(&waiter->timer);
+  wheel_set(&engine->waits, &waiter->timer, now_ms + wait_ms);
+  if (waiter->timer.deadline_ms < claim->first_wait_ms) claim->first_wait_ms = waiter->timer.deadline_ms;
+  if (waiter->binding != NULL) waiter->binding->references++;
+  note_waiting(engine, claim, 1);
+  *made = waiter;
+  return ENGINE_QUEUED;
+}
+
+static void dequeue(struct engine *engine, struct engine_waiter *waiter) {
+  list_remove(&waiter->link);
+  wheel_cancel(&engine->waits, &waiter->timer);
+  note_waiting(engine, waiter->record->claim, -1);
+  waiter->record = NULL;
+}
+
+/* ---- answering ---- */
+
+static void keep_blobs(struct engine_answer *answer) {
+  engine_pin(answer->body);
+  engine_pin(answer->meta);
+  engine_pin(answer->stage);
+  engine_pin(answer->owner);
+}
+
+static void answer_waiter(struct engine *engine, struct engine_waiter *waiter, enum rules_verdict verdict, int64_t at_ms) {
+  const struct record *record = waiter->record;
+  dequeue(engine, waiter);
+  answer_record(record, verdict, at_ms, &waiter->answer);
+  keep_blobs(&waiter->answer);
+  waiter->answered = true;
+  list_append(&engine->ready, &waiter->link);
+}
+
+static void answer_list(struct engine *engine, struct list *waiters, enum rules_verdict verdict, int64_t at_ms) {
+  while (!list_empty(waiters)) answer_waiter(engine, LIST_ENTRY(waiters->next, struct engine_waiter, link), verdict, at_ms);
+}
+
+void waiters_answer_all(struct engine *engine, struct claim *claim, enum rules_verdict verdict, int64_t now_ms) {
+  answer_list(engine, &claim->claimers, verdict, now_ms);
+  answer_list(engine, &claim->readers, verdict, now_ms);
+}
+
+void waiter_time_out(struct engine *engine, struct engine_waiter *waiter, int64_t at_ms) {
+  engine->stats.waits_timed_out++;
+  answer_waiter(engine, waiter, RULES_SAY_BUSY, at_ms);
+}
+
+static int64_t time_out_list(struct engine *engine, struct list *waiters, int64_t until_ms) {
+  int64_t first_ms = INT64_MAX;
+  for (struct list *node = waiters->next, *next; node != waiters; node = next) {
+    next = node->next;
+    struct engine_waiter *waiter = LIST_ENTRY(node, struct engine_waiter, link);
+    int64_t deadline_ms = waiter->timer.deadline_ms;
+    if (deadline_ms <= until_ms) {
+      waiter_time_out(engine, waiter, deadline_ms);
+    } else if (deadline_ms < first_ms) {
+      first_ms = deadline_ms;
+    }
+  }
+  return first_ms;
+}
+
+/* Those whose time was over by until_ms get BUSY. Looks through the queue only when engine_tick has not been there before and
+ * somebody may be due: at most once per deadline. */
+void waiters_time_out(struct engine *engine, struct claim *claim, int64_t until_ms) {
+  if (until_ms <= engine->waits_judged_ms || until_ms < claim->first_wait_ms) return;
+  int64_t claimer_ms = time_out_list(engine, &claim->claimers, until_ms);
+  int64_t reader_ms = time_out_list(engine, &claim->readers, until_ms);
+  claim->first_wait_ms = claimer_ms < reader_ms ? claimer_ms : reader_ms;
+}
+
+/* ---- hand-over ---- */
+
+static void hand_over(struct engine *engine, struct record *record, enum rules_end end, int64_t now_ms) {
+  struct claim *claim = record->claim;
+  struct engine_waiter *waiter = LIST_ENTRY(claim->claimers.next, struct engine_waiter, link);
+  dequeue(engine, waiter);
+  waiter->undo = (struct undo){
+      .end = end,
+      .facts = record->facts,
+      .owner = claim->owner,
+      .stage = claim->stage,
+      .binding = claim->binding,
+  };
+  if (claim->binding != NULL) claim->binding->references++; /* the undo's */
+  claim_unbind(engine, claim);
+  claim_bind(claim, waiter->binding);
+  claim->owner = engine_pin(waiter->owner);
+
+  struct rules_record facts = record->facts;
+  struct rules_claim request = {
+      .hold = waiter->hold,
+      .bind = waiter->binding != NULL,
+      .lease_ms = waiter->lease_ms,
+      .token = engine->next_token++,
+  };
+  enum rules_verdict verdict = rules_hand_over(&facts, end, &request, now_ms);
+  claim->stage = verdict == RULES_GRANT_NEXT ? engine_pin(waiter->undo.stage) : NULL;
+  record_set_facts(engine, record, &facts);
+  engine->stats.handed_over++;
+
+  answer_record(record, verdict, now_ms, &waiter->answer);
+  keep_blobs(&waiter->answer);
+  waiter->record = record;
+  claim->granted = waiter;
+  waiter->answered = true;
+  list_append(&engine->ready, &waiter->link);
+}
+
+struct record *record_end_grant(struct engine *engine, struct record *record, enum rules_end end, int64_t at_ms, int64_t now_ms) {
+  struct claim *claim = record->claim;
+  claim_confirm(claim);
+  /* In the order of the deadlines; of equal ones the lease is first. */
+  waiters_time_out(engine, claim, end == RULES_END_LEASE_OVER ? at_ms - 1 : at_ms);
+  struct rules_record facts = record->facts;
+  bool claim_waits = !list_empty(&claim->claimers);
+  enum rules_after after = rules_end_grant(&facts, end, claim_waits, engine->options.retention_ms, at_ms);
+  if (end == RULES_END_LEASE_OVER) engine->stats.lapsed++;
+  switch (after) {
+    case RULES_HAND_OVER:
+      hand_over(engine, record, end, now_ms);
+      waiters_time_out(engine, claim, now_ms);
+      return record;
+    case RULES_TO_LAPSED:
+      waiters_answer_all(engine, claim, RULES_SAY_NOTHING, now_ms);
+      record_set_facts(engine, record, &facts);
+      return record;
+    case RULES_TO_UNKNOWN:
+      if (end == RULES_END_BIND_CLOSED) claim_unbind(engine, claim);
+      record_set_facts(engine, record, &facts);
+      waiters_answer_all(engine, claim, RULES_SAY_UNKNOWN, now_ms);
+      effect_emit(engine, ENGINE_EFFECT_UNKNOWN, record);
+      return record;
+    case RULES_TO_ABSENT:
+    default:
+      waiters_answer_all(engine, claim, RULES_SAY_NOTHING, now_ms);
+      effect_emit(engine, ENGINE_EFFECT_FREE, record);
+      record_destroy(engine, record);
+      return NULL;
+  }
+}
+
+/* ---- what the host does with them ---- */
+
+struct engine_waiter *engine_next_ready(struct engine *engine) {
+  struct list *node = list_pop(&engine->ready);
+  return node != NULL ? LIST_ENTRY(node, struct engine_waiter, link) : NULL;
+}
+
+const struct engine_answer *engine_waiter_answer(const struct engine_waiter *waiter) { return &waiter->answer; }
+
+void *engine_waiter_context(const struct engine_waiter *waiter) { return waiter->context; }
+
+static void waiter_destroy(struct engine *engine, struct engine_waiter *waiter) {
+  list_remove(&waiter->link);
+  engine_unpin(engine, waiter->answer.body);
+  engine_unpin(engine, waiter->answer.meta);
+  engine_unpin(engine, waiter->answer.stage);
+  engine_unpin(engine, waiter->answer.owner);
+  engine_unpin(engine, waiter->undo.owner);
+  engine_unpin(engine, waiter->undo.stage);
+  binding_release(engine, waiter->undo.binding);
+  engine_unpin(engine, waiter->owner);
+  binding_release(engine, waiter->binding);
+  engine_free(engine, waiter);
+}
+
+void engine_waiter_settle(struct engine *engine, struct engine_waiter *waiter) {
+  assert(waiter->answered);
+  if (waiter->record != NULL) claim_confirm(waiter->record->claim);
+  waiter_destroy(engine, waiter);
+}
+
+/* Puts back what the hand-over replaced, and lets the former grant end once more, now. */
+static void undo_grant(struct engine *engine, struct engine_waiter *waiter, int64_t now_ms) {
+  struct record *record = waiter->record;
+  struct claim *claim = record->claim;
+  struct undo *undo = &waiter->undo;
+  claim_confirm(claim);
+  claim_unbind(engine, claim);
+  if (undo->binding != NULL && !undo->binding->closed) claim_bind(claim, undo->binding);
+  engine_unpin(engine, claim->owner);
+  engine_unpin(engine, claim->stage);
+  claim->owner = undo->owner;
+  claim->stage = undo->stage;
+  undo->owner = undo->stage = NULL;
+  record_set_facts(engine, record, &undo->facts);
+  engine->stats.handed_over--;
+  engine->stats.taken_back++;
+  record_end_grant(engine, record, undo->end, now_ms, now_ms);
+}
+
+void engine_waiter_take_back(struct engine *engine, struct engine_waiter *waiter, int64_t now_ms) {
+  assert(waiter->answered);
+  if (waiter->record != NULL) record_judge(engine, waiter->record, now_ms);
+  if (waiter->record != NULL) undo_grant(engine, waiter, now_ms);
+  waiter_destroy(engine, waiter);
+}
+
+void engine_waiter_cancel(struct engine *engine, struct engine_waiter *waiter, int64_t now_ms) {
+  if (waiter->answered) {
+    engine_waiter_take_back(engine, waiter, now_ms);
+    return;
+  }
+  dequeue(engine, waiter);
+  waiter_destroy(engine, waiter);
+}
+
+void engine_waiter_expire(struct engine *engine, struct engine_waiter *waiter, int64_t now_ms) {
+  if (!waiter->answered) record_judge(engine, waiter->record, now_ms);
+  if (!waiter->answered) waiter_time_out(engine, waiter, now_ms);
+}
