@@ -25,8 +25,6 @@
 #define VECTOR_MIN 8
 /* A larger vector is not kept for the next command: one odd command would cost 1.5 MiB for ever. */
 #define VECTOR_KEEP 1024
-/* Headers of up to this many digits are read in one pass: no overflow, and covers RESP_MAX_BULK. */
-#define QUICK_DIGITS 9
 
 struct header_errors {
   const char *too_big, *invalid, *line_end;
@@ -118,15 +116,20 @@ static void argv_refresh(struct resp_reader *reader, const char *data) {
 
 /* Header lines: `*3 CRLF`, `$5 CRLF` */
 
+/* Most headers have one digit or two and lie there as a whole. */
 static inline bool quick_length(const char *data, size_t len, size_t *at, long long *value) {
-  const char *first = data + *at + 1, *p = first, *end = data + len;
-  const char *stop = end - first > QUICK_DIGITS ? first + QUICK_DIGITS : end;
-  long long sum = 0;
-  for (; p < stop && *p >= '0' && *p <= '9'; p++) sum = sum * 10 + (*p - '0');
-  if (p == first || end - p < 2 || p[0] != '\r' || p[1] != '\n') return false;
-  if (*first == '0' && p - first > 1) return false;
-  *value = sum;
-  *at = (size_t)(p - data) + 2;
+  const char *p = data + *at + 1;
+  if (len - *at < 5) return false;
+  unsigned high = (unsigned char)p[0] - (unsigned)'0', low = (unsigned char)p[1] - (unsigned)'0';
+  if (high > 9) return false;
+  if (p[1] == '\r' && p[2] == '\n') {
+    *value = high;
+    *at += 4;
+    return true;
+  }
+  if (low > 9 || high == 0 || p[2] != '\r' || p[3] != '\n') return false;
+  *value = high * 10 + low;
+  *at += 5;
   return true;
 }
 
@@ -138,8 +141,6 @@ static inline bool quick_length(const char *data, size_t len, size_t *at, long l
 static enum resp_result read_length(struct resp_reader *reader, const char *data, size_t len,
                                     size_t *at, const struct header_errors *errors,
                                     long long *value) {
-  if (quick_length(data, len, at, value)) return RESP_COMMAND;
-
   size_t i = reader->searched > *at + 1 ? reader->searched : *at + 1;
   size_t stop = len - *at > RESP_MAX_INLINE ? *at + RESP_MAX_INLINE : len;
   while (i < stop && data[i] != '\r' && data[i] != '\n') i++;
@@ -166,8 +167,9 @@ static void judge_size(struct resp_reader *reader, const char *data) {
     limit = reader->argument_limit(reader->context, reader->argv, reader->argc);
     assert(limit <= RESP_MAX_BULK);
   }
-  reader->total += reader->bulk;
-  if (reader->bulk > limit) {
+  size_t bulk = reader->bulk;
+  reader->total += bulk;
+  if (bulk > limit) {
     reader->toobig_limit = limit;
   } else if (reader->command_limit != 0 && reader->total > reader->command_limit) {
     reader->toobig_limit = reader->command_limit;
@@ -183,8 +185,10 @@ static inline enum resp_result open_bulk(struct resp_reader *reader, const char 
   if (*at == len) return RESP_MORE;
   if (data[*at] != '$') return expected_dollar(reader, data[*at]);
   long long length = 0;
-  enum resp_result result = read_length(reader, data, len, at, &BULK_HEADER, &length);
-  if (result != RESP_COMMAND) return result;
+  if (!quick_length(data, len, at, &length)) {
+    enum resp_result result = read_length(reader, data, len, at, &BULK_HEADER, &length);
+    if (result != RESP_COMMAND) return result;
+  }
   if (length < 0 || length > RESP_MAX_BULK) return malformed(reader, BULK_HEADER.invalid);
   if (reader->unauthenticated && length > RESP_MAX_BULK_UNAUTHENTICATED) {
     return malformed(reader, "unauthenticated bulk length");
@@ -196,8 +200,8 @@ static inline enum resp_result open_bulk(struct resp_reader *reader, const char 
 }
 
 /* The CRLF at `at`, which may not be there yet. A wrong first byte is told at once. */
-static inline enum resp_result bulk_end(struct resp_reader *reader, const char *data, size_t len,
-                                        size_t at) {
+static enum resp_result bulk_end(struct resp_reader *reader, const char *data, size_t len,
+                                 size_t at) {
   if (at < len && data[at] != '\r') return malformed(reader, "expected CRLF behind a bulk string");
   if (len - at < 2) return RESP_MORE;
   if (data[at + 1] != '\n') return malformed(reader, "expected CRLF behind a bulk string");
@@ -206,16 +210,16 @@ static inline enum resp_result bulk_end(struct resp_reader *reader, const char *
 
 static inline enum resp_result take_bulk(struct resp_reader *reader, const char *data, size_t len,
                                          size_t *at) {
-  size_t start = *at;
-  reader->need = start + reader->bulk + 2;
-  if (len - start < reader->bulk) return RESP_MORE;
-  enum resp_result result = bulk_end(reader, data, len, start + reader->bulk);
-  if (result != RESP_COMMAND) return result;
-  if (reader->argc == reader->capacity && !vector_grow(reader)) return RESP_NO_MEMORY;
-  reader->argv[reader->argc] = (struct span){data + start, reader->bulk};
-  reader->offsets[reader->argc] = start;
-  reader->need = 0;
-  *at = start + reader->bulk + 2;
+  size_t start = *at, bulk = reader->bulk, argc = reader->argc;
+  size_t end = start + bulk;
+  if (len - start < bulk + 2 || data[end] != '\r' || data[end + 1] != '\n') {
+    reader->need = end + 2;
+    return len < end ? RESP_MORE : bulk_end(reader, data, len, end);
+  }
+  if (argc == reader->capacity && !vector_grow(reader)) return RESP_NO_MEMORY;
+  reader->argv[argc] = (struct span){data + start, bulk};
+  reader->offsets[argc] = start;
+  *at = end + 2;
   return RESP_COMMAND;
 }
 
@@ -237,8 +241,10 @@ static enum resp_result open_array(struct resp_reader *reader, const char *data,
                                    size_t *used) {
   long long count = 0;
   size_t at = 0;
-  enum resp_result result = read_length(reader, data, len, &at, &ARRAY_HEADER, &count);
-  if (result != RESP_COMMAND) return result;
+  if (!quick_length(data, len, &at, &count)) {
+    enum resp_result result = read_length(reader, data, len, &at, &ARRAY_HEADER, &count);
+    if (result != RESP_COMMAND) return result;
+  }
   if (count > INT_MAX) return malformed(reader, ARRAY_HEADER.invalid);
   if (reader->unauthenticated && count > RESP_MAX_ARGS_UNAUTHENTICATED) {
     return malformed(reader, "unauthenticated multibulk length");
@@ -377,7 +383,8 @@ static enum resp_result split_line(struct resp_reader *reader, struct span line)
     struct span word = {p, 0};
     while (p < end && !ends_word(*p) && *p != '"' && *p != '\'') p++;
     if (p < end && !ends_word(*p)) {
-      /* Text without its quotes is never longer: one buffer of the line's length serves all words. */
+      /* Text without its quotes is never longer: one buffer of the line's length serves all words.
+       */
       if (out == NULL) out = reader->inline_bytes = malloc(line.len);
       if (out == NULL) return RESP_NO_MEMORY;
       char *start = out;

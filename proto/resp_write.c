@@ -45,7 +45,7 @@ static bool bytes_grow(struct resp_output *out, size_t extra) {
   return true;
 }
 
-/* Room for `extra` bytes, or NULL. The caller moves out->len. */
+/* Room for `extra` > 0 bytes, or NULL. The caller moves out->len. */
 static inline char *reserve(struct resp_output *out, size_t extra) {
   if (out->failed) return NULL;
   if (extra > out->capacity - out->len && !bytes_grow(out, extra)) {
@@ -92,8 +92,9 @@ static void write_header(struct resp_writer *w, char type, uint64_t value) {
 }
 
 void resp_output_append(struct resp_output *out, const char *data, size_t len) {
+  if (len == 0) return;
   char *p = reserve(out, len);
-  if (p != NULL && len > 0) commit(out, put_bytes(p, data, len));
+  if (p != NULL) commit(out, put_bytes(p, data, len));
 }
 
 static void append_literal(struct resp_output *out, struct span literal) {

@@ -1,0 +1,131 @@
+/*
+ * test_span.c - comparisons and strict numbers.
+ */
+#include "proto/span.h"
+
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static const struct {
+  struct span text;
+  bool valid;
+  long long value;
+} NUMBERS[] = {
+    {SPAN_LITERAL("0"), true, 0},
+    {SPAN_LITERAL("7"), true, 7},
+    {SPAN_LITERAL("10"), true, 10},
+    {SPAN_LITERAL("-1"), true, -1},
+    {SPAN_LITERAL("-10"), true, -10},
+    {SPAN_LITERAL("60000"), true, 60000},
+    {SPAN_LITERAL("9223372036854775807"), true, LLONG_MAX},
+    {SPAN_LITERAL("-9223372036854775808"), true, LLONG_MIN},
+    {SPAN_LITERAL("9223372036854775808"), false, 0},
+    {SPAN_LITERAL("-9223372036854775809"), false, 0},
+    {SPAN_LITERAL("9999999999999999999"), false, 0},
+    {SPAN_LITERAL("18446744073709551616"), false, 0},
+    {SPAN_LITERAL("99999999999999999999"), false, 0},
+    {SPAN_LITERAL("100000000000000000000"), false, 0},
+    {SPAN_LITERAL("00000000000000000001"), false, 0},
+    {SPAN_LITERAL(""), false, 0},
+    {SPAN_LITERAL("-"), false, 0},
+    {SPAN_LITERAL("--1"), false, 0},
+    {SPAN_LITERAL("-0"), false, 0},
+    {SPAN_LITERAL("00"), false, 0},
+    {SPAN_LITERAL("01"), false, 0},
+    {SPAN_LITERAL("-01"), false, 0},
+    {SPAN_LITERAL("+1"), false, 0},
+    {SPAN_LITERAL(" 1"), false, 0},
+    {SPAN_LITERAL("1 "), false, 0},
+    {SPAN_LITERAL("1.0"), false, 0},
+    {SPAN_LITERAL("0x1"), false, 0},
+    {SPAN_LITERAL("1e3"), false, 0},
+    {SPAN_LITERAL("1\0"), false, 0},
+    {SPAN_LITERAL("\xb1"), false, 0},
+    {SPAN_LITERAL("/"), false, 0},
+    {SPAN_LITERAL(":"), false, 0},
+    {SPAN_ABSENT, false, 0},
+};
+
+static void test_numbers_are_strict(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof NUMBERS / sizeof NUMBERS[0]; i++) {
+    long long value = 4711;
+    bool valid = span_to_i64(NUMBERS[i].text, &value);
+    if (valid != NUMBERS[i].valid) {
+      fail_msg("%.*s: %s", (int)NUMBERS[i].text.len, NUMBERS[i].text.data,
+               valid ? "accepted" : "refused");
+    }
+    assert_true(value == (valid ? NUMBERS[i].value : 4711));
+  }
+}
+
+/* What printf writes is what is read, around every power of two and of ten. */
+static void test_numbers_survive_a_round_trip(void **state) {
+  (void)state;
+  for (int shift = 0; shift < 63; shift++) {
+    for (long long near = -2; near <= 2; near++) {
+      for (int sign = -1; sign <= 1; sign += 2) {
+        long long value = sign * ((1LL << shift) + near), read = 0;
+        char text[32];
+        int len = snprintf(text, sizeof text, "%lld", value);
+        assert_true(span_to_i64((struct span){text, (size_t)len}, &read));
+        assert_true(read == value);
+      }
+    }
+  }
+  for (long long ten = 1; ten <= LLONG_MAX / 10; ten *= 10) {
+    long long read = 0;
+    char text[32];
+    snprintf(text, sizeof text, "%lld", ten - 1);
+    assert_true(span_to_i64(span_of(text), &read));
+    assert_true(read == ten - 1);
+  }
+}
+
+static void test_words_compare_without_case(void **state) {
+  (void)state;
+  assert_true(span_is(SPAN_LITERAL("claim"), "CLAIM"));
+  assert_true(span_is(SPAN_LITERAL("CLAIM"), "claim"));
+  assert_true(span_is(SPAN_LITERAL("idem.Claim"), "IDEM.CLAIM"));
+  assert_true(span_is(SPAN_LITERAL(""), ""));
+  assert_false(span_is(SPAN_LITERAL("CLAI"), "CLAIM"));
+  assert_false(span_is(SPAN_LITERAL("CLAIMS"), "CLAIM"));
+  assert_false(span_is(SPAN_LITERAL("CLAIM\0"), "CLAIM"));
+  assert_false(span_is(SPAN_LITERAL("\0"), ""));
+  assert_false(span_is(SPAN_LITERAL(""), "CLAIM"));
+  assert_false(span_is(SPAN_LITERAL("CLAIM"), ""));
+  assert_false(span_is(SPAN_ABSENT, ""));
+  /* Only letters have a case: these differ from each other by the bit that letters differ by. */
+  assert_false(span_is(SPAN_LITERAL("@["), "`{"));
+  assert_false(span_is(SPAN_LITERAL("\xc4"), "\xe4"));
+}
+
+static void test_equality_knows_absent_from_empty(void **state) {
+  (void)state;
+  assert_true(span_equal(SPAN_ABSENT, SPAN_ABSENT));
+  assert_false(span_equal(SPAN_ABSENT, SPAN_LITERAL("")));
+  assert_false(span_equal(SPAN_LITERAL(""), SPAN_ABSENT));
+  assert_true(span_equal(SPAN_LITERAL(""), SPAN_LITERAL("")));
+  assert_true(span_equal(SPAN_LITERAL("a\0b"), SPAN_LITERAL("a\0b")));
+  assert_false(span_equal(SPAN_LITERAL("a\0b"), SPAN_LITERAL("a\0c")));
+  assert_false(span_equal(SPAN_LITERAL("ab"), SPAN_LITERAL("abc")));
+  assert_false(span_present(span_of(NULL)));
+  assert_true(span_present(span_of("")));
+  assert_int_equal(span_of("abc").len, 3);
+  assert_int_equal(SPAN_LITERAL("a\0b").len, 3);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_numbers_are_strict),
+      cmocka_unit_test(test_numbers_survive_a_round_trip),
+      cmocka_unit_test(test_words_compare_without_case),
+      cmocka_unit_test(test_equality_knows_absent_from_empty),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
