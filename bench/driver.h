@@ -1,0 +1,55 @@
+/* The load itself: N connections on one epoll, each with one batch of requests in flight. It knows
+ * scenarios only as steps, and nothing of options, CPU figures or output.
+ *
+ * Invariants: a connection sends its next batch only when the last one is answered whole; a phase
+ * ends with nothing in flight, so that operations counted and work done by the server are the same;
+ * every reply was matched against the only right one.
+ */
+#ifndef IDEM_BENCH_DRIVER_H
+#define IDEM_BENCH_DRIVER_H
+
+#include "bench/histogram.h"
+#include "bench/scenario.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct driver;
+
+struct driver_options {
+  const char *host;
+  uint16_t port;
+  size_t connections;
+  size_t batch_most;         /* no phase has a larger pipeline */
+  size_t request_most_bytes; /* over all steps that will be run */
+  size_t reply_most_bytes;
+  uint64_t stall_ms;
+  uint64_t seed;
+};
+
+/* One phase: ends after `operations`, or `duration_ms` when that is 0. */
+struct phase {
+  const struct scenario *scenario;
+  size_t pipeline;
+  uint64_t operations;
+  uint64_t duration_ms;
+  uint64_t keys; /* KEYS_LOADED: keys 0 .. keys - 1 are drawn from */
+};
+
+struct tally {
+  uint64_t operations;
+  uint64_t elapsed_ns; /* first request to last reply */
+  uint64_t sent_bytes;
+  uint64_t received_bytes;
+  struct histogram latency; /* ns from the sending of a batch to the arrival of the reply */
+};
+
+/* NULL when it cannot connect; driver_destroy takes NULL. Both explain failures on stderr. */
+struct driver *driver_create(const struct driver_options *options);
+void driver_destroy(struct driver *driver);
+
+/* Runs one phase and fills `tally`. Returns 0, or -1 when a reply was wrong, missing or late.
+ * Ever-new keys go on where the former phase stopped. */
+int driver_run(struct driver *driver, const struct phase *phase, struct tally *tally);
+
+#endif

@@ -1,0 +1,71 @@
+/* One message template: the fixed bytes of a request or a reply, with holes for what differs from
+ * one operation to the next. Requests are written from it, replies are matched against it.
+ *
+ * It knows no command, no socket and no scenario. A reply that matches has the exact bytes that
+ * were announced everywhere but in the holes, so a wrong status, length, body or key cannot pass.
+ */
+#ifndef IDEM_BENCH_MESSAGE_H
+#define IDEM_BENCH_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+  MESSAGE_KEY_BYTES = 36,
+  MESSAGE_NUMBER_DIGITS_MAX = 20, /* 2^64 - 1 has 20 */
+  MESSAGE_PIECES_MAX = 12
+};
+
+/* What differs from one operation to the next. */
+struct subject {
+  char key[MESSAGE_KEY_BYTES];
+  uint64_t token;
+};
+
+enum piece_kind {
+  PIECE_TEXT,       /* these very bytes */
+  PIECE_KEY,        /* the key of the subject */
+  PIECE_TOKEN_BULK, /* requests only: the subject's token as a bulk string */
+  PIECE_TOKEN,      /* replies only: a decimal number that becomes the subject's token */
+  PIECE_NUMBER,     /* replies only: any decimal number */
+  PIECE_ANY         /* replies only: so many bytes, whatever they are */
+};
+
+struct piece {
+  enum piece_kind kind;
+  size_t offset; /* TEXT: where in `text` */
+  size_t bytes;  /* how many; where that varies, how many are usual */
+};
+
+struct message {
+  struct piece pieces[MESSAGE_PIECES_MAX];
+  size_t count;
+  char *text;
+  size_t text_bytes;
+};
+
+enum match { MATCH_WHOLE, MATCH_MORE, MATCH_WRONG };
+
+void message_init(struct message *message);
+void message_deinit(struct message *message);
+
+/* Append to the template. The number of a hole is its usual digits, of PIECE_ANY its bytes; a key
+ * has its own size. Running out of memory ends the program: this happens before any load. */
+void message_add_text(struct message *message, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void message_add_fill(struct message *message, char byte, size_t bytes);
+void message_add_hole(struct message *message, enum piece_kind kind, size_t bytes_or_digits);
+
+/* With the usual number of digits, and the most that can come or go. */
+size_t message_usual_bytes(const struct message *message);
+size_t message_most_bytes(const struct message *message);
+
+/* Writes one request; `out` has room for message_most_bytes. Returns the bytes written. */
+size_t message_write(const struct message *message, const struct subject *subject, char *out);
+
+/* Matches one reply at the start of `input`. MATCH_WHOLE sets *consumed (and the token, if the
+ * template has one); MATCH_MORE means that all of `input` fits so far. */
+enum match message_match(const struct message *message, const char *input, size_t bytes,
+                         struct subject *subject, size_t *consumed);
+
+#endif

@@ -1,0 +1,38 @@
+/* Command line of idem-bench: one table of rows gives parsing, limits, defaults and --help.
+ * It knows no scenario but by name and opens nothing.
+ */
+#ifndef IDEM_BENCH_OPTIONS_H
+#define IDEM_BENCH_OPTIONS_H
+
+#include <stdint.h>
+
+struct options {
+  const char *host;
+  const char *scenario;
+  const char *like;
+  uint64_t port;
+  uint64_t connections;
+  uint64_t pipeline;
+  uint64_t requests;   /* 0: run for `seconds_ms` instead */
+  uint64_t seconds_ms; /* given as seconds, with decimals */
+  uint64_t warmup_percent;
+  uint64_t keys;
+  uint64_t lease_ms;
+  uint64_t ttl_ms;
+  uint64_t body_bytes;
+  uint64_t stall_ms;
+  uint64_t server_pid; /* 0: none given */
+  uint64_t seed;       /* 0: pick one */
+  uint64_t json;
+  uint64_t sizes;
+  uint64_t help;
+};
+
+/* Fills `options`; the strings are borrowed from argv. A wrong option is explained on stderr:
+ * returns 0 or -1. */
+int options_parse(struct options *options, int argc, char **argv);
+
+/* --help, on stdout, without the list of scenarios. */
+void options_print_help(void);
+
+#endif
