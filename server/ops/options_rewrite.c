@@ -31,7 +31,7 @@ static void text_for_file(const struct row *row, const struct options *options,
 static bool needs_quotes(const char *text) {
   if (text[0] == '\0' || text[0] == '#') return true;
   for (const char *p = text; *p != '\0'; p++) {
-    if (*p <= ' ' || *p == 0x7f || *p == '"' || *p == '\'' || *p == '\\') return true;
+    if (*p <= ' ' || *p == 0x7f || *p == '"' || *p == '\'') return true;
   }
   return false;
 }

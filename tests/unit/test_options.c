@@ -1,0 +1,1131 @@
+/*
+ * test_options.c - the settings: defaults, every way to set one, every way to be refused, --help,
+ * CONFIG GET, SET and REWRITE. Files live in a directory of their own under /tmp, which each test
+ * makes and removes.
+ */
+#include "server/ops/options.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server/ops/options_row.h"
+#include "server/ops/version.h"
+
+#define MAX_ARGUMENTS 24
+#define MAX_PATH 128
+
+/* A run of the program: its options, what it printed, why it refused. */
+struct run {
+  struct options options;
+  enum options_result result;
+  char *printed;
+  char error[OPTIONS_ERROR_BYTES];
+};
+
+/* `line` is the command line behind the program's name, cut at blanks; "_" stands for an empty
+ * argument. */
+static void run_line(struct run *run, const char *line) {
+  char words[2048], program[] = "idem-server", *argv[MAX_ARGUMENTS + 1] = {program};
+  int argc = 1;
+  assert_true(strlen(line) < sizeof(words));
+  strcpy(words, line);
+  char *rest = words, *word;
+  while ((word = strsep(&rest, " ")) != NULL) {
+    if (*word == '\0') continue;
+    assert_true(argc < MAX_ARGUMENTS);
+    if (strcmp(word, "_") == 0) *word = '\0';
+    argv[argc++] = word;
+  }
+  size_t size;
+  FILE *out = open_memstream(&run->printed, &size);
+  assert_non_null(out);
+  options_init(&run->options);
+  run->error[0] = '\0';
+  run->result = options_from_arguments(&run->options, argc, argv, out, run->error);
+  fclose(out);
+}
+
+static void run_deinit(struct run *run) {
+  options_deinit(&run->options);
+  free(run->printed);
+}
+
+static size_t index_of(const char *name) {
+  for (size_t i = 0; i < options_count(); i++) {
+    if (strcmp(options_name(i), name) == 0) return i;
+  }
+  fail_msg("no option %s", name);
+  return 0;
+}
+
+static void assert_option(const struct options *options, const char *name, const char *expected) {
+  char text[OPTIONS_TEXT_BYTES];
+  options_text(options, index_of(name), text);
+  if (strcmp(text, expected) != 0) fail_msg("%s is '%s', expected '%s'", name, text, expected);
+}
+
+static void assert_says(const char *text, const char *expected) {
+  if (strstr(text, expected) == NULL) fail_msg("'%s' does not say '%s'", text, expected);
+}
+
+/* The line is refused, with both texts in the one line that says why. */
+static void assert_line_refused(const char *line, const char *what, const char *advice) {
+  struct run run;
+  run_line(&run, line);
+  if (run.result != OPTIONS_REFUSED) fail_msg("not refused: %s", line);
+  assert_says(run.error, what);
+  assert_says(run.error, advice);
+  assert_null(strchr(run.error, '\n'));
+  assert_string_equal(run.printed, "");
+  run_deinit(&run);
+}
+
+static void assert_line_gives(const char *line, const char *name, const char *expected) {
+  struct run run;
+  run_line(&run, line);
+  if (run.result != OPTIONS_RUN) fail_msg("%s: %s", line, run.error);
+  assert_option(&run.options, name, expected);
+  run_deinit(&run);
+}
+
+/* --- files --- */
+
+struct place {
+  char directory[32];
+  char config[MAX_PATH];
+  char secret[MAX_PATH];
+};
+
+static int make_place(void **state) {
+  struct place *place = calloc(1, sizeof(*place));
+  if (place == NULL) return -1;
+  strcpy(place->directory, "/tmp/idem-options-XXXXXX");
+  if (mkdtemp(place->directory) == NULL) return -1;
+  snprintf(place->config, MAX_PATH, "%s/idem.conf", place->directory);
+  snprintf(place->secret, MAX_PATH, "%s/password", place->directory);
+  *state = place;
+  return 0;
+}
+
+static int remove_place(void **state) {
+  struct place *place = *state;
+  DIR *directory = opendir(place->directory);
+  struct dirent *entry;
+  while (directory != NULL && (entry = readdir(directory)) != NULL) {
+    if (entry->d_name[0] != '.') unlinkat(dirfd(directory), entry->d_name, 0);
+  }
+  if (directory != NULL) closedir(directory);
+  int removed = rmdir(place->directory);
+  free(place);
+  return removed;
+}
+
+static void write_bytes(const char *path, const char *bytes, size_t len, mode_t mode) {
+  unlink(path); /* it may be read-only */
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  assert_int_equal(fwrite(bytes, 1, len, file), len);
+  assert_int_equal(fchmod(fileno(file), mode), 0);
+  fclose(file);
+}
+
+static void write_text(const char *path, const char *text, mode_t mode) {
+  write_bytes(path, text, strlen(text), mode);
+}
+
+static void assert_file(const char *path, const char *expected) {
+  char text[8192];
+  FILE *file = fopen(path, "r");
+  assert_non_null(file);
+  text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+  fclose(file);
+  assert_string_equal(text, expected);
+}
+
+static size_t count_files(const struct place *place) {
+  size_t count = 0;
+  DIR *directory = opendir(place->directory);
+  assert_non_null(directory);
+  struct dirent *entry;
+  while ((entry = readdir(directory)) != NULL) count += entry->d_name[0] != '.' ? 1 : 0;
+  closedir(directory);
+  return count;
+}
+
+/* The file with that text is refused at that line, with that reason. */
+static void assert_file_refused(struct place *place, const char *text, int line,
+                                const char *reason) {
+  char where[MAX_PATH + 16];
+  write_text(place->config, text, 0600);
+  snprintf(where, sizeof(where), "%s:%d: ", place->config, line);
+  assert_line_refused(place->config, where, reason);
+}
+
+/* --- the table --- */
+
+/* The promise to users: a change here is a change of the contract. */
+static const char *const defaults[][2] = {
+    {"port", "4336"},
+    {"bind", "127.0.0.1 -::1"},
+    {"unixsocket", ""},
+    {"unixsocketperm", "700"},
+    {"tcp-backlog", "511"},
+    {"tcp-keepalive", "300"},
+    {"maxclients", "10000"},
+    {"timeout", "0"},
+    {"insecure", "no"},
+    {"requirepass", ""},
+    {"requirepass-file", ""},
+    {"client-output-limit", "67108864"},
+    {"client-output-timeout", "60000"},
+    {"client-input-total", "1073741824"},
+    {"lease", "60000"},
+    {"lease-max", "3600000"},
+    {"ttl", "86400000"},
+    {"ttl-max", "2678400000"},
+    {"retention", "86400000"},
+    {"wait-max", "60000"},
+    {"key-limit", "1024"},
+    {"fingerprint-limit", "64"},
+    {"owner-limit", "128"},
+    {"stage-limit", "1024"},
+    {"meta-limit", "65536"},
+    {"body-limit", "16777216"},
+    {"waiters-per-key", "10000"},
+    {"waiters-total", "100000"},
+    {"maxmemory", "0"},
+    {"store-reserve", "4096"},
+    {"drain-timeout", "10000"},
+    {"loglevel", "notice"},
+    {"logfile", ""},
+};
+#define DEFAULT_COUNT (sizeof(defaults) / sizeof(defaults[0]))
+
+static void test_defaults(void **state) {
+  (void)state;
+  struct run run;
+  run_line(&run, "");
+  assert_int_equal(run.result, OPTIONS_RUN);
+  assert_int_equal(options_count(), DEFAULT_COUNT);
+  for (size_t i = 0; i < DEFAULT_COUNT; i++) {
+    assert_option(&run.options, defaults[i][0], defaults[i][1]);
+  }
+  assert_string_equal(run.options.config_file, "");
+  run_deinit(&run);
+}
+
+static void assert_round_trip(const struct row *row, const char *text) {
+  struct options options;
+  struct row_value value;
+  char shown[OPTIONS_TEXT_BYTES], again[OPTIONS_TEXT_BYTES], error[OPTIONS_ERROR_BYTES];
+  options_init(&options);
+  if (!row_parse(row, span_of(text), &value, error)) fail_msg("%s: %s", row->name, error);
+  row_store(row, &options, &value);
+  row_text(row, &options, shown);
+  if (!row_parse(row, span_of(shown), &value, error)) fail_msg("%s: %s", row->name, error);
+  assert_true(row_equal(row, &options, &value));
+  row_store(row, &options, &value);
+  row_text(row, &options, again);
+  assert_string_equal(shown, again);
+  options_deinit(&options);
+}
+
+static void test_every_row_reads_what_it_prints(void **state) {
+  (void)state;
+  for (size_t i = 0; i < options_count(); i++)
+    assert_round_trip(options_row(i), options_row(i)->initial);
+  static const char *const others[][2] = {
+      {"bind", "10.0.0.1 -::2"},  {"unixsocket", "/run/a b"},
+      {"unixsocketperm", "0770"}, {"insecure", "yes"},
+      {"loglevel", "WARNING"},    {"requirepass", "a \"b\" 'c' #\\ \n\xff"},
+      {"lease", "61s"},           {"body-limit", "3m"},
+      {"timeout", "2h"},          {"logfile", "/tmp/x"},
+      {"requirepass-file", "pw"},
+  };
+  for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+    assert_round_trip(options_row(index_of(others[i][0])), others[i][1]);
+  }
+}
+
+static bool is_number(const struct row *row) {
+  return row->kind == ROW_INTEGER || row->kind == ROW_MS || row->kind == ROW_SECONDS ||
+         row->kind == ROW_BYTES;
+}
+
+static bool row_takes(const struct row *row, int64_t number) {
+  char text[32], error[OPTIONS_ERROR_BYTES];
+  struct row_value value;
+  snprintf(text, sizeof(text), "%lld", (long long)number);
+  return row_parse(row, span_of(text), &value, error);
+}
+
+static void test_every_number_is_bounded(void **state) {
+  (void)state;
+  size_t numbers = 0;
+  for (size_t i = 0; i < options_count(); i++) {
+    const struct row *row = options_row(i);
+    if (!is_number(row)) continue;
+    numbers++;
+    assert_true(row->min >= 0 && row->min < row->max && row->max < INT64_MAX / 2);
+    assert_true(row_takes(row, row->min));
+    assert_true(row_takes(row, row->max));
+    assert_false(row_takes(row, row->min - 1));
+    assert_false(row_takes(row, row->max + 1));
+    assert_false(row_takes(row, INT64_MAX));
+  }
+  assert_int_equal(numbers, 25);
+}
+
+static void test_caps_of_the_contract(void **state) {
+  (void)state;
+  static const char *const caps[][3] = {
+      {"lease", "1h", "3600001"},     {"lease-max", "1h", "2h"},
+      {"ttl", "31d", "32d"},          {"ttl-max", "31d", "2678400001"},
+      {"retention", "31d", "32d"},    {"wait-max", "300s", "300001"},
+      {"key-limit", "64kb", "65537"}, {"body-limit", "512mb", "1gb"},
+  };
+  char line[64];
+  for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
+    struct run run;
+    snprintf(line, sizeof(line), "--%s %s", caps[i][0], caps[i][1]);
+    run_line(&run, line);
+    assert_int_equal(run.result, OPTIONS_RUN);
+    run_deinit(&run);
+    snprintf(line, sizeof(line), "--%s %s", caps[i][0], caps[i][2]);
+    assert_line_refused(line, caps[i][0], caps[i][2]);
+  }
+}
+
+/* --- values --- */
+
+static void test_units(void **state) {
+  (void)state;
+  static const char *const good[][3] = {
+      {"--lease 1", "lease", "1"},
+      {"--lease 500ms", "lease", "500"},
+      {"--lease 2s", "lease", "2000"},
+      {"--lease 5M", "lease", "300000"},
+      {"--lease 1h", "lease", "3600000"},
+      {"--ttl 31d", "ttl", "2678400000"},
+      {"--timeout 90", "timeout", "90"},
+      {"--timeout 2m", "timeout", "120"},
+      {"--timeout 365d", "timeout", "31536000"},
+      {"--maxmemory 100", "maxmemory", "100"},
+      {"--maxmemory 100b", "maxmemory", "100"},
+      {"--maxmemory 1k", "maxmemory", "1000"},
+      {"--maxmemory 1kb", "maxmemory", "1024"},
+      {"--maxmemory 1m", "maxmemory", "1000000"},
+      {"--maxmemory 100MB", "maxmemory", "104857600"},
+      {"--maxmemory 1g", "maxmemory", "1000000000"},
+      {"--maxmemory 2Gb", "maxmemory", "2147483648"},
+      {"--unixsocketperm 0660", "unixsocketperm", "660"},
+      {"--unixsocketperm 0", "unixsocketperm", "0"},
+      {"--insecure YES", "insecure", "yes"},
+      {"--loglevel Debug", "loglevel", "debug"},
+      {"--loglevel verbose", "loglevel", "verbose"},
+      {"--loglevel warning", "loglevel", "warning"},
+  };
+  for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+    assert_line_gives(good[i][0], good[i][1], good[i][2]);
+}
+
+static void test_bad_values_say_what_would_be_right(void **state) {
+  (void)state;
+  static const char *const bad[][3] = {
+      {"--port x", "'x' for port", "an integer from 0 to 65535"},
+      {"--port -1", "'-1' for port", "0 to 65535"},
+      {"--port +1", "'+1' for port", "0 to 65535"},
+      {"--port 080", "'080' for port", "0 to 65535"},
+      {"--port 1s", "'1s' for port", "an integer"},
+      {"--port 65536", "'65536' for port", "0 to 65535"},
+      {"--port 18446744073709551617", "for port", "0 to 65535"},
+      {"--port _", "'' for port", "an integer"},
+      {"--port 0x10", "'0x10'", "an integer"},
+      {"--lease 0", "'0' for lease", "a duration from 1ms to 1h"},
+      {"--lease 1w", "'1w' for lease", "ms, s, m, h or d"},
+      {"--lease s", "'s' for lease", "a plain number is milliseconds"},
+      {"--lease 1.5s", "'1.5s' for lease", "a duration"},
+      {"--lease 9223372036854775807d", "for lease", "1ms to 1h"},
+      {"--timeout 5ms", "'5ms' for timeout", "a plain number is seconds"},
+      {"--maxmemory 1tb", "'1tb' for maxmemory", "b, k, kb, m, mb, g or gb"},
+      {"--maxmemory 10%", "'10%' for maxmemory", "a size"},
+      {"--unixsocketperm 800", "'800' for unixsocketperm", "an octal mode from 0 to 777"},
+      {"--unixsocketperm 1777", "'1777' for unixsocketperm", "777"},
+      {"--unixsocketperm 00700", "'00700' for unixsocketperm", "an octal mode"},
+      {"--unixsocketperm _", "'' for unixsocketperm", "an octal mode"},
+      {"--insecure 1", "'1' for insecure", "yes or no"},
+      {"--insecure true", "'true' for insecure", "yes or no"},
+      {"--loglevel loud", "'loud' for loglevel", "debug, verbose, notice or warning"},
+      {"--bind localhost", "'localhost' for bind", "names are not looked up"},
+      {"--bind 127.1", "'127.1' for bind", "127.0.0.1"},
+      {"--bind 127.0.0.1:80", "'127.0.0.1:80'", "numeric"},
+      {"--bind -", "'' for bind", "numeric"},
+      {"--bind \x1b[2J", "'\\x1b[2J'", "numeric"},
+  };
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    assert_line_refused(bad[i][0], bad[i][1], bad[i][2]);
+}
+
+static void test_texts_have_an_end(void **state) {
+  (void)state;
+  char line[2000];
+  memset(line, 'x', sizeof(line));
+  memcpy(line, "--unixsocket=/", strlen("--unixsocket=/"));
+  line[strlen("--unixsocket=") + 107] = '\0';
+  struct run run;
+  run_line(&run, line);
+  assert_int_equal(run.result, OPTIONS_RUN);
+  run_deinit(&run);
+  line[strlen("--unixsocket=") + 107] = 'x';
+  line[strlen("--unixsocket=") + 108] = '\0';
+  assert_line_refused(line, "for unixsocket", "at most 107 bytes");
+
+  memset(line, 'x', sizeof(line));
+  memcpy(line, "--logfile=", strlen("--logfile="));
+  line[strlen("--logfile=") + OPTIONS_TEXT_BYTES] = '\0';
+  assert_line_refused(line, "for logfile", "at most 1023 bytes");
+}
+
+static void test_too_many_addresses(void **state) {
+  (void)state;
+  char line[1100] = "--bind";
+  for (int i = 0; i < OPTIONS_MAX_BIND; i++) strcat(line, " 127.0.0.1");
+  struct run run;
+  run_line(&run, line);
+  assert_int_equal(run.result, OPTIONS_RUN);
+  run_deinit(&run);
+  strcat(line, " ::1");
+  assert_line_refused(line, "bind", "more than 16 addresses");
+  strcpy(line, "--bind ");
+  memset(line + strlen("--bind "), '1', 1050);
+  line[sizeof(line) - 20] = '\0';
+  assert_line_refused(line, "--bind", "more than 1023 bytes");
+}
+
+/* --- the command line --- */
+
+static void test_flags(void **state) {
+  (void)state;
+  assert_line_gives("--port 1", "port", "1");
+  assert_line_gives("--port=2", "port", "2");
+  assert_line_gives("--PORT 3", "port", "3");
+  assert_line_gives("--port 1 --port 4", "port", "4");
+  assert_line_gives("--logfile=--odd", "logfile", "--odd");
+  assert_line_gives("--logfile=a=b", "logfile", "a=b");
+  assert_line_gives("--logfile x --logfile=", "logfile", "");
+  assert_line_gives("--bind 127.0.0.2 -::1 --port 5", "bind", "127.0.0.2 -::1");
+  assert_line_gives("--bind 127.0.0.2 ::1 --port 5", "port", "5");
+  assert_line_gives("--bind=::1", "bind", "::1");
+  assert_line_gives("--bind _ --unixsocket /tmp/s", "bind", "");
+}
+
+static void test_bad_flags(void **state) {
+  (void)state;
+  assert_line_refused("--prot 1", "--prot", "did you mean --port?");
+  assert_line_refused("--body-limits=1", "--body-limits", "did you mean --body-limit?");
+  assert_line_refused("--save 60", "unknown option --save", "idem-server --help");
+  assert_line_refused("--appendonly-file 60", "unknown option --appendonly-file",
+                      "idem-server --help");
+  assert_line_refused("--", "unknown option --", "idem-server --help");
+  assert_line_refused("--=5", "unknown option --", "idem-server --help");
+  assert_line_refused("--port", "--port needs a value", "N");
+  assert_line_refused("--port --lease 1", "--port needs a value", "N");
+  assert_line_refused("--bind --port 1", "--bind needs a value", "ADDRESS");
+  assert_line_refused("--insecure", "--insecure needs a value", "yes|no");
+  assert_line_refused("--port 1 2", "unexpected argument '2'", "a configuration file comes first");
+  assert_line_refused("-p 1", "unexpected argument '-p'", "options begin with --");
+  assert_line_refused("--port 1 idem.conf", "unexpected argument 'idem.conf'", "comes first");
+}
+
+static void test_a_password_on_the_command_line_is_refused_and_not_repeated(void **state) {
+  (void)state;
+  static const char *const lines[] = {"--requirepass hunter2", "--requirepass=hunter2",
+                                      "--RequirePass hunter2"};
+  for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+    struct run run;
+    run_line(&run, lines[i]);
+    assert_int_equal(run.result, OPTIONS_REFUSED);
+    assert_says(run.error, "--requirepass-file FILE");
+    assert_says(run.error, "chmod 600");
+    assert_null(strstr(run.error, "hunter2"));
+    assert_string_equal(run.options.requirepass, "");
+    run_deinit(&run);
+  }
+}
+
+static void test_help_shows_each_row_within_100_columns(void **state) {
+  (void)state;
+  static const char *const lines[] = {"--help", "-h", "--port x --help"};
+  for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+    struct run run;
+    run_line(&run, lines[i]);
+    assert_int_equal(run.result, OPTIONS_EXIT);
+    for (size_t j = 0; j < options_count(); j++) {
+      const struct row *row = options_row(j);
+      char flag[64];
+      snprintf(flag, sizeof(flag), "\n  %s%s %s ", row->kind == ROW_TEXT ? "  " : "--", row->name,
+               row_hint(row));
+      assert_says(run.printed, flag);
+      assert_non_null(strstr(run.printed, row->section));
+    }
+    for (const char *line = run.printed; *line != '\0'; line += strcspn(line, "\n") + 1) {
+      if (strcspn(line, "\n") > 100) fail_msg("over 100 columns: %.120s", line);
+    }
+    assert_says(run.printed, "[default 4336; 0 to 65535]");
+    assert_says(run.printed, "[default 60s; 1ms to 1h] *");
+    assert_says(run.printed, "[default 64kb; 1 to 1mb]");
+    assert_null(strstr(run.printed, "--requirepass "));
+    run_deinit(&run);
+  }
+}
+
+static void test_help_as_markdown(void **state) {
+  (void)state;
+  struct run run;
+  run_line(&run, "--help markdown");
+  assert_int_equal(run.result, OPTIONS_EXIT);
+  size_t lines = 0;
+  for (const char *p = run.printed; *p != '\0'; p++) lines += *p == '\n' ? 1 : 0;
+  assert_int_equal(lines, options_count() + 2);
+  assert_says(run.printed, "| `lease` | `60s` | 1ms to 1h | yes | ");
+  assert_says(run.printed, "| `port` | `4336` | 0 to 65535 | no | ");
+  run_deinit(&run);
+}
+
+static void test_version(void **state) {
+  (void)state;
+  static const char *const lines[] = {"--version", "-v", "/nonexistent --version"};
+  for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+    struct run run;
+    run_line(&run, lines[i]);
+    assert_int_equal(run.result, OPTIONS_EXIT);
+    assert_string_equal(run.printed, "idem-server " IDEM_VERSION "\n");
+    run_deinit(&run);
+  }
+}
+
+/* --- the configuration file --- */
+
+static void test_file_is_read_as_redis_conf(void **state) {
+  struct place *place = *state;
+  struct run run;
+  write_text(
+      place->config,
+      "# a comment\n\n   \t\n  # another\nPort 7000\r\n\tlease\t5s  \nbind 127.0.0.1   -::1\t::1\n"
+      "logfile \"/tmp/a b\\x41\\n\\t\\\"\\\\\\q\"\nunixsocket '/tmp/it\\'s \\n'\nrequirepass "
+      "\"\"\nloglevel de\"bug\"",
+      0644);
+  run_line(&run, place->config);
+  if (run.result != OPTIONS_RUN) fail_msg("%s", run.error);
+  assert_option(&run.options, "port", "7000");
+  assert_option(&run.options, "lease", "5000");
+  assert_string_equal(run.options.logfile, "/tmp/a bA\n\t\"\\q");
+  assert_string_equal(run.options.unixsocket, "/tmp/it's \\n");
+  assert_option(&run.options, "loglevel", "debug");
+  assert_option(&run.options, "bind", "127.0.0.1 -::1 ::1");
+  assert_string_equal(run.options.config_file, place->config);
+  run_deinit(&run);
+}
+
+static void test_flags_win_over_the_file(void **state) {
+  struct place *place = *state;
+  char line[MAX_PATH + 32];
+  write_text(place->config, "port 7000\nlease 5s\n", 0644);
+  snprintf(line, sizeof(line), "%s --port 7001", place->config);
+  assert_line_gives(line, "port", "7001");
+  assert_line_gives(line, "lease", "5000");
+}
+
+static void test_an_empty_file_is_fine(void **state) {
+  struct place *place = *state;
+  write_text(place->config, "", 0644);
+  assert_line_gives(place->config, "port", "4336");
+}
+
+static void test_bad_lines_are_refused_with_their_number(void **state) {
+  struct place *place = *state;
+  assert_file_refused(place, "port 1\nprot 2\n", 2, "unknown option 'prot', did you mean port?");
+  assert_file_refused(place, "appendfsync always", 1,
+                      "unknown option 'appendfsync' (idem-server --help");
+  assert_file_refused(place, "\n\n\"\" 1\n", 3, "unknown option ''");
+  assert_file_refused(place, "# x\nport\n", 2, "port needs a value");
+  assert_file_refused(place, "bind\n", 1, "bind needs a value");
+  assert_file_refused(place, "port 1 2\n", 1, "port takes one value");
+  assert_file_refused(place, "port 1 # mine\n", 1, "a comment needs a line of its own");
+  assert_file_refused(place, "port one\n", 1, "bad value 'one' for port: expected an integer");
+  assert_file_refused(place, "lease 1s\nttl 1s\nLEASE 1s\n", 3,
+                      "lease again, it stands on line 1 already");
+  assert_file_refused(place, "bind 127.0.0.1\nbind ::1\n", 2, "bind again");
+  assert_file_refused(place, "logfile \"/tmp/x\n", 1, "a quote is not closed");
+  assert_file_refused(place, "logfile '/tmp/x\n", 1, "a quote is not closed");
+  assert_file_refused(place, "logfile \"/tmp/x\\\"\n", 1, "a quote is not closed");
+  assert_file_refused(place, "logfile \"/tmp\"/x\n", 1, "followed by more than a blank");
+  assert_file_refused(place, "logfile \"a\\x00b\"\n", 1, "bad value 'a\\x00b' for logfile");
+  assert_file_refused(place, "port \x1b[0m\n", 1, "'\\x1b[0m'");
+  assert_file_refused(place, "bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n", 1,
+                      "bad address '1'");
+  assert_file_refused(place, "bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18\n", 1,
+                      "too many values");
+}
+
+static void test_long_lines_and_nul_bytes(void **state) {
+  struct place *place = *state;
+  char text[OPTIONS_MAX_LINE + 16];
+  memset(text, '#', sizeof(text));
+  strcpy(text + OPTIONS_MAX_LINE, "\nx\n");
+  assert_file_refused(place, text, 2, "unknown option 'x'");
+  memset(text, '#', sizeof(text));
+  strcpy(text + OPTIONS_MAX_LINE + 1, "\nx\n");
+  assert_file_refused(place, text, 1, "more than 1024 bytes");
+
+  static const char nul[] = "lease 1s\nport 1\0002\n";
+  write_bytes(place->config, nul, sizeof(nul) - 1, 0644);
+  assert_line_refused(place->config, ":2: ", "NUL byte");
+}
+
+static void test_values_within_quotes_fill_a_line(void **state) {
+  struct place *place = *state;
+  char text[OPTIONS_MAX_LINE + 2];
+  struct run run;
+  memset(text, 'y', sizeof(text));
+  memcpy(text, "logfile \"", strlen("logfile \""));
+  strcpy(text + OPTIONS_MAX_LINE - 1, "\"\n");
+  write_text(place->config, text, 0644);
+  run_line(&run, place->config);
+  assert_int_equal(run.result, OPTIONS_RUN);
+  assert_int_equal(strlen(run.options.logfile), OPTIONS_MAX_LINE - strlen("logfile \"\""));
+  run_deinit(&run);
+}
+
+static void test_files_that_cannot_be_read(void **state) {
+  struct place *place = *state;
+  char missing[2 * MAX_PATH], *big = malloc(OPTIONS_MAX_FILE + 1);
+  assert_non_null(big);
+  snprintf(missing, sizeof(missing), "%s/missing", place->directory);
+  assert_line_refused(missing, missing, "No such file");
+  assert_line_refused("_", "cannot open", "No such file");
+  assert_line_refused(place->directory, place->directory, "Is a directory");
+  assert_line_refused("/dev/zero", "/dev/zero", "more than 262144 bytes");
+  memset(big, '\n', OPTIONS_MAX_FILE + 1);
+  write_bytes(place->config, big, OPTIONS_MAX_FILE, 0644);
+  assert_line_gives(place->config, "port", "4336");
+  write_bytes(place->config, big, OPTIONS_MAX_FILE + 1, 0644);
+  assert_line_refused(place->config, place->config, "more than 262144 bytes");
+  free(big);
+}
+
+/* --- the password --- */
+
+static void assert_password(const char *line, const char *expected) {
+  struct run run;
+  run_line(&run, line);
+  if (run.result != OPTIONS_RUN) fail_msg("%s: %s", line, run.error);
+  assert_string_equal(run.options.requirepass, expected);
+  assert_option(&run.options, "requirepass", "");
+  run_deinit(&run);
+}
+
+static void test_password_needs_a_private_file(void **state) {
+  struct place *place = *state;
+  static const mode_t open_modes[] = {0644, 0640, 0604, 0620, 0610, 0601, 0666};
+  char advice[MAX_PATH + 32], line[MAX_PATH + 32];
+  snprintf(advice, sizeof(advice), "chmod 600 %s", place->config);
+  for (size_t i = 0; i < sizeof(open_modes) / sizeof(open_modes[0]); i++) {
+    write_text(place->config, "port 1\nrequirepass hunter2\n", open_modes[i]);
+    assert_line_refused(place->config, ":2: a password needs a file", advice);
+  }
+  write_text(place->config, "requirepass \"a b\\xff\"\n", 0600);
+  assert_password(place->config, "a b\xff");
+  write_text(place->config, "requirepass x\n", 0400);
+  assert_password(place->config, "x");
+
+  snprintf(line, sizeof(line), "--requirepass-file %s", place->secret);
+  snprintf(advice, sizeof(advice), "chmod 600 %s", place->secret);
+  for (size_t i = 0; i < sizeof(open_modes) / sizeof(open_modes[0]); i++) {
+    write_text(place->secret, "hunter2\n", open_modes[i]);
+    assert_line_refused(line, "a password needs a file", advice);
+  }
+}
+
+static void test_password_file_of_another_user(void **state) {
+  struct place *place = *state;
+  if (geteuid() != 0) skip();
+  write_text(place->config, "requirepass hunter2\n", 0600);
+  assert_int_equal(chown(place->config, 12345, 12345), 0);
+  assert_line_refused(place->config, ":1: ", "belongs to the user of the server or to root");
+}
+
+static void test_password_from_its_own_file(void **state) {
+  struct place *place = *state;
+  char line[MAX_PATH + 32], bytes[OPTIONS_MAX_PASSWORD + 2];
+  snprintf(line, sizeof(line), "--requirepass-file %s", place->secret);
+  write_text(place->secret, "hunter2\nsecond line\n", 0600);
+  assert_password(line, "hunter2");
+  write_text(place->secret, " with blanks \r\n", 0600);
+  assert_password(line, " with blanks ");
+  write_text(place->secret, "unended", 0400);
+  assert_password(line, "unended");
+
+  memset(bytes, 'p', sizeof(bytes));
+  bytes[OPTIONS_MAX_PASSWORD] = '\0';
+  write_text(place->secret, bytes, 0600);
+  assert_password(line, bytes);
+  write_bytes(place->secret, "pppp", 0, 0600);
+  assert_line_refused(line, place->secret, "has 0 bytes");
+  write_text(place->secret, "\nsecond\n", 0600);
+  assert_line_refused(line, place->secret, "has 0 bytes");
+  bytes[OPTIONS_MAX_PASSWORD] = 'p';
+  write_bytes(place->secret, bytes, OPTIONS_MAX_PASSWORD + 1, 0600);
+  assert_line_refused(line, place->secret, "has 513 bytes");
+  write_bytes(place->secret, "a\0b\n", 4, 0600);
+  assert_line_refused(line, "requirepass", "without NUL bytes");
+  unlink(place->secret);
+  assert_line_refused(line, place->secret, "No such file");
+}
+
+static void test_two_passwords_are_refused(void **state) {
+  struct place *place = *state;
+  char line[3 * MAX_PATH], text[2 * MAX_PATH];
+  write_text(place->secret, "hunter2\n", 0600);
+  write_text(place->config, "requirepass hunter3\n", 0600);
+  snprintf(line, sizeof(line), "%s --requirepass-file %s", place->config, place->secret);
+  assert_line_refused(line, "requirepass and requirepass-file", "keep one");
+  snprintf(text, sizeof(text), "requirepass hunter3\nrequirepass-file %s\n", place->secret);
+  write_text(place->config, text, 0600);
+  assert_line_refused(place->config, "requirepass and requirepass-file", "keep one");
+  snprintf(text, sizeof(text), "requirepass-file %s\n", place->secret);
+  write_text(place->config, text, 0644);
+  assert_password(place->config, "hunter2");
+}
+
+/* A refusal of a password must not show it. */
+static void test_a_bad_password_is_not_repeated(void **state) {
+  struct place *place = *state;
+  char text[OPTIONS_MAX_PASSWORD + 32] = "requirepass ";
+  struct run run;
+  memset(text + strlen(text), 'Q', OPTIONS_MAX_PASSWORD + 1);
+  write_text(place->config, text, 0600);
+  run_line(&run, place->config);
+  assert_int_equal(run.result, OPTIONS_REFUSED);
+  assert_says(run.error, "at most 512 bytes");
+  assert_null(strstr(run.error, "QQ"));
+  run_deinit(&run);
+}
+
+/* --- together --- */
+
+static void test_settings_that_contradict_each_other(void **state) {
+  (void)state;
+  assert_line_refused("--lease 31s --lease-max 30s", "lease (31000)", "lease-max (30000)");
+  assert_line_refused("--lease-max 30s", "lease (60000)", "lease-max (30000)");
+  assert_line_refused("--ttl-max 1h", "ttl (86400000)", "ttl-max (3600000)");
+  assert_line_refused("--waiters-total 9999", "waiters-per-key (10000)", "waiters-total (9999)");
+  assert_line_gives("--waiters-total 10000", "waiters-total", "10000");
+  assert_line_gives("--lease-max 60s", "lease-max", "60000");
+  assert_line_refused("--bind _", "nothing to listen on", "unixsocket");
+  assert_line_refused("--bind=", "nothing to listen on", "unixsocket");
+}
+
+static void test_public_addresses_need_a_password(void **state) {
+  struct place *place = *state;
+  static const char *const public[] = {
+      "0.0.0.0",         "*",        "::",        "::*", "10.0.0.1", "-192.168.1.1", "fe80::1",
+      "::ffff:10.0.0.1", "::7f00:1", "128.0.0.1", "-*"};
+  static const char *const local[] = {"127.0.0.1", "127.255.0.9", "::1", "-::1",
+                                      "::ffff:127.0.0.1"};
+  char line[2 * MAX_PATH];
+  write_text(place->secret, "hunter2\n", 0600);
+  for (size_t i = 0; i < sizeof(public) / sizeof(public[0]); i++) {
+    struct run run;
+    char named[64];
+    snprintf(line, sizeof(line), "--bind 127.0.0.1 %s", public[i]);
+    snprintf(named, sizeof(named), "bind %s can be reached",
+             public[i] + (public[i][0] == '-' ? 1 : 0));
+    assert_line_refused(line, named, "requirepass-file");
+    assert_line_refused(line, "insecure yes", "bind 127.0.0.1 only");
+    strcat(line, " --insecure yes");
+    run_line(&run, line);
+    assert_int_equal(run.result, OPTIONS_RUN);
+    run_deinit(&run);
+    snprintf(line, sizeof(line), "--bind %s --requirepass-file %s", public[i], place -> secret);
+    assert_password(line, "hunter2");
+  }
+  for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++) {
+    snprintf(line, sizeof(line), "--bind %s", local[i]);
+    assert_line_gives(line, "bind", local[i]);
+  }
+}
+
+/* --- CONFIG SET --- */
+
+static const char *const live[] = {
+    "maxclients",
+    "timeout",
+    "maxmemory",
+    "store-reserve",
+    "lease",
+    "ttl",
+    "retention",
+    "wait-max",
+    "waiters-per-key",
+    "waiters-total",
+    "loglevel",
+    "drain-timeout",
+    "requirepass",
+    "client-output-limit",
+    "client-output-timeout",
+    "tcp-keepalive",
+    "client-input-total",
+};
+
+static bool is_live(const char *name) {
+  for (size_t i = 0; i < sizeof(live) / sizeof(live[0]); i++) {
+    if (strcmp(live[i], name) == 0) return true;
+  }
+  return false;
+}
+
+static enum options_result set(struct run *run, const char *name, const char *value) {
+  run->error[0] = '\0';
+  return options_set_live(&run->options, span_of(name), span_of(value), run->error);
+}
+
+static void assert_set_refused(struct run *run, const char *name, const char *value,
+                               const char *reason) {
+  char before[OPTIONS_TEXT_BYTES];
+  const struct row *row = options_find(span_of(name));
+  if (row != NULL) row_text(row, &run->options, before);
+  assert_int_equal(set(run, name, value), OPTIONS_REFUSED);
+  assert_says(run->error, reason);
+  if (row == NULL) return;
+  char after[OPTIONS_TEXT_BYTES];
+  row_text(row, &run->options, after);
+  assert_string_equal(before, after);
+}
+
+static void test_set_changes_what_can_change(void **state) {
+  (void)state;
+  struct run run;
+  char text[OPTIONS_TEXT_BYTES];
+  run_line(&run, "");
+  for (size_t i = 0; i < options_count(); i++) {
+    options_text(&run.options, i, text);
+    if (is_live(options_name(i))) {
+      if (set(&run, options_name(i), text) != OPTIONS_RUN) fail_msg("%s", run.error);
+    } else {
+      assert_set_refused(&run, options_name(i), text, "cannot change while the server runs");
+    }
+  }
+  assert_int_equal(set(&run, "LEASE", "5s"), OPTIONS_RUN);
+  assert_option(&run.options, "lease", "5000");
+  assert_int_equal(set(&run, "loglevel", "debug"), OPTIONS_RUN);
+  assert_int_equal(run.options.loglevel, LOGLEVEL_DEBUG);
+  assert_int_equal(set(&run, "maxmemory", "1mb"), OPTIONS_RUN);
+  assert_int_equal(run.options.maxmemory, 1024 * 1024);
+  run_deinit(&run);
+}
+
+static void test_a_refused_set_changes_nothing(void **state) {
+  (void)state;
+  struct run run;
+  run_line(&run, "--lease-max 10m");
+  assert_set_refused(&run, "leese", "5s", "unknown option 'leese', did you mean lease?");
+  assert_set_refused(&run, "save", "5s", "unknown option 'save'");
+  assert_set_refused(&run, "lease", "x", "bad value 'x' for lease");
+  assert_set_refused(&run, "lease", "", "bad value '' for lease");
+  assert_set_refused(&run, "lease", "11m", "lease (660000) is more than lease-max (600000)");
+  assert_set_refused(&run, "waiters-total", "1",
+                     "waiters-per-key (10000) is more than waiters-total (1)");
+  assert_set_refused(&run, "port", "1", "port cannot change while the server runs");
+  assert_int_equal(
+      options_set_live(&run.options, SPAN_LITERAL("lease\0x"), SPAN_LITERAL("5"), run.error),
+      OPTIONS_REFUSED);
+  assert_int_equal(
+      options_set_live(&run.options, SPAN_LITERAL("lease"), SPAN_LITERAL("5\0"), run.error),
+      OPTIONS_REFUSED);
+  assert_int_equal(
+      options_set_live(&run.options, SPAN_LITERAL("requirepass"), SPAN_LITERAL("a\0b"), run.error),
+      OPTIONS_REFUSED);
+  assert_string_equal(run.options.requirepass, "");
+  run_deinit(&run);
+}
+
+static void test_set_of_the_password(void **state) {
+  struct place *place = *state;
+  struct run run;
+  char line[2 * MAX_PATH];
+  write_text(place->secret, "hunter2\n", 0600);
+  snprintf(line, sizeof(line), "--bind * --requirepass-file %s", place->secret);
+  run_line(&run, line);
+  assert_set_refused(&run, "requirepass", "", "there is no password");
+  assert_string_equal(run.options.requirepass_file, place->secret);
+  assert_int_equal(set(&run, "requirepass", "hunter3"), OPTIONS_RUN);
+  assert_string_equal(run.options.requirepass, "hunter3");
+  assert_option(&run.options, "requirepass", "");
+  assert_option(&run.options, "requirepass-file", "");
+  run_deinit(&run);
+}
+
+/* --- CONFIG REWRITE --- */
+
+static void run_config(struct run *run, const struct place *place) {
+  run_line(run, place->config);
+  if (run->result != OPTIONS_RUN) fail_msg("%s", run->error);
+}
+
+static void rewrite(struct run *run) {
+  if (!options_rewrite(&run->options, run->error)) fail_msg("%s", run->error);
+}
+
+static void assert_same_settings(const struct options *a, const struct options *b) {
+  char first[OPTIONS_TEXT_BYTES], second[OPTIONS_TEXT_BYTES];
+  for (size_t i = 0; i < options_count(); i++) {
+    row_text(options_row(i), a, first);
+    row_text(options_row(i), b, second);
+    assert_string_equal(first, second);
+  }
+}
+
+static void test_rewrite_keeps_comments_order_and_spelling(void **state) {
+  struct place *place = *state;
+  struct run run;
+  write_text(place->config, "# mine\nttl 2h\n\n  lease   5s\r\nport 7000\n# end", 0640);
+  run_config(&run, place);
+  assert_int_equal(set(&run, "lease", "6s"), OPTIONS_RUN);
+  assert_int_equal(set(&run, "maxclients", "77"), OPTIONS_RUN);
+  rewrite(&run);
+  assert_file(place->config,
+              "# mine\nttl 2h\n\nlease 6000\nport 7000\n# end\n# Written by CONFIG "
+              "REWRITE\nmaxclients 77\n");
+  struct stat stat_of;
+  assert_int_equal(stat(place->config, &stat_of), 0);
+  assert_int_equal(stat_of.st_mode & 07777, 0640);
+  assert_int_equal(count_files(place), 1);
+
+  assert_int_equal(set(&run, "maxclients", "10000"), OPTIONS_RUN);
+  assert_int_equal(set(&run, "timeout", "5"), OPTIONS_RUN);
+  rewrite(&run);
+  rewrite(&run);
+  assert_file(place->config,
+              "# mine\nttl 2h\n\nlease 6000\nport 7000\n# end\n# Written by CONFIG REWRITE\n"
+              "maxclients 10000\ntimeout 5\n");
+  run_deinit(&run);
+}
+
+static void test_rewrite_without_a_change_keeps_the_bytes(void **state) {
+  struct place *place = *state;
+  static const char text[] = "port 7000\nbind 127.0.0.1  -::1\r\nlogfile \"\"\n\n#x\n";
+  struct run run;
+  write_text(place->config, text, 0644);
+  run_config(&run, place);
+  rewrite(&run);
+  assert_file(place->config, text);
+  run_deinit(&run);
+}
+
+static void test_what_is_rewritten_reads_back(void **state) {
+  struct place *place = *state;
+  struct run first, second;
+  char line[2 * MAX_PATH];
+  write_text(place->config, "logfile 'a b\"c\\\\ \\'d'\nbind ::1\nunixsocket \"x\\n\\x7fy\\\\\"\n",
+             0600);
+  snprintf(line, sizeof(line),
+           "%s --bind 127.0.0.2 -::1 --unixsocketperm 770 --ttl 3d --insecure yes --loglevel debug",
+           place->config);
+  run_line(&first, line);
+  assert_int_equal(first.result, OPTIONS_RUN);
+  assert_int_equal(set(&first, "requirepass", "# a \"b\" 'c'\t\\x41 \xff\n"), OPTIONS_RUN);
+  rewrite(&first);
+  run_config(&second, place);
+  assert_same_settings(&first.options, &second.options);
+  assert_string_equal(second.options.requirepass, "# a \"b\" 'c'\t\\x41 \xff\n");
+  assert_option(&second.options, "bind", "127.0.0.2 -::1");
+
+  /* And once more, when the lines are there already and change again. */
+  assert_int_equal(set(&second, "requirepass", "plain"), OPTIONS_RUN);
+  free(second.options.unixsocket);
+  second.options.unixsocket = strdup("quote\"\\\1");
+  rewrite(&second);
+  run_deinit(&first);
+  run_config(&first, place);
+  assert_same_settings(&first.options, &second.options);
+  run_deinit(&first);
+  run_deinit(&second);
+}
+
+static void test_rewrite_writes_addresses_as_people_do(void **state) {
+  struct place *place = *state;
+  struct run run;
+  char line[2 * MAX_PATH];
+  write_text(place->config, "bind ::1\n", 0600);
+  snprintf(line, sizeof(line), "%s --bind 127.0.0.2 -::1", place->config);
+  run_line(&run, line);
+  rewrite(&run);
+  assert_file(place->config, "bind 127.0.0.2 -::1\n");
+  run_deinit(&run);
+  snprintf(line, sizeof(line), "%s --bind _ --unixsocket /tmp/s", place->config);
+  run_line(&run, line);
+  rewrite(&run);
+  assert_file(place->config, "bind \"\"\n# Written by CONFIG REWRITE\nunixsocket /tmp/s\n");
+  run_deinit(&run);
+  assert_line_gives(place->config, "bind", "");
+}
+
+static void test_rewrite_follows_a_link(void **state) {
+  struct place *place = *state;
+  struct run run;
+  char link[2 * MAX_PATH];
+  struct stat stat_of;
+  snprintf(link, sizeof(link), "%s/link.conf", place->directory);
+  write_text(place->config, "port 7000\n", 0644);
+  assert_int_equal(symlink(place->config, link), 0);
+  run_line(&run, link);
+  assert_string_equal(run.options.config_file, place->config);
+  assert_int_equal(set(&run, "lease", "1s"), OPTIONS_RUN);
+  rewrite(&run);
+  assert_int_equal(lstat(link, &stat_of), 0);
+  assert_true(S_ISLNK(stat_of.st_mode));
+  assert_file(link, "port 7000\n# Written by CONFIG REWRITE\nlease 1000\n");
+  run_deinit(&run);
+}
+
+static void assert_rewrite_refused(struct run *run, const char *reason) {
+  assert_false(options_rewrite(&run->options, run->error));
+  assert_says(run->error, reason);
+}
+
+static void test_rewrite_writes_a_password_only_into_a_private_file(void **state) {
+  struct place *place = *state;
+  struct run run;
+  write_text(place->config, "port 7000\n", 0644);
+  run_config(&run, place);
+  assert_int_equal(set(&run, "requirepass", "hunter2"), OPTIONS_RUN);
+  assert_rewrite_refused(&run, "chmod 600");
+  assert_file(place->config, "port 7000\n");
+  assert_int_equal(count_files(place), 1);
+  assert_int_equal(chmod(place->config, 0600), 0);
+  rewrite(&run);
+  assert_file(place->config, "port 7000\n# Written by CONFIG REWRITE\nrequirepass hunter2\n");
+  run_deinit(&run);
+}
+
+static void test_rewrite_leaves_the_password_in_its_own_file(void **state) {
+  struct place *place = *state;
+  struct run run;
+  char text[2 * MAX_PATH], expected[4 * MAX_PATH];
+  write_text(place->secret, "hunter2\n", 0600);
+  snprintf(text, sizeof(text), "requirepass-file %s\n", place->secret);
+  write_text(place->config, text, 0600);
+  run_config(&run, place);
+  rewrite(&run);
+  assert_file(place->config, text);
+
+  assert_int_equal(set(&run, "requirepass", "hunter3"), OPTIONS_RUN);
+  rewrite(&run);
+  snprintf(expected, sizeof(expected),
+           "requirepass-file \"\"\n# Written by CONFIG REWRITE\nrequirepass hunter3\n");
+  assert_file(place->config, expected);
+  run_deinit(&run);
+  assert_password(place->config, "hunter3");
+}
+
+static void test_rewrite_that_cannot_be(void **state) {
+  struct place *place = *state;
+  struct run run;
+  run_line(&run, "");
+  assert_rewrite_refused(&run, "without a configuration file");
+  run_deinit(&run);
+
+  write_text(place->config, "port 7000\n", 0600);
+  run_config(&run, place);
+  /* Each byte needs four in the file, which makes the line too long to be read back. */
+  char password[OPTIONS_MAX_PASSWORD + 1];
+  memset(password, '\1', sizeof(password) - 1);
+  password[sizeof(password) - 1] = '\0';
+  assert_int_equal(set(&run, "requirepass", password), OPTIONS_RUN);
+  assert_rewrite_refused(&run, "more than 1024 bytes");
+  assert_file(place->config, "port 7000\n");
+  assert_int_equal(set(&run, "requirepass", ""), OPTIONS_RUN);
+
+  write_text(place->config, "port 7000\nnonsense 1\n", 0600);
+  assert_rewrite_refused(&run, ":2: unknown option 'nonsense'");
+  assert_file(place->config, "port 7000\nnonsense 1\n");
+  write_text(place->config, "port 7000\nport 7000\n", 0600);
+  assert_rewrite_refused(&run, ":2: port again");
+  assert_int_equal(count_files(place), 1);
+
+  assert_int_equal(unlink(place->config), 0);
+  assert_rewrite_refused(&run, "No such file");
+  assert_int_equal(count_files(place), 0);
+  run_deinit(&run);
+}
+
+static void test_rewrite_does_not_outgrow_the_limit(void **state) {
+  struct place *place = *state;
+  struct run run;
+  char *big = malloc(OPTIONS_MAX_FILE);
+  assert_non_null(big);
+  memset(big, '\n', OPTIONS_MAX_FILE);
+  write_bytes(place->config, big, OPTIONS_MAX_FILE, 0600);
+  run_config(&run, place);
+  rewrite(&run);
+  assert_int_equal(set(&run, "lease", "1s"), OPTIONS_RUN);
+  assert_rewrite_refused(&run, "more than 262144 bytes");
+  assert_int_equal(count_files(place), 1);
+  run_deinit(&run);
+  free(big);
+}
+
+#define PLACE_TEST(name) cmocka_unit_test_setup_teardown(name, make_place, remove_place)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_defaults),
+      cmocka_unit_test(test_every_row_reads_what_it_prints),
+      cmocka_unit_test(test_every_number_is_bounded),
+      cmocka_unit_test(test_caps_of_the_contract),
+      cmocka_unit_test(test_units),
+      cmocka_unit_test(test_bad_values_say_what_would_be_right),
+      cmocka_unit_test(test_texts_have_an_end),
+      cmocka_unit_test(test_too_many_addresses),
+      cmocka_unit_test(test_flags),
+      cmocka_unit_test(test_bad_flags),
+      cmocka_unit_test(test_a_password_on_the_command_line_is_refused_and_not_repeated),
+      cmocka_unit_test(test_help_shows_each_row_within_100_columns),
+      cmocka_unit_test(test_help_as_markdown),
+      cmocka_unit_test(test_version),
+      PLACE_TEST(test_file_is_read_as_redis_conf),
+      PLACE_TEST(test_flags_win_over_the_file),
+      PLACE_TEST(test_an_empty_file_is_fine),
+      PLACE_TEST(test_bad_lines_are_refused_with_their_number),
+      PLACE_TEST(test_long_lines_and_nul_bytes),
+      PLACE_TEST(test_values_within_quotes_fill_a_line),
+      PLACE_TEST(test_files_that_cannot_be_read),
+      PLACE_TEST(test_password_needs_a_private_file),
+      PLACE_TEST(test_password_file_of_another_user),
+      PLACE_TEST(test_password_from_its_own_file),
+      PLACE_TEST(test_two_passwords_are_refused),
+      PLACE_TEST(test_a_bad_password_is_not_repeated),
+      cmocka_unit_test(test_settings_that_contradict_each_other),
+      PLACE_TEST(test_public_addresses_need_a_password),
+      cmocka_unit_test(test_set_changes_what_can_change),
+      cmocka_unit_test(test_a_refused_set_changes_nothing),
+      PLACE_TEST(test_set_of_the_password),
+      PLACE_TEST(test_rewrite_keeps_comments_order_and_spelling),
+      PLACE_TEST(test_rewrite_without_a_change_keeps_the_bytes),
+      PLACE_TEST(test_what_is_rewritten_reads_back),
+      PLACE_TEST(test_rewrite_writes_addresses_as_people_do),
+      PLACE_TEST(test_rewrite_follows_a_link),
+      PLACE_TEST(test_rewrite_writes_a_password_only_into_a_private_file),
+      PLACE_TEST(test_rewrite_leaves_the_password_in_its_own_file),
+      PLACE_TEST(test_rewrite_that_cannot_be),
+      PLACE_TEST(test_rewrite_does_not_outgrow_the_limit),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
