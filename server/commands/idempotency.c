@@ -1,0 +1,325 @@
+/*
+ * idempotency.c - the six commands: options -> one engine call -> reply.
+ *
+ * Sizes were judged before the handler runs, syntax is judged here before the engine sees the key: a request that is wrong
+ * changes nothing and learns nothing about the record.
+ */
+#include "server/commands/idempotency.h"
+
+#include <assert.h>
+
+/* ---- options: one table for all commands ---- */
+
+enum word_kind { WORD_FLAG, WORD_BYTES, WORD_DURATION };
+
+enum word_id { WORD_FP, WORD_OWNER, WORD_LEASE, WORD_WAIT, WORD_TTL, WORD_META, WORD_STAGE, WORD_BIND, WORD_HOLD, WORD_TAKEOVER,
+               WORD_COUNT };
+
+struct word {
+  const char *name;
+  enum word_kind kind;
+  size_t limit; /* offset in struct options of the limit of its bytes */
+};
+
+static const struct word WORDS[WORD_COUNT] = {
+    [WORD_FP] = {"FP", WORD_BYTES, offsetof(struct options, fingerprint_limit)},
+    [WORD_OWNER] = {"OWNER", WORD_BYTES, offsetof(struct options, owner_limit)},
+    [WORD_META] = {"META", WORD_BYTES, offsetof(struct options, meta_limit)},
+    [WORD_STAGE] = {"STAGE", WORD_BYTES, offsetof(struct options, stage_limit)},
+    [WORD_LEASE] = {"LEASE", WORD_DURATION, 0},
+    [WORD_WAIT] = {"WAIT", WORD_DURATION, 0},
+    [WORD_TTL] = {"TTL", WORD_DURATION, 0},
+    [WORD_BIND] = {"BIND", WORD_FLAG, 0},
+    [WORD_HOLD] = {"HOLD", WORD_FLAG, 0},
+    [WORD_TAKEOVER] = {"TAKEOVER", WORD_FLAG, 0},
+};
+
+#define BIT(id) (1u << (id))
+
+/* What a call said. Absent words are zero; `given` tells a zero from silence. */
+struct words {
+  unsigned given;
+  struct span bytes[WORD_COUNT];
+  int64_t ms[WORD_COUNT];
+};
+
+static bool given(const struct words *words, enum word_id id) { return (words->given & BIT(id)) != 0; }
+
+static int find_word(struct span text) {
+  for (int id = 0; id < WORD_COUNT; id++) {
+    if (span_is(text, WORDS[id].name)) return id;
+  }
+  return -1;
+}
+
+static bool syntax_error(struct call *call, const char *what, struct span word) {
+  resp_error_quoting(call->reply, what, word, "'");
+  return false;
+}
+
+static bool parse_duration(struct call *call, const char *name, struct span text, int64_t *ms) {
+  long long value = 0;
+  if (!span_to_i64(text, &value)) {
+    resp_errorf(call->reply, "ERR %s is not an integer or out of range", name);
+    return false;
+  }
+  if (value < 0) {
+    resp_errorf(call->reply, "ERR %s must not be negative", name);
+    return false;
+  }
+  *ms = value;
+  return true;
+}
+
+/* The words behind argument `first`, of which only those in `allowed` belong to the command. */
+static bool parse_words(struct call *call, size_t first, unsigned allowed, struct words *words) {
+  *words = (struct words){0};
+  for (size_t i = first; i < call->argc; i++) {
+    struct span text = call->argv[i];
+    int id = find_word(text);
+    if (id < 0 || (allowed & BIT(id)) == 0) return syntax_error(call, "ERR syntax error: unknown option '", text);
+    if ((words->given & BIT(id)) != 0) return syntax_error(call, "ERR syntax error: repeated option '", text);
+    words->given |= BIT(id);
+    if (WORDS[id].kind == WORD_FLAG) continue;
+    if (++i == call->argc) return syntax_error(call, "ERR syntax error: no value behind option '", text);
+    words->bytes[id] = call->argv[i];
+    if (WORDS[id].kind == WORD_DURATION && !parse_duration(call, WORDS[id].name, call->argv[i], &words->ms[id])) return false;
+  }
+  return true;
+}
+
+/* ---- bounds ---- */
+
+static bool lease_fits(struct call *call, const struct words *words) {
+  int64_t cap = call->host->options->lease_max_ms;
+  if (!given(words, WORD_LEASE) || (words->ms[WORD_LEASE] >= 1 && words->ms[WORD_LEASE] <= cap)) return true;
+  resp_errorf(call->reply, "ERR LEASE must be between 1 and %lld milliseconds", (long long)cap);
+  return false;
+}
+
+static bool ttl_fits(struct call *call, const struct words *words) {
+  int64_t cap = call->host->options->ttl_max_ms;
+  if (words->ms[WORD_TTL] <= cap) return true;
+  resp_errorf(call->reply, "ERR TTL must be between 0 and %lld milliseconds", (long long)cap);
+  return false;
+}
+
+static bool owner_fits(struct call *call, const struct words *words) {
+  if (!given(words, WORD_OWNER) || words->bytes[WORD_OWNER].len > 0) return true;
+  resp_error(call->reply, "ERR OWNER must not be empty");
+  return false;
+}
+
+/* A wait is cut to the server's wait-max, and 0 asks for it. Nothing waits inside EXEC. */
+static int64_t wait_of(const struct call *call, int64_t asked_ms) {
+  int64_t max_ms = call->host->options->wait_max_ms;
+  if (call->in_exec) return 0;
+  return asked_ms == 0 || asked_ms > max_ms ? max_ms : asked_ms;
+}
+
+static bool parse_token(struct call *call, struct span text, uint64_t *token) {
+  long long value = 0;
+  if (!span_to_i64(text, &value)) {
+    resp_error(call->reply, "ERR token is not an integer or out of range");
+    return false;
+  }
+  if (value < 0) {
+    resp_error(call->reply, "ERR token must not be negative");
+    return false;
+  }
+  *token = (uint64_t)value;
+  return true;
+}
+
+size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index) {
+  const size_t word_bytes = 64; /* option names, numbers */
+  if (index == 1) return (size_t)options->key_limit;
+  if (index == 3 && (span_is(argv[0], "STORE") || span_is(argv[0], "IDEM.STORE"))) return (size_t)options->body_limit;
+  int id = find_word(argv[index - 1]);
+  if (id < 0 || WORDS[id].kind != WORD_BYTES) return word_bytes;
+  int64_t limit = 0;
+  memcpy(&limit, (const char *)options + WORDS[id].limit, sizeof limit);
+  return (size_t)limit;
+}
+
+/* ---- replies ---- */
+
+static void reply_claimed(struct resp_writer *reply, const struct engine_answer *answer) {
+  resp_array(reply, 5);
+  resp_bulk(reply, SPAN_LITERAL("CLAIMED"));
+  resp_integer(reply, (int64_t)answer->token);
+  resp_integer(reply, answer->lease_ms);
+  resp_integer(reply, answer->attempt);
+  resp_bulk(reply, engine_bytes(answer->stage));
+}
+
+static void reply_done(struct host *host, struct resp_writer *reply, const struct engine_answer *answer) {
+  resp_array(reply, 5);
+  resp_bulk(reply, SPAN_LITERAL("DONE"));
+  reply_blob(host, reply, answer->body);
+  reply_blob(host, reply, answer->meta);
+  resp_integer(reply, answer->age_ms);
+  resp_integer(reply, answer->left_ms);
+}
+
+static void reply_busy(struct resp_writer *reply, const struct engine_answer *answer) {
+  resp_array(reply, 4);
+  resp_bulk(reply, SPAN_LITERAL("BUSY"));
+  resp_integer(reply, answer->left_ms);
+  resp_integer(reply, answer->age_ms);
+  resp_bulk(reply, engine_bytes(answer->owner));
+}
+
+static void reply_unknown(struct resp_writer *reply, const struct engine_answer *answer) {
+  resp_array(reply, 4);
+  resp_bulk(reply, SPAN_LITERAL("UNKNOWN"));
+  resp_integer(reply, answer->age_ms);
+  resp_integer(reply, answer->attempt);
+  resp_bulk(reply, engine_bytes(answer->owner));
+}
+
+static const char *error_of(enum engine_status status) {
+  switch (status) {
+    case ENGINE_MISMATCH: return "MISMATCH the key is in use by a request with another fingerprint";
+    case ENGINE_STALE: return "STALE the token is not, or not any more, the owner's";
+    case ENGINE_CONFLICT: return "CONFLICT this grant has already stored other bytes; the first ones stay";
+    case ENGINE_OOM: return "OOM the memory limit is reached; nothing is evicted, new claims are refused";
+    case ENGINE_BUSYKEY: return "BUSYKEY too many callers wait";
+    case ENGINE_WRONGTYPE: return "WRONGTYPE Operation against a key holding the wrong kind of value";
+    default: return "ERR out of memory";
+  }
+}
+
+static void reply_answer(struct host *host, struct resp_writer *reply, const struct engine_answer *answer) {
+  switch (answer->status) {
+    case ENGINE_CLAIMED: reply_claimed(reply, answer); return;
+    case ENGINE_DONE: reply_done(host, reply, answer); return;
+    case ENGINE_BUSY: reply_busy(reply, answer); return;
+    case ENGINE_UNKNOWN: reply_unknown(reply, answer); return;
+    case ENGINE_NOTHING: resp_null_array(reply); return;
+    case ENGINE_STORED: resp_integer(reply, (int64_t)answer->count); return;
+    case ENGINE_RENEWED: resp_integer(reply, answer->lease_ms); return;
+    case ENGINE_RELEASED: resp_integer(reply, 1); return;
+    case ENGINE_NOT_YOURS: resp_integer(reply, 0); return;
+    default: resp_error(reply, error_of(answer->status)); return;
+  }
+}
+
+static void finish(struct call *call, const struct engine_answer *answer) {
+  if (answer->status != ENGINE_QUEUED) {
+    reply_answer(call->host, call->reply, answer);
+    return;
+  }
+  assert(call->client->waiter == NULL && !call->in_exec);
+  call->client->waiter = answer->waiter;
+  call->client->waiting = true;
+  call->host->waiting_count++;
+}
+
+void command_answer_waiter(struct host *host, struct engine_waiter *waiter) {
+  struct client *client = engine_waiter_context(waiter);
+  const struct engine_answer *answer = engine_waiter_answer(waiter);
+  assert(client->waiter == waiter && client->waiting);
+  struct resp_writer reply = client_writer(client, host);
+  if (client->replies == CLIENT_REPLIES_ON) reply_answer(host, &reply, answer);
+  client->waiting = false;
+  host->waiting_count--;
+  if (answer->status == ENGINE_CLAIMED) return;
+  client->waiter = NULL;
+  engine_waiter_settle(host->engine, waiter);
+}
+
+void client_granted_written(struct client *client, struct host *host) {
+  if (client->waiter == NULL || client->waiting) return;
+  engine_waiter_settle(host->engine, client->waiter);
+  client->waiter = NULL;
+}
+
+/* ---- the commands ---- */
+
+/* What claims of this connection are bound to. False: memory is short, said so. */
+static bool binding_of(struct call *call, bool wanted, struct engine_binding **binding) {
+  *binding = NULL;
+  if (!wanted) return true;
+  if (call->client->binding == NULL) call->client->binding = engine_binding_create(call->host->engine);
+  *binding = call->client->binding;
+  if (*binding == NULL) resp_error(call->reply, error_of(ENGINE_NO_MEMORY));
+  return *binding != NULL;
+}
+
+void idempotency_claim(struct call *call) {
+  const unsigned allowed =
+      BIT(WORD_FP) | BIT(WORD_OWNER) | BIT(WORD_LEASE) | BIT(WORD_WAIT) | BIT(WORD_BIND) | BIT(WORD_HOLD) | BIT(WORD_TAKEOVER);
+  struct words words;
+  if (!parse_words(call, 2, allowed, &words) || !lease_fits(call, &words) || !owner_fits(call, &words)) return;
+  struct engine_claim claim = {
+      .key = call->argv[1],
+      .fingerprint = words.bytes[WORD_FP],
+      .owner = words.bytes[WORD_OWNER],
+      .lease_ms = given(&words, WORD_LEASE) ? words.ms[WORD_LEASE] : call->host->options->lease_ms,
+      .wait_ms = given(&words, WORD_WAIT) ? wait_of(call, words.ms[WORD_WAIT]) : 0,
+      .hold = given(&words, WORD_HOLD),
+      .takeover = given(&words, WORD_TAKEOVER),
+      .context = call->client,
+  };
+  if (!binding_of(call, given(&words, WORD_BIND), &claim.binding)) return;
+  struct engine_answer answer;
+  engine_claim(call->host->engine, &claim, call->now_ms, &answer);
+  finish(call, &answer);
+}
+
+void idempotency_store(struct call *call) {
+  struct engine_store store = {.key = call->argv[1], .body = call->argv[3]};
+  struct words words;
+  if (!parse_token(call, call->argv[2], &store.token)) return;
+  if (!parse_words(call, 4, BIT(WORD_TTL) | BIT(WORD_META), &words) || !ttl_fits(call, &words)) return;
+  store.meta = words.bytes[WORD_META];
+  store.ttl_ms = given(&words, WORD_TTL) ? words.ms[WORD_TTL] : call->host->options->ttl_ms;
+  struct engine_answer answer;
+  engine_store(call->host->engine, &store, call->now_ms, &answer);
+  finish(call, &answer);
+}
+
+void idempotency_renew(struct call *call) {
+  struct engine_renew renew = {.key = call->argv[1]};
+  struct words words;
+  if (!parse_token(call, call->argv[2], &renew.token)) return;
+  if (!parse_words(call, 3, BIT(WORD_LEASE) | BIT(WORD_STAGE), &words) || !lease_fits(call, &words)) return;
+  renew.stage = words.bytes[WORD_STAGE];
+  renew.lease_ms = words.ms[WORD_LEASE];
+  struct engine_answer answer;
+  engine_renew(call->host->engine, &renew, call->now_ms, &answer);
+  finish(call, &answer);
+}
+
+void idempotency_release(struct call *call) {
+  uint64_t token = 0;
+  if (!parse_token(call, call->argv[2], &token)) return;
+  struct engine_answer answer;
+  engine_release(call->host->engine, call->argv[1], token, call->now_ms, &answer);
+  finish(call, &answer);
+}
+
+void idempotency_fetch(struct call *call) {
+  struct words words;
+  if (!parse_words(call, 2, BIT(WORD_FP), &words)) return;
+  const struct engine_read read = {.key = call->argv[1], .fingerprint = words.bytes[WORD_FP]};
+  struct engine_answer answer;
+  engine_read(call->host->engine, &read, call->now_ms, &answer);
+  finish(call, &answer);
+}
+
+void idempotency_wait(struct call *call) {
+  int64_t asked_ms = 0;
+  struct words words;
+  if (!parse_duration(call, "WAIT", call->argv[2], &asked_ms) || !parse_words(call, 3, BIT(WORD_FP), &words)) return;
+  const struct engine_read read = {
+      .key = call->argv[1],
+      .fingerprint = words.bytes[WORD_FP],
+      .wait_ms = wait_of(call, asked_ms),
+      .context = call->client,
+  };
+  struct engine_answer answer;
+  engine_read(call->host->engine, &read, call->now_ms, &answer);
+  finish(call, &answer);
+}

@@ -1,0 +1,17 @@
+/* idempotency.h - CLAIM, STORE, RENEW, RELEASE, FETCH, WAIT: what idem is for. Their meaning is proto/PROTOCOL.md. */
+#ifndef IDEM_SERVER_COMMANDS_IDEMPOTENCY_H
+#define IDEM_SERVER_COMMANDS_IDEMPOTENCY_H
+
+#include "server/commands/command.h"
+
+void idempotency_claim(struct call *call);
+void idempotency_store(struct call *call);
+void idempotency_renew(struct call *call);
+void idempotency_release(struct call *call);
+void idempotency_fetch(struct call *call);
+void idempotency_wait(struct call *call);
+
+/* Sizes of the family's arguments: each option's value has a limit of its own. */
+size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * table.c - every command, one row each. See command.h for what follows from a row.
+ *
+ * The syntax is read by COMMAND DOCS (introspection.c): lower-case words are arguments, upper-case words are tokens, [ ] is
+ * optional, | separates alternatives, "..." behind an argument means that it may be repeated.
+ */
+#include "server/commands/command.h"
+#include "server/commands/connection.h"
+#include "server/commands/idempotency.h"
+#include "server/commands/introspection.h"
+#include "server/commands/keys.h"
+#include "server/commands/monitor.h"
+#include "server/commands/pubsub.h"
+#include "server/commands/server.h"
+#include "server/commands/transaction.h"
+
+#define READS COMMAND_READS
+#define WRITES COMMAND_WRITES
+#define WAITS COMMAND_WAITS
+#define ADMIN COMMAND_ADMIN
+#define OPEN COMMAND_BEFORE_AUTH
+#define FAST COMMAND_FAST
+#define LISTENING COMMAND_PUBSUB
+#define NOT_QUEUED COMMAND_NOT_QUEUED
+#define NOT_IN_MULTI COMMAND_NOT_IN_MULTI
+#define LOADS COMMAND_LOADS_MEMORY
+#define IDEM COMMAND_IDEM
+#define CONTAINER COMMAND_CONTAINER
+
+/* clang-format off */
+const struct command COMMAND_TABLE[] = {
+    /* name, handler, arity, flags, first key, last key, step, limit, group, syntax, summary */
+
+    /* idempotency */
+    {"CLAIM", idempotency_claim, -2, WRITES | WAITS | LOADS | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
+     "key [FP fingerprint] [OWNER id] [LEASE milliseconds] [WAIT milliseconds] [BIND] [HOLD] [TAKEOVER]",
+     "Answers whether the caller runs the work of a key, replays it, waits for it, or is refused"},
+    {"STORE", idempotency_store, -4, WRITES | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
+     "key token body [TTL milliseconds] [META blob]", "Stores the response of a claim and answers all who wait for it"},
+    {"RENEW", idempotency_renew, -3, WRITES | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
+     "key token [LEASE milliseconds] [STAGE blob]", "Extends the lease of a claim; may note how far the work has come"},
+    {"RELEASE", idempotency_release, 3, WRITES | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
+     "key token", "Gives a claim back without a response"},
+    {"FETCH", idempotency_fetch, -2, READS | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
+     "key [FP fingerprint]", "Tells the state of a key without claiming it"},
+    {"WAIT", idempotency_wait, -3, READS | WAITS | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
+     "key milliseconds [FP fingerprint]", "As FETCH, but waits while somebody else runs the work"},
+    {"AWAIT", idempotency_wait, -3, READS | WAITS | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
+     "key milliseconds [FP fingerprint]", "The same as WAIT, for clients that own that word"},
+
+    /* keys of either kind */
+    {"DEL", keys_del, -2, WRITES, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Deletes keys"},
+    {"UNLINK", keys_del, -2, WRITES | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Deletes keys"},
+    {"EXISTS", keys_exists, -2, READS | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Counts how many of the keys exist"},
+    {"TOUCH", keys_exists, -2, READS | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Counts how many of the keys exist"},
+    {"TYPE", keys_type, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells the kind of a key: idem, string or none"},
+    {"TTL", keys_ttl, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells in how many seconds a key ends"},
+    {"PTTL", keys_pttl, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells in how many milliseconds a key ends"},
+
+    /* strings */
+
+    /* pub/sub */
+
+    /* transactions */
+
+    /* connection */
+    {"HELLO", connection_hello, -1, OPEN | FAST | LISTENING, 0, 0, 0, NULL, GROUP_CONNECTION,
+     "[protover [AUTH username password] [SETNAME clientname]]", "Chooses the protocol version; may authenticate and name the connection"},
+    {"AUTH", connection_auth, -2, OPEN | FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "[username] password", "Authenticates the connection"},
+    {"PING", connection_ping, -1, FAST | LISTENING, 0, 0, 0, NULL, GROUP_CONNECTION, "[message]", "Answers PONG, or the message"},
+    {"ECHO", connection_echo, 2, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "message", "Answers the message"},
+    {"SELECT", connection_select, 2, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "index", "Accepts database 0, the only one"},
+    {"QUIT", connection_quit, -1, OPEN | FAST | NOT_QUEUED | LISTENING, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Closes the connection"},
+    {"RESET", connection_reset, 1, OPEN | FAST | NOT_QUEUED | LISTENING, 0, 0, 0, NULL, GROUP_CONNECTION, "",
+     "Puts the connection back to how it was when it was opened"},
+    {"CLIENT", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Commands about connections"},
+    {"CLIENT|ID", connection_client_id, 2, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Tells the number of the connection"},
+    {"CLIENT|SETNAME", connection_client_setname, 3, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "connection-name", "Names the connection"},
+    {"CLIENT|GETNAME", connection_client_getname, 2, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Tells the name of the connection"},
+    {"CLIENT|SETINFO", connection_client_setinfo, 4, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "LIB-NAME libname|LIB-VER libver",
+     "Notes the client library"},
+    {"CLIENT|INFO", connection_client_info, 2, 0, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Describes the connection"},
+    {"CLIENT|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Lists the subcommands"},
+
+    /* server */
+    {"COMMAND", introspection_command, -1, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Describes all commands"},
+    {"COMMAND|COUNT", introspection_count, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the commands"},
+    {"COMMAND|INFO", introspection_info, -2, 0, 0, 0, 0, NULL, GROUP_SERVER, "[command-name...]", "Describes commands"},
+    {"COMMAND|LIST", introspection_list, -2, 0, 0, 0, 0, NULL, GROUP_SERVER, "[FILTERBY MODULE module-name|ACLCAT category|PATTERN pattern]",
+     "Lists the names of commands"},
+    {"COMMAND|DOCS", introspection_docs, -2, 0, 0, 0, 0, NULL, GROUP_SERVER, "[command-name...]", "Documents commands"},
+    {"COMMAND|GETKEYS", introspection_getkeys, -3, 0, 0, 0, 0, NULL, GROUP_SERVER, "command [arg...]", "Tells the keys in a command"},
+    {"COMMAND|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
+    {"INFO", server_info, -1, 0, 0, 0, 0, NULL, GROUP_SERVER, "[section...]", "Figures about the server"},
+    {"CONFIG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about the settings"},
+    {"CONFIG|GET", server_config_get, -3, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "parameter...", "Tells settings, by name or glob"},
+    {"CONFIG|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
+    {"DBSIZE", keys_dbsize, 1, READS | FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the keys"},
+    {"FLUSHALL", keys_flush, -1, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
+    {"FLUSHDB", keys_flush, -1, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
+};
+/* clang-format on */
+
+const size_t COMMAND_COUNT = sizeof COMMAND_TABLE / sizeof COMMAND_TABLE[0];
