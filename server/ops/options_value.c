@@ -267,6 +267,18 @@ static bool check_bind(const char *list, char error[OPTIONS_ERROR_BYTES]) {
   return true;
 }
 
+/* One space between addresses, none around them: a list then fits a line of the file unquoted. */
+static void squeeze_blanks(char *list) {
+  char *end = list;
+  for (const char *p = list; *p != '\0'; p++) {
+    if (!is_blank(*p)) {
+      if (p > list && is_blank(p[-1]) && end > list) *end++ = ' ';
+      *end++ = *p;
+    }
+  }
+  *end = '\0';
+}
+
 static bool parse_text(const struct row *row, struct span text, struct row_value *value,
                        char error[OPTIONS_ERROR_BYTES]) {
   if ((int64_t)text.len > row->max || (text.len > 0 && memchr(text.data, '\0', text.len) != NULL)) {
@@ -280,6 +292,7 @@ static bool parse_text(const struct row *row, struct span text, struct row_value
     free(copy);
     return false;
   }
+  if (row->kind == ROW_BIND) squeeze_blanks(copy);
   value->text = copy;
   return true;
 }

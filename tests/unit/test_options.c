@@ -422,6 +422,7 @@ static void test_flags(void **state) {
   assert_line_gives("--bind 127.0.0.2 -::1 --port 5", "bind", "127.0.0.2 -::1");
   assert_line_gives("--bind 127.0.0.2 ::1 --port 5", "port", "5");
   assert_line_gives("--bind=::1", "bind", "::1");
+  assert_line_gives("--bind \t127.0.0.2\t\t::1 -::1\t", "bind", "127.0.0.2 ::1 -::1");
   assert_line_gives("--bind _ --unixsocket /tmp/s", "bind", "");
 }
 
