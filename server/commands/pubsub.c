@@ -1,0 +1,420 @@
+/*
+ * pubsub.c - see pubsub.h.
+ *
+ * A topic is a channel or a pattern with at least one listener; a subscription joins one client to one topic:
+ *
+ *     topics      by kind and name             topic -- listeners --> subscription, in the order of subscribing
+ *     pairs       by topic and client          client.subscriptions -- of[kind] --> the same subscriptions
+ *
+ * so that asking, joining and leaving cost O(1) however many listen to how much, and leaving everything costs what the client
+ * itself had. Both tables grow a bucket at a time. Invariants: a topic without listeners and a client's struct without
+ * subscriptions do not exist; the engine keeps effects exactly while a pattern or a channel of effects exists.
+ */
+#include "server/commands/pubsub.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "server/engine/table.h"
+
+/* Random, as the engine's is, so that nobody can choose names that collide. */
+#define SECRET_BYTES 192
+_Static_assert(SECRET_BYTES >= XXH3_SECRET_SIZE_MIN, "a shorter secret is refused by XXH3");
+
+/* Framing around the strings of a message: `>4` and the header of each string, rounded up. */
+#define FRAMING_BYTES 128u
+
+enum topic_kind { CHANNEL, PATTERN, TOPIC_KINDS };
+
+struct topic {
+  struct table_node node;
+  struct list link; /* in pubsub.all[kind] */
+  struct list listeners;
+  size_t listener_count;
+  enum topic_kind kind;
+  size_t name_len;
+  char name[];
+};
+
+struct subscription {
+  struct table_node node;
+  struct list in_topic, in_client;
+  struct topic *topic;
+  struct client *client;
+};
+
+struct subscriptions {
+  struct list of[TOPIC_KINDS];
+  size_t count[TOPIC_KINDS];
+};
+
+struct pubsub {
+  struct table topics, pairs;
+  struct list all[TOPIC_KINDS]; /* oldest first */
+  size_t count[TOPIC_KINDS];
+  size_t effect_channels; /* whose name begins with PUBSUB_EFFECT_PREFIX */
+  char *effect_name;      /* room for the name of one */
+  size_t effect_capacity;
+  unsigned char secret[SECRET_BYTES];
+};
+
+struct pubsub *pubsub_create(void) {
+  struct pubsub *pubsub = calloc(1, sizeof *pubsub);
+  if (pubsub == NULL) return NULL;
+  for (int kind = 0; kind < TOPIC_KINDS; kind++) list_init(&pubsub->all[kind]);
+  bool made = table_init(&pubsub->topics) && table_init(&pubsub->pairs);
+  if (made && getrandom(pubsub->secret, sizeof pubsub->secret, 0) == (ssize_t)sizeof pubsub->secret) return pubsub;
+  pubsub_destroy(pubsub);
+  return NULL;
+}
+
+void pubsub_destroy(struct pubsub *pubsub) {
+  if (pubsub == NULL) return;
+  assert(pubsub->pairs.count == 0 && pubsub->topics.count == 0);
+  table_deinit(&pubsub->topics);
+  table_deinit(&pubsub->pairs);
+  free(pubsub->effect_name);
+  free(pubsub);
+}
+
+/* ---- topics ---- */
+
+static struct span topic_name(const struct topic *topic) { return (struct span){topic->name, topic->name_len}; }
+
+static uint64_t hash_name(const struct pubsub *pubsub, struct span name) {
+  return XXH3_64bits_withSecret(name.data, name.len, pubsub->secret, sizeof pubsub->secret);
+}
+
+/* A channel and a pattern of the same name share a hash: the kind is compared. */
+static struct topic *topic_find(const struct pubsub *pubsub, enum topic_kind kind, struct span name) {
+  if (pubsub->count[kind] == 0) return NULL;
+  uint64_t hash = hash_name(pubsub, name);
+  for (struct table_node *node = *table_bucket(&pubsub->topics, hash); node != NULL; node = node->next) {
+    struct topic *topic = LIST_ENTRY(node, struct topic, node);
+    if (node->hash == hash && topic->kind == kind && span_equal(topic_name(topic), name)) return topic;
+  }
+  return NULL;
+}
+
+static bool is_effect_channel(const struct topic *topic) {
+  const struct span prefix = SPAN_LITERAL(PUBSUB_EFFECT_PREFIX);
+  return topic->kind == CHANNEL && topic->name_len >= prefix.len && memcmp(topic->name, prefix.data, prefix.len) == 0;
+}
+
+static struct topic *topic_create(struct pubsub *pubsub, enum topic_kind kind, struct span name) {
+  struct topic *topic = malloc(sizeof *topic + name.len);
+  if (topic == NULL) return NULL;
+  *topic = (struct topic){.node.hash = hash_name(pubsub, name), .kind = kind, .name_len = name.len};
+  memcpy(topic->name, name.data, name.len);
+  list_init(&topic->listeners);
+  list_append(&pubsub->all[kind], &topic->link);
+  table_insert(&pubsub->topics, &topic->node);
+  pubsub->count[kind]++;
+  if (is_effect_channel(topic)) pubsub->effect_channels++;
+  return topic;
+}
+
+/* Takes the node, which is in the table, out of it. */
+static void take_out(struct table *table, struct table_node *node) {
+  struct table_node **link = table_bucket(table, node->hash);
+  while (*link != node) link = &(*link)->next;
+  table_remove(table, link);
+}
+
+static void topic_destroy_unheard(struct pubsub *pubsub, struct topic *topic) {
+  if (topic->listener_count > 0) return;
+  if (is_effect_channel(topic)) pubsub->effect_channels--;
+  pubsub->count[topic->kind]--;
+  take_out(&pubsub->topics, &topic->node);
+  list_remove(&topic->link);
+  free(topic);
+}
+
+static void update_wanted_effects(struct host *host) {
+  engine_want_effects(host->engine, host->pubsub->count[PATTERN] > 0 || host->pubsub->effect_channels > 0);
+}
+
+/* ---- subscriptions ---- */
+
+/* Of the listeners of one topic, the ids spread over the buckets evenly; between topics the secret hash does it. */
+static uint64_t hash_pair(const struct topic *topic, const struct client *client) {
+  return topic->node.hash ^ client->id * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static struct subscription *subscription_find(const struct pubsub *pubsub, const struct topic *topic,
+                                              const struct client *client) {
+  if (client->subscriptions == NULL) return NULL;
+  uint64_t hash = hash_pair(topic, client);
+  for (struct table_node *node = *table_bucket(&pubsub->pairs, hash); node != NULL; node = node->next) {
+    struct subscription *subscription = LIST_ENTRY(node, struct subscription, node);
+    if (subscription->topic == topic && subscription->client == client) return subscription;
+  }
+  return NULL;
+}
+
+static struct subscriptions *client_subscriptions(struct client *client) {
+  if (client->subscriptions != NULL) return client->subscriptions;
+  struct subscriptions *made = calloc(1, sizeof *made);
+  if (made == NULL) return NULL;
+  for (int kind = 0; kind < TOPIC_KINDS; kind++) list_init(&made->of[kind]);
+  return client->subscriptions = made;
+}
+
+static void destroy_unused(struct client *client) {
+  struct subscriptions *own = client->subscriptions;
+  if (own == NULL || own->count[CHANNEL] + own->count[PATTERN] > 0) return;
+  free(own);
+  client->subscriptions = NULL;
+}
+
+/* False when memory is short; then nothing has changed. Listening already is fine. */
+static bool listen_to(struct pubsub *pubsub, struct client *client, enum topic_kind kind, struct span name) {
+  struct topic *topic = topic_find(pubsub, kind, name);
+  if (topic != NULL && subscription_find(pubsub, topic, client) != NULL) return true;
+  struct subscriptions *own = client_subscriptions(client);
+  struct subscription *subscription = own != NULL ? malloc(sizeof *subscription) : NULL;
+  if (subscription != NULL && topic == NULL) topic = topic_create(pubsub, kind, name);
+  if (subscription == NULL || topic == NULL) {
+    free(subscription);
+    destroy_unused(client);
+    return false;
+  }
+  *subscription = (struct subscription){.node.hash = hash_pair(topic, client), .topic = topic, .client = client};
+  table_insert(&pubsub->pairs, &subscription->node);
+  list_append(&topic->listeners, &subscription->in_topic);
+  list_append(&own->of[kind], &subscription->in_client);
+  topic->listener_count++;
+  own->count[kind]++;
+  return true;
+}
+
+/* Ends the subscription; its topic stays, though unheard, until topic_destroy_unheard. */
+static void stop_listening(struct pubsub *pubsub, struct subscription *subscription) {
+  struct topic *topic = subscription->topic;
+  take_out(&pubsub->pairs, &subscription->node);
+  list_remove(&subscription->in_topic);
+  list_remove(&subscription->in_client);
+  topic->listener_count--;
+  subscription->client->subscriptions->count[topic->kind]--;
+  destroy_unused(subscription->client);
+  free(subscription);
+}
+
+void pubsub_leave(struct host *host, struct client *client) {
+  if (client->subscriptions == NULL) return;
+  for (int kind = 0; kind < TOPIC_KINDS; kind++) {
+    while (client->subscriptions != NULL && !list_empty(&client->subscriptions->of[kind])) {
+      struct subscription *subscription = LIST_ENTRY(client->subscriptions->of[kind].next, struct subscription, in_client);
+      struct topic *topic = subscription->topic;
+      stop_listening(host->pubsub, subscription);
+      topic_destroy_unheard(host->pubsub, topic);
+    }
+  }
+  update_wanted_effects(host);
+}
+
+size_t client_channels(const struct client *client) {
+  return client->subscriptions != NULL ? client->subscriptions->count[CHANNEL] : 0;
+}
+
+size_t client_patterns(const struct client *client) {
+  return client->subscriptions != NULL ? client->subscriptions->count[PATTERN] : 0;
+}
+
+size_t pubsub_channels(const struct pubsub *pubsub) { return pubsub->count[CHANNEL]; }
+size_t pubsub_patterns(const struct pubsub *pubsub) { return pubsub->count[PATTERN]; }
+
+/* In RESP3 pushes can be told from replies, so any command may be sent between them. */
+bool pubsub_restricts(const struct client *client) { return client->version == 2 && client->subscriptions != NULL; }
+
+/* ---- messages ---- */
+
+bool pubsub_may_push(struct host *host, struct client *client, size_t bytes) {
+  if (client->close_now || client->close_when_sent) return false;
+  size_t unsent = client->out != NULL ? resp_output_size(client->out) : 0;
+  size_t limit = (size_t)host->options->client_output_limit;
+  if (unsent <= limit && bytes <= limit - unsent) return true;
+  client->close_now = true;
+  host->counters.closed_by_output_limit++;
+  /* It is among those who have something to send, so that the network meets it. */
+  (void)client_writer(client, host);
+  return false;
+}
+
+struct message {
+  struct span channel, payload;
+};
+
+static void send_to_listeners(struct host *host, struct topic *topic, const struct message *message) {
+  size_t bytes = FRAMING_BYTES + topic->name_len + message->channel.len + message->payload.len;
+  for (struct list *node = topic->listeners.next; node != &topic->listeners; node = node->next) {
+    struct client *client = LIST_ENTRY(node, struct subscription, in_topic)->client;
+    if (!pubsub_may_push(host, client, bytes)) continue;
+    struct resp_writer push = client_writer(client, host);
+    resp_push(&push, topic->kind == PATTERN ? 4 : 3);
+    resp_bulk_text(&push, topic->kind == PATTERN ? "pmessage" : "message");
+    if (topic->kind == PATTERN) resp_bulk(&push, topic_name(topic));
+    resp_bulk(&push, message->channel);
+    resp_bulk(&push, message->payload);
+  }
+}
+
+size_t pubsub_publish(struct host *host, struct span channel, struct span payload) {
+  struct pubsub *pubsub = host->pubsub;
+  const struct message message = {channel, payload};
+  size_t receivers = 0;
+  struct topic *topic = topic_find(pubsub, CHANNEL, channel);
+  if (topic != NULL) {
+    send_to_listeners(host, topic, &message);
+    receivers += topic->listener_count;
+  }
+  for (struct list *node = pubsub->all[PATTERN].next; node != &pubsub->all[PATTERN]; node = node->next) {
+    struct topic *pattern = LIST_ENTRY(node, struct topic, link);
+    if (!glob_match(topic_name(pattern), channel, false)) continue;
+    send_to_listeners(host, pattern, &message);
+    receivers += pattern->listener_count;
+  }
+  return receivers;
+}
+
+/* The channel of the key, in a buffer that the next call reuses; absent when memory is short. */
+static struct span effect_channel(struct pubsub *pubsub, struct span key) {
+  const struct span prefix = SPAN_LITERAL(PUBSUB_EFFECT_PREFIX);
+  size_t len = prefix.len + key.len;
+  if (len > pubsub->effect_capacity) {
+    char *grown = realloc(pubsub->effect_name, len);
+    if (grown == NULL) return SPAN_ABSENT;
+    memcpy(grown, prefix.data, prefix.len);
+    pubsub->effect_name = grown;
+    pubsub->effect_capacity = len;
+  }
+  memcpy(pubsub->effect_name + prefix.len, key.data, key.len);
+  return (struct span){pubsub->effect_name, len};
+}
+
+void pubsub_publish_effects(struct host *host) {
+  static const char *const words[] = {
+      [ENGINE_EFFECT_DONE] = "done",
+      [ENGINE_EFFECT_UNKNOWN] = "unknown",
+      [ENGINE_EFFECT_FREE] = "free",
+  };
+  for (struct engine_effect effect; engine_next_effect(host->engine, &effect);) {
+    struct span channel = effect_channel(host->pubsub, effect.key);
+    if (span_present(channel)) pubsub_publish(host, channel, span_of(words[effect.kind]));
+  }
+}
+
+/* ---- commands ---- */
+
+size_t pubsub_name_limit(const struct options *options, const struct span *argv, size_t index) {
+  (void)argv;
+  (void)index;
+  return (size_t)options->key_limit + strlen(PUBSUB_EFFECT_PREFIX);
+}
+
+size_t pubsub_publish_limit(const struct options *options, const struct span *argv, size_t index) {
+  return index == 1 ? pubsub_name_limit(options, argv, index) : (size_t)options->body_limit;
+}
+
+static void confirm(struct call *call, const char *what, struct span name) {
+  resp_push(call->reply, 3);
+  resp_bulk_text(call->reply, what);
+  resp_bulk(call->reply, name);
+  resp_integer(call->reply, (int64_t)(client_channels(call->client) + client_patterns(call->client)));
+}
+
+static void subscribe(struct call *call, enum topic_kind kind, const char *what) {
+  for (size_t i = 1; i < call->argc; i++) {
+    if (client_channels(call->client) + client_patterns(call->client) >= PUBSUB_MAX_PER_CLIENT) {
+      resp_errorf(call->reply, "ERR a connection may have %u subscriptions", PUBSUB_MAX_PER_CLIENT);
+      break;
+    }
+    if (!listen_to(call->host->pubsub, call->client, kind, call->argv[i])) {
+      reply_oom(call);
+      break;
+    }
+    confirm(call, what, call->argv[i]);
+  }
+  update_wanted_effects(call->host);
+}
+
+/* The reply stands between the end of the subscription, which it counts, and that of the topic, whose name it may show. */
+static void end_subscription(struct call *call, const char *what, struct subscription *subscription) {
+  struct topic *topic = subscription->topic;
+  stop_listening(call->host->pubsub, subscription);
+  confirm(call, what, topic_name(topic));
+  topic_destroy_unheard(call->host->pubsub, topic);
+}
+
+static void unsubscribe_all(struct call *call, enum topic_kind kind, const char *what) {
+  struct client *client = call->client;
+  if (client->subscriptions == NULL || client->subscriptions->count[kind] == 0) {
+    confirm(call, what, SPAN_ABSENT);
+    return;
+  }
+  while (client->subscriptions != NULL && !list_empty(&client->subscriptions->of[kind])) {
+    end_subscription(call, what, LIST_ENTRY(client->subscriptions->of[kind].next, struct subscription, in_client));
+  }
+}
+
+static void unsubscribe(struct call *call, enum topic_kind kind, const char *what) {
+  if (call->argc == 1) unsubscribe_all(call, kind, what);
+  for (size_t i = 1; i < call->argc; i++) {
+    struct pubsub *pubsub = call->host->pubsub;
+    struct topic *topic = topic_find(pubsub, kind, call->argv[i]);
+    struct subscription *subscription = topic != NULL ? subscription_find(pubsub, topic, call->client) : NULL;
+    if (subscription != NULL) {
+      end_subscription(call, what, subscription);
+    } else {
+      confirm(call, what, call->argv[i]);
+    }
+  }
+  update_wanted_effects(call->host);
+}
+
+void pubsub_subscribe(struct call *call) { subscribe(call, CHANNEL, "subscribe"); }
+void pubsub_psubscribe(struct call *call) { subscribe(call, PATTERN, "psubscribe"); }
+void pubsub_unsubscribe(struct call *call) { unsubscribe(call, CHANNEL, "unsubscribe"); }
+void pubsub_punsubscribe(struct call *call) { unsubscribe(call, PATTERN, "punsubscribe"); }
+
+void pubsub_publish_command(struct call *call) {
+  size_t receivers = pubsub_publish(call->host, call->argv[1], call->argv[2]);
+  resp_integer(call->reply, (int64_t)receivers);
+}
+
+/* Counted first, because the length stands in front: what it costs twice is less than what remembering the matches would. */
+void pubsub_channels_command(struct call *call) {
+  if (call->argc > 3) {
+    resp_error_quoting(call->reply, "ERR unknown subcommand or wrong number of arguments for '", call->argv[1],
+                       "'. Try PUBSUB HELP.");
+    return;
+  }
+  const struct span pattern = call->argc == 3 ? call->argv[2] : SPAN_LITERAL("*");
+  struct list *head = &call->host->pubsub->all[CHANNEL];
+  size_t count = 0;
+  for (struct list *node = head->next; node != head; node = node->next) {
+    if (glob_match(pattern, topic_name(LIST_ENTRY(node, struct topic, link)), false)) count++;
+  }
+  resp_array(call->reply, count);
+  for (struct list *node = head->next; node != head; node = node->next) {
+    struct span name = topic_name(LIST_ENTRY(node, struct topic, link));
+    if (glob_match(pattern, name, false)) resp_bulk(call->reply, name);
+  }
+}
+
+void pubsub_numsub_command(struct call *call) {
+  resp_array(call->reply, 2 * (call->argc - 2));
+  for (size_t i = 2; i < call->argc; i++) {
+    const struct topic *topic = topic_find(call->host->pubsub, CHANNEL, call->argv[i]);
+    resp_bulk(call->reply, call->argv[i]);
+    resp_integer(call->reply, topic != NULL ? (int64_t)topic->listener_count : 0);
+  }
+}
+
+void pubsub_numpat_command(struct call *call) {
+  resp_integer(call->reply, (int64_t)call->host->pubsub->count[PATTERN]);
+}
