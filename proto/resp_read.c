@@ -162,7 +162,7 @@ static enum resp_result read_length(struct resp_reader *reader, const char *data
 /* Decides whether the bulk string under way may be buffered. */
 static void judge_size(struct resp_reader *reader, const char *data) {
   size_t limit = RESP_MAX_BULK;
-  if (reader->argument_limit != NULL) {
+  if (reader->argument_limit != NULL && reader->bulk > reader->unasked_bytes) {
     if (reader->stale != 0) argv_refresh(reader, data);
     limit = reader->argument_limit(reader->context, reader->argv, reader->argc);
     assert(limit <= RESP_MAX_BULK);
@@ -272,7 +272,7 @@ static enum resp_result read_arguments(struct resp_reader *reader, const char *d
                                        size_t *used) {
   if (reader->base != (uintptr_t)data) {
     reader->base = (uintptr_t)data;
-    reader->stale = reader->skipping ? 0 : reader->argc;
+    reader->stale = reader->argc;
   }
   size_t at = reader->position;
   enum resp_result result = RESP_COMMAND;
@@ -374,6 +374,7 @@ static const char *unquote_word(const char *p, const char *end, char **out) {
   return quote == '\0' ? p : NULL;
 }
 
+/* The CR at the end is a blank like others. */
 static enum resp_result split_line(struct resp_reader *reader, struct span line) {
   const char *p = line.data, *end = line.data + line.len;
   char *out = NULL;
@@ -413,7 +414,6 @@ static enum resp_result read_inline(struct resp_reader *reader, const char *data
   struct span line = {data, (size_t)(newline - data)};
   *used = line.len + 1;
   command_end(reader);
-  if (line.len > 0 && line.data[line.len - 1] == '\r') line.len--;
   while (line.len > 0 && is_blank(*line.data)) {
     line.data++;
     line.len--;
