@@ -4,13 +4,13 @@
 #include <assert.h>
 
 #define SLOT_MASK (WHEEL_SLOTS - 1)
-#define REACH_MS ((INT64_C(1) << (WHEEL_BITS * WHEEL_LEVELS)) - 1)
 
 static unsigned slot_at(int64_t time_ms, unsigned level) {
   return (unsigned)((uint64_t)time_ms >> (WHEEL_BITS * level)) & SLOT_MASK;
 }
 
 void wheel_init(struct wheel *wheel, int64_t now_ms) {
+  assert(now_ms >= 0); /* bits are compared, not numbers */
   wheel->time_ms = now_ms;
   wheel->count = 0;
   for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
@@ -19,26 +19,16 @@ void wheel_init(struct wheel *wheel, int64_t now_ms) {
   }
 }
 
-/* The highest group of bits in which the two times differ. Times at most REACH_MS apart may still differ above the last
- * group, when a carry runs through it: those wait on the last level too, one slot ahead, and are laid out again from there. */
+/* The highest group of bits in which the two times differ. */
 static unsigned level_of(int64_t deadline_ms, int64_t time_ms) {
   uint64_t differ = (uint64_t)deadline_ms ^ (uint64_t)time_ms;
-  if (differ < WHEEL_SLOTS) return 0;
-  unsigned level = (63u - (unsigned)__builtin_clzll(differ)) / WHEEL_BITS;
-  return level < WHEEL_LEVELS ? level : WHEEL_LEVELS;
+  return differ != 0 ? (63u - (unsigned)__builtin_clzll(differ)) / WHEEL_BITS : 0;
 }
 
 static void put(struct wheel *wheel, struct wheel_node *node) {
-  int64_t when = node->deadline_ms;
-  if (when < wheel->time_ms) when = wheel->time_ms;
+  int64_t when = node->deadline_ms > wheel->time_ms ? node->deadline_ms : wheel->time_ms;
   unsigned level = level_of(when, wheel->time_ms);
-  unsigned slot;
-  if (level == WHEEL_LEVELS) {
-    level = WHEEL_LEVELS - 1;
-    slot = SLOT_MASK;
-  } else {
-    slot = slot_at(when, level);
-  }
+  unsigned slot = slot_at(when, level);
   list_append(&wheel->slots[level][slot], &node->link);
   wheel->occupied[level] |= UINT64_C(1) << slot;
 }
@@ -69,7 +59,7 @@ void wheel_cancel(struct wheel *wheel, struct wheel_node *node) {
 }
 
 /* The slot of an upper level that time stands in and that still has nodes to lay out; NULL when there is none. */
-static struct list *slot_under_way(struct wheel *wheel) {
+static const struct list *slot_under_way(const struct wheel *wheel) {
   for (unsigned level = WHEEL_LEVELS - 1; level > 0; level--) {
     unsigned slot = slot_at(wheel->time_ms, level);
     if (wheel->occupied[level] >> slot & 1) return &wheel->slots[level][slot];
@@ -94,7 +84,7 @@ static int64_t next_slot_ms(const struct wheel *wheel) {
 
 struct wheel_node *wheel_pop(struct wheel *wheel, int64_t now_ms, unsigned *budget) {
   while (wheel->count > 0 && *budget > 0) {
-    struct list *upper = slot_under_way(wheel);
+    const struct list *upper = slot_under_way(wheel);
     if (upper != NULL) {
       --*budget;
       struct wheel_node *node = LIST_ENTRY(upper->next, struct wheel_node, link);
@@ -117,4 +107,7 @@ struct wheel_node *wheel_pop(struct wheel *wheel, int64_t now_ms, unsigned *budg
   return NULL;
 }
 
-int64_t wheel_next(const struct wheel *wheel) { return wheel->count > 0 ? next_slot_ms(wheel) : INT64_MAX; }
+int64_t wheel_next(const struct wheel *wheel) {
+  if (wheel->count == 0) return INT64_MAX;
+  return slot_under_way(wheel) != NULL ? wheel->time_ms : next_slot_ms(wheel); /* what is not laid out may end at any time */
+}
