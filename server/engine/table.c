@@ -94,14 +94,11 @@ void table_insert(struct table *table, struct table_node *node) {
   if (++table->count > table->size) grow(table);
 }
 
-/* Below half load the table gives back two buckets for three entries that leave, so that it empties with its entries. */
+/* Below half load the table gives back two buckets for each entry that leaves, so that it empties with its entries. */
 void table_remove(struct table *table, struct table_node **link) {
   *link = (*link)->next;
   --table->count;
-  if (table->count < table->size / 2) {
-    shrink(table);
-    if (table->count < table->size / 4) shrink(table);
-  }
+  for (int bucket = 0; bucket < 2 && table->count < table->size / 2; bucket++) shrink(table);
 }
 
 static uint64_t reverse_bits(uint64_t v) {
