@@ -1,9 +1,9 @@
 /*
  * engine.h - the expiring dictionary: records and plain values under keys, their deadlines, and the callers that wait.
  *
- * An engine is single-threaded and knows no clock, file, socket or event loop. Time is an argument: milliseconds on a
- * clock that never runs backwards. It never calls upward; what it has to say lies in three places: the return value, the
- * list of waiters that became ready (engine_next_ready), and the outbox of effects (engine_next_effect).
+ * An engine is single-threaded and knows no clock, file, socket or event loop. Time is an argument: milliseconds, never
+ * negative, on a clock that never runs backwards. It never calls upward; what it has to say lies in three places: the
+ * return value, the list of waiters that became ready (engine_next_ready), and the outbox of effects (engine_next_effect).
  *
  * Every call first judges what is due on its key, in the order of the deadlines, so no answer shows a state that should
  * be over. engine_tick does the same for keys that nobody asks for, within a budget.
@@ -200,7 +200,8 @@ bool engine_tick(struct engine *engine, int64_t now_ms, unsigned budget);
 /* When engine_tick has something to do next: a lower bound, INT64_MAX for never, now or earlier for "at once". */
 int64_t engine_next_due(const struct engine *engine);
 
-/* What changed, for those who watch: a record became DONE, UNKNOWN or free. Kept only while someone wants it. */
+/* What changed, for those who watch: a record became DONE, UNKNOWN or free (nobody runs it and nothing is stored: LAPSED, or
+ * ABSENT but not by way of LAPSED). Kept only while someone wants it. */
 enum engine_effect_kind { ENGINE_EFFECT_DONE, ENGINE_EFFECT_UNKNOWN, ENGINE_EFFECT_FREE };
 struct engine_effect {
   enum engine_effect_kind kind;

@@ -43,7 +43,7 @@ bool engine_delete(struct engine *engine, struct span key, int64_t now_ms) {
     record_end_grant(engine, record, RULES_END_DELETED, now_ms, now_ms);
     return true;
   }
-  if (record->kind == ENGINE_RECORD) effect_emit(engine, ENGINE_EFFECT_FREE, record);
+  effect_emit_free(engine, record);
   record_destroy(engine, record);
   return true;
 }
@@ -82,9 +82,9 @@ bool engine_set_deadline(struct engine *engine, struct span key, int64_t deadlin
 }
 
 void engine_flush(struct engine *engine, int64_t now_ms) {
-  (void)now_ms;
   struct engine_stats *stats = &engine->stats;
   engine->epoch++;
+  engine->flushed_ms = now_ms;
   engine->sweeping = true;
   engine->sweep_cursor = 0;
   engine->open_claims = 0;

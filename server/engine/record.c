@@ -209,9 +209,9 @@ static struct record *judge_flushed(struct engine *engine, struct record *record
   record->epoch = engine->epoch;
   count(engine, record, true);
   if (record->kind == ENGINE_RECORD && record->facts.phase == RULES_HELD) {
-    return record_end_grant(engine, record, RULES_END_DELETED, now_ms, now_ms);
+    return record_end_grant(engine, record, RULES_END_DELETED, engine->flushed_ms, now_ms);
   }
-  if (record->kind == ENGINE_RECORD) effect_emit(engine, ENGINE_EFFECT_FREE, record);
+  effect_emit_free(engine, record);
   record_destroy(engine, record);
   return NULL;
 }
@@ -231,7 +231,7 @@ static struct record *judge_held(struct engine *engine, struct record *record, i
 
 static void expire(struct engine *engine, struct record *record) {
   engine->stats.expired++;
-  if (record->kind == ENGINE_RECORD) effect_emit(engine, ENGINE_EFFECT_FREE, record);
+  effect_emit_free(engine, record);
   record_destroy(engine, record);
 }
 
@@ -270,4 +270,9 @@ void effect_emit(struct engine *engine, enum engine_effect_kind kind, const stru
   effect->key_len = record->key_len;
   memcpy(effect->key, record->bytes, record->key_len);
   list_append(&engine->effects, &effect->link);
+}
+
+void effect_emit_free(struct engine *engine, const struct record *record) {
+  if (record->kind != ENGINE_RECORD || record->facts.phase == RULES_LAPSED) return;
+  effect_emit(engine, ENGINE_EFFECT_FREE, record);
 }

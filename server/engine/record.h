@@ -101,6 +101,7 @@ struct engine {
   struct list closing;     /* struct engine_binding.link */
   uint64_t next_token;
   uint32_t epoch;
+  int64_t flushed_ms; /* when the epoch began: who was in time then is granted, whenever that is noticed */
   bool sweeping; /* flushed records are left; sweep_cursor as of table_scan */
   uint64_t sweep_cursor;
   bool effects_wanted;
@@ -151,6 +152,8 @@ void waiters_time_out(struct engine *engine, struct claim *claim, int64_t until_
 void waiter_time_out(struct engine *engine, struct engine_waiter *waiter, int64_t at_ms);
 
 void effect_emit(struct engine *engine, enum engine_effect_kind kind, const struct record *record);
+/* Before a record lapses or goes: readers get null from then on. One that had lapsed said so already. */
+void effect_emit_free(struct engine *engine, const struct record *record);
 bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms);
 bool engine_sweep(struct engine *engine, int64_t now_ms, unsigned *budget);
 

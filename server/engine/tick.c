@@ -130,6 +130,8 @@ bool engine_next_effect(struct engine *engine, struct engine_effect *effect) {
 void engine_stats(const struct engine *engine, struct engine_stats *stats) {
   *stats = engine->stats;
   stats->memory_bytes = engine->memory_bytes + engine->table.memory_bytes;
+  /* The table grows between two allocations. */
+  if (stats->memory_peak_bytes < stats->memory_bytes) stats->memory_peak_bytes = stats->memory_bytes;
 }
 
 void engine_reset_stats(struct engine *engine) {

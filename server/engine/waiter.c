@@ -163,6 +163,7 @@ struct record *record_end_grant(struct engine *engine, struct record *record, en
       return record;
     case RULES_TO_LAPSED:
       waiters_answer_all(engine, claim, RULES_SAY_NOTHING, now_ms);
+      effect_emit_free(engine, record);
       record_set_facts(engine, record, &facts);
       return record;
     case RULES_TO_UNKNOWN:
@@ -174,7 +175,7 @@ struct record *record_end_grant(struct engine *engine, struct record *record, en
     case RULES_TO_ABSENT:
     default:
       waiters_answer_all(engine, claim, RULES_SAY_NOTHING, now_ms);
-      effect_emit(engine, ENGINE_EFFECT_FREE, record);
+      effect_emit_free(engine, record);
       record_destroy(engine, record);
       return NULL;
   }
