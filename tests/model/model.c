@@ -1,0 +1,759 @@
+/* model.c - see model.h. */
+#include "tests/model/model.h"
+
+#include <assert.h>
+#include <string.h>
+
+const char *const MODEL_EVENT_NAMES[EVENTS] = {
+#define X(name) #name,
+    MODEL_EVENTS(X)
+#undef X
+};
+
+#define HAPPENED(name) (model->events[EVENT_##name]++)
+#define HAPPENED_IF(condition, name) (model->events[EVENT_##name] += (condition) ? 1 : 0)
+
+static const struct model_key ABSENT_KEY = {
+    .fingerprint = NONE, .body = NONE, .meta = NONE, .closed_ms = MODEL_NEVER, .flushed_ms = MODEL_NEVER, .deadline_ms = MODEL_NEVER};
+
+void model_init(struct model *model, const struct model_options *options) {
+  uint64_t events[EVENTS];
+  memcpy(events, model->events, sizeof events);
+  memset(model, 0, sizeof *model);
+  memcpy(model->events, events, sizeof events);
+  model->options = *options;
+  for (int k = 0; k < MODEL_KEYS; k++) model->keys[k] = ABSENT_KEY;
+}
+
+/* ---- what others see ---- */
+
+static void effect(struct model *model, struct model_key *k, enum engine_effect_kind kind) {
+  if (!model->effects_wanted) return;
+  assert(k->effect_count < MODEL_EFFECTS);
+  k->effects[k->effect_count++] = kind;
+}
+
+static void become_absent(struct model *model, struct model_key *k) {
+  bool was_free = k->kind == ENGINE_RECORD && k->phase == RULES_LAPSED; /* and said so when it lapsed */
+  if (k->kind == ENGINE_RECORD && !was_free) effect(model, k, ENGINE_EFFECT_FREE);
+  struct model_key old = *k;
+  *k = ABSENT_KEY;
+  memcpy(k->effects, old.effects, sizeof k->effects);
+  k->effect_count = old.effect_count;
+}
+
+static struct model_answer nothing(void) {
+  return (struct model_answer){.status = ENGINE_NOTHING, .grant = NONE, .stage = NONE, .body = NONE, .meta = NONE,
+                               .owner = NONE, .waiter = NONE};
+}
+
+static struct model_answer say(enum engine_status status) {
+  struct model_answer a = nothing();
+  a.status = status;
+  return a;
+}
+
+static struct model_answer say_claimed(const struct model_key *k) {
+  struct model_answer a = say(ENGINE_CLAIMED);
+  a.grant = k->grant.number;
+  a.lease_ms = k->grant.lease_ms;
+  a.attempt = k->grant.attempt;
+  a.stage = k->grant.stage;
+  return a;
+}
+
+/* at_ms: a waiter's own deadline, when it was noticed only later. Nobody is told of a time before the grant. */
+static struct model_answer say_busy(const struct model_key *k, int64_t at_ms) {
+  struct model_answer a = say(ENGINE_BUSY);
+  if (at_ms < k->grant.since_ms) at_ms = k->grant.since_ms;
+  a.left_ms = k->deadline_ms > at_ms ? k->deadline_ms - at_ms : 0;
+  a.age_ms = at_ms - k->grant.since_ms;
+  a.owner = k->grant.owner;
+  return a;
+}
+
+static struct model_answer say_unknown(const struct model_key *k, int64_t now_ms) {
+  struct model_answer a = say(ENGINE_UNKNOWN);
+  a.age_ms = now_ms - k->grant.since_ms;
+  a.attempt = k->grant.attempt;
+  a.owner = k->grant.owner;
+  return a;
+}
+
+static struct model_answer say_done(const struct model_key *k, int64_t now_ms) {
+  struct model_answer a = say(ENGINE_DONE);
+  a.body = k->body;
+  a.meta = k->meta;
+  a.age_ms = now_ms - k->grant.since_ms;
+  a.left_ms = k->deadline_ms - now_ms;
+  return a;
+}
+
+/* ---- waiters ---- */
+
+static bool waits_on(const struct model_waiter *w, int key) { return w->state == WAITER_WAITS && w->key == key; }
+
+int model_waiting(const struct model *model, int key) {
+  int n = 0;
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    const struct model_waiter *w = &model->waiters[i];
+    if (w->state == WAITER_WAITS && (key == NONE || w->key == key)) n++;
+  }
+  return n;
+}
+
+static int waiting_of(const struct model *model, int key, bool claims) {
+  int n = 0;
+  for (int i = 0; i < MODEL_WAITERS; i++) n += waits_on(&model->waiters[i], key) && model->waiters[i].claims == claims;
+  return n;
+}
+
+static struct model_waiter *oldest_claimer(struct model *model, int key) {
+  struct model_waiter *oldest = NULL;
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    struct model_waiter *w = &model->waiters[i];
+    if (waits_on(w, key) && w->claims && (oldest == NULL || w->arrival < oldest->arrival)) oldest = w;
+  }
+  return oldest;
+}
+
+static void answer_waiter(struct model_waiter *w, struct model_answer answer) {
+  w->state = WAITER_ANSWERED;
+  w->answer = answer;
+}
+
+static int answer_all(struct model *model, int key, struct model_answer answer) {
+  int n = 0;
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    if (!waits_on(&model->waiters[i], key)) continue;
+    answer_waiter(&model->waiters[i], answer);
+    n++;
+  }
+  return n;
+}
+
+static void time_out_one(struct model *model, struct model_waiter *w) {
+  HAPPENED_IF(w->claims, wait_over_of_claimer);
+  HAPPENED_IF(!w->claims, wait_over_of_reader);
+  answer_waiter(w, say_busy(&model->keys[w->key], w->deadline_ms));
+}
+
+/* Those whose time was over by until_ms. */
+static int time_out(struct model *model, int key, int64_t until_ms) {
+  int n = 0;
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    struct model_waiter *w = &model->waiters[i];
+    if (!waits_on(w, key) || w->deadline_ms > until_ms) continue;
+    time_out_one(model, w);
+    n++;
+  }
+  return n;
+}
+
+int model_free_waiter(const struct model *model) {
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    if (model->waiters[i].state == WAITER_FREE) return i;
+  }
+  return NONE;
+}
+
+static int enqueue(struct model *model, int key, int64_t deadline_ms) {
+  int waiter = model_free_waiter(model);
+  assert(waiter != NONE);
+  model->waiters[waiter] = (struct model_waiter){.state = WAITER_WAITS, .key = key, .owner = NONE, .binding = NONE,
+                                                 .deadline_ms = deadline_ms, .arrival = ++model->arrivals};
+  return waiter;
+}
+
+static bool no_room(struct model *model, int key) {
+  bool key_full = model_waiting(model, key) >= model->options.waiters_per_key;
+  bool all_full = model_waiting(model, NONE) >= model->options.waiters_total;
+  HAPPENED_IF(key_full, busykey_of_key);
+  HAPPENED_IF(all_full, busykey_in_all);
+  return key_full || all_full;
+}
+
+/* ---- the end of a grant ---- */
+
+static bool vanished(enum rules_end end) { return end == RULES_END_LEASE_OVER || end == RULES_END_BIND_CLOSED; }
+
+static void grant_to_waiter(struct model *model, int key, struct model_waiter *w, enum rules_end end, int64_t now_ms) {
+  struct model_key *k = &model->keys[key];
+  w->ended_by = end;
+  w->former = k->grant;
+  if (k->closed_ms != MODEL_NEVER) w->former.binding = NONE;
+  k->grant = (struct model_grant){
+      .number = model->grants++,
+      .owner = w->owner,
+      .stage = vanished(end) ? w->former.stage : NONE,
+      .binding = w->binding,
+      .attempt = vanished(end) ? w->former.attempt + 1 : 1,
+      .lease_ms = w->lease_ms,
+      .since_ms = now_ms,
+      .hold = w->hold,
+  };
+  k->deadline_ms = now_ms + w->lease_ms;
+  k->closed_ms = MODEL_NEVER;
+  answer_waiter(w, say_claimed(k));
+}
+
+static void count_end_to_waiter(struct model *model, int key, enum rules_end end) {
+  bool readers = waiting_of(model, key, false) > 0;
+  HAPPENED_IF(end == RULES_END_LEASE_OVER, lease_over_to_waiter);
+  HAPPENED_IF(end == RULES_END_LEASE_OVER && readers, lease_over_to_waiter_keeps_readers);
+  HAPPENED_IF(end == RULES_END_BIND_CLOSED, bind_closed_to_waiter);
+  HAPPENED_IF(end == RULES_END_RELEASED, release_to_waiter);
+  HAPPENED_IF(end == RULES_END_RELEASED && readers, release_to_waiter_keeps_readers);
+}
+
+static void end_in_unknown(struct model *model, int key, enum rules_end end, int64_t at_ms, int64_t now_ms) {
+  struct model_key *k = &model->keys[key];
+  HAPPENED_IF(end == RULES_END_LEASE_OVER, lease_over_with_hold);
+  HAPPENED_IF(end == RULES_END_BIND_CLOSED, bind_closed_with_hold);
+  HAPPENED_IF(waiting_of(model, key, true) > 0, unknown_to_claimers);
+  HAPPENED_IF(waiting_of(model, key, false) > 0, unknown_to_readers);
+  answer_all(model, key, say_unknown(k, now_ms));
+  k->phase = RULES_UNKNOWN;
+  k->deadline_ms = at_ms + model->options.retention_ms;
+  if (k->closed_ms != MODEL_NEVER) k->grant.binding = NONE;
+  k->closed_ms = MODEL_NEVER;
+  effect(model, k, ENGINE_EFFECT_UNKNOWN);
+}
+
+/* Nobody takes over: the waiters that are left are readers. */
+static void end_free(struct model *model, int key, enum rules_end end, int64_t at_ms) {
+  struct model_key *k = &model->keys[key];
+  int readers = answer_all(model, key, nothing());
+  if (end != RULES_END_LEASE_OVER) {
+    HAPPENED_IF(end == RULES_END_BIND_CLOSED, bind_closed_to_absent);
+    become_absent(model, k);
+    return;
+  }
+  HAPPENED(lease_over_to_lapsed);
+  HAPPENED_IF(readers > 0, lease_over_readers_null);
+  effect(model, k, ENGINE_EFFECT_FREE);
+  k->phase = RULES_LAPSED;
+  k->deadline_ms = at_ms + model->options.retention_ms;
+}
+
+/* Returns the waiter that was granted, or NULL. */
+static struct model_waiter *end_grant(struct model *model, int key, enum rules_end end, int64_t at_ms, int64_t now_ms) {
+  if (model->keys[key].grant.hold && vanished(end)) {
+    end_in_unknown(model, key, end, at_ms, now_ms);
+    return NULL;
+  }
+  struct model_waiter *w = oldest_claimer(model, key);
+  if (w == NULL) {
+    end_free(model, key, end, at_ms);
+    return NULL;
+  }
+  HAPPENED_IF(end == RULES_END_LEASE_OVER && w->deadline_ms == at_ms, lease_over_at_the_waiters_deadline);
+  grant_to_waiter(model, key, w, end, now_ms);
+  count_end_to_waiter(model, key, end);
+  return w;
+}
+
+/* ---- judging ---- */
+
+static void judge_held(struct model *model, int key, int64_t now_ms) {
+  struct model_key *k = &model->keys[key];
+  if (k->closed_ms <= now_ms && k->closed_ms < k->deadline_ms) {
+    time_out(model, key, k->closed_ms); /* the event is younger than what was due at its time */
+    end_grant(model, key, RULES_END_BIND_CLOSED, k->closed_ms, now_ms);
+  } else if (k->deadline_ms <= now_ms) {
+    int out = time_out(model, key, k->deadline_ms - 1); /* equal: the lease before the waiter */
+    HAPPENED_IF(out > 0, lease_over_after_the_waiters_deadline);
+    end_grant(model, key, RULES_END_LEASE_OVER, k->deadline_ms, now_ms);
+  }
+  time_out(model, key, now_ms);
+}
+
+static void drop(struct model *model, int key, int64_t at_ms, int64_t now_ms) {
+  struct model_key *k = &model->keys[key];
+  if (k->kind == ENGINE_RECORD && k->phase == RULES_HELD) {
+    end_grant(model, key, RULES_END_DELETED, at_ms, now_ms);
+  } else {
+    become_absent(model, k);
+  }
+}
+
+static void judge_flushed(struct model *model, int key, int64_t now_ms) {
+  struct model_key *k = &model->keys[key];
+  int64_t flushed_ms = k->flushed_ms;
+  k->flushed_ms = MODEL_NEVER;
+  time_out(model, key, flushed_ms);
+  HAPPENED_IF(waiting_of(model, key, true) > 0, flush_to_waiter);
+  drop(model, key, flushed_ms, now_ms);
+  if (k->kind != ENGINE_ABSENT) k->birth = ++model->births; /* in between it was absent to those who list keys */
+  time_out(model, key, now_ms);
+}
+
+void model_judge(struct model *model, int key, int64_t now_ms) {
+  struct model_key *k = &model->keys[key];
+  if (k->kind == ENGINE_ABSENT) return;
+  if (k->flushed_ms != MODEL_NEVER) {
+    judge_flushed(model, key, now_ms);
+    return;
+  }
+  if (k->kind == ENGINE_RECORD && k->phase == RULES_HELD) judge_held(model, key, now_ms);
+  if (k->kind == ENGINE_ABSENT || (k->kind == ENGINE_RECORD && k->phase == RULES_HELD) || now_ms < k->deadline_ms) return;
+  HAPPENED_IF(k->kind == ENGINE_VALUE, value_over);
+  HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_LAPSED, lapsed_over);
+  HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_UNKNOWN, unknown_over);
+  HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_DONE, done_over);
+  become_absent(model, k);
+}
+
+void model_judge_waiter(struct model *model, int waiter, int64_t now_ms) {
+  struct model_waiter *w = &model->waiters[waiter];
+  const struct model_key *k = &model->keys[w->key];
+  bool runs_on = k->flushed_ms == MODEL_NEVER && k->closed_ms == MODEL_NEVER && now_ms < k->deadline_ms;
+  if (!runs_on) {
+    model_judge(model, w->key, now_ms);
+  } else if (w->deadline_ms <= now_ms) {
+    time_out_one(model, w);
+  }
+}
+
+bool model_present(const struct model *model, int key) {
+  return model->keys[key].kind != ENGINE_ABSENT && model->keys[key].flushed_ms == MODEL_NEVER;
+}
+
+/* ---- CLAIM ---- */
+
+static void grant_to_caller(struct model *model, const struct model_claim *claim, uint32_t attempt, int stage, int64_t now_ms) {
+  struct model_key *k = &model->keys[claim->key];
+  k->phase = RULES_HELD;
+  k->grant = (struct model_grant){
+      .number = model->grants++,
+      .owner = claim->owner,
+      .stage = stage,
+      .binding = claim->binding,
+      .attempt = attempt,
+      .lease_ms = claim->lease_ms,
+      .since_ms = now_ms,
+      .hold = claim->hold,
+  };
+  k->deadline_ms = now_ms + claim->lease_ms;
+  k->closed_ms = MODEL_NEVER;
+  k->bind_lost = false;
+}
+
+static void confirm(struct model *model, int grant) {
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    struct model_waiter *w = &model->waiters[i];
+    if (w->state == WAITER_ANSWERED && w->answer.grant == grant) w->confirmed = true;
+  }
+}
+
+static bool unsettled(const struct model *model, int grant) {
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    const struct model_waiter *w = &model->waiters[i];
+    if (w->state == WAITER_ANSWERED && w->answer.grant == grant) return true;
+  }
+  return false;
+}
+
+static void claim_again(struct model *model, const struct model_claim *claim, int64_t now_ms) {
+  struct model_key *k = &model->keys[claim->key];
+  HAPPENED(claim_again);
+  HAPPENED_IF(k->grant.binding != NONE && claim->binding != NONE && k->grant.binding != claim->binding, claim_again_moves_bind);
+  HAPPENED_IF(k->grant.binding != NONE && claim->binding == NONE, claim_again_drops_bind);
+  HAPPENED_IF(k->grant.hold != claim->hold, claim_again_changes_hold);
+  HAPPENED_IF(unsettled(model, k->grant.number), claim_again_of_a_waiters_grant);
+  confirm(model, k->grant.number);
+  k->grant.lease_ms = claim->lease_ms;
+  k->grant.hold = claim->hold;
+  k->grant.binding = claim->binding;
+  k->deadline_ms = now_ms + claim->lease_ms;
+}
+
+static void claim_held(struct model *model, const struct model_claim *claim, bool head_came_first, int64_t now_ms,
+                       struct model_answer *answer) {
+  struct model_key *k = &model->keys[claim->key];
+  if (claim->owner != NONE && claim->owner == k->grant.owner) {
+    claim_again(model, claim, now_ms);
+    *answer = say_claimed(k);
+    return;
+  }
+  HAPPENED_IF(claim->owner == NONE && k->grant.owner == NONE, claim_busy_without_owners);
+  if (claim->wait_ms == 0) {
+    HAPPENED(claim_busy);
+    HAPPENED_IF(head_came_first, fresh_claim_behind_the_head_busy);
+    *answer = say_busy(k, now_ms);
+    return;
+  }
+  if (no_room(model, claim->key)) {
+    *answer = say(ENGINE_BUSYKEY);
+    return;
+  }
+  HAPPENED(claim_queued);
+  HAPPENED_IF(waiting_of(model, claim->key, true) > 0, claim_queued_behind_others);
+  HAPPENED_IF(head_came_first, fresh_claim_behind_the_head_queued);
+  *answer = say(ENGINE_QUEUED);
+  answer->waiter = enqueue(model, claim->key, now_ms + claim->wait_ms);
+  struct model_waiter *w = &model->waiters[answer->waiter];
+  w->claims = true;
+  w->owner = claim->owner;
+  w->lease_ms = claim->lease_ms;
+  w->hold = claim->hold;
+  w->binding = claim->binding;
+}
+
+static void claim_lapsed(struct model *model, const struct model_claim *claim, int64_t now_ms, struct model_answer *answer) {
+  struct model_key *k = &model->keys[claim->key];
+  if (k->phase == RULES_UNKNOWN && !claim->takeover) {
+    HAPPENED(claim_on_unknown);
+    *answer = say_unknown(k, now_ms);
+    return;
+  }
+  HAPPENED_IF(k->phase == RULES_UNKNOWN, takeover_on_unknown);
+  HAPPENED_IF(k->phase == RULES_LAPSED, claim_on_lapsed);
+  HAPPENED_IF(k->phase == RULES_LAPSED && claim->owner != NONE && claim->owner == k->grant.owner, claim_on_lapsed_by_its_owner);
+  HAPPENED_IF(k->phase == RULES_LAPSED && k->grant.stage != NONE, claim_on_lapsed_finds_stage);
+  grant_to_caller(model, claim, k->grant.attempt + 1, k->grant.stage, now_ms);
+  *answer = say_claimed(k);
+}
+
+static void claim_absent(struct model *model, const struct model_claim *claim, int64_t now_ms, struct model_answer *answer) {
+  struct model_key *k = &model->keys[claim->key];
+  HAPPENED(claim_on_absent);
+  HAPPENED_IF(claim->fingerprint == NONE, claim_without_fingerprint);
+  HAPPENED_IF(claim->fingerprint == 0, claim_with_empty_fingerprint);
+  k->kind = ENGINE_RECORD;
+  k->birth = ++model->births;
+  k->fingerprint = claim->fingerprint;
+  grant_to_caller(model, claim, 1, NONE, now_ms);
+  *answer = say_claimed(k);
+}
+
+static void count_claim_mismatch(struct model *model, const struct model_claim *claim) {
+  const struct model_key *k = &model->keys[claim->key];
+  HAPPENED_IF(k->phase == RULES_HELD, claim_mismatch_on_held);
+  HAPPENED_IF(k->phase == RULES_LAPSED, claim_mismatch_on_lapsed);
+  HAPPENED_IF(k->phase == RULES_UNKNOWN, claim_mismatch_on_unknown);
+  HAPPENED_IF(k->phase == RULES_DONE, claim_mismatch_on_done);
+  HAPPENED_IF(k->phase == RULES_HELD && claim->owner != NONE && claim->owner == k->grant.owner, claim_mismatch_of_the_owner);
+}
+
+void model_claim(struct model *model, const struct model_claim *claim, int64_t now_ms, struct model_answer *answer) {
+  struct model_key *k = &model->keys[claim->key];
+  int before = k->grant.number;
+  bool was_held = k->kind == ENGINE_RECORD && k->phase == RULES_HELD;
+  model_judge(model, claim->key, now_ms);
+  if (k->kind == ENGINE_VALUE) {
+    HAPPENED(wrongtype_claim);
+    *answer = say(ENGINE_WRONGTYPE);
+  } else if (k->kind == ENGINE_ABSENT) {
+    claim_absent(model, claim, now_ms, answer);
+  } else if (k->fingerprint != claim->fingerprint) {
+    count_claim_mismatch(model, claim);
+    *answer = say(ENGINE_MISMATCH);
+  } else if (k->phase == RULES_HELD) {
+    claim_held(model, claim, was_held && before != k->grant.number, now_ms, answer);
+  } else if (k->phase == RULES_DONE) {
+    HAPPENED(claim_on_done);
+    *answer = say_done(k, now_ms);
+  } else {
+    claim_lapsed(model, claim, now_ms, answer);
+  }
+}
+
+/* ---- STORE ---- */
+
+static bool is_open(const struct model_key *k) { return k->kind == ENGINE_RECORD && k->phase != RULES_DONE; }
+
+static void count_stale_store(struct model *model, const struct model_key *k, bool taken_back) {
+  HAPPENED_IF(k->kind == ENGINE_ABSENT, store_stale_on_absent);
+  if (k->kind == ENGINE_ABSENT) return;
+  HAPPENED_IF(k->phase == RULES_HELD, store_stale_on_held);
+  HAPPENED_IF(k->phase == RULES_LAPSED, store_stale_on_lapsed);
+  HAPPENED_IF(k->phase == RULES_UNKNOWN, store_stale_on_unknown);
+  HAPPENED_IF(k->phase == RULES_DONE, store_stale_on_done);
+  HAPPENED_IF(taken_back, store_stale_of_a_taken_back_token);
+}
+
+static void store_done(struct model *model, const struct model_store *store, int64_t now_ms, struct model_answer *answer) {
+  struct model_key *k = &model->keys[store->key];
+  HAPPENED_IF(k->phase == RULES_HELD, store_on_held);
+  HAPPENED_IF(k->phase == RULES_LAPSED, store_on_lapsed);
+  HAPPENED_IF(k->phase == RULES_UNKNOWN, store_on_unknown);
+  HAPPENED_IF(waiting_of(model, store->key, true) > 0, store_answers_claimers);
+  HAPPENED_IF(waiting_of(model, store->key, false) > 0, store_answers_readers);
+  k->phase = RULES_DONE;
+  k->body = store->body;
+  k->meta = store->meta;
+  k->grant.since_ms = now_ms;
+  k->deadline_ms = now_ms + store->ttl_ms;
+  k->closed_ms = MODEL_NEVER;
+  effect(model, k, ENGINE_EFFECT_DONE);
+  *answer = say(ENGINE_STORED);
+  answer->count = (uint64_t)answer_all(model, store->key, say_done(k, now_ms));
+  if (store->ttl_ms > 0) return;
+  HAPPENED_IF(answer->count > 0, store_ttl_0_shared);
+  HAPPENED_IF(answer->count == 0, store_ttl_0_alone);
+  become_absent(model, k);
+}
+
+void model_store(struct model *model, const struct model_store *store, int64_t now_ms, struct model_answer *answer) {
+  model_judge(model, store->key, now_ms);
+  struct model_key *k = &model->keys[store->key];
+  if (k->kind == ENGINE_VALUE) {
+    HAPPENED(wrongtype_store);
+    *answer = say(ENGINE_WRONGTYPE);
+  } else if (k->kind == ENGINE_ABSENT || k->grant.number != store->grant) {
+    count_stale_store(model, k, store->taken_back);
+    *answer = say(ENGINE_STALE);
+  } else if (k->phase == RULES_DONE) {
+    bool same = k->body == store->body && k->meta == store->meta;
+    HAPPENED_IF(same, store_same);
+    HAPPENED_IF(k->body != store->body, store_conflict_of_body);
+    HAPPENED_IF(k->body == store->body && k->meta != store->meta, store_conflict_of_meta);
+    *answer = say(same ? ENGINE_STORED : ENGINE_CONFLICT);
+  } else {
+    store_done(model, store, now_ms, answer);
+  }
+}
+
+/* ---- RENEW, RELEASE ---- */
+
+void model_renew(struct model *model, int key, int grant, int64_t lease_ms, int stage, int64_t now_ms,
+                 struct model_answer *answer) {
+  model_judge(model, key, now_ms);
+  struct model_key *k = &model->keys[key];
+  if (k->kind == ENGINE_VALUE) {
+    *answer = say(ENGINE_WRONGTYPE);
+    return;
+  }
+  if (!is_open(k) || k->grant.number != grant) {
+    HAPPENED(renew_stale);
+    *answer = say(ENGINE_STALE);
+    return;
+  }
+  HAPPENED_IF(k->phase == RULES_HELD, renew_on_held);
+  HAPPENED_IF(k->phase == RULES_LAPSED, renew_on_lapsed);
+  HAPPENED_IF(k->phase == RULES_UNKNOWN, renew_on_unknown);
+  HAPPENED_IF(lease_ms == 0, renew_without_lease);
+  HAPPENED_IF(stage != NONE, renew_sets_stage);
+  HAPPENED_IF(k->phase == RULES_LAPSED && k->grant.binding != NONE, renew_keeps_bind);
+  HAPPENED_IF(k->phase == RULES_LAPSED && k->bind_lost, renew_after_bind_closed);
+  confirm(model, grant);
+  k->phase = RULES_HELD;
+  if (lease_ms != 0) k->grant.lease_ms = lease_ms;
+  if (stage != NONE) k->grant.stage = stage;
+  k->deadline_ms = now_ms + k->grant.lease_ms;
+  *answer = say(ENGINE_RENEWED);
+  answer->lease_ms = k->grant.lease_ms;
+}
+
+void model_release(struct model *model, int key, int grant, int64_t now_ms, struct model_answer *answer) {
+  model_judge(model, key, now_ms);
+  struct model_key *k = &model->keys[key];
+  if (k->kind == ENGINE_VALUE) {
+    *answer = say(ENGINE_WRONGTYPE);
+    return;
+  }
+  if (!is_open(k) || k->grant.number != grant) {
+    HAPPENED(release_not_yours);
+    HAPPENED_IF(k->kind == ENGINE_ABSENT, release_on_absent);
+    HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_DONE && k->grant.number == grant, release_on_done);
+    *answer = say(ENGINE_NOT_YOURS);
+    return;
+  }
+  HAPPENED_IF(k->phase == RULES_HELD, release_on_held);
+  HAPPENED_IF(k->phase == RULES_LAPSED, release_on_lapsed);
+  HAPPENED_IF(k->phase == RULES_UNKNOWN, release_on_unknown);
+  end_grant(model, key, RULES_END_RELEASED, now_ms, now_ms);
+  *answer = say(ENGINE_RELEASED);
+}
+
+/* ---- FETCH, WAIT ---- */
+
+static void count_read(struct model *model, const struct model_key *k, bool mismatch) {
+  HAPPENED_IF(k->kind == ENGINE_ABSENT, read_absent);
+  if (k->kind != ENGINE_RECORD) return;
+  HAPPENED_IF(!mismatch && k->phase == RULES_HELD, read_held);
+  HAPPENED_IF(!mismatch && k->phase == RULES_LAPSED, read_lapsed);
+  HAPPENED_IF(!mismatch && k->phase == RULES_UNKNOWN, read_unknown);
+  HAPPENED_IF(!mismatch && k->phase == RULES_DONE, read_done);
+  HAPPENED_IF(mismatch && k->phase == RULES_HELD, read_mismatch_on_held);
+  HAPPENED_IF(mismatch && k->phase == RULES_LAPSED, read_mismatch_on_lapsed);
+  HAPPENED_IF(mismatch && k->phase == RULES_UNKNOWN, read_mismatch_on_unknown);
+  HAPPENED_IF(mismatch && k->phase == RULES_DONE, read_mismatch_on_done);
+}
+
+void model_read(struct model *model, const struct model_read *read, int64_t now_ms, struct model_answer *answer) {
+  model_judge(model, read->key, now_ms);
+  struct model_key *k = &model->keys[read->key];
+  bool mismatch = k->kind == ENGINE_RECORD && read->fingerprint != NONE && read->fingerprint != k->fingerprint;
+  count_read(model, k, mismatch);
+  *answer = nothing();
+  if (k->kind == ENGINE_VALUE) {
+    HAPPENED(wrongtype_read);
+    *answer = say(ENGINE_WRONGTYPE);
+  } else if (k->kind == ENGINE_ABSENT) {
+    return;
+  } else if (mismatch) {
+    *answer = say(ENGINE_MISMATCH);
+  } else if (k->phase == RULES_DONE) {
+    *answer = say_done(k, now_ms);
+  } else if (k->phase == RULES_UNKNOWN) {
+    *answer = say_unknown(k, now_ms);
+  } else if (k->phase == RULES_LAPSED) {
+    return;
+  } else if (read->wait_ms == 0) {
+    *answer = say_busy(k, now_ms);
+  } else if (no_room(model, read->key)) {
+    *answer = say(ENGINE_BUSYKEY);
+  } else {
+    HAPPENED(wait_queued);
+    *answer = say(ENGINE_QUEUED);
+    answer->waiter = enqueue(model, read->key, now_ms + read->wait_ms);
+  }
+}
+
+/* ---- the host's part in waiting ---- */
+
+void model_settle(struct model *model, int waiter) { model->waiters[waiter].state = WAITER_FREE; }
+
+/* As if the grant had not been: the former one ends once more, now, and the next waiter's turn comes. */
+static void undo_grant(struct model *model, const struct model_waiter *w, int64_t now_ms) {
+  struct model_key *k = &model->keys[w->key];
+  k->grant = w->former;
+  k->closed_ms = MODEL_NEVER;
+  struct model_waiter *next = end_grant(model, w->key, w->ended_by, now_ms, now_ms);
+  HAPPENED_IF(next != NULL, taken_back_to_next);
+  HAPPENED_IF(next != NULL && w->undone > 0, taken_back_twice);
+  HAPPENED_IF(next == NULL && k->kind == ENGINE_RECORD, taken_back_to_lapsed);
+  HAPPENED_IF(next == NULL && k->kind == ENGINE_ABSENT, taken_back_to_absent);
+  if (next != NULL) next->undone = w->undone + 1;
+}
+
+static bool held_under(const struct model_key *k, int grant) {
+  return k->kind == ENGINE_RECORD && k->phase == RULES_HELD && k->grant.number == grant;
+}
+
+void model_take_back(struct model *model, int waiter, int64_t now_ms) {
+  struct model_waiter w = model->waiters[waiter];
+  if (w.answer.status == ENGINE_CLAIMED) {
+    /* A grant that nobody can take back any more asks for nothing: its key is not judged by this. */
+    struct model_key *k = &model->keys[w.key];
+    if (!w.confirmed && held_under(k, w.answer.grant)) model_judge(model, w.key, now_ms);
+    bool held = held_under(k, w.answer.grant);
+    HAPPENED_IF(!held, taken_back_too_late);
+    HAPPENED_IF(held && w.confirmed, taken_back_after_claim_again);
+    if (held && !w.confirmed) undo_grant(model, &w, now_ms);
+  }
+  model->waiters[waiter].state = WAITER_FREE;
+}
+
+void model_cancel(struct model *model, int waiter, int64_t now_ms) {
+  if (model->waiters[waiter].state == WAITER_ANSWERED) {
+    HAPPENED(ready_waiter_gone);
+    model_take_back(model, waiter, now_ms);
+    return;
+  }
+  HAPPENED(waiter_gone);
+  model->waiters[waiter].state = WAITER_FREE;
+}
+
+void model_expire(struct model *model, int waiter, int64_t now_ms) {
+  struct model_waiter *w = &model->waiters[waiter];
+  if (w->state == WAITER_WAITS) model_judge(model, w->key, now_ms);
+  if (w->state != WAITER_WAITS) return;
+  HAPPENED(wait_over_by_host);
+  answer_waiter(w, say_busy(&model->keys[w->key], now_ms));
+}
+
+/* ---- connections ---- */
+
+/* A claim whose lease was over by now is not held any more, though nobody has noticed yet. */
+void model_close(struct model *model, int binding, int64_t now_ms) {
+  bool bound = false;
+  for (int i = 0; i < model->options.keys; i++) {
+    struct model_key *k = &model->keys[i];
+    if (!is_open(k) || k->flushed_ms != MODEL_NEVER || k->grant.binding != binding || k->closed_ms != MODEL_NEVER) continue;
+    bool held = k->phase == RULES_HELD && now_ms < k->deadline_ms;
+    if (held) {
+      k->closed_ms = now_ms;
+      bound = true;
+    } else {
+      HAPPENED(bind_closed_after_lease_over);
+      k->grant.binding = NONE;
+      k->bind_lost = true;
+    }
+  }
+  HAPPENED_IF(!bound, bind_closed_after_it_moved);
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    if (model->waiters[i].former.binding == binding) model->waiters[i].former.binding = NONE;
+  }
+  model->binding_open[binding] = false;
+}
+
+/* ---- keys of either kind ---- */
+
+static void count_delete(struct model *model, const struct model_key *k, int key) {
+  bool record = k->kind == ENGINE_RECORD;
+  bool claimers = waiting_of(model, key, true) > 0;
+  HAPPENED_IF(k->kind == ENGINE_ABSENT, delete_absent);
+  HAPPENED_IF(k->kind == ENGINE_VALUE, delete_value);
+  HAPPENED_IF(record && k->phase == RULES_HELD && !claimers, delete_held);
+  HAPPENED_IF(record && k->phase == RULES_HELD && claimers, delete_held_to_waiter);
+  HAPPENED_IF(record && k->phase == RULES_LAPSED, delete_lapsed);
+  HAPPENED_IF(record && k->phase == RULES_UNKNOWN, delete_unknown);
+  HAPPENED_IF(record && k->phase == RULES_DONE, delete_done);
+}
+
+bool model_delete(struct model *model, int key, int64_t now_ms) {
+  model_judge(model, key, now_ms);
+  struct model_key *k = &model->keys[key];
+  count_delete(model, k, key);
+  if (k->kind == ENGINE_ABSENT) return false;
+  drop(model, key, now_ms, now_ms);
+  return true;
+}
+
+void model_flush(struct model *model, int64_t now_ms) {
+  for (int i = 0; i < model->options.keys; i++) {
+    struct model_key *k = &model->keys[i];
+    if (k->kind == ENGINE_ABSENT) continue;
+    HAPPENED_IF(k->kind == ENGINE_VALUE, flush_value);
+    HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_HELD, flush_held);
+    HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase != RULES_HELD, flush_other);
+    k->flushed_ms = now_ms;
+  }
+}
+
+enum engine_status model_set_value(struct model *model, int key, int value, int64_t deadline_ms, int64_t now_ms) {
+  model_judge(model, key, now_ms);
+  struct model_key *k = &model->keys[key];
+  if (k->kind == ENGINE_RECORD) {
+    HAPPENED(wrongtype_set);
+    return ENGINE_WRONGTYPE;
+  }
+  HAPPENED(set_value);
+  HAPPENED_IF(k->kind == ENGINE_VALUE, set_value_replaces);
+  HAPPENED_IF(deadline_ms <= now_ms, set_value_over_already);
+  become_absent(model, k);
+  if (deadline_ms <= now_ms) return ENGINE_STORED;
+  k->kind = ENGINE_VALUE;
+  k->birth = ++model->births;
+  k->body = value;
+  k->deadline_ms = deadline_ms;
+  return ENGINE_STORED;
+}
+
+bool model_set_deadline(struct model *model, int key, int64_t deadline_ms, int64_t now_ms) {
+  model_judge(model, key, now_ms);
+  struct model_key *k = &model->keys[key];
+  bool done = k->kind == ENGINE_RECORD && k->phase == RULES_DONE;
+  if (k->kind == ENGINE_ABSENT || (k->kind == ENGINE_RECORD && !done) || (done && deadline_ms == ENGINE_NO_DEADLINE)) {
+    HAPPENED(deadline_refused);
+    return false;
+  }
+  HAPPENED_IF(done, deadline_of_done);
+  HAPPENED_IF(!done, deadline_of_value);
+  k->deadline_ms = deadline_ms;
+  if (deadline_ms <= now_ms) become_absent(model, k);
+  return true;
+}

@@ -1,0 +1,994 @@
+/* runner.c - see runner.h. */
+#include "tests/model/runner.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HISTORY 30
+#define HISTORY_BYTES 200
+#define CONTENTS 12 /* owners, fingerprints, stages, bodies, metas, values */
+#define LARGEST_CONTENT 20000
+#define KEY_BYTES 400
+#define FIRST_TOKEN (UINT64_C(52000000) << RULES_TOKEN_SHIFT)
+#define JUNK_TOKENS 5
+#define MANY_KEYS 3000
+#define FINISH_STEPS 100000
+
+struct source {
+  const uint8_t *bytes; /* NULL: from the seed */
+  size_t left;
+  uint64_t seed;
+  bool dry;
+};
+
+struct handle { /* of the model's waiter with the same number */
+  struct engine_waiter *waiter;
+  bool popped;
+};
+
+struct grant {
+  uint64_t token; /* 0: not seen yet */
+  uint64_t above; /* every token that was known when it was made */
+  int key;
+  bool taken_back;
+};
+
+struct walk { /* one SCAN, over many steps */
+  bool under_way;
+  uint64_t cursor;
+  uint64_t births[MODEL_KEYS];
+  bool visited[MODEL_KEYS];
+};
+
+struct world {
+  int keys, owners, fingerprints;
+  int64_t lease_ms, wait_ms, ttl_ms, stroll_ms, retention_ms; /* longest */
+  int tick_chance;                   /* per mille, beside the ticks that follow a step of time */
+  bool lazy_host;                    /* leaves answers in the engine's ready list for a while */
+  bool limited;                      /* memory */
+};
+
+struct runner {
+  struct source source;
+  struct world world;
+  struct engine_options options;
+  struct engine *engine;
+  struct model model;
+  int64_t now_ms;
+  uint64_t seed, step;
+  struct handle handles[MODEL_WAITERS];
+  struct engine_binding *bindings[MODEL_BINDINGS];
+  struct grant *grants;
+  int grant_count, grant_capacity;
+  int *grant_of; /* by token - FIRST_TOKEN */
+  size_t token_capacity;
+  uint64_t highest;
+  struct walk walk;
+  size_t empty_bytes;
+  char keys[MODEL_KEYS][8];
+  char long_key[KEY_BYTES];
+  char *contents[CONTENTS];
+  char history[HISTORY][HISTORY_BYTES];
+  uint64_t noted;
+};
+
+/* ---- failing ---- */
+
+__attribute__((format(printf, 2, 3))) static void note(struct runner *r, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  char *line = r->history[r->noted++ % HISTORY];
+  int head = snprintf(line, HISTORY_BYTES, "%" PRIu64 " @%" PRId64 " ", r->step, r->now_ms);
+  vsnprintf(line + head, HISTORY_BYTES - (size_t)head, format, args);
+  va_end(args);
+}
+
+__attribute__((format(printf, 2, 3), noreturn)) static void fail(struct runner *r, const char *format, ...) {
+  fflush(stdout);
+  fprintf(stderr, "\nseed %" PRIu64 ", step %" PRIu64 ", %d keys, retention %" PRId64 " ms. The last operations:\n", r->seed,
+          r->step, r->world.keys, r->options.retention_ms);
+  uint64_t first = r->noted > HISTORY ? r->noted - HISTORY : 0;
+  for (uint64_t i = first; i < r->noted; i++) fprintf(stderr, "  %s\n", r->history[i % HISTORY]);
+  fprintf(stderr, "engine and model differ: ");
+  va_list args;
+  va_start(args, format);
+  vfprintf(stderr, format, args);
+  va_end(args);
+  fprintf(stderr, "\n");
+  abort();
+}
+
+#define EXPECT(condition, ...) ((condition) ? (void)0 : fail(r, __VA_ARGS__))
+
+/* ---- decisions ---- */
+
+static uint64_t random_bits(struct source *s) { /* splitmix64 */
+  uint64_t z = (s->seed += UINT64_C(0x9e3779b97f4a7c15));
+  z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return z ^ (z >> 31);
+}
+
+static unsigned next_byte(struct source *s) {
+  if (s->left == 0) {
+    s->dry = true;
+    return 0;
+  }
+  s->left--;
+  return *s->bytes++;
+}
+
+/* 0 .. limit-1 */
+static int pick(struct runner *r, int limit) {
+  struct source *s = &r->source;
+  if (s->bytes == NULL) return (int)(random_bits(s) % (uint64_t)limit);
+  unsigned value = next_byte(s);
+  if (limit > 256) value = value << 8 | next_byte(s);
+  return (int)(value % (unsigned)limit);
+}
+
+static bool chance(struct runner *r, int percent) { return pick(r, 100) < percent; }
+
+static int some_key(struct runner *r) { return pick(r, r->world.keys); }
+/* For who brings a token: rather a key where it may be good for something. */
+static int some_open_key(struct runner *r) {
+  int key = some_key(r);
+  for (int tries = 0; tries < 3 && (r->model.keys[key].kind != ENGINE_RECORD || r->model.keys[key].phase == RULES_DONE); tries++) {
+    key = some_key(r);
+  }
+  return key;
+}
+static int some_content(struct runner *r, int none_percent) { return chance(r, none_percent) ? NONE : pick(r, CONTENTS); }
+
+static int64_t some_ms(struct runner *r, int64_t longest) {
+  if (chance(r, 25)) return 1 + pick(r, 3); /* so that deadlines meet */
+  return 1 + pick(r, (int)longest);
+}
+
+static int some_binding(struct runner *r) {
+  if (!chance(r, 30)) return NONE;
+  int binding = pick(r, MODEL_BINDINGS);
+  if (r->model.binding_open[binding]) return binding;
+  r->bindings[binding] = engine_binding_create(r->engine);
+  EXPECT(r->bindings[binding] != NULL, "no memory for a binding");
+  r->model.binding_open[binding] = true;
+  return binding;
+}
+
+/* ---- what numbers stand for ---- */
+
+static struct span key_span(struct runner *r, int key) {
+  if (key == 0) return (struct span){"", 0};
+  if (key == 1) return (struct span){r->long_key, KEY_BYTES};
+  return (struct span){r->keys[key], sizeof r->keys[key]};
+}
+
+static int key_number(struct runner *r, struct span key) {
+  if (key.len == 0) return 0;
+  if (key.len == KEY_BYTES) return 1;
+  EXPECT(key.len == sizeof r->keys[0], "a key of %zu bytes that nobody gave", key.len);
+  int number = 0;
+  for (size_t i = 4; i < key.len; i++) number = number * 10 + (key.data[i] - '0');
+  EXPECT(number > 1 && number < r->world.keys, "a key that nobody gave");
+  return number;
+}
+
+static size_t content_len(int content) {
+  static const size_t LENGTHS[CONTENTS] = {0, 1, 2, 7, 8, 33, 64, 100, 1000, 1000, 5000, LARGEST_CONTENT};
+  return LENGTHS[content];
+}
+
+static struct span content_span(struct runner *r, int content) {
+  return content == NONE ? SPAN_ABSENT : (struct span){r->contents[content], content_len(content)};
+}
+
+static bool make_contents(struct runner *r) {
+  for (int c = 0; c < CONTENTS; c++) {
+    r->contents[c] = malloc(content_len(c) + 1);
+    if (r->contents[c] == NULL) return false;
+    for (size_t i = 0; i < content_len(c); i++) r->contents[c][i] = (char)(c * 31 + (int)(i % 251)); /* NUL too */
+  }
+  for (int k = 0; k < MODEL_KEYS; k++) {
+    char text[16];
+    snprintf(text, sizeof text, "key:%04d", k);
+    memcpy(r->keys[k], text, sizeof r->keys[k]);
+  }
+  memset(r->long_key, 'k', KEY_BYTES);
+  return true;
+}
+
+/* ---- tokens ---- */
+
+static void *grown(void *old, size_t *capacity, size_t needed, size_t size) {
+  if (needed <= *capacity) return old;
+  size_t more = needed * 2;
+  char *memory = realloc(old, more * size);
+  if (memory == NULL) abort();
+  memset(memory + *capacity * size, 0, (more - *capacity) * size);
+  *capacity = more;
+  return memory;
+}
+
+/* Notes the grants that the model has made since, and what their tokens have to be above. */
+static void note_grants(struct runner *r, int key) {
+  size_t capacity = (size_t)r->grant_capacity;
+  r->grants = grown(r->grants, &capacity, (size_t)r->model.grants, sizeof *r->grants);
+  r->grant_capacity = (int)capacity;
+  for (; r->grant_count < r->model.grants; r->grant_count++) {
+    r->grants[r->grant_count] = (struct grant){.above = r->highest, .key = key};
+  }
+}
+
+/* A token rises above all that were known before its grant, is never used twice, and stays that grant's. */
+static void check_token(struct runner *r, int grant, uint64_t token) {
+  struct grant *g = &r->grants[grant];
+  if (g->token != 0) {
+    EXPECT(token == g->token, "grant %d changed its token from %" PRIu64 " to %" PRIu64, grant, g->token, token);
+    return;
+  }
+  EXPECT(token > g->above, "token %" PRIu64 " of grant %d is not above %" PRIu64, token, grant, g->above);
+  EXPECT(token >= FIRST_TOKEN && token < RULES_TOKEN_LIMIT, "token %" PRIu64 " is out of range", token);
+  EXPECT(token - FIRST_TOKEN < 2 * (uint64_t)r->grant_count + 16, "token %" PRIu64 " does not count up", token);
+  size_t index = (size_t)(token - FIRST_TOKEN);
+  r->grant_of = grown(r->grant_of, &r->token_capacity, index + 1, sizeof *r->grant_of);
+  EXPECT(r->grant_of[index] == 0, "token %" PRIu64 " was given to grant %d and to %d", token, r->grant_of[index] - 1, grant);
+  r->grant_of[index] = grant + 1;
+  g->token = token;
+}
+
+/* After a call: so that tokens of one call need not come in the order in which they are seen. */
+static void raise_highest(struct runner *r, uint64_t token) {
+  if (token > r->highest) r->highest = token;
+}
+
+static int grant_with(const struct runner *r, uint64_t token) {
+  if (token < FIRST_TOKEN || token - FIRST_TOKEN >= r->token_capacity) return NONE;
+  return r->grant_of[token - FIRST_TOKEN] - 1;
+}
+
+/* Mostly the right one, else one that was right once, on this key or another, or junk. */
+static uint64_t some_token(struct runner *r, int key) {
+  static const uint64_t JUNK[JUNK_TOKENS] = {0, 1, FIRST_TOKEN - 1, RULES_TOKEN_LIMIT, UINT64_MAX};
+  const struct model_key *k = &r->model.keys[key];
+  int kind = pick(r, 100);
+  if (kind < 70 && k->kind == ENGINE_RECORD && r->grants[k->grant.number].token != 0) return r->grants[k->grant.number].token;
+  if (kind < 96 && r->grant_count > 0) {
+    int back = pick(r, 40);
+    int from = kind < 80 ? k->grant.number : r->grant_count - 1;
+    int grant = from - back > 0 ? from - back : 0;
+    for (int g = grant; kind < 88 && g > 0 && g > grant - 100; g--) {
+      if (r->grants[g].taken_back) grant = g;
+    }
+    if (r->grants[grant].token != 0) return r->grants[grant].token;
+  }
+  return JUNK[pick(r, JUNK_TOKENS)];
+}
+
+/* ---- comparing ---- */
+
+static void compare_blob(struct runner *r, const char *what, const struct engine_blob *blob, int content) {
+  struct span have = engine_bytes(blob), want = content_span(r, content);
+  EXPECT(span_equal(have, want), "%s: %zu bytes%s, expected content %d", what, have.len, have.data == NULL ? " (absent)" : "",
+         content);
+}
+
+static void compare_answer(struct runner *r, const char *who, const struct engine_answer *have, const struct model_answer *want) {
+  EXPECT(have->status == want->status, "%s: status %d, expected %d", who, (int)have->status, (int)want->status);
+  EXPECT(have->attempt == want->attempt, "%s: attempt %u, expected %u", who, have->attempt, want->attempt);
+  EXPECT(have->lease_ms == want->lease_ms, "%s: lease %" PRId64 ", expected %" PRId64, who, have->lease_ms, want->lease_ms);
+  EXPECT(have->age_ms == want->age_ms, "%s: age %" PRId64 ", expected %" PRId64, who, have->age_ms, want->age_ms);
+  EXPECT(have->left_ms == want->left_ms, "%s: left %" PRId64 ", expected %" PRId64, who, have->left_ms, want->left_ms);
+  EXPECT(have->count == want->count, "%s: count %" PRIu64 ", expected %" PRIu64, who, have->count, want->count);
+  compare_blob(r, "body", have->body, want->body);
+  compare_blob(r, "meta", have->meta, want->meta);
+  compare_blob(r, "stage", have->stage, want->stage);
+  compare_blob(r, "owner", have->owner, want->owner);
+  if (want->grant == NONE) {
+    EXPECT(have->token == 0, "%s: a token without a grant", who);
+  } else {
+    check_token(r, want->grant, have->token);
+  }
+}
+
+static const char *status_name(enum engine_status status) {
+  static const char *const NAMES[] = {"CLAIMED", "DONE",     "BUSY",      "UNKNOWN",  "NOTHING", "QUEUED",
+                                      "STORED",  "RENEWED",  "RELEASED",  "NOT_YOURS", "MISMATCH", "STALE",
+                                      "CONFLICT", "OOM",     "BUSYKEY",   "WRONGTYPE", "NO_MEMORY"};
+  return NAMES[status];
+}
+
+/* ---- after each call: effects and ready waiters ---- */
+
+static void judge(struct runner *r, int key) {
+  model_judge(&r->model, key, r->now_ms);
+  note_grants(r, key);
+}
+
+static void take_effect(struct runner *r, const struct engine_effect *effect) {
+  int key = key_number(r, effect->key);
+  struct model_key *k = &r->model.keys[key];
+  if (k->effect_count == 0) judge(r, key); /* a tick got to it */
+  EXPECT(k->effect_count > 0, "effect %d on key %d, which did not change", (int)effect->kind, key);
+  EXPECT(k->effects[0] == effect->kind, "effect %d on key %d, expected %d", (int)effect->kind, key, (int)k->effects[0]);
+  memmove(k->effects, k->effects + 1, sizeof k->effects - sizeof k->effects[0]);
+  k->effect_count--;
+}
+
+static void drain_effects(struct runner *r) {
+  struct engine_effect effect;
+  while (engine_next_effect(r->engine, &effect)) take_effect(r, &effect);
+}
+
+static bool pop_one(struct runner *r) {
+  struct engine_waiter *waiter = engine_next_ready(r->engine);
+  if (waiter == NULL) return false;
+  struct handle *h = engine_waiter_context(waiter);
+  int i = (int)(h - r->handles);
+  struct model_waiter *w = &r->model.waiters[i];
+  EXPECT(h->waiter == waiter && !h->popped, "waiter %d was answered twice", i);
+  if (w->state == WAITER_WAITS) { /* a tick got to it */
+    model_judge_waiter(&r->model, i, r->now_ms);
+    note_grants(r, w->key);
+  }
+  const struct engine_answer *answer = engine_waiter_answer(waiter);
+  EXPECT(w->state == WAITER_ANSWERED, "waiter %d of key %d got %s, expected to wait on", i, w->key, status_name(answer->status));
+  note(r, "  waiter %d of key %d: %s", i, w->key, status_name(answer->status));
+  compare_answer(r, "waiter", answer, &w->answer);
+  h->popped = true;
+  return true;
+}
+
+static void expect_delivered(struct runner *r, int key) {
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    const struct model_waiter *w = &r->model.waiters[i];
+    if (key != NONE && w->key != key) continue;
+    EXPECT(w->state != WAITER_ANSWERED || r->handles[i].popped, "waiter %d of key %d still waits, expected %s", i, w->key,
+           status_name(w->answer.status));
+  }
+  for (int k = key == NONE ? 0 : key; k < r->world.keys; k++) {
+    EXPECT(r->model.keys[k].effect_count == 0, "no effect %d on key %d", (int)r->model.keys[k].effects[0], k);
+    if (key != NONE) break;
+  }
+}
+
+/* key: the one that was judged; NONE: all of them; otherwise what was not judged may still be due. */
+static void settle_accounts(struct runner *r, int key, bool everything) {
+  drain_effects(r);
+  if (everything || !r->world.lazy_host || chance(r, 50)) {
+    while (pop_one(r)) continue;
+    if (key != NONE || everything) expect_delivered(r, everything ? NONE : key);
+    struct engine_stats stats;
+    engine_stats(r->engine, &stats);
+    uint64_t waiting = (uint64_t)model_waiting(&r->model, NONE);
+    EXPECT(stats.waiters == waiting, "%" PRIu64 " waiters, expected %" PRIu64, stats.waiters, waiting);
+  }
+  for (int g = r->grant_count - 1; g >= 0 && g > r->grant_count - MODEL_WAITERS; g--) raise_highest(r, r->grants[g].token);
+}
+
+static void drain_all(struct runner *r) {
+  drain_effects(r);
+  while (pop_one(r)) continue;
+  settle_accounts(r, NONE, false);
+}
+
+/* ---- operations ---- */
+
+static void expect_over_limit(struct runner *r, int key) {
+  judge(r, key);
+  EXPECT(r->world.limited && r->model.keys[key].kind != ENGINE_RECORD, "OOM where nothing is added");
+  struct engine_stats s;
+  engine_stats(r->engine, &s);
+  uint64_t open = s.phases[RULES_HELD] + s.phases[RULES_LAPSED] + s.phases[RULES_UNKNOWN] + 1;
+  uint64_t would = s.memory_bytes + open * r->options.store_reserve + 2 * LARGEST_CONTENT;
+  EXPECT(would > r->options.memory_limit, "OOM at %" PRIu64 " bytes of %zu", s.memory_bytes, r->options.memory_limit);
+}
+
+static void queued(struct runner *r, const struct model_answer *want, const struct engine_answer *have, int expected_waiter) {
+  if (want->status != ENGINE_QUEUED) return;
+  EXPECT(want->waiter == expected_waiter && have->waiter != NULL, "no waiter came with QUEUED");
+  r->handles[want->waiter] = (struct handle){.waiter = have->waiter};
+}
+
+static void claim(struct runner *r, int key, int wait_percent) {
+  int waiter = model_free_waiter(&r->model);
+  struct model_claim c = {
+      .key = key,
+      .owner = chance(r, 15) ? NONE : 1 + pick(r, r->world.owners),
+      .fingerprint = pick(r, 100) < 85 ? 2 : pick(r, r->world.fingerprints) - 1,
+      .lease_ms = some_ms(r, r->world.lease_ms),
+      .wait_ms = waiter != NONE && chance(r, wait_percent) ? some_ms(r, r->world.wait_ms) : 0,
+      .hold = chance(r, 12),
+      .takeover = chance(r, 20),
+      .binding = some_binding(r),
+  };
+  const struct engine_claim request = {
+      .key = key_span(r, c.key),
+      .fingerprint = content_span(r, c.fingerprint),
+      .owner = content_span(r, c.owner),
+      .lease_ms = c.lease_ms,
+      .wait_ms = c.wait_ms,
+      .hold = c.hold,
+      .takeover = c.takeover,
+      .binding = c.binding == NONE ? NULL : r->bindings[c.binding],
+      .context = waiter == NONE ? NULL : &r->handles[waiter],
+  };
+  struct engine_answer have;
+  struct model_answer want;
+  engine_claim(r->engine, &request, r->now_ms, &have);
+  note(r, "CLAIM %d FP %d OWNER %d LEASE %d WAIT %d BIND %d%s%s -> %s", c.key, c.fingerprint, c.owner, (int)c.lease_ms,
+       (int)c.wait_ms, c.binding, c.hold ? " HOLD" : "", c.takeover ? " TAKEOVER" : "", status_name(have.status));
+  if (have.status == ENGINE_OOM) {
+    expect_over_limit(r, c.key);
+    r->model.events[EVENT_claim_refused_for_memory]++;
+  } else {
+    model_claim(&r->model, &c, r->now_ms, &want);
+    note_grants(r, c.key);
+    compare_answer(r, "CLAIM", &have, &want);
+    queued(r, &want, &have, waiter);
+  }
+  settle_accounts(r, c.key, false);
+}
+
+static void op_claim(struct runner *r) { claim(r, some_key(r), 50); }
+
+/* Many on one key, so that queues get long. */
+static void op_crowd(struct runner *r) {
+  int key = some_open_key(r);
+  for (int n = 2 + pick(r, 5); n > 0; n--) claim(r, key, 95);
+}
+
+static void op_store(struct runner *r) {
+  int key = chance(r, 70) ? some_open_key(r) : some_key(r);
+  uint64_t token = some_token(r, key);
+  int grant = grant_with(r, token);
+  struct model_store s = {
+      .key = key,
+      .grant = grant,
+      .taken_back = grant != NONE && r->grants[grant].taken_back,
+      .body = chance(r, 70) ? 4 : pick(r, CONTENTS),
+      .meta = chance(r, 60) ? NONE : chance(r, 50) ? 3 : pick(r, CONTENTS),
+      .ttl_ms = chance(r, 15) ? 0 : some_ms(r, r->world.ttl_ms),
+  };
+  const struct engine_store request = {.key = key_span(r, key), .body = content_span(r, s.body),
+                                       .meta = content_span(r, s.meta), .token = token, .ttl_ms = s.ttl_ms};
+  struct engine_answer have;
+  struct model_answer want;
+  engine_store(r->engine, &request, r->now_ms, &have);
+  note(r, "STORE %d grant %d body %d meta %d TTL %d -> %s", key, s.grant, s.body, s.meta, (int)s.ttl_ms, status_name(have.status));
+  model_store(&r->model, &s, r->now_ms, &want);
+  note_grants(r, key);
+  compare_answer(r, "STORE", &have, &want);
+  settle_accounts(r, key, false);
+}
+
+static void op_renew(struct runner *r) {
+  int key = chance(r, 70) ? some_open_key(r) : some_key(r);
+  uint64_t token = some_token(r, key);
+  int64_t lease_ms = chance(r, 40) ? 0 : some_ms(r, r->world.lease_ms);
+  int stage = some_content(r, 50);
+  const struct engine_renew request = {
+      .key = key_span(r, key), .stage = content_span(r, stage), .token = token, .lease_ms = lease_ms};
+  struct engine_answer have;
+  struct model_answer want;
+  engine_renew(r->engine, &request, r->now_ms, &have);
+  note(r, "RENEW %d grant %d LEASE %d STAGE %d -> %s", key, grant_with(r, token), (int)lease_ms, stage, status_name(have.status));
+  model_renew(&r->model, key, grant_with(r, token), lease_ms, stage, r->now_ms, &want);
+  note_grants(r, key);
+  compare_answer(r, "RENEW", &have, &want);
+  settle_accounts(r, key, false);
+}
+
+static void op_release(struct runner *r) {
+  int key = chance(r, 70) ? some_open_key(r) : some_key(r);
+  uint64_t token = some_token(r, key);
+  struct engine_answer have;
+  struct model_answer want;
+  engine_release(r->engine, key_span(r, key), token, r->now_ms, &have);
+  note(r, "RELEASE %d grant %d -> %s", key, grant_with(r, token), status_name(have.status));
+  model_release(&r->model, key, grant_with(r, token), r->now_ms, &want);
+  note_grants(r, key);
+  compare_answer(r, "RELEASE", &have, &want);
+  settle_accounts(r, key, false);
+}
+
+static void read_key(struct runner *r, bool wait) {
+  int waiter = model_free_waiter(&r->model);
+  struct model_read m = {
+      .key = some_key(r),
+      .fingerprint = chance(r, 50) ? NONE : chance(r, 80) ? 2 : pick(r, r->world.fingerprints),
+      .wait_ms = wait && waiter != NONE ? some_ms(r, r->world.wait_ms) : 0,
+  };
+  const struct engine_read request = {.key = key_span(r, m.key), .fingerprint = content_span(r, m.fingerprint),
+                                      .wait_ms = m.wait_ms, .context = waiter == NONE ? NULL : &r->handles[waiter]};
+  struct engine_answer have;
+  struct model_answer want;
+  engine_read(r->engine, &request, r->now_ms, &have);
+  note(r, "%s %d FP %d %d ms -> %s", wait ? "WAIT" : "FETCH", m.key, m.fingerprint, (int)m.wait_ms, status_name(have.status));
+  model_read(&r->model, &m, r->now_ms, &want);
+  note_grants(r, m.key);
+  compare_answer(r, "read", &have, &want);
+  queued(r, &want, &have, waiter);
+  settle_accounts(r, m.key, false);
+}
+
+static void op_fetch(struct runner *r) { read_key(r, false); }
+static void op_wait(struct runner *r) { read_key(r, true); }
+
+/* ---- the host's part ---- */
+
+/* A waiter, from a random one on; popped: that has its answer in the host's hands. */
+static int some_waiter(struct runner *r, bool popped) {
+  int from = pick(r, MODEL_WAITERS);
+  for (int n = 0; n < MODEL_WAITERS; n++) {
+    int i = (from + n) % MODEL_WAITERS;
+    if (r->model.waiters[i].state == WAITER_FREE) continue;
+    if (!popped || r->handles[i].popped) return i;
+  }
+  return NONE;
+}
+
+static void settle(struct runner *r, int i) {
+  note(r, "settle waiter %d", i);
+  engine_waiter_settle(r->engine, r->handles[i].waiter);
+  model_settle(&r->model, i);
+  r->handles[i] = (struct handle){0};
+}
+
+static void op_settle(struct runner *r) {
+  for (int n = 1 + pick(r, 6); n > 0; n--) {
+    int i = some_waiter(r, true);
+    if (i != NONE) settle(r, i);
+  }
+}
+
+/* The peer is gone: the host cancels, or takes back what it has in hands already. */
+static void hang_up(struct runner *r, int i) {
+  const struct model_waiter *w = &r->model.waiters[i];
+  int key = w->key;
+  int grant = w->state == WAITER_ANSWERED ? w->answer.grant : NONE;
+  struct handle h = r->handles[i];
+  note(r, "%s waiter %d of key %d", h.popped ? "take back" : "cancel", i, key);
+  if (h.popped) {
+    engine_waiter_take_back(r->engine, h.waiter, r->now_ms);
+    model_take_back(&r->model, i, r->now_ms);
+  } else {
+    engine_waiter_cancel(r->engine, h.waiter, r->now_ms);
+    model_cancel(&r->model, i, r->now_ms);
+  }
+  note_grants(r, key);
+  if (grant != NONE) r->grants[grant].taken_back = true;
+  r->handles[i] = (struct handle){0};
+  settle_accounts(r, NONE, false);
+}
+
+/* Whom this key was handed over to, while the host has not settled it. */
+static int granted_waiter(const struct runner *r, int key) {
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    const struct model_waiter *w = &r->model.waiters[i];
+    if (w->state == WAITER_ANSWERED && w->key == key && w->answer.grant == r->model.keys[key].grant.number) return i;
+  }
+  return NONE;
+}
+
+/* Often one after the other, down the queue. */
+static void op_hang_up(struct runner *r) {
+  int i = some_waiter(r, chance(r, 50));
+  for (; i != NONE && !r->source.dry; i = chance(r, 50) ? granted_waiter(r, some_key(r)) : NONE) hang_up(r, i);
+}
+
+static void op_expire(struct runner *r) {
+  int i = some_waiter(r, false);
+  if (i == NONE) return;
+  note(r, "expire waiter %d", i);
+  engine_waiter_expire(r->engine, r->handles[i].waiter, r->now_ms);
+  model_expire(&r->model, i, r->now_ms);
+  note_grants(r, r->model.waiters[i].key);
+  settle_accounts(r, r->model.waiters[i].key, false);
+}
+
+/* A connection ends: first it leaves the queues, then its claims end. */
+static void close_binding(struct runner *r, int binding) {
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    const struct model_waiter *w = &r->model.waiters[i];
+    if (w->state != WAITER_FREE && w->binding == binding) hang_up(r, i);
+  }
+  note(r, "close %d", binding);
+  engine_binding_close(r->engine, r->bindings[binding], r->now_ms);
+  model_close(&r->model, binding, r->now_ms);
+  settle_accounts(r, NONE, false);
+}
+
+static void op_close(struct runner *r) {
+  int binding = pick(r, MODEL_BINDINGS);
+  if (r->model.binding_open[binding]) close_binding(r, binding);
+}
+
+/* ---- keys ---- */
+
+static void op_delete(struct runner *r) {
+  int key = some_key(r);
+  bool have = engine_delete(r->engine, key_span(r, key), r->now_ms);
+  note(r, "DEL %d -> %d", key, have);
+  bool want = model_delete(&r->model, key, r->now_ms);
+  note_grants(r, key);
+  EXPECT(have == want, "DEL: %d, expected %d", have, want);
+  settle_accounts(r, key, false);
+}
+
+static void op_flush(struct runner *r) {
+  if (r->world.keys == MANY_KEYS && !chance(r, 5)) return;
+  note(r, "FLUSHALL");
+  engine_flush(r->engine, r->now_ms);
+  model_flush(&r->model, r->now_ms);
+  struct engine_stats stats;
+  engine_stats(r->engine, &stats);
+  EXPECT(stats.values == 0, "values are left behind FLUSHALL");
+  EXPECT(stats.records == stats.phases[RULES_HELD], "records that nobody holds are left behind FLUSHALL");
+  drain_all(r);
+}
+
+static void op_set_value(struct runner *r) {
+  int key = some_key(r), value = pick(r, CONTENTS);
+  int64_t deadline_ms = chance(r, 40) ? ENGINE_NO_DEADLINE : r->now_ms - 2 + some_ms(r, r->world.ttl_ms);
+  enum engine_status have = engine_set_value(r->engine, key_span(r, key), content_span(r, value), deadline_ms, r->now_ms);
+  note(r, "SET %d %d until %" PRId64 " -> %s", key, value, deadline_ms, status_name(have));
+  if (have == ENGINE_OOM) {
+    expect_over_limit(r, key);
+    r->model.events[EVENT_value_refused_for_memory]++;
+  } else {
+    enum engine_status want = model_set_value(&r->model, key, value, deadline_ms, r->now_ms);
+    EXPECT(have == want, "SET: %s, expected %s", status_name(have), status_name(want));
+  }
+  note_grants(r, key);
+  settle_accounts(r, key, false);
+}
+
+static void op_set_deadline(struct runner *r) {
+  int key = some_key(r);
+  int64_t deadline_ms = chance(r, 20) ? ENGINE_NO_DEADLINE : r->now_ms - 2 + some_ms(r, r->world.ttl_ms);
+  bool have = engine_set_deadline(r->engine, key_span(r, key), deadline_ms, r->now_ms);
+  note(r, "EXPIRE %d at %" PRId64 " -> %d", key, deadline_ms, have);
+  bool want = model_set_deadline(&r->model, key, deadline_ms, r->now_ms);
+  note_grants(r, key);
+  EXPECT(have == want, "EXPIRE: %d, expected %d", have, want);
+  settle_accounts(r, key, false);
+}
+
+static void look(struct runner *r, int key) {
+  struct engine_entry have;
+  engine_look(r->engine, key_span(r, key), r->now_ms, &have);
+  judge(r, key);
+  const struct model_key *k = &r->model.keys[key];
+  EXPECT(have.kind == k->kind, "key %d is of kind %d, expected %d", key, (int)have.kind, (int)k->kind);
+  if (k->kind == ENGINE_RECORD) {
+    EXPECT(have.phase == k->phase, "key %d is in phase %d, expected %d", key, (int)have.phase, (int)k->phase);
+  }
+  compare_blob(r, "look", have.body, k->body);
+  bool ends = k->deadline_ms != MODEL_NEVER && !(k->kind == ENGINE_RECORD && k->phase == RULES_HELD);
+  int64_t left_ms = ends ? k->deadline_ms - r->now_ms : -1;
+  EXPECT(have.left_ms == left_ms, "key %d: left %" PRId64 ", expected %" PRId64, key, have.left_ms, left_ms);
+  EXPECT((have.memory_bytes > 0) == (have.kind != ENGINE_ABSENT), "key %d uses %zu bytes", key, have.memory_bytes);
+}
+
+static void op_look(struct runner *r) {
+  int key = some_key(r);
+  look(r, key);
+  settle_accounts(r, key, false);
+}
+
+static void compare_figures(struct runner *r) {
+  struct engine_stats have;
+  engine_stats(r->engine, &have);
+  uint64_t records = 0, values = 0, expiring = 0, phases[RULES_DONE + 1] = {0};
+  for (int i = 0; i < r->world.keys; i++) {
+    const struct model_key *k = &r->model.keys[i];
+    if (!model_present(&r->model, i)) continue;
+    records += k->kind == ENGINE_RECORD;
+    values += k->kind == ENGINE_VALUE;
+    if (k->kind == ENGINE_RECORD) phases[k->phase]++;
+    expiring += k->kind == ENGINE_RECORD ? k->phase != RULES_HELD : k->deadline_ms != MODEL_NEVER;
+  }
+  EXPECT(have.records == records, "%" PRIu64 " records, expected %" PRIu64, have.records, records);
+  EXPECT(have.values == values, "%" PRIu64 " values, expected %" PRIu64, have.values, values);
+  EXPECT(have.expiring == expiring, "%" PRIu64 " keys expire, expected %" PRIu64, have.expiring, expiring);
+  for (int p = 0; p <= RULES_DONE; p++) {
+    EXPECT(have.phases[p] == phases[p], "%" PRIu64 " in phase %d, expected %" PRIu64, have.phases[p], p, phases[p]);
+  }
+  EXPECT(have.memory_bytes <= have.memory_peak_bytes, "more memory than the peak");
+  if (records > 1000) r->model.events[EVENT_a_thousand_records_at_once]++;
+}
+
+static void look_at_everything(struct runner *r) {
+  for (int key = 0; key < r->world.keys; key++) look(r, key);
+  settle_accounts(r, NONE, true);
+  compare_figures(r);
+}
+
+/* ---- scans ---- */
+
+static void visit(void *context, struct span key, const struct engine_entry *entry) {
+  struct runner *r = context;
+  int number = key_number(r, key);
+  EXPECT(model_present(&r->model, number), "SCAN shows key %d, which is absent", number);
+  EXPECT(entry->kind == r->model.keys[number].kind, "SCAN shows another kind of key %d", number);
+  EXPECT(entry->left_ms != 0, "SCAN shows key %d, which is over", number);
+  r->walk.visited[number] = true;
+}
+
+static void finish_walk(struct runner *r) {
+  look_at_everything(r);
+  for (int key = 0; key < r->world.keys; key++) {
+    bool all_the_time = r->walk.births[key] != 0 && r->walk.births[key] == r->model.keys[key].birth;
+    EXPECT(!all_the_time || r->walk.visited[key], "SCAN missed key %d", key);
+  }
+  r->model.events[EVENT_scan_through]++;
+  r->walk.under_way = false;
+}
+
+static void op_scan(struct runner *r) {
+  struct walk *w = &r->walk;
+  if (!w->under_way) {
+    *w = (struct walk){.under_way = true};
+    for (int key = 0; key < r->world.keys; key++) {
+      w->births[key] = model_present(&r->model, key) ? r->model.keys[key].birth : 0;
+    }
+  }
+  for (int n = 1 + pick(r, 250); n > 0; n--) {
+    w->cursor = engine_scan(r->engine, w->cursor, r->now_ms, visit, r);
+    EXPECT(w->cursor >> 48 == 0, "SCAN cursor too large");
+    if (w->cursor == 0) break;
+  }
+  note(r, "SCAN up to %" PRIx64, w->cursor);
+  if (w->cursor == 0) finish_walk(r);
+}
+
+static void op_random_key(struct runner *r) {
+  struct span key = engine_random_key(r->engine, r->source.bytes == NULL ? random_bits(&r->source) : (uint64_t)pick(r, 65536),
+                                      r->now_ms);
+  note(r, "RANDOMKEY");
+  if (span_present(key)) {
+    int number = key_number(r, key);
+    EXPECT(model_present(&r->model, number), "RANDOMKEY shows key %d, which is absent", number);
+    return;
+  }
+  /* One that FLUSHALL left to a waiter counts as absent until it is handed over. */
+  for (int k = 0; k < r->world.keys; k++) {
+    if (model_present(&r->model, k)) look(r, k);
+    EXPECT(!model_present(&r->model, k), "RANDOMKEY did not find key %d", k);
+  }
+  settle_accounts(r, NONE, false);
+}
+
+/* ---- time ---- */
+
+static int64_t earliest(const struct runner *r) {
+  int64_t first = MODEL_NEVER;
+  for (int i = 0; i < r->world.keys; i++) {
+    const struct model_key *k = &r->model.keys[i];
+    if (k->kind == ENGINE_ABSENT) continue;
+    if (k->deadline_ms < first) first = k->deadline_ms;
+    if (k->closed_ms < first) first = k->closed_ms;
+    if (k->flushed_ms < first) first = k->flushed_ms;
+  }
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    const struct model_waiter *w = &r->model.waiters[i];
+    if (w->state == WAITER_WAITS && w->deadline_ms < first) first = w->deadline_ms;
+  }
+  return first;
+}
+
+/* An engine that has nothing to do now has judged every key, and will not sleep over the next deadline. */
+static void expect_all_judged(struct runner *r) {
+  for (int key = 0; key < r->world.keys; key++) judge(r, key);
+  settle_accounts(r, NONE, true);
+  int64_t next_ms = engine_next_due(r->engine), first_ms = earliest(r);
+  EXPECT(next_ms <= first_ms, "next due at %" PRId64 ", expected %" PRId64, next_ms, first_ms);
+}
+
+static void tick(struct runner *r, unsigned budget) {
+  if (engine_next_due(r->engine) > r->now_ms) expect_all_judged(r);
+  bool more = engine_tick(r->engine, r->now_ms, budget);
+  note(r, "tick %u -> %d", budget, more);
+  drain_effects(r);
+  while (pop_one(r)) continue;
+  if (more) {
+    settle_accounts(r, NONE, false);
+    return;
+  }
+  EXPECT(engine_next_due(r->engine) > r->now_ms, "a tick says that it is done, and is due again");
+  expect_all_judged(r);
+  compare_figures(r);
+}
+
+static void op_tick(struct runner *r) {
+  static const unsigned BUDGETS[] = {1, 2, 3, 7, 50, 1000, 100000};
+  tick(r, BUDGETS[pick(r, (int)(sizeof BUDGETS / sizeof *BUDGETS))]);
+}
+
+static int64_t some_deadline(struct runner *r) {
+  int i = chance(r, 50) ? some_waiter(r, false) : NONE;
+  if (i != NONE && r->model.waiters[i].state == WAITER_WAITS) return r->model.waiters[i].deadline_ms;
+  int64_t deadline_ms = r->model.keys[some_key(r)].deadline_ms;
+  return deadline_ms != MODEL_NEVER ? deadline_ms : r->now_ms;
+}
+
+/* To a deadline, the millisecond before or behind it, a little on, or far beyond many of them. */
+static int64_t some_later_time(struct runner *r) {
+  int kind = pick(r, 100);
+  if (r->world.keys == MANY_KEYS && pick(r, 1000) > 0) kind = 80; /* so that many live at once */
+  if (kind < 25) return r->now_ms + 1;
+  if (kind < 75) return some_deadline(r) - (kind < 50 ? 0 : kind < 60 ? 1 : -1);
+  return r->now_ms + some_ms(r, kind < 97 ? r->world.stroll_ms : 3 * r->options.retention_ms);
+}
+
+static void op_time(struct runner *r) {
+  int64_t to_ms = some_later_time(r);
+  if (to_ms <= r->now_ms || to_ms > r->now_ms + INT32_MAX) return;
+  r->now_ms = to_ms;
+  note(r, "time");
+  if (pick(r, 1000) < r->world.tick_chance) op_tick(r);
+}
+
+/* Everything is judged before, because nobody can tell which lapsed claims a tick has judged under the former retention. */
+static void op_reconfigure(struct runner *r) {
+  look_at_everything(r);
+  r->options.retention_ms = some_ms(r, r->world.retention_ms);
+  r->options.waiters_per_key = (uint32_t)(1 + pick(r, 30));
+  r->options.waiters_total = (uint32_t)(1 + pick(r, 90));
+  engine_reconfigure(r->engine, &r->options);
+  r->model.options.retention_ms = r->options.retention_ms;
+  r->model.options.waiters_per_key = (int)r->options.waiters_per_key;
+  r->model.options.waiters_total = (int)r->options.waiters_total;
+  note(r, "retention %d, waiters %u and %u", (int)r->options.retention_ms, r->options.waiters_per_key, r->options.waiters_total);
+  if (chance(r, 30)) {
+    drain_effects(r);
+    r->model.effects_wanted = !r->model.effects_wanted;
+    engine_want_effects(r->engine, r->model.effects_wanted);
+  }
+}
+
+static void op_look_at_everything(struct runner *r) {
+  if (r->world.keys <= 16 || chance(r, 2)) look_at_everything(r);
+}
+
+struct operation {
+  void (*run)(struct runner *r);
+  int weight;
+};
+
+static const struct operation OPERATIONS[] = {
+    {op_claim, 235},    {op_crowd, 10},   {op_store, 60},        {op_renew, 60},  {op_release, 50},   {op_fetch, 50},
+    {op_wait, 60},      {op_settle, 60},       {op_hang_up, 65}, {op_expire, 8},    {op_close, 20},
+    {op_delete, 15},    {op_flush, 2},         {op_set_value, 20}, {op_set_deadline, 20}, {op_look, 30},
+    {op_scan, 10},      {op_random_key, 4},    {op_time, 190},  {op_tick, 8},       {op_reconfigure, 2},
+    {op_look_at_everything, 21},
+};
+#define OPERATION_COUNT (sizeof OPERATIONS / sizeof *OPERATIONS)
+#define WEIGHTS 1000
+
+uint64_t runner_run(struct runner *r, uint64_t steps) {
+  uint64_t done = 0;
+  for (; done < steps && !r->source.dry; done++, r->step++) {
+    int at = pick(r, WEIGHTS);
+    size_t i = 0;
+    while (at >= OPERATIONS[i].weight) at -= OPERATIONS[i++].weight;
+    OPERATIONS[i].run(r);
+  }
+  return done;
+}
+
+/* ---- beginning and end ---- */
+
+/* Few keys, so that everything collides; now and then many, so that the table grows and shrinks. */
+static void choose_world(struct runner *r) {
+  static const int KEYS[] = {8, 8, 1, 3, 8, 16, 8, MANY_KEYS};
+  static const int TICK_CHANCES[] = {0, 1000, 200, 20};
+  r->world = (struct world){
+      .keys = KEYS[pick(r, r->source.bytes == NULL ? 8 : 7)],
+      .owners = 2 + pick(r, 4),
+      .fingerprints = 4,
+      .lease_ms = 10 << pick(r, 4),
+      .wait_ms = 10 << pick(r, 4),
+      .ttl_ms = 20 << pick(r, 4),
+      .tick_chance = TICK_CHANCES[pick(r, 4)],
+      .lazy_host = chance(r, 50),
+      .limited = chance(r, 15),
+  };
+  bool many = r->world.keys == MANY_KEYS;
+  if (many) r->world.lease_ms = r->world.ttl_ms = 4000 << pick(r, 4);
+  r->world.retention_ms = many ? 20000 : 400;
+  r->world.stroll_ms = many ? 4 : r->world.lease_ms / 4 + 1;
+  r->options = (struct engine_options){
+      .first_token = FIRST_TOKEN,
+      .retention_ms = some_ms(r, r->world.retention_ms),
+      .store_reserve = r->world.limited ? (size_t)pick(r, 256) * 16 : 0,
+      .waiters_per_key = chance(r, 70) ? 40 : 3,
+      .waiters_total = chance(r, 70) ? MODEL_WAITERS / 2 : 12,
+  };
+  for (int i = 0; i < ENGINE_HASH_SECRET_BYTES; i++) r->options.hash_secret[i] = (unsigned char)pick(r, 256);
+  static const int64_t STARTS[] = {0, 1, 1000000, INT64_C(1700000000000), (INT64_C(1) << 42) - 5000, 63};
+  r->now_ms = STARTS[pick(r, (int)(sizeof STARTS / sizeof *STARTS))];
+}
+
+static struct runner *create(const struct source *source) {
+  struct runner *r = calloc(1, sizeof *r);
+  if (r == NULL) return NULL;
+  r->source = *source;
+  r->seed = source->seed;
+  choose_world(r);
+  r->engine = engine_create(&r->options, r->now_ms);
+  if (r->engine == NULL || !make_contents(r)) abort();
+  model_init(&r->model, &(struct model_options){.retention_ms = r->options.retention_ms,
+                                                .waiters_per_key = (int)r->options.waiters_per_key,
+                                                .waiters_total = (int)r->options.waiters_total,
+                                                .keys = r->world.keys});
+  struct engine_stats stats;
+  engine_stats(r->engine, &stats);
+  r->empty_bytes = stats.memory_bytes;
+  if (r->world.limited) r->options.memory_limit = r->empty_bytes + (r->world.keys == MANY_KEYS ? 1000 : 100) * (size_t)pick(r, 256);
+  engine_reconfigure(r->engine, &r->options);
+  r->model.effects_wanted = chance(r, 60);
+  engine_want_effects(r->engine, r->model.effects_wanted);
+  return r;
+}
+
+struct runner *runner_from_seed(uint64_t seed) { return create(&(struct source){.seed = seed}); }
+
+struct runner *runner_from_bytes(const uint8_t *bytes, size_t size) {
+  return create(&(struct source){.bytes = bytes, .left = size});
+}
+
+static void expect_nothing_left(struct runner *r) {
+  struct engine_stats s;
+  engine_stats(r->engine, &s);
+  EXPECT(s.records + s.values + s.waiters + s.expiring == 0, "%" PRIu64 " records, %" PRIu64 " values, %" PRIu64 " waiters left",
+         s.records, s.values, s.waiters);
+  /* A table that has grown may keep a spare segment and the list of its segments. */
+  size_t spare = r->world.keys > 500 ? 8192 : 0;
+  EXPECT(s.memory_bytes <= r->empty_bytes + spare, "%" PRIu64 " bytes are left, %zu at the start", s.memory_bytes, r->empty_bytes);
+}
+
+static void end_everything(struct runner *r) {
+  drain_all(r);
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    if (r->model.waiters[i].state == WAITER_FREE) continue;
+    if (r->handles[i].popped && chance(r, 50)) {
+      settle(r, i);
+    } else {
+      hang_up(r, i);
+      drain_all(r);
+    }
+  }
+  for (int i = 0; i < MODEL_WAITERS; i++) { /* whom the former ones handed over to */
+    if (r->model.waiters[i].state != WAITER_FREE) settle(r, i);
+  }
+  for (int b = 0; b < MODEL_BINDINGS; b++) {
+    if (r->model.binding_open[b]) close_binding(r, b);
+  }
+  for (int key = 0; key < r->world.keys; key++) {
+    engine_set_deadline(r->engine, key_span(r, key), r->now_ms + 1, r->now_ms); /* values without an end */
+    model_set_deadline(&r->model, key, r->now_ms + 1, r->now_ms);
+  }
+  if (chance(r, 30)) op_flush(r);
+}
+
+void runner_finish(struct runner *r, uint64_t events[EVENTS]) {
+  end_everything(r);
+  r->now_ms += 100000; /* leases and retentions are over */
+  for (int n = 0; engine_next_due(r->engine) != INT64_MAX; n++) {
+    EXPECT(n < FINISH_STEPS, "it never ends");
+    tick(r, 100);
+    if (n % 10 == 9) r->now_ms += 100000;
+  }
+  look_at_everything(r);
+  expect_nothing_left(r);
+  engine_destroy(r->engine);
+  for (int e = 0; e < EVENTS; e++) events[e] += r->model.events[e];
+  for (int c = 0; c < CONTENTS; c++) free(r->contents[c]);
+  free(r->grants);
+  free(r->grant_of);
+  free(r);
+}
