@@ -58,6 +58,7 @@ struct resp_reader {
   /* Set by the caller, may change between commands. */
   resp_argument_limit *argument_limit; /* NULL: RESP_MAX_BULK for all */
   void *context;
+  size_t unasked_bytes; /* an argument of at most so many bytes is not asked about; 0: all are */
   size_t command_limit; /* all arguments together; a command over it is skipped as too big. 0: no limit */
   bool unauthenticated; /* apply the small limits */
 
@@ -87,7 +88,7 @@ struct resp_reader {
   char error_text[64];
 };
 
-/* Zero-fills and sets the four caller's fields to "no limits". Allocates nothing. */
+/* Zero-fills and sets the caller's fields to "no limits". Allocates nothing. */
 void resp_reader_init(struct resp_reader *reader);
 /* Frees the vector. The reader can be used again after resp_reader_init. */
 void resp_reader_deinit(struct resp_reader *reader);

@@ -67,6 +67,7 @@ static void reader_setup(struct resp_reader *reader, struct record *record, unsi
   if (settings & 1) reader->argument_limit = limit_of;
   if (settings & 2) reader->unauthenticated = true;
   if (settings & 4) reader->command_limit = 100;
+  if (settings & 8) reader->unasked_bytes = 3;
 }
 
 /* Reads what is there; false when the connection is over. */

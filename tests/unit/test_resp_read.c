@@ -241,7 +241,7 @@ static void store_limits(struct resp_reader *reader, struct text *text) {
   reader->argument_limit = limit_of_store;
 }
 
-/* Writes down what it was asked and what it saw. */
+/* Writes down what it was asked and what it saw. An empty argument is under every limit. */
 static size_t limit_that_tells(void *context, const struct span *argv, size_t index) {
   struct text *text = context;
   text_add(text, "limit of %zu?", index);
@@ -253,6 +253,11 @@ static size_t limit_that_tells(void *context, const struct span *argv, size_t in
 static void telling_limits(struct resp_reader *reader, struct text *text) {
   reader->argument_limit = limit_that_tells;
   reader->context = text;
+}
+
+static void telling_limits_over_1(struct resp_reader *reader, struct text *text) {
+  telling_limits(reader, text);
+  reader->unasked_bytes = 1;
 }
 
 static const struct transcript {
@@ -491,8 +496,11 @@ static const struct transcript {
          "*2\r\n$1\r\na\r\n$2\r\nbc\r\nping pong\r\n*6\r\n$1\r\nd\r\n$0\r\n\r\n$2\r\nef\r\n"
          "$3\r\nghi\r\n$1\r\nj\r\n$1\r\nk\r\n*1\r\n$1\r\nl\r\n"),
      "limit of 0?\nlimit of 1? [a]\ncommand [a] [bc]\ncommand [ping] [pong]\nlimit of 0?\n"
-     "limit of 1? [d]\nlimit of 2? [d] []\nlimit of 3? [d] [] [ef]\ntoo big: 3 over 2\n"
+     "limit of 2? [d] []\nlimit of 3? [d] [] [ef]\ntoo big: 3 over 2\n"
      "limit of 0?\ncommand [l]\nidle\n"},
+    {"small arguments are not asked for", telling_limits_over_1,
+     SPAN_LITERAL("*5\r\n$1\r\na\r\n$2\r\nbc\r\n$1\r\nd\r\n$1\r\ne\r\n$2\r\nfg\r\n"),
+     "limit of 1? [a]\nlimit of 4? [a] [bc] [d] [e]\ncommand [a] [bc] [d] [e] [fg]\nidle\n"},
 };
 
 static void test_transcripts_in_all_cuts(void **state) {
