@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "server/commands/idempotency.h"
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/transaction.h"
@@ -93,8 +94,6 @@ const char *command_group_name(enum command_group group) {
 
 /* A longer name is no command's. It is let through as far as this, so that the error can quote it. */
 #define NAME_LIMIT 1024u
-/* No limit of an argument is below this (the option table's minimum for a fingerprint may be: then the handler's check holds). */
-#define UNCHECKED_BYTES 20u
 
 bool command_is_key(const struct command *command, size_t index, size_t argc) {
   if (command->first_key == 0 || index < (size_t)command->first_key) return false;
@@ -111,9 +110,19 @@ static size_t limit_of(const struct host *host, const struct command *command, c
 }
 
 size_t command_argument_limit(void *context, const struct span *argv, size_t index) {
-  struct command_reading *reading = context;
-  if (index == 1) reading->command = command_find(reading->host->commands, argv[0], SPAN_ABSENT);
-  return limit_of(reading->host, reading->command, argv, index);
+  const struct host *host = context;
+  if (index == 0) return NAME_LIMIT;
+  return limit_of(host, command_find(host->commands, argv[0], SPAN_ABSENT), argv, index);
+}
+
+size_t command_unasked_bytes(const struct options *options) {
+  const int64_t limits[] = {options->fingerprint_limit, options->owner_limit, options->stage_limit,
+                            options->meta_limit,        options->key_limit,   options->body_limit};
+  int64_t least = IDEMPOTENCY_WORD_BYTES;
+  for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+    if (limits[i] < least) least = limits[i];
+  }
+  return (size_t)least;
 }
 
 static void reply_toobig(struct resp_writer *reply, size_t index, size_t limit) {
@@ -123,7 +132,7 @@ static void reply_toobig(struct resp_writer *reply, size_t index, size_t limit) 
 /* Arguments that came inline were not judged by the reader. */
 static bool sizes_fit(struct call *call) {
   for (size_t i = 1; i < call->argc; i++) {
-    if (call->argv[i].len <= UNCHECKED_BYTES) continue;
+    if (call->argv[i].len <= call->host->unasked_bytes) continue;
     size_t limit = limit_of(call->host, call->command, call->argv, i);
     if (call->argv[i].len <= limit) continue;
     reply_toobig(call->reply, i, limit);
@@ -182,8 +191,9 @@ static bool find_row(struct call *call) {
   }
   if ((call->command->flags & COMMAND_CONTAINER) == 0) return true;
   if (call->argc < 2) {
-    reply_arity(call);
-    return false;
+    bool alone = call->command->run != NULL;
+    if (!alone) reply_arity(call);
+    return alone;
   }
   const struct command *sub = command_find(index, call->argv[0], call->argv[1]);
   if (sub == NULL) {

@@ -20,7 +20,7 @@
 #define COMMAND_NOT_IN_MULTI 256u
 #define COMMAND_LOADS_MEMORY 512u /* may be refused at the memory limit */
 #define COMMAND_IDEM 1024u        /* also answers to IDEM.<name> */
-#define COMMAND_CONTAINER 2048u   /* only stands for its subcommands, NAME|SUB */
+#define COMMAND_CONTAINER 2048u   /* has subcommands, NAME|SUB; runs alone only if it has a handler */
 
 enum command_group { GROUP_IDEM, GROUP_GENERIC, GROUP_STRING, GROUP_PUBSUB, GROUP_TRANSACTIONS, GROUP_CONNECTION, GROUP_SERVER };
 
@@ -68,12 +68,10 @@ void command_name(const struct command *command, char name[COMMAND_NAME_BYTES]);
 /* Whether argv[index] is a key of the row, for an argc that is not known yet (SIZE_MAX). */
 bool command_is_key(const struct command *command, size_t index, size_t argc);
 
-/* resp_argument_limit for a reader whose context is the struct command_reading of its loop. */
-struct command_reading {
-  const struct host *host;
-  const struct command *command; /* found at the second argument, so that each further one need not look again */
-};
+/* resp_argument_limit for a reader whose context is the host. */
 size_t command_argument_limit(void *context, const struct span *argv, size_t index);
+/* An argument of at most so many bytes is within every limit: most need not be asked about. */
+size_t command_unasked_bytes(const struct options *options);
 
 /*
  * Runs one command: the reply goes to the client's output, or client->waiting is set and the reply comes later. toobig says

@@ -23,6 +23,7 @@ bool host_init(struct host *host, struct engine *engine, struct options *options
       .now_ms = now_ms,
       .started_ms = now_ms,
       .next_client_id = 1,
+      .unasked_bytes = command_unasked_bytes(options),
       .commands = command_index_create(),
       .stats = calloc(COMMAND_COUNT, sizeof *host->stats),
       .pubsub = pubsub_create(),

@@ -59,11 +59,13 @@ struct host {
   int64_t now_ms;         /* this turn, on the engine's clock */
   int64_t wall_offset_ms; /* unix time = now_ms + wall_offset_ms */
   int64_t started_ms;
-  int port; /* that listens; 0 none */
+  size_t unasked_bytes;   /* command_unasked_bytes of the options */
+  int port;               /* that listens; 0 none */
   char run_id[41];
   struct host_counters counters;
   int64_t pause_until_ms; /* CLIENT PAUSE */
-  bool shutdown_wanted; /* SHUTDOWN was called */
+  bool shutdown_wanted;   /* SHUTDOWN was called */
+  bool draining;          /* nothing waits any more */
 };
 
 /* Outputs kept for the next turn, so that a busy server allocates none. */

@@ -110,10 +110,11 @@ static bool owner_fits(struct call *call, const struct words *words) {
   return false;
 }
 
-/* A wait is cut to the server's wait-max, and 0 asks for it. Nothing waits inside EXEC. */
+/* A wait is cut to the server's wait-max, and 0 asks for it. Nothing waits inside EXEC, nor while the
+ * server drains. */
 static int64_t wait_of(const struct call *call, int64_t asked_ms) {
   int64_t max_ms = call->host->options->wait_max_ms;
-  if (call->in_exec) return 0;
+  if (call->in_exec || call->host->draining) return 0;
   return asked_ms == 0 || asked_ms > max_ms ? max_ms : asked_ms;
 }
 
@@ -132,11 +133,10 @@ static bool parse_token(struct call *call, struct span text, uint64_t *token) {
 }
 
 size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index) {
-  const size_t word_bytes = 64; /* option names, numbers */
   if (index == 1) return (size_t)options->key_limit;
   if (index == 3 && (span_is(argv[0], "STORE") || span_is(argv[0], "IDEM.STORE"))) return (size_t)options->body_limit;
   int id = find_word(argv[index - 1]);
-  if (id < 0 || WORDS[id].kind != WORD_BYTES) return word_bytes;
+  if (id < 0 || WORDS[id].kind != WORD_BYTES) return IDEMPOTENCY_WORD_BYTES;
   int64_t limit = 0;
   memcpy(&limit, (const char *)options + WORDS[id].limit, sizeof limit);
   return (size_t)limit;

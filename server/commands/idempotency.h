@@ -11,6 +11,9 @@ void idempotency_release(struct call *call);
 void idempotency_fetch(struct call *call);
 void idempotency_wait(struct call *call);
 
+/* Option names and numbers. */
+#define IDEMPOTENCY_WORD_BYTES 64
+
 /* Sizes of the family's arguments: each option's value has a limit of its own. */
 size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index);
 

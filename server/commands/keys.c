@@ -1,9 +1,21 @@
 /* keys.c - see keys.h. */
 #include "server/commands/keys.h"
 
+#include <assert.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/types.h>
+
+/* ---- looking and deleting ---- */
+
+static void look(struct call *call, size_t index, struct engine_entry *entry) {
+  engine_look(call->host->engine, call->argv[index], call->now_ms, entry);
+}
+
 void keys_del(struct call *call) {
   int64_t deleted = 0;
-  for (size_t i = 1; i < call->argc; i++) deleted += engine_delete(call->host->engine, call->argv[i], call->now_ms);
+  for (size_t i = 1; i < call->argc; i++)
+    deleted += engine_delete(call->host->engine, call->argv[i], call->now_ms);
   resp_integer(call->reply, deleted);
 }
 
@@ -11,32 +23,20 @@ void keys_exists(struct call *call) {
   int64_t found = 0;
   for (size_t i = 1; i < call->argc; i++) {
     struct engine_entry entry;
-    engine_look(call->host->engine, call->argv[i], call->now_ms, &entry);
+    look(call, i, &entry);
     found += entry.kind != ENGINE_ABSENT;
   }
   resp_integer(call->reply, found);
 }
 
+static const char *const KIND_NAMES[] = {
+    [ENGINE_ABSENT] = "none", [ENGINE_RECORD] = "idem", [ENGINE_VALUE] = "string"};
+
 void keys_type(struct call *call) {
-  static const char *const names[] = {[ENGINE_ABSENT] = "none", [ENGINE_RECORD] = "idem", [ENGINE_VALUE] = "string"};
   struct engine_entry entry;
-  engine_look(call->host->engine, call->argv[1], call->now_ms, &entry);
-  resp_simple(call->reply, names[entry.kind]);
+  look(call, 1, &entry);
+  resp_simple(call->reply, KIND_NAMES[entry.kind]);
 }
-
-/* -2: no such key, -1: it does not end by itself (a value without TTL, a claim that is held). */
-static int64_t left_of(struct call *call) {
-  struct engine_entry entry;
-  engine_look(call->host->engine, call->argv[1], call->now_ms, &entry);
-  return entry.kind == ENGINE_ABSENT ? -2 : entry.left_ms;
-}
-
-void keys_ttl(struct call *call) {
-  int64_t left_ms = left_of(call);
-  resp_integer(call->reply, left_ms < 0 ? left_ms : (left_ms + 500) / 1000);
-}
-
-void keys_pttl(struct call *call) { resp_integer(call->reply, left_of(call)); }
 
 void keys_dbsize(struct call *call) {
   struct engine_stats stats;
@@ -45,11 +45,334 @@ void keys_dbsize(struct call *call) {
 }
 
 void keys_flush(struct call *call) {
-  bool known = call->argc == 1 || (call->argc == 2 && (span_is(call->argv[1], "ASYNC") || span_is(call->argv[1], "SYNC")));
+  bool known =
+      call->argc == 1 ||
+      (call->argc == 2 && (span_is(call->argv[1], "ASYNC") || span_is(call->argv[1], "SYNC")));
   if (!known) {
     reply_syntax_error(call);
     return;
   }
   engine_flush(call->host->engine, call->now_ms);
   reply_ok(call);
+}
+
+/* ---- when a key ends ---- */
+
+int64_t keys_unix_ms(const struct call *call) { return call->now_ms + call->host->wall_offset_ms; }
+
+int64_t keys_deadline(const struct call *call, long long unix_ms) {
+  int64_t deadline_ms = 0;
+  if (unix_ms <= keys_unix_ms(call)) return call->now_ms;
+  if (__builtin_sub_overflow((int64_t)unix_ms, call->host->wall_offset_ms, &deadline_ms))
+    return ENGINE_NO_DEADLINE - 1;
+  return deadline_ms < ENGINE_NO_DEADLINE ? deadline_ms : ENGINE_NO_DEADLINE - 1;
+}
+
+void keys_reply_invalid_expire(struct call *call) {
+  char name[COMMAND_NAME_BYTES];
+  command_name(call->command, name);
+  resp_errorf(call->reply, "ERR invalid expire time in '%s' command", name);
+}
+
+static int64_t seconds_of(int64_t ms) { return ms / 1000 + (ms % 1000 >= 500); }
+
+/* -2: no such key, -1: it does not end by itself (a value without TTL, a claim that is held). */
+static void reply_end(struct call *call, bool in_seconds, bool absolute) {
+  struct engine_entry entry;
+  look(call, 1, &entry);
+  int64_t ms = entry.kind == ENGINE_ABSENT ? -2 : entry.left_ms;
+  if (ms >= 0 && absolute) ms += keys_unix_ms(call);
+  resp_integer(call->reply, ms >= 0 && in_seconds ? seconds_of(ms) : ms);
+}
+
+void keys_ttl(struct call *call) { reply_end(call, true, false); }
+void keys_pttl(struct call *call) { reply_end(call, false, false); }
+void keys_expiretime(struct call *call) { reply_end(call, true, true); }
+void keys_pexpiretime(struct call *call) { reply_end(call, false, true); }
+
+struct expire_words {
+  bool nx, xx, gt, lt;
+};
+
+static bool parse_expire_words(struct call *call, struct expire_words *words) {
+  for (size_t i = 3; i < call->argc; i++) {
+    bool *word = span_is(call->argv[i], "NX")   ? &words->nx
+                 : span_is(call->argv[i], "XX") ? &words->xx
+                 : span_is(call->argv[i], "GT") ? &words->gt
+                 : span_is(call->argv[i], "LT") ? &words->lt
+                                                : NULL;
+    if (word == NULL) {
+      resp_error_quoting(call->reply, "ERR Unsupported option ", call->argv[i], "");
+      return false;
+    }
+    *word = true;
+  }
+  if (words->nx && (words->xx || words->gt || words->lt)) {
+    resp_error(call->reply, "ERR NX and XX, GT or LT options at the same time are not compatible");
+    return false;
+  }
+  if (words->gt && words->lt) {
+    resp_error(call->reply, "ERR GT and LT options at the same time are not compatible");
+    return false;
+  }
+  return true;
+}
+
+/* argv[2] as a unix time. Negative ones are allowed: they delete. */
+static bool parse_expire_time(struct call *call, bool in_seconds, bool absolute,
+                              long long *unix_ms) {
+  if (!parse_integer(call, call->argv[2], unix_ms)) return false;
+  bool valid = !in_seconds || !__builtin_mul_overflow(*unix_ms, 1000LL, unix_ms);
+  long long from_ms = absolute ? 0 : keys_unix_ms(call);
+  valid = valid && !__builtin_add_overflow(*unix_ms, from_ms, unix_ms);
+  if (!valid) keys_reply_invalid_expire(call);
+  return valid;
+}
+
+/* left_ms is -1 for a key without an end: GT never moves that nearer, LT always does. */
+static bool expire_wanted(const struct expire_words *words, int64_t left_ms,
+                          int64_t wanted_left_ms) {
+  if (words->nx) return left_ms < 0;
+  if (words->xx && left_ms < 0) return false;
+  if (words->gt) return left_ms >= 0 && wanted_left_ms > left_ms;
+  if (words->lt) return left_ms < 0 || wanted_left_ms < left_ms;
+  return true;
+}
+
+/* A response is kept no longer than STORE could have asked for. */
+static bool keeps_cap(struct call *call, const struct engine_entry *entry, int64_t deadline_ms) {
+  int64_t cap_ms = call->host->options->ttl_max_ms;
+  if (entry->kind != ENGINE_RECORD || deadline_ms - call->now_ms <= cap_ms) return true;
+  resp_errorf(call->reply, "ERR TTL must be between 0 and %lld milliseconds", (long long)cap_ms);
+  return false;
+}
+
+static void expire(struct call *call, bool in_seconds, bool absolute) {
+  struct expire_words words = {0};
+  long long unix_ms = 0;
+  if (!parse_expire_words(call, &words)) return;
+  if (!parse_expire_time(call, in_seconds, absolute, &unix_ms)) return;
+  struct engine_entry entry;
+  look(call, 1, &entry);
+  int64_t deadline_ms = keys_deadline(call, unix_ms);
+  bool done = entry.kind == ENGINE_RECORD && entry.phase == RULES_DONE;
+  bool movable = done || entry.kind == ENGINE_VALUE;
+  if (!movable || !expire_wanted(&words, entry.left_ms, deadline_ms - call->now_ms)) {
+    resp_integer(call->reply, 0);
+  } else if (keeps_cap(call, &entry, deadline_ms)) {
+    engine_set_deadline(call->host->engine, call->argv[1], deadline_ms, call->now_ms);
+    resp_integer(call->reply, 1);
+  }
+}
+
+void keys_expire(struct call *call) { expire(call, true, false); }
+void keys_pexpire(struct call *call) { expire(call, false, false); }
+void keys_expireat(struct call *call) { expire(call, true, true); }
+void keys_pexpireat(struct call *call) { expire(call, false, true); }
+
+void keys_persist(struct call *call) {
+  struct engine_entry entry;
+  look(call, 1, &entry);
+  bool persists = entry.kind == ENGINE_VALUE && entry.left_ms >= 0;
+  resp_integer(call->reply, persists);
+  if (!persists) return;
+  engine_set_deadline(call->host->engine, call->argv[1], ENGINE_NO_DEADLINE, call->now_ms);
+}
+
+/* ---- walking the keys ---- */
+
+/* An escaped key is twice as long. What is longer than that is there to cost time. */
+size_t keys_pattern_limit(const struct options *options, const struct span *argv, size_t index) {
+  (void)argv;
+  (void)index;
+  return 2 * (size_t)options->key_limit;
+}
+
+struct walk {
+  struct span pattern; /* absent: all */
+  struct span type;    /* absent: any */
+  uint64_t seen, found;
+  struct resp_writer *reply; /* NULL: only count */
+};
+
+static void visit(void *context, struct span key, const struct engine_entry *entry) {
+  struct walk *walk = context;
+  walk->seen++;
+  if (span_present(walk->type) && !span_is(walk->type, KIND_NAMES[entry->kind])) return;
+  if (span_present(walk->pattern) && !glob_match(walk->pattern, key, false)) return;
+  walk->found++;
+  if (walk->reply != NULL) resp_bulk(walk->reply, key);
+}
+
+static struct span pattern_of(struct span text) {
+  return span_equal(text, SPAN_LITERAL("*")) ? SPAN_ABSENT : text;
+}
+
+/* From the cursor until `count` keys were seen, whether they match or not, or `buckets` were
+ * visited. */
+static uint64_t walk_some(struct call *call, struct walk *walk, uint64_t cursor, uint64_t count,
+                          uint64_t buckets) {
+  do {
+    cursor = engine_scan(call->host->engine, cursor, call->now_ms, visit, walk);
+  } while (cursor != 0 && --buckets > 0 && walk->seen < count);
+  return cursor;
+}
+
+/*
+ * The number of elements goes in front of them, so the walk is done twice: first it counts. Nothing
+ * can change in between. To note the keys in the first walk would cost memory in proportion to the
+ * database.
+ */
+void keys_keys(struct call *call) {
+  struct walk walk = {.pattern = pattern_of(call->argv[1])};
+  walk_some(call, &walk, 0, UINT64_MAX, UINT64_MAX);
+  resp_array(call->reply, walk.found);
+  walk.reply = call->reply;
+  uint64_t announced = walk.found;
+  walk.found = 0;
+  walk_some(call, &walk, 0, UINT64_MAX, UINT64_MAX);
+  assert(walk.found == announced);
+}
+
+#define SCAN_DEFAULT_COUNT 10
+/* Buckets visited for each key asked for, as in Redis; and at least as many as make a small table
+ * come in one answer. */
+#define SCAN_BUCKETS_PER_KEY 10
+#define SCAN_MIN_BUCKETS 1024
+
+/* Any unsigned number of 64 bits, as Redis takes it: one that no scan has given leads somewhere,
+ * and to an end. */
+static bool parse_cursor(struct call *call, struct span text, uint64_t *cursor) {
+  bool valid = true;
+  *cursor = 0;
+  for (size_t i = 0; i < text.len && valid; i++) {
+    valid = text.data[i] >= '0' && text.data[i] <= '9' &&
+            !__builtin_mul_overflow(*cursor, (uint64_t)10, cursor) &&
+            !__builtin_add_overflow(*cursor, (uint64_t)(text.data[i] - '0'), cursor);
+  }
+  if (!valid) resp_error(call->reply, "ERR invalid cursor");
+  return valid;
+}
+
+static bool parse_count(struct call *call, struct span text, uint64_t *count) {
+  long long value = 0;
+  if (!parse_integer(call, text, &value)) return false;
+  if (value < 1) {
+    reply_syntax_error(call);
+    return false;
+  }
+  *count = (uint64_t)value;
+  return true;
+}
+
+static bool parse_scan_words(struct call *call, struct walk *walk, uint64_t *count) {
+  for (size_t i = 2; i < call->argc; i += 2) {
+    struct span word = call->argv[i];
+    struct span value = i + 1 < call->argc ? call->argv[i + 1] : SPAN_ABSENT;
+    if (span_present(value) && span_is(word, "COUNT")) {
+      if (!parse_count(call, value, count)) return false;
+    } else if (span_present(value) && span_is(word, "MATCH")) {
+      walk->pattern = pattern_of(value);
+    } else if (span_present(value) && span_is(word, "TYPE")) {
+      walk->type = value;
+    } else {
+      reply_syntax_error(call);
+      return false;
+    }
+  }
+  return true;
+}
+
+void keys_scan(struct call *call) {
+  struct walk walk = {0};
+  uint64_t cursor = 0, count = SCAN_DEFAULT_COUNT;
+  if (!parse_cursor(call, call->argv[1], &cursor) || !parse_scan_words(call, &walk, &count)) return;
+  uint64_t buckets =
+      count <= UINT64_MAX / SCAN_BUCKETS_PER_KEY ? count * SCAN_BUCKETS_PER_KEY : UINT64_MAX;
+  if (buckets < SCAN_MIN_BUCKETS) buckets = SCAN_MIN_BUCKETS;
+
+  struct walk counted = walk;
+  uint64_t next = walk_some(call, &counted, cursor, count, buckets);
+  char text[SPAN_NUMBER_MAX + 1];
+  snprintf(text, sizeof text, "%llu", (unsigned long long)next);
+  resp_array(call->reply, 2);
+  resp_bulk_text(call->reply, text);
+  resp_array(call->reply, counted.found);
+  walk.reply = call->reply;
+  walk_some(call, &walk, cursor, count, buckets);
+  assert(walk.found == counted.found);
+}
+
+void keys_randomkey(struct call *call) {
+  uint64_t random = 0;
+  /* Short of entropy (early boot) the time will do: nothing depends on what comes. */
+  ssize_t got = getrandom(&random, sizeof random, GRND_NONBLOCK);
+  if (got != (ssize_t)sizeof random) random = (uint64_t)call->now_ms * 2654435761u;
+  resp_bulk(call->reply, engine_random_key(call->host->engine, random, call->now_ms));
+}
+
+/* ---- OBJECT, MEMORY ---- */
+
+/* OBJECT SUB key: null when there is no such key. */
+static bool find_object(struct call *call, struct engine_entry *entry) {
+  look(call, 2, entry);
+  if (entry->kind != ENGINE_ABSENT) return true;
+  resp_null(call->reply);
+  return false;
+}
+
+/* What Redis 7.0 would have said of the same bytes: the limit of embstr is its
+ * OBJ_ENCODING_EMBSTR_SIZE_LIMIT. */
+#define EMBSTR_BYTES 44
+
+void keys_object_encoding(struct call *call) {
+  struct engine_entry entry;
+  if (!find_object(call, &entry)) return;
+  struct span bytes = engine_bytes(entry.body);
+  long long value = 0;
+  if (entry.kind == ENGINE_RECORD) {
+    resp_bulk_text(call->reply, "raw");
+  } else if (bytes.len <= SPAN_NUMBER_MAX && span_to_i64(bytes, &value)) {
+    resp_bulk_text(call->reply, "int");
+  } else {
+    resp_bulk_text(call->reply, bytes.len <= EMBSTR_BYTES ? "embstr" : "raw");
+  }
+}
+
+void keys_object_refcount(struct call *call) {
+  struct engine_entry entry;
+  if (find_object(call, &entry)) resp_integer(call->reply, 1);
+}
+
+void keys_object_freq(struct call *call) {
+  struct engine_entry entry;
+  if (!find_object(call, &entry)) return;
+  resp_error(call->reply,
+             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
+             "note that when switching between policies at runtime LRU and LFU data will take some "
+             "time to adjust.");
+}
+
+void keys_object_idletime(struct call *call) {
+  struct engine_entry entry;
+  if (!find_object(call, &entry)) return;
+  resp_error(call->reply, "ERR idle time is not tracked: nothing is ever evicted");
+}
+
+static bool parse_samples(struct call *call) {
+  for (size_t i = 3; i < call->argc; i += 2) {
+    long long samples = 0;
+    bool known = i + 1 < call->argc && span_is(call->argv[i], "SAMPLES");
+    if (known && !parse_integer(call, call->argv[i + 1], &samples)) return false;
+    if (known && samples >= 0) continue;
+    reply_syntax_error(call);
+    return false;
+  }
+  return true;
+}
+
+void keys_memory_usage(struct call *call) {
+  struct engine_entry entry;
+  if (!parse_samples(call) || !find_object(call, &entry)) return;
+  resp_integer(call->reply, (int64_t)entry.memory_bytes);
 }

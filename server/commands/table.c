@@ -12,6 +12,7 @@
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/server.h"
+#include "server/commands/strings.h"
 #include "server/commands/transaction.h"
 
 #define READS COMMAND_READS
@@ -56,12 +57,75 @@ const struct command COMMAND_TABLE[] = {
     {"TYPE", keys_type, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells the kind of a key: idem, string or none"},
     {"TTL", keys_ttl, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells in how many seconds a key ends"},
     {"PTTL", keys_pttl, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells in how many milliseconds a key ends"},
+    {"EXPIRETIME", keys_expiretime, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells the unix time in seconds at which a key ends"},
+    {"PEXPIRETIME", keys_pexpiretime, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key",
+     "Tells the unix time in milliseconds at which a key ends"},
+    {"EXPIRE", keys_expire, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key seconds [NX|XX|GT|LT]",
+     "Sets in how many seconds a key ends"},
+    {"PEXPIRE", keys_pexpire, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key milliseconds [NX|XX|GT|LT]",
+     "Sets in how many milliseconds a key ends"},
+    {"EXPIREAT", keys_expireat, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key unix-time-seconds [NX|XX|GT|LT]",
+     "Sets the unix time in seconds at which a key ends"},
+    {"PEXPIREAT", keys_pexpireat, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key unix-time-milliseconds [NX|XX|GT|LT]",
+     "Sets the unix time in milliseconds at which a key ends"},
+    {"PERSIST", keys_persist, 2, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Keeps a string until it is deleted"},
+    {"KEYS", keys_keys, 2, READS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "pattern", "Lists all keys that match a glob"},
+    {"SCAN", keys_scan, -2, READS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+     "Lists keys, some at each call"},
+    {"RANDOMKEY", keys_randomkey, 1, READS, 0, 0, 0, NULL, GROUP_GENERIC, "", "Tells some key"},
+    {"OBJECT", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_GENERIC, "", "Commands about what a key holds"},
+    {"OBJECT|ENCODING", keys_object_encoding, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Tells how Redis would keep the value"},
+    {"OBJECT|REFCOUNT", keys_object_refcount, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Answers 1 for a key that exists"},
+    {"OBJECT|FREQ", keys_object_freq, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Refused: nothing is evicted, so nothing is counted"},
+    {"OBJECT|IDLETIME", keys_object_idletime, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key",
+     "Refused: nothing is evicted, so nothing is noted"},
+    {"OBJECT|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_GENERIC, "", "Lists the subcommands"},
+    {"MEMORY", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about memory"},
+    {"MEMORY|USAGE", keys_memory_usage, -3, READS, 2, 2, 1, NULL, GROUP_SERVER, "key [SAMPLES count]", "Counts the bytes that a key takes"},
+    {"MEMORY|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
 
     /* strings */
+    {"SET", strings_set, -3, WRITES | LOADS, 1, 1, 1, NULL, GROUP_STRING,
+     "key value [NX|XX|IFEQ comparison-value] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
+     "Sets a string, on a condition if one is given"},
+    {"SETNX", strings_setnx, 3, WRITES | LOADS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key value", "Sets a string when the key does not exist"},
+    {"SETEX", strings_setex, 4, WRITES | LOADS, 1, 1, 1, NULL, GROUP_STRING, "key seconds value", "Sets a string that ends"},
+    {"PSETEX", strings_psetex, 4, WRITES | LOADS, 1, 1, 1, NULL, GROUP_STRING, "key milliseconds value", "Sets a string that ends"},
+    {"GET", strings_get, 2, READS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key", "Reads a string, or the response stored under a key"},
+    {"GETSET", strings_getset, 3, WRITES | LOADS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key value", "Sets a string and answers the former one"},
+    {"GETEX", strings_getex, -2, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING,
+     "key [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]", "Reads a string and moves its end"},
+    {"GETDEL", strings_getdel, 2, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING, "key", "Reads a string and deletes it"},
+    {"STRLEN", strings_strlen, 2, READS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key", "Tells the length of a string"},
+    {"DELIFEQ", strings_delifeq, 3, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING, "key value", "Deletes a string that equals the value"},
+    {"DELEX", strings_delex, -2, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING, "key [IFEQ comparison-value]",
+     "Deletes a key, or a string that equals the value"},
 
     /* pub/sub */
+    {"SUBSCRIBE", pubsub_subscribe, -2, LISTENING, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "channel...", "Listens to channels"},
+    {"UNSUBSCRIBE", pubsub_unsubscribe, -1, LISTENING, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[channel...]",
+     "Stops listening to channels, or to all of them"},
+    {"PSUBSCRIBE", pubsub_psubscribe, -2, LISTENING, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "pattern...",
+     "Listens to all channels that match the patterns"},
+    {"PUNSUBSCRIBE", pubsub_punsubscribe, -1, LISTENING, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[pattern...]",
+     "Stops listening to patterns, or to all of them"},
+    {"PUBLISH", pubsub_publish_command, 3, FAST, 0, 0, 0, pubsub_publish_limit, GROUP_PUBSUB, "channel message",
+     "Sends a message to all who listen to a channel"},
+    {"PUBSUB", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Commands about channels"},
+    {"PUBSUB|CHANNELS", pubsub_channels_command, -2, 0, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[pattern]",
+     "Lists the channels that somebody listens to"},
+    {"PUBSUB|NUMSUB", pubsub_numsub_command, -2, 0, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[channel...]",
+     "Counts who listens to channels"},
+    {"PUBSUB|NUMPAT", pubsub_numpat_command, 2, 0, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Counts the patterns that somebody listens to"},
+    {"PUBSUB|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Lists the subcommands"},
 
     /* transactions */
+    {"MULTI", transaction_multi, 1, FAST | NOT_QUEUED, 0, 0, 0, NULL, GROUP_TRANSACTIONS, "", "Begins to queue commands for EXEC"},
+    {"EXEC", transaction_exec, 1, NOT_QUEUED, 0, 0, 0, NULL, GROUP_TRANSACTIONS, "",
+     "Runs the queued commands without another's between them"},
+    {"DISCARD", transaction_discard_command, 1, FAST | NOT_QUEUED, 0, 0, 0, NULL, GROUP_TRANSACTIONS, "", "Forgets the queued commands"},
+    {"WATCH", transaction_watch, -2, FAST | NOT_QUEUED, 1, -1, 1, NULL, GROUP_TRANSACTIONS, "key...", "Is refused: there is nothing to watch"},
+    {"UNWATCH", transaction_unwatch, 1, FAST, 0, 0, 0, NULL, GROUP_TRANSACTIONS, "", "Does nothing, for programs that send it"},
 
     /* connection */
     {"HELLO", connection_hello, -1, OPEN | FAST | LISTENING, 0, 0, 0, NULL, GROUP_CONNECTION,
@@ -83,7 +147,7 @@ const struct command COMMAND_TABLE[] = {
     {"CLIENT|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Lists the subcommands"},
 
     /* server */
-    {"COMMAND", introspection_command, -1, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Describes all commands"},
+    {"COMMAND", introspection_command, -1, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Describes all commands"},
     {"COMMAND|COUNT", introspection_count, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the commands"},
     {"COMMAND|INFO", introspection_info, -2, 0, 0, 0, 0, NULL, GROUP_SERVER, "[command-name...]", "Describes commands"},
     {"COMMAND|LIST", introspection_list, -2, 0, 0, 0, 0, NULL, GROUP_SERVER, "[FILTERBY MODULE module-name|ACLCAT category|PATTERN pattern]",
@@ -98,6 +162,7 @@ const struct command COMMAND_TABLE[] = {
     {"DBSIZE", keys_dbsize, 1, READS | FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the keys"},
     {"FLUSHALL", keys_flush, -1, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
     {"FLUSHDB", keys_flush, -1, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
+    {"MONITOR", monitor_command, 1, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Shows every command that runs"},
 };
 /* clang-format on */
 

@@ -1,0 +1,162 @@
+# idem: `make run` starts the server, `make test` proves it; `make help` lists the rest.
+# Objects and programs lie under build/<mode>/; a mode is a set of compiler flags (release, asan, tsan, fuzz).
+
+MODE    ?= release
+B       := build/$(MODE)
+PYTHON  ?= /usr/bin/python3
+CLANG   ?= clang-14
+PREFIX  ?= /usr/local
+DESTDIR ?=
+V       ?= 0
+Q       := $(if $(filter 0,$(V)),@,)
+# Built by several jobs, as many as there are cores, unless told otherwise.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+endif
+
+WARN     := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Werror
+CPPFLAGS := -I. -D_GNU_SOURCE
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fPIE
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now
+CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LDFLAGS_asan := -fsanitize=address,undefined
+CFLAGS_ubsan := -O1 -g -fsanitize=undefined -fno-sanitize-recover=all
+LDFLAGS_ubsan := -fsanitize=undefined
+CFLAGS_tsan := -O1 -g -fsanitize=thread
+LDFLAGS_tsan := -fsanitize=thread
+CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
+CFLAGS  := -std=c11 $(WARN) $(CFLAGS_$(MODE)) $(EXTRA_CFLAGS)
+LDFLAGS := $(LDFLAGS_$(MODE))
+CC_fuzz := $(CLANG)
+CC_tsan := $(CLANG)
+COMPILE := $(or $(CC_$(MODE)),$(CC))
+# Sanitizers bring an allocator of their own.
+JEMALLOC := $(if $(filter release,$(MODE)),-ljemalloc)
+
+PROTO   := $(wildcard proto/*.c)
+CORE    := $(wildcard server/rules/*.c server/engine/*.c server/ops/*.c server/commands/*.c server/net/*.c)
+LIB_OBJ := $(patsubst %.c,$(B)/%.o,$(PROTO) $(CORE))
+UNITS   := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
+MODEL   := $(B)/tests/test_model
+FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+PROGRAMS := $(B)/idem-server
+SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread
+
+.PHONY: help run all test check asan ubsan tsan fuzz bench format install clean \
+        need-build need-test unit model wire system examples fuzz-corpus programs units
+
+help: ## this list
+	@echo "make ..."; sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+run: need-build ## get what is missing, build, start the server on 127.0.0.1:4336
+	@$(MAKE) --no-print-directory programs
+	@echo "idem listens on 127.0.0.1:4336. In another terminal, with redis-cli (package redis-tools):"
+	@echo "  redis-cli -p 4336 CLAIM order-17"
+	@echo "  redis-cli -p 4336 CLAIM order-17                 # a duplicate: BUSY"
+	@echo "  redis-cli -p 4336 STORE order-17 TOKEN '{\"ok\":1}'  # TOKEN: the number CLAIM answered"
+	@echo "  redis-cli -p 4336 CLAIM order-17                 # replayed: DONE"
+	@exec build/release/idem-server --port 4336
+
+all: need-build ## get what is missing, build
+	@$(MAKE) --no-print-directory programs
+
+programs: $(PROGRAMS)
+
+test: need-test ## get what is missing, build, pass every test (under 10 minutes on 2 cores)
+	@$(MAKE) --no-print-directory programs units check
+	@$(MAKE) --no-print-directory -j1 unit model wire system examples
+	@$(MAKE) --no-print-directory -j1 asan fuzz-corpus
+	@echo "all tests passed"
+
+check: ## what can be told without running: includes point down, functions and files stay readable
+	@$(PYTHON) tests/check.py
+
+units: $(UNITS) $(MODEL)
+unit: units ## units of every module
+	@tests/run-units $(UNITS)
+model: units ## a million random operations against a naive model
+	@$(MODEL)
+wire: programs ## transcripts of every command through redis-cli
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py
+system: programs ## interleavings on real sockets
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
+examples: programs ## the four systems of client/examples
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_examples.py
+
+asan: ## units, model and transcripts under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory MODE=asan programs units
+	@tests/run-units $(patsubst $(B)/%,build/asan/%,$(UNITS))
+	@build/asan/tests/test_model --steps 200000
+	@IDEM_SERVER=build/asan/idem-server $(PYTHON) tests/wire/run.py
+ubsan: ## units and model under UBSan alone
+	@$(MAKE) --no-print-directory MODE=ubsan programs units
+	@tests/run-units $(patsubst $(B)/%,build/ubsan/%,$(UNITS))
+tsan: ## units under ThreadSanitizer
+	@$(MAKE) --no-print-directory MODE=tsan programs units
+	@tests/run-units $(patsubst $(B)/%,build/tsan/%,$(UNITS))
+
+FUZZ_SECONDS ?= 60
+fuzz: need-test ## each fuzz target for FUZZ_SECONDS (60)
+	@$(MAKE) --no-print-directory MODE=fuzz $(FUZZERS)
+	@for f in $(FUZZERS); do tests/fuzz/run $$f $(FUZZ_SECONDS) || exit 1; done
+fuzz-corpus: FUZZ_SECONDS := 30
+fuzz-corpus: fuzz
+
+bench: need-test ## server CPU per operation, beside redis-server and a bare echo
+	@$(MAKE) --no-print-directory programs bench-programs
+	@$(PYTHON) bench/run.py
+
+BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out bench/echo.c,$(wildcard bench/*.c)))
+.PHONY: bench-programs
+bench-programs: $(B)/idem-bench $(B)/bench-echo
+$(B)/idem-bench: $(BENCH_OBJ)
+	@echo "  LD   $@"; $(COMPILE) $(LDFLAGS) -o $@ $^ -lm
+$(B)/bench-echo: $(B)/bench/echo.o
+	@echo "  LD   $@"; $(COMPILE) $(LDFLAGS) -o $@ $^ -luv
+
+format: ## clang-format over all sources
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+install: programs ## into DESTDIR/PREFIX (/usr/local)
+	install -D -m 755 build/release/idem-server $(DESTDIR)$(PREFIX)/bin/idem-server
+	install -D -m 644 server/README.md $(DESTDIR)$(PREFIX)/share/doc/idem/server.md
+	install -D -m 644 proto/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/idem/protocol.md
+
+clean: ## remove build/
+	rm -rf build
+
+# ---- rules ----
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D); echo "  CC   $<"
+	$(Q)$(COMPILE) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/idem-server: $(B)/server/main.o $(LIB_OBJ)
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
+
+$(B)/tests/test_model: $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c)) $(LIB_OBJ)
+	@mkdir -p $(@D); echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka $(SERVER_LIBS)
+
+$(B)/tests/test_%: $(B)/tests/unit/test_%.o $(LIB_OBJ)
+	@mkdir -p $(@D); echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka $(SERVER_LIBS)
+
+build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))) $(LIB_OBJ)
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv -lxxhash -lpthread
+
+.SECONDARY:
+-include $(shell find build/$(MODE) -name '*.d' 2>/dev/null)
+
+# ---- what the machine has to have ----
+
+PACKAGES_build := libuv1-dev libjemalloc-dev libxxhash-dev
+PACKAGES_test  := $(PACKAGES_build) libcmocka-dev redis-tools redis-server python3 python3-redis python3-flask \
+                  $(CLANG) libclang-rt-14-dev valgrind procps
+need-build:
+	@tests/need $(PACKAGES_build)
+need-test:
+	@tests/need $(PACKAGES_test)

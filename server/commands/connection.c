@@ -1,0 +1,286 @@
+/* connection.c - see connection.h. Texts and checks are Redis 7.0's: clients fall back on them. */
+#include "server/commands/connection.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/commands/monitor.h"
+#include "server/commands/pubsub.h"
+#include "server/commands/transaction.h"
+#include "server/ops/version.h"
+
+/* ---- passwords ---- */
+
+/* Every byte of the room is looked at whatever the texts are, so that the time taken tells nothing about where they differ, nor
+ * how long the right one is. */
+static bool same_secret(struct span given, const char *secret) {
+  char left[OPTIONS_MAX_PASSWORD + 1] = {0}, right[OPTIONS_MAX_PASSWORD + 1] = {0};
+  size_t secret_len = strlen(secret);
+  size_t given_len = given.len <= OPTIONS_MAX_PASSWORD ? given.len : OPTIONS_MAX_PASSWORD;
+  if (given_len > 0) memcpy(left, given.data, given_len);
+  memcpy(right, secret, secret_len <= OPTIONS_MAX_PASSWORD ? secret_len : OPTIONS_MAX_PASSWORD);
+  volatile unsigned char differ = given.len != secret_len;
+  for (size_t i = 0; i < sizeof left; i++) differ = (unsigned char)(differ | (left[i] ^ right[i]));
+  return differ == 0;
+}
+
+/* The only user is `default`. */
+static bool authenticate(struct call *call, struct span user, struct span password) {
+  const char *secret = call->host->options->requirepass;
+  bool right = same_secret(password, secret) || secret[0] == '\0';
+  if (right && span_equal(user, SPAN_LITERAL("default"))) {
+    call->client->authenticated = true;
+    return true;
+  }
+  call->host->counters.auth_failures++;
+  resp_error(call->reply, "WRONGPASS invalid username-password pair or user is disabled.");
+  return false;
+}
+
+void connection_auth(struct call *call) {
+  if (call->argc > 3) {
+    reply_syntax_error(call);
+    return;
+  }
+  if (call->argc == 2 && call->host->options->requirepass[0] == '\0') {
+    resp_error(call->reply,
+               "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is "
+               "correct?");
+    return;
+  }
+  struct span user = call->argc == 3 ? call->argv[1] : SPAN_LITERAL("default");
+  if (authenticate(call, user, call->argv[call->argc - 1])) reply_ok(call);
+}
+
+/* ---- names ---- */
+
+/* Printable and without blanks: a name stands in a line of CLIENT LIST. */
+static bool plain(struct span text) {
+  for (size_t i = 0; i < text.len; i++) {
+    if (text.data[i] < '!' || text.data[i] > '~') return false;
+  }
+  return true;
+}
+
+static bool keep_text(struct call *call, char **kept, struct span text) {
+  char *copy = text.len > 0 ? strndup(text.data, text.len) : NULL;
+  if (text.len > 0 && copy == NULL) {
+    resp_error(call->reply, "ERR out of memory");
+    return false;
+  }
+  free(*kept);
+  *kept = copy;
+  return true;
+}
+
+/* False: said why. */
+static bool set_name(struct call *call, struct span name) {
+  if (!plain(name)) {
+    resp_error(call->reply, "ERR Client names cannot contain spaces, newlines or special characters.");
+    return false;
+  }
+  if (name.len > CLIENT_NAME_MAX) {
+    resp_errorf(call->reply, "ERR Client names cannot be longer than %d bytes", CLIENT_NAME_MAX);
+    return false;
+  }
+  struct client_details *details = client_details(call->client);
+  if (details == NULL) {
+    resp_error(call->reply, "ERR out of memory");
+    return false;
+  }
+  return keep_text(call, &details->name, name);
+}
+
+void connection_client_setname(struct call *call) {
+  if (set_name(call, call->argv[2])) reply_ok(call);
+}
+
+void connection_client_getname(struct call *call) {
+  const struct client_details *details = call->client->details;
+  resp_bulk(call->reply, span_of(details != NULL ? details->name : NULL));
+}
+
+void connection_client_setinfo(struct call *call) {
+  struct span what = call->argv[2], text = call->argv[3];
+  bool is_name = span_is(what, "LIB-NAME");
+  if (!is_name && !span_is(what, "LIB-VER")) {
+    resp_error_quoting(call->reply, "ERR Unrecognized option '", what, "'");
+    return;
+  }
+  if (!plain(text) || text.len > CLIENT_NAME_MAX) {
+    resp_errorf(call->reply, "ERR %s cannot contain spaces, newlines or special characters.", is_name ? "lib-name" : "lib-ver");
+    return;
+  }
+  struct client_details *details = client_details(call->client);
+  if (details == NULL) {
+    resp_error(call->reply, "ERR out of memory");
+    return;
+  }
+  if (keep_text(call, is_name ? &details->library_name : &details->library_version, text)) reply_ok(call);
+}
+
+/* ---- HELLO ---- */
+
+struct hello {
+  long long version;
+  struct span user, password, name;
+};
+
+static bool parse_hello(struct call *call, struct hello *hello) {
+  *hello = (struct hello){.version = call->client->version};
+  if (call->argc >= 2) {
+    if (!span_to_i64(call->argv[1], &hello->version)) {
+      resp_error(call->reply, "ERR Protocol version is not an integer or out of range");
+      return false;
+    }
+    if (hello->version < 2 || hello->version > 3) {
+      resp_error(call->reply, "NOPROTO unsupported protocol version");
+      return false;
+    }
+  }
+  for (size_t i = 2; i < call->argc; i++) {
+    size_t left = call->argc - i - 1;
+    if (span_is(call->argv[i], "AUTH") && left >= 2) {
+      hello->user = call->argv[i + 1];
+      hello->password = call->argv[i + 2];
+      i += 2;
+    } else if (span_is(call->argv[i], "SETNAME") && left >= 1) {
+      hello->name = call->argv[++i];
+    } else {
+      resp_error_quoting(call->reply, "ERR Syntax error in HELLO option '", call->argv[i], "'");
+      return false;
+    }
+  }
+  return true;
+}
+
+void connection_hello(struct call *call) {
+  struct hello hello;
+  if (!parse_hello(call, &hello)) return;
+  if (span_present(hello.user) && !authenticate(call, hello.user, hello.password)) return;
+  if (!call->client->authenticated) {
+    resp_error(call->reply,
+               "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> "
+               "option can be used to authenticate the client and select the RESP protocol version at the same time");
+    return;
+  }
+  if (span_present(hello.name) && !set_name(call, hello.name)) return;
+  call->client->version = (uint8_t)hello.version;
+  call->reply->version = (int)hello.version;
+  struct resp_writer *reply = call->reply;
+  resp_map(reply, 7);
+  resp_bulk_text(reply, "server");
+  resp_bulk_text(reply, "idem");
+  resp_bulk_text(reply, "version");
+  resp_bulk_text(reply, IDEM_REDIS_VERSION);
+  resp_bulk_text(reply, "proto");
+  resp_integer(reply, hello.version);
+  resp_bulk_text(reply, "id");
+  resp_integer(reply, (int64_t)call->client->id);
+  resp_bulk_text(reply, "mode");
+  resp_bulk_text(reply, "standalone");
+  resp_bulk_text(reply, "role");
+  resp_bulk_text(reply, "master");
+  resp_bulk_text(reply, "modules");
+  resp_array(reply, 0);
+}
+
+/* ---- small ones ---- */
+
+void connection_ping(struct call *call) {
+  if (call->argc > 2) {
+    resp_error(call->reply, "ERR wrong number of arguments for 'ping' command");
+    return;
+  }
+  struct span message = call->argc == 2 ? call->argv[1] : SPAN_ABSENT;
+  if (pubsub_restricts(call->client)) {
+    resp_array(call->reply, 2);
+    resp_bulk_text(call->reply, "pong");
+    resp_bulk(call->reply, span_present(message) ? message : SPAN_LITERAL(""));
+  } else if (span_present(message)) {
+    resp_bulk(call->reply, message);
+  } else {
+    resp_simple(call->reply, "PONG");
+  }
+}
+
+void connection_echo(struct call *call) { resp_bulk(call->reply, call->argv[1]); }
+
+void connection_select(struct call *call) {
+  long long index = 0;
+  if (!span_to_i64(call->argv[1], &index)) {
+    resp_error(call->reply, "ERR value is not an integer or out of range");
+  } else if (index != 0) {
+    resp_error(call->reply, "ERR DB index is out of range");
+  } else {
+    reply_ok(call);
+  }
+}
+
+void connection_quit(struct call *call) {
+  reply_ok(call);
+  call->client->close_when_sent = true;
+}
+
+void connection_reset(struct call *call) {
+  struct client *client = call->client;
+  transaction_discard(client);
+  pubsub_leave(call->host, client);
+  monitor_leave(call->host, client);
+  engine_binding_close(call->host->engine, client->binding, call->now_ms);
+  client->binding = NULL;
+  if (client->details != NULL) {
+    free(client->details->name);
+    client->details->name = NULL;
+  }
+  client->replies = CLIENT_REPLIES_ON;
+  client->version = 2;
+  call->reply->version = 2;
+  client->authenticated = call->host->options->requirepass[0] == '\0';
+  resp_simple(call->reply, "RESET");
+}
+
+/* ---- CLIENT ---- */
+
+void connection_client_id(struct call *call) { resp_integer(call->reply, (int64_t)call->client->id); }
+
+static const char *text_or_empty(const char *text) { return text != NULL ? text : ""; }
+
+static void client_flags(const struct client *client, char flags[8]) {
+  size_t n = 0;
+  if (client->monitors) flags[n++] = 'O';
+  if (client_channels(client) + client_patterns(client) > 0) flags[n++] = 'P';
+  if (client->transaction != NULL) flags[n++] = 'x';
+  if (client->waiting) flags[n++] = 'b';
+  if (client->close_when_sent) flags[n++] = 'c';
+  if (client->close_now) flags[n++] = 'A';
+  if (n == 0) flags[n++] = 'N';
+  flags[n] = '\0';
+}
+
+size_t connection_describe(const struct host *host, const struct client *client, char line[CONNECTION_LINE_BYTES]) {
+  struct client_address address;
+  host->describe(client, &address);
+  char flags[8], name[COMMAND_NAME_BYTES] = "NULL";
+  client_flags(client, flags);
+  if (client->last != NULL) command_name(client->last, name);
+  const struct client_details none = {0}, *details = client->details != NULL ? client->details : &none;
+  int len = snprintf(
+      line, CONNECTION_LINE_BYTES,
+      "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=%zu psub=%zu ssub=0 multi=%d qbuf=%zu "
+      "qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r cmd=%s user=default redir=-1 "
+      "resp=%d lib-name=%s lib-ver=%s",
+      (unsigned long long)client->id, address.peer, address.local, address.fd, text_or_empty(details->name),
+      (long long)((host->now_ms - client->connected_ms) / 1000), (long long)((host->now_ms - client->active_ms) / 1000), flags,
+      client_channels(client), client_patterns(client), transaction_length(client), address.input_bytes, address.output_bytes,
+      address.input_bytes + address.output_bytes, name, client->version, text_or_empty(details->library_name),
+      text_or_empty(details->library_version));
+  return len < CONNECTION_LINE_BYTES ? (size_t)len : CONNECTION_LINE_BYTES - 1;
+}
+
+void connection_client_info(struct call *call) {
+  char line[CONNECTION_LINE_BYTES + 1];
+  size_t len = connection_describe(call->host, call->client, line);
+  line[len++] = '\n';
+  resp_verbatim(call->reply, "txt", (struct span){line, len});
+}

@@ -1,0 +1,453 @@
+/*
+ * introspection.c - see introspection.h.
+ *
+ * The arguments of COMMAND DOCS are read off the row's syntax text, so help cannot disagree with itself. The text is parsed on
+ * every call into a small tree on the stack: nobody asks often, and a row stays one row.
+ */
+#include "server/commands/introspection.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <stdio.h>
+
+#include "server/ops/version.h"
+
+/* ---- the syntax of a row ---- */
+
+#define MAX_NODES 48
+
+enum node_kind { NODE_VALUE, NODE_TOKEN, NODE_BLOCK, NODE_ONEOF };
+
+/* Children and siblings are indexes into the same array; -1 is none. */
+struct node {
+  enum node_kind kind;
+  struct span name, token;
+  bool optional, multiple;
+  int child, next;
+};
+
+struct syntax {
+  const char *at;
+  struct node nodes[MAX_NODES];
+  int count;
+};
+
+static int parse_alternatives(struct syntax *s);
+
+static int add_node(struct syntax *s, enum node_kind kind) {
+  assert(s->count < MAX_NODES);
+  s->nodes[s->count] = (struct node){.kind = kind, .child = -1, .next = -1};
+  return s->count++;
+}
+
+static void skip_blanks(struct syntax *s) {
+  while (*s->at == ' ') s->at++;
+}
+
+static struct span take_word(struct syntax *s) {
+  const char *start = s->at;
+  while (*s->at != '\0' && strchr(" []|", *s->at) == NULL && strncmp(s->at, "...", 3) != 0) s->at++;
+  return (struct span){start, (size_t)(s->at - start)};
+}
+
+static bool at_value(const struct syntax *s) { return islower((unsigned char)*s->at); }
+
+static int parse_value(struct syntax *s) {
+  int node = add_node(s, NODE_VALUE);
+  s->nodes[node].name = take_word(s);
+  if (strncmp(s->at, "...", 3) == 0) {
+    s->at += 3;
+    s->nodes[node].multiple = true;
+  }
+  skip_blanks(s);
+  return node;
+}
+
+/* TOKEN, TOKEN value, TOKEN value value */
+static int parse_token(struct syntax *s) {
+  struct span token = take_word(s);
+  skip_blanks(s);
+  if (!at_value(s)) {
+    int node = add_node(s, NODE_TOKEN);
+    s->nodes[node].name = s->nodes[node].token = token;
+    return node;
+  }
+  int first = parse_value(s), last = first;
+  while (at_value(s)) last = s->nodes[last].next = parse_value(s);
+  if (first == last) {
+    s->nodes[first].token = token;
+    return first;
+  }
+  int block = add_node(s, NODE_BLOCK);
+  s->nodes[block].name = s->nodes[block].token = token;
+  s->nodes[block].child = first;
+  return block;
+}
+
+static int parse_item(struct syntax *s) {
+  if (*s->at != '[') return at_value(s) ? parse_value(s) : parse_token(s);
+  s->at++;
+  int node = parse_alternatives(s);
+  assert(*s->at == ']' && node >= 0 && s->nodes[node].next < 0);
+  s->at++;
+  skip_blanks(s);
+  s->nodes[node].optional = true;
+  return node;
+}
+
+/* Items up to a bar, a closing bracket or the end; -1 when there are none. */
+static int parse_sequence(struct syntax *s) {
+  int first = -1, last = -1;
+  skip_blanks(s);
+  while (*s->at != '\0' && *s->at != ']' && *s->at != '|') {
+    int node = parse_item(s);
+    if (first < 0) first = node;
+    if (last >= 0) s->nodes[last].next = node;
+    last = node;
+  }
+  return first;
+}
+
+static int wrap(struct syntax *s, enum node_kind kind, const char *name, int child) {
+  int node = add_node(s, kind);
+  s->nodes[node].name = span_of(name);
+  s->nodes[node].child = child;
+  return node;
+}
+
+/* One sequence stays a list of siblings at the top, several become a oneof. */
+static int parse_alternatives(struct syntax *s) {
+  int first = parse_sequence(s);
+  if (*s->at != '|') {
+    return first >= 0 && s->nodes[first].next >= 0 && *s->at == ']' ? wrap(s, NODE_BLOCK, "options", first) : first;
+  }
+  if (s->nodes[first].next >= 0) first = wrap(s, NODE_BLOCK, "options", first);
+  int last = first;
+  while (*s->at == '|') {
+    s->at++;
+    int node = parse_sequence(s);
+    if (s->nodes[node].next >= 0) node = wrap(s, NODE_BLOCK, "options", node);
+    last = s->nodes[last].next = node;
+  }
+  return wrap(s, NODE_ONEOF, "condition", first);
+}
+
+/* ---- COMMAND DOCS ---- */
+
+static const char *type_of(const struct node *node) {
+  static const char *const integers[] = {"milliseconds", "seconds", "token", "index", "count", "cursor", "client-id", "protover"};
+  if (node->kind == NODE_TOKEN) return "pure-token";
+  if (node->kind == NODE_BLOCK) return "block";
+  if (node->kind == NODE_ONEOF) return "oneof";
+  if (span_is(node->name, "key")) return "key";
+  if (span_is(node->name, "pattern")) return "pattern";
+  for (size_t i = 0; i < sizeof integers / sizeof integers[0]; i++) {
+    if (span_is(node->name, integers[i])) return "integer";
+  }
+  return "string";
+}
+
+static void reply_nodes(struct resp_writer *reply, const struct syntax *s, int first);
+
+static void reply_node(struct resp_writer *reply, const struct syntax *s, const struct node *node) {
+  bool flagged = node->optional || node->multiple;
+  bool is_key = strcmp(type_of(node), "key") == 0;
+  resp_map(reply, 2 + (is_key ? 1u : 0u) + (node->token.data != NULL ? 1u : 0u) + (flagged ? 1u : 0u) + (node->child >= 0 ? 1u : 0u));
+  char name[COMMAND_NAME_BYTES];
+  size_t len = node->name.len < sizeof name - 1 ? node->name.len : sizeof name - 1;
+  for (size_t i = 0; i < len; i++) name[i] = (char)tolower((unsigned char)node->name.data[i]);
+  resp_bulk_text(reply, "name");
+  resp_bulk(reply, (struct span){name, len});
+  resp_bulk_text(reply, "type");
+  resp_bulk_text(reply, type_of(node));
+  if (is_key) {
+    resp_bulk_text(reply, "key_spec_index");
+    resp_integer(reply, 0);
+  }
+  if (node->token.data != NULL) {
+    resp_bulk_text(reply, "token");
+    resp_bulk(reply, node->token);
+  }
+  if (flagged) {
+    resp_bulk_text(reply, "flags");
+    resp_set(reply, (node->optional ? 1u : 0u) + (node->multiple ? 1u : 0u));
+    if (node->optional) resp_simple(reply, "optional");
+    if (node->multiple) resp_simple(reply, "multiple");
+  }
+  if (node->child >= 0) {
+    resp_bulk_text(reply, "arguments");
+    reply_nodes(reply, s, node->child);
+  }
+}
+
+static void reply_nodes(struct resp_writer *reply, const struct syntax *s, int first) {
+  size_t count = 0;
+  for (int i = first; i >= 0; i = s->nodes[i].next) count++;
+  resp_array(reply, count);
+  for (int i = first; i >= 0; i = s->nodes[i].next) reply_node(reply, s, &s->nodes[i]);
+}
+
+static bool is_sub(const struct command *command) { return strchr(command->name, '|') != NULL; }
+
+static bool is_sub_of(const struct command *sub, const struct command *container) {
+  size_t len = strlen(container->name);
+  return strncmp(sub->name, container->name, len) == 0 && sub->name[len] == '|';
+}
+
+static size_t subcommands(const struct command *container) {
+  size_t count = 0;
+  for (size_t i = 0; i < COMMAND_COUNT; i++) count += is_sub_of(&COMMAND_TABLE[i], container);
+  return count;
+}
+
+static void reply_lower_name(struct resp_writer *reply, const struct command *command) {
+  char name[COMMAND_NAME_BYTES];
+  command_name(command, name);
+  resp_bulk_text(reply, name);
+}
+
+static void reply_docs(struct resp_writer *reply, const struct command *command) {
+  struct syntax syntax = {.at = command->syntax};
+  int first = parse_alternatives(&syntax);
+  assert(*syntax.at == '\0');
+  size_t subs = is_sub(command) ? 0 : subcommands(command);
+  reply_lower_name(reply, command);
+  resp_map(reply, 3 + (first >= 0 ? 1u : 0u) + (subs > 0 ? 1u : 0u));
+  resp_bulk_text(reply, "summary");
+  resp_bulk_text(reply, command->summary);
+  resp_bulk_text(reply, "since");
+  resp_bulk_text(reply, IDEM_VERSION);
+  resp_bulk_text(reply, "group");
+  resp_bulk_text(reply, command_group_name(command->group));
+  if (first >= 0) {
+    resp_bulk_text(reply, "arguments");
+    reply_nodes(reply, &syntax, first);
+  }
+  if (subs == 0) return;
+  resp_bulk_text(reply, "subcommands");
+  resp_map(reply, subs);
+  for (size_t i = 0; i < COMMAND_COUNT; i++) {
+    if (is_sub_of(&COMMAND_TABLE[i], command)) reply_docs(reply, &COMMAND_TABLE[i]);
+  }
+}
+
+/* `container|sub` names a subcommand here, as in Redis. */
+static const struct command *find_full(const struct call *call, struct span full) {
+  const char *bar = full.len > 0 ? memchr(full.data, '|', full.len) : NULL;
+  if (bar == NULL) return command_find(call->host->commands, full, SPAN_ABSENT);
+  struct span name = {full.data, (size_t)(bar - full.data)};
+  struct span sub = {bar + 1, full.len - name.len - 1};
+  return command_find(call->host->commands, name, sub);
+}
+
+static size_t top_level(void) {
+  size_t count = 0;
+  for (size_t i = 0; i < COMMAND_COUNT; i++) count += !is_sub(&COMMAND_TABLE[i]);
+  return count;
+}
+
+void introspection_docs(struct call *call) {
+  if (call->argc == 2) {
+    resp_map(call->reply, top_level());
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+      if (!is_sub(&COMMAND_TABLE[i])) reply_docs(call->reply, &COMMAND_TABLE[i]);
+    }
+    return;
+  }
+  size_t known = 0;
+  for (size_t i = 2; i < call->argc; i++) known += find_full(call, call->argv[i]) != NULL;
+  resp_map(call->reply, known);
+  for (size_t i = 2; i < call->argc; i++) {
+    const struct command *command = find_full(call, call->argv[i]);
+    if (command != NULL) reply_docs(call->reply, command);
+  }
+}
+
+/* ---- COMMAND INFO: ten elements a command ---- */
+
+struct flag_name {
+  unsigned flag;
+  const char *flag_name, *category;
+};
+
+static const struct flag_name FLAG_NAMES[] = {
+    {COMMAND_WRITES, "write", "@write"},     {COMMAND_READS, "readonly", "@read"},   {COMMAND_LOADS_MEMORY, "denyoom", NULL},
+    {COMMAND_ADMIN, "admin", "@admin"},      {COMMAND_PUBSUB, "pubsub", "@pubsub"},  {COMMAND_WAITS, "blocking", "@blocking"},
+    {COMMAND_BEFORE_AUTH, "no_auth", NULL},  {COMMAND_FAST, "fast", "@fast"},        {COMMAND_NOT_IN_MULTI, "no_multi", NULL},
+};
+#define FLAG_NAME_COUNT (sizeof FLAG_NAMES / sizeof FLAG_NAMES[0])
+
+static void reply_flags(struct resp_writer *reply, const struct command *command, bool categories) {
+  size_t count = categories ? 1 : 0;
+  for (size_t i = 0; i < FLAG_NAME_COUNT; i++) {
+    const char *name = categories ? FLAG_NAMES[i].category : FLAG_NAMES[i].flag_name;
+    count += name != NULL && (command->flags & FLAG_NAMES[i].flag) != 0;
+  }
+  resp_set(reply, count);
+  for (size_t i = 0; i < FLAG_NAME_COUNT; i++) {
+    const char *name = categories ? FLAG_NAMES[i].category : FLAG_NAMES[i].flag_name;
+    if (name != NULL && (command->flags & FLAG_NAMES[i].flag) != 0) resp_simple(reply, name);
+  }
+  if (!categories) return;
+  char group[COMMAND_NAME_BYTES];
+  snprintf(group, sizeof group, "@%s", command_group_name(command->group));
+  resp_simple(reply, group);
+}
+
+static void reply_key_specs(struct resp_writer *reply, const struct command *command) {
+  if (command->first_key == 0) {
+    resp_set(reply, 0);
+    return;
+  }
+  resp_set(reply, 1);
+  resp_map(reply, 3);
+  resp_bulk_text(reply, "flags");
+  resp_set(reply, 1);
+  resp_simple(reply, (command->flags & COMMAND_READS) != 0 ? "RO" : "RW");
+  resp_bulk_text(reply, "begin_search");
+  resp_map(reply, 2);
+  resp_bulk_text(reply, "type");
+  resp_bulk_text(reply, "index");
+  resp_bulk_text(reply, "spec");
+  resp_map(reply, 1);
+  resp_bulk_text(reply, "index");
+  resp_integer(reply, command->first_key);
+  resp_bulk_text(reply, "find_keys");
+  resp_map(reply, 2);
+  resp_bulk_text(reply, "type");
+  resp_bulk_text(reply, "range");
+  resp_bulk_text(reply, "spec");
+  resp_map(reply, 3);
+  resp_bulk_text(reply, "lastkey");
+  resp_integer(reply, command->last_key < 0 ? command->last_key : command->last_key - command->first_key);
+  resp_bulk_text(reply, "keystep");
+  resp_integer(reply, command->step);
+  resp_bulk_text(reply, "limit");
+  resp_integer(reply, 0);
+}
+
+static void reply_info(struct resp_writer *reply, const struct command *command) {
+  if (command == NULL) {
+    resp_null_array(reply);
+    return;
+  }
+  resp_array(reply, 10);
+  reply_lower_name(reply, command);
+  resp_integer(reply, command->arity);
+  reply_flags(reply, command, false);
+  resp_integer(reply, command->first_key);
+  resp_integer(reply, command->last_key);
+  resp_integer(reply, command->step);
+  reply_flags(reply, command, true);
+  resp_set(reply, 0); /* tips */
+  reply_key_specs(reply, command);
+  size_t subs = is_sub(command) ? 0 : subcommands(command);
+  resp_array(reply, subs);
+  for (size_t i = 0; subs > 0 && i < COMMAND_COUNT; i++) {
+    if (is_sub_of(&COMMAND_TABLE[i], command)) reply_info(reply, &COMMAND_TABLE[i]);
+  }
+}
+
+void introspection_command(struct call *call) {
+  resp_array(call->reply, top_level());
+  for (size_t i = 0; i < COMMAND_COUNT; i++) {
+    if (!is_sub(&COMMAND_TABLE[i])) reply_info(call->reply, &COMMAND_TABLE[i]);
+  }
+}
+
+void introspection_info(struct call *call) {
+  if (call->argc == 2) {
+    resp_array(call->reply, top_level());
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+      if (!is_sub(&COMMAND_TABLE[i])) reply_info(call->reply, &COMMAND_TABLE[i]);
+    }
+    return;
+  }
+  resp_array(call->reply, call->argc - 2);
+  for (size_t i = 2; i < call->argc; i++) reply_info(call->reply, find_full(call, call->argv[i]));
+}
+
+void introspection_count(struct call *call) { resp_integer(call->reply, (int64_t)top_level()); }
+
+/* ---- COMMAND LIST, GETKEYS, HELP ---- */
+
+static bool has_category(const struct command *command, struct span category) {
+  for (size_t i = 0; i < FLAG_NAME_COUNT; i++) {
+    const char *name = FLAG_NAMES[i].category;
+    if (name != NULL && (command->flags & FLAG_NAMES[i].flag) != 0 && span_is(category, name + 1)) return true;
+  }
+  return span_is(category, command_group_name(command->group));
+}
+
+/* argv: COMMAND LIST [FILTERBY kind value] */
+static bool listed(const struct call *call, const struct command *command) {
+  if (call->argc == 2) return true;
+  char name[COMMAND_NAME_BYTES];
+  command_name(command, name);
+  if (span_is(call->argv[3], "PATTERN")) return glob_match(call->argv[4], span_of(name), true);
+  if (span_is(call->argv[3], "ACLCAT")) return has_category(command, call->argv[4]);
+  return false; /* MODULE: there are none */
+}
+
+void introspection_list(struct call *call) {
+  bool filtered = call->argc == 5 && span_is(call->argv[2], "FILTERBY") &&
+                  (span_is(call->argv[3], "PATTERN") || span_is(call->argv[3], "ACLCAT") || span_is(call->argv[3], "MODULE"));
+  if (call->argc != 2 && !filtered) {
+    reply_syntax_error(call);
+    return;
+  }
+  size_t count = 0;
+  for (size_t i = 0; i < COMMAND_COUNT; i++) count += (filtered || !is_sub(&COMMAND_TABLE[i])) && listed(call, &COMMAND_TABLE[i]);
+  resp_set(call->reply, count);
+  for (size_t i = 0; i < COMMAND_COUNT; i++) {
+    const struct command *command = &COMMAND_TABLE[i];
+    if ((filtered || !is_sub(command)) && listed(call, command)) reply_lower_name(call->reply, command);
+  }
+}
+
+void introspection_getkeys(struct call *call) {
+  const struct span *argv = call->argv + 2;
+  size_t argc = call->argc - 2;
+  const struct command *command = command_find(call->host->commands, argv[0], SPAN_ABSENT);
+  if (command != NULL && (command->flags & COMMAND_CONTAINER) != 0 && argc > 1) {
+    command = command_find(call->host->commands, argv[0], argv[1]);
+  }
+  if (command == NULL) {
+    resp_error(call->reply, "ERR Invalid command specified");
+    return;
+  }
+  if (command->first_key == 0) {
+    resp_error(call->reply, "ERR The command has no key arguments");
+    return;
+  }
+  bool fits = command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
+  if (!fits) {
+    resp_error(call->reply, "ERR Invalid number of arguments specified for command");
+    return;
+  }
+  size_t count = 0;
+  for (size_t i = 1; i < argc; i++) count += command_is_key(command, i, argc);
+  resp_array(call->reply, count);
+  for (size_t i = 1; i < argc; i++) {
+    if (command_is_key(command, i, argc)) resp_bulk(call->reply, argv[i]);
+  }
+}
+
+/* NAME SUB syntax, and the summary under it: as Redis' HELP looks. */
+void introspection_container_help(struct call *call) {
+  size_t len = (size_t)(strchr(call->command->name, '|') - call->command->name);
+  char container[COMMAND_NAME_BYTES], line[512];
+  snprintf(container, sizeof container, "%.*s", (int)len, call->command->name);
+  const struct command *parent = command_find(call->host->commands, span_of(container), SPAN_ABSENT);
+  resp_array(call->reply, 1 + 2 * subcommands(parent));
+  snprintf(line, sizeof line, "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container);
+  resp_simple(call->reply, line);
+  for (size_t i = 0; i < COMMAND_COUNT; i++) {
+    const struct command *sub = &COMMAND_TABLE[i];
+    if (!is_sub_of(sub, parent)) continue;
+    snprintf(line, sizeof line, "%s%s%s", sub->name + len + 1, sub->syntax[0] != '\0' ? " " : "", sub->syntax);
+    resp_simple(call->reply, line);
+    snprintf(line, sizeof line, "    %s.", sub->summary);
+    resp_simple(call->reply, line);
+  }
+}

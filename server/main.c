@@ -1,0 +1,59 @@
+/*
+ * main.c - wires: options, log, server; runs, drains, leaves.
+ *
+ * Exit status: 0 after a drain, --help or --version; 1 when an option is refused or the server cannot start; 2 when the drain ran
+ * into its deadline.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/net/server.h"
+#include "server/ops/version.h"
+
+/* Read by jemalloc before main. Memory that is free goes back to the system within about half a second, by threads of
+ * jemalloc's own, not by ours: what a mass expiry frees must not stay resident. One arena a core suffices for one loop. */
+extern const char *malloc_conf;
+const char *malloc_conf = "background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,narenas:2";
+
+static int serve(struct options *options) {
+  char error[OPTIONS_ERROR_BYTES];
+  struct log log;
+  int result = log_open(&log, options->logfile, (enum log_level)options->loglevel);
+  if (result != 0) {
+    fprintf(stderr, "idem-server: cannot open the log file %s: %s\n", options->logfile, strerror(-result));
+    return 1;
+  }
+  log_line(&log, LOG_LEVEL_NOTICE, "idem-server %s", IDEM_VERSION);
+  struct server *server = server_create(options, &log, error);
+  if (server == NULL) {
+    log_line(&log, LOG_LEVEL_WARNING, "%s", error);
+    fprintf(stderr, "idem-server: %s\n", error);
+    log_close(&log);
+    return 1;
+  }
+  bool in_time = server_run(server);
+  server_destroy(server);
+  log_close(&log);
+  return in_time ? 0 : 2;
+}
+
+int main(int argc, char **argv) {
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  struct options options;
+  char error[OPTIONS_ERROR_BYTES];
+  options_init(&options);
+  int status = 0;
+  switch (options_from_arguments(&options, argc, argv, stdout, error)) {
+    case OPTIONS_RUN: status = serve(&options); break;
+    case OPTIONS_EXIT: break;
+    case OPTIONS_REFUSED:
+    default:
+      fprintf(stderr, "idem-server: %s\n", error);
+      status = 1;
+  }
+  options_deinit(&options);
+  return status;
+}

@@ -1,0 +1,548 @@
+/* peer.c - one peer: bytes in, commands run, replies out, the end. See loop.h. */
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/net/loop.h"
+
+struct peer *peer_of(struct client *client) { return LIST_ENTRY(client, struct peer, client); }
+
+static void start_reading(struct peer *peer);
+
+static void make_runnable(struct peer *peer) {
+  if (!peer->closing && list_empty(&peer->runnable)) {
+    list_append(&peer->server->runnable, &peer->runnable);
+  }
+}
+
+/* ---- input that has to be kept ---- */
+
+static void input_destroy(struct peer *peer) {
+  struct input *input = peer->input;
+  if (input == NULL) return;
+  peer->server->input_bytes -= input->capacity;
+  resp_reader_deinit(&input->reader);
+  free(input->bytes);
+  free(input);
+  peer->input = NULL;
+}
+
+/* Room for `more` bytes behind what is there. False: the limit of all connections together, or of memory. */
+static bool input_reserve(struct peer *peer, size_t more) {
+  struct server *server = peer->server;
+  struct input *input = peer->input;
+  if (input->start > 0) {
+    memmove(input->bytes, input->bytes + input->start, input->len - input->start);
+    input->len -= input->start;
+    input->start = 0;
+  }
+  if (input->capacity - input->len >= more) return true;
+  size_t wanted = input->len + more, capacity = input->capacity * 2;
+  if (capacity < wanted) capacity = wanted;
+  if (server->input_bytes + (capacity - input->capacity) > (size_t)server->host.options->client_input_total) {
+    server->host.counters.closed_by_input_limit++;
+    log_line(server->log, LOG_LEVEL_WARNING, "client %llu closed: half-received commands reach client-input-total",
+             (unsigned long long)peer->client.id);
+    return false;
+  }
+  char *bytes = realloc(input->bytes, capacity);
+  if (bytes == NULL) return false;
+  server->input_bytes += capacity - input->capacity;
+  input->bytes = bytes;
+  input->capacity = capacity;
+  return true;
+}
+
+static bool input_append(struct peer *peer, const char *data, size_t len) {
+  if (len == 0) return true;
+  if (!input_reserve(peer, len)) return false;
+  memcpy(peer->input->bytes + peer->input->len, data, len);
+  peer->input->len += len;
+  return true;
+}
+
+/* Keeps what the loop's reader has not consumed, with what it knows of it. */
+static bool keep_input(struct peer *peer, const char *data, size_t len) {
+  struct server *server = peer->server;
+  struct input *input = calloc(1, sizeof *input);
+  if (input == NULL) return false;
+  peer->input = input;
+  if (resp_reader_idle(&server->reader)) {
+    server_setup_reader(server, &input->reader);
+  } else {
+    input->reader = server->reader;
+    server_setup_reader(server, &server->reader);
+  }
+  return input_append(peer, data, len);
+}
+
+/* ---- running commands ---- */
+
+static bool output_over_limit(const struct peer *peer) {
+  const struct resp_output *out = peer->client.out;
+  size_t bytes = peer->sending_bytes + (out != NULL ? resp_output_size(out) : 0);
+  return bytes > (size_t)peer->server->host.options->client_output_limit;
+}
+
+static bool paused(const struct server *server) { return server->host.pause_until_ms > server->host.now_ms; }
+
+static bool must_stop(const struct peer *peer) {
+  const struct client *client = &peer->client;
+  return client->waiting || client->close_when_sent || client->close_now || output_over_limit(peer) ||
+         paused(peer->server);
+}
+
+static void protocol_error(struct peer *peer, const char *error) {
+  struct host *host = &peer->server->host;
+  struct resp_writer reply = client_writer(&peer->client, host);
+  resp_errorf(&reply, "ERR Protocol error: %s", error);
+  peer->client.close_when_sent = true;
+  host->counters.protocol_errors++;
+}
+
+/* Takes one result of the reader. False: nothing more can be run from these bytes. */
+static bool take_result(struct peer *peer, const struct resp_reader *reader, enum resp_result result) {
+  struct host *host = &peer->server->host;
+  struct client *client = &peer->client;
+  switch (result) {
+    case RESP_COMMAND: command_run(host, client, reader->argv, reader->argc); return true;
+    case RESP_TOOBIG: command_toobig(host, client, reader->toobig_index, reader->toobig_limit); return true;
+    case RESP_MALFORMED: protocol_error(peer, reader->error); return false;
+    case RESP_MORE: return false;
+    case RESP_HTTP:
+      log_line(host->log, LOG_LEVEL_WARNING, "client %llu closed: it speaks HTTP", (unsigned long long)client->id);
+      client->close_now = true;
+      return false;
+    case RESP_NO_MEMORY:
+    default: client->close_now = true; return false;
+  }
+}
+
+/* Runs complete commands. Returns the bytes consumed; what is left is incomplete, or has to wait for its turn. */
+static size_t run_commands(struct peer *peer, struct resp_reader *reader, const char *data, size_t len) {
+  size_t at = 0;
+  for (unsigned share = LOOP_COMMANDS_PER_TURN; at < len && !must_stop(peer); share--) {
+    if (share == 0) {
+      make_runnable(peer);
+      break;
+    }
+    size_t used = 0;
+    reader->unauthenticated = !peer->client.authenticated;
+    enum resp_result result = resp_read(reader, data + at, len - at, &used);
+    at += used;
+    if (!take_result(peer, reader, result)) break;
+  }
+  return at;
+}
+
+static void stop_reading(struct peer *peer) {
+  if (!peer->reading) return;
+  uv_read_stop(&peer->uv.stream);
+  peer->reading = false;
+}
+
+/* Whether more input is wanted: not while commands are left that nobody but us holds up, nor behind the end. */
+static void adjust_reading(struct peer *peer) {
+  if (peer->closing || peer->lingering) return;
+  bool behind = !list_empty(&peer->runnable) || output_over_limit(peer) || paused(peer->server);
+  if (peer->ended || peer->client.close_when_sent || (behind && !peer->client.waiting)) {
+    stop_reading(peer);
+  } else {
+    start_reading(peer);
+  }
+}
+
+/* What there is to do after commands have run: send, resume later, close. */
+static void settle(struct peer *peer) {
+  struct client *client = &peer->client;
+  if (client->close_when_sent) input_destroy(peer);
+  if (client->close_now) {
+    peer_close(peer);
+    return;
+  }
+  peer_flush(peer);
+  if (peer->closing) return;
+  bool stuck = peer->input != NULL && (output_over_limit(peer) || paused(peer->server));
+  if (peer->ended && list_empty(&peer->runnable) && !stuck) {
+    if (client->waiting) { /* nobody is there any more to wait */
+      peer_close(peer);
+      return;
+    }
+    client->close_when_sent = true;
+    peer_flush(peer);
+  }
+  adjust_reading(peer);
+}
+
+static void run_input(struct peer *peer) {
+  struct input *input = peer->input;
+  input->start += run_commands(peer, &input->reader, input->bytes + input->start, input->len - input->start);
+  bool behind_wait = peer->client.waiting && input->len - input->start > LOOP_INPUT_BEHIND_WAIT;
+  if (behind_wait) peer->client.close_now = true;
+  if (input->start == input->len && resp_reader_idle(&input->reader)) input_destroy(peer);
+  settle(peer);
+}
+
+void peer_resume(struct peer *peer) {
+  if (peer->closing) return;
+  if (peer->input != NULL && !must_stop(peer)) {
+    run_input(peer);
+  } else {
+    settle(peer);
+  }
+}
+
+static void take_bytes(struct peer *peer, const char *data, size_t len) {
+  struct server *server = peer->server;
+  if (peer->input != NULL) {
+    bool kept = data == peer->input->bytes + peer->input->len;
+    if (kept) peer->input->len += len;
+    if (!kept && !input_append(peer, data, len)) {
+      peer_close(peer);
+      return;
+    }
+    run_input(peer);
+    return;
+  }
+  size_t used = run_commands(peer, &server->reader, data, len);
+  if (peer->client.close_when_sent || peer->client.close_now) {
+    resp_reader_deinit(&server->reader);
+    server_setup_reader(server, &server->reader);
+  } else if ((used < len || !resp_reader_idle(&server->reader)) && !keep_input(peer, data + used, len - used)) {
+    peer_close(peer);
+    return;
+  }
+  settle(peer);
+}
+
+/* ---- reading ---- */
+
+/* A long argument is read straight to where it will be parsed; the rest goes through the loop's buffer. */
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
+  (void)suggested;
+  struct peer *peer = handle->data;
+  struct server *server = peer->server;
+  struct input *input = peer->input;
+  *buffer = uv_buf_init(server->read_buffer, sizeof server->read_buffer);
+  if (input == NULL || peer->client.waiting) return;
+  size_t have = input->len - input->start, need = input->reader.need;
+  if (need <= have + LOOP_READ_BYTES) return;
+  /* Not more at a time than doubles what has arrived, so that a mere announcement costs nothing. */
+  size_t more = need - have < have ? need - have : have;
+  if (more < LOOP_READ_BYTES || !input_reserve(peer, more)) return;
+  *buffer = uv_buf_init(input->bytes + input->len, (unsigned)more);
+}
+
+static void on_end(struct peer *peer, bool orderly) {
+  peer->ended = true;
+  stop_reading(peer);
+  if (!orderly || peer->client.waiting || peer->lingering) {
+    peer_close(peer);
+    return;
+  }
+  settle(peer);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
+  struct peer *peer = stream->data;
+  server_see_time(peer->server);
+  if (count < 0) {
+    on_end(peer, count == UV_EOF);
+    return;
+  }
+  if (count == 0 || peer->lingering) return;
+  peer->server->host.counters.bytes_in += (uint64_t)count;
+  take_bytes(peer, buffer->base, (size_t)count);
+}
+
+static void start_reading(struct peer *peer) {
+  if (peer->reading) return;
+  peer->reading = true;
+  if (uv_read_start(&peer->uv.stream, on_alloc, on_read) != 0) peer_close(peer);
+}
+
+/* ---- sending ---- */
+
+struct sending {
+  uv_write_t request;
+  struct peer *peer;
+  struct resp_output *out;
+  size_t bytes;
+};
+
+/* Buffers of one write; an output with more parts takes several turns of libuv. */
+#define PARTS_ON_STACK 64
+
+/* The output's bytes and references in order, without the first `skip` bytes. parts has room for 2 * refs + 1. */
+static unsigned list_parts(const struct resp_output *out, size_t skip, uv_buf_t *parts) {
+  unsigned count = 0;
+  size_t at = 0;
+  for (size_t i = 0; i <= out->ref_count; i++) {
+    size_t end = i < out->ref_count ? out->refs[i].at : out->len;
+    struct span pieces[2] = {{out->bytes + at, end - at}, SPAN_ABSENT};
+    if (i < out->ref_count) pieces[1] = (struct span){out->refs[i].data, out->refs[i].len};
+    at = end;
+    for (unsigned p = 0; p < 2; p++) {
+      size_t skipped = skip < pieces[p].len ? skip : pieces[p].len;
+      skip -= skipped;
+      if (pieces[p].len == skipped) continue;
+      parts[count++] = (uv_buf_t){(char *)(uintptr_t)(pieces[p].data + skipped), pieces[p].len - skipped};
+    }
+  }
+  return count;
+}
+
+static void output_done(struct server *server, struct resp_output *out) {
+  host_output_unpin(&server->host, out);
+  host_output_give(&server->host, out);
+}
+
+static void on_shutdown(uv_shutdown_t *request, int status) {
+  (void)status; /* a peer that is gone already is noticed by the read */
+  free(request);
+}
+
+/*
+ * Tells the peer that this is the end and reads on, without looking, until it has closed too. Closing with unread input would
+ * reset the connection, and the reset would overtake the last reply.
+ */
+static void linger(struct peer *peer) {
+  if (peer->lingering) return;
+  uv_shutdown_t *request = malloc(sizeof *request);
+  if (request == NULL || uv_shutdown(request, &peer->uv.stream, on_shutdown) != 0) {
+    free(request);
+    peer_close(peer);
+    return;
+  }
+  peer->lingering = true;
+  peer->progress_ms = peer->server->host.now_ms;
+  start_reading(peer);
+}
+
+static void all_sent(struct peer *peer) {
+  client_granted_written(&peer->client, &peer->server->host);
+  if (!peer->client.close_when_sent) return;
+  if (peer->ended) {
+    peer_close(peer);
+  } else {
+    linger(peer);
+  }
+}
+
+static void on_sent(uv_write_t *request, int status) {
+  struct sending *sending = LIST_ENTRY(request, struct sending, request);
+  struct peer *peer = sending->peer;
+  struct server *server = peer->server;
+  server_see_time(server);
+  peer->sending_bytes -= sending->bytes;
+  peer->sending_count--;
+  peer->progress_ms = server->host.now_ms;
+  if (status == 0) server->host.counters.bytes_out += sending->bytes;
+  output_done(server, sending->out);
+  free(sending);
+  if (peer->closing) return;
+  if (status != 0) {
+    peer_close(peer);
+    return;
+  }
+  if (peer->sending_count == 0) all_sent(peer);
+  if (!peer->closing && !output_over_limit(peer)) make_runnable(peer);
+}
+
+/* Leaves the rest to libuv, which owns the output from here on. False: memory is short. */
+static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, uv_buf_t *parts) {
+  struct sending *sending = malloc(sizeof *sending);
+  if (sending == NULL) return false;
+  sending->peer = peer;
+  sending->out = out;
+  sending->bytes = resp_output_size(out) - sent;
+  unsigned count = list_parts(out, sent, parts);
+  if (uv_write(&sending->request, &peer->uv.stream, parts, count, on_sent) != 0) {
+    free(sending);
+    return false;
+  }
+  if (peer->sending_count++ == 0) peer->progress_ms = peer->server->host.now_ms;
+  peer->sending_bytes += sending->bytes;
+  return true;
+}
+
+/* False: the connection is broken, or memory is short; the output is still ours. */
+static bool send_output(struct peer *peer, struct resp_output *out, uv_buf_t *parts) {
+  struct server *server = peer->server;
+  size_t sent = 0;
+  if (peer->sending_count == 0) {
+    int result = uv_try_write(&peer->uv.stream, parts, list_parts(out, 0, parts));
+    if (result < 0 && result != UV_EAGAIN) return false;
+    if (result > 0) sent = (size_t)result;
+    server->host.counters.bytes_out += sent;
+  }
+  if (sent < resp_output_size(out)) return send_rest(peer, out, sent, parts);
+  output_done(server, out);
+  return true;
+}
+
+/* Takes the output over, whatever comes of it. */
+static bool send_or_drop(struct peer *peer, struct resp_output *out) {
+  uv_buf_t on_stack[PARTS_ON_STACK], *parts = on_stack;
+  size_t room = 2 * out->ref_count + 1;
+  if (room > PARTS_ON_STACK) parts = malloc(room * sizeof *parts);
+  bool empty = resp_output_size(out) == 0;
+  bool sent = !out->failed && parts != NULL && !empty && send_output(peer, out, parts);
+  bool fine = sent || (empty && !out->failed);
+  if (!sent) output_done(peer->server, out);
+  if (parts != on_stack) free(parts);
+  return fine;
+}
+
+void peer_flush(struct peer *peer) {
+  struct client *client = &peer->client;
+  if (peer->closing) return;
+  struct resp_output *out = client->out;
+  list_remove(&client->unsent);
+  bool fine = !client->close_now;
+  if (fine && out != NULL) {
+    client->out = NULL;
+    fine = send_or_drop(peer, out);
+  }
+  if (!fine) {
+    peer_close(peer);
+  } else if (peer->sending_count == 0) {
+    all_sent(peer);
+  }
+}
+
+/* ---- waiters ---- */
+
+/* A peer that has hung up is noticed here even when the loop has not come to its event yet: a grant must not go to it. */
+static bool peer_is_gone(const struct peer *peer) {
+  uv_os_fd_t fd;
+  if (uv_fileno(&peer->uv.handle, &fd) != 0) return true;
+  struct pollfd check = {.fd = fd, .events = POLLRDHUP};
+  return poll(&check, 1, 0) == 1;
+}
+
+void peer_answer(struct server *server, struct engine_waiter *waiter) {
+  struct peer *peer = peer_of(engine_waiter_context(waiter));
+  if (engine_waiter_answer(waiter)->status == ENGINE_CLAIMED && peer_is_gone(peer)) {
+    peer_close(peer); /* takes the grant back */
+    return;
+  }
+  command_answer_waiter(&server->host, waiter);
+  peer_flush(peer);
+  if (!peer->closing) make_runnable(peer);
+}
+
+/* ---- beginning and end ---- */
+
+static void on_closed(uv_handle_t *handle) {
+  struct peer *peer = handle->data;
+  peer->server->open_handles--;
+  free(peer);
+}
+
+void peer_close(struct peer *peer) {
+  if (peer->closing) return;
+  peer->closing = true;
+  list_remove(&peer->runnable);
+  input_destroy(peer);
+  client_deinit(&peer->client, &peer->server->host);
+  uv_close(&peer->uv.handle, on_closed);
+}
+
+static void on_refused(uv_handle_t *handle) { free(handle); }
+
+/* Over maxclients: told so, and closed; the listener goes on. */
+static void refuse(struct server *server, struct peer *peer) {
+  static const char text[] = "-ERR max number of clients reached\r\n";
+  uv_buf_t part = uv_buf_init((char *)(uintptr_t)text, sizeof text - 1);
+  uv_try_write(&peer->uv.stream, &part, 1);
+  server->host.counters.connections_refused++;
+  uv_close(&peer->uv.handle, on_refused);
+}
+
+static void set_up_tcp(struct server *server, struct peer *peer) {
+  int64_t keepalive_s = server->host.options->tcp_keepalive_s;
+  uv_tcp_nodelay(&peer->uv.tcp, 1);
+  if (keepalive_s > 0) uv_tcp_keepalive(&peer->uv.tcp, 1, (unsigned)keepalive_s);
+}
+
+void peer_accept(struct server *server, struct listener *listener) {
+  struct peer *peer = calloc(1, sizeof *peer);
+  if (peer == NULL) return;
+  bool is_tcp = listener->uv.handle.type == UV_TCP;
+  int error = is_tcp ? uv_tcp_init(&server->loop, &peer->uv.tcp) : uv_pipe_init(&server->loop, &peer->uv.pipe, 0);
+  if (error != 0) {
+    free(peer);
+    return;
+  }
+  peer->uv.handle.data = peer;
+  peer->server = server;
+  if (uv_accept(&listener->uv.stream, &peer->uv.stream) != 0) {
+    uv_close(&peer->uv.handle, on_refused);
+    return;
+  }
+  if (server->host.client_count >= (uint64_t)server->host.options->maxclients) {
+    refuse(server, peer);
+    return;
+  }
+  server_see_time(server);
+  if (is_tcp) set_up_tcp(server, peer);
+  list_init(&peer->runnable);
+  client_init(&peer->client, &server->host);
+  server->open_handles++;
+  start_reading(peer);
+}
+
+void peer_review(struct peer *peer) {
+  const struct server *server = peer->server;
+  const struct options *options = server->host.options;
+  const struct client *client = &peer->client;
+  int64_t now_ms = server->host.now_ms;
+  bool stuck = output_over_limit(peer) && now_ms - peer->progress_ms >= options->client_output_timeout_ms;
+  bool watched = client->subscriptions != NULL || client->monitors;
+  if (watched && output_over_limit(peer)) stuck = true;
+  bool idle = options->timeout_s > 0 && !client->waiting && !watched && now_ms - client->active_ms >= options->timeout_s * 1000;
+  bool lingered = peer->lingering && now_ms - peer->progress_ms >= (int64_t)LOOP_LINGER_MS;
+  if (stuck) peer->server->host.counters.closed_by_output_limit++;
+  if (stuck || idle || lingered) peer_close(peer);
+}
+
+/* ---- addresses ---- */
+
+static void write_address(const struct sockaddr_storage *address, char text[CLIENT_ADDRESS_BYTES]) {
+  char host[INET6_ADDRSTRLEN] = "?";
+  if (address->ss_family == AF_INET6) {
+    const struct sockaddr_in6 *v6 = (const void *)address;
+    inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+    snprintf(text, CLIENT_ADDRESS_BYTES, "[%s]:%d", host, ntohs(v6->sin6_port));
+  } else {
+    const struct sockaddr_in *v4 = (const void *)address;
+    inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
+    snprintf(text, CLIENT_ADDRESS_BYTES, "%s:%d", host, ntohs(v4->sin_port));
+  }
+}
+
+void peer_describe(const struct client *client, struct client_address *address) {
+  const struct peer *peer = LIST_ENTRY((struct client *)(uintptr_t)client, struct peer, client);
+  const struct resp_output *out = client->out;
+  *address = (struct client_address){
+      .fd = -1,
+      .input_bytes = peer->input != NULL ? peer->input->capacity : 0,
+      .output_bytes = peer->sending_bytes + (out != NULL ? resp_output_size(out) : 0),
+  };
+  uv_fileno(&peer->uv.handle, &address->fd);
+  if (peer->uv.handle.type != UV_TCP) {
+    const char *path = peer->server->host.options->unixsocket;
+    snprintf(address->peer, CLIENT_ADDRESS_BYTES, "%s:0", path);
+    snprintf(address->local, CLIENT_ADDRESS_BYTES, "%s:0", path);
+    return;
+  }
+  struct sockaddr_storage storage = {0};
+  int len = sizeof storage;
+  if (uv_tcp_getpeername(&peer->uv.tcp, (struct sockaddr *)&storage, &len) == 0) write_address(&storage, address->peer);
+  len = sizeof storage;
+  if (uv_tcp_getsockname(&peer->uv.tcp, (struct sockaddr *)&storage, &len) == 0) write_address(&storage, address->local);
+}
