@@ -77,13 +77,10 @@ size_t message_usual_bytes(const struct message *message) {
 
 static size_t piece_most_bytes(const struct piece *piece) {
   switch (piece->kind) {
-    case PIECE_TOKEN_BULK:
-      return bulk_bytes(MESSAGE_NUMBER_DIGITS_MAX);
+    case PIECE_TOKEN_BULK: return bulk_bytes(MESSAGE_NUMBER_DIGITS_MAX);
     case PIECE_TOKEN:
-    case PIECE_NUMBER:
-      return MESSAGE_NUMBER_DIGITS_MAX;
-    default:
-      return piece->bytes;
+    case PIECE_NUMBER: return MESSAGE_NUMBER_DIGITS_MAX;
+    default: return piece->bytes;
   }
 }
 
@@ -115,11 +112,8 @@ size_t message_write(const struct message *message, const struct subject *subjec
         memcpy(at, subject->key, MESSAGE_KEY_BYTES);
         at += MESSAGE_KEY_BYTES;
         break;
-      case PIECE_TOKEN_BULK:
-        at += write_token(subject->token, at);
-        break;
-      default:
-        assert(false && "a request has no such hole");
+      case PIECE_TOKEN_BULK: at += write_token(subject->token, at); break;
+      default: assert(false && "a request has no such hole");
     }
   }
   return (size_t)(at - out);
@@ -159,21 +153,14 @@ enum match message_match(const struct message *message, const char *input, size_
       case PIECE_TEXT:
         match = match_bytes(message->text + piece->offset, length, input + used, left);
         break;
-      case PIECE_KEY:
-        match = match_bytes(subject->key, length, input + used, left);
-        break;
-      case PIECE_NUMBER:
-        match = match_number(input + used, left, &number, &length);
-        break;
+      case PIECE_KEY: match = match_bytes(subject->key, length, input + used, left); break;
+      case PIECE_NUMBER: match = match_number(input + used, left, &number, &length); break;
       case PIECE_TOKEN:
         match = match_number(input + used, left, &number, &length);
         if (match == MATCH_WHOLE) subject->token = number;
         break;
-      case PIECE_ANY:
-        match = left < length ? MATCH_MORE : MATCH_WHOLE;
-        break;
-      case PIECE_TOKEN_BULK:
-        assert(false && "a reply has no such hole");
+      case PIECE_ANY: match = left < length ? MATCH_MORE : MATCH_WHOLE; break;
+      case PIECE_TOKEN_BULK: assert(false && "a reply has no such hole");
     }
     if (match != MATCH_WHOLE) return match;
     used += length;

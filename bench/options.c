@@ -99,17 +99,10 @@ static int set(struct options *options, const struct option_row *row, const char
   uint64_t number = 1;
   int error = 0;
   switch (row->kind) {
-    case OPTION_TEXT:
-      memcpy(field, &text, sizeof text);
-      return 0;
-    case OPTION_NUMBER:
-      error = parse_number(row, text, &number);
-      break;
-    case OPTION_SECONDS:
-      error = parse_seconds(row, text, &number);
-      break;
-    case OPTION_FLAG:
-      break;
+    case OPTION_TEXT: memcpy(field, &text, sizeof text); return 0;
+    case OPTION_NUMBER: error = parse_number(row, text, &number); break;
+    case OPTION_SECONDS: error = parse_seconds(row, text, &number); break;
+    case OPTION_FLAG: break;
   }
   if (error == 0) memcpy(field, &number, sizeof number);
   return error;

@@ -41,10 +41,9 @@ void report_print_table(const struct report *report) {
          latency_us(tally, 990), latency_us(tally, 999), latency_us(tally, 1000));
   if (report->has_server_cpu) {
     double percent = 100 / (double)(tally->elapsed_ns + 1);
-    printf(
-        "server CPU    %.0f ns per operation; ran %.0f %% of the time, waited for it %.1f %%\n",
-        each(report->server_cpu.run_ns, &rates), percent * (double)report->server_cpu.run_ns,
-        percent * (double)report->server_cpu.wait_ns);
+    printf("server CPU    %.0f ns per operation; ran %.0f %% of the time, waited for it %.1f %%\n",
+           each(report->server_cpu.run_ns, &rates), percent * (double)report->server_cpu.run_ns,
+           percent * (double)report->server_cpu.wait_ns);
   }
   printf("load CPU      %.0f ns per operation\n", each(report->load_cpu_ns, &rates));
 }
