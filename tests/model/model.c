@@ -17,12 +17,9 @@ static const struct model_key ABSENT_KEY = {
     .fingerprint = NONE, .body = NONE, .meta = NONE, .closed_ms = MODEL_NEVER, .flushed_ms = MODEL_NEVER, .deadline_ms = MODEL_NEVER};
 
 void model_init(struct model *model, const struct model_options *options) {
-  uint64_t events[EVENTS];
-  memcpy(events, model->events, sizeof events);
-  memset(model, 0, sizeof *model);
-  memcpy(model->events, events, sizeof events);
+  assert(options->keys <= MODEL_KEYS);
   model->options = *options;
-  for (int k = 0; k < MODEL_KEYS; k++) model->keys[k] = ABSENT_KEY;
+  for (int k = 0; k < options->keys; k++) model->keys[k] = ABSENT_KEY;
 }
 
 /* ---- what others see ---- */

@@ -124,7 +124,7 @@ struct model {
 
 extern const char *const MODEL_EVENT_NAMES[EVENTS];
 
-void model_init(struct model *model, const struct model_options *options); /* keeps the counts of events */
+void model_init(struct model *model, const struct model_options *options); /* of a model that is all zero */
 
 /* Brings one key up to now. Every call below does so first. */
 void model_judge(struct model *model, int key, int64_t now_ms);

@@ -191,7 +191,7 @@ static bool make_contents(struct runner *r) {
     if (r->contents[c] == NULL) return false;
     for (size_t i = 0; i < content_len(c); i++) r->contents[c][i] = (char)(c * 31 + (int)(i % 251)); /* NUL too */
   }
-  for (int k = 0; k < MODEL_KEYS; k++) {
+  for (int k = 0; k < r->world.keys; k++) {
     char text[16];
     snprintf(text, sizeof text, "key:%04d", k);
     memcpy(r->keys[k], text, sizeof r->keys[k]);
@@ -908,7 +908,8 @@ static void choose_world(struct runner *r) {
       .waiters_per_key = chance(r, 70) ? 40 : 3,
       .waiters_total = chance(r, 70) ? MODEL_WAITERS / 2 : 12,
   };
-  for (int i = 0; i < ENGINE_HASH_SECRET_BYTES; i++) r->options.hash_secret[i] = (unsigned char)pick(r, 256);
+  struct source secret = {.seed = r->seed}; /* too long to be taken out of a fuzzer's bytes */
+  for (int i = 0; i < ENGINE_HASH_SECRET_BYTES; i++) r->options.hash_secret[i] = (unsigned char)random_bits(&secret);
   static const int64_t STARTS[] = {0, 1, 1000000, INT64_C(1700000000000), (INT64_C(1) << 42) - 5000, 63};
   r->now_ms = STARTS[pick(r, (int)(sizeof STARTS / sizeof *STARTS))];
 }
