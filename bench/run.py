@@ -214,7 +214,7 @@ class Bench:
         shape = ["--connections", str(options.connections), "--pipeline", str(pipeline)]
         load = [self.load_program, "--json", *what, *shape, "--keys", str(options.keys), *amount]
         with running(server, scenario, options.server_cpu) as (pid, port):
-            start = server.command(port, scenario)
+            start = server.command("PORT", scenario)
             self.commands[server.name, scenario, pipeline] = (shown(start), shown(load))
             load += ["--port", str(port), "--server-pid", str(pid)]
             return json.loads(self.output_of(load, options.load_cpu))
@@ -259,6 +259,14 @@ def ran_percent(run):
 def waited_percent(run):
     """How long the server was ready to run while something else had its CPU."""
     return 100 * run["server_wait_ns"] / (run["seconds"] * 1e9)
+
+
+def disturbance(cells):
+    waits = [wait for runs in cells.values() for rounds in runs.values()
+             for wait in flat(rounds, waited_percent)]
+    disturbed = sum(wait > DISTURBED_PERCENT for wait in waits)
+    return (f"{disturbed} of {len(waits)} runs were disturbed (something else used the server's "
+            f"CPU for more than {DISTURBED_PERCENT} % of the time)")
 
 
 def flat(rounds, value):
@@ -379,6 +387,7 @@ def results(bench, cells):
         *machine(options),
         f"- {options.rounds} rounds, each server twice in each; {options.connections} connections; "
         f"{options.keys} keys to replay",
+        f"- {disturbance(cells)}",
         f"- made by: `/usr/bin/python3 bench/run.py {' '.join(options.given)}`",
         "",
         "## Server CPU per operation",
@@ -473,12 +482,7 @@ def run(options):
     print(cpu_table(cells))
     print("\nMedians of a closed loop\n")
     print(speed_table(cells), flush=True)
-    waits = [wait for runs in cells.values() for rounds in runs.values()
-             for wait in flat(rounds, waited_percent)]
-    disturbed = sum(wait > DISTURBED_PERCENT for wait in waits)
-    if disturbed:
-        note(f"{disturbed} of {len(waits)} runs were disturbed: something else used the server's "
-             f"CPU for more than {DISTURBED_PERCENT} % of the time")
+    note(disturbance(cells))
     if options.json:
         rows = [{"scenario": s, "pipeline": p, "runs": runs} for (s, p), runs in cells.items()]
         with open(options.json, "w", encoding="utf-8") as file:
