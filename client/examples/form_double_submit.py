@@ -14,7 +14,7 @@ Run: /usr/bin/python3 form_double_submit.py   (FLASK_IDEM_URL, FLASK_IDEMPOTENT_
 import uuid
 
 from flask import render_template_string, request
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from idem_flask import IdempotentFlask, Policy
 
@@ -48,7 +48,8 @@ def show_form():
 
 
 def place_order():
-    return f"Order {uuid.uuid4()} placed: {request.form.get('item', 'nothing')}\n", 201
+    item = escape(request.form.get("item", "nothing"))
+    return f"Order {uuid.uuid4()} placed: {item}\n", 201
 
 
 def make_form_app(import_name, view, defaults):
