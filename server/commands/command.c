@@ -9,6 +9,7 @@
 #include "server/commands/idempotency.h"
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
+#include "server/commands/slowlog.h"
 #include "server/commands/transaction.h"
 
 /* ---- the index: open addressing over lower-case names ---- */
@@ -179,7 +180,16 @@ static void reply_unknown_sub(struct call *call) {
 static void reply_arity(struct call *call) {
   char name[COMMAND_NAME_BYTES];
   command_name(call->command, name);
-  resp_errorf(call->reply, "ERR wrong number of arguments for '%s' command", name);
+  bool prefixed = call->argv[0].len > strlen(name); /* only IDEM. makes a name longer */
+  resp_errorf(call->reply, "ERR wrong number of arguments for '%s%s' command", prefixed ? "idem." : "", name);
+}
+
+bool command_postponed(const struct host *host, const struct client *client, const struct span *argv, size_t argc) {
+  if (host->pause_until_ms <= host->now_ms || client->transaction != NULL) return false;
+  if (!host->pause_writes_only) return true;
+  const struct command *command = command_find(host->commands, argv[0], SPAN_ABSENT);
+  (void)argc;
+  return command != NULL && (command->flags & COMMAND_WRITES) != 0;
 }
 
 static bool find_row(struct call *call) {
@@ -258,6 +268,7 @@ void command_call(struct call *call) {
   const struct resp_output *out = call->reply->out;
   if (out->len > before && out->bytes[before] == '-') stats->failed++;
   call->host->counters.commands++;
+  slowlog_note(call, spent);
 }
 
 static void refuse(struct call *call) {

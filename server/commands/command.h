@@ -73,6 +73,9 @@ size_t command_argument_limit(void *context, const struct span *argv, size_t ind
 /* An argument of at most so many bytes is within every limit: most need not be asked about. */
 size_t command_unasked_bytes(const struct options *options);
 
+/* CLIENT PAUSE holds it back: it is to be presented again, and what comes behind it too, when the pause is over. */
+bool command_postponed(const struct host *host, const struct client *client, const struct span *argv, size_t argc);
+
 /*
  * Runs one command: the reply goes to the client's output, or client->waiting is set and the reply comes later. toobig says
  * that the reader skipped it.

@@ -1,6 +1,9 @@
 /* config.c - CONFIG: the options table, told to clients. */
 #include "server/commands/server.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 static bool matches_any(const struct call *call, const char *name) {
   for (size_t i = 2; i < call->argc; i++) {
     if (glob_match(call->argv[i], span_of(name), true)) return true;
@@ -18,5 +21,101 @@ void server_config_get(struct call *call) {
     options_text(call->host->options, i, text);
     resp_bulk_text(call->reply, options_name(i));
     resp_bulk_text(call->reply, text);
+  }
+}
+
+/* ---- CONFIG SET: all of the pairs, or none ---- */
+
+#define SET_MAX_PAIRS 64
+
+static bool is_password(struct span name) { return span_is(name, "requirepass"); }
+
+static void reply_set_failed(struct call *call, struct span name, const char *reason) {
+  char prefix[] = "ERR CONFIG SET failed (possibly related to argument '", suffix[OPTIONS_ERROR_BYTES + 8];
+  snprintf(suffix, sizeof suffix, "') - %s", reason);
+  resp_error_quoting(call->reply, prefix, name, suffix);
+}
+
+static bool name_known(struct span name) {
+  for (size_t i = 0; i < options_count(); i++) {
+    if (span_is(name, options_name(i))) return true;
+  }
+  return false;
+}
+
+/* What a setting was before, so that it can be put back. */
+struct former {
+  size_t index;
+  char *text;
+};
+
+static bool remember(const struct options *options, struct span name, struct former *former) {
+  char text[OPTIONS_TEXT_BYTES];
+  former->index = 0;
+  while (!span_is(name, options_name(former->index))) former->index++;
+  options_text(options, former->index, text);
+  former->text = strdup(is_password(name) ? options->requirepass : text);
+  return former->text != NULL;
+}
+
+static void put_back(struct options *options, const struct former *former) {
+  char error[OPTIONS_ERROR_BYTES];
+  options_set_live(options, span_of(options_name(former->index)), span_of(former->text), error);
+}
+
+static bool pairs_are_known(struct call *call) {
+  if (call->argc % 2 != 0 || call->argc > 2 + 2 * SET_MAX_PAIRS) {
+    resp_error(call->reply, "ERR wrong number of arguments for 'config|set' command");
+    return false;
+  }
+  for (size_t i = 2; i < call->argc; i += 2) {
+    if (name_known(call->argv[i])) continue;
+    resp_error_quoting(call->reply, "ERR Unknown option or number of arguments for CONFIG SET - '", call->argv[i], "'");
+    return false;
+  }
+  return true;
+}
+
+void server_config_set(struct call *call) {
+  if (!pairs_are_known(call)) return;
+  struct options *options = call->host->options;
+  struct former former[SET_MAX_PAIRS];
+  char error[OPTIONS_ERROR_BYTES] = "out of memory";
+  size_t set = 0, failed = 0;
+  for (size_t i = 2; i < call->argc && failed == 0; i += 2) {
+    if (!remember(options, call->argv[i], &former[set])) {
+      failed = i;
+    } else if (options_set_live(options, call->argv[i], call->argv[i + 1], error) != OPTIONS_RUN) {
+      free(former[set].text);
+      failed = i;
+    } else {
+      set++;
+    }
+  }
+  for (size_t i = set; i-- > 0; free(former[i].text)) {
+    if (failed != 0) put_back(options, &former[i]);
+  }
+  if (failed != 0) {
+    reply_set_failed(call, call->argv[failed], error);
+    return;
+  }
+  call->host->reconfigured(call->host);
+  reply_ok(call);
+}
+
+void server_config_resetstat(struct call *call) {
+  struct host *host = call->host;
+  memset(host->stats, 0, COMMAND_COUNT * sizeof *host->stats);
+  host->counters = (struct host_counters){.peak_clients = host->client_count};
+  engine_reset_stats(host->engine);
+  reply_ok(call);
+}
+
+void server_config_rewrite(struct call *call) {
+  char error[OPTIONS_ERROR_BYTES];
+  if (options_rewrite(call->host->options, error)) {
+    reply_ok(call);
+  } else {
+    resp_errorf(call->reply, "ERR Rewriting config file: %s", error);
   }
 }

@@ -7,6 +7,7 @@
 
 #include "server/commands/command.h"
 #include "server/commands/pubsub.h"
+#include "server/commands/slowlog.h"
 
 static bool make_run_id(char id[41]) {
   unsigned char random[20];
@@ -27,11 +28,12 @@ bool host_init(struct host *host, struct engine *engine, struct options *options
       .commands = command_index_create(),
       .stats = calloc(COMMAND_COUNT, sizeof *host->stats),
       .pubsub = pubsub_create(),
+      .slowlog = slowlog_create(),
       .spare_outputs = calloc(HOST_SPARE_OUTPUTS, sizeof *host->spare_outputs),
   };
   list_init(&host->clients);
   list_init(&host->unsent);
-  bool made = host->commands != NULL && host->stats != NULL && host->pubsub != NULL && host->spare_outputs != NULL;
+  bool made = host->commands != NULL && host->stats != NULL && host->pubsub != NULL && host->slowlog != NULL && host->spare_outputs != NULL;
   if (made && make_run_id(host->run_id)) return true;
   host_deinit(host);
   return false;
@@ -46,6 +48,7 @@ void host_deinit(struct host *host) {
   command_index_destroy(host->commands);
   free(host->stats);
   pubsub_destroy(host->pubsub);
+  slowlog_destroy(host->slowlog);
   while (host->spare_count > 0) output_destroy(host->spare_outputs[--host->spare_count]);
   free(host->spare_outputs);
 }

@@ -14,6 +14,7 @@
 
 struct command_index;
 struct pubsub;
+struct slowlog;
 
 /* Counted by the command rows; index as in the table. */
 struct command_stats {
@@ -45,6 +46,7 @@ struct host {
   struct command_index *commands;
   struct command_stats *stats;
   struct pubsub *pubsub;
+  struct slowlog *slowlog;
   host_describe *describe;
   host_reconfigured *reconfigured;
 
@@ -63,7 +65,8 @@ struct host {
   int port;               /* that listens; 0 none */
   char run_id[41];
   struct host_counters counters;
-  int64_t pause_until_ms; /* CLIENT PAUSE */
+  int64_t pause_until_ms; /* CLIENT PAUSE; 0 none */
+  bool pause_writes_only;
   bool shutdown_wanted;   /* SHUTDOWN was called */
   bool draining;          /* nothing waits any more */
 };

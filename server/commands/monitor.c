@@ -1,5 +1,6 @@
 /*
- * monitor.c - see monitor.h. A line looks as Redis writes it: `+1700000000.123000 [0 127.0.0.1:1234] "CLAIM" "k"`.
+ * monitor.c - see monitor.h. A line looks as Redis writes it: `+1700000000.123000 [0
+ * 127.0.0.1:1234] "CLAIM" "k"`.
  */
 #include "server/commands/monitor.h"
 
@@ -42,16 +43,19 @@ static void line_add_escaped(struct line *line, unsigned char c) {
 
 static void line_add_quoted(struct line *line, struct span argument) {
   line_add(line, " \"", 2);
-  for (size_t i = 0; i < argument.len && !line->cut; i++) line_add_escaped(line, (unsigned char)argument.data[i]);
+  for (size_t i = 0; i < argument.len && !line->cut; i++)
+    line_add_escaped(line, (unsigned char)argument.data[i]);
   line_add(line, "\"", 1);
 }
 
-/* All that AUTH is given; the two words behind AUTH in HELLO. What else takes a password is an admin command, not shown. */
+/* All that AUTH is given; the two words behind AUTH in HELLO. What else takes a password is an
+ * admin command, not shown. */
 static bool is_secret(const struct call *call, size_t index) {
   if (index == 0) return false;
   if (strcmp(call->command->name, "AUTH") == 0) return true;
   if (strcmp(call->command->name, "HELLO") != 0) return false;
-  return span_is(call->argv[index - 1], "AUTH") || (index > 1 && span_is(call->argv[index - 2], "AUTH"));
+  return span_is(call->argv[index - 1], "AUTH") ||
+         (index > 1 && span_is(call->argv[index - 2], "AUTH"));
 }
 
 static void line_make(struct line *line, const struct call *call) {
@@ -60,8 +64,8 @@ static void line_make(struct line *line, const struct call *call) {
   host->describe(call->client, &address);
   int64_t unix_ms = call->now_ms + host->wall_offset_ms;
   char head[CLIENT_ADDRESS_BYTES + 64];
-  int len = snprintf(head, sizeof head, "+%" PRId64 ".%06" PRId64 " [0 %s]", unix_ms / 1000, unix_ms % 1000 * 1000,
-                     address.peer);
+  int len = snprintf(head, sizeof head, "+%" PRId64 ".%06" PRId64 " [0 %s]", unix_ms / 1000,
+                     unix_ms % 1000 * 1000, address.peer);
   line->len = 0;
   line->cut = false;
   line_add(line, head, (size_t)len);
@@ -73,7 +77,8 @@ static void line_make(struct line *line, const struct call *call) {
   line->len += end.len;
 }
 
-/* Those who watch stand in front of the host's clients (monitor_command puts them there), so the walk is as long as they are many. */
+/* Those who watch stand in front of the host's clients (monitor_command puts them there), so the
+ * walk is as long as they are many. */
 void monitor_feed(const struct call *call) {
   struct host *host = call->host;
   if (host->monitor_count == 0 || (call->command->flags & COMMAND_ADMIN) != 0) return;
@@ -81,7 +86,8 @@ void monitor_feed(const struct call *call) {
   if (line == NULL) return;
   line_make(line, call);
   uint64_t left = host->monitor_count;
-  for (struct list *node = host->clients.next; left > 0 && node != &host->clients; node = node->next) {
+  for (struct list *node = host->clients.next; left > 0 && node != &host->clients;
+       node = node->next) {
     struct client *client = LIST_ENTRY(node, struct client, link);
     if (!client->monitors) continue;
     left--;

@@ -1,5 +1,5 @@
-/* monitor.h - MONITOR: every command that runs, told to those who watch. What a watcher that does not read may pile up is bounded
- * as for pub/sub. Passwords are never told. */
+/* monitor.h - MONITOR: every command that runs, told to those who watch. What a watcher that does
+ * not read may pile up is bounded as for pub/sub. Passwords are never told. */
 #ifndef IDEM_SERVER_COMMANDS_MONITOR_H
 #define IDEM_SERVER_COMMANDS_MONITOR_H
 

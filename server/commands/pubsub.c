@@ -1,14 +1,17 @@
 /*
  * pubsub.c - see pubsub.h.
  *
- * A topic is a channel or a pattern with at least one listener; a subscription joins one client to one topic:
+ * A topic is a channel or a pattern with at least one listener; a subscription joins one client to
+ * one topic:
  *
- *     topics      by kind and name             topic -- listeners --> subscription, in the order of subscribing
- *     pairs       by topic and client          client.subscriptions -- of[kind] --> the same subscriptions
+ *     topics      by kind and name             topic -- listeners --> subscription, in the order of
+ * subscribing pairs       by topic and client          client.subscriptions -- of[kind] --> the
+ * same subscriptions
  *
- * so that asking, joining and leaving cost O(1) however many listen to how much, and leaving everything costs what the client
- * itself had. Both tables grow a bucket at a time. Invariants: a topic without listeners and a client's struct without
- * subscriptions do not exist; the engine keeps effects exactly while a pattern or a channel of effects exists.
+ * so that asking, joining and leaving cost O(1) however many listen to how much, and leaving
+ * everything costs what the client itself had. Both tables grow a bucket at a time. Invariants: a
+ * topic without listeners and a client's struct without subscriptions do not exist; the engine
+ * keeps effects exactly while a pattern or a channel of effects exists.
  */
 #include "server/commands/pubsub.h"
 
@@ -67,7 +70,8 @@ struct pubsub *pubsub_create(void) {
   if (pubsub == NULL) return NULL;
   for (int kind = 0; kind < TOPIC_KINDS; kind++) list_init(&pubsub->all[kind]);
   bool made = table_init(&pubsub->topics) && table_init(&pubsub->pairs);
-  if (made && getrandom(pubsub->secret, sizeof pubsub->secret, 0) == (ssize_t)sizeof pubsub->secret) return pubsub;
+  if (made && getrandom(pubsub->secret, sizeof pubsub->secret, 0) == (ssize_t)sizeof pubsub->secret)
+    return pubsub;
   pubsub_destroy(pubsub);
   return NULL;
 }
@@ -83,26 +87,32 @@ void pubsub_destroy(struct pubsub *pubsub) {
 
 /* ---- topics ---- */
 
-static struct span topic_name(const struct topic *topic) { return (struct span){topic->name, topic->name_len}; }
+static struct span topic_name(const struct topic *topic) {
+  return (struct span){topic->name, topic->name_len};
+}
 
 static uint64_t hash_name(const struct pubsub *pubsub, struct span name) {
   return XXH3_64bits_withSecret(name.data, name.len, pubsub->secret, sizeof pubsub->secret);
 }
 
 /* A channel and a pattern of the same name share a hash: the kind is compared. */
-static struct topic *topic_find(const struct pubsub *pubsub, enum topic_kind kind, struct span name) {
+static struct topic *topic_find(const struct pubsub *pubsub, enum topic_kind kind,
+                                struct span name) {
   if (pubsub->count[kind] == 0) return NULL;
   uint64_t hash = hash_name(pubsub, name);
-  for (struct table_node *node = *table_bucket(&pubsub->topics, hash); node != NULL; node = node->next) {
+  for (struct table_node *node = *table_bucket(&pubsub->topics, hash); node != NULL;
+       node = node->next) {
     struct topic *topic = LIST_ENTRY(node, struct topic, node);
-    if (node->hash == hash && topic->kind == kind && span_equal(topic_name(topic), name)) return topic;
+    if (node->hash == hash && topic->kind == kind && span_equal(topic_name(topic), name))
+      return topic;
   }
   return NULL;
 }
 
 static bool is_effect_channel(const struct topic *topic) {
   const struct span prefix = SPAN_LITERAL(PUBSUB_EFFECT_PREFIX);
-  return topic->kind == CHANNEL && topic->name_len >= prefix.len && memcmp(topic->name, prefix.data, prefix.len) == 0;
+  return topic->kind == CHANNEL && topic->name_len >= prefix.len &&
+         memcmp(topic->name, prefix.data, prefix.len) == 0;
 }
 
 static struct topic *topic_create(struct pubsub *pubsub, enum topic_kind kind, struct span name) {
@@ -135,21 +145,25 @@ static void topic_destroy_unheard(struct pubsub *pubsub, struct topic *topic) {
 }
 
 static void update_wanted_effects(struct host *host) {
-  engine_want_effects(host->engine, host->pubsub->count[PATTERN] > 0 || host->pubsub->effect_channels > 0);
+  engine_want_effects(host->engine,
+                      host->pubsub->count[PATTERN] > 0 || host->pubsub->effect_channels > 0);
 }
 
 /* ---- subscriptions ---- */
 
-/* Of the listeners of one topic, the ids spread over the buckets evenly; between topics the secret hash does it. */
+/* Of the listeners of one topic, the ids spread over the buckets evenly; between topics the secret
+ * hash does it. */
 static uint64_t hash_pair(const struct topic *topic, const struct client *client) {
   return topic->node.hash ^ client->id * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-static struct subscription *subscription_find(const struct pubsub *pubsub, const struct topic *topic,
+static struct subscription *subscription_find(const struct pubsub *pubsub,
+                                              const struct topic *topic,
                                               const struct client *client) {
   if (client->subscriptions == NULL) return NULL;
   uint64_t hash = hash_pair(topic, client);
-  for (struct table_node *node = *table_bucket(&pubsub->pairs, hash); node != NULL; node = node->next) {
+  for (struct table_node *node = *table_bucket(&pubsub->pairs, hash); node != NULL;
+       node = node->next) {
     struct subscription *subscription = LIST_ENTRY(node, struct subscription, node);
     if (subscription->topic == topic && subscription->client == client) return subscription;
   }
@@ -172,7 +186,8 @@ static void destroy_unused(struct client *client) {
 }
 
 /* False when memory is short; then nothing has changed. Listening already is fine. */
-static bool listen_to(struct pubsub *pubsub, struct client *client, enum topic_kind kind, struct span name) {
+static bool listen_to(struct pubsub *pubsub, struct client *client, enum topic_kind kind,
+                      struct span name) {
   struct topic *topic = topic_find(pubsub, kind, name);
   if (topic != NULL && subscription_find(pubsub, topic, client) != NULL) return true;
   struct subscriptions *own = client_subscriptions(client);
@@ -183,7 +198,8 @@ static bool listen_to(struct pubsub *pubsub, struct client *client, enum topic_k
     destroy_unused(client);
     return false;
   }
-  *subscription = (struct subscription){.node.hash = hash_pair(topic, client), .topic = topic, .client = client};
+  *subscription = (struct subscription){
+      .node.hash = hash_pair(topic, client), .topic = topic, .client = client};
   table_insert(&pubsub->pairs, &subscription->node);
   list_append(&topic->listeners, &subscription->in_topic);
   list_append(&own->of[kind], &subscription->in_client);
@@ -208,7 +224,8 @@ void pubsub_leave(struct host *host, struct client *client) {
   if (client->subscriptions == NULL) return;
   for (int kind = 0; kind < TOPIC_KINDS; kind++) {
     while (client->subscriptions != NULL && !list_empty(&client->subscriptions->of[kind])) {
-      struct subscription *subscription = LIST_ENTRY(client->subscriptions->of[kind].next, struct subscription, in_client);
+      struct subscription *subscription =
+          LIST_ENTRY(client->subscriptions->of[kind].next, struct subscription, in_client);
       struct topic *topic = subscription->topic;
       stop_listening(host->pubsub, subscription);
       topic_destroy_unheard(host->pubsub, topic);
@@ -229,7 +246,9 @@ size_t pubsub_channels(const struct pubsub *pubsub) { return pubsub->count[CHANN
 size_t pubsub_patterns(const struct pubsub *pubsub) { return pubsub->count[PATTERN]; }
 
 /* In RESP3 pushes can be told from replies, so any command may be sent between them. */
-bool pubsub_restricts(const struct client *client) { return client->version == 2 && client->subscriptions != NULL; }
+bool pubsub_restricts(const struct client *client) {
+  return client->version == 2 && client->subscriptions != NULL;
+}
 
 /* ---- messages ---- */
 
@@ -249,7 +268,8 @@ struct message {
   struct span channel, payload;
 };
 
-static void send_to_listeners(struct host *host, struct topic *topic, const struct message *message) {
+static void send_to_listeners(struct host *host, struct topic *topic,
+                              const struct message *message) {
   size_t bytes = FRAMING_BYTES + topic->name_len + message->channel.len + message->payload.len;
   for (struct list *node = topic->listeners.next; node != &topic->listeners; node = node->next) {
     struct client *client = LIST_ENTRY(node, struct subscription, in_topic)->client;
@@ -272,7 +292,8 @@ size_t pubsub_publish(struct host *host, struct span channel, struct span payloa
     send_to_listeners(host, topic, &message);
     receivers += topic->listener_count;
   }
-  for (struct list *node = pubsub->all[PATTERN].next; node != &pubsub->all[PATTERN]; node = node->next) {
+  for (struct list *node = pubsub->all[PATTERN].next; node != &pubsub->all[PATTERN];
+       node = node->next) {
     struct topic *pattern = LIST_ENTRY(node, struct topic, link);
     if (!glob_match(topic_name(pattern), channel, false)) continue;
     send_to_listeners(host, pattern, &message);
@@ -324,7 +345,8 @@ static void confirm(struct call *call, const char *what, struct span name) {
   resp_push(call->reply, 3);
   resp_bulk_text(call->reply, what);
   resp_bulk(call->reply, name);
-  resp_integer(call->reply, (int64_t)(client_channels(call->client) + client_patterns(call->client)));
+  resp_integer(call->reply,
+               (int64_t)(client_channels(call->client) + client_patterns(call->client)));
 }
 
 static void subscribe(struct call *call, enum topic_kind kind, const char *what) {
@@ -342,8 +364,10 @@ static void subscribe(struct call *call, enum topic_kind kind, const char *what)
   update_wanted_effects(call->host);
 }
 
-/* The reply stands between the end of the subscription, which it counts, and that of the topic, whose name it may show. */
-static void end_subscription(struct call *call, const char *what, struct subscription *subscription) {
+/* The reply stands between the end of the subscription, which it counts, and that of the topic,
+ * whose name it may show. */
+static void end_subscription(struct call *call, const char *what,
+                             struct subscription *subscription) {
   struct topic *topic = subscription->topic;
   stop_listening(call->host->pubsub, subscription);
   confirm(call, what, topic_name(topic));
@@ -357,7 +381,9 @@ static void unsubscribe_all(struct call *call, enum topic_kind kind, const char 
     return;
   }
   while (client->subscriptions != NULL && !list_empty(&client->subscriptions->of[kind])) {
-    end_subscription(call, what, LIST_ENTRY(client->subscriptions->of[kind].next, struct subscription, in_client));
+    end_subscription(
+        call, what,
+        LIST_ENTRY(client->subscriptions->of[kind].next, struct subscription, in_client));
   }
 }
 
@@ -366,7 +392,8 @@ static void unsubscribe(struct call *call, enum topic_kind kind, const char *wha
   for (size_t i = 1; i < call->argc; i++) {
     struct pubsub *pubsub = call->host->pubsub;
     struct topic *topic = topic_find(pubsub, kind, call->argv[i]);
-    struct subscription *subscription = topic != NULL ? subscription_find(pubsub, topic, call->client) : NULL;
+    struct subscription *subscription =
+        topic != NULL ? subscription_find(pubsub, topic, call->client) : NULL;
     if (subscription != NULL) {
       end_subscription(call, what, subscription);
     } else {
@@ -386,11 +413,12 @@ void pubsub_publish_command(struct call *call) {
   resp_integer(call->reply, (int64_t)receivers);
 }
 
-/* Counted first, because the length stands in front: what it costs twice is less than what remembering the matches would. */
+/* Counted first, because the length stands in front: what it costs twice is less than what
+ * remembering the matches would. */
 void pubsub_channels_command(struct call *call) {
   if (call->argc > 3) {
-    resp_error_quoting(call->reply, "ERR unknown subcommand or wrong number of arguments for '", call->argv[1],
-                       "'. Try PUBSUB HELP.");
+    resp_error_quoting(call->reply, "ERR unknown subcommand or wrong number of arguments for '",
+                       call->argv[1], "'. Try PUBSUB HELP.");
     return;
   }
   const struct span pattern = call->argc == 3 ? call->argv[2] : SPAN_LITERAL("*");

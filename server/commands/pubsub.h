@@ -1,8 +1,9 @@
 /*
  * pubsub.h - channels and patterns: who listens, and messages to them.
  *
- * A message is written into the output of every listener at once; what a listener that does not read may pile up is bounded by
- * client-output-limit, over which net/ closes it. A message to many is small or shared: payloads are copied per listener.
+ * A message is written into the output of every listener at once; what a listener that does not
+ * read may pile up is bounded by client-output-limit, over which net/ closes it. A message to many
+ * is small or shared: payloads are copied per listener.
  */
 #ifndef IDEM_SERVER_COMMANDS_PUBSUB_H
 #define IDEM_SERVER_COMMANDS_PUBSUB_H
@@ -25,11 +26,12 @@ bool pubsub_restricts(const struct client *client);
 void pubsub_leave(struct host *host, struct client *client);
 /* To how many it went; one who listens by channel and by patterns counts for each. */
 size_t pubsub_publish(struct host *host, struct span channel, struct span message);
-/* Hands the engine's effects to those who listen to `__idem__:<key>`, at the end of a turn: `done`, `unknown` or `free`. The
- * engine keeps effects only while somebody listens to anything. */
+/* Hands the engine's effects to those who listen to `__idem__:<key>`, at the end of a turn: `done`,
+ * `unknown` or `free`. The engine keeps effects only while somebody listens to anything. */
 void pubsub_publish_effects(struct host *host);
-/* Before `bytes` more are written to a client that did not ask for them now: false when it takes no more, because it is going or
- * because they would bring it over client-output-limit, which closes it. */
+/* Before `bytes` more are written to a client that did not ask for them now: false when it takes no
+ * more, because it is going or because they would bring it over client-output-limit, which closes
+ * it. */
 bool pubsub_may_push(struct host *host, struct client *client, size_t bytes);
 /* Figures for INFO and CLIENT LIST. */
 size_t pubsub_channels(const struct pubsub *pubsub);
@@ -37,8 +39,8 @@ size_t pubsub_patterns(const struct pubsub *pubsub);
 size_t client_channels(const struct client *client);
 size_t client_patterns(const struct client *client);
 
-/* Rows' limits: names are as long as the channel of the longest key (which bounds what matching a pattern costs); PUBLISH has a
- * body behind the name. */
+/* Rows' limits: names are as long as the channel of the longest key (which bounds what matching a
+ * pattern costs); PUBLISH has a body behind the name. */
 size_t pubsub_name_limit(const struct options *options, const struct span *argv, size_t index);
 size_t pubsub_publish_limit(const struct options *options, const struct span *argv, size_t index);
 

@@ -4,7 +4,20 @@
 
 #include "server/commands/command.h"
 
-void server_info(struct call *call);       /* info.c */
+void server_info(struct call *call); /* info.c */
+
 void server_config_get(struct call *call); /* config.c */
+void server_config_set(struct call *call);
+void server_config_resetstat(struct call *call);
+void server_config_rewrite(struct call *call);
+
+void server_time(struct call *call);     /* server.c */
+void server_shutdown(struct call *call); /* drains, as SIGTERM does */
+void server_debug_sleep(struct call *call);
+void server_latency_none(struct call *call);
+void server_latency_reset(struct call *call);
+void server_no_cluster(struct call *call); /* READONLY, READWRITE: as a Redis that is no cluster answers */
+void server_no_scripts(struct call *call); /* FUNCTION FLUSH, SCRIPT FLUSH: OK, there is nothing to flush */
+void server_lolwut(struct call *call);
 
 #endif

@@ -5,6 +5,7 @@
  * optional, | separates alternatives, "..." behind an argument means that it may be repeated.
  */
 #include "server/commands/command.h"
+#include "server/commands/clients.h"
 #include "server/commands/connection.h"
 #include "server/commands/idempotency.h"
 #include "server/commands/introspection.h"
@@ -12,6 +13,7 @@
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/server.h"
+#include "server/commands/slowlog.h"
 #include "server/commands/strings.h"
 #include "server/commands/transaction.h"
 
@@ -144,6 +146,23 @@ const struct command COMMAND_TABLE[] = {
     {"CLIENT|SETINFO", connection_client_setinfo, 4, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "LIB-NAME libname|LIB-VER libver",
      "Notes the client library"},
     {"CLIENT|INFO", connection_client_info, 2, 0, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Describes the connection"},
+    {"CLIENT|LIST", clients_list, -2, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION,
+     "[TYPE normal|TYPE master|TYPE replica|TYPE pubsub|ID client-id...]", "Describes connections"},
+    {"CLIENT|KILL", clients_kill, -3, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION,
+     "ip:port|[ID client-id] [TYPE type] [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME yes-or-no]", "Closes connections"},
+    {"CLIENT|PAUSE", clients_pause, -3, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION, "milliseconds [WRITE|ALL]",
+     "Holds commands back for a while"},
+    {"CLIENT|UNPAUSE", clients_unpause, 2, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Ends CLIENT PAUSE"},
+    {"CLIENT|REPLY", clients_reply, 3, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "ON|OFF|SKIP", "Switches the replies on and off"},
+    {"CLIENT|UNBLOCK", clients_unblock, -3, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION, "client-id [TIMEOUT]",
+     "Ends the wait of a connection"},
+    {"CLIENT|NO-EVICT", clients_switch, 3, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION, "ON|OFF", "Taken; no connection is evicted"},
+    {"CLIENT|NO-TOUCH", clients_switch, 3, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "ON|OFF", "Taken; no access time is kept"},
+    {"CLIENT|TRACKING", clients_tracking, -3, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "ON|OFF", "Only OFF: nothing is tracked"},
+    {"CLIENT|CACHING", clients_caching, 3, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "YES|NO", "Is refused: nothing is tracked"},
+    {"CLIENT|GETREDIR", clients_getredir, 2, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Always -1: nothing is tracked"},
+    {"READONLY", server_no_cluster, 1, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Is refused: this is no cluster"},
+    {"READWRITE", server_no_cluster, 1, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Is refused: this is no cluster"},
     {"CLIENT|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Lists the subcommands"},
 
     /* server */
@@ -158,8 +177,32 @@ const struct command COMMAND_TABLE[] = {
     {"INFO", server_info, -1, 0, 0, 0, 0, NULL, GROUP_SERVER, "[section...]", "Figures about the server"},
     {"CONFIG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about the settings"},
     {"CONFIG|GET", server_config_get, -3, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "parameter...", "Tells settings, by name or glob"},
+    {"CONFIG|SET", server_config_set, -4, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "parameter value...", "Changes settings, all or none"},
+    {"CONFIG|RESETSTAT", server_config_resetstat, 2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Sets the counters of INFO to 0"},
+    {"CONFIG|REWRITE", server_config_rewrite, 2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Writes the settings to the configuration file"},
     {"CONFIG|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
     {"DBSIZE", keys_dbsize, 1, READS | FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the keys"},
+    {"TIME", server_time, 1, FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Tells the unix time in seconds and microseconds"},
+    {"SLOWLOG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about commands that took long"},
+    {"SLOWLOG|GET", slowlog_get, -2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "[count]", "Tells the latest commands that took long"},
+    {"SLOWLOG|LEN", slowlog_len, 2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the commands that are kept"},
+    {"SLOWLOG|RESET", slowlog_reset, 2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Forgets the commands that are kept"},
+    {"SLOWLOG|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
+    {"LATENCY", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about latency events, of which none is sampled"},
+    {"LATENCY|LATEST", server_latency_none, 2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Always empty"},
+    {"LATENCY|HISTORY", server_latency_none, 3, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "event", "Always empty"},
+    {"LATENCY|RESET", server_latency_reset, -2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "[event...]", "Always 0"},
+    {"LATENCY|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
+    {"DEBUG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands for tests; refused unless enable-debug-command is set"},
+    {"DEBUG|SLEEP", server_debug_sleep, 3, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "seconds", "Stops the whole server for a while"},
+    {"DEBUG|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
+    {"FUNCTION", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "For programs that flush functions before they begin"},
+    {"FUNCTION|FLUSH", server_no_scripts, -2, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Does nothing: there are none"},
+    {"SCRIPT", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "For programs that flush scripts before they begin"},
+    {"SCRIPT|FLUSH", server_no_scripts, -2, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Does nothing: there are none"},
+    {"SHUTDOWN", server_shutdown, -1, ADMIN | NOT_IN_MULTI, 0, 0, 0, NULL, GROUP_SERVER, "[NOSAVE|SAVE] [NOW] [FORCE]",
+     "Drains and stops the server"},
+    {"LOLWUT", server_lolwut, -1, FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Tells the version"},
     {"FLUSHALL", keys_flush, -1, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
     {"FLUSHDB", keys_flush, -1, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
     {"MONITOR", monitor_command, 1, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Shows every command that runs"},

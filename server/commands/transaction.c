@@ -1,8 +1,9 @@
 /*
  * transaction.c - see transaction.h.
  *
- * A queued command is one allocation: its spans, and behind them the bytes that they point at. EXEC takes the transaction away
- * from the client before it runs anything, so whatever a handler does to the client finds none.
+ * A queued command is one allocation: its spans, and behind them the bytes that they point at. EXEC
+ * takes the transaction away from the client before it runs anything, so whatever a handler does to
+ * the client finds none.
  */
 #include "server/commands/transaction.h"
 
@@ -53,7 +54,8 @@ int transaction_length(const struct client *client) {
 /* What the copy takes; more than TRANSACTION_MAX_BYTES when it is that or more. */
 static size_t size_of_copy(const struct call *call) {
   size_t size = sizeof(struct queued);
-  for (size_t i = 0; i < call->argc && size <= TRANSACTION_MAX_BYTES; i++) size += sizeof(struct span) + call->argv[i].len;
+  for (size_t i = 0; i < call->argc && size <= TRANSACTION_MAX_BYTES; i++)
+    size += sizeof(struct span) + call->argv[i].len;
   return size;
 }
 
@@ -73,16 +75,18 @@ static struct queued *copy_call(const struct call *call, size_t size) {
 
 void transaction_queue(struct call *call) {
   struct transaction *transaction = call->client->transaction;
-  /* It will not run: what comes behind the error is judged and acknowledged, as Redis does, but not kept. */
+  /* It will not run: what comes behind the error is judged and acknowledged, as Redis does, but not
+   * kept. */
   if (transaction->spoiled) {
     resp_simple(call->reply, "QUEUED");
     return;
   }
   size_t size = size_of_copy(call);
-  if (transaction->count == TRANSACTION_MAX_COMMANDS || size > TRANSACTION_MAX_BYTES - transaction->bytes) {
+  if (transaction->count == TRANSACTION_MAX_COMMANDS ||
+      size > TRANSACTION_MAX_BYTES - transaction->bytes) {
     transaction->spoiled = true;
-    resp_errorf(call->reply, "ERR a transaction may have %u commands and %u bytes of arguments", TRANSACTION_MAX_COMMANDS,
-                TRANSACTION_MAX_BYTES);
+    resp_errorf(call->reply, "ERR a transaction may have %u commands and %u bytes of arguments",
+                TRANSACTION_MAX_COMMANDS, TRANSACTION_MAX_BYTES);
     return;
   }
   struct queued *queued = copy_call(call, size);
@@ -116,8 +120,6 @@ void transaction_multi(struct call *call) {
 }
 
 static void run_queued(struct call *exec, const struct queued *queued) {
-  /* A HELLO in front may have changed it. */
-  exec->reply->version = exec->client->version;
   struct call call = *exec;
   call.command = queued->command;
   call.argv = queued->argv;
@@ -138,7 +140,8 @@ void transaction_exec(struct call *call) {
     resp_error(call->reply, "EXECABORT Transaction discarded because of previous errors.");
   } else {
     resp_array(call->reply, transaction->count);
-    for (struct queued *queued = transaction->first; queued != NULL; queued = queued->next) run_queued(call, queued);
+    for (struct queued *queued = transaction->first; queued != NULL; queued = queued->next)
+      run_queued(call, queued);
   }
   transaction_destroy(transaction);
 }
@@ -156,7 +159,9 @@ void transaction_watch(struct call *call) {
   if (call->client->transaction != NULL) {
     resp_error(call->reply, "ERR WATCH inside MULTI is not allowed");
   } else {
-    resp_error(call->reply, "ERR WATCH is not supported: one command decides here, so there is nothing to watch");
+    resp_error(
+        call->reply,
+        "ERR WATCH is not supported: one command decides here, so there is nothing to watch");
   }
 }
 

@@ -1,20 +1,24 @@
 /*
- * transaction.h - MULTI, EXEC, DISCARD: commands kept until EXEC, then run without another between them.
+ * transaction.h - MULTI, EXEC, DISCARD: commands kept until EXEC, then run without another between
+ * them.
  *
- * Arguments are copied, at most TRANSACTION_MAX_BYTES of them per connection. A command that waits does not wait in EXEC. WATCH is
- * refused: with one round trip that decides, there is nothing to watch.
+ * Arguments are copied, at most TRANSACTION_MAX_BYTES of them per connection. A command that waits
+ * does not wait in EXEC. WATCH is refused: with one round trip that decides, there is nothing to
+ * watch.
  */
 #ifndef IDEM_SERVER_COMMANDS_TRANSACTION_H
 #define IDEM_SERVER_COMMANDS_TRANSACTION_H
 
 #include "server/commands/command.h"
 
-#define TRANSACTION_MAX_BYTES (64u * 1024 * 1024) /* of copied arguments, in one transaction; more spoils it with an error */
+#define TRANSACTION_MAX_BYTES \
+  (64u * 1024 * 1024) /* of copied arguments, in one transaction; more spoils it with an error */
 #define TRANSACTION_MAX_COMMANDS 65536u
 
 /* Queues the call (judged already) and replies QUEUED. */
 void transaction_queue(struct call *call);
-/* A command was refused while queueing: EXEC will be -EXECABORT. Nothing when there is no transaction. */
+/* A command was refused while queueing: EXEC will be -EXECABORT. Nothing when there is no
+ * transaction. */
 void transaction_spoil(struct client *client);
 /* Forgets the transaction, if there is one. */
 void transaction_discard(struct client *client);

@@ -53,9 +53,11 @@ struct peer {
   struct server *server;
   struct input *input;    /* NULL when there is nothing */
   struct list runnable;   /* in server.runnable */
+  struct list link;       /* in server.peers */
   size_t sending_bytes;   /* handed to libuv, not yet written */
   int64_t progress_ms;    /* when a write last ended, while something is being sent */
   uint32_t sending_count;
+  bool postponed;         /* CLIENT PAUSE holds its next command back */
   bool reading, ended;    /* ended: the peer will send no more */
   bool lingering;       /* all was sent, the end too: waits for the peer to close */
   bool closing;
@@ -84,6 +86,7 @@ struct server {
   struct listener listeners[LOOP_LISTENERS];
   unsigned listener_count, open_handles;
   struct list runnable;
+  struct list peers; /* in the order in which the housekeeping comes to them */
   struct resp_reader reader; /* for input that arrives whole */
   size_t input_bytes;        /* capacity of all inputs */
   char *unixsocket;          /* to be removed at the end */

@@ -87,12 +87,9 @@ static bool output_over_limit(const struct peer *peer) {
   return bytes > (size_t)peer->server->host.options->client_output_limit;
 }
 
-static bool paused(const struct server *server) { return server->host.pause_until_ms > server->host.now_ms; }
-
 static bool must_stop(const struct peer *peer) {
   const struct client *client = &peer->client;
-  return client->waiting || client->close_when_sent || client->close_now || output_over_limit(peer) ||
-         paused(peer->server);
+  return client->waiting || client->close_when_sent || client->close_now || output_over_limit(peer);
 }
 
 static void protocol_error(struct peer *peer, const char *error) {
@@ -108,7 +105,13 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader, enu
   struct host *host = &peer->server->host;
   struct client *client = &peer->client;
   switch (result) {
-    case RESP_COMMAND: command_run(host, client, reader->argv, reader->argc); return true;
+    case RESP_COMMAND:
+      if (command_postponed(host, client, reader->argv, reader->argc)) {
+        peer->postponed = true;
+        return false;
+      }
+      command_run(host, client, reader->argv, reader->argc);
+      return true;
     case RESP_TOOBIG: command_toobig(host, client, reader->toobig_index, reader->toobig_limit); return true;
     case RESP_MALFORMED: protocol_error(peer, reader->error); return false;
     case RESP_MORE: return false;
@@ -124,6 +127,7 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader, enu
 /* Runs complete commands. Returns the bytes consumed; what is left is incomplete, or has to wait for its turn. */
 static size_t run_commands(struct peer *peer, struct resp_reader *reader, const char *data, size_t len) {
   size_t at = 0;
+  peer->postponed = false;
   for (unsigned share = LOOP_COMMANDS_PER_TURN; at < len && !must_stop(peer); share--) {
     if (share == 0) {
       make_runnable(peer);
@@ -132,8 +136,10 @@ static size_t run_commands(struct peer *peer, struct resp_reader *reader, const 
     size_t used = 0;
     reader->unauthenticated = !peer->client.authenticated;
     enum resp_result result = resp_read(reader, data + at, len - at, &used);
+    bool more = take_result(peer, reader, result);
+    if (peer->postponed) break; /* its bytes stay, to be read once more */
     at += used;
-    if (!take_result(peer, reader, result)) break;
+    if (!more) break;
   }
   return at;
 }
@@ -147,7 +153,7 @@ static void stop_reading(struct peer *peer) {
 /* Whether more input is wanted: not while commands are left that nobody but us holds up, nor behind the end. */
 static void adjust_reading(struct peer *peer) {
   if (peer->closing || peer->lingering) return;
-  bool behind = !list_empty(&peer->runnable) || output_over_limit(peer) || paused(peer->server);
+  bool behind = !list_empty(&peer->runnable) || output_over_limit(peer) || peer->postponed;
   if (peer->ended || peer->client.close_when_sent || (behind && !peer->client.waiting)) {
     stop_reading(peer);
   } else {
@@ -165,7 +171,7 @@ static void settle(struct peer *peer) {
   }
   peer_flush(peer);
   if (peer->closing) return;
-  bool stuck = peer->input != NULL && (output_over_limit(peer) || paused(peer->server));
+  bool stuck = peer->input != NULL && (output_over_limit(peer) || peer->postponed);
   if (peer->ended && list_empty(&peer->runnable) && !stuck) {
     if (client->waiting) { /* nobody is there any more to wait */
       peer_close(peer);
@@ -447,6 +453,7 @@ void peer_close(struct peer *peer) {
   if (peer->closing) return;
   peer->closing = true;
   list_remove(&peer->runnable);
+  list_remove(&peer->link);
   input_destroy(peer);
   client_deinit(&peer->client, &peer->server->host);
   uv_close(&peer->uv.handle, on_closed);
@@ -491,6 +498,7 @@ void peer_accept(struct server *server, struct listener *listener) {
   server_see_time(server);
   if (is_tcp) set_up_tcp(server, peer);
   list_init(&peer->runnable);
+  list_append(&server->peers, &peer->link);
   client_init(&peer->client, &server->host);
   server->open_handles++;
   start_reading(peer);

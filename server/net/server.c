@@ -129,10 +129,10 @@ static void on_cron(uv_timer_t *timer) {
   see_wall_clock(server);
   end_pause(server);
   uint64_t count = host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;
-  for (; count > 0 && !list_empty(&host->clients); count--) {
-    struct client *client = LIST_ENTRY(list_pop(&host->clients), struct client, link);
-    list_append(&host->clients, &client->link);
-    peer_review(peer_of(client));
+  for (; count > 0 && !list_empty(&server->peers); count--) {
+    struct list *node = list_pop(&server->peers);
+    list_append(&server->peers, node);
+    peer_review(LIST_ENTRY(node, struct peer, link));
   }
   end_turn(server);
 }
@@ -316,6 +316,7 @@ struct server *server_create(struct options *options, struct log *log, char erro
   server->in_time = true;
   server->due_ms = INT64_MAX;
   list_init(&server->runnable);
+  list_init(&server->peers);
   if (set_up(server, options, error)) return server;
   server_destroy(server);
   return NULL;

@@ -114,6 +114,13 @@ static const struct row rows[] = {
      "After SIGTERM, leave at the latest after so long."},
     {"loglevel", ROW_LEVEL, AT(loglevel), LOGLEVEL_DEBUG, LOGLEVEL_WARNING, "notice", ROW_LIVE,
      RUNNING, "Least severe lines that are logged."},
+    {"slowlog-log-slower-than", ROW_INTEGER, AT(slowlog_slower_us), -1, INT64_MAX / 1000, "10000",
+     ROW_LIVE, RUNNING,
+     "Microseconds from which on a command is kept in SLOWLOG; 0 keeps all, -1 none."},
+    {"slowlog-max-len", ROW_INTEGER, AT(slowlog_max_len), 0, 100000, "128", ROW_LIVE, RUNNING,
+     "Commands kept in SLOWLOG."},
+    {"enable-debug-command", ROW_YES_NO, AT(enable_debug_command), 0, 1, "no", 0, RUNNING,
+     "Allow DEBUG SLEEP, which stops the whole server for a while."},
     {"logfile", ROW_PATH, AT(logfile), 0, MAX_TEXT, "", 0, RUNNING,
      "File to append log lines to; \"\" is standard output."},
 };

@@ -60,6 +60,9 @@ struct options {
   /* running */
   int64_t drain_timeout_ms;
   int64_t loglevel;  /* enum options_loglevel */
+  int64_t slowlog_slower_us; /* microseconds, -1 off */
+  int64_t slowlog_max_len;   /* entries */
+  bool enable_debug_command;
   char *logfile;     /* "" is standard output */
   char *config_file; /* absolute path of the loaded file, "" none; no row of its own */
 };

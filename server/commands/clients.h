@@ -1,0 +1,18 @@
+/* clients.h - CLIENT LIST, KILL, PAUSE, REPLY ...: the commands about other connections, and how this one is treated. */
+#ifndef IDEM_SERVER_COMMANDS_CLIENTS_H
+#define IDEM_SERVER_COMMANDS_CLIENTS_H
+
+#include "server/commands/command.h"
+
+void clients_list(struct call *call);
+void clients_kill(struct call *call);
+void clients_pause(struct call *call);
+void clients_unpause(struct call *call);
+void clients_reply(struct call *call);
+void clients_unblock(struct call *call);
+void clients_switch(struct call *call);   /* NO-EVICT, NO-TOUCH: ON|OFF, taken and of no effect */
+void clients_tracking(struct call *call); /* refused: nothing is invalidated here */
+void clients_caching(struct call *call);
+void clients_getredir(struct call *call);
+
+#endif

@@ -1,0 +1,77 @@
+/* server.c - see server.h. */
+#include "server/commands/server.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "server/ops/version.h"
+
+void server_time(struct call *call) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  char seconds[24], microseconds[24];
+  snprintf(seconds, sizeof seconds, "%lld", (long long)now.tv_sec);
+  snprintf(microseconds, sizeof microseconds, "%ld", now.tv_nsec / 1000);
+  resp_array(call->reply, 2);
+  resp_bulk_text(call->reply, seconds);
+  resp_bulk_text(call->reply, microseconds);
+}
+
+/* [NOSAVE|SAVE] [NOW] [FORCE]: nothing is saved, so none of them changes anything. No reply: the connection ends. */
+void server_shutdown(struct call *call) {
+  static const char *const words[] = {"NOSAVE", "SAVE", "NOW", "FORCE"};
+  for (size_t i = 1; i < call->argc; i++) {
+    bool known = false;
+    for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) known |= span_is(call->argv[i], words[w]);
+    if (!known) {
+      reply_syntax_error(call);
+      return;
+    }
+  }
+  call->host->shutdown_wanted = true;
+}
+
+/* Longest DEBUG SLEEP: it stops the whole server, which is its purpose, but not for ever. */
+#define SLEEP_MAX_S 60.0
+
+void server_debug_sleep(struct call *call) {
+  if (!call->host->options->enable_debug_command) {
+    resp_error(call->reply, "ERR DEBUG command not allowed. Start the server with enable-debug-command yes to allow it.");
+    return;
+  }
+  char text[32] = {0}, *end = text;
+  struct span argument = call->argv[2];
+  if (argument.len > 0 && argument.len < sizeof text) memcpy(text, argument.data, argument.len);
+  double seconds = strtod(text, &end);
+  if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= SLEEP_MAX_S)) {
+    resp_errorf(call->reply, "ERR DEBUG SLEEP takes seconds from 0 to %.0f", SLEEP_MAX_S);
+    return;
+  }
+  double whole = floor(seconds);
+  struct timespec left = {(time_t)whole, (long)((seconds - whole) * 1e9)};
+  while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
+  reply_ok(call);
+}
+
+/* No event is ever sampled: LATEST and HISTORY are empty. */
+void server_latency_none(struct call *call) { resp_array(call->reply, 0); }
+
+void server_latency_reset(struct call *call) { resp_integer(call->reply, 0); }
+
+void server_no_cluster(struct call *call) { resp_error(call->reply, "ERR This instance has cluster support disabled"); }
+
+void server_no_scripts(struct call *call) {
+  bool known = call->argc == 2 || (call->argc == 3 && (span_is(call->argv[2], "ASYNC") || span_is(call->argv[2], "SYNC")));
+  if (known) {
+    reply_ok(call);
+  } else {
+    reply_syntax_error(call);
+  }
+}
+
+void server_lolwut(struct call *call) {
+  static const char text[] = "do it once, do it once, do it once: done.\nidem ver. " IDEM_VERSION "\n";
+  resp_verbatim(call->reply, "txt", SPAN_LITERAL(text));
+}

@@ -1,0 +1,134 @@
+/* slowlog.c - see slowlog.h. */
+#include "server/commands/slowlog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SHOWN_BY_DEFAULT 10
+
+struct entry {
+  struct list link; /* newest first */
+  uint64_t id;
+  int64_t unix_s, microseconds;
+  char peer[CLIENT_ADDRESS_BYTES];
+  char *client_name;
+  size_t argc;
+  char *argv[SLOWLOG_MAX_ARGS];
+  size_t lengths[SLOWLOG_MAX_ARGS];
+};
+
+struct slowlog {
+  struct list entries;
+  uint64_t next_id;
+  size_t count;
+};
+
+struct slowlog *slowlog_create(void) {
+  struct slowlog *slowlog = calloc(1, sizeof *slowlog);
+  if (slowlog != NULL) list_init(&slowlog->entries);
+  return slowlog;
+}
+
+static void entry_destroy(struct entry *entry) {
+  for (size_t i = 0; i < entry->argc; i++) free(entry->argv[i]);
+  free(entry->client_name);
+  free(entry);
+}
+
+static void trim(struct slowlog *slowlog, size_t count) {
+  for (; slowlog->count > count; slowlog->count--) {
+    struct list *oldest = slowlog->entries.prev;
+    list_remove(oldest);
+    entry_destroy(LIST_ENTRY(oldest, struct entry, link));
+  }
+}
+
+void slowlog_destroy(struct slowlog *slowlog) {
+  if (slowlog == NULL) return;
+  trim(slowlog, 0);
+  free(slowlog);
+}
+
+/* What is kept of an argument says how much of it is not. */
+static bool keep_argument(struct entry *entry, const struct call *call, size_t i) {
+  struct span argument = call->argv[i];
+  char text[SLOWLOG_MAX_ARG_BYTES + 64];
+  size_t len = argument.len < SLOWLOG_MAX_ARG_BYTES ? argument.len : SLOWLOG_MAX_ARG_BYTES;
+  if (i == SLOWLOG_MAX_ARGS - 1 && call->argc > SLOWLOG_MAX_ARGS) {
+    len = (size_t)snprintf(text, sizeof text, "... (%zu more arguments)", call->argc - SLOWLOG_MAX_ARGS + 1);
+  } else {
+    if (len > 0) memcpy(text, argument.data, len);
+    if (len < argument.len) len += (size_t)snprintf(text + len, sizeof text - len, "... (%zu more bytes)", argument.len - len);
+  }
+  entry->argv[i] = malloc(len + 1);
+  if (entry->argv[i] == NULL) return false;
+  memcpy(entry->argv[i], text, len);
+  entry->lengths[i] = len;
+  entry->argc++;
+  return true;
+}
+
+static struct entry *entry_create(const struct call *call, uint64_t nanoseconds) {
+  struct entry *entry = calloc(1, sizeof *entry);
+  if (entry == NULL) return NULL;
+  struct client_address address;
+  call->host->describe(call->client, &address);
+  memcpy(entry->peer, address.peer, sizeof entry->peer);
+  const struct client_details *details = call->client->details;
+  entry->client_name = strdup(details != NULL && details->name != NULL ? details->name : "");
+  entry->unix_s = (call->now_ms + call->host->wall_offset_ms) / 1000;
+  entry->microseconds = (int64_t)(nanoseconds / 1000);
+  bool kept = entry->client_name != NULL;
+  for (size_t i = 0; kept && i < call->argc && i < SLOWLOG_MAX_ARGS; i++) kept = keep_argument(entry, call, i);
+  if (kept) return entry;
+  entry_destroy(entry);
+  return NULL;
+}
+
+void slowlog_note(const struct call *call, uint64_t nanoseconds) {
+  const struct options *options = call->host->options;
+  if (options->slowlog_slower_us < 0 || nanoseconds < (uint64_t)options->slowlog_slower_us * 1000) return;
+  if ((call->command->flags & (COMMAND_BEFORE_AUTH | COMMAND_ADMIN)) != 0) return; /* may carry a password */
+  struct slowlog *slowlog = call->host->slowlog;
+  struct entry *entry = entry_create(call, nanoseconds);
+  if (entry == NULL) return;
+  entry->id = slowlog->next_id++;
+  list_prepend(&slowlog->entries, &entry->link);
+  slowlog->count++;
+  trim(slowlog, (size_t)options->slowlog_max_len);
+}
+
+static void reply_entry(struct resp_writer *reply, const struct entry *entry) {
+  resp_array(reply, 6);
+  resp_integer(reply, (int64_t)entry->id);
+  resp_integer(reply, entry->unix_s);
+  resp_integer(reply, entry->microseconds);
+  resp_array(reply, entry->argc);
+  for (size_t i = 0; i < entry->argc; i++) resp_bulk(reply, (struct span){entry->argv[i], entry->lengths[i]});
+  resp_bulk_text(reply, entry->peer);
+  resp_bulk_text(reply, entry->client_name);
+}
+
+void slowlog_get(struct call *call) {
+  const struct slowlog *slowlog = call->host->slowlog;
+  long long wanted = SHOWN_BY_DEFAULT;
+  if (call->argc > 3) {
+    reply_syntax_error(call);
+    return;
+  }
+  if (call->argc == 3 && (!span_to_i64(call->argv[2], &wanted) || wanted < -1)) {
+    resp_error(call->reply, "ERR count should be greater than or equal to -1");
+    return;
+  }
+  size_t count = wanted == -1 || (uint64_t)wanted > slowlog->count ? slowlog->count : (size_t)wanted;
+  resp_array(call->reply, count);
+  const struct list *node = slowlog->entries.next;
+  for (size_t i = 0; i < count; i++, node = node->next) reply_entry(call->reply, LIST_ENTRY(node, struct entry, link));
+}
+
+void slowlog_len(struct call *call) { resp_integer(call->reply, (int64_t)call->host->slowlog->count); }
+
+void slowlog_reset(struct call *call) {
+  trim(call->host->slowlog, 0);
+  reply_ok(call);
+}
