@@ -1,6 +1,7 @@
 /*
- * monitor.c - see monitor.h. A line looks as Redis writes it: `+1700000000.123000 [0
- * 127.0.0.1:1234] "CLAIM" "k"`.
+ * monitor.c - see monitor.h. A line looks as Redis writes it:
+ *
+ *     +1700000000.123000 [0 127.0.0.1:1234] "CLAIM" "k"
  */
 #include "server/commands/monitor.h"
 

@@ -4,9 +4,9 @@
  * A topic is a channel or a pattern with at least one listener; a subscription joins one client to
  * one topic:
  *
- *     topics      by kind and name             topic -- listeners --> subscription, in the order of
- * subscribing pairs       by topic and client          client.subscriptions -- of[kind] --> the
- * same subscriptions
+ *     table    by                  list                            in the order of subscribing
+ *     topics   kind and name       topic.listeners                 of subscriptions
+ *     pairs    topic and client    client.subscriptions.of[kind]   of the same subscriptions
  *
  * so that asking, joining and leaving cost O(1) however many listen to how much, and leaving
  * everything costs what the client itself had. Both tables grow a bucket at a time. Invariants: a

@@ -1,0 +1,395 @@
+/* test_pubsub.c - who listens to what, and what they are told. Replies are those of
+ * redis-server 7.0.15, byte by byte. */
+#include "tests/unit/peers.h"
+
+#define SUBSCRIBED(name, count) "*3\r\n$9\r\nsubscribe\r\n" name "\r\n:" count "\r\n"
+#define UNSUBSCRIBED(name, count) "*3\r\n$11\r\nunsubscribe\r\n" name "\r\n:" count "\r\n"
+#define PUNSUBSCRIBED(name, count) "*3\r\n$12\r\npunsubscribe\r\n" name "\r\n:" count "\r\n"
+
+/* ---- subscribing ---- */
+
+static void subscribing_is_confirmed_per_channel_with_the_count(void **state) {
+  struct peers *p = *state;
+  assert_string_equal(ask(p, 0, "SUBSCRIBE a b a"), SUBSCRIBED("$1\r\na", "1") SUBSCRIBED(
+                                                        "$1\r\nb", "2") SUBSCRIBED("$1\r\na", "2"));
+  assert_string_equal(ask(p, 0, "PSUBSCRIBE x*"), "*3\r\n$10\r\npsubscribe\r\n$2\r\nx*\r\n:3\r\n");
+  assert_int_equal(client_channels(&p->client[0]), 2);
+  assert_int_equal(client_patterns(&p->client[0]), 1);
+}
+
+static void unsubscribing_from_nothing_answers_null_and_the_count(void **state) {
+  struct peers *p = *state;
+  assert_string_equal(ask(p, 0, "UNSUBSCRIBE"), UNSUBSCRIBED("$-1", "0"));
+  assert_string_equal(ask(p, 0, "UNSUBSCRIBE a b"),
+                      UNSUBSCRIBED("$1\r\na", "0") UNSUBSCRIBED("$1\r\nb", "0"));
+  ask(p, 0, "PSUBSCRIBE x*");
+  assert_string_equal(ask(p, 0, "UNSUBSCRIBE"), UNSUBSCRIBED("$-1", "1"));
+  assert_string_equal(ask(p, 0, "PUNSUBSCRIBE nope"), PUNSUBSCRIBED("$4\r\nnope", "1"));
+  assert_string_equal(ask(p, 0, "PUNSUBSCRIBE"), PUNSUBSCRIBED("$2\r\nx*", "0"));
+  assert_string_equal(ask(p, 0, "PUNSUBSCRIBE"), PUNSUBSCRIBED("$-1", "0"));
+}
+
+static void unsubscribing_from_all_channels_leaves_the_patterns(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "SUBSCRIBE a b");
+  ask(p, 0, "PSUBSCRIBE x*");
+  assert_string_equal(ask(p, 0, "UNSUBSCRIBE"),
+                      UNSUBSCRIBED("$1\r\na", "2") UNSUBSCRIBED("$1\r\nb", "1"));
+  assert_int_equal(pubsub_channels(p->host.pubsub), 0);
+  assert_int_equal(pubsub_patterns(p->host.pubsub), 1);
+}
+
+static void in_resp3_confirmations_and_messages_are_pushes(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "HELLO 3");
+  assert_string_equal(ask(p, 0, "SUBSCRIBE c"), ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+  ask(p, 0, "PSUBSCRIBE *");
+  /* To the one who sends it the message comes before the reply. */
+  assert_string_equal(ask(p, 0, "PUBLISH c hi"),
+                      ">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n"
+                      ">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n$2\r\nhi\r\n:2\r\n");
+  ask(p, 0, "PUNSUBSCRIBE");
+  ask(p, 0, "UNSUBSCRIBE");
+  assert_string_equal(ask(p, 0, "UNSUBSCRIBE"), ">3\r\n$11\r\nunsubscribe\r\n_\r\n:0\r\n");
+}
+
+static void a_listening_resp2_client_may_only_listen(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "SUBSCRIBE c");
+  assert_string_equal(
+      ask(p, 0, "FETCH k"),
+      "-ERR Can't execute 'fetch': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
+      "are allowed in this context\r\n");
+  assert_string_equal(ask(p, 0, "PING"), "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+  ask(p, 0, "UNSUBSCRIBE c");
+  assert_string_equal(ask(p, 0, "PING"), "+PONG\r\n");
+  ask(p, 1, "HELLO 3");
+  ask(p, 1, "SUBSCRIBE c");
+  assert_string_equal(ask(p, 1, "PING"), "+PONG\r\n");
+}
+
+static void a_name_may_be_as_long_as_the_channel_of_the_longest_key(void **state) {
+  struct peers *p = *state;
+  size_t longest = (size_t)p->options.key_limit + strlen(PUBSUB_EFFECT_PREFIX);
+  char *name = calloc(1, longest + 1);
+  assert_non_null(name);
+  struct span argv[] = {SPAN_LITERAL("PSUBSCRIBE"), {name, longest}};
+  say_spans(p, 0, argv, 2);
+  assert_int_equal(heard(p, 0)[0], '*');
+  argv[1].len++;
+  say_spans(p, 0, argv, 2);
+  assert_memory_equal(heard(p, 0), "-TOOBIG", 7);
+  /* A message is as long as a body. */
+  struct span publish[] = {SPAN_LITERAL("PUBLISH"), SPAN_LITERAL("c"), {name, longest + 1}};
+  say_spans(p, 0, (struct span[]){SPAN_LITERAL("RESET")}, 1);
+  heard(p, 0);
+  say_spans(p, 0, publish, 3);
+  assert_string_equal(heard(p, 0), ":0\r\n");
+  free(name);
+}
+
+static void one_client_may_not_subscribe_without_end(void **state) {
+  struct peers *p = *state;
+  char name[16];
+  for (unsigned i = 0; i < PUBSUB_MAX_PER_CLIENT; i++) {
+    int len = snprintf(name, sizeof name, "%u", i);
+    say_spans(p, 0, (struct span[]){SPAN_LITERAL("SUBSCRIBE"), {name, (size_t)len}}, 2);
+  }
+  heard(p, 0);
+  assert_int_equal(client_channels(&p->client[0]), PUBSUB_MAX_PER_CLIENT);
+  assert_string_equal(ask(p, 0, "PSUBSCRIBE one-more"),
+                      "-ERR a connection may have 100000 subscriptions\r\n");
+  assert_string_equal(ask(p, 1, "PUBLISH 99999 x"), ":1\r\n");
+  ask(p, 0, "RESET");
+  assert_int_equal(pubsub_channels(p->host.pubsub), 0);
+  assert_string_equal(ask(p, 1, "PUBLISH 99999 x"), ":0\r\n");
+}
+
+/* Ids that differ by a multiple of the table's size share every chain. */
+static void clients_in_one_chain_are_told_apart(void **state) {
+  struct peers *p = *state;
+  p->client[1].id = p->client[0].id + (1u << 20);
+  ask(p, 0, "SUBSCRIBE c");
+  ask(p, 1, "SUBSCRIBE d");
+  assert_string_equal(ask(p, 1, "UNSUBSCRIBE c"), UNSUBSCRIBED("$1\r\nc", "1"));
+  assert_string_equal(ask(p, 1, "SUBSCRIBE c"), SUBSCRIBED("$1\r\nc", "2"));
+  assert_string_equal(ask(p, 2, "PUBLISH c x"), ":2\r\n");
+}
+
+/* ---- messages ---- */
+
+static void a_message_goes_to_channel_and_pattern_listeners(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "SUBSCRIBE news.art");
+  ask(p, 1, "PSUBSCRIBE news.* *");
+  ask(p, 2, "SUBSCRIBE news.music");
+  assert_string_equal(ask(p, 3, "PUBLISH news.art hello"), ":3\r\n");
+  assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$8\r\nnews.art\r\n$5\r\nhello\r\n");
+  assert_string_equal(heard(p, 1),
+                      "*4\r\n$8\r\npmessage\r\n$6\r\nnews.*\r\n$8\r\nnews.art\r\n$5\r\nhello\r\n"
+                      "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$8\r\nnews.art\r\n$5\r\nhello\r\n");
+  assert_string_equal(heard(p, 2), "");
+}
+
+static void names_and_messages_are_any_bytes(void **state) {
+  struct peers *p = *state;
+  static const char channel[] = {'a', '\0', '\r', '\n', '\xff'}, message[] = {'\0', '\n'};
+  say_spans(
+      p, 0,
+      (struct span[]){
+          SPAN_LITERAL("SUBSCRIBE"), {channel, sizeof channel}, {channel, 1}, SPAN_LITERAL("")},
+      4);
+  heard(p, 0);
+  struct span publish[] = {
+      SPAN_LITERAL("PUBLISH"), {channel, sizeof channel}, {message, sizeof message}};
+  say_spans(p, 1, publish, 3);
+  assert_string_equal(heard(p, 1), ":1\r\n");
+  static const char expected[] = "*3\r\n$7\r\nmessage\r\n$5\r\na\0\r\n\xff\r\n$2\r\n\0\n\r\n";
+  struct span got = heard_bytes(p, 0);
+  assert_int_equal(got.len, sizeof expected - 1);
+  assert_memory_equal(got.data, expected, got.len);
+}
+
+static void who_leaves_hears_no_more(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "SUBSCRIBE c d");
+  ask(p, 0, "PSUBSCRIBE c*");
+  ask(p, 1, "SUBSCRIBE c");
+  client_deinit(&p->client[0], &p->host);
+  assert_string_equal(ask(p, 2, "PUBLISH c x"), ":1\r\n");
+  assert_string_equal(ask(p, 2, "PUBSUB CHANNELS"), "*1\r\n$1\r\nc\r\n");
+  assert_string_equal(ask(p, 2, "PUBSUB NUMPAT"), ":0\r\n");
+  client_init(&p->client[0], &p->host);
+  assert_string_equal(heard(p, 0), "");
+}
+
+static void pubsub_tells_of_channels_and_counts(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "SUBSCRIBE ant bee");
+  ask(p, 1, "SUBSCRIBE bee");
+  ask(p, 1, "PSUBSCRIBE a* bee");
+  assert_string_equal(ask(p, 2, "PUBSUB CHANNELS"), "*2\r\n$3\r\nant\r\n$3\r\nbee\r\n");
+  assert_string_equal(ask(p, 2, "PUBSUB CHANNELS *e"), "*1\r\n$3\r\nbee\r\n");
+  assert_string_equal(ask(p, 2, "PUBSUB CHANNELS x"), "*0\r\n");
+  assert_string_equal(
+      ask(p, 2, "pubsub channels x y"),
+      "-ERR unknown subcommand or wrong number of arguments for 'channels'. Try PUBSUB HELP.\r\n");
+  assert_string_equal(ask(p, 2, "PUBSUB NUMSUB"), "*0\r\n");
+  assert_string_equal(ask(p, 2, "PUBSUB NUMSUB bee cat bee"),
+                      "*6\r\n$3\r\nbee\r\n:2\r\n$3\r\ncat\r\n:0\r\n$3\r\nbee\r\n:2\r\n");
+  assert_string_equal(ask(p, 2, "PUBSUB NUMPAT"), ":2\r\n");
+  /* A pattern counts once however many listen to it. */
+  ask(p, 0, "PSUBSCRIBE a*");
+  assert_string_equal(ask(p, 2, "PUBSUB NUMPAT"), ":2\r\n");
+}
+
+static void who_does_not_read_is_closed_at_the_limit(void **state) {
+  struct peers *p = *state;
+  p->options.client_output_limit = 2000;
+  ask(p, 0, "SUBSCRIBE c");
+  ask(p, 1, "SUBSCRIBE c");
+  char message[500];
+  memset(message, 'm', sizeof message);
+  const struct span publish[] = {
+      SPAN_LITERAL("PUBLISH"), SPAN_LITERAL("c"), {message, sizeof message}};
+  for (int i = 0; i < 8; i++) {
+    say_spans(p, 2, publish, 3);
+    heard(p, 1);
+    if (p->client[0].out != NULL) assert_true(resp_output_size(p->client[0].out) <= 2000);
+  }
+  assert_true(p->client[0].close_now);
+  assert_false(list_empty(&p->client[0].unsent));
+  assert_false(p->client[1].close_now);
+  assert_int_equal(p->host.counters.closed_by_output_limit, 1);
+}
+
+static void one_message_over_the_limit_closes_an_idle_listener(void **state) {
+  struct peers *p = *state;
+  p->options.client_output_limit = 100;
+  ask(p, 0, "SUBSCRIBE c");
+  assert_true(list_empty(&p->client[0].unsent));
+  char message[101] = {0};
+  say_spans(p, 1,
+            (struct span[]){SPAN_LITERAL("PUBLISH"), SPAN_LITERAL("c"), {message, sizeof message}},
+            3);
+  assert_true(p->client[0].close_now);
+  /* The network looks at those who have something to send. */
+  assert_false(list_empty(&p->client[0].unsent));
+}
+
+static void who_is_going_is_told_nothing(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "SUBSCRIBE c");
+  p->client[0].close_when_sent = true;
+  assert_string_equal(ask(p, 1, "PUBLISH c x"), ":1\r\n");
+  assert_string_equal(heard(p, 0), "");
+}
+
+/* ---- effects ---- */
+
+static void effects_are_told_on_the_channel_of_the_key(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "SUBSCRIBE __idem__:k");
+  assert_string_equal(ask(p, 1, "CLAIM k"), "*5\r\n$7\r\nCLAIMED\r\n:1\r\n:60000\r\n:1\r\n$-1\r\n");
+  pubsub_publish_effects(&p->host);
+  assert_string_equal(heard(p, 0), "");
+  ask(p, 1, "STORE k 1 body");
+  pubsub_publish_effects(&p->host);
+  assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$4\r\ndone\r\n");
+  ask(p, 1, "DEL k");
+  pubsub_publish_effects(&p->host);
+  assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$4\r\nfree\r\n");
+  ask(p, 1, "CLAIM k HOLD LEASE 10");
+  p->host.now_ms += 10;
+  engine_tick(p->host.engine, p->host.now_ms, 1000);
+  pubsub_publish_effects(&p->host);
+  assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$7\r\nunknown\r\n");
+}
+
+static bool effects_are_kept(struct peers *p) {
+  struct engine_effect effect;
+  ask(p, 7, "CLAIM seen");
+  ask(p, 7, "DEL seen");
+  bool kept = engine_next_effect(p->host.engine, &effect);
+  while (kept && engine_next_effect(p->host.engine, &effect)) continue;
+  return kept;
+}
+
+static void effects_are_kept_exactly_while_somebody_listens(void **state) {
+  struct peers *p = *state;
+  assert_false(effects_are_kept(p));
+  ask(p, 0, "SUBSCRIBE c __idem__");
+  assert_false(effects_are_kept(p));
+  ask(p, 0, "SUBSCRIBE __idem__:other");
+  ask(p, 1, "SUBSCRIBE __idem__:other");
+  assert_true(effects_are_kept(p));
+  ask(p, 0, "UNSUBSCRIBE");
+  assert_true(effects_are_kept(p));
+  ask(p, 1, "RESET");
+  assert_false(effects_are_kept(p));
+  ask(p, 1, "PSUBSCRIBE __idem__:*");
+  assert_true(effects_are_kept(p));
+  ask(p, 1, "PUNSUBSCRIBE");
+  assert_false(effects_are_kept(p));
+}
+
+static void an_effect_reaches_patterns_with_the_key_in_full(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "PSUBSCRIBE __idem__:*");
+  static const char key[] = {'\0', '*', '\n'};
+  char long_key[1024];
+  memset(long_key, 'k', sizeof long_key);
+  say_spans(p, 1, (struct span[]){SPAN_LITERAL("CLAIM"), {long_key, sizeof long_key}}, 2);
+  say_spans(p, 1, (struct span[]){SPAN_LITERAL("DEL"), {long_key, sizeof long_key}}, 2);
+  say_spans(p, 1, (struct span[]){SPAN_LITERAL("CLAIM"), {key, sizeof key}}, 2);
+  say_spans(p, 1, (struct span[]){SPAN_LITERAL("DEL"), {key, sizeof key}}, 2);
+  heard(p, 0);
+  pubsub_publish_effects(&p->host);
+  static const char last[] =
+      "*4\r\n$8\r\npmessage\r\n$10\r\n__idem__:*\r\n$12\r\n__idem__:\0*\n\r\n$4\r\nfree\r\n";
+  struct span got = heard_bytes(p, 0);
+  assert_int_equal(
+      got.len, strlen("*4\r\n$8\r\npmessage\r\n$10\r\n__idem__:*\r\n$1033\r\n\r\n$4\r\nfree\r\n") +
+                   1033 + sizeof last - 1);
+  assert_memory_equal(got.data + got.len - (sizeof last - 1), last, sizeof last - 1);
+}
+
+/* ---- against a naive model ---- */
+
+#define MODEL_NAMES 40
+#define MODEL_STEPS 60000
+
+static uint64_t next_random(uint64_t *seed) {
+  *seed ^= *seed << 13;
+  *seed ^= *seed >> 7;
+  *seed ^= *seed << 17;
+  return *seed;
+}
+
+struct model {
+  bool listens[2][PEERS][MODEL_NAMES]; /* channels, patterns */
+};
+
+static size_t listeners(const struct model *model, int kind, size_t name) {
+  size_t count = 0;
+  for (size_t who = 0; who < PEERS; who++) count += model->listens[kind][who][name];
+  return count;
+}
+
+static size_t names_heard(const struct model *model, int kind) {
+  size_t count = 0;
+  for (size_t name = 0; name < MODEL_NAMES; name++) count += listeners(model, kind, name) > 0;
+  return count;
+}
+
+/* Names have no wildcard in them, so a pattern matches the channel of its own name. */
+static void model_step(struct peers *p, struct model *model, uint64_t random) {
+  static const char *const words[2][2] = {{"SUBSCRIBE", "UNSUBSCRIBE"},
+                                          {"PSUBSCRIBE", "PUNSUBSCRIBE"}};
+  size_t who = random % PEERS, name = random >> 8 & 0xff, what = random >> 16 & 0xff;
+  int kind = random >> 24 & 1;
+  char line[64];
+  name %= MODEL_NAMES;
+  if (what < 100) {
+    bool joins = what < 60;
+    snprintf(line, sizeof line, "%s name-%zu", words[kind][!joins], name);
+    model->listens[kind][who][name] = joins;
+    ask(p, who, line);
+  } else if (what < 105) {
+    memset(model->listens[kind][who], 0, sizeof model->listens[kind][who]);
+    ask(p, who, words[kind][1]);
+  } else if (what < 115) {
+    memset(model->listens[0][who], 0, sizeof model->listens[0][who]);
+    memset(model->listens[1][who], 0, sizeof model->listens[1][who]);
+    client_deinit(&p->client[who], &p->host);
+    client_init(&p->client[who], &p->host);
+  } else {
+    snprintf(line, sizeof line, "name-%zu", name);
+    size_t expected = listeners(model, 0, name) + listeners(model, 1, name);
+    assert_int_equal(pubsub_publish(&p->host, span_of(line), SPAN_LITERAL("m")), expected);
+    for (size_t i = 0; i < PEERS; i++) {
+      size_t messages = 0;
+      const char *text = heard(p, i);
+      while ((text = strstr(text, "message\r\n")) != NULL) messages++, text++;
+      assert_int_equal(messages, model->listens[0][i][name] + model->listens[1][i][name]);
+    }
+  }
+}
+
+static void any_order_of_joining_and_leaving_agrees_with_a_naive_model(void **state) {
+  struct peers *p = *state;
+  struct model model = {0};
+  uint64_t seed = 88172645463325252u;
+  for (int step = 0; step < MODEL_STEPS; step++) {
+    model_step(p, &model, next_random(&seed));
+    assert_int_equal(pubsub_channels(p->host.pubsub), names_heard(&model, 0));
+    assert_int_equal(pubsub_patterns(p->host.pubsub), names_heard(&model, 1));
+  }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(subscribing_is_confirmed_per_channel_with_the_count),
+      TEST(unsubscribing_from_nothing_answers_null_and_the_count),
+      TEST(unsubscribing_from_all_channels_leaves_the_patterns),
+      TEST(in_resp3_confirmations_and_messages_are_pushes),
+      TEST(a_listening_resp2_client_may_only_listen),
+      TEST(a_name_may_be_as_long_as_the_channel_of_the_longest_key),
+      TEST(one_client_may_not_subscribe_without_end),
+      TEST(clients_in_one_chain_are_told_apart),
+      TEST(a_message_goes_to_channel_and_pattern_listeners),
+      TEST(names_and_messages_are_any_bytes),
+      TEST(who_leaves_hears_no_more),
+      TEST(pubsub_tells_of_channels_and_counts),
+      TEST(who_does_not_read_is_closed_at_the_limit),
+      TEST(one_message_over_the_limit_closes_an_idle_listener),
+      TEST(who_is_going_is_told_nothing),
+      TEST(effects_are_told_on_the_channel_of_the_key),
+      TEST(effects_are_kept_exactly_while_somebody_listens),
+      TEST(an_effect_reaches_patterns_with_the_key_in_full),
+      TEST(any_order_of_joining_and_leaving_agrees_with_a_naive_model),
+  };
+  return cmocka_run_group_tests_name("pubsub", tests, NULL, NULL);
+}
