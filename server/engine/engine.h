@@ -33,6 +33,7 @@ struct engine_blob;    /* bytes that several replies may share; counted */
 struct engine_options {
   uint64_t first_token;  /* see RULES_TOKEN_EPOCH_S */
   int64_t retention_ms;  /* of LAPSED and UNKNOWN */
+  int64_t clock_grain_ms; /* the clock given is rounded down to so many: a deadline is over only when that is sure. 0: exact */
   size_t memory_limit;   /* bytes, 0 none */
   size_t store_reserve;  /* bytes kept free for the response of each open claim, when there is a limit */
   uint32_t waiters_per_key;
@@ -43,7 +44,7 @@ struct engine_options {
 /* NULL when memory is short. destroy takes NULL; every waiter and binding has to be gone before it. */
 struct engine *engine_create(const struct engine_options *options, int64_t now_ms);
 void engine_destroy(struct engine *engine);
-/* Everything but first_token and hash_secret may change while running. */
+/* Everything but first_token, clock_grain_ms and hash_secret may change while running. */
 void engine_reconfigure(struct engine *engine, const struct engine_options *options);
 
 /* ---- answers ------------------------------------------------------------------------------------------------- */

@@ -77,7 +77,10 @@ bool engine_set_deadline(struct engine *engine, struct span key, int64_t deadlin
   if (record == NULL) return false;
   if (record->kind == ENGINE_RECORD && (record->facts.phase != RULES_DONE || deadline_ms == ENGINE_NO_DEADLINE)) return false;
   record_set_end(engine, record, deadline_ms);
-  if (deadline_ms <= now_ms) record_judge(engine, record, now_ms);
+  if (deadline_ms <= now_ms) {
+    effect_emit_free(engine, record);
+    record_destroy(engine, record);
+  }
   return true;
 }
 

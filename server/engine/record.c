@@ -219,13 +219,14 @@ static struct record *judge_flushed(struct engine *engine, struct record *record
 /* The end of its grant, if that has come: the lease or the connection, whichever ended first. */
 static struct record *judge_held(struct engine *engine, struct record *record, int64_t now_ms) {
   const struct engine_binding *binding = record->claim->binding;
-  bool lease_over = rules_due(&record->facts, now_ms) == RULES_LEASE_OVER;
+  int64_t past_ms = engine_past_ms(engine, now_ms);
+  bool lease_over = rules_due(&record->facts, past_ms) == RULES_LEASE_OVER;
   bool closed = binding != NULL && binding->closed;
   if (closed && (!lease_over || binding->closed_ms < record->facts.deadline_ms)) {
     return record_end_grant(engine, record, RULES_END_BIND_CLOSED, binding->closed_ms, now_ms);
   }
   if (lease_over) return record_end_grant(engine, record, RULES_END_LEASE_OVER, record->facts.deadline_ms, now_ms);
-  if (record->claim->waiting > 0) waiters_time_out(engine, record->claim, now_ms);
+  if (record->claim->waiting > 0) waiters_time_out(engine, record->claim, past_ms);
   return record;
 }
 
@@ -246,8 +247,9 @@ struct record *record_judge(struct engine *engine, struct record *record, int64_
 
 bool record_over(const struct engine *engine, const struct record *record, int64_t now_ms) {
   if (flushed(engine, record)) return true;
-  if (record->kind == ENGINE_VALUE) return record->timer.deadline_ms <= now_ms;
-  return rules_due(&record->facts, now_ms) == RULES_GONE;
+  int64_t past_ms = engine_past_ms(engine, now_ms);
+  if (record->kind == ENGINE_VALUE) return record->timer.deadline_ms <= past_ms;
+  return rules_due(&record->facts, past_ms) == RULES_GONE;
 }
 
 struct record *record_find(struct engine *engine, struct span key, int64_t now_ms) {

@@ -112,6 +112,11 @@ struct engine {
   struct engine_stats stats;
 };
 
+/* Deadlines up to this are over, however the clock was rounded. */
+static inline int64_t engine_past_ms(const struct engine *engine, int64_t now_ms) {
+  return now_ms - engine->options.clock_grain_ms;
+}
+
 /* Memory: counted; NULL when the allocator fails. */
 void *engine_alloc(struct engine *engine, size_t size);
 void engine_free(struct engine *engine, void *memory);

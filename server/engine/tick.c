@@ -6,7 +6,7 @@
 /* Leases before waits: of equal deadlines the lease is first. */
 static void tick_leases(struct engine *engine, int64_t now_ms, unsigned *budget) {
   struct wheel_node *node;
-  while ((node = wheel_pop(&engine->leases, now_ms, budget)) != NULL) {
+  while ((node = wheel_pop(&engine->leases, engine_past_ms(engine, now_ms), budget)) != NULL) {
     struct record *record = LIST_ENTRY(node, struct record, timer);
     wheel_set(&engine->leases, node, node->deadline_ms); /* a record that is HELD is armed */
     record_judge(engine, record, now_ms);
@@ -15,7 +15,7 @@ static void tick_leases(struct engine *engine, int64_t now_ms, unsigned *budget)
 
 static void tick_waits(struct engine *engine, int64_t now_ms, unsigned *budget) {
   struct wheel_node *node;
-  while ((node = wheel_pop(&engine->waits, now_ms, budget)) != NULL) {
+  while ((node = wheel_pop(&engine->waits, engine_past_ms(engine, now_ms), budget)) != NULL) {
     struct engine_waiter *waiter = LIST_ENTRY(node, struct engine_waiter, timer);
     wheel_set(&engine->waits, node, node->deadline_ms);
     struct record *record = waiter->record;
@@ -24,12 +24,12 @@ static void tick_waits(struct engine *engine, int64_t now_ms, unsigned *budget) 
     if (grant_ends_first) record_judge(engine, record, now_ms);
     if (!waiter->answered) waiter_time_out(engine, waiter, node->deadline_ms);
   }
-  if (*budget > 0) engine->waits_judged_ms = now_ms;
+  if (*budget > 0) engine->waits_judged_ms = engine_past_ms(engine, now_ms);
 }
 
 static void tick_ends(struct engine *engine, int64_t now_ms, unsigned *budget) {
   struct wheel_node *node;
-  while ((node = wheel_pop(&engine->ends, now_ms, budget)) != NULL) {
+  while ((node = wheel_pop(&engine->ends, engine_past_ms(engine, now_ms), budget)) != NULL) {
     record_judge(engine, LIST_ENTRY(node, struct record, timer), now_ms);
   }
 }
@@ -98,7 +98,8 @@ int64_t engine_next_due(const struct engine *engine) {
   int64_t first = wheel_next(&engine->leases);
   int64_t waits = wheel_next(&engine->waits), ends = wheel_next(&engine->ends);
   if (waits < first) first = waits;
-  return ends < first ? ends : first;
+  if (ends < first) first = ends;
+  return first == INT64_MAX ? first : first + engine->options.clock_grain_ms;
 }
 
 /* ---- effects ---- */

@@ -151,7 +151,7 @@ struct record *record_end_grant(struct engine *engine, struct record *record, en
   struct claim *claim = record->claim;
   claim_confirm(claim);
   /* In the order of the deadlines; of equal ones the lease is first. */
-  waiters_time_out(engine, claim, end == RULES_END_LEASE_OVER ? at_ms - 1 : at_ms);
+  waiters_time_out(engine, claim, end == RULES_END_LEASE_OVER ? at_ms - 1 : engine_past_ms(engine, at_ms));
   struct rules_record facts = record->facts;
   bool claim_waits = !list_empty(&claim->claimers);
   enum rules_after after = rules_end_grant(&facts, end, claim_waits, engine->options.retention_ms, at_ms);
@@ -159,7 +159,7 @@ struct record *record_end_grant(struct engine *engine, struct record *record, en
   switch (after) {
     case RULES_HAND_OVER:
       hand_over(engine, record, end, now_ms);
-      waiters_time_out(engine, claim, now_ms);
+      waiters_time_out(engine, claim, engine_past_ms(engine, now_ms));
       return record;
     case RULES_TO_LAPSED:
       waiters_answer_all(engine, claim, RULES_SAY_NOTHING, now_ms);

@@ -96,8 +96,11 @@ struct server {
   char read_buffer[LOOP_READ_BYTES];
 };
 
-/* The clock: unix time is asked for in cron only, and drifts by no more than a command can tell. */
-static inline void server_see_time(struct server *server) { server->host.now_ms = (int64_t)uv_now(&server->loop); }
+/* The clock, asked once for each batch of commands: a lease must not begin in the past because the turn had much to do. */
+static inline void server_see_time(struct server *server) {
+  uv_update_time(&server->loop);
+  server->host.now_ms = (int64_t)uv_now(&server->loop);
+}
 
 /* peer.c */
 void peer_accept(struct server *server, struct listener *listener);

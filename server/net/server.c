@@ -215,6 +215,7 @@ void server_stop(struct server *server) { uv_async_send(&server->stop); }
 static struct engine_options engine_options_of(const struct options *options) {
   return (struct engine_options){
       .retention_ms = options->retention_ms,
+      .clock_grain_ms = 1, /* libuv's clock is rounded down */
       .memory_limit = (size_t)options->maxmemory,
       .store_reserve = (size_t)options->store_reserve,
       .waiters_per_key = (uint32_t)options->waiters_per_key,
