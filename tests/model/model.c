@@ -13,8 +13,12 @@ const char *const MODEL_EVENT_NAMES[EVENTS] = {
 #define HAPPENED(name) (model->events[EVENT_##name]++)
 #define HAPPENED_IF(condition, name) (model->events[EVENT_##name] += (condition) ? 1 : 0)
 
-static const struct model_key ABSENT_KEY = {
-    .fingerprint = NONE, .body = NONE, .meta = NONE, .closed_ms = MODEL_NEVER, .flushed_ms = MODEL_NEVER, .deadline_ms = MODEL_NEVER};
+static const struct model_key ABSENT_KEY = {.fingerprint = NONE,
+                                            .body = NONE,
+                                            .meta = NONE,
+                                            .closed_ms = MODEL_NEVER,
+                                            .flushed_ms = MODEL_NEVER,
+                                            .deadline_ms = MODEL_NEVER};
 
 void model_init(struct model *model, const struct model_options *options) {
   assert(options->keys <= MODEL_KEYS);
@@ -31,7 +35,8 @@ static void effect(struct model *model, struct model_key *k, enum engine_effect_
 }
 
 static void become_absent(struct model *model, struct model_key *k) {
-  bool was_free = k->kind == ENGINE_RECORD && k->phase == RULES_LAPSED; /* and said so when it lapsed */
+  bool was_free =
+      k->kind == ENGINE_RECORD && k->phase == RULES_LAPSED; /* and said so when it lapsed */
   if (k->kind == ENGINE_RECORD && !was_free) effect(model, k, ENGINE_EFFECT_FREE);
   struct model_key old = *k;
   *k = ABSENT_KEY;
@@ -40,8 +45,13 @@ static void become_absent(struct model *model, struct model_key *k) {
 }
 
 static struct model_answer nothing(void) {
-  return (struct model_answer){.status = ENGINE_NOTHING, .grant = NONE, .stage = NONE, .body = NONE, .meta = NONE,
-                               .owner = NONE, .waiter = NONE};
+  return (struct model_answer){.status = ENGINE_NOTHING,
+                               .grant = NONE,
+                               .stage = NONE,
+                               .body = NONE,
+                               .meta = NONE,
+                               .owner = NONE,
+                               .waiter = NONE};
 }
 
 static struct model_answer say(enum engine_status status) {
@@ -59,7 +69,8 @@ static struct model_answer say_claimed(const struct model_key *k) {
   return a;
 }
 
-/* at_ms: a waiter's own deadline, when it was noticed only later. Nobody is told of a time before the grant. */
+/* at_ms: a waiter's own deadline, when it was noticed only later. Nobody is told of a time before
+ * the grant. */
 static struct model_answer say_busy(const struct model_key *k, int64_t at_ms) {
   struct model_answer a = say(ENGINE_BUSY);
   if (at_ms < k->grant.since_ms) at_ms = k->grant.since_ms;
@@ -88,7 +99,9 @@ static struct model_answer say_done(const struct model_key *k, int64_t now_ms) {
 
 /* ---- waiters ---- */
 
-static bool waits_on(const struct model_waiter *w, int key) { return w->state == WAITER_WAITS && w->key == key; }
+static bool waits_on(const struct model_waiter *w, int key) {
+  return w->state == WAITER_WAITS && w->key == key;
+}
 
 int model_waiting(const struct model *model, int key) {
   int n = 0;
@@ -101,7 +114,8 @@ int model_waiting(const struct model *model, int key) {
 
 static int waiting_of(const struct model *model, int key, bool claims) {
   int n = 0;
-  for (int i = 0; i < MODEL_WAITERS; i++) n += waits_on(&model->waiters[i], key) && model->waiters[i].claims == claims;
+  for (int i = 0; i < MODEL_WAITERS; i++)
+    n += waits_on(&model->waiters[i], key) && model->waiters[i].claims == claims;
   return n;
 }
 
@@ -109,7 +123,8 @@ static struct model_waiter *oldest_claimer(struct model *model, int key) {
   struct model_waiter *oldest = NULL;
   for (int i = 0; i < MODEL_WAITERS; i++) {
     struct model_waiter *w = &model->waiters[i];
-    if (waits_on(w, key) && w->claims && (oldest == NULL || w->arrival < oldest->arrival)) oldest = w;
+    if (waits_on(w, key) && w->claims && (oldest == NULL || w->arrival < oldest->arrival))
+      oldest = w;
   }
   return oldest;
 }
@@ -157,8 +172,12 @@ int model_free_waiter(const struct model *model) {
 static int enqueue(struct model *model, int key, int64_t deadline_ms) {
   int waiter = model_free_waiter(model);
   assert(waiter != NONE);
-  model->waiters[waiter] = (struct model_waiter){.state = WAITER_WAITS, .key = key, .owner = NONE, .binding = NONE,
-                                                 .deadline_ms = deadline_ms, .arrival = ++model->arrivals};
+  model->waiters[waiter] = (struct model_waiter){.state = WAITER_WAITS,
+                                                 .key = key,
+                                                 .owner = NONE,
+                                                 .binding = NONE,
+                                                 .deadline_ms = deadline_ms,
+                                                 .arrival = ++model->arrivals};
   return waiter;
 }
 
@@ -172,9 +191,12 @@ static bool no_room(struct model *model, int key) {
 
 /* ---- the end of a grant ---- */
 
-static bool vanished(enum rules_end end) { return end == RULES_END_LEASE_OVER || end == RULES_END_BIND_CLOSED; }
+static bool vanished(enum rules_end end) {
+  return end == RULES_END_LEASE_OVER || end == RULES_END_BIND_CLOSED;
+}
 
-static void grant_to_waiter(struct model *model, int key, struct model_waiter *w, enum rules_end end, int64_t now_ms) {
+static void grant_to_waiter(struct model *model, int key, struct model_waiter *w,
+                            enum rules_end end, int64_t now_ms) {
   struct model_key *k = &model->keys[key];
   w->ended_by = end;
   w->former = k->grant;
@@ -203,7 +225,8 @@ static void count_end_to_waiter(struct model *model, int key, enum rules_end end
   HAPPENED_IF(end == RULES_END_RELEASED && readers, release_to_waiter_keeps_readers);
 }
 
-static void end_in_unknown(struct model *model, int key, enum rules_end end, int64_t at_ms, int64_t now_ms) {
+static void end_in_unknown(struct model *model, int key, enum rules_end end, int64_t at_ms,
+                           int64_t now_ms) {
   struct model_key *k = &model->keys[key];
   HAPPENED_IF(end == RULES_END_LEASE_OVER, lease_over_with_hold);
   HAPPENED_IF(end == RULES_END_BIND_CLOSED, bind_closed_with_hold);
@@ -234,7 +257,8 @@ static void end_free(struct model *model, int key, enum rules_end end, int64_t a
 }
 
 /* Returns the waiter that was granted, or NULL. */
-static struct model_waiter *end_grant(struct model *model, int key, enum rules_end end, int64_t at_ms, int64_t now_ms) {
+static struct model_waiter *end_grant(struct model *model, int key, enum rules_end end,
+                                      int64_t at_ms, int64_t now_ms) {
   if (model->keys[key].grant.hold && vanished(end)) {
     end_in_unknown(model, key, end, at_ms, now_ms);
     return NULL;
@@ -244,7 +268,8 @@ static struct model_waiter *end_grant(struct model *model, int key, enum rules_e
     end_free(model, key, end, at_ms);
     return NULL;
   }
-  HAPPENED_IF(end == RULES_END_LEASE_OVER && w->deadline_ms == at_ms, lease_over_at_the_waiters_deadline);
+  HAPPENED_IF(end == RULES_END_LEASE_OVER && w->deadline_ms == at_ms,
+              lease_over_at_the_waiters_deadline);
   grant_to_waiter(model, key, w, end, now_ms);
   count_end_to_waiter(model, key, end);
   return w;
@@ -281,7 +306,8 @@ static void judge_flushed(struct model *model, int key, int64_t now_ms) {
   time_out(model, key, flushed_ms);
   HAPPENED_IF(waiting_of(model, key, true) > 0, flush_to_waiter);
   drop(model, key, flushed_ms, now_ms);
-  if (k->kind != ENGINE_ABSENT) k->birth = ++model->births; /* in between it was absent to those who list keys */
+  if (k->kind != ENGINE_ABSENT)
+    k->birth = ++model->births; /* in between it was absent to those who list keys */
   time_out(model, key, now_ms);
 }
 
@@ -293,7 +319,9 @@ void model_judge(struct model *model, int key, int64_t now_ms) {
     return;
   }
   if (k->kind == ENGINE_RECORD && k->phase == RULES_HELD) judge_held(model, key, now_ms);
-  if (k->kind == ENGINE_ABSENT || (k->kind == ENGINE_RECORD && k->phase == RULES_HELD) || now_ms < k->deadline_ms) return;
+  if (k->kind == ENGINE_ABSENT || (k->kind == ENGINE_RECORD && k->phase == RULES_HELD) ||
+      now_ms < k->deadline_ms)
+    return;
   HAPPENED_IF(k->kind == ENGINE_VALUE, value_over);
   HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_LAPSED, lapsed_over);
   HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_UNKNOWN, unknown_over);
@@ -304,7 +332,8 @@ void model_judge(struct model *model, int key, int64_t now_ms) {
 void model_judge_waiter(struct model *model, int waiter, int64_t now_ms) {
   struct model_waiter *w = &model->waiters[waiter];
   const struct model_key *k = &model->keys[w->key];
-  bool runs_on = k->flushed_ms == MODEL_NEVER && k->closed_ms == MODEL_NEVER && now_ms < k->deadline_ms;
+  bool runs_on =
+      k->flushed_ms == MODEL_NEVER && k->closed_ms == MODEL_NEVER && now_ms < k->deadline_ms;
   if (!runs_on) {
     model_judge(model, w->key, now_ms);
   } else if (w->deadline_ms <= now_ms) {
@@ -318,7 +347,8 @@ bool model_present(const struct model *model, int key) {
 
 /* ---- CLAIM ---- */
 
-static void grant_to_caller(struct model *model, const struct model_claim *claim, uint32_t attempt, int stage, int64_t now_ms) {
+static void grant_to_caller(struct model *model, const struct model_claim *claim, uint32_t attempt,
+                            int stage, int64_t now_ms) {
   struct model_key *k = &model->keys[claim->key];
   k->phase = RULES_HELD;
   k->grant = (struct model_grant){
@@ -354,7 +384,9 @@ static bool unsettled(const struct model *model, int grant) {
 static void claim_again(struct model *model, const struct model_claim *claim, int64_t now_ms) {
   struct model_key *k = &model->keys[claim->key];
   HAPPENED(claim_again);
-  HAPPENED_IF(k->grant.binding != NONE && claim->binding != NONE && k->grant.binding != claim->binding, claim_again_moves_bind);
+  HAPPENED_IF(
+      k->grant.binding != NONE && claim->binding != NONE && k->grant.binding != claim->binding,
+      claim_again_moves_bind);
   HAPPENED_IF(k->grant.binding != NONE && claim->binding == NONE, claim_again_drops_bind);
   HAPPENED_IF(k->grant.hold != claim->hold, claim_again_changes_hold);
   HAPPENED_IF(unsettled(model, k->grant.number), claim_again_of_a_waiters_grant);
@@ -365,8 +397,8 @@ static void claim_again(struct model *model, const struct model_claim *claim, in
   k->deadline_ms = now_ms + claim->lease_ms;
 }
 
-static void claim_held(struct model *model, const struct model_claim *claim, bool head_came_first, int64_t now_ms,
-                       struct model_answer *answer) {
+static void claim_held(struct model *model, const struct model_claim *claim, bool head_came_first,
+                       int64_t now_ms, struct model_answer *answer) {
   struct model_key *k = &model->keys[claim->key];
   if (claim->owner != NONE && claim->owner == k->grant.owner) {
     claim_again(model, claim, now_ms);
@@ -397,7 +429,8 @@ static void claim_held(struct model *model, const struct model_claim *claim, boo
   w->binding = claim->binding;
 }
 
-static void claim_lapsed(struct model *model, const struct model_claim *claim, int64_t now_ms, struct model_answer *answer) {
+static void claim_lapsed(struct model *model, const struct model_claim *claim, int64_t now_ms,
+                         struct model_answer *answer) {
   struct model_key *k = &model->keys[claim->key];
   if (k->phase == RULES_UNKNOWN && !claim->takeover) {
     HAPPENED(claim_on_unknown);
@@ -406,13 +439,15 @@ static void claim_lapsed(struct model *model, const struct model_claim *claim, i
   }
   HAPPENED_IF(k->phase == RULES_UNKNOWN, takeover_on_unknown);
   HAPPENED_IF(k->phase == RULES_LAPSED, claim_on_lapsed);
-  HAPPENED_IF(k->phase == RULES_LAPSED && claim->owner != NONE && claim->owner == k->grant.owner, claim_on_lapsed_by_its_owner);
+  HAPPENED_IF(k->phase == RULES_LAPSED && claim->owner != NONE && claim->owner == k->grant.owner,
+              claim_on_lapsed_by_its_owner);
   HAPPENED_IF(k->phase == RULES_LAPSED && k->grant.stage != NONE, claim_on_lapsed_finds_stage);
   grant_to_caller(model, claim, k->grant.attempt + 1, k->grant.stage, now_ms);
   *answer = say_claimed(k);
 }
 
-static void claim_absent(struct model *model, const struct model_claim *claim, int64_t now_ms, struct model_answer *answer) {
+static void claim_absent(struct model *model, const struct model_claim *claim, int64_t now_ms,
+                         struct model_answer *answer) {
   struct model_key *k = &model->keys[claim->key];
   HAPPENED(claim_on_absent);
   HAPPENED_IF(claim->fingerprint == NONE, claim_without_fingerprint);
@@ -430,10 +465,12 @@ static void count_claim_mismatch(struct model *model, const struct model_claim *
   HAPPENED_IF(k->phase == RULES_LAPSED, claim_mismatch_on_lapsed);
   HAPPENED_IF(k->phase == RULES_UNKNOWN, claim_mismatch_on_unknown);
   HAPPENED_IF(k->phase == RULES_DONE, claim_mismatch_on_done);
-  HAPPENED_IF(k->phase == RULES_HELD && claim->owner != NONE && claim->owner == k->grant.owner, claim_mismatch_of_the_owner);
+  HAPPENED_IF(k->phase == RULES_HELD && claim->owner != NONE && claim->owner == k->grant.owner,
+              claim_mismatch_of_the_owner);
 }
 
-void model_claim(struct model *model, const struct model_claim *claim, int64_t now_ms, struct model_answer *answer) {
+void model_claim(struct model *model, const struct model_claim *claim, int64_t now_ms,
+                 struct model_answer *answer) {
   struct model_key *k = &model->keys[claim->key];
   int before = k->grant.number;
   bool was_held = k->kind == ENGINE_RECORD && k->phase == RULES_HELD;
@@ -458,7 +495,9 @@ void model_claim(struct model *model, const struct model_claim *claim, int64_t n
 
 /* ---- STORE ---- */
 
-static bool is_open(const struct model_key *k) { return k->kind == ENGINE_RECORD && k->phase != RULES_DONE; }
+static bool is_open(const struct model_key *k) {
+  return k->kind == ENGINE_RECORD && k->phase != RULES_DONE;
+}
 
 static void count_stale_store(struct model *model, const struct model_key *k, bool taken_back) {
   HAPPENED_IF(k->kind == ENGINE_ABSENT, store_stale_on_absent);
@@ -470,7 +509,8 @@ static void count_stale_store(struct model *model, const struct model_key *k, bo
   HAPPENED_IF(taken_back, store_stale_of_a_taken_back_token);
 }
 
-static void store_done(struct model *model, const struct model_store *store, int64_t now_ms, struct model_answer *answer) {
+static void store_done(struct model *model, const struct model_store *store, int64_t now_ms,
+                       struct model_answer *answer) {
   struct model_key *k = &model->keys[store->key];
   HAPPENED_IF(k->phase == RULES_HELD, store_on_held);
   HAPPENED_IF(k->phase == RULES_LAPSED, store_on_lapsed);
@@ -492,7 +532,8 @@ static void store_done(struct model *model, const struct model_store *store, int
   become_absent(model, k);
 }
 
-void model_store(struct model *model, const struct model_store *store, int64_t now_ms, struct model_answer *answer) {
+void model_store(struct model *model, const struct model_store *store, int64_t now_ms,
+                 struct model_answer *answer) {
   model_judge(model, store->key, now_ms);
   struct model_key *k = &model->keys[store->key];
   if (k->kind == ENGINE_VALUE) {
@@ -514,8 +555,8 @@ void model_store(struct model *model, const struct model_store *store, int64_t n
 
 /* ---- RENEW, RELEASE ---- */
 
-void model_renew(struct model *model, int key, int grant, int64_t lease_ms, int stage, int64_t now_ms,
-                 struct model_answer *answer) {
+void model_renew(struct model *model, int key, int grant, int64_t lease_ms, int stage,
+                 int64_t now_ms, struct model_answer *answer) {
   model_judge(model, key, now_ms);
   struct model_key *k = &model->keys[key];
   if (k->kind == ENGINE_VALUE) {
@@ -543,7 +584,8 @@ void model_renew(struct model *model, int key, int grant, int64_t lease_ms, int 
   answer->lease_ms = k->grant.lease_ms;
 }
 
-void model_release(struct model *model, int key, int grant, int64_t now_ms, struct model_answer *answer) {
+void model_release(struct model *model, int key, int grant, int64_t now_ms,
+                   struct model_answer *answer) {
   model_judge(model, key, now_ms);
   struct model_key *k = &model->keys[key];
   if (k->kind == ENGINE_VALUE) {
@@ -553,7 +595,8 @@ void model_release(struct model *model, int key, int grant, int64_t now_ms, stru
   if (!is_open(k) || k->grant.number != grant) {
     HAPPENED(release_not_yours);
     HAPPENED_IF(k->kind == ENGINE_ABSENT, release_on_absent);
-    HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_DONE && k->grant.number == grant, release_on_done);
+    HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_DONE && k->grant.number == grant,
+                release_on_done);
     *answer = say(ENGINE_NOT_YOURS);
     return;
   }
@@ -579,10 +622,12 @@ static void count_read(struct model *model, const struct model_key *k, bool mism
   HAPPENED_IF(mismatch && k->phase == RULES_DONE, read_mismatch_on_done);
 }
 
-void model_read(struct model *model, const struct model_read *read, int64_t now_ms, struct model_answer *answer) {
+void model_read(struct model *model, const struct model_read *read, int64_t now_ms,
+                struct model_answer *answer) {
   model_judge(model, read->key, now_ms);
   struct model_key *k = &model->keys[read->key];
-  bool mismatch = k->kind == ENGINE_RECORD && read->fingerprint != NONE && read->fingerprint != k->fingerprint;
+  bool mismatch =
+      k->kind == ENGINE_RECORD && read->fingerprint != NONE && read->fingerprint != k->fingerprint;
   count_read(model, k, mismatch);
   *answer = nothing();
   if (k->kind == ENGINE_VALUE) {
@@ -613,7 +658,8 @@ void model_read(struct model *model, const struct model_read *read, int64_t now_
 
 void model_settle(struct model *model, int waiter) { model->waiters[waiter].state = WAITER_FREE; }
 
-/* As if the grant had not been: the former one ends once more, now, and the next waiter's turn comes. */
+/* As if the grant had not been: the former one ends once more, now, and the next waiter's turn
+ * comes. */
 static void undo_grant(struct model *model, const struct model_waiter *w, int64_t now_ms) {
   struct model_key *k = &model->keys[w->key];
   k->grant = w->former;
@@ -633,7 +679,8 @@ static bool held_under(const struct model_key *k, int grant) {
 void model_take_back(struct model *model, int waiter, int64_t now_ms) {
   struct model_waiter w = model->waiters[waiter];
   if (w.answer.status == ENGINE_CLAIMED) {
-    /* A grant that nobody can take back any more asks for nothing: its key is not judged by this. */
+    /* A grant that nobody can take back any more asks for nothing: its key is not judged by this.
+     */
     struct model_key *k = &model->keys[w.key];
     if (!w.confirmed && held_under(k, w.answer.grant)) model_judge(model, w.key, now_ms);
     bool held = held_under(k, w.answer.grant);
@@ -669,7 +716,9 @@ void model_close(struct model *model, int binding, int64_t now_ms) {
   bool bound = false;
   for (int i = 0; i < model->options.keys; i++) {
     struct model_key *k = &model->keys[i];
-    if (!is_open(k) || k->flushed_ms != MODEL_NEVER || k->grant.binding != binding || k->closed_ms != MODEL_NEVER) continue;
+    if (!is_open(k) || k->flushed_ms != MODEL_NEVER || k->grant.binding != binding ||
+        k->closed_ms != MODEL_NEVER)
+      continue;
     bool held = k->phase == RULES_HELD && now_ms < k->deadline_ms;
     if (held) {
       k->closed_ms = now_ms;
@@ -721,7 +770,8 @@ void model_flush(struct model *model, int64_t now_ms) {
   }
 }
 
-enum engine_status model_set_value(struct model *model, int key, int value, int64_t deadline_ms, int64_t now_ms) {
+enum engine_status model_set_value(struct model *model, int key, int value, int64_t deadline_ms,
+                                   int64_t now_ms) {
   model_judge(model, key, now_ms);
   struct model_key *k = &model->keys[key];
   if (k->kind == ENGINE_RECORD) {
@@ -744,7 +794,8 @@ bool model_set_deadline(struct model *model, int key, int64_t deadline_ms, int64
   model_judge(model, key, now_ms);
   struct model_key *k = &model->keys[key];
   bool done = k->kind == ENGINE_RECORD && k->phase == RULES_DONE;
-  if (k->kind == ENGINE_ABSENT || (k->kind == ENGINE_RECORD && !done) || (done && deadline_ms == ENGINE_NO_DEADLINE)) {
+  if (k->kind == ENGINE_ABSENT || (k->kind == ENGINE_RECORD && !done) ||
+      (done && deadline_ms == ENGINE_NO_DEADLINE)) {
     HAPPENED(deadline_refused);
     return false;
   }

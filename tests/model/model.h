@@ -1,13 +1,16 @@
 /*
- * model.h - the contract once more, as naively as it can be written: arrays, linear searches, no memory of its own.
+ * model.h - the contract once more, as naively as it can be written: arrays, linear searches, no
+ * memory of its own.
  *
- * Written from the text of the contract alone, so that an error would have to be made twice. It must not use the rules or
- * any part of the engine but the names of its answers. Keys, owners, fingerprints, bodies and so on are small numbers
- * (NONE: absent); tokens are numbers of grants, because which token a grant bears is the engine's to choose.
+ * Written from the text of the contract alone, so that an error would have to be made twice. It
+ * must not use the rules or any part of the engine but the names of its answers. Keys, owners,
+ * fingerprints, bodies and so on are small numbers (NONE: absent); tokens are numbers of grants,
+ * because which token a grant bears is the engine's to choose.
  *
- * Where the contract leaves the time of an event to the server, the model does what the engine promises: a key is judged
- * when a call asks for it, and model_judge is public so that whoever drives both can follow what a tick judged. A lease
- * handed over runs from the call that judged it; who was in time for it is decided by when the former one ended.
+ * Where the contract leaves the time of an event to the server, the model does what the engine
+ * promises: a key is judged when a call asks for it, and model_judge is public so that whoever
+ * drives both can follow what a tick judged. A lease handed over runs from the call that judged it;
+ * who was in time for it is decided by when the former one ended.
  */
 #ifndef IDEM_TESTS_MODEL_MODEL_H
 #define IDEM_TESTS_MODEL_MODEL_H
@@ -24,36 +27,43 @@
 #define MODEL_EFFECTS 4 /* of one key that the engine has not told yet */
 #define MODEL_NEVER INT64_MAX
 
-/* Everything that the contract's table says can happen; the runner fails when something never did. */
-#define MODEL_EVENTS(X)                                                                                              \
-  X(claim_on_absent) X(claim_without_fingerprint) X(claim_with_empty_fingerprint)                                    \
-  X(claim_mismatch_on_held) X(claim_mismatch_on_lapsed) X(claim_mismatch_on_unknown) X(claim_mismatch_on_done)       \
-  X(claim_mismatch_of_the_owner) X(read_mismatch_on_held) X(read_mismatch_on_lapsed) X(read_mismatch_on_unknown)     \
-  X(read_mismatch_on_done) X(read_absent) X(read_held) X(read_lapsed) X(read_unknown) X(read_done)                   \
-  X(claim_again) X(claim_again_moves_bind) X(claim_again_drops_bind) X(claim_again_changes_hold)                     \
-  X(claim_again_of_a_waiters_grant) X(claim_busy) X(claim_busy_without_owners) X(claim_queued)                       \
-  X(claim_queued_behind_others) X(wait_queued) X(claim_on_lapsed) X(claim_on_lapsed_by_its_owner)                    \
-  X(claim_on_lapsed_finds_stage) X(claim_on_unknown) X(takeover_on_unknown) X(claim_on_done)                         \
-  X(store_on_held) X(store_on_lapsed) X(store_on_unknown) X(store_answers_claimers) X(store_answers_readers)         \
-  X(store_same) X(store_conflict_of_body) X(store_conflict_of_meta) X(store_stale_on_absent) X(store_stale_on_held)  \
-  X(store_stale_on_lapsed) X(store_stale_on_unknown) X(store_stale_on_done) X(store_stale_of_a_taken_back_token)     \
-  X(store_ttl_0_shared) X(store_ttl_0_alone) X(renew_on_held) X(renew_on_lapsed) X(renew_on_unknown)                 \
-  X(renew_without_lease) X(renew_sets_stage) X(renew_keeps_bind) X(renew_after_bind_closed) X(renew_stale)           \
-  X(release_to_waiter) X(release_to_waiter_keeps_readers) X(release_on_held) X(release_on_lapsed)                    \
-  X(release_on_unknown) X(release_not_yours) X(release_on_done) X(release_on_absent)                                 \
-  X(lease_over_to_waiter) X(lease_over_to_waiter_keeps_readers) X(lease_over_to_lapsed) X(lease_over_readers_null)   \
-  X(lease_over_with_hold) X(lease_over_at_the_waiters_deadline) X(lease_over_after_the_waiters_deadline)             \
-  X(bind_closed_to_waiter) X(bind_closed_to_absent) X(bind_closed_with_hold) X(bind_closed_after_it_moved)           \
-  X(bind_closed_after_lease_over) X(unknown_to_claimers) X(unknown_to_readers) X(waiter_gone) X(ready_waiter_gone)   \
-  X(taken_back_to_next) X(taken_back_twice) X(taken_back_to_lapsed) X(taken_back_to_absent)                          \
-  X(taken_back_too_late) X(taken_back_after_claim_again) X(wait_over_of_claimer) X(wait_over_of_reader)              \
-  X(wait_over_by_host) X(fresh_claim_behind_the_head_busy) X(fresh_claim_behind_the_head_queued)                     \
-  X(done_over) X(lapsed_over) X(unknown_over) X(value_over) X(delete_held) X(delete_held_to_waiter) X(delete_lapsed) \
-  X(delete_unknown) X(delete_done) X(delete_value) X(delete_absent) X(flush_held) X(flush_to_waiter) X(flush_other)  \
-  X(flush_value) X(busykey_of_key) X(busykey_in_all) X(wrongtype_claim) X(wrongtype_store) X(wrongtype_read)         \
-  X(wrongtype_set) X(set_value) X(set_value_replaces) X(set_value_over_already) X(deadline_of_done)                  \
-  X(deadline_of_value) X(deadline_refused) X(claim_refused_for_memory) X(value_refused_for_memory)                   \
-  X(a_thousand_records_at_once) X(scan_through)
+/* Everything that the contract's table says can happen; the runner fails when one never did. */
+/* clang-format off */
+#define MODEL_EVENTS(X)                                                                           \
+  X(claim_on_absent) X(claim_without_fingerprint) X(claim_with_empty_fingerprint)                 \
+  X(claim_mismatch_on_held) X(claim_mismatch_on_lapsed) X(claim_mismatch_on_unknown)              \
+  X(claim_mismatch_on_done) X(claim_mismatch_of_the_owner) X(read_mismatch_on_held)               \
+  X(read_mismatch_on_lapsed) X(read_mismatch_on_unknown) X(read_mismatch_on_done) X(read_absent)  \
+  X(read_held) X(read_lapsed) X(read_unknown) X(read_done) X(claim_again)                         \
+  X(claim_again_moves_bind) X(claim_again_drops_bind) X(claim_again_changes_hold)                 \
+  X(claim_again_of_a_waiters_grant) X(claim_busy) X(claim_busy_without_owners) X(claim_queued)    \
+  X(claim_queued_behind_others) X(wait_queued) X(claim_on_lapsed) X(claim_on_lapsed_by_its_owner) \
+  X(claim_on_lapsed_finds_stage) X(claim_on_unknown) X(takeover_on_unknown) X(claim_on_done)      \
+  X(store_on_held) X(store_on_lapsed) X(store_on_unknown) X(store_answers_claimers)               \
+  X(store_answers_readers) X(store_same) X(store_conflict_of_body) X(store_conflict_of_meta)      \
+  X(store_stale_on_absent) X(store_stale_on_held) X(store_stale_on_lapsed)                        \
+  X(store_stale_on_unknown) X(store_stale_on_done) X(store_stale_of_a_taken_back_token)           \
+  X(store_ttl_0_shared) X(store_ttl_0_alone) X(renew_on_held) X(renew_on_lapsed)                  \
+  X(renew_on_unknown) X(renew_without_lease) X(renew_sets_stage) X(renew_keeps_bind)              \
+  X(renew_after_bind_closed) X(renew_stale) X(release_to_waiter)                                  \
+  X(release_to_waiter_keeps_readers) X(release_on_held) X(release_on_lapsed)                      \
+  X(release_on_unknown) X(release_not_yours) X(release_on_done) X(release_on_absent)              \
+  X(lease_over_to_waiter) X(lease_over_to_waiter_keeps_readers) X(lease_over_to_lapsed)           \
+  X(lease_over_readers_null) X(lease_over_with_hold) X(lease_over_at_the_waiters_deadline)        \
+  X(lease_over_after_the_waiters_deadline) X(bind_closed_to_waiter) X(bind_closed_to_absent)      \
+  X(bind_closed_with_hold) X(bind_closed_after_it_moved) X(bind_closed_after_lease_over)          \
+  X(unknown_to_claimers) X(unknown_to_readers) X(waiter_gone) X(ready_waiter_gone)                \
+  X(taken_back_to_next) X(taken_back_twice) X(taken_back_to_lapsed) X(taken_back_to_absent)       \
+  X(taken_back_too_late) X(taken_back_after_claim_again) X(wait_over_of_claimer)                  \
+  X(wait_over_of_reader) X(wait_over_by_host) X(fresh_claim_behind_the_head_busy)                 \
+  X(fresh_claim_behind_the_head_queued) X(done_over) X(lapsed_over) X(unknown_over) X(value_over) \
+  X(delete_held) X(delete_held_to_waiter) X(delete_lapsed) X(delete_unknown) X(delete_done)       \
+  X(delete_value) X(delete_absent) X(flush_held) X(flush_to_waiter) X(flush_other) X(flush_value) \
+  X(busykey_of_key) X(busykey_in_all) X(wrongtype_claim) X(wrongtype_store) X(wrongtype_read)     \
+  X(wrongtype_set) X(set_value) X(set_value_replaces) X(set_value_over_already)                   \
+  X(deadline_of_done) X(deadline_of_value) X(deadline_refused) X(claim_refused_for_memory)        \
+  X(value_refused_for_memory) X(a_thousand_records_at_once) X(scan_through)
+/* clang-format on */
 
 enum model_event {
 #define X(name) EVENT_##name,
@@ -124,11 +134,13 @@ struct model {
 
 extern const char *const MODEL_EVENT_NAMES[EVENTS];
 
-void model_init(struct model *model, const struct model_options *options); /* of a model that is all zero */
+void model_init(struct model *model,
+                const struct model_options *options); /* of a model that is all zero */
 
 /* Brings one key up to now. Every call below does so first. */
 void model_judge(struct model *model, int key, int64_t now_ms);
-/* A tick answered this waiter: as model_judge, but while its key's grant runs on the others may be left for later. */
+/* A tick answered this waiter: as model_judge, but while its key's grant runs on the others may be
+ * left for later. */
 void model_judge_waiter(struct model *model, int waiter, int64_t now_ms);
 
 struct model_claim {
@@ -136,27 +148,32 @@ struct model_claim {
   int64_t lease_ms, wait_ms;
   bool hold, takeover;
 };
-void model_claim(struct model *model, const struct model_claim *claim, int64_t now_ms, struct model_answer *answer);
+void model_claim(struct model *model, const struct model_claim *claim, int64_t now_ms,
+                 struct model_answer *answer);
 
 struct model_store {
   int key, grant, body, meta;
   bool taken_back; /* the grant was undone: only for the count of events */
   int64_t ttl_ms;
 };
-void model_store(struct model *model, const struct model_store *store, int64_t now_ms, struct model_answer *answer);
-
-void model_renew(struct model *model, int key, int grant, int64_t lease_ms, int stage, int64_t now_ms,
+void model_store(struct model *model, const struct model_store *store, int64_t now_ms,
                  struct model_answer *answer);
-void model_release(struct model *model, int key, int grant, int64_t now_ms, struct model_answer *answer);
+
+void model_renew(struct model *model, int key, int grant, int64_t lease_ms, int stage,
+                 int64_t now_ms, struct model_answer *answer);
+void model_release(struct model *model, int key, int grant, int64_t now_ms,
+                   struct model_answer *answer);
 
 struct model_read {
   int key, fingerprint;
   int64_t wait_ms;
 };
-void model_read(struct model *model, const struct model_read *read, int64_t now_ms, struct model_answer *answer);
+void model_read(struct model *model, const struct model_read *read, int64_t now_ms,
+                struct model_answer *answer);
 
 void model_settle(struct model *model, int waiter);
-void model_take_back(struct model *model, int waiter, int64_t now_ms); /* of one that has its answer */
+void model_take_back(struct model *model, int waiter,
+                     int64_t now_ms); /* of one that has its answer */
 void model_cancel(struct model *model, int waiter, int64_t now_ms);
 void model_expire(struct model *model, int waiter, int64_t now_ms);
 
@@ -164,12 +181,14 @@ void model_close(struct model *model, int binding, int64_t now_ms);
 
 bool model_delete(struct model *model, int key, int64_t now_ms);
 void model_flush(struct model *model, int64_t now_ms);
-enum engine_status model_set_value(struct model *model, int key, int value, int64_t deadline_ms, int64_t now_ms);
+enum engine_status model_set_value(struct model *model, int key, int value, int64_t deadline_ms,
+                                   int64_t now_ms);
 bool model_set_deadline(struct model *model, int key, int64_t deadline_ms, int64_t now_ms);
 
 /* Naive counts; nothing is judged by them. */
 int model_waiting(const struct model *model, int key); /* NONE: on all keys */
-int model_free_waiter(const struct model *model);      /* the one that queues next; NONE when there is no room */
+int model_free_waiter(
+    const struct model *model); /* the one that queues next; NONE when there is no room */
 bool model_present(const struct model *model, int key);
 
 #endif

@@ -1,10 +1,12 @@
 /*
- * test_model.c - a million random operations and more, in many small worlds, against the model of the contract.
+ * test_model.c - a million random operations and more, in many small worlds, against the model of
+ * the contract.
  *
  *     test_model [--seed N] [--steps N]      (or the environment: MODEL_SEED, MODEL_STEPS)
  *
- * The seed of every world is printed when something differs; the same seed makes the same operations. Fails too when some
- * line of the contract's table never happened: then the test has stopped to test it.
+ * The seed of every world is printed when something differs; the same seed makes the same
+ * operations. Fails too when some line of the contract's table never happened: then the test has
+ * stopped to test it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -30,7 +32,8 @@ static uint64_t number(const char *text) {
   return value;
 }
 
-static uint64_t setting(int argc, char **argv, const char *option, const char *variable, uint64_t otherwise) {
+static uint64_t setting(int argc, char **argv, const char *option, const char *variable,
+                        uint64_t otherwise) {
   for (int i = 1; i + 1 < argc; i++) {
     if (strcmp(argv[i], option) == 0) return number(argv[i + 1]);
   }
@@ -41,7 +44,8 @@ static uint64_t setting(int argc, char **argv, const char *option, const char *v
 static int report(const uint64_t events[EVENTS], uint64_t steps) {
   int missing = 0;
   for (int e = 0; e < EVENTS; e++) {
-    if (getenv("MODEL_EVENTS") != NULL) printf("%10" PRIu64 "  %s\n", events[e], MODEL_EVENT_NAMES[e]);
+    if (getenv("MODEL_EVENTS") != NULL)
+      printf("%10" PRIu64 "  %s\n", events[e], MODEL_EVENT_NAMES[e]);
     if (events[e] > 0) continue;
     fprintf(stderr, "never happened: %s\n", MODEL_EVENT_NAMES[e]);
     missing++;

@@ -1,9 +1,10 @@
 /*
- * test_engine.c - what the engine promises beyond single answers: hand-over and its undoing, connections that end, limits,
- * memory, listing, and work in small steps. Each case reads as a story; now is a number.
+ * test_engine.c - what the engine promises beyond single answers: hand-over and its undoing,
+ * connections that end, limits, memory, listing, and work in small steps. Each case reads as a
+ * story; now is a number.
  *
- * Which command gives which answer in which state is proven on the rules (test_rules.c) and by random operations against a
- * model (tests/model).
+ * Which command gives which answer in which state is proven on the rules (test_rules.c) and by
+ * random operations against a model (tests/model).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -96,17 +97,21 @@ static struct engine_waiter *queued(struct fixture *f, struct engine_claim c) {
   return f->answer.waiter;
 }
 
-static enum engine_status store_for(struct fixture *f, const char *key, uint64_t token, const char *body, int64_t ttl_ms) {
-  struct engine_store store = {.key = span_of(key), .token = token, .body = span_of(body), .ttl_ms = ttl_ms};
+static enum engine_status store_for(struct fixture *f, const char *key, uint64_t token,
+                                    const char *body, int64_t ttl_ms) {
+  struct engine_store store = {
+      .key = span_of(key), .token = token, .body = span_of(body), .ttl_ms = ttl_ms};
   engine_store(f->engine, &store, f->now, &f->answer);
   return f->answer.status;
 }
 
-static enum engine_status store(struct fixture *f, const char *key, uint64_t token, const char *body) {
+static enum engine_status store(struct fixture *f, const char *key, uint64_t token,
+                                const char *body) {
   return store_for(f, key, token, body, FOREVER);
 }
 
-static enum engine_status renew(struct fixture *f, const char *key, uint64_t token, const char *stage) {
+static enum engine_status renew(struct fixture *f, const char *key, uint64_t token,
+                                const char *stage) {
   struct engine_renew renew = {.key = span_of(key), .token = token, .stage = span_of(stage)};
   engine_renew(f->engine, &renew, f->now, &f->answer);
   return f->answer.status;
@@ -140,14 +145,16 @@ static struct engine_entry look(struct fixture *f, const char *key) {
 
 static void expect_none_ready(struct fixture *f) { assert_null(engine_next_ready(f->engine)); }
 
-static const struct engine_answer *expect_ready(struct fixture *f, struct engine_waiter *waiter, enum engine_status status) {
+static const struct engine_answer *expect_ready(struct fixture *f, struct engine_waiter *waiter,
+                                                enum engine_status status) {
   struct engine_waiter *ready = engine_next_ready(f->engine);
   assert_ptr_equal(ready, waiter);
   assert_int_equal(engine_waiter_answer(ready)->status, status);
   return engine_waiter_answer(ready);
 }
 
-static void expect_settled(struct fixture *f, struct engine_waiter *waiter, enum engine_status status) {
+static void expect_settled(struct fixture *f, struct engine_waiter *waiter,
+                           enum engine_status status) {
   expect_ready(f, waiter, status);
   engine_waiter_settle(f->engine, waiter);
 }
@@ -165,11 +172,14 @@ static void expect_empty(struct fixture *f) {
   struct engine_stats stats = stats_of(f);
   assert_int_equal(stats.records + stats.values + stats.waiters + stats.expiring, 0);
   for (int phase = 0; phase <= RULES_DONE; phase++) assert_int_equal(stats.phases[phase], 0);
-  assert_true(stats.memory_bytes <= f->empty_bytes + 65536); /* the list of segments of a table that was large */
+  assert_true(stats.memory_bytes <=
+              f->empty_bytes + 65536); /* the list of segments of a table that was large */
   assert_true(engine_next_due(f->engine) == INT64_MAX);
 }
 
-/* ---- hand-over --------------------------------------------------------------------------------------------------- */
+/* ---- hand-over
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void one_runs_the_others_get_its_response(void **state) {
   struct fixture *f = *state;
@@ -197,7 +207,8 @@ static void a_lease_that_is_over_goes_to_the_oldest_waiter(void **state) {
   struct fixture *f = *state;
   uint64_t first = claimed(f, as("k", "a"));
   assert_int_equal(renew(f, "k", first, "half way"), ENGINE_RENEWED);
-  struct engine_waiter *r = reader(f, "k"), *b = queued(f, waiting("k", "b")), *c = queued(f, waiting("k", "c"));
+  struct engine_waiter *r = reader(f, "k"), *b = queued(f, waiting("k", "b")),
+                       *c = queued(f, waiting("k", "c"));
   f->now = START + 99;
   tick_until_done(f);
   expect_none_ready(f);
@@ -329,7 +340,9 @@ static void the_next_deadline_is_never_slept_over(void **state) {
   engine_waiter_settle(f->engine, b);
 }
 
-/* ---- taking back -------------------------------------------------------------------------------------------------- */
+/* ---- taking back
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void a_grant_that_reached_nobody_goes_to_the_next_and_was_never_an_attempt(void **state) {
   struct fixture *f = *state;
@@ -392,7 +405,8 @@ static void a_grant_that_its_owner_knows_is_not_taken_back(void **state) {
   struct engine_waiter *b = queued(f, waiting("k", "b")), *c = queued(f, waiting("k", "c"));
   assert_int_equal(release(f, "k", first), ENGINE_RELEASED);
   uint64_t second = expect_ready(f, b, ENGINE_CLAIMED)->token;
-  assert_int_equal(claimed(f, as("k", "b")), second); /* asked again on another connection, and was told */
+  assert_int_equal(claimed(f, as("k", "b")),
+                   second); /* asked again on another connection, and was told */
   engine_waiter_take_back(f->engine, b, f->now);
   expect_none_ready(f);
   assert_int_equal(store(f, "k", second, "x"), ENGINE_STORED);
@@ -431,7 +445,9 @@ static void an_answer_outlives_its_record_until_it_is_settled(void **state) {
   expect_empty(f);
 }
 
-/* ---- HOLD ----------------------------------------------------------------------------------------------------------- */
+/* ---- HOLD
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static void when_a_hold_claim_vanishes_everybody_is_told_unknown(void **state) {
   struct fixture *f = *state;
@@ -439,7 +455,8 @@ static void when_a_hold_claim_vanishes_everybody_is_told_unknown(void **state) {
   hold.hold = true;
   takeover.takeover = true;
   uint64_t token = claimed(f, hold);
-  struct engine_waiter *b = queued(f, waiting("k", "b")), *t = queued(f, takeover), *r = reader(f, "k");
+  struct engine_waiter *b = queued(f, waiting("k", "b")), *t = queued(f, takeover),
+                       *r = reader(f, "k");
   f->now += 100;
   tick_until_done(f);
   const struct engine_answer *unknown = expect_ready(f, b, ENGINE_UNKNOWN);
@@ -468,7 +485,9 @@ static void a_hold_claim_can_still_be_released_to_a_waiter(void **state) {
   assert_int_equal(fetch(f, "k"), ENGINE_NOTHING); /* the waiter had not asked for HOLD */
 }
 
-/* ---- BIND ----------------------------------------------------------------------------------------------------------- */
+/* ---- BIND
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 #define BOUND 10000u
 
@@ -534,7 +553,8 @@ static void whoever_was_in_time_when_the_connection_closed_is_granted_later(void
 
 static void bind_moves_with_the_claim_that_is_sent_again(void **state) {
   struct fixture *f = *state;
-  struct engine_binding *old = engine_binding_create(f->engine), *new = engine_binding_create(f->engine);
+  struct engine_binding *old = engine_binding_create(f->engine),
+                        *new = engine_binding_create(f->engine);
   struct engine_claim c = as("k", "a");
   c.binding = old;
   uint64_t token = claimed(f, c);
@@ -573,7 +593,9 @@ static void a_bound_claim_that_stored_does_not_end_with_its_connection(void **st
   assert_int_equal(fetch(f, "k"), ENGINE_DONE);
 }
 
-/* ---- DEL, FLUSHALL -------------------------------------------------------------------------------------------------- */
+/* ---- DEL, FLUSHALL
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void deleting_a_held_record_serves_its_waiters(void **state) {
   struct fixture *f = *state;
@@ -593,7 +615,8 @@ static void fill(struct fixture *f, const char *prefix, unsigned count, int64_t 
   char key[32];
   for (unsigned i = 0; i < count; i++) {
     snprintf(key, sizeof key, "%s%u", prefix, i);
-    assert_int_equal(store_for(f, key, claimed(f, as(key, NULL)), "response", ttl_ms), ENGINE_STORED);
+    assert_int_equal(store_for(f, key, claimed(f, as(key, NULL)), "response", ttl_ms),
+                     ENGINE_STORED);
   }
 }
 
@@ -625,7 +648,9 @@ static void a_flush_is_seen_at_once_and_its_memory_comes_back_in_steps(void **st
   expect_empty(f);
 }
 
-/* ---- limits --------------------------------------------------------------------------------------------------------- */
+/* ---- limits
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void limit_memory(struct fixture *f, size_t more_bytes, size_t reserve) {
   struct engine_options options = OPTIONS;
@@ -650,7 +675,9 @@ static void at_the_memory_limit_claims_are_refused_and_granted_ones_still_store(
   assert_int_equal(f->answer.status, ENGINE_OOM);
   assert_true(granted > 100);
   assert_int_equal(look(f, key).kind, ENGINE_ABSENT);
-  assert_int_equal(engine_set_value(f->engine, span_of("v"), span_of(value), ENGINE_NO_DEADLINE, f->now), ENGINE_OOM);
+  assert_int_equal(
+      engine_set_value(f->engine, span_of("v"), span_of(value), ENGINE_NO_DEADLINE, f->now),
+      ENGINE_OOM);
   assert_int_equal(claim(f, as("k3", "a")), ENGINE_CLAIMED); /* adds nothing */
   assert_int_equal(claim(f, as("k3", "b")), ENGINE_BUSY);
   for (unsigned i = 0; i < granted; i++) {
@@ -683,7 +710,8 @@ static void waiters_are_limited_on_a_key_and_in_all(void **state) {
   options.waiters_total = 5;
   engine_reconfigure(f->engine, &options);
   uint64_t tokens[] = {claimed(f, as("k", "a")), claimed(f, as("l", "a"))};
-  struct engine_waiter *w[] = {queued(f, waiting("k", NULL)), reader(f, "k"), queued(f, waiting("k", NULL))};
+  struct engine_waiter *w[] = {queued(f, waiting("k", NULL)), reader(f, "k"),
+                               queued(f, waiting("k", NULL))};
   assert_int_equal(claim(f, waiting("k", NULL)), ENGINE_BUSYKEY);
   struct engine_waiter *v[] = {queued(f, waiting("l", NULL)), queued(f, waiting("l", NULL))};
   assert_int_equal(claim(f, waiting("l", NULL)), ENGINE_BUSYKEY);
@@ -701,7 +729,9 @@ static void waiters_are_limited_on_a_key_and_in_all(void **state) {
   expect_settled(f, v[0], ENGINE_DONE);
 }
 
-/* ---- memory --------------------------------------------------------------------------------------------------------- */
+/* ---- memory
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 #define WAITERS 10000u
 #define LARGE 65536u
@@ -745,7 +775,10 @@ static void everything_that_ends_gives_its_memory_back(void **state) {
   assert_int_equal(renew(f, "fp", f->answer.token, "stage"), ENGINE_STALE);
   engine_set_value(f->engine, span_of("v"), span_of("value"), f->now + 50, f->now);
   engine_set_value(f->engine, span_of("v"), span_of("another value"), f->now + 60, f->now);
-  struct engine_store stored = {.key = SPAN_LITERAL("done"), .body = SPAN_LITERAL("b"), .meta = SPAN_LITERAL("m"), .ttl_ms = 70};
+  struct engine_store stored = {.key = SPAN_LITERAL("done"),
+                                .body = SPAN_LITERAL("b"),
+                                .meta = SPAN_LITERAL("m"),
+                                .ttl_ms = 70};
   stored.token = claimed(f, as("done", NULL));
   engine_store(f->engine, &stored, f->now, &f->answer);
   assert_int_equal(f->answer.status, ENGINE_STORED);
@@ -759,7 +792,9 @@ static void everything_that_ends_gives_its_memory_back(void **state) {
   expect_empty(f);
 }
 
-/* ---- listing -------------------------------------------------------------------------------------------------------- */
+/* ---- listing
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 #define LISTED 3000u
 #define CHURNED 12000u
@@ -840,7 +875,9 @@ static void a_random_key_is_any_key(void **state) {
   for (unsigned i = 0; i < 10; i++) assert_true(seen[i] > 0);
 }
 
-/* ---- small steps ---------------------------------------------------------------------------------------------------- */
+/* ---- small steps
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 #define CROWD 100000u
 
@@ -857,7 +894,9 @@ static void a_crowd_that_ends_together_is_worked_off_in_small_steps(void **state
     more = engine_tick(f->engine, f->now, 1000);
     assert_true(stats_of(f).expired - before <= 1000);
     assert_true(calls < CROWD / 1000 * 4);
-    if (calls == 3) assert_int_equal(fetch(f, "k99999"), ENGINE_NOTHING); /* exact, however far the work has come */
+    if (calls == 3)
+      assert_int_equal(fetch(f, "k99999"),
+                       ENGINE_NOTHING); /* exact, however far the work has come */
   }
   assert_true(calls >= CROWD / 1000);
   expect_empty(f);
@@ -896,9 +935,12 @@ static void a_tick_without_anything_due_does_nothing(void **state) {
   assert_true(engine_next_due(f->engine) == START + 100);
 }
 
-/* ---- plain values --------------------------------------------------------------------------------------------------- */
+/* ---- plain values
+ * ---------------------------------------------------------------------------------------------------
+ */
 
-static enum engine_status set(struct fixture *f, const char *key, const char *value, int64_t deadline_ms) {
+static enum engine_status set(struct fixture *f, const char *key, const char *value,
+                              int64_t deadline_ms) {
   return engine_set_value(f->engine, span_of(key), span_of(value), deadline_ms, f->now);
 }
 
@@ -946,9 +988,11 @@ static void ends_can_be_moved_where_that_means_something(void **state) {
   struct fixture *f = *state;
   assert_false(engine_set_deadline(f->engine, span_of("k"), f->now + 5, f->now));
   uint64_t token = claimed(f, as("k", "a"));
-  assert_false(engine_set_deadline(f->engine, span_of("k"), f->now + 5, f->now)); /* a lease is no TTL */
+  assert_false(
+      engine_set_deadline(f->engine, span_of("k"), f->now + 5, f->now)); /* a lease is no TTL */
   assert_int_equal(store(f, "k", token, "x"), ENGINE_STORED);
-  assert_false(engine_set_deadline(f->engine, span_of("k"), ENGINE_NO_DEADLINE, f->now)); /* responses end */
+  assert_false(
+      engine_set_deadline(f->engine, span_of("k"), ENGINE_NO_DEADLINE, f->now)); /* responses end */
   assert_true(engine_set_deadline(f->engine, span_of("k"), f->now + 5, f->now));
   assert_int_equal(fetch(f, "k"), ENGINE_DONE);
   assert_int_equal(f->answer.left_ms, 5);
@@ -961,7 +1005,9 @@ static void ends_can_be_moved_where_that_means_something(void **state) {
   assert_int_equal(stats_of(f).expiring, 0);
 }
 
-/* ---- those who watch ------------------------------------------------------------------------------------------------ */
+/* ---- those who watch
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void expect_effect(struct fixture *f, enum engine_effect_kind kind, const char *key) {
   struct engine_effect effect;

@@ -1,8 +1,8 @@
 /*
  * test_rules.c - the contract's table of events, row by row, on the pure rules.
  *
- * Reads from top to bottom as the specification does. What the rules do not decide (whose turn it is in a queue, what
- * bytes are equal) is given as a plain fact here and proven with the engine.
+ * Reads from top to bottom as the specification does. What the rules do not decide (whose turn it
+ * is in a queue, what bytes are equal) is given as a plain fact here and proven with the engine.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,13 +19,19 @@
 
 static const struct rules_claim MINE = {
     .fingerprint_matches = true, .owner_matches = true, .lease_ms = LEASE, .token = 901};
-static const struct rules_claim OTHERS = {.fingerprint_matches = true, .lease_ms = LEASE, .token = 902};
-static const struct rules_claim FOREIGN = {.owner_matches = true, .takeover = true, .lease_ms = LEASE, .token = 903};
+static const struct rules_claim OTHERS = {
+    .fingerprint_matches = true, .lease_ms = LEASE, .token = 902};
+static const struct rules_claim FOREIGN = {
+    .owner_matches = true, .takeover = true, .lease_ms = LEASE, .token = 903};
 
 /* Granted at NOW as the third attempt with token 77. */
 static struct rules_record record_in(enum rules_phase phase) {
-  struct rules_record r = {
-      .token = 77, .since_ms = NOW, .lease_ms = LEASE, .attempt = 3, .phase = (uint8_t)phase, .deadline_ms = NOW + LEASE};
+  struct rules_record r = {.token = 77,
+                           .since_ms = NOW,
+                           .lease_ms = LEASE,
+                           .attempt = 3,
+                           .phase = (uint8_t)phase,
+                           .deadline_ms = NOW + LEASE};
   if (phase == RULES_ABSENT) r = (struct rules_record){0};
   if (phase == RULES_LAPSED || phase == RULES_UNKNOWN) r.deadline_ms = NOW + LEASE + RETENTION;
   if (phase == RULES_DONE) r.deadline_ms = NOW + TTL;
@@ -44,21 +50,30 @@ static void assert_same(const struct rules_record *a, const struct rules_record 
   assert_int_equal(a->bind, b->bind);
 }
 
-static void expect_claim(enum rules_phase phase, const struct rules_claim *claim, enum rules_verdict verdict) {
+static void expect_claim(enum rules_phase phase, const struct rules_claim *claim,
+                         enum rules_verdict verdict) {
   struct rules_record before = record_in(phase), r = before;
   assert_int_equal(rules_claim(&r, claim, NOW + 10), verdict);
   assert_same(&r, &before);
 }
 
-/* ---- CLAIM ------------------------------------------------------------------------------------------------------ */
+/* ---- CLAIM
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void claim_on_absent_is_held_with_a_new_token_and_attempt_1(void **state) {
   (void)state;
   struct rules_record r = record_in(RULES_ABSENT);
   struct rules_claim claim = {.lease_ms = LEASE, .token = 901, .hold = true, .bind = true};
   assert_int_equal(rules_claim(&r, &claim, NOW), RULES_GRANT_FIRST);
-  struct rules_record held = {.phase = RULES_HELD, .token = 901, .attempt = 1, .since_ms = NOW, .deadline_ms = NOW + LEASE,
-                              .lease_ms = LEASE, .hold = true, .bind = true};
+  struct rules_record held = {.phase = RULES_HELD,
+                              .token = 901,
+                              .attempt = 1,
+                              .since_ms = NOW,
+                              .deadline_ms = NOW + LEASE,
+                              .lease_ms = LEASE,
+                              .hold = true,
+                              .bind = true};
   assert_same(&r, &held);
 }
 
@@ -76,7 +91,8 @@ static void another_fingerprint_is_a_mismatch_in_every_state_before_everything_e
   expect_claim(RULES_DONE, &FOREIGN, RULES_MISMATCH);
 }
 
-static void claim_on_held_with_the_same_owner_keeps_token_and_attempt_and_replaces_the_rest(void **state) {
+static void claim_on_held_with_the_same_owner_keeps_token_and_attempt_and_replaces_the_rest(
+    void **state) {
   (void)state;
   struct rules_record r = record_in(RULES_HELD);
   struct rules_claim again = MINE;
@@ -144,7 +160,8 @@ static void attempts_saturate(void **state) {
   assert_int_equal(r.attempt, UINT32_MAX);
 }
 
-/* ---- FETCH and WAIT --------------------------------------------------------------------------------------------- */
+/* ---- FETCH and WAIT
+ * --------------------------------------------------------------------------------------------- */
 
 static void readers_see_each_state(void **state) {
   (void)state;
@@ -169,7 +186,9 @@ static void readers_are_checked_in_every_state_when_they_bring_a_fingerprint(voi
   }
 }
 
-/* ---- STORE ------------------------------------------------------------------------------------------------------ */
+/* ---- STORE
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void store_with_the_current_token_is_done_on_held_lapsed_and_unknown(void **state) {
   (void)state;
@@ -214,7 +233,9 @@ static void store_with_ttl_0_is_shared_and_then_absent(void **state) {
   }
 }
 
-/* ---- RENEW ------------------------------------------------------------------------------------------------------ */
+/* ---- RENEW
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void renew_with_the_current_token_is_held_again_from_now(void **state) {
   (void)state;
@@ -251,7 +272,8 @@ static void renew_with_another_token_on_done_and_on_absent_is_stale(void **state
   assert_int_equal(rules_renew(&absent, 0, 40, NOW + 30), RULES_STALE);
 }
 
-/* ---- RELEASE and every other end of a grant ----------------------------------------------------------------------- */
+/* ---- RELEASE and every other end of a grant
+ * ----------------------------------------------------------------------- */
 
 static void release_is_for_the_current_token_on_held_lapsed_and_unknown(void **state) {
   (void)state;
@@ -301,7 +323,8 @@ static void what_follows_the_end_of_a_grant(void **state) {
     assert_int_equal(r.phase, e->phase);
     if (e->after == RULES_HAND_OVER) assert_same(&r, &before);
     if (e->after != RULES_TO_LAPSED && e->after != RULES_TO_UNKNOWN) continue;
-    assert_int_equal(r.deadline_ms, NOW + 90 + RETENTION); /* counts from the end, not from when it was noticed */
+    assert_int_equal(r.deadline_ms,
+                     NOW + 90 + RETENTION); /* counts from the end, not from when it was noticed */
     assert_int_equal(r.token, 77);
     assert_int_equal(r.attempt, 3);
     assert_int_equal(r.since_ms, NOW);
@@ -331,7 +354,9 @@ static void hand_over_counts_an_attempt_only_when_the_owner_vanished(void **stat
   }
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------- */
+/* ---- time
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void expired_means_now_at_or_behind_the_deadline(void **state) {
   (void)state;
@@ -360,7 +385,8 @@ int main(void) {
       cmocka_unit_test(claim_on_absent_is_held_with_a_new_token_and_attempt_1),
       cmocka_unit_test(a_fingerprint_means_nothing_on_absent),
       cmocka_unit_test(another_fingerprint_is_a_mismatch_in_every_state_before_everything_else),
-      cmocka_unit_test(claim_on_held_with_the_same_owner_keeps_token_and_attempt_and_replaces_the_rest),
+      cmocka_unit_test(
+          claim_on_held_with_the_same_owner_keeps_token_and_attempt_and_replaces_the_rest),
       cmocka_unit_test(claim_on_held_by_another_is_busy_with_takeover_too),
       cmocka_unit_test(claim_on_lapsed_is_the_next_attempt_for_the_same_owner_too),
       cmocka_unit_test(claim_on_unknown_is_unknown_unless_it_takes_over),

@@ -1,4 +1,5 @@
-/* test_table.c - the hash table finds what it holds, moves a bucket at a time, and keeps the promise of its scans. */
+/* test_table.c - the hash table finds what it holds, moves a bucket at a time, and keeps the
+ * promise of its scans. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -98,7 +99,9 @@ static void chains_stay_short_and_memory_follows_the_count(void **state) {
   size_t longest = 0;
   for (unsigned i = 0; i < MANY; i++) {
     size_t length = 0;
-    for (struct table_node *n = *table_bucket(&f->table, f->entries[i].node.hash); n != NULL; n = n->next) length++;
+    for (struct table_node *n = *table_bucket(&f->table, f->entries[i].node.hash); n != NULL;
+         n = n->next)
+      length++;
     if (length > longest) longest = length;
   }
   assert_true(longest < 20);
@@ -118,7 +121,8 @@ static void no_call_moves_more_than_two_buckets(void **state) {
 
 static uint64_t visit(struct fixture *f, uint64_t cursor) {
   uint64_t next;
-  for (struct table_node *n = table_scan(&f->table, cursor, &next); n != NULL; n = n->next) ((struct entry *)(void *)n)->visits++;
+  for (struct table_node *n = table_scan(&f->table, cursor, &next); n != NULL; n = n->next)
+    ((struct entry *)(void *)n)->visits++;
   assert_true(next == 0 || next > cursor); /* so that every scan ends */
   assert_int_equal(next >> TABLE_CURSOR_BITS, 0);
   return next;
@@ -138,7 +142,8 @@ static void a_scan_of_a_table_at_rest_visits_everything_exactly_once(void **stat
   }
 }
 
-/* Everything that is in the whole time is visited at least once, whatever the table does meanwhile. */
+/* Everything that is in the whole time is visited at least once, whatever the table does meanwhile.
+ */
 static void scan_while(struct fixture *f, unsigned churn_from, unsigned churn_until, bool insert) {
   for (unsigned i = 0; i < MANY; i++) {
     f->entries[i].visits = 0;
@@ -178,7 +183,8 @@ static void a_cursor_from_anywhere_leads_to_the_end(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < 3000; i++) put(f, &f->entries[i]);
   for (unsigned i = 0; i < 100; i++) {
-    uint64_t cursor = i == 0 ? (UINT64_C(1) << TABLE_CURSOR_BITS) - 1 : next_random(&f->seed) >> (64 - TABLE_CURSOR_BITS);
+    uint64_t cursor = i == 0 ? (UINT64_C(1) << TABLE_CURSOR_BITS) - 1
+                             : next_random(&f->seed) >> (64 - TABLE_CURSOR_BITS);
     unsigned steps = 0;
     do cursor = visit(f, cursor);
     while (cursor != 0 && ++steps < 10000);
@@ -201,11 +207,15 @@ static void equal_hashes_share_a_chain(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(everything_is_found_while_it_grows_and_shrinks, setup, teardown),
-      cmocka_unit_test_setup_teardown(chains_stay_short_and_memory_follows_the_count, setup, teardown),
+      cmocka_unit_test_setup_teardown(everything_is_found_while_it_grows_and_shrinks, setup,
+                                      teardown),
+      cmocka_unit_test_setup_teardown(chains_stay_short_and_memory_follows_the_count, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(no_call_moves_more_than_two_buckets, setup, teardown),
-      cmocka_unit_test_setup_teardown(a_scan_of_a_table_at_rest_visits_everything_exactly_once, setup, teardown),
-      cmocka_unit_test_setup_teardown(a_scan_misses_nothing_while_the_table_grows_or_shrinks, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_scan_of_a_table_at_rest_visits_everything_exactly_once,
+                                      setup, teardown),
+      cmocka_unit_test_setup_teardown(a_scan_misses_nothing_while_the_table_grows_or_shrinks, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(a_cursor_from_anywhere_leads_to_the_end, setup, teardown),
       cmocka_unit_test_setup_teardown(equal_hashes_share_a_chain, setup, teardown),
   };

@@ -1,4 +1,5 @@
-/* test_wheel.c - deadlines come out exactly when they are due, whatever the distance, and never over the budget. */
+/* test_wheel.c - deadlines come out exactly when they are due, whatever the distance, and never
+ * over the budget. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +38,8 @@ static void an_empty_wheel_has_nothing_to_do(void **state) {
 
 static void a_deadline_is_due_at_its_millisecond_and_not_one_before(void **state) {
   (void)state;
-  static const int64_t STARTS[] = {0, 1, 63, 64, 4095, 4097, 262143, 1000003, (INT64_C(1) << 36) - 1, INT64_C(1) << 40};
+  static const int64_t STARTS[] = {
+      0, 1, 63, 64, 4095, 4097, 262143, 1000003, (INT64_C(1) << 36) - 1, INT64_C(1) << 40};
   for (size_t s = 0; s < sizeof STARTS / sizeof *STARTS; s++) {
     for (unsigned bit = 0; bit < 41; bit++) {
       for (int64_t off = -1; off <= 1; off++) {
@@ -95,8 +97,10 @@ static void cancelling_and_moving_a_deadline(void **state) {
 
 static void deadlines_that_can_never_come_do_not_disturb_the_others(void **state) {
   (void)state;
-  /* Also where a carry runs through the highest group of bits: 2^42 ms is where the wheel's own bits end. */
-  static const int64_t STARTS[] = {0, (INT64_C(1) << 42) - 1000, (INT64_C(1) << 42) - (INT64_C(1) << 36), INT64_C(1) << 50};
+  /* Also where a carry runs through the highest group of bits: 2^42 ms is where the wheel's own
+   * bits end. */
+  static const int64_t STARTS[] = {0, (INT64_C(1) << 42) - 1000,
+                                   (INT64_C(1) << 42) - (INT64_C(1) << 36), INT64_C(1) << 50};
   for (size_t s = 0; s < sizeof STARTS / sizeof *STARTS; s++) {
     struct wheel wheel;
     struct wheel_node never, soon, behind;
@@ -203,7 +207,8 @@ static void random_operations_agree_with_an_array(void **state) {
       }
       if (next_random(&seed) % 3 != 0) continue;
       if (next_random(&seed) % 2 == 0) now += llabs(random_distance(&seed)) / 64;
-      unsigned budget = next_random(&seed) % 3 == 0 ? 1 + (unsigned)(next_random(&seed) % 8) : PLENTY;
+      unsigned budget =
+          next_random(&seed) % 3 == 0 ? 1 + (unsigned)(next_random(&seed) % 8) : PLENTY;
       expect_due(&wheel, all, now, &budget);
     }
     free(all);
