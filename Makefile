@@ -107,13 +107,19 @@ bench: need-test ## server CPU per operation, beside redis-server and a bare ech
 	@$(MAKE) --no-print-directory programs bench-programs
 	@$(PYTHON) bench/run.py
 
+# ---- the C client: libidem, idem-once, examples ----
+-include client/client.mk
+-include client/examples/examples.mk
+
 BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out bench/echo.c,$(wildcard bench/*.c)))
 .PHONY: bench-programs
 bench-programs: $(B)/idem-bench $(B)/bench-echo
 $(B)/idem-bench: $(BENCH_OBJ)
-	@echo "  LD   $@"; $(COMPILE) $(LDFLAGS) -o $@ $^ -lm
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
 $(B)/bench-echo: $(B)/bench/echo.o
-	@echo "  LD   $@"; $(COMPILE) $(LDFLAGS) -o $@ $^ -luv
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv
 
 format: ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')
@@ -139,6 +145,11 @@ $(B)/idem-server: $(B)/server/main.o $(LIB_OBJ)
 $(B)/tests/test_model: $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c)) $(LIB_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka $(SERVER_LIBS)
+
+# The load generator's parts that units test; not its main.
+$(B)/tests/test_bench_%: $(B)/tests/unit/test_bench_%.o $(filter-out $(B)/bench/load.o,$(BENCH_OBJ))
+	@mkdir -p $(@D); echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka
 
 $(B)/tests/test_%: $(B)/tests/unit/test_%.o $(LIB_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"

@@ -32,6 +32,7 @@ struct client {
   struct list link;         /* in host.clients */
   struct list unsent;       /* in host.unsent while there is something to send */
   struct resp_output *out;  /* replies not yet handed to the connection; NULL when there are none */
+  size_t sending_bytes;     /* handed to it and not yet taken by the kernel; the connection counts */
   struct engine_waiter *waiter; /* waits; or was granted, and the reply is not yet known to be written */
   struct engine_binding *binding;
   struct client_details *details;

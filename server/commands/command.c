@@ -177,11 +177,16 @@ static void reply_unknown_sub(struct call *call) {
   resp_error_quoting(call->reply, "ERR unknown subcommand '", sub, suffix);
 }
 
+/* An EXEC that is refused ends its transaction, and says so. */
+static const char *refusal(const struct call *call) {
+  return call->command->run == transaction_exec ? "EXECABORT Transaction discarded because of:" : "ERR";
+}
+
 static void reply_arity(struct call *call) {
   char name[COMMAND_NAME_BYTES];
   command_name(call->command, name);
   bool prefixed = call->argv[0].len > strlen(name); /* only IDEM. makes a name longer */
-  resp_errorf(call->reply, "ERR wrong number of arguments for '%s%s' command", prefixed ? "idem." : "", name);
+  resp_errorf(call->reply, "%s wrong number of arguments for '%s%s' command", refusal(call), prefixed ? "idem." : "", name);
 }
 
 bool command_postponed(const struct host *host, const struct client *client, const struct span *argv, size_t argc) {
@@ -231,8 +236,8 @@ static bool may_run(struct call *call) {
     char name[COMMAND_NAME_BYTES];
     command_name(call->command, name);
     resp_errorf(call->reply,
-                "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
-                name);
+                "%s Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                refusal(call), name);
     return false;
   }
   if (call->client->transaction != NULL && (flags & COMMAND_NOT_IN_MULTI) != 0) {
@@ -273,7 +278,11 @@ void command_call(struct call *call) {
 
 static void refuse(struct call *call) {
   if (call->command != NULL) call->host->stats[call->command - COMMAND_TABLE].rejected++;
-  transaction_spoil(call->client);
+  if (call->command != NULL && call->command->run == transaction_exec) {
+    transaction_discard(call->client);
+  } else {
+    transaction_spoil(call->client);
+  }
 }
 
 /* CLIENT REPLY OFF and SKIP: what the command wrote is taken back. Pushes of others are not between: one loop, one command. */
@@ -284,6 +293,10 @@ static void silence(struct call *call, size_t len, size_t refs, size_t ref_bytes
   if (client->replies == CLIENT_REPLIES_SKIP_NEXT) client->replies = CLIENT_REPLIES_SKIP;
   struct resp_output *out = call->reply->out;
   if (!silent || out->failed) return;
+  /* Subscribing and unsubscribing are answered by pushes, which REPLY does not silence. */
+  const struct command *row = call->command;
+  bool pushed = row != NULL && row->group == GROUP_PUBSUB && (row->flags & COMMAND_PUBSUB) != 0;
+  if (pushed && out->len > len && out->bytes[len] != '-') return;
   for (size_t i = refs; i < out->ref_count; i++) engine_unpin(call->host->engine, out->refs[i].pin);
   out->len = len;
   out->ref_count = refs;
@@ -307,8 +320,8 @@ void command_run(struct host *host, struct client *client, const struct span *ar
   } else if (client->transaction != NULL && (call.command->flags & COMMAND_NOT_QUEUED) == 0) {
     transaction_queue(&call);
   } else {
-    if (host->monitor_count > 0) monitor_feed(&call);
     command_call(&call);
+    if (host->monitor_count > 0) monitor_feed(&call);
   }
   if (client->replies != CLIENT_REPLIES_ON) silence(&call, len, refs, ref_bytes);
 }

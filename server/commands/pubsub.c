@@ -254,7 +254,8 @@ bool pubsub_restricts(const struct client *client) {
 
 bool pubsub_may_push(struct host *host, struct client *client, size_t bytes) {
   if (client->close_now || client->close_when_sent) return false;
-  size_t unsent = client->out != NULL ? resp_output_size(client->out) : 0;
+  size_t unsent = client->sending_bytes;
+  if (client->out != NULL) unsent += resp_output_size(client->out);
   size_t limit = (size_t)host->options->client_output_limit;
   if (unsent <= limit && bytes <= limit - unsent) return true;
   client->close_now = true;

@@ -54,7 +54,6 @@ struct peer {
   struct input *input;    /* NULL when there is nothing */
   struct list runnable;   /* in server.runnable */
   struct list link;       /* in server.peers */
-  size_t sending_bytes;   /* handed to libuv, not yet written */
   int64_t progress_ms;    /* when a write last ended, while something is being sent */
   uint32_t sending_count;
   bool postponed;         /* CLIENT PAUSE holds its next command back */

@@ -83,7 +83,7 @@ static bool keep_input(struct peer *peer, const char *data, size_t len) {
 
 static bool output_over_limit(const struct peer *peer) {
   const struct resp_output *out = peer->client.out;
-  size_t bytes = peer->sending_bytes + (out != NULL ? resp_output_size(out) : 0);
+  size_t bytes = peer->client.sending_bytes + (out != NULL ? resp_output_size(out) : 0);
   return bytes > (size_t)peer->server->host.options->client_output_limit;
 }
 
@@ -343,7 +343,7 @@ static void on_sent(uv_write_t *request, int status) {
   struct peer *peer = sending->peer;
   struct server *server = peer->server;
   server_see_time(server);
-  peer->sending_bytes -= sending->bytes;
+  peer->client.sending_bytes -= sending->bytes;
   peer->sending_count--;
   peer->progress_ms = server->host.now_ms;
   if (status == 0) server->host.counters.bytes_out += sending->bytes;
@@ -371,7 +371,7 @@ static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, u
     return false;
   }
   if (peer->sending_count++ == 0) peer->progress_ms = peer->server->host.now_ms;
-  peer->sending_bytes += sending->bytes;
+  peer->client.sending_bytes += sending->bytes;
   return true;
 }
 
@@ -539,7 +539,7 @@ void peer_describe(const struct client *client, struct client_address *address) 
   *address = (struct client_address){
       .fd = -1,
       .input_bytes = peer->input != NULL ? peer->input->capacity : 0,
-      .output_bytes = peer->sending_bytes + (out != NULL ? resp_output_size(out) : 0),
+      .output_bytes = peer->client.sending_bytes + (out != NULL ? resp_output_size(out) : 0),
   };
   uv_fileno(&peer->uv.handle, &address->fd);
   if (peer->uv.handle.type != UV_TCP) {

@@ -205,6 +205,21 @@ static bool check_listeners(const struct options *options, char error[OPTIONS_ER
   return options_refuse(error, "nothing to listen on: bind is empty and there is no unixsocket");
 }
 
+/* A default that nobody asked for gives way to a lower maximum that somebody did ask for. */
+static void follow(int64_t *value, const char *name, int64_t max) {
+  struct row_value initial;
+  char error[OPTIONS_ERROR_BYTES];
+  const struct row *row = options_find(span_of(name));
+  if (!row_parse(row, span_of(row->initial), &initial, error)) return;
+  if (*value == initial.number && *value > max) *value = max;
+}
+
+void options_follow_maxima(struct options *options) {
+  follow(&options->lease_ms, "lease", options->lease_max_ms);
+  follow(&options->ttl_ms, "ttl", options->ttl_max_ms);
+  follow(&options->waiters_per_key, "waiters-per-key", options->waiters_total);
+}
+
 bool options_check(const struct options *options, char error[OPTIONS_ERROR_BYTES]) {
   if (options->lease_ms > options->lease_max_ms) {
     return refuse_order("lease", options->lease_ms, "lease-max", options->lease_max_ms, error);

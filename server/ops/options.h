@@ -82,6 +82,9 @@ enum options_result { OPTIONS_RUN, OPTIONS_EXIT, OPTIONS_REFUSED };
 enum options_result options_from_arguments(struct options *options, int argc, char **argv,
                                            FILE *out, char error[OPTIONS_ERROR_BYTES]);
 
+/* Lowers lease, ttl and waiters-per-key, where they have their defaults, to lease-max, ttl-max and waiters-total. */
+void options_follow_maxima(struct options *options);
+
 /* Whether the settings make sense together: defaults within their maxima, something to listen on, a
  * password for an address that other machines reach. */
 bool options_check(const struct options *options, char error[OPTIONS_ERROR_BYTES]);

@@ -117,5 +117,6 @@ enum options_result options_from_arguments(struct options *options, int argc, ch
     if (!take_flag(&arguments, options, error)) return OPTIONS_REFUSED;
   }
   if (!options_load_password(options, error)) return OPTIONS_REFUSED;
+  options_follow_maxima(options);
   return options_check(options, error) ? OPTIONS_RUN : OPTIONS_REFUSED;
 }

@@ -156,10 +156,10 @@ static bool refuse_value(const struct row *row, struct span text, char error[OPT
                         kind->example);
 }
 
-/* Digits, then one of the units or nothing. The sign and leading zeros are refused by span_to_i64's
+/* A number, then one of the units or nothing. Plus signs and leading zeros are refused by span_to_i64's
  * strictness. */
 static bool parse_scaled(struct span text, const struct unit *units, int64_t *number) {
-  size_t digits = 0;
+  size_t digits = text.len > 0 && text.data[0] == '-' ? 1 : 0;
   while (digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9') digits++;
   long long count;
   if (!span_to_i64((struct span){text.data, digits}, &count)) return false;

@@ -203,6 +203,9 @@ static const char *const defaults[][2] = {
     {"store-reserve", "4096"},
     {"drain-timeout", "10000"},
     {"loglevel", "notice"},
+    {"slowlog-log-slower-than", "10000"},
+    {"slowlog-max-len", "128"},
+    {"enable-debug-command", "no"},
     {"logfile", ""},
 };
 #define DEFAULT_COUNT (sizeof(defaults) / sizeof(defaults[0]))
@@ -272,14 +275,14 @@ static void test_every_number_is_bounded(void **state) {
     const struct row *row = options_row(i);
     if (!is_number(row)) continue;
     numbers++;
-    assert_true(row->min >= 0 && row->min < row->max && row->max < INT64_MAX / 2);
+    assert_true(row->min >= -1 && row->min < row->max && row->max < INT64_MAX / 2);
     assert_true(row_takes(row, row->min));
     assert_true(row_takes(row, row->max));
     assert_false(row_takes(row, row->min - 1));
     assert_false(row_takes(row, row->max + 1));
     assert_false(row_takes(row, INT64_MAX));
   }
-  assert_int_equal(numbers, 25);
+  assert_int_equal(numbers, 27);
 }
 
 static void test_caps_of_the_contract(void **state) {
@@ -724,9 +727,12 @@ static void test_a_bad_password_is_not_repeated(void **state) {
 static void test_settings_that_contradict_each_other(void **state) {
   (void)state;
   assert_line_refused("--lease 31s --lease-max 30s", "lease (31000)", "lease-max (30000)");
-  assert_line_refused("--lease-max 30s", "lease (60000)", "lease-max (30000)");
-  assert_line_refused("--ttl-max 1h", "ttl (86400000)", "ttl-max (3600000)");
-  assert_line_refused("--waiters-total 9999", "waiters-per-key (10000)", "waiters-total (9999)");
+  /* A default follows a lower maximum. */
+  assert_line_gives("--lease-max 30s", "lease", "30000");
+  assert_line_gives("--ttl-max 1h", "ttl", "3600000");
+  assert_line_gives("--waiters-total 50", "waiters-per-key", "50");
+  assert_line_refused("--ttl 2h --ttl-max 1h", "ttl (7200000)", "ttl-max (3600000)");
+  assert_line_refused("--waiters-per-key 9998 --waiters-total 9", "waiters-per-key (9998)", "waiters-total (9)");
   assert_line_gives("--waiters-total 10000", "waiters-total", "10000");
   assert_line_gives("--lease-max 60s", "lease-max", "60000");
   assert_line_refused("--bind _", "nothing to listen on", "unixsocket");
@@ -783,6 +789,8 @@ static const char *const live[] = {
     "client-output-timeout",
     "tcp-keepalive",
     "client-input-total",
+    "slowlog-log-slower-than",
+    "slowlog-max-len",
 };
 
 static bool is_live(const char *name) {
