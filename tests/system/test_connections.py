@@ -1,0 +1,317 @@
+"""Connections that misbehave, are too many, too slow or too greedy; the others are served."""
+
+import multiprocessing
+import os
+import random
+import select
+import time
+import unittest
+
+from harness import (INSTRUMENTED, Client, Closed, ServerCase, encode, eventually,
+                     measured, percentile)
+
+MIB = 2**20
+SLACK = 4 if INSTRUMENTED else 1
+
+
+class EndOfInput(ServerCase):
+    def test_complete_commands_are_answered_then_closed(self):
+        server = self.start()
+        client = self.connect(server)
+        client.send_raw(encode("CLAIM", "k") + encode("PING") * 1000 + encode("PING")[:-2])
+        client.half_close()
+        self.assert_status(client.read(), "CLAIMED")
+        for _ in range(1000):
+            self.assertEqual(client.read(), "PONG")
+        self.assertTrue(client.ended())
+        server.await_descriptors(server.descriptors())
+
+    def test_large_answers_reach_a_half_closed_peer_whole(self):
+        server = self.start()
+        client = self.connect(server)
+        token = self.claim(client, "k")[0]
+        body = os.urandom(4 * MIB)
+        self.assertEqual(client.call("STORE", "k", token, body), 0)
+        client.send_raw(encode("FETCH", "k") * 5)
+        client.half_close()
+        for _ in range(5):
+            self.assertEqual(client.read()[1], body)
+        self.assertTrue(client.ended())
+
+    def test_quit_answers_what_came_before(self):
+        client = self.connect(self.start())
+        client.send_raw(encode("PING") * 100 + encode("QUIT") + encode("PING"))
+        for _ in range(100):
+            self.assertEqual(client.read(), "PONG")
+        self.assertEqual(client.read(), "OK")
+        self.assertTrue(client.ended())
+
+
+class Framing(ServerCase):
+    def setUp(self):
+        self.server = self.start()
+        self.client = self.connect(self.server)
+
+    def test_any_cut_gives_the_same_answers(self):
+        token = self.claim(self.client, "k")[0]
+        stream = (encode("PING") + encode("FETCH", "nosuch") + b"PING inline\r\n"
+                  + encode("STORE", "k", token, b"\r\n$3\r\n\x00") + encode("ECHO", b"*1\r\n"))
+        for cut in range(1, len(stream)):
+            with self.connect(self.server) as client:
+                client.send_raw(stream[:cut])
+                client.send_raw(stream[cut:])
+                replies = [client.read() for _ in range(5)]
+                self.assertEqual(replies, ["PONG", None, b"inline", 0, b"*1\r\n"], f"cut at {cut}")
+
+    def test_byte_by_byte(self):
+        for byte in encode("CLAIM", "slow", "LEASE", 1000) + b"ping\r\n":
+            self.client.send_raw(bytes([byte]))
+        self.assert_status(self.client.read(), "CLAIMED")
+        self.assertEqual(self.client.read(), "PONG")
+
+    def test_65536_arguments_are_a_command(self):
+        self.client.send_raw(encode(*["PING"] * 65536) + encode("PING"))
+        self.assert_error(self.client.read(), "ERR")
+        self.assertEqual(self.client.read(), "PONG")
+
+    def test_many_keys_in_one_command(self):
+        self.assertEqual(self.client.call("EXISTS", *(f"k{n}" for n in range(60000))), 0)
+
+    def test_a_length_up_to_512_mib_is_no_protocol_error(self):
+        self.client.send_raw(b"*2\r\n$5\r\nFETCH\r\n$536870912\r\n")
+        self.assertFalse(self.client.readable(0.1))
+        self.client.reset()
+
+    def test_no_error_echoes_control_bytes(self):
+        evil = b"x\r\n+OK\r\n\x00\x1b[2J\xff"
+        for command in ([evil], [evil, evil], ["NOSUCH", evil], ["CLAIM", "k", evil],
+                        ["CLAIM", "k", "LEASE", evil], ["STORE", "k", evil, "b"],
+                        ["STORE", "k", 1, "b", evil, evil], ["RENEW", "k", evil],
+                        ["RELEASE", "k", evil], ["WAIT", "k", evil],
+                        ["FETCH", "k", evil, evil], ["CLIENT", evil], ["CONFIG", evil],
+                        ["COMMAND", evil], ["HELLO", evil], ["SELECT", evil], ["AUTH", evil],
+                        ["FLUSHALL", evil], ["CLIENT", "SETINFO", evil, evil],
+                        ["COMMAND", "GETKEYS", evil, evil]):
+            with self.subTest(command=command):
+                self.client.send(*command)
+                raw = self.client.read_raw()
+                self.assertEqual(raw[:1], b"-", raw)
+                self.assertTrue(raw.endswith(b"\r\n"))
+                self.assertRegex(raw[:-2], rb"^[\x20-\x7e]*$")
+                self.assertEqual(self.client.call("PING"), "PONG")
+        for line in (b"*1\r\n" + bytes([byte]) + b"\r\n" for byte in (0, 7, 10, 27, 200, 255)):
+            with self.connect(self.server) as client:
+                client.send_raw(line)
+                raw = client.read_raw()
+                self.assertRegex(raw[:-2], rb"^-ERR Protocol error: [\x20-\x7e]*$")
+
+    def test_long_unknown_commands_are_echoed_in_part(self):
+        self.client.send("x" * 1000, "y" * 1000, "z" * 1000)
+        raw = self.client.read_raw()
+        self.assertTrue(raw.startswith(b"-ERR unknown command 'xxx"), raw[:100])
+        self.assertLess(len(raw), 1000)
+
+    def test_a_protocol_error_reaches_a_peer_that_sends_on(self):
+        for _ in range(20):
+            with self.connect(self.server) as client:
+                try:
+                    client.send_raw(encode("PING") + b"*1\r\n!\r\n" + b"x" * 500_000)
+                except OSError:
+                    pass
+                self.assertEqual(client.read(), "PONG")
+                self.assert_error(client.read(), "ERR")
+                self.assertTrue(client.ended())
+
+    def test_garbage_never_hurts(self):
+        seed = int(time.time())
+        rng = random.Random(seed)
+        alphabet = [b"*", b"$", b"\r\n", b"\n", b"-1", b"3", b"PING", b"CLAIM", b"\"", b"'",
+                    b"\x00", b" ", b"*2\r\n$4\r\nECHO\r\n$1\r\na\r\n", b"99999999999"]
+        for _ in range(300):
+            with self.connect(self.server) as client:
+                client.send_raw(b"".join(rng.choices(alphabet, k=rng.randrange(1, 40))))
+        eventually(lambda: self.server.info("clients", self.client)["connected_clients"] == "1", 5,
+                   f"all garbage senders (seed {seed}) gone")
+        self.assertEqual(self.client.call("PING"), "PONG")
+
+
+class TooMany(ServerCase):
+    def test_maxclients_and_accepting_again(self):
+        server = self.start("--maxclients", "20")
+        clients = [self.connect(server) for _ in range(20)]
+        for client in clients:
+            self.assertEqual(client.call("PING"), "PONG")
+        for _ in range(30):
+            extra = self.connect(server)
+            try:
+                reply = extra.read()
+                self.assert_error(reply, "ERR")
+                self.assertIn("max number of clients reached", str(reply))
+            except Closed:
+                self.fail("the refusal did not reach the peer")
+            self.assertTrue(extra.ended())
+        for client in clients:
+            self.assertEqual(client.call("PING"), "PONG")
+        for client in clients[:10]:
+            client.close()
+
+        def serves():
+            with self.connect(server) as client:
+                try:
+                    return client.call("PING") == "PONG"
+                except (Closed, OSError):
+                    return False
+        eventually(serves, 5, "accepting again")
+        again = [self.connect(server) for _ in range(9)]
+        for client in again + clients[10:]:
+            self.assertEqual(client.call("PING"), "PONG")
+
+    def test_out_of_descriptors_and_accepting_again(self):
+        server = self.start(nofile=100)
+        clients = []
+        for _ in range(150):
+            client = Client(server, timeout=0.2)
+            client.send("PING")
+            clients.append(client)
+        served = 0
+        for client in clients:
+            try:
+                served += client.read() == "PONG"
+            except (Closed, OSError):
+                pass
+        measured(f"with 100 descriptors {served} of 150 connections were served")
+        self.assertGreater(served, 30)
+        cpu = self.cpu_seconds(server)
+        time.sleep(0.5)
+        self.assertLess(self.cpu_seconds(server) - cpu, 0.25, "no busy loop without descriptors")
+        for client in clients:
+            client.close()
+
+        def serves():
+            with Client(server, timeout=1) as client:
+                try:
+                    return client.call("PING") == "PONG"
+                except (Closed, OSError):
+                    return False
+        eventually(serves, 5, "accepting again")
+
+    @staticmethod
+    def cpu_seconds(server):
+        with open(f"/proc/{server.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class SlowReaders(ServerCase):
+    def test_a_reader_that_does_not_read(self):
+        """2 GiB are asked for and not read: the server keeps a bounded part and serves others."""
+        server = self.start()
+        control = self.connect(server)
+        token = self.claim(control, "k")[0]
+        body = os.urandom(MIB)
+        self.assertEqual(control.call("STORE", "k", token, body), 0)
+        base = server.rss_bytes()
+        lazy = [self.connect(server) for _ in range(4)]
+        for client in lazy:
+            client.sock.settimeout(0.3)
+            try:
+                client.send_raw(encode("FETCH", "k") * 500)
+            except OSError:
+                pass
+        latencies = []
+        for _ in range(500):
+            started = time.monotonic()
+            self.assertEqual(control.call("PING"), "PONG")
+            latencies.append((time.monotonic() - started) * 1000)
+        grown = (server.peak_rss_bytes() - base) / MIB
+        measured(f"2 GiB unread: the server's peak grew by {grown:.1f} MiB, others' PING p99 "
+                 f"{percentile(latencies, 0.99):.2f} ms")
+        if not INSTRUMENTED:
+            self.assertLess(grown, 64)
+            self.assertLess(percentile(latencies, 0.99), 20)
+        # Whoever comes back is either served whole answers or was closed, never a torn reply.
+        client = lazy[0]
+        client.sock.settimeout(15)
+        for _ in range(500):
+            try:
+                self.assertEqual(client.read()[1], body)
+            except (Closed, OSError):
+                break
+        self.assertEqual(control.call("PING"), "PONG")
+
+    def test_small_answers_that_nobody_reads(self):
+        server = self.start()
+        control = self.connect(server)
+        base = server.rss_bytes()
+        lazy = self.connect(server)
+        lazy.sock.setblocking(False)
+        data = encode("ECHO", "x" * 100) * 1000
+        sent, deadline = 0, time.monotonic() + 3
+        while sent < 200 * MIB and time.monotonic() < deadline:
+            _, writable, _ = select.select([], [lazy.sock], [], 0.3)
+            if not writable:
+                break
+            try:
+                sent += lazy.sock.send(data)
+            except OSError:
+                break
+        grown = (server.peak_rss_bytes() - base) / MIB
+        measured(f"{sent / MIB:.0f} MiB of commands sent, no answer read: the server's peak grew "
+                 f"by {grown:.1f} MiB")
+        if not INSTRUMENTED:
+            self.assertLess(grown, 100)
+        self.assertEqual(control.call("PING"), "PONG")
+
+
+def greedy(address, seconds):
+    """Pipelines claims as fast as it can, reading what comes."""
+    client = Client(address)
+    client.sock.setblocking(False)
+    data = b"".join(encode("CLAIM", f"greedy{n}") for n in range(5000))
+    view, deadline = memoryview(data), time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        readable, writable, _ = select.select([client.sock], [client.sock], [], 0.1)
+        if readable:
+            client.sock.recv(1 << 20)
+        if writable:
+            view = view[client.sock.send(view):] or memoryview(data)
+    client.close()
+
+
+class Fairness(ServerCase):
+    def test_a_heavy_pipeline_does_not_starve_a_ping(self):
+        server = self.start()
+        control = self.connect(server)
+        process = multiprocessing.get_context("fork").Process(target=greedy,
+                                                              args=(server.address, 3))
+        process.start()
+        self.addCleanup(process.kill)
+        eventually(lambda: control.call("DBSIZE") > 0, 5, "the greedy one at work")
+        latencies, until = [], time.monotonic() + 2
+        while time.monotonic() < until:
+            started = time.monotonic()
+            self.assertEqual(control.call("PING"), "PONG")
+            latencies.append((time.monotonic() - started) * 1000)
+            time.sleep(0.001)
+        process.join()
+        measured(f"PING beside a heavy pipeline: p50 {percentile(latencies, 0.5):.2f} ms, p99 "
+                 f"{percentile(latencies, 0.99):.2f} ms, worst {max(latencies):.2f} ms")
+        self.assertLess(percentile(latencies, 0.5), 5 * SLACK)
+        self.assertLess(percentile(latencies, 0.99), 30 * SLACK)
+
+    def test_a_huge_pipeline_already_there_does_not_block_others(self):
+        """50,000 commands of one connection are in the server's socket before anybody else's."""
+        server = self.start()
+        control, heavy = self.connect(server), self.connect(server)
+        heavy.sock.setblocking(False)
+        data = b"".join(encode("ECHO", "x" * 50) for _ in range(50_000))
+        sent = heavy.sock.send(data)
+        started = time.monotonic()
+        self.assertEqual(control.call("PING"), "PONG")
+        elapsed_ms = (time.monotonic() - started) * 1000
+        measured(f"PING behind {sent / MIB:.1f} MiB of another's commands: {elapsed_ms:.2f} ms")
+        self.assertLess(elapsed_ms, 50 * SLACK)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,336 @@
+"""The program: options, files, sockets it listens on, restarts, leaving."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+import unittest
+
+from harness import (PROGRAM, READY, Client, ServerCase, encode, eventually,
+                     measured)
+
+
+def run_program(*arguments, seconds=10, prefix=()):
+    """Runs it to its end; returns (status, stdout + stderr)."""
+    done = subprocess.run([*prefix, PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds,
+                          check=False)
+    return done.returncode, done.stdout.decode("latin-1")
+
+
+class Options(ServerCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="idem-test-")
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def file(self, text, mode=0o600, name="idem.conf"):
+        path = os.path.join(self.directory, name)
+        with open(path, "w", encoding="latin-1") as file:
+            file.write(text)
+        os.chmod(path, mode)
+        return path
+
+    def refused(self, *arguments, says=()):
+        try:
+            status, output = run_program(*arguments, seconds=3)
+        except subprocess.TimeoutExpired as still_running:
+            self.fail(f"it runs with {arguments}: {still_running.stdout!r}")
+        self.assertGreater(status, 0, f"{arguments}: a status that says failure, got {status}")
+        for word in says:
+            self.assertIn(word.lower(), output.lower(), f"{arguments} must say {word}: {output}")
+        self.assertIsNone(READY.search(output))
+
+    def test_help_and_version(self):
+        status, output = run_program("--help")
+        self.assertEqual(status, 0)
+        for option in ("port", "bind", "unixsocket", "unixsocketperm", "maxmemory", "maxclients",
+                       "lease", "lease-max", "ttl", "ttl-max", "retention", "wait-max",
+                       "key-limit", "fingerprint-limit", "owner-limit", "stage-limit", "meta-limit",
+                       "body-limit", "waiters-per-key", "waiters-total", "store-reserve",
+                       "requirepass-file", "drain-timeout", "loglevel", "logfile", "insecure"):
+            self.assertRegex(output, rf"(^|\s|-){option}\b")
+        status, output = run_program("--version")
+        self.assertEqual(status, 0)
+        self.assertRegex(output, r"^idem\S* .*\d+\.\d+")
+        self.assertEqual(len(output.strip().split("\n")), 1)
+
+    def test_wrong_flags(self):
+        self.refused("--nosuch", "1", says=["nosuch"])
+        self.refused("--port", "abc", says=["port"])
+        self.refused("--port", "65536", says=["port"])
+        self.refused("--port", "-1", says=["port"])
+        self.refused("--port", says=["port"])
+        self.refused("--port", "0", "--lease", "0", says=["lease"])
+        self.refused("--port", "0", "--lease", "1parsec", says=["lease"])
+        self.refused("--port", "0", "--lease", "-5", says=["lease"])
+        self.refused("--port", "0", "--lease", "2h", says=["lease"])  # over lease-max, an hour
+        self.refused("--port", "0", "--lease", "99999999999999999999d", says=["lease"])
+        self.refused("--port", "0", "--maxmemory", "10xyz", says=["maxmemory"])
+        self.refused("--port", "0", "--maxclients", "0", says=["maxclients"])
+        self.refused("--port", "0", "--body-limit", "513mb", says=["body-limit"])
+        self.refused("--port", "0", "--wait-max", "301s", says=["wait-max"])
+        self.refused("--port", "0", "--loglevel", "shouting", says=["loglevel"])
+        self.refused("--port", "0", "--bind", "not.an.address.invalid", says=["not.an.address"])
+        self.refused("--port", "0", "--requirepass", "secret", says=["requirepass"])
+        self.refused("--port", "0", "--requirepass-file", "/nosuch", says=["/nosuch"])
+
+    def test_wrong_files_name_the_line_and_the_reason(self):
+        self.refused(self.directory + "/nosuch.conf", says=["nosuch.conf"])
+        self.refused(self.file("# fine\nport 0\nlease abc\n"), says=["3", "lease"])
+        self.refused(self.file("port 0\n\n\nnosuch 1\n"), says=["4", "nosuch"])
+        self.refused(self.file("port 0\nmaxclients\n"), says=["2", "maxclients"])
+        self.refused(self.file("port 0\nmaxclients 1 2\n"), says=["2", "maxclients"])
+        self.refused(self.file('port 0\nlogfile "half\n'), says=["2"])
+        self.refused(self.directory, says=[self.directory])
+
+    def test_file_then_flags(self):
+        server = self.start("--lease", "7s", config="# a comment\n\nlease 5s\n  TTL   30s\n"
+                            "maxclients 33\n")
+        client = self.connect(server)
+        self.assertEqual(self.claim(client, "k")[1], 7000)
+        self.assertEqual(client.call("CONFIG", "GET", "maxclients"), [b"maxclients", b"33"])
+        token = self.claim(client, "k2")[0]
+        client.call("STORE", "k2", token, "b")
+        self.assertLessEqual(client.call("FETCH", "k2")[4], 30000)
+
+    def test_durations_take_suffixes(self):
+        for text, lease_ms in (("1500", 1500), ("1500ms", 1500), ("2s", 2000), ("3m", 180_000),
+                               ("1h", 3_600_000)):
+            with self.subTest(text):
+                server = self.start("--lease", text)
+                self.assertEqual(self.claim(self.connect(server), "k")[1], lease_ms)
+                server.stop()
+
+    def test_password_files(self):
+        for mode in (0o644, 0o640, 0o604, 0o660, 0o666):
+            with self.subTest(oct(mode)):
+                self.refused(self.file("requirepass secret\nport 0\n", mode), says=["idem.conf"])
+        # Without a password in it others may read it.
+        self.start(config="lease 5s\n", config_mode=0o644)
+        server = self.start(config="requirepass secret\n", config_mode=0o400)
+        client = self.connect(server)
+        self.assert_error(client.call("PING"), "NOAUTH")
+        self.assertEqual(client.call("AUTH", "secret"), "OK")
+        self.assertNotIn(b"secret", b" ".join(client.call("CONFIG", "GET", "*")))
+        self.assertNotIn("secret", server.log())
+        with open(f"/proc/{server.pid}/cmdline", "rb") as file:
+            self.assertNotIn(b"secret", file.read())
+
+    def test_requirepass_file(self):
+        path = self.file("s3cret\n", 0o600, "password")
+        client = self.connect(self.start("--requirepass-file", path))
+        self.assert_error(client.call("PING"), "NOAUTH")
+        self.assert_error(client.call("AUTH", "s3cret\n"), "WRONGPASS")
+        self.assertEqual(client.call("AUTH", "s3cret"), "OK")
+        self.assertEqual(client.call("PING"), "PONG")
+        self.refused("--port", "0", "--requirepass-file", self.file("s3cret\n", 0o644, "open"),
+                     says=["open"])
+        self.refused("--port", "0", "--requirepass-file", self.file("", 0o600, "empty"),
+                     says=["empty"])
+
+
+class Listening(ServerCase):
+    def test_a_port_in_use_is_said(self):
+        server = self.start()
+        status, output = run_program("--port", server.address[1], "--bind", "127.0.0.1", seconds=5)
+        self.assertNotEqual(status, 0)
+        self.assertIn(str(server.address[1]), output)
+
+    def test_unix_socket_and_its_mode(self):
+        directory = tempfile.mkdtemp(prefix="idem-test-")
+        self.addCleanup(shutil.rmtree, directory)
+        path = os.path.join(directory, "idem.sock")
+        for mode in ("700", "770", "777"):
+            with self.subTest(mode):
+                server = self.start("--unixsocket", path, "--unixsocketperm", mode)
+                self.assertTrue(stat.S_ISSOCK(os.stat(path).st_mode))
+                self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), int(mode, 8))
+                client = Client(path)
+                self.claim(client, "k")
+                client.close()
+                self.assertEqual(self.connect(server).call("EXISTS", "k"), 1)
+                server.stop()
+                self.assertFalse(os.path.exists(path), "it takes its socket away")
+
+    def test_unix_socket_left_by_a_killed_server(self):
+        directory = tempfile.mkdtemp(prefix="idem-test-")
+        self.addCleanup(shutil.rmtree, directory)
+        path = os.path.join(directory, "idem.sock")
+        server = self.start("--unixsocket", path)
+        server.kill()
+        self.start("--unixsocket", path)
+        with Client(path) as client:
+            self.assertEqual(client.call("PING"), "PONG")
+
+    def test_unix_waiter_and_bind(self):
+        directory = tempfile.mkdtemp(prefix="idem-test-")
+        self.addCleanup(shutil.rmtree, directory)
+        path = os.path.join(directory, "idem.sock")
+        server = self.start("--unixsocket", path)
+        control, owner, waiter = self.connect(server), Client(path), Client(path)
+        self.claim(owner, "k", "BIND")
+        waiter.send("CLAIM", "k", "WAIT", 10000)
+        server.await_blocked(1, control)
+        owner.close()
+        self.assert_status(waiter.read(), "CLAIMED")
+        waiter.close()
+
+    def test_ipv6(self):
+        if not os.path.exists("/proc/net/if_inet6"):
+            self.skipTest("no IPv6 here")
+        server = self.start("--bind", "::1")
+        client = self.connect(server)
+        self.claim(client, "k")
+        self.assertIn("[::1]:", client.call("CLIENT", "INFO").decode())
+
+    def test_two_addresses(self):
+        server = self.start(config="bind 127.0.0.1 127.0.0.2\n")
+        port = server.address[1]
+        self.claim(self.connect(("127.0.0.1", port)), "k")
+        self.assertEqual(self.connect(("127.0.0.2", port)).call("EXISTS", "k"), 1)
+
+    def test_a_public_address_needs_a_password(self):
+        for address in ("0.0.0.0", "*", "::"):
+            status, output = run_program("--port", 0, "--bind", address, seconds=5)
+            self.assertNotEqual(status, 0, address)
+            self.assertRegex(output.lower(), "password|requirepass|insecure")
+
+    def test_a_public_address_with_a_password_or_insecure(self):
+        """In a network namespace of its own: the tests listen on loopback only."""
+        isolate = ("unshare", "-rn")
+        if not shutil.which("unshare") or subprocess.run([*isolate, "true"], check=False,
+                                                         stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("cannot make a network namespace")
+        directory = tempfile.mkdtemp(prefix="idem-test-")
+        self.addCleanup(shutil.rmtree, directory)
+        path = os.path.join(directory, "password")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("s3cret\n")
+        os.chmod(path, 0o600)
+        for arguments in (("--insecure", "yes"), ("--requirepass-file", path)):
+            with self.subTest(arguments):
+                process = subprocess.Popen([*isolate, PROGRAM, "--port", "0", "--bind", "0.0.0.0",
+                                            *arguments], stdout=subprocess.PIPE,
+                                           stderr=subprocess.STDOUT)
+                try:
+                    lines = iter(process.stdout.readline, b"")
+                    self.assertTrue(any(READY.search(line.decode()) for line in lines))
+                finally:
+                    process.terminate()
+                    process.wait(10)
+                    process.stdout.close()
+
+
+class Tokens(ServerCase):
+    EPOCH = 1704067200
+
+    def test_rise_across_restarts_in_the_same_second(self):
+        highest, started = 0, time.monotonic()
+        for round_number in range(4):
+            server = self.start()
+            client = self.connect(server)
+            client.send_raw(b"".join(encode("CLAIM", f"k{n}") for n in range(1000)))
+            tokens = [client.read()[1] for _ in range(1000)]
+            self.assertEqual(tokens, sorted(set(tokens)), "they only rise")
+            self.assertGreater(tokens[0], highest, f"above all of round {round_number}")
+            self.assertLess(tokens[-1], 2**53)
+            highest = tokens[-1]
+            if round_number % 2:
+                server.kill()
+            else:
+                server.stop()
+        measured(f"four starts in {time.monotonic() - started:.2f} s")
+
+    def test_start_value(self):
+        before = int(time.time())
+        token = self.claim(self.connect(self.start()), "k")[0]
+        # A start may have to wait for the next second so that no token is used twice.
+        self.assertGreaterEqual(token, (before - self.EPOCH) << 22)
+        self.assertLess(token, (int(time.time()) + 2 - self.EPOCH) << 22)
+
+
+class Leaving(ServerCase):
+    def drain(self, number):
+        server = self.start("--drain-timeout", "5s")
+        control = self.connect(server)
+        token = self.claim(control, "k", "OWNER", "me")[0]
+        waiters = [self.connect(server) for _ in range(50)]
+        for waiter in waiters[:25]:
+            waiter.send("CLAIM", "k", "WAIT", 60000)
+        for waiter in waiters[25:]:
+            waiter.send("WAIT", "k", 60000)
+        server.await_blocked(50, control)
+        busy = self.connect(server)
+        busy.send_raw(encode("PING") * 2000)
+        started = time.monotonic()
+        server.signal(number)
+        for waiter in waiters:
+            reply = waiter.read()
+            self.assert_status(reply, "BUSY")
+            self.assertEqual(reply[3], b"me")
+        for _ in range(2000):
+            self.assertEqual(busy.read(), "PONG")
+        self.assertEqual(server.leave(6), 0)
+        measured(f"drained 50 waiters and left in {time.monotonic() - started:.2f} s")
+        self.assertGreater(token, 0)
+
+    def test_sigterm(self):
+        self.drain(signal.SIGTERM)
+
+    def test_sigint(self):
+        self.drain(signal.SIGINT)
+
+    def test_idle_connections_do_not_hold_it(self):
+        server = self.start("--drain-timeout", "30s")
+        clients = [self.connect(server) for _ in range(20)]
+        for client in clients:
+            self.assertEqual(client.call("PING"), "PONG")
+        started = time.monotonic()
+        server.signal(signal.SIGTERM)
+        self.assertEqual(server.leave(10), 0)
+        self.assertLess(time.monotonic() - started, 5)
+        for client in clients:
+            self.assertTrue(client.ended())
+
+    def test_a_reader_that_does_not_read_cannot_hold_it(self):
+        server = self.start("--drain-timeout", "500ms")
+        client = self.connect(server)
+        token = self.claim(client, "k")[0]
+        self.assertEqual(client.call("STORE", "k", token, b"x" * 2**22), 0)
+        client.send_raw(encode("FETCH", "k") * 50)
+        started = time.monotonic()
+        server.signal(signal.SIGTERM)
+        self.assertIn(server.leave(10), (0, 2))  # 2: the deadline cut somebody off
+        elapsed = time.monotonic() - started
+        measured(f"left {elapsed:.2f} s after SIGTERM under a drain-timeout of 0.5 s")
+        self.assertLess(elapsed, 2)
+
+    def test_nobody_new_while_it_leaves(self):
+        server = self.start("--drain-timeout", "2s")
+        lazy = self.connect(server)
+        token = self.claim(lazy, "k")[0]
+        self.assertEqual(lazy.call("STORE", "k", token, b"x" * 2**22), 0)
+        lazy.send_raw(encode("FETCH", "k") * 50)
+        server.signal(signal.SIGTERM)
+
+        def refused():
+            try:
+                with Client(server, timeout=1) as client:
+                    return client.ended(0.2)
+            except OSError:
+                return True
+        eventually(refused, 2, "no new connection")
+        self.assertIn(server.leave(10), (0, 2))
+
+    def test_sigpipe_does_not_end_it(self):
+        server = self.start()
+        client = self.connect(server)
+        server.signal(signal.SIGPIPE)
+        self.assertEqual(client.call("PING"), "PONG")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,513 @@
+"""Who waits, who is granted, who is told: interleavings on real sockets, from the contract."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+from harness import (INSTRUMENTED, Client, Closed, ServerCase, encode, eventually, measured,
+                     percentile)
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SLACK = 4 if INSTRUMENTED else 1
+
+# An owner as a process of its own, to be killed: claims and then does nothing.
+OWNER = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from harness import Client
+client = Client((sys.argv[2], int(sys.argv[3])))
+before = time.monotonic()
+reply = client.call("CLAIM", *sys.argv[4:])
+print(before, time.monotonic(), reply[1], flush=True)
+time.sleep(60)
+"""
+
+
+class Herd(ServerCase):
+    def test_300_claims_one_runs_299_replay(self):
+        server = self.start()
+        control = self.connect(server)
+        clients = [self.connect(server) for _ in range(300)]
+        for client in clients:
+            client.send("CLAIM", "k", "WAIT", 10000)
+        server.await_blocked(299, control)
+        granted = [client for client in clients if client.readable()]
+        self.assertEqual(len(granted), 1, "exactly one is told to run it")
+        reply = granted[0].read()
+        self.assert_status(reply, "CLAIMED")
+        self.assertEqual(reply[3], 1)
+        body = os.urandom(5000)
+        started = time.monotonic()
+        self.assertEqual(control.call("STORE", "k", reply[1], body), 299)
+        replays = {client.read_raw() for client in clients if client is not granted[0]}
+        measured(f"299 replays within {(time.monotonic() - started) * 1000:.1f} ms of the STORE")
+        self.assertEqual(len(replays), 1, "all bytes identical")
+        self.assertIn(body, replays.pop())
+        server.await_blocked(0, control)
+
+    def test_release_grants_exactly_the_oldest(self):
+        server = self.start()
+        owner, control = self.connect(server), self.connect(server)
+        token = self.claim(owner, "k")[0]
+        waiters = [self.connect(server) for _ in range(100)]
+        for number, waiter in enumerate(waiters):
+            waiter.send("CLAIM", "k", "WAIT", 20000, "OWNER", f"w{number}")
+            if number == 0:
+                server.await_blocked(1, control)
+        server.await_blocked(100, control)
+        reader = self.connect(server)
+        reader.send("WAIT", "k", 20000)
+        server.await_blocked(101, control)
+        self.assertEqual(owner.call("RELEASE", "k", token), 1)
+        self.assert_status(waiters[0].read(), "CLAIMED")
+        self.assert_status(control.call("FETCH", "k"), "BUSY")
+        server.await_blocked(100, control)
+        self.assertEqual([w for w in waiters[1:] + [reader] if w.readable()], [])
+
+    def test_release_chain_is_in_order_of_arrival(self):
+        server = self.start()
+        control = self.connect(server)
+        token = self.claim(control, "k")[0]
+        waiters = []
+        for number in range(30):
+            waiter = self.connect(server)
+            waiter.send("CLAIM", "k", "WAIT", 20000)
+            waiters.append(waiter)
+            server.await_blocked(number + 1, control)
+        for waiter in waiters:
+            self.assertEqual(control.call("RELEASE", "k", token), 1)
+            reply = waiter.read()
+            self.assert_status(reply, "CLAIMED")
+            self.assertGreater(reply[1], token)
+            self.assertEqual(reply[3], 1)
+            token = reply[1]
+
+
+class DyingOwners(ServerCase):
+    def spawn_owner(self, server, *arguments):
+        host, port = server.address
+        process = subprocess.Popen([sys.executable, "-c", OWNER, HERE, host, str(port),
+                                    *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+
+        def end():
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        self.addCleanup(end)
+        before, after, token = process.stdout.readline().split()
+        return process, float(before), float(after), int(token)
+
+    def test_killed_owner_of_a_one_second_lease(self):
+        server = self.start()
+        control = self.connect(server)
+        process, before, after, token = self.spawn_owner(server, "k", "LEASE", 1000)
+        waiter = self.connect(server)
+        waiter.send("CLAIM", "k", "WAIT", 10000)
+        server.await_blocked(1, control)
+        os.kill(process.pid, signal.SIGKILL)
+        reply = waiter.read()
+        now = time.monotonic()
+        measured(f"granted {now - before:.3f} s after the killed owner's claim")
+        self.assert_status(reply, "CLAIMED")
+        self.assertEqual(reply[3], 2, "the second attempt")
+        self.assertGreater(reply[1], token)
+        self.assertGreaterEqual(now - before, 1.0)
+        self.assertLessEqual(now - after, 1.15 * SLACK)
+        self.assert_error(control.call("STORE", "k", token, "late"), "STALE")
+
+    def test_killed_owner_with_bind_hands_over_at_once(self):
+        server = self.start()
+        control = self.connect(server)
+        process, *_ = self.spawn_owner(server, "k", "BIND", "LEASE", 60000)
+        waiter = self.connect(server)
+        waiter.send("CLAIM", "k", "WAIT", 10000)
+        server.await_blocked(1, control)
+        started = time.monotonic()
+        os.kill(process.pid, signal.SIGKILL)
+        reply = waiter.read()
+        elapsed_ms = (time.monotonic() - started) * 1000
+        measured(f"BIND handed over {elapsed_ms:.1f} ms after the kill")
+        self.assert_status(reply, "CLAIMED")
+        self.assertEqual(reply[3], 2)
+        self.assertLess(elapsed_ms, 200 * SLACK)
+
+    def test_bind_ends_by_close_reset_and_half_close(self):
+        server = self.start()
+        control = self.connect(server)
+        for leave in (Client.close, Client.reset, Client.half_close):
+            with self.subTest(leave.__name__):
+                owner, waiter = self.connect(server), self.connect(server)
+                key = "k-" + leave.__name__
+                self.claim(owner, key, "BIND")
+                waiter.send("CLAIM", key, "WAIT", 10000)
+                server.await_blocked(1, control)
+                leave(owner)
+                self.assert_status(waiter.read(), "CLAIMED")
+
+    def test_bind_of_many_claims_ends_them_all(self):
+        server = self.start()
+        control, owner = self.connect(server), self.connect(server)
+        owner.send_raw(b"".join(encode("CLAIM", f"k{n}", "BIND") for n in range(2000)))
+        for _ in range(2000):
+            self.assert_status(owner.read(), "CLAIMED")
+        owner.close()
+        eventually(lambda: control.call("EXISTS", *(f"k{n}" for n in range(2000))) == 0,
+                   5, "the end of 2000 bound claims")
+        eventually(lambda: control.call("DBSIZE") == 0, 5, "an empty keyspace")
+
+
+class DyingWaiters(ServerCase):
+    def setUp(self):
+        self.server = self.start()
+        self.control = self.connect(self.server)
+
+    def waiter(self, key="k", waiting=None):
+        client = self.connect(self.server)
+        client.send("CLAIM", key, "WAIT", 20000)
+        if waiting is not None:
+            self.server.await_blocked(waiting, self.control)
+        return client
+
+    def test_are_never_granted_and_noticed_at_once(self):
+        token = self.claim(self.control, "k")[0]
+        before = self.server.descriptors()
+        dying = [self.waiter(waiting=number) for number in (1, 2, 3)]
+        living = self.waiter(waiting=4)
+        started = time.monotonic()
+        for leave, client in zip((Client.close, Client.reset, Client.half_close), dying):
+            leave(client)
+        self.server.await_blocked(1, self.control)
+        elapsed_ms = (time.monotonic() - started) * 1000
+        measured(f"three hang-ups noticed within {elapsed_ms:.1f} ms")
+        self.assertLess(elapsed_ms, 200 * SLACK)
+        self.server.await_descriptors(before + 1)
+        self.assertTrue(dying[2].ended(), "the half-closed one is closed without an answer")
+        self.assertFalse(living.readable())
+        self.assertEqual(self.control.call("RELEASE", "k", token), 1)
+        reply = living.read()
+        self.assert_status(reply, "CLAIMED")
+        self.assertEqual(reply[3], 1)
+
+    def test_a_grant_whose_connection_died_in_the_same_turn_is_taken_back(self):
+        """The owner's RELEASE and the head waiter's end wait for the stopped server together."""
+        for leave in (Client.reset, Client.close, Client.half_close):
+            for release_first in (True, False):
+                with self.subTest(leave=leave.__name__, release_first=release_first):
+                    self.setUp()
+                    self.same_turn("k", leave, release_first)
+
+    def same_turn(self, key, leave, release_first):
+        owner = self.connect(self.server)
+        token = self.claim(owner, key)[0]
+        head = self.waiter(key, 1)
+        second = self.waiter(key, 2)
+        third = self.waiter(key, 3)
+        self.server.signal(signal.SIGSTOP)
+        try:
+            if release_first:
+                owner.send("RELEASE", key, token)
+                leave(head)
+            else:
+                leave(head)
+                owner.send("RELEASE", key, token)
+        finally:
+            self.server.signal(signal.SIGCONT)
+        self.assertEqual(owner.read(), 1)
+        if leave is Client.half_close and head.readable(0.2):
+            # It can still read: told that it runs the work is as right as closed without a word.
+            try:
+                token = head.read()[1]
+                self.assertEqual(self.control.call("RELEASE", key, token), 1)
+            except Closed:
+                pass
+        reply = second.read()
+        self.assert_status(reply, "CLAIMED")
+        self.assertEqual(reply[3], 1, "the attempt of the dead one does not count")
+        self.assertGreater(reply[1], token)
+        self.assertFalse(third.readable(0.05), "one grant, one owner")
+        self.assertEqual(self.control.call("STORE", key, reply[1], "body"), 1)
+        self.assert_status(third.read(), "DONE")
+        self.server.await_blocked(0, self.control)
+
+    def test_all_of_a_queue_die_in_the_turn_of_the_release(self):
+        token = self.claim(self.control, "k")[0]
+        dying = [self.waiter(waiting=number + 1) for number in range(20)]
+        last = self.waiter(waiting=21)
+        self.server.signal(signal.SIGSTOP)
+        try:
+            self.control.send("RELEASE", "k", token)
+            for client in dying:
+                client.reset()
+        finally:
+            self.server.signal(signal.SIGCONT)
+        self.assertEqual(self.control.read(), 1)
+        reply = last.read()
+        self.assert_status(reply, "CLAIMED")
+        self.assertEqual(reply[3], 1)
+
+    def test_release_with_only_dying_waiters_leaves_the_key_free(self):
+        token = self.claim(self.control, "k")[0]
+        head = self.waiter(waiting=1)
+        self.server.signal(signal.SIGSTOP)
+        try:
+            self.control.send("RELEASE", "k", token)
+            head.reset()
+        finally:
+            self.server.signal(signal.SIGCONT)
+        self.assertEqual(self.control.read(), 1)
+        eventually(lambda: self.control.call("EXISTS", "k") == 0, 2, "a free key")
+        self.assertEqual(self.claim(self.control, "k")[2], 1)
+
+    def test_lease_over_and_dying_head_keep_attempt_and_stage(self):
+        token = self.claim(self.control, "k", "LEASE", 400)[0]
+        self.assertEqual(self.control.call("RENEW", "k", token, "STAGE", "half"), 400)
+        head, second = self.waiter(waiting=1), self.waiter(waiting=2)
+        self.server.signal(signal.SIGSTOP)
+        try:
+            head.reset()
+            time.sleep(0.5)  # the lease ends while the server cannot look
+        finally:
+            self.server.signal(signal.SIGCONT)
+        reply = second.read()
+        self.assert_status(reply, "CLAIMED")
+        self.assertEqual((reply[3], reply[4]), (2, b"half"))
+
+
+class Deadlines(ServerCase):
+    """A stopped server sees several deadlines at once: they count in their order."""
+
+    def setUp(self):
+        self.server = self.start()
+        self.control = self.connect(self.server)
+
+    def stopped(self, seconds, meanwhile=lambda: None):
+        self.server.signal(signal.SIGSTOP)
+        try:
+            meanwhile()
+            time.sleep(seconds)
+        finally:
+            self.server.signal(signal.SIGCONT)
+
+    def waiting(self, count, *command):
+        client = self.connect(self.server)
+        client.send(*command)
+        self.server.await_blocked(count, self.control)
+        return client
+
+    def test_lease_before_the_wait(self):
+        self.claim(self.control, "k", "LEASE", 300)
+        waiter = self.waiting(1, "CLAIM", "k", "WAIT", 600)
+        self.stopped(1.0)
+        self.assert_status(waiter.read(), "CLAIMED")
+
+    def test_wait_before_the_lease(self):
+        self.claim(self.control, "k", "LEASE", 700)
+        waiter = self.waiting(1, "CLAIM", "k", "WAIT", 200)
+        self.stopped(1.0)
+        self.assert_status(waiter.read(), "BUSY")
+        self.assertIsNone(self.control.call("FETCH", "k"))
+        self.assertEqual(self.claim(self.control, "k")[2], 2)
+
+    def test_head_of_the_queue_before_a_fresh_claim(self):
+        self.claim(self.control, "k", "LEASE", 300)
+        head = self.waiting(1, "CLAIM", "k", "WAIT", 20000, "OWNER", "head")
+        fresh = self.connect(self.server)
+        self.stopped(0.5, lambda: fresh.send("CLAIM", "k"))
+        self.assert_status(head.read(), "CLAIMED")
+        reply = fresh.read()
+        self.assert_status(reply, "BUSY")
+        self.assertEqual(reply[3], b"head")
+
+    def test_late_store_after_a_hand_over_that_was_due(self):
+        token = self.claim(self.control, "k", "LEASE", 300)[0]
+        head = self.waiting(1, "CLAIM", "k", "WAIT", 20000)
+        late = self.connect(self.server)
+        self.stopped(0.5, lambda: late.send("STORE", "k", token, "late"))
+        self.assert_status(head.read(), "CLAIMED")
+        self.assert_error(late.read(), "STALE")
+
+    def test_late_store_after_a_lapse_that_nobody_took(self):
+        token = self.claim(self.control, "k", "LEASE", 200)[0]
+        reader = self.waiting(1, "WAIT", "k", 20000)
+        late = self.connect(self.server)
+        self.stopped(0.4, lambda: late.send("STORE", "k", token, "late"))
+        self.assertIsNone(reader.read(), "the lapse came first")
+        self.assertEqual(late.read(), 0)
+        self.assert_status(self.control.call("FETCH", "k"), "DONE")
+
+    def test_grants_are_proactive(self):
+        """Nobody touches the keys: hand-overs come within 100 ms of the deadline."""
+        waiters, started = [], time.monotonic()
+        for number in range(50):
+            self.claim(self.control, f"k{number}", "LEASE", 500 + 10 * number)
+            waiter = self.connect(self.server)
+            waiter.send("CLAIM", f"k{number}", "WAIT", 20000)
+            waiters.append((waiter, time.monotonic() + 0.5 + 0.01 * number))
+        worst = 0.0
+        for waiter, due in waiters:
+            self.assert_status(waiter.read(), "CLAIMED")
+            worst = max(worst, time.monotonic() - due)
+        self.assertGreater(time.monotonic() - started, 0.5)
+        measured(f"50 hand-overs, the latest {worst * 1000:.1f} ms after its deadline")
+        self.assertLess(worst, 0.1 * SLACK)
+
+    def test_no_lease_and_no_wait_ends_early(self):
+        """Not by a fraction of a millisecond: the owner was promised the time. 60 of each."""
+        client, leases, waits = self.connect(self.server), [], []
+        self.claim(self.control, "held")
+        for number in range(60):
+            started = time.monotonic()
+            self.claim(self.control, f"k{number}", "LEASE", 40)
+            self.assert_status(client.call("CLAIM", f"k{number}", "WAIT", 5000), "CLAIMED")
+            leases.append((time.monotonic() - started) * 1000)
+            started = time.monotonic()
+            self.assert_status(client.call("CLAIM", "held", "WAIT", 20), "BUSY")
+            waits.append((time.monotonic() - started) * 1000)
+        measured(f"LEASE 40 handed over after {min(leases):.2f}..{max(leases):.2f} ms, WAIT 20 "
+                 f"answered after {min(waits):.2f}..{max(waits):.2f} ms")
+        self.assertGreaterEqual(min(leases), 40)
+        self.assertGreaterEqual(min(waits), 20)
+        self.assertLess(percentile(leases, 0.5), 40 + 25 * SLACK)
+        self.assertLess(percentile(waits, 0.5), 20 + 25 * SLACK)
+
+
+class BehindAWait(ServerCase):
+    def setUp(self):
+        self.server = self.start()
+        self.control = self.connect(self.server)
+        self.token = self.claim(self.control, "k")[0]
+
+    def behind(self, data, command=("CLAIM", "k", "WAIT", 20000)):
+        client = self.connect(self.server)
+        client.send_raw(encode(*command) + data)
+        self.server.await_blocked(1, self.control)
+        return client
+
+    def test_commands_wait_in_order(self):
+        others = b"".join(encode("ECHO", n) for n in range(100)) + encode("CLAIM", "behind")
+        client = self.behind(others + b"PING inline\r\n")
+        time.sleep(0.05)
+        self.assertFalse(client.readable())
+        self.assertEqual(self.control.call("EXISTS", "behind"), 0, "it is not executed before")
+        self.assertEqual(self.control.call("STORE", "k", self.token, "body"), 1)
+        self.assert_status(client.read(), "DONE")
+        self.assertEqual([client.read() for _ in range(100)], [b"%d" % n for n in range(100)])
+        self.assert_status(client.read(), "CLAIMED")
+        self.assertEqual(client.read(), b"inline")
+
+    def test_two_waits_in_a_row(self):
+        other = self.claim(self.control, "k2")[0]
+        client = self.behind(encode("CLAIM", "k2", "WAIT", 20000) + encode("PING"))
+        self.assertEqual(self.control.call("STORE", "k2", other, "two"), 0)
+        self.assertEqual(self.control.call("STORE", "k", self.token, "one"), 1)
+        self.assertEqual(client.read()[1], b"one")
+        self.assertEqual(client.read()[1], b"two")
+        self.assertEqual(client.read(), "PONG")
+
+    def test_the_owner_itself_behind_its_own_wait(self):
+        """RELEASE of the very key waits behind: the wait ends by its time, not by a deadlock."""
+        client = self.connect(self.server)
+        client.send_raw(encode("CLAIM", "k", "WAIT", 300) + encode("RELEASE", "k", self.token))
+        self.assert_status(client.read(), "BUSY")
+        self.assertEqual(client.read(), 1)
+
+    def test_protocol_errors_wait_too(self):
+        client = self.behind(encode("PING") + b"*1\r\n$-1\r\n")
+        time.sleep(0.05)
+        self.assertFalse(client.readable())
+        self.assertEqual(self.control.call("STORE", "k", self.token, "body"), 1)
+        self.assert_status(client.read(), "DONE")
+        self.assertEqual(client.read(), "PONG")
+        self.assert_error(client.read(), "ERR")
+        self.assertTrue(client.ended())
+
+    def test_up_to_a_mebibyte_is_kept(self):
+        count = 900_000 // len(encode("ECHO", "0" * 100))
+        client = self.behind(encode("ECHO", "0" * 100) * count)
+        self.assertEqual(self.control.call("STORE", "k", self.token, "body"), 1)
+        self.assert_status(client.read(), "DONE")
+        for _ in range(count):
+            self.assertEqual(client.read(), b"0" * 100)
+
+    def test_more_closes(self):
+        client = self.connect(self.server)
+        client.send("CLAIM", "k", "WAIT", 20000)
+        self.server.await_blocked(1, self.control)
+        try:
+            client.send_raw(encode("PING") * 100_000)
+        except OSError:
+            pass
+        self.assertTrue(client.ended())
+        self.server.await_blocked(0, self.control)
+        self.assertEqual(self.control.call("RELEASE", "k", self.token), 1)
+        self.assertEqual(self.control.call("EXISTS", "k"), 0)
+
+    def test_a_hang_up_behind_pipelined_commands_is_one(self):
+        client = self.behind(encode("PING") * 100)
+        client.half_close()
+        self.server.await_blocked(0, self.control, 2)
+        self.assertTrue(client.ended())
+
+    def test_others_are_not_affected(self):
+        self.behind(b"")
+        started = time.monotonic()
+        for _ in range(200):
+            self.assertEqual(self.control.call("PING"), "PONG")
+        self.assertLess(time.monotonic() - started, 2)
+
+    def test_a_cut_command_behind_a_wait_goes_on_after_it(self):
+        data = encode("ECHO", "x" * 1000)
+        client = self.behind(data[:500])
+        self.assertEqual(self.control.call("STORE", "k", self.token, "body"), 1)
+        self.assert_status(client.read(), "DONE")
+        client.send_raw(data[500:])
+        self.assertEqual(client.read(), b"x" * 1000)
+
+
+class Sharing(ServerCase):
+    def test_a_big_body_for_many_readers_some_of_whom_stall(self):
+        server = self.start()
+        control = self.connect(server)
+        token = self.claim(control, "k")[0]
+        body = os.urandom(12 << 20)  # more than the kernel's buffers of a connection take
+        readers = [self.connect(server) for _ in range(16)]
+        for reader in readers:
+            reader.send("WAIT", "k", 20000)
+        server.await_blocked(16, control)
+        before = server.rss_bytes()
+        self.assertEqual(control.call("STORE", "k", token, body), 16)
+        # While nobody reads the key goes away: the answers in flight stay whole.
+        self.assertEqual(control.call("DEL", "k"), 1)
+        self.assertEqual(control.call("PING"), "PONG")
+        grown = (server.rss_bytes() - before) / 2**20
+        measured(f"16 stalled readers of 12 MiB: the server grew by {grown:.1f} MiB")
+        if not INSTRUMENTED:
+            self.assertLess(grown, 40)
+        for number, reader in enumerate(readers):
+            if number % 4 == 3:
+                reader.reset()
+                continue
+            reply = reader.read()
+            self.assert_status(reply, "DONE")
+            self.assertEqual(reply[1], body)
+        self.assertEqual(control.call("PING"), "PONG")
+
+    def test_the_half_sent_claim_of_a_dead_client_is_nothing(self):
+        server = self.start()
+        control, client = self.connect(server), self.connect(server)
+        client.send_raw(encode("CLAIM", "k")[:-3])
+        client.close()
+        self.assertEqual(control.call("EXISTS", "k"), 0)
+        with self.assertRaises(Closed):
+            other = self.connect(server)
+            other.send_raw(encode("CLAIM", "k")[:-3])
+            other.half_close()
+            other.read()
+        self.assertEqual(control.call("EXISTS", "k"), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
