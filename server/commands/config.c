@@ -4,6 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* What tools ask a Redis for, and how it is here. Read only. */
+static const struct {
+  const char *name, *value;
+} FIXED[] = {
+    {"save", ""},
+    {"appendonly", "no"},
+    {"databases", "1"},
+    {"maxmemory-policy", "noeviction"},
+    {"cluster-enabled", "no"},
+    {"notify-keyspace-events", ""},
+    {"proto-max-bulk-len", "536870912"},
+};
+#define FIXED_COUNT (sizeof FIXED / sizeof FIXED[0])
+
 static bool matches_any(const struct call *call, const char *name) {
   for (size_t i = 2; i < call->argc; i++) {
     if (glob_match(call->argv[i], span_of(name), true)) return true;
@@ -14,6 +28,7 @@ static bool matches_any(const struct call *call, const char *name) {
 void server_config_get(struct call *call) {
   size_t found = 0;
   for (size_t i = 0; i < options_count(); i++) found += matches_any(call, options_name(i));
+  for (size_t i = 0; i < FIXED_COUNT; i++) found += matches_any(call, FIXED[i].name);
   resp_map(call->reply, found);
   for (size_t i = 0; i < options_count(); i++) {
     if (!matches_any(call, options_name(i))) continue;
@@ -21,6 +36,11 @@ void server_config_get(struct call *call) {
     options_text(call->host->options, i, text);
     resp_bulk_text(call->reply, options_name(i));
     resp_bulk_text(call->reply, text);
+  }
+  for (size_t i = 0; i < FIXED_COUNT; i++) {
+    if (!matches_any(call, FIXED[i].name)) continue;
+    resp_bulk_text(call->reply, FIXED[i].name);
+    resp_bulk_text(call->reply, FIXED[i].value);
   }
 }
 
