@@ -1,0 +1,476 @@
+#!/usr/bin/python3
+"""The documentation is true: what the pages show is run, and has to come out as they show it.
+
+usage: docs.py [PAGE.md ...]      (without pages: all of them, and the options table, and the links)
+The server is $IDEM_SERVER, by default build/release/idem-server.
+
+A page may hold these blocks; the convention is small enough to be read without knowing it:
+
+```redis               a session of redis-cli; the prompt names the connection
+alice> CLAIM a         `<token>`, `<token-2>`: a token, the same one wherever it is named
+1) "CLAIMED"           `~60000`: about so much; `...`: anything, as a whole line any lines
+bob> CLAIM a WAIT 5000
+(waits)                nothing comes yet
+bob<                   what was waited for comes
+-- 300 ms later --     time passes
+-- bob hangs up --     the connection is closed
+$ idem-server --OPTION VALUE     the sessions that follow have a server of their own, which has
+$ idem-server idem.conf    # LINE      these options, or this line in its configuration file
+```
+```resp                bytes: `C:` what a client sends, `S:` what it gets, `S: (closes)`
+```
+```python, ```js, ```c   programs, run; comments `prints: TEXT` say what comes out, in this order
+
+A heading begins a fresh server; sessions under one heading go on. It must not know what any
+command means. Invariant: nothing is passed over silently; what cannot be run here is named.
+"""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+sys.dont_write_bytecode = True
+sys.path[:0] = [os.path.join(HERE, "wire"), os.path.join(HERE, "system")]
+import run as wire  # noqa: E402
+from harness import PROGRAM, Client, Server, eventually  # noqa: E402
+
+ABOUT_MS = 2000          # how far a figure written ~1000 may be off: machines are slow at times
+PROGRAM_SECONDS = 30
+DEFAULT_PORT = "4336"    # as the programs on the pages have it
+SESSIONS = {"redis", "resp"}
+# Whose blocks are run. The other pages have tests of their own, or nothing to run.
+RUN_PAGES = ["README.md", "proto/PROTOCOL.md", "server/README.md"]
+
+FENCE = re.compile(r"^```(\w*)$")
+START = re.compile(r"^\$ idem-server ?(.*)$")
+SEND = re.compile(r"^([\w.:]*)> (.+)$")
+RECEIVE = re.compile(r"^(\w+)<$")
+LATER = re.compile(r"^-- (\d+) ms later --$")
+HANGS_UP = re.compile(r"^-- (\w+) hangs up --$")
+PRINTS = re.compile(r"(?:#|//) prints: (.+)$")
+
+# What the protocol's page has to show in a session, beside naming every command.
+SHOWN_COMMANDS = ["CLAIM", "STORE", "RENEW", "RELEASE", "FETCH", "WAIT", "AWAIT", "IDEM.CLAIM"]
+SHOWN_ERRORS = ["MISMATCH", "STALE", "CONFLICT", "OOM", "TOOBIG", "BUSYKEY", "WRONGTYPE", "ERR",
+                "NOAUTH", "WRONGPASS", "NOPROTO", "EXECABORT"]
+
+
+class Wrong(Exception):
+    """The page says what is not so."""
+
+
+class Skipped(Exception):
+    """A program that cannot be run on this machine."""
+
+
+class Block:
+    def __init__(self, page, line, language, heading):
+        self.page, self.line, self.language, self.heading = page, line, language, heading
+        self.lines = []
+
+    @property
+    def text(self):
+        return "\n".join(self.lines) + "\n"
+
+
+def read_page(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        return file.read()
+
+
+def blocks_of(page):
+    """The fenced blocks with a language; `heading` counts the headings above."""
+    blocks, block, heading = [], None, 0
+    for number, line in enumerate(read_page(page).split("\n"), 1):
+        fence = FENCE.match(line)
+        if block is not None and line == "```":
+            blocks.append(block)
+            block = None
+        elif block is not None:
+            block.lines.append(line)
+        elif fence:
+            block = Block(page, number + 1, fence.group(1), heading)
+        elif line.startswith("#"):
+            heading += 1
+    if block is not None:
+        raise Wrong(f"{page}:{block.line}: a block without an end")
+    return [block for block in blocks if block.language]
+
+
+def placeholders(text):
+    """The page's convention -> that of the wire transcripts."""
+    text = re.sub(r"<token(?:-(\d+))?>", lambda m: f"<token:{m.group(1) or 1}>", text)
+    text = re.sub(r"(?<![\w~])~(\d+)", about, text)
+    return text if text == "..." else text.replace("...", "<any>")
+
+
+def about(match):
+    number = int(match.group(1))
+    return f"<ms:{max(number - ABOUT_MS, 0)}..{number + ABOUT_MS}>"
+
+
+class Stage:
+    """One server and the connections of the sessions that run against it."""
+
+    def __init__(self, line=""):
+        options, _, config = line.partition("#")
+        words = options.split()
+        given = config.strip() + "\n" if "idem.conf" in words else None
+        self.server = Server(*[word for word in words if word != "idem.conf"], config=given)
+        self.values = wire.Values()
+        self.connections = {}
+        self.heading = None
+
+    def close(self):
+        for connection in self.connections.values():
+            connection.close()
+        self.server.stop()
+
+    def play(self, block):
+        """How many steps came out as the page shows them; the rest is told."""
+        steps = sessions(block) if block.language == "redis" else exchanges(block)
+        problems = []
+        for number, action, argument, expected in steps:
+            try:
+                problem = action(self, argument, expected)
+            except (wire.Failed, AssertionError, OSError, KeyError) as failure:
+                problem = repr(failure)
+            if problem:
+                problems.append(f"{block.page}:{number}: {argument}\n{problem}")
+        if problems:
+            raise Wrong("\n".join(problems))
+        return len(steps)
+
+    # What a line of a session asks for: (argument, expected lines) -> None or what is wrong
+
+    def send(self, argument, expected):
+        name, command = argument
+        if name not in self.connections:
+            self.connections[name] = wire.Cli(self.server, 2)
+        cli = self.connections[name]
+        command = self.values.fill(placeholders(command))
+        if expected == ["(waits)"]:
+            return self._await_wait(cli, command)
+        cli.send(command)
+        if command.upper().startswith(("SUBSCRIBE ", "PSUBSCRIBE ")):
+            cli.listens = True
+        return self.receive(name, expected)
+
+    def receive(self, name, expected):
+        cli = self.connections[name]
+        lines = listened(cli, len(expected)) if hasattr(cli, "listens") else cli.receive()
+        return self._compare(expected, lines)
+
+    def later(self, argument, _):
+        time.sleep(int(argument) / 1000)
+
+    def hang_up(self, name, _):
+        self.connections.pop(name).close()
+
+    def _await_wait(self, cli, command):
+        with self.server.client() as control:
+            def blocked():
+                return int(self.server.info("clients", control)["blocked_clients"])
+            wanted = blocked() + 1
+            cli.send(command)
+            eventually(lambda: blocked() == wanted, what=f"the wait of {command}")
+
+    def _compare(self, expected, lines):
+        problem = wire.match_lines([placeholders(line) for line in expected], lines, self.values)
+        return problem and problem + "\n   whole: " + "\n          ".join(lines[:40])
+
+    # Bytes
+
+    def send_bytes(self, text, _):
+        if "bytes" not in self.connections:
+            self.connections["bytes"] = Client(self.server)
+        self.connections["bytes"].send_raw(wire.unescape(self.values.fill(placeholders(text))))
+
+    def receive_bytes(self, text, _):
+        client = self.connections["bytes"]
+        if text == "(closes)":
+            self.connections.pop("bytes")
+            ended = client.ended()
+            client.close()
+            return None if ended else "the server does not close the connection"
+        regex, checks = wire.pattern_of(wire.unescape(placeholders(text)).decode("latin-1"),
+                                        self.values)
+        found = None
+        while found is None:
+            found = re.match(regex, client.buffer.decode("latin-1"), re.S)
+            try:
+                if found is None:
+                    client._more()
+            except Exception as failure:  # closed, or nothing within the time
+                return f"got: {bytes(client.buffer)!r} and then {failure!r}"
+        for check, group in zip(checks, found.groups()):
+            check(group)
+        del client.buffer[:found.end()]
+        return None
+
+
+def listened(cli, count):
+    """So many lines of a redis-cli that listens to a channel and takes no more commands."""
+    def enough():
+        try:
+            cli.answered(0.01)
+        except wire.Failed:
+            pass
+        return cli.output.count(b"\n") >= count
+    eventually(enough, what=f"{count} lines")
+    lines = cli.output.decode("latin-1").split("\n")
+    cli.output = "\n".join(lines[count:]).encode("latin-1")
+    return lines[:count]
+
+
+def sessions(block):
+    """The steps of a session: (line number, method of Stage, its argument, expected lines)."""
+    steps = []
+    taking = False
+    for number, line in enumerate(block.lines, block.line):
+        sends, receives = SEND.match(line), RECEIVE.match(line)
+        later, hangs_up = LATER.match(line), HANGS_UP.match(line)
+        if sends:
+            steps.append((number, Stage.send, sends.groups(), []))
+        elif receives:
+            steps.append((number, Stage.receive, receives.group(1), []))
+        elif later:
+            steps.append((number, Stage.later, later.group(1), []))
+        elif hangs_up:
+            steps.append((number, Stage.hang_up, hangs_up.group(1), []))
+        elif line and taking:
+            steps[-1][3].append(line)
+        elif line and not START.match(line):
+            raise Wrong(f"{block.page}:{number}: not understood: {line}")
+        taking = bool(sends or receives) or (taking and line != "")
+    return steps
+
+
+def exchanges(block):
+    steps = []
+    for number, line in enumerate(block.lines, block.line):
+        if line.startswith("C: "):
+            steps.append((number, Stage.send_bytes, line[3:], []))
+        elif line.startswith("S: "):
+            steps.append((number, Stage.receive_bytes, line[3:], []))
+        elif line and not START.match(line):
+            raise Wrong(f"{block.page}:{number}: not understood: {line}")
+    return steps
+
+
+# Programs
+
+def node_command(text, directory):
+    node = shutil.which("node")
+    package = re.search(r"(?:require\(|from )['\"]([^'\"]+)['\"]", text)
+    if node is None or package is None:
+        raise Skipped("node is not installed")
+    places = sorted(glob.glob(os.path.join(ROOT, "build/clients/*/node_modules", package.group(1))))
+    places += glob.glob(os.path.join("/usr/share/nodejs", package.group(1)))
+    if not places:
+        raise Skipped(f"the npm package {package.group(1)} is not installed (make test-clients)")
+    os.environ["NODE_PATH"] = os.path.dirname(places[0])
+    path = os.path.join(directory, "snippet.js")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return [node, path]
+
+
+def python_command(text, directory):
+    path = os.path.join(directory, "snippet.py")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    module = re.search(r"^import (\w+)", text, re.M).group(1)
+    probe = subprocess.run(["/usr/bin/python3", "-c", f"import {module}"], capture_output=True)
+    if probe.returncode:
+        raise Skipped(f"python3-{module} is not installed")
+    return ["/usr/bin/python3", path]
+
+
+def c_command(text, directory):
+    """Compiled as its first line says: `// cc -o demo demo.c -lhiredis`."""
+    line = text.split("\n", 1)[0]
+    if not line.startswith("// cc "):
+        raise Wrong("the first line does not say how to compile it: // cc ...")
+    words = line[3:].split()
+    for header in re.findall(r"#include <(\w+/[\w.]+)>", text):
+        probe = subprocess.run([words[0], "-E", "-x", "c", "-"], input=f"#include <{header}>\n",
+                               capture_output=True, text=True)
+        if probe.returncode:
+            raise Skipped(f"the header {header} is not installed")
+    source, program = os.path.join(directory, "demo.c"), os.path.join(directory, "demo")
+    with open(source, "w", encoding="utf-8") as file:
+        file.write(text)
+    words = [{"demo.c": source, "demo": program}.get(word, word) for word in words]
+    built = subprocess.run(words + ["-Wall", "-Wextra", "-Werror"], cwd=ROOT, capture_output=True,
+                           text=True)
+    if built.returncode:
+        raise Wrong(f"{line}\n{built.stderr}")
+    return [program]
+
+
+COMMANDS = {"python": python_command, "js": node_command, "c": c_command}
+
+
+def run_program(block):
+    with Server() as server, tempfile.TemporaryDirectory(prefix="idem-docs-") as directory:
+        port = str(server.address[1])
+        command = COMMANDS[block.language](block.text.replace(DEFAULT_PORT, port), directory)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS)
+    if done.returncode:
+        raise Wrong(f"it left with {done.returncode}:\n{done.stdout}{done.stderr}")
+    expected = [found.group(1) for found in map(PRINTS.search, block.lines) if found]
+    if not expected:
+        raise Wrong("it prints nothing that the page tells")
+    problem = wire.match_lines(expected, done.stdout.splitlines(), wire.Values())
+    if problem:
+        raise Wrong(problem)
+
+
+# Pages
+
+def check_page(page):
+    """Every block of it; raises what is wrong with all of them together."""
+    stage, checked, problems = None, 0, []
+    try:
+        for block in blocks_of(page):
+            try:
+                if block.language in COMMANDS:
+                    report_program(block)
+                elif block.language in SESSIONS:
+                    stage = stage_for(block, stage)
+                    checked += stage.play(block)
+            except Wrong as problem:
+                problems.append(str(problem))
+    finally:
+        if stage is not None:
+            stage.close()
+    if problems:
+        raise Wrong("\nnot ok ".join(problems))
+    print(f"ok {page}: {checked} steps of sessions")
+
+
+def stage_for(block, former):
+    """The server of the block in front, or a fresh one."""
+    start = START.match(block.lines[0])
+    if former is not None and not start and former.heading == block.heading:
+        return former
+    if former is not None:
+        former.close()
+    stage = Stage(start.group(1) if start else "")
+    stage.heading = block.heading
+    return stage
+
+
+def report_program(block):
+    label = f"{block.page}:{block.line} {block.language}"
+    try:
+        run_program(block)
+        print(f"ok {label}")
+    except Skipped as reason:
+        print(f"ok {label} # SKIP {reason}")
+    except Wrong as problem:
+        raise Wrong(f"{label}: {problem}") from None
+
+
+def pages():
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT,
+                            capture_output=True, text=True)
+    if listed.returncode == 0:
+        return sorted(path for path in listed.stdout.split()
+                      if os.path.exists(os.path.join(ROOT, path)))
+    found = glob.glob(os.path.join(ROOT, "**/*.md"), recursive=True)
+    return sorted(os.path.relpath(path, ROOT) for path in found if "/build/" not in path)
+
+
+def anchors_of(page):
+    """As GitHub makes them from headings."""
+    prose = re.sub(r"^```.*?^```$", "", read_page(page), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", prose, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def check_links():
+    count = 0
+    for page in pages():
+        prose = re.sub(r"^```.*?^```$|`[^`\n]*`", "", read_page(page), flags=re.M | re.S)
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+            if re.match(r"[a-z]+:", target):
+                continue
+            path, _, anchor = target.partition("#")
+            whole = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
+            if not os.path.exists(os.path.join(ROOT, whole)):
+                raise Wrong(f"{page}: there is no {target}")
+            if anchor and whole.endswith(".md") and anchor not in anchors_of(whole):
+                raise Wrong(f"{page}: {whole} has no heading #{anchor}")
+            count += 1
+    print(f"ok links: {count} lead somewhere")
+
+
+def check_options():
+    page = read_page("server/README.md")
+    found = re.search(r"^<!-- options -->\n+(.*?)\n+<!-- /options -->$", page, re.M | re.S)
+    if not found:
+        raise Wrong("server/README.md has no options table")
+    told = subprocess.run([PROGRAM, "--help", "markdown"], capture_output=True, text=True,
+                          check=True).stdout.strip()
+    if found.group(1).strip() != told:
+        differ = next((pair for pair in zip(found.group(1).strip().split("\n"), told.split("\n"))
+                       if pair[0] != pair[1]), ("its end", "its end"))
+        raise Wrong("server/README.md: the options table is not that of --help markdown:\n"
+                    f"  page:    {differ[0]}\n  program: {differ[1]}")
+    rows = len(told.split("\n")) - 2
+    print(f"ok server/README.md: the options table has {rows} options, as --help")
+
+
+def check_info():
+    """The page for those who run the server explains each figure of INFO's own section."""
+    page = read_page("server/README.md")
+    with Server() as server:
+        fields = server.info("idem")
+    missing = [name for name in fields if f"`{name}`" not in page]
+    if missing or not fields:
+        raise Wrong("server/README.md does not explain: " + " ".join(missing))
+    print(f"ok server/README.md: explains the {len(fields)} figures of INFO idem")
+
+
+def check_protocol():
+    """Every command is named on the page, and what matters most is shown."""
+    page = read_page("proto/PROTOCOL.md")
+    with Server() as server:
+        names = {name.partition("|")[0] for name in wire.command_names(server)}
+    missing = sorted(name for name in names if not re.search(rf"\b{re.escape(name)}\b", page))
+    shown = "\n".join(block.text for block in blocks_of("proto/PROTOCOL.md"))
+    missing += [name for name in SHOWN_COMMANDS if not re.search(rf"> {re.escape(name)} ", shown)]
+    missing += [f"-{code}" for code in SHOWN_ERRORS if f"(error) {code} " not in shown]
+    if missing:
+        raise Wrong("proto/PROTOCOL.md does not show: " + " ".join(missing))
+    print(f"ok proto/PROTOCOL.md: names all of {len(names)} commands")
+
+
+def main():
+    print(f"the documentation against {PROGRAM}")
+    chosen = sys.argv[1:]
+    checks = [lambda page=page: check_page(page) for page in chosen or RUN_PAGES]
+    if not chosen:
+        checks += [check_options, check_info, check_protocol, check_links]
+    good = True
+    for check in checks:
+        try:
+            check()
+        except (Wrong, AssertionError, OSError, subprocess.SubprocessError) as problem:
+            good = False
+            print(f"not ok {problem}".replace("\n", "\n  "))
+        sys.stdout.flush()
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
