@@ -70,6 +70,13 @@ static inline char *put_bytes(char *p, const char *data, size_t len) {
   return p + len;
 }
 
+/* Two digits a step: a token has fifteen, and every CLAIM answers one. */
+static const char PAIRS[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+    "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+    "9899";
+_Static_assert(sizeof PAIRS == 201, "a pair for each number below 100");
+
 static inline char *put_number(char *p, uint64_t value) {
   if (value < 10) {
     *p = (char)('0' + value);
@@ -77,7 +84,16 @@ static inline char *put_number(char *p, uint64_t value) {
   }
   char digits[SPAN_NUMBER_MAX];
   char *end = digits + sizeof digits, *first = end;
-  for (; value != 0; value /= 10) *--first = (char)('0' + value % 10);
+  for (; value >= 100; value /= 100) {
+    first -= 2;
+    memcpy(first, PAIRS + 2 * (value % 100), 2);
+  }
+  if (value >= 10) {
+    first -= 2;
+    memcpy(first, PAIRS + 2 * value, 2);
+  } else if (value > 0) {
+    *--first = (char)('0' + value);
+  }
   return put_bytes(p, first, (size_t)(end - first));
 }
 

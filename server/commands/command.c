@@ -265,14 +265,16 @@ static uint64_t nanoseconds(void) {
 void command_call(struct call *call) {
   struct command_stats *stats = &call->host->stats[call->command - COMMAND_TABLE];
   size_t before = call->reply->out->len;
-  uint64_t start = nanoseconds();
+  struct host *host = call->host;
+  uint64_t start = host->stamp_ns != 0 ? host->stamp_ns : nanoseconds();
   call->command->run(call);
-  uint64_t spent = nanoseconds() - start;
+  host->stamp_ns = nanoseconds();
+  uint64_t spent = host->stamp_ns - start;
   stats->calls++;
   stats->nanoseconds += spent;
   const struct resp_output *out = call->reply->out;
   if (out->len > before && out->bytes[before] == '-') stats->failed++;
-  call->host->counters.commands++;
+  host->counters.commands++;
   slowlog_note(call, spent);
 }
 

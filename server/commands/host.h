@@ -59,6 +59,7 @@ struct host {
   uint64_t next_client_id;
 
   int64_t now_ms;         /* this turn, on the engine's clock */
+  uint64_t stamp_ns;      /* when the command before ended, in this batch; 0: none. Saves a look at the clock per command */
   int64_t wall_offset_ms; /* unix time = now_ms + wall_offset_ms */
   int64_t started_ms;
   size_t unasked_bytes;   /* command_unasked_bytes of the options */

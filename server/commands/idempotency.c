@@ -46,8 +46,10 @@ struct words {
 static bool given(const struct words *words, enum word_id id) { return (words->given & BIT(id)) != 0; }
 
 static int find_word(struct span text) {
+  if (text.len == 0) return -1;
   for (int id = 0; id < WORD_COUNT; id++) {
-    if (span_is(text, WORDS[id].name)) return id;
+    bool may_be = ((text.data[0] ^ WORDS[id].name[0]) & ~0x20) == 0; /* most are not, without a call */
+    if (may_be && span_is(text, WORDS[id].name)) return id;
   }
   return -1;
 }

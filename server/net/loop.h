@@ -99,6 +99,7 @@ struct server {
 static inline void server_see_time(struct server *server) {
   uv_update_time(&server->loop);
   server->host.now_ms = (int64_t)uv_now(&server->loop);
+  server->host.stamp_ns = 0;
 }
 
 /* peer.c */
