@@ -222,7 +222,8 @@ static struct record *judge_held(struct engine *engine, struct record *record, i
   int64_t past_ms = engine_past_ms(engine, now_ms);
   bool lease_over = rules_due(&record->facts, past_ms) == RULES_LEASE_OVER;
   bool closed = binding != NULL && binding->closed;
-  if (closed && (!lease_over || binding->closed_ms < record->facts.deadline_ms)) {
+  /* Whichever was sure first, so that it does not matter when this is asked. */
+  if (closed && (!lease_over || engine_past_ms(engine, binding->closed_ms) < record->facts.deadline_ms)) {
     return record_end_grant(engine, record, RULES_END_BIND_CLOSED, binding->closed_ms, now_ms);
   }
   if (lease_over) return record_end_grant(engine, record, RULES_END_LEASE_OVER, record->facts.deadline_ms, now_ms);
