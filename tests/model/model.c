@@ -26,6 +26,15 @@ void model_init(struct model *model, const struct model_options *options) {
   for (int k = 0; k < options->keys; k++) model->keys[k] = ABSENT_KEY;
 }
 
+/* Deadlines up to this are over: a clock that is rounded down may stand for anything below its next
+ * step. */
+static int64_t past(const struct model *model, int64_t now_ms) {
+  return now_ms - model->options.grain_ms;
+}
+static bool over(const struct model *model, int64_t deadline_ms, int64_t now_ms) {
+  return deadline_ms <= past(model, now_ms);
+}
+
 /* ---- what others see ---- */
 
 static void effect(struct model *model, struct model_key *k, enum engine_effect_kind kind) {
@@ -279,15 +288,16 @@ static struct model_waiter *end_grant(struct model *model, int key, enum rules_e
 
 static void judge_held(struct model *model, int key, int64_t now_ms) {
   struct model_key *k = &model->keys[key];
-  if (k->closed_ms <= now_ms && k->closed_ms < k->deadline_ms) {
-    time_out(model, key, k->closed_ms); /* the event is younger than what was due at its time */
+  if (k->closed_ms != MODEL_NEVER && !over(model, k->deadline_ms, k->closed_ms)) {
+    time_out(model, key,
+             past(model, k->closed_ms)); /* the event is younger than what was due at its time */
     end_grant(model, key, RULES_END_BIND_CLOSED, k->closed_ms, now_ms);
-  } else if (k->deadline_ms <= now_ms) {
+  } else if (over(model, k->deadline_ms, now_ms)) {
     int out = time_out(model, key, k->deadline_ms - 1); /* equal: the lease before the waiter */
     HAPPENED_IF(out > 0, lease_over_after_the_waiters_deadline);
     end_grant(model, key, RULES_END_LEASE_OVER, k->deadline_ms, now_ms);
   }
-  time_out(model, key, now_ms);
+  time_out(model, key, past(model, now_ms));
 }
 
 static void drop(struct model *model, int key, int64_t at_ms, int64_t now_ms) {
@@ -303,12 +313,12 @@ static void judge_flushed(struct model *model, int key, int64_t now_ms) {
   struct model_key *k = &model->keys[key];
   int64_t flushed_ms = k->flushed_ms;
   k->flushed_ms = MODEL_NEVER;
-  time_out(model, key, flushed_ms);
+  time_out(model, key, past(model, flushed_ms));
   HAPPENED_IF(waiting_of(model, key, true) > 0, flush_to_waiter);
   drop(model, key, flushed_ms, now_ms);
   if (k->kind != ENGINE_ABSENT)
     k->birth = ++model->births; /* in between it was absent to those who list keys */
-  time_out(model, key, now_ms);
+  time_out(model, key, past(model, now_ms));
 }
 
 void model_judge(struct model *model, int key, int64_t now_ms) {
@@ -320,7 +330,7 @@ void model_judge(struct model *model, int key, int64_t now_ms) {
   }
   if (k->kind == ENGINE_RECORD && k->phase == RULES_HELD) judge_held(model, key, now_ms);
   if (k->kind == ENGINE_ABSENT || (k->kind == ENGINE_RECORD && k->phase == RULES_HELD) ||
-      now_ms < k->deadline_ms)
+      !over(model, k->deadline_ms, now_ms))
     return;
   HAPPENED_IF(k->kind == ENGINE_VALUE, value_over);
   HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_LAPSED, lapsed_over);
@@ -332,11 +342,11 @@ void model_judge(struct model *model, int key, int64_t now_ms) {
 void model_judge_waiter(struct model *model, int waiter, int64_t now_ms) {
   struct model_waiter *w = &model->waiters[waiter];
   const struct model_key *k = &model->keys[w->key];
-  bool runs_on =
-      k->flushed_ms == MODEL_NEVER && k->closed_ms == MODEL_NEVER && now_ms < k->deadline_ms;
+  bool runs_on = k->flushed_ms == MODEL_NEVER && k->closed_ms == MODEL_NEVER &&
+                 !over(model, k->deadline_ms, now_ms);
   if (!runs_on) {
     model_judge(model, w->key, now_ms);
-  } else if (w->deadline_ms <= now_ms) {
+  } else if (over(model, w->deadline_ms, now_ms)) {
     time_out_one(model, w);
   }
 }
@@ -719,7 +729,7 @@ void model_close(struct model *model, int binding, int64_t now_ms) {
     if (!is_open(k) || k->flushed_ms != MODEL_NEVER || k->grant.binding != binding ||
         k->closed_ms != MODEL_NEVER)
       continue;
-    bool held = k->phase == RULES_HELD && now_ms < k->deadline_ms;
+    bool held = k->phase == RULES_HELD && !over(model, k->deadline_ms, now_ms);
     if (held) {
       k->closed_ms = now_ms;
       bound = true;

@@ -117,7 +117,7 @@ struct model_waiter {
 };
 
 struct model_options {
-  int64_t retention_ms;
+  int64_t retention_ms, grain_ms;
   int waiters_per_key, waiters_total, keys;
 };
 

@@ -535,6 +535,22 @@ static void a_bound_claim_goes_to_a_waiter_when_its_connection_closes(void **sta
   assert_int_equal(look(f, "k").kind, ENGINE_ABSENT); /* as the connection's end without a waiter */
 }
 
+static void a_grant_that_was_taken_back_leaves_the_former_one_bound(void **state) {
+  struct fixture *f = *state;
+  struct engine_binding *connection = engine_binding_create(f->engine);
+  struct engine_claim c = as("k", "a");
+  c.binding = connection;
+  uint64_t first = claimed(f, c);
+  struct engine_waiter *b = queued(f, waiting("k", "b"));
+  f->now += 100;
+  tick_until_done(f);
+  expect_ready(f, b, ENGINE_CLAIMED);
+  engine_waiter_take_back(f->engine, b, f->now);
+  assert_int_equal(renew(f, "k", first, NULL), ENGINE_RENEWED);
+  engine_binding_close(f->engine, connection, f->now);
+  assert_int_equal(look(f, "k").kind, ENGINE_ABSENT);
+}
+
 static void whoever_was_in_time_when_the_connection_closed_is_granted_later(void **state) {
   struct fixture *f = *state;
   struct engine_binding *connection = engine_binding_create(f->engine);
@@ -1086,6 +1102,7 @@ int main(void) {
       CASE(a_hold_claim_can_still_be_released_to_a_waiter),
       CASE(closing_a_connection_costs_nothing_and_is_seen_at_once),
       CASE(a_bound_claim_goes_to_a_waiter_when_its_connection_closes),
+      CASE(a_grant_that_was_taken_back_leaves_the_former_one_bound),
       CASE(whoever_was_in_time_when_the_connection_closed_is_granted_later),
       CASE(bind_moves_with_the_claim_that_is_sent_again),
       CASE(a_connection_ends_only_what_is_held_when_it_closes),
