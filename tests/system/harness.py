@@ -5,6 +5,7 @@ sockets, INFO and /proc. Invariants: a server started here listens on loopback a
 kernel picked, and is stopped by its own pid; nothing sleeps where a condition can be awaited.
 """
 
+import contextlib
 import os
 import re
 import resource
@@ -73,6 +74,25 @@ def raise_nofile():
     wanted = NOFILE_WANTED if hard == resource.RLIM_INFINITY else min(NOFILE_WANTED, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
+
+
+@contextlib.contextmanager
+def undisturbed(*servers):
+    """Servers and we come first for a core, where we may: others' load is not what is measured."""
+    pids = [0] + [server.pid for server in servers]
+    try:
+        for pid in pids:
+            os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+    except OSError:
+        pids = []
+    try:
+        yield
+    finally:
+        for pid in pids:
+            try:
+                os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+            except OSError:
+                pass
 
 
 class Client:

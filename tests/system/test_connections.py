@@ -302,15 +302,20 @@ class Fairness(ServerCase):
     def test_a_huge_pipeline_already_there_does_not_block_others(self):
         """50,000 commands of one connection are in the server's socket before anybody else's."""
         server = self.start()
-        control, heavy = self.connect(server), self.connect(server)
-        heavy.sock.setblocking(False)
+        control = self.connect(server)
         data = b"".join(encode("ECHO", "x" * 50) for _ in range(50_000))
-        sent = heavy.sock.send(data)
-        started = time.monotonic()
-        self.assertEqual(control.call("PING"), "PONG")
-        elapsed_ms = (time.monotonic() - started) * 1000
-        measured(f"PING behind {sent / MIB:.1f} MiB of another's commands: {elapsed_ms:.2f} ms")
-        self.assertLess(elapsed_ms, 50 * SLACK)
+        latencies = []
+        for _ in range(5):
+            heavy = self.connect(server)
+            heavy.sock.setblocking(False)
+            heavy.sock.send(data)
+            started = time.monotonic()
+            self.assertEqual(control.call("PING"), "PONG")
+            latencies.append((time.monotonic() - started) * 1000)
+            heavy.reset()
+        measured("PING behind megabytes of another's commands: "
+                 + ", ".join(f"{ms:.2f}" for ms in latencies) + " ms")
+        self.assertLess(percentile(latencies, 0.5), 50 * SLACK)
 
 
 if __name__ == "__main__":

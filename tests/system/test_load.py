@@ -1,14 +1,13 @@
 """Many at once: waiters, ends in one second, connections. What was used comes back."""
 
 import multiprocessing
-import os
 import re
 import select
 import time
 import unittest
 
 from harness import (INSTRUMENTED, Client, RespError, ServerCase, encode, eventually, measured,
-                     percentile, raise_nofile)
+                     percentile, raise_nofile, undisturbed)
 
 WAITERS = 10_000
 BODY_BYTES = 64 * 1024
@@ -98,17 +97,8 @@ class Waiters(ServerCase):
                     del waiting[descriptor]
 
 
-def prefer(pid):
-    """Before all others for a core, where we may: what a busy machine does is not measured."""
-    try:
-        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
-    except OSError:
-        pass
-
-
 def bystander(address, until, out):
     """PING in a closed loop until a moment; sends (moment, milliseconds) pairs back."""
-    prefer(0)
     client, samples = Client(address), []
     client.call("PING")
     command, clock = encode("PING"), time.monotonic
@@ -169,12 +159,12 @@ class MassExpiry(ServerCase):
         full_rss = server.rss_bytes()
         full_used = int(server.info("memory", client)["used_memory"])
         time.sleep(max(0.0, end - 2.5 - time.monotonic()))
-        prefer(server.pid)
         ours, theirs = multiprocessing.Pipe(False)
         pinger = multiprocessing.get_context("fork").Process(
             target=bystander, args=(server.address, end + 2.0, theirs))
-        pinger.start()
-        time.sleep(max(0.0, end + 2.0 - time.monotonic()))
+        with undisturbed(server):
+            pinger.start()
+            time.sleep(max(0.0, end + 2.0 - time.monotonic()))
         keys = client.call("DBSIZE")
         used, rss = int(server.info("memory", client)["used_memory"]), server.rss_bytes()
         samples = ours.recv()
