@@ -1,9 +1,11 @@
 /*
- * resp_read.h - the request reader: bytes -> one command at a time (RESP arrays of bulk strings, inline lines).
+ * resp_read.h - the request reader: bytes -> one command at a time (RESP arrays of bulk strings,
+ * inline lines).
  *
- * The reader parses in place and copies nothing (inline lines with quotes excepted). It knows no command, no
- * socket and no clock. Its only memory is the argument vector, which grows to at most RESP_MAX_ARGS spans and
- * is given back by resp_reader_deinit, and a buffer for the unescaped arguments of an inline line.
+ * The reader parses in place and copies nothing (inline lines with quotes excepted). It knows no
+ * command, no socket and no clock. Its only memory is the argument vector, which grows to at most
+ * RESP_MAX_ARGS spans and is given back by resp_reader_deinit, and a buffer for the unescaped
+ * arguments of an inline line.
  *
  * The caller's loop:
  *
@@ -11,15 +13,17 @@
  *               ^data                           ^data+len
  *     resp_read -> RESP_COMMAND, consumed = size of command 1   (argv points into data)
  *     resp_read -> RESP_COMMAND, consumed = size of command 2
- *     resp_read -> RESP_MORE,    consumed = 0   (keep "comma", present it again with more behind it)
+ *     resp_read -> RESP_MORE,    consumed = 0   (keep "comma", present it again with more behind
+ * it)
  *
- * While a command is incomplete the reader remembers how far it has looked, so that a peer that dribbles one
- * byte at a time costs one step a byte: the same bytes have to be presented again, at any address, with more
- * behind them, less the `consumed` ones. A command whose argument is over its limit is skipped as it arrives:
- * RESP_MORE then consumes what it has looked at, and RESP_TOOBIG is the result when its end is reached.
+ * While a command is incomplete the reader remembers how far it has looked, so that a peer that
+ * dribbles one byte at a time costs one step a byte: the same bytes have to be presented again, at
+ * any address, with more behind them, less the `consumed` ones. A command whose argument is over
+ * its limit is skipped as it arrives: RESP_MORE then consumes what it has looked at, and
+ * RESP_TOOBIG is the result when its end is reached.
  *
- * Framing is Redis' own, with its error texts (src/networking.c of Redis 7.0), stricter in one thing: the CRLF
- * behind a bulk string has to be there.
+ * Framing is Redis' own, with its error texts (src/networking.c of Redis 7.0), stricter in one
+ * thing: the CRLF behind a bulk string has to be there.
  */
 #ifndef IDEM_PROTO_RESP_READ_H
 #define IDEM_PROTO_RESP_READ_H
@@ -41,16 +45,18 @@
 enum resp_result {
   RESP_COMMAND,   /* argv[0..argc) is a whole command; argc >= 1 */
   RESP_MORE,      /* not yet a whole command; not an error */
-  RESP_TOOBIG,    /* a whole command was skipped: argument `toobig_index` was longer than `toobig_limit` */
+  RESP_TOOBIG,    /* a whole command was skipped: argument `toobig_index` was longer than
+                     `toobig_limit` */
   RESP_MALFORMED, /* framing is broken: send `-ERR Protocol error: <error>` and close */
   RESP_HTTP,      /* a line that begins like an HTTP request or header: close without a word */
   RESP_NO_MEMORY, /* the argument vector could not grow: close */
 };
 
 /*
- * The most bytes that argument `index` may have, given the arguments in front of it (argv[0..index), all complete
- * and valid during the call). `context` is the reader's. Asked once per bulk string, before it is buffered. It must
- * answer at most RESP_MAX_BULK. Inline arguments are bounded by RESP_MAX_INLINE and are not asked for.
+ * The most bytes that argument `index` may have, given the arguments in front of it
+ * (argv[0..index), all complete and valid during the call). `context` is the reader's. Asked once
+ * per bulk string, before it is buffered. It must answer at most RESP_MAX_BULK. Inline arguments
+ * are bounded by RESP_MAX_INLINE and are not asked for.
  */
 typedef size_t resp_argument_limit(void *context, const struct span *argv, size_t index);
 
@@ -59,17 +65,19 @@ struct resp_reader {
   resp_argument_limit *argument_limit; /* NULL: RESP_MAX_BULK for all */
   void *context;
   size_t unasked_bytes; /* an argument of at most so many bytes is not asked about; 0: all are */
-  size_t command_limit; /* all arguments together; a command over it is skipped as too big. 0: no limit */
+  size_t command_limit; /* all arguments together; a command over it is skipped as too big. 0: no
+                           limit */
   bool unauthenticated; /* apply the small limits */
 
   /* Results, valid until the next call. */
   struct span *argv;
   size_t argc;
-  const char *error;   /* RESP_MALFORMED: what is wrong, escaped, without the prefix; static or in error_text */
+  const char *error;   /* RESP_MALFORMED: what is wrong, escaped, without the prefix; static or in
+                          error_text */
   size_t toobig_index; /* RESP_TOOBIG */
   size_t toobig_limit;
-  /* RESP_MORE: bytes from `data` (less consumed) that must be there before it makes sense to call again; a hint
-   * to size the buffer, never more than the limits allow, 0 when unknown. */
+  /* RESP_MORE: bytes from `data` (less consumed) that must be there before it makes sense to call
+   * again; a hint to size the buffer, never more than the limits allow, 0 when unknown. */
   size_t need;
 
   /* Private. */
@@ -94,12 +102,15 @@ void resp_reader_init(struct resp_reader *reader);
 void resp_reader_deinit(struct resp_reader *reader);
 
 /*
- * Looks for one command at data[0..len). Never reads behind len. Sets *consumed to the bytes that the caller may
- * drop. Empty commands (`*0`, negative counts, blank lines) are consumed silently on the way.
+ * Looks for one command at data[0..len). Never reads behind len. Sets *consumed to the bytes that
+ * the caller may drop. Empty commands (`*0`, negative counts, blank lines) are consumed silently on
+ * the way.
  */
-enum resp_result resp_read(struct resp_reader *reader, const char *data, size_t len, size_t *consumed);
+enum resp_result resp_read(struct resp_reader *reader, const char *data, size_t len,
+                           size_t *consumed);
 
-/* True between commands: nothing of a command has been seen (bytes not yet presented do not count). */
+/* True between commands: nothing of a command has been seen (bytes not yet presented do not count).
+ */
 bool resp_reader_idle(const struct resp_reader *reader);
 
 #endif

@@ -1,14 +1,15 @@
 /*
  * resp_write.h - the reply writer: replies in RESP2 or RESP3, gathered in memory for one write.
  *
- * An output is a run of bytes with references in it. Short things are copied into the bytes; a large body is a
- * reference (no copy per reader) that the owner of the output releases when it has been sent or dropped:
+ * An output is a run of bytes with references in it. Short things are copied into the bytes; a
+ * large body is a reference (no copy per reader) that the owner of the output releases when it has
+ * been sent or dropped:
  *
  *     bytes  [ *5 $4 DONE $100000 | CRLF $-1 :12 :500 ]
  *                                 ^ refs[0].at: refs[0].data goes out here
  *
- * A failed allocation sets `failed` and drops what follows; the owner checks it once, before sending, and closes the
- * connection. Not thread-safe; an output belongs to one loop.
+ * A failed allocation sets `failed` and drops what follows; the owner checks it once, before
+ * sending, and closes the connection. Not thread-safe; an output belongs to one loop.
  */
 #ifndef IDEM_PROTO_RESP_WRITE_H
 #define IDEM_PROTO_RESP_WRITE_H
@@ -33,11 +34,14 @@ struct resp_output {
   bool failed;
 };
 
-/* A zero-filled output is empty and valid. reset keeps the memory, deinit frees it; neither releases pins. */
+/* A zero-filled output is empty and valid. reset keeps the memory, deinit frees it; neither
+ * releases pins. */
 void resp_output_reset(struct resp_output *out);
 void resp_output_deinit(struct resp_output *out);
 /* Bytes on the wire. */
-static inline size_t resp_output_size(const struct resp_output *out) { return out->len + out->ref_bytes; }
+static inline size_t resp_output_size(const struct resp_output *out) {
+  return out->len + out->ref_bytes;
+}
 /* Appends raw, already framed bytes. */
 void resp_output_append(struct resp_output *out, const char *data, size_t len);
 
@@ -48,14 +52,17 @@ struct resp_writer {
 
 void resp_simple(struct resp_writer *w, const char *text);
 /*
- * `-` and the text. Bytes outside printable ASCII are written as \xHH, so no error can break the framing or carry
- * a client's bytes raw. The text begins with its code: "ERR ...", "STALE ...". At most RESP_MAX_ERROR bytes.
+ * `-` and the text. Bytes outside printable ASCII are written as \xHH, so no error can break the
+ * framing or carry a client's bytes raw. The text begins with its code: "ERR ...", "STALE ...". At
+ * most RESP_MAX_ERROR bytes.
  */
 #define RESP_MAX_ERROR 1024
 void resp_error(struct resp_writer *w, const char *text);
-void resp_errorf(struct resp_writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void resp_errorf(struct resp_writer *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* prefix, bytes (escaped), suffix: for errors that quote what the client sent. */
-void resp_error_quoting(struct resp_writer *w, const char *prefix, struct span quoted, const char *suffix);
+void resp_error_quoting(struct resp_writer *w, const char *prefix, struct span quoted,
+                        const char *suffix);
 void resp_integer(struct resp_writer *w, int64_t value);
 /* An absent span is written as null. */
 void resp_bulk(struct resp_writer *w, struct span bytes);

@@ -36,8 +36,9 @@ static inline bool span_equal(struct span a, struct span b) {
 bool span_is(struct span s, const char *word);
 
 /*
- * Strict decimal integers, as Redis reads them: no sign but a leading '-', no leading zeros, no blanks, no
- * overflow of 64 bits. Return false and leave *value alone otherwise. SPAN_NUMBER_MAX bounds the text.
+ * Strict decimal integers, as Redis reads them: no sign but a leading '-', no leading zeros, no
+ * blanks, no overflow of 64 bits. Return false and leave *value alone otherwise. SPAN_NUMBER_MAX
+ * bounds the text.
  */
 #define SPAN_NUMBER_MAX 20 /* strlen("-9223372036854775808") */
 bool span_to_i64(struct span s, long long *value);

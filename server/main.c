@@ -1,8 +1,8 @@
 /*
  * main.c - wires: options, log, server; runs, drains, leaves.
  *
- * Exit status: 0 after a drain (also one that its deadline cut short, which is logged), --help or --version; 1 when an option is
- * refused or the server cannot start.
+ * Exit status: 0 after a drain (also one that its deadline cut short, which is logged), --help or
+ * --version; 1 when an option is refused or the server cannot start.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -12,8 +12,9 @@
 #include "server/net/server.h"
 #include "server/ops/version.h"
 
-/* Read by jemalloc before main. Memory that is free goes back to the system within about half a second, by threads of
- * jemalloc's own, not by ours: what a mass expiry frees must not stay resident. One arena a core suffices for one loop. */
+/* Read by jemalloc before main. Memory that is free goes back to the system within about half a
+ * second, by threads of jemalloc's own, not by ours: what a mass expiry frees must not stay
+ * resident. One arena a core suffices for one loop. */
 extern const char *malloc_conf;
 const char *malloc_conf = "background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,narenas:2";
 
@@ -22,7 +23,8 @@ static int serve(struct options *options) {
   struct log log;
   int result = log_open(&log, options->logfile, (enum log_level)options->loglevel);
   if (result != 0) {
-    fprintf(stderr, "idem-server: cannot open the log file %s: %s\n", options->logfile, strerror(-result));
+    fprintf(stderr, "idem-server: cannot open the log file %s: %s\n", options->logfile,
+            strerror(-result));
     return 1;
   }
   log_line(&log, LOG_LEVEL_NOTICE, "idem-server %s", IDEM_VERSION);
@@ -50,9 +52,7 @@ int main(int argc, char **argv) {
     case OPTIONS_RUN: status = serve(&options); break;
     case OPTIONS_EXIT: break;
     case OPTIONS_REFUSED:
-    default:
-      fprintf(stderr, "idem-server: %s\n", error);
-      status = 1;
+    default: fprintf(stderr, "idem-server: %s\n", error); status = 1;
   }
   options_deinit(&options);
   return status;

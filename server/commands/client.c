@@ -17,7 +17,8 @@ void client_init(struct client *client, struct host *host) {
   };
   list_append(&host->clients, &client->link);
   list_init(&client->unsent);
-  if (++host->client_count > host->counters.peak_clients) host->counters.peak_clients = host->client_count;
+  if (++host->client_count > host->counters.peak_clients)
+    host->counters.peak_clients = host->client_count;
   host->counters.connections++;
 }
 

@@ -1,8 +1,10 @@
 /*
- * client.h - one peer, as the commands see it: who it is, how it wants to be answered, what it waits for.
+ * client.h - one peer, as the commands see it: who it is, how it wants to be answered, what it
+ * waits for.
  *
- * The connection that carries it belongs to net/, which embeds this struct; a command never sees a socket. What a client costs
- * while it idles is this struct: everything that most clients never use lies in `details`, made on first use.
+ * The connection that carries it belongs to net/, which embeds this struct; a command never sees a
+ * socket. What a client costs while it idles is this struct: everything that most clients never use
+ * lies in `details`, made on first use.
  */
 #ifndef IDEM_SERVER_COMMANDS_CLIENT_H
 #define IDEM_SERVER_COMMANDS_CLIENT_H
@@ -19,21 +21,28 @@ struct command;
 struct transaction;
 struct subscriptions;
 
-#define CLIENT_ADDRESS_BYTES 128 /* "[v6]:port", or a socket path, which is shorter than sun_path */
+#define CLIENT_ADDRESS_BYTES 128 /* "[v6]:port", or a socket path, which is shorter than sun_path \
+                                  */
 #define CLIENT_NAME_MAX 1024     /* bytes of a name, library name or version */
 
-enum client_replies { CLIENT_REPLIES_ON, CLIENT_REPLIES_OFF, CLIENT_REPLIES_SKIP_NEXT, CLIENT_REPLIES_SKIP };
+enum client_replies {
+  CLIENT_REPLIES_ON,
+  CLIENT_REPLIES_OFF,
+  CLIENT_REPLIES_SKIP_NEXT,
+  CLIENT_REPLIES_SKIP
+};
 
 struct client_details {
   char *name, *library_name, *library_version; /* owned, or NULL */
 };
 
 struct client {
-  struct list link;         /* in host.clients */
-  struct list unsent;       /* in host.unsent while there is something to send */
-  struct resp_output *out;  /* replies not yet handed to the connection; NULL when there are none */
-  size_t sending_bytes;     /* handed to it and not yet taken by the kernel; the connection counts */
-  struct engine_waiter *waiter; /* waits; or was granted, and the reply is not yet known to be written */
+  struct list link;        /* in host.clients */
+  struct list unsent;      /* in host.unsent while there is something to send */
+  struct resp_output *out; /* replies not yet handed to the connection; NULL when there are none */
+  size_t sending_bytes;    /* handed to it and not yet taken by the kernel; the connection counts */
+  struct engine_waiter
+      *waiter; /* waits; or was granted, and the reply is not yet known to be written */
   struct engine_binding *binding;
   struct client_details *details;
   struct transaction *transaction;     /* between MULTI and EXEC */
@@ -44,23 +53,24 @@ struct client {
   uint8_t version; /* of RESP: 2 or 3 */
   uint8_t replies; /* enum client_replies */
   bool authenticated;
-  bool waiting;          /* commands behind the present one have to wait */
-  bool close_when_sent;  /* takes no more commands */
-  bool close_now;        /* killed: what is unsent is dropped */
+  bool waiting;         /* commands behind the present one have to wait */
+  bool close_when_sent; /* takes no more commands */
+  bool close_now;       /* killed: what is unsent is dropped */
   bool monitors;
 };
 
 /* Registers with the host; gives it the next id. */
 void client_init(struct client *client, struct host *host);
-/* Everything that the client holds in engine and host is given up: waits, bound claims, subscriptions. */
+/* Everything that the client holds in engine and host is given up: waits, bound claims,
+ * subscriptions. */
 void client_deinit(struct client *client, struct host *host);
 
 /* NULL when memory is short. */
 struct client_details *client_details(struct client *client);
 
 /*
- * A writer for replies to the client, now or later: the client is marked as having something to send. Fails never; when
- * memory is short the output is marked failed and the connection closed.
+ * A writer for replies to the client, now or later: the client is marked as having something to
+ * send. Fails never; when memory is short the output is marked failed and the connection closed.
  */
 struct resp_writer client_writer(struct client *client, struct host *host);
 

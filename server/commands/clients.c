@@ -7,9 +7,9 @@
 /* ---- filters of LIST and KILL ---- */
 
 struct filter {
-  uint64_t id;           /* 0: any */
+  uint64_t id; /* 0: any */
   struct span peer, local;
-  struct span type;      /* absent: any */
+  struct span type; /* absent: any */
   struct span user;
   bool skip_me;
 };
@@ -33,11 +33,13 @@ static bool unknown_type(struct call *call, struct span type) {
   return false;
 }
 
-static bool passes(const struct call *call, const struct client *client, const struct filter *filter) {
+static bool passes(const struct call *call, const struct client *client,
+                   const struct filter *filter) {
   if (filter->skip_me && client == call->client) return false;
   if (filter->id != 0 && client->id != filter->id) return false;
   if (!has_type(client, filter->type)) return false;
-  if (span_present(filter->user) && !span_equal(filter->user, SPAN_LITERAL("default"))) return false;
+  if (span_present(filter->user) && !span_equal(filter->user, SPAN_LITERAL("default")))
+    return false;
   if (!span_present(filter->peer) && !span_present(filter->local)) return true;
   struct client_address address;
   call->host->describe(client, &address);
@@ -47,7 +49,8 @@ static bool passes(const struct call *call, const struct client *client, const s
 
 static struct client *next_client(const struct host *host, const struct client *client) {
   const struct list *node = client != NULL ? client->link.next : host->clients.next;
-  return node != &host->clients ? LIST_ENTRY((struct list *)(uintptr_t)node, struct client, link) : NULL;
+  return node != &host->clients ? LIST_ENTRY((struct list *)(uintptr_t)node, struct client, link)
+                                : NULL;
 }
 
 /* ---- CLIENT LIST ---- */
@@ -93,7 +96,8 @@ void clients_list(struct call *call) {
   if (text.failed) {
     resp_error(call->reply, "ERR out of memory");
   } else {
-    resp_verbatim(call->reply, "txt", (struct span){text.bytes != NULL ? text.bytes : "", text.len});
+    resp_verbatim(call->reply, "txt",
+                  (struct span){text.bytes != NULL ? text.bytes : "", text.len});
   }
   resp_output_deinit(&text);
 }
@@ -109,7 +113,8 @@ static void kill_client(struct call *call, struct client *client) {
   client->close_now = true;
 }
 
-static bool parse_kill_pair(struct call *call, struct span name, struct span value, struct filter *filter) {
+static bool parse_kill_pair(struct call *call, struct span name, struct span value,
+                            struct filter *filter) {
   long long id = 0;
   if (span_is(name, "ID")) {
     if (!span_to_i64(value, &id) || id < 1) {
@@ -195,13 +200,15 @@ void clients_reply(struct call *call) {
   } else if (span_is(mode, "OFF")) {
     call->client->replies = CLIENT_REPLIES_OFF;
   } else if (span_is(mode, "SKIP")) {
-    if (call->client->replies != CLIENT_REPLIES_OFF) call->client->replies = CLIENT_REPLIES_SKIP_NEXT;
+    if (call->client->replies != CLIENT_REPLIES_OFF)
+      call->client->replies = CLIENT_REPLIES_SKIP_NEXT;
   } else {
     reply_syntax_error(call);
   }
 }
 
-/* TIMEOUT: the waiter is answered as if its time were over. ERROR is not offered: a waiter is always told the state. */
+/* TIMEOUT: the waiter is answered as if its time were over. ERROR is not offered: a waiter is
+ * always told the state. */
 void clients_unblock(struct call *call) {
   long long id = 0;
   if (!parse_integer(call, call->argv[2], &id)) return;
@@ -233,13 +240,15 @@ void clients_tracking(struct call *call) {
   if (span_is(call->argv[2], "OFF")) {
     reply_ok(call);
   } else {
-    resp_error(call->reply, "ERR Client tracking is not supported: a response that is stored never changes");
+    resp_error(call->reply,
+               "ERR Client tracking is not supported: a response that is stored never changes");
   }
 }
 
 void clients_caching(struct call *call) {
   resp_error(call->reply,
-             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled");
+             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN "
+             "or OPTOUT mode enabled");
 }
 
 void clients_getredir(struct call *call) { resp_integer(call->reply, -1); }

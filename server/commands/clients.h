@@ -1,4 +1,5 @@
-/* clients.h - CLIENT LIST, KILL, PAUSE, REPLY ...: the commands about other connections, and how this one is treated. */
+/* clients.h - CLIENT LIST, KILL, PAUSE, REPLY ...: the commands about other connections, and how
+ * this one is treated. */
 #ifndef IDEM_SERVER_COMMANDS_CLIENTS_H
 #define IDEM_SERVER_COMMANDS_CLIENTS_H
 

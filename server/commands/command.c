@@ -24,13 +24,15 @@ static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') 
 
 void command_name(const struct command *command, char name[COMMAND_NAME_BYTES]) {
   size_t i = 0;
-  for (; command->name[i] != '\0' && i < COMMAND_NAME_BYTES - 1; i++) name[i] = lower(command->name[i]);
+  for (; command->name[i] != '\0' && i < COMMAND_NAME_BYTES - 1; i++)
+    name[i] = lower(command->name[i]);
   name[i] = '\0';
 }
 
 /* FNV-1a: a handful of names of our own choosing, so nobody can make them collide. */
 static uint32_t hash_more(uint32_t hash, struct span bytes) {
-  for (size_t i = 0; i < bytes.len; i++) hash = (hash ^ (unsigned char)lower(bytes.data[i])) * 16777619u;
+  for (size_t i = 0; i < bytes.len; i++)
+    hash = (hash ^ (unsigned char)lower(bytes.data[i])) * 16777619u;
   return hash;
 }
 
@@ -65,7 +67,8 @@ static bool is_named(const struct command *command, struct span name, struct spa
   return span_is(sub, bar + 1);
 }
 
-static const struct command *find_exact(const struct command_index *index, struct span name, struct span sub) {
+static const struct command *find_exact(const struct command_index *index, struct span name,
+                                        struct span sub) {
   uint32_t slot = hash_name(name, sub) % INDEX_SLOTS;
   for (; index->slots[slot] != NULL; slot = (slot + 1) % INDEX_SLOTS) {
     if (is_named(index->slots[slot], name, sub)) return index->slots[slot];
@@ -73,7 +76,8 @@ static const struct command *find_exact(const struct command_index *index, struc
   return NULL;
 }
 
-const struct command *command_find(const struct command_index *index, struct span name, struct span sub) {
+const struct command *command_find(const struct command_index *index, struct span name,
+                                   struct span sub) {
   const struct span prefix = SPAN_LITERAL("IDEM.");
   const struct command *command = find_exact(index, name, sub);
   if (command != NULL || name.len <= prefix.len) return command;
@@ -84,8 +88,12 @@ const struct command *command_find(const struct command_index *index, struct spa
 
 const char *command_group_name(enum command_group group) {
   static const char *const names[] = {
-      [GROUP_IDEM] = "idempotency",   [GROUP_GENERIC] = "generic",           [GROUP_STRING] = "string",
-      [GROUP_PUBSUB] = "pubsub",      [GROUP_TRANSACTIONS] = "transactions", [GROUP_CONNECTION] = "connection",
+      [GROUP_IDEM] = "idempotency",
+      [GROUP_GENERIC] = "generic",
+      [GROUP_STRING] = "string",
+      [GROUP_PUBSUB] = "pubsub",
+      [GROUP_TRANSACTIONS] = "transactions",
+      [GROUP_CONNECTION] = "connection",
       [GROUP_SERVER] = "server",
   };
   return names[group];
@@ -93,7 +101,8 @@ const char *command_group_name(enum command_group group) {
 
 /* ---- size limits ---- */
 
-/* A longer name is no command's. It is let through as far as this, so that the error can quote it. */
+/* A longer name is no command's. It is let through as far as this, so that the error can quote it.
+ */
 #define NAME_LIMIT 1024u
 
 bool command_is_key(const struct command *command, size_t index, size_t argc) {
@@ -102,12 +111,14 @@ bool command_is_key(const struct command *command, size_t index, size_t argc) {
   return index <= last && (index - (size_t)command->first_key) % (size_t)command->step == 0;
 }
 
-static size_t limit_of(const struct host *host, const struct command *command, const struct span *argv, size_t index) {
+static size_t limit_of(const struct host *host, const struct command *command,
+                       const struct span *argv, size_t index) {
   const struct options *options = host->options;
   if (index == 0) return NAME_LIMIT;
   if (command == NULL) return (size_t)options->body_limit;
   if (command->limit != NULL) return command->limit(options, argv, index);
-  return (size_t)(command_is_key(command, index, SIZE_MAX) ? options->key_limit : options->body_limit);
+  return (size_t)(command_is_key(command, index, SIZE_MAX) ? options->key_limit
+                                                           : options->body_limit);
 }
 
 size_t command_argument_limit(void *context, const struct span *argv, size_t index) {
@@ -179,17 +190,20 @@ static void reply_unknown_sub(struct call *call) {
 
 /* An EXEC that is refused ends its transaction, and says so. */
 static const char *refusal(const struct call *call) {
-  return call->command->run == transaction_exec ? "EXECABORT Transaction discarded because of:" : "ERR";
+  return call->command->run == transaction_exec ? "EXECABORT Transaction discarded because of:"
+                                                : "ERR";
 }
 
 static void reply_arity(struct call *call) {
   char name[COMMAND_NAME_BYTES];
   command_name(call->command, name);
   bool prefixed = call->argv[0].len > strlen(name); /* only IDEM. makes a name longer */
-  resp_errorf(call->reply, "%s wrong number of arguments for '%s%s' command", refusal(call), prefixed ? "idem." : "", name);
+  resp_errorf(call->reply, "%s wrong number of arguments for '%s%s' command", refusal(call),
+              prefixed ? "idem." : "", name);
 }
 
-bool command_postponed(const struct host *host, const struct client *client, const struct span *argv, size_t argc) {
+bool command_postponed(const struct host *host, const struct client *client,
+                       const struct span *argv, size_t argc) {
   if (host->pause_until_ms <= host->now_ms || client->transaction != NULL) return false;
   if (!host->pause_writes_only) return true;
   const struct command *command = command_find(host->commands, argv[0], SPAN_ABSENT);
@@ -236,7 +250,8 @@ static bool may_run(struct call *call) {
     char name[COMMAND_NAME_BYTES];
     command_name(call->command, name);
     resp_errorf(call->reply,
-                "%s Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                "%s Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                "RESET are allowed in this context",
                 refusal(call), name);
     return false;
   }
@@ -287,7 +302,8 @@ static void refuse(struct call *call) {
   }
 }
 
-/* CLIENT REPLY OFF and SKIP: what the command wrote is taken back. Pushes of others are not between: one loop, one command. */
+/* CLIENT REPLY OFF and SKIP: what the command wrote is taken back. Pushes of others are not
+ * between: one loop, one command. */
 static void silence(struct call *call, size_t len, size_t refs, size_t ref_bytes) {
   struct client *client = call->client;
   bool silent = client->replies == CLIENT_REPLIES_OFF || client->replies == CLIENT_REPLIES_SKIP;

@@ -1,8 +1,8 @@
 /*
  * command.h - the command table and the way of one command through it.
  *
- * Adding a command is one row in table.c and one handler. From the row follow arity, authentication, size limits, COMMAND,
- * COMMAND DOCS, HELP, counters and what MULTI does with it.
+ * Adding a command is one row in table.c and one handler. From the row follow arity,
+ * authentication, size limits, COMMAND, COMMAND DOCS, HELP, counters and what MULTI does with it.
  */
 #ifndef IDEM_SERVER_COMMANDS_COMMAND_H
 #define IDEM_SERVER_COMMANDS_COMMAND_H
@@ -11,18 +11,27 @@
 
 #define COMMAND_READS 1u
 #define COMMAND_WRITES 2u
-#define COMMAND_WAITS 4u          /* may keep its connection waiting */
+#define COMMAND_WAITS 4u /* may keep its connection waiting */
 #define COMMAND_ADMIN 8u
 #define COMMAND_BEFORE_AUTH 16u
 #define COMMAND_FAST 32u
-#define COMMAND_PUBSUB 64u        /* allowed while a RESP2 connection listens */
-#define COMMAND_NOT_QUEUED 128u   /* MULTI does not queue it */
+#define COMMAND_PUBSUB 64u      /* allowed while a RESP2 connection listens */
+#define COMMAND_NOT_QUEUED 128u /* MULTI does not queue it */
 #define COMMAND_NOT_IN_MULTI 256u
 #define COMMAND_LOADS_MEMORY 512u /* may be refused at the memory limit */
 #define COMMAND_IDEM 1024u        /* also answers to IDEM.<name> */
-#define COMMAND_CONTAINER 2048u   /* has subcommands, NAME|SUB; runs alone only if it has a handler */
+#define COMMAND_CONTAINER 2048u /* has subcommands, NAME|SUB; runs alone only if it has a handler \
+                                 */
 
-enum command_group { GROUP_IDEM, GROUP_GENERIC, GROUP_STRING, GROUP_PUBSUB, GROUP_TRANSACTIONS, GROUP_CONNECTION, GROUP_SERVER };
+enum command_group {
+  GROUP_IDEM,
+  GROUP_GENERIC,
+  GROUP_STRING,
+  GROUP_PUBSUB,
+  GROUP_TRANSACTIONS,
+  GROUP_CONNECTION,
+  GROUP_SERVER
+};
 
 struct call {
   struct host *host;
@@ -40,12 +49,12 @@ typedef void command_handler(struct call *call);
 typedef size_t command_limit(const struct options *options, const struct span *argv, size_t index);
 
 struct command {
-  const char *name; /* upper case; a subcommand is "CONTAINER|SUB" */
+  const char *name;     /* upper case; a subcommand is "CONTAINER|SUB" */
   command_handler *run; /* NULL for a container */
-  int arity;            /* with the name; negative: at least so many. A subcommand counts both words */
+  int arity; /* with the name; negative: at least so many. A subcommand counts both words */
   unsigned flags;
   int first_key, last_key, step; /* 0 0 0: none; last_key -1: to the end */
-  command_limit *limit; /* NULL: key_limit at the key positions, body_limit elsewhere */
+  command_limit *limit;          /* NULL: key_limit at the key positions, body_limit elsewhere */
   enum command_group group;
   const char *syntax; /* arguments behind the name(s), as in "key [LEASE milliseconds] [BIND]" */
   const char *summary;
@@ -59,7 +68,8 @@ extern const size_t COMMAND_COUNT;
 struct command_index *command_index_create(void);
 void command_index_destroy(struct command_index *index);
 /* The row of a command, of a subcommand when `sub` is present, with or without the prefix IDEM. */
-const struct command *command_find(const struct command_index *index, struct span name, struct span sub);
+const struct command *command_find(const struct command_index *index, struct span name,
+                                   struct span sub);
 const char *command_group_name(enum command_group group);
 /* The name as replies show it, in lower case. */
 #define COMMAND_NAME_BYTES 64
@@ -73,12 +83,14 @@ size_t command_argument_limit(void *context, const struct span *argv, size_t ind
 /* An argument of at most so many bytes is within every limit: most need not be asked about. */
 size_t command_unasked_bytes(const struct options *options);
 
-/* CLIENT PAUSE holds it back: it is to be presented again, and what comes behind it too, when the pause is over. */
-bool command_postponed(const struct host *host, const struct client *client, const struct span *argv, size_t argc);
+/* CLIENT PAUSE holds it back: it is to be presented again, and what comes behind it too, when the
+ * pause is over. */
+bool command_postponed(const struct host *host, const struct client *client,
+                       const struct span *argv, size_t argc);
 
 /*
- * Runs one command: the reply goes to the client's output, or client->waiting is set and the reply comes later. toobig says
- * that the reader skipped it.
+ * Runs one command: the reply goes to the client's output, or client->waiting is set and the reply
+ * comes later. toobig says that the reader skipped it.
  */
 void command_run(struct host *host, struct client *client, const struct span *argv, size_t argc);
 void command_toobig(struct host *host, struct client *client, size_t index, size_t limit);
@@ -86,9 +98,9 @@ void command_toobig(struct host *host, struct client *client, size_t index, size
 void command_call(struct call *call);
 
 /*
- * A waiter is ready: writes its answer to the client. The client waits no more, and its waiter is settled unless it was granted
- * a claim: then client->waiter stays until the network knows that the reply was written (client_granted_written) or was not
- * (client_deinit takes it back).
+ * A waiter is ready: writes its answer to the client. The client waits no more, and its waiter is
+ * settled unless it was granted a claim: then client->waiter stays until the network knows that the
+ * reply was written (client_granted_written) or was not (client_deinit takes it back).
  */
 void command_answer_waiter(struct host *host, struct engine_waiter *waiter);
 void client_granted_written(struct client *client, struct host *host);
@@ -100,9 +112,11 @@ void reply_wrongtype(struct call *call);
 void reply_oom(struct call *call);
 void reply_body(struct call *call, struct engine_blob *body);
 void reply_blob(struct host *host, struct resp_writer *reply, struct engine_blob *blob);
-/* A number argument; replies `-ERR value is not an integer or out of range` and returns false otherwise. */
+/* A number argument; replies `-ERR value is not an integer or out of range` and returns false
+ * otherwise. */
 bool parse_integer(struct call *call, struct span text, long long *value);
-/* Glob as Redis matches keys: * ? [abc] [^a-c] \x. Cost is bounded by pattern length x text length. */
+/* Glob as Redis matches keys: * ? [abc] [^a-c] \x. Cost is bounded by pattern length x text length.
+ */
 bool glob_match(struct span pattern, struct span text, bool ignore_case);
 
 #endif

@@ -51,7 +51,8 @@ void server_config_get(struct call *call) {
 static bool is_password(struct span name) { return span_is(name, "requirepass"); }
 
 static void reply_set_failed(struct call *call, struct span name, const char *reason) {
-  char prefix[] = "ERR CONFIG SET failed (possibly related to argument '", suffix[OPTIONS_ERROR_BYTES + 8];
+  char prefix[] = "ERR CONFIG SET failed (possibly related to argument '",
+       suffix[OPTIONS_ERROR_BYTES + 8];
   snprintf(suffix, sizeof suffix, "') - %s", reason);
   resp_error_quoting(call->reply, prefix, name, suffix);
 }
@@ -90,7 +91,8 @@ static bool pairs_are_known(struct call *call) {
   }
   for (size_t i = 2; i < call->argc; i += 2) {
     if (name_known(call->argv[i])) continue;
-    resp_error_quoting(call->reply, "ERR Unknown option or number of arguments for CONFIG SET - '", call->argv[i], "'");
+    resp_error_quoting(call->reply, "ERR Unknown option or number of arguments for CONFIG SET - '",
+                       call->argv[i], "'");
     return false;
   }
   return true;

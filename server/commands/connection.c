@@ -11,8 +11,8 @@
 
 /* ---- passwords ---- */
 
-/* Every byte of the room is looked at whatever the texts are, so that the time taken tells nothing about where they differ, nor
- * how long the right one is. */
+/* Every byte of the room is looked at whatever the texts are, so that the time taken tells nothing
+ * about where they differ, nor how long the right one is. */
 static bool same_secret(struct span given, const char *secret) {
   char left[OPTIONS_MAX_PASSWORD + 1] = {0}, right[OPTIONS_MAX_PASSWORD + 1] = {0};
   size_t secret_len = strlen(secret);
@@ -44,7 +44,8 @@ void connection_auth(struct call *call) {
   }
   if (call->argc == 2 && call->host->options->requirepass[0] == '\0') {
     resp_error(call->reply,
-               "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is "
+               "ERR AUTH <password> called without any password configured for the default user. "
+               "Are you sure your configuration is "
                "correct?");
     return;
   }
@@ -76,7 +77,8 @@ static bool keep_text(struct call *call, char **kept, struct span text) {
 /* False: said why. */
 static bool set_name(struct call *call, struct span name) {
   if (!plain(name)) {
-    resp_error(call->reply, "ERR Client names cannot contain spaces, newlines or special characters.");
+    resp_error(call->reply,
+               "ERR Client names cannot contain spaces, newlines or special characters.");
     return false;
   }
   if (name.len > CLIENT_NAME_MAX) {
@@ -108,7 +110,8 @@ void connection_client_setinfo(struct call *call) {
     return;
   }
   if (!plain(text) || text.len > CLIENT_NAME_MAX) {
-    resp_errorf(call->reply, "ERR %s cannot contain spaces, newlines or special characters.", is_name ? "lib-name" : "lib-ver");
+    resp_errorf(call->reply, "ERR %s cannot contain spaces, newlines or special characters.",
+                is_name ? "lib-name" : "lib-ver");
     return;
   }
   struct client_details *details = client_details(call->client);
@@ -116,7 +119,8 @@ void connection_client_setinfo(struct call *call) {
     resp_error(call->reply, "ERR out of memory");
     return;
   }
-  if (keep_text(call, is_name ? &details->library_name : &details->library_version, text)) reply_ok(call);
+  if (keep_text(call, is_name ? &details->library_name : &details->library_version, text))
+    reply_ok(call);
 }
 
 /* ---- HELLO ---- */
@@ -160,8 +164,10 @@ void connection_hello(struct call *call) {
   if (span_present(hello.user) && !authenticate(call, hello.user, hello.password)) return;
   if (!call->client->authenticated) {
     resp_error(call->reply,
-               "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> "
-               "option can be used to authenticate the client and select the RESP protocol version at the same time");
+               "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
+               "HELLO <proto> AUTH <user> <pass> "
+               "option can be used to authenticate the client and select the RESP protocol version "
+               "at the same time");
     return;
   }
   if (span_present(hello.name) && !set_name(call, hello.name)) return;
@@ -242,7 +248,9 @@ void connection_reset(struct call *call) {
 
 /* ---- CLIENT ---- */
 
-void connection_client_id(struct call *call) { resp_integer(call->reply, (int64_t)call->client->id); }
+void connection_client_id(struct call *call) {
+  resp_integer(call->reply, (int64_t)call->client->id);
+}
 
 static const char *text_or_empty(const char *text) { return text != NULL ? text : ""; }
 
@@ -258,23 +266,28 @@ static void client_flags(const struct client *client, char flags[8]) {
   flags[n] = '\0';
 }
 
-size_t connection_describe(const struct host *host, const struct client *client, char line[CONNECTION_LINE_BYTES]) {
+size_t connection_describe(const struct host *host, const struct client *client,
+                           char line[CONNECTION_LINE_BYTES]) {
   struct client_address address;
   host->describe(client, &address);
   char flags[8], name[COMMAND_NAME_BYTES] = "NULL";
   client_flags(client, flags);
   if (client->last != NULL) command_name(client->last, name);
-  const struct client_details none = {0}, *details = client->details != NULL ? client->details : &none;
+  const struct client_details none = {0},
+                              *details = client->details != NULL ? client->details : &none;
   int len = snprintf(
       line, CONNECTION_LINE_BYTES,
-      "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=%zu psub=%zu ssub=0 multi=%d qbuf=%zu "
-      "qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r cmd=%s user=default redir=-1 "
+      "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=%zu psub=%zu "
+      "ssub=0 multi=%d qbuf=%zu "
+      "qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r "
+      "cmd=%s user=default redir=-1 "
       "resp=%d lib-name=%s lib-ver=%s",
-      (unsigned long long)client->id, address.peer, address.local, address.fd, text_or_empty(details->name),
-      (long long)((host->now_ms - client->connected_ms) / 1000), (long long)((host->now_ms - client->active_ms) / 1000), flags,
-      client_channels(client), client_patterns(client), transaction_length(client), address.input_bytes, address.output_bytes,
-      address.input_bytes + address.output_bytes, name, client->version, text_or_empty(details->library_name),
-      text_or_empty(details->library_version));
+      (unsigned long long)client->id, address.peer, address.local, address.fd,
+      text_or_empty(details->name), (long long)((host->now_ms - client->connected_ms) / 1000),
+      (long long)((host->now_ms - client->active_ms) / 1000), flags, client_channels(client),
+      client_patterns(client), transaction_length(client), address.input_bytes,
+      address.output_bytes, address.input_bytes + address.output_bytes, name, client->version,
+      text_or_empty(details->library_name), text_or_empty(details->library_version));
   return len < CONNECTION_LINE_BYTES ? (size_t)len : CONNECTION_LINE_BYTES - 1;
 }
 

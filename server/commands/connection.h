@@ -1,4 +1,5 @@
-/* connection.h - HELLO, AUTH, PING, RESET, CLIENT ...: the commands about the connection that sends them, as in Redis. */
+/* connection.h - HELLO, AUTH, PING, RESET, CLIENT ...: the commands about the connection that sends
+ * them, as in Redis. */
 #ifndef IDEM_SERVER_COMMANDS_CONNECTION_H
 #define IDEM_SERVER_COMMANDS_CONNECTION_H
 
@@ -19,6 +20,7 @@ void connection_client_info(struct call *call);
 
 /* A line of CLIENT LIST, without its end. */
 #define CONNECTION_LINE_BYTES 4096
-size_t connection_describe(const struct host *host, const struct client *client, char line[CONNECTION_LINE_BYTES]);
+size_t connection_describe(const struct host *host, const struct client *client,
+                           char line[CONNECTION_LINE_BYTES]);
 
 #endif

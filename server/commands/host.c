@@ -16,7 +16,8 @@ static bool make_run_id(char id[41]) {
   return true;
 }
 
-bool host_init(struct host *host, struct engine *engine, struct options *options, struct log *log, int64_t now_ms) {
+bool host_init(struct host *host, struct engine *engine, struct options *options, struct log *log,
+               int64_t now_ms) {
   *host = (struct host){
       .engine = engine,
       .options = options,
@@ -33,7 +34,8 @@ bool host_init(struct host *host, struct engine *engine, struct options *options
   };
   list_init(&host->clients);
   list_init(&host->unsent);
-  bool made = host->commands != NULL && host->stats != NULL && host->pubsub != NULL && host->slowlog != NULL && host->spare_outputs != NULL;
+  bool made = host->commands != NULL && host->stats != NULL && host->pubsub != NULL &&
+              host->slowlog != NULL && host->spare_outputs != NULL;
   if (made && make_run_id(host->run_id)) return true;
   host_deinit(host);
   return false;

@@ -1,8 +1,8 @@
 /*
  * host.h - what the commands act upon: one server without its network.
  *
- * net/ makes one, embeds it and drives it: feeds commands in (command.h), sends what clients have to say (host.unsent), and
- * tells the time once a turn. Several hosts can live in one process.
+ * net/ makes one, embeds it and drives it: feeds commands in (command.h), sends what clients have
+ * to say (host.unsent), and tells the time once a turn. Several hosts can live in one process.
  */
 #ifndef IDEM_SERVER_COMMANDS_HOST_H
 #define IDEM_SERVER_COMMANDS_HOST_H
@@ -58,18 +58,19 @@ struct host {
   uint64_t client_count, waiting_count, monitor_count;
   uint64_t next_client_id;
 
-  int64_t now_ms;         /* this turn, on the engine's clock */
-  uint64_t stamp_ns;      /* when the command before ended, in this batch; 0: none. Saves a look at the clock per command */
+  int64_t now_ms;    /* this turn, on the engine's clock */
+  uint64_t stamp_ns; /* when the command before ended, in this batch; 0: none. Saves a look at the
+                        clock per command */
   int64_t wall_offset_ms; /* unix time = now_ms + wall_offset_ms */
   int64_t started_ms;
-  size_t unasked_bytes;   /* command_unasked_bytes of the options */
-  int port;               /* that listens; 0 none */
+  size_t unasked_bytes; /* command_unasked_bytes of the options */
+  int port;             /* that listens; 0 none */
   char run_id[41];
   struct host_counters counters;
   int64_t pause_until_ms; /* CLIENT PAUSE; 0 none */
   bool pause_writes_only;
-  bool shutdown_wanted;   /* SHUTDOWN was called */
-  bool draining;          /* nothing waits any more */
+  bool shutdown_wanted; /* SHUTDOWN was called */
+  bool draining;        /* nothing waits any more */
 };
 
 /* Outputs kept for the next turn, so that a busy server allocates none. */
@@ -77,11 +78,14 @@ struct host {
 /* A spare output gives back a larger buffer than this. */
 #define HOST_SPARE_BYTES (64u * 1024)
 
-/* Both sides of memory are the host's: false when it is short. Engine, options, log and callbacks are set by the caller. */
-bool host_init(struct host *host, struct engine *engine, struct options *options, struct log *log, int64_t now_ms);
+/* Both sides of memory are the host's: false when it is short. Engine, options, log and callbacks
+ * are set by the caller. */
+bool host_init(struct host *host, struct engine *engine, struct options *options, struct log *log,
+               int64_t now_ms);
 void host_deinit(struct host *host);
 
-/* An empty output from the spares, NULL when memory is short; and back, when its pins have been released. */
+/* An empty output from the spares, NULL when memory is short; and back, when its pins have been
+ * released. */
 struct resp_output *host_output_take(struct host *host);
 void host_output_give(struct host *host, struct resp_output *out);
 /* Releases every reference that the output holds. */

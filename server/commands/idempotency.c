@@ -1,8 +1,8 @@
 /*
  * idempotency.c - the six commands: options -> one engine call -> reply.
  *
- * Sizes were judged before the handler runs, syntax is judged here before the engine sees the key: a request that is wrong
- * changes nothing and learns nothing about the record.
+ * Sizes were judged before the handler runs, syntax is judged here before the engine sees the key:
+ * a request that is wrong changes nothing and learns nothing about the record.
  */
 #include "server/commands/idempotency.h"
 
@@ -12,8 +12,19 @@
 
 enum word_kind { WORD_FLAG, WORD_BYTES, WORD_DURATION };
 
-enum word_id { WORD_FP, WORD_OWNER, WORD_LEASE, WORD_WAIT, WORD_TTL, WORD_META, WORD_STAGE, WORD_BIND, WORD_HOLD, WORD_TAKEOVER,
-               WORD_COUNT };
+enum word_id {
+  WORD_FP,
+  WORD_OWNER,
+  WORD_LEASE,
+  WORD_WAIT,
+  WORD_TTL,
+  WORD_META,
+  WORD_STAGE,
+  WORD_BIND,
+  WORD_HOLD,
+  WORD_TAKEOVER,
+  WORD_COUNT
+};
 
 struct word {
   const char *name;
@@ -43,12 +54,15 @@ struct words {
   int64_t ms[WORD_COUNT];
 };
 
-static bool given(const struct words *words, enum word_id id) { return (words->given & BIT(id)) != 0; }
+static bool given(const struct words *words, enum word_id id) {
+  return (words->given & BIT(id)) != 0;
+}
 
 static int find_word(struct span text) {
   if (text.len == 0) return -1;
   for (int id = 0; id < WORD_COUNT; id++) {
-    bool may_be = ((text.data[0] ^ WORDS[id].name[0]) & ~0x20) == 0; /* most are not, without a call */
+    bool may_be =
+        ((text.data[0] ^ WORDS[id].name[0]) & ~0x20) == 0; /* most are not, without a call */
     if (may_be && span_is(text, WORDS[id].name)) return id;
   }
   return -1;
@@ -79,13 +93,18 @@ static bool parse_words(struct call *call, size_t first, unsigned allowed, struc
   for (size_t i = first; i < call->argc; i++) {
     struct span text = call->argv[i];
     int id = find_word(text);
-    if (id < 0 || (allowed & BIT(id)) == 0) return syntax_error(call, "ERR syntax error: unknown option '", text);
-    if ((words->given & BIT(id)) != 0) return syntax_error(call, "ERR syntax error: repeated option '", text);
+    if (id < 0 || (allowed & BIT(id)) == 0)
+      return syntax_error(call, "ERR syntax error: unknown option '", text);
+    if ((words->given & BIT(id)) != 0)
+      return syntax_error(call, "ERR syntax error: repeated option '", text);
     words->given |= BIT(id);
     if (WORDS[id].kind == WORD_FLAG) continue;
-    if (++i == call->argc) return syntax_error(call, "ERR syntax error: no value behind option '", text);
+    if (++i == call->argc)
+      return syntax_error(call, "ERR syntax error: no value behind option '", text);
     words->bytes[id] = call->argv[i];
-    if (WORDS[id].kind == WORD_DURATION && !parse_duration(call, WORDS[id].name, call->argv[i], &words->ms[id])) return false;
+    if (WORDS[id].kind == WORD_DURATION &&
+        !parse_duration(call, WORDS[id].name, call->argv[i], &words->ms[id]))
+      return false;
   }
   return true;
 }
@@ -94,7 +113,8 @@ static bool parse_words(struct call *call, size_t first, unsigned allowed, struc
 
 static bool lease_fits(struct call *call, const struct words *words) {
   int64_t cap = call->host->options->lease_max_ms;
-  if (!given(words, WORD_LEASE) || (words->ms[WORD_LEASE] >= 1 && words->ms[WORD_LEASE] <= cap)) return true;
+  if (!given(words, WORD_LEASE) || (words->ms[WORD_LEASE] >= 1 && words->ms[WORD_LEASE] <= cap))
+    return true;
   resp_errorf(call->reply, "ERR LEASE must be between 1 and %lld milliseconds", (long long)cap);
   return false;
 }
@@ -112,8 +132,8 @@ static bool owner_fits(struct call *call, const struct words *words) {
   return false;
 }
 
-/* A wait is cut to the server's wait-max, and 0 asks for it. Nothing waits inside EXEC, nor while the
- * server drains. */
+/* A wait is cut to the server's wait-max, and 0 asks for it. Nothing waits inside EXEC, nor while
+ * the server drains. */
 static int64_t wait_of(const struct call *call, int64_t asked_ms) {
   int64_t max_ms = call->host->options->wait_max_ms;
   if (call->in_exec || call->host->draining) return 0;
@@ -136,7 +156,8 @@ static bool parse_token(struct call *call, struct span text, uint64_t *token) {
 
 size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index) {
   if (index == 1) return (size_t)options->key_limit;
-  if (index == 3 && (span_is(argv[0], "STORE") || span_is(argv[0], "IDEM.STORE"))) return (size_t)options->body_limit;
+  if (index == 3 && (span_is(argv[0], "STORE") || span_is(argv[0], "IDEM.STORE")))
+    return (size_t)options->body_limit;
   int id = find_word(argv[index - 1]);
   if (id < 0 || WORDS[id].kind != WORD_BYTES) return IDEMPOTENCY_WORD_BYTES;
   int64_t limit = 0;
@@ -155,7 +176,8 @@ static void reply_claimed(struct resp_writer *reply, const struct engine_answer 
   resp_bulk(reply, engine_bytes(answer->stage));
 }
 
-static void reply_done(struct host *host, struct resp_writer *reply, const struct engine_answer *answer) {
+static void reply_done(struct host *host, struct resp_writer *reply,
+                       const struct engine_answer *answer) {
   resp_array(reply, 5);
   resp_bulk(reply, SPAN_LITERAL("DONE"));
   reply_blob(host, reply, answer->body);
@@ -184,15 +206,19 @@ static const char *error_of(enum engine_status status) {
   switch (status) {
     case ENGINE_MISMATCH: return "MISMATCH the key is in use by a request with another fingerprint";
     case ENGINE_STALE: return "STALE the token is not, or not any more, the owner's";
-    case ENGINE_CONFLICT: return "CONFLICT this grant has already stored other bytes; the first ones stay";
-    case ENGINE_OOM: return "OOM the memory limit is reached; nothing is evicted, new claims are refused";
+    case ENGINE_CONFLICT:
+      return "CONFLICT this grant has already stored other bytes; the first ones stay";
+    case ENGINE_OOM:
+      return "OOM the memory limit is reached; nothing is evicted, new claims are refused";
     case ENGINE_BUSYKEY: return "BUSYKEY too many callers wait";
-    case ENGINE_WRONGTYPE: return "WRONGTYPE Operation against a key holding the wrong kind of value";
+    case ENGINE_WRONGTYPE:
+      return "WRONGTYPE Operation against a key holding the wrong kind of value";
     default: return "ERR out of memory";
   }
 }
 
-static void reply_answer(struct host *host, struct resp_writer *reply, const struct engine_answer *answer) {
+static void reply_answer(struct host *host, struct resp_writer *reply,
+                         const struct engine_answer *answer) {
   switch (answer->status) {
     case ENGINE_CLAIMED: reply_claimed(reply, answer); return;
     case ENGINE_DONE: reply_done(host, reply, answer); return;
@@ -243,17 +269,20 @@ void client_granted_written(struct client *client, struct host *host) {
 static bool binding_of(struct call *call, bool wanted, struct engine_binding **binding) {
   *binding = NULL;
   if (!wanted) return true;
-  if (call->client->binding == NULL) call->client->binding = engine_binding_create(call->host->engine);
+  if (call->client->binding == NULL)
+    call->client->binding = engine_binding_create(call->host->engine);
   *binding = call->client->binding;
   if (*binding == NULL) resp_error(call->reply, error_of(ENGINE_NO_MEMORY));
   return *binding != NULL;
 }
 
 void idempotency_claim(struct call *call) {
-  const unsigned allowed =
-      BIT(WORD_FP) | BIT(WORD_OWNER) | BIT(WORD_LEASE) | BIT(WORD_WAIT) | BIT(WORD_BIND) | BIT(WORD_HOLD) | BIT(WORD_TAKEOVER);
+  const unsigned allowed = BIT(WORD_FP) | BIT(WORD_OWNER) | BIT(WORD_LEASE) | BIT(WORD_WAIT) |
+                           BIT(WORD_BIND) | BIT(WORD_HOLD) | BIT(WORD_TAKEOVER);
   struct words words;
-  if (!parse_words(call, 2, allowed, &words) || !lease_fits(call, &words) || !owner_fits(call, &words)) return;
+  if (!parse_words(call, 2, allowed, &words) || !lease_fits(call, &words) ||
+      !owner_fits(call, &words))
+    return;
   struct engine_claim claim = {
       .key = call->argv[1],
       .fingerprint = words.bytes[WORD_FP],
@@ -274,7 +303,8 @@ void idempotency_store(struct call *call) {
   struct engine_store store = {.key = call->argv[1], .body = call->argv[3]};
   struct words words;
   if (!parse_token(call, call->argv[2], &store.token)) return;
-  if (!parse_words(call, 4, BIT(WORD_TTL) | BIT(WORD_META), &words) || !ttl_fits(call, &words)) return;
+  if (!parse_words(call, 4, BIT(WORD_TTL) | BIT(WORD_META), &words) || !ttl_fits(call, &words))
+    return;
   store.meta = words.bytes[WORD_META];
   store.ttl_ms = given(&words, WORD_TTL) ? words.ms[WORD_TTL] : call->host->options->ttl_ms;
   struct engine_answer answer;
@@ -286,7 +316,8 @@ void idempotency_renew(struct call *call) {
   struct engine_renew renew = {.key = call->argv[1]};
   struct words words;
   if (!parse_token(call, call->argv[2], &renew.token)) return;
-  if (!parse_words(call, 3, BIT(WORD_LEASE) | BIT(WORD_STAGE), &words) || !lease_fits(call, &words)) return;
+  if (!parse_words(call, 3, BIT(WORD_LEASE) | BIT(WORD_STAGE), &words) || !lease_fits(call, &words))
+    return;
   renew.stage = words.bytes[WORD_STAGE];
   renew.lease_ms = words.ms[WORD_LEASE];
   struct engine_answer answer;
@@ -314,7 +345,9 @@ void idempotency_fetch(struct call *call) {
 void idempotency_wait(struct call *call) {
   int64_t asked_ms = 0;
   struct words words;
-  if (!parse_duration(call, "WAIT", call->argv[2], &asked_ms) || !parse_words(call, 3, BIT(WORD_FP), &words)) return;
+  if (!parse_duration(call, "WAIT", call->argv[2], &asked_ms) ||
+      !parse_words(call, 3, BIT(WORD_FP), &words))
+    return;
   const struct engine_read read = {
       .key = call->argv[1],
       .fingerprint = words.bytes[WORD_FP],

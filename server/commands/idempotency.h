@@ -1,4 +1,5 @@
-/* idempotency.h - CLAIM, STORE, RENEW, RELEASE, FETCH, WAIT: what idem is for. Their meaning is proto/PROTOCOL.md. */
+/* idempotency.h - CLAIM, STORE, RENEW, RELEASE, FETCH, WAIT: what idem is for. Their meaning is
+ * proto/PROTOCOL.md. */
 #ifndef IDEM_SERVER_COMMANDS_IDEMPOTENCY_H
 #define IDEM_SERVER_COMMANDS_IDEMPOTENCY_H
 

@@ -1,4 +1,5 @@
-/* info.c - INFO: figures in the sections and under the names that monitoring of Redis reads, and idem's own. */
+/* info.c - INFO: figures in the sections and under the names that monitoring of Redis reads, and
+ * idem's own. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -53,22 +54,29 @@ static void info_server(const struct host *host, struct text *text) {
   struct utsname system;
   if (uname(&system) != 0) memcpy(system.sysname, "?", 2);
   int64_t uptime_s = (host->now_ms - host->started_ms) / 1000;
-  put(text, "redis_version:%s\r\nredis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_mode:standalone\r\n", IDEM_REDIS_VERSION);
+  put(text,
+      "redis_version:%s\r\nredis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_mode:"
+      "standalone\r\n",
+      IDEM_REDIS_VERSION);
   put(text, "server_name:idem\r\nidem_version:%s\r\n", IDEM_VERSION);
-  put(text, "os:%s %s %s\r\narch_bits:%zu\r\nmultiplexing_api:libuv\r\n", system.sysname, system.release, system.machine,
-      sizeof(void *) * 8);
+  put(text, "os:%s %s %s\r\narch_bits:%zu\r\nmultiplexing_api:libuv\r\n", system.sysname,
+      system.release, system.machine, sizeof(void *) * 8);
   put(text, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
-  put(text, "process_id:%ld\r\nrun_id:%s\r\ntcp_port:%d\r\n", (long)getpid(), host->run_id, host->port);
+  put(text, "process_id:%ld\r\nrun_id:%s\r\ntcp_port:%d\r\n", (long)getpid(), host->run_id,
+      host->port);
   put(text, "server_time_usec:%" PRId64 "\r\n", (host->now_ms + host->wall_offset_ms) * 1000);
-  put(text, "uptime_in_seconds:%" PRId64 "\r\nuptime_in_days:%" PRId64 "\r\n", uptime_s, uptime_s / 86400);
+  put(text, "uptime_in_seconds:%" PRId64 "\r\nuptime_in_days:%" PRId64 "\r\n", uptime_s,
+      uptime_s / 86400);
   put(text, "config_file:%s\r\n", host->options->config_file);
 }
 
 static void info_clients(const struct host *host, struct text *text) {
-  put(text, "connected_clients:%" PRIu64 "\r\nmaxclients:%" PRId64 "\r\nblocked_clients:%" PRIu64 "\r\n", host->client_count,
-      host->options->maxclients, host->waiting_count);
+  put(text,
+      "connected_clients:%" PRIu64 "\r\nmaxclients:%" PRId64 "\r\nblocked_clients:%" PRIu64 "\r\n",
+      host->client_count, host->options->maxclients, host->waiting_count);
   put(text, "cluster_connections:0\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n");
-  put(text, "monitor_clients:%" PRIu64 "\r\npeak_clients:%" PRIu64 "\r\n", host->monitor_count, host->counters.peak_clients);
+  put(text, "monitor_clients:%" PRIu64 "\r\npeak_clients:%" PRIu64 "\r\n", host->monitor_count,
+      host->counters.peak_clients);
 }
 
 static uint64_t resident_bytes(void) {
@@ -85,66 +93,91 @@ static void info_memory(const struct host *host, struct text *text) {
   engine_stats(host->engine, &stats);
   uint64_t resident = resident_bytes(), limit = (uint64_t)host->options->maxmemory;
   char buffer[32];
-  put(text, "used_memory:%" PRIu64 "\r\nused_memory_human:%s\r\n", stats.memory_bytes, units(stats.memory_bytes, buffer));
-  put(text, "used_memory_rss:%" PRIu64 "\r\nused_memory_rss_human:%s\r\n", resident, units(resident, buffer));
-  put(text, "used_memory_peak:%" PRIu64 "\r\nused_memory_peak_human:%s\r\n", stats.memory_peak_bytes,
-      units(stats.memory_peak_bytes, buffer));
+  put(text, "used_memory:%" PRIu64 "\r\nused_memory_human:%s\r\n", stats.memory_bytes,
+      units(stats.memory_bytes, buffer));
+  put(text, "used_memory_rss:%" PRIu64 "\r\nused_memory_rss_human:%s\r\n", resident,
+      units(resident, buffer));
+  put(text, "used_memory_peak:%" PRIu64 "\r\nused_memory_peak_human:%s\r\n",
+      stats.memory_peak_bytes, units(stats.memory_peak_bytes, buffer));
   put(text, "used_memory_dataset:%" PRIu64 "\r\nused_memory_lua:0\r\n", stats.memory_bytes);
-  put(text, "maxmemory:%" PRIu64 "\r\nmaxmemory_human:%s\r\nmaxmemory_policy:noeviction\r\n", limit, units(limit, buffer));
+  put(text, "maxmemory:%" PRIu64 "\r\nmaxmemory_human:%s\r\nmaxmemory_policy:noeviction\r\n", limit,
+      units(limit, buffer));
   double ratio = stats.memory_bytes > 0 ? (double)resident / (double)stats.memory_bytes : 0;
-  put(text, "mem_fragmentation_ratio:%.2f\r\nmem_allocator:jemalloc\r\nstore_reserve:%" PRId64 "\r\n", ratio,
-      host->options->store_reserve);
+  put(text,
+      "mem_fragmentation_ratio:%.2f\r\nmem_allocator:jemalloc\r\nstore_reserve:%" PRId64 "\r\n",
+      ratio, host->options->store_reserve);
 }
 
 static void info_persistence(const struct host *host, struct text *text) {
   (void)host;
-  put(text, "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:0\r\nrdb_bgsave_in_progress:0\r\nrdb_last_bgsave_status:ok\r\n"
-            "aof_enabled:0\r\naof_rewrite_in_progress:0\r\naof_last_bgrewrite_status:ok\r\naof_last_write_status:ok\r\n");
+  put(text,
+      "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:0\r\nrdb_bgsave_in_progress:"
+      "0\r\nrdb_last_bgsave_status:ok\r\n"
+      "aof_enabled:0\r\naof_rewrite_in_progress:0\r\naof_last_bgrewrite_status:ok\r\naof_last_"
+      "write_status:ok\r\n");
 }
 
 static void info_stats(const struct host *host, struct text *text) {
   struct engine_stats stats;
   engine_stats(host->engine, &stats);
   const struct host_counters *c = &host->counters;
-  put(text, "total_connections_received:%" PRIu64 "\r\ntotal_commands_processed:%" PRIu64 "\r\n", c->connections, c->commands);
-  put(text, "instantaneous_ops_per_sec:0\r\ntotal_net_input_bytes:%" PRIu64 "\r\ntotal_net_output_bytes:%" PRIu64 "\r\n", c->bytes_in,
-      c->bytes_out);
-  put(text, "rejected_connections:%" PRIu64 "\r\nexpired_keys:%" PRIu64 "\r\nevicted_keys:0\r\nkeyspace_hits:%" PRIu64
-            "\r\nkeyspace_misses:%" PRIu64 "\r\n",
+  put(text, "total_connections_received:%" PRIu64 "\r\ntotal_commands_processed:%" PRIu64 "\r\n",
+      c->connections, c->commands);
+  put(text,
+      "instantaneous_ops_per_sec:0\r\ntotal_net_input_bytes:%" PRIu64
+      "\r\ntotal_net_output_bytes:%" PRIu64 "\r\n",
+      c->bytes_in, c->bytes_out);
+  put(text,
+      "rejected_connections:%" PRIu64 "\r\nexpired_keys:%" PRIu64
+      "\r\nevicted_keys:0\r\nkeyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\n",
       c->connections_refused, stats.expired, stats.replayed, stats.granted);
-  put(text, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\n", pubsub_channels(host->pubsub), pubsub_patterns(host->pubsub));
-  put(text, "acl_access_denied_auth:%" PRIu64 "\r\nprotocol_errors:%" PRIu64 "\r\n", c->auth_failures, c->protocol_errors);
-  put(text, "client_query_buffer_limit_disconnections:%" PRIu64 "\r\nclient_output_buffer_limit_disconnections:%" PRIu64 "\r\n",
+  put(text, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\n", pubsub_channels(host->pubsub),
+      pubsub_patterns(host->pubsub));
+  put(text, "acl_access_denied_auth:%" PRIu64 "\r\nprotocol_errors:%" PRIu64 "\r\n",
+      c->auth_failures, c->protocol_errors);
+  put(text,
+      "client_query_buffer_limit_disconnections:%" PRIu64
+      "\r\nclient_output_buffer_limit_disconnections:%" PRIu64 "\r\n",
       c->closed_by_input_limit, c->closed_by_output_limit);
 }
 
 static void info_replication(const struct host *host, struct text *text) {
-  put(text, "role:master\r\nconnected_slaves:0\r\nmaster_replid:%s\r\nmaster_repl_offset:0\r\n", host->run_id);
+  put(text, "role:master\r\nconnected_slaves:0\r\nmaster_replid:%s\r\nmaster_repl_offset:0\r\n",
+      host->run_id);
 }
 
 static void info_cpu(const struct host *host, struct text *text) {
   (void)host;
   struct rusage self;
   if (getrusage(RUSAGE_SELF, &self) != 0) return;
-  put(text, "used_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\n", (long)self.ru_stime.tv_sec, (long)self.ru_stime.tv_usec,
-      (long)self.ru_utime.tv_sec, (long)self.ru_utime.tv_usec);
+  put(text, "used_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\n", (long)self.ru_stime.tv_sec,
+      (long)self.ru_stime.tv_usec, (long)self.ru_utime.tv_sec, (long)self.ru_utime.tv_usec);
 }
 
 static void info_idem(const struct host *host, struct text *text) {
   struct engine_stats s;
   engine_stats(host->engine, &s);
-  put(text, "records:%" PRIu64 "\r\nheld:%" PRIu64 "\r\nlapsed:%" PRIu64 "\r\nunknown:%" PRIu64 "\r\ndone:%" PRIu64 "\r\n", s.records,
-      s.phases[RULES_HELD], s.phases[RULES_LAPSED], s.phases[RULES_UNKNOWN], s.phases[RULES_DONE]);
+  put(text,
+      "records:%" PRIu64 "\r\nheld:%" PRIu64 "\r\nlapsed:%" PRIu64 "\r\nunknown:%" PRIu64
+      "\r\ndone:%" PRIu64 "\r\n",
+      s.records, s.phases[RULES_HELD], s.phases[RULES_LAPSED], s.phases[RULES_UNKNOWN],
+      s.phases[RULES_DONE]);
   put(text, "values:%" PRIu64 "\r\nwaiters:%" PRIu64 "\r\n", s.values, s.waiters);
-  put(text, "claims_granted:%" PRIu64 "\r\nclaims_granted_again:%" PRIu64 "\r\nclaims_handed_over:%" PRIu64
-            "\r\nclaims_taken_back:%" PRIu64 "\r\n",
+  put(text,
+      "claims_granted:%" PRIu64 "\r\nclaims_granted_again:%" PRIu64
+      "\r\nclaims_handed_over:%" PRIu64 "\r\nclaims_taken_back:%" PRIu64 "\r\n",
       s.granted, s.granted_again, s.handed_over, s.taken_back);
-  put(text, "replayed:%" PRIu64 "\r\nbusy:%" PRIu64 "\r\nunknown_answers:%" PRIu64 "\r\nmismatches:%" PRIu64 "\r\n", s.replayed, s.busy,
-      s.unknown, s.mismatched);
-  put(text, "stored:%" PRIu64 "\r\nstale:%" PRIu64 "\r\nconflicts:%" PRIu64 "\r\nrenewed:%" PRIu64 "\r\nreleased:%" PRIu64 "\r\n",
+  put(text,
+      "replayed:%" PRIu64 "\r\nbusy:%" PRIu64 "\r\nunknown_answers:%" PRIu64
+      "\r\nmismatches:%" PRIu64 "\r\n",
+      s.replayed, s.busy, s.unknown, s.mismatched);
+  put(text,
+      "stored:%" PRIu64 "\r\nstale:%" PRIu64 "\r\nconflicts:%" PRIu64 "\r\nrenewed:%" PRIu64
+      "\r\nreleased:%" PRIu64 "\r\n",
       s.stored, s.stale, s.conflicts, s.renewed, s.released);
-  put(text, "leases_over:%" PRIu64 "\r\nwaits_timed_out:%" PRIu64 "\r\nrefused_memory:%" PRIu64 "\r\n", s.lapsed, s.waits_timed_out,
-      s.refused_memory);
+  put(text,
+      "leases_over:%" PRIu64 "\r\nwaits_timed_out:%" PRIu64 "\r\nrefused_memory:%" PRIu64 "\r\n",
+      s.lapsed, s.waits_timed_out, s.refused_memory);
 }
 
 static void info_commandstats(const struct host *host, struct text *text) {
@@ -154,8 +187,10 @@ static void info_commandstats(const struct host *host, struct text *text) {
     char name[COMMAND_NAME_BYTES];
     command_name(&COMMAND_TABLE[i], name);
     double usec = (double)s->nanoseconds / 1000;
-    put(text, "cmdstat_%s:calls=%" PRIu64 ",usec=%.0f,usec_per_call=%.2f,rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64 "\r\n", name,
-        s->calls, usec, s->calls > 0 ? usec / (double)s->calls : 0, s->rejected, s->failed);
+    put(text,
+        "cmdstat_%s:calls=%" PRIu64 ",usec=%.0f,usec_per_call=%.2f,rejected_calls=%" PRIu64
+        ",failed_calls=%" PRIu64 "\r\n",
+        name, s->calls, usec, s->calls > 0 ? usec / (double)s->calls : 0, s->rejected, s->failed);
   }
 }
 
@@ -168,7 +203,8 @@ static void info_keyspace(const struct host *host, struct text *text) {
   struct engine_stats stats;
   engine_stats(host->engine, &stats);
   uint64_t keys = stats.records + stats.values;
-  if (keys > 0) put(text, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", keys, stats.expiring);
+  if (keys > 0)
+    put(text, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", keys, stats.expiring);
 }
 
 struct section {
@@ -195,7 +231,8 @@ static bool wanted(const struct call *call, const struct section *section) {
   if (call->argc == 1) return section->by_default;
   for (size_t i = 1; i < call->argc; i++) {
     struct span name = call->argv[i];
-    if (span_is(name, "all") || span_is(name, "everything") || span_is(name, section->name)) return true;
+    if (span_is(name, "all") || span_is(name, "everything") || span_is(name, section->name))
+      return true;
     if (span_is(name, "default") && section->by_default) return true;
   }
   return false;

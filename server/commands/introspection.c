@@ -1,8 +1,9 @@
 /*
  * introspection.c - see introspection.h.
  *
- * The arguments of COMMAND DOCS are read off the row's syntax text, so help cannot disagree with itself. The text is parsed on
- * every call into a small tree on the stack: nobody asks often, and a row stays one row.
+ * The arguments of COMMAND DOCS are read off the row's syntax text, so help cannot disagree with
+ * itself. The text is parsed on every call into a small tree on the stack: nobody asks often, and a
+ * row stays one row.
  */
 #include "server/commands/introspection.h"
 
@@ -119,7 +120,9 @@ static int wrap(struct syntax *s, enum node_kind kind, const char *name, int chi
 static int parse_alternatives(struct syntax *s) {
   int first = parse_sequence(s);
   if (*s->at != '|') {
-    return first >= 0 && s->nodes[first].next >= 0 && *s->at == ']' ? wrap(s, NODE_BLOCK, "options", first) : first;
+    return first >= 0 && s->nodes[first].next >= 0 && *s->at == ']'
+               ? wrap(s, NODE_BLOCK, "options", first)
+               : first;
   }
   if (s->nodes[first].next >= 0) first = wrap(s, NODE_BLOCK, "options", first);
   int last = first;
@@ -135,7 +138,8 @@ static int parse_alternatives(struct syntax *s) {
 /* ---- COMMAND DOCS ---- */
 
 static const char *type_of(const struct node *node) {
-  static const char *const integers[] = {"milliseconds", "seconds", "token", "index", "count", "cursor", "client-id", "protover"};
+  static const char *const integers[] = {"milliseconds", "seconds", "token",     "index",
+                                         "count",        "cursor",  "client-id", "protover"};
   if (node->kind == NODE_TOKEN) return "pure-token";
   if (node->kind == NODE_BLOCK) return "block";
   if (node->kind == NODE_ONEOF) return "oneof";
@@ -152,7 +156,8 @@ static void reply_nodes(struct resp_writer *reply, const struct syntax *s, int f
 static void reply_node(struct resp_writer *reply, const struct syntax *s, const struct node *node) {
   bool flagged = node->optional || node->multiple;
   bool is_key = strcmp(type_of(node), "key") == 0;
-  resp_map(reply, 2 + (is_key ? 1u : 0u) + (node->token.data != NULL ? 1u : 0u) + (flagged ? 1u : 0u) + (node->child >= 0 ? 1u : 0u));
+  resp_map(reply, 2 + (is_key ? 1u : 0u) + (node->token.data != NULL ? 1u : 0u) +
+                      (flagged ? 1u : 0u) + (node->child >= 0 ? 1u : 0u));
   char name[COMMAND_NAME_BYTES];
   size_t len = node->name.len < sizeof name - 1 ? node->name.len : sizeof name - 1;
   for (size_t i = 0; i < len; i++) name[i] = (char)tolower((unsigned char)node->name.data[i]);
@@ -271,9 +276,11 @@ struct flag_name {
 };
 
 static const struct flag_name FLAG_NAMES[] = {
-    {COMMAND_WRITES, "write", "@write"},     {COMMAND_READS, "readonly", "@read"},   {COMMAND_LOADS_MEMORY, "denyoom", NULL},
-    {COMMAND_ADMIN, "admin", "@admin"},      {COMMAND_PUBSUB, "pubsub", "@pubsub"},  {COMMAND_WAITS, "blocking", "@blocking"},
-    {COMMAND_BEFORE_AUTH, "no_auth", NULL},  {COMMAND_FAST, "fast", "@fast"},        {COMMAND_NOT_IN_MULTI, "no_multi", NULL},
+    {COMMAND_WRITES, "write", "@write"},      {COMMAND_READS, "readonly", "@read"},
+    {COMMAND_LOADS_MEMORY, "denyoom", NULL},  {COMMAND_ADMIN, "admin", "@admin"},
+    {COMMAND_PUBSUB, "pubsub", "@pubsub"},    {COMMAND_WAITS, "blocking", "@blocking"},
+    {COMMAND_BEFORE_AUTH, "no_auth", NULL},   {COMMAND_FAST, "fast", "@fast"},
+    {COMMAND_NOT_IN_MULTI, "no_multi", NULL},
 };
 #define FLAG_NAME_COUNT (sizeof FLAG_NAMES / sizeof FLAG_NAMES[0])
 
@@ -319,7 +326,8 @@ static void reply_key_specs(struct resp_writer *reply, const struct command *com
   resp_bulk_text(reply, "spec");
   resp_map(reply, 3);
   resp_bulk_text(reply, "lastkey");
-  resp_integer(reply, command->last_key < 0 ? command->last_key : command->last_key - command->first_key);
+  resp_integer(reply,
+               command->last_key < 0 ? command->last_key : command->last_key - command->first_key);
   resp_bulk_text(reply, "keystep");
   resp_integer(reply, command->step);
   resp_bulk_text(reply, "limit");
@@ -374,7 +382,8 @@ void introspection_count(struct call *call) { resp_integer(call->reply, (int64_t
 static bool has_category(const struct command *command, struct span category) {
   for (size_t i = 0; i < FLAG_NAME_COUNT; i++) {
     const char *name = FLAG_NAMES[i].category;
-    if (name != NULL && (command->flags & FLAG_NAMES[i].flag) != 0 && span_is(category, name + 1)) return true;
+    if (name != NULL && (command->flags & FLAG_NAMES[i].flag) != 0 && span_is(category, name + 1))
+      return true;
   }
   return span_is(category, command_group_name(command->group));
 }
@@ -391,17 +400,20 @@ static bool listed(const struct call *call, const struct command *command) {
 
 void introspection_list(struct call *call) {
   bool filtered = call->argc == 5 && span_is(call->argv[2], "FILTERBY") &&
-                  (span_is(call->argv[3], "PATTERN") || span_is(call->argv[3], "ACLCAT") || span_is(call->argv[3], "MODULE"));
+                  (span_is(call->argv[3], "PATTERN") || span_is(call->argv[3], "ACLCAT") ||
+                   span_is(call->argv[3], "MODULE"));
   if (call->argc != 2 && !filtered) {
     reply_syntax_error(call);
     return;
   }
   size_t count = 0;
-  for (size_t i = 0; i < COMMAND_COUNT; i++) count += (filtered || !is_sub(&COMMAND_TABLE[i])) && listed(call, &COMMAND_TABLE[i]);
+  for (size_t i = 0; i < COMMAND_COUNT; i++)
+    count += (filtered || !is_sub(&COMMAND_TABLE[i])) && listed(call, &COMMAND_TABLE[i]);
   resp_set(call->reply, count);
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
     const struct command *command = &COMMAND_TABLE[i];
-    if ((filtered || !is_sub(command)) && listed(call, command)) reply_lower_name(call->reply, command);
+    if ((filtered || !is_sub(command)) && listed(call, command))
+      reply_lower_name(call->reply, command);
   }
 }
 
@@ -420,7 +432,8 @@ void introspection_getkeys(struct call *call) {
     resp_error(call->reply, "ERR The command has no key arguments");
     return;
   }
-  bool fits = command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
+  bool fits =
+      command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
   if (!fits) {
     resp_error(call->reply, "ERR Invalid number of arguments specified for command");
     return;
@@ -438,14 +451,17 @@ void introspection_container_help(struct call *call) {
   size_t len = (size_t)(strchr(call->command->name, '|') - call->command->name);
   char container[COMMAND_NAME_BYTES], line[512];
   snprintf(container, sizeof container, "%.*s", (int)len, call->command->name);
-  const struct command *parent = command_find(call->host->commands, span_of(container), SPAN_ABSENT);
+  const struct command *parent =
+      command_find(call->host->commands, span_of(container), SPAN_ABSENT);
   resp_array(call->reply, 1 + 2 * subcommands(parent));
-  snprintf(line, sizeof line, "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container);
+  snprintf(line, sizeof line,
+           "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container);
   resp_simple(call->reply, line);
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
     const struct command *sub = &COMMAND_TABLE[i];
     if (!is_sub_of(sub, parent)) continue;
-    snprintf(line, sizeof line, "%s%s%s", sub->name + len + 1, sub->syntax[0] != '\0' ? " " : "", sub->syntax);
+    snprintf(line, sizeof line, "%s%s%s", sub->name + len + 1, sub->syntax[0] != '\0' ? " " : "",
+             sub->syntax);
     resp_simple(call->reply, line);
     snprintf(line, sizeof line, "    %s.", sub->summary);
     resp_simple(call->reply, line);

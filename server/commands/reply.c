@@ -1,8 +1,8 @@
 /* reply.c - replies and argument checks that several families use. */
 #include "server/commands/command.h"
 
-/* A body of at least this many bytes is sent from where it lies, without a copy; shorter ones join the other replies of the
- * turn in one buffer. */
+/* A body of at least this many bytes is sent from where it lies, without a copy; shorter ones join
+ * the other replies of the turn in one buffer. */
 #define PINNED_BYTES (16u * 1024)
 
 void reply_ok(struct call *call) { resp_simple(call->reply, "OK"); }
@@ -13,7 +13,9 @@ void reply_wrongtype(struct call *call) {
   resp_error(call->reply, "WRONGTYPE Operation against a key holding the wrong kind of value");
 }
 
-void reply_oom(struct call *call) { resp_error(call->reply, "OOM command not allowed when used memory > 'maxmemory'."); }
+void reply_oom(struct call *call) {
+  resp_error(call->reply, "OOM command not allowed when used memory > 'maxmemory'.");
+}
 
 void reply_blob(struct host *host, struct resp_writer *reply, struct engine_blob *blob) {
   (void)host;
@@ -27,7 +29,9 @@ void reply_blob(struct host *host, struct resp_writer *reply, struct engine_blob
   if (reply->out->ref_count > refs) engine_pin(blob);
 }
 
-void reply_body(struct call *call, struct engine_blob *body) { reply_blob(call->host, call->reply, body); }
+void reply_body(struct call *call, struct engine_blob *body) {
+  reply_blob(call->host, call->reply, body);
+}
 
 bool parse_integer(struct call *call, struct span text, long long *value) {
   if (span_to_i64(text, value)) return true;
@@ -37,9 +41,12 @@ bool parse_integer(struct call *call, struct span text, long long *value) {
 
 /* ---- globs ---- */
 
-static char fold(char c, bool ignore_case) { return ignore_case && c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
+static char fold(char c, bool ignore_case) {
+  return ignore_case && c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
 
-/* The set at p, behind '['. Returns what is behind it and whether c is in it. An open set ends with the pattern. */
+/* The set at p, behind '['. Returns what is behind it and whether c is in it. An open set ends with
+ * the pattern. */
 static const char *match_set(const char *p, const char *end, char c, bool ignore_case, bool *in) {
   bool negated = p < end && *p == '^';
   bool found = false;
@@ -49,7 +56,8 @@ static const char *match_set(const char *p, const char *end, char c, bool ignore
       p++;
       found |= fold(*p, ignore_case) == c;
     } else if (end - p >= 3 && p[1] == '-') {
-      unsigned char low = (unsigned char)fold(p[0], ignore_case), high = (unsigned char)fold(p[2], ignore_case);
+      unsigned char low = (unsigned char)fold(p[0], ignore_case),
+                    high = (unsigned char)fold(p[2], ignore_case);
       if (low > high) {
         unsigned char swapped = low;
         low = high;
@@ -65,7 +73,8 @@ static const char *match_set(const char *p, const char *end, char c, bool ignore
   return p < end ? p + 1 : p;
 }
 
-/* One pattern element other than '*' against one byte. Returns what is behind the element, NULL when it does not match. */
+/* One pattern element other than '*' against one byte. Returns what is behind the element, NULL
+ * when it does not match. */
 static const char *match_one(const char *p, const char *end, char c, bool ignore_case) {
   c = fold(c, ignore_case);
   if (*p == '?') return p + 1;
@@ -78,8 +87,9 @@ static const char *match_one(const char *p, const char *end, char c, bool ignore
   return fold(*p, ignore_case) == c ? p + 1 : NULL;
 }
 
-/* Only the last '*' need ever be tried again: what the earlier ones matched was the shortest way to get there. That keeps the
- * cost at pattern x text, where the recursive matcher is exponential in the number of stars. */
+/* Only the last '*' need ever be tried again: what the earlier ones matched was the shortest way to
+ * get there. That keeps the cost at pattern x text, where the recursive matcher is exponential in
+ * the number of stars. */
 bool glob_match(struct span pattern, struct span text, bool ignore_case) {
   const char *p = pattern.data, *p_end = p + pattern.len;
   const char *t = text.data, *t_end = t + text.len;

@@ -19,12 +19,14 @@ void server_time(struct call *call) {
   resp_bulk_text(call->reply, microseconds);
 }
 
-/* [NOSAVE|SAVE] [NOW] [FORCE]: nothing is saved, so none of them changes anything. No reply: the connection ends. */
+/* [NOSAVE|SAVE] [NOW] [FORCE]: nothing is saved, so none of them changes anything. No reply: the
+ * connection ends. */
 void server_shutdown(struct call *call) {
   static const char *const words[] = {"NOSAVE", "SAVE", "NOW", "FORCE"};
   for (size_t i = 1; i < call->argc; i++) {
     bool known = false;
-    for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) known |= span_is(call->argv[i], words[w]);
+    for (size_t w = 0; w < sizeof words / sizeof words[0]; w++)
+      known |= span_is(call->argv[i], words[w]);
     if (!known) {
       reply_syntax_error(call);
       return;
@@ -38,7 +40,9 @@ void server_shutdown(struct call *call) {
 
 void server_debug_sleep(struct call *call) {
   if (!call->host->options->enable_debug_command) {
-    resp_error(call->reply, "ERR DEBUG command not allowed. Start the server with enable-debug-command yes to allow it.");
+    resp_error(call->reply,
+               "ERR DEBUG command not allowed. Start the server with enable-debug-command yes to "
+               "allow it.");
     return;
   }
   char text[32] = {0}, *end = text;
@@ -60,10 +64,14 @@ void server_latency_none(struct call *call) { resp_array(call->reply, 0); }
 
 void server_latency_reset(struct call *call) { resp_integer(call->reply, 0); }
 
-void server_no_cluster(struct call *call) { resp_error(call->reply, "ERR This instance has cluster support disabled"); }
+void server_no_cluster(struct call *call) {
+  resp_error(call->reply, "ERR This instance has cluster support disabled");
+}
 
 void server_no_scripts(struct call *call) {
-  bool known = call->argc == 2 || (call->argc == 3 && (span_is(call->argv[2], "ASYNC") || span_is(call->argv[2], "SYNC")));
+  bool known =
+      call->argc == 2 ||
+      (call->argc == 3 && (span_is(call->argv[2], "ASYNC") || span_is(call->argv[2], "SYNC")));
   if (known) {
     reply_ok(call);
   } else {
@@ -72,6 +80,7 @@ void server_no_scripts(struct call *call) {
 }
 
 void server_lolwut(struct call *call) {
-  static const char text[] = "do it once, do it once, do it once: done.\nidem ver. " IDEM_VERSION "\n";
+  static const char text[] =
+      "do it once, do it once, do it once: done.\nidem ver. " IDEM_VERSION "\n";
   resp_verbatim(call->reply, "txt", SPAN_LITERAL(text));
 }

@@ -16,8 +16,10 @@ void server_shutdown(struct call *call); /* drains, as SIGTERM does */
 void server_debug_sleep(struct call *call);
 void server_latency_none(struct call *call);
 void server_latency_reset(struct call *call);
-void server_no_cluster(struct call *call); /* READONLY, READWRITE: as a Redis that is no cluster answers */
-void server_no_scripts(struct call *call); /* FUNCTION FLUSH, SCRIPT FLUSH: OK, there is nothing to flush */
+void server_no_cluster(
+    struct call *call); /* READONLY, READWRITE: as a Redis that is no cluster answers */
+void server_no_scripts(
+    struct call *call); /* FUNCTION FLUSH, SCRIPT FLUSH: OK, there is nothing to flush */
 void server_lolwut(struct call *call);
 
 #endif

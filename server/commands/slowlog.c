@@ -55,10 +55,13 @@ static bool keep_argument(struct entry *entry, const struct call *call, size_t i
   char text[SLOWLOG_MAX_ARG_BYTES + 64];
   size_t len = argument.len < SLOWLOG_MAX_ARG_BYTES ? argument.len : SLOWLOG_MAX_ARG_BYTES;
   if (i == SLOWLOG_MAX_ARGS - 1 && call->argc > SLOWLOG_MAX_ARGS) {
-    len = (size_t)snprintf(text, sizeof text, "... (%zu more arguments)", call->argc - SLOWLOG_MAX_ARGS + 1);
+    len = (size_t)snprintf(text, sizeof text, "... (%zu more arguments)",
+                           call->argc - SLOWLOG_MAX_ARGS + 1);
   } else {
     if (len > 0) memcpy(text, argument.data, len);
-    if (len < argument.len) len += (size_t)snprintf(text + len, sizeof text - len, "... (%zu more bytes)", argument.len - len);
+    if (len < argument.len)
+      len += (size_t)snprintf(text + len, sizeof text - len, "... (%zu more bytes)",
+                              argument.len - len);
   }
   entry->argv[i] = malloc(len + 1);
   if (entry->argv[i] == NULL) return false;
@@ -79,7 +82,8 @@ static struct entry *entry_create(const struct call *call, uint64_t nanoseconds)
   entry->unix_s = (call->now_ms + call->host->wall_offset_ms) / 1000;
   entry->microseconds = (int64_t)(nanoseconds / 1000);
   bool kept = entry->client_name != NULL;
-  for (size_t i = 0; kept && i < call->argc && i < SLOWLOG_MAX_ARGS; i++) kept = keep_argument(entry, call, i);
+  for (size_t i = 0; kept && i < call->argc && i < SLOWLOG_MAX_ARGS; i++)
+    kept = keep_argument(entry, call, i);
   if (kept) return entry;
   entry_destroy(entry);
   return NULL;
@@ -87,8 +91,10 @@ static struct entry *entry_create(const struct call *call, uint64_t nanoseconds)
 
 void slowlog_note(const struct call *call, uint64_t nanoseconds) {
   const struct options *options = call->host->options;
-  if (options->slowlog_slower_us < 0 || nanoseconds < (uint64_t)options->slowlog_slower_us * 1000) return;
-  if ((call->command->flags & (COMMAND_BEFORE_AUTH | COMMAND_ADMIN)) != 0) return; /* may carry a password */
+  if (options->slowlog_slower_us < 0 || nanoseconds < (uint64_t)options->slowlog_slower_us * 1000)
+    return;
+  if ((call->command->flags & (COMMAND_BEFORE_AUTH | COMMAND_ADMIN)) != 0)
+    return; /* may carry a password */
   struct slowlog *slowlog = call->host->slowlog;
   struct entry *entry = entry_create(call, nanoseconds);
   if (entry == NULL) return;
@@ -104,7 +110,8 @@ static void reply_entry(struct resp_writer *reply, const struct entry *entry) {
   resp_integer(reply, entry->unix_s);
   resp_integer(reply, entry->microseconds);
   resp_array(reply, entry->argc);
-  for (size_t i = 0; i < entry->argc; i++) resp_bulk(reply, (struct span){entry->argv[i], entry->lengths[i]});
+  for (size_t i = 0; i < entry->argc; i++)
+    resp_bulk(reply, (struct span){entry->argv[i], entry->lengths[i]});
   resp_bulk_text(reply, entry->peer);
   resp_bulk_text(reply, entry->client_name);
 }
@@ -120,13 +127,17 @@ void slowlog_get(struct call *call) {
     resp_error(call->reply, "ERR count should be greater than or equal to -1");
     return;
   }
-  size_t count = wanted == -1 || (uint64_t)wanted > slowlog->count ? slowlog->count : (size_t)wanted;
+  size_t count =
+      wanted == -1 || (uint64_t)wanted > slowlog->count ? slowlog->count : (size_t)wanted;
   resp_array(call->reply, count);
   const struct list *node = slowlog->entries.next;
-  for (size_t i = 0; i < count; i++, node = node->next) reply_entry(call->reply, LIST_ENTRY(node, struct entry, link));
+  for (size_t i = 0; i < count; i++, node = node->next)
+    reply_entry(call->reply, LIST_ENTRY(node, struct entry, link));
 }
 
-void slowlog_len(struct call *call) { resp_integer(call->reply, (int64_t)call->host->slowlog->count); }
+void slowlog_len(struct call *call) {
+  resp_integer(call->reply, (int64_t)call->host->slowlog->count);
+}
 
 void slowlog_reset(struct call *call) {
   trim(call->host->slowlog, 0);

@@ -1,20 +1,21 @@
 /*
- * slowlog.h - SLOWLOG: the latest commands whose handler took long (slowlog-log-slower-than), newest first. The time is the
- * handler's alone: neither waiting nor sending counts.
+ * slowlog.h - SLOWLOG: the latest commands whose handler took long (slowlog-log-slower-than),
+ * newest first. The time is the handler's alone: neither waiting nor sending counts.
  */
 #ifndef IDEM_SERVER_COMMANDS_SLOWLOG_H
 #define IDEM_SERVER_COMMANDS_SLOWLOG_H
 
 #include "server/commands/command.h"
 
-#define SLOWLOG_MAX_ARGS 32      /* arguments kept of an entry, as in Redis */
+#define SLOWLOG_MAX_ARGS 32       /* arguments kept of an entry, as in Redis */
 #define SLOWLOG_MAX_ARG_BYTES 128 /* bytes kept of an argument, as in Redis */
 
 struct slowlog;
 
 struct slowlog *slowlog_create(void); /* NULL when memory is short */
 void slowlog_destroy(struct slowlog *slowlog);
-/* Called for every command; keeps those that took long enough. Best effort: short of memory, it forgets. */
+/* Called for every command; keeps those that took long enough. Best effort: short of memory, it
+ * forgets. */
 void slowlog_note(const struct call *call, uint64_t nanoseconds);
 
 void slowlog_get(struct call *call);

@@ -1,8 +1,9 @@
 /*
  * table.c - every command, one row each. See command.h for what follows from a row.
  *
- * The syntax is read by COMMAND DOCS (introspection.c): lower-case words are arguments, upper-case words are tokens, [ ] is
- * optional, | separates alternatives, "..." behind an argument means that it may be repeated.
+ * The syntax is read by COMMAND DOCS (introspection.c): lower-case words are arguments, upper-case
+ * words are tokens, [ ] is optional, | separates alternatives, "..." behind an argument means that
+ * it may be repeated.
  */
 #include "server/commands/command.h"
 #include "server/commands/clients.h"

@@ -55,7 +55,8 @@ void engine_reconfigure(struct engine *engine, const struct engine_options *opti
   engine->options.waiters_total = options->waiters_total;
 }
 
-/* A sweep after FLUSHALL may be under way: what it would free must not count against who asks now. */
+/* A sweep after FLUSHALL may be under way: what it would free must not count against who asks now.
+ */
 bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms) {
   const struct engine_options *options = &engine->options;
   if (options->memory_limit == 0) return false;
@@ -80,8 +81,10 @@ static void answer_busy(const struct record *record, int64_t at_ms, struct engin
   answer->owner = record->claim->owner;
 }
 
-/* What a record says to somebody, under a verdict that leaves it as it is (grants included: they were carried out before). */
-void answer_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms, struct engine_answer *answer) {
+/* What a record says to somebody, under a verdict that leaves it as it is (grants included: they
+ * were carried out before). */
+void answer_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms,
+                   struct engine_answer *answer) {
   const struct rules_record *facts = &record->facts;
   *answer = (struct engine_answer){.status = ENGINE_NOTHING};
   switch (verdict) {
@@ -94,9 +97,7 @@ void answer_record(const struct record *record, enum rules_verdict verdict, int6
       answer->attempt = facts->attempt;
       answer->stage = record->claim->stage;
       break;
-    case RULES_SAY_BUSY:
-      answer_busy(record, now_ms, answer);
-      break;
+    case RULES_SAY_BUSY: answer_busy(record, now_ms, answer); break;
     case RULES_SAY_UNKNOWN:
       answer->status = ENGINE_UNKNOWN;
       answer->age_ms = now_ms - facts->since_ms;
@@ -157,7 +158,8 @@ static void bind_anew(struct engine *engine, struct claim *claim, struct engine_
 
 /* Carries out a grant to the caller. owner is the blob to keep; NULL when it had none. */
 static void grant(struct engine *engine, struct record *record, const struct engine_claim *claim,
-                  const struct rules_record *facts, enum rules_verdict verdict, struct engine_blob *owner) {
+                  const struct rules_record *facts, enum rules_verdict verdict,
+                  struct engine_blob *owner) {
   struct claim *held = record->claim;
   claim_confirm(held);
   if (verdict == RULES_GRANT_AGAIN) {
@@ -172,7 +174,8 @@ static void grant(struct engine *engine, struct record *record, const struct eng
   record_set_facts(engine, record, facts);
 }
 
-static void queue_claim(struct engine *engine, struct record *record, const struct engine_claim *claim, int64_t now_ms,
+static void queue_claim(struct engine *engine, struct record *record,
+                        const struct engine_claim *claim, int64_t now_ms,
                         struct engine_answer *answer) {
   const struct engine_waiter as = {
       .claims = true,
@@ -187,9 +190,10 @@ static void queue_claim(struct engine *engine, struct record *record, const stru
 }
 
 /* A record for a key that has none; NULL with the answer said when that must not or cannot be. */
-static struct record *record_for_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
-                                       struct engine_answer *answer) {
-  size_t more = sizeof(struct record) + sizeof(struct claim) + claim->key.len + claim->fingerprint.len + claim->owner.len;
+static struct record *record_for_claim(struct engine *engine, const struct engine_claim *claim,
+                                       int64_t now_ms, struct engine_answer *answer) {
+  size_t more = sizeof(struct record) + sizeof(struct claim) + claim->key.len +
+                claim->fingerprint.len + claim->owner.len;
   if (engine_over_limit(engine, more, true, now_ms)) {
     say(answer, ENGINE_OOM);
     return NULL;
@@ -199,7 +203,8 @@ static struct record *record_for_claim(struct engine *engine, const struct engin
   return record;
 }
 
-static void claim_record(struct engine *engine, struct record *record, const struct engine_claim *claim, int64_t now_ms,
+static void claim_record(struct engine *engine, struct record *record,
+                         const struct engine_claim *claim, int64_t now_ms,
                          struct engine_answer *answer) {
   struct rules_record facts = record->facts;
   struct span owner = record->claim != NULL ? engine_bytes(record->claim->owner) : SPAN_ABSENT;
@@ -217,7 +222,8 @@ static void claim_record(struct engine *engine, struct record *record, const str
     queue_claim(engine, record, claim, now_ms, answer);
     return;
   }
-  bool granted = verdict == RULES_GRANT_FIRST || verdict == RULES_GRANT_NEXT || verdict == RULES_GRANT_AGAIN;
+  bool granted =
+      verdict == RULES_GRANT_FIRST || verdict == RULES_GRANT_NEXT || verdict == RULES_GRANT_AGAIN;
   if (granted) {
     bool again = verdict == RULES_GRANT_AGAIN;
     struct engine_blob *blob = again ? NULL : blob_create(engine, claim->owner);
@@ -231,7 +237,8 @@ static void claim_record(struct engine *engine, struct record *record, const str
   answer_record(record, verdict, now_ms, answer);
 }
 
-void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms, struct engine_answer *answer) {
+void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
+                  struct engine_answer *answer) {
   assert(claim->lease_ms > 0 && claim->lease_ms <= UINT32_MAX);
   struct record *record = record_find(engine, claim->key, now_ms);
   if (!wrong_type(record, answer)) {
@@ -249,8 +256,9 @@ static bool same_response(const struct record *record, const struct engine_store
 }
 
 /* The response replaces the claim; all who waited get it. */
-static void keep_response(struct engine *engine, struct record *record, const struct rules_record *facts,
-                          enum rules_verdict verdict, int64_t now_ms, struct engine_answer *answer) {
+static void keep_response(struct engine *engine, struct record *record,
+                          const struct rules_record *facts, enum rules_verdict verdict,
+                          int64_t now_ms, struct engine_answer *answer) {
   uint64_t waiting = record->claim->waiting;
   struct claim *claim = record->claim;
   record->facts.since_ms = facts->since_ms;
@@ -267,10 +275,12 @@ static void keep_response(struct engine *engine, struct record *record, const st
   *answer = (struct engine_answer){.status = ENGINE_STORED, .count = waiting};
 }
 
-static void store_record(struct engine *engine, struct record *record, const struct engine_store *store, int64_t now_ms,
+static void store_record(struct engine *engine, struct record *record,
+                         const struct engine_store *store, int64_t now_ms,
                          struct engine_answer *answer) {
   struct rules_record facts = record->facts;
-  enum rules_verdict verdict = rules_store(&facts, store->token, same_response(record, store), store->ttl_ms, now_ms);
+  enum rules_verdict verdict =
+      rules_store(&facts, store->token, same_response(record, store), store->ttl_ms, now_ms);
   if (verdict != RULES_STORED && verdict != RULES_SHARED) {
     answer_record(record, verdict, now_ms, answer);
     return;
@@ -288,7 +298,8 @@ static void store_record(struct engine *engine, struct record *record, const str
   keep_response(engine, record, &facts, verdict, now_ms, answer);
 }
 
-void engine_store(struct engine *engine, const struct engine_store *store, int64_t now_ms, struct engine_answer *answer) {
+void engine_store(struct engine *engine, const struct engine_store *store, int64_t now_ms,
+                  struct engine_answer *answer) {
   struct record *record = record_find(engine, store->key, now_ms);
   if (!wrong_type(record, answer)) {
     if (record == NULL) {
@@ -302,7 +313,8 @@ void engine_store(struct engine *engine, const struct engine_store *store, int64
 
 /* ---- RENEW, RELEASE ---- */
 
-static void renew_record(struct engine *engine, struct record *record, const struct engine_renew *renew, int64_t now_ms,
+static void renew_record(struct engine *engine, struct record *record,
+                         const struct engine_renew *renew, int64_t now_ms,
                          struct engine_answer *answer) {
   struct rules_record facts = record->facts;
   enum rules_verdict verdict = rules_renew(&facts, renew->token, (uint32_t)renew->lease_ms, now_ms);
@@ -328,7 +340,8 @@ static void renew_record(struct engine *engine, struct record *record, const str
   *answer = (struct engine_answer){.status = ENGINE_RENEWED, .lease_ms = facts.lease_ms};
 }
 
-void engine_renew(struct engine *engine, const struct engine_renew *renew, int64_t now_ms, struct engine_answer *answer) {
+void engine_renew(struct engine *engine, const struct engine_renew *renew, int64_t now_ms,
+                  struct engine_answer *answer) {
   assert(renew->lease_ms >= 0 && renew->lease_ms <= UINT32_MAX);
   struct record *record = record_find(engine, renew->key, now_ms);
   if (!wrong_type(record, answer)) {
@@ -342,11 +355,13 @@ void engine_renew(struct engine *engine, const struct engine_renew *renew, int64
 }
 
 /* Ends an open claim for good; one that nobody holds has nobody who waits. */
-static void give_up(struct engine *engine, struct record *record, enum rules_end end, int64_t now_ms) {
+static void give_up(struct engine *engine, struct record *record, enum rules_end end,
+                    int64_t now_ms) {
   record_end_grant(engine, record, end, now_ms, now_ms);
 }
 
-void engine_release(struct engine *engine, struct span key, uint64_t token, int64_t now_ms, struct engine_answer *answer) {
+void engine_release(struct engine *engine, struct span key, uint64_t token, int64_t now_ms,
+                    struct engine_answer *answer) {
   struct record *record = record_find(engine, key, now_ms);
   if (wrong_type(record, answer)) return;
   if (record == NULL || rules_release(&record->facts, token) != RULES_RELEASE) {
@@ -360,9 +375,11 @@ void engine_release(struct engine *engine, struct span key, uint64_t token, int6
 
 /* ---- FETCH, WAIT ---- */
 
-static void read_record(struct engine *engine, struct record *record, const struct engine_read *read, int64_t now_ms,
+static void read_record(struct engine *engine, struct record *record,
+                        const struct engine_read *read, int64_t now_ms,
                         struct engine_answer *answer) {
-  bool differs = span_present(read->fingerprint) && !span_equal(record_fingerprint(record), read->fingerprint);
+  bool differs =
+      span_present(read->fingerprint) && !span_equal(record_fingerprint(record), read->fingerprint);
   enum rules_verdict verdict = rules_read(&record->facts, differs);
   if (verdict != RULES_SAY_BUSY || read->wait_ms == 0) {
     answer_record(record, verdict, now_ms, answer);
@@ -374,7 +391,8 @@ static void read_record(struct engine *engine, struct record *record, const stru
   answer->waiter = waiter;
 }
 
-void engine_read(struct engine *engine, const struct engine_read *read, int64_t now_ms, struct engine_answer *answer) {
+void engine_read(struct engine *engine, const struct engine_read *read, int64_t now_ms,
+                 struct engine_answer *answer) {
   struct record *record = record_find(engine, read->key, now_ms);
   if (!wrong_type(record, answer)) {
     if (record == NULL) {

@@ -1,17 +1,21 @@
 /*
- * engine.h - the expiring dictionary: records and plain values under keys, their deadlines, and the callers that wait.
+ * engine.h - the expiring dictionary: records and plain values under keys, their deadlines, and the
+ * callers that wait.
  *
- * An engine is single-threaded and knows no clock, file, socket or event loop. Time is an argument: milliseconds, never
- * negative, on a clock that never runs backwards. It never calls upward; what it has to say lies in three places: the
- * return value, the list of waiters that became ready (engine_next_ready), and the outbox of effects (engine_next_effect).
+ * An engine is single-threaded and knows no clock, file, socket or event loop. Time is an argument:
+ * milliseconds, never negative, on a clock that never runs backwards. It never calls upward; what
+ * it has to say lies in three places: the return value, the list of waiters that became ready
+ * (engine_next_ready), and the outbox of effects (engine_next_effect).
  *
- * Every call first judges what is due on its key, in the order of the deadlines, so no answer shows a state that should
- * be over. engine_tick does the same for keys that nobody asks for, within a budget.
+ * Every call first judges what is due on its key, in the order of the deadlines, so no answer shows
+ * a state that should be over. engine_tick does the same for keys that nobody asks for, within a
+ * budget.
  *
- * Nothing is evicted, ever. At the memory limit a claim that would add a record is refused; a STORE is not.
+ * Nothing is evicted, ever. At the memory limit a claim that would add a record is refused; a STORE
+ * is not.
  *
- * Limits on the lengths of keys, owners, bodies and so on are the caller's to judge (it has the arguments first); the
- * engine takes any span up to 4 GiB.
+ * Limits on the lengths of keys, owners, bodies and so on are the caller's to judge (it has the
+ * arguments first); the engine takes any span up to 4 GiB.
  */
 #ifndef IDEM_SERVER_ENGINE_ENGINE_H
 #define IDEM_SERVER_ENGINE_ENGINE_H
@@ -24,54 +28,61 @@
 #include "server/rules/rules.h"
 
 struct engine;
-struct engine_waiter;  /* a caller that waits; owned by the host from ENGINE_QUEUED until settled, taken back or cancelled */
+struct engine_waiter;  /* a caller that waits; owned by the host from ENGINE_QUEUED until settled,
+                          taken back or cancelled */
 struct engine_binding; /* what claims with BIND are bound to: one connection */
 struct engine_blob;    /* bytes that several replies may share; counted */
 
 #define ENGINE_HASH_SECRET_BYTES 192 /* XXH_SECRET_DEFAULT_SIZE of xxHash */
 
 struct engine_options {
-  uint64_t first_token;  /* see RULES_TOKEN_EPOCH_S */
-  int64_t retention_ms;  /* of LAPSED and UNKNOWN */
-  int64_t clock_grain_ms; /* the clock given is rounded down to so many: a deadline is over only when that is sure. 0: exact */
-  size_t memory_limit;   /* bytes, 0 none */
-  size_t store_reserve;  /* bytes kept free for the response of each open claim, when there is a limit */
+  uint64_t first_token;   /* see RULES_TOKEN_EPOCH_S */
+  int64_t retention_ms;   /* of LAPSED and UNKNOWN */
+  int64_t clock_grain_ms; /* the clock given is rounded down to so many: a deadline is over only
+                             when that is sure. 0: exact */
+  size_t memory_limit;    /* bytes, 0 none */
+  size_t store_reserve;   /* bytes kept free for the response of each open claim, when there is a
+                             limit */
   uint32_t waiters_per_key;
   uint32_t waiters_total;
-  unsigned char hash_secret[ENGINE_HASH_SECRET_BYTES]; /* random, so that nobody can choose keys that collide */
+  unsigned char hash_secret[ENGINE_HASH_SECRET_BYTES]; /* random, so that nobody can choose keys
+                                                          that collide */
 };
 
-/* NULL when memory is short. destroy takes NULL; every waiter and binding has to be gone before it. */
+/* NULL when memory is short. destroy takes NULL; every waiter and binding has to be gone before it.
+ */
 struct engine *engine_create(const struct engine_options *options, int64_t now_ms);
 void engine_destroy(struct engine *engine);
 /* Everything but first_token, clock_grain_ms and hash_secret may change while running. */
 void engine_reconfigure(struct engine *engine, const struct engine_options *options);
 
-/* ---- answers ------------------------------------------------------------------------------------------------- */
+/* ---- answers
+ * -------------------------------------------------------------------------------------------------
+ */
 
 enum engine_status {
-  ENGINE_CLAIMED,      /* token, lease_ms, attempt, stage */
-  ENGINE_DONE,         /* body, meta, age_ms, left_ms */
-  ENGINE_BUSY,         /* left_ms, age_ms, owner */
-  ENGINE_UNKNOWN,      /* age_ms, attempt, owner */
-  ENGINE_NOTHING,      /* nobody runs it and nothing is stored */
-  ENGINE_QUEUED,       /* waiter */
-  ENGINE_STORED,       /* count: waiters answered by it */
-  ENGINE_RENEWED,      /* lease_ms */
+  ENGINE_CLAIMED, /* token, lease_ms, attempt, stage */
+  ENGINE_DONE,    /* body, meta, age_ms, left_ms */
+  ENGINE_BUSY,    /* left_ms, age_ms, owner */
+  ENGINE_UNKNOWN, /* age_ms, attempt, owner */
+  ENGINE_NOTHING, /* nobody runs it and nothing is stored */
+  ENGINE_QUEUED,  /* waiter */
+  ENGINE_STORED,  /* count: waiters answered by it */
+  ENGINE_RENEWED, /* lease_ms */
   ENGINE_RELEASED,
   ENGINE_NOT_YOURS,
   ENGINE_MISMATCH,
   ENGINE_STALE,
   ENGINE_CONFLICT,
-  ENGINE_OOM,          /* the memory limit */
-  ENGINE_BUSYKEY,      /* a waiter limit */
-  ENGINE_WRONGTYPE,    /* a plain value lives there, or the other way round */
-  ENGINE_NO_MEMORY,    /* the allocator failed; nothing changed */
+  ENGINE_OOM,       /* the memory limit */
+  ENGINE_BUSYKEY,   /* a waiter limit */
+  ENGINE_WRONGTYPE, /* a plain value lives there, or the other way round */
+  ENGINE_NO_MEMORY, /* the allocator failed; nothing changed */
 };
 
 /*
- * Blobs in an answer are borrowed: valid until the next call on the engine (an answer in a waiter: until the waiter is
- * settled). engine_pin keeps one longer. NULL means absent.
+ * Blobs in an answer are borrowed: valid until the next call on the engine (an answer in a waiter:
+ * until the waiter is settled). engine_pin keeps one longer. NULL means absent.
  */
 struct engine_answer {
   enum engine_status status;
@@ -87,37 +98,42 @@ struct span engine_bytes(const struct engine_blob *blob); /* NULL reads as absen
 struct engine_blob *engine_pin(struct engine_blob *blob);
 void engine_unpin(struct engine *engine, struct engine_blob *blob); /* takes NULL */
 
-/* ---- the six commands ---------------------------------------------------------------------------------------- */
+/* ---- the six commands
+ * ---------------------------------------------------------------------------------------- */
 
 struct engine_claim {
   struct span key, fingerprint, owner; /* fingerprint and owner may be absent */
   int64_t lease_ms;                    /* 1 .. UINT32_MAX */
   int64_t wait_ms;                     /* 0: do not wait */
   bool hold, takeover;
-  struct engine_binding *binding;      /* BIND: the connection's; NULL without */
-  void *context;                       /* of the waiter, when it comes to that */
+  struct engine_binding *binding; /* BIND: the connection's; NULL without */
+  void *context;                  /* of the waiter, when it comes to that */
 };
 /* CLAIMED, DONE, BUSY, UNKNOWN, QUEUED, MISMATCH, OOM, BUSYKEY, WRONGTYPE, NO_MEMORY */
-void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms, struct engine_answer *answer);
+void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
+                  struct engine_answer *answer);
 
 struct engine_store {
   struct span key, body, meta; /* meta may be absent */
   uint64_t token;
-  int64_t ttl_ms;              /* 0: shared with the waiters, then absent */
+  int64_t ttl_ms; /* 0: shared with the waiters, then absent */
 };
 /* STORED, STALE, CONFLICT, WRONGTYPE, NO_MEMORY */
-void engine_store(struct engine *engine, const struct engine_store *store, int64_t now_ms, struct engine_answer *answer);
+void engine_store(struct engine *engine, const struct engine_store *store, int64_t now_ms,
+                  struct engine_answer *answer);
 
 struct engine_renew {
   struct span key, stage; /* stage may be absent */
   uint64_t token;
-  int64_t lease_ms;       /* 0: the length last granted */
+  int64_t lease_ms; /* 0: the length last granted */
 };
 /* RENEWED, STALE, WRONGTYPE, NO_MEMORY */
-void engine_renew(struct engine *engine, const struct engine_renew *renew, int64_t now_ms, struct engine_answer *answer);
+void engine_renew(struct engine *engine, const struct engine_renew *renew, int64_t now_ms,
+                  struct engine_answer *answer);
 
 /* RELEASED, NOT_YOURS, WRONGTYPE */
-void engine_release(struct engine *engine, struct span key, uint64_t token, int64_t now_ms, struct engine_answer *answer);
+void engine_release(struct engine *engine, struct span key, uint64_t token, int64_t now_ms,
+                    struct engine_answer *answer);
 
 struct engine_read {
   struct span key, fingerprint; /* fingerprint may be absent: then nothing is compared */
@@ -125,84 +141,100 @@ struct engine_read {
   void *context;
 };
 /* DONE, BUSY, UNKNOWN, NOTHING, QUEUED, MISMATCH, BUSYKEY, WRONGTYPE, NO_MEMORY */
-void engine_read(struct engine *engine, const struct engine_read *read, int64_t now_ms, struct engine_answer *answer);
+void engine_read(struct engine *engine, const struct engine_read *read, int64_t now_ms,
+                 struct engine_answer *answer);
 
-/* ---- waiters ------------------------------------------------------------------------------------------------- */
+/* ---- waiters
+ * -------------------------------------------------------------------------------------------------
+ */
 
 /*
- * The next waiter that has its answer, oldest first; NULL when there is none. The host writes the answer to its peer and
- * then settles it, or, when the peer's connection died before the answer could be written, takes it back: a grant is undone
- * as if it had not been (attempt not counted, its token not used again) and the next waiter is granted. Both free the waiter.
- * Between next_ready and settle the host may use the engine freely.
+ * The next waiter that has its answer, oldest first; NULL when there is none. The host writes the
+ * answer to its peer and then settles it, or, when the peer's connection died before the answer
+ * could be written, takes it back: a grant is undone as if it had not been (attempt not counted,
+ * its token not used again) and the next waiter is granted. Both free the waiter. Between
+ * next_ready and settle the host may use the engine freely.
  */
 struct engine_waiter *engine_next_ready(struct engine *engine);
 const struct engine_answer *engine_waiter_answer(const struct engine_waiter *waiter);
 void *engine_waiter_context(const struct engine_waiter *waiter);
 void engine_waiter_settle(struct engine *engine, struct engine_waiter *waiter);
 void engine_waiter_take_back(struct engine *engine, struct engine_waiter *waiter, int64_t now_ms);
-/* The peer is gone, whether the waiter still waits or has its answer already: it is never granted, or the grant is taken
- * back. Frees it. */
+/* The peer is gone, whether the waiter still waits or has its answer already: it is never granted,
+ * or the grant is taken back. Frees it. */
 void engine_waiter_cancel(struct engine *engine, struct engine_waiter *waiter, int64_t now_ms);
-/* Its time is over now: it becomes ready with BUSY (drain, CLIENT UNBLOCK). Nothing happens when it is ready already. */
+/* Its time is over now: it becomes ready with BUSY (drain, CLIENT UNBLOCK). Nothing happens when it
+ * is ready already. */
 void engine_waiter_expire(struct engine *engine, struct engine_waiter *waiter, int64_t now_ms);
 
-/* ---- BIND ---------------------------------------------------------------------------------------------------- */
+/* ---- BIND
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 /* NULL when memory is short. */
 struct engine_binding *engine_binding_create(struct engine *engine);
-/* The connection is closed: its held claims end. O(1): each is judged when somebody asks, or by engine_tick. Takes NULL; the
- * binding is the engine's to free from here on. */
+/* The connection is closed: its held claims end. O(1): each is judged when somebody asks, or by
+ * engine_tick. Takes NULL; the binding is the engine's to free from here on. */
 void engine_binding_close(struct engine *engine, struct engine_binding *binding, int64_t now_ms);
 
-/* ---- keys of either kind ------------------------------------------------------------------------------------- */
+/* ---- keys of either kind
+ * ------------------------------------------------------------------------------------- */
 
 enum engine_kind { ENGINE_ABSENT, ENGINE_RECORD, ENGINE_VALUE };
 
 struct engine_entry {
   enum engine_kind kind;
-  enum rules_phase phase;   /* of a record */
-  struct engine_blob *body; /* the value, or the body of a DONE record; NULL otherwise. Borrowed as in an answer */
-  int64_t left_ms;          /* until it is ABSENT by itself; -1: never, or not known yet (HELD) */
-  size_t memory_bytes;      /* of the record and what it alone refers to */
+  enum rules_phase phase; /* of a record */
+  struct engine_blob
+      *body; /* the value, or the body of a DONE record; NULL otherwise. Borrowed as in an answer */
+  int64_t left_ms;     /* until it is ABSENT by itself; -1: never, or not known yet (HELD) */
+  size_t memory_bytes; /* of the record and what it alone refers to */
 };
-void engine_look(struct engine *engine, struct span key, int64_t now_ms, struct engine_entry *entry);
+void engine_look(struct engine *engine, struct span key, int64_t now_ms,
+                 struct engine_entry *entry);
 
 /* Whether there was one. A HELD record's waiters are served as by RELEASE. */
 bool engine_delete(struct engine *engine, struct span key, int64_t now_ms);
 
 #define ENGINE_NO_DEADLINE INT64_MAX
-/* Plain values. Replaces a value, refuses a record (WRONGTYPE). STORED, WRONGTYPE, OOM, NO_MEMORY. deadline_ms is on the
- * engine's clock; one that is over already leaves the key absent. */
-enum engine_status engine_set_value(struct engine *engine, struct span key, struct span value, int64_t deadline_ms,
-                                    int64_t now_ms);
-/* Moves the end of a value or of a DONE record; false when there is none or it may not be moved (HELD, LAPSED, UNKNOWN). For a
- * DONE record ENGINE_NO_DEADLINE is refused: responses end. */
-bool engine_set_deadline(struct engine *engine, struct span key, int64_t deadline_ms, int64_t now_ms);
+/* Plain values. Replaces a value, refuses a record (WRONGTYPE). STORED, WRONGTYPE, OOM, NO_MEMORY.
+ * deadline_ms is on the engine's clock; one that is over already leaves the key absent. */
+enum engine_status engine_set_value(struct engine *engine, struct span key, struct span value,
+                                    int64_t deadline_ms, int64_t now_ms);
+/* Moves the end of a value or of a DONE record; false when there is none or it may not be moved
+ * (HELD, LAPSED, UNKNOWN). For a DONE record ENGINE_NO_DEADLINE is refused: responses end. */
+bool engine_set_deadline(struct engine *engine, struct span key, int64_t deadline_ms,
+                         int64_t now_ms);
 
-/* Everything is absent at once; waiters of HELD records are served as by RELEASE. The memory comes back by engine_tick. */
+/* Everything is absent at once; waiters of HELD records are served as by RELEASE. The memory comes
+ * back by engine_tick. */
 void engine_flush(struct engine *engine, int64_t now_ms);
 
 /*
- * Visits at least one bucket of the table and returns the cursor to go on with, 0 at the end. Start with 0. Every key that
- * is there during the whole scan is visited at least once, however the table grows or shrinks meanwhile. The cursor is below
- * 2^48. The visitor must not call the engine.
+ * Visits at least one bucket of the table and returns the cursor to go on with, 0 at the end. Start
+ * with 0. Every key that is there during the whole scan is visited at least once, however the table
+ * grows or shrinks meanwhile. The cursor is below 2^48. The visitor must not call the engine.
  */
 typedef void engine_visitor(void *context, struct span key, const struct engine_entry *entry);
-uint64_t engine_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, engine_visitor *visit, void *context);
+uint64_t engine_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, engine_visitor *visit,
+                     void *context);
 
 /* Some key, absent span when there is none; borrowed. `random` picks. */
 struct span engine_random_key(struct engine *engine, uint64_t random, int64_t now_ms);
 
-/* ---- time, effects, figures ---------------------------------------------------------------------------------- */
+/* ---- time, effects, figures
+ * ---------------------------------------------------------------------------------- */
 
-/* Judges what is due, at most `budget` steps (a step touches one record or waiter, or moves one bucket). Returns true when
- * more is due already. */
+/* Judges what is due, at most `budget` steps (a step touches one record or waiter, or moves one
+ * bucket). Returns true when more is due already. */
 bool engine_tick(struct engine *engine, int64_t now_ms, unsigned budget);
-/* When engine_tick has something to do next: a lower bound, INT64_MAX for never, now or earlier for "at once". */
+/* When engine_tick has something to do next: a lower bound, INT64_MAX for never, now or earlier for
+ * "at once". */
 int64_t engine_next_due(const struct engine *engine);
 
-/* What changed, for those who watch: a record became DONE, UNKNOWN or free (nobody runs it and nothing is stored: LAPSED, or
- * ABSENT but not by way of LAPSED). Kept only while someone wants it. */
+/* What changed, for those who watch: a record became DONE, UNKNOWN or free (nobody runs it and
+ * nothing is stored: LAPSED, or ABSENT but not by way of LAPSED). Kept only while someone wants it.
+ */
 enum engine_effect_kind { ENGINE_EFFECT_DONE, ENGINE_EFFECT_UNKNOWN, ENGINE_EFFECT_FREE };
 struct engine_effect {
   enum engine_effect_kind kind;
@@ -212,14 +244,16 @@ void engine_want_effects(struct engine *engine, bool wanted);
 bool engine_next_effect(struct engine *engine, struct engine_effect *effect);
 
 struct engine_stats {
-  uint64_t records, values;                /* by kind; records in any phase */
-  uint64_t expiring;                       /* keys that end by themselves */
-  uint64_t phases[RULES_DONE + 1];         /* records by enum rules_phase */
+  uint64_t records, values;        /* by kind; records in any phase */
+  uint64_t expiring;               /* keys that end by themselves */
+  uint64_t phases[RULES_DONE + 1]; /* records by enum rules_phase */
   uint64_t waiters;
-  uint64_t memory_bytes, memory_peak_bytes; /* allocated for keys, bodies, waiters and the table; with allocator rounding */
+  uint64_t memory_bytes, memory_peak_bytes; /* allocated for keys, bodies, waiters and the table;
+                                               with allocator rounding */
   /* since the start */
   uint64_t granted, granted_again, handed_over, taken_back, replayed, busy, unknown, mismatched;
-  uint64_t stored, stale, conflicts, renewed, released, lapsed, expired, waits_timed_out, refused_memory;
+  uint64_t stored, stale, conflicts, renewed, released, lapsed, expired, waits_timed_out,
+      refused_memory;
 };
 void engine_stats(const struct engine *engine, struct engine_stats *stats);
 /* Sets the counters since the start to 0. */

@@ -1,15 +1,20 @@
-/* keys.c - what is the same for records and plain values: looking, deleting, deadlines, scanning, flushing. */
+/* keys.c - what is the same for records and plain values: looking, deleting, deadlines, scanning,
+ * flushing. */
 #include "server/engine/engine.h"
 
 #include <malloc.h>
 
 #include "server/engine/record.h"
 
-static size_t usable(const void *memory) { return memory != NULL ? malloc_usable_size((void *)(uintptr_t)memory) : 0; }
+static size_t usable(const void *memory) {
+  return memory != NULL ? malloc_usable_size((void *)(uintptr_t)memory) : 0;
+}
 
 static size_t memory_of(const struct record *record) {
-  size_t bytes = usable(record) + usable(record->body) + usable(record->meta) + sizeof(struct table_node *);
-  if (record->claim != NULL) bytes += usable(record->claim) + usable(record->claim->owner) + usable(record->claim->stage);
+  size_t bytes =
+      usable(record) + usable(record->body) + usable(record->meta) + sizeof(struct table_node *);
+  if (record->claim != NULL)
+    bytes += usable(record->claim) + usable(record->claim->owner) + usable(record->claim->stage);
   return bytes;
 }
 
@@ -23,11 +28,13 @@ static void describe(const struct record *record, int64_t now_ms, struct engine_
       .memory_bytes = memory_of(record),
   };
   int64_t end_ms = record->kind == ENGINE_VALUE ? record->timer.deadline_ms : facts->deadline_ms;
-  bool ends = record->kind == ENGINE_VALUE ? end_ms != ENGINE_NO_DEADLINE : facts->phase != RULES_HELD;
+  bool ends =
+      record->kind == ENGINE_VALUE ? end_ms != ENGINE_NO_DEADLINE : facts->phase != RULES_HELD;
   if (ends) entry->left_ms = end_ms > now_ms ? end_ms - now_ms : 0;
 }
 
-void engine_look(struct engine *engine, struct span key, int64_t now_ms, struct engine_entry *entry) {
+void engine_look(struct engine *engine, struct span key, int64_t now_ms,
+                 struct engine_entry *entry) {
   const struct record *record = record_find(engine, key, now_ms);
   if (record == NULL) {
     *entry = (struct engine_entry){.kind = ENGINE_ABSENT, .left_ms = -1};
@@ -48,8 +55,8 @@ bool engine_delete(struct engine *engine, struct span key, int64_t now_ms) {
   return true;
 }
 
-enum engine_status engine_set_value(struct engine *engine, struct span key, struct span value, int64_t deadline_ms,
-                                    int64_t now_ms) {
+enum engine_status engine_set_value(struct engine *engine, struct span key, struct span value,
+                                    int64_t deadline_ms, int64_t now_ms) {
   struct record *record = record_find(engine, key, now_ms);
   if (record != NULL && record->kind == ENGINE_RECORD) return ENGINE_WRONGTYPE;
   size_t more = value.len + (record == NULL ? sizeof *record + key.len : 0);
@@ -59,7 +66,8 @@ enum engine_status engine_set_value(struct engine *engine, struct span key, stru
   }
   struct engine_blob *body = blob_create(engine, value);
   if (body == NULL) return ENGINE_NO_MEMORY;
-  /* The sweep inside engine_over_limit removes flushed records only; this one was judged and lives. */
+  /* The sweep inside engine_over_limit removes flushed records only; this one was judged and lives.
+   */
   if (record == NULL) record = record_create(engine, ENGINE_VALUE, key, SPAN_ABSENT);
   if (record == NULL) {
     engine_unpin(engine, body);
@@ -72,10 +80,13 @@ enum engine_status engine_set_value(struct engine *engine, struct span key, stru
   return ENGINE_STORED;
 }
 
-bool engine_set_deadline(struct engine *engine, struct span key, int64_t deadline_ms, int64_t now_ms) {
+bool engine_set_deadline(struct engine *engine, struct span key, int64_t deadline_ms,
+                         int64_t now_ms) {
   struct record *record = record_find(engine, key, now_ms);
   if (record == NULL) return false;
-  if (record->kind == ENGINE_RECORD && (record->facts.phase != RULES_DONE || deadline_ms == ENGINE_NO_DEADLINE)) return false;
+  if (record->kind == ENGINE_RECORD &&
+      (record->facts.phase != RULES_DONE || deadline_ms == ENGINE_NO_DEADLINE))
+    return false;
   record_set_end(engine, record, deadline_ms);
   if (deadline_ms <= now_ms) {
     effect_emit_free(engine, record);
@@ -95,9 +106,11 @@ void engine_flush(struct engine *engine, int64_t now_ms) {
   for (unsigned phase = 0; phase <= RULES_DONE; phase++) stats->phases[phase] = 0;
 }
 
-uint64_t engine_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, engine_visitor *visit, void *context) {
+uint64_t engine_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, engine_visitor *visit,
+                     void *context) {
   uint64_t next = 0;
-  for (struct table_node *node = table_scan(&engine->table, cursor, &next); node != NULL; node = node->next) {
+  for (struct table_node *node = table_scan(&engine->table, cursor, &next); node != NULL;
+       node = node->next) {
     const struct record *record = LIST_ENTRY(node, struct record, node);
     if (record_over(engine, record, now_ms)) continue;
     struct engine_entry entry;
@@ -107,8 +120,9 @@ uint64_t engine_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, eng
   return next;
 }
 
-/* Buckets are looked through from a random one on, so a key behind empty buckets is likelier: good enough for a look. The walk
- * is bounded; a table that is nearly empty has shrunk, so a live key is near. */
+/* Buckets are looked through from a random one on, so a key behind empty buckets is likelier: good
+ * enough for a look. The walk is bounded; a table that is nearly empty has shrunk, so a live key is
+ * near. */
 #define RANDOM_MAX_BUCKETS 4096
 
 struct span engine_random_key(struct engine *engine, uint64_t random, int64_t now_ms) {
@@ -117,7 +131,8 @@ struct span engine_random_key(struct engine *engine, uint64_t random, int64_t no
     uint64_t next = 0;
     unsigned alive = 0;
     const struct record *chosen = NULL;
-    for (struct table_node *node = table_scan(&engine->table, cursor, &next); node != NULL; node = node->next) {
+    for (struct table_node *node = table_scan(&engine->table, cursor, &next); node != NULL;
+         node = node->next) {
       const struct record *record = LIST_ENTRY(node, struct record, node);
       if (record_over(engine, record, now_ms)) continue;
       alive++;

@@ -1,5 +1,6 @@
 /*
- * list.h - circular doubly linked lists with embedded nodes: O(1) removal by the node alone, no allocation.
+ * list.h - circular doubly linked lists with embedded nodes: O(1) removal by the node alone, no
+ * allocation.
  *
  *     head <-> a <-> b <-> head        an empty list's head points at itself
  *
@@ -15,7 +16,7 @@ struct list {
   struct list *prev, *next;
 };
 
-#define LIST_ENTRY(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+#define LIST_ENTRY(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 static inline void list_init(struct list *l) { l->prev = l->next = l; }
 static inline bool list_empty(const struct list *l) { return l->next == l; }
@@ -27,7 +28,9 @@ static inline void list_append(struct list *head, struct list *node) {
   head->prev = node;
 }
 
-static inline void list_prepend(struct list *head, struct list *node) { list_append(head->next, node); }
+static inline void list_prepend(struct list *head, struct list *node) {
+  list_append(head->next, node);
+}
 
 static inline void list_remove(struct list *node) {
   node->prev->next = node->next;

@@ -8,7 +8,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-_Static_assert(ENGINE_HASH_SECRET_BYTES >= XXH3_SECRET_SIZE_MIN, "a shorter secret is refused by XXH3");
+_Static_assert(ENGINE_HASH_SECRET_BYTES >= XXH3_SECRET_SIZE_MIN,
+               "a shorter secret is refused by XXH3");
 
 void *engine_alloc(struct engine *engine, size_t size) {
   void *memory = malloc(size);
@@ -56,17 +57,22 @@ void engine_unpin(struct engine *engine, struct engine_blob *blob) {
 /* ---- records ---- */
 
 uint64_t record_hash(const struct engine *engine, struct span key) {
-  return XXH3_64bits_withSecret(key.data, key.len, engine->options.hash_secret, ENGINE_HASH_SECRET_BYTES);
+  return XXH3_64bits_withSecret(key.data, key.len, engine->options.hash_secret,
+                                ENGINE_HASH_SECRET_BYTES);
 }
 
-struct span record_key(const struct record *record) { return (struct span){record->bytes, record->key_len}; }
+struct span record_key(const struct record *record) {
+  return (struct span){record->bytes, record->key_len};
+}
 
 struct span record_fingerprint(const struct record *record) {
   if (!record->has_fingerprint) return SPAN_ABSENT;
   return (struct span){record->bytes + record->key_len, record->fingerprint_len};
 }
 
-static bool flushed(const struct engine *engine, const struct record *record) { return record->epoch != engine->epoch; }
+static bool flushed(const struct engine *engine, const struct record *record) {
+  return record->epoch != engine->epoch;
+}
 
 static bool open_claim(const struct record *record) { return record->claim != NULL; }
 
@@ -86,7 +92,8 @@ static void count(struct engine *engine, const struct record *record, bool in) {
   if (open_claim(record)) engine->open_claims += one;
 }
 
-struct record *record_create(struct engine *engine, enum engine_kind kind, struct span key, struct span fingerprint) {
+struct record *record_create(struct engine *engine, enum engine_kind kind, struct span key,
+                             struct span fingerprint) {
   assert(key.len <= UINT32_MAX && fingerprint.len <= UINT32_MAX);
   struct record *record = engine_alloc(engine, sizeof *record + key.len + fingerprint.len);
   if (record == NULL) return NULL;
@@ -127,7 +134,8 @@ static struct table_node **link_of(struct engine *engine, const struct record *r
 }
 
 static struct wheel *wheel_of(struct engine *engine, const struct record *record) {
-  return record->kind == ENGINE_RECORD && record->facts.phase == RULES_HELD ? &engine->leases : &engine->ends;
+  return record->kind == ENGINE_RECORD && record->facts.phase == RULES_HELD ? &engine->leases
+                                                                            : &engine->ends;
 }
 
 void record_destroy(struct engine *engine, struct record *record) {
@@ -140,7 +148,8 @@ void record_destroy(struct engine *engine, struct record *record) {
   engine_free(engine, record);
 }
 
-void record_set_facts(struct engine *engine, struct record *record, const struct rules_record *facts) {
+void record_set_facts(struct engine *engine, struct record *record,
+                      const struct rules_record *facts) {
   count(engine, record, false);
   wheel_cancel(wheel_of(engine, record), &record->timer);
   record->facts = *facts;
@@ -148,7 +157,8 @@ void record_set_facts(struct engine *engine, struct record *record, const struct
     claim_destroy(engine, record->claim);
     record->claim = NULL;
   }
-  if (facts->phase != RULES_ABSENT) wheel_set(wheel_of(engine, record), &record->timer, facts->deadline_ms);
+  if (facts->phase != RULES_ABSENT)
+    wheel_set(wheel_of(engine, record), &record->timer, facts->deadline_ms);
   count(engine, record, true);
 }
 
@@ -223,10 +233,13 @@ static struct record *judge_held(struct engine *engine, struct record *record, i
   bool lease_over = rules_due(&record->facts, past_ms) == RULES_LEASE_OVER;
   bool closed = binding != NULL && binding->closed;
   /* Whichever was sure first, so that it does not matter when this is asked. */
-  if (closed && (!lease_over || engine_past_ms(engine, binding->closed_ms) < record->facts.deadline_ms)) {
+  if (closed &&
+      (!lease_over || engine_past_ms(engine, binding->closed_ms) < record->facts.deadline_ms)) {
     return record_end_grant(engine, record, RULES_END_BIND_CLOSED, binding->closed_ms, now_ms);
   }
-  if (lease_over) return record_end_grant(engine, record, RULES_END_LEASE_OVER, record->facts.deadline_ms, now_ms);
+  if (lease_over)
+    return record_end_grant(engine, record, RULES_END_LEASE_OVER, record->facts.deadline_ms,
+                            now_ms);
   if (record->claim->waiting > 0) waiters_time_out(engine, record->claim, past_ms);
   return record;
 }
@@ -240,7 +253,8 @@ static void expire(struct engine *engine, struct record *record) {
 struct record *record_judge(struct engine *engine, struct record *record, int64_t now_ms) {
   if (flushed(engine, record)) record = judge_flushed(engine, record, now_ms);
   if (record == NULL) return NULL;
-  if (record->kind == ENGINE_RECORD && record->facts.phase == RULES_HELD) record = judge_held(engine, record, now_ms);
+  if (record->kind == ENGINE_RECORD && record->facts.phase == RULES_HELD)
+    record = judge_held(engine, record, now_ms);
   if (record == NULL || !record_over(engine, record, now_ms)) return record;
   expire(engine, record);
   return NULL;
@@ -255,7 +269,8 @@ bool record_over(const struct engine *engine, const struct record *record, int64
 
 struct record *record_find(struct engine *engine, struct span key, int64_t now_ms) {
   uint64_t hash = record_hash(engine, key);
-  for (struct table_node *node = *table_bucket(&engine->table, hash); node != NULL; node = node->next) {
+  for (struct table_node *node = *table_bucket(&engine->table, hash); node != NULL;
+       node = node->next) {
     if (node->hash != hash) continue;
     struct record *record = LIST_ENTRY(node, struct record, node);
     if (span_equal(record_key(record), key)) return record_judge(engine, record, now_ms);

@@ -83,8 +83,10 @@ static void shrink(struct table *table) {
   while (*to != NULL) to = &(*to)->next;
   *to = *from;
   *from = NULL;
-  /* One empty segment is kept, so that a table that breathes at its edge does not allocate at every breath. */
-  if (table->segment_count * TABLE_SEGMENT_BUCKETS >= table->size + 2 * TABLE_SEGMENT_BUCKETS) drop_segment(table);
+  /* One empty segment is kept, so that a table that breathes at its edge does not allocate at every
+   * breath. */
+  if (table->segment_count * TABLE_SEGMENT_BUCKETS >= table->size + 2 * TABLE_SEGMENT_BUCKETS)
+    drop_segment(table);
 }
 
 void table_insert(struct table *table, struct table_node *node) {
@@ -94,7 +96,8 @@ void table_insert(struct table *table, struct table_node *node) {
   if (++table->count > table->size) grow(table);
 }
 
-/* Below half load the table gives back two buckets for each entry that leaves, so that it empties with its entries. */
+/* Below half load the table gives back two buckets for each entry that leaves, so that it empties
+ * with its entries. */
 void table_remove(struct table *table, struct table_node **link) {
   *link = (*link)->next;
   --table->count;
@@ -111,7 +114,8 @@ static uint64_t reverse_bits(uint64_t v) {
 struct table_node *table_scan(const struct table *table, uint64_t cursor, uint64_t *next) {
   uint64_t hash = reverse_bits(cursor << (64 - TABLE_CURSOR_BITS));
   size_t index = index_of(table, hash);
-  /* A bucket that is split already, and its other half, stand for twice level buckets; the rest for level. */
+  /* A bucket that is split already, and its other half, stand for twice level buckets; the rest for
+   * level. */
   bool split = index >= table->level || (index | table->level) < table->size;
   unsigned bits = (unsigned)__builtin_ctzll(table->level) + (split ? 1 : 0);
   uint64_t interval = UINT64_C(1) << (TABLE_CURSOR_BITS - bits);

@@ -1,17 +1,20 @@
 /*
- * table.h - the hash table of records: linear hashing with chains, which grows and shrinks one bucket at a time.
+ * table.h - the hash table of records: linear hashing with chains, which grows and shrinks one
+ * bucket at a time.
  *
- * Buckets 0 .. size-1 lie in segments; `level` is the largest power of two <= size. A hash belongs to bucket h mod 2*level when
- * that one exists already, else to h mod level:
+ * Buckets 0 .. size-1 lie in segments; `level` is the largest power of two <= size. A hash belongs
+ * to bucket h mod 2*level when that one exists already, else to h mod level:
  *
- *     level 4, size 6     [0][1][2][3] [4][5]       growing to 7 splits bucket 2 into 2 and 6, and nothing else moves
- *                          split   not   new
+ *     level 4, size 6     [0][1][2][3] [4][5]       growing to 7 splits bucket 2 into 2 and 6, and
+ * nothing else moves split   not   new
  *
- * So no insertion ever rehashes more than one chain, the table never exists twice, and a delete gives memory back the same
- * way. Doubling tables were rejected for the pause or for the second table that lives beside the first while it is moved.
+ * So no insertion ever rehashes more than one chain, the table never exists twice, and a delete
+ * gives memory back the same way. Doubling tables were rejected for the pause or for the second
+ * table that lives beside the first while it is moved.
  *
- * Scans walk the buckets in the order of the reversed bits of the hash. In that order each bucket is one interval, a split cuts
- * the interval in two and a merge joins two, so a cursor (a position in that order) stays right however the table changes.
+ * Scans walk the buckets in the order of the reversed bits of the hash. In that order each bucket
+ * is one interval, a split cuts the interval in two and a merge joins two, so a cursor (a position
+ * in that order) stays right however the table changes.
  *
  * The table owns its segments, not the entries. An entry embeds a table_node.
  */
@@ -43,7 +46,8 @@ void table_deinit(struct table *table);
 
 /* The head of the chain that the hash belongs to. */
 struct table_node **table_bucket(const struct table *table, uint64_t hash);
-/* Adds the node, growing by at most one bucket. Cannot fail: when no memory can be had for a segment, chains get longer. */
+/* Adds the node, growing by at most one bucket. Cannot fail: when no memory can be had for a
+ * segment, chains get longer. */
 void table_insert(struct table *table, struct table_node *node);
 /* Takes out the node that *link points at, shrinking by at most one bucket. */
 void table_remove(struct table *table, struct table_node **link);

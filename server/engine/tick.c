@@ -1,4 +1,5 @@
-/* tick.c - what happens by itself: deadlines nobody asked about, closed connections, the sweep behind FLUSHALL; and figures. */
+/* tick.c - what happens by itself: deadlines nobody asked about, closed connections, the sweep
+ * behind FLUSHALL; and figures. */
 #include "server/engine/engine.h"
 
 #include "server/engine/record.h"
@@ -19,7 +20,8 @@ static void tick_waits(struct engine *engine, int64_t now_ms, unsigned *budget) 
     struct engine_waiter *waiter = LIST_ENTRY(node, struct engine_waiter, timer);
     wheel_set(&engine->waits, node, node->deadline_ms);
     struct record *record = waiter->record;
-    bool grant_ends_first = rules_due(&record->facts, node->deadline_ms) != RULES_NOT_DUE || record->epoch != engine->epoch ||
+    bool grant_ends_first = rules_due(&record->facts, node->deadline_ms) != RULES_NOT_DUE ||
+                            record->epoch != engine->epoch ||
                             (record->claim->binding != NULL && record->claim->binding->closed);
     if (grant_ends_first) record_judge(engine, record, now_ms);
     if (!waiter->answered) waiter_time_out(engine, waiter, node->deadline_ms);
@@ -45,29 +47,34 @@ static void tick_bindings(struct engine *engine, int64_t now_ms, unsigned *budge
     struct claim *claim = LIST_ENTRY(binding->claims.next, struct claim, bound);
     binding->references++; /* survives its last claim, so that it can be looked at again */
     struct record *record = claim->record;
-    if (record->facts.phase == RULES_HELD || record->epoch != engine->epoch) record = record_judge(engine, record, now_ms);
+    if (record->facts.phase == RULES_HELD || record->epoch != engine->epoch)
+      record = record_judge(engine, record, now_ms);
     /* LAPSED or UNKNOWN before the connection closed: nothing ends with it any more. */
-    if (record != NULL && record->claim != NULL && record->claim->binding == binding) claim_unbind(engine, record->claim);
+    if (record != NULL && record->claim != NULL && record->claim->binding == binding)
+      claim_unbind(engine, record->claim);
     binding_release(engine, binding);
   }
 }
 
 static struct record *flushed_in_bucket(const struct engine *engine, uint64_t *next) {
-  for (struct table_node *node = table_scan(&engine->table, engine->sweep_cursor, next); node != NULL; node = node->next) {
+  for (struct table_node *node = table_scan(&engine->table, engine->sweep_cursor, next);
+       node != NULL; node = node->next) {
     struct record *record = LIST_ENTRY(node, struct record, node);
     if (record->epoch != engine->epoch) return record;
   }
   return NULL;
 }
 
-/* Frees flushed records, those with waiters first. Each is judged as if somebody had asked for it. True when done. */
+/* Frees flushed records, those with waiters first. Each is judged as if somebody had asked for it.
+ * True when done. */
 bool engine_sweep(struct engine *engine, int64_t now_ms, unsigned *budget) {
   for (; engine->sweeping && *budget > 0; --*budget) {
     if (!list_empty(&engine->waited)) {
       struct record *record = LIST_ENTRY(engine->waited.next, struct claim, waited)->record;
       if (record->epoch != engine->epoch) {
         list_remove(&record->claim->waited);
-        list_append(&engine->waited, &record->claim->waited); /* behind the others, should it be handed over */
+        list_append(&engine->waited,
+                    &record->claim->waited); /* behind the others, should it be handed over */
         record_judge(engine, record, now_ms);
         continue;
       }
@@ -113,7 +120,8 @@ void engine_want_effects(struct engine *engine, bool wanted) {
   engine->effects_wanted = wanted;
   if (wanted) return;
   drop_effect(engine);
-  for (struct list *node; (node = list_pop(&engine->effects)) != NULL;) engine_free(engine, LIST_ENTRY(node, struct effect, link));
+  for (struct list *node; (node = list_pop(&engine->effects)) != NULL;)
+    engine_free(engine, LIST_ENTRY(node, struct effect, link));
 }
 
 bool engine_next_effect(struct engine *engine, struct engine_effect *effect) {
@@ -132,7 +140,8 @@ void engine_stats(const struct engine *engine, struct engine_stats *stats) {
   *stats = engine->stats;
   stats->memory_bytes = engine->memory_bytes + engine->table.memory_bytes;
   /* The table grows between two allocations. */
-  if (stats->memory_peak_bytes < stats->memory_bytes) stats->memory_peak_bytes = stats->memory_bytes;
+  if (stats->memory_peak_bytes < stats->memory_bytes)
+    stats->memory_peak_bytes = stats->memory_bytes;
 }
 
 void engine_reset_stats(struct engine *engine) {

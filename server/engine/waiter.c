@@ -1,8 +1,9 @@
 /*
  * waiter.c - those who wait: queueing, answering, handing over, taking back.
  *
- * A waiter's answer is complete when it enters the ready list: a grant has happened by then, so nobody can slip in between the
- * end of one grant and the next. What a grant replaced is kept in the waiter until the host has settled it.
+ * A waiter's answer is complete when it enters the ready list: a grant has happened by then, so
+ * nobody can slip in between the end of one grant and the next. What a grant replaced is kept in
+ * the waiter until the host has settled it.
  */
 #include "server/engine/record.h"
 
@@ -21,10 +22,12 @@ static void note_waiting(struct engine *engine, struct claim *claim, int delta) 
   }
 }
 
-enum engine_status waiter_enqueue(struct engine *engine, struct record *record, const struct engine_waiter *as, struct span owner,
+enum engine_status waiter_enqueue(struct engine *engine, struct record *record,
+                                  const struct engine_waiter *as, struct span owner,
                                   int64_t wait_ms, int64_t now_ms, struct engine_waiter **made) {
   struct claim *claim = record->claim;
-  if (claim->waiting >= engine->options.waiters_per_key || engine->stats.waiters >= engine->options.waiters_total) {
+  if (claim->waiting >= engine->options.waiters_per_key ||
+      engine->stats.waiters >= engine->options.waiters_total) {
     return ENGINE_BUSYKEY;
   }
   struct engine_waiter *waiter = engine_alloc(engine, sizeof *waiter);
@@ -39,7 +42,8 @@ enum engine_status waiter_enqueue(struct engine *engine, struct record *record, 
   list_append(waiter->claims ? &claim->claimers : &claim->readers, &waiter->link);
   wheel_node_init(&waiter->timer);
   wheel_set(&engine->waits, &waiter->timer, now_ms + wait_ms);
-  if (waiter->timer.deadline_ms < claim->first_wait_ms) claim->first_wait_ms = waiter->timer.deadline_ms;
+  if (waiter->timer.deadline_ms < claim->first_wait_ms)
+    claim->first_wait_ms = waiter->timer.deadline_ms;
   if (waiter->binding != NULL) waiter->binding->references++;
   note_waiting(engine, claim, 1);
   *made = waiter;
@@ -62,7 +66,8 @@ static void keep_blobs(struct engine_answer *answer) {
   engine_pin(answer->owner);
 }
 
-static void answer_waiter(struct engine *engine, struct engine_waiter *waiter, enum rules_verdict verdict, int64_t at_ms) {
+static void answer_waiter(struct engine *engine, struct engine_waiter *waiter,
+                          enum rules_verdict verdict, int64_t at_ms) {
   const struct record *record = waiter->record;
   dequeue(engine, waiter);
   answer_record(record, verdict, at_ms, &waiter->answer);
@@ -71,11 +76,14 @@ static void answer_waiter(struct engine *engine, struct engine_waiter *waiter, e
   list_append(&engine->ready, &waiter->link);
 }
 
-static void answer_list(struct engine *engine, struct list *waiters, enum rules_verdict verdict, int64_t at_ms) {
-  while (!list_empty(waiters)) answer_waiter(engine, LIST_ENTRY(waiters->next, struct engine_waiter, link), verdict, at_ms);
+static void answer_list(struct engine *engine, struct list *waiters, enum rules_verdict verdict,
+                        int64_t at_ms) {
+  while (!list_empty(waiters))
+    answer_waiter(engine, LIST_ENTRY(waiters->next, struct engine_waiter, link), verdict, at_ms);
 }
 
-void waiters_answer_all(struct engine *engine, struct claim *claim, enum rules_verdict verdict, int64_t now_ms) {
+void waiters_answer_all(struct engine *engine, struct claim *claim, enum rules_verdict verdict,
+                        int64_t now_ms) {
   answer_list(engine, &claim->claimers, verdict, now_ms);
   answer_list(engine, &claim->readers, verdict, now_ms);
 }
@@ -100,8 +108,8 @@ static int64_t time_out_list(struct engine *engine, struct list *waiters, int64_
   return first_ms;
 }
 
-/* Those whose time was over by until_ms get BUSY. Looks through the queue only when engine_tick has not been there before and
- * somebody may be due: at most once per deadline. */
+/* Those whose time was over by until_ms get BUSY. Looks through the queue only when engine_tick has
+ * not been there before and somebody may be due: at most once per deadline. */
 void waiters_time_out(struct engine *engine, struct claim *claim, int64_t until_ms) {
   if (until_ms <= engine->waits_judged_ms || until_ms < claim->first_wait_ms) return;
   int64_t claimer_ms = time_out_list(engine, &claim->claimers, until_ms);
@@ -111,7 +119,8 @@ void waiters_time_out(struct engine *engine, struct claim *claim, int64_t until_
 
 /* ---- hand-over ---- */
 
-static void hand_over(struct engine *engine, struct record *record, enum rules_end end, int64_t now_ms) {
+static void hand_over(struct engine *engine, struct record *record, enum rules_end end,
+                      int64_t now_ms) {
   struct claim *claim = record->claim;
   struct engine_waiter *waiter = LIST_ENTRY(claim->claimers.next, struct engine_waiter, link);
   dequeue(engine, waiter);
@@ -147,14 +156,17 @@ static void hand_over(struct engine *engine, struct record *record, enum rules_e
   list_append(&engine->ready, &waiter->link);
 }
 
-struct record *record_end_grant(struct engine *engine, struct record *record, enum rules_end end, int64_t at_ms, int64_t now_ms) {
+struct record *record_end_grant(struct engine *engine, struct record *record, enum rules_end end,
+                                int64_t at_ms, int64_t now_ms) {
   struct claim *claim = record->claim;
   claim_confirm(claim);
   /* In the order of the deadlines; of equal ones the lease is first. */
-  waiters_time_out(engine, claim, end == RULES_END_LEASE_OVER ? at_ms - 1 : engine_past_ms(engine, at_ms));
+  waiters_time_out(engine, claim,
+                   end == RULES_END_LEASE_OVER ? at_ms - 1 : engine_past_ms(engine, at_ms));
   struct rules_record facts = record->facts;
   bool claim_waits = !list_empty(&claim->claimers);
-  enum rules_after after = rules_end_grant(&facts, end, claim_waits, engine->options.retention_ms, at_ms);
+  enum rules_after after =
+      rules_end_grant(&facts, end, claim_waits, engine->options.retention_ms, at_ms);
   if (end == RULES_END_LEASE_OVER) engine->stats.lapsed++;
   switch (after) {
     case RULES_HAND_OVER:
@@ -188,7 +200,9 @@ struct engine_waiter *engine_next_ready(struct engine *engine) {
   return node != NULL ? LIST_ENTRY(node, struct engine_waiter, link) : NULL;
 }
 
-const struct engine_answer *engine_waiter_answer(const struct engine_waiter *waiter) { return &waiter->answer; }
+const struct engine_answer *engine_waiter_answer(const struct engine_waiter *waiter) {
+  return &waiter->answer;
+}
 
 void *engine_waiter_context(const struct engine_waiter *waiter) { return waiter->context; }
 

@@ -58,7 +58,8 @@ void wheel_cancel(struct wheel *wheel, struct wheel_node *node) {
   wheel->count--;
 }
 
-/* The slot of an upper level that time stands in and that still has nodes to lay out; NULL when there is none. */
+/* The slot of an upper level that time stands in and that still has nodes to lay out; NULL when
+ * there is none. */
 static const struct list *slot_under_way(const struct wheel *wheel) {
   for (unsigned level = WHEEL_LEVELS - 1; level > 0; level--) {
     unsigned slot = slot_at(wheel->time_ms, level);
@@ -67,7 +68,8 @@ static const struct list *slot_under_way(const struct wheel *wheel) {
   return NULL;
 }
 
-/* The start of the earliest occupied slot. Lower levels end before the next slot of a higher one begins. */
+/* The start of the earliest occupied slot. Lower levels end before the next slot of a higher one
+ * begins. */
 static int64_t next_slot_ms(const struct wheel *wheel) {
   for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
     unsigned shift = WHEEL_BITS * level;
@@ -109,5 +111,7 @@ struct wheel_node *wheel_pop(struct wheel *wheel, int64_t now_ms, unsigned *budg
 
 int64_t wheel_next(const struct wheel *wheel) {
   if (wheel->count == 0) return INT64_MAX;
-  return slot_under_way(wheel) != NULL ? wheel->time_ms : next_slot_ms(wheel); /* what is not laid out may end at any time */
+  return slot_under_way(wheel) != NULL
+             ? wheel->time_ms
+             : next_slot_ms(wheel); /* what is not laid out may end at any time */
 }

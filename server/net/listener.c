@@ -32,14 +32,16 @@ static int bound_port(const struct listener *listener) {
   struct sockaddr_storage storage = {0};
   int len = sizeof storage;
   if (uv_tcp_getsockname(&listener->uv.tcp, (struct sockaddr *)&storage, &len) != 0) return 0;
-  if (storage.ss_family == AF_INET6) return ntohs(((const struct sockaddr_in6 *)(const void *)&storage)->sin6_port);
+  if (storage.ss_family == AF_INET6)
+    return ntohs(((const struct sockaddr_in6 *)(const void *)&storage)->sin6_port);
   return ntohs(((const struct sockaddr_in *)(const void *)&storage)->sin_port);
 }
 
 static int parse_address(const char *text, int port, struct sockaddr_storage *address) {
   if (strcmp(text, "*") == 0) text = "0.0.0.0";
   if (strcmp(text, "::*") == 0) text = "::";
-  if (strchr(text, ':') != NULL) return uv_ip6_addr(text, port, (struct sockaddr_in6 *)(void *)address);
+  if (strchr(text, ':') != NULL)
+    return uv_ip6_addr(text, port, (struct sockaddr_in6 *)(void *)address);
   return uv_ip4_addr(text, port, (struct sockaddr_in *)(void *)address);
 }
 
@@ -53,11 +55,14 @@ static int listen_tcp(struct server *server, const char *text, int port) {
   if (error != 0) return error;
   accept_from(listener); /* from here on it is closed with the others */
   bool v6 = address.ss_family == AF_INET6;
-  error = uv_tcp_bind(&listener->uv.tcp, (const struct sockaddr *)&address, v6 ? UV_TCP_IPV6ONLY : 0);
-  if (error == 0) error = uv_listen(&listener->uv.stream, (int)server->host.options->tcp_backlog, on_connection);
+  error =
+      uv_tcp_bind(&listener->uv.tcp, (const struct sockaddr *)&address, v6 ? UV_TCP_IPV6ONLY : 0);
+  if (error == 0)
+    error = uv_listen(&listener->uv.stream, (int)server->host.options->tcp_backlog, on_connection);
   if (error != 0) return error;
   if (server->host.port == 0) server->host.port = bound_port(listener);
-  log_line(server->log, LOG_LEVEL_NOTICE, v6 ? "ready to accept connections on [%s]:%d" : "ready to accept connections on %s:%d",
+  log_line(server->log, LOG_LEVEL_NOTICE,
+           v6 ? "ready to accept connections on [%s]:%d" : "ready to accept connections on %s:%d",
            text, server->host.port);
   return 0;
 }
@@ -74,14 +79,18 @@ static bool open_tcp(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
     int port = server->host.port != 0 ? server->host.port : (int)options->port;
     int result = listen_tcp(server, text, port);
     if (result == 0) continue;
-    if (optional && (result == UV_EADDRNOTAVAIL || result == UV_EAFNOSUPPORT || result == UV_EINVAL)) continue;
-    snprintf(error, OPTIONS_ERROR_BYTES, "cannot listen on %s port %d: %s", text, port, uv_strerror(result));
+    if (optional &&
+        (result == UV_EADDRNOTAVAIL || result == UV_EAFNOSUPPORT || result == UV_EINVAL))
+      continue;
+    snprintf(error, OPTIONS_ERROR_BYTES, "cannot listen on %s port %d: %s", text, port,
+             uv_strerror(result));
     return false;
   }
   return true;
 }
 
-/* A socket that nobody listens on any more was left by a server that died; a live one is not taken away. */
+/* A socket that nobody listens on any more was left by a server that died; a live one is not taken
+ * away. */
 static bool remove_stale(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   struct stat file;
@@ -90,7 +99,8 @@ static bool remove_stale(const char *path) {
   memcpy(address.sun_path, path, strlen(path) + 1);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return false;
-  bool dead = connect(fd, (const struct sockaddr *)&address, sizeof address) != 0 && errno == ECONNREFUSED;
+  bool dead =
+      connect(fd, (const struct sockaddr *)&address, sizeof address) != 0 && errno == ECONNREFUSED;
   close(fd);
   return dead && unlink(path) == 0;
 }
@@ -115,7 +125,8 @@ static bool open_unix(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
   const char *path = server->host.options->unixsocket;
   if (path[0] == '\0') return true;
   if (!remove_stale(path)) {
-    snprintf(error, OPTIONS_ERROR_BYTES, "cannot listen on %s: somebody else listens there, or it is not a socket", path);
+    snprintf(error, OPTIONS_ERROR_BYTES,
+             "cannot listen on %s: somebody else listens there, or it is not a socket", path);
     return false;
   }
   int result = listen_unix(server, path);

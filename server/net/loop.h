@@ -1,11 +1,14 @@
 /*
- * loop.h - what the files of net/ share: the loop with its host, and connections. See server.h for the turn.
+ * loop.h - what the files of net/ share: the loop with its host, and connections. See server.h for
+ * the turn.
  *
  * Invariants:
- *  - a connection that has commands left to run is in server.runnable, unless it waits or its output is over the limit;
- *  - an idle connection owns no buffer: input exists only while a command is incomplete or has to wait, output only until it is
- *    sent;
- *  - client->waiter of a connection that does not wait is a grant whose reply is not yet known to be written.
+ *  - a connection that has commands left to run is in server.runnable, unless it waits or its
+ * output is over the limit;
+ *  - an idle connection owns no buffer: input exists only while a command is incomplete or has to
+ * wait, output only until it is sent;
+ *  - client->waiter of a connection that does not wait is a grant whose reply is not yet known to
+ * be written.
  */
 #ifndef IDEM_SERVER_NET_LOOP_H
 #define IDEM_SERVER_NET_LOOP_H
@@ -20,7 +23,8 @@
 #define LOOP_READ_BYTES (64u * 1024)
 /* Commands of one connection in one turn; then the others have theirs. */
 #define LOOP_COMMANDS_PER_TURN 512u
-/* Steps of the engine, waiters answered, and connections resumed in one turn: about a millisecond at the outside. */
+/* Steps of the engine, waiters answered, and connections resumed in one turn: about a millisecond
+ * at the outside. */
 #define LOOP_TICK_STEPS 1000u
 #define LOOP_WAITERS_PER_TURN 256u
 #define LOOP_RESUMED_PER_TURN 256u
@@ -51,14 +55,14 @@ struct peer {
   } uv;
   struct client client;
   struct server *server;
-  struct input *input;    /* NULL when there is nothing */
-  struct list runnable;   /* in server.runnable */
-  struct list link;       /* in server.peers */
-  int64_t progress_ms;    /* when a write last ended, while something is being sent */
+  struct input *input;  /* NULL when there is nothing */
+  struct list runnable; /* in server.runnable */
+  struct list link;     /* in server.peers */
+  int64_t progress_ms;  /* when a write last ended, while something is being sent */
   uint32_t sending_count;
-  bool postponed;         /* CLIENT PAUSE holds its next command back */
-  bool reading, ended;    /* ended: the peer will send no more */
-  bool lingering;       /* all was sent, the end too: waits for the peer to close */
+  bool postponed;      /* CLIENT PAUSE holds its next command back */
+  bool reading, ended; /* ended: the peer will send no more */
+  bool lingering;      /* all was sent, the end too: waits for the peer to close */
   bool closing;
 };
 
@@ -85,7 +89,7 @@ struct server {
   struct listener listeners[LOOP_LISTENERS];
   unsigned listener_count, open_handles;
   struct list runnable;
-  struct list peers; /* in the order in which the housekeeping comes to them */
+  struct list peers;         /* in the order in which the housekeeping comes to them */
   struct resp_reader reader; /* for input that arrives whole */
   size_t input_bytes;        /* capacity of all inputs */
   char *unixsocket;          /* to be removed at the end */
@@ -95,7 +99,8 @@ struct server {
   char read_buffer[LOOP_READ_BYTES];
 };
 
-/* The clock, asked once for each batch of commands: a lease must not begin in the past because the turn had much to do. */
+/* The clock, asked once for each batch of commands: a lease must not begin in the past because the
+ * turn had much to do. */
 static inline void server_see_time(struct server *server) {
   uv_update_time(&server->loop);
   server->host.now_ms = (int64_t)uv_now(&server->loop);
@@ -109,7 +114,8 @@ void peer_close(struct peer *peer);
 void peer_resume(struct peer *peer);
 /* Sends what the client has to be told. May close. */
 void peer_flush(struct peer *peer);
-/* The engine has an answer for the connection: writes it, or takes a grant back when the peer is gone. */
+/* The engine has an answer for the connection: writes it, or takes a grant back when the peer is
+ * gone. */
 void peer_answer(struct server *server, struct engine_waiter *waiter);
 /* Closes what is idle or stuck for too long. */
 void peer_review(struct peer *peer);

@@ -8,7 +8,9 @@
 
 #include "server/net/loop.h"
 
-struct peer *peer_of(struct client *client) { return LIST_ENTRY(client, struct peer, client); }
+struct peer *peer_of(struct client *client) {
+  return LIST_ENTRY(client, struct peer, client);
+}
 
 static void start_reading(struct peer *peer);
 
@@ -30,7 +32,8 @@ static void input_destroy(struct peer *peer) {
   peer->input = NULL;
 }
 
-/* Room for `more` bytes behind what is there. False: the limit of all connections together, or of memory. */
+/* Room for `more` bytes behind what is there. False: the limit of all connections together, or of
+ * memory. */
 static bool input_reserve(struct peer *peer, size_t more) {
   struct server *server = peer->server;
   struct input *input = peer->input;
@@ -42,9 +45,11 @@ static bool input_reserve(struct peer *peer, size_t more) {
   if (input->capacity - input->len >= more) return true;
   size_t wanted = input->len + more, capacity = input->capacity * 2;
   if (capacity < wanted) capacity = wanted;
-  if (server->input_bytes + (capacity - input->capacity) > (size_t)server->host.options->client_input_total) {
+  if (server->input_bytes + (capacity - input->capacity) >
+      (size_t)server->host.options->client_input_total) {
     server->host.counters.closed_by_input_limit++;
-    log_line(server->log, LOG_LEVEL_WARNING, "client %llu closed: half-received commands reach client-input-total",
+    log_line(server->log, LOG_LEVEL_WARNING,
+             "client %llu closed: half-received commands reach client-input-total",
              (unsigned long long)peer->client.id);
     return false;
   }
@@ -101,7 +106,8 @@ static void protocol_error(struct peer *peer, const char *error) {
 }
 
 /* Takes one result of the reader. False: nothing more can be run from these bytes. */
-static bool take_result(struct peer *peer, const struct resp_reader *reader, enum resp_result result) {
+static bool take_result(struct peer *peer, const struct resp_reader *reader,
+                        enum resp_result result) {
   struct host *host = &peer->server->host;
   struct client *client = &peer->client;
   switch (result) {
@@ -112,11 +118,14 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader, enu
       }
       command_run(host, client, reader->argv, reader->argc);
       return true;
-    case RESP_TOOBIG: command_toobig(host, client, reader->toobig_index, reader->toobig_limit); return true;
+    case RESP_TOOBIG:
+      command_toobig(host, client, reader->toobig_index, reader->toobig_limit);
+      return true;
     case RESP_MALFORMED: protocol_error(peer, reader->error); return false;
     case RESP_MORE: return false;
     case RESP_HTTP:
-      log_line(host->log, LOG_LEVEL_WARNING, "client %llu closed: it speaks HTTP", (unsigned long long)client->id);
+      log_line(host->log, LOG_LEVEL_WARNING, "client %llu closed: it speaks HTTP",
+               (unsigned long long)client->id);
       client->close_now = true;
       return false;
     case RESP_NO_MEMORY:
@@ -124,8 +133,10 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader, enu
   }
 }
 
-/* Runs complete commands. Returns the bytes consumed; what is left is incomplete, or has to wait for its turn. */
-static size_t run_commands(struct peer *peer, struct resp_reader *reader, const char *data, size_t len) {
+/* Runs complete commands. Returns the bytes consumed; what is left is incomplete, or has to wait
+ * for its turn. */
+static size_t run_commands(struct peer *peer, struct resp_reader *reader, const char *data,
+                           size_t len) {
   size_t at = 0;
   peer->postponed = false;
   for (unsigned share = LOOP_COMMANDS_PER_TURN; at < len && !must_stop(peer); share--) {
@@ -150,7 +161,8 @@ static void stop_reading(struct peer *peer) {
   peer->reading = false;
 }
 
-/* Whether more input is wanted: not while commands are left that nobody but us holds up, nor behind the end. */
+/* Whether more input is wanted: not while commands are left that nobody but us holds up, nor behind
+ * the end. */
 static void adjust_reading(struct peer *peer) {
   if (peer->closing || peer->lingering) return;
   bool behind = !list_empty(&peer->runnable) || output_over_limit(peer) || peer->postponed;
@@ -185,7 +197,8 @@ static void settle(struct peer *peer) {
 
 static void run_input(struct peer *peer) {
   struct input *input = peer->input;
-  input->start += run_commands(peer, &input->reader, input->bytes + input->start, input->len - input->start);
+  input->start +=
+      run_commands(peer, &input->reader, input->bytes + input->start, input->len - input->start);
   bool behind_wait = peer->client.waiting && input->len - input->start > LOOP_INPUT_BEHIND_WAIT;
   if (behind_wait) peer->client.close_now = true;
   if (input->start == input->len && resp_reader_idle(&input->reader)) input_destroy(peer);
@@ -217,7 +230,8 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
   if (peer->client.close_when_sent || peer->client.close_now) {
     resp_reader_deinit(&server->reader);
     server_setup_reader(server, &server->reader);
-  } else if ((used < len || !resp_reader_idle(&server->reader)) && !keep_input(peer, data + used, len - used)) {
+  } else if ((used < len || !resp_reader_idle(&server->reader)) &&
+             !keep_input(peer, data + used, len - used)) {
     peer_close(peer);
     return;
   }
@@ -226,7 +240,8 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
 
 /* ---- reading ---- */
 
-/* A long argument is read straight to where it will be parsed; the rest goes through the loop's buffer. */
+/* A long argument is read straight to where it will be parsed; the rest goes through the loop's
+ * buffer. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
   (void)suggested;
   struct peer *peer = handle->data;
@@ -282,7 +297,8 @@ struct sending {
 /* Buffers of one write; an output with more parts takes several turns of libuv. */
 #define PARTS_ON_STACK 64
 
-/* The output's bytes and references in order, without the first `skip` bytes. parts has room for 2 * refs + 1. */
+/* The output's bytes and references in order, without the first `skip` bytes. parts has room for 2
+ * * refs + 1. */
 static unsigned list_parts(const struct resp_output *out, size_t skip, uv_buf_t *parts) {
   unsigned count = 0;
   size_t at = 0;
@@ -295,7 +311,8 @@ static unsigned list_parts(const struct resp_output *out, size_t skip, uv_buf_t 
       size_t skipped = skip < pieces[p].len ? skip : pieces[p].len;
       skip -= skipped;
       if (pieces[p].len == skipped) continue;
-      parts[count++] = (uv_buf_t){(char *)(uintptr_t)(pieces[p].data + skipped), pieces[p].len - skipped};
+      parts[count++] =
+          (uv_buf_t){(char *)(uintptr_t)(pieces[p].data + skipped), pieces[p].len - skipped};
     }
   }
   return count;
@@ -312,8 +329,9 @@ static void on_shutdown(uv_shutdown_t *request, int status) {
 }
 
 /*
- * Tells the peer that this is the end and reads on, without looking, until it has closed too. Closing with unread input would
- * reset the connection, and the reset would overtake the last reply.
+ * Tells the peer that this is the end and reads on, without looking, until it has closed too.
+ * Closing with unread input would reset the connection, and the reset would overtake the last
+ * reply.
  */
 static void linger(struct peer *peer) {
   if (peer->lingering) return;
@@ -422,7 +440,8 @@ void peer_flush(struct peer *peer) {
 
 /* ---- waiters ---- */
 
-/* A peer that has hung up is noticed here even when the loop has not come to its event yet: a grant must not go to it. */
+/* A peer that has hung up is noticed here even when the loop has not come to its event yet: a grant
+ * must not go to it. */
 static bool peer_is_gone(const struct peer *peer) {
   uv_os_fd_t fd;
   if (uv_fileno(&peer->uv.handle, &fd) != 0) return true;
@@ -480,7 +499,8 @@ void peer_accept(struct server *server, struct listener *listener) {
   struct peer *peer = calloc(1, sizeof *peer);
   if (peer == NULL) return;
   bool is_tcp = listener->uv.handle.type == UV_TCP;
-  int error = is_tcp ? uv_tcp_init(&server->loop, &peer->uv.tcp) : uv_pipe_init(&server->loop, &peer->uv.pipe, 0);
+  int error = is_tcp ? uv_tcp_init(&server->loop, &peer->uv.tcp)
+                     : uv_pipe_init(&server->loop, &peer->uv.pipe, 0);
   if (error != 0) {
     free(peer);
     return;
@@ -509,10 +529,12 @@ void peer_review(struct peer *peer) {
   const struct options *options = server->host.options;
   const struct client *client = &peer->client;
   int64_t now_ms = server->host.now_ms;
-  bool stuck = output_over_limit(peer) && now_ms - peer->progress_ms >= options->client_output_timeout_ms;
+  bool stuck =
+      output_over_limit(peer) && now_ms - peer->progress_ms >= options->client_output_timeout_ms;
   bool watched = client->subscriptions != NULL || client->monitors;
   if (watched && output_over_limit(peer)) stuck = true;
-  bool idle = options->timeout_s > 0 && !client->waiting && !watched && now_ms - client->active_ms >= options->timeout_s * 1000;
+  bool idle = options->timeout_s > 0 && !client->waiting && !watched &&
+              now_ms - client->active_ms >= options->timeout_s * 1000;
   bool lingered = peer->lingering && now_ms - peer->progress_ms >= (int64_t)LOOP_LINGER_MS;
   if (stuck) peer->server->host.counters.closed_by_output_limit++;
   if (stuck || idle || lingered) peer_close(peer);
@@ -550,7 +572,9 @@ void peer_describe(const struct client *client, struct client_address *address) 
   }
   struct sockaddr_storage storage = {0};
   int len = sizeof storage;
-  if (uv_tcp_getpeername(&peer->uv.tcp, (struct sockaddr *)&storage, &len) == 0) write_address(&storage, address->peer);
+  if (uv_tcp_getpeername(&peer->uv.tcp, (struct sockaddr *)&storage, &len) == 0)
+    write_address(&storage, address->peer);
   len = sizeof storage;
-  if (uv_tcp_getsockname(&peer->uv.tcp, (struct sockaddr *)&storage, &len) == 0) write_address(&storage, address->local);
+  if (uv_tcp_getsockname(&peer->uv.tcp, (struct sockaddr *)&storage, &len) == 0)
+    write_address(&storage, address->local);
 }

@@ -13,8 +13,9 @@
 
 /* ---- the clock ---- */
 
-/* The wall clock may jump; what is told of it follows within a cron tick, and small differences between the two clocks are not
- * followed at all, so that a time that was given comes back as it was given. */
+/* The wall clock may jump; what is told of it follows within a cron tick, and small differences
+ * between the two clocks are not followed at all, so that a time that was given comes back as it
+ * was given. */
 #define WALL_STEP_MS 50
 
 static int64_t wall_ms(void) {
@@ -29,12 +30,14 @@ static void see_wall_clock(struct server *server) {
   if (moved_ms > WALL_STEP_MS || moved_ms < -WALL_STEP_MS) server->host.wall_offset_ms = offset_ms;
 }
 
-/* Unix time in units of 2^-22 s since the epoch of tokens: the contract's seconds << 22, with the fraction of the second in the low
- * bits, so that a server that restarts within the same second goes on above where it was. */
+/* Unix time in units of 2^-22 s since the epoch of tokens: the contract's seconds << 22, with the
+ * fraction of the second in the low bits, so that a server that restarts within the same second
+ * goes on above where it was. */
 static uint64_t first_token(void) {
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
-  uint64_t seconds = (uint64_t)(t.tv_sec > RULES_TOKEN_EPOCH_S ? t.tv_sec - RULES_TOKEN_EPOCH_S : 0);
+  uint64_t seconds =
+      (uint64_t)(t.tv_sec > RULES_TOKEN_EPOCH_S ? t.tv_sec - RULES_TOKEN_EPOCH_S : 0);
   uint64_t fraction = ((uint64_t)t.tv_nsec << RULES_TOKEN_SHIFT) / 1000000000u;
   return (seconds << RULES_TOKEN_SHIFT | fraction) + 1;
 }
@@ -57,7 +60,8 @@ static void resume_runnable(struct server *server) {
   for (unsigned i = 0; i < LOOP_RESUMED_PER_TURN && !list_empty(&server->runnable); i++) {
     list_append(&now, list_pop(&server->runnable));
   }
-  for (struct list *node; (node = list_pop(&now)) != NULL;) peer_resume(LIST_ENTRY(node, struct peer, runnable));
+  for (struct list *node; (node = list_pop(&now)) != NULL;)
+    peer_resume(LIST_ENTRY(node, struct peer, runnable));
 }
 
 static void send_unsent(struct server *server) {
@@ -128,7 +132,8 @@ static void on_cron(uv_timer_t *timer) {
   server_see_time(server);
   see_wall_clock(server);
   end_pause(server);
-  uint64_t count = host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;
+  uint64_t count =
+      host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;
   for (; count > 0 && !list_empty(&server->peers); count--) {
     struct list *node = list_pop(&server->peers);
     list_append(&server->peers, node);
@@ -150,7 +155,8 @@ static void close_all(struct server *server) {
 
 static void on_drain_deadline(uv_timer_t *timer) {
   struct server *server = timer->data;
-  log_line(server->log, LOG_LEVEL_WARNING, "%llu connections are closed before they took all their replies",
+  log_line(server->log, LOG_LEVEL_WARNING,
+           "%llu connections are closed before they took all their replies",
            (unsigned long long)server->host.client_count);
   server->in_time = false;
   close_all(server);
@@ -162,7 +168,8 @@ void server_drain(struct server *server, const char *why) {
     close_all(server);
     return;
   }
-  log_line(server->log, LOG_LEVEL_NOTICE, "%s: draining %llu connections", why, (unsigned long long)host->client_count);
+  log_line(server->log, LOG_LEVEL_NOTICE, "%s: draining %llu connections", why,
+           (unsigned long long)host->client_count);
   server->draining = host->draining = true;
   host->pause_until_ms = 0;
   listeners_close(server);
@@ -170,7 +177,8 @@ void server_drain(struct server *server, const char *why) {
     struct client *client = LIST_ENTRY(node, struct client, link);
     if (client->waiting) engine_waiter_expire(host->engine, client->waiter, host->now_ms);
   }
-  uv_timer_start(&server->drain_deadline, on_drain_deadline, (uint64_t)host->options->drain_timeout_ms, 0);
+  uv_timer_start(&server->drain_deadline, on_drain_deadline,
+                 (uint64_t)host->options->drain_timeout_ms, 0);
 }
 
 static void end_when_sent(struct server *server) {
@@ -226,7 +234,9 @@ static struct engine_options engine_options_of(const struct options *options) {
 static struct engine *make_engine(const struct options *options, int64_t now_ms) {
   struct engine_options engine = engine_options_of(options);
   engine.first_token = first_token();
-  if (getrandom(engine.hash_secret, sizeof engine.hash_secret, 0) != (ssize_t)sizeof engine.hash_secret) return NULL;
+  if (getrandom(engine.hash_secret, sizeof engine.hash_secret, 0) !=
+      (ssize_t)sizeof engine.hash_secret)
+    return NULL;
   return engine_create(&engine, now_ms);
 }
 
@@ -253,19 +263,22 @@ static void fit_maxclients(struct server *server, struct options *options) {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   rlim_t wanted = (rlim_t)options->maxclients + OTHER_DESCRIPTORS;
   if (limit.rlim_cur < wanted) {
-    limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
+    limit.rlim_cur =
+        limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     getrlimit(RLIMIT_NOFILE, &limit);
   }
   if (limit.rlim_cur >= wanted) return;
-  int64_t fits = limit.rlim_cur > OTHER_DESCRIPTORS ? (int64_t)limit.rlim_cur - OTHER_DESCRIPTORS : 1;
-  log_line(server->log, LOG_LEVEL_WARNING, "maxclients is %lld instead of %lld: the limit of open files is %llu", (long long)fits,
+  int64_t fits =
+      limit.rlim_cur > OTHER_DESCRIPTORS ? (int64_t)limit.rlim_cur - OTHER_DESCRIPTORS : 1;
+  log_line(server->log, LOG_LEVEL_WARNING,
+           "maxclients is %lld instead of %lld: the limit of open files is %llu", (long long)fits,
            (long long)options->maxclients, (unsigned long long)limit.rlim_cur);
   options->maxclients = fits;
 }
 
-/* Handles of the loop cannot fail to be made, the async, the signals and the check's timers excepted; all are closed in
- * server_destroy by walking the loop. */
+/* Handles of the loop cannot fail to be made, the async, the signals and the check's timers
+ * excepted; all are closed in server_destroy by walking the loop. */
 static int open_handles(struct server *server) {
   uv_loop_t *loop = &server->loop;
   uv_check_init(loop, &server->check);
@@ -285,13 +298,15 @@ static int open_handles(struct server *server) {
   return error;
 }
 
-static bool set_up(struct server *server, struct options *options, char error[OPTIONS_ERROR_BYTES]) {
+static bool set_up(struct server *server, struct options *options,
+                   char error[OPTIONS_ERROR_BYTES]) {
   int64_t now_ms = (int64_t)uv_now(&server->loop);
   struct engine *engine = make_engine(options, now_ms);
   if (engine == NULL || !host_init(&server->host, engine, options, server->log, now_ms)) {
     engine_destroy(engine);
     server->host = (struct host){0};
-    snprintf(error, OPTIONS_ERROR_BYTES, "cannot make the engine: out of memory, or no random numbers");
+    snprintf(error, OPTIONS_ERROR_BYTES,
+             "cannot make the engine: out of memory, or no random numbers");
     return false;
   }
   server->host.describe = peer_describe;
@@ -305,7 +320,8 @@ static bool set_up(struct server *server, struct options *options, char error[OP
   return false;
 }
 
-struct server *server_create(struct options *options, struct log *log, char error[OPTIONS_ERROR_BYTES]) {
+struct server *server_create(struct options *options, struct log *log,
+                             char error[OPTIONS_ERROR_BYTES]) {
   struct server *server = calloc(1, sizeof *server);
   int result = server != NULL ? uv_loop_init(&server->loop) : UV_ENOMEM;
   if (result != 0) {

@@ -1,15 +1,18 @@
 /*
- * server.h - host A: one event loop that serves one engine to the network. The only floor that knows libuv.
+ * server.h - host A: one event loop that serves one engine to the network. The only floor that
+ * knows libuv.
  *
  * A turn is everything that one wake-up of the loop brings:
  *
  *     poll: read -> parse in place -> run -> one write per connection
- *     check: deadlines (budget) -> ready waiters (budget) -> connections with commands left -> messages -> writes -> timer
+ *     check: deadlines (budget) -> ready waiters (budget) -> connections with commands left ->
+ * messages -> writes -> timer
  *
- * A turn that left work behind is followed by the next one without sleeping. Nothing in it runs longer than its budget, however
- * many are due.
+ * A turn that left work behind is followed by the next one without sleeping. Nothing in it runs
+ * longer than its budget, however many are due.
  *
- * Not thread-safe: everything happens in the thread that runs the loop. server_stop may be called from anywhere.
+ * Not thread-safe: everything happens in the thread that runs the loop. server_stop may be called
+ * from anywhere.
  */
 #ifndef IDEM_SERVER_NET_SERVER_H
 #define IDEM_SERVER_NET_SERVER_H
@@ -22,11 +25,13 @@
 struct server;
 
 /*
- * Makes the engine, binds and listens as the options say. NULL with the reason in error. Options and log are borrowed, and must
- * outlive the server; options may be changed by CONFIG SET.
+ * Makes the engine, binds and listens as the options say. NULL with the reason in error. Options
+ * and log are borrowed, and must outlive the server; options may be changed by CONFIG SET.
  */
-struct server *server_create(struct options *options, struct log *log, char error[OPTIONS_ERROR_BYTES]);
-/* Serves until a drain has ended: SIGTERM, SIGINT, SHUTDOWN or server_stop. True when everybody was answered in time. */
+struct server *server_create(struct options *options, struct log *log,
+                             char error[OPTIONS_ERROR_BYTES]);
+/* Serves until a drain has ended: SIGTERM, SIGINT, SHUTDOWN or server_stop. True when everybody was
+ * answered in time. */
 bool server_run(struct server *server);
 /* Asks for a drain. Callable from any thread and from signal handlers. */
 void server_stop(struct server *server);

@@ -59,7 +59,7 @@ struct options {
   int64_t store_reserve; /* kept for the response of each running claim when maxmemory is set */
   /* running */
   int64_t drain_timeout_ms;
-  int64_t loglevel;  /* enum options_loglevel */
+  int64_t loglevel;          /* enum options_loglevel */
   int64_t slowlog_slower_us; /* microseconds, -1 off */
   int64_t slowlog_max_len;   /* entries */
   bool enable_debug_command;
@@ -82,7 +82,8 @@ enum options_result { OPTIONS_RUN, OPTIONS_EXIT, OPTIONS_REFUSED };
 enum options_result options_from_arguments(struct options *options, int argc, char **argv,
                                            FILE *out, char error[OPTIONS_ERROR_BYTES]);
 
-/* Lowers lease, ttl and waiters-per-key, where they have their defaults, to lease-max, ttl-max and waiters-total. */
+/* Lowers lease, ttl and waiters-per-key, where they have their defaults, to lease-max, ttl-max and
+ * waiters-total. */
 void options_follow_maxima(struct options *options);
 
 /* Whether the settings make sense together: defaults within their maxima, something to listen on, a

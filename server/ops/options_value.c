@@ -156,8 +156,8 @@ static bool refuse_value(const struct row *row, struct span text, char error[OPT
                         kind->example);
 }
 
-/* A number, then one of the units or nothing. Plus signs and leading zeros are refused by span_to_i64's
- * strictness. */
+/* A number, then one of the units or nothing. Plus signs and leading zeros are refused by
+ * span_to_i64's strictness. */
 static bool parse_scaled(struct span text, const struct unit *units, int64_t *number) {
   size_t digits = text.len > 0 && text.data[0] == '-' ? 1 : 0;
   while (digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9') digits++;

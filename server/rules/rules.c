@@ -23,7 +23,8 @@ static void set_lease(struct rules_record *r, const struct rules_claim *claim, i
   end_phase(r, RULES_HELD, now_ms + claim->lease_ms);
 }
 
-static enum rules_verdict grant(struct rules_record *r, const struct rules_claim *claim, bool next, int64_t now_ms) {
+static enum rules_verdict grant(struct rules_record *r, const struct rules_claim *claim, bool next,
+                                int64_t now_ms) {
   r->token = claim->token;
   r->since_ms = now_ms;
   if (!next) {
@@ -35,7 +36,8 @@ static enum rules_verdict grant(struct rules_record *r, const struct rules_claim
   return next ? RULES_GRANT_NEXT : RULES_GRANT_FIRST;
 }
 
-enum rules_verdict rules_claim(struct rules_record *r, const struct rules_claim *claim, int64_t now_ms) {
+enum rules_verdict rules_claim(struct rules_record *r, const struct rules_claim *claim,
+                               int64_t now_ms) {
   if (r->phase == RULES_ABSENT) return grant(r, claim, false, now_ms);
   if (!claim->fingerprint_matches) return RULES_MISMATCH;
   switch ((enum rules_phase)r->phase) {
@@ -43,12 +45,9 @@ enum rules_verdict rules_claim(struct rules_record *r, const struct rules_claim 
       if (!claim->owner_matches) return RULES_SAY_BUSY;
       set_lease(r, claim, now_ms);
       return RULES_GRANT_AGAIN;
-    case RULES_UNKNOWN:
-      return claim->takeover ? grant(r, claim, true, now_ms) : RULES_SAY_UNKNOWN;
-    case RULES_DONE:
-      return RULES_SAY_DONE;
-    default:
-      return grant(r, claim, true, now_ms);
+    case RULES_UNKNOWN: return claim->takeover ? grant(r, claim, true, now_ms) : RULES_SAY_UNKNOWN;
+    case RULES_DONE: return RULES_SAY_DONE;
+    default: return grant(r, claim, true, now_ms);
   }
 }
 
@@ -63,8 +62,10 @@ enum rules_verdict rules_read(const struct rules_record *r, bool fingerprint_dif
   }
 }
 
-enum rules_verdict rules_store(struct rules_record *r, uint64_t token, bool same_bytes, int64_t ttl_ms, int64_t now_ms) {
-  if (r->phase == RULES_DONE && r->token == token) return same_bytes ? RULES_SAME_STORED : RULES_CONFLICT;
+enum rules_verdict rules_store(struct rules_record *r, uint64_t token, bool same_bytes,
+                               int64_t ttl_ms, int64_t now_ms) {
+  if (r->phase == RULES_DONE && r->token == token)
+    return same_bytes ? RULES_SAME_STORED : RULES_CONFLICT;
   if (!owner_may_act(r, token)) return RULES_STALE;
   r->since_ms = now_ms;
   if (ttl_ms == 0) {
@@ -75,7 +76,8 @@ enum rules_verdict rules_store(struct rules_record *r, uint64_t token, bool same
   return RULES_STORED;
 }
 
-enum rules_verdict rules_renew(struct rules_record *r, uint64_t token, uint32_t lease_ms, int64_t now_ms) {
+enum rules_verdict rules_renew(struct rules_record *r, uint64_t token, uint32_t lease_ms,
+                               int64_t now_ms) {
   if (!owner_may_act(r, token)) return RULES_STALE;
   if (lease_ms != 0) r->lease_ms = lease_ms;
   end_phase(r, RULES_HELD, now_ms + r->lease_ms);
@@ -86,8 +88,8 @@ enum rules_verdict rules_release(const struct rules_record *r, uint64_t token) {
   return owner_may_act(r, token) ? RULES_RELEASE : RULES_STALE;
 }
 
-enum rules_after rules_end_grant(struct rules_record *r, enum rules_end end, bool claim_waits, int64_t retention_ms,
-                                 int64_t at_ms) {
+enum rules_after rules_end_grant(struct rules_record *r, enum rules_end end, bool claim_waits,
+                                 int64_t retention_ms, int64_t at_ms) {
   bool vanished = end == RULES_END_LEASE_OVER || end == RULES_END_BIND_CLOSED;
   if (vanished && r->hold) {
     end_phase(r, RULES_UNKNOWN, at_ms + retention_ms);
@@ -102,7 +104,7 @@ enum rules_after rules_end_grant(struct rules_record *r, enum rules_end end, boo
   return RULES_TO_ABSENT;
 }
 
-enum rules_verdict rules_hand_over(struct rules_record *r, enum rules_end end, const struct rules_claim *claim,
-                                   int64_t now_ms) {
+enum rules_verdict rules_hand_over(struct rules_record *r, enum rules_end end,
+                                   const struct rules_claim *claim, int64_t now_ms) {
   return grant(r, claim, end == RULES_END_LEASE_OVER || end == RULES_END_BIND_CLOSED, now_ms);
 }

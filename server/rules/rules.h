@@ -1,9 +1,9 @@
 /*
  * rules.h - the contract as code: (record, request, now) -> verdict + next state.
  *
- * Pure functions over a few numbers. No memory, no time of their own, no sockets, no bytes: whoever calls compares
- * fingerprints, owners and bodies and passes the outcome, owns the queue of waiters, and carries out the verdict.
- * The same rules serve the server's engine and any other host.
+ * Pure functions over a few numbers. No memory, no time of their own, no sockets, no bytes: whoever
+ * calls compares fingerprints, owners and bodies and passes the outcome, owns the queue of waiters,
+ * and carries out the verdict. The same rules serve the server's engine and any other host.
  *
  *                 CLAIM                       STORE
  *      ABSENT ------------->  HELD  ------------------------>  DONE
@@ -14,9 +14,10 @@
  *        |          lease over v  |
  *        +---- retention ---- LAPSED / UNKNOWN (of a claim with HOLD)
  *
- * Invariants: attempt >= 1 and token > 0 in every phase but ABSENT and DONE-by-nobody (there is none); deadline_ms is the
- * end of the lease (HELD), of the retention (LAPSED, UNKNOWN) or of the TTL (DONE), and a thing is over when now >= it.
- * All times are milliseconds on one clock that never runs backwards.
+ * Invariants: attempt >= 1 and token > 0 in every phase but ABSENT and DONE-by-nobody (there is
+ * none); deadline_ms is the end of the lease (HELD), of the retention (LAPSED, UNKNOWN) or of the
+ * TTL (DONE), and a thing is over when now >= it. All times are milliseconds on one clock that
+ * never runs backwards.
  */
 #ifndef IDEM_SERVER_RULES_RULES_H
 #define IDEM_SERVER_RULES_RULES_H
@@ -24,8 +25,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Tokens start at (unix time - RULES_TOKEN_EPOCH) << RULES_TOKEN_SHIFT and stay below 2^53: a JavaScript client loses
- * larger integers. */
+/* Tokens start at (unix time - RULES_TOKEN_EPOCH) << RULES_TOKEN_SHIFT and stay below 2^53: a
+ * JavaScript client loses larger integers. */
 #define RULES_TOKEN_EPOCH_S 1704067200 /* 2024-01-01T00:00:00Z */
 #define RULES_TOKEN_SHIFT 22
 #define RULES_TOKEN_LIMIT (UINT64_C(1) << 53)
@@ -72,32 +73,43 @@ struct rules_claim {
   uint32_t lease_ms;
   uint64_t token; /* the next unused one; taken when the verdict is RULES_GRANT_FIRST or _NEXT */
 };
-/* CLAIM. On a grant the record is changed; any other verdict leaves it alone. Nothing may be due on it. */
-enum rules_verdict rules_claim(struct rules_record *r, const struct rules_claim *claim, int64_t now_ms);
+/* CLAIM. On a grant the record is changed; any other verdict leaves it alone. Nothing may be due on
+ * it. */
+enum rules_verdict rules_claim(struct rules_record *r, const struct rules_claim *claim,
+                               int64_t now_ms);
 
 /* FETCH and WAIT. fingerprint_differs: one was given and it is not the record's. */
 enum rules_verdict rules_read(const struct rules_record *r, bool fingerprint_differs);
 
 /* STORE. same_bytes: on DONE, body and meta are those that are stored. ttl_ms 0 leads to ABSENT. */
-enum rules_verdict rules_store(struct rules_record *r, uint64_t token, bool same_bytes, int64_t ttl_ms, int64_t now_ms);
+enum rules_verdict rules_store(struct rules_record *r, uint64_t token, bool same_bytes,
+                               int64_t ttl_ms, int64_t now_ms);
 
 /* RENEW. lease_ms 0: the length last granted. */
-enum rules_verdict rules_renew(struct rules_record *r, uint64_t token, uint32_t lease_ms, int64_t now_ms);
+enum rules_verdict rules_renew(struct rules_record *r, uint64_t token, uint32_t lease_ms,
+                               int64_t now_ms);
 
 /* RELEASE. Changes nothing: the caller ends the grant. */
 enum rules_verdict rules_release(const struct rules_record *r, uint64_t token);
 
 /*
- * The end of a grant that did not store. at_ms is when it ended (a lease: its deadline). What follows depends on whether a
- * CLAIM waits: RULES_HAND_OVER asks for rules_hand_over with the oldest one that was alive at at_ms; the record is unchanged
- * until then.
+ * The end of a grant that did not store. at_ms is when it ended (a lease: its deadline). What
+ * follows depends on whether a CLAIM waits: RULES_HAND_OVER asks for rules_hand_over with the
+ * oldest one that was alive at at_ms; the record is unchanged until then.
  */
-enum rules_end { RULES_END_LEASE_OVER, RULES_END_BIND_CLOSED, RULES_END_RELEASED, RULES_END_DELETED };
+enum rules_end {
+  RULES_END_LEASE_OVER,
+  RULES_END_BIND_CLOSED,
+  RULES_END_RELEASED,
+  RULES_END_DELETED
+};
 enum rules_after { RULES_HAND_OVER, RULES_TO_LAPSED, RULES_TO_UNKNOWN, RULES_TO_ABSENT };
-enum rules_after rules_end_grant(struct rules_record *r, enum rules_end end, bool claim_waits, int64_t retention_ms,
-                                 int64_t at_ms);
+enum rules_after rules_end_grant(struct rules_record *r, enum rules_end end, bool claim_waits,
+                                 int64_t retention_ms, int64_t at_ms);
 
-/* Grants to a waiter: RULES_GRANT_NEXT after a lease or connection that ended, RULES_GRANT_FIRST after RELEASE or DEL. */
-enum rules_verdict rules_hand_over(struct rules_record *r, enum rules_end end, const struct rules_claim *claim, int64_t now_ms);
+/* Grants to a waiter: RULES_GRANT_NEXT after a lease or connection that ended, RULES_GRANT_FIRST
+ * after RELEASE or DEL. */
+enum rules_verdict rules_hand_over(struct rules_record *r, enum rules_end end,
+                                   const struct rules_claim *claim, int64_t now_ms);
 
 #endif
