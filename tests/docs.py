@@ -43,6 +43,7 @@ from harness import PROGRAM, Client, Server, eventually  # noqa: E402
 
 ABOUT_MS = 2000          # how far a figure written ~1000 may be off: machines are slow at times
 PROGRAM_SECONDS = 30
+LIBRARIES = os.path.join(ROOT, "build/release")
 DEFAULT_PORT = "4336"    # as the programs on the pages have it
 SESSIONS = {"redis", "resp"}
 # Whose blocks are run. The other pages have tests of their own, or nothing to run.
@@ -308,6 +309,10 @@ def c_command(text, directory):
                                capture_output=True, text=True)
         if probe.returncode:
             raise Skipped(f"the header {header} is not installed")
+    if "-lidem" in words:
+        if not os.path.exists(os.path.join(LIBRARIES, "libidem.so")):
+            raise Skipped("libidem is not built (make client)")
+        words += ["-Iclient", f"-L{LIBRARIES}", f"-Wl,-rpath,{LIBRARIES}"]
     source, program = os.path.join(directory, "demo.c"), os.path.join(directory, "demo")
     with open(source, "w", encoding="utf-8") as file:
         file.write(text)
