@@ -12,6 +12,7 @@
 #define CONTENTS 12 /* owners, fingerprints, stages, bodies, metas, values */
 #define LARGEST_CONTENT 20000
 #define KEY_BYTES 400
+#define LARGEST_RECORD 1000 /* with key, fingerprint and owner */
 #define FIRST_TOKEN (UINT64_C(52000000) << RULES_TOKEN_SHIFT)
 #define JUNK_TOKENS 5
 #define MANY_KEYS 3000
@@ -411,14 +412,16 @@ static void drain_all(struct runner *r) {
 
 /* ---- operations ---- */
 
-static void expect_over_limit(struct runner *r, int key) {
+/* OOM is true: with the bytes of the content and a record, or a little more, the limit is passed.
+ */
+static void expect_over_limit(struct runner *r, int key, size_t content) {
   judge(r, key);
   EXPECT(r->world.limited && r->model.keys[key].kind != ENGINE_RECORD,
          "OOM where nothing is added");
   struct engine_stats s;
   engine_stats(r->engine, &s);
   uint64_t open = s.phases[RULES_HELD] + s.phases[RULES_LAPSED] + s.phases[RULES_UNKNOWN] + 1;
-  uint64_t would = s.memory_bytes + open * r->options.store_reserve + 2 * LARGEST_CONTENT;
+  uint64_t would = s.memory_bytes + open * r->options.store_reserve + content + LARGEST_RECORD;
   EXPECT(would > r->options.memory_limit, "OOM at %" PRIu64 " bytes of %zu", s.memory_bytes,
          r->options.memory_limit);
 }
@@ -460,7 +463,7 @@ static void claim(struct runner *r, int key, int wait_percent) {
        c.owner, (int)c.lease_ms, (int)c.wait_ms, c.binding, c.hold ? " HOLD" : "",
        c.takeover ? " TAKEOVER" : "", status_name(have.status));
   if (have.status == ENGINE_OOM) {
-    expect_over_limit(r, c.key);
+    expect_over_limit(r, c.key, 0);
     r->model.events[EVENT_claim_refused_for_memory]++;
   } else {
     model_claim(&r->model, &c, r->now_ms, &want);
@@ -695,7 +698,7 @@ static void op_set_value(struct runner *r) {
       engine_set_value(r->engine, key_span(r, key), content_span(r, value), deadline_ms, r->now_ms);
   note(r, "SET %d %d until %" PRId64 " -> %s", key, value, deadline_ms, status_name(have));
   if (have == ENGINE_OOM) {
-    expect_over_limit(r, key);
+    expect_over_limit(r, key, content_len(value));
     r->model.events[EVENT_value_refused_for_memory]++;
   } else {
     enum engine_status want = model_set_value(&r->model, key, value, deadline_ms, r->now_ms);
