@@ -21,31 +21,40 @@
  * Link with -lidem (pkg-config libidem). C11, and C++11 through extern "C".
  *
  * RULES THAT HOLD FOR ALL OF IT
- *   - Options and requests are plain structs. Fill them with zeros, then set what matters: zero means default.
- *   - Durations are milliseconds in int64_t. They run on the monotonic clock; setting the wall clock moves nothing.
- *   - Byte strings are (data, len), any bytes. data == NULL means absent, which is not the same as empty. What you pass
- *     in is borrowed until the call returns (the asynchronous calls copy it). What comes out is followed by a NUL byte.
- *   - Every call that talks to the server ends within its deadline, with a status. None raises a signal.
- *   - IDEM_OK, IDEM_RUN, IDEM_REPLAY are reported only after the server's own words have been read. Whatever was not
- *     seen is IDEM_UNAVAILABLE, and then nothing ran (fails closed) unless the request says IDEM_FAIL_OPEN.
- *   - A lost reply is no problem of yours. A call is sent again, on a new connection, with bounded and jittered pauses,
- *     until its deadline. That is safe: a claim carries a random name of this one call (its OWNER), everything else
- *     carries the token of one grant, so the server recognizes the repetition.
- *   - One key has one home. A client knows exactly one server and never tries another one: two servers that both grant
- *     a claim are two runs. To move to another server, move its name or address.
+ *   - Options and requests are plain structs. Fill them with zeros, then set what matters: zero
+ *     means default.
+ *   - Durations are milliseconds in int64_t. They run on the monotonic clock; setting the wall
+ *     clock moves nothing.
+ *   - Byte strings are (data, len), any bytes. data == NULL means absent, which is not the same
+ *     as empty. What you pass in is borrowed until the call returns (the asynchronous calls copy
+ *     it). What comes out is followed by a NUL byte.
+ *   - Every call that talks to the server ends within its deadline, with a status. None raises a
+ *     signal.
+ *   - IDEM_OK, IDEM_RUN, IDEM_REPLAY are reported only after the server's own words have been
+ *     read. Whatever was not seen is IDEM_UNAVAILABLE, and then nothing ran (fails closed) unless
+ *     the request says IDEM_FAIL_OPEN.
+ *   - A lost reply is no problem of yours. A call is sent again, on a new connection, with
+ *     bounded and jittered pauses, until its deadline. That is safe: a claim carries a random
+ *     name of this one call (its OWNER), everything else carries the token of one grant, so the
+ *     server recognizes the repetition.
+ *   - One key has one home. A client knows exactly one server and never tries another one: two
+ *     servers that both grant a claim are two runs. To move to another server, move its name or
+ *     address.
  *   - There are no global variables. The library needs no initialization and writes to no stream.
- *   - fork: open the client in the process that uses it. In the child of a process that had it open, every call on it
- *     returns IDEM_INVALID and idem_close does nothing (what it holds is left to the child's exit). Its descriptors
- *     are closed by exec, not by fork: with IDEM_BIND the server sees the owner alive until the child ends as well.
- *   - Names of hosts are resolved by getaddrinfo, which knows no deadline but that of the resolver's configuration.
- *     Write an address in the URL where that matters.
- *   - Debian's hiredis 0.14 aborts the process when its own small allocations fail; with hiredis 1.x, and for all of the
- *     library's own memory, a failed malloc is IDEM_NO_MEMORY.
+ *   - fork: open the client in the process that uses it. In the child of a process that had it
+ *     open, every call on it returns IDEM_INVALID and idem_close does nothing (what it holds is
+ *     left to the child's exit). Its descriptors are closed by exec, not by fork: with IDEM_BIND
+ *     the server sees the owner alive until the child ends as well.
+ *   - Names of hosts are resolved by getaddrinfo, which knows no deadline but that of the
+ *     resolver's configuration. Write an address in the URL where that matters.
+ *   - Debian's hiredis 0.14 aborts the process when its own small allocations fail; with hiredis
+ *     1.x, and for all of the library's own memory, a failed malloc is IDEM_NO_MEMORY.
  *
  * WHAT IDEMPOTENCY DOES NOT GIVE YOU
- *   A process can be stopped longer than its lease (a paused machine), and another one takes over. The library tells
- *   (idem_claim_state), but only what the work writes to can prevent the damage: hand idem_claim_token() to it, and
- *   let it refuse a token lower than the highest that it has seen.
+ *   A process can be stopped longer than its lease (a paused machine), and another one takes
+ *   over. The library tells (idem_claim_state), but only what the work writes to can prevent the
+ *   damage: hand idem_claim_token() to it, and let it refuse a token lower than the highest that
+ *   it has seen.
  */
 #ifndef IDEM_H
 #define IDEM_H
@@ -95,35 +104,53 @@ static inline struct idem_bytes idem_data(const void *data, size_t len) {
 /* ---- what a call can end with ---- */
 
 enum idem_status {
-  IDEM_OK = 0, /* done, and seen to be done */
+  /* done, and seen to be done */
+  IDEM_OK = 0,
 
   /* Answers about a key. */
-  IDEM_RUN,      /* idem_begin: you run it. idem_once: it ran here, and its result is stored */
-  IDEM_REPLAY,   /* it ran before: body, meta, age_ms, ttl_left_ms */
-  IDEM_BUSY,     /* another one runs it: retry_after_ms, age_ms, owner */
-  IDEM_UNKNOWN,  /* its owner vanished and had asked (IDEM_HOLD) that nobody assume: age_ms, attempt, owner.
-                    Find out what happened, then claim with IDEM_TAKEOVER */
-  IDEM_ABSENT,   /* idem_fetch, idem_wait: nobody runs it and nothing is stored */
-  IDEM_MISMATCH, /* the key belongs to a request with another fingerprint */
+  /* idem_begin: you run it. idem_once: it ran here, and its result is stored */
+  IDEM_RUN,
+  /* it ran before: body, meta, age_ms, ttl_left_ms */
+  IDEM_REPLAY,
+  /* another one runs it: retry_after_ms, age_ms, owner */
+  IDEM_BUSY,
+  /* its owner vanished and had asked (IDEM_HOLD) that nobody assume: age_ms, attempt, owner. Find
+   * out what happened, then claim with IDEM_TAKEOVER */
+  IDEM_UNKNOWN,
+  /* idem_fetch, idem_wait: nobody runs it and nothing is stored */
+  IDEM_ABSENT,
+  /* the key belongs to a request with another fingerprint */
+  IDEM_MISMATCH,
 
   /* idem_once alone: the work was called, but no stored result stands behind it. */
-  IDEM_UNSTORED, /* it ran here and succeeded; the result is in the answer, but whether it is stored was refused or not
-                    seen: answer.store says which. Another caller may run it again when the lease is over */
-  IDEM_FAILED,   /* the work said so: answer.work says what. Nothing is stored */
+  /* it ran here and succeeded; the result is in the answer, but whether it is stored was refused
+   * or not seen: answer.store says which. Another caller may run it again when the lease is over */
+  IDEM_UNSTORED,
+  /* the work said so: answer.work says what. Nothing is stored */
+  IDEM_FAILED,
 
   /* About a claim. */
-  IDEM_STALE,    /* not the owner any more: another one has taken over, or the record is gone. Nothing was changed */
-  IDEM_CONFLICT, /* this claim has already stored other bytes; the first ones stay */
+  /* not the owner any more: another one has taken over, or the record is gone. Nothing was
+   * changed */
+  IDEM_STALE,
+  /* this claim has already stored other bytes; the first ones stay */
+  IDEM_CONFLICT,
 
   /* No answer, or a no. */
-  IDEM_UNAVAILABLE, /* no answer was seen in time, or the server has no room (its -OOM). The call may have taken effect
-                       or not; the same call may be made again */
-  IDEM_TOOBIG,      /* over a size limit of the server (key 1 KiB, meta 64 KiB, stage 1 KiB, body 16 MiB by default) */
-  IDEM_REFUSED,     /* the server refused for a reason that trying again does not cure: a wrong password, a lease over
-                       its cap, a plain string under the key, a server that is not idem */
-  IDEM_INVALID,     /* a mistake in the call itself; nothing was sent */
-  IDEM_NO_MEMORY,   /* malloc failed here. Like UNAVAILABLE: the call may have taken effect */
-  IDEM_CANCELLED    /* asynchronous only: idem_async_cancel or idem_async_close */
+  /* no answer was seen in time, or the server has no room (its -OOM). The call may have taken
+   * effect or not; the same call may be made again */
+  IDEM_UNAVAILABLE,
+  /* over a size limit of the server: key 1 KiB, meta 64 KiB, stage 1 KiB, body 16 MiB by default */
+  IDEM_TOOBIG,
+  /* the server refused for a reason that trying again does not cure: a wrong password, a lease
+   * over its cap, a plain string under the key, a server that is not idem */
+  IDEM_REFUSED,
+  /* a mistake in the call itself; nothing was sent */
+  IDEM_INVALID,
+  /* malloc failed here. Like UNAVAILABLE: the call may have taken effect */
+  IDEM_NO_MEMORY,
+  /* asynchronous only: idem_async_cancel or idem_async_close */
+  IDEM_CANCELLED
 };
 
 /* "RUN", "REPLAY", ...; "?" for what is none. Static. */
@@ -143,49 +170,74 @@ struct idem_claim;
 
 /* See idem_claim_state. */
 enum idem_claim_state {
-  IDEM_CLAIM_HELD,     /* yours, as far as can be known */
-  IDEM_CLAIM_DOUBTFUL, /* no renewal got through for a whole lease: another one may be running by now. Stop where that
-                          matters. It turns HELD again when a renewal succeeds */
-  IDEM_CLAIM_LOST,     /* the server said so: another one has taken over, or the record is gone. Final */
-  IDEM_CLAIM_ENDED     /* finished or given back by you. Final */
+  /* yours, as far as can be known */
+  IDEM_CLAIM_HELD,
+  /* no renewal got through for a whole lease: another one may be running by now. Stop where that
+   * matters. It turns HELD again when a renewal succeeds */
+  IDEM_CLAIM_DOUBTFUL,
+  /* the server said so: another one has taken over, or the record is gone. Final */
+  IDEM_CLAIM_LOST,
+  /* finished or given back by you. Final */
+  IDEM_CLAIM_ENDED
 };
 
-/* Called when a claim turns DOUBTFUL or LOST, each at most once per turn, from the client's own thread (idem_client) or
- * from the loop (idem_async). It must be quick and may call only idem_claim_* getters. `claim` is valid during the call. */
+/*
+ * Called when a claim turns DOUBTFUL or LOST, each at most once per turn, from the client's own
+ * thread (idem_client) or from the loop (idem_async). It must be quick and may call only
+ * idem_claim_* getters. `claim` is valid during the call.
+ */
 typedef void idem_lost_fn(struct idem_claim *claim, enum idem_claim_state state, void *context);
 
 struct idem_options {
-  int64_t connect_timeout_ms; /* 1000: one attempt to connect, all addresses of the name and AUTH together */
-  int64_t command_timeout_ms; /* 2000: one attempt of a call, from sending to its whole reply. A waiting call adds its wait */
-  int64_t deadline_ms;        /* 5000: one call with all its attempts and pauses. A waiting call adds its wait */
-  int64_t backoff_first_ms;   /* 20: the longest first pause between attempts; it doubles ... */
-  int64_t backoff_max_ms;     /* 1000: ... up to here; each pause is a random part of it, at least half */
-  unsigned idle_connections;  /* 16: kept open between calls. A call uses one connection of its own */
-  unsigned async_connections; /* 2: that commands of idem_async share (those that wait have one each) */
-  unsigned async_waits;       /* 256: connections on which idem_async waits; more wait in line for one */
-  const char *name;           /* who this is, shown to the others as the front of `owner`, as in "web-3". At most 64 bytes.
-                                 Copied. NULL: only the random part */
-  const char *ca_file;        /* rediss://: PEM of the authorities to trust. NULL: those of the system. Copied */
-  const char *cert_file;      /* rediss://: own certificate and key, PEM. NULL: none. Copied */
+  /* 1000: one attempt to connect, all addresses of the name and AUTH together */
+  int64_t connect_timeout_ms;
+  /* 2000: one attempt of a call, from sending to its whole reply. A waiting call adds its wait */
+  int64_t command_timeout_ms;
+  /* 5000: one call with all its attempts and pauses. A waiting call adds its wait */
+  int64_t deadline_ms;
+  /* 20: the longest first pause between attempts; it doubles ... */
+  int64_t backoff_first_ms;
+  /* 1000: ... up to here; each pause is a random part of it, at least half */
+  int64_t backoff_max_ms;
+  /* 16: kept open between calls. A call uses one connection of its own */
+  unsigned idle_connections;
+  /* 2: that commands of idem_async share (those that wait have one each) */
+  unsigned async_connections;
+  /* 256: connections on which idem_async waits; more wait in line for one */
+  unsigned async_waits;
+  /* who this is, shown to the others as the front of `owner`, as in "web-3". At most 64 bytes.
+   * Copied. NULL: only the random part */
+  const char *name;
+  /* rediss://: PEM of the authorities to trust. NULL: those of the system. Copied */
+  const char *ca_file;
+  /* rediss://: own certificate and key, PEM. NULL: none. Copied */
+  const char *cert_file;
   const char *key_file;
-  idem_lost_fn *on_lost; /* NULL: none */
+  /* NULL: none */
+  idem_lost_fn *on_lost;
   void *lost_context;
 };
 
 /*
- * Prepares a client for the server at `url`; *client is NULL unless IDEM_OK is returned. It does not connect: a server that
- * is down is found by the first call (or idem_ping). Close with idem_close. options and error may be NULL.
- *   redis://[[user]:password@]host[:port]   port 4336 when not given; IPv6 as [::1]; percent-escapes in user and password
- *   unix:///path/of/socket                  also unix://[[user]:password@]/path
- *   rediss://...                            TLS, when the library was built with a hiredis that has it
- * IDEM_INVALID: the URL or an option makes no sense. IDEM_REFUSED: rediss:// without TLS in the library.
- * A client may be used by any number of threads at once.
+ * Prepares a client for the server at `url`; *client is NULL unless IDEM_OK is returned. It does
+ * not connect: a server that is down is found by the first call (or idem_ping). Close with
+ * idem_close. options and error may be NULL.
+ *   redis://[[user]:password@]host[:port]  port 4336 when not given; IPv6 as [::1];
+ *                                          percent-escapes in user and password
+ *   unix:///path/of/socket                 also unix://[[user]:password@]/path
+ *   rediss://...                           TLS, when the library was built with a hiredis that
+ *                                          has it
+ * IDEM_INVALID: the URL or an option makes no sense. IDEM_REFUSED: rediss:// without TLS in the
+ * library. A client may be used by any number of threads at once.
  */
-IDEM_API IDEM_MUST_USE enum idem_status idem_open(const char *url, const struct idem_options *options, struct idem_client **client,
+IDEM_API IDEM_MUST_USE enum idem_status idem_open(const char *url,
+                                                  const struct idem_options *options,
+                                                  struct idem_client **client,
                                                   struct idem_error *error);
 /*
- * Stops renewing, closes the connections, frees. NULL is fine. No call may be running. Claims that are still open remain
- * valid memory (idem_claim_free them as ever), but no longer belong to a client: calls on them return IDEM_INVALID.
+ * Stops renewing, closes the connections, frees. NULL is fine. No call may be running. Claims
+ * that are still open remain valid memory (idem_claim_free them as ever), but no longer belong to
+ * a client: calls on them return IDEM_INVALID.
  */
 IDEM_API void idem_close(struct idem_client *client);
 /* IDEM_OK when the server answers and takes the password. error may be NULL. */
@@ -194,55 +246,79 @@ IDEM_API enum idem_status idem_ping(struct idem_client *client, struct idem_erro
 /* ---- what is asked ---- */
 
 enum idem_flag {
-  IDEM_HOLD = 1,       /* should this owner vanish, nobody may assume that the work did not happen: the others get UNKNOWN
-                          instead of the next run. The strict reading of "at most once" */
-  IDEM_BIND = 2,       /* the claim ends with this process: it owns a connection, and when that closes without a result the
-                          next one runs at once, not after the lease */
-  IDEM_TAKEOVER = 4,   /* run although the record is UNKNOWN: you have found out that it may be run */
-  IDEM_NO_RENEWAL = 8, /* do not renew in the background: the work ends within lease_ms or calls idem_renew */
-  IDEM_FAIL_OPEN = 16  /* idem_once: when the server is UNAVAILABLE, run the work without protection (it gets no claim).
-                          The outcome is IDEM_UNSTORED */
+  /* should this owner vanish, nobody may assume that the work did not happen: the others get
+   * UNKNOWN instead of the next run. The strict reading of "at most once" */
+  IDEM_HOLD = 1,
+  /* the claim ends with this process: it owns a connection, and when that closes without a result
+   * the next one runs at once, not after the lease */
+  IDEM_BIND = 2,
+  /* run although the record is UNKNOWN: you have found out that it may be run */
+  IDEM_TAKEOVER = 4,
+  /* do not renew in the background: the work ends within lease_ms or calls idem_renew */
+  IDEM_NO_RENEWAL = 8,
+  /* idem_once: when the server is UNAVAILABLE, run the work without protection (it gets no
+   * claim). The outcome is IDEM_UNSTORED */
+  IDEM_FAIL_OPEN = 16
 };
 
 #define IDEM_KEY_LIMIT 1024 /* bytes of a key, the server's default limit */
 #define IDEM_NO_WAIT (-1)
 
 struct idem_request {
-  struct idem_bytes key;         /* names the work. Build it with idem_key when it comes from more than one place */
-  struct idem_bytes fingerprint; /* what was asked (idem_fingerprint), at most 64 bytes: the same key with another one is
-                                    a MISMATCH. Absent: not compared. Either all callers of a key give one or none does */
-  int64_t lease_ms;              /* how long the owner may be silent; renewed in the background at a third of it.
-                                    0: the server's default (60 s) */
-  int64_t wait_ms;               /* how long to wait while another one runs it, in the order of arrival, as long as the
-                                    server waits in one go (60 s by default; beyond that in line again). 0: idem_begin
-                                    does not wait, idem_once waits 60 s. IDEM_NO_WAIT: neither waits */
-  unsigned flags;                /* enum idem_flag */
+  /* names the work. Build it with idem_key when it comes from more than one place */
+  struct idem_bytes key;
+  /* what was asked (idem_fingerprint), at most 64 bytes: the same key with another one is a
+   * MISMATCH. Absent: not compared. Either all callers of a key give one or none does */
+  struct idem_bytes fingerprint;
+  /* how long the owner may be silent; renewed in the background at a third of it. 0: the server's
+   * default (60 s) */
+  int64_t lease_ms;
+  /* how long to wait while another one runs it, in the order of arrival, as long as the server
+   * waits in one go (60 s by default; beyond that in line again). 0: idem_begin does not wait,
+   * idem_once waits 60 s. IDEM_NO_WAIT: neither waits */
+  int64_t wait_ms;
+  /* enum idem_flag */
+  unsigned flags;
 };
 
 /* ---- what is answered ---- */
 
 /*
- * Written whole by every call that takes one (clear an older answer first). Clear it after use, whatever the outcome; the
- * bytes live until then. Fields that the outcome does not have are zero or absent.
+ * Written whole by every call that takes one (clear an older answer first). Clear it after use,
+ * whatever the outcome; the bytes live until then. Fields that the outcome does not have are zero
+ * or absent.
  */
 struct idem_answer {
-  enum idem_status status;  /* what the call returned */
-  struct idem_bytes body;   /* REPLAY; idem_once: RUN, UNSTORED */
-  struct idem_bytes meta;   /* the same; absent when none was stored */
-  int64_t age_ms;           /* REPLAY: since it was stored. BUSY, UNKNOWN: since it was granted */
-  int64_t ttl_left_ms;      /* REPLAY */
-  int64_t retry_after_ms;   /* BUSY: what is left of the owner's lease, at least 1. UNAVAILABLE: a pause worth making */
-  int64_t attempt;          /* RUN, UNKNOWN: 1, or more when owners before vanished */
-  uint64_t token;           /* RUN, UNSTORED, FAILED: the fencing token */
-  struct idem_bytes owner;  /* BUSY, UNKNOWN: absent when it gave none */
-  enum idem_status store;   /* idem_once, UNSTORED: how storing ended. FAILED: how giving back ended */
-  int work;                 /* idem_once, FAILED: what the work returned */
-  char message[IDEM_MESSAGE_BYTES]; /* why, for people; empty when there is nothing to say */
-  void (*release)(void *memory);    /* private */
-  void *memory;                     /* private */
+  /* what the call returned */
+  enum idem_status status;
+  /* REPLAY; idem_once: RUN, UNSTORED */
+  struct idem_bytes body;
+  /* the same; absent when none was stored */
+  struct idem_bytes meta;
+  /* REPLAY: since it was stored. BUSY, UNKNOWN: since it was granted */
+  int64_t age_ms;
+  /* REPLAY */
+  int64_t ttl_left_ms;
+  /* BUSY: what is left of the owner's lease, at least 1. UNAVAILABLE: a pause worth making */
+  int64_t retry_after_ms;
+  /* RUN, UNKNOWN: 1, or more when owners before vanished */
+  int64_t attempt;
+  /* RUN, UNSTORED, FAILED: the fencing token */
+  uint64_t token;
+  /* BUSY, UNKNOWN: absent when it gave none */
+  struct idem_bytes owner;
+  /* idem_once, UNSTORED: how storing ended. FAILED: how giving back ended */
+  enum idem_status store;
+  /* idem_once, FAILED: what the work returned */
+  int work;
+  /* why, for people; empty when there is nothing to say */
+  char message[IDEM_MESSAGE_BYTES];
+  /* Private. */
+  void (*release)(void *memory);
+  void *memory;
 };
 
-/* Frees what the answer holds and fills it with zeros. Also fine on a zero-filled one, and twice. */
+/* Frees what the answer holds and fills it with zeros. Fine on a zero-filled one, and twice. */
 IDEM_API void idem_answer_clear(struct idem_answer *answer);
 /* *to takes over what *from holds; *from is zeros. To keep the answer that a callback gets. */
 IDEM_API void idem_answer_move(struct idem_answer *to, struct idem_answer *from);
@@ -251,51 +327,67 @@ IDEM_API void idem_answer_move(struct idem_answer *to, struct idem_answer *from)
 
 /* What the work made. Zero-filled when the work is called. */
 struct idem_result {
-  struct idem_bytes body; /* absent counts as empty */
-  struct idem_bytes meta; /* beside the body, as a status line and headers; may be absent */
-  int64_t ttl_ms;         /* how long it is kept. 0: the server's default (24 h) */
-  int uncached;           /* 1: whoever waits gets it, nothing is kept: an error shared, not cached */
-  void (*release)(void *memory); /* called with memory when the answer is cleared, to free the bytes. NULL: nothing to free */
+  /* absent counts as empty */
+  struct idem_bytes body;
+  /* beside the body, as a status line and headers; may be absent */
+  struct idem_bytes meta;
+  /* how long it is kept. 0: the server's default (24 h) */
+  int64_t ttl_ms;
+  /* 1: whoever waits gets it, nothing is kept: an error shared, not cached */
+  int uncached;
+  /* called with memory when the answer is cleared, to free the bytes. NULL: nothing to free */
+  void (*release)(void *memory);
   void *memory;
 };
 
 /* What the work returns. Any other value counts as IDEM_WORK_UNSURE. */
 enum idem_work {
-  IDEM_WORK_DONE = 0,    /* store the result */
-  IDEM_WORK_FAILED = 1,  /* it did not happen and may be tried again: the claim is given back, the next caller runs at once */
-  IDEM_WORK_UNSURE = 2   /* it may have happened: the claim is kept until its lease is over; with IDEM_HOLD it is then
-                            UNKNOWN to everybody, without it the next caller runs */
+  /* store the result */
+  IDEM_WORK_DONE = 0,
+  /* it did not happen and may be tried again: the claim is given back, the next caller runs at
+   * once */
+  IDEM_WORK_FAILED = 1,
+  /* it may have happened: the claim is kept until its lease is over; with IDEM_HOLD it is then
+   * UNKNOWN to everybody, without it the next caller runs */
+  IDEM_WORK_UNSURE = 2
 };
 
 /*
- * The work. Runs on the caller's thread while the claim is renewed. Of the claim it may use the getters, idem_stage and
- * idem_renew; claim is NULL when it runs unprotected (IDEM_FAIL_OPEN).
+ * The work. Runs on the caller's thread while the claim is renewed. Of the claim it may use the
+ * getters, idem_stage and idem_renew; claim is NULL when it runs unprotected (IDEM_FAIL_OPEN).
  */
 typedef int idem_work_fn(struct idem_claim *claim, void *context, struct idem_result *result);
 
 /*
- * Claims, runs the work if the claim is granted, stores what it made. Otherwise waits for the one who runs it, and replays.
- * The work is called at most once by one idem_once; a second one never runs while the first is alive and renews, and never
- * again once a result is stored (while it is kept). When the process dies in the middle, the next caller runs it again with
- * attempt > 1 after the lease, or gets UNKNOWN with IDEM_HOLD.
- * Returns RUN, REPLAY, BUSY, UNKNOWN, MISMATCH, UNSTORED, FAILED, UNAVAILABLE, TOOBIG, REFUSED, INVALID or NO_MEMORY;
- * the work was called for RUN, UNSTORED and FAILED and in no other case. Takes at most wait_ms + deadline_ms before the
+ * Claims, runs the work if the claim is granted, stores what it made. Otherwise waits for the one
+ * who runs it, and replays. The work is called at most once by one idem_once; a second one never
+ * runs while the first is alive and renews, and never again once a result is stored (while it is
+ * kept). When the process dies in the middle, the next caller runs it again with attempt > 1
+ * after the lease, or gets UNKNOWN with IDEM_HOLD. Returns RUN, REPLAY, BUSY, UNKNOWN, MISMATCH,
+ * UNSTORED, FAILED, UNAVAILABLE, TOOBIG, REFUSED, INVALID or NO_MEMORY; the work was called for
+ * RUN, UNSTORED and FAILED and in no other case. Takes at most wait_ms + deadline_ms before the
  * work and deadline_ms behind it.
  */
-IDEM_API IDEM_MUST_USE enum idem_status idem_once(struct idem_client *client, const struct idem_request *request, idem_work_fn *work,
-                                                  void *context, struct idem_answer *answer);
+IDEM_API IDEM_MUST_USE enum idem_status idem_once(struct idem_client *client,
+                                                  const struct idem_request *request,
+                                                  idem_work_fn *work, void *context,
+                                                  struct idem_answer *answer);
 
 /* ---- the same in steps ---- */
 
 /*
  * Asks whether to run. RUN: *claim is yours; else *claim is NULL and the answer says what to do.
- * Returns RUN, REPLAY, BUSY, UNKNOWN, MISMATCH, UNAVAILABLE, TOOBIG, REFUSED, INVALID or NO_MEMORY.
+ * Returns RUN, REPLAY, BUSY, UNKNOWN, MISMATCH, UNAVAILABLE, TOOBIG, REFUSED, INVALID or
+ * NO_MEMORY.
  *
- * A claim is renewed in the background until it ends (IDEM_NO_RENEWAL: not). It may be used by one thread at a time,
- * except for idem_claim_state, which any thread may ask. Always free it with idem_claim_free.
+ * A claim is renewed in the background until it ends (IDEM_NO_RENEWAL: not). It may be used by
+ * one thread at a time, except for idem_claim_state, which any thread may ask. Always free it
+ * with idem_claim_free.
  */
-IDEM_API IDEM_MUST_USE enum idem_status idem_begin(struct idem_client *client, const struct idem_request *request,
-                                                   struct idem_claim **claim, struct idem_answer *answer);
+IDEM_API IDEM_MUST_USE enum idem_status idem_begin(struct idem_client *client,
+                                                   const struct idem_request *request,
+                                                   struct idem_claim **claim,
+                                                   struct idem_answer *answer);
 
 /*
  * Stores the result (release and memory of it are not used here); everybody who waits gets it.
@@ -303,30 +395,36 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_begin(struct idem_client *client, c
  *   STALE        not yours any more: not stored
  *   CONFLICT     this claim has stored other bytes before
  *   TOOBIG       not stored, the claim is still yours: store something smaller
- *   UNAVAILABLE, NO_MEMORY   not seen. The claim is still renewed; idem_finish may be called again with the same bytes
+ *   UNAVAILABLE, NO_MEMORY   not seen. The claim is still renewed; idem_finish may be called
+ *                            again with the same bytes
  *   REFUSED, INVALID
- * After a lost reply of an `uncached` result, or of one with a ttl shorter than the outage, the server cannot tell any more
- * whether it was stored: that is UNAVAILABLE too.
+ * After a lost reply of an `uncached` result, or of one with a ttl shorter than the outage, the
+ * server cannot tell any more whether it was stored: that is UNAVAILABLE too.
  */
-IDEM_API IDEM_MUST_USE enum idem_status idem_finish(struct idem_claim *claim, const struct idem_result *result);
+IDEM_API IDEM_MUST_USE enum idem_status idem_finish(struct idem_claim *claim,
+                                                    const struct idem_result *result);
 /*
  * Gives the claim back: the next one runs at once. Only for work that did not happen.
  *   OK     given back: seen. The claim has ended
- *   STALE  it is not yours any more (an earlier attempt of this call may be the reason). The claim has ended
+ *   STALE  it is not yours any more (an earlier attempt of this call may be the reason). The
+ *          claim has ended
  *   UNAVAILABLE, NO_MEMORY, REFUSED, INVALID
  */
 IDEM_API enum idem_status idem_abandon(struct idem_claim *claim);
 /*
- * Writes down how far the work has come (at most 1 KiB): who runs after a crash finds it in idem_claim_stage. Renews, too.
+ * Writes down how far the work has come (at most 1 KiB): who runs after a crash finds it in
+ * idem_claim_stage. Renews, too.
  * OK, STALE, UNAVAILABLE, TOOBIG, REFUSED, INVALID, NO_MEMORY.
  */
-IDEM_API IDEM_MUST_USE enum idem_status idem_stage(struct idem_claim *claim, struct idem_bytes stage);
-/* Renews now, for lease_ms from now on (0: as long as it was granted for). Outcomes as idem_stage. */
+IDEM_API IDEM_MUST_USE enum idem_status idem_stage(struct idem_claim *claim,
+                                                   struct idem_bytes stage);
+/* Renews now, for lease_ms from now on (0: as it was granted). Outcomes as idem_stage. */
 IDEM_API IDEM_MUST_USE enum idem_status idem_renew(struct idem_claim *claim, int64_t lease_ms);
 /*
- * Ends renewal and frees the claim; NULL is fine. It says nothing to the server: a claim that was neither finished nor
- * abandoned stays shut until its lease is over, as if the process had died (IDEM_BIND: until now).
- * When it returns, on_lost is not running for this claim and will not be called for it again.
+ * Ends renewal and frees the claim; NULL is fine. It says nothing to the server: a claim that was
+ * neither finished nor abandoned stays shut until its lease is over, as if the process had died
+ * (IDEM_BIND: until now). When it returns, on_lost is not running for this claim and will not be
+ * called for it again.
  */
 IDEM_API void idem_claim_free(struct idem_claim *claim);
 
@@ -338,40 +436,51 @@ IDEM_API uint64_t idem_claim_token(const struct idem_claim *claim);
 IDEM_API int64_t idem_claim_attempt(const struct idem_claim *claim);
 /* The lease that was granted, ms. */
 IDEM_API int64_t idem_claim_lease_ms(const struct idem_claim *claim);
-/* What the owner before had written down with idem_stage; absent when nothing. Lives as long as the claim. */
+/* What the owner before had written down with idem_stage; absent when nothing. Lives as long as the
+ * claim. */
 IDEM_API struct idem_bytes idem_claim_stage(const struct idem_claim *claim);
 /* Lives as long as the claim. */
 IDEM_API struct idem_bytes idem_claim_key(const struct idem_claim *claim);
-/* How many waiting callers the successful idem_finish answered (0 before, and when its first reply was lost). */
+/* How many waiting callers the successful idem_finish answered (0 before, and when its first reply
+ * was lost). */
 IDEM_API int64_t idem_claim_answered(const struct idem_claim *claim);
-/* Why the last call on this claim failed, for people; "" when it did not. Lives until the next call on the claim. */
+/* Why the last call on this claim failed, for people; "" when it did not. Lives until the next call
+ * on the claim. */
 IDEM_API const char *idem_claim_message(const struct idem_claim *claim);
 
 /*
  * Looks, runs nothing, waits for nobody. fingerprint absent: not compared.
  * REPLAY, BUSY, UNKNOWN, ABSENT, MISMATCH, UNAVAILABLE, TOOBIG, REFUSED, INVALID or NO_MEMORY.
  */
-IDEM_API enum idem_status idem_fetch(struct idem_client *client, struct idem_bytes key, struct idem_bytes fingerprint,
-                                     struct idem_answer *answer);
+IDEM_API enum idem_status idem_fetch(struct idem_client *client, struct idem_bytes key,
+                                     struct idem_bytes fingerprint, struct idem_answer *answer);
 /* The same, but waits up to wait_ms (1 or more) while it is BUSY. */
-IDEM_API enum idem_status idem_wait(struct idem_client *client, struct idem_bytes key, struct idem_bytes fingerprint, int64_t wait_ms,
+IDEM_API enum idem_status idem_wait(struct idem_client *client, struct idem_bytes key,
+                                    struct idem_bytes fingerprint, int64_t wait_ms,
                                     struct idem_answer *answer);
 
 /* ---- keys, fingerprints, the Idempotency-Key header ---- */
 
 /*
- * Joins parts to a key so that different parts never give the same key: each is preceded by its length ("4:POST"), an absent
- * one is "-". *len gets the length; out is not terminated. TOOBIG: longer than size (*len says how long it would be).
+ * Joins parts to a key so that different parts never give the same key: each is preceded by its
+ * length ("4:POST"), an absent one is "-". *len gets the length; out is not terminated. TOOBIG:
+ * longer than size (*len says how long it would be).
  */
-IDEM_API IDEM_MUST_USE enum idem_status idem_key(const struct idem_bytes *parts, size_t count, char *out, size_t size, size_t *len);
+IDEM_API IDEM_MUST_USE enum idem_status idem_key(const struct idem_bytes *parts, size_t count,
+                                                 char *out, size_t size, size_t *len);
 /* The usual four: whose it is, what is asked, the caller's own key. */
-IDEM_API IDEM_MUST_USE enum idem_status idem_key_http(struct idem_bytes tenant, struct idem_bytes method, struct idem_bytes route,
-                                                      struct idem_bytes key, char *out, size_t size, size_t *len);
+IDEM_API IDEM_MUST_USE enum idem_status idem_key_http(struct idem_bytes tenant,
+                                                      struct idem_bytes method,
+                                                      struct idem_bytes route,
+                                                      struct idem_bytes key, char *out, size_t size,
+                                                      size_t *len);
 
 enum idem_digest {
-  IDEM_XXH3_128 = 0, /* 16 bytes. Fast; finds honest mistakes. Whoever can choose requests can make two that collide, and
-                        then gets a replay under his own key */
-  IDEM_SHA256 = 1    /* 32 bytes. REFUSED when the library was built without it */
+  /* 16 bytes. Fast; finds honest mistakes. Whoever can choose requests can make two that collide,
+   * and then gets a replay under his own key */
+  IDEM_XXH3_128 = 0,
+  /* 32 bytes. REFUSED when the library was built without it */
+  IDEM_SHA256 = 1
 };
 
 struct idem_header {
@@ -379,12 +488,15 @@ struct idem_header {
   struct idem_bytes value;
 };
 
-/* The request whose retry is to be recognized. Absent parts are allowed and differ from empty ones. */
+/* The request whose retry is to be recognized. Absent parts differ from empty ones. */
 struct idem_http_request {
-  struct idem_bytes method; /* as it is: "POST" */
-  struct idem_bytes path;   /* with the query, as it is */
-  const struct idem_header *headers; /* those that matter (Content-Type, not Date), in any order: they are sorted by name,
-                                        several with one name stay in their order. At most IDEM_HEADERS_LIMIT */
+  /* as it is: "POST" */
+  struct idem_bytes method;
+  /* with the query, as it is */
+  struct idem_bytes path;
+  /* those that matter (Content-Type, not Date), in any order: they are sorted by name, several
+   * with one name stay in their order. At most IDEM_HEADERS_LIMIT */
+  const struct idem_header *headers;
   size_t header_count;
   struct idem_bytes body;
   enum idem_digest digest;
@@ -399,24 +511,32 @@ struct idem_fingerprint {
   size_t len;
 };
 
-/* OK, INVALID (too many headers), REFUSED (no such digest here) or NO_MEMORY. Every part is preceded by its length, so
- * moving bytes from one part to another changes the fingerprint. The same on every machine. */
-IDEM_API IDEM_MUST_USE enum idem_status idem_fingerprint(const struct idem_http_request *request, struct idem_fingerprint *out);
+/*
+ * OK, INVALID (too many headers), REFUSED (no such digest here) or NO_MEMORY. Every part is
+ * preceded by its length, so moving bytes from one part to another changes the fingerprint. The
+ * same on every machine.
+ */
+IDEM_API IDEM_MUST_USE enum idem_status idem_fingerprint(const struct idem_http_request *request,
+                                                         struct idem_fingerprint *out);
 
 enum idem_header_flag {
-  IDEM_HEADER_UNQUOTED = 1 /* also take what clients of Stripe and others send: visible ASCII without quotes */
+  /* also take what clients of Stripe and others send: visible ASCII without quotes */
+  IDEM_HEADER_UNQUOTED = 1
 };
 
 /*
  * The key inside the value of an Idempotency-Key header, which is a quoted string (IETF
- * draft-ietf-httpapi-idempotency-key-header: an Item of RFC 8941 that is a String, "8e03978e-40d5-..."). Escapes are
- * resolved, parameters behind it are checked and ignored. out is not terminated; size is also the longest key to take (255
- * is usual). OK, INVALID (not such a string, or an empty one: answer 400) or TOOBIG.
+ * draft-ietf-httpapi-idempotency-key-header: an Item of RFC 8941 that is a String,
+ * "8e03978e-40d5-..."). Escapes are resolved, parameters behind it are checked and ignored. out
+ * is not terminated; size is also the longest key to take (255 is usual). OK, INVALID (not such a
+ * string, or an empty one: answer 400) or TOOBIG.
  */
-IDEM_API IDEM_MUST_USE enum idem_status idem_key_from_header(struct idem_bytes value, unsigned flags, char *out, size_t size,
+IDEM_API IDEM_MUST_USE enum idem_status idem_key_from_header(struct idem_bytes value,
+                                                             unsigned flags, char *out, size_t size,
                                                              size_t *len);
 
-/* ---- asynchronous: one event loop, no blocking, no thread ----
+/*
+ * ---- asynchronous: one event loop, no blocking, no thread ----
  *
  *     #include <idem_uv.h>                           // or idem_event.h; both are headers alone
  *     struct idem_loop loop = idem_uv_loop(uv_default_loop());
@@ -424,27 +544,34 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_key_from_header(struct idem_bytes v
  *     idem_async_begin(async, &request, on_begun, job, NULL);
  *
  *     void on_begun(struct idem_answer *answer, struct idem_claim *claim, void *context) {
- *       if (answer->status == IDEM_RUN) start_work(context, claim);   // later: idem_async_finish(claim, ...)
+ *       if (answer->status == IDEM_RUN) start_work(context, claim); // ends in idem_async_finish
  *       ...
  *     }
  *
- * All of it belongs to the thread of its loop. Many claims share a few connections; calls that wait have connections of
- * their own. Claims are renewed by the loop: work that blocks the loop for longer than its lease loses it.
+ * All of it belongs to the thread of its loop. Many claims share a few connections; calls that
+ * wait have connections of their own. Claims are renewed by the loop: work that blocks the loop
+ * for longer than its lease loses it.
  */
 
 enum idem_event { IDEM_READABLE = 1, IDEM_WRITABLE = 2 };
 
 /*
- * How the library uses an event loop. An adapter fills this in; idem_uv.h and idem_event.h are two. Functions that return
- * a pointer return NULL on failure. `arg` is handed to the callback. After unwatch and timer_free no callback comes.
+ * How the library uses an event loop. An adapter fills this in; idem_uv.h and idem_event.h are
+ * two. Functions that return a pointer return NULL on failure. `arg` is handed to the callback.
+ * After unwatch and timer_free no callback comes.
  */
 struct idem_loop {
   void *loop;
-  void *(*watch)(void *loop, int descriptor, void (*ready)(void *arg, int events), void *arg); /* no events yet */
-  int (*want)(void *watch, int events); /* enum idem_event; 0: none. Nonzero on failure */
-  void (*unwatch)(void *watch);         /* before the descriptor is closed; may be called from `ready` */
-  void *(*timer)(void *loop, void (*fire)(void *arg), void *arg); /* not running */
-  int (*timer_start)(void *timer, int64_t ms); /* once, in ms from now; replaces what was set. Nonzero on failure */
+  /* no events yet */
+  void *(*watch)(void *loop, int descriptor, void (*ready)(void *arg, int events), void *arg);
+  /* enum idem_event; 0: none. Nonzero on failure */
+  int (*want)(void *watch, int events);
+  /* before the descriptor is closed; may be called from `ready` */
+  void (*unwatch)(void *watch);
+  /* not running */
+  void *(*timer)(void *loop, void (*fire)(void *arg), void *arg);
+  /* once, in ms from now; replaces what was set. Nonzero on failure */
+  int (*timer_start)(void *timer, int64_t ms);
   void (*timer_free)(void *timer);
 };
 
@@ -452,46 +579,63 @@ struct idem_async;
 struct idem_call; /* an asynchronous call that has not ended */
 
 /*
- * Called exactly once for every call that was started, from the loop, never from inside the call that started it (except
- * idem_async_close: from inside that). answer belongs to the library and is cleared behind it; idem_answer_move keeps it.
- * claim: with RUN of idem_async_begin the new claim, which is yours; else the claim that the call was about; else NULL.
+ * Called exactly once for every call that was started, from the loop, never from inside the call
+ * that started it (except idem_async_close: from inside that). answer belongs to the library and
+ * is cleared behind it; idem_answer_move keeps it. claim: with RUN of idem_async_begin the new
+ * claim, which is yours; else the claim that the call was about; else NULL.
  */
 typedef void idem_done_fn(struct idem_answer *answer, struct idem_claim *claim, void *context);
 
 /* As idem_open. The name of the host is resolved here, once, and this may block. loop is copied. */
-IDEM_API IDEM_MUST_USE enum idem_status idem_async_open(const char *url, const struct idem_options *options,
-                                                        const struct idem_loop *loop, struct idem_async **async,
+IDEM_API IDEM_MUST_USE enum idem_status idem_async_open(const char *url,
+                                                        const struct idem_options *options,
+                                                        const struct idem_loop *loop,
+                                                        struct idem_async **async,
                                                         struct idem_error *error);
 /*
- * Ends every call with CANCELLED, closes the connections, frees. NULL is fine. Not from inside a callback of the library.
- * Claims that are still open remain valid memory, as with idem_close. The loop may have to run on to end its own handles.
+ * Ends every call with CANCELLED, closes the connections, frees. NULL is fine. Not from inside a
+ * callback of the library. Claims that are still open remain valid memory, as with idem_close.
+ * The loop may have to run on to end its own handles.
  */
 IDEM_API void idem_async_close(struct idem_async *async);
 
 /*
- * The calls. What they are given is copied. They return OK when started: `done` will be called, with the outcomes of
- * the synchronous call in answer->status (answer->message says why). INVALID or NO_MEMORY: not started, `done` is
- * not called. *call (may be NULL) is for idem_async_cancel and is valid until `done` is called.
- * wait_ms 0 of idem_async_begin: does not wait. IDEM_BIND is INVALID here: connections are shared.
- * One call at a time on a claim; a claim must not be freed while a call on it runs.
+ * The calls. What they are given is copied. They return OK when started: `done` will be called,
+ * with the outcomes of the synchronous call in answer->status (answer->message says why). INVALID
+ * or NO_MEMORY: not started, `done` is not called. *call (may be NULL) is for idem_async_cancel
+ * and is valid until `done` is called. wait_ms 0 of idem_async_begin: does not wait. IDEM_BIND is
+ * INVALID here: connections are shared. One call at a time on a claim; a claim must not be freed
+ * while a call on it runs.
  */
-IDEM_API IDEM_MUST_USE enum idem_status idem_async_begin(struct idem_async *async, const struct idem_request *request,
-                                                         idem_done_fn *done, void *context, struct idem_call **call);
-IDEM_API IDEM_MUST_USE enum idem_status idem_async_finish(struct idem_claim *claim, const struct idem_result *result,
-                                                          idem_done_fn *done, void *context, struct idem_call **call);
-IDEM_API IDEM_MUST_USE enum idem_status idem_async_abandon(struct idem_claim *claim, idem_done_fn *done, void *context,
-                                                           struct idem_call **call);
-IDEM_API IDEM_MUST_USE enum idem_status idem_async_stage(struct idem_claim *claim, struct idem_bytes stage, idem_done_fn *done,
-                                                         void *context, struct idem_call **call);
-IDEM_API IDEM_MUST_USE enum idem_status idem_async_fetch(struct idem_async *async, struct idem_bytes key,
-                                                         struct idem_bytes fingerprint, idem_done_fn *done, void *context,
+IDEM_API IDEM_MUST_USE enum idem_status idem_async_begin(struct idem_async *async,
+                                                         const struct idem_request *request,
+                                                         idem_done_fn *done, void *context,
                                                          struct idem_call **call);
-IDEM_API IDEM_MUST_USE enum idem_status idem_async_wait(struct idem_async *async, struct idem_bytes key,
-                                                        struct idem_bytes fingerprint, int64_t wait_ms, idem_done_fn *done,
+IDEM_API IDEM_MUST_USE enum idem_status idem_async_finish(struct idem_claim *claim,
+                                                          const struct idem_result *result,
+                                                          idem_done_fn *done, void *context,
+                                                          struct idem_call **call);
+IDEM_API IDEM_MUST_USE enum idem_status idem_async_abandon(struct idem_claim *claim,
+                                                           idem_done_fn *done, void *context,
+                                                           struct idem_call **call);
+IDEM_API IDEM_MUST_USE enum idem_status idem_async_stage(struct idem_claim *claim,
+                                                         struct idem_bytes stage,
+                                                         idem_done_fn *done, void *context,
+                                                         struct idem_call **call);
+IDEM_API IDEM_MUST_USE enum idem_status idem_async_fetch(struct idem_async *async,
+                                                         struct idem_bytes key,
+                                                         struct idem_bytes fingerprint,
+                                                         idem_done_fn *done, void *context,
+                                                         struct idem_call **call);
+IDEM_API IDEM_MUST_USE enum idem_status idem_async_wait(struct idem_async *async,
+                                                        struct idem_bytes key,
+                                                        struct idem_bytes fingerprint,
+                                                        int64_t wait_ms, idem_done_fn *done,
                                                         void *context, struct idem_call **call);
 /*
- * Ends a call with CANCELLED; `done` comes from the loop. What was already sent may still take effect; a claim that is
- * granted to a cancelled idem_async_begin is given back as soon as its grant is seen.
+ * Ends a call with CANCELLED; `done` comes from the loop. What was already sent may still take
+ * effect; a claim that is granted to a cancelled idem_async_begin is given back as soon as its
+ * grant is seen.
  */
 IDEM_API void idem_async_cancel(struct idem_call *call);
 

@@ -1,0 +1,310 @@
+/*
+ * begin.c - the synchronous calls about a key and a claim: begin, finish, abandon, stage, renew,
+ * fetch, wait, and once, which is made of the first three.
+ *
+ * Invariants: everything that can fail is had before CLAIM is sent; what runs is what the server
+ * granted; what ended is what the server was seen to end.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/answer.h"
+#include "client/claim.h"
+#include "client/client.h"
+#include "client/clock.h"
+
+#define ONCE_WAIT_MS 60000
+
+/* ---- begin ---- */
+
+static const char *judge_begin(const struct idem_client *client,
+                               const struct idem_request *request) {
+  const char *wrong = client_judge(client);
+  return wrong != NULL ? wrong : settings_judge_request(request);
+}
+
+/* Puts a granted claim into service. */
+static void enlist(struct idem_client *client, struct idem_claim *claim,
+                   const struct client_call *call, struct wire_reply *reply,
+                   const struct idem_request *request) {
+  claim_grant(claim, reply);
+  claim->client = client;
+  claim->bound = call->connection;
+  client_retain(client);
+  /* One that waited was granted at some time in between: then the end is the best guess, else the
+   * begin is the safe one. */
+  int64_t granted_ms = call->wait_ms > 0 ? call->answered_ms : call->sent_ms;
+  if (request->flags & IDEM_NO_RENEWAL) {
+    atomic_store(&claim->item.expires_ms, granted_ms + claim->lease_ms);
+  } else {
+    keeper_add(client->keeper, &claim->item, granted_ms);
+  }
+}
+
+static enum idem_status begin(struct idem_client *client, const struct idem_request *request,
+                              int64_t wait_ms, struct idem_claim **out,
+                              struct idem_answer *answer) {
+  char owner[SETTINGS_OWNER_BYTES];
+  struct client_call call = {.wait_ms = wait_ms, .pin = (request->flags & IDEM_BIND) != 0};
+  call.request = (struct wire_request){
+      .verb = WIRE_CLAIM, .key = request->key, .fingerprint = request->fingerprint};
+  call.request.owner = settings_owner(&client->settings, owner);
+  call.request.lease_ms = request->lease_ms;
+  call.request.flags = request->flags;
+  if (call.request.owner.data == NULL)
+    return answer_set(answer, IDEM_UNAVAILABLE, "the system has no random numbers");
+  if (request->key.len > KEEPER_KEY_BYTES)
+    return answer_set(answer, IDEM_TOOBIG, "a key that no server takes");
+  bool renews = (request->flags & IDEM_NO_RENEWAL) == 0;
+  struct idem_claim *claim = claim_create(request->key);
+  if (claim == NULL || (renews && !keeper_start(client->keeper))) {
+    free(claim);
+    return answer_set(answer, IDEM_NO_MEMORY, "no memory or no thread for a claim");
+  }
+  struct wire_reply reply;
+  client_make(client, &call, &reply);
+  if (reply.status != IDEM_RUN) {
+    claim_destroy(claim);
+    return answer_take(answer, &reply);
+  }
+  enlist(client, claim, &call, &reply, request);
+  answer_set(answer, IDEM_RUN, NULL);
+  answer->attempt = claim->attempt;
+  answer->token = claim->item.token;
+  *out = claim;
+  return IDEM_RUN;
+}
+
+enum idem_status idem_begin(struct idem_client *client, const struct idem_request *request,
+                            struct idem_claim **claim, struct idem_answer *answer) {
+  *claim = NULL;
+  const char *wrong = judge_begin(client, request);
+  if (wrong != NULL) return answer_set(answer, IDEM_INVALID, wrong);
+  return begin(client, request, clock_max(0, request->wait_ms), claim, answer);
+}
+
+/* ---- calls on a claim ---- */
+
+static enum idem_status complain(struct idem_claim *claim, enum idem_status status,
+                                 const char *message) {
+  snprintf(claim->message, sizeof claim->message, "%s", message);
+  return status;
+}
+
+static const char *judge_claim(const struct idem_claim *claim) {
+  if (claim->client == NULL) return "an asynchronous claim, or none";
+  const char *wrong = client_judge(claim->client);
+  if (wrong != NULL) return wrong;
+  return atomic_load(&claim->item.state) == IDEM_CLAIM_ENDED ? "the claim has ended" : NULL;
+}
+
+static void end_claim(struct idem_claim *claim) {
+  atomic_store(&claim->item.state, IDEM_CLAIM_ENDED);
+  keeper_remove(claim->client->keeper, &claim->item);
+  if (claim->bound != NULL) client_give_back(claim->client, claim->bound);
+  claim->bound = NULL;
+}
+
+static void lose_claim(struct idem_claim *claim) {
+  keeper_remove(claim->client->keeper, &claim->item);
+  atomic_store(&claim->item.state, IDEM_CLAIM_LOST);
+}
+
+/* Makes the call; its message becomes the claim's. The reply's number is all that is left of it. */
+static enum idem_status make_on_claim(struct idem_claim *claim, struct client_call *call,
+                                      int64_t *number) {
+  struct wire_reply reply;
+  enum idem_status status = client_make(claim->client, call, &reply);
+  complain(claim, status, reply.message);
+  *number = reply.number;
+  wire_reply_deinit(&reply);
+  return status;
+}
+
+static enum idem_status store(struct idem_claim *claim, const struct idem_result *result) {
+  struct client_call call = {.request = claim_store_request(claim, result)};
+  int64_t waiters = 0;
+  enum idem_status status = make_on_claim(claim, &call, &waiters);
+  if (call.ambiguous && claim->stored_ms == 0) claim->stored_ms = call.first_sent_ms;
+  if (status == IDEM_STALE && claim_store_uncertain(claim, result, clock_ms())) {
+    return complain(claim, IDEM_UNAVAILABLE,
+                    "the reply was lost, and the result is not kept long enough to ask again");
+  }
+  if (status == IDEM_OK) claim->answered = waiters;
+  return status;
+}
+
+enum idem_status idem_finish(struct idem_claim *claim, const struct idem_result *result) {
+  claim->message[0] = '\0';
+  const char *wrong = judge_claim(claim);
+  if (wrong == NULL) wrong = claim_judge_result(result);
+  if (wrong != NULL) return complain(claim, IDEM_INVALID, wrong);
+  keeper_mute(claim->client->keeper, &claim->item, true);
+  enum idem_status status = store(claim, result);
+  if (status == IDEM_OK) {
+    end_claim(claim);
+  } else if (status == IDEM_STALE || status == IDEM_CONFLICT) {
+    lose_claim(claim);
+  } else {
+    keeper_mute(claim->client->keeper, &claim->item, false);
+  }
+  return status;
+}
+
+enum idem_status idem_abandon(struct idem_claim *claim) {
+  claim->message[0] = '\0';
+  const char *wrong = judge_claim(claim);
+  if (wrong != NULL) return complain(claim, IDEM_INVALID, wrong);
+  struct client_call call = {
+      .request = {.verb = WIRE_RELEASE, .key = claim->item.key, .token = claim->item.token}};
+  int64_t released = 0;
+  keeper_mute(claim->client->keeper, &claim->item, true);
+  enum idem_status status = make_on_claim(claim, &call, &released);
+  if (status == IDEM_STALE) complain(claim, status, "not the owner any more");
+  if (status == IDEM_OK || status == IDEM_STALE) {
+    end_claim(claim);
+  } else {
+    keeper_mute(claim->client->keeper, &claim->item, false);
+  }
+  return status;
+}
+
+static enum idem_status renew(struct idem_claim *claim, int64_t lease_ms, struct idem_bytes stage) {
+  claim->message[0] = '\0';
+  const char *wrong = judge_claim(claim);
+  if (wrong == NULL && (lease_ms < 0 || lease_ms > SETTINGS_MS_MAX))
+    wrong = "lease_ms is out of range";
+  if (wrong != NULL) return complain(claim, IDEM_INVALID, wrong);
+  struct client_call call = {
+      .request = {.verb = WIRE_RENEW, .key = claim->item.key, .token = claim->item.token}};
+  call.request.lease_ms = lease_ms;
+  call.request.stage = stage;
+  int64_t granted_ms = 0;
+  enum idem_status status = make_on_claim(claim, &call, &granted_ms);
+  if (status == IDEM_OK)
+    keeper_renewed(claim->client->keeper, &claim->item, call.sent_ms, granted_ms);
+  if (status == IDEM_STALE) lose_claim(claim);
+  return status;
+}
+
+enum idem_status idem_stage(struct idem_claim *claim, struct idem_bytes stage) {
+  if (stage.data == NULL) return complain(claim, IDEM_INVALID, "no stage");
+  return renew(claim, 0, stage);
+}
+
+enum idem_status idem_renew(struct idem_claim *claim, int64_t lease_ms) {
+  return renew(claim, lease_ms, idem_data(NULL, 0));
+}
+
+/* ---- fetch, wait ---- */
+
+static enum idem_status look(struct idem_client *client, struct client_call *call,
+                             struct idem_answer *answer) {
+  const char *wrong = client_judge(client);
+  if (wrong == NULL && call->request.key.data == NULL) wrong = "no key";
+  if (wrong != NULL) return answer_set(answer, IDEM_INVALID, wrong);
+  struct wire_reply reply;
+  client_make(client, call, &reply);
+  return answer_take(answer, &reply);
+}
+
+enum idem_status idem_fetch(struct idem_client *client, struct idem_bytes key,
+                            struct idem_bytes fingerprint, struct idem_answer *answer) {
+  struct client_call call = {
+      .request = {.verb = WIRE_FETCH, .key = key, .fingerprint = fingerprint}};
+  return look(client, &call, answer);
+}
+
+enum idem_status idem_wait(struct idem_client *client, struct idem_bytes key,
+                           struct idem_bytes fingerprint, int64_t wait_ms,
+                           struct idem_answer *answer) {
+  if (wait_ms < 1 || wait_ms > SETTINGS_MS_MAX)
+    return answer_set(answer, IDEM_INVALID, "wait_ms is out of range");
+  struct client_call call = {.request = {.verb = WIRE_WAIT, .key = key, .fingerprint = fingerprint},
+                             .wait_ms = wait_ms};
+  return look(client, &call, answer);
+}
+
+/* ---- once ---- */
+
+/* What the work made goes into the answer. */
+static void put_result(struct idem_answer *answer, const struct idem_result *result) {
+  answer->body = result->body.data != NULL ? result->body : idem_text("");
+  answer->meta = result->meta;
+  answer->release = result->release;
+  answer->memory = result->memory;
+}
+
+static enum idem_status settle(struct idem_claim *claim, int work, const struct idem_result *result,
+                               struct idem_answer *answer) {
+  if (work == IDEM_WORK_DONE) {
+    put_result(answer, result);
+    answer->store = idem_finish(claim, result);
+    answer->status = answer->store == IDEM_OK ? IDEM_RUN : IDEM_UNSTORED;
+  } else {
+    if (result->release != NULL) result->release(result->memory);
+    answer->work = work;
+    answer->status = IDEM_FAILED;
+    if (work == IDEM_WORK_FAILED) answer->store = idem_abandon(claim);
+  }
+  snprintf(answer->message, sizeof answer->message, "%s", claim->message);
+  return answer->status;
+}
+
+/* The server did not answer, and the caller wants the work done all the same. */
+static enum idem_status run_unprotected(idem_work_fn *work, void *context,
+                                        struct idem_answer *answer) {
+  struct idem_result result;
+  memset(&result, 0, sizeof result);
+  int outcome = work(NULL, context, &result);
+  answer->store = IDEM_UNAVAILABLE;
+  answer->retry_after_ms = 0;
+  if (outcome == IDEM_WORK_DONE) {
+    put_result(answer, &result);
+    return answer->status = IDEM_UNSTORED;
+  }
+  if (result.release != NULL) result.release(result.memory);
+  answer->work = outcome;
+  return answer->status = IDEM_FAILED;
+}
+
+static int64_t once_wait_ms(const struct idem_request *request) {
+  if (request->wait_ms == IDEM_NO_WAIT) return 0;
+  return request->wait_ms != 0 ? request->wait_ms : ONCE_WAIT_MS;
+}
+
+enum idem_status idem_once(struct idem_client *client, const struct idem_request *request,
+                           idem_work_fn *work, void *context, struct idem_answer *answer) {
+  const char *wrong = judge_begin(client, request);
+  if (wrong != NULL) return answer_set(answer, IDEM_INVALID, wrong);
+  struct idem_claim *claim = NULL;
+  enum idem_status status = begin(client, request, once_wait_ms(request), &claim, answer);
+  if (status == IDEM_UNAVAILABLE && (request->flags & IDEM_FAIL_OPEN)) {
+    idem_answer_clear(answer);
+    answer_set(answer, IDEM_UNAVAILABLE, "ran without protection: the server was unavailable");
+    return run_unprotected(work, context, answer);
+  }
+  if (status != IDEM_RUN) return status;
+  struct idem_result result;
+  memset(&result, 0, sizeof result);
+  int outcome = work(claim, context, &result);
+  status = settle(claim, outcome, &result, answer);
+  idem_claim_free(claim);
+  return status;
+}
+
+/* ---- the end of a claim ---- */
+
+void idem_claim_free(struct idem_claim *claim) {
+  if (claim == NULL) return;
+  struct idem_client *client = claim->client;
+  if (client != NULL) {
+    bool ours = client->pid == getpid();
+    if (ours) keeper_remove(client->keeper, &claim->item);
+    if (ours && claim->bound != NULL) connection_close(claim->bound);
+    if (ours) client_release(client);
+  }
+  claim_destroy(claim);
+}

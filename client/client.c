@@ -1,0 +1,311 @@
+/* client.c - see client.h. */
+#include "client/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/clock.h"
+#include "client/keeper.h"
+
+/* A connection that lay idle for longer is looked at before it is used. Looking costs a system
+ * call; a wrong guess below costs a repetition. */
+#define TRUSTED_IDLE_MS 1000
+/* A server that answers BUSY to a waiting call sooner than this does not let it wait (it drains, or
+ * has too many). */
+#define SOON_MS 20
+
+/* ---- open, close ---- */
+
+static enum idem_status client_init(struct idem_client *client, const char *url,
+                                    const struct idem_options *options, struct idem_error *error) {
+  enum idem_status status = settings_init(&client->settings, url, options, error);
+  if (status != IDEM_OK) return status;
+  client->keeper = keeper_create(&client->settings);
+  if (client->keeper == NULL || pthread_mutex_init(&client->lock, NULL) != 0) {
+    keeper_destroy(client->keeper);
+    settings_deinit(&client->settings);
+    return IDEM_NO_MEMORY;
+  }
+  client->pid = getpid();
+  client->references = 1;
+  return IDEM_OK;
+}
+
+enum idem_status idem_open(const char *url, const struct idem_options *options,
+                           struct idem_client **out, struct idem_error *error) {
+  struct idem_error ignored;
+  if (error == NULL) error = &ignored;
+  error->text[0] = '\0';
+  *out = NULL;
+  struct idem_client *client = calloc(1, sizeof *client);
+  enum idem_status status =
+      client == NULL ? IDEM_NO_MEMORY : client_init(client, url, options, error);
+  if (status == IDEM_NO_MEMORY) snprintf(error->text, sizeof error->text, "out of memory");
+  if (status != IDEM_OK) {
+    free(client);
+    return status;
+  }
+  *out = client;
+  return IDEM_OK;
+}
+
+static void close_all(struct connection *connection) {
+  while (connection != NULL) {
+    struct connection *next = connection->next;
+    connection_close(connection);
+    connection = next;
+  }
+}
+
+void client_retain(struct idem_client *client) {
+  pthread_mutex_lock(&client->lock);
+  client->references++;
+  pthread_mutex_unlock(&client->lock);
+}
+
+void client_release(struct idem_client *client) {
+  pthread_mutex_lock(&client->lock);
+  bool last = --client->references == 0;
+  pthread_mutex_unlock(&client->lock);
+  if (!last) return;
+  keeper_destroy(client->keeper);
+  settings_deinit(&client->settings);
+  pthread_mutex_destroy(&client->lock);
+  free(client);
+}
+
+void idem_close(struct idem_client *client) {
+  if (client == NULL || client->pid != getpid()) return;
+  keeper_stop(client->keeper);
+  pthread_mutex_lock(&client->lock);
+  client->closed = true;
+  struct connection *idle = client->idle;
+  client->idle = NULL;
+  client->idle_count = 0;
+  pthread_mutex_unlock(&client->lock);
+  close_all(idle);
+  client_release(client);
+}
+
+const char *client_judge(const struct idem_client *client) {
+  if (client == NULL) return "no client";
+  if (client->pid != getpid())
+    return "the client was opened by another process (open it after fork)";
+  if (client->closed) return "the client is closed";
+  return NULL;
+}
+
+/* ---- the pool ---- */
+
+static struct connection *pop_idle(struct idem_client *client, bool *stale) {
+  pthread_mutex_lock(&client->lock);
+  struct connection *connection = client->idle;
+  if (connection != NULL) {
+    client->idle = connection->next;
+    client->idle_count--;
+    connection->next = NULL;
+    *stale = connection->generation != client->generation;
+  }
+  pthread_mutex_unlock(&client->lock);
+  return connection;
+}
+
+/* One that can be used, or NULL. */
+static struct connection *take_idle(struct idem_client *client, int64_t now) {
+  for (;;) {
+    bool stale = false;
+    struct connection *connection = pop_idle(client, &stale);
+    if (connection == NULL) return NULL;
+    if (!stale &&
+        (now - connection->idle_since_ms <= TRUSTED_IDLE_MS || connection_alive(connection)))
+      return connection;
+    connection_close(connection);
+  }
+}
+
+static void give_back(struct idem_client *client, struct connection *connection, int64_t now) {
+  bool keep = connection_reusable(connection);
+  connection->idle_since_ms = now;
+  pthread_mutex_lock(&client->lock);
+  keep = keep && !client->closed && client->idle_count < client->settings.idle_connections &&
+         connection->generation == client->generation;
+  if (keep) {
+    connection->next = client->idle;
+    client->idle = connection;
+    client->idle_count++;
+  }
+  pthread_mutex_unlock(&client->lock);
+  if (!keep) connection_close(connection);
+}
+
+void client_give_back(struct idem_client *client, struct connection *connection) {
+  give_back(client, connection, clock_ms());
+}
+
+/* A connection failed: those that were opened before are suspects, too. */
+static void distrust(struct idem_client *client, struct connection *connection) {
+  pthread_mutex_lock(&client->lock);
+  if (connection->generation == client->generation) client->generation++;
+  pthread_mutex_unlock(&client->lock);
+  connection_close(connection);
+}
+
+/* ---- one call ---- */
+
+struct pace {
+  int64_t start_ms;
+  int64_t wait_until_ms;
+  int64_t deadline_ms;
+  unsigned failures;
+  bool reused;        /* the connection of the attempt under way came from the pool */
+  bool second_chance; /* one such failure was repeated without a pause */
+};
+
+static void fail(struct wire_reply *reply, enum idem_status status, const char *message) {
+  memset(reply, 0, offsetof(struct wire_reply, message));
+  reply->status = status;
+  snprintf(reply->message, sizeof reply->message, "%s", message);
+}
+
+static enum idem_status get_connection(struct idem_client *client, struct pace *pace, int64_t now,
+                                       struct connection **out, struct idem_error *error) {
+  *out = take_idle(client, now);
+  pace->reused = *out != NULL;
+  if (pace->reused) return IDEM_OK;
+  pthread_mutex_lock(&client->lock);
+  uint64_t generation = client->generation;
+  pthread_mutex_unlock(&client->lock);
+  int64_t until = clock_min(pace->deadline_ms, now + client->settings.connect_timeout_ms);
+  enum idem_status status =
+      connection_open(out, &client->settings.target, client->settings.tls, until, error);
+  if (status == IDEM_OK) (*out)->generation = generation;
+  return status;
+}
+
+/* What of the wait is still to come goes with the attempt. Returns how long the server may take
+ * because of it. */
+static int64_t set_wait(struct client_call *call, const struct pace *pace, int64_t now) {
+  if (call->wait_ms <= 0) return 0;
+  int64_t left = clock_max(0, pace->wait_until_ms - now);
+  call->request.wait_ms = left;
+  if (left == 0 && call->request.verb == WIRE_WAIT) call->request.verb = WIRE_FETCH;
+  return left;
+}
+
+/* Sends and receives once. UNAVAILABLE or NO_MEMORY: not answered. */
+static enum idem_status exchange(struct idem_client *client, struct client_call *call,
+                                 struct pace *pace, struct connection *connection,
+                                 redisReply **answer, struct idem_error *error) {
+  int64_t now = clock_ms();
+  int64_t patience = set_wait(call, pace, now) + client->settings.command_timeout_ms;
+  int64_t timeout = clock_max(1, clock_min(patience, pace->deadline_ms - now));
+  struct wire_frame frame;
+  wire_frame(&frame, &call->request);
+  call->sent_ms = now;
+  if (call->first_sent_ms == 0) call->first_sent_ms = now;
+  if (!connection_send(connection, &frame, timeout, error)) return IDEM_UNAVAILABLE;
+  return connection_receive(connection, now + timeout, answer, error);
+}
+
+/* One attempt. True: the server has spoken, *reply is its word. False: *reply says why it has not.
+ */
+static bool attempt(struct idem_client *client, struct client_call *call, struct pace *pace,
+                    struct wire_reply *reply) {
+  struct idem_error error = {""};
+  struct connection *connection = NULL;
+  redisReply *answer = NULL;
+  enum idem_status status = get_connection(client, pace, clock_ms(), &connection, &error);
+  if (status != IDEM_OK) {
+    fail(reply, status, status == IDEM_NO_MEMORY ? "out of memory" : error.text);
+    return false;
+  }
+  status = exchange(client, call, pace, connection, &answer, &error);
+  if (status != IDEM_OK) {
+    call->ambiguous = true;
+    distrust(client, connection);
+    fail(reply, status, status == IDEM_NO_MEMORY ? "out of memory" : error.text);
+    return false;
+  }
+  wire_judge(call->request.verb, answer, reply);
+  call->answered_ms = clock_ms();
+  if (reply->again || reply->broken) {
+    connection_close(connection);
+  } else if (call->pin && reply->status == IDEM_RUN) {
+    call->connection = connection;
+  } else {
+    give_back(client, connection, call->answered_ms);
+  }
+  return !reply->again;
+}
+
+/* Sleeps before the next attempt; false when the deadline leaves no room for it. */
+static bool rest(const struct settings *settings, struct pace *pace, int64_t until_ms) {
+  int64_t now = clock_ms();
+  int64_t pause = settings_pause_ms(settings, ++pace->failures);
+  if (now + pause >= until_ms) return false;
+  struct timespec left = {.tv_sec = (time_t)(pause / 1000),
+                          .tv_nsec = (long)(pause % 1000 * 1000000)};
+  while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
+  return true;
+}
+
+/* Whether to go on after an attempt that was not answered. */
+static bool try_again(struct idem_client *client, struct pace *pace,
+                      const struct wire_reply *reply) {
+  if (reply->status != IDEM_UNAVAILABLE) return false;
+  if (pace->reused && !pace->second_chance) {
+    pace->second_chance = true;
+    return clock_ms() < pace->deadline_ms;
+  }
+  return rest(&client->settings, pace, pace->deadline_ms);
+}
+
+/* Whether to ask again after BUSY: the server waits only so long in one go. */
+static bool wait_on(struct idem_client *client, const struct client_call *call, struct pace *pace,
+                    const struct wire_reply *reply) {
+  if (reply->status != IDEM_BUSY || call->answered_ms >= pace->wait_until_ms) return false;
+  if (call->answered_ms - call->sent_ms >= SOON_MS) {
+    pace->failures = 0;
+    return true;
+  }
+  return rest(&client->settings, pace, pace->wait_until_ms);
+}
+
+enum idem_status client_make(struct idem_client *client, struct client_call *call,
+                             struct wire_reply *reply) {
+  struct pace pace = {.start_ms = clock_ms()};
+  pace.wait_until_ms = pace.start_ms + call->wait_ms;
+  pace.deadline_ms = pace.wait_until_ms + client->settings.deadline_ms;
+  for (;;) {
+    bool answered = attempt(client, call, &pace, reply);
+    bool more = answered ? wait_on(client, call, &pace, reply) : try_again(client, &pace, reply);
+    if (!more) break;
+    wire_reply_deinit(reply);
+  }
+  if (reply->status != IDEM_UNAVAILABLE || reply->memory != NULL) return reply->status;
+  char why[IDEM_MESSAGE_BYTES];
+  memcpy(why, reply->message, sizeof why);
+  snprintf(reply->message, sizeof reply->message, "no answer from %.50s in %lld ms: %.70s",
+           client->settings.target.name, (long long)(clock_ms() - pace.start_ms), why);
+  return reply->status;
+}
+
+enum idem_status idem_ping(struct idem_client *client, struct idem_error *error) {
+  struct idem_error ignored;
+  if (error == NULL) error = &ignored;
+  error->text[0] = '\0';
+  const char *wrong = client_judge(client);
+  if (wrong != NULL) {
+    snprintf(error->text, sizeof error->text, "%s", wrong);
+    return IDEM_INVALID;
+  }
+  struct client_call call = {.request = {.verb = WIRE_PING}};
+  struct wire_reply reply;
+  enum idem_status status = client_make(client, &call, &reply);
+  memcpy(error->text, reply.message, sizeof error->text);
+  wire_reply_deinit(&reply);
+  return status;
+}

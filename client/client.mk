@@ -1,0 +1,54 @@
+# libidem: the static and the shared library, and its tests. Included by the top Makefile, whose variables it uses.
+#
+# IDEM_TLS=1       rediss://, needs hiredis >= 1.0 with hiredis_ssl and OpenSSL (found by itself)
+# IDEM_SHA256=1    IDEM_SHA256 fingerprints, needs libmd (found by itself)
+# HIREDIS_PREFIX   a hiredis other than the system's (DIR/include, DIR/lib)
+
+IDEM_SONAME := libidem.so.0
+HIREDIS_PREFIX ?=
+HIREDIS_INCLUDE := $(or $(HIREDIS_PREFIX),/usr)/include
+IDEM_TLS    ?= $(if $(wildcard $(HIREDIS_INCLUDE)/hiredis/hiredis_ssl.h),1)
+IDEM_SHA256 ?= $(if $(wildcard /usr/include/sha256.h),1)
+
+comma := ,
+CLIENT_CPPFLAGS := $(if $(HIREDIS_PREFIX),-isystem $(HIREDIS_PREFIX)/include) \
+                   $(if $(IDEM_TLS),-DIDEM_TLS) $(if $(IDEM_SHA256),-DIDEM_HAVE_SHA256)
+CLIENT_LDFLAGS  := $(if $(HIREDIS_PREFIX),-L$(HIREDIS_PREFIX)/lib -Wl$(comma)-rpath$(comma)$(HIREDIS_PREFIX)/lib)
+CLIENT_LIBS     := $(if $(IDEM_TLS),-lhiredis_ssl) -lhiredis $(if $(IDEM_TLS),-lssl -lcrypto) -lxxhash \
+                   $(if $(IDEM_SHA256),-lmd) -lpthread
+
+CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out client/once%.c,$(wildcard client/*.c)))
+CLIENT_TEST_SHARED := $(patsubst %.c,$(B)/%.o,$(wildcard tests/client/harness.c tests/client/proxy.c))
+CLIENT_TESTS := $(patsubst tests/client/%.c,$(B)/tests/client/%,\
+                  $(filter-out tests/client/harness.c tests/client/proxy.c,$(wildcard tests/client/*.c)))
+
+.PHONY: client client-programs client-test client-asan client-tsan client-valgrind client-overhead
+client: $(B)/libidem.a $(B)/$(IDEM_SONAME) ## the C library
+
+$(B)/client/%.o: CFLAGS += -fPIC -fvisibility=hidden
+$(B)/client/%.o $(B)/tests/client/%.o: CPPFLAGS += $(CLIENT_CPPFLAGS)
+
+# One object whose inner names are local: a program that links the archive sees only what idem.h declares. The instrumented
+# modes keep the objects apart.
+$(B)/client/all.o: $(CLIENT_OBJ)
+	$(Q)$(LD) -r -o $@.whole $^ && objcopy --localize-hidden $@.whole $@ && rm -f $@.whole
+
+$(B)/libidem.a: $(if $(filter release,$(MODE)),$(B)/client/all.o,$(CLIENT_OBJ))
+	@echo "  AR   $@"; rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(B)/$(IDEM_SONAME): $(CLIENT_OBJ)
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(filter-out -pie,$(LDFLAGS)) $(CLIENT_LDFLAGS) -shared -Wl,-soname,$(IDEM_SONAME) -o $@ $^ $(CLIENT_LIBS)
+	$(Q)ln -sf $(IDEM_SONAME) $(B)/libidem.so
+
+# ---- tests ----
+
+client-programs: client $(CLIENT_TESTS)
+
+$(B)/tests/client/%: $(B)/tests/client/%.o $(CLIENT_TEST_SHARED) $(B)/libidem.a
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) $(CLIENT_LDFLAGS) -o $@ $^ $(CLIENT_LIBS) -lcmocka -luv
+
+client-test: programs client-programs ## libidem: calls, cuts, crashes, crowds, memory
+	@IDEM_SERVER=build/release/idem-server $(PYTHON) tests/client/run.py $(B)

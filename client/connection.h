@@ -1,0 +1,55 @@
+/*
+ * connection.h - one blocking connection: connect, send a frame, receive replies, each until a
+ * deadline.
+ *
+ * The socket is opened here and not by hiredis: close-on-exec, every address under one deadline, no
+ * connection to itself. hiredis reads and builds the replies. It never retries and knows no client.
+ *
+ * Invariant: after any failure the connection is of no further use. A late reply can therefore
+ * never be taken for the answer to another request.
+ */
+#ifndef IDEM_CLIENT_CONNECTION_H
+#define IDEM_CLIENT_CONNECTION_H
+
+#include <stdbool.h>
+
+#include "client/idem.h"
+#include "client/target.h"
+#include "client/tls.h"
+#include "client/wire.h"
+
+struct connection {
+  redisContext *context;
+  int64_t timeout_ms; /* that the socket is set to */
+  bool encrypted;
+  bool fresh;   /* something was sent within the timeout just set, and nothing read since */
+  bool swollen; /* its read buffer has grown large */
+  /* For the pool. */
+  struct connection *next;
+  int64_t idle_since_ms;
+  uint64_t generation;
+};
+
+/*
+ * Connects and gives the password. IDEM_OK, UNAVAILABLE, REFUSED (the password, the certificate) or
+ * NO_MEMORY; error says why. deadline_ms is on clock_ms().
+ */
+enum idem_status connection_open(struct connection **connection, const struct target *target,
+                                 struct tls *tls, int64_t deadline_ms, struct idem_error *error);
+/* NULL is fine. */
+void connection_close(struct connection *connection);
+
+/* How long a send and each receive behind it may take: at most timeout_ms from now. */
+bool connection_send(struct connection *connection, const struct wire_frame *frame,
+                     int64_t timeout_ms, struct idem_error *error);
+bool connection_send_bytes(struct connection *connection, const void *data, size_t len,
+                           int64_t timeout_ms, struct idem_error *error);
+/* One reply, to be freed with freeReplyObject. IDEM_OK, UNAVAILABLE or NO_MEMORY. */
+enum idem_status connection_receive(struct connection *connection, int64_t deadline_ms,
+                                    redisReply **reply, struct idem_error *error);
+/* False when the peer has hung up or sent what nobody asked for. */
+bool connection_alive(const struct connection *connection);
+/* True when it is worth keeping: nothing unread, no large buffer. */
+bool connection_reusable(const struct connection *connection);
+
+#endif

@@ -1,0 +1,103 @@
+/* settings.c - see settings.h. */
+#include "client/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+  const char *name;
+  size_t from, to; /* offsets */
+  int64_t default_ms;
+} DURATIONS[] = {
+#define DURATION(field, ms) \
+  { #field, offsetof(struct idem_options, field), offsetof(struct settings, field), ms }
+    DURATION(connect_timeout_ms, 1000), DURATION(command_timeout_ms, 2000),
+    DURATION(deadline_ms, 5000),        DURATION(backoff_first_ms, 20),
+    DURATION(backoff_max_ms, 1000),
+#undef DURATION
+};
+
+static bool take_durations(struct settings *settings, const struct idem_options *options,
+                           struct idem_error *error) {
+  for (size_t i = 0; i < sizeof DURATIONS / sizeof DURATIONS[0]; i++) {
+    int64_t value = 0;
+    memcpy(&value, (const char *)options + DURATIONS[i].from, sizeof value);
+    if (value < 0 || value > SETTINGS_MS_MAX) {
+      snprintf(error->text, sizeof error->text, "%s is out of range", DURATIONS[i].name);
+      return false;
+    }
+    if (value == 0) value = DURATIONS[i].default_ms;
+    memcpy((char *)settings + DURATIONS[i].to, &value, sizeof value);
+  }
+  return true;
+}
+
+static unsigned or_default(unsigned value, unsigned fallback) {
+  return value != 0 ? value : fallback;
+}
+
+static enum idem_status take_options(struct settings *settings, const struct idem_options *options,
+                                     struct idem_error *error) {
+  if (!take_durations(settings, options, error)) return IDEM_INVALID;
+  settings->idle_connections = or_default(options->idle_connections, 16);
+  settings->async_connections = or_default(options->async_connections, 2);
+  settings->async_waits = or_default(options->async_waits, 256);
+  settings->on_lost = options->on_lost;
+  settings->lost_context = options->lost_context;
+  if (options->name == NULL || options->name[0] == '\0') return IDEM_OK;
+  size_t len = strlen(options->name);
+  if (len > SETTINGS_NAME_BYTES) {
+    snprintf(error->text, sizeof error->text, "name is longer than %d bytes", SETTINGS_NAME_BYTES);
+    return IDEM_INVALID;
+  }
+  memcpy(settings->name, options->name, len);
+  settings->name[len] = ':';
+  settings->name_len = len + 1;
+  return IDEM_OK;
+}
+
+enum idem_status settings_init(struct settings *settings, const char *url,
+                               const struct idem_options *options, struct idem_error *error) {
+  static const struct idem_options defaults;
+  if (options == NULL) options = &defaults;
+  memset(settings, 0, sizeof *settings);
+  if (url == NULL) {
+    snprintf(error->text, sizeof error->text, "no URL");
+    return IDEM_INVALID;
+  }
+  enum idem_status status = take_options(settings, options, error);
+  if (status == IDEM_OK) status = target_parse(&settings->target, url, error);
+  if (status == IDEM_OK && settings->target.tls)
+    status = tls_create(&settings->tls, options, error);
+  if (status != IDEM_OK) settings_deinit(settings);
+  return status;
+}
+
+void settings_deinit(struct settings *settings) {
+  target_deinit(&settings->target);
+  tls_destroy(settings->tls);
+  settings->tls = NULL;
+}
+
+struct idem_bytes settings_owner(const struct settings *settings, char *out) {
+  memcpy(out, settings->name, settings->name_len);
+  if (!random_hex(out + settings->name_len)) return idem_data(NULL, 0);
+  return idem_data(out, settings->name_len + RANDOM_HEX_BYTES);
+}
+
+int64_t settings_pause_ms(const struct settings *settings, unsigned failures) {
+  int64_t pause = settings->backoff_first_ms;
+  for (unsigned i = 1; i < failures && pause < settings->backoff_max_ms; i++) pause *= 2;
+  return random_pause_ms(pause < settings->backoff_max_ms ? pause : settings->backoff_max_ms);
+}
+
+const char *settings_judge_request(const struct idem_request *request) {
+  const unsigned known = IDEM_HOLD | IDEM_BIND | IDEM_TAKEOVER | IDEM_NO_RENEWAL | IDEM_FAIL_OPEN;
+  if (request == NULL || request->key.data == NULL) return "a request without a key";
+  if (request->lease_ms < 0 || request->lease_ms > SETTINGS_MS_MAX)
+    return "lease_ms is out of range";
+  if (request->wait_ms < IDEM_NO_WAIT || request->wait_ms > SETTINGS_MS_MAX)
+    return "wait_ms is out of range";
+  if (request->flags & ~known) return "an unknown flag";
+  return NULL;
+}

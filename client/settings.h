@@ -1,0 +1,43 @@
+/*
+ * settings.h - idem_options with the defaults filled in and the strings copied. Shared by
+ * idem_client and idem_async.
+ */
+#ifndef IDEM_CLIENT_SETTINGS_H
+#define IDEM_CLIENT_SETTINGS_H
+
+#include "client/idem.h"
+#include "client/random.h"
+#include "client/target.h"
+#include "client/tls.h"
+
+#define SETTINGS_NAME_BYTES 64
+/* "name:" and the random part: below the server's owner-limit of 128. */
+#define SETTINGS_OWNER_BYTES (SETTINGS_NAME_BYTES + 1 + RANDOM_HEX_BYTES)
+/* No duration may exceed this (68 years), so that sums of a few do not overflow. */
+#define SETTINGS_MS_MAX ((int64_t)INT32_MAX * 1000)
+
+struct settings {
+  struct target target;
+  struct tls *tls;
+  int64_t connect_timeout_ms, command_timeout_ms, deadline_ms, backoff_first_ms, backoff_max_ms;
+  unsigned idle_connections, async_connections, async_waits;
+  idem_lost_fn *on_lost;
+  void *lost_context;
+  char name[SETTINGS_NAME_BYTES + 1]; /* with its ':'; not terminated */
+  size_t name_len;
+};
+
+/* options may be NULL. IDEM_OK, INVALID, REFUSED or NO_MEMORY; on failure nothing is held. */
+enum idem_status settings_init(struct settings *settings, const char *url,
+                               const struct idem_options *options, struct idem_error *error);
+void settings_deinit(struct settings *settings);
+
+/* The name of one logical call: SETTINGS_OWNER_BYTES at `out`. Absent when the kernel has no random
+ * numbers. */
+struct idem_bytes settings_owner(const struct settings *settings, char *out);
+/* The pause before attempt `failures` + 1. */
+int64_t settings_pause_ms(const struct settings *settings, unsigned failures);
+/* NULL, or what is wrong with a request. */
+const char *settings_judge_request(const struct idem_request *request);
+
+#endif

@@ -1,0 +1,158 @@
+/* target.c - see target.h. */
+#include "client/target.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum idem_status invalid(struct idem_error *error, const char *why) {
+  snprintf(error->text, sizeof error->text, "the server's URL: %s", why);
+  return IDEM_INVALID;
+}
+
+static int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+/* Resolves %XX in place. A NUL is refused: passwords are C strings here. */
+static bool unescape(char *text) {
+  char *out = text;
+  for (const char *at = text; *at != '\0'; at++) {
+    if (*at != '%') {
+      *out++ = *at;
+      continue;
+    }
+    int high = hex_value(at[1]), low = high < 0 ? -1 : hex_value(at[2]);
+    if (low < 0 || high * 16 + low == 0) return false;
+    *out++ = (char)(high * 16 + low);
+    at += 2;
+  }
+  *out = '\0';
+  return true;
+}
+
+/* Cuts "[[user]:password@]" off the front of *rest. */
+static enum idem_status take_userinfo(struct target *target, char **rest,
+                                      struct idem_error *error) {
+  size_t authority = strcspn(*rest, "/");
+  char *at = NULL;
+  for (char *c = *rest; c < *rest + authority; c++) {
+    if (*c == '@') at = c;
+  }
+  if (at == NULL) return IDEM_OK;
+  *at = '\0';
+  char *user = *rest, *colon = strchr(user, ':');
+  *rest = at + 1;
+  if (colon == NULL)
+    return invalid(error, "a user without a password (write :password@ or user:password@)");
+  *colon = '\0';
+  if (!unescape(user) || !unescape(colon + 1))
+    return invalid(error, "a bad % escape in user or password");
+  if (*user != '\0') target->user = user;
+  target->password = colon + 1;
+  return IDEM_OK;
+}
+
+static bool port_valid(const char *port) {
+  size_t len = strlen(port);
+  if (len == 0 || len > 5 || strspn(port, "0123456789") != len) return false;
+  long value = strtol(port, NULL, 10);
+  return value >= 1 && value <= 65535;
+}
+
+/* "host", "host:port", "[v6]", "[v6]:port", each with an optional "/" or "/0" behind it. */
+static enum idem_status take_host(struct target *target, char *rest, struct idem_error *error) {
+  char *slash = strchr(rest, '/');
+  if (slash != NULL) {
+    if (strcmp(slash, "/") != 0 && strcmp(slash, "/0") != 0)
+      return invalid(error, "there is only database 0");
+    *slash = '\0';
+  }
+  char *port = NULL;
+  if (*rest == '[') {
+    char *end = strchr(rest, ']');
+    if (end == NULL || (end[1] != '\0' && end[1] != ':'))
+      return invalid(error, "a bad address in [ ]");
+    if (end[1] == ':') port = end + 2;
+    *end = '\0';
+    rest++;
+  } else {
+    char *colon = strchr(rest, ':');
+    if (colon != NULL && strchr(colon + 1, ':') != NULL)
+      return invalid(error, "write an IPv6 address as [::1]");
+    if (colon != NULL) {
+      *colon = '\0';
+      port = colon + 1;
+    }
+  }
+  if (*rest == '\0') return invalid(error, "no host");
+  if (port != NULL && !port_valid(port))
+    return invalid(error, "the port is not a number from 1 to 65535");
+  target->host = rest;
+  target->port = port != NULL ? port : TARGET_PORT;
+  return IDEM_OK;
+}
+
+static const struct {
+  const char *prefix;
+  bool tls, local;
+} SCHEMES[] = {
+    {"redis://", false, false},
+    {"rediss://", true, false},
+    {"unix://", false, true},
+};
+
+static enum idem_status parse(struct target *target, char *rest, struct idem_error *error) {
+  size_t scheme = 0, count = sizeof SCHEMES / sizeof SCHEMES[0];
+  while (scheme < count &&
+         strncmp(rest, SCHEMES[scheme].prefix, strlen(SCHEMES[scheme].prefix)) != 0)
+    scheme++;
+  if (scheme == count) return invalid(error, "it begins with redis://, rediss:// or unix://");
+  rest += strlen(SCHEMES[scheme].prefix);
+  target->tls = SCHEMES[scheme].tls;
+  if (strpbrk(rest, "?#") != NULL)
+    return invalid(error, "it has no ? and # parts (escape them as %3F and %23)");
+  enum idem_status status = take_userinfo(target, &rest, error);
+  if (status != IDEM_OK) return status;
+  if (!SCHEMES[scheme].local) return take_host(target, rest, error);
+  if (*rest != '/' || rest[1] == '\0')
+    return invalid(error, "the path of the socket is not absolute");
+  if (!unescape(rest)) return invalid(error, "a bad % escape in the path");
+  target->path = rest;
+  return IDEM_OK;
+}
+
+enum idem_status target_parse(struct target *target, const char *url, struct idem_error *error) {
+  *target = (struct target){0};
+  size_t len = strlen(url);
+  if (len > TARGET_URL_LIMIT) return invalid(error, "it is too long");
+  /* The parts are cut inside one copy; behind it lies the name for messages, which is no longer
+   * than "[host]:port". */
+  size_t name_size = len + sizeof "[]:" + sizeof TARGET_PORT;
+  target->memory = malloc(len + 1 + name_size);
+  if (target->memory == NULL) return IDEM_NO_MEMORY;
+  memcpy(target->memory, url, len + 1);
+  char *name = target->memory + len + 1;
+  enum idem_status status = parse(target, target->memory, error);
+  if (status != IDEM_OK) {
+    target_deinit(target);
+    return status;
+  }
+  if (target->path != NULL) {
+    snprintf(name, name_size, "%s", target->path);
+  } else {
+    bool v6 = strchr(target->host, ':') != NULL;
+    snprintf(name, name_size, "%s%s%s:%s", v6 ? "[" : "", target->host, v6 ? "]" : "",
+             target->port);
+  }
+  target->name = name;
+  return IDEM_OK;
+}
+
+void target_deinit(struct target *target) {
+  free(target->memory);
+  *target = (struct target){0};
+}

@@ -1,0 +1,27 @@
+/*
+ * tls.h - TLS below a hiredis connection, where hiredis has it (1.x, built with IDEM_TLS);
+ * elsewhere a clear refusal.
+ *
+ * Certificates are checked against the authorities and against the name of the host. hiredis' own
+ * setup does only the former, which is why the SSL object is made here.
+ */
+#ifndef IDEM_CLIENT_TLS_H
+#define IDEM_CLIENT_TLS_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+
+#include "client/idem.h"
+
+struct tls;
+
+/* IDEM_OK, IDEM_REFUSED (not in this build), IDEM_INVALID (a file cannot be used) or
+ * IDEM_NO_MEMORY. */
+enum idem_status tls_create(struct tls **tls, const struct idem_options *options,
+                            struct idem_error *error);
+void tls_destroy(struct tls *tls);
+/* Puts TLS below a connected context: the handshake is done (blocking context) or begun. False:
+ * error says why. */
+bool tls_start(struct tls *tls, redisContext *context, const char *host, struct idem_error *error);
+
+#endif

@@ -1,0 +1,340 @@
+/* wire.c - see wire.h. */
+#include "client/wire.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Tokens stay below 2^53 by contract; a larger one is not idem's. */
+#define TOKEN_MAX ((long long)1 << 53)
+/* BUSYKEY tells no lease; when too many wait, a second is soon enough. */
+#define CROWDED_RETRY_MS 1000
+
+/* ---- requests ---- */
+
+#define DECIMAL_BYTES 20 /* of UINT64_MAX */
+
+static size_t decimal(char *out, uint64_t value) {
+  char digits[DECIMAL_BYTES];
+  size_t len = 0;
+  do digits[len++] = (char)('0' + value % 10);
+  while ((value /= 10) != 0);
+  for (size_t i = 0; i < len; i++) out[i] = digits[len - 1 - i];
+  return len;
+}
+
+struct framer {
+  struct wire_frame *frame;
+  char *at;    /* next free byte of the scratch */
+  char *start; /* of the part under way */
+  int arguments;
+};
+
+static void put(struct framer *f, const void *data, size_t len) {
+  assert(f->at + len <= f->frame->scratch + WIRE_SCRATCH_BYTES);
+  if (len > 0) memcpy(f->at, data, len);
+  f->at += len;
+}
+
+static void end_part(struct framer *f) {
+  if (f->at == f->start) return;
+  assert(f->frame->count < WIRE_PARTS);
+  f->frame->parts[f->frame->count++] = (struct iovec){f->start, (size_t)(f->at - f->start)};
+  f->frame->size += (size_t)(f->at - f->start);
+  f->start = f->at;
+}
+
+static void put_argument(struct framer *f, struct idem_bytes bytes) {
+  assert(f->arguments < WIRE_ARGUMENTS);
+  f->arguments++;
+  char header[DECIMAL_BYTES + 3] = "$";
+  size_t len = 1 + decimal(header + 1, bytes.len);
+  header[len++] = '\r';
+  header[len++] = '\n';
+  put(f, header, len);
+  if (bytes.len <= WIRE_INLINE_BYTES) {
+    put(f, bytes.data, bytes.len);
+  } else {
+    end_part(f);
+    assert(f->frame->count < WIRE_PARTS);
+    f->frame->parts[f->frame->count++] = (struct iovec){(void *)(uintptr_t)bytes.data, bytes.len};
+    f->frame->size += bytes.len;
+  }
+  put(f, "\r\n", 2);
+}
+
+static void put_word(struct framer *f, const char *word) { put_argument(f, idem_text(word)); }
+
+static void put_number(struct framer *f, uint64_t value) {
+  char text[DECIMAL_BYTES];
+  put_argument(f, idem_data(text, decimal(text, value)));
+}
+
+static void put_bytes_option(struct framer *f, const char *name, struct idem_bytes bytes) {
+  if (bytes.data == NULL) return;
+  put_word(f, name);
+  put_argument(f, bytes);
+}
+
+static void put_ms_option(struct framer *f, const char *name, int64_t ms) {
+  if (ms <= 0) return;
+  put_word(f, name);
+  put_number(f, (uint64_t)ms);
+}
+
+static void put_claim(struct framer *f, const struct wire_request *r) {
+  put_argument(f, r->key);
+  put_bytes_option(f, "FP", r->fingerprint);
+  put_bytes_option(f, "OWNER", r->owner);
+  put_ms_option(f, "LEASE", r->lease_ms);
+  put_ms_option(f, "WAIT", r->wait_ms);
+  if (r->flags & IDEM_BIND) put_word(f, "BIND");
+  if (r->flags & IDEM_HOLD) put_word(f, "HOLD");
+  if (r->flags & IDEM_TAKEOVER) put_word(f, "TAKEOVER");
+}
+
+static void put_store(struct framer *f, const struct wire_request *r) {
+  put_argument(f, r->key);
+  put_number(f, r->token);
+  put_argument(f, r->body);
+  put_ms_option(f, "TTL", r->ttl_ms);
+  if (r->ttl_zero) put_bytes_option(f, "TTL", idem_text("0"));
+  put_bytes_option(f, "META", r->meta);
+}
+
+static void put_renew(struct framer *f, const struct wire_request *r) {
+  put_argument(f, r->key);
+  put_number(f, r->token);
+  put_ms_option(f, "LEASE", r->lease_ms);
+  put_bytes_option(f, "STAGE", r->stage);
+}
+
+static void put_release(struct framer *f, const struct wire_request *r) {
+  put_argument(f, r->key);
+  put_number(f, r->token);
+}
+
+static void put_fetch(struct framer *f, const struct wire_request *r) {
+  put_argument(f, r->key);
+  put_bytes_option(f, "FP", r->fingerprint);
+}
+
+static void put_wait(struct framer *f, const struct wire_request *r) {
+  put_argument(f, r->key);
+  put_number(f, (uint64_t)r->wait_ms);
+  put_bytes_option(f, "FP", r->fingerprint);
+}
+
+static void put_ping(struct framer *f, const struct wire_request *r) {
+  (void)f;
+  (void)r;
+}
+
+static void put_auth(struct framer *f, const struct wire_request *r) {
+  if (r->owner.data != NULL) put_argument(f, r->owner);
+  put_argument(f, r->key);
+}
+
+static const struct {
+  const char *name;
+  void (*put)(struct framer *f, const struct wire_request *r);
+} VERBS[] = {
+    [WIRE_CLAIM] = {"CLAIM", put_claim}, [WIRE_STORE] = {"STORE", put_store},
+    [WIRE_RENEW] = {"RENEW", put_renew}, [WIRE_RELEASE] = {"RELEASE", put_release},
+    [WIRE_FETCH] = {"FETCH", put_fetch}, [WIRE_WAIT] = {"WAIT", put_wait},
+    [WIRE_PING] = {"PING", put_ping},    [WIRE_AUTH] = {"AUTH", put_auth},
+};
+
+/* Room in front of the first argument for "*16\r\n", whose number is known at the end. */
+#define HEADER_BYTES 5
+
+void wire_frame(struct wire_frame *frame, const struct wire_request *request) {
+  frame->count = 0;
+  frame->size = 0;
+  char *body = frame->scratch + HEADER_BYTES;
+  struct framer f = {.frame = frame, .at = body, .start = body};
+  put_word(&f, VERBS[request->verb].name);
+  VERBS[request->verb].put(&f, request);
+  end_part(&f);
+  char header[DECIMAL_BYTES + 3] = "*";
+  size_t len = 1 + decimal(header + 1, (uint64_t)f.arguments);
+  header[len++] = '\r';
+  header[len++] = '\n';
+  assert(len <= HEADER_BYTES);
+  memcpy(body - len, header, len);
+  frame->parts[0].iov_base = body - len;
+  frame->parts[0].iov_len += len;
+  frame->size += len;
+}
+
+void wire_copy(const struct wire_frame *frame, char *out) {
+  for (int i = 0; i < frame->count; i++) {
+    memcpy(out, frame->parts[i].iov_base, frame->parts[i].iov_len);
+    out += frame->parts[i].iov_len;
+  }
+}
+
+/* ---- replies ---- */
+
+static void broken(struct wire_reply *out) {
+  out->status = IDEM_REFUSED;
+  out->broken = true;
+  snprintf(out->message, sizeof out->message,
+           "a reply that is none of idem's: is this another server?");
+}
+
+static const struct {
+  const char *code;
+  enum idem_status status;
+  bool again;
+} ERRORS[] = {
+    {"MISMATCH", IDEM_MISMATCH, false},
+    {"STALE", IDEM_STALE, false},
+    {"CONFLICT", IDEM_CONFLICT, false},
+    {"TOOBIG", IDEM_TOOBIG, false},
+    {"OOM", IDEM_UNAVAILABLE, false},
+    {"BUSYKEY", IDEM_BUSY, false},
+    /* A server that starts, fails over or is full. A connection that gets this is of no use,
+       another one later may be. */
+    {"LOADING", IDEM_UNAVAILABLE, true},
+    {"BUSY", IDEM_UNAVAILABLE, true},
+    {"TRYAGAIN", IDEM_UNAVAILABLE, true},
+    {"MASTERDOWN", IDEM_UNAVAILABLE, true},
+    {"CLUSTERDOWN", IDEM_UNAVAILABLE, true},
+    {"READONLY", IDEM_UNAVAILABLE, true},
+    {"ERR max number of clients reached", IDEM_UNAVAILABLE, true},
+};
+
+static bool begins_with_code(const redisReply *reply, const char *code) {
+  size_t len = strlen(code);
+  return reply->len >= len && memcmp(reply->str, code, len) == 0 &&
+         (reply->len == len || reply->str[len] == ' ');
+}
+
+static void judge_error(const redisReply *reply, struct wire_reply *out) {
+  int shown = reply->len < IDEM_MESSAGE_BYTES ? (int)reply->len : IDEM_MESSAGE_BYTES - 1;
+  snprintf(out->message, sizeof out->message, "%.*s", shown, reply->str);
+  out->status = IDEM_REFUSED;
+  for (size_t i = 0; i < sizeof ERRORS / sizeof ERRORS[0]; i++) {
+    if (!begins_with_code(reply, ERRORS[i].code)) continue;
+    out->status = ERRORS[i].status;
+    out->again = ERRORS[i].again;
+    break;
+  }
+  if (out->status == IDEM_BUSY) out->left_ms = CROWDED_RETRY_MS;
+}
+
+/* Fields of an array behind its status word; each reader says whether the field has its type. */
+static bool read_number(const redisReply *field, long long min, int64_t *out) {
+  if (field->type != REDIS_REPLY_INTEGER || field->integer < min) return false;
+  *out = field->integer;
+  return true;
+}
+
+static bool read_bytes(const redisReply *field, struct idem_bytes *out) {
+  if (field->type != REDIS_REPLY_STRING) return false;
+  *out = idem_data(field->str, field->len);
+  return true;
+}
+
+static bool read_bytes_or_nil(const redisReply *field, struct idem_bytes *out) {
+  return field->type == REDIS_REPLY_NIL || read_bytes(field, out);
+}
+
+static bool read_claimed(redisReply **field, struct wire_reply *out) {
+  int64_t token = 0;
+  if (!read_number(field[1], 1, &token) || token >= TOKEN_MAX) return false;
+  out->token = (uint64_t)token;
+  return read_number(field[2], 1, &out->lease_ms) && read_number(field[3], 1, &out->attempt) &&
+         read_bytes_or_nil(field[4], &out->stage);
+}
+
+static bool read_done(redisReply **field, struct wire_reply *out) {
+  return read_bytes(field[1], &out->body) && read_bytes_or_nil(field[2], &out->meta) &&
+         read_number(field[3], 0, &out->age_ms) && read_number(field[4], 0, &out->left_ms);
+}
+
+static bool read_busy(redisReply **field, struct wire_reply *out) {
+  if (!read_number(field[1], 0, &out->left_ms)) return false;
+  if (out->left_ms < 1) out->left_ms = 1;
+  return read_number(field[2], 0, &out->age_ms) && read_bytes_or_nil(field[3], &out->owner);
+}
+
+static bool read_unknown(redisReply **field, struct wire_reply *out) {
+  return read_number(field[1], 0, &out->age_ms) && read_number(field[2], 1, &out->attempt) &&
+         read_bytes_or_nil(field[3], &out->owner);
+}
+
+static const struct {
+  const char *word;
+  size_t fields; /* with the word; a later server may say more behind them */
+  enum idem_status status;
+  bool (*read)(redisReply **field, struct wire_reply *out);
+} SHAPES[] = {
+    {"CLAIMED", 5, IDEM_RUN, read_claimed},
+    {"DONE", 5, IDEM_REPLAY, read_done},
+    {"BUSY", 4, IDEM_BUSY, read_busy},
+    {"UNKNOWN", 4, IDEM_UNKNOWN, read_unknown},
+};
+
+static bool is_word(const redisReply *field, const char *word) {
+  if (field->type != REDIS_REPLY_STRING && field->type != REDIS_REPLY_STATUS) return false;
+  return field->len == strlen(word) && memcmp(field->str, word, field->len) == 0;
+}
+
+static void judge_record(enum wire_verb verb, const redisReply *reply, struct wire_reply *out) {
+  if (reply->type == REDIS_REPLY_NIL && verb != WIRE_CLAIM) {
+    out->status = IDEM_ABSENT;
+    return;
+  }
+  if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
+    broken(out);
+    return;
+  }
+  for (size_t i = 0; i < sizeof SHAPES / sizeof SHAPES[0]; i++) {
+    if (!is_word(reply->element[0], SHAPES[i].word)) continue;
+    out->status = SHAPES[i].status;
+    bool fits = out->status != IDEM_RUN || verb == WIRE_CLAIM;
+    if (!fits || reply->elements < SHAPES[i].fields || !SHAPES[i].read(reply->element, out))
+      broken(out);
+    return;
+  }
+  broken(out);
+}
+
+static void judge_number(enum wire_verb verb, const redisReply *reply, struct wire_reply *out) {
+  if (!read_number(reply, verb == WIRE_RENEW ? 1 : 0, &out->number)) {
+    broken(out);
+    return;
+  }
+  out->status = verb == WIRE_RELEASE && out->number == 0 ? IDEM_STALE : IDEM_OK;
+}
+
+void wire_judge(enum wire_verb verb, redisReply *reply, struct wire_reply *out) {
+  memset(out, 0, offsetof(struct wire_reply, message));
+  out->message[0] = '\0';
+  out->memory = reply;
+  if (reply->type == REDIS_REPLY_ERROR) {
+    judge_error(reply, out);
+    return;
+  }
+  switch (verb) {
+    case WIRE_CLAIM:
+    case WIRE_FETCH:
+    case WIRE_WAIT: judge_record(verb, reply, out); break;
+    case WIRE_STORE:
+    case WIRE_RENEW:
+    case WIRE_RELEASE: judge_number(verb, reply, out); break;
+    case WIRE_PING:
+      if (!is_word(reply, "PONG")) broken(out);
+      break;
+    case WIRE_AUTH:
+      if (!is_word(reply, "OK")) broken(out);
+      break;
+  }
+}
+
+void wire_reply_deinit(struct wire_reply *reply) {
+  if (reply->memory != NULL) freeReplyObject(reply->memory);
+  reply->memory = NULL;
+}

@@ -1,0 +1,80 @@
+/*
+ * wire.h - idem's commands as bytes and its replies as verdicts. Knows hiredis' reply objects, no
+ * socket and no clock.
+ *
+ * Requests are framed here, not by hiredis: that saves the copy of a large body, and lets the
+ * sender pass MSG_NOSIGNAL, which hiredis does not.
+ *
+ *     frame:  [ *6 $5 STORE $3 key $16 token $1000000 ][ body, where it lies ][ \r\n $3 TTL $4 5000
+ * \r\n ]
+ */
+#ifndef IDEM_CLIENT_WIRE_H
+#define IDEM_CLIENT_WIRE_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <sys/uio.h>
+
+#include "client/idem.h"
+
+enum wire_verb {
+  WIRE_CLAIM,
+  WIRE_STORE,
+  WIRE_RENEW,
+  WIRE_RELEASE,
+  WIRE_FETCH,
+  WIRE_WAIT,
+  WIRE_PING,
+  WIRE_AUTH /* owner is the user (may be absent), key the password */
+};
+
+/* One command. Bytes are borrowed; absent ones and zero durations are not sent. */
+struct wire_request {
+  enum wire_verb verb;
+  struct idem_bytes key, fingerprint, owner, body, meta, stage;
+  uint64_t token;
+  int64_t lease_ms;
+  int64_t wait_ms;
+  int64_t ttl_ms;
+  bool ttl_zero;  /* send TTL 0 */
+  unsigned flags; /* IDEM_HOLD, IDEM_BIND, IDEM_TAKEOVER */
+};
+
+/* Arguments longer than this are sent from where they lie. */
+#define WIRE_INLINE_BYTES 256
+#define WIRE_ARGUMENTS 16
+/* Every argument may need its header, its bytes and a line end in the scratch. */
+#define WIRE_SCRATCH_BYTES (WIRE_ARGUMENTS * (WIRE_INLINE_BYTES + 32))
+#define WIRE_PARTS (2 * WIRE_ARGUMENTS + 1)
+
+struct wire_frame {
+  struct iovec parts[WIRE_PARTS];
+  int count;
+  size_t size; /* of all parts */
+  char scratch[WIRE_SCRATCH_BYTES];
+};
+
+/* The frame borrows from the request and points into itself: do not copy it. */
+void wire_frame(struct wire_frame *frame, const struct wire_request *request);
+/* Writes all parts, frame->size bytes. */
+void wire_copy(const struct wire_frame *frame, char *out);
+
+/* What the server said. Bytes live in `memory`. */
+struct wire_reply {
+  enum idem_status status;
+  bool again;  /* the server cannot now (loading, too many clients): another connection, later */
+  bool broken; /* not what this command can answer: do not use the connection any more */
+  struct idem_bytes body, meta, owner, stage;
+  int64_t age_ms, left_ms; /* left: of the TTL (REPLAY) or of the lease (BUSY) */
+  int64_t lease_ms, attempt;
+  int64_t number; /* STORE: callers answered, RENEW: lease, RELEASE: 1 or 0 */
+  uint64_t token;
+  redisReply *memory;               /* freeReplyObject */
+  char message[IDEM_MESSAGE_BYTES]; /* last: what is in front of it is cleared at once */
+};
+
+/* Judges the reply to `verb` and takes it over. */
+void wire_judge(enum wire_verb verb, redisReply *reply, struct wire_reply *out);
+void wire_reply_deinit(struct wire_reply *reply);
+
+#endif

@@ -1,0 +1,122 @@
+/* harness.c - see harness.h. */
+#include "tests/client/harness.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define READY_MS 10000
+#define ARGUMENTS 32
+
+void harness_fail(const char *file, int line, const char *condition, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  fprintf(stderr, "%s:%d: %s failed: ", file, line, condition);
+  vfprintf(stderr, format, arguments);
+  fprintf(stderr, "\n");
+  va_end(arguments);
+  fflush(NULL);
+  _exit(1);
+}
+
+int64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t cpu_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+void pause_ms(int64_t ms) {
+  struct timespec left = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
+  while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
+}
+
+void url_of(char *out, size_t size, int port) { snprintf(out, size, "redis://127.0.0.1:%d", port); }
+
+int open_descriptors(void) {
+  int count = 0;
+  DIR *directory = opendir("/proc/self/fd");
+  CHECK(directory != NULL, "%s", strerror(errno));
+  while (readdir(directory) != NULL) count++;
+  closedir(directory);
+  return count;
+}
+
+struct idem_client *must_open(int port, const struct idem_options *options) {
+  char url[64];
+  struct idem_client *client = NULL;
+  struct idem_error error;
+  url_of(url, sizeof url, port);
+  enum idem_status status = idem_open(url, options, &client, &error);
+  CHECK(status == IDEM_OK, "%s: %s", idem_status_name(status), error.text);
+  return client;
+}
+
+static void become_server(int out, int port, const char *const *extra) {
+  const char *program = getenv("IDEM_SERVER");
+  char port_text[16];
+  const char *arguments[ARGUMENTS] = {program != NULL ? program : "build/release/idem-server",
+                                      "--port", port_text, "--bind", "127.0.0.1"};
+  snprintf(port_text, sizeof port_text, "%d", port);
+  int count = 5;
+  while (extra != NULL && *extra != NULL && count < ARGUMENTS - 1) arguments[count++] = *extra++;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  dup2(out, 1);
+  execv(arguments[0], (char *const *)(uintptr_t)arguments);
+  _exit(127);
+}
+
+/* The port from the line that says ready, or -1 when the server ended without one. */
+static int await_ready(int log) {
+  char text[8192];
+  size_t len = 0;
+  int64_t deadline = now_ms() + READY_MS;
+  while (len + 1 < sizeof text && now_ms() < deadline) {
+    struct pollfd wanted = {.fd = log, .events = POLLIN};
+    if (poll(&wanted, 1, 100) <= 0) continue;
+    ssize_t got = read(log, text + len, sizeof text - 1 - len);
+    if (got <= 0) return -1;
+    len += (size_t)got;
+    text[len] = '\0';
+    const char *line = strstr(text, "ready to accept connections on ");
+    const char *end = line != NULL ? strchr(line, '\n') : NULL;
+    if (end == NULL) continue;
+    while (end[-1] < '0' || end[-1] > '9') end--;
+    while (end[-1] >= '0' && end[-1] <= '9') end--;
+    return atoi(end);
+  }
+  return -1;
+}
+
+void server_start(struct server *server, int port, const char *const *arguments) {
+  int ends[2];
+  CHECK(pipe2(ends, O_CLOEXEC) == 0, "%s", strerror(errno));
+  server->pid = fork();
+  CHECK(server->pid >= 0, "%s", strerror(errno));
+  if (server->pid == 0) become_server(ends[1], port, arguments);
+  close(ends[1]);
+  server->log = ends[0];
+  server->port = await_ready(ends[0]);
+  CHECK(server->port > 0, "the server does not start (IDEM_SERVER)");
+}
+
+void server_kill(struct server *server, int number) {
+  kill(server->pid, number);
+  while (waitpid(server->pid, NULL, 0) < 0 && errno == EINTR) continue;
+  close(server->log);
+}

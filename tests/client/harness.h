@@ -1,0 +1,48 @@
+/*
+ * harness.h - what the tests of libidem share: a server of their own, conditions to await, checks
+ * that say where they failed.
+ *
+ * The server is the program named by IDEM_SERVER (build/release/idem-server). It listens on
+ * loopback, on a port of the kernel's choice, and ends with the test by its own pid.
+ */
+#ifndef IDEM_TESTS_CLIENT_HARNESS_H
+#define IDEM_TESTS_CLIENT_HARNESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "client/idem.h"
+
+/* Unlike assert it is never compiled out and prints what was seen. */
+#define CHECK(condition, ...)                                                    \
+  do {                                                                           \
+    if (!(condition)) harness_fail(__FILE__, __LINE__, #condition, __VA_ARGS__); \
+  } while (0)
+
+_Noreturn void harness_fail(const char *file, int line, const char *condition, const char *format,
+                            ...) __attribute__((format(printf, 4, 5)));
+
+struct server {
+  pid_t pid;
+  int port;
+  int log; /* the read end of its stdout */
+};
+
+/* Extra arguments end with NULL. port 0: of the kernel's choice. */
+void server_start(struct server *server, int port, const char *const *arguments);
+void server_kill(struct server *server, int signal);
+
+/* "redis://127.0.0.1:port" in a static buffer per call site's own array. */
+void url_of(char *out, size_t size, int port);
+
+int64_t now_ms(void);
+int64_t cpu_ns(void); /* of this thread */
+void pause_ms(int64_t ms);
+/* Descriptors open in this process. */
+int open_descriptors(void);
+
+/* A client that must open. */
+struct idem_client *must_open(int port, const struct idem_options *options);
+
+#endif

@@ -1,0 +1,532 @@
+/*
+ * test_calls.c - every synchronous call of idem.h against a server: what it answers, and what it
+ * leaves on the server.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client/idem.h"
+#include "tests/client/harness.h"
+
+static struct server server;
+
+static struct idem_request request_of(const char *key) {
+  struct idem_request request;
+  memset(&request, 0, sizeof request);
+  request.key = idem_text(key);
+  return request;
+}
+
+static struct idem_result result_of(const char *body) {
+  struct idem_result result;
+  memset(&result, 0, sizeof result);
+  result.body = idem_text(body);
+  return result;
+}
+
+static void assert_bytes(struct idem_bytes bytes, const char *expected) {
+  assert_non_null(bytes.data);
+  assert_int_equal(bytes.len, strlen(expected));
+  assert_memory_equal(bytes.data, expected, bytes.len);
+  assert_int_equal(((const char *)bytes.data)[bytes.len], 0);
+}
+
+/* Asks, throws the answer away. */
+static enum idem_status begin_status(struct idem_client *client,
+                                     const struct idem_request *request) {
+  struct idem_answer answer;
+  struct idem_claim *claim = NULL;
+  enum idem_status status = idem_begin(client, request, &claim, &answer);
+  if (status == IDEM_RUN) idem_abandon(claim);
+  idem_claim_free(claim);
+  idem_answer_clear(&answer);
+  return status;
+}
+
+static struct idem_claim *must_begin(struct idem_client *client,
+                                     const struct idem_request *request) {
+  struct idem_answer answer;
+  struct idem_claim *claim = NULL;
+  enum idem_status status = idem_begin(client, request, &claim, &answer);
+  CHECK(status == IDEM_RUN, "%s: %s", idem_status_name(status), answer.message);
+  assert_non_null(claim);
+  idem_answer_clear(&answer);
+  return claim;
+}
+
+static void run_then_replay(void **state) {
+  struct idem_client *client = *state;
+  struct idem_request request = request_of("run_then_replay");
+  struct idem_result result = result_of("{\"ok\":1}");
+  struct idem_answer answer;
+  result.meta = idem_text("201");
+  result.ttl_ms = 50000;
+  struct idem_claim *claim = must_begin(client, &request);
+  assert_int_equal(idem_claim_attempt(claim), 1);
+  assert_int_equal(idem_claim_lease_ms(claim), 60000);
+  assert_true(idem_claim_token(claim) > 0 && idem_claim_token(claim) < (uint64_t)1 << 53);
+  assert_null(idem_claim_stage(claim).data);
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_HELD);
+  assert_int_equal(idem_finish(claim, &result), IDEM_OK);
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_ENDED);
+  assert_int_equal(idem_finish(claim, &result), IDEM_INVALID);
+  assert_string_equal(idem_claim_message(claim), "the claim has ended");
+  idem_claim_free(claim);
+
+  assert_int_equal(idem_begin(client, &request, &claim, &answer), IDEM_REPLAY);
+  assert_null(claim);
+  assert_bytes(answer.body, "{\"ok\":1}");
+  assert_bytes(answer.meta, "201");
+  assert_true(answer.ttl_left_ms > 40000 && answer.ttl_left_ms <= 50000);
+  idem_answer_clear(&answer);
+  idem_answer_clear(&answer);
+}
+
+static void busy_names_the_owner(void **state) {
+  struct idem_client *client = *state;
+  struct idem_options options;
+  memset(&options, 0, sizeof options);
+  options.name = "web-3";
+  struct idem_client *other = must_open(server.port, &options);
+  struct idem_request request = request_of("busy");
+  struct idem_answer answer;
+  struct idem_claim *claim = must_begin(other, &request), *second = NULL;
+  assert_int_equal(idem_begin(client, &request, &second, &answer), IDEM_BUSY);
+  assert_true(answer.retry_after_ms > 50000 && answer.retry_after_ms <= 60000);
+  assert_int_equal(answer.owner.len, strlen("web-3:") + 32);
+  assert_memory_equal(answer.owner.data, "web-3:", strlen("web-3:"));
+  idem_answer_clear(&answer);
+  assert_int_equal(idem_abandon(claim), IDEM_OK);
+  assert_int_equal(begin_status(client, &request), IDEM_RUN);
+  idem_claim_free(claim);
+  idem_close(other);
+}
+
+static void fingerprints_differ(void **state) {
+  struct idem_client *client = *state;
+  struct idem_request request = request_of("fp");
+  request.fingerprint = idem_text("one");
+  struct idem_claim *claim = must_begin(client, &request);
+  struct idem_answer answer;
+  request.fingerprint = idem_text("two");
+  assert_int_equal(begin_status(client, &request), IDEM_MISMATCH);
+  assert_int_equal(idem_fetch(client, request.key, request.fingerprint, &answer), IDEM_MISMATCH);
+  idem_answer_clear(&answer);
+  assert_int_equal(idem_fetch(client, request.key, idem_text(NULL), &answer), IDEM_BUSY);
+  idem_answer_clear(&answer);
+  idem_abandon(claim);
+  idem_claim_free(claim);
+}
+
+struct waiter {
+  struct idem_client *client;
+  const char *key;
+  struct idem_answer answer;
+};
+
+static void *wait_for_it(void *argument) {
+  struct waiter *waiter = argument;
+  idem_wait(waiter->client, idem_text(waiter->key), idem_text(NULL), 20000, &waiter->answer);
+  return NULL;
+}
+
+static void *claim_it(void *argument) {
+  struct waiter *waiter = argument;
+  struct idem_request request = request_of(waiter->key);
+  struct idem_claim *claim = NULL;
+  request.wait_ms = 20000;
+  enum idem_status status = idem_begin(waiter->client, &request, &claim, &waiter->answer);
+  CHECK(status != IDEM_RUN, "the second one ran as well");
+  return NULL;
+}
+
+static void waiters_get_the_result(void **state) {
+  struct idem_client *client = *state;
+  struct idem_request request = request_of("waiters");
+  struct idem_claim *claim = must_begin(client, &request);
+  struct waiter reader = {.client = client, .key = "waiters"}, queued = reader;
+  pthread_t threads[2];
+  pthread_create(&threads[0], NULL, wait_for_it, &reader);
+  pthread_create(&threads[1], NULL, claim_it, &queued);
+  struct idem_result result = result_of("shared");
+  result.uncached = 1;
+  pause_ms(100); /* both wait by then, or find it stored: either way they get it. Only `answered`
+                    needs the time */
+  assert_int_equal(idem_finish(claim, &result), IDEM_OK);
+  pthread_join(threads[0], NULL);
+  pthread_join(threads[1], NULL);
+  assert_int_equal(idem_claim_answered(claim), 2);
+  assert_int_equal(reader.answer.status, IDEM_REPLAY);
+  assert_int_equal(queued.answer.status, IDEM_REPLAY);
+  assert_bytes(reader.answer.body, "shared");
+  assert_bytes(queued.answer.body, "shared");
+  idem_answer_clear(&reader.answer);
+  idem_answer_clear(&queued.answer);
+  idem_claim_free(claim);
+  assert_int_equal(idem_fetch(client, request.key, idem_text(NULL), &reader.answer), IDEM_ABSENT);
+  idem_answer_clear(&reader.answer);
+}
+
+static void stages_survive_the_owner(void **state) {
+  struct idem_client *client = *state;
+  struct idem_request request = request_of("stages");
+  request.lease_ms = 60;
+  request.flags = IDEM_NO_RENEWAL;
+  struct idem_claim *claim = must_begin(client, &request);
+  assert_int_equal(idem_stage(claim, idem_text("charged")), IDEM_OK);
+  struct idem_request next = request_of("stages");
+  next.wait_ms = 5000;
+  struct idem_claim *second = must_begin(client, &next);
+  assert_int_equal(idem_claim_attempt(second), 2);
+  assert_bytes(idem_claim_stage(second), "charged");
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_DOUBTFUL);
+  struct idem_result result = result_of("late");
+  assert_int_equal(idem_finish(claim, &result), IDEM_STALE);
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_LOST);
+  assert_int_equal(idem_abandon(claim), IDEM_STALE);
+  assert_int_equal(idem_abandon(second), IDEM_OK);
+  idem_claim_free(claim);
+  idem_claim_free(second);
+}
+
+static void hold_makes_unknown(void **state) {
+  struct idem_client *client = *state;
+  struct idem_request request = request_of("hold");
+  struct idem_answer answer;
+  request.flags = IDEM_HOLD | IDEM_NO_RENEWAL;
+  request.lease_ms = 1;
+  struct idem_claim *claim = must_begin(client, &request), *second = NULL;
+  pause_ms(5);
+  request.wait_ms = 5000;
+  assert_int_equal(idem_begin(client, &request, &second, &answer), IDEM_UNKNOWN);
+  assert_int_equal(answer.attempt, 1);
+  assert_int_equal(answer.owner.len, 32);
+  idem_answer_clear(&answer);
+  request.flags |= IDEM_TAKEOVER;
+  request.lease_ms = 0;
+  second = must_begin(client, &request);
+  assert_int_equal(idem_claim_attempt(second), 2);
+  assert_int_equal(idem_abandon(second), IDEM_OK);
+  idem_claim_free(second);
+  idem_claim_free(claim);
+}
+
+static void bind_ends_with_the_claim(void **state) {
+  struct idem_client *client = *state;
+  struct idem_request request = request_of("bind");
+  request.flags = IDEM_BIND;
+  struct idem_claim *claim = must_begin(client, &request);
+  assert_int_equal(begin_status(client, &request), IDEM_BUSY);
+  idem_claim_free(claim);
+  struct idem_request next = request_of("bind");
+  next.wait_ms = 5000;
+  int64_t start = now_ms();
+  claim = must_begin(client, &next);
+  assert_true(now_ms() - start < 4000);
+  assert_int_equal(idem_claim_attempt(claim), 1);
+  idem_abandon(claim);
+  idem_claim_free(claim);
+}
+
+static void too_big_keeps_the_claim(void **state) {
+  struct idem_client *client = *state;
+  struct idem_request request = request_of("toobig");
+  struct idem_claim *claim = must_begin(client, &request);
+  size_t size = (size_t)17 << 20;
+  char *large = calloc(1, size);
+  struct idem_result result = result_of("");
+  result.body = idem_data(large, size);
+  assert_int_equal(idem_finish(claim, &result), IDEM_TOOBIG);
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_HELD);
+  result.body = idem_data(large, (size_t)4 << 20);
+  assert_int_equal(idem_finish(claim, &result), IDEM_OK);
+  idem_claim_free(claim);
+  struct idem_answer answer;
+  assert_int_equal(idem_fetch(client, request.key, idem_text(NULL), &answer), IDEM_REPLAY);
+  assert_int_equal(answer.body.len, (size_t)4 << 20);
+  assert_memory_equal(answer.body.data, large, answer.body.len);
+  idem_answer_clear(&answer);
+  free(large);
+  char key[2000];
+  memset(key, 'k', sizeof key);
+  request.key = idem_data(key, sizeof key);
+  assert_int_equal(begin_status(client, &request), IDEM_TOOBIG);
+}
+
+static void any_bytes(void **state) {
+  struct idem_client *client = *state;
+  static const char bytes[] = {0, '\r', '\n', (char)0xff, '*', '1', 0};
+  struct idem_request request = request_of("");
+  request.key = idem_data(bytes, sizeof bytes);
+  request.fingerprint = idem_data(bytes, 3);
+  struct idem_claim *claim = must_begin(client, &request);
+  struct idem_result result = result_of("");
+  result.body = idem_data(bytes, sizeof bytes);
+  result.meta = idem_data(bytes, 0);
+  assert_int_equal(idem_claim_key(claim).len, sizeof bytes);
+  assert_int_equal(idem_finish(claim, &result), IDEM_OK);
+  idem_claim_free(claim);
+  struct idem_answer answer;
+  assert_int_equal(idem_fetch(client, request.key, request.fingerprint, &answer), IDEM_REPLAY);
+  assert_int_equal(answer.body.len, sizeof bytes);
+  assert_memory_equal(answer.body.data, bytes, sizeof bytes);
+  assert_non_null(answer.meta.data);
+  assert_int_equal(answer.meta.len, 0);
+  idem_answer_clear(&answer);
+}
+
+static void mistakes_are_invalid(void **state) {
+  struct idem_client *client = *state, *none = NULL;
+  struct idem_answer answer;
+  struct idem_claim *claim = NULL;
+  struct idem_error error;
+  struct idem_request request = request_of(NULL);
+  assert_int_equal(idem_begin(client, &request, &claim, &answer), IDEM_INVALID);
+  request = request_of("x");
+  request.lease_ms = -1;
+  assert_int_equal(idem_begin(client, &request, &claim, &answer), IDEM_INVALID);
+  request = request_of("x");
+  request.flags = 1u << 20;
+  assert_int_equal(idem_begin(client, &request, &claim, &answer), IDEM_INVALID);
+  assert_int_equal(idem_begin(NULL, &request, &claim, &answer), IDEM_INVALID);
+  request = request_of("x");
+  request.lease_ms = 7200000; /* over the server's cap of an hour */
+  assert_int_equal(idem_begin(client, &request, &claim, &answer), IDEM_REFUSED);
+  CHECK(strstr(answer.message, "LEASE") != NULL, "%s", answer.message);
+  assert_int_equal(idem_wait(client, idem_text("x"), idem_text(NULL), 0, &answer), IDEM_INVALID);
+  static const char *const urls[] = {"",
+                                     "http://x",
+                                     "redis://",
+                                     "redis://:70000",
+                                     "redis://h:0",
+                                     "redis://h:99999",
+                                     "redis://h/1",
+                                     "redis://user@h",
+                                     "redis://:%zz@h",
+                                     "redis://[::1",
+                                     "redis://::1",
+                                     "unix://relative",
+                                     "redis://h?db=1",
+                                     "redis://:a%00b@h"};
+  for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+    CHECK(idem_open(urls[i], NULL, &none, &error) == IDEM_INVALID, "%s", urls[i]);
+    assert_null(none);
+    assert_true(error.text[0] != '\0');
+  }
+  assert_int_equal(idem_open(NULL, NULL, &none, NULL), IDEM_INVALID);
+}
+
+static int write_down(struct idem_claim *claim, void *context, struct idem_result *result) {
+  (void)claim;
+  ++*(int *)context;
+  result->body = idem_text("made");
+  return IDEM_WORK_DONE;
+}
+
+static int make_on_heap(struct idem_claim *claim, void *context, struct idem_result *result) {
+  (void)claim;
+  (void)context;
+  char *body = malloc(5);
+  memcpy(body, "heap", 5);
+  result->body = idem_data(body, 4);
+  result->memory = body;
+  result->release = free;
+  return IDEM_WORK_DONE;
+}
+
+static int fail_first(struct idem_claim *claim, void *context, struct idem_result *result) {
+  (void)claim;
+  int *calls = context;
+  result->body = idem_text("second");
+  return ++*calls == 1 ? IDEM_WORK_FAILED : IDEM_WORK_DONE;
+}
+
+static void once_runs_once(void **state) {
+  struct idem_client *client = *state;
+  struct idem_request request = request_of("once");
+  struct idem_answer answer;
+  int runs = 0;
+  assert_int_equal(idem_once(client, &request, write_down, &runs, &answer), IDEM_RUN);
+  assert_bytes(answer.body, "made");
+  assert_true(answer.token > 0);
+  idem_answer_clear(&answer);
+  assert_int_equal(idem_once(client, &request, write_down, &runs, &answer), IDEM_REPLAY);
+  assert_bytes(answer.body, "made");
+  idem_answer_clear(&answer);
+  assert_int_equal(runs, 1);
+  request = request_of("once on the heap");
+  assert_int_equal(idem_once(client, &request, make_on_heap, NULL, &answer), IDEM_RUN);
+  assert_bytes(answer.body, "heap");
+  idem_answer_clear(&answer);
+}
+
+static void once_gives_back_what_failed(void **state) {
+  struct idem_client *client = *state;
+  struct idem_request request = request_of("once fails");
+  struct idem_answer answer;
+  int calls = 0;
+  assert_int_equal(idem_once(client, &request, fail_first, &calls, &answer), IDEM_FAILED);
+  assert_int_equal(answer.work, IDEM_WORK_FAILED);
+  assert_int_equal(answer.store, IDEM_OK);
+  idem_answer_clear(&answer);
+  assert_int_equal(idem_once(client, &request, fail_first, &calls, &answer), IDEM_RUN);
+  idem_answer_clear(&answer);
+}
+
+static void closed_server_fails_closed(void **state) {
+  (void)state;
+  struct server gone;
+  server_start(&gone, 0, NULL);
+  struct idem_options options;
+  memset(&options, 0, sizeof options);
+  options.deadline_ms = 300;
+  struct idem_client *client = must_open(gone.port, &options);
+  assert_int_equal(idem_ping(client, NULL), IDEM_OK);
+  server_kill(&gone, SIGKILL);
+  struct idem_request request = request_of("gone");
+  struct idem_answer answer;
+  int runs = 0;
+  int64_t start = now_ms();
+  request.wait_ms = IDEM_NO_WAIT;
+  assert_int_equal(idem_once(client, &request, write_down, &runs, &answer), IDEM_UNAVAILABLE);
+  assert_int_equal(runs, 0);
+  assert_true(now_ms() - start <= 1000);
+  CHECK(strstr(answer.message, "refused") != NULL, "%s", answer.message);
+  assert_true(answer.retry_after_ms > 0);
+  idem_answer_clear(&answer);
+  request.flags = IDEM_FAIL_OPEN;
+  assert_int_equal(idem_once(client, &request, write_down, &runs, &answer), IDEM_UNSTORED);
+  assert_int_equal(runs, 1);
+  assert_int_equal(answer.store, IDEM_UNAVAILABLE);
+  assert_bytes(answer.body, "made");
+  idem_answer_clear(&answer);
+  idem_close(client);
+}
+
+static void passwords(void **state) {
+  (void)state;
+  char path[] = "/tmp/idem-password-XXXXXX", url[128];
+  int fd = mkstemp(path);
+  assert_true(fd >= 0 && write(fd, "s3cret/pw\n", 10) == 10);
+  close(fd);
+  chmod(path, 0600);
+  const char *arguments[] = {"--requirepass-file", path, NULL};
+  struct server closed;
+  server_start(&closed, 0, arguments);
+  static const struct {
+    const char *userinfo;
+    enum idem_status expected;
+  } cases[] = {{"", IDEM_REFUSED},
+               {":wrong@", IDEM_REFUSED},
+               {":s3cret%2Fpw@", IDEM_OK},
+               {"default:s3cret%2Fpw@", IDEM_OK}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct idem_client *client = NULL;
+    struct idem_error error;
+    snprintf(url, sizeof url, "redis://%s127.0.0.1:%d", cases[i].userinfo, closed.port);
+    assert_int_equal(idem_open(url, NULL, &client, &error), IDEM_OK);
+    enum idem_status status = idem_ping(client, &error);
+    CHECK(status == cases[i].expected, "%s: %s %s", url, idem_status_name(status), error.text);
+    assert_null(strstr(error.text, "s3cret"));
+    idem_close(client);
+  }
+  server_kill(&closed, SIGTERM);
+  unlink(path);
+}
+
+static void unix_socket(void **state) {
+  (void)state;
+  char path[64], url[128];
+  snprintf(path, sizeof path, "/tmp/idem-test-%d.sock", (int)getpid());
+  const char *arguments[] = {"--unixsocket", path, NULL};
+  struct server local;
+  server_start(&local, 0, arguments);
+  struct idem_client *client = NULL;
+  snprintf(url, sizeof url, "unix://%s", path);
+  assert_int_equal(idem_open(url, NULL, &client, NULL), IDEM_OK);
+  assert_int_equal(idem_ping(client, NULL), IDEM_OK);
+  idem_close(client);
+  server_kill(&local, SIGTERM);
+}
+
+/* In the child every call is refused; the parent's connections are not disturbed. */
+static void fork_is_refused(void **state) {
+  struct idem_client *client = *state;
+  struct idem_request request = request_of("fork");
+  struct idem_claim *claim = must_begin(client, &request);
+  pid_t child = fork();
+  if (child == 0) {
+    struct idem_result result = result_of("child");
+    bool good =
+        idem_ping(client, NULL) == IDEM_INVALID && idem_finish(claim, &result) == IDEM_INVALID;
+    idem_claim_free(claim);
+    idem_close(client);
+    _exit(good ? 0 : 1);
+  }
+  int outcome = -1;
+  waitpid(child, &outcome, 0);
+  assert_int_equal(outcome, 0);
+  struct idem_result result = result_of("parent");
+  assert_int_equal(idem_finish(claim, &result), IDEM_OK);
+  idem_claim_free(claim);
+}
+
+static void claims_outlive_the_client(void **state) {
+  (void)state;
+  struct idem_client *client = must_open(server.port, NULL);
+  struct idem_request request = request_of("outlive");
+  struct idem_claim *claim = must_begin(client, &request);
+  idem_close(client);
+  struct idem_result result = result_of("x");
+  assert_int_equal(idem_finish(claim, &result), IDEM_INVALID);
+  assert_true(idem_claim_token(claim) > 0);
+  idem_claim_free(claim);
+}
+
+static int open_client(void **state) {
+  server_start(&server, 0, NULL);
+  *state = must_open(server.port, NULL);
+  return 0;
+}
+
+static int close_client(void **state) {
+  idem_close(*state);
+  server_kill(&server, SIGTERM);
+  return 0;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(run_then_replay),
+      cmocka_unit_test(busy_names_the_owner),
+      cmocka_unit_test(fingerprints_differ),
+      cmocka_unit_test(waiters_get_the_result),
+      cmocka_unit_test(stages_survive_the_owner),
+      cmocka_unit_test(hold_makes_unknown),
+      cmocka_unit_test(bind_ends_with_the_claim),
+      cmocka_unit_test(too_big_keeps_the_claim),
+      cmocka_unit_test(any_bytes),
+      cmocka_unit_test(mistakes_are_invalid),
+      cmocka_unit_test(once_runs_once),
+      cmocka_unit_test(once_gives_back_what_failed),
+      cmocka_unit_test(closed_server_fails_closed),
+      cmocka_unit_test(passwords),
+      cmocka_unit_test(unix_socket),
+      cmocka_unit_test(fork_is_refused),
+      cmocka_unit_test(claims_outlive_the_client),
+  };
+  return cmocka_run_group_tests_name("calls", tests, open_client, close_client);
+}
