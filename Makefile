@@ -1,5 +1,5 @@
 # idem: `make run` starts the server, `make test` proves it; `make help` lists the rest.
-# Objects and programs lie under build/<mode>/; a mode is a set of compiler flags (release, asan, tsan, fuzz).
+# Objects and programs lie under build/<mode>/; a mode is a set of compiler flags (release, debug, asan, ubsan, tsan, fuzz).
 
 MODE    ?= release
 B       := build/$(MODE)
@@ -10,7 +10,7 @@ DESTDIR ?=
 V       ?= 0
 Q       := $(if $(filter 0,$(V)),@,)
 # Built by several jobs, as many as there are cores, unless told otherwise.
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 
@@ -18,6 +18,8 @@ WARN     := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Werror
 CPPFLAGS := -I. -D_GNU_SOURCE
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fPIE
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now
+CFLAGS_debug := -O1 -g
+LDFLAGS_debug :=
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 LDFLAGS_asan := -fsanitize=address,undefined
 CFLAGS_ubsan := -O1 -g -fsanitize=undefined -fno-sanitize-recover=all
@@ -43,8 +45,8 @@ FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c
 PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread
 
-.PHONY: help run all test check asan ubsan tsan fuzz bench format install clean \
-        need-build need-test unit model wire system examples fuzz-corpus programs units
+.PHONY: help run all test check asan ubsan tsan valgrind fuzz bench format install clean \
+        need-build need-test unit model wire docs system examples fuzz-corpus programs units
 
 help: ## this list
 	@echo "make ..."; sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -65,8 +67,8 @@ programs: $(PROGRAMS)
 
 test: need-test ## get what is missing, build, pass every test (under 10 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units check
-	@$(MAKE) --no-print-directory -j1 unit model wire system examples
-	@$(MAKE) --no-print-directory -j1 asan fuzz-corpus
+	@for part in unit model wire docs system examples asan fuzz-corpus; do \
+	  $(MAKE) --no-print-directory $$part || exit 1; done
 	@echo "all tests passed"
 
 check: ## what can be told without running: includes point down, functions and files stay readable
@@ -81,6 +83,8 @@ wire: programs ## transcripts of every command through redis-cli
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py
 system: programs ## interleavings on real sockets
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
+docs: programs ## what the documents show, run
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py
 examples: programs ## the four systems of client/examples
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_examples.py
 
@@ -95,6 +99,11 @@ ubsan: ## units and model under UBSan alone
 tsan: ## units under ThreadSanitizer
 	@$(MAKE) --no-print-directory MODE=tsan programs units
 	@tests/run-units $(patsubst $(B)/%,build/tsan/%,$(UNITS))
+
+valgrind: need-valgrind ## units and transcripts under valgrind (10 minutes)
+	@$(MAKE) --no-print-directory MODE=debug programs units
+	@tests/run-units --under "valgrind -q --error-exitcode=99 --leak-check=full" $(patsubst $(B)/%,build/debug/%,$(UNITS))
+	@IDEM_SERVER=tests/valgrind-server $(PYTHON) tests/wire/run.py
 
 FUZZ_SECONDS ?= 60
 fuzz: need-test ## each fuzz target for FUZZ_SECONDS (60)
@@ -165,9 +174,12 @@ build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsub
 # ---- what the machine has to have ----
 
 PACKAGES_build := libuv1-dev libjemalloc-dev libxxhash-dev
+PACKAGES_valgrind := valgrind
 PACKAGES_test  := $(PACKAGES_build) libcmocka-dev redis-tools redis-server python3 python3-redis python3-flask \
-                  $(CLANG) libclang-rt-14-dev valgrind procps
+                  $(CLANG) libclang-rt-14-dev procps iproute2
 need-build:
 	@tests/need $(PACKAGES_build)
 need-test:
 	@tests/need $(PACKAGES_test)
+need-valgrind: need-test
+	@tests/need $(PACKAGES_valgrind)

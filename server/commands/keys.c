@@ -374,5 +374,6 @@ static bool parse_samples(struct call *call) {
 void keys_memory_usage(struct call *call) {
   struct engine_entry entry;
   if (!parse_samples(call) || !find_object(call, &entry)) return;
-  resp_integer(call->reply, (int64_t)entry.memory_bytes);
+  resp_integer(call->reply,
+               (int64_t)engine_memory_of(call->host->engine, call->argv[2], call->now_ms));
 }

@@ -188,10 +188,12 @@ struct engine_entry {
   struct engine_blob
       *body; /* the value, or the body of a DONE record; NULL otherwise. Borrowed as in an answer */
   int64_t left_ms;     /* until it is ABSENT by itself; -1: never, or not known yet (HELD) */
-  size_t memory_bytes; /* of the record and what it alone refers to */
 };
 void engine_look(struct engine *engine, struct span key, int64_t now_ms,
                  struct engine_entry *entry);
+
+/* What a key's record and what it refers to take, with allocator rounding; 0 when there is none. */
+size_t engine_memory_of(struct engine *engine, struct span key, int64_t now_ms);
 
 /* Whether there was one. A HELD record's waiters are served as by RELEASE. */
 bool engine_delete(struct engine *engine, struct span key, int64_t now_ms);

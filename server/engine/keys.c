@@ -25,7 +25,6 @@ static void describe(const struct record *record, int64_t now_ms, struct engine_
       .phase = (enum rules_phase)facts->phase,
       .body = record->body,
       .left_ms = -1,
-      .memory_bytes = memory_of(record),
   };
   int64_t end_ms = record->kind == ENGINE_VALUE ? record->timer.deadline_ms : facts->deadline_ms;
   bool ends =
@@ -41,6 +40,11 @@ void engine_look(struct engine *engine, struct span key, int64_t now_ms,
     return;
   }
   describe(record, now_ms, entry);
+}
+
+size_t engine_memory_of(struct engine *engine, struct span key, int64_t now_ms) {
+  const struct record *record = record_find(engine, key, now_ms);
+  return record != NULL ? memory_of(record) : 0;
 }
 
 bool engine_delete(struct engine *engine, struct span key, int64_t now_ms) {

@@ -271,7 +271,7 @@ static void fit_maxclients(struct server *server, struct options *options) {
   if (limit.rlim_cur >= wanted) return;
   int64_t fits =
       limit.rlim_cur > OTHER_DESCRIPTORS ? (int64_t)limit.rlim_cur - OTHER_DESCRIPTORS : 1;
-  log_line(server->log, LOG_LEVEL_WARNING,
+  log_line(server->log, LOG_LEVEL_NOTICE,
            "maxclients is %lld instead of %lld: the limit of open files is %llu", (long long)fits,
            (long long)options->maxclients, (unsigned long long)limit.rlim_cur);
   options->maxclients = fits;

@@ -68,8 +68,9 @@ static const struct row rows[] = {
     {"insecure", ROW_YES_NO, AT(insecure), 0, 1, "no", 0, ACCESS,
      "Allow an address that other machines can reach without a password."},
 
-    {"maxclients", ROW_INTEGER, AT(maxclients), 1, MAX_CONNECTIONS, "10000", ROW_LIVE, CLIENTS,
-     "Connections at a time; one more is refused with an error."},
+    {"maxclients", ROW_INTEGER, AT(maxclients), 1, MAX_CONNECTIONS, "100000", ROW_LIVE, CLIENTS,
+     "Connections at a time; one more is refused with an error. Cut to what the limit of open "
+     "files leaves."},
     {"timeout", ROW_SECONDS, AT(timeout_s), 0, 365 * DAY_S, "0", ROW_LIVE, CLIENTS,
      "Close a connection that was idle for so long, never one that waits; 0 is never."},
     {"client-output-limit", ROW_BYTES, AT(client_output_limit), KB, 1024 * GB, "64mb", ROW_LIVE,

@@ -157,7 +157,7 @@ static void test_a_file_is_appended_to(void **state) {
   FILE *file = fdopen(fd, "r");
   assert_non_null(file);
   for (int i = 0; i < 2; i++) {
-    char expected[16];
+    char expected[32];
     snprintf(expected, sizeof(expected), "run %d\n", i);
     assert_non_null(fgets(line, sizeof(line), file));
     assert_string_equal(message_of(line), expected);
