@@ -57,7 +57,6 @@ struct peer {
   struct server *server;
   struct input *input;  /* NULL when there is nothing */
   struct list runnable; /* in server.runnable */
-  struct list link;     /* in server.peers */
   int64_t progress_ms;  /* when a write last ended, while something is being sent */
   uint32_t sending_count;
   bool postponed;      /* CLIENT PAUSE holds its next command back */
@@ -87,9 +86,9 @@ struct server {
   struct host host;
   struct log *log;
   struct listener listeners[LOOP_LISTENERS];
-  unsigned listener_count, open_handles;
+  unsigned listener_count;
   struct list runnable;
-  struct list peers;         /* in the order in which the housekeeping comes to them */
+  struct list *review; /* whom in host.clients the housekeeping comes to next; NULL: the first */
   struct resp_reader reader; /* for input that arrives whole */
   size_t input_bytes;        /* capacity of all inputs */
   char *unixsocket;          /* to be removed at the end */

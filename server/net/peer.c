@@ -464,7 +464,6 @@ void peer_answer(struct server *server, struct engine_waiter *waiter) {
 
 static void on_closed(uv_handle_t *handle) {
   struct peer *peer = handle->data;
-  peer->server->open_handles--;
   free(peer);
 }
 
@@ -472,7 +471,8 @@ void peer_close(struct peer *peer) {
   if (peer->closing) return;
   peer->closing = true;
   list_remove(&peer->runnable);
-  list_remove(&peer->link);
+  struct list *link = &peer->client.link;
+  if (peer->server->review == link) peer->server->review = link->next;
   input_destroy(peer);
   client_deinit(&peer->client, &peer->server->host);
   uv_close(&peer->uv.handle, on_closed);
@@ -518,9 +518,7 @@ void peer_accept(struct server *server, struct listener *listener) {
   server_see_time(server);
   if (is_tcp) set_up_tcp(server, peer);
   list_init(&peer->runnable);
-  list_append(&server->peers, &peer->link);
   client_init(&peer->client, &server->host);
-  server->open_handles++;
   start_reading(peer);
 }
 

@@ -134,10 +134,11 @@ static void on_cron(uv_timer_t *timer) {
   end_pause(server);
   uint64_t count =
       host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;
-  for (; count > 0 && !list_empty(&server->peers); count--) {
-    struct list *node = list_pop(&server->peers);
-    list_append(&server->peers, node);
-    peer_review(LIST_ENTRY(node, struct peer, link));
+  for (; count > 0 && !list_empty(&host->clients); count--) {
+    struct list *node = server->review;
+    if (node == NULL || node == &host->clients) node = host->clients.next;
+    server->review = node->next;
+    peer_review(peer_of(LIST_ENTRY(node, struct client, link)));
   }
   end_turn(server);
 }
@@ -333,7 +334,6 @@ struct server *server_create(struct options *options, struct log *log,
   server->in_time = true;
   server->due_ms = INT64_MAX;
   list_init(&server->runnable);
-  list_init(&server->peers);
   if (set_up(server, options, error)) return server;
   server_destroy(server);
   return NULL;
