@@ -737,6 +737,8 @@ static void look(struct runner *r, int key) {
   int64_t left_ms = !ends ? -1 : k->deadline_ms > r->now_ms ? k->deadline_ms - r->now_ms : 0;
   EXPECT(have.left_ms == left_ms, "key %d: left %" PRId64 ", expected %" PRId64, key, have.left_ms,
          left_ms);
+  size_t bytes = engine_memory_of(r->engine, key_span(r, key), r->now_ms);
+  EXPECT((bytes > 0) == (k->kind != ENGINE_ABSENT), "key %d uses %zu bytes", key, bytes);
 }
 
 static void op_look(struct runner *r) {

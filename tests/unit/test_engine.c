@@ -712,8 +712,8 @@ static void at_the_memory_limit_claims_are_refused_and_granted_ones_still_store(
 
 static void what_a_flush_will_free_does_not_count_against_the_limit(void **state) {
   struct fixture *f = *state;
-  limit_memory(f, 400000, 0);
   fill(f, "k", 1000, FOREVER);
+  limit_memory(f, 10000, 0);
   engine_flush(f->engine, f->now);
   fill(f, "n", 1000, FOREVER);
   assert_int_equal(stats_of(f).records, 1000);
