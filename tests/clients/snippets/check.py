@@ -1,0 +1,166 @@
+"""Runs the snippets of client/README.md, as they stand there, inside of the programs beside this file.
+
+A snippet that is run has `<!-- run: NAME -->` above it; NAME.* is the program, in which it takes the place of the line
+SNIPPET; port 4336 becomes the port of the test's server. It must not know what a right snippet looks like, only what comes
+out: run once, replayed, and told by another one while it waits. Invariants: a language that the page names is run, or the page says
+that it is not; what is not installed is told as skipped.
+"""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+sys.path[:0] = [os.path.dirname(HERE), os.path.join(ROOT, "tests/system")]
+from harness import Client, RespError  # noqa: E402
+from steps import HOST, PORT, expect, ok, until  # noqa: E402
+
+PAGE = os.path.join(ROOT, "client/README.md")
+CLIENTS = os.environ.get("IDEM_CLIENTS", os.path.join(ROOT, "build/clients"))
+LANGUAGES = 12
+SECONDS = 40
+
+# name: (program in this directory, how it is built, how it is run)
+RUN = {
+    "hiredis": ("hiredis.c", ["cc", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Werror", "-o", "{out}",
+                              "{source}", "-lhiredis"], ["{out}"]),
+    "redigo": ("redigo.go", ["go", "build", "-o", "{out}", "{source}"], ["{out}"]),
+    "redis-py": ("redis-py.py", None, ["/usr/bin/python3", "{source}"]),
+    "ioredis": ("ioredis.js", None, ["node", "{source}"]),
+    "without-blocking": ("ioredis.js", None, ["node", "{source}"]),
+    "node-redis": ("node-redis.js", None, ["node", "{source}"]),
+    "phpredis": ("phpredis.php", None, ["php", "{source}"]),
+    "redis-rb": ("redis-rb.rb", None, ["ruby", "{source}"]),
+    "perl-redis": ("perl-redis.pl", None, ["perl", "{source}"]),
+    "redis-cli": ("redis-cli.sh", None, ["sh", "{source}"]),
+}
+MODULE = {"ioredis": "ioredis", "without-blocking": "ioredis", "node-redis": "redis"}
+PRESENT = {
+    "phpredis": ["php", "-r", "exit(extension_loaded('redis') ? 0 : 1);"],
+    "redis-rb": ["ruby", "-e", "require 'redis'"],
+    "perl-redis": ["perl", "-e", "use Redis"],
+    "redis-py": ["/usr/bin/python3", "-c", "import redis"],
+    "redis-cli": ["redis-cli", "--version"],
+    "redigo": ["test", "-d", "/usr/share/gocode/src/github.com/gomodule/redigo"],
+    "hiredis": ["test", "-e", "/usr/include/hiredis/hiredis.h"],
+}
+
+
+def node_modules(package):
+    """Where run.py has put the newest major of a client."""
+    found = [path for path in glob.glob(os.path.join(CLIENTS, package + "-*", "node_modules"))
+             if os.path.isdir(os.path.join(path, package))]
+    return max(found, default=None)
+
+
+def missing(name):
+    tools = [word for word in (RUN[name][1] or [])[:1] + RUN[name][2][:1] if "{" not in word]
+    for tool in tools:
+        if not shutil.which(tool):
+            return tool + " is not installed"
+    if name in MODULE and not node_modules(MODULE[name]):
+        return MODULE[name] + " is not installed"
+    if name in PRESENT and subprocess.run(PRESENT[name], capture_output=True).returncode != 0:
+        return "its client is not installed"
+    return None
+
+
+def snippets(page):
+    """The runnable ones by name; and the page must account for each language."""
+    languages = page.partition("<!-- languages: begin -->")[2].partition("<!-- languages: end -->")[0]
+    sections = re.split(r"^### ", languages, flags=re.M)[1:]
+    expect(len(sections) == LANGUAGES, f"{len(sections)} languages")
+    for section in sections:
+        for before, _ in re.findall(r"((?:.+\n)*\n?)```\w+\n(.*?)```", section, re.S):
+            told = "<!-- run:" in before or "not run by the tests" in section
+            expect(told, f"{section.splitlines()[0]}: is it run?")
+    found = re.findall(r"<!-- run: ([\w-]+) -->\n```\w+\n(.*?)```", page, re.S)
+    names = [name for name, _ in found]
+    expect(sorted(names) == sorted(RUN), f"the page has {sorted(names)}, here are {sorted(RUN)}")
+    return found
+
+
+class Program:
+    def __init__(self, name, text, directory):
+        program, build, run = RUN[name]
+        with open(os.path.join(HERE, program), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        at = next(i for i, line in enumerate(lines) if line.strip() in ("// SNIPPET", "# SNIPPET"))
+        expect("4336" in text, "no port in it")
+        lines[at:at + 1] = text.replace("4336", str(PORT)).splitlines()
+        self.directory = os.path.join(directory, name)
+        os.mkdir(self.directory)
+        source, out = os.path.join(self.directory, program), os.path.join(self.directory, "out")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+        self.command = [word.format(source=source, out=out) for word in run]
+        self.environment = dict(os.environ)
+        if name in MODULE:
+            self.environment["NODE_PATH"] = node_modules(MODULE[name])
+        if build:
+            subprocess.run([word.format(source=source, out=out) for word in build], check=True,
+                           timeout=SECONDS)
+
+    def start(self, key, call):
+        return subprocess.Popen(self.command, cwd=self.directory, text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                env=dict(self.environment, KEY=key, CALL=call))
+
+
+def finish(process, wanted):
+    try:
+        said, _ = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, _ = process.communicate()
+    expect(process.returncode == 0 and said == wanted, f"{wanted!r} expected, got {said!r}")
+
+
+def waiting(client, key):
+    blocked = b"blocked_clients:1\r\n" in client.call("INFO", "clients")
+    return blocked or client.call("PUBSUB", "NUMSUB", f"__idem__:{key}")[1] == 1
+
+
+def check(name, text, directory, client):
+    program = Program(name, text, directory)
+    finish(program.start(name, "call-1"), "ran\nanswer the response\n")
+    finish(program.start(name, "call-2"), "answer the response\n")
+    key = name + "-waited-for"
+    token = client.call("CLAIM", key)[1]
+    process = program.start(key, "call-3")
+    try:
+        until(lambda: waiting(client, key), "a waiting caller", SECONDS)
+        stored = client.call("STORE", key, token, "told by another")
+        expect(not isinstance(stored, RespError), str(stored))
+        finish(process, "answer told by another\n")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def main():
+    with open(PAGE, encoding="utf-8") as file:
+        found = snippets(file.read())
+    good = True
+    with tempfile.TemporaryDirectory() as directory, Client((HOST, PORT)) as client:
+        for name, text in found:
+            reason = missing(name)
+            if reason:
+                print(f"skip {name} {reason}", flush=True)
+                continue
+            try:
+                check(name, text, directory, client)
+                ok(name)
+            except Exception as error:  # whatever it is, the page is not true
+                print(f"not ok {name} {str(error)[:1500]!r}", flush=True)
+                good = False
+    return 0 if good else 1
+
+
+sys.exit(main())
