@@ -54,7 +54,7 @@ class Waiters(ServerCase):
         poll = select.epoll()
         waiting = {}
         for number in range(WAITERS):
-            client = Client(server, source=f"127.0.0.{2 + number % 8}")
+            client = Client(server, source=f"127.0.2.{1 + number % 8}")
             client.send(*(("CLAIM", "k", "WAIT", 60000) if number % 2 else ("WAIT", "k", 60000)))
             client.sock.setblocking(False)
             waiting[client.sock.fileno()] = client

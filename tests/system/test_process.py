@@ -283,6 +283,16 @@ class Leaving(ServerCase):
     def test_sigint(self):
         self.drain(signal.SIGINT)
 
+    def test_shutdown_is_a_drain_too(self):
+        server = self.start()
+        control, waiter = self.connect(server), self.connect(server)
+        self.claim(control, "k", "OWNER", "me")
+        waiter.send("WAIT", "k", 60000)
+        server.await_blocked(1, control)
+        control.send("SHUTDOWN")
+        self.assert_status(waiter.read(), "BUSY")
+        self.assertEqual(server.leave(10), 0)
+
     def test_idle_connections_do_not_hold_it(self):
         server = self.start("--drain-timeout", "30s")
         clients = [self.connect(server) for _ in range(20)]
