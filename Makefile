@@ -45,7 +45,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c
 PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread
 
-.PHONY: help run all test check asan ubsan tsan valgrind fuzz bench format install clean \
+.PHONY: help run all test test-clients check asan ubsan tsan valgrind fuzz bench format install clean \
         need-build need-test unit model wire docs system examples fuzz-corpus programs units
 
 help: ## this list
@@ -67,7 +67,7 @@ programs: $(PROGRAMS)
 
 test: need-test ## get what is missing, build, pass every test (under 10 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units check
-	@for part in unit model wire docs system examples asan fuzz-corpus; do \
+	@for part in unit model wire docs system examples client-test asan fuzz-corpus; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done
 	@echo "all tests passed"
 
@@ -83,10 +83,13 @@ wire: programs ## transcripts of every command through redis-cli
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py
 system: programs ## interleavings on real sockets
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
-docs: programs ## what the documents show, run
+docs: programs client ## what the documents show, run
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py
 examples: programs ## the four systems of client/examples
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_examples.py
+
+test-clients: need-test programs ## the Redis clients that people use, from Debian and npm (10 minutes)
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/clients/run.py --strict
 
 asan: ## units, model and transcripts under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory MODE=asan programs units
@@ -175,7 +178,7 @@ build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsub
 
 PACKAGES_build := libuv1-dev libjemalloc-dev libxxhash-dev
 PACKAGES_valgrind := valgrind
-PACKAGES_test  := $(PACKAGES_build) libcmocka-dev redis-tools redis-server python3 python3-redis python3-flask \
+PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev redis-tools redis-server python3 python3-redis python3-flask \
                   $(CLANG) libclang-rt-14-dev procps iproute2
 need-build:
 	@tests/need $(PACKAGES_build)
