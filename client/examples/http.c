@@ -1,0 +1,183 @@
+/*
+ * http.c - a payment service with one idempotent POST, as the IETF draft
+ * (draft-ietf-httpapi-idempotency-key-header) and Stripe have it.
+ *
+ *     POST /payments   Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"   {"amount": 5}
+ *
+ *     400  the key is missing or malformed, or the request makes no sense (nothing is claimed for
+ * it) 201  paid; with Idempotent-Replayed: true when that was a request before this one 409  the
+ * first request with this key still runs: Retry-After says when to ask again 422  the key was used
+ * for a different request 502  idem refuses (a wrong password), 503 nobody can tell whether the
+ * payment was made: it is not made
+ *
+ * Here the steps are taken one by one (idem_begin, idem_finish, idem_abandon); guard.c has them in
+ * one call (idem_once).
+ *
+ *     build/release/examples/http --port 8080
+ *     curl -i 127.0.0.1:8080/payments -H 'Idempotency-Key: "1"' --json '{"amount": 5}'
+ */
+#include <idem.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/examples/demo.h"
+#include "client/examples/web.h"
+
+#define TTL_MS (24 * 3600 * INT64_C(1000)) /* Stripe's: a retry after that is a new payment */
+#define LEASE_MS 15000                     /* a process that died is replaced after so long */
+#define CALLER_KEY_LIMIT 255               /* Stripe's */
+
+struct service {
+  struct idem_client *client;
+  struct demo demo;
+};
+
+/* The key, for this account and this endpoint: callers must not meet in each other's keys. 0, or it
+ * has answered. */
+static int find_key(const struct web_request *request, struct web_response *response, char *key,
+                    size_t size, size_t *len) {
+  const char *header = web_header(request, "Idempotency-Key");
+  char own[CALLER_KEY_LIMIT];
+  size_t own_len;
+  if (header == NULL) {
+    web_problem(response, 400, "Idempotency-Key is missing",
+                "A payment requires the header Idempotency-Key.");
+    return -1;
+  }
+  if (idem_key_from_header(idem_text(header), IDEM_HEADER_UNQUOTED, own, sizeof own, &own_len) !=
+      IDEM_OK) {
+    web_problem(response, 400, "Idempotency-Key is malformed",
+                "It is a quoted string of 1 to 255 characters.");
+    return -1;
+  }
+  /* X-Account stands for what your authentication has found out. */
+  if (idem_key_http(idem_text(web_header(request, "X-Account")), idem_text(request->method),
+                    idem_text(request->path), idem_data(own, own_len), key, size, len) != IDEM_OK) {
+    web_problem(response, 400, "Idempotency-Key is too long", "Account and key are too long.");
+    return -1;
+  }
+  return 0;
+}
+
+/* What stands in the response is kept for the retries. */
+static void keep(struct idem_claim *claim, const struct web_response *response) {
+  char *head = web_response_head(response);
+  struct idem_result result = {.body = idem_data(response->body, response->body_len),
+                               .meta = idem_text(head),
+                               .ttl_ms = TTL_MS};
+  enum idem_status status = head != NULL ? idem_finish(claim, &result) : IDEM_NO_MEMORY;
+  if (status != IDEM_OK) {
+    /* The payment is made and the customer hears so. A retry after the lease pays again, unless
+     * what pays refuses it (by the fencing token, or by a key of its own): somebody has to look. */
+    fprintf(stderr, "payment made, but NOT kept: %s %s\n", idem_status_name(status),
+            idem_claim_message(claim));
+  }
+  free(head);
+}
+
+static void pay(const struct service *service, struct idem_claim *claim, long amount,
+                struct web_response *response) {
+  char id[DEMO_ID_BYTES];
+  demo_id(id);
+  if (demo_work(&service->demo, "payment", idem_claim_token(claim), idem_claim_attempt(claim)) !=
+      0) {
+    /* It has certainly not happened, so the next request may try again at once. If it were not
+     * certain: no idem_abandon, and the key stays shut until the lease is over. */
+    if (idem_abandon(claim) != IDEM_OK) fprintf(stderr, "not given back, the lease runs on\n");
+    web_problem(response, 500, "Not paid", "The payment could not be made. Try again.");
+    return;
+  }
+  web_answer(response, 201, "application/json", "{\"payment\": \"%s\", \"amount\": %ld}\n", id,
+             amount);
+  web_add_header(response, "Location", "/payments/%s", id);
+  keep(claim, response);
+}
+
+static void answer_without_paying(const struct idem_answer *answer, struct web_response *response) {
+  switch (answer->status) {
+    case IDEM_REPLAY:
+      if (web_response_restore(response, answer->meta.data, answer->body.data, answer->body.len) ==
+          0) {
+        web_add_header(response, "Idempotent-Replayed", "true");
+      }
+      return;
+    case IDEM_BUSY:
+      web_problem(response, 409, "A request is outstanding",
+                  "The first request with this key still runs.");
+      /* Not the rest of its lease, which is the time to wait should it have died: it is likely to
+       * be done soon. */
+      web_add_header(response, "Retry-After", "1");
+      return;
+    case IDEM_MISMATCH:
+      web_problem(response, 422, "Idempotency-Key is already used",
+                  "This key was used for a different request.");
+      return;
+    case IDEM_UNAVAILABLE:
+    case IDEM_NO_MEMORY:
+      web_problem(response, 503, "Unavailable",
+                  "Cannot tell whether this payment was made; it was not made now.");
+      web_add_header(response, "Retry-After", "%" PRId64, answer->retry_after_ms / 1000 + 1);
+      break;
+    default:
+      web_problem(response, 502, "Bad gateway",
+                  "Cannot tell whether this payment was made; it was not made now.");
+  }
+  fprintf(stderr, "refused: %s %s\n", idem_status_name(answer->status), answer->message);
+}
+
+static void create_payment(const struct service *service, const struct web_request *request,
+                           struct web_response *response) {
+  char key[IDEM_KEY_LIMIT];
+  size_t key_len;
+  long amount;
+  if (find_key(request, response, key, sizeof key, &key_len) != 0) return;
+  if (demo_amount(request->body, request->body_len, &amount) != 0) {
+    web_problem(response, 400, "Bad request", "The body is to be {'amount': a number}.");
+    return;
+  }
+  struct idem_fingerprint fingerprint;
+  const struct idem_http_request what = {.method = idem_text(request->method),
+                                         .path = idem_text(request->path),
+                                         .body = idem_data(request->body, request->body_len)};
+  if (idem_fingerprint(&what, &fingerprint) != IDEM_OK) {
+    web_problem(response, 503, "Unavailable", "Out of memory.");
+    return;
+  }
+  const struct idem_request claimed = {.key = idem_data(key, key_len),
+                                       .fingerprint = idem_data(fingerprint.bytes, fingerprint.len),
+                                       .lease_ms = service->demo.lease_ms};
+  struct idem_claim *claim;
+  struct idem_answer answer;
+  if (idem_begin(service->client, &claimed, &claim, &answer) == IDEM_RUN) {
+    pay(service, claim, amount, response);
+  } else {
+    answer_without_paying(&answer, response);
+  }
+  idem_claim_free(claim);
+  idem_answer_clear(&answer);
+}
+
+static void route(const struct web_request *request, struct web_response *response, void *context) {
+  if (strcmp(request->path, "/payments") != 0) {
+    web_problem(response, 404, "Not found", "There is only /payments.");
+  } else if (strcmp(request->method, "POST") != 0) {
+    web_problem(response, 405, "Method not allowed", "There is only POST.");
+    web_add_header(response, "Allow", "POST");
+  } else {
+    create_payment(context, request, response);
+  }
+}
+
+int main(int argc, char **argv) {
+  struct service service = {.demo = {.port = 8080, .lease_ms = LEASE_MS}};
+  struct idem_error error;
+  demo_options(&service.demo, argc, argv);
+  if (idem_open(service.demo.server, NULL, &service.client, &error) != IDEM_OK) {
+    fprintf(stderr, "%s\n", error.text);
+    return 1;
+  }
+  int result = web_serve(service.demo.port, route, &service);
+  idem_close(service.client);
+  return result == 0 ? 0 : 1;
+}

@@ -1,0 +1,69 @@
+/*
+ * json_idempotency.c - a JSON endpoint that demands X-Idempotency-Key and caches its successes for
+ * an hour.
+ *
+ *     400  no key, or not a payment           422  the key came before with another request
+ *     409  the first one still runs after the wait (10 s, or --wait-ms); Retry-After says when to
+ * ask again 2xx  kept with status code and headers for an hour, replayed with Idempotent-Replayed:
+ * true else not kept: those who wait for it get it too (one failure is not run fifty times over),
+ * and the next request with the key runs anew
+ *
+ *     build/release/examples/json_idempotency --port 5004
+ *     curl -i 127.0.0.1:5004/payments -H 'X-Idempotency-Key: 1' --json '{"amount": 5}'
+ */
+#include <string.h>
+
+#include "client/examples/guard.h"
+
+#define TTL_MS (3600 * INT64_C(1000))
+#define LEASE_MS 30000
+#define CREDIT 1000000 /* a payment over it is declined */
+
+static int create_payment(const struct web_request *request, const struct idem_claim *claim,
+                          struct web_response *response, const struct demo *demo) {
+  char payment[DEMO_ID_BYTES];
+  long amount;
+  if (demo_amount(request->body, request->body_len, &amount) != 0)
+    return -1; /* the route has looked */
+  if (demo_work(demo, "payment", idem_claim_token(claim), idem_claim_attempt(claim)) != 0) {
+    return -1;
+  }
+  if (amount > CREDIT) {
+    web_problem(response, 402, "Declined", "The card is not good for this amount.");
+    return 0;
+  }
+  demo_id(payment);
+  web_answer(response, 201, "application/json", "{\"payment\": \"%s\", \"amount\": %ld}\n", payment,
+             amount);
+  web_add_header(response, "Location", "/payments/%s", payment);
+  return 0;
+}
+
+static void route(const struct web_request *request, struct web_response *response, void *context) {
+  const char *key = web_header(request, "X-Idempotency-Key");
+  long amount;
+  if (strcmp(request->path, "/payments") != 0 || strcmp(request->method, "POST") != 0) {
+    web_problem(response, 404, "Not found", "There is only POST /payments.");
+  } else if (key == NULL || key[0] == '\0') {
+    web_problem(response, 400, "Bad request", "The header X-Idempotency-Key is required.");
+  } else if (demo_amount(request->body, request->body_len, &amount) != 0) {
+    web_problem(response, 400, "Bad request", "amount must be an integer.");
+  } else {
+    guard_handle(context, request, key, response);
+  }
+}
+
+int main(int argc, char **argv) {
+  struct demo demo = {.port = 5004, .lease_ms = LEASE_MS, .wait_ms = 10000};
+  demo_options(&demo, argc, argv);
+  struct guard guard = {.demo = &demo,
+                        .name = "json",
+                        .view = create_payment,
+                        .lease_ms = demo.lease_ms,
+                        .wait_ms = demo.wait_ms,
+                        .ttl_ms = TTL_MS,
+                        .busy_status = 409,
+                        .compares = 1,
+                        .keeps_successes = 1};
+  return guard_serve(&guard, route);
+}

@@ -1,0 +1,143 @@
+"""Starting the programs of the client, and looking at what they left.
+
+It must not know what idem promises. What really ran is counted in a ledger, a file that the work
+appends to, not in what the callers were told. Everything started here is stopped by its own pid.
+"""
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+from harness import BAD_REPORT, ROOT, ServerCase, eventually
+
+BUILD = os.path.join(ROOT, os.environ.get("IDEM_BUILD", "build/release"))
+ONCE = os.path.join(BUILD, "idem-once")
+PATIENCE_SECONDS = 20  # for a condition; only a failing test waits that long
+
+
+def example(name):
+    return os.path.join(BUILD, "examples", name)
+
+
+def url(server):
+    return "redis://%s:%d" % server.address
+
+
+class Answer:
+    """Of an HTTP request. Everything but the Date, which belongs to the connection."""
+
+    def __init__(self, response):
+        self.status = response.status
+        self.body = response.read()
+        self.headers = {name.lower(): value for name, value in response.getheaders()
+                        if name.lower() not in ("date", "connection")}
+
+    @property
+    def replayed(self):
+        return self.headers.get("idempotent-replayed") == "true"
+
+    @property
+    def essence(self):
+        """What a replay has to have in common with the first answer."""
+        headers = {name: value for name, value in self.headers.items()
+                   if name != "idempotent-replayed"}
+        return self.status, headers, self.body
+
+
+def ask(port, method, path, body=b"", headers=()):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request(method, path, body, dict(headers))
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+class Case(ServerCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="idem-c-")
+        self.addCleanup(shutil.rmtree, self.directory, True)
+        self.ledger = os.path.join(self.directory, "ledger")
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def ledger_lines(self, name="ledger"):
+        try:
+            with open(self.path(name), encoding="utf-8") as file:
+                return file.read().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def await_ledger(self, beginning, count=1, name="ledger"):
+        def found():
+            lines = [line for line in self.ledger_lines(name) if line.startswith(beginning)]
+            return len(lines) >= count and lines
+        return eventually(found, PATIENCE_SECONDS, f"{count} x {beginning!r} in the ledger")
+
+    def launch(self, argv, **settings):
+        """A process that is killed with the test, should it still run."""
+        settings.setdefault("stdin", subprocess.DEVNULL)
+        process = subprocess.Popen([str(word) for word in argv], **settings)
+        self.addCleanup(self.end, process)
+        return process
+
+    @staticmethod
+    def end(process, number=signal.SIGKILL):
+        if process.poll() is None:
+            process.send_signal(number)
+        try:
+            process.wait(PATIENCE_SECONDS)
+        finally:
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+
+    def service(self, name, server, *options):
+        """Starts a web example; it has .port and .log()."""
+        log_path = self.path(f"{name}.{len(os.listdir(self.directory))}.log")
+        with open(log_path, "wb") as log:
+            process = self.launch([example(name), "--server", url(server), "--port", 0, "--ledger",
+                                   self.ledger, *options], stdout=log, stderr=log)
+
+        def read_log():
+            with open(log_path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+
+        def listening():
+            if process.poll() is not None:
+                raise AssertionError(f"{name} left with {process.returncode}: {read_log()}")
+            return re.search(r"listening on (\d+)\n", read_log())
+
+        process.port = int(eventually(listening, PATIENCE_SECONDS, f"{name} listens").group(1))
+        process.log = read_log
+        return process
+
+    def stop_service(self, process):
+        """SIGTERM; it has to leave in peace."""
+        self.end(process, signal.SIGTERM)
+        self.assertEqual(process.returncode, 0, process.log())
+        self.assertIsNone(BAD_REPORT.search(process.log()), process.log())
+
+
+def gone(pid):
+    """Whether a process that is not our child has ended (or is a corpse that nobody reaps)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def shell(command, **settings):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            **settings)
+    if result.returncode != 0:
+        print(result.stdout, file=sys.stderr)
+        raise AssertionError(f"{command}: {result.returncode}\n{result.stdout}")
+    return result.stdout
