@@ -1,0 +1,90 @@
+#!/usr/bin/python3
+"""The manual pages: the options of idem-server.8 are those of --help, and roff finds nothing to say.
+
+    manual.py            compares, exits with 1 when the page is out of date
+    manual.py --write    puts the options of `idem-server --help` into the page
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+SERVER = os.environ.get("IDEM_SERVER", os.path.join(ROOT, "build/release/idem-server"))
+PAGES = [os.path.join(ROOT, "client/man", name)
+         for name in ("idem-server.8", "idem-once.1", "libidem.3")]
+BEGIN, END = '.\\" options\n', '.\\" /options\n'
+EXAMPLE = re.compile(r"^\.SH EXAMPLES\n\.EX\n(#include.*?)^\.EE\n", re.M | re.S)
+
+
+def roff(text):
+    return text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace('"', "\\(dq")
+
+
+def options_of_help(text):
+    """The part of `idem-server --help` behind its first paragraphs, as roff."""
+    out = []
+    for line in text.splitlines():
+        option = re.match(r"  (?:  |--)(\S+) (\S+(?: \S+)*)(?:\s{2,}(.*))?$", line)
+        if option:
+            dashes = "" if line.startswith("    ") else "\\-\\-"
+            value = roff(option[2]).replace(" ", "\\~")
+            out.append(f".TP\n.BI {dashes}{roff(option[1])} \\~{value}")
+            if option[3]:
+                out.append(roff(option[3]))
+        elif re.match(r"\s{20,}\S", line):
+            out.append(roff(line.strip()))
+        elif re.match(r"[A-Z][A-Za-z ]+$", line):
+            out.append(f".SS {line}")
+    return "\n".join(out) + "\n"
+
+
+def page_with(page, options):
+    begin = page.index(BEGIN) + len(BEGIN)
+    return page[:begin] + options + page[page.index(END):]
+
+
+def complaints():
+    """What roff, and mandoc where it is installed, say about the pages."""
+    found = []
+    for page in PAGES:
+        for command in (["groff", "-man", "-Tutf8", "-ww", "-z", page],
+                        ["mandoc", "-T", "lint", "-W", "warning", page]):
+            try:
+                result = subprocess.run(command, capture_output=True, text=True, check=False)
+            except FileNotFoundError:
+                if command[0] == "groff":
+                    raise
+                continue
+            said = (result.stdout + result.stderr).strip()
+            if said or result.returncode != 0:
+                found.append(f"{command[0]}: {said}")
+    return found
+
+
+def example_of(path):
+    """The program on a page, as the C compiler gets it."""
+    with open(path, encoding="utf-8") as file:
+        text = EXAMPLE.search(file.read()).group(1)
+    return text.replace("\\-", "-").replace("\\e", "\\")
+
+
+def main():
+    with open(PAGES[0], encoding="utf-8") as file:
+        page = file.read()
+    help_text = subprocess.run([SERVER, "--help"], capture_output=True, text=True, check=True).stdout
+    fresh = page_with(page, options_of_help(help_text))
+    if "--write" in sys.argv:
+        with open(PAGES[0], "w", encoding="utf-8") as file:
+            file.write(fresh)
+    elif fresh != page:
+        print(f"{PAGES[0]}: not the options of --help; tests/system/c_examples/manual.py --write")
+        return 1
+    found = complaints()
+    print("\n".join(found), end="\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
