@@ -156,6 +156,7 @@ void engine_read(struct engine *engine, const struct engine_read *read, int64_t 
  * next_ready and settle the host may use the engine freely.
  */
 struct engine_waiter *engine_next_ready(struct engine *engine);
+bool engine_has_ready(const struct engine *engine);
 const struct engine_answer *engine_waiter_answer(const struct engine_waiter *waiter);
 void *engine_waiter_context(const struct engine_waiter *waiter);
 void engine_waiter_settle(struct engine *engine, struct engine_waiter *waiter);

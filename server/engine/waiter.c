@@ -200,6 +200,8 @@ struct engine_waiter *engine_next_ready(struct engine *engine) {
   return node != NULL ? LIST_ENTRY(node, struct engine_waiter, link) : NULL;
 }
 
+bool engine_has_ready(const struct engine *engine) { return !list_empty(&engine->ready); }
+
 const struct engine_answer *engine_waiter_answer(const struct engine_waiter *waiter) {
   return &waiter->answer;
 }

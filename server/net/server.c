@@ -44,13 +44,12 @@ static uint64_t first_token(void) {
 
 /* ---- the turn ---- */
 
-static bool answer_ready(struct server *server) {
+static void answer_ready(struct server *server) {
   for (unsigned i = 0; i < LOOP_WAITERS_PER_TURN; i++) {
     struct engine_waiter *waiter = engine_next_ready(server->host.engine);
-    if (waiter == NULL) return false;
+    if (waiter == NULL) return;
     peer_answer(server, waiter);
   }
-  return true;
 }
 
 /* Those that are made runnable meanwhile are for the next turn. */
@@ -74,14 +73,21 @@ static void on_due(uv_timer_t *timer);
 
 static void set_due_timer(struct server *server) {
   int64_t due_ms = engine_next_due(server->host.engine);
+  assert(due_ms > server->host.now_ms);
   if (due_ms == server->due_ms) return;
   server->due_ms = due_ms;
   if (due_ms == INT64_MAX) {
     uv_timer_stop(&server->due);
     return;
   }
-  int64_t left_ms = due_ms - (int64_t)uv_now(&server->loop);
-  uv_timer_start(&server->due, on_due, left_ms > 0 ? (uint64_t)left_ms : 0, 0);
+  uv_timer_start(&server->due, on_due, (uint64_t)(due_ms - server->host.now_ms), 0);
+}
+
+/* Budgets ran out, or a connection that ended late in the turn made something due. */
+static bool work_is_left(const struct server *server) {
+  const struct host *host = &server->host;
+  return engine_next_due(host->engine) <= host->now_ms || engine_has_ready(host->engine) ||
+         !list_empty(&server->runnable) || !list_empty(&host->unsent);
 }
 
 static bool drain_step(struct server *server);
@@ -90,15 +96,14 @@ static void on_busy(uv_idle_t *idle) { (void)idle; }
 static void end_turn(struct server *server) {
   struct host *host = &server->host;
   server_see_time(server);
-  bool more = engine_tick(host->engine, host->now_ms, LOOP_TICK_STEPS);
-  more |= answer_ready(server);
+  engine_tick(host->engine, host->now_ms, LOOP_TICK_STEPS);
+  answer_ready(server);
   resume_runnable(server);
   pubsub_publish_effects(host);
   send_unsent(server);
   if (host->shutdown_wanted && !server->draining) server_drain(server, "SHUTDOWN");
-  if (server->draining) more |= drain_step(server);
-  more |= !list_empty(&server->runnable) || !list_empty(&host->unsent);
-  if (more) {
+  bool again = server->draining && drain_step(server);
+  if (again || work_is_left(server)) {
     uv_idle_start(&server->busy, on_busy);
   } else {
     uv_idle_stop(&server->busy);
