@@ -7,14 +7,16 @@ usage: run.py [--strict] [--write] [--no-install] [--list] [NAME ...]
   --no-install  neither apt-get nor npm is asked for what is missing
 
 A program is given IDEM_HOST, IDEM_PORT, IDEM_PROTOCOL and prints one line a step: `ok STEP` or
-`not ok STEP why`; `skip STEP why` where a step is a client of its own. The line `restart` asks for a new server on the same port: `restarted` answers
-on its standard input. It must not know the commands or what a right answer is: the programs do.
-Invariants: a step that was not printed is a failure, as is one that nobody expected; what could
-not run stands in the table with its reason.
+`not ok STEP why`; `skip STEP why` where a step is a client of its own. The line `restart` asks for
+a new server on the same port: `restarted` answers on its standard input.
+It must not know the commands or what a right answer is: the programs do. Invariants: a step that
+was not printed is a failure, as is one that nobody expected; what could not run stands in the table
+with its reason.
 """
 
 import argparse
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -25,15 +27,16 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests/system"))
-from harness import Server  # noqa: E402
+from harness import PROGRAM, Server  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
 BUILD = os.path.join(ROOT, "build/clients")
 PAGE = os.path.join(ROOT, "client/README.md")
 BEGIN, END = "<!-- clients: begin -->", "<!-- clients: end -->"
 PROGRAM_SECONDS = 60
-INSTALL_SECONDS = 180
+INSTALL_SECONDS = 300
 BIND_ATTEMPTS = 20
+NODE_MAJOR, NODE_VERSION = 20, "20.20.2"  # what redis 6 and ioredis 6 ask for
 
 # What every client library shows. README.md says what each step is.
 STEPS = ("connect", "name", "claim", "duplicate", "wait", "store", "replay", "binary", "refusal",
@@ -64,7 +67,7 @@ class Client:
         return self.npm.rpartition("@")[2] if self.npm else ""
 
     def modules(self):
-        return os.path.join(BUILD, re.sub(r"\W+", "-", self.npm).strip("-"))
+        return modules_directory(self.npm)
 
 
 def node(name, directory, npm, protocols, title=None, lacks=None):
@@ -81,12 +84,13 @@ OUT = os.path.join(BUILD, "bin")
 CLIENTS = (
     python("redis-cli", "redis-tools", (2, 3), STEPS + CLI, "shell"),
     python("redis-benchmark", "redis-tools", (2, 3), ("set-get", "pipelined", "claim"), "shell"),
-    python("redis-py", "python3-redis"),
+    python("redis-py", "python3-redis", steps=STEPS + ("administration",)),
     Client("phpredis", "PHP", ["php", "phpredis/check.php"], package="php-redis"),
     Client("redis-rb", "Ruby", ["ruby", "redis-rb/check.rb"], package="ruby-redis"),
     Client("perl-redis", "Perl", ["perl", "perl-redis/check.pl"], package="libredis-perl",
            title="Redis.pm"),
     Client("hiredis", "C", [OUT + "/hiredis"], package="libhiredis-dev",
+           steps=STEPS + ("silence",),
            compile=["cc", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow", "-Werror",
                     "-o", OUT + "/hiredis", "c-hiredis/check.c", "-lhiredis"]),
     Client("redigo", "Go", [OUT + "/redigo"], package="golang-github-gomodule-redigo-dev",
@@ -124,7 +128,13 @@ def debian_packages(name):
     return []
 
 
-def install_debian(packages):
+def install_debian(packages, may_install):
+    if not may_install:
+        known = subprocess.run(["dpkg-query", "-W", "-f", "${Status}\\n", *packages],
+                               capture_output=True, text=True)
+        if known.returncode != 0 or known.stdout.count(" installed") != len(packages):
+            raise Unavailable("not installed, and --no-install was given")
+        return
     done = subprocess.run([os.path.join(ROOT, "tests/need"), *packages], capture_output=True,
                           text=True, timeout=INSTALL_SECONDS)
     if done.stdout.strip():
@@ -133,21 +143,26 @@ def install_debian(packages):
         raise Unavailable("packages cannot be installed: " + " ".join(packages))
 
 
-def install_npm(client, may_install):
-    name, _, version = client.npm.rpartition("@")
-    manifest = os.path.join(client.modules(), "node_modules", name, "package.json")
-    for program in ("node", "npm"):
-        if not shutil.which(program):
-            raise Unavailable(program + " is not installed")
+def modules_directory(spec):
+    return os.path.join(BUILD, re.sub(r"\W+", "-", spec).strip("-"))
+
+
+def install_npm(spec, may_install):
+    """Sees to it that name@version lies in a directory of its own, which it returns."""
+    name, _, version = spec.rpartition("@")
+    directory = modules_directory(spec)
+    manifest = os.path.join(directory, "node_modules", name, "package.json")
     if os.path.exists(manifest):
-        return
+        return directory
     if not may_install:
         raise Unavailable("not installed, and --no-install was given")
-    os.makedirs(client.modules(), exist_ok=True)
-    print("    installing: " + client.npm, flush=True)
+    if not shutil.which("npm"):
+        install_debian(debian_packages("npm"), may_install)
+    os.makedirs(directory, exist_ok=True)
+    print("    installing: " + spec, flush=True)
     # Scripts of packages do not run: none of these needs them.
     command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts",
-               "--loglevel=error", "--prefix", client.modules(), client.npm]
+               "--loglevel=error", "--prefix", directory, spec]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS)
         failed = done.returncode != 0 or not os.path.exists(manifest)
@@ -157,11 +172,25 @@ def install_npm(client, may_install):
     if failed:
         print("    " + said.strip()[-2000:].replace("\n", "\n    "), flush=True)
         raise Unavailable(f"npm could not install {name} {version}")
+    return directory
+
+
+def find_node(may_install):
+    """Puts a Node.js in front of PATH that the newest clients take: Debian 12 has an older one."""
+    if shutil.which("node"):
+        found = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout
+        if int(re.match(r"v(\d+)", found).group(1)) >= NODE_MAJOR:
+            return
+    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    package = f"node-linux-{machine}"
+    directory = install_npm(f"{package}@{NODE_VERSION}", may_install)
+    programs = os.path.join(directory, "node_modules", package, "bin")
+    os.environ["PATH"] = programs + os.pathsep + os.environ["PATH"]
 
 
 def environment(client):
     values = dict(os.environ, LC_ALL="C.UTF-8", PYTHONDONTWRITEBYTECODE="1")
-    values["IDEM_CLIENTS"] = BUILD
+    values.update(IDEM_CLIENTS=BUILD, IDEM_SERVER=PROGRAM)
     if client.npm:
         values["NODE_PATH"] = os.path.join(client.modules(), "node_modules")
         values["IDEM_CLIENT_VERSION"] = client.npm.rpartition("@")[2]
@@ -172,10 +201,11 @@ def environment(client):
 
 def prepare(client, may_install):
     packages = debian_packages(client.name)
-    if packages and may_install:
-        install_debian(packages)
+    if packages:
+        install_debian(packages, may_install)
     if client.npm:
-        install_npm(client, may_install)
+        find_node(may_install)
+        install_npm(client.npm, may_install)
     if client.compile:
         if not shutil.which(client.compile[0]):
             raise Unavailable(client.compile[0] + " is not installed")

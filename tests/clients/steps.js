@@ -1,11 +1,12 @@
-// For the programs of the Node.js clients: the steps themselves, over what a client's own program says about itself.
+// For the programs of the Node.js clients: the steps, over what a client's program says of itself.
 // It must not know any client: `adapter` does. Replies are compared as strings and numbers.
 'use strict';
 const { createInterface } = require('node:readline');
 
 const BODY = '{"id":1}', META = '201', MANY = 200;
 const BINARY_KEY = Buffer.from('62696e0d0a00ff206b6579', 'hex');
-const BINARY_BODY = Buffer.concat([Buffer.from(Array.from({ length: 256 }, (_, i) => i)), Buffer.from('\r\n\0\r\n$5\r\n')]);
+const BINARY_BODY = Buffer.concat([Buffer.from(Array.from({ length: 256 }, (_, i) => i)),
+    Buffer.from('\r\n\0\r\n$5\r\n')]);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
 exports.host = process.env.IDEM_HOST;
@@ -14,7 +15,8 @@ exports.protocol = Number(process.env.IDEM_PROTOCOL);
 exports.major = Number((process.env.IDEM_CLIENT_VERSION || '0').split('.')[0]);
 
 function expect(condition, ...what) {
-  if (!condition) throw new Error(what.map((w) => (typeof w === 'string' ? w : JSON.stringify(w))).join(' '));
+  const show = (w) => (typeof w === 'string' ? w : JSON.stringify(w));
+  if (!condition) throw new Error(what.map(show).join(' '));
 }
 exports.expect = expect;
 
@@ -39,16 +41,18 @@ async function until(what, condition) {
 exports.until = until;
 
 const number = (value) => {
-  expect(typeof value === 'number' && Number.isSafeInteger(value), 'a number, not', typeof value, String(value));
+  expect(typeof value === 'number' && Number.isSafeInteger(value), 'a number, not', typeof value,
+      String(value));
   return value;
 };
 
-// adapter: open() -> {first, second}; call(client, args) with strings in the reply; binary(client, args) with Buffers;
-// getName, info(client), strings(client), transaction(client), pipeline(client, commands), close(); listeners(client, channel)
-// counts them, listen(client, channel, onMessage) is absent where the client has no pub/sub.
+// adapter: open() -> {first, second}; call(client, args) with strings in the reply; binary(client,
+// args) with Buffers; getName, info, strings, transaction(client); pipeline(client, commands);
+// listeners(client, channel) counts them; listen(client, channel, onMessage), which is absent where
+// the client has no pub/sub; close().
 exports.run = async (adapter) => {
   let first, second;
-  const call = (...args) => adapter.call(first, args.map((a) => (typeof a === 'number' ? String(a) : a)));
+  const call = (...args) => adapter.call(first, args.map(String));
   const refused = async (code, ...args) => {
     let reply;
     try {
@@ -71,23 +75,30 @@ exports.run = async (adapter) => {
   await step('connect', async () => {
     ({ first, second } = await adapter.open());
     expect((await call('PING')) === 'PONG', 'PING');
-    expect(String(await call('CLIENT', 'INFO')).includes(` resp=${exports.protocol}`), `protocol ${exports.protocol}`);
+    expect(String(await call('CLIENT', 'INFO')).includes(` resp=${exports.protocol}`),
+        `protocol ${exports.protocol}`);
   });
-  await step('name', async () => expect((await adapter.getName(first)) === 'node', 'the name given at connect'));
+  await step('name', async () => {
+    expect((await adapter.getName(first)) === 'node', 'the name given at connect');
+  });
   const token = await step('claim', async () => {
     const reply = await call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 30000);
-    expect(reply.length === 5 && reply[0] === 'CLAIMED' && reply[2] === 30000 && reply[3] === 1 && reply[4] === null, reply);
+    expect(reply.length === 5 && reply[0] === 'CLAIMED' && reply[2] === 30000 && reply[3] === 1 &&
+        reply[4] === null, reply);
     return number(reply[1]);
   });
   await step('duplicate', async () => {
     const reply = await call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-2');
-    expect(reply[0] === 'BUSY' && reply[1] > 0 && reply[1] <= 30000 && reply[3] === 'call-1', reply);
+    expect(reply[0] === 'BUSY' && reply[1] > 0 && reply[1] <= 30000 && reply[3] === 'call-1',
+        reply);
   });
   const waited = adapter.call(second, ['CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', '20000']);
   waited.catch(() => {});
   await step('store', async () => {
-    await until('a waiting connection', async () => String(await adapter.info(first)).includes('blocked_clients:1\r\n'));
-    expect((await call('STORE', 'order-1', token, BODY, 'TTL', 60000, 'META', META)) === 1, 'one waiting caller');
+    await until('a waiting connection',
+        async () => String(await adapter.info(first)).includes('blocked_clients:1\r\n'));
+    expect((await call('STORE', 'order-1', token, BODY, 'TTL', 60000, 'META', META)) === 1,
+        'one waiting caller');
   });
   await step('wait', async () => expectDone(await waited));
   await step('replay', async () => {
@@ -96,17 +107,21 @@ exports.run = async (adapter) => {
   });
   await step('binary', async () => {
     const granted = await adapter.binary(first, ['CLAIM', BINARY_KEY]);
-    const stored = await adapter.binary(first, ['STORE', BINARY_KEY, String(granted[1]), BINARY_BODY]);
+    const stored = await adapter.binary(first,
+        ['STORE', BINARY_KEY, String(granted[1]), BINARY_BODY]);
     const fetched = await adapter.binary(first, ['FETCH', BINARY_KEY]);
     expect(stored === 0 && BINARY_BODY.equals(fetched[1]), 'the body came back changed');
-    expect(BINARY_BODY.equals(await adapter.binary(first, ['GET', BINARY_KEY])), 'GET of the record');
+    expect(BINARY_BODY.equals(await adapter.binary(first, ['GET', BINARY_KEY])),
+        'GET of the record');
   });
   await step('refusal', async () => {
     await refused('MISMATCH', 'CLAIM', 'order-1', 'FP', 'fp-2');
     await refused('STALE', 'STORE', 'order-1', token - 1, 'x');
     await refused('unknown command', 'LPUSH', 'a', 'b');
   });
-  await step('null', async () => expect((await call('FETCH', 'nobody')) === null, 'FETCH of nothing'));
+  await step('null', async () => {
+    expect((await call('FETCH', 'nobody')) === null, 'FETCH of nothing');
+  });
   await step('strings', () => adapter.strings(first));
   await step('transaction', async () => {
     const got = await adapter.transaction(first);
@@ -123,9 +138,12 @@ exports.run = async (adapter) => {
   }));
   await step('pipeline', async () => {
     const keys = Array.from({ length: MANY }, (_, i) => `many-${i}`);
-    const tokens = (await adapter.pipeline(first, keys.map((key) => ['CLAIM', key]))).map((reply) => number(reply[1]));
-    expect(tokens.length === MANY && tokens.every((t, i) => i === 0 || t > tokens[i - 1]), 'tokens rise');
-    const stored = await adapter.pipeline(first, keys.map((key, i) => ['STORE', key, String(tokens[i]), String(i)]));
+    const claimed = await adapter.pipeline(first, keys.map((key) => ['CLAIM', key]));
+    const tokens = claimed.map((reply) => number(reply[1]));
+    expect(tokens.length === MANY && tokens.every((t, i) => i === 0 || t > tokens[i - 1]),
+        'tokens rise');
+    const stored = await adapter.pipeline(first,
+        keys.map((key, i) => ['STORE', key, String(tokens[i]), String(i)]));
     expect(stored.length === MANY && stored.every((n) => n === 0), 'STORE in a pipeline');
   });
   await step('reconnect', async () => {
@@ -133,7 +151,10 @@ exports.run = async (adapter) => {
     expect((await lines.next()).value === 'restarted', 'the server was not restarted');
     let reply;
     // What was sent before the client noticed may fail; OWNER makes sending again safe.
-    await until('the client', async () => (reply = await call('CLAIM', 'order-1', 'OWNER', 'call-9').catch(() => null)));
+    await until('the client', async () => {
+      reply = await call('CLAIM', 'order-1', 'OWNER', 'call-9').catch(() => null);
+      return reply;
+    });
     expect(reply[0] === 'CLAIMED' && reply[1] > token && reply[3] === 1, reply);
   });
   await adapter.close();

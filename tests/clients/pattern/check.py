@@ -1,8 +1,9 @@
-"""A program of the kind that people have: SET NX, SUBSCRIBE, GET, SET EX, PUBLISH, on redis-py and nothing of idem's.
+"""A program as people have it: SET NX, SUBSCRIBE, GET, SET EX, PUBLISH, and nothing of idem.
 
-Written from how Flask-Idempotent's README says that it works: the first request with a key sets IDEMPOTENT_<key>, processes,
-saves the response for 240 s and tells the others over pub/sub; a later one fails to set it, waits for that message (60 s at most), reads the
-response and returns it. What runs against Redis must run here, so this file must not use a command that Redis lacks.
+Written from how Flask-Idempotent's README says that it works: the first request with a key sets
+IDEMPOTENT_<key>, processes, saves the response for 240 s and tells the others over pub/sub; a later
+one fails to set it, waits for that message (60 s at most), reads the response and returns it. What
+runs against Redis must run here, so this file must not use a command that Redis lacks.
 """
 
 import json

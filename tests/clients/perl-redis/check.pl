@@ -1,5 +1,5 @@
-# Redis.pm: every step. Any method that it does not know is sent as a command of that name. One thread: what waits is
-# a command with a callback, which Redis.pm sends at once and reads later.
+# Redis.pm: every step. Any method that it does not know is sent as a command of that name. One
+# thread: what waits is a command with a callback, which Redis.pm sends at once and reads later.
 use strict;
 use warnings;
 use Redis;
@@ -39,8 +39,8 @@ sub until_true {
 }
 
 sub connection {
-  return Redis->new(server => "$ENV{IDEM_HOST}:$ENV{IDEM_PORT}", name => $_[0], reconnect => 5, every => 50_000,
-    read_timeout => 30);
+  return Redis->new(server => "$ENV{IDEM_HOST}:$ENV{IDEM_PORT}", name => $_[0],
+    reconnect => 5, every => 50_000, read_timeout => 30);
 }
 
 sub refused {
@@ -56,22 +56,26 @@ step connect => sub {
 };
 step name => sub {
   expect($first->client_getname eq 'first', 'the name given at connect');
-  expect($first->client_setname('perl') eq 'OK' && $first->client_getname eq 'perl', 'CLIENT SETNAME, GETNAME');
+  expect($first->client_setname('perl') eq 'OK' && $first->client_getname eq 'perl',
+      'CLIENT SETNAME, GETNAME');
 };
 my $token = step claim => sub {
   my $reply = $first->claim('order-1', FP => 'fp-1', OWNER => 'call-1', LEASE => 30000);
-  expect($reply->[0] eq 'CLAIMED' && $reply->[2] == 30000 && $reply->[3] == 1 && !defined $reply->[4], show($reply));
+  expect($reply->[0] eq 'CLAIMED' && $reply->[2] == 30000 && $reply->[3] == 1 &&
+      !defined $reply->[4], show($reply));
   return $reply->[1];
 };
 step duplicate => sub {
   my $reply = $first->claim('order-1', FP => 'fp-1', OWNER => 'call-2');
-  expect($reply->[0] eq 'BUSY' && $reply->[1] > 0 && $reply->[1] <= 30000 && $reply->[3] eq 'call-1', show($reply));
+  expect($reply->[0] eq 'BUSY' && $reply->[1] > 0 && $reply->[1] <= 30000 &&
+      $reply->[3] eq 'call-1', show($reply));
 };
 my ($waited, $failed);
 $second->claim('order-1', FP => 'fp-1', WAIT => 20000, sub { ($waited, $failed) = @_ });
 step store => sub {
   until_true(sub { $first->info->{blocked_clients} == 1 }, 'a waiting connection');
-  expect($first->store('order-1', $token, $BODY, TTL => 60000, META => $META) == 1, 'one waiting caller');
+  expect($first->store('order-1', $token, $BODY, TTL => 60000, META => $META) == 1,
+      'one waiting caller');
 };
 step wait => sub {
   $second->wait_one_response;
@@ -79,7 +83,8 @@ step wait => sub {
 };
 step replay => sub {
   for my $reply (scalar $first->claim('order-1', FP => 'fp-1'), scalar $first->fetch('order-1')) {
-    expect(show([@$reply[0 .. 2]]) eq "DONE $BODY $META" && $reply->[4] > 0 && $reply->[4] <= 60000, show($reply));
+    expect(show([@$reply[0 .. 2]]) eq "DONE $BODY $META" && $reply->[4] > 0 &&
+        $reply->[4] <= 60000, show($reply));
   }
 };
 step binary => sub {

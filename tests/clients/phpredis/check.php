@@ -1,5 +1,6 @@
 <?php
-// phpredis: every step, with rawCommand and the client's own methods. PHP has no threads: what waits is a fork of its own.
+// phpredis: every step, with rawCommand and the client's own methods. PHP has no threads: what
+// waits is a fork of its own.
 
 const BODY = '{"id":1}';
 const META = '201';
@@ -79,25 +80,30 @@ $first = step('connect', function () {
   return $redis;
 });
 step('name', function () use ($first) {
-  expect($first->client('setname', 'php') === true && $first->client('getname') === 'php', 'CLIENT SETNAME, GETNAME');
+  expect($first->client('setname', 'php') === true && $first->client('getname') === 'php',
+      'CLIENT SETNAME, GETNAME');
 });
 $token = step('claim', function () use ($first) {
   $reply = $first->rawCommand('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 30000);
-  expect($reply[0] === 'CLAIMED' && is_int($reply[1]) && $reply[2] === 30000 && $reply[3] === 1, json_encode($reply));
+  expect($reply[0] === 'CLAIMED' && is_int($reply[1]) && $reply[2] === 30000 && $reply[3] === 1,
+      json_encode($reply));
   expect($reply[4] === null || $reply[4] === false, json_encode($reply));
   return $reply[1];
 });
 step('duplicate', function () use ($first) {
   $reply = $first->rawCommand('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-2');
-  expect($reply[0] === 'BUSY' && $reply[1] > 0 && $reply[1] <= 30000 && $reply[3] === 'call-1', json_encode($reply));
+  expect($reply[0] === 'BUSY' && $reply[1] > 0 && $reply[1] <= 30000 && $reply[3] === 'call-1',
+      json_encode($reply));
 });
 $waiter = apart(function ($second) {
   $reply = $second->rawCommand('CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', 20000);
   return array_slice($reply, 0, 3) === ['DONE', BODY, META];
 });
 step('store', function () use ($first, $token) {
-  until(function () use ($first) { return $first->info('clients')['blocked_clients'] == 1; }, 'a waiting connection');
-  expect($first->rawCommand('STORE', 'order-1', $token, BODY, 'TTL', 60000, 'META', META) === 1, 'one waiting caller');
+  until(function () use ($first) { return $first->info('clients')['blocked_clients'] == 1; },
+      'a waiting connection');
+  expect($first->rawCommand('STORE', 'order-1', $token, BODY, 'TTL', 60000, 'META', META) === 1,
+      'one waiting caller');
 });
 step('wait', function () use ($waiter) {
   expect(fine($waiter), 'what the waiting connection was told');
@@ -105,7 +111,8 @@ step('wait', function () use ($waiter) {
 step('replay', function () use ($first) {
   foreach ([['CLAIM', 'order-1', 'FP', 'fp-1'], ['FETCH', 'order-1']] as $command) {
     $reply = $first->rawCommand(...$command);
-    expect(array_slice($reply, 0, 3) === ['DONE', BODY, META] && $reply[4] > 0 && $reply[4] <= 60000, json_encode($reply));
+    expect(array_slice($reply, 0, 3) === ['DONE', BODY, META] && $reply[4] > 0 &&
+        $reply[4] <= 60000, json_encode($reply));
   }
 });
 step('binary', function () use ($first) {
@@ -131,7 +138,8 @@ step('strings', function () use ($first) {
   expect($first->del('lock') === 1 && $first->exists('lock') === 0, 'DEL, EXISTS');
 });
 step('transaction', function () use ($first) {
-  expect($first->multi()->set('t', '1')->get('t')->del('t')->exec() === [true, '1', 1], 'MULTI ... EXEC');
+  expect($first->multi()->set('t', '1')->get('t')->del('t')->exec() === [true, '1', 1],
+      'MULTI ... EXEC');
 });
 step('pubsub', function () use ($first) {
   $listener = apart(function ($second) {
@@ -140,7 +148,9 @@ step('pubsub', function () use ($first) {
       leave($message === 'done');
     });
   });
-  until(function () use ($first) { return $first->pubsub('numsub', ['__idem__:order-2'])['__idem__:order-2'] == 1; }, 'a listener');
+  until(function () use ($first) {
+    return $first->pubsub('numsub', ['__idem__:order-2'])['__idem__:order-2'] == 1;
+  }, 'a listener');
   $claim = $first->rawCommand('CLAIM', 'order-2');
   $first->rawCommand('STORE', 'order-2', $claim[1], BODY);
   expect(fine($listener), 'what the listener was told');
@@ -148,7 +158,8 @@ step('pubsub', function () use ($first) {
 step('pipeline', function () use ($first) {
   $pipe = $first->multi(Redis::PIPELINE);
   for ($i = 0; $i < 200; $i++) $pipe->rawCommand('CLAIM', "many-$i");
-  $tokens = array_map(function ($reply) { return $reply[0] === 'CLAIMED' ? $reply[1] : -1; }, $pipe->exec());
+  $tokens = array_map(function ($reply) { return $reply[0] === 'CLAIMED' ? $reply[1] : -1; },
+      $pipe->exec());
   $sorted = array_unique($tokens);
   sort($sorted);
   expect(count($tokens) === 200 && $tokens === $sorted && $tokens[0] > 0, 'tokens rise');

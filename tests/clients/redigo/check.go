@@ -40,7 +40,8 @@ func await(what string, condition func() bool) {
 
 func dial() (redis.Conn, error) {
 	return redis.Dial("tcp", os.Getenv("IDEM_HOST")+":"+os.Getenv("IDEM_PORT"),
-		redis.DialClientName("redigo"), redis.DialConnectTimeout(5*time.Second), redis.DialReadTimeout(30*time.Second))
+		redis.DialClientName("redigo"), redis.DialConnectTimeout(5*time.Second),
+		redis.DialReadTimeout(30*time.Second))
 }
 
 func do(c redis.Conn, command string, args ...interface{}) interface{} {
@@ -86,10 +87,11 @@ func claim(c redis.Conn, args ...interface{}) int64 {
 }
 
 func main() {
-	pool := &redis.Pool{Dial: dial, MaxIdle: 4, TestOnBorrow: func(c redis.Conn, idle time.Time) error {
+	alive := func(c redis.Conn, idle time.Time) error {
 		_, err := c.Do("PING")
 		return err
-	}}
+	}
+	pool := &redis.Pool{Dial: dial, MaxIdle: 4, TestOnBorrow: alive}
 	first, second := pool.Get(), pool.Get()
 	var token int64
 	waited := make(chan interface{}, 1)
@@ -97,7 +99,9 @@ func main() {
 	step("connect", func() {
 		expect(text(do(first, "PING")) == "PONG" && text(do(second, "PING")) == "PONG", "PING")
 	})
-	step("name", func() { expect(text(do(first, "CLIENT", "GETNAME")) == "redigo", "the name given at connect") })
+	step("name", func() {
+		expect(text(do(first, "CLIENT", "GETNAME")) == "redigo", "the name given at connect")
+	})
 	step("claim", func() {
 		v := array(do(first, "CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 30000))
 		expect(text(v[0]) == "CLAIMED" && number(v[2]) == 30000 && number(v[3]) == 1 && v[4] == nil, v)
@@ -105,7 +109,8 @@ func main() {
 	})
 	step("duplicate", func() {
 		v := array(do(first, "CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-2"))
-		expect(text(v[0]) == "BUSY" && number(v[1]) > 0 && number(v[1]) <= 30000 && text(v[3]) == "call-1", v)
+		expect(text(v[0]) == "BUSY" && number(v[1]) > 0 && number(v[1]) <= 30000 &&
+			text(v[3]) == "call-1", v)
 	})
 	go func() {
 		reply, err := second.Do("CLAIM", "order-1", "FP", "fp-1", "WAIT", 20000)
@@ -118,7 +123,8 @@ func main() {
 		await("a waiting connection", func() bool {
 			return strings.Contains(text(do(first, "INFO", "clients")), "blocked_clients:1\r\n")
 		})
-		expect(number(do(first, "STORE", "order-1", token, body, "TTL", 60000, "META", meta)) == 1, "one waiting caller")
+		expect(number(do(first, "STORE", "order-1", token, body, "TTL", 60000, "META", meta)) == 1,
+			"one waiting caller")
 	})
 	step("wait", func() { expectDone(<-waited) })
 	step("replay", func() {
@@ -144,8 +150,10 @@ func main() {
 	step("strings", func() {
 		expect(text(do(first, "SET", "lock", "mine", "NX", "PX", 30000)) == "OK", "SET NX PX")
 		expect(do(first, "SET", "lock", "yours", "NX", "PX", 30000) == nil, "a second SET NX")
-		expect(text(do(first, "GET", "lock")) == "mine" && number(do(first, "PTTL", "lock")) > 0, "GET, PTTL")
-		expect(number(do(first, "DEL", "lock")) == 1 && number(do(first, "EXISTS", "lock")) == 0, "DEL, EXISTS")
+		expect(text(do(first, "GET", "lock")) == "mine" && number(do(first, "PTTL", "lock")) > 0,
+			"GET, PTTL")
+		expect(number(do(first, "DEL", "lock")) == 1 && number(do(first, "EXISTS", "lock")) == 0,
+			"DEL, EXISTS")
 	})
 	step("transaction", func() {
 		first.Send("MULTI")
@@ -173,7 +181,9 @@ func pubsub(pool *redis.Pool, first redis.Conn) {
 	listener := redis.PubSubConn{Conn: pool.Get()}
 	defer listener.Close()
 	expect(listener.Subscribe(channel) == nil, "SUBSCRIBE")
-	await("a listener", func() bool { return number(array(do(first, "PUBSUB", "NUMSUB", channel))[1]) == 1 })
+	await("a listener", func() bool {
+		return number(array(do(first, "PUBSUB", "NUMSUB", channel))[1]) == 1
+	})
 	do(first, "STORE", "order-2", claim(first, "order-2"), body)
 	for {
 		switch seen := listener.ReceiveWithTimeout(10 * time.Second).(type) {

@@ -1,4 +1,4 @@
-"""redis-cli 7.0: every step through one that is driven line by line, its modes, and its help on a terminal."""
+"""redis-cli 7.0: every step through one that is driven by lines; its modes; help on a terminal."""
 
 import fcntl
 import os
@@ -93,7 +93,8 @@ def name():
 
 def claim():
     got = first.ask("CLAIM order-1 FP fp-1 OWNER call-1 LEASE 30000")
-    expect(got[0] == '"CLAIMED"' and got[2:] == ["(integer) 30000", "(integer) 1", "(nil)"], repr(got))
+    expect(got[0] == '"CLAIMED"', repr(got))
+    expect(got[2:] == ["(integer) 30000", "(integer) 1", "(nil)"], repr(got))
     return integer(got[1])
 
 
@@ -118,11 +119,13 @@ def binary():
     key = quoted(BINARY_KEY)
     token = integer(first.ask(f"CLAIM {key}")[1])
     expect(first.ask(f"STORE {key} {token} {quoted(BINARY_BODY)}") == ["(integer) 0"], "STORE")
-    expect(unquoted(first.ask(f"FETCH {key}")[1][1:-1]) == BINARY_BODY, "the body came back changed")
+    fetched = first.ask(f"FETCH {key}")[1]
+    expect(unquoted(fetched[1:-1]) == BINARY_BODY, "the body came back changed")
     # -x takes the last argument from standard input as it is.
     token = integer(first.ask("CLAIM from-a-file")[1])
     mode("-x", "STORE", "from-a-file", str(token), input=BINARY_BODY)
-    done = subprocess.run([*COMMAND, "--raw", "GET", "from-a-file"], capture_output=True, timeout=10)
+    done = subprocess.run([*COMMAND, "--raw", "GET", "from-a-file"], capture_output=True,
+                          timeout=10)
     expect(done.stdout == BINARY_BODY + b"\n", "-x and --raw changed the body")
 
 
@@ -136,10 +139,12 @@ def refusal(token):
 
 
 def strings():
-    for line, reply in (("SET lock mine NX PX 30000", "OK"), ("SET lock yours NX PX 30000", "(nil)"),
+    for line, reply in (("SET lock mine NX PX 30000", "OK"),
+                        ("SET lock yours NX PX 30000", "(nil)"),
                         ("GET lock", '"mine"'), ("DEL lock", "(integer) 1"),
                         ("EXISTS lock", "(integer) 0")):
-        expect(first.ask(line) == [reply], line + " " + repr(first))
+        got = first.ask(line)
+        expect(got == [reply], f"{line}: {got}")
 
 
 def transaction():
@@ -275,8 +280,8 @@ def on_terminal(use):
 
 def hints(terminal):
     terminal.type("CLAIM ")
-    terminal.await_text("CLAIM key [FP fingerprint] [OWNER id] [LEASE milliseconds] [WAIT milliseconds]"
-                        " [BIND] [HOLD] [TAKEOVER]")
+    terminal.await_text("CLAIM key [FP fingerprint] [OWNER id] [LEASE milliseconds]"
+                        " [WAIT milliseconds] [BIND] [HOLD] [TAKEOVER]")
     terminal.type("order-3 ")  # what was typed leaves the hint
     terminal.await_text("CLAIM order-3 [FP fingerprint] [OWNER id]")
     terminal.enter("WAIT 5000", '1) "CLAIMED"')

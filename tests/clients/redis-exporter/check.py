@@ -1,4 +1,4 @@
-"""prometheus-redis-exporter: redis_up 1, keys and command counts as they are, and not one complaint in its log."""
+"""prometheus-redis-exporter: redis_up 1, keys and command counts right, no complaint in its log."""
 
 import os
 import re

@@ -36,7 +36,9 @@ def claim():
     return reply[1]
 
 
-def duplicate():
+def duplicate(token):
+    again = call("CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 30000)
+    expect(again == [b"CLAIMED", token, 30000, 1, None], f"a retry by its owner: {again!r}")
     reply = call("CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-2")
     expect(reply[0] == b"BUSY" and 0 < reply[1] <= 30000 and reply[3] == b"call-1", repr(reply))
 
@@ -127,6 +129,39 @@ def pipeline():
     expect(batch.execute() == [0] * 200, "STORE in a pipeline")
 
 
+def administration():
+    """What consoles and operators send, read by the client's own parsers."""
+    mine = [row for row in first.client_list() if row["name"] == "other"]
+    expect(len(mine) == 1 and int(mine[0]["id"]) == first.client_id(), repr(mine))
+    second.client_setname("second")
+    victim = next(row for row in first.client_list() if row["name"] == "second")
+    expect(first.client_kill_filter(_id=victim["id"]) == 1, "CLIENT KILL ID")
+    expect(second.ping() and second.client_id() != int(victim["id"]), "it comes back as another")
+    expect(first.client_pause(30) and first.client_unpause() and first.ping(), "CLIENT PAUSE")
+    before = first.config_get("slowlog-log-slower-than")["slowlog-log-slower-than"]
+    expect(first.config_set("slowlog-log-slower-than", 0), "CONFIG SET")
+    call("FETCH", "slow")
+    slow = first.slowlog_get(10)
+    expect(any(b"FETCH slow" in entry["command"] for entry in slow), repr(slow[:3]))
+    expect(first.config_set("slowlog-log-slower-than", before) and first.slowlog_reset(), "back")
+    expect(first.slowlog_len() == 0 and call("LATENCY", "LATEST") == [], "SLOWLOG LEN, LATENCY")
+    with second.monitor() as watcher:
+        call("FETCH", "watched")
+        seen = watcher.next_command()["command"]
+        expect(seen == "FETCH watched", repr(seen))
+    information = first.info("everything")
+    expect(information["redis_version"] == "7.0.15" and information["role"] == "master" and
+           information["db0"]["keys"] == first.dbsize() and
+           information["cmdstat_claim"]["calls"] > 0, repr(information)[:1000])
+    first.config_resetstat()
+    expect("cmdstat_claim" not in first.info("commandstats"), "CONFIG RESETSTAT")
+    expect(len(list(first.scan_iter("many-*"))) == 200, "SCAN")
+    first.set("text", "x" * 100)
+    expect(first.object("encoding", "text") in (b"raw", b"embstr", "raw", "embstr"), "OBJECT")
+    expect(first.memory_usage("text") > 100 and first.type("order-1") == b"idem", "MEMORY, TYPE")
+    expect(len(first.time()) == 2 and first.command_count() == len(first.command()), "COMMAND")
+
+
 def reconnect(token):
     restart()
     reply = call("CLAIM", "order-1")
@@ -136,7 +171,7 @@ def reconnect(token):
 step("connect", lambda: expect(first.ping() and second.ping(), "PING"))
 step("name", name)
 granted = step("claim", claim)
-step("duplicate", duplicate)
+step("duplicate", duplicate, granted)
 replies = []
 waiter = start_waiter(replies)
 step("store", store, granted)
@@ -149,4 +184,5 @@ step("strings", strings)
 step("transaction", transaction)
 step("pubsub", pubsub)
 step("pipeline", pipeline)
+step("administration", administration)
 step("reconnect", reconnect, granted)

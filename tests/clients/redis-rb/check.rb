@@ -50,7 +50,8 @@ step('name') do
 end
 token = step('claim') do
   reply = first.call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 30_000)
-  expect(reply[0] == 'CLAIMED' && reply[1].is_a?(Integer) && reply[2..] == [30_000, 1, nil], reply.inspect)
+  expect(reply[0] == 'CLAIMED' && reply[1].is_a?(Integer) && reply[2..] == [30_000, 1, nil],
+      reply.inspect)
   reply[1]
 end
 step('duplicate') do
@@ -60,7 +61,8 @@ end
 waiter = Thread.new { second.call('CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', 20_000) }
 step('store') do
   await('a waiting connection') { first.info('clients')['blocked_clients'] == '1' }
-  expect(first.call('STORE', 'order-1', token, BODY, 'TTL', 60_000, 'META', META) == 1, 'one waiting caller')
+  expect(first.call('STORE', 'order-1', token, BODY, 'TTL', 60_000, 'META', META) == 1,
+      'one waiting caller')
 end
 step('wait') { expect(waiter.value[0, 3] == ['DONE', BODY, META], waiter.value.inspect) }
 step('replay') do
@@ -95,7 +97,12 @@ step('pubsub') do
   channel = '__idem__:order-2'
   seen = nil
   listener = Thread.new do
-    second.subscribe(channel) { |on| on.message { |_, message| seen = message; second.unsubscribe } }
+    second.subscribe(channel) do |on|
+      on.message do |_, message|
+        seen = message
+        second.unsubscribe
+      end
+    end
   end
   await('a listener') { first.pubsub('numsub', channel) == [channel, 1] }
   claim = first.call('CLAIM', 'order-2')
@@ -104,9 +111,12 @@ step('pubsub') do
   expect(seen == 'done', seen.inspect)
 end
 step('pipeline') do
-  tokens = first.pipelined { |p| 200.times { |i| p.call(['CLAIM', "many-#{i}"]) } }.map { |reply| reply[1] }
+  claimed = first.pipelined { |p| 200.times { |i| p.call(['CLAIM', "many-#{i}"]) } }
+  tokens = claimed.map { |reply| reply[1] }
   expect(tokens.size == 200 && tokens == tokens.uniq.sort, 'tokens rise')
-  stored = first.pipelined { |p| tokens.each_with_index { |t, i| p.call(['STORE', "many-#{i}", t, i.to_s]) } }
+  stored = first.pipelined do |p|
+    tokens.each_with_index { |token, i| p.call(['STORE', "many-#{i}", token, i.to_s]) }
+  end
   expect(stored == [0] * 200, stored.inspect)
 end
 step('reconnect') do
