@@ -1,14 +1,16 @@
-/* Closed-loop driver on epoll. Not libuv: the generator shares a machine with what it measures, and
+/* Driver on epoll. Not libuv: the generator shares a machine with what it measures, and
  * a loop of recv and send is the cheapest client, which keeps the server busy and its batches full.
  */
 #include "bench/driver.h"
 
+#include "bench/key.h"
+#include "bench/net.h"
+#include "bench/progress.h"
+#include "bench/schedule.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,15 +20,18 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS_PER_WAIT = 64, SHOWN_BYTES = 96 };
+enum { EVENTS_PER_WAIT = 64 };
 
 struct connection {
   int fd;
   bool waits_to_write;
+  const struct scenario *scenario; /* of the batch */
   size_t step;
   size_t batch;    /* requests in flight; 0: idle */
   size_t answered; /* of them */
   uint64_t sent_at_ns;
+  uint64_t first;   /* the batch is operations first .. first + batch - 1 of the phase */
+  uint64_t free_ns; /* when it became idle */
   struct subject *subjects;
   char *out;
   size_t out_bytes, out_sent;
@@ -44,40 +49,17 @@ struct driver {
   /* of the phase that runs */
   const struct phase *phase;
   struct tally *tally;
+  struct schedule schedule; /* of an open loop */
+  struct progress progress;
+  uint64_t total;   /* operations to start; 0: until deadline_ns */
   uint64_t started; /* operations whose request went out */
   uint64_t deadline_ns;
-  size_t busy; /* connections with a batch in flight */
+  uint64_t heard_ns; /* when a reply came last */
+  size_t busy;       /* connections with a batch in flight */
+  /* Open loop: the idle connections, longest idle first; a ring of options.connections places. */
+  struct connection **idle;
+  size_t idle_first, idle_count;
 };
-
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-/* splitmix64 (Steele, Lea, Flood 2014): one-to-one, so different inputs never meet. */
-static uint64_t mix(uint64_t value) {
-  value += UINT64_C(0x9e3779b97f4a7c15);
-  value = (value ^ (value >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-  value = (value ^ (value >> 27)) * UINT64_C(0x94d049bb133111eb);
-  return value ^ (value >> 31);
-}
-
-/* The text of a random UUID (version 4), always the same for the same base and index. */
-static void write_key(uint64_t base, uint64_t index, char *key) {
-  static const char hex[] = "0123456789abcdef";
-  static const unsigned char places[32] = {0,  1,  2,  3,  4,  5,  6,  7,  9,  10, 11,
-                                           12, 14, 15, 16, 17, 19, 20, 21, 22, 24, 25,
-                                           26, 27, 28, 29, 30, 31, 32, 33, 34, 35};
-  uint64_t high = mix(base + 2 * index), low = mix(base + 2 * index + 1);
-  high = (high & ~UINT64_C(0xf000)) | UINT64_C(0x4000);
-  low = (low >> 2) | (UINT64_C(1) << 63);
-  for (size_t i = 0; i < 16; i++) {
-    key[places[i]] = hex[(high >> (60 - 4 * i)) & 15];
-    key[places[16 + i]] = hex[(low >> (60 - 4 * i)) & 15];
-  }
-  key[8] = key[13] = key[18] = key[23] = '-';
-}
 
 static int fail_errno(const char *what) {
   fprintf(stderr, "idem-bench: %s: %s\n", what, strerror(errno));
@@ -90,16 +72,8 @@ static int fail_reply(const struct driver *driver, const struct connection *conn
   size_t last = connection->answered < connection->batch ? connection->answered : 0;
   fprintf(stderr, "idem-bench: %s; operation %" PRIu64 ", key %.*s, got \"", why,
           driver->tally->operations, MESSAGE_KEY_BYTES, connection->subjects[last].key);
-  for (size_t i = 0; i < bytes && i < SHOWN_BYTES; i++) {
-    unsigned char byte = (unsigned char)connection->in[offset + i];
-    if (byte == '\r' || byte == '\n') {
-      fprintf(stderr, byte == '\r' ? "\\r" : "\\n");
-    } else {
-      fprintf(stderr, byte < 32 || byte > 126 || byte == '"' || byte == '\\' ? "\\x%02x" : "%c",
-              byte);
-    }
-  }
-  fprintf(stderr, "\"%s\n", bytes > SHOWN_BYTES ? "..." : "");
+  net_print_bytes(connection->in + offset, bytes);
+  fprintf(stderr, "\"\n");
   return -1;
 }
 
@@ -128,7 +102,7 @@ static int flush(struct driver *driver, struct connection *connection) {
 }
 
 static int send_step(struct driver *driver, struct connection *connection) {
-  const struct message *request = &driver->phase->scenario->steps[connection->step].request;
+  const struct message *request = &connection->scenario->steps[connection->step].request;
   connection->answered = 0;
   connection->in_bytes = 0;
   connection->out_bytes = connection->out_sent = 0;
@@ -139,41 +113,125 @@ static int send_step(struct driver *driver, struct connection *connection) {
   return flush(driver, connection);
 }
 
-static uint64_t draw_key(struct driver *driver) {
-  if (driver->phase->scenario->key_source == KEYS_NEW) return driver->next_key++;
-  uint64_t random = mix(~driver->key_base + driver->draws++);
+static uint64_t draw(struct driver *driver, uint64_t below) {
+  uint64_t random = key_mix(~driver->key_base + driver->draws++);
   /* Evenly without a division: the high half of a 32 x 32 bit product; keys are at most 10^9. */
-  return ((random >> 32) * driver->phase->keys) >> 32;
+  return ((random >> 32) * below) >> 32;
 }
 
-/* Sends the next batch, or leaves the connection idle when the phase has no more to send. */
-static int start_batch(struct driver *driver, struct connection *connection, uint64_t now) {
+static uint64_t draw_key(struct driver *driver, const struct scenario *scenario) {
+  if (scenario->key_source == KEYS_NEW) return driver->next_key++;
+  return draw(driver, driver->phase->keys);
+}
+
+static const struct scenario *draw_scenario(struct driver *driver) {
+  const struct mix *mix = driver->phase->mix;
+  if (mix->part_count == 1) return &mix->parts[0];
+  uint64_t drawn = draw(driver, mix->weight_sum);
+  size_t part = 0;
+  while (drawn >= mix->weights[part]) drawn -= mix->weights[part++];
+  return &mix->parts[part];
+}
+
+/* What is left of operation `index`'s life, or 0 when it is over. */
+static uint64_t ttl_ms(const struct phase *phase, uint64_t index, uint64_t now) {
+  uint64_t share = phase->expire_window_ns / 1000 * index / phase->operations;
+  uint64_t end_ns = phase->expire_ns + share * 1000;
+  return end_ns > now ? (end_ns - now) / 1000000 : 0;
+}
+
+static size_t closed_batch(const struct driver *driver, uint64_t now) {
+  if (driver->total == 0) return now < driver->deadline_ns ? driver->phase->pipeline : 0;
+  uint64_t left = driver->total - driver->started;
+  return left < driver->phase->pipeline ? (size_t)left : driver->phase->pipeline;
+}
+
+static size_t due_batch(const struct driver *driver, uint64_t now) {
+  uint64_t due = schedule_due(&driver->schedule, now);
+  if (due > driver->total) due = driver->total;
+  uint64_t waiting = due > driver->started ? due - driver->started : 0;
+  return waiting < driver->phase->pipeline ? (size_t)waiting : driver->phase->pipeline;
+}
+
+static int send_batch(struct driver *driver, struct connection *connection, size_t batch) {
   const struct phase *phase = driver->phase;
-  size_t batch = phase->pipeline;
-  if (phase->operations > 0) {
-    uint64_t left = phase->operations - driver->started;
-    if (left < batch) batch = (size_t)left;
-  } else if (now >= driver->deadline_ns) {
-    batch = 0;
+  connection->scenario = draw_scenario(driver);
+  connection->first = driver->started;
+  connection->step = 0;
+  connection->batch = batch;
+  driver->started += batch;
+  connection->sent_at_ns = net_now_ns();
+  for (size_t i = 0; i < batch; i++) {
+    struct subject *subject = &connection->subjects[i];
+    key_write(driver->key_base, draw_key(driver, connection->scenario), subject->key);
+    if (phase->expire_ns == 0) continue;
+    subject->ttl_ms = ttl_ms(phase, connection->first + i, connection->sent_at_ns);
+    if (subject->ttl_ms == 0) {
+      fprintf(stderr, "idem-bench: filling took longer than --lead-seconds\n");
+      return -1;
+    }
   }
+  return send_step(driver, connection);
+}
+
+static void note_lag(struct driver *driver, const struct connection *connection, uint64_t now) {
+  for (size_t i = 0; i < connection->batch; i++) {
+    uint64_t due_ns = schedule_at_ns(&driver->schedule, connection->first + i);
+    uint64_t could_ns = due_ns > connection->free_ns ? due_ns : connection->free_ns;
+    histogram_record(&driver->tally->lag, now > could_ns ? now - could_ns : 0, 1);
+  }
+}
+
+/* Sends the next batch, or leaves the connection idle when there is none (yet). */
+static int start_batch(struct driver *driver, struct connection *connection, uint64_t now) {
+  bool open_loop = driver->phase->rate > 0;
+  size_t batch = open_loop ? due_batch(driver, now) : closed_batch(driver, now);
   driver->busy -= connection->batch > 0;
   driver->busy += batch > 0;
-  connection->batch = batch;
-  connection->answered = 0;
-  if (batch == 0) return 0;
-
-  for (size_t i = 0; i < batch; i++) {
-    write_key(driver->key_base, draw_key(driver), connection->subjects[i].key);
+  connection->batch = connection->answered = 0;
+  if (batch == 0) {
+    connection->free_ns = now;
+    if (open_loop) {
+      size_t place = (driver->idle_first + driver->idle_count++) % driver->options.connections;
+      driver->idle[place] = connection;
+    }
+    return 0;
   }
-  driver->started += batch;
-  connection->step = 0;
-  connection->sent_at_ns = now_ns();
-  return send_step(driver, connection);
+  int error = send_batch(driver, connection, batch);
+  if (open_loop) note_lag(driver, connection, connection->sent_at_ns);
+  return error;
+}
+
+/* Open loop: gives what is due to the connections that are free. */
+static int start_due(struct driver *driver) {
+  while (driver->idle_count > 0) {
+    uint64_t now = net_now_ns();
+    if (due_batch(driver, now) == 0) return 0;
+    struct connection *connection = driver->idle[driver->idle_first];
+    driver->idle_first = (driver->idle_first + 1) % driver->options.connections;
+    driver->idle_count--;
+    if (start_batch(driver, connection, now) != 0) return -1;
+  }
+  return 0;
+}
+
+static void record(struct driver *driver, const struct connection *connection, size_t from,
+                   size_t count, uint64_t now) {
+  struct tally *tally = driver->tally;
+  tally->operations += count;
+  if (driver->phase->rate == 0) {
+    histogram_record(&tally->latency, now - connection->sent_at_ns, count);
+    return;
+  }
+  for (size_t i = from; i < from + count; i++) {
+    uint64_t due_ns = schedule_at_ns(&driver->schedule, connection->first + i);
+    histogram_record(&tally->latency, now - due_ns, 1);
+  }
 }
 
 /* Matches what has arrived against the steps in flight. */
 static int take_replies(struct driver *driver, struct connection *connection, uint64_t now) {
-  const struct scenario *scenario = driver->phase->scenario;
+  const struct scenario *scenario = connection->scenario;
   const struct message *reply = &scenario->steps[connection->step].reply;
   size_t offset = 0, matched = 0;
   while (connection->answered < connection->batch && offset < connection->in_bytes) {
@@ -187,10 +245,8 @@ static int take_replies(struct driver *driver, struct connection *connection, ui
     matched++;
   }
   bool last_step = connection->step + 1 == scenario->step_count;
-  if (last_step && matched > 0) {
-    driver->tally->operations += matched;
-    histogram_record(&driver->tally->latency, now - connection->sent_at_ns, matched);
-  }
+  if (last_step && matched > 0)
+    record(driver, connection, connection->answered - matched, matched, now);
   if (connection->answered < connection->batch) {
     connection->in_bytes -= offset;
     memmove(connection->in, connection->in + offset, connection->in_bytes);
@@ -199,7 +255,10 @@ static int take_replies(struct driver *driver, struct connection *connection, ui
   if (offset < connection->in_bytes)
     return fail_reply(driver, connection, offset, "more replies than requests");
   connection->in_bytes = 0;
-  if (last_step) return start_batch(driver, connection, now);
+  if (last_step) {
+    connection->free_ns = now;
+    return start_batch(driver, connection, now);
+  }
   connection->step++;
   return send_step(driver, connection);
 }
@@ -212,73 +271,85 @@ static int receive(struct driver *driver, struct connection *connection) {
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return 0;
   if (got < 0) return fail_errno("recv");
   if (got == 0) return fail_reply(driver, connection, 0, "the server closed the connection");
+  driver->heard_ns = net_now_ns();
   connection->in_bytes += (size_t)got;
   driver->tally->received_bytes += (uint64_t)got;
-  return take_replies(driver, connection, now_ns());
+  return take_replies(driver, connection, driver->heard_ns);
+}
+
+static int fail_stalled(const struct driver *driver) {
+  fprintf(stderr,
+          "idem-bench: no reply for %" PRIu64 " ms; %zu connections wait, %" PRIu64
+          " operations done\n",
+          driver->options.stall_ms, driver->busy, driver->tally->operations);
+  return -1;
+}
+
+/* How long to sleep when no reply comes. */
+static uint64_t pause_ns(const struct driver *driver, uint64_t now) {
+  uint64_t fail_ns = driver->heard_ns + driver->options.stall_ms * 1000000u + 1;
+  uint64_t stall_ns = fail_ns > now ? fail_ns - now : 0;
+  /* With no free connection the next one to be due cannot go out before a reply comes. */
+  if (driver->phase->rate == 0 || driver->idle_count == 0 || driver->started == driver->total)
+    return stall_ns;
+  uint64_t due_ns = schedule_at_ns(&driver->schedule, driver->started);
+  uint64_t until_ns = due_ns > now ? due_ns - now : 0;
+  return until_ns < stall_ns ? until_ns : stall_ns;
 }
 
 static int wait_once(struct driver *driver) {
   struct epoll_event events[EVENTS_PER_WAIT];
-  int count = epoll_wait(driver->epoll_fd, events, EVENTS_PER_WAIT, (int)driver->options.stall_ms);
+  uint64_t now = net_now_ns(), sleep_ns = pause_ns(driver, now);
+  if (driver->busy > 0 && now - driver->heard_ns > driver->options.stall_ms * 1000000u)
+    return fail_stalled(driver);
+  struct timespec timeout = {.tv_sec = (time_t)(sleep_ns / 1000000000u),
+                             .tv_nsec = (long)(sleep_ns % 1000000000u)};
+  int count = epoll_pwait2(driver->epoll_fd, events, EVENTS_PER_WAIT, &timeout, NULL);
   if (count < 0 && errno == EINTR) return 0;
-  if (count < 0) return fail_errno("epoll_wait");
-  if (count == 0) {
-    fprintf(stderr,
-            "idem-bench: no reply for %" PRIu64 " ms; %zu connections wait, %" PRIu64
-            " operations done\n",
-            driver->options.stall_ms, driver->busy, driver->tally->operations);
-    return -1;
-  }
+  if (count < 0) return fail_errno("epoll_pwait2");
   for (int i = 0; i < count; i++) {
     struct connection *connection = events[i].data.ptr;
     if ((events[i].events & EPOLLOUT) && flush(driver, connection) != 0) return -1;
     if ((events[i].events & ~(uint32_t)EPOLLOUT) && receive(driver, connection) != 0) return -1;
   }
-  return 0;
+  return driver->phase->rate > 0 ? start_due(driver) : 0;
+}
+
+static void prepare(struct driver *driver, const struct phase *phase, struct tally *tally) {
+  memset(tally, 0, sizeof *tally);
+  histogram_init(&tally->latency);
+  histogram_init(&tally->lag);
+  driver->phase = phase;
+  driver->tally = tally;
+  driver->started = 0;
+  driver->idle_first = driver->idle_count = 0;
+  driver->total = phase->operations;
+  /* A rate makes an amount of a duration: what was due is sent, however late. */
+  if (driver->total == 0 && phase->rate > 0)
+    driver->total = (phase->rate * phase->duration_ms + 999) / 1000;
 }
 
 int driver_run(struct driver *driver, const struct phase *phase, struct tally *tally) {
   assert(phase->pipeline > 0 && phase->pipeline <= driver->options.batch_most);
-  memset(tally, 0, sizeof *tally);
-  histogram_init(&tally->latency);
-  driver->phase = phase;
-  driver->tally = tally;
-  driver->started = 0;
-
-  uint64_t begin_ns = now_ns();
+  prepare(driver, phase, tally);
+  uint64_t begin_ns = net_now_ns();
+  driver->heard_ns = begin_ns;
   driver->deadline_ns = begin_ns + phase->duration_ms * 1000000u;
-  for (size_t i = 0; i < driver->options.connections; i++) {
-    if (start_batch(driver, &driver->connections[i], begin_ns) != 0) return -1;
+  driver->schedule = (struct schedule){.begin_ns = begin_ns, .per_second = phase->rate};
+  progress_begin(&driver->progress, begin_ns);
+  int error = 0;
+  for (size_t i = 0; error == 0 && i < driver->options.connections; i++) {
+    error = start_batch(driver, &driver->connections[i], net_now_ns());
   }
-  while (driver->busy > 0) {
-    if (wait_once(driver) != 0) return -1;
+  while (error == 0 && (driver->busy > 0 || (phase->rate > 0 && driver->started < driver->total))) {
+    if (driver->busy == 0) driver->heard_ns = net_now_ns(); /* nothing was asked, nothing is late */
+    error = wait_once(driver);
+    progress_update(&driver->progress, phase->name, tally->operations, driver->total,
+                    driver->heard_ns);
   }
-  tally->elapsed_ns = now_ns() - begin_ns;
-  return 0;
-}
-
-static int connect_to(const char *host, uint16_t port) {
-  char service[8];
-  snprintf(service, sizeof service, "%u", (unsigned)port);
-  struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-  int error = getaddrinfo(host, service, &hints, &found);
-  if (error != 0) {
-    fprintf(stderr, "idem-bench: %s: %s\n", host, gai_strerror(error));
-    return -1;
-  }
-  int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  int on = 1;
-  if (fd >= 0 && (connect(fd, found->ai_addr, found->ai_addrlen) != 0 ||
-                  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)) {
-    int saved = errno;
-    close(fd);
-    errno = saved;
-    fd = -1;
-  }
-  freeaddrinfo(found);
-  if (fd < 0)
-    fprintf(stderr, "idem-bench: connect to %s port %s: %s\n", host, service, strerror(errno));
-  return fd;
+  progress_end(&driver->progress);
+  tally->elapsed_ns = net_now_ns() - begin_ns;
+  return error;
 }
 
 static int open_connection(struct driver *driver, struct connection *connection) {
@@ -289,7 +360,7 @@ static int open_connection(struct driver *driver, struct connection *connection)
   if (connection->subjects == NULL || connection->out == NULL || connection->in == NULL) {
     return fail_errno("connection buffers");
   }
-  connection->fd = connect_to(options->host, options->port);
+  connection->fd = net_connect(options->host, options->port);
   if (connection->fd < 0) return -1;
   return watch(driver, connection, EPOLL_CTL_ADD, EPOLLIN);
 }
@@ -301,10 +372,11 @@ struct driver *driver_create(const struct driver_options *options) {
     return NULL;
   }
   driver->options = *options;
-  driver->key_base = mix(options->seed);
+  driver->key_base = key_mix(options->seed);
   driver->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   driver->connections = calloc(options->connections, sizeof *driver->connections);
-  if (driver->epoll_fd < 0 || driver->connections == NULL) {
+  driver->idle = calloc(options->connections, sizeof(struct connection *));
+  if (driver->epoll_fd < 0 || driver->connections == NULL || driver->idle == NULL) {
     fail_errno("driver");
     goto failed;
   }
@@ -329,6 +401,7 @@ void driver_destroy(struct driver *driver) {
     free(connection->in);
   }
   free(driver->connections);
+  free(driver->idle);
   if (driver->epoll_fd >= 0) close(driver->epoll_fd);
   free(driver);
 }

@@ -1,6 +1,10 @@
 /* The load itself: N connections on one epoll, each with one batch of requests in flight. It knows
  * scenarios only as steps, and nothing of options, CPU figures or output.
  *
+ * Closed loop: a connection sends its next batch when the last one is answered. Open loop (a rate
+ * is given): operation i is meant for i / rate after the start and its latency counts from there;
+ * it goes out on the connection that has been free longest, and waits for one while none is.
+ *
  * Invariants: a connection sends its next batch only when the last one is answered whole; a phase
  * ends with nothing in flight, so that operations counted and work done by the server are the same;
  * every reply was matched against the only right one.
@@ -29,11 +33,17 @@ struct driver_options {
 
 /* One phase: ends after `operations`, or `duration_ms` when that is 0. */
 struct phase {
-  const struct scenario *scenario;
+  const char *name; /* for the progress line */
+  const struct mix *mix;
   size_t pipeline;
   uint64_t operations;
   uint64_t duration_ms;
   uint64_t keys; /* KEYS_LOADED: keys 0 .. keys - 1 are drawn from */
+  uint64_t rate; /* operations per second of an open loop; 0: closed loop */
+  /* PIECE_TTL_BULK: operation i of `operations` ends at expire_ns + expire_window_ns * i /
+   * operations, on net_now_ns's clock. */
+  uint64_t expire_ns;
+  uint64_t expire_window_ns;
 };
 
 struct tally {
@@ -41,7 +51,10 @@ struct tally {
   uint64_t elapsed_ns; /* first request to last reply */
   uint64_t sent_bytes;
   uint64_t received_bytes;
-  struct histogram latency; /* ns from the sending of a batch to the arrival of the reply */
+  struct histogram latency; /* ns from the (intended) sending to the arrival of the last reply */
+  /* Open loop: ns from when an operation was due and a connection free to its sending. What the
+   * generator itself was late; the latency includes it. */
+  struct histogram lag;
 };
 
 /* NULL when it cannot connect; driver_destroy takes NULL. Both explain failures on stderr. */

@@ -8,6 +8,8 @@
 #include "bench/histogram.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
 
 enum { SUB = 1 << HISTOGRAM_SUB_BITS };
@@ -53,4 +55,26 @@ uint64_t histogram_percentile(const struct histogram *histogram, unsigned per_mi
   uint64_t value = bucket_last_value(bucket);
   /* The last bucket has no end, and no percentile may pass the maximum. */
   return bucket == HISTOGRAM_BUCKETS - 1 || value > histogram->max ? histogram->max : value;
+}
+
+void histogram_print(const struct histogram *histogram, double unit, FILE *stream) {
+  fprintf(stream, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount",
+          "1/(1-Percentile)");
+  uint64_t seen = 0;
+  for (size_t bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) {
+    if (histogram->counts[bucket] == 0) continue;
+    seen += histogram->counts[bucket];
+    uint64_t last = bucket_last_value(bucket);
+    bool whole = seen == histogram->total;
+    double value = (double)(whole || last > histogram->max ? histogram->max : last) / unit;
+    double share = (double)seen / (double)histogram->total;
+    fprintf(stream, "%12.3f %2.12f %10" PRIu64, value, share, seen);
+    if (whole) {
+      fprintf(stream, "\n");
+    } else {
+      fprintf(stream, " %14.2f\n", 1 / (1 - share));
+    }
+  }
+  fprintf(stream, "#[Max     = %12.3f, Total count    = %12" PRIu64 "]\n",
+          (double)histogram->max / unit, histogram->total);
 }

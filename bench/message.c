@@ -65,7 +65,7 @@ void message_add_hole(struct message *message, enum piece_kind kind, size_t byte
   assert(kind != PIECE_TEXT);
   size_t bytes = bytes_or_digits;
   if (kind == PIECE_KEY) bytes = MESSAGE_KEY_BYTES;
-  if (kind == PIECE_TOKEN_BULK) bytes = bulk_bytes(bytes_or_digits);
+  if (kind == PIECE_TOKEN_BULK || kind == PIECE_TTL_BULK) bytes = bulk_bytes(bytes_or_digits);
   add_piece(message, kind, 0, bytes);
 }
 
@@ -77,7 +77,8 @@ size_t message_usual_bytes(const struct message *message) {
 
 static size_t piece_most_bytes(const struct piece *piece) {
   switch (piece->kind) {
-    case PIECE_TOKEN_BULK: return bulk_bytes(MESSAGE_NUMBER_DIGITS_MAX);
+    case PIECE_TOKEN_BULK:
+    case PIECE_TTL_BULK: return bulk_bytes(MESSAGE_NUMBER_DIGITS_MAX);
     case PIECE_TOKEN:
     case PIECE_NUMBER: return MESSAGE_NUMBER_DIGITS_MAX;
     default: return piece->bytes;
@@ -90,9 +91,9 @@ size_t message_most_bytes(const struct message *message) {
   return bytes;
 }
 
-static size_t write_token(uint64_t token, char *out) {
+static size_t write_number(uint64_t number, char *out) {
   char digits[MESSAGE_NUMBER_DIGITS_MAX + 1], bulk[MESSAGE_NUMBER_DIGITS_MAX + 16];
-  int count = snprintf(digits, sizeof digits, "%" PRIu64, token);
+  int count = snprintf(digits, sizeof digits, "%" PRIu64, number);
   int bytes = snprintf(bulk, sizeof bulk, "$%d\r\n%s\r\n", count, digits);
   assert(bytes > 0 && (size_t)bytes <= bulk_bytes(MESSAGE_NUMBER_DIGITS_MAX));
   memcpy(out, bulk, (size_t)bytes);
@@ -112,7 +113,8 @@ size_t message_write(const struct message *message, const struct subject *subjec
         memcpy(at, subject->key, MESSAGE_KEY_BYTES);
         at += MESSAGE_KEY_BYTES;
         break;
-      case PIECE_TOKEN_BULK: at += write_token(subject->token, at); break;
+      case PIECE_TOKEN_BULK: at += write_number(subject->token, at); break;
+      case PIECE_TTL_BULK: at += write_number(subject->ttl_ms, at); break;
       default: assert(false && "a request has no such hole");
     }
   }
@@ -160,7 +162,8 @@ enum match message_match(const struct message *message, const char *input, size_
         if (match == MATCH_WHOLE) subject->token = number;
         break;
       case PIECE_ANY: match = left < length ? MATCH_MORE : MATCH_WHOLE; break;
-      case PIECE_TOKEN_BULK: assert(false && "a reply has no such hole");
+      case PIECE_TOKEN_BULK:
+      case PIECE_TTL_BULK: assert(false && "a reply has no such hole");
     }
     if (match != MATCH_WHOLE) return match;
     used += length;

@@ -13,19 +13,21 @@
 enum {
   MESSAGE_KEY_BYTES = 36,
   MESSAGE_NUMBER_DIGITS_MAX = 20, /* 2^64 - 1 has 20 */
-  MESSAGE_PIECES_MAX = 12
+  MESSAGE_PIECES_MAX = 16
 };
 
 /* What differs from one operation to the next. */
 struct subject {
   char key[MESSAGE_KEY_BYTES];
   uint64_t token;
+  uint64_t ttl_ms;
 };
 
 enum piece_kind {
   PIECE_TEXT,       /* these very bytes */
   PIECE_KEY,        /* the key of the subject */
   PIECE_TOKEN_BULK, /* requests only: the subject's token as a bulk string */
+  PIECE_TTL_BULK,   /* requests only: the subject's time to live as a bulk string */
   PIECE_TOKEN,      /* replies only: a decimal number that becomes the subject's token */
   PIECE_NUMBER,     /* replies only: any decimal number */
   PIECE_ANY         /* replies only: so many bytes, whatever they are */

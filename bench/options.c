@@ -30,9 +30,13 @@ static const struct option_row rows[] = {
     {"--scenario", OPTION_TEXT, ROW(scenario), 0, 0, NULL, "NAME",
      "what to send, see below (required)"},
     {"--like", OPTION_TEXT, ROW(like), 0, 0, NULL, "NAME",
-     "scenario echo: send the requests and expect as many reply bytes as this scenario"},
-    {"--connections", OPTION_NUMBER, ROW(connections), 1, 10000, "50", "N",
-     "connections, all busy"},
+     "echo: the scenario whose bytes are moved; fill: whose keys are made; expire: whose keys "
+     "stand "
+     "by"},
+    {"--connections", OPTION_NUMBER, ROW(connections), 1, 100000, "50", "N",
+     "connections; herd: those that wait"},
+    {"--rate", OPTION_NUMBER, ROW(rate), 1, 100000000, NULL, "N",
+     "open loop: so many operations per second, latency from the intended time of sending"},
     {"--pipeline", OPTION_NUMBER, ROW(pipeline), 1, 1024, "1", "N",
      "requests sent at once; the next ones go out when all are answered"},
     {"--seconds", OPTION_SECONDS, ROW(seconds_ms), 10, HOUR_MS, "2", "S", "how long to measure"},
@@ -52,9 +56,18 @@ static const struct option_row rows[] = {
      "measure the CPU time of this process"},
     {"--seed", OPTION_NUMBER, ROW(seed), 1, UINT64_C(1) << 53, NULL, "N",
      "makes the keys repeatable (default: random)"},
+    {"--expiring", OPTION_NUMBER, ROW(expiring), 1, UINT64_C(1000000000), "1000000", "N",
+     "expire: keys that end in the window"},
+    {"--lead-seconds", OPTION_SECONDS, ROW(lead_ms), 10, HOUR_MS, "10", "S",
+     "expire: from the start of filling to the first deadline"},
+    {"--window-seconds", OPTION_SECONDS, ROW(window_ms), 10, HOUR_MS, "1", "S",
+     "expire: from the first deadline to the last"},
+    {"--histogram", OPTION_TEXT, ROW(histogram), 0, 0, NULL, "FILE",
+     "write the distribution of latencies in HdrHistogram's text format, microseconds"},
     {"--stall-seconds", OPTION_SECONDS, ROW(stall_ms), 10, HOUR_MS, "10", "S",
      "fail when no reply comes for so long"},
     {"--json", OPTION_FLAG, ROW(json), 0, 1, NULL, "", "print one JSON object instead of a table"},
+    {"--csv", OPTION_FLAG, ROW(csv), 0, 1, NULL, "", "print CSV, names and values, instead"},
     {"--sizes", OPTION_FLAG, ROW(sizes), 0, 1, NULL, "",
      "only print the usual bytes of a request and of its reply, as JSON; needs no server"},
     {"--help", OPTION_FLAG, ROW(help), 0, 1, NULL, "", "print this"},
@@ -121,6 +134,7 @@ static int check_together(const struct options *options, uint64_t given) {
   if (options->requests > 0 && (given >> (seconds - rows) & 1)) {
     return complain("--seconds", NULL, "cannot be given together with --requests");
   }
+  if (options->json && options->csv) return complain("--json", NULL, "cannot go with --csv");
   if (options->scenario == NULL) return complain("--scenario", NULL, "is required");
   if (options->port == 0 && !options->sizes) return complain("--port", NULL, "is required");
   return 0;
@@ -156,7 +170,9 @@ int options_parse(struct options *options, int argc, char **argv) {
 void options_print_help(void) {
   printf(
       "usage: idem-bench --port N --scenario NAME [options]\n\n"
-      "Closed-loop load on one server from one thread. A wrong reply ends the run.\n"
+      "Load on one server from one thread: closed loop, or open loop with --rate. A wrong reply "
+      "ends\n"
+      "the run.\n"
       "Exit status: 0 measured, 1 the run failed, 2 wrong options.\n\noptions:\n");
   for (size_t i = 0; i < ROWS; i++) {
     char left[40];

@@ -1,73 +1,76 @@
-/* The two renderings of a report. Names in the JSON end in their units. */
+/* The three renderings of a report. */
 #include "bench/report.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
-struct rates {
-  double seconds;
-  double operations;
-  double per_second;
-};
-
-static struct rates rates_of(const struct tally *tally) {
-  struct rates rates = {.seconds = (double)tally->elapsed_ns / 1e9,
-                        .operations = (double)tally->operations};
-  if (rates.seconds > 0) rates.per_second = rates.operations / rates.seconds;
-  return rates;
+static struct report_field *add(struct report *report, const char *name) {
+  assert(report->count < REPORT_FIELDS_MAX);
+  struct report_field *field = &report->fields[report->count++];
+  int bytes = snprintf(field->name, sizeof field->name, "%s", name);
+  assert(bytes > 0 && (size_t)bytes < sizeof field->name);
+  field->is_text = false;
+  return field;
 }
 
-static double each(uint64_t whole, const struct rates *rates) {
-  return rates->operations > 0 ? (double)whole / rates->operations : 0;
+void report_add_text(struct report *report, const char *name, const char *value) {
+  struct report_field *field = add(report, name);
+  field->is_text = true;
+  snprintf(field->value, sizeof field->value, "%s", value);
 }
 
-static double latency_us(const struct tally *tally, unsigned per_mille) {
-  return (double)histogram_percentile(&tally->latency, per_mille) / 1000;
+void report_add_count(struct report *report, const char *name, uint64_t value) {
+  struct report_field *field = add(report, name);
+  snprintf(field->value, sizeof field->value, "%" PRIu64, value);
 }
 
-void report_print_table(const struct report *report) {
-  const struct tally *tally = report->tally;
-  struct rates rates = rates_of(tally);
-  printf("scenario      %s%s%s\n", report->scenario, report->like != NULL ? " like " : "",
-         report->like != NULL ? report->like : "");
-  printf("connections   %" PRIu64 ", pipeline %" PRIu64 ", seed %" PRIu64 "\n", report->connections,
-         report->pipeline, report->seed);
-  if (report->keys > 0) printf("keys          %" PRIu64 "\n", report->keys);
-  printf("operations    %" PRIu64 " in %.3f s: %.0f per second\n", tally->operations, rates.seconds,
-         rates.per_second);
-  printf("bytes         %.1f sent and %.1f received per operation\n",
-         each(tally->sent_bytes, &rates), each(tally->received_bytes, &rates));
-  printf("latency us    p50 %.1f   p99 %.1f   p99.9 %.1f   max %.1f\n", latency_us(tally, 500),
-         latency_us(tally, 990), latency_us(tally, 999), latency_us(tally, 1000));
-  if (report->has_server_cpu) {
-    double percent = 100 / (double)(tally->elapsed_ns + 1);
-    printf("server CPU    %.0f ns per operation; ran %.0f %% of the time, waited for it %.1f %%\n",
-           each(report->server_cpu.run_ns, &rates), percent * (double)report->server_cpu.run_ns,
-           percent * (double)report->server_cpu.wait_ns);
+void report_add_number(struct report *report, const char *name, double value, int decimals) {
+  struct report_field *field = add(report, name);
+  snprintf(field->value, sizeof field->value, "%.*f", decimals, value);
+}
+
+void report_add_latency(struct report *report, const char *name,
+                        const struct histogram *histogram) {
+  static const struct {
+    const char *name;
+    unsigned per_mille;
+  } rows[] = {{"p50", 500}, {"p90", 900}, {"p99", 990}, {"p999", 999}, {"max", 1000}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    char full[REPORT_NAME_BYTES];
+    snprintf(full, sizeof full, "%s_%s_us", name, rows[i].name);
+    double value_ns = (double)histogram_percentile(histogram, rows[i].per_mille);
+    report_add_number(report, full, value_ns / 1000, 2);
   }
-  printf("load CPU      %.0f ns per operation\n", each(report->load_cpu_ns, &rates));
 }
 
-void report_print_json(const struct report *report) {
-  const struct tally *tally = report->tally;
-  struct rates rates = rates_of(tally);
-  printf("{\"scenario\":\"%s\",", report->scenario);
-  if (report->like != NULL) printf("\"like\":\"%s\",", report->like);
-  printf("\"connections\":%" PRIu64 ",\"pipeline\":%" PRIu64 ",\"keys\":%" PRIu64
-         ",\"seed\":%" PRIu64 ",",
-         report->connections, report->pipeline, report->keys, report->seed);
-  printf("\"operations\":%" PRIu64 ",\"seconds\":%.6f,\"operations_per_second\":%.1f,",
-         tally->operations, rates.seconds, rates.per_second);
-  printf("\"request_bytes\":%.2f,\"reply_bytes\":%.2f,", each(tally->sent_bytes, &rates),
-         each(tally->received_bytes, &rates));
-  printf("\"latency_us\":{\"p50\":%.2f,\"p99\":%.2f,\"p999\":%.2f,\"max\":%.2f},",
-         latency_us(tally, 500), latency_us(tally, 990), latency_us(tally, 999),
-         latency_us(tally, 1000));
-  if (report->has_server_cpu) {
-    printf("\"server_cpu_ns\":%" PRIu64 ",\"server_wait_ns\":%" PRIu64
-           ",\"server_cpu_ns_per_operation\":%.2f,",
-           report->server_cpu.run_ns, report->server_cpu.wait_ns,
-           each(report->server_cpu.run_ns, &rates));
+static void print_json(const struct report *report) {
+  for (size_t i = 0; i < report->count; i++) {
+    const struct report_field *field = &report->fields[i];
+    const char *quote = field->is_text ? "\"" : "";
+    printf("%s\"%s\":%s%s%s", i == 0 ? "{" : ",", field->name, quote, field->value, quote);
   }
-  printf("\"load_cpu_ns_per_operation\":%.2f}\n", each(report->load_cpu_ns, &rates));
+  printf("}\n");
+}
+
+static void print_csv(const struct report *report) {
+  for (size_t i = 0; i < report->count; i++)
+    printf("%s%s", i == 0 ? "" : ",", report->fields[i].name);
+  printf("\n");
+  for (size_t i = 0; i < report->count; i++)
+    printf("%s%s", i == 0 ? "" : ",", report->fields[i].value);
+  printf("\n");
+}
+
+int report_print(const struct report *report, enum report_format format) {
+  switch (format) {
+    case REPORT_JSON: print_json(report); break;
+    case REPORT_CSV: print_csv(report); break;
+    case REPORT_TABLE:
+      for (size_t i = 0; i < report->count; i++)
+        printf("%-32s %14s\n", report->fields[i].name, report->fields[i].value);
+      break;
+  }
+  return fflush(stdout) == 0 ? 0 : -1;
 }

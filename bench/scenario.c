@@ -2,6 +2,7 @@
  *
  * The recipes for Redis are the cheapest that do the job: a lock is SET NX PX with a value of 20
  * random bytes (the length that Redis' page on distributed locks proposes), a replay is a bare GET.
+ * README.md says for each why it is fair.
  */
 #include "bench/scenario.h"
 
@@ -11,6 +12,7 @@
 
 enum {
   LOCK_VALUE_BYTES = 20,
+  LUA_TOKEN_DIGITS = 6,
   TOKEN_DIGITS = 15, /* (seconds since 2024) << 22 has 15 digits from October 2024 to July 2031 */
   AGE_DIGITS = 4,    /* a replay is measured seconds after its STORE */
   TTL_LEFT_DIGITS = 8
@@ -20,32 +22,33 @@ typedef void shape(struct step *step, const struct scenario_sizes *sizes);
 
 struct row {
   const char *name;
-  const char *help;
+  const char *help; /* NULL: not offered, only a setup */
   enum key_source key_source;
   const char *preload;
+  const char *setup;
   shape *steps[SCENARIO_STEPS_MAX];
 };
 
-static void add_bulk_number(struct message *message, uint64_t number) {
+void scenario_add_number(struct message *message, uint64_t number) {
   char digits[MESSAGE_NUMBER_DIGITS_MAX + 1];
   int count = snprintf(digits, sizeof digits, "%" PRIu64, number);
   message_add_text(message, "$%d\r\n%s\r\n", count, digits);
 }
 
 /* "*N", the command's name and the key. */
-static void add_command(struct message *message, int arguments, const char *name) {
+void scenario_add_command(struct message *message, int arguments, const char *name) {
   message_add_text(message, "*%d\r\n$%zu\r\n%s\r\n$%d\r\n", arguments, strlen(name), name,
                    MESSAGE_KEY_BYTES);
   message_add_hole(message, PIECE_KEY, 0);
   message_add_text(message, "\r\n");
 }
 
-static void add_word(struct message *message, const char *word) {
+void scenario_add_word(struct message *message, const char *word) {
   message_add_text(message, "$%zu\r\n%s\r\n", strlen(word), word);
 }
 
 /* The body begins with its key, so that a reply with another key's body is a wrong reply. */
-static void add_body(struct message *message, size_t bytes) {
+void scenario_add_body(struct message *message, size_t bytes) {
   message_add_text(message, "$%zu\r\n", bytes);
   message_add_hole(message, PIECE_KEY, 0);
   message_add_fill(message, 'b', bytes - MESSAGE_KEY_BYTES);
@@ -53,14 +56,14 @@ static void add_body(struct message *message, size_t bytes) {
 }
 
 static void add_claim_request(struct message *message, uint64_t lease_ms) {
-  add_command(message, 4, "CLAIM");
-  add_word(message, "LEASE");
-  add_bulk_number(message, lease_ms);
+  scenario_add_command(message, 4, "CLAIM");
+  scenario_add_word(message, "LEASE");
+  scenario_add_number(message, lease_ms);
 }
 
-static void add_done_reply(struct message *message, size_t body_bytes) {
+void scenario_done_reply(struct message *message, size_t body_bytes) {
   message_add_text(message, "*5\r\n$4\r\nDONE\r\n");
-  add_body(message, body_bytes);
+  scenario_add_body(message, body_bytes);
   message_add_text(message, "$-1\r\n:");
   message_add_hole(message, PIECE_NUMBER, AGE_DIGITS);
   message_add_text(message, "\r\n:");
@@ -68,83 +71,259 @@ static void add_done_reply(struct message *message, size_t body_bytes) {
   message_add_text(message, "\r\n");
 }
 
-static void shape_claim(struct step *step, const struct scenario_sizes *sizes) {
+/* The TTL of a stored body, a bulk string: that of the run, or the subject's own. */
+static void add_ttl(struct message *message, const struct scenario_sizes *sizes) {
+  if (sizes->ttl_ms > 0) {
+    scenario_add_number(message, sizes->ttl_ms);
+  } else {
+    message_add_hole(message, PIECE_TTL_BULK, TTL_LEFT_DIGITS);
+  }
+}
+
+void scenario_claim_step(struct step *step, const struct scenario_sizes *sizes) {
   add_claim_request(&step->request, sizes->lease_ms);
   message_add_text(&step->reply, "*5\r\n$7\r\nCLAIMED\r\n:");
   message_add_hole(&step->reply, PIECE_TOKEN, TOKEN_DIGITS);
   message_add_text(&step->reply, "\r\n:%" PRIu64 "\r\n:1\r\n$-1\r\n", sizes->lease_ms);
 }
 
-static void shape_store(struct step *step, const struct scenario_sizes *sizes) {
-  add_command(&step->request, 6, "STORE");
+void scenario_store_step(struct step *step, const struct scenario_sizes *sizes) {
+  scenario_add_command(&step->request, 6, "STORE");
   message_add_hole(&step->request, PIECE_TOKEN_BULK, TOKEN_DIGITS);
-  add_body(&step->request, sizes->body_bytes);
-  add_word(&step->request, "TTL");
-  add_bulk_number(&step->request, sizes->ttl_ms);
+  scenario_add_body(&step->request, sizes->body_bytes);
+  scenario_add_word(&step->request, "TTL");
+  add_ttl(&step->request, sizes);
   message_add_text(&step->reply, ":0\r\n");
 }
 
 static void shape_replay(struct step *step, const struct scenario_sizes *sizes) {
   add_claim_request(&step->request, sizes->lease_ms);
-  add_done_reply(&step->reply, sizes->body_bytes);
+  scenario_done_reply(&step->reply, sizes->body_bytes);
 }
 
 static void shape_fetch(struct step *step, const struct scenario_sizes *sizes) {
-  add_command(&step->request, 2, "FETCH");
-  add_done_reply(&step->reply, sizes->body_bytes);
+  scenario_add_command(&step->request, 2, "FETCH");
+  scenario_done_reply(&step->reply, sizes->body_bytes);
 }
 
 static void shape_redis_claim(struct step *step, const struct scenario_sizes *sizes) {
-  add_command(&step->request, 6, "SET");
+  scenario_add_command(&step->request, 6, "SET");
   message_add_text(&step->request, "$%d\r\n", LOCK_VALUE_BYTES);
   message_add_fill(&step->request, 'v', LOCK_VALUE_BYTES);
   message_add_text(&step->request, "\r\n");
-  add_word(&step->request, "NX");
-  add_word(&step->request, "PX");
-  add_bulk_number(&step->request, sizes->lease_ms);
+  scenario_add_word(&step->request, "NX");
+  scenario_add_word(&step->request, "PX");
+  scenario_add_number(&step->request, sizes->lease_ms);
   message_add_text(&step->reply, "+OK\r\n");
 }
 
 static void shape_redis_store(struct step *step, const struct scenario_sizes *sizes) {
-  add_command(&step->request, 5, "SET");
-  add_body(&step->request, sizes->body_bytes);
-  add_word(&step->request, "PX");
-  add_bulk_number(&step->request, sizes->ttl_ms);
+  scenario_add_command(&step->request, 5, "SET");
+  scenario_add_body(&step->request, sizes->body_bytes);
+  scenario_add_word(&step->request, "PX");
+  add_ttl(&step->request, sizes);
   message_add_text(&step->reply, "+OK\r\n");
 }
 
 static void shape_redis_replay(struct step *step, const struct scenario_sizes *sizes) {
-  add_command(&step->request, 2, "GET");
-  add_body(&step->reply, sizes->body_bytes);
+  scenario_add_command(&step->request, 2, "GET");
+  scenario_add_body(&step->reply, sizes->body_bytes);
+}
+
+/* SET NX GET (Redis 7): one round trip takes the lock or tells what is there. */
+static void add_redis_take(struct message *message, const struct scenario_sizes *sizes) {
+  scenario_add_command(message, 7, "SET");
+  message_add_text(message, "$%d\r\n", LOCK_VALUE_BYTES);
+  message_add_fill(message, 'v', LOCK_VALUE_BYTES);
+  message_add_text(message, "\r\n");
+  scenario_add_word(message, "NX");
+  scenario_add_word(message, "GET");
+  scenario_add_word(message, "PX");
+  scenario_add_number(message, sizes->lease_ms);
+}
+
+static void shape_redis_take(struct step *step, const struct scenario_sizes *sizes) {
+  add_redis_take(&step->request, sizes);
+  message_add_text(&step->reply, "$-1\r\n");
+}
+
+/* SET and PUBLISH in one round trip: the owner does not need the answer of the first. */
+static void shape_redis_finish(struct step *step, const struct scenario_sizes *sizes) {
+  shape_redis_store(step, sizes);
+  scenario_add_command(&step->request, 3, "PUBLISH");
+  message_add_text(&step->request, "$1\r\n1\r\n");
+  message_add_text(&step->reply, ":0\r\n");
+}
+
+static void shape_redis_duplicate(struct step *step, const struct scenario_sizes *sizes) {
+  add_redis_take(&step->request, sizes);
+  scenario_add_body(&step->reply, sizes->body_bytes);
+}
+
+/* The fenced recipe: a counter gives tokens, and only the holder of the token may store. The
+ * digests are those of the texts: SCRIPT LOAD answers with them, so that a changed text is seen. */
+static const char lua_claim[] =
+    "local v = redis.call('GET', KEYS[1]) if v then return v end "
+    "local t = redis.call('INCR', 'token') "
+    "redis.call('SET', KEYS[1], 'h'..t, 'PX', ARGV[1]) return t";
+static const char lua_claim_digest[] = "7e5777b788f1822549810345d0aa47a061a98b1b";
+static const char lua_store[] =
+    "if redis.call('GET', KEYS[1]) ~= 'h'..ARGV[1] then return -1 end "
+    "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return redis.call('PUBLISH', KEYS[1], '')";
+static const char lua_store_digest[] = "f01b8219fe62b2b2644020e250ac9bdab2a7b799";
+
+static void add_script_load(struct step *step, const char *text, const char *digest) {
+  message_add_text(&step->request, "*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n$%zu\r\n", strlen(text));
+  message_add_text(&step->request, "%s", text);
+  message_add_text(&step->request, "\r\n");
+  message_add_text(&step->reply, "$%zu\r\n%s\r\n", strlen(digest), digest);
+}
+
+static void shape_lua_setup(struct step *step, const struct scenario_sizes *sizes) {
+  (void)sizes;
+  add_script_load(step, lua_claim, lua_claim_digest);
+  add_script_load(step, lua_store, lua_store_digest);
+}
+
+static void add_script_call(struct message *message, int arguments, const char *digest) {
+  message_add_text(message, "*%d\r\n$7\r\nEVALSHA\r\n", arguments + 4);
+  scenario_add_word(message, digest);
+  message_add_text(message, "$1\r\n1\r\n$%d\r\n", MESSAGE_KEY_BYTES);
+  message_add_hole(message, PIECE_KEY, 0);
+  message_add_text(message, "\r\n");
+}
+
+static void shape_lua_claim(struct step *step, const struct scenario_sizes *sizes) {
+  add_script_call(&step->request, 1, lua_claim_digest);
+  scenario_add_number(&step->request, sizes->lease_ms);
+  message_add_text(&step->reply, ":");
+  message_add_hole(&step->reply, PIECE_TOKEN, LUA_TOKEN_DIGITS);
+  message_add_text(&step->reply, "\r\n");
+}
+
+static void shape_lua_store(struct step *step, const struct scenario_sizes *sizes) {
+  add_script_call(&step->request, 3, lua_store_digest);
+  message_add_hole(&step->request, PIECE_TOKEN_BULK, LUA_TOKEN_DIGITS);
+  scenario_add_body(&step->request, sizes->body_bytes);
+  add_ttl(&step->request, sizes);
+  message_add_text(&step->reply, ":0\r\n");
+}
+
+static void shape_lua_duplicate(struct step *step, const struct scenario_sizes *sizes) {
+  add_script_call(&step->request, 1, lua_claim_digest);
+  scenario_add_number(&step->request, sizes->lease_ms);
+  scenario_add_body(&step->reply, sizes->body_bytes);
+}
+
+/* memcached's text protocol; its times are seconds, rounded up so that none ends early. */
+static uint64_t whole_seconds(uint64_t ms) { return (ms + 999) / 1000; }
+
+static void shape_memcached_claim(struct step *step, const struct scenario_sizes *sizes) {
+  message_add_text(&step->request, "add ");
+  message_add_hole(&step->request, PIECE_KEY, 0);
+  message_add_text(&step->request, " 0 %" PRIu64 " %d\r\n", whole_seconds(sizes->lease_ms),
+                   LOCK_VALUE_BYTES);
+  message_add_fill(&step->request, 'v', LOCK_VALUE_BYTES);
+  message_add_text(&step->request, "\r\n");
+  message_add_text(&step->reply, "STORED\r\n");
+}
+
+static void add_memcached_body(struct message *message, size_t bytes) {
+  message_add_hole(message, PIECE_KEY, 0);
+  message_add_fill(message, 'b', bytes - MESSAGE_KEY_BYTES);
+  message_add_text(message, "\r\n");
+}
+
+static void shape_memcached_store(struct step *step, const struct scenario_sizes *sizes) {
+  /* A TTL per subject is in milliseconds, which memcached does not have: a day then. */
+  uint64_t ttl_ms = sizes->ttl_ms > 0 ? sizes->ttl_ms : 86400000;
+  message_add_text(&step->request, "set ");
+  message_add_hole(&step->request, PIECE_KEY, 0);
+  message_add_text(&step->request, " 0 %" PRIu64 " %zu\r\n", whole_seconds(ttl_ms),
+                   sizes->body_bytes);
+  add_memcached_body(&step->request, sizes->body_bytes);
+  message_add_text(&step->reply, "STORED\r\n");
+}
+
+static void shape_memcached_replay(struct step *step, const struct scenario_sizes *sizes) {
+  message_add_text(&step->request, "get ");
+  message_add_hole(&step->request, PIECE_KEY, 0);
+  message_add_text(&step->request, "\r\n");
+  message_add_text(&step->reply, "VALUE ");
+  message_add_hole(&step->reply, PIECE_KEY, 0);
+  message_add_text(&step->reply, " 0 %zu\r\n", sizes->body_bytes);
+  add_memcached_body(&step->reply, sizes->body_bytes);
+  message_add_text(&step->reply, "END\r\n");
 }
 
 static const struct row rows[] = {
-    {"claim", "CLAIM key LEASE ms, ever-new keys", KEYS_NEW, NULL, {shape_claim}},
-    {"job",
-     "CLAIM, then STORE with its token; one operation is both",
-     KEYS_NEW,
-     NULL,
-     {shape_claim, shape_store}},
-    {"replay", "CLAIM key LEASE ms on DONE keys", KEYS_LOADED, "job", {shape_replay}},
-    {"fetch", "FETCH on DONE keys", KEYS_LOADED, "job", {shape_fetch}},
-    {"redis-claim",
-     "Redis: SET key 20-bytes NX PX ms, ever-new keys",
-     KEYS_NEW,
-     NULL,
-     {shape_redis_claim}},
-    {"redis-store",
-     "Redis: SET key body PX ms, ever-new keys",
-     KEYS_NEW,
-     NULL,
-     {shape_redis_store}},
-    {"redis-replay",
-     "Redis: GET of existing values",
-     KEYS_LOADED,
-     "redis-store",
-     {shape_redis_replay}},
+    {.name = "claim", .help = "CLAIM key LEASE ms, ever-new keys", .steps = {scenario_claim_step}},
+    {.name = "store",
+     .help = "CLAIM, then STORE with its token; one operation is both",
+     .steps = {scenario_claim_step, scenario_store_step}},
+    {.name = "job",
+     .help = "CLAIM, STORE, and one duplicate's CLAIM, which is replayed; one operation is all",
+     .steps = {scenario_claim_step, scenario_store_step, shape_replay}},
+    {.name = "replay",
+     .help = "CLAIM key LEASE ms on DONE keys",
+     .key_source = KEYS_LOADED,
+     .preload = "store",
+     .steps = {shape_replay}},
+    {.name = "fetch",
+     .help = "FETCH on DONE keys",
+     .key_source = KEYS_LOADED,
+     .preload = "store",
+     .steps = {shape_fetch}},
+    {.name = "redis-claim",
+     .help = "Redis: SET key 20-bytes NX PX ms, ever-new keys",
+     .steps = {shape_redis_claim}},
+    {.name = "redis-store",
+     .help = "Redis: SET key body PX ms, ever-new keys",
+     .steps = {shape_redis_store}},
+    {.name = "redis-job",
+     .help = "Redis: SET NX GET, then SET + PUBLISH, then a duplicate's SET NX GET; not fenced",
+     .steps = {shape_redis_take, shape_redis_finish, shape_redis_duplicate}},
+    {.name = "redis-lua-setup", .help = NULL, .steps = {shape_lua_setup}},
+    {.name = "redis-lua-job",
+     .help = "Redis: the same job by two Lua scripts, with a fencing token",
+     .setup = "redis-lua-setup",
+     .steps = {shape_lua_claim, shape_lua_store, shape_lua_duplicate}},
+    {.name = "redis-replay",
+     .help = "Redis: GET of existing values",
+     .key_source = KEYS_LOADED,
+     .preload = "redis-store",
+     .steps = {shape_redis_replay}},
+    {.name = "memcached-claim",
+     .help = "memcached: add key, 20 bytes, ever-new keys",
+     .steps = {shape_memcached_claim}},
+    {.name = "memcached-store",
+     .help = "memcached: set key body, ever-new keys",
+     .steps = {shape_memcached_store}},
+    {.name = "memcached-replay",
+     .help = "memcached: get of existing values",
+     .key_source = KEYS_LOADED,
+     .preload = "memcached-store",
+     .steps = {shape_memcached_replay}},
 };
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
+
+/* What an idempotency service sees: mostly duplicates and whole jobs, some owners that are slow. */
+static const struct mix_row {
+  const char *name;
+  const char *help;
+  struct {
+    const char *name;
+    unsigned weight;
+  } parts[MIX_PARTS_MAX];
+} mixes[] = {
+    {"mixed",
+     "60 % replay, 30 % job, 10 % claim; each batch is of one kind",
+     {{"replay", 60}, {"job", 30}, {"claim", 10}}},
+    {"redis-mixed",
+     "Redis: 60 % redis-replay, 30 % redis-job, 10 % redis-claim",
+     {{"redis-replay", 60}, {"redis-job", 30}, {"redis-claim", 10}}},
+};
 
 static const struct row *find(const char *name) {
   for (size_t i = 0; i < ROWS; i++) {
@@ -153,10 +332,18 @@ static const struct row *find(const char *name) {
   return NULL;
 }
 
+static const struct mix_row *find_mix(const char *name) {
+  for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++) {
+    if (strcmp(mixes[i].name, name) == 0) return &mixes[i];
+  }
+  return NULL;
+}
+
 static void build(struct scenario *scenario, const struct row *row,
                   const struct scenario_sizes *sizes) {
   scenario->key_source = row->key_source;
   scenario->preload = row->preload;
+  scenario->setup = row->setup;
   while (scenario->step_count < SCENARIO_STEPS_MAX && row->steps[scenario->step_count] != NULL) {
     row->steps[scenario->step_count](&scenario->steps[scenario->step_count], sizes);
     scenario->step_count++;
@@ -177,7 +364,7 @@ const char *scenario_init(struct scenario *scenario, const char *name, const cha
   memset(scenario, 0, sizeof *scenario);
   bool echo = strcmp(name, "echo") == 0;
   if (echo && like == NULL) return "scenario echo needs --like";
-  if (!echo && like != NULL) return "--like is for scenario echo only";
+  if (!echo && like != NULL) return "--like is for the scenarios echo, fill and expire";
 
   const struct row *row = find(echo ? like : name);
   if (row == NULL) return echo ? "--like names no scenario" : "--scenario names no scenario";
@@ -186,6 +373,38 @@ const char *scenario_init(struct scenario *scenario, const char *name, const cha
   build(scenario, row, sizes);
   if (echo) make_echo(scenario);
   return NULL;
+}
+
+const char *mix_init(struct mix *mix, const char *name, const char *like,
+                     const struct scenario_sizes *sizes) {
+  memset(mix, 0, sizeof *mix);
+  const struct mix_row *row = find_mix(name);
+  if (row == NULL || like != NULL) {
+    mix->weights[0] = mix->weight_sum = 1;
+    mix->part_count = 1;
+    return scenario_init(&mix->parts[0], name, like, sizes);
+  }
+  for (size_t i = 0; i < MIX_PARTS_MAX && row->parts[i].name != NULL; i++) {
+    const char *reason = scenario_init(&mix->parts[i], row->parts[i].name, NULL, sizes);
+    mix->part_count = i + 1;
+    if (reason != NULL) return reason;
+    mix->weights[i] = row->parts[i].weight;
+    mix->weight_sum += row->parts[i].weight;
+  }
+  return NULL;
+}
+
+void mix_deinit(struct mix *mix) {
+  for (size_t i = 0; i < mix->part_count; i++) scenario_deinit(&mix->parts[i]);
+}
+
+void scenario_widen(const struct scenario *scenario, size_t *request_bytes, size_t *reply_bytes) {
+  for (size_t i = 0; i < scenario->step_count; i++) {
+    size_t request = message_most_bytes(&scenario->steps[i].request);
+    size_t reply = message_most_bytes(&scenario->steps[i].reply);
+    if (request > *request_bytes) *request_bytes = request;
+    if (reply > *reply_bytes) *reply_bytes = reply;
+  }
 }
 
 void scenario_deinit(struct scenario *scenario) {
@@ -197,7 +416,11 @@ void scenario_deinit(struct scenario *scenario) {
 
 void scenario_print_list(void) {
   printf("\nscenarios:\n");
-  for (size_t i = 0; i < ROWS; i++) printf("  %-14s %s\n", rows[i].name, rows[i].help);
-  printf("  %-14s %s\n", "echo",
-         "bench-echo: the bytes of the scenario named by --like, content unchecked");
+  for (size_t i = 0; i < ROWS; i++) {
+    if (rows[i].help != NULL) printf("  %-18s %s\n", rows[i].name, rows[i].help);
+  }
+  for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++)
+    printf("  %-18s %s\n", mixes[i].name, mixes[i].help);
+  printf("  %-18s %s\n", "echo",
+         "bench-echo, bench-epoll: the bytes of the scenario named by --like, content unchecked");
 }

@@ -1,0 +1,28 @@
+# The load generator, the floors and their runs. Included by the Makefile of the root.
+
+.PHONY: bench bench-programs instructions
+bench: need-test ## server CPU, latency, memory, expiry and wake-ups beside redis-server and bare floors
+	@$(MAKE) --no-print-directory programs bench-programs
+	@$(PYTHON) bench/run.py
+
+instructions: need-valgrind ## instructions per command under callgrind, against bench/instructions.txt (2 % gate)
+	@$(MAKE) --no-print-directory programs
+	@$(PYTHON) bench/instructions.py
+
+BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out bench/echo.c,$(wildcard bench/*.c)))
+
+bench-programs: $(addprefix $(B)/,idem-bench bench-echo bench-relay bench-epoll)
+$(B)/idem-bench: $(BENCH_OBJ)
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
+$(B)/bench-echo: $(B)/bench/echo.o
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv
+$(B)/bench-relay $(B)/bench-epoll: $(B)/bench-%: $(B)/bench/floors/%.o $(B)/bench/floors/floor.o
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv
+
+# The load generator's parts that units test; not its main.
+$(B)/tests/test_bench_%: $(B)/tests/unit/test_bench_%.o $(filter-out $(B)/bench/load.o,$(BENCH_OBJ))
+	@mkdir -p $(@D); echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka

@@ -1,0 +1,201 @@
+/* bench-epoll: the same floors as bench-echo and bench-relay without libuv: recv, send, epoll_wait
+ * and nothing between. It tells what libuv costs, and its relay is a bare loop of writes.
+ *
+ *   bench-epoll echo  --request-bytes N --reply-bytes N
+ *   bench-epoll relay --reply-bytes N
+ */
+#include "bench/floors/floor.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { EVENTS_PER_WAIT = 1024, OUTPUT_BYTES = 1 << 20 };
+
+struct peer {
+  int fd;
+  bool waits_to_write;
+  struct floor_line line;
+  size_t pending_bytes; /* echo: of a request that is not whole yet */
+  size_t owed_bytes;    /* what the socket did not take at once */
+  struct peer *next;    /* of those to be freed after this turn */
+};
+
+struct server {
+  struct floor_options options;
+  bool relay;
+  int listener, epoll_fd;
+  char *input, *output;
+  struct peer **waiters;
+  size_t waiter_count;
+  struct peer *dropped; /* freed after the turn: an event of theirs may still be in the list */
+};
+
+static void drop(struct server *server, struct peer *peer) {
+  if (peer->fd < 0) return;
+  for (size_t i = 0; i < server->waiter_count; i++) {
+    if (server->waiters[i] == peer) server->waiters[i--] = server->waiters[--server->waiter_count];
+  }
+  close(peer->fd);
+  peer->fd = -1;
+  peer->next = server->dropped;
+  server->dropped = peer;
+}
+
+static void flush(struct server *server, struct peer *peer) {
+  while (peer->fd >= 0 && peer->owed_bytes > 0) {
+    size_t part = peer->owed_bytes < OUTPUT_BYTES ? peer->owed_bytes : OUTPUT_BYTES;
+    ssize_t sent = send(peer->fd, server->output, part, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && errno == EAGAIN) break;
+    if (sent < 0) {
+      drop(server, peer);
+      return;
+    }
+    peer->owed_bytes -= (size_t)sent;
+  }
+  bool waits = peer->owed_bytes > 0;
+  if (peer->fd < 0 || waits == peer->waits_to_write) return;
+  peer->waits_to_write = waits;
+  struct epoll_event event = {.events = waits ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = peer};
+  epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, peer->fd, &event);
+}
+
+static void write_count(struct server *server, struct peer *peer, size_t count) {
+  char text[FLOOR_COUNT_BYTES];
+  size_t bytes = floor_count(text, count);
+  if (send(peer->fd, text, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)bytes)
+    drop(server, peer);
+}
+
+static void wake_all(struct server *server, struct peer *peer) {
+  size_t count = server->waiter_count;
+  server->waiter_count = 0;
+  for (size_t i = 0; i < count; i++) {
+    server->waiters[i]->owed_bytes += server->options.reply_bytes;
+    flush(server, server->waiters[i]);
+  }
+  write_count(server, peer, count);
+}
+
+static void take_lines(struct server *server, struct peer *peer, size_t bytes) {
+  const char *at = server->input, *end = at + bytes;
+  for (char word; peer->fd >= 0 && (word = floor_next(&peer->line, &at, end)) != 0;) {
+    if (word == 'W' && server->waiter_count < FLOOR_WAITERS_MAX) {
+      server->waiters[server->waiter_count++] = peer;
+    } else if (word == 'S') {
+      wake_all(server, peer);
+    } else if (word == 'P') {
+      write_count(server, peer, server->waiter_count);
+    }
+  }
+}
+
+static void receive(struct server *server, struct peer *peer) {
+  ssize_t got = recv(peer->fd, server->input, FLOOR_READ_BYTES, MSG_DONTWAIT);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (got <= 0) {
+    drop(server, peer);
+    return;
+  }
+  if (server->relay) {
+    take_lines(server, peer, (size_t)got);
+    return;
+  }
+  peer->pending_bytes += (size_t)got;
+  size_t requests = peer->pending_bytes / server->options.request_bytes;
+  peer->pending_bytes -= requests * server->options.request_bytes;
+  peer->owed_bytes += requests * server->options.reply_bytes;
+  flush(server, peer);
+}
+
+static void accept_one(struct server *server) {
+  int on = 1, fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) return;
+  struct peer *peer = calloc(1, sizeof *peer);
+  if (peer == NULL) {
+    close(fd);
+    return;
+  }
+  peer->fd = fd;
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = peer};
+  if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
+      epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+    drop(server, peer);
+}
+
+static int turn(struct server *server) {
+  struct epoll_event events[EVENTS_PER_WAIT];
+  int count = epoll_wait(server->epoll_fd, events, EVENTS_PER_WAIT, -1);
+  if (count < 0) return errno == EINTR ? 0 : -1;
+  for (int i = 0; i < count; i++) {
+    struct peer *peer = events[i].data.ptr;
+    if (peer == NULL) {
+      accept_one(server);
+      continue;
+    }
+    if (peer->fd >= 0 && (events[i].events & EPOLLOUT)) flush(server, peer);
+    if (peer->fd >= 0 && (events[i].events & ~(uint32_t)EPOLLOUT)) receive(server, peer);
+  }
+  for (struct peer *peer; (peer = server->dropped) != NULL;) {
+    server->dropped = peer->next;
+    free(peer);
+  }
+  return 0;
+}
+
+static int listen_on(struct server *server) {
+  struct sockaddr_in address = {.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)server->options.port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t bytes = sizeof address;
+  int on = 1;
+  server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+  if (server->epoll_fd < 0 || server->listener < 0 ||
+      setsockopt(server->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      bind(server->listener, (struct sockaddr *)&address, bytes) != 0 ||
+      listen(server->listener, FLOOR_BACKLOG) != 0 ||
+      getsockname(server->listener, (struct sockaddr *)&address, &bytes) != 0 ||
+      epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->listener, &event) != 0)
+    return -1;
+  floor_ready(ntohs(address.sin_port));
+  return 0;
+}
+
+static int usage(FILE *stream) {
+  fprintf(stream,
+          "usage: bench-epoll echo --request-bytes N --reply-bytes N [--port N]\n"
+          "       bench-epoll relay --reply-bytes N [--port N]\n"
+          "As bench-echo and bench-relay, without libuv.\n");
+  return stream == stdout ? EXIT_SUCCESS : FLOOR_EXIT_USAGE;
+}
+
+int main(int argc, char **argv) {
+  if (argc == 2 && strcmp(argv[1], "--help") == 0) return usage(stdout);
+  struct server server = {.relay = argc > 1 && strcmp(argv[1], "relay") == 0};
+  if (argc < 2 || (!server.relay && strcmp(argv[1], "echo") != 0)) return usage(stderr);
+  if (!floor_parse(&server.options, "bench-epoll", server.relay, argc - 1, argv + 1))
+    return usage(stderr);
+  signal(SIGPIPE, SIG_IGN);
+  server.input = malloc(FLOOR_READ_BYTES);
+  server.output = calloc(1, OUTPUT_BYTES);
+  server.waiters = calloc(FLOOR_WAITERS_MAX, sizeof(struct peer *));
+  if (server.input == NULL || server.output == NULL || server.waiters == NULL ||
+      listen_on(&server) != 0) {
+    fprintf(stderr, "bench-epoll: %s\n", strerror(errno));
+    return EXIT_FAILURE;
+  }
+  while (turn(&server) == 0) {
+  }
+  fprintf(stderr, "bench-epoll: epoll_wait: %s\n", strerror(errno));
+  return EXIT_FAILURE;
+}

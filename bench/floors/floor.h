@@ -1,0 +1,50 @@
+/* What the floors share: their options, and the three words that a relay understands. It knows
+ * neither libuv nor epoll.
+ *
+ * A relay is spoken to in lines. One that begins with W makes its connection a waiter; S sends
+ * every waiter --reply-bytes bytes, forgets it, and answers ":N" with how many there were; P
+ * answers ":N" and changes nothing. Lines are as long as the load makes them, so that they weigh
+ * what requests weigh.
+ */
+#ifndef IDEM_BENCH_FLOORS_FLOOR_H
+#define IDEM_BENCH_FLOORS_FLOOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+  FLOOR_EXIT_USAGE = 2,
+  FLOOR_READ_BYTES = 64 << 10,
+  FLOOR_SIZE_MAX_BYTES = 1 << 20,
+  FLOOR_WAITERS_MAX = 100000,
+  FLOOR_COUNT_BYTES = 32, /* ":N" CR LF */
+  FLOOR_BACKLOG = 511
+};
+
+struct floor_options {
+  size_t port;
+  size_t request_bytes; /* echo only */
+  size_t reply_bytes;
+};
+
+/* `name` is the program's; a relay has no --request-bytes. Explains on stderr what is wrong. */
+bool floor_parse(struct floor_options *options, const char *name, bool relay, int argc,
+                 char **argv);
+
+/* A line that may arrive in parts. All zero at first. */
+struct floor_line {
+  bool inside;
+  char first;
+};
+
+/* The first letter of the next line that ends in [*at, end), with *at behind it; 0 when none does.
+ */
+char floor_next(struct floor_line *line, const char **at, const char *end);
+
+/* ":N" CR LF into `text` of FLOOR_COUNT_BYTES; returns its bytes. */
+size_t floor_count(char *text, size_t count);
+
+/* "ready PORT" on stdout. */
+void floor_ready(size_t port);
+
+#endif

@@ -1,0 +1,115 @@
+/* Scenarios, buffers and phases of one run. */
+#include "bench/plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FILL_PIPELINE = 32, BUFFER_LIMIT_BYTES = 512 << 20 /* of all connections */ };
+
+enum plan_status plan_refuse(const char *reason) {
+  fprintf(stderr, "idem-bench: %s (see --help)\n", reason);
+  return PLAN_USAGE;
+}
+
+static void widen(struct plan *plan, const struct mix *mix) {
+  for (size_t i = 0; i < mix->part_count; i++)
+    scenario_widen(&mix->parts[i], &plan->request_most_bytes, &plan->reply_most_bytes);
+}
+
+/* The first part that wants keys or a setup names it for all: a mix has one kind of server. */
+static const char *init_helpers(struct plan *plan, struct scenario_sizes sizes) {
+  const char *preload = NULL, *setup = NULL, *reason = NULL;
+  for (size_t i = 0; i < plan->mix.part_count; i++) {
+    if (preload == NULL) preload = plan->mix.parts[i].preload;
+    if (setup == NULL) setup = plan->mix.parts[i].setup;
+  }
+  if (setup != NULL) reason = mix_init(&plan->setup, setup, NULL, &sizes);
+  if (preload == NULL || reason != NULL) return reason;
+  reason = mix_init(&plan->preload, preload, NULL, &sizes);
+  sizes.ttl_ms = 0;
+  return reason != NULL ? reason : mix_init(&plan->expiring, preload, NULL, &sizes);
+}
+
+enum plan_status plan_init(struct plan *plan, const struct options *options, const char *scenario,
+                           const char *like) {
+  memset(plan, 0, sizeof *plan);
+  plan->options = options;
+  struct scenario_sizes sizes = {.lease_ms = options->lease_ms,
+                                 .ttl_ms = options->ttl_ms,
+                                 .body_bytes = (size_t)options->body_bytes};
+  const char *reason = mix_init(&plan->mix, scenario, like, &sizes);
+  if (reason == NULL) reason = init_helpers(plan, sizes);
+  if (reason != NULL) return plan_refuse(reason);
+
+  widen(plan, &plan->mix);
+  widen(plan, &plan->preload);
+  widen(plan, &plan->setup);
+  widen(plan, &plan->expiring);
+  uint64_t per_request = options->connections * (plan->request_most_bytes + plan->reply_most_bytes);
+  if (per_request * options->pipeline > BUFFER_LIMIT_BYTES)
+    return plan_refuse("connections x pipeline x message size is over 512 MiB");
+  uint64_t fits = BUFFER_LIMIT_BYTES / per_request;
+  plan->fill_pipeline = fits < FILL_PIPELINE ? (size_t)fits : FILL_PIPELINE;
+  return PLAN_OK;
+}
+
+void plan_deinit(struct plan *plan) {
+  driver_destroy(plan->driver);
+  mix_deinit(&plan->mix);
+  mix_deinit(&plan->preload);
+  mix_deinit(&plan->setup);
+  mix_deinit(&plan->expiring);
+}
+
+int plan_run(struct plan *plan, const struct phase *phase) {
+  return driver_run(plan->driver, phase, &plan->tally);
+}
+
+int plan_open(struct plan *plan) {
+  const struct options *options = plan->options;
+  size_t pipeline = (size_t)options->pipeline;
+  struct driver_options wanted = {
+      .host = options->host,
+      .port = (uint16_t)options->port,
+      .connections = (size_t)options->connections,
+      .batch_most = pipeline > plan->fill_pipeline ? pipeline : plan->fill_pipeline,
+      .request_most_bytes = plan->request_most_bytes,
+      .reply_most_bytes = plan->reply_most_bytes,
+      .stall_ms = options->stall_ms,
+      .seed = options->seed};
+  plan->driver = driver_create(&wanted);
+  if (plan->driver == NULL) return -1;
+
+  struct phase setup = {.name = "setting up", .mix = &plan->setup, .pipeline = 1, .operations = 1};
+  if (plan->setup.part_count > 0 && plan_run(plan, &setup) != 0) return -1;
+  struct phase preload = {.name = "loading keys",
+                          .mix = &plan->preload,
+                          .pipeline = plan->fill_pipeline,
+                          .operations = options->keys};
+  return plan->preload.part_count > 0 ? plan_run(plan, &preload) : 0;
+}
+
+int plan_read_server(const struct options *options, struct server_state *state) {
+  memset(state, 0, sizeof *state);
+  if (options->server_pid == 0) return 0;
+  int error = cpu_read((pid_t)options->server_pid, &state->cpu);
+  const char *what = "task/*/schedstat";
+  if (error == 0) {
+    error = memory_read((pid_t)options->server_pid, &state->memory);
+    what = "status";
+  }
+  if (error == 0) return 0;
+  fprintf(stderr, "idem-bench: --server-pid %" PRIu64 ": /proc/PID/%s: %s\n", options->server_pid,
+          what, strerror(-error));
+  return -1;
+}
+
+void plan_begin_report(const struct options *options, struct report *report) {
+  report_add_text(report, "scenario", options->scenario);
+  if (options->like != NULL) report_add_text(report, "like", options->like);
+  report_add_count(report, "connections", options->connections);
+  report_add_count(report, "pipeline", options->pipeline);
+  report_add_count(report, "body_bytes", options->body_bytes);
+  report_add_count(report, "seed", options->seed);
+}
