@@ -94,7 +94,7 @@ static enum idem_status complain(struct idem_claim *claim, enum idem_status stat
 }
 
 static const char *judge_claim(const struct idem_claim *claim) {
-  if (claim->client == NULL) return "an asynchronous claim, or none";
+  if (claim->client == NULL) return "an asynchronous claim, or its client is closed";
   const char *wrong = client_judge(claim->client);
   if (wrong != NULL) return wrong;
   return atomic_load(&claim->item.state) == IDEM_CLAIM_ENDED ? "the claim has ended" : NULL;
@@ -306,5 +306,6 @@ void idem_claim_free(struct idem_claim *claim) {
     if (ours && claim->bound != NULL) connection_close(claim->bound);
     if (ours) client_release(client);
   }
+  if (claim->async != NULL) claim_leave_async(claim);
   claim_destroy(claim);
 }

@@ -20,8 +20,9 @@ struct idem_claim {
   int64_t attempt;
   int64_t lease_ms;
   int64_t answered;
-  int64_t stored_ms; /* when a STORE was first sent whose fate is unknown; 0: none */
-  unsigned calls;    /* asynchronous calls under way: 0 or 1 */
+  int64_t stored_ms;         /* when a STORE was first sent whose fate is unknown; 0: none */
+  struct idem_call *call;    /* asynchronous: the user's, under way */
+  struct idem_call *renewal; /* asynchronous: one under way */
   char message[IDEM_MESSAGE_BYTES];
   char key[]; /* a copy */
 };
@@ -31,6 +32,8 @@ struct idem_claim {
 struct idem_claim *claim_create(struct idem_bytes key);
 /* Fills in what the server granted; takes over reply->memory. */
 void claim_grant(struct idem_claim *claim, struct wire_reply *reply);
+/* Asynchronous: the half in the loop forgets the claim (async.c). */
+void claim_leave_async(struct idem_claim *claim);
 /* Frees the memory alone. */
 void claim_destroy(struct idem_claim *claim);
 /* A STORE was answered STALE. Whether an attempt of stored_ms, whose fate is unknown, can be the

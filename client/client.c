@@ -9,6 +9,7 @@
 
 #include "client/clock.h"
 #include "client/keeper.h"
+#include "client/pace.h"
 
 /* A connection that lay idle for longer is looked at before it is used. Looking costs a system
  * call; a wrong guess below costs a repetition. */
@@ -155,11 +156,8 @@ static void distrust(struct idem_client *client, struct connection *connection) 
 
 /* ---- one call ---- */
 
-struct pace {
-  int64_t start_ms;
-  int64_t wait_until_ms;
-  int64_t deadline_ms;
-  unsigned failures;
+struct course {
+  struct pace pace;
   bool reused;        /* the connection of the attempt under way came from the pool */
   bool second_chance; /* one such failure was repeated without a pause */
 };
@@ -170,15 +168,16 @@ static void fail(struct wire_reply *reply, enum idem_status status, const char *
   snprintf(reply->message, sizeof reply->message, "%s", message);
 }
 
-static enum idem_status get_connection(struct idem_client *client, struct pace *pace, int64_t now,
-                                       struct connection **out, struct idem_error *error) {
+static enum idem_status get_connection(struct idem_client *client, struct course *course,
+                                       int64_t now, struct connection **out,
+                                       struct idem_error *error) {
   *out = take_idle(client, now);
-  pace->reused = *out != NULL;
-  if (pace->reused) return IDEM_OK;
+  course->reused = *out != NULL;
+  if (course->reused) return IDEM_OK;
   pthread_mutex_lock(&client->lock);
   uint64_t generation = client->generation;
   pthread_mutex_unlock(&client->lock);
-  int64_t until = clock_min(pace->deadline_ms, now + client->settings.connect_timeout_ms);
+  int64_t until = clock_min(course->pace.deadline_ms, now + client->settings.connect_timeout_ms);
   enum idem_status status =
       connection_open(out, &client->settings.target, client->settings.tls, until, error);
   if (status == IDEM_OK) (*out)->generation = generation;
@@ -187,9 +186,9 @@ static enum idem_status get_connection(struct idem_client *client, struct pace *
 
 /* What of the wait is still to come goes with the attempt. Returns how long the server may take
  * because of it. */
-static int64_t set_wait(struct client_call *call, const struct pace *pace, int64_t now) {
+static int64_t set_wait(struct client_call *call, const struct course *course, int64_t now) {
   if (call->wait_ms <= 0) return 0;
-  int64_t left = clock_max(0, pace->wait_until_ms - now);
+  int64_t left = clock_max(0, course->pace.wait_until_ms - now);
   call->request.wait_ms = left;
   if (left == 0 && call->request.verb == WIRE_WAIT) call->request.verb = WIRE_FETCH;
   return left;
@@ -197,11 +196,11 @@ static int64_t set_wait(struct client_call *call, const struct pace *pace, int64
 
 /* Sends and receives once. UNAVAILABLE or NO_MEMORY: not answered. */
 static enum idem_status exchange(struct idem_client *client, struct client_call *call,
-                                 struct pace *pace, struct connection *connection,
+                                 struct course *course, struct connection *connection,
                                  redisReply **answer, struct idem_error *error) {
   int64_t now = clock_ms();
-  int64_t patience = set_wait(call, pace, now) + client->settings.command_timeout_ms;
-  int64_t timeout = clock_max(1, clock_min(patience, pace->deadline_ms - now));
+  int64_t patience = set_wait(call, course, now) + client->settings.command_timeout_ms;
+  int64_t timeout = clock_max(1, clock_min(patience, course->pace.deadline_ms - now));
   struct wire_frame frame;
   wire_frame(&frame, &call->request);
   call->sent_ms = now;
@@ -212,17 +211,17 @@ static enum idem_status exchange(struct idem_client *client, struct client_call 
 
 /* One attempt. True: the server has spoken, *reply is its word. False: *reply says why it has not.
  */
-static bool attempt(struct idem_client *client, struct client_call *call, struct pace *pace,
+static bool attempt(struct idem_client *client, struct client_call *call, struct course *course,
                     struct wire_reply *reply) {
   struct idem_error error = {""};
   struct connection *connection = NULL;
   redisReply *answer = NULL;
-  enum idem_status status = get_connection(client, pace, clock_ms(), &connection, &error);
+  enum idem_status status = get_connection(client, course, clock_ms(), &connection, &error);
   if (status != IDEM_OK) {
     fail(reply, status, status == IDEM_NO_MEMORY ? "out of memory" : error.text);
     return false;
   }
-  status = exchange(client, call, pace, connection, &answer, &error);
+  status = exchange(client, call, course, connection, &answer, &error);
   if (status != IDEM_OK) {
     call->ambiguous = true;
     distrust(client, connection);
@@ -242,9 +241,9 @@ static bool attempt(struct idem_client *client, struct client_call *call, struct
 }
 
 /* Sleeps before the next attempt; false when the deadline leaves no room for it. */
-static bool rest(const struct settings *settings, struct pace *pace, int64_t until_ms) {
+static bool rest(const struct settings *settings, struct course *course, int64_t until_ms) {
   int64_t now = clock_ms();
-  int64_t pause = settings_pause_ms(settings, ++pace->failures);
+  int64_t pause = pace_pause_ms(&course->pace, settings);
   if (now + pause >= until_ms) return false;
   struct timespec left = {.tv_sec = (time_t)(pause / 1000),
                           .tv_nsec = (long)(pause % 1000 * 1000000)};
@@ -253,35 +252,38 @@ static bool rest(const struct settings *settings, struct pace *pace, int64_t unt
 }
 
 /* Whether to go on after an attempt that was not answered. */
-static bool try_again(struct idem_client *client, struct pace *pace,
+static bool try_again(struct idem_client *client, struct course *course,
                       const struct wire_reply *reply) {
   if (reply->status != IDEM_UNAVAILABLE) return false;
-  if (pace->reused && !pace->second_chance) {
-    pace->second_chance = true;
-    return clock_ms() < pace->deadline_ms;
+  if (course->reused && !course->second_chance) {
+    course->second_chance = true;
+    return clock_ms() < course->pace.deadline_ms;
   }
-  return rest(&client->settings, pace, pace->deadline_ms);
+  return rest(&client->settings, course, course->pace.deadline_ms);
 }
 
 /* Whether to ask again after BUSY: the server waits only so long in one go. */
-static bool wait_on(struct idem_client *client, const struct client_call *call, struct pace *pace,
-                    const struct wire_reply *reply) {
-  if (reply->status != IDEM_BUSY || call->answered_ms >= pace->wait_until_ms) return false;
+static bool wait_on(struct idem_client *client, const struct client_call *call,
+                    struct course *course, const struct wire_reply *reply) {
+  if (reply->status != IDEM_BUSY || call->answered_ms >= course->pace.wait_until_ms) return false;
+  pace_heard(&course->pace, &client->settings);
   if (call->answered_ms - call->sent_ms >= SOON_MS) {
-    pace->failures = 0;
+    course->pace.failures = 0;
     return true;
   }
-  return rest(&client->settings, pace, pace->wait_until_ms);
+  return rest(&client->settings, course, course->pace.wait_until_ms);
 }
 
 enum idem_status client_make(struct idem_client *client, struct client_call *call,
                              struct wire_reply *reply) {
-  struct pace pace = {.start_ms = clock_ms()};
-  pace.wait_until_ms = pace.start_ms + call->wait_ms;
-  pace.deadline_ms = pace.wait_until_ms + client->settings.deadline_ms;
+  struct course course = {.reused = false};
+  pace_begin(&course.pace, &client->settings, clock_ms(), call->wait_ms);
   for (;;) {
-    bool answered = attempt(client, call, &pace, reply);
-    bool more = answered ? wait_on(client, call, &pace, reply) : try_again(client, &pace, reply);
+    int64_t attempt_ms = clock_ms();
+    bool answered = attempt(client, call, &course, reply);
+    if (!answered) pace_failed(&course.pace, &client->settings, clock_ms(), attempt_ms);
+    bool more =
+        answered ? wait_on(client, call, &course, reply) : try_again(client, &course, reply);
     if (!more) break;
     wire_reply_deinit(reply);
   }
@@ -289,7 +291,7 @@ enum idem_status client_make(struct idem_client *client, struct client_call *cal
   char why[IDEM_MESSAGE_BYTES];
   memcpy(why, reply->message, sizeof why);
   snprintf(reply->message, sizeof reply->message, "no answer from %.50s in %lld ms: %.70s",
-           client->settings.target.name, (long long)(clock_ms() - pace.start_ms), why);
+           client->settings.target.name, (long long)(clock_ms() - course.pace.start_ms), why);
   return reply->status;
 }
 

@@ -36,7 +36,7 @@ static void set_option(int fd, int level, int name, int value) {
 
 /* A port in the ephemeral range with nobody listening can be connected to itself, and then echoes
  * what it is sent. */
-static bool is_itself(int fd) {
+bool connection_is_itself(int fd) {
   struct sockaddr_storage here, there;
   memset(&here, 0, sizeof here);
   memset(&there, 0, sizeof there);
@@ -78,7 +78,7 @@ static int connect_address(int family, const struct sockaddr *address, socklen_t
   int error = connect(fd, address, len) == 0 ? 0 : errno;
   /* EAGAIN is a unix socket whose backlog is full: nothing is under way. */
   if (error == EINPROGRESS || error == EINTR) error = await_connected(fd, deadline_ms);
-  if (error == 0 && family != AF_UNIX && is_itself(fd)) error = ECONNREFUSED;
+  if (error == 0 && family != AF_UNIX && connection_is_itself(fd)) error = ECONNREFUSED;
   int flags = fcntl(fd, F_GETFL);
   if (error == 0 && (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0)) error = errno;
   if (error != 0) {

@@ -49,6 +49,8 @@ enum idem_status connection_receive(struct connection *connection, int64_t deadl
                                     redisReply **reply, struct idem_error *error);
 /* False when the peer has hung up or sent what nobody asked for. */
 bool connection_alive(const struct connection *connection);
+/* True for a socket that is connected to itself. */
+bool connection_is_itself(int descriptor);
 /* True when it is worth keeping: nothing unread, no large buffer. */
 bool connection_reusable(const struct connection *connection);
 

@@ -193,7 +193,8 @@ struct idem_options {
   int64_t connect_timeout_ms;
   /* 2000: one attempt of a call, from sending to its whole reply. A waiting call adds its wait */
   int64_t command_timeout_ms;
-  /* 5000: one call with all its attempts and pauses. A waiting call adds its wait */
+  /* 5000: one call with all its attempts and pauses. A waiting call adds the time for which it
+   * really waits: with no server to be reached it ends as soon as any other */
   int64_t deadline_ms;
   /* 20: the longest first pause between attempts; it doubles ... */
   int64_t backoff_first_ms;
@@ -366,7 +367,7 @@ typedef int idem_work_fn(struct idem_claim *claim, void *context, struct idem_re
  * after the lease, or gets UNKNOWN with IDEM_HOLD. Returns RUN, REPLAY, BUSY, UNKNOWN, MISMATCH,
  * UNSTORED, FAILED, UNAVAILABLE, TOOBIG, REFUSED, INVALID or NO_MEMORY; the work was called for
  * RUN, UNSTORED and FAILED and in no other case. Takes at most wait_ms + deadline_ms before the
- * work and deadline_ms behind it.
+ * work (deadline_ms when no server can be reached) and deadline_ms behind it.
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_once(struct idem_client *client,
                                                   const struct idem_request *request,

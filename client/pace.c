@@ -1,0 +1,31 @@
+/* pace.c - see pace.h. */
+#include "client/pace.h"
+
+#include "client/clock.h"
+
+void pace_begin(struct pace *pace, const struct settings *settings, int64_t now, int64_t wait_ms) {
+  *pace = (struct pace){.start_ms = now, .wait_until_ms = now + wait_ms};
+  pace->deadline_ms = pace->wait_until_ms + settings->deadline_ms;
+}
+
+/* A call that waits is given up as soon as one that does not when the server is gone: the wait
+ * counts only while there is somebody to wait for. An attempt that lasted was such a wait, until
+ * its end. */
+void pace_failed(struct pace *pace, const struct settings *settings, int64_t now,
+                 int64_t attempt_ms) {
+  if (now - attempt_ms >= settings->command_timeout_ms) {
+    pace->trouble_ms = now;
+  } else if (pace->trouble_ms == 0) {
+    pace->trouble_ms = attempt_ms;
+  }
+  pace->deadline_ms = clock_min(pace->wait_until_ms, pace->trouble_ms) + settings->deadline_ms;
+}
+
+void pace_heard(struct pace *pace, const struct settings *settings) {
+  pace->trouble_ms = 0;
+  pace->deadline_ms = pace->wait_until_ms + settings->deadline_ms;
+}
+
+int64_t pace_pause_ms(struct pace *pace, const struct settings *settings) {
+  return settings_pause_ms(settings, ++pace->failures);
+}
