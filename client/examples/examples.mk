@@ -2,7 +2,7 @@
 # whose variables it uses. The examples are compiled as a user of the installed library would: #include <idem.h>.
 
 WEB_EXAMPLES  := http form_double_submit form_wait_408 guard_409 json_idempotency
-C_EXAMPLES    := $(addprefix $(B)/examples/,$(WEB_EXAMPLES) worker $(if $(wildcard client/idem_event.h),async_libevent))
+C_EXAMPLES    := $(addprefix $(B)/examples/,$(WEB_EXAMPLES) worker async_libevent)
 ONCE_OBJ      := $(patsubst %.c,$(B)/%.o,$(wildcard client/once/*.c))
 EXAMPLE_OBJ   := $(B)/client/examples
 

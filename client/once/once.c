@@ -367,18 +367,6 @@ static int fingerprint_command(const struct settings *settings,
   return status == IDEM_OK ? 0 : -ENOMEM;
 }
 
-/* A server that is down is found out by the ping: idem_begin would go on trying for the whole wait.
- */
-static enum idem_status ask(struct idem_client *client, const struct idem_request *request,
-                            struct idem_claim **claim, struct idem_answer *answer) {
-  struct idem_error error;
-  enum idem_status status = idem_ping(client, &error);
-  if (status == IDEM_OK) return idem_begin(client, request, claim, answer);
-  answer->status = status;
-  memcpy(answer->message, error.text, sizeof answer->message);
-  return status;
-}
-
 static int ask_and_run(const struct settings *settings, struct idem_client *client, int lost) {
   struct idem_fingerprint fingerprint;
   struct idem_claim *claim = NULL;
@@ -394,7 +382,7 @@ static int ask_and_run(const struct settings *settings, struct idem_client *clie
   request.wait_ms = settings->wait_ms;
   request.flags = (settings->hold ? (unsigned)IDEM_HOLD : 0) |
                   (settings->takeover ? (unsigned)IDEM_TAKEOVER : 0);
-  enum idem_status status = ask(client, &request, &claim, &answer);
+  enum idem_status status = idem_begin(client, &request, &claim, &answer);
   int exit_status;
   if (status == IDEM_RUN) {
     if (settings->verbose) {
