@@ -79,6 +79,17 @@ void server_no_scripts(struct call *call) {
   }
 }
 
+void server_no_modules(struct call *call) { resp_array(call->reply, 0); }
+
+void server_role(struct call *call) {
+  resp_array(call->reply, 3);
+  resp_bulk_text(call->reply, "master");
+  resp_integer(call->reply, 0);
+  resp_array(call->reply, 0);
+}
+
+void server_acl_whoami(struct call *call) { resp_bulk_text(call->reply, "default"); }
+
 void server_lolwut(struct call *call) {
   static const char text[] =
       "do it once, do it once, do it once: done.\nidem ver. " IDEM_VERSION "\n";

@@ -20,6 +20,9 @@ void server_no_cluster(
     struct call *call); /* READONLY, READWRITE: as a Redis that is no cluster answers */
 void server_no_scripts(
     struct call *call); /* FUNCTION FLUSH, SCRIPT FLUSH: OK, there is nothing to flush */
+void server_no_modules(struct call *call);
+void server_role(struct call *call);
+void server_acl_whoami(struct call *call);
 void server_lolwut(struct call *call);
 
 #endif
