@@ -56,6 +56,13 @@ struct client_details *client_details(struct client *client) {
   return client->details;
 }
 
+bool client_output_over(const struct client *client, const struct host *host, size_t more) {
+  bool crowded = host->sending_bytes > (size_t)host->options->client_output_total;
+  size_t limit = crowded ? CLIENT_OUTPUT_SHARE : (size_t)host->options->client_output_limit;
+  size_t bytes = client->sending_bytes + (client->out != NULL ? resp_output_size(client->out) : 0);
+  return bytes > limit || more > limit - bytes;
+}
+
 /* What is written to a client for which no output could be had: always failed, never sent. */
 static struct resp_output *no_output(struct host *host) {
   host->lost_output.failed = true;

@@ -21,9 +21,10 @@ struct command;
 struct transaction;
 struct subscriptions;
 
-#define CLIENT_ADDRESS_BYTES 128 /* "[v6]:port", or a socket path, which is shorter than sun_path \
-                                  */
-#define CLIENT_NAME_MAX 1024     /* bytes of a name, library name or version */
+#define CLIENT_ADDRESS_BYTES                                                                  \
+  128                        /* "[v6]:port", or a socket path, which is shorter than sun_path \
+                              */
+#define CLIENT_NAME_MAX 1024 /* bytes of a name, library name or version */
 
 enum client_replies {
   CLIENT_REPLIES_ON,
@@ -67,6 +68,14 @@ void client_deinit(struct client *client, struct host *host);
 
 /* NULL when memory is short. */
 struct client_details *client_details(struct client *client);
+
+/*
+ * Whether the client, with `more` bytes to come, has more to take than it may: more than
+ * client-output-limit, or more than CLIENT_OUTPUT_SHARE while all clients together have more than
+ * client-output-total.
+ */
+#define CLIENT_OUTPUT_SHARE (64u * 1024)
+bool client_output_over(const struct client *client, const struct host *host, size_t more);
 
 /*
  * A writer for replies to the client, now or later: the client is marked as having something to

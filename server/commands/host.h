@@ -57,6 +57,7 @@ struct host {
   struct resp_output lost_output; /* stands in when no output can be allocated: takes nothing */
   uint64_t client_count, waiting_count, monitor_count;
   uint64_t next_client_id;
+  size_t sending_bytes; /* of all clients: handed over and not yet taken by the kernel */
 
   int64_t now_ms;    /* this turn, on the engine's clock */
   uint64_t stamp_ns; /* when the command before ended, in this batch; 0: none. Saves a look at the

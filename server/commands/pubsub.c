@@ -254,10 +254,7 @@ bool pubsub_restricts(const struct client *client) {
 
 bool pubsub_may_push(struct host *host, struct client *client, size_t bytes) {
   if (client->close_now || client->close_when_sent) return false;
-  size_t unsent = client->sending_bytes;
-  if (client->out != NULL) unsent += resp_output_size(client->out);
-  size_t limit = (size_t)host->options->client_output_limit;
-  if (unsent <= limit && bytes <= limit - unsent) return true;
+  if (!client_output_over(client, host, bytes)) return true;
   client->close_now = true;
   host->counters.closed_by_output_limit++;
   /* It is among those who have something to send, so that the network meets it. */

@@ -87,9 +87,7 @@ static bool keep_input(struct peer *peer, const char *data, size_t len) {
 /* ---- running commands ---- */
 
 static bool output_over_limit(const struct peer *peer) {
-  const struct resp_output *out = peer->client.out;
-  size_t bytes = peer->client.sending_bytes + (out != NULL ? resp_output_size(out) : 0);
-  return bytes > (size_t)peer->server->host.options->client_output_limit;
+  return client_output_over(&peer->client, &peer->server->host, 0);
 }
 
 static bool must_stop(const struct peer *peer) {
@@ -362,6 +360,7 @@ static void on_sent(uv_write_t *request, int status) {
   struct server *server = peer->server;
   server_see_time(server);
   peer->client.sending_bytes -= sending->bytes;
+  server->host.sending_bytes -= sending->bytes;
   peer->sending_count--;
   peer->progress_ms = server->host.now_ms;
   if (status == 0) server->host.counters.bytes_out += sending->bytes;
@@ -390,6 +389,7 @@ static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, u
   }
   if (peer->sending_count++ == 0) peer->progress_ms = peer->server->host.now_ms;
   peer->client.sending_bytes += sending->bytes;
+  peer->server->host.sending_bytes += sending->bytes;
   return true;
 }
 

@@ -44,6 +44,8 @@ struct options {
   char *requirepass_file; /* path of a file that holds the password */
   /* limits of a connection */
   /* Bytes that may wait for a reader; more stops reading its commands (pushes: closes it). */
+  int64_t client_output_total; /* bytes that may wait for all readers together; over it each may
+                                  have little */
   int64_t client_output_limit;
   int64_t client_output_timeout_ms; /* no progress for so long while over that limit closes it */
   int64_t client_input_total; /* bytes of half-received commands of all connections together */

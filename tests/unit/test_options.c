@@ -183,6 +183,7 @@ static const char *const defaults[][2] = {
     {"requirepass", ""},
     {"requirepass-file", ""},
     {"client-output-limit", "67108864"},
+    {"client-output-total", "1073741824"},
     {"client-output-timeout", "60000"},
     {"client-input-total", "1073741824"},
     {"lease", "60000"},
@@ -282,7 +283,7 @@ static void test_every_number_is_bounded(void **state) {
     assert_false(row_takes(row, row->max + 1));
     assert_false(row_takes(row, INT64_MAX));
   }
-  assert_int_equal(numbers, 27);
+  assert_int_equal(numbers, 28);
 }
 
 static void test_caps_of_the_contract(void **state) {
@@ -791,6 +792,7 @@ static const char *const live[] = {
     "client-input-total",
     "slowlog-log-slower-than",
     "slowlog-max-len",
+    "client-output-total",
 };
 
 static bool is_live(const char *name) {
