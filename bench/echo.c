@@ -20,7 +20,7 @@ enum {
   SIZE_MAX_BYTES = 1 << 20,
   QUEUE_LIMIT_BYTES = 64 << 20,
   WRITE_BYTES = 1 << 20, /* the block of zeros that replies are cut from */
-  BUFFERS_MAX = 64,
+  BUFFERS_MAX = 128,
   BACKLOG = 511
 };
 

@@ -1,0 +1,239 @@
+"""Tables, RESULTS.md and charts, from the cells of a run. Nothing here measures."""
+
+import contextlib
+import datetime
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+
+import targets
+from servers import ROOT
+
+DISTURBED_PERCENT = 2
+CHARTS = os.path.join("bench", "charts")
+
+# Case kinds and the figures that their tables show: (field, head, decimals).
+WAKE = [("first_p50_us", "first us", 0), ("each_p50_us", "middle us", 0),
+        ("last_p50_us", "last us", 0), ("last_p99_us", "last p99 us", 0),
+        ("server_cpu_ns_per_waiter", "CPU ns per waiter", 0),
+        ("peak_rss_rise_bytes", "peak rise bytes", 0)]
+MEMORY = [("used_bytes_per_key", "used", 1), ("worst_used_bytes_per_key", "worst used", 1),
+          ("rss_bytes_per_key", "resident", 1), ("worst_rss_bytes_per_key", "worst resident", 1),
+          ("used_bytes_per_connection", "used per connection", 1),
+          ("rss_bytes_per_connection", "resident per connection", 1)]
+EXPIRY = [("expiry_cpu_ns_per_key", "CPU ns per key", 0),
+          ("quiet_p999_us", "quiet p99.9 us", 0), ("window_p999_us", "window p99.9 us", 0),
+          ("bystander_p999_rise_us", "rise us", 0), ("memory_back_at_most_ms", "memory back ms", 0)]
+SPEED = [("operations_per_second", "ops/s", 0), ("latency_p50_us", "p50 us", 0),
+         ("latency_p99_us", "p99 us", 0), ("latency_p999_us", "p99.9 us", 0),
+         ("latency_max_us", "max us", 0), ("request_bytes", "bytes in", 0),
+         ("reply_bytes", "bytes out", 0)]
+OPEN_LOOP = [("latency_p50_us", "p50 us", 0), ("latency_p90_us", "p90 us", 0),
+             ("latency_p99_us", "p99 us", 0), ("latency_p999_us", "p99.9 us", 0),
+             ("latency_max_us", "max us", 0), ("send_lag_p99_us", "load late p99 us", 0)]
+
+
+def flat(rounds, field):
+    return [run[field] for pair in rounds for run in pair if field in run]
+
+
+def table(head, rows):
+    """A Markdown table that is also readable in a terminal."""
+    rows = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = [head, ["-" * (width - 1) + ":" for width in widths], *rows]
+    padded = [[f"{cell:>{width}}" for cell, width in zip(line, widths)] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in padded)
+
+
+def spread(values, decimals):
+    if not values:
+        return "-"
+    low, middle, high = min(values), statistics.median(values), max(values)
+    if len(values) == 1:
+        return f"{middle:.{decimals}f}"
+    return f"{middle:.{decimals}f} ({low:.{decimals}f}..{high:.{decimals}f})"
+
+
+def cpu_table(cells):
+    rows = []
+    for name, servers in cells.items():
+        for server, rounds in servers.items():
+            if not flat(rounds, targets.CPU):
+                continue
+            ours = targets.ratio(cells, name, "idem", server, targets.CPU)
+            rows.append([name, server, spread(flat(rounds, targets.CPU), 0),
+                         ours.show() if ours and server != "idem" else "-"])
+    return table(["case", "server", "CPU ns per operation", "idem / server"], rows)
+
+
+def field_table(cells, fields):
+    """One row per case and server, with the fields that any of them has."""
+    rounds_of = [(name, server, rounds) for name, servers in cells.items()
+                 for server, rounds in servers.items()]
+    used = [field for field in fields
+            if any(flat(rounds, field[0]) for _, _, rounds in rounds_of)]
+    rows = [[name, server, *(spread(flat(rounds, key), decimals) for key, _, decimals in used)]
+            for name, server, rounds in rounds_of]
+    return table(["case", "server", *(head for _, head, _ in used)], rows)
+
+
+def target_table(cells, all_axes):
+    return table(["axis", "target", "measured", "met"], targets.rows(cells, all_axes))
+
+
+def waited_percent(run):
+    """How long the server was ready to run while something else had its CPU."""
+    return 100 * run["server_wait_ns"] / (run["seconds"] * 1e9)
+
+
+def disturbance(cells):
+    waits = [waited_percent(run) for servers in cells.values() for rounds in servers.values()
+             for pair in rounds for run in pair if "server_wait_ns" in run]
+    disturbed = sum(wait > DISTURBED_PERCENT for wait in waits)
+    return (f"{disturbed} of {len(waits)} runs were disturbed (something else used the server's "
+            f"CPU for more than {DISTURBED_PERCENT} % of the time)")
+
+
+def sections(cells_of_axis):
+    """[(title, what it says, table)] of what was measured."""
+    parts = [
+        (("steady", "job", "large"), "Server CPU per operation",
+         "Nanoseconds: median (lowest..highest run). Ratios: median (lowest..highest round).",
+         cpu_table),
+        (("steady", "job", "large"), "Speed and latency of the closed loop",
+         "They describe this load on this machine, not what a server can do.",
+         lambda cells: field_table(cells, SPEED)),
+        (("latency",), "Latency at a fixed rate",
+         "From the intended time of sending. `load late`: what the generator itself was late.",
+         lambda cells: field_table(cells, OPEN_LOOP)),
+        (("wake",), "Wake-ups", "From the owner's sending; medians over the rounds of one run.",
+         lambda cells: field_table(cells, WAKE)),
+        (("memory",), "Memory",
+         "Bytes. `used`: what the server says of itself. Worst: from half full to full.",
+         lambda cells: field_table(cells, MEMORY)),
+        (("expiry",), "Mass expiry", "Many keys within a second, beside readers at a fixed rate.",
+         lambda cells: field_table(cells, EXPIRY)),
+    ]
+    found = []
+    for axes, title, says, make in parts:
+        cells = {name: servers for axis in axes for name, servers in
+                 cells_of_axis.get(axis, {}).items()}
+        if cells:
+            found.append((title, says, make(cells)))
+    return found
+
+
+def first_match(path, pattern, default):
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        match = re.search(pattern, file.read(), re.MULTILINE)
+        if match:
+            return match.group(1).strip()
+    return default
+
+
+def text_of(command):
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10)
+        lines = result.stdout.strip().splitlines()
+        return lines[0] if lines else ""
+    return ""
+
+
+def machine(options, servers):
+    memory_kb = int(first_match("/proc/meminfo", r"^MemTotal:\s+(\d+)", "0"))
+    commit = text_of(["git", "rev-parse", "HEAD"]) or "unknown"
+    if text_of(["git", "status", "--porcelain", "--", "server", "proto", "bench", "Makefile"]):
+        commit += " with local changes"
+    cpu = first_match("/proc/cpuinfo", r"^model name\s*:\s*(.+)$", platform.machine())
+    if first_match("/proc/cpuinfo", r"^flags.*( hypervisor)", ""):
+        cpu += " (virtual)"
+    system = first_match("/etc/os-release", r"^PRETTY_NAME=.(.+).$", "unknown")
+    versions = [f"- {server.name}: {text_of([server.program, '--version']) or 'version unknown'}"
+                for server in servers.values() if server.family in ("redis", "memcached")]
+    return [
+        f"- date: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",
+        f"- commit: {commit}",
+        f"- CPU: {cpu}, {os.cpu_count()} CPUs, {memory_kb / 2**20:.1f} GiB",
+        f"- system: {system}, {platform.system()} {platform.release()}",
+        *versions,
+        f"- servers on CPU {options.server_cpu}, load on CPU {options.load_cpu}",
+    ]
+
+
+def chart_script(cells, path, title, field, label, scale):
+    """A gnuplot script with its data inside: bars by case, one colour per server."""
+    names = list(cells)
+    servers = list(dict.fromkeys(server for name in names for server in cells[name]))
+    lines = ["set terminal svg size 960,420 dynamic font 'sans-serif,12'",
+             f"set output '{path}'", f"set title '{title}'", f"set ylabel '{label}'",
+             "set style data histogram", "set style histogram clustered gap 1",
+             "set style fill solid 0.85 noborder", "set boxwidth 0.9", "set grid ytics",
+             "set yrange [0:*]", "set key outside right top", "set xtics rotate by -20",
+             "$data << END", "case " + " ".join(f'"{server}"' for server in servers)]
+    for name in names:
+        values = [statistics.median(found) / scale if found else None
+                  for found in (flat(cells[name].get(server, []), field) for server in servers)]
+        lines.append(f'"{name}" ' + " ".join("?" if value is None else f"{value:.3f}"
+                                             for value in values))
+    lines += ["END", "set datafile missing '?'",
+              f"plot for [i=2:{len(servers) + 1}] $data using i:xtic(1) title columnheader(i)"]
+    return "\n".join(lines) + "\n"
+
+
+def write_charts(cells_of_axis, note):
+    """SVG files by gnuplot; their paths, [] without gnuplot."""
+    gnuplot = shutil.which("gnuplot")
+    if not gnuplot:
+        note("no gnuplot on the PATH: no charts")
+        return []
+    wanted = [("steady", "cpu", "Server CPU per operation", targets.CPU, "microseconds", 1000),
+              ("job", "job", "Server CPU per whole job", targets.CPU, "microseconds", 1000),
+              ("latency", "latency", "99.9th percentile at a fixed rate", "latency_p999_us",
+               "milliseconds", 1000),
+              ("wake", "wake", "Until the last waiter has its answer", "last_p50_us",
+               "milliseconds", 1000)]
+    os.makedirs(os.path.join(ROOT, CHARTS), exist_ok=True)
+    written = []
+    for axis, name, title, field, label, scale in wanted:
+        cells = cells_of_axis.get(axis)
+        if not cells:
+            continue
+        path = os.path.join(CHARTS, f"{name}.svg")
+        script = chart_script(cells, path, title, field, label, scale)
+        subprocess.run([gnuplot], input=script, text=True, cwd=ROOT, check=True, timeout=60)
+        written.append((title, path))
+    return written
+
+
+def results(options, servers, cells_of_axis, commands, charts):
+    cells = {name: found for axis in cells_of_axis.values() for name, found in axis.items()}
+    lines = [
+        "# Results",
+        "",
+        "Generated by `bench/run.py --write`; do not edit. README.md explains the method.",
+        "",
+        *machine(options, servers),
+        f"- {options.rounds} rounds, each server twice in each",
+        f"- {disturbance(cells)}",
+        f"- made by: `/usr/bin/python3 bench/run.py {' '.join(options.given)}`",
+        "",
+        "## Targets",
+        "Ratios and figures: median (lowest..highest round).",
+        "",
+        target_table(cells, True),
+        "",
+    ]
+    for title, path in charts:
+        lines += [f"![{title}]({os.path.relpath(path, 'bench')})", ""]
+    for title, says, text in sections(cells_of_axis):
+        lines += [f"## {title}", says, "", text, ""]
+    lines += ["## Commands", "Each pair was run with a fresh server; PORT and PID are the server's.",
+              "", "```"]
+    for start, load in commands.values():
+        lines += [f"taskset -c {options.server_cpu} {start}",
+                  f"taskset -c {options.load_cpu} {load} --port PORT --server-pid PID"]
+    return "\n".join([*lines, "```", ""])

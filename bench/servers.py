@@ -1,0 +1,211 @@
+"""The servers of a comparison: how each is started on one CPU, known to be ready, and stopped.
+
+Every server that is started here is stopped by its own pid, on errors too.
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+START_SECONDS = 10
+STOP_SECONDS = 10
+START_ATTEMPTS = 3
+PR_SET_PDEATHSIG = 1
+MEMCACHED_MB = 16384
+
+
+class BenchError(Exception):
+    """Ends the run with one line."""
+
+
+@dataclasses.dataclass
+class Server:
+    name: str
+    program: str
+    family: str  # whose requests it understands: idem, redis, memcached, echo, relay
+    arguments: object  # (port, sizes) -> list
+    ready: object = None  # the line on its output; None: it is ready when it accepts a connection
+    picks_port: bool = False  # `ready` has the port that the kernel picked
+
+    def command(self, port, sizes):
+        return [self.program, *self.arguments(port, sizes)]
+
+
+def shown(command):
+    """A command as a person would type it from the top of the repository."""
+    return " ".join(
+        '""' if word == "" else os.path.relpath(word, ROOT) if word.startswith(ROOT + "/") else word
+        for word in command
+    )
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def pinned(cpu):
+    """For the child: stay on one CPU, and do not outlive this script even if it is killed."""
+
+    def prepare():
+        os.sched_setaffinity(0, {cpu})
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return prepare
+
+
+def stop(process):
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def accepts(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def await_ready(process, log, server, port):
+    """The port, or None when the server did not get ready; and its output so far."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        ended = process.poll() is not None
+        log.seek(0)
+        text = log.read().decode(errors="replace")
+        match = server.ready.search(text) if server.ready else None
+        if match:
+            return (int(match.group(1)) if server.picks_port else port), text
+        if ended or time.monotonic() > deadline:
+            return None, text
+        if not server.ready and accepts(port):
+            return port, text
+        time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def running(server, sizes, cpu):
+    """Starts a fresh server and yields (pid, port)."""
+    with tempfile.TemporaryDirectory(prefix="idem-bench-") as directory:
+        for _ in range(START_ATTEMPTS):
+            port = 0 if server.picks_port else free_port()
+            command = server.command(port, sizes)
+            with open(os.path.join(directory, "log"), "w+b") as log:
+                process = subprocess.Popen(
+                    command,
+                    cwd=directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=pinned(cpu),
+                )
+                try:
+                    port, text = await_ready(process, log, server, port)
+                    if port:
+                        yield process.pid, port
+                        return
+                except BenchError as error:
+                    if process.poll() is None:
+                        raise
+                    log.seek(0)
+                    tail = log.read().decode(errors="replace")[-2000:]
+                    end = f"{server.name} ended with {process.returncode}"
+                    raise BenchError(f"{error}\n{end}:\n{tail}") from error
+                finally:
+                    stop(process)
+            # Somebody else may have taken the free port in between: try another one.
+        raise BenchError(f"{server.name} did not start: {shown(command)}\n{text[-2000:]}")
+
+
+def redis_arguments(port, sizes):
+    return ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+
+
+def pogocache_arguments(port, sizes):
+    return ["-h", "127.0.0.1", "-p", str(port), "--threads", "1"]
+
+
+def dragonfly_arguments(port, sizes):
+    return ["--port", str(port), "--bind", "127.0.0.1", "--proactor_threads", "1", "--dbfilename",
+            "", "--logtostderr"]
+
+
+def memcached_arguments(port, sizes):
+    # -M: refuse at the limit instead of evicting, as idem does.
+    user = ["-u", "root"] if os.geteuid() == 0 else []
+    return ["-l", "127.0.0.1", "-p", str(port), "-U", "0", "-t", "1", "-m", str(MEMCACHED_MB), "-M",
+            "-c", "20000", *user]
+
+
+def idem_arguments(port, sizes):
+    return ["--port", str(port), "--bind", "127.0.0.1"]
+
+
+def echo_arguments(port, sizes):
+    return ["--port", str(port), "--request-bytes", str(sizes["request_bytes"]), "--reply-bytes",
+            str(sizes["reply_bytes"])]
+
+
+def relay_arguments(port, sizes):
+    return ["--port", str(port), "--reply-bytes", str(sizes["reply_bytes"])]
+
+
+REDIS_READY = re.compile("Ready to accept connections")
+IDEM_READY = re.compile(r"ready to accept connections on 127\.0\.0\.1:(\d+)")
+FLOOR_READY = re.compile(r"ready (\d+)")
+
+# Other servers, by the name of their program: used when it is on the PATH.
+PEERS = [
+    Server("redis", "redis-server", "redis", redis_arguments, REDIS_READY),
+    Server("valkey", "valkey-server", "redis", redis_arguments, REDIS_READY),
+    Server("pogocache", "pogocache", "redis", pogocache_arguments),
+    Server("dragonfly", "dragonfly", "redis", dragonfly_arguments),
+    Server("memcached", "memcached", "memcached", memcached_arguments),
+]
+
+
+def known_servers(build, idem, redis, note):
+    """{name: Server} of all that can be started here; says which are not."""
+    found = {}
+    idem_program = shutil.which(idem or os.path.join(build, "idem-server"))
+    if idem_program:
+        found["idem"] = Server("idem", os.path.abspath(idem_program), "idem", idem_arguments,
+                               IDEM_READY, True)
+    else:
+        note("no idem-server: only the others are measured")
+    absent = []
+    for peer in PEERS:
+        program = shutil.which(redis if peer.name == "redis" else peer.program)
+        if program:
+            found[peer.name] = dataclasses.replace(peer, program=program)
+        else:
+            absent.append(peer.program)
+    if absent:
+        note(f"not on the PATH, skipped: {', '.join(absent)}")
+    floors = [("echo", "bench-echo", "echo", echo_arguments),
+              ("relay", "bench-relay", "relay", relay_arguments),
+              ("epoll-echo", "bench-epoll", "echo",
+               lambda port, sizes: ["echo", *echo_arguments(port, sizes)]),
+              ("epoll-relay", "bench-epoll", "relay",
+               lambda port, sizes: ["relay", *relay_arguments(port, sizes)])]
+    for name, program, family, arguments in floors:
+        path = os.path.join(build, program)
+        if os.access(path, os.X_OK):
+            found[name] = Server(name, path, family, arguments, FLOOR_READY, True)
+        else:
+            note(f"{program} is not built: going on without it")
+    return found
