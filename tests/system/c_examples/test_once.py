@@ -3,8 +3,10 @@
 import array
 import fcntl
 import os
+import pty
 import signal
 import subprocess
+import sys
 import termios
 import time
 import unittest
@@ -16,6 +18,17 @@ from support import ONCE, PATIENCE_SECONDS, Case, gone, url
 DUPLICATES = 12
 LIMIT_BYTES = 16 * 1024 * 1024
 PIPE_BYTES = 65536
+COUNT_INTERRUPTS = """
+import signal, sys
+note = lambda text: print(text, file=open(sys.argv[1], "a"), flush=True)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+note("begin")
+signal.sigwait([signal.SIGINT])
+note("INT")
+while signal.sigtimedwait([signal.SIGINT], 0.3):
+    note("INT")
+sys.exit(6)
+"""
 
 
 class OnceCase(Case):
@@ -246,6 +259,22 @@ class SignalsAndStreams(OnceCase):
         self.await_ledger("end")  # while nobody reads what idem-once writes
         process.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(process.returncode, 6)
+
+    def test_ctrl_c_reaches_the_command_once(self):
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        process = self.launch(
+            self.argv("k", sys.executable, "-c", COUNT_INTERRUPTS, self.ledger), stdin=slave, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        os.close(slave)
+        self.await_ledger("begin")
+        process.send_signal(signal.SIGSTOP)  # two that came close together would count as one
+        os.write(master, b"\x03")
+        self.await_ledger("INT")
+        process.send_signal(signal.SIGCONT)
+        self.assertEqual(process.wait(PATIENCE_SECONDS), 6)
+        self.assertEqual(self.ledger_lines(), ["begin", "INT"])
 
     def test_output_over_the_limit_is_passed_on_and_its_beginning_replayed(self):
         command = ["head", "-c", str(LIMIT_BYTES + 100000), "/dev/zero"]
