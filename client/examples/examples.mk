@@ -44,7 +44,7 @@ client-install: client $(B)/idem-once ## idem-once, libidem, its headers, libide
 	ln -sf $(IDEM_SHARED) $(DESTDIR)$(LIBDIR)/$(IDEM_SONAME)
 	ln -sf $(IDEM_SONAME) $(DESTDIR)$(LIBDIR)/libidem.so
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	    -e 's|@VERSION@|$(IDEM_CLIENT_VERSION)|' -e 's|@LIBS_PRIVATE@|$(CLIENT_LDFLAGS) $(strip $(CLIENT_LIBS))|' \
+	    -e 's|@VERSION@|$(IDEM_CLIENT_VERSION)|' -e 's|@LIBS_PRIVATE@|$(strip $(CLIENT_LDFLAGS) $(CLIENT_LIBS))|' \
 	    client/libidem.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libidem.pc
 	install -m 644 client/man/idem-once.1 $(DESTDIR)$(MANDIR)/man1
 	install -m 644 client/man/libidem.3 $(DESTDIR)$(MANDIR)/man3
