@@ -46,7 +46,7 @@ PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread
 
 .PHONY: help run all test test-clients check asan ubsan tsan valgrind fuzz bench format install clean \
-        need-build need-test unit model wire docs system examples fuzz-corpus programs units
+        need-build need-client need-test need-valgrind unit model wire docs system examples fuzz-corpus programs units
 
 help: ## this list
 	@echo "make ..."; sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -60,14 +60,14 @@ run: need-build ## get what is missing, build, start the server on 127.0.0.1:433
 	@echo "  redis-cli -p 4336 CLAIM order-17                 # replayed: DONE"
 	@exec build/release/idem-server --port 4336
 
-all: need-build ## get what is missing, build
-	@$(MAKE) --no-print-directory programs
+all: need-client ## get what is missing, build the server, libidem and idem-once
+	@$(MAKE) --no-print-directory programs client $(B)/idem-once
 
 programs: $(PROGRAMS)
 
 test: need-test ## get what is missing, build, pass every test (under 10 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units check
-	@for part in unit model wire docs system examples client-test asan fuzz-corpus; do \
+	@for part in unit model wire docs system examples client-test c-examples-test asan fuzz-corpus; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done
 	@echo "all tests passed"
 
@@ -136,7 +136,8 @@ $(B)/bench-echo: $(B)/bench/echo.o
 format: ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
-install: programs ## into DESTDIR/PREFIX (/usr/local)
+install: all ## into DESTDIR/PREFIX (/usr/local)
+	@$(MAKE) --no-print-directory client-install
 	install -D -m 755 build/release/idem-server $(DESTDIR)$(PREFIX)/bin/idem-server
 	install -D -m 644 server/README.md $(DESTDIR)$(PREFIX)/share/doc/idem/server.md
 	install -D -m 644 proto/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/idem/protocol.md
@@ -177,11 +178,15 @@ build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsub
 # ---- what the machine has to have ----
 
 PACKAGES_build := libuv1-dev libjemalloc-dev libxxhash-dev
+PACKAGES_client := $(PACKAGES_build) libhiredis-dev
 PACKAGES_valgrind := valgrind
-PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev redis-tools redis-server python3 python3-redis python3-flask \
+PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev libmicrohttpd-dev libevent-dev \
+                  pkg-config groff man-db g++ redis-tools redis-server python3 python3-redis python3-flask \
                   $(CLANG) libclang-rt-14-dev procps iproute2
 need-build:
 	@tests/need $(PACKAGES_build)
+need-client:
+	@tests/need $(PACKAGES_client)
 need-test:
 	@tests/need $(PACKAGES_test)
 need-valgrind: need-test
