@@ -22,11 +22,12 @@ CLIENT_TEST_SHARED := $(patsubst %.c,$(B)/%.o,$(wildcard tests/client/harness.c 
 CLIENT_TESTS := $(patsubst tests/client/%.c,$(B)/tests/client/%,\
                   $(filter-out tests/client/harness.c tests/client/proxy.c,$(wildcard tests/client/*.c)))
 
-.PHONY: client client-programs client-test client-asan client-tsan client-valgrind client-overhead
+.PHONY: client client-programs client-test client-asan client-tsan client-valgrind
 client: $(B)/libidem.a $(B)/$(IDEM_SONAME) ## the C library
 
 $(B)/client/%.o: CFLAGS += -fPIC -fvisibility=hidden
 $(B)/client/%.o $(B)/tests/client/%.o: CPPFLAGS += $(CLIENT_CPPFLAGS)
+$(B)/tests/client/%.o: CPPFLAGS += -Iclient
 
 # One object whose inner names are local: a program that links the archive sees only what idem.h declares. The instrumented
 # modes keep the objects apart.
@@ -50,5 +51,17 @@ $(B)/tests/client/%: $(B)/tests/client/%.o $(CLIENT_TEST_SHARED) $(B)/libidem.a
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) $(CLIENT_LDFLAGS) -o $@ $^ $(CLIENT_LIBS) -lcmocka -luv
 
-client-test: programs client-programs ## libidem: calls, cuts, crashes, crowds, memory
-	@IDEM_SERVER=build/release/idem-server $(PYTHON) tests/client/run.py $(B)
+client-test: programs client-programs ## libidem: calls, cuts, crashes, crowds, memory, overhead
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/client/run.py $(B) --cc "$(CC)" --cxx "$(CXX)"
+client-asan client-tsan: client-%: programs ## libidem under a sanitizer, against the release server
+	@$(MAKE) --no-print-directory MODE=$* client-programs
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/client/run.py build/$* --brief
+client-valgrind: programs client-programs ## libidem under valgrind
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/client/run.py $(B) --brief --valgrind
+
+# Every allocation of libidem and of hiredis passes through the test.
+WRAP := $(foreach f,malloc calloc realloc strdup free,-Wl$(comma)--wrap=$(f))
+$(B)/tests/client/oom: $(B)/tests/client/oom.o $(CLIENT_TEST_SHARED) $(B)/libidem.a
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) $(CLIENT_LDFLAGS) $(WRAP) -o $@ $^ \
+	  $(patsubst -lhiredis%,-Wl$(comma)-Bstatic -lhiredis% -Wl$(comma)-Bdynamic,$(CLIENT_LIBS)) -luv

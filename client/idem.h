@@ -47,8 +47,8 @@
  *     the server sees the owner alive until the child ends as well.
  *   - Names of hosts are resolved by getaddrinfo, which knows no deadline but that of the
  *     resolver's configuration. Write an address in the URL where that matters.
- *   - Debian's hiredis 0.14 aborts the process when its own small allocations fail; with hiredis
- *     1.x, and for all of the library's own memory, a failed malloc is IDEM_NO_MEMORY.
+ *   - A failed malloc is IDEM_NO_MEMORY, with one exception that is not the library's: the
+ *     asynchronous half of hiredis 0.14 aborts the process when hiredis itself gets no memory.
  *
  * WHAT IDEMPOTENCY DOES NOT GIVE YOU
  *   A process can be stopped longer than its lease (a paused machine), and another one takes

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <sys/time.h>
 
-#include "idem.h"
+#include <idem.h>
 
 struct idem_event_watch {
   struct event *read, *write;

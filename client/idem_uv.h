@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#include "idem.h"
+#include <idem.h>
 
 struct idem_uv_watch {
   uv_poll_t poll;

@@ -255,6 +255,7 @@ static void cancelled_waiter_leaves_the_queue(void **state) {
   assert_int_equal(idem_abandon(claim), IDEM_OK);
   idem_claim_free(claim);
   assert_int_equal(idem_fetch(client, request.key, NONE, &answer), IDEM_ABSENT);
+  idem_answer_clear(&answer);
   world_close(&world);
 }
 
@@ -267,7 +268,7 @@ static void cancelled_grant_is_given_back(void **state) {
   struct idem_call *call = NULL;
   struct idem_answer answer;
   world_open(&world, server.port, NULL);
-  must_begin(&world, &(struct idem_request){.key = idem_text("warm up")});
+  idem_claim_free(must_begin(&world, &(struct idem_request){.key = idem_text("warm up")}));
   struct idem_request request = request_of("async cancel at once");
   begin(&world, &request, &seen, &call);
   idem_async_cancel(call);
@@ -344,6 +345,7 @@ static void claims_are_renewed_and_losses_told(void **state) {
   finish(&world, claim, "late", 0, &seen);
   finish_all(&world);
   assert_int_equal(seen.status, IDEM_STALE);
+  idem_answer_clear(&seen.answer);
   idem_claim_free(claim);
   idem_abandon(thief);
   idem_claim_free(thief);
@@ -394,7 +396,7 @@ static void silence_is_unavailable(void **state) {
   server_start(&frozen, 0, NULL);
   world_open(&world, frozen.port, &options);
   struct idem_request request = request_of("frozen");
-  must_begin(&world, &(struct idem_request){.key = idem_text("warm up")});
+  idem_claim_free(must_begin(&world, &(struct idem_request){.key = idem_text("warm up")}));
   kill(frozen.pid, SIGSTOP);
   struct seen seen;
   int64_t start_ms = now_ms();

@@ -306,6 +306,7 @@ static void mistakes_are_invalid(void **state) {
   request.lease_ms = 7200000; /* over the server's cap of an hour */
   assert_int_equal(idem_begin(client, &request, &claim, &answer), IDEM_REFUSED);
   CHECK(strstr(answer.message, "LEASE") != NULL, "%s", answer.message);
+  idem_answer_clear(&answer);
   assert_int_equal(idem_wait(client, idem_text("x"), idem_text(NULL), 0, &answer), IDEM_INVALID);
   static const char *const urls[] = {"",
                                      "http://x",

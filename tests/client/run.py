@@ -1,0 +1,208 @@
+"""Runs the tests of libidem: the programs of this directory, the header in C++, the shape of the libraries, TLS.
+
+    run.py BUILD [--brief] [--valgrind] [--cc CC] [--cxx CXX] [NAME ...]
+
+BUILD is the directory of a mode (build/release).  --brief: smaller numbers, for instrumented builds.
+The programs start servers of their own (IDEM_SERVER) and end them.
+"""
+import argparse
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Far over what any of them needs; a test that hangs is ended here.
+LIMIT_S = 300
+VALGRIND = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--fair-sched=yes",
+            "--child-silent-after-fork=yes"]
+
+# name, arguments, arguments in a brief run (None: not run then)
+PROGRAMS = [
+    ("test_key", [], []),
+    ("test_calls", [], []),
+    ("test_keeper", [], []),
+    ("test_async", [], []),
+    ("cut", [], ["7"]),
+    ("crash", [], ["1000"]),
+    ("crowd", [], ["8", "100"]),
+    ("oom", [], []),
+    ("overhead", ["15", "500"], None),
+]
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+# What the shared library may show to the world besides idem_*: nothing.
+FOREIGN = re.compile(r" [TDBR] (?!idem_)\w+")
+
+
+class Failed(Exception):
+    pass
+
+
+def check(condition, what):
+    if not condition:
+        raise Failed(what)
+
+
+def run_program(build, name, arguments, under):
+    command = under + [os.path.join(build, "tests/client", name)] + arguments
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT_S,
+                          check=False)
+    text = done.stdout.decode(errors="replace")
+    if done.returncode != 0:
+        raise Failed(f"{name} ended with {done.returncode}\n{text}")
+    return [line for line in text.splitlines() if line.startswith("  ")]
+
+
+def compile_only(compiler, arguments, source):
+    done = subprocess.run(compiler.split() + WARNINGS + ["-fsyntax-only"] + arguments + [source],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, check=False)
+    check(done.returncode == 0, f"{compiler} {source}\n{done.stdout.decode()}")
+
+
+def headers(options):
+    """Each header alone, in both languages and more than one standard."""
+    for standard, header in (("-std=c11", "idem.h"), ("-std=c17", "idem.h"),
+                             ("-std=gnu11", "idem_uv.h")):  # libuv's own header wants POSIX
+        compile_only(options.cc, [standard, "-Iclient", "-Wno-unused-function", "-xc"],
+                     "client/" + header)
+    if shutil.which(options.cxx.split()[0]) is None:
+        return ["  no C++ compiler here"]
+    for standard in ("-std=c++11", "-std=c++20"):
+        compile_only(options.cxx, [standard, "-Iclient"], "tests/client/header.cc")
+    return []
+
+
+def libraries(options):
+    """The soname, and no name of ours in a user's program but idem_*."""
+    shared = os.path.join(options.build, "libidem.so.0")
+    text = subprocess.check_output(["objdump", "-p", shared], text=True)
+    check(re.search(r"SONAME\s+libidem\.so\.0$", text, re.M), "no soname")
+    text = subprocess.check_output(["nm", "-D", "--defined-only", shared], text=True)
+    check(not FOREIGN.search(text), f"foreign names in {shared}:\n{FOREIGN.findall(text)}")
+    archive = os.path.join(options.build, "libidem.a")
+    text = subprocess.check_output(["nm", "-g", "--defined-only", archive], text=True)
+    check(not FOREIGN.search(text), f"foreign names in {archive}:\n{FOREIGN.findall(text)}")
+    return []
+
+
+def probe(build, *arguments):
+    return subprocess.check_output([os.path.join(build, "tests/client/probe"), *arguments], text=True,
+                                   timeout=LIMIT_S).strip()
+
+
+def pump(source, target):
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+    except OSError:
+        pass
+    for sock in (source, target):
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def serve_tls(listener, context, port):
+    """Takes TLS off and passes the rest on to the server; until the listener is closed."""
+    while True:
+        try:
+            plain, _ = listener.accept()
+        except OSError:
+            return
+        try:
+            client = context.wrap_socket(plain, server_side=True)
+        except (ssl.SSLError, OSError):
+            continue
+        server = socket.create_connection(("127.0.0.1", port))
+        for pair in ((client, server), (server, client)):
+            threading.Thread(target=pump, args=pair, daemon=True).start()
+
+
+def certificate(directory):
+    files = [os.path.join(directory, name) for name in ("cert.pem", "key.pem")]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-days", "2", "-subj", "/CN=test", "-addext",
+                    "subjectAltName=IP:127.0.0.1", "-keyout", files[1], "-out", files[0]],
+                   check=True, stderr=subprocess.DEVNULL)
+    return files
+
+
+def start_server():
+    program = os.environ.get("IDEM_SERVER", os.path.join(ROOT, "build/release/idem-server"))
+    server = subprocess.Popen([program, "--port", "0", "--bind", "127.0.0.1"],
+                              stdout=subprocess.PIPE, text=True)
+    for line in server.stdout:
+        found = re.search(r"ready to accept connections on .*:(\d+)", line)
+        if found:
+            return server, int(found.group(1))
+    raise Failed("the server does not start")
+
+
+def tls(options):
+    """With TLS in hiredis: a good certificate is taken, others are not. Without: a clear refusal."""
+    if probe(options.build, "rediss://127.0.0.1").startswith("REFUSED rediss:// needs TLS"):
+        return ["  hiredis without TLS: rediss:// is refused"]
+    server, port = start_server()
+    listener = socket.create_server(("127.0.0.1", 0))
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            cert, key = certificate(directory)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(cert, key)
+            threading.Thread(target=serve_tls, args=(listener, context, port), daemon=True).start()
+            tls_port = listener.getsockname()[1]
+            for host, ca, expected in (("127.0.0.1", [cert], "OK"), ("127.0.0.1", [], "UNAVAILABLE"),
+                                       ("localhost", [cert], "UNAVAILABLE")):
+                said = probe(options.build, f"rediss://{host}:{tls_port}", *ca)
+                check(said.split()[0] == expected, f"{host} {ca}: {said}")
+    finally:
+        listener.close()
+        server.terminate()
+        server.wait()
+        server.stdout.close()
+    return []
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--brief", action="store_true")
+    parser.add_argument("--valgrind", action="store_true")
+    parser.add_argument("--cc", default="cc")
+    parser.add_argument("--cxx", default="c++")
+    options = parser.parse_args()
+    under = VALGRIND if options.valgrind else []
+    tests = []
+    for name, arguments, brief in PROGRAMS:
+        chosen = brief if options.brief else arguments
+        if chosen is not None:
+            tests.append((name, lambda name=name, chosen=chosen:
+                          run_program(options.build, name, chosen, under)))
+    if not options.brief:
+        tests += [("headers", lambda: headers(options)), ("libraries", lambda: libraries(options)),
+                  ("tls", lambda: tls(options))]
+    failures = 0
+    for name, test in tests:
+        if options.names and name not in options.names:
+            continue
+        start = time.monotonic()
+        try:
+            lines = test()
+            print(f"ok   {name:12} {time.monotonic() - start:6.1f} s")
+            print("".join(line + "\n" for line in lines), end="", flush=True)
+        except (Failed, subprocess.SubprocessError) as error:
+            failures += 1
+            print(f"FAIL {name}: {error}", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+/*
+ * test_keeper.c - renewal in the background: a long job under a short lease, many claims together,
+ * and what is told when a claim is in doubt, lost, or ends while it is renewed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/idem.h"
+#include "tests/client/harness.h"
+
+#define JOB_MS 5000
+#define LEASE_MS 300
+#define MANY 500
+
+static struct server server;
+
+struct losses {
+  _Atomic int doubtful, lost;
+};
+
+static void on_lost(struct idem_claim *claim, enum idem_claim_state state, void *context) {
+  struct losses *losses = context;
+  CHECK(idem_claim_state(claim) == state || state == IDEM_CLAIM_DOUBTFUL, "told %d", (int)state);
+  if (state == IDEM_CLAIM_DOUBTFUL) losses->doubtful++;
+  if (state == IDEM_CLAIM_LOST) losses->lost++;
+}
+
+static struct idem_client *open_with_losses(int port, struct losses *losses) {
+  struct idem_options options;
+  memset(&options, 0, sizeof options);
+  options.on_lost = on_lost;
+  options.lost_context = losses;
+  options.deadline_ms = 300;
+  return must_open(port, &options);
+}
+
+static struct idem_claim *must_begin(struct idem_client *client, const char *key, int64_t lease_ms,
+                                     int64_t wait_ms) {
+  struct idem_answer answer;
+  struct idem_request request;
+  struct idem_claim *claim = NULL;
+  memset(&request, 0, sizeof request);
+  request.key = idem_text(key);
+  request.lease_ms = lease_ms;
+  request.wait_ms = wait_ms;
+  enum idem_status status = idem_begin(client, &request, &claim, &answer);
+  CHECK(status == IDEM_RUN, "%s: %s %s", key, idem_status_name(status), answer.message);
+  idem_answer_clear(&answer);
+  return claim;
+}
+
+static void await(_Atomic int *counter, int wanted) {
+  int64_t until = now_ms() + 10000;
+  while (*counter < wanted) {
+    CHECK(now_ms() < until, "%d of %d", *counter, wanted);
+    pause_ms(2);
+  }
+}
+
+static int long_job(struct idem_claim *claim, void *context, struct idem_result *result) {
+  struct idem_client *rival = context;
+  int64_t until = now_ms() + JOB_MS;
+  while (now_ms() < until) {
+    struct idem_answer answer;
+    struct idem_claim *second = NULL;
+    struct idem_request request;
+    memset(&request, 0, sizeof request);
+    request.key = idem_claim_key(claim);
+    enum idem_status status = idem_begin(rival, &request, &second, &answer);
+    CHECK(status == IDEM_BUSY, "a rival got %s", idem_status_name(status));
+    CHECK(idem_claim_state(claim) == IDEM_CLAIM_HELD, "%d", (int)idem_claim_state(claim));
+    idem_answer_clear(&answer);
+    pause_ms(20);
+  }
+  result->body = idem_text("long");
+  return IDEM_WORK_DONE;
+}
+
+static void a_long_job_under_a_short_lease(void **state) {
+  (void)state;
+  struct losses losses = {0, 0};
+  struct idem_client *client = open_with_losses(server.port, &losses),
+                     *rival = must_open(server.port, NULL);
+  struct idem_answer answer;
+  struct idem_request request;
+  memset(&request, 0, sizeof request);
+  request.key = idem_text("long job");
+  request.lease_ms = LEASE_MS;
+  assert_int_equal(idem_once(client, &request, long_job, rival, &answer), IDEM_RUN);
+  assert_int_equal(answer.attempt, 1);
+  assert_int_equal(losses.doubtful + losses.lost, 0);
+  idem_answer_clear(&answer);
+  idem_close(client);
+  idem_close(rival);
+}
+
+static void many_claims_are_renewed_together(void **state) {
+  (void)state;
+  struct losses losses = {0, 0};
+  struct idem_client *client = open_with_losses(server.port, &losses);
+  struct idem_claim *claims[MANY];
+  struct idem_result result;
+  memset(&result, 0, sizeof result);
+  for (int i = 0; i < MANY; i++) {
+    char key[32];
+    snprintf(key, sizeof key, "many %d", i);
+    claims[i] = must_begin(client, key, 600, 0);
+  }
+  pause_ms(2000);
+  for (int i = 0; i < MANY; i++) {
+    assert_int_equal(idem_claim_state(claims[i]), IDEM_CLAIM_HELD);
+    assert_int_equal(idem_finish(claims[i], &result), IDEM_OK);
+    idem_claim_free(claims[i]);
+  }
+  assert_int_equal(losses.doubtful + losses.lost, 0);
+  idem_close(client);
+}
+
+static void a_dead_server_leaves_doubt_and_a_live_one_ends_it(void **state) {
+  (void)state;
+  struct losses losses = {0, 0};
+  struct server mortal;
+  server_start(&mortal, 0, NULL);
+  struct idem_client *client = open_with_losses(mortal.port, &losses);
+  struct idem_claim *claim = must_begin(client, "doubt", 200, 0);
+  kill(mortal.pid, SIGSTOP);
+  await(&losses.doubtful, 1);
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_DOUBTFUL);
+  kill(mortal.pid, SIGCONT);
+  int64_t until = now_ms() + 10000;
+  while (idem_claim_state(claim) != IDEM_CLAIM_HELD) {
+    CHECK(now_ms() < until, "still in doubt");
+    pause_ms(2);
+  }
+  assert_int_equal(losses.lost, 0);
+  int port = mortal.port;
+  server_kill(&mortal, SIGKILL);
+  await(&losses.doubtful, 2);
+  server_start(&mortal, port, NULL); /* with empty memory: the record is gone */
+  await(&losses.lost, 1);
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_LOST);
+  struct idem_result result;
+  memset(&result, 0, sizeof result);
+  assert_int_equal(idem_finish(claim, &result), IDEM_STALE);
+  idem_claim_free(claim);
+  idem_close(client);
+  server_kill(&mortal, SIGTERM);
+}
+
+static void a_longer_lease_is_kept(void **state) {
+  (void)state;
+  struct losses losses = {0, 0};
+  struct idem_client *client = open_with_losses(server.port, &losses);
+  struct idem_claim *claim = must_begin(client, "longer", 100, 0);
+  assert_int_equal(idem_renew(claim, 30000), IDEM_OK);
+  pause_ms(300);
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_HELD);
+  assert_int_equal(idem_stage(claim, idem_text("s")), IDEM_OK);
+  assert_int_equal(idem_abandon(claim), IDEM_OK);
+  idem_claim_free(claim);
+  idem_close(client);
+}
+
+static void *claim_and_free(void *argument) {
+  struct idem_client *client = argument;
+  for (int i = 0; i < 100; i++) {
+    char key[48];
+    snprintf(key, sizeof key, "brief %p %d", (void *)&key, i);
+    struct idem_claim *claim = must_begin(client, key, 3, 0);
+    if (i % 4 == 0) pause_ms(1);
+    if (i % 2 == 0) idem_abandon(claim);
+    idem_claim_free(claim);
+  }
+  return NULL;
+}
+
+/* Renewals every millisecond, and claims that end at any moment of one. For the race detectors. */
+static void claims_end_while_they_are_renewed(void **state) {
+  (void)state;
+  struct losses losses = {0, 0};
+  struct idem_client *client = open_with_losses(server.port, &losses);
+  pthread_t threads[4];
+  for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, claim_and_free, client);
+  for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+  idem_close(client);
+}
+
+static int start_server(void **state) {
+  (void)state;
+  server_start(&server, 0, NULL);
+  return 0;
+}
+
+static int stop_server(void **state) {
+  (void)state;
+  server_kill(&server, SIGTERM);
+  return 0;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_long_job_under_a_short_lease),
+      cmocka_unit_test(many_claims_are_renewed_together),
+      cmocka_unit_test(a_dead_server_leaves_doubt_and_a_live_one_ends_it),
+      cmocka_unit_test(a_longer_lease_is_kept),
+      cmocka_unit_test(claims_end_while_they_are_renewed),
+  };
+  return cmocka_run_group_tests_name("keeper", tests, start_server, stop_server);
+}
