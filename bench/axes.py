@@ -52,7 +52,9 @@ class Case:
 
 def recipes(case, server):
     """[(label of the column, arguments that name the scenario)] of a server for a case."""
-    if server.family == "idem":
+    if (server.family == "loops") != (case.axis == "threads"):
+        return []
+    if server.family in ("idem", "loops"):
         names = [case.scenario]
     elif server.family == "echo":
         if not case.floors or case.scenario not in ("claim", "replay"):
@@ -108,7 +110,10 @@ def all_cases(options):
                       more=["--keys", str(options.expire_beside), "--expiring",
                             str(options.expiring), "--lead-seconds", str(options.lead_seconds),
                             "--rate", str(options.rate)]))
+    # Also with more loops than CPUs: the CPU time of an operation is counted wherever it runs.
+    cases += [Case("threads", f"{scenario} by loops", scenario, 16, more=keys)
+              for scenario in ("claim", "replay", "job")]
     return [case for case in cases if case.axis in options.axes]
 
 
-AXES = ["steady", "job", "large", "latency", "wake", "memory", "expiry"]
+AXES = ["steady", "job", "large", "latency", "wake", "memory", "expiry", "threads"]

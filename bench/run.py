@@ -35,6 +35,10 @@ def progress(text):
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
+def taskset(cpus, command):
+    return f"taskset -c {','.join(map(str, sorted(cpus)))} {shown(command)}"
+
+
 class Bench:
     def __init__(self, options):
         self.options = options
@@ -57,13 +61,21 @@ class Bench:
             self.sizes_cache[key] = json.loads(self.output_of(command))
         return self.sizes_cache[key]
 
-    def output_of(self, command, cpu=None):
+    def cpus_of(self, case):
+        """Of the server and of the load. Loops are for several CPUs, and the load is on one of them:
+        what it takes is waited for, not counted."""
+        everywhere = os.sched_getaffinity(0)
+        if case.axis == "threads":
+            return everywhere, everywhere
+        return {self.options.server_cpu}, {self.options.load_cpu}
+
+    def output_of(self, command, cpus=None):
         result = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            preexec_fn=None if cpu is None else pinned(cpu),
+            preexec_fn=None if cpus is None else pinned(cpus),
             timeout=self.options.timeout,
         )
         if result.returncode != 0:
@@ -72,15 +84,17 @@ class Bench:
 
     def measure(self, case, label, server, what, amount):
         """One run; `amount` is ["--seconds", S], ["--requests", N] or nothing."""
-        options, sizes = self.options, self.sizes(case)
+        sizes = self.sizes(case)
         load = [self.load_program, "--json", *what, "--connections", str(case.connections),
                 "--pipeline", str(case.pipeline), "--body-bytes", str(case.body_bytes),
                 *case.more, *amount]
-        with running(server, sizes, options.server_cpu) as (pid, port):
+        server_cpus, load_cpus = self.cpus_of(case)
+        with running(server, sizes, server_cpus) as (pid, port):
             start = server.command("PORT", sizes)
-            self.commands[case.title(), label] = (shown(start), shown(load))
+            self.commands[case.title(), label] = (taskset(server_cpus, start),
+                                                  taskset(load_cpus, load))
             load += ["--port", str(port), "--server-pid", str(pid)]
-            return json.loads(self.output_of(load, options.load_cpu))
+            return json.loads(self.output_of(load, load_cpus))
 
     def visits(self, case):
         """[(label, server, scenario arguments)] of all that can answer the case."""
@@ -213,7 +227,8 @@ def print_all(cells_of_axis, options):
     cells = {name: found for axis in cells_of_axis.values() for name, found in axis.items()}
     for title, says, text in render.sections(cells_of_axis):
         print(f"\n{title}\n{says}\n\n{text}")
-    print(f"\nTargets\n\n{render.target_table(cells, options.axes == axes.AXES)}", flush=True)
+    if render.targets.rows(cells, options.axes == axes.AXES):
+        print(f"\nTargets\n\n{render.target_table(cells, options.axes == axes.AXES)}", flush=True)
     note(render.disturbance(cells))
 
 

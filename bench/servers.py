@@ -21,6 +21,7 @@ STOP_SECONDS = 10
 START_ATTEMPTS = 3
 PR_SET_PDEATHSIG = 1
 MEMCACHED_MB = 16384
+LOOPS = (1, 2, 4)
 
 
 class BenchError(Exception):
@@ -31,7 +32,7 @@ class BenchError(Exception):
 class Server:
     name: str
     program: str
-    family: str  # whose requests it understands: idem, redis, memcached, echo, relay
+    family: str  # whose requests it understands: idem, loops, redis, memcached, echo, relay
     arguments: object  # (port, sizes) -> list
     ready: object = None  # the line on its output; None: it is ready when it accepts a connection
     picks_port: bool = False  # `ready` has the port that the kernel picked
@@ -54,11 +55,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def pinned(cpu):
-    """For the child: stay on one CPU, and do not outlive this script even if it is killed."""
+def pinned(cpus):
+    """For the child: stay on these CPUs, and do not outlive this script even if it is killed."""
 
     def prepare():
-        os.sched_setaffinity(0, {cpu})
+        os.sched_setaffinity(0, cpus)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     return prepare
@@ -98,7 +99,7 @@ def await_ready(process, log, server, port):
 
 
 @contextlib.contextmanager
-def running(server, sizes, cpu):
+def running(server, sizes, cpus):
     """Starts a fresh server and yields (pid, port)."""
     with tempfile.TemporaryDirectory(prefix="idem-bench-") as directory:
         for _ in range(START_ATTEMPTS):
@@ -111,7 +112,7 @@ def running(server, sizes, cpu):
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    preexec_fn=pinned(cpu),
+                    preexec_fn=pinned(cpus),
                 )
                 try:
                     port, text = await_ready(process, log, server, port)
@@ -178,6 +179,22 @@ PEERS = [
 ]
 
 
+def looped(program):
+    """The same server with several loops, where it has them."""
+    help_text = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
+    if "--threads" not in help_text.stdout:
+        return
+    for count in LOOPS:
+        def arguments(port, sizes, count=count):
+            return [*idem_arguments(port, sizes), "--threads", str(count)]
+
+        yield Server(loops_name(count), program, "loops", arguments, IDEM_READY, True)
+
+
+def loops_name(count):
+    return f"idem, {count} loop{'s' if count > 1 else ''}"
+
+
 def known_servers(build, idem, redis, note):
     """{name: Server} of all that can be started here; says which are not."""
     found = {}
@@ -185,6 +202,7 @@ def known_servers(build, idem, redis, note):
     if idem_program:
         found["idem"] = Server("idem", os.path.abspath(idem_program), "idem", idem_arguments,
                                IDEM_READY, True)
+        found.update({server.name: server for server in looped(found["idem"].program)})
     else:
         note("no idem-server: only the others are measured")
     absent = []
