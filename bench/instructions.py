@@ -31,8 +31,8 @@ BATCH = 16
 START_SECONDS = 60
 REPLY_SECONDS = 120
 BODY = b"b" * 100
-# jemalloc gives pages back as time goes by: under valgrind at another operation in every run. It was
-# nearly all of the difference between runs.
+# jemalloc gives pages back as time goes by: under valgrind at another operation in every run. It
+# was nearly all of the difference between runs.
 NO_DECAY = "dirty_decay_ms:-1,muzzy_decay_ms:-1"
 
 
@@ -106,8 +106,8 @@ def stored(client, count):
     check(client.batches(requests), lambda reply: reply == b"0")
 
 
-# Each command: (client, keys, count) -> None sends `count` of it; `prepare` makes `keys` keys before.
-# The preparation is the same for N and for 2N, so it cancels out.
+# Each command: what is prepared, the same for N and for 2N, so that it cancels out; and a function
+# that sends `count` of it to a client, given what the preparation returned.
 def run_ping(client, prepared, count):
     check(client.batches([request("PING")] * count), lambda reply: reply == b"PONG")
 

@@ -231,8 +231,8 @@ def results(options, servers, cells_of_axis, commands, charts):
         lines += [f"![{title}]({os.path.relpath(path, 'bench')})", ""]
     for title, says, text in sections(cells_of_axis):
         lines += [f"## {title}", says, "", text, ""]
-    lines += ["## Commands", "Each pair was run with a fresh server; PORT and PID are the server's.",
-              "", "```"]
+    lines += ["## Commands",
+              "Each pair was run with a fresh server; PORT and PID are the server's.", "", "```"]
     for start, load in commands.values():
         lines += [start, f"{load} --port PORT --server-pid PID"]
     return "\n".join([*lines, "```", ""])

@@ -62,8 +62,8 @@ class Bench:
         return self.sizes_cache[key]
 
     def cpus_of(self, case):
-        """Of the server and of the load. Loops are for several CPUs, and the load is on one of them:
-        what it takes is waited for, not counted."""
+        """Of the server and of the load. Loops are for several CPUs, and the load is on one of
+        them: what it takes is waited for, not counted."""
         everywhere = os.sched_getaffinity(0)
         if case.axis == "threads":
             return everywhere, everywhere
@@ -155,7 +155,8 @@ def number_from(least, kind=int):
 # How large each axis is: (option, default, with --quick, with --full, help).
 SIZES = [
     ("rounds", 5, 1, 5, "of A B C C B A; memory has 1"),
-    ("keys", 100000, 10000, 10000000, "to replay"),
+    ("keys", 100000, 10000, 100000, "to replay"),
+    ("deep-keys", 1000000, 20000, 10000000, "to replay at the deepest pipeline, in 2 rounds"),
     ("large-requests", 3000, 500, 10000, "replays of 100 KB"),
     ("rate", 10000, 2000, 10000, "operations per second of the open loop and beside expiry"),
     ("waits", 2000, 200, 5000, "rounds with one waiter"),
@@ -174,7 +175,7 @@ def add_sizes(parser):
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument("--quick", action="store_true", help="small sizes, one round: a first look")
     scale.add_argument("--full", action="store_true",
-                       help="the sizes of the targets: an hour, 8 GiB of memory")
+                       help="the sizes of the targets: hours, 8 GiB of memory")
     for name, default, _, _, text in SIZES:
         parser.add_argument(f"--{name}", type=number_from(1), help=f"{text} [{default}]")
 

@@ -1,7 +1,7 @@
 """The targets, and what was measured beside each, also where it falls short.
 
-Ratios are taken inside a round; the median of the rounds counts, and the lowest and highest are shown
-with it. A target whose case, server or floor was not measured says so.
+Ratios are taken inside a round; the median of the rounds counts, and the lowest and highest are
+shown with it. A target whose case, server or floor was not measured says so.
 """
 
 import dataclasses
@@ -102,8 +102,8 @@ def list_targets():
         between("replay 100 KB", "idem", "epoll-echo", "operations_per_second", 0.95,
                 ">= 95 % of a bare loop that writes 100 KB", True),
     ]
-    targets += [cpu_ratio(f"{scenario} by loops, pipeline 16", loops_name(count), loops_name(1), 1.08,
-                          f"CPU at {count} loops <= 1.08 x of one")
+    targets += [cpu_ratio(f"{scenario} by loops, pipeline 16", loops_name(count), loops_name(1),
+                          1.08, f"CPU at {count} loops <= 1.08 x of one")
                 for scenario in ("claim", "replay", "job") for count in LOOPS[1:]]
     return targets
 
