@@ -2,24 +2,28 @@
 #include "server/engine/engine.h"
 
 #include <assert.h>
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "server/engine/record.h"
 
 /* ---- life ---- */
 
+static uint64_t hash_of_word(const void *engine, uint64_t word) {
+  return engine_key_hash(engine, entry_key(entry_of_word(word)));
+}
+
 struct engine *engine_create(const struct engine_options *options, int64_t now_ms) {
   struct engine *engine = calloc(1, sizeof *engine);
   if (engine == NULL) return NULL;
-  if (!table_init(&engine->table)) {
+  engine->memory.bytes = engine->memory.peak_bytes = memory_rounded(sizeof *engine);
+  if (!index_init(&engine->index, &engine->memory, hash_of_word, engine)) {
     free(engine);
     return NULL;
   }
   engine->options = *options;
   engine->next_token = options->first_token;
   engine->waits_judged_ms = INT64_MIN;
-  engine->memory_bytes = malloc_usable_size(engine);
+  shelf_init(&engine->shelf, &engine->memory, now_ms);
   wheel_init(&engine->leases, now_ms);
   wheel_init(&engine->waits, now_ms);
   wheel_init(&engine->ends, now_ms);
@@ -35,15 +39,16 @@ void engine_destroy(struct engine *engine) {
   assert(engine->stats.waiters == 0 && list_empty(&engine->ready));
   engine_want_effects(engine, false);
   for (uint64_t cursor = 0, next;;) {
-    struct table_node *node = table_scan(&engine->table, cursor, &next);
-    if (node != NULL) {
-      record_destroy(engine, LIST_ENTRY(node, struct record, node));
+    struct index_walk walk = index_scan(&engine->index, cursor, &next);
+    uint64_t word = index_next(&walk);
+    if (word != 0) {
+      entry_destroy(engine, entry_of_word(word));
       continue;
     }
     if (next == 0) break;
     cursor = next;
   }
-  table_deinit(&engine->table);
+  index_deinit(&engine->index);
   free(engine);
 }
 
@@ -55,17 +60,18 @@ void engine_reconfigure(struct engine *engine, const struct engine_options *opti
   engine->options.waiters_total = options->waiters_total;
 }
 
-/* A sweep after FLUSHALL may be under way: what it would free must not count against who asks now.
- */
+/* What a sweep behind FLUSHALL would free, or what holes in chunks take, must not count against who
+ * asks now. */
 bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms) {
   const struct engine_options *options = &engine->options;
   if (options->memory_limit == 0) return false;
   for (;;) {
-    size_t used = engine->memory_bytes + engine->table.memory_bytes + more_bytes;
     uint64_t claims = engine->open_claims + (more_claims ? 1 : 0);
+    size_t used = engine->memory.bytes + more_bytes;
     if (used + claims * options->store_reserve <= options->memory_limit) return false;
-    if (!engine->sweeping) return true;
+    if (!engine->sweeping && list_empty(&engine->shelf.sparse)) return true;
     unsigned budget = 256;
+    engine_tidy(engine, now_ms, &budget);
     engine_sweep(engine, now_ms, &budget);
   }
 }
@@ -73,59 +79,75 @@ bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claim
 /* ---- answers ---- */
 
 static void answer_busy(const struct record *record, int64_t at_ms, struct engine_answer *answer) {
-  const struct rules_record *facts = &record->facts;
-  if (at_ms < facts->since_ms) at_ms = facts->since_ms;
+  int64_t deadline_ms = record->timer.deadline_ms;
+  if (at_ms < record->since_ms) at_ms = record->since_ms;
   answer->status = ENGINE_BUSY;
-  answer->left_ms = facts->deadline_ms > at_ms ? facts->deadline_ms - at_ms : 0;
-  answer->age_ms = at_ms - facts->since_ms;
-  answer->owner = record->claim->owner;
+  answer->left_ms = deadline_ms > at_ms ? deadline_ms - at_ms : 0;
+  answer->age_ms = at_ms - record->since_ms;
+  answer->owner = record_owner(record);
 }
 
 /* What a record says to somebody, under a verdict that leaves it as it is (grants included: they
  * were carried out before). */
 void answer_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms,
                    struct engine_answer *answer) {
-  const struct rules_record *facts = &record->facts;
   *answer = (struct engine_answer){.status = ENGINE_NOTHING};
   switch (verdict) {
     case RULES_GRANT_FIRST:
     case RULES_GRANT_NEXT:
     case RULES_GRANT_AGAIN:
       answer->status = ENGINE_CLAIMED;
-      answer->token = facts->token;
-      answer->lease_ms = facts->lease_ms;
-      answer->attempt = facts->attempt;
-      answer->stage = record->claim->stage;
+      answer->token = record->token;
+      answer->lease_ms = record->lease_ms;
+      answer->attempt = record->attempt;
+      answer->stage = record->claim != NULL ? record->claim->stage : NULL;
       break;
     case RULES_SAY_BUSY: answer_busy(record, now_ms, answer); break;
     case RULES_SAY_UNKNOWN:
       answer->status = ENGINE_UNKNOWN;
-      answer->age_ms = now_ms - facts->since_ms;
-      answer->attempt = facts->attempt;
-      answer->owner = record->claim->owner;
-      break;
-    case RULES_SAY_DONE:
-    case RULES_SHARED:
-      answer->status = ENGINE_DONE;
-      answer->age_ms = now_ms - facts->since_ms;
-      answer->left_ms = facts->deadline_ms - now_ms;
-      answer->body = record->body;
-      answer->meta = record->meta;
+      answer->age_ms = now_ms - record->since_ms;
+      answer->attempt = record->attempt;
+      answer->owner = record_owner(record);
       break;
     case RULES_MISMATCH: answer->status = ENGINE_MISMATCH; break;
-    case RULES_CONFLICT: answer->status = ENGINE_CONFLICT; break;
     case RULES_STALE: answer->status = ENGINE_STALE; break;
-    case RULES_SAME_STORED: answer->status = ENGINE_STORED; break;
     default: break;
   }
+}
+
+static void answer_response(const struct response *response, int64_t now_ms,
+                            struct engine_answer *answer) {
+  *answer = (struct engine_answer){
+      .status = ENGINE_DONE,
+      .age_ms = now_ms - response->since_ms,
+      .left_ms = response->deadline_ms - now_ms,
+      .body = response->body_blob,
+      .meta = response->meta_blob,
+  };
+}
+
+static void answer_stored(const struct stored *stored, int64_t now_ms,
+                          struct engine_answer *answer) {
+  struct response response;
+  stored_read(stored, &response);
+  answer_response(&response, now_ms, answer);
+}
+
+static struct rules_record facts_of_response(const struct response *response) {
+  return (struct rules_record){
+      .token = response->token,
+      .since_ms = response->since_ms,
+      .deadline_ms = response->deadline_ms,
+      .phase = RULES_DONE,
+  };
 }
 
 static void say(struct engine_answer *answer, enum engine_status status) {
   *answer = (struct engine_answer){.status = status};
 }
 
-static bool wrong_type(const struct record *record, struct engine_answer *answer) {
-  if (record == NULL || record->kind == ENGINE_RECORD) return false;
+static bool wrong_type(struct entry entry, struct engine_answer *answer) {
+  if (entry.record == NULL || !record_is_value(entry.record)) return false;
   say(answer, ENGINE_WRONGTYPE);
   return true;
 }
@@ -150,28 +172,39 @@ static uint64_t take_token(struct engine *engine) {
   return engine->next_token++;
 }
 
-static void bind_anew(struct engine *engine, struct claim *claim, struct engine_binding *binding) {
-  if (claim->binding == binding) return;
+static bool grants(enum rules_verdict verdict) {
+  return verdict == RULES_GRANT_FIRST || verdict == RULES_GRANT_NEXT ||
+         verdict == RULES_GRANT_AGAIN;
+}
+
+static void bind_anew(struct engine *engine, struct record *record,
+                      struct engine_binding *binding) {
+  struct claim *claim = record->claim;
+  if (claim == NULL || claim->binding == binding) return;
   claim_unbind(engine, claim);
   claim_bind(claim, binding);
 }
 
-/* Carries out a grant to the caller. owner is the blob to keep; NULL when it had none. */
-static void grant(struct engine *engine, struct record *record, const struct engine_claim *claim,
-                  const struct rules_record *facts, enum rules_verdict verdict,
-                  struct engine_blob *owner) {
-  struct claim *held = record->claim;
-  claim_confirm(held);
+/* Carries out a grant to the caller; false when memory is short, then nothing has changed. */
+static bool grant(struct engine *engine, struct record *record, const struct engine_claim *claim,
+                  const struct rules_record *facts, enum rules_verdict verdict) {
+  bool has_place = (record->flags & RECORD_OWNER) != 0 || !span_present(claim->owner);
+  bool needs_claim = claim->binding != NULL || !has_place;
+  if (needs_claim && record_claim(engine, record) == NULL) return false;
   if (verdict == RULES_GRANT_AGAIN) {
     engine->stats.granted_again++;
   } else {
+    struct engine_blob *owner = blob_create(&engine->memory, claim->owner);
+    if (owner == NULL && span_present(claim->owner)) return false;
     take_token(engine);
     engine->stats.granted++;
-    engine_unpin(engine, held->owner);
-    held->owner = owner;
+    blob_release(&engine->memory, record_owner(record));
+    record_set_owner(record, owner);
   }
-  bind_anew(engine, held, claim->binding);
+  claim_confirm(record->claim);
+  bind_anew(engine, record, claim->binding);
   record_set_facts(engine, record, facts);
+  return true;
 }
 
 static void queue_claim(struct engine *engine, struct record *record,
@@ -190,26 +223,25 @@ static void queue_claim(struct engine *engine, struct record *record,
 }
 
 /* A record for a key that has none; NULL with the answer said when that must not or cannot be. */
-static struct record *record_for_claim(struct engine *engine, const struct engine_claim *claim,
-                                       int64_t now_ms, struct engine_answer *answer) {
-  size_t more = sizeof(struct record) + sizeof(struct claim) + claim->key.len +
-                claim->fingerprint.len + claim->owner.len;
+static struct record *record_for_claim(struct engine *engine, const struct name *name,
+                                       const struct engine_claim *claim, int64_t now_ms,
+                                       struct engine_answer *answer) {
+  size_t more = sizeof(struct record) + claim->key.len + claim->fingerprint.len + claim->owner.len;
   if (engine_over_limit(engine, more, true, now_ms)) {
     say(answer, ENGINE_OOM);
     return NULL;
   }
-  struct record *record = record_create(engine, ENGINE_RECORD, claim->key, claim->fingerprint);
+  struct record *record =
+      record_create(engine, ENGINE_RECORD, name, claim->fingerprint, span_present(claim->owner));
   if (record == NULL) say(answer, ENGINE_NO_MEMORY);
   return record;
 }
 
-static void claim_record(struct engine *engine, struct record *record,
-                         const struct engine_claim *claim, int64_t now_ms,
-                         struct engine_answer *answer) {
-  struct rules_record facts = record->facts;
-  struct span owner = record->claim != NULL ? engine_bytes(record->claim->owner) : SPAN_ABSENT;
-  const struct rules_claim request = {
-      .fingerprint_matches = span_equal(record_fingerprint(record), claim->fingerprint),
+static struct rules_claim rules_request(const struct engine *engine,
+                                        const struct engine_claim *claim, struct span fingerprint,
+                                        struct span owner) {
+  return (struct rules_claim){
+      .fingerprint_matches = span_equal(fingerprint, claim->fingerprint),
       .owner_matches = span_present(claim->owner) && span_equal(owner, claim->owner),
       .hold = claim->hold,
       .bind = claim->binding != NULL,
@@ -217,32 +249,54 @@ static void claim_record(struct engine *engine, struct record *record,
       .lease_ms = (uint32_t)claim->lease_ms,
       .token = engine->next_token,
   };
+}
+
+static void claim_record(struct engine *engine, struct record *record,
+                         const struct engine_claim *claim, int64_t now_ms,
+                         struct engine_answer *answer) {
+  struct rules_record facts = record_facts(record);
+  const struct rules_claim request =
+      rules_request(engine, claim, record_fingerprint(record), engine_bytes(record_owner(record)));
   enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
   if (verdict == RULES_SAY_BUSY && claim->wait_ms > 0) {
     queue_claim(engine, record, claim, now_ms, answer);
     return;
   }
-  bool granted =
-      verdict == RULES_GRANT_FIRST || verdict == RULES_GRANT_NEXT || verdict == RULES_GRANT_AGAIN;
-  if (granted) {
-    bool again = verdict == RULES_GRANT_AGAIN;
-    struct engine_blob *blob = again ? NULL : blob_create(engine, claim->owner);
-    if (!again && blob == NULL && span_present(claim->owner)) {
-      if (record->facts.phase == RULES_ABSENT) record_destroy(engine, record);
-      say(answer, ENGINE_NO_MEMORY);
-      return;
-    }
-    grant(engine, record, claim, &facts, verdict, blob);
+  if (grants(verdict) && !grant(engine, record, claim, &facts, verdict)) {
+    if (record->phase == RULES_ABSENT) record_destroy(engine, record);
+    say(answer, ENGINE_NO_MEMORY);
+    return;
   }
   answer_record(record, verdict, now_ms, answer);
+}
+
+/* There is a response: it is replayed, unless the fingerprint is another. */
+static void claim_stored(struct engine *engine, const struct stored *stored,
+                         const struct engine_claim *claim, int64_t now_ms,
+                         struct engine_answer *answer) {
+  struct response response;
+  stored_read(stored, &response);
+  struct rules_record facts = facts_of_response(&response);
+  const struct rules_claim request =
+      rules_request(engine, claim, response.fingerprint, SPAN_ABSENT);
+  if (rules_claim(&facts, &request, now_ms) == RULES_MISMATCH) {
+    say(answer, ENGINE_MISMATCH);
+  } else {
+    answer_response(&response, now_ms, answer);
+  }
 }
 
 void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
                   struct engine_answer *answer) {
   assert(claim->lease_ms > 0 && claim->lease_ms <= UINT32_MAX);
-  struct record *record = record_find(engine, claim->key, now_ms);
-  if (!wrong_type(record, answer)) {
-    if (record == NULL) record = record_for_claim(engine, claim, now_ms, answer);
+  struct name name;
+  name_of(engine, claim->key, &name);
+  struct entry entry = entry_find(engine, &name, now_ms);
+  if (entry.stored != NULL) {
+    claim_stored(engine, entry.stored, claim, now_ms, answer);
+  } else if (!wrong_type(entry, answer)) {
+    struct record *record = entry.record;
+    if (record == NULL) record = record_for_claim(engine, &name, claim, now_ms, answer);
     if (record != NULL) claim_record(engine, record, claim, now_ms, answer);
   }
   count_answer(engine, answer);
@@ -250,62 +304,117 @@ void engine_claim(struct engine *engine, const struct engine_claim *claim, int64
 
 /* ---- STORE ---- */
 
-static bool same_response(const struct record *record, const struct engine_store *store) {
-  return record->facts.phase == RULES_DONE && span_equal(engine_bytes(record->body), store->body) &&
-         span_equal(engine_bytes(record->meta), store->meta);
+static void answer_kept(struct engine *engine, uint64_t waiting, struct engine_answer *answer) {
+  engine->stats.stored++;
+  *answer = (struct engine_answer){.status = ENGINE_STORED, .count = waiting};
 }
 
-/* The response replaces the claim; all who waited get it. */
-static void keep_response(struct engine *engine, struct record *record,
-                          const struct rules_record *facts, enum rules_verdict verdict,
-                          int64_t now_ms, struct engine_answer *answer) {
-  uint64_t waiting = record->claim->waiting;
-  struct claim *claim = record->claim;
-  record->facts.since_ms = facts->since_ms;
-  record->facts.deadline_ms = facts->deadline_ms;
-  waiters_answer_all(engine, claim, RULES_SAY_DONE, now_ms);
-  engine->stats.stored++;
-  effect_emit(engine, ENGINE_EFFECT_DONE, record);
-  if (verdict == RULES_SHARED) {
-    effect_emit(engine, ENGINE_EFFECT_FREE, record);
-    record_destroy(engine, record);
-  } else {
-    record_set_facts(engine, record, facts);
+/* The blobs of parts that do not lie on the shelf: all, or those of a large response. */
+static bool make_blobs(struct engine *engine, struct response *response) {
+  response->body_blob = blob_create(&engine->memory, response->body);
+  response->meta_blob = blob_create(&engine->memory, response->meta);
+  bool made =
+      response->body_blob != NULL && (response->meta_blob != NULL || !span_present(response->meta));
+  if (made) return true;
+  blob_release(&engine->memory, response->body_blob);
+  blob_release(&engine->memory, response->meta_blob);
+  return false;
+}
+
+static void drop_blobs(struct engine *engine, struct response *response) {
+  blob_release(&engine->memory, response->body_blob);
+  blob_release(&engine->memory, response->meta_blob);
+}
+
+/* The response replaces the record; all who waited get it. false: memory is short. */
+static bool keep_response(struct engine *engine, struct record *record, struct response *response,
+                          int64_t now_ms) {
+  bool apart = shelf_apart(response->body.len) || shelf_apart(response->meta.len);
+  if (apart && !make_blobs(engine, response)) return false;
+  struct stored *stored = shelf_append(&engine->shelf, response, now_ms);
+  if (stored == NULL) {
+    drop_blobs(engine, response);
+    return false;
   }
-  *answer = (struct engine_answer){.status = ENGINE_STORED, .count = waiting};
+  struct engine_answer shared;
+  answer_stored(stored, now_ms, &shared);
+  waiters_share(engine, record, &shared);
+  effect_emit(engine, ENGINE_EFFECT_DONE, response->key);
+  record_become(engine, record, stored);
+  return true;
+}
+
+/* TTL 0: those who waited get it, and it is gone. false: memory is short. */
+static bool share_response(struct engine *engine, struct record *record, struct response *response,
+                           int64_t now_ms) {
+  bool awaited = record->claim != NULL && record->claim->waiting > 0;
+  if (awaited) {
+    if (!make_blobs(engine, response)) return false;
+    struct engine_answer shared;
+    answer_response(response, now_ms, &shared);
+    waiters_share(engine, record, &shared);
+    drop_blobs(engine, response);
+  }
+  effect_emit(engine, ENGINE_EFFECT_DONE, response->key);
+  effect_emit(engine, ENGINE_EFFECT_FREE, response->key);
+  record_destroy(engine, record);
+  return true;
 }
 
 static void store_record(struct engine *engine, struct record *record,
                          const struct engine_store *store, int64_t now_ms,
                          struct engine_answer *answer) {
-  struct rules_record facts = record->facts;
-  enum rules_verdict verdict =
-      rules_store(&facts, store->token, same_response(record, store), store->ttl_ms, now_ms);
+  struct rules_record facts = record_facts(record);
+  enum rules_verdict verdict = rules_store(&facts, store->token, false, store->ttl_ms, now_ms);
   if (verdict != RULES_STORED && verdict != RULES_SHARED) {
-    answer_record(record, verdict, now_ms, answer);
+    say(answer, ENGINE_STALE);
     return;
   }
-  struct engine_blob *body = blob_create(engine, store->body);
-  struct engine_blob *meta = blob_create(engine, store->meta);
-  if (body == NULL || (meta == NULL && span_present(store->meta))) {
-    engine_unpin(engine, body);
-    engine_unpin(engine, meta);
+  struct response response = {
+      .key = record_key(record),
+      .fingerprint = record_fingerprint(record),
+      .body = store->body,
+      .meta = store->meta,
+      .token = facts.token,
+      .since_ms = facts.since_ms,
+      .deadline_ms = facts.deadline_ms,
+  };
+  uint64_t waiting = record->claim != NULL ? record->claim->waiting : 0;
+  bool kept = verdict == RULES_SHARED ? share_response(engine, record, &response, now_ms)
+                                      : keep_response(engine, record, &response, now_ms);
+  if (kept) {
+    answer_kept(engine, waiting, answer);
+  } else {
     say(answer, ENGINE_NO_MEMORY);
-    return;
   }
-  record->body = body;
-  record->meta = meta;
-  keep_response(engine, record, &facts, verdict, now_ms, answer);
+}
+
+/* There is a response already: the same once more, or not. */
+static void store_stored(const struct stored *stored, const struct engine_store *store,
+                         int64_t now_ms, struct engine_answer *answer) {
+  struct response response;
+  stored_read(stored, &response);
+  struct rules_record facts = facts_of_response(&response);
+  bool same = span_equal(response.body, store->body) && span_equal(response.meta, store->meta);
+  switch (rules_store(&facts, store->token, same, store->ttl_ms, now_ms)) {
+    case RULES_SAME_STORED: say(answer, ENGINE_STORED); break;
+    case RULES_CONFLICT: say(answer, ENGINE_CONFLICT); break;
+    default: say(answer, ENGINE_STALE); break;
+  }
 }
 
 void engine_store(struct engine *engine, const struct engine_store *store, int64_t now_ms,
                   struct engine_answer *answer) {
-  struct record *record = record_find(engine, store->key, now_ms);
-  if (!wrong_type(record, answer)) {
-    if (record == NULL) {
+  struct name name;
+  name_of(engine, store->key, &name);
+  struct entry entry = entry_find(engine, &name, now_ms);
+  if (entry.stored != NULL) {
+    store_stored(entry.stored, store, now_ms, answer);
+  } else if (!wrong_type(entry, answer)) {
+    if (entry.record == NULL) {
       say(answer, ENGINE_STALE);
     } else {
-      store_record(engine, record, store, now_ms, answer);
+      store_record(engine, entry.record, store, now_ms, answer);
     }
   }
   count_answer(engine, answer);
@@ -313,28 +422,34 @@ void engine_store(struct engine *engine, const struct engine_store *store, int64
 
 /* ---- RENEW, RELEASE ---- */
 
+static bool set_stage(struct engine *engine, struct record *record, struct span bytes) {
+  struct claim *claim = record_claim(engine, record);
+  if (claim == NULL) return false;
+  struct engine_blob *stage = blob_create(&engine->memory, bytes);
+  if (stage == NULL) return false;
+  blob_release(&engine->memory, claim->stage);
+  claim->stage = stage;
+  return true;
+}
+
 static void renew_record(struct engine *engine, struct record *record,
                          const struct engine_renew *renew, int64_t now_ms,
                          struct engine_answer *answer) {
-  struct rules_record facts = record->facts;
+  struct rules_record facts = record_facts(record);
   enum rules_verdict verdict = rules_renew(&facts, renew->token, (uint32_t)renew->lease_ms, now_ms);
   if (verdict != RULES_RENEWED) {
     say(answer, ENGINE_STALE);
     return;
   }
-  struct claim *claim = record->claim;
-  if (span_present(renew->stage)) {
-    struct engine_blob *stage = blob_create(engine, renew->stage);
-    if (stage == NULL) {
-      say(answer, ENGINE_NO_MEMORY);
-      return;
-    }
-    engine_unpin(engine, claim->stage);
-    claim->stage = stage;
+  if (span_present(renew->stage) && !set_stage(engine, record, renew->stage)) {
+    say(answer, ENGINE_NO_MEMORY);
+    return;
   }
+  struct claim *claim = record->claim;
   claim_confirm(claim);
   /* A connection that closed while the claim was not HELD ended nothing then, and must not now. */
-  if (claim->binding != NULL && claim->binding->closed) claim_unbind(engine, claim);
+  if (claim != NULL && claim->binding != NULL && claim->binding->closed)
+    claim_unbind(engine, claim);
   record_set_facts(engine, record, &facts);
   engine->stats.renewed++;
   *answer = (struct engine_answer){.status = ENGINE_RENEWED, .lease_ms = facts.lease_ms};
@@ -343,44 +458,48 @@ static void renew_record(struct engine *engine, struct record *record,
 void engine_renew(struct engine *engine, const struct engine_renew *renew, int64_t now_ms,
                   struct engine_answer *answer) {
   assert(renew->lease_ms >= 0 && renew->lease_ms <= UINT32_MAX);
-  struct record *record = record_find(engine, renew->key, now_ms);
-  if (!wrong_type(record, answer)) {
-    if (record == NULL) {
+  struct name name;
+  name_of(engine, renew->key, &name);
+  struct entry entry = entry_find(engine, &name, now_ms);
+  if (!wrong_type(entry, answer)) {
+    if (entry.record == NULL) { /* absent or DONE */
       say(answer, ENGINE_STALE);
     } else {
-      renew_record(engine, record, renew, now_ms, answer);
+      renew_record(engine, entry.record, renew, now_ms, answer);
     }
   }
   count_answer(engine, answer);
 }
 
-/* Ends an open claim for good; one that nobody holds has nobody who waits. */
-static void give_up(struct engine *engine, struct record *record, enum rules_end end,
-                    int64_t now_ms) {
-  record_end_grant(engine, record, end, now_ms, now_ms);
-}
-
 void engine_release(struct engine *engine, struct span key, uint64_t token, int64_t now_ms,
                     struct engine_answer *answer) {
-  struct record *record = record_find(engine, key, now_ms);
-  if (wrong_type(record, answer)) return;
-  if (record == NULL || rules_release(&record->facts, token) != RULES_RELEASE) {
+  struct name name;
+  name_of(engine, key, &name);
+  struct entry entry = entry_find(engine, &name, now_ms);
+  if (wrong_type(entry, answer)) return;
+  struct rules_record facts = {.phase = RULES_ABSENT}; /* absent or DONE: not yours either way */
+  if (entry.record != NULL) facts = record_facts(entry.record);
+  if (rules_release(&facts, token) != RULES_RELEASE) {
     say(answer, ENGINE_NOT_YOURS);
     return;
   }
-  give_up(engine, record, RULES_END_RELEASED, now_ms);
+  record_end_grant(engine, entry.record, RULES_END_RELEASED, now_ms, now_ms);
   engine->stats.released++;
   say(answer, ENGINE_RELEASED);
 }
 
 /* ---- FETCH, WAIT ---- */
 
+static bool differs(struct span fingerprint, struct span given) {
+  return span_present(given) && !span_equal(fingerprint, given);
+}
+
 static void read_record(struct engine *engine, struct record *record,
                         const struct engine_read *read, int64_t now_ms,
                         struct engine_answer *answer) {
-  bool differs =
-      span_present(read->fingerprint) && !span_equal(record_fingerprint(record), read->fingerprint);
-  enum rules_verdict verdict = rules_read(&record->facts, differs);
+  const struct rules_record facts = record_facts(record);
+  enum rules_verdict verdict =
+      rules_read(&facts, differs(record_fingerprint(record), read->fingerprint));
   if (verdict != RULES_SAY_BUSY || read->wait_ms == 0) {
     answer_record(record, verdict, now_ms, answer);
     return;
@@ -391,14 +510,30 @@ static void read_record(struct engine *engine, struct record *record,
   answer->waiter = waiter;
 }
 
+static void read_from_shelf(const struct stored *stored, const struct engine_read *read,
+                            int64_t now_ms, struct engine_answer *answer) {
+  struct response response;
+  stored_read(stored, &response);
+  const struct rules_record facts = facts_of_response(&response);
+  if (rules_read(&facts, differs(response.fingerprint, read->fingerprint)) == RULES_MISMATCH) {
+    say(answer, ENGINE_MISMATCH);
+  } else {
+    answer_response(&response, now_ms, answer);
+  }
+}
+
 void engine_read(struct engine *engine, const struct engine_read *read, int64_t now_ms,
                  struct engine_answer *answer) {
-  struct record *record = record_find(engine, read->key, now_ms);
-  if (!wrong_type(record, answer)) {
-    if (record == NULL) {
+  struct name name;
+  name_of(engine, read->key, &name);
+  struct entry entry = entry_find(engine, &name, now_ms);
+  if (entry.stored != NULL) {
+    read_from_shelf(entry.stored, read, now_ms, answer);
+  } else if (!wrong_type(entry, answer)) {
+    if (entry.record == NULL) {
       say(answer, ENGINE_NOTHING);
     } else {
-      read_record(engine, record, read, now_ms, answer);
+      read_record(engine, entry.record, read, now_ms, answer);
     }
   }
   count_answer(engine, answer);
@@ -407,7 +542,7 @@ void engine_read(struct engine *engine, const struct engine_read *read, int64_t 
 /* ---- BIND ---- */
 
 struct engine_binding *engine_binding_create(struct engine *engine) {
-  struct engine_binding *binding = engine_alloc(engine, sizeof *binding);
+  struct engine_binding *binding = memory_take(&engine->memory, sizeof *binding);
   if (binding == NULL) return NULL;
   *binding = (struct engine_binding){.references = 0};
   list_init(&binding->claims);

@@ -188,7 +188,7 @@ struct engine_entry {
   enum rules_phase phase; /* of a record */
   struct engine_blob
       *body; /* the value, or the body of a DONE record; NULL otherwise. Borrowed as in an answer */
-  int64_t left_ms;     /* until it is ABSENT by itself; -1: never, or not known yet (HELD) */
+  int64_t left_ms; /* until it is ABSENT by itself; -1: never, or not known yet (HELD) */
 };
 void engine_look(struct engine *engine, struct span key, int64_t now_ms,
                  struct engine_entry *entry);

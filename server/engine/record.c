@@ -2,8 +2,6 @@
 #include "server/engine/record.h"
 
 #include <assert.h>
-#include <malloc.h>
-#include <stdlib.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -11,175 +9,294 @@
 _Static_assert(ENGINE_HASH_SECRET_BYTES >= XXH3_SECRET_SIZE_MIN,
                "a shorter secret is refused by XXH3");
 
-void *engine_alloc(struct engine *engine, size_t size) {
-  void *memory = malloc(size);
-  if (memory == NULL) return NULL;
-  engine->memory_bytes += malloc_usable_size(memory);
-  size_t all = engine->memory_bytes + engine->table.memory_bytes;
-  if (all > engine->stats.memory_peak_bytes) engine->stats.memory_peak_bytes = all;
-  return memory;
-}
+/* ---- names ---- */
 
-void engine_free(struct engine *engine, void *memory) {
-  if (memory == NULL) return;
-  engine->memory_bytes -= malloc_usable_size(memory);
-  free(memory);
-}
-
-/* ---- blobs ---- */
-
-struct engine_blob *blob_create(struct engine *engine, struct span bytes) {
-  if (!span_present(bytes)) return NULL;
-  assert(bytes.len <= UINT32_MAX);
-  struct engine_blob *blob = engine_alloc(engine, sizeof *blob + bytes.len);
-  if (blob == NULL) return NULL;
-  blob->references = 1;
-  blob->len = (uint32_t)bytes.len;
-  if (bytes.len != 0) memcpy(blob->bytes, bytes.data, bytes.len);
-  return blob;
-}
-
-struct span engine_bytes(const struct engine_blob *blob) {
-  return blob != NULL ? (struct span){blob->bytes, blob->len} : SPAN_ABSENT;
-}
-
-struct engine_blob *engine_pin(struct engine_blob *blob) {
-  if (blob != NULL) blob->references++;
-  return blob;
-}
-
-void engine_unpin(struct engine *engine, struct engine_blob *blob) {
-  if (blob == NULL) return;
-  assert(blob->references > 0);
-  if (--blob->references == 0) engine_free(engine, blob);
-}
-
-/* ---- records ---- */
-
-uint64_t record_hash(const struct engine *engine, struct span key) {
-  return XXH3_64bits_withSecret(key.data, key.len, engine->options.hash_secret,
+uint64_t engine_key_hash(const struct engine *engine, struct key key) {
+  return XXH3_64bits_withSecret(key.bytes.data, key.bytes.len, engine->options.hash_secret,
                                 ENGINE_HASH_SECRET_BYTES);
 }
 
-struct span record_key(const struct record *record) {
-  return (struct span){record->bytes, record->key_len};
+void name_of(const struct engine *engine, struct span key, struct name *name) {
+  name->key = key_of(key, name->packed);
+  name->hash = engine_key_hash(engine, name->key);
+}
+
+/* ---- a record's parts ---- */
+
+static enum key_form form_of(const struct record *record) {
+  return (enum key_form)(record->flags >> RECORD_FORM_SHIFT);
+}
+
+static const char *read_length(const char *from, size_t *len) {
+  uint32_t length;
+  memcpy(&length, from, sizeof length);
+  *len = length;
+  return from + sizeof length;
+}
+
+static char *write_length(char *to, size_t len) {
+  uint32_t length = (uint32_t)len;
+  memcpy(to, &length, sizeof length);
+  return to + sizeof length;
+}
+
+static char *write_bytes(char *to, struct span bytes) {
+  if (bytes.len != 0) memcpy(to, bytes.data, bytes.len);
+  return to + bytes.len;
+}
+
+struct key record_key(const struct record *record) {
+  const char *from = record->bytes;
+  if ((record->flags & RECORD_OWNER) != 0) from += sizeof(struct engine_blob *);
+  size_t len = KEY_UUID_BYTES;
+  if (form_of(record) == KEY_RAW) from = read_length(from, &len);
+  return (struct key){form_of(record), {from, len}};
 }
 
 struct span record_fingerprint(const struct record *record) {
-  if (!record->has_fingerprint) return SPAN_ABSENT;
-  return (struct span){record->bytes + record->key_len, record->fingerprint_len};
+  if ((record->flags & RECORD_FINGERPRINT) == 0) return SPAN_ABSENT;
+  struct span key = record_key(record).bytes, fingerprint;
+  fingerprint.data = read_length(key.data + key.len, &fingerprint.len);
+  return fingerprint;
 }
 
-static bool flushed(const struct engine *engine, const struct record *record) {
-  return record->epoch != engine->epoch;
+struct engine_blob *record_owner(const struct record *record) {
+  struct engine_blob *owner = record->claim != NULL ? record->claim->owner : NULL;
+  if ((record->flags & RECORD_OWNER) != 0) memcpy(&owner, record->bytes, sizeof owner);
+  return owner;
 }
 
-static bool open_claim(const struct record *record) { return record->claim != NULL; }
+void record_set_owner(struct record *record, struct engine_blob *owner) {
+  if ((record->flags & RECORD_OWNER) != 0) {
+    memcpy(record->bytes, &owner, sizeof owner);
+  } else if (record->claim != NULL) {
+    record->claim->owner = owner;
+  } else {
+    assert(owner == NULL);
+  }
+}
 
-/* Figures about what lives now; flushed records were taken out of them all at once. */
-static void count(struct engine *engine, const struct record *record, bool in) {
-  if (flushed(engine, record)) return;
+static size_t size_for(bool owner, struct key key, struct span fingerprint) {
+  size_t size = offsetof(struct record, bytes) + key.bytes.len;
+  if (owner) size += sizeof(struct engine_blob *);
+  if (key.form == KEY_RAW) size += sizeof(uint32_t);
+  if (span_present(fingerprint)) size += sizeof(uint32_t) + fingerprint.len;
+  return size > sizeof(struct record) ? size : sizeof(struct record);
+}
+
+static size_t record_size(const struct record *record) {
+  return size_for((record->flags & RECORD_OWNER) != 0, record_key(record),
+                  record_fingerprint(record));
+}
+
+size_t record_memory(const struct record *record) {
+  size_t bytes = memory_rounded(record_size(record));
+  if (record_is_value(record)) return bytes + memory_rounded(blob_size(record->value));
+  const struct engine_blob *owner = record_owner(record);
+  if (owner != NULL) bytes += memory_rounded(blob_size(owner));
+  if (record->claim == NULL) return bytes;
+  bytes += memory_rounded(sizeof *record->claim);
+  if (record->claim->stage != NULL) bytes += memory_rounded(blob_size(record->claim->stage));
+  return bytes;
+}
+
+struct rules_record record_facts(const struct record *record) {
+  return (struct rules_record){
+      .token = record->token,
+      .since_ms = record->since_ms,
+      .deadline_ms = record->timer.deadline_ms,
+      .lease_ms = record->lease_ms,
+      .attempt = record->attempt,
+      .phase = record->phase,
+      .hold = (record->flags & RECORD_HOLD) != 0,
+      .bind = (record->flags & RECORD_BIND) != 0,
+  };
+}
+
+/* ---- figures ---- */
+
+/* About what lives now; flushed entries were taken out of them all at once. */
+static void count(struct engine *engine, struct entry entry, bool in) {
+  if (entry_flushed(engine, entry)) return;
   uint64_t one = in ? 1 : UINT64_MAX; /* modular: adds or subtracts 1 */
   struct engine_stats *stats = &engine->stats;
-  if (record->kind == ENGINE_VALUE) {
+  const struct record *record = entry.record;
+  if (record != NULL && record_is_value(record)) {
     stats->values += one;
     if (record->timer.deadline_ms != ENGINE_NO_DEADLINE) stats->expiring += one;
     return;
   }
+  unsigned phase = record != NULL ? record->phase : RULES_DONE;
   stats->records += one;
-  stats->phases[record->facts.phase] += one;
-  if (record->facts.phase != RULES_HELD) stats->expiring += one;
-  if (open_claim(record)) engine->open_claims += one;
+  stats->phases[phase] += one;
+  if (phase != RULES_HELD) stats->expiring += one;
+  if (record != NULL) engine->open_claims += one;
 }
 
-struct record *record_create(struct engine *engine, enum engine_kind kind, struct span key,
-                             struct span fingerprint) {
+static void count_record(struct engine *engine, struct record *record, bool in) {
+  count(engine, (struct entry){.record = record}, in);
+}
+
+/* ---- making, changing and ending records ---- */
+
+struct record *record_create(struct engine *engine, enum engine_kind kind, const struct name *name,
+                             struct span fingerprint, bool owner) {
+  struct span key = name->key.bytes;
   assert(key.len <= UINT32_MAX && fingerprint.len <= UINT32_MAX);
-  struct record *record = engine_alloc(engine, sizeof *record + key.len + fingerprint.len);
+  size_t size = size_for(owner, name->key, fingerprint);
+  struct record *record = memory_take(&engine->memory, size);
   if (record == NULL) return NULL;
+  unsigned flags = (unsigned)name->key.form << RECORD_FORM_SHIFT;
+  if (owner) flags |= RECORD_OWNER;
+  if (span_present(fingerprint)) flags |= RECORD_FINGERPRINT;
   *record = (struct record){
-      .kind = (uint8_t)kind,
+      .phase = kind == ENGINE_VALUE ? RECORD_VALUE : RULES_ABSENT,
+      .flags = (uint8_t)flags,
       .epoch = engine->epoch,
-      .key_len = (uint32_t)key.len,
-      .has_fingerprint = span_present(fingerprint),
-      .fingerprint_len = (uint32_t)fingerprint.len,
   };
   wheel_node_init(&record->timer);
   record->timer.deadline_ms = ENGINE_NO_DEADLINE;
-  if (key.len != 0) memcpy(record->bytes, key.data, key.len);
-  if (fingerprint.len != 0) memcpy(record->bytes + key.len, fingerprint.data, fingerprint.len);
-  if (kind == ENGINE_RECORD) {
-    struct claim *claim = engine_alloc(engine, sizeof *claim);
-    if (claim == NULL) {
-      engine_free(engine, record);
-      return NULL;
-    }
-    *claim = (struct claim){.record = record, .first_wait_ms = INT64_MAX};
-    list_init(&claim->claimers);
-    list_init(&claim->readers);
-    list_init(&claim->waited);
-    list_init(&claim->bound);
-    record->claim = claim;
+  record_set_owner(record, NULL);
+  char *to = record->bytes + (owner ? sizeof(struct engine_blob *) : 0);
+  if (name->key.form == KEY_RAW) to = write_length(to, key.len);
+  to = write_bytes(to, key);
+  if (span_present(fingerprint)) write_bytes(write_length(to, fingerprint.len), fingerprint);
+  if (!index_insert(&engine->index, name->hash, index_word(name->hash, record, ENTRY_RECORD))) {
+    memory_give(&engine->memory, record, size);
+    return NULL;
   }
-  record->node.hash = record_hash(engine, key);
-  table_insert(&engine->table, &record->node);
-  count(engine, record, true);
+  count_record(engine, record, true);
   return record;
 }
 
-static struct table_node **link_of(struct engine *engine, const struct record *record) {
-  struct table_node **link = table_bucket(&engine->table, record->node.hash);
-  while (*link != &record->node) link = &(*link)->next;
-  return link;
+static struct wheel *wheel_of(struct engine *engine, const struct record *record) {
+  return record->phase == RULES_HELD ? &engine->leases : &engine->ends;
 }
 
-static struct wheel *wheel_of(struct engine *engine, const struct record *record) {
-  return record->kind == ENGINE_RECORD && record->facts.phase == RULES_HELD ? &engine->leases
-                                                                            : &engine->ends;
+static void claim_destroy(struct engine *engine, struct claim *claim) {
+  if (claim == NULL) return;
+  assert(claim->waiting == 0);
+  claim_confirm(claim);
+  claim_unbind(engine, claim);
+  list_remove(&claim->waited);
+  blob_release(&engine->memory, claim->owner);
+  blob_release(&engine->memory, claim->stage);
+  memory_give(&engine->memory, claim, sizeof *claim);
+}
+
+/* All but its place in the index. */
+static void free_record(struct engine *engine, struct record *record) {
+  count_record(engine, record, false);
+  wheel_cancel(wheel_of(engine, record), &record->timer);
+  if (record_is_value(record)) {
+    blob_release(&engine->memory, record->value);
+  } else {
+    struct engine_blob *owner = record_owner(record);
+    record_set_owner(record, NULL);
+    blob_release(&engine->memory, owner);
+    claim_destroy(engine, record->claim);
+  }
+  memory_give(&engine->memory, record, record_size(record));
 }
 
 void record_destroy(struct engine *engine, struct record *record) {
-  count(engine, record, false);
-  wheel_cancel(wheel_of(engine, record), &record->timer);
-  table_remove(&engine->table, link_of(engine, record));
-  claim_destroy(engine, record->claim);
-  engine_unpin(engine, record->body);
-  engine_unpin(engine, record->meta);
-  engine_free(engine, record);
+  uint64_t hash = engine_key_hash(engine, record_key(record));
+  index_remove(&engine->index, hash, index_word(hash, record, ENTRY_RECORD));
+  free_record(engine, record);
 }
 
 void record_set_facts(struct engine *engine, struct record *record,
                       const struct rules_record *facts) {
-  count(engine, record, false);
+  assert(facts->phase == RULES_HELD || facts->phase == RULES_LAPSED ||
+         facts->phase == RULES_UNKNOWN);
+  count_record(engine, record, false);
   wheel_cancel(wheel_of(engine, record), &record->timer);
-  record->facts = *facts;
-  if (facts->phase == RULES_DONE) {
-    claim_destroy(engine, record->claim);
-    record->claim = NULL;
-  }
-  if (facts->phase != RULES_ABSENT)
-    wheel_set(wheel_of(engine, record), &record->timer, facts->deadline_ms);
-  count(engine, record, true);
+  record->token = facts->token;
+  record->since_ms = facts->since_ms;
+  record->lease_ms = facts->lease_ms;
+  record->attempt = facts->attempt;
+  record->phase = facts->phase;
+  unsigned flags = record->flags & ~(RECORD_HOLD | RECORD_BIND);
+  if (facts->hold) flags |= RECORD_HOLD;
+  if (facts->bind) flags |= RECORD_BIND;
+  record->flags = (uint8_t)flags;
+  wheel_set(wheel_of(engine, record), &record->timer, facts->deadline_ms);
+  count_record(engine, record, true);
 }
 
 void record_set_end(struct engine *engine, struct record *record, int64_t deadline_ms) {
-  count(engine, record, false);
-  if (record->kind == ENGINE_RECORD) record->facts.deadline_ms = deadline_ms;
+  count_record(engine, record, false);
   if (deadline_ms == ENGINE_NO_DEADLINE) {
     wheel_cancel(&engine->ends, &record->timer);
     record->timer.deadline_ms = ENGINE_NO_DEADLINE;
   } else {
     wheel_set(&engine->ends, &record->timer, deadline_ms);
   }
-  count(engine, record, true);
+  count_record(engine, record, true);
+}
+
+/* ---- stored responses ---- */
+
+void record_become(struct engine *engine, struct record *record, struct stored *stored) {
+  uint64_t hash = engine_key_hash(engine, record_key(record));
+  index_replace(&engine->index, hash, index_word(hash, record, ENTRY_RECORD),
+                index_word(hash, stored, ENTRY_STORED));
+  free_record(engine, record);
+  count(engine, (struct entry){.stored = stored}, true);
+}
+
+void stored_become(struct engine *engine, struct stored *former, struct stored *stored) {
+  uint64_t hash = engine_key_hash(engine, stored_key(former));
+  index_replace(&engine->index, hash, index_word(hash, former, ENTRY_STORED),
+                index_word(hash, stored, ENTRY_STORED));
+  shelf_drop(&engine->shelf, former);
+}
+
+struct stored *stored_copy(struct engine *engine, const struct stored *stored, int64_t deadline_ms,
+                           int64_t now_ms) {
+  struct response response;
+  stored_read(stored, &response);
+  if (deadline_ms != ENGINE_NO_DEADLINE) response.deadline_ms = deadline_ms;
+  bool apart = response.body_blob != NULL && blob_part(response.body_blob) == BLOB_ITSELF;
+  if (!apart) response.body_blob = response.meta_blob = NULL;
+  struct stored *copy = shelf_append(&engine->shelf, &response, now_ms);
+  if (copy == NULL) return NULL;
+  engine_pin(response.body_blob); /* the copy's */
+  engine_pin(response.meta_blob);
+  return copy;
+}
+
+void stored_destroy(struct engine *engine, struct stored *stored, uint64_t hash) {
+  count(engine, (struct entry){.stored = stored}, false);
+  index_remove(&engine->index, hash, index_word(hash, stored, ENTRY_STORED));
+  shelf_drop(&engine->shelf, stored);
+}
+
+void stored_expire(struct engine *engine, struct stored *stored, uint64_t hash) {
+  engine->stats.expired++;
+  if (engine->effects_wanted) effect_emit_free(engine, (struct entry){.stored = stored});
+  stored_destroy(engine, stored, hash);
 }
 
 /* ---- claims and bindings ---- */
 
+struct claim *record_claim(struct engine *engine, struct record *record) {
+  if (record->claim != NULL) return record->claim;
+  struct claim *claim = memory_take(&engine->memory, sizeof *claim);
+  if (claim == NULL) return NULL;
+  *claim = (struct claim){.record = record, .first_wait_ms = INT64_MAX};
+  list_init(&claim->claimers);
+  list_init(&claim->readers);
+  list_init(&claim->waited);
+  list_init(&claim->bound);
+  record->claim = claim;
+  return claim;
+}
+
 void binding_release(struct engine *engine, struct engine_binding *binding) {
   if (binding == NULL || --binding->references > 0 || !binding->closed) return;
   list_remove(&binding->link);
-  engine_free(engine, binding);
+  memory_give(&engine->memory, binding, sizeof *binding);
 }
 
 void claim_bind(struct claim *claim, struct engine_binding *binding) {
@@ -197,100 +314,147 @@ void claim_unbind(struct engine *engine, struct claim *claim) {
 }
 
 void claim_confirm(struct claim *claim) {
-  if (claim->granted == NULL) return;
+  if (claim == NULL || claim->granted == NULL) return;
   claim->granted->record = NULL;
   claim->granted = NULL;
-}
-
-void claim_destroy(struct engine *engine, struct claim *claim) {
-  if (claim == NULL) return;
-  assert(claim->waiting == 0);
-  claim_confirm(claim);
-  claim_unbind(engine, claim);
-  list_remove(&claim->waited);
-  engine_unpin(engine, claim->owner);
-  engine_unpin(engine, claim->stage);
-  engine_free(engine, claim);
 }
 
 /* ---- what is due ---- */
 
 static struct record *judge_flushed(struct engine *engine, struct record *record, int64_t now_ms) {
   record->epoch = engine->epoch;
-  count(engine, record, true);
-  if (record->kind == ENGINE_RECORD && record->facts.phase == RULES_HELD) {
+  count_record(engine, record, true);
+  if (record->phase == RULES_HELD)
     return record_end_grant(engine, record, RULES_END_DELETED, engine->flushed_ms, now_ms);
-  }
-  effect_emit_free(engine, record);
+  effect_emit_free(engine, (struct entry){.record = record});
   record_destroy(engine, record);
   return NULL;
 }
 
 /* The end of its grant, if that has come: the lease or the connection, whichever ended first. */
 static struct record *judge_held(struct engine *engine, struct record *record, int64_t now_ms) {
-  const struct engine_binding *binding = record->claim->binding;
-  int64_t past_ms = engine_past_ms(engine, now_ms);
-  bool lease_over = rules_due(&record->facts, past_ms) == RULES_LEASE_OVER;
+  struct claim *claim = record->claim;
+  const struct engine_binding *binding = claim != NULL ? claim->binding : NULL;
+  int64_t past_ms = engine_past_ms(engine, now_ms), deadline_ms = record->timer.deadline_ms;
+  bool lease_over = deadline_ms <= past_ms;
   bool closed = binding != NULL && binding->closed;
   /* Whichever was sure first, so that it does not matter when this is asked. */
-  if (closed &&
-      (!lease_over || engine_past_ms(engine, binding->closed_ms) < record->facts.deadline_ms)) {
+  if (closed && (!lease_over || engine_past_ms(engine, binding->closed_ms) < deadline_ms))
     return record_end_grant(engine, record, RULES_END_BIND_CLOSED, binding->closed_ms, now_ms);
-  }
   if (lease_over)
-    return record_end_grant(engine, record, RULES_END_LEASE_OVER, record->facts.deadline_ms,
-                            now_ms);
-  if (record->claim->waiting > 0) waiters_time_out(engine, record->claim, past_ms);
+    return record_end_grant(engine, record, RULES_END_LEASE_OVER, deadline_ms, now_ms);
+  if (claim != NULL && claim->waiting > 0) waiters_time_out(engine, claim, past_ms);
   return record;
 }
 
-static void expire(struct engine *engine, struct record *record) {
-  engine->stats.expired++;
-  effect_emit_free(engine, record);
-  record_destroy(engine, record);
+static bool record_over(const struct engine *engine, const struct record *record, int64_t now_ms) {
+  if (record->epoch != engine->epoch) return true;
+  return record->phase != RULES_HELD && record->phase != RULES_ABSENT &&
+         record->timer.deadline_ms <= engine_past_ms(engine, now_ms);
 }
 
 struct record *record_judge(struct engine *engine, struct record *record, int64_t now_ms) {
-  if (flushed(engine, record)) record = judge_flushed(engine, record, now_ms);
+  if (record->epoch != engine->epoch) record = judge_flushed(engine, record, now_ms);
   if (record == NULL) return NULL;
-  if (record->kind == ENGINE_RECORD && record->facts.phase == RULES_HELD)
-    record = judge_held(engine, record, now_ms);
+  if (record->phase == RULES_HELD) record = judge_held(engine, record, now_ms);
   if (record == NULL || !record_over(engine, record, now_ms)) return record;
-  expire(engine, record);
+  engine->stats.expired++;
+  effect_emit_free(engine, (struct entry){.record = record});
+  record_destroy(engine, record);
   return NULL;
 }
 
-bool record_over(const struct engine *engine, const struct record *record, int64_t now_ms) {
-  if (flushed(engine, record)) return true;
-  int64_t past_ms = engine_past_ms(engine, now_ms);
-  if (record->kind == ENGINE_VALUE) return record->timer.deadline_ms <= past_ms;
-  return rules_due(&record->facts, past_ms) == RULES_GONE;
+/* ---- entries of both kinds ---- */
+
+struct entry entry_of_word(uint64_t word) {
+  if ((word & INDEX_KIND_MASK) == ENTRY_RECORD)
+    return (struct entry){.record = index_address(word)};
+  return (struct entry){.stored = index_address(word)};
 }
 
-struct record *record_find(struct engine *engine, struct span key, int64_t now_ms) {
-  uint64_t hash = record_hash(engine, key);
-  for (struct table_node *node = *table_bucket(&engine->table, hash); node != NULL;
-       node = node->next) {
-    if (node->hash != hash) continue;
-    struct record *record = LIST_ENTRY(node, struct record, node);
-    if (span_equal(record_key(record), key)) return record_judge(engine, record, now_ms);
+struct key entry_key(struct entry entry) {
+  return entry.record != NULL ? record_key(entry.record) : stored_key(entry.stored);
+}
+
+bool entry_flushed(const struct engine *engine, struct entry entry) {
+  return entry.record != NULL ? entry.record->epoch != engine->epoch
+                              : stored_flushed(&engine->shelf, entry.stored);
+}
+
+bool entry_over(const struct engine *engine, struct entry entry, int64_t now_ms) {
+  if (entry.record != NULL) return record_over(engine, entry.record, now_ms);
+  struct response response;
+  stored_read(entry.stored, &response);
+  return stored_flushed(&engine->shelf, entry.stored) ||
+         response.deadline_ms <= engine_past_ms(engine, now_ms);
+}
+
+void entry_destroy(struct engine *engine, struct entry entry) {
+  if (entry.record != NULL) {
+    record_destroy(engine, entry.record);
+  } else {
+    stored_destroy(engine, entry.stored, engine_key_hash(engine, stored_key(entry.stored)));
   }
+}
+
+/* A response that is over, or was flushed; one that was flushed did not expire. */
+static struct stored *judge_stored(struct engine *engine, struct stored *stored, uint64_t hash,
+                                   int64_t now_ms) {
+  if (!entry_over(engine, (struct entry){.stored = stored}, now_ms)) return stored;
+  if (!stored_flushed(&engine->shelf, stored)) {
+    stored_expire(engine, stored, hash);
+    return NULL;
+  }
+  effect_emit_free(engine, (struct entry){.stored = stored});
+  stored_destroy(engine, stored, hash);
   return NULL;
+}
+
+void entry_judge(struct engine *engine, struct entry entry, int64_t now_ms) {
+  if (entry.record != NULL) {
+    record_judge(engine, entry.record, now_ms);
+  } else {
+    uint64_t hash = engine_key_hash(engine, stored_key(entry.stored));
+    judge_stored(engine, entry.stored, hash, now_ms);
+  }
+}
+
+struct entry entry_find(struct engine *engine, const struct name *name, int64_t now_ms) {
+  struct index_walk walk = index_walk(&engine->index, name->hash);
+  for (uint64_t word; (word = index_next(&walk)) != 0;) {
+    if (((word ^ name->hash) & INDEX_TAG_MASK) != 0) continue;
+    struct entry entry = entry_of_word(word);
+    if (!key_equal(entry_key(entry), name->key)) continue;
+    if (entry.record != NULL) {
+      entry.record = record_judge(engine, entry.record, now_ms);
+    } else {
+      entry.stored = judge_stored(engine, entry.stored, name->hash, now_ms);
+    }
+    return entry;
+  }
+  return (struct entry){0};
 }
 
 /* ---- effects ---- */
 
-void effect_emit(struct engine *engine, enum engine_effect_kind kind, const struct record *record) {
+void effect_emit(struct engine *engine, enum engine_effect_kind kind, struct key key) {
   if (!engine->effects_wanted) return;
-  struct effect *effect = engine_alloc(engine, sizeof *effect + record->key_len);
+  size_t len = key_text_len(key);
+  struct effect *effect = memory_take(&engine->memory, sizeof *effect + len);
   if (effect == NULL) return; /* watching is best effort: the record itself has changed already */
   effect->kind = kind;
-  effect->key_len = record->key_len;
-  memcpy(effect->key, record->bytes, record->key_len);
+  effect->key_len = (uint32_t)len;
+  if (key.form == KEY_RAW) {
+    memcpy(effect->key, key.bytes.data, len);
+  } else {
+    key_text(key, effect->key);
+  }
   list_append(&engine->effects, &effect->link);
 }
 
-void effect_emit_free(struct engine *engine, const struct record *record) {
-  if (record->kind != ENGINE_RECORD || record->facts.phase == RULES_LAPSED) return;
-  effect_emit(engine, ENGINE_EFFECT_FREE, record);
+void effect_emit_free(struct engine *engine, struct entry entry) {
+  if (!engine->effects_wanted) return;
+  const struct record *record = entry.record;
+  if (record != NULL && (record_is_value(record) || record->phase == RULES_LAPSED)) return;
+  effect_emit(engine, ENGINE_EFFECT_FREE, entry_key(entry));
 }

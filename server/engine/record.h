@@ -2,31 +2,33 @@
  * record.h - what the files of the engine share, and nobody else sees: the layout of entries,
  * waiters and bindings, and how one entry changes. See engine.h for what it all means.
  *
- *     table --> record --> claim (HELD, LAPSED, UNKNOWN) --> owner, stage
- *                 |          claimers: waiter <-> waiter    readers: waiter <-> waiter    binding
- *                 |
- *                 +------> body, meta (DONE), body (a plain value)
+ *     index --> record: HELD, LAPSED, UNKNOWN --> claim (only when somebody waits, is bound, ...)
+ *       |               [links deadline|token|since|lease attempt|claim|epoch phase flags|bytes]
+ *       |                                                                 owner? key fingerprint?
+ *       |  --> record: a plain value --> blob
+ *       |
+ *       +----> stored: DONE (shelf.h)
+ *
+ * A claim of a UUID that nobody waits for is one allocation of 80 bytes. STORE writes the response
+ * to the shelf, points the index at it and frees the record: an entry is a record until it is DONE,
+ * and never becomes one again.
  *
  * Invariants:
  *  - a record's timer is armed in `leases` while it is HELD, else in `ends` (values without an end:
- * nowhere);
+ *    nowhere), and its deadline is the record's only one;
  *  - only a HELD record has waiters;
  *  - a waiter is in exactly one of: a record's queue, the ready list, the host's hands;
- *  - memory_bytes counts every allocation below the engine, as the allocator rounded it.
+ *  - memory.bytes counts every allocation below the engine.
  */
 #ifndef IDEM_SERVER_ENGINE_RECORD_H
 #define IDEM_SERVER_ENGINE_RECORD_H
 
 #include "server/engine/engine.h"
+#include "server/engine/index.h"
+#include "server/engine/key.h"
 #include "server/engine/list.h"
-#include "server/engine/table.h"
+#include "server/engine/shelf.h"
 #include "server/engine/wheel.h"
-
-struct engine_blob {
-  uint32_t references;
-  uint32_t len;
-  char bytes[];
-};
 
 struct engine_binding {
   uint32_t references; /* claims and pending undos that point here */
@@ -36,10 +38,11 @@ struct engine_binding {
   struct list link;   /* in engine.closing, once closed with claims left */
 };
 
-/* The part of a record that only an open claim needs. */
+/* The part of a record that most open claims never need. */
 struct claim {
   struct record *record;
-  struct engine_blob *owner, *stage;
+  struct engine_blob *owner; /* when the record has no place for one */
+  struct engine_blob *stage;
   struct list claimers, readers; /* struct engine_waiter.link, oldest first */
   uint32_t waiting;
   int64_t first_wait_ms; /* no waiter's time is over before this */
@@ -50,17 +53,42 @@ struct claim {
       *granted; /* to whom it was handed over, while that may still be taken back */
 };
 
+#define RECORD_VALUE (RULES_DONE + 1) /* beside enum rules_phase */
+
+#define RECORD_HOLD 0x01u
+#define RECORD_BIND 0x02u
+#define RECORD_FINGERPRINT 0x04u
+#define RECORD_OWNER 0x08u /* has a place for one, in front of the key */
+#define RECORD_FORM_SHIFT 4u
+
 struct record {
-  struct table_node node;
   struct wheel_node timer;
-  struct rules_record facts; /* of a plain value: all zero; its end is timer.deadline_ms */
-  struct claim *claim;
-  struct engine_blob *body, *meta;
+  uint64_t token;
+  int64_t since_ms;
+  uint32_t lease_ms, attempt;
+  union {
+    struct claim *claim;       /* NULL until needed; see record_claim */
+    struct engine_blob *value; /* of a plain value */
+  };
   uint32_t epoch; /* of engine.epoch: an older one was flushed and awaits its end */
-  uint32_t key_len, fingerprint_len;
-  uint8_t kind; /* enum engine_kind */
-  bool has_fingerprint;
-  char bytes[]; /* key, fingerprint */
+  uint8_t phase;  /* enum rules_phase but DONE, or RECORD_VALUE */
+  uint8_t flags;
+  char bytes[]; /* owner: an address; key: its length unless it is a UUID, then the bytes;
+                   fingerprint: the same */
+};
+
+/* The entry of a key: at most one of them. */
+struct entry {
+  struct record *record;
+  struct stored *stored;
+};
+enum { ENTRY_RECORD, ENTRY_STORED }; /* kinds of index words */
+
+/* A key that is asked for. */
+struct name {
+  struct key key; /* may point into packed: not to be copied */
+  char packed[KEY_UUID_BYTES];
+  uint64_t hash;
 };
 
 /* What a hand-over replaced, until the host has settled the grant. */
@@ -95,23 +123,25 @@ struct effect {
 
 struct engine {
   struct engine_options options;
-  struct table table;
+  struct memory memory;
+  struct index index;
+  struct shelf shelf;
   struct wheel leases, waits, ends;
   int64_t waits_judged_ms; /* every waiter whose time was over by then has its answer */
   struct list ready;       /* struct engine_waiter.link */
   struct list waited;      /* struct claim.waited */
   struct list closing;     /* struct engine_binding.link */
   uint64_t next_token;
-  uint32_t epoch;
+  uint32_t epoch;     /* of records; shelf.epoch of what is stored */
   int64_t flushed_ms; /* when the epoch began: who was in time then is granted, whenever that is
                          noticed */
-  bool sweeping;      /* flushed records are left; sweep_cursor as of table_scan */
+  bool sweeping;      /* flushed entries are left; sweep_cursor as of index_scan */
   uint64_t sweep_cursor;
   bool effects_wanted;
   struct list effects;
   struct effect *effect_given;
   uint64_t open_claims; /* HELD, LAPSED, UNKNOWN: each has a reserve */
-  size_t memory_bytes;
+  char random_key[KEY_UUID_TEXT];
   struct engine_stats stats;
 };
 
@@ -120,33 +150,54 @@ static inline int64_t engine_past_ms(const struct engine *engine, int64_t now_ms
   return now_ms - engine->options.clock_grain_ms;
 }
 
-/* Memory: counted; NULL when the allocator fails. */
-void *engine_alloc(struct engine *engine, size_t size);
-void engine_free(struct engine *engine, void *memory);
-struct engine_blob *blob_create(struct engine *engine,
-                                struct span bytes); /* absent in, NULL out: test span_present */
-
-/* Finding. judge brings a record up to now; NULL: it is absent (and freed). */
-struct record *record_find(struct engine *engine, struct span key, int64_t now_ms);
+/* Finding. judge brings an entry up to now; NULL: it is absent (and freed). */
+void name_of(const struct engine *engine, struct span key, struct name *name);
+uint64_t engine_key_hash(const struct engine *engine, struct key key);
+struct entry entry_find(struct engine *engine, const struct name *name, int64_t now_ms);
+struct entry entry_of_word(uint64_t word);
+void entry_judge(struct engine *engine, struct entry entry, int64_t now_ms);
+/* Whether entry_judge would find it absent, as far as can be told without changing anything. */
+bool entry_over(const struct engine *engine, struct entry entry, int64_t now_ms);
+bool entry_flushed(const struct engine *engine, struct entry entry);
+struct key entry_key(struct entry entry);
+void entry_destroy(struct engine *engine, struct entry entry);
 struct record *record_judge(struct engine *engine, struct record *record, int64_t now_ms);
-/* Whether record_judge would find it absent, as far as can be told without changing anything. */
-bool record_over(const struct engine *engine, const struct record *record, int64_t now_ms);
-uint64_t record_hash(const struct engine *engine, struct span key);
-struct span record_key(const struct record *record);
-struct span record_fingerprint(const struct record *record); /* may be absent */
 
-/* Making, changing and ending. create leaves facts ABSENT (for records) and the timer unarmed, but
- * inserts. */
-struct record *record_create(struct engine *engine, enum engine_kind kind, struct span key,
-                             struct span fingerprint);
+/* A record's parts. */
+static inline bool record_is_value(const struct record *record) {
+  return record->phase == RECORD_VALUE;
+}
+struct key record_key(const struct record *record);
+struct span record_fingerprint(const struct record *record); /* may be absent */
+struct engine_blob *record_owner(const struct record *record);
+/* The former one is the caller's to release. A record without a place has a claim. */
+void record_set_owner(struct record *record, struct engine_blob *owner);
+size_t record_memory(const struct record *record);
+struct rules_record record_facts(const struct record *record);
+
+/* Making, changing and ending. create leaves the phase ABSENT (for claims) and the timer unarmed,
+ * but inserts. NULL: no memory. */
+struct record *record_create(struct engine *engine, enum engine_kind kind, const struct name *name,
+                             struct span fingerprint, bool owner);
 void record_destroy(struct engine *engine, struct record *record);
 void record_set_facts(struct engine *engine, struct record *record,
                       const struct rules_record *facts);
 void record_set_end(struct engine *engine, struct record *record, int64_t deadline_ms);
-void claim_destroy(struct engine *engine, struct claim *claim);
+/* Puts the stored response in the record's place, which is freed, or in another stored one's. */
+void record_become(struct engine *engine, struct record *record, struct stored *stored);
+void stored_become(struct engine *engine, struct stored *former, struct stored *stored);
+/* A copy on the shelf, with another end when it is not ENGINE_NO_DEADLINE; NULL: no memory. */
+struct stored *stored_copy(struct engine *engine, const struct stored *stored, int64_t deadline_ms,
+                           int64_t now_ms);
+void stored_destroy(struct engine *engine, struct stored *stored, uint64_t hash);
+void stored_expire(struct engine *engine, struct stored *stored, uint64_t hash);
+
+/* The claim of a record, made when there is none; NULL: no memory. */
+struct claim *record_claim(struct engine *engine, struct record *record);
 void claim_bind(struct claim *claim, struct engine_binding *binding);
 void claim_unbind(struct engine *engine, struct claim *claim);
-/* The grant under way can not be taken back any more: it was acted on, or has ended. */
+/* The grant under way can not be taken back any more: it was acted on, or has ended. NULL: there
+ * was none that could. */
 void claim_confirm(struct claim *claim);
 void binding_release(struct engine *engine, struct engine_binding *binding);
 
@@ -163,16 +214,21 @@ void answer_record(const struct record *record, enum rules_verdict verdict, int6
 enum engine_status waiter_enqueue(struct engine *engine, struct record *record,
                                   const struct engine_waiter *as, struct span owner,
                                   int64_t wait_ms, int64_t now_ms, struct engine_waiter **made);
-void waiters_answer_all(struct engine *engine, struct claim *claim, enum rules_verdict verdict,
+void waiters_answer_all(struct engine *engine, struct record *record, enum rules_verdict verdict,
                         int64_t now_ms);
+/* Everybody gets this answer; each a reference to its blobs. */
+void waiters_share(struct engine *engine, struct record *record,
+                   const struct engine_answer *answer);
 void waiters_time_out(struct engine *engine, struct claim *claim, int64_t until_ms);
 void waiter_time_out(struct engine *engine, struct engine_waiter *waiter, int64_t at_ms);
 
-void effect_emit(struct engine *engine, enum engine_effect_kind kind, const struct record *record);
+void effect_emit(struct engine *engine, enum engine_effect_kind kind, struct key key);
 /* Before a record lapses or goes: readers get null from then on. One that had lapsed said so
  * already. */
-void effect_emit_free(struct engine *engine, const struct record *record);
+void effect_emit_free(struct engine *engine, struct entry entry);
 bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms);
 bool engine_sweep(struct engine *engine, int64_t now_ms, unsigned *budget);
+/* Writes sparse chunks anew. */
+void engine_tidy(struct engine *engine, int64_t now_ms, unsigned *budget);
 
 #endif

@@ -20,7 +20,7 @@ static void tick_waits(struct engine *engine, int64_t now_ms, unsigned *budget) 
     struct engine_waiter *waiter = LIST_ENTRY(node, struct engine_waiter, timer);
     wheel_set(&engine->waits, node, node->deadline_ms);
     struct record *record = waiter->record;
-    bool grant_ends_first = rules_due(&record->facts, node->deadline_ms) != RULES_NOT_DUE ||
+    bool grant_ends_first = record->timer.deadline_ms <= node->deadline_ms ||
                             record->epoch != engine->epoch ||
                             (record->claim->binding != NULL && record->claim->binding->closed);
     if (grant_ends_first) record_judge(engine, record, now_ms);
@@ -36,6 +36,57 @@ static void tick_ends(struct engine *engine, int64_t now_ms, unsigned *budget) {
   }
 }
 
+/* Responses end by the thousand, each somewhere else in the index: a few buckets at a time are
+ * fetched before they are needed. */
+#define FETCHED_AHEAD 16u
+
+static void tick_shelf(struct engine *engine, int64_t now_ms, unsigned *budget) {
+  struct stored *due[FETCHED_AHEAD];
+  uint64_t hashes[FETCHED_AHEAD];
+  int64_t past_ms = engine_past_ms(engine, now_ms);
+  for (size_t count;
+       (count = shelf_due(&engine->shelf, past_ms, budget, due, FETCHED_AHEAD)) > 0;) {
+    for (size_t i = 0; i < count; i++) {
+      hashes[i] = engine_key_hash(engine, stored_key(due[i]));
+      index_prefetch(&engine->index, hashes[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+      if (entry_flushed(engine, (struct entry){.stored = due[i]})) {
+        entry_judge(engine, (struct entry){.stored = due[i]}, now_ms);
+      } else {
+        stored_expire(engine, due[i], hashes[i]);
+      }
+    }
+  }
+}
+
+/* Appends a live response of a sparse chunk anew. false: there is no memory for it. */
+static bool move_stored(struct engine *engine, struct stored *stored, int64_t now_ms) {
+  if (entry_over(engine, (struct entry){.stored = stored}, now_ms)) {
+    entry_judge(engine, (struct entry){.stored = stored}, now_ms);
+    return true;
+  }
+  struct stored *moved = stored_copy(engine, stored, ENGINE_NO_DEADLINE, now_ms);
+  if (moved == NULL) return false;
+  stored_become(engine, stored, moved);
+  return true;
+}
+
+void engine_tidy(struct engine *engine, int64_t now_ms, unsigned *budget) {
+  struct stored *live[FETCHED_AHEAD];
+  while (*budget > 0) {
+    size_t room = *budget < FETCHED_AHEAD ? *budget : FETCHED_AHEAD;
+    size_t count = shelf_sparse(&engine->shelf, live, room);
+    if (count == 0) return;
+    *budget -= (unsigned)count;
+    for (size_t i = 0; i < count; i++) {
+      if (move_stored(engine, live[i], now_ms)) continue;
+      shelf_keep_sparse(&engine->shelf);
+      return;
+    }
+  }
+}
+
 static void tick_bindings(struct engine *engine, int64_t now_ms, unsigned *budget) {
   while (*budget > 0 && !list_empty(&engine->closing)) {
     --*budget;
@@ -47,7 +98,7 @@ static void tick_bindings(struct engine *engine, int64_t now_ms, unsigned *budge
     struct claim *claim = LIST_ENTRY(binding->claims.next, struct claim, bound);
     binding->references++; /* survives its last claim, so that it can be looked at again */
     struct record *record = claim->record;
-    if (record->facts.phase == RULES_HELD || record->epoch != engine->epoch)
+    if (record->phase == RULES_HELD || record->epoch != engine->epoch)
       record = record_judge(engine, record, now_ms);
     /* LAPSED or UNKNOWN before the connection closed: nothing ends with it any more. */
     if (record != NULL && record->claim != NULL && record->claim->binding == binding)
@@ -56,16 +107,17 @@ static void tick_bindings(struct engine *engine, int64_t now_ms, unsigned *budge
   }
 }
 
-static struct record *flushed_in_bucket(const struct engine *engine, uint64_t *next) {
-  for (struct table_node *node = table_scan(&engine->table, engine->sweep_cursor, next);
-       node != NULL; node = node->next) {
-    struct record *record = LIST_ENTRY(node, struct record, node);
-    if (record->epoch != engine->epoch) return record;
+/* The next flushed entry in the bucket under the cursor; false when there is none. */
+static bool flushed_in_bucket(const struct engine *engine, uint64_t *next, struct entry *entry) {
+  struct index_walk walk = index_scan(&engine->index, engine->sweep_cursor, next);
+  for (uint64_t word; (word = index_next(&walk)) != 0;) {
+    *entry = entry_of_word(word);
+    if (entry_flushed(engine, *entry)) return true;
   }
-  return NULL;
+  return false;
 }
 
-/* Frees flushed records, those with waiters first. Each is judged as if somebody had asked for it.
+/* Frees flushed entries, those with waiters first. Each is judged as if somebody had asked for it.
  * True when done. */
 bool engine_sweep(struct engine *engine, int64_t now_ms, unsigned *budget) {
   for (; engine->sweeping && *budget > 0; --*budget) {
@@ -80,9 +132,9 @@ bool engine_sweep(struct engine *engine, int64_t now_ms, unsigned *budget) {
       }
     }
     uint64_t next = 0;
-    struct record *record = flushed_in_bucket(engine, &next);
-    if (record != NULL) {
-      record_judge(engine, record, now_ms);
+    struct entry entry;
+    if (flushed_in_bucket(engine, &next, &entry)) {
+      entry_judge(engine, entry, now_ms);
       continue;
     }
     engine->sweep_cursor = next;
@@ -96,23 +148,33 @@ bool engine_tick(struct engine *engine, int64_t now_ms, unsigned budget) {
   tick_waits(engine, now_ms, &budget);
   tick_bindings(engine, now_ms, &budget);
   tick_ends(engine, now_ms, &budget);
+  tick_shelf(engine, now_ms, &budget);
+  engine_tidy(engine, now_ms, &budget);
   engine_sweep(engine, now_ms, &budget);
   return engine_next_due(engine) <= now_ms;
 }
 
 int64_t engine_next_due(const struct engine *engine) {
-  if (engine->sweeping || !list_empty(&engine->closing)) return INT64_MIN;
+  bool at_once =
+      engine->sweeping || !list_empty(&engine->closing) || !list_empty(&engine->shelf.sparse);
+  if (at_once) return INT64_MIN;
   int64_t first = wheel_next(&engine->leases);
-  int64_t waits = wheel_next(&engine->waits), ends = wheel_next(&engine->ends);
-  if (waits < first) first = waits;
-  if (ends < first) first = ends;
+  const int64_t others[] = {wheel_next(&engine->waits), wheel_next(&engine->ends),
+                            shelf_next(&engine->shelf)};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    if (others[i] < first) first = others[i];
+  }
   return first == INT64_MAX ? first : first + engine->options.clock_grain_ms;
 }
 
 /* ---- effects ---- */
 
+static void free_effect(struct engine *engine, struct effect *effect) {
+  if (effect != NULL) memory_give(&engine->memory, effect, sizeof *effect + effect->key_len);
+}
+
 static void drop_effect(struct engine *engine) {
-  engine_free(engine, engine->effect_given);
+  free_effect(engine, engine->effect_given);
   engine->effect_given = NULL;
 }
 
@@ -121,7 +183,7 @@ void engine_want_effects(struct engine *engine, bool wanted) {
   if (wanted) return;
   drop_effect(engine);
   for (struct list *node; (node = list_pop(&engine->effects)) != NULL;)
-    engine_free(engine, LIST_ENTRY(node, struct effect, link));
+    free_effect(engine, LIST_ENTRY(node, struct effect, link));
 }
 
 bool engine_next_effect(struct engine *engine, struct engine_effect *effect) {
@@ -138,10 +200,8 @@ bool engine_next_effect(struct engine *engine, struct engine_effect *effect) {
 
 void engine_stats(const struct engine *engine, struct engine_stats *stats) {
   *stats = engine->stats;
-  stats->memory_bytes = engine->memory_bytes + engine->table.memory_bytes;
-  /* The table grows between two allocations. */
-  if (stats->memory_peak_bytes < stats->memory_bytes)
-    stats->memory_peak_bytes = stats->memory_bytes;
+  stats->memory_bytes = engine->memory.bytes;
+  stats->memory_peak_bytes = engine->memory.peak_bytes;
 }
 
 void engine_reset_stats(struct engine *engine) {
@@ -152,7 +212,7 @@ void engine_reset_stats(struct engine *engine) {
       .values = kept.values,
       .expiring = kept.expiring,
       .waiters = kept.waiters,
-      .memory_peak_bytes = engine->memory_bytes + engine->table.memory_bytes,
   };
+  engine->memory.peak_bytes = engine->memory.bytes;
   memcpy(stats->phases, kept.phases, sizeof stats->phases);
 }

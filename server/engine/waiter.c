@@ -25,18 +25,20 @@ static void note_waiting(struct engine *engine, struct claim *claim, int delta) 
 enum engine_status waiter_enqueue(struct engine *engine, struct record *record,
                                   const struct engine_waiter *as, struct span owner,
                                   int64_t wait_ms, int64_t now_ms, struct engine_waiter **made) {
-  struct claim *claim = record->claim;
-  if (claim->waiting >= engine->options.waiters_per_key ||
+  uint32_t waiting = record->claim != NULL ? record->claim->waiting : 0;
+  if (waiting >= engine->options.waiters_per_key ||
       engine->stats.waiters >= engine->options.waiters_total) {
     return ENGINE_BUSYKEY;
   }
-  struct engine_waiter *waiter = engine_alloc(engine, sizeof *waiter);
+  struct claim *claim = record_claim(engine, record);
+  if (claim == NULL) return ENGINE_NO_MEMORY;
+  struct engine_waiter *waiter = memory_take(&engine->memory, sizeof *waiter);
   if (waiter == NULL) return ENGINE_NO_MEMORY;
   *waiter = *as;
   waiter->record = record;
-  waiter->owner = blob_create(engine, owner);
+  waiter->owner = blob_create(&engine->memory, owner);
   if (span_present(owner) && waiter->owner == NULL) {
-    engine_free(engine, waiter);
+    memory_give(&engine->memory, waiter, sizeof *waiter);
     return ENGINE_NO_MEMORY;
   }
   list_append(waiter->claims ? &claim->claimers : &claim->readers, &waiter->link);
@@ -67,30 +69,39 @@ static void keep_blobs(struct engine_answer *answer) {
 }
 
 static void answer_waiter(struct engine *engine, struct engine_waiter *waiter,
-                          enum rules_verdict verdict, int64_t at_ms) {
-  const struct record *record = waiter->record;
+                          const struct engine_answer *answer) {
   dequeue(engine, waiter);
-  answer_record(record, verdict, at_ms, &waiter->answer);
+  waiter->answer = *answer;
   keep_blobs(&waiter->answer);
   waiter->answered = true;
   list_append(&engine->ready, &waiter->link);
 }
 
-static void answer_list(struct engine *engine, struct list *waiters, enum rules_verdict verdict,
-                        int64_t at_ms) {
+static void answer_list(struct engine *engine, struct list *waiters,
+                        const struct engine_answer *answer) {
   while (!list_empty(waiters))
-    answer_waiter(engine, LIST_ENTRY(waiters->next, struct engine_waiter, link), verdict, at_ms);
+    answer_waiter(engine, LIST_ENTRY(waiters->next, struct engine_waiter, link), answer);
 }
 
-void waiters_answer_all(struct engine *engine, struct claim *claim, enum rules_verdict verdict,
+void waiters_share(struct engine *engine, struct record *record,
+                   const struct engine_answer *answer) {
+  if (record->claim == NULL) return;
+  answer_list(engine, &record->claim->claimers, answer);
+  answer_list(engine, &record->claim->readers, answer);
+}
+
+void waiters_answer_all(struct engine *engine, struct record *record, enum rules_verdict verdict,
                         int64_t now_ms) {
-  answer_list(engine, &claim->claimers, verdict, now_ms);
-  answer_list(engine, &claim->readers, verdict, now_ms);
+  struct engine_answer answer;
+  answer_record(record, verdict, now_ms, &answer);
+  waiters_share(engine, record, &answer);
 }
 
 void waiter_time_out(struct engine *engine, struct engine_waiter *waiter, int64_t at_ms) {
+  struct engine_answer answer;
+  answer_record(waiter->record, RULES_SAY_BUSY, at_ms, &answer);
   engine->stats.waits_timed_out++;
-  answer_waiter(engine, waiter, RULES_SAY_BUSY, at_ms);
+  answer_waiter(engine, waiter, &answer);
 }
 
 static int64_t time_out_list(struct engine *engine, struct list *waiters, int64_t until_ms) {
@@ -126,17 +137,17 @@ static void hand_over(struct engine *engine, struct record *record, enum rules_e
   dequeue(engine, waiter);
   waiter->undo = (struct undo){
       .end = end,
-      .facts = record->facts,
-      .owner = claim->owner,
+      .facts = record_facts(record),
+      .owner = record_owner(record),
       .stage = claim->stage,
       .binding = claim->binding,
   };
   if (claim->binding != NULL) claim->binding->references++; /* the undo's */
   claim_unbind(engine, claim);
   claim_bind(claim, waiter->binding);
-  claim->owner = engine_pin(waiter->owner);
+  record_set_owner(record, engine_pin(waiter->owner));
 
-  struct rules_record facts = record->facts;
+  struct rules_record facts = record_facts(record);
   struct rules_claim request = {
       .hold = waiter->hold,
       .bind = waiter->binding != NULL,
@@ -161,10 +172,11 @@ struct record *record_end_grant(struct engine *engine, struct record *record, en
   struct claim *claim = record->claim;
   claim_confirm(claim);
   /* In the order of the deadlines; of equal ones the lease is first. */
-  waiters_time_out(engine, claim,
-                   end == RULES_END_LEASE_OVER ? at_ms - 1 : engine_past_ms(engine, at_ms));
-  struct rules_record facts = record->facts;
-  bool claim_waits = !list_empty(&claim->claimers);
+  if (claim != NULL)
+    waiters_time_out(engine, claim,
+                     end == RULES_END_LEASE_OVER ? at_ms - 1 : engine_past_ms(engine, at_ms));
+  struct rules_record facts = record_facts(record);
+  bool claim_waits = claim != NULL && !list_empty(&claim->claimers);
   enum rules_after after =
       rules_end_grant(&facts, end, claim_waits, engine->options.retention_ms, at_ms);
   if (end == RULES_END_LEASE_OVER) engine->stats.lapsed++;
@@ -174,20 +186,20 @@ struct record *record_end_grant(struct engine *engine, struct record *record, en
       waiters_time_out(engine, claim, engine_past_ms(engine, now_ms));
       return record;
     case RULES_TO_LAPSED:
-      waiters_answer_all(engine, claim, RULES_SAY_NOTHING, now_ms);
-      effect_emit_free(engine, record);
+      waiters_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
+      effect_emit_free(engine, (struct entry){.record = record});
       record_set_facts(engine, record, &facts);
       return record;
     case RULES_TO_UNKNOWN:
       if (end == RULES_END_BIND_CLOSED) claim_unbind(engine, claim);
       record_set_facts(engine, record, &facts);
-      waiters_answer_all(engine, claim, RULES_SAY_UNKNOWN, now_ms);
-      effect_emit(engine, ENGINE_EFFECT_UNKNOWN, record);
+      waiters_answer_all(engine, record, RULES_SAY_UNKNOWN, now_ms);
+      effect_emit(engine, ENGINE_EFFECT_UNKNOWN, record_key(record));
       return record;
     case RULES_TO_ABSENT:
     default:
-      waiters_answer_all(engine, claim, RULES_SAY_NOTHING, now_ms);
-      effect_emit_free(engine, record);
+      waiters_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
+      effect_emit_free(engine, (struct entry){.record = record});
       record_destroy(engine, record);
       return NULL;
   }
@@ -219,7 +231,7 @@ static void waiter_destroy(struct engine *engine, struct engine_waiter *waiter) 
   binding_release(engine, waiter->undo.binding);
   engine_unpin(engine, waiter->owner);
   binding_release(engine, waiter->binding);
-  engine_free(engine, waiter);
+  memory_give(&engine->memory, waiter, sizeof *waiter);
 }
 
 void engine_waiter_settle(struct engine *engine, struct engine_waiter *waiter) {
@@ -236,9 +248,9 @@ static void undo_grant(struct engine *engine, struct engine_waiter *waiter, int6
   claim_confirm(claim);
   claim_unbind(engine, claim);
   if (undo->binding != NULL && !undo->binding->closed) claim_bind(claim, undo->binding);
-  engine_unpin(engine, claim->owner);
+  engine_unpin(engine, record_owner(record));
   engine_unpin(engine, claim->stage);
-  claim->owner = undo->owner;
+  record_set_owner(record, undo->owner);
   claim->stage = undo->stage;
   undo->owner = undo->stage = NULL;
   record_set_facts(engine, record, &undo->facts);
