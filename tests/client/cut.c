@@ -287,6 +287,8 @@ static const struct scenario SCENARIOS[] = {
     {"once", nothing, act_once, verify_once},
 };
 
+#define SCENARIO_COUNT (sizeof SCENARIOS / sizeof SCENARIOS[0])
+
 /* ---- all of them, at all bytes ---- */
 
 static const struct proxy_plan NO_CUT = {PROXY_REQUEST, 0, false, 0};
@@ -316,36 +318,43 @@ static void play(struct run *run, const struct scenario *scenario, struct proxy_
   idem_claim_free(run->holder);
 }
 
-static void sweep(struct run *run, const struct scenario *scenario, bool always, size_t step) {
-  /* What one undisturbed call takes. */
+/* What one undisturbed call takes. */
+static void measure(struct run *run, const struct scenario *scenario, size_t *len) {
   struct run dry = *run;
-  snprintf(dry.key, sizeof dry.key, "%.15s-q0000-%06d", scenario->name, 900000 + always);
-  snprintf(dry.body, sizeof dry.body, "body of %s", dry.key);
   dry.claim = dry.holder = NULL;
   dry.works = 0;
+  snprintf(dry.key, sizeof dry.key, "%.15s-q0000-%06d", scenario->name, 999999);
+  snprintf(dry.body, sizeof dry.body, "body of %s", dry.key);
   scenario->prepare(&dry);
   proxy_arm(run->proxy, NO_CUT);
   enum idem_status status = scenario->act(&dry);
-  size_t len[2] = {proxy_passed(run->proxy, PROXY_REQUEST), proxy_passed(run->proxy, PROXY_REPLY)};
+  len[PROXY_REQUEST] = proxy_passed(run->proxy, PROXY_REQUEST);
+  len[PROXY_REPLY] = proxy_passed(run->proxy, PROXY_REPLY);
   scenario->verify(&dry, status, false);
   idem_answer_clear(&dry.answer);
   idem_claim_free(dry.claim);
   idem_claim_free(dry.holder);
+}
+
+static void sweep(struct run *run, const struct scenario *scenario, const size_t *len, bool always,
+                  size_t step) {
   int count = 0;
   for (int side = 0; side < 2; side++) {
     for (size_t at = 0; at <= len[side]; at += step) {
       struct proxy_plan plan = {(enum proxy_side)side, at, at % 2 == 1, always ? 1 << 20 : 1};
-      play(run, scenario, plan, len[0]);
+      play(run, scenario, plan, len[PROXY_REQUEST]);
       count++;
     }
   }
   printf("  %-16s %-6s %4d cuts (request %zu, reply %zu bytes)\n", scenario->name,
-         always ? "always" : "once", count, len[0], len[1]);
+         always ? "always" : "once", count, len[PROXY_REQUEST], len[PROXY_REPLY]);
   fflush(stdout);
 }
 
+/* cut [step of the positions [deadline of a call that is cut every time, ms]] */
 int main(int argc, char **argv) {
-  size_t step = argc > 1 ? (size_t)atoi(argv[1]) : 1;
+  size_t step = argc > 1 ? (size_t)atoi(argv[1]) : 1, len[SCENARIO_COUNT][2];
+  int64_t brief_ms = argc > 2 ? atoi(argv[2]) : 20;
   struct server server;
   server_start(&server, 0, NULL);
   struct run run;
@@ -358,10 +367,11 @@ int main(int argc, char **argv) {
     memset(&options, 0, sizeof options);
     options.backoff_first_ms = 1;
     options.backoff_max_ms = 2;
-    options.deadline_ms = always ? 10 : 5000;
+    options.deadline_ms = always ? brief_ms : 5000;
     run.through = must_open(proxy_port(run.proxy), &options);
-    for (size_t i = 0; i < sizeof SCENARIOS / sizeof SCENARIOS[0]; i++) {
-      sweep(&run, &SCENARIOS[i], always, always ? 2 * step + 1 : step);
+    for (size_t i = 0; i < SCENARIO_COUNT; i++) {
+      if (!always) measure(&run, &SCENARIOS[i], len[i]);
+      sweep(&run, &SCENARIOS[i], len[i], always, always ? 2 * step + 1 : step);
     }
     idem_close(run.through);
   }

@@ -236,7 +236,9 @@ static void bind_ends_with_the_claim(void **state) {
   int64_t start = now_ms();
   claim = must_begin(client, &next);
   assert_true(now_ms() - start < 4000);
-  assert_int_equal(idem_claim_attempt(claim), 1);
+  /* One that already stands in line counts the owner before it; one that comes later finds nothing.
+   */
+  assert_true(idem_claim_attempt(claim) <= 2);
   idem_abandon(claim);
   idem_claim_free(claim);
 }
@@ -475,7 +477,10 @@ static void fork_is_refused(void **state) {
         idem_ping(client, NULL) == IDEM_INVALID && idem_finish(claim, &result) == IDEM_INVALID;
     idem_claim_free(claim);
     idem_close(client);
-    _exit(good ? 0 : 1);
+    /* By exec: what the client holds is left to the end of the child, which a leak checker would
+     * complain about. */
+    execl(good ? "/bin/true" : "/bin/false", "child", (char *)NULL);
+    _exit(2);
   }
   int outcome = -1;
   waitpid(child, &outcome, 0);
