@@ -146,7 +146,8 @@ def text_of(command):
 def machine(options, servers):
     memory_kb = int(first_match("/proc/meminfo", r"^MemTotal:\s+(\d+)", "0"))
     commit = text_of(["git", "rev-parse", "HEAD"]) or "unknown"
-    if text_of(["git", "status", "--porcelain", "--", "server", "proto", "bench", "Makefile"]):
+    if text_of(["git", "status", "--porcelain", "--", "server", "proto", "bench", "Makefile",
+                ":!bench/RESULTS.md", f":!{CHARTS}"]):
         commit += " with local changes"
     cpu = first_match("/proc/cpuinfo", r"^model name\s*:\s*(.+)$", platform.machine())
     if first_match("/proc/cpuinfo", r"^flags.*( hypervisor)", ""):
