@@ -419,6 +419,34 @@ static void closed_server_fails_closed(void **state) {
   idem_close(client);
 }
 
+/* The server was replaced while a connection lay idle: a large body is half sent when that shows.
+ * No SIGPIPE (it would end this program), no use of that connection any more, and the truth in the
+ * end. */
+static void a_large_body_meets_a_new_server(void **state) {
+  (void)state;
+  struct server mortal;
+  server_start(&mortal, 0, NULL);
+  struct idem_client *client = must_open(mortal.port, NULL);
+  struct idem_request request = request_of("large");
+  struct idem_claim *claim = must_begin(client, &request);
+  size_t size = (size_t)12 << 20;
+  char *large = calloc(1, size);
+  struct idem_result result = result_of("");
+  result.body = idem_data(large, size);
+  int port = mortal.port;
+  server_kill(&mortal, SIGKILL);
+  server_start(&mortal, port, NULL);
+  enum idem_status status = idem_finish(claim, &result);
+  CHECK(status == IDEM_STALE, "%s %s", idem_status_name(status), idem_claim_message(claim));
+  idem_claim_free(claim);
+  claim = must_begin(client, &request);
+  assert_int_equal(idem_finish(claim, &result), IDEM_OK);
+  idem_claim_free(claim);
+  free(large);
+  idem_close(client);
+  server_kill(&mortal, SIGTERM);
+}
+
 static void passwords(void **state) {
   (void)state;
   char path[] = "/tmp/idem-password-XXXXXX", url[128];
@@ -529,6 +557,7 @@ int main(void) {
       cmocka_unit_test(once_runs_once),
       cmocka_unit_test(once_gives_back_what_failed),
       cmocka_unit_test(closed_server_fails_closed),
+      cmocka_unit_test(a_large_body_meets_a_new_server),
       cmocka_unit_test(passwords),
       cmocka_unit_test(unix_socket),
       cmocka_unit_test(fork_is_refused),

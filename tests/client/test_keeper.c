@@ -171,6 +171,36 @@ static void a_longer_lease_is_kept(void **state) {
   idem_close(client);
 }
 
+struct slow {
+  _Atomic int entered, left;
+};
+
+static void on_lost_slowly(struct idem_claim *claim, enum idem_claim_state state, void *context) {
+  struct slow *slow = context;
+  (void)state;
+  slow->entered = 1;
+  pause_ms(50); /* the time in which a careless idem_claim_free would free what is used below */
+  CHECK(idem_claim_token(claim) > 0, "a dead claim");
+  slow->left = 1;
+}
+
+static void freeing_waits_for_the_callback(void **state) {
+  (void)state;
+  struct slow slow = {0, 0};
+  struct idem_options options;
+  memset(&options, 0, sizeof options);
+  options.on_lost = on_lost_slowly;
+  options.lost_context = &slow;
+  struct idem_client *client = must_open(server.port, &options);
+  struct idem_claim *claim = must_begin(client, "slow callback", 60, 0);
+  kill(server.pid, SIGSTOP); /* renewals do not get through, the lease lapses */
+  await(&slow.entered, 1);
+  idem_claim_free(claim);
+  assert_int_equal(slow.left, 1);
+  kill(server.pid, SIGCONT);
+  idem_close(client);
+}
+
 static void *claim_and_free(void *argument) {
   struct idem_client *client = argument;
   for (int i = 0; i < 100; i++) {
@@ -213,6 +243,7 @@ int main(void) {
       cmocka_unit_test(many_claims_are_renewed_together),
       cmocka_unit_test(a_dead_server_leaves_doubt_and_a_live_one_ends_it),
       cmocka_unit_test(a_longer_lease_is_kept),
+      cmocka_unit_test(freeing_waits_for_the_callback),
       cmocka_unit_test(claims_end_while_they_are_renewed),
   };
   return cmocka_run_group_tests_name("keeper", tests, start_server, stop_server);
