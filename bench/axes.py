@@ -109,6 +109,9 @@ def all_cases(options):
     fill = ["--keys", str(options.fill_keys), "--lease-ms", "3600000"]
     for name in ("fill-store", "fill-claim"):
         cases.append(Case("memory", name, name, 1, more=fill, rounds=1, amount="own"))
+    aged = [*fill, "--generations", "3", "--lead-seconds", str(options.lead_seconds)]
+    cases.append(Case("memory", "fill-store, aged", "fill-store", 1, more=aged, rounds=1,
+                      amount="own"))
     cases.append(Case("memory", "idle", "idle", 1, options.idle, rounds=1, amount="own"))
     cases.append(Case("expiry", "expire", "expire", 1, rounds=options.expire_rounds, amount="own",
                       more=["--keys", str(options.expire_beside), "--expiring",

@@ -31,6 +31,24 @@ static const char *init_helpers(struct plan *plan, struct scenario_sizes sizes) 
   return reason != NULL ? reason : mix_init(&plan->expiring, preload, NULL, &sizes);
 }
 
+/* Sizes that share no allocation class, most of them small. */
+static const char *init_aging(struct plan *plan, const char *name, struct scenario_sizes sizes) {
+  static const size_t factors[MIX_PARTS_MAX] = {1, 4, 16};
+  static const unsigned weights[MIX_PARTS_MAX] = {60, 30, 10};
+  struct mix *mix = &plan->aging;
+  const char *reason = NULL;
+  size_t body_bytes = sizes.body_bytes;
+  sizes.ttl_ms = plan->options->lead_ms;
+  for (size_t i = 0; i < MIX_PARTS_MAX && reason == NULL; i++) {
+    sizes.body_bytes = factors[i] * body_bytes;
+    reason = scenario_init(&mix->parts[i], name, NULL, &sizes);
+    mix->part_count = i + 1;
+    mix->weights[i] = weights[i];
+    mix->weight_sum += weights[i];
+  }
+  return reason;
+}
+
 enum plan_status plan_init(struct plan *plan, const struct options *options, const char *scenario,
                            const char *like) {
   memset(plan, 0, sizeof *plan);
@@ -40,12 +58,14 @@ enum plan_status plan_init(struct plan *plan, const struct options *options, con
                                  .body_bytes = (size_t)options->body_bytes};
   const char *reason = mix_init(&plan->mix, scenario, like, &sizes);
   if (reason == NULL) reason = init_helpers(plan, sizes);
+  if (reason == NULL && options->generations > 0) reason = init_aging(plan, scenario, sizes);
   if (reason != NULL) return plan_refuse(reason);
 
   widen(plan, &plan->mix);
   widen(plan, &plan->preload);
   widen(plan, &plan->setup);
   widen(plan, &plan->expiring);
+  widen(plan, &plan->aging);
   uint64_t per_request = options->connections * (plan->request_most_bytes + plan->reply_most_bytes);
   if (per_request * options->pipeline > BUFFER_LIMIT_BYTES)
     return plan_refuse("connections x pipeline x message size is over 512 MiB");
@@ -60,6 +80,7 @@ void plan_deinit(struct plan *plan) {
   mix_deinit(&plan->preload);
   mix_deinit(&plan->setup);
   mix_deinit(&plan->expiring);
+  mix_deinit(&plan->aging);
 }
 
 int plan_run(struct plan *plan, const struct phase *phase) {

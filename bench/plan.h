@@ -18,9 +18,10 @@ enum plan_status { PLAN_OK = 0, PLAN_FAILED = 1, PLAN_USAGE = 2 };
 struct plan {
   const struct options *options;
   struct mix mix;
-  struct mix preload;   /* no parts: nothing to load */
-  struct mix setup;     /* no parts: nothing to set up */
-  struct mix expiring;  /* `preload` with a TTL per subject */
+  struct mix preload;  /* no parts: nothing to load */
+  struct mix setup;    /* no parts: nothing to set up */
+  struct mix expiring; /* `preload` with a TTL per subject */
+  struct mix aging;    /* with --generations: `mix` in several sizes, ending after --lead-seconds */
   size_t fill_pipeline; /* for phases that are not measured */
   size_t request_most_bytes;
   size_t reply_most_bytes;
