@@ -363,6 +363,11 @@ void async_settle(struct idem_async *async) {
 
 /* ---- start ---- */
 
+/* In a child of the process that opened it the connections are the parent's. */
+static bool accepts(const struct idem_async *async) {
+  return async != NULL && !async->closed && process_mark_holds(&async->settings.process);
+}
+
 static size_t size_of(const struct wire_request *r) {
   return r->key.len + r->fingerprint.len + r->owner.len + r->body.len + r->meta.len + r->stage.len;
 }
@@ -421,7 +426,7 @@ static enum idem_status start(struct idem_async *async, const struct wire_reques
 enum idem_status idem_async_begin(struct idem_async *async, const struct idem_request *request,
                                   idem_done_fn *done, void *context, struct idem_call **call) {
   char owner[SETTINGS_OWNER_BYTES];
-  if (async == NULL || async->closed || done == NULL) return IDEM_INVALID;
+  if (!accepts(async) || done == NULL) return IDEM_INVALID;
   if (settings_judge_request(request) != NULL) return IDEM_INVALID;
   if ((request->flags & (IDEM_BIND | IDEM_FAIL_OPEN)) || request->key.len > KEEPER_KEY_BYTES) {
     return IDEM_INVALID;
@@ -452,7 +457,7 @@ static enum idem_status start_on_claim(struct idem_claim *claim, const struct wi
                                        bool mute, idem_done_fn *done, void *context,
                                        struct idem_call **call) {
   struct idem_async *async = claim->async;
-  if (async == NULL || async->closed || done == NULL || claim->call != NULL) return IDEM_INVALID;
+  if (!accepts(async) || done == NULL || claim->call != NULL) return IDEM_INVALID;
   if (atomic_load(&claim->item.state) == IDEM_CLAIM_ENDED) return IDEM_INVALID;
   int64_t now = clock_ms();
   struct idem_call *begun = create_call(async, request, claim, 0, now);
@@ -491,7 +496,7 @@ enum idem_status idem_async_stage(struct idem_claim *claim, struct idem_bytes st
 enum idem_status idem_async_fetch(struct idem_async *async, struct idem_bytes key,
                                   struct idem_bytes fingerprint, idem_done_fn *done, void *context,
                                   struct idem_call **call) {
-  if (async == NULL || async->closed || done == NULL || key.data == NULL) return IDEM_INVALID;
+  if (!accepts(async) || done == NULL || key.data == NULL) return IDEM_INVALID;
   struct wire_request request = {.verb = WIRE_FETCH, .key = key, .fingerprint = fingerprint};
   return start(async, &request, 0, done, context, call);
 }
@@ -499,7 +504,7 @@ enum idem_status idem_async_fetch(struct idem_async *async, struct idem_bytes ke
 enum idem_status idem_async_wait(struct idem_async *async, struct idem_bytes key,
                                  struct idem_bytes fingerprint, int64_t wait_ms, idem_done_fn *done,
                                  void *context, struct idem_call **call) {
-  if (async == NULL || async->closed || done == NULL || key.data == NULL) return IDEM_INVALID;
+  if (!accepts(async) || done == NULL || key.data == NULL) return IDEM_INVALID;
   if (wait_ms < 1 || wait_ms > SETTINGS_MS_MAX) return IDEM_INVALID;
   struct wire_request request = {.verb = WIRE_WAIT, .key = key, .fingerprint = fingerprint};
   return start(async, &request, wait_ms, done, context, call);
@@ -568,7 +573,7 @@ enum idem_status idem_async_open(const char *url, const struct idem_options *opt
 }
 
 void idem_async_close(struct idem_async *async) {
-  if (async == NULL) return;
+  if (async == NULL || !process_mark_holds(&async->settings.process)) return;
   async->closed = true; /* from here on nothing is started */
   int64_t now = clock_ms();
   while (async->calls.first != NULL) {

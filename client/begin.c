@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/answer.h"
 #include "client/claim.h"
@@ -301,7 +300,7 @@ void idem_claim_free(struct idem_claim *claim) {
   if (claim == NULL) return;
   struct idem_client *client = claim->client;
   if (client != NULL) {
-    bool ours = client->pid == getpid();
+    bool ours = process_mark_holds(&client->settings.process);
     if (ours) keeper_remove(client->keeper, &claim->item);
     if (ours && claim->bound != NULL) connection_close(claim->bound);
     if (ours) client_release(client);

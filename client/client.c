@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/clock.h"
 #include "client/keeper.h"
@@ -30,7 +29,6 @@ static enum idem_status client_init(struct idem_client *client, const char *url,
     settings_deinit(&client->settings);
     return IDEM_NO_MEMORY;
   }
-  client->pid = getpid();
   client->references = 1;
   return IDEM_OK;
 }
@@ -79,7 +77,7 @@ void client_release(struct idem_client *client) {
 }
 
 void idem_close(struct idem_client *client) {
-  if (client == NULL || client->pid != getpid()) return;
+  if (client == NULL || !process_mark_holds(&client->settings.process)) return;
   keeper_stop(client->keeper);
   pthread_mutex_lock(&client->lock);
   client->closed = true;
@@ -93,7 +91,7 @@ void idem_close(struct idem_client *client) {
 
 const char *client_judge(const struct idem_client *client) {
   if (client == NULL) return "no client";
-  if (client->pid != getpid())
+  if (!process_mark_holds(&client->settings.process))
     return "the client was opened by another process (open it after fork)";
   if (client->closed) return "the client is closed";
   return NULL;
@@ -196,9 +194,8 @@ static int64_t set_wait(struct client_call *call, const struct course *course, i
 
 /* Sends and receives once. UNAVAILABLE or NO_MEMORY: not answered. */
 static enum idem_status exchange(struct idem_client *client, struct client_call *call,
-                                 struct course *course, struct connection *connection,
+                                 struct course *course, struct connection *connection, int64_t now,
                                  redisReply **answer, struct idem_error *error) {
-  int64_t now = clock_ms();
   int64_t patience = set_wait(call, course, now) + client->settings.command_timeout_ms;
   int64_t timeout = clock_max(1, clock_min(patience, course->pace.deadline_ms - now));
   struct wire_frame frame;
@@ -212,16 +209,17 @@ static enum idem_status exchange(struct idem_client *client, struct client_call 
 /* One attempt. True: the server has spoken, *reply is its word. False: *reply says why it has not.
  */
 static bool attempt(struct idem_client *client, struct client_call *call, struct course *course,
-                    struct wire_reply *reply) {
+                    int64_t now, struct wire_reply *reply) {
   struct idem_error error = {""};
   struct connection *connection = NULL;
   redisReply *answer = NULL;
-  enum idem_status status = get_connection(client, course, clock_ms(), &connection, &error);
+  enum idem_status status = get_connection(client, course, now, &connection, &error);
   if (status != IDEM_OK) {
     fail(reply, status, status == IDEM_NO_MEMORY ? "out of memory" : error.text);
     return false;
   }
-  status = exchange(client, call, course, connection, &answer, &error);
+  if (!course->reused) now = clock_ms(); /* connecting took its time */
+  status = exchange(client, call, course, connection, now, &answer, &error);
   if (status != IDEM_OK) {
     call->ambiguous = true;
     distrust(client, connection);
@@ -277,11 +275,11 @@ static bool wait_on(struct idem_client *client, const struct client_call *call,
 enum idem_status client_make(struct idem_client *client, struct client_call *call,
                              struct wire_reply *reply) {
   struct course course = {.reused = false};
-  pace_begin(&course.pace, &client->settings, clock_ms(), call->wait_ms);
-  for (;;) {
-    int64_t attempt_ms = clock_ms();
-    bool answered = attempt(client, call, &course, reply);
-    if (!answered) pace_failed(&course.pace, &client->settings, clock_ms(), attempt_ms);
+  int64_t now = clock_ms();
+  pace_begin(&course.pace, &client->settings, now, call->wait_ms);
+  for (;; now = clock_ms()) {
+    bool answered = attempt(client, call, &course, now, reply);
+    if (!answered) pace_failed(&course.pace, &client->settings, clock_ms(), now);
     bool more =
         answered ? wait_on(client, call, &course, reply) : try_again(client, &course, reply);
     if (!more) break;

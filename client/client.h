@@ -11,7 +11,6 @@
 #define IDEM_CLIENT_CLIENT_H
 
 #include <pthread.h>
-#include <sys/types.h>
 
 #include "client/connection.h"
 #include "client/settings.h"
@@ -21,7 +20,6 @@ struct keeper;
 struct idem_client {
   struct settings settings;
   struct keeper *keeper;
-  pid_t pid; /* of the process that opened it */
   pthread_mutex_t lock;
   /* Under the lock. */
   struct connection *idle; /* most recently used first */

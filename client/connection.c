@@ -241,15 +241,20 @@ static void advance(struct msghdr *message, size_t sent) {
   message->msg_iov->iov_len -= sent;
 }
 
+/* All of it until timeout_ms from now. A short one fits into the socket's buffer: no look at the
+ * clock. */
 static bool send_parts(struct connection *connection, struct iovec *parts, size_t count,
-                       int64_t deadline_ms) {
+                       size_t size, int64_t timeout_ms) {
   struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+  int64_t deadline_ms = size > SURELY_BUFFERED_BYTES ? clock_ms() + timeout_ms : 0;
   for (;;) {
     ssize_t sent = sendmsg(connection->context->fd, &message, MSG_NOSIGNAL);
     if (sent < 0 && errno != EINTR) return false;
     if (sent > 0) advance(&message, (size_t)sent);
     if (message.msg_iovlen == 0) return true;
-    if (!set_timeout(connection, deadline_ms - clock_ms()) || clock_ms() >= deadline_ms) {
+    int64_t now = clock_ms();
+    if (deadline_ms == 0) deadline_ms = now + timeout_ms;
+    if (now >= deadline_ms || !set_timeout(connection, deadline_ms - now)) {
       errno = EAGAIN;
       return false;
     }
@@ -285,7 +290,7 @@ bool connection_send(struct connection *connection, const struct wire_frame *fra
   struct iovec parts[WIRE_PARTS];
   memcpy(parts, frame->parts, (size_t)frame->count * sizeof parts[0]);
   connection->fresh = frame->size <= SURELY_BUFFERED_BYTES;
-  if (send_parts(connection, parts, (size_t)frame->count, clock_ms() + timeout_ms)) return true;
+  if (send_parts(connection, parts, (size_t)frame->count, frame->size, timeout_ms)) return true;
   explain_io(error, "sending", errno);
   return false;
 }
@@ -302,7 +307,7 @@ bool connection_send_bytes(struct connection *connection, const void *data, size
     return false;
   }
   struct iovec part = {(void *)(uintptr_t)data, len};
-  if (send_parts(connection, &part, 1, clock_ms() + timeout_ms)) return true;
+  if (send_parts(connection, &part, 1, len, timeout_ms)) return true;
   explain_io(error, "sending", errno);
   return false;
 }

@@ -24,7 +24,8 @@ struct keeper {
   pthread_cond_t changed; /* something became due earlier, or stop */
   pthread_cond_t called;  /* a callback has returned */
   pthread_t thread;
-  bool running, stopping;
+  _Atomic bool running; /* written under the lock */
+  bool stopping;
   struct keeper_item *first, *last;
   int64_t wake_ms; /* when the thread wakes up by itself */
   /* The batch: slots are emptied by removal; the rest belongs to the thread. */
@@ -281,6 +282,7 @@ static bool spawn(struct keeper *keeper) {
 }
 
 bool keeper_start(struct keeper *keeper) {
+  if (atomic_load_explicit(&keeper->running, memory_order_acquire)) return true;
   pthread_mutex_lock(&keeper->lock);
   if (!keeper->running && !keeper->stopping) keeper->running = spawn(keeper);
   bool good = keeper->running;

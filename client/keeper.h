@@ -58,7 +58,8 @@ struct keeper *keeper_create(const struct settings *settings);
 void keeper_stop(struct keeper *keeper);
 void keeper_destroy(struct keeper *keeper);
 
-/* Makes sure that the thread runs. False when it cannot be had, or after keeper_stop. */
+/* Makes sure that the thread runs; cheap when it does. False when it cannot be had, or after
+ * keeper_stop. */
 bool keeper_start(struct keeper *keeper);
 /* Begins renewing; the lease was granted at granted_ms. */
 void keeper_add(struct keeper *keeper, struct keeper_item *item, int64_t granted_ms);

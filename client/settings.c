@@ -65,6 +65,7 @@ enum idem_status settings_init(struct settings *settings, const char *url,
     snprintf(error->text, sizeof error->text, "no URL");
     return IDEM_INVALID;
   }
+  process_mark_init(&settings->process);
   enum idem_status status = take_options(settings, options, error);
   if (status == IDEM_OK) status = target_parse(&settings->target, url, error);
   if (status == IDEM_OK && settings->target.tls)
@@ -74,6 +75,7 @@ enum idem_status settings_init(struct settings *settings, const char *url,
 }
 
 void settings_deinit(struct settings *settings) {
+  process_mark_deinit(&settings->process);
   target_deinit(&settings->target);
   tls_destroy(settings->tls);
   settings->tls = NULL;

@@ -6,6 +6,7 @@
 #define IDEM_CLIENT_SETTINGS_H
 
 #include "client/idem.h"
+#include "client/process.h"
 #include "client/random.h"
 #include "client/target.h"
 #include "client/tls.h"
@@ -17,6 +18,7 @@
 #define SETTINGS_MS_MAX ((int64_t)INT32_MAX * 1000)
 
 struct settings {
+  struct process_mark process; /* that opened it */
   struct target target;
   struct tls *tls;
   int64_t connect_timeout_ms, command_timeout_ms, deadline_ms, backoff_first_ms, backoff_max_ms;
