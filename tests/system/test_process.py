@@ -200,7 +200,7 @@ class Listening(ServerCase):
 
     def test_a_public_address_with_a_password_or_insecure(self):
         """In a network namespace of its own: the tests listen on loopback only."""
-        isolate = ("unshare", "-rn")
+        isolate = ("unshare", "-n" if os.geteuid() == 0 else "-rn")
         if not shutil.which("unshare") or subprocess.run([*isolate, "true"], check=False,
                                                          stderr=subprocess.DEVNULL).returncode:
             self.skipTest("cannot make a network namespace")

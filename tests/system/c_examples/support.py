@@ -17,6 +17,9 @@ from harness import BAD_REPORT, ROOT, ServerCase, eventually
 
 BUILD = os.path.join(ROOT, os.environ.get("IDEM_BUILD", "build/release"))
 ONCE = os.path.join(BUILD, "idem-once")
+# Who is started by nohup inherits an ignored SIGHUP, which the shells of these tests could not trap.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 PATIENCE_SECONDS = 20  # for a condition; only a failing test waits that long
 
 
