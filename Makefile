@@ -123,12 +123,15 @@ bench: need-test ## server CPU per operation, beside redis-server and a bare ech
 -include client/client.mk
 -include client/examples/examples.mk
 
-BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out bench/echo.c,$(wildcard bench/*.c)))
+BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out bench/echo.c bench/engine.c,$(wildcard bench/*.c)))
 .PHONY: bench-programs
-bench-programs: $(B)/idem-bench $(B)/bench-echo
+bench-programs: $(B)/idem-bench $(B)/bench-echo $(B)/bench-engine
 $(B)/idem-bench: $(BENCH_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
+$(B)/bench-engine: $(B)/bench/engine.o $(LIB_OBJ)
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
 $(B)/bench-echo: $(B)/bench/echo.o
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv

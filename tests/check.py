@@ -34,7 +34,7 @@ FLOORS = {
 OUTSIDE = {
     'client': ['proto'],
     'client/examples': ['client', 'proto'],
-    'bench': ['proto'],
+    'bench': ['proto', 'server/engine'],
     'tests': ['proto', 'server', 'client', 'bench'],
 }
 # Headers of the system that only one floor may know.

@@ -37,7 +37,7 @@ static inline void *blob_address(const struct engine_blob *blob) {
 struct engine_blob *blob_create(struct memory *memory, struct span bytes);
 /* Of a struct blob only. Takes NULL. */
 void blob_release(struct memory *memory, struct engine_blob *blob);
-size_t blob_size(const struct engine_blob *blob); /* as taken; 0 for NULL */
+size_t blob_size(const struct engine_blob *blob);       /* as taken; 0 for NULL */
 struct span blob_bytes(const struct engine_blob *blob); /* of a struct blob only */
 
 #endif

@@ -297,6 +297,11 @@ void index_prefetch(const struct index *index, uint64_t hash) {
   __builtin_prefetch(bucket_of(index, hash));
 }
 
+void index_prefetch_chain(const struct index *index, uint64_t hash) {
+  uint64_t last = bucket_of(index, hash)->words[LAST];
+  if (is_link(last)) __builtin_prefetch(index_address(last));
+}
+
 /* ---- scans ---- */
 
 static uint64_t reverse_bits(uint64_t v) {

@@ -30,7 +30,7 @@
 
 #define INDEX_BUCKET_WORDS 8u
 #define INDEX_SEGMENT_BUCKETS 256u /* 16 KiB */
-#define INDEX_LOAD 7u              /* words per bucket, in the mean */
+#define INDEX_LOAD 6u              /* words per bucket, in the mean */
 #define INDEX_CURSOR_BITS 48       /* below 2^53, for clients that keep cursors in doubles */
 
 #define INDEX_KIND_MASK UINT64_C(3)
@@ -87,8 +87,9 @@ static inline uint64_t index_next(struct index_walk *walk) {
   return walk->bucket->words[0];
 }
 
-/* Fetches the bucket ahead of its use. */
+/* Fetch the bucket ahead of its use, and, once it is there, what is chained to it. */
 void index_prefetch(const struct index *index, uint64_t hash);
+void index_prefetch_chain(const struct index *index, uint64_t hash);
 
 /* The bucket under a scan cursor; sets *next to the cursor behind it, 0 at the end. */
 struct index_walk index_scan(const struct index *index, uint64_t cursor, uint64_t *next);

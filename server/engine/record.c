@@ -383,10 +383,8 @@ bool entry_flushed(const struct engine *engine, struct entry entry) {
 
 bool entry_over(const struct engine *engine, struct entry entry, int64_t now_ms) {
   if (entry.record != NULL) return record_over(engine, entry.record, now_ms);
-  struct response response;
-  stored_read(entry.stored, &response);
   return stored_flushed(&engine->shelf, entry.stored) ||
-         response.deadline_ms <= engine_past_ms(engine, now_ms);
+         stored_deadline_ms(entry.stored) <= engine_past_ms(engine, now_ms);
 }
 
 void entry_destroy(struct engine *engine, struct entry entry) {
@@ -424,6 +422,7 @@ struct entry entry_find(struct engine *engine, const struct name *name, int64_t 
   for (uint64_t word; (word = index_next(&walk)) != 0;) {
     if (((word ^ name->hash) & INDEX_TAG_MASK) != 0) continue;
     struct entry entry = entry_of_word(word);
+    if (entry.stored != NULL) stored_prefetch(entry.stored);
     if (!key_equal(entry_key(entry), name->key)) continue;
     if (entry.record != NULL) {
       entry.record = record_judge(engine, entry.record, now_ms);

@@ -8,7 +8,12 @@
 #define CHUNK_SMALLEST 1024u
 #define CHUNK_CLASS_BITS 2u /* each is four times the one before */
 #define ALIGNMENT 4u        /* of a response: addresses leave two bits to blob_part */
-#define LEB_MAX 10u         /* bytes of 64 bits */
+#define LINE_BYTES 64u
+#define PREFETCHED_LINES 3u /* a response of 100 bytes with its key */
+
+/* A pass over a mixed chunk remembers so many that end next, so that it is looked through once for
+ * as many ends, not for each. */
+#define SOON 16u
 
 struct chunk {
   struct wheel_node timer;  /* in shelf.ends */
@@ -18,15 +23,16 @@ struct chunk {
                                to */
   uint64_t token;
   int64_t slot;
-  int64_t last_ms;     /* the end of the response appended last */
-  int64_t earliest_ms; /* of those that the pass under way has seen live on */
+  int64_t last_ms; /* the end of the response appended last */
   uint32_t size, used;
   uint32_t at; /* where the pass under way goes on */
   uint32_t live, live_bytes;
   uint32_t pins, epoch;
   uint8_t class, width;
-  bool mixed;  /* the ends are not in order */
-  bool ending; /* the first end has come */
+  uint8_t soon_count, soon_at; /* of soon: those before soon_at have ended */
+  uint16_t soon[SOON];         /* mixed: where those lie that end next, in that order */
+  bool mixed;                  /* the ends are not in order */
+  bool ending;                 /* the first end has come */
   _Alignas(ALIGNMENT) unsigned char bytes[];
 };
 
@@ -37,6 +43,10 @@ struct chunk {
 #define FLAG_APART 0x10u /* body and meta are blobs */
 #define FLAG_DROPPED 0x20u
 #define FLAG_CLASS_SHIFT 6u
+
+static size_t class_size(unsigned class) {
+  return (size_t)CHUNK_SMALLEST << (CHUNK_CLASS_BITS * class);
+}
 
 /* ---- numbers ---- */
 
@@ -132,8 +142,7 @@ static unsigned flags_of(const struct stored *stored) { return *(const unsigned 
 
 /* The class says how far down the chunk may begin, since it is aligned to its size. */
 static struct chunk *chunk_of(const struct stored *stored) {
-  unsigned class = flags_of(stored) >> FLAG_CLASS_SHIFT;
-  uintptr_t size = (uintptr_t)CHUNK_SMALLEST << (CHUNK_CLASS_BITS * class);
+  uintptr_t size = class_size(flags_of(stored) >> FLAG_CLASS_SHIFT);
   return (struct chunk *)((uintptr_t)stored & ~(size - 1));
 }
 
@@ -200,6 +209,20 @@ static int64_t deadline_of(const struct chunk *chunk, const struct stored *store
   return (int64_t)(sum((uint64_t)chunk->since_ms, since) + sum((uint64_t)chunk->ttl_ms, ttl));
 }
 
+int64_t stored_deadline_ms(const struct stored *stored) {
+  return deadline_of(chunk_of(stored), stored);
+}
+
+/* Most chunks are of the largest class: of a smaller one some other line is fetched in vain. All at
+ * once, because each miss waits as long as all of them. */
+void stored_prefetch(const struct stored *stored) {
+  uintptr_t address = (uintptr_t)stored, largest = class_size(CHUNK_CLASSES - 1);
+  for (unsigned line = 0; line < PREFETCHED_LINES; line++)
+    __builtin_prefetch((const char *)stored + line * LINE_BYTES);
+  __builtin_prefetch((const void *)(address & ~(largest - 1)));
+  __builtin_prefetch((const void *)((address & ~(largest - 1)) + LINE_BYTES));
+}
+
 /* What lies behind the numbers, without looking at dropped blobs. */
 static size_t extent_of(const struct stored *stored) {
   unsigned flags = flags_of(stored);
@@ -234,10 +257,6 @@ void shelf_init(struct shelf *shelf, struct memory *memory, int64_t now_ms) {
   *shelf = (struct shelf){.memory = memory};
   wheel_init(&shelf->ends, now_ms);
   list_init(&shelf->sparse);
-}
-
-static size_t class_size(unsigned class) {
-  return (size_t)CHUNK_SMALLEST << (CHUNK_CLASS_BITS * class);
 }
 
 static void free_chunk(struct shelf *shelf, struct chunk *chunk) {
@@ -284,7 +303,6 @@ static struct chunk *create_chunk(struct shelf *shelf, unsigned class, size_t si
   struct chunk *chunk = memory_take_aligned(shelf->memory, alignment, whole);
   if (chunk == NULL) return NULL;
   *chunk = (struct chunk){.class = (uint8_t) class, .size = (uint32_t)whole, .epoch = shelf->epoch};
-  chunk->earliest_ms = INT64_MAX;
   wheel_node_init(&chunk->timer);
   list_init(&chunk->sparse);
   return chunk;
@@ -308,8 +326,9 @@ static struct chunk **place_for(struct shelf *shelf, unsigned width, int64_t slo
 }
 
 static bool fits(const struct shelf *shelf, const struct chunk *chunk, int64_t slot, size_t size) {
-  return chunk->slot == slot && chunk->epoch == shelf->epoch && !(chunk->ending && chunk->mixed) &&
-         offsetof(struct chunk, bytes) + chunk->used + size <= chunk->size;
+  bool open = chunk->slot == slot && chunk->epoch == shelf->epoch &&
+              !(chunk->ending && chunk->mixed) && chunk->size == class_size(chunk->class);
+  return open && offsetof(struct chunk, bytes) + chunk->used + size <= chunk->size;
 }
 
 /* The open chunk of a response's slot, with room for it; a slot that fills gets larger ones. */
@@ -404,36 +423,82 @@ struct pass {
   size_t found, room;
 };
 
-/* Goes on with the pass over a chunk, and arms its timer when something is left to do. */
-static void pass_over(struct shelf *shelf, struct chunk *chunk, struct pass *pass) {
-  unsigned glances = 0;
-  while (chunk->at < chunk->used) {
-    struct stored *stored = stored_at(chunk, chunk->at);
-    bool dropped = (flags_of(stored) & FLAG_DROPPED) != 0;
-    int64_t deadline_ms = dropped ? INT64_MAX : deadline_of(chunk, stored);
-    bool due = deadline_ms <= pass->past_ms;
-    if (due && (pass->found == pass->room || *pass->budget == 0)) break;
-    if (!due && !dropped && !chunk->mixed) {
-      wheel_set(&shelf->ends, &chunk->timer, deadline_ms);
-      return;
-    }
-    if (due) {
-      pass->due[pass->found++] = stored;
-      --*pass->budget;
-    } else if (++glances % SHELF_GLANCES == 0) {
-      if (*pass->budget == 0) break;
-      --*pass->budget;
-    }
-    if (!due && deadline_ms < chunk->earliest_ms) chunk->earliest_ms = deadline_ms;
-    chunk->at += (uint32_t)extent_of(stored);
-  }
-  if (chunk->at < chunk->used) {
-    wheel_set(&shelf->ends, &chunk->timer, pass->past_ms);
+static bool dropped(const struct stored *stored) { return (flags_of(stored) & FLAG_DROPPED) != 0; }
+
+static void arm(struct shelf *shelf, struct chunk *chunk, int64_t deadline_ms) {
+  wheel_set(&shelf->ends, &chunk->timer, deadline_ms);
+}
+
+static bool pass_takes(struct pass *pass, struct stored *stored) {
+  if (pass->found == pass->room || *pass->budget == 0) return false;
+  pass->due[pass->found++] = stored;
+  --*pass->budget;
+  return true;
+}
+
+static struct stored *soon_at(struct chunk *chunk, unsigned i) {
+  return stored_at(chunk, chunk->soon[i] * ALIGNMENT);
+}
+
+/* Keeps the SOON earliest in order. */
+static void note_soon(struct chunk *chunk, int64_t deadline_ms) {
+  unsigned i = chunk->soon_count;
+  if (i < SOON) {
+    chunk->soon_count++;
+  } else if (deadline_ms >= deadline_of(chunk, soon_at(chunk, --i))) {
     return;
   }
+  for (; i > 0 && deadline_of(chunk, soon_at(chunk, i - 1)) > deadline_ms; i--)
+    chunk->soon[i] = chunk->soon[i - 1];
+  chunk->soon[i] = (uint16_t)(chunk->at / ALIGNMENT);
+}
+
+/* Those that are known to end next. false: all of them have, and the whole chunk has to be looked
+ * through for more, which waits until those just found are dropped. */
+static bool pass_over_soon(struct shelf *shelf, struct chunk *chunk, struct pass *pass) {
+  for (; chunk->soon_at < chunk->soon_count; chunk->soon_at++) {
+    struct stored *stored = soon_at(chunk, chunk->soon_at);
+    if (dropped(stored)) continue;
+    int64_t deadline_ms = deadline_of(chunk, stored);
+    if (deadline_ms <= pass->past_ms && pass_takes(pass, stored)) continue;
+    arm(shelf, chunk, deadline_ms);
+    return true;
+  }
+  chunk->soon_count = chunk->soon_at = 0;
+  if (pass->found > 0) arm(shelf, chunk, pass->past_ms);
+  return pass->found > 0;
+}
+
+/* From chunk.at on. In order: up to the first that lives on; mixed: to the end. false: there was no
+ * more budget or room. */
+static bool pass_over_bytes(struct shelf *shelf, struct chunk *chunk, struct pass *pass) {
+  unsigned glances = 0;
+  for (; chunk->at < chunk->used; chunk->at += (uint32_t)extent_of(stored_at(chunk, chunk->at))) {
+    struct stored *stored = stored_at(chunk, chunk->at);
+    if (!dropped(stored)) {
+      int64_t deadline_ms = deadline_of(chunk, stored);
+      if (deadline_ms <= pass->past_ms) {
+        if (!pass_takes(pass, stored)) return false;
+        continue;
+      }
+      if (!chunk->mixed) {
+        arm(shelf, chunk, deadline_ms);
+        return true;
+      }
+      note_soon(chunk, deadline_ms);
+    }
+    if (++glances % SHELF_GLANCES != 0) continue;
+    if (*pass->budget > 0) --*pass->budget;
+  }
   if (chunk->mixed) chunk->at = 0;
-  if (chunk->earliest_ms != INT64_MAX) wheel_set(&shelf->ends, &chunk->timer, chunk->earliest_ms);
-  chunk->earliest_ms = INT64_MAX;
+  if (chunk->soon_count > 0) arm(shelf, chunk, deadline_of(chunk, soon_at(chunk, 0)));
+  return true;
+}
+
+static void pass_over(struct shelf *shelf, struct chunk *chunk, struct pass *pass) {
+  bool knows_next = chunk->mixed && chunk->at == 0 && chunk->soon_count > 0;
+  if (knows_next && pass_over_soon(shelf, chunk, pass)) return;
+  if (!pass_over_bytes(shelf, chunk, pass)) arm(shelf, chunk, pass->past_ms);
 }
 
 size_t shelf_due(struct shelf *shelf, int64_t past_ms, unsigned *budget, struct stored *due[],

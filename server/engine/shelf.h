@@ -67,6 +67,9 @@ static inline bool shelf_apart(size_t bytes) { return bytes >= SHELF_APART_BYTES
 void stored_read(const struct stored *stored, struct response *response);
 struct key stored_key(const struct stored *stored);
 size_t stored_size(const struct stored *stored); /* with its blobs, as the allocator rounds those */
+int64_t stored_deadline_ms(const struct stored *stored);
+/* Fetches what reading it will touch, before anything of it is known. */
+void stored_prefetch(const struct stored *stored);
 bool stored_flushed(const struct shelf *shelf, const struct stored *stored);
 
 /* Gives it up; its bytes stay as long as the chunk is pinned. */

@@ -50,6 +50,7 @@ static void tick_shelf(struct engine *engine, int64_t now_ms, unsigned *budget) 
       hashes[i] = engine_key_hash(engine, stored_key(due[i]));
       index_prefetch(&engine->index, hashes[i]);
     }
+    for (size_t i = 0; i < count; i++) index_prefetch_chain(&engine->index, hashes[i]);
     for (size_t i = 0; i < count; i++) {
       if (entry_flushed(engine, (struct entry){.stored = due[i]})) {
         entry_judge(engine, (struct entry){.stored = due[i]}, now_ms);

@@ -1,0 +1,177 @@
+/*
+ * engine.c - what a key costs inside the engine: bytes at the worst moment of growth, and
+ * nanoseconds of CPU for each command, without sockets or protocol.
+ *
+ *     bench-engine [keys] [body bytes]
+ *
+ * Fills with UUID keys, fingerprints of 16 bytes and a TTL of a day, replays at random, lets all of
+ * it end in one second. Knows engine.h only.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/engine/engine.h"
+
+#define DEFAULT_KEYS 1000000u
+#define DEFAULT_BODY 100u
+#define FINGERPRINT 16u
+#define BATCH 1000u /* claimed, then stored: as many are in flight */
+#define TTL_MS INT64_C(86400000)
+#define LEASE_MS INT64_C(60000)
+#define TICK_STEPS 1000u
+#define UUID 36u
+
+struct bench {
+  struct engine *engine;
+  uint64_t keys;
+  int64_t now_ms;
+  char *body;
+  size_t body_len;
+};
+
+static uint64_t cpu_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t mixed(uint64_t z) { /* splitmix64 */
+  z += UINT64_C(0x9e3779b97f4a7c15);
+  z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return z ^ (z >> 31);
+}
+
+static struct span uuid(uint64_t number, char text[UUID + 1]) {
+  static const char DIGITS[] = "0123456789abcdef";
+  uint64_t bits[] = {mixed(number), mixed(~number)};
+  for (unsigned i = 0, digit = 0; i < UUID; i++) {
+    bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    text[i] = dash ? '-' : DIGITS[bits[digit / 16] >> (4 * (digit % 16)) & 15];
+    digit += !dash;
+  }
+  return (struct span){text, UUID};
+}
+
+static uint64_t bytes_of(const struct bench *bench) {
+  struct engine_stats stats;
+  engine_stats(bench->engine, &stats);
+  return stats.memory_bytes;
+}
+
+static void expect(bool as_it_should_be, const char *what) {
+  if (as_it_should_be) return;
+  fprintf(stderr, "bench-engine: %s\n", what);
+  exit(1);
+}
+
+static uint64_t claim(struct bench *bench, uint64_t number, bool fingerprint) {
+  char text[UUID + 1];
+  struct engine_claim c = {.key = uuid(number, text), .lease_ms = LEASE_MS};
+  if (fingerprint) c.fingerprint = (struct span){bench->body, FINGERPRINT};
+  struct engine_answer answer;
+  engine_claim(bench->engine, &c, bench->now_ms, &answer);
+  expect(answer.status == ENGINE_CLAIMED, "a claim was not granted");
+  return answer.token;
+}
+
+static void store(struct bench *bench, uint64_t number, uint64_t token) {
+  char text[UUID + 1];
+  struct engine_store s = {.key = uuid(number, text),
+                           .token = token,
+                           .body = {bench->body, bench->body_len},
+                           .ttl_ms = TTL_MS};
+  struct engine_answer answer;
+  engine_store(bench->engine, &s, bench->now_ms, &answer);
+  expect(answer.status == ENGINE_STORED, "a response was not stored");
+}
+
+static void fetch(struct bench *bench, uint64_t number) {
+  char text[UUID + 1];
+  struct engine_read r = {.key = uuid(number, text)};
+  struct engine_answer answer;
+  engine_read(bench->engine, &r, bench->now_ms, &answer);
+  expect(answer.status == ENGINE_DONE, "a response was not replayed");
+}
+
+static double per(uint64_t total, uint64_t count) { return (double)total / (double)count; }
+
+static void fill(struct bench *bench) {
+  uint64_t claiming = 0, storing = 0, tokens[BATCH], before = bytes_of(bench);
+  double worst = 0;
+  for (uint64_t from = 0; from < bench->keys; from += BATCH) {
+    uint64_t start = cpu_ns();
+    for (uint64_t i = 0; i < BATCH; i++) tokens[i] = claim(bench, from + i, true);
+    uint64_t middle = cpu_ns();
+    for (uint64_t i = 0; i < BATCH; i++) store(bench, from + i, tokens[i]);
+    claiming += middle - start;
+    storing += cpu_ns() - middle;
+    if (from + BATCH < bench->keys / 2) continue;
+    double bytes = per(bytes_of(bench) - before, from + BATCH);
+    if (bytes > worst) worst = bytes;
+  }
+  printf("claim  %6.1f ns\nstore  %6.1f ns\n", per(claiming, bench->keys),
+         per(storing, bench->keys));
+  printf("stored %6.1f bytes a key, %.1f at the worst moment of the second half\n",
+         per(bytes_of(bench) - before, bench->keys), worst);
+}
+
+static void replay(struct bench *bench) {
+  uint64_t count = bench->keys < DEFAULT_KEYS ? bench->keys : DEFAULT_KEYS, start = cpu_ns();
+  for (uint64_t i = 0; i < count; i++) fetch(bench, mixed(i) % bench->keys);
+  printf("fetch  %6.1f ns\n", per(cpu_ns() - start, count));
+}
+
+static void end_all(struct bench *bench) {
+  bench->now_ms += TTL_MS;
+  uint64_t start = cpu_ns(), longest = 0;
+  for (bool more = true; more;) {
+    uint64_t before = cpu_ns();
+    more = engine_tick(bench->engine, bench->now_ms, TICK_STEPS);
+    uint64_t took = cpu_ns() - before;
+    if (took > longest) longest = took;
+  }
+  printf("expire %6.1f ns a key, the longest of the ticks of %u steps %.1f us\n",
+         per(cpu_ns() - start, bench->keys), TICK_STEPS, (double)longest / 1000);
+}
+
+static void claims_only(struct bench *bench) {
+  uint64_t before = bytes_of(bench);
+  double worst = 0;
+  for (uint64_t i = 0; i < bench->keys; i++) {
+    claim(bench, i, false);
+    if (i < bench->keys / 2 || i % BATCH != 0) continue;
+    double bytes = per(bytes_of(bench) - before, i + 1);
+    if (bytes > worst) worst = bytes;
+  }
+  printf("claims %6.1f bytes a key, %.1f at the worst moment of the second half\n",
+         per(bytes_of(bench) - before, bench->keys), worst);
+}
+
+int main(int argc, char **argv) {
+  struct bench bench = {.keys = argc > 1 ? strtoull(argv[1], NULL, 10) : DEFAULT_KEYS,
+                        .body_len = argc > 2 ? strtoull(argv[2], NULL, 10) : DEFAULT_BODY,
+                        .now_ms = 1000000};
+  const struct engine_options options = {
+      .first_token = UINT64_C(86150000) << RULES_TOKEN_SHIFT,
+      .retention_ms = TTL_MS,
+      .waiters_per_key = 1,
+      .waiters_total = 1,
+  };
+  bench.keys = bench.keys / BATCH * BATCH;
+  bench.body = calloc(1, bench.body_len + FINGERPRINT);
+  bench.engine = engine_create(&options, bench.now_ms);
+  expect(bench.keys > 0 && bench.body != NULL && bench.engine != NULL, "cannot begin");
+  uint64_t empty = bytes_of(&bench);
+  fill(&bench);
+  replay(&bench);
+  end_all(&bench);
+  printf("left   %6" PRIu64 " bytes more than at the start\n", bytes_of(&bench) - empty);
+  claims_only(&bench);
+  engine_destroy(bench.engine);
+  free(bench.body);
+  return 0;
+}

@@ -1,0 +1,248 @@
+/* test_index.c - the index finds what it holds, moves a bucket at a time, keeps the promise of its
+ * scans and gives its memory back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "server/engine/index.h"
+
+#define MANY 40000u
+
+struct entry {
+  uint64_t hash;
+  bool in, always;
+  unsigned visits;
+};
+
+struct fixture {
+  struct memory memory;
+  struct index index;
+  struct entry *entries;
+  uint64_t seed;
+  size_t empty_bytes;
+};
+
+static uint64_t next_random(uint64_t *seed) {
+  *seed ^= *seed << 13;
+  *seed ^= *seed >> 7;
+  *seed ^= *seed << 17;
+  return *seed;
+}
+
+static uint64_t hash_of(const void *context, uint64_t word) {
+  (void)context;
+  return ((const struct entry *)index_address(word))->hash;
+}
+
+static int setup(void **state) {
+  struct fixture *f = calloc(1, sizeof *f);
+  if (f == NULL || !index_init(&f->index, &f->memory, hash_of, NULL)) return -1;
+  f->empty_bytes = f->memory.bytes;
+  f->seed = UINT64_C(0x1234567887654321);
+  f->entries = calloc(MANY, sizeof *f->entries);
+  if (f->entries == NULL) return -1;
+  for (unsigned i = 0; i < MANY; i++) f->entries[i].hash = next_random(&f->seed);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state) {
+  struct fixture *f = *state;
+  index_deinit(&f->index);
+  assert_int_equal(f->memory.bytes, 0);
+  free(f->entries);
+  free(f);
+  return 0;
+}
+
+static uint64_t word_of(const struct entry *e, uint64_t kind) {
+  return index_word(e->hash, e, kind);
+}
+
+static bool found(const struct fixture *f, const struct entry *e, uint64_t kind) {
+  struct index_walk walk = index_walk(&f->index, e->hash);
+  for (uint64_t word; (word = index_next(&walk)) != 0;) {
+    if (word == word_of(e, kind)) return true;
+  }
+  return false;
+}
+
+static void put(struct fixture *f, struct entry *e) {
+  assert_true(index_insert(&f->index, e->hash, word_of(e, 0)));
+  e->in = true;
+}
+
+static void take(struct fixture *f, struct entry *e) {
+  index_remove(&f->index, e->hash, word_of(e, 0));
+  e->in = false;
+}
+
+static void expect_all_found(const struct fixture *f) {
+  size_t in = 0;
+  for (unsigned i = 0; i < MANY; i++) {
+    assert_int_equal(found(f, &f->entries[i], 0), f->entries[i].in);
+    in += f->entries[i].in;
+  }
+  assert_int_equal(f->index.count, in);
+}
+
+static void everything_is_found_while_it_grows_and_shrinks(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < MANY; i++) {
+    put(f, &f->entries[i]);
+    if (i % 8001 == 0) expect_all_found(f);
+  }
+  expect_all_found(f);
+  for (unsigned i = 0; i < MANY; i++) {
+    take(f, &f->entries[i * 7919 % MANY]); /* in another order */
+    if (i % 8001 == 0) expect_all_found(f);
+  }
+  expect_all_found(f);
+}
+
+/* The figure that the memory of a key rests on, at every size, and all of it comes back. */
+static void a_word_takes_less_than_14_bytes_whatever_the_size(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < MANY; i++) {
+    put(f, &f->entries[i]);
+    if (i > MANY / 4) assert_true(f->memory.bytes < (i + 1) * 14 + 2 * 16384);
+  }
+  for (unsigned i = 0; i < MANY; i++) take(f, &f->entries[i]);
+  assert_int_equal(f->index.size, INDEX_SEGMENT_BUCKETS);
+  assert_true(f->memory.bytes <= f->empty_bytes + 16384 + 4096);
+}
+
+static void no_call_moves_more_than_two_buckets(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 2 * MANY; i++) {
+    size_t before = f->index.size;
+    i < MANY ? put(f, &f->entries[i]) : take(f, &f->entries[i - MANY]);
+    size_t after = f->index.size;
+    assert_true((after > before ? after - before : before - after) <= 2);
+  }
+}
+
+static void a_word_can_be_replaced_by_one_of_another_kind(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 3000; i++) put(f, &f->entries[i]);
+  for (unsigned i = 0; i < 3000; i++)
+    index_replace(&f->index, f->entries[i].hash, word_of(&f->entries[i], 0),
+                  word_of(&f->entries[i], 1));
+  for (unsigned i = 0; i < 3000; i++) {
+    assert_true(found(f, &f->entries[i], 1));
+    assert_false(found(f, &f->entries[i], 0));
+  }
+}
+
+static uint64_t visit(struct fixture *f, uint64_t cursor) {
+  uint64_t next;
+  struct index_walk walk = index_scan(&f->index, cursor, &next);
+  for (uint64_t word; (word = index_next(&walk)) != 0;)
+    ((struct entry *)index_address(word))->visits++;
+  assert_true(next == 0 || next > cursor); /* so that every scan ends */
+  assert_int_equal(next >> INDEX_CURSOR_BITS, 0);
+  return next;
+}
+
+static void a_scan_of_an_index_at_rest_visits_everything_exactly_once(void **state) {
+  struct fixture *f = *state;
+  static const unsigned SIZES[] = {0, 1, 1535, 1536, 1537, 2000, 3071, 3072, 3073, 9000, MANY};
+  unsigned filled = 0;
+  for (size_t s = 0; s < sizeof SIZES / sizeof *SIZES; s++) {
+    while (filled < SIZES[s]) put(f, &f->entries[filled++]);
+    for (unsigned i = 0; i < MANY; i++) f->entries[i].visits = 0;
+    uint64_t cursor = 0;
+    do cursor = visit(f, cursor);
+    while (cursor != 0);
+    for (unsigned i = 0; i < MANY; i++) assert_int_equal(f->entries[i].visits, f->entries[i].in);
+  }
+}
+
+/* Everything that is in the whole time is visited at least once, whatever the index does meanwhile.
+ */
+static void scan_while(struct fixture *f, unsigned from, bool insert) {
+  for (unsigned i = 0; i < MANY; i++) {
+    f->entries[i].visits = 0;
+    f->entries[i].always = f->entries[i].in && i < from;
+  }
+  uint64_t cursor = 0;
+  unsigned at = from;
+  do {
+    cursor = visit(f, cursor);
+    for (uint64_t n = next_random(&f->seed) % 200; n > 0 && at < MANY; n--, at++) {
+      struct entry *e = &f->entries[at];
+      if (insert && !e->in) put(f, e);
+      if (!insert && e->in) take(f, e);
+    }
+  } while (cursor != 0);
+  for (unsigned i = 0; i < MANY; i++) {
+    if (f->entries[i].always) assert_true(f->entries[i].visits >= 1);
+  }
+}
+
+static void a_scan_misses_nothing_while_the_index_grows_or_shrinks(void **state) {
+  struct fixture *f = *state;
+  for (unsigned round = 0; round < 6; round++) {
+    unsigned keep = 500u << (round % 4); /* starts at sizes on both sides of a doubling */
+    for (unsigned i = 0; i < keep; i++) {
+      if (!f->entries[i].in) put(f, &f->entries[i]);
+    }
+    scan_while(f, keep, true);
+    scan_while(f, keep, false);
+    for (unsigned i = keep; i < MANY; i++) {
+      if (f->entries[i].in) take(f, &f->entries[i]);
+    }
+  }
+}
+
+static void a_cursor_from_anywhere_leads_to_the_end(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 9000; i++) put(f, &f->entries[i]);
+  for (unsigned i = 0; i < 100; i++) {
+    uint64_t cursor = i == 0 ? (UINT64_C(1) << INDEX_CURSOR_BITS) - 1
+                             : next_random(&f->seed) >> (64 - INDEX_CURSOR_BITS);
+    unsigned steps = 0;
+    do cursor = visit(f, cursor);
+    while (cursor != 0 && ++steps < 10000);
+    assert_true(steps < 10000);
+  }
+  uint64_t next;
+  index_scan(&f->index, UINT64_MAX, &next); /* a client may send any number */
+  assert_int_equal(next, 0);
+}
+
+/* Long chains, that splits and merges have to carry: equal hashes cannot be told apart, and those
+ * that differ only in high bits meet again when the index shrinks. */
+static void equal_hashes_share_a_chain(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 4000; i++) {
+    f->entries[i].hash = i % 3 == 0 ? 42 : 42 + ((uint64_t)(i % 5) << (8 + i % 4));
+    put(f, &f->entries[i]);
+  }
+  expect_all_found(f);
+  for (unsigned i = 0; i < 4000; i += 2) take(f, &f->entries[i]);
+  expect_all_found(f);
+  for (unsigned i = 1; i < 4000; i += 2) take(f, &f->entries[i]);
+  expect_all_found(f);
+  assert_int_equal(f->index.size, INDEX_SEGMENT_BUCKETS);
+}
+
+int main(void) {
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      CASE(everything_is_found_while_it_grows_and_shrinks),
+      CASE(a_word_takes_less_than_14_bytes_whatever_the_size),
+      CASE(no_call_moves_more_than_two_buckets),
+      CASE(a_word_can_be_replaced_by_one_of_another_kind),
+      CASE(a_scan_of_an_index_at_rest_visits_everything_exactly_once),
+      CASE(a_scan_misses_nothing_while_the_index_grows_or_shrinks),
+      CASE(a_cursor_from_anywhere_leads_to_the_end),
+      CASE(equal_hashes_share_a_chain),
+  };
+#undef CASE
+  return cmocka_run_group_tests_name("index", tests, NULL, NULL);
+}

@@ -1,0 +1,311 @@
+/* test_shelf.c - stored responses come back byte for byte, are due at their millisecond, leave no
+ * memory behind, and stay readable while they are pinned. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "server/engine/shelf.h"
+
+#define START INT64_C(1000000)
+#define DAY INT64_C(86400000)
+#define MANY 5000u
+#define ROOM 16u
+#define PLENTY 1000000u
+#define LONGEST 20000u
+
+struct kept {
+  struct stored *stored; /* NULL: dropped */
+  int64_t deadline_ms;
+};
+
+struct fixture {
+  struct memory memory;
+  struct shelf shelf;
+  int64_t now_ms;
+  uint64_t seed, token;
+  struct kept all[MANY];
+  char bytes[LONGEST];
+};
+
+static uint64_t next_random(uint64_t *seed) {
+  *seed ^= *seed << 13;
+  *seed ^= *seed >> 7;
+  *seed ^= *seed << 17;
+  return *seed;
+}
+
+static int setup(void **state) {
+  struct fixture *f = calloc(1, sizeof *f);
+  if (f == NULL) return -1;
+  f->now_ms = START;
+  f->seed = UINT64_C(0x1234567887654321);
+  f->token = UINT64_C(361000000000000);
+  for (unsigned i = 0; i < LONGEST; i++) f->bytes[i] = (char)(i * 31);
+  shelf_init(&f->shelf, &f->memory, START);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < MANY; i++) {
+    if (f->all[i].stored != NULL) shelf_drop(&f->shelf, f->all[i].stored);
+  }
+  assert_int_equal(f->memory.bytes, 0);
+  assert_true(list_empty(&f->shelf.sparse));
+  assert_int_equal(shelf_next(&f->shelf), INT64_MAX);
+  free(f);
+  return 0;
+}
+
+/* ---- short ---- */
+
+static struct span some(struct fixture *f, unsigned from, size_t len) {
+  return (struct span){f->bytes + from, len};
+}
+
+static struct response usual(struct fixture *f, int64_t ttl_ms) {
+  return (struct response){
+      .key = {KEY_UUID_LOWER, some(f, (unsigned)(f->token % 1000), KEY_UUID_BYTES)},
+      .fingerprint = some(f, 7, 16),
+      .body = some(f, 9, 100),
+      .token = f->token++,
+      .since_ms = f->now_ms,
+      .deadline_ms = f->now_ms + ttl_ms,
+  };
+}
+
+static void put(struct fixture *f, unsigned i, int64_t ttl_ms) {
+  struct response r = usual(f, ttl_ms);
+  f->all[i] = (struct kept){shelf_append(&f->shelf, &r, f->now_ms), r.deadline_ms};
+  assert_non_null(f->all[i].stored);
+}
+
+static void drop(struct fixture *f, unsigned i) {
+  shelf_drop(&f->shelf, f->all[i].stored);
+  f->all[i].stored = NULL;
+}
+
+static void expect_same(struct span have, struct span want) { assert_true(span_equal(have, want)); }
+
+static void expect_stored(const struct stored *stored, const struct response *want) {
+  struct response have;
+  stored_read(stored, &have);
+  assert_true(key_equal(have.key, want->key));
+  assert_true(key_equal(stored_key(stored), want->key));
+  expect_same(have.fingerprint, want->fingerprint);
+  expect_same(have.body, want->body);
+  expect_same(have.meta, want->meta);
+  assert_true(have.token == want->token && have.since_ms == want->since_ms);
+  assert_true(have.deadline_ms == want->deadline_ms);
+  assert_true(stored_deadline_ms(stored) == want->deadline_ms);
+}
+
+/* Drops what is due; how many were. Each of them has to be over, and none twice. */
+static unsigned end(struct fixture *f, unsigned budget) {
+  unsigned ended = 0;
+  struct stored *due[ROOM];
+  for (size_t n; (n = shelf_due(&f->shelf, f->now_ms, &budget, due, ROOM)) > 0;) {
+    for (size_t d = 0; d < n; d++) {
+      unsigned i = 0;
+      while (i < MANY && f->all[i].stored != due[d]) i++;
+      assert_true(i < MANY);
+      assert_true(f->all[i].deadline_ms <= f->now_ms);
+      drop(f, i);
+      ended++;
+    }
+  }
+  return ended;
+}
+
+static unsigned over(const struct fixture *f) {
+  unsigned count = 0;
+  for (unsigned i = 0; i < MANY; i++)
+    count += f->all[i].stored != NULL && f->all[i].deadline_ms <= f->now_ms;
+  return count;
+}
+
+/* ---- cases ---- */
+
+static void every_part_comes_back_as_it_was(void **state) {
+  struct fixture *f = *state;
+  static const size_t LENGTHS[] = {0, 1, 127, 128, 129, 5000, SHELF_APART_BYTES - 1};
+  const size_t count = sizeof LENGTHS / sizeof *LENGTHS;
+  unsigned made = 0;
+  struct response wanted[200];
+  for (size_t b = 0; b < count; b++) {
+    for (size_t m = 0; m <= count; m++) {
+      struct response r = usual(f, (int64_t)(next_random(&f->seed) >> (20 + made % 40)) + 1);
+      r.token = next_random(&f->seed) >> (11 + made % 50);
+      r.body = some(f, made, LENGTHS[b]);
+      if (m < count) r.meta = some(f, made, LENGTHS[m]);
+      if (made % 3 == 0) r.key = (struct key){KEY_RAW, some(f, made, LENGTHS[made % count])};
+      r.fingerprint = made % 4 == 0 ? SPAN_ABSENT : some(f, 3, made % 5 * 16);
+      f->all[made].stored = shelf_append(&f->shelf, &r, f->now_ms);
+      wanted[made++] = r;
+    }
+  }
+  for (unsigned i = 0; i < made; i++) expect_stored(f->all[i].stored, &wanted[i]);
+}
+
+static void a_key_that_fits_no_chunk_has_one_of_its_own(void **state) {
+  struct fixture *f = *state;
+  char *large = calloc(1, 300000);
+  assert_non_null(large);
+  struct response r = usual(f, DAY);
+  r.key = (struct key){KEY_RAW, {large, 300000}};
+  f->all[0].stored = shelf_append(&f->shelf, &r, f->now_ms);
+  put(f, 1, DAY);
+  expect_stored(f->all[0].stored, &r);
+  stored_pin(f->all[0].stored); /* its chunk is found from where it begins */
+  stored_unpin(&f->shelf, f->all[0].stored);
+  free(large);
+}
+
+static void a_large_body_is_a_blob_and_goes_with_its_response(void **state) {
+  struct fixture *f = *state;
+  struct response r = usual(f, DAY);
+  r.body = some(f, 0, LONGEST);
+  r.body_blob = blob_create(&f->memory, r.body);
+  f->all[0].stored = shelf_append(&f->shelf, &r, f->now_ms);
+  expect_stored(f->all[0].stored, &r);
+  assert_true(stored_size(f->all[0].stored) > LONGEST);
+}
+
+static void a_usual_response_takes_140_bytes(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < MANY; i++) put(f, i, DAY);
+  assert_int_equal(stored_size(f->all[17].stored), 140);
+  assert_true(f->memory.bytes < MANY * 141 + 2 * 65536);
+}
+
+static void what_ends_in_order_is_due_at_its_millisecond(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < MANY; i++) {
+    f->now_ms = START + i / 4;
+    put(f, i, 3000);
+  }
+  for (unsigned ms = 0; ms <= MANY / 4; ms++) {
+    f->now_ms = START + 3000 + ms - 1;
+    assert_int_equal(end(f, PLENTY), ms == 0 ? 0 : 4);
+    assert_true(ms * 4 >= MANY || shelf_next(&f->shelf) == f->now_ms + 1);
+  }
+}
+
+static void mixed_ends_agree_with_an_array(void **state) {
+  struct fixture *f = *state;
+  for (unsigned round = 0; round < 40; round++) {
+    int64_t longest_ms = INT64_C(1) << (4 + round % 14);
+    for (unsigned i = 0; i < MANY; i += 1 + round % 3) {
+      if (f->all[i].stored == NULL)
+        put(f, i, 1 + (int64_t)(next_random(&f->seed) % (uint64_t)longest_ms));
+      if (next_random(&f->seed) % 8 == 0) drop(f, i);
+    }
+    for (unsigned step = 0; step < 50; step++) {
+      f->now_ms += (int64_t)(next_random(&f->seed) % (uint64_t)(longest_ms / 16 + 2));
+      unsigned due = over(f), budget = step % 3 == 0 ? 40 : PLENTY;
+      unsigned ended = end(f, budget);
+      assert_true(ended <= budget);
+      if (budget == 40) continue;
+      while (shelf_next(&f->shelf) <= f->now_ms) ended += end(f, PLENTY);
+      assert_int_equal(ended, due);
+    }
+  }
+}
+
+/* A mixed chunk is not looked through for each of its ends. */
+static void an_end_costs_little_however_mixed(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < MANY; i++) put(f, i, DAY + i * 7919 % MANY);
+  unsigned spent = 0;
+  for (unsigned ms = 0; ms < MANY; ms++) {
+    f->now_ms = START + DAY + ms;
+    unsigned before = spent;
+    while (shelf_next(&f->shelf) <= f->now_ms) {
+      unsigned budget = PLENTY;
+      struct stored *due[ROOM];
+      size_t count = shelf_due(&f->shelf, f->now_ms, &budget, due, ROOM);
+      spent += PLENTY - budget;
+      for (size_t d = 0; d < count; d++) {
+        unsigned i = 0;
+        while (f->all[i].stored != due[d]) i++;
+        drop(f, i);
+      }
+      assert_true(spent < before + 1000);
+    }
+    assert_int_equal(over(f), 0);
+  }
+  assert_true(spent < MANY * 12);
+}
+
+static void a_pinned_chunk_outlives_its_responses(void **state) {
+  struct fixture *f = *state;
+  put(f, 0, 10);
+  struct stored *stored = f->all[0].stored;
+  struct response before, after;
+  stored_read(stored, &before);
+  stored_pin(stored);
+  f->now_ms += 10;
+  assert_int_equal(end(f, PLENTY), 1);
+  put(f, 1, 10); /* not into the pinned one */
+  stored_read(stored, &after);
+  expect_same(after.body, before.body);
+  expect_same(after.body, some(f, 9, 100));
+  size_t bytes = f->memory.bytes;
+  stored_unpin(&f->shelf, stored);
+  assert_true(f->memory.bytes < bytes);
+}
+
+static void mostly_holes_are_written_anew(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < MANY; i++) put(f, i, DAY);
+  size_t full = f->memory.bytes;
+  for (unsigned i = 0; i < MANY; i++) {
+    if (i % 8 != 0) drop(f, i);
+  }
+  struct stored *live[ROOM];
+  for (size_t n; (n = shelf_sparse(&f->shelf, live, ROOM)) > 0;) {
+    for (size_t l = 0; l < n; l++) {
+      unsigned i = 0;
+      while (f->all[i].stored != live[l]) i++;
+      struct response r;
+      stored_read(live[l], &r);
+      r.body_blob = r.meta_blob = NULL;
+      f->all[i].stored = shelf_append(&f->shelf, &r, f->now_ms);
+      expect_stored(f->all[i].stored, &r);
+      shelf_drop(&f->shelf, live[l]);
+    }
+  }
+  assert_true(f->memory.bytes < full / 4);
+}
+
+static void a_flush_shows_at_once_and_new_ones_are_not_flushed(void **state) {
+  struct fixture *f = *state;
+  put(f, 0, DAY);
+  f->shelf.epoch++;
+  put(f, 1, DAY);
+  assert_true(stored_flushed(&f->shelf, f->all[0].stored));
+  assert_false(stored_flushed(&f->shelf, f->all[1].stored));
+}
+
+int main(void) {
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      CASE(every_part_comes_back_as_it_was),
+      CASE(a_key_that_fits_no_chunk_has_one_of_its_own),
+      CASE(a_large_body_is_a_blob_and_goes_with_its_response),
+      CASE(a_usual_response_takes_140_bytes),
+      CASE(what_ends_in_order_is_due_at_its_millisecond),
+      CASE(mixed_ends_agree_with_an_array),
+      CASE(an_end_costs_little_however_mixed),
+      CASE(a_pinned_chunk_outlives_its_responses),
+      CASE(mostly_holes_are_written_anew),
+      CASE(a_flush_shows_at_once_and_new_ones_are_not_flushed),
+  };
+#undef CASE
+  return cmocka_run_group_tests_name("shelf", tests, NULL, NULL);
+}
