@@ -45,11 +45,11 @@ FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c
 PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread
 
-.PHONY: help run all test test-clients check asan ubsan tsan valgrind fuzz bench format install clean \
+.PHONY: help run all test test-clients check asan ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind unit model wire docs system examples fuzz-corpus programs units
 
 help: ## this list
-	@echo "make ..."; sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@echo "make ..."; sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 run: need-build ## get what is missing, build, start the server on 127.0.0.1:4336
 	@$(MAKE) --no-print-directory programs
@@ -103,7 +103,7 @@ tsan: ## units under ThreadSanitizer
 	@$(MAKE) --no-print-directory MODE=tsan programs units
 	@tests/run-units $(patsubst $(B)/%,build/tsan/%,$(UNITS))
 
-valgrind: need-valgrind ## units and transcripts under valgrind (10 minutes)
+valgrind: need-valgrind ## units and transcripts under valgrind (half an hour)
 	@$(MAKE) --no-print-directory MODE=debug programs units
 	@tests/run-units --under "valgrind -q --error-exitcode=99 --leak-check=full" $(patsubst $(B)/%,build/debug/%,$(UNITS))
 	@IDEM_SERVER=tests/valgrind-server $(PYTHON) tests/wire/run.py
@@ -115,26 +115,12 @@ fuzz: need-test ## each fuzz target for FUZZ_SECONDS (60)
 fuzz-corpus: FUZZ_SECONDS := 30
 fuzz-corpus: fuzz
 
-bench: need-test ## server CPU per operation, beside redis-server and a bare echo
-	@$(MAKE) --no-print-directory programs bench-programs
-	@$(PYTHON) bench/run.py
-
 # ---- the C client: libidem, idem-once, examples ----
 -include client/client.mk
 -include client/examples/examples.mk
 
-BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out bench/echo.c bench/engine.c,$(wildcard bench/*.c)))
-.PHONY: bench-programs
-bench-programs: $(B)/idem-bench $(B)/bench-echo $(B)/bench-engine
-$(B)/idem-bench: $(BENCH_OBJ)
-	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
-$(B)/bench-engine: $(B)/bench/engine.o $(LIB_OBJ)
-	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
-$(B)/bench-echo: $(B)/bench/echo.o
-	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv
+# ---- the load generator, floors, runs ----
+-include bench/bench.mk
 
 format: ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')
@@ -161,11 +147,6 @@ $(B)/idem-server: $(B)/server/main.o $(LIB_OBJ)
 $(B)/tests/test_model: $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c)) $(LIB_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka $(SERVER_LIBS)
-
-# The load generator's parts that units test; not its main.
-$(B)/tests/test_bench_%: $(B)/tests/unit/test_bench_%.o $(filter-out $(B)/bench/load.o,$(BENCH_OBJ))
-	@mkdir -p $(@D); echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka
 
 $(B)/tests/test_%: $(B)/tests/unit/test_%.o $(LIB_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"

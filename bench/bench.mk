@@ -9,15 +9,18 @@ instructions: need-valgrind ## instructions per command under callgrind, against
 	@$(MAKE) --no-print-directory programs
 	@$(PYTHON) bench/instructions.py
 
-BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out bench/echo.c,$(wildcard bench/*.c)))
+BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out bench/echo.c bench/engine.c,$(wildcard bench/*.c)))
 
-bench-programs: $(addprefix $(B)/,idem-bench bench-echo bench-relay bench-epoll)
+bench-programs: $(addprefix $(B)/,idem-bench bench-echo bench-relay bench-epoll bench-engine)
 $(B)/idem-bench: $(BENCH_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
 $(B)/bench-echo: $(B)/bench/echo.o
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv
+$(B)/bench-engine: $(B)/bench/engine.o $(LIB_OBJ)
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
 $(B)/bench-relay $(B)/bench-epoll: $(B)/bench-%: $(B)/bench/floors/%.o $(B)/bench/floors/floor.o
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv
