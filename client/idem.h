@@ -182,9 +182,9 @@ enum idem_claim_state {
 };
 
 /*
- * Called when a claim turns DOUBTFUL or LOST, each at most once per turn, from the client's own
- * thread (idem_client) or from the loop (idem_async). It must be quick and may call only
- * idem_claim_* getters. `claim` is valid during the call.
+ * Called when a claim turns DOUBTFUL (again only after it was HELD in between) or LOST, from the
+ * client's own thread (idem_client) or from the loop (idem_async). It must be quick and may call
+ * only idem_claim_* getters. `claim` is valid during the call.
  */
 typedef void idem_lost_fn(struct idem_claim *claim, enum idem_claim_state state, void *context);
 
@@ -236,9 +236,10 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_open(const char *url,
                                                   struct idem_client **client,
                                                   struct idem_error *error);
 /*
- * Stops renewing, closes the connections, frees. NULL is fine. No call may be running. Claims
- * that are still open remain valid memory (idem_claim_free them as ever), but no longer belong to
- * a client: calls on them return IDEM_INVALID.
+ * Stops renewing, closes the connections, frees; with a server that does not answer this may take
+ * as long as one attempt of a renewal. NULL is fine. No call may be running. Claims that are still
+ * open remain valid memory (idem_claim_free them as ever), but no longer belong to a client: calls
+ * on them return IDEM_INVALID.
  */
 IDEM_API void idem_close(struct idem_client *client);
 /* IDEM_OK when the server answers and takes the password. error may be NULL. */

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <hiredis/hiredis.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -65,6 +66,20 @@ struct idem_client *must_open(int port, const struct idem_options *options) {
   enum idem_status status = idem_open(url, options, &client, &error);
   CHECK(status == IDEM_OK, "%s: %s", idem_status_name(status), error.text);
   return client;
+}
+
+long server_count(int port, const char *field) {
+  char wanted[64];
+  redisContext *context = redisConnect("127.0.0.1", port);
+  CHECK(context != NULL && context->err == 0, "no connection");
+  redisReply *reply = redisCommand(context, "INFO idem");
+  snprintf(wanted, sizeof wanted, "\n%s:", field);
+  const char *line = reply != NULL && reply->str != NULL ? strstr(reply->str, wanted) : NULL;
+  CHECK(line != NULL, "INFO has no %s", field);
+  long value = strtol(line + strlen(wanted), NULL, 10);
+  freeReplyObject(reply);
+  redisFree(context);
+  return value;
 }
 
 static void become_server(int out, int port, const char *const *extra) {

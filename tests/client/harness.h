@@ -42,6 +42,9 @@ void pause_ms(int64_t ms);
 /* Descriptors open in this process. */
 int open_descriptors(void);
 
+/* A number from INFO idem: "waiters", "held", ... */
+long server_count(int port, const char *field);
+
 /* A client that must open. */
 struct idem_client *must_open(int port, const struct idem_options *options);
 

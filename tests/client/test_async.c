@@ -86,6 +86,13 @@ static void run_for(struct world *world, uint64_t ms) {
   uv_run(&world->loop, UV_RUN_NOWAIT);
 }
 
+static void await_waiters(struct world *world, long count) {
+  for (int64_t until = now_ms() + 10000; server_count(server.port, "waiters") != count;) {
+    run_for(world, 5);
+    CHECK(now_ms() < until, "%ld wait", server_count(server.port, "waiters"));
+  }
+}
+
 static struct idem_request request_of(const char *key) {
   struct idem_request request;
   memset(&request, 0, sizeof request);
@@ -219,7 +226,7 @@ static void waiters_have_connections_of_their_own(void **state) {
   struct seen waiting[8], seen;
   request.wait_ms = 10000;
   for (int i = 0; i < 8; i++) begin(&world, &request, &waiting[i], NULL);
-  run_for(&world, 50);
+  await_waiters(&world, 3);
   assert_int_equal(world.open, 8);
   fetch(&world, "async wait", &seen);
   idem_answer_clear(&seen.answer);
@@ -246,12 +253,12 @@ static void cancelled_waiter_leaves_the_queue(void **state) {
   assert_int_equal(idem_begin(client, &request, &claim, &answer), IDEM_RUN);
   request.wait_ms = 10000;
   begin(&world, &request, &seen, &call);
-  run_for(&world, 50);
+  await_waiters(&world, 1);
   idem_async_cancel(call);
   assert_int_equal(seen.times, 0);
   finish_all(&world);
   assert_int_equal(seen.status, IDEM_CANCELLED);
-  run_for(&world, 50);
+  await_waiters(&world, 0);
   assert_int_equal(idem_abandon(claim), IDEM_OK);
   idem_claim_free(claim);
   assert_int_equal(idem_fetch(client, request.key, NONE, &answer), IDEM_ABSENT);

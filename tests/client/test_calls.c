@@ -163,8 +163,9 @@ static void waiters_get_the_result(void **state) {
   pthread_create(&threads[1], NULL, claim_it, &queued);
   struct idem_result result = result_of("shared");
   result.uncached = 1;
-  pause_ms(100); /* both wait by then, or find it stored: either way they get it. Only `answered`
-                    needs the time */
+  for (int64_t until = now_ms() + 10000; server_count(server.port, "waiters") < 2; pause_ms(2)) {
+    CHECK(now_ms() < until, "they do not wait");
+  }
   assert_int_equal(idem_finish(claim, &result), IDEM_OK);
   pthread_join(threads[0], NULL);
   pthread_join(threads[1], NULL);
