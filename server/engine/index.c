@@ -283,13 +283,15 @@ static uint64_t take_last(struct index *index, struct index_bucket *bucket) {
 }
 
 /* Below half load the index gives back two buckets for each word that leaves, so that it empties
- * with its entries. */
+ * with its entries; when it is empty it is as it was at first. */
 void index_remove(struct index *index, uint64_t hash, uint64_t word) {
   struct index_bucket *bucket = bucket_of(index, hash);
   uint64_t last = take_last(index, bucket);
   if (last != word) *place_of(bucket, word) = last;
   --index->count;
   for (int i = 0; i < 2 && index->count < index->size * INDEX_LOAD / 2; i++) shrink(index);
+  bool spare = index->size <= (index->segment_count - 1) * INDEX_SEGMENT_BUCKETS;
+  if (index->count == 0 && spare) drop_segment(index);
 }
 
 void index_replace(struct index *index, uint64_t hash, uint64_t word, uint64_t by) {
