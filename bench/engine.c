@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "server/engine/engine.h"
 
@@ -23,6 +24,7 @@
 #define LEASE_MS INT64_C(60000)
 #define TICK_STEPS 1000u
 #define UUID 36u
+#define TOGETHER 32u
 
 struct bench {
   struct engine *engine;
@@ -97,10 +99,21 @@ static void fetch(struct bench *bench, uint64_t number) {
   expect(answer.status == ENGINE_DONE, "a response was not replayed");
 }
 
+/* What the system says, beside what the engine counts. */
+static uint64_t resident_bytes(void) {
+  unsigned long long pages = 0;
+  FILE *file = fopen("/proc/self/statm", "r");
+  if (file == NULL) return 0;
+  if (fscanf(file, "%*s %llu", &pages) != 1) pages = 0;
+  fclose(file);
+  return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static double per(uint64_t total, uint64_t count) { return (double)total / (double)count; }
 
 static void fill(struct bench *bench) {
   uint64_t claiming = 0, storing = 0, tokens[BATCH], before = bytes_of(bench);
+  uint64_t resident = resident_bytes();
   double worst = 0;
   for (uint64_t from = 0; from < bench->keys; from += BATCH) {
     uint64_t start = cpu_ns();
@@ -117,6 +130,23 @@ static void fill(struct bench *bench) {
          per(storing, bench->keys));
   printf("stored %6.1f bytes a key, %.1f at the worst moment of the second half\n",
          per(bytes_of(bench) - before, bench->keys), worst);
+  printf("       %6.1f bytes a key resident\n", per(resident_bytes() - resident, bench->keys));
+}
+
+/* As a host does with commands that came together. */
+static void replay_ahead(struct bench *bench) {
+  uint64_t count = bench->keys < DEFAULT_KEYS ? bench->keys : DEFAULT_KEYS, start = cpu_ns();
+  uint64_t hints[TOGETHER];
+  char text[UUID + 1];
+  for (uint64_t from = 0; from < count; from += TOGETHER) {
+    for (uint64_t i = 0; i < TOGETHER; i++) {
+      uint64_t number = mixed(from + i + count) % bench->keys;
+      hints[i] = engine_prefetch(bench->engine, uuid(number, text));
+    }
+    for (uint64_t i = 0; i < TOGETHER; i++) engine_prefetch_entry(bench->engine, hints[i]);
+    for (uint64_t i = 0; i < TOGETHER; i++) fetch(bench, mixed(from + i + count) % bench->keys);
+  }
+  printf("fetch  %6.1f ns, %u fetched ahead\n", per(cpu_ns() - start, count), TOGETHER);
 }
 
 static void replay(struct bench *bench) {
@@ -168,6 +198,7 @@ int main(int argc, char **argv) {
   uint64_t empty = bytes_of(&bench);
   fill(&bench);
   replay(&bench);
+  replay_ahead(&bench);
   end_all(&bench);
   printf("left   %6" PRIu64 " bytes more than at the start\n", bytes_of(&bench) - empty);
   claims_only(&bench);

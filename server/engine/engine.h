@@ -144,6 +144,15 @@ struct engine_read {
 void engine_read(struct engine *engine, const struct engine_read *read, int64_t now_ms,
                  struct engine_answer *answer);
 
+/*
+ * Fetching ahead: most of what a call costs is waiting for memory, and several such waits go on at
+ * once when they are asked for before the calls. Hosts that have many commands at hand say
+ * engine_prefetch for all of them, then engine_prefetch_entry with what it returned, then call.
+ * Nothing is changed or judged; between them the engine may be used freely.
+ */
+uint64_t engine_prefetch(const struct engine *engine, struct span key);
+void engine_prefetch_entry(const struct engine *engine, uint64_t hint);
+
 /* ---- waiters
  * -------------------------------------------------------------------------------------------------
  */

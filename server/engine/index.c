@@ -34,16 +34,21 @@ static struct index_bucket *bucket_of(const struct index *index, uint64_t hash) 
 
 /* ---- memory ---- */
 
+/* The list of segments, copied into room for so many. */
+static bool list_segments(struct index *index, size_t room) {
+  size_t had = index->segment_capacity;
+  struct index_bucket **list = memory_take(index->memory, room * sizeof *list);
+  if (list == NULL) return false;
+  if (had != 0) memcpy(list, index->segments, index->segment_count * sizeof *list);
+  memory_give(index->memory, index->segments, had * sizeof *list);
+  index->segments = list;
+  index->segment_capacity = room;
+  return true;
+}
+
 static bool add_segment(struct index *index) {
-  if (index->segment_count == index->segment_capacity) {
-    size_t had = index->segment_capacity, room = had != 0 ? had * 2 : FIRST_SEGMENTS;
-    struct index_bucket **grown = memory_take(index->memory, room * sizeof *grown);
-    if (grown == NULL) return false;
-    if (had != 0) memcpy(grown, index->segments, had * sizeof *grown);
-    memory_give(index->memory, index->segments, had * sizeof *grown);
-    index->segments = grown;
-    index->segment_capacity = room;
-  }
+  size_t had = index->segment_capacity, room = had != 0 ? had * 2 : FIRST_SEGMENTS;
+  if (index->segment_count == had && !list_segments(index, room)) return false;
   struct index_bucket *segment =
       memory_take_aligned(index->memory, sizeof(struct index_bucket), SEGMENT_BYTES);
   if (segment == NULL) return false;
@@ -54,6 +59,8 @@ static bool add_segment(struct index *index) {
 
 static void drop_segment(struct index *index) {
   memory_give(index->memory, index->segments[--index->segment_count], SEGMENT_BYTES);
+  size_t room = index->segment_capacity;
+  if (room > FIRST_SEGMENTS && index->segment_count <= room / 4) list_segments(index, room / 2);
 }
 
 /* Buckets that are in no chain at the moment, linked like one. */
@@ -276,13 +283,15 @@ static uint64_t take_last(struct index *index, struct index_bucket *bucket) {
 }
 
 /* Below half load the index gives back two buckets for each word that leaves, so that it empties
- * with its entries. */
+ * with its entries; when it is empty it is as it was at first. */
 void index_remove(struct index *index, uint64_t hash, uint64_t word) {
   struct index_bucket *bucket = bucket_of(index, hash);
   uint64_t last = take_last(index, bucket);
   if (last != word) *place_of(bucket, word) = last;
   --index->count;
   for (int i = 0; i < 2 && index->count < index->size * INDEX_LOAD / 2; i++) shrink(index);
+  bool spare = index->size <= (index->segment_count - 1) * INDEX_SEGMENT_BUCKETS;
+  if (index->count == 0 && spare) drop_segment(index);
 }
 
 void index_replace(struct index *index, uint64_t hash, uint64_t word, uint64_t by) {

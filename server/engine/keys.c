@@ -1,5 +1,5 @@
-/* keys.c - what is the same for records and plain values: looking, deleting, deadlines, scanning,
- * flushing. */
+/* keys.c - what is the same for records and plain values: looking, fetching ahead, deleting,
+ * deadlines, scanning, flushing. */
 #include "server/engine/engine.h"
 
 #include "server/engine/record.h"
@@ -40,6 +40,27 @@ void engine_look(struct engine *engine, struct span key, int64_t now_ms,
     return;
   }
   describe(found, now_ms, entry);
+}
+
+uint64_t engine_prefetch(const struct engine *engine, struct span key) {
+  struct name name;
+  name_of(engine, key, &name);
+  index_prefetch(&engine->index, name.hash);
+  return name.hash;
+}
+
+void engine_prefetch_entry(const struct engine *engine, uint64_t hint) {
+  struct index_walk walk = index_walk(&engine->index, hint);
+  for (uint64_t word; (word = index_next(&walk)) != 0;) {
+    if (((word ^ hint) & INDEX_TAG_MASK) != 0) continue;
+    struct entry entry = entry_of_word(word);
+    if (entry.stored != NULL) {
+      stored_prefetch(entry.stored);
+    } else {
+      __builtin_prefetch(entry.record);
+      __builtin_prefetch(entry.record->bytes);
+    }
+  }
 }
 
 size_t engine_memory_of(struct engine *engine, struct span key, int64_t now_ms) {

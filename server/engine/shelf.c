@@ -535,6 +535,7 @@ size_t shelf_sparse(struct shelf *shelf, struct stored *live[], size_t room) {
     if ((flags_of(stored) & FLAG_DROPPED) == 0) live[found++] = stored;
     chunk->at += (uint32_t)extent_of(stored);
   }
+  if (found == 0) list_remove(&chunk->sparse);
   return found;
 }
 

@@ -808,6 +808,40 @@ static void everything_that_ends_gives_its_memory_back(void **state) {
   expect_empty(f);
 }
 
+/* Every eighth response is left, the others are deleted: what is left is written anew, in steps,
+ * and nobody notices but the memory. */
+#define HOLES 24000u
+
+static void holes_are_closed_in_small_steps(void **state) {
+  struct fixture *f = *state;
+  fill(f, "k", HOLES, FOREVER);
+  size_t full = memory_of(f) - f->empty_bytes;
+  struct engine_blob *kept = engine_pin(look(f, "k16000").body);
+  char key[32];
+  for (unsigned i = 0; i < HOLES; i++) {
+    snprintf(key, sizeof key, "k%u", i);
+    if (i % 8 != 0) assert_true(engine_delete(f->engine, span_of(key), f->now));
+  }
+  assert_true(engine_next_due(f->engine) <= f->now);
+  unsigned calls = 0;
+  while (engine_tick(f->engine, f->now, 100)) assert_true(++calls < HOLES / 100);
+  assert_true(calls >= HOLES / 8 / 100 / 2);
+  assert_true(memory_of(f) - f->empty_bytes < full / 2);
+  f->now += 10;
+  for (unsigned i = 0; i < HOLES; i += 8) {
+    snprintf(key, sizeof key, "k%u", i);
+    assert_int_equal(fetch(f, key), ENGINE_DONE);
+    expect_bytes(f->answer.body, "response");
+    assert_int_equal(f->answer.age_ms, 10);
+    assert_int_equal(f->answer.left_ms, FOREVER - 10);
+  }
+  expect_bytes(kept, "response"); /* its response lies elsewhere now */
+  engine_unpin(f->engine, kept);
+  assert_int_equal(stats_of(f).records, HOLES / 8);
+  f->now += FOREVER;
+  expect_empty(f);
+}
+
 /* ---- listing
  * --------------------------------------------------------------------------------------------------------
  */
@@ -1114,6 +1148,7 @@ int main(void) {
       CASE(waiters_are_limited_on_a_key_and_in_all),
       CASE(one_response_is_shared_by_all_who_waited),
       CASE(everything_that_ends_gives_its_memory_back),
+      CASE(holes_are_closed_in_small_steps),
       CASE(a_scan_shows_every_key_that_is_there_all_the_time),
       CASE(what_is_over_is_not_listed_though_nobody_has_noticed),
       CASE(a_random_key_is_any_key),
