@@ -178,7 +178,7 @@ def main():
     parser.add_argument("--valgrind", action="store_true")
     parser.add_argument("--cc", default="cc")
     parser.add_argument("--cxx", default="c++")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     under = VALGRIND if options.valgrind else []
     tests = []
     for name, arguments, brief in PROGRAMS:
