@@ -1043,9 +1043,7 @@ static void expect_nothing_left(struct runner *r) {
   EXPECT(s.records + s.values + s.waiters + s.expiring == 0,
          "%" PRIu64 " records, %" PRIu64 " values, %" PRIu64 " waiters left", s.records, s.values,
          s.waiters);
-  /* An index that has grown may keep a spare segment, which is 16 KiB. */
-  size_t spare = r->world.keys > 500 ? 16384 : 0;
-  EXPECT(s.memory_bytes <= r->empty_bytes + spare, "%" PRIu64 " bytes are left, %zu at the start",
+  EXPECT(s.memory_bytes == r->empty_bytes, "%" PRIu64 " bytes are left, %zu at the start",
          s.memory_bytes, r->empty_bytes);
 }
 

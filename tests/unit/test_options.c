@@ -733,7 +733,8 @@ static void test_settings_that_contradict_each_other(void **state) {
   assert_line_gives("--ttl-max 1h", "ttl", "3600000");
   assert_line_gives("--waiters-total 50", "waiters-per-key", "50");
   assert_line_refused("--ttl 2h --ttl-max 1h", "ttl (7200000)", "ttl-max (3600000)");
-  assert_line_refused("--waiters-per-key 9998 --waiters-total 9", "waiters-per-key (9998)", "waiters-total (9)");
+  assert_line_refused("--waiters-per-key 9998 --waiters-total 9", "waiters-per-key (9998)",
+                      "waiters-total (9)");
   assert_line_gives("--waiters-total 10000", "waiters-total", "10000");
   assert_line_gives("--lease-max 60s", "lease-max", "60000");
   assert_line_refused("--bind _", "nothing to listen on", "unixsocket");
