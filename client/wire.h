@@ -5,8 +5,7 @@
  * Requests are framed here, not by hiredis: that saves the copy of a large body, and lets the
  * sender pass MSG_NOSIGNAL, which hiredis does not.
  *
- *     frame:  [ *6 $5 STORE $3 key $16 token $1000000 ][ body, where it lies ][ \r\n $3 TTL $4 5000
- * \r\n ]
+ *     frame:  [ *6 $5 STORE $3 key $16 token $1000000 ][ body, where it lies ][ $3 TTL $4 5000 ]
  */
 #ifndef IDEM_CLIENT_WIRE_H
 #define IDEM_CLIENT_WIRE_H

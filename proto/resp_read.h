@@ -13,8 +13,7 @@
  *               ^data                           ^data+len
  *     resp_read -> RESP_COMMAND, consumed = size of command 1   (argv points into data)
  *     resp_read -> RESP_COMMAND, consumed = size of command 2
- *     resp_read -> RESP_MORE,    consumed = 0   (keep "comma", present it again with more behind
- * it)
+ *     resp_read -> RESP_MORE,    consumed = 0   (keep "comma", show it again with more)
  *
  * While a command is incomplete the reader remembers how far it has looked, so that a peer that
  * dribbles one byte at a time costs one step a byte: the same bytes have to be presented again, at

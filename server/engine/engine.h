@@ -56,9 +56,7 @@ void engine_destroy(struct engine *engine);
 /* Everything but first_token, clock_grain_ms and hash_secret may change while running. */
 void engine_reconfigure(struct engine *engine, const struct engine_options *options);
 
-/* ---- answers
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- answers ---- */
 
 enum engine_status {
   ENGINE_CLAIMED, /* token, lease_ms, attempt, stage */
@@ -98,8 +96,7 @@ struct span engine_bytes(const struct engine_blob *blob); /* NULL reads as absen
 struct engine_blob *engine_pin(struct engine_blob *blob);
 void engine_unpin(struct engine *engine, struct engine_blob *blob); /* takes NULL */
 
-/* ---- the six commands
- * ---------------------------------------------------------------------------------------- */
+/* ---- the six commands ---- */
 
 struct engine_claim {
   struct span key, fingerprint, owner; /* fingerprint and owner may be absent */
@@ -153,9 +150,7 @@ void engine_read(struct engine *engine, const struct engine_read *read, int64_t 
 uint64_t engine_prefetch(const struct engine *engine, struct span key);
 void engine_prefetch_entry(const struct engine *engine, uint64_t hint);
 
-/* ---- waiters
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- waiters ---- */
 
 /*
  * The next waiter that has its answer, oldest first; NULL when there is none. The host writes the
@@ -177,9 +172,7 @@ void engine_waiter_cancel(struct engine *engine, struct engine_waiter *waiter, i
  * is ready already. */
 void engine_waiter_expire(struct engine *engine, struct engine_waiter *waiter, int64_t now_ms);
 
-/* ---- BIND
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- BIND ---- */
 
 /* NULL when memory is short. */
 struct engine_binding *engine_binding_create(struct engine *engine);
@@ -187,8 +180,7 @@ struct engine_binding *engine_binding_create(struct engine *engine);
  * engine_tick. Takes NULL; the binding is the engine's to free from here on. */
 void engine_binding_close(struct engine *engine, struct engine_binding *binding, int64_t now_ms);
 
-/* ---- keys of either kind
- * ------------------------------------------------------------------------------------- */
+/* ---- keys of either kind ---- */
 
 enum engine_kind { ENGINE_ABSENT, ENGINE_RECORD, ENGINE_VALUE };
 
@@ -234,8 +226,7 @@ uint64_t engine_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, eng
 /* Some key, absent span when there is none; borrowed. `random` picks. */
 struct span engine_random_key(struct engine *engine, uint64_t random, int64_t now_ms);
 
-/* ---- time, effects, figures
- * ---------------------------------------------------------------------------------- */
+/* ---- time, effects, figures ---- */
 
 /* Judges what is due, at most `budget` steps (a step touches one record or waiter, or moves one
  * bucket). Returns true when more is due already. */

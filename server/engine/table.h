@@ -1,12 +1,13 @@
 /*
- * table.h - the hash table of records: linear hashing with chains, which grows and shrinks one
- * bucket at a time.
+ * table.h - a hash table of embedded nodes: linear hashing with chains, which grows and shrinks one
+ * bucket at a time. Pub/sub keeps its topics in it; the engine's own keys lie in index.h, which does
+ * the same over cache lines, for less memory a key.
  *
  * Buckets 0 .. size-1 lie in segments; `level` is the largest power of two <= size. A hash belongs
  * to bucket h mod 2*level when that one exists already, else to h mod level:
  *
- *     level 4, size 6     [0][1][2][3] [4][5]       growing to 7 splits bucket 2 into 2 and 6, and
- * nothing else moves split   not   new
+ *     level 4, size 6     [0][1][2][3] [4][5]       growing to 7 splits bucket 2 into 2 and 6,
+ *                          split  not   new          and nothing else moves
  *
  * So no insertion ever rehashes more than one chain, the table never exists twice, and a delete
  * gives memory back the same way. Doubling tables were rejected for the pause or for the second

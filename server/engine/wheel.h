@@ -6,9 +6,9 @@
  * deadline differs from the wheel's time, so level 0 holds exact milliseconds and a slot of level n
  * stands for 64^n of them:
  *
- *     level 2  [.][.][x][.]...   4 s a slot      deadline  = 0b 000010 000101 001100
- *     level 1  [.][x][.][.]...   64 ms a slot    time      = 0b 000010 000011 111000   -> level 1,
- * slot 5 level 0  [x][.][.][.]...   1 ms a slot
+ *     level 2  [.][.][x][.]...   4 s a slot      deadline = 0b 000010 000101 001100
+ *     level 1  [.][x][.][.]...   64 ms a slot    time     = 0b 000010 000011 111000
+ *     level 0  [x][.][.][.]...   1 ms a slot     they differ first on level 1: slot 5 of it
  *
  * When time reaches a slot of an upper level its nodes are laid out again on the levels below, one
  * node a step, so that a slot with a million nodes can be worked off under a budget. A node is

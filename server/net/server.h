@@ -5,8 +5,8 @@
  * A turn is everything that one wake-up of the loop brings:
  *
  *     poll: read -> parse in place -> run -> one write per connection
- *     check: deadlines (budget) -> ready waiters (budget) -> connections with commands left ->
- * messages -> writes -> timer
+ *     check: deadlines (budget) -> ready waiters (budget) -> connections with commands left
+ *            -> messages -> writes -> timer
  *
  * A turn that left work behind is followed by the next one without sleeping. Nothing in it runs
  * longer than its budget, however many are due.

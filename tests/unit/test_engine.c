@@ -177,9 +177,7 @@ static void expect_empty(struct fixture *f) {
   assert_true(engine_next_due(f->engine) == INT64_MAX);
 }
 
-/* ---- hand-over
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- hand-over ---- */
 
 static void one_runs_the_others_get_its_response(void **state) {
   struct fixture *f = *state;
@@ -340,9 +338,7 @@ static void the_next_deadline_is_never_slept_over(void **state) {
   engine_waiter_settle(f->engine, b);
 }
 
-/* ---- taking back
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- taking back ---- */
 
 static void a_grant_that_reached_nobody_goes_to_the_next_and_was_never_an_attempt(void **state) {
   struct fixture *f = *state;
@@ -445,9 +441,7 @@ static void an_answer_outlives_its_record_until_it_is_settled(void **state) {
   expect_empty(f);
 }
 
-/* ---- HOLD
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- HOLD ---- */
 
 static void when_a_hold_claim_vanishes_everybody_is_told_unknown(void **state) {
   struct fixture *f = *state;
@@ -485,9 +479,7 @@ static void a_hold_claim_can_still_be_released_to_a_waiter(void **state) {
   assert_int_equal(fetch(f, "k"), ENGINE_NOTHING); /* the waiter had not asked for HOLD */
 }
 
-/* ---- BIND
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- BIND ---- */
 
 #define BOUND 10000u
 
@@ -609,9 +601,7 @@ static void a_bound_claim_that_stored_does_not_end_with_its_connection(void **st
   assert_int_equal(fetch(f, "k"), ENGINE_DONE);
 }
 
-/* ---- DEL, FLUSHALL
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- DEL, FLUSHALL ---- */
 
 static void deleting_a_held_record_serves_its_waiters(void **state) {
   struct fixture *f = *state;
@@ -664,9 +654,7 @@ static void a_flush_is_seen_at_once_and_its_memory_comes_back_in_steps(void **st
   expect_empty(f);
 }
 
-/* ---- limits
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- limits ---- */
 
 static void limit_memory(struct fixture *f, size_t more_bytes, size_t reserve) {
   struct engine_options options = OPTIONS;
@@ -745,9 +733,7 @@ static void waiters_are_limited_on_a_key_and_in_all(void **state) {
   expect_settled(f, v[0], ENGINE_DONE);
 }
 
-/* ---- memory
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 #define WAITERS 10000u
 #define LARGE 65536u
@@ -842,9 +828,7 @@ static void holes_are_closed_in_small_steps(void **state) {
   expect_empty(f);
 }
 
-/* ---- listing
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- listing ---- */
 
 #define LISTED 3000u
 #define CHURNED 12000u
@@ -925,9 +909,7 @@ static void a_random_key_is_any_key(void **state) {
   for (unsigned i = 0; i < 10; i++) assert_true(seen[i] > 0);
 }
 
-/* ---- small steps
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- small steps ---- */
 
 #define CROWD 100000u
 
@@ -985,9 +967,7 @@ static void a_tick_without_anything_due_does_nothing(void **state) {
   assert_true(engine_next_due(f->engine) == START + 100);
 }
 
-/* ---- plain values
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- plain values ---- */
 
 static enum engine_status set(struct fixture *f, const char *key, const char *value,
                               int64_t deadline_ms) {
@@ -1055,9 +1035,7 @@ static void ends_can_be_moved_where_that_means_something(void **state) {
   assert_int_equal(stats_of(f).expiring, 0);
 }
 
-/* ---- those who watch
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- those who watch ---- */
 
 static void expect_effect(struct fixture *f, enum engine_effect_kind kind, const char *key) {
   struct engine_effect effect;

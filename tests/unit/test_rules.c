@@ -57,9 +57,7 @@ static void expect_claim(enum rules_phase phase, const struct rules_claim *claim
   assert_same(&r, &before);
 }
 
-/* ---- CLAIM
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- CLAIM ---- */
 
 static void claim_on_absent_is_held_with_a_new_token_and_attempt_1(void **state) {
   (void)state;
@@ -160,8 +158,7 @@ static void attempts_saturate(void **state) {
   assert_int_equal(r.attempt, UINT32_MAX);
 }
 
-/* ---- FETCH and WAIT
- * --------------------------------------------------------------------------------------------- */
+/* ---- FETCH and WAIT ---- */
 
 static void readers_see_each_state(void **state) {
   (void)state;
@@ -186,9 +183,7 @@ static void readers_are_checked_in_every_state_when_they_bring_a_fingerprint(voi
   }
 }
 
-/* ---- STORE
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- STORE ---- */
 
 static void store_with_the_current_token_is_done_on_held_lapsed_and_unknown(void **state) {
   (void)state;
@@ -233,9 +228,7 @@ static void store_with_ttl_0_is_shared_and_then_absent(void **state) {
   }
 }
 
-/* ---- RENEW
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- RENEW ---- */
 
 static void renew_with_the_current_token_is_held_again_from_now(void **state) {
   (void)state;
@@ -272,8 +265,7 @@ static void renew_with_another_token_on_done_and_on_absent_is_stale(void **state
   assert_int_equal(rules_renew(&absent, 0, 40, NOW + 30), RULES_STALE);
 }
 
-/* ---- RELEASE and every other end of a grant
- * ----------------------------------------------------------------------- */
+/* ---- RELEASE and every other end of a grant ---- */
 
 static void release_is_for_the_current_token_on_held_lapsed_and_unknown(void **state) {
   (void)state;
@@ -354,9 +346,7 @@ static void hand_over_counts_an_attempt_only_when_the_owner_vanished(void **stat
   }
 }
 
-/* ---- time
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- time ---- */
 
 static void expired_means_now_at_or_behind_the_deadline(void **state) {
   (void)state;
