@@ -88,7 +88,8 @@ docs: programs client ## what the documents show, run
 examples: programs ## the four systems of client/examples
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_examples.py
 
-test-clients: need-test programs ## the Redis clients that people use, from Debian and npm (10 minutes)
+test-clients: need-test ## the Redis clients that people use, from Debian and npm (10 minutes)
+	@$(MAKE) --no-print-directory programs
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/clients/run.py --strict
 
 asan: ## units, model and transcripts under AddressSanitizer and UBSan
