@@ -202,12 +202,10 @@ static void reply_arity(struct call *call) {
               prefixed ? "idem." : "", name);
 }
 
-bool command_postponed(const struct host *host, const struct client *client,
-                       const struct span *argv, size_t argc) {
+bool command_postponed(const struct host *host, const struct client *client, struct span name) {
   if (host->pause_until_ms <= host->now_ms || client->transaction != NULL) return false;
   if (!host->pause_writes_only) return true;
-  const struct command *command = command_find(host->commands, argv[0], SPAN_ABSENT);
-  (void)argc;
+  const struct command *command = command_find(host->commands, name, SPAN_ABSENT);
   return command != NULL && (command->flags & COMMAND_WRITES) != 0;
 }
 

@@ -85,8 +85,7 @@ size_t command_unasked_bytes(const struct options *options);
 
 /* CLIENT PAUSE holds it back: it is to be presented again, and what comes behind it too, when the
  * pause is over. */
-bool command_postponed(const struct host *host, const struct client *client,
-                       const struct span *argv, size_t argc);
+bool command_postponed(const struct host *host, const struct client *client, struct span name);
 
 /*
  * Runs one command: the reply goes to the client's output, or client->waiting is set and the reply
@@ -111,7 +110,7 @@ void reply_syntax_error(struct call *call);
 void reply_wrongtype(struct call *call);
 void reply_oom(struct call *call);
 void reply_body(struct call *call, struct engine_blob *body);
-void reply_blob(struct host *host, struct resp_writer *reply, struct engine_blob *blob);
+void reply_blob(struct resp_writer *reply, struct engine_blob *blob);
 /* A number argument; replies `-ERR value is not an integer or out of range` and returns false
  * otherwise. */
 bool parse_integer(struct call *call, struct span text, long long *value);

@@ -176,12 +176,11 @@ static void reply_claimed(struct resp_writer *reply, const struct engine_answer 
   resp_bulk(reply, engine_bytes(answer->stage));
 }
 
-static void reply_done(struct host *host, struct resp_writer *reply,
-                       const struct engine_answer *answer) {
+static void reply_done(struct resp_writer *reply, const struct engine_answer *answer) {
   resp_array(reply, 5);
   resp_bulk(reply, SPAN_LITERAL("DONE"));
-  reply_blob(host, reply, answer->body);
-  reply_blob(host, reply, answer->meta);
+  reply_blob(reply, answer->body);
+  reply_blob(reply, answer->meta);
   resp_integer(reply, answer->age_ms);
   resp_integer(reply, answer->left_ms);
 }
@@ -217,11 +216,10 @@ static const char *error_of(enum engine_status status) {
   }
 }
 
-static void reply_answer(struct host *host, struct resp_writer *reply,
-                         const struct engine_answer *answer) {
+static void reply_answer(struct resp_writer *reply, const struct engine_answer *answer) {
   switch (answer->status) {
     case ENGINE_CLAIMED: reply_claimed(reply, answer); return;
-    case ENGINE_DONE: reply_done(host, reply, answer); return;
+    case ENGINE_DONE: reply_done(reply, answer); return;
     case ENGINE_BUSY: reply_busy(reply, answer); return;
     case ENGINE_UNKNOWN: reply_unknown(reply, answer); return;
     case ENGINE_NOTHING: resp_null_array(reply); return;
@@ -235,7 +233,7 @@ static void reply_answer(struct host *host, struct resp_writer *reply,
 
 static void finish(struct call *call, const struct engine_answer *answer) {
   if (answer->status != ENGINE_QUEUED) {
-    reply_answer(call->host, call->reply, answer);
+    reply_answer(call->reply, answer);
     return;
   }
   assert(call->client->waiter == NULL && !call->in_exec);
@@ -249,7 +247,7 @@ void command_answer_waiter(struct host *host, struct engine_waiter *waiter) {
   const struct engine_answer *answer = engine_waiter_answer(waiter);
   assert(client->waiter == waiter && client->waiting);
   struct resp_writer reply = client_writer(client, host);
-  if (client->replies == CLIENT_REPLIES_ON) reply_answer(host, &reply, answer);
+  if (client->replies == CLIENT_REPLIES_ON) reply_answer(&reply, answer);
   client->waiting = false;
   host->waiting_count--;
   if (answer->status == ENGINE_CLAIMED) return;

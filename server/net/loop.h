@@ -94,7 +94,7 @@ struct server {
   char *unixsocket;          /* to be removed at the end */
   int64_t due_ms;            /* what the timer is set to */
   unsigned drain_turns;
-  bool draining, in_time;
+  bool draining;
   char read_buffer[LOOP_READ_BYTES];
 };
 

@@ -110,7 +110,7 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader,
   struct client *client = &peer->client;
   switch (result) {
     case RESP_COMMAND:
-      if (command_postponed(host, client, reader->argv, reader->argc)) {
+      if (command_postponed(host, client, reader->argv[0])) {
         peer->postponed = true;
         return false;
       }

@@ -164,7 +164,6 @@ static void on_drain_deadline(uv_timer_t *timer) {
   log_line(server->log, LOG_LEVEL_WARNING,
            "%llu connections are closed before they took all their replies",
            (unsigned long long)server->host.client_count);
-  server->in_time = false;
   close_all(server);
 }
 
@@ -336,7 +335,6 @@ struct server *server_create(struct options *options, struct log *log,
     return NULL;
   }
   server->log = log;
-  server->in_time = true;
   server->due_ms = INT64_MAX;
   list_init(&server->runnable);
   if (set_up(server, options, error)) return server;
@@ -344,10 +342,9 @@ struct server *server_create(struct options *options, struct log *log,
   return NULL;
 }
 
-bool server_run(struct server *server) {
+void server_run(struct server *server) {
   uv_run(&server->loop, UV_RUN_DEFAULT);
   log_line(server->log, LOG_LEVEL_NOTICE, "stopped");
-  return server->in_time;
 }
 
 static void close_handle(uv_handle_t *handle, void *context) {

@@ -30,9 +30,8 @@ struct server;
  */
 struct server *server_create(struct options *options, struct log *log,
                              char error[OPTIONS_ERROR_BYTES]);
-/* Serves until a drain has ended: SIGTERM, SIGINT, SHUTDOWN or server_stop. True when everybody was
- * answered in time. */
-bool server_run(struct server *server);
+/* Serves until a drain has ended: SIGTERM, SIGINT, SHUTDOWN or server_stop. */
+void server_run(struct server *server);
 /* Asks for a drain. Callable from any thread and from signal handlers. */
 void server_stop(struct server *server);
 void server_destroy(struct server *server);
