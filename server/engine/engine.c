@@ -27,7 +27,7 @@ struct engine *engine_create(const struct engine_options *options, int64_t now_m
   wheel_init(&engine->leases, now_ms);
   wheel_init(&engine->waits, now_ms);
   wheel_init(&engine->ends, now_ms);
-  list_init(&engine->ready);
+  for (unsigned home = 0; home < ENGINE_HOMES; home++) list_init(&engine->ready[home]);
   list_init(&engine->waited);
   list_init(&engine->closing);
   list_init(&engine->effects);
@@ -36,7 +36,7 @@ struct engine *engine_create(const struct engine_options *options, int64_t now_m
 
 void engine_destroy(struct engine *engine) {
   if (engine == NULL) return;
-  assert(engine->stats.waiters == 0 && list_empty(&engine->ready));
+  assert(engine->stats.waiters == 0 && engine->ready_homes == 0);
   engine_want_effects(engine, false);
   for (uint64_t cursor = 0, next;;) {
     struct index_walk walk = index_scan(&engine->index, cursor, &next);
@@ -60,15 +60,52 @@ void engine_reconfigure(struct engine *engine, const struct engine_options *opti
   engine->options.waiters_total = options->waiters_total;
 }
 
+/* ---- memory against the limit ---- */
+
+static int64_t demand_of(const struct engine *engine) {
+  return (int64_t)(engine->memory.bytes + engine->open_claims * engine->options.store_reserve);
+}
+
+/* Engines add what has changed to the common sum when it is so much: it is written rarely, and right
+ * within so much for each of them. */
+#define DEMAND_GRAIN_BYTES (64 * 1024)
+
+void engine_publish(struct engine *engine) {
+  struct engine_common *common = engine->options.common;
+  if (common == NULL || engine->options.memory_limit == 0) return;
+  int64_t demand = engine->sweeping ? 0 : demand_of(engine);
+  atomic_store_explicit(&engine->demand_bytes, demand, memory_order_relaxed);
+  int64_t change = demand - engine->counted_bytes;
+  if (change > -DEMAND_GRAIN_BYTES && change < DEMAND_GRAIN_BYTES) return;
+  atomic_fetch_add_explicit(&common->demand_bytes, change, memory_order_relaxed);
+  engine->counted_bytes = demand;
+}
+
+/* What the other engines take. What one of them is sweeping away does not count. Near the limit each
+ * is asked, since there the sum is not exact enough. */
+static int64_t demand_of_others(const struct engine *engine, int64_t own) {
+  const struct engine_common *common = engine->options.common;
+  if (common == NULL) return 0;
+  int64_t most = atomic_load_explicit(&common->demand_bytes, memory_order_relaxed) -
+                 engine->counted_bytes + (int64_t)common->count * DEMAND_GRAIN_BYTES;
+  if (most + own <= (int64_t)engine->options.memory_limit) return most;
+  int64_t sum = 0;
+  for (unsigned i = 0; i < common->count; i++) {
+    if (common->engines[i] == engine) continue;
+    sum += atomic_load_explicit(&common->engines[i]->demand_bytes, memory_order_relaxed);
+  }
+  return sum;
+}
+
 /* What a sweep behind FLUSHALL would free, or what holes in chunks take, must not count against who
  * asks now. */
 bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms) {
   const struct engine_options *options = &engine->options;
   if (options->memory_limit == 0) return false;
   for (;;) {
-    uint64_t claims = engine->open_claims + (more_claims ? 1 : 0);
-    size_t used = engine->memory.bytes + more_bytes;
-    if (used + claims * options->store_reserve <= options->memory_limit) return false;
+    int64_t own = demand_of(engine) + (int64_t)more_bytes +
+                  (more_claims ? (int64_t)options->store_reserve : 0);
+    if (own + demand_of_others(engine, own) <= (int64_t)options->memory_limit) return false;
     if (!engine->sweeping && list_empty(&engine->shelf.sparse)) return true;
     unsigned budget = 256;
     engine_tidy(engine, now_ms, &budget);
@@ -167,9 +204,18 @@ static void count_answer(struct engine *engine, const struct engine_answer *answ
 
 /* ---- CLAIM ---- */
 
-static uint64_t take_token(struct engine *engine) {
-  assert(engine->next_token < RULES_TOKEN_LIMIT);
-  return engine->next_token++;
+/* Another thread may take the number that was seen, so of a common count each look takes one. */
+uint64_t engine_peek_token(struct engine *engine) {
+  struct engine_common *common = engine->options.common;
+  uint64_t token = common == NULL ? engine->next_token
+                                  : atomic_fetch_add_explicit(&common->next_token, 1,
+                                                              memory_order_relaxed);
+  assert(token < RULES_TOKEN_LIMIT);
+  return token;
+}
+
+void engine_take_token(struct engine *engine) {
+  if (engine->options.common == NULL) engine->next_token++;
 }
 
 static bool grants(enum rules_verdict verdict) {
@@ -196,7 +242,7 @@ static bool grant(struct engine *engine, struct record *record, const struct eng
   } else {
     struct engine_blob *owner = blob_create(&engine->memory, claim->owner);
     if (owner == NULL && span_present(claim->owner)) return false;
-    take_token(engine);
+    engine_take_token(engine);
     engine->stats.granted++;
     blob_release(&engine->memory, record_owner(record));
     record_set_owner(record, owner);
@@ -216,6 +262,7 @@ static void queue_claim(struct engine *engine, struct record *record,
       .lease_ms = (uint32_t)claim->lease_ms,
       .binding = claim->binding,
       .context = claim->context,
+      .home = (uint8_t)claim->home,
   };
   struct engine_waiter *waiter = NULL;
   say(answer, waiter_enqueue(engine, record, &as, claim->owner, claim->wait_ms, now_ms, &waiter));
@@ -237,8 +284,7 @@ static struct record *record_for_claim(struct engine *engine, const struct name 
   return record;
 }
 
-static struct rules_claim rules_request(const struct engine *engine,
-                                        const struct engine_claim *claim, struct span fingerprint,
+static struct rules_claim rules_request(const struct engine_claim *claim, struct span fingerprint,
                                         struct span owner) {
   return (struct rules_claim){
       .fingerprint_matches = span_equal(fingerprint, claim->fingerprint),
@@ -247,7 +293,6 @@ static struct rules_claim rules_request(const struct engine *engine,
       .bind = claim->binding != NULL,
       .takeover = claim->takeover,
       .lease_ms = (uint32_t)claim->lease_ms,
-      .token = engine->next_token,
   };
 }
 
@@ -255,8 +300,9 @@ static void claim_record(struct engine *engine, struct record *record,
                          const struct engine_claim *claim, int64_t now_ms,
                          struct engine_answer *answer) {
   struct rules_record facts = record_facts(record);
-  const struct rules_claim request =
-      rules_request(engine, claim, record_fingerprint(record), engine_bytes(record_owner(record)));
+  struct rules_claim request =
+      rules_request(claim, record_fingerprint(record), engine_bytes(record_owner(record)));
+  request.token = engine_peek_token(engine);
   enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
   if (verdict == RULES_SAY_BUSY && claim->wait_ms > 0) {
     queue_claim(engine, record, claim, now_ms, answer);
@@ -271,14 +317,13 @@ static void claim_record(struct engine *engine, struct record *record,
 }
 
 /* There is a response: it is replayed, unless the fingerprint is another. */
-static void claim_stored(struct engine *engine, const struct stored *stored,
+static void claim_stored(const struct stored *stored,
                          const struct engine_claim *claim, int64_t now_ms,
                          struct engine_answer *answer) {
   struct response response;
   stored_read(stored, &response);
   struct rules_record facts = facts_of_response(&response);
-  const struct rules_claim request =
-      rules_request(engine, claim, response.fingerprint, SPAN_ABSENT);
+  const struct rules_claim request = rules_request(claim, response.fingerprint, SPAN_ABSENT);
   if (rules_claim(&facts, &request, now_ms) == RULES_MISMATCH) {
     say(answer, ENGINE_MISMATCH);
   } else {
@@ -293,7 +338,7 @@ void engine_claim(struct engine *engine, const struct engine_claim *claim, int64
   name_of(engine, claim->key, &name);
   struct entry entry = entry_find(engine, &name, now_ms);
   if (entry.stored != NULL) {
-    claim_stored(engine, entry.stored, claim, now_ms, answer);
+    claim_stored(entry.stored, claim, now_ms, answer);
   } else if (!wrong_type(entry, answer)) {
     struct record *record = entry.record;
     if (record == NULL) record = record_for_claim(engine, &name, claim, now_ms, answer);
@@ -504,7 +549,7 @@ static void read_record(struct engine *engine, struct record *record,
     answer_record(record, verdict, now_ms, answer);
     return;
   }
-  const struct engine_waiter as = {.context = read->context};
+  const struct engine_waiter as = {.context = read->context, .home = (uint8_t)read->home};
   struct engine_waiter *waiter = NULL;
   say(answer, waiter_enqueue(engine, record, &as, SPAN_ABSENT, read->wait_ms, now_ms, &waiter));
   answer->waiter = waiter;

@@ -20,6 +20,7 @@
 #ifndef IDEM_SERVER_ENGINE_ENGINE_H
 #define IDEM_SERVER_ENGINE_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,8 +36,25 @@ struct engine_blob;    /* bytes that several replies may share; counted */
 
 #define ENGINE_HASH_SECRET_BYTES 192 /* XXH_SECRET_DEFAULT_SIZE of xxHash */
 
+/* Hosts (loops) whose waiters one engine may keep apart: as many as a word has bits. */
+#define ENGINE_HOMES 64u
+
+/*
+ * What the engines of one keyspace (keyspace.h) agree upon while different threads use them: the
+ * numbers of grants, who waits in all, and memory against the one limit. An engine that stands
+ * alone needs none.
+ */
+struct engine_common {
+  _Atomic uint64_t next_token;
+  _Atomic uint64_t waiters;
+  _Atomic int64_t demand_bytes; /* of all engines, as far as they have said: see engine_publish */
+  struct engine *const *engines;
+  unsigned count;
+};
+
 struct engine_options {
-  uint64_t first_token;   /* see RULES_TOKEN_EPOCH_S */
+  struct engine_common *common; /* borrowed; NULL: the engine stands alone */
+  uint64_t first_token;         /* see RULES_TOKEN_EPOCH_S; with a common one, that counts */
   int64_t retention_ms;   /* of LAPSED and UNKNOWN */
   int64_t clock_grain_ms; /* the clock given is rounded down to so many: a deadline is over only
                              when that is sure. 0: exact */
@@ -53,7 +71,7 @@ struct engine_options {
  */
 struct engine *engine_create(const struct engine_options *options, int64_t now_ms);
 void engine_destroy(struct engine *engine);
-/* Everything but first_token, clock_grain_ms and hash_secret may change while running. */
+/* Everything but common, first_token, clock_grain_ms and hash_secret may change while running. */
 void engine_reconfigure(struct engine *engine, const struct engine_options *options);
 
 /* ---- answers ---- */
@@ -105,6 +123,7 @@ struct engine_claim {
   bool hold, takeover;
   struct engine_binding *binding; /* BIND: the connection's; NULL without */
   void *context;                  /* of the waiter, when it comes to that */
+  unsigned home;                  /* who is to answer the waiter, below ENGINE_HOMES */
 };
 /* CLAIMED, DONE, BUSY, UNKNOWN, QUEUED, MISMATCH, OOM, BUSYKEY, WRONGTYPE, NO_MEMORY */
 void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
@@ -136,6 +155,7 @@ struct engine_read {
   struct span key, fingerprint; /* fingerprint may be absent: then nothing is compared */
   int64_t wait_ms;              /* 0: FETCH; above: WAIT */
   void *context;
+  unsigned home;
 };
 /* DONE, BUSY, UNKNOWN, NOTHING, QUEUED, MISMATCH, BUSYKEY, WRONGTYPE, NO_MEMORY */
 void engine_read(struct engine *engine, const struct engine_read *read, int64_t now_ms,
@@ -153,14 +173,15 @@ void engine_prefetch_entry(const struct engine *engine, uint64_t hint);
 /* ---- waiters ---- */
 
 /*
- * The next waiter that has its answer, oldest first; NULL when there is none. The host writes the
+ * The home's next waiter that has its answer, oldest first; NULL when there is none. The host writes the
  * answer to its peer and then settles it, or, when the peer's connection died before the answer
  * could be written, takes it back: a grant is undone as if it had not been (attempt not counted,
  * its token not used again) and the next waiter is granted. Both free the waiter. Between
  * next_ready and settle the host may use the engine freely.
  */
-struct engine_waiter *engine_next_ready(struct engine *engine);
-bool engine_has_ready(const struct engine *engine);
+struct engine_waiter *engine_next_ready(struct engine *engine, unsigned home);
+/* A bit for each home that has such waiters. */
+uint64_t engine_ready_homes(const struct engine *engine);
 const struct engine_answer *engine_waiter_answer(const struct engine_waiter *waiter);
 void *engine_waiter_context(const struct engine_waiter *waiter);
 void engine_waiter_settle(struct engine *engine, struct engine_waiter *waiter);
@@ -234,6 +255,8 @@ bool engine_tick(struct engine *engine, int64_t now_ms, unsigned budget);
 /* When engine_tick has something to do next: a lower bound, INT64_MAX for never, now or earlier for
  * "at once". */
 int64_t engine_next_due(const struct engine *engine);
+/* A lower bound of that which costs next to nothing. engine_tick makes it exact again. */
+int64_t engine_next_due_hint(const struct engine *engine);
 
 /* What changed, for those who watch: a record became DONE, UNKNOWN or free (nobody runs it and
  * nothing is stored: LAPSED, or ABSENT but not by way of LAPSED). Kept only while someone wants it.
@@ -244,6 +267,7 @@ struct engine_effect {
   struct span key; /* borrowed until the next call on the engine */
 };
 void engine_want_effects(struct engine *engine, bool wanted);
+bool engine_has_effects(const struct engine *engine);
 bool engine_next_effect(struct engine *engine, struct engine_effect *effect);
 
 struct engine_stats {
@@ -259,6 +283,9 @@ struct engine_stats {
       refused_memory;
 };
 void engine_stats(const struct engine *engine, struct engine_stats *stats);
+/* Tells the other engines of the common what this one takes of the memory limit: to be called before
+ * another thread may use it. Without a limit, or alone, it does nothing. */
+void engine_publish(struct engine *engine);
 /* Sets the counters since the start to 0. */
 void engine_reset_stats(struct engine *engine);
 

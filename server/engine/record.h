@@ -103,6 +103,7 @@ struct engine_waiter {
   struct list link;
   struct wheel_node timer;
   struct record *record; /* waiting: in whose queue; granted: what may be taken back; else NULL */
+  uint8_t home;          /* in whose ready list it will be */
   bool claims;           /* CLAIM ... WAIT; otherwise WAIT */
   bool hold;
   bool answered; /* in engine.ready, or in the host's hands */
@@ -128,7 +129,8 @@ struct engine {
   struct shelf shelf;
   struct wheel leases, waits, ends;
   int64_t waits_judged_ms; /* every waiter whose time was over by then has its answer */
-  struct list ready;       /* struct engine_waiter.link */
+  struct list ready[ENGINE_HOMES]; /* struct engine_waiter.link */
+  uint64_t ready_homes;            /* a bit for each that is not empty */
   struct list waited;      /* struct claim.waited */
   struct list closing;     /* struct engine_binding.link */
   uint64_t next_token;
@@ -140,7 +142,9 @@ struct engine {
   bool effects_wanted;
   struct list effects;
   struct effect *effect_given;
-  uint64_t open_claims; /* HELD, LAPSED, UNKNOWN: each has a reserve */
+  uint64_t open_claims;         /* HELD, LAPSED, UNKNOWN: each has a reserve */
+  _Atomic int64_t demand_bytes; /* what the limit is compared with, as last published */
+  int64_t counted_bytes;        /* of it, in common.demand_bytes */
   char random_key[KEY_UUID_TEXT];
   struct engine_stats stats;
 };
@@ -226,6 +230,9 @@ void effect_emit(struct engine *engine, enum engine_effect_kind kind, struct key
 /* Before a record lapses or goes: readers get null from then on. One that had lapsed said so
  * already. */
 void effect_emit_free(struct engine *engine, struct entry entry);
+/* A number for a grant; burnt, if it comes to none. */
+uint64_t engine_peek_token(struct engine *engine);
+void engine_take_token(struct engine *engine);
 bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms);
 bool engine_sweep(struct engine *engine, int64_t now_ms, unsigned *budget);
 /* Writes sparse chunks anew. */

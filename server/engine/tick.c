@@ -152,13 +152,30 @@ bool engine_tick(struct engine *engine, int64_t now_ms, unsigned budget) {
   tick_shelf(engine, now_ms, &budget);
   engine_tidy(engine, now_ms, &budget);
   engine_sweep(engine, now_ms, &budget);
+  wheel_refresh(&engine->leases);
+  wheel_refresh(&engine->waits);
+  wheel_refresh(&engine->ends);
+  wheel_refresh(&engine->shelf.ends);
   return engine_next_due(engine) <= now_ms;
 }
 
+static bool due_at_once(const struct engine *engine) {
+  return engine->sweeping || !list_empty(&engine->closing) || !list_empty(&engine->shelf.sparse);
+}
+
+int64_t engine_next_due_hint(const struct engine *engine) {
+  if (due_at_once(engine)) return INT64_MIN;
+  int64_t first = engine->leases.nearest_ms;
+  const int64_t others[] = {engine->waits.nearest_ms, engine->ends.nearest_ms,
+                            engine->shelf.ends.nearest_ms};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    if (others[i] < first) first = others[i];
+  }
+  return first == INT64_MAX ? first : first + engine->options.clock_grain_ms;
+}
+
 int64_t engine_next_due(const struct engine *engine) {
-  bool at_once =
-      engine->sweeping || !list_empty(&engine->closing) || !list_empty(&engine->shelf.sparse);
-  if (at_once) return INT64_MIN;
+  if (due_at_once(engine)) return INT64_MIN;
   int64_t first = wheel_next(&engine->leases);
   const int64_t others[] = {wheel_next(&engine->waits), wheel_next(&engine->ends),
                             shelf_next(&engine->shelf)};
@@ -186,6 +203,8 @@ void engine_want_effects(struct engine *engine, bool wanted) {
   for (struct list *node; (node = list_pop(&engine->effects)) != NULL;)
     free_effect(engine, LIST_ENTRY(node, struct effect, link));
 }
+
+bool engine_has_effects(const struct engine *engine) { return !list_empty(&engine->effects); }
 
 bool engine_next_effect(struct engine *engine, struct engine_effect *effect) {
   drop_effect(engine);

@@ -14,6 +14,9 @@
 static void note_waiting(struct engine *engine, struct claim *claim, int delta) {
   claim->waiting = (uint32_t)((int)claim->waiting + delta);
   engine->stats.waiters = (uint64_t)((int64_t)engine->stats.waiters + delta);
+  struct engine_common *common = engine->options.common;
+  if (common != NULL)
+    atomic_fetch_add_explicit(&common->waiters, (uint64_t)(int64_t)delta, memory_order_relaxed);
   if (claim->waiting == 0) {
     list_remove(&claim->waited);
     claim->first_wait_ms = INT64_MAX;
@@ -22,14 +25,19 @@ static void note_waiting(struct engine *engine, struct claim *claim, int delta) 
   }
 }
 
+static bool too_many_wait(const struct engine *engine) {
+  const struct engine_common *common = engine->options.common;
+  uint64_t waiting = common != NULL
+                         ? atomic_load_explicit(&common->waiters, memory_order_relaxed)
+                         : engine->stats.waiters;
+  return waiting >= engine->options.waiters_total;
+}
+
 enum engine_status waiter_enqueue(struct engine *engine, struct record *record,
                                   const struct engine_waiter *as, struct span owner,
                                   int64_t wait_ms, int64_t now_ms, struct engine_waiter **made) {
   uint32_t waiting = record->claim != NULL ? record->claim->waiting : 0;
-  if (waiting >= engine->options.waiters_per_key ||
-      engine->stats.waiters >= engine->options.waiters_total) {
-    return ENGINE_BUSYKEY;
-  }
+  if (waiting >= engine->options.waiters_per_key || too_many_wait(engine)) return ENGINE_BUSYKEY;
   struct claim *claim = record_claim(engine, record);
   if (claim == NULL) return ENGINE_NO_MEMORY;
   struct engine_waiter *waiter = memory_take(&engine->memory, sizeof *waiter);
@@ -61,6 +69,12 @@ static void dequeue(struct engine *engine, struct engine_waiter *waiter) {
 
 /* ---- answering ---- */
 
+static void make_ready(struct engine *engine, struct engine_waiter *waiter) {
+  waiter->answered = true;
+  list_append(&engine->ready[waiter->home], &waiter->link);
+  engine->ready_homes |= UINT64_C(1) << waiter->home;
+}
+
 static void keep_blobs(struct engine_answer *answer) {
   engine_pin(answer->body);
   engine_pin(answer->meta);
@@ -73,8 +87,7 @@ static void answer_waiter(struct engine *engine, struct engine_waiter *waiter,
   dequeue(engine, waiter);
   waiter->answer = *answer;
   keep_blobs(&waiter->answer);
-  waiter->answered = true;
-  list_append(&engine->ready, &waiter->link);
+  make_ready(engine, waiter);
 }
 
 static void answer_list(struct engine *engine, struct list *waiters,
@@ -152,8 +165,9 @@ static void hand_over(struct engine *engine, struct record *record, enum rules_e
       .hold = waiter->hold,
       .bind = waiter->binding != NULL,
       .lease_ms = waiter->lease_ms,
-      .token = engine->next_token++,
+      .token = engine_peek_token(engine),
   };
+  engine_take_token(engine);
   enum rules_verdict verdict = rules_hand_over(&facts, end, &request, now_ms);
   claim->stage = verdict == RULES_GRANT_NEXT ? engine_pin(waiter->undo.stage) : NULL;
   record_set_facts(engine, record, &facts);
@@ -163,8 +177,7 @@ static void hand_over(struct engine *engine, struct record *record, enum rules_e
   keep_blobs(&waiter->answer);
   waiter->record = record;
   claim->granted = waiter;
-  waiter->answered = true;
-  list_append(&engine->ready, &waiter->link);
+  make_ready(engine, waiter);
 }
 
 struct record *record_end_grant(struct engine *engine, struct record *record, enum rules_end end,
@@ -207,12 +220,13 @@ struct record *record_end_grant(struct engine *engine, struct record *record, en
 
 /* ---- what the host does with them ---- */
 
-struct engine_waiter *engine_next_ready(struct engine *engine) {
-  struct list *node = list_pop(&engine->ready);
+struct engine_waiter *engine_next_ready(struct engine *engine, unsigned home) {
+  struct list *node = list_pop(&engine->ready[home]);
+  if (list_empty(&engine->ready[home])) engine->ready_homes &= ~(UINT64_C(1) << home);
   return node != NULL ? LIST_ENTRY(node, struct engine_waiter, link) : NULL;
 }
 
-bool engine_has_ready(const struct engine *engine) { return !list_empty(&engine->ready); }
+uint64_t engine_ready_homes(const struct engine *engine) { return engine->ready_homes; }
 
 const struct engine_answer *engine_waiter_answer(const struct engine_waiter *waiter) {
   return &waiter->answer;
@@ -222,6 +236,8 @@ void *engine_waiter_context(const struct engine_waiter *waiter) { return waiter-
 
 static void waiter_destroy(struct engine *engine, struct engine_waiter *waiter) {
   list_remove(&waiter->link);
+  if (list_empty(&engine->ready[waiter->home]))
+    engine->ready_homes &= ~(UINT64_C(1) << waiter->home);
   engine_unpin(engine, waiter->answer.body);
   engine_unpin(engine, waiter->answer.meta);
   engine_unpin(engine, waiter->answer.stage);

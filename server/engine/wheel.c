@@ -12,6 +12,7 @@ static unsigned slot_at(int64_t time_ms, unsigned level) {
 void wheel_init(struct wheel *wheel, int64_t now_ms) {
   assert(now_ms >= 0); /* bits are compared, not numbers */
   wheel->time_ms = now_ms;
+  wheel->nearest_ms = INT64_MAX;
   wheel->count = 0;
   for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
     wheel->occupied[level] = 0;
@@ -49,6 +50,7 @@ void wheel_set(struct wheel *wheel, struct wheel_node *node, int64_t deadline_ms
     wheel->count++;
   }
   node->deadline_ms = deadline_ms;
+  if (deadline_ms < wheel->nearest_ms) wheel->nearest_ms = deadline_ms;
   put(wheel, node);
 }
 
@@ -115,3 +117,5 @@ int64_t wheel_next(const struct wheel *wheel) {
              ? wheel->time_ms
              : next_slot_ms(wheel); /* what is not laid out may end at any time */
 }
+
+void wheel_refresh(struct wheel *wheel) { wheel->nearest_ms = wheel_next(wheel); }

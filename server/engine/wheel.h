@@ -37,6 +37,7 @@ struct wheel_node {
 
 struct wheel {
   int64_t time_ms;
+  int64_t nearest_ms; /* a lower bound of all deadlines: the least that was set since wheel_refresh */
   uint64_t count;
   uint64_t occupied[WHEEL_LEVELS]; /* a bit per slot */
   struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
@@ -65,5 +66,7 @@ struct wheel_node *wheel_pop(struct wheel *wheel, int64_t now_ms, unsigned *budg
 /* When wheel_pop has work to do next: a lower bound of the earliest deadline; INT64_MAX when the
  * wheel is empty. */
 int64_t wheel_next(const struct wheel *wheel);
+/* Sets nearest_ms to that. */
+void wheel_refresh(struct wheel *wheel);
 
 #endif

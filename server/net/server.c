@@ -46,7 +46,7 @@ static uint64_t first_token(void) {
 
 static void answer_ready(struct server *server) {
   for (unsigned i = 0; i < LOOP_WAITERS_PER_TURN; i++) {
-    struct engine_waiter *waiter = engine_next_ready(server->host.engine);
+    struct engine_waiter *waiter = engine_next_ready(server->host.engine, 0);
     if (waiter == NULL) return;
     peer_answer(server, waiter);
   }
@@ -86,7 +86,7 @@ static void set_due_timer(struct server *server) {
 /* Budgets ran out, or a connection that ended late in the turn made something due. */
 static bool work_is_left(const struct server *server) {
   const struct host *host = &server->host;
-  return engine_next_due(host->engine) <= host->now_ms || engine_has_ready(host->engine) ||
+  return engine_next_due(host->engine) <= host->now_ms || engine_ready_homes(host->engine) != 0 ||
          !list_empty(&server->runnable) || !list_empty(&host->unsent);
 }
 

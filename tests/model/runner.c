@@ -355,7 +355,7 @@ static void drain_effects(struct runner *r) {
 }
 
 static bool pop_one(struct runner *r) {
-  struct engine_waiter *waiter = engine_next_ready(r->engine);
+  struct engine_waiter *waiter = engine_next_ready(r->engine, 0);
   if (waiter == NULL) return false;
   struct handle *h = engine_waiter_context(waiter);
   int i = (int)(h - r->handles);

@@ -58,7 +58,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
   struct fixture *f = *state;
   struct engine_waiter *waiter;
-  while ((waiter = engine_next_ready(f->engine)) != NULL) engine_waiter_settle(f->engine, waiter);
+  while ((waiter = engine_next_ready(f->engine, 0)) != NULL) engine_waiter_settle(f->engine, waiter);
   engine_destroy(f->engine);
   free(f);
   return 0;
@@ -143,11 +143,11 @@ static struct engine_entry look(struct fixture *f, const char *key) {
 
 /* ---- expectations ---- */
 
-static void expect_none_ready(struct fixture *f) { assert_null(engine_next_ready(f->engine)); }
+static void expect_none_ready(struct fixture *f) { assert_null(engine_next_ready(f->engine, 0)); }
 
 static const struct engine_answer *expect_ready(struct fixture *f, struct engine_waiter *waiter,
                                                 enum engine_status status) {
-  struct engine_waiter *ready = engine_next_ready(f->engine);
+  struct engine_waiter *ready = engine_next_ready(f->engine, 0);
   assert_ptr_equal(ready, waiter);
   assert_int_equal(engine_waiter_answer(ready)->status, status);
   return engine_waiter_answer(ready);
@@ -329,7 +329,7 @@ static void the_next_deadline_is_never_slept_over(void **state) {
     assert_true(wakes < 20);
     f->now = engine_next_due(f->engine);
     while (engine_tick(f->engine, f->now, 3)) continue;
-    struct engine_waiter *ready = engine_next_ready(f->engine);
+    struct engine_waiter *ready = engine_next_ready(f->engine, 0);
     if (ready == NULL) continue;
     assert_ptr_equal(ready, b);
     break;
@@ -751,7 +751,7 @@ static void one_response_is_shared_by_all_who_waited(void **state) {
   assert_true(memory_of(f) < before + 2 * LARGE);
   const struct engine_blob *shared = NULL;
   for (unsigned i = 0; i < WAITERS; i++) {
-    struct engine_waiter *waiter = engine_next_ready(f->engine);
+    struct engine_waiter *waiter = engine_next_ready(f->engine, 0);
     assert_non_null(waiter);
     const struct engine_blob *got = engine_waiter_answer(waiter)->body;
     assert_true(i == 0 || got == shared);
@@ -946,7 +946,7 @@ static void a_crowd_of_waiters_times_out_in_small_steps(void **state) {
   for (bool more = true; more;) {
     more = engine_tick(f->engine, f->now, 100);
     unsigned now = 0;
-    for (struct engine_waiter *waiter; (waiter = engine_next_ready(f->engine)) != NULL; now++) {
+    for (struct engine_waiter *waiter; (waiter = engine_next_ready(f->engine, 0)) != NULL; now++) {
       assert_int_equal(engine_waiter_answer(waiter)->status, ENGINE_BUSY);
       assert_int_equal(engine_waiter_answer(waiter)->age_ms, 500);
       engine_waiter_settle(f->engine, waiter);
