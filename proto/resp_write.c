@@ -212,7 +212,7 @@ static bool refs_grow(struct resp_output *out) {
   return true;
 }
 
-void resp_bulk_pinned(struct resp_writer *w, struct span bytes, void *pin) {
+void resp_bulk_pinned(struct resp_writer *w, struct span bytes, void *pin, void *keeper) {
   assert(span_present(bytes));
   struct resp_output *out = w->out;
   if (out->failed) return;
@@ -225,7 +225,7 @@ void resp_bulk_pinned(struct resp_writer *w, struct span bytes, void *pin) {
   if (p == NULL) return;
   p = put_header(p, '$', bytes.len);
   commit(out, p);
-  out->refs[out->ref_count++] = (struct resp_ref){out->len, bytes.data, bytes.len, pin};
+  out->refs[out->ref_count++] = (struct resp_ref){out->len, bytes.data, bytes.len, pin, keeper};
   out->ref_bytes += bytes.len;
   commit(out, put_crlf(p));
 }

@@ -22,7 +22,7 @@ struct resp_ref {
   size_t at; /* offset in bytes in front of which the data goes out */
   const char *data;
   size_t len;
-  void *pin; /* opaque; the output's owner releases it */
+  void *pin, *keeper; /* opaque; the output's owner releases pin, which is keeper's */
 };
 
 struct resp_output {
@@ -68,7 +68,7 @@ void resp_integer(struct resp_writer *w, int64_t value);
 void resp_bulk(struct resp_writer *w, struct span bytes);
 void resp_bulk_text(struct resp_writer *w, const char *text);
 /* A bulk string by reference: `bytes` must stay until the owner of the output releases `pin`. */
-void resp_bulk_pinned(struct resp_writer *w, struct span bytes, void *pin);
+void resp_bulk_pinned(struct resp_writer *w, struct span bytes, void *pin, void *keeper);
 /* `$-1`, or `_` in RESP3. */
 void resp_null(struct resp_writer *w);
 /* `*-1`, or `_` in RESP3. */

@@ -4,12 +4,18 @@
 #include <stdlib.h>
 
 #include "server/commands/command.h"
+#include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/transaction.h"
 
+static void note_peak(_Atomic uint64_t *peak, uint64_t count) {
+  uint64_t seen = atomic_load(peak);
+  while (count > seen && !atomic_compare_exchange_weak(peak, &seen, count)) continue;
+}
+
 void client_init(struct client *client, struct host *host) {
   *client = (struct client){
-      .id = host->next_client_id++,
+      .id = atomic_fetch_add(&host->shared->next_client_id, 1),
       .version = 2,
       .connected_ms = host->now_ms,
       .active_ms = host->now_ms,
@@ -17,9 +23,9 @@ void client_init(struct client *client, struct host *host) {
   };
   list_append(&host->clients, &client->link);
   list_init(&client->unsent);
-  if (++host->client_count > host->counters.peak_clients)
-    host->counters.peak_clients = host->client_count;
+  host->client_count++;
   host->counters.connections++;
+  note_peak(&host->shared->peak_clients, atomic_fetch_add(&host->shared->client_count, 1) + 1);
 }
 
 static void details_destroy(struct client_details *details) {
@@ -30,25 +36,46 @@ static void details_destroy(struct client_details *details) {
   free(details);
 }
 
-void client_deinit(struct client *client, struct host *host) {
+static void cancel_wait(struct client *client, struct host *host) {
   if (client->waiting) host->waiting_count--;
-  if (client->waiter != NULL) engine_waiter_cancel(host->engine, client->waiter, host->now_ms);
+  if (client->waiter == NULL) return;
+  struct shard *shard = keyspace_shard(host->shared->keyspace, client->shard);
+  int64_t now_ms = host->now_ms;
+  engine_waiter_cancel(host_lock(host, shard, &now_ms), client->waiter, now_ms);
+  host_unlock(host, shard);
   client->waiter = NULL;
-  engine_binding_close(host->engine, client->binding, host->now_ms);
-  client->binding = NULL;
+}
+
+void client_unbind(struct client *client, struct host *host) {
+  if (client->bindings == NULL) return;
+  for (unsigned i = 0; i < keyspace_shards(host->shared->keyspace); i++) {
+    if (client->bindings[i] == NULL) continue;
+    struct shard *shard = keyspace_shard(host->shared->keyspace, i);
+    int64_t now_ms = host->now_ms;
+    engine_binding_close(host_lock(host, shard, &now_ms), client->bindings[i], now_ms);
+    host_unlock(host, shard);
+  }
+  free(client->bindings);
+  client->bindings = NULL;
+}
+
+void client_deinit(struct client *client, struct host *host) {
+  cancel_wait(client, host);
+  client_unbind(client, host);
   transaction_discard(client);
   pubsub_leave(host, client);
-  if (client->monitors) host->monitor_count--;
+  monitor_leave(host, client);
   details_destroy(client->details);
   client->details = NULL;
   if (client->out != NULL) {
-    host_output_unpin(host, client->out);
+    host_output_unpin(host, client->out, 0);
     host_output_give(host, client->out);
     client->out = NULL;
   }
   list_remove(&client->unsent);
   list_remove(&client->link);
   host->client_count--;
+  atomic_fetch_sub(&host->shared->client_count, 1);
 }
 
 struct client_details *client_details(struct client *client) {
@@ -57,7 +84,8 @@ struct client_details *client_details(struct client *client) {
 }
 
 bool client_output_over(const struct client *client, const struct host *host, size_t more) {
-  bool crowded = host->sending_bytes > (size_t)host->options->client_output_total;
+  bool crowded = atomic_load_explicit(&host->shared->sending_bytes, memory_order_relaxed) >
+                 (uint64_t)host->options->client_output_total;
   size_t limit = crowded ? CLIENT_OUTPUT_SHARE : (size_t)host->options->client_output_limit;
   size_t bytes = client->sending_bytes + (client->out != NULL ? resp_output_size(client->out) : 0);
   return bytes > limit || more > limit - bytes;

@@ -44,7 +44,7 @@ struct client {
   size_t sending_bytes;    /* handed to it and not yet taken by the kernel; the connection counts */
   struct engine_waiter
       *waiter; /* waits; or was granted, and the reply is not yet known to be written */
-  struct engine_binding *binding;
+  struct engine_binding **bindings; /* one for each shard that has any; NULL until the first BIND */
   struct client_details *details;
   struct transaction *transaction;     /* between MULTI and EXEC */
   struct subscriptions *subscriptions; /* NULL when it listens to nothing */
@@ -53,6 +53,7 @@ struct client {
   int64_t connected_ms, active_ms;
   uint8_t version; /* of RESP: 2 or 3 */
   uint8_t replies; /* enum client_replies */
+  uint8_t shard;   /* the number of the waiter's */
   bool authenticated;
   bool waiting;         /* commands behind the present one have to wait */
   bool close_when_sent; /* takes no more commands */
@@ -65,6 +66,9 @@ void client_init(struct client *client, struct host *host);
 /* Everything that the client holds in engine and host is given up: waits, bound claims,
  * subscriptions. */
 void client_deinit(struct client *client, struct host *host);
+
+/* The claims with BIND end: the connection closes, or RESET. */
+void client_unbind(struct client *client, struct host *host);
 
 /* NULL when memory is short. */
 struct client_details *client_details(struct client *client);

@@ -42,16 +42,29 @@ static bool passes(const struct call *call, const struct client *client,
     return false;
   if (!span_present(filter->peer) && !span_present(filter->local)) return true;
   struct client_address address;
-  call->host->describe(client, &address);
+  call->host->shared->describe(client, &address);
   return (!span_present(filter->peer) || span_equal(filter->peer, span_of(address.peer))) &&
          (!span_present(filter->local) || span_equal(filter->local, span_of(address.local)));
 }
 
-static struct client *next_client(const struct host *host, const struct client *client) {
-  const struct list *node = client != NULL ? client->link.next : host->clients.next;
-  return node != &host->clients ? LIST_ENTRY((struct list *)(uintptr_t)node, struct client, link)
-                                : NULL;
+/* All clients of all hosts, whose loops stand still meanwhile. Begins zeroed, but for shared. */
+struct walk {
+  struct shared *shared;
+  unsigned number; /* of the host that `client` is with */
+  struct client *client;
+};
+
+static struct client *next_client(struct walk *walk) {
+  struct shared *shared = walk->shared;
+  for (; walk->number < shared->host_count; walk->number++, walk->client = NULL) {
+    struct list *clients = &shared->hosts[walk->number]->clients;
+    struct list *node = walk->client != NULL ? walk->client->link.next : clients->next;
+    if (node != clients) return walk->client = LIST_ENTRY(node, struct client, link);
+  }
+  return NULL;
 }
+
+static struct host *host_of(const struct walk *walk) { return walk->shared->hosts[walk->number]; }
 
 /* ---- CLIENT LIST ---- */
 
@@ -86,10 +99,11 @@ void clients_list(struct call *call) {
   bool by_id = false;
   if (!list_arguments(call, &by_id)) return;
   struct resp_output text = {0};
-  for (struct client *client = NULL; (client = next_client(call->host, client)) != NULL;) {
+  struct walk walk = {.shared = call->host->shared};
+  for (struct client *client; (client = next_client(&walk)) != NULL;) {
     if (!listed(call, client, by_id)) continue;
     char line[CONNECTION_LINE_BYTES + 1];
-    size_t len = connection_describe(call->host, client, line);
+    size_t len = connection_describe(host_of(&walk), client, line);
     line[len++] = '\n';
     resp_output_append(&text, line, len);
   }
@@ -104,13 +118,14 @@ void clients_list(struct call *call) {
 
 /* ---- CLIENT KILL ---- */
 
-static void kill_client(struct call *call, struct client *client) {
+static void kill_client(struct call *call, struct host *host, struct client *client) {
   if (client == call->client) {
     client->close_when_sent = true; /* it gets its reply first */
     return;
   }
-  client_writer(client, call->host);
+  client_writer(client, host);
   client->close_now = true;
+  call->host->shared->wake(call->host->shared, UINT64_C(1) << host->number);
 }
 
 static bool parse_kill_pair(struct call *call, struct span name, struct span value,
@@ -153,9 +168,10 @@ void clients_kill(struct call *call) {
     if (!parse_kill_pair(call, call->argv[i], call->argv[i + 1], &filter)) return;
   }
   int64_t killed = 0;
-  for (struct client *client = NULL; (client = next_client(call->host, client)) != NULL;) {
+  struct walk walk = {.shared = call->host->shared};
+  for (struct client *client; (client = next_client(&walk)) != NULL;) {
     if (!passes(call, client, &filter)) continue;
-    kill_client(call, client);
+    kill_client(call, host_of(&walk), client);
     killed++;
   }
   if (!old_form) {
@@ -180,13 +196,14 @@ void clients_pause(struct call *call) {
     resp_error(call->reply, "ERR timeout is not an integer or out of range");
     return;
   }
-  call->host->pause_until_ms = call->now_ms + ms;
-  call->host->pause_writes_only = only_writes;
+  call->host->shared->pause_until_ms = call->now_ms + ms;
+  call->host->shared->pause_writes_only = only_writes;
   reply_ok(call);
 }
 
 void clients_unpause(struct call *call) {
-  if (call->host->pause_until_ms != 0) call->host->pause_until_ms = call->now_ms;
+  struct shared *shared = call->host->shared;
+  if (shared->pause_until_ms > call->now_ms) shared->pause_until_ms = call->now_ms;
   reply_ok(call);
 }
 
@@ -216,9 +233,11 @@ void clients_unblock(struct call *call) {
     resp_error(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT");
     return;
   }
-  for (struct client *client = NULL; (client = next_client(call->host, client)) != NULL;) {
+  struct walk walk = {.shared = call->host->shared};
+  for (struct client *client; (client = next_client(&walk)) != NULL;) {
     if (client->id != (uint64_t)id || !client->waiting) continue;
-    engine_waiter_expire(call->host->engine, client->waiter, call->now_ms);
+    struct shard *shard = keyspace_shard(walk.shared->keyspace, client->shard);
+    engine_waiter_expire(shard_engine(shard), client->waiter, call->now_ms);
     resp_integer(call->reply, 1);
     return;
   }

@@ -203,8 +203,9 @@ static void reply_arity(struct call *call) {
 }
 
 bool command_postponed(const struct host *host, const struct client *client, struct span name) {
-  if (host->pause_until_ms <= host->now_ms || client->transaction != NULL) return false;
-  if (!host->pause_writes_only) return true;
+  const struct shared *shared = host->shared;
+  if (shared->pause_until_ms <= host->now_ms || client->transaction != NULL) return false;
+  if (!shared->pause_writes_only) return true;
   const struct command *command = command_find(host->commands, name, SPAN_ABSENT);
   return command != NULL && (command->flags & COMMAND_WRITES) != 0;
 }
@@ -275,12 +276,58 @@ static uint64_t nanoseconds(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+enum command_reach command_reach(const struct command *command, size_t argc) {
+  if ((command->flags & COMMAND_STOPS) != 0) return COMMAND_REACHES_OTHERS;
+  if ((command->flags & COMMAND_ALL_KEYS) != 0) return COMMAND_REACHES_ALL;
+  if (command->first_key == 0) return COMMAND_REACHES_NOTHING;
+  bool several = command->last_key < 0 && argc > (size_t)command->first_key + 1;
+  return several ? COMMAND_REACHES_ALL : COMMAND_REACHES_A_KEY;
+}
+
+static enum command_reach reach_of(const struct call *call) {
+  if (call->command->run == transaction_exec) return transaction_reach(call->client);
+  return command_reach(call->command, call->argc);
+}
+
+struct engine *call_engine(const struct call *call, struct span key) {
+  return shard_engine(keyspace_find(call->host->shared->keyspace, key));
+}
+
+/* Inside EXEC everything is held already. */
+static void hold(struct call *call, enum command_reach reach) {
+  struct host *host = call->host;
+  switch (reach) {
+    case COMMAND_REACHES_A_KEY:
+      call->shard =
+          keyspace_find(host->shared->keyspace, call->argv[call->command->first_key]);
+      call->engine = host_lock(host, call->shard, &call->now_ms);
+      break;
+    case COMMAND_REACHES_OTHERS:
+      if (!call->in_exec) host_stop_others(host);
+      /* fall through */
+    case COMMAND_REACHES_ALL:
+      if (!call->in_exec) host_lock_all(host, &call->now_ms);
+      break;
+    case COMMAND_REACHES_NOTHING:
+    default: break;
+  }
+}
+
+static void let_go(struct call *call, enum command_reach reach) {
+  if (reach == COMMAND_REACHES_A_KEY) host_unlock(call->host, call->shard);
+  if (reach >= COMMAND_REACHES_ALL && !call->in_exec) host_unlock_all(call->host);
+  if (reach == COMMAND_REACHES_OTHERS && !call->in_exec) host_go_on(call->host);
+}
+
 void command_call(struct call *call) {
   struct command_stats *stats = &call->host->stats[call->command - COMMAND_TABLE];
   size_t before = call->reply->out->len;
   struct host *host = call->host;
   uint64_t start = host->stamp_ns != 0 ? host->stamp_ns : nanoseconds();
+  enum command_reach reach = reach_of(call);
+  hold(call, reach);
   call->command->run(call);
+  let_go(call, reach);
   host->stamp_ns = nanoseconds();
   uint64_t spent = host->stamp_ns - start;
   stats->calls++;
@@ -313,7 +360,7 @@ static void silence(struct call *call, size_t len, size_t refs, size_t ref_bytes
   const struct command *row = call->command;
   bool pushed = row != NULL && row->group == GROUP_PUBSUB && (row->flags & COMMAND_PUBSUB) != 0;
   if (pushed && out->len > len && out->bytes[len] != '-') return;
-  for (size_t i = refs; i < out->ref_count; i++) engine_unpin(call->host->engine, out->refs[i].pin);
+  host_output_unpin(call->host, out, refs);
   out->len = len;
   out->ref_count = refs;
   out->ref_bytes = ref_bytes;
@@ -337,7 +384,8 @@ void command_run(struct host *host, struct client *client, const struct span *ar
     transaction_queue(&call);
   } else {
     command_call(&call);
-    if (host->monitor_count > 0) monitor_feed(&call);
+    if (atomic_load_explicit(&host->shared->monitor_count, memory_order_relaxed) > 0)
+      monitor_feed(&call);
   }
   if (client->replies != CLIENT_REPLIES_ON) silence(&call, len, refs, ref_bytes);
 }

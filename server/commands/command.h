@@ -20,6 +20,8 @@
 #define COMMAND_NOT_IN_MULTI 256u
 #define COMMAND_LOADS_MEMORY 512u /* may be refused at the memory limit */
 #define COMMAND_IDEM 1024u        /* also answers to IDEM.<name> */
+#define COMMAND_ALL_KEYS 4096u    /* uses all shards, not those of its keys alone */
+#define COMMAND_STOPS 8192u       /* runs while the other loops stand still */
 #define COMMAND_CONTAINER 2048u /* has subcommands, NAME|SUB; runs alone only if it has a handler \
                                  */
 
@@ -37,6 +39,8 @@ struct call {
   struct host *host;
   struct client *client;
   const struct command *command;
+  struct shard *shard;   /* of its key, locked; NULL: none, or several */
+  struct engine *engine; /* the shard's */
   const struct span *argv; /* argv[0] is the name; borrowed until the handler returns */
   size_t argc;
   struct resp_writer *reply;
@@ -91,15 +95,25 @@ bool command_postponed(const struct host *host, const struct client *client, str
  * Runs one command: the reply goes to the client's output, or client->waiting is set and the reply
  * comes later. toobig says that the reader skipped it.
  */
+struct engine *call_engine(const struct call *call, struct span key); /* of several, all locked */
 void command_run(struct host *host, struct client *client, const struct span *argv, size_t argc);
 void command_toobig(struct host *host, struct client *client, size_t index, size_t limit);
-/* The handler alone, for EXEC, which has judged the rest. */
+/* The handler, with what it needs locked: what each row says of its keys and flags; in EXEC the
+ * most that any of its commands needs. For EXEC, which has judged the rest. */
+enum command_reach {
+  COMMAND_REACHES_NOTHING,
+  COMMAND_REACHES_A_KEY,
+  COMMAND_REACHES_ALL,   /* shards */
+  COMMAND_REACHES_OTHERS /* loops, and all shards */
+};
+enum command_reach command_reach(const struct command *command, size_t argc);
 void command_call(struct call *call);
 
 /*
  * A waiter is ready: writes its answer to the client. The client waits no more, and its waiter is
  * settled unless it was granted a claim: then client->waiter stays until the network knows that the
- * reply was written (client_granted_written) or was not (client_deinit takes it back).
+ * reply was written (client_granted_written) or was not (client_deinit takes it back). Its shard is
+ * not locked.
  */
 void command_answer_waiter(struct host *host, struct engine_waiter *waiter);
 void client_granted_written(struct client *client, struct host *host);
@@ -110,7 +124,8 @@ void reply_syntax_error(struct call *call);
 void reply_wrongtype(struct call *call);
 void reply_oom(struct call *call);
 void reply_body(struct call *call, struct engine_blob *body);
-void reply_blob(struct resp_writer *reply, struct engine_blob *blob);
+/* The shard, whose blob it is, is locked. */
+void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob);
 /* A number argument; replies `-ERR value is not an integer or out of range` and returns false
  * otherwise. */
 bool parse_integer(struct call *call, struct span text, long long *value);

@@ -121,15 +121,19 @@ void server_config_set(struct call *call) {
     reply_set_failed(call, call->argv[failed], error);
     return;
   }
-  call->host->reconfigured(call->host);
+  call->host->shared->reconfigured(call->host->shared);
   reply_ok(call);
 }
 
 void server_config_resetstat(struct call *call) {
-  struct host *host = call->host;
-  memset(host->stats, 0, COMMAND_COUNT * sizeof *host->stats);
-  host->counters = (struct host_counters){.peak_clients = host->client_count};
-  engine_reset_stats(host->engine);
+  struct shared *shared = call->host->shared;
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    memset(shared->hosts[i]->stats, 0, COMMAND_COUNT * sizeof *shared->hosts[i]->stats);
+    shared->hosts[i]->counters = (struct host_counters){0};
+  }
+  atomic_store(&shared->peak_clients, atomic_load(&shared->client_count));
+  for (unsigned i = 0; i < keyspace_shards(shared->keyspace); i++)
+    engine_reset_stats(shard_engine(keyspace_shard(shared->keyspace, i)));
   reply_ok(call);
 }
 

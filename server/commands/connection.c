@@ -233,8 +233,7 @@ void connection_reset(struct call *call) {
   transaction_discard(client);
   pubsub_leave(call->host, client);
   monitor_leave(call->host, client);
-  engine_binding_close(call->host->engine, client->binding, call->now_ms);
-  client->binding = NULL;
+  client_unbind(client, call->host);
   if (client->details != NULL) {
     free(client->details->name);
     client->details->name = NULL;
@@ -269,7 +268,7 @@ static void client_flags(const struct client *client, char flags[8]) {
 size_t connection_describe(const struct host *host, const struct client *client,
                            char line[CONNECTION_LINE_BYTES]) {
   struct client_address address;
-  host->describe(client, &address);
+  host->shared->describe(client, &address);
   char flags[8], name[COMMAND_NAME_BYTES] = "NULL";
   client_flags(client, flags);
   if (client->last != NULL) command_name(client->last, name);

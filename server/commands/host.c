@@ -1,11 +1,13 @@
 /* host.c - see host.h. */
 #include "server/commands/host.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
 #include "server/commands/command.h"
+#include "server/commands/inbox.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/slowlog.h"
 
@@ -16,27 +18,52 @@ static bool make_run_id(char id[41]) {
   return true;
 }
 
-bool host_init(struct host *host, struct engine *engine, struct options *options, struct log *log,
-               int64_t now_ms) {
-  *host = (struct host){
-      .engine = engine,
+bool shared_init(struct shared *shared, struct keyspace *keyspace, struct options *options,
+                 struct log *log, int64_t now_ms) {
+  *shared = (struct shared){
+      .keyspace = keyspace,
       .options = options,
       .log = log,
-      .now_ms = now_ms,
       .started_ms = now_ms,
-      .next_client_id = 1,
-      .unasked_bytes = command_unasked_bytes(options),
       .commands = command_index_create(),
+      .slowlog = slowlog_create(),
+  };
+  atomic_init(&shared->next_client_id, 1);
+  if (shared->commands != NULL && shared->slowlog != NULL && make_run_id(shared->run_id))
+    return true;
+  shared_deinit(shared);
+  return false;
+}
+
+void shared_deinit(struct shared *shared) {
+  command_index_destroy(shared->commands);
+  slowlog_destroy(shared->slowlog);
+}
+
+bool host_init(struct host *host, struct shared *shared, int64_t now_ms) {
+  assert(shared->host_count < KEYSPACE_MAX_LOOPS);
+  *host = (struct host){
+      .shared = shared,
+      .number = shared->host_count,
+      .options = shared->options,
+      .log = shared->log,
+      .commands = shared->commands,
+      .slowlog = shared->slowlog,
+      .now_ms = now_ms,
+      .unasked_bytes = command_unasked_bytes(shared->options),
       .stats = calloc(COMMAND_COUNT, sizeof *host->stats),
       .pubsub = pubsub_create(),
-      .slowlog = slowlog_create(),
+      .inbox = inbox_create(),
       .spare_outputs = calloc(HOST_SPARE_OUTPUTS, sizeof *host->spare_outputs),
   };
   list_init(&host->clients);
   list_init(&host->unsent);
-  bool made = host->commands != NULL && host->stats != NULL && host->pubsub != NULL &&
-              host->slowlog != NULL && host->spare_outputs != NULL;
-  if (made && make_run_id(host->run_id)) return true;
+  bool made = host->stats != NULL && host->pubsub != NULL && host->inbox != NULL &&
+              host->spare_outputs != NULL;
+  if (made) {
+    shared->hosts[shared->host_count++] = host;
+    return true;
+  }
   host_deinit(host);
   return false;
 }
@@ -47,21 +74,86 @@ static void output_destroy(struct resp_output *out) {
 }
 
 void host_deinit(struct host *host) {
-  command_index_destroy(host->commands);
   free(host->stats);
   pubsub_destroy(host->pubsub);
-  slowlog_destroy(host->slowlog);
+  inbox_destroy(host->inbox);
   while (host->spare_count > 0) output_destroy(host->spare_outputs[--host->spare_count]);
   free(host->spare_outputs);
 }
+
+/* ---- engines ---- */
+
+static void wake_others(struct host *host, uint64_t loops) {
+  loops &= ~(UINT64_C(1) << host->number);
+  if (loops != 0) host->shared->wake(host->shared, loops);
+}
+
+struct engine *host_lock(struct host *host, struct shard *shard, int64_t *now_ms) {
+  return host->holds_all ? shard_engine(shard) : shard_lock(shard, now_ms);
+}
+
+void host_unlock(struct host *host, struct shard *shard) {
+  struct engine *engine = shard_engine(shard);
+  if (engine_has_effects(engine)) pubsub_note_effects(host, engine);
+  if (!host->holds_all) wake_others(host, shard_unlock(shard));
+}
+
+void host_lock_all(struct host *host, int64_t *now_ms) {
+  assert(!host->holds_all);
+  keyspace_lock_all(host->shared->keyspace, now_ms);
+  host->holds_all = true;
+}
+
+void host_unlock_all(struct host *host) {
+  struct keyspace *keyspace = host->shared->keyspace;
+  assert(host->holds_all);
+  host->holds_all = false;
+  for (unsigned i = 0; i < keyspace_shards(keyspace); i++) {
+    struct engine *engine = shard_engine(keyspace_shard(keyspace, i));
+    if (engine_has_effects(engine)) pubsub_note_effects(host, engine);
+  }
+  wake_others(host, keyspace_unlock_all(keyspace));
+}
+
+void host_stop_others(struct host *host) {
+  assert(!host->holds_all && !host->others_stopped);
+  if (host->shared->host_count > 1) host->shared->stop_others(host);
+  host->others_stopped = true;
+}
+
+void host_go_on(struct host *host) {
+  assert(host->others_stopped);
+  host->others_stopped = false;
+  if (host->shared->host_count > 1) host->shared->go_on(host);
+}
+
+void host_engine_stats(struct host *host, struct engine_stats *sum) {
+  struct keyspace *keyspace = host->shared->keyspace;
+  *sum = (struct engine_stats){0};
+  for (unsigned i = 0; i < keyspace_shards(keyspace); i++) {
+    struct shard *shard = keyspace_shard(keyspace, i);
+    int64_t now_ms = host->now_ms;
+    struct engine_stats stats;
+    engine_stats(host_lock(host, shard, &now_ms), &stats);
+    host_unlock(host, shard);
+    engine_stats_add(sum, &stats);
+  }
+}
+
+/* ---- outputs ---- */
 
 struct resp_output *host_output_take(struct host *host) {
   if (host->spare_count > 0) return host->spare_outputs[--host->spare_count];
   return calloc(1, sizeof(struct resp_output));
 }
 
-void host_output_unpin(struct host *host, struct resp_output *out) {
-  for (size_t i = 0; i < out->ref_count; i++) engine_unpin(host->engine, out->refs[i].pin);
+void host_output_unpin(struct host *host, struct resp_output *out, size_t first) {
+  for (size_t i = first; i < out->ref_count; i++) {
+    int64_t now_ms = host->now_ms;
+    struct engine *engine = host_lock(host, out->refs[i].keeper, &now_ms);
+    engine_unpin(engine, out->refs[i].pin);
+    host_unlock(host, out->refs[i].keeper);
+  }
 }
 
 void host_output_give(struct host *host, struct resp_output *out) {

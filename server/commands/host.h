@@ -1,19 +1,33 @@
 /*
- * host.h - what the commands act upon: one server without its network.
+ * host.h - what the commands act upon: a server without its network.
  *
- * net/ makes one, embeds it and drives it: feeds commands in (command.h), sends what clients have
- * to say (host.unsent), and tells the time once a turn. Several hosts can live in one process.
+ *     shared     the keyspace, options, what all connections have in common
+ *       | |
+ *     host host ...  one for each loop: its connections, its counters, its share of pub/sub
+ *
+ * net/ makes them, embeds them and drives them: feeds commands in (command.h), sends what clients
+ * have to say (host.unsent), and tells the time once a turn. Several servers can live in one process.
+ *
+ * Threads. A host, and the clients in it, belong to the thread that runs its loop. Another thread
+ * may touch it in two ways only:
+ *  - what is said to be atomic, or to have a lock (inbox, pubsub);
+ *  - while all other loops stand still (host_stop_others): rare commands that look at, or change,
+ *    what belongs to all, like CLIENT LIST or CONFIG SET, then need no locks at all.
+ * Locks are taken in this order: loops standing still, shards in the order of their numbers, then one
+ * of pubsub, inbox or slowlog. With one loop none of them is ever contended, and shards have none.
  */
 #ifndef IDEM_SERVER_COMMANDS_HOST_H
 #define IDEM_SERVER_COMMANDS_HOST_H
 
 #include "server/commands/client.h"
-#include "server/engine/engine.h"
+#include "server/engine/keyspace.h"
 #include "server/ops/log.h"
 #include "server/ops/options.h"
 
 struct command_index;
+struct inbox;
 struct pubsub;
+struct shared;
 struct slowlog;
 
 /* Counted by the command rows; index as in the table. */
@@ -25,7 +39,6 @@ struct host_counters {
   uint64_t connections, connections_refused, commands, protocol_errors, auth_failures;
   uint64_t bytes_in, bytes_out;
   uint64_t closed_by_output_limit, closed_by_input_limit;
-  uint64_t peak_clients;
 };
 
 struct client_address {
@@ -37,41 +50,67 @@ struct client_address {
 /* What the network knows and a command may ask. */
 typedef void host_describe(const struct client *client, struct client_address *address);
 /* CONFIG SET has changed the options: what was copied from them at start is to be copied again. */
-typedef void host_reconfigured(struct host *host);
+typedef void host_reconfigured(struct shared *shared);
+/* Loops, a bit each, have something to do that was not there when they went to sleep. */
+typedef void host_wake(struct shared *shared, uint64_t loops);
+/* All other loops stand still, between two of their turns, until they may go on. */
+typedef void host_stop(struct host *host);
 
-struct host {
-  struct engine *engine;
-  struct options *options;
+struct shared {
+  struct keyspace *keyspace;
+  struct options *options; /* changed only while the other loops stand still */
   struct log *log;
   struct command_index *commands;
-  struct command_stats *stats;
-  struct pubsub *pubsub;
   struct slowlog *slowlog;
   host_describe *describe;
   host_reconfigured *reconfigured;
+  host_wake *wake;
+  host_stop *stop_others, *go_on; /* called with more than one host only */
+  struct host *hosts[KEYSPACE_MAX_LOOPS];
+  unsigned host_count;
+
+  _Atomic uint64_t next_client_id;
+  _Atomic uint64_t client_count, peak_clients, monitor_count;
+  _Atomic uint64_t effect_hosts;  /* with somebody who listens to effects */
+  _Atomic uint64_t sending_bytes; /* of all clients: handed over and not yet taken by the kernel */
+  _Atomic bool shutdown_wanted;   /* SHUTDOWN was called */
+  _Atomic bool draining;          /* nothing waits any more */
+
+  int64_t started_ms;
+  int port; /* that listens; 0 none */
+  char run_id[41];
+  int64_t pause_until_ms; /* CLIENT PAUSE; 0 none. As options */
+  bool pause_writes_only;
+};
+
+struct host {
+  struct shared *shared;
+  unsigned number; /* in shared.hosts, and as the engines' home */
+  struct options *options; /* these four as in shared */
+  struct log *log;
+  const struct command_index *commands;
+  struct slowlog *slowlog;
+  struct command_stats *stats;
+  struct pubsub *pubsub;
+  struct inbox *inbox;
 
   struct list clients; /* struct client.link */
   struct list unsent;  /* struct client.unsent */
   struct resp_output **spare_outputs;
   size_t spare_count;
   struct resp_output lost_output; /* stands in when no output can be allocated: takes nothing */
-  uint64_t client_count, waiting_count, monitor_count;
-  uint64_t next_client_id;
-  size_t sending_bytes; /* of all clients: handed over and not yet taken by the kernel */
+  uint64_t client_count, waiting_count;
+  _Atomic uint64_t monitor_count;
 
-  int64_t now_ms;    /* this turn, on the engine's clock */
+  int64_t now_ms;    /* this turn, on the engines' clock */
   uint64_t stamp_ns; /* when the command before ended, in this batch; 0: none. Saves a look at the
                         clock per command */
   int64_t wall_offset_ms; /* unix time = now_ms + wall_offset_ms */
-  int64_t started_ms;
-  size_t unasked_bytes; /* command_unasked_bytes of the options */
-  int port;             /* that listens; 0 none */
-  char run_id[41];
+  size_t unasked_bytes;   /* command_unasked_bytes of the options */
   struct host_counters counters;
-  int64_t pause_until_ms; /* CLIENT PAUSE; 0 none */
-  bool pause_writes_only;
-  bool shutdown_wanted; /* SHUTDOWN was called */
-  bool draining;        /* nothing waits any more */
+  int64_t pause_ended_ms; /* the shared.pause_until_ms whose end was seen to */
+  bool holds_all;         /* all shards, for the command that runs */
+  bool others_stopped;
 };
 
 /* Outputs kept for the next turn, so that a busy server allocates none. */
@@ -79,17 +118,37 @@ struct host {
 /* A spare output gives back a larger buffer than this. */
 #define HOST_SPARE_BYTES (64u * 1024)
 
-/* Both sides of memory are the host's: false when it is short. Engine, options, log and callbacks
- * are set by the caller. */
-bool host_init(struct host *host, struct engine *engine, struct options *options, struct log *log,
-               int64_t now_ms);
+/* False when memory, or randomness, is short. Keyspace, options and log are borrowed; callbacks are
+ * set by the caller. */
+bool shared_init(struct shared *shared, struct keyspace *keyspace, struct options *options,
+                 struct log *log, int64_t now_ms);
+void shared_deinit(struct shared *shared);
+/* Joins shared.hosts. All of them are to be there before the first command runs. */
+bool host_init(struct host *host, struct shared *shared, int64_t now_ms);
 void host_deinit(struct host *host);
+
+/*
+ * Around every use of an engine: the shard's lock, the engine's time (*now_ms as in shard_lock), and
+ * behind it what the use brought about for others: effects are noted, loops are woken. Inside
+ * host_lock_all, and only there, they may be nested.
+ */
+struct engine *host_lock(struct host *host, struct shard *shard, int64_t *now_ms);
+void host_unlock(struct host *host, struct shard *shard);
+void host_lock_all(struct host *host, int64_t *now_ms);
+void host_unlock_all(struct host *host);
+
+/* No shard may be held. May be nested. */
+void host_stop_others(struct host *host);
+void host_go_on(struct host *host);
+
+/* Of all engines. */
+void host_engine_stats(struct host *host, struct engine_stats *sum);
 
 /* An empty output from the spares, NULL when memory is short; and back, when its pins have been
  * released. */
 struct resp_output *host_output_take(struct host *host);
 void host_output_give(struct host *host, struct resp_output *out);
-/* Releases every reference that the output holds. */
-void host_output_unpin(struct host *host, struct resp_output *out);
+/* Releases every reference that the output holds, from the one with this number on. */
+void host_output_unpin(struct host *host, struct resp_output *out, size_t first);
 
 #endif

@@ -7,6 +7,7 @@
 #include "server/commands/idempotency.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 /* ---- options: one table for all commands ---- */
 
@@ -136,7 +137,7 @@ static bool owner_fits(struct call *call, const struct words *words) {
  * the server drains. */
 static int64_t wait_of(const struct call *call, int64_t asked_ms) {
   int64_t max_ms = call->host->options->wait_max_ms;
-  if (call->in_exec || call->host->draining) return 0;
+  if (call->in_exec || atomic_load(&call->host->shared->draining)) return 0;
   return asked_ms == 0 || asked_ms > max_ms ? max_ms : asked_ms;
 }
 
@@ -176,11 +177,12 @@ static void reply_claimed(struct resp_writer *reply, const struct engine_answer 
   resp_bulk(reply, engine_bytes(answer->stage));
 }
 
-static void reply_done(struct resp_writer *reply, const struct engine_answer *answer) {
+static void reply_done(struct resp_writer *reply, struct shard *shard,
+                       const struct engine_answer *answer) {
   resp_array(reply, 5);
   resp_bulk(reply, SPAN_LITERAL("DONE"));
-  reply_blob(reply, answer->body);
-  reply_blob(reply, answer->meta);
+  reply_blob(reply, shard, answer->body);
+  reply_blob(reply, shard, answer->meta);
   resp_integer(reply, answer->age_ms);
   resp_integer(reply, answer->left_ms);
 }
@@ -216,10 +218,11 @@ static const char *error_of(enum engine_status status) {
   }
 }
 
-static void reply_answer(struct resp_writer *reply, const struct engine_answer *answer) {
+static void reply_answer(struct resp_writer *reply, struct shard *shard,
+                         const struct engine_answer *answer) {
   switch (answer->status) {
     case ENGINE_CLAIMED: reply_claimed(reply, answer); return;
-    case ENGINE_DONE: reply_done(reply, answer); return;
+    case ENGINE_DONE: reply_done(reply, shard, answer); return;
     case ENGINE_BUSY: reply_busy(reply, answer); return;
     case ENGINE_UNKNOWN: reply_unknown(reply, answer); return;
     case ENGINE_NOTHING: resp_null_array(reply); return;
@@ -233,11 +236,12 @@ static void reply_answer(struct resp_writer *reply, const struct engine_answer *
 
 static void finish(struct call *call, const struct engine_answer *answer) {
   if (answer->status != ENGINE_QUEUED) {
-    reply_answer(call->reply, answer);
+    reply_answer(call->reply, call->shard, answer);
     return;
   }
   assert(call->client->waiter == NULL && !call->in_exec);
   call->client->waiter = answer->waiter;
+  call->client->shard = (uint8_t)shard_number(call->shard);
   call->client->waiting = true;
   call->host->waiting_count++;
 }
@@ -247,17 +251,25 @@ void command_answer_waiter(struct host *host, struct engine_waiter *waiter) {
   const struct engine_answer *answer = engine_waiter_answer(waiter);
   assert(client->waiter == waiter && client->waiting);
   struct resp_writer reply = client_writer(client, host);
-  if (client->replies == CLIENT_REPLIES_ON) reply_answer(&reply, answer);
+  struct shard *shard = keyspace_shard(host->shared->keyspace, client->shard);
+  int64_t now_ms = host->now_ms;
+  struct engine *engine = host_lock(host, shard, &now_ms);
+  if (client->replies == CLIENT_REPLIES_ON) reply_answer(&reply, shard, answer);
   client->waiting = false;
   host->waiting_count--;
-  if (answer->status == ENGINE_CLAIMED) return;
-  client->waiter = NULL;
-  engine_waiter_settle(host->engine, waiter);
+  if (answer->status != ENGINE_CLAIMED) {
+    client->waiter = NULL;
+    engine_waiter_settle(engine, waiter);
+  }
+  host_unlock(host, shard);
 }
 
 void client_granted_written(struct client *client, struct host *host) {
   if (client->waiter == NULL || client->waiting) return;
-  engine_waiter_settle(host->engine, client->waiter);
+  struct shard *shard = keyspace_shard(host->shared->keyspace, client->shard);
+  int64_t now_ms = host->now_ms;
+  engine_waiter_settle(host_lock(host, shard, &now_ms), client->waiter);
+  host_unlock(host, shard);
   client->waiter = NULL;
 }
 
@@ -267,9 +279,15 @@ void client_granted_written(struct client *client, struct host *host) {
 static bool binding_of(struct call *call, bool wanted, struct engine_binding **binding) {
   *binding = NULL;
   if (!wanted) return true;
-  if (call->client->binding == NULL)
-    call->client->binding = engine_binding_create(call->host->engine);
-  *binding = call->client->binding;
+  struct client *client = call->client;
+  if (client->bindings == NULL)
+    client->bindings =
+        calloc(keyspace_shards(call->host->shared->keyspace), sizeof(struct engine_binding *));
+  if (client->bindings != NULL) {
+    struct engine_binding **own = &client->bindings[shard_number(call->shard)];
+    if (*own == NULL) *own = engine_binding_create(call->engine);
+    *binding = *own;
+  }
   if (*binding == NULL) resp_error(call->reply, error_of(ENGINE_NO_MEMORY));
   return *binding != NULL;
 }
@@ -290,10 +308,11 @@ void idempotency_claim(struct call *call) {
       .hold = given(&words, WORD_HOLD),
       .takeover = given(&words, WORD_TAKEOVER),
       .context = call->client,
+      .home = call->host->number,
   };
   if (!binding_of(call, given(&words, WORD_BIND), &claim.binding)) return;
   struct engine_answer answer;
-  engine_claim(call->host->engine, &claim, call->now_ms, &answer);
+  engine_claim(call->engine, &claim, call->now_ms, &answer);
   finish(call, &answer);
 }
 
@@ -306,7 +325,7 @@ void idempotency_store(struct call *call) {
   store.meta = words.bytes[WORD_META];
   store.ttl_ms = given(&words, WORD_TTL) ? words.ms[WORD_TTL] : call->host->options->ttl_ms;
   struct engine_answer answer;
-  engine_store(call->host->engine, &store, call->now_ms, &answer);
+  engine_store(call->engine, &store, call->now_ms, &answer);
   finish(call, &answer);
 }
 
@@ -319,7 +338,7 @@ void idempotency_renew(struct call *call) {
   renew.stage = words.bytes[WORD_STAGE];
   renew.lease_ms = words.ms[WORD_LEASE];
   struct engine_answer answer;
-  engine_renew(call->host->engine, &renew, call->now_ms, &answer);
+  engine_renew(call->engine, &renew, call->now_ms, &answer);
   finish(call, &answer);
 }
 
@@ -327,7 +346,7 @@ void idempotency_release(struct call *call) {
   uint64_t token = 0;
   if (!parse_token(call, call->argv[2], &token)) return;
   struct engine_answer answer;
-  engine_release(call->host->engine, call->argv[1], token, call->now_ms, &answer);
+  engine_release(call->engine, call->argv[1], token, call->now_ms, &answer);
   finish(call, &answer);
 }
 
@@ -336,7 +355,7 @@ void idempotency_fetch(struct call *call) {
   if (!parse_words(call, 2, BIT(WORD_FP), &words)) return;
   const struct engine_read read = {.key = call->argv[1], .fingerprint = words.bytes[WORD_FP]};
   struct engine_answer answer;
-  engine_read(call->host->engine, &read, call->now_ms, &answer);
+  engine_read(call->engine, &read, call->now_ms, &answer);
   finish(call, &answer);
 }
 
@@ -351,8 +370,9 @@ void idempotency_wait(struct call *call) {
       .fingerprint = words.bytes[WORD_FP],
       .wait_ms = wait_of(call, asked_ms),
       .context = call->client,
+      .home = call->host->number,
   };
   struct engine_answer answer;
-  engine_read(call->host->engine, &read, call->now_ms, &answer);
+  engine_read(call->engine, &read, call->now_ms, &answer);
   finish(call, &answer);
 }

@@ -50,10 +50,29 @@ static const char *units(uint64_t bytes, char buffer[32]) {
   return buffer;
 }
 
-static void info_server(const struct host *host, struct text *text) {
+static void host_counters_add(struct host_counters *sum, const struct host_counters *counters) {
+  sum->connections += counters->connections;
+  sum->connections_refused += counters->connections_refused;
+  sum->commands += counters->commands;
+  sum->protocol_errors += counters->protocol_errors;
+  sum->auth_failures += counters->auth_failures;
+  sum->bytes_in += counters->bytes_in;
+  sum->bytes_out += counters->bytes_out;
+  sum->closed_by_output_limit += counters->closed_by_output_limit;
+  sum->closed_by_input_limit += counters->closed_by_input_limit;
+}
+
+static void command_stats_add(struct command_stats *sum, const struct command_stats *stats) {
+  sum->calls += stats->calls;
+  sum->nanoseconds += stats->nanoseconds;
+  sum->rejected += stats->rejected;
+  sum->failed += stats->failed;
+}
+
+static void info_server(struct host *host, struct text *text) {
   struct utsname system;
   if (uname(&system) != 0) memcpy(system.sysname, "?", 2);
-  int64_t uptime_s = (host->now_ms - host->started_ms) / 1000;
+  int64_t uptime_s = (host->now_ms - host->shared->started_ms) / 1000;
   put(text,
       "redis_version:%s\r\nredis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_mode:"
       "standalone\r\n",
@@ -62,21 +81,25 @@ static void info_server(const struct host *host, struct text *text) {
   put(text, "os:%s %s %s\r\narch_bits:%zu\r\nmultiplexing_api:libuv\r\n", system.sysname,
       system.release, system.machine, sizeof(void *) * 8);
   put(text, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
-  put(text, "process_id:%ld\r\nrun_id:%s\r\ntcp_port:%d\r\n", (long)getpid(), host->run_id,
-      host->port);
+  put(text, "process_id:%ld\r\nrun_id:%s\r\ntcp_port:%d\r\n", (long)getpid(), host->shared->run_id,
+      host->shared->port);
   put(text, "server_time_usec:%" PRId64 "\r\n", (host->now_ms + host->wall_offset_ms) * 1000);
   put(text, "uptime_in_seconds:%" PRId64 "\r\nuptime_in_days:%" PRId64 "\r\n", uptime_s,
       uptime_s / 86400);
+  put(text, "io_threads_active:%d\r\n", host->shared->host_count > 1);
   put(text, "config_file:%s\r\n", host->options->config_file);
 }
 
-static void info_clients(const struct host *host, struct text *text) {
+static void info_clients(struct host *host, struct text *text) {
+  uint64_t waiting = 0;
+  for (unsigned i = 0; i < host->shared->host_count; i++)
+    waiting += host->shared->hosts[i]->waiting_count;
   put(text,
       "connected_clients:%" PRIu64 "\r\nmaxclients:%" PRId64 "\r\nblocked_clients:%" PRIu64 "\r\n",
-      host->client_count, host->options->maxclients, host->waiting_count);
+      atomic_load(&host->shared->client_count), host->options->maxclients, waiting);
   put(text, "cluster_connections:0\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n");
-  put(text, "monitor_clients:%" PRIu64 "\r\npeak_clients:%" PRIu64 "\r\n", host->monitor_count,
-      host->counters.peak_clients);
+  put(text, "monitor_clients:%" PRIu64 "\r\npeak_clients:%" PRIu64 "\r\n",
+      atomic_load(&host->shared->monitor_count), atomic_load(&host->shared->peak_clients));
 }
 
 static uint64_t resident_bytes(void) {
@@ -88,9 +111,9 @@ static uint64_t resident_bytes(void) {
   return fields == 2 ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-static void info_memory(const struct host *host, struct text *text) {
+static void info_memory(struct host *host, struct text *text) {
   struct engine_stats stats;
-  engine_stats(host->engine, &stats);
+  host_engine_stats(host, &stats);
   uint64_t resident = resident_bytes(), limit = (uint64_t)host->options->maxmemory;
   char buffer[32];
   put(text, "used_memory:%" PRIu64 "\r\nused_memory_human:%s\r\n", stats.memory_bytes,
@@ -108,7 +131,7 @@ static void info_memory(const struct host *host, struct text *text) {
       ratio, host->options->store_reserve);
 }
 
-static void info_persistence(const struct host *host, struct text *text) {
+static void info_persistence(struct host *host, struct text *text) {
   (void)host;
   put(text,
       "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:0\r\nrdb_bgsave_in_progress:"
@@ -117,10 +140,12 @@ static void info_persistence(const struct host *host, struct text *text) {
       "write_status:ok\r\n");
 }
 
-static void info_stats(const struct host *host, struct text *text) {
+static void info_stats(struct host *host, struct text *text) {
   struct engine_stats stats;
-  engine_stats(host->engine, &stats);
-  const struct host_counters *c = &host->counters;
+  host_engine_stats(host, &stats);
+  struct host_counters sum = {0}, *c = &sum;
+  for (unsigned i = 0; i < host->shared->host_count; i++)
+    host_counters_add(c, &host->shared->hosts[i]->counters);
   put(text, "total_connections_received:%" PRIu64 "\r\ntotal_commands_processed:%" PRIu64 "\r\n",
       c->connections, c->commands);
   put(text,
@@ -131,8 +156,8 @@ static void info_stats(const struct host *host, struct text *text) {
       "rejected_connections:%" PRIu64 "\r\nexpired_keys:%" PRIu64
       "\r\nevicted_keys:0\r\nkeyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\n",
       c->connections_refused, stats.expired, stats.replayed, stats.granted);
-  put(text, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\n", pubsub_channels(host->pubsub),
-      pubsub_patterns(host->pubsub));
+  put(text, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\n", pubsub_channels(host->shared),
+      pubsub_patterns(host->shared));
   put(text, "acl_access_denied_auth:%" PRIu64 "\r\nprotocol_errors:%" PRIu64 "\r\n",
       c->auth_failures, c->protocol_errors);
   put(text,
@@ -141,12 +166,12 @@ static void info_stats(const struct host *host, struct text *text) {
       c->closed_by_input_limit, c->closed_by_output_limit);
 }
 
-static void info_replication(const struct host *host, struct text *text) {
+static void info_replication(struct host *host, struct text *text) {
   put(text, "role:master\r\nconnected_slaves:0\r\nmaster_replid:%s\r\nmaster_repl_offset:0\r\n",
-      host->run_id);
+      host->shared->run_id);
 }
 
-static void info_cpu(const struct host *host, struct text *text) {
+static void info_cpu(struct host *host, struct text *text) {
   (void)host;
   struct rusage self;
   if (getrusage(RUSAGE_SELF, &self) != 0) return;
@@ -154,9 +179,9 @@ static void info_cpu(const struct host *host, struct text *text) {
       (long)self.ru_stime.tv_usec, (long)self.ru_utime.tv_sec, (long)self.ru_utime.tv_usec);
 }
 
-static void info_idem(const struct host *host, struct text *text) {
+static void info_idem(struct host *host, struct text *text) {
   struct engine_stats s;
-  engine_stats(host->engine, &s);
+  host_engine_stats(host, &s);
   put(text,
       "records:%" PRIu64 "\r\nheld:%" PRIu64 "\r\nlapsed:%" PRIu64 "\r\nunknown:%" PRIu64
       "\r\ndone:%" PRIu64 "\r\n",
@@ -180,9 +205,11 @@ static void info_idem(const struct host *host, struct text *text) {
       s.lapsed, s.waits_timed_out, s.refused_memory);
 }
 
-static void info_commandstats(const struct host *host, struct text *text) {
+static void info_commandstats(struct host *host, struct text *text) {
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
-    const struct command_stats *s = &host->stats[i];
+    struct command_stats sum = {0}, *s = &sum;
+    for (unsigned h = 0; h < host->shared->host_count; h++)
+      command_stats_add(s, &host->shared->hosts[h]->stats[i]);
     if (s->calls + s->rejected == 0) continue;
     char name[COMMAND_NAME_BYTES];
     command_name(&COMMAND_TABLE[i], name);
@@ -194,14 +221,14 @@ static void info_commandstats(const struct host *host, struct text *text) {
   }
 }
 
-static void info_cluster(const struct host *host, struct text *text) {
+static void info_cluster(struct host *host, struct text *text) {
   (void)host;
   put(text, "cluster_enabled:0\r\n");
 }
 
-static void info_keyspace(const struct host *host, struct text *text) {
+static void info_keyspace(struct host *host, struct text *text) {
   struct engine_stats stats;
-  engine_stats(host->engine, &stats);
+  host_engine_stats(host, &stats);
   uint64_t keys = stats.records + stats.values;
   if (keys > 0)
     put(text, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", keys, stats.expiring);
@@ -209,7 +236,7 @@ static void info_keyspace(const struct host *host, struct text *text) {
 
 struct section {
   const char *name, *title;
-  void (*write)(const struct host *host, struct text *text);
+  void (*write)(struct host *host, struct text *text);
   bool by_default;
 };
 

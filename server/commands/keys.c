@@ -9,13 +9,21 @@
 /* ---- looking and deleting ---- */
 
 static void look(struct call *call, size_t index, struct engine_entry *entry) {
-  engine_look(call->host->engine, call->argv[index], call->now_ms, entry);
+  engine_look(call_engine(call, call->argv[index]), call->argv[index], call->now_ms, entry);
+}
+
+static unsigned shards_of(const struct call *call) {
+  return keyspace_shards(call->host->shared->keyspace);
+}
+
+static struct engine *engine_at(const struct call *call, unsigned number) {
+  return shard_engine(keyspace_shard(call->host->shared->keyspace, number));
 }
 
 void keys_del(struct call *call) {
   int64_t deleted = 0;
   for (size_t i = 1; i < call->argc; i++)
-    deleted += engine_delete(call->host->engine, call->argv[i], call->now_ms);
+    deleted += engine_delete(call_engine(call, call->argv[i]), call->argv[i], call->now_ms);
   resp_integer(call->reply, deleted);
 }
 
@@ -40,7 +48,7 @@ void keys_type(struct call *call) {
 
 void keys_dbsize(struct call *call) {
   struct engine_stats stats;
-  engine_stats(call->host->engine, &stats);
+  host_engine_stats(call->host, &stats);
   resp_integer(call->reply, (int64_t)(stats.records + stats.values));
 }
 
@@ -52,7 +60,7 @@ void keys_flush(struct call *call) {
     reply_syntax_error(call);
     return;
   }
-  engine_flush(call->host->engine, call->now_ms);
+  for (unsigned i = 0; i < shards_of(call); i++) engine_flush(engine_at(call, i), call->now_ms);
   reply_ok(call);
 }
 
@@ -160,7 +168,7 @@ static void expire(struct call *call, bool in_seconds, bool absolute) {
   if (!movable || !expire_wanted(&words, entry.left_ms, deadline_ms - call->now_ms)) {
     resp_integer(call->reply, 0);
   } else if (keeps_cap(call, &entry, deadline_ms)) {
-    engine_set_deadline(call->host->engine, call->argv[1], deadline_ms, call->now_ms);
+    engine_set_deadline(call->engine, call->argv[1], deadline_ms, call->now_ms);
     resp_integer(call->reply, 1);
   }
 }
@@ -176,7 +184,7 @@ void keys_persist(struct call *call) {
   bool persists = entry.kind == ENGINE_VALUE && entry.left_ms >= 0;
   resp_integer(call->reply, persists);
   if (!persists) return;
-  engine_set_deadline(call->host->engine, call->argv[1], ENGINE_NO_DEADLINE, call->now_ms);
+  engine_set_deadline(call->engine, call->argv[1], ENGINE_NO_DEADLINE, call->now_ms);
 }
 
 /* ---- walking the keys ---- */
@@ -208,12 +216,23 @@ static struct span pattern_of(struct span text) {
   return span_equal(text, SPAN_LITERAL("*")) ? SPAN_ABSENT : text;
 }
 
+/* A cursor is one of an engine, with the number of its shard above. */
+#define CURSOR_BITS 48u
+
+static uint64_t step(struct call *call, uint64_t cursor, struct walk *walk) {
+  uint64_t shard = (cursor >> CURSOR_BITS) % shards_of(call);
+  uint64_t in_shard = cursor & ((UINT64_C(1) << CURSOR_BITS) - 1);
+  in_shard = engine_scan(engine_at(call, (unsigned)shard), in_shard, call->now_ms, visit, walk);
+  if (in_shard != 0) return shard << CURSOR_BITS | in_shard;
+  return shard + 1 < shards_of(call) ? (shard + 1) << CURSOR_BITS : 0;
+}
+
 /* From the cursor until `count` keys were seen, whether they match or not, or `buckets` were
  * visited. */
 static uint64_t walk_some(struct call *call, struct walk *walk, uint64_t cursor, uint64_t count,
                           uint64_t buckets) {
   do {
-    cursor = engine_scan(call->host->engine, cursor, call->now_ms, visit, walk);
+    cursor = step(call, cursor, walk);
   } while (cursor != 0 && --buckets > 0 && walk->seen < count);
   return cursor;
 }
@@ -303,12 +322,29 @@ void keys_scan(struct call *call) {
   assert(walk.found == counted.found);
 }
 
+/* A shard is as likely as it has keys; when all that it has are over, others follow. */
+static struct span random_key(struct call *call, uint64_t random) {
+  struct engine_stats stats;
+  host_engine_stats(call->host, &stats);
+  uint64_t keys = stats.records + stats.values;
+  unsigned first = 0, shards = shards_of(call);
+  for (uint64_t left = keys > 0 ? random % keys : 0; first + 1 < shards; first++) {
+    engine_stats(engine_at(call, first), &stats);
+    if (left < stats.records + stats.values) break;
+    left -= stats.records + stats.values;
+  }
+  struct span key = SPAN_ABSENT;
+  for (unsigned i = 0; i < shards && !span_present(key); i++)
+    key = engine_random_key(engine_at(call, (first + i) % shards), random, call->now_ms);
+  return key;
+}
+
 void keys_randomkey(struct call *call) {
   uint64_t random = 0;
   /* Short of entropy (early boot) the time will do: nothing depends on what comes. */
   ssize_t got = getrandom(&random, sizeof random, GRND_NONBLOCK);
   if (got != (ssize_t)sizeof random) random = (uint64_t)call->now_ms * 2654435761u;
-  resp_bulk(call->reply, engine_random_key(call->host->engine, random, call->now_ms));
+  resp_bulk(call->reply, random_key(call, random));
 }
 
 /* ---- OBJECT, MEMORY ---- */
@@ -375,5 +411,5 @@ void keys_memory_usage(struct call *call) {
   struct engine_entry entry;
   if (!parse_samples(call) || !find_object(call, &entry)) return;
   resp_integer(call->reply,
-               (int64_t)engine_memory_of(call->host->engine, call->argv[2], call->now_ms));
+               (int64_t)engine_memory_of(call->engine, call->argv[2], call->now_ms));
 }

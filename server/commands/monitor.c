@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/commands/inbox.h"
 #include "server/commands/pubsub.h"
 
 /* Kept free at the end of a line for what says that it was cut, and CRLF. */
@@ -62,7 +63,7 @@ static bool is_secret(const struct call *call, size_t index) {
 static void line_make(struct line *line, const struct call *call) {
   const struct host *host = call->host;
   struct client_address address = {.peer = ""};
-  host->describe(call->client, &address);
+  host->shared->describe(call->client, &address);
   int64_t unix_ms = call->now_ms + host->wall_offset_ms;
   char head[CLIENT_ADDRESS_BYTES + 64];
   int len = snprintf(head, sizeof head, "+%" PRId64 ".%06" PRId64 " [0 %s]", unix_ms / 1000,
@@ -79,22 +80,41 @@ static void line_make(struct line *line, const struct call *call) {
 }
 
 /* Those who watch stand in front of the host's clients (monitor_command puts them there), so the
- * walk is as long as they are many. */
+ * walk is as long as they are many. NULL: the first; returns NULL behind the last. */
+static struct client *next_watcher(struct host *host, struct client *after) {
+  struct list *node = after != NULL ? after->link.next : host->clients.next;
+  if (host->monitor_count == 0 || node == &host->clients) return NULL;
+  struct client *client = LIST_ENTRY(node, struct client, link);
+  return client->monitors ? client : NULL;
+}
+
+void monitor_deliver(struct host *host, struct span line) {
+  for (struct client *client = NULL; (client = next_watcher(host, client)) != NULL;) {
+    if (!pubsub_may_push(host, client, line.len)) continue;
+    struct resp_writer writer = client_writer(client, host);
+    resp_output_append(writer.out, line.data, line.len);
+  }
+}
+
+void monitor_close_watchers(struct host *host) {
+  for (struct client *client = NULL; (client = next_watcher(host, client)) != NULL;)
+    pubsub_close(host, client);
+}
+
 void monitor_feed(const struct call *call) {
-  struct host *host = call->host;
-  if (host->monitor_count == 0 || (call->command->flags & COMMAND_ADMIN) != 0) return;
+  struct shared *shared = call->host->shared;
+  if ((call->command->flags & COMMAND_ADMIN) != 0) return;
   struct line *line = malloc(sizeof *line);
   if (line == NULL) return;
   line_make(line, call);
-  uint64_t left = host->monitor_count;
-  for (struct list *node = host->clients.next; left > 0 && node != &host->clients;
-       node = node->next) {
-    struct client *client = LIST_ENTRY(node, struct client, link);
-    if (!client->monitors) continue;
-    left--;
-    if (!pubsub_may_push(host, client, line->len)) continue;
-    struct resp_writer writer = client_writer(client, host);
-    resp_output_append(writer.out, line->bytes, line->len);
+  const struct span bytes = {line->bytes, line->len};
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    struct host *host = shared->hosts[i];
+    if (host == call->host) {
+      monitor_deliver(host, bytes);
+    } else if (atomic_load(&host->monitor_count) > 0) {
+      inbox_post(host, INBOX_MONITOR_LINE, SPAN_ABSENT, bytes);
+    }
   }
   free(line);
 }
@@ -102,7 +122,8 @@ void monitor_feed(const struct call *call) {
 void monitor_leave(struct host *host, struct client *client) {
   if (!client->monitors) return;
   client->monitors = false;
-  host->monitor_count--;
+  atomic_fetch_sub(&host->monitor_count, 1);
+  atomic_fetch_sub(&host->shared->monitor_count, 1);
 }
 
 /* Redis' words: what is inside EXEC must not turn its connection into a stream. */
@@ -114,7 +135,8 @@ void monitor_command(struct call *call) {
   struct client *client = call->client;
   if (!client->monitors) {
     client->monitors = true;
-    call->host->monitor_count++;
+    atomic_fetch_add(&call->host->monitor_count, 1);
+    atomic_fetch_add(&call->host->shared->monitor_count, 1);
     list_remove(&client->link);
     list_prepend(&call->host->clients, &client->link);
   }

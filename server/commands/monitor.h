@@ -12,5 +12,9 @@ void monitor_feed(const struct call *call);
 /* The client watches no more: RESET, or it goes. Harmless when it did not. */
 void monitor_leave(struct host *host, struct client *client);
 void monitor_command(struct call *call);
+/* A line that was made for another loop's call. */
+void monitor_deliver(struct host *host, struct span line);
+/* They may have missed something. */
+void monitor_close_watchers(struct host *host);
 
 #endif

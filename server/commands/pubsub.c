@@ -16,12 +16,14 @@
 #include "server/commands/pubsub.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "server/commands/inbox.h"
 #include "server/engine/table.h"
 
 /* Random, as the engine's is, so that nobody can choose names that collide. */
@@ -55,19 +57,38 @@ struct subscriptions {
   size_t count[TOPIC_KINDS];
 };
 
+/* Effects of this turn, one behind the other: struct note, the channel's name. */
+struct notes {
+  char *bytes;
+  size_t len, capacity;
+};
+struct note {
+  enum engine_effect_kind kind;
+  size_t name_len;
+};
+/* A busy turn's notes may take more; they are given back then. */
+#define NOTES_KEPT_BYTES (64u * 1024)
+
+/* Tables and lists are changed by the host's own thread, under the lock; it reads them without. */
 struct pubsub {
+  pthread_mutex_t lock;
+  _Atomic size_t topic_count; /* of both kinds: others need not lock to see that nobody listens */
   struct table topics, pairs;
   struct list all[TOPIC_KINDS]; /* oldest first */
   size_t count[TOPIC_KINDS];
   size_t effect_channels; /* whose name begins with PUBSUB_EFFECT_PREFIX */
-  char *effect_name;      /* room for the name of one */
-  size_t effect_capacity;
+  bool wants_effects;     /* counted in shared.effect_hosts */
+  struct notes notes;
   unsigned char secret[SECRET_BYTES];
 };
 
 struct pubsub *pubsub_create(void) {
   struct pubsub *pubsub = calloc(1, sizeof *pubsub);
   if (pubsub == NULL) return NULL;
+  if (pthread_mutex_init(&pubsub->lock, NULL) != 0) {
+    free(pubsub);
+    return NULL;
+  }
   for (int kind = 0; kind < TOPIC_KINDS; kind++) list_init(&pubsub->all[kind]);
   bool made = table_init(&pubsub->topics) && table_init(&pubsub->pairs);
   if (made && getrandom(pubsub->secret, sizeof pubsub->secret, 0) == (ssize_t)sizeof pubsub->secret)
@@ -81,7 +102,8 @@ void pubsub_destroy(struct pubsub *pubsub) {
   assert(pubsub->pairs.count == 0 && pubsub->topics.count == 0);
   table_deinit(&pubsub->topics);
   table_deinit(&pubsub->pairs);
-  free(pubsub->effect_name);
+  free(pubsub->notes.bytes);
+  pthread_mutex_destroy(&pubsub->lock);
   free(pubsub);
 }
 
@@ -124,6 +146,7 @@ static struct topic *topic_create(struct pubsub *pubsub, enum topic_kind kind, s
   list_append(&pubsub->all[kind], &topic->link);
   table_insert(&pubsub->topics, &topic->node);
   pubsub->count[kind]++;
+  atomic_fetch_add(&pubsub->topic_count, 1);
   if (is_effect_channel(topic)) pubsub->effect_channels++;
   return topic;
 }
@@ -139,14 +162,30 @@ static void topic_destroy_unheard(struct pubsub *pubsub, struct topic *topic) {
   if (topic->listener_count > 0) return;
   if (is_effect_channel(topic)) pubsub->effect_channels--;
   pubsub->count[topic->kind]--;
+  atomic_fetch_sub(&pubsub->topic_count, 1);
   take_out(&pubsub->topics, &topic->node);
   list_remove(&topic->link);
   free(topic);
 }
 
+/* Engines keep effects while any host has somebody who listens. Which of two hosts that change their
+ * minds at once comes last does not matter: each asks under the locks. */
 static void update_wanted_effects(struct host *host) {
-  engine_want_effects(host->engine,
-                      host->pubsub->count[PATTERN] > 0 || host->pubsub->effect_channels > 0);
+  struct pubsub *pubsub = host->pubsub;
+  struct shared *shared = host->shared;
+  bool wanted = pubsub->count[PATTERN] > 0 || pubsub->effect_channels > 0;
+  if (wanted == pubsub->wants_effects) return;
+  pubsub->wants_effects = wanted;
+  uint64_t one = 1;
+  uint64_t before = atomic_fetch_add(&shared->effect_hosts, wanted ? one : -one);
+  if (before != (wanted ? 0 : 1)) return;
+  for (unsigned i = 0; i < keyspace_shards(shared->keyspace); i++) {
+    struct shard *shard = keyspace_shard(shared->keyspace, i);
+    int64_t now_ms = host->now_ms;
+    struct engine *engine = host_lock(host, shard, &now_ms);
+    engine_want_effects(engine, atomic_load(&shared->effect_hosts) > 0);
+    host_unlock(host, shard);
+  }
 }
 
 /* ---- subscriptions ---- */
@@ -220,8 +259,12 @@ static void stop_listening(struct pubsub *pubsub, struct subscription *subscript
   free(subscription);
 }
 
+static void lock(struct pubsub *pubsub) { pthread_mutex_lock(&pubsub->lock); }
+static void unlock(struct pubsub *pubsub) { pthread_mutex_unlock(&pubsub->lock); }
+
 void pubsub_leave(struct host *host, struct client *client) {
   if (client->subscriptions == NULL) return;
+  lock(host->pubsub);
   for (int kind = 0; kind < TOPIC_KINDS; kind++) {
     while (client->subscriptions != NULL && !list_empty(&client->subscriptions->of[kind])) {
       struct subscription *subscription =
@@ -231,6 +274,7 @@ void pubsub_leave(struct host *host, struct client *client) {
       topic_destroy_unheard(host->pubsub, topic);
     }
   }
+  unlock(host->pubsub);
   update_wanted_effects(host);
 }
 
@@ -242,9 +286,6 @@ size_t client_patterns(const struct client *client) {
   return client->subscriptions != NULL ? client->subscriptions->count[PATTERN] : 0;
 }
 
-size_t pubsub_channels(const struct pubsub *pubsub) { return pubsub->count[CHANNEL]; }
-size_t pubsub_patterns(const struct pubsub *pubsub) { return pubsub->count[PATTERN]; }
-
 /* In RESP3 pushes can be told from replies, so any command may be sent between them. */
 bool pubsub_restricts(const struct client *client) {
   return client->version == 2 && client->subscriptions != NULL;
@@ -255,11 +296,22 @@ bool pubsub_restricts(const struct client *client) {
 bool pubsub_may_push(struct host *host, struct client *client, size_t bytes) {
   if (client->close_now || client->close_when_sent) return false;
   if (!client_output_over(client, host, bytes)) return true;
+  pubsub_close(host, client);
+  return false;
+}
+
+void pubsub_close(struct host *host, struct client *client) {
   client->close_now = true;
   host->counters.closed_by_output_limit++;
   /* It is among those who have something to send, so that the network meets it. */
   (void)client_writer(client, host);
-  return false;
+}
+
+void pubsub_close_listeners(struct host *host) {
+  for (struct list *node = host->clients.next; node != &host->clients; node = node->next) {
+    struct client *client = LIST_ENTRY(node, struct client, link);
+    if (client->subscriptions != NULL && !client->close_now) pubsub_close(host, client);
+  }
 }
 
 struct message {
@@ -281,38 +333,88 @@ static void send_to_listeners(struct host *host, struct topic *topic,
   }
 }
 
-size_t pubsub_publish(struct host *host, struct span channel, struct span payload) {
+/* Calls visit for the channel's topic and all patterns that match it. Returns how many listen to
+ * them. */
+typedef void topic_visitor(struct host *host, struct topic *topic, const struct message *message);
+
+static size_t visit_topics(struct host *host, const struct message *message,
+                           topic_visitor *visit) {
   struct pubsub *pubsub = host->pubsub;
-  const struct message message = {channel, payload};
   size_t receivers = 0;
-  struct topic *topic = topic_find(pubsub, CHANNEL, channel);
+  struct topic *topic = topic_find(pubsub, CHANNEL, message->channel);
   if (topic != NULL) {
-    send_to_listeners(host, topic, &message);
+    visit(host, topic, message);
     receivers += topic->listener_count;
   }
   for (struct list *node = pubsub->all[PATTERN].next; node != &pubsub->all[PATTERN];
        node = node->next) {
     struct topic *pattern = LIST_ENTRY(node, struct topic, link);
-    if (!glob_match(topic_name(pattern), channel, false)) continue;
-    send_to_listeners(host, pattern, &message);
+    if (!glob_match(topic_name(pattern), message->channel, false)) continue;
+    visit(host, pattern, message);
     receivers += pattern->listener_count;
   }
   return receivers;
 }
 
-/* The channel of the key, in a buffer that the next call reuses; absent when memory is short. */
-static struct span effect_channel(struct pubsub *pubsub, struct span key) {
-  const struct span prefix = SPAN_LITERAL(PUBSUB_EFFECT_PREFIX);
-  size_t len = prefix.len + key.len;
-  if (len > pubsub->effect_capacity) {
-    char *grown = realloc(pubsub->effect_name, len);
-    if (grown == NULL) return SPAN_ABSENT;
-    memcpy(grown, prefix.data, prefix.len);
-    pubsub->effect_name = grown;
-    pubsub->effect_capacity = len;
+static void only_count(struct host *host, struct topic *topic, const struct message *message) {
+  (void)host;
+  (void)topic;
+  (void)message;
+}
+
+size_t pubsub_deliver(struct host *host, struct span channel, struct span payload) {
+  const struct message message = {channel, payload};
+  return visit_topics(host, &message, send_to_listeners);
+}
+
+/* How many clients of another host listen now. It is sent to those who do when it arrives. */
+static size_t count_elsewhere(struct host *other, const struct message *message) {
+  if (atomic_load(&other->pubsub->topic_count) == 0) return 0;
+  lock(other->pubsub);
+  size_t receivers = visit_topics(other, message, only_count);
+  unlock(other->pubsub);
+  return receivers;
+}
+
+size_t pubsub_publish(struct host *host, struct span channel, struct span payload) {
+  const struct message message = {channel, payload};
+  size_t receivers = pubsub_deliver(host, channel, payload);
+  for (unsigned i = 0; i < host->shared->host_count; i++) {
+    struct host *other = host->shared->hosts[i];
+    size_t there = other != host ? count_elsewhere(other, &message) : 0;
+    if (there > 0) inbox_post(other, INBOX_MESSAGE, channel, payload);
+    receivers += there;
   }
-  memcpy(pubsub->effect_name + prefix.len, key.data, key.len);
-  return (struct span){pubsub->effect_name, len};
+  return receivers;
+}
+
+/* ---- effects ---- */
+
+static const struct span EFFECT_PREFIX = {PUBSUB_EFFECT_PREFIX, sizeof PUBSUB_EFFECT_PREFIX - 1};
+
+/* Appends a note, room for which is made; false when memory is short. */
+static bool note(struct notes *notes, const struct engine_effect *effect) {
+  size_t name_len = EFFECT_PREFIX.len + effect->key.len;
+  size_t wanted = notes->len + sizeof(struct note) + name_len;
+  if (wanted > notes->capacity) {
+    char *grown = realloc(notes->bytes, 2 * wanted);
+    if (grown == NULL) return false;
+    notes->bytes = grown;
+    notes->capacity = 2 * wanted;
+  }
+  const struct note head = {.kind = effect->kind, .name_len = name_len};
+  char *to = notes->bytes + notes->len;
+  memcpy(to, &head, sizeof head);
+  memcpy(to + sizeof head, EFFECT_PREFIX.data, EFFECT_PREFIX.len);
+  memcpy(to + sizeof head + EFFECT_PREFIX.len, effect->key.data, effect->key.len);
+  notes->len = wanted;
+  return true;
+}
+
+/* One that there is no memory for is lost, as any message is for want of memory. */
+void pubsub_note_effects(struct host *host, struct engine *engine) {
+  for (struct engine_effect effect; engine_next_effect(engine, &effect);)
+    note(&host->pubsub->notes, &effect);
 }
 
 void pubsub_publish_effects(struct host *host) {
@@ -321,10 +423,19 @@ void pubsub_publish_effects(struct host *host) {
       [ENGINE_EFFECT_UNKNOWN] = "unknown",
       [ENGINE_EFFECT_FREE] = "free",
   };
-  for (struct engine_effect effect; engine_next_effect(host->engine, &effect);) {
-    struct span channel = effect_channel(host->pubsub, effect.key);
-    if (span_present(channel)) pubsub_publish(host, channel, span_of(words[effect.kind]));
+  struct notes *notes = &host->pubsub->notes;
+  for (size_t at = 0; at < notes->len;) {
+    struct note head;
+    memcpy(&head, notes->bytes + at, sizeof head);
+    at += sizeof head;
+    pubsub_publish(host, (struct span){notes->bytes + at, head.name_len},
+                   span_of(words[head.kind]));
+    at += head.name_len;
   }
+  notes->len = 0;
+  if (notes->capacity <= NOTES_KEPT_BYTES) return;
+  free(notes->bytes);
+  *notes = (struct notes){0};
 }
 
 /* ---- commands ---- */
@@ -347,18 +458,23 @@ static void confirm(struct call *call, const char *what, struct span name) {
                (int64_t)(client_channels(call->client) + client_patterns(call->client)));
 }
 
+/* What was published before is delivered before: those who listen from now on must not get it. */
 static void subscribe(struct call *call, enum topic_kind kind, const char *what) {
+  struct pubsub *pubsub = call->host->pubsub;
+  inbox_deliver(call->host);
+  lock(pubsub);
   for (size_t i = 1; i < call->argc; i++) {
     if (client_channels(call->client) + client_patterns(call->client) >= PUBSUB_MAX_PER_CLIENT) {
       resp_errorf(call->reply, "ERR a connection may have %u subscriptions", PUBSUB_MAX_PER_CLIENT);
       break;
     }
-    if (!listen_to(call->host->pubsub, call->client, kind, call->argv[i])) {
+    if (!listen_to(pubsub, call->client, kind, call->argv[i])) {
       reply_oom(call);
       break;
     }
     confirm(call, what, call->argv[i]);
   }
+  unlock(pubsub);
   update_wanted_effects(call->host);
 }
 
@@ -386,9 +502,10 @@ static void unsubscribe_all(struct call *call, enum topic_kind kind, const char 
 }
 
 static void unsubscribe(struct call *call, enum topic_kind kind, const char *what) {
+  struct pubsub *pubsub = call->host->pubsub;
+  lock(pubsub);
   if (call->argc == 1) unsubscribe_all(call, kind, what);
   for (size_t i = 1; i < call->argc; i++) {
-    struct pubsub *pubsub = call->host->pubsub;
     struct topic *topic = topic_find(pubsub, kind, call->argv[i]);
     struct subscription *subscription =
         topic != NULL ? subscription_find(pubsub, topic, call->client) : NULL;
@@ -398,6 +515,7 @@ static void unsubscribe(struct call *call, enum topic_kind kind, const char *wha
       confirm(call, what, call->argv[i]);
     }
   }
+  unlock(pubsub);
   update_wanted_effects(call->host);
 }
 
@@ -411,6 +529,33 @@ void pubsub_publish_command(struct call *call) {
   resp_integer(call->reply, (int64_t)receivers);
 }
 
+/* The rest of PUBSUB looks at the tables of all hosts, whose loops stand still meanwhile. */
+
+/* A topic with listeners on several hosts is told by the first. */
+static bool told_before(const struct shared *shared, unsigned number, enum topic_kind kind,
+                        struct span name) {
+  for (unsigned i = 0; i < number; i++) {
+    if (topic_find(shared->hosts[i]->pubsub, kind, name) != NULL) return true;
+  }
+  return false;
+}
+
+/* Writes the channels that match, unless writer is NULL; returns how many. */
+static size_t list_channels(const struct shared *shared, struct span pattern,
+                            struct resp_writer *writer) {
+  size_t count = 0;
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    struct list *head = &shared->hosts[i]->pubsub->all[CHANNEL];
+    for (struct list *node = head->next; node != head; node = node->next) {
+      struct span name = topic_name(LIST_ENTRY(node, struct topic, link));
+      if (!glob_match(pattern, name, false) || told_before(shared, i, CHANNEL, name)) continue;
+      count++;
+      if (writer != NULL) resp_bulk(writer, name);
+    }
+  }
+  return count;
+}
+
 /* Counted first, because the length stands in front: what it costs twice is less than what
  * remembering the matches would. */
 void pubsub_channels_command(struct call *call) {
@@ -420,27 +565,42 @@ void pubsub_channels_command(struct call *call) {
     return;
   }
   const struct span pattern = call->argc == 3 ? call->argv[2] : SPAN_LITERAL("*");
-  struct list *head = &call->host->pubsub->all[CHANNEL];
-  size_t count = 0;
-  for (struct list *node = head->next; node != head; node = node->next) {
-    if (glob_match(pattern, topic_name(LIST_ENTRY(node, struct topic, link)), false)) count++;
-  }
-  resp_array(call->reply, count);
-  for (struct list *node = head->next; node != head; node = node->next) {
-    struct span name = topic_name(LIST_ENTRY(node, struct topic, link));
-    if (glob_match(pattern, name, false)) resp_bulk(call->reply, name);
-  }
+  const struct shared *shared = call->host->shared;
+  resp_array(call->reply, list_channels(shared, pattern, NULL));
+  list_channels(shared, pattern, call->reply);
 }
 
 void pubsub_numsub_command(struct call *call) {
+  const struct shared *shared = call->host->shared;
   resp_array(call->reply, 2 * (call->argc - 2));
   for (size_t i = 2; i < call->argc; i++) {
-    const struct topic *topic = topic_find(call->host->pubsub, CHANNEL, call->argv[i]);
+    size_t listeners = 0;
+    for (unsigned h = 0; h < shared->host_count; h++) {
+      const struct topic *topic = topic_find(shared->hosts[h]->pubsub, CHANNEL, call->argv[i]);
+      if (topic != NULL) listeners += topic->listener_count;
+    }
     resp_bulk(call->reply, call->argv[i]);
-    resp_integer(call->reply, topic != NULL ? (int64_t)topic->listener_count : 0);
+    resp_integer(call->reply, (int64_t)listeners);
   }
 }
 
+size_t pubsub_channels(const struct shared *shared) {
+  return list_channels(shared, SPAN_LITERAL("*"), NULL);
+}
+
+/* A pattern that several hosts know is counted once, as PUBSUB NUMPAT of Redis does. */
+size_t pubsub_patterns(const struct shared *shared) {
+  size_t count = 0;
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    struct list *head = &shared->hosts[i]->pubsub->all[PATTERN];
+    for (struct list *node = head->next; node != head; node = node->next) {
+      struct span name = topic_name(LIST_ENTRY(node, struct topic, link));
+      if (!told_before(shared, i, PATTERN, name)) count++;
+    }
+  }
+  return count;
+}
+
 void pubsub_numpat_command(struct call *call) {
-  resp_integer(call->reply, (int64_t)call->host->pubsub->count[PATTERN]);
+  resp_integer(call->reply, (int64_t)pubsub_patterns(call->host->shared));
 }

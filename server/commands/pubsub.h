@@ -4,6 +4,9 @@
  * A message is written into the output of every listener at once; what a listener that does not
  * read may pile up is bounded by client-output-limit, over which net/ closes it. A message to many
  * is small or shared: payloads are copied per listener.
+ *
+ * Each host has tables of its own clients. PUBLISH serves those of its host, and posts the message
+ * to the inbox of each other host in which somebody listens.
  */
 #ifndef IDEM_SERVER_COMMANDS_PUBSUB_H
 #define IDEM_SERVER_COMMANDS_PUBSUB_H
@@ -26,16 +29,23 @@ bool pubsub_restricts(const struct client *client);
 void pubsub_leave(struct host *host, struct client *client);
 /* To how many it went; one who listens by channel and by patterns counts for each. */
 size_t pubsub_publish(struct host *host, struct span channel, struct span message);
-/* Hands the engine's effects to those who listen to `__idem__:<key>`, at the end of a turn: `done`,
- * `unknown` or `free`. The engine keeps effects only while somebody listens to anything. */
+/* The part of that for the host's own clients. */
+size_t pubsub_deliver(struct host *host, struct span channel, struct span message);
+/* Takes over what the engine, which is locked, has to tell; to be published at the end of the turn
+ * to those who listen to `__idem__:<key>`: `done`, `unknown` or `free`. Engines keep effects only
+ * while somebody listens to anything of that name. */
+void pubsub_note_effects(struct host *host, struct engine *engine);
 void pubsub_publish_effects(struct host *host);
 /* Before `bytes` more are written to a client that did not ask for them now: false when it takes no
  * more, because it is going or because they would bring it over client-output-limit, which closes
  * it. */
 bool pubsub_may_push(struct host *host, struct client *client, size_t bytes);
-/* Figures for INFO and CLIENT LIST. */
-size_t pubsub_channels(const struct pubsub *pubsub);
-size_t pubsub_patterns(const struct pubsub *pubsub);
+/* Closes one that takes no more, as one over its limit; or all who listen. */
+void pubsub_close(struct host *host, struct client *client);
+void pubsub_close_listeners(struct host *host);
+/* Figures for INFO, while other loops stand still, and for CLIENT LIST. */
+size_t pubsub_channels(const struct shared *shared);
+size_t pubsub_patterns(const struct shared *shared);
 size_t client_channels(const struct client *client);
 size_t client_patterns(const struct client *client);
 

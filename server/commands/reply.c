@@ -17,18 +17,20 @@ void reply_oom(struct call *call) {
   resp_error(call->reply, "OOM command not allowed when used memory > 'maxmemory'.");
 }
 
-void reply_blob(struct resp_writer *reply, struct engine_blob *blob) {
+void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob) {
   struct span bytes = engine_bytes(blob);
   if (bytes.len < PINNED_BYTES || reply->out->failed) {
     resp_bulk(reply, bytes);
     return;
   }
   size_t refs = reply->out->ref_count;
-  resp_bulk_pinned(reply, bytes, blob);
+  resp_bulk_pinned(reply, bytes, blob, shard);
   if (reply->out->ref_count > refs) engine_pin(blob);
 }
 
-void reply_body(struct call *call, struct engine_blob *body) { reply_blob(call->reply, body); }
+void reply_body(struct call *call, struct engine_blob *body) {
+  reply_blob(call->reply, call->shard, body);
+}
 
 bool parse_integer(struct call *call, struct span text, long long *value) {
   if (span_to_i64(text, value)) return true;

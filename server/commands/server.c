@@ -32,7 +32,7 @@ void server_shutdown(struct call *call) {
       return;
     }
   }
-  call->host->shutdown_wanted = true;
+  atomic_store(&call->host->shared->shutdown_wanted, true);
 }
 
 /* Longest DEBUG SLEEP: it stops the whole server, which is its purpose, but not for ever. */

@@ -1,6 +1,7 @@
 /* slowlog.c - see slowlog.h. */
 #include "server/commands/slowlog.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,6 +19,7 @@ struct entry {
 };
 
 struct slowlog {
+  pthread_mutex_t lock; /* noted by all loops */
   struct list entries;
   uint64_t next_id;
   size_t count;
@@ -25,7 +27,12 @@ struct slowlog {
 
 struct slowlog *slowlog_create(void) {
   struct slowlog *slowlog = calloc(1, sizeof *slowlog);
-  if (slowlog != NULL) list_init(&slowlog->entries);
+  if (slowlog == NULL) return NULL;
+  if (pthread_mutex_init(&slowlog->lock, NULL) != 0) {
+    free(slowlog);
+    return NULL;
+  }
+  list_init(&slowlog->entries);
   return slowlog;
 }
 
@@ -46,6 +53,7 @@ static void trim(struct slowlog *slowlog, size_t count) {
 void slowlog_destroy(struct slowlog *slowlog) {
   if (slowlog == NULL) return;
   trim(slowlog, 0);
+  pthread_mutex_destroy(&slowlog->lock);
   free(slowlog);
 }
 
@@ -75,7 +83,7 @@ static struct entry *entry_create(const struct call *call, uint64_t nanoseconds)
   struct entry *entry = calloc(1, sizeof *entry);
   if (entry == NULL) return NULL;
   struct client_address address;
-  call->host->describe(call->client, &address);
+  call->host->shared->describe(call->client, &address);
   memcpy(entry->peer, address.peer, sizeof entry->peer);
   const struct client_details *details = call->client->details;
   entry->client_name = strdup(details != NULL && details->name != NULL ? details->name : "");
@@ -98,10 +106,12 @@ void slowlog_note(const struct call *call, uint64_t nanoseconds) {
   struct slowlog *slowlog = call->host->slowlog;
   struct entry *entry = entry_create(call, nanoseconds);
   if (entry == NULL) return;
+  pthread_mutex_lock(&slowlog->lock);
   entry->id = slowlog->next_id++;
   list_prepend(&slowlog->entries, &entry->link);
   slowlog->count++;
   trim(slowlog, (size_t)options->slowlog_max_len);
+  pthread_mutex_unlock(&slowlog->lock);
 }
 
 static void reply_entry(struct resp_writer *reply, const struct entry *entry) {
@@ -117,7 +127,7 @@ static void reply_entry(struct resp_writer *reply, const struct entry *entry) {
 }
 
 void slowlog_get(struct call *call) {
-  const struct slowlog *slowlog = call->host->slowlog;
+  struct slowlog *slowlog = call->host->slowlog;
   long long wanted = SHOWN_BY_DEFAULT;
   if (call->argc > 3) {
     reply_syntax_error(call);
@@ -127,19 +137,27 @@ void slowlog_get(struct call *call) {
     resp_error(call->reply, "ERR count should be greater than or equal to -1");
     return;
   }
+  pthread_mutex_lock(&slowlog->lock);
   size_t count =
       wanted == -1 || (uint64_t)wanted > slowlog->count ? slowlog->count : (size_t)wanted;
   resp_array(call->reply, count);
   const struct list *node = slowlog->entries.next;
   for (size_t i = 0; i < count; i++, node = node->next)
     reply_entry(call->reply, LIST_ENTRY(node, struct entry, link));
+  pthread_mutex_unlock(&slowlog->lock);
 }
 
 void slowlog_len(struct call *call) {
-  resp_integer(call->reply, (int64_t)call->host->slowlog->count);
+  struct slowlog *slowlog = call->host->slowlog;
+  pthread_mutex_lock(&slowlog->lock);
+  resp_integer(call->reply, (int64_t)slowlog->count);
+  pthread_mutex_unlock(&slowlog->lock);
 }
 
 void slowlog_reset(struct call *call) {
-  trim(call->host->slowlog, 0);
+  struct slowlog *slowlog = call->host->slowlog;
+  pthread_mutex_lock(&slowlog->lock);
+  trim(slowlog, 0);
+  pthread_mutex_unlock(&slowlog->lock);
   reply_ok(call);
 }

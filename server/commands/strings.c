@@ -117,7 +117,7 @@ static void reply_not_set(struct call *call, const struct set *set) {
 
 /* False: refused, said so. */
 static bool store(struct call *call, const struct set *set) {
-  struct engine *engine = call->host->engine;
+  struct engine *engine = call->engine;
   switch (engine_set_value(engine, set->key, set->value, set->deadline_ms, call->now_ms)) {
     case ENGINE_STORED: return true;
     case ENGINE_WRONGTYPE: reply_wrongtype(call); return false;
@@ -136,7 +136,7 @@ static bool condition_holds(const struct set *set, const struct engine_entry *en
 }
 
 static void set_after_look(struct call *call, struct set *set) {
-  struct engine *engine = call->host->engine;
+  struct engine *engine = call->engine;
   unsigned given = set->words.given;
   struct engine_entry entry;
   engine_look(engine, set->key, call->now_ms, &entry);
@@ -207,20 +207,20 @@ void strings_getset(struct call *call) {
 
 void strings_get(struct call *call) {
   struct engine_entry entry;
-  engine_look(call->host->engine, call->argv[1], call->now_ms, &entry);
+  engine_look(call->engine, call->argv[1], call->now_ms, &entry);
   reply_body(call, entry.body);
 }
 
 void strings_strlen(struct call *call) {
   struct engine_entry entry;
-  engine_look(call->host->engine, call->argv[1], call->now_ms, &entry);
+  engine_look(call->engine, call->argv[1], call->now_ms, &entry);
   resp_integer(call->reply, (int64_t)engine_bytes(entry.body).len);
 }
 
 /* A value that the command is about to change. False: there is none, answered with null, or it is a
  * record. */
 static bool find_value(struct call *call, struct engine_entry *entry) {
-  engine_look(call->host->engine, call->argv[1], call->now_ms, entry);
+  engine_look(call->engine, call->argv[1], call->now_ms, entry);
   if (entry->kind == ENGINE_VALUE) return true;
   if (entry->kind == ENGINE_RECORD) {
     reply_wrongtype(call);
@@ -242,27 +242,27 @@ void strings_getex(struct call *call) {
   if (!find_value(call, &entry)) return;
   if ((words.given & TIMES) != 0 && !parse_deadline(call, &words, &deadline_ms)) return;
   reply_body(call, entry.body);
-  engine_set_deadline(call->host->engine, call->argv[1], deadline_ms, call->now_ms);
+  engine_set_deadline(call->engine, call->argv[1], deadline_ms, call->now_ms);
 }
 
 void strings_getdel(struct call *call) {
   struct engine_entry entry;
   if (!find_value(call, &entry)) return;
   reply_body(call, entry.body);
-  engine_delete(call->host->engine, call->argv[1], call->now_ms);
+  engine_delete(call->engine, call->argv[1], call->now_ms);
 }
 
 /* ---- conditional deletes ---- */
 
 static void delete_if_equal(struct call *call, struct span expected) {
   struct engine_entry entry;
-  engine_look(call->host->engine, call->argv[1], call->now_ms, &entry);
+  engine_look(call->engine, call->argv[1], call->now_ms, &entry);
   if (entry.kind == ENGINE_RECORD) {
     reply_wrongtype(call);
     return;
   }
   bool equal = entry.kind == ENGINE_VALUE && span_equal(engine_bytes(entry.body), expected);
-  if (equal) engine_delete(call->host->engine, call->argv[1], call->now_ms);
+  if (equal) engine_delete(call->engine, call->argv[1], call->now_ms);
   resp_integer(call->reply, equal);
 }
 

@@ -30,6 +30,8 @@
 #define LOADS COMMAND_LOADS_MEMORY
 #define IDEM COMMAND_IDEM
 #define CONTAINER COMMAND_CONTAINER
+#define ALL_KEYS COMMAND_ALL_KEYS
+#define STOPS COMMAND_STOPS
 
 /* clang-format off */
 const struct command COMMAND_TABLE[] = {
@@ -72,10 +74,10 @@ const struct command COMMAND_TABLE[] = {
     {"PEXPIREAT", keys_pexpireat, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key unix-time-milliseconds [NX|XX|GT|LT]",
      "Sets the unix time in milliseconds at which a key ends"},
     {"PERSIST", keys_persist, 2, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Keeps a string until it is deleted"},
-    {"KEYS", keys_keys, 2, READS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "pattern", "Lists all keys that match a glob"},
-    {"SCAN", keys_scan, -2, READS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+    {"KEYS", keys_keys, 2, READS | ALL_KEYS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "pattern", "Lists all keys that match a glob"},
+    {"SCAN", keys_scan, -2, READS | ALL_KEYS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "cursor [MATCH pattern] [COUNT count] [TYPE type]",
      "Lists keys, some at each call"},
-    {"RANDOMKEY", keys_randomkey, 1, READS, 0, 0, 0, NULL, GROUP_GENERIC, "", "Tells some key"},
+    {"RANDOMKEY", keys_randomkey, 1, READS | ALL_KEYS, 0, 0, 0, NULL, GROUP_GENERIC, "", "Tells some key"},
     {"OBJECT", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_GENERIC, "", "Commands about what a key holds"},
     {"OBJECT|ENCODING", keys_object_encoding, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Tells how Redis would keep the value"},
     {"OBJECT|REFCOUNT", keys_object_refcount, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Answers 1 for a key that exists"},
@@ -115,11 +117,11 @@ const struct command COMMAND_TABLE[] = {
     {"PUBLISH", pubsub_publish_command, 3, FAST, 0, 0, 0, pubsub_publish_limit, GROUP_PUBSUB, "channel message",
      "Sends a message to all who listen to a channel"},
     {"PUBSUB", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Commands about channels"},
-    {"PUBSUB|CHANNELS", pubsub_channels_command, -2, 0, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[pattern]",
+    {"PUBSUB|CHANNELS", pubsub_channels_command, -2, STOPS, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[pattern]",
      "Lists the channels that somebody listens to"},
-    {"PUBSUB|NUMSUB", pubsub_numsub_command, -2, 0, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[channel...]",
+    {"PUBSUB|NUMSUB", pubsub_numsub_command, -2, STOPS, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[channel...]",
      "Counts who listens to channels"},
-    {"PUBSUB|NUMPAT", pubsub_numpat_command, 2, 0, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Counts the patterns that somebody listens to"},
+    {"PUBSUB|NUMPAT", pubsub_numpat_command, 2, STOPS, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Counts the patterns that somebody listens to"},
     {"PUBSUB|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Lists the subcommands"},
 
     /* transactions */
@@ -147,15 +149,15 @@ const struct command COMMAND_TABLE[] = {
     {"CLIENT|SETINFO", connection_client_setinfo, 4, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "LIB-NAME libname|LIB-VER libver",
      "Notes the client library"},
     {"CLIENT|INFO", connection_client_info, 2, 0, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Describes the connection"},
-    {"CLIENT|LIST", clients_list, -2, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION,
+    {"CLIENT|LIST", clients_list, -2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION,
      "[TYPE normal|TYPE master|TYPE replica|TYPE pubsub|ID client-id...]", "Describes connections"},
-    {"CLIENT|KILL", clients_kill, -3, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION,
+    {"CLIENT|KILL", clients_kill, -3, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION,
      "ip:port|[ID client-id] [TYPE type] [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME yes-or-no]", "Closes connections"},
-    {"CLIENT|PAUSE", clients_pause, -3, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION, "milliseconds [WRITE|ALL]",
+    {"CLIENT|PAUSE", clients_pause, -3, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION, "milliseconds [WRITE|ALL]",
      "Holds commands back for a while"},
-    {"CLIENT|UNPAUSE", clients_unpause, 2, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Ends CLIENT PAUSE"},
+    {"CLIENT|UNPAUSE", clients_unpause, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Ends CLIENT PAUSE"},
     {"CLIENT|REPLY", clients_reply, 3, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "ON|OFF|SKIP", "Switches the replies on and off"},
-    {"CLIENT|UNBLOCK", clients_unblock, -3, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION, "client-id [TIMEOUT]",
+    {"CLIENT|UNBLOCK", clients_unblock, -3, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION, "client-id [TIMEOUT]",
      "Ends the wait of a connection"},
     {"CLIENT|NO-EVICT", clients_switch, 3, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION, "ON|OFF", "Taken; no connection is evicted"},
     {"CLIENT|NO-TOUCH", clients_switch, 3, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "ON|OFF", "Taken; no access time is kept"},
@@ -177,14 +179,14 @@ const struct command COMMAND_TABLE[] = {
     {"COMMAND|DOCS", introspection_docs, -2, 0, 0, 0, 0, NULL, GROUP_SERVER, "[command-name...]", "Documents commands"},
     {"COMMAND|GETKEYS", introspection_getkeys, -3, 0, 0, 0, 0, NULL, GROUP_SERVER, "command [arg...]", "Tells the keys in a command"},
     {"COMMAND|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
-    {"INFO", server_info, -1, 0, 0, 0, 0, NULL, GROUP_SERVER, "[section...]", "Figures about the server"},
+    {"INFO", server_info, -1, STOPS, 0, 0, 0, NULL, GROUP_SERVER, "[section...]", "Figures about the server"},
     {"CONFIG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about the settings"},
     {"CONFIG|GET", server_config_get, -3, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "parameter...", "Tells settings, by name or glob"},
-    {"CONFIG|SET", server_config_set, -4, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "parameter value...", "Changes settings, all or none"},
-    {"CONFIG|RESETSTAT", server_config_resetstat, 2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Sets the counters of INFO to 0"},
-    {"CONFIG|REWRITE", server_config_rewrite, 2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Writes the settings to the configuration file"},
+    {"CONFIG|SET", server_config_set, -4, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "parameter value...", "Changes settings, all or none"},
+    {"CONFIG|RESETSTAT", server_config_resetstat, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "", "Sets the counters of INFO to 0"},
+    {"CONFIG|REWRITE", server_config_rewrite, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "", "Writes the settings to the configuration file"},
     {"CONFIG|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
-    {"DBSIZE", keys_dbsize, 1, READS | FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the keys"},
+    {"DBSIZE", keys_dbsize, 1, READS | FAST | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the keys"},
     {"TIME", server_time, 1, FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Tells the unix time in seconds and microseconds"},
     {"SLOWLOG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about commands that took long"},
     {"SLOWLOG|GET", slowlog_get, -2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "[count]", "Tells the latest commands that took long"},
@@ -211,8 +213,8 @@ const struct command COMMAND_TABLE[] = {
     {"SHUTDOWN", server_shutdown, -1, ADMIN | NOT_IN_MULTI, 0, 0, 0, NULL, GROUP_SERVER, "[NOSAVE|SAVE] [NOW] [FORCE]",
      "Drains and stops the server"},
     {"LOLWUT", server_lolwut, -1, FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Tells the version"},
-    {"FLUSHALL", keys_flush, -1, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
-    {"FLUSHDB", keys_flush, -1, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
+    {"FLUSHALL", keys_flush, -1, WRITES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
+    {"FLUSHDB", keys_flush, -1, WRITES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
     {"MONITOR", monitor_command, 1, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Shows every command that runs"},
 };
 /* clang-format on */

@@ -24,6 +24,7 @@ struct transaction {
   struct queued *first, **last;
   size_t count, bytes;
   bool spoiled;
+  enum command_reach reach; /* the farthest of any queued command, at least all shards */
 };
 
 static void transaction_destroy(struct transaction *transaction) {
@@ -47,6 +48,12 @@ void transaction_spoil(struct client *client) {
 int transaction_length(const struct client *client) {
   _Static_assert(TRANSACTION_MAX_COMMANDS <= INT_MAX, "the length is an int");
   return client->transaction != NULL ? (int)client->transaction->count : -1;
+}
+
+enum command_reach transaction_reach(const struct client *client) {
+  const struct transaction *transaction = client->transaction;
+  return transaction != NULL && !transaction->spoiled ? transaction->reach
+                                                      : COMMAND_REACHES_NOTHING;
 }
 
 /* ---- queueing ---- */
@@ -95,6 +102,8 @@ void transaction_queue(struct call *call) {
     reply_oom(call);
     return;
   }
+  enum command_reach reach = command_reach(call->command, call->argc);
+  if (reach > transaction->reach) transaction->reach = reach;
   *transaction->last = queued;
   transaction->last = &queued->next;
   transaction->count++;
@@ -115,6 +124,7 @@ void transaction_multi(struct call *call) {
     return;
   }
   transaction->last = &transaction->first;
+  transaction->reach = COMMAND_REACHES_ALL;
   call->client->transaction = transaction;
   reply_ok(call);
 }
@@ -126,7 +136,7 @@ static void run_queued(struct call *exec, const struct queued *queued) {
   call.argc = queued->argc;
   call.in_exec = true;
   command_call(&call);
-  if (call.host->monitor_count > 0) monitor_feed(&call);
+  if (atomic_load(&call.host->shared->monitor_count) > 0) monitor_feed(&call);
 }
 
 void transaction_exec(struct call *call) {

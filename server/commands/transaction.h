@@ -22,6 +22,8 @@ void transaction_queue(struct call *call);
 void transaction_spoil(struct client *client);
 /* Forgets the transaction, if there is one. */
 void transaction_discard(struct client *client);
+/* What EXEC needs to hold: all shards, or the other loops too. */
+enum command_reach transaction_reach(const struct client *client);
 /* Commands queued, -1 without MULTI (for CLIENT INFO). */
 int transaction_length(const struct client *client);
 

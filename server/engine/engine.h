@@ -283,6 +283,8 @@ struct engine_stats {
       refused_memory;
 };
 void engine_stats(const struct engine *engine, struct engine_stats *stats);
+/* Adds up; the peaks too, though they may have been at different times. */
+void engine_stats_add(struct engine_stats *sum, const struct engine_stats *stats);
 /* Tells the other engines of the common what this one takes of the memory limit: to be called before
  * another thread may use it. Without a limit, or alone, it does nothing. */
 void engine_publish(struct engine *engine);

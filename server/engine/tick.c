@@ -224,6 +224,14 @@ void engine_stats(const struct engine *engine, struct engine_stats *stats) {
   stats->memory_peak_bytes = engine->memory.peak_bytes;
 }
 
+_Static_assert(sizeof(struct engine_stats) % sizeof(uint64_t) == 0, "added up as numbers");
+
+void engine_stats_add(struct engine_stats *sum, const struct engine_stats *stats) {
+  uint64_t *to = (void *)sum;
+  const uint64_t *from = (const void *)stats;
+  for (size_t i = 0; i < sizeof *stats / sizeof *from; i++) to[i] += from[i];
+}
+
 void engine_reset_stats(struct engine *engine) {
   struct engine_stats *stats = &engine->stats;
   const struct engine_stats kept = *stats;

@@ -70,8 +70,8 @@ static void say_empty_bulk(struct resp_writer *w) { resp_bulk(w, SPAN_LITERAL(""
 static void say_absent_bulk(struct resp_writer *w) { resp_bulk(w, SPAN_ABSENT); }
 static void say_text(struct resp_writer *w) { resp_bulk_text(w, "CLAIMED"); }
 static void say_absent_text(struct resp_writer *w) { resp_bulk_text(w, NULL); }
-static void say_pinned(struct resp_writer *w) { resp_bulk_pinned(w, SPAN_LITERAL(BODY), NULL); }
-static void say_empty_pinned(struct resp_writer *w) { resp_bulk_pinned(w, SPAN_LITERAL(""), NULL); }
+static void say_pinned(struct resp_writer *w) { resp_bulk_pinned(w, SPAN_LITERAL(BODY), NULL, NULL); }
+static void say_empty_pinned(struct resp_writer *w) { resp_bulk_pinned(w, SPAN_LITERAL(""), NULL, NULL); }
 static void say_null(struct resp_writer *w) { resp_null(w); }
 static void say_null_array(struct resp_writer *w) { resp_null_array(w); }
 static void say_array(struct resp_writer *w) { resp_array(w, 12); }
@@ -246,7 +246,7 @@ static void test_pinned_bodies_are_not_copied(void **state) {
   int pins[100];
   for (int i = 0; i < 100; i++) {
     resp_array(&w, 2);
-    resp_bulk_pinned(&w, (struct span){body, size}, &pins[i]);
+    resp_bulk_pinned(&w, (struct span){body, size}, &pins[i], body);
     resp_integer(&w, i);
   }
   assert_int_equal(out.ref_count, 100);
@@ -267,7 +267,7 @@ static void test_reset_keeps_memory_and_deinit_gives_it_back(void **state) {
   (void)state;
   struct resp_output out = {0};
   struct resp_writer w = {&out, 2};
-  for (int i = 0; i < 1000; i++) resp_bulk_pinned(&w, SPAN_LITERAL("x"), NULL);
+  for (int i = 0; i < 1000; i++) resp_bulk_pinned(&w, SPAN_LITERAL("x"), NULL, NULL);
   size_t capacity = out.capacity;
   out.failed = true;
   resp_output_reset(&out);
@@ -341,7 +341,7 @@ static void test_references_do_not_overflow_the_size(void **state) {
   struct resp_writer w = {&out, 3};
   struct span huge = {BODY, SIZE_MAX / 8};
   for (int i = 0; i < 10 && !out.failed; i++) {
-    resp_bulk_pinned(&w, huge, NULL);
+    resp_bulk_pinned(&w, huge, NULL, NULL);
     assert_true(resp_output_size(&out) >= out.ref_bytes);
   }
   assert_true(out.failed);
