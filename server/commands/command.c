@@ -204,7 +204,8 @@ static void reply_arity(struct call *call) {
 
 bool command_postponed(const struct host *host, const struct client *client, struct span name) {
   const struct shared *shared = host->shared;
-  if (shared->pause_until_ms <= host->now_ms || client->transaction != NULL) return false;
+  bool paused = shared->pause_until_ms > host->now_ms && !atomic_load(&shared->draining);
+  if (!paused || client->transaction != NULL) return false;
   if (!shared->pause_writes_only) return true;
   const struct command *command = command_find(host->commands, name, SPAN_ABSENT);
   return command != NULL && (command->flags & COMMAND_WRITES) != 0;

@@ -13,19 +13,20 @@
 
 static void on_connection(uv_stream_t *stream, int status) {
   struct listener *listener = stream->data;
-  if (status == 0) peer_accept(listener->server, listener);
+  loop_begin(listener->loop);
+  if (status == 0) peer_accept(listener->loop, listener);
 }
 
 static struct listener *next_listener(struct server *server) {
   struct listener *listener = &server->listeners[server->listener_count];
-  listener->server = server;
+  listener->loop = server->loops[0];
   return listener;
 }
 
 static void accept_from(struct listener *listener) {
   listener->uv.handle.data = listener;
   listener->open = true;
-  listener->server->listener_count++;
+  listener->loop->server->listener_count++;
 }
 
 static int bound_port(const struct listener *listener) {
@@ -51,32 +52,32 @@ static int listen_tcp(struct server *server, const char *text, int port) {
   int error = parse_address(text, port, &address);
   if (error != 0) return error;
   struct listener *listener = next_listener(server);
-  error = uv_tcp_init(&server->loop, &listener->uv.tcp);
+  error = uv_tcp_init(&server->loops[0]->uv, &listener->uv.tcp);
   if (error != 0) return error;
   accept_from(listener); /* from here on it is closed with the others */
   bool v6 = address.ss_family == AF_INET6;
   error =
       uv_tcp_bind(&listener->uv.tcp, (const struct sockaddr *)&address, v6 ? UV_TCP_IPV6ONLY : 0);
   if (error == 0)
-    error = uv_listen(&listener->uv.stream, (int)server->host.options->tcp_backlog, on_connection);
+    error = uv_listen(&listener->uv.stream, (int)server->shared.options->tcp_backlog, on_connection);
   if (error != 0) return error;
-  if (server->host.port == 0) server->host.port = bound_port(listener);
+  if (server->shared.port == 0) server->shared.port = bound_port(listener);
   log_line(server->log, LOG_LEVEL_NOTICE,
            v6 ? "ready to accept connections on [%s]:%d" : "ready to accept connections on %s:%d",
-           text, server->host.port);
+           text, server->shared.port);
   return 0;
 }
 
 /* With port 0 the kernel picks one for the first address; the others follow. */
 static bool open_tcp(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
-  const struct options *options = server->host.options;
+  const struct options *options = server->shared.options;
   char addresses[OPTIONS_TEXT_BYTES], *rest = addresses;
   snprintf(addresses, sizeof addresses, "%s", options->bind);
   for (char *text; (text = strsep(&rest, " ")) != NULL;) {
     if (*text == '\0') continue;
     bool optional = *text == '-';
     if (optional) text++;
-    int port = server->host.port != 0 ? server->host.port : (int)options->port;
+    int port = server->shared.port != 0 ? server->shared.port : (int)options->port;
     int result = listen_tcp(server, text, port);
     if (result == 0) continue;
     if (optional &&
@@ -106,9 +107,9 @@ static bool remove_stale(const char *path) {
 }
 
 static int listen_unix(struct server *server, const char *path) {
-  const struct options *options = server->host.options;
+  const struct options *options = server->shared.options;
   struct listener *listener = next_listener(server);
-  int error = uv_pipe_init(&server->loop, &listener->uv.pipe, 0);
+  int error = uv_pipe_init(&server->loops[0]->uv, &listener->uv.pipe, 0);
   if (error != 0) return error;
   accept_from(listener);
   /* Nobody may connect between bind and chmod. */
@@ -122,7 +123,7 @@ static int listen_unix(struct server *server, const char *path) {
 }
 
 static bool open_unix(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
-  const char *path = server->host.options->unixsocket;
+  const char *path = server->shared.options->unixsocket;
   if (path[0] == '\0') return true;
   if (!remove_stale(path)) {
     snprintf(error, OPTIONS_ERROR_BYTES,
@@ -140,7 +141,7 @@ static bool open_unix(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
 
 bool listeners_open(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
   if (!open_tcp(server, error) || !open_unix(server, error)) return false;
-  if (server->host.port != 0 || server->unixsocket != NULL) return true;
+  if (server->shared.port != 0 || server->unixsocket != NULL) return true;
   snprintf(error, OPTIONS_ERROR_BYTES, "no address to listen on is available");
   return false;
 }

@@ -1,9 +1,12 @@
 /*
- * loop.h - what the files of net/ share: the loop with its host, and connections. See server.h for
- * the turn.
+ * loop.h - what the files of net/ share: the server with its loops, each with its host, and
+ * connections. See server.h for the turn.
+ *
+ * Everything that a loop owns is touched by its own thread only, within a turn, or by a thread that
+ * made all loops stand still between two of their turns. What is _Atomic or has a lock is for all.
  *
  * Invariants:
- *  - a connection that has commands left to run is in server.runnable, unless it waits or its
+ *  - a connection that has commands left to run is in loop.runnable, unless it waits or its
  * output is over the limit;
  *  - an idle connection owns no buffer: input exists only while a command is incomplete or has to
  * wait, output only until it is sent;
@@ -13,6 +16,7 @@
 #ifndef IDEM_SERVER_NET_LOOP_H
 #define IDEM_SERVER_NET_LOOP_H
 
+#include <pthread.h>
 #include <uv.h>
 
 #include "proto/resp_read.h"
@@ -37,6 +41,8 @@
 #define LOOP_LINGER_MS 1000u
 /* All arguments of a command: the largest body, and room for the largest list of keys. */
 #define LOOP_COMMAND_BYTES (64u * 1024 * 1024)
+/* Connections on their way to a loop; further ones stay with the loop that accepts. */
+#define LOOP_HANDED_MAX 1024u
 #define LOOP_LISTENERS (OPTIONS_MAX_BIND + 1)
 
 /* Bytes that could not be run yet. [start, len) are valid. */
@@ -54,9 +60,9 @@ struct peer {
     uv_pipe_t pipe;
   } uv;
   struct client client;
-  struct server *server;
+  struct loop *loop;
   struct input *input;  /* NULL when there is nothing */
-  struct list runnable; /* in server.runnable */
+  struct list runnable; /* in loop.runnable */
   int64_t progress_ms;  /* when a write last ended, while something is being sent */
   uint32_t sending_count;
   bool postponed;      /* CLIENT PAUSE holds its next command back */
@@ -72,42 +78,93 @@ struct listener {
     uv_tcp_t tcp;
     uv_pipe_t pipe;
   } uv;
-  struct server *server;
+  struct loop *loop;
   bool open;
 };
 
-struct server {
-  uv_loop_t loop;
+/* Connections that the accepting loop has given to another one. */
+struct handed {
+  pthread_mutex_t lock;
+  int fds[LOOP_HANDED_MAX];
+  bool is_unix[LOOP_HANDED_MAX];
+  unsigned count;
+  _Atomic bool waiting;
+};
+
+struct loop {
+  uv_loop_t uv;
+  uv_prepare_t prepare;
   uv_check_t check;
   uv_idle_t busy; /* runs while there is work, so that the loop does not sleep */
   uv_timer_t due, cron, drain_deadline;
-  uv_signal_t terminate, interrupt;
-  uv_async_t stop;
+  uv_async_t wake;
   struct host host;
+  struct server *server;
   struct log *log;
-  struct listener listeners[LOOP_LISTENERS];
-  unsigned listener_count;
   struct list runnable;
   struct list *review; /* whom in host.clients the housekeeping comes to next; NULL: the first */
   struct resp_reader reader; /* for input that arrives whole */
-  size_t input_bytes;        /* capacity of all inputs */
-  char *unixsocket;          /* to be removed at the end */
   int64_t due_ms;            /* what the timer is set to */
   unsigned drain_turns;
-  bool draining;
+  int draining; /* as far as server.draining has been followed */
+  struct handed handed;
+  _Atomic unsigned connections; /* with those that are handed and not yet taken */
+
+  pthread_t thread;     /* but of the first, which runs in the caller's */
+  pthread_mutex_t turn; /* held from the first callback behind a poll to the next poll */
+  bool in_turn;
+  _Atomic bool asleep; /* about to poll, or polling: has to be woken */
   char read_buffer[LOOP_READ_BYTES];
 };
 
-/* The clock, asked once for each batch of commands: a lease must not begin in the past because the
- * turn had much to do. */
-static inline void server_see_time(struct server *server) {
-  uv_update_time(&server->loop);
-  server->host.now_ms = (int64_t)uv_now(&server->loop);
-  server->host.stamp_ns = 0;
+struct server {
+  struct shared shared;
+  struct log *log;
+  struct loop *loops[KEYSPACE_MAX_LOOPS];
+  unsigned loop_count;
+  uv_signal_t terminate, interrupt; /* these three are the first loop's, as are the listeners */
+  uv_async_t stop;
+  struct listener listeners[LOOP_LISTENERS];
+  unsigned listener_count;
+  char *unixsocket;              /* to be removed at the end */
+  _Atomic uint64_t input_bytes;  /* capacity of all inputs */
+  _Atomic uint64_t connections;  /* of all loops */
+  _Atomic int draining;          /* 1: every loop is to drain; 2: at once */
+  pthread_mutex_t stopper;       /* held by the loop for which the others stand still */
+  _Atomic bool stopping, ending; /* ending: no loop runs any more */
+};
+
+/* ---- turns ---- */
+
+void loop_enter_turn(struct loop *loop);
+/* First in every callback of libuv: what the loop owns may be touched from here on. */
+static inline void loop_begin(struct loop *loop) {
+  if (!loop->in_turn) loop_enter_turn(loop);
 }
 
+/* The clock, asked once for each batch of commands: a lease must not begin in the past because the
+ * turn had much to do. */
+static inline void loop_see_time(struct loop *loop) {
+  uv_update_time(&loop->uv);
+  loop->host.now_ms = (int64_t)uv_now(&loop->uv);
+  loop->host.stamp_ns = 0;
+}
+
+/* loop.c. NULL, or a libuv error, with the reason said: memory is short. */
+int loop_init(struct loop *loop, struct server *server);
+/* Runs until the loop has been drained. */
+void loop_run(struct loop *loop);
+void loop_close_clients(struct loop *loop);
+/* Frees what it has; its clients are closed. */
+void loop_deinit(struct loop *loop);
+void loop_setup_reader(struct loop *loop, struct resp_reader *reader);
+/* Gives a connection away, from any thread; false: it has too many that it has not taken yet. */
+bool loop_hand(struct loop *loop, int fd, bool is_unix);
+
 /* peer.c */
-void peer_accept(struct server *server, struct listener *listener);
+void peer_accept(struct loop *loop, struct listener *listener);
+/* A connection that another loop has accepted. */
+void peer_adopt(struct loop *loop, int fd, bool is_unix);
 void peer_close(struct peer *peer);
 /* Runs what is left in the input, as far as its share goes. */
 void peer_resume(struct peer *peer);
@@ -115,7 +172,7 @@ void peer_resume(struct peer *peer);
 void peer_flush(struct peer *peer);
 /* The engine has an answer for the connection: writes it, or takes a grant back when the peer is
  * gone. */
-void peer_answer(struct server *server, struct engine_waiter *waiter);
+void peer_answer(struct loop *loop, struct engine_waiter *waiter);
 /* Closes what is idle or stuck for too long. */
 void peer_review(struct peer *peer);
 void peer_describe(const struct client *client, struct client_address *address);
@@ -126,7 +183,10 @@ bool listeners_open(struct server *server, char error[OPTIONS_ERROR_BYTES]);
 void listeners_close(struct server *server);
 
 /* server.c */
+/* On the first loop only. */
 void server_drain(struct server *server, const char *why);
-void server_setup_reader(struct server *server, struct resp_reader *reader);
+/* The one with the fewest connections. */
+struct loop *server_choose_loop(struct server *server);
+void server_wake(struct server *server, uint64_t loops);
 
 #endif

@@ -2,9 +2,11 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "server/net/loop.h"
 
@@ -16,7 +18,7 @@ static void start_reading(struct peer *peer);
 
 static void make_runnable(struct peer *peer) {
   if (!peer->closing && list_empty(&peer->runnable)) {
-    list_append(&peer->server->runnable, &peer->runnable);
+    list_append(&peer->loop->runnable, &peer->runnable);
   }
 }
 
@@ -25,7 +27,7 @@ static void make_runnable(struct peer *peer) {
 static void input_destroy(struct peer *peer) {
   struct input *input = peer->input;
   if (input == NULL) return;
-  peer->server->input_bytes -= input->capacity;
+  atomic_fetch_sub(&peer->loop->server->input_bytes, input->capacity);
   resp_reader_deinit(&input->reader);
   free(input->bytes);
   free(input);
@@ -35,7 +37,7 @@ static void input_destroy(struct peer *peer) {
 /* Room for `more` bytes behind what is there. False: the limit of all connections together, or of
  * memory. */
 static bool input_reserve(struct peer *peer, size_t more) {
-  struct server *server = peer->server;
+  struct loop *loop = peer->loop;
   struct input *input = peer->input;
   if (input->start > 0) {
     memmove(input->bytes, input->bytes + input->start, input->len - input->start);
@@ -45,17 +47,17 @@ static bool input_reserve(struct peer *peer, size_t more) {
   if (input->capacity - input->len >= more) return true;
   size_t wanted = input->len + more, capacity = input->capacity * 2;
   if (capacity < wanted) capacity = wanted;
-  if (server->input_bytes + (capacity - input->capacity) >
-      (size_t)server->host.options->client_input_total) {
-    server->host.counters.closed_by_input_limit++;
-    log_line(server->log, LOG_LEVEL_WARNING,
+  if (atomic_load(&loop->server->input_bytes) + (capacity - input->capacity) >
+      (uint64_t)loop->host.options->client_input_total) {
+    loop->host.counters.closed_by_input_limit++;
+    log_line(loop->log, LOG_LEVEL_WARNING,
              "client %llu closed: half-received commands reach client-input-total",
              (unsigned long long)peer->client.id);
     return false;
   }
   char *bytes = realloc(input->bytes, capacity);
   if (bytes == NULL) return false;
-  server->input_bytes += capacity - input->capacity;
+  atomic_fetch_add(&loop->server->input_bytes, capacity - input->capacity);
   input->bytes = bytes;
   input->capacity = capacity;
   return true;
@@ -71,15 +73,15 @@ static bool input_append(struct peer *peer, const char *data, size_t len) {
 
 /* Keeps what the loop's reader has not consumed, with what it knows of it. */
 static bool keep_input(struct peer *peer, const char *data, size_t len) {
-  struct server *server = peer->server;
+  struct loop *loop = peer->loop;
   struct input *input = calloc(1, sizeof *input);
   if (input == NULL) return false;
   peer->input = input;
-  if (resp_reader_idle(&server->reader)) {
-    server_setup_reader(server, &input->reader);
+  if (resp_reader_idle(&loop->reader)) {
+    loop_setup_reader(loop, &input->reader);
   } else {
-    input->reader = server->reader;
-    server_setup_reader(server, &server->reader);
+    input->reader = loop->reader;
+    loop_setup_reader(loop, &loop->reader);
   }
   return input_append(peer, data, len);
 }
@@ -87,7 +89,7 @@ static bool keep_input(struct peer *peer, const char *data, size_t len) {
 /* ---- running commands ---- */
 
 static bool output_over_limit(const struct peer *peer) {
-  return client_output_over(&peer->client, &peer->server->host, 0);
+  return client_output_over(&peer->client, &peer->loop->host, 0);
 }
 
 static bool must_stop(const struct peer *peer) {
@@ -96,7 +98,7 @@ static bool must_stop(const struct peer *peer) {
 }
 
 static void protocol_error(struct peer *peer, const char *error) {
-  struct host *host = &peer->server->host;
+  struct host *host = &peer->loop->host;
   struct resp_writer reply = client_writer(&peer->client, host);
   resp_errorf(&reply, "ERR Protocol error: %s", error);
   peer->client.close_when_sent = true;
@@ -106,7 +108,7 @@ static void protocol_error(struct peer *peer, const char *error) {
 /* Takes one result of the reader. False: nothing more can be run from these bytes. */
 static bool take_result(struct peer *peer, const struct resp_reader *reader,
                         enum resp_result result) {
-  struct host *host = &peer->server->host;
+  struct host *host = &peer->loop->host;
   struct client *client = &peer->client;
   switch (result) {
     case RESP_COMMAND:
@@ -213,7 +215,7 @@ void peer_resume(struct peer *peer) {
 }
 
 static void take_bytes(struct peer *peer, const char *data, size_t len) {
-  struct server *server = peer->server;
+  struct loop *loop = peer->loop;
   if (peer->input != NULL) {
     bool kept = data == peer->input->bytes + peer->input->len;
     if (kept) peer->input->len += len;
@@ -224,11 +226,11 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
     run_input(peer);
     return;
   }
-  size_t used = run_commands(peer, &server->reader, data, len);
+  size_t used = run_commands(peer, &loop->reader, data, len);
   if (peer->client.close_when_sent || peer->client.close_now) {
-    resp_reader_deinit(&server->reader);
-    server_setup_reader(server, &server->reader);
-  } else if ((used < len || !resp_reader_idle(&server->reader)) &&
+    resp_reader_deinit(&loop->reader);
+    loop_setup_reader(loop, &loop->reader);
+  } else if ((used < len || !resp_reader_idle(&loop->reader)) &&
              !keep_input(peer, data + used, len - used)) {
     peer_close(peer);
     return;
@@ -243,9 +245,10 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
   (void)suggested;
   struct peer *peer = handle->data;
-  struct server *server = peer->server;
+  struct loop *loop = peer->loop;
+  loop_begin(loop);
   struct input *input = peer->input;
-  *buffer = uv_buf_init(server->read_buffer, sizeof server->read_buffer);
+  *buffer = uv_buf_init(loop->read_buffer, sizeof loop->read_buffer);
   if (input == NULL || peer->client.waiting) return;
   size_t have = input->len - input->start, need = input->reader.need;
   if (need <= have + LOOP_READ_BYTES) return;
@@ -267,13 +270,14 @@ static void on_end(struct peer *peer, bool orderly) {
 
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
   struct peer *peer = stream->data;
-  server_see_time(peer->server);
+  loop_begin(peer->loop);
+  loop_see_time(peer->loop);
   if (count < 0) {
     on_end(peer, count == UV_EOF);
     return;
   }
   if (count == 0 || peer->lingering) return;
-  peer->server->host.counters.bytes_in += (uint64_t)count;
+  peer->loop->host.counters.bytes_in += (uint64_t)count;
   take_bytes(peer, buffer->base, (size_t)count);
 }
 
@@ -316,9 +320,9 @@ static unsigned list_parts(const struct resp_output *out, size_t skip, uv_buf_t 
   return count;
 }
 
-static void output_done(struct server *server, struct resp_output *out) {
-  host_output_unpin(&server->host, out);
-  host_output_give(&server->host, out);
+static void output_done(struct loop *loop, struct resp_output *out) {
+  host_output_unpin(&loop->host, out, 0);
+  host_output_give(&loop->host, out);
 }
 
 static void on_shutdown(uv_shutdown_t *request, int status) {
@@ -340,12 +344,12 @@ static void linger(struct peer *peer) {
     return;
   }
   peer->lingering = true;
-  peer->progress_ms = peer->server->host.now_ms;
+  peer->progress_ms = peer->loop->host.now_ms;
   start_reading(peer);
 }
 
 static void all_sent(struct peer *peer) {
-  client_granted_written(&peer->client, &peer->server->host);
+  client_granted_written(&peer->client, &peer->loop->host);
   if (!peer->client.close_when_sent) return;
   if (peer->ended) {
     peer_close(peer);
@@ -357,14 +361,15 @@ static void all_sent(struct peer *peer) {
 static void on_sent(uv_write_t *request, int status) {
   struct sending *sending = LIST_ENTRY(request, struct sending, request);
   struct peer *peer = sending->peer;
-  struct server *server = peer->server;
-  server_see_time(server);
+  struct loop *loop = peer->loop;
+  loop_begin(loop);
+  loop_see_time(loop);
   peer->client.sending_bytes -= sending->bytes;
-  server->host.sending_bytes -= sending->bytes;
+  atomic_fetch_sub(&loop->host.shared->sending_bytes, sending->bytes);
   peer->sending_count--;
-  peer->progress_ms = server->host.now_ms;
-  if (status == 0) server->host.counters.bytes_out += sending->bytes;
-  output_done(server, sending->out);
+  peer->progress_ms = loop->host.now_ms;
+  if (status == 0) loop->host.counters.bytes_out += sending->bytes;
+  output_done(loop, sending->out);
   free(sending);
   if (peer->closing) return;
   if (status != 0) {
@@ -387,24 +392,24 @@ static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, u
     free(sending);
     return false;
   }
-  if (peer->sending_count++ == 0) peer->progress_ms = peer->server->host.now_ms;
+  if (peer->sending_count++ == 0) peer->progress_ms = peer->loop->host.now_ms;
   peer->client.sending_bytes += sending->bytes;
-  peer->server->host.sending_bytes += sending->bytes;
+  atomic_fetch_add(&peer->loop->host.shared->sending_bytes, sending->bytes);
   return true;
 }
 
 /* False: the connection is broken, or memory is short; the output is still ours. */
 static bool send_output(struct peer *peer, struct resp_output *out, uv_buf_t *parts) {
-  struct server *server = peer->server;
+  struct loop *loop = peer->loop;
   size_t sent = 0;
   if (peer->sending_count == 0) {
     int result = uv_try_write(&peer->uv.stream, parts, list_parts(out, 0, parts));
     if (result < 0 && result != UV_EAGAIN) return false;
     if (result > 0) sent = (size_t)result;
-    server->host.counters.bytes_out += sent;
+    loop->host.counters.bytes_out += sent;
   }
   if (sent < resp_output_size(out)) return send_rest(peer, out, sent, parts);
-  output_done(server, out);
+  output_done(loop, out);
   return true;
 }
 
@@ -416,7 +421,7 @@ static bool send_or_drop(struct peer *peer, struct resp_output *out) {
   bool empty = resp_output_size(out) == 0;
   bool sent = !out->failed && parts != NULL && !empty && send_output(peer, out, parts);
   bool fine = sent || (empty && !out->failed);
-  if (!sent) output_done(peer->server, out);
+  if (!sent) output_done(peer->loop, out);
   if (parts != on_stack) free(parts);
   return fine;
 }
@@ -449,13 +454,13 @@ static bool peer_is_gone(const struct peer *peer) {
   return poll(&check, 1, 0) == 1;
 }
 
-void peer_answer(struct server *server, struct engine_waiter *waiter) {
+void peer_answer(struct loop *loop, struct engine_waiter *waiter) {
   struct peer *peer = peer_of(engine_waiter_context(waiter));
   if (engine_waiter_answer(waiter)->status == ENGINE_CLAIMED && peer_is_gone(peer)) {
     peer_close(peer); /* takes the grant back */
     return;
   }
-  command_answer_waiter(&server->host, waiter);
+  command_answer_waiter(&loop->host, waiter);
   peer_flush(peer);
   if (!peer->closing) make_runnable(peer);
 }
@@ -464,7 +469,13 @@ void peer_answer(struct server *server, struct engine_waiter *waiter) {
 
 static void on_closed(uv_handle_t *handle) {
   struct peer *peer = handle->data;
+  loop_begin(peer->loop);
   free(peer);
+}
+
+static void forget_connection(struct loop *loop) {
+  atomic_fetch_sub(&loop->connections, 1);
+  atomic_fetch_sub(&loop->server->connections, 1);
 }
 
 void peer_close(struct peer *peer) {
@@ -472,61 +483,112 @@ void peer_close(struct peer *peer) {
   peer->closing = true;
   list_remove(&peer->runnable);
   struct list *link = &peer->client.link;
-  if (peer->server->review == link) peer->server->review = link->next;
+  if (peer->loop->review == link) peer->loop->review = link->next;
   input_destroy(peer);
-  client_deinit(&peer->client, &peer->server->host);
+  client_deinit(&peer->client, &peer->loop->host);
+  forget_connection(peer->loop);
   uv_close(&peer->uv.handle, on_closed);
 }
 
 static void on_refused(uv_handle_t *handle) { free(handle); }
 
 /* Over maxclients: told so, and closed; the listener goes on. */
-static void refuse(struct server *server, struct peer *peer) {
+static void refuse(struct loop *loop, struct peer *peer) {
   static const char text[] = "-ERR max number of clients reached\r\n";
   uv_buf_t part = uv_buf_init((char *)(uintptr_t)text, sizeof text - 1);
   uv_try_write(&peer->uv.stream, &part, 1);
-  server->host.counters.connections_refused++;
+  loop->host.counters.connections_refused++;
   uv_close(&peer->uv.handle, on_refused);
 }
 
-static void set_up_tcp(struct server *server, struct peer *peer) {
-  int64_t keepalive_s = server->host.options->tcp_keepalive_s;
+static void set_up_tcp(struct loop *loop, struct peer *peer) {
+  int64_t keepalive_s = loop->host.options->tcp_keepalive_s;
   uv_tcp_nodelay(&peer->uv.tcp, 1);
   if (keepalive_s > 0) uv_tcp_keepalive(&peer->uv.tcp, 1, (unsigned)keepalive_s);
 }
 
-void peer_accept(struct server *server, struct listener *listener) {
+static struct peer *peer_create(struct loop *loop, bool is_tcp) {
   struct peer *peer = calloc(1, sizeof *peer);
-  if (peer == NULL) return;
-  bool is_tcp = listener->uv.handle.type == UV_TCP;
-  int error = is_tcp ? uv_tcp_init(&server->loop, &peer->uv.tcp)
-                     : uv_pipe_init(&server->loop, &peer->uv.pipe, 0);
+  if (peer == NULL) return NULL;
+  int error = is_tcp ? uv_tcp_init(&loop->uv, &peer->uv.tcp)
+                     : uv_pipe_init(&loop->uv, &peer->uv.pipe, 0);
   if (error != 0) {
     free(peer);
-    return;
+    return NULL;
   }
   peer->uv.handle.data = peer;
-  peer->server = server;
+  peer->loop = loop;
+  return peer;
+}
+
+static void begin(struct peer *peer) {
+  struct loop *loop = peer->loop;
+  loop_see_time(loop);
+  if (peer->uv.handle.type == UV_TCP) set_up_tcp(loop, peer);
+  list_init(&peer->runnable);
+  client_init(&peer->client, &loop->host);
+  start_reading(peer);
+}
+
+/* The other loop gets a descriptor of its own for the connection; ours is closed. */
+static bool give_away(struct peer *peer, struct loop *to) {
+  uv_os_fd_t fd;
+  if (uv_fileno(&peer->uv.handle, &fd) != 0) return false;
+  int given = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (given < 0) return false;
+  if (!loop_hand(to, given, peer->uv.handle.type != UV_TCP)) {
+    close(given);
+    return false;
+  }
+  uv_close(&peer->uv.handle, on_refused);
+  return true;
+}
+
+void peer_accept(struct loop *loop, struct listener *listener) {
+  struct server *server = loop->server;
+  struct peer *peer = peer_create(loop, listener->uv.handle.type == UV_TCP);
+  if (peer == NULL) return;
   if (uv_accept(&listener->uv.stream, &peer->uv.stream) != 0) {
     uv_close(&peer->uv.handle, on_refused);
     return;
   }
-  if (server->host.client_count >= (uint64_t)server->host.options->maxclients) {
-    refuse(server, peer);
+  if (atomic_load(&server->connections) >= (uint64_t)loop->host.options->maxclients) {
+    refuse(loop, peer);
     return;
   }
-  server_see_time(server);
-  if (is_tcp) set_up_tcp(server, peer);
-  list_init(&peer->runnable);
-  client_init(&peer->client, &server->host);
-  start_reading(peer);
+  struct loop *chosen = server_choose_loop(server);
+  atomic_fetch_add(&server->connections, 1);
+  atomic_fetch_add(&chosen->connections, 1);
+  if (chosen != loop) {
+    if (give_away(peer, chosen)) return;
+    atomic_fetch_sub(&chosen->connections, 1);
+    atomic_fetch_add(&loop->connections, 1);
+  }
+  begin(peer);
+}
+
+void peer_adopt(struct loop *loop, int fd, bool is_unix) {
+  struct peer *peer = peer_create(loop, !is_unix);
+  if (peer == NULL) {
+    close(fd);
+    forget_connection(loop);
+    return;
+  }
+  int error = is_unix ? uv_pipe_open(&peer->uv.pipe, fd) : uv_tcp_open(&peer->uv.tcp, fd);
+  if (error == 0) {
+    begin(peer);
+    return;
+  }
+  close(fd);
+  forget_connection(loop);
+  uv_close(&peer->uv.handle, on_refused);
 }
 
 void peer_review(struct peer *peer) {
-  const struct server *server = peer->server;
-  const struct options *options = server->host.options;
+  const struct loop *loop = peer->loop;
+  const struct options *options = loop->host.options;
   const struct client *client = &peer->client;
-  int64_t now_ms = server->host.now_ms;
+  int64_t now_ms = loop->host.now_ms;
   bool stuck =
       output_over_limit(peer) && now_ms - peer->progress_ms >= options->client_output_timeout_ms;
   bool watched = client->subscriptions != NULL || client->monitors;
@@ -534,7 +596,7 @@ void peer_review(struct peer *peer) {
   bool idle = options->timeout_s > 0 && !client->waiting && !watched &&
               now_ms - client->active_ms >= options->timeout_s * 1000;
   bool lingered = peer->lingering && now_ms - peer->progress_ms >= (int64_t)LOOP_LINGER_MS;
-  if (stuck) peer->server->host.counters.closed_by_output_limit++;
+  if (stuck) peer->loop->host.counters.closed_by_output_limit++;
   if (stuck || idle || lingered) peer_close(peer);
 }
 
@@ -563,7 +625,7 @@ void peer_describe(const struct client *client, struct client_address *address) 
   };
   uv_fileno(&peer->uv.handle, &address->fd);
   if (peer->uv.handle.type != UV_TCP) {
-    const char *path = peer->server->host.options->unixsocket;
+    const char *path = peer->loop->host.options->unixsocket;
     snprintf(address->peer, CLIENT_ADDRESS_BYTES, "%s:0", path);
     snprintf(address->local, CLIENT_ADDRESS_BYTES, "%s:0", path);
     return;

@@ -27,6 +27,7 @@
 /* fs.nr_open, Linux' default bound of a process' descriptors. A waiter holds a connection, so it
  * bounds those too. */
 #define MAX_CONNECTIONS (1024 * KB)
+#define MAX_THREADS 64 /* KEYSPACE_MAX_LOOPS: as many as a word has bits */
 /* Half of what a process can address on x86-64 (47 bits). */
 #define MAX_MEMORY (64 * 1024 * GB)
 /* Linux takes no larger TCP_KEEPIDLE (MAX_TCP_KEEPIDLE, include/net/tcp.h). */
@@ -68,6 +69,8 @@ static const struct row rows[] = {
     {"insecure", ROW_YES_NO, AT(insecure), 0, 1, "no", 0, ACCESS,
      "Allow an address that other machines can reach without a password."},
 
+    {"threads", ROW_INTEGER, AT(threads), 1, MAX_THREADS, "1", 0, CLIENTS,
+     "Event loops, each in a thread of its own; more than there are cores is of no use."},
     {"maxclients", ROW_INTEGER, AT(maxclients), 1, MAX_CONNECTIONS, "100000", ROW_LIVE, CLIENTS,
      "Connections at a time; one more is refused with an error. Cut to what the limit of open "
      "files leaves."},

@@ -24,6 +24,7 @@
 
 struct peers {
   struct options options;
+  struct shared shared;
   struct host host;
   struct client client[PEERS];
   char *text; /* what heard() gave last */
@@ -40,10 +41,11 @@ static inline int peers_setup(void **state) {
   options_init(&p->options);
   struct engine_options engine_options = {
       .first_token = 1, .retention_ms = 60000, .waiters_per_key = 100, .waiters_total = 100};
-  struct engine *engine = engine_create(&engine_options, 1000);
-  assert_non_null(engine);
-  assert_true(host_init(&p->host, engine, &p->options, NULL, 1000));
-  p->host.describe = peers_describe;
+  struct keyspace *keyspace = keyspace_create(&engine_options, 1, 1000);
+  assert_non_null(keyspace);
+  assert_true(shared_init(&p->shared, keyspace, &p->options, NULL, 1000));
+  assert_true(host_init(&p->host, &p->shared, 1000));
+  p->shared.describe = peers_describe;
   p->host.wall_offset_ms = INT64_C(1700000000123) - 1000;
   for (size_t i = 0; i < PEERS; i++) client_init(&p->client[i], &p->host);
   *state = p;
@@ -56,7 +58,8 @@ static inline int peers_teardown(void **state) {
   assert_int_equal(p->host.client_count, 0);
   assert_int_equal(p->host.monitor_count, 0);
   host_deinit(&p->host);
-  engine_destroy(p->host.engine);
+  shared_deinit(&p->shared);
+  keyspace_destroy(p->shared.keyspace);
   options_deinit(&p->options);
   free(p->text);
   free(p);

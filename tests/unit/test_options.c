@@ -177,6 +177,7 @@ static const char *const defaults[][2] = {
     {"unixsocketperm", "700"},
     {"tcp-backlog", "511"},
     {"tcp-keepalive", "300"},
+    {"threads", "1"},
     {"maxclients", "100000"},
     {"timeout", "0"},
     {"insecure", "no"},

@@ -35,8 +35,8 @@ static void unsubscribing_from_all_channels_leaves_the_patterns(void **state) {
   ask(p, 0, "PSUBSCRIBE x*");
   assert_string_equal(ask(p, 0, "UNSUBSCRIBE"),
                       UNSUBSCRIBED("$1\r\na", "2") UNSUBSCRIBED("$1\r\nb", "1"));
-  assert_int_equal(pubsub_channels(p->host.pubsub), 0);
-  assert_int_equal(pubsub_patterns(p->host.pubsub), 1);
+  assert_int_equal(pubsub_channels(&p->shared), 0);
+  assert_int_equal(pubsub_patterns(&p->shared), 1);
 }
 
 static void in_resp3_confirmations_and_messages_are_pushes(void **state) {
@@ -101,7 +101,7 @@ static void one_client_may_not_subscribe_without_end(void **state) {
                       "-ERR a connection may have 100000 subscriptions\r\n");
   assert_string_equal(ask(p, 1, "PUBLISH 99999 x"), ":1\r\n");
   ask(p, 0, "RESET");
-  assert_int_equal(pubsub_channels(p->host.pubsub), 0);
+  assert_int_equal(pubsub_channels(&p->shared), 0);
   assert_string_equal(ask(p, 1, "PUBLISH 99999 x"), ":0\r\n");
 }
 
@@ -241,17 +241,23 @@ static void effects_are_told_on_the_channel_of_the_key(void **state) {
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$4\r\nfree\r\n");
   ask(p, 1, "CLAIM k HOLD LEASE 10");
   p->host.now_ms += 10;
-  engine_tick(p->host.engine, p->host.now_ms, 1000);
+  struct shard *shard = keyspace_shard(p->shared.keyspace, 0);
+  int64_t now_ms = p->host.now_ms;
+  engine_tick(host_lock(&p->host, shard, &now_ms), now_ms, 1000);
+  host_unlock(&p->host, shard);
   pubsub_publish_effects(&p->host);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$7\r\nunknown\r\n");
 }
 
 static bool effects_are_kept(struct peers *p) {
+  struct engine *engine = shard_engine(keyspace_shard(p->shared.keyspace, 0));
   struct engine_effect effect;
-  ask(p, 7, "CLAIM seen");
-  ask(p, 7, "DEL seen");
-  bool kept = engine_next_effect(p->host.engine, &effect);
-  while (kept && engine_next_effect(p->host.engine, &effect)) continue;
+  struct engine_answer answer;
+  const struct engine_claim claim = {.key = SPAN_LITERAL("seen"), .lease_ms = 1000};
+  engine_claim(engine, &claim, p->host.now_ms, &answer);
+  engine_delete(engine, claim.key, p->host.now_ms);
+  bool kept = engine_next_effect(engine, &effect);
+  while (kept && engine_next_effect(engine, &effect)) continue;
   return kept;
 }
 
@@ -362,8 +368,8 @@ static void any_order_of_joining_and_leaving_agrees_with_a_naive_model(void **st
   uint64_t seed = 88172645463325252u;
   for (int step = 0; step < MODEL_STEPS; step++) {
     model_step(p, &model, next_random(&seed));
-    assert_int_equal(pubsub_channels(p->host.pubsub), names_heard(&model, 0));
-    assert_int_equal(pubsub_patterns(p->host.pubsub), names_heard(&model, 1));
+    assert_int_equal(pubsub_channels(&p->shared), names_heard(&model, 0));
+    assert_int_equal(pubsub_patterns(&p->shared), names_heard(&model, 1));
   }
 }
 

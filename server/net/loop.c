@@ -1,0 +1,399 @@
+/* loop.c - one loop: its life, the turn, sleeping and waking, housekeeping, its drain. See server.h
+ * and loop.h. */
+#include "server/net/loop.h"
+
+#include <assert.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/commands/inbox.h"
+#include "server/commands/pubsub.h"
+
+/* ---- the clock ---- */
+
+/* The wall clock may jump; what is told of it follows within a cron tick, and small differences
+ * between the two clocks are not followed at all, so that a time that was given comes back as it
+ * was given. */
+#define WALL_STEP_MS 50
+
+static int64_t wall_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void see_wall_clock(struct loop *loop) {
+  int64_t offset_ms = wall_ms() - (int64_t)(uv_hrtime() / 1000000);
+  int64_t moved_ms = offset_ms - loop->host.wall_offset_ms;
+  if (moved_ms > WALL_STEP_MS || moved_ms < -WALL_STEP_MS) loop->host.wall_offset_ms = offset_ms;
+}
+
+/* ---- the turn ---- */
+
+static struct keyspace *keyspace_of(const struct loop *loop) {
+  return loop->server->shared.keyspace;
+}
+
+static void tick(struct loop *loop) {
+  struct host *host = &loop->host;
+  uint64_t due = keyspace_take_due(keyspace_of(loop), host->number, host->now_ms);
+  if (due == 0) return;
+  unsigned budget = LOOP_TICK_STEPS / (unsigned)__builtin_popcountll(due);
+  for (; due != 0; due &= due - 1) {
+    struct shard *shard = keyspace_shard(keyspace_of(loop), (unsigned)__builtin_ctzll(due));
+    int64_t now_ms = host->now_ms;
+    struct engine *engine = host_lock(host, shard, &now_ms);
+    engine_tick(engine, now_ms, budget);
+    host_unlock(host, shard);
+  }
+}
+
+static struct engine_waiter *next_ready(struct loop *loop, struct shard *shard) {
+  int64_t now_ms = loop->host.now_ms;
+  struct engine *engine = host_lock(&loop->host, shard, &now_ms);
+  struct engine_waiter *waiter = engine_next_ready(engine, loop->host.number);
+  host_unlock(&loop->host, shard);
+  return waiter;
+}
+
+static void answer_ready(struct loop *loop) {
+  unsigned left = LOOP_WAITERS_PER_TURN;
+  uint64_t shards = keyspace_take_ready(keyspace_of(loop), loop->host.number);
+  for (; shards != 0; shards &= shards - 1) {
+    struct shard *shard = keyspace_shard(keyspace_of(loop), (unsigned)__builtin_ctzll(shards));
+    for (struct engine_waiter *waiter; left > 0 && (waiter = next_ready(loop, shard)) != NULL;
+         left--)
+      peer_answer(loop, waiter);
+    if (left == 0) break; /* perhaps there are more in this one too */
+  }
+  keyspace_still_ready(keyspace_of(loop), loop->host.number, shards);
+}
+
+/* Those that are made runnable meanwhile are for the next turn. */
+static void resume_runnable(struct loop *loop) {
+  struct list now;
+  list_init(&now);
+  for (unsigned i = 0; i < LOOP_RESUMED_PER_TURN && !list_empty(&loop->runnable); i++) {
+    list_append(&now, list_pop(&loop->runnable));
+  }
+  for (struct list *node; (node = list_pop(&now)) != NULL;)
+    peer_resume(LIST_ENTRY(node, struct peer, runnable));
+}
+
+static void send_unsent(struct loop *loop) {
+  for (struct list *node; (node = list_pop(&loop->host.unsent)) != NULL;) {
+    peer_flush(peer_of(LIST_ENTRY(node, struct client, unsent)));
+  }
+}
+
+static void adopt_handed(struct loop *loop) {
+  struct handed *handed = &loop->handed;
+  if (!atomic_exchange(&handed->waiting, false)) return;
+  pthread_mutex_lock(&handed->lock);
+  unsigned count = handed->count;
+  for (unsigned i = 0; i < count; i++) peer_adopt(loop, handed->fds[i], handed->is_unix[i]);
+  handed->count = 0;
+  pthread_mutex_unlock(&handed->lock);
+}
+
+static void follow_drain(struct loop *loop);
+static void drain_step(struct loop *loop);
+
+static void end_turn(struct loop *loop) {
+  struct host *host = &loop->host;
+  loop_see_time(loop);
+  adopt_handed(loop);
+  tick(loop);
+  answer_ready(loop);
+  resume_runnable(loop);
+  pubsub_publish_effects(host);
+  inbox_deliver(host);
+  send_unsent(loop);
+  follow_drain(loop);
+  if (loop->draining != 0) drain_step(loop);
+}
+
+/* ---- sleeping and waking ---- */
+
+/* Turns in which everybody is still read when a drain begins: what had been sent before is answered.
+ */
+#define DRAIN_READING_TURNS 3u
+
+static void on_busy(uv_idle_t *idle) { (void)idle; }
+
+static void on_due(uv_timer_t *timer) {
+  struct loop *loop = timer->data;
+  loop_begin(loop);
+  loop->due_ms = INT64_MIN; /* fired: not set any more */
+  end_turn(loop);
+}
+
+static void set_due_timer(struct loop *loop, int64_t due_ms) {
+  assert(due_ms > loop->host.now_ms);
+  if (due_ms == loop->due_ms) return;
+  loop->due_ms = due_ms;
+  if (due_ms == INT64_MAX) {
+    uv_timer_stop(&loop->due);
+    return;
+  }
+  uv_timer_start(&loop->due, on_due, (uint64_t)(due_ms - loop->host.now_ms), 0);
+}
+
+/* Budgets ran out, a connection that ended late in the turn made something due, or other loops have
+ * something for us. */
+static bool work_is_left(struct loop *loop, int64_t due_ms) {
+  const struct host *host = &loop->host;
+  bool drains = loop->draining != atomic_load(&loop->server->draining) ||
+                (loop->draining != 0 && loop->drain_turns < DRAIN_READING_TURNS);
+  return due_ms <= host->now_ms || drains || !list_empty(&loop->runnable) ||
+         !list_empty(&host->unsent) || !inbox_empty(host) ||
+         keyspace_has_ready(keyspace_of(loop), host->number) ||
+         atomic_load(&loop->handed.waiting) ||
+         (host->number == 0 && atomic_load(&host->shared->shutdown_wanted) && !drains &&
+          loop->draining == 0);
+}
+
+static void leave_turn(struct loop *loop) {
+  if (!loop->in_turn) return;
+  loop->in_turn = false;
+  pthread_mutex_unlock(&loop->turn);
+}
+
+/*
+ * Before every poll. From `asleep` on others wake us for what they leave; so we look after that, and
+ * what they leave before we have looked is seen. The timer runs from when libuv last saw the time,
+ * as the turn does.
+ */
+static void on_prepare(uv_prepare_t *prepare) {
+  struct loop *loop = prepare->data;
+  loop_begin(loop);
+  atomic_store(&loop->asleep, true);
+  int64_t due_ms = keyspace_next_due(keyspace_of(loop), loop->host.number);
+  if (work_is_left(loop, due_ms)) {
+    atomic_store(&loop->asleep, false);
+    uv_idle_start(&loop->busy, on_busy);
+  } else {
+    uv_idle_stop(&loop->busy);
+    set_due_timer(loop, due_ms);
+  }
+  if (loop->server->loop_count > 1) leave_turn(loop);
+}
+
+/* A loop that wants the others to stand still comes first, or a busy loop would never let it. */
+void loop_enter_turn(struct loop *loop) {
+  struct server *server = loop->server;
+  atomic_store(&loop->asleep, false);
+  if (atomic_load(&server->stopping)) {
+    pthread_mutex_lock(&server->stopper);
+    pthread_mutex_unlock(&server->stopper);
+  }
+  pthread_mutex_lock(&loop->turn);
+  loop->in_turn = true;
+}
+
+static void on_check(uv_check_t *check) {
+  struct loop *loop = check->data;
+  loop_begin(loop);
+  atomic_store_explicit(&loop->asleep, false, memory_order_relaxed);
+  end_turn(loop);
+}
+
+/* The turn that follows sees what there is. */
+static void on_wake(uv_async_t *wake) { loop_begin(wake->data); }
+
+bool loop_hand(struct loop *loop, int fd, bool is_unix) {
+  struct handed *handed = &loop->handed;
+  pthread_mutex_lock(&handed->lock);
+  bool room = handed->count < LOOP_HANDED_MAX;
+  if (room) {
+    handed->fds[handed->count] = fd;
+    handed->is_unix[handed->count++] = is_unix;
+  }
+  pthread_mutex_unlock(&handed->lock);
+  if (!room) return false;
+  atomic_store(&handed->waiting, true);
+  server_wake(loop->server, UINT64_C(1) << loop->host.number);
+  return true;
+}
+
+/* ---- housekeeping ---- */
+
+static void resume_postponed(struct loop *loop) {
+  struct list *clients = &loop->host.clients;
+  for (struct list *node = clients->next; node != clients; node = node->next) {
+    struct peer *peer = peer_of(LIST_ENTRY(node, struct client, link));
+    if (list_empty(&peer->runnable)) list_append(&loop->runnable, &peer->runnable);
+  }
+}
+
+static void end_pause(struct loop *loop) {
+  struct host *host = &loop->host;
+  int64_t until_ms = host->shared->pause_until_ms;
+  if (until_ms == host->pause_ended_ms || until_ms > host->now_ms) return;
+  host->pause_ended_ms = until_ms;
+  resume_postponed(loop);
+}
+
+static void on_cron(uv_timer_t *timer) {
+  struct loop *loop = timer->data;
+  struct host *host = &loop->host;
+  loop_begin(loop);
+  loop_see_time(loop);
+  see_wall_clock(loop);
+  end_pause(loop);
+  uint64_t count =
+      host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;
+  for (; count > 0 && !list_empty(&host->clients); count--) {
+    struct list *node = loop->review;
+    if (node == NULL || node == &host->clients) node = host->clients.next;
+    loop->review = node->next;
+    peer_review(peer_of(LIST_ENTRY(node, struct client, link)));
+  }
+  end_turn(loop);
+}
+
+/* ---- the drain ---- */
+
+void loop_close_clients(struct loop *loop) {
+  while (!list_empty(&loop->host.clients)) {
+    peer_close(peer_of(LIST_ENTRY(loop->host.clients.next, struct client, link)));
+  }
+}
+
+static void on_drain_deadline(uv_timer_t *timer) {
+  struct loop *loop = timer->data;
+  loop_begin(loop);
+  log_line(loop->log, LOG_LEVEL_WARNING,
+           "%llu connections are closed before they took all their replies",
+           (unsigned long long)loop->host.client_count);
+  loop_close_clients(loop);
+}
+
+static void end_waits(struct loop *loop) {
+  struct host *host = &loop->host;
+  for (struct list *node = host->clients.next; node != &host->clients; node = node->next) {
+    struct client *client = LIST_ENTRY(node, struct client, link);
+    if (!client->waiting) continue;
+    struct shard *shard = keyspace_shard(keyspace_of(loop), client->shard);
+    int64_t now_ms = host->now_ms;
+    engine_waiter_expire(host_lock(host, shard, &now_ms), client->waiter, now_ms);
+    host_unlock(host, shard);
+  }
+}
+
+static void follow_drain(struct loop *loop) {
+  struct host *host = &loop->host;
+  struct server *server = loop->server;
+  if (host->number == 0 && loop->draining == 0 && atomic_load(&host->shared->shutdown_wanted) &&
+      atomic_load(&server->draining) == 0)
+    server_drain(server, "SHUTDOWN");
+  int wanted = atomic_load(&server->draining);
+  if (wanted == loop->draining) return;
+  bool begins = loop->draining == 0;
+  loop->draining = wanted;
+  if (begins) {
+    resume_postponed(loop);
+    end_waits(loop);
+    uv_timer_start(&loop->drain_deadline, on_drain_deadline,
+                   (uint64_t)host->options->drain_timeout_ms, 0);
+  }
+  if (wanted > 1) loop_close_clients(loop);
+}
+
+static void end_when_sent(struct loop *loop) {
+  struct list *clients = &loop->host.clients;
+  for (struct list *node = clients->next, *next; node != clients; node = next) {
+    next = node->next;
+    struct client *client = LIST_ENTRY(node, struct client, link);
+    struct peer *peer = peer_of(client);
+    if (client->waiting || !list_empty(&peer->runnable)) continue;
+    client->close_when_sent = true;
+    peer_resume(peer);
+  }
+}
+
+static void drain_step(struct loop *loop) {
+  if (loop->drain_turns < DRAIN_READING_TURNS && loop->host.client_count > 0) {
+    loop->drain_turns++;
+    return;
+  }
+  if (loop->host.client_count > 0) end_when_sent(loop);
+  if (loop->host.client_count == 0) uv_stop(&loop->uv);
+}
+
+/* ---- life ---- */
+
+void loop_setup_reader(struct loop *loop, struct resp_reader *reader) {
+  resp_reader_init(reader);
+  reader->argument_limit = command_argument_limit;
+  reader->context = &loop->host;
+  reader->unasked_bytes = loop->host.unasked_bytes;
+  reader->command_limit = (size_t)loop->host.options->body_limit + LOOP_COMMAND_BYTES;
+}
+
+/* Handles cannot fail to be made, but for the async; all are closed in loop_deinit by walking the
+ * loop. */
+static int open_handles(struct loop *loop) {
+  uv_loop_t *uv = &loop->uv;
+  uv_prepare_init(uv, &loop->prepare);
+  uv_check_init(uv, &loop->check);
+  uv_idle_init(uv, &loop->busy);
+  uv_timer_init(uv, &loop->due);
+  uv_timer_init(uv, &loop->cron);
+  uv_timer_init(uv, &loop->drain_deadline);
+  loop->prepare.data = loop->check.data = loop->wake.data = loop;
+  loop->due.data = loop->cron.data = loop->drain_deadline.data = loop;
+  int error = uv_async_init(uv, &loop->wake, on_wake);
+  if (error == 0) error = uv_prepare_start(&loop->prepare, on_prepare);
+  if (error == 0) error = uv_check_start(&loop->check, on_check);
+  if (error == 0) error = uv_timer_start(&loop->cron, on_cron, LOOP_CRON_MS, LOOP_CRON_MS);
+  return error;
+}
+
+int loop_init(struct loop *loop, struct server *server) {
+  loop->server = server;
+  loop->log = server->log;
+  loop->due_ms = INT64_MAX;
+  list_init(&loop->runnable);
+  int error = uv_loop_init(&loop->uv);
+  if (error != 0) return error;
+  pthread_mutex_init(&loop->handed.lock, NULL);
+  pthread_mutex_init(&loop->turn, NULL);
+  loop_begin(loop);
+  error = open_handles(loop);
+  if (error == 0 && !host_init(&loop->host, &server->shared, (int64_t)uv_now(&loop->uv)))
+    error = UV_ENOMEM;
+  if (error != 0) {
+    loop_deinit(loop);
+    return error;
+  }
+  loop_setup_reader(loop, &loop->reader);
+  see_wall_clock(loop);
+  leave_turn(loop); /* whoever runs the loop enters the first one */
+  return 0;
+}
+
+void loop_run(struct loop *loop) {
+  uv_run(&loop->uv, UV_RUN_DEFAULT);
+  leave_turn(loop);
+}
+
+static void close_handle(uv_handle_t *handle, void *context) {
+  (void)context;
+  if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+void loop_deinit(struct loop *loop) {
+  uv_walk(&loop->uv, close_handle, NULL);
+  uv_run(&loop->uv, UV_RUN_DEFAULT);
+  int busy = uv_loop_close(&loop->uv);
+  assert(busy == 0);
+  (void)busy;
+  leave_turn(loop);
+  for (unsigned i = 0; i < loop->handed.count; i++) close(loop->handed.fds[i]);
+  pthread_mutex_destroy(&loop->turn);
+  pthread_mutex_destroy(&loop->handed.lock);
+  if (loop->host.shared == NULL) return;
+  resp_reader_deinit(&loop->reader);
+  host_deinit(&loop->host);
+}
