@@ -254,10 +254,11 @@ void keys_keys(struct call *call) {
 }
 
 #define SCAN_DEFAULT_COUNT 10
-/* Buckets visited for each key asked for, as in Redis; and at least as many as make a small table
+/* Buckets visited for each key asked for, as in Redis; and at least as many as make small tables
  * come in one answer. */
 #define SCAN_BUCKETS_PER_KEY 10
 #define SCAN_MIN_BUCKETS 1024
+#define SCAN_MIN_BUCKETS_PER_SHARD 256
 
 /* Any unsigned number of 64 bits, as Redis takes it: one that no scan has given leads somewhere,
  * and to an end. */
@@ -308,7 +309,9 @@ void keys_scan(struct call *call) {
   if (!parse_cursor(call, call->argv[1], &cursor) || !parse_scan_words(call, &walk, &count)) return;
   uint64_t buckets =
       count <= UINT64_MAX / SCAN_BUCKETS_PER_KEY ? count * SCAN_BUCKETS_PER_KEY : UINT64_MAX;
-  if (buckets < SCAN_MIN_BUCKETS) buckets = SCAN_MIN_BUCKETS;
+  uint64_t least = (uint64_t)shards_of(call) * SCAN_MIN_BUCKETS_PER_SHARD;
+  if (least < SCAN_MIN_BUCKETS) least = SCAN_MIN_BUCKETS;
+  if (buckets < least) buckets = least;
 
   struct walk counted = walk;
   uint64_t next = walk_some(call, &counted, cursor, count, buckets);

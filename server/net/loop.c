@@ -331,7 +331,7 @@ void loop_setup_reader(struct loop *loop, struct resp_reader *reader) {
   reader->command_limit = (size_t)loop->host.options->body_limit + LOOP_COMMAND_BYTES;
 }
 
-/* Handles cannot fail to be made, but for the async; all are closed in loop_deinit by walking the
+/* Handles cannot fail to be made, but for the async and the stream; all are closed in loop_deinit by walking the
  * loop. */
 static int open_handles(struct loop *loop) {
   uv_loop_t *uv = &loop->uv;
@@ -344,6 +344,7 @@ static int open_handles(struct loop *loop) {
   loop->prepare.data = loop->check.data = loop->wake.data = loop;
   loop->due.data = loop->cron.data = loop->drain_deadline.data = loop;
   int error = uv_async_init(uv, &loop->wake, on_wake);
+  if (error == 0) error = uv_tcp_init(uv, &loop->first_stream);
   if (error == 0) error = uv_prepare_start(&loop->prepare, on_prepare);
   if (error == 0) error = uv_check_start(&loop->check, on_check);
   if (error == 0) error = uv_timer_start(&loop->cron, on_cron, LOOP_CRON_MS, LOOP_CRON_MS);

@@ -162,6 +162,8 @@ class TooMany(ServerCase):
                 except (Closed, OSError):
                     return False
         eventually(serves, 5, "accepting again")
+        eventually(lambda: server.info("clients", clients[10])["connected_clients"]
+                   == str(len(clients) - 10), 5, "the closed ones are gone")
         again = [self.connect(server) for _ in range(9)]
         for client in again + clients[10:]:
             self.assertEqual(client.call("PING"), "PONG")
