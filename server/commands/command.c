@@ -299,8 +299,7 @@ static void hold(struct call *call, enum command_reach reach) {
   struct host *host = call->host;
   switch (reach) {
     case COMMAND_REACHES_A_KEY:
-      call->shard =
-          keyspace_find(host->shared->keyspace, call->argv[call->command->first_key]);
+      call->shard = keyspace_find(host->shared->keyspace, call->argv[call->command->first_key]);
       call->engine = host_lock(host, call->shard, &call->now_ms);
       break;
     case COMMAND_REACHES_OTHERS:

@@ -22,8 +22,9 @@
 #define COMMAND_IDEM 1024u        /* also answers to IDEM.<name> */
 #define COMMAND_ALL_KEYS 4096u    /* uses all shards, not those of its keys alone */
 #define COMMAND_STOPS 8192u       /* runs while the other loops stand still */
-#define COMMAND_CONTAINER 2048u /* has subcommands, NAME|SUB; runs alone only if it has a handler \
-                                 */
+#define COMMAND_CONTAINER                                                 \
+  2048u /* has subcommands, NAME|SUB; runs alone only if it has a handler \
+         */
 
 enum command_group {
   GROUP_IDEM,
@@ -39,8 +40,8 @@ struct call {
   struct host *host;
   struct client *client;
   const struct command *command;
-  struct shard *shard;   /* of its key, locked; NULL: none, or several */
-  struct engine *engine; /* the shard's */
+  struct shard *shard;     /* of its key, locked; NULL: none, or several */
+  struct engine *engine;   /* the shard's */
   const struct span *argv; /* argv[0] is the name; borrowed until the handler returns */
   size_t argc;
   struct resp_writer *reply;

@@ -6,15 +6,17 @@
  *     host host ...  one for each loop: its connections, its counters, its share of pub/sub
  *
  * net/ makes them, embeds them and drives them: feeds commands in (command.h), sends what clients
- * have to say (host.unsent), and tells the time once a turn. Several servers can live in one process.
+ * have to say (host.unsent), and tells the time once a turn. Several servers can live in one
+ * process.
  *
  * Threads. A host, and the clients in it, belong to the thread that runs its loop. Another thread
  * may touch it in two ways only:
  *  - what is said to be atomic, or to have a lock (inbox, pubsub);
  *  - while all other loops stand still (host_stop_others): rare commands that look at, or change,
  *    what belongs to all, like CLIENT LIST or CONFIG SET, then need no locks at all.
- * Locks are taken in this order: loops standing still, shards in the order of their numbers, then one
- * of pubsub, inbox or slowlog. With one loop none of them is ever contended, and shards have none.
+ * Locks are taken in this order: loops standing still, shards in the order of their numbers, then
+ * one of pubsub, inbox or slowlog. With one loop none of them is ever contended, and shards have
+ * none.
  */
 #ifndef IDEM_SERVER_COMMANDS_HOST_H
 #define IDEM_SERVER_COMMANDS_HOST_H
@@ -85,7 +87,7 @@ struct shared {
 
 struct host {
   struct shared *shared;
-  unsigned number; /* in shared.hosts, and as the engines' home */
+  unsigned number;         /* in shared.hosts, and as the engines' home */
   struct options *options; /* these four as in shared */
   struct log *log;
   const struct command_index *commands;
@@ -128,8 +130,8 @@ bool host_init(struct host *host, struct shared *shared, int64_t now_ms);
 void host_deinit(struct host *host);
 
 /*
- * Around every use of an engine: the shard's lock, the engine's time (*now_ms as in shard_lock), and
- * behind it what the use brought about for others: effects are noted, loops are woken. Inside
+ * Around every use of an engine: the shard's lock, the engine's time (*now_ms as in shard_lock),
+ * and behind it what the use brought about for others: effects are noted, loops are woken. Inside
  * host_lock_all, and only there, they may be nested.
  */
 struct engine *host_lock(struct host *host, struct shard *shard, int64_t *now_ms);

@@ -74,7 +74,8 @@ void inbox_post(struct host *to, enum inbox_kind kind, struct span channel, stru
   }
   pthread_mutex_unlock(&inbox->lock);
   free(letter);
-  if (!atomic_exchange(&inbox->waiting, true)) to->shared->wake(to->shared, UINT64_C(1) << to->number);
+  if (!atomic_exchange(&inbox->waiting, true))
+    to->shared->wake(to->shared, UINT64_C(1) << to->number);
 }
 
 bool inbox_empty(const struct host *host) { return !atomic_load(&host->inbox->waiting); }

@@ -205,6 +205,16 @@ static void info_idem(struct host *host, struct text *text) {
       s.lapsed, s.waits_timed_out, s.refused_memory);
 }
 
+static void info_threads(struct host *host, struct text *text) {
+  const struct shared *shared = host->shared;
+  put(text, "threads:%u\r\nshards:%u\r\n", shared->host_count, keyspace_shards(shared->keyspace));
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    const struct host *each = shared->hosts[i];
+    put(text, "loop_%u:clients=%" PRIu64 ",waiting=%" PRIu64 ",commands=%" PRIu64 "\r\n", i,
+        each->client_count, each->waiting_count, each->counters.commands);
+  }
+}
+
 static void info_commandstats(struct host *host, struct text *text) {
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
     struct command_stats sum = {0}, *s = &sum;
@@ -249,6 +259,7 @@ static const struct section SECTIONS[] = {
     {"replication", "Replication", info_replication, true},
     {"cpu", "CPU", info_cpu, true},
     {"idem", "Idem", info_idem, true},
+    {"threads", "Threads", info_threads, true},
     {"commandstats", "Commandstats", info_commandstats, false},
     {"cluster", "Cluster", info_cluster, true},
     {"keyspace", "Keyspace", info_keyspace, true},

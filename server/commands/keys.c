@@ -413,6 +413,5 @@ static bool parse_samples(struct call *call) {
 void keys_memory_usage(struct call *call) {
   struct engine_entry entry;
   if (!parse_samples(call) || !find_object(call, &entry)) return;
-  resp_integer(call->reply,
-               (int64_t)engine_memory_of(call->engine, call->argv[2], call->now_ms));
+  resp_integer(call->reply, (int64_t)engine_memory_of(call->engine, call->argv[2], call->now_ms));
 }

@@ -168,8 +168,8 @@ static void topic_destroy_unheard(struct pubsub *pubsub, struct topic *topic) {
   free(topic);
 }
 
-/* Engines keep effects while any host has somebody who listens. Which of two hosts that change their
- * minds at once comes last does not matter: each asks under the locks. */
+/* Engines keep effects while any host has somebody who listens. Which of two hosts that change
+ * their minds at once comes last does not matter: each asks under the locks. */
 static void update_wanted_effects(struct host *host) {
   struct pubsub *pubsub = host->pubsub;
   struct shared *shared = host->shared;
@@ -337,8 +337,7 @@ static void send_to_listeners(struct host *host, struct topic *topic,
  * them. */
 typedef void topic_visitor(struct host *host, struct topic *topic, const struct message *message);
 
-static size_t visit_topics(struct host *host, const struct message *message,
-                           topic_visitor *visit) {
+static size_t visit_topics(struct host *host, const struct message *message, topic_visitor *visit) {
   struct pubsub *pubsub = host->pubsub;
   size_t receivers = 0;
   struct topic *topic = topic_find(pubsub, CHANNEL, message->channel);

@@ -66,8 +66,8 @@ static int64_t demand_of(const struct engine *engine) {
   return (int64_t)(engine->memory.bytes + engine->open_claims * engine->options.store_reserve);
 }
 
-/* Engines add what has changed to the common sum when it is so much: it is written rarely, and right
- * within so much for each of them. */
+/* Engines add what has changed to the common sum when it is so much: it is written rarely, and
+ * right within so much for each of them. */
 #define DEMAND_GRAIN_BYTES (64 * 1024)
 
 void engine_publish(struct engine *engine) {
@@ -81,8 +81,8 @@ void engine_publish(struct engine *engine) {
   engine->counted_bytes = demand;
 }
 
-/* What the other engines take. What one of them is sweeping away does not count. Near the limit each
- * is asked, since there the sum is not exact enough. */
+/* What the other engines take. What one of them is sweeping away does not count. Near the limit
+ * each is asked, since there the sum is not exact enough. */
 static int64_t demand_of_others(const struct engine *engine, int64_t own) {
   const struct engine_common *common = engine->options.common;
   if (common == NULL) return 0;
@@ -207,9 +207,9 @@ static void count_answer(struct engine *engine, const struct engine_answer *answ
 /* Another thread may take the number that was seen, so of a common count each look takes one. */
 uint64_t engine_peek_token(struct engine *engine) {
   struct engine_common *common = engine->options.common;
-  uint64_t token = common == NULL ? engine->next_token
-                                  : atomic_fetch_add_explicit(&common->next_token, 1,
-                                                              memory_order_relaxed);
+  uint64_t token = common == NULL
+                       ? engine->next_token
+                       : atomic_fetch_add_explicit(&common->next_token, 1, memory_order_relaxed);
   assert(token < RULES_TOKEN_LIMIT);
   return token;
 }
@@ -317,9 +317,8 @@ static void claim_record(struct engine *engine, struct record *record,
 }
 
 /* There is a response: it is replayed, unless the fingerprint is another. */
-static void claim_stored(const struct stored *stored,
-                         const struct engine_claim *claim, int64_t now_ms,
-                         struct engine_answer *answer) {
+static void claim_stored(const struct stored *stored, const struct engine_claim *claim,
+                         int64_t now_ms, struct engine_answer *answer) {
   struct response response;
   stored_read(stored, &response);
   struct rules_record facts = facts_of_response(&response);

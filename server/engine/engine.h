@@ -55,7 +55,7 @@ struct engine_common {
 struct engine_options {
   struct engine_common *common; /* borrowed; NULL: the engine stands alone */
   uint64_t first_token;         /* see RULES_TOKEN_EPOCH_S; with a common one, that counts */
-  int64_t retention_ms;   /* of LAPSED and UNKNOWN */
+  int64_t retention_ms;         /* of LAPSED and UNKNOWN */
   int64_t clock_grain_ms; /* the clock given is rounded down to so many: a deadline is over only
                              when that is sure. 0: exact */
   size_t memory_limit;    /* bytes, 0 none */
@@ -173,10 +173,10 @@ void engine_prefetch_entry(const struct engine *engine, uint64_t hint);
 /* ---- waiters ---- */
 
 /*
- * The home's next waiter that has its answer, oldest first; NULL when there is none. The host writes the
- * answer to its peer and then settles it, or, when the peer's connection died before the answer
- * could be written, takes it back: a grant is undone as if it had not been (attempt not counted,
- * its token not used again) and the next waiter is granted. Both free the waiter. Between
+ * The home's next waiter that has its answer, oldest first; NULL when there is none. The host
+ * writes the answer to its peer and then settles it, or, when the peer's connection died before the
+ * answer could be written, takes it back: a grant is undone as if it had not been (attempt not
+ * counted, its token not used again) and the next waiter is granted. Both free the waiter. Between
  * next_ready and settle the host may use the engine freely.
  */
 struct engine_waiter *engine_next_ready(struct engine *engine, unsigned home);
@@ -285,8 +285,8 @@ struct engine_stats {
 void engine_stats(const struct engine *engine, struct engine_stats *stats);
 /* Adds up; the peaks too, though they may have been at different times. */
 void engine_stats_add(struct engine_stats *sum, const struct engine_stats *stats);
-/* Tells the other engines of the common what this one takes of the memory limit: to be called before
- * another thread may use it. Without a limit, or alone, it does nothing. */
+/* Tells the other engines of the common what this one takes of the memory limit: to be called
+ * before another thread may use it. Without a limit, or alone, it does nothing. */
 void engine_publish(struct engine *engine);
 /* Sets the counters since the start to 0. */
 void engine_reset_stats(struct engine *engine);

@@ -106,7 +106,9 @@ struct shard *keyspace_find(struct keyspace *keyspace, struct span key) {
 
 unsigned shard_number(const struct shard *shard) { return shard->number; }
 
-struct engine *shard_engine(struct shard *shard) { return shard->engine; }
+struct engine *shard_engine(struct shard *shard) {
+  return shard->engine;
+}
 
 /* ---- locks ---- */
 

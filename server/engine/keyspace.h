@@ -8,8 +8,8 @@
  * taken in their order. With one loop there is one shard, and no lock is taken at all.
  *
  * Each shard has a loop that looks after its deadlines (shard number modulo loops). What one loop's
- * call brings about for others (a waiter of theirs is ready, a deadline is nearer than they know) is
- * noted in words that they read without a lock; shard_unlock returns whom to wake.
+ * call brings about for others (a waiter of theirs is ready, a deadline is nearer than they know)
+ * is noted in words that they read without a lock; shard_unlock returns whom to wake.
  *
  * Why so few shards (DESIGN had 1,024): a shard is a whole engine, with wheels and open chunks of
  * its own, about 50 KB before its first key. With L loops a command meets another in its shard with

@@ -128,11 +128,11 @@ struct engine {
   struct index index;
   struct shelf shelf;
   struct wheel leases, waits, ends;
-  int64_t waits_judged_ms; /* every waiter whose time was over by then has its answer */
+  int64_t waits_judged_ms;         /* every waiter whose time was over by then has its answer */
   struct list ready[ENGINE_HOMES]; /* struct engine_waiter.link */
   uint64_t ready_homes;            /* a bit for each that is not empty */
-  struct list waited;      /* struct claim.waited */
-  struct list closing;     /* struct engine_binding.link */
+  struct list waited;              /* struct claim.waited */
+  struct list closing;             /* struct engine_binding.link */
   uint64_t next_token;
   uint32_t epoch;     /* of records; shelf.epoch of what is stored */
   int64_t flushed_ms; /* when the epoch began: who was in time then is granted, whenever that is

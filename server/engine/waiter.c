@@ -27,9 +27,8 @@ static void note_waiting(struct engine *engine, struct claim *claim, int delta) 
 
 static bool too_many_wait(const struct engine *engine) {
   const struct engine_common *common = engine->options.common;
-  uint64_t waiting = common != NULL
-                         ? atomic_load_explicit(&common->waiters, memory_order_relaxed)
-                         : engine->stats.waiters;
+  uint64_t waiting = common != NULL ? atomic_load_explicit(&common->waiters, memory_order_relaxed)
+                                    : engine->stats.waiters;
   return waiting >= engine->options.waiters_total;
 }
 

@@ -59,7 +59,8 @@ static int listen_tcp(struct server *server, const char *text, int port) {
   error =
       uv_tcp_bind(&listener->uv.tcp, (const struct sockaddr *)&address, v6 ? UV_TCP_IPV6ONLY : 0);
   if (error == 0)
-    error = uv_listen(&listener->uv.stream, (int)server->shared.options->tcp_backlog, on_connection);
+    error =
+        uv_listen(&listener->uv.stream, (int)server->shared.options->tcp_backlog, on_connection);
   if (error != 0) return error;
   if (server->shared.port == 0) server->shared.port = bound_port(listener);
   log_line(server->log, LOG_LEVEL_NOTICE,

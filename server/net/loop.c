@@ -115,7 +115,8 @@ static void end_turn(struct loop *loop) {
 
 /* ---- sleeping and waking ---- */
 
-/* Turns in which everybody is still read when a drain begins: what had been sent before is answered.
+/* Turns in which everybody is still read when a drain begins: what had been sent before is
+ * answered.
  */
 #define DRAIN_READING_TURNS 3u
 
@@ -160,9 +161,9 @@ static void leave_turn(struct loop *loop) {
 }
 
 /*
- * Before every poll. From `asleep` on others wake us for what they leave; so we look after that, and
- * what they leave before we have looked is seen. The timer runs from when libuv last saw the time,
- * as the turn does.
+ * Before every poll. From `asleep` on others wake us for what they leave; so we look after that,
+ * and what they leave before we have looked is seen. The timer runs from when libuv last saw the
+ * time, as the turn does.
  */
 static void on_prepare(uv_prepare_t *prepare) {
   struct loop *loop = prepare->data;
@@ -331,8 +332,8 @@ void loop_setup_reader(struct loop *loop, struct resp_reader *reader) {
   reader->command_limit = (size_t)loop->host.options->body_limit + LOOP_COMMAND_BYTES;
 }
 
-/* Handles cannot fail to be made, but for the async and the stream; all are closed in loop_deinit by walking the
- * loop. */
+/* Handles cannot fail to be made, but for the async and the stream; all are closed in loop_deinit
+ * by walking the loop. */
 static int open_handles(struct loop *loop) {
   uv_loop_t *uv = &loop->uv;
   uv_prepare_init(uv, &loop->prepare);

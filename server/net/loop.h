@@ -98,8 +98,8 @@ struct loop {
   uv_idle_t busy; /* runs while there is work, so that the loop does not sleep */
   uv_timer_t due, cron, drain_deadline;
   uv_async_t wake;
-  uv_tcp_t first_stream; /* never connected: with it libuv sets aside the descriptor that it needs to
-                            refuse connections when there are none left */
+  uv_tcp_t first_stream; /* never connected: with it libuv sets aside the descriptor that it needs
+                            to refuse connections when there are none left */
   struct host host;
   struct server *server;
   struct log *log;

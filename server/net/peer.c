@@ -510,8 +510,8 @@ static void set_up_tcp(struct loop *loop, struct peer *peer) {
 static struct peer *peer_create(struct loop *loop, bool is_tcp) {
   struct peer *peer = calloc(1, sizeof *peer);
   if (peer == NULL) return NULL;
-  int error = is_tcp ? uv_tcp_init(&loop->uv, &peer->uv.tcp)
-                     : uv_pipe_init(&loop->uv, &peer->uv.pipe, 0);
+  int error =
+      is_tcp ? uv_tcp_init(&loop->uv, &peer->uv.tcp) : uv_pipe_init(&loop->uv, &peer->uv.pipe, 0);
   if (error != 0) {
     free(peer);
     return NULL;

@@ -52,8 +52,7 @@ static void stop_others(struct host *host) {
   pthread_mutex_unlock(&server->loops[host->number]->turn);
   pthread_mutex_lock(&server->stopper);
   atomic_store(&server->stopping, true);
-  for (unsigned i = 0; i < server->loop_count; i++)
-    pthread_mutex_lock(&server->loops[i]->turn);
+  for (unsigned i = 0; i < server->loop_count; i++) pthread_mutex_lock(&server->loops[i]->turn);
 }
 
 static void go_on(struct host *host) {
@@ -196,8 +195,7 @@ static bool set_up(struct server *server, struct options *options,
                    char error[OPTIONS_ERROR_BYTES]) {
   int64_t now_ms = (int64_t)(uv_hrtime() / 1000000);
   struct keyspace *keyspace = make_keyspace(options, now_ms);
-  if (keyspace == NULL ||
-      !shared_init(&server->shared, keyspace, options, server->log, now_ms)) {
+  if (keyspace == NULL || !shared_init(&server->shared, keyspace, options, server->log, now_ms)) {
     keyspace_destroy(keyspace);
     server->shared = (struct shared){0};
     snprintf(error, OPTIONS_ERROR_BYTES,

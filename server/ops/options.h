@@ -37,7 +37,7 @@ struct options {
   int64_t unixsocketperm; /* mode, octal in text */
   int64_t tcp_backlog;
   int64_t tcp_keepalive_s; /* seconds, 0 off; `tcp-keepalive 300` */
-  int64_t threads; /* event loops */
+  int64_t threads;         /* event loops */
   int64_t maxclients;
   int64_t timeout_s;      /* closes connections idle for so long, never one that waits; 0 never */
   bool insecure;          /* a non-loopback address without a password is allowed */

@@ -58,7 +58,8 @@ static int setup(void **state) {
 static int teardown(void **state) {
   struct fixture *f = *state;
   struct engine_waiter *waiter;
-  while ((waiter = engine_next_ready(f->engine, 0)) != NULL) engine_waiter_settle(f->engine, waiter);
+  while ((waiter = engine_next_ready(f->engine, 0)) != NULL)
+    engine_waiter_settle(f->engine, waiter);
   engine_destroy(f->engine);
   free(f);
   return 0;
