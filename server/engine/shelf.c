@@ -344,7 +344,9 @@ static struct chunk *chunk_for(struct shelf *shelf, const struct response *r, in
   }
   *extent = measure(NULL, r);
   bool goes_on = open != NULL && open->slot == slot && open->epoch == shelf->epoch;
-  unsigned class = !goes_on ? 0 : open->class < CHUNK_CLASSES - 1 ? open->class + 1u : open->class;
+  unsigned class = !goes_on                          ? 0
+                   : open->class < CHUNK_CLASSES - 1 ? open->class + 1u
+                                                     : open->class;
   shelf->open_count[width]++; /* so that sealing the former does not give up the place */
   struct chunk *chunk = create_chunk(shelf, class, extent->size);
   if (open != NULL && chunk != NULL) {

@@ -104,10 +104,15 @@ static void text_add_result(struct text *text, const struct resp_reader *reader,
     case RESP_TOOBIG:
       text_add(text, "too big: %zu over %zu\n", reader->toobig_index, reader->toobig_limit);
       break;
-    case RESP_MALFORMED: text_add(text, "malformed: %s\n", reader->error); break;
-    case RESP_HTTP: text_add(text, "http\n"); break;
+    case RESP_MALFORMED:
+      text_add(text, "malformed: %s\n", reader->error);
+      break;
+    case RESP_HTTP:
+      text_add(text, "http\n");
+      break;
     case RESP_MORE:
-    case RESP_NO_MEMORY: fail_msg("result %d is not for the record", (int)result);
+    case RESP_NO_MEMORY:
+      fail_msg("result %d is not for the record", (int)result);
   }
 }
 
