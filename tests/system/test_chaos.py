@@ -97,8 +97,8 @@ class Chaos(ServerCase):
         for caller in callers:
             caller.client.close()
         server.await_descriptors(descriptors)
-        eventually(lambda: control.call("DBSIZE") == 0, 5, "an empty keyspace")
-        eventually(lambda: int(server.info("memory", control)["used_memory"]) < 2**20, 5,
+        eventually(lambda: control.call("DBSIZE") == 0, "an empty keyspace")
+        eventually(lambda: int(server.info("memory", control)["used_memory"]) < 2**20,
                    "an empty memory")
         total = {}
         for caller in callers:

@@ -130,7 +130,7 @@ class Framing(ServerCase):
         for _ in range(300):
             with self.connect(self.server) as client:
                 client.send_raw(b"".join(rng.choices(alphabet, k=rng.randrange(1, 40))))
-        eventually(lambda: self.server.info("clients", self.client)["connected_clients"] == "1", 5,
+        eventually(lambda: self.server.info("clients", self.client)["connected_clients"] == "1",
                    f"all garbage senders (seed {seed}) gone")
         self.assertEqual(self.client.call("PING"), "PONG")
 
@@ -161,7 +161,7 @@ class TooMany(ServerCase):
                     return client.call("PING") == "PONG"
                 except (Closed, OSError):
                     return False
-        eventually(serves, 5, "accepting again")
+        eventually(serves, "accepting again")
         again = [self.connect(server) for _ in range(9)]
         for client in again + clients[10:]:
             self.assertEqual(client.call("PING"), "PONG")
@@ -193,7 +193,7 @@ class TooMany(ServerCase):
                     return client.call("PING") == "PONG"
                 except (Closed, OSError):
                     return False
-        eventually(serves, 5, "accepting again")
+        eventually(serves, "accepting again")
 
     @staticmethod
     def cpu_seconds(server):
@@ -286,7 +286,7 @@ class Fairness(ServerCase):
                                                               args=(server.address, 3))
         process.start()
         self.addCleanup(process.kill)
-        eventually(lambda: control.call("DBSIZE") > 0, 5, "the greedy one at work")
+        eventually(lambda: control.call("DBSIZE") > 0, "the greedy one at work")
         latencies, until = [], time.monotonic() + 2
         while time.monotonic() < until:
             started = time.monotonic()

@@ -146,8 +146,8 @@ class Differential(unittest.TestCase):
         self.exchange(peers, commands, comparison)
         keys = {command[1] for command in commands}
         for peer in peers:
-            eventually(lambda: peer.ask("EXISTS", *keys) == (b":", b"0"), 5, "their end")
-        eventually(lambda: len({peer.ask("DBSIZE") for peer in peers}) == 1, 5, "the same DBSIZE")
+            eventually(lambda: peer.ask("EXISTS", *keys) == (b":", b"0"), "their end")
+        eventually(lambda: len({peer.ask("DBSIZE") for peer in peers}) == 1, "the same DBSIZE")
 
     def batch(self, transactions):
         commands = [self.streams.next() for _ in range(BATCH)]
@@ -275,7 +275,7 @@ class Differential(unittest.TestCase):
                     peer.ask("SET", "k", "v", "PX", left_ms)
                     ttl, left = peer.ask("TTL", "k"), peer.ask("PTTL", "k")
                     return ttl if int(left[1]) > left_ms - 50 else None
-                self.assertEqual(eventually(asked, 5, "an answer at once"), (b":", b"%d" % shown_s))
+                self.assertEqual(eventually(asked, "an answer at once"), (b":", b"%d" % shown_s))
 
     # The table of differences is true
 

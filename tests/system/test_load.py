@@ -147,7 +147,7 @@ class MassExpiry(ServerCase):
                     return
             ahead *= 3
             self.assertLess(ahead, 2000, "the keys end sooner than they can be stored")
-            eventually(lambda: client.call("DBSIZE") == 0, HANG_SECONDS, "an empty keyspace")
+            eventually(lambda: client.call("DBSIZE") == 0, "an empty keyspace")
 
     def fill(self, client, ahead):
         """Claims all keys, then stores them with a TTL that ends for all of them at the moment
@@ -192,7 +192,7 @@ class MassExpiry(ServerCase):
                 kept = kept or rss - base[1] >= 0.1 * (full[1] - base[1]) + 4 * MIB
             return None if kept else (used, rss)
         try:
-            return eventually(given_back, HANG_SECONDS)
+            return eventually(given_back)
         except AssertionError:
             now = self.memory(server, client)
             raise AssertionError(f"memory is not given back: used and resident bytes {base} empty, "
@@ -207,14 +207,14 @@ class Connections(ServerCase):
         descriptors = server.descriptors()
         self.cycle(server, 2000)  # the allocator's and the loop's own first-time costs
         server.await_descriptors(descriptors)
-        eventually(lambda: server.info("clients", control)["connected_clients"] == "1", 10,
+        eventually(lambda: server.info("clients", control)["connected_clients"] == "1",
                    "one connection left")
         base = (descriptors, int(server.info("memory", control)["used_memory"]),
                 server.rss_bytes())
         started = time.monotonic()
         self.cycle(server, CONNECTIONS)
         elapsed = time.monotonic() - started
-        eventually(lambda: server.info("clients", control)["connected_clients"] == "1", 10,
+        eventually(lambda: server.info("clients", control)["connected_clients"] == "1",
                    "one connection left")
         server.await_descriptors(base[0])
         used = int(server.info("memory", control)["used_memory"])
@@ -306,10 +306,10 @@ class Memory(ServerCase):
             client.reset()
         for client in clients[1::2]:
             client.close()
-        eventually(lambda: server.info("clients", control)["connected_clients"] == "1", 5,
+        eventually(lambda: server.info("clients", control)["connected_clients"] == "1",
                    "one connection left")
         eventually(lambda: int(server.info("memory", control)["used_memory"]) < base + 64 * 1024,
-                   5, "the memory of half-sent bodies")
+                   "the memory of half-sent bodies")
 
 
 if __name__ == "__main__":

@@ -332,7 +332,7 @@ class Leaving(ServerCase):
                     return client.ended(0.2)
             except OSError:
                 return True
-        eventually(refused, 2, "no new connection")
+        eventually(refused, "no new connection")
         self.assertEqual(server.leave(10), 0)
 
     def test_sigpipe_does_not_end_it(self):
