@@ -17,6 +17,7 @@
 
 #include "proto/resp_read.h"
 #include "server/commands/command.h"
+#include "server/net/batch.h"
 #include "server/net/server.h"
 
 /* One read takes at most this; what a connection sends beyond it waits for the next wake-up. */
@@ -95,15 +96,16 @@ struct server {
   int64_t due_ms;            /* what the timer is set to */
   unsigned drain_turns;
   bool draining;
+  struct batch batch;
   char read_buffer[LOOP_READ_BYTES];
 };
 
 /* The clock, asked once for each batch of commands: a lease must not begin in the past because the
- * turn had much to do. */
-static inline void server_see_time(struct server *server) {
-  uv_update_time(&server->loop);
-  server->host.now_ms = (int64_t)uv_now(&server->loop);
-  server->host.stamp_ns = 0;
+ * turn had much to do. Not uv_now, which libuv may take from a coarser clock. */
+static inline uint64_t server_see_time(struct server *server) {
+  uint64_t now_ns = uv_hrtime();
+  server->host.now_ms = (int64_t)(now_ns / 1000000);
+  return now_ns;
 }
 
 /* peer.c */

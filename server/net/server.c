@@ -305,7 +305,7 @@ static int open_handles(struct server *server) {
 
 static bool set_up(struct server *server, struct options *options,
                    char error[OPTIONS_ERROR_BYTES]) {
-  int64_t now_ms = (int64_t)uv_now(&server->loop);
+  int64_t now_ms = (int64_t)(uv_hrtime() / 1000000);
   struct engine *engine = make_engine(options, now_ms);
   if (engine == NULL || !host_init(&server->host, engine, options, server->log, now_ms)) {
     engine_destroy(engine);

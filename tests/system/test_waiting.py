@@ -500,6 +500,41 @@ class BehindAWait(ServerCase):
             self.assertEqual(self.control.call("PING"), "PONG")
         self.assertFalse(client.readable())
 
+    def test_what_was_read_ahead_is_put_back(self):
+        """Commands for one key are read before the one in front has run; here that one waits."""
+        keys = [f"ahead-{n}" for n in range(5)]
+        fetches = b"".join(encode("FETCH", key) for key in keys[:5])
+        claims = b"".join(encode("CLAIM", key) for key in keys)
+        tails = {
+            "nothing": b"",
+            "a cut command": encode("CLAIM", "cut")[:-6],
+            "a cut argument over its limit": b"*2\r\n$5\r\nCLAIM\r\n$5000\r\n" + b"x" * 3000,
+            "broken framing": b"*1\r\n$-1\r\n",
+        }
+        for what, tail in tails.items():
+            with self.subTest(what):
+                self.control.call("FLUSHALL")
+                self.token = self.claim(self.control, "k")[0]
+                client = self.connect(self.server)
+                client.send_raw(fetches + encode("CLAIM", "k", "WAIT", 20000) + claims + tail)
+                self.server.await_blocked(1, self.control)
+                self.assertEqual(self.control.call("EXISTS", *keys), 0, "none has run")
+                self.assertEqual(self.control.call("STORE", "k", self.token, "body"), 1)
+                self.assertEqual([client.read() for _ in range(5)], [None] * 5)
+                self.assert_status(client.read(), "DONE")
+                for _ in keys:
+                    self.assert_status(client.read(), "CLAIMED")
+                if what == "a cut command":
+                    client.send_raw(encode("CLAIM", "cut")[-6:])
+                    self.assert_status(client.read(), "CLAIMED")
+                elif what == "a cut argument over its limit":
+                    client.send_raw(b"x" * 2000 + b"\r\n" + encode("PING"))
+                    self.assert_error(client.read(), "TOOBIG")
+                    self.assertEqual(client.read(), "PONG")
+                elif what == "broken framing":
+                    self.assert_error(client.read(), "ERR")
+                    self.assertTrue(client.ended())
+
     def test_a_cut_command_behind_a_wait_goes_on_after_it(self):
         data = encode("ECHO", "x" * 1000)
         client = self.behind(data[:500])
