@@ -136,14 +136,15 @@ static void fill(struct bench *bench) {
 /* As a host does with commands that came together. */
 static void replay_ahead(struct bench *bench) {
   uint64_t count = bench->keys < DEFAULT_KEYS ? bench->keys : DEFAULT_KEYS, start = cpu_ns();
-  uint64_t hints[TOGETHER];
+  struct engine_name names[TOGETHER];
   char text[UUID + 1];
   for (uint64_t from = 0; from < count; from += TOGETHER) {
     for (uint64_t i = 0; i < TOGETHER; i++) {
       uint64_t number = mixed(from + i + count) % bench->keys;
-      hints[i] = engine_prefetch(bench->engine, uuid(number, text));
+      engine_name_of(bench->engine, uuid(number, text), &names[i]);
+      engine_prefetch(bench->engine, &names[i]);
     }
-    for (uint64_t i = 0; i < TOGETHER; i++) engine_prefetch_entry(bench->engine, hints[i]);
+    for (uint64_t i = 0; i < TOGETHER; i++) engine_prefetch_entry(bench->engine, &names[i]);
     for (uint64_t i = 0; i < TOGETHER; i++) fetch(bench, mixed(from + i + count) % bench->keys);
   }
   printf("fetch  %6.1f ns, %u fetched ahead\n", per(cpu_ns() - start, count), TOGETHER);

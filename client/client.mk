@@ -22,7 +22,7 @@ CLIENT_TEST_SHARED := $(patsubst %.c,$(B)/%.o,$(wildcard tests/client/harness.c 
 CLIENT_TESTS := $(patsubst tests/client/%.c,$(B)/tests/client/%,\
                   $(filter-out tests/client/harness.c tests/client/proxy.c,$(wildcard tests/client/*.c)))
 
-.PHONY: client client-programs client-test client-asan client-tsan client-valgrind
+.PHONY: client client-programs client-test client-overhead client-asan client-tsan client-valgrind
 client: $(B)/libidem.a $(B)/$(IDEM_SONAME) ## the C library
 
 $(B)/client/%.o: CFLAGS += -fPIC -fvisibility=hidden
@@ -51,8 +51,10 @@ $(B)/tests/client/%: $(B)/tests/client/%.o $(CLIENT_TEST_SHARED) $(B)/libidem.a
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) $(CLIENT_LDFLAGS) -o $@ $^ $(CLIENT_LIBS) -lcmocka -luv
 
-client-test: programs client-programs ## libidem: calls, cuts, crashes, crowds, memory, overhead
+client-test: programs client-programs ## libidem: calls, cuts, crashes, crowds, memory
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/client/run.py $(B) --cc "$(CC)" --cxx "$(CXX)"
+client-overhead: programs client-programs ## processor time of libidem beside hiredis by hand, measured
+	@IDEM_SERVER=$(B)/idem-server $(B)/tests/client/overhead
 client-asan client-tsan: client-%: programs ## libidem under a sanitizer, against the release server
 	@$(MAKE) --no-print-directory MODE=$* client-programs
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/client/run.py build/$* --brief

@@ -108,6 +108,12 @@ static void command_end(struct resp_reader *reader) {
   reader->skipping = false;
 }
 
+void resp_reader_forget(struct resp_reader *reader) {
+  command_end(reader);
+  reader->argc = 0;
+  reader->stale = 0;
+}
+
 /* Makes all of argv point into the bytes as they lie now. */
 static void argv_refresh(struct resp_reader *reader, const char *data) {
   for (size_t i = 0; i < reader->stale; i++) reader->argv[i].data = data + reader->offsets[i];
@@ -116,21 +122,23 @@ static void argv_refresh(struct resp_reader *reader, const char *data) {
 
 /* Header lines: `*3 CRLF`, `$5 CRLF` */
 
-/* Most headers have one digit or two and lie there as a whole. */
-static inline bool quick_length(const char *data, size_t len, size_t *at, long long *value) {
-  const char *p = data + *at + 1;
-  if (len - *at < 5) return false;
-  unsigned high = (unsigned char)p[0] - (unsigned)'0', low = (unsigned char)p[1] - (unsigned)'0';
-  if (high > 9) return false;
-  if (p[1] == '\r' && p[2] == '\n') {
-    *value = high;
-    *at += 4;
-    return true;
+/*
+ * What nearly every header is: a type byte, a few digits, CRLF, all there. Returns what is behind
+ * it. NULL: something else, which read_length judges.
+ */
+#define QUICK_LENGTH_MAX 9999999u
+static inline const char *quick_length(const char *p, const char *end, char type, size_t *length) {
+  if (end - p < 4 || p[0] != type) return NULL;
+  unsigned sum = (unsigned char)p[1] - (unsigned)'0';
+  if (sum > 9) return NULL;
+  for (p += 2; *p != '\r'; p++) { /* two bytes at least are there */
+    unsigned digit = (unsigned char)*p - (unsigned)'0';
+    if (digit > 9 || sum - 1 >= QUICK_LENGTH_MAX / 10 || end - p < 3) return NULL;
+    sum = sum * 10 + digit;
   }
-  if (low > 9 || high == 0 || p[2] != '\r' || p[3] != '\n') return false;
-  *value = high * 10 + low;
-  *at += 5;
-  return true;
+  if (p[1] != '\n') return NULL;
+  *length = sum;
+  return p + 2;
 }
 
 /*
@@ -180,15 +188,13 @@ static void judge_size(struct resp_reader *reader, const char *data) {
   reader->toobig_index = reader->argc;
 }
 
-static inline enum resp_result open_bulk(struct resp_reader *reader, const char *data, size_t len,
-                                         size_t *at) {
+static enum resp_result open_bulk(struct resp_reader *reader, const char *data, size_t len,
+                                  size_t *at) {
   if (*at == len) return RESP_MORE;
   if (data[*at] != '$') return expected_dollar(reader, data[*at]);
   long long length = 0;
-  if (!quick_length(data, len, at, &length)) {
-    enum resp_result result = read_length(reader, data, len, at, &BULK_HEADER, &length);
-    if (result != RESP_COMMAND) return result;
-  }
+  enum resp_result result = read_length(reader, data, len, at, &BULK_HEADER, &length);
+  if (result != RESP_COMMAND) return result;
   if (length < 0 || length > RESP_MAX_BULK) return malformed(reader, BULK_HEADER.invalid);
   if (reader->unauthenticated && length > RESP_MAX_BULK_UNAUTHENTICATED) {
     return malformed(reader, "unauthenticated bulk length");
@@ -208,8 +214,8 @@ static enum resp_result bulk_end(struct resp_reader *reader, const char *data, s
   return RESP_COMMAND;
 }
 
-static inline enum resp_result take_bulk(struct resp_reader *reader, const char *data, size_t len,
-                                         size_t *at) {
+static enum resp_result take_bulk(struct resp_reader *reader, const char *data, size_t len,
+                                  size_t *at) {
   size_t start = *at, bulk = reader->bulk, argc = reader->argc;
   size_t end = start + bulk;
   if (len - start < bulk + 2 || data[end] != '\r' || data[end + 1] != '\n') {
@@ -241,10 +247,8 @@ static enum resp_result open_array(struct resp_reader *reader, const char *data,
                                    size_t *used) {
   long long count = 0;
   size_t at = 0;
-  if (!quick_length(data, len, &at, &count)) {
-    enum resp_result result = read_length(reader, data, len, &at, &ARRAY_HEADER, &count);
-    if (result != RESP_COMMAND) return result;
-  }
+  enum resp_result result = read_length(reader, data, len, &at, &ARRAY_HEADER, &count);
+  if (result != RESP_COMMAND) return result;
   if (count > INT_MAX) return malformed(reader, ARRAY_HEADER.invalid);
   if (reader->unauthenticated && count > RESP_MAX_ARGS_UNAUTHENTICATED) {
     return malformed(reader, "unauthenticated multibulk length");
@@ -258,6 +262,79 @@ static enum resp_result open_array(struct resp_reader *reader, const char *data,
   reader->expected = (size_t)count;
   reader->position = at;
   return RESP_COMMAND;
+}
+
+/* The longest argument that nobody has to be asked about. */
+static size_t unasked_limit(const struct resp_reader *reader) {
+  size_t limit = reader->argument_limit != NULL ? reader->unasked_bytes : RESP_MAX_BULK;
+  if (reader->unauthenticated && limit > RESP_MAX_BULK_UNAUTHENTICATED)
+    return RESP_MAX_BULK_UNAUTHENTICATED;
+  return limit;
+}
+
+/* Arguments that are all there and that nobody has to be asked about, in one tight pass. Stops in
+ * front of any other and leaves it to open_bulk: errors are told there only. */
+struct quick {
+  const char *p;
+  size_t argc, room; /* room: what the command limit leaves */
+};
+
+static inline void take_bulks(struct quick *quick, const char *end, struct span *argv, size_t stop,
+                              size_t limit) {
+  const char *p = quick->p;
+  size_t argc = quick->argc, room = quick->room;
+  for (; argc < stop; argc++) {
+    size_t bulk = 0;
+    const char *bytes = quick_length(p, end, '$', &bulk);
+    if (bytes == NULL || bulk > limit || bulk > room || (size_t)(end - bytes) < bulk + 2) break;
+    if (bytes[bulk] != '\r' || bytes[bulk + 1] != '\n') break;
+    argv[argc] = (struct span){bytes, bulk};
+    room -= bulk;
+    p = bytes + bulk + 2;
+  }
+  *quick = (struct quick){p, argc, room};
+}
+
+static size_t room_of(const struct resp_reader *reader) {
+  return reader->command_limit != 0 ? reader->command_limit - reader->total : SIZE_MAX;
+}
+
+/* The reader goes on behind what was taken quickly, perhaps when the bytes have moved. */
+static void go_on_behind(struct resp_reader *reader, const struct quick *quick, const char *data) {
+  for (size_t i = reader->argc; i < quick->argc; i++)
+    reader->offsets[i] = (size_t)(reader->argv[i].data - data);
+  reader->argc = quick->argc;
+  reader->total += room_of(reader) - quick->room;
+  reader->position = (size_t)(quick->p - data);
+}
+
+static void take_quick(struct resp_reader *reader, const char *data, size_t len) {
+  size_t stop = reader->expected < reader->capacity ? reader->expected : reader->capacity;
+  struct quick quick = {data + reader->position, reader->argc, room_of(reader)};
+  take_bulks(&quick, data + len, reader->argv, stop, unasked_limit(reader));
+  go_on_behind(reader, &quick, data);
+}
+
+/*
+ * Nearly every command is a whole array of short arguments: it is read without a state. Returns its
+ * size, or 0 when it is anything else; the reader then stands behind what was taken of it.
+ */
+static size_t read_quick(struct resp_reader *reader, const char *data, size_t len) {
+  const char *end = data + len;
+  size_t count = 0;
+  const char *p = quick_length(data, end, '*', &count);
+  if (p == NULL || count - 1 >= reader->capacity || reader->unauthenticated) return 0;
+  reader->argc = reader->stale = reader->total = 0;
+  struct quick quick = {p, 0, room_of(reader)};
+  take_bulks(&quick, end, reader->argv, count, unasked_limit(reader));
+  if (quick.argc == count) {
+    reader->argc = count;
+    return (size_t)(quick.p - data);
+  }
+  go_on_behind(reader, &quick, data);
+  reader->expected = count;
+  reader->base = (uintptr_t)data;
+  return 0;
 }
 
 /* Gives the caller back what a skipped command has shown so far. */
@@ -283,6 +360,10 @@ static enum resp_result read_arguments(struct resp_reader *reader, const char *d
     if (result != RESP_COMMAND) break;
     reader->in_bulk = false;
     reader->argc++;
+    if (reader->skipping) continue;
+    reader->position = at;
+    take_quick(reader, data, len);
+    at = reader->position;
   }
   reader->position = at;
   if (result == RESP_MORE && reader->skipping) *used = drop_skipped(reader);
@@ -444,6 +525,9 @@ enum resp_result resp_read(struct resp_reader *reader, const char *data, size_t 
                            size_t *consumed) {
   assert(reader->position <= len && reader->searched <= len);
   reader->need = 0;
+  bool plain = reader->inline_bytes == NULL && reader->capacity <= VECTOR_KEEP;
+  if (plain && resp_reader_idle(reader) && (*consumed = read_quick(reader, data, len)) > 0)
+    return RESP_COMMAND;
   *consumed = 0;
   for (;;) {
     size_t used = 0;

@@ -108,6 +108,10 @@ void resp_reader_deinit(struct resp_reader *reader);
 enum resp_result resp_read(struct resp_reader *reader, const char *data, size_t len,
                            size_t *consumed);
 
+/* Back to between commands, whatever has been seen: the bytes will be presented again from there.
+ */
+void resp_reader_forget(struct resp_reader *reader);
+
 /* True between commands: nothing of a command has been seen (bytes not yet presented do not count).
  */
 bool resp_reader_idle(const struct resp_reader *reader);

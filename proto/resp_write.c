@@ -19,7 +19,7 @@
 /* Far above any output limit; doubling it cannot overflow. */
 #define BYTES_MAX (SIZE_MAX / 4)
 /* A type byte, a number and CRLF. */
-#define HEADER_MAX (1 + SPAN_NUMBER_MAX + 2)
+#define HEADER_MAX RESP_INTEGER_MAX
 
 void resp_output_reset(struct resp_output *out) {
   out->len = 0;
@@ -79,29 +79,61 @@ static const char PAIRS[] =
     "9899";
 _Static_assert(sizeof PAIRS == 201, "a pair for each number below 100");
 
-static inline char *put_number(char *p, uint64_t value) {
+static inline unsigned digits_of(uint64_t value) {
+  static const uint64_t powers[SPAN_NUMBER_MAX] = {0, /* so that 0 has one digit */
+                                                   10,
+                                                   100,
+                                                   1000,
+                                                   10000,
+                                                   100000,
+                                                   1000000,
+                                                   10000000,
+                                                   100000000,
+                                                   1000000000,
+                                                   10000000000,
+                                                   100000000000,
+                                                   1000000000000,
+                                                   10000000000000,
+                                                   100000000000000,
+                                                   1000000000000000,
+                                                   10000000000000000,
+                                                   100000000000000000,
+                                                   1000000000000000000,
+                                                   10000000000000000000u};
+  unsigned bits = 64u - (unsigned)__builtin_clzll(value | 1);
+  unsigned digits = bits * 1233u >> 12; /* log10(2), so at most one too few */
+  return digits + (value >= powers[digits] ? 1 : 0);
+}
+
+static char *put_number(char *p, uint64_t value) {
   if (value < 10) {
     *p = (char)('0' + value);
     return p + 1;
   }
-  char digits[SPAN_NUMBER_MAX];
-  char *end = digits + sizeof digits, *first = end;
-  for (; value >= 100; value /= 100) {
-    first -= 2;
-    memcpy(first, PAIRS + 2 * (value % 100), 2);
+  char *end = p + digits_of(value), *first = end;
+  for (; value >= 10000; value /= 10000) {
+    unsigned four = (unsigned)(value % 10000);
+    first -= 4;
+    memcpy(first, PAIRS + 2 * (four / 100), 2);
+    memcpy(first + 2, PAIRS + 2 * (four % 100), 2);
   }
+  if (value >= 100) memcpy(first - 2, PAIRS + 2 * (value % 100), 2);
+  if (value >= 100) value /= 100;
   if (value >= 10) {
-    first -= 2;
-    memcpy(first, PAIRS + 2 * value, 2);
-  } else if (value > 0) {
-    *--first = (char)('0' + value);
+    memcpy(p, PAIRS + 2 * value, 2);
+  } else {
+    *p = (char)('0' + value);
   }
-  return put_bytes(p, first, (size_t)(end - first));
+  return end;
 }
 
 static inline char *put_header(char *p, char type, uint64_t value) {
   *p = type;
   return put_crlf(put_number(p + 1, value));
+}
+
+static inline char *put_bulk(char *p, struct span bytes) {
+  return put_crlf(put_bytes(put_header(p, '$', bytes.len), bytes.data, bytes.len));
 }
 
 static void write_header(struct resp_writer *w, char type, uint64_t value) {
@@ -120,8 +152,8 @@ static void append_literal(struct resp_output *out, struct span literal) {
 }
 
 void resp_simple(struct resp_writer *w, const char *text) {
-  size_t len = strcspn(text, "\r\n");
-  assert(text[len] == '\0');
+  size_t len = strlen(text);
+  assert(memchr(text, '\n', len) == NULL);
   char *p = reserve(w->out, len + 3);
   if (p == NULL) return;
   *p = '+';
@@ -176,13 +208,19 @@ void resp_errorf(struct resp_writer *w, const char *format, ...) {
   resp_error(w, text);
 }
 
-void resp_integer(struct resp_writer *w, int64_t value) {
-  char *p = reserve(w->out, 1 + HEADER_MAX);
-  if (p == NULL) return;
-  *p++ = ':';
-  if (value < 0) *p++ = '-';
+char *resp_reserve(struct resp_writer *w, size_t bytes) { return reserve(w->out, bytes); }
+
+char *resp_put_integer(char *to, int64_t value) {
+  _Static_assert(RESP_INTEGER_MAX >= sizeof ":-9223372036854775808\r\n" - 1, "the longest fits");
+  *to++ = ':';
+  if (value < 0) *to++ = '-';
   uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-  commit(w->out, put_crlf(put_number(p, magnitude)));
+  return put_crlf(put_number(to, magnitude));
+}
+
+void resp_integer(struct resp_writer *w, int64_t value) {
+  char *p = reserve(w->out, RESP_INTEGER_MAX);
+  if (p != NULL) commit(w->out, resp_put_integer(p, value));
 }
 
 void resp_bulk(struct resp_writer *w, struct span bytes) {
@@ -194,10 +232,16 @@ void resp_bulk(struct resp_writer *w, struct span bytes) {
     w->out->failed = true;
     return;
   }
-  char *p = reserve(w->out, HEADER_MAX + bytes.len + 2);
-  if (p == NULL) return;
-  p = put_header(p, '$', bytes.len);
-  commit(w->out, put_crlf(put_bytes(p, bytes.data, bytes.len)));
+  char *p = reserve(w->out, RESP_BULK_MAX(bytes.len));
+  if (p != NULL) commit(w->out, put_bulk(p, bytes));
+}
+
+static struct span null_of(const struct resp_writer *w) {
+  return w->version == 3 ? SPAN_LITERAL("_\r\n") : SPAN_LITERAL("$-1\r\n");
+}
+
+char *resp_put_bulk(const struct resp_writer *w, char *to, struct span bytes) {
+  return span_present(bytes) ? put_bulk(to, bytes) : resp_put_literal(to, null_of(w));
 }
 
 void resp_bulk_text(struct resp_writer *w, const char *text) { resp_bulk(w, span_of(text)); }
@@ -230,9 +274,7 @@ void resp_bulk_pinned(struct resp_writer *w, struct span bytes, void *pin, void 
   commit(out, put_crlf(p));
 }
 
-void resp_null(struct resp_writer *w) {
-  append_literal(w->out, w->version == 3 ? SPAN_LITERAL("_\r\n") : SPAN_LITERAL("$-1\r\n"));
-}
+void resp_null(struct resp_writer *w) { append_literal(w->out, null_of(w)); }
 
 void resp_null_array(struct resp_writer *w) {
   append_literal(w->out, w->version == 3 ? SPAN_LITERAL("_\r\n") : SPAN_LITERAL("*-1\r\n"));

@@ -87,4 +87,29 @@ void resp_double(struct resp_writer *w, double value);
 /* Verbatim text (`=n txt:`), or a bulk string in RESP2. format has three letters. */
 void resp_verbatim(struct resp_writer *w, const char *format, struct span text);
 
+/*
+ * A reply of several parts that come again and again, with one look at the room there is:
+ *
+ *     char *p = resp_reserve(w, sizeof "*2\r\n" + RESP_INTEGER_MAX + RESP_BULK_MAX(name.len));
+ *     if (p == NULL) return;
+ *     p = resp_put_literal(p, SPAN_LITERAL("*2\r\n"));
+ *     resp_commit(w, resp_put_bulk(w, resp_put_integer(p, 7), name));
+ *
+ * resp_reserve: NULL when the output has failed. The put functions return what is behind what they
+ * wrote; the caller keeps within what it reserved.
+ */
+#define RESP_INTEGER_MAX (1 + SPAN_NUMBER_MAX + 2)
+#define RESP_BULK_MAX(len) (RESP_INTEGER_MAX + (len) + 2)
+char *resp_reserve(struct resp_writer *w, size_t bytes);
+char *resp_put_integer(char *to, int64_t value);
+/* An absent span is written as null. */
+char *resp_put_bulk(const struct resp_writer *w, char *to, struct span bytes);
+static inline char *resp_put_literal(char *to, struct span literal) {
+  memcpy(to, literal.data, literal.len);
+  return to + literal.len;
+}
+static inline void resp_commit(struct resp_writer *w, const char *end) {
+  w->out->len = (size_t)(end - w->out->bytes);
+}
+
 #endif

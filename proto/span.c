@@ -16,7 +16,8 @@ static unsigned char lower(char c) {
 bool span_is(struct span s, const char *word) {
   if (s.data == NULL) return false;
   for (size_t i = 0; i < s.len; i++) {
-    if (word[i] == '\0' || lower(s.data[i]) != lower(word[i])) return false;
+    if (word[i] == '\0') return false;
+    if (s.data[i] != word[i] && lower(s.data[i]) != lower(word[i])) return false;
   }
   return word[s.len] == '\0';
 }
@@ -30,11 +31,12 @@ bool span_to_i64(struct span s, long long *value) {
   if (s.data[first] == '0' && s.len > 1) return false; /* "007" and "-0" */
 
   unsigned long long sum = 0;
-  for (size_t i = first; i < s.len; i++) {
-    unsigned digit = (unsigned char)s.data[i] - (unsigned)'0';
+  const char *p = s.data + first, *end = s.data + s.len;
+  do {
+    unsigned digit = (unsigned char)*p - (unsigned)'0';
     if (digit > 9) return false;
     sum = sum * 10 + digit;
-  }
+  } while (++p < end);
   if (sum > (unsigned long long)LLONG_MAX + (negative ? 1 : 0)) return false;
   *value = negative ? (long long)(0 - sum) : (long long)sum;
   return true;

@@ -79,7 +79,13 @@ struct client_details *client_details(struct client *client);
  * client-output-total.
  */
 #define CLIENT_OUTPUT_SHARE (64u * 1024)
+#define CLIENT_OUTPUT_LEAST 1024u /* of both limits */
 bool client_output_over(const struct client *client, const struct host *host, size_t more);
+/* As asked behind every command: most clients have next to nothing to take. */
+static inline bool client_output_small(const struct client *client) {
+  size_t unsent = client->out != NULL ? resp_output_size(client->out) : 0;
+  return client->sending_bytes == 0 && unsent <= CLIENT_OUTPUT_LEAST;
+}
 
 /*
  * A writer for replies to the client, now or later: the client is marked as having something to

@@ -12,12 +12,29 @@
 #include "server/commands/slowlog.h"
 #include "server/commands/transaction.h"
 
-/* ---- the index: open addressing over lower-case names ---- */
+/* ---- the index: open addressing, over names and over subcommands ---- */
 
 #define INDEX_SLOTS 512u /* a power of two, at least twice the rows */
 
+/*
+ * A name as two numbers, so that it is found and compared in a few steps, of every command: bit
+ * 0x20 is set in each of its bytes, and what is a lower-case letter then was that letter in either
+ * case. The rows' names have only letters, up to NAME_LETTERS of them.
+ */
+#define NAME_LETTERS 16u
+struct folded {
+  uint64_t head, tail;
+  size_t len;
+};
+
+struct name_slot {
+  struct folded name;
+  const struct command *command;
+};
+
 struct command_index {
-  const struct command *slots[INDEX_SLOTS];
+  struct name_slot names[INDEX_SLOTS];
+  const struct command *subcommands[INDEX_SLOTS];
 };
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
@@ -30,15 +47,61 @@ void command_name(const struct command *command, char name[COMMAND_NAME_BYTES]) 
 }
 
 /* FNV-1a: a handful of names of our own choosing, so nobody can make them collide. */
+#define HASH_BASIS 2166136261u
 static uint32_t hash_more(uint32_t hash, struct span bytes) {
   for (size_t i = 0; i < bytes.len; i++)
     hash = (hash ^ (unsigned char)lower(bytes.data[i])) * 16777619u;
   return hash;
 }
 
-static uint32_t hash_name(struct span name, struct span sub) {
-  uint32_t hash = hash_more(2166136261u, name);
-  return span_present(sub) ? hash_more(hash_more(hash, SPAN_LITERAL("|")), sub) : hash;
+/* 1 to 8 bytes, which may be read twice but never passed. */
+static uint64_t load_letters(const char *from, size_t len) {
+  uint64_t word = 0;
+  if (len >= sizeof word) {
+    memcpy(&word, from, sizeof word);
+  } else if (len >= sizeof(uint32_t)) {
+    uint32_t first, last;
+    memcpy(&first, from, sizeof first);
+    memcpy(&last, from + len - sizeof last, sizeof last);
+    word = first | (uint64_t)last << (len - sizeof last) * 8;
+  } else {
+    for (size_t i = 0; i < len; i++) word |= (uint64_t)(unsigned char)from[i] << i * 8;
+  }
+  return word | UINT64_C(0x2020202020202020);
+}
+
+static bool fold_name(struct span name, struct folded *folded) {
+  if (name.len == 0 || name.len > NAME_LETTERS) return false;
+  size_t head = name.len < 8 ? name.len : 8;
+  *folded = (struct folded){load_letters(name.data, head), 0, name.len};
+  if (name.len > head) folded->tail = load_letters(name.data + head, name.len - head);
+  return true;
+}
+
+static bool same_name(const struct folded *a, const struct folded *b) {
+  return a->head == b->head && a->tail == b->tail && a->len == b->len;
+}
+
+/* Any odd number with bits all over spreads names of our own choosing well enough. */
+static uint32_t slot_of(const struct folded *name) {
+  uint64_t mixed = (name->head ^ name->tail << 1) * UINT64_C(0x9e3779b97f4a7c15);
+  return (uint32_t)(mixed >> 40) % INDEX_SLOTS;
+}
+
+static void index_name(struct command_index *index, const struct command *command) {
+  struct folded name;
+  bool fits = fold_name(span_of(command->name), &name);
+  assert(fits && strspn(command->name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == name.len);
+  (void)fits;
+  uint32_t slot = slot_of(&name);
+  while (index->names[slot].command != NULL) slot = (slot + 1) % INDEX_SLOTS;
+  index->names[slot] = (struct name_slot){name, command};
+}
+
+static void index_subcommand(struct command_index *index, const struct command *command) {
+  uint32_t slot = hash_more(HASH_BASIS, span_of(command->name)) % INDEX_SLOTS;
+  while (index->subcommands[slot] != NULL) slot = (slot + 1) % INDEX_SLOTS;
+  index->subcommands[slot] = command;
 }
 
 struct command_index *command_index_create(void) {
@@ -47,31 +110,41 @@ struct command_index *command_index_create(void) {
   if (index == NULL) return NULL;
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
     const struct command *command = &COMMAND_TABLE[i];
-    uint32_t slot = hash_name(span_of(command->name), SPAN_ABSENT) % INDEX_SLOTS;
-    while (index->slots[slot] != NULL) slot = (slot + 1) % INDEX_SLOTS;
-    index->slots[slot] = command;
+    bool is_sub = strchr(command->name, '|') != NULL;
+    (is_sub ? index_subcommand : index_name)(index, command);
   }
   return index;
 }
 
 void command_index_destroy(struct command_index *index) { free(index); }
 
-static bool is_named(const struct command *command, struct span name, struct span sub) {
-  const char *full = command->name;
-  const char *bar = strchr(full, '|');
-  if (!span_present(sub)) return bar == NULL && span_is(name, full);
-  if (bar == NULL || name.len != (size_t)(bar - full)) return false;
+static bool is_subcommand(const struct command *command, struct span name, struct span sub) {
+  const char *full = command->name, *bar = strchr(full, '|');
+  if (name.len != (size_t)(bar - full)) return false;
   for (size_t i = 0; i < name.len; i++) {
     if (lower(name.data[i]) != lower(full[i])) return false;
   }
   return span_is(sub, bar + 1);
 }
 
+static const struct command *find_subcommand(const struct command_index *index, struct span name,
+                                             struct span sub) {
+  uint32_t hash = hash_more(hash_more(hash_more(HASH_BASIS, name), SPAN_LITERAL("|")), sub);
+  uint32_t slot = hash % INDEX_SLOTS;
+  for (; index->subcommands[slot] != NULL; slot = (slot + 1) % INDEX_SLOTS) {
+    if (is_subcommand(index->subcommands[slot], name, sub)) return index->subcommands[slot];
+  }
+  return NULL;
+}
+
 static const struct command *find_exact(const struct command_index *index, struct span name,
                                         struct span sub) {
-  uint32_t slot = hash_name(name, sub) % INDEX_SLOTS;
-  for (; index->slots[slot] != NULL; slot = (slot + 1) % INDEX_SLOTS) {
-    if (is_named(index->slots[slot], name, sub)) return index->slots[slot];
+  if (span_present(sub)) return find_subcommand(index, name, sub);
+  struct folded folded;
+  if (!fold_name(name, &folded)) return NULL;
+  uint32_t slot = slot_of(&folded);
+  for (; index->names[slot].command != NULL; slot = (slot + 1) % INDEX_SLOTS) {
+    if (same_name(&index->names[slot].name, &folded)) return index->names[slot].command;
   }
   return NULL;
 }
@@ -144,6 +217,7 @@ static void reply_toobig(struct resp_writer *reply, size_t index, size_t limit) 
 /* Arguments that came inline were not judged by the reader. */
 static bool sizes_fit(struct call *call) {
   for (size_t i = 1; i < call->argc; i++) {
+    call->bytes += call->argv[i].len;
     if (call->argv[i].len <= call->host->unasked_bytes) continue;
     size_t limit = limit_of(call->host, call->command, call->argv, i);
     if (call->argv[i].len <= limit) continue;
@@ -202,18 +276,17 @@ static void reply_arity(struct call *call) {
               prefixed ? "idem." : "", name);
 }
 
-bool command_postponed(const struct host *host, const struct client *client, struct span name) {
+bool command_postponed(const struct host *host, const struct client *client,
+                       const struct request *request) {
   const struct shared *shared = host->shared;
   bool paused = shared->pause_until_ms > host->now_ms && !atomic_load(&shared->draining);
   if (!paused || client->transaction != NULL) return false;
   if (!shared->pause_writes_only) return true;
-  const struct command *command = command_find(host->commands, name, SPAN_ABSENT);
-  return command != NULL && (command->flags & COMMAND_WRITES) != 0;
+  return request->command != NULL && (request->command->flags & COMMAND_WRITES) != 0;
 }
 
 static bool find_row(struct call *call) {
   const struct command_index *index = call->host->commands;
-  call->command = command_find(index, call->argv[0], SPAN_ABSENT);
   if (call->command == NULL) {
     reply_unknown(call);
     return false;
@@ -246,7 +319,8 @@ static bool may_run(struct call *call) {
     resp_error(call->reply, "NOAUTH Authentication required.");
     return false;
   }
-  if (pubsub_restricts(call->client) && (flags & COMMAND_PUBSUB) == 0) {
+  if (call->client->subscriptions != NULL && pubsub_restricts(call->client) &&
+      (flags & COMMAND_PUBSUB) == 0) {
     char name[COMMAND_NAME_BYTES];
     command_name(call->command, name);
     resp_errorf(call->reply,
@@ -269,13 +343,7 @@ static bool judge(struct call *call) {
   return arity_fits(call) && may_run(call) && sizes_fit(call);
 }
 
-/* ---- running ---- */
-
-static uint64_t nanoseconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+/* ---- what a command needs to itself ---- */
 
 enum command_reach command_reach(const struct command *command, size_t argc) {
   if ((command->flags & COMMAND_STOPS) != 0) return COMMAND_REACHES_OTHERS;
@@ -294,12 +362,19 @@ struct engine *call_engine(const struct call *call, struct span key) {
   return shard_engine(keyspace_find(call->host->shared->keyspace, key));
 }
 
+/* A name is of argv[1], where almost all commands have their key. */
+static struct shard *shard_of_key(const struct call *call) {
+  struct keyspace *keyspace = call->host->shared->keyspace;
+  if (call->name != NULL) return keyspace_find_name(keyspace, call->name);
+  return keyspace_find(keyspace, call->argv[call->command->first_key]);
+}
+
 /* Inside EXEC everything is held already. */
 static void hold(struct call *call, enum command_reach reach) {
   struct host *host = call->host;
   switch (reach) {
     case COMMAND_REACHES_A_KEY:
-      call->shard = keyspace_find(host->shared->keyspace, call->argv[call->command->first_key]);
+      call->shard = shard_of_key(call);
       call->engine = host_lock(host, call->shard, &call->now_ms);
       break;
     case COMMAND_REACHES_OTHERS:
@@ -319,23 +394,110 @@ static void let_go(struct call *call, enum command_reach reach) {
   if (reach == COMMAND_REACHES_OTHERS && !call->in_exec) host_go_on(call->host);
 }
 
-void command_call(struct call *call) {
-  struct command_stats *stats = &call->host->stats[call->command - COMMAND_TABLE];
-  size_t before = call->reply->out->len;
-  struct host *host = call->host;
-  uint64_t start = host->stamp_ns != 0 ? host->stamp_ns : nanoseconds();
+static void run_alone(struct call *call) {
   enum command_reach reach = reach_of(call);
   hold(call, reach);
   call->command->run(call);
   let_go(call, reach);
-  host->stamp_ns = nanoseconds();
-  uint64_t spent = host->stamp_ns - start;
-  stats->calls++;
-  stats->nanoseconds += spent;
+}
+
+/* ---- measuring ---- */
+
+/*
+ * The clock costs a tenth of a short command. Short ones of one kind in a row are measured
+ * together: it is read when another kind comes, behind every STRETCH_CALLS of them, and at the end
+ * of the batch. What may take long is measured alone.
+ */
+#define STRETCH_CALLS 32u
+#define STRETCH_ARGS 8u
+#define STRETCH_BYTES 4096u
+/* Whoever asks for commands that took less wants to know of each. */
+#define STRETCH_SLOWLOG_US 1000
+
+static bool measured_alone(const struct call *call) {
+  int64_t slow_us = call->host->options->slowlog_slower_us;
+  return (call->command->flags & COMMAND_FAST) == 0 || call->in_exec || call->argc > STRETCH_ARGS ||
+         call->bytes > STRETCH_BYTES || (slow_us >= 0 && slow_us < STRETCH_SLOWLOG_US);
+}
+
+static uint64_t take_time(struct host *host) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  uint64_t before_ns = host->stamp_ns;
+  host->stamp_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+  return host->stamp_ns - before_ns;
+}
+
+/* What took long in a stretch was one of it; which one nobody can tell any more. */
+static void stretch_end(struct host *host) {
+  struct stretch *stretch = &host->stretch;
+  if (stretch->calls == 0) return;
+  uint64_t spent_ns = take_time(host);
+  const struct command *command = stretch->command;
+  unsigned calls = stretch->calls;
+  host->stats[command - COMMAND_TABLE].nanoseconds += spent_ns;
+  stretch->calls = 0;
+  if (!slowlog_wants(host, spent_ns)) return;
+  char text[COMMAND_NAME_BYTES];
+  int len = snprintf(text, sizeof text, "... (one of %u measured together)", calls);
+  const struct span argv[] = {span_of(command->name), {text, (size_t)len}};
+  const struct call call = {
+      .host = host,
+      .client = stretch->client,
+      .command = command,
+      .argv = argv,
+      .argc = 2,
+      .now_ms = host->now_ms,
+  };
+  slowlog_note(&call, spent_ns);
+}
+
+void command_batch_end(struct host *host) {
+  stretch_end(host);
+  host->stamp_ns = 0;
+}
+
+static void measure_alone(struct call *call) {
+  struct host *host = call->host;
+  stretch_end(host);
+  if (host->stamp_ns == 0) take_time(host);
+  uint64_t start_ns = host->stamp_ns; /* EXEC: what it runs is measured within */
+  run_alone(call);
+  take_time(host);
+  uint64_t spent_ns = host->stamp_ns - start_ns;
+  host->stats[call->command - COMMAND_TABLE].nanoseconds += spent_ns;
+  if (slowlog_wants(host, spent_ns)) slowlog_note(call, spent_ns);
+}
+
+static void measure_together(struct call *call) {
+  struct host *host = call->host;
+  struct stretch *stretch = &host->stretch;
+  if (stretch->command != call->command || stretch->calls == STRETCH_CALLS ||
+      stretch->client != call->client)
+    stretch_end(host);
+  if (stretch->calls++ == 0) {
+    if (host->stamp_ns == 0) take_time(host);
+    stretch->command = call->command;
+    stretch->client = call->client;
+  }
+  run_alone(call);
+}
+
+/* ---- running ---- */
+
+void command_call(struct call *call) {
+  struct host *host = call->host;
   const struct resp_output *out = call->reply->out;
+  size_t before = out->len;
+  if (measured_alone(call)) {
+    measure_alone(call);
+  } else {
+    measure_together(call);
+  }
+  struct command_stats *stats = &host->stats[call->command - COMMAND_TABLE];
+  stats->calls++;
   if (out->len > before && out->bytes[before] == '-') stats->failed++;
   host->counters.commands++;
-  slowlog_note(call, spent);
 }
 
 static void refuse(struct call *call) {
@@ -366,13 +528,15 @@ static void silence(struct call *call, size_t len, size_t refs, size_t ref_bytes
   out->ref_bytes = ref_bytes;
 }
 
-void command_run(struct host *host, struct client *client, const struct span *argv, size_t argc) {
+void command_run(struct host *host, struct client *client, const struct request *request) {
   struct resp_writer reply = client_writer(client, host);
   struct call call = {
       .host = host,
       .client = client,
-      .argv = argv,
-      .argc = argc,
+      .command = request->command,
+      .argv = request->argv,
+      .argc = request->argc,
+      .name = request->name,
       .reply = &reply,
       .now_ms = host->now_ms,
   };

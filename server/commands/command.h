@@ -44,6 +44,8 @@ struct call {
   struct engine *engine;   /* the shard's */
   const struct span *argv; /* argv[0] is the name; borrowed until the handler returns */
   size_t argc;
+  const struct engine_name *name; /* of argv[1]; NULL: not worked out */
+  size_t bytes;                   /* of argv[1] and what is behind it */
   struct resp_writer *reply;
   int64_t now_ms;
   bool in_exec; /* must not wait */
@@ -88,17 +90,27 @@ size_t command_argument_limit(void *context, const struct span *argv, size_t ind
 /* An argument of at most so many bytes is within every limit: most need not be asked about. */
 size_t command_unasked_bytes(const struct options *options);
 
+/* A command as it was read, and what was found out about it meanwhile. */
+struct request {
+  const struct span *argv;
+  size_t argc;
+  const struct command *command;  /* the row of argv[0]; NULL: there is none */
+  const struct engine_name *name; /* of argv[1]; NULL: not worked out */
+};
+
 /* CLIENT PAUSE holds it back: it is to be presented again, and what comes behind it too, when the
  * pause is over. */
-bool command_postponed(const struct host *host, const struct client *client, struct span name);
+bool command_postponed(const struct host *host, const struct client *client,
+                       const struct request *request);
 
 /*
  * Runs one command: the reply goes to the client's output, or client->waiting is set and the reply
  * comes later. toobig says that the reader skipped it.
  */
-struct engine *call_engine(const struct call *call, struct span key); /* of several, all locked */
-void command_run(struct host *host, struct client *client, const struct span *argv, size_t argc);
+void command_run(struct host *host, struct client *client, const struct request *request);
 void command_toobig(struct host *host, struct client *client, size_t index, size_t limit);
+/* Behind the commands of one connection in one turn: what was measured together is over. */
+void command_batch_end(struct host *host);
 /* The handler, with what it needs locked: what each row says of its keys and flags; in EXEC the
  * most that any of its commands needs. For EXEC, which has judged the rest. */
 enum command_reach {
@@ -108,6 +120,7 @@ enum command_reach {
   COMMAND_REACHES_OTHERS /* loops, and all shards */
 };
 enum command_reach command_reach(const struct command *command, size_t argc);
+struct engine *call_engine(const struct call *call, struct span key); /* of several, all held */
 void command_call(struct call *call);
 
 /*

@@ -37,6 +37,13 @@ struct command_stats {
   uint64_t calls, nanoseconds, rejected, failed;
 };
 
+/* Commands of one kind in a row that are measured together; see command.c. */
+struct stretch {
+  const struct command *command;
+  struct client *client;
+  unsigned calls; /* 0: none */
+};
+
 struct host_counters {
   uint64_t connections, connections_refused, commands, protocol_errors, auth_failures;
   uint64_t bytes_in, bytes_out;
@@ -105,8 +112,8 @@ struct host {
   _Atomic uint64_t monitor_count;
 
   int64_t now_ms;    /* this turn, on the engines' clock */
-  uint64_t stamp_ns; /* when the command before ended, in this batch; 0: none. Saves a look at the
-                        clock per command */
+  uint64_t stamp_ns; /* when the clock was read last, in this batch; 0: not yet */
+  struct stretch stretch;
   int64_t wall_offset_ms; /* unix time = now_ms + wall_offset_ms */
   size_t unasked_bytes;   /* command_unasked_bytes of the options */
   struct host_counters counters;

@@ -28,22 +28,24 @@ enum word_id {
 };
 
 struct word {
-  const char *name;
+  struct span name;
   enum word_kind kind;
   size_t limit; /* offset in struct options of the limit of its bytes */
 };
 
+#define WORD_NAME(text) \
+  { text, sizeof(text) - 1 }
 static const struct word WORDS[WORD_COUNT] = {
-    [WORD_FP] = {"FP", WORD_BYTES, offsetof(struct options, fingerprint_limit)},
-    [WORD_OWNER] = {"OWNER", WORD_BYTES, offsetof(struct options, owner_limit)},
-    [WORD_META] = {"META", WORD_BYTES, offsetof(struct options, meta_limit)},
-    [WORD_STAGE] = {"STAGE", WORD_BYTES, offsetof(struct options, stage_limit)},
-    [WORD_LEASE] = {"LEASE", WORD_DURATION, 0},
-    [WORD_WAIT] = {"WAIT", WORD_DURATION, 0},
-    [WORD_TTL] = {"TTL", WORD_DURATION, 0},
-    [WORD_BIND] = {"BIND", WORD_FLAG, 0},
-    [WORD_HOLD] = {"HOLD", WORD_FLAG, 0},
-    [WORD_TAKEOVER] = {"TAKEOVER", WORD_FLAG, 0},
+    [WORD_FP] = {WORD_NAME("FP"), WORD_BYTES, offsetof(struct options, fingerprint_limit)},
+    [WORD_OWNER] = {WORD_NAME("OWNER"), WORD_BYTES, offsetof(struct options, owner_limit)},
+    [WORD_META] = {WORD_NAME("META"), WORD_BYTES, offsetof(struct options, meta_limit)},
+    [WORD_STAGE] = {WORD_NAME("STAGE"), WORD_BYTES, offsetof(struct options, stage_limit)},
+    [WORD_LEASE] = {WORD_NAME("LEASE"), WORD_DURATION, 0},
+    [WORD_WAIT] = {WORD_NAME("WAIT"), WORD_DURATION, 0},
+    [WORD_TTL] = {WORD_NAME("TTL"), WORD_DURATION, 0},
+    [WORD_BIND] = {WORD_NAME("BIND"), WORD_FLAG, 0},
+    [WORD_HOLD] = {WORD_NAME("HOLD"), WORD_FLAG, 0},
+    [WORD_TAKEOVER] = {WORD_NAME("TAKEOVER"), WORD_FLAG, 0},
 };
 
 #define BIT(id) (1u << (id))
@@ -59,12 +61,12 @@ static bool given(const struct words *words, enum word_id id) {
   return (words->given & BIT(id)) != 0;
 }
 
+/* Nearly everybody writes the words as they stand in the table. */
 static int find_word(struct span text) {
-  if (text.len == 0) return -1;
   for (int id = 0; id < WORD_COUNT; id++) {
-    bool may_be =
-        ((text.data[0] ^ WORDS[id].name[0]) & ~0x20) == 0; /* most are not, without a call */
-    if (may_be && span_is(text, WORDS[id].name)) return id;
+    struct span name = WORDS[id].name;
+    if (name.len != text.len || ((text.data[0] ^ name.data[0]) & ~0x20) != 0) continue;
+    if (memcmp(text.data, name.data, name.len) == 0 || span_is(text, name.data)) return id;
   }
   return -1;
 }
@@ -104,7 +106,7 @@ static bool parse_words(struct call *call, size_t first, unsigned allowed, struc
       return syntax_error(call, "ERR syntax error: no value behind option '", text);
     words->bytes[id] = call->argv[i];
     if (WORDS[id].kind == WORD_DURATION &&
-        !parse_duration(call, WORDS[id].name, call->argv[i], &words->ms[id]))
+        !parse_duration(call, WORDS[id].name.data, call->argv[i], &words->ms[id]))
       return false;
   }
   return true;
@@ -169,38 +171,45 @@ size_t idempotency_limit(const struct options *options, const struct span *argv,
 /* ---- replies ---- */
 
 static void reply_claimed(struct resp_writer *reply, const struct engine_answer *answer) {
-  resp_array(reply, 5);
-  resp_bulk(reply, SPAN_LITERAL("CLAIMED"));
-  resp_integer(reply, (int64_t)answer->token);
-  resp_integer(reply, answer->lease_ms);
-  resp_integer(reply, answer->attempt);
-  resp_bulk(reply, engine_bytes(answer->stage));
+  const struct span head = SPAN_LITERAL("*5\r\n$7\r\nCLAIMED\r\n");
+  struct span stage = engine_bytes(answer->stage);
+  char *p = resp_reserve(reply, head.len + 3 * RESP_INTEGER_MAX + RESP_BULK_MAX(stage.len));
+  if (p == NULL) return;
+  p = resp_put_integer(resp_put_literal(p, head), (int64_t)answer->token);
+  p = resp_put_integer(p, answer->lease_ms);
+  p = resp_put_integer(p, answer->attempt);
+  resp_commit(reply, resp_put_bulk(reply, p, stage));
 }
 
 static void reply_done(struct resp_writer *reply, struct shard *shard,
                        const struct engine_answer *answer) {
-  resp_array(reply, 5);
-  resp_bulk(reply, SPAN_LITERAL("DONE"));
+  const struct span head = SPAN_LITERAL("*5\r\n$4\r\nDONE\r\n");
+  resp_output_append(reply->out, head.data, head.len);
   reply_blob(reply, shard, answer->body);
   reply_blob(reply, shard, answer->meta);
-  resp_integer(reply, answer->age_ms);
-  resp_integer(reply, answer->left_ms);
+  char *p = resp_reserve(reply, 2 * RESP_INTEGER_MAX);
+  if (p == NULL) return;
+  resp_commit(reply, resp_put_integer(resp_put_integer(p, answer->age_ms), answer->left_ms));
+}
+
+/* BUSY and UNKNOWN: two numbers, and who it is. */
+static void reply_owned(struct resp_writer *reply, struct span head, int64_t first, int64_t second,
+                        const struct engine_blob *by) {
+  struct span owner = engine_bytes(by);
+  char *p = resp_reserve(reply, head.len + 2 * RESP_INTEGER_MAX + RESP_BULK_MAX(owner.len));
+  if (p == NULL) return;
+  p = resp_put_integer(resp_put_literal(p, head), first);
+  resp_commit(reply, resp_put_bulk(reply, resp_put_integer(p, second), owner));
 }
 
 static void reply_busy(struct resp_writer *reply, const struct engine_answer *answer) {
-  resp_array(reply, 4);
-  resp_bulk(reply, SPAN_LITERAL("BUSY"));
-  resp_integer(reply, answer->left_ms);
-  resp_integer(reply, answer->age_ms);
-  resp_bulk(reply, engine_bytes(answer->owner));
+  const struct span head = SPAN_LITERAL("*4\r\n$4\r\nBUSY\r\n");
+  reply_owned(reply, head, answer->left_ms, answer->age_ms, answer->owner);
 }
 
 static void reply_unknown(struct resp_writer *reply, const struct engine_answer *answer) {
-  resp_array(reply, 4);
-  resp_bulk(reply, SPAN_LITERAL("UNKNOWN"));
-  resp_integer(reply, answer->age_ms);
-  resp_integer(reply, answer->attempt);
-  resp_bulk(reply, engine_bytes(answer->owner));
+  const struct span head = SPAN_LITERAL("*4\r\n$7\r\nUNKNOWN\r\n");
+  reply_owned(reply, head, answer->age_ms, answer->attempt, answer->owner);
 }
 
 static const char *error_of(enum engine_status status) {
@@ -300,6 +309,7 @@ void idempotency_claim(struct call *call) {
       !owner_fits(call, &words))
     return;
   struct engine_claim claim = {
+      .name = call->name,
       .key = call->argv[1],
       .fingerprint = words.bytes[WORD_FP],
       .owner = words.bytes[WORD_OWNER],
@@ -317,7 +327,7 @@ void idempotency_claim(struct call *call) {
 }
 
 void idempotency_store(struct call *call) {
-  struct engine_store store = {.key = call->argv[1], .body = call->argv[3]};
+  struct engine_store store = {.name = call->name, .key = call->argv[1], .body = call->argv[3]};
   struct words words;
   if (!parse_token(call, call->argv[2], &store.token)) return;
   if (!parse_words(call, 4, BIT(WORD_TTL) | BIT(WORD_META), &words) || !ttl_fits(call, &words))
@@ -330,7 +340,7 @@ void idempotency_store(struct call *call) {
 }
 
 void idempotency_renew(struct call *call) {
-  struct engine_renew renew = {.key = call->argv[1]};
+  struct engine_renew renew = {.name = call->name, .key = call->argv[1]};
   struct words words;
   if (!parse_token(call, call->argv[2], &renew.token)) return;
   if (!parse_words(call, 3, BIT(WORD_LEASE) | BIT(WORD_STAGE), &words) || !lease_fits(call, &words))
@@ -353,7 +363,11 @@ void idempotency_release(struct call *call) {
 void idempotency_fetch(struct call *call) {
   struct words words;
   if (!parse_words(call, 2, BIT(WORD_FP), &words)) return;
-  const struct engine_read read = {.key = call->argv[1], .fingerprint = words.bytes[WORD_FP]};
+  const struct engine_read read = {
+      .name = call->name,
+      .key = call->argv[1],
+      .fingerprint = words.bytes[WORD_FP],
+  };
   struct engine_answer answer;
   engine_read(call->engine, &read, call->now_ms, &answer);
   finish(call, &answer);
@@ -366,6 +380,7 @@ void idempotency_wait(struct call *call) {
       !parse_words(call, 3, BIT(WORD_FP), &words))
     return;
   const struct engine_read read = {
+      .name = call->name,
       .key = call->argv[1],
       .fingerprint = words.bytes[WORD_FP],
       .wait_ms = wait_of(call, asked_ms),

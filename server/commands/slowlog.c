@@ -98,9 +98,6 @@ static struct entry *entry_create(const struct call *call, uint64_t nanoseconds)
 }
 
 void slowlog_note(const struct call *call, uint64_t nanoseconds) {
-  const struct options *options = call->host->options;
-  if (options->slowlog_slower_us < 0 || nanoseconds < (uint64_t)options->slowlog_slower_us * 1000)
-    return;
   if ((call->command->flags & (COMMAND_BEFORE_AUTH | COMMAND_ADMIN)) != 0)
     return; /* may carry a password */
   struct slowlog *slowlog = call->host->slowlog;
@@ -110,7 +107,7 @@ void slowlog_note(const struct call *call, uint64_t nanoseconds) {
   entry->id = slowlog->next_id++;
   list_prepend(&slowlog->entries, &entry->link);
   slowlog->count++;
-  trim(slowlog, (size_t)options->slowlog_max_len);
+  trim(slowlog, (size_t)call->host->options->slowlog_max_len);
   pthread_mutex_unlock(&slowlog->lock);
 }
 

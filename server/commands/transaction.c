@@ -134,6 +134,7 @@ static void run_queued(struct call *exec, const struct queued *queued) {
   call.command = queued->command;
   call.argv = queued->argv;
   call.argc = queued->argc;
+  call.name = NULL;
   call.in_exec = true;
   command_call(&call);
   if (atomic_load(&call.host->shared->monitor_count) > 0) monitor_feed(&call);

@@ -270,7 +270,7 @@ static void queue_claim(struct engine *engine, struct record *record,
 }
 
 /* A record for a key that has none; NULL with the answer said when that must not or cannot be. */
-static struct record *record_for_claim(struct engine *engine, const struct name *name,
+static struct record *record_for_claim(struct engine *engine, const struct engine_name *name,
                                        const struct engine_claim *claim, int64_t now_ms,
                                        struct engine_answer *answer) {
   size_t more = sizeof(struct record) + claim->key.len + claim->fingerprint.len + claim->owner.len;
@@ -333,14 +333,14 @@ static void claim_stored(const struct stored *stored, const struct engine_claim 
 void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
                   struct engine_answer *answer) {
   assert(claim->lease_ms > 0 && claim->lease_ms <= UINT32_MAX);
-  struct name name;
-  name_of(engine, claim->key, &name);
-  struct entry entry = entry_find(engine, &name, now_ms);
+  struct engine_name own;
+  const struct engine_name *name = name_of(engine, claim->name, claim->key, &own);
+  struct entry entry = entry_find(engine, name, now_ms);
   if (entry.stored != NULL) {
     claim_stored(entry.stored, claim, now_ms, answer);
   } else if (!wrong_type(entry, answer)) {
     struct record *record = entry.record;
-    if (record == NULL) record = record_for_claim(engine, &name, claim, now_ms, answer);
+    if (record == NULL) record = record_for_claim(engine, name, claim, now_ms, answer);
     if (record != NULL) claim_record(engine, record, claim, now_ms, answer);
   }
   count_answer(engine, answer);
@@ -449,9 +449,9 @@ static void store_stored(const struct stored *stored, const struct engine_store 
 
 void engine_store(struct engine *engine, const struct engine_store *store, int64_t now_ms,
                   struct engine_answer *answer) {
-  struct name name;
-  name_of(engine, store->key, &name);
-  struct entry entry = entry_find(engine, &name, now_ms);
+  struct engine_name own;
+  const struct engine_name *name = name_of(engine, store->name, store->key, &own);
+  struct entry entry = entry_find(engine, name, now_ms);
   if (entry.stored != NULL) {
     store_stored(entry.stored, store, now_ms, answer);
   } else if (!wrong_type(entry, answer)) {
@@ -502,9 +502,9 @@ static void renew_record(struct engine *engine, struct record *record,
 void engine_renew(struct engine *engine, const struct engine_renew *renew, int64_t now_ms,
                   struct engine_answer *answer) {
   assert(renew->lease_ms >= 0 && renew->lease_ms <= UINT32_MAX);
-  struct name name;
-  name_of(engine, renew->key, &name);
-  struct entry entry = entry_find(engine, &name, now_ms);
+  struct engine_name own;
+  const struct engine_name *name = name_of(engine, renew->name, renew->key, &own);
+  struct entry entry = entry_find(engine, name, now_ms);
   if (!wrong_type(entry, answer)) {
     if (entry.record == NULL) { /* absent or DONE */
       say(answer, ENGINE_STALE);
@@ -517,9 +517,9 @@ void engine_renew(struct engine *engine, const struct engine_renew *renew, int64
 
 void engine_release(struct engine *engine, struct span key, uint64_t token, int64_t now_ms,
                     struct engine_answer *answer) {
-  struct name name;
-  name_of(engine, key, &name);
-  struct entry entry = entry_find(engine, &name, now_ms);
+  struct engine_name own;
+  const struct engine_name *name = name_of(engine, NULL, key, &own);
+  struct entry entry = entry_find(engine, name, now_ms);
   if (wrong_type(entry, answer)) return;
   struct rules_record facts = {.phase = RULES_ABSENT}; /* absent or DONE: not yours either way */
   if (entry.record != NULL) facts = record_facts(entry.record);
@@ -568,9 +568,9 @@ static void read_from_shelf(const struct stored *stored, const struct engine_rea
 
 void engine_read(struct engine *engine, const struct engine_read *read, int64_t now_ms,
                  struct engine_answer *answer) {
-  struct name name;
-  name_of(engine, read->key, &name);
-  struct entry entry = entry_find(engine, &name, now_ms);
+  struct engine_name own;
+  const struct engine_name *name = name_of(engine, read->name, read->key, &own);
+  struct entry entry = entry_find(engine, name, now_ms);
   if (entry.stored != NULL) {
     read_from_shelf(entry.stored, read, now_ms, answer);
   } else if (!wrong_type(entry, answer)) {

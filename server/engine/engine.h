@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "proto/span.h"
+#include "server/engine/key.h"
 #include "server/rules/rules.h"
 
 struct engine;
@@ -116,7 +117,17 @@ void engine_unpin(struct engine *engine, struct engine_blob *blob); /* takes NUL
 
 /* ---- the six commands ---- */
 
+/* A key as it is looked up. A host that has it already (see engine_prefetch) hands it in with the
+ * key; NULL there: the engine works it out. */
+struct engine_name {
+  struct key key; /* may point into packed or into the text: not to be copied, nor kept longer */
+  char packed[KEY_UUID_BYTES];
+  uint64_t hash;
+};
+void engine_name_of(const struct engine *engine, struct span key, struct engine_name *name);
+
 struct engine_claim {
+  const struct engine_name *name;
   struct span key, fingerprint, owner; /* fingerprint and owner may be absent */
   int64_t lease_ms;                    /* 1 .. UINT32_MAX */
   int64_t wait_ms;                     /* 0: do not wait */
@@ -130,6 +141,7 @@ void engine_claim(struct engine *engine, const struct engine_claim *claim, int64
                   struct engine_answer *answer);
 
 struct engine_store {
+  const struct engine_name *name;
   struct span key, body, meta; /* meta may be absent */
   uint64_t token;
   int64_t ttl_ms; /* 0: shared with the waiters, then absent */
@@ -139,6 +151,7 @@ void engine_store(struct engine *engine, const struct engine_store *store, int64
                   struct engine_answer *answer);
 
 struct engine_renew {
+  const struct engine_name *name;
   struct span key, stage; /* stage may be absent */
   uint64_t token;
   int64_t lease_ms; /* 0: the length last granted */
@@ -152,6 +165,7 @@ void engine_release(struct engine *engine, struct span key, uint64_t token, int6
                     struct engine_answer *answer);
 
 struct engine_read {
+  const struct engine_name *name;
   struct span key, fingerprint; /* fingerprint may be absent: then nothing is compared */
   int64_t wait_ms;              /* 0: FETCH; above: WAIT */
   void *context;
@@ -164,11 +178,11 @@ void engine_read(struct engine *engine, const struct engine_read *read, int64_t 
 /*
  * Fetching ahead: most of what a call costs is waiting for memory, and several such waits go on at
  * once when they are asked for before the calls. Hosts that have many commands at hand say
- * engine_prefetch for all of them, then engine_prefetch_entry with what it returned, then call.
- * Nothing is changed or judged; between them the engine may be used freely.
+ * engine_prefetch for all of them, then engine_prefetch_entry, then call. Nothing is changed or
+ * judged; between them the engine may be used freely.
  */
-uint64_t engine_prefetch(const struct engine *engine, struct span key);
-void engine_prefetch_entry(const struct engine *engine, uint64_t hint);
+void engine_prefetch(const struct engine *engine, const struct engine_name *name);
+void engine_prefetch_entry(const struct engine *engine, const struct engine_name *name);
 
 /* ---- waiters ---- */
 

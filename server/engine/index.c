@@ -169,7 +169,6 @@ static void grow(struct index *index) {
   size_t added = index->size;
   if (added == index->segment_count * INDEX_SEGMENT_BUCKETS && !add_segment(index)) return;
   struct index_bucket *from = bucket_at(index, added & (index->level - 1));
-  prefetch_entries(from);
   uint64_t bit = index->level;
   index->size++;
   if (index->size == 2 * index->level) index->level = index->size;
@@ -218,6 +217,15 @@ static void shrink(struct index *index) {
     drop_segment(index);
 }
 
+/* A split reads one bucket and every entry in it, none of which anybody has asked for: they are
+ * fetched some insertions before, the bucket first. */
+static void prefetch_split(const struct index *index) {
+  size_t until = index->size * INDEX_LOAD - index->count;
+  const struct index_bucket *from = bucket_at(index, index->size & (index->level - 1));
+  if (until == INDEX_LOAD - 1) __builtin_prefetch(from);
+  if (until == INDEX_LOAD / 2) prefetch_entries(from);
+}
+
 /* ---- use ---- */
 
 bool index_init(struct index *index, struct memory *memory, index_hash_of *hash_of,
@@ -252,7 +260,11 @@ bool index_insert(struct index *index, uint64_t hash, uint64_t word) {
   struct pool pool = {NULL};
   if (tail.used == INDEX_BUCKET_WORDS && !pool_fill(index, &pool)) return false;
   append(&tail, &pool, word);
-  if (++index->count > index->size * INDEX_LOAD) grow(index);
+  if (++index->count > index->size * INDEX_LOAD) {
+    grow(index);
+  } else {
+    prefetch_split(index);
+  }
   return true;
 }
 

@@ -87,6 +87,30 @@ static inline uint64_t index_next(struct index_walk *walk) {
   return walk->bucket->words[0];
 }
 
+/* Of these only the words that may be of the hash; 0 behind the last. */
+static inline uint64_t index_next_of(struct index_walk *walk, uint64_t hash) {
+  const uint64_t *words = walk->bucket->words;
+  unsigned at = walk->at;
+  for (;;) {
+    uint64_t word = 0;
+    while (at < INDEX_BUCKET_WORDS) {
+      word = words[at++];
+      if (((word ^ hash) & INDEX_TAG_MASK) == 0 && word != 0 &&
+          (word & INDEX_KIND_MASK) != INDEX_LINK) {
+        walk->at = at;
+        return word;
+      }
+    }
+    word = words[INDEX_BUCKET_WORDS - 1];
+    if ((word & INDEX_KIND_MASK) != INDEX_LINK) break;
+    walk->bucket = index_address(word);
+    words = walk->bucket->words;
+    at = 0;
+  }
+  walk->at = INDEX_BUCKET_WORDS;
+  return 0;
+}
+
 /* Fetch the bucket ahead of its use, and, once it is there, what is chained to it. */
 void index_prefetch(const struct index *index, uint64_t hash);
 void index_prefetch_chain(const struct index *index, uint64_t hash);

@@ -25,8 +25,8 @@ static void describe(struct entry entry, int64_t now_ms, struct engine_entry *as
 }
 
 static struct entry find(struct engine *engine, struct span key, int64_t now_ms) {
-  struct name name;
-  name_of(engine, key, &name);
+  struct engine_name name;
+  engine_name_of(engine, key, &name);
   return entry_find(engine, &name, now_ms);
 }
 
@@ -42,17 +42,13 @@ void engine_look(struct engine *engine, struct span key, int64_t now_ms,
   describe(found, now_ms, entry);
 }
 
-uint64_t engine_prefetch(const struct engine *engine, struct span key) {
-  struct name name;
-  name_of(engine, key, &name);
-  index_prefetch(&engine->index, name.hash);
-  return name.hash;
+void engine_prefetch(const struct engine *engine, const struct engine_name *name) {
+  index_prefetch(&engine->index, name->hash);
 }
 
-void engine_prefetch_entry(const struct engine *engine, uint64_t hint) {
-  struct index_walk walk = index_walk(&engine->index, hint);
-  for (uint64_t word; (word = index_next(&walk)) != 0;) {
-    if (((word ^ hint) & INDEX_TAG_MASK) != 0) continue;
+void engine_prefetch_entry(const struct engine *engine, const struct engine_name *name) {
+  struct index_walk walk = index_walk(&engine->index, name->hash);
+  for (uint64_t word; (word = index_next_of(&walk, name->hash)) != 0;) {
     struct entry entry = entry_of_word(word);
     if (entry.stored != NULL) {
       stored_prefetch(entry.stored);
@@ -84,8 +80,8 @@ bool engine_delete(struct engine *engine, struct span key, int64_t now_ms) {
 
 enum engine_status engine_set_value(struct engine *engine, struct span key, struct span value,
                                     int64_t deadline_ms, int64_t now_ms) {
-  struct name name;
-  name_of(engine, key, &name);
+  struct engine_name name;
+  engine_name_of(engine, key, &name);
   struct entry entry = entry_find(engine, &name, now_ms);
   struct record *record = entry.record;
   if (entry.stored != NULL || (record != NULL && !record_is_value(record))) return ENGINE_WRONGTYPE;

@@ -4,14 +4,12 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include <string.h>
 
 #define CACHE_LINE_BYTES 64
-/* Another secret than the engines', made of theirs: within a shard all keys would share the bits
- * that chose it. */
-#define SHARD_SEED UINT64_C(0x9e3779b97f4a7c15)
+/* Any odd number with bits all over: which shard a key has is decided by other bits than where it
+ * lies there. */
+#define SHARD_FACTOR UINT64_C(0x9e3779b97f4a7c15)
 
 struct shard {
   _Alignas(CACHE_LINE_BYTES) pthread_mutex_t lock;
@@ -29,7 +27,6 @@ struct errands { /* of one loop */
 
 struct keyspace {
   unsigned loops, count;
-  uint64_t hash_seed;
   struct engine_common common;
   struct engine *engines[KEYSPACE_MAX_SHARDS];
   struct errands errands[KEYSPACE_MAX_LOOPS];
@@ -64,8 +61,6 @@ struct keyspace *keyspace_create(const struct engine_options *options, unsigned 
   if (shards > KEYSPACE_MAX_SHARDS) shards = KEYSPACE_MAX_SHARDS;
   keyspace->loops = loops;
   keyspace->count = 0;
-  memcpy(&keyspace->hash_seed, options->hash_secret, sizeof keyspace->hash_seed);
-  keyspace->hash_seed ^= SHARD_SEED;
   keyspace->common = (struct engine_common){.engines = keyspace->engines, .count = shards};
   atomic_init(&keyspace->common.next_token, options->first_token);
   struct engine_options each = *options;
@@ -98,10 +93,20 @@ struct shard *keyspace_shard(struct keyspace *keyspace, unsigned number) {
   return &keyspace->shards[number];
 }
 
+struct shard *keyspace_find_name(struct keyspace *keyspace, const struct engine_name *name) {
+  if (alone(keyspace)) return &keyspace->shards[0];
+  return &keyspace->shards[(name->hash * SHARD_FACTOR >> 32) * keyspace->count >> 32];
+}
+
 struct shard *keyspace_find(struct keyspace *keyspace, struct span key) {
   if (alone(keyspace)) return &keyspace->shards[0];
-  uint64_t hash = XXH3_64bits_withSeed(key.data, key.len, keyspace->hash_seed);
-  return &keyspace->shards[(hash >> 32) * keyspace->count >> 32];
+  struct engine_name name;
+  keyspace_name(keyspace, key, &name);
+  return keyspace_find_name(keyspace, &name);
+}
+
+void keyspace_name(const struct keyspace *keyspace, struct span key, struct engine_name *name) {
+  engine_name_of(keyspace->engines[0], key, name);
 }
 
 unsigned shard_number(const struct shard *shard) { return shard->number; }
@@ -124,6 +129,24 @@ static void unlock(struct shard *shard) {
   int error = pthread_mutex_unlock(&shard->lock);
   assert(error == 0);
   (void)error;
+}
+
+static bool try_lock(struct shard *shard) {
+  return alone(shard->keyspace) || pthread_mutex_trylock(&shard->lock) == 0;
+}
+
+void keyspace_prefetch(struct keyspace *keyspace, const struct engine_name *name) {
+  struct shard *shard = keyspace_find_name(keyspace, name);
+  if (!try_lock(shard)) return;
+  engine_prefetch(shard->engine, name);
+  unlock(shard);
+}
+
+void keyspace_prefetch_entry(struct keyspace *keyspace, const struct engine_name *name) {
+  struct shard *shard = keyspace_find_name(keyspace, name);
+  if (!try_lock(shard)) return;
+  engine_prefetch_entry(shard->engine, name);
+  unlock(shard);
 }
 
 static void see_time(struct shard *shard, int64_t *now_ms) {

@@ -37,6 +37,9 @@ void keyspace_destroy(struct keyspace *keyspace); /* takes NULL */
 unsigned keyspace_shards(const struct keyspace *keyspace);
 struct shard *keyspace_shard(struct keyspace *keyspace, unsigned number);
 struct shard *keyspace_find(struct keyspace *keyspace, struct span key);
+/* By a key's name, which is the same for all its engines. */
+struct shard *keyspace_find_name(struct keyspace *keyspace, const struct engine_name *name);
+void keyspace_name(const struct keyspace *keyspace, struct span key, struct engine_name *name);
 unsigned shard_number(const struct shard *shard);
 /* For those who hold the lock. */
 struct engine *shard_engine(struct shard *shard);
@@ -51,6 +54,11 @@ struct engine *shard_lock(struct shard *shard, int64_t *now_ms);
 uint64_t shard_unlock(struct shard *shard);
 void keyspace_lock_all(struct keyspace *keyspace, int64_t *now_ms);
 uint64_t keyspace_unlock_all(struct keyspace *keyspace);
+
+/* engine_prefetch and engine_prefetch_entry, for those who do not hold the shard. A shard that is in
+ * use is not waited for: then nothing is fetched. */
+void keyspace_prefetch(struct keyspace *keyspace, const struct engine_name *name);
+void keyspace_prefetch_entry(struct keyspace *keyspace, const struct engine_name *name);
 
 /* ---- what a loop has to do; any loop may ask for itself, without a lock ---- */
 

@@ -16,7 +16,7 @@ uint64_t engine_key_hash(const struct engine *engine, struct key key) {
                                 ENGINE_HASH_SECRET_BYTES);
 }
 
-void name_of(const struct engine *engine, struct span key, struct name *name) {
+void engine_name_of(const struct engine *engine, struct span key, struct engine_name *name) {
   name->key = key_of(key, name->packed);
   name->hash = engine_key_hash(engine, name->key);
 }
@@ -139,8 +139,8 @@ static void count_record(struct engine *engine, struct record *record, bool in) 
 
 /* ---- making, changing and ending records ---- */
 
-struct record *record_create(struct engine *engine, enum engine_kind kind, const struct name *name,
-                             struct span fingerprint, bool owner) {
+struct record *record_create(struct engine *engine, enum engine_kind kind,
+                             const struct engine_name *name, struct span fingerprint, bool owner) {
   struct span key = name->key.bytes;
   assert(key.len <= UINT32_MAX && fingerprint.len <= UINT32_MAX);
   size_t size = size_for(owner, name->key, fingerprint);
@@ -417,10 +417,9 @@ void entry_judge(struct engine *engine, struct entry entry, int64_t now_ms) {
   }
 }
 
-struct entry entry_find(struct engine *engine, const struct name *name, int64_t now_ms) {
+struct entry entry_find(struct engine *engine, const struct engine_name *name, int64_t now_ms) {
   struct index_walk walk = index_walk(&engine->index, name->hash);
-  for (uint64_t word; (word = index_next(&walk)) != 0;) {
-    if (((word ^ name->hash) & INDEX_TAG_MASK) != 0) continue;
+  for (uint64_t word; (word = index_next_of(&walk, name->hash)) != 0;) {
     struct entry entry = entry_of_word(word);
     if (entry.stored != NULL) stored_prefetch(entry.stored);
     if (!key_equal(entry_key(entry), name->key)) continue;

@@ -84,13 +84,6 @@ struct entry {
 };
 enum { ENTRY_RECORD, ENTRY_STORED }; /* kinds of index words */
 
-/* A key that is asked for. */
-struct name {
-  struct key key; /* may point into packed: not to be copied */
-  char packed[KEY_UUID_BYTES];
-  uint64_t hash;
-};
-
 /* What a hand-over replaced, until the host has settled the grant. */
 struct undo {
   enum rules_end end;
@@ -155,9 +148,16 @@ static inline int64_t engine_past_ms(const struct engine *engine, int64_t now_ms
 }
 
 /* Finding. judge brings an entry up to now; NULL: it is absent (and freed). */
-void name_of(const struct engine *engine, struct span key, struct name *name);
+/* What the host has worked out already, or else what is worked out now. */
+static inline const struct engine_name *name_of(const struct engine *engine,
+                                                const struct engine_name *known, struct span key,
+                                                struct engine_name *name) {
+  if (known != NULL) return known;
+  engine_name_of(engine, key, name);
+  return name;
+}
 uint64_t engine_key_hash(const struct engine *engine, struct key key);
-struct entry entry_find(struct engine *engine, const struct name *name, int64_t now_ms);
+struct entry entry_find(struct engine *engine, const struct engine_name *name, int64_t now_ms);
 struct entry entry_of_word(uint64_t word);
 void entry_judge(struct engine *engine, struct entry entry, int64_t now_ms);
 /* Whether entry_judge would find it absent, as far as can be told without changing anything. */
@@ -181,8 +181,8 @@ struct rules_record record_facts(const struct record *record);
 
 /* Making, changing and ending. create leaves the phase ABSENT (for claims) and the timer unarmed,
  * but inserts. NULL: no memory. */
-struct record *record_create(struct engine *engine, enum engine_kind kind, const struct name *name,
-                             struct span fingerprint, bool owner);
+struct record *record_create(struct engine *engine, enum engine_kind kind,
+                             const struct engine_name *name, struct span fingerprint, bool owner);
 void record_destroy(struct engine *engine, struct record *record);
 void record_set_facts(struct engine *engine, struct record *record,
                       const struct rules_record *facts);

@@ -137,6 +137,7 @@ static void set_due_timer(struct loop *loop, int64_t due_ms) {
     uv_timer_stop(&loop->due);
     return;
   }
+  uv_update_time(&loop->uv); /* or it would count from when the turn began */
   uv_timer_start(&loop->due, on_due, (uint64_t)(due_ms - loop->host.now_ms), 0);
 }
 

@@ -21,6 +21,7 @@
 
 #include "proto/resp_read.h"
 #include "server/commands/command.h"
+#include "server/net/batch.h"
 #include "server/net/server.h"
 
 /* One read takes at most this; what a connection sends beyond it waits for the next wake-up. */
@@ -116,6 +117,7 @@ struct loop {
   pthread_mutex_t turn; /* held from the first callback behind a poll to the next poll */
   bool in_turn;
   _Atomic bool asleep; /* about to poll, or polling: has to be woken */
+  struct batch batch;
   char read_buffer[LOOP_READ_BYTES];
 };
 
@@ -145,11 +147,11 @@ static inline void loop_begin(struct loop *loop) {
 }
 
 /* The clock, asked once for each batch of commands: a lease must not begin in the past because the
- * turn had much to do. */
-static inline void loop_see_time(struct loop *loop) {
-  uv_update_time(&loop->uv);
-  loop->host.now_ms = (int64_t)uv_now(&loop->uv);
-  loop->host.stamp_ns = 0;
+ * turn had much to do. Not uv_now, which libuv may take from a coarser clock. */
+static inline uint64_t loop_see_time(struct loop *loop) {
+  uint64_t now_ns = uv_hrtime();
+  loop->host.now_ms = (int64_t)(now_ns / 1000000);
+  return now_ns;
 }
 
 /* loop.c. NULL, or a libuv error, with the reason said: memory is short. */

@@ -88,8 +88,9 @@ static bool keep_input(struct peer *peer, const char *data, size_t len) {
 
 /* ---- running commands ---- */
 
-static bool output_over_limit(const struct peer *peer) {
-  return client_output_over(&peer->client, &peer->loop->host, 0);
+static inline bool output_over_limit(const struct peer *peer) {
+  return !client_output_small(&peer->client) &&
+         client_output_over(&peer->client, &peer->loop->host, 0);
 }
 
 static bool must_stop(const struct peer *peer) {
@@ -107,16 +108,16 @@ static void protocol_error(struct peer *peer, const char *error) {
 
 /* Takes one result of the reader. False: nothing more can be run from these bytes. */
 static bool take_result(struct peer *peer, const struct resp_reader *reader,
-                        enum resp_result result) {
+                        const struct batch_item *item) {
   struct host *host = &peer->loop->host;
   struct client *client = &peer->client;
-  switch (result) {
+  switch (item->result) {
     case RESP_COMMAND:
-      if (command_postponed(host, client, reader->argv[0])) {
+      if (host->shared->pause_until_ms != 0 && command_postponed(host, client, &item->request)) {
         peer->postponed = true;
         return false;
       }
-      command_run(host, client, reader->argv, reader->argc);
+      command_run(host, client, &item->request);
       return true;
     case RESP_TOOBIG:
       command_toobig(host, client, reader->toobig_index, reader->toobig_limit);
@@ -133,25 +134,43 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader,
   }
 }
 
+/* Runs a batch as far as it goes, and returns the bytes of what ran. What did not is forgotten, to
+ * be read once more when its time comes. *more: nothing keeps what is behind from running. */
+static size_t run_batch(struct peer *peer, struct resp_reader *reader, bool *more) {
+  const struct batch *batch = &peer->loop->batch;
+  for (unsigned i = 0; i < batch->count; i++) {
+    const struct batch_item *item = &batch->items[i];
+    bool stopped = i > 0 && must_stop(peer);
+    *more = !stopped && take_result(peer, reader, item);
+    if (stopped || peer->postponed) {
+      resp_reader_forget(reader);
+      return item->start;
+    }
+  }
+  return batch->items[batch->count - 1].end;
+}
+
 /* Runs complete commands. Returns the bytes consumed; what is left is incomplete, or has to wait
  * for its turn. */
 static size_t run_commands(struct peer *peer, struct resp_reader *reader, const char *data,
                            size_t len) {
+  struct loop *loop = peer->loop;
+  struct batch *batch = &loop->batch;
   size_t at = 0;
+  bool more = true;
+  unsigned share = LOOP_COMMANDS_PER_TURN;
   peer->postponed = false;
-  for (unsigned share = LOOP_COMMANDS_PER_TURN; at < len && !must_stop(peer); share--) {
+  while (more && at < len && !must_stop(peer)) {
     if (share == 0) {
       make_runnable(peer);
       break;
     }
-    size_t used = 0;
     reader->unauthenticated = !peer->client.authenticated;
-    enum resp_result result = resp_read(reader, data + at, len - at, &used);
-    bool more = take_result(peer, reader, result);
-    if (peer->postponed) break; /* its bytes stay, to be read once more */
-    at += used;
-    if (!more) break;
+    batch_read(batch, reader, &loop->host, data + at, len - at, share);
+    share -= batch->count;
+    at += run_batch(peer, reader, &more);
   }
+  command_batch_end(&loop->host);
   return at;
 }
 
@@ -271,7 +290,7 @@ static void on_end(struct peer *peer, bool orderly) {
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
   struct peer *peer = stream->data;
   loop_begin(peer->loop);
-  loop_see_time(peer->loop);
+  peer->loop->host.stamp_ns = loop_see_time(peer->loop);
   if (count < 0) {
     on_end(peer, count == UV_EOF);
     return;
@@ -510,8 +529,8 @@ static void set_up_tcp(struct loop *loop, struct peer *peer) {
 static struct peer *peer_create(struct loop *loop, bool is_tcp) {
   struct peer *peer = calloc(1, sizeof *peer);
   if (peer == NULL) return NULL;
-  int error =
-      is_tcp ? uv_tcp_init(&loop->uv, &peer->uv.tcp) : uv_pipe_init(&loop->uv, &peer->uv.pipe, 0);
+  int error = is_tcp ? uv_tcp_init(&loop->uv, &peer->uv.tcp)
+                     : uv_pipe_init(&loop->uv, &peer->uv.pipe, 0);
   if (error != 0) {
     free(peer);
     return NULL;

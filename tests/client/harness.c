@@ -16,7 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define READY_MS 10000
 #define ARGUMENTS 32
 
 void harness_fail(const char *file, int line, const char *condition, const char *format, ...) {
@@ -58,12 +57,22 @@ int open_descriptors(void) {
   return count;
 }
 
+struct idem_options patient_options(const struct idem_options *options) {
+  struct idem_options patient = {.name = NULL};
+  if (options != NULL) patient = *options;
+  if (patient.connect_timeout_ms == 0) patient.connect_timeout_ms = HANG_MS / 2;
+  if (patient.command_timeout_ms == 0) patient.command_timeout_ms = HANG_MS / 2;
+  if (patient.deadline_ms == 0) patient.deadline_ms = HANG_MS;
+  return patient;
+}
+
 struct idem_client *must_open(int port, const struct idem_options *options) {
   char url[64];
   struct idem_client *client = NULL;
   struct idem_error error;
+  const struct idem_options patient = patient_options(options);
   url_of(url, sizeof url, port);
-  enum idem_status status = idem_open(url, options, &client, &error);
+  enum idem_status status = idem_open(url, &patient, &client, &error);
   CHECK(status == IDEM_OK, "%s: %s", idem_status_name(status), error.text);
   return client;
 }
@@ -100,10 +109,9 @@ static void become_server(int out, int port, const char *const *extra) {
 static int await_ready(int log) {
   char text[8192];
   size_t len = 0;
-  int64_t deadline = now_ms() + READY_MS;
-  while (len + 1 < sizeof text && now_ms() < deadline) {
+  while (len + 1 < sizeof text) {
     struct pollfd wanted = {.fd = log, .events = POLLIN};
-    if (poll(&wanted, 1, 100) <= 0) continue;
+    if (poll(&wanted, 1, HANG_MS) <= 0) return -1;
     ssize_t got = read(log, text + len, sizeof text - 1 - len);
     if (got <= 0) return -1;
     len += (size_t)got;
@@ -118,7 +126,7 @@ static int await_ready(int log) {
   return -1;
 }
 
-void server_start(struct server *server, int port, const char *const *arguments) {
+static bool try_start(struct server *server, int port, const char *const *arguments) {
   int ends[2];
   CHECK(pipe2(ends, O_CLOEXEC) == 0, "%s", strerror(errno));
   server->pid = fork();
@@ -127,7 +135,17 @@ void server_start(struct server *server, int port, const char *const *arguments)
   close(ends[1]);
   server->log = ends[0];
   server->port = await_ready(ends[0]);
-  CHECK(server->port > 0, "the server does not start (IDEM_SERVER)");
+  if (server->port > 0) return true;
+  server_kill(server, SIGKILL);
+  return false;
+}
+
+void server_start(struct server *server, int port, const char *const *arguments) {
+  int64_t until = now_ms() + (port != 0 ? HANG_MS : 0);
+  while (!try_start(server, port, arguments)) {
+    CHECK(now_ms() < until, "the server does not start (IDEM_SERVER)");
+    pause_ms(50);
+  }
 }
 
 void server_kill(struct server *server, int number) {

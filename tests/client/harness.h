@@ -14,6 +14,13 @@
 
 #include "client/idem.h"
 
+/* When something that has to happen is given up. It says "hangs", never "is slow": no test of
+ * libidem may depend on the speed of the machine. What has to be done before a time is over is
+ * tried again with SCALE times as much of it, PATIENCE times. */
+#define HANG_MS 60000
+#define SCALE 4
+#define PATIENCE 4
+
 /* Unlike assert it is never compiled out and prints what was seen. */
 #define CHECK(condition, ...)                                                    \
   do {                                                                           \
@@ -29,7 +36,8 @@ struct server {
   int log; /* the read end of its stdout */
 };
 
-/* Extra arguments end with NULL. port 0: of the kernel's choice. */
+/* Extra arguments end with NULL. port 0: of the kernel's choice. Another one is awaited: it may for
+ * a moment be the near end of somebody's connection. */
 void server_start(struct server *server, int port, const char *const *arguments);
 void server_kill(struct server *server, int signal);
 
@@ -45,7 +53,9 @@ int open_descriptors(void);
 /* A number from INFO idem: "waiters", "held", ... */
 long server_count(int port, const char *field);
 
-/* A client that must open. */
+/* The options, with time limits that only a server which hangs reaches, where they set none. */
+struct idem_options patient_options(const struct idem_options *options);
+/* A client that must open, with such limits. */
 struct idem_client *must_open(int port, const struct idem_options *options);
 
 #endif

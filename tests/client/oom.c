@@ -169,7 +169,7 @@ static void asynchronous(void) {
       struct idem_request request = {.key = idem_text(key), .wait_ms = i};
       if (idem_async_begin(world.async, &request, on_any, &world, NULL) == IDEM_OK) world.open++;
     }
-    int64_t until = now_ms() + 5000;
+    int64_t until = now_ms() + HANG_MS;
     while (world.open > 0) {
       uv_run(&world.loop, UV_RUN_ONCE);
       CHECK(now_ms() < until, "%d calls hang", world.open);

@@ -11,7 +11,7 @@ int main(int argc, char **argv) {
   struct idem_error error;
   memset(&options, 0, sizeof options);
   options.ca_file = argc > 2 ? argv[2] : NULL;
-  options.deadline_ms = 1000;
+  options.deadline_ms = 10000;
   enum idem_status status = idem_open(argc > 1 ? argv[1] : "", &options, &client, &error);
   if (status == IDEM_OK) status = idem_ping(client, &error);
   printf("%s %s\n", idem_status_name(status), error.text);

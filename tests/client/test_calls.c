@@ -72,6 +72,7 @@ static void run_then_replay(void **state) {
   struct idem_request request = request_of("run_then_replay");
   struct idem_result result = result_of("{\"ok\":1}");
   struct idem_answer answer;
+  int64_t start = now_ms();
   result.meta = idem_text("201");
   result.ttl_ms = 50000;
   struct idem_claim *claim = must_begin(client, &request);
@@ -90,7 +91,7 @@ static void run_then_replay(void **state) {
   assert_null(claim);
   assert_bytes(answer.body, "{\"ok\":1}");
   assert_bytes(answer.meta, "201");
-  assert_true(answer.ttl_left_ms > 40000 && answer.ttl_left_ms <= 50000);
+  assert_true(answer.ttl_left_ms <= 50000 && answer.ttl_left_ms >= 49999 - (now_ms() - start));
   idem_answer_clear(&answer);
   idem_answer_clear(&answer);
 }
@@ -103,9 +104,11 @@ static void busy_names_the_owner(void **state) {
   struct idem_client *other = must_open(server.port, &options);
   struct idem_request request = request_of("busy");
   struct idem_answer answer;
+  int64_t start = now_ms();
   struct idem_claim *claim = must_begin(other, &request), *second = NULL;
   assert_int_equal(idem_begin(client, &request, &second, &answer), IDEM_BUSY);
-  assert_true(answer.retry_after_ms > 50000 && answer.retry_after_ms <= 60000);
+  assert_true(answer.retry_after_ms <= 60000);
+  assert_true(answer.retry_after_ms >= 59999 - (now_ms() - start));
   assert_int_equal(answer.owner.len, strlen("web-3:") + 32);
   assert_memory_equal(answer.owner.data, "web-3:", strlen("web-3:"));
   idem_answer_clear(&answer);
@@ -139,7 +142,7 @@ struct waiter {
 
 static void *wait_for_it(void *argument) {
   struct waiter *waiter = argument;
-  idem_wait(waiter->client, idem_text(waiter->key), idem_text(NULL), 20000, &waiter->answer);
+  idem_wait(waiter->client, idem_text(waiter->key), idem_text(NULL), HANG_MS, &waiter->answer);
   return NULL;
 }
 
@@ -147,7 +150,7 @@ static void *claim_it(void *argument) {
   struct waiter *waiter = argument;
   struct idem_request request = request_of(waiter->key);
   struct idem_claim *claim = NULL;
-  request.wait_ms = 20000;
+  request.wait_ms = HANG_MS;
   enum idem_status status = idem_begin(waiter->client, &request, &claim, &waiter->answer);
   CHECK(status != IDEM_RUN, "the second one ran as well");
   return NULL;
@@ -163,7 +166,7 @@ static void waiters_get_the_result(void **state) {
   pthread_create(&threads[1], NULL, claim_it, &queued);
   struct idem_result result = result_of("shared");
   result.uncached = 1;
-  for (int64_t until = now_ms() + 10000; server_count(server.port, "waiters") < 2; pause_ms(2)) {
+  for (int64_t until = now_ms() + HANG_MS; server_count(server.port, "waiters") < 2; pause_ms(2)) {
     CHECK(now_ms() < until, "they do not wait");
   }
   assert_int_equal(idem_finish(claim, &result), IDEM_OK);
@@ -189,7 +192,7 @@ static void stages_survive_the_owner(void **state) {
   struct idem_claim *claim = must_begin(client, &request);
   assert_int_equal(idem_stage(claim, idem_text("charged")), IDEM_OK);
   struct idem_request next = request_of("stages");
-  next.wait_ms = 5000;
+  next.wait_ms = HANG_MS;
   struct idem_claim *second = must_begin(client, &next);
   assert_int_equal(idem_claim_attempt(second), 2);
   assert_bytes(idem_claim_stage(second), "charged");
@@ -211,7 +214,7 @@ static void hold_makes_unknown(void **state) {
   request.lease_ms = 1;
   struct idem_claim *claim = must_begin(client, &request), *second = NULL;
   pause_ms(5);
-  request.wait_ms = 5000;
+  request.wait_ms = HANG_MS;
   assert_int_equal(idem_begin(client, &request, &second, &answer), IDEM_UNKNOWN);
   assert_int_equal(answer.attempt, 1);
   assert_int_equal(answer.owner.len, 32);
@@ -229,14 +232,13 @@ static void bind_ends_with_the_claim(void **state) {
   struct idem_client *client = *state;
   struct idem_request request = request_of("bind");
   request.flags = IDEM_BIND;
+  request.lease_ms = 10 * HANG_MS;
   struct idem_claim *claim = must_begin(client, &request);
   assert_int_equal(begin_status(client, &request), IDEM_BUSY);
   idem_claim_free(claim);
   struct idem_request next = request_of("bind");
-  next.wait_ms = 5000;
-  int64_t start = now_ms();
+  next.wait_ms = HANG_MS;
   claim = must_begin(client, &next);
-  assert_true(now_ms() - start < 4000);
   /* One that already stands in line counts the owner before it; one that comes later finds nothing.
    */
   assert_true(idem_claim_attempt(claim) <= 2);
@@ -396,18 +398,16 @@ static void closed_server_fails_closed(void **state) {
   server_start(&gone, 0, NULL);
   struct idem_options options;
   memset(&options, 0, sizeof options);
-  options.deadline_ms = 300;
+  options.deadline_ms = 2000;
   struct idem_client *client = must_open(gone.port, &options);
   assert_int_equal(idem_ping(client, NULL), IDEM_OK);
   server_kill(&gone, SIGKILL);
   struct idem_request request = request_of("gone");
   struct idem_answer answer;
   int runs = 0;
-  int64_t start = now_ms();
   request.wait_ms = IDEM_NO_WAIT;
   assert_int_equal(idem_once(client, &request, write_down, &runs, &answer), IDEM_UNAVAILABLE);
   assert_int_equal(runs, 0);
-  assert_true(now_ms() - start <= 1000);
   CHECK(strstr(answer.message, "refused") != NULL, "%s", answer.message);
   assert_true(answer.retry_after_ms > 0);
   idem_answer_clear(&answer);

@@ -726,8 +726,10 @@ static void op_set_deadline(struct runner *r) {
 
 static void look(struct runner *r, int key) {
   struct engine_entry have;
-  engine_prefetch_entry(r->engine,
-                        engine_prefetch(r->engine, key_span(r, key))); /* changes nothing */
+  struct engine_name name;
+  engine_name_of(r->engine, key_span(r, key), &name);
+  engine_prefetch(r->engine, &name); /* these change nothing */
+  engine_prefetch_entry(r->engine, &name);
   engine_look(r->engine, key_span(r, key), r->now_ms, &have);
   judge(r, key);
   const struct model_key *k = &r->model.keys[key];

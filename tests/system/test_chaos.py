@@ -1,7 +1,7 @@
 """Random callers that claim, wait, store, give up and die in the middle, on few keys.
 
-Whatever happens: no token is granted twice, every question is answered in time, and in the end
-nobody is stuck and nothing is left. The seed is printed; IDEM_SEED repeats it (not the timing).
+Whatever happens: no token is granted twice, every question is answered, and in the end nobody is
+stuck and nothing is left. The seed is printed; IDEM_SEED repeats it (not the timing).
 """
 
 import os
@@ -10,13 +10,12 @@ import select
 import time
 import unittest
 
-from harness import INSTRUMENTED, Client, Closed, RespError, ServerCase, eventually, measured
+from harness import HANG_SECONDS, Client, Closed, RespError, ServerCase, eventually, measured
 
 CALLERS = 80
 KEYS = 6
-SECONDS = 5
+SECONDS, GRANTS = 5, 200  # at least both
 WAIT_MS = 400
-ANSWER_SECONDS = 5
 
 
 class Caller:
@@ -88,7 +87,8 @@ class Chaos(ServerCase):
         used = int(server.info("memory", control)["used_memory"])
         callers = [Caller(server, rng, tokens) for _ in range(CALLERS)]
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+        while time.monotonic() < end or len(tokens) < GRANTS:
+            self.assertLess(time.monotonic(), end + HANG_SECONDS, f"only {len(tokens)} grants")
             for caller in rng.sample(callers, 10):
                 caller.act()
             self.hear(callers, 0.001)
@@ -98,15 +98,14 @@ class Chaos(ServerCase):
         for caller in callers:
             caller.client.close()
         server.await_descriptors(descriptors)
-        eventually(lambda: control.call("DBSIZE") == 0, 5, "an empty keyspace")
-        eventually(lambda: int(server.info("memory", control)["used_memory"]) < used + 2**20, 5,
+        eventually(lambda: control.call("DBSIZE") == 0, "an empty keyspace")
+        eventually(lambda: int(server.info("memory", control)["used_memory"]) < used + 2**20,
                    "an empty memory")
         total = {}
         for caller in callers:
             for status, count in caller.counts.items():
                 total[status] = total.get(status, 0) + count
         measured(f"{len(tokens)} grants; answers {total}")
-        self.assertGreater(len(tokens), 50 if INSTRUMENTED else 200)
 
     def hear(self, callers, seconds):
         waiting = {caller.client.sock: caller for caller in callers if caller.asked_at is not None}
@@ -116,7 +115,7 @@ class Chaos(ServerCase):
             except Closed:
                 self.fail(f"closed instead of an answer to {waiting[sock].question}")
         for caller in waiting.values():
-            late = caller.asked_at and time.monotonic() - caller.asked_at > ANSWER_SECONDS
+            late = caller.asked_at and time.monotonic() - caller.asked_at > HANG_SECONDS
             self.assertFalse(late, f"never answered: {caller.question}")
 
 

@@ -3,20 +3,25 @@
 import multiprocessing
 import os
 import random
+import re
+import resource
 import select
 import time
 import unittest
 
-from harness import (INSTRUMENTED, Client, Closed, ServerCase, encode, eventually,
+from harness import (HANG_SECONDS, INSTRUMENTED, Client, Closed, ServerCase, encode, eventually,
                      measured, percentile)
 
 MIB = 2**20
-SLACK = 4 if INSTRUMENTED else 1
+# Commands that lie in a socket when a stopped server goes on: their 48 KiB fit into any.
+QUEUED = 8192
 
 
 class EndOfInput(ServerCase):
     def test_complete_commands_are_answered_then_closed(self):
         server = self.start()
+        server.info()
+        descriptors = server.descriptors()
         client = self.connect(server)
         client.send_raw(encode("CLAIM", "k") + encode("PING") * 1000 + encode("PING")[:-2])
         client.half_close()
@@ -24,7 +29,7 @@ class EndOfInput(ServerCase):
         for _ in range(1000):
             self.assertEqual(client.read(), "PONG")
         self.assertTrue(client.ended())
-        server.await_descriptors(server.descriptors())
+        server.await_descriptors(descriptors)
 
     def test_large_answers_reach_a_half_closed_peer_whole(self):
         server = self.start()
@@ -130,9 +135,18 @@ class Framing(ServerCase):
         for _ in range(300):
             with self.connect(self.server) as client:
                 client.send_raw(b"".join(rng.choices(alphabet, k=rng.randrange(1, 40))))
-        eventually(lambda: self.server.info("clients", self.client)["connected_clients"] == "1", 5,
+        eventually(lambda: self.server.info("clients", self.client)["connected_clients"] == "1",
                    f"all garbage senders (seed {seed}) gone")
         self.assertEqual(self.client.call("PING"), "PONG")
+
+
+def serves(server):
+    """Whether a new connection is served; one that is let stand counts as one that is not."""
+    try:
+        with Client(server, timeout=2) as client:
+            return client.call("PING") == "PONG"
+    except (Closed, OSError):
+        return False
 
 
 class TooMany(ServerCase):
@@ -155,53 +169,68 @@ class TooMany(ServerCase):
         for client in clients[:10]:
             client.close()
 
-        def serves():
-            with self.connect(server) as client:
-                try:
-                    return client.call("PING") == "PONG"
-                except (Closed, OSError):
-                    return False
-        eventually(serves, 5, "accepting again")
+        eventually(lambda: serves(server), "accepting again")
         eventually(lambda: server.info("clients", clients[10])["connected_clients"]
-                   == str(len(clients) - 10), 5, "the closed ones are gone")
+                   == str(len(clients) - 10), "the closed ones are gone")
         again = [self.connect(server) for _ in range(9)]
         for client in again + clients[10:]:
             self.assertEqual(client.call("PING"), "PONG")
 
-    def test_out_of_descriptors_and_accepting_again(self):
+    def test_a_low_limit_of_descriptors_lowers_maxclients(self):
         server = self.start(nofile=100)
-        clients = []
-        for _ in range(150):
-            client = Client(server, timeout=0.2)
-            client.send("PING")
-            clients.append(client)
-        served = 0
+        control = self.connect(server)
+        most = int(control.call("CONFIG", "GET", "maxclients")[1])
+        self.assertIn(f"maxclients is {most}", server.log())
+        clients = [self.connect(server) for _ in range(most - 1)]
+        for client in clients:
+            self.assertEqual(client.call("PING"), "PONG")
+        extra = self.connect(server)
+        self.assertIn("max number of clients reached", str(extra.read()))
+        self.assertLess(server.descriptors(), 100)
+
+    def test_out_of_descriptors_and_accepting_again(self):
+        server = self.start()
+        self.assertTrue(serves(server))
+        limit = server.descriptors() + 40
+        hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (limit, hard))
+        clients = [self.connect(server) for _ in range(150)]
         for client in clients:
             try:
-                served += client.read() == "PONG"
-            except (Closed, OSError):
-                pass
-        measured(f"with 100 descriptors {served} of 150 connections were served")
-        self.assertGreater(served, 30)
-        cpu = self.cpu_seconds(server)
-        time.sleep(0.5)
-        self.assertLess(self.cpu_seconds(server) - cpu, 0.25, "no busy loop without descriptors")
+                client.send("PING")
+            except OSError:
+                pass  # closed already
+
+        def served():
+            """Who was answered; the others stand in line or were closed."""
+            return sum(client.buffer.startswith(b"+PONG") or client.readable()
+                       and self.heard(client) for client in clients)
+        eventually(lambda: served() >= 39, "as many are served as there are descriptors")
+        eventually(lambda: self.is_idle(server), "a server that waits for a descriptor in peace")
+        measured(f"with {limit} descriptors {served()} of {len(clients)} connections were served")
+        self.assertLess(served(), limit)
         for client in clients:
             client.close()
-
-        def serves():
-            with Client(server, timeout=1) as client:
-                try:
-                    return client.call("PING") == "PONG"
-                except (Closed, OSError):
-                    return False
-        eventually(serves, 5, "accepting again")
+        eventually(lambda: serves(server), "accepting again")
 
     @staticmethod
-    def cpu_seconds(server):
-        with open(f"/proc/{server.pid}/stat", encoding="ascii") as file:
-            fields = file.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def heard(client):
+        try:
+            client.buffer += client.sock.recv(64)
+        except ConnectionResetError:
+            pass
+        return bool(client.buffer)
+
+    @staticmethod
+    def is_idle(server):
+        """It uses less than a tenth of half a second."""
+        def cpu_seconds():
+            with open(f"/proc/{server.pid}/stat", encoding="ascii") as file:
+                fields = file.read().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        cpu, before = cpu_seconds(), time.monotonic()
+        time.sleep(0.5)
+        return cpu_seconds() - cpu < (time.monotonic() - before) / 10
 
 
 class SlowReaders(ServerCase):
@@ -230,10 +259,9 @@ class SlowReaders(ServerCase):
                  f"{percentile(latencies, 0.99):.2f} ms")
         if not INSTRUMENTED:
             self.assertLess(grown, 64)
-            self.assertLess(percentile(latencies, 0.99), 20)
         # Whoever comes back is either served whole answers or was closed, never a torn reply.
         client = lazy[0]
-        client.sock.settimeout(15)
+        client.sock.settimeout(HANG_SECONDS)
         for _ in range(500):
             try:
                 self.assertEqual(client.read()[1], body)
@@ -248,11 +276,11 @@ class SlowReaders(ServerCase):
         lazy = self.connect(server)
         lazy.sock.setblocking(False)
         data = encode("ECHO", "x" * 100) * 1000
-        sent, deadline = 0, time.monotonic() + 3
-        while sent < 200 * MIB and time.monotonic() < deadline:
-            _, writable, _ = select.select([], [lazy.sock], [], 0.3)
+        sent = 0
+        while sent < 200 * MIB:
+            _, writable, _ = select.select([], [lazy.sock], [], 1)
             if not writable:
-                break
+                break  # it does not read what it could not answer
             try:
                 sent += lazy.sock.send(data)
             except OSError:
@@ -288,7 +316,7 @@ class Fairness(ServerCase):
                                                               args=(server.address, 3))
         process.start()
         self.addCleanup(process.kill)
-        eventually(lambda: control.call("DBSIZE") > 0, 5, "the greedy one at work")
+        eventually(lambda: control.call("DBSIZE") > 0, "the greedy one at work")
         latencies, until = [], time.monotonic() + 2
         while time.monotonic() < until:
             started = time.monotonic()
@@ -298,26 +326,24 @@ class Fairness(ServerCase):
         process.join()
         measured(f"PING beside a heavy pipeline: p50 {percentile(latencies, 0.5):.2f} ms, p99 "
                  f"{percentile(latencies, 0.99):.2f} ms, worst {max(latencies):.2f} ms")
-        self.assertLess(percentile(latencies, 0.5), 5 * SLACK)
-        self.assertLess(percentile(latencies, 0.99), 30 * SLACK)
 
     def test_a_huge_pipeline_already_there_does_not_block_others(self):
-        """50,000 commands of one connection are in the server's socket before anybody else's."""
+        """Commands of one connection are in the server's socket before anybody else's."""
         server = self.start()
         control = self.connect(server)
-        data = b"".join(encode("ECHO", "x" * 50) for _ in range(50_000))
-        latencies = []
+        done_before = []
         for _ in range(5):
             heavy = self.connect(server)
-            heavy.sock.setblocking(False)
-            heavy.sock.send(data)
-            started = time.monotonic()
-            self.assertEqual(control.call("PING"), "PONG")
-            latencies.append((time.monotonic() - started) * 1000)
+            base = int(server.info("stats", control)["total_commands_processed"])
+            with server.stopped():
+                heavy.send_raw(b"PING\r\n" * QUEUED)
+                control.send("INFO", "stats")
+            count = re.search(rb"total_commands_processed:(\d+)", control.read())
+            done_before.append(int(count.group(1)) - base)
             heavy.reset()
-        measured("PING behind megabytes of another's commands: "
-                 + ", ".join(f"{ms:.2f}" for ms in latencies) + " ms")
-        self.assertLess(percentile(latencies, 0.5), 50 * SLACK)
+        measured(f"of {QUEUED} commands that were there before another's, {done_before} were run "
+                 f"before it")
+        self.assertLess(max(done_before), QUEUED // 2)
 
 
 if __name__ == "__main__":

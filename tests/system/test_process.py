@@ -3,20 +3,23 @@
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import tempfile
 import time
 import unittest
 
-from harness import (PROGRAM, READY, Client, ServerCase, encode, eventually,
+from harness import (HANG_SECONDS, PROGRAM, READY, Client, ServerCase, encode, eventually,
                      measured)
 
+HOUR_MS = 3_600_000
 
-def run_program(*arguments, seconds=10, prefix=()):
+
+def run_program(*arguments, prefix=()):
     """Runs it to its end; returns (status, stdout + stderr)."""
     done = subprocess.run([*prefix, PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=HANG_SECONDS,
                           check=False)
     return done.returncode, done.stdout.decode("latin-1")
 
@@ -35,7 +38,7 @@ class Options(ServerCase):
 
     def refused(self, *arguments, says=()):
         try:
-            status, output = run_program(*arguments, seconds=3)
+            status, output = run_program(*arguments)
         except subprocess.TimeoutExpired as still_running:
             self.fail(f"it runs with {arguments}: {still_running.stdout!r}")
         self.assertGreater(status, 0, f"{arguments}: a status that says failure, got {status}")
@@ -135,7 +138,7 @@ class Options(ServerCase):
 class Listening(ServerCase):
     def test_a_port_in_use_is_said(self):
         server = self.start()
-        status, output = run_program("--port", server.address[1], "--bind", "127.0.0.1", seconds=5)
+        status, output = run_program("--port", server.address[1], "--bind", "127.0.0.1")
         self.assertNotEqual(status, 0)
         self.assertIn(str(server.address[1]), output)
 
@@ -171,15 +174,18 @@ class Listening(ServerCase):
         path = os.path.join(directory, "idem.sock")
         server = self.start("--unixsocket", path)
         control, owner, waiter = self.connect(server), Client(path), Client(path)
-        self.claim(owner, "k", "BIND")
-        waiter.send("CLAIM", "k", "WAIT", 10000)
+        self.claim(owner, "k", "BIND", "LEASE", HOUR_MS)
+        waiter.send("CLAIM", "k", "WAIT", 60000)
         server.await_blocked(1, control)
         owner.close()
         self.assert_status(waiter.read(), "CLAIMED")
         waiter.close()
 
     def test_ipv6(self):
-        if not os.path.exists("/proc/net/if_inet6"):
+        try:
+            with socket.socket(socket.AF_INET6) as probe:
+                probe.bind(("::1", 0))
+        except OSError:
             self.skipTest("no IPv6 here")
         server = self.start("--bind", "::1")
         client = self.connect(server)
@@ -194,7 +200,7 @@ class Listening(ServerCase):
 
     def test_a_public_address_needs_a_password(self):
         for address in ("0.0.0.0", "*", "::"):
-            status, output = run_program("--port", 0, "--bind", address, seconds=5)
+            status, output = run_program("--port", 0, "--bind", address)
             self.assertNotEqual(status, 0, address)
             self.assertRegex(output.lower(), "password|requirepass|insecure")
 
@@ -220,7 +226,7 @@ class Listening(ServerCase):
                     self.assertTrue(any(READY.search(line.decode()) for line in lines))
                 finally:
                     process.terminate()
-                    process.wait(10)
+                    process.wait(HANG_SECONDS)
                     process.stdout.close()
 
 
@@ -254,7 +260,7 @@ class Tokens(ServerCase):
 
 class Leaving(ServerCase):
     def drain(self, number):
-        server = self.start("--drain-timeout", "5s")
+        server = self.start("--drain-timeout", "1h")
         control = self.connect(server)
         token = self.claim(control, "k", "OWNER", "me")[0]
         waiters = [self.connect(server) for _ in range(50)]
@@ -273,7 +279,7 @@ class Leaving(ServerCase):
             self.assertEqual(reply[3], b"me")
         for _ in range(2000):
             self.assertEqual(busy.read(), "PONG")
-        self.assertEqual(server.leave(6), 0)
+        self.assertEqual(server.leave(), 0)
         measured(f"drained 50 waiters and left in {time.monotonic() - started:.2f} s")
         self.assertGreater(token, 0)
 
@@ -291,17 +297,15 @@ class Leaving(ServerCase):
         server.await_blocked(1, control)
         control.send("SHUTDOWN")
         self.assert_status(waiter.read(), "BUSY")
-        self.assertEqual(server.leave(10), 0)
+        self.assertEqual(server.leave(), 0)
 
     def test_idle_connections_do_not_hold_it(self):
-        server = self.start("--drain-timeout", "30s")
+        server = self.start("--drain-timeout", "1h")
         clients = [self.connect(server) for _ in range(20)]
         for client in clients:
             self.assertEqual(client.call("PING"), "PONG")
-        started = time.monotonic()
         server.signal(signal.SIGTERM)
-        self.assertEqual(server.leave(10), 0)
-        self.assertLess(time.monotonic() - started, 5)
+        self.assertEqual(server.leave(), 0)
         for client in clients:
             self.assertTrue(client.ended())
 
@@ -313,13 +317,12 @@ class Leaving(ServerCase):
         client.send_raw(encode("FETCH", "k") * 50)
         started = time.monotonic()
         server.signal(signal.SIGTERM)
-        self.assertEqual(server.leave(10), 0)
+        self.assertEqual(server.leave(), 0)
         elapsed = time.monotonic() - started
         measured(f"left {elapsed:.2f} s after SIGTERM under a drain-timeout of 0.5 s")
-        self.assertLess(elapsed, 2)
 
     def test_nobody_new_while_it_leaves(self):
-        server = self.start("--drain-timeout", "2s")
+        server = self.start("--drain-timeout", "1h")
         lazy = self.connect(server)
         token = self.claim(lazy, "k")[0]
         self.assertEqual(lazy.call("STORE", "k", token, b"x" * 2**22), 0)
@@ -328,12 +331,14 @@ class Leaving(ServerCase):
 
         def refused():
             try:
-                with Client(server, timeout=1) as client:
+                with Client(server) as client:
                     return client.ended(0.2)
             except OSError:
                 return True
-        eventually(refused, 2, "no new connection")
-        self.assertEqual(server.leave(10), 0)
+        eventually(refused, "no new connection")
+        self.assertIsNone(server.process.poll(), "it is still there for the lazy one")
+        lazy.close()
+        self.assertEqual(server.leave(), 0)
 
     def test_sigpipe_does_not_end_it(self):
         server = self.start()

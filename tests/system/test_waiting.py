@@ -1,29 +1,45 @@
 """Who waits, who is granted, who is told: interleavings on real sockets, from the contract."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 import unittest
 
-from harness import (INSTRUMENTED, Client, Closed, ServerCase, encode, eventually, measured,
-                     percentile, undisturbed)
+from harness import (HANG_SECONDS, INSTRUMENTED, Client, Closed, ServerCase, encode, eventually,
+                     measured, percentile)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SLACK = 4 if INSTRUMENTED else 1
+LONG_MS = 60_000  # a wait that is not to end in a test
+HOUR_MS = 3_600_000
 
 # An owner as a process of its own, to be killed: claims and then does nothing.
 OWNER = """
-import sys, time
+import sys
 sys.path.insert(0, sys.argv[1])
 from harness import Client
 client = Client((sys.argv[2], int(sys.argv[3])))
-before = time.monotonic()
 reply = client.call("CLAIM", *sys.argv[4:])
-print(before, time.monotonic(), reply[1], flush=True)
-time.sleep(60)
+print(reply[1], flush=True)
+sys.stdin.read()
 """
+
+
+def readable(clients):
+    """Those that have something to read, as soon as one has."""
+    poll = select.poll()
+    by_descriptor = {client.sock.fileno(): client for client in clients}
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.POLLIN)
+    return [by_descriptor[descriptor] for descriptor, _ in poll.poll(HANG_SECONDS * 1000)]
+
+
+def patience():
+    """Milliseconds for what has to be done before a lease ends: more when the machine was late."""
+    yield from (300, 1000, 3000, 10_000, 30_000)
+    raise AssertionError("not even half a minute was enough")
 
 
 class Herd(ServerCase):
@@ -32,9 +48,9 @@ class Herd(ServerCase):
         control = self.connect(server)
         clients = [self.connect(server) for _ in range(300)]
         for client in clients:
-            client.send("CLAIM", "k", "WAIT", 10000)
+            client.send("CLAIM", "k", "WAIT", LONG_MS)
         server.await_blocked(299, control)
-        granted = [client for client in clients if client.readable()]
+        granted = readable(clients)
         self.assertEqual(len(granted), 1, "exactly one is told to run it")
         reply = granted[0].read()
         self.assert_status(reply, "CLAIMED")
@@ -54,12 +70,12 @@ class Herd(ServerCase):
         token = self.claim(owner, "k")[0]
         waiters = [self.connect(server) for _ in range(100)]
         for number, waiter in enumerate(waiters):
-            waiter.send("CLAIM", "k", "WAIT", 20000, "OWNER", f"w{number}")
+            waiter.send("CLAIM", "k", "WAIT", LONG_MS, "OWNER", f"w{number}")
             if number == 0:
                 server.await_blocked(1, control)
         server.await_blocked(100, control)
         reader = self.connect(server)
-        reader.send("WAIT", "k", 20000)
+        reader.send("WAIT", "k", LONG_MS)
         server.await_blocked(101, control)
         self.assertEqual(owner.call("RELEASE", "k", token), 1)
         self.assert_status(waiters[0].read(), "CLAIMED")
@@ -74,7 +90,7 @@ class Herd(ServerCase):
         waiters = []
         for number in range(30):
             waiter = self.connect(server)
-            waiter.send("CLAIM", "k", "WAIT", 20000)
+            waiter.send("CLAIM", "k", "WAIT", LONG_MS)
             waiters.append(waiter)
             server.await_blocked(number + 1, control)
         for waiter in waiters:
@@ -90,41 +106,47 @@ class DyingOwners(ServerCase):
     def spawn_owner(self, server, *arguments):
         host, port = server.address
         process = subprocess.Popen([sys.executable, "-c", OWNER, HERE, host, str(port),
-                                    *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+                                    *map(str, arguments)], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True)
 
         def end():
             process.kill()
             process.wait()
+            process.stdin.close()
             process.stdout.close()
         self.addCleanup(end)
-        before, after, token = process.stdout.readline().split()
-        return process, float(before), float(after), int(token)
+        return process
 
     def test_killed_owner_of_a_one_second_lease(self):
         server = self.start()
         control = self.connect(server)
-        process, before, after, token = self.spawn_owner(server, "k", "LEASE", 1000)
-        waiter = self.connect(server)
-        waiter.send("CLAIM", "k", "WAIT", 10000)
+        # Both stand in line before the lease begins to run.
+        first = self.claim(control, "k")[0]
+        process = self.spawn_owner(server, "k", "LEASE", 1000, "WAIT", LONG_MS)
         server.await_blocked(1, control)
+        waiter = self.connect(server)
+        waiter.send("CLAIM", "k", "WAIT", LONG_MS)
+        server.await_blocked(2, control)
+        before = time.monotonic()
+        self.assertEqual(control.call("RELEASE", "k", first), 1)
+        token = int(process.stdout.readline())
         os.kill(process.pid, signal.SIGKILL)
-        with undisturbed(server):
-            reply = waiter.read()
-            now = time.monotonic()
-        measured(f"granted {now - before:.3f} s after the killed owner's claim")
+        reply = waiter.read()
+        elapsed = time.monotonic() - before
+        measured(f"granted {elapsed:.3f} s after the killed owner's grant")
         self.assert_status(reply, "CLAIMED")
         self.assertEqual(reply[3], 2, "the second attempt")
         self.assertGreater(reply[1], token)
-        self.assertGreaterEqual(now - before, 1.0)
-        self.assertLessEqual(now - after, 1.15 * SLACK)
+        self.assertGreaterEqual(elapsed, 1.0)
         self.assert_error(control.call("STORE", "k", token, "late"), "STALE")
 
-    def test_killed_owner_with_bind_hands_over_at_once(self):
+    def test_killed_owner_with_bind_hands_over_before_its_lease_ends(self):
         server = self.start()
         control = self.connect(server)
-        process, *_ = self.spawn_owner(server, "k", "BIND", "LEASE", 60000)
+        process = self.spawn_owner(server, "k", "BIND", "LEASE", HOUR_MS)
+        process.stdout.readline()
         waiter = self.connect(server)
-        waiter.send("CLAIM", "k", "WAIT", 10000)
+        waiter.send("CLAIM", "k", "WAIT", LONG_MS)
         server.await_blocked(1, control)
         started = time.monotonic()
         os.kill(process.pid, signal.SIGKILL)
@@ -133,7 +155,7 @@ class DyingOwners(ServerCase):
         measured(f"BIND handed over {elapsed_ms:.1f} ms after the kill")
         self.assert_status(reply, "CLAIMED")
         self.assertEqual(reply[3], 2)
-        self.assertLess(elapsed_ms, 200 * SLACK)
+        self.assertEqual(server.info("idem", control)["waits_timed_out"], "0")
 
     def test_bind_ends_by_close_reset_and_half_close(self):
         server = self.start()
@@ -142,41 +164,40 @@ class DyingOwners(ServerCase):
             with self.subTest(leave.__name__):
                 owner, waiter = self.connect(server), self.connect(server)
                 key = "k-" + leave.__name__
-                self.claim(owner, key, "BIND")
-                waiter.send("CLAIM", key, "WAIT", 10000)
+                self.claim(owner, key, "BIND", "LEASE", HOUR_MS)
+                waiter.send("CLAIM", key, "WAIT", LONG_MS)
                 server.await_blocked(1, control)
                 leave(owner)
                 self.assert_status(waiter.read(), "CLAIMED")
 
     def test_bind_ends_when_the_server_closes_the_connection(self):
-        """As much "at once" when nothing else happens that could wake the server."""
+        """Also when nothing else happens that could wake the server."""
         server = self.start()
         control = self.connect(server)
         worst_ms = 0.0
         for number in range(5):
             owner, waiter = self.connect(server), self.connect(server)
-            self.claim(owner, f"k{number}", "BIND")
+            self.claim(owner, f"k{number}", "BIND", "LEASE", HOUR_MS)
             owner_id = owner.call("CLIENT", "ID")
-            waiter.send("CLAIM", f"k{number}", "WAIT", 10000)
+            waiter.send("CLAIM", f"k{number}", "WAIT", LONG_MS)
             server.await_blocked(1, control)
-            with undisturbed(server):
-                started = time.monotonic()
-                self.assertEqual(control.call("CLIENT", "KILL", "ID", owner_id), 1)
-                self.assert_status(waiter.read(), "CLAIMED")
-                worst_ms = max(worst_ms, (time.monotonic() - started) * 1000)
+            started = time.monotonic()
+            self.assertEqual(control.call("CLIENT", "KILL", "ID", owner_id), 1)
+            self.assert_status(waiter.read(), "CLAIMED")
+            worst_ms = max(worst_ms, (time.monotonic() - started) * 1000)
         measured(f"BIND handed over at most {worst_ms:.1f} ms after CLIENT KILL")
-        self.assertLess(worst_ms, 40 * SLACK)
 
     def test_bind_of_many_claims_ends_them_all(self):
         server = self.start()
         control, owner = self.connect(server), self.connect(server)
-        owner.send_raw(b"".join(encode("CLAIM", f"k{n}", "BIND") for n in range(2000)))
+        owner.send_raw(b"".join(encode("CLAIM", f"k{n}", "BIND", "LEASE", HOUR_MS)
+                                for n in range(2000)))
         for _ in range(2000):
             self.assert_status(owner.read(), "CLAIMED")
         owner.close()
         eventually(lambda: control.call("EXISTS", *(f"k{n}" for n in range(2000))) == 0,
-                   5, "the end of 2000 bound claims")
-        eventually(lambda: control.call("DBSIZE") == 0, 5, "an empty keyspace")
+                   "the end of 2000 bound claims")
+        eventually(lambda: control.call("DBSIZE") == 0, "an empty keyspace")
 
 
 class DyingWaiters(ServerCase):
@@ -186,12 +207,12 @@ class DyingWaiters(ServerCase):
 
     def waiter(self, key="k", waiting=None):
         client = self.connect(self.server)
-        client.send("CLAIM", key, "WAIT", 20000)
+        client.send("CLAIM", key, "WAIT", LONG_MS)
         if waiting is not None:
             self.server.await_blocked(waiting, self.control)
         return client
 
-    def test_are_never_granted_and_noticed_at_once(self):
+    def test_are_never_granted_and_noticed_before_their_time_is_over(self):
         token = self.claim(self.control, "k")[0]
         before = self.server.descriptors()
         dying = [self.waiter(waiting=number) for number in (1, 2, 3)]
@@ -202,7 +223,7 @@ class DyingWaiters(ServerCase):
         self.server.await_blocked(1, self.control)
         elapsed_ms = (time.monotonic() - started) * 1000
         measured(f"three hang-ups noticed within {elapsed_ms:.1f} ms")
-        self.assertLess(elapsed_ms, 200 * SLACK)
+        self.assertEqual(self.server.info("idem", self.control)["waits_timed_out"], "0")
         self.server.await_descriptors(before + 1)
         self.assertTrue(dying[2].ended(), "the half-closed one is closed without an answer")
         self.assertFalse(living.readable())
@@ -225,18 +246,15 @@ class DyingWaiters(ServerCase):
         head = self.waiter(key, 1)
         second = self.waiter(key, 2)
         third = self.waiter(key, 3)
-        self.server.signal(signal.SIGSTOP)
-        try:
+        with self.server.stopped():
             if release_first:
                 owner.send("RELEASE", key, token)
                 leave(head)
             else:
                 leave(head)
                 owner.send("RELEASE", key, token)
-        finally:
-            self.server.signal(signal.SIGCONT)
         self.assertEqual(owner.read(), 1)
-        if leave is Client.half_close and head.readable(0.2):
+        if leave is Client.half_close:
             # It can still read: told that it runs the work is as right as closed without a word.
             try:
                 token = head.read()[1]
@@ -256,13 +274,10 @@ class DyingWaiters(ServerCase):
         token = self.claim(self.control, "k")[0]
         dying = [self.waiter(waiting=number + 1) for number in range(20)]
         last = self.waiter(waiting=21)
-        self.server.signal(signal.SIGSTOP)
-        try:
+        with self.server.stopped():
             self.control.send("RELEASE", "k", token)
             for client in dying:
                 client.reset()
-        finally:
-            self.server.signal(signal.SIGCONT)
         self.assertEqual(self.control.read(), 1)
         reply = last.read()
         self.assert_status(reply, "CLAIMED")
@@ -271,26 +286,29 @@ class DyingWaiters(ServerCase):
     def test_release_with_only_dying_waiters_leaves_the_key_free(self):
         token = self.claim(self.control, "k")[0]
         head = self.waiter(waiting=1)
-        self.server.signal(signal.SIGSTOP)
-        try:
+        with self.server.stopped():
             self.control.send("RELEASE", "k", token)
             head.reset()
-        finally:
-            self.server.signal(signal.SIGCONT)
         self.assertEqual(self.control.read(), 1)
-        eventually(lambda: self.control.call("EXISTS", "k") == 0, 2, "a free key")
+        eventually(lambda: self.control.call("EXISTS", "k") == 0, "a free key")
         self.assertEqual(self.claim(self.control, "k")[2], 1)
 
     def test_lease_over_and_dying_head_keep_attempt_and_stage(self):
-        token = self.claim(self.control, "k", "LEASE", 400)[0]
-        self.assertEqual(self.control.call("RENEW", "k", token, "STAGE", "half"), 400)
-        head, second = self.waiter(waiting=1), self.waiter(waiting=2)
-        self.server.signal(signal.SIGSTOP)
-        try:
-            head.reset()
-            time.sleep(0.5)  # the lease ends while the server cannot look
-        finally:
-            self.server.signal(signal.SIGCONT)
+        for lease_ms in patience():
+            key = f"k{lease_ms}"
+            token = self.claim(self.control, key)[0]
+            head, second = self.waiter(key, 1), self.waiter(key, 2)
+            before = time.monotonic()
+            renewed = self.control.call("RENEW", key, token, "LEASE", lease_ms, "STAGE", "half")
+            self.assertEqual(renewed, lease_ms)
+            with self.server.stopped():
+                head.reset()
+                if in_time := time.monotonic() < before + lease_ms / 1000:
+                    time.sleep(lease_ms / 1000)  # the lease ends while the server cannot look
+            if in_time:
+                break
+            self.control.call("DEL", key)
+            self.server.await_blocked(0, self.control)
         reply = second.read()
         self.assert_status(reply, "CLAIMED")
         self.assertEqual((reply[3], reply[4]), (2, b"half"))
@@ -304,36 +322,33 @@ class Deadlines(ServerCase):
         self.control = self.connect(self.server)
 
     def stopped(self, seconds, meanwhile=lambda: None):
-        self.server.signal(signal.SIGSTOP)
-        try:
+        with self.server.stopped():
             meanwhile()
             time.sleep(seconds)
-        finally:
-            self.server.signal(signal.SIGCONT)
 
-    def waiting(self, count, *command):
+    def held_and_awaited(self, lease_ms, *command):
+        """A claim on k and, on the same connection and in one packet, the command that waits for
+        it: no time passes between them. Returns the connection and the token."""
         client = self.connect(self.server)
-        client.send(*command)
-        self.server.await_blocked(count, self.control)
-        return client
+        client.send_raw(encode("CLAIM", "k", "LEASE", lease_ms) + encode(*command))
+        reply = client.read()
+        self.assert_status(reply, "CLAIMED")
+        return client, reply[1]
 
     def test_lease_before_the_wait(self):
-        self.claim(self.control, "k", "LEASE", 300)
-        waiter = self.waiting(1, "CLAIM", "k", "WAIT", 600)
+        waiter, _ = self.held_and_awaited(300, "CLAIM", "k", "WAIT", 600)
         self.stopped(1.0)
         self.assert_status(waiter.read(), "CLAIMED")
 
     def test_wait_before_the_lease(self):
-        self.claim(self.control, "k", "LEASE", 700)
-        waiter = self.waiting(1, "CLAIM", "k", "WAIT", 200)
+        waiter, _ = self.held_and_awaited(700, "CLAIM", "k", "WAIT", 200)
         self.stopped(1.0)
         self.assert_status(waiter.read(), "BUSY")
         self.assertIsNone(self.control.call("FETCH", "k"))
         self.assertEqual(self.claim(self.control, "k")[2], 2)
 
     def test_head_of_the_queue_before_a_fresh_claim(self):
-        self.claim(self.control, "k", "LEASE", 300)
-        head = self.waiting(1, "CLAIM", "k", "WAIT", 20000, "OWNER", "head")
+        head, _ = self.held_and_awaited(300, "CLAIM", "k", "WAIT", LONG_MS, "OWNER", "head")
         fresh = self.connect(self.server)
         self.stopped(0.5, lambda: fresh.send("CLAIM", "k"))
         self.assert_status(head.read(), "CLAIMED")
@@ -342,16 +357,18 @@ class Deadlines(ServerCase):
         self.assertEqual(reply[3], b"head")
 
     def test_late_store_after_a_hand_over_that_was_due(self):
-        token = self.claim(self.control, "k", "LEASE", 300)[0]
-        head = self.waiting(1, "CLAIM", "k", "WAIT", 20000)
+        head, token = self.held_and_awaited(300, "CLAIM", "k", "WAIT", LONG_MS)
         late = self.connect(self.server)
-        self.stopped(0.5, lambda: late.send("STORE", "k", token, "late"))
+
+        def store_when_due():
+            time.sleep(0.4)
+            late.send("STORE", "k", token, "late")
+        self.stopped(0, store_when_due)
         self.assert_status(head.read(), "CLAIMED")
         self.assert_error(late.read(), "STALE")
 
     def test_late_store_after_a_lapse_that_nobody_took(self):
-        token = self.claim(self.control, "k", "LEASE", 200)[0]
-        reader = self.waiting(1, "WAIT", "k", 20000)
+        reader, token = self.held_and_awaited(200, "WAIT", "k", LONG_MS)
         late = self.connect(self.server)
         self.stopped(0.4, lambda: late.send("STORE", "k", token, "late"))
         self.assertIsNone(reader.read(), "the lapse came first")
@@ -359,21 +376,26 @@ class Deadlines(ServerCase):
         self.assert_status(self.control.call("FETCH", "k"), "DONE")
 
     def test_grants_are_proactive(self):
-        """Nobody touches the keys: hand-overs come within 100 ms of the deadline."""
-        waiters, started = [], time.monotonic()
+        """They come by themselves, not before their time, and nobody says a word meanwhile."""
+        waiters = []
         for number in range(50):
-            self.claim(self.control, f"k{number}", "LEASE", 500 + 10 * number)
-            waiter = self.connect(self.server)
-            waiter.send("CLAIM", f"k{number}", "WAIT", 20000)
-            waiters.append((waiter, time.monotonic() + 0.5 + 0.01 * number))
+            client, lease = self.connect(self.server), 0.5 + 0.01 * number
+            before = time.monotonic()
+            client.send_raw(encode("CLAIM", f"k{number}", "LEASE", int(lease * 1000))
+                            + encode("CLAIM", f"k{number}", "WAIT", LONG_MS))
+            self.assert_status(client.read(), "CLAIMED")
+            waiters.append((client, before + lease, time.monotonic() + lease))
+        commands = int(self.server.info("stats", self.control)["total_commands_processed"])
         worst = 0.0
-        with undisturbed(self.server):
-            for waiter, due in waiters:
-                self.assert_status(waiter.read(), "CLAIMED")
-                worst = max(worst, time.monotonic() - due)
-        self.assertGreater(time.monotonic() - started, 0.5)
+        for client, not_before, due in waiters:
+            reply, now = client.read(), time.monotonic()
+            self.assert_status(reply, "CLAIMED")
+            self.assertEqual(reply[3], 2)
+            self.assertGreaterEqual(now, not_before)
+            worst = max(worst, now - due)
+        after = int(self.server.info("stats", self.control)["total_commands_processed"])
+        self.assertEqual(after, commands + 1, "only we said something")
         measured(f"50 hand-overs, the latest {worst * 1000:.1f} ms after its deadline")
-        self.assertLess(worst, 0.1 * SLACK)
 
     def test_no_lease_and_no_wait_ends_early(self):
         """Not by a fraction of a millisecond: the owner was promised the time. 60 of each."""
@@ -382,17 +404,16 @@ class Deadlines(ServerCase):
         for number in range(60):
             started = time.monotonic()
             self.claim(self.control, f"k{number}", "LEASE", 40)
-            self.assert_status(client.call("CLAIM", f"k{number}", "WAIT", 5000), "CLAIMED")
+            self.assert_status(client.call("CLAIM", f"k{number}", "WAIT", LONG_MS), "CLAIMED")
             leases.append((time.monotonic() - started) * 1000)
             started = time.monotonic()
             self.assert_status(client.call("CLAIM", "held", "WAIT", 20), "BUSY")
             waits.append((time.monotonic() - started) * 1000)
-        measured(f"LEASE 40 handed over after {min(leases):.2f}..{max(leases):.2f} ms, WAIT 20 "
-                 f"answered after {min(waits):.2f}..{max(waits):.2f} ms")
+        measured(f"LEASE 40 handed over after {min(leases):.2f}..{max(leases):.2f} ms, mostly "
+                 f"{percentile(leases, 0.5):.2f}, WAIT 20 answered after {min(waits):.2f}.."
+                 f"{max(waits):.2f} ms, mostly {percentile(waits, 0.5):.2f}")
         self.assertGreaterEqual(min(leases), 40)
         self.assertGreaterEqual(min(waits), 20)
-        self.assertLess(percentile(leases, 0.5), 40 + 25 * SLACK)
-        self.assertLess(percentile(waits, 0.5), 20 + 25 * SLACK)
 
 
 class BehindAWait(ServerCase):
@@ -401,7 +422,7 @@ class BehindAWait(ServerCase):
         self.control = self.connect(self.server)
         self.token = self.claim(self.control, "k")[0]
 
-    def behind(self, data, command=("CLAIM", "k", "WAIT", 20000)):
+    def behind(self, data, command=("CLAIM", "k", "WAIT", LONG_MS)):
         client = self.connect(self.server)
         client.send_raw(encode(*command) + data)
         self.server.await_blocked(1, self.control)
@@ -421,7 +442,7 @@ class BehindAWait(ServerCase):
 
     def test_two_waits_in_a_row(self):
         other = self.claim(self.control, "k2")[0]
-        client = self.behind(encode("CLAIM", "k2", "WAIT", 20000) + encode("PING"))
+        client = self.behind(encode("CLAIM", "k2", "WAIT", LONG_MS) + encode("PING"))
         self.assertEqual(self.control.call("STORE", "k2", other, "two"), 0)
         self.assertEqual(self.control.call("STORE", "k", self.token, "one"), 1)
         self.assertEqual(client.read()[1], b"one")
@@ -455,7 +476,7 @@ class BehindAWait(ServerCase):
 
     def test_more_closes(self):
         client = self.connect(self.server)
-        client.send("CLAIM", "k", "WAIT", 20000)
+        client.send("CLAIM", "k", "WAIT", LONG_MS)
         self.server.await_blocked(1, self.control)
         try:
             client.send_raw(encode("PING") * 100_000)
@@ -469,15 +490,50 @@ class BehindAWait(ServerCase):
     def test_a_hang_up_behind_pipelined_commands_is_one(self):
         client = self.behind(encode("PING") * 100)
         client.half_close()
-        self.server.await_blocked(0, self.control, 2)
+        self.server.await_blocked(0, self.control)
         self.assertTrue(client.ended())
+        self.assertEqual(self.server.info("idem", self.control)["waits_timed_out"], "0")
 
     def test_others_are_not_affected(self):
-        self.behind(b"")
-        started = time.monotonic()
+        client = self.behind(b"")
         for _ in range(200):
             self.assertEqual(self.control.call("PING"), "PONG")
-        self.assertLess(time.monotonic() - started, 2)
+        self.assertFalse(client.readable())
+
+    def test_what_was_read_ahead_is_put_back(self):
+        """Commands for one key are read before the one in front has run; here that one waits."""
+        keys = [f"ahead-{n}" for n in range(5)]
+        fetches = b"".join(encode("FETCH", key) for key in keys[:5])
+        claims = b"".join(encode("CLAIM", key) for key in keys)
+        tails = {
+            "nothing": b"",
+            "a cut command": encode("CLAIM", "cut")[:-6],
+            "a cut argument over its limit": b"*2\r\n$5\r\nCLAIM\r\n$5000\r\n" + b"x" * 3000,
+            "broken framing": b"*1\r\n$-1\r\n",
+        }
+        for what, tail in tails.items():
+            with self.subTest(what):
+                self.control.call("FLUSHALL")
+                self.token = self.claim(self.control, "k")[0]
+                client = self.connect(self.server)
+                client.send_raw(fetches + encode("CLAIM", "k", "WAIT", 20000) + claims + tail)
+                self.server.await_blocked(1, self.control)
+                self.assertEqual(self.control.call("EXISTS", *keys), 0, "none has run")
+                self.assertEqual(self.control.call("STORE", "k", self.token, "body"), 1)
+                self.assertEqual([client.read() for _ in range(5)], [None] * 5)
+                self.assert_status(client.read(), "DONE")
+                for _ in keys:
+                    self.assert_status(client.read(), "CLAIMED")
+                if what == "a cut command":
+                    client.send_raw(encode("CLAIM", "cut")[-6:])
+                    self.assert_status(client.read(), "CLAIMED")
+                elif what == "a cut argument over its limit":
+                    client.send_raw(b"x" * 2000 + b"\r\n" + encode("PING"))
+                    self.assert_error(client.read(), "TOOBIG")
+                    self.assertEqual(client.read(), "PONG")
+                elif what == "broken framing":
+                    self.assert_error(client.read(), "ERR")
+                    self.assertTrue(client.ended())
 
     def test_a_cut_command_behind_a_wait_goes_on_after_it(self):
         data = encode("ECHO", "x" * 1000)
@@ -496,7 +552,7 @@ class Sharing(ServerCase):
         body = os.urandom(12 << 20)  # more than the kernel's buffers of a connection take
         readers = [self.connect(server) for _ in range(16)]
         for reader in readers:
-            reader.send("WAIT", "k", 20000)
+            reader.send("WAIT", "k", LONG_MS)
         server.await_blocked(16, control)
         before = server.rss_bytes()
         self.assertEqual(control.call("STORE", "k", token, body), 16)

@@ -85,7 +85,12 @@ static inline struct span heard_bytes(struct peers *p, size_t who) {
 static inline const char *heard(struct peers *p, size_t who) { return heard_bytes(p, who).data; }
 
 static inline void say_spans(struct peers *p, size_t who, const struct span *argv, size_t argc) {
-  command_run(&p->host, &p->client[who], argv, argc);
+  const struct request request = {
+      .argv = argv,
+      .argc = argc,
+      .command = command_find(p->host.commands, argv[0], SPAN_ABSENT),
+  };
+  command_run(&p->host, &p->client[who], &request);
 }
 
 /* One command, its words separated by single blanks. */

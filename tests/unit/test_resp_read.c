@@ -79,6 +79,15 @@ __attribute__((format(printf, 2, 3))) static void text_add(struct text *text, co
   text->len += (size_t)len;
 }
 
+static void text_append(struct text *text, struct span s) {
+  text->bytes = realloc(text->bytes, text->len + s.len + 1);
+  assert_non_null(text->bytes);
+  memcpy(text->bytes + text->len, s.data, s.len);
+  text->len += s.len;
+  text->bytes[text->len] = '\0';
+  text->capacity = text->len + 1;
+}
+
 static void text_add_bytes(struct text *text, struct span s) {
   text_add(text, " [");
   for (size_t i = 0; i < s.len; i++) {
@@ -104,15 +113,10 @@ static void text_add_result(struct text *text, const struct resp_reader *reader,
     case RESP_TOOBIG:
       text_add(text, "too big: %zu over %zu\n", reader->toobig_index, reader->toobig_limit);
       break;
-    case RESP_MALFORMED:
-      text_add(text, "malformed: %s\n", reader->error);
-      break;
-    case RESP_HTTP:
-      text_add(text, "http\n");
-      break;
+    case RESP_MALFORMED: text_add(text, "malformed: %s\n", reader->error); break;
+    case RESP_HTTP: text_add(text, "http\n"); break;
     case RESP_MORE:
-    case RESP_NO_MEMORY:
-      fail_msg("result %d is not for the record", (int)result);
+    case RESP_NO_MEMORY: fail_msg("result %d is not for the record", (int)result);
   }
 }
 
@@ -511,6 +515,25 @@ static void test_transcripts_in_all_cuts(void **state) {
   }
 }
 
+/* A reader that has an argument vector already reads whole commands in another way. */
+static void test_transcripts_behind_a_command(void **state) {
+  (void)state;
+  static const char first[] =
+      "*8\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n"
+      "$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n";
+  for (size_t i = 0; i < sizeof TRANSCRIPTS / sizeof TRANSCRIPTS[0]; i++) {
+    const struct transcript *t = &TRANSCRIPTS[i];
+    struct text input = {0}, expected = {0};
+    text_add(&input, "%s", first);
+    text_append(&input, t->input);
+    text_add(&expected, "command [] [] [] [] [] [] [] []\n");
+    text_append(&expected, span_of(t->expected));
+    expect_in_all_cuts(t->name, t->setup, (struct span){input.bytes, input.len}, expected.bytes);
+    free(input.bytes);
+    free(expected.bytes);
+  }
+}
+
 /* Commands of all kinds behind each other, in pieces of random sizes. */
 static void test_a_long_pipeline_in_random_pieces(void **state) {
   (void)state;
@@ -808,6 +831,7 @@ static void test_settings_may_change_between_commands(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_transcripts_in_all_cuts),
+      cmocka_unit_test(test_transcripts_behind_a_command),
       cmocka_unit_test(test_a_long_pipeline_in_random_pieces),
       cmocka_unit_test(test_lines_and_headers_have_a_bound),
       cmocka_unit_test(test_the_longest_line_is_read),

@@ -81,7 +81,7 @@ class Case(ServerCase):
         def found():
             lines = [line for line in self.ledger_lines(name) if line.startswith(beginning)]
             return len(lines) >= count and lines
-        return eventually(found, PATIENCE_SECONDS, f"{count} x {beginning!r} in the ledger")
+        return eventually(found, f"{count} x {beginning!r} in the ledger")
 
     def launch(self, argv, **settings):
         """A process that is killed with the test, should it still run."""
@@ -117,7 +117,7 @@ class Case(ServerCase):
                 raise AssertionError(f"{name} left with {process.returncode}: {read_log()}")
             return re.search(r"listening on (\d+)\n", read_log())
 
-        process.port = int(eventually(listening, PATIENCE_SECONDS, f"{name} listens").group(1))
+        process.port = int(eventually(listening, f"{name} listens").group(1))
         process.log = read_log
         return process
 

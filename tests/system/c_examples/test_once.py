@@ -154,7 +154,7 @@ class Deaths(OnceCase):
         pid = int(self.await_ledger("begin")[0].split()[1])
         killed = time.monotonic()
         first.kill()
-        eventually(lambda: gone(pid), 5, "the end of the command")
+        eventually(lambda: gone(pid), "the end of the command")
         status, out, _ = self.once("k", "--lease", "700ms", *self.run_noting("echo $IDEM_ATTEMPT"))
         self.assertEqual((status, out), (0, b"2\n"))
         self.assertGreater(time.monotonic() - killed, 0.3, "before the lease can have been over")

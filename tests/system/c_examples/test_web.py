@@ -97,7 +97,7 @@ class Http(WebCase):
             self.assertIsNotNone(lost.exception(PATIENCE_SECONDS))
         self.assertEqual(self.pay(heir, '"k"').status, 409, "until the lease is over")
         answer = eventually(lambda: (lambda got: got.status != 409 and got)(self.pay(heir, '"k"')),
-                            PATIENCE_SECONDS, "the end of the lease")
+                            "the end of the lease")
         self.assertEqual((answer.status, answer.replayed), (201, False))
         tokens = [int(re.search(r"token=(\d+)", line).group(1)) for line in self.ledger_lines()]
         self.assertIn("attempt=2", self.ledger_lines()[-1])

@@ -33,7 +33,7 @@ class Redis:
             [REDIS, "--port", "0", "--unixsocket", self.address, "--save", "", "--appendonly", "no",
              "--databases", "1", "--dir", self.directory], stdout=self.log, stderr=self.log,
             stdin=subprocess.DEVNULL)
-        eventually(lambda: os.path.exists(self.address) and self._answers(), 10, "redis-server")
+        eventually(lambda: os.path.exists(self.address) and self._answers(), "redis-server")
 
     def _answers(self):
         try:

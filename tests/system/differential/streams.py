@@ -2,7 +2,8 @@
 
 It must not know what comes back. The same seed gives the same streams. Invariants: no time is so
 short that it could pass during the test (times that do pass are judged apart, see settle), and no
-two relative times lie so near to one another that GT or LT would depend on which server was faster.
+two times that GT or LT compare lie so near to one another that the answer would depend on which
+server was faster.
 """
 
 # Bytes that quoting, escaping, globs, C strings or framing could stumble over.
@@ -19,6 +20,7 @@ VALUES = [b"", b"0", b"-0", b"00", b"1", b"-1", b"+1", b" 1", b"1 ", b"1.5", b"9
 LARGE = [b"y" * 16383, b"y" * 16384, b"z" * 70000]
 
 MAX = 9223372036854775807
+APART_MS = 10**9
 
 PATTERNS = [b"*", b"**", b"k*", b"k?", b"k??", b"*1", b"*s*e*", b"[a-z]*", b"[^k]*", b"[z-a]*",
             b"[", b"[]", b"[^]", b"[]]*", b"[k", b"[k-", b"[k-\\]*", b"\\", b"\\*", b"\\k*", b"*\\",
@@ -52,6 +54,7 @@ class Streams:
             (1, self.flush), (1, self.unknown), (2, self.wrong_arity),
         ]
         self.weights = [weight for weight, _ in self.makers]
+        self.compared = set()
 
     def next(self):
         """One command, a list of arguments."""
@@ -83,13 +86,32 @@ class Streams:
                                            -(MAX // 1000), -(MAX // 1000) - 1, -(MAX // 1000) - 2,
                                            -1000])
 
+    def distant(self):
+        """Milliseconds that are no others': further ahead than what relative and absolute give,
+        and so far apart that it does not matter when during the test each is set."""
+        while True:
+            ms = self.random.randrange(10**13, 10**15) // APART_MS * APART_MS
+            if ms not in self.compared:
+                self.compared.add(ms)
+                return ms
+
+    def compare(self, unit):
+        """A time for GT and LT, relative or not: what is there is another one of these, or less
+        than all of them, or an edge number, which is more or long past."""
+        kind = self.random.random()
+        if kind < 0.08:
+            return self.wrong_number()
+        if kind < 0.2:
+            return b"%d" % self.random.choice([0, -1, MAX, MAX - 1, -MAX - 1, -1000])
+        return b"%d" % (self.distant() // unit)
+
     def relative(self, unit, tame=False):
         kind = self.random.random()
         if kind < 0.08 and not tame:
             return self.wrong_number()
         if kind < 0.2 and not tame:
             return self.edge_number()
-        ms = self.random.randrange(200_000, 10**self.random.choice([6, 9, 12, 15]))
+        ms = self.random.randrange(200_000, 10**self.random.choice([6, 9, 12]))
         return b"%d" % (ms // unit)
 
     def absolute(self, unit, tame=False):
@@ -176,7 +198,8 @@ class Streams:
                                                (b"EXPIREAT", self.absolute, 1000),
                                                (b"PEXPIREAT", self.absolute, 1)])
         options = self.options([b"NX", b"XX", b"GT", b"LT"], 3)
-        return [name, self.key(), time(unit)] + options
+        comparing = any(option.upper().startswith((b"G", b"L")) for option in options)
+        return [name, self.key(), (self.compare if comparing else time)(unit)] + options
 
     def persist(self):
         return [b"PERSIST", self.key()]

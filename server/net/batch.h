@@ -1,0 +1,46 @@
+/*
+ * batch.h - the commands of one connection that are read ahead, so that the memory which they need
+ * is on its way from everywhere at once when they run.
+ *
+ *     read   [ CLAIM a ][ CLAIM b ][ STORE c ][ PING ]  - - ->  the next batch
+ *     fetch    bucket a   bucket b   bucket c
+ *              entry a    entry b    entry c
+ *     run    in order, each as if it had been read just then
+ *
+ * Reading ahead may be taken back: a command that waits, closes, or changes how bytes are read is
+ * the last that runs, and what was read behind it is forgotten; its bytes stay, to be read again.
+ * So the rule is simple: behind a command that cannot change how bytes are read (those for one key)
+ * it goes on, and every other ends the batch.
+ *
+ * Invariant: the spans of a batch point into the bytes that it was read from, those of its last
+ * command perhaps into the reader, which is not asked again before that has run.
+ */
+#ifndef IDEM_SERVER_NET_BATCH_H
+#define IDEM_SERVER_NET_BATCH_H
+
+#include "proto/resp_read.h"
+#include "server/commands/command.h"
+
+/* As many misses as the memory of one core serves at a time, and no more than stay in its cache. */
+#define BATCH_COMMANDS 16u
+/* A command with more arguments ends the batch. */
+#define BATCH_ARGS 8u
+
+struct batch_item {
+  enum resp_result result;
+  size_t start, end; /* of its bytes */
+  struct request request;
+  struct engine_name name;
+  struct span argv[BATCH_ARGS];
+};
+
+struct batch {
+  unsigned count;
+  struct batch_item items[BATCH_COMMANDS];
+};
+
+/* Reads at most `most` > 0 commands, and fetches what they need. There is one item at least. */
+void batch_read(struct batch *batch, struct resp_reader *reader, const struct host *host,
+                const char *data, size_t len, unsigned most);
+
+#endif
