@@ -13,14 +13,15 @@ import subprocess
 import sys
 import tempfile
 
-from harness import BAD_REPORT, ROOT, ServerCase, eventually
+from harness import BAD_REPORT, HANG_SECONDS, ROOT, ServerCase, eventually
 
 BUILD = os.path.join(ROOT, os.environ.get("IDEM_BUILD", "build/release"))
 ONCE = os.path.join(BUILD, "idem-once")
 # Who is started by nohup inherits an ignored SIGHUP, which the shells of these tests could not trap.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-PATIENCE_SECONDS = 20  # for a condition; only a failing test waits that long
+# For the end of a program: idem-once tries to store for a minute.
+PATIENCE_SECONDS = 2 * HANG_SECONDS
 
 
 def example(name):
