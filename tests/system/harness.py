@@ -59,6 +59,14 @@ def eventually(condition, what="the condition", seconds=HANG_SECONDS):
         time.sleep(POLL_SECONDS)
 
 
+def patience(first_ms):
+    """Milliseconds for what has to be done before a time is over, to be left by `break`: four times
+    as many when the machine was too slow for it, which the scenario itself has to tell."""
+    for scale in (1, 4, 16, 64):
+        yield first_ms * scale
+    raise AssertionError(f"it fails with {first_ms} ms and with {first_ms * scale} ms alike")
+
+
 def encode(*args):
     """One command as a RESP array."""
     out = [b"*%d\r\n" % len(args)]

@@ -13,14 +13,18 @@ import subprocess
 import sys
 import tempfile
 
-from harness import BAD_REPORT, ROOT, ServerCase, eventually
+from harness import BAD_REPORT, HANG_SECONDS, ROOT, ServerCase, eventually
 
 BUILD = os.path.join(ROOT, os.environ.get("IDEM_BUILD", "build/release"))
 ONCE = os.path.join(BUILD, "idem-once")
-# Who is started by nohup inherits an ignored SIGHUP, which the shells of these tests could not trap.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Who is started by nohup, or by a script with &, inherits ignored signals, which the shells of these
+# tests could not trap.
+for number in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
-PATIENCE_SECONDS = 20  # for a condition; only a failing test waits that long
+# For the end of a program: idem-once tries to store for a minute.
+PATIENCE_SECONDS = 2 * HANG_SECONDS
 
 
 def example(name):

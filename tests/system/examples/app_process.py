@@ -19,6 +19,7 @@ import time
 REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
 sys.path.insert(0, os.path.join(REPOSITORY, "client", "examples"))
 
+import idem  # noqa: E402
 from flask import Response, g, session  # noqa: E402
 from werkzeug.serving import make_server  # noqa: E402
 
@@ -53,6 +54,7 @@ def make_view(ledger_path, control_port):
 
 
 def main(module, ledger_path, control_port):
+    idem.ANSWER_TIMEOUT_S = 30.0  # what hangs, not what is slow
     app = importlib.import_module(module).create_app(make_view(ledger_path, int(control_port)))
     app.config["SECRET_KEY"] = "the same in both processes, as sessions need it"
     server = make_server("127.0.0.1", 0, app, threaded=True)
