@@ -159,13 +159,16 @@ static bool parse_token(struct call *call, struct span text, uint64_t *token) {
 
 size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index) {
   if (index == 1) return (size_t)options->key_limit;
-  if (index == 3 && (span_is(argv[0], "STORE") || span_is(argv[0], "IDEM.STORE")))
-    return (size_t)options->body_limit;
   int id = find_word(argv[index - 1]);
   if (id < 0 || WORDS[id].kind != WORD_BYTES) return IDEMPOTENCY_WORD_BYTES;
   int64_t limit = 0;
   memcpy(&limit, (const char *)options + WORDS[id].limit, sizeof limit);
   return (size_t)limit;
+}
+
+size_t idempotency_store_limit(const struct options *options, const struct span *argv,
+                               size_t index) {
+  return index == 3 ? (size_t)options->body_limit : idempotency_limit(options, argv, index);
 }
 
 /* ---- replies ---- */

@@ -17,5 +17,8 @@ void idempotency_wait(struct call *call);
 
 /* Sizes of the family's arguments: each option's value has a limit of its own. */
 size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index);
+/* STORE's: its body stands where others have words. */
+size_t idempotency_store_limit(const struct options *options, const struct span *argv,
+                               size_t index);
 
 #endif

@@ -41,7 +41,7 @@ const struct command COMMAND_TABLE[] = {
     {"CLAIM", idempotency_claim, -2, WRITES | WAITS | LOADS | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
      "key [FP fingerprint] [OWNER id] [LEASE milliseconds] [WAIT milliseconds] [BIND] [HOLD] [TAKEOVER]",
      "Answers whether the caller runs the work of a key, replays it, waits for it, or is refused"},
-    {"STORE", idempotency_store, -4, WRITES | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
+    {"STORE", idempotency_store, -4, WRITES | FAST | IDEM, 1, 1, 1, idempotency_store_limit, GROUP_IDEM,
      "key token body [TTL milliseconds] [META blob]", "Stores the response of a claim and answers all who wait for it"},
     {"RENEW", idempotency_renew, -3, WRITES | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
      "key token [LEASE milliseconds] [STAGE blob]", "Extends the lease of a claim; may note how far the work has come"},
