@@ -410,6 +410,25 @@ class Deadlines(ServerCase):
         self.assertGreaterEqual(min(waits), 20)
 
 
+    def test_no_response_and_no_memory_of_a_claim_ends_early(self):
+        server = self.start("--retention", "60ms")
+        client, kept, remembered = self.connect(server), [], []
+        for _ in range(20):
+            token = self.claim(client, "stored")[0]
+            started = time.monotonic()
+            self.assertEqual(client.call("STORE", "stored", token, "body", "TTL", 40), 0)
+            eventually(lambda: client.call("EXISTS", "stored") == 0, "the end of a response")
+            kept.append((time.monotonic() - started) * 1000)
+            started = time.monotonic()
+            self.claim(client, "lapsed", "LEASE", 10)
+            eventually(lambda: client.call("EXISTS", "lapsed") == 0, "the end of a lapsed claim")
+            remembered.append((time.monotonic() - started) * 1000)
+        measured(f"TTL 40 kept for {min(kept):.2f}..{max(kept):.2f} ms, LEASE 10 and retention 60 "
+                 f"for {min(remembered):.2f}..{max(remembered):.2f} ms")
+        self.assertGreaterEqual(min(kept), 40)
+        self.assertGreaterEqual(min(remembered), 70)
+
+
 class BehindAWait(ServerCase):
     def setUp(self):
         self.server = self.start()

@@ -48,7 +48,7 @@ from idem import (  # noqa: E402
 
 DUPLICATES = 50
 PATIENCE_S = 60  # for a condition; only a failing test waits that long
-WATCHDOG_S = 900  # for everything; a healthy run takes half a minute
+WATCHDOG_S = 1800  # for everything; a healthy run takes half a minute
 SHORT_LEASE_S = 1.0
 SCALES = (1, 4, 16)  # times what has to be done before a time is over, should the machine be slow
 BODY_LIMIT = 1024 * 1024
