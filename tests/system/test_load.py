@@ -105,7 +105,7 @@ class MassExpiry(ServerCase):
     """All keys are due in the same turn: the server is stopped until the last of them is over."""
 
     def test_a_million_keys_end_in_the_same_turn(self):
-        server = self.start()
+        server = self.start("--threads", "1")  # the bystander is on the loop that ends them
         client, bystander = self.connect(server), self.connect(server)
         self.assertEqual(bystander.call("PING"), "PONG")
         base = self.memory(server, client)

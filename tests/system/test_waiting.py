@@ -373,11 +373,12 @@ class Deadlines(ServerCase):
         """They come by themselves, not before their time, and nobody says a word meanwhile."""
         waiters = []
         for number in range(50):
-            client, lease = self.connect(self.server), 0.5 + 0.01 * number
+            client, lease_ms = self.connect(self.server), 500 + 10 * number
             before = time.monotonic()
-            client.send_raw(encode("CLAIM", f"k{number}", "LEASE", int(lease * 1000))
+            client.send_raw(encode("CLAIM", f"k{number}", "LEASE", lease_ms)
                             + encode("CLAIM", f"k{number}", "WAIT", LONG_MS))
             self.assert_status(client.read(), "CLAIMED")
+            lease = lease_ms / 1000
             waiters.append((client, before + lease, time.monotonic() + lease))
         commands = int(self.server.info("stats", self.control)["total_commands_processed"])
         worst = 0.0
