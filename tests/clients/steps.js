@@ -32,7 +32,7 @@ async function step(name, run) {
 }
 
 async function until(what, condition) {
-  const deadline = Date.now() + 10000;
+  const deadline = Date.now() + 60000;
   while (!(await condition())) {
     expect(Date.now() < deadline, what, 'did not come');
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -82,17 +82,17 @@ exports.run = async (adapter) => {
     expect((await adapter.getName(first)) === 'node', 'the name given at connect');
   });
   const token = await step('claim', async () => {
-    const reply = await call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 30000);
-    expect(reply.length === 5 && reply[0] === 'CLAIMED' && reply[2] === 30000 && reply[3] === 1 &&
+    const reply = await call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 600000);
+    expect(reply.length === 5 && reply[0] === 'CLAIMED' && reply[2] === 600000 && reply[3] === 1 &&
         reply[4] === null, reply);
     return number(reply[1]);
   });
   await step('duplicate', async () => {
     const reply = await call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-2');
-    expect(reply[0] === 'BUSY' && reply[1] > 0 && reply[1] <= 30000 && reply[3] === 'call-1',
+    expect(reply[0] === 'BUSY' && reply[1] > 0 && reply[1] <= 600000 && reply[3] === 'call-1',
         reply);
   });
-  const waited = adapter.call(second, ['CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', '20000']);
+  const waited = adapter.call(second, ['CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', '50000']);
   waited.catch(() => {});
   await step('store', async () => {
     await until('a waiting connection',

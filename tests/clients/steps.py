@@ -38,7 +38,7 @@ def step(name, function, *arguments):
     return result
 
 
-def until(condition, what, seconds=10.0):
+def until(condition, what, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
         expect(time.monotonic() < deadline, f"{what} did not come")

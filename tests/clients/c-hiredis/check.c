@@ -32,9 +32,9 @@ static void next(const char *name) {
 
 static redisContext *open_connection(void) {
   const char *host = getenv("IDEM_HOST"), *port = getenv("IDEM_PORT");
-  redisContext *context = redisConnectWithTimeout(host, atoi(port), (struct timeval){.tv_sec = 5});
+  redisContext *context = redisConnectWithTimeout(host, atoi(port), (struct timeval){.tv_sec = 60});
   if (!context || context->err ||
-      redisSetTimeout(context, (struct timeval){.tv_sec = 30}) != REDIS_OK)
+      redisSetTimeout(context, (struct timeval){.tv_sec = 120}) != REDIS_OK)
     fail("cannot connect", NULL);
   return context;
 }
@@ -85,7 +85,7 @@ static void expect_refused(const char *code, redisReply *reply) {
 
 /* Asks until the answer contains the text. */
 static void await_text(const char *command, const char *text) {
-  for (int attempt = 0; attempt < 2000; attempt++) {
+  for (int attempt = 0; attempt < 12000; attempt++) {
     redisReply *reply = redisCommand(first, command);
     const redisReply *last = reply && reply->elements ? reply->element[reply->elements - 1] : reply;
     char number[32] = "";
@@ -109,9 +109,9 @@ static long long claim(const char *key) {
 
 static long long claim_step(void) {
   redisReply *reply =
-      ask(first, REDIS_REPLY_ARRAY, "CLAIM order-1 FP fp-1 OWNER call-1 LEASE 30000");
+      ask(first, REDIS_REPLY_ARRAY, "CLAIM order-1 FP fp-1 OWNER call-1 LEASE 600000");
   if (reply->elements != 5 || !is(reply->element[0], "CLAIMED") ||
-      reply->element[1]->type != REDIS_REPLY_INTEGER || reply->element[2]->integer != 30000 ||
+      reply->element[1]->type != REDIS_REPLY_INTEGER || reply->element[2]->integer != 600000 ||
       reply->element[3]->integer != 1 || reply->element[4]->type != REDIS_REPLY_NIL)
     fail("CLAIM", reply->element[0]);
   long long token = reply->element[1]->integer;
@@ -135,7 +135,7 @@ static void send_now(redisContext *context, const char *command) {
 }
 
 static void store_step(long long token) {
-  send_now(second, "CLAIM order-1 FP fp-1 WAIT 20000");
+  send_now(second, "CLAIM order-1 FP fp-1 WAIT 50000");
   await_text("INFO clients", "blocked_clients:1\r\n");
   redisReply *reply =
       ask(first, REDIS_REPLY_INTEGER, "STORE order-1 %lld %s TTL 60000 META %s", token, BODY, META);
@@ -166,8 +166,8 @@ static void binary_step(void) {
 }
 
 static void strings_step(void) {
-  expect_text(REDIS_REPLY_STATUS, "OK", "SET lock mine NX PX 30000");
-  freeReplyObject(ask(first, REDIS_REPLY_NIL, "SET lock yours NX PX 30000"));
+  expect_text(REDIS_REPLY_STATUS, "OK", "SET lock mine NX PX 600000");
+  freeReplyObject(ask(first, REDIS_REPLY_NIL, "SET lock yours NX PX 600000"));
   expect_text(REDIS_REPLY_STRING, "mine", "GET lock");
   expect_number(1, "DEL lock");
   expect_number(0, "EXISTS lock");

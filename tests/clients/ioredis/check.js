@@ -27,8 +27,8 @@ run({
     return replies.map(([error, reply]) => { if (error) throw error; return reply; });
   },
   async strings(client) {
-    expect((await client.set('lock', 'mine', 'PX', 30000, 'NX')) === 'OK', 'SET NX PX');
-    expect((await client.set('lock', 'yours', 'PX', 30000, 'NX')) === null, 'a second SET NX');
+    expect((await client.set('lock', 'mine', 'PX', 600000, 'NX')) === 'OK', 'SET NX PX');
+    expect((await client.set('lock', 'yours', 'PX', 600000, 'NX')) === null, 'a second SET NX');
     expect((await client.get('lock')) === 'mine' && (await client.pttl('lock')) > 0, 'GET, PTTL');
     expect((await client.del('lock')) === 1 && (await client.exists('lock')) === 0, 'DEL, EXISTS');
     const keys = [];

@@ -27,8 +27,8 @@ run({
   pipeline: (client, commands) => Promise.all(commands.map((args) => client.sendCommand(args))),
   async strings(client) {
     const once = major >= 5
-      ? { condition: 'NX', expiration: { type: 'PX', value: 30000 } }
-      : { NX: true, PX: 30000 };
+      ? { condition: 'NX', expiration: { type: 'PX', value: 600000 } }
+      : { NX: true, PX: 600000 };
     expect((await client.set('lock', 'mine', once)) === 'OK', 'SET NX PX');
     expect((await client.set('lock', 'yours', once)) === null, 'a second SET NX');
     expect((await client.get('lock')) === 'mine' && (await client.pTTL('lock')) > 0, 'GET, PTTL');

@@ -31,7 +31,7 @@ sub step {
 
 sub until_true {
   my ($condition, $what) = @_;
-  my $deadline = time + 10;
+  my $deadline = time + 60;
   until ($condition->()) {
     expect(time < $deadline, "$what did not come");
     sleep 0.005;
@@ -40,7 +40,7 @@ sub until_true {
 
 sub connection {
   return Redis->new(server => "$ENV{IDEM_HOST}:$ENV{IDEM_PORT}", name => $_[0],
-    reconnect => 5, every => 50_000, read_timeout => 30);
+    reconnect => 60, every => 50_000, read_timeout => 120);
 }
 
 sub refused {
@@ -60,18 +60,18 @@ step name => sub {
       'CLIENT SETNAME, GETNAME');
 };
 my $token = step claim => sub {
-  my $reply = $first->claim('order-1', FP => 'fp-1', OWNER => 'call-1', LEASE => 30000);
-  expect($reply->[0] eq 'CLAIMED' && $reply->[2] == 30000 && $reply->[3] == 1 &&
+  my $reply = $first->claim('order-1', FP => 'fp-1', OWNER => 'call-1', LEASE => 600000);
+  expect($reply->[0] eq 'CLAIMED' && $reply->[2] == 600000 && $reply->[3] == 1 &&
       !defined $reply->[4], show($reply));
   return $reply->[1];
 };
 step duplicate => sub {
   my $reply = $first->claim('order-1', FP => 'fp-1', OWNER => 'call-2');
-  expect($reply->[0] eq 'BUSY' && $reply->[1] > 0 && $reply->[1] <= 30000 &&
+  expect($reply->[0] eq 'BUSY' && $reply->[1] > 0 && $reply->[1] <= 600000 &&
       $reply->[3] eq 'call-1', show($reply));
 };
 my ($waited, $failed);
-$second->claim('order-1', FP => 'fp-1', WAIT => 20000, sub { ($waited, $failed) = @_ });
+$second->claim('order-1', FP => 'fp-1', WAIT => 50000, sub { ($waited, $failed) = @_ });
 step store => sub {
   until_true(sub { $first->info->{blocked_clients} == 1 }, 'a waiting connection');
   expect($first->store('order-1', $token, $BODY, TTL => 60000, META => $META) == 1,
@@ -100,8 +100,8 @@ step refusal => sub {
 };
 step null => sub { expect(!defined scalar $first->fetch('nobody'), 'FETCH of nothing') };
 step strings => sub {
-  expect($first->set('lock', 'mine', 'NX', 'PX', 30000) eq 'OK', 'SET NX PX');
-  expect(!defined $first->set('lock', 'yours', 'NX', 'PX', 30000), 'a second SET NX');
+  expect($first->set('lock', 'mine', 'NX', 'PX', 600000) eq 'OK', 'SET NX PX');
+  expect(!defined $first->set('lock', 'yours', 'NX', 'PX', 600000), 'a second SET NX');
   expect($first->get('lock') eq 'mine' && $first->pttl('lock') > 0, 'GET, PTTL');
   expect($first->del('lock') == 1 && !$first->exists('lock'), 'DEL, EXISTS');
 };

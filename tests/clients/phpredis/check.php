@@ -23,7 +23,7 @@ function step($name, $function) {
 }
 
 function until($condition, $what) {
-  $deadline = microtime(true) + 10;
+  $deadline = microtime(true) + 60;
   while (!$condition()) {
     expect(microtime(true) < $deadline, "$what did not come");
     usleep(5000);
@@ -84,19 +84,19 @@ step('name', function () use ($first) {
       'CLIENT SETNAME, GETNAME');
 });
 $token = step('claim', function () use ($first) {
-  $reply = $first->rawCommand('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 30000);
-  expect($reply[0] === 'CLAIMED' && is_int($reply[1]) && $reply[2] === 30000 && $reply[3] === 1,
+  $reply = $first->rawCommand('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 600000);
+  expect($reply[0] === 'CLAIMED' && is_int($reply[1]) && $reply[2] === 600000 && $reply[3] === 1,
       json_encode($reply));
   expect($reply[4] === null || $reply[4] === false, json_encode($reply));
   return $reply[1];
 });
 step('duplicate', function () use ($first) {
   $reply = $first->rawCommand('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-2');
-  expect($reply[0] === 'BUSY' && $reply[1] > 0 && $reply[1] <= 30000 && $reply[3] === 'call-1',
+  expect($reply[0] === 'BUSY' && $reply[1] > 0 && $reply[1] <= 600000 && $reply[3] === 'call-1',
       json_encode($reply));
 });
 $waiter = apart(function ($second) {
-  $reply = $second->rawCommand('CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', 20000);
+  $reply = $second->rawCommand('CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', 50000);
   return array_slice($reply, 0, 3) === ['DONE', BODY, META];
 });
 step('store', function () use ($first, $token) {
@@ -132,8 +132,8 @@ step('null', function () use ($first) {
   expect(!$reply && $first->getLastError() === null, 'FETCH of nothing');
 });
 step('strings', function () use ($first) {
-  expect($first->set('lock', 'mine', ['nx', 'px' => 30000]) === true, 'SET NX PX');
-  expect($first->set('lock', 'yours', ['nx', 'px' => 30000]) === false, 'a second SET NX');
+  expect($first->set('lock', 'mine', ['nx', 'px' => 600000]) === true, 'SET NX PX');
+  expect($first->set('lock', 'yours', ['nx', 'px' => 600000]) === false, 'a second SET NX');
   expect($first->get('lock') === 'mine' && $first->pttl('lock') > 0, 'GET, PTTL');
   expect($first->del('lock') === 1 && $first->exists('lock') === 0, 'DEL, EXISTS');
 });

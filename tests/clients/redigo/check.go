@@ -33,15 +33,15 @@ func step(name string, run func()) {
 }
 
 func await(what string, condition func() bool) {
-	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
 		expect(time.Now().Before(deadline), what, " did not come")
 	}
 }
 
 func dial() (redis.Conn, error) {
 	return redis.Dial("tcp", os.Getenv("IDEM_HOST")+":"+os.Getenv("IDEM_PORT"),
-		redis.DialClientName("redigo"), redis.DialConnectTimeout(5*time.Second),
-		redis.DialReadTimeout(30*time.Second))
+		redis.DialClientName("redigo"), redis.DialConnectTimeout(60*time.Second),
+		redis.DialReadTimeout(120*time.Second))
 }
 
 func do(c redis.Conn, command string, args ...interface{}) interface{} {
@@ -103,17 +103,17 @@ func main() {
 		expect(text(do(first, "CLIENT", "GETNAME")) == "redigo", "the name given at connect")
 	})
 	step("claim", func() {
-		v := array(do(first, "CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 30000))
-		expect(text(v[0]) == "CLAIMED" && number(v[2]) == 30000 && number(v[3]) == 1 && v[4] == nil, v)
+		v := array(do(first, "CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 600000))
+		expect(text(v[0]) == "CLAIMED" && number(v[2]) == 600000 && number(v[3]) == 1 && v[4] == nil, v)
 		token = number(v[1])
 	})
 	step("duplicate", func() {
 		v := array(do(first, "CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-2"))
-		expect(text(v[0]) == "BUSY" && number(v[1]) > 0 && number(v[1]) <= 30000 &&
+		expect(text(v[0]) == "BUSY" && number(v[1]) > 0 && number(v[1]) <= 600000 &&
 			text(v[3]) == "call-1", v)
 	})
 	go func() {
-		reply, err := second.Do("CLAIM", "order-1", "FP", "fp-1", "WAIT", 20000)
+		reply, err := second.Do("CLAIM", "order-1", "FP", "fp-1", "WAIT", 50000)
 		if err != nil {
 			reply = err
 		}
@@ -148,8 +148,8 @@ func main() {
 	})
 	step("null", func() { expect(do(first, "FETCH", "nobody") == nil, "FETCH of nothing") })
 	step("strings", func() {
-		expect(text(do(first, "SET", "lock", "mine", "NX", "PX", 30000)) == "OK", "SET NX PX")
-		expect(do(first, "SET", "lock", "yours", "NX", "PX", 30000) == nil, "a second SET NX")
+		expect(text(do(first, "SET", "lock", "mine", "NX", "PX", 600000)) == "OK", "SET NX PX")
+		expect(do(first, "SET", "lock", "yours", "NX", "PX", 600000) == nil, "a second SET NX")
 		expect(text(do(first, "GET", "lock")) == "mine" && number(do(first, "PTTL", "lock")) > 0,
 			"GET, PTTL")
 		expect(number(do(first, "DEL", "lock")) == 1 && number(do(first, "EXISTS", "lock")) == 0,
@@ -186,7 +186,7 @@ func pubsub(pool *redis.Pool, first redis.Conn) {
 	})
 	do(first, "STORE", "order-2", claim(first, "order-2"), body)
 	for {
-		switch seen := listener.ReceiveWithTimeout(10 * time.Second).(type) {
+		switch seen := listener.ReceiveWithTimeout(60 * time.Second).(type) {
 		case redis.Message:
 			expect(seen.Channel == channel && string(seen.Data) == "done", seen)
 			return

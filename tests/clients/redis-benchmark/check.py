@@ -18,7 +18,7 @@ def benchmark(*arguments):
     version = ["-3"] if PROTOCOL == 3 else []
     done = subprocess.run(["redis-benchmark", "-h", HOST, "-p", str(PORT), "-n", str(REQUESTS),
                            "-c", "20", *version, *arguments], capture_output=True, text=True,
-                          timeout=60)
+                          timeout=600)
     said = done.stdout + done.stderr
     expect(done.returncode == 0 and not done.stderr, said[-1000:])
     expect(not re.search(r"error|warning|could not|err ", said, re.I), said[-1000:])

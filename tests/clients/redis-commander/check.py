@@ -40,14 +40,14 @@ class Commander:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(10)
+        self.process.wait(60)
         self.reader.join()
         self.home.cleanup()
 
     def ask(self, path, data=None):
         body = json.dumps(data).encode() if data is not None else None
         request = urllib.request.Request(self.base + path, body, self.headers())
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def headers(self):
@@ -55,13 +55,13 @@ class Commander:
         if not hasattr(self, "token"):
             request = urllib.request.Request(self.base + "/signin", b"{}",
                                              {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 self.token = json.load(answer)["bearerToken"]
         return {"Authorization": "Bearer " + self.token, "Content-Type": "application/json"}
 
 
 def connect(commander):
-    until(lambda: any("Redis Connection" in line for line in commander.log), "its connection", 30)
+    until(lambda: any("Redis Connection" in line for line in commander.log), "its connection")
     until(lambda: commander.ask("/apiv2/server/info")["data"], "its web page")
     server = commander.ask("/apiv2/server/info")["data"][0]
     expect(not server.get("disabled") and not server.get("error"), repr(server)[:500])
@@ -81,7 +81,7 @@ def shown(commander, identity):
         return commander.ask(f"/apiv2/key/{identity}/{urllib.parse.quote(name)}")
 
     text = key("greeting")
-    expect(text["type"] == "string" and text["value"] == "hello" and 0 < text["ttl"] <= 100,
+    expect(text["type"] == "string" and text["value"] == "hello" and 0 < text["ttl"] <= 1000,
            repr(text))
     expect(key("order:1")["type"] == "idem", repr(key("order:1")))
     reply = commander.ask(f"/apiv2/exec/{identity}", {"cmd": "FETCH order:1"})["data"]
@@ -101,7 +101,7 @@ def quiet(commander):
 
 def main():
     with Client((HOST, PORT)) as client:
-        client.call("SET", "greeting", "hello", "EX", "100")
+        client.call("SET", "greeting", "hello", "EX", "1000")
         token = client.call("CLAIM", "order:1")[1]
         client.call("STORE", "order:1", token, "the response")
         client.call("CLAIM", "order:2")

@@ -20,7 +20,7 @@ CLAIMS, EXPIRING = 7, 3
 
 def scrape(address):
     try:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as answer:
             return answer.read().decode()
     except urllib.error.URLError:
         return ""
@@ -61,7 +61,7 @@ def commands(text, before):
 
 def quiet(process, log, reader):
     process.send_signal(signal.SIGTERM)
-    process.wait(10)
+    process.wait(60)
     reader.join()
     trouble = [line for line in log if re.search(r"level=(warn|error|fatal)|panic", line)]
     expect(not trouble, "".join(trouble))

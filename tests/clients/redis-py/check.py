@@ -14,7 +14,7 @@ BODY, META = b'{"id":1}', b"201"
 
 
 def connection(name):
-    return redis.Redis(host=HOST, port=PORT, client_name=name, socket_timeout=30,
+    return redis.Redis(host=HOST, port=PORT, client_name=name, socket_timeout=120,
                        retry_on_error=[redis.ConnectionError],
                        retry=redis.retry.Retry(redis.backoff.ConstantBackoff(0.05), 40))
 
@@ -30,23 +30,23 @@ def name():
 
 
 def claim():
-    reply = call("CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 30000)
-    expect(reply[0] == b"CLAIMED" and reply[2:] == [30000, 1, None], repr(reply))
+    reply = call("CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 600000)
+    expect(reply[0] == b"CLAIMED" and reply[2:] == [600000, 1, None], repr(reply))
     expect(isinstance(reply[1], int) and reply[1] > 0, repr(reply))
     return reply[1]
 
 
 def duplicate(token):
-    again = call("CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 30000)
-    expect(again == [b"CLAIMED", token, 30000, 1, None], f"a retry by its owner: {again!r}")
+    again = call("CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 600000)
+    expect(again == [b"CLAIMED", token, 600000, 1, None], f"a retry by its owner: {again!r}")
     reply = call("CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-2")
-    expect(reply[0] == b"BUSY" and 0 < reply[1] <= 30000 and reply[3] == b"call-1", repr(reply))
+    expect(reply[0] == b"BUSY" and 0 < reply[1] <= 600000 and reply[3] == b"call-1", repr(reply))
 
 
 def start_waiter(answers):
     def wait():
         try:
-            answers.append(second.execute_command("CLAIM", "order-1", "FP", "fp-1", "WAIT", 20000))
+            answers.append(second.execute_command("CLAIM", "order-1", "FP", "fp-1", "WAIT", 50000))
         except redis.RedisError as error:
             answers.append(error)
 
@@ -92,9 +92,9 @@ def refusal(token):
 
 
 def strings():
-    expect(first.set("lock", "mine", nx=True, px=30000) is True, "SET NX PX")
-    expect(first.set("lock", "yours", nx=True, px=30000) is None, "a second SET NX")
-    expect(first.get("lock") == b"mine" and 0 < first.pttl("lock") <= 30000, "GET, PTTL")
+    expect(first.set("lock", "mine", nx=True, px=600000) is True, "SET NX PX")
+    expect(first.set("lock", "yours", nx=True, px=600000) is None, "a second SET NX")
+    expect(first.get("lock") == b"mine" and 0 < first.pttl("lock") <= 600000, "GET, PTTL")
     expect(first.delete("lock") == 1 and not first.exists("lock"), "DEL, EXISTS")
 
 

@@ -21,7 +21,7 @@ rescue StandardError => e
 end
 
 def await(what)
-  deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 10
+  deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 60
   until yield
     expect(Process.clock_gettime(Process::CLOCK_MONOTONIC) < deadline, "#{what} did not come")
     sleep 0.005
@@ -29,7 +29,7 @@ def await(what)
 end
 
 def connection(name)
-  Redis.new(host: ENV.fetch('IDEM_HOST'), port: ENV.fetch('IDEM_PORT').to_i, id: name, timeout: 30,
+  Redis.new(host: ENV.fetch('IDEM_HOST'), port: ENV.fetch('IDEM_PORT').to_i, id: name, timeout: 120,
             reconnect_attempts: 20, reconnect_delay: 0.05, reconnect_delay_max: 0.2)
 end
 
@@ -49,16 +49,16 @@ step('name') do
   expect(first.call('CLIENT', 'GETNAME') == 'ruby', 'CLIENT GETNAME')
 end
 token = step('claim') do
-  reply = first.call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 30_000)
-  expect(reply[0] == 'CLAIMED' && reply[1].is_a?(Integer) && reply[2..] == [30_000, 1, nil],
+  reply = first.call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 600_000)
+  expect(reply[0] == 'CLAIMED' && reply[1].is_a?(Integer) && reply[2..] == [600_000, 1, nil],
       reply.inspect)
   reply[1]
 end
 step('duplicate') do
   reply = first.call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-2')
-  expect(reply[0] == 'BUSY' && reply[1].between?(1, 30_000) && reply[3] == 'call-1', reply.inspect)
+  expect(reply[0] == 'BUSY' && reply[1].between?(1, 600_000) && reply[3] == 'call-1', reply.inspect)
 end
-waiter = Thread.new { second.call('CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', 20_000) }
+waiter = Thread.new { second.call('CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', 50_000) }
 step('store') do
   await('a waiting connection') { first.info('clients')['blocked_clients'] == '1' }
   expect(first.call('STORE', 'order-1', token, BODY, 'TTL', 60_000, 'META', META) == 1,
@@ -84,9 +84,9 @@ step('refusal') do
 end
 step('null') { expect(first.call('FETCH', 'nobody').nil?, 'FETCH of nothing') }
 step('strings') do
-  expect(first.set('lock', 'mine', nx: true, px: 30_000) == true, 'SET NX PX')
-  expect(first.set('lock', 'yours', nx: true, px: 30_000) == false, 'a second SET NX')
-  expect(first.get('lock') == 'mine' && first.pttl('lock').between?(1, 30_000), 'GET, PTTL')
+  expect(first.set('lock', 'mine', nx: true, px: 600_000) == true, 'SET NX PX')
+  expect(first.set('lock', 'yours', nx: true, px: 600_000) == false, 'a second SET NX')
+  expect(first.get('lock') == 'mine' && first.pttl('lock').between?(1, 600_000), 'GET, PTTL')
   expect(first.del('lock') == 1 && first.exists('lock').zero?, 'DEL, EXISTS')
 end
 step('transaction') do

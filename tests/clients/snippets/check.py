@@ -24,7 +24,7 @@ from steps import HOST, PORT, expect, ok, until  # noqa: E402
 PAGE = os.path.join(ROOT, "client/README.md")
 CLIENTS = os.environ.get("IDEM_CLIENTS", os.path.join(ROOT, "build/clients"))
 LANGUAGES = 12
-SECONDS = 15
+SECONDS = 120
 
 # name: (program in this directory, how it is built, how it is run)
 RUN = {

@@ -12,8 +12,9 @@ async function open(extra) {
     addresses: [{ host, port }],
     clientName: 'node',
     protocol: protocol === 3 ? glide.ProtocolVersion.RESP3 : glide.ProtocolVersion.RESP2,
-    requestTimeout: 30000, // longer than any WAIT here
+    requestTimeout: 600000, // longer than any WAIT here
     connectionBackoff: { numberOfRetries: 50, factor: 50, exponentBase: 1 },
+    advancedConfiguration: { connectionTimeout: 60000 },
     ...extra,
   });
   opened.push(client);
@@ -32,7 +33,7 @@ run({
     return client.exec(batch, true);
   },
   async strings(client) {
-    const expiry = { type: glide.TimeUnit.Milliseconds, count: 30000 };
+    const expiry = { type: glide.TimeUnit.Milliseconds, count: 600000 };
     const once = { conditionalSet: 'onlyIfDoesNotExist', expiry };
     expect((await client.set('lock', 'mine', once)) === 'OK', 'SET NX PX');
     expect((await client.set('lock', 'yours', once)) === null, 'a second SET NX');
