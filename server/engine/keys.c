@@ -52,7 +52,7 @@ uint64_t engine_prefetch(const struct engine *engine, struct span key) {
 void engine_prefetch_entry(const struct engine *engine, uint64_t hint) {
   struct index_walk walk = index_walk(&engine->index, hint);
   for (uint64_t word; (word = index_next(&walk)) != 0;) {
-    if (((word ^ hint) & INDEX_TAG_MASK) != 0) continue;
+    if (!index_matches(word, hint)) continue;
     struct entry entry = entry_of_word(word);
     if (entry.stored != NULL) {
       stored_prefetch(entry.stored);
