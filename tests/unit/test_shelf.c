@@ -247,7 +247,7 @@ static void an_end_costs_little_however_mixed(void **state) {
 /* A slot of such a TTL is wider than the numbers that a chunk is put in order by. */
 static void ends_of_the_longest_ttl_are_due_at_their_millisecond(void **state) {
   struct fixture *f = *state;
-  const int64_t far = INT64_C(1) << 61;
+  const int64_t far = (INT64_C(1) << 61) + (INT64_C(1) << 53); /* in the middle of its slot */
   for (unsigned i = 0; i < MANY; i++) put(f, i, far + i * 7919 % MANY / 4);
   for (unsigned ms = 0; ms < MANY / 4; ms += 1 + ms % 50) {
     f->now_ms = START + far + ms;
@@ -261,7 +261,7 @@ static void ends_of_the_longest_ttl_are_due_at_their_millisecond(void **state) {
 /* What is dropped by others while its chunk ends is not found once more. */
 static void a_drop_in_a_chunk_that_ends_is_not_due(void **state) {
   struct fixture *f = *state;
-  for (unsigned i = 0; i < 400; i++) put(f, i, DAY + i * 79 % 400);
+  for (unsigned i = 0; i < 400; i++) put(f, i, DAY + i * 321 % 400);
   f->now_ms = START + DAY;
   assert_int_equal(end(f, PLENTY), 1);
   for (unsigned i = 0; i < 400; i++) {
