@@ -2,10 +2,14 @@
  * engine.c - what a key costs inside the engine: bytes at the worst moment of growth, and
  * nanoseconds of CPU for each command, without sockets or protocol.
  *
- *     bench-engine [keys] [body bytes]
+ *     bench-engine [keys] [body bytes]          every command; then all of it ends
+ *     bench-engine expire [keys] [others] [ms]  keys end within a second beside others that live on
+ *     bench-engine pauses [keys]                the longest single calls while it grows
  *
- * Fills with UUID keys, fingerprints of 16 bytes and a TTL of a day, replays at random, lets all of
- * it end in one second. Knows engine.h only.
+ * UUID keys, fingerprints of 16 bytes, a TTL of a day. `expire`: the ends come in the order of the
+ * keys but for so many milliseconds (2: as they arrive by several connections; 1000: any order),
+ * and the host's turn is a millisecond. `pauses` times each call by the CPU time of the thread,
+ * from which no other program takes, and by the wall. Knows engine.h only.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,6 +29,12 @@
 #define TICK_STEPS 1000u
 #define UUID 36u
 #define TOGETHER 32u
+#define DEFAULT_OTHERS 10000000u
+#define LEAD_MS INT64_C(30000) /* from the last write to the first end */
+#define WINDOW_MS INT64_C(1000)
+#define PAUSE_STEP_NS 100u
+#define PAUSE_STEPS 10000u /* longer ones are counted in the last */
+#define PAUSE_LIMIT_NS 50000u
 
 struct bench {
   struct engine *engine;
@@ -80,12 +90,12 @@ static uint64_t claim(struct bench *bench, uint64_t number, bool fingerprint) {
   return answer.token;
 }
 
-static void store(struct bench *bench, uint64_t number, uint64_t token) {
+static void store(struct bench *bench, uint64_t number, uint64_t token, int64_t ttl_ms) {
   char text[UUID + 1];
   struct engine_store s = {.key = uuid(number, text),
                            .token = token,
                            .body = {bench->body, bench->body_len},
-                           .ttl_ms = TTL_MS};
+                           .ttl_ms = ttl_ms};
   struct engine_answer answer;
   engine_store(bench->engine, &s, bench->now_ms, &answer);
   expect(answer.status == ENGINE_STORED, "a response was not stored");
@@ -119,7 +129,7 @@ static void fill(struct bench *bench) {
     uint64_t start = cpu_ns();
     for (uint64_t i = 0; i < BATCH; i++) tokens[i] = claim(bench, from + i, true);
     uint64_t middle = cpu_ns();
-    for (uint64_t i = 0; i < BATCH; i++) store(bench, from + i, tokens[i]);
+    for (uint64_t i = 0; i < BATCH; i++) store(bench, from + i, tokens[i], TTL_MS);
     claiming += middle - start;
     storing += cpu_ns() - middle;
     if (from + BATCH < bench->keys / 2) continue;
@@ -182,10 +192,131 @@ static void claims_only(struct bench *bench) {
          per(bytes_of(bench) - before, bench->keys), worst);
 }
 
+static void every_command(struct bench *bench) {
+  uint64_t empty = bytes_of(bench);
+  fill(bench);
+  replay(bench);
+  replay_ahead(bench);
+  end_all(bench);
+  printf("left   %6" PRIu64 " bytes more than at the start\n", bytes_of(bench) - empty);
+  claims_only(bench);
+}
+
+/* ---- mass expiry ---- */
+
+static uint64_t records_of(const struct bench *bench) {
+  struct engine_stats stats;
+  engine_stats(bench->engine, &stats);
+  return stats.records;
+}
+
+static void expire(struct bench *bench, uint64_t others, int64_t jitter_ms) {
+  for (uint64_t i = 0; i < others; i++) store(bench, i, claim(bench, i, true), TTL_MS);
+  for (uint64_t i = 0; i < bench->keys; i++) {
+    int64_t end_ms = LEAD_MS + (int64_t)(i * (uint64_t)WINDOW_MS / bench->keys) +
+                     (int64_t)(mixed(i) % (uint64_t)(jitter_ms + 1));
+    store(bench, others + i, claim(bench, others + i, true), end_ms);
+  }
+  uint64_t longest = 0, began = cpu_ns(), full = bytes_of(bench);
+  for (int64_t ms = 0; ms <= WINDOW_MS + jitter_ms; ms++) {
+    for (bool more = true; more;) {
+      uint64_t before = cpu_ns();
+      more = engine_tick(bench->engine, bench->now_ms + LEAD_MS + ms, TICK_STEPS);
+      uint64_t took = cpu_ns() - before;
+      if (took > longest) longest = took;
+    }
+  }
+  uint64_t took = cpu_ns() - began;
+  expect(records_of(bench) == others, "not all keys have ended in time");
+  printf("expire %6.1f ns a key, the longest of the ticks of %u steps %.1f us, %.1f bytes a key\n",
+         per(took, bench->keys), TICK_STEPS, (double)longest / 1000,
+         per(full - bytes_of(bench), bench->keys));
+}
+
+/* ---- pauses ---- */
+
+struct pauses {
+  clockid_t clock;
+  const char *name;
+  uint64_t counts[PAUSE_STEPS];
+  uint64_t total, over, longest, longest_at;
+};
+
+static uint64_t clock_ns(clockid_t clock) {
+  struct timespec t;
+  clock_gettime(clock, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void note(struct pauses *pauses, uint64_t took_ns, uint64_t at) {
+  uint64_t step = took_ns / PAUSE_STEP_NS;
+  pauses->counts[step < PAUSE_STEPS ? step : PAUSE_STEPS - 1]++;
+  pauses->total++;
+  if (took_ns > PAUSE_LIMIT_NS) pauses->over++;
+  if (took_ns <= pauses->longest) return;
+  pauses->longest = took_ns;
+  pauses->longest_at = at;
+}
+
+static double percentile_us(const struct pauses *pauses, double part) {
+  uint64_t seen = 0;
+  for (unsigned step = 0; step < PAUSE_STEPS; step++) {
+    seen += pauses->counts[step];
+    if ((double)seen >= (double)pauses->total * part) return (step + 1) * PAUSE_STEP_NS / 1000.0;
+  }
+  return 0;
+}
+
+static void print_pauses(const struct pauses *pauses) {
+  printf("%s  p50 %.1f  p99 %.1f  p99.99 %.1f  longest %.1f us (at key %" PRIu64 "), %" PRIu64
+         " of %" PRIu64 " calls over %u us\n",
+         pauses->name, percentile_us(pauses, .5), percentile_us(pauses, .99),
+         percentile_us(pauses, .9999), (double)pauses->longest / 1000, pauses->longest_at,
+         pauses->over, pauses->total, PAUSE_LIMIT_NS / 1000);
+  for (unsigned lower = 0, upper = 10; lower < PAUSE_STEPS; lower = upper, upper *= 2) {
+    uint64_t count = 0;
+    for (unsigned step = lower; step < upper && step < PAUSE_STEPS; step++)
+      count += pauses->counts[step];
+    if (count > 0) printf("      from %5u us %12" PRIu64 "\n", lower * PAUSE_STEP_NS / 1000, count);
+  }
+}
+
+static void pauses(struct bench *bench) {
+  struct pauses *by[] = {calloc(1, sizeof **by), calloc(1, sizeof **by)};
+  expect(by[0] != NULL && by[1] != NULL, "cannot begin");
+  *by[0] = (struct pauses){.clock = CLOCK_THREAD_CPUTIME_ID, .name = "cpu "};
+  *by[1] = (struct pauses){.clock = CLOCK_MONOTONIC, .name = "wall"};
+  for (uint64_t i = 0; i < bench->keys; i++) {
+    uint64_t token = 0;
+    for (int storing = 0; storing <= 1; storing++) {
+      uint64_t cpu = clock_ns(by[0]->clock), wall = clock_ns(by[1]->clock);
+      if (storing) {
+        store(bench, i, token, TTL_MS);
+      } else {
+        token = claim(bench, i, true);
+      }
+      note(by[1], clock_ns(by[1]->clock) - wall, i);
+      note(by[0], clock_ns(by[0]->clock) - cpu, i);
+    }
+  }
+  for (unsigned i = 0; i < 2; i++) {
+    print_pauses(by[i]);
+    free(by[i]);
+  }
+}
+
+static uint64_t number_in(char **argv, int argc, int at, uint64_t otherwise) {
+  return at < argc ? strtoull(argv[at], NULL, 10) : otherwise;
+}
+
 int main(int argc, char **argv) {
-  struct bench bench = {.keys = argc > 1 ? strtoull(argv[1], NULL, 10) : DEFAULT_KEYS,
-                        .body_len = argc > 2 ? strtoull(argv[2], NULL, 10) : DEFAULT_BODY,
-                        .now_ms = 1000000};
+  const char *mode = argc > 1 ? argv[1] : "";
+  bool expiring = strcmp(mode, "expire") == 0, pausing = strcmp(mode, "pauses") == 0;
+  int at = expiring || pausing ? 2 : 1;
+  struct bench bench = {
+      .keys = number_in(argv, argc, at, DEFAULT_KEYS),
+      .body_len = expiring ? DEFAULT_BODY : number_in(argv, argc, at + 1, DEFAULT_BODY),
+      .now_ms = 1000000};
   const struct engine_options options = {
       .first_token = UINT64_C(86150000) << RULES_TOKEN_SHIFT,
       .retention_ms = TTL_MS,
@@ -196,13 +327,14 @@ int main(int argc, char **argv) {
   bench.body = calloc(1, bench.body_len + FINGERPRINT);
   bench.engine = engine_create(&options, bench.now_ms);
   expect(bench.keys > 0 && bench.body != NULL && bench.engine != NULL, "cannot begin");
-  uint64_t empty = bytes_of(&bench);
-  fill(&bench);
-  replay(&bench);
-  replay_ahead(&bench);
-  end_all(&bench);
-  printf("left   %6" PRIu64 " bytes more than at the start\n", bytes_of(&bench) - empty);
-  claims_only(&bench);
+  if (expiring) {
+    expire(&bench, number_in(argv, argc, at + 1, DEFAULT_OTHERS),
+           (int64_t)number_in(argv, argc, at + 2, 2));
+  } else if (pausing) {
+    pauses(&bench);
+  } else {
+    every_command(&bench);
+  }
   engine_destroy(bench.engine);
   free(bench.body);
   return 0;

@@ -8,15 +8,11 @@
 
 /* ---- life ---- */
 
-static uint64_t hash_of_word(const void *engine, uint64_t word) {
-  return engine_key_hash(engine, entry_key(entry_of_word(word)));
-}
-
 struct engine *engine_create(const struct engine_options *options, int64_t now_ms) {
   struct engine *engine = calloc(1, sizeof *engine);
   if (engine == NULL) return NULL;
   engine->memory.bytes = engine->memory.peak_bytes = memory_rounded(sizeof *engine);
-  if (!index_init(&engine->index, &engine->memory, hash_of_word, engine)) {
+  if (!index_init(&engine->index, &engine->memory)) {
     free(engine);
     return NULL;
   }

@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_SEGMENTS 8u
-#define SEGMENT_BYTES (INDEX_SEGMENT_BUCKETS * sizeof(struct index_bucket))
 #define LAST (INDEX_BUCKET_WORDS - 1)
+#define MAX_BUCKETS ((size_t)1 << INDEX_HASH_BITS)
+
+_Static_assert(sizeof(struct index_bucket) == 64, "a bucket is a cache line");
+_Static_assert(INDEX_FIRST_BUCKETS == 256, "bits 7..0 of a hash are the same within a bucket");
 
 static bool is_link(uint64_t word) { return (word & INDEX_KIND_MASK) == INDEX_LINK; }
 
@@ -19,8 +21,35 @@ static uint64_t link_to(const struct index_bucket *bucket) {
   return index_word(0, bucket, INDEX_LINK);
 }
 
+/* ---- where a bucket lies ---- */
+
+static unsigned row_of(size_t number) {
+  size_t times = number / INDEX_FIRST_BUCKETS;
+  return times == 0 ? 0 : 64u - (unsigned)__builtin_clzll(times);
+}
+
+static size_t row_buckets(unsigned row) {
+  return (size_t)INDEX_FIRST_BUCKETS << (row == 0 ? 0 : row - 1);
+}
+
+static unsigned segment_bits(unsigned row) {
+  return INDEX_FIRST_BITS + (row <= INDEX_ROW_BITS ? 0 : row - 1 - INDEX_ROW_BITS);
+}
+
+static size_t segment_bytes(unsigned row) {
+  return sizeof(struct index_bucket) << segment_bits(row);
+}
+
+static size_t row_segments(unsigned row) { return row_buckets(row) >> segment_bits(row); }
+
+static struct index_bucket **segment_of(const struct index *index, unsigned row, size_t number) {
+  return &index->rows[row][(number & (row_buckets(row) - 1)) >> segment_bits(row)];
+}
+
 static struct index_bucket *bucket_at(const struct index *index, size_t number) {
-  return &index->segments[number / INDEX_SEGMENT_BUCKETS][number % INDEX_SEGMENT_BUCKETS];
+  unsigned row = row_of(number);
+  size_t within = number & (((size_t)1 << segment_bits(row)) - 1);
+  return *segment_of(index, row, number) + within;
 }
 
 static size_t number_of(const struct index *index, uint64_t hash) {
@@ -34,33 +63,38 @@ static struct index_bucket *bucket_of(const struct index *index, uint64_t hash) 
 
 /* ---- memory ---- */
 
-/* The list of segments, copied into room for so many. */
-static bool list_segments(struct index *index, size_t room) {
-  size_t had = index->segment_capacity;
-  struct index_bucket **list = memory_take(index->memory, room * sizeof *list);
-  if (list == NULL) return false;
-  if (had != 0) memcpy(list, index->segments, index->segment_count * sizeof *list);
-  memory_give(index->memory, index->segments, had * sizeof *list);
-  index->segments = list;
-  index->segment_capacity = room;
+static void drop_row(struct index *index, unsigned row) {
+  memory_give(index->memory, index->rows[row], row_segments(row) * sizeof *index->rows[row]);
+  index->rows[row] = NULL;
+}
+
+/* Its buckets are made when they are first used, so that no call writes more than it needs. */
+static bool add_segment(struct index *index) {
+  size_t number = index->capacity;
+  unsigned row = row_of(number);
+  bool first = (number & (row_buckets(row) - 1)) == 0;
+  if (first) index->rows[row] = memory_take(index->memory, row_segments(row) * sizeof(void *));
+  if (index->rows[row] == NULL) return false;
+  struct index_bucket *segment =
+      memory_take_aligned(index->memory, sizeof(struct index_bucket), segment_bytes(row));
+  if (segment == NULL) {
+    if (first) drop_row(index, row);
+    return false;
+  }
+  *segment_of(index, row, number) = segment;
+  index->capacity += (size_t)1 << segment_bits(row);
   return true;
 }
 
-static bool add_segment(struct index *index) {
-  size_t had = index->segment_capacity, room = had != 0 ? had * 2 : FIRST_SEGMENTS;
-  if (index->segment_count == had && !list_segments(index, room)) return false;
-  struct index_bucket *segment =
-      memory_take_aligned(index->memory, sizeof(struct index_bucket), SEGMENT_BYTES);
-  if (segment == NULL) return false;
-  memset(segment, 0, SEGMENT_BYTES);
-  index->segments[index->segment_count++] = segment;
-  return true;
+static size_t last_segment_buckets(const struct index *index) {
+  return (size_t)1 << segment_bits(row_of(index->capacity - 1));
 }
 
 static void drop_segment(struct index *index) {
-  memory_give(index->memory, index->segments[--index->segment_count], SEGMENT_BYTES);
-  size_t room = index->segment_capacity;
-  if (room > FIRST_SEGMENTS && index->segment_count <= room / 4) list_segments(index, room / 2);
+  unsigned row = row_of(index->capacity - 1);
+  index->capacity -= last_segment_buckets(index);
+  memory_give(index->memory, *segment_of(index, row, index->capacity), segment_bytes(row));
+  if ((index->capacity & (row_buckets(row) - 1)) == 0) drop_row(index, row);
 }
 
 /* Buckets that are in no chain at the moment, linked like one. */
@@ -71,7 +105,7 @@ struct pool {
 static bool pool_fill(struct index *index, struct pool *pool) {
   struct index_bucket *bucket = memory_take_aligned(index->memory, sizeof *bucket, sizeof *bucket);
   if (bucket == NULL) return false;
-  *bucket = (struct index_bucket){.words = {[LAST] = pool->first ? link_to(pool->first) : 0}};
+  bucket->words[LAST] = pool->first != NULL ? link_to(pool->first) : 0;
   pool->first = bucket;
   return true;
 }
@@ -79,7 +113,7 @@ static bool pool_fill(struct index *index, struct pool *pool) {
 static struct index_bucket *pool_take(struct pool *pool) {
   struct index_bucket *bucket = pool->first;
   pool->first = next_of(bucket);
-  *bucket = (struct index_bucket){{0}};
+  *bucket = (struct index_bucket){.used = 0};
   return bucket;
 }
 
@@ -98,57 +132,71 @@ static void pool_empty(struct index *index, struct pool *pool) {
 
 /* ---- chains ---- */
 
-/* Where words are added to a chain: kept over several additions, so that a long chain is not walked
- * for each of them. */
-struct tail {
-  struct index_bucket *bucket;
-  unsigned used;
+/* A word with the byte beside it. */
+struct item {
+  uint64_t word;
+  uint8_t hash;
 };
 
-static struct tail tail_of(struct index_bucket *bucket) {
+static struct item item_of(uint64_t hash, uint64_t word) {
+  return (struct item){word, (uint8_t)(hash >> 8)};
+}
+
+/* What is known of the hash of an item, but for bits 7..0. */
+static uint64_t hash_of(struct item item) {
+  return (item.word & INDEX_TAG_MASK) >> 32 | (uint64_t)item.hash << 8;
+}
+
+static struct index_bucket *tail_of(struct index_bucket *bucket) {
   for (struct index_bucket *next; (next = next_of(bucket)) != NULL;) bucket = next;
-  unsigned used = 0;
-  while (used < INDEX_BUCKET_WORDS && bucket->words[used] != 0) used++;
-  return (struct tail){bucket, used};
+  return bucket;
 }
 
-/* The pool has a bucket when the tail is full. */
-static void append(struct tail *tail, struct pool *pool, uint64_t word) {
-  if (tail->used == INDEX_BUCKET_WORDS) {
+static void put(struct index_bucket *bucket, struct item item) {
+  bucket->words[bucket->used] = item.word;
+  bucket->hashes[bucket->used++] = item.hash;
+}
+
+/* Adds to a chain whose last bucket is *tail. The pool has a bucket when that is full. */
+static void append(struct index_bucket **tail, struct pool *pool, struct item item) {
+  struct index_bucket *bucket = *tail;
+  if (bucket->used == INDEX_BUCKET_WORDS) {
     struct index_bucket *more = pool_take(pool);
-    more->words[0] = tail->bucket->words[LAST];
-    tail->bucket->words[LAST] = link_to(more);
-    *tail = (struct tail){more, 1};
+    put(more, (struct item){bucket->words[LAST], bucket->hashes[LAST]});
+    bucket->words[LAST] = link_to(more);
+    *tail = bucket = more;
   }
-  tail->bucket->words[tail->used++] = word;
+  put(bucket, item);
 }
 
-/* Takes the words of a chain out, bucket by bucket, so that those behind the first can serve where
- * the words go: a chain never needs more buckets than it gave up before. */
+/* Takes the items of a chain out, bucket by bucket, so that those behind the first can serve where
+ * the items go: a chain never needs more buckets than it gave up before. */
 struct drain {
-  struct index_bucket words;
+  struct index_bucket from;
   unsigned at;
 };
 
-static void drain_bucket(struct drain *drain, const struct index_bucket *bucket) {
-  drain->words = *bucket;
+static void drain_bucket(struct drain *drain, struct index_bucket *bucket) {
+  drain->from = *bucket;
   drain->at = 0;
 }
 
-static uint64_t drain_next(struct drain *drain, struct pool *pool) {
-  if (drain->at == INDEX_BUCKET_WORDS) return 0;
-  uint64_t word = drain->words.words[drain->at++];
-  if (!is_link(word)) return word;
-  struct index_bucket *more = index_address(word);
-  drain_bucket(drain, more);
-  pool_put(pool, more);
-  return drain->words.words[drain->at++];
+static bool drain_next(struct drain *drain, struct pool *pool, struct item *item) {
+  if (drain->at == drain->from.used) return false;
+  if (drain->at == LAST && is_link(drain->from.words[LAST])) {
+    struct index_bucket *more = index_address(drain->from.words[LAST]);
+    drain_bucket(drain, more);
+    pool_put(pool, more);
+  }
+  *item = (struct item){drain->from.words[drain->at], drain->from.hashes[drain->at]};
+  drain->at++;
+  return true;
 }
 
 static size_t chain_words(struct index_bucket *bucket) {
   size_t words = 0;
   for (struct index_bucket *next; (next = next_of(bucket)) != NULL; bucket = next) words += LAST;
-  return words + tail_of(bucket).used;
+  return words + bucket->used;
 }
 
 /* The buckets behind the first that a chain of so many words has. */
@@ -158,35 +206,29 @@ static size_t buckets_behind(size_t words) {
 
 /* ---- growing and shrinking ---- */
 
-/* Fetches the entries of a chain: a split reads them all. */
-static void prefetch_entries(const struct index_bucket *bucket) {
-  struct index_walk walk = {bucket, 0};
-  for (uint64_t word; (word = index_next(&walk)) != 0;) __builtin_prefetch(index_address(word));
-}
-
 /* Adds one bucket and moves to it what belongs there from the one that it is split off. */
 static void grow(struct index *index) {
   size_t added = index->size;
-  if (added == index->segment_count * INDEX_SEGMENT_BUCKETS && !add_segment(index)) return;
+  if (added == MAX_BUCKETS) return;
+  if (added == index->capacity && !add_segment(index)) return;
   struct index_bucket *from = bucket_at(index, added & (index->level - 1));
   uint64_t bit = index->level;
   index->size++;
   if (index->size == 2 * index->level) index->level = index->size;
-  struct tail stay = {from, 0}, go = {bucket_at(index, added), 0};
+  struct index_bucket *stay = from, *go = bucket_at(index, added);
+  *go = (struct index_bucket){.used = 0};
   struct pool pool = {NULL};
   struct drain drain;
   drain_bucket(&drain, from);
-  *from = (struct index_bucket){{0}};
-  for (uint64_t word; (word = drain_next(&drain, &pool)) != 0;) {
-    bool goes = (index->hash_of(index->context, word) & bit) != 0;
-    append(goes ? &go : &stay, &pool, word);
-  }
+  *from = (struct index_bucket){.used = 0};
+  for (struct item item; drain_next(&drain, &pool, &item);)
+    append((hash_of(item) & bit) != 0 ? &go : &stay, &pool, item);
   pool_empty(index, &pool);
 }
 
 /* Takes away the last bucket: its words go back to the bucket that it was split off. */
 static void shrink(struct index *index) {
-  if (index->size == INDEX_SEGMENT_BUCKETS) return;
+  if (index->size == INDEX_FIRST_BUCKETS) return;
   size_t level = index->size == index->level ? index->level / 2 : index->level;
   size_t dropped = index->size - 1;
   struct index_bucket *from = bucket_at(index, dropped),
@@ -205,109 +247,102 @@ static void shrink(struct index *index) {
   }
   index->level = level;
   index->size = dropped;
-  struct tail tail = tail_of(to);
+  struct index_bucket *tail = tail_of(to);
   struct drain drain;
   drain_bucket(&drain, from);
-  *from = (struct index_bucket){{0}};
-  for (uint64_t word; (word = drain_next(&drain, &pool)) != 0;) append(&tail, &pool, word);
+  *from = (struct index_bucket){.used = 0};
+  for (struct item item; drain_next(&drain, &pool, &item);) append(&tail, &pool, item);
   pool_empty(index, &pool);
-  /* One empty segment is kept, so that an index that breathes at its edge does not allocate at
-   * every breath. */
-  if (index->segment_count * INDEX_SEGMENT_BUCKETS >= dropped + 2 * INDEX_SEGMENT_BUCKETS)
+  /* Not at the last segment's edge, so that an index that breathes there does not allocate at every
+   * breath. */
+  if (index->capacity - last_segment_buckets(index) >= dropped + INDEX_FIRST_BUCKETS)
     drop_segment(index);
-}
-
-/* A split reads one bucket and every entry in it, none of which anybody has asked for: they are
- * fetched some insertions before, the bucket first. */
-static void prefetch_split(const struct index *index) {
-  size_t until = index->size * INDEX_LOAD - index->count;
-  const struct index_bucket *from = bucket_at(index, index->size & (index->level - 1));
-  if (until == INDEX_LOAD - 1) __builtin_prefetch(from);
-  if (until == INDEX_LOAD / 2) prefetch_entries(from);
 }
 
 /* ---- use ---- */
 
-bool index_init(struct index *index, struct memory *memory, index_hash_of *hash_of,
-                const void *context) {
+bool index_init(struct index *index, struct memory *memory) {
   *index = (struct index){
       .memory = memory,
-      .hash_of = hash_of,
-      .context = context,
-      .size = INDEX_SEGMENT_BUCKETS,
-      .level = INDEX_SEGMENT_BUCKETS,
+      .size = INDEX_FIRST_BUCKETS,
+      .level = INDEX_FIRST_BUCKETS,
   };
-  if (add_segment(index)) return true;
-  index_deinit(index);
-  return false;
+  if (!add_segment(index)) return false;
+  memset(bucket_at(index, 0), 0, segment_bytes(0));
+  return true;
 }
 
 void index_deinit(struct index *index) {
-  for (size_t i = 0; index->segment_count > 0 && i < index->size; i++) {
+  for (size_t i = 0; index->capacity > 0 && i < index->size; i++) {
     for (struct index_bucket *b = next_of(bucket_at(index, i)), *next; b != NULL; b = next) {
       next = next_of(b);
       give_bucket(index, b);
     }
   }
-  while (index->segment_count > 0) drop_segment(index);
-  memory_give(index->memory, index->segments, index->segment_capacity * sizeof *index->segments);
+  while (index->capacity > 0) drop_segment(index);
   *index = (struct index){0};
 }
 
 bool index_insert(struct index *index, uint64_t hash, uint64_t word) {
   assert(word != 0 && !is_link(word));
-  struct tail tail = tail_of(bucket_of(index, hash));
+  struct index_bucket *tail = tail_of(bucket_of(index, hash));
   struct pool pool = {NULL};
-  if (tail.used == INDEX_BUCKET_WORDS && !pool_fill(index, &pool)) return false;
-  append(&tail, &pool, word);
-  if (++index->count > index->size * INDEX_LOAD) {
-    grow(index);
-  } else {
-    prefetch_split(index);
-  }
+  if (tail->used == INDEX_BUCKET_WORDS && !pool_fill(index, &pool)) return false;
+  append(&tail, &pool, item_of(hash, word));
+  if (++index->count > index->size * INDEX_LOAD) grow(index);
   return true;
 }
 
-/* Where the word stands. *before: the bucket that leads to that bucket, NULL when it is the first.
- */
-static uint64_t *place_of(struct index_bucket *bucket, uint64_t word) {
+/* Where a word stands. */
+struct place {
+  struct index_bucket *bucket;
+  unsigned at;
+};
+
+static struct place place_of(struct index_bucket *bucket, uint64_t word) {
   for (;;) {
-    for (unsigned i = 0; i < INDEX_BUCKET_WORDS; i++) {
-      if (bucket->words[i] == word) return &bucket->words[i];
-    }
+    unsigned same = 0; /* all are compared: where the word stands cannot be predicted */
+    for (unsigned i = 0; i < INDEX_BUCKET_WORDS; i++)
+      same |= (unsigned)(bucket->words[i] == word) << i;
+    if (same != 0) return (struct place){bucket, (unsigned)__builtin_ctz(same)};
     bucket = next_of(bucket);
     assert(bucket != NULL);
   }
 }
 
-/* Takes the last word of a chain out. */
-static uint64_t take_last(struct index *index, struct index_bucket *bucket) {
+/* Takes the last item of a chain out. */
+static struct item take_last(struct index *index, struct index_bucket *bucket) {
   struct index_bucket *before = NULL;
   for (struct index_bucket *next; (next = next_of(bucket)) != NULL; bucket = next) before = bucket;
-  unsigned used = tail_of(bucket).used;
-  uint64_t word = bucket->words[used - 1];
-  bucket->words[used - 1] = 0;
-  if (before != NULL && used == 2) { /* the one that is left fits where the link is */
+  unsigned last = --bucket->used;
+  struct item item = {bucket->words[last], bucket->hashes[last]};
+  bucket->words[last] = 0;
+  if (before != NULL && last == 1) { /* the one that is left fits where the link is */
     before->words[LAST] = bucket->words[0];
+    before->hashes[LAST] = bucket->hashes[0];
     give_bucket(index, bucket);
   }
-  return word;
+  return item;
 }
 
 /* Below half load the index gives back two buckets for each word that leaves, so that it empties
  * with its entries; when it is empty it is as it was at first. */
 void index_remove(struct index *index, uint64_t hash, uint64_t word) {
   struct index_bucket *bucket = bucket_of(index, hash);
-  uint64_t last = take_last(index, bucket);
-  if (last != word) *place_of(bucket, word) = last;
+  struct item last = take_last(index, bucket);
+  if (last.word != word) {
+    struct place hole = place_of(bucket, word);
+    hole.bucket->words[hole.at] = last.word;
+    hole.bucket->hashes[hole.at] = last.hash;
+  }
   --index->count;
   for (int i = 0; i < 2 && index->count < index->size * INDEX_LOAD / 2; i++) shrink(index);
-  bool spare = index->size <= (index->segment_count - 1) * INDEX_SEGMENT_BUCKETS;
-  if (index->count == 0 && spare) drop_segment(index);
+  if (index->count == 0 && index->capacity > index->size) drop_segment(index);
 }
 
 void index_replace(struct index *index, uint64_t hash, uint64_t word, uint64_t by) {
-  *place_of(bucket_of(index, hash), word) = by;
+  struct place place = place_of(bucket_of(index, hash), word);
+  place.bucket->words[place.at] = by;
 }
 
 struct index_walk index_walk(const struct index *index, uint64_t hash) {

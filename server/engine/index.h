@@ -2,22 +2,32 @@
  * index.h - from the hash of a key to where its entry lies: linear hashing over buckets of one
  * cache line, which grows and shrinks one bucket at a time.
  *
- *     bucket   [word][word][word][word][word][word][word][word or link] --> bucket of 8 more
- *     word     63..48 the highest bits of the hash   47..2 address   1..0 kind of the entry
+ *     bucket   [word][word][word][word][word][word][word or link] [7 bytes of hashes] [used]
+ *     word     63..48 bits 31..16 of the hash   47..2 address   1..0 kind of the entry
+ *     link     --> a bucket of 7 more
  *
- * A word of another key matches one time in 65,536, so a lookup reads one line here and one of the
- * entry. The hash itself is not kept: a bucket that is split asks for it again, entry by entry.
- * That is some seven entries for each seven insertions, all fetched ahead at once, and saves eight
- * bytes a key. Buckets 0 .. size-1 lie in segments; `level` is the largest power of two <= size; a
- * hash belongs to bucket h mod 2*level when there is one, else to h mod level. So no call touches
- * more than two buckets beside its own, and there is never a second table (see table.h, which does
- * the same with chains of nodes).
+ * The bytes beside the words hold bits 15..8 of their hashes, and bits 7..0 never differ within a
+ * bucket. So the low half of every hash is known here, and a split or a merge reads no entry: that
+ * would be six misses for each insertion, which cost more than all the rest of it. The price is one
+ * byte a key. The more buckets there are, the more bits of a tag they share: with 10 million keys
+ * 11 bits are left to tell keys apart, so that one lookup in 300 reads an entry in vain.
+ *
+ * Buckets 0 .. size-1 lie in segments; `level` is the largest power of two <= size; a hash belongs
+ * to bucket h mod 2*level when there is one, else to h mod level. So no call touches more than two
+ * buckets beside its own, and there is never a second table (see table.h, which does the same with
+ * chains of nodes). Nothing that grows with the index is ever copied or cleared at once: a row has
+ * as many buckets as all before it together, in at most 2^INDEX_ROW_BITS segments, and a bucket is
+ * cleared when it is first used:
+ *
+ *     row 0 [256 buckets]   row 1 [256]   row 2 [256][256] ...   row 7 [512][512]... 32 of them
  *
  * Scans go in the order of the reversed bits of the hash: in it a bucket is an interval, which a
  * split cuts and a merge joins, so a cursor stays right however the index changes.
  *
  * Invariants: in a chain all words but the last bucket's are taken, from the front; the last bucket
- * of a chain of several has at least two. Addresses are below 2^48 and multiples of 4.
+ * of a chain of several has at least two. Addresses are below 2^48 and multiples of 4. Only the low
+ * INDEX_HASH_BITS of a hash are looked at (scans: INDEX_CURSOR_BITS), so the others may choose
+ * between several indexes.
  */
 #ifndef IDEM_SERVER_ENGINE_INDEX_H
 #define IDEM_SERVER_ENGINE_INDEX_H
@@ -28,10 +38,14 @@
 
 #include "server/engine/memory.h"
 
-#define INDEX_BUCKET_WORDS 8u
-#define INDEX_SEGMENT_BUCKETS 256u /* 16 KiB */
-#define INDEX_LOAD 6u              /* words per bucket, in the mean */
-#define INDEX_CURSOR_BITS 48       /* below 2^53, for clients that keep cursors in doubles */
+#define INDEX_BUCKET_WORDS 7u
+#define INDEX_FIRST_BITS 8
+#define INDEX_FIRST_BUCKETS (1u << INDEX_FIRST_BITS) /* 16 KiB */
+#define INDEX_ROW_BITS 5
+#define INDEX_LOAD 6u        /* words per bucket, in the mean */
+#define INDEX_CURSOR_BITS 48 /* below 2^53, for clients that keep cursors in doubles */
+#define INDEX_HASH_BITS 32
+#define INDEX_ROWS (INDEX_HASH_BITS - INDEX_FIRST_BITS + 1) /* 2^32 buckets in all */
 
 #define INDEX_KIND_MASK UINT64_C(3)
 #define INDEX_LINK UINT64_C(3) /* the kind of a link; 0, 1 and 2 are the caller's */
@@ -40,27 +54,27 @@
 
 struct index_bucket {
   _Alignas(64) uint64_t words[INDEX_BUCKET_WORDS]; /* 0: free */
+  uint8_t hashes[INDEX_BUCKET_WORDS];
+  uint8_t used; /* words, a link among them */
 };
-
-/* The hash of the entry behind a word. */
-typedef uint64_t index_hash_of(const void *context, uint64_t word);
 
 struct index {
   struct memory *memory;
-  index_hash_of *hash_of;
-  const void *context;
-  struct index_bucket **segments;
-  size_t segment_count, segment_capacity;
+  struct index_bucket **rows[INDEX_ROWS]; /* of segments */
+  size_t capacity;                        /* buckets that there is memory for */
   size_t size, level, count;
 };
 
 /* false when memory is short. deinit gives back what the index itself took. */
-bool index_init(struct index *index, struct memory *memory, index_hash_of *hash_of,
-                const void *context);
+bool index_init(struct index *index, struct memory *memory);
 void index_deinit(struct index *index);
 
 static inline uint64_t index_word(uint64_t hash, const void *entry, uint64_t kind) {
-  return (hash & INDEX_TAG_MASK) | (uint64_t)(uintptr_t)entry | kind;
+  return (hash << 32 & INDEX_TAG_MASK) | (uint64_t)(uintptr_t)entry | kind;
+}
+/* Whether a word of the hash's bucket may be the hash's. */
+static inline bool index_matches(uint64_t word, uint64_t hash) {
+  return ((word ^ hash << 32) & INDEX_TAG_MASK) == 0;
 }
 static inline void *index_address(uint64_t word) {
   return (void *)(uintptr_t)(word & INDEX_ADDRESS_MASK);
@@ -95,8 +109,7 @@ static inline uint64_t index_next_of(struct index_walk *walk, uint64_t hash) {
     uint64_t word = 0;
     while (at < INDEX_BUCKET_WORDS) {
       word = words[at++];
-      if (((word ^ hash) & INDEX_TAG_MASK) == 0 && word != 0 &&
-          (word & INDEX_KIND_MASK) != INDEX_LINK) {
+      if (index_matches(word, hash) && word != 0 && (word & INDEX_KIND_MASK) != INDEX_LINK) {
         walk->at = at;
         return word;
       }

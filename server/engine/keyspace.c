@@ -7,9 +7,6 @@
 #include <string.h>
 
 #define CACHE_LINE_BYTES 64
-/* Any odd number with bits all over: which shard a key has is decided by other bits than where it
- * lies there. */
-#define SHARD_FACTOR UINT64_C(0x9e3779b97f4a7c15)
 
 struct shard {
   _Alignas(CACHE_LINE_BYTES) pthread_mutex_t lock;
@@ -95,7 +92,7 @@ struct shard *keyspace_shard(struct keyspace *keyspace, unsigned number) {
 
 struct shard *keyspace_find_name(struct keyspace *keyspace, const struct engine_name *name) {
   if (alone(keyspace)) return &keyspace->shards[0];
-  return &keyspace->shards[(name->hash * SHARD_FACTOR >> 32) * keyspace->count >> 32];
+  return &keyspace->shards[(name->hash >> 32) * keyspace->count >> 32]; /* not the index's bits */
 }
 
 struct shard *keyspace_find(struct keyspace *keyspace, struct span key) {

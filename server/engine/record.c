@@ -266,16 +266,20 @@ struct stored *stored_copy(struct engine *engine, const struct stored *stored, i
   return copy;
 }
 
-void stored_destroy(struct engine *engine, struct stored *stored, uint64_t hash) {
+static void forget_stored(struct engine *engine, struct stored *stored, uint64_t hash) {
   count(engine, (struct entry){.stored = stored}, false);
   index_remove(&engine->index, hash, index_word(hash, stored, ENTRY_STORED));
+}
+
+void stored_destroy(struct engine *engine, struct stored *stored, uint64_t hash) {
+  forget_stored(engine, stored, hash);
   shelf_drop(&engine->shelf, stored);
 }
 
-void stored_expire(struct engine *engine, struct stored *stored, uint64_t hash) {
-  engine->stats.expired++;
-  if (engine->effects_wanted) effect_emit_free(engine, (struct entry){.stored = stored});
-  stored_destroy(engine, stored, hash);
+void stored_ended(struct engine *engine, struct stored *stored, uint64_t hash) {
+  if (!stored_flushed(&engine->shelf, stored)) engine->stats.expired++;
+  effect_emit_free(engine, (struct entry){.stored = stored});
+  forget_stored(engine, stored, hash);
 }
 
 /* ---- claims and bindings ---- */
@@ -399,12 +403,8 @@ void entry_destroy(struct engine *engine, struct entry entry) {
 static struct stored *judge_stored(struct engine *engine, struct stored *stored, uint64_t hash,
                                    int64_t now_ms) {
   if (!entry_over(engine, (struct entry){.stored = stored}, now_ms)) return stored;
-  if (!stored_flushed(&engine->shelf, stored)) {
-    stored_expire(engine, stored, hash);
-    return NULL;
-  }
-  effect_emit_free(engine, (struct entry){.stored = stored});
-  stored_destroy(engine, stored, hash);
+  stored_ended(engine, stored, hash);
+  shelf_drop(&engine->shelf, stored);
   return NULL;
 }
 

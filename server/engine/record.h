@@ -194,7 +194,8 @@ void stored_become(struct engine *engine, struct stored *former, struct stored *
 struct stored *stored_copy(struct engine *engine, const struct stored *stored, int64_t deadline_ms,
                            int64_t now_ms);
 void stored_destroy(struct engine *engine, struct stored *stored, uint64_t hash);
-void stored_expire(struct engine *engine, struct stored *stored, uint64_t hash);
+/* Because its time is over, or it was flushed and its time would be: the shelf has dropped it. */
+void stored_ended(struct engine *engine, struct stored *stored, uint64_t hash);
 
 /* The claim of a record, made when there is none; NULL: no memory. */
 struct claim *record_claim(struct engine *engine, struct record *record);

@@ -11,9 +11,9 @@
 #define LINE_BYTES 64u
 #define PREFETCHED_LINES 3u /* a response of 100 bytes with its key */
 
-/* A pass over a mixed chunk remembers so many that end next, so that it is looked through once for
- * as many ends, not for each. */
-#define SOON 16u
+#define PLACE_BITS 14u /* of where a response lies in the largest chunk, in ALIGNMENTs */
+#define RADIX_BITS 8u
+#define AHEAD_BYTES 512u /* a pass fetches so far ahead: some three responses */
 
 struct chunk {
   struct wheel_node timer;  /* in shelf.ends */
@@ -28,11 +28,13 @@ struct chunk {
   uint32_t at; /* where the pass under way goes on */
   uint32_t live, live_bytes;
   uint32_t pins, epoch;
+  uint64_t *order; /* mixed and ending: the ends of its responses in order, after the start of the
+                      slot, each over the place in PLACE_BITS; NULL: there is none */
+  uint32_t order_count, order_at;
+  int64_t next_ms; /* without an order: the earliest end behind those that the pass has looked at */
   uint8_t class, width;
-  uint8_t soon_count, soon_at; /* of soon: those before soon_at have ended */
-  uint16_t soon[SOON];         /* mixed: where those lie that end next, in that order */
-  bool mixed;                  /* the ends are not in order */
-  bool ending;                 /* the first end has come */
+  bool mixed;  /* the ends are not in order */
+  bool ending; /* the first end has come */
   _Alignas(ALIGNMENT) unsigned char bytes[];
 };
 
@@ -203,14 +205,11 @@ struct key stored_key(const struct stored *stored) {
   return key;
 }
 
-static int64_t deadline_of(const struct chunk *chunk, const struct stored *stored) {
+int64_t stored_deadline_ms(const struct stored *stored) {
+  const struct chunk *chunk = chunk_of(stored);
   uint64_t since, ttl;
   leb_read(leb_read((const unsigned char *)stored + 1, &since), &ttl);
   return (int64_t)(sum((uint64_t)chunk->since_ms, since) + sum((uint64_t)chunk->ttl_ms, ttl));
-}
-
-int64_t stored_deadline_ms(const struct stored *stored) {
-  return deadline_of(chunk_of(stored), stored);
 }
 
 /* Most chunks are of the largest class: of a smaller one some other line is fetched in vain. All at
@@ -223,19 +222,33 @@ void stored_prefetch(const struct stored *stored) {
   __builtin_prefetch((const void *)((address & ~(largest - 1)) + LINE_BYTES));
 }
 
-/* What lies behind the numbers, without looking at dropped blobs. */
-static size_t extent_of(const struct stored *stored) {
-  unsigned flags = flags_of(stored);
+/* Its end, and what it takes in its chunk, in one reading without looking at dropped blobs. */
+struct outline {
+  int64_t deadline_ms;
+  size_t size;
+};
+
+static struct outline outline_of(const struct chunk *chunk, const struct stored *stored) {
+  unsigned flags = flags_of(stored), parts = (flags & FLAG_META) != 0 ? 2 : 1;
   const unsigned char *from = (const unsigned char *)stored + 1;
+  uint64_t since, ttl;
+  struct outline o;
   struct key key;
   struct span part;
-  from = read_key(leb_skip(leb_skip(leb_skip(from))), flags, &key);
+  from = leb_skip(leb_read(leb_read(from, &since), &ttl));
+  o.deadline_ms =
+      (int64_t)(sum((uint64_t)chunk->since_ms, since) + sum((uint64_t)chunk->ttl_ms, ttl));
+  from = read_key(from, flags, &key);
   if ((flags & FLAG_FINGERPRINT) != 0) from = read_part(from, &part);
-  unsigned parts = (flags & FLAG_META) != 0 ? 2 : 1;
   for (; parts > 0; parts--)
     from = (flags & FLAG_APART) != 0 ? from + sizeof(struct engine_blob *) : read_part(from, &part);
   size_t size = (size_t)(from - (const unsigned char *)stored);
-  return (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+  o.size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+  return o;
+}
+
+static size_t extent_of(const struct stored *stored) {
+  return outline_of(chunk_of(stored), stored).size;
 }
 
 size_t stored_size(const struct stored *stored) {
@@ -257,10 +270,16 @@ void shelf_init(struct shelf *shelf, struct memory *memory, int64_t now_ms) {
   *shelf = (struct shelf){.memory = memory};
   wheel_init(&shelf->ends, now_ms);
   list_init(&shelf->sparse);
+  list_init(&shelf->ended);
 }
 
 static void free_chunk(struct shelf *shelf, struct chunk *chunk) {
   memory_give(shelf->memory, chunk, chunk->size);
+}
+
+static void drop_order(struct shelf *shelf, struct chunk *chunk) {
+  memory_give(shelf->memory, chunk->order, chunk->order_count * sizeof *chunk->order);
+  chunk->order = NULL;
 }
 
 static struct stored *stored_at(struct chunk *chunk, uint32_t at) {
@@ -285,12 +304,12 @@ static void seal(struct shelf *shelf, struct chunk *chunk) {
   shelf->open[width] = NULL;
 }
 
-static void retire_if_empty(struct shelf *shelf, struct chunk *chunk) {
-  if (chunk->live > 0) return;
+/* It has no live response. Whoever pins it frees it. */
+static void retire(struct shelf *shelf, struct chunk *chunk) {
   seal(shelf, chunk);
   wheel_cancel(&shelf->ends, &chunk->timer);
   list_remove(&chunk->sparse);
-  if (chunk->pins == 0) free_chunk(shelf, chunk);
+  drop_order(shelf, chunk);
 }
 
 /* A chunk of at least this class with room for `size` bytes of responses. One that is larger than
@@ -344,9 +363,7 @@ static struct chunk *chunk_for(struct shelf *shelf, const struct response *r, in
   }
   *extent = measure(NULL, r);
   bool goes_on = open != NULL && open->slot == slot && open->epoch == shelf->epoch;
-  unsigned class = !goes_on                          ? 0
-                   : open->class < CHUNK_CLASSES - 1 ? open->class + 1u
-                                                     : open->class;
+  unsigned class = !goes_on ? 0 : open->class < CHUNK_CLASSES - 1 ? open->class + 1u : open->class;
   shelf->open_count[width]++; /* so that sealing the former does not give up the place */
   struct chunk *chunk = create_chunk(shelf, class, extent->size);
   if (open != NULL && chunk != NULL) {
@@ -387,23 +404,27 @@ struct stored *shelf_append(struct shelf *shelf, const struct response *r, int64
   return (struct stored *)(void *)to;
 }
 
+static void release_blobs(struct shelf *shelf, struct stored *stored) {
+  struct response r;
+  if ((flags_of(stored) & FLAG_APART) == 0) return;
+  read_stored(stored, &r);
+  blob_release(shelf->memory, r.body_blob);
+  blob_release(shelf->memory, r.meta_blob);
+}
+
 void shelf_drop(struct shelf *shelf, struct stored *stored) {
   struct chunk *chunk = chunk_of(stored);
   assert((flags_of(stored) & FLAG_DROPPED) == 0);
-  if ((flags_of(stored) & FLAG_APART) != 0) {
-    struct response r;
-    read_stored(stored, &r);
-    blob_release(shelf->memory, r.body_blob);
-    blob_release(shelf->memory, r.meta_blob);
-  }
+  release_blobs(shelf, stored);
   chunk->live_bytes -= (uint32_t)extent_of(stored);
   chunk->live--;
   *(unsigned char *)stored |= FLAG_DROPPED;
-  if (chunk->live == 0) {
-    retire_if_empty(shelf, chunk);
-  } else {
+  if (chunk->live > 0) {
     offer_if_sparse(shelf, chunk);
+    return;
   }
+  retire(shelf, chunk);
+  if (chunk->pins == 0) free_chunk(shelf, chunk);
 }
 
 void stored_pin(struct stored *stored) { chunk_of(stored)->pins++; }
@@ -417,107 +438,182 @@ void stored_unpin(struct shelf *shelf, struct stored *stored) {
 /* ---- ends ---- */
 
 struct pass {
+  struct shelf *shelf;
+  struct chunk *chunk;
   int64_t past_ms;
   unsigned *budget;
-  struct stored **due;
+  struct due *due;
   size_t found, room;
+  unsigned glances;
 };
 
 static bool dropped(const struct stored *stored) { return (flags_of(stored) & FLAG_DROPPED) != 0; }
 
-static void arm(struct shelf *shelf, struct chunk *chunk, int64_t deadline_ms) {
-  wheel_set(&shelf->ends, &chunk->timer, deadline_ms);
+static void arm(struct pass *pass, int64_t deadline_ms) {
+  wheel_set(&pass->shelf->ends, &pass->chunk->timer, deadline_ms);
 }
 
-static bool pass_takes(struct pass *pass, struct stored *stored) {
-  if (pass->found == pass->room || *pass->budget == 0) return false;
-  pass->due[pass->found++] = stored;
-  --*pass->budget;
-  return true;
+static void spend(struct pass *pass, unsigned steps) {
+  *pass->budget -= steps < *pass->budget ? steps : *pass->budget;
 }
 
-static struct stored *soon_at(struct chunk *chunk, unsigned i) {
-  return stored_at(chunk, chunk->soon[i] * ALIGNMENT);
+/* One that is only looked at. */
+static void glance(struct pass *pass) {
+  if (++pass->glances % SHELF_GLANCES == 0) spend(pass, 1);
 }
 
-/* Keeps the SOON earliest in order. */
-static void note_soon(struct chunk *chunk, int64_t deadline_ms) {
-  unsigned i = chunk->soon_count;
-  if (i < SOON) {
-    chunk->soon_count++;
-  } else if (deadline_ms >= deadline_of(chunk, soon_at(chunk, --i))) {
-    return;
+static bool pass_is_full(const struct pass *pass) {
+  return pass->found == pass->room || *pass->budget == 0;
+}
+
+/* live_bytes does not matter once a chunk ends. */
+static void take(struct pass *pass, struct stored *stored) {
+  release_blobs(pass->shelf, stored);
+  *(unsigned char *)stored |= FLAG_DROPPED;
+  pass->chunk->live--;
+  pass->due[pass->found++] = (struct due){stored, stored_key(stored)};
+  spend(pass, 1);
+}
+
+/* Sorts by the bits from PLACE_BITS on, of which those in `differ` are not the same in all. Returns
+ * where the result lies: in one of the two. Sorted by comparisons, 460 responses cost three times
+ * as much. */
+static uint64_t *sort(uint64_t *values, uint64_t *spare, size_t count, uint64_t differ) {
+  const uint64_t mask = (UINT64_C(1) << RADIX_BITS) - 1;
+  for (unsigned shift = PLACE_BITS; shift < 64 && differ >> shift != 0; shift += RADIX_BITS) {
+    if ((differ >> shift & mask) == 0) continue;
+    uint32_t starts[(1u << RADIX_BITS) + 1] = {0};
+    for (size_t i = 0; i < count; i++) starts[(values[i] >> shift & mask) + 1]++;
+    for (size_t digit = 0; digit < mask; digit++) starts[digit + 1] += starts[digit];
+    for (size_t i = 0; i < count; i++) spare[starts[values[i] >> shift & mask]++] = values[i];
+    uint64_t *sorted = spare;
+    spare = values;
+    values = sorted;
   }
-  for (; i > 0 && deadline_of(chunk, soon_at(chunk, i - 1)) > deadline_ms; i--)
-    chunk->soon[i] = chunk->soon[i - 1];
-  chunk->soon[i] = (uint16_t)(chunk->at / ALIGNMENT);
+  return values;
 }
 
-/* Those that are known to end next. false: all of them have, and the whole chunk has to be looked
- * through for more, which waits until those just found are dropped. */
-static bool pass_over_soon(struct shelf *shelf, struct chunk *chunk, struct pass *pass) {
-  for (; chunk->soon_at < chunk->soon_count; chunk->soon_at++) {
-    struct stored *stored = soon_at(chunk, chunk->soon_at);
-    if (dropped(stored)) continue;
-    int64_t deadline_ms = deadline_of(chunk, stored);
-    if (deadline_ms <= pass->past_ms && pass_takes(pass, stored)) continue;
-    arm(shelf, chunk, deadline_ms);
-    return true;
-  }
-  chunk->soon_count = chunk->soon_at = 0;
-  if (pass->found > 0) arm(shelf, chunk, pass->past_ms);
-  return pass->found > 0;
+static int64_t slot_start_ms(const struct chunk *chunk) {
+  return (int64_t)((uint64_t)chunk->slot << (SHELF_FINEST_BITS + chunk->width));
 }
 
-/* From chunk.at on. In order: up to the first that lives on; mixed: to the end. false: there was no
- * more budget or room. */
-static bool pass_over_bytes(struct shelf *shelf, struct chunk *chunk, struct pass *pass) {
-  unsigned glances = 0;
-  for (; chunk->at < chunk->used; chunk->at += (uint32_t)extent_of(stored_at(chunk, chunk->at))) {
-    struct stored *stored = stored_at(chunk, chunk->at);
+/* Writes down what is live from chunk.at on, end and place in a number each. */
+static size_t list_ends(struct pass *pass, uint64_t *values, uint64_t *differ) {
+  struct chunk *chunk = pass->chunk;
+  size_t count = 0;
+  for (uint32_t at = chunk->at; at < chunk->used;) {
+    const struct stored *stored = stored_at(chunk, at);
+    struct outline outline = outline_of(chunk, stored);
+    __builtin_prefetch((const char *)stored + AHEAD_BYTES);
+    glance(pass);
     if (!dropped(stored)) {
-      int64_t deadline_ms = deadline_of(chunk, stored);
-      if (deadline_ms <= pass->past_ms) {
-        if (!pass_takes(pass, stored)) return false;
-        continue;
-      }
-      if (!chunk->mixed) {
-        arm(shelf, chunk, deadline_ms);
-        return true;
-      }
-      note_soon(chunk, deadline_ms);
+      uint64_t after = (uint64_t)(outline.deadline_ms - slot_start_ms(chunk));
+      values[count++] = after << PLACE_BITS | at / ALIGNMENT;
+      *differ |= values[0] ^ values[count - 1];
     }
-    if (++glances % SHELF_GLANCES != 0) continue;
-    if (*pass->budget > 0) --*pass->budget;
+    at += (uint32_t)outline.size;
   }
-  if (chunk->mixed) chunk->at = 0;
-  if (chunk->soon_count > 0) arm(shelf, chunk, deadline_of(chunk, soon_at(chunk, 0)));
-  return true;
+  return count;
 }
 
-static void pass_over(struct shelf *shelf, struct chunk *chunk, struct pass *pass) {
-  bool knows_next = chunk->mixed && chunk->at == 0 && chunk->soon_count > 0;
-  if (knows_next && pass_over_soon(shelf, chunk, pass)) return;
-  if (!pass_over_bytes(shelf, chunk, pass)) arm(shelf, chunk, pass->past_ms);
+/* Puts a mixed chunk in order, once, so that it is not looked through for each of its ends. It
+ * stays without when memory is short, or its slot is wider than the numbers are. */
+static void put_in_order(struct pass *pass) {
+  struct chunk *chunk = pass->chunk;
+  if (SHELF_FINEST_BITS + chunk->width + PLACE_BITS > 64) return;
+  struct memory *memory = pass->shelf->memory;
+  size_t bytes = chunk->live * sizeof *chunk->order;
+  uint64_t *values = memory_take(memory, bytes), *spare = memory_take(memory, bytes), differ = 0;
+  if (values != NULL && spare != NULL) {
+    chunk->order_count = (uint32_t)list_ends(pass, values, &differ);
+    chunk->order_at = 0;
+    assert(chunk->order_count == chunk->live);
+    chunk->order = sort(values, spare, chunk->order_count, differ);
+  }
+  if (chunk->order != values) memory_give(memory, values, bytes);
+  if (chunk->order != spare) memory_give(memory, spare, bytes);
 }
 
-size_t shelf_due(struct shelf *shelf, int64_t past_ms, unsigned *budget, struct stored *due[],
+static struct stored *in_order(struct chunk *chunk, uint32_t i) {
+  return stored_at(chunk, (uint32_t)(chunk->order[i] & ((1u << PLACE_BITS) - 1)) * ALIGNMENT);
+}
+
+static void pass_over_order(struct pass *pass) {
+  struct chunk *chunk = pass->chunk;
+  int64_t start_ms = slot_start_ms(chunk);
+  for (; chunk->order_at < chunk->order_count; chunk->order_at++) {
+    int64_t deadline_ms = start_ms + (int64_t)(chunk->order[chunk->order_at] >> PLACE_BITS);
+    bool over = deadline_ms <= pass->past_ms;
+    if (!over || pass_is_full(pass)) {
+      arm(pass, over ? pass->past_ms : deadline_ms);
+      return;
+    }
+    struct stored *stored = in_order(chunk, chunk->order_at);
+    if (!dropped(stored)) take(pass, stored);
+  }
+}
+
+/* From chunk.at on. In the order of the ends: up to the first that lives on. Mixed: to the end, and
+ * then again from the start when the earliest of the others has come. */
+static void pass_over_bytes(struct pass *pass) {
+  struct chunk *chunk = pass->chunk;
+  if (chunk->at == 0) chunk->next_ms = INT64_MAX;
+  while (chunk->at < chunk->used) {
+    struct stored *stored = stored_at(chunk, chunk->at);
+    struct outline outline = outline_of(chunk, stored);
+    __builtin_prefetch((const char *)stored + AHEAD_BYTES);
+    bool over = outline.deadline_ms <= pass->past_ms;
+    if (dropped(stored)) {
+      glance(pass);
+    } else if (!over && !chunk->mixed) {
+      arm(pass, outline.deadline_ms);
+      return;
+    } else if (pass_is_full(pass)) {
+      arm(pass, pass->past_ms);
+      return;
+    } else if (over) {
+      take(pass, stored);
+    } else {
+      glance(pass);
+      if (outline.deadline_ms < chunk->next_ms) chunk->next_ms = outline.deadline_ms;
+    }
+    chunk->at += (uint32_t)outline.size;
+  }
+  if (!chunk->mixed) return;
+  chunk->at = 0;
+  if (chunk->live > 0) arm(pass, chunk->next_ms);
+}
+
+static void pass_over(struct pass *pass) {
+  struct chunk *chunk = pass->chunk;
+  if (!chunk->ending) {
+    chunk->ending = true;
+    chunk->at = 0;
+    list_remove(&chunk->sparse);
+  }
+  if (chunk->mixed && chunk->order == NULL) put_in_order(pass);
+  if (chunk->order != NULL) {
+    pass_over_order(pass);
+  } else {
+    pass_over_bytes(pass);
+  }
+  if (chunk->live > 0) return;
+  retire(pass->shelf, chunk);
+  if (chunk->pins == 0) list_append(&pass->shelf->ended, &chunk->sparse);
+}
+
+size_t shelf_due(struct shelf *shelf, int64_t past_ms, unsigned *budget, struct due due[],
                  size_t room) {
-  struct pass pass = {.past_ms = past_ms, .budget = budget, .due = due, .room = room};
+  struct pass pass = {
+      .shelf = shelf, .past_ms = past_ms, .budget = budget, .due = due, .room = room};
+  for (struct list *node; (node = list_pop(&shelf->ended)) != NULL;)
+    free_chunk(shelf, LIST_ENTRY(node, struct chunk, sparse));
   while (pass.found < room) {
     struct wheel_node *node = wheel_pop(&shelf->ends, past_ms, budget);
     if (node == NULL) break;
-    struct chunk *chunk = LIST_ENTRY(node, struct chunk, timer);
-    if (!chunk->ending) {
-      chunk->ending = true;
-      chunk->at = 0;
-      list_remove(&chunk->sparse);
-    }
-    pass_over(shelf, chunk, &pass);
-    /* What a pass saw live on may have ended before it was through: not again before what it found
-     * is dropped. */
-    bool again = wheel_node_armed(&chunk->timer) && chunk->timer.deadline_ms <= past_ms;
-    if (again && pass.found > 0) break;
+    pass.chunk = LIST_ENTRY(node, struct chunk, timer);
+    /* The pop may have taken the last step of the budget: whoever is due still is. */
+    pass_over(&pass);
   }
   return pass.found;
 }

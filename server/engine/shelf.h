@@ -14,8 +14,8 @@
  * SHELF_APART_BYTES is a blob of its own, and the response keeps its address.
  *
  * What ended is found by a pass over its chunk when the first of its responses is due. In the order
- * of their ends (the usual case: one TTL) the pass stops at the first that lives on; in a mixed
- * chunk it looks at all and remembers the earliest. What is dropped before its end leaves a hole;
+ * of their ends (the usual case: one TTL) the pass stops at the first that lives on; a mixed chunk
+ * is put in order first, once. What is dropped before its end leaves a hole;
  * a chunk that is mostly holes is offered by shelf_sparse, so that the rest can be written anew.
  *
  * Invariants: a chunk's timer is armed at or before the end of the first of its live responses; a
@@ -50,6 +50,7 @@ struct shelf {
   struct memory *memory;
   struct wheel ends;  /* struct chunk.timer */
   struct list sparse; /* struct chunk.sparse */
+  struct list ended;  /* the same: to be freed by the next shelf_due */
   struct chunk **open[SHELF_WIDTHS];
   uint16_t open_count[SHELF_WIDTHS];
   uint32_t epoch; /* what was stored in an older one is flushed */
@@ -77,11 +78,15 @@ void shelf_drop(struct shelf *shelf, struct stored *stored);
 void stored_pin(struct stored *stored);
 void stored_unpin(struct shelf *shelf, struct stored *stored);
 
-/* Up to `room` responses whose deadline is not after past_ms. All of them have to be dropped before
- * the next call. A response costs one of *budget, and so do every SHELF_GLANCES that are only
- * looked at. */
+/* Up to `room` responses whose deadline is not after past_ms. They count as dropped; what can be
+ * read of them stays until the next call, which has to come. A response costs one of *budget, and
+ * so do every SHELF_GLANCES that are only looked at. */
 #define SHELF_GLANCES 8u
-size_t shelf_due(struct shelf *shelf, int64_t past_ms, unsigned *budget, struct stored *due[],
+struct due {
+  struct stored *stored;
+  struct key key;
+};
+size_t shelf_due(struct shelf *shelf, int64_t past_ms, unsigned *budget, struct due due[],
                  size_t room);
 /* A lower bound of when shelf_due has something to do; INT64_MAX for never. */
 int64_t shelf_next(const struct shelf *shelf);

@@ -36,27 +36,43 @@ static void tick_ends(struct engine *engine, int64_t now_ms, unsigned *budget) {
   }
 }
 
-/* Responses end by the thousand, each somewhere else in the index: a few buckets at a time are
- * fetched before they are needed. */
-#define FETCHED_AHEAD 16u
+/* Responses end by the thousand, each somewhere else in the index. They are taken by groups: while
+ * one is removed the next is fetched. The fetches of a group stand alone in their loop, since one
+ * that misses the TLB holds up what is behind it until its page is found: so those of a group
+ * overlap. */
+#define ENDED_AT_ONCE 128u
+#define GROUP 32u
+
+struct ended {
+  struct due due[ENDED_AT_ONCE];
+  uint64_t hashes[ENDED_AT_ONCE];
+  size_t count;
+};
+
+static size_t group_end(const struct ended *ended, size_t from) {
+  return from + GROUP < ended->count ? from + GROUP : ended->count;
+}
+
+static void fetch_group(const struct engine *engine, struct ended *ended, size_t from) {
+  size_t end = group_end(ended, from);
+  for (size_t i = from; i < end; i++) ended->hashes[i] = engine_key_hash(engine, ended->due[i].key);
+  for (size_t i = from; i < end; i++) index_prefetch(&engine->index, ended->hashes[i]);
+}
+
+static void remove_group(struct engine *engine, struct ended *ended, size_t from) {
+  size_t end = group_end(ended, from);
+  for (size_t i = from; i < end; i++) index_prefetch_chain(&engine->index, ended->hashes[i]);
+  for (size_t i = from; i < end; i++) stored_ended(engine, ended->due[i].stored, ended->hashes[i]);
+}
 
 static void tick_shelf(struct engine *engine, int64_t now_ms, unsigned *budget) {
-  struct stored *due[FETCHED_AHEAD];
-  uint64_t hashes[FETCHED_AHEAD];
+  struct ended ended;
   int64_t past_ms = engine_past_ms(engine, now_ms);
-  for (size_t count;
-       (count = shelf_due(&engine->shelf, past_ms, budget, due, FETCHED_AHEAD)) > 0;) {
-    for (size_t i = 0; i < count; i++) {
-      hashes[i] = engine_key_hash(engine, stored_key(due[i]));
-      index_prefetch(&engine->index, hashes[i]);
-    }
-    for (size_t i = 0; i < count; i++) index_prefetch_chain(&engine->index, hashes[i]);
-    for (size_t i = 0; i < count; i++) {
-      if (entry_flushed(engine, (struct entry){.stored = due[i]})) {
-        entry_judge(engine, (struct entry){.stored = due[i]}, now_ms);
-      } else {
-        stored_expire(engine, due[i], hashes[i]);
-      }
+  while ((ended.count = shelf_due(&engine->shelf, past_ms, budget, ended.due, ENDED_AT_ONCE)) > 0) {
+    fetch_group(engine, &ended, 0);
+    for (size_t from = 0; from < ended.count; from += GROUP) {
+      fetch_group(engine, &ended, group_end(&ended, from));
+      remove_group(engine, &ended, from);
     }
   }
 }
@@ -73,10 +89,12 @@ static bool move_stored(struct engine *engine, struct stored *stored, int64_t no
   return true;
 }
 
+#define MOVED_AT_ONCE 16u
+
 void engine_tidy(struct engine *engine, int64_t now_ms, unsigned *budget) {
-  struct stored *live[FETCHED_AHEAD];
+  struct stored *live[MOVED_AT_ONCE];
   while (*budget > 0) {
-    size_t room = *budget < FETCHED_AHEAD ? *budget : FETCHED_AHEAD;
+    size_t room = *budget < MOVED_AT_ONCE ? *budget : MOVED_AT_ONCE;
     size_t count = shelf_sparse(&engine->shelf, live, room);
     if (count == 0) return;
     *budget -= (unsigned)count;

@@ -33,14 +33,9 @@ static uint64_t next_random(uint64_t *seed) {
   return *seed;
 }
 
-static uint64_t hash_of(const void *context, uint64_t word) {
-  (void)context;
-  return ((const struct entry *)index_address(word))->hash;
-}
-
 static int setup(void **state) {
   struct fixture *f = calloc(1, sizeof *f);
-  if (f == NULL || !index_init(&f->index, &f->memory, hash_of, NULL)) return -1;
+  if (f == NULL || !index_init(&f->index, &f->memory)) return -1;
   f->empty_bytes = f->memory.bytes;
   f->seed = UINT64_C(0x1234567887654321);
   f->entries = calloc(MANY, sizeof *f->entries);
@@ -112,7 +107,7 @@ static void a_word_takes_less_than_14_bytes_whatever_the_size(void **state) {
     if (i > MANY / 4) assert_true(f->memory.bytes < (i + 1) * 14 + 2 * 16384);
   }
   for (unsigned i = 0; i < MANY; i++) take(f, &f->entries[i]);
-  assert_int_equal(f->index.size, INDEX_SEGMENT_BUCKETS);
+  assert_int_equal(f->index.size, INDEX_FIRST_BUCKETS);
   assert_int_equal(f->memory.bytes, f->empty_bytes);
 }
 
@@ -215,6 +210,50 @@ static void a_cursor_from_anywhere_leads_to_the_end(void **state) {
   assert_int_equal(next, 0);
 }
 
+/* The words alone tell where they go: their entries lie where no memory is. */
+static void no_entry_is_read_while_the_index_grows_and_shrinks(void **state) {
+  struct fixture *f = *state;
+  for (uintptr_t i = 0; i < MANY; i++) {
+    uint64_t hash = f->entries[i].hash;
+    assert_true(index_insert(&f->index, hash, index_word(hash, (void *)(4 * (i + 1)), 1)));
+  }
+  for (uintptr_t i = 0; i < MANY; i++) {
+    uint64_t hash = f->entries[i].hash, word = index_word(hash, (void *)(4 * (i + 1)), 1);
+    struct index_walk walk = index_walk(&f->index, hash);
+    uint64_t at;
+    while ((at = index_next(&walk)) != word) assert_int_not_equal(at, 0);
+    assert_true(index_matches(at, hash));
+    index_remove(&f->index, hash, word);
+  }
+  assert_int_equal(f->memory.bytes, f->empty_bytes);
+}
+
+/* Neither in memory that is taken nor in a list that is copied is there a step that grows with the
+ * index faster than a sixteenth of it. */
+static void memory_is_taken_and_given_back_in_small_steps(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 2 * MANY; i++) {
+    size_t before = f->memory.bytes;
+    i < MANY ? put(f, &f->entries[i]) : take(f, &f->entries[2 * MANY - 1 - i]);
+    size_t after = f->memory.bytes, step = after > before ? after - before : before - after;
+    assert_true(step <= 16384 + 1024 || step <= before / 16);
+  }
+}
+
+/* Only the low half of a hash is looked at, so that the rest can choose between indexes. */
+static void hashes_that_differ_in_high_bits_only_are_one(void **state) {
+  struct fixture *f = *state;
+  const uint64_t high = UINT64_C(0xabcdef) << 40;
+  for (unsigned i = 0; i < 3000; i++) put(f, &f->entries[i]);
+  for (unsigned i = 0; i < 3000; i++) {
+    struct index_walk walk = index_walk(&f->index, f->entries[i].hash ^ high);
+    uint64_t word;
+    while ((word = index_next(&walk)) != word_of(&f->entries[i], 0)) assert_int_not_equal(word, 0);
+    assert_true(index_matches(word, f->entries[i].hash ^ high));
+    assert_false(index_matches(word, f->entries[i].hash ^ 0x10000));
+  }
+}
+
 /* Long chains, that splits and merges have to carry: equal hashes cannot be told apart, and those
  * that differ only in high bits meet again when the index shrinks. */
 static void equal_hashes_share_a_chain(void **state) {
@@ -228,7 +267,7 @@ static void equal_hashes_share_a_chain(void **state) {
   expect_all_found(f);
   for (unsigned i = 1; i < 4000; i += 2) take(f, &f->entries[i]);
   expect_all_found(f);
-  assert_int_equal(f->index.size, INDEX_SEGMENT_BUCKETS);
+  assert_int_equal(f->index.size, INDEX_FIRST_BUCKETS);
 }
 
 int main(void) {
@@ -241,6 +280,9 @@ int main(void) {
       CASE(a_scan_of_an_index_at_rest_visits_everything_exactly_once),
       CASE(a_scan_misses_nothing_while_the_index_grows_or_shrinks),
       CASE(a_cursor_from_anywhere_leads_to_the_end),
+      CASE(no_entry_is_read_while_the_index_grows_and_shrinks),
+      CASE(memory_is_taken_and_given_back_in_small_steps),
+      CASE(hashes_that_differ_in_high_bits_only_are_one),
       CASE(equal_hashes_share_a_chain),
   };
 #undef CASE

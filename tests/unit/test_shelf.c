@@ -108,14 +108,15 @@ static void expect_stored(const struct stored *stored, const struct response *wa
 /* Drops what is due; how many were. Each of them has to be over, and none twice. */
 static unsigned end(struct fixture *f, unsigned budget) {
   unsigned ended = 0;
-  struct stored *due[ROOM];
+  struct due due[ROOM];
   for (size_t n; (n = shelf_due(&f->shelf, f->now_ms, &budget, due, ROOM)) > 0;) {
     for (size_t d = 0; d < n; d++) {
       unsigned i = 0;
-      while (i < MANY && f->all[i].stored != due[d]) i++;
+      while (i < MANY && f->all[i].stored != due[d].stored) i++;
       assert_true(i < MANY);
       assert_true(f->all[i].deadline_ms <= f->now_ms);
-      drop(f, i);
+      assert_true(key_equal(due[d].key, stored_key(due[d].stored)));
+      f->all[i].stored = NULL;
       ended++;
     }
   }
@@ -227,19 +228,49 @@ static void an_end_costs_little_however_mixed(void **state) {
     unsigned before = spent;
     while (shelf_next(&f->shelf) <= f->now_ms) {
       unsigned budget = PLENTY;
-      struct stored *due[ROOM];
+      struct due due[ROOM];
       size_t count = shelf_due(&f->shelf, f->now_ms, &budget, due, ROOM);
       spent += PLENTY - budget;
       for (size_t d = 0; d < count; d++) {
         unsigned i = 0;
-        while (f->all[i].stored != due[d]) i++;
-        drop(f, i);
+        while (f->all[i].stored != due[d].stored) i++;
+        f->all[i].stored = NULL;
       }
       assert_true(spent < before + 1000);
     }
     assert_int_equal(over(f), 0);
   }
-  assert_true(spent < MANY * 12);
+  assert_true(spent < MANY * 3);
+  assert_int_equal(end(f, PLENTY), 0); /* the last chunk was still readable */
+}
+
+/* A slot of such a TTL is wider than the numbers that a chunk is put in order by. */
+static void ends_of_the_longest_ttl_are_due_at_their_millisecond(void **state) {
+  struct fixture *f = *state;
+  const int64_t far = (INT64_C(1) << 61) + (INT64_C(1) << 53); /* in the middle of its slot */
+  for (unsigned i = 0; i < MANY; i++) put(f, i, far + i * 7919 % MANY / 4);
+  for (unsigned ms = 0; ms < MANY / 4; ms += 1 + ms % 50) {
+    f->now_ms = START + far + ms;
+    unsigned due = over(f);
+    assert_int_equal(end(f, PLENTY), due);
+  }
+  f->now_ms += MANY;
+  end(f, PLENTY);
+}
+
+/* What is dropped by others while its chunk ends is not found once more. */
+static void a_drop_in_a_chunk_that_ends_is_not_due(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 400; i++) put(f, i, DAY + i * 321 % 400);
+  f->now_ms = START + DAY;
+  assert_int_equal(end(f, PLENTY), 1);
+  for (unsigned i = 0; i < 400; i++) {
+    if (f->all[i].stored != NULL && i % 2 == 0) drop(f, i);
+  }
+  f->now_ms += 399;
+  unsigned due = over(f);
+  assert_true(due >= 199);
+  assert_int_equal(end(f, PLENTY), due);
 }
 
 static void a_pinned_chunk_outlives_its_responses(void **state) {
@@ -302,6 +333,8 @@ int main(void) {
       CASE(what_ends_in_order_is_due_at_its_millisecond),
       CASE(mixed_ends_agree_with_an_array),
       CASE(an_end_costs_little_however_mixed),
+      CASE(ends_of_the_longest_ttl_are_due_at_their_millisecond),
+      CASE(a_drop_in_a_chunk_that_ends_is_not_due),
       CASE(a_pinned_chunk_outlives_its_responses),
       CASE(mostly_holes_are_written_anew),
       CASE(a_flush_shows_at_once_and_new_ones_are_not_flushed),
