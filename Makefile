@@ -45,7 +45,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c
 PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread
 
-.PHONY: help run all test test-clients check asan ubsan tsan valgrind fuzz format install clean \
+.PHONY: help run all test test-clients check threads asan ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind unit model wire docs system examples fuzz-corpus programs units
 
 help: ## this list
@@ -67,7 +67,7 @@ programs: $(PROGRAMS)
 
 test: need-test ## get what is missing, build, pass every test (under 10 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units check
-	@for part in unit model wire docs system examples client-test c-examples-test asan fuzz-corpus; do \
+	@for part in unit model wire docs system threads examples client-test c-examples-test asan tsan fuzz-corpus; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done
 	@echo "all tests passed"
 
@@ -83,6 +83,9 @@ wire: programs ## transcripts of every command through redis-cli
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py
 system: programs ## interleavings on real sockets
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
+threads: programs ## transcripts and system tests once more, with four loops
+	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/wire/run.py
+	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/system/run.py
 docs: programs client ## what the documents show, run
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py
 examples: programs ## the four systems of client/examples
@@ -102,9 +105,16 @@ asan: ## units, model and transcripts under AddressSanitizer and UBSan
 ubsan: ## units and model under UBSan alone
 	@$(MAKE) --no-print-directory MODE=ubsan programs units
 	@tests/run-units $(patsubst $(B)/%,build/ubsan/%,$(UNITS))
-tsan: ## units under ThreadSanitizer
-	@$(MAKE) --no-print-directory MODE=tsan programs units
-	@tests/run-units $(patsubst $(B)/%,build/tsan/%,$(UNITS))
+TSAN_UNITS := $(addprefix build/tsan/tests/test_,$(filter $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/*.c)), \
+              keyspace inbox pubsub monitor transaction))
+TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py)))
+tsan: ## what threads share, under ThreadSanitizer: units, transcripts and interleavings with four loops
+	@$(MAKE) --no-print-directory MODE=tsan programs $(TSAN_UNITS)
+	@rm -f build/tsan/race.*
+	@TSAN_OPTIONS=exitcode=66 tests/run-units --under "setarch -R" $(TSAN_UNITS)
+	@IDEM_SERVER=tests/tsan-server $(PYTHON) tests/wire/run.py
+	@IDEM_SERVER=tests/tsan-server $(PYTHON) tests/system/run.py $(TSAN_SYSTEM)
+	@if cat build/tsan/race.* 2>/dev/null; then exit 1; fi
 
 valgrind: need-valgrind ## units and transcripts under valgrind (half an hour)
 	@$(MAKE) --no-print-directory MODE=debug programs units

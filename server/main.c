@@ -14,9 +14,9 @@
 
 /* Read by jemalloc before main. Memory that is free goes back to the system within about half a
  * second, by threads of jemalloc's own, not by ours: what a mass expiry frees must not stay
- * resident. One arena a core suffices for one loop. */
+ * resident. One arena a core suffices; loops beyond share them. */
 extern const char *malloc_conf;
-const char *malloc_conf = "background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,narenas:2";
+const char *malloc_conf = "background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,narenas:4";
 
 static int serve(struct options *options) {
   char error[OPTIONS_ERROR_BYTES];
