@@ -654,6 +654,16 @@ static void what_is_being_swept_does_not_count(void **state) {
   assert_in_range(demand_of(f), LIMIT - 4000, LIMIT + PIECE);
 }
 
+/* Nobody ticks, because all are busy: what is swept must not let others go on without end. */
+static void a_flush_does_not_open_the_limit(void **state) {
+  struct fixture *f = *state;
+  make_limited(f);
+  unsigned count = fill_values(f, "k");
+  flush_all(f);
+  assert_true(fill_values(f, "again") <= count);
+  assert_true(demand_of(f) <= LIMIT + PIECE);
+}
+
 static void a_limit_that_is_set_later_counts_what_is_there(void **state) {
   struct fixture *f = *state;
   char key[KEY_BYTES];
@@ -1172,6 +1182,7 @@ int main(void) {
       TEST(maxmemory_is_one_limit),
       TEST(room_in_one_shard_is_room_for_all),
       TEST(what_is_being_swept_does_not_count),
+      TEST(a_flush_does_not_open_the_limit),
       TEST(a_limit_that_is_set_later_counts_what_is_there),
       TEST(all_shards_are_flushed_at_once),
       TEST(figures_add_up),
