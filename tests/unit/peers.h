@@ -1,8 +1,10 @@
 /*
- * peers.h - a host without a network, and clients that speak to it in words: for tests of what
- * stands between several clients.
+ * peers.h - a host without a network, or several, and clients that speak to it in words: for tests
+ * of what stands between several clients.
  *
- * Time is the test's. What a client was told is taken with heard(), as text.
+ * Time is the test's. What a client was told is taken with heard(), as text. Of several hosts
+ * client n is with host n modulo hosts, and nothing runs by itself: a test says end_turn() for the
+ * loop that a host would have.
  */
 #ifndef IDEM_TESTS_UNIT_PEERS_H
 #define IDEM_TESTS_UNIT_PEERS_H
@@ -17,47 +19,90 @@
 #include <stdlib.h>
 
 #include "server/commands/command.h"
+#include "server/commands/inbox.h"
 #include "server/commands/pubsub.h"
 
 #define PEERS 8
 #define PEER_WORDS 16
+#define PEERS_FURTHER 2
 
 struct peers {
   struct options options;
   struct shared shared;
-  struct host host;
+  struct host host, further[PEERS_FURTHER];
   struct client client[PEERS];
-  char *text; /* what heard() gave last */
+  uint64_t woken;         /* a bit for each host */
+  unsigned stops, goings; /* how often the others stood still, and went on */
+  char *text;             /* what heard() gave last */
 };
+
+static inline struct peers *peers_of(struct shared *shared) {
+  return LIST_ENTRY(shared, struct peers, shared);
+}
+
+static inline struct host *host_number(struct peers *p, size_t number) {
+  return number == 0 ? &p->host : &p->further[number - 1];
+}
+
+static inline struct host *host_of(struct peers *p, size_t who) {
+  return host_number(p, who % p->shared.host_count);
+}
+
+static inline void peers_wake(struct shared *shared, uint64_t hosts) {
+  assert_true(hosts >> shared->host_count == 0);
+  peers_of(shared)->woken |= hosts;
+}
+
+static inline void peers_stop(struct host *host) {
+  struct peers *p = peers_of(host->shared);
+  assert_int_equal(p->stops++, p->goings);
+}
+
+static inline void peers_go_on(struct host *host) {
+  struct peers *p = peers_of(host->shared);
+  assert_int_equal(++p->goings, p->stops);
+}
 
 static void peers_describe(const struct client *client, struct client_address *address) {
   *address = (struct client_address){.fd = -1};
   snprintf(address->peer, sizeof address->peer, "127.0.0.1:%d", 5000 + (int)client->id);
 }
 
-static inline int peers_setup(void **state) {
+static inline int peers_setup_hosts(void **state, unsigned hosts) {
   struct peers *p = calloc(1, sizeof *p);
   assert_non_null(p);
   options_init(&p->options);
   struct engine_options engine_options = {
       .first_token = 1, .retention_ms = 60000, .waiters_per_key = 100, .waiters_total = 100};
-  struct keyspace *keyspace = keyspace_create(&engine_options, 1, 1000);
+  struct keyspace *keyspace = keyspace_create(&engine_options, hosts, 1000);
   assert_non_null(keyspace);
   assert_true(shared_init(&p->shared, keyspace, &p->options, NULL, 1000));
-  assert_true(host_init(&p->host, &p->shared, 1000));
   p->shared.describe = peers_describe;
-  p->host.wall_offset_ms = INT64_C(1700000000123) - 1000;
-  for (size_t i = 0; i < PEERS; i++) client_init(&p->client[i], &p->host);
+  p->shared.wake = peers_wake;
+  p->shared.stop_others = peers_stop;
+  p->shared.go_on = peers_go_on;
+  for (unsigned i = 0; i < hosts; i++) {
+    assert_true(host_init(host_number(p, i), &p->shared, 1000));
+    host_number(p, i)->wall_offset_ms = INT64_C(1700000000123) - 1000;
+  }
+  for (size_t i = 0; i < PEERS; i++) client_init(&p->client[i], host_of(p, i));
   *state = p;
   return 0;
 }
 
+static inline int peers_setup(void **state) { return peers_setup_hosts(state, 1); }
+
 static inline int peers_teardown(void **state) {
   struct peers *p = *state;
-  for (size_t i = 0; i < PEERS; i++) client_deinit(&p->client[i], &p->host);
-  assert_int_equal(p->host.client_count, 0);
-  assert_int_equal(p->host.monitor_count, 0);
-  host_deinit(&p->host);
+  for (size_t i = 0; i < PEERS; i++) client_deinit(&p->client[i], host_of(p, i));
+  assert_int_equal(p->stops, p->goings);
+  for (unsigned i = 0; i < p->shared.host_count; i++) {
+    struct host *host = host_number(p, i);
+    assert_int_equal(host->client_count, 0);
+    assert_int_equal(host->waiting_count, 0);
+    assert_int_equal(host->monitor_count, 0);
+    host_deinit(host);
+  }
   shared_deinit(&p->shared);
   keyspace_destroy(p->shared.keyspace);
   options_deinit(&p->options);
@@ -76,7 +121,7 @@ static inline struct span heard_bytes(struct peers *p, size_t who) {
   p->text = calloc(1, len + 1);
   assert_non_null(p->text);
   if (len > 0) memcpy(p->text, out->bytes, len);
-  if (out != NULL) host_output_give(&p->host, out);
+  if (out != NULL) host_output_give(host_of(p, who), out);
   client->out = NULL;
   list_remove(&client->unsent);
   return (struct span){p->text, len};
@@ -90,7 +135,7 @@ static inline void say_spans(struct peers *p, size_t who, const struct span *arg
       .argc = argc,
       .command = command_find(p->host.commands, argv[0], SPAN_ABSENT),
   };
-  command_run(&p->host, &p->client[who], &request);
+  command_run(host_of(p, who), &p->client[who], &request);
 }
 
 /* One command, its words separated by single blanks. */
@@ -103,6 +148,22 @@ static inline void say(struct peers *p, size_t who, const char *line) {
     if (strchr(word, ' ') == NULL) break;
   }
   say_spans(p, who, argv, argc);
+}
+
+/* What the loop of a host does behind the commands of a turn. */
+static inline void end_turn(struct peers *p, size_t number) {
+  struct host *host = host_number(p, number);
+  struct keyspace *keyspace = p->shared.keyspace;
+  p->woken &= ~(UINT64_C(1) << number);
+  uint64_t shards = keyspace_take_ready(keyspace, (unsigned)number);
+  for (; shards != 0; shards &= shards - 1) {
+    struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(shards));
+    struct engine_waiter *waiter;
+    while ((waiter = engine_next_ready(shard_engine(shard), (unsigned)number)) != NULL)
+      command_answer_waiter(host, waiter);
+  }
+  pubsub_publish_effects(host);
+  inbox_deliver(host);
 }
 
 static inline const char *ask(struct peers *p, size_t who, const char *line) {
