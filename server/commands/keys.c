@@ -216,8 +216,8 @@ static struct span pattern_of(struct span text) {
   return span_equal(text, SPAN_LITERAL("*")) ? SPAN_ABSENT : text;
 }
 
-/* A cursor is one of an engine, with the number of its shard above. */
-#define CURSOR_BITS 48u
+/* A cursor is one of an engine, with the number of its shard above: 53 bits in all. */
+#define CURSOR_BITS 47u
 
 static uint64_t step(struct call *call, uint64_t cursor, struct walk *walk) {
   uint64_t shard = (cursor >> CURSOR_BITS) % shards_of(call);
@@ -338,7 +338,8 @@ static struct span random_key(struct call *call, uint64_t random) {
   }
   struct span key = SPAN_ABSENT;
   for (unsigned i = 0; i < shards && !span_present(key); i++)
-    key = engine_random_key(engine_at(call, (first + i) % shards), random, call->now_ms);
+    key = engine_random_key(engine_at(call, (first + i) % shards), keys > 0 ? random / keys : 0,
+                            call->now_ms);
   return key;
 }
 

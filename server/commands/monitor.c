@@ -97,8 +97,9 @@ void monitor_deliver(struct host *host, struct span line) {
 }
 
 void monitor_close_watchers(struct host *host) {
-  for (struct client *client = NULL; (client = next_watcher(host, client)) != NULL;)
-    pubsub_close(host, client);
+  for (struct client *client = NULL; (client = next_watcher(host, client)) != NULL;) {
+    if (!client->close_now) pubsub_close(host, client);
+  }
 }
 
 void monitor_feed(const struct call *call) {

@@ -168,17 +168,20 @@ static void topic_destroy_unheard(struct pubsub *pubsub, struct topic *topic) {
   free(topic);
 }
 
-/* Engines keep effects while any host has somebody who listens. Which of two hosts that change
- * their minds at once comes last does not matter: each asks under the locks. */
+/* Engines keep effects while any host has somebody who listens. Which of two hosts that change their
+ * minds at once comes last does not matter: each asks under the locks. A host that begins to listen
+ * tells all engines, even when another one has begun before: that one may not be through yet. */
 static void update_wanted_effects(struct host *host) {
   struct pubsub *pubsub = host->pubsub;
   struct shared *shared = host->shared;
   bool wanted = pubsub->count[PATTERN] > 0 || pubsub->effect_channels > 0;
   if (wanted == pubsub->wants_effects) return;
   pubsub->wants_effects = wanted;
-  uint64_t one = 1;
-  uint64_t before = atomic_fetch_add(&shared->effect_hosts, wanted ? one : -one);
-  if (before != (wanted ? 0 : 1)) return;
+  if (wanted) {
+    atomic_fetch_add(&shared->effect_hosts, 1);
+  } else if (atomic_fetch_sub(&shared->effect_hosts, 1) > 1) {
+    return;
+  }
   for (unsigned i = 0; i < keyspace_shards(shared->keyspace); i++) {
     struct shard *shard = keyspace_shard(shared->keyspace, i);
     int64_t now_ms = host->now_ms;

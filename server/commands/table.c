@@ -199,7 +199,7 @@ const struct command COMMAND_TABLE[] = {
     {"LATENCY|RESET", server_latency_reset, -2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "[event...]", "Always 0"},
     {"LATENCY|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
     {"DEBUG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands for tests; refused unless enable-debug-command is set"},
-    {"DEBUG|SLEEP", server_debug_sleep, 3, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "seconds", "Stops the whole server for a while"},
+    {"DEBUG|SLEEP", server_debug_sleep, 3, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "seconds", "Stops the whole server for a while"},
     {"DEBUG|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
     {"FUNCTION", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "For programs that flush functions before they begin"},
     {"FUNCTION|FLUSH", server_no_scripts, -2, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Does nothing: there are none"},

@@ -93,11 +93,18 @@ static int64_t demand_of_others(const struct engine *engine, int64_t own) {
   return sum;
 }
 
+#define SWEPT_PER_ENTRY 8u
+
 /* What a sweep behind FLUSHALL would free, or what holes in chunks take, must not count against who
  * asks now. */
 bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms) {
   const struct engine_options *options = &engine->options;
   if (options->memory_limit == 0) return false;
+  /* To the others it takes nothing while it sweeps: so it must not go on growing meanwhile. */
+  if (engine->sweeping && options->common != NULL) {
+    unsigned budget = SWEPT_PER_ENTRY;
+    engine_sweep(engine, now_ms, &budget);
+  }
   for (;;) {
     int64_t own = demand_of(engine) + (int64_t)more_bytes +
                   (more_claims ? (int64_t)options->store_reserve : 0);

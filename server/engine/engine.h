@@ -252,7 +252,7 @@ void engine_flush(struct engine *engine, int64_t now_ms);
 /*
  * Visits at least one bucket of the table and returns the cursor to go on with, 0 at the end. Start
  * with 0. Every key that is there during the whole scan is visited at least once, however the table
- * grows or shrinks meanwhile. The cursor is below 2^48. The visitor must not call the engine.
+ * grows or shrinks meanwhile. The cursor is below 2^47. The visitor must not call the engine.
  */
 typedef void engine_visitor(void *context, struct span key, const struct engine_entry *entry);
 uint64_t engine_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, engine_visitor *visit,

@@ -42,8 +42,9 @@
 #define INDEX_FIRST_BITS 8
 #define INDEX_FIRST_BUCKETS (1u << INDEX_FIRST_BITS) /* 16 KiB */
 #define INDEX_ROW_BITS 5
-#define INDEX_LOAD 6u        /* words per bucket, in the mean */
-#define INDEX_CURSOR_BITS 48 /* below 2^53, for clients that keep cursors in doubles */
+#define INDEX_LOAD 6u /* words per bucket, in the mean */
+/* With six above that choose a shard 53 bits: clients may keep cursors in doubles. */
+#define INDEX_CURSOR_BITS 47
 #define INDEX_HASH_BITS 32
 #define INDEX_ROWS (INDEX_HASH_BITS - INDEX_FIRST_BITS + 1) /* 2^32 buckets in all */
 

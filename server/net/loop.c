@@ -320,7 +320,7 @@ static void drain_step(struct loop *loop) {
     return;
   }
   if (loop->host.client_count > 0) end_when_sent(loop);
-  if (loop->host.client_count == 0) uv_stop(&loop->uv);
+  if (loop->host.client_count == 0 && !atomic_load(&loop->handed.waiting)) uv_stop(&loop->uv);
 }
 
 /* ---- life ---- */
