@@ -97,11 +97,12 @@ test-clients: need-test ## the Redis clients that people use, from Debian and np
 	@$(MAKE) --no-print-directory programs
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/clients/run.py $(CLIENT_TEST_FLAGS)
 
+asan tsan: SANITIZED = tests/sanitized "build/$@/idem-server --version"
 asan: ## units, model and transcripts under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory MODE=asan programs units
-	@tests/run-units $(patsubst $(B)/%,build/asan/%,$(UNITS))
-	@build/asan/tests/test_model --steps 200000
-	@IDEM_SERVER=build/asan/idem-server $(PYTHON) tests/wire/run.py
+	@$(SANITIZED) tests/run-units $(patsubst $(B)/%,build/asan/%,$(UNITS))
+	@$(SANITIZED) build/asan/tests/test_model --steps 200000
+	@IDEM_SERVER=build/asan/idem-server $(SANITIZED) $(PYTHON) tests/wire/run.py
 ubsan: ## units and model under UBSan alone
 	@$(MAKE) --no-print-directory MODE=ubsan programs units
 	@tests/run-units $(patsubst $(B)/%,build/ubsan/%,$(UNITS))
@@ -111,9 +112,9 @@ TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/s
 tsan: ## what threads share, under ThreadSanitizer: units, transcripts and interleavings with four loops
 	@$(MAKE) --no-print-directory MODE=tsan programs $(TSAN_UNITS)
 	@rm -f build/tsan/race.*
-	@TSAN_OPTIONS=exitcode=66 tests/run-units --under "setarch -R" $(TSAN_UNITS)
-	@IDEM_SERVER=tests/tsan-server $(PYTHON) tests/wire/run.py
-	@IDEM_SERVER=tests/tsan-server $(PYTHON) tests/system/run.py $(TSAN_SYSTEM)
+	@TSAN_OPTIONS=exitcode=66 $(SANITIZED) tests/run-units $(TSAN_UNITS)
+	@IDEM_SERVER=tests/tsan-server $(SANITIZED) $(PYTHON) tests/wire/run.py
+	@IDEM_SERVER=tests/tsan-server $(SANITIZED) $(PYTHON) tests/system/run.py $(TSAN_SYSTEM)
 	@if cat build/tsan/race.* 2>/dev/null; then exit 1; fi
 
 valgrind: need-valgrind ## units and transcripts under valgrind (half an hour)
