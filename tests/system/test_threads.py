@@ -87,7 +87,7 @@ class ThreadsCase(ServerCase):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(HANG_SECONDS * 2)
+            thread.join(HANG_SECONDS * 10)
             self.assertFalse(thread.is_alive(), "a connection hangs")
         if failures:
             raise failures[0]
@@ -685,7 +685,7 @@ class Fencing(ThreadsCase):
 class Leaving(ThreadsCase):
     def drain(self, leave):
         """All that was sent before is answered, waiters are told, and it leaves with 0."""
-        server = self.start_loops()
+        server = self.start_loops("--drain-timeout", "1h")
         control, *clients = self.open(server, 25)
         waiters, talkers = clients[:8], clients[8:]
         self.claim(control, "held", "LEASE", HOUR_MS)
