@@ -1,18 +1,22 @@
 /*
- * server.h - host A: one event loop that serves one engine to the network. The only floor that
- * knows libuv.
+ * server.h - host A: event loops that serve one keyspace to the network. The only floor that knows
+ * libuv.
  *
- * A turn is everything that one wake-up of the loop brings:
+ * A turn is everything that one wake-up of a loop brings:
  *
  *     poll: read -> parse in place -> run -> one write per connection
- *     check: deadlines (budget) -> ready waiters (budget) -> connections with commands left
- *            -> messages -> writes -> timer
+ *     check: connections handed over -> deadlines (budget) -> ready waiters (budget)
+ *            -> connections with commands left -> messages -> writes
+ *     prepare: sleep until the next deadline, or not at all when work is left
  *
  * A turn that left work behind is followed by the next one without sleeping. Nothing in it runs
  * longer than its budget, however many are due.
  *
- * Not thread-safe: everything happens in the thread that runs the loop. server_stop may be called
- * from anywhere.
+ * Each loop has a thread, the first one that which calls server_run. Between polls a loop holds its
+ * turn lock, so that another one may make all stand still (host.h says for what).
+ *
+ * server_create, server_run and server_destroy belong to one thread; server_stop may be called from
+ * anywhere.
  */
 #ifndef IDEM_SERVER_NET_SERVER_H
 #define IDEM_SERVER_NET_SERVER_H
@@ -25,7 +29,7 @@
 struct server;
 
 /*
- * Makes the engine, binds and listens as the options say. NULL with the reason in error. Options
+ * Makes the keyspace and the loops, binds and listens as the options say. NULL with the reason in error. Options
  * and log are borrowed, and must outlive the server; options may be changed by CONFIG SET.
  */
 struct server *server_create(struct options *options, struct log *log,
