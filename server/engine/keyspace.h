@@ -11,7 +11,7 @@
  * call brings about for others (a waiter of theirs is ready, a deadline is nearer than they know)
  * is noted in words that they read without a lock; shard_unlock returns whom to wake.
  *
- * Why so few shards (DESIGN had 1,024): a shard is a whole engine, with wheels and open chunks of
+ * Why not a thousand shards: each is a whole engine, with wheels and open chunks of
  * its own, about 50 KB before its first key. With L loops a command meets another in its shard with
  * a chance of about (L - 1) x (share of the time spent in engines) / shards: below 2 % here.
  *

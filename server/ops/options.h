@@ -7,7 +7,7 @@
  * REWRITE and the table in server/README.md (a test compares).
  *
  * Lower floors never see this struct: main.c copies what each of them needs into its own small
- * option struct. Not thread-safe: written at start and by CONFIG SET on one loop.
+ * option struct. Not thread-safe: written at start, and by CONFIG SET while the loops stand still.
  */
 #ifndef IDEM_SERVER_OPS_OPTIONS_H
 #define IDEM_SERVER_OPS_OPTIONS_H
