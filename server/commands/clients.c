@@ -1,6 +1,8 @@
 /* clients.c - see clients.h. Texts and filters are Redis 7.0's. */
 #include "server/commands/clients.h"
 
+#include <stdlib.h>
+
 #include "server/commands/connection.h"
 #include "server/commands/pubsub.h"
 
@@ -95,18 +97,45 @@ static bool list_arguments(struct call *call, bool *by_id) {
   return true;
 }
 
+struct listing {
+  const struct host *host;
+  const struct client *client;
+};
+
+static int older(const void *a, const void *b) {
+  uint64_t first = ((const struct listing *)a)->client->id;
+  uint64_t second = ((const struct listing *)b)->client->id;
+  return first < second ? -1 : first > second;
+}
+
+/* Those that are wanted, oldest first; NULL when memory is short. The caller's to free. */
+static struct listing *list_clients(const struct call *call, bool by_id, size_t *count) {
+  struct walk walk = {.shared = call->host->shared};
+  size_t most = (size_t)atomic_load(&walk.shared->client_count);
+  struct listing *listings = calloc(most, sizeof *listings);
+  if (listings == NULL) return NULL;
+  for (struct client *client; *count < most && (client = next_client(&walk)) != NULL;) {
+    if (listed(call, client, by_id))
+      listings[(*count)++] = (struct listing){host_of(&walk), client};
+  }
+  qsort(listings, *count, sizeof *listings, older);
+  return listings;
+}
+
 void clients_list(struct call *call) {
   bool by_id = false;
   if (!list_arguments(call, &by_id)) return;
   struct resp_output text = {0};
-  struct walk walk = {.shared = call->host->shared};
-  for (struct client *client; (client = next_client(&walk)) != NULL;) {
-    if (!listed(call, client, by_id)) continue;
+  size_t count = 0;
+  struct listing *listings = list_clients(call, by_id, &count);
+  text.failed = listings == NULL;
+  for (size_t i = 0; i < count; i++) {
     char line[CONNECTION_LINE_BYTES + 1];
-    size_t len = connection_describe(host_of(&walk), client, line);
+    size_t len = connection_describe(listings[i].host, listings[i].client, line);
     line[len++] = '\n';
     resp_output_append(&text, line, len);
   }
+  free(listings);
   if (text.failed) {
     resp_error(call->reply, "ERR out of memory");
   } else {

@@ -88,19 +88,38 @@ static void wake_others(struct host *host, uint64_t loops) {
   if (loops != 0) host->shared->wake(host->shared, loops);
 }
 
+/* Behind a wait for others: a lease must not begin in the past. */
+static void see_time(struct host *host, int64_t *now_ms) {
+  if (host->shared->host_count == 1) return;
+  host->shared->see_time(host);
+  *now_ms = host->now_ms;
+}
+
 struct engine *host_lock(struct host *host, struct shard *shard, int64_t *now_ms) {
-  return host->holds_all ? shard_engine(shard) : shard_lock(shard, now_ms);
+  if (host->holds_all) return shard_engine(shard);
+  struct engine *engine = shard_try_lock(shard, now_ms);
+  if (engine != NULL) return engine;
+  engine = shard_lock(shard, now_ms);
+  see_time(host, now_ms);
+  shard_see_time(shard, now_ms);
+  return engine;
 }
 
 void host_unlock(struct host *host, struct shard *shard) {
   struct engine *engine = shard_engine(shard);
-  if (engine_has_effects(engine)) pubsub_note_effects(host, engine);
-  if (!host->holds_all) wake_others(host, shard_unlock(shard));
+  if (engine_has_effects(engine)) pubsub_tell_effects(host, engine);
+  if (host->holds_all) {
+    engine_publish(engine); /* for the other shards' commands in EXEC */
+  } else {
+    wake_others(host, shard_unlock(shard));
+  }
 }
 
 void host_lock_all(struct host *host, int64_t *now_ms) {
   assert(!host->holds_all);
-  keyspace_lock_all(host->shared->keyspace, now_ms);
+  keyspace_lock_all(host->shared->keyspace);
+  see_time(host, now_ms);
+  keyspace_see_time(host->shared->keyspace, now_ms);
   host->holds_all = true;
 }
 
@@ -110,7 +129,7 @@ void host_unlock_all(struct host *host) {
   host->holds_all = false;
   for (unsigned i = 0; i < keyspace_shards(keyspace); i++) {
     struct engine *engine = shard_engine(keyspace_shard(keyspace, i));
-    if (engine_has_effects(engine)) pubsub_note_effects(host, engine);
+    if (engine_has_effects(engine)) pubsub_tell_effects(host, engine);
   }
   wake_others(host, keyspace_unlock_all(keyspace));
 }

@@ -62,8 +62,7 @@ typedef void host_describe(const struct client *client, struct client_address *a
 typedef void host_reconfigured(struct shared *shared);
 /* Loops, a bit each, have something to do that was not there when they went to sleep. */
 typedef void host_wake(struct shared *shared, uint64_t loops);
-/* All other loops stand still, between two of their turns, until they may go on. */
-typedef void host_stop(struct host *host);
+typedef void host_action(struct host *host);
 
 struct shared {
   struct keyspace *keyspace;
@@ -74,7 +73,11 @@ struct shared {
   host_describe *describe;
   host_reconfigured *reconfigured;
   host_wake *wake;
-  host_stop *stop_others, *go_on; /* called with more than one host only */
+  /* These are called with more than one host only. */
+  host_action *stop_others, *go_on; /* all other loops stand still between two of their turns, until
+                                       they may go on. The caller's own turn is left and taken again
+                                       meanwhile: its clients may have been marked to be closed */
+  host_action *see_time;            /* looks at the clock anew, for host.now_ms */
   struct host *hosts[KEYSPACE_MAX_LOOPS];
   unsigned host_count;
 
@@ -85,6 +88,7 @@ struct shared {
   _Atomic bool shutdown_wanted;   /* SHUTDOWN was called */
   _Atomic bool draining;          /* nothing waits any more */
 
+  _Atomic int64_t wall_offset_ms; /* unix time = now_ms + wall_offset_ms */
   int64_t started_ms;
   int port; /* that listens; 0 none */
   char run_id[41];
@@ -114,13 +118,16 @@ struct host {
   int64_t now_ms;    /* this turn, on the engines' clock */
   uint64_t stamp_ns; /* when the clock was read last, in this batch; 0: not yet */
   struct stretch stretch;
-  int64_t wall_offset_ms; /* unix time = now_ms + wall_offset_ms */
-  size_t unasked_bytes;   /* command_unasked_bytes of the options */
+  size_t unasked_bytes; /* command_unasked_bytes of the options */
   struct host_counters counters;
   int64_t pause_ended_ms; /* the shared.pause_until_ms whose end was seen to */
   bool holds_all;         /* all shards, for the command that runs */
   bool others_stopped;
 };
+
+static inline int64_t host_wall_offset_ms(const struct host *host) {
+  return atomic_load_explicit(&host->shared->wall_offset_ms, memory_order_relaxed);
+}
 
 /* Outputs kept for the next turn, so that a busy server allocates none. */
 #define HOST_SPARE_OUTPUTS 64

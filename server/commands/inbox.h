@@ -1,6 +1,6 @@
 /*
  * inbox.h - what other loops have to say to the clients of a host: messages of pub/sub, lines for
- * MONITOR. Posted by any thread, taken by the host's own.
+ * MONITOR; and effects, from its own loop too. Posted by any thread, taken by the host's own.
  *
  * In the order of posting for each sender. Bounded: a host that is so far behind that its inbox is
  * full loses what comes next, and then closes those who may have missed something, as it closes a
@@ -18,10 +18,13 @@ enum inbox_kind { INBOX_MESSAGE, INBOX_MONITOR_LINE };
 struct inbox *inbox_create(void); /* NULL when memory is short */
 void inbox_destroy(struct inbox *inbox);
 
-/* Copies the bytes and wakes the loop of `to`. From any thread; no lock of pubsub may be held. */
+/* Copies the bytes and wakes the loop of `to`, which may be one's own. From any thread; no lock of
+ * pubsub may be held. */
 void inbox_post(struct host *to, enum inbox_kind kind, struct span channel, struct span payload);
 bool inbox_empty(const struct host *host); /* from any thread */
-/* Gives everything to those whom it is for. */
+/* Gives everything to those whom it is for. At the end of a turn, and before commands that have
+ * arrived run: what was said before them must neither overtake what they say, nor reach those who
+ * begin to listen only now. Not in the middle of a command. */
 void inbox_deliver(struct host *host);
 
 #endif

@@ -83,7 +83,7 @@ static void info_server(struct host *host, struct text *text) {
   put(text, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
   put(text, "process_id:%ld\r\nrun_id:%s\r\ntcp_port:%d\r\n", (long)getpid(), host->shared->run_id,
       host->shared->port);
-  put(text, "server_time_usec:%" PRId64 "\r\n", (host->now_ms + host->wall_offset_ms) * 1000);
+  put(text, "server_time_usec:%" PRId64 "\r\n", (host->now_ms + host_wall_offset_ms(host)) * 1000);
   put(text, "uptime_in_seconds:%" PRId64 "\r\nuptime_in_days:%" PRId64 "\r\n", uptime_s,
       uptime_s / 86400);
   put(text, "io_threads_active:%d\r\n", host->shared->host_count > 1);

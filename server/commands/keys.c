@@ -66,12 +66,14 @@ void keys_flush(struct call *call) {
 
 /* ---- when a key ends ---- */
 
-int64_t keys_unix_ms(const struct call *call) { return call->now_ms + call->host->wall_offset_ms; }
+int64_t keys_unix_ms(const struct call *call) {
+  return call->now_ms + host_wall_offset_ms(call->host);
+}
 
 int64_t keys_deadline(const struct call *call, long long unix_ms) {
   int64_t deadline_ms = 0;
   if (unix_ms <= keys_unix_ms(call)) return call->now_ms;
-  if (__builtin_sub_overflow((int64_t)unix_ms, call->host->wall_offset_ms, &deadline_ms))
+  if (__builtin_sub_overflow((int64_t)unix_ms, host_wall_offset_ms(call->host), &deadline_ms))
     return ENGINE_NO_DEADLINE - 1;
   return deadline_ms < ENGINE_NO_DEADLINE ? deadline_ms : ENGINE_NO_DEADLINE - 1;
 }

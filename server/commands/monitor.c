@@ -64,7 +64,7 @@ static void line_make(struct line *line, const struct call *call) {
   const struct host *host = call->host;
   struct client_address address = {.peer = ""};
   host->shared->describe(call->client, &address);
-  int64_t unix_ms = call->now_ms + host->wall_offset_ms;
+  int64_t unix_ms = call->now_ms + host_wall_offset_ms(host);
   char head[CLIENT_ADDRESS_BYTES + 64];
   int len = snprintf(head, sizeof head, "+%" PRId64 ".%06" PRId64 " [0 %s]", unix_ms / 1000,
                      unix_ms % 1000 * 1000, address.peer);

@@ -57,18 +57,6 @@ struct subscriptions {
   size_t count[TOPIC_KINDS];
 };
 
-/* Effects of this turn, one behind the other: struct note, the channel's name. */
-struct notes {
-  char *bytes;
-  size_t len, capacity;
-};
-struct note {
-  enum engine_effect_kind kind;
-  size_t name_len;
-};
-/* A busy turn's notes may take more; they are given back then. */
-#define NOTES_KEPT_BYTES (64u * 1024)
-
 /* Tables and lists are changed by the host's own thread, under the lock; it reads them without. */
 struct pubsub {
   pthread_mutex_t lock;
@@ -76,9 +64,10 @@ struct pubsub {
   struct table topics, pairs;
   struct list all[TOPIC_KINDS]; /* oldest first */
   size_t count[TOPIC_KINDS];
-  size_t effect_channels; /* whose name begins with PUBSUB_EFFECT_PREFIX */
-  bool wants_effects;     /* counted in shared.effect_hosts */
-  struct notes notes;
+  size_t effect_channels;     /* whose name begins with PUBSUB_EFFECT_PREFIX */
+  _Atomic bool wants_effects; /* counted in shared.effect_hosts */
+  char *effect_name;          /* room for the name of an effect's channel */
+  size_t effect_capacity;
   unsigned char secret[SECRET_BYTES];
 };
 
@@ -102,7 +91,7 @@ void pubsub_destroy(struct pubsub *pubsub) {
   assert(pubsub->pairs.count == 0 && pubsub->topics.count == 0);
   table_deinit(&pubsub->topics);
   table_deinit(&pubsub->pairs);
-  free(pubsub->notes.bytes);
+  free(pubsub->effect_name);
   pthread_mutex_destroy(&pubsub->lock);
   free(pubsub);
 }
@@ -168,15 +157,16 @@ static void topic_destroy_unheard(struct pubsub *pubsub, struct topic *topic) {
   free(topic);
 }
 
-/* Engines keep effects while any host has somebody who listens. Which of two hosts that change their
- * minds at once comes last does not matter: each asks under the locks. A host that begins to listen
- * tells all engines, even when another one has begun before: that one may not be through yet. */
+/* Engines keep effects while any host has somebody who listens. Which of two hosts that change
+ * their minds at once comes last does not matter: each asks under the locks. A host that begins to
+ * listen tells all engines, even when another one has begun before: that one may not be through
+ * yet. */
 static void update_wanted_effects(struct host *host) {
   struct pubsub *pubsub = host->pubsub;
   struct shared *shared = host->shared;
   bool wanted = pubsub->count[PATTERN] > 0 || pubsub->effect_channels > 0;
-  if (wanted == pubsub->wants_effects) return;
-  pubsub->wants_effects = wanted;
+  if (wanted == atomic_load(&pubsub->wants_effects)) return;
+  atomic_store(&pubsub->wants_effects, wanted);
   if (wanted) {
     atomic_fetch_add(&shared->effect_hosts, 1);
   } else if (atomic_fetch_sub(&shared->effect_hosts, 1) > 1) {
@@ -392,52 +382,41 @@ size_t pubsub_publish(struct host *host, struct span channel, struct span payloa
 
 /* ---- effects ---- */
 
-static const struct span EFFECT_PREFIX = {PUBSUB_EFFECT_PREFIX, sizeof PUBSUB_EFFECT_PREFIX - 1};
-
-/* Appends a note, room for which is made; false when memory is short. */
-static bool note(struct notes *notes, const struct engine_effect *effect) {
-  size_t name_len = EFFECT_PREFIX.len + effect->key.len;
-  size_t wanted = notes->len + sizeof(struct note) + name_len;
-  if (wanted > notes->capacity) {
-    char *grown = realloc(notes->bytes, 2 * wanted);
-    if (grown == NULL) return false;
-    notes->bytes = grown;
-    notes->capacity = 2 * wanted;
+/* The channel of the key, in a buffer that the next call reuses; absent when memory is short. */
+static struct span effect_channel(struct pubsub *pubsub, struct span key) {
+  const struct span prefix = SPAN_LITERAL(PUBSUB_EFFECT_PREFIX);
+  size_t len = prefix.len + key.len;
+  if (len > pubsub->effect_capacity) {
+    char *grown = realloc(pubsub->effect_name, len);
+    if (grown == NULL) return SPAN_ABSENT;
+    memcpy(grown, prefix.data, prefix.len);
+    pubsub->effect_name = grown;
+    pubsub->effect_capacity = len;
   }
-  const struct note head = {.kind = effect->kind, .name_len = name_len};
-  char *to = notes->bytes + notes->len;
-  memcpy(to, &head, sizeof head);
-  memcpy(to + sizeof head, EFFECT_PREFIX.data, EFFECT_PREFIX.len);
-  memcpy(to + sizeof head + EFFECT_PREFIX.len, effect->key.data, effect->key.len);
-  notes->len = wanted;
-  return true;
+  memcpy(pubsub->effect_name + prefix.len, key.data, key.len);
+  return (struct span){pubsub->effect_name, len};
 }
 
-/* One that there is no memory for is lost, as any message is for want of memory. */
-void pubsub_note_effects(struct host *host, struct engine *engine) {
-  for (struct engine_effect effect; engine_next_effect(engine, &effect);)
-    note(&host->pubsub->notes, &effect);
-}
-
-void pubsub_publish_effects(struct host *host) {
+static void tell_effect(struct host *host, const struct engine_effect *effect) {
   static const char *const words[] = {
       [ENGINE_EFFECT_DONE] = "done",
       [ENGINE_EFFECT_UNKNOWN] = "unknown",
       [ENGINE_EFFECT_FREE] = "free",
   };
-  struct notes *notes = &host->pubsub->notes;
-  for (size_t at = 0; at < notes->len;) {
-    struct note head;
-    memcpy(&head, notes->bytes + at, sizeof head);
-    at += sizeof head;
-    pubsub_publish(host, (struct span){notes->bytes + at, head.name_len},
-                   span_of(words[head.kind]));
-    at += head.name_len;
+  struct span channel = effect_channel(host->pubsub, effect->key);
+  if (!span_present(channel)) return; /* lost, as any message is for want of memory */
+  for (unsigned i = 0; i < host->shared->host_count; i++) {
+    struct host *to = host->shared->hosts[i];
+    if (atomic_load(&to->pubsub->wants_effects))
+      inbox_post(to, INBOX_MESSAGE, channel, span_of(words[effect->kind]));
   }
-  notes->len = 0;
-  if (notes->capacity <= NOTES_KEPT_BYTES) return;
-  free(notes->bytes);
-  *notes = (struct notes){0};
+}
+
+/* Through the inbox on one's own host too: what one shard has to tell of a key comes in the order
+ * in which it happened, since the shard is locked, and not in the middle of a command's reply. */
+void pubsub_tell_effects(struct host *host, struct engine *engine) {
+  for (struct engine_effect effect; engine_next_effect(engine, &effect);)
+    tell_effect(host, &effect);
 }
 
 /* ---- commands ---- */
@@ -460,10 +439,8 @@ static void confirm(struct call *call, const char *what, struct span name) {
                (int64_t)(client_channels(call->client) + client_patterns(call->client)));
 }
 
-/* What was published before is delivered before: those who listen from now on must not get it. */
 static void subscribe(struct call *call, enum topic_kind kind, const char *what) {
   struct pubsub *pubsub = call->host->pubsub;
-  inbox_deliver(call->host);
   lock(pubsub);
   for (size_t i = 1; i < call->argc; i++) {
     if (client_channels(call->client) + client_patterns(call->client) >= PUBSUB_MAX_PER_CLIENT) {

@@ -31,11 +31,10 @@ void pubsub_leave(struct host *host, struct client *client);
 size_t pubsub_publish(struct host *host, struct span channel, struct span message);
 /* The part of that for the host's own clients. */
 size_t pubsub_deliver(struct host *host, struct span channel, struct span message);
-/* Takes over what the engine, which is locked, has to tell; to be published at the end of the turn
- * to those who listen to `__idem__:<key>`: `done`, `unknown` or `free`. Engines keep effects only
- * while somebody listens to anything of that name. */
-void pubsub_note_effects(struct host *host, struct engine *engine);
-void pubsub_publish_effects(struct host *host);
+/* Posts what the engine, which is locked, has to tell to those who listen to `__idem__:<key>`:
+ * `done`, `unknown` or `free`. Engines keep effects only while somebody listens to anything of that
+ * name. */
+void pubsub_tell_effects(struct host *host, struct engine *engine);
 /* Before `bytes` more are written to a client that did not ask for them now: false when it takes no
  * more, because it is going or because they would bring it over client-output-limit, which closes
  * it. */

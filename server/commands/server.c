@@ -33,6 +33,7 @@ void server_shutdown(struct call *call) {
     }
   }
   atomic_store(&call->host->shared->shutdown_wanted, true);
+  if (call->host->number != 0) call->host->shared->wake(call->host->shared, 1);
 }
 
 /* Longest DEBUG SLEEP: it stops the whole server, which is its purpose, but not for ever. */

@@ -87,7 +87,7 @@ static struct entry *entry_create(const struct call *call, uint64_t nanoseconds)
   memcpy(entry->peer, address.peer, sizeof entry->peer);
   const struct client_details *details = call->client->details;
   entry->client_name = strdup(details != NULL && details->name != NULL ? details->name : "");
-  entry->unix_s = (call->now_ms + call->host->wall_offset_ms) / 1000;
+  entry->unix_s = (call->now_ms + host_wall_offset_ms(call->host)) / 1000;
   entry->microseconds = (int64_t)(nanoseconds / 1000);
   bool kept = entry->client_name != NULL;
   for (size_t i = 0; kept && i < call->argc && i < SLOWLOG_MAX_ARGS; i++)

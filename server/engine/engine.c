@@ -305,7 +305,7 @@ static void claim_record(struct engine *engine, struct record *record,
   struct rules_record facts = record_facts(record);
   struct rules_claim request =
       rules_request(claim, record_fingerprint(record), engine_bytes(record_owner(record)));
-  request.token = engine_peek_token(engine);
+  if (record->phase != RULES_HELD) request.token = engine_peek_token(engine);
   enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
   if (verdict == RULES_SAY_BUSY && claim->wait_ms > 0) {
     queue_claim(engine, record, claim, now_ms, answer);

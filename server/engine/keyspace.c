@@ -71,6 +71,7 @@ struct keyspace *keyspace_create(const struct engine_options *options, unsigned 
     keyspace_destroy(keyspace);
     return NULL;
   }
+  for (unsigned i = 0; i < shards; i++) engine_publish(keyspace->engines[i]);
   return keyspace;
 }
 
@@ -146,14 +147,20 @@ void keyspace_prefetch_entry(struct keyspace *keyspace, const struct engine_name
   unlock(shard);
 }
 
-static void see_time(struct shard *shard, int64_t *now_ms) {
+void shard_see_time(struct shard *shard, int64_t *now_ms) {
   if (shard->now_ms < *now_ms) shard->now_ms = *now_ms;
   *now_ms = shard->now_ms;
 }
 
 struct engine *shard_lock(struct shard *shard, int64_t *now_ms) {
   lock(shard);
-  see_time(shard, now_ms);
+  shard_see_time(shard, now_ms);
+  return shard->engine;
+}
+
+struct engine *shard_try_lock(struct shard *shard, int64_t *now_ms) {
+  if (!try_lock(shard)) return NULL;
+  shard_see_time(shard, now_ms);
   return shard->engine;
 }
 
@@ -196,9 +203,12 @@ uint64_t shard_unlock(struct shard *shard) {
   return told;
 }
 
-void keyspace_lock_all(struct keyspace *keyspace, int64_t *now_ms) {
+void keyspace_lock_all(struct keyspace *keyspace) {
+  for (unsigned i = 0; i < keyspace->count; i++) lock(&keyspace->shards[i]);
+}
+
+void keyspace_see_time(struct keyspace *keyspace, int64_t *now_ms) {
   for (unsigned i = 0; i < keyspace->count; i++) {
-    lock(&keyspace->shards[i]);
     if (keyspace->shards[i].now_ms > *now_ms) *now_ms = keyspace->shards[i].now_ms;
   }
   for (unsigned i = 0; i < keyspace->count; i++) keyspace->shards[i].now_ms = *now_ms;

@@ -51,12 +51,18 @@ struct engine *shard_engine(struct shard *shard);
  * now and does not know it yet.
  */
 struct engine *shard_lock(struct shard *shard, int64_t *now_ms);
+/* NULL when another loop has it: waiting takes time, which the caller is to look at anew. */
+struct engine *shard_try_lock(struct shard *shard, int64_t *now_ms);
+/* For who has the lock: *now_ms as above. */
+void shard_see_time(struct shard *shard, int64_t *now_ms);
 uint64_t shard_unlock(struct shard *shard);
-void keyspace_lock_all(struct keyspace *keyspace, int64_t *now_ms);
+void keyspace_lock_all(struct keyspace *keyspace);
+/* For who holds all: one time for all shards. */
+void keyspace_see_time(struct keyspace *keyspace, int64_t *now_ms);
 uint64_t keyspace_unlock_all(struct keyspace *keyspace);
 
-/* engine_prefetch and engine_prefetch_entry, for those who do not hold the shard. A shard that is in
- * use is not waited for: then nothing is fetched. */
+/* engine_prefetch and engine_prefetch_entry, for those who do not hold the shard. A shard that is
+ * in use is not waited for: then nothing is fetched. */
 void keyspace_prefetch(struct keyspace *keyspace, const struct engine_name *name);
 void keyspace_prefetch_entry(struct keyspace *keyspace, const struct engine_name *name);
 

@@ -22,10 +22,13 @@ static int64_t wall_ms(void) {
   return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* One loop looks, so that all tell the same. */
 static void see_wall_clock(struct loop *loop) {
+  if (loop->host.number != 0) return;
   int64_t offset_ms = wall_ms() - (int64_t)(uv_hrtime() / 1000000);
-  int64_t moved_ms = offset_ms - loop->host.wall_offset_ms;
-  if (moved_ms > WALL_STEP_MS || moved_ms < -WALL_STEP_MS) loop->host.wall_offset_ms = offset_ms;
+  int64_t moved_ms = offset_ms - host_wall_offset_ms(&loop->host);
+  if (moved_ms > WALL_STEP_MS || moved_ms < -WALL_STEP_MS)
+    atomic_store(&loop->host.shared->wall_offset_ms, offset_ms);
 }
 
 /* ---- the turn ---- */
@@ -106,7 +109,6 @@ static void end_turn(struct loop *loop) {
   tick(loop);
   answer_ready(loop);
   resume_runnable(loop);
-  pubsub_publish_effects(host);
   inbox_deliver(host);
   send_unsent(loop);
   follow_drain(loop);
@@ -141,18 +143,24 @@ static void set_due_timer(struct loop *loop, int64_t due_ms) {
   uv_timer_start(&loop->due, on_due, (uint64_t)(due_ms - loop->host.now_ms), 0);
 }
 
+static bool drain_goes_on(const struct loop *loop) {
+  return loop->draining != atomic_load(&loop->server->draining) ||
+         (loop->draining != 0 && loop->drain_turns < DRAIN_READING_TURNS);
+}
+
+/* The first loop sees to it. */
+static bool shutdown_is_due(const struct loop *loop) {
+  return loop->host.number == 0 && loop->draining == 0 &&
+         atomic_load(&loop->host.shared->shutdown_wanted);
+}
+
 /* Budgets ran out, a connection that ended late in the turn made something due, or other loops have
  * something for us. */
 static bool work_is_left(struct loop *loop, int64_t due_ms) {
   const struct host *host = &loop->host;
-  bool drains = loop->draining != atomic_load(&loop->server->draining) ||
-                (loop->draining != 0 && loop->drain_turns < DRAIN_READING_TURNS);
-  return due_ms <= host->now_ms || drains || !list_empty(&loop->runnable) ||
-         !list_empty(&host->unsent) || !inbox_empty(host) ||
-         keyspace_has_ready(keyspace_of(loop), host->number) ||
-         atomic_load(&loop->handed.waiting) ||
-         (host->number == 0 && atomic_load(&host->shared->shutdown_wanted) && !drains &&
-          loop->draining == 0);
+  return due_ms <= host->now_ms || !list_empty(&loop->runnable) || !list_empty(&host->unsent) ||
+         !inbox_empty(host) || keyspace_has_ready(keyspace_of(loop), host->number) ||
+         atomic_load(&loop->handed.waiting) || drain_goes_on(loop) || shutdown_is_due(loop);
 }
 
 static void leave_turn(struct loop *loop) {
@@ -286,8 +294,7 @@ static void end_waits(struct loop *loop) {
 static void follow_drain(struct loop *loop) {
   struct host *host = &loop->host;
   struct server *server = loop->server;
-  if (host->number == 0 && loop->draining == 0 && atomic_load(&host->shared->shutdown_wanted) &&
-      atomic_load(&server->draining) == 0)
+  if (shutdown_is_due(loop) && atomic_load(&server->draining) == 0)
     server_drain(server, "SHUTDOWN");
   int wanted = atomic_load(&server->draining);
   if (wanted == loop->draining) return;
@@ -320,7 +327,11 @@ static void drain_step(struct loop *loop) {
     return;
   }
   if (loop->host.client_count > 0) end_when_sent(loop);
-  if (loop->host.client_count == 0 && !atomic_load(&loop->handed.waiting)) uv_stop(&loop->uv);
+  if (loop->host.client_count > 0 || atomic_load(&loop->handed.waiting)) return;
+  /* The first loop hears the signals: it is the last to end. */
+  if (loop->host.number == 0 && atomic_load(&loop->server->connections) > 0) return;
+  server_wake(loop->server, 1);
+  uv_stop(&loop->uv);
 }
 
 /* ---- life ---- */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "server/commands/inbox.h"
 #include "server/net/loop.h"
 
 struct peer *peer_of(struct client *client) {
@@ -95,7 +96,9 @@ static inline bool output_over_limit(const struct peer *peer) {
 
 static bool must_stop(const struct peer *peer) {
   const struct client *client = &peer->client;
-  return client->waiting || client->close_when_sent || client->close_now || output_over_limit(peer);
+  /* A waiter without a wait is a grant whose reply is on its way: there is room for one. */
+  return client->waiter != NULL || client->close_when_sent || client->close_now ||
+         output_over_limit(peer);
 }
 
 static void protocol_error(struct peer *peer, const char *error) {
@@ -184,7 +187,8 @@ static void stop_reading(struct peer *peer) {
  * the end. */
 static void adjust_reading(struct peer *peer) {
   if (peer->closing || peer->lingering) return;
-  bool behind = !list_empty(&peer->runnable) || output_over_limit(peer) || peer->postponed;
+  bool behind = !list_empty(&peer->runnable) || output_over_limit(peer) || peer->postponed ||
+                peer->client.waiter != NULL;
   if (peer->ended || peer->client.close_when_sent || (behind && !peer->client.waiting)) {
     stop_reading(peer);
   } else {
@@ -202,7 +206,8 @@ static void settle(struct peer *peer) {
   }
   peer_flush(peer);
   if (peer->closing) return;
-  bool stuck = peer->input != NULL && (output_over_limit(peer) || peer->postponed);
+  bool stuck = peer->input != NULL && (output_over_limit(peer) || peer->postponed ||
+                                       (client->waiter != NULL && !client->waiting));
   if (peer->ended && list_empty(&peer->runnable) && !stuck) {
     if (client->waiting) { /* nobody is there any more to wait */
       peer_close(peer);
@@ -291,6 +296,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
   struct peer *peer = stream->data;
   loop_begin(peer->loop);
   peer->loop->host.stamp_ns = loop_see_time(peer->loop);
+  inbox_deliver(&peer->loop->host);
   if (count < 0) {
     on_end(peer, count == UV_EOF);
     return;
@@ -529,8 +535,8 @@ static void set_up_tcp(struct loop *loop, struct peer *peer) {
 static struct peer *peer_create(struct loop *loop, bool is_tcp) {
   struct peer *peer = calloc(1, sizeof *peer);
   if (peer == NULL) return NULL;
-  int error = is_tcp ? uv_tcp_init(&loop->uv, &peer->uv.tcp)
-                     : uv_pipe_init(&loop->uv, &peer->uv.pipe, 0);
+  int error =
+      is_tcp ? uv_tcp_init(&loop->uv, &peer->uv.tcp) : uv_pipe_init(&loop->uv, &peer->uv.pipe, 0);
   if (error != 0) {
     free(peer);
     return NULL;

@@ -55,6 +55,10 @@ static void stop_others(struct host *host) {
   for (unsigned i = 0; i < server->loop_count; i++) pthread_mutex_lock(&server->loops[i]->turn);
 }
 
+static void see_time(struct host *host) {
+  loop_see_time(server_of(host->shared)->loops[host->number]);
+}
+
 static void go_on(struct host *host) {
   struct server *server = server_of(host->shared);
   for (unsigned i = 0; i < server->loop_count; i++) {
@@ -207,6 +211,7 @@ static bool set_up(struct server *server, struct options *options,
   server->shared.wake = wake;
   server->shared.stop_others = stop_others;
   server->shared.go_on = go_on;
+  server->shared.see_time = see_time;
   int result = make_loops(server);
   if (result != 0) {
     snprintf(error, OPTIONS_ERROR_BYTES, "cannot set up the event loop: %s", uv_strerror(result));

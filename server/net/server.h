@@ -29,8 +29,9 @@
 struct server;
 
 /*
- * Makes the keyspace and the loops, binds and listens as the options say. NULL with the reason in error. Options
- * and log are borrowed, and must outlive the server; options may be changed by CONFIG SET.
+ * Makes the keyspace and the loops, binds and listens as the options say. NULL with the reason in
+ * error. Options and log are borrowed, and must outlive the server; options may be changed by
+ * CONFIG SET.
  */
 struct server *server_create(struct options *options, struct log *log,
                              char error[OPTIONS_ERROR_BYTES]);

@@ -63,6 +63,9 @@ static inline void peers_go_on(struct host *host) {
   assert_int_equal(++p->goings, p->stops);
 }
 
+/* Time is the test's. */
+static inline void peers_see_time(struct host *host) { (void)host; }
+
 static void peers_describe(const struct client *client, struct client_address *address) {
   *address = (struct client_address){.fd = -1};
   snprintf(address->peer, sizeof address->peer, "127.0.0.1:%d", 5000 + (int)client->id);
@@ -81,9 +84,10 @@ static inline int peers_setup_hosts(void **state, unsigned hosts) {
   p->shared.wake = peers_wake;
   p->shared.stop_others = peers_stop;
   p->shared.go_on = peers_go_on;
+  p->shared.see_time = peers_see_time;
+  p->shared.wall_offset_ms = INT64_C(1700000000123) - 1000;
   for (unsigned i = 0; i < hosts; i++) {
     assert_true(host_init(host_number(p, i), &p->shared, 1000));
-    host_number(p, i)->wall_offset_ms = INT64_C(1700000000123) - 1000;
   }
   for (size_t i = 0; i < PEERS; i++) client_init(&p->client[i], host_of(p, i));
   *state = p;
@@ -135,6 +139,7 @@ static inline void say_spans(struct peers *p, size_t who, const struct span *arg
       .argc = argc,
       .command = command_find(p->host.commands, argv[0], SPAN_ABSENT),
   };
+  inbox_deliver(host_of(p, who)); /* as the network does before commands that have arrived */
   command_run(host_of(p, who), &p->client[who], &request);
 }
 
@@ -162,7 +167,6 @@ static inline void end_turn(struct peers *p, size_t number) {
     while ((waiter = engine_next_ready(shard_engine(shard), (unsigned)number)) != NULL)
       command_answer_waiter(host, waiter);
   }
-  pubsub_publish_effects(host);
   inbox_deliver(host);
 }
 

@@ -188,9 +188,9 @@ static void watchers_see_all_hosts(void **state) {
   ask(p, 4, "ECHO x");
   assert_true((p->woken & 2) != 0); /* the claim's shard may have woken another too */
   end_turn(p, 1);
-  /* Its own host's come at once, those of others in the order of each. */
+  /* What others said before one's own host ran a command comes before it. */
   assert_string_equal(
-      heard(p, 1), LINE("5", "\"ECHO\" \"x\"") LINE("1", "\"CLAIM\" \"k\"") LINE("3", "\"PING\""));
+      heard(p, 1), LINE("1", "\"CLAIM\" \"k\"") LINE("3", "\"PING\"") LINE("5", "\"ECHO\" \"x\""));
   ask(p, 1, "RESET");
   p->woken = 0;
   ask(p, 0, "PING");

@@ -311,7 +311,8 @@ static void all_shards_at_once_tell_everybody(void **state) {
     assert_int_equal(claim(f, key, FOREVER, FOREVER, shard < 4 ? 1 : 3), ENGINE_QUEUED);
   }
   int64_t now_ms = f->now;
-  keyspace_lock_all(f->keyspace, &now_ms);
+  keyspace_lock_all(f->keyspace);
+  keyspace_see_time(f->keyspace, &now_ms);
   for (unsigned shard = 0; shard < 8; shard++)
     assert_true(engine_delete(engine_of(f, shard), span_of(key_in(f, shard, 0, key)), now_ms));
   assert_int_equal(keyspace_unlock_all(f->keyspace), bit(1) | bit(3));
@@ -460,7 +461,8 @@ static void a_shards_time_never_runs_backwards(void **state) {
   }
   /* All together have the time of the foremost, and keep it. */
   int64_t now_ms = START + 5;
-  keyspace_lock_all(f->keyspace, &now_ms);
+  keyspace_lock_all(f->keyspace);
+  keyspace_see_time(f->keyspace, &now_ms);
   keyspace_unlock_all(f->keyspace);
   assert_int_equal(now_ms, START + 11);
   now_ms = START + 5;
@@ -606,7 +608,8 @@ static void room_in_one_shard_is_room_for_all(void **state) {
 
 static void flush_all(struct fixture *f) {
   int64_t now_ms = f->now;
-  keyspace_lock_all(f->keyspace, &now_ms);
+  keyspace_lock_all(f->keyspace);
+  keyspace_see_time(f->keyspace, &now_ms);
   for (unsigned i = 0; i < keyspace_shards(f->keyspace); i++) engine_flush(engine_of(f, i), now_ms);
   f->told = keyspace_unlock_all(f->keyspace);
 }
@@ -671,7 +674,8 @@ static void a_limit_that_is_set_later_counts_what_is_there(void **state) {
   struct engine_options limited = OPTIONS;
   limited.memory_limit = stats_of(f).memory_bytes;
   int64_t now_ms = f->now;
-  keyspace_lock_all(f->keyspace, &now_ms);
+  keyspace_lock_all(f->keyspace);
+  keyspace_see_time(f->keyspace, &now_ms);
   for (unsigned i = 0; i < 64; i++) engine_reconfigure(engine_of(f, i), &limited);
   keyspace_unlock_all(f->keyspace);
   assert_int_equal(claim(f, "one more", FOREVER, 0, 0), ENGINE_OOM);
@@ -1024,7 +1028,8 @@ static void look_after(struct hitter *h) {
 static void hit_all(struct hitter *h) {
   struct hammer *hammer = h->hammer;
   h->now_ms = atomic_load(&hammer->clock_ms) - (int64_t)draw(h, 5);
-  keyspace_lock_all(hammer->keyspace, &h->now_ms);
+  keyspace_lock_all(hammer->keyspace);
+  keyspace_see_time(hammer->keyspace, &h->now_ms);
   struct engine_stats sum = {0}, stats;
   uint64_t stored = 0;
   for (unsigned i = 0; i < keyspace_shards(hammer->keyspace); i++) {
@@ -1126,7 +1131,8 @@ static void sweep_up(struct fixture *f, struct hitter *hitters) {
     }
     free(hitters[i].tokens);
   }
-  keyspace_lock_all(f->keyspace, &f->now);
+  keyspace_lock_all(f->keyspace);
+  keyspace_see_time(f->keyspace, &f->now);
   for (unsigned i = 0; i < keyspace_shards(f->keyspace); i++) engine_flush(engine_of(f, i), f->now);
   keyspace_unlock_all(f->keyspace);
   for (unsigned i = 0; i < keyspace_shards(f->keyspace); i++) {

@@ -231,13 +231,13 @@ static void effects_are_told_on_the_channel_of_the_key(void **state) {
   struct peers *p = *state;
   ask(p, 0, "SUBSCRIBE __idem__:k");
   assert_string_equal(ask(p, 1, "CLAIM k"), "*5\r\n$7\r\nCLAIMED\r\n:1\r\n:60000\r\n:1\r\n$-1\r\n");
-  pubsub_publish_effects(&p->host);
+  inbox_deliver(&p->host);
   assert_string_equal(heard(p, 0), "");
   ask(p, 1, "STORE k 1 body");
-  pubsub_publish_effects(&p->host);
+  inbox_deliver(&p->host);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$4\r\ndone\r\n");
   ask(p, 1, "DEL k");
-  pubsub_publish_effects(&p->host);
+  inbox_deliver(&p->host);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$4\r\nfree\r\n");
   ask(p, 1, "CLAIM k HOLD LEASE 10");
   p->host.now_ms += 10;
@@ -245,7 +245,7 @@ static void effects_are_told_on_the_channel_of_the_key(void **state) {
   int64_t now_ms = p->host.now_ms;
   engine_tick(host_lock(&p->host, shard, &now_ms), now_ms, 1000);
   host_unlock(&p->host, shard);
-  pubsub_publish_effects(&p->host);
+  inbox_deliver(&p->host);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$7\r\nunknown\r\n");
 }
 
@@ -282,6 +282,7 @@ static void effects_are_kept_exactly_while_somebody_listens(void **state) {
 static void an_effect_reaches_patterns_with_the_key_in_full(void **state) {
   struct peers *p = *state;
   ask(p, 0, "PSUBSCRIBE __idem__:*");
+  heard(p, 0);
   static const char key[] = {'\0', '*', '\n'};
   char long_key[1024];
   memset(long_key, 'k', sizeof long_key);
@@ -289,8 +290,7 @@ static void an_effect_reaches_patterns_with_the_key_in_full(void **state) {
   say_spans(p, 1, (struct span[]){SPAN_LITERAL("DEL"), {long_key, sizeof long_key}}, 2);
   say_spans(p, 1, (struct span[]){SPAN_LITERAL("CLAIM"), {key, sizeof key}}, 2);
   say_spans(p, 1, (struct span[]){SPAN_LITERAL("DEL"), {key, sizeof key}}, 2);
-  heard(p, 0);
-  pubsub_publish_effects(&p->host);
+  inbox_deliver(&p->host);
   static const char last[] =
       "*4\r\n$8\r\npmessage\r\n$10\r\n__idem__:*\r\n$12\r\n__idem__:\0*\n\r\n$4\r\nfree\r\n";
   struct span got = heard_bytes(p, 0);
