@@ -51,7 +51,7 @@ UNITS   := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c
 MODEL   := $(B)/tests/test_model
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 PROGRAMS := $(B)/idem-server
-SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread
+SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients check threads asan ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind unit model wire docs system examples fuzz-corpus programs units
