@@ -9,6 +9,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 V       ?= 0
 Q       := $(if $(filter 0,$(V)),@,)
+, := ,
 # Built by several jobs, as many as there are cores, unless told otherwise.
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
@@ -33,8 +34,15 @@ LDFLAGS := $(LDFLAGS_$(MODE))
 CC_fuzz := $(CLANG)
 CC_tsan := $(CLANG)
 COMPILE := $(or $(CC_$(MODE)),$(CC))
-# Sanitizers bring an allocator of their own.
-JEMALLOC := $(if $(filter release,$(MODE)),-ljemalloc)
+# The server is optimised as a whole where gcc makes it. Its objects hold machine code too, which is all that the tests
+# link: sixty programs that are each optimised as a whole would take minutes.
+WHOLE := $(if $(filter release,$(MODE)),$(if $(findstring clang,$(shell $(COMPILE) --version 2>/dev/null)),,yes))
+CFLAGS_whole := $(if $(WHOLE),-flto=auto -ffat-lto-objects)
+LDFLAGS_whole := $(LDFLAGS) $(if $(WHOLE),$(CFLAGS) $(CFLAGS_whole))
+LDFLAGS += $(if $(WHOLE),-fno-lto)
+# Sanitizers bring an allocator of their own. What the objects themselves call is only known once they are optimised as a
+# whole, so a linker that leaves out libraries that nobody asks for would leave this one out.
+JEMALLOC := $(if $(filter release,$(MODE)),-Wl$(,)--push-state$(,)--no-as-needed -ljemalloc -Wl$(,)--pop-state)
 
 PROTO   := $(wildcard proto/*.c)
 CORE    := $(wildcard server/rules/*.c server/engine/*.c server/ops/*.c server/commands/*.c server/net/*.c)
@@ -43,7 +51,7 @@ UNITS   := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c
 MODEL   := $(B)/tests/test_model
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 PROGRAMS := $(B)/idem-server
-SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread
+SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients check threads asan ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind unit model wire docs system examples fuzz-corpus programs units
@@ -156,9 +164,11 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D); echo "  CC   $<"
 	$(Q)$(COMPILE) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(B)/proto/%.o $(B)/server/%.o: CFLAGS += $(CFLAGS_whole)
+
 $(B)/idem-server: $(B)/server/main.o $(LIB_OBJ)
 	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
+	$(Q)$(COMPILE) $(LDFLAGS_whole) -o $@ $^ $(SERVER_LIBS)
 
 $(B)/tests/test_model: $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c)) $(LIB_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"

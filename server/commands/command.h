@@ -138,8 +138,9 @@ void reply_syntax_error(struct call *call);
 void reply_wrongtype(struct call *call);
 void reply_oom(struct call *call);
 void reply_body(struct call *call, struct engine_blob *body);
-/* The shard, whose blob it is, is locked. */
-void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob);
+/* A blob and its bytes. The shard, whose blob it is, is locked. */
+void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob,
+                struct span bytes);
 /* A number argument; replies `-ERR value is not an integer or out of range` and returns false
  * otherwise. */
 bool parse_integer(struct call *call, struct span text, long long *value);

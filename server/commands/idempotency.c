@@ -188,8 +188,8 @@ static void reply_done(struct resp_writer *reply, struct shard *shard,
                        const struct engine_answer *answer) {
   const struct span head = SPAN_LITERAL("*5\r\n$4\r\nDONE\r\n");
   resp_output_append(reply->out, head.data, head.len);
-  reply_blob(reply, shard, answer->body);
-  reply_blob(reply, shard, answer->meta);
+  reply_blob(reply, shard, answer->body, answer->body_bytes);
+  reply_blob(reply, shard, answer->meta, answer->meta_bytes);
   char *p = resp_reserve(reply, 2 * RESP_INTEGER_MAX);
   if (p == NULL) return;
   resp_commit(reply, resp_put_integer(resp_put_integer(p, answer->age_ms), answer->left_ms));
@@ -356,10 +356,10 @@ void idempotency_renew(struct call *call) {
 }
 
 void idempotency_release(struct call *call) {
-  uint64_t token = 0;
-  if (!parse_token(call, call->argv[2], &token)) return;
+  struct engine_release release = {.name = call->name, .key = call->argv[1]};
+  if (!parse_token(call, call->argv[2], &release.token)) return;
   struct engine_answer answer;
-  engine_release(call->engine, call->argv[1], token, call->now_ms, &answer);
+  engine_release(call->engine, &release, call->now_ms, &answer);
   finish(call, &answer);
 }
 

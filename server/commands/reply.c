@@ -17,8 +17,8 @@ void reply_oom(struct call *call) {
   resp_error(call->reply, "OOM command not allowed when used memory > 'maxmemory'.");
 }
 
-void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob) {
-  struct span bytes = engine_bytes(blob);
+void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob,
+                struct span bytes) {
   if (bytes.len < PINNED_BYTES || reply->out->failed) {
     resp_bulk(reply, bytes);
     return;
@@ -29,7 +29,7 @@ void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_bl
 }
 
 void reply_body(struct call *call, struct engine_blob *body) {
-  reply_blob(call->reply, call->shard, body);
+  reply_blob(call->reply, call->shard, body, engine_bytes(body));
 }
 
 bool parse_integer(struct call *call, struct span text, long long *value) {

@@ -163,6 +163,8 @@ static void answer_response(const struct response *response, int64_t now_ms,
       .left_ms = response->deadline_ms - now_ms,
       .body = response->body_blob,
       .meta = response->meta_blob,
+      .body_bytes = response->body,
+      .meta_bytes = response->meta,
   };
 }
 
@@ -397,6 +399,8 @@ static bool share_response(struct engine *engine, struct record *record, struct 
   bool awaited = record->claim != NULL && record->claim->waiting > 0;
   if (awaited) {
     if (!make_blobs(engine, response)) return false;
+    response->body = engine_bytes(response->body_blob); /* those waiting outlive the caller's */
+    response->meta = engine_bytes(response->meta_blob);
     struct engine_answer shared;
     answer_response(response, now_ms, &shared);
     waiters_share(engine, record, &shared);
@@ -518,15 +522,15 @@ void engine_renew(struct engine *engine, const struct engine_renew *renew, int64
   count_answer(engine, answer);
 }
 
-void engine_release(struct engine *engine, struct span key, uint64_t token, int64_t now_ms,
+void engine_release(struct engine *engine, const struct engine_release *release, int64_t now_ms,
                     struct engine_answer *answer) {
   struct engine_name own;
-  const struct engine_name *name = name_of(engine, NULL, key, &own);
+  const struct engine_name *name = name_of(engine, release->name, release->key, &own);
   struct entry entry = entry_find(engine, name, now_ms);
   if (wrong_type(entry, answer)) return;
   struct rules_record facts = {.phase = RULES_ABSENT}; /* absent or DONE: not yours either way */
   if (entry.record != NULL) facts = record_facts(entry.record);
-  if (rules_release(&facts, token) != RULES_RELEASE) {
+  if (rules_release(&facts, release->token) != RULES_RELEASE) {
     say(answer, ENGINE_NOT_YOURS);
     return;
   }

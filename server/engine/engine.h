@@ -104,8 +104,15 @@ enum engine_status {
 struct engine_answer {
   enum engine_status status;
   uint32_t attempt;
-  uint64_t token;
-  int64_t lease_ms, age_ms, left_ms;
+  union { /* who waits keeps an answer: as small as it can be */
+    struct {
+      uint64_t token;
+      int64_t lease_ms;
+    };
+    struct span body_bytes; /* of body, of a DONE */
+  };
+  struct span meta_bytes; /* the same of meta; absent of others */
+  int64_t age_ms, left_ms;
   uint64_t count;
   struct engine_blob *body, *meta, *stage, *owner;
   struct engine_waiter *waiter;
@@ -160,8 +167,13 @@ struct engine_renew {
 void engine_renew(struct engine *engine, const struct engine_renew *renew, int64_t now_ms,
                   struct engine_answer *answer);
 
+struct engine_release {
+  const struct engine_name *name;
+  struct span key;
+  uint64_t token;
+};
 /* RELEASED, NOT_YOURS, WRONGTYPE */
-void engine_release(struct engine *engine, struct span key, uint64_t token, int64_t now_ms,
+void engine_release(struct engine *engine, const struct engine_release *release, int64_t now_ms,
                     struct engine_answer *answer);
 
 struct engine_read {

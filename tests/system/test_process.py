@@ -10,8 +10,8 @@ import tempfile
 import time
 import unittest
 
-from harness import (HANG_SECONDS, PROGRAM, READY, Client, ServerCase, encode, eventually,
-                     measured)
+from harness import (HANG_SECONDS, INSTRUMENTED, PROGRAM, READY, Client, ServerCase, encode,
+                     eventually, measured)
 
 HOUR_MS = 3_600_000
 
@@ -133,6 +133,16 @@ class Options(ServerCase):
                      says=["open"])
         self.refused("--port", "0", "--requirepass-file", self.file("", 0o600, "empty"),
                      says=["empty"])
+
+
+class Libraries(ServerCase):
+    @unittest.skipIf(INSTRUMENTED, "sanitizers bring an allocator of their own")
+    def test_the_allocator_is_the_one_that_is_told(self):
+        """A linker leaves a library out in silence when it thinks that nobody calls it."""
+        server = self.start()
+        self.assertEqual(server.info()["mem_allocator"], "jemalloc")
+        with open(f"/proc/{server.pid}/maps", encoding="ascii") as maps:
+            self.assertIn("libjemalloc", maps.read())
 
 
 class Listening(ServerCase):

@@ -119,7 +119,8 @@ static enum engine_status renew(struct fixture *f, const char *key, uint64_t tok
 }
 
 static enum engine_status release(struct fixture *f, const char *key, uint64_t token) {
-  engine_release(f->engine, span_of(key), token, f->now, &f->answer);
+  const struct engine_release release = {.key = span_of(key), .token = token};
+  engine_release(f->engine, &release, f->now, &f->answer);
   return f->answer.status;
 }
 

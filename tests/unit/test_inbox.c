@@ -244,7 +244,8 @@ static int effects_kept(struct peers *p) {
     struct engine_claim claim = {.key = SPAN_LITERAL("probe"), .lease_ms = 1000};
     struct engine_answer answer;
     engine_claim(engine, &claim, now_ms, &answer);
-    engine_release(engine, claim.key, answer.token, now_ms, &answer);
+    const struct engine_release release = {.key = claim.key, .token = answer.token};
+    engine_release(engine, &release, now_ms, &answer);
     kept += engine_has_effects(engine);
     for (struct engine_effect effect; engine_next_effect(engine, &effect);) continue;
     shard_unlock(shard);

@@ -117,7 +117,8 @@ static enum engine_status store(struct fixture *f, const char *key, uint64_t tok
 static enum engine_status release(struct fixture *f, const char *key, uint64_t token) {
   int64_t now_ms = f->now;
   struct engine *engine = shard_lock(shard_of(f, key), &now_ms);
-  engine_release(engine, span_of(key), token, now_ms, &f->answer);
+  const struct engine_release release = {.key = span_of(key), .token = token};
+  engine_release(engine, &release, now_ms, &f->answer);
   f->told = shard_unlock(shard_of(f, key));
   return f->answer.status;
 }
@@ -953,7 +954,8 @@ static void hit_others(struct hitter *h, struct engine *engine, struct shard *sh
     if (answer.status == ENGINE_DONE) expect_body(key, known->stored, &answer);
     must((answer.status == ENGINE_DONE) == (known->stored != 0), "FETCH sees another state");
   } else if (choice < 8) {
-    engine_release(engine, name_of(key, name), h->own[key], h->now_ms, &answer);
+    const struct engine_release release = {.key = name_of(key, name), .token = h->own[key]};
+    engine_release(engine, &release, h->now_ms, &answer);
   } else if (choice < 11) {
     engine_delete(engine, name_of(key, name), h->now_ms);
     known->stored = 0;
