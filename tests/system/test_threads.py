@@ -551,6 +551,30 @@ class AllShards(ThreadsCase):
 
 
 class Telling(ThreadsCase):
+    def test_messages_of_several_publishers_come_in_the_order_of_their_replies(self):
+        server = self.start_loops()
+        listener, *publishers = self.open(server, 9)
+        listener.call("SUBSCRIBE", "c")
+        rounds = 2000 // FEWER
+        for number in range(rounds):
+            publisher = publishers[number % len(publishers)]
+            self.assertEqual(publisher.call("PUBLISH", "c", number), 1)
+        got = [int(listener.read()[2]) for _ in range(rounds)]
+        self.assertEqual(got, list(range(rounds)))
+
+    def test_effects_of_a_key_come_in_their_order(self):
+        server = self.start_loops()
+        listener, owner, other = self.open(server, 3)
+        listener.call("PSUBSCRIBE", "__idem__:*")
+        for number in range(50 // FEWER):
+            token = self.claim(owner, f"k{number}")[0]
+            owner.send_raw(encode("STORE", f"k{number}", token, "body") + encode("PING") * 200)
+            eventually(lambda: other.call("GET", f"k{number}") == b"body", "the response")
+            self.assertEqual(other.call("DEL", f"k{number}"), 1)
+            self.assertEqual([listener.read()[3] for _ in range(2)], [b"done", b"free"])
+            self.assertEqual(owner.read(), 0)
+            self.assertEqual([owner.read() for _ in range(200)], ["PONG"] * 200)
+
     def test_messages_keep_the_order_of_each_publisher(self):
         server = self.start_loops()
         control, *listeners = self.open(server, 10)
@@ -755,6 +779,21 @@ class Leaving(ThreadsCase):
         server.signal(signal.SIGTERM)
         eventually(lambda: "SIGTERM" in server.log(), "the drain")
         self.assertIsNone(server.process.poll())
+        server.signal(signal.SIGTERM)
+        self.assertEqual(server.leave(), 0)
+
+    def test_a_second_sigterm_is_heard_when_the_first_loop_has_nobody_left(self):
+        server = self.start_loops("--drain-timeout", "1h")
+        clients = self.open(server, 8)
+        token = self.claim(clients[0], "k")[0]
+        self.assertEqual(clients[0].call("STORE", "k", token, b"x" * 2**22), 0)
+        stuck = clients[1]  # connections go round: not the first loop's
+        stuck.send_raw(encode("FETCH", "k") * 50)
+        eventually(stuck.readable, "replies that wait")
+        server.signal(signal.SIGTERM)
+        for client in clients[:1] + clients[2:]:
+            self.assertTrue(client.ended(), "drained")
+            client.close()
         server.signal(signal.SIGTERM)
         self.assertEqual(server.leave(), 0)
 

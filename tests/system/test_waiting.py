@@ -454,6 +454,24 @@ class BehindAWait(ServerCase):
         self.assert_status(client.read(), "CLAIMED")
         self.assertEqual(client.read(), b"inline")
 
+    def test_a_wait_behind_a_grant_that_is_not_written_yet(self):
+        """The grant's reply is stuck behind a large one that nobody reads; the next wait waits for that."""
+        body = b"x" * 2**22
+        other = self.claim(self.control, "k2")[0]
+        self.assertEqual(self.control.call("STORE", "big", self.claim(self.control, "big")[0], body), 0)
+        client = self.connect(self.server)
+        client.send_raw(encode("FETCH", "big") * 3 + encode("CLAIM", "k", "WAIT", LONG_MS)
+                        + encode("CLAIM", "k2", "WAIT", LONG_MS) + encode("PING"))
+        self.server.await_blocked(1, self.control)
+        self.assertEqual(self.control.call("RELEASE", "k", self.token), 1)
+        self.server.await_blocked(0, self.control)
+        self.assertEqual(self.control.call("STORE", "k2", other, "body"), 0, "it does not wait yet")
+        for _ in range(3):
+            self.assertEqual(client.read()[1], body)
+        self.assert_status(client.read(), "CLAIMED")
+        self.assert_status(client.read(), "DONE")
+        self.assertEqual(client.read(), "PONG")
+
     def test_two_waits_in_a_row(self):
         other = self.claim(self.control, "k2")[0]
         client = self.behind(encode("CLAIM", "k2", "WAIT", LONG_MS) + encode("PING"))
