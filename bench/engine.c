@@ -8,8 +8,9 @@
  *
  * UUID keys, fingerprints of 16 bytes, a TTL of a day. `expire`: the ends come in the order of the
  * keys but for so many milliseconds (2: as they arrive by several connections; 1000: any order),
- * and the host's turn is a millisecond. `pauses` times each call by the CPU time of the thread,
- * from which no other program takes, and by the wall. Knows engine.h only.
+ * and the host's turn is a millisecond. `pauses` times each call by the CPU time of the thread and
+ * by the wall, and beside it an idle loop: a virtual machine's CPU time has in it what the host
+ * took. Knows engine.h only.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,6 +36,7 @@
 #define PAUSE_STEP_NS 100u
 #define PAUSE_STEPS 10000u /* longer ones are counted in the last */
 #define PAUSE_LIMIT_NS 50000u
+#define IDLE_STEPS 150u /* some 600 ns */
 
 struct bench {
   struct engine *engine;
@@ -202,41 +204,9 @@ static void every_command(struct bench *bench) {
   claims_only(bench);
 }
 
-/* ---- mass expiry ---- */
-
-static uint64_t records_of(const struct bench *bench) {
-  struct engine_stats stats;
-  engine_stats(bench->engine, &stats);
-  return stats.records;
-}
-
-static void expire(struct bench *bench, uint64_t others, int64_t jitter_ms) {
-  for (uint64_t i = 0; i < others; i++) store(bench, i, claim(bench, i, true), TTL_MS);
-  for (uint64_t i = 0; i < bench->keys; i++) {
-    int64_t end_ms = LEAD_MS + (int64_t)(i * (uint64_t)WINDOW_MS / bench->keys) +
-                     (int64_t)(mixed(i) % (uint64_t)(jitter_ms + 1));
-    store(bench, others + i, claim(bench, others + i, true), end_ms);
-  }
-  uint64_t longest = 0, began = cpu_ns(), full = bytes_of(bench);
-  for (int64_t ms = 0; ms <= WINDOW_MS + jitter_ms; ms++) {
-    for (bool more = true; more;) {
-      uint64_t before = cpu_ns();
-      more = engine_tick(bench->engine, bench->now_ms + LEAD_MS + ms, TICK_STEPS);
-      uint64_t took = cpu_ns() - before;
-      if (took > longest) longest = took;
-    }
-  }
-  uint64_t took = cpu_ns() - began;
-  expect(records_of(bench) == others, "not all keys have ended in time");
-  printf("expire %6.1f ns a key, the longest of the ticks of %u steps %.1f us, %.1f bytes a key\n",
-         per(took, bench->keys), TICK_STEPS, (double)longest / 1000,
-         per(full - bytes_of(bench), bench->keys));
-}
-
-/* ---- pauses ---- */
+/* ---- how long single calls take ---- */
 
 struct pauses {
-  clockid_t clock;
   const char *name;
   uint64_t counts[PAUSE_STEPS];
   uint64_t total, over, longest, longest_at;
@@ -281,28 +251,82 @@ static void print_pauses(const struct pauses *pauses) {
   }
 }
 
-static void pauses(struct bench *bench) {
-  struct pauses *by[] = {calloc(1, sizeof **by), calloc(1, sizeof **by)};
-  expect(by[0] != NULL && by[1] != NULL, "cannot begin");
-  *by[0] = (struct pauses){.clock = CLOCK_THREAD_CPUTIME_ID, .name = "cpu "};
-  *by[1] = (struct pauses){.clock = CLOCK_MONOTONIC, .name = "wall"};
+/* ---- mass expiry ---- */
+
+static uint64_t records_of(const struct bench *bench) {
+  struct engine_stats stats;
+  engine_stats(bench->engine, &stats);
+  return stats.records;
+}
+
+static void expire(struct bench *bench, uint64_t others, int64_t jitter_ms) {
+  for (uint64_t i = 0; i < others; i++) store(bench, i, claim(bench, i, true), TTL_MS);
   for (uint64_t i = 0; i < bench->keys; i++) {
-    uint64_t token = 0;
-    for (int storing = 0; storing <= 1; storing++) {
-      uint64_t cpu = clock_ns(by[0]->clock), wall = clock_ns(by[1]->clock);
-      if (storing) {
-        store(bench, i, token, TTL_MS);
-      } else {
-        token = claim(bench, i, true);
-      }
-      note(by[1], clock_ns(by[1]->clock) - wall, i);
-      note(by[0], clock_ns(by[0]->clock) - cpu, i);
+    int64_t end_ms = LEAD_MS + (int64_t)(i * (uint64_t)WINDOW_MS / bench->keys) +
+                     (int64_t)(mixed(i) % (uint64_t)(jitter_ms + 1));
+    store(bench, others + i, claim(bench, others + i, true), end_ms);
+  }
+  struct pauses *ticks = calloc(1, sizeof *ticks);
+  expect(ticks != NULL, "cannot begin");
+  uint64_t began = cpu_ns(), full = bytes_of(bench), ticked = 0;
+  for (int64_t ms = 0; ms <= WINDOW_MS + jitter_ms; ms++) {
+    for (bool more = true; more;) {
+      uint64_t before = cpu_ns();
+      more = engine_tick(bench->engine, bench->now_ms + LEAD_MS + ms, TICK_STEPS);
+      note(ticks, cpu_ns() - before, ticked++);
     }
   }
-  for (unsigned i = 0; i < 2; i++) {
-    print_pauses(by[i]);
-    free(by[i]);
+  uint64_t took = cpu_ns() - began;
+  expect(records_of(bench) == others, "not all keys have ended in time");
+  printf(
+      "expire %6.1f ns a key, %.1f bytes a key; ticks of %u steps: p50 %.1f  p99.9 %.1f  longest "
+      "%.1f us\n",
+      per(took, bench->keys), per(full - bytes_of(bench), bench->keys), TICK_STEPS,
+      percentile_us(ticks, .5), percentile_us(ticks, .999), (double)ticks->longest / 1000);
+  free(ticks);
+}
+
+/* ---- pauses ---- */
+
+enum call { CALL_CLAIM, CALL_STORE, CALL_IDLE, CALLS };
+enum { BY_CPU, BY_WALL, IDLE_CPU, IDLE_WALL, PAUSES };
+
+/* About as long as a call, in registers: what this takes longer now and then, the machine takes. */
+static uint64_t idle(uint64_t z) {
+  for (unsigned i = 0; i < IDLE_STEPS; i++) z = mixed(z);
+  return z;
+}
+
+/* The bytes by which a call makes the engine larger: what it allocates, and all that it may have
+ * cleared or copied. */
+static void pauses(struct bench *bench) {
+  static const char *const NAMES[PAUSES] = {"cpu ", "wall", "cpu, idle ", "wall, idle"};
+  struct pauses *by = calloc(PAUSES, sizeof *by);
+  expect(by != NULL, "cannot begin");
+  for (unsigned i = 0; i < PAUSES; i++) by[i].name = NAMES[i];
+  uint64_t token = 0, bytes = bytes_of(bench), grew = 0, grew_at = 0, spun = 0;
+  for (uint64_t i = 0; i < bench->keys; i++) {
+    for (enum call call = CALL_CLAIM; call < CALLS; call++) {
+      uint64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID), wall = clock_ns(CLOCK_MONOTONIC);
+      if (call == CALL_CLAIM) token = claim(bench, i, true);
+      if (call == CALL_STORE) store(bench, i, token, TTL_MS);
+      if (call == CALL_IDLE) spun += idle(i);
+      wall = clock_ns(CLOCK_MONOTONIC) - wall;
+      cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
+      note(&by[call == CALL_IDLE ? IDLE_WALL : BY_WALL], wall, i);
+      note(&by[call == CALL_IDLE ? IDLE_CPU : BY_CPU], cpu, i);
+      uint64_t now = bytes_of(bench);
+      if (now > bytes + grew) {
+        grew = now - bytes;
+        grew_at = i;
+      }
+      bytes = now;
+    }
   }
+  for (unsigned i = 0; i < PAUSES; i++) print_pauses(&by[i]);
+  printf("one call took at most %" PRIu64 " bytes more (at key %" PRIu64 ")%s\n", grew, grew_at,
+         spun == 0 ? " " : "");
+  free(by);
 }
 
 static uint64_t number_in(char **argv, int argc, int at, uint64_t otherwise) {

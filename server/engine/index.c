@@ -21,6 +21,15 @@ static uint64_t link_to(const struct index_bucket *bucket) {
   return index_word(0, bucket, INDEX_LINK);
 }
 
+/* Without the link. They stand in front. */
+static unsigned items_in(const struct index_bucket *bucket) {
+  return bucket->used - (is_link(bucket->words[LAST]) ? 1u : 0u);
+}
+
+static bool is_full(const struct index_bucket *bucket) {
+  return bucket->used == INDEX_BUCKET_WORDS;
+}
+
 /* ---- where a bucket lies ---- */
 
 static unsigned row_of(size_t number) {
@@ -153,14 +162,16 @@ static struct index_bucket *tail_of(struct index_bucket *bucket) {
 }
 
 static void put(struct index_bucket *bucket, struct item item) {
-  bucket->words[bucket->used] = item.word;
-  bucket->hashes[bucket->used++] = item.hash;
+  unsigned at = items_in(bucket);
+  bucket->words[at] = item.word;
+  bucket->hashes[at] = item.hash;
+  bucket->used++;
 }
 
 /* Adds to a chain whose last bucket is *tail. The pool has a bucket when that is full. */
 static void append(struct index_bucket **tail, struct pool *pool, struct item item) {
   struct index_bucket *bucket = *tail;
-  if (bucket->used == INDEX_BUCKET_WORDS) {
+  if (is_full(bucket)) {
     struct index_bucket *more = pool_take(pool);
     put(more, (struct item){bucket->words[LAST], bucket->hashes[LAST]});
     bucket->words[LAST] = link_to(more);
@@ -182,9 +193,9 @@ static void drain_bucket(struct drain *drain, struct index_bucket *bucket) {
 }
 
 static bool drain_next(struct drain *drain, struct pool *pool, struct item *item) {
-  if (drain->at == drain->from.used) return false;
-  if (drain->at == LAST && is_link(drain->from.words[LAST])) {
-    struct index_bucket *more = index_address(drain->from.words[LAST]);
+  if (drain->at == items_in(&drain->from)) {
+    struct index_bucket *more = next_of(&drain->from);
+    if (more == NULL) return false;
     drain_bucket(drain, more);
     pool_put(pool, more);
   }
@@ -193,13 +204,21 @@ static bool drain_next(struct drain *drain, struct pool *pool, struct item *item
   return true;
 }
 
-static size_t chain_words(struct index_bucket *bucket) {
-  size_t words = 0;
-  for (struct index_bucket *next; (next = next_of(bucket)) != NULL; bucket = next) words += LAST;
-  return words + bucket->used;
+struct chain {
+  struct index_bucket *tail;
+  size_t items, behind; /* behind: buckets but the first */
+};
+
+static struct chain chain_of(struct index_bucket *bucket) {
+  struct chain chain = {bucket, items_in(bucket), 0};
+  for (struct index_bucket *next; (next = next_of(chain.tail)) != NULL; chain.behind++) {
+    chain.tail = next;
+    chain.items += items_in(next);
+  }
+  return chain;
 }
 
-/* The buckets behind the first that a chain of so many words has. */
+/* The buckets behind the first that so many words need. */
 static size_t buckets_behind(size_t words) {
   return words <= INDEX_BUCKET_WORDS ? 0 : (words - 1 + LAST - 1) / LAST - 1;
 }
@@ -233,9 +252,9 @@ static void shrink(struct index *index) {
   size_t dropped = index->size - 1;
   struct index_bucket *from = bucket_at(index, dropped),
                       *to = bucket_at(index, dropped & (level - 1));
-  size_t have = chain_words(from), joined = have + chain_words(to);
-  size_t more = buckets_behind(joined) - buckets_behind(joined - have);
-  size_t freed = buckets_behind(have);
+  struct chain gone = chain_of(from), stays = chain_of(to);
+  size_t needed = buckets_behind(gone.items + stays.items), freed = gone.behind;
+  size_t more = needed > stays.behind ? needed - stays.behind : 0;
   /* One at least, if any is needed: it may be needed before the first is free. */
   size_t fill = more > freed ? more - freed : more > 0 ? 1 : 0;
   struct pool pool = {NULL};
@@ -247,11 +266,16 @@ static void shrink(struct index *index) {
   }
   index->level = level;
   index->size = dropped;
-  struct index_bucket *tail = tail_of(to);
   struct drain drain;
   drain_bucket(&drain, from);
   *from = (struct index_bucket){.used = 0};
-  for (struct item item; drain_next(&drain, &pool, &item);) append(&tail, &pool, item);
+  for (struct item item; drain_next(&drain, &pool, &item);) {
+    if (is_full(to)) {
+      append(&stays.tail, &pool, item);
+    } else {
+      put(to, item);
+    }
+  }
   pool_empty(index, &pool);
   /* Not at the last segment's edge, so that an index that breathes there does not allocate at every
    * breath. */
@@ -285,64 +309,162 @@ void index_deinit(struct index *index) {
 
 bool index_insert(struct index *index, uint64_t hash, uint64_t word) {
   assert(word != 0 && !is_link(word));
-  struct index_bucket *tail = tail_of(bucket_of(index, hash));
-  struct pool pool = {NULL};
-  if (tail->used == INDEX_BUCKET_WORDS && !pool_fill(index, &pool)) return false;
-  append(&tail, &pool, item_of(hash, word));
+  struct index_bucket *bucket = bucket_of(index, hash);
+  if (!is_full(bucket)) {
+    put(bucket, item_of(hash, word));
+  } else {
+    struct index_bucket *tail = tail_of(bucket);
+    struct pool pool = {NULL};
+    if (is_full(tail) && !pool_fill(index, &pool)) return false;
+    append(&tail, &pool, item_of(hash, word));
+  }
   if (++index->count > index->size * INDEX_LOAD) grow(index);
   return true;
 }
 
-/* Where a word stands. */
-struct place {
-  struct index_bucket *bucket;
-  unsigned at;
-};
+#define NOWHERE INDEX_BUCKET_WORDS
 
-static struct place place_of(struct index_bucket *bucket, uint64_t word) {
-  for (;;) {
-    unsigned same = 0; /* all are compared: where the word stands cannot be predicted */
-    for (unsigned i = 0; i < INDEX_BUCKET_WORDS; i++)
-      same |= (unsigned)(bucket->words[i] == word) << i;
-    if (same != 0) return (struct place){bucket, (unsigned)__builtin_ctz(same)};
+/* Where a word stands in a bucket, or NOWHERE. All are compared, written out, because where the
+ * word stands cannot be predicted. */
+static inline unsigned place_in(const struct index_bucket *bucket, uint64_t word) {
+  const uint64_t *w = bucket->words;
+  unsigned same = 1u << NOWHERE | (w[0] == word ? 1u : 0) | (w[1] == word ? 2u : 0) |
+                  (w[2] == word ? 4u : 0) | (w[3] == word ? 8u : 0) | (w[4] == word ? 16u : 0) |
+                  (w[5] == word ? 32u : 0) | (w[6] == word ? 64u : 0);
+  return (unsigned)__builtin_ctz(same);
+}
+
+static struct index_bucket *bucket_with(struct index_bucket *bucket, uint64_t word, unsigned *at) {
+  while ((*at = place_in(bucket, word)) == NOWHERE) {
     bucket = next_of(bucket);
     assert(bucket != NULL);
   }
+  return bucket;
 }
 
-/* Takes the last item of a chain out. */
-static struct item take_last(struct index *index, struct index_bucket *bucket) {
-  struct index_bucket *before = NULL;
-  for (struct index_bucket *next; (next = next_of(bucket)) != NULL; bucket = next) before = bucket;
-  unsigned last = --bucket->used;
-  struct item item = {bucket->words[last], bucket->hashes[last]};
+/* Takes one out; the last takes its place. */
+static inline void take_at(struct index_bucket *bucket, unsigned at) {
+  unsigned last = items_in(bucket) - 1;
+  bucket->words[at] = bucket->words[last];
+  bucket->hashes[at] = bucket->hashes[last];
   bucket->words[last] = 0;
-  if (before != NULL && last == 1) { /* the one that is left fits where the link is */
-    before->words[LAST] = bucket->words[0];
-    before->hashes[LAST] = bucket->hashes[0];
-    give_bucket(index, bucket);
-  }
+  bucket->used--;
+}
+
+/* The bucket before the last of a chain of several, and that. */
+struct end {
+  struct index_bucket *before, *tail;
+};
+
+static struct end end_of(struct index_bucket *first) {
+  struct end end = {first, next_of(first)};
+  for (struct index_bucket *next; (next = next_of(end.tail)) != NULL; end.tail = next)
+    end.before = end.tail;
+  return end;
+}
+
+/* One that is left behind a link fits where the link is. */
+static void close_up(struct index *index, struct end end) {
+  if (end.tail->used > 1) return;
+  end.before->words[LAST] = 0;
+  end.before->used--;
+  put(end.before, (struct item){end.tail->words[0], end.tail->hashes[0]});
+  give_bucket(index, end.tail);
+}
+
+static struct item take_last(struct index *index, struct end end) {
+  unsigned last = end.tail->used - 1u;
+  struct item item = {end.tail->words[last], end.tail->hashes[last]};
+  take_at(end.tail, last);
+  close_up(index, end);
   return item;
 }
 
-/* Below half load the index gives back two buckets for each word that leaves, so that it empties
- * with its entries; when it is empty it is as it was at first. */
-void index_remove(struct index *index, uint64_t hash, uint64_t word) {
-  struct index_bucket *bucket = bucket_of(index, hash);
-  struct item last = take_last(index, bucket);
-  if (last.word != word) {
-    struct place hole = place_of(bucket, word);
-    hole.bucket->words[hole.at] = last.word;
-    hole.bucket->hashes[hole.at] = last.hash;
+/* So few words, and a link: then the bucket is filled up from what is chained to it. */
+#define FEW 3u
+static inline bool has_few(const struct index_bucket *bucket, unsigned few) {
+  return bucket->used <= few + 1 && is_link(bucket->words[LAST]);
+}
+
+static void fill_up(struct index *index, struct index_bucket *first) {
+  while (!is_full(first) && next_of(first) != NULL) put(first, take_last(index, end_of(first)));
+}
+
+static void take_behind(struct index *index, struct index_bucket *first, uint64_t word) {
+  assert(next_of(first) != NULL);
+  struct end end = end_of(first);
+  unsigned at = place_in(end.tail, word);
+  if (at != NOWHERE) {
+    take_at(end.tail, at);
+    close_up(index, end);
+    return;
   }
-  --index->count;
-  for (int i = 0; i < 2 && index->count < index->size * INDEX_LOAD / 2; i++) shrink(index);
+  struct index_bucket *bucket = bucket_with(next_of(first), word, &at);
+  struct item last = take_last(index, end);
+  bucket->words[at] = last.word;
+  bucket->hashes[at] = last.hash;
+}
+
+static void take_out(struct index *index, struct index_bucket *first, uint64_t word) {
+  unsigned at = place_in(first, word);
+  if (at == NOWHERE) {
+    take_behind(index, first, word);
+  } else {
+    take_at(first, at);
+    if (has_few(first, FEW)) fill_up(index, first);
+  }
+}
+
+/* Below half load the index gives back up to two buckets for each word that leaves, so that it
+ * empties with its entries; when it is empty it is as it was at first. */
+static void words_left(struct index *index, size_t count) {
+  index->count -= count;
+  for (size_t i = 0; i < 2 * count && index->count < index->size * INDEX_LOAD / 2; i++)
+    shrink(index);
   if (index->count == 0 && index->capacity > index->size) drop_segment(index);
 }
 
+void index_remove(struct index *index, uint64_t hash, uint64_t word) {
+  take_out(index, bucket_of(index, hash), word);
+  words_left(index, 1);
+}
+
+static void find_group(const struct index *index, struct index_group *group) {
+  for (size_t i = 0; i < group->count; i++) group->buckets[i] = bucket_of(index, group->hashes[i]);
+  group->size = index->size;
+}
+
+/* The fetches stand alone in their loop, since one that misses the TLB holds up what is behind it
+ * until its page is found: so those of a group overlap. */
+void index_fetch_group(const struct index *index, struct index_group *group) {
+  assert(group->count <= INDEX_GROUP);
+  find_group(index, group);
+  for (size_t i = 0; i < group->count; i++) __builtin_prefetch(group->buckets[i]);
+}
+
+void index_remove_group(struct index *index, struct index_group *group) {
+  unsigned char later[INDEX_GROUP];
+  size_t late = 0;
+  if (group->size != index->size) find_group(index, group);
+  for (size_t i = 0; i < group->count; i++) {
+    struct index_bucket *bucket = group->buckets[i];
+    unsigned at = place_in(bucket, group->words[i]);
+    if (at != NOWHERE && !has_few(bucket, FEW + 1)) {
+      take_at(bucket, at);
+    } else {
+      __builtin_prefetch(index_address(bucket->words[LAST]));
+      later[late++] = (unsigned char)i;
+    }
+  }
+  for (size_t i = 0; i < late; i++)
+    take_out(index, group->buckets[later[i]], group->words[later[i]]);
+  words_left(index, group->count);
+}
+
 void index_replace(struct index *index, uint64_t hash, uint64_t word, uint64_t by) {
-  struct place place = place_of(bucket_of(index, hash), word);
-  place.bucket->words[place.at] = by;
+  unsigned at;
+  struct index_bucket *bucket = bucket_with(bucket_of(index, hash), word, &at);
+  bucket->words[at] = by;
 }
 
 struct index_walk index_walk(const struct index *index, uint64_t hash) {
@@ -351,11 +473,6 @@ struct index_walk index_walk(const struct index *index, uint64_t hash) {
 
 void index_prefetch(const struct index *index, uint64_t hash) {
   __builtin_prefetch(bucket_of(index, hash));
-}
-
-void index_prefetch_chain(const struct index *index, uint64_t hash) {
-  uint64_t last = bucket_of(index, hash)->words[LAST];
-  if (is_link(last)) __builtin_prefetch(index_address(last));
 }
 
 /* ---- scans ---- */

@@ -24,10 +24,14 @@
  * Scans go in the order of the reversed bits of the hash: in it a bucket is an interval, which a
  * split cuts and a merge joins, so a cursor stays right however the index changes.
  *
- * Invariants: in a chain all words but the last bucket's are taken, from the front; the last bucket
- * of a chain of several has at least two. Addresses are below 2^48 and multiples of 4. Only the low
- * INDEX_HASH_BITS of a hash are looked at (scans: INDEX_CURSOR_BITS), so the others may choose
- * between several indexes.
+ * A word leaves without a look at what is chained to its bucket, if it stands in the bucket itself:
+ * so the first bucket of a chain may have free places, which the next insertions fill, or else the
+ * chain when few words are left in front.
+ *
+ * Invariants: the words of a bucket are in front; in a chain all but the first bucket and the last
+ * are full; the last bucket of a chain of several has at least two words. Addresses are below 2^48
+ * and multiples of 4. Only the low INDEX_HASH_BITS of a hash are looked at (scans:
+ * INDEX_CURSOR_BITS), so the others may choose between several indexes.
  */
 #ifndef IDEM_SERVER_ENGINE_INDEX_H
 #define IDEM_SERVER_ENGINE_INDEX_H
@@ -87,6 +91,16 @@ bool index_insert(struct index *index, uint64_t hash, uint64_t word);
 void index_remove(struct index *index, uint64_t hash, uint64_t word);
 void index_replace(struct index *index, uint64_t hash, uint64_t word, uint64_t by);
 
+/* Words that leave together: first fetched, then, when they are there, removed. */
+#define INDEX_GROUP 64u
+struct index_group {
+  size_t count, size; /* size: of the index as `buckets` were found */
+  uint64_t hashes[INDEX_GROUP], words[INDEX_GROUP];
+  struct index_bucket *buckets[INDEX_GROUP]; /* index_fetch_group's */
+};
+void index_fetch_group(const struct index *index, struct index_group *group);
+void index_remove_group(struct index *index, struct index_group *group);
+
 /* The words of one bucket and what is chained to it, one by one; 0 behind the last. */
 struct index_walk {
   const struct index_bucket *bucket;
@@ -94,12 +108,15 @@ struct index_walk {
 };
 struct index_walk index_walk(const struct index *index, uint64_t hash);
 static inline uint64_t index_next(struct index_walk *walk) {
-  if (walk->at == INDEX_BUCKET_WORDS) return 0;
-  uint64_t word = walk->bucket->words[walk->at++];
-  if ((word & INDEX_KIND_MASK) != INDEX_LINK) return word;
-  walk->bucket = index_address(word);
-  walk->at = 1;
-  return walk->bucket->words[0];
+  while (walk->at < INDEX_BUCKET_WORDS) {
+    uint64_t word = walk->bucket->words[walk->at++];
+    if ((word & INDEX_KIND_MASK) == INDEX_LINK) {
+      *walk = (struct index_walk){index_address(word), 0};
+    } else if (word != 0) {
+      return word;
+    }
+  }
+  return 0;
 }
 
 /* Of these only the words that may be of the hash; 0 behind the last. */
@@ -125,9 +142,8 @@ static inline uint64_t index_next_of(struct index_walk *walk, uint64_t hash) {
   return 0;
 }
 
-/* Fetch the bucket ahead of its use, and, once it is there, what is chained to it. */
+/* Fetches the bucket ahead of its use. */
 void index_prefetch(const struct index *index, uint64_t hash);
-void index_prefetch_chain(const struct index *index, uint64_t hash);
 
 /* The bucket under a scan cursor; sets *next to the cursor behind it, 0 at the end. */
 struct index_walk index_scan(const struct index *index, uint64_t cursor, uint64_t *next);

@@ -11,9 +11,13 @@ _Static_assert(ENGINE_HASH_SECRET_BYTES >= XXH3_SECRET_SIZE_MIN,
 
 /* ---- names ---- */
 
-uint64_t engine_key_hash(const struct engine *engine, struct key key) {
-  return XXH3_64bits_withSecret(key.bytes.data, key.bytes.len, engine->options.hash_secret,
+uint64_t engine_hash(const struct engine *engine, struct span key) {
+  return XXH3_64bits_withSecret(key.data, key.len, engine->options.hash_secret,
                                 ENGINE_HASH_SECRET_BYTES);
+}
+
+uint64_t engine_key_hash(const struct engine *engine, struct key key) {
+  return engine_hash(engine, key.bytes);
 }
 
 void engine_name_of(const struct engine *engine, struct span key, struct engine_name *name) {
@@ -280,6 +284,17 @@ void stored_ended(struct engine *engine, struct stored *stored, uint64_t hash) {
   if (!stored_flushed(&engine->shelf, stored)) engine->stats.expired++;
   effect_emit_free(engine, (struct entry){.stored = stored});
   forget_stored(engine, stored, hash);
+}
+
+void stored_ended_all(struct engine *engine, const struct due *due) {
+  struct engine_stats *stats = &engine->stats;
+  uint64_t count = due->count - due->flushed;
+  stats->expired += count;
+  stats->records -= count;
+  stats->phases[RULES_DONE] -= count;
+  stats->expiring -= count;
+  for (size_t i = 0; engine->effects_wanted && i < due->count; i++)
+    effect_emit_free(engine, (struct entry){.stored = due->stored[i]});
 }
 
 /* ---- claims and bindings ---- */

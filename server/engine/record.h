@@ -157,6 +157,7 @@ static inline const struct engine_name *name_of(const struct engine *engine,
   return name;
 }
 uint64_t engine_key_hash(const struct engine *engine, struct key key);
+uint64_t engine_hash(const struct engine *engine, struct span key); /* as it is kept */
 struct entry entry_find(struct engine *engine, const struct engine_name *name, int64_t now_ms);
 struct entry entry_of_word(uint64_t word);
 void entry_judge(struct engine *engine, struct entry entry, int64_t now_ms);
@@ -194,8 +195,10 @@ void stored_become(struct engine *engine, struct stored *former, struct stored *
 struct stored *stored_copy(struct engine *engine, const struct stored *stored, int64_t deadline_ms,
                            int64_t now_ms);
 void stored_destroy(struct engine *engine, struct stored *stored, uint64_t hash);
-/* Because its time is over, or it was flushed and its time would be: the shelf has dropped it. */
+/* Because its time is over, or it was flushed and its time would be. */
 void stored_ended(struct engine *engine, struct stored *stored, uint64_t hash);
+/* The same, of what the shelf has dropped; the index still has it. */
+void stored_ended_all(struct engine *engine, const struct due *due);
 
 /* The claim of a record, made when there is none; NULL: no memory. */
 struct claim *record_claim(struct engine *engine, struct record *record);

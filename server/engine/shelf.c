@@ -12,31 +12,36 @@
 #define PREFETCHED_LINES 3u /* a response of 100 bytes with its key */
 
 #define PLACE_BITS 14u /* of where a response lies in the largest chunk, in ALIGNMENTs */
+#define GONE ((UINT64_C(1) << PLACE_BITS) - 1) /* no place: a head lies in front of all of them */
 #define RADIX_BITS 8u
 #define AHEAD_BYTES 512u /* a pass fetches so far ahead: some three responses */
 
+/* In the first line what a pass over an order needs, in the second what a reader needs. */
 struct chunk {
-  struct wheel_node timer;  /* in shelf.ends */
-  struct list sparse;       /* in shelf.sparse */
-  struct chunk **place;     /* where it is open; NULL: it takes nothing more in */
+  struct wheel_node timer; /* in shelf.ends */
+  uint64_t *order;         /* mixed and ending: the ends of its responses in order, after the start
+                              of the slot, each over the place in PLACE_BITS; NULL: there is none */
+  int64_t slot;
+  uint32_t order_count, order_at;
+  uint32_t live, epoch;
+  uint8_t class, width;
+  bool mixed;               /* the ends are not in order */
+  bool ending;              /* the first end has come */
   int64_t since_ms, ttl_ms; /* of the first response, with its token: what the others are relative
                                to */
   uint64_t token;
-  int64_t slot;
-  int64_t last_ms; /* the end of the response appended last */
+  int64_t last_ms;      /* the end of the response appended last */
+  struct list sparse;   /* in shelf.sparse */
+  struct chunk **place; /* where it is open; NULL: it takes nothing more in */
   uint32_t size, used;
-  uint32_t at; /* where the pass under way goes on */
-  uint32_t live, live_bytes;
-  uint32_t pins, epoch;
-  uint64_t *order; /* mixed and ending: the ends of its responses in order, after the start of the
-                      slot, each over the place in PLACE_BITS; NULL: there is none */
-  uint32_t order_count, order_at;
+  uint32_t begin; /* before it all have ended, whether marked as dropped or not */
+  uint32_t at;    /* where the pass under way goes on */
+  uint32_t live_bytes, pins;
   int64_t next_ms; /* without an order: the earliest end behind those that the pass has looked at */
-  uint8_t class, width;
-  bool mixed;  /* the ends are not in order */
-  bool ending; /* the first end has come */
   _Alignas(ALIGNMENT) unsigned char bytes[];
 };
+
+_Static_assert(offsetof(struct chunk, ending) < LINE_BYTES, "one line for a pass over an order");
 
 /* stored: the flags, then the rest. */
 #define FLAG_FORM 0x03u /* enum key_form */
@@ -155,6 +160,12 @@ static const unsigned char *read_part(const unsigned char *from, struct span *pa
   return from + len;
 }
 
+static const unsigned char *skip_part(const unsigned char *from) {
+  uint64_t len;
+  from = leb_read(from, &len);
+  return from + len;
+}
+
 static const unsigned char *read_key(const unsigned char *from, unsigned flags, struct key *key) {
   key->form = (enum key_form)(flags & FLAG_FORM);
   if (key->form == KEY_RAW) return read_part(from, &key->bytes);
@@ -225,25 +236,30 @@ void stored_prefetch(const struct stored *stored) {
 /* Its end, and what it takes in its chunk, in one reading without looking at dropped blobs. */
 struct outline {
   int64_t deadline_ms;
-  size_t size;
+  struct span key;
+  uint32_t size;
 };
 
-static struct outline outline_of(const struct chunk *chunk, const struct stored *stored) {
-  unsigned flags = flags_of(stored), parts = (flags & FLAG_META) != 0 ? 2 : 1;
+static inline struct outline outline_of(const struct chunk *chunk, const struct stored *stored) {
+  unsigned flags = flags_of(stored);
   const unsigned char *from = (const unsigned char *)stored + 1;
   uint64_t since, ttl;
   struct outline o;
   struct key key;
-  struct span part;
   from = leb_skip(leb_read(leb_read(from, &since), &ttl));
   o.deadline_ms =
       (int64_t)(sum((uint64_t)chunk->since_ms, since) + sum((uint64_t)chunk->ttl_ms, ttl));
   from = read_key(from, flags, &key);
-  if ((flags & FLAG_FINGERPRINT) != 0) from = read_part(from, &part);
-  for (; parts > 0; parts--)
-    from = (flags & FLAG_APART) != 0 ? from + sizeof(struct engine_blob *) : read_part(from, &part);
+  o.key = key.bytes;
+  if ((flags & FLAG_FINGERPRINT) != 0) from = skip_part(from);
+  if ((flags & FLAG_APART) != 0) {
+    from += sizeof(struct engine_blob *) << ((flags & FLAG_META) != 0 ? 1 : 0);
+  } else {
+    from = skip_part(from);
+    if ((flags & FLAG_META) != 0) from = skip_part(from);
+  }
   size_t size = (size_t)(from - (const unsigned char *)stored);
-  o.size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+  o.size = (uint32_t)((size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1));
   return o;
 }
 
@@ -404,6 +420,28 @@ struct stored *shelf_append(struct shelf *shelf, const struct response *r, int64
   return (struct stored *)(void *)to;
 }
 
+static int64_t slot_start_ms(const struct chunk *chunk) {
+  return (int64_t)((uint64_t)chunk->slot << (SHELF_FINEST_BITS + chunk->width));
+}
+
+/* Of a chunk that was put in order already: its pass does not look at what it takes. */
+static void drop_in_order(struct chunk *chunk, const struct stored *stored) {
+  uint64_t after = (uint64_t)(stored_deadline_ms(stored) - slot_start_ms(chunk));
+  uint64_t place = (uint64_t)((const unsigned char *)stored - chunk->bytes) / ALIGNMENT;
+  uint32_t low = chunk->order_at, high = chunk->order_count;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (chunk->order[middle] >> PLACE_BITS < after) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  while (low < chunk->order_count && chunk->order[low] != (after << PLACE_BITS | place)) low++;
+  assert(low < chunk->order_count);
+  chunk->order[low] |= GONE;
+}
+
 static void release_blobs(struct shelf *shelf, struct stored *stored) {
   struct response r;
   if ((flags_of(stored) & FLAG_APART) == 0) return;
@@ -419,6 +457,7 @@ void shelf_drop(struct shelf *shelf, struct stored *stored) {
   chunk->live_bytes -= (uint32_t)extent_of(stored);
   chunk->live--;
   *(unsigned char *)stored |= FLAG_DROPPED;
+  if (chunk->order != NULL) drop_in_order(chunk, stored);
   if (chunk->live > 0) {
     offer_if_sparse(shelf, chunk);
     return;
@@ -443,7 +482,6 @@ struct pass {
   int64_t past_ms;
   unsigned *budget;
   struct due *due;
-  size_t found, room;
   unsigned glances;
 };
 
@@ -463,16 +501,33 @@ static void glance(struct pass *pass) {
 }
 
 static bool pass_is_full(const struct pass *pass) {
-  return pass->found == pass->room || *pass->budget == 0;
+  return pass->due->count == SHELF_DUE_AT_ONCE || *pass->budget == 0;
 }
 
-/* live_bytes does not matter once a chunk ends. */
-static void take(struct pass *pass, struct stored *stored) {
-  release_blobs(pass->shelf, stored);
-  *(unsigned char *)stored |= FLAG_DROPPED;
-  pass->chunk->live--;
-  pass->due[pass->found++] = (struct due){stored, stored_key(stored)};
+/* live_bytes does not matter once a chunk ends. It is not marked as dropped, which would only make
+ * its line be written back: the pass does not come here again. key: absent when the response was
+ * not looked at. */
+static void take(struct pass *pass, struct stored *stored, struct span key) {
+  struct due *due = pass->due;
+  due->stored[due->count] = stored;
+  due->keys[due->count++] = key;
   spend(pass, 1);
+}
+
+/* Of those that were taken out of an order unseen, each somewhere else: by now they are there. */
+static void read_due(struct shelf *shelf, struct due *due) {
+  for (size_t i = 0; i < due->count; i++) {
+    struct stored *stored = due->stored[i];
+    if (!span_present(due->keys[i])) due->keys[i] = stored_key(stored).bytes;
+    if ((flags_of(stored) & FLAG_APART) != 0) release_blobs(shelf, stored);
+  }
+}
+
+/* Those taken since there were so many: counted together. */
+static void taken_since(struct pass *pass, size_t count) {
+  size_t taken = pass->due->count - count;
+  pass->chunk->live -= (uint32_t)taken;
+  if (pass->chunk->epoch != pass->shelf->epoch) pass->due->flushed += taken;
 }
 
 /* Sorts by the bits from PLACE_BITS on, of which those in `differ` are not the same in all. Returns
@@ -493,25 +548,20 @@ static uint64_t *sort(uint64_t *values, uint64_t *spare, size_t count, uint64_t 
   return values;
 }
 
-static int64_t slot_start_ms(const struct chunk *chunk) {
-  return (int64_t)((uint64_t)chunk->slot << (SHELF_FINEST_BITS + chunk->width));
-}
-
-/* Writes down what is live from chunk.at on, end and place in a number each. */
+/* Writes down what is live, end and place in a number each. */
 static size_t list_ends(struct pass *pass, uint64_t *values, uint64_t *differ) {
   struct chunk *chunk = pass->chunk;
   size_t count = 0;
-  for (uint32_t at = chunk->at; at < chunk->used;) {
+  for (uint32_t at = chunk->begin; at < chunk->used;) {
     const struct stored *stored = stored_at(chunk, at);
     struct outline outline = outline_of(chunk, stored);
     __builtin_prefetch((const char *)stored + AHEAD_BYTES);
-    glance(pass);
     if (!dropped(stored)) {
       uint64_t after = (uint64_t)(outline.deadline_ms - slot_start_ms(chunk));
       values[count++] = after << PLACE_BITS | at / ALIGNMENT;
       *differ |= values[0] ^ values[count - 1];
     }
-    at += (uint32_t)outline.size;
+    at += outline.size;
   }
   return count;
 }
@@ -528,36 +578,41 @@ static void put_in_order(struct pass *pass) {
     chunk->order_count = (uint32_t)list_ends(pass, values, &differ);
     chunk->order_at = 0;
     assert(chunk->order_count == chunk->live);
+    spend(pass, chunk->order_count / SHELF_SORTED);
     chunk->order = sort(values, spare, chunk->order_count, differ);
   }
   if (chunk->order != values) memory_give(memory, values, bytes);
   if (chunk->order != spare) memory_give(memory, spare, bytes);
 }
 
-static struct stored *in_order(struct chunk *chunk, uint32_t i) {
-  return stored_at(chunk, (uint32_t)(chunk->order[i] & ((1u << PLACE_BITS) - 1)) * ALIGNMENT);
+static uint32_t place_of(uint64_t end) { return (uint32_t)(end & GONE) * ALIGNMENT; }
+
+static int64_t order_ms(const struct chunk *chunk, uint32_t i) {
+  return slot_start_ms(chunk) + (int64_t)(chunk->order[i] >> PLACE_BITS);
 }
 
 static void pass_over_order(struct pass *pass) {
   struct chunk *chunk = pass->chunk;
-  int64_t start_ms = slot_start_ms(chunk);
   for (; chunk->order_at < chunk->order_count; chunk->order_at++) {
-    int64_t deadline_ms = start_ms + (int64_t)(chunk->order[chunk->order_at] >> PLACE_BITS);
+    int64_t deadline_ms = order_ms(chunk, chunk->order_at);
     bool over = deadline_ms <= pass->past_ms;
     if (!over || pass_is_full(pass)) {
       arm(pass, over ? pass->past_ms : deadline_ms);
       return;
     }
-    struct stored *stored = in_order(chunk, chunk->order_at);
-    if (!dropped(stored)) take(pass, stored);
+    uint64_t end = chunk->order[chunk->order_at];
+    if ((end & GONE) == GONE) continue;
+    struct stored *stored = stored_at(chunk, place_of(end));
+    __builtin_prefetch(stored);
+    take(pass, stored, SPAN_ABSENT);
   }
 }
 
 /* From chunk.at on. In the order of the ends: up to the first that lives on. Mixed: to the end, and
- * then again from the start when the earliest of the others has come. */
+ * then again from chunk.begin when the earliest of the others has come. */
 static void pass_over_bytes(struct pass *pass) {
   struct chunk *chunk = pass->chunk;
-  if (chunk->at == 0) chunk->next_ms = INT64_MAX;
+  if (chunk->at == chunk->begin) chunk->next_ms = INT64_MAX;
   while (chunk->at < chunk->used) {
     struct stored *stored = stored_at(chunk, chunk->at);
     struct outline outline = outline_of(chunk, stored);
@@ -572,50 +627,54 @@ static void pass_over_bytes(struct pass *pass) {
       arm(pass, pass->past_ms);
       return;
     } else if (over) {
-      take(pass, stored);
+      take(pass, stored, outline.key);
+      if (chunk->mixed) *(unsigned char *)stored |= FLAG_DROPPED;
     } else {
       glance(pass);
       if (outline.deadline_ms < chunk->next_ms) chunk->next_ms = outline.deadline_ms;
     }
-    chunk->at += (uint32_t)outline.size;
+    chunk->at += outline.size;
+    if (!chunk->mixed) chunk->begin = chunk->at;
   }
   if (!chunk->mixed) return;
-  chunk->at = 0;
-  if (chunk->live > 0) arm(pass, chunk->next_ms);
+  chunk->at = chunk->begin;
+  if (chunk->next_ms != INT64_MAX) arm(pass, chunk->next_ms);
 }
 
 static void pass_over(struct pass *pass) {
   struct chunk *chunk = pass->chunk;
   if (!chunk->ending) {
     chunk->ending = true;
-    chunk->at = 0;
+    chunk->at = chunk->begin = 0;
     list_remove(&chunk->sparse);
   }
+  size_t before = pass->due->count;
   if (chunk->mixed && chunk->order == NULL) put_in_order(pass);
   if (chunk->order != NULL) {
     pass_over_order(pass);
   } else {
     pass_over_bytes(pass);
   }
+  taken_since(pass, before);
   if (chunk->live > 0) return;
   retire(pass->shelf, chunk);
   if (chunk->pins == 0) list_append(&pass->shelf->ended, &chunk->sparse);
 }
 
-size_t shelf_due(struct shelf *shelf, int64_t past_ms, unsigned *budget, struct due due[],
-                 size_t room) {
-  struct pass pass = {
-      .shelf = shelf, .past_ms = past_ms, .budget = budget, .due = due, .room = room};
+size_t shelf_due(struct shelf *shelf, int64_t past_ms, unsigned *budget, struct due *due) {
+  struct pass pass = {.shelf = shelf, .past_ms = past_ms, .budget = budget, .due = due};
+  due->count = due->flushed = 0;
   for (struct list *node; (node = list_pop(&shelf->ended)) != NULL;)
     free_chunk(shelf, LIST_ENTRY(node, struct chunk, sparse));
-  while (pass.found < room) {
+  while (due->count < SHELF_DUE_AT_ONCE) {
     struct wheel_node *node = wheel_pop(&shelf->ends, past_ms, budget);
     if (node == NULL) break;
     pass.chunk = LIST_ENTRY(node, struct chunk, timer);
     /* The pop may have taken the last step of the budget: whoever is due still is. */
     pass_over(&pass);
   }
-  return pass.found;
+  read_due(shelf, due);
+  return due->count;
 }
 
 int64_t shelf_next(const struct shelf *shelf) { return wheel_next(&shelf->ends); }

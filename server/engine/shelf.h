@@ -78,16 +78,19 @@ void shelf_drop(struct shelf *shelf, struct stored *stored);
 void stored_pin(struct stored *stored);
 void stored_unpin(struct shelf *shelf, struct stored *stored);
 
-/* Up to `room` responses whose deadline is not after past_ms. They count as dropped; what can be
- * read of them stays until the next call, which has to come. A response costs one of *budget, and
- * so do every SHELF_GLANCES that are only looked at. */
+/* Responses whose deadline is not after past_ms, none when none is due. They count as dropped, but
+ * shelf_drop may not be called for them. What can be read of them stays until the next call, which
+ * has to come. A response costs one of *budget, and so do every SHELF_GLANCES that are only looked
+ * at and every SHELF_SORTED that are put in order. */
 #define SHELF_GLANCES 8u
+#define SHELF_SORTED 2u
+#define SHELF_DUE_AT_ONCE 64u
 struct due {
-  struct stored *stored;
-  struct key key;
+  size_t count, flushed; /* of them were stored in an older epoch */
+  struct stored *stored[SHELF_DUE_AT_ONCE];
+  struct span keys[SHELF_DUE_AT_ONCE]; /* as in struct key */
 };
-size_t shelf_due(struct shelf *shelf, int64_t past_ms, unsigned *budget, struct due due[],
-                 size_t room);
+size_t shelf_due(struct shelf *shelf, int64_t past_ms, unsigned *budget, struct due *due);
 /* A lower bound of when shelf_due has something to do; INT64_MAX for never. */
 int64_t shelf_next(const struct shelf *shelf);
 

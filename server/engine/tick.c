@@ -36,45 +36,32 @@ static void tick_ends(struct engine *engine, int64_t now_ms, unsigned *budget) {
   }
 }
 
-/* Responses end by the thousand, each somewhere else in the index. They are taken by groups: while
- * one is removed the next is fetched. The fetches of a group stand alone in their loop, since one
- * that misses the TLB holds up what is behind it until its page is found: so those of a group
- * overlap. */
-#define ENDED_AT_ONCE 128u
-#define GROUP 32u
+_Static_assert(SHELF_DUE_AT_ONCE <= INDEX_GROUP, "what is due at once is removed at once");
 
-struct ended {
-  struct due due[ENDED_AT_ONCE];
-  uint64_t hashes[ENDED_AT_ONCE];
-  size_t count;
-};
-
-static size_t group_end(const struct ended *ended, size_t from) {
-  return from + GROUP < ended->count ? from + GROUP : ended->count;
-}
-
-static void fetch_group(const struct engine *engine, struct ended *ended, size_t from) {
-  size_t end = group_end(ended, from);
-  for (size_t i = from; i < end; i++) ended->hashes[i] = engine_key_hash(engine, ended->due[i].key);
-  for (size_t i = from; i < end; i++) index_prefetch(&engine->index, ended->hashes[i]);
-}
-
-static void remove_group(struct engine *engine, struct ended *ended, size_t from) {
-  size_t end = group_end(ended, from);
-  for (size_t i = from; i < end; i++) index_prefetch_chain(&engine->index, ended->hashes[i]);
-  for (size_t i = from; i < end; i++) stored_ended(engine, ended->due[i].stored, ended->hashes[i]);
-}
-
-static void tick_shelf(struct engine *engine, int64_t now_ms, unsigned *budget) {
-  struct ended ended;
-  int64_t past_ms = engine_past_ms(engine, now_ms);
-  while ((ended.count = shelf_due(&engine->shelf, past_ms, budget, ended.due, ENDED_AT_ONCE)) > 0) {
-    fetch_group(engine, &ended, 0);
-    for (size_t from = 0; from < ended.count; from += GROUP) {
-      fetch_group(engine, &ended, group_end(&ended, from));
-      remove_group(engine, &ended, from);
-    }
+static void group_due(const struct engine *engine, const struct due *due,
+                      struct index_group *group) {
+  for (size_t i = 0; i < due->count; i++) {
+    group->hashes[i] = engine_hash(engine, due->keys[i]);
+    group->words[i] = index_word(group->hashes[i], due->stored[i], ENTRY_STORED);
   }
+  group->count = due->count;
+}
+
+/* Responses end by the thousand, each somewhere else in the index: while a group is found and read,
+ * the buckets of the group before are on their way. */
+static void tick_shelf(struct engine *engine, int64_t now_ms, unsigned *budget) {
+  struct due due;
+  struct index_group groups[2], *group = &groups[0], *former = NULL;
+  int64_t past_ms = engine_past_ms(engine, now_ms);
+  while (shelf_due(&engine->shelf, past_ms, budget, &due) > 0) {
+    stored_ended_all(engine, &due);
+    group_due(engine, &due, group);
+    index_fetch_group(&engine->index, group);
+    if (former != NULL) index_remove_group(&engine->index, former);
+    former = group;
+    group = group == &groups[0] ? &groups[1] : &groups[0];
+  }
+  if (former != NULL) index_remove_group(&engine->index, former);
 }
 
 /* Appends a live response of a sparse chunk anew. false: there is no memory for it. */

@@ -99,6 +99,49 @@ static void everything_is_found_while_it_grows_and_shrinks(void **state) {
   expect_all_found(f);
 }
 
+/* Every third leaves, by groups; the index may change its size after a group was fetched. */
+static void take_every_third(struct fixture *f, unsigned first) {
+  for (unsigned from = first, n; from < MANY; from += 3 * n) {
+    struct index_group group = {0};
+    for (n = 0; n < INDEX_GROUP && from + 3 * n < MANY; n++) {
+      struct entry *e = &f->entries[from + 3 * n];
+      group.hashes[n] = e->hash;
+      group.words[n] = word_of(e, 0);
+      e->in = false;
+    }
+    group.count = n;
+    index_fetch_group(&f->index, &group);
+    for (unsigned i = from; i < from + 40 && i + 4 < MANY; i += 3) {
+      if (!f->entries[i + 1].in) continue; /* those behind leave one by one */
+      take(f, &f->entries[i + 1]);
+      if (first == 0) put(f, &f->entries[i + 1]);
+    }
+    index_remove_group(&f->index, &group);
+  }
+}
+
+static void what_leaves_by_groups_leaves_the_rest(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < MANY; i++) put(f, &f->entries[i]);
+  size_t full_bytes = f->memory.bytes;
+  take_every_third(f, 0);
+  expect_all_found(f);
+  for (unsigned i = 0; i < MANY; i += 3) put(f, &f->entries[i]); /* where the others were */
+  expect_all_found(f);
+  assert_true(f->memory.bytes < full_bytes + full_bytes / 20);
+  for (unsigned first = 0; first < 3; first++) {
+    for (unsigned i = first; i < MANY; i += 3) {
+      if (!f->entries[i].in) put(f, &f->entries[i]);
+    }
+    take_every_third(f, first);
+    expect_all_found(f);
+  }
+  for (unsigned i = 0; i < MANY; i++) {
+    if (f->entries[i].in) take(f, &f->entries[i]);
+  }
+  assert_int_equal(f->memory.bytes, f->empty_bytes);
+}
+
 /* The figure that the memory of a key rests on, at every size, and all of it comes back. */
 static void a_word_takes_less_than_14_bytes_whatever_the_size(void **state) {
   struct fixture *f = *state;
@@ -274,6 +317,7 @@ int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
       CASE(everything_is_found_while_it_grows_and_shrinks),
+      CASE(what_leaves_by_groups_leaves_the_rest),
       CASE(a_word_takes_less_than_14_bytes_whatever_the_size),
       CASE(no_call_moves_more_than_two_buckets),
       CASE(a_word_can_be_replaced_by_one_of_another_kind),

@@ -108,14 +108,14 @@ static void expect_stored(const struct stored *stored, const struct response *wa
 /* Drops what is due; how many were. Each of them has to be over, and none twice. */
 static unsigned end(struct fixture *f, unsigned budget) {
   unsigned ended = 0;
-  struct due due[ROOM];
-  for (size_t n; (n = shelf_due(&f->shelf, f->now_ms, &budget, due, ROOM)) > 0;) {
+  struct due due;
+  for (size_t n; (n = shelf_due(&f->shelf, f->now_ms, &budget, &due)) > 0;) {
     for (size_t d = 0; d < n; d++) {
       unsigned i = 0;
-      while (i < MANY && f->all[i].stored != due[d].stored) i++;
+      while (i < MANY && f->all[i].stored != due.stored[d]) i++;
       assert_true(i < MANY);
       assert_true(f->all[i].deadline_ms <= f->now_ms);
-      assert_true(key_equal(due[d].key, stored_key(due[d].stored)));
+      expect_same(due.keys[d], stored_key(due.stored[d]).bytes);
       f->all[i].stored = NULL;
       ended++;
     }
@@ -228,12 +228,12 @@ static void an_end_costs_little_however_mixed(void **state) {
     unsigned before = spent;
     while (shelf_next(&f->shelf) <= f->now_ms) {
       unsigned budget = PLENTY;
-      struct due due[ROOM];
-      size_t count = shelf_due(&f->shelf, f->now_ms, &budget, due, ROOM);
+      struct due due;
+      size_t count = shelf_due(&f->shelf, f->now_ms, &budget, &due);
       spent += PLENTY - budget;
       for (size_t d = 0; d < count; d++) {
         unsigned i = 0;
-        while (f->all[i].stored != due[d].stored) i++;
+        while (f->all[i].stored != due.stored[d]) i++;
         f->all[i].stored = NULL;
       }
       assert_true(spent < before + 1000);
@@ -242,6 +242,32 @@ static void an_end_costs_little_however_mixed(void **state) {
   }
   assert_true(spent < MANY * 3);
   assert_int_equal(end(f, PLENTY), 0); /* the last chunk was still readable */
+}
+
+/* Its pass began in order, and then one came that ends before the others. */
+static void a_chunk_that_is_mixed_while_it_ends_gives_nothing_twice(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 4; i++) put(f, i, 1000 + 10 * i);
+  f->now_ms += 1010;
+  assert_int_equal(end(f, PLENTY), 2);
+  put(f, 4, 5);
+  f->now_ms += 5;
+  assert_int_equal(end(f, PLENTY), 1);
+  drop(f, 2);
+  f->now_ms += 25;
+  assert_int_equal(end(f, PLENTY), 1);
+}
+
+static void putting_in_order_is_charged(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 400; i++) put(f, i, DAY + i * 321 % 400);
+  f->now_ms = START + DAY + 400;
+  unsigned budget = PLENTY, ended = 0;
+  struct due due;
+  while (shelf_due(&f->shelf, f->now_ms, &budget, &due) > 0) ended += (unsigned)due.count;
+  for (unsigned i = 0; i < 400; i++) f->all[i].stored = NULL;
+  assert_int_equal(ended, 400);
+  assert_true(PLENTY - budget > 400 + 380 / SHELF_SORTED);
 }
 
 /* A slot of such a TTL is wider than the numbers that a chunk is put in order by. */
@@ -335,6 +361,8 @@ int main(void) {
       CASE(an_end_costs_little_however_mixed),
       CASE(ends_of_the_longest_ttl_are_due_at_their_millisecond),
       CASE(a_drop_in_a_chunk_that_ends_is_not_due),
+      CASE(a_chunk_that_is_mixed_while_it_ends_gives_nothing_twice),
+      CASE(putting_in_order_is_charged),
       CASE(a_pinned_chunk_outlives_its_responses),
       CASE(mostly_holes_are_written_anew),
       CASE(a_flush_shows_at_once_and_new_ones_are_not_flushed),
