@@ -92,7 +92,8 @@ wire: programs ## transcripts of every command through redis-cli
 system: programs ## interleavings on real sockets
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
 # Without those that say themselves how many loops they want, and those of options.
-THREADS_SYSTEM := test_chaos test_connections test_differential test_waiting test_load.Memory test_load.Waiters test_process.Leaving
+THREADS_SYSTEM := test_chaos test_connections test_differential test_waiting test_load.Memory test_load.Waiters \
+                  test_process.Leaving
 threads: programs ## transcripts and system tests once more, with four loops
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/wire/run.py
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/system/run.py $(THREADS_SYSTEM)
