@@ -137,7 +137,7 @@ FUZZ_SECONDS ?= 60
 fuzz: need-test ## each fuzz target for FUZZ_SECONDS (60)
 	@$(MAKE) --no-print-directory MODE=fuzz $(FUZZERS)
 	@for f in $(FUZZERS); do tests/fuzz/run $$f $(FUZZ_SECONDS) || exit 1; done
-fuzz-corpus: FUZZ_SECONDS := 30
+fuzz-corpus: FUZZ_SECONDS := 20
 fuzz-corpus: fuzz
 
 # ---- the C client: libidem, idem-once, examples ----
