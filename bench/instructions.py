@@ -29,6 +29,7 @@ import uuid
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FIGURES = os.path.join("bench", "instructions.txt")
+NO_ASLR = os.path.join(ROOT, "tests", "no-aslr")
 FIXED_RANDOM = os.path.join(ROOT, "bench", "floors", "fixed_random.c")
 GATE_PERCENT = 2
 OPERATIONS = 4000
@@ -211,8 +212,8 @@ def count_run(server, library, command, count):
     prepare, load = COMMANDS[command]
     with tempfile.TemporaryDirectory(prefix="idem-instructions-") as directory:
         # Addresses that are the same in every run: tables that are laid out by them, too.
-        line = ["setarch", platform.machine(), "-R", "valgrind", "--tool=callgrind",
-                f"--toggle-collect={COUNTED_FUNCTION}", "--callgrind-out-file=out", server, "--port", "0", "--bind", "127.0.0.1",
+        line = [NO_ASLR, "valgrind", "--tool=callgrind", f"--toggle-collect={COUNTED_FUNCTION}",
+                "--callgrind-out-file=out", server, "--port", "0", "--bind", "127.0.0.1",
                 "--slowlog-log-slower-than", "-1"]
         environment = dict(os.environ, LD_PRELOAD=library, MALLOC_CONF=NO_DECAY, LC_ALL="C")
         with open(os.path.join(directory, "errors"), "w+b") as errors:
@@ -347,7 +348,7 @@ def parse_options(arguments):
 
 def main():
     options = parse_options(sys.argv[1:])
-    for program in ("valgrind", "setarch", options.server):
+    for program in ("valgrind", options.server):
         if not shutil.which(program):
             raise InstructionsError(f"{program} is missing")
     with tempfile.TemporaryDirectory(prefix="idem-instructions-") as directory:

@@ -2,6 +2,7 @@
 #include "tests/unit/peers.h"
 
 #define MS UINT64_C(1000000)
+#define AN_HOUR (UINT64_C(3600000) * MS) /* no machine is that busy */
 
 static const struct command_stats *stats_of(const struct peers *p, const char *name) {
   const struct command *row = command_find(p->host.commands, span_of(name), SPAN_ABSENT);
@@ -23,7 +24,7 @@ static void time_of_a_stretch_is_its_commands(void **state) {
   assert_int_equal(stats_of(p, "PING")->calls, 5);
   assert_int_equal(stats_of(p, "PING")->nanoseconds, 0);
   command_batch_end(&p->host);
-  assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, 4000 * MS);
+  assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
   assert_int_equal(p->host.stamp_ns, 0);
 }
 
@@ -32,17 +33,17 @@ static void another_command_ends_it(void **state) {
   began_before(p, 40 * MS);
   ask(p, 0, "PING");
   ask(p, 0, "FETCH k");
-  assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, 4000 * MS);
+  assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
   p->host.stamp_ns -= 50 * MS;
   ask(p, 1, "FETCH k"); /* and another client */
-  assert_in_range(stats_of(p, "FETCH")->nanoseconds, 50 * MS, 4000 * MS);
+  assert_in_range(stats_of(p, "FETCH")->nanoseconds, 50 * MS, AN_HOUR);
 }
 
 static void so_does_their_number(void **state) {
   struct peers *p = *state;
   began_before(p, 40 * MS);
   for (int i = 0; i < 100; i++) ask(p, 0, "PING");
-  assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, 4000 * MS);
+  assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
 }
 
 static void a_slow_stretch_is_in_the_slowlog(void **state) {
@@ -75,7 +76,7 @@ static void exec_takes_as_long_as_what_it_runs(void **state) {
   ask(p, 0, "DEBUG SLEEP 0.002");
   ask(p, 0, "PING");
   ask(p, 0, "EXEC");
-  assert_in_range(stats_of(p, "EXEC")->nanoseconds, 2 * MS, 2000 * MS);
+  assert_in_range(stats_of(p, "EXEC")->nanoseconds, 2 * MS, AN_HOUR);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)
