@@ -147,7 +147,6 @@ static inline int64_t engine_past_ms(const struct engine *engine, int64_t now_ms
   return now_ms - engine->options.clock_grain_ms;
 }
 
-/* Finding. judge brings an entry up to now; NULL: it is absent (and freed). */
 /* What the host has worked out already, or else what is worked out now. */
 static inline const struct engine_name *name_of(const struct engine *engine,
                                                 const struct engine_name *known, struct span key,
@@ -158,6 +157,7 @@ static inline const struct engine_name *name_of(const struct engine *engine,
 }
 uint64_t engine_key_hash(const struct engine *engine, struct key key);
 uint64_t engine_hash(const struct engine *engine, struct span key); /* as it is kept */
+/* Finding. judge brings an entry up to now; NULL: it is absent (and freed). */
 struct entry entry_find(struct engine *engine, const struct engine_name *name, int64_t now_ms);
 struct entry entry_of_word(uint64_t word);
 void entry_judge(struct engine *engine, struct entry entry, int64_t now_ms);

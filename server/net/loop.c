@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "server/commands/inbox.h"
-#include "server/commands/pubsub.h"
 
 /* ---- the clock ---- */
 
@@ -171,8 +170,7 @@ static void leave_turn(struct loop *loop) {
 
 /*
  * Before every poll. From `asleep` on others wake us for what they leave; so we look after that,
- * and what they leave before we have looked is seen. The timer runs from when libuv last saw the
- * time, as the turn does.
+ * and what they leave before we have looked is seen.
  */
 static void on_prepare(uv_prepare_t *prepare) {
   struct loop *loop = prepare->data;
