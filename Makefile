@@ -161,7 +161,14 @@ clean: ## remove build/
 
 # ---- rules ----
 
-$(B)/%.o: %.c
+# Objects of other flags are stale. A server of which a third was compiled before -flto came executed 3 to 5 % more
+# instructions than the same sources on a clean clone.
+FLAGS := $(COMPILE) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_whole)
+$(B)/flags: ALWAYS
+	@mkdir -p $(@D); echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
+.PHONY: ALWAYS
+
+$(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D); echo "  CC   $<"
 	$(Q)$(COMPILE) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
