@@ -1,9 +1,13 @@
-/* Mass expiry: many keys end within a short window while others are read at a fixed rate.
+/* Mass expiry: many keys end within a short window while others are read at a fixed rate; again
+ * and again on the same server, beside the same keys that stay.
  *
- *   fill ---- quiet: readers only ----|== window: keys end, readers go on ==|-- memory falls --
+ *   fill -- quiet: readers only --|== ending: keys end, readers go on ==|-- after --|-- memory --
  *
- * The readers' rate is the same in both phases, so the difference of the server's CPU time belongs
- * to the expiry (also what is done of it after the window, up to half a second).
+ * What the server's CPU took from the first deadline until AFTER_MS behind the last, minus what it
+ * took in a stretch of the same length just before, with the same readers, is the expiry's. Every
+ * ALONE_EACHth window has no readers: what they take varies by more than a cheap expiry costs.
+ * Latencies are those of the window itself. Each figure is the median of the windows, and their
+ * lowest and highest are told beside it.
  */
 #include "bench/experiment.h"
 #include "bench/net.h"
@@ -14,18 +18,32 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DEFAULT_RATE = 5000, AFTER_MS = 500, POLL_MS = 10, FALL_LIMIT_MS = 20000 };
+enum {
+  DEFAULT_RATE = 5000,
+  AFTER_MS = 500,
+  SETTLE_MS = 100, /* behind the filling */
+  POLL_MS = 10,
+  FALL_LIMIT_MS = 5000,
+  ALONE_EACH = 3,
+  WINDOWS_MAX = 100
+};
 
 struct stretch {
-  struct histogram latency;
   uint64_t cpu_ns;
+  uint64_t p50_ns, p999_ns; /* 0 without readers */
+};
+
+struct window {
+  bool alone; /* no readers */
+  struct stretch quiet, ending;
+  uint64_t base_bytes, full_bytes; /* before and behind the filling */
+  uint64_t fall_ms; /* from the last deadline until 95 % of what the filling added is back */
+  bool fell;
 };
 
 struct expiry {
-  struct stretch quiet, window;
-  uint64_t base_bytes, full_bytes, left_bytes;
-  uint64_t fall_ms; /* from the last deadline until 95 % of the keys' memory is back */
-  bool fell;
+  struct window windows[WINDOWS_MAX];
+  uint64_t count;
 };
 
 static uint64_t used_bytes(const struct options *options, int control) {
@@ -34,24 +52,37 @@ static uint64_t used_bytes(const struct options *options, int control) {
   return used;
 }
 
-/* Readers at the rate for as long as the window and what is done after it. */
-static int read_along(struct plan *plan, struct stretch *stretch, const char *name) {
+static int read_for(struct plan *plan, const char *name, uint64_t duration_ms) {
   const struct options *options = plan->options;
-  struct server_state before, after;
   struct phase phase = {.name = name,
                         .mix = &plan->mix,
                         .pipeline = (size_t)options->pipeline,
-                        .duration_ms = options->window_ms + AFTER_MS,
+                        .duration_ms = duration_ms,
                         .keys = options->keys,
                         .rate = options->rate > 0 ? options->rate : DEFAULT_RATE};
-  if (plan_read_server(options, &before) != 0 || plan_run(plan, &phase) != 0) return -1;
-  stretch->latency = plan->tally.latency;
+  return plan_run(plan, &phase);
+}
+
+/* As long as the window and what is done after it. */
+static int observe(struct plan *plan, struct stretch *stretch, bool alone, const char *name) {
+  const struct options *options = plan->options;
+  struct server_state before, after;
+  if (plan_read_server(options, &before) != 0) return -1;
+  if (alone) {
+    net_sleep_ms(options->window_ms + AFTER_MS);
+  } else {
+    if (read_for(plan, name, options->window_ms) != 0) return -1;
+    stretch->p50_ns = histogram_percentile(&plan->tally.latency, 500);
+    stretch->p999_ns = histogram_percentile(&plan->tally.latency, 999);
+    if (read_for(plan, name, AFTER_MS) != 0) return -1;
+  }
   if (plan_read_server(options, &after) != 0) return -1;
   stretch->cpu_ns = after.cpu.run_ns - before.cpu.run_ns;
   return 0;
 }
 
-static int fill_and_wait(struct plan *plan, struct expiry *found, uint64_t expire_ns, int control) {
+static int fill_and_wait(struct plan *plan, struct window *window, uint64_t expire_ns,
+                         int control) {
   const struct options *options = plan->options;
   struct phase phase = {.name = "filling",
                         .mix = &plan->expiring,
@@ -60,65 +91,157 @@ static int fill_and_wait(struct plan *plan, struct expiry *found, uint64_t expir
                         .expire_ns = expire_ns,
                         .expire_window_ns = options->window_ms * 1000000u};
   if (plan_run(plan, &phase) != 0) return -1;
-  found->full_bytes = used_bytes(options, control);
+  window->full_bytes = used_bytes(options, control);
+  net_sleep_ms(SETTLE_MS);
   uint64_t quiet_ms = options->window_ms + AFTER_MS + 2 * POLL_MS;
   uint64_t now = net_now_ns();
   if (now + quiet_ms * 1000000u > expire_ns) {
     fprintf(stderr, "idem-bench: --lead-seconds leaves no quiet time before the first deadline\n");
     return -1;
   }
-  if (read_along(plan, &found->quiet, "quiet") != 0) return -1;
+  if (observe(plan, &window->quiet, window->alone, "quiet") != 0) return -1;
   now = net_now_ns();
   if (now < expire_ns) net_sleep_ms((expire_ns - now) / 1000000u);
   return 0;
 }
 
-static void await_fall(const struct options *options, struct expiry *found, uint64_t last_ns,
+static void await_fall(const struct options *options, struct window *window, uint64_t last_ns,
                        int control) {
-  uint64_t span = found->full_bytes > found->base_bytes ? found->full_bytes - found->base_bytes : 0;
-  uint64_t goal = found->base_bytes + span / 20;
-  for (;;) {
-    found->left_bytes = used_bytes(options, control);
+  uint64_t base = window->base_bytes, full = window->full_bytes;
+  uint64_t goal = base + (full > base ? full - base : 0) / 20;
+  do {
+    window->fell = used_bytes(options, control) <= goal;
     uint64_t now = net_now_ns();
-    found->fall_ms = now > last_ns ? (now - last_ns) / 1000000u : 0;
-    found->fell = found->left_bytes <= goal;
-    if (found->fell || found->fall_ms > FALL_LIMIT_MS) return;
-    net_sleep_ms(POLL_MS);
-  }
+    window->fall_ms = now > last_ns ? (now - last_ns) / 1000000u : 0;
+    if (!window->fell) net_sleep_ms(POLL_MS);
+  } while (!window->fell && window->fall_ms <= FALL_LIMIT_MS);
+}
+
+static int expire_once(struct plan *plan, struct window *window, int control) {
+  const struct options *options = plan->options;
+  window->base_bytes = used_bytes(options, control);
+  uint64_t expire_ns = net_now_ns() + options->lead_ms * 1000000u;
+  if (fill_and_wait(plan, window, expire_ns, control) != 0) return -1;
+  if (observe(plan, &window->ending, window->alone, "expiring") != 0) return -1;
+  await_fall(options, window, expire_ns + options->window_ms * 1000000u, control);
+  return 0;
 }
 
 static int expire(struct plan *plan, struct expiry *found, int control) {
-  const struct options *options = plan->options;
-  found->base_bytes = used_bytes(options, control);
-  uint64_t expire_ns = net_now_ns() + options->lead_ms * 1000000u;
-  if (fill_and_wait(plan, found, expire_ns, control) != 0) return -1;
-  if (read_along(plan, &found->window, "expiring") != 0) return -1;
-  await_fall(options, found, expire_ns + options->window_ms * 1000000u, control);
+  for (; found->count < plan->options->windows; found->count++) {
+    struct window *window = &found->windows[found->count];
+    window->alone = found->count % ALONE_EACH == ALONE_EACH - 1;
+    if (expire_once(plan, window, control) != 0) return -1;
+  }
   return 0;
+}
+
+/* ---- figures: one value of each window that has it ---- */
+
+struct values {
+  double all[WINDOWS_MAX];
+  size_t count;
+};
+
+typedef bool value_of(const struct window *window, const struct options *options, double *value);
+
+static bool cpu_per_key(const struct window *window, const struct options *options, double *value) {
+  *value =
+      ((double)window->ending.cpu_ns - (double)window->quiet.cpu_ns) / (double)options->expiring;
+  return options->server_pid != 0;
+}
+
+static bool cpu_per_key_beside(const struct window *window, const struct options *options,
+                               double *value) {
+  return cpu_per_key(window, options, value) && !window->alone;
+}
+
+static bool cpu_per_key_alone(const struct window *window, const struct options *options,
+                              double *value) {
+  return cpu_per_key(window, options, value) && window->alone;
+}
+
+static bool quiet_p999(const struct window *window, const struct options *options, double *value) {
+  (void)options;
+  *value = (double)window->quiet.p999_ns / 1000;
+  return !window->alone;
+}
+
+static bool window_p999(const struct window *window, const struct options *options, double *value) {
+  (void)options;
+  *value = (double)window->ending.p999_ns / 1000;
+  return !window->alone;
+}
+
+static bool p50_rise(const struct window *window, const struct options *options, double *value) {
+  (void)options;
+  *value = ((double)window->ending.p50_ns - (double)window->quiet.p50_ns) / 1000;
+  return !window->alone;
+}
+
+static bool p999_rise(const struct window *window, const struct options *options, double *value) {
+  (void)options;
+  *value = ((double)window->ending.p999_ns - (double)window->quiet.p999_ns) / 1000;
+  return !window->alone;
+}
+
+static bool bytes_per_key(const struct window *window, const struct options *options,
+                          double *value) {
+  *value = ((double)window->full_bytes - (double)window->base_bytes) / (double)options->expiring;
+  return true;
+}
+
+/* The readers are heard to their end first: a smaller figure cannot be told from AFTER_MS. */
+static bool fall_ms(const struct window *window, const struct options *options, double *value) {
+  (void)options;
+  *value = (double)window->fall_ms;
+  return true;
+}
+
+static int compare(const void *a, const void *b) {
+  double left = *(const double *)a, right = *(const double *)b;
+  return (left > right) - (left < right);
+}
+
+/* The median under `name`, the extremes under `name`_low and _high. */
+static void add_median(struct report *report, const char *name, struct values *values) {
+  char full[REPORT_NAME_BYTES];
+  if (values->count == 0) return;
+  qsort(values->all, values->count, sizeof values->all[0], compare);
+  double lower = values->all[(values->count - 1) / 2], upper = values->all[values->count / 2];
+  report_add_number(report, name, (lower + upper) / 2, 2);
+  snprintf(full, sizeof full, "%s_low", name);
+  report_add_number(report, full, values->all[0], 2);
+  snprintf(full, sizeof full, "%s_high", name);
+  report_add_number(report, full, values->all[values->count - 1], 2);
 }
 
 static void add_figures(const struct options *options, const struct expiry *found,
                         struct report *report) {
+  static const struct {
+    const char *name;
+    value_of *of;
+  } rows[] = {{"expiry_cpu_ns_per_key", cpu_per_key_beside},
+              {"expiry_alone_cpu_ns_per_key", cpu_per_key_alone},
+              {"quiet_p999_us", quiet_p999},
+              {"window_p999_us", window_p999},
+              {"bystander_p50_rise_us", p50_rise},
+              {"bystander_p999_rise_us", p999_rise},
+              {"used_bytes_per_expiring_key", bytes_per_key},
+              {"memory_back_at_most_ms", fall_ms}};
   report_add_count(report, "keys", options->keys);
   report_add_count(report, "expiring", options->expiring);
+  report_add_count(report, "windows", found->count);
   report_add_number(report, "window_seconds", (double)options->window_ms / 1000, 3);
-  report_add_latency(report, "quiet", &found->quiet.latency);
-  report_add_latency(report, "window", &found->window.latency);
-  double rise_ns = (double)histogram_percentile(&found->window.latency, 999) -
-                   (double)histogram_percentile(&found->quiet.latency, 999);
-  report_add_number(report, "bystander_p999_rise_us", rise_ns / 1000, 2);
-  if (options->server_pid != 0) {
-    double extra_ns = (double)found->window.cpu_ns - (double)found->quiet.cpu_ns;
-    report_add_count(report, "quiet_cpu_ns", found->quiet.cpu_ns);
-    report_add_count(report, "window_cpu_ns", found->window.cpu_ns);
-    report_add_number(report, "expiry_cpu_ns_per_key", extra_ns / (double)options->expiring, 2);
+  uint64_t fell = 0;
+  for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+    struct values values = {.count = 0};
+    for (uint64_t i = 0; i < found->count; i++)
+      values.count += rows[row].of(&found->windows[i], options, &values.all[values.count]);
+    add_median(report, rows[row].name, &values);
   }
-  report_add_number(
-      report, "used_bytes_per_expiring_key",
-      ((double)found->full_bytes - (double)found->base_bytes) / (double)options->expiring, 1);
-  /* The readers are heard to their end first: a smaller figure cannot be told from this one. */
-  report_add_text(report, "memory_back", found->fell ? "yes" : "no");
-  report_add_count(report, "memory_back_at_most_ms", found->fall_ms);
+  for (uint64_t i = 0; i < found->count; i++) fell += found->windows[i].fell;
+  report_add_count(report, "windows_with_memory_back", fell);
 }
 
 enum plan_status expire_run(const struct options *options, struct report *report) {

@@ -64,6 +64,8 @@ static const struct option_row rows[] = {
      "fill: before, so many times --keys keys with bodies of 1, 4 and 16 times the size, that end"},
     {"--window-seconds", OPTION_SECONDS, ROW(window_ms), 10, HOUR_MS, "1", "S",
      "expire: from the first deadline to the last"},
+    {"--windows", OPTION_NUMBER, ROW(windows), 1, 100, "6", "N",
+     "expire: how often; each third time without readers; figures are medians"},
     {"--histogram", OPTION_TEXT, ROW(histogram), 0, 0, NULL, "FILE",
      "write the distribution of latencies in HdrHistogram's text format, microseconds"},
     {"--stall-seconds", OPTION_SECONDS, ROW(stall_ms), 10, HOUR_MS, "10", "S",

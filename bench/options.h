@@ -26,6 +26,7 @@ struct options {
   uint64_t rate;         /* operations per second of an open loop; 0: closed loop */
   uint64_t lead_ms;      /* expire: from the start of the filling to the first deadline */
   uint64_t window_ms;    /* expire: from the first deadline to the last */
+  uint64_t windows;      /* expire: how often */
   uint64_t generations;  /* fill: generations of other sizes that end before */
   uint64_t expiring;     /* expire: keys that end in the window */
   const char *histogram; /* file for the distribution of latencies, or NULL */
