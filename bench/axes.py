@@ -6,6 +6,8 @@ each recipe is a fair one.
 
 import dataclasses
 
+from servers import loops_name
+
 # What a family of servers is asked for idem's scenario; no entry: it cannot do that.
 RECIPES = {
     "redis": {
@@ -32,6 +34,7 @@ RECIPES = {
 FULL_REDIS = ("redis", "valkey")
 DEEP = 64  # requests in flight from which on a replay is measured with --deep-keys
 NEEDS_FULL = ("job", "mixed", "expire", "idle", "wait", "herd")
+CORES = (loops_name(1), loops_name(2))  # what the axis cores compares
 
 
 @dataclasses.dataclass
@@ -43,18 +46,26 @@ class Case:
     connections: int = 50
     body_bytes: int = 100
     more: list = dataclasses.field(default_factory=list)  # options of the load
-    rounds: int = 0  # 0: --rounds
-    amount: str = "same"  # same: as many operations as the reference does; else: none added
+    rounds: int = 0  # at most; 0: --rounds
+    amount: str = "same"  # same: as many operations as the reference does; own: `more` says it
     floors: bool = True
+    once: bool = False  # a round visits each server once, not there and back
+    repeats: int = 1  # measured so often on the same server and its keys
+    only: tuple = ()  # names of servers; empty: all that can
 
     def title(self):
-        return f"{self.name}, pipeline {self.pipeline}" if self.amount == "same" else self.name
+        by_depth = self.axis in ("steady", "job", "threads")
+        return f"{self.name}, pipeline {self.pipeline}" if by_depth else self.name
 
 
 def recipes(case, server):
     """[(label of the column, arguments that name the scenario)] of a server for a case."""
-    if (server.family == "loops") != (case.axis == "threads"):
+    if case.only and server.name not in case.only:
         return []
+    if (server.family == "loops") != (case.axis in ("threads", "cores")):
+        return []
+    if case.axis == "cores":
+        return [(server.name, ["--scenario", "flood", "--like", case.scenario])]
     if server.family in ("idem", "loops"):
         names = [case.scenario]
     elif server.family == "echo":
@@ -82,45 +93,92 @@ def recipes(case, server):
     return found
 
 
-def all_cases(options):
-    """In the order of the report."""
+def steady_cases(options):
     keys = ["--keys", str(options.keys)]
     cases = []
     for scenario in ("claim", "replay"):
         for depth in options.pipelines:
-            # The deepest replay is the one that a large table slows down; loading it takes long.
-            large = scenario == "replay" and depth >= DEEP
-            cases.append(Case("steady", scenario, scenario, depth, rounds=2 if large else 0,
-                              more=["--keys", str(options.deep_keys)] if large else keys))
-    cases += [Case("job", "job", "job", depth) for depth in (1, 16)]
-    cases += [Case("job", "mixed", "mixed", 1, more=keys)]
-    cases.append(Case("large", "replay 100 KB", "replay", 1, 10, 100 << 10,
-                      ["--keys", "200", "--requests", str(options.large_requests)],
-                      amount="own"))
-    rate = ["--rate", str(options.rate), "--seconds", str(max(options.seconds, 0.5))]
-    cases.append(Case("latency", f"replay at {options.rate}/s", "replay", 1, more=keys + rate,
-                      amount="own", floors=False))
-    cases.append(Case("wake", "wait", "wait", 1, 1, more=["--requests", str(options.waits)],
-                      amount="own"))
-    cases.append(Case("wake", "herd", "herd", 1, options.waiters,
-                      more=["--requests", str(options.herds)], amount="own"))
-    cases.append(Case("wake", "herd 100 KB", "herd", 1, options.waiters, 100 << 10,
-                      ["--requests", str(max(options.herds // 5, 1))], 1, "own"))
+            if scenario == "replay" and depth >= DEEP:
+                continue
+            cases.append(Case("steady", scenario, scenario, depth, more=keys))
+    # The one that a large table slows down. Loading it takes long: each server is visited once, and
+    # measured three times.
+    deep = ["--keys", str(options.deep_keys), "--seconds", str(2 * options.seconds)]
+    cases += [Case("steady", "replay", "replay", depth, more=deep, rounds=1, amount="own",
+                   once=True, repeats=3) for depth in options.pipelines if depth >= DEEP]
+    return cases
+
+
+def wake_cases(options):
+    def case(name, scenario, connections, requests, body_bytes=100):
+        return Case("wake", name, scenario, 1, connections, body_bytes,
+                    ["--requests", str(requests)], amount="own")
+
+    return [case("wait", "wait", 1, options.waits),
+            case("herd", "herd", options.waiters, options.herds),
+            case("herd 100 KB", "herd", options.waiters, max(options.herds // 5, 1), 100 << 10)]
+
+
+def memory_cases(options):
     fill = ["--keys", str(options.fill_keys), "--lease-ms", "3600000"]
-    for name in ("fill-store", "fill-claim"):
-        cases.append(Case("memory", name, name, 1, more=fill, rounds=1, amount="own"))
+
+    def case(name, scenario, connections=50, more=(), only=()):
+        return Case("memory", name, scenario, 1, connections, more=list(more), rounds=1,
+                    amount="own", once=True, only=only)
+
     aged = [*fill, "--generations", "3", "--lead-seconds", str(options.lead_seconds)]
-    cases.append(Case("memory", "fill-store, aged", "fill-store", 1, more=aged, rounds=1,
-                      amount="own"))
-    cases.append(Case("memory", "idle", "idle", 1, options.idle, rounds=1, amount="own"))
-    cases.append(Case("expiry", "expire", "expire", 1, rounds=options.expire_rounds, amount="own",
-                      more=["--keys", str(options.expire_beside), "--expiring",
-                            str(options.expiring), "--lead-seconds", str(options.lead_seconds),
-                            "--rate", str(options.rate)]))
+    return [case("fill-store", "fill-store", more=fill), case("fill-claim", "fill-claim", more=fill),
+            case("fill-store, aged", "fill-store", more=aged, only=("idem",)),
+            case("idle", "idle", options.idle)]
+
+
+def expiry_cases(options):
+    more = ["--keys", str(options.expire_beside), "--expiring", str(options.expiring), "--windows",
+            str(options.windows), "--lead-seconds", str(options.lead_seconds), "--rate",
+            str(options.rate)]
+    return [Case("expiry", "expire", "expire", 1, more=more, rounds=1, amount="own", once=True,
+                 only=("idem", "redis"))]
+
+
+def engine_cases(options):
+    """Of bench-engine, which needs no server."""
+    return [Case("engine", "engine, expire", "engine", rounds=3,
+                 more=["expire", str(options.expiring), str(options.expire_beside), "2"]),
+            Case("engine", "engine, growth", "engine", rounds=1,
+                 more=["pauses", str(options.growth_keys), "3"])]
+
+
+def threads_cases(options):
+    keys = ["--keys", str(options.keys)]
     # Also with more loops than CPUs: the CPU time of an operation is counted wherever it runs.
-    cases += [Case("threads", f"{scenario} by loops", scenario, 16, more=keys)
-              for scenario in ("claim", "replay", "job")]
+    cases = [Case("threads", f"{scenario} by loops", scenario, 16, more=keys)
+             for scenario in ("claim", "replay", "job")]
+    flood = [*keys, "--seconds", str(options.seconds)]
+    cases += [Case("cores", f"{scenario} on two cores", scenario, 64, 64, more=flood, amount="own",
+                   only=CORES) for scenario in ("claim", "replay")]
+    return cases
+
+
+def all_cases(options):
+    """In the order of the report."""
+    keys = ["--keys", str(options.keys)]
+    rate = ["--rate", str(options.rate), "--seconds", str(max(options.seconds, 0.5))]
+    cases = [
+        *steady_cases(options),
+        *(Case("job", "job", "job", depth) for depth in (1, 16)),
+        Case("job", "mixed", "mixed", 1, more=keys),
+        Case("large", "replay 100 KB", "replay", 1, 10, 100 << 10,
+             ["--keys", "200", "--requests", str(options.large_requests)], amount="own"),
+        Case("latency", f"replay at {options.rate}/s", "replay", 1, more=keys + rate, amount="own",
+             floors=False),
+        *wake_cases(options),
+        *memory_cases(options),
+        *expiry_cases(options),
+        *engine_cases(options),
+        *threads_cases(options),
+    ]
     return [case for case in cases if case.axis in options.axes]
 
 
-AXES = ["steady", "job", "large", "latency", "wake", "memory", "expiry", "threads"]
+AXES = ["steady", "job", "large", "latency", "wake", "memory", "expiry", "engine", "threads",
+        "cores"]

@@ -20,6 +20,9 @@ enum plan_status idle_run(const struct options *options, struct report *report);
 /* Many keys that end within a short window, beside readers of other keys at a fixed rate. */
 enum plan_status expire_run(const struct options *options, struct report *report);
 
+/* A scenario of one step from a load that takes as little CPU as it can; how much it took. */
+enum plan_status flood_run(const struct options *options, struct report *report);
+
 /* Connections that wait for one key, and the moment in which it is stored. `name` is a row of
  * wakeup_print_list; wakeup_knows tells whether there is one. */
 bool wakeup_knows(const char *name);

@@ -27,6 +27,9 @@ static const struct experiment experiments[] = {
     {"expire",
      "--expiring keys end within --window-seconds beside readers (--like replay) at --rate",
      expire_run},
+    {"flood",
+     "the scenario --like (replay) as cheaply as can be: replies are counted, one batch is checked",
+     flood_run},
 };
 
 enum { EXPERIMENTS = sizeof experiments / sizeof experiments[0] };

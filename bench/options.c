@@ -31,8 +31,7 @@ static const struct option_row rows[] = {
      "what to send, see below (required)"},
     {"--like", OPTION_TEXT, ROW(like), 0, 0, NULL, "NAME",
      "echo: the scenario whose bytes are moved; fill: whose keys are made; expire: whose keys "
-     "stand "
-     "by"},
+     "stand by; flood: what is sent"},
     {"--connections", OPTION_NUMBER, ROW(connections), 1, 100000, "50", "N",
      "connections; herd: those that wait"},
     {"--rate", OPTION_NUMBER, ROW(rate), 1, 100000000, NULL, "N",
@@ -46,6 +45,8 @@ static const struct option_row rows[] = {
      "run first and not counted, as a share of --seconds or --requests"},
     {"--keys", OPTION_NUMBER, ROW(keys), 1, UINT64_C(1000000000), "100000", "N",
      "keys preloaded for the replay scenarios, drawn evenly"},
+    {"--loaded", OPTION_FLAG, ROW(loaded), 0, 1, NULL, "",
+     "they are there from a run with the same --seed: load none"},
     {"--lease-ms", OPTION_NUMBER, ROW(lease_ms), 1, HOUR_MS, "60000", "MS",
      "LEASE of a claim; PX of a Redis lock"},
     {"--ttl-ms", OPTION_NUMBER, ROW(ttl_ms), 1, 31 * 24 * HOUR_MS, "86400000", "MS",

@@ -30,6 +30,7 @@ struct options {
   uint64_t generations;  /* fill: generations of other sizes that end before */
   uint64_t expiring;     /* expire: keys that end in the window */
   const char *histogram; /* file for the distribution of latencies, or NULL */
+  uint64_t loaded;       /* a former run with this seed loaded the keys */
   uint64_t json;
   uint64_t csv;
   uint64_t sizes;

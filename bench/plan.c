@@ -108,7 +108,7 @@ int plan_open(struct plan *plan) {
                           .mix = &plan->preload,
                           .pipeline = plan->fill_pipeline,
                           .operations = options->keys};
-  return plan->preload.part_count > 0 ? plan_run(plan, &preload) : 0;
+  return plan->preload.part_count > 0 && !options->loaded ? plan_run(plan, &preload) : 0;
 }
 
 int plan_read_server(const struct options *options, struct server_state *state) {

@@ -3,7 +3,10 @@
 
 Each measurement is one fresh server process on one CPU and one idem-bench on another. A round
 visits the servers as A B C C B A, so that a machine that gets slower or faster during a round does
-so for all of them; ratios are taken inside a round. README.md beside this file explains the method.
+so for all of them; ratios are taken inside a round. The first round visits every case, then the
+second does, as long as --minutes last: each target has a figure early, and more of them later.
+What was measured is kept after each case; --continue goes on from there. README.md beside this file
+explains the method.
 
 Only the standard library.
 """
@@ -11,9 +14,11 @@ Only the standard library.
 import argparse
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True  # no __pycache__ beside the sources
 
@@ -22,7 +27,9 @@ import render
 from servers import ROOT, BenchError, known_servers, pinned, running, shown
 
 RESULTS = os.path.join("bench", "RESULTS.md")
+KEPT = "bench.json"  # in --build
 OPERATIONS_LEAST = 1000
+SEEDS = 1 << 52
 
 
 def note(text):
@@ -50,7 +57,10 @@ class Bench:
             self.servers = {name: server for name, server in self.servers.items()
                             if name in options.servers}
         self.sizes_cache = {}
-        self.commands = {}  # (case, label) -> (how the server starts, what the load is)
+        self.amounts = {}  # of a case's operations, by its title
+        self.commands = {}  # "case: label" -> the command lines
+        self.cells_of_axis = {}  # axis -> case -> label -> rounds -> runs
+        self.seconds_of = {}  # case -> what it took so far
 
     def sizes(self, case):
         """What the floors have to move. A wake-up answers what a replay answers."""
@@ -61,11 +71,12 @@ class Bench:
             self.sizes_cache[key] = json.loads(self.output_of(command))
         return self.sizes_cache[key]
 
-    def cpus_of(self, case):
+    def cpus_of(self, case, server):
         """Of the server and of the load. Loops are for several CPUs, and the load is on one of
-        them: what it takes is waited for, not counted."""
+        them: what it takes is waited for, not counted. On the axis cores one loop has a CPU for
+        itself, which is more than each of two loops has there."""
         everywhere = os.sched_getaffinity(0)
-        if case.axis == "threads":
+        if case.axis == "threads" or (case.axis == "cores" and server.name != axes.CORES[0]):
             return everywhere, everywhere
         return {self.options.server_cpu}, {self.options.load_cpu}
 
@@ -83,18 +94,32 @@ class Bench:
         return result.stdout
 
     def measure(self, case, label, server, what, amount):
-        """One run; `amount` is ["--seconds", S], ["--requests", N] or nothing."""
+        """One fresh server and case.repeats runs on it; `amount` is ["--seconds", S],
+        ["--requests", N] or nothing."""
         sizes = self.sizes(case)
         load = [self.load_program, "--json", *what, "--connections", str(case.connections),
                 "--pipeline", str(case.pipeline), "--body-bytes", str(case.body_bytes),
                 *case.more, *amount]
-        server_cpus, load_cpus = self.cpus_of(case)
+        server_cpus, load_cpus = self.cpus_of(case, server)
         with running(server, sizes, server_cpus) as (pid, port):
             start = server.command("PORT", sizes)
-            self.commands[case.title(), label] = (taskset(server_cpus, start),
-                                                  taskset(load_cpus, load))
+            self.commands[f"{case.title()}: {label}"] = [
+                taskset(server_cpus, start),
+                f"{taskset(load_cpus, load)} --port PORT --server-pid PID"]
             load += ["--port", str(port), "--server-pid", str(pid)]
-            return json.loads(self.output_of(load, load_cpus))
+            if case.repeats > 1:
+                load += ["--seed", str(random.randrange(1, SEEDS))]
+            runs = [json.loads(self.output_of(load, load_cpus))]
+            for _ in range(case.repeats - 1):
+                runs.append(json.loads(self.output_of([*load, "--loaded"], load_cpus)))
+            return runs
+
+    def measure_engine(self, case):
+        command = [os.path.join(self.options.build, "bench-engine"), *case.more]
+        cpus = {self.options.server_cpu}
+        self.commands[case.title()] = [taskset(cpus, command)]
+        lines = self.output_of(command, cpus).splitlines()
+        return {name: float(value) for name, value in (line.split() for line in lines)}
 
     def visits(self, case):
         """[(label, server, scenario arguments)] of all that can answer the case."""
@@ -106,27 +131,71 @@ class Bench:
         # in --seconds. Redis when there: its speed does not change while idem is worked on.
         if case.amount != "same":
             return []
-        label, server, what = next((v for v in visits if v[1].name == "redis"), visits[0])
-        amount = ["--seconds", str(self.options.seconds)]
-        operations = self.measure(case, label, server, what, amount)["operations"]
-        return ["--requests", str(max(operations, OPERATIONS_LEAST))]
+        if case.title() not in self.amounts:
+            visit = next((v for v in visits if v[1].name == "redis"), visits[0])
+            seconds = ["--seconds", str(self.options.seconds)]
+            operations = self.measure(case, *visit, seconds)[0]["operations"]
+            self.amounts[case.title()] = max(operations, OPERATIONS_LEAST)
+        return ["--requests", str(self.amounts[case.title()])]
 
-    def cell(self, case):
-        """All rounds of a case: {label: [[first run, second run], ...]}."""
+    def round(self, case, number):
+        """{label: [[first run, second run]]}; of a case that repeats, the rounds that its repeated
+        measurements stand for."""
+        if case.axis == "engine":
+            progress(f"{case.title()}: round {number}")
+            return {"engine": [[self.measure_engine(case)]]}
         visits = self.visits(case)
         if not visits:
             return {}
         amount = self.amount(case, visits)
-        rounds = min(case.rounds or self.options.rounds, self.options.rounds)
         runs = {label: [] for label, _, _ in visits}
-        for number in range(1, rounds + 1):
-            pairs = {label: [] for label in runs}
-            for label, server, what in [*visits, *reversed(visits)]:
-                progress(f"{case.title()}: round {number} of {rounds}, {label}")
-                pairs[label].append(self.measure(case, label, server, what, amount))
-            for label, pair in pairs.items():
-                runs[label].append(pair)
-        return runs
+        for label, server, what in visits if case.once else [*visits, *reversed(visits)]:
+            progress(f"{case.title()}: round {number}, {label}")
+            runs[label].append(self.measure(case, label, server, what, amount))
+        if case.repeats > 1:
+            return {label: [list(pair) for pair in zip(*found)] for label, found in runs.items()}
+        return {label: [[run for found in visited for run in found]]
+                for label, visited in runs.items()}
+
+    def rounds_done(self, case):
+        cells = self.cells_of_axis.get(case.axis, {}).get(case.title(), {})
+        return max((len(rounds) // case.repeats for rounds in cells.values()), default=0)
+
+    def add_round(self, case, number):
+        """Whether it was measured. What goes wrong in one case does not end the others."""
+        began = time.monotonic()
+        try:
+            found = self.round(case, number)
+        except (BenchError, subprocess.TimeoutExpired) as error:
+            note(f"{case.title()}: {error}")
+            return False
+        took = time.monotonic() - began
+        if found:
+            cells = self.cells_of_axis.setdefault(case.axis, {}).setdefault(case.title(), {})
+            for label, rounds in found.items():
+                cells.setdefault(label, []).extend(rounds)
+            note(f"{case.title()}: round {number} took {took:.0f} s")
+        self.seconds_of[case.title()] = took
+        return True
+
+    def keep(self):
+        """Written aside and renamed, so that an interrupted run leaves a whole file."""
+        path = self.options.json or os.path.join(self.options.build, KEPT)
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
+            json.dump({"machine": render.machine(self.options, self.servers),
+                       "amounts": self.amounts, "commands": self.commands,
+                       "axes": self.cells_of_axis}, file, indent=1)
+        os.replace(f"{path}.new", path)
+
+    def take_up(self):
+        """What an earlier run kept."""
+        path = self.options.json or os.path.join(self.options.build, KEPT)
+        with open(path, encoding="utf-8") as file:
+            kept = json.load(file)
+        if kept["machine"][1:] != render.machine(self.options, self.servers)[1:]:
+            note(f"{path} was made with another commit, machine or server: its figures are mixed in")
+        self.amounts, self.commands = kept["amounts"], kept["commands"]
+        self.cells_of_axis = kept["axes"]
 
 
 def list_of(kind, allowed=None):
@@ -152,42 +221,40 @@ def number_from(least, kind=int):
     return parse
 
 
-# How large each axis is: (option, default, with --quick, with --full, help).
+# How large each axis is: (option, default, with --quick, help). The defaults are the targets' own.
 SIZES = [
-    ("rounds", 5, 1, 5, "of A B C C B A; memory has 1"),
-    ("keys", 100000, 10000, 100000, "to replay"),
-    ("deep-keys", 1000000, 20000, 10000000, "to replay at the deepest pipeline, in 2 rounds"),
-    ("large-requests", 3000, 500, 10000, "replays of 100 KB"),
-    ("rate", 10000, 2000, 10000, "operations per second of the open loop and beside expiry"),
-    ("waits", 2000, 200, 5000, "rounds with one waiter"),
-    ("waiters", 1000, 200, 1000, "of a herd"),
-    ("herds", 20, 3, 100, "rounds of a herd"),
-    ("fill-keys", 1000000, 100000, 10000000, "to fill memory with"),
-    ("idle", 5000, 1000, 10000, "idle connections"),
-    ("expiring", 200000, 20000, 1000000, "keys that end within a second"),
-    ("expire-beside", 500000, 20000, 10000000, "keys beside them"),
-    ("lead-seconds", 6, 4, 30, "for filling and a quiet stretch before the first deadline"),
-    ("expire-rounds", 3, 1, 3, "of mass expiry"),
+    ("rounds", 5, 1, "of A B C C B A, if --minutes allow; memory, expiry and growth have 1"),
+    ("minutes", 25, 25, "begin no further round that would last longer"),
+    ("keys", 100000, 10000, "to replay"),
+    ("deep-keys", 10000000, 20000, "to replay at the deepest pipeline"),
+    ("large-requests", 3000, 500, "replays of 100 KB"),
+    ("rate", 10000, 2000, "operations per second of the open loop and beside expiry"),
+    ("waits", 2000, 200, "rounds with one waiter"),
+    ("waiters", 1000, 200, "of a herd"),
+    ("herds", 20, 3, "rounds of a herd"),
+    ("fill-keys", 10000000, 100000, "to fill memory with"),
+    ("idle", 10000, 1000, "idle connections"),
+    ("expiring", 1000000, 200000, "keys that end within a second"),
+    ("expire-beside", 10000000, 200000, "keys beside them"),
+    ("windows", 6, 3, "of mass expiry on the same server"),
+    ("lead-seconds", 10, 4, "for filling and a quiet stretch before the first deadline"),
+    ("growth-keys", 50000000, 1000000, "to which the engine alone grows"),
 ]
 
 
 def add_sizes(parser):
-    scale = parser.add_mutually_exclusive_group()
-    scale.add_argument("--quick", action="store_true", help="small sizes, one round: a first look")
-    scale.add_argument("--full", action="store_true",
-                       help="the sizes of the targets: hours, 8 GiB of memory")
-    for name, default, _, _, text in SIZES:
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round: a first look")
+    for name, default, _, text in SIZES:
         parser.add_argument(f"--{name}", type=number_from(1), help=f"{text} [{default}]")
 
 
 def fill_sizes(options):
-    for name, default, quick, full, _ in SIZES:
+    for name, default, quick, _ in SIZES:
         attribute = name.replace("-", "_")
         if getattr(options, attribute) is None:
-            setattr(options, attribute,
-                    quick if options.quick else full if options.full else default)
+            setattr(options, attribute, quick if options.quick else default)
     if options.seconds is None:
-        options.seconds = 0.2 if options.quick else 1.0
+        options.seconds = 0.2 if options.quick else 0.7
 
 
 def parse_options(arguments):
@@ -199,7 +266,7 @@ def parse_options(arguments):
     parser.add_argument("--pipelines", type=list_of(number_from(1)), default=[1, 16, 64],
                         help="depths of the axis steady [1,16,64]")
     parser.add_argument("--seconds", type=number_from(0.01, float),
-                        help="how long the reference runs; all get that many operations [1]")
+                        help="how long the reference runs; all get that many operations [0.7]")
     add_sizes(parser)
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "release"),
                         help="where the programs are [build/release]")
@@ -211,7 +278,10 @@ def parse_options(arguments):
     parser.add_argument("--load-cpu", type=int, default=cpus[-1], help=f"[{cpus[-1]}]")
     parser.add_argument("--timeout", type=number_from(1), default=1200, metavar="SECONDS",
                         help="until one run is given up [1200]")
-    parser.add_argument("--json", metavar="FILE", help="also keep every single run")
+    parser.add_argument("--json", metavar="FILE",
+                        help=f"where every single run is kept [{KEPT} in --build]")
+    parser.add_argument("--continue", dest="continued", action="store_true",
+                        help="go on from what is kept there")
     parser.add_argument("--write", action="store_true",
                         help=f"write {RESULTS} and, with gnuplot, {render.CHARTS}")
     options = parser.parse_args(arguments)
@@ -233,40 +303,58 @@ def print_all(cells_of_axis, options):
     note(render.disturbance(cells))
 
 
+def run_rounds(bench, options):
+    """Whether all cases of the first round were measured."""
+    began, good = time.monotonic(), True
+    for number in range(1, options.rounds + 1):
+        for case in axes.all_cases(options):
+            if number <= bench.rounds_done(case) or (case.rounds and number > case.rounds):
+                continue
+            passed = time.monotonic() - began
+            if number > 1 and passed + bench.seconds_of.get(case.title(), 0) > 60 * options.minutes:
+                continue
+            good = bench.add_round(case, number) and good
+            bench.keep()
+    return good
+
+
+def write_results(bench, options):
+    charts = render.write_charts(bench.cells_of_axis, note)
+    text = render.results(options, bench.servers, bench.cells_of_axis, bench.commands, charts)
+    with open(os.path.join(ROOT, RESULTS), "w", encoding="utf-8") as file:
+        file.write(text)
+    note(f"wrote {RESULTS}")
+
+
 def run(options):
     if options.server_cpu == options.load_cpu:
         note("server and load share one CPU: the figures compare with nothing else")
     bench = Bench(options)
-    cells_of_axis = {}
-    for case in axes.all_cases(options):
-        found = bench.cell(case)
-        if found:
-            cells_of_axis.setdefault(case.axis, {})[case.title()] = found
-    progress("")
-    print_all(cells_of_axis, options)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": render.machine(options, bench.servers), "axes": cells_of_axis},
-                      file, indent=1)
-    if options.write:
-        charts = render.write_charts(cells_of_axis, note)
-        text = render.results(options, bench.servers, cells_of_axis, bench.commands, charts)
-        with open(os.path.join(ROOT, RESULTS), "w", encoding="utf-8") as file:
-            file.write(text)
-        note(f"wrote {RESULTS}")
+    if options.continued:
+        bench.take_up()
+    good = False
+    try:
+        good = run_rounds(bench, options)
+    finally:
+        # Also of a run that somebody ended.
+        progress("")
+        if bench.cells_of_axis:
+            print_all(bench.cells_of_axis, options)
+            if options.write:
+                write_results(bench, options)
+    return good
 
 
 def main():
     # A plain SIGTERM would skip the clean-up and leave a server behind.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        run(parse_options(sys.argv[1:]))
-    except (BenchError, subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        return 0 if run(parse_options(sys.argv[1:])) else 1
+    except (BenchError, OSError, subprocess.CalledProcessError) as error:
         note(str(error))
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 if __name__ == "__main__":

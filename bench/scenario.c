@@ -364,7 +364,7 @@ const char *scenario_init(struct scenario *scenario, const char *name, const cha
   memset(scenario, 0, sizeof *scenario);
   bool echo = strcmp(name, "echo") == 0;
   if (echo && like == NULL) return "scenario echo needs --like";
-  if (!echo && like != NULL) return "--like is for the scenarios echo, fill and expire";
+  if (!echo && like != NULL) return "--like is for the scenarios echo, fill, expire and flood";
 
   const struct row *row = find(echo ? like : name);
   if (row == NULL) return echo ? "--like names no scenario" : "--scenario names no scenario";
