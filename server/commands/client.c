@@ -17,6 +17,7 @@ void client_init(struct client *client, struct host *host) {
   *client = (struct client){
       .id = atomic_fetch_add(&host->shared->next_client_id, 1),
       .version = 2,
+      .last_row = CLIENT_NO_ROW,
       .connected_ms = host->now_ms,
       .active_ms = host->now_ms,
       .authenticated = host->options->requirepass[0] == '\0',
@@ -47,16 +48,17 @@ static void cancel_wait(struct client *client, struct host *host) {
 }
 
 void client_unbind(struct client *client, struct host *host) {
-  if (client->bindings == NULL) return;
+  struct engine_binding **bindings = client->details != NULL ? client->details->bindings : NULL;
+  if (bindings == NULL) return;
   for (unsigned i = 0; i < keyspace_shards(host->shared->keyspace); i++) {
-    if (client->bindings[i] == NULL) continue;
+    if (bindings[i] == NULL) continue;
     struct shard *shard = keyspace_shard(host->shared->keyspace, i);
     int64_t now_ms = host->now_ms;
-    engine_binding_close(host_lock(host, shard, &now_ms), client->bindings[i], now_ms);
+    engine_binding_close(host_lock(host, shard, &now_ms), bindings[i], now_ms);
     host_unlock(host, shard);
   }
-  free(client->bindings);
-  client->bindings = NULL;
+  free(bindings);
+  client->details->bindings = NULL;
 }
 
 void client_deinit(struct client *client, struct host *host) {

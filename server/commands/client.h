@@ -33,8 +33,12 @@ enum client_replies {
   CLIENT_REPLIES_SKIP
 };
 
+/* NULL, or owned. */
 struct client_details {
-  char *name, *library_name, *library_version; /* owned, or NULL */
+  char *name, *library_name, *library_version;
+  struct engine_binding **bindings;    /* one for each shard that has any; from the first BIND on */
+  struct transaction *transaction;     /* between MULTI and EXEC */
+  struct subscriptions *subscriptions; /* while it listens to something */
 };
 
 struct client {
@@ -44,22 +48,20 @@ struct client {
   size_t sending_bytes;    /* handed to it and not yet taken by the kernel; the connection counts */
   struct engine_waiter
       *waiter; /* waits; or was granted, and the reply is not yet known to be written */
-  struct engine_binding **bindings; /* one for each shard that has any; NULL until the first BIND */
-  struct client_details *details;
-  struct transaction *transaction;     /* between MULTI and EXEC */
-  struct subscriptions *subscriptions; /* NULL when it listens to nothing */
-  const struct command *last;
+  struct client_details *details; /* NULL until the first of them */
   uint64_t id;
   int64_t connected_ms, active_ms;
-  uint8_t version; /* of RESP: 2 or 3 */
-  uint8_t replies; /* enum client_replies */
-  uint8_t shard;   /* the number of the waiter's */
-  bool authenticated;
-  bool waiting;         /* commands behind the present one have to wait */
-  bool close_when_sent; /* takes no more commands */
-  bool close_now;       /* killed: what is unsent is dropped */
-  bool monitors;
+  uint16_t last_row; /* of the table, its last command's; CLIENT_NO_ROW: there was none yet */
+  uint8_t version;   /* of RESP: 2 or 3 */
+  uint8_t replies;   /* enum client_replies */
+  uint8_t shard;     /* the number of the waiter's */
+  bool authenticated : 1;
+  bool waiting : 1;         /* commands behind the present one have to wait */
+  bool close_when_sent : 1; /* takes no more commands */
+  bool close_now : 1;       /* killed: what is unsent is dropped */
+  bool monitors : 1;
 };
+#define CLIENT_NO_ROW UINT16_MAX
 
 /* Registers with the host; gives it the next id. */
 void client_init(struct client *client, struct host *host);
@@ -72,6 +74,12 @@ void client_unbind(struct client *client, struct host *host);
 
 /* NULL when memory is short. */
 struct client_details *client_details(struct client *client);
+static inline struct transaction *client_transaction(const struct client *client) {
+  return client->details != NULL ? client->details->transaction : NULL;
+}
+static inline struct subscriptions *client_subscriptions(const struct client *client) {
+  return client->details != NULL ? client->details->subscriptions : NULL;
+}
 
 /*
  * Whether the client, with `more` bytes to come, has more to take than it may: more than

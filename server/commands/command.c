@@ -280,7 +280,7 @@ bool command_postponed(const struct host *host, const struct client *client,
                        const struct request *request) {
   const struct shared *shared = host->shared;
   bool paused = shared->pause_until_ms > host->now_ms && !atomic_load(&shared->draining);
-  if (!paused || client->transaction != NULL) return false;
+  if (!paused || client_transaction(client) != NULL) return false;
   if (!shared->pause_writes_only) return true;
   return request->command != NULL && (request->command->flags & COMMAND_WRITES) != 0;
 }
@@ -319,7 +319,7 @@ static bool may_run(struct call *call) {
     resp_error(call->reply, "NOAUTH Authentication required.");
     return false;
   }
-  if (call->client->subscriptions != NULL && pubsub_restricts(call->client) &&
+  if (client_subscriptions(call->client) != NULL && pubsub_restricts(call->client) &&
       (flags & COMMAND_PUBSUB) == 0) {
     char name[COMMAND_NAME_BYTES];
     command_name(call->command, name);
@@ -329,7 +329,7 @@ static bool may_run(struct call *call) {
                 refusal(call), name);
     return false;
   }
-  if (call->client->transaction != NULL && (flags & COMMAND_NOT_IN_MULTI) != 0) {
+  if (client_transaction(call->client) != NULL && (flags & COMMAND_NOT_IN_MULTI) != 0) {
     resp_error(call->reply, "ERR Command not allowed inside a transaction");
     return false;
   }
@@ -339,7 +339,7 @@ static bool may_run(struct call *call) {
 /* Everything that can be said before the handler looks at the arguments. */
 static bool judge(struct call *call) {
   if (!find_row(call)) return false;
-  call->client->last = call->command;
+  call->client->last_row = (uint16_t)(call->command - COMMAND_TABLE);
   return arity_fits(call) && may_run(call) && sizes_fit(call);
 }
 
@@ -544,7 +544,8 @@ void command_run(struct host *host, struct client *client, const struct request 
   client->active_ms = host->now_ms;
   if (!judge(&call)) {
     refuse(&call);
-  } else if (client->transaction != NULL && (call.command->flags & COMMAND_NOT_QUEUED) == 0) {
+  } else if (client_transaction(client) != NULL &&
+             (call.command->flags & COMMAND_NOT_QUEUED) == 0) {
     transaction_queue(&call);
   } else {
     command_call(&call);

@@ -257,7 +257,7 @@ static void client_flags(const struct client *client, char flags[8]) {
   size_t n = 0;
   if (client->monitors) flags[n++] = 'O';
   if (client_channels(client) + client_patterns(client) > 0) flags[n++] = 'P';
-  if (client->transaction != NULL) flags[n++] = 'x';
+  if (client_transaction(client) != NULL) flags[n++] = 'x';
   if (client->waiting) flags[n++] = 'b';
   if (client->close_when_sent) flags[n++] = 'c';
   if (client->close_now) flags[n++] = 'A';
@@ -271,7 +271,7 @@ size_t connection_describe(const struct host *host, const struct client *client,
   host->shared->describe(client, &address);
   char flags[8], name[COMMAND_NAME_BYTES] = "NULL";
   client_flags(client, flags);
-  if (client->last != NULL) command_name(client->last, name);
+  if (client->last_row != CLIENT_NO_ROW) command_name(&COMMAND_TABLE[client->last_row], name);
   const struct client_details none = {0},
                               *details = client->details != NULL ? client->details : &none;
   int len = snprintf(

@@ -291,12 +291,12 @@ void client_granted_written(struct client *client, struct host *host) {
 static bool binding_of(struct call *call, bool wanted, struct engine_binding **binding) {
   *binding = NULL;
   if (!wanted) return true;
-  struct client *client = call->client;
-  if (client->bindings == NULL)
-    client->bindings =
+  struct client_details *details = client_details(call->client);
+  if (details != NULL && details->bindings == NULL)
+    details->bindings =
         calloc(keyspace_shards(call->host->shared->keyspace), sizeof(struct engine_binding *));
-  if (client->bindings != NULL) {
-    struct engine_binding **own = &client->bindings[shard_number(call->shard)];
+  if (details != NULL && details->bindings != NULL) {
+    struct engine_binding **own = &details->bindings[shard_number(call->shard)];
     if (*own == NULL) *own = engine_binding_create(call->engine);
     *binding = *own;
   }

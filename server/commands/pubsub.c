@@ -192,7 +192,7 @@ static uint64_t hash_pair(const struct topic *topic, const struct client *client
 static struct subscription *subscription_find(const struct pubsub *pubsub,
                                               const struct topic *topic,
                                               const struct client *client) {
-  if (client->subscriptions == NULL) return NULL;
+  if (client_subscriptions(client) == NULL) return NULL;
   uint64_t hash = hash_pair(topic, client);
   for (struct table_node *node = *table_bucket(&pubsub->pairs, hash); node != NULL;
        node = node->next) {
@@ -202,19 +202,28 @@ static struct subscription *subscription_find(const struct pubsub *pubsub,
   return NULL;
 }
 
-static struct subscriptions *client_subscriptions(struct client *client) {
-  if (client->subscriptions != NULL) return client->subscriptions;
+/* NULL when memory is short. */
+static struct subscriptions *make_subscriptions(struct client *client) {
+  struct client_details *details = client_details(client);
+  if (details == NULL) return NULL;
+  if (details->subscriptions != NULL) return details->subscriptions;
   struct subscriptions *made = calloc(1, sizeof *made);
   if (made == NULL) return NULL;
   for (int kind = 0; kind < TOPIC_KINDS; kind++) list_init(&made->of[kind]);
-  return client->subscriptions = made;
+  return details->subscriptions = made;
+}
+
+static struct subscription *first_subscription(const struct client *client, enum topic_kind kind) {
+  struct subscriptions *own = client_subscriptions(client);
+  if (own == NULL || list_empty(&own->of[kind])) return NULL;
+  return LIST_ENTRY(own->of[kind].next, struct subscription, in_client);
 }
 
 static void destroy_unused(struct client *client) {
-  struct subscriptions *own = client->subscriptions;
+  struct subscriptions *own = client_subscriptions(client);
   if (own == NULL || own->count[CHANNEL] + own->count[PATTERN] > 0) return;
   free(own);
-  client->subscriptions = NULL;
+  client->details->subscriptions = NULL;
 }
 
 /* False when memory is short; then nothing has changed. Listening already is fine. */
@@ -222,7 +231,7 @@ static bool listen_to(struct pubsub *pubsub, struct client *client, enum topic_k
                       struct span name) {
   struct topic *topic = topic_find(pubsub, kind, name);
   if (topic != NULL && subscription_find(pubsub, topic, client) != NULL) return true;
-  struct subscriptions *own = client_subscriptions(client);
+  struct subscriptions *own = make_subscriptions(client);
   struct subscription *subscription = own != NULL ? malloc(sizeof *subscription) : NULL;
   if (subscription != NULL && topic == NULL) topic = topic_create(pubsub, kind, name);
   if (subscription == NULL || topic == NULL) {
@@ -247,7 +256,7 @@ static void stop_listening(struct pubsub *pubsub, struct subscription *subscript
   list_remove(&subscription->in_topic);
   list_remove(&subscription->in_client);
   topic->listener_count--;
-  subscription->client->subscriptions->count[topic->kind]--;
+  client_subscriptions(subscription->client)->count[topic->kind]--;
   destroy_unused(subscription->client);
   free(subscription);
 }
@@ -256,12 +265,11 @@ static void lock(struct pubsub *pubsub) { pthread_mutex_lock(&pubsub->lock); }
 static void unlock(struct pubsub *pubsub) { pthread_mutex_unlock(&pubsub->lock); }
 
 void pubsub_leave(struct host *host, struct client *client) {
-  if (client->subscriptions == NULL) return;
+  if (client_subscriptions(client) == NULL) return;
   lock(host->pubsub);
-  for (int kind = 0; kind < TOPIC_KINDS; kind++) {
-    while (client->subscriptions != NULL && !list_empty(&client->subscriptions->of[kind])) {
-      struct subscription *subscription =
-          LIST_ENTRY(client->subscriptions->of[kind].next, struct subscription, in_client);
+  for (enum topic_kind kind = CHANNEL; kind < TOPIC_KINDS; kind++) {
+    for (struct subscription *subscription;
+         (subscription = first_subscription(client, kind)) != NULL;) {
       struct topic *topic = subscription->topic;
       stop_listening(host->pubsub, subscription);
       topic_destroy_unheard(host->pubsub, topic);
@@ -271,17 +279,18 @@ void pubsub_leave(struct host *host, struct client *client) {
   update_wanted_effects(host);
 }
 
-size_t client_channels(const struct client *client) {
-  return client->subscriptions != NULL ? client->subscriptions->count[CHANNEL] : 0;
+static size_t count_of(const struct client *client, enum topic_kind kind) {
+  const struct subscriptions *own = client_subscriptions(client);
+  return own != NULL ? own->count[kind] : 0;
 }
 
-size_t client_patterns(const struct client *client) {
-  return client->subscriptions != NULL ? client->subscriptions->count[PATTERN] : 0;
-}
+size_t client_channels(const struct client *client) { return count_of(client, CHANNEL); }
+
+size_t client_patterns(const struct client *client) { return count_of(client, PATTERN); }
 
 /* In RESP3 pushes can be told from replies, so any command may be sent between them. */
 bool pubsub_restricts(const struct client *client) {
-  return client->version == 2 && client->subscriptions != NULL;
+  return client->version == 2 && client_subscriptions(client) != NULL;
 }
 
 /* ---- messages ---- */
@@ -303,7 +312,7 @@ void pubsub_close(struct host *host, struct client *client) {
 void pubsub_close_listeners(struct host *host) {
   for (struct list *node = host->clients.next; node != &host->clients; node = node->next) {
     struct client *client = LIST_ENTRY(node, struct client, link);
-    if (client->subscriptions != NULL && !client->close_now) pubsub_close(host, client);
+    if (client_subscriptions(client) != NULL && !client->close_now) pubsub_close(host, client);
   }
 }
 
@@ -469,15 +478,13 @@ static void end_subscription(struct call *call, const char *what,
 
 static void unsubscribe_all(struct call *call, enum topic_kind kind, const char *what) {
   struct client *client = call->client;
-  if (client->subscriptions == NULL || client->subscriptions->count[kind] == 0) {
+  if (count_of(client, kind) == 0) {
     confirm(call, what, SPAN_ABSENT);
     return;
   }
-  while (client->subscriptions != NULL && !list_empty(&client->subscriptions->of[kind])) {
-    end_subscription(
-        call, what,
-        LIST_ENTRY(client->subscriptions->of[kind].next, struct subscription, in_client));
-  }
+  for (struct subscription *subscription;
+       (subscription = first_subscription(client, kind)) != NULL;)
+    end_subscription(call, what, subscription);
 }
 
 static void unsubscribe(struct call *call, enum topic_kind kind, const char *what) {

@@ -36,22 +36,25 @@ static void transaction_destroy(struct transaction *transaction) {
 }
 
 void transaction_discard(struct client *client) {
-  if (client->transaction == NULL) return;
-  transaction_destroy(client->transaction);
-  client->transaction = NULL;
+  struct transaction *transaction = client_transaction(client);
+  if (transaction == NULL) return;
+  client->details->transaction = NULL;
+  transaction_destroy(transaction);
 }
 
 void transaction_spoil(struct client *client) {
-  if (client->transaction != NULL) client->transaction->spoiled = true;
+  struct transaction *transaction = client_transaction(client);
+  if (transaction != NULL) transaction->spoiled = true;
 }
 
 int transaction_length(const struct client *client) {
   _Static_assert(TRANSACTION_MAX_COMMANDS <= INT_MAX, "the length is an int");
-  return client->transaction != NULL ? (int)client->transaction->count : -1;
+  const struct transaction *transaction = client_transaction(client);
+  return transaction != NULL ? (int)transaction->count : -1;
 }
 
 enum command_reach transaction_reach(const struct client *client) {
-  const struct transaction *transaction = client->transaction;
+  const struct transaction *transaction = client_transaction(client);
   return transaction != NULL && !transaction->spoiled ? transaction->reach
                                                       : COMMAND_REACHES_NOTHING;
 }
@@ -81,7 +84,7 @@ static struct queued *copy_call(const struct call *call, size_t size) {
 }
 
 void transaction_queue(struct call *call) {
-  struct transaction *transaction = call->client->transaction;
+  struct transaction *transaction = client_transaction(call->client);
   /* It will not run: what comes behind the error is judged and acknowledged, as Redis does, but not
    * kept. */
   if (transaction->spoiled) {
@@ -114,18 +117,19 @@ void transaction_queue(struct call *call) {
 /* ---- commands ---- */
 
 void transaction_multi(struct call *call) {
-  if (call->client->transaction != NULL) {
+  if (client_transaction(call->client) != NULL) {
     resp_error(call->reply, "ERR MULTI calls can not be nested");
     return;
   }
-  struct transaction *transaction = calloc(1, sizeof *transaction);
+  struct client_details *details = client_details(call->client);
+  struct transaction *transaction = details != NULL ? calloc(1, sizeof *transaction) : NULL;
   if (transaction == NULL) {
     reply_oom(call);
     return;
   }
   transaction->last = &transaction->first;
   transaction->reach = COMMAND_REACHES_ALL;
-  call->client->transaction = transaction;
+  details->transaction = transaction;
   reply_ok(call);
 }
 
@@ -141,12 +145,12 @@ static void run_queued(struct call *exec, const struct queued *queued) {
 }
 
 void transaction_exec(struct call *call) {
-  struct transaction *transaction = call->client->transaction;
+  struct transaction *transaction = client_transaction(call->client);
   if (transaction == NULL) {
     resp_error(call->reply, "ERR EXEC without MULTI");
     return;
   }
-  call->client->transaction = NULL;
+  call->client->details->transaction = NULL;
   if (transaction->spoiled) {
     resp_error(call->reply, "EXECABORT Transaction discarded because of previous errors.");
   } else {
@@ -158,7 +162,7 @@ void transaction_exec(struct call *call) {
 }
 
 void transaction_discard_command(struct call *call) {
-  if (call->client->transaction == NULL) {
+  if (client_transaction(call->client) == NULL) {
     resp_error(call->reply, "ERR DISCARD without MULTI");
     return;
   }
@@ -167,7 +171,7 @@ void transaction_discard_command(struct call *call) {
 }
 
 void transaction_watch(struct call *call) {
-  if (call->client->transaction != NULL) {
+  if (client_transaction(call->client) != NULL) {
     resp_error(call->reply, "ERR WATCH inside MULTI is not allowed");
   } else {
     resp_error(

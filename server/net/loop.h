@@ -53,19 +53,23 @@ struct input {
   size_t start, len, capacity;
 };
 
+/*
+ * All that an idle connection costs. A unix socket is a uv_tcp_t too, which libuv takes for any
+ * stream socket: uv_pipe_t is larger, and what it has more is for names and for passing
+ * descriptors.
+ */
 struct peer {
   union {
     uv_handle_t handle;
     uv_stream_t stream;
     uv_tcp_t tcp;
-    uv_pipe_t pipe;
   } uv;
   struct client client;
-  struct loop *loop;
-  struct input *input;  /* NULL when there is nothing */
-  struct list runnable; /* in loop.runnable */
-  int64_t progress_ms;  /* when a write last ended, while something is being sent */
-  uint32_t sending_count;
+  struct input *input;    /* NULL when there is nothing */
+  struct list runnable;   /* in loop.runnable */
+  uint32_t sending_count; /* writes that libuv has */
+  uint32_t progress_ms; /* when one of them last ended, or lingering began; see since_progress_ms */
+  bool is_unix;
   bool postponed;      /* CLIENT PAUSE holds its next command back */
   bool reading, ended; /* ended: the peer will send no more */
   bool lingering;      /* all was sent, the end too: waits for the peer to close */
@@ -137,6 +141,12 @@ struct server {
   pthread_mutex_t stopper;       /* held by the loop for which the others stand still */
   _Atomic bool stopping, ending; /* ending: no loop runs any more */
 };
+
+/* With libuv's 248 bytes it fills jemalloc's 384; the next size is 448. */
+_Static_assert(sizeof(struct peer) <= sizeof(uv_tcp_t) + 136, "an idle connection got larger");
+static inline struct loop *peer_loop(const struct peer *peer) {
+  return LIST_ENTRY(peer->uv.handle.loop, struct loop, uv);
+}
 
 /* ---- turns ---- */
 

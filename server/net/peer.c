@@ -19,7 +19,7 @@ static void start_reading(struct peer *peer);
 
 static void make_runnable(struct peer *peer) {
   if (!peer->closing && list_empty(&peer->runnable)) {
-    list_append(&peer->loop->runnable, &peer->runnable);
+    list_append(&peer_loop(peer)->runnable, &peer->runnable);
   }
 }
 
@@ -28,7 +28,7 @@ static void make_runnable(struct peer *peer) {
 static void input_destroy(struct peer *peer) {
   struct input *input = peer->input;
   if (input == NULL) return;
-  atomic_fetch_sub(&peer->loop->server->input_bytes, input->capacity);
+  atomic_fetch_sub(&peer_loop(peer)->server->input_bytes, input->capacity);
   resp_reader_deinit(&input->reader);
   free(input->bytes);
   free(input);
@@ -38,7 +38,7 @@ static void input_destroy(struct peer *peer) {
 /* Room for `more` bytes behind what is there. False: the limit of all connections together, or of
  * memory. */
 static bool input_reserve(struct peer *peer, size_t more) {
-  struct loop *loop = peer->loop;
+  struct loop *loop = peer_loop(peer);
   struct input *input = peer->input;
   if (input->start > 0) {
     memmove(input->bytes, input->bytes + input->start, input->len - input->start);
@@ -74,7 +74,7 @@ static bool input_append(struct peer *peer, const char *data, size_t len) {
 
 /* Keeps what the loop's reader has not consumed, with what it knows of it. */
 static bool keep_input(struct peer *peer, const char *data, size_t len) {
-  struct loop *loop = peer->loop;
+  struct loop *loop = peer_loop(peer);
   struct input *input = calloc(1, sizeof *input);
   if (input == NULL) return false;
   peer->input = input;
@@ -91,7 +91,7 @@ static bool keep_input(struct peer *peer, const char *data, size_t len) {
 
 static inline bool output_over_limit(const struct peer *peer) {
   return !client_output_small(&peer->client) &&
-         client_output_over(&peer->client, &peer->loop->host, 0);
+         client_output_over(&peer->client, &peer_loop(peer)->host, 0);
 }
 
 static bool must_stop(const struct peer *peer) {
@@ -102,7 +102,7 @@ static bool must_stop(const struct peer *peer) {
 }
 
 static void protocol_error(struct peer *peer, const char *error) {
-  struct host *host = &peer->loop->host;
+  struct host *host = &peer_loop(peer)->host;
   struct resp_writer reply = client_writer(&peer->client, host);
   resp_errorf(&reply, "ERR Protocol error: %s", error);
   peer->client.close_when_sent = true;
@@ -112,7 +112,7 @@ static void protocol_error(struct peer *peer, const char *error) {
 /* Takes one result of the reader. False: nothing more can be run from these bytes. */
 static bool take_result(struct peer *peer, const struct resp_reader *reader,
                         const struct batch_item *item) {
-  struct host *host = &peer->loop->host;
+  struct host *host = &peer_loop(peer)->host;
   struct client *client = &peer->client;
   switch (item->result) {
     case RESP_COMMAND:
@@ -140,7 +140,7 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader,
 /* Runs a batch as far as it goes, and returns the bytes of what ran. What did not is forgotten, to
  * be read once more when its time comes. *more: nothing keeps what is behind from running. */
 static size_t run_batch(struct peer *peer, struct resp_reader *reader, bool *more) {
-  const struct batch *batch = &peer->loop->batch;
+  const struct batch *batch = &peer_loop(peer)->batch;
   for (unsigned i = 0; i < batch->count; i++) {
     const struct batch_item *item = &batch->items[i];
     bool stopped = i > 0 && must_stop(peer);
@@ -157,7 +157,7 @@ static size_t run_batch(struct peer *peer, struct resp_reader *reader, bool *mor
  * for its turn. */
 static size_t run_commands(struct peer *peer, struct resp_reader *reader, const char *data,
                            size_t len) {
-  struct loop *loop = peer->loop;
+  struct loop *loop = peer_loop(peer);
   struct batch *batch = &loop->batch;
   size_t at = 0;
   bool more = true;
@@ -239,7 +239,7 @@ void peer_resume(struct peer *peer) {
 }
 
 static void take_bytes(struct peer *peer, const char *data, size_t len) {
-  struct loop *loop = peer->loop;
+  struct loop *loop = peer_loop(peer);
   if (peer->input != NULL) {
     bool kept = data == peer->input->bytes + peer->input->len;
     if (kept) peer->input->len += len;
@@ -269,7 +269,7 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
   (void)suggested;
   struct peer *peer = handle->data;
-  struct loop *loop = peer->loop;
+  struct loop *loop = peer_loop(peer);
   loop_begin(loop);
   struct input *input = peer->input;
   *buffer = uv_buf_init(loop->read_buffer, sizeof loop->read_buffer);
@@ -294,15 +294,15 @@ static void on_end(struct peer *peer, bool orderly) {
 
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
   struct peer *peer = stream->data;
-  loop_begin(peer->loop);
-  peer->loop->host.stamp_ns = loop_see_time(peer->loop);
-  inbox_deliver(&peer->loop->host);
+  loop_begin(peer_loop(peer));
+  peer_loop(peer)->host.stamp_ns = loop_see_time(peer_loop(peer));
+  inbox_deliver(&peer_loop(peer)->host);
   if (count < 0) {
     on_end(peer, count == UV_EOF);
     return;
   }
   if (count == 0 || peer->lingering) return;
-  peer->loop->host.counters.bytes_in += (uint64_t)count;
+  peer_loop(peer)->host.counters.bytes_in += (uint64_t)count;
   take_bytes(peer, buffer->base, (size_t)count);
 }
 
@@ -313,6 +313,16 @@ static void start_reading(struct peer *peer) {
 }
 
 /* ---- sending ---- */
+
+/* Half of the clock's bits are enough: what has to be told from it ends within a day (the cap of
+ * client-output-timeout), they come round after 49. */
+static void note_progress(struct peer *peer) {
+  peer->progress_ms = (uint32_t)peer_loop(peer)->host.now_ms;
+}
+
+static int64_t since_progress_ms(const struct peer *peer) {
+  return (uint32_t)peer_loop(peer)->host.now_ms - peer->progress_ms;
+}
 
 struct sending {
   uv_write_t request;
@@ -369,12 +379,12 @@ static void linger(struct peer *peer) {
     return;
   }
   peer->lingering = true;
-  peer->progress_ms = peer->loop->host.now_ms;
+  note_progress(peer);
   start_reading(peer);
 }
 
 static void all_sent(struct peer *peer) {
-  client_granted_written(&peer->client, &peer->loop->host);
+  client_granted_written(&peer->client, &peer_loop(peer)->host);
   if (!peer->client.close_when_sent) return;
   if (peer->ended) {
     peer_close(peer);
@@ -386,13 +396,13 @@ static void all_sent(struct peer *peer) {
 static void on_sent(uv_write_t *request, int status) {
   struct sending *sending = LIST_ENTRY(request, struct sending, request);
   struct peer *peer = sending->peer;
-  struct loop *loop = peer->loop;
+  struct loop *loop = peer_loop(peer);
   loop_begin(loop);
   loop_see_time(loop);
   peer->client.sending_bytes -= sending->bytes;
   atomic_fetch_sub(&loop->host.shared->sending_bytes, sending->bytes);
   peer->sending_count--;
-  peer->progress_ms = loop->host.now_ms;
+  note_progress(peer);
   if (status == 0) loop->host.counters.bytes_out += sending->bytes;
   output_done(loop, sending->out);
   free(sending);
@@ -417,15 +427,15 @@ static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, u
     free(sending);
     return false;
   }
-  if (peer->sending_count++ == 0) peer->progress_ms = peer->loop->host.now_ms;
+  if (peer->sending_count++ == 0) note_progress(peer);
   peer->client.sending_bytes += sending->bytes;
-  atomic_fetch_add(&peer->loop->host.shared->sending_bytes, sending->bytes);
+  atomic_fetch_add(&peer_loop(peer)->host.shared->sending_bytes, sending->bytes);
   return true;
 }
 
 /* False: the connection is broken, or memory is short; the output is still ours. */
 static bool send_output(struct peer *peer, struct resp_output *out, uv_buf_t *parts) {
-  struct loop *loop = peer->loop;
+  struct loop *loop = peer_loop(peer);
   size_t sent = 0;
   if (peer->sending_count == 0) {
     int result = uv_try_write(&peer->uv.stream, parts, list_parts(out, 0, parts));
@@ -446,7 +456,7 @@ static bool send_or_drop(struct peer *peer, struct resp_output *out) {
   bool empty = resp_output_size(out) == 0;
   bool sent = !out->failed && parts != NULL && !empty && send_output(peer, out, parts);
   bool fine = sent || (empty && !out->failed);
-  if (!sent) output_done(peer->loop, out);
+  if (!sent) output_done(peer_loop(peer), out);
   if (parts != on_stack) free(parts);
   return fine;
 }
@@ -494,7 +504,7 @@ void peer_answer(struct loop *loop, struct engine_waiter *waiter) {
 
 static void on_closed(uv_handle_t *handle) {
   struct peer *peer = handle->data;
-  loop_begin(peer->loop);
+  loop_begin(peer_loop(peer));
   free(peer);
 }
 
@@ -508,10 +518,10 @@ void peer_close(struct peer *peer) {
   peer->closing = true;
   list_remove(&peer->runnable);
   struct list *link = &peer->client.link;
-  if (peer->loop->review == link) peer->loop->review = link->next;
+  if (peer_loop(peer)->review == link) peer_loop(peer)->review = link->next;
   input_destroy(peer);
-  client_deinit(&peer->client, &peer->loop->host);
-  forget_connection(peer->loop);
+  client_deinit(&peer->client, &peer_loop(peer)->host);
+  forget_connection(peer_loop(peer));
   uv_close(&peer->uv.handle, on_closed);
 }
 
@@ -532,24 +542,22 @@ static void set_up_tcp(struct loop *loop, struct peer *peer) {
   if (keepalive_s > 0) uv_tcp_keepalive(&peer->uv.tcp, 1, (unsigned)keepalive_s);
 }
 
-static struct peer *peer_create(struct loop *loop, bool is_tcp) {
+static struct peer *peer_create(struct loop *loop, bool is_unix) {
   struct peer *peer = calloc(1, sizeof *peer);
   if (peer == NULL) return NULL;
-  int error =
-      is_tcp ? uv_tcp_init(&loop->uv, &peer->uv.tcp) : uv_pipe_init(&loop->uv, &peer->uv.pipe, 0);
-  if (error != 0) {
+  if (uv_tcp_init(&loop->uv, &peer->uv.tcp) != 0) {
     free(peer);
     return NULL;
   }
   peer->uv.handle.data = peer;
-  peer->loop = loop;
+  peer->is_unix = is_unix;
   return peer;
 }
 
 static void begin(struct peer *peer) {
-  struct loop *loop = peer->loop;
+  struct loop *loop = peer_loop(peer);
   loop_see_time(loop);
-  if (peer->uv.handle.type == UV_TCP) set_up_tcp(loop, peer);
+  if (!peer->is_unix) set_up_tcp(loop, peer);
   list_init(&peer->runnable);
   client_init(&peer->client, &loop->host);
   start_reading(peer);
@@ -561,7 +569,7 @@ static bool give_away(struct peer *peer, struct loop *to) {
   if (uv_fileno(&peer->uv.handle, &fd) != 0) return false;
   int given = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   if (given < 0) return false;
-  if (!loop_hand(to, given, peer->uv.handle.type != UV_TCP)) {
+  if (!loop_hand(to, given, peer->is_unix)) {
     close(given);
     return false;
   }
@@ -571,7 +579,7 @@ static bool give_away(struct peer *peer, struct loop *to) {
 
 void peer_accept(struct loop *loop, struct listener *listener) {
   struct server *server = loop->server;
-  struct peer *peer = peer_create(loop, listener->uv.handle.type == UV_TCP);
+  struct peer *peer = peer_create(loop, listener->uv.handle.type != UV_TCP);
   if (peer == NULL) return;
   if (uv_accept(&listener->uv.stream, &peer->uv.stream) != 0) {
     uv_close(&peer->uv.handle, on_refused);
@@ -593,14 +601,13 @@ void peer_accept(struct loop *loop, struct listener *listener) {
 }
 
 void peer_adopt(struct loop *loop, int fd, bool is_unix) {
-  struct peer *peer = peer_create(loop, !is_unix);
+  struct peer *peer = peer_create(loop, is_unix);
   if (peer == NULL) {
     close(fd);
     forget_connection(loop);
     return;
   }
-  int error = is_unix ? uv_pipe_open(&peer->uv.pipe, fd) : uv_tcp_open(&peer->uv.tcp, fd);
-  if (error == 0) {
+  if (uv_tcp_open(&peer->uv.tcp, fd) == 0) {
     begin(peer);
     return;
   }
@@ -610,18 +617,17 @@ void peer_adopt(struct loop *loop, int fd, bool is_unix) {
 }
 
 void peer_review(struct peer *peer) {
-  const struct loop *loop = peer->loop;
+  const struct loop *loop = peer_loop(peer);
   const struct options *options = loop->host.options;
   const struct client *client = &peer->client;
-  int64_t now_ms = loop->host.now_ms;
   bool stuck =
-      output_over_limit(peer) && now_ms - peer->progress_ms >= options->client_output_timeout_ms;
-  bool watched = client->subscriptions != NULL || client->monitors;
+      output_over_limit(peer) && since_progress_ms(peer) >= options->client_output_timeout_ms;
+  bool watched = client_subscriptions(client) != NULL || client->monitors;
   if (watched && output_over_limit(peer)) stuck = true;
   bool idle = options->timeout_s > 0 && !client->waiting && !watched &&
-              now_ms - client->active_ms >= options->timeout_s * 1000;
-  bool lingered = peer->lingering && now_ms - peer->progress_ms >= (int64_t)LOOP_LINGER_MS;
-  if (stuck) peer->loop->host.counters.closed_by_output_limit++;
+              loop->host.now_ms - client->active_ms >= options->timeout_s * 1000;
+  bool lingered = peer->lingering && since_progress_ms(peer) >= (int64_t)LOOP_LINGER_MS;
+  if (stuck) peer_loop(peer)->host.counters.closed_by_output_limit++;
   if (stuck || idle || lingered) peer_close(peer);
 }
 
@@ -649,8 +655,8 @@ void peer_describe(const struct client *client, struct client_address *address) 
       .output_bytes = peer->client.sending_bytes + (out != NULL ? resp_output_size(out) : 0),
   };
   uv_fileno(&peer->uv.handle, &address->fd);
-  if (peer->uv.handle.type != UV_TCP) {
-    const char *path = peer->loop->host.options->unixsocket;
+  if (peer->is_unix) {
+    const char *path = peer_loop(peer)->host.options->unixsocket;
     snprintf(address->peer, CLIENT_ADDRESS_BYTES, "%s:0", path);
     snprintf(address->local, CLIENT_ADDRESS_BYTES, "%s:0", path);
     return;

@@ -1,8 +1,10 @@
 """Many at once: waiters, ends in one second, connections. What was used comes back."""
 
 import contextlib
+import os
 import re
 import select
+import tempfile
 import time
 import unittest
 
@@ -13,6 +15,9 @@ WAITERS = 10_000
 BODY_BYTES = 64 * 1024
 ENDING_KEYS = 100_000 if INSTRUMENTED else 1_000_000
 CONNECTIONS = 10_000 if INSTRUMENTED else 100_000
+IDLE_CONNECTIONS = 5000
+# Resident memory for each, with the event loop's table of descriptors and the allocator's rounding.
+IDLE_BYTES = 450
 # Commands that lie in the socket when the keys become due: 32 KiB, which a stopped server's kernel
 # takes whole.
 QUEUED = 4096
@@ -231,6 +236,27 @@ class Connections(ServerCase):
                  f"{server.descriptors()}, used {base[1]} -> {used} bytes, "
                  f"rss {base[2] / MIB:.1f} -> {rss / MIB:.1f} MiB")
         self.assertEqual(control.call("DBSIZE"), 0)
+
+    @unittest.skipIf(INSTRUMENTED, "the sanitizer's allocator takes more")
+    def test_idle_ones_are_cheap(self):
+        directory = self.enterContext(tempfile.TemporaryDirectory())
+        for unix in (False, True):
+            path = os.path.join(directory, f"socket-{unix}")
+            server = self.start("--unixsocket", path)
+            target = path if unix else server
+            with self.subTest(unix=unix), contextlib.ExitStack() as stack:
+                for _ in range(100):  # what the first ones need for all
+                    with Client(target) as client:
+                        client.call("PING")
+                server.info()
+                base = server.rss_bytes()
+                for _ in range(IDLE_CONNECTIONS):
+                    client = stack.enter_context(Client(target))
+                    self.assertEqual(client.call("PING"), "PONG")
+                eventually(lambda: server.rss_bytes() - base <= IDLE_BYTES * IDLE_CONNECTIONS,
+                           f"{IDLE_CONNECTIONS} idle connections in {IDLE_BYTES} bytes each")
+                measured(f"{(server.rss_bytes() - base) / IDLE_CONNECTIONS:.0f} bytes for each of "
+                         f"{IDLE_CONNECTIONS} idle connections")
 
     @staticmethod
     def cycle(server, count):
