@@ -268,6 +268,7 @@ void command_answer_waiter(struct host *host, struct engine_waiter *waiter) {
   struct engine *engine = host_lock(host, shard, &now_ms);
   if (client->replies == CLIENT_REPLIES_ON) reply_answer(&reply, shard, answer);
   client->waiting = false;
+  client->active_ms = host->now_ms;
   host->waiting_count--;
   if (answer->status != ENGINE_CLAIMED) {
     client->waiter = NULL;

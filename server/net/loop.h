@@ -70,6 +70,7 @@ struct peer {
   uint32_t sending_count; /* writes that libuv has */
   uint32_t progress_ms; /* when one of them last ended, or lingering began; see since_progress_ms */
   bool is_unix;
+  bool held_back;      /* commands are left that its own output kept from running */
   bool postponed;      /* CLIENT PAUSE holds its next command back */
   bool reading, ended; /* ended: the peer will send no more */
   bool lingering;      /* all was sent, the end too: waits for the peer to close */

@@ -174,6 +174,7 @@ static size_t run_commands(struct peer *peer, struct resp_reader *reader, const 
     at += run_batch(peer, reader, &more);
   }
   command_batch_end(&loop->host);
+  peer->held_back = at < len && output_over_limit(peer);
   return at;
 }
 
@@ -206,6 +207,7 @@ static void settle(struct peer *peer) {
   }
   peer_flush(peer);
   if (peer->closing) return;
+  if (peer->held_back && !output_over_limit(peer)) make_runnable(peer);
   bool stuck = peer->input != NULL && (output_over_limit(peer) || peer->postponed ||
                                        (client->waiter != NULL && !client->waiting));
   if (peer->ended && list_empty(&peer->runnable) && !stuck) {
@@ -328,8 +330,18 @@ struct sending {
   uv_write_t request;
   struct peer *peer;
   struct resp_output *out;
-  size_t bytes;
 };
+
+/* What libuv still has tells what the kernel took, also of a write that is not through yet. */
+static void note_taken(struct peer *peer, bool sent) {
+  struct host *host = &peer_loop(peer)->host;
+  size_t taken = peer->client.sending_bytes - uv_stream_get_write_queue_size(&peer->uv.stream);
+  if (taken == 0) return;
+  peer->client.sending_bytes -= taken;
+  atomic_fetch_sub(&host->shared->sending_bytes, taken);
+  if (sent) host->counters.bytes_out += taken;
+  note_progress(peer);
+}
 
 /* Buffers of one write; an output with more parts takes several turns of libuv. */
 #define PARTS_ON_STACK 64
@@ -379,6 +391,7 @@ static void linger(struct peer *peer) {
     return;
   }
   peer->lingering = true;
+  client_unbind(&peer->client, &peer_loop(peer)->host); /* to its peer it is closed */
   note_progress(peer);
   start_reading(peer);
 }
@@ -399,11 +412,8 @@ static void on_sent(uv_write_t *request, int status) {
   struct loop *loop = peer_loop(peer);
   loop_begin(loop);
   loop_see_time(loop);
-  peer->client.sending_bytes -= sending->bytes;
-  atomic_fetch_sub(&loop->host.shared->sending_bytes, sending->bytes);
   peer->sending_count--;
-  note_progress(peer);
-  if (status == 0) loop->host.counters.bytes_out += sending->bytes;
+  note_taken(peer, status == 0);
   output_done(loop, sending->out);
   free(sending);
   if (peer->closing) return;
@@ -421,15 +431,15 @@ static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, u
   if (sending == NULL) return false;
   sending->peer = peer;
   sending->out = out;
-  sending->bytes = resp_output_size(out) - sent;
+  size_t bytes = resp_output_size(out) - sent;
   unsigned count = list_parts(out, sent, parts);
   if (uv_write(&sending->request, &peer->uv.stream, parts, count, on_sent) != 0) {
     free(sending);
     return false;
   }
   if (peer->sending_count++ == 0) note_progress(peer);
-  peer->client.sending_bytes += sending->bytes;
-  atomic_fetch_add(&peer_loop(peer)->host.shared->sending_bytes, sending->bytes);
+  peer->client.sending_bytes += bytes;
+  atomic_fetch_add(&peer_loop(peer)->host.shared->sending_bytes, bytes);
   return true;
 }
 
@@ -620,6 +630,7 @@ void peer_review(struct peer *peer) {
   const struct loop *loop = peer_loop(peer);
   const struct options *options = loop->host.options;
   const struct client *client = &peer->client;
+  if (peer->sending_count > 0) note_taken(peer, true);
   bool stuck =
       output_over_limit(peer) && since_progress_ms(peer) >= options->client_output_timeout_ms;
   bool watched = client_subscriptions(client) != NULL || client->monitors;

@@ -122,10 +122,12 @@ class Client:
     def _more(self):
         try:
             data = self.sock.recv(1 << 18)
+        except TimeoutError as error:
+            raise TimeoutError(f"no more behind {len(self.buffer)} bytes of a reply") from error
         except ConnectionResetError:
             data = b""
         if not data:
-            raise Closed(bytes(self.buffer))
+            raise Closed(f"{len(self.buffer)} bytes of a reply: {bytes(self.buffer[:64])}")
         self.buffer += data
 
     def _take(self, count):

@@ -52,6 +52,55 @@ class EndOfInput(ServerCase):
         self.assertTrue(client.ended())
 
 
+    def test_claims_with_bind_end_with_quit_before_the_peer_closes(self):
+        server = self.start()
+        client, other = self.connect(server), self.connect(server)
+        self.claim(client, "k", "BIND")
+        self.assertEqual(client.call("QUIT"), "OK")
+        self.assertTrue(client.ended())
+        self.assert_status(other.call("CLAIM", "k"), "CLAIMED")
+
+
+class BehindTheOutputLimit(ServerCase):
+    """Replies over the limit that the kernel takes at once: nobody tells of it later."""
+
+    def all_of(self, server, count, body_bytes):
+        client = self.connect(server)
+        token = self.claim(client, "k")[0]
+        body = os.urandom(body_bytes)
+        self.assertEqual(client.call("STORE", "k", token, body), 0)
+        client.send_raw(encode("FETCH", "k") * count + encode("CLAIM", "last"))
+        for _ in range(count):
+            self.assertEqual(client.read()[1], body)
+        self.assert_status(client.read(), "CLAIMED")
+
+    def test_commands_behind_it_run_when_it_was_sent(self):
+        for limit, count, body_bytes in (("1kb", 3, 2048), ("1kb", 400, 10), ("64kb", 5, 70000),
+                                         ("1mb", 30, MIB)):
+            with self.subTest(limit=limit, count=count):
+                self.all_of(self.start("--client-output-limit", limit), count, body_bytes)
+
+    def test_also_where_others_make_it_small(self):
+        server = self.start("--client-output-total", "4mb")
+        greedy = self.connect(server)
+        token = self.claim(greedy, "large")[0]
+        self.assertEqual(greedy.call("STORE", "large", token, os.urandom(8 * MIB)), 0)
+        greedy.send_raw(encode("FETCH", "large") * 2)
+        self.assertTrue(greedy.readable(HANG_SECONDS))
+        self.all_of(server, 5, 70000)
+
+    def test_the_end_of_input_behind_them(self):
+        client = self.connect(self.start("--client-output-limit", "1kb"))
+        body = b"b" * 2048
+        self.assertEqual(client.call("SET", "k", body), "OK")
+        client.send_raw(encode("GET", "k") * 5 + encode("CLAIM", "last"))
+        client.half_close()
+        for _ in range(5):
+            self.assertEqual(client.read(), body)
+        self.assert_status(client.read(), "CLAIMED")
+        self.assertTrue(client.ended())
+
+
 class Framing(ServerCase):
     def setUp(self):
         self.server = self.start()
@@ -268,6 +317,19 @@ class SlowReaders(ServerCase):
             except (Closed, OSError):
                 break
         self.assertEqual(control.call("PING"), "PONG")
+
+    def test_a_reader_that_takes_a_little_all_the_time(self):
+        server = self.start("--client-output-limit", "1mb", "--client-output-timeout", "6s")
+        client = self.connect(server)
+        body = os.urandom(14 * MIB)
+        self.assertEqual(client.call("SET", "k", body), "OK")
+        client.send("GET", "k")
+        end = time.monotonic() + 8  # longer than the timeout, and not yet the whole
+        while time.monotonic() < end and len(client.buffer) < 10 * MIB:
+            client.buffer += client.sock.recv(2**16)
+            time.sleep(0.1)  # a slow reader is what is tested
+        self.assertEqual(client.read(), body)
+        self.assertEqual(client.call("PING"), "PONG")
 
     def test_small_answers_that_nobody_reads(self):
         server = self.start()

@@ -1,6 +1,7 @@
 """Who waits, who is granted, who is told: interleavings on real sockets, from the contract."""
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -525,6 +526,18 @@ class BehindAWait(ServerCase):
         self.server.await_blocked(0, self.control)
         self.assertTrue(client.ended())
         self.assertEqual(self.server.info("idem", self.control)["waits_timed_out"], "0")
+
+    def test_nobody_was_idle_who_waited(self):
+        server = self.start()
+        control, waiter, waited_ms = self.connect(server), self.connect(server), 3000
+        waiter.call("CLIENT", "SETNAME", "waiter")
+        self.claim(control, "k")
+        began = time.monotonic()
+        self.assert_status(waiter.call("CLAIM", "k", "WAIT", waited_ms), "BUSY")
+        line = next(line for line in control.call("CLIENT", "LIST").splitlines()
+                    if b"name=waiter" in line)
+        idle_s = int(re.search(rb" idle=(\d+)", line).group(1))
+        self.assertLess(idle_s, time.monotonic() - began - waited_ms / 1000 + 1)
 
     def test_others_are_not_affected(self):
         client = self.behind(b"")
