@@ -69,7 +69,7 @@ class Bench:
             command = [self.load_program, "--sizes", "--scenario", key[0], "--body-bytes",
                        str(key[1])]
             self.sizes_cache[key] = json.loads(self.output_of(command))
-        return self.sizes_cache[key]
+        return {**self.sizes_cache[key], "floor_more": case.floor_more}
 
     def cpus_of(self, case, server):
         """Of the server and of the load. Loops are for several CPUs, and the load is on one of
