@@ -137,8 +137,7 @@ def memory_cases(options):
 
 def expiry_cases(options):
     more = ["--keys", str(options.expire_beside), "--expiring", str(options.expiring), "--windows",
-            str(options.windows), "--lead-seconds", str(options.lead_seconds), "--rate",
-            str(options.rate)]
+            str(options.windows), "--rate", str(options.rate)]
     return [Case("expiry", "expire", "expire", 1, more=more, rounds=1, amount="own", once=True,
                  only=("idem", "redis"))]
 
