@@ -3,7 +3,7 @@
 .PHONY: bench bench-programs instructions
 bench: need-test ## server CPU, latency, memory, expiry and wake-ups beside redis-server and bare floors
 	@$(MAKE) --no-print-directory programs bench-programs
-	@$(PYTHON) bench/run.py
+	@$(PYTHON) bench/run.py $(BENCH_FLAGS)
 
 instructions: need-valgrind ## instructions per command under callgrind, against bench/instructions.txt (2 % gate)
 	@$(MAKE) --no-print-directory programs
