@@ -34,6 +34,7 @@ RECIPES = {
 FULL_REDIS = ("redis", "valkey")
 DEEP = 64  # requests in flight from which on a replay is measured with --deep-keys
 NEEDS_FULL = ("job", "mixed", "expire", "idle", "wait", "herd")
+LARGE_KEYS = "200"  # of 100 KB: 20 MB, more than a core's own caches
 CORES = (loops_name(1), loops_name(2))  # what the axis cores compares
 
 
@@ -49,8 +50,10 @@ class Case:
     rounds: int = 0  # at most; 0: --rounds
     amount: str = "same"  # same: as many operations as the reference does; own: `more` says it
     floors: bool = True
+    floor_more: list = dataclasses.field(default_factory=list)  # options of the echoes
     once: bool = False  # a round visits each server once, not there and back
     repeats: int = 1  # measured so often on the same server and its keys
+    flood: bool = False  # by the load that takes least: it has to keep several loops busy
     only: tuple = ()  # names of servers; empty: all that can
 
     def title(self):
@@ -64,7 +67,7 @@ def recipes(case, server):
         return []
     if (server.family == "loops") != (case.axis in ("threads", "cores")):
         return []
-    if case.axis == "cores":
+    if case.flood:
         return [(server.name, ["--scenario", "flood", "--like", case.scenario])]
     if server.family in ("idem", "loops"):
         names = [case.scenario]
@@ -134,8 +137,7 @@ def memory_cases(options):
 
 def expiry_cases(options):
     more = ["--keys", str(options.expire_beside), "--expiring", str(options.expiring), "--windows",
-            str(options.windows), "--lead-seconds", str(options.lead_seconds), "--rate",
-            str(options.rate)]
+            str(options.windows), "--rate", str(options.rate)]
     return [Case("expiry", "expire", "expire", 1, more=more, rounds=1, amount="own", once=True,
                  only=("idem", "redis"))]
 
@@ -150,13 +152,18 @@ def engine_cases(options):
 
 def threads_cases(options):
     keys = ["--keys", str(options.keys)]
-    # Also with more loops than CPUs: the CPU time of an operation is counted wherever it runs.
-    cases = [Case("threads", f"{scenario} by loops", scenario, 16, more=keys)
-             for scenario in ("claim", "replay", "job")]
     flood = [*keys, "--seconds", str(options.seconds)]
-    cases += [Case("cores", f"{scenario} on two cores", scenario, 64, 64, more=flood, amount="own",
-                   only=CORES) for scenario in ("claim", "replay")]
-    return cases
+
+    def case(axis, name, scenario, pipeline, only=()):
+        return Case(axis, f"{scenario} {name}", scenario, pipeline, 64, more=flood, amount="own",
+                    flood=True, only=only)
+
+    # Also with more loops than CPUs: the CPU time of an operation is counted wherever it runs. A
+    # load that cannot keep all loops busy would measure how often they wake up.
+    cases = [case("threads", "by loops", scenario, 16) for scenario in ("claim", "replay")]
+    cases.append(Case("threads", "job by loops", "job", 16, more=keys))
+    return cases + [case("cores", "on two cores", scenario, 64, CORES)
+                    for scenario in ("claim", "replay")]
 
 
 def all_cases(options):
@@ -168,7 +175,8 @@ def all_cases(options):
         *(Case("job", "job", "job", depth) for depth in (1, 16)),
         Case("job", "mixed", "mixed", 1, more=keys),
         Case("large", "replay 100 KB", "replay", 1, 10, 100 << 10,
-             ["--keys", "200", "--requests", str(options.large_requests)], amount="own"),
+             ["--keys", LARGE_KEYS, "--requests", str(options.large_requests)], amount="own",
+             floor_more=["--bodies", LARGE_KEYS]),
         Case("latency", f"replay at {options.rate}/s", "replay", 1, more=keys + rate, amount="own",
              floors=False),
         *wake_cases(options),

@@ -3,28 +3,25 @@
 .PHONY: bench bench-programs instructions
 bench: need-test ## server CPU, latency, memory, expiry and wake-ups beside redis-server and bare floors
 	@$(MAKE) --no-print-directory programs bench-programs
-	@$(PYTHON) bench/run.py
+	@$(PYTHON) bench/run.py $(BENCH_FLAGS)
 
 instructions: need-valgrind ## instructions per command under callgrind, against bench/instructions.txt (2 % gate)
 	@$(MAKE) --no-print-directory programs
 	@$(PYTHON) bench/instructions.py
 
-BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out bench/echo.c bench/engine.c,$(wildcard bench/*.c)))
+BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out bench/engine.c,$(wildcard bench/*.c)))
 
 # It counts line ends in what it receives: for that gcc 12 uses vectors only at -O3.
 $(B)/bench/flood.o: CFLAGS += -O3
 
-bench-programs: $(addprefix $(B)/,idem-bench bench-echo bench-relay bench-epoll bench-engine)
+bench-programs: $(addprefix $(B)/,idem-bench bench-uv bench-epoll bench-engine)
 $(B)/idem-bench: $(BENCH_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
-$(B)/bench-echo: $(B)/bench/echo.o
-	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv
 $(B)/bench-engine: $(B)/bench/engine.o $(LIB_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
-$(B)/bench-relay $(B)/bench-epoll: $(B)/bench-%: $(B)/bench/floors/%.o $(B)/bench/floors/floor.o
+$(B)/bench-uv $(B)/bench-epoll: $(B)/bench-%: $(B)/bench/floors/%.o $(B)/bench/floors/floor.o
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv
 

@@ -167,7 +167,7 @@ static int send_batch(struct driver *driver, struct connection *connection, size
     if (phase->expire_ns == 0) continue;
     subject->ttl_ms = ttl_ms(phase, connection->first + i, connection->sent_at_ns);
     if (subject->ttl_ms == 0) {
-      fprintf(stderr, "idem-bench: filling took longer than --lead-seconds\n");
+      fprintf(stderr, "idem-bench: filling took longer than the lead; give --lead-seconds\n");
       return -1;
     }
   }

@@ -23,6 +23,8 @@ enum {
   AFTER_MS = 500,
   SETTLE_MS = 100, /* behind the filling */
   POLL_MS = 10,
+  SLACK_MS = 500,
+  LATE_MAX = 3, /* fillings that left no quiet time; the lead is doubled after each */
   FALL_LIMIT_MS = 5000,
   ALONE_EACH = 3,
   WINDOWS_MAX = 100
@@ -44,6 +46,7 @@ struct window {
 struct expiry {
   struct window windows[WINDOWS_MAX];
   uint64_t count;
+  uint64_t lead_ms; /* from the begin of a filling to the first deadline */
 };
 
 static uint64_t used_bytes(const struct options *options, int control) {
@@ -81,8 +84,10 @@ static int observe(struct plan *plan, struct stretch *stretch, bool alone, const
   return 0;
 }
 
-static int fill_and_wait(struct plan *plan, struct window *window, uint64_t expire_ns,
-                         int control) {
+enum outcome { WINDOW_DONE, WINDOW_LATE, WINDOW_FAILED };
+
+static enum outcome fill_and_wait(struct plan *plan, struct window *window, uint64_t expire_ns,
+                                  int control) {
   const struct options *options = plan->options;
   struct phase phase = {.name = "filling",
                         .mix = &plan->expiring,
@@ -90,19 +95,16 @@ static int fill_and_wait(struct plan *plan, struct window *window, uint64_t expi
                         .operations = options->expiring,
                         .expire_ns = expire_ns,
                         .expire_window_ns = options->window_ms * 1000000u};
-  if (plan_run(plan, &phase) != 0) return -1;
+  if (plan_run(plan, &phase) != 0) return WINDOW_FAILED;
   window->full_bytes = used_bytes(options, control);
   net_sleep_ms(SETTLE_MS);
   uint64_t quiet_ms = options->window_ms + AFTER_MS + 2 * POLL_MS;
   uint64_t now = net_now_ns();
-  if (now + quiet_ms * 1000000u > expire_ns) {
-    fprintf(stderr, "idem-bench: --lead-seconds leaves no quiet time before the first deadline\n");
-    return -1;
-  }
-  if (observe(plan, &window->quiet, window->alone, "quiet") != 0) return -1;
+  if (now + quiet_ms * 1000000u > expire_ns) return WINDOW_LATE;
+  if (observe(plan, &window->quiet, window->alone, "quiet") != 0) return WINDOW_FAILED;
   now = net_now_ns();
   if (now < expire_ns) net_sleep_ms((expire_ns - now) / 1000000u);
-  return 0;
+  return WINDOW_DONE;
 }
 
 static void await_fall(const struct options *options, struct window *window, uint64_t last_ns,
@@ -110,28 +112,49 @@ static void await_fall(const struct options *options, struct window *window, uin
   uint64_t base = window->base_bytes, full = window->full_bytes;
   uint64_t goal = base + (full > base ? full - base : 0) / 20;
   do {
-    window->fell = used_bytes(options, control) <= goal;
     uint64_t now = net_now_ns();
+    window->fell = now >= last_ns && used_bytes(options, control) <= goal;
     window->fall_ms = now > last_ns ? (now - last_ns) / 1000000u : 0;
     if (!window->fell) net_sleep_ms(POLL_MS);
   } while (!window->fell && window->fall_ms <= FALL_LIMIT_MS);
 }
 
-static int expire_once(struct plan *plan, struct window *window, int control) {
+/* As fast as the keys that stay were loaded, twice that for a machine that gets slower meanwhile.
+ * `loading_ns`: what these took. */
+static uint64_t choose_lead_ms(const struct options *options, uint64_t loading_ns) {
+  double filling_ms = (double)loading_ns / 1e6 * (double)options->expiring / (double)options->keys;
+  uint64_t needed_ms = (uint64_t)(2 * filling_ms) + options->window_ms + AFTER_MS + SLACK_MS;
+  return needed_ms > options->lead_ms ? needed_ms : options->lead_ms;
+}
+
+static enum outcome expire_once(struct plan *plan, struct window *window, uint64_t lead_ms,
+                                int control) {
   const struct options *options = plan->options;
   window->base_bytes = used_bytes(options, control);
-  uint64_t expire_ns = net_now_ns() + options->lead_ms * 1000000u;
-  if (fill_and_wait(plan, window, expire_ns, control) != 0) return -1;
-  if (observe(plan, &window->ending, window->alone, "expiring") != 0) return -1;
+  uint64_t expire_ns = net_now_ns() + lead_ms * 1000000u;
+  enum outcome outcome = fill_and_wait(plan, window, expire_ns, control);
+  if (outcome == WINDOW_FAILED) return outcome;
+  if (outcome == WINDOW_DONE && observe(plan, &window->ending, window->alone, "expiring") != 0)
+    return WINDOW_FAILED;
   await_fall(options, window, expire_ns + options->window_ms * 1000000u, control);
-  return 0;
+  return outcome;
 }
 
 static int expire(struct plan *plan, struct expiry *found, int control) {
-  for (; found->count < plan->options->windows; found->count++) {
+  unsigned late = 0;
+  found->lead_ms = choose_lead_ms(plan->options, plan->tally.elapsed_ns);
+  while (found->count < plan->options->windows) {
     struct window *window = &found->windows[found->count];
     window->alone = found->count % ALONE_EACH == ALONE_EACH - 1;
-    if (expire_once(plan, window, control) != 0) return -1;
+    switch (expire_once(plan, window, found->lead_ms, control)) {
+      case WINDOW_DONE: found->count++; break;
+      case WINDOW_FAILED: return -1;
+      case WINDOW_LATE:
+        found->lead_ms *= 2;
+        if (++late <= LATE_MAX) break;
+        fprintf(stderr, "idem-bench: filling takes longer each time; give --lead-seconds\n");
+        return -1;
+    }
   }
   return 0;
 }
@@ -232,6 +255,7 @@ static void add_figures(const struct options *options, const struct expiry *foun
   report_add_count(report, "keys", options->keys);
   report_add_count(report, "expiring", options->expiring);
   report_add_count(report, "windows", found->count);
+  report_add_count(report, "lead_ms", found->lead_ms);
   report_add_number(report, "window_seconds", (double)options->window_ms / 1000, 3);
   uint64_t fell = 0;
   for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {

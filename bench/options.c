@@ -59,8 +59,9 @@ static const struct option_row rows[] = {
      "makes the keys repeatable (default: random)"},
     {"--expiring", OPTION_NUMBER, ROW(expiring), 1, UINT64_C(1000000000), "1000000", "N",
      "expire: keys that end in the window"},
-    {"--lead-seconds", OPTION_SECONDS, ROW(lead_ms), 10, HOUR_MS, "10", "S",
-     "expire: from the start of filling to the first deadline; fill: TTL of a generation"},
+    {"--lead-seconds", OPTION_SECONDS, ROW(lead_ms), 10, HOUR_MS, "3", "S",
+     "expire: at least so long from the start of filling to the first deadline; fill: TTL of a "
+     "generation"},
     {"--generations", OPTION_NUMBER, ROW(generations), 1, 100, NULL, "N",
      "fill: before, so many times --keys keys with bodies of 1, 4 and 16 times the size, that end"},
     {"--window-seconds", OPTION_SECONDS, ROW(window_ms), 10, HOUR_MS, "1", "S",

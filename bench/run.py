@@ -69,7 +69,7 @@ class Bench:
             command = [self.load_program, "--sizes", "--scenario", key[0], "--body-bytes",
                        str(key[1])]
             self.sizes_cache[key] = json.loads(self.output_of(command))
-        return self.sizes_cache[key]
+        return {**self.sizes_cache[key], "floor_more": case.floor_more}
 
     def cpus_of(self, case, server):
         """Of the server and of the load. Loops are for several CPUs, and the load is on one of
@@ -237,7 +237,7 @@ SIZES = [
     ("expiring", 1000000, 200000, "keys that end within a second"),
     ("expire-beside", 10000000, 200000, "keys beside them"),
     ("windows", 6, 3, "of mass expiry on the same server"),
-    ("lead-seconds", 10, 4, "for filling and a quiet stretch before the first deadline"),
+    ("lead-seconds", 4, 2, "TTL of the generations before an aged fill"),
     ("growth-keys", 50000000, 1000000, "to which the engine alone grows"),
 ]
 

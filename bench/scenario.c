@@ -422,5 +422,5 @@ void scenario_print_list(void) {
   for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++)
     printf("  %-18s %s\n", mixes[i].name, mixes[i].help);
   printf("  %-18s %s\n", "echo",
-         "bench-echo, bench-epoll: the bytes of the scenario named by --like, content unchecked");
+         "bench-uv, bench-epoll: the bytes of the scenario named by --like, content unchecked");
 }

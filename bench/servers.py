@@ -157,12 +157,12 @@ def idem_arguments(port, sizes):
 
 
 def echo_arguments(port, sizes):
-    return ["--port", str(port), "--request-bytes", str(sizes["request_bytes"]), "--reply-bytes",
-            str(sizes["reply_bytes"])]
+    return ["echo", "--port", str(port), "--request-bytes", str(sizes["request_bytes"]),
+            "--reply-bytes", str(sizes["reply_bytes"]), *sizes["floor_more"]]
 
 
 def relay_arguments(port, sizes):
-    return ["--port", str(port), "--reply-bytes", str(sizes["reply_bytes"])]
+    return ["relay", "--port", str(port), "--reply-bytes", str(sizes["reply_bytes"])]
 
 
 REDIS_READY = re.compile("Ready to accept connections")
@@ -214,12 +214,10 @@ def known_servers(build, idem, redis, note):
             absent.append(peer.program)
     if absent:
         note(f"not on the PATH, skipped: {', '.join(absent)}")
-    floors = [("echo", "bench-echo", "echo", echo_arguments),
-              ("relay", "bench-relay", "relay", relay_arguments),
-              ("epoll-echo", "bench-epoll", "echo",
-               lambda port, sizes: ["echo", *echo_arguments(port, sizes)]),
-              ("epoll-relay", "bench-epoll", "relay",
-               lambda port, sizes: ["relay", *relay_arguments(port, sizes)])]
+    floors = [("echo", "bench-uv", "echo", echo_arguments),
+              ("relay", "bench-uv", "relay", relay_arguments),
+              ("epoll-echo", "bench-epoll", "echo", echo_arguments),
+              ("epoll-relay", "bench-epoll", "relay", relay_arguments)]
     for name, program, family, arguments in floors:
         path = os.path.join(build, program)
         if os.access(path, os.X_OK):

@@ -22,13 +22,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS_PER_WAIT = 64, WAIT_MS = 60000, ID_DIGITS = 13, JOIN_POLL_MS = 1 };
+enum {
+  EVENTS_PER_WAIT = 64,
+  WAIT_MS = 60000,
+  ID_DIGITS = 13,
+  JOIN_POLL_MS = 1,
+  TOUCH_PINGS = 11000,
+  TOUCH_TIMES = 4
+};
 
 /* How the load knows that all waiters are known to the server. */
 enum join_proof {
   PROOF_REPLY,   /* each gets `joined` */
   PROOF_BLOCKED, /* INFO's blocked_clients */
-  PROOF_RELAY    /* bench-relay, bench-epoll: "P" is answered with the number of waiters */
+  PROOF_RELAY    /* bench-uv, bench-epoll: "P" is answered with the number of waiters */
 };
 
 struct exchange {
@@ -73,7 +80,7 @@ struct wakeup {
   size_t out_bytes;
   struct histogram first, each, last, owner_reply;
   uint64_t rounds;
-  uint64_t peak_rss_bytes; /* above the resident memory before the round */
+  uint64_t peak_rss_bytes; /* of the first round, above the resident memory before it */
 };
 
 static void shape_idem(struct recipe *recipe, const struct wakeup_shape *wanted) {
@@ -212,7 +219,7 @@ static const struct row {
     {"redis-push-wait", "the same with one waiter", shape_redis_push, true},
     {"redis-stream-herd", "Redis: XREAD BLOCK; XADD + PEXPIRE", shape_redis_stream, false},
     {"redis-stream-wait", "the same with one waiter", shape_redis_stream, true},
-    {"relay-herd", "bench-relay, bench-epoll: as many bytes as herd, nothing kept", shape_relay,
+    {"relay-herd", "bench-uv, bench-epoll: as many bytes as herd, nothing kept", shape_relay,
      false},
     {"relay-wait", "the same with one waiter", shape_relay, true},
 };
@@ -390,7 +397,8 @@ static int wake(struct wakeup *wakeup) {
 static int round_of(struct wakeup *wakeup, uint64_t base) {
   struct server_state before, after;
   const struct options *options = wakeup->options;
-  bool watched = options->server_pid != 0 && wakeup->waiter_count > 1;
+  /* Only the first: an allocator keeps for a while what it got, and later rounds reuse it. */
+  bool watched = options->server_pid != 0 && wakeup->waiter_count > 1 && wakeup->rounds == 0;
   key_write(base, wakeup->rounds, wakeup->subject.key);
   if (ask(wakeup, &wakeup->owner, &wakeup->recipe.prepare.request) != 0 ||
       hear(wakeup, &wakeup->owner, &wakeup->recipe.prepare.reply) != 0 ||
@@ -403,10 +411,8 @@ static int round_of(struct wakeup *wakeup, uint64_t base) {
   if (wake(wakeup) != 0) return -1;
   if (watched) {
     if (plan_read_server(options, &after) != 0) return -1;
-    uint64_t rise = after.memory.peak_bytes > before.memory.rss_bytes
-                        ? after.memory.peak_bytes - before.memory.rss_bytes
-                        : 0;
-    if (rise > wakeup->peak_rss_bytes) wakeup->peak_rss_bytes = rise;
+    if (after.memory.peak_bytes > before.memory.rss_bytes)
+      wakeup->peak_rss_bytes = after.memory.peak_bytes - before.memory.rss_bytes;
   }
   wakeup->rounds++;
   return all_waiters(wakeup, &wakeup->recipe.leave);
@@ -488,12 +494,33 @@ static void close_all(struct wakeup *wakeup) {
   free(wakeup->out);
 }
 
+/* So much small input that the server has used all of its read buffer: that it is there belongs to
+ * no herd, and no body was in it yet. */
+static int touch_read_buffer(struct wakeup *wakeup) {
+  static const char ping[] = "PING\r\n", pong[] = "+PONG\r\n";
+  size_t sent = sizeof ping - 1, got = sizeof pong - 1, room = TOUCH_PINGS * got;
+  char *text = malloc(room);
+  if (text == NULL) return -1;
+  int error = 0;
+  for (int i = 0; i < TOUCH_TIMES && error == 0; i++) {
+    for (size_t at = 0; at < TOUCH_PINGS; at++) memcpy(text + at * sent, ping, sent);
+    error = net_send_all(wakeup->control, text, TOUCH_PINGS * sent);
+    for (size_t bytes = 0; error == 0 && bytes < room;) {
+      ssize_t more =
+          net_receive(wakeup->control, text + bytes, room - bytes, wakeup->options->stall_ms);
+      if (more < 0) error = -1;
+      if (more > 0) bytes += (size_t)more;
+    }
+  }
+  free(text);
+  return error;
+}
+
 static void start_again(struct wakeup *wakeup) {
   histogram_init(&wakeup->first);
   histogram_init(&wakeup->each);
   histogram_init(&wakeup->last);
   histogram_init(&wakeup->owner_reply);
-  wakeup->peak_rss_bytes = 0;
 }
 
 static int run_rounds(struct wakeup *wakeup, struct report *report) {
@@ -503,6 +530,7 @@ static int run_rounds(struct wakeup *wakeup, struct report *report) {
   uint64_t base = key_mix(options->seed);
   /* One round to warm up: the server's buffers and the pages of the client's. */
   start_again(wakeup);
+  if (wakeup->recipe.proof != PROOF_RELAY && touch_read_buffer(wakeup) != 0) return -1;
   if (round_of(wakeup, base) != 0 || plan_read_server(options, &before) != 0) return -1;
   start_again(wakeup);
   uint64_t begin = net_now_ns(), done = 0;

@@ -1,4 +1,4 @@
-/* bench-epoll: the same floors as bench-echo and bench-relay without libuv: recv, send, epoll_wait
+/* bench-epoll: the same floors as bench-uv without libuv: recv, send, epoll_wait
  * and nothing between. It tells what libuv costs, and its relay is a bare loop of writes.
  *
  *   bench-epoll echo  --request-bytes N --reply-bytes N
@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS_PER_WAIT = 1024, OUTPUT_BYTES = 1 << 20 };
+enum { EVENTS_PER_WAIT = 1024 };
 
 struct peer {
   int fd;
@@ -32,7 +32,8 @@ struct server {
   struct floor_options options;
   bool relay;
   int listener, epoll_fd;
-  char *input, *output;
+  char *input;
+  struct floor_output output;
   struct peer **waiters;
   size_t waiter_count;
   struct peer *dropped; /* freed after the turn: an event of theirs may still be in the list */
@@ -51,8 +52,9 @@ static void drop(struct server *server, struct peer *peer) {
 
 static void flush(struct server *server, struct peer *peer) {
   while (peer->fd >= 0 && peer->owed_bytes > 0) {
-    size_t part = peer->owed_bytes < OUTPUT_BYTES ? peer->owed_bytes : OUTPUT_BYTES;
-    ssize_t sent = send(peer->fd, server->output, part, MSG_NOSIGNAL | MSG_DONTWAIT);
+    size_t part;
+    char *data = floor_output_next(&server->output, peer->owed_bytes, &part);
+    ssize_t sent = send(peer->fd, data, part, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno == EAGAIN) break;
     if (sent < 0) {
@@ -173,9 +175,9 @@ static int listen_on(struct server *server) {
 
 static int usage(FILE *stream) {
   fprintf(stream,
-          "usage: bench-epoll echo --request-bytes N --reply-bytes N [--port N]\n"
+          "usage: bench-epoll echo --request-bytes N --reply-bytes N [--bodies N] [--port N]\n"
           "       bench-epoll relay --reply-bytes N [--port N]\n"
-          "As bench-echo and bench-relay, without libuv.\n");
+          "As bench-uv, without libuv.\n");
   return stream == stdout ? EXIT_SUCCESS : FLOOR_EXIT_USAGE;
 }
 
@@ -187,10 +189,9 @@ int main(int argc, char **argv) {
     return usage(stderr);
   signal(SIGPIPE, SIG_IGN);
   server.input = malloc(FLOOR_READ_BYTES);
-  server.output = calloc(1, OUTPUT_BYTES);
   server.waiters = calloc(FLOOR_WAITERS_MAX, sizeof(struct peer *));
-  if (server.input == NULL || server.output == NULL || server.waiters == NULL ||
-      listen_on(&server) != 0) {
+  if (server.input == NULL || server.waiters == NULL ||
+      !floor_output_init(&server.output, &server.options) || listen_on(&server) != 0) {
     fprintf(stderr, "bench-epoll: %s\n", strerror(errno));
     return EXIT_FAILURE;
   }

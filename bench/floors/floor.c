@@ -1,4 +1,4 @@
-/* Options and lines of the floors. */
+/* Options, output and lines of the floors. */
 #include "bench/floors/floor.h"
 
 #include <errno.h>
@@ -23,8 +23,9 @@ bool floor_parse(struct floor_options *options, const char *name, bool relay, in
     size_t *size;
   } rows[] = {{"--port", 0, 65535, &options->port},
               {"--reply-bytes", 1, FLOOR_SIZE_MAX_BYTES, &options->reply_bytes},
-              {"--request-bytes", 1, FLOOR_SIZE_MAX_BYTES, &options->request_bytes}};
-  size_t count = sizeof rows / sizeof rows[0] - (relay ? 1 : 0);
+              {"--request-bytes", 1, FLOOR_SIZE_MAX_BYTES, &options->request_bytes},
+              {"--bodies", 1, FLOOR_BODIES_MAX, &options->bodies}};
+  size_t count = sizeof rows / sizeof rows[0] - (relay ? 2 : 0);
   for (int i = 1; i < argc; i += 2) {
     size_t row = 0;
     while (row < count && strcmp(rows[row].name, argv[i]) != 0) row++;
@@ -42,6 +43,30 @@ bool floor_parse(struct floor_options *options, const char *name, bool relay, in
   if (options->reply_bytes > 0 && (relay || options->request_bytes > 0)) return true;
   fprintf(stderr, "%s: %s--reply-bytes required\n", name, relay ? "" : "--request-bytes and ");
   return false;
+}
+
+bool floor_output_init(struct floor_output *output, const struct floor_options *options) {
+  size_t bodies = options->bodies > 0 ? options->bodies : 1;
+  size_t bytes = bodies * options->reply_bytes;
+  *output = (struct floor_output){.reply_bytes = options->reply_bytes, .bodies = bodies};
+  if (bodies == 1) bytes = FLOOR_WRITE_BYTES;
+  output->data = malloc(bytes);
+  if (output->data == NULL) return false;
+  memset(output->data, 'b', bytes);
+  return true;
+}
+
+char *floor_output_next(struct floor_output *output, size_t owed_bytes, size_t *bytes) {
+  if (output->bodies == 1) {
+    *bytes = owed_bytes < FLOOR_WRITE_BYTES ? owed_bytes : FLOOR_WRITE_BYTES;
+    return output->data;
+  }
+  size_t rest = owed_bytes % output->reply_bytes;
+  *bytes = rest == 0 ? output->reply_bytes : rest;
+  /* The high bits of a linear congruence (Knuth's MMIX). */
+  output->draws = output->draws * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+  size_t body = (size_t)((output->draws >> 33) % output->bodies);
+  return output->data + (body + 1) * output->reply_bytes - *bytes;
 }
 
 char floor_next(struct floor_line *line, const char **at, const char *end) {

@@ -11,11 +11,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
   FLOOR_EXIT_USAGE = 2,
   FLOOR_READ_BYTES = 64 << 10,
   FLOOR_SIZE_MAX_BYTES = 1 << 20,
+  FLOOR_WRITE_BYTES = 1 << 20, /* most of one write of small replies */
+  FLOOR_BODIES_MAX = 100000,
   FLOOR_WAITERS_MAX = 100000,
   FLOOR_COUNT_BYTES = 32, /* ":N" CR LF */
   FLOOR_BACKLOG = 511
@@ -25,6 +28,7 @@ struct floor_options {
   size_t port;
   size_t request_bytes; /* echo only */
   size_t reply_bytes;
+  size_t bodies; /* echo only: replies that lie apart in memory; 0: one */
 };
 
 /* `name` is the program's; a relay has no --request-bytes. Explains on stderr what is wrong. */
@@ -46,5 +50,21 @@ size_t floor_count(char *text, size_t count);
 
 /* "ready PORT" on stdout. */
 void floor_ready(size_t port);
+
+/* What is sent. With one body its bytes lie side by side as often as they fit FLOOR_WRITE_BYTES,
+ * and a write takes as many replies as are owed. With more each reply comes from another one, drawn
+ * at random, as the replies of a server with so many keys do: a floor that sends the same warm
+ * bytes each time would have the caches to itself. */
+struct floor_output {
+  char *data;
+  size_t reply_bytes, bodies;
+  uint64_t draws;
+};
+
+/* Writes to all of it: memory that was only read is one page of zeros. False when it is short. */
+bool floor_output_init(struct floor_output *output, const struct floor_options *options);
+
+/* The next bytes for somebody who is owed `owed_bytes`, more than 0; *bytes says how many. */
+char *floor_output_next(struct floor_output *output, size_t owed_bytes, size_t *bytes);
 
 #endif

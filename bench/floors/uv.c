@@ -1,0 +1,203 @@
+/* bench-uv: the floors on libuv. They move the bytes of a benchmark and do nothing else: no keys,
+ * no parsing, nothing kept, no deadlines. What idem costs above them is idem's own work.
+ *
+ *   bench-uv echo   for every --request-bytes that come in, --reply-bytes go out
+ *   bench-uv relay  one connection's line makes it write to all that wait; floor.h has the lines
+ *
+ * Like idem it reads with one buffer and writes once per connection and read event. Invariants:
+ * nothing is copied or allocated per request while the peer keeps up; a peer that does not read is
+ * cut off at QUEUE_LIMIT_BYTES.
+ */
+#include "bench/floors/floor.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+enum { QUEUE_LIMIT_BYTES = 64 << 20, BUFFERS_MAX = 128 };
+
+struct server {
+  struct floor_options options;
+  bool relay;
+  char *input; /* one read buffer for all */
+  struct floor_output output;
+  struct peer **waiters;
+  size_t waiter_count;
+};
+
+struct peer {
+  uv_tcp_t tcp;
+  size_t pending_bytes; /* echo: of a request that is not whole yet */
+  struct floor_line line;
+};
+
+static void on_closed(uv_handle_t *handle) { free(handle->data); }
+
+static void drop(struct peer *peer) {
+  struct server *server = peer->tcp.loop->data;
+  if (uv_is_closing((uv_handle_t *)&peer->tcp)) return;
+  /* Rare: at the end of a run. A list that knew its places would cost the waking. */
+  for (size_t i = 0; i < server->waiter_count; i++) {
+    if (server->waiters[i] == peer) server->waiters[i--] = server->waiters[--server->waiter_count];
+  }
+  uv_close((uv_handle_t *)&peer->tcp, on_closed);
+}
+
+static void on_written(uv_write_t *request, int status) {
+  struct peer *peer = request->handle->data;
+  free(request);
+  if (status < 0) drop(peer);
+}
+
+/* What the socket did not take at once. */
+static int write_later(struct peer *peer, size_t bytes) {
+  struct server *server = peer->tcp.loop->data;
+  uv_stream_t *stream = (uv_stream_t *)&peer->tcp;
+  while (bytes > 0) {
+    if (uv_stream_get_write_queue_size(stream) > QUEUE_LIMIT_BYTES) return UV_ENOBUFS;
+    size_t part;
+    char *data = floor_output_next(&server->output, bytes, &part);
+    uv_buf_t buffer = uv_buf_init(data, (unsigned)part);
+    uv_write_t *request = malloc(sizeof *request);
+    int error = request == NULL ? UV_ENOMEM : uv_write(request, stream, &buffer, 1, on_written);
+    if (error != 0) {
+      free(request);
+      return error;
+    }
+    bytes -= part;
+  }
+  return 0;
+}
+
+static void write_output(struct peer *peer, size_t bytes) {
+  struct server *server = peer->tcp.loop->data;
+  uv_buf_t buffers[BUFFERS_MAX];
+  unsigned count = 0;
+  for (size_t left = bytes, part = 0; left > 0 && count < BUFFERS_MAX; left -= part) {
+    char *data = floor_output_next(&server->output, left, &part);
+    buffers[count++] = uv_buf_init(data, (unsigned)part);
+  }
+  int written = uv_try_write((uv_stream_t *)&peer->tcp, buffers, count);
+  if ((written < 0 && written != UV_EAGAIN) ||
+      write_later(peer, bytes - (written > 0 ? (size_t)written : 0)) != 0)
+    drop(peer);
+}
+
+/* A count never waits for room: it is the only thing its connection is sent. */
+static void write_count(struct peer *peer, size_t count) {
+  char text[FLOOR_COUNT_BYTES];
+  uv_buf_t buffer = uv_buf_init(text, (unsigned)floor_count(text, count));
+  if (uv_try_write((uv_stream_t *)&peer->tcp, &buffer, 1) != (int)buffer.len) drop(peer);
+}
+
+static void wake_all(struct server *server, struct peer *peer) {
+  size_t count = server->waiter_count;
+  server->waiter_count = 0;
+  for (size_t i = 0; i < count; i++) write_output(server->waiters[i], server->options.reply_bytes);
+  write_count(peer, count);
+}
+
+static void take_lines(struct server *server, struct peer *peer, size_t bytes) {
+  const char *at = server->input, *end = at + bytes;
+  for (char word; (word = floor_next(&peer->line, &at, end)) != 0;) {
+    if (word == 'W' && server->waiter_count < FLOOR_WAITERS_MAX) {
+      server->waiters[server->waiter_count++] = peer;
+    } else if (word == 'S') {
+      wake_all(server, peer);
+    } else if (word == 'P') {
+      write_count(peer, server->waiter_count);
+    }
+  }
+}
+
+static void take_requests(struct server *server, struct peer *peer, size_t bytes) {
+  peer->pending_bytes += bytes;
+  size_t requests = peer->pending_bytes / server->options.request_bytes;
+  peer->pending_bytes -= requests * server->options.request_bytes;
+  if (requests > 0) write_output(peer, requests * server->options.reply_bytes);
+}
+
+static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
+  (void)suggested;
+  struct server *server = handle->loop->data;
+  *buffer = uv_buf_init(server->input, FLOOR_READ_BYTES);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer) {
+  (void)buffer;
+  struct peer *peer = stream->data;
+  struct server *server = stream->loop->data;
+  if (got < 0) {
+    drop(peer);
+  } else if (server->relay) {
+    take_lines(server, peer, (size_t)got);
+  } else {
+    take_requests(server, peer, (size_t)got);
+  }
+}
+
+static void on_connection(uv_stream_t *listener, int status) {
+  struct peer *peer = status < 0 ? NULL : calloc(1, sizeof *peer);
+  if (peer == NULL) return;
+  if (uv_tcp_init(listener->loop, &peer->tcp) != 0) {
+    free(peer);
+    return;
+  }
+  peer->tcp.data = peer;
+  if (uv_accept(listener, (uv_stream_t *)&peer->tcp) != 0 || uv_tcp_nodelay(&peer->tcp, 1) != 0 ||
+      uv_read_start((uv_stream_t *)&peer->tcp, on_allocate, on_read) != 0) {
+    drop(peer);
+  }
+}
+
+static int listen_on(uv_loop_t *loop, uv_tcp_t *listener, size_t *port) {
+  struct sockaddr_in address;
+  int bytes = sizeof address;
+  int error = uv_ip4_addr("127.0.0.1", (int)*port, &address);
+  if (error == 0) error = uv_tcp_init(loop, listener);
+  if (error == 0) error = uv_tcp_bind(listener, (const struct sockaddr *)&address, 0);
+  if (error == 0) error = uv_listen((uv_stream_t *)listener, FLOOR_BACKLOG, on_connection);
+  if (error == 0) error = uv_tcp_getsockname(listener, (struct sockaddr *)&address, &bytes);
+  if (error == 0) *port = ntohs(address.sin_port);
+  return error;
+}
+
+static int usage(FILE *stream) {
+  fprintf(
+      stream,
+      "usage: bench-uv echo --request-bytes N --reply-bytes N [--bodies N] [--port N]\n"
+      "       bench-uv relay --reply-bytes N [--port N]\n"
+      "Listens on 127.0.0.1 (port 0, the default: the kernel picks) and prints \"ready PORT\".\n"
+      "echo: answers every N bytes of requests with N bytes of reply, of N different ones.\n"
+      "relay: lines. W... waits, S... sends all that wait N bytes, P counts them.\n");
+  return stream == stdout ? EXIT_SUCCESS : FLOOR_EXIT_USAGE;
+}
+
+int main(int argc, char **argv) {
+  if (argc == 2 && strcmp(argv[1], "--help") == 0) return usage(stdout);
+  struct server server = {.relay = argc > 1 && strcmp(argv[1], "relay") == 0};
+  if (argc < 2 || (!server.relay && strcmp(argv[1], "echo") != 0)) return usage(stderr);
+  if (!floor_parse(&server.options, "bench-uv", server.relay, argc - 1, argv + 1))
+    return usage(stderr);
+  /* A write to a peer that left is an error code, not the end of the server. */
+  signal(SIGPIPE, SIG_IGN);
+  server.input = malloc(FLOOR_READ_BYTES);
+  server.waiters = calloc(FLOOR_WAITERS_MAX, sizeof(struct peer *));
+  uv_loop_t loop;
+  uv_tcp_t listener;
+  bool fits = server.input != NULL && server.waiters != NULL &&
+              floor_output_init(&server.output, &server.options);
+  int error = fits ? uv_loop_init(&loop) : UV_ENOMEM;
+  if (error == 0) {
+    loop.data = &server;
+    error = listen_on(&loop, &listener, &server.options.port);
+  }
+  if (error != 0) {
+    fprintf(stderr, "bench-uv: %s\n", uv_strerror(error));
+    return EXIT_FAILURE;
+  }
+  floor_ready(server.options.port);
+  return uv_run(&loop, UV_RUN_DEFAULT);
+}
