@@ -32,8 +32,9 @@ struct key key_of(struct span text, char packed[KEY_UUID_BYTES]);
 struct span key_text(struct key key, char text[KEY_UUID_TEXT]);
 
 static inline bool key_equal(struct key a, struct key b) {
-  return a.form == b.form && a.bytes.len == b.bytes.len &&
-         memcmp(a.bytes.data, b.bytes.data, a.bytes.len) == 0;
+  if (a.form != b.form) return false;
+  if (a.form != KEY_RAW) return memcmp(a.bytes.data, b.bytes.data, KEY_UUID_BYTES) == 0;
+  return a.bytes.len == b.bytes.len && memcmp(a.bytes.data, b.bytes.data, a.bytes.len) == 0;
 }
 
 static inline size_t key_text_len(struct key key) {
