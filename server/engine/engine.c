@@ -59,7 +59,8 @@ void engine_reconfigure(struct engine *engine, const struct engine_options *opti
 /* ---- memory against the limit ---- */
 
 static int64_t demand_of(const struct engine *engine) {
-  return (int64_t)(engine->memory.bytes + engine->open_claims * engine->options.store_reserve);
+  return (int64_t)(engine->memory.bytes +
+                   engine_open_claims(engine) * engine->options.store_reserve);
 }
 
 /* Engines add what has changed to the common sum when it is so much: it is written rarely, and
@@ -168,13 +169,6 @@ static void answer_response(const struct response *response, int64_t now_ms,
   };
 }
 
-static void answer_stored(const struct stored *stored, int64_t now_ms,
-                          struct engine_answer *answer) {
-  struct response response;
-  stored_read(stored, &response);
-  answer_response(&response, now_ms, answer);
-}
-
 static struct rules_record facts_of_response(const struct response *response) {
   return (struct rules_record){
       .token = response->token,
@@ -192,19 +186,6 @@ static bool wrong_type(struct entry entry, struct engine_answer *answer) {
   if (entry.record == NULL || !record_is_value(entry.record)) return false;
   say(answer, ENGINE_WRONGTYPE);
   return true;
-}
-
-static void count_answer(struct engine *engine, const struct engine_answer *answer) {
-  switch (answer->status) {
-    case ENGINE_DONE: engine->stats.replayed++; break;
-    case ENGINE_BUSY: engine->stats.busy++; break;
-    case ENGINE_UNKNOWN: engine->stats.unknown++; break;
-    case ENGINE_MISMATCH: engine->stats.mismatched++; break;
-    case ENGINE_STALE: engine->stats.stale++; break;
-    case ENGINE_CONFLICT: engine->stats.conflicts++; break;
-    case ENGINE_OOM: engine->stats.refused_memory++; break;
-    default: break;
-  }
 }
 
 /* ---- CLAIM ---- */
@@ -274,26 +255,8 @@ static void queue_claim(struct engine *engine, struct record *record,
   answer->waiter = waiter;
 }
 
-/* A record for a key that has none; NULL with the answer said when that must not or cannot be. */
-static struct record *record_for_claim(struct engine *engine, const struct engine_name *name,
-                                       const struct engine_claim *claim, int64_t now_ms,
-                                       struct engine_answer *answer) {
-  size_t more = sizeof(struct record) + claim->key.len + claim->fingerprint.len + claim->owner.len;
-  if (engine_over_limit(engine, more, true, now_ms)) {
-    say(answer, ENGINE_OOM);
-    return NULL;
-  }
-  struct record *record =
-      record_create(engine, ENGINE_RECORD, name, claim->fingerprint, span_present(claim->owner));
-  if (record == NULL) say(answer, ENGINE_NO_MEMORY);
-  return record;
-}
-
-static struct rules_claim rules_request(const struct engine_claim *claim, struct span fingerprint,
-                                        struct span owner) {
+static struct rules_claim rules_request(const struct engine_claim *claim) {
   return (struct rules_claim){
-      .fingerprint_matches = span_equal(fingerprint, claim->fingerprint),
-      .owner_matches = span_present(claim->owner) && span_equal(owner, claim->owner),
       .hold = claim->hold,
       .bind = claim->binding != NULL,
       .takeover = claim->takeover,
@@ -301,12 +264,57 @@ static struct rules_claim rules_request(const struct engine_claim *claim, struct
   };
 }
 
+/* The record of a first grant; NULL: no memory. */
+static struct record *grant_first(struct engine *engine, const struct engine_name *name,
+                                  const struct engine_claim *claim,
+                                  const struct rules_record *facts) {
+  struct engine_blob *owner = blob_create(&engine->memory, claim->owner);
+  if (owner == NULL && span_present(claim->owner)) return NULL;
+  struct record *record = record_create(engine, name, claim->fingerprint, owner, facts);
+  if (record == NULL) {
+    blob_release(&engine->memory, owner);
+    return NULL;
+  }
+  if (claim->binding == NULL) return record;
+  if (record_claim(engine, record) == NULL) {
+    record_destroy(engine, record);
+    return NULL;
+  }
+  claim_bind(record->claim, claim->binding);
+  return record;
+}
+
+/* There is nothing: it is granted, unless memory is short. */
+static void claim_absent(struct engine *engine, const struct engine_name *name,
+                         const struct engine_claim *claim, int64_t now_ms,
+                         struct engine_answer *answer) {
+  size_t more = sizeof(struct record) + claim->key.len + claim->fingerprint.len + claim->owner.len;
+  if (engine_over_limit(engine, more, true, now_ms)) {
+    say(answer, ENGINE_OOM);
+    return;
+  }
+  struct rules_record facts = {.phase = RULES_ABSENT};
+  struct rules_claim request = rules_request(claim);
+  request.token = engine_peek_token(engine);
+  enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
+  struct record *record = grant_first(engine, name, claim, &facts);
+  if (record == NULL) {
+    say(answer, ENGINE_NO_MEMORY);
+    return;
+  }
+  engine_take_token(engine);
+  engine->stats.granted++;
+  answer_record(record, verdict, now_ms, answer);
+}
+
 static void claim_record(struct engine *engine, struct record *record,
                          const struct engine_claim *claim, int64_t now_ms,
                          struct engine_answer *answer) {
   struct rules_record facts = record_facts(record);
-  struct rules_claim request =
-      rules_request(claim, record_fingerprint(record), engine_bytes(record_owner(record)));
+  struct rules_claim request = rules_request(claim);
+  request.fingerprint_matches = span_equal(record_fingerprint(record), claim->fingerprint);
+  request.owner_matches =
+      span_present(claim->owner) && span_equal(engine_bytes(record_owner(record)), claim->owner);
   if (record->phase != RULES_HELD) request.token = engine_peek_token(engine);
   enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
   if (verdict == RULES_SAY_BUSY && claim->wait_ms > 0) {
@@ -314,7 +322,6 @@ static void claim_record(struct engine *engine, struct record *record,
     return;
   }
   if (grants(verdict) && !grant(engine, record, claim, &facts, verdict)) {
-    if (record->phase == RULES_ABSENT) record_destroy(engine, record);
     say(answer, ENGINE_NO_MEMORY);
     return;
   }
@@ -322,16 +329,15 @@ static void claim_record(struct engine *engine, struct record *record,
 }
 
 /* There is a response: it is replayed, unless the fingerprint is another. */
-static void claim_stored(const struct stored *stored, const struct engine_claim *claim,
+static void claim_stored(const struct response *response, const struct engine_claim *claim,
                          int64_t now_ms, struct engine_answer *answer) {
-  struct response response;
-  stored_read(stored, &response);
-  struct rules_record facts = facts_of_response(&response);
-  const struct rules_claim request = rules_request(claim, response.fingerprint, SPAN_ABSENT);
+  struct rules_record facts = facts_of_response(response);
+  struct rules_claim request = rules_request(claim);
+  request.fingerprint_matches = span_equal(response->fingerprint, claim->fingerprint);
   if (rules_claim(&facts, &request, now_ms) == RULES_MISMATCH) {
     say(answer, ENGINE_MISMATCH);
   } else {
-    answer_response(&response, now_ms, answer);
+    answer_response(response, now_ms, answer);
   }
 }
 
@@ -340,15 +346,16 @@ void engine_claim(struct engine *engine, const struct engine_claim *claim, int64
   assert(claim->lease_ms > 0 && claim->lease_ms <= UINT32_MAX);
   struct engine_name own;
   const struct engine_name *name = name_of(engine, claim->name, claim->key, &own);
-  struct entry entry = entry_find(engine, name, now_ms);
+  struct response response;
+  struct entry entry = entry_find(engine, name, now_ms, &response);
   if (entry.stored != NULL) {
-    claim_stored(entry.stored, claim, now_ms, answer);
+    claim_stored(&response, claim, now_ms, answer);
+  } else if (entry.record == NULL) {
+    claim_absent(engine, name, claim, now_ms, answer);
   } else if (!wrong_type(entry, answer)) {
-    struct record *record = entry.record;
-    if (record == NULL) record = record_for_claim(engine, name, claim, now_ms, answer);
-    if (record != NULL) claim_record(engine, record, claim, now_ms, answer);
+    claim_record(engine, entry.record, claim, now_ms, answer);
   }
-  count_answer(engine, answer);
+  engine->answers[answer->status]++;
 }
 
 /* ---- STORE ---- */
@@ -375,9 +382,19 @@ static void drop_blobs(struct engine *engine, struct response *response) {
   blob_release(&engine->memory, response->meta_blob);
 }
 
+/* All who wait get what was stored. */
+static void share_stored(struct engine *engine, struct record *record, const struct stored *stored,
+                         int64_t now_ms) {
+  struct response response;
+  struct engine_answer shared;
+  stored_read(stored, &response);
+  answer_response(&response, now_ms, &shared);
+  waiters_share(engine, record, &shared);
+}
+
 /* The response replaces the record; all who waited get it. false: memory is short. */
-static bool keep_response(struct engine *engine, struct record *record, struct response *response,
-                          int64_t now_ms) {
+static bool keep_response(struct engine *engine, struct record *record, uint64_t hash,
+                          struct response *response, int64_t now_ms) {
   bool apart = shelf_apart(response->body.len) || shelf_apart(response->meta.len);
   if (apart && !make_blobs(engine, response)) return false;
   struct stored *stored = shelf_append(&engine->shelf, response, now_ms);
@@ -385,11 +402,9 @@ static bool keep_response(struct engine *engine, struct record *record, struct r
     drop_blobs(engine, response);
     return false;
   }
-  struct engine_answer shared;
-  answer_stored(stored, now_ms, &shared);
-  waiters_share(engine, record, &shared);
+  if (record->claim != NULL) share_stored(engine, record, stored, now_ms);
   effect_emit(engine, ENGINE_EFFECT_DONE, response->key);
-  record_become(engine, record, stored);
+  record_become(engine, record, hash, stored);
   return true;
 }
 
@@ -412,7 +427,7 @@ static bool share_response(struct engine *engine, struct record *record, struct 
   return true;
 }
 
-static void store_record(struct engine *engine, struct record *record,
+static void store_record(struct engine *engine, struct record *record, uint64_t hash,
                          const struct engine_store *store, int64_t now_ms,
                          struct engine_answer *answer) {
   struct rules_record facts = record_facts(record);
@@ -432,7 +447,7 @@ static void store_record(struct engine *engine, struct record *record,
   };
   uint64_t waiting = record->claim != NULL ? record->claim->waiting : 0;
   bool kept = verdict == RULES_SHARED ? share_response(engine, record, &response, now_ms)
-                                      : keep_response(engine, record, &response, now_ms);
+                                      : keep_response(engine, record, hash, &response, now_ms);
   if (kept) {
     answer_kept(engine, waiting, answer);
   } else {
@@ -441,12 +456,10 @@ static void store_record(struct engine *engine, struct record *record,
 }
 
 /* There is a response already: the same once more, or not. */
-static void store_stored(const struct stored *stored, const struct engine_store *store,
+static void store_stored(const struct response *response, const struct engine_store *store,
                          int64_t now_ms, struct engine_answer *answer) {
-  struct response response;
-  stored_read(stored, &response);
-  struct rules_record facts = facts_of_response(&response);
-  bool same = span_equal(response.body, store->body) && span_equal(response.meta, store->meta);
+  struct rules_record facts = facts_of_response(response);
+  bool same = span_equal(response->body, store->body) && span_equal(response->meta, store->meta);
   switch (rules_store(&facts, store->token, same, store->ttl_ms, now_ms)) {
     case RULES_SAME_STORED: say(answer, ENGINE_STORED); break;
     case RULES_CONFLICT: say(answer, ENGINE_CONFLICT); break;
@@ -458,17 +471,16 @@ void engine_store(struct engine *engine, const struct engine_store *store, int64
                   struct engine_answer *answer) {
   struct engine_name own;
   const struct engine_name *name = name_of(engine, store->name, store->key, &own);
-  struct entry entry = entry_find(engine, name, now_ms);
+  struct response response;
+  struct entry entry = entry_find(engine, name, now_ms, &response);
   if (entry.stored != NULL) {
-    store_stored(entry.stored, store, now_ms, answer);
+    store_stored(&response, store, now_ms, answer);
+  } else if (entry.record == NULL) {
+    say(answer, ENGINE_STALE);
   } else if (!wrong_type(entry, answer)) {
-    if (entry.record == NULL) {
-      say(answer, ENGINE_STALE);
-    } else {
-      store_record(engine, entry.record, store, now_ms, answer);
-    }
+    store_record(engine, entry.record, name->hash, store, now_ms, answer);
   }
-  count_answer(engine, answer);
+  engine->answers[answer->status]++;
 }
 
 /* ---- RENEW, RELEASE ---- */
@@ -511,22 +523,22 @@ void engine_renew(struct engine *engine, const struct engine_renew *renew, int64
   assert(renew->lease_ms >= 0 && renew->lease_ms <= UINT32_MAX);
   struct engine_name own;
   const struct engine_name *name = name_of(engine, renew->name, renew->key, &own);
-  struct entry entry = entry_find(engine, name, now_ms);
-  if (!wrong_type(entry, answer)) {
-    if (entry.record == NULL) { /* absent or DONE */
-      say(answer, ENGINE_STALE);
-    } else {
-      renew_record(engine, entry.record, renew, now_ms, answer);
-    }
+  struct response response;
+  struct entry entry = entry_find(engine, name, now_ms, &response);
+  if (entry.record == NULL) { /* absent or DONE */
+    say(answer, ENGINE_STALE);
+  } else if (!wrong_type(entry, answer)) {
+    renew_record(engine, entry.record, renew, now_ms, answer);
   }
-  count_answer(engine, answer);
+  engine->answers[answer->status]++;
 }
 
 void engine_release(struct engine *engine, const struct engine_release *release, int64_t now_ms,
                     struct engine_answer *answer) {
   struct engine_name own;
   const struct engine_name *name = name_of(engine, release->name, release->key, &own);
-  struct entry entry = entry_find(engine, name, now_ms);
+  struct response response;
+  struct entry entry = entry_find(engine, name, now_ms, &response);
   if (wrong_type(entry, answer)) return;
   struct rules_record facts = {.phase = RULES_ABSENT}; /* absent or DONE: not yours either way */
   if (entry.record != NULL) facts = record_facts(entry.record);
@@ -561,15 +573,13 @@ static void read_record(struct engine *engine, struct record *record,
   answer->waiter = waiter;
 }
 
-static void read_from_shelf(const struct stored *stored, const struct engine_read *read,
-                            int64_t now_ms, struct engine_answer *answer) {
-  struct response response;
-  stored_read(stored, &response);
-  const struct rules_record facts = facts_of_response(&response);
-  if (rules_read(&facts, differs(response.fingerprint, read->fingerprint)) == RULES_MISMATCH) {
+static void read_response(const struct response *response, const struct engine_read *read,
+                          int64_t now_ms, struct engine_answer *answer) {
+  const struct rules_record facts = facts_of_response(response);
+  if (rules_read(&facts, differs(response->fingerprint, read->fingerprint)) == RULES_MISMATCH) {
     say(answer, ENGINE_MISMATCH);
   } else {
-    answer_response(&response, now_ms, answer);
+    answer_response(response, now_ms, answer);
   }
 }
 
@@ -577,17 +587,16 @@ void engine_read(struct engine *engine, const struct engine_read *read, int64_t 
                  struct engine_answer *answer) {
   struct engine_name own;
   const struct engine_name *name = name_of(engine, read->name, read->key, &own);
-  struct entry entry = entry_find(engine, name, now_ms);
+  struct response response;
+  struct entry entry = entry_find(engine, name, now_ms, &response);
   if (entry.stored != NULL) {
-    read_from_shelf(entry.stored, read, now_ms, answer);
+    read_response(&response, read, now_ms, answer);
+  } else if (entry.record == NULL) {
+    say(answer, ENGINE_NOTHING);
   } else if (!wrong_type(entry, answer)) {
-    if (entry.record == NULL) {
-      say(answer, ENGINE_NOTHING);
-    } else {
-      read_record(engine, entry.record, read, now_ms, answer);
-    }
+    read_record(engine, entry.record, read, now_ms, answer);
   }
-  count_answer(engine, answer);
+  engine->answers[answer->status]++;
 }
 
 /* ---- BIND ---- */

@@ -11,99 +11,44 @@
 _Static_assert(sizeof(struct index_bucket) == 64, "a bucket is a cache line");
 _Static_assert(INDEX_FIRST_BUCKETS == 256, "bits 7..0 of a hash are the same within a bucket");
 
-static bool is_link(uint64_t word) { return (word & INDEX_KIND_MASK) == INDEX_LINK; }
-
-static struct index_bucket *next_of(const struct index_bucket *bucket) {
-  return is_link(bucket->words[LAST]) ? index_address(bucket->words[LAST]) : NULL;
-}
-
 static uint64_t link_to(const struct index_bucket *bucket) {
   return index_word(0, bucket, INDEX_LINK);
 }
 
 /* Without the link. They stand in front. */
 static unsigned items_in(const struct index_bucket *bucket) {
-  return bucket->used - (is_link(bucket->words[LAST]) ? 1u : 0u);
+  return bucket->used - (index_is_link(bucket->words[LAST]) ? 1u : 0u);
 }
 
 static bool is_full(const struct index_bucket *bucket) {
   return bucket->used == INDEX_BUCKET_WORDS;
 }
 
-/* ---- where a bucket lies ---- */
-
-static unsigned row_of(size_t number) {
-  size_t times = number / INDEX_FIRST_BUCKETS;
-  return times == 0 ? 0 : 64u - (unsigned)__builtin_clzll(times);
-}
-
-static size_t row_buckets(unsigned row) {
-  return (size_t)INDEX_FIRST_BUCKETS << (row == 0 ? 0 : row - 1);
-}
-
-static unsigned segment_bits(unsigned row) {
-  return INDEX_FIRST_BITS + (row <= INDEX_ROW_BITS ? 0 : row - 1 - INDEX_ROW_BITS);
-}
-
-static size_t segment_bytes(unsigned row) {
-  return sizeof(struct index_bucket) << segment_bits(row);
-}
-
-static size_t row_segments(unsigned row) { return row_buckets(row) >> segment_bits(row); }
-
-static struct index_bucket **segment_of(const struct index *index, unsigned row, size_t number) {
-  return &index->rows[row][(number & (row_buckets(row) - 1)) >> segment_bits(row)];
-}
-
-static struct index_bucket *bucket_at(const struct index *index, size_t number) {
-  unsigned row = row_of(number);
-  size_t within = number & (((size_t)1 << segment_bits(row)) - 1);
-  return *segment_of(index, row, number) + within;
-}
-
-static size_t number_of(const struct index *index, uint64_t hash) {
-  size_t number = (size_t)hash & (2 * index->level - 1);
-  return number < index->size ? number : number & (index->level - 1);
-}
-
-static struct index_bucket *bucket_of(const struct index *index, uint64_t hash) {
-  return bucket_at(index, number_of(index, hash));
-}
-
 /* ---- memory ---- */
 
-static void drop_row(struct index *index, unsigned row) {
-  memory_give(index->memory, index->rows[row], row_segments(row) * sizeof *index->rows[row]);
-  index->rows[row] = NULL;
-}
+static size_t segment_bytes(unsigned bits) { return sizeof(struct index_bucket) << bits; }
 
 /* Its buckets are made when they are first used, so that no call writes more than it needs. */
 static bool add_segment(struct index *index) {
-  size_t number = index->capacity;
-  unsigned row = row_of(number);
-  bool first = (number & (row_buckets(row) - 1)) == 0;
-  if (first) index->rows[row] = memory_take(index->memory, row_segments(row) * sizeof(void *));
-  if (index->rows[row] == NULL) return false;
+  unsigned bits = index_segment_bits(index->capacity);
   struct index_bucket *segment =
-      memory_take_aligned(index->memory, sizeof(struct index_bucket), segment_bytes(row));
-  if (segment == NULL) {
-    if (first) drop_row(index, row);
-    return false;
-  }
-  *segment_of(index, row, number) = segment;
-  index->capacity += (size_t)1 << segment_bits(row);
+      memory_take_aligned(index->memory, sizeof(struct index_bucket), segment_bytes(bits));
+  if (segment == NULL) return false;
+  index->segments[index_segment_at(index->capacity, bits)] = segment;
+  index->capacity += (size_t)1 << bits;
   return true;
 }
 
 static size_t last_segment_buckets(const struct index *index) {
-  return (size_t)1 << segment_bits(row_of(index->capacity - 1));
+  return (size_t)1 << index_segment_bits(index->capacity - 1);
 }
 
 static void drop_segment(struct index *index) {
-  unsigned row = row_of(index->capacity - 1);
-  index->capacity -= last_segment_buckets(index);
-  memory_give(index->memory, *segment_of(index, row, index->capacity), segment_bytes(row));
-  if ((index->capacity & (row_buckets(row) - 1)) == 0) drop_row(index, row);
+  unsigned bits = index_segment_bits(index->capacity - 1);
+  index->capacity -= (size_t)1 << bits;
+  struct index_bucket **segment = &index->segments[index_segment_at(index->capacity, bits)];
+  memory_give(index->memory, *segment, segment_bytes(bits));
+  *segment = NULL;
 }
 
 /* Buckets that are in no chain at the moment, linked like one. */
@@ -121,7 +66,7 @@ static bool pool_fill(struct index *index, struct pool *pool) {
 
 static struct index_bucket *pool_take(struct pool *pool) {
   struct index_bucket *bucket = pool->first;
-  pool->first = next_of(bucket);
+  pool->first = index_behind(bucket);
   *bucket = (struct index_bucket){.used = 0};
   return bucket;
 }
@@ -157,7 +102,7 @@ static uint64_t hash_of(struct item item) {
 }
 
 static struct index_bucket *tail_of(struct index_bucket *bucket) {
-  for (struct index_bucket *next; (next = next_of(bucket)) != NULL;) bucket = next;
+  for (struct index_bucket *next; (next = index_behind(bucket)) != NULL;) bucket = next;
   return bucket;
 }
 
@@ -168,37 +113,48 @@ static void put(struct index_bucket *bucket, struct item item) {
   bucket->used++;
 }
 
+/* A bucket more for a full tail, and what stood where the link goes. */
+static __attribute__((noinline)) struct index_bucket *lengthen(struct index_bucket *tail,
+                                                               struct pool *pool) {
+  struct index_bucket *more = pool_take(pool);
+  put(more, (struct item){tail->words[LAST], tail->hashes[LAST]});
+  tail->words[LAST] = link_to(more);
+  return more;
+}
+
 /* Adds to a chain whose last bucket is *tail. The pool has a bucket when that is full. */
-static void append(struct index_bucket **tail, struct pool *pool, struct item item) {
+static inline void append(struct index_bucket **tail, struct pool *pool, struct item item) {
+  if (is_full(*tail)) *tail = lengthen(*tail, pool);
   struct index_bucket *bucket = *tail;
-  if (is_full(bucket)) {
-    struct index_bucket *more = pool_take(pool);
-    put(more, (struct item){bucket->words[LAST], bucket->hashes[LAST]});
-    bucket->words[LAST] = link_to(more);
-    *tail = bucket = more;
-  }
-  put(bucket, item);
+  unsigned at = bucket->used; /* a tail has no link */
+  bucket->words[at] = item.word;
+  bucket->hashes[at] = item.hash;
+  bucket->used = (uint8_t)(at + 1);
 }
 
 /* Takes the items of a chain out, bucket by bucket, so that those behind the first can serve where
  * the items go: a chain never needs more buckets than it gave up before. */
 struct drain {
   struct index_bucket from;
-  unsigned at;
+  unsigned items, at;
 };
 
 static void drain_bucket(struct drain *drain, struct index_bucket *bucket) {
   drain->from = *bucket;
+  drain->items = items_in(bucket);
   drain->at = 0;
 }
 
-static bool drain_next(struct drain *drain, struct pool *pool, struct item *item) {
-  if (drain->at == items_in(&drain->from)) {
-    struct index_bucket *more = next_of(&drain->from);
-    if (more == NULL) return false;
-    drain_bucket(drain, more);
-    pool_put(pool, more);
-  }
+static bool drain_behind(struct drain *drain, struct pool *pool) {
+  struct index_bucket *more = index_behind(&drain->from);
+  if (more == NULL) return false;
+  drain_bucket(drain, more);
+  pool_put(pool, more);
+  return true;
+}
+
+static inline bool drain_next(struct drain *drain, struct pool *pool, struct item *item) {
+  if (drain->at == drain->items && !drain_behind(drain, pool)) return false;
   *item = (struct item){drain->from.words[drain->at], drain->from.hashes[drain->at]};
   drain->at++;
   return true;
@@ -211,7 +167,7 @@ struct chain {
 
 static struct chain chain_of(struct index_bucket *bucket) {
   struct chain chain = {bucket, items_in(bucket), 0};
-  for (struct index_bucket *next; (next = next_of(chain.tail)) != NULL; chain.behind++) {
+  for (struct index_bucket *next; (next = index_behind(chain.tail)) != NULL; chain.behind++) {
     chain.tail = next;
     chain.items += items_in(next);
   }
@@ -226,22 +182,24 @@ static size_t buckets_behind(size_t words) {
 /* ---- growing and shrinking ---- */
 
 /* Adds one bucket and moves to it what belongs there from the one that it is split off. */
-static void grow(struct index *index) {
+static __attribute__((noinline)) void grow(struct index *index) {
   size_t added = index->size;
   if (added == MAX_BUCKETS) return;
   if (added == index->capacity && !add_segment(index)) return;
-  struct index_bucket *from = bucket_at(index, added & (index->level - 1));
-  uint64_t bit = index->level;
+  struct index_bucket *from = index_bucket_at(index, added & (index->level - 1));
+  unsigned bit = (unsigned)__builtin_ctzll(index->level);
   index->size++;
   if (index->size == 2 * index->level) index->level = index->size;
-  struct index_bucket *stay = from, *go = bucket_at(index, added);
+  struct index_bucket *go = index_bucket_at(index, added);
   *go = (struct index_bucket){.used = 0};
+  /* Not by a condition: which of the two it is cannot be predicted. */
+  struct index_bucket *tails[] = {from, go};
   struct pool pool = {NULL};
   struct drain drain;
   drain_bucket(&drain, from);
   *from = (struct index_bucket){.used = 0};
   for (struct item item; drain_next(&drain, &pool, &item);)
-    append((hash_of(item) & bit) != 0 ? &go : &stay, &pool, item);
+    append(&tails[hash_of(item) >> bit & 1], &pool, item);
   pool_empty(index, &pool);
 }
 
@@ -250,8 +208,8 @@ static void shrink(struct index *index) {
   if (index->size == INDEX_FIRST_BUCKETS) return;
   size_t level = index->size == index->level ? index->level / 2 : index->level;
   size_t dropped = index->size - 1;
-  struct index_bucket *from = bucket_at(index, dropped),
-                      *to = bucket_at(index, dropped & (level - 1));
+  struct index_bucket *from = index_bucket_at(index, dropped),
+                      *to = index_bucket_at(index, dropped & (level - 1));
   struct chain gone = chain_of(from), stays = chain_of(to);
   size_t needed = buckets_behind(gone.items + stays.items), freed = gone.behind;
   size_t more = needed > stays.behind ? needed - stays.behind : 0;
@@ -292,14 +250,15 @@ bool index_init(struct index *index, struct memory *memory) {
       .level = INDEX_FIRST_BUCKETS,
   };
   if (!add_segment(index)) return false;
-  memset(bucket_at(index, 0), 0, segment_bytes(0));
+  memset(index_bucket_at(index, 0), 0, segment_bytes(INDEX_FIRST_BITS));
   return true;
 }
 
 void index_deinit(struct index *index) {
   for (size_t i = 0; index->capacity > 0 && i < index->size; i++) {
-    for (struct index_bucket *b = next_of(bucket_at(index, i)), *next; b != NULL; b = next) {
-      next = next_of(b);
+    for (struct index_bucket *b = index_behind(index_bucket_at(index, i)), *next; b != NULL;
+         b = next) {
+      next = index_behind(b);
       give_bucket(index, b);
     }
   }
@@ -308,8 +267,8 @@ void index_deinit(struct index *index) {
 }
 
 bool index_insert(struct index *index, uint64_t hash, uint64_t word) {
-  assert(word != 0 && !is_link(word));
-  struct index_bucket *bucket = bucket_of(index, hash);
+  assert(word != 0 && !index_is_link(word));
+  struct index_bucket *bucket = index_bucket_of(index, hash);
   if (!is_full(bucket)) {
     put(bucket, item_of(hash, word));
   } else {
@@ -336,7 +295,7 @@ static inline unsigned place_in(const struct index_bucket *bucket, uint64_t word
 
 static struct index_bucket *bucket_with(struct index_bucket *bucket, uint64_t word, unsigned *at) {
   while ((*at = place_in(bucket, word)) == NOWHERE) {
-    bucket = next_of(bucket);
+    bucket = index_behind(bucket);
     assert(bucket != NULL);
   }
   return bucket;
@@ -357,8 +316,8 @@ struct end {
 };
 
 static struct end end_of(struct index_bucket *first) {
-  struct end end = {first, next_of(first)};
-  for (struct index_bucket *next; (next = next_of(end.tail)) != NULL; end.tail = next)
+  struct end end = {first, index_behind(first)};
+  for (struct index_bucket *next; (next = index_behind(end.tail)) != NULL; end.tail = next)
     end.before = end.tail;
   return end;
 }
@@ -383,15 +342,16 @@ static struct item take_last(struct index *index, struct end end) {
 /* So few words, and a link: then the bucket is filled up from what is chained to it. */
 #define FEW 3u
 static inline bool has_few(const struct index_bucket *bucket, unsigned few) {
-  return bucket->used <= few + 1 && is_link(bucket->words[LAST]);
+  return bucket->used <= few + 1 && index_is_link(bucket->words[LAST]);
 }
 
 static void fill_up(struct index *index, struct index_bucket *first) {
-  while (!is_full(first) && next_of(first) != NULL) put(first, take_last(index, end_of(first)));
+  while (!is_full(first) && index_behind(first) != NULL)
+    put(first, take_last(index, end_of(first)));
 }
 
 static void take_behind(struct index *index, struct index_bucket *first, uint64_t word) {
-  assert(next_of(first) != NULL);
+  assert(index_behind(first) != NULL);
   struct end end = end_of(first);
   unsigned at = place_in(end.tail, word);
   if (at != NOWHERE) {
@@ -399,7 +359,7 @@ static void take_behind(struct index *index, struct index_bucket *first, uint64_
     close_up(index, end);
     return;
   }
-  struct index_bucket *bucket = bucket_with(next_of(first), word, &at);
+  struct index_bucket *bucket = bucket_with(index_behind(first), word, &at);
   struct item last = take_last(index, end);
   bucket->words[at] = last.word;
   bucket->hashes[at] = last.hash;
@@ -425,12 +385,13 @@ static void words_left(struct index *index, size_t count) {
 }
 
 void index_remove(struct index *index, uint64_t hash, uint64_t word) {
-  take_out(index, bucket_of(index, hash), word);
+  take_out(index, index_bucket_of(index, hash), word);
   words_left(index, 1);
 }
 
 static void find_group(const struct index *index, struct index_group *group) {
-  for (size_t i = 0; i < group->count; i++) group->buckets[i] = bucket_of(index, group->hashes[i]);
+  for (size_t i = 0; i < group->count; i++)
+    group->buckets[i] = index_bucket_of(index, group->hashes[i]);
   group->size = index->size;
 }
 
@@ -463,16 +424,8 @@ void index_remove_group(struct index *index, struct index_group *group) {
 
 void index_replace(struct index *index, uint64_t hash, uint64_t word, uint64_t by) {
   unsigned at;
-  struct index_bucket *bucket = bucket_with(bucket_of(index, hash), word, &at);
+  struct index_bucket *bucket = bucket_with(index_bucket_of(index, hash), word, &at);
   bucket->words[at] = by;
-}
-
-struct index_walk index_walk(const struct index *index, uint64_t hash) {
-  return (struct index_walk){bucket_of(index, hash), 0};
-}
-
-void index_prefetch(const struct index *index, uint64_t hash) {
-  __builtin_prefetch(bucket_of(index, hash));
 }
 
 /* ---- scans ---- */
@@ -486,7 +439,7 @@ static uint64_t reverse_bits(uint64_t v) {
 
 struct index_walk index_scan(const struct index *index, uint64_t cursor, uint64_t *next) {
   uint64_t hash = reverse_bits(cursor << (64 - INDEX_CURSOR_BITS));
-  size_t number = number_of(index, hash);
+  size_t number = index_number_of(index, hash);
   /* A bucket that is split already, and its other half, stand for twice level buckets; the rest for
    * level. */
   bool split = number >= index->level || (number | index->level) < index->size;
@@ -494,5 +447,5 @@ struct index_walk index_scan(const struct index *index, uint64_t cursor, uint64_
   uint64_t interval = UINT64_C(1) << (INDEX_CURSOR_BITS - bits);
   uint64_t behind = (cursor & ~(interval - 1)) + interval;
   *next = behind >> INDEX_CURSOR_BITS != 0 ? 0 : behind;
-  return (struct index_walk){bucket_at(index, number), 0};
+  return (struct index_walk){index_bucket_at(index, number), 0};
 }

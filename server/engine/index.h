@@ -15,11 +15,13 @@
  * Buckets 0 .. size-1 lie in segments; `level` is the largest power of two <= size; a hash belongs
  * to bucket h mod 2*level when there is one, else to h mod level. So no call touches more than two
  * buckets beside its own, and there is never a second table (see table.h, which does the same with
- * chains of nodes). Nothing that grows with the index is ever copied or cleared at once: a row has
- * as many buckets as all before it together, in at most 2^INDEX_ROW_BITS segments, and a bucket is
- * cleared when it is first used:
+ * chains of nodes). Nothing that grows with the index is ever copied or cleared at once: each
+ * doubling comes in 2^INDEX_STEP_BITS segments, and a bucket is cleared when it is first used.
  *
- *     row 0 [256 buckets]   row 1 [256]   row 2 [256][256] ...   row 7 [512][512]... 32 of them
+ *     64 segments of 256 buckets, 32 of 512, 32 of 1024, ...
+ *
+ * Where the segments lie stands in one array of fixed length, so that a bucket is found by a
+ * handful of instructions and two loads: it is done four times for each command.
  *
  * Scans go in the order of the reversed bits of the hash: in it a bucket is an interval, which a
  * split cuts and a merge joins, so a cursor stays right however the index changes.
@@ -45,12 +47,14 @@
 #define INDEX_BUCKET_WORDS 7u
 #define INDEX_FIRST_BITS 8
 #define INDEX_FIRST_BUCKETS (1u << INDEX_FIRST_BITS) /* 16 KiB */
-#define INDEX_ROW_BITS 5
+#define INDEX_STEP_BITS 5
 #define INDEX_LOAD 6u /* words per bucket, in the mean */
 /* With six above that choose a shard 53 bits: clients may keep cursors in doubles. */
 #define INDEX_CURSOR_BITS 47
 #define INDEX_HASH_BITS 32
-#define INDEX_ROWS (INDEX_HASH_BITS - INDEX_FIRST_BITS + 1) /* 2^32 buckets in all */
+/* For 2^32 buckets: the first 2^STEP segments, and as many for each doubling behind them. */
+#define INDEX_SEGMENTS \
+  ((INDEX_HASH_BITS - INDEX_FIRST_BITS - INDEX_STEP_BITS + 1) << INDEX_STEP_BITS)
 
 #define INDEX_KIND_MASK UINT64_C(3)
 #define INDEX_LINK UINT64_C(3) /* the kind of a link; 0, 1 and 2 are the caller's */
@@ -65,9 +69,9 @@ struct index_bucket {
 
 struct index {
   struct memory *memory;
-  struct index_bucket **rows[INDEX_ROWS]; /* of segments */
-  size_t capacity;                        /* buckets that there is memory for */
   size_t size, level, count;
+  size_t capacity; /* buckets that there is memory for */
+  struct index_bucket *segments[INDEX_SEGMENTS];
 };
 
 /* false when memory is short. deinit gives back what the index itself took. */
@@ -76,10 +80,6 @@ void index_deinit(struct index *index);
 
 static inline uint64_t index_word(uint64_t hash, const void *entry, uint64_t kind) {
   return (hash << 32 & INDEX_TAG_MASK) | (uint64_t)(uintptr_t)entry | kind;
-}
-/* Whether a word of the hash's bucket may be the hash's. */
-static inline bool index_matches(uint64_t word, uint64_t hash) {
-  return ((word ^ hash << 32) & INDEX_TAG_MASK) == 0;
 }
 static inline void *index_address(uint64_t word) {
   return (void *)(uintptr_t)(word & INDEX_ADDRESS_MASK);
@@ -101,16 +101,59 @@ struct index_group {
 void index_fetch_group(const struct index *index, struct index_group *group);
 void index_remove_group(struct index *index, struct index_group *group);
 
+/* ---- where a bucket lies ---- */
+
+/* Segments of so many bits are those from 2^(bits + STEP) buckets on; but the first are as large as
+ * the next. */
+static inline unsigned index_segment_bits(size_t number) {
+  const uint64_t first_doubling = (UINT64_C(2) << (INDEX_FIRST_BITS + INDEX_STEP_BITS)) - 1;
+  return (63u ^ (unsigned)__builtin_clzll(number | first_doubling)) - INDEX_STEP_BITS;
+}
+
+static inline size_t index_segment_at(size_t number, unsigned bits) {
+  return (number >> bits) + ((size_t)(bits - INDEX_FIRST_BITS) << INDEX_STEP_BITS);
+}
+
+static inline struct index_bucket *index_bucket_at(const struct index *index, size_t number) {
+  unsigned bits = index_segment_bits(number);
+  size_t within = number & (((size_t)1 << bits) - 1);
+  return index->segments[index_segment_at(number, bits)] + within;
+}
+
+static inline size_t index_number_of(const struct index *index, uint64_t hash) {
+  size_t number = (size_t)hash & (2 * index->level - 1);
+  /* Written so that it is no branch: half the time it would be mispredicted. */
+  size_t there = 0 - (size_t)(number < index->size);
+  return number & ((index->level - 1) | there);
+}
+
+static inline struct index_bucket *index_bucket_of(const struct index *index, uint64_t hash) {
+  return index_bucket_at(index, index_number_of(index, hash));
+}
+
+/* Fetches the bucket ahead of its use. */
+static inline void index_prefetch(const struct index *index, uint64_t hash) {
+  __builtin_prefetch(index_bucket_of(index, hash));
+}
+
+/* ---- what stands in it ---- */
+
+static inline bool index_is_link(uint64_t word) { return (word & INDEX_KIND_MASK) == INDEX_LINK; }
+
+static inline struct index_bucket *index_behind(const struct index_bucket *bucket) {
+  uint64_t last = bucket->words[INDEX_BUCKET_WORDS - 1];
+  return index_is_link(last) ? index_address(last) : NULL;
+}
+
 /* The words of one bucket and what is chained to it, one by one; 0 behind the last. */
 struct index_walk {
   const struct index_bucket *bucket;
   unsigned at;
 };
-struct index_walk index_walk(const struct index *index, uint64_t hash);
 static inline uint64_t index_next(struct index_walk *walk) {
   while (walk->at < INDEX_BUCKET_WORDS) {
     uint64_t word = walk->bucket->words[walk->at++];
-    if ((word & INDEX_KIND_MASK) == INDEX_LINK) {
+    if (index_is_link(word)) {
       *walk = (struct index_walk){index_address(word), 0};
     } else if (word != 0) {
       return word;
@@ -120,30 +163,47 @@ static inline uint64_t index_next(struct index_walk *walk) {
 }
 
 /* Of these only the words that may be of the hash; 0 behind the last. */
-static inline uint64_t index_next_of(struct index_walk *walk, uint64_t hash) {
-  const uint64_t *words = walk->bucket->words;
-  unsigned at = walk->at;
-  for (;;) {
-    uint64_t word = 0;
-    while (at < INDEX_BUCKET_WORDS) {
-      word = words[at++];
-      if (index_matches(word, hash) && word != 0 && (word & INDEX_KIND_MASK) != INDEX_LINK) {
-        walk->at = at;
-        return word;
-      }
-    }
-    word = words[INDEX_BUCKET_WORDS - 1];
-    if ((word & INDEX_KIND_MASK) != INDEX_LINK) break;
-    walk->bucket = index_address(word);
-    words = walk->bucket->words;
-    at = 0;
-  }
-  walk->at = INDEX_BUCKET_WORDS;
-  return 0;
+struct index_search {
+  const struct index_bucket *bucket;
+  uint64_t hash;
+  unsigned
+      same; /* a bit for each word of the bucket that has the hash's tag and is still to come */
+};
+
+typedef uint16_t index_lanes __attribute__((vector_size(16), may_alias));
+
+/* All are compared, because where the word stands cannot be predicted: in the compiler's vectors,
+ * two words at a time, of which the last 16 bits are the tag. What would be the eighth word are the
+ * bytes beside them. */
+static inline unsigned index_same(const struct index_bucket *bucket, uint64_t hash) {
+  const index_lanes *pairs = (const void *)bucket;
+  const index_lanes bits = {0, 0, 0, 1, 0, 0, 0, 2};
+  uint16_t tag = (uint16_t)(hash >> 16);
+  index_lanes same = ((pairs[0] == tag) & bits) | ((pairs[1] == tag) & (bits << 2)) |
+                     ((pairs[2] == tag) & (bits << 4)) | ((pairs[3] == tag) & (bits << 6));
+  return (same[3] | same[7]) & ((1u << INDEX_BUCKET_WORDS) - 1);
 }
 
-/* Fetches the bucket ahead of its use. */
-void index_prefetch(const struct index *index, uint64_t hash);
+static inline struct index_search index_search(const struct index *index, uint64_t hash) {
+  const struct index_bucket *bucket = index_bucket_of(index, hash);
+  return (struct index_search){bucket, hash, index_same(bucket, hash)};
+}
+
+static inline uint64_t index_next_of(struct index_search *search) {
+  for (;;) {
+    for (; search->same != 0; search->same &= search->same - 1) {
+      uint64_t word = search->bucket->words[__builtin_ctz(search->same)];
+      if (word == 0 || index_is_link(word)) continue; /* these have the tag 0 */
+      search->same &= search->same - 1;
+      return word;
+    }
+    search->bucket = index_behind(search->bucket);
+    if (search->bucket == NULL) return 0;
+    search->same = index_same(search->bucket, search->hash);
+  }
+}
+
+/* ---- scans ---- */
 
 /* The bucket under a scan cursor; sets *next to the cursor behind it, 0 at the end. */
 struct index_walk index_scan(const struct index *index, uint64_t cursor, uint64_t *next);

@@ -26,8 +26,9 @@ static void describe(struct entry entry, int64_t now_ms, struct engine_entry *as
 
 static struct entry find(struct engine *engine, struct span key, int64_t now_ms) {
   struct engine_name name;
+  struct response response;
   engine_name_of(engine, key, &name);
-  return entry_find(engine, &name, now_ms);
+  return entry_find(engine, &name, now_ms, &response);
 }
 
 static bool absent(struct entry entry) { return entry.record == NULL && entry.stored == NULL; }
@@ -47,8 +48,8 @@ void engine_prefetch(const struct engine *engine, const struct engine_name *name
 }
 
 void engine_prefetch_entry(const struct engine *engine, const struct engine_name *name) {
-  struct index_walk walk = index_walk(&engine->index, name->hash);
-  for (uint64_t word; (word = index_next_of(&walk, name->hash)) != 0;) {
+  struct index_search search = index_search(&engine->index, name->hash);
+  for (uint64_t word; (word = index_next_of(&search)) != 0;) {
     struct entry entry = entry_of_word(word);
     if (entry.stored != NULL) {
       stored_prefetch(entry.stored);
@@ -81,20 +82,21 @@ bool engine_delete(struct engine *engine, struct span key, int64_t now_ms) {
 enum engine_status engine_set_value(struct engine *engine, struct span key, struct span value,
                                     int64_t deadline_ms, int64_t now_ms) {
   struct engine_name name;
+  struct response response;
   engine_name_of(engine, key, &name);
-  struct entry entry = entry_find(engine, &name, now_ms);
+  struct entry entry = entry_find(engine, &name, now_ms, &response);
   struct record *record = entry.record;
   if (entry.stored != NULL || (record != NULL && !record_is_value(record))) return ENGINE_WRONGTYPE;
   size_t more = value.len + (record == NULL ? sizeof *record + key.len : 0);
   if (engine_over_limit(engine, more, false, now_ms)) {
-    engine->stats.refused_memory++;
+    engine->answers[ENGINE_OOM]++;
     return ENGINE_OOM;
   }
   struct engine_blob *body = blob_create(&engine->memory, value);
   if (body == NULL) return ENGINE_NO_MEMORY;
   /* The sweep inside engine_over_limit removes flushed records only; this one was judged and lives.
    */
-  if (record == NULL) record = record_create(engine, ENGINE_VALUE, &name, SPAN_ABSENT, false);
+  if (record == NULL) record = record_create_value(engine, &name);
   if (record == NULL) {
     blob_release(&engine->memory, body);
     return ENGINE_NO_MEMORY;
@@ -132,15 +134,13 @@ bool engine_set_deadline(struct engine *engine, struct span key, int64_t deadlin
 }
 
 void engine_flush(struct engine *engine, int64_t now_ms) {
-  struct engine_stats *stats = &engine->stats;
   engine->epoch++;
   engine->shelf.epoch++;
   engine->flushed_ms = now_ms;
   engine->sweeping = true;
   engine->sweep_cursor = 0;
-  engine->open_claims = 0;
-  stats->records = stats->values = stats->expiring = 0;
-  for (unsigned phase = 0; phase <= RULES_DONE; phase++) stats->phases[phase] = 0;
+  memset(engine->counts, 0, sizeof engine->counts);
+  engine->values_ending = 0;
 }
 
 uint64_t engine_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, engine_visitor *visit,

@@ -11,9 +11,12 @@ _Static_assert(ENGINE_HASH_SECRET_BYTES >= XXH3_SECRET_SIZE_MIN,
 
 /* ---- names ---- */
 
+/* Most keys are UUIDs: where the length is known, nothing is left of XXH3 but their few lines. */
 uint64_t engine_hash(const struct engine *engine, struct span key) {
-  return XXH3_64bits_withSecret(key.data, key.len, engine->options.hash_secret,
-                                ENGINE_HASH_SECRET_BYTES);
+  const unsigned char *secret = engine->options.hash_secret;
+  if (key.len == KEY_UUID_BYTES)
+    return XXH3_64bits_withSecret(key.data, KEY_UUID_BYTES, secret, ENGINE_HASH_SECRET_BYTES);
+  return XXH3_64bits_withSecret(key.data, key.len, secret, ENGINE_HASH_SECRET_BYTES);
 }
 
 uint64_t engine_key_hash(const struct engine *engine, struct key key) {
@@ -119,62 +122,90 @@ struct rules_record record_facts(const struct record *record) {
 
 /* ---- figures ---- */
 
-/* About what lives now; flushed entries were taken out of them all at once. */
-static void count(struct engine *engine, struct entry entry, bool in) {
-  if (entry_flushed(engine, entry)) return;
-  uint64_t one = in ? 1 : UINT64_MAX; /* modular: adds or subtracts 1 */
-  struct engine_stats *stats = &engine->stats;
-  const struct record *record = entry.record;
-  if (record != NULL && record_is_value(record)) {
-    stats->values += one;
-    if (record->timer.deadline_ms != ENGINE_NO_DEADLINE) stats->expiring += one;
-    return;
-  }
-  unsigned phase = record != NULL ? record->phase : RULES_DONE;
-  stats->records += one;
-  stats->phases[phase] += one;
-  if (phase != RULES_HELD) stats->expiring += one;
-  if (record != NULL) engine->open_claims += one;
+static void count_in(struct engine *engine, const struct record *record) {
+  engine->counts[record->phase]++;
+  if (record_is_value(record) && record->timer.deadline_ms != ENGINE_NO_DEADLINE)
+    engine->values_ending++;
 }
 
-static void count_record(struct engine *engine, struct record *record, bool in) {
-  count(engine, (struct entry){.record = record}, in);
+static void count_out(struct engine *engine, const struct record *record) {
+  if (record->epoch != engine->epoch) return;
+  engine->counts[record->phase]--;
+  if (record_is_value(record) && record->timer.deadline_ms != ENGINE_NO_DEADLINE)
+    engine->values_ending--;
 }
 
 /* ---- making, changing and ending records ---- */
 
-struct record *record_create(struct engine *engine, enum engine_kind kind,
-                             const struct engine_name *name, struct span fingerprint, bool owner) {
-  struct span key = name->key.bytes;
-  assert(key.len <= UINT32_MAX && fingerprint.len <= UINT32_MAX);
-  size_t size = size_for(owner, name->key, fingerprint);
+static struct wheel *wheel_of(struct engine *engine, const struct record *record) {
+  return record->phase == RULES_HELD ? &engine->leases : &engine->ends;
+}
+
+/* All but the timer, which is armed last. */
+static void write_facts(struct record *record, const struct rules_record *facts) {
+  record->token = facts->token;
+  record->since_ms = facts->since_ms;
+  record->lease_ms = facts->lease_ms;
+  record->attempt = facts->attempt;
+  record->phase = facts->phase;
+  unsigned flags = record->flags & ~(RECORD_HOLD | RECORD_BIND);
+  if (facts->hold) flags |= RECORD_HOLD;
+  if (facts->bind) flags |= RECORD_BIND;
+  record->flags = (uint8_t)flags;
+}
+
+static char *write_key(char *to, struct key key) {
+  if (key.form == KEY_RAW) return write_bytes(write_length(to, key.bytes.len), key.bytes);
+  memcpy(to, key.bytes.data, KEY_UUID_BYTES);
+  return to + KEY_UUID_BYTES;
+}
+
+/* In the index, but in no wheel, and not counted. */
+static struct record *make_record(struct engine *engine, const struct engine_name *name,
+                                  struct span fingerprint, struct engine_blob *owner,
+                                  const struct rules_record *facts) {
+  assert(name->key.bytes.len <= UINT32_MAX && fingerprint.len <= UINT32_MAX);
+  size_t size = size_for(owner != NULL, name->key, fingerprint);
   struct record *record = memory_take(&engine->memory, size);
   if (record == NULL) return NULL;
-  unsigned flags = (unsigned)name->key.form << RECORD_FORM_SHIFT;
-  if (owner) flags |= RECORD_OWNER;
-  if (span_present(fingerprint)) flags |= RECORD_FINGERPRINT;
-  *record = (struct record){
-      .phase = kind == ENGINE_VALUE ? RECORD_VALUE : RULES_ABSENT,
-      .flags = (uint8_t)flags,
-      .epoch = engine->epoch,
-  };
   wheel_node_init(&record->timer);
   record->timer.deadline_ms = ENGINE_NO_DEADLINE;
-  record_set_owner(record, NULL);
-  char *to = record->bytes + (owner ? sizeof(struct engine_blob *) : 0);
-  if (name->key.form == KEY_RAW) to = write_length(to, key.len);
-  to = write_bytes(to, key);
-  if (span_present(fingerprint)) write_bytes(write_length(to, fingerprint.len), fingerprint);
-  if (!index_insert(&engine->index, name->hash, index_word(name->hash, record, ENTRY_RECORD))) {
-    memory_give(&engine->memory, record, size);
-    return NULL;
+  record->flags = (uint8_t)((unsigned)name->key.form << RECORD_FORM_SHIFT);
+  write_facts(record, facts);
+  record->claim = NULL;
+  record->epoch = engine->epoch;
+  char *to = record->bytes;
+  if (owner != NULL) {
+    record->flags |= RECORD_OWNER;
+    memcpy(to, &owner, sizeof owner);
+    to += sizeof owner;
   }
-  count_record(engine, record, true);
+  to = write_key(to, name->key);
+  if (span_present(fingerprint)) {
+    record->flags |= RECORD_FINGERPRINT;
+    write_bytes(write_length(to, fingerprint.len), fingerprint);
+  }
+  if (index_insert(&engine->index, name->hash, index_word(name->hash, record, ENTRY_RECORD)))
+    return record;
+  memory_give(&engine->memory, record, size);
+  return NULL;
+}
+
+struct record *record_create(struct engine *engine, const struct engine_name *name,
+                             struct span fingerprint, struct engine_blob *owner,
+                             const struct rules_record *facts) {
+  struct record *record = make_record(engine, name, fingerprint, owner, facts);
+  if (record == NULL) return NULL;
+  wheel_set(wheel_of(engine, record), &record->timer, facts->deadline_ms);
+  count_in(engine, record);
   return record;
 }
 
-static struct wheel *wheel_of(struct engine *engine, const struct record *record) {
-  return record->phase == RULES_HELD ? &engine->leases : &engine->ends;
+struct record *record_create_value(struct engine *engine, const struct engine_name *name) {
+  const struct rules_record facts = {.phase = RECORD_VALUE};
+  struct record *record = make_record(engine, name, SPAN_ABSENT, NULL, &facts);
+  if (record != NULL) count_in(engine, record);
+  return record;
 }
 
 static void claim_destroy(struct engine *engine, struct claim *claim) {
@@ -190,7 +221,7 @@ static void claim_destroy(struct engine *engine, struct claim *claim) {
 
 /* All but its place in the index. */
 static void free_record(struct engine *engine, struct record *record) {
-  count_record(engine, record, false);
+  count_out(engine, record);
   wheel_cancel(wheel_of(engine, record), &record->timer);
   if (record_is_value(record)) {
     blob_release(&engine->memory, record->value);
@@ -213,40 +244,35 @@ void record_set_facts(struct engine *engine, struct record *record,
                       const struct rules_record *facts) {
   assert(facts->phase == RULES_HELD || facts->phase == RULES_LAPSED ||
          facts->phase == RULES_UNKNOWN);
-  count_record(engine, record, false);
-  wheel_cancel(wheel_of(engine, record), &record->timer);
-  record->token = facts->token;
-  record->since_ms = facts->since_ms;
-  record->lease_ms = facts->lease_ms;
-  record->attempt = facts->attempt;
-  record->phase = facts->phase;
-  unsigned flags = record->flags & ~(RECORD_HOLD | RECORD_BIND);
-  if (facts->hold) flags |= RECORD_HOLD;
-  if (facts->bind) flags |= RECORD_BIND;
-  record->flags = (uint8_t)flags;
+  assert(record->epoch == engine->epoch);
+  if (record->phase != facts->phase) {
+    count_out(engine, record);
+    wheel_cancel(wheel_of(engine, record), &record->timer);
+    engine->counts[facts->phase]++;
+  }
+  write_facts(record, facts);
   wheel_set(wheel_of(engine, record), &record->timer, facts->deadline_ms);
-  count_record(engine, record, true);
 }
 
 void record_set_end(struct engine *engine, struct record *record, int64_t deadline_ms) {
-  count_record(engine, record, false);
+  count_out(engine, record);
   if (deadline_ms == ENGINE_NO_DEADLINE) {
     wheel_cancel(&engine->ends, &record->timer);
     record->timer.deadline_ms = ENGINE_NO_DEADLINE;
   } else {
     wheel_set(&engine->ends, &record->timer, deadline_ms);
   }
-  count_record(engine, record, true);
+  count_in(engine, record);
 }
 
 /* ---- stored responses ---- */
 
-void record_become(struct engine *engine, struct record *record, struct stored *stored) {
-  uint64_t hash = engine_key_hash(engine, record_key(record));
+void record_become(struct engine *engine, struct record *record, uint64_t hash,
+                   struct stored *stored) {
   index_replace(&engine->index, hash, index_word(hash, record, ENTRY_RECORD),
                 index_word(hash, stored, ENTRY_STORED));
   free_record(engine, record);
-  count(engine, (struct entry){.stored = stored}, true);
+  engine->counts[RULES_DONE]++;
 }
 
 void stored_become(struct engine *engine, struct stored *former, struct stored *stored) {
@@ -271,7 +297,7 @@ struct stored *stored_copy(struct engine *engine, const struct stored *stored, i
 }
 
 static void forget_stored(struct engine *engine, struct stored *stored, uint64_t hash) {
-  count(engine, (struct entry){.stored = stored}, false);
+  if (!stored_flushed(&engine->shelf, stored)) engine->counts[RULES_DONE]--;
   index_remove(&engine->index, hash, index_word(hash, stored, ENTRY_STORED));
 }
 
@@ -287,12 +313,9 @@ void stored_ended(struct engine *engine, struct stored *stored, uint64_t hash) {
 }
 
 void stored_ended_all(struct engine *engine, const struct due *due) {
-  struct engine_stats *stats = &engine->stats;
   uint64_t count = due->count - due->flushed;
-  stats->expired += count;
-  stats->records -= count;
-  stats->phases[RULES_DONE] -= count;
-  stats->expiring -= count;
+  engine->stats.expired += count;
+  engine->counts[RULES_DONE] -= count;
   for (size_t i = 0; engine->effects_wanted && i < due->count; i++)
     effect_emit_free(engine, (struct entry){.stored = due->stored[i]});
 }
@@ -342,7 +365,7 @@ void claim_confirm(struct claim *claim) {
 
 static struct record *judge_flushed(struct engine *engine, struct record *record, int64_t now_ms) {
   record->epoch = engine->epoch;
-  count_record(engine, record, true);
+  count_in(engine, record);
   if (record->phase == RULES_HELD)
     return record_end_grant(engine, record, RULES_END_DELETED, engine->flushed_ms, now_ms);
   effect_emit_free(engine, (struct entry){.record = record});
@@ -368,8 +391,7 @@ static struct record *judge_held(struct engine *engine, struct record *record, i
 
 static bool record_over(const struct engine *engine, const struct record *record, int64_t now_ms) {
   if (record->epoch != engine->epoch) return true;
-  return record->phase != RULES_HELD && record->phase != RULES_ABSENT &&
-         record->timer.deadline_ms <= engine_past_ms(engine, now_ms);
+  return record->phase != RULES_HELD && record->timer.deadline_ms <= engine_past_ms(engine, now_ms);
 }
 
 struct record *record_judge(struct engine *engine, struct record *record, int64_t now_ms) {
@@ -414,44 +436,54 @@ void entry_destroy(struct engine *engine, struct entry entry) {
   }
 }
 
-/* A response that is over, or was flushed; one that was flushed did not expire. */
-static struct stored *judge_stored(struct engine *engine, struct stored *stored, uint64_t hash,
-                                   int64_t now_ms) {
-  if (!entry_over(engine, (struct entry){.stored = stored}, now_ms)) return stored;
+/* A response is over, or was flushed; one that was flushed did not expire. */
+static void end_stored(struct engine *engine, struct stored *stored, uint64_t hash) {
   stored_ended(engine, stored, hash);
   shelf_drop(&engine->shelf, stored);
-  return NULL;
 }
 
 void entry_judge(struct engine *engine, struct entry entry, int64_t now_ms) {
   if (entry.record != NULL) {
     record_judge(engine, entry.record, now_ms);
-  } else {
-    uint64_t hash = engine_key_hash(engine, stored_key(entry.stored));
-    judge_stored(engine, entry.stored, hash, now_ms);
+  } else if (entry_over(engine, entry, now_ms)) {
+    end_stored(engine, entry.stored, engine_key_hash(engine, stored_key(entry.stored)));
   }
 }
 
-struct entry entry_find(struct engine *engine, const struct engine_name *name, int64_t now_ms) {
-  struct index_walk walk = index_walk(&engine->index, name->hash);
-  for (uint64_t word; (word = index_next_of(&walk, name->hash)) != 0;) {
+static struct entry found_record(struct engine *engine, struct record *record, int64_t now_ms) {
+  bool settled = record->epoch == engine->epoch && record->claim == NULL &&
+                 record->timer.deadline_ms > engine_past_ms(engine, now_ms);
+  return (struct entry){.record = settled ? record : record_judge(engine, record, now_ms)};
+}
+
+static struct entry found_stored(struct engine *engine, struct stored *stored, int64_t deadline_ms,
+                                 uint64_t hash, int64_t now_ms) {
+  if (!stored_flushed(&engine->shelf, stored) && deadline_ms > engine_past_ms(engine, now_ms))
+    return (struct entry){.stored = stored};
+  end_stored(engine, stored, hash);
+  return (struct entry){0};
+}
+
+struct entry entry_find(struct engine *engine, const struct engine_name *name, int64_t now_ms,
+                        struct response *response) {
+  struct index_search search = index_search(&engine->index, name->hash);
+  for (uint64_t word; (word = index_next_of(&search)) != 0;) {
     struct entry entry = entry_of_word(word);
-    if (entry.stored != NULL) stored_prefetch(entry.stored);
-    if (!key_equal(entry_key(entry), name->key)) continue;
     if (entry.record != NULL) {
-      entry.record = record_judge(engine, entry.record, now_ms);
-    } else {
-      entry.stored = judge_stored(engine, entry.stored, name->hash, now_ms);
+      if (!key_equal(record_key(entry.record), name->key)) continue;
+      return found_record(engine, entry.record, now_ms);
     }
-    return entry;
+    stored_prefetch(entry.stored);
+    stored_read(entry.stored, response);
+    if (!key_equal(response->key, name->key)) continue;
+    return found_stored(engine, entry.stored, response->deadline_ms, name->hash, now_ms);
   }
   return (struct entry){0};
 }
 
 /* ---- effects ---- */
 
-void effect_emit(struct engine *engine, enum engine_effect_kind kind, struct key key) {
-  if (!engine->effects_wanted) return;
+void effect_note(struct engine *engine, enum engine_effect_kind kind, struct key key) {
   size_t len = key_text_len(key);
   struct effect *effect = memory_take(&engine->memory, sizeof *effect + len);
   if (effect == NULL) return; /* watching is best effort: the record itself has changed already */
@@ -465,9 +497,8 @@ void effect_emit(struct engine *engine, enum engine_effect_kind kind, struct key
   list_append(&engine->effects, &effect->link);
 }
 
-void effect_emit_free(struct engine *engine, struct entry entry) {
-  if (!engine->effects_wanted) return;
+void effect_note_free(struct engine *engine, struct entry entry) {
   const struct record *record = entry.record;
   if (record != NULL && (record_is_value(record) || record->phase == RULES_LAPSED)) return;
-  effect_emit(engine, ENGINE_EFFECT_FREE, entry_key(entry));
+  effect_note(engine, ENGINE_EFFECT_FREE, entry_key(entry));
 }

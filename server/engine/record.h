@@ -54,6 +54,7 @@ struct claim {
 };
 
 #define RECORD_VALUE (RULES_DONE + 1) /* beside enum rules_phase */
+#define ENGINE_STATUSES (ENGINE_NO_MEMORY + 1)
 
 #define RECORD_HOLD 0x01u
 #define RECORD_BIND 0x02u
@@ -135,12 +136,21 @@ struct engine {
   bool effects_wanted;
   struct list effects;
   struct effect *effect_given;
-  uint64_t open_claims;         /* HELD, LAPSED, UNKNOWN: each has a reserve */
   _Atomic int64_t demand_bytes; /* what the limit is compared with, as last published */
   int64_t counted_bytes;        /* of it, in common.demand_bytes */
   char random_key[KEY_UUID_TEXT];
-  struct engine_stats stats;
+  uint64_t counts[RECORD_VALUE + 1]; /* entries by phase; flushed ones were taken out of them all
+                                        at once */
+  uint64_t values_ending;
+  uint64_t answers[ENGINE_STATUSES]; /* given at once */
+  struct engine_stats stats;         /* what the three above do not tell */
 };
+
+/* Each has a reserve of the memory limit. */
+static inline uint64_t engine_open_claims(const struct engine *engine) {
+  const uint64_t *counts = engine->counts;
+  return counts[RULES_HELD] + counts[RULES_LAPSED] + counts[RULES_UNKNOWN];
+}
 
 /* Deadlines up to this are over, however the clock was rounded. */
 static inline int64_t engine_past_ms(const struct engine *engine, int64_t now_ms) {
@@ -157,8 +167,10 @@ static inline const struct engine_name *name_of(const struct engine *engine,
 }
 uint64_t engine_key_hash(const struct engine *engine, struct key key);
 uint64_t engine_hash(const struct engine *engine, struct span key); /* as it is kept */
-/* Finding. judge brings an entry up to now; NULL: it is absent (and freed). */
-struct entry entry_find(struct engine *engine, const struct engine_name *name, int64_t now_ms);
+/* Finding. judge brings an entry up to now; NULL: it is absent (and freed). What is stored has been
+ * read when it is found. */
+struct entry entry_find(struct engine *engine, const struct engine_name *name, int64_t now_ms,
+                        struct response *response);
 struct entry entry_of_word(uint64_t word);
 void entry_judge(struct engine *engine, struct entry entry, int64_t now_ms);
 /* Whether entry_judge would find it absent, as far as can be told without changing anything. */
@@ -180,16 +192,19 @@ void record_set_owner(struct record *record, struct engine_blob *owner);
 size_t record_memory(const struct record *record);
 struct rules_record record_facts(const struct record *record);
 
-/* Making, changing and ending. create leaves the phase ABSENT (for claims) and the timer unarmed,
- * but inserts. NULL: no memory. */
-struct record *record_create(struct engine *engine, enum engine_kind kind,
-                             const struct engine_name *name, struct span fingerprint, bool owner);
+/* Making, changing and ending. The owner is the record's from then on; NULL: it has none, nor a
+ * place for one. A value begins without bytes and without an end. NULL: no memory. */
+struct record *record_create(struct engine *engine, const struct engine_name *name,
+                             struct span fingerprint, struct engine_blob *owner,
+                             const struct rules_record *facts);
+struct record *record_create_value(struct engine *engine, const struct engine_name *name);
 void record_destroy(struct engine *engine, struct record *record);
 void record_set_facts(struct engine *engine, struct record *record,
                       const struct rules_record *facts);
 void record_set_end(struct engine *engine, struct record *record, int64_t deadline_ms);
 /* Puts the stored response in the record's place, which is freed, or in another stored one's. */
-void record_become(struct engine *engine, struct record *record, struct stored *stored);
+void record_become(struct engine *engine, struct record *record, uint64_t hash,
+                   struct stored *stored);
 void stored_become(struct engine *engine, struct stored *former, struct stored *stored);
 /* A copy on the shelf, with another end when it is not ENGINE_NO_DEADLINE; NULL: no memory. */
 struct stored *stored_copy(struct engine *engine, const struct stored *stored, int64_t deadline_ms,
@@ -230,10 +245,17 @@ void waiters_share(struct engine *engine, struct record *record,
 void waiters_time_out(struct engine *engine, struct claim *claim, int64_t until_ms);
 void waiter_time_out(struct engine *engine, struct engine_waiter *waiter, int64_t at_ms);
 
-void effect_emit(struct engine *engine, enum engine_effect_kind kind, struct key key);
+void effect_note(struct engine *engine, enum engine_effect_kind kind, struct key key);
+void effect_note_free(struct engine *engine, struct entry entry);
+static inline void effect_emit(struct engine *engine, enum engine_effect_kind kind,
+                               struct key key) {
+  if (engine->effects_wanted) effect_note(engine, kind, key);
+}
 /* Before a record lapses or goes: readers get null from then on. One that had lapsed said so
  * already. */
-void effect_emit_free(struct engine *engine, struct entry entry);
+static inline void effect_emit_free(struct engine *engine, struct entry entry) {
+  if (engine->effects_wanted) effect_note_free(engine, entry);
+}
 /* A number for a grant; burnt, if it comes to none. */
 uint64_t engine_peek_token(struct engine *engine);
 void engine_take_token(struct engine *engine);

@@ -225,6 +225,17 @@ bool engine_next_effect(struct engine *engine, struct engine_effect *effect) {
 
 void engine_stats(const struct engine *engine, struct engine_stats *stats) {
   *stats = engine->stats;
+  for (unsigned phase = 0; phase <= RULES_DONE; phase++)
+    stats->records += stats->phases[phase] = engine->counts[phase];
+  stats->values = engine->counts[RECORD_VALUE];
+  stats->expiring = stats->records - stats->phases[RULES_HELD] + engine->values_ending;
+  stats->replayed = engine->answers[ENGINE_DONE];
+  stats->busy = engine->answers[ENGINE_BUSY];
+  stats->unknown = engine->answers[ENGINE_UNKNOWN];
+  stats->mismatched = engine->answers[ENGINE_MISMATCH];
+  stats->stale = engine->answers[ENGINE_STALE];
+  stats->conflicts = engine->answers[ENGINE_CONFLICT];
+  stats->refused_memory = engine->answers[ENGINE_OOM];
   stats->memory_bytes = engine->memory.bytes;
   stats->memory_peak_bytes = engine->memory.peak_bytes;
 }
@@ -238,14 +249,7 @@ void engine_stats_add(struct engine_stats *sum, const struct engine_stats *stats
 }
 
 void engine_reset_stats(struct engine *engine) {
-  struct engine_stats *stats = &engine->stats;
-  const struct engine_stats kept = *stats;
-  *stats = (struct engine_stats){
-      .records = kept.records,
-      .values = kept.values,
-      .expiring = kept.expiring,
-      .waiters = kept.waiters,
-  };
+  engine->stats = (struct engine_stats){.waiters = engine->stats.waiters};
+  memset(engine->answers, 0, sizeof engine->answers);
   engine->memory.peak_bytes = engine->memory.bytes;
-  memcpy(stats->phases, kept.phases, sizeof stats->phases);
 }

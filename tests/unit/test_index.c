@@ -58,12 +58,16 @@ static uint64_t word_of(const struct entry *e, uint64_t kind) {
   return index_word(e->hash, e, kind);
 }
 
-static bool found(const struct fixture *f, const struct entry *e, uint64_t kind) {
-  struct index_walk walk = index_walk(&f->index, e->hash);
-  for (uint64_t word; (word = index_next(&walk)) != 0;) {
-    if (word == word_of(e, kind)) return true;
+static bool found_under(const struct fixture *f, uint64_t hash, uint64_t sought) {
+  struct index_search search = index_search(&f->index, hash);
+  for (uint64_t word; (word = index_next_of(&search)) != 0;) {
+    if (word == sought) return true;
   }
   return false;
+}
+
+static bool found(const struct fixture *f, const struct entry *e, uint64_t kind) {
+  return found_under(f, e->hash, word_of(e, kind));
 }
 
 static void put(struct fixture *f, struct entry *e) {
@@ -262,10 +266,8 @@ static void no_entry_is_read_while_the_index_grows_and_shrinks(void **state) {
   }
   for (uintptr_t i = 0; i < MANY; i++) {
     uint64_t hash = f->entries[i].hash, word = index_word(hash, (void *)(4 * (i + 1)), 1);
-    struct index_walk walk = index_walk(&f->index, hash);
-    uint64_t at;
-    while ((at = index_next(&walk)) != word) assert_int_not_equal(at, 0);
-    assert_true(index_matches(at, hash));
+    struct index_search search = index_search(&f->index, hash);
+    for (uint64_t at; (at = index_next_of(&search)) != word;) assert_int_not_equal(at, 0);
     index_remove(&f->index, hash, word);
   }
   assert_int_equal(f->memory.bytes, f->empty_bytes);
@@ -289,11 +291,28 @@ static void hashes_that_differ_in_high_bits_only_are_one(void **state) {
   const uint64_t high = UINT64_C(0xabcdef) << 40;
   for (unsigned i = 0; i < 3000; i++) put(f, &f->entries[i]);
   for (unsigned i = 0; i < 3000; i++) {
-    struct index_walk walk = index_walk(&f->index, f->entries[i].hash ^ high);
-    uint64_t word;
-    while ((word = index_next(&walk)) != word_of(&f->entries[i], 0)) assert_int_not_equal(word, 0);
-    assert_true(index_matches(word, f->entries[i].hash ^ high));
-    assert_false(index_matches(word, f->entries[i].hash ^ 0x10000));
+    uint64_t hash = f->entries[i].hash, word = word_of(&f->entries[i], 0);
+    assert_true(found_under(f, hash ^ high, word));
+  }
+}
+
+/* Words of the same bucket that differ in one bit of their tags; the first word may have the tag of
+ * what is free. */
+static void only_words_of_the_same_tag_are_found(void **state) {
+  struct fixture *f = *state;
+  for (uint64_t tag = 0; tag < 40; tag++) {
+    uint64_t hash = 77 | tag << 16;
+    assert_false(found_under(f, hash, index_word(hash, &f->entries[tag], 0)));
+    assert_true(index_insert(&f->index, hash, index_word(hash, &f->entries[tag], 0)));
+    for (uint64_t other = 0; other <= tag; other++) {
+      uint64_t word = index_word(77 | other << 16, &f->entries[other], 0);
+      for (uint64_t asked = 0; asked < 48; asked++)
+        assert_int_equal(found_under(f, 77 | asked << 16, word), asked == other);
+    }
+  }
+  for (uint64_t tag = 0; tag < 40; tag++) {
+    uint64_t hash = 77 | tag << 16;
+    index_remove(&f->index, hash, index_word(hash, &f->entries[tag], 0));
   }
 }
 
@@ -326,6 +345,7 @@ int main(void) {
       CASE(a_cursor_from_anywhere_leads_to_the_end),
       CASE(no_entry_is_read_while_the_index_grows_and_shrinks),
       CASE(memory_is_taken_and_given_back_in_small_steps),
+      CASE(only_words_of_the_same_tag_are_found),
       CASE(hashes_that_differ_in_high_bits_only_are_one),
       CASE(equal_hashes_share_a_chain),
   };
