@@ -128,21 +128,31 @@ static void answer_busy(const struct record *record, int64_t at_ms, struct engin
   answer->owner = record_owner(record);
 }
 
+static bool grants(enum rules_verdict verdict) {
+  return verdict == RULES_GRANT_FIRST || verdict == RULES_GRANT_NEXT ||
+         verdict == RULES_GRANT_AGAIN;
+}
+
+static inline void answer_claimed(const struct record *record, struct engine_answer *answer) {
+  *answer = (struct engine_answer){
+      .status = ENGINE_CLAIMED,
+      .token = record->token,
+      .lease_ms = record->lease_ms,
+      .attempt = record->attempt,
+      .stage = record->claim != NULL ? record->claim->stage : NULL,
+  };
+}
+
 /* What a record says to somebody, under a verdict that leaves it as it is (grants included: they
  * were carried out before). */
 void answer_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms,
                    struct engine_answer *answer) {
+  if (grants(verdict)) {
+    answer_claimed(record, answer);
+    return;
+  }
   *answer = (struct engine_answer){.status = ENGINE_NOTHING};
   switch (verdict) {
-    case RULES_GRANT_FIRST:
-    case RULES_GRANT_NEXT:
-    case RULES_GRANT_AGAIN:
-      answer->status = ENGINE_CLAIMED;
-      answer->token = record->token;
-      answer->lease_ms = record->lease_ms;
-      answer->attempt = record->attempt;
-      answer->stage = record->claim != NULL ? record->claim->stage : NULL;
-      break;
     case RULES_SAY_BUSY: answer_busy(record, now_ms, answer); break;
     case RULES_SAY_UNKNOWN:
       answer->status = ENGINE_UNKNOWN;
@@ -204,11 +214,6 @@ void engine_take_token(struct engine *engine) {
   if (engine->options.common == NULL) engine->next_token++;
 }
 
-static bool grants(enum rules_verdict verdict) {
-  return verdict == RULES_GRANT_FIRST || verdict == RULES_GRANT_NEXT ||
-         verdict == RULES_GRANT_AGAIN;
-}
-
 static void bind_anew(struct engine *engine, struct record *record,
                       struct engine_binding *binding) {
   struct claim *claim = record->claim;
@@ -268,8 +273,11 @@ static struct rules_claim rules_request(const struct engine_claim *claim) {
 static struct record *grant_first(struct engine *engine, const struct engine_name *name,
                                   const struct engine_claim *claim,
                                   const struct rules_record *facts) {
-  struct engine_blob *owner = blob_create(&engine->memory, claim->owner);
-  if (owner == NULL && span_present(claim->owner)) return NULL;
+  struct engine_blob *owner = NULL;
+  if (span_present(claim->owner)) {
+    owner = blob_create(&engine->memory, claim->owner);
+    if (owner == NULL) return NULL;
+  }
   struct record *record = record_create(engine, name, claim->fingerprint, owner, facts);
   if (record == NULL) {
     blob_release(&engine->memory, owner);
@@ -296,7 +304,7 @@ static void claim_absent(struct engine *engine, const struct engine_name *name,
   struct rules_record facts = {.phase = RULES_ABSENT};
   struct rules_claim request = rules_request(claim);
   request.token = engine_peek_token(engine);
-  enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
+  rules_claim(&facts, &request, now_ms);
   struct record *record = grant_first(engine, name, claim, &facts);
   if (record == NULL) {
     say(answer, ENGINE_NO_MEMORY);
@@ -304,7 +312,7 @@ static void claim_absent(struct engine *engine, const struct engine_name *name,
   }
   engine_take_token(engine);
   engine->stats.granted++;
-  answer_record(record, verdict, now_ms, answer);
+  answer_claimed(record, answer);
 }
 
 static void claim_record(struct engine *engine, struct record *record,

@@ -283,14 +283,13 @@ bool index_insert(struct index *index, uint64_t hash, uint64_t word) {
 
 #define NOWHERE INDEX_BUCKET_WORDS
 
-/* Where a word stands in a bucket, or NOWHERE. All are compared, written out, because where the
- * word stands cannot be predicted. */
+/* Where a word stands in a bucket, or NOWHERE. Hardly ever another one has its tag. */
 static inline unsigned place_in(const struct index_bucket *bucket, uint64_t word) {
-  const uint64_t *w = bucket->words;
-  unsigned same = 1u << NOWHERE | (w[0] == word ? 1u : 0) | (w[1] == word ? 2u : 0) |
-                  (w[2] == word ? 4u : 0) | (w[3] == word ? 8u : 0) | (w[4] == word ? 16u : 0) |
-                  (w[5] == word ? 32u : 0) | (w[6] == word ? 64u : 0);
-  return (unsigned)__builtin_ctz(same);
+  for (unsigned same = index_same(bucket, word >> 32); same != 0; same &= same - 1) {
+    unsigned at = (unsigned)__builtin_ctz(same);
+    if (bucket->words[at] == word) return at;
+  }
+  return NOWHERE;
 }
 
 static struct index_bucket *bucket_with(struct index_bucket *bucket, uint64_t word, unsigned *at) {

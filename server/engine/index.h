@@ -189,14 +189,20 @@ static inline struct index_search index_search(const struct index *index, uint64
   return (struct index_search){bucket, hash, index_same(bucket, hash)};
 }
 
+/* In the bucket itself. */
+static inline uint64_t index_next_here(struct index_search *search) {
+  while (search->same != 0) {
+    uint64_t word = search->bucket->words[__builtin_ctz(search->same)];
+    search->same &= search->same - 1;
+    if (word != 0 && !index_is_link(word)) return word; /* those have the tag 0 */
+  }
+  return 0;
+}
+
 static inline uint64_t index_next_of(struct index_search *search) {
   for (;;) {
-    for (; search->same != 0; search->same &= search->same - 1) {
-      uint64_t word = search->bucket->words[__builtin_ctz(search->same)];
-      if (word == 0 || index_is_link(word)) continue; /* these have the tag 0 */
-      search->same &= search->same - 1;
-      return word;
-    }
+    uint64_t word = index_next_here(search);
+    if (word != 0) return word;
     search->bucket = index_behind(search->bucket);
     if (search->bucket == NULL) return 0;
     search->same = index_same(search->bucket, search->hash);

@@ -46,7 +46,7 @@ static digits squeeze(digits values) {
   return (digits)((v << 4 | v >> 8) & 0xff);
 }
 
-static bool pack(const char *text, enum key_form form, char packed[KEY_UUID_BYTES]) {
+static inline bool pack(const char *text, enum key_form form, char packed[KEY_UUID_BYTES]) {
   int8_t letters = letters_of(form);
   digits a = (digits)(words){eight(text), four_and_four(text + 9, text + 14)};
   digits b = (digits)(words){four_and_four(text + 19, text + 24), eight(text + 28)};
@@ -64,14 +64,18 @@ static bool has_dashes(const char *text) {
   return all;
 }
 
+static __attribute__((noinline)) struct key key_of_rare(struct span text,
+                                                        char packed[KEY_UUID_BYTES]) {
+  bool upper =
+      text.len == KEY_UUID_TEXT && has_dashes(text.data) && pack(text.data, KEY_UUID_UPPER, packed);
+  return upper ? (struct key){KEY_UUID_UPPER, {packed, KEY_UUID_BYTES}}
+               : (struct key){KEY_RAW, text};
+}
+
 struct key key_of(struct span text, char packed[KEY_UUID_BYTES]) {
-  if (text.len == KEY_UUID_TEXT && has_dashes(text.data)) {
-    if (pack(text.data, KEY_UUID_LOWER, packed))
-      return (struct key){KEY_UUID_LOWER, {packed, KEY_UUID_BYTES}};
-    if (pack(text.data, KEY_UUID_UPPER, packed))
-      return (struct key){KEY_UUID_UPPER, {packed, KEY_UUID_BYTES}};
-  }
-  return (struct key){KEY_RAW, text};
+  bool lower =
+      text.len == KEY_UUID_TEXT && has_dashes(text.data) && pack(text.data, KEY_UUID_LOWER, packed);
+  return lower ? (struct key){KEY_UUID_LOWER, {packed, KEY_UUID_BYTES}} : key_of_rare(text, packed);
 }
 
 struct span key_text(struct key key, char text[KEY_UUID_TEXT]) {

@@ -133,6 +133,10 @@ static bool try_lock(struct shard *shard) {
 }
 
 void keyspace_prefetch(struct keyspace *keyspace, const struct engine_name *name) {
+  if (alone(keyspace)) {
+    engine_prefetch(keyspace->engines[0], name);
+    return;
+  }
   struct shard *shard = keyspace_find_name(keyspace, name);
   if (!try_lock(shard)) return;
   engine_prefetch(shard->engine, name);
@@ -140,6 +144,10 @@ void keyspace_prefetch(struct keyspace *keyspace, const struct engine_name *name
 }
 
 void keyspace_prefetch_entry(struct keyspace *keyspace, const struct engine_name *name) {
+  if (alone(keyspace)) {
+    engine_prefetch_entry(keyspace->engines[0], name);
+    return;
+  }
   struct shard *shard = keyspace_find_name(keyspace, name);
   if (!try_lock(shard)) return;
   engine_prefetch_entry(shard->engine, name);
@@ -191,12 +199,12 @@ static uint64_t tell_due(struct shard *shard) {
 }
 
 static uint64_t tell(struct shard *shard) {
-  if (alone(shard->keyspace)) return 0;
   engine_publish(shard->engine);
   return tell_ready(shard) | tell_due(shard);
 }
 
 uint64_t shard_unlock(struct shard *shard) {
+  if (alone(shard->keyspace)) return 0;
   uint64_t told = tell(shard);
   unlock(shard);
   return told;

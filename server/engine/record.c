@@ -11,12 +11,19 @@ _Static_assert(ENGINE_HASH_SECRET_BYTES >= XXH3_SECRET_SIZE_MIN,
 
 /* ---- names ---- */
 
-/* Most keys are UUIDs: where the length is known, nothing is left of XXH3 but their few lines. */
+static inline uint64_t hash_of(const struct engine *engine, const char *bytes, size_t len) {
+  return XXH3_64bits_withSecret(bytes, len, engine->options.hash_secret, ENGINE_HASH_SECRET_BYTES);
+}
+
+/* Most keys are UUIDs: where the length is known, little is left of XXH3. */
+static __attribute__((flatten)) uint64_t hash_of_uuid(const struct engine *engine,
+                                                      const char *bytes) {
+  return hash_of(engine, bytes, KEY_UUID_BYTES);
+}
+
 uint64_t engine_hash(const struct engine *engine, struct span key) {
-  const unsigned char *secret = engine->options.hash_secret;
-  if (key.len == KEY_UUID_BYTES)
-    return XXH3_64bits_withSecret(key.data, KEY_UUID_BYTES, secret, ENGINE_HASH_SECRET_BYTES);
-  return XXH3_64bits_withSecret(key.data, key.len, secret, ENGINE_HASH_SECRET_BYTES);
+  return key.len == KEY_UUID_BYTES ? hash_of_uuid(engine, key.data)
+                                   : hash_of(engine, key.data, key.len);
 }
 
 uint64_t engine_key_hash(const struct engine *engine, struct key key) {
@@ -225,7 +232,7 @@ static void free_record(struct engine *engine, struct record *record) {
   wheel_cancel(wheel_of(engine, record), &record->timer);
   if (record_is_value(record)) {
     blob_release(&engine->memory, record->value);
-  } else {
+  } else if (record->claim != NULL || (record->flags & RECORD_OWNER) != 0) {
     struct engine_blob *owner = record_owner(record);
     record_set_owner(record, NULL);
     blob_release(&engine->memory, owner);

@@ -57,6 +57,8 @@ static size_t class_size(unsigned class) {
 
 /* ---- numbers ---- */
 
+#define LEB_MOST 10u
+
 static size_t leb_size(uint64_t value) {
   return value == 0 ? 1 : (63u - (unsigned)__builtin_clzll(value)) / 7 + 1;
 }
@@ -92,31 +94,41 @@ static uint64_t sum(uint64_t base, uint64_t difference) {
 
 /* ---- one response ---- */
 
-struct extent { /* the numbers and lengths of a response in a chunk */
+struct numbers { /* of a response, as they stand in a chunk */
   uint64_t since, ttl, token;
-  bool apart;
-  size_t size;
 };
+
+static struct numbers numbers_of(const struct chunk *chunk, const struct response *r) {
+  uint64_t ttl_ms = (uint64_t)(r->deadline_ms - r->since_ms);
+  return (struct numbers){
+      .since = difference((uint64_t)r->since_ms, (uint64_t)chunk->since_ms),
+      .ttl = difference(ttl_ms, (uint64_t)chunk->ttl_ms),
+      .token = difference(r->token, chunk->token),
+  };
+}
+
+static size_t aligned(size_t size) { return (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1); }
 
 static size_t part_size(struct span part, bool apart) {
   return apart ? sizeof(struct engine_blob *) : leb_size(part.len) + part.len;
 }
 
-static struct extent measure(const struct chunk *chunk, const struct response *r) {
-  uint64_t since = (uint64_t)r->since_ms, ttl = (uint64_t)(r->deadline_ms - r->since_ms);
-  struct extent e = {
-      .since = difference(since, chunk != NULL ? (uint64_t)chunk->since_ms : since),
-      .ttl = difference(ttl, chunk != NULL ? (uint64_t)chunk->ttl_ms : ttl),
-      .token = difference(r->token, chunk != NULL ? chunk->token : r->token),
-      .apart = r->body_blob != NULL,
-  };
+/* What a response takes. The first of a chunk has the numbers 0. */
+static size_t measure(struct numbers n, const struct response *r) {
+  bool apart = r->body_blob != NULL;
   size_t key = r->key.form == KEY_RAW ? leb_size(r->key.bytes.len) : 0;
-  e.size = 1 + leb_size(e.since) + leb_size(e.ttl) + leb_size(e.token) + key + r->key.bytes.len;
-  if (span_present(r->fingerprint)) e.size += part_size(r->fingerprint, false);
-  e.size += part_size(r->body, e.apart);
-  if (span_present(r->meta)) e.size += part_size(r->meta, e.apart);
-  e.size = (e.size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
-  return e;
+  size_t size = 1 + leb_size(n.since) + leb_size(n.ttl) + leb_size(n.token) + key;
+  size += r->key.bytes.len + part_size(r->body, apart);
+  if (span_present(r->fingerprint)) size += part_size(r->fingerprint, false);
+  if (span_present(r->meta)) size += part_size(r->meta, apart);
+  return aligned(size);
+}
+
+/* No response takes more, whatever its numbers are. */
+static size_t most_of(const struct response *r) {
+  const size_t lengths_and_numbers = 7;
+  return 1 + lengths_and_numbers * LEB_MOST + r->key.bytes.len + r->fingerprint.len + r->body.len +
+         r->meta.len + ALIGNMENT;
 }
 
 static unsigned char *write_bytes(unsigned char *to, struct span bytes) {
@@ -130,19 +142,27 @@ static unsigned char *write_part(unsigned char *to, struct span part, struct eng
   return to + sizeof blob;
 }
 
-static void write_stored(const struct chunk *chunk, unsigned char *to, const struct response *r,
-                         const struct extent *e) {
+static unsigned char *write_key(unsigned char *to, struct key key) {
+  if (key.form == KEY_RAW) return write_bytes(leb_write(to, key.bytes.len), key.bytes);
+  memcpy(to, key.bytes.data, KEY_UUID_BYTES);
+  return to + KEY_UUID_BYTES;
+}
+
+/* Returns the end of what was written. */
+static unsigned char *write_stored(const struct chunk *chunk, unsigned char *to,
+                                   const struct response *r) {
+  struct numbers n = numbers_of(chunk, r);
   unsigned flags = (unsigned)r->key.form | (unsigned)chunk->class << FLAG_CLASS_SHIFT;
   if (span_present(r->fingerprint)) flags |= FLAG_FINGERPRINT;
   if (span_present(r->meta)) flags |= FLAG_META;
-  if (e->apart) flags |= FLAG_APART;
+  if (r->body_blob != NULL) flags |= FLAG_APART;
   *to++ = (unsigned char)flags;
-  to = leb_write(leb_write(leb_write(to, e->since), e->ttl), e->token);
-  if (r->key.form == KEY_RAW) to = leb_write(to, r->key.bytes.len);
-  to = write_bytes(to, r->key.bytes);
+  to = leb_write(leb_write(leb_write(to, n.since), n.ttl), n.token);
+  to = write_key(to, r->key);
   if (span_present(r->fingerprint)) to = write_part(to, r->fingerprint, NULL);
   to = write_part(to, r->body, r->body_blob);
-  if (span_present(r->meta)) write_part(to, r->meta, r->meta_blob);
+  if (span_present(r->meta)) to = write_part(to, r->meta, r->meta_blob);
+  return to;
 }
 
 static unsigned flags_of(const struct stored *stored) { return *(const unsigned char *)stored; }
@@ -259,7 +279,7 @@ static inline struct outline outline_of(const struct chunk *chunk, const struct 
     if ((flags & FLAG_META) != 0) from = skip_part(from);
   }
   size_t size = (size_t)(from - (const unsigned char *)stored);
-  o.size = (uint32_t)((size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1));
+  o.size = (uint32_t)aligned(size);
   return o;
 }
 
@@ -360,28 +380,27 @@ static struct chunk **place_for(struct shelf *shelf, unsigned width, int64_t slo
   return &shelf->open[width][(uint64_t)slot % SHELF_SLOTS];
 }
 
-static bool fits(const struct shelf *shelf, const struct chunk *chunk, int64_t slot, size_t size) {
+static bool fits(const struct shelf *shelf, const struct chunk *chunk, int64_t slot,
+                 const struct response *r) {
   bool open = chunk->slot == slot && chunk->epoch == shelf->epoch &&
               !(chunk->ending && chunk->mixed) && chunk->size == class_size(chunk->class);
-  return open && offsetof(struct chunk, bytes) + chunk->used + size <= chunk->size;
+  if (!open) return false;
+  size_t room = chunk->size - offsetof(struct chunk, bytes) - chunk->used;
+  /* Measured only where it matters: near the end of the chunk. */
+  return most_of(r) <= room || measure(numbers_of(chunk, r), r) <= room;
 }
 
 /* The open chunk of a response's slot, with room for it; a slot that fills gets larger ones. */
-static struct chunk *chunk_for(struct shelf *shelf, const struct response *r, int64_t now_ms,
-                               struct extent *extent) {
+static struct chunk *chunk_for(struct shelf *shelf, const struct response *r, int64_t now_ms) {
   unsigned width = width_for(r->deadline_ms - now_ms);
   int64_t slot = r->deadline_ms >> (SHELF_FINEST_BITS + width);
   struct chunk **place = place_for(shelf, width, slot), *open = place != NULL ? *place : NULL;
   if (place == NULL) return NULL;
-  if (open != NULL) {
-    *extent = measure(open, r);
-    if (fits(shelf, open, slot, extent->size)) return open;
-  }
-  *extent = measure(NULL, r);
+  if (open != NULL && fits(shelf, open, slot, r)) return open;
   bool goes_on = open != NULL && open->slot == slot && open->epoch == shelf->epoch;
   unsigned class = !goes_on ? 0 : open->class < CHUNK_CLASSES - 1 ? open->class + 1u : open->class;
   shelf->open_count[width]++; /* so that sealing the former does not give up the place */
-  struct chunk *chunk = create_chunk(shelf, class, extent->size);
+  struct chunk *chunk = create_chunk(shelf, class, measure((struct numbers){0}, r));
   if (open != NULL && chunk != NULL) {
     seal(shelf, open);
     offer_if_sparse(shelf, open);
@@ -405,13 +424,12 @@ static struct chunk *chunk_for(struct shelf *shelf, const struct response *r, in
 }
 
 struct stored *shelf_append(struct shelf *shelf, const struct response *r, int64_t now_ms) {
-  struct extent extent;
-  struct chunk *chunk = chunk_for(shelf, r, now_ms, &extent);
+  struct chunk *chunk = chunk_for(shelf, r, now_ms);
   if (chunk == NULL) return NULL;
   unsigned char *to = chunk->bytes + chunk->used;
-  write_stored(chunk, to, r, &extent);
-  chunk->used += (uint32_t)extent.size;
-  chunk->live_bytes += (uint32_t)extent.size;
+  uint32_t size = (uint32_t)aligned((size_t)(write_stored(chunk, to, r) - to));
+  chunk->used += size;
+  chunk->live_bytes += size;
   chunk->live++;
   if (r->deadline_ms < chunk->last_ms) chunk->mixed = true;
   chunk->last_ms = r->deadline_ms;
