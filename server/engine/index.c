@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define LAST (INDEX_BUCKET_WORDS - 1)
-#define MAX_BUCKETS ((size_t)1 << INDEX_HASH_BITS)
+#define MAX_BUCKETS ((size_t)1 << INDEX_MOST_BITS)
 
 _Static_assert(sizeof(struct index_bucket) == 64, "a bucket is a cache line");
 _Static_assert(INDEX_FIRST_BUCKETS == 256, "bits 7..0 of a hash are the same within a bucket");

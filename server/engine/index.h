@@ -18,7 +18,7 @@
  * chains of nodes). Nothing that grows with the index is ever copied or cleared at once: each
  * doubling comes in 2^INDEX_STEP_BITS segments, and a bucket is cleared when it is first used.
  *
- *     64 segments of 256 buckets, 32 of 512, 32 of 1024, ...
+ *     64 segments of 256 buckets, 32 of 512, 32 of 1024, ... and from there on of 2 MiB each
  *
  * Where the segments lie stands in one array of fixed length, so that a bucket is found by a
  * handful of instructions and two loads: it is done four times for each command.
@@ -48,13 +48,16 @@
 #define INDEX_FIRST_BITS 8
 #define INDEX_FIRST_BUCKETS (1u << INDEX_FIRST_BITS) /* 16 KiB */
 #define INDEX_STEP_BITS 5
-#define INDEX_LOAD 6u /* words per bucket, in the mean */
+#define INDEX_LARGEST_BITS 15 /* of a segment: 2 MiB, a huge page */
+#define INDEX_MOST_BITS 26    /* of the index: 400 million words; with more, the chains grow */
+#define INDEX_LOAD 6u         /* words per bucket, in the mean */
 /* With six above that choose a shard 53 bits: clients may keep cursors in doubles. */
 #define INDEX_CURSOR_BITS 47
 #define INDEX_HASH_BITS 32
-/* For 2^32 buckets: the first 2^STEP segments, and as many for each doubling behind them. */
-#define INDEX_SEGMENTS \
-  ((INDEX_HASH_BITS - INDEX_FIRST_BITS - INDEX_STEP_BITS + 1) << INDEX_STEP_BITS)
+/* The large ones, and 2^STEP for each doubling before. */
+#define INDEX_SEGMENTS                              \
+  ((1u << (INDEX_MOST_BITS - INDEX_LARGEST_BITS)) + \
+   ((INDEX_LARGEST_BITS - INDEX_FIRST_BITS) << INDEX_STEP_BITS))
 
 #define INDEX_KIND_MASK UINT64_C(3)
 #define INDEX_LINK UINT64_C(3) /* the kind of a link; 0, 1 and 2 are the caller's */
@@ -107,7 +110,8 @@ void index_remove_group(struct index *index, struct index_group *group);
  * the next. */
 static inline unsigned index_segment_bits(size_t number) {
   const uint64_t first_doubling = (UINT64_C(2) << (INDEX_FIRST_BITS + INDEX_STEP_BITS)) - 1;
-  return (63u ^ (unsigned)__builtin_clzll(number | first_doubling)) - INDEX_STEP_BITS;
+  unsigned bits = (63u ^ (unsigned)__builtin_clzll(number | first_doubling)) - INDEX_STEP_BITS;
+  return bits < INDEX_LARGEST_BITS ? bits : INDEX_LARGEST_BITS;
 }
 
 static inline size_t index_segment_at(size_t number, unsigned bits) {

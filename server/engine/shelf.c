@@ -14,7 +14,7 @@
 #define PLACE_BITS 14u /* of where a response lies in the largest chunk, in ALIGNMENTs */
 #define GONE ((UINT64_C(1) << PLACE_BITS) - 1) /* no place: a head lies in front of all of them */
 #define RADIX_BITS 8u
-#define AHEAD_BYTES 512u /* a pass fetches so far ahead: some three responses */
+#define AHEAD_BYTES 1024u /* a pass fetches so far ahead: some seven responses */
 
 /* In the first line what a pass over an order needs, in the second what a reader needs. */
 struct chunk {
@@ -229,18 +229,35 @@ void stored_read(const struct stored *stored, struct response *response) {
   read_stored(stored, response);
 }
 
+/* Nearly always the three numbers take less than eight bytes, so that their last bytes are found in
+ * one word. That much is there behind the flags when the key is a UUID. */
+static inline const unsigned char *behind_numbers(const struct stored *stored) {
+  const unsigned char *from = (const unsigned char *)stored + 1;
+  if ((flags_of(stored) & FLAG_FORM) != KEY_RAW) {
+    uint64_t bytes;
+    memcpy(&bytes, from, sizeof bytes);
+    uint64_t ends = ~bytes & UINT64_C(0x8080808080808080);
+    ends &= ends - 1;
+    ends &= ends - 1;
+    if (ends != 0) return from + __builtin_ctzll(ends) / 8 + 1;
+  }
+  return leb_skip(leb_skip(leb_skip(from)));
+}
+
 struct key stored_key(const struct stored *stored) {
   struct key key;
-  const unsigned char *from = (const unsigned char *)stored + 1;
-  read_key(leb_skip(leb_skip(leb_skip(from))), flags_of(stored), &key);
+  read_key(behind_numbers(stored), flags_of(stored), &key);
   return key;
 }
 
-int64_t stored_deadline_ms(const struct stored *stored) {
-  const struct chunk *chunk = chunk_of(stored);
+static inline int64_t deadline_in(const struct chunk *chunk, const struct stored *stored) {
   uint64_t since, ttl;
   leb_read(leb_read((const unsigned char *)stored + 1, &since), &ttl);
   return (int64_t)(sum((uint64_t)chunk->since_ms, since) + sum((uint64_t)chunk->ttl_ms, ttl));
+}
+
+int64_t stored_deadline_ms(const struct stored *stored) {
+  return deadline_in(chunk_of(stored), stored);
 }
 
 /* Most chunks are of the largest class: of a smaller one some other line is fetched in vain. All at
@@ -253,24 +270,16 @@ void stored_prefetch(const struct stored *stored) {
   __builtin_prefetch((const void *)((address & ~(largest - 1)) + LINE_BYTES));
 }
 
-/* Its end, and what it takes in its chunk, in one reading without looking at dropped blobs. */
+/* Its key and what it takes in its chunk, without looking at dropped blobs. */
 struct outline {
-  int64_t deadline_ms;
   struct span key;
   uint32_t size;
 };
 
-static inline struct outline outline_of(const struct chunk *chunk, const struct stored *stored) {
+static inline struct outline outline_of(const struct stored *stored) {
   unsigned flags = flags_of(stored);
-  const unsigned char *from = (const unsigned char *)stored + 1;
-  uint64_t since, ttl;
-  struct outline o;
   struct key key;
-  from = leb_skip(leb_read(leb_read(from, &since), &ttl));
-  o.deadline_ms =
-      (int64_t)(sum((uint64_t)chunk->since_ms, since) + sum((uint64_t)chunk->ttl_ms, ttl));
-  from = read_key(from, flags, &key);
-  o.key = key.bytes;
+  const unsigned char *from = read_key(behind_numbers(stored), flags, &key);
   if ((flags & FLAG_FINGERPRINT) != 0) from = skip_part(from);
   if ((flags & FLAG_APART) != 0) {
     from += sizeof(struct engine_blob *) << ((flags & FLAG_META) != 0 ? 1 : 0);
@@ -279,13 +288,10 @@ static inline struct outline outline_of(const struct chunk *chunk, const struct 
     if ((flags & FLAG_META) != 0) from = skip_part(from);
   }
   size_t size = (size_t)(from - (const unsigned char *)stored);
-  o.size = (uint32_t)aligned(size);
-  return o;
+  return (struct outline){key.bytes, (uint32_t)aligned(size)};
 }
 
-static size_t extent_of(const struct stored *stored) {
-  return outline_of(chunk_of(stored), stored).size;
-}
+static size_t extent_of(const struct stored *stored) { return outline_of(stored).size; }
 
 size_t stored_size(const struct stored *stored) {
   size_t size = extent_of(stored);
@@ -522,21 +528,26 @@ static bool pass_is_full(const struct pass *pass) {
   return pass->due->count == SHELF_DUE_AT_ONCE || *pass->budget == 0;
 }
 
-/* live_bytes does not matter once a chunk ends. It is not marked as dropped, which would only make
- * its line be written back: the pass does not come here again. key: absent when the response was
- * not looked at. */
-static void take(struct pass *pass, struct stored *stored, struct span key) {
+static void put_due(struct pass *pass, struct stored *stored, struct span key) {
   struct due *due = pass->due;
   due->stored[due->count] = stored;
   due->keys[due->count++] = key;
   spend(pass, 1);
 }
 
-/* Of those that were taken out of an order unseen, each somewhere else: by now they are there. */
-static void read_due(struct shelf *shelf, struct due *due) {
+/* live_bytes does not matter once a chunk ends. It is not marked as dropped, which would only make
+ * its line be written back: the pass does not come here again. */
+static void take(struct pass *pass, struct stored *stored, struct span key) {
+  put_due(pass, stored, key);
+  if ((flags_of(stored) & FLAG_APART) != 0) release_blobs(pass->shelf, stored);
+}
+
+/* Those that were taken out of an order unseen, each somewhere else: by now they are there. */
+static void read_unseen(struct shelf *shelf, struct due *due) {
   for (size_t i = 0; i < due->count; i++) {
     struct stored *stored = due->stored[i];
-    if (!span_present(due->keys[i])) due->keys[i] = stored_key(stored).bytes;
+    if (span_present(due->keys[i])) continue;
+    due->keys[i] = stored_key(stored).bytes;
     if ((flags_of(stored) & FLAG_APART) != 0) release_blobs(shelf, stored);
   }
 }
@@ -572,14 +583,13 @@ static size_t list_ends(struct pass *pass, uint64_t *values, uint64_t *differ) {
   size_t count = 0;
   for (uint32_t at = chunk->begin; at < chunk->used;) {
     const struct stored *stored = stored_at(chunk, at);
-    struct outline outline = outline_of(chunk, stored);
     __builtin_prefetch((const char *)stored + AHEAD_BYTES);
     if (!dropped(stored)) {
-      uint64_t after = (uint64_t)(outline.deadline_ms - slot_start_ms(chunk));
+      uint64_t after = (uint64_t)(deadline_in(chunk, stored) - slot_start_ms(chunk));
       values[count++] = after << PLACE_BITS | at / ALIGNMENT;
       *differ |= values[0] ^ values[count - 1];
     }
-    at += outline.size;
+    at += outline_of(stored).size;
   }
   return count;
 }
@@ -622,7 +632,7 @@ static void pass_over_order(struct pass *pass) {
     if ((end & GONE) == GONE) continue;
     struct stored *stored = stored_at(chunk, place_of(end));
     __builtin_prefetch(stored);
-    take(pass, stored, SPAN_ABSENT);
+    put_due(pass, stored, SPAN_ABSENT);
   }
 }
 
@@ -630,16 +640,18 @@ static void pass_over_order(struct pass *pass) {
  * then again from chunk.begin when the earliest of the others has come. */
 static void pass_over_bytes(struct pass *pass) {
   struct chunk *chunk = pass->chunk;
+  bool all_over = !chunk->mixed && chunk->last_ms <= pass->past_ms; /* then no end is read */
   if (chunk->at == chunk->begin) chunk->next_ms = INT64_MAX;
   while (chunk->at < chunk->used) {
     struct stored *stored = stored_at(chunk, chunk->at);
-    struct outline outline = outline_of(chunk, stored);
+    struct outline outline = outline_of(stored);
+    int64_t deadline_ms = all_over ? chunk->last_ms : deadline_in(chunk, stored);
     __builtin_prefetch((const char *)stored + AHEAD_BYTES);
-    bool over = outline.deadline_ms <= pass->past_ms;
+    bool over = deadline_ms <= pass->past_ms;
     if (dropped(stored)) {
       glance(pass);
     } else if (!over && !chunk->mixed) {
-      arm(pass, outline.deadline_ms);
+      arm(pass, deadline_ms);
       return;
     } else if (pass_is_full(pass)) {
       arm(pass, pass->past_ms);
@@ -649,7 +661,7 @@ static void pass_over_bytes(struct pass *pass) {
       if (chunk->mixed) *(unsigned char *)stored |= FLAG_DROPPED;
     } else {
       glance(pass);
-      if (outline.deadline_ms < chunk->next_ms) chunk->next_ms = outline.deadline_ms;
+      if (deadline_ms < chunk->next_ms) chunk->next_ms = deadline_ms;
     }
     chunk->at += outline.size;
     if (!chunk->mixed) chunk->begin = chunk->at;
@@ -691,7 +703,7 @@ size_t shelf_due(struct shelf *shelf, int64_t past_ms, unsigned *budget, struct 
     /* The pop may have taken the last step of the budget: whoever is due still is. */
     pass_over(&pass);
   }
-  read_due(shelf, due);
+  read_unseen(shelf, due);
   return due->count;
 }
 
