@@ -32,7 +32,7 @@
  *
  * Invariants: the words of a bucket are in front; in a chain all but the first bucket and the last
  * are full; the last bucket of a chain of several has at least two words. Addresses are below 2^48
- * and multiples of 4. Only the low INDEX_HASH_BITS of a hash are looked at (scans:
+ * and multiples of 4. Only the low 32 bits of a hash are looked at (scans:
  * INDEX_CURSOR_BITS), so the others may choose between several indexes.
  */
 #ifndef IDEM_SERVER_ENGINE_INDEX_H
@@ -51,9 +51,9 @@
 #define INDEX_LARGEST_BITS 15 /* of a segment: 2 MiB, a huge page */
 #define INDEX_MOST_BITS 26    /* of the index: 400 million words; with more, the chains grow */
 #define INDEX_LOAD 6u         /* words per bucket, in the mean */
+#define INDEX_LEAST_LOAD 5u   /* buckets are given back below it */
 /* With six above that choose a shard 53 bits: clients may keep cursors in doubles. */
 #define INDEX_CURSOR_BITS 47
-#define INDEX_HASH_BITS 32
 /* The large ones, and 2^STEP for each doubling before. */
 #define INDEX_SEGMENTS                              \
   ((1u << (INDEX_MOST_BITS - INDEX_LARGEST_BITS)) + \

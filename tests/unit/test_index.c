@@ -285,6 +285,35 @@ static void memory_is_taken_and_given_back_in_small_steps(void **state) {
   }
 }
 
+/* Beside twice as many that stay, what leaves takes nearly all its memory with it. */
+static void memory_leaves_with_a_part_of_the_words(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < MANY; i++) put(f, &f->entries[i]);
+  size_t full = f->memory.bytes;
+  for (unsigned i = 0; i < MANY; i += 3) take(f, &f->entries[i]);
+  assert_in_range(f->memory.bytes, full / 2, full / 5 * 4);
+}
+
+/* Where buckets lie: each directly behind the one before, or at the start of the next segment. */
+static void segments_are_full_and_follow_each_other(void **state) {
+  (void)state;
+  unsigned bits = 0;
+  size_t segment = SIZE_MAX, within = 0;
+  for (size_t number = 0; number < 1u << 23; number++) {
+    within = (within + 1) & (((size_t)1 << bits) - 1);
+    if (within == 0) {
+      segment++;
+      bits = index_segment_bits(number);
+      assert_in_range(bits, INDEX_FIRST_BITS, INDEX_LARGEST_BITS);
+    }
+    if (index_segment_bits(number) != bits || index_segment_at(number, bits) != segment ||
+        (number & (((size_t)1 << bits) - 1)) != within)
+      fail_msg("bucket %zu", number);
+  }
+  size_t last = ((size_t)1 << INDEX_MOST_BITS) - 1;
+  assert_int_equal(index_segment_at(last, index_segment_bits(last)), INDEX_SEGMENTS - 1);
+}
+
 /* Only the low half of a hash is looked at, so that the rest can choose between indexes. */
 static void hashes_that_differ_in_high_bits_only_are_one(void **state) {
   struct fixture *f = *state;
@@ -346,6 +375,8 @@ int main(void) {
       CASE(no_entry_is_read_while_the_index_grows_and_shrinks),
       CASE(memory_is_taken_and_given_back_in_small_steps),
       CASE(only_words_of_the_same_tag_are_found),
+      CASE(memory_leaves_with_a_part_of_the_words),
+      CASE(segments_are_full_and_follow_each_other),
       CASE(hashes_that_differ_in_high_bits_only_are_one),
       CASE(equal_hashes_share_a_chain),
   };
