@@ -12,7 +12,7 @@
  * is noted in words that they read without a lock; shard_unlock returns whom to wake.
  *
  * Why not a thousand shards: each is a whole engine, with wheels and open chunks of
- * its own, about 50 KB before its first key. With L loops a command meets another in its shard with
+ * its own, about 65 KB before its first key. With L loops a command meets another in its shard with
  * a chance of about (L - 1) x (share of the time spent in engines) / shards: below 2 % here.
  *
  * Thread-safe as said at each function; creating and destroying are not.

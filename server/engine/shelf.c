@@ -435,6 +435,7 @@ struct stored *shelf_append(struct shelf *shelf, const struct response *r, int64
   unsigned char *to = chunk->bytes + chunk->used;
   uint32_t size = (uint32_t)aligned((size_t)(write_stored(chunk, to, r) - to));
   chunk->used += size;
+  assert(offsetof(struct chunk, bytes) + chunk->used <= chunk->size);
   chunk->live_bytes += size;
   chunk->live++;
   if (r->deadline_ms < chunk->last_ms) chunk->mixed = true;
