@@ -42,7 +42,8 @@ static size_t row_buckets(unsigned row) {
 }
 
 static unsigned segment_bits(unsigned row) {
-  return INDEX_FIRST_BITS + (row <= INDEX_ROW_BITS ? 0 : row - 1 - INDEX_ROW_BITS);
+  unsigned bits = INDEX_FIRST_BITS + (row <= INDEX_ROW_BITS ? 0 : row - 1 - INDEX_ROW_BITS);
+  return bits < INDEX_SEGMENT_BITS ? bits : INDEX_SEGMENT_BITS;
 }
 
 static size_t segment_bytes(unsigned row) {
@@ -85,7 +86,7 @@ static bool add_segment(struct index *index) {
   if (first) index->rows[row] = memory_take(index->memory, row_segments(row) * sizeof(void *));
   if (index->rows[row] == NULL) return false;
   struct index_bucket *segment =
-      memory_take_aligned(index->memory, sizeof(struct index_bucket), segment_bytes(row));
+      memory_take_aligned(index->memory, sizeof *segment, segment_bytes(row), MEMORY_KIN_INDEX);
   if (segment == NULL) {
     if (first) drop_row(index, row);
     return false;
@@ -102,7 +103,7 @@ static size_t last_segment_buckets(const struct index *index) {
 static void drop_segment(struct index *index) {
   unsigned row = row_of(index->capacity - 1);
   index->capacity -= last_segment_buckets(index);
-  memory_give(index->memory, *segment_of(index, row, index->capacity), segment_bytes(row));
+  memory_give_aligned(index->memory, *segment_of(index, row, index->capacity), segment_bytes(row));
   if ((index->capacity & (row_buckets(row) - 1)) == 0) drop_row(index, row);
 }
 
@@ -112,7 +113,8 @@ struct pool {
 };
 
 static bool pool_fill(struct index *index, struct pool *pool) {
-  struct index_bucket *bucket = memory_take_aligned(index->memory, sizeof *bucket, sizeof *bucket);
+  struct index_bucket *bucket =
+      memory_take_aligned(index->memory, sizeof *bucket, sizeof *bucket, MEMORY_KIN_INDEX);
   if (bucket == NULL) return false;
   bucket->words[LAST] = pool->first != NULL ? link_to(pool->first) : 0;
   pool->first = bucket;
@@ -132,7 +134,7 @@ static void pool_put(struct pool *pool, struct index_bucket *bucket) {
 }
 
 static void give_bucket(struct index *index, struct index_bucket *bucket) {
-  memory_give(index->memory, bucket, sizeof *bucket);
+  memory_give_aligned(index->memory, bucket, sizeof *bucket);
 }
 
 static void pool_empty(struct index *index, struct pool *pool) {

@@ -16,8 +16,8 @@
  * to bucket h mod 2*level when there is one, else to h mod level. So no call touches more than two
  * buckets beside its own, and there is never a second table (see table.h, which does the same with
  * chains of nodes). Nothing that grows with the index is ever copied or cleared at once: a row has
- * as many buckets as all before it together, in at most 2^INDEX_ROW_BITS segments, and a bucket is
- * cleared when it is first used:
+ * as many buckets as all before it together, in at most 2^INDEX_ROW_BITS segments until those have
+ * 2^INDEX_SEGMENT_BITS buckets, and a bucket is cleared when it is first used:
  *
  *     row 0 [256 buckets]   row 1 [256]   row 2 [256][256] ...   row 7 [512][512]... 32 of them
  *
@@ -46,7 +46,8 @@
 #define INDEX_FIRST_BITS 8
 #define INDEX_FIRST_BUCKETS (1u << INDEX_FIRST_BITS) /* 16 KiB */
 #define INDEX_ROW_BITS 5
-#define INDEX_LOAD 6u /* words per bucket, in the mean */
+#define INDEX_SEGMENT_BITS 15 /* at most 2 MiB, which is a huge page: see regions.h */
+#define INDEX_LOAD 6u         /* words per bucket, in the mean */
 /* With six above that choose a shard 53 bits: clients may keep cursors in doubles. */
 #define INDEX_CURSOR_BITS 47
 #define INDEX_HASH_BITS 32
