@@ -13,8 +13,7 @@
 
 #define ORDERS 7u /* of pieces: 2^0 .. 2^6 units */
 #define WHOLE (ORDERS - 1)
-#define PAGE_BYTES 4096u /* the smallest there is: a touch more than needed where they are larger \
-                          */
+#define PAGE_BYTES 4096u /* the smallest there is */
 
 struct region {
   struct table_node node; /* in regions.all, under its number */
@@ -153,7 +152,8 @@ static struct region *find(const struct regions *regions, const void *piece) {
 
 /* ---- what there is to do for the thread ---- */
 
-/* The half: so that a source that breathes at the edge does not map at every breath. */
+/* Half of it, once there is one: so that a source that breathes at the edge does not map at every
+ * breath. */
 static size_t wanted(const struct regions *regions) {
   size_t enough = regions->ready_count == 0 ? REGIONS_PLAIN_BYTES : REGIONS_PLAIN_BYTES / 2;
   if (regions->units == 0 && regions->plain_bytes < enough) return 0;
@@ -179,14 +179,14 @@ static bool work_to_do(const struct regions *regions) {
   return too_few(regions) || too_many(regions) || too_slack(regions);
 }
 
-/* ---- the thread: each of these leaves the lock meanwhile ---- */
+/* ---- the thread: what takes long is done without the lock ---- */
 
 static char *map(size_t bytes) {
   char *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return base != MAP_FAILED ? base : NULL;
 }
 
-/* Linux aligns what is as large as a huge page from 6.7 on; else the ends of twice as much go. */
+/* From Linux 6.7 on what is as large as a huge page is aligned to it. */
 static char *map_region(void) {
   char *base = map(REGIONS_REGION_BYTES);
   if (base == NULL || (uintptr_t)base % REGIONS_REGION_BYTES == 0) return base;

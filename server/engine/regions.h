@@ -31,15 +31,15 @@
 #define REGIONS_UNIT_BYTES ((size_t)32 << 10)
 #define REGIONS_REGION_UNITS 64u /* as many as a word has bits */
 #define REGIONS_REGION_BYTES (REGIONS_REGION_UNITS * REGIONS_UNIT_BYTES)
-/* Small pages for as much do not fill the second level of a TLB (2,048 entries, 8 MiB, and more on
- * later processors) by far enough to matter. */
+/* A TLB has entries for 8 MiB and more of small pages, so that huge ones are of little use below.
+ */
 #define REGIONS_PLAIN_BYTES ((size_t)16 << 20)
-/* Regions that are ready at most, and one for every so many in use: a loop at full speed fills 50 a
- * second, and one takes 0.3 ms to 6 ms to make. */
-#define REGIONS_AHEAD 2u
-#define REGIONS_AHEAD_PART 8u
-/* Units that may be free in regions that are not, and one for every so many in use. */
-#define REGIONS_SLACK_UNITS 256u
+/* One region is ready, and one more for every so many in use, up to so many: a loop at full speed
+ * fills 50 a second, and to make one takes 0.3 to 6 ms. */
+#define REGIONS_AHEAD 4u
+#define REGIONS_AHEAD_PART 16u
+/* Units that may be free in regions that are in use: so many, or one for every so many taken. */
+#define REGIONS_SLACK_UNITS 128u
 #define REGIONS_SLACK_PART 32u
 #define REGIONS_KINS 8u
 
