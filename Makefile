@@ -118,7 +118,7 @@ ubsan: ## units and model under UBSan alone
 	@$(MAKE) --no-print-directory MODE=ubsan programs units
 	@tests/run-units $(patsubst $(B)/%,build/ubsan/%,$(UNITS))
 TSAN_UNITS := $(addprefix build/tsan/tests/test_,$(filter $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/*.c)), \
-              keyspace inbox pubsub monitor transaction))
+              keyspace inbox pubsub monitor transaction regions))
 TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py)))
 tsan: ## what threads share, under ThreadSanitizer: units, transcripts and interleavings with four loops
 	@$(MAKE) --no-print-directory MODE=tsan programs $(TSAN_UNITS)

@@ -9,7 +9,7 @@
  * `expire` and `pauses` print lines of a name and a value, which run.py reads. UUID keys,
  * fingerprints of 16 bytes, a TTL of a day. `expire`: the ends come in the order of the keys but
  * for so many milliseconds (2: as they arrive by several connections; 1000: any order), and the
- * host's turn is a millisecond. Knows engine.h only.
+ * host's turn is a millisecond. Memory as a server has it. Knows engine.h and regions.h only.
  *
  * `pauses` times each call by the wall, which on a shared machine stands still for longer than 50
  * us thousands of times in a growth of millions of keys, whatever runs. But the growth is the same
@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "server/engine/engine.h"
+#include "server/engine/regions.h"
 
 #define DEFAULT_KEYS 1000000u
 #define DEFAULT_BODY 100u
@@ -344,6 +345,7 @@ int main(int argc, char **argv) {
   bool expiring = strcmp(mode, "expire") == 0, pausing = strcmp(mode, "pauses") == 0;
   int at = expiring || pausing ? 2 : 1;
   const struct engine_options options = {
+      .regions = regions_create(),
       .first_token = UINT64_C(86150000) << RULES_TOKEN_SHIFT,
       .retention_ms = TTL_MS,
       .waiters_per_key = 1,
@@ -359,6 +361,7 @@ int main(int argc, char **argv) {
   expect(bench.keys > 0 && bench.body != NULL, "cannot begin");
   if (pausing) {
     pauses(&bench, number_in(argv, argc, at + 1, DEFAULT_RUNS));
+    regions_destroy(options.regions);
     free(bench.body);
     return 0;
   }
@@ -371,6 +374,7 @@ int main(int argc, char **argv) {
     every_command(&bench);
   }
   engine_destroy(bench.engine);
+  regions_destroy(options.regions);
   free(bench.body);
   return 0;
 }

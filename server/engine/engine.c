@@ -12,6 +12,7 @@ struct engine *engine_create(const struct engine_options *options, int64_t now_m
   struct engine *engine = calloc(1, sizeof *engine);
   if (engine == NULL) return NULL;
   engine->memory.bytes = engine->memory.peak_bytes = memory_rounded(sizeof *engine);
+  engine->memory.regions = options->regions;
   if (!index_init(&engine->index, &engine->memory)) {
     free(engine);
     return NULL;

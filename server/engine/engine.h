@@ -30,6 +30,7 @@
 #include "server/rules/rules.h"
 
 struct engine;
+struct regions;
 struct engine_waiter;  /* a caller that waits; owned by the host from ENGINE_QUEUED until settled,
                           taken back or cancelled */
 struct engine_binding; /* what claims with BIND are bound to: one connection */
@@ -55,6 +56,7 @@ struct engine_common {
 
 struct engine_options {
   struct engine_common *common; /* borrowed; NULL: the engine stands alone */
+  struct regions *regions;      /* borrowed, see regions.h; NULL: the allocator alone */
   uint64_t first_token;         /* see RULES_TOKEN_EPOCH_S; with a common one, that counts */
   int64_t retention_ms;         /* of LAPSED and UNKNOWN */
   int64_t clock_grain_ms; /* the clock given is rounded down to so many: a deadline is over only
@@ -72,7 +74,8 @@ struct engine_options {
  */
 struct engine *engine_create(const struct engine_options *options, int64_t now_ms);
 void engine_destroy(struct engine *engine);
-/* Everything but common, first_token, clock_grain_ms and hash_secret may change while running. */
+/* Everything but common, regions, first_token, clock_grain_ms and hash_secret may change while
+ * running. */
 void engine_reconfigure(struct engine *engine, const struct engine_options *options);
 
 /* ---- answers ---- */

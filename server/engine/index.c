@@ -32,7 +32,7 @@ static size_t segment_bytes(unsigned bits) { return sizeof(struct index_bucket) 
 static bool add_segment(struct index *index) {
   unsigned bits = index_segment_bits(index->capacity);
   struct index_bucket *segment =
-      memory_take_aligned(index->memory, sizeof(struct index_bucket), segment_bytes(bits));
+      memory_take_aligned(index->memory, sizeof *segment, segment_bytes(bits), MEMORY_KIN_INDEX);
   if (segment == NULL) return false;
   index->segments[index_segment_at(index->capacity, bits)] = segment;
   index->capacity += (size_t)1 << bits;
@@ -47,7 +47,7 @@ static void drop_segment(struct index *index) {
   unsigned bits = index_segment_bits(index->capacity - 1);
   index->capacity -= (size_t)1 << bits;
   struct index_bucket **segment = &index->segments[index_segment_at(index->capacity, bits)];
-  memory_give(index->memory, *segment, segment_bytes(bits));
+  memory_give_aligned(index->memory, *segment, segment_bytes(bits));
   *segment = NULL;
 }
 
@@ -57,7 +57,8 @@ struct pool {
 };
 
 static bool pool_fill(struct index *index, struct pool *pool) {
-  struct index_bucket *bucket = memory_take_aligned(index->memory, sizeof *bucket, sizeof *bucket);
+  struct index_bucket *bucket =
+      memory_take_aligned(index->memory, sizeof *bucket, sizeof *bucket, MEMORY_KIN_INDEX);
   if (bucket == NULL) return false;
   bucket->words[LAST] = pool->first != NULL ? link_to(pool->first) : 0;
   pool->first = bucket;
@@ -77,7 +78,7 @@ static void pool_put(struct pool *pool, struct index_bucket *bucket) {
 }
 
 static void give_bucket(struct index *index, struct index_bucket *bucket) {
-  memory_give(index->memory, bucket, sizeof *bucket);
+  memory_give_aligned(index->memory, bucket, sizeof *bucket);
 }
 
 static void pool_empty(struct index *index, struct pool *pool) {

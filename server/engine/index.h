@@ -48,7 +48,7 @@
 #define INDEX_FIRST_BITS 8
 #define INDEX_FIRST_BUCKETS (1u << INDEX_FIRST_BITS) /* 16 KiB */
 #define INDEX_STEP_BITS 5
-#define INDEX_LARGEST_BITS 15 /* of a segment: 2 MiB, a huge page */
+#define INDEX_LARGEST_BITS 15 /* of a segment: 2 MiB, a huge page, see regions.h */
 #define INDEX_MOST_BITS 26    /* of the index: 400 million words; with more, the chains grow */
 #define INDEX_LOAD 6u         /* words per bucket, in the mean */
 #define INDEX_LEAST_LOAD 5u   /* buckets are given back below it */

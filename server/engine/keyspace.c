@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "server/engine/regions.h"
+
 #define CACHE_LINE_BYTES 64
 
 struct shard {
@@ -23,6 +25,7 @@ struct errands { /* of one loop */
 
 struct keyspace {
   unsigned loops, count;
+  struct regions *regions;
   struct engine_common common;
   struct engine *engines[KEYSPACE_MAX_SHARDS];
   struct errands errands[KEYSPACE_MAX_LOOPS];
@@ -56,11 +59,13 @@ struct keyspace *keyspace_create(const struct engine_options *options, unsigned 
   unsigned shards = loops == 1 ? 1 : loops * KEYSPACE_SHARDS_PER_LOOP;
   if (shards > KEYSPACE_MAX_SHARDS) shards = KEYSPACE_MAX_SHARDS;
   keyspace->loops = loops;
+  keyspace->regions = regions_create();
   keyspace->count = 0;
   keyspace->common = (struct engine_common){.engines = keyspace->engines, .count = shards};
   atomic_init(&keyspace->common.next_token, options->first_token);
   struct engine_options each = *options;
   each.common = loops == 1 ? NULL : &keyspace->common;
+  each.regions = keyspace->regions;
   for (unsigned loop = 0; loop < loops; loop++) {
     atomic_init(&keyspace->errands[loop].ready, 0);
     atomic_init(&keyspace->errands[loop].due_ms, INT64_MAX);
@@ -80,6 +85,7 @@ void keyspace_destroy(struct keyspace *keyspace) {
     engine_destroy(keyspace->shards[i].engine);
     pthread_mutex_destroy(&keyspace->shards[i].lock);
   }
+  regions_destroy(keyspace->regions);
   free(keyspace);
 }
 

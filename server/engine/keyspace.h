@@ -29,7 +29,8 @@
 struct keyspace;
 struct shard;
 
-/* As engine_create; options.common is set by it. 1 <= loops <= KEYSPACE_MAX_LOOPS. */
+/* As engine_create; options.common and options.regions are set by it. 1 <= loops <=
+ * KEYSPACE_MAX_LOOPS. */
 struct keyspace *keyspace_create(const struct engine_options *options, unsigned loops,
                                  int64_t now_ms);
 void keyspace_destroy(struct keyspace *keyspace); /* takes NULL */

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "server/engine/regions.h"
+
 /* jemalloc's size classes: 8, multiples of 16 up to 128, then four to each doubling. */
 #define CLASS_SMALLEST 8u
 #define CLASS_STEP 16u
@@ -30,9 +32,24 @@ static void *taken(struct memory *memory, void *piece, size_t size) {
 
 void *memory_take(struct memory *memory, size_t size) { return taken(memory, malloc(size), size); }
 
-void *memory_take_aligned(struct memory *memory, size_t alignment, size_t size) {
+static bool from_regions(const struct memory *memory, size_t size) {
+  return memory->regions != NULL && regions_fit(size);
+}
+
+void *memory_take_aligned(struct memory *memory, size_t alignment, size_t size, unsigned kin) {
   assert(size % alignment == 0);
-  return taken(memory, aligned_alloc(alignment, size), size);
+  void *piece = from_regions(memory, size) ? regions_take(memory->regions, alignment, size, kin)
+                                           : aligned_alloc(alignment, size);
+  return taken(memory, piece, size);
+}
+
+void memory_give_aligned(struct memory *memory, void *piece, size_t size) {
+  if (piece == NULL || !from_regions(memory, size)) {
+    memory_give(memory, piece, size);
+    return;
+  }
+  memory->bytes -= size;
+  regions_give(memory->regions, piece, size);
 }
 
 void memory_give(struct memory *memory, void *piece, size_t size) {

@@ -11,7 +11,13 @@
 
 #include <stddef.h>
 
+#define MEMORY_KIN_INDEX 0u
+#define MEMORY_KIN_RESPONSES 1u /* and those above it, by how long they live */
+
+struct regions;
+
 struct memory {
+  struct regions *regions; /* borrowed, see memory_take_aligned; NULL: there are none */
   size_t bytes, peak_bytes;
 };
 
@@ -20,9 +26,13 @@ size_t memory_rounded(size_t size);
 
 /* NULL when the allocator fails. */
 void *memory_take(struct memory *memory, size_t size);
-/* Aligned to `alignment`, a power of two; size is a multiple of it. */
-void *memory_take_aligned(struct memory *memory, size_t alignment, size_t size);
 /* Takes NULL. size as it was taken. */
 void memory_give(struct memory *memory, void *piece, size_t size);
+
+/* Aligned to `alignment`, a power of two; size is a multiple of it. Large pieces come from the
+ * regions (regions.h, which says what kin are), in huge pages. What is taken here is given back
+ * here. */
+void *memory_take_aligned(struct memory *memory, size_t alignment, size_t size, unsigned kin);
+void memory_give_aligned(struct memory *memory, void *piece, size_t size);
 
 #endif

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "server/engine/regions.h"
+
 #define CHUNK_CLASSES 4u
 #define CHUNK_SMALLEST 1024u
 #define CHUNK_CLASS_BITS 2u /* each is four times the one before */
@@ -316,7 +318,7 @@ void shelf_init(struct shelf *shelf, struct memory *memory, int64_t now_ms) {
 }
 
 static void free_chunk(struct shelf *shelf, struct chunk *chunk) {
-  memory_give(shelf->memory, chunk, chunk->size);
+  memory_give_aligned(shelf->memory, chunk, chunk->size);
 }
 
 static void drop_order(struct shelf *shelf, struct chunk *chunk) {
@@ -354,14 +356,22 @@ static void retire(struct shelf *shelf, struct chunk *chunk) {
   drop_order(shelf, chunk);
 }
 
+/* Two widths each: a region whose responses live four times as long as others is free long after.
+ */
+static unsigned kin_of(unsigned width) {
+  unsigned kin = MEMORY_KIN_RESPONSES + width / 2;
+  return kin < REGIONS_KINS ? kin : REGIONS_KINS - 1;
+}
+
 /* A chunk of at least this class with room for `size` bytes of responses. One that is larger than
  * every class has the alignment of the largest: its only response begins in front. */
-static struct chunk *create_chunk(struct shelf *shelf, unsigned class, size_t size) {
+static struct chunk *create_chunk(struct shelf *shelf, unsigned class, unsigned width,
+                                  size_t size) {
   size_t needed = offsetof(struct chunk, bytes) + size;
   while (class < CHUNK_CLASSES - 1 && class_size(class) < needed) class ++;
   size_t alignment = class_size(class), whole = (needed + alignment - 1) & ~(alignment - 1);
   if (whole > UINT32_MAX) return NULL;
-  struct chunk *chunk = memory_take_aligned(shelf->memory, alignment, whole);
+  struct chunk *chunk = memory_take_aligned(shelf->memory, alignment, whole, kin_of(width));
   if (chunk == NULL) return NULL;
   *chunk = (struct chunk){.class = (uint8_t) class, .size = (uint32_t)whole, .epoch = shelf->epoch};
   wheel_node_init(&chunk->timer);
@@ -406,7 +416,7 @@ static struct chunk *chunk_for(struct shelf *shelf, const struct response *r, in
   bool goes_on = open != NULL && open->slot == slot && open->epoch == shelf->epoch;
   unsigned class = !goes_on ? 0 : open->class < CHUNK_CLASSES - 1 ? open->class + 1u : open->class;
   shelf->open_count[width]++; /* so that sealing the former does not give up the place */
-  struct chunk *chunk = create_chunk(shelf, class, measure((struct numbers){0}, r));
+  struct chunk *chunk = create_chunk(shelf, class, width, measure((struct numbers){0}, r));
   if (open != NULL && chunk != NULL) {
     seal(shelf, open);
     offer_if_sparse(shelf, open);

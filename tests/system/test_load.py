@@ -134,6 +134,28 @@ class MassExpiry(ServerCase):
                  f"meanwhile, p50 {percentile(samples, 0.5):.2f} ms, p99.9 "
                  f"{percentile(samples, 0.999):.2f} ms, worst {max(samples):.2f} ms")
 
+    def test_what_lives_on_keeps_little_of_what_ended(self):
+        """Every fourth key lives on, and lies between those that end."""
+        server = self.start()
+        client = self.connect(server)
+        base = self.memory(server, client)
+        self.fill(client, 4.0, lives_on=4)
+        full = self.memory(server, client)
+        eventually(lambda: client.call("DBSIZE") == ENDING_KEYS // 4, "the end of all others")
+        ended = time.monotonic()
+
+        def given_back():
+            used, rss = self.memory(server, client)
+            self.assertGreater(used - base[0], 0.15 * (full[0] - base[0]))
+            kept = used - base[0] > 0.35 * (full[0] - base[0])
+            if not INSTRUMENTED:
+                kept = kept or rss - base[1] > 1.1 * (used - base[0]) + 16 * MIB
+            return None if kept else (used, rss)
+        used, rss = eventually(given_back, "the memory of those that ended")
+        measured(f"{ENDING_KEYS // 4} keys lived on: used {full[0] / MIB:.1f} -> "
+                 f"{used / MIB:.1f} MiB, rss {full[1] / MIB:.1f} -> {rss / MIB:.1f} MiB after "
+                 f"{time.monotonic() - ended:.2f} s")
+
     def memory(self, server, client=None):
         """used_memory (the last known without a client) and resident bytes."""
         if client is not None:
@@ -157,9 +179,10 @@ class MassExpiry(ServerCase):
             self.assertLess(ahead, 2000, "the keys end sooner than they can be stored")
             eventually(lambda: client.call("DBSIZE") == 0, "an empty keyspace")
 
-    def fill(self, client, ahead):
+    def fill(self, client, ahead, lives_on=0):
         """Claims all keys, then stores them with a TTL that ends for all of them at the moment
-        that is returned: some seconds ahead, and by how long the claims took."""
+        that is returned: some seconds ahead, and by how long the claims took. Of every `lives_on`
+        keys one gets a TTL of a day."""
         started = time.monotonic()
         tokens, batch = [], 10_000
         claim = b"*4\r\n$5\r\nCLAIM\r\n$36\r\n%036d\r\n$5\r\nLEASE\r\n$7\r\n3600000\r\n"
@@ -174,9 +197,11 @@ class MassExpiry(ServerCase):
         end = time.monotonic() + ahead + 2 * (time.monotonic() - started)
         body = b"x" * 100
         for start in range(0, ENDING_KEYS, batch):
-            left = b"%d" % max(1, int((end - time.monotonic()) * 1000))
-            data = b"".join(store % (n, len(tokens[n]), tokens[n], body, len(left), left)
-                            for n in range(start, start + batch))
+            soon = b"%d" % max(1, int((end - time.monotonic()) * 1000))
+            left = [b"86400000" if lives_on and n % lives_on == 0 else soon
+                    for n in range(start, start + batch)]
+            data = b"".join(store % (n, len(tokens[n]), tokens[n], body, len(ttl), ttl)
+                            for n, ttl in zip(range(start, start + batch), left))
             reply = exchange(client.sock, data, lambda got: len(got) >= 4 * batch)
             self.assertEqual(reply, b":0\r\n" * batch)
         return end
