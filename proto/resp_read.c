@@ -307,9 +307,9 @@ struct place {
   size_t longest;  /* argument */
 };
 
-/* Arguments up to `until` that are all there, and of at most `limit` bytes, in one tight pass, which
- * stops in front of any other: what is wrong with it is told elsewhere. Compiled into each of its
- * two callers, one of which has no limit. */
+/* Arguments up to `until` that are all there, and of at most `limit` bytes, in one tight pass,
+ * which stops in front of any other: what is wrong with it is told elsewhere. Compiled into each of
+ * its two callers, one of which has no limit. */
 __attribute__((always_inline)) static inline struct place take_bulks(struct place here,
                                                                      const char *data, size_t len,
                                                                      struct span *argv,
@@ -543,8 +543,8 @@ static enum resp_result read_command(struct resp_reader *reader, const char *dat
 }
 
 /* Never part of the function that calls it, in which it would crowd out the short way. */
-__attribute__((noinline)) enum resp_result resp_read(struct resp_reader *reader, const char *data, size_t len,
-                           size_t *consumed) {
+__attribute__((noinline)) enum resp_result resp_read(struct resp_reader *reader, const char *data,
+                                                     size_t len, size_t *consumed) {
   assert(reader->position <= len && reader->searched <= len);
   reader->need = 0;
   *consumed = 0;

@@ -110,8 +110,8 @@ enum resp_result resp_read(struct resp_reader *reader, const char *data, size_t 
 
 /*
  * What nearly every request is, in a few steps and without a state: an array of few arguments, all
- * of it in data[0..len). Returns its size. 0: something else, or not all of it; resp_read, shown the
- * same bytes, tells what.
+ * of it in data[0..len). Returns its size. 0: something else, or not all of it; resp_read, shown
+ * the same bytes, tells what.
  *
  * Only for a reader that is fresh: between commands, with nothing to give back, of a peer that may
  * send what it likes. Nobody is asked about single arguments: a command with one that is over its

@@ -71,7 +71,7 @@ RESP_COLD void resp_errorf(struct resp_writer *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* prefix, bytes (escaped), suffix: for errors that quote what the client sent. */
 RESP_COLD void resp_error_quoting(struct resp_writer *w, const char *prefix, struct span quoted,
-                        const char *suffix);
+                                  const char *suffix);
 void resp_integer(struct resp_writer *w, int64_t value);
 /* An absent span is written as null. */
 void resp_bulk(struct resp_writer *w, struct span bytes);

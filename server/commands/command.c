@@ -138,8 +138,8 @@ static inline const struct command *find_exact(const struct command_index *index
 }
 
 /* IDEM.CLAIM and its like. */
-COMMAND_RARE static const struct command *find_prefixed(const struct command_index *index, struct span name,
-                                           struct span sub) {
+COMMAND_RARE static const struct command *find_prefixed(const struct command_index *index,
+                                                        struct span name, struct span sub) {
   const struct span prefix = SPAN_LITERAL("IDEM.");
   if (name.len <= prefix.len || !span_is((struct span){name.data, prefix.len}, prefix.data))
     return NULL;
@@ -186,7 +186,7 @@ bool command_is_key(const struct command *command, size_t index, size_t argc) {
 }
 
 COMMAND_RARE static size_t limit_of(const struct host *host, const struct command *command,
-                       const struct span *argv, size_t index) {
+                                    const struct span *argv, size_t index) {
   const struct options *options = host->options;
   if (index == 0) return NAME_LIMIT;
   if (command == NULL) return (size_t)options->body_limit;
@@ -224,8 +224,8 @@ RESP_COLD static void reply_toobig(struct resp_writer *reply, size_t index, size
   resp_errorf(reply, "TOOBIG argument %zu is over its limit of %zu bytes", index, limit);
 }
 
-/* Arguments that came inline were not judged when they were read, those of subcommands by the limits
- * of their container. */
+/* Arguments that came inline were not judged when they were read, those of subcommands by the
+ * limits of their container. */
 COMMAND_RARE static bool sizes_fit(struct call *call) {
   call->bytes = 0;
   for (size_t i = 1; i < call->argc; i++) {
@@ -362,8 +362,7 @@ static bool judge(struct call *call, const struct request *request) {
   call->client->last_row = (uint16_t)(call->command - COMMAND_TABLE);
   if (!arity_fits(call)) return false;
   if (!may_run_all(call->client) && !may_run(call)) return false;
-  bool judged = request->judged && call->command == request->command;
-  return judged || sizes_fit(call);
+  return request->judged || sizes_fit(call);
 }
 
 /* ---- what a command needs to itself ---- */

@@ -100,7 +100,7 @@ struct request {
   size_t argc;
   const struct command *command;  /* the row of argv[0]; NULL: there is none */
   const struct engine_name *name; /* of argv[1], its only key; NULL: not worked out */
-  bool judged;                    /* command_sizes_fit */
+  bool judged;                    /* its sizes fit, by this row, which is no container's */
   size_t bytes;                   /* that it took on the wire, if it is judged */
 };
 

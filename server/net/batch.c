@@ -1,20 +1,22 @@
 /* batch.c - see batch.h. */
 #include "server/net/batch.h"
 
-/* Whether it can neither change how bytes are read nor take long: commands for keys, and other short
- * ones but those by which a peer makes itself known. */
+/* Whether it can neither change how bytes are read nor take long: commands for keys, and other
+ * short ones but those by which a peer makes itself known. */
 static bool reads_on(const struct command *command) {
   unsigned flags = command->flags & (COMMAND_FAST | COMMAND_BEFORE_AUTH);
   return command->first_key != 0 || flags == COMMAND_FAST;
 }
 
-static void fetch(struct batch_item *item, const struct host *host) {
-  const struct command *command = item->request.command;
-  if (command->first_key != 1 || command->last_key != 1 || item->request.argc < 2) return;
+/* The key's name, whose bucket is on its way then; NULL: it has not one key. */
+static const struct engine_name *fetch(struct batch_item *item, const struct host *host,
+                                       const struct command *command) {
+  bool one_key = command->first_key == 1 && command->last_key == 1;
+  if (!one_key || item->array.argc < 2) return NULL;
   struct keyspace *keyspace = host->shared->keyspace;
   keyspace_name(keyspace, item->array.argv[1], &item->name);
   keyspace_prefetch(keyspace, &item->name);
-  item->request.name = &item->name;
+  return &item->name;
 }
 
 /* A command that is all there and within all limits. Returns its size, or 0. *more: another one may
@@ -28,20 +30,26 @@ static size_t read_short(struct batch_item *item, const struct resp_reader *read
   if (array->longest > host->unasked_bytes &&
       !command_sizes_fit(host, command, array->argv, array->argc))
     return 0;
-  item->result = RESP_COMMAND;
-  item->request = (struct request){array->argv, array->argc, command, NULL, true, used};
   *more = command != NULL && reads_on(command);
-  if (*more) fetch(item, host);
+  item->result = RESP_COMMAND;
+  item->request.argv = array->argv;
+  item->request.argc = array->argc;
+  item->request.command = command;
+  item->request.name = *more ? fetch(item, host, command) : NULL;
+  item->request.judged = *more; /* not of containers: their subcommands have limits of their own */
+  item->request.bytes = used;
   return used;
 }
 
-static size_t read_any(struct batch_item *item, struct resp_reader *reader,
-                       const struct host *host, const char *data, size_t len) {
+static size_t read_any(struct batch_item *item, struct resp_reader *reader, const struct host *host,
+                       const char *data, size_t len) {
   size_t used = 0;
   item->result = resp_read(reader, data, len, &used);
+  item->request = (struct request){0};
   if (item->result != RESP_COMMAND) return used;
-  const struct command *command = command_find(host->commands, reader->argv[0]);
-  item->request = (struct request){.argv = reader->argv, .argc = reader->argc, .command = command};
+  item->request.argv = reader->argv;
+  item->request.argc = reader->argc;
+  item->request.command = command_find(host->commands, reader->argv[0]);
   return used;
 }
 
@@ -49,9 +57,9 @@ void batch_read(struct batch *batch, struct resp_reader *reader, const struct ho
                 const char *data, size_t len, unsigned most) {
   if (most > BATCH_COMMANDS) most = BATCH_COMMANDS;
   bool fresh = resp_reader_fresh(reader), more = true;
-  batch->count = 0;
-  for (size_t at = 0; more && batch->count < most && at < len; batch->count++) {
-    struct batch_item *item = &batch->items[batch->count];
+  unsigned count = 0;
+  for (size_t at = 0; more && count < most && at < len; count++) {
+    struct batch_item *item = &batch->items[count];
     size_t used = fresh ? read_short(item, reader, host, data + at, len - at, &more) : 0;
     if (used == 0) {
       more = false;
@@ -60,10 +68,11 @@ void batch_read(struct batch *batch, struct resp_reader *reader, const struct ho
     item->start = at;
     item->end = at += used;
   }
-  if (batch->count < 2) return;
-  for (unsigned i = 0; i < batch->count; i++) {
-    const struct batch_item *item = &batch->items[i];
-    if (item->result == RESP_COMMAND && item->request.name != NULL)
-      keyspace_prefetch_entry(host->shared->keyspace, &item->name);
+  batch->count = count;
+  if (count < 2) return;
+  const struct batch_item *end = &batch->items[count];
+  for (const struct batch_item *item = batch->items; item < end; item++) {
+    const struct engine_name *name = item->request.name;
+    if (name != NULL) keyspace_prefetch_entry(host->shared->keyspace, name);
   }
 }
