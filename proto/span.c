@@ -42,7 +42,8 @@ static inline uint64_t read_digits(const char *from, size_t len) {
 
 static bool leading_zero(const char *digits, size_t len) { return *digits == '0' && len > 1; }
 
-static bool read_long(struct span s, long long *value) {
+/* Apart, so that the short way has no registers to save. */
+__attribute__((noinline)) static bool read_long(struct span s, long long *value) {
   if (s.len > SPAN_NUMBER_MAX) return false;
   bool negative = s.data[0] == '-';
   const char *p = s.data + (negative ? 1 : 0), *end = s.data + s.len;

@@ -14,6 +14,7 @@
 
 /* What few commands need. The compiler keeps it off the way of the others. */
 #define COMMAND_RARE __attribute__((cold))
+#define COMMAND_APART __attribute__((noinline))
 
 /* ---- the index: open addressing, over names and over subcommands ---- */
 
@@ -185,8 +186,8 @@ bool command_is_key(const struct command *command, size_t index, size_t argc) {
   return index <= last && (index - (size_t)command->first_key) % (size_t)command->step == 0;
 }
 
-COMMAND_RARE static size_t limit_of(const struct host *host, const struct command *command,
-                                    const struct span *argv, size_t index) {
+static size_t limit_of(const struct host *host, const struct command *command,
+                       const struct span *argv, size_t index) {
   const struct options *options = host->options;
   if (index == 0) return NAME_LIMIT;
   if (command == NULL) return (size_t)options->body_limit;
@@ -211,8 +212,8 @@ size_t command_unasked_bytes(const struct options *options) {
   return (size_t)least;
 }
 
-bool command_sizes_fit(const struct host *host, const struct command *command,
-                       const struct span *argv, size_t argc) {
+COMMAND_APART bool command_sizes_fit(const struct host *host, const struct command *command,
+                                     const struct span *argv, size_t argc) {
   for (size_t i = 0; i < argc; i++) {
     if (argv[i].len > host->unasked_bytes && argv[i].len > limit_of(host, command, argv, i))
       return false;
@@ -459,7 +460,7 @@ static uint64_t take_time(struct host *host) {
 }
 
 /* What took long in a stretch was one of it; which one nobody can tell any more. */
-__attribute__((noinline)) static void stretch_end(struct host *host) {
+COMMAND_APART static void stretch_end(struct host *host) {
   struct stretch *stretch = &host->stretch;
   if (stretch->calls == 0) return;
   uint64_t spent_ns = take_time(host);

@@ -104,9 +104,7 @@ static bool parse_duration(struct call *call, const char *name, struct span text
   return true;
 }
 
-/* The words behind argument `first`, of which only those in `allowed` belong to the command. */
-static bool parse_words(struct call *call, size_t first, unsigned allowed, struct words *words) {
-  words->given = 0;
+static bool parse_given(struct call *call, size_t first, unsigned allowed, struct words *words) {
   for (size_t i = first; i < call->argc; i++) {
     struct span text = call->argv[i];
     enum word_id id = find_word(text);
@@ -126,6 +124,13 @@ static bool parse_words(struct call *call, size_t first, unsigned allowed, struc
     }
   }
   return true;
+}
+
+/* The words behind argument `first`, of which only those in `allowed` belong to the command. */
+static inline bool parse_words(struct call *call, size_t first, unsigned allowed,
+                               struct words *words) {
+  words->given = 0;
+  return call->argc == first || parse_given(call, first, allowed, words);
 }
 
 /* ---- bounds ---- */

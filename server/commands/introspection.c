@@ -451,8 +451,7 @@ void introspection_container_help(struct call *call) {
   size_t len = (size_t)(strchr(call->command->name, '|') - call->command->name);
   char container[COMMAND_NAME_BYTES], line[512];
   snprintf(container, sizeof container, "%.*s", (int)len, call->command->name);
-  const struct command *parent =
-      command_find(call->host->commands, span_of(container));
+  const struct command *parent = command_find(call->host->commands, span_of(container));
   resp_array(call->reply, 1 + 2 * subcommands(parent));
   snprintf(line, sizeof line,
            "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container);
