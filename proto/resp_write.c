@@ -72,8 +72,8 @@ static inline char *put_bytes(char *p, const char *data, size_t len) {
 
 /*
  * Numbers are halved until two digits are left, which are in a table: a token has fifteen digits,
- * and every CLAIM answers one. Eight digits in one word, told apart at once, took half as many
- * instructions more.
+ * and every CLAIM answers one. To tell eight digits apart at once in one word took as many
+ * instructions (150 for the three numbers of a CLAIM) and more words to explain.
  */
 static const char PAIRS[] =
     "0001020304050607080910111213141516171819"

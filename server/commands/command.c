@@ -12,7 +12,8 @@
 #include "server/commands/slowlog.h"
 #include "server/commands/transaction.h"
 
-/* What few commands need. The compiler keeps it off the way of the others. */
+/* What few commands need, and what a few in a row need once: the compiler keeps both off the way of
+ * the others. */
 #define COMMAND_RARE __attribute__((cold))
 #define COMMAND_APART __attribute__((noinline))
 

@@ -1,8 +1,8 @@
 /* batch.c - see batch.h. */
 #include "server/net/batch.h"
 
-/* Whether it can neither change how bytes are read nor take long: commands for keys, and other
- * short ones but those by which a peer makes itself known. */
+/* Whether it cannot change how bytes are read: commands for keys, and other fast ones but those by
+ * which a peer makes itself known. */
 static bool reads_on(const struct command *command) {
   unsigned flags = command->flags & (COMMAND_FAST | COMMAND_BEFORE_AUTH);
   return command->first_key != 0 || flags == COMMAND_FAST;
