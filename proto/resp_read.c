@@ -65,6 +65,11 @@ bool resp_reader_idle(const struct resp_reader *reader) {
   return reader->expected == 0 && reader->searched == 0;
 }
 
+bool resp_reader_fresh(const struct resp_reader *reader) {
+  return resp_reader_idle(reader) && !reader->unauthenticated && reader->inline_bytes == NULL &&
+         reader->capacity <= VECTOR_KEEP;
+}
+
 static bool vector_grow(struct resp_reader *reader) {
   size_t capacity = reader->capacity == 0 ? VECTOR_MIN : reader->capacity * 2;
   struct span *argv = realloc(reader->argv, capacity * sizeof *argv);
@@ -122,23 +127,47 @@ static void argv_refresh(struct resp_reader *reader, const char *data) {
 
 /* Header lines: `*3 CRLF`, `$5 CRLF` */
 
+static inline bool ends_line(const char *p) { return memcmp(p, "\r\n", 2) == 0; }
+
+static inline unsigned digit_at(const char *p) { return (unsigned char)*p - (unsigned)'0'; }
+
 /*
- * What nearly every header is: a type byte, a few digits, CRLF, all there. Returns what is behind
- * it. NULL: something else, which read_length judges.
+ * The digit of a header with one: a type byte, the digit, CRLF. Above 9: it is something else.
+ * `zero` is the header of 0, from which any other differs by the digit in its second byte only, so
+ * that one comparison tells it from all else.
  */
+static inline uint32_t only_digit(const char *p, const char zero[4]) {
+  uint32_t word, of_zero;
+  memcpy(&word, p, sizeof word);
+  memcpy(&of_zero, zero, sizeof of_zero);
+  word -= of_zero;
+  return word >> 8 | word << 24;
+}
+
+struct header {
+  size_t size; /* 0: something else, or not all there */
+  size_t length;
+};
+#define NO_HEADER ((struct header){0, 0})
+
+/*
+ * What nearly every header of a bulk string is: a few digits, all there. Anything else is left to
+ * read_length. SHORTEST_ARGUMENT bytes are there, which are enough for two digits.
+ */
+#define SHORTEST_ARGUMENT (sizeof "$0\r\n\r\n" - 1)
 #define QUICK_LENGTH_MAX 9999999u
-static inline const char *quick_length(const char *p, const char *end, char type, size_t *length) {
-  if (end - p < 4 || p[0] != type) return NULL;
-  unsigned sum = (unsigned char)p[1] - (unsigned)'0';
-  if (sum > 9) return NULL;
-  for (p += 2; *p != '\r'; p++) { /* two bytes at least are there */
-    unsigned digit = (unsigned char)*p - (unsigned)'0';
-    if (digit > 9 || sum - 1 >= QUICK_LENGTH_MAX / 10 || end - p < 3) return NULL;
-    sum = sum * 10 + digit;
-  }
-  if (p[1] != '\n') return NULL;
-  *length = sum;
-  return p + 2;
+static inline struct header quick_header(const char *p, const char *end) {
+  uint32_t digit = only_digit(p, "$0\r\n");
+  if (digit <= 9) return (struct header){4, digit};
+  unsigned sum = digit_at(p + 1), next = digit_at(p + 2);
+  if (*p != '$' || sum - 1 > 8 || next > 9) return NO_HEADER;
+  sum = sum * 10 + next;
+  if (ends_line(p + 3)) return (struct header){5, sum};
+  const char *at = p + 3;
+  for (; end - at > 2 && (next = digit_at(at)) <= 9 && sum <= QUICK_LENGTH_MAX / 10; at++)
+    sum = sum * 10 + next;
+  if (!ends_line(at)) return NO_HEADER;
+  return (struct header){(size_t)(at + 2 - p), sum};
 }
 
 /*
@@ -272,69 +301,61 @@ static size_t unasked_limit(const struct resp_reader *reader) {
   return limit;
 }
 
-/* Arguments that are all there and that nobody has to be asked about, in one tight pass. Stops in
- * front of any other and leaves it to open_bulk: errors are told there only. */
-struct quick {
-  const char *p;
-  size_t argc, room; /* room: what the command limit leaves */
+/* How far one has come. */
+struct place {
+  size_t at, argc; /* in data[0..len), in argv */
+  size_t longest;  /* argument */
 };
 
-static inline void take_bulks(struct quick *quick, const char *end, struct span *argv, size_t stop,
-                              size_t limit) {
-  const char *p = quick->p;
-  size_t argc = quick->argc, room = quick->room;
-  for (; argc < stop; argc++) {
-    size_t bulk = 0;
-    const char *bytes = quick_length(p, end, '$', &bulk);
-    if (bytes == NULL || bulk > limit || bulk > room || (size_t)(end - bytes) < bulk + 2) break;
-    if (bytes[bulk] != '\r' || bytes[bulk + 1] != '\n') break;
-    argv[argc] = (struct span){bytes, bulk};
-    room -= bulk;
-    p = bytes + bulk + 2;
+/* Arguments up to `until` that are all there, and of at most `limit` bytes, in one tight pass,
+ * which stops in front of any other: what is wrong with it is told elsewhere. Compiled into each of
+ * its two callers, one of which has no limit. */
+__attribute__((always_inline)) static inline struct place take_bulks(struct place here,
+                                                                     const char *data, size_t len,
+                                                                     struct span *argv,
+                                                                     size_t until, size_t limit) {
+  for (; here.argc < until && here.at + SHORTEST_ARGUMENT <= len; here.argc++) {
+    const char *p = data + here.at;
+    struct header header = quick_header(p, data + len);
+    if (header.size == 0 || header.length > limit) break;
+    size_t next = here.at + header.size + header.length + 2;
+    if (next > len || !ends_line(data + next - 2)) break;
+    argv[here.argc] = (struct span){p + header.size, header.length};
+    if (header.length > here.longest) here.longest = header.length;
+    here.at = next;
   }
-  *quick = (struct quick){p, argc, room};
+  return here;
 }
 
-static size_t room_of(const struct resp_reader *reader) {
-  return reader->command_limit != 0 ? reader->command_limit - reader->total : SIZE_MAX;
+size_t resp_read_array(const struct resp_reader *reader, const char *data, size_t len,
+                       struct resp_array *array) {
+  _Static_assert(RESP_ARRAY_ARGS <= 9, "one digit");
+  if (len < SHORTEST_ARGUMENT) return 0;
+  size_t count = only_digit(data, "*0\r\n");
+  if (count - 1 >= RESP_ARRAY_ARGS) return 0;
+  struct place end = {.at = sizeof "*0\r\n" - 1};
+  end = take_bulks(end, data, len, array->argv, count, SIZE_MAX);
+  if (end.argc < count) return 0;
+  if (reader->command_limit != 0 && end.at > reader->command_limit) return 0;
+  array->argc = count;
+  array->longest = end.longest;
+  return end.at;
 }
 
-/* The reader goes on behind what was taken quickly, perhaps when the bytes have moved. */
-static void go_on_behind(struct resp_reader *reader, const struct quick *quick, const char *data) {
-  for (size_t i = reader->argc; i < quick->argc; i++)
-    reader->offsets[i] = (size_t)(reader->argv[i].data - data);
-  reader->argc = quick->argc;
-  reader->total += room_of(reader) - quick->room;
-  reader->position = (size_t)(quick->p - data);
-}
-
+/* Goes on behind an argument as far as that is easy. No more bytes are looked at than the command
+ * limit leaves room for, so the arguments among them are none too many. */
 static void take_quick(struct resp_reader *reader, const char *data, size_t len) {
-  size_t stop = reader->expected < reader->capacity ? reader->expected : reader->capacity;
-  struct quick quick = {data + reader->position, reader->argc, room_of(reader)};
-  take_bulks(&quick, data + len, reader->argv, stop, unasked_limit(reader));
-  go_on_behind(reader, &quick, data);
-}
-
-/*
- * Nearly every command is a whole array of short arguments: it is read without a state. Returns its
- * size, or 0 when it is anything else; the reader then stands behind what was taken of it.
- */
-static size_t read_quick(struct resp_reader *reader, const char *data, size_t len) {
-  const char *end = data + len;
-  size_t count = 0;
-  const char *p = quick_length(data, end, '*', &count);
-  if (p == NULL || count - 1 >= reader->capacity || reader->unauthenticated) return 0;
-  reader->argc = reader->stale = reader->total = 0;
-  struct quick quick = {p, 0, room_of(reader)};
-  take_bulks(&quick, end, reader->argv, count, unasked_limit(reader));
-  if (quick.argc == count) {
-    reader->argc = count;
-    return (size_t)(quick.p - data);
+  size_t until = reader->expected < reader->capacity ? reader->expected : reader->capacity;
+  size_t room = reader->command_limit != 0 ? reader->command_limit - reader->total : SIZE_MAX;
+  if (room < len - reader->position) len = reader->position + room;
+  struct place here = {.at = reader->position, .argc = reader->argc};
+  here = take_bulks(here, data, len, reader->argv, until, unasked_limit(reader));
+  for (; reader->argc < here.argc; reader->argc++) {
+    struct span argument = reader->argv[reader->argc];
+    reader->offsets[reader->argc] = (size_t)(argument.data - data);
+    reader->total += argument.len;
   }
-  go_on_behind(reader, &quick, data);
-  reader->expected = count;
-  reader->base = (uintptr_t)data;
-  return 0;
+  reader->position = here.at;
 }
 
 /* Gives the caller back what a skipped command has shown so far. */
@@ -521,13 +542,11 @@ static enum resp_result read_command(struct resp_reader *reader, const char *dat
   return read_arguments(reader, data, len, used);
 }
 
-enum resp_result resp_read(struct resp_reader *reader, const char *data, size_t len,
-                           size_t *consumed) {
+/* Never part of the function that calls it, in which it would crowd out the short way. */
+__attribute__((noinline)) enum resp_result resp_read(struct resp_reader *reader, const char *data,
+                                                     size_t len, size_t *consumed) {
   assert(reader->position <= len && reader->searched <= len);
   reader->need = 0;
-  bool plain = reader->inline_bytes == NULL && reader->capacity <= VECTOR_KEEP;
-  if (plain && resp_reader_idle(reader) && (*consumed = read_quick(reader, data, len)) > 0)
-    return RESP_COMMAND;
   *consumed = 0;
   for (;;) {
     size_t used = 0;

@@ -108,6 +108,24 @@ void resp_reader_deinit(struct resp_reader *reader);
 enum resp_result resp_read(struct resp_reader *reader, const char *data, size_t len,
                            size_t *consumed);
 
+/*
+ * What nearly every request is, in a few steps and without a state: an array of few arguments, all
+ * of it in data[0..len). Returns its size. 0: something else, or not all of it; resp_read, shown
+ * the same bytes, tells what.
+ *
+ * Only for a reader that is fresh: between commands, with nothing to give back, of a peer that may
+ * send what it likes. Nobody is asked about single arguments: a command with one that is over its
+ * limit has to be shown to resp_read too, which says so in its own way.
+ */
+#define RESP_ARRAY_ARGS 8u /* enough for a CLAIM with three options */
+struct resp_array {
+  size_t argc, longest; /* longest: bytes of one argument */
+  struct span argv[RESP_ARRAY_ARGS];
+};
+size_t resp_read_array(const struct resp_reader *reader, const char *data, size_t len,
+                       struct resp_array *array);
+bool resp_reader_fresh(const struct resp_reader *reader);
+
 /* Back to between commands, whatever has been seen: the bytes will be presented again from there.
  */
 void resp_reader_forget(struct resp_reader *reader);

@@ -14,6 +14,7 @@
 #ifndef IDEM_PROTO_RESP_WRITE_H
 #define IDEM_PROTO_RESP_WRITE_H
 
+#include <assert.h>
 #include <stdint.h>
 
 #include "proto/span.h"
@@ -50,19 +51,27 @@ struct resp_writer {
   int version; /* 2 or 3 */
 };
 
-void resp_simple(struct resp_writer *w, const char *text);
+/* Inline, so that the length of a literal is the compiler's to count, and its line ends to miss. */
+void resp_simple_span(struct resp_writer *w, struct span text);
+static inline void resp_simple(struct resp_writer *w, const char *text) {
+  assert(strchr(text, '\n') == NULL);
+  resp_simple_span(w, span_of(text));
+}
 /*
  * `-` and the text. Bytes outside printable ASCII are written as \xHH, so no error can break the
  * framing or carry a client's bytes raw. The text begins with its code: "ERR ...", "STALE ...". At
  * most RESP_MAX_ERROR bytes.
  */
 #define RESP_MAX_ERROR 1024
-void resp_error(struct resp_writer *w, const char *text);
-void resp_errorf(struct resp_writer *w, const char *format, ...)
+/* Cold: the compiler takes every way to an error for a rare one, and keeps it off the straight one.
+ */
+#define RESP_COLD __attribute__((cold))
+RESP_COLD void resp_error(struct resp_writer *w, const char *text);
+RESP_COLD void resp_errorf(struct resp_writer *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* prefix, bytes (escaped), suffix: for errors that quote what the client sent. */
-void resp_error_quoting(struct resp_writer *w, const char *prefix, struct span quoted,
-                        const char *suffix);
+RESP_COLD void resp_error_quoting(struct resp_writer *w, const char *prefix, struct span quoted,
+                                  const char *suffix);
 void resp_integer(struct resp_writer *w, int64_t value);
 /* An absent span is written as null. */
 void resp_bulk(struct resp_writer *w, struct span bytes);

@@ -9,7 +9,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
+
+/* Words are taken from the wire and put there as they lie in memory, the first byte lowest. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "x86-64 and aarch64 are");
 
 struct span {
   const char *data;
@@ -30,6 +34,28 @@ static inline bool span_present(struct span s) { return s.data != NULL; }
 static inline bool span_equal(struct span a, struct span b) {
   if (a.data == NULL || b.data == NULL) return a.data == b.data;
   return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* 1 to 8 bytes as one number, the first byte lowest. Some may be read twice, none is passed. */
+#define SPAN_WORD_BYTES 8u
+static inline uint64_t span_word(const char *from, size_t len) {
+  if (len >= sizeof(uint32_t)) {
+    uint32_t first, last;
+    memcpy(&first, from, sizeof first);
+    memcpy(&last, from + len - sizeof last, sizeof last);
+    return first | (uint64_t)last << (len - sizeof last) * 8;
+  }
+  size_t middle = len / 2, last = len - 1;
+  uint64_t word = (unsigned char)from[0];
+  word |= (uint64_t)(unsigned char)from[middle] << middle * 8;
+  return word | (uint64_t)(unsigned char)from[last] << last * 8;
+}
+
+/* The same, with what are letters in lower case: where letters are expected, equal numbers of
+ * equally many bytes are the same word. Any other byte may be taken for its neighbour in ASCII, but
+ * none for a letter. */
+static inline uint64_t span_letters(const char *from, size_t len) {
+  return span_word(from, len) | UINT64_C(0x2020202020202020);
 }
 
 /* ASCII case-insensitive comparison with a C string, as command and option names are compared. */

@@ -12,15 +12,17 @@
 #include "server/commands/slowlog.h"
 #include "server/commands/transaction.h"
 
+/* What few commands need, and what a few in a row need once: the compiler keeps both off the way of
+ * the others. */
+#define COMMAND_RARE __attribute__((cold))
+#define COMMAND_APART __attribute__((noinline))
+
 /* ---- the index: open addressing, over names and over subcommands ---- */
 
 #define INDEX_SLOTS 512u /* a power of two, at least twice the rows */
 
-/*
- * A name as two numbers, so that it is found and compared in a few steps, of every command: bit
- * 0x20 is set in each of its bytes, and what is a lower-case letter then was that letter in either
- * case. The rows' names have only letters, up to NAME_LETTERS of them.
- */
+/* A name as two numbers (span_letters), so that it is found and compared in a few steps, of every
+ * command. The rows' names have only letters, up to NAME_LETTERS of them. */
 #define NAME_LETTERS 16u
 struct folded {
   uint64_t head, tail;
@@ -54,36 +56,22 @@ static uint32_t hash_more(uint32_t hash, struct span bytes) {
   return hash;
 }
 
-/* 1 to 8 bytes, which may be read twice but never passed. */
-static uint64_t load_letters(const char *from, size_t len) {
-  uint64_t word = 0;
-  if (len >= sizeof word) {
-    memcpy(&word, from, sizeof word);
-  } else if (len >= sizeof(uint32_t)) {
-    uint32_t first, last;
-    memcpy(&first, from, sizeof first);
-    memcpy(&last, from + len - sizeof last, sizeof last);
-    word = first | (uint64_t)last << (len - sizeof last) * 8;
-  } else {
-    for (size_t i = 0; i < len; i++) word |= (uint64_t)(unsigned char)from[i] << i * 8;
-  }
-  return word | UINT64_C(0x2020202020202020);
-}
-
-static bool fold_name(struct span name, struct folded *folded) {
+static inline bool fold_name(struct span name, struct folded *folded) {
   if (name.len == 0 || name.len > NAME_LETTERS) return false;
-  size_t head = name.len < 8 ? name.len : 8;
-  *folded = (struct folded){load_letters(name.data, head), 0, name.len};
-  if (name.len > head) folded->tail = load_letters(name.data + head, name.len - head);
+  size_t head = name.len < SPAN_WORD_BYTES ? name.len : SPAN_WORD_BYTES;
+  size_t tail = name.len - head;
+  folded->head = span_letters(name.data, head);
+  folded->tail = tail > 0 ? span_letters(name.data + head, tail) : 0;
+  folded->len = name.len;
   return true;
 }
 
-static bool same_name(const struct folded *a, const struct folded *b) {
+static inline bool same_name(const struct folded *a, const struct folded *b) {
   return a->head == b->head && a->tail == b->tail && a->len == b->len;
 }
 
 /* Any odd number with bits all over spreads names of our own choosing well enough. */
-static uint32_t slot_of(const struct folded *name) {
+static inline uint32_t slot_of(const struct folded *name) {
   uint64_t mixed = (name->head ^ name->tail << 1) * UINT64_C(0x9e3779b97f4a7c15);
   return (uint32_t)(mixed >> 40) % INDEX_SLOTS;
 }
@@ -137,26 +125,41 @@ static const struct command *find_subcommand(const struct command_index *index, 
   return NULL;
 }
 
-static const struct command *find_exact(const struct command_index *index, struct span name,
-                                        struct span sub) {
-  if (span_present(sub)) return find_subcommand(index, name, sub);
+static inline const struct command *find_exact(const struct command_index *index,
+                                               struct span name) {
   struct folded folded;
   if (!fold_name(name, &folded)) return NULL;
   uint32_t slot = slot_of(&folded);
-  for (; index->names[slot].command != NULL; slot = (slot + 1) % INDEX_SLOTS) {
-    if (same_name(&index->names[slot].name, &folded)) return index->names[slot].command;
+  const struct name_slot *found = &index->names[slot];
+  while (!same_name(&found->name, &folded)) {
+    if (found->command == NULL) return NULL;
+    slot = (slot + 1) % INDEX_SLOTS;
+    found = &index->names[slot];
   }
-  return NULL;
+  return found->command;
 }
 
-const struct command *command_find(const struct command_index *index, struct span name,
-                                   struct span sub) {
+/* IDEM.CLAIM and its like. */
+COMMAND_RARE static const struct command *find_prefixed(const struct command_index *index,
+                                                        struct span name, struct span sub) {
   const struct span prefix = SPAN_LITERAL("IDEM.");
-  const struct command *command = find_exact(index, name, sub);
-  if (command != NULL || name.len <= prefix.len) return command;
-  if (!span_is((struct span){name.data, prefix.len}, prefix.data)) return NULL;
-  command = find_exact(index, (struct span){name.data + prefix.len, name.len - prefix.len}, sub);
+  if (name.len <= prefix.len || !span_is((struct span){name.data, prefix.len}, prefix.data))
+    return NULL;
+  name = (struct span){name.data + prefix.len, name.len - prefix.len};
+  const struct command *command =
+      span_present(sub) ? find_subcommand(index, name, sub) : find_exact(index, name);
   return command != NULL && (command->flags & COMMAND_IDEM) != 0 ? command : NULL;
+}
+
+const struct command *command_find(const struct command_index *index, struct span name) {
+  const struct command *command = find_exact(index, name);
+  return command != NULL ? command : find_prefixed(index, name, SPAN_ABSENT);
+}
+
+const struct command *command_find_sub(const struct command_index *index, struct span name,
+                                       struct span sub) {
+  const struct command *command = find_subcommand(index, name, sub);
+  return command != NULL ? command : find_prefixed(index, name, sub);
 }
 
 const char *command_group_name(enum command_group group) {
@@ -197,7 +200,7 @@ static size_t limit_of(const struct host *host, const struct command *command,
 size_t command_argument_limit(void *context, const struct span *argv, size_t index) {
   const struct host *host = context;
   if (index == 0) return NAME_LIMIT;
-  return limit_of(host, command_find(host->commands, argv[0], SPAN_ABSENT), argv, index);
+  return limit_of(host, command_find(host->commands, argv[0]), argv, index);
 }
 
 size_t command_unasked_bytes(const struct options *options) {
@@ -210,12 +213,23 @@ size_t command_unasked_bytes(const struct options *options) {
   return (size_t)least;
 }
 
-static void reply_toobig(struct resp_writer *reply, size_t index, size_t limit) {
+COMMAND_APART bool command_sizes_fit(const struct host *host, const struct command *command,
+                                     const struct span *argv, size_t argc) {
+  for (size_t i = 0; i < argc; i++) {
+    if (argv[i].len > host->unasked_bytes && argv[i].len > limit_of(host, command, argv, i))
+      return false;
+  }
+  return true;
+}
+
+RESP_COLD static void reply_toobig(struct resp_writer *reply, size_t index, size_t limit) {
   resp_errorf(reply, "TOOBIG argument %zu is over its limit of %zu bytes", index, limit);
 }
 
-/* Arguments that came inline were not judged by the reader. */
-static bool sizes_fit(struct call *call) {
+/* Arguments that came inline were not judged when they were read, those of subcommands by the
+ * limits of their container. */
+COMMAND_RARE static bool sizes_fit(struct call *call) {
+  call->bytes = 0;
   for (size_t i = 1; i < call->argc; i++) {
     call->bytes += call->argv[i].len;
     if (call->argv[i].len <= call->host->unasked_bytes) continue;
@@ -232,7 +246,7 @@ static bool sizes_fit(struct call *call) {
 /* Redis' text, on which clients fall back: each argument in quotes, cut at 128 bytes in all. */
 #define QUOTED_ARGS_BYTES 128
 
-static void reply_unknown(struct call *call) {
+RESP_COLD static void reply_unknown(struct call *call) {
   char args[QUOTED_ARGS_BYTES + 3]; /* the last one's quotes go over the bound, as with Redis */
   size_t used = 0;
   for (size_t i = 1; i < call->argc && used < QUOTED_ARGS_BYTES; i++) {
@@ -254,7 +268,7 @@ static void reply_unknown(struct call *call) {
   resp_error_quoting(call->reply, prefix, (struct span){args, used}, "");
 }
 
-static void reply_unknown_sub(struct call *call) {
+RESP_COLD static void reply_unknown_sub(struct call *call) {
   char suffix[COMMAND_NAME_BYTES + 32];
   snprintf(suffix, sizeof suffix, "'. Try %s HELP.", call->command->name);
   struct span sub = call->argv[1];
@@ -268,7 +282,7 @@ static const char *refusal(const struct call *call) {
                                                 : "ERR";
 }
 
-static void reply_arity(struct call *call) {
+RESP_COLD static void reply_arity(struct call *call) {
   char name[COMMAND_NAME_BYTES];
   command_name(call->command, name);
   bool prefixed = call->argv[0].len > strlen(name); /* only IDEM. makes a name longer */
@@ -285,25 +299,27 @@ bool command_postponed(const struct host *host, const struct client *client,
   return request->command != NULL && (request->command->flags & COMMAND_WRITES) != 0;
 }
 
-static bool find_row(struct call *call) {
-  const struct command_index *index = call->host->commands;
-  if (call->command == NULL) {
-    reply_unknown(call);
-    return false;
-  }
-  if ((call->command->flags & COMMAND_CONTAINER) == 0) return true;
+/* A subcommand's row instead of its container's. */
+COMMAND_RARE static bool find_sub(struct call *call) {
   if (call->argc < 2) {
     bool alone = call->command->run != NULL;
     if (!alone) reply_arity(call);
     return alone;
   }
-  const struct command *sub = command_find(index, call->argv[0], call->argv[1]);
+  const struct command *sub = command_find_sub(call->host->commands, call->argv[0], call->argv[1]);
   if (sub == NULL) {
     reply_unknown_sub(call);
     return false;
   }
   call->command = sub;
   return true;
+}
+
+static bool find_row(struct call *call) {
+  if (call->command != NULL && (call->command->flags & COMMAND_CONTAINER) == 0) return true;
+  if (call->command != NULL) return find_sub(call);
+  reply_unknown(call);
+  return false;
 }
 
 static bool arity_fits(struct call *call) {
@@ -313,7 +329,13 @@ static bool arity_fits(struct call *call) {
   return fits;
 }
 
-static bool may_run(struct call *call) {
+/* Most clients are, and are not asked what may_run asks. */
+static bool may_run_all(const struct client *client) {
+  return client->authenticated && client_subscriptions(client) == NULL &&
+         client_transaction(client) == NULL;
+}
+
+COMMAND_RARE static bool may_run(struct call *call) {
   unsigned flags = call->command->flags;
   if (!call->client->authenticated && (flags & COMMAND_BEFORE_AUTH) == 0) {
     resp_error(call->reply, "NOAUTH Authentication required.");
@@ -337,10 +359,12 @@ static bool may_run(struct call *call) {
 }
 
 /* Everything that can be said before the handler looks at the arguments. */
-static bool judge(struct call *call) {
+static bool judge(struct call *call, const struct request *request) {
   if (!find_row(call)) return false;
   call->client->last_row = (uint16_t)(call->command - COMMAND_TABLE);
-  return arity_fits(call) && may_run(call) && sizes_fit(call);
+  if (!arity_fits(call)) return false;
+  if (!may_run_all(call->client) && !may_run(call)) return false;
+  return request->judged || sizes_fit(call);
 }
 
 /* ---- what a command needs to itself ---- */
@@ -362,19 +386,12 @@ struct engine *call_engine(const struct call *call, struct span key) {
   return shard_engine(keyspace_find(call->host->shared->keyspace, key));
 }
 
-/* A name is of argv[1], where almost all commands have their key. */
-static struct shard *shard_of_key(const struct call *call) {
-  struct keyspace *keyspace = call->host->shared->keyspace;
-  if (call->name != NULL) return keyspace_find_name(keyspace, call->name);
-  return keyspace_find(keyspace, call->argv[call->command->first_key]);
-}
-
 /* Inside EXEC everything is held already. */
 static void hold(struct call *call, enum command_reach reach) {
   struct host *host = call->host;
   switch (reach) {
     case COMMAND_REACHES_A_KEY:
-      call->shard = shard_of_key(call);
+      call->shard = keyspace_find(host->shared->keyspace, call->argv[call->command->first_key]);
       call->engine = host_lock(host, call->shard, &call->now_ms);
       break;
     case COMMAND_REACHES_OTHERS:
@@ -394,11 +411,25 @@ static void let_go(struct call *call, enum command_reach reach) {
   if (reach == COMMAND_REACHES_OTHERS && !call->in_exec) host_go_on(call->host);
 }
 
-static void run_alone(struct call *call) {
+COMMAND_RARE static void run_holding(struct call *call) {
   enum command_reach reach = reach_of(call);
   hold(call, reach);
   call->command->run(call);
   let_go(call, reach);
+}
+
+/* Nearly every command has one key, whose name is known. */
+static inline void run_handler(struct call *call) {
+  if (call->name == NULL) {
+    run_holding(call);
+    return;
+  }
+  struct host *host = call->host;
+  struct shard *shard = keyspace_find_name(host->shared->keyspace, call->name);
+  call->shard = shard;
+  call->engine = host_lock(host, shard, &call->now_ms);
+  call->command->run(call);
+  host_unlock(host, shard);
 }
 
 /* ---- measuring ---- */
@@ -416,8 +447,9 @@ static void run_alone(struct call *call) {
 
 static bool measured_alone(const struct call *call) {
   int64_t slow_us = call->host->options->slowlog_slower_us;
-  return (call->command->flags & COMMAND_FAST) == 0 || call->in_exec || call->argc > STRETCH_ARGS ||
-         call->bytes > STRETCH_BYTES || (slow_us >= 0 && slow_us < STRETCH_SLOWLOG_US);
+  bool each_counts = slow_us >= 0 && slow_us < STRETCH_SLOWLOG_US;
+  return (call->command->flags & COMMAND_FAST) == 0 || call->argc > STRETCH_ARGS ||
+         call->bytes > STRETCH_BYTES || each_counts;
 }
 
 static uint64_t take_time(struct host *host) {
@@ -429,13 +461,16 @@ static uint64_t take_time(struct host *host) {
 }
 
 /* What took long in a stretch was one of it; which one nobody can tell any more. */
-static void stretch_end(struct host *host) {
+COMMAND_APART static void stretch_end(struct host *host) {
   struct stretch *stretch = &host->stretch;
   if (stretch->calls == 0) return;
   uint64_t spent_ns = take_time(host);
   const struct command *command = stretch->command;
   unsigned calls = stretch->calls;
-  host->stats[command - COMMAND_TABLE].nanoseconds += spent_ns;
+  struct command_stats *stats = &host->stats[command - COMMAND_TABLE];
+  stats->nanoseconds += spent_ns;
+  stats->calls += calls;
+  host->counters.commands += calls;
   stretch->calls = 0;
   if (!slowlog_wants(host, spent_ns)) return;
   char text[COMMAND_NAME_BYTES];
@@ -457,19 +492,22 @@ void command_batch_end(struct host *host) {
   host->stamp_ns = 0;
 }
 
-static void measure_alone(struct call *call) {
+COMMAND_RARE static void measure_alone(struct call *call) {
   struct host *host = call->host;
   stretch_end(host);
   if (host->stamp_ns == 0) take_time(host);
   uint64_t start_ns = host->stamp_ns; /* EXEC: what it runs is measured within */
-  run_alone(call);
+  run_handler(call);
   take_time(host);
   uint64_t spent_ns = host->stamp_ns - start_ns;
-  host->stats[call->command - COMMAND_TABLE].nanoseconds += spent_ns;
+  struct command_stats *stats = &host->stats[call->command - COMMAND_TABLE];
+  stats->nanoseconds += spent_ns;
+  stats->calls++;
+  host->counters.commands++;
   if (slowlog_wants(host, spent_ns)) slowlog_note(call, spent_ns);
 }
 
-static void measure_together(struct call *call) {
+static inline void measure_together(struct call *call) {
   struct host *host = call->host;
   struct stretch *stretch = &host->stretch;
   if (stretch->command != call->command || stretch->calls == STRETCH_CALLS ||
@@ -480,27 +518,24 @@ static void measure_together(struct call *call) {
     stretch->command = call->command;
     stretch->client = call->client;
   }
-  run_alone(call);
+  run_handler(call);
 }
 
 /* ---- running ---- */
 
-void command_call(struct call *call) {
-  struct host *host = call->host;
+static inline void note_failure(const struct call *call, size_t before) {
   const struct resp_output *out = call->reply->out;
-  size_t before = out->len;
-  if (measured_alone(call)) {
-    measure_alone(call);
-  } else {
-    measure_together(call);
-  }
-  struct command_stats *stats = &host->stats[call->command - COMMAND_TABLE];
-  stats->calls++;
-  if (out->len > before && out->bytes[before] == '-') stats->failed++;
-  host->counters.commands++;
+  if (out->len > before && out->bytes[before] == '-')
+    call->host->stats[call->command - COMMAND_TABLE].failed++;
 }
 
-static void refuse(struct call *call) {
+void command_call(struct call *call) {
+  size_t before = call->reply->out->len;
+  measure_alone(call);
+  note_failure(call, before);
+}
+
+COMMAND_RARE static void refuse(struct call *call) {
   if (call->command != NULL) call->host->stats[call->command - COMMAND_TABLE].rejected++;
   if (call->command != NULL && call->command->run == transaction_exec) {
     transaction_discard(call->client);
@@ -511,7 +546,7 @@ static void refuse(struct call *call) {
 
 /* CLIENT REPLY OFF and SKIP: what the command wrote is taken back. Pushes of others are not
  * between: one loop, one command. */
-static void silence(struct call *call, size_t len, size_t refs, size_t ref_bytes) {
+COMMAND_RARE static void silence(struct call *call, size_t len, size_t refs, size_t ref_bytes) {
   struct client *client = call->client;
   bool silent = client->replies == CLIENT_REPLIES_OFF || client->replies == CLIENT_REPLIES_SKIP;
   if (client->replies == CLIENT_REPLIES_SKIP) client->replies = CLIENT_REPLIES_ON;
@@ -537,18 +572,24 @@ void command_run(struct host *host, struct client *client, const struct request 
       .argv = request->argv,
       .argc = request->argc,
       .name = request->name,
+      .bytes = request->bytes,
       .reply = &reply,
       .now_ms = host->now_ms,
   };
   size_t len = reply.out->len, refs = reply.out->ref_count, ref_bytes = reply.out->ref_bytes;
   client->active_ms = host->now_ms;
-  if (!judge(&call)) {
+  if (!judge(&call, request)) {
     refuse(&call);
   } else if (client_transaction(client) != NULL &&
              (call.command->flags & COMMAND_NOT_QUEUED) == 0) {
     transaction_queue(&call);
   } else {
-    command_call(&call);
+    if (measured_alone(&call)) {
+      measure_alone(&call);
+    } else {
+      measure_together(&call);
+    }
+    note_failure(&call, len);
     if (atomic_load_explicit(&host->shared->monitor_count, memory_order_relaxed) > 0)
       monitor_feed(&call);
   }

@@ -45,7 +45,7 @@ struct call {
   const struct span *argv; /* argv[0] is the name; borrowed until the handler returns */
   size_t argc;
   const struct engine_name *name; /* of argv[1]; NULL: not worked out */
-  size_t bytes;                   /* of argv[1] and what is behind it */
+  size_t bytes;                   /* about, of all arguments */
   struct resp_writer *reply;
   int64_t now_ms;
   bool in_exec; /* must not wait */
@@ -74,9 +74,10 @@ extern const size_t COMMAND_COUNT;
 /* NULL when memory is short. */
 struct command_index *command_index_create(void);
 void command_index_destroy(struct command_index *index);
-/* The row of a command, of a subcommand when `sub` is present, with or without the prefix IDEM. */
-const struct command *command_find(const struct command_index *index, struct span name,
-                                   struct span sub);
+/* The row of a command, or of a subcommand, with or without the prefix IDEM. */
+const struct command *command_find(const struct command_index *index, struct span name);
+const struct command *command_find_sub(const struct command_index *index, struct span name,
+                                       struct span sub);
 const char *command_group_name(enum command_group group);
 /* The name as replies show it, in lower case. */
 #define COMMAND_NAME_BYTES 64
@@ -89,13 +90,18 @@ bool command_is_key(const struct command *command, size_t index, size_t argc);
 size_t command_argument_limit(void *context, const struct span *argv, size_t index);
 /* An argument of at most so many bytes is within every limit: most need not be asked about. */
 size_t command_unasked_bytes(const struct options *options);
+/* Whether all arguments are within those limits. */
+bool command_sizes_fit(const struct host *host, const struct command *command,
+                       const struct span *argv, size_t argc);
 
 /* A command as it was read, and what was found out about it meanwhile. */
 struct request {
   const struct span *argv;
   size_t argc;
   const struct command *command;  /* the row of argv[0]; NULL: there is none */
-  const struct engine_name *name; /* of argv[1]; NULL: not worked out */
+  const struct engine_name *name; /* of argv[1], its only key; NULL: not worked out */
+  bool judged;                    /* its sizes fit, by this row, which is no container's */
+  size_t bytes;                   /* that it took on the wire, if it is judged */
 };
 
 /* CLIENT PAUSE holds it back: it is to be presented again, and what comes behind it too, when the
@@ -111,8 +117,8 @@ void command_run(struct host *host, struct client *client, const struct request 
 void command_toobig(struct host *host, struct client *client, size_t index, size_t limit);
 /* Behind the commands of one connection in one turn: what was measured together is over. */
 void command_batch_end(struct host *host);
-/* The handler, with what it needs locked: what each row says of its keys and flags; in EXEC the
- * most that any of its commands needs. For EXEC, which has judged the rest. */
+/* What it needs locked: what each row says of its keys and flags; in EXEC the most that any of its
+ * commands needs. */
 enum command_reach {
   COMMAND_REACHES_NOTHING,
   COMMAND_REACHES_A_KEY,
@@ -121,6 +127,7 @@ enum command_reach {
 };
 enum command_reach command_reach(const struct command *command, size_t argc);
 struct engine *call_engine(const struct call *call, struct span key); /* of several, all held */
+/* The handler, measured by itself. For EXEC, which has judged the rest. */
 void command_call(struct call *call);
 
 /*

@@ -11,67 +11,81 @@
 
 /* ---- options: one table for all commands ---- */
 
-enum word_kind { WORD_FLAG, WORD_BYTES, WORD_DURATION };
-
+/* Words with bytes behind them come first, then those with a duration, then those alone. */
 enum word_id {
   WORD_FP,
   WORD_OWNER,
+  WORD_META,
+  WORD_STAGE,
   WORD_LEASE,
   WORD_WAIT,
   WORD_TTL,
-  WORD_META,
-  WORD_STAGE,
   WORD_BIND,
   WORD_HOLD,
   WORD_TAKEOVER,
   WORD_COUNT
 };
-
-struct word {
-  struct span name;
-  enum word_kind kind;
-  size_t limit; /* offset in struct options of the limit of its bytes */
-};
+#define WORD_FIRST_DURATION WORD_LEASE
+#define WORD_FIRST_FLAG WORD_BIND
 
 #define WORD_NAME(text) \
   { text, sizeof(text) - 1 }
-static const struct word WORDS[WORD_COUNT] = {
-    [WORD_FP] = {WORD_NAME("FP"), WORD_BYTES, offsetof(struct options, fingerprint_limit)},
-    [WORD_OWNER] = {WORD_NAME("OWNER"), WORD_BYTES, offsetof(struct options, owner_limit)},
-    [WORD_META] = {WORD_NAME("META"), WORD_BYTES, offsetof(struct options, meta_limit)},
-    [WORD_STAGE] = {WORD_NAME("STAGE"), WORD_BYTES, offsetof(struct options, stage_limit)},
-    [WORD_LEASE] = {WORD_NAME("LEASE"), WORD_DURATION, 0},
-    [WORD_WAIT] = {WORD_NAME("WAIT"), WORD_DURATION, 0},
-    [WORD_TTL] = {WORD_NAME("TTL"), WORD_DURATION, 0},
-    [WORD_BIND] = {WORD_NAME("BIND"), WORD_FLAG, 0},
-    [WORD_HOLD] = {WORD_NAME("HOLD"), WORD_FLAG, 0},
-    [WORD_TAKEOVER] = {WORD_NAME("TAKEOVER"), WORD_FLAG, 0},
+static const struct span WORDS[WORD_COUNT] = {
+    [WORD_FP] = WORD_NAME("FP"),       [WORD_OWNER] = WORD_NAME("OWNER"),
+    [WORD_META] = WORD_NAME("META"),   [WORD_STAGE] = WORD_NAME("STAGE"),
+    [WORD_LEASE] = WORD_NAME("LEASE"), [WORD_WAIT] = WORD_NAME("WAIT"),
+    [WORD_TTL] = WORD_NAME("TTL"),     [WORD_BIND] = WORD_NAME("BIND"),
+    [WORD_HOLD] = WORD_NAME("HOLD"),   [WORD_TAKEOVER] = WORD_NAME("TAKEOVER"),
 };
 
 #define BIT(id) (1u << (id))
 
-/* What a call said. Absent words are zero; `given` tells a zero from silence. */
+/* What a call said. Only what is given has been written: most words of most calls are not, and to
+ * clear them took longer than to ask. */
 struct words {
   unsigned given;
-  struct span bytes[WORD_COUNT];
-  int64_t ms[WORD_COUNT];
+  struct span bytes[WORD_FIRST_DURATION];
+  int64_t ms[WORD_FIRST_FLAG - WORD_FIRST_DURATION];
 };
 
 static bool given(const struct words *words, enum word_id id) {
   return (words->given & BIT(id)) != 0;
 }
 
-/* Nearly everybody writes the words as they stand in the table. */
-static int find_word(struct span text) {
-  for (int id = 0; id < WORD_COUNT; id++) {
-    struct span name = WORDS[id].name;
-    if (name.len != text.len || ((text.data[0] ^ name.data[0]) & ~0x20) != 0) continue;
-    if (memcmp(text.data, name.data, name.len) == 0 || span_is(text, name.data)) return id;
-  }
-  return -1;
+static struct span bytes_of(const struct words *words, enum word_id id) {
+  return given(words, id) ? words->bytes[id] : SPAN_ABSENT;
 }
 
-static bool syntax_error(struct call *call, const char *what, struct span word) {
+static int64_t ms_of(const struct words *words, enum word_id id, int64_t otherwise_ms) {
+  return given(words, id) ? words->ms[id - WORD_FIRST_DURATION] : otherwise_ms;
+}
+
+/* The only word that may begin so. */
+static inline enum word_id word_like(struct span text) {
+  switch (text.data[0] & ~0x20) {
+    case 'F': return WORD_FP;
+    case 'O': return WORD_OWNER;
+    case 'M': return WORD_META;
+    case 'S': return WORD_STAGE;
+    case 'L': return WORD_LEASE;
+    case 'W': return WORD_WAIT;
+    case 'B': return WORD_BIND;
+    case 'H': return WORD_HOLD;
+    case 'T': return text.len == WORDS[WORD_TTL].len ? WORD_TTL : WORD_TAKEOVER;
+    default: return WORD_COUNT;
+  }
+}
+
+/* WORD_COUNT: none. */
+static inline enum word_id find_word(struct span text) {
+  if (text.len == 0) return WORD_COUNT;
+  enum word_id id = word_like(text);
+  if (id == WORD_COUNT || WORDS[id].len != text.len) return WORD_COUNT;
+  bool same = span_letters(text.data, text.len) == span_letters(WORDS[id].data, text.len);
+  return same ? id : WORD_COUNT;
+}
+
+RESP_COLD static bool syntax_error(struct call *call, const char *what, struct span word) {
   resp_error_quoting(call->reply, what, word, "'");
   return false;
 }
@@ -90,41 +104,48 @@ static bool parse_duration(struct call *call, const char *name, struct span text
   return true;
 }
 
-/* The words behind argument `first`, of which only those in `allowed` belong to the command. */
-static bool parse_words(struct call *call, size_t first, unsigned allowed, struct words *words) {
-  *words = (struct words){0};
+static bool parse_given(struct call *call, size_t first, unsigned allowed, struct words *words) {
   for (size_t i = first; i < call->argc; i++) {
     struct span text = call->argv[i];
-    int id = find_word(text);
-    if (id < 0 || (allowed & BIT(id)) == 0)
+    enum word_id id = find_word(text);
+    if ((allowed & BIT(id)) == 0)
       return syntax_error(call, "ERR syntax error: unknown option '", text);
     if ((words->given & BIT(id)) != 0)
       return syntax_error(call, "ERR syntax error: repeated option '", text);
     words->given |= BIT(id);
-    if (WORDS[id].kind == WORD_FLAG) continue;
+    if (id >= WORD_FIRST_FLAG) continue;
     if (++i == call->argc)
       return syntax_error(call, "ERR syntax error: no value behind option '", text);
-    words->bytes[id] = call->argv[i];
-    if (WORDS[id].kind == WORD_DURATION &&
-        !parse_duration(call, WORDS[id].name.data, call->argv[i], &words->ms[id]))
+    if (id < WORD_FIRST_DURATION) {
+      words->bytes[id] = call->argv[i];
+    } else if (!parse_duration(call, WORDS[id].data, call->argv[i],
+                               &words->ms[id - WORD_FIRST_DURATION])) {
       return false;
+    }
   }
   return true;
+}
+
+/* The words behind argument `first`, of which only those in `allowed` belong to the command. */
+static inline bool parse_words(struct call *call, size_t first, unsigned allowed,
+                               struct words *words) {
+  words->given = 0;
+  return call->argc == first || parse_given(call, first, allowed, words);
 }
 
 /* ---- bounds ---- */
 
 static bool lease_fits(struct call *call, const struct words *words) {
   int64_t cap = call->host->options->lease_max_ms;
-  if (!given(words, WORD_LEASE) || (words->ms[WORD_LEASE] >= 1 && words->ms[WORD_LEASE] <= cap))
-    return true;
+  int64_t lease_ms = ms_of(words, WORD_LEASE, cap);
+  if (lease_ms >= 1 && lease_ms <= cap) return true;
   resp_errorf(call->reply, "ERR LEASE must be between 1 and %lld milliseconds", (long long)cap);
   return false;
 }
 
 static bool ttl_fits(struct call *call, const struct words *words) {
   int64_t cap = call->host->options->ttl_max_ms;
-  if (words->ms[WORD_TTL] <= cap) return true;
+  if (ms_of(words, WORD_TTL, 0) <= cap) return true;
   resp_errorf(call->reply, "ERR TTL must be between 0 and %lld milliseconds", (long long)cap);
   return false;
 }
@@ -159,11 +180,13 @@ static bool parse_token(struct call *call, struct span text, uint64_t *token) {
 
 size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index) {
   if (index == 1) return (size_t)options->key_limit;
-  int id = find_word(argv[index - 1]);
-  if (id < 0 || WORDS[id].kind != WORD_BYTES) return IDEMPOTENCY_WORD_BYTES;
-  int64_t limit = 0;
-  memcpy(&limit, (const char *)options + WORDS[id].limit, sizeof limit);
-  return (size_t)limit;
+  switch (find_word(argv[index - 1])) {
+    case WORD_FP: return (size_t)options->fingerprint_limit;
+    case WORD_OWNER: return (size_t)options->owner_limit;
+    case WORD_META: return (size_t)options->meta_limit;
+    case WORD_STAGE: return (size_t)options->stage_limit;
+    default: return IDEMPOTENCY_WORD_BYTES;
+  }
 }
 
 size_t idempotency_store_limit(const struct options *options, const struct span *argv,
@@ -315,10 +338,10 @@ void idempotency_claim(struct call *call) {
   struct engine_claim claim = {
       .name = call->name,
       .key = call->argv[1],
-      .fingerprint = words.bytes[WORD_FP],
-      .owner = words.bytes[WORD_OWNER],
-      .lease_ms = given(&words, WORD_LEASE) ? words.ms[WORD_LEASE] : call->host->options->lease_ms,
-      .wait_ms = given(&words, WORD_WAIT) ? wait_of(call, words.ms[WORD_WAIT]) : 0,
+      .fingerprint = bytes_of(&words, WORD_FP),
+      .owner = bytes_of(&words, WORD_OWNER),
+      .lease_ms = ms_of(&words, WORD_LEASE, call->host->options->lease_ms),
+      .wait_ms = given(&words, WORD_WAIT) ? wait_of(call, ms_of(&words, WORD_WAIT, 0)) : 0,
       .hold = given(&words, WORD_HOLD),
       .takeover = given(&words, WORD_TAKEOVER),
       .context = call->client,
@@ -336,8 +359,8 @@ void idempotency_store(struct call *call) {
   if (!parse_token(call, call->argv[2], &store.token)) return;
   if (!parse_words(call, 4, BIT(WORD_TTL) | BIT(WORD_META), &words) || !ttl_fits(call, &words))
     return;
-  store.meta = words.bytes[WORD_META];
-  store.ttl_ms = given(&words, WORD_TTL) ? words.ms[WORD_TTL] : call->host->options->ttl_ms;
+  store.meta = bytes_of(&words, WORD_META);
+  store.ttl_ms = ms_of(&words, WORD_TTL, call->host->options->ttl_ms);
   struct engine_answer answer;
   engine_store(call->engine, &store, call->now_ms, &answer);
   finish(call, &answer);
@@ -349,8 +372,8 @@ void idempotency_renew(struct call *call) {
   if (!parse_token(call, call->argv[2], &renew.token)) return;
   if (!parse_words(call, 3, BIT(WORD_LEASE) | BIT(WORD_STAGE), &words) || !lease_fits(call, &words))
     return;
-  renew.stage = words.bytes[WORD_STAGE];
-  renew.lease_ms = words.ms[WORD_LEASE];
+  renew.stage = bytes_of(&words, WORD_STAGE);
+  renew.lease_ms = ms_of(&words, WORD_LEASE, 0);
   struct engine_answer answer;
   engine_renew(call->engine, &renew, call->now_ms, &answer);
   finish(call, &answer);
@@ -370,7 +393,7 @@ void idempotency_fetch(struct call *call) {
   const struct engine_read read = {
       .name = call->name,
       .key = call->argv[1],
-      .fingerprint = words.bytes[WORD_FP],
+      .fingerprint = bytes_of(&words, WORD_FP),
   };
   struct engine_answer answer;
   engine_read(call->engine, &read, call->now_ms, &answer);
@@ -386,7 +409,7 @@ void idempotency_wait(struct call *call) {
   const struct engine_read read = {
       .name = call->name,
       .key = call->argv[1],
-      .fingerprint = words.bytes[WORD_FP],
+      .fingerprint = bytes_of(&words, WORD_FP),
       .wait_ms = wait_of(call, asked_ms),
       .context = call->client,
       .home = call->host->number,

@@ -9,8 +9,8 @@
  *
  * Reading ahead may be taken back: a command that waits, closes, or changes how bytes are read is
  * the last that runs, and what was read behind it is forgotten; its bytes stay, to be read again.
- * So the rule is simple: behind a command that cannot change how bytes are read (those for one key)
- * it goes on, and every other ends the batch.
+ * So the rule is simple: behind a short command that is all there, and that cannot change how bytes
+ * are read, it goes on; every other ends the batch, and is left to the reader.
  *
  * Invariant: the spans of a batch point into the bytes that it was read from, those of its last
  * command perhaps into the reader, which is not asked again before that has run.
@@ -23,15 +23,13 @@
 
 /* As many misses as the memory of one core serves at a time, and no more than stay in its cache. */
 #define BATCH_COMMANDS 16u
-/* A command with more arguments ends the batch. */
-#define BATCH_ARGS 8u
 
 struct batch_item {
   enum resp_result result;
   size_t start, end; /* of its bytes */
   struct request request;
   struct engine_name name;
-  struct span argv[BATCH_ARGS];
+  struct resp_array array; /* of a short command */
 };
 
 struct batch {

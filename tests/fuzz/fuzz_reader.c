@@ -70,13 +70,35 @@ static void reader_setup(struct resp_reader *reader, struct record *record, unsi
   if (settings & 8) reader->unasked_bytes = 3;
 }
 
+/* What the short way takes for a command, the long one reads alike, or finds too big. */
+static void expect_array(const struct resp_array *array, size_t size,
+                         const struct resp_reader *reader, enum resp_result result,
+                         size_t consumed) {
+  if (size == 0) return;
+  assert(consumed == size);
+  assert(result == RESP_COMMAND || result == RESP_TOOBIG);
+  if (result == RESP_TOOBIG) return;
+  assert(reader->argc == array->argc);
+  size_t longest = 0;
+  for (size_t i = 0; i < array->argc; i++) {
+    struct span argument = array->argv[i];
+    assert(argument.data == reader->argv[i].data && argument.len == reader->argv[i].len);
+    if (argument.len > longest) longest = argument.len;
+  }
+  assert(longest == array->longest);
+}
+
 /* Reads what is there; false when the connection is over. */
 static bool read_all(struct resp_reader *reader, struct record *record, const char **data,
                      size_t *len) {
   for (;;) {
+    struct resp_array array;
+    bool fresh = resp_reader_fresh(reader);
+    size_t size = fresh ? resp_read_array(reader, *data, *len, &array) : 0;
     size_t consumed = 0;
     enum resp_result result = resp_read(reader, *data, *len, &consumed);
     assert(consumed <= *len);
+    expect_array(&array, size, reader, result, consumed);
     *data += consumed;
     *len -= consumed;
     if (result == RESP_MORE) {

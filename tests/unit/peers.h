@@ -137,7 +137,7 @@ static inline void say_spans(struct peers *p, size_t who, const struct span *arg
   const struct request request = {
       .argv = argv,
       .argc = argc,
-      .command = command_find(p->host.commands, argv[0], SPAN_ABSENT),
+      .command = command_find(p->host.commands, argv[0]),
   };
   inbox_deliver(host_of(p, who)); /* as the network does before commands that have arrived */
   command_run(host_of(p, who), &p->client[who], &request);

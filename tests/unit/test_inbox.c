@@ -361,7 +361,7 @@ static void client_unblock_wakes_the_loop_of_the_waiter(void **state) {
 static bool postponed(struct peers *p, size_t who, const char *name) {
   const struct span argv[] = {span_of(name)};
   const struct request request = {
-      .argv = argv, .argc = 1, .command = command_find(p->host.commands, argv[0], SPAN_ABSENT)};
+      .argv = argv, .argc = 1, .command = command_find(p->host.commands, argv[0])};
   return command_postponed(host_of(p, who), &p->client[who], &request);
 }
 

@@ -141,14 +141,47 @@ static size_t next_piece(struct arrival *arrival, size_t left) {
   return piece < left ? piece : left;
 }
 
+/* Whether an array begins with *1 to *8, as the short way wants it. */
+static bool is_short(const char *data, size_t len) {
+  return len > 4 && data[0] == '*' && data[1] >= '1' && data[1] <= '8' && data[2] == '\r';
+}
+
+/* What resp_read made of the bytes, the short way did too, if it is for it. Where sizes are judged
+ * it may have taken what is too big, since it does not judge them. */
+static void expect_array(const struct resp_array *array, size_t size, const char *data,
+                         const struct resp_reader *reader, enum resp_result result,
+                         size_t consumed) {
+  bool whole = result == RESP_COMMAND || result == RESP_TOOBIG;
+  if (!whole || !is_short(data, consumed)) assert_int_equal(size, 0);
+  if (size == 0) {
+    bool unlimited = reader->command_limit == 0;
+    if (unlimited && is_short(data, consumed)) assert_int_not_equal(result, RESP_COMMAND);
+    return;
+  }
+  assert_int_equal(size, consumed);
+  if (result == RESP_TOOBIG) return;
+  assert_int_equal(array->argc, reader->argc);
+  size_t longest = 0;
+  for (size_t i = 0; i < array->argc; i++) {
+    assert_ptr_equal(array->argv[i].data, reader->argv[i].data);
+    assert_int_equal(array->argv[i].len, reader->argv[i].len);
+    if (array->argv[i].len > longest) longest = array->argv[i].len;
+  }
+  assert_int_equal(array->longest, longest);
+}
+
 /* Reads all commands of the bytes presented so far. Returns false when the connection is over. */
 static bool read_all(struct resp_reader *reader, struct arena *arena, struct span *kept,
                      struct text *text) {
   for (;;) {
     char *data = arena_place(arena, kept->data, kept->len);
     size_t consumed = SIZE_MAX;
+    struct resp_array array;
+    bool fresh = resp_reader_fresh(reader);
+    size_t size = fresh ? resp_read_array(reader, data, kept->len, &array) : 0;
     enum resp_result result = resp_read(reader, data, kept->len, &consumed);
     assert_true(consumed <= kept->len);
+    if (fresh) expect_array(&array, size, data, reader, result, consumed);
     kept->data += consumed;
     kept->len -= consumed;
     if (result == RESP_MORE) {

@@ -87,6 +87,45 @@ static void test_numbers_survive_a_round_trip(void **state) {
   }
 }
 
+/* Digits are judged eight at a time: any other byte is seen wherever it stands. */
+static void test_a_wrong_byte_is_seen_everywhere(void **state) {
+  (void)state;
+  for (size_t len = 1; len <= 18; len++) {
+    for (size_t at = 0; at < len; at++) {
+      for (int byte = 0; byte < 256; byte++) {
+        char text[] = "123456789123456789";
+        text[at] = (char)byte;
+        bool good = byte >= '0' && byte <= '9';
+        bool sign = byte == '-' && at == 0 && len > 1;
+        if (byte == '0' && at == 0) good = len == 1;
+        long long value = 0, expected = 0;
+        assert_int_equal(span_to_i64((struct span){text, len}, &value), good || sign);
+        text[len] = '\0';
+        if (good || sign) assert_int_equal(sscanf(text, "%lld", &expected), 1);
+        assert_true(value == expected);
+      }
+    }
+  }
+}
+
+static uint64_t word_of(const char *text, size_t len) {
+  uint64_t word = 0;
+  memcpy(&word, text, len);
+  return word;
+}
+
+static void test_words_are_taken_as_numbers(void **state) {
+  (void)state;
+  const char text[] = "abCDefG\x80";
+  for (size_t len = 1; len <= SPAN_WORD_BYTES; len++)
+    assert_true(span_word(text, len) == word_of(text, len));
+  assert_true(span_letters("LEASE", 5) == span_letters("leaSe", 5));
+  assert_false(span_letters("LEASE", 5) == span_letters("LEASD", 5));
+  assert_false(span_letters("LEASE", 5) == span_letters("LEA\x13"
+                                                        "E",
+                                                        5));
+}
+
 static void test_words_compare_without_case(void **state) {
   (void)state;
   assert_true(span_is(SPAN_LITERAL("claim"), "CLAIM"));
@@ -125,6 +164,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_numbers_are_strict),
       cmocka_unit_test(test_numbers_survive_a_round_trip),
+      cmocka_unit_test(test_a_wrong_byte_is_seen_everywhere),
+      cmocka_unit_test(test_words_are_taken_as_numbers),
       cmocka_unit_test(test_words_compare_without_case),
       cmocka_unit_test(test_equality_knows_absent_from_empty),
   };

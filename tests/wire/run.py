@@ -164,16 +164,17 @@ class Cli:
                                         env={**os.environ, "REDISCLI_HISTFILE": "/dev/null"})
         self.output = b""
         self.elapsed_ms = 0
+        self.started = time.monotonic()
         self._ask_end()
         greeting = self.receive()
         if greeting:
             raise Failed("redis-cli greets with: " + "\n".join(greeting))
 
     def _ask_end(self):
-        self.started = time.monotonic()
         self.process.stdin.write(END_ASK)
 
     def send(self, command):
+        self.started = time.monotonic()  # before the server can have begun
         self.process.stdin.write(command.encode("latin-1") + b"\n")
         self._ask_end()
 
