@@ -35,6 +35,8 @@ void *memory_take_aligned(struct memory *memory, size_t alignment, size_t size) 
   return taken(memory, aligned_alloc(alignment, size), size);
 }
 
+void memory_adopt(struct memory *memory, size_t size) { taken(memory, memory, size); }
+
 void memory_give(struct memory *memory, void *piece, size_t size) {
   if (piece == NULL) return;
   memory->bytes -= memory_rounded(size);

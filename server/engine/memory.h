@@ -22,6 +22,8 @@ size_t memory_rounded(size_t size);
 void *memory_take(struct memory *memory, size_t size);
 /* Aligned to `alignment`, a power of two; size is a multiple of it. */
 void *memory_take_aligned(struct memory *memory, size_t alignment, size_t size);
+/* A piece that malloc gave somebody else comes into the account. */
+void memory_adopt(struct memory *memory, size_t size);
 /* Takes NULL. size as it was taken. */
 void memory_give(struct memory *memory, void *piece, size_t size);
 
