@@ -6,9 +6,9 @@
  *   expected == 0 and searched > 0: in the first line, which has no end before `searched`;
  *   expected > 0: argc arguments are complete; `position` is where the next header starts, or
  *     with in_bulk the bytes of the bulk string under way. offsets[0..argc) say where the arguments
- *     start, so that the bytes may move: argv[0..stale) still point to where they once were,
- *     argv[stale..argc) are right for `base`;
- *   skipping: nothing is stored, argc only counts, `bulk` is what is left of the bulk string.
+ *     start, or are APART, so that the bytes may move: argv[0..stale) still point to where they
+ * once were, argv[stale..argc) are right for `base`; skipping: nothing is stored, argc only counts,
+ * `bulk` is what is left of the bulk string.
  *
  * Each byte is looked at a bounded number of times, however small the pieces: searches resume at
  * `searched`, bulk strings are jumped over, and arguments are re-based only when the bytes moved
@@ -25,6 +25,8 @@
 #define VECTOR_MIN 8
 /* A larger vector is not kept for the next command: one odd command would cost 1.5 MiB for ever. */
 #define VECTOR_KEEP 1024
+/* The offset of an argument that does not lie in the data. */
+#define APART SIZE_MAX
 
 struct header_errors {
   const char *too_big, *invalid, *line_end;
@@ -111,6 +113,7 @@ static void command_end(struct resp_reader *reader) {
   reader->searched = 0;
   reader->in_bulk = false;
   reader->skipping = false;
+  reader->apart = NULL;
 }
 
 void resp_reader_forget(struct resp_reader *reader) {
@@ -119,10 +122,33 @@ void resp_reader_forget(struct resp_reader *reader) {
   reader->stale = 0;
 }
 
+/* Nothing is re-based before somebody needs it. */
+static inline void note_move(struct resp_reader *reader, const char *data) {
+  if (reader->base == (uintptr_t)data) return;
+  reader->base = (uintptr_t)data;
+  reader->stale = reader->argc;
+}
+
 /* Makes all of argv point into the bytes as they lie now. */
 static void argv_refresh(struct resp_reader *reader, const char *data) {
-  for (size_t i = 0; i < reader->stale; i++) reader->argv[i].data = data + reader->offsets[i];
+  for (size_t i = 0; i < reader->stale; i++) {
+    if (reader->offsets[i] != APART) reader->argv[i].data = data + reader->offsets[i];
+  }
   reader->stale = 0;
+}
+
+size_t resp_reader_bulk(struct resp_reader *reader, const char *data, size_t *position) {
+  if (!reader->in_bulk || reader->skipping) return 0;
+  note_move(reader, data);
+  argv_refresh(reader, data);
+  *position = reader->position;
+  return reader->bulk;
+}
+
+void resp_reader_apart(struct resp_reader *reader, size_t position, const char *bytes) {
+  assert(reader->argument_limit != NULL);
+  reader->apart = bytes;
+  reader->apart_at = position;
 }
 
 /* Header lines: `*3 CRLF`, `$5 CRLF` */
@@ -243,9 +269,25 @@ static enum resp_result bulk_end(struct resp_reader *reader, const char *data, s
   return RESP_COMMAND;
 }
 
+static enum resp_result take_apart(struct resp_reader *reader, const char *data, size_t len,
+                                   size_t *at) {
+  enum resp_result result = bulk_end(reader, data, len, *at);
+  if (result != RESP_COMMAND) {
+    reader->need = *at + 2;
+    return result;
+  }
+  size_t argc = reader->argc;
+  if (argc == reader->capacity && !vector_grow(reader)) return RESP_NO_MEMORY;
+  reader->argv[argc] = (struct span){reader->apart, reader->bulk};
+  reader->offsets[argc] = APART;
+  *at += 2;
+  return RESP_COMMAND;
+}
+
 static enum resp_result take_bulk(struct resp_reader *reader, const char *data, size_t len,
                                   size_t *at) {
   size_t start = *at, bulk = reader->bulk, argc = reader->argc;
+  if (reader->apart != NULL && start == reader->apart_at) return take_apart(reader, data, len, at);
   size_t end = start + bulk;
   if (len - start < bulk + 2 || data[end] != '\r' || data[end + 1] != '\n') {
     reader->need = end + 2;
@@ -368,10 +410,7 @@ static size_t drop_skipped(struct resp_reader *reader) {
 
 static enum resp_result read_arguments(struct resp_reader *reader, const char *data, size_t len,
                                        size_t *used) {
-  if (reader->base != (uintptr_t)data) {
-    reader->base = (uintptr_t)data;
-    reader->stale = reader->argc;
-  }
+  note_move(reader, data);
   size_t at = reader->position;
   enum resp_result result = RESP_COMMAND;
   while (reader->argc < reader->expected) {

@@ -91,6 +91,8 @@ struct resp_reader {
   uintptr_t base;     /* where data lay when the others were set */
   bool in_bulk;       /* its header has been read */
   bool skipping;      /* the command is over a limit */
+  size_t apart_at;    /* where the bulk string would begin whose bytes are at apart */
+  const char *apart;  /* NULL: there is none */
   char *inline_bytes; /* unescaped inline arguments */
   char error_text[64];
 };
@@ -129,6 +131,24 @@ bool resp_reader_fresh(const struct resp_reader *reader);
 /* Back to between commands, whatever has been seen: the bytes will be presented again from there.
  */
 void resp_reader_forget(struct resp_reader *reader);
+
+/*
+ * A long bulk string may be taken out of the bytes as it arrives, so that they need not be moved
+ * again:
+ *
+ *     data    [*4 $5 STORE $1 k $1 7 $1000000 CRLF | CRLF ... ]
+ *     bytes   [ ....... 1000000 ....... ]          ^ position
+ *
+ * Behind RESP_MORE: the length of the bulk string under way, if it is within its limits, and where
+ * its bytes begin in data; argv[0..argc) are in front of it. 0 when there is none.
+ */
+size_t resp_reader_bulk(struct resp_reader *reader, const char *data, size_t *position);
+/*
+ * All of the bulk string that would begin at data + position is at `bytes`, and from now on its
+ * CRLF follows at data + position. Holds until the command ends, or is forgotten. For those that
+ * are longer than unasked_bytes.
+ */
+void resp_reader_apart(struct resp_reader *reader, size_t position, const char *bytes);
 
 /* True between commands: nothing of a command has been seen (bytes not yet presented do not count).
  */

@@ -203,6 +203,12 @@ size_t command_argument_limit(void *context, const struct span *argv, size_t ind
   return limit_of(host, command_find(host->commands, argv[0]), argv, index);
 }
 
+bool command_is_body(const struct host *host, const struct span *argv, size_t index) {
+  if (index != IDEMPOTENCY_STORE_BODY) return false;
+  const struct command *command = command_find(host->commands, argv[0]);
+  return command != NULL && command->run == idempotency_store;
+}
+
 size_t command_unasked_bytes(const struct options *options) {
   const int64_t limits[] = {options->fingerprint_limit, options->owner_limit, options->stage_limit,
                             options->meta_limit,        options->key_limit,   options->body_limit};

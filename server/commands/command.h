@@ -88,6 +88,8 @@ bool command_is_key(const struct command *command, size_t index, size_t argc);
 
 /* resp_argument_limit for a reader whose context is the host. */
 size_t command_argument_limit(void *context, const struct span *argv, size_t index);
+/* Whether argv[index] of the command is what a record keeps: its body. */
+bool command_is_body(const struct host *host, const struct span *argv, size_t index);
 /* An argument of at most so many bytes is within every limit: most need not be asked about. */
 size_t command_unasked_bytes(const struct options *options);
 /* Whether all arguments are within those limits. */

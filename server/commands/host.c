@@ -180,6 +180,17 @@ void host_output_unpin(struct host *host, struct resp_output *out, size_t first)
   }
 }
 
+void host_received_free(struct host *host, struct received *received) {
+  if (received->piece.taken == NULL) {
+    free(received->piece.bytes);
+  } else {
+    int64_t now_ms = host->now_ms;
+    engine_unpin(host_lock(host, received->keeper, &now_ms), received->piece.taken);
+    host_unlock(host, received->keeper);
+  }
+  *received = (struct received){0};
+}
+
 void host_output_give(struct host *host, struct resp_output *out) {
   if (host->spare_count == HOST_SPARE_OUTPUTS || out->capacity > HOST_SPARE_BYTES) {
     output_destroy(out);

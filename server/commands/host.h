@@ -50,6 +50,12 @@ struct host_counters {
   uint64_t closed_by_output_limit, closed_by_input_limit;
 };
 
+/* A body in a piece of its own; and, once that has been taken over, of which shard it is. */
+struct received {
+  struct engine_piece piece;
+  struct shard *keeper;
+};
+
 struct client_address {
   char peer[CLIENT_ADDRESS_BYTES], local[CLIENT_ADDRESS_BYTES];
   int fd;
@@ -118,7 +124,8 @@ struct host {
   int64_t now_ms;    /* this turn, on the engines' clock */
   uint64_t stamp_ns; /* when the clock was read last, in this batch; 0: not yet */
   struct stretch stretch;
-  size_t unasked_bytes; /* command_unasked_bytes of the options */
+  struct received *received; /* of the commands that run; NULL nearly always */
+  size_t unasked_bytes;      /* command_unasked_bytes of the options */
   struct host_counters counters;
   int64_t pause_ended_ms; /* the shared.pause_until_ms whose end was seen to */
   bool holds_all;         /* all shards, for the command that runs */
@@ -164,6 +171,8 @@ void host_engine_stats(struct host *host, struct engine_stats *sum);
  * released. */
 struct resp_output *host_output_take(struct host *host);
 void host_output_give(struct host *host, struct resp_output *out);
+/* What is left of it once its command is over. */
+void host_received_free(struct host *host, struct received *received);
 /* Releases every reference that the output holds, from the one with this number on. */
 void host_output_unpin(struct host *host, struct resp_output *out, size_t first);
 

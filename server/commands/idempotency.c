@@ -191,7 +191,8 @@ size_t idempotency_limit(const struct options *options, const struct span *argv,
 
 size_t idempotency_store_limit(const struct options *options, const struct span *argv,
                                size_t index) {
-  return index == 3 ? (size_t)options->body_limit : idempotency_limit(options, argv, index);
+  return index == IDEMPOTENCY_STORE_BODY ? (size_t)options->body_limit
+                                         : idempotency_limit(options, argv, index);
 }
 
 /* ---- replies ---- */
@@ -353,8 +354,18 @@ void idempotency_claim(struct call *call) {
   finish(call, &answer);
 }
 
+/* Where the body was received, if in a piece of its own. */
+static struct engine_piece *received_piece(const struct call *call, struct span body) {
+  struct received *received = call->host->received;
+  if (received == NULL || received->piece.bytes + ENGINE_PIECE_HEAD != body.data) return NULL;
+  received->keeper = call->shard;
+  return &received->piece;
+}
+
 void idempotency_store(struct call *call) {
-  struct engine_store store = {.name = call->name, .key = call->argv[1], .body = call->argv[3]};
+  struct span body = call->argv[IDEMPOTENCY_STORE_BODY];
+  struct engine_store store = {
+      .name = call->name, .key = call->argv[1], .body = body, .piece = received_piece(call, body)};
   struct words words;
   if (!parse_token(call, call->argv[2], &store.token)) return;
   if (!parse_words(call, 4, BIT(WORD_TTL) | BIT(WORD_META), &words) || !ttl_fits(call, &words))

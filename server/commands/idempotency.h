@@ -14,6 +14,8 @@ void idempotency_wait(struct call *call);
 
 /* Option names and numbers. */
 #define IDEMPOTENCY_WORD_BYTES 64
+/* STORE key token body ... */
+#define IDEMPOTENCY_STORE_BODY 3
 
 /* Sizes of the family's arguments: each option's value has a limit of its own. */
 size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index);

@@ -16,6 +16,15 @@ struct engine_blob *blob_create(struct memory *memory, struct span bytes) {
   return blob_as_part(blob, BLOB_ITSELF);
 }
 
+struct engine_blob *blob_adopt(struct memory *memory, struct engine_piece *piece, size_t len) {
+  _Static_assert(ENGINE_PIECE_HEAD == sizeof(struct blob), "a piece is a blob without its head");
+  assert(len <= UINT32_MAX);
+  struct blob *blob = (void *)piece->bytes;
+  *blob = (struct blob){.references = 2, .len = (uint32_t)len};
+  memory_adopt(memory, sizeof *blob + len);
+  return piece->taken = blob_as_part(blob, BLOB_ITSELF);
+}
+
 size_t blob_size(const struct engine_blob *blob) {
   if (blob == NULL) return 0;
   const struct blob *counted = blob_address(blob);

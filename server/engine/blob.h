@@ -17,6 +17,7 @@
 enum blob_part { BLOB_ITSELF, BLOB_BODY, BLOB_META, BLOB_PARTS_MASK };
 
 struct engine_blob;
+struct engine_piece;
 
 struct blob {
   uint32_t references, len;
@@ -35,6 +36,9 @@ static inline void *blob_address(const struct engine_blob *blob) {
 
 /* A copy with one reference; NULL when the bytes are absent or memory is short. */
 struct engine_blob *blob_create(struct memory *memory, struct span bytes);
+/* Takes a piece over: the bytes behind its head become a blob with two references, of which one is
+ * the host's. */
+struct engine_blob *blob_adopt(struct memory *memory, struct engine_piece *piece, size_t len);
 /* Of a struct blob only. Takes NULL. */
 void blob_release(struct memory *memory, struct engine_blob *blob);
 size_t blob_size(const struct engine_blob *blob);       /* as taken; 0 for NULL */

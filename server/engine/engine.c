@@ -374,9 +374,11 @@ static void answer_kept(struct engine *engine, uint64_t waiting, struct engine_a
   *answer = (struct engine_answer){.status = ENGINE_STORED, .count = waiting};
 }
 
-/* The blobs of parts that do not lie on the shelf: all, or those of a large response. */
+/* The blobs of parts that do not lie on the shelf: all, or those of a large response, whose body
+ * may be one already. */
 static bool make_blobs(struct engine *engine, struct response *response) {
-  response->body_blob = blob_create(&engine->memory, response->body);
+  if (response->body_blob == NULL)
+    response->body_blob = blob_create(&engine->memory, response->body);
   response->meta_blob = blob_create(&engine->memory, response->meta);
   bool made =
       response->body_blob != NULL && (response->meta_blob != NULL || !span_present(response->meta));
@@ -455,6 +457,11 @@ static void store_record(struct engine *engine, struct record *record, uint64_t 
       .deadline_ms = facts.deadline_ms,
   };
   uint64_t waiting = record->claim != NULL ? record->claim->waiting : 0;
+  if (store->piece != NULL && (verdict == RULES_STORED || waiting > 0)) {
+    _Static_assert(ENGINE_PIECE_LEAST >= SHELF_APART_BYTES, "the shelf takes it as a blob");
+    assert(store->body.len >= ENGINE_PIECE_LEAST);
+    response.body_blob = blob_adopt(&engine->memory, store->piece, store->body.len);
+  }
   bool kept = verdict == RULES_SHARED ? share_response(engine, record, &response, now_ms)
                                       : keep_response(engine, record, hash, &response, now_ms);
   if (kept) {

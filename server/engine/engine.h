@@ -150,11 +150,24 @@ struct engine_claim {
 void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
                   struct engine_answer *answer);
 
+/*
+ * A large body in a piece of its own, which a STORE takes over instead of copying it: from malloc,
+ * of exactly ENGINE_PIECE_HEAD bytes for the engine and those of the body. `taken` is set when it
+ * has been taken over; the host then unpins that, and does not free the piece.
+ */
+#define ENGINE_PIECE_HEAD 8u
+#define ENGINE_PIECE_LEAST 8192u /* of the body: a smaller one lies with others */
+struct engine_piece {
+  char *bytes;
+  struct engine_blob *taken;
+};
+
 struct engine_store {
   const struct engine_name *name;
   struct span key, body, meta; /* meta may be absent */
   uint64_t token;
-  int64_t ttl_ms; /* 0: shared with the waiters, then absent */
+  int64_t ttl_ms;             /* 0: shared with the waiters, then absent */
+  struct engine_piece *piece; /* where body lies; NULL: it is copied */
 };
 /* STORED, STALE, CONFLICT, WRONGTYPE, NO_MEMORY */
 void engine_store(struct engine *engine, const struct engine_store *store, int64_t now_ms,

@@ -52,6 +52,8 @@ void memory_give_aligned(struct memory *memory, void *piece, size_t size) {
   regions_give(memory->regions, piece, size);
 }
 
+void memory_adopt(struct memory *memory, size_t size) { taken(memory, memory, size); }
+
 void memory_give(struct memory *memory, void *piece, size_t size) {
   if (piece == NULL) return;
   memory->bytes -= memory_rounded(size);

@@ -26,6 +26,8 @@ size_t memory_rounded(size_t size);
 
 /* NULL when the allocator fails. */
 void *memory_take(struct memory *memory, size_t size);
+/* A piece that malloc gave somebody else comes into the account. */
+void memory_adopt(struct memory *memory, size_t size);
 /* Takes NULL. size as it was taken. */
 void memory_give(struct memory *memory, void *piece, size_t size);
 

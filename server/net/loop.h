@@ -22,6 +22,7 @@
 #include "proto/resp_read.h"
 #include "server/commands/command.h"
 #include "server/net/batch.h"
+#include "server/net/input.h"
 #include "server/net/server.h"
 
 /* One read takes at most this; what a connection sends beyond it waits for the next wake-up. */
@@ -45,13 +46,6 @@
 /* Connections on their way to a loop; further ones stay with the loop that accepts. */
 #define LOOP_HANDED_MAX 1024u
 #define LOOP_LISTENERS (OPTIONS_MAX_BIND + 1)
-
-/* Bytes that could not be run yet. [start, len) are valid. */
-struct input {
-  struct resp_reader reader;
-  char *bytes;
-  size_t start, len, capacity;
-};
 
 /*
  * All that an idle connection costs. A unix socket is a uv_tcp_t too, which libuv takes for any

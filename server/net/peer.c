@@ -23,70 +23,6 @@ static void make_runnable(struct peer *peer) {
   }
 }
 
-/* ---- input that has to be kept ---- */
-
-static void input_destroy(struct peer *peer) {
-  struct input *input = peer->input;
-  if (input == NULL) return;
-  atomic_fetch_sub(&peer_loop(peer)->server->input_bytes, input->capacity);
-  resp_reader_deinit(&input->reader);
-  free(input->bytes);
-  free(input);
-  peer->input = NULL;
-}
-
-/* Room for `more` bytes behind what is there. False: the limit of all connections together, or of
- * memory. */
-static bool input_reserve(struct peer *peer, size_t more) {
-  struct loop *loop = peer_loop(peer);
-  struct input *input = peer->input;
-  if (input->start > 0) {
-    memmove(input->bytes, input->bytes + input->start, input->len - input->start);
-    input->len -= input->start;
-    input->start = 0;
-  }
-  if (input->capacity - input->len >= more) return true;
-  size_t wanted = input->len + more, capacity = input->capacity * 2;
-  if (capacity < wanted) capacity = wanted;
-  if (atomic_load(&loop->server->input_bytes) + (capacity - input->capacity) >
-      (uint64_t)loop->host.options->client_input_total) {
-    loop->host.counters.closed_by_input_limit++;
-    log_line(loop->log, LOG_LEVEL_WARNING,
-             "client %llu closed: half-received commands reach client-input-total",
-             (unsigned long long)peer->client.id);
-    return false;
-  }
-  char *bytes = realloc(input->bytes, capacity);
-  if (bytes == NULL) return false;
-  atomic_fetch_add(&loop->server->input_bytes, capacity - input->capacity);
-  input->bytes = bytes;
-  input->capacity = capacity;
-  return true;
-}
-
-static bool input_append(struct peer *peer, const char *data, size_t len) {
-  if (len == 0) return true;
-  if (!input_reserve(peer, len)) return false;
-  memcpy(peer->input->bytes + peer->input->len, data, len);
-  peer->input->len += len;
-  return true;
-}
-
-/* Keeps what the loop's reader has not consumed, with what it knows of it. */
-static bool keep_input(struct peer *peer, const char *data, size_t len) {
-  struct loop *loop = peer_loop(peer);
-  struct input *input = calloc(1, sizeof *input);
-  if (input == NULL) return false;
-  peer->input = input;
-  if (resp_reader_idle(&loop->reader)) {
-    loop_setup_reader(loop, &input->reader);
-  } else {
-    input->reader = loop->reader;
-    loop_setup_reader(loop, &loop->reader);
-  }
-  return input_append(peer, data, len);
-}
-
 /* ---- running commands ---- */
 
 static inline bool output_over_limit(const struct peer *peer) {
@@ -223,8 +159,12 @@ static void settle(struct peer *peer) {
 
 static void run_input(struct peer *peer) {
   struct input *input = peer->input;
-  input->start +=
+  struct host *host = &peer_loop(peer)->host;
+  host->received = input_received(input);
+  size_t used =
       run_commands(peer, &input->reader, input->bytes + input->start, input->len - input->start);
+  host->received = NULL;
+  if (!input_consumed(peer, used)) peer->client.close_now = true;
   bool behind_wait = peer->client.waiting && input->len - input->start > LOOP_INPUT_BEHIND_WAIT;
   if (behind_wait) peer->client.close_now = true;
   if (input->start == input->len && resp_reader_idle(&input->reader)) input_destroy(peer);
@@ -243,13 +183,12 @@ void peer_resume(struct peer *peer) {
 static void take_bytes(struct peer *peer, const char *data, size_t len) {
   struct loop *loop = peer_loop(peer);
   if (peer->input != NULL) {
-    bool kept = data == peer->input->bytes + peer->input->len;
-    if (kept) peer->input->len += len;
-    if (!kept && !input_append(peer, data, len)) {
+    bool whole;
+    if (!input_take(peer, data, len, &whole)) {
       peer_close(peer);
-      return;
+    } else if (whole) {
+      run_input(peer);
     }
-    run_input(peer);
     return;
   }
   size_t used = run_commands(peer, &loop->reader, data, len);
@@ -257,7 +196,7 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
     resp_reader_deinit(&loop->reader);
     loop_setup_reader(loop, &loop->reader);
   } else if ((used < len || !resp_reader_idle(&loop->reader)) &&
-             !keep_input(peer, data + used, len - used)) {
+             !input_keep(peer, data + used, len - used)) {
     peer_close(peer);
     return;
   }
@@ -266,22 +205,18 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
 
 /* ---- reading ---- */
 
-/* A long argument is read straight to where it will be parsed; the rest goes through the loop's
+/* A long argument is read straight to where it will be needed; the rest goes through the loop's
  * buffer. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
   (void)suggested;
   struct peer *peer = handle->data;
   struct loop *loop = peer_loop(peer);
   loop_begin(loop);
-  struct input *input = peer->input;
   *buffer = uv_buf_init(loop->read_buffer, sizeof loop->read_buffer);
-  if (input == NULL || peer->client.waiting) return;
-  size_t have = input->len - input->start, need = input->reader.need;
-  if (need <= have + LOOP_READ_BYTES) return;
-  /* Not more at a time than doubles what has arrived, so that a mere announcement costs nothing. */
-  size_t more = need - have < have ? need - have : have;
-  if (more < LOOP_READ_BYTES || !input_reserve(peer, more)) return;
-  *buffer = uv_buf_init(input->bytes + input->len, (unsigned)more);
+  if (peer->input == NULL) return;
+  size_t room;
+  char *to = input_room(peer, &room);
+  if (room > 0) *buffer = uv_buf_init(to, (unsigned)room);
 }
 
 static void on_end(struct peer *peer, bool orderly) {
@@ -662,7 +597,7 @@ void peer_describe(const struct client *client, struct client_address *address) 
   const struct resp_output *out = client->out;
   *address = (struct client_address){
       .fd = -1,
-      .input_bytes = peer->input != NULL ? peer->input->capacity : 0,
+      .input_bytes = input_size(peer->input),
       .output_bytes = peer->client.sending_bytes + (out != NULL ? resp_output_size(out) : 0),
   };
   uv_fileno(&peer->uv.handle, &address->fd);

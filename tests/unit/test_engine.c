@@ -796,6 +796,74 @@ static void everything_that_ends_gives_its_memory_back(void **state) {
   expect_empty(f);
 }
 
+/* A piece with a body, as a host receives it. */
+static struct engine_piece piece_of(size_t len, char fill) {
+  struct engine_piece piece = {.bytes = malloc(ENGINE_PIECE_HEAD + len)};
+  assert_non_null(piece.bytes);
+  memset(piece.bytes + ENGINE_PIECE_HEAD, fill, len);
+  return piece;
+}
+
+static enum engine_status store_piece(struct fixture *f, const char *key, uint64_t token,
+                                      struct engine_piece *piece, size_t len, int64_t ttl_ms) {
+  struct engine_store store = {.key = span_of(key),
+                               .token = token,
+                               .body = {piece->bytes + ENGINE_PIECE_HEAD, len},
+                               .ttl_ms = ttl_ms,
+                               .piece = piece};
+  engine_store(f->engine, &store, f->now, &f->answer);
+  return f->answer.status;
+}
+
+static void a_body_that_came_in_its_own_piece_is_kept_where_it_is(void **state) {
+  struct fixture *f = *state;
+  enum { LEN = 100000 };
+  struct engine_piece first = piece_of(LEN, 'a'), again = piece_of(LEN, 'a');
+  struct engine_piece other = piece_of(LEN, 'b');
+  uint64_t token = claimed(f, as("k", "a"));
+  assert_int_equal(store_piece(f, "k", token + 1, &other, LEN, FOREVER), ENGINE_STALE);
+  assert_int_equal(store_piece(f, "nosuch", token, &other, LEN, FOREVER), ENGINE_STALE);
+  assert_null(other.taken);
+  size_t before = memory_of(f);
+  assert_int_equal(store_piece(f, "k", token, &first, LEN, FOREVER), ENGINE_STORED);
+  assert_non_null(first.taken);
+  size_t grown = memory_of(f) - before; /* 112 KiB is the allocator's size for it */
+  assert_in_range(grown, 100 << 10, 116 << 10);
+  assert_int_equal(store_piece(f, "k", token, &again, LEN, FOREVER), ENGINE_STORED);
+  assert_int_equal(store_piece(f, "k", token, &other, LEN, FOREVER), ENGINE_CONFLICT);
+  assert_true(again.taken == NULL && other.taken == NULL);
+
+  assert_int_equal(claim(f, as("k", NULL)), ENGINE_DONE);
+  assert_ptr_equal(engine_bytes(f->answer.body).data, first.bytes + ENGINE_PIECE_HEAD);
+  assert_int_equal(engine_bytes(f->answer.body).len, LEN);
+  /* The host still has it when the record is gone. */
+  f->now += FOREVER;
+  tick_until_done(f);
+  assert_int_equal(first.bytes[ENGINE_PIECE_HEAD + LEN - 1], 'a');
+  engine_unpin(f->engine, first.taken);
+  assert_int_equal(memory_of(f), f->empty_bytes);
+  expect_empty(f);
+  free(again.bytes);
+  free(other.bytes);
+}
+
+static void a_piece_for_nobody_is_not_taken(void **state) {
+  struct fixture *f = *state;
+  enum { LEN = ENGINE_PIECE_LEAST };
+  struct engine_piece piece = piece_of(LEN, 'a');
+  uint64_t token = claimed(f, as("k", "a"));
+  assert_int_equal(store_piece(f, "k", token, &piece, LEN, 0), ENGINE_STORED);
+  assert_null(piece.taken);
+  token = claimed(f, as("k", "a"));
+  struct engine_waiter *b = queued(f, waiting("k", "b"));
+  assert_int_equal(store_piece(f, "k", token, &piece, LEN, 0), ENGINE_STORED);
+  engine_unpin(f->engine, piece.taken);
+  assert_ptr_equal(engine_next_ready(f->engine, 0), b);
+  assert_ptr_equal(engine_waiter_answer(b)->body_bytes.data, piece.bytes + ENGINE_PIECE_HEAD);
+  engine_waiter_settle(f->engine, b);
+  assert_int_equal(memory_of(f), f->empty_bytes);
+}
+
 /* Every eighth response is left, the others are deleted: what is left is written anew, in steps,
  * and nobody notices but the memory. */
 #define HOLES 24000u
@@ -1128,6 +1196,8 @@ int main(void) {
       CASE(waiters_are_limited_on_a_key_and_in_all),
       CASE(one_response_is_shared_by_all_who_waited),
       CASE(everything_that_ends_gives_its_memory_back),
+      CASE(a_body_that_came_in_its_own_piece_is_kept_where_it_is),
+      CASE(a_piece_for_nobody_is_not_taken),
       CASE(holes_are_closed_in_small_steps),
       CASE(a_scan_shows_every_key_that_is_there_all_the_time),
       CASE(what_is_over_is_not_listed_though_nobody_has_noticed),

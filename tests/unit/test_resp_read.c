@@ -827,6 +827,66 @@ static void test_the_hint_is_exact_for_bulk_strings(void **state) {
   resp_reader_deinit(&reader);
 }
 
+/* What is apart, then the bytes without it in every cut, and once more behind a forget. */
+static void test_a_bulk_string_apart(void **state) {
+  (void)state;
+  static const char body[] = "0123456789abcdef";
+  struct span input = SPAN_LITERAL(
+      "*5\r\n$5\r\nSTORE\r\n$1\r\nk\r\n$2\r\n77\r\n$16\r\n"
+      "\r\n$3\r\nTTL\r\n*1\r\n$4\r\nPING\r\n");
+  size_t at = 35, end = 46, consumed = 0, position = 0;
+  struct arena arena;
+  arena_init(&arena);
+  for (size_t cut = at; cut <= input.len; cut++) {
+    struct resp_reader reader;
+    resp_reader_init(&reader);
+    reader.argument_limit = limit_of_store;
+    assert_int_equal(resp_read(&reader, input.data, at - 1, &consumed), RESP_MORE);
+    assert_int_equal(resp_reader_bulk(&reader, input.data, &position), 0);
+    const char *data = arena_place(&arena, input.data, at);
+    assert_int_equal(resp_read(&reader, data, at, &consumed), RESP_MORE);
+    assert_int_equal(resp_reader_bulk(&reader, data, &position), sizeof body - 1);
+    assert_int_equal(position, at);
+    assert_true(reader.argc == 3 && span_is(reader.argv[1], "k"));
+    resp_reader_apart(&reader, at, body);
+    data = arena_place(&arena, input.data, cut);
+    enum resp_result result = resp_read(&reader, data, cut, &consumed);
+    assert_int_equal(result, cut < end ? RESP_MORE : RESP_COMMAND);
+    if (cut < end) {
+      data = arena_place(&arena, input.data, input.len);
+      assert_int_equal(resp_read(&reader, data, input.len, &consumed), RESP_COMMAND);
+    }
+    for (int again = 0; again < 2; again++) {
+      assert_int_equal(consumed, end);
+      assert_true(reader.argc == 5 && span_is(reader.argv[2], "77") &&
+                  span_is(reader.argv[4], "TTL"));
+      assert_true(reader.argv[3].data == body && reader.argv[3].len == sizeof body - 1);
+      data = arena_place(&arena, input.data, input.len);
+      resp_reader_forget(&reader);
+      resp_reader_apart(&reader, at, body);
+      assert_int_equal(resp_read(&reader, data, input.len, &consumed), RESP_COMMAND);
+    }
+    /* The next command has nothing apart. */
+    assert_int_equal(resp_read(&reader, data + end, input.len - end, &consumed), RESP_COMMAND);
+    assert_true(reader.argc == 1 && span_is(reader.argv[0], "PING"));
+    resp_reader_deinit(&reader);
+  }
+  arena_deinit(&arena);
+}
+
+static void test_behind_what_is_apart_there_is_a_line_end(void **state) {
+  (void)state;
+  struct span input = SPAN_LITERAL("*4\r\n$5\r\nSTORE\r\n$1\r\nk\r\n$2\r\n77\r\n$16\r\n*1\r\n");
+  size_t at = input.len - 4, consumed = 0;
+  struct resp_reader reader;
+  resp_reader_init(&reader);
+  reader.argument_limit = limit_of_store;
+  assert_int_equal(resp_read(&reader, input.data, at, &consumed), RESP_MORE);
+  resp_reader_apart(&reader, at, "0123456789abcdef");
+  assert_int_equal(resp_read(&reader, input.data, input.len, &consumed), RESP_MALFORMED);
+  resp_reader_deinit(&reader);
+}
+
 static void test_failed_growth_is_told(void **state) {
   (void)state;
   struct resp_reader reader;
@@ -874,6 +934,8 @@ int main(void) {
       cmocka_unit_test(test_a_long_vector_is_not_kept),
       cmocka_unit_test(test_an_oversized_argument_is_not_kept),
       cmocka_unit_test(test_the_hint_is_exact_for_bulk_strings),
+      cmocka_unit_test(test_a_bulk_string_apart),
+      cmocka_unit_test(test_behind_what_is_apart_there_is_a_line_end),
       cmocka_unit_test(test_failed_growth_is_told),
       cmocka_unit_test(test_settings_may_change_between_commands),
   };

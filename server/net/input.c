@@ -1,0 +1,201 @@
+/* input.c - see input.h. */
+#include "server/net/input.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "server/net/loop.h"
+
+/* ---- room ---- */
+
+size_t input_size(const struct input *input) {
+  return input != NULL ? input->capacity + input->apart.capacity : 0;
+}
+
+/* Counts `more` bytes of room, if all connections together may have them. */
+static bool may_grow(struct peer *peer, size_t more) {
+  struct loop *loop = peer_loop(peer);
+  if (atomic_load(&loop->server->input_bytes) + more <=
+      (uint64_t)loop->host.options->client_input_total) {
+    atomic_fetch_add(&loop->server->input_bytes, more);
+    return true;
+  }
+  loop->host.counters.closed_by_input_limit++;
+  log_line(loop->log, LOG_LEVEL_WARNING,
+           "client %llu closed: half-received commands reach client-input-total",
+           (unsigned long long)peer->client.id);
+  return false;
+}
+
+static void gave_back(struct peer *peer, size_t room) {
+  atomic_fetch_sub(&peer_loop(peer)->server->input_bytes, room);
+}
+
+/* *bytes has a head and *room; now it gets room for `capacity`. */
+static bool grow(struct peer *peer, char **bytes, size_t head, size_t *room, size_t capacity) {
+  if (!may_grow(peer, capacity - *room)) return false;
+  char *grown = realloc(*bytes, head + capacity);
+  if (grown == NULL) {
+    gave_back(peer, capacity - *room);
+    return false;
+  }
+  *bytes = grown;
+  *room = capacity;
+  return true;
+}
+
+/* Room for `more` bytes behind what is there. */
+static bool reserve(struct peer *peer, size_t more) {
+  struct input *input = peer->input;
+  if (input->start > 0) {
+    memmove(input->bytes, input->bytes + input->start, input->len - input->start);
+    input->len -= input->start;
+    input->start = 0;
+  }
+  if (input->capacity - input->len >= more) return true;
+  size_t wanted = input->len + more, capacity = input->capacity * 2;
+  return grow(peer, &input->bytes, 0, &input->capacity, capacity < wanted ? wanted : capacity);
+}
+
+static bool append(struct peer *peer, const char *data, size_t len) {
+  if (len == 0) return true;
+  if (!reserve(peer, len)) return false;
+  memcpy(peer->input->bytes + peer->input->len, data, len);
+  peer->input->len += len;
+  return true;
+}
+
+/* ---- bodies ---- */
+
+static bool is_on_its_way(const struct apart *apart) { return apart->arrived < apart->len; }
+
+static char *body_of(const struct apart *apart) {
+  return apart->received.piece.bytes + ENGINE_PIECE_HEAD;
+}
+
+static void apart_drop(struct peer *peer) {
+  struct apart *apart = &peer->input->apart;
+  if (apart->len == 0) return;
+  gave_back(peer, apart->capacity);
+  host_received_free(&peer_loop(peer)->host, &apart->received);
+  *apart = (struct apart){0};
+}
+
+/* The next bytes of the body: `data` may be where they belong already. */
+static bool apart_take(struct peer *peer, const char *data, size_t len) {
+  struct apart *apart = &peer->input->apart;
+  size_t arrived = apart->arrived + len;
+  assert(arrived <= apart->len);
+  if (len == 0) return true;
+  if (arrived > apart->capacity) {
+    size_t capacity = 2 * arrived < apart->len ? 2 * arrived : apart->len;
+    if (!grow(peer, &apart->received.piece.bytes, ENGINE_PIECE_HEAD, &apart->capacity, capacity))
+      return false;
+  }
+  char *to = body_of(apart) + apart->arrived;
+  if (data != to) memcpy(to, data, len);
+  apart->arrived = arrived;
+  return true;
+}
+
+/* All of the body is there. */
+static void tell_reader(struct input *input) {
+  assert(input->apart.arrived == input->apart.len && input->apart.capacity == input->apart.len);
+  resp_reader_apart(&input->reader, input->apart.at, body_of(&input->apart));
+}
+
+/*
+ * Takes the body out of the bytes of the first command, if it is one that is on its way and will be
+ * kept. Sets *stay to how many of the bytes are then left: what is behind them was the body's.
+ */
+static bool apart_begin(struct peer *peer, const char *data, size_t len, size_t *stay) {
+  struct input *input = peer->input;
+  size_t at = 0, bulk = resp_reader_bulk(&input->reader, data, &at);
+  *stay = len;
+  if (bulk < INPUT_APART_BYTES || len - at >= bulk || input->apart.len != 0) return true;
+  if (!command_is_body(&peer_loop(peer)->host, input->reader.argv, input->reader.argc)) return true;
+  input->apart = (struct apart){.len = bulk, .at = at};
+  *stay = at;
+  return apart_take(peer, data + at, len - at);
+}
+
+/* ---- input ---- */
+
+void input_destroy(struct peer *peer) {
+  struct input *input = peer->input;
+  if (input == NULL) return;
+  apart_drop(peer);
+  gave_back(peer, input->capacity);
+  resp_reader_deinit(&input->reader);
+  free(input->bytes);
+  free(input);
+  peer->input = NULL;
+}
+
+bool input_keep(struct peer *peer, const char *data, size_t len) {
+  struct loop *loop = peer_loop(peer);
+  struct input *input = calloc(1, sizeof *input);
+  if (input == NULL) return false;
+  peer->input = input;
+  if (resp_reader_idle(&loop->reader)) {
+    loop_setup_reader(loop, &input->reader);
+  } else {
+    input->reader = loop->reader;
+    loop_setup_reader(loop, &loop->reader);
+  }
+  size_t stay;
+  return apart_begin(peer, data, len, &stay) && append(peer, data, stay);
+}
+
+char *input_room(struct peer *peer, size_t *room) {
+  struct input *input = peer->input;
+  *room = 0;
+  if (input == NULL || peer->client.waiting) return NULL;
+  if (is_on_its_way(&input->apart)) {
+    *room = input->apart.capacity - input->apart.arrived;
+    return *room > 0 ? body_of(&input->apart) + input->apart.arrived : NULL;
+  }
+  /* Another long argument is read to where it will be parsed. Not more at a time than doubles what
+   * has arrived, so that a mere announcement costs nothing. */
+  size_t have = input->len - input->start, need = input->reader.need;
+  if (need <= have + LOOP_READ_BYTES) return NULL;
+  size_t more = need - have < have ? need - have : have;
+  if (more < LOOP_READ_BYTES || !reserve(peer, more)) return NULL;
+  *room = more;
+  return input->bytes + input->len;
+}
+
+bool input_take(struct peer *peer, const char *data, size_t len, bool *whole) {
+  struct input *input = peer->input;
+  struct apart *apart = &input->apart;
+  *whole = true;
+  if (is_on_its_way(apart)) {
+    size_t missing = apart->len - apart->arrived, part = len < missing ? len : missing;
+    if (!apart_take(peer, data, part)) return false;
+    *whole = part == missing;
+    if (*whole) tell_reader(input);
+    data += part;
+    len -= part;
+  }
+  if (data != input->bytes + input->len) return append(peer, data, len);
+  input->len += len;
+  return true;
+}
+
+bool input_consumed(struct peer *peer, size_t len) {
+  struct input *input = peer->input;
+  input->start += len;
+  if (len > 0) apart_drop(peer);
+  /* Forgotten, to be read once more: CLIENT PAUSE. */
+  if (input->apart.len != 0 && resp_reader_idle(&input->reader)) tell_reader(input);
+  size_t stay;
+  if (!apart_begin(peer, input->bytes + input->start, input->len - input->start, &stay))
+    return false;
+  input->len = input->start + stay;
+  return true;
+}
+
+struct received *input_received(struct input *input) {
+  struct apart *apart = &input->apart;
+  return apart->len != 0 && !is_on_its_way(apart) ? &apart->received : NULL;
+}

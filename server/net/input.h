@@ -1,0 +1,59 @@
+/*
+ * input.h - the bytes of a connection that could not be run yet: an incomplete command, or what has
+ * to wait. An idle connection has none.
+ *
+ *     bytes   start [STORE k 7 $1000000 | CRLF TTL 60000 ...) len      capacity
+ *                                       ^ apart.at
+ *     apart         [head][ body, as far as it has arrived )  )capacity
+ *
+ * A long body that a STORE may keep is taken out of the bytes as it arrives, straight into what the
+ * engine will keep: it is neither moved nor held twice.
+ *
+ * Invariants: what is apart belongs to the first command in bytes, whose reader has been told of it
+ * since it is whole; server.input_bytes counts the capacities; neither of them is ever more than
+ * twice what has arrived, so that a mere announcement costs nothing.
+ */
+#ifndef IDEM_SERVER_NET_INPUT_H
+#define IDEM_SERVER_NET_INPUT_H
+
+#include "proto/resp_read.h"
+#include "server/commands/host.h"
+
+/* A body shorter than this, or the part of it that arrived with its command, is copied: that costs
+ * less than the piece. */
+#define INPUT_APART_BYTES (64u * 1024)
+_Static_assert(INPUT_APART_BYTES >= ENGINE_PIECE_LEAST, "the engine takes it");
+
+struct peer;
+
+/* A body on its way; len 0: there is none. */
+struct apart {
+  struct received received;
+  size_t len, arrived, capacity; /* without the head; capacity is len at the end */
+  size_t at;                     /* behind start, where it would be */
+};
+
+/* [start, len) are valid. */
+struct input {
+  struct resp_reader reader;
+  char *bytes;
+  size_t start, len, capacity;
+  struct apart apart;
+};
+
+/* Keeps what the loop's reader has not consumed, with what it knows of it. False here and below:
+ * the limit of all connections together, or of memory. */
+bool input_keep(struct peer *peer, const char *data, size_t len);
+void input_destroy(struct peer *peer);
+
+/* Where the next bytes may be read to, so that they need not be moved; room 0: nowhere. */
+char *input_room(struct peer *peer, size_t *room);
+/* Bytes that were read, there or anywhere else. *whole: perhaps a command has become complete. */
+bool input_take(struct peer *peer, const char *data, size_t len, bool *whole);
+/* The body of the first command, to be told to the host when it runs; NULL: it has none apart. */
+struct received *input_received(struct input *input);
+/* So many bytes have been run. What is left is incomplete, or has to wait. */
+bool input_consumed(struct peer *peer, size_t len);
+size_t input_size(const struct input *input); /* as taken */
+
+#endif
