@@ -452,22 +452,28 @@ static bool begins_with(struct span s, const char *word) {
   return s.len >= len && span_is((struct span){s.data, len}, word);
 }
 
-/* The line has no leading blanks. */
+/* The next word of a line, which is taken off it; empty: there is none. */
+static struct span next_word(struct span *line) {
+  const char *p = line->data, *end = p + line->len;
+  while (p < end && is_blank(*p)) p++;
+  struct span word = {p, 0};
+  while (p < end && !is_blank(*p)) p++;
+  word.len = (size_t)(p - word.data);
+  *line = (struct span){p, (size_t)(end - p)};
+  return word;
+}
+
+/* A browser that is led here may send any word as a method, with a path behind it. */
 static bool looks_like_http(struct span line) {
   static const char *const methods[] = {"GET",   "HEAD",  "PUT",     "DELETE", "OPTIONS",
                                         "PATCH", "TRACE", "CONNECT", "POST"};
   if (begins_with(line, "POST ") || begins_with(line, "Host:")) return true;
-
-  size_t first = 0;
-  while (first < line.len && !is_blank(line.data[first])) first++;
-  size_t end = line.len;
-  while (end > 0 && is_blank(line.data[end - 1])) end--;
-  size_t last = end;
-  while (last > 0 && !is_blank(line.data[last - 1])) last--;
-  if (!begins_with((struct span){line.data + last, end - last}, "HTTP/")) return false;
-
+  struct span method = next_word(&line), target = next_word(&line), last = target, word;
+  while ((word = next_word(&line)).len > 0) last = word;
+  if (last.data == target.data || !begins_with(last, "HTTP/")) return false;
+  if (*target.data == '/' || span_is(target, "*")) return true;
   for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
-    if (span_is((struct span){line.data, first}, methods[i])) return true;
+    if (span_is(method, methods[i])) return true;
   }
   return false;
 }

@@ -511,6 +511,9 @@ COMMAND_RARE static void measure_alone(struct call *call) {
   stats->calls++;
   host->counters.commands++;
   if (slowlog_wants(host, spent_ns)) slowlog_note(call, spent_ns);
+  /* What comes behind it in this turn must not act in the past. */
+  bool time_has_passed = spent_ns >= 1000000 && !call->in_exec;
+  if (time_has_passed && host->shared->see_time != NULL) host->shared->see_time(host);
 }
 
 static inline void measure_together(struct call *call) {

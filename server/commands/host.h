@@ -83,7 +83,8 @@ struct shared {
   host_action *stop_others, *go_on; /* all other loops stand still between two of their turns, until
                                        they may go on. The caller's own turn is left and taken again
                                        meanwhile: its clients may have been marked to be closed */
-  host_action *see_time;            /* looks at the clock anew, for host.now_ms */
+  host_action
+      *see_time; /* looks at the clock anew, for host.now_ms; with one host it may be NULL */
   struct host *hosts[KEYSPACE_MAX_LOOPS];
   unsigned host_count;
 

@@ -8,6 +8,15 @@
 
 /* ---- life ---- */
 
+size_t engine_reserve_bytes(size_t store_reserve) {
+  return store_reserve == 0 ? 0 : shelf_alone_bytes(store_reserve);
+}
+
+static void set_reserve(struct engine *engine, size_t store_reserve) {
+  engine->options.store_reserve = store_reserve;
+  engine->claim_reserve = engine_reserve_bytes(store_reserve);
+}
+
 struct engine *engine_create(const struct engine_options *options, int64_t now_ms) {
   struct engine *engine = calloc(1, sizeof *engine);
   if (engine == NULL) return NULL;
@@ -18,6 +27,7 @@ struct engine *engine_create(const struct engine_options *options, int64_t now_m
     return NULL;
   }
   engine->options = *options;
+  set_reserve(engine, options->store_reserve);
   engine->next_token = options->first_token;
   engine->waits_judged_ms = INT64_MIN;
   shelf_init(&engine->shelf, &engine->memory, now_ms);
@@ -52,7 +62,7 @@ void engine_destroy(struct engine *engine) {
 void engine_reconfigure(struct engine *engine, const struct engine_options *options) {
   engine->options.retention_ms = options->retention_ms;
   engine->options.memory_limit = options->memory_limit;
-  engine->options.store_reserve = options->store_reserve;
+  set_reserve(engine, options->store_reserve);
   engine->options.waiters_per_key = options->waiters_per_key;
   engine->options.waiters_total = options->waiters_total;
 }
@@ -60,8 +70,7 @@ void engine_reconfigure(struct engine *engine, const struct engine_options *opti
 /* ---- memory against the limit ---- */
 
 static int64_t demand_of(const struct engine *engine) {
-  return (int64_t)(engine->memory.bytes +
-                   engine_open_claims(engine) * engine->options.store_reserve);
+  return (int64_t)(engine->memory.bytes + engine_open_claims(engine) * engine->claim_reserve);
 }
 
 /* Engines add what has changed to the common sum when it is so much: it is written rarely, and
@@ -109,7 +118,7 @@ bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claim
   }
   for (;;) {
     int64_t own = demand_of(engine) + (int64_t)more_bytes +
-                  (more_claims ? (int64_t)options->store_reserve : 0);
+                  (more_claims ? (int64_t)engine->claim_reserve : 0);
     if (own + demand_of_others(engine, own) <= (int64_t)options->memory_limit) return false;
     if (!engine->sweeping && list_empty(&engine->shelf.sparse)) return true;
     unsigned budget = 256;
@@ -118,13 +127,31 @@ bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claim
   }
 }
 
+size_t engine_room(const struct engine *engine, size_t freed_bytes) {
+  if (engine->options.memory_limit == 0) return SIZE_MAX;
+  int64_t own = demand_of(engine) - (int64_t)freed_bytes;
+  int64_t room = (int64_t)engine->options.memory_limit - own - demand_of_others(engine, own);
+  return room > 0 ? (size_t)room : 0;
+}
+
+/* Before a response is refused an open chunk for lack of room, what a sweep or holes would free is
+ * looked for. */
+static void relieve(struct engine *engine, int64_t now_ms) {
+  bool hopeless = !engine->sweeping && list_empty(&engine->shelf.sparse);
+  if (hopeless || engine_room(engine, 0) >= SHELF_ROOM_BYTES) return;
+  unsigned budget = 256;
+  engine_tidy(engine, now_ms, &budget);
+  engine_sweep(engine, now_ms, &budget);
+}
+
 /* ---- answers ---- */
 
 static void answer_busy(const struct record *record, int64_t at_ms, struct engine_answer *answer) {
   int64_t deadline_ms = record->timer.deadline_ms;
   if (at_ms < record->since_ms) at_ms = record->since_ms;
   answer->status = ENGINE_BUSY;
-  answer->left_ms = deadline_ms > at_ms ? deadline_ms - at_ms : 0;
+  /* With a coarse clock it is held a moment longer: while it is, something is left. */
+  answer->left_ms = deadline_ms > at_ms ? deadline_ms - at_ms : 1;
   answer->age_ms = at_ms - record->since_ms;
   answer->owner = record_owner(record);
 }
@@ -374,25 +401,6 @@ static void answer_kept(struct engine *engine, uint64_t waiting, struct engine_a
   *answer = (struct engine_answer){.status = ENGINE_STORED, .count = waiting};
 }
 
-/* The blobs of parts that do not lie on the shelf: all, or those of a large response, whose body
- * may be one already. */
-static bool make_blobs(struct engine *engine, struct response *response) {
-  if (response->body_blob == NULL)
-    response->body_blob = blob_create(&engine->memory, response->body);
-  response->meta_blob = blob_create(&engine->memory, response->meta);
-  bool made =
-      response->body_blob != NULL && (response->meta_blob != NULL || !span_present(response->meta));
-  if (made) return true;
-  blob_release(&engine->memory, response->body_blob);
-  blob_release(&engine->memory, response->meta_blob);
-  return false;
-}
-
-static void drop_blobs(struct engine *engine, struct response *response) {
-  blob_release(&engine->memory, response->body_blob);
-  blob_release(&engine->memory, response->meta_blob);
-}
-
 /* All who wait get what was stored. */
 static void share_stored(struct engine *engine, struct record *record, const struct stored *stored,
                          int64_t now_ms) {
@@ -406,13 +414,9 @@ static void share_stored(struct engine *engine, struct record *record, const str
 /* The response replaces the record; all who waited get it. false: memory is short. */
 static bool keep_response(struct engine *engine, struct record *record, uint64_t hash,
                           struct response *response, int64_t now_ms) {
-  bool apart = shelf_apart(response->body.len) || shelf_apart(response->meta.len);
-  if (apart && !make_blobs(engine, response)) return false;
-  struct stored *stored = shelf_append(&engine->shelf, response, now_ms);
-  if (stored == NULL) {
-    drop_blobs(engine, response);
-    return false;
-  }
+  struct stored *stored =
+      stored_write(engine, response, engine_room(engine, engine->claim_reserve), now_ms);
+  if (stored == NULL) return false;
   if (record->claim != NULL) share_stored(engine, record, stored, now_ms);
   effect_emit(engine, ENGINE_EFFECT_DONE, response->key);
   record_become(engine, record, hash, stored);
@@ -424,13 +428,13 @@ static bool share_response(struct engine *engine, struct record *record, struct 
                            int64_t now_ms) {
   bool awaited = record->claim != NULL && record->claim->waiting > 0;
   if (awaited) {
-    if (!make_blobs(engine, response)) return false;
+    if (!response_make_blobs(engine, response)) return false;
     response->body = engine_bytes(response->body_blob); /* those waiting outlive the caller's */
     response->meta = engine_bytes(response->meta_blob);
     struct engine_answer shared;
     answer_response(response, now_ms, &shared);
     waiters_share(engine, record, &shared);
-    drop_blobs(engine, response);
+    response_drop_blobs(engine, response);
   }
   effect_emit(engine, ENGINE_EFFECT_DONE, response->key);
   effect_emit(engine, ENGINE_EFFECT_FREE, response->key);
@@ -486,6 +490,7 @@ static void store_stored(const struct response *response, const struct engine_st
 void engine_store(struct engine *engine, const struct engine_store *store, int64_t now_ms,
                   struct engine_answer *answer) {
   struct engine_name own;
+  relieve(engine, now_ms);
   const struct engine_name *name = name_of(engine, store->name, store->key, &own);
   struct response response;
   struct entry entry = entry_find(engine, name, now_ms, &response);

@@ -77,6 +77,9 @@ void engine_destroy(struct engine *engine);
 /* Everything but common, regions, first_token, clock_grain_ms and hash_secret may change while
  * running. */
 void engine_reconfigure(struct engine *engine, const struct engine_options *options);
+/* What an open claim counts for against the memory limit: a response of so many bytes with all that
+ * it takes beside them at worst. */
+size_t engine_reserve_bytes(size_t store_reserve);
 
 /* ---- answers ---- */
 

@@ -114,7 +114,7 @@ enum engine_status engine_set_value(struct engine *engine, struct span key, stru
 /* A response is written anew: where it lies depends on its end. */
 static bool move_end(struct engine *engine, struct stored *stored, int64_t deadline_ms,
                      int64_t now_ms) {
-  struct stored *moved = stored_copy(engine, stored, deadline_ms, now_ms);
+  struct stored *moved = stored_copy(engine, stored, deadline_ms, engine_room(engine, 0), now_ms);
   if (moved == NULL) return false;
   stored_become(engine, stored, moved);
   return true;

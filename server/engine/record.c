@@ -289,18 +289,41 @@ void stored_become(struct engine *engine, struct stored *former, struct stored *
   shelf_drop(&engine->shelf, former);
 }
 
+bool response_make_blobs(struct engine *engine, struct response *response) {
+  if (response->body_blob == NULL)
+    response->body_blob = blob_create(&engine->memory, response->body);
+  if (response->meta_blob == NULL)
+    response->meta_blob = blob_create(&engine->memory, response->meta);
+  bool made =
+      response->body_blob != NULL && (response->meta_blob != NULL || !span_present(response->meta));
+  if (!made) response_drop_blobs(engine, response);
+  return made;
+}
+
+void response_drop_blobs(struct engine *engine, struct response *response) {
+  blob_release(&engine->memory, response->body_blob);
+  blob_release(&engine->memory, response->meta_blob);
+}
+
+struct stored *stored_write(struct engine *engine, struct response *response, size_t room_bytes,
+                            int64_t now_ms) {
+  bool crowded = shelf_crowded(&engine->shelf, response, room_bytes, now_ms);
+  if (shelf_apart(response, crowded) && !response_make_blobs(engine, response)) return NULL;
+  struct stored *stored = shelf_append(&engine->shelf, response, room_bytes, now_ms);
+  if (stored == NULL) response_drop_blobs(engine, response);
+  return stored;
+}
+
 struct stored *stored_copy(struct engine *engine, const struct stored *stored, int64_t deadline_ms,
-                           int64_t now_ms) {
+                           size_t room_bytes, int64_t now_ms) {
   struct response response;
   stored_read(stored, &response);
   if (deadline_ms != ENGINE_NO_DEADLINE) response.deadline_ms = deadline_ms;
   bool apart = response.body_blob != NULL && blob_part(response.body_blob) == BLOB_ITSELF;
   if (!apart) response.body_blob = response.meta_blob = NULL;
-  struct stored *copy = shelf_append(&engine->shelf, &response, now_ms);
-  if (copy == NULL) return NULL;
   engine_pin(response.body_blob); /* the copy's */
   engine_pin(response.meta_blob);
-  return copy;
+  return stored_write(engine, &response, room_bytes, now_ms);
 }
 
 static void forget_stored(struct engine *engine, struct stored *stored, uint64_t hash) {

@@ -136,6 +136,7 @@ struct engine {
   bool effects_wanted;
   struct list effects;
   struct effect *effect_given;
+  size_t claim_reserve;         /* of an open claim, from options.store_reserve */
   _Atomic int64_t demand_bytes; /* what the limit is compared with, as last published */
   int64_t counted_bytes;        /* of it, in common.demand_bytes */
   char random_key[KEY_UUID_TEXT];
@@ -206,9 +207,16 @@ void record_set_end(struct engine *engine, struct record *record, int64_t deadli
 void record_become(struct engine *engine, struct record *record, uint64_t hash,
                    struct stored *stored);
 void stored_become(struct engine *engine, struct stored *former, struct stored *stored);
+/* Blobs of body and meta, where there are none yet; false: memory is short, and they are gone. */
+bool response_make_blobs(struct engine *engine, struct response *response);
+void response_drop_blobs(struct engine *engine, struct response *response);
+/* Puts a response on the shelf, what is large of it, or has no room there, as blobs; takes over
+ * those that it has. room_bytes as in shelf_append. NULL: no memory; the blobs are gone. */
+struct stored *stored_write(struct engine *engine, struct response *response, size_t room_bytes,
+                            int64_t now_ms);
 /* A copy on the shelf, with another end when it is not ENGINE_NO_DEADLINE; NULL: no memory. */
 struct stored *stored_copy(struct engine *engine, const struct stored *stored, int64_t deadline_ms,
-                           int64_t now_ms);
+                           size_t room_bytes, int64_t now_ms);
 void stored_destroy(struct engine *engine, struct stored *stored, uint64_t hash);
 /* Because its time is over, or it was flushed and its time would be. */
 void stored_ended(struct engine *engine, struct stored *stored, uint64_t hash);
@@ -259,6 +267,8 @@ static inline void effect_emit_free(struct engine *engine, struct entry entry) {
 /* A number for a grant; burnt, if it comes to none. */
 uint64_t engine_peek_token(struct engine *engine);
 void engine_take_token(struct engine *engine);
+/* What may be taken below the limit when so much has been freed; SIZE_MAX: there is none. */
+size_t engine_room(const struct engine *engine, size_t freed_bytes);
 bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms);
 bool engine_sweep(struct engine *engine, int64_t now_ms, unsigned *budget);
 /* Writes sparse chunks anew. */

@@ -337,15 +337,21 @@ static void offer_if_sparse(struct shelf *shelf, struct chunk *chunk) {
   list_append(&shelf->sparse, &chunk->sparse);
 }
 
+#define PLACES_BYTES (SHELF_SLOTS * sizeof(struct chunk *))
+
+static void give_up_places(struct shelf *shelf, unsigned width) {
+  if (--shelf->open_count[width] > 0) return;
+  memory_give(shelf->memory, shelf->open[width], PLACES_BYTES);
+  shelf->open[width] = NULL;
+}
+
 /* The chunk takes nothing more in. */
 static void seal(struct shelf *shelf, struct chunk *chunk) {
   if (chunk->place == NULL) return;
   unsigned width = chunk->width;
   *chunk->place = NULL;
   chunk->place = NULL;
-  if (--shelf->open_count[width] > 0) return;
-  memory_give(shelf->memory, shelf->open[width], SHELF_SLOTS * sizeof *shelf->open[width]);
-  shelf->open[width] = NULL;
+  give_up_places(shelf, width);
 }
 
 /* It has no live response. Whoever pins it frees it. */
@@ -363,17 +369,25 @@ static unsigned kin_of(unsigned width) {
   return kin < REGIONS_KINS ? kin : REGIONS_KINS - 1;
 }
 
+/* The smallest class, from this one on, with room for `size` bytes of responses. */
+static unsigned class_with(unsigned class, size_t size) {
+  while (class < CHUNK_CLASSES - 1 && class_size(class) < offsetof(struct chunk, bytes) + size)
+    class ++;
+  return class;
+}
+
 /* A chunk of at least this class with room for `size` bytes of responses. One that is larger than
  * every class has the alignment of the largest: its only response begins in front. */
 static struct chunk *create_chunk(struct shelf *shelf, unsigned class, unsigned width,
                                   size_t size) {
   size_t needed = offsetof(struct chunk, bytes) + size;
-  while (class < CHUNK_CLASSES - 1 && class_size(class) < needed) class ++;
+  class = class_with(class, size);
   size_t alignment = class_size(class), whole = (needed + alignment - 1) & ~(alignment - 1);
   if (whole > UINT32_MAX) return NULL;
   struct chunk *chunk = memory_take_aligned(shelf->memory, alignment, whole, kin_of(width));
   if (chunk == NULL) return NULL;
   *chunk = (struct chunk){.class = (uint8_t) class, .size = (uint32_t)whole, .epoch = shelf->epoch};
+  chunk->width = (uint8_t)width;
   wheel_node_init(&chunk->timer);
   list_init(&chunk->sparse);
   return chunk;
@@ -385,20 +399,41 @@ static unsigned width_for(int64_t ttl_ms) {
   return step == 0 ? 0 : 64u - (unsigned)__builtin_clzll(step);
 }
 
-/* Where the chunk of a slot is open; NULL when memory is short. */
-static struct chunk **place_for(struct shelf *shelf, unsigned width, int64_t slot) {
-  if (shelf->open[width] == NULL) {
-    size_t bytes = SHELF_SLOTS * sizeof *shelf->open[width];
-    shelf->open[width] = memory_take(shelf->memory, bytes);
-    if (shelf->open[width] == NULL) return NULL;
-    memset(shelf->open[width], 0, bytes);
-  }
-  return &shelf->open[width][(uint64_t)slot % SHELF_SLOTS];
+struct slot {
+  unsigned width;
+  int64_t number;
+};
+
+static struct slot slot_of(const struct response *r, int64_t now_ms) {
+  unsigned width = width_for(r->deadline_ms - now_ms);
+  return (struct slot){width, r->deadline_ms >> (SHELF_FINEST_BITS + width)};
 }
 
-static bool fits(const struct shelf *shelf, const struct chunk *chunk, int64_t slot,
+_Static_assert(SHELF_ROOM_BYTES >=
+                   (CHUNK_SMALLEST << CHUNK_CLASS_BITS * (CHUNK_CLASSES - 1)) + PLACES_BYTES,
+               "the largest chunk and its place");
+
+/* Where the chunk of a slot is open; NULL when memory is short. */
+static struct chunk **place_for(struct shelf *shelf, struct slot slot) {
+  struct chunk ***places = &shelf->open[slot.width];
+  if (*places == NULL) {
+    *places = memory_take(shelf->memory, PLACES_BYTES);
+    if (*places == NULL) return NULL;
+    memset(*places, 0, PLACES_BYTES);
+  }
+  return &(*places)[(uint64_t)slot.number % SHELF_SLOTS];
+}
+
+/* What is open in the slot, or in another that has its place. */
+static struct chunk *open_at(const struct shelf *shelf, struct slot slot) {
+  struct chunk **places = shelf->open[slot.width];
+  return places != NULL ? places[(uint64_t)slot.number % SHELF_SLOTS] : NULL;
+}
+
+static bool fits(const struct shelf *shelf, const struct chunk *chunk, struct slot slot,
                  const struct response *r) {
-  bool open = chunk->slot == slot && chunk->epoch == shelf->epoch &&
+  if (chunk == NULL) return false;
+  bool open = chunk->slot == slot.number && chunk->epoch == shelf->epoch &&
               !(chunk->ending && chunk->mixed) && chunk->size == class_size(chunk->class);
   if (!open) return false;
   size_t room = chunk->size - offsetof(struct chunk, bytes) - chunk->used;
@@ -406,41 +441,76 @@ static bool fits(const struct shelf *shelf, const struct chunk *chunk, int64_t s
   return most_of(r) <= room || measure(numbers_of(chunk, r), r) <= room;
 }
 
-/* The open chunk of a response's slot, with room for it; a slot that fills gets larger ones. */
-static struct chunk *chunk_for(struct shelf *shelf, const struct response *r, int64_t now_ms) {
-  unsigned width = width_for(r->deadline_ms - now_ms);
-  int64_t slot = r->deadline_ms >> (SHELF_FINEST_BITS + width);
-  struct chunk **place = place_for(shelf, width, slot), *open = place != NULL ? *place : NULL;
+/* What a new chunk for it takes at least. */
+static size_t least_for(const struct shelf *shelf, struct slot slot, const struct response *r) {
+  size_t least = class_size(class_with(0, measure((struct numbers){0}, r)));
+  return shelf->open[slot.width] != NULL ? least : least + PLACES_BYTES;
+}
+
+bool shelf_crowded(const struct shelf *shelf, const struct response *r, size_t room_bytes,
+                   int64_t now_ms) {
+  if (room_bytes >= SHELF_ROOM_BYTES) return false;
+  struct slot slot = slot_of(r, now_ms);
+  return !fits(shelf, open_at(shelf, slot), slot, r) && least_for(shelf, slot, r) > room_bytes;
+}
+
+size_t shelf_alone_bytes(size_t bytes) {
+  size_t rounding = bytes / 4 + 2 * sizeof(struct blob); /* jemalloc's, of body and meta */
+  return class_size(0) + sizeof(struct blob) * 2 + bytes + rounding;
+}
+
+bool shelf_apart(const struct response *r, bool crowded) {
+  if (r->body.len >= SHELF_APART_BYTES || r->meta.len >= SHELF_APART_BYTES) return true;
+  return crowded && class_with(0, measure((struct numbers){0}, r)) > 0;
+}
+
+/* A slot that fills gets larger ones, as far as there is room. */
+static struct chunk *open_chunk(struct shelf *shelf, struct slot slot, const struct response *r,
+                                size_t room_bytes) {
+  struct chunk **place = place_for(shelf, slot);
   if (place == NULL) return NULL;
-  if (open != NULL && fits(shelf, open, slot, r)) return open;
-  bool goes_on = open != NULL && open->slot == slot && open->epoch == shelf->epoch;
-  unsigned class = !goes_on ? 0 : open->class < CHUNK_CLASSES - 1 ? open->class + 1u : open->class;
-  shelf->open_count[width]++; /* so that sealing the former does not give up the place */
-  struct chunk *chunk = create_chunk(shelf, class, width, measure((struct numbers){0}, r));
-  if (open != NULL && chunk != NULL) {
-    seal(shelf, open);
-    offer_if_sparse(shelf, open);
-  }
+  struct chunk *former = *place;
+  bool goes_on = former != NULL && former->slot == slot.number && former->epoch == shelf->epoch;
+  unsigned class = goes_on ? former->class + 1u : 0;
+  if (class == CHUNK_CLASSES) class --;
+  while (class > 0 && class_size(class) > room_bytes) class --;
+  shelf->open_count[slot.width]++; /* so that sealing the former does not give up the place */
+  struct chunk *chunk = create_chunk(shelf, class, slot.width, measure((struct numbers){0}, r));
   if (chunk == NULL) {
-    if (--shelf->open_count[width] == 0) {
-      memory_give(shelf->memory, shelf->open[width], SHELF_SLOTS * sizeof *shelf->open[width]);
-      shelf->open[width] = NULL;
-    }
+    give_up_places(shelf, slot.width);
     return NULL;
   }
-  chunk->since_ms = r->since_ms;
-  chunk->ttl_ms = r->deadline_ms - r->since_ms;
-  chunk->token = r->token;
-  chunk->slot = slot;
-  chunk->width = (uint8_t)width;
+  if (former != NULL) {
+    seal(shelf, former);
+    offer_if_sparse(shelf, former);
+  }
   chunk->place = place;
-  chunk->last_ms = r->deadline_ms;
   *place = chunk;
   return chunk;
 }
 
-struct stored *shelf_append(struct shelf *shelf, const struct response *r, int64_t now_ms) {
-  struct chunk *chunk = chunk_for(shelf, r, now_ms);
+/* The open chunk of a response's slot, with room for it; or, where there is no room for another,
+ * one for the response alone. */
+static struct chunk *chunk_for(struct shelf *shelf, const struct response *r, size_t room_bytes,
+                               int64_t now_ms) {
+  struct slot slot = slot_of(r, now_ms);
+  struct chunk *chunk = open_at(shelf, slot);
+  if (fits(shelf, chunk, slot, r)) return chunk;
+  chunk = shelf_crowded(shelf, r, room_bytes, now_ms)
+              ? create_chunk(shelf, 0, slot.width, measure((struct numbers){0}, r))
+              : open_chunk(shelf, slot, r, room_bytes);
+  if (chunk == NULL) return NULL;
+  chunk->since_ms = r->since_ms;
+  chunk->ttl_ms = r->deadline_ms - r->since_ms;
+  chunk->token = r->token;
+  chunk->slot = slot.number;
+  chunk->last_ms = r->deadline_ms;
+  return chunk;
+}
+
+struct stored *shelf_append(struct shelf *shelf, const struct response *r, size_t room_bytes,
+                            int64_t now_ms) {
+  struct chunk *chunk = chunk_for(shelf, r, room_bytes, now_ms);
   if (chunk == NULL) return NULL;
   unsigned char *to = chunk->bytes + chunk->used;
   uint32_t size = (uint32_t)aligned((size_t)(write_stored(chunk, to, r) - to));

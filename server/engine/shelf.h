@@ -58,11 +58,22 @@ struct shelf {
 
 void shelf_init(struct shelf *shelf, struct memory *memory, int64_t now_ms);
 
-/* Writes a response; its bytes are copied, of blobs a reference is taken over. NULL when memory is
- * short: then nothing was taken over. */
-struct stored *shelf_append(struct shelf *shelf, const struct response *response, int64_t now_ms);
-/* Whether a part of so many bytes has to be a blob. */
-static inline bool shelf_apart(size_t bytes) { return bytes >= SHELF_APART_BYTES; }
+/*
+ * Writes a response; its bytes are copied, of blobs a reference is taken over. NULL when memory is
+ * short: then nothing was taken over. `room_bytes` is what a new chunk may take: near the memory
+ * limit, where nobody's chunk is open for it, a response gets the smallest for itself.
+ */
+struct stored *shelf_append(struct shelf *shelf, const struct response *response, size_t room_bytes,
+                            int64_t now_ms);
+/* With so much room no response is crowded. */
+#define SHELF_ROOM_BYTES (128u * 1024)
+/* Whether the response, as it is given, finds neither an open chunk nor room for one. */
+bool shelf_crowded(const struct shelf *shelf, const struct response *response, size_t room_bytes,
+                   int64_t now_ms);
+/* Whether its body and meta have to be blobs, or, where it is crowded, should be. */
+bool shelf_apart(const struct response *response, bool crowded);
+/* What a response of so many bytes, beside a short key, takes at most when it is alone. */
+size_t shelf_alone_bytes(size_t bytes);
 
 /* Its parts are borrowed from the chunk. */
 void stored_read(const struct stored *stored, struct response *response);

@@ -70,7 +70,7 @@ static bool move_stored(struct engine *engine, struct stored *stored, int64_t no
     entry_judge(engine, (struct entry){.stored = stored}, now_ms);
     return true;
   }
-  struct stored *moved = stored_copy(engine, stored, ENGINE_NO_DEADLINE, now_ms);
+  struct stored *moved = stored_copy(engine, stored, ENGINE_NO_DEADLINE, SIZE_MAX, now_ms);
   if (moved == NULL) return false;
   stored_become(engine, stored, moved);
   return true;

@@ -83,7 +83,7 @@ static struct model_answer say_claimed(const struct model_key *k) {
 static struct model_answer say_busy(const struct model_key *k, int64_t at_ms) {
   struct model_answer a = say(ENGINE_BUSY);
   if (at_ms < k->grant.since_ms) at_ms = k->grant.since_ms;
-  a.left_ms = k->deadline_ms > at_ms ? k->deadline_ms - at_ms : 0;
+  a.left_ms = k->deadline_ms > at_ms ? k->deadline_ms - at_ms : 1;
   a.age_ms = at_ms - k->grant.since_ms;
   a.owner = k->grant.owner;
   return a;

@@ -429,7 +429,8 @@ static void expect_over_limit(struct runner *r, int key, size_t content) {
   struct engine_stats s;
   engine_stats(r->engine, &s);
   uint64_t open = s.phases[RULES_HELD] + s.phases[RULES_LAPSED] + s.phases[RULES_UNKNOWN] + 1;
-  uint64_t would = s.memory_bytes + open * r->options.store_reserve + content + LARGEST_RECORD;
+  uint64_t would = s.memory_bytes + open * engine_reserve_bytes(r->options.store_reserve) +
+                   content + LARGEST_RECORD;
   EXPECT(would > r->options.memory_limit, "OOM at %" PRIu64 " bytes of %zu", s.memory_bytes,
          r->options.memory_limit);
 }

@@ -351,6 +351,16 @@ class Deadlines(ServerCase):
         self.assert_status(reply, "BUSY")
         self.assertEqual(reply[3], b"head")
 
+    def test_no_hand_over_behind_a_slow_command_to_whose_wait_is_over(self):
+        server = self.start()
+        owner, waiter, control = (self.connect(server) for _ in range(3))
+        token = self.claim(owner, "k")[0]
+        waiter.send("CLAIM", "k", "WAIT", 300)
+        server.await_blocked(1, control)
+        owner.send_raw(encode("DEBUG", "SLEEP", "0.6") + encode("RELEASE", "k", token))
+        self.assert_status(waiter.read(), "BUSY")
+        self.assertEqual([owner.read(), owner.read()], ["OK", 1])
+
     def test_late_store_after_a_hand_over_that_was_due(self):
         head, token = self.held_and_awaited(300, "CLAIM", "k", "WAIT", LONG_MS)
         late = self.connect(self.server)

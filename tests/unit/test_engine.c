@@ -700,6 +700,29 @@ static void at_the_memory_limit_claims_are_refused_and_granted_ones_still_store(
   assert_int_equal(claim(f, as("again", "a")), ENGINE_CLAIMED);
 }
 
+/* Each response would open a chunk of its own, with room for others that never come. */
+static void responses_within_the_reserve_stay_within_the_limit(void **state) {
+  struct fixture *f = *state;
+  static const size_t sizes[] = {0, 20, 500, 1000, 2000, 3500, 4000, 4096};
+  char key[32];
+  char body[4097];
+  limit_memory(f, 4000000, 4096);
+  uint64_t tokens[1000];
+  unsigned granted = 0;
+  while (snprintf(key, sizeof key, "k%u", granted), claim(f, as(key, "a")) == ENGINE_CLAIMED)
+    tokens[granted++] = f->answer.token;
+  assert_in_range(granted, 500, 1000);
+  size_t limit = memory_of(f) + granted * engine_reserve_bytes(4096);
+  for (unsigned i = 0; i < granted; i++) {
+    size_t size = sizes[i % (sizeof sizes / sizeof *sizes)];
+    memset(body, 'b', size);
+    body[size] = 0;
+    snprintf(key, sizeof key, "k%u", i);
+    assert_int_equal(store_for(f, key, tokens[i], body, (1 + i) * INT64_C(7000000)), ENGINE_STORED);
+    assert_true(memory_of(f) + (granted - i - 1) * engine_reserve_bytes(4096) <= limit);
+  }
+}
+
 static void what_a_flush_will_free_does_not_count_against_the_limit(void **state) {
   struct fixture *f = *state;
   fill(f, "k", 1000, FOREVER);
@@ -1192,6 +1215,7 @@ int main(void) {
       CASE(deleting_a_held_record_serves_its_waiters),
       CASE(a_flush_is_seen_at_once_and_its_memory_comes_back_in_steps),
       CASE(at_the_memory_limit_claims_are_refused_and_granted_ones_still_store),
+      CASE(responses_within_the_reserve_stay_within_the_limit),
       CASE(what_a_flush_will_free_does_not_count_against_the_limit),
       CASE(waiters_are_limited_on_a_key_and_in_all),
       CASE(one_response_is_shared_by_all_who_waited),

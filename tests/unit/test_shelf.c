@@ -81,7 +81,7 @@ static struct response usual(struct fixture *f, int64_t ttl_ms) {
 
 static void put(struct fixture *f, unsigned i, int64_t ttl_ms) {
   struct response r = usual(f, ttl_ms);
-  f->all[i] = (struct kept){shelf_append(&f->shelf, &r, f->now_ms), r.deadline_ms};
+  f->all[i] = (struct kept){shelf_append(&f->shelf, &r, SIZE_MAX, f->now_ms), r.deadline_ms};
   assert_non_null(f->all[i].stored);
 }
 
@@ -146,7 +146,7 @@ static void every_part_comes_back_as_it_was(void **state) {
       if (m < count) r.meta = some(f, made, LENGTHS[m]);
       if (made % 3 == 0) r.key = (struct key){KEY_RAW, some(f, made, LENGTHS[made % count])};
       r.fingerprint = made % 4 == 0 ? SPAN_ABSENT : some(f, 3, made % 5 * 16);
-      f->all[made].stored = shelf_append(&f->shelf, &r, f->now_ms);
+      f->all[made].stored = shelf_append(&f->shelf, &r, SIZE_MAX, f->now_ms);
       wanted[made++] = r;
     }
   }
@@ -159,7 +159,7 @@ static void a_key_that_fits_no_chunk_has_one_of_its_own(void **state) {
   assert_non_null(large);
   struct response r = usual(f, DAY);
   r.key = (struct key){KEY_RAW, {large, 300000}};
-  f->all[0].stored = shelf_append(&f->shelf, &r, f->now_ms);
+  f->all[0].stored = shelf_append(&f->shelf, &r, SIZE_MAX, f->now_ms);
   put(f, 1, DAY);
   expect_stored(f->all[0].stored, &r);
   stored_pin(f->all[0].stored); /* its chunk is found from where it begins */
@@ -172,7 +172,7 @@ static void a_large_body_is_a_blob_and_goes_with_its_response(void **state) {
   struct response r = usual(f, DAY);
   r.body = some(f, 0, LONGEST);
   r.body_blob = blob_create(&f->memory, r.body);
-  f->all[0].stored = shelf_append(&f->shelf, &r, f->now_ms);
+  f->all[0].stored = shelf_append(&f->shelf, &r, SIZE_MAX, f->now_ms);
   expect_stored(f->all[0].stored, &r);
   assert_true(stored_size(f->all[0].stored) > LONGEST);
 }
@@ -332,7 +332,7 @@ static void mostly_holes_are_written_anew(void **state) {
       struct response r;
       stored_read(live[l], &r);
       r.body_blob = r.meta_blob = NULL;
-      f->all[i].stored = shelf_append(&f->shelf, &r, f->now_ms);
+      f->all[i].stored = shelf_append(&f->shelf, &r, SIZE_MAX, f->now_ms);
       expect_stored(f->all[i].stored, &r);
       shelf_drop(&f->shelf, live[l]);
     }
