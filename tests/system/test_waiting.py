@@ -352,7 +352,7 @@ class Deadlines(ServerCase):
         self.assertEqual(reply[3], b"head")
 
     def test_no_hand_over_behind_a_slow_command_to_whose_wait_is_over(self):
-        server = self.start()
+        server = self.start("--enable-debug-command", "yes")
         owner, waiter, control = (self.connect(server) for _ in range(3))
         token = self.claim(owner, "k")[0]
         waiter.send("CLAIM", "k", "WAIT", 300)
