@@ -116,8 +116,10 @@ static int listen_unix(struct server *server, const char *path) {
   /* Nobody may connect between bind and chmod. */
   mode_t mask = umask(0777);
   error = uv_pipe_bind(&listener->uv.pipe, path);
+  int system_error = errno;
   umask(mask);
-  if (error != 0) return error;
+  /* libuv calls a directory that is not there a matter of permission. */
+  if (error != 0) return system_error == ENOENT ? UV_ENOENT : error;
   server->unixsocket = strdup(path);
   if (chmod(path, (mode_t)options->unixsocketperm) != 0) return uv_translate_sys_error(errno);
   return uv_listen(&listener->uv.stream, (int)options->tcp_backlog, on_connection);
