@@ -69,7 +69,7 @@ bool resp_reader_idle(const struct resp_reader *reader) {
 
 bool resp_reader_fresh(const struct resp_reader *reader) {
   return resp_reader_idle(reader) && !reader->unauthenticated && reader->inline_bytes == NULL &&
-         reader->capacity <= VECTOR_KEEP;
+         reader->apart == NULL && reader->capacity <= VECTOR_KEEP;
 }
 
 static bool vector_grow(struct resp_reader *reader) {

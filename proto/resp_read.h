@@ -115,9 +115,9 @@ enum resp_result resp_read(struct resp_reader *reader, const char *data, size_t 
  * of it in data[0..len). Returns its size. 0: something else, or not all of it; resp_read, shown
  * the same bytes, tells what.
  *
- * Only for a reader that is fresh: between commands, with nothing to give back, of a peer that may
- * send what it likes. Nobody is asked about single arguments: a command with one that is over its
- * limit has to be shown to resp_read too, which says so in its own way.
+ * Only for a reader that is fresh: between commands, with nothing to give back and nothing apart,
+ * of a peer that may send what it likes. Nobody is asked about single arguments: a command with one
+ * that is over its limit has to be shown to resp_read too, which says so in its own way.
  */
 #define RESP_ARRAY_ARGS 8u /* enough for a CLAIM with three options */
 struct resp_array {

@@ -12,11 +12,17 @@ size_t input_size(const struct input *input) {
   return input != NULL ? input->capacity + input->apart.capacity : 0;
 }
 
-/* Counts `more` bytes of room, if all connections together may have them. */
+/* Whether all connections together may have so much more. */
+static bool is_room_for(const struct peer *peer, size_t more) {
+  const struct loop *loop = peer_loop(peer);
+  return atomic_load(&loop->server->input_bytes) + more <=
+         (uint64_t)loop->host.options->client_input_total;
+}
+
+/* Counts `more` bytes of room. False: that is too much, and the connection closes. */
 static bool may_grow(struct peer *peer, size_t more) {
   struct loop *loop = peer_loop(peer);
-  if (atomic_load(&loop->server->input_bytes) + more <=
-      (uint64_t)loop->host.options->client_input_total) {
+  if (is_room_for(peer, more)) {
     atomic_fetch_add(&loop->server->input_bytes, more);
     return true;
   }
@@ -44,7 +50,13 @@ static bool grow(struct peer *peer, char **bytes, size_t head, size_t *room, siz
   return true;
 }
 
-/* Room for `more` bytes behind what is there. */
+/* The capacity with which there is room for `more` bytes behind those that are valid. */
+static size_t capacity_for(const struct input *input, size_t more) {
+  size_t wanted = input->len - input->start + more, doubled = input->capacity * 2;
+  if (wanted <= input->capacity) return input->capacity;
+  return doubled < wanted ? wanted : doubled;
+}
+
 static bool reserve(struct peer *peer, size_t more) {
   struct input *input = peer->input;
   if (input->start > 0) {
@@ -52,9 +64,8 @@ static bool reserve(struct peer *peer, size_t more) {
     input->len -= input->start;
     input->start = 0;
   }
-  if (input->capacity - input->len >= more) return true;
-  size_t wanted = input->len + more, capacity = input->capacity * 2;
-  return grow(peer, &input->bytes, 0, &input->capacity, capacity < wanted ? wanted : capacity);
+  size_t capacity = capacity_for(input, more);
+  return capacity == input->capacity || grow(peer, &input->bytes, 0, &input->capacity, capacity);
 }
 
 static bool append(struct peer *peer, const char *data, size_t len) {
@@ -160,7 +171,10 @@ char *input_room(struct peer *peer, size_t *room) {
   size_t have = input->len - input->start, need = input->reader.need;
   if (need <= have + LOOP_READ_BYTES) return NULL;
   size_t more = need - have < have ? need - have : have;
-  if (more < LOOP_READ_BYTES || !reserve(peer, more)) return NULL;
+  if (more < LOOP_READ_BYTES) return NULL;
+  /* Where there is no room, less of it may still do: nobody is closed here. */
+  if (!is_room_for(peer, capacity_for(input, more) - input->capacity) || !reserve(peer, more))
+    return NULL;
   *room = more;
   return input->bytes + input->len;
 }

@@ -7,7 +7,8 @@
  *     apart         [head][ body, as far as it has arrived )  )capacity
  *
  * A long body that a STORE may keep is taken out of the bytes as it arrives, straight into what the
- * engine will keep: it is neither moved nor held twice.
+ * engine will keep: it is not copied from one place to another, nor held twice. Where it lies is
+ * enlarged as it arrives.
  *
  * Invariants: what is apart belongs to the first command in bytes, whose reader has been told of it
  * since it is whole; server.input_bytes counts the capacities; neither of them is ever more than

@@ -138,8 +138,6 @@ static void on_reconfigured(struct shared *shared) {
   struct engine_options engine = engine_options_of(shared->options);
   for (unsigned i = 0; i < keyspace_shards(shared->keyspace); i++)
     engine_reconfigure(shard_engine(keyspace_shard(shared->keyspace, i)), &engine);
-  for (unsigned i = 0; i < shared->host_count; i++)
-    shared->hosts[i]->unasked_bytes = command_unasked_bytes(shared->options);
   shared->log->level = (enum log_level)shared->options->loglevel;
 }
 

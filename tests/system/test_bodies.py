@@ -252,6 +252,13 @@ class Room(ServerCase):
             greedy.send_raw(head_of("k", token, 10 * MIB) + b"x" * (10 * MIB))
         self.assertTrue(greedy.ended())
         self.assertIn("client-input-total", server.log())
+        greedy = self.connect(server)  # what is no record's body is no exception
+        with contextlib.suppress(OSError):
+            greedy.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nv\r\n$10000000\r\n" + b"x" * 10000000)
+        self.assertTrue(greedy.ended())
+        closed = server.info("stats", control)["client_query_buffer_limit_disconnections"]
+        self.assertEqual(closed, "2")
+        self.assertEqual(server.log().count("reach client-input-total"), 2)
         self.assertEqual(control.call("STORE", "k", token, b"z" * MIB), 0)
 
 

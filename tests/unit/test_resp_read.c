@@ -866,7 +866,9 @@ static void test_a_bulk_string_apart(void **state) {
       assert_true(reader.argv[3].data == body && reader.argv[3].len == sizeof body - 1);
       data = arena_place(&arena, input.data, input.len);
       resp_reader_forget(&reader);
+      assert_true(resp_reader_fresh(&reader));
       resp_reader_apart(&reader, at, body);
+      assert_false(resp_reader_fresh(&reader)); /* not all of the command is in its bytes */
       assert_int_equal(resp_read(&reader, data, input.len, &consumed), RESP_COMMAND);
     }
     /* The next command has nothing apart. */
