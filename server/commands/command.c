@@ -467,30 +467,35 @@ static uint64_t take_time(struct host *host) {
 }
 
 /* What took long in a stretch was one of it; which one nobody can tell any more. */
-COMMAND_APART static void stretch_end(struct host *host) {
-  struct stretch *stretch = &host->stretch;
-  if (stretch->calls == 0) return;
-  uint64_t spent_ns = take_time(host);
-  const struct command *command = stretch->command;
-  unsigned calls = stretch->calls;
-  struct command_stats *stats = &host->stats[command - COMMAND_TABLE];
-  stats->nanoseconds += spent_ns;
-  stats->calls += calls;
-  host->counters.commands += calls;
-  stretch->calls = 0;
-  if (!slowlog_wants(host, spent_ns)) return;
+COMMAND_RARE static void note_slow(const struct stretch *stretch, struct host *host,
+                                   uint64_t spent_ns) {
   char text[COMMAND_NAME_BYTES];
-  int len = snprintf(text, sizeof text, "... (one of %u measured together)", calls);
-  const struct span argv[] = {span_of(command->name), {text, (size_t)len}};
+  int len = snprintf(text, sizeof text, "... (one of %u measured together)", stretch->calls);
+  const struct span argv[] = {span_of(stretch->command->name), {text, (size_t)len}};
   const struct call call = {
       .host = host,
       .client = stretch->client,
-      .command = command,
+      .command = stretch->command,
       .argv = argv,
       .argc = 2,
       .now_ms = host->now_ms,
   };
   slowlog_note(&call, spent_ns);
+}
+
+COMMAND_APART static void note_stretch(struct stretch *stretch, struct host *host) {
+  uint64_t spent_ns = take_time(host);
+  struct command_stats *stats = &host->stats[stretch->command - COMMAND_TABLE];
+  stats->nanoseconds += spent_ns;
+  stats->calls += stretch->calls;
+  host->counters.commands += stretch->calls;
+  if (slowlog_wants(host, spent_ns)) note_slow(stretch, host, spent_ns);
+}
+
+static inline void stretch_end(struct host *host) {
+  if (host->stretch.calls == 0) return;
+  note_stretch(&host->stretch, host);
+  host->stretch.calls = 0;
 }
 
 void command_batch_end(struct host *host) {

@@ -93,8 +93,7 @@ static bool take_all(struct inbox *inbox, struct list *letters) {
   return lost;
 }
 
-void inbox_deliver(struct host *host) {
-  if (inbox_empty(host)) return;
+static void deliver(struct host *host) {
   struct list letters;
   bool lost = take_all(host->inbox, &letters);
   for (struct list *node; (node = list_pop(&letters)) != NULL;) {
@@ -111,4 +110,8 @@ void inbox_deliver(struct host *host) {
   if (!lost) return;
   pubsub_close_listeners(host);
   monitor_close_watchers(host);
+}
+
+void inbox_deliver(struct host *host) {
+  if (!inbox_empty(host)) deliver(host);
 }

@@ -251,7 +251,7 @@ bool keyspace_has_ready(const struct keyspace *keyspace, unsigned loop) {
 }
 
 int64_t keyspace_next_due(const struct keyspace *keyspace, unsigned loop) {
-  if (alone(keyspace)) return engine_next_due(keyspace->engines[0]);
+  if (alone(keyspace)) return engine_next_due_hint(keyspace->engines[0]);
   return atomic_load(&keyspace->errands[loop].due_ms);
 }
 

@@ -161,7 +161,7 @@ bool engine_tick(struct engine *engine, int64_t now_ms, unsigned budget) {
   wheel_refresh(&engine->waits);
   wheel_refresh(&engine->ends);
   wheel_refresh(&engine->shelf.ends);
-  return engine_next_due(engine) <= now_ms;
+  return engine_next_due_hint(engine) <= now_ms;
 }
 
 static bool due_at_once(const struct engine *engine) {

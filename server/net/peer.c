@@ -207,16 +207,19 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
 
 /* A long argument is read straight to where it will be needed; the rest goes through the loop's
  * buffer. */
+static void read_to_input(struct peer *peer, uv_buf_t *buffer) {
+  size_t room;
+  char *to = input_room(peer, &room);
+  if (room > 0) *buffer = (uv_buf_t){to, room};
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
   (void)suggested;
   struct peer *peer = handle->data;
   struct loop *loop = peer_loop(peer);
   loop_begin(loop);
-  *buffer = uv_buf_init(loop->read_buffer, sizeof loop->read_buffer);
-  if (peer->input == NULL) return;
-  size_t room;
-  char *to = input_room(peer, &room);
-  if (room > 0) *buffer = uv_buf_init(to, (unsigned)room);
+  *buffer = (uv_buf_t){loop->read_buffer, sizeof loop->read_buffer};
+  if (peer->input != NULL) read_to_input(peer, buffer);
 }
 
 static void on_end(struct peer *peer, bool orderly) {
@@ -231,15 +234,16 @@ static void on_end(struct peer *peer, bool orderly) {
 
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
   struct peer *peer = stream->data;
-  loop_begin(peer_loop(peer));
-  peer_loop(peer)->host.stamp_ns = loop_see_time(peer_loop(peer));
-  inbox_deliver(&peer_loop(peer)->host);
+  struct loop *loop = peer_loop(peer);
+  loop_begin(loop);
+  loop->host.stamp_ns = loop_see_time(loop);
+  inbox_deliver(&loop->host);
   if (count < 0) {
     on_end(peer, count == UV_EOF);
     return;
   }
   if (count == 0 || peer->lingering) return;
-  peer_loop(peer)->host.counters.bytes_in += (uint64_t)count;
+  loop->host.counters.bytes_in += (uint64_t)count;
   take_bytes(peer, buffer->base, (size_t)count);
 }
 
@@ -283,7 +287,7 @@ static void note_taken(struct peer *peer, bool sent) {
 
 /* The output's bytes and references in order, without the first `skip` bytes. parts has room for 2
  * * refs + 1. */
-static unsigned list_parts(const struct resp_output *out, size_t skip, uv_buf_t *parts) {
+static unsigned list_pieces(const struct resp_output *out, size_t skip, uv_buf_t *parts) {
   unsigned count = 0;
   size_t at = 0;
   for (size_t i = 0; i <= out->ref_count; i++) {
@@ -302,8 +306,14 @@ static unsigned list_parts(const struct resp_output *out, size_t skip, uv_buf_t 
   return count;
 }
 
+static inline unsigned list_parts(const struct resp_output *out, size_t skip, uv_buf_t *parts) {
+  if (out->ref_count > 0) return list_pieces(out, skip, parts);
+  parts[0] = (uv_buf_t){out->bytes + skip, out->len - skip};
+  return 1;
+}
+
 static void output_done(struct loop *loop, struct resp_output *out) {
-  host_output_unpin(&loop->host, out, 0);
+  if (out->ref_count > 0) host_output_unpin(&loop->host, out, 0);
   host_output_give(&loop->host, out);
 }
 
@@ -332,7 +342,7 @@ static void linger(struct peer *peer) {
 }
 
 static void all_sent(struct peer *peer) {
-  client_granted_written(&peer->client, &peer_loop(peer)->host);
+  if (peer->client.waiter != NULL) client_granted_written(&peer->client, &peer_loop(peer)->host);
   if (!peer->client.close_when_sent) return;
   if (peer->ended) {
     peer_close(peer);
@@ -393,17 +403,27 @@ static bool send_output(struct peer *peer, struct resp_output *out, uv_buf_t *pa
   return true;
 }
 
-/* Takes the output over, whatever comes of it. */
-static bool send_or_drop(struct peer *peer, struct resp_output *out) {
+/* Takes the output over, whatever comes of it. Parts: room to list it; NULL: memory is short. */
+static inline bool send_listed(struct peer *peer, struct resp_output *out, uv_buf_t *parts) {
+  bool empty = resp_output_size(out) == 0;
+  bool sent = !out->failed && parts != NULL && !empty && send_output(peer, out, parts);
+  if (!sent) output_done(peer_loop(peer), out);
+  return sent || (empty && !out->failed);
+}
+
+static bool send_with_refs(struct peer *peer, struct resp_output *out) {
   uv_buf_t on_stack[PARTS_ON_STACK], *parts = on_stack;
   size_t room = 2 * out->ref_count + 1;
   if (room > PARTS_ON_STACK) parts = malloc(room * sizeof *parts);
-  bool empty = resp_output_size(out) == 0;
-  bool sent = !out->failed && parts != NULL && !empty && send_output(peer, out, parts);
-  bool fine = sent || (empty && !out->failed);
-  if (!sent) output_done(peer_loop(peer), out);
+  bool fine = send_listed(peer, out, parts);
   if (parts != on_stack) free(parts);
   return fine;
+}
+
+static bool send_or_drop(struct peer *peer, struct resp_output *out) {
+  if (out->ref_count > 0) return send_with_refs(peer, out);
+  uv_buf_t part; /* all there is, nearly always */
+  return send_listed(peer, out, &part);
 }
 
 void peer_flush(struct peer *peer) {
