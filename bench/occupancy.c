@@ -135,7 +135,8 @@ failed:
 static int idle(const struct options *options, int control, int *fds, struct report *report) {
   uint64_t count = options->connections;
   struct occupancy before, after, gone;
-  /* Twice: what the first question brings into memory of the server's program is no connection's. */
+  /* Twice: what the first question brings into memory of the server's program is no connection's.
+   */
   if (occupancy_read(options, control, &before) != 0) return -1;
   if (occupancy_read(options, control, &before) != 0) return -1;
   for (uint64_t i = 0; i < count; i++) {

@@ -6,8 +6,7 @@
  *     host host ...  one for each loop: its connections, its counters, its share of pub/sub
  *
  * net/ makes them, embeds them and drives them: feeds commands in (command.h), sends what clients
- * have to say (host.unsent), and tells the time once a turn. Several servers can live in one
- * process.
+ * have to say (host.unsent), and tells the time. Several servers can live in one process.
  *
  * Threads. A host, and the clients in it, belong to the thread that runs its loop. Another thread
  * may touch it in two ways only:

@@ -2,6 +2,7 @@
 #include "server/engine/regions.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -33,6 +34,7 @@ struct regions {
   pthread_t thread;
   bool started, ending, busy;
   bool short_of_memory;                     /* until somebody wants a region again */
+  bool threadless;                          /* none could be made: all comes from the allocator */
   struct table all;                         /* of struct region */
   struct list partial[REGIONS_KINS][WHOLE]; /* in use, by the largest piece that they have */
   struct list ready;                        /* free, with all its pages */
@@ -200,14 +202,22 @@ static char *map_region(void) {
   return base + before;
 }
 
-/* Before anybody else knows it. Where there are no huge pages it is filled with small ones. */
-static void populate(char *base) {
+/* Before anybody else knows it. Where there are no huge pages it is filled with small ones. False:
+ * there is no memory for it. */
+static bool populate(char *base) {
   madvise(base, REGIONS_REGION_BYTES, MADV_HUGEPAGE);
-#ifdef MADV_POPULATE_WRITE
-  if (madvise(base, REGIONS_REGION_BYTES, MADV_POPULATE_WRITE) == 0) return;
+#ifdef MADV_POPULATE_WRITE /* from Linux 5.14 on */
+  if (madvise(base, REGIONS_REGION_BYTES, MADV_POPULATE_WRITE) == 0) return true;
+  if (errno != EINVAL) return false;
 #endif
   for (size_t at = 0; at < REGIONS_REGION_BYTES; at += PAGE_BYTES)
     *(volatile char *)(base + at) = 0;
+  return true;
+}
+
+static void free_region(struct region *region) {
+  munmap(region->base, REGIONS_REGION_BYTES);
+  free(region);
 }
 
 static struct region *make_region(void) {
@@ -220,13 +230,11 @@ static struct region *make_region(void) {
   }
   region->node.hash = (uint64_t)(uintptr_t)region->base / REGIONS_REGION_BYTES;
   list_init(&region->list);
-  populate(region->base);
+  if (!populate(region->base)) {
+    free_region(region);
+    return NULL;
+  }
   return region;
-}
-
-static void free_region(struct region *region) {
-  munmap(region->base, REGIONS_REGION_BYTES);
-  free(region);
 }
 
 static void add_region(struct regions *regions) {
@@ -314,11 +322,12 @@ static void start(struct regions *regions) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &former);
   regions->started = pthread_create(&regions->thread, NULL, run, regions) == 0;
+  regions->threadless = !regions->started;
   pthread_sigmask(SIG_SETMASK, &former, NULL);
 }
 
 static void see_to_it(struct regions *regions) {
-  if (!work_to_do(regions)) return;
+  if (regions->threadless || !work_to_do(regions)) return;
   if (!regions->started) {
     start(regions);
   } else if (!regions->busy) {

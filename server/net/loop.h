@@ -25,7 +25,7 @@
 #include "server/net/input.h"
 #include "server/net/server.h"
 
-/* One read takes at most this; what a connection sends beyond it waits for the next wake-up. */
+/* What one read takes, but into a body that is received apart (input.h). */
 #define LOOP_READ_BYTES (64u * 1024)
 /* Commands of one connection in one turn; then the others have theirs. */
 #define LOOP_COMMANDS_PER_TURN 512u

@@ -105,6 +105,7 @@ static size_t run_commands(struct peer *peer, struct resp_reader *reader, const 
       break;
     }
     reader->unauthenticated = !peer->client.authenticated;
+    if (at > 0) loop_see_time(loop); /* what ran before took its time */
     batch_read(batch, reader, &loop->host, data + at, len - at, share);
     share -= batch->count;
     at += run_batch(peer, reader, &more);
@@ -143,7 +144,7 @@ static void settle(struct peer *peer) {
   }
   peer_flush(peer);
   if (peer->closing) return;
-  if (peer->held_back && !output_over_limit(peer)) make_runnable(peer);
+  if (peer->held_back && peer->input != NULL && !output_over_limit(peer)) make_runnable(peer);
   bool stuck = peer->input != NULL && (output_over_limit(peer) || peer->postponed ||
                                        (client->waiter != NULL && !client->waiting));
   if (peer->ended && list_empty(&peer->runnable) && !stuck) {
@@ -174,6 +175,7 @@ static void run_input(struct peer *peer) {
 void peer_resume(struct peer *peer) {
   if (peer->closing) return;
   if (peer->input != NULL && !must_stop(peer)) {
+    peer_loop(peer)->host.stamp_ns = loop_see_time(peer_loop(peer));
     run_input(peer);
   } else {
     settle(peer);

@@ -307,6 +307,12 @@ class Server:
         with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
             return int(re.search(rf"^{field}:\s+(\d+) kB", file.read(), re.M).group(1))
 
+    def cpu_seconds(self):
+        """Of all its threads, the system's work for them included."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def rss_bytes(self):
         return self._status_kib("VmRSS") * 1024
 

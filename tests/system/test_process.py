@@ -10,7 +10,7 @@ import tempfile
 import time
 import unittest
 
-from harness import (HANG_SECONDS, INSTRUMENTED, PROGRAM, READY, Client, ServerCase, encode,
+from harness import (HANG_SECONDS, INSTRUMENTED, PROGRAM, READY, Client, Closed, ServerCase, encode,
                      eventually, measured)
 
 HOUR_MS = 3_600_000
@@ -298,6 +298,25 @@ class Leaving(ServerCase):
 
     def test_sigint(self):
         self.drain(signal.SIGINT)
+
+    def test_a_drain_that_waits_for_a_reader_does_nothing_meanwhile(self):
+        server = self.start("--drain-timeout", "1h", "--client-output-limit", "4mb")
+        client = self.connect(server)
+        body = os.urandom(500000)
+        self.assertEqual(client.call("SET", "k", body), "OK")
+        client.send_raw(encode("GET", "k") * 200)
+        self.assertTrue(client.readable(HANG_SECONDS))
+        server.signal(signal.SIGTERM)
+        eventually(lambda: "SIGTERM" in server.log(), "word of the signal")
+        for _ in range(8):
+            self.assertEqual(client.read(), body)
+        before = server.cpu_seconds()
+        time.sleep(1)  # in which nothing is to be done
+        self.assertLess(server.cpu_seconds() - before, 0.3)
+        with self.assertRaises(Closed):
+            while True:
+                self.assertEqual(client.read(), body)
+        self.assertEqual(server.leave(), 0)
 
     def test_shutdown_is_a_drain_too(self):
         server = self.start()

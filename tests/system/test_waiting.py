@@ -549,6 +549,19 @@ class BehindAWait(ServerCase):
         idle_s = int(re.search(rb" idle=(\d+)", line).group(1))
         self.assertLess(idle_s, time.monotonic() - began - waited_ms / 1000 + 1)
 
+    def test_no_command_is_charged_with_the_wait_in_front_of_it(self):
+        server = self.start()
+        control, waiter, gone = (self.connect(server) for _ in range(3))
+        self.claim(control, "k")
+        waiter.send_raw(encode("CLAIM", "k", "WAIT", 3000) + encode("PING"))
+        server.await_blocked(1, control)
+        gone.close()
+        self.assert_status(waiter.read(), "BUSY")
+        self.assertEqual(waiter.read(), "PONG")
+        stats = control.call("INFO", "commandstats").decode()
+        usec = int(re.search(r"cmdstat_ping:calls=1,usec=(\d+)", stats).group(1))
+        self.assertLess(usec, 1_500_000)
+
     def test_others_are_not_affected(self):
         client = self.behind(b"")
         for _ in range(200):
