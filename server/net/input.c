@@ -33,6 +33,13 @@ static bool may_grow(struct peer *peer, size_t more) {
   return false;
 }
 
+static bool no_memory(const struct peer *peer) {
+  log_line(peer_loop(peer)->log, LOG_LEVEL_WARNING,
+           "client %llu closed: no memory for what it sends",
+           (unsigned long long)peer->client.id);
+  return false;
+}
+
 static void gave_back(struct peer *peer, size_t room) {
   atomic_fetch_sub(&peer_loop(peer)->server->input_bytes, room);
 }
@@ -43,7 +50,7 @@ static bool grow(struct peer *peer, char **bytes, size_t head, size_t *room, siz
   char *grown = realloc(*bytes, head + capacity);
   if (grown == NULL) {
     gave_back(peer, capacity - *room);
-    return false;
+    return no_memory(peer);
   }
   *bytes = grown;
   *room = capacity;
@@ -146,7 +153,7 @@ void input_destroy(struct peer *peer) {
 bool input_keep(struct peer *peer, const char *data, size_t len) {
   struct loop *loop = peer_loop(peer);
   struct input *input = calloc(1, sizeof *input);
-  if (input == NULL) return false;
+  if (input == NULL) return no_memory(peer);
   peer->input = input;
   if (resp_reader_idle(&loop->reader)) {
     loop_setup_reader(loop, &input->reader);

@@ -194,13 +194,15 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
     return;
   }
   size_t used = run_commands(peer, &loop->reader, data, len);
-  if (peer->client.close_when_sent || peer->client.close_now) {
+  bool over = peer->client.close_when_sent || peer->client.close_now;
+  bool left = used < len || !resp_reader_idle(&loop->reader);
+  if (!over && left && !input_keep(peer, data + used, len - used)) {
+    peer->client.close_when_sent = over = true; /* those in front have their replies */
+    if (peer->client.waiting) peer->client.close_now = true;
+  }
+  if (over) {
     resp_reader_deinit(&loop->reader);
     loop_setup_reader(loop, &loop->reader);
-  } else if ((used < len || !resp_reader_idle(&loop->reader)) &&
-             !input_keep(peer, data + used, len - used)) {
-    peer_close(peer);
-    return;
   }
   settle(peer);
 }

@@ -214,6 +214,17 @@ class Bodies(ServerCase):
 
 
 class Room(ServerCase):
+    def test_who_is_closed_for_lack_of_room_has_the_replies_in_front(self):
+        server = self.start("--client-input-total", "1mb")
+        clients = [self.connect(server) for _ in range(60)]
+        for number, client in enumerate(clients):
+            length = (60 if number % 2 else 200) * KIB
+            client.send_raw(encode("CLAIM", f"k{number}") + head_of("l", 1, length)
+                            + b"x" * (50 * KIB))
+            self.assert_status(client.read(), "CLAIMED")
+        closed = server.info("all")["client_query_buffer_limit_disconnections"]
+        self.assertGreater(int(closed), 20)
+
     @unittest.skipIf(INSTRUMENTED, "the sanitizer's allocator keeps freed memory")
     def test_half_received_bodies_cost_what_has_arrived(self):
         """An announcement costs nothing; what arrived costs at most twice itself; all together have
