@@ -448,6 +448,7 @@ static inline void run_handler(struct call *call) {
 #define STRETCH_CALLS 32u
 #define STRETCH_ARGS 8u
 #define STRETCH_BYTES 4096u
+#define CLOCK_GRAIN_NS 1000000 /* of host.now_ms */
 /* Whoever asks for commands that took less wants to know of each. */
 #define STRETCH_SLOWLOG_US 1000
 
@@ -517,7 +518,7 @@ COMMAND_RARE static void measure_alone(struct call *call) {
   host->counters.commands++;
   if (slowlog_wants(host, spent_ns)) slowlog_note(call, spent_ns);
   /* What comes behind it in this turn must not act in the past. */
-  bool time_has_passed = spent_ns >= 1000000 && !call->in_exec;
+  bool time_has_passed = spent_ns >= CLOCK_GRAIN_NS && !call->in_exec;
   if (time_has_passed && host->shared->see_time != NULL) host->shared->see_time(host);
 }
 

@@ -105,6 +105,17 @@ static int64_t demand_of_others(const struct engine *engine, int64_t own) {
 }
 
 #define SWEPT_PER_ENTRY 8u
+#define FREED_AT_ONCE 256u /* entries looked at */
+
+static bool some_to_free(const struct engine *engine) {
+  return engine->sweeping || !list_empty(&engine->shelf.sparse);
+}
+
+static void free_some(struct engine *engine, int64_t now_ms) {
+  unsigned budget = FREED_AT_ONCE;
+  engine_tidy(engine, now_ms, &budget);
+  engine_sweep(engine, now_ms, &budget);
+}
 
 /* What a sweep behind FLUSHALL would free, or what holes in chunks take, must not count against who
  * asks now. */
@@ -120,10 +131,8 @@ bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claim
     int64_t own = demand_of(engine) + (int64_t)more_bytes +
                   (more_claims ? (int64_t)engine->claim_reserve : 0);
     if (own + demand_of_others(engine, own) <= (int64_t)options->memory_limit) return false;
-    if (!engine->sweeping && list_empty(&engine->shelf.sparse)) return true;
-    unsigned budget = 256;
-    engine_tidy(engine, now_ms, &budget);
-    engine_sweep(engine, now_ms, &budget);
+    if (!some_to_free(engine)) return true;
+    free_some(engine, now_ms);
   }
 }
 
@@ -137,11 +146,7 @@ size_t engine_room(const struct engine *engine, size_t freed_bytes) {
 /* Before a response is refused an open chunk for lack of room, what a sweep or holes would free is
  * looked for. */
 static void relieve(struct engine *engine, int64_t now_ms) {
-  bool hopeless = !engine->sweeping && list_empty(&engine->shelf.sparse);
-  if (hopeless || engine_room(engine, 0) >= SHELF_ROOM_BYTES) return;
-  unsigned budget = 256;
-  engine_tidy(engine, now_ms, &budget);
-  engine_sweep(engine, now_ms, &budget);
+  if (some_to_free(engine) && engine_room(engine, 0) < SHELF_ROOM_BYTES) free_some(engine, now_ms);
 }
 
 /* ---- answers ---- */

@@ -496,7 +496,7 @@ static struct chunk *chunk_for(struct shelf *shelf, const struct response *r, si
   struct slot slot = slot_of(r, now_ms);
   struct chunk *chunk = open_at(shelf, slot);
   if (fits(shelf, chunk, slot, r)) return chunk;
-  chunk = shelf_crowded(shelf, r, room_bytes, now_ms)
+  chunk = least_for(shelf, slot, r) > room_bytes
               ? create_chunk(shelf, 0, slot.width, measure((struct numbers){0}, r))
               : open_chunk(shelf, slot, r, room_bytes);
   if (chunk == NULL) return NULL;

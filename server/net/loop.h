@@ -62,7 +62,7 @@ struct peer {
   struct input *input;    /* NULL when there is nothing */
   struct list runnable;   /* in loop.runnable */
   uint32_t sending_count; /* writes that libuv has */
-  uint32_t progress_ms; /* when one of them last ended, or lingering began; see since_progress_ms */
+  uint32_t progress_ms;   /* something was last taken, or lingering began; see since_progress_ms */
   bool is_unix;
   bool held_back;      /* commands are left that its own output kept from running */
   bool postponed;      /* CLIENT PAUSE holds its next command back */
