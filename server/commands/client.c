@@ -37,8 +37,9 @@ static void details_destroy(struct client_details *details) {
   free(details);
 }
 
-static void cancel_wait(struct client *client, struct host *host) {
+void client_cancel_wait(struct client *client, struct host *host) {
   if (client->waiting) host->waiting_count--;
+  client->waiting = false;
   if (client->waiter == NULL) return;
   struct shard *shard = keyspace_shard(host->shared->keyspace, client->shard);
   int64_t now_ms = host->now_ms;
@@ -62,7 +63,7 @@ void client_unbind(struct client *client, struct host *host) {
 }
 
 void client_deinit(struct client *client, struct host *host) {
-  cancel_wait(client, host);
+  client_cancel_wait(client, host);
   client_unbind(client, host);
   transaction_discard(client);
   pubsub_leave(host, client);

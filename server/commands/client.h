@@ -60,6 +60,7 @@ struct client {
   bool close_when_sent : 1; /* takes no more commands */
   bool close_now : 1;       /* killed: what is unsent is dropped */
   bool monitors : 1;
+  bool silent : 1; /* CLIENT REPLY covers the command under way, whose reply comes later */
 };
 #define CLIENT_NO_ROW UINT16_MAX
 
@@ -69,6 +70,8 @@ void client_init(struct client *client, struct host *host);
  * subscriptions. */
 void client_deinit(struct client *client, struct host *host);
 
+/* A wait ends without an answer; a grant whose reply is not yet known to be written is taken back. */
+void client_cancel_wait(struct client *client, struct host *host);
 /* The claims with BIND end: the connection closes, or RESET. */
 void client_unbind(struct client *client, struct host *host);
 

@@ -559,15 +559,22 @@ COMMAND_RARE static void refuse(struct call *call) {
   }
 }
 
-/* CLIENT REPLY OFF and SKIP: what the command wrote is taken back. Pushes of others are not
- * between: one loop, one command. */
-COMMAND_RARE static void silence(struct call *call, size_t len, size_t refs, size_t ref_bytes) {
-  struct client *client = call->client;
+/* Whether CLIENT REPLY covers the command that has just run. SKIP covers one: the state moves on. */
+COMMAND_RARE static bool take_silence(struct client *client) {
   bool silent = client->replies == CLIENT_REPLIES_OFF || client->replies == CLIENT_REPLIES_SKIP;
   if (client->replies == CLIENT_REPLIES_SKIP) client->replies = CLIENT_REPLIES_ON;
   if (client->replies == CLIENT_REPLIES_SKIP_NEXT) client->replies = CLIENT_REPLIES_SKIP;
+  return silent;
+}
+
+/* CLIENT REPLY OFF and SKIP: what the command wrote is taken back, and what it will write later is
+ * not written (client->silent). Pushes of others are not between: one loop, one command. */
+COMMAND_RARE static void silence(struct call *call, size_t len, size_t refs, size_t ref_bytes) {
+  struct client *client = call->client;
   struct resp_output *out = call->reply->out;
-  if (!silent || out->failed) return;
+  if (!take_silence(client)) return;
+  client->silent = client->waiting;
+  if (out->failed) return;
   /* Subscribing and unsubscribing are answered by pushes, which REPLY does not silence. */
   const struct command *row = call->command;
   bool pushed = row != NULL && row->group == GROUP_PUBSUB && (row->flags & COMMAND_PUBSUB) != 0;
@@ -613,6 +620,14 @@ void command_run(struct host *host, struct client *client, const struct request 
 
 void command_toobig(struct host *host, struct client *client, size_t index, size_t limit) {
   struct resp_writer reply = client_writer(client, host);
-  if (client->replies == CLIENT_REPLIES_ON) reply_toobig(&reply, index, limit);
+  if (client->replies == CLIENT_REPLIES_ON || !take_silence(client))
+    reply_toobig(&reply, index, limit);
   transaction_spoil(client);
+}
+
+void command_malformed(struct host *host, struct client *client, const char *error) {
+  struct resp_writer reply = client_writer(client, host);
+  host->counters.protocol_errors++;
+  if (client->replies == CLIENT_REPLIES_ON || !take_silence(client))
+    resp_errorf(&reply, "ERR Protocol error: %s", error);
 }

@@ -117,6 +117,8 @@ bool command_postponed(const struct host *host, const struct client *client,
  */
 void command_run(struct host *host, struct client *client, const struct request *request);
 void command_toobig(struct host *host, struct client *client, size_t index, size_t limit);
+/* The reader found the framing broken; the caller closes the connection. */
+void command_malformed(struct host *host, struct client *client, const char *error);
 /* Behind the commands of one connection in one turn: what was measured together is over. */
 void command_batch_end(struct host *host);
 /* What it needs locked: what each row says of its keys and flags; in EXEC the most that any of its

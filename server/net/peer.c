@@ -37,12 +37,12 @@ static bool must_stop(const struct peer *peer) {
          output_over_limit(peer);
 }
 
-static void protocol_error(struct peer *peer, const char *error) {
-  struct host *host = &peer_loop(peer)->host;
-  struct resp_writer reply = client_writer(&peer->client, host);
-  resp_errorf(&reply, "ERR Protocol error: %s", error);
-  peer->client.close_when_sent = true;
-  host->counters.protocol_errors++;
+/* Takes no more commands, and closes once the replies of those that ran are sent. A wait ends
+ * without an answer: its client has gone, or is sent away. */
+static void end_input(struct peer *peer) {
+  struct client *client = &peer->client;
+  if (client->waiting) client_cancel_wait(client, &peer_loop(peer)->host);
+  client->close_when_sent = true;
 }
 
 /* Takes one result of the reader. False: nothing more can be run from these bytes. */
@@ -61,15 +61,18 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader,
     case RESP_TOOBIG:
       command_toobig(host, client, reader->toobig_index, reader->toobig_limit);
       return true;
-    case RESP_MALFORMED: protocol_error(peer, reader->error); return false;
+    case RESP_MALFORMED:
+      command_malformed(host, client, reader->error);
+      end_input(peer);
+      return false;
     case RESP_MORE: return false;
     case RESP_HTTP:
       log_line(host->log, LOG_LEVEL_WARNING, "client %llu closed: it speaks HTTP",
                (unsigned long long)client->id);
-      client->close_now = true;
+      end_input(peer);
       return false;
     case RESP_NO_MEMORY:
-    default: client->close_now = true; return false;
+    default: end_input(peer); return false;
   }
 }
 
@@ -148,11 +151,8 @@ static void settle(struct peer *peer) {
   bool stuck = peer->input != NULL && (output_over_limit(peer) || peer->postponed ||
                                        (client->waiter != NULL && !client->waiting));
   if (peer->ended && list_empty(&peer->runnable) && !stuck) {
-    if (client->waiting) { /* nobody is there any more to wait */
-      peer_close(peer);
-      return;
-    }
-    client->close_when_sent = true;
+    end_input(peer);
+    input_destroy(peer);
     peer_flush(peer);
   }
   adjust_reading(peer);
@@ -165,9 +165,9 @@ static void run_input(struct peer *peer) {
   size_t used =
       run_commands(peer, &input->reader, input->bytes + input->start, input->len - input->start);
   host->received = NULL;
-  if (!input_consumed(peer, used)) peer->client.close_now = true;
-  bool behind_wait = peer->client.waiting && input->len - input->start > LOOP_INPUT_BEHIND_WAIT;
-  if (behind_wait) peer->client.close_now = true;
+  bool behind_wait =
+      peer->client.waiting && input->len - input->start - used > LOOP_INPUT_BEHIND_WAIT;
+  if (!input_consumed(peer, used) || behind_wait) end_input(peer);
   if (input->start == input->len && resp_reader_idle(&input->reader)) input_destroy(peer);
   settle(peer);
 }
@@ -187,7 +187,8 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
   if (peer->input != NULL) {
     bool whole;
     if (!input_take(peer, data, len, &whole)) {
-      peer_close(peer);
+      end_input(peer);
+      settle(peer);
     } else if (whole) {
       run_input(peer);
     }
@@ -197,8 +198,8 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
   bool over = peer->client.close_when_sent || peer->client.close_now;
   bool left = used < len || !resp_reader_idle(&loop->reader);
   if (!over && left && !input_keep(peer, data + used, len - used)) {
-    peer->client.close_when_sent = over = true; /* those in front have their replies */
-    if (peer->client.waiting) peer->client.close_now = true;
+    end_input(peer);
+    over = true;
   }
   if (over) {
     resp_reader_deinit(&loop->reader);
@@ -229,10 +230,11 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
 static void on_end(struct peer *peer, bool orderly) {
   peer->ended = true;
   stop_reading(peer);
-  if (!orderly || peer->client.waiting || peer->lingering) {
+  if (!orderly || peer->lingering) {
     peer_close(peer);
     return;
   }
+  if (peer->client.waiting) end_input(peer); /* nobody waits any more */
   settle(peer);
 }
 
