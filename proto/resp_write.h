@@ -78,6 +78,8 @@ void resp_bulk(struct resp_writer *w, struct span bytes);
 void resp_bulk_text(struct resp_writer *w, const char *text);
 /* A bulk string by reference: `bytes` must stay until the owner of the output releases `pin`. */
 void resp_bulk_pinned(struct resp_writer *w, struct span bytes, void *pin, void *keeper);
+/* Raw bytes by reference. False: memory is short, and the pin stays the caller's. */
+bool resp_output_refer(struct resp_output *out, struct span bytes, void *pin, void *keeper);
 /* `$-1`, or `_` in RESP3. */
 void resp_null(struct resp_writer *w);
 /* `*-1`, or `_` in RESP3. */
@@ -95,6 +97,8 @@ void resp_boolean(struct resp_writer *w, bool value);
 void resp_double(struct resp_writer *w, double value);
 /* Verbatim text (`=n txt:`), or a bulk string in RESP2. format has three letters. */
 void resp_verbatim(struct resp_writer *w, const char *format, struct span text);
+/* The same without the text and the line end after it, which the caller appends. */
+void resp_verbatim_header(struct resp_writer *w, const char *format, size_t len);
 
 /*
  * A reply of several parts that come again and again, with one look at the room there is:

@@ -392,9 +392,9 @@ struct engine *call_engine(const struct call *call, struct span key) {
   return shard_engine(keyspace_find(call->host->shared->keyspace, key));
 }
 
-/* Inside EXEC everything is held already. */
-static void hold(struct call *call, enum command_reach reach) {
+enum command_reach command_lock(struct call *call) {
   struct host *host = call->host;
+  enum command_reach reach = reach_of(call);
   switch (reach) {
     case COMMAND_REACHES_A_KEY:
       call->shard = keyspace_find(host->shared->keyspace, call->argv[call->command->first_key]);
@@ -409,25 +409,25 @@ static void hold(struct call *call, enum command_reach reach) {
     case COMMAND_REACHES_NOTHING:
     default: break;
   }
+  return reach;
 }
 
-static void let_go(struct call *call, enum command_reach reach) {
+void command_unlock(struct call *call, enum command_reach reach) {
   if (reach == COMMAND_REACHES_A_KEY) host_unlock(call->host, call->shard);
   if (reach >= COMMAND_REACHES_ALL && !call->in_exec) host_unlock_all(call->host);
   if (reach == COMMAND_REACHES_OTHERS && !call->in_exec) host_go_on(call->host);
 }
 
-COMMAND_RARE static void run_holding(struct call *call) {
-  enum command_reach reach = reach_of(call);
-  hold(call, reach);
+COMMAND_RARE static void run_locked(struct call *call) {
+  enum command_reach reach = command_lock(call);
   call->command->run(call);
-  let_go(call, reach);
+  command_unlock(call, reach);
 }
 
 /* Nearly every command has one key, whose name is known. */
 static inline void run_handler(struct call *call) {
   if (call->name == NULL) {
-    run_holding(call);
+    run_locked(call);
     return;
   }
   struct host *host = call->host;
@@ -446,7 +446,6 @@ static inline void run_handler(struct call *call) {
  * of the batch. What may take long is measured alone.
  */
 #define STRETCH_CALLS 32u
-#define STRETCH_ARGS 8u
 #define STRETCH_BYTES 4096u
 #define CLOCK_GRAIN_NS 1000000 /* of host.now_ms */
 /* Whoever asks for commands that took less wants to know of each. */
@@ -455,8 +454,7 @@ static inline void run_handler(struct call *call) {
 static bool measured_alone(const struct call *call) {
   int64_t slow_us = call->host->options->slowlog_slower_us;
   bool each_counts = slow_us >= 0 && slow_us < STRETCH_SLOWLOG_US;
-  return (call->command->flags & COMMAND_FAST) == 0 || call->argc > STRETCH_ARGS ||
-         call->bytes > STRETCH_BYTES || each_counts;
+  return !command_is_short(call->command, call->argc) || call->bytes > STRETCH_BYTES || each_counts;
 }
 
 static uint64_t take_time(struct host *host) {
@@ -559,7 +557,8 @@ COMMAND_RARE static void refuse(struct call *call) {
   }
 }
 
-/* Whether CLIENT REPLY covers the command that has just run. SKIP covers one: the state moves on. */
+/* Whether CLIENT REPLY covers the command that has just run. SKIP covers one: the state moves on.
+ */
 COMMAND_RARE static bool take_silence(struct client *client) {
   bool silent = client->replies == CLIENT_REPLIES_OFF || client->replies == CLIENT_REPLIES_SKIP;
   if (client->replies == CLIENT_REPLIES_SKIP) client->replies = CLIENT_REPLIES_ON;
@@ -573,7 +572,7 @@ COMMAND_RARE static void silence(struct call *call, size_t len, size_t refs, siz
   struct client *client = call->client;
   struct resp_output *out = call->reply->out;
   if (!take_silence(client)) return;
-  client->silent = client->waiting;
+  client->silent = client->waiting || client->working;
   if (out->failed) return;
   /* Subscribing and unsubscribing are answered by pushes, which REPLY does not silence. */
   const struct command *row = call->command;

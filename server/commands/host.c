@@ -10,6 +10,7 @@
 #include "server/commands/inbox.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/slowlog.h"
+#include "server/commands/task.h"
 
 static bool make_run_id(char id[41]) {
   unsigned char random[20];
@@ -58,6 +59,8 @@ bool host_init(struct host *host, struct shared *shared, int64_t now_ms) {
   };
   list_init(&host->clients);
   list_init(&host->unsent);
+  list_init(&host->tasks);
+  list_init(&host->cursors);
   bool made = host->stats != NULL && host->pubsub != NULL && host->inbox != NULL &&
               host->spare_outputs != NULL;
   if (made) {
@@ -74,6 +77,7 @@ static void output_destroy(struct resp_output *out) {
 }
 
 void host_deinit(struct host *host) {
+  task_destroy_all(host);
   free(host->stats);
   pubsub_destroy(host->pubsub);
   inbox_destroy(host->inbox);
@@ -174,6 +178,10 @@ struct resp_output *host_output_take(struct host *host) {
 void host_output_unpin(struct host *host, struct resp_output *out, size_t first) {
   for (size_t i = first; i < out->ref_count; i++) {
     int64_t now_ms = host->now_ms;
+    if (out->refs[i].keeper == NULL) {
+      free(out->refs[i].pin);
+      continue;
+    }
     struct engine *engine = host_lock(host, out->refs[i].keeper, &now_ms);
     engine_unpin(engine, out->refs[i].pin);
     host_unlock(host, out->refs[i].keeper);

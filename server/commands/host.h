@@ -115,6 +115,8 @@ struct host {
 
   struct list clients; /* struct client.link */
   struct list unsent;  /* struct client.unsent */
+  struct list tasks;   /* struct task.link; whose turn it is first */
+  struct list cursors; /* of walks through clients (clients.c) */
   struct resp_output **spare_outputs;
   size_t spare_count;
   struct resp_output lost_output; /* stands in when no output can be allocated: takes nothing */
@@ -173,7 +175,8 @@ struct resp_output *host_output_take(struct host *host);
 void host_output_give(struct host *host, struct resp_output *out);
 /* What is left of it once its command is over. */
 void host_received_free(struct host *host, struct received *received);
-/* Releases every reference that the output holds, from the one with this number on. */
+/* Releases every reference that the output holds, from the one with this number on: what a shard
+ * keeps is unpinned, what has no keeper is freed. */
 void host_output_unpin(struct host *host, struct resp_output *out, size_t first);
 
 #endif

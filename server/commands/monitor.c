@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/commands/clients.h"
 #include "server/commands/inbox.h"
 #include "server/commands/pubsub.h"
 
@@ -138,7 +139,7 @@ void monitor_command(struct call *call) {
     client->monitors = true;
     atomic_fetch_add(&call->host->monitor_count, 1);
     atomic_fetch_add(&call->host->shared->monitor_count, 1);
-    list_remove(&client->link);
+    clients_forget(call->host, client);
     list_prepend(&call->host->clients, &client->link);
   }
   reply_ok(call);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "server/commands/inbox.h"
+#include "server/commands/task.h"
 
 /* ---- the clock ---- */
 
@@ -58,33 +59,56 @@ static struct engine_waiter *next_ready(struct loop *loop, struct shard *shard) 
   return waiter;
 }
 
+/* False when a part of the turn has had its time. */
+static bool time_left(struct loop *loop, uint64_t end_ns) { return loop_see_time(loop) < end_ns; }
+
+/* Returns false when there was no time for all of them. */
+static bool answer_shard(struct loop *loop, struct shard *shard, uint64_t end_ns) {
+  for (struct engine_waiter *waiter; (waiter = next_ready(loop, shard)) != NULL;) {
+    peer_answer(loop, waiter);
+    if (!time_left(loop, end_ns)) return false;
+  }
+  return true;
+}
+
 static void answer_ready(struct loop *loop) {
-  unsigned left = LOOP_WAITERS_PER_TURN;
   uint64_t shards = keyspace_take_ready(keyspace_of(loop), loop->host.number);
+  if (shards == 0) return;
+  uint64_t end_ns = loop_see_time(loop) + LOOP_WAITERS_NS;
   for (; shards != 0; shards &= shards - 1) {
     struct shard *shard = keyspace_shard(keyspace_of(loop), (unsigned)__builtin_ctzll(shards));
-    for (struct engine_waiter *waiter; left > 0 && (waiter = next_ready(loop, shard)) != NULL;
-         left--)
-      peer_answer(loop, waiter);
-    if (left == 0) break; /* perhaps there are more in this one too */
+    if (!answer_shard(loop, shard, end_ns)) break; /* perhaps there are more in this one too */
   }
   keyspace_still_ready(keyspace_of(loop), loop->host.number, shards);
 }
 
 /* Those that are made runnable meanwhile are for the next turn. */
 static void resume_runnable(struct loop *loop) {
+  if (list_empty(&loop->runnable)) return;
   struct list now;
   list_init(&now);
-  for (unsigned i = 0; i < LOOP_RESUMED_PER_TURN && !list_empty(&loop->runnable); i++) {
-    list_append(&now, list_pop(&loop->runnable));
-  }
-  for (struct list *node; (node = list_pop(&now)) != NULL;)
-    peer_resume(LIST_ENTRY(node, struct peer, runnable));
+  list_splice(&now, &loop->runnable);
+  loop->turn_ns = loop_see_time(loop); /* each has a share of this part of the turn */
+  uint64_t end_ns = loop->turn_ns + LOOP_RESUMED_NS;
+  while (!list_empty(&now) && time_left(loop, end_ns))
+    peer_resume(LIST_ENTRY(list_pop(&now), struct peer, runnable));
+  list_splice(&loop->runnable, &now);
 }
 
 static void send_unsent(struct loop *loop) {
-  for (struct list *node; (node = list_pop(&loop->host.unsent)) != NULL;) {
-    peer_flush(peer_of(LIST_ENTRY(node, struct client, unsent)));
+  struct list *unsent = &loop->host.unsent;
+  if (list_empty(unsent)) return;
+  uint64_t end_ns = loop_see_time(loop) + LOOP_SENDING_NS;
+  while (!list_empty(unsent) && time_left(loop, end_ns))
+    peer_flush(peer_of(LIST_ENTRY(list_pop(unsent), struct client, unsent)));
+}
+
+static void run_tasks(struct loop *loop) {
+  if (list_empty(&loop->host.tasks)) return;
+  uint64_t end_ns = loop_see_time(loop) + LOOP_TASKS_NS;
+  while (!list_empty(&loop->host.tasks) && time_left(loop, end_ns)) {
+    struct client *client = task_run(&loop->host);
+    if (client != NULL) peer_answered(peer_of(client));
   }
 }
 
@@ -108,6 +132,7 @@ static void end_turn(struct loop *loop) {
   tick(loop);
   answer_ready(loop);
   resume_runnable(loop);
+  run_tasks(loop);
   inbox_deliver(host);
   send_unsent(loop);
   follow_drain(loop);
@@ -158,7 +183,8 @@ static bool shutdown_is_due(const struct loop *loop) {
 static bool work_is_left(struct loop *loop, int64_t due_ms) {
   const struct host *host = &loop->host;
   return due_ms <= host->now_ms || !list_empty(&loop->runnable) || !list_empty(&host->unsent) ||
-         !inbox_empty(host) || keyspace_has_ready(keyspace_of(loop), host->number) ||
+         !list_empty(&host->tasks) || !inbox_empty(host) ||
+         keyspace_has_ready(keyspace_of(loop), host->number) ||
          atomic_load(&loop->handed.waiting) || drain_goes_on(loop) || shutdown_is_due(loop);
 }
 
@@ -175,6 +201,7 @@ static void leave_turn(struct loop *loop) {
 static void on_prepare(uv_prepare_t *prepare) {
   struct loop *loop = prepare->data;
   loop_begin(loop);
+  loop->turn_ns = 0;
   atomic_store(&loop->asleep, true);
   int64_t due_ms = keyspace_next_due(keyspace_of(loop), loop->host.number);
   if (work_is_left(loop, due_ms)) {
@@ -313,7 +340,7 @@ static void end_when_sent(struct loop *loop) {
     next = node->next;
     struct client *client = LIST_ENTRY(node, struct client, link);
     struct peer *peer = peer_of(client);
-    if (client->waiting || !list_empty(&peer->runnable)) continue;
+    if (client->waiting || client->working || !list_empty(&peer->runnable)) continue;
     client->close_when_sent = true;
     peer_resume(peer);
   }

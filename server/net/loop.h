@@ -27,13 +27,21 @@
 
 /* What one read takes, but into a body that is received apart (input.h). */
 #define LOOP_READ_BYTES (64u * 1024)
-/* Commands of one connection in one turn; then the others have theirs. */
+/*
+ * One connection's share of a turn: so many commands, so long, or so many bytes of replies,
+ * whichever is used first. Then the others have theirs.
+ */
 #define LOOP_COMMANDS_PER_TURN 512u
-/* Steps of the engine, waiters answered, and connections resumed in one turn: about a millisecond
- * at the outside. */
-#define LOOP_TICK_STEPS 1000u
-#define LOOP_WAITERS_PER_TURN 256u
-#define LOOP_RESUMED_PER_TURN 256u
+#define LOOP_SHARE_NS 1000000u
+#define LOOP_SHARE_BYTES (1024u * 1024)
+/* What each part of a turn may take, and with it what a short command waits for at the outside.
+ * When reading has lasted so long, each further connection has one batch and no more. */
+#define LOOP_READING_NS 5000000u
+#define LOOP_TICK_STEPS 1000u /* of the engine: about a millisecond */
+#define LOOP_WAITERS_NS 2000000u
+#define LOOP_RESUMED_NS 3000000u
+#define LOOP_SENDING_NS 3000000u
+#define LOOP_TASKS_NS 1000000u
 /* Bytes that a connection may have behind a command that waits. */
 #define LOOP_INPUT_BEHIND_WAIT (1024u * 1024)
 /* Housekeeping: how often, and how many connections it looks at each time. */
@@ -107,6 +115,7 @@ struct loop {
   struct list *review; /* whom in host.clients the housekeeping comes to next; NULL: the first */
   struct resp_reader reader; /* for input that arrives whole */
   int64_t due_ms;            /* what the timer is set to */
+  uint64_t turn_ns;          /* when this turn began to read; 0: it has read nothing yet */
   unsigned drain_turns;
   int draining; /* as far as server.draining has been followed */
   struct handed handed;
@@ -182,6 +191,8 @@ void peer_flush(struct peer *peer);
 /* The engine has an answer for the connection: writes it, or takes a grant back when the peer is
  * gone. */
 void peer_answer(struct loop *loop, struct engine_waiter *waiter);
+/* A command that took its time has been answered: sends that, and goes on with the next. */
+void peer_answered(struct peer *peer);
 /* Closes what is idle or stuck for too long. */
 void peer_review(struct peer *peer);
 void peer_describe(const struct client *client, struct client_address *address);

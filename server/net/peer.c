@@ -33,8 +33,41 @@ static inline bool output_over_limit(const struct peer *peer) {
 static bool must_stop(const struct peer *peer) {
   const struct client *client = &peer->client;
   /* A waiter without a wait is a grant whose reply is on its way: there is room for one. */
-  return client->waiter != NULL || client->close_when_sent || client->close_now ||
-         output_over_limit(peer);
+  return client->waiter != NULL || client->working || client->close_when_sent ||
+         client->close_now || output_over_limit(peer);
+}
+
+/* What a connection may have of one turn. */
+struct share {
+  unsigned commands;
+  uint64_t end_ns;
+  bool late; /* short commands only, and one batch of them */
+  bool used; /* the others are next */
+};
+
+/* A turn that has lasted long leaves only short commands to those that it comes to now: who sends
+ * one must not wait for the shares of all that were in front. */
+static struct share share_of(const struct loop *loop) {
+  uint64_t now_ns = loop->host.stamp_ns;
+  return (struct share){
+      .commands = LOOP_COMMANDS_PER_TURN,
+      .end_ns = now_ns + LOOP_SHARE_NS,
+      .late = now_ns >= loop->turn_ns + LOOP_READING_NS,
+  };
+}
+
+static bool must_come_later(const struct batch_item *item, const struct share *share) {
+  return share->late && item->result == RESP_COMMAND &&
+         !command_is_short(item->request.command, item->request.argc);
+}
+
+/* Looked at after each command. The time is that of the last look at the clock: after each batch,
+ * and after each command that may take long. */
+static bool share_used(const struct peer *peer, struct share *share) {
+  const struct client *client = &peer->client;
+  if (client->out != NULL && resp_output_size(client->out) >= LOOP_SHARE_BYTES) share->used = true;
+  if (peer_loop(peer)->host.stamp_ns >= share->end_ns) share->used = true;
+  return share->used;
 }
 
 /* Takes no more commands, and closes once the replies of those that ran are sent. A wait ends
@@ -78,11 +111,13 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader,
 
 /* Runs a batch as far as it goes, and returns the bytes of what ran. What did not is forgotten, to
  * be read once more when its time comes. *more: nothing keeps what is behind from running. */
-static size_t run_batch(struct peer *peer, struct resp_reader *reader, bool *more) {
+static size_t run_batch(struct peer *peer, struct resp_reader *reader, struct share *share,
+                        bool *more) {
   const struct batch *batch = &peer_loop(peer)->batch;
   for (unsigned i = 0; i < batch->count; i++) {
     const struct batch_item *item = &batch->items[i];
-    bool stopped = i > 0 && must_stop(peer);
+    bool stopped = i > 0 && (must_stop(peer) || share_used(peer, share));
+    if (!stopped && must_come_later(item, share)) stopped = share->used = true;
     *more = !stopped && take_result(peer, reader, item);
     if (stopped || peer->postponed) {
       resp_reader_forget(reader);
@@ -100,19 +135,18 @@ static size_t run_commands(struct peer *peer, struct resp_reader *reader, const 
   struct batch *batch = &loop->batch;
   size_t at = 0;
   bool more = true;
-  unsigned share = LOOP_COMMANDS_PER_TURN;
+  struct share share = share_of(loop);
   peer->postponed = false;
   while (more && at < len && !must_stop(peer)) {
-    if (share == 0) {
-      make_runnable(peer);
-      break;
-    }
     reader->unauthenticated = !peer->client.authenticated;
-    if (at > 0) loop_see_time(loop); /* what ran before took its time */
-    batch_read(batch, reader, &loop->host, data + at, len - at, share);
-    share -= batch->count;
-    at += run_batch(peer, reader, &more);
+    batch_read(batch, reader, &loop->host, data + at, len - at, share.commands);
+    share.commands -= batch->count;
+    at += run_batch(peer, reader, &share, &more);
+    if (at < len) loop->host.stamp_ns = loop_see_time(loop); /* what ran took its time */
+    if (share.commands == 0 || share.late || share_used(peer, &share)) share.used = true;
+    more = more && !share.used;
   }
+  if (at < len && share.used) make_runnable(peer);
   command_batch_end(&loop->host);
   peer->held_back = at < len && output_over_limit(peer);
   return at;
@@ -129,7 +163,7 @@ static void stop_reading(struct peer *peer) {
 static void adjust_reading(struct peer *peer) {
   if (peer->closing || peer->lingering) return;
   bool behind = !list_empty(&peer->runnable) || output_over_limit(peer) || peer->postponed ||
-                peer->client.waiter != NULL;
+                peer->client.waiter != NULL || peer->client.working;
   if (peer->ended || peer->client.close_when_sent || (behind && !peer->client.waiting)) {
     stop_reading(peer);
   } else {
@@ -148,8 +182,9 @@ static void settle(struct peer *peer) {
   peer_flush(peer);
   if (peer->closing) return;
   if (peer->held_back && peer->input != NULL && !output_over_limit(peer)) make_runnable(peer);
-  bool stuck = peer->input != NULL && (output_over_limit(peer) || peer->postponed ||
-                                       (client->waiter != NULL && !client->waiting));
+  bool stuck =
+      client->working || (peer->input != NULL && (output_over_limit(peer) || peer->postponed ||
+                                                  (client->waiter != NULL && !client->waiting)));
   if (peer->ended && list_empty(&peer->runnable) && !stuck) {
     end_input(peer);
     input_destroy(peer);
@@ -243,6 +278,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
   struct loop *loop = peer_loop(peer);
   loop_begin(loop);
   loop->host.stamp_ns = loop_see_time(loop);
+  if (loop->turn_ns == 0) loop->turn_ns = loop->host.stamp_ns;
   inbox_deliver(&loop->host);
   if (count < 0) {
     on_end(peer, count == UV_EOF);
@@ -460,6 +496,11 @@ static bool peer_is_gone(const struct peer *peer) {
   return poll(&check, 1, 0) == 1;
 }
 
+void peer_answered(struct peer *peer) {
+  peer_flush(peer);
+  if (!peer->closing) make_runnable(peer);
+}
+
 void peer_answer(struct loop *loop, struct engine_waiter *waiter) {
   struct peer *peer = peer_of(engine_waiter_context(waiter));
   if (engine_waiter_answer(waiter)->status == ENGINE_CLAIMED && peer_is_gone(peer)) {
@@ -467,8 +508,7 @@ void peer_answer(struct loop *loop, struct engine_waiter *waiter) {
     return;
   }
   command_answer_waiter(&loop->host, waiter);
-  peer_flush(peer);
-  if (!peer->closing) make_runnable(peer);
+  peer_answered(peer);
 }
 
 /* ---- beginning and end ---- */
