@@ -6,6 +6,7 @@
 #include "server/commands/clients.h"
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
+#include "server/commands/strangers.h"
 #include "server/commands/task.h"
 #include "server/commands/transaction.h"
 
@@ -28,6 +29,18 @@ void client_init(struct client *client, struct host *host) {
   host->client_count++;
   host->counters.connections++;
   note_peak(&host->shared->peak_clients, atomic_fetch_add(&host->shared->client_count, 1) + 1);
+}
+
+void client_trim(struct client *client) {
+  static const struct client_details none = {0};
+  if (client->details == NULL || memcmp(client->details, &none, sizeof none) != 0) return;
+  free(client->details);
+  client->details = NULL;
+}
+
+void client_close(struct client *client, struct host *host) {
+  client->close_now = true;
+  if (list_empty(&client->unsent)) list_append(&host->unsent, &client->unsent);
 }
 
 static void details_destroy(struct client_details *details) {
@@ -67,6 +80,8 @@ void client_deinit(struct client *client, struct host *host) {
   client_cancel_wait(client, host);
   client_unbind(client, host);
   if (client_task(client) != NULL) task_abandon(client_task(client));
+  strangers_forget_delay(client);
+  strangers_remove(host, client);
   transaction_discard(client);
   pubsub_leave(host, client);
   monitor_leave(host, client);
@@ -109,7 +124,7 @@ static size_t output_share(const struct host *host) {
 
 static size_t output_limit(const struct client *client, const struct host *host) {
   size_t limit = (size_t)host->options->client_output_limit;
-  if (!client->authenticated) return CLIENT_OUTPUT_LEAST;
+  if (client->stranger) return CLIENT_OUTPUT_LEAST;
   if (!client_output_crowded(host)) return limit;
   size_t share = output_share(host);
   return share < limit ? share : limit;
@@ -117,7 +132,7 @@ static size_t output_limit(const struct client *client, const struct host *host)
 
 bool client_output_over(const struct client *client, const struct host *host, size_t more) {
   size_t limit = output_limit(client, host);
-  size_t bytes = client->sending_bytes + (client->out != NULL ? resp_output_size(client->out) : 0);
+  size_t bytes = client_output_bytes(client);
   return bytes > limit || more > limit - bytes;
 }
 

@@ -16,8 +16,9 @@
 #include "server/engine/engine.h"
 #include "server/engine/list.h"
 
-struct host;
 struct command;
+struct guard;
+struct host;
 struct transaction;
 struct subscriptions;
 struct task;
@@ -41,6 +42,7 @@ struct client_details {
   struct transaction *transaction;     /* between MULTI and EXEC */
   struct subscriptions *subscriptions; /* while it listens to something */
   struct task *task;                   /* while it works */
+  struct guard *guard;                 /* while it is a stranger, or delayed */
 };
 
 struct client {
@@ -57,7 +59,12 @@ struct client {
   uint8_t version;   /* of RESP: 2 or 3 */
   uint8_t replies;   /* enum client_replies */
   uint8_t shard;     /* the number of the waiter's */
+  uint8_t errors;    /* that it was told as a stranger */
   bool authenticated : 1;
+  bool local : 1;    /* over a unix socket */
+  bool stranger : 1; /* has little time to authenticate (strangers.h) */
+  bool delayed : 1;  /* the error of its AUTH is not sent yet; commands after it have to wait */
+  uint8_t auth_failures : 2;
   bool waiting : 1;         /* commands behind the present one have to wait */
   bool close_when_sent : 1; /* takes no more commands */
   bool close_now : 1;       /* killed: what is unsent is dropped */
@@ -66,6 +73,11 @@ struct client {
   bool silent : 1;  /* CLIENT REPLY covers the command under way, whose reply comes later */
 };
 #define CLIENT_NO_ROW UINT16_MAX
+
+/* Whether a command is under way whose reply comes later: those after it have to wait. */
+static inline bool client_blocked(const struct client *client) {
+  return client->waiting || client->working || client->delayed;
+}
 
 /* Registers with the host; gives it the next id. */
 void client_init(struct client *client, struct host *host);
@@ -79,8 +91,13 @@ void client_cancel_wait(struct client *client, struct host *host);
 /* The claims with BIND end: the connection closes, or RESET. */
 void client_unbind(struct client *client, struct host *host);
 
+/* Marked to be closed at the end of the turn; what is unsent is dropped. */
+void client_close(struct client *client, struct host *host);
+
 /* NULL when memory is short. */
 struct client_details *client_details(struct client *client);
+/* Gives them back when nothing is left in them. */
+void client_trim(struct client *client);
 static inline struct transaction *client_transaction(const struct client *client) {
   return client->details != NULL ? client->details->transaction : NULL;
 }
@@ -91,6 +108,10 @@ static inline struct subscriptions *client_subscriptions(const struct client *cl
   return client->details != NULL ? client->details->subscriptions : NULL;
 }
 
+/* Replies that it has yet to take. */
+static inline size_t client_output_bytes(const struct client *client) {
+  return client->sending_bytes + (client->out != NULL ? resp_output_size(client->out) : 0);
+}
 /*
  * Whether the client, with `more` bytes to come, has more to take than it may: more than
  * client-output-limit, or, while the outputs are crowded, more than its share; before AUTH, more

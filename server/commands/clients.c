@@ -241,8 +241,7 @@ static void kill_client(struct call *call, struct host *host, struct client *cli
     client->close_when_sent = true; /* it gets its reply first */
     return;
   }
-  client_writer(client, host);
-  client->close_now = true;
+  client_close(client, host);
   call->host->shared->wake(call->host->shared, UINT64_C(1) << host->number);
 }
 

@@ -10,6 +10,7 @@
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/slowlog.h"
+#include "server/commands/strangers.h"
 #include "server/commands/transaction.h"
 
 /* What few commands need, and what a few in a row need once: the compiler keeps both off the way of
@@ -536,10 +537,13 @@ static inline void measure_together(struct call *call) {
 
 /* ---- running ---- */
 
+static inline bool is_error(const struct resp_writer *reply, size_t before) {
+  const struct resp_output *out = reply->out;
+  return out->len > before && out->bytes[before] == '-';
+}
+
 static inline void note_failure(const struct call *call, size_t before) {
-  const struct resp_output *out = call->reply->out;
-  if (out->len > before && out->bytes[before] == '-')
-    call->host->stats[call->command - COMMAND_TABLE].failed++;
+  if (is_error(call->reply, before)) call->host->stats[call->command - COMMAND_TABLE].failed++;
 }
 
 void command_call(struct call *call) {
@@ -572,7 +576,7 @@ COMMAND_RARE static void silence(struct call *call, size_t len, size_t refs, siz
   struct client *client = call->client;
   struct resp_output *out = call->reply->out;
   if (!take_silence(client)) return;
-  client->silent = client->waiting || client->working;
+  client->silent = client_blocked(client);
   if (out->failed) return;
   /* Subscribing and unsubscribing are answered by pushes, which REPLY does not silence. */
   const struct command *row = call->command;
@@ -614,6 +618,7 @@ void command_run(struct host *host, struct client *client, const struct request 
     if (atomic_load_explicit(&host->shared->monitor_count, memory_order_relaxed) > 0)
       monitor_feed(&call);
   }
+  if (client->stranger && is_error(&reply, len)) strangers_note_error(client);
   if (client->replies != CLIENT_REPLIES_ON) silence(&call, len, refs, ref_bytes);
 }
 
@@ -621,6 +626,7 @@ void command_toobig(struct host *host, struct client *client, size_t index, size
   struct resp_writer reply = client_writer(client, host);
   if (client->replies == CLIENT_REPLIES_ON || !take_silence(client))
     reply_toobig(&reply, index, limit);
+  if (client->stranger) strangers_note_error(client);
   transaction_spoil(client);
 }
 

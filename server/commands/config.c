@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/commands/strangers.h"
+
 /* What tools ask a Redis for, and how it is here. Read only. */
 static const struct {
   const char *name, *value;
@@ -98,12 +100,35 @@ static bool pairs_are_known(struct call *call) {
   return true;
 }
 
+/*
+ * Sessions of the former password end, but for the one that changed it; when there is none any
+ * more, everybody is let in.
+ */
+static void password_changed(struct call *call) {
+  struct shared *shared = call->host->shared;
+  bool open = call->host->options->requirepass[0] == '\0';
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    struct host *host = shared->hosts[i];
+    for (struct list *node = host->clients.next; node != &host->clients; node = node->next) {
+      struct client *client = LIST_ENTRY(node, struct client, link);
+      if (open) {
+        client->authenticated = true;
+        strangers_remove(host, client);
+      } else if (client->authenticated && client != call->client) {
+        client_close(client, host);
+      }
+    }
+  }
+  shared->wake(shared, UINT64_MAX >> (64 - shared->host_count));
+}
+
 void server_config_set(struct call *call) {
   if (!pairs_are_known(call)) return;
   struct options *options = call->host->options;
   struct former former[SET_MAX_PAIRS];
+  char *password = strdup(options->requirepass);
   char error[OPTIONS_ERROR_BYTES] = "out of memory";
-  size_t set = 0, failed = 0;
+  size_t set = 0, failed = password != NULL ? 0 : 2;
   for (size_t i = 2; i < call->argc && failed == 0; i += 2) {
     if (!remember(options, call->argv[i], &former[set])) {
       failed = i;
@@ -119,10 +144,12 @@ void server_config_set(struct call *call) {
   }
   if (failed != 0) {
     reply_set_failed(call, call->argv[failed], error);
-    return;
+  } else {
+    call->host->shared->reconfigured(call->host->shared);
+    if (strcmp(password, options->requirepass) != 0) password_changed(call);
+    reply_ok(call);
   }
-  call->host->shared->reconfigured(call->host->shared);
-  reply_ok(call);
+  free(password);
 }
 
 void server_config_resetstat(struct call *call) {

@@ -30,7 +30,9 @@ bool shared_init(struct shared *shared, struct keyspace *keyspace, struct option
       .slowlog = slowlog_create(),
   };
   atomic_init(&shared->next_client_id, 1);
-  if (shared->commands != NULL && shared->slowlog != NULL && make_run_id(shared->run_id))
+  if (shared->commands != NULL && shared->slowlog != NULL && make_run_id(shared->run_id) &&
+      getrandom(&shared->address_seed, sizeof shared->address_seed, 0) ==
+          (ssize_t)sizeof shared->address_seed)
     return true;
   shared_deinit(shared);
   return false;
@@ -61,6 +63,9 @@ bool host_init(struct host *host, struct shared *shared, int64_t now_ms) {
   list_init(&host->unsent);
   list_init(&host->tasks);
   list_init(&host->cursors);
+  list_init(&host->strangers);
+  list_init(&host->delayed);
+  atomic_init(&host->oldest_stranger_ms, INT64_MAX);
   bool made = host->stats != NULL && host->pubsub != NULL && host->inbox != NULL &&
               host->spare_outputs != NULL;
   if (made) {

@@ -46,7 +46,7 @@ struct stretch {
 struct host_counters {
   uint64_t connections, connections_refused, commands, protocol_errors, auth_failures;
   uint64_t bytes_in, bytes_out;
-  uint64_t closed_by_output_limit, closed_by_input_limit;
+  uint64_t closed_by_output_limit, closed_by_input_limit, closed_before_auth;
 };
 
 /* A body in a piece of its own; and, once that has been taken over, of which shard it is. */
@@ -68,6 +68,8 @@ typedef void host_reconfigured(struct shared *shared);
 /* Loops, a bit each, have something to do that was not there when they went to sleep. */
 typedef void host_wake(struct shared *shared, uint64_t loops);
 typedef void host_action(struct host *host);
+
+#define SHARED_AUTH_ADDRESSES 1024u
 
 struct shared {
   struct keyspace *keyspace;
@@ -91,8 +93,12 @@ struct shared {
   _Atomic uint64_t client_count, peak_clients, monitor_count;
   _Atomic uint64_t effect_hosts;  /* with somebody who listens to effects */
   _Atomic uint64_t sending_bytes; /* of all clients: handed over and not yet taken by the kernel */
-  _Atomic bool shutdown_wanted;   /* SHUTDOWN was called */
-  _Atomic bool draining;          /* nothing waits any more */
+  _Atomic uint64_t stranger_count;
+  /* Failed AUTHs by the hash of the address: the second in the upper half, how many in it below. */
+  _Atomic uint64_t auth_failures[SHARED_AUTH_ADDRESSES];
+  uint64_t address_seed;
+  _Atomic bool shutdown_wanted; /* SHUTDOWN was called */
+  _Atomic bool draining;        /* nothing waits any more */
 
   _Atomic int64_t wall_offset_ms; /* unix time = now_ms + wall_offset_ms */
   int64_t started_ms;
@@ -113,10 +119,13 @@ struct host {
   struct pubsub *pubsub;
   struct inbox *inbox;
 
-  struct list clients; /* struct client.link */
-  struct list unsent;  /* struct client.unsent */
-  struct list tasks;   /* struct task.link; whose turn it is first */
-  struct list cursors; /* of walks through clients (clients.c) */
+  struct list clients;                 /* struct client.link */
+  struct list unsent;                  /* struct client.unsent */
+  struct list tasks;                   /* struct task.link; whose turn it is first */
+  struct list cursors;                 /* of walks through clients (clients.c) */
+  struct list strangers, delayed;      /* of guards (strangers.c) */
+  _Atomic int64_t oldest_stranger_ms;  /* since when; INT64_MAX: there is none */
+  _Atomic unsigned strangers_to_close; /* wanted by other loops */
   struct resp_output **spare_outputs;
   size_t spare_count;
   struct resp_output lost_output; /* stands in when no output can be allocated: takes nothing */

@@ -60,6 +60,7 @@ static void host_counters_add(struct host_counters *sum, const struct host_count
   sum->bytes_out += counters->bytes_out;
   sum->closed_by_output_limit += counters->closed_by_output_limit;
   sum->closed_by_input_limit += counters->closed_by_input_limit;
+  sum->closed_before_auth += counters->closed_before_auth;
 }
 
 static void command_stats_add(struct command_stats *sum, const struct command_stats *stats) {
@@ -162,8 +163,9 @@ static void info_stats(struct host *host, struct text *text) {
       c->auth_failures, c->protocol_errors);
   put(text,
       "client_query_buffer_limit_disconnections:%" PRIu64
-      "\r\nclient_output_buffer_limit_disconnections:%" PRIu64 "\r\n",
-      c->closed_by_input_limit, c->closed_by_output_limit);
+      "\r\nclient_output_buffer_limit_disconnections:%" PRIu64
+      "\r\nbefore_auth_disconnections:%" PRIu64 "\r\n",
+      c->closed_by_input_limit, c->closed_by_output_limit, c->closed_before_auth);
 }
 
 static void info_replication(struct host *host, struct text *text) {

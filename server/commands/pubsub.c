@@ -303,10 +303,8 @@ bool pubsub_may_push(struct host *host, struct client *client, size_t bytes) {
 }
 
 void pubsub_close(struct host *host, struct client *client) {
-  client->close_now = true;
   host->counters.closed_by_output_limit++;
-  /* It is among those who have something to send, so that the network meets it. */
-  (void)client_writer(client, host);
+  client_close(client, host);
 }
 
 void pubsub_close_listeners(struct host *host) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "server/commands/inbox.h"
+#include "server/commands/strangers.h"
 #include "server/commands/task.h"
 
 /* ---- the clock ---- */
@@ -112,6 +113,13 @@ static void run_tasks(struct loop *loop) {
   }
 }
 
+/* A failed AUTH is answered late, but at once when the server is leaving. */
+static void answer_failed_auth(struct loop *loop) {
+  struct client *client;
+  while ((client = strangers_answer(&loop->host, loop->draining != 0)) != NULL)
+    peer_answered(peer_of(client));
+}
+
 static void adopt_handed(struct loop *loop) {
   struct handed *handed = &loop->handed;
   if (!atomic_exchange(&handed->waiting, false)) return;
@@ -129,6 +137,8 @@ static void end_turn(struct loop *loop) {
   struct host *host = &loop->host;
   loop_see_time(loop);
   adopt_handed(loop);
+  answer_failed_auth(loop);
+  if (atomic_load(&host->strangers_to_close) > 0) strangers_review(host);
   tick(loop);
   answer_ready(loop);
   resume_runnable(loop);
@@ -276,6 +286,7 @@ static void on_cron(uv_timer_t *timer) {
   loop_see_time(loop);
   see_wall_clock(loop);
   end_pause(loop);
+  strangers_review(host);
   uint64_t count =
       host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;
   for (; count > 0 && !list_empty(&host->clients); count--) {
@@ -340,7 +351,7 @@ static void end_when_sent(struct loop *loop) {
     next = node->next;
     struct client *client = LIST_ENTRY(node, struct client, link);
     struct peer *peer = peer_of(client);
-    if (client->waiting || client->working || !list_empty(&peer->runnable)) continue;
+    if (client_blocked(client) || !list_empty(&peer->runnable)) continue;
     client->close_when_sent = true;
     peer_resume(peer);
   }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/commands/inbox.h"
+#include "server/commands/strangers.h"
 #include "server/net/loop.h"
 
 struct peer *peer_of(struct client *client) {
@@ -33,7 +34,7 @@ static inline bool output_over_limit(const struct peer *peer) {
 static bool must_stop(const struct peer *peer) {
   const struct client *client = &peer->client;
   /* A waiter without a wait is a grant whose reply is on its way: there is room for one. */
-  return client->waiter != NULL || client->working || client->close_when_sent ||
+  return client->waiter != NULL || client_blocked(client) || client->close_when_sent ||
          client->close_now || output_over_limit(peer);
 }
 
@@ -163,7 +164,7 @@ static void stop_reading(struct peer *peer) {
 static void adjust_reading(struct peer *peer) {
   if (peer->closing || peer->lingering) return;
   bool behind = !list_empty(&peer->runnable) || output_over_limit(peer) || peer->postponed ||
-                peer->client.waiter != NULL || peer->client.working;
+                peer->client.waiter != NULL || client_blocked(&peer->client);
   if (peer->ended || peer->client.close_when_sent || (behind && !peer->client.waiting)) {
     stop_reading(peer);
   } else {
@@ -180,11 +181,12 @@ static void settle(struct peer *peer) {
     return;
   }
   peer_flush(peer);
+  if (!peer->closing && client->stranger && strangers_overdue(client)) peer_close(peer);
   if (peer->closing) return;
   if (peer->held_back && peer->input != NULL && !output_over_limit(peer)) make_runnable(peer);
-  bool stuck =
-      client->working || (peer->input != NULL && (output_over_limit(peer) || peer->postponed ||
-                                                  (client->waiter != NULL && !client->waiting)));
+  bool granted = client->waiter != NULL && !client->waiting; /* and its reply is on its way */
+  bool stuck = client->working || client->delayed ||
+               (peer->input != NULL && (output_over_limit(peer) || peer->postponed || granted));
   if (peer->ended && list_empty(&peer->runnable) && !stuck) {
     end_input(peer);
     input_destroy(peer);
@@ -571,6 +573,8 @@ static void begin(struct peer *peer) {
   if (!peer->is_unix) set_up_tcp(loop, peer);
   list_init(&peer->runnable);
   client_init(&peer->client, &loop->host);
+  peer->client.local = peer->is_unix;
+  strangers_add(&loop->host, &peer->client);
   start_reading(peer);
 }
 
