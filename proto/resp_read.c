@@ -137,6 +137,10 @@ static void argv_refresh(struct resp_reader *reader, const char *data) {
   reader->stale = 0;
 }
 
+bool resp_reader_in_bulk(const struct resp_reader *reader, size_t least) {
+  return reader->in_bulk && reader->bulk >= least;
+}
+
 size_t resp_reader_bulk(struct resp_reader *reader, const char *data, size_t *position) {
   if (!reader->in_bulk || reader->skipping) return 0;
   note_move(reader, data);

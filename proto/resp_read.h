@@ -146,6 +146,8 @@ void resp_reader_forget(struct resp_reader *reader);
  * its bytes begin in data; argv[0..argc) are in front of it. 0 when there is none.
  */
 size_t resp_reader_bulk(struct resp_reader *reader, const char *data, size_t *position);
+/* Whether the argument under way is that long, also one that is skipped. */
+bool resp_reader_in_bulk(const struct resp_reader *reader, size_t least);
 /*
  * All of the bulk string that would begin at data + position is at `bytes`, and from now on its
  * CRLF follows at data + position. Holds until the command ends, or is forgotten. For those that

@@ -62,6 +62,20 @@ void client_cancel_wait(struct client *client, struct host *host) {
   client->waiter = NULL;
 }
 
+bool client_holds_bound(const struct client *client, struct host *host) {
+  struct engine_binding **bindings = client->details != NULL ? client->details->bindings : NULL;
+  bool holds = false;
+  for (unsigned i = 0; bindings != NULL && i < keyspace_shards(host->shared->keyspace); i++) {
+    if (bindings[i] == NULL) continue;
+    struct shard *shard = keyspace_shard(host->shared->keyspace, i);
+    int64_t now_ms = host->now_ms;
+    host_lock(host, shard, &now_ms);
+    holds |= engine_binding_holds(bindings[i]);
+    host_unlock(host, shard);
+  }
+  return holds;
+}
+
 void client_unbind(struct client *client, struct host *host) {
   struct engine_binding **bindings = client->details != NULL ? client->details->bindings : NULL;
   if (bindings == NULL) return;

@@ -88,6 +88,8 @@ void client_deinit(struct client *client, struct host *host);
 /* A wait ends without an answer; a grant whose reply is not yet known to be written is taken back.
  */
 void client_cancel_wait(struct client *client, struct host *host);
+/* Whether it has a HELD claim with BIND. */
+bool client_holds_bound(const struct client *client, struct host *host);
 /* The claims with BIND end: the connection closes, or RESET. */
 void client_unbind(struct client *client, struct host *host);
 

@@ -47,6 +47,7 @@ struct host_counters {
   uint64_t connections, connections_refused, commands, protocol_errors, auth_failures;
   uint64_t bytes_in, bytes_out;
   uint64_t closed_by_output_limit, closed_by_input_limit, closed_before_auth;
+  uint64_t closed_by_request_timeout;
 };
 
 /* A body in a piece of its own; and, once that has been taken over, of which shard it is. */
@@ -93,6 +94,7 @@ struct shared {
   _Atomic uint64_t client_count, peak_clients, monitor_count;
   _Atomic uint64_t effect_hosts;  /* with somebody who listens to effects */
   _Atomic uint64_t sending_bytes; /* of all clients: handed over and not yet taken by the kernel */
+  _Atomic uint64_t input_bytes;   /* of all clients: half-received commands, queued ones */
   _Atomic uint64_t stranger_count;
   /* Failed AUTHs by the hash of the address: the second in the upper half, how many in it below. */
   _Atomic uint64_t auth_failures[SHARED_AUTH_ADDRESSES];

@@ -61,6 +61,7 @@ static void host_counters_add(struct host_counters *sum, const struct host_count
   sum->closed_by_output_limit += counters->closed_by_output_limit;
   sum->closed_by_input_limit += counters->closed_by_input_limit;
   sum->closed_before_auth += counters->closed_before_auth;
+  sum->closed_by_request_timeout += counters->closed_by_request_timeout;
 }
 
 static void command_stats_add(struct command_stats *sum, const struct command_stats *stats) {
@@ -164,8 +165,10 @@ static void info_stats(struct host *host, struct text *text) {
   put(text,
       "client_query_buffer_limit_disconnections:%" PRIu64
       "\r\nclient_output_buffer_limit_disconnections:%" PRIu64
-      "\r\nbefore_auth_disconnections:%" PRIu64 "\r\n",
-      c->closed_by_input_limit, c->closed_by_output_limit, c->closed_before_auth);
+      "\r\nbefore_auth_disconnections:%" PRIu64 "\r\nrequest_timeout_disconnections:%" PRIu64
+      "\r\n",
+      c->closed_by_input_limit, c->closed_by_output_limit, c->closed_before_auth,
+      c->closed_by_request_timeout);
 }
 
 static void info_replication(struct host *host, struct text *text) {

@@ -636,6 +636,18 @@ struct engine_binding *engine_binding_create(struct engine *engine) {
   return binding;
 }
 
+#define BOUND_LOOKED_AT 256u
+
+bool engine_binding_holds(const struct engine_binding *binding) {
+  if (binding == NULL) return false;
+  unsigned left = BOUND_LOOKED_AT;
+  for (struct list *node = binding->claims.next; node != &binding->claims; node = node->next) {
+    const struct claim *claim = LIST_ENTRY(node, struct claim, bound);
+    if (claim->record->phase == RULES_HELD || --left == 0) return true;
+  }
+  return false;
+}
+
 void engine_binding_close(struct engine *engine, struct engine_binding *binding, int64_t now_ms) {
   if (binding == NULL) return;
   binding->references++;

@@ -242,6 +242,8 @@ void engine_waiter_expire(struct engine *engine, struct engine_waiter *waiter, i
 
 /* NULL when memory is short. */
 struct engine_binding *engine_binding_create(struct engine *engine);
+/* Whether any claim that is bound to it is HELD; one of very many is taken for it. Takes NULL. */
+bool engine_binding_holds(const struct engine_binding *binding);
 /* The connection is closed: its held claims end. O(1): each is judged when somebody asks, or by
  * engine_tick. Takes NULL; the binding is the engine's to free from here on. */
 void engine_binding_close(struct engine *engine, struct engine_binding *binding, int64_t now_ms);

@@ -279,22 +279,35 @@ static void end_pause(struct loop *loop) {
   resume_postponed(loop);
 }
 
-static void on_cron(uv_timer_t *timer) {
-  struct loop *loop = timer->data;
+static bool is_fair(struct loop *loop) {
+  int64_t now_ms = loop->host.now_ms;
+  if (now_ms - loop->cron_ms >= LOOP_CRON_MS + LOOP_STALL_MS)
+    loop->fair_ms = now_ms + LOOP_AFTER_STALL_MS;
+  loop->cron_ms = now_ms;
+  return now_ms >= loop->fair_ms;
+}
+
+static void review_connections(struct loop *loop) {
   struct host *host = &loop->host;
-  loop_begin(loop);
-  loop_see_time(loop);
-  see_wall_clock(loop);
-  end_pause(loop);
-  strangers_review(host);
   uint64_t count =
       host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;
+  strangers_review(host);
+  for (struct peer *peer; (peer = input_late(loop)) != NULL;) peer_late(peer);
   for (; count > 0 && !list_empty(&host->clients); count--) {
     struct list *node = loop->review;
     if (node == NULL || node == &host->clients) node = host->clients.next;
     loop->review = node->next;
     peer_review(peer_of(LIST_ENTRY(node, struct client, link)));
   }
+}
+
+static void on_cron(uv_timer_t *timer) {
+  struct loop *loop = timer->data;
+  loop_begin(loop);
+  loop_see_time(loop);
+  see_wall_clock(loop);
+  end_pause(loop);
+  if (is_fair(loop)) review_connections(loop);
   end_turn(loop);
 }
 
@@ -405,6 +418,7 @@ int loop_init(struct loop *loop, struct server *server) {
   loop->log = server->log;
   loop->due_ms = INT64_MAX;
   list_init(&loop->runnable);
+  list_init(&loop->awaited);
   int error = uv_loop_init(&loop->uv);
   if (error != 0) return error;
   pthread_mutex_init(&loop->handed.lock, NULL);
@@ -419,6 +433,7 @@ int loop_init(struct loop *loop, struct server *server) {
   }
   loop_setup_reader(loop, &loop->reader);
   see_wall_clock(loop);
+  loop->cron_ms = loop->host.now_ms;
   leave_turn(loop); /* whoever runs the loop enters the first one */
   return 0;
 }

@@ -47,6 +47,10 @@
 /* Housekeeping: how often, and how many connections it looks at each time. */
 #define LOOP_CRON_MS 100u
 #define LOOP_CRON_CONNECTIONS 1000u
+/* When the loop stood still for so long, what connections have sent meanwhile lies in their
+ * sockets: none is closed for being late or idle before all of it can have been read. */
+#define LOOP_STALL_MS 250
+#define LOOP_AFTER_STALL_MS 1000
 /* How long a connection that we ended may stay half open. */
 #define LOOP_LINGER_MS 1000u
 /* All arguments of a command: the largest body, and room for the largest list of keys. */
@@ -112,6 +116,9 @@ struct loop {
   struct server *server;
   struct log *log;
   struct list runnable;
+  struct list awaited; /* struct input.awaited, since longest first */
+  int64_t cron_ms;     /* when the housekeeping was here last */
+  int64_t fair_ms;     /* before this nobody is closed for lateness: see LOOP_STALL_MS */
   struct list *review; /* whom in host.clients the housekeeping comes to next; NULL: the first */
   struct resp_reader reader; /* for input that arrives whole */
   int64_t due_ms;            /* what the timer is set to */
@@ -139,7 +146,6 @@ struct server {
   struct listener listeners[LOOP_LISTENERS];
   unsigned listener_count;
   char *unixsocket;              /* to be removed at the end */
-  _Atomic uint64_t input_bytes;  /* capacity of all inputs */
   _Atomic uint64_t connections;  /* of all loops */
   _Atomic int draining;          /* 1: every loop is to drain; 2: at once */
   pthread_mutex_t stopper;       /* held by the loop for which the others stand still */
@@ -195,6 +201,8 @@ void peer_answer(struct loop *loop, struct engine_waiter *waiter);
 void peer_answered(struct peer *peer);
 /* Closes what is idle or stuck for too long. */
 void peer_review(struct peer *peer);
+/* The rest of its command has been awaited for too long: says so, and closes. */
+void peer_late(struct peer *peer);
 void peer_describe(const struct client *client, struct client_address *address);
 struct peer *peer_of(struct client *client);
 

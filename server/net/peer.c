@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,6 +166,7 @@ static void adjust_reading(struct peer *peer) {
   if (peer->closing || peer->lingering) return;
   bool behind = !list_empty(&peer->runnable) || output_over_limit(peer) || peer->postponed ||
                 peer->client.waiter != NULL || client_blocked(&peer->client);
+  input_await(peer, !behind && !peer->ended);
   if (peer->ended || peer->client.close_when_sent || (behind && !peer->client.waiting)) {
     stop_reading(peer);
   } else {
@@ -202,6 +204,7 @@ static void run_input(struct peer *peer) {
   size_t used =
       run_commands(peer, &input->reader, input->bytes + input->start, input->len - input->start);
   host->received = NULL;
+  if (used > 0) input_await(peer, false); /* what is left is another command */
   bool behind_wait =
       peer->client.waiting && input->len - input->start - used > LOOP_INPUT_BEHIND_WAIT;
   if (!input_consumed(peer, used) || behind_wait) end_input(peer);
@@ -549,10 +552,18 @@ static void refuse(struct loop *loop, struct peer *peer) {
   uv_close(&peer->uv.handle, on_refused);
 }
 
+/* The kernel gives up a peer that acknowledges nothing some time after peer_review would. */
+#define USER_TIMEOUT_MORE_MS 10000
+
 static void set_up_tcp(struct loop *loop, struct peer *peer) {
-  int64_t keepalive_s = loop->host.options->tcp_keepalive_s;
+  const struct options *options = loop->host.options;
+  unsigned user_timeout_ms = (unsigned)options->client_output_timeout_ms + USER_TIMEOUT_MORE_MS;
+  uv_os_fd_t fd;
   uv_tcp_nodelay(&peer->uv.tcp, 1);
-  if (keepalive_s > 0) uv_tcp_keepalive(&peer->uv.tcp, 1, (unsigned)keepalive_s);
+  if (options->tcp_keepalive_s > 0)
+    uv_tcp_keepalive(&peer->uv.tcp, 1, (unsigned)options->tcp_keepalive_s);
+  if (uv_fileno(&peer->uv.handle, &fd) == 0)
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
 }
 
 static struct peer *peer_create(struct loop *loop, bool is_unix) {
@@ -631,20 +642,41 @@ void peer_adopt(struct loop *loop, int fd, bool is_unix) {
   uv_close(&peer->uv.handle, on_refused);
 }
 
+/* Takes nothing of what it has to take, however little that is. */
+static bool is_stuck(const struct peer *peer, bool listens) {
+  const struct options *options = peer_loop(peer)->host.options;
+  if (listens && output_over_limit(peer)) return true;
+  return peer->sending_count > 0 && since_progress_ms(peer) >= options->client_output_timeout_ms;
+}
+
+/* Nobody speaks. Who waits, listens or has much to take is not idle, nor is an owner whose claim
+ * would end with the connection. */
+static bool is_idle(struct peer *peer, bool listens) {
+  struct host *host = &peer_loop(peer)->host;
+  const struct client *client = &peer->client;
+  int64_t timeout_ms = host->options->timeout_s * 1000;
+  return timeout_ms > 0 && host->now_ms - client->active_ms >= timeout_ms && !listens &&
+         !client_blocked(client) && peer->sending_count == 0 && !client_holds_bound(client, host);
+}
+
 void peer_review(struct peer *peer) {
-  const struct loop *loop = peer_loop(peer);
-  const struct options *options = loop->host.options;
   const struct client *client = &peer->client;
   if (peer->sending_count > 0) note_taken(peer, true);
-  bool stuck =
-      output_over_limit(peer) && since_progress_ms(peer) >= options->client_output_timeout_ms;
-  bool watched = client_subscriptions(client) != NULL || client->monitors;
-  if (watched && output_over_limit(peer)) stuck = true;
-  bool idle = options->timeout_s > 0 && !client->waiting && !watched &&
-              loop->host.now_ms - client->active_ms >= options->timeout_s * 1000;
+  bool listens = client_subscriptions(client) != NULL || client->monitors;
+  bool stuck = is_stuck(peer, listens);
   bool lingered = peer->lingering && since_progress_ms(peer) >= (int64_t)LOOP_LINGER_MS;
   if (stuck) peer_loop(peer)->host.counters.closed_by_output_limit++;
-  if (stuck || idle || lingered) peer_close(peer);
+  if (stuck || lingered || is_idle(peer, listens)) peer_close(peer);
+}
+
+void peer_late(struct peer *peer) {
+  struct host *host = &peer_loop(peer)->host;
+  char error[64];
+  snprintf(error, sizeof error, "the command did not arrive within %d s", INPUT_REQUEST_MS / 1000);
+  host->counters.closed_by_request_timeout++;
+  command_malformed(host, &peer->client, error);
+  end_input(peer);
+  settle(peer);
 }
 
 /* ---- addresses ---- */
