@@ -46,6 +46,18 @@ static bool bytes_grow(struct resp_output *out, size_t extra) {
 }
 
 /* Room for `extra` > 0 bytes, or NULL. The caller moves out->len. */
+size_t resp_output_forget(struct resp_output *out, size_t bytes) {
+  assert(out->ref_count == 0 && bytes < out->len);
+  size_t left = out->len - bytes;
+  char *rest = malloc(left);
+  if (rest == NULL) return 0;
+  memcpy(rest, out->bytes + bytes, left);
+  free(out->bytes);
+  out->bytes = rest;
+  out->len = out->capacity = left;
+  return bytes;
+}
+
 static inline char *reserve(struct resp_output *out, size_t extra) {
   if (out->failed) return NULL;
   if (extra > out->capacity - out->len && !bytes_grow(out, extra)) {

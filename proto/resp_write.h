@@ -43,6 +43,9 @@ void resp_output_deinit(struct resp_output *out);
 static inline size_t resp_output_size(const struct resp_output *out) {
   return out->len + out->ref_bytes;
 }
+/* Forgets the first bytes of an output without references, and gives back their room, unless memory
+ * is short. Returns how many are forgotten: all or none. */
+size_t resp_output_forget(struct resp_output *out, size_t bytes);
 /* Appends raw, already framed bytes. */
 void resp_output_append(struct resp_output *out, const char *data, size_t len);
 

@@ -435,6 +435,13 @@ static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, u
   return true;
 }
 
+/* What a slow reader holds is counted as the bytes that it has yet to take: more room than twice as
+ * much is given back. Returns the bytes that are in the output no longer. */
+static size_t forget_sent(struct resp_output *out, size_t sent) {
+  bool much = out->ref_count == 0 && out->capacity > 2 * (out->len - sent);
+  return much ? resp_output_forget(out, sent) : 0;
+}
+
 /* False: the connection is broken, or memory is short; the output is still ours. */
 static bool send_output(struct peer *peer, struct resp_output *out, uv_buf_t *parts) {
   struct loop *loop = peer_loop(peer);
@@ -445,7 +452,10 @@ static bool send_output(struct peer *peer, struct resp_output *out, uv_buf_t *pa
     if (result > 0) sent = (size_t)result;
     loop->host.counters.bytes_out += sent;
   }
-  if (sent < resp_output_size(out)) return send_rest(peer, out, sent, parts);
+  if (sent < resp_output_size(out)) {
+    sent -= forget_sent(out, sent);
+    return send_rest(peer, out, sent, parts);
+  }
   output_done(loop, out);
   return true;
 }
