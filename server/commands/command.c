@@ -393,9 +393,8 @@ struct engine *call_engine(const struct call *call, struct span key) {
   return shard_engine(keyspace_find(call->host->shared->keyspace, key));
 }
 
-enum command_reach command_lock(struct call *call) {
+void command_lock(struct call *call, enum command_reach reach) {
   struct host *host = call->host;
-  enum command_reach reach = reach_of(call);
   switch (reach) {
     case COMMAND_REACHES_A_KEY:
       call->shard = keyspace_find(host->shared->keyspace, call->argv[call->command->first_key]);
@@ -410,7 +409,6 @@ enum command_reach command_lock(struct call *call) {
     case COMMAND_REACHES_NOTHING:
     default: break;
   }
-  return reach;
 }
 
 void command_unlock(struct call *call, enum command_reach reach) {
@@ -420,9 +418,10 @@ void command_unlock(struct call *call, enum command_reach reach) {
 }
 
 COMMAND_RARE static void run_locked(struct call *call) {
-  enum command_reach reach = command_lock(call);
+  enum command_reach reach = reach_of(call);
+  if (reach != COMMAND_REACHES_NOTHING) command_lock(call, reach);
   call->command->run(call);
-  command_unlock(call, reach);
+  if (reach != COMMAND_REACHES_NOTHING) command_unlock(call, reach);
 }
 
 /* Nearly every command has one key, whose name is known. */

@@ -139,7 +139,7 @@ enum command_reach {
 };
 enum command_reach command_reach(const struct command *command, size_t argc);
 /* Locks it, and unlocks. Inside EXEC everything is locked already. */
-enum command_reach command_lock(struct call *call);
+void command_lock(struct call *call, enum command_reach reach);
 void command_unlock(struct call *call, enum command_reach reach);
 struct engine *call_engine(const struct call *call, struct span key); /* of several, all held */
 /* The handler, measured by itself. For EXEC, which has judged the rest. */

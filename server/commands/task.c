@@ -153,7 +153,8 @@ struct client *task_run(struct host *host) {
       .host = host, .client = client, .command = task->command, .now_ms = host->now_ms};
   uint64_t start_ns = clock_ns();
   bool done = client == NULL;
-  enum command_reach reach = command_lock(&call);
+  enum command_reach reach = command_reach(task->command, 1);
+  command_lock(&call, reach);
   if (!done) run_slice(&call, task, &done);
   task->spent_ns += clock_ns() - start_ns;
   if (!done) {
