@@ -117,11 +117,11 @@ static void free_some(struct engine *engine, int64_t now_ms) {
   engine_sweep(engine, now_ms, &budget);
 }
 
-/* What a sweep behind FLUSHALL would free, or what holes in chunks take, must not count against who
- * asks now. */
-bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms) {
+/* What a sweep after FLUSHALL would free, or what holes in chunks take, must not count against who
+ * asks now. A function by itself: without a limit, nobody pays for its registers. */
+static __attribute__((noinline)) bool over_limit(struct engine *engine, size_t more_bytes,
+                                                 bool more_claims, int64_t now_ms) {
   const struct engine_options *options = &engine->options;
-  if (options->memory_limit == 0) return false;
   /* To the others it takes nothing while it sweeps: so it must not go on growing meanwhile. */
   if (engine->sweeping && options->common != NULL) {
     unsigned budget = SWEPT_PER_ENTRY;
@@ -134,6 +134,10 @@ bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claim
     if (!some_to_free(engine)) return true;
     free_some(engine, now_ms);
   }
+}
+
+bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms) {
+  return engine->options.memory_limit != 0 && over_limit(engine, more_bytes, more_claims, now_ms);
 }
 
 size_t engine_room(const struct engine *engine, size_t freed_bytes) {
