@@ -129,8 +129,8 @@ class Job:
             ("Set-Cookie", "b=2; Path=/"), ("Location", "/there?x=1")])
         return body
 
-    def fail(self):
-        self._order(**{"raise": True})
+    def fail(self, how="unsure"):
+        self._order(**{"raise": how})
 
     def close(self):
         self._connection.close()
@@ -220,8 +220,8 @@ def tearDownModule():
 
 
 class Reply:
-    # Given by the HTTP server for each response, not part of what the view answered.
-    TRANSPORT = ("date", "server", "connection", "idempotent-replayed")
+    # Given by the HTTP server for each response, or to one caller alone: not what a replay repeats.
+    TRANSPORT = ("date", "server", "connection", "idempotent-replayed", "set-cookie")
 
     def __init__(self, response):
         self.status, self.body = response.status, response.read()
@@ -321,6 +321,7 @@ class Example:
     def assert_replays(self, reply, first):
         self.assertTrue(reply.replayed)
         self.assertEqual(reply.bytes, first.bytes)
+        self.assertIsNone(reply.headers["Set-Cookie"], "what logs one caller in is not another's")
 
     def store_one(self, app, **answer):
         first = self.send_async(app)
@@ -415,18 +416,32 @@ class Example:
 
     # -- how a claim ends ----------------------------------------------------------------------
 
-    def test_a_view_that_raises_lets_the_next_one_run(self):
+    def test_a_view_that_raises_may_have_acted(self):
+        apps = self.start(2, **{self.lease: SHORT_LEASE_S})
+        first = self.send_async(apps[0])
+        failing = self.job()
+        failing.fail()
+        self.assertEqual(first.result().status, 500)
+        second = self.pool.submit(self.send_until_answered, apps)
+        job = self.job()
+        self.assertEqual(job.attempt, 2, "the next one is told that it is not the first")
+        self.assertGreater(job.token, failing.token)
+        job.answer()
+        self.assert_replays(self.send(apps[0]), second.result())
+        self.assert_executions(2, 1)
+
+    def test_a_view_that_did_nothing_lets_the_next_one_run(self):
         first = self.send_async(self.pair[0])
         failing = self.job()
         if self.waits:
             second = self.send_async(self.pair[1])
             self.wait_for_waiters(1)
-            failing.fail()
+            failing.fail("did nothing")
         else:
-            failing.fail()
+            failing.fail("did nothing")
             first.result()
             second = self.send_async(self.pair[1])
-        self.assertEqual(first.result().status, 500)
+        self.assertEqual((first.result().status, first.result().headers["Retry-After"]), (503, "1"))
         job = self.job()
         self.assertEqual(job.attempt, 1, "released, not lapsed")
         job.answer()
