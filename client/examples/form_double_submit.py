@@ -17,7 +17,7 @@ import uuid
 from flask import render_template_string, request
 from markupsafe import Markup, escape
 
-from idem_flask import IdempotentFlask, Policy, Refused, accepted, key_in_header
+from idem_flask import IdempotentFlask, Policy, Refused, accepted, in_form, key_in_header
 from idem_http import checked_key
 
 FIELD = "__idempotent_key"
@@ -43,7 +43,7 @@ def find_key():
     if request.method in ("HEAD", "OPTIONS"):  # their empty answers must not be a GET's replay
         return None
     in_header = key_in_header("X-Idempotent-Key")
-    keys = request.form.getlist(FIELD) + request.args.getlist(FIELD)
+    keys = in_form(FIELD) + request.args.getlist(FIELD)
     if len(keys) + (in_header is not None) > 1:
         raise Refused(400, "There is more than one idempotency key.")
     return accepted(checked_key, FIELD, keys[0]) if keys else in_header

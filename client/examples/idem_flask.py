@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from typing import Callable, FrozenSet, Optional
 
-from flask import Flask, g, request
+from flask import Flask, Request, g, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import ClosingIterator, get_input_stream
@@ -117,6 +117,17 @@ def key_in_header(name):
     return None if value is None else accepted(idem_http.key_from_header, name, value)
 
 
+def in_form(name):
+    """The values of a field, also when something has read the body before without parsing it: then
+    request.form is empty, and a form with a key would run as if it had none."""
+    if request.mimetype not in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        return []
+    body = whole_body(request)
+    environ = {**request.environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+    with Request(environ, populate_request=False) as again:
+        return again.form.getlist(name)
+
+
 def accepted(check, where, value):
     try:
         return check(value)
@@ -124,15 +135,18 @@ def accepted(check, where, value):
         raise Refused(400, f"{where}: {error}.") from None
 
 
-def fingerprint_of(request, key_field=None):
-    path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")
+def whole_body(request):
     try:
-        body = request.environ[BODY].whole()
+        return request.environ[BODY].whole()
     except idem_http.TooLong:
         raise Refused(413, "The body is over the limit for a request with a key.") from None
+
+
+def fingerprint_of(request, key_field=None):
+    path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")
     return idem_http.fingerprint(
         request.method.encode(), path.encode("latin-1"),
-        request.environ.get("QUERY_STRING", "").encode("latin-1"), body,
+        request.environ.get("QUERY_STRING", "").encode("latin-1"), whole_body(request),
         request.headers.get("Content-Type", ""), key_field)
 
 
@@ -143,9 +157,6 @@ def milliseconds(seconds):
 def hold(response, limit):
     """Produces the response: (its bytes, None), or when it is over the limit (the first of them, an
     iterator over the rest).  Events are not held: their reader waits for each."""
-    source = response.response
-    if hasattr(source, "close"):
-        response.call_on_close(source.close)
     pieces = response.iter_encoded()
     if response.mimetype == "text/event-stream":
         return b"", pieces
@@ -265,6 +276,8 @@ class IdempotentFlask(Flask):
 
     def _settle(self, claim, response):
         held, rest = hold(response, self.config["IDEM_BODY_LIMIT"])
+        if hasattr(response.response, "close"):
+            response.call_on_close(response.response.close)
         response.direct_passthrough = False  # what was read of a file is sent from here
         if rest is None:
             response.response = [held]

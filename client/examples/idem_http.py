@@ -175,7 +175,7 @@ def unpack_head(meta):
         if not re.fullmatch(r"[2-5]\d\d(?: [ -~]*)?", status):
             return None
         headers = [(str(name), str(value)) for name, value in headers]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
     if any(re.search(r"[\r\n\0]", name + value) for name, value in headers):
         return None

@@ -1,5 +1,6 @@
 """The HTTP examples in C, on a real idem-server: duplicates, other requests, kill -9, no server."""
 
+import contextlib
 import os
 import re
 import signal
@@ -293,11 +294,15 @@ class Each(WebCase):
 
     def services(self, *options, names=None):
         for self.name in names or self.SERVICES:
-            with self.subTest(self.name):
-                self.touch_ledger()
-                service = self.serve(*options)
-                yield service
-                self.stop_service(service)
+            yield self.served(*options)
+
+    @contextlib.contextmanager
+    def served(self, *options):
+        with self.subTest(self.name):
+            self.touch_ledger()
+            service = self.serve(*options)
+            yield service
+            self.stop_service(service)
 
     def send(self, service, *keys, path=None, body=None, method=None, more=()):
         usual_method, usual_path, usual_body, header, _, _ = self.SERVICES[self.name]
@@ -318,42 +323,46 @@ class Each(WebCase):
 
 class Keys(Each):
     def test_a_key_is_one_however_it_is_spelled(self):
-        for service in self.services():
-            key = self.name
-            first = self.send(service, key)
-            self.assertEqual((first.status, first.replayed), (self.success, False))
-            for spelling in SPELLINGS:
-                again = self.send(service, spelling.replace("k", key, 1))
-                self.assertEqual((again.replayed, again.essence), (True, first.essence), spelling)
+        for served in self.services():
+            with served as service:
+                key = self.name
+                first = self.send(service, key)
+                self.assertEqual((first.status, first.replayed), (self.success, False))
+                for spelling in SPELLINGS:
+                    again = self.send(service, spelling.replace("k", key, 1))
+                    self.assertEqual((again.replayed, again.essence), (True, first.essence), spelling)
 
     def test_a_malformed_key_is_400_and_not_the_lack_of_one(self):
-        for service in self.services():
-            for value in MALFORMED:
-                self.assertEqual(self.send(service, value).status, 400, value)
-            self.assertEqual(self.ledger_lines(), [])
+        for served in self.services():
+            with served as service:
+                for value in MALFORMED:
+                    self.assertEqual(self.send(service, value).status, 400, value)
+                self.assertEqual(self.ledger_lines(), [])
 
     def test_two_keys_are_400(self):
-        for service in self.services():
-            for values in TWICE:
-                self.assertEqual(self.send(service, *values).status, 400, values)
-            self.assertEqual(self.ledger_lines(), [])
+        for served in self.services():
+            with served as service:
+                for values in TWICE:
+                    self.assertEqual(self.send(service, *values).status, 400, values)
+                self.assertEqual(self.ledger_lines(), [])
 
     def test_a_form_has_one_key_in_one_place(self):
         field = "__idempotent_key"
-        for service in self.services(names=["form_double_submit"]):
-            for query, body, header in (
-                    ("", f"{field}=", ()), ("", f"item=tea&{field}", ()), (f"?{field}=", "", ()),
-                    ("", f"{field}=k&item=tea&{field}=k", ()), (f"?{field}=k", f"{field}=k", ()),
-                    ("", f"{field}=k", ["k"]), (f"?{field}=k", "", ["k"]), ("", f"{field}=k", [""]),
-                    ("", f"{field}=k%00a", ()), ("", f"{field}=%c3%a4", ()), ("", f"{field}=+", ()),
-                    ("", f"{field}={'x' * 256}", ())):
-                answer = self.send(service, *header, path="/order" + query, body=body.encode())
-                self.assertEqual(answer.status, 400, (query, body, header))
-            # Its fields would not be read, the key among them.
-            multipart = ask(service.port, "POST", "/order", b"--b\r\n\r\n--b--\r\n",
-                            {"Content-Type": "multipart/form-data; boundary=b"})
-            self.assertEqual(multipart.status, 415)
-            self.assertEqual(self.ledger_lines(), [])
+        for served in self.services(names=["form_double_submit"]):
+            with served as service:
+                for query, body, header in (
+                        ("", f"{field}=", ()), ("", f"item=tea&{field}", ()), (f"?{field}=", "", ()),
+                        ("", f"{field}=k&item=tea&{field}=k", ()), (f"?{field}=k", f"{field}=k", ()),
+                        ("", f"{field}=k", ["k"]), (f"?{field}=k", "", ["k"]), ("", f"{field}=k", [""]),
+                        ("", f"{field}=k%00a", ()), ("", f"{field}=%c3%a4", ()), ("", f"{field}=+", ()),
+                        ("", f"{field}={'x' * 256}", ())):
+                    answer = self.send(service, *header, path="/order" + query, body=body.encode())
+                    self.assertEqual(answer.status, 400, (query, body, header))
+                # Its fields would not be read, the key among them.
+                multipart = ask(service.port, "POST", "/order", b"--b\r\n\r\n--b--\r\n",
+                                {"Content-Type": "multipart/form-data; boundary=b"})
+                self.assertEqual(multipart.status, 415)
+                self.assertEqual(self.ledger_lines(), [])
 
 
 class Fingerprints(Each):
@@ -362,31 +371,34 @@ class Fingerprints(Each):
 
     def test_another_body_query_path_or_method_is_another_request(self):
         others = {"http": b'{"amount": 6}', "json_idempotency": b'{"amount": 6}', "guard_409": b"y"}
-        for service in self.services():
-            key = self.name
-            path = self.SERVICES[self.name][1]
-            first = self.send(service, key, path=path + "?a=1")
-            self.assertEqual(first.status, self.success)
-            self.assertEqual(self.send(service, key, path=path + "?a=1").essence, first.essence)
-            self.assert_another(self.send(service, key, path=path + "?a=1",
-                                          body=others.get(self.name, b"item=coffee")))
-            for query in ("", "?", "?a=2", "?a=1&b", "?a=1?"):
-                self.assert_another(self.send(service, key, path=path + query))
-        for service in self.services(names=["guard_409"]):
-            self.send(service, "rest")
-            self.assert_another(self.send(service, "rest", method="POST"))
-            self.assert_another(self.send(service, "rest", path="/items/8"))
-            self.assertTrue(self.send(service, "rest").replayed)
+        for served in self.services():
+            with served as service:
+                key = self.name
+                path = self.SERVICES[self.name][1]
+                first = self.send(service, key, path=path + "?a=1")
+                self.assertEqual(first.status, self.success)
+                self.assertEqual(self.send(service, key, path=path + "?a=1").essence, first.essence)
+                self.assert_another(self.send(service, key, path=path + "?a=1",
+                                              body=others.get(self.name, b"item=coffee")))
+                for query in ("", "?", "?a=2", "?a=1&b", "?a=1?"):
+                    self.assert_another(self.send(service, key, path=path + query))
+        for served in self.services(names=["guard_409"]):
+            with served as service:
+                self.send(service, "rest")
+                self.assert_another(self.send(service, "rest", method="POST"))
+                self.assert_another(self.send(service, "rest", path="/items/8"))
+                self.assertTrue(self.send(service, "rest").replayed)
 
     def test_the_place_of_the_key_in_a_form_is_no_part_of_the_request(self):
         field = "__idempotent_key=k"
-        for service in self.services(names=["form_double_submit"]):
-            first = self.send(service, "k", path="/order?a=1", body=b"item=tea&n=1")
-            for query, body in ((f"?{field}&a=1", "item=tea&n=1"), (f"?a=1&{field}", "item=tea&n=1"),
-                                ("?a=1", f"{field}&item=tea&n=1"), ("?a=1", f"item=tea&{field}&n=1"),
-                                ("?a=1", f"item=tea&n=1&{field}")):
-                again = self.send(service, path="/order" + query, body=body.encode())
-                self.assertEqual((again.replayed, again.essence), (True, first.essence), (query, body))
+        for served in self.services(names=["form_double_submit"]):
+            with served as service:
+                first = self.send(service, "k", path="/order?a=1", body=b"item=tea&n=1")
+                for query, body in ((f"?{field}&a=1", "item=tea&n=1"), (f"?a=1&{field}", "item=tea&n=1"),
+                                    ("?a=1", f"{field}&item=tea&n=1"), ("?a=1", f"item=tea&{field}&n=1"),
+                                    ("?a=1", f"item=tea&n=1&{field}")):
+                    again = self.send(service, path="/order" + query, body=body.encode())
+                    self.assertEqual((again.replayed, again.essence), (True, first.essence), (query, body))
 
     def test_the_boundary_of_a_multipart_body_is_no_part_of_the_request(self):
         def upload(service, boundary, *parts, quote=""):
@@ -395,15 +407,16 @@ class Fingerprints(Each):
             kind = f"multipart/form-data; boundary={quote}{boundary.decode()}{quote}"
             return self.send(service, "k", body=body, more=[("Content-Type", kind)])
 
-        for service in self.services(names=["guard_409"]):
-            first = upload(service, b"one", b"a", b"b")
-            self.assertEqual(first.status, self.success)
-            for quote in ("", '"'):
-                self.assertEqual(upload(service, b"another", b"a", b"b", quote=quote).essence,
-                                 first.essence)
-            for parts in ((b"a", b"c"), (b"ab",), (b"a", b"b", b""), (b"b", b"a")):
-                self.assert_another(upload(service, b"one", *parts))
-                self.assert_another(upload(service, b"another", *parts))
+        for served in self.services(names=["guard_409"]):
+            with served as service:
+                first = upload(service, b"one", b"a", b"b")
+                self.assertEqual(first.status, self.success)
+                for quote in ("", '"'):
+                    self.assertEqual(upload(service, b"another", b"a", b"b", quote=quote).essence,
+                                     first.essence)
+                for parts in ((b"a", b"c"), (b"ab",), (b"a", b"b", b""), (b"b", b"a")):
+                    self.assert_another(upload(service, b"one", *parts))
+                    self.assert_another(upload(service, b"another", *parts))
 
 
 class Kept(Each):
@@ -441,11 +454,12 @@ class Kept(Each):
         self.assertEqual((again.replayed, "content-type" in again.headers), (True, False))
 
     def test_a_cookie_is_for_the_first_caller_of_a_form(self):
-        for service in self.services(names=["form_double_submit", "form_wait_408"]):
-            first, again = self.send(service, self.name), self.send(service, self.name)
-            self.assertIn("set-cookie", first.headers)
-            self.assertNotIn("set-cookie", again.headers)
-            self.assertEqual((again.replayed, again.essence), (True, first.essence))
+        for served in self.services(names=["form_double_submit", "form_wait_408"]):
+            with served as service:
+                first, again = self.send(service, self.name), self.send(service, self.name)
+                self.assertIn("set-cookie", first.headers)
+                self.assertNotIn("set-cookie", again.headers)
+                self.assertEqual((again.replayed, again.essence), (True, first.essence))
 
     def test_what_may_turn_out_otherwise_is_not_kept(self):
         for status in self.RETRYABLE:
@@ -524,14 +538,15 @@ class Endings(Each):
         self.assertIn("attempt=2", self.ledger_lines()[-1], "it is told that it is not the first")
 
     def test_work_that_has_done_nothing_is_given_back(self):
-        for service in self.services("--lease-ms", 600_000):
-            os.remove(self.ledger)
-            os.mkdir(self.ledger)  # where its begin cannot be noted, so it does not begin
-            failed = self.send(service, self.name)
-            self.assertEqual((failed.status, failed.headers.get("retry-after")), (503, "1"))
-            os.rmdir(self.ledger)
-            self.assertEqual(self.send(service, self.name).status, self.success)
-            self.assertIn("attempt=1", self.ledger_lines()[-1])
+        for served in self.services("--lease-ms", 600_000):
+            with served as service:
+                os.remove(self.ledger)
+                os.mkdir(self.ledger)  # where its begin cannot be noted, so it does not begin
+                failed = self.send(service, self.name)
+                self.assertEqual((failed.status, failed.headers.get("retry-after")), (503, "1"))
+                os.rmdir(self.ledger)
+                self.assertEqual(self.send(service, self.name).status, self.success)
+                self.assertIn("attempt=1", self.ledger_lines()[-1])
 
 
 if __name__ == "__main__":
