@@ -437,6 +437,7 @@ class Kept(Each):
                 service = self.serve("--header", f"{name}: for this one; alone")
                 first, again = self.send(service, name), self.send(service, name)
                 self.assertEqual(first.headers.pop(name.lower()), "for this one; alone")
+                self.assertNotIn(name.lower(), again.headers)
                 self.assertEqual((again.replayed, again.essence), (True, first.essence))
 
     def test_the_rest_is_kept(self):
