@@ -9,6 +9,7 @@ waits until the test lets it go on, and the test waits for conditions.
 import base64
 import ctypes
 import faulthandler
+import glob
 import http.client
 import json
 import os
@@ -804,6 +805,61 @@ class Helper(unittest.TestCase):
             idem.claim(self.key, lease_ms=-1)
         with self.assertRaises(ValueError):
             idem.claim(self.key, wait_ms=60_001)
+
+
+class Snippets(unittest.TestCase):
+    """`once` as README.md has it: an exception is no proof that nothing happened."""
+
+    # What each language adds to the function: work that fails as argv says, and is tried once.
+    FAIL = {
+        "python": """
+import sys
+kind = {"DidNothing": DidNothing, "RuntimeError": RuntimeError}[sys.argv[1]]
+def work():
+    raise kind("after the work, perhaps")
+try:
+    once(sys.argv[2], work)
+except kind:
+    print("raised")
+""",
+        "js": """
+const kind = { DidNothing, RuntimeError: Error }[process.argv[1]];
+once(process.argv[2], async () => { throw new kind("after the work, perhaps"); })
+  .catch(() => console.log("raised")).finally(() => idem.disconnect());
+"""}
+    # Where the page begins to use its function.
+    USE = {"python": "\nprint(once(", "js": "\n(async () =>"}
+
+    def program(self, language):
+        with open(os.path.join(REPOSITORY, "README.md"), encoding="utf-8") as page:
+            block = re.search(rf"```{language}\n(.*?)```", page.read(), re.DOTALL)[1]
+        function = block[:block.index(self.USE[language])]
+        self.assertIn("4336", function)
+        return function.replace("4336", str(WORLD.server.port())) + self.FAIL[language]
+
+    def fails(self, argv, language, kind):
+        """The state of the key when the work has raised."""
+        key = f"snippet-{uuid.uuid4().hex}"
+        done = subprocess.run([*argv, self.program(language), kind, key], capture_output=True, text=True,
+                              timeout=PATIENCE_S, env={**os.environ, **self.environment})
+        self.assertEqual(done.stdout, "raised\n", done.stderr)
+        return WORLD.idem.fetch(key)
+
+    def check(self, argv, language):
+        self.assertIsInstance(self.fails(argv, language, "RuntimeError"), Busy, "it may have happened")
+        self.assertIsNone(self.fails(argv, language, "DidNothing"), "released")
+
+    environment = {}
+
+    def test_python(self):
+        self.check(["/usr/bin/python3", "-c"], "python")
+
+    def test_node(self):
+        found = glob.glob(os.path.join(REPOSITORY, "build/clients/*/node_modules/ioredis"))
+        if not found:
+            self.skipTest("the npm package ioredis is not installed (make test-clients)")
+        self.environment = {"NODE_PATH": os.path.dirname(found[0])}
+        self.check(["node", "-e"], "js")
 
 
 class OwnViews(unittest.TestCase):
