@@ -101,6 +101,7 @@ docs: programs client ## what the documents show, run
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py
 examples: programs ## the four systems of client/examples
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_examples.py
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_flask.py
 
 # --strict: a client that cannot be had is a failure, not only a line that says so.
 CLIENT_TEST_FLAGS ?= --strict

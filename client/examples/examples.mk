@@ -18,7 +18,7 @@ $(B)/idem-once: $(ONCE_OBJ) $(B)/libidem.a
 	$(Q)$(COMPILE) $(LDFLAGS) $(CLIENT_LDFLAGS) -o $@ $^ $(CLIENT_LIBS)
 
 $(addprefix $(B)/examples/,$(WEB_EXAMPLES)): EXAMPLE_LIBS := -lmicrohttpd
-$(addprefix $(B)/examples/,$(WEB_EXAMPLES)): $(EXAMPLE_OBJ)/web.o
+$(addprefix $(B)/examples/,$(WEB_EXAMPLES)): $(EXAMPLE_OBJ)/web.o $(EXAMPLE_OBJ)/replay.o
 $(addprefix $(B)/examples/,$(filter-out http,$(WEB_EXAMPLES))): $(EXAMPLE_OBJ)/guard.o
 $(B)/examples/form_double_submit $(B)/examples/form_wait_408: $(EXAMPLE_OBJ)/form.o
 $(B)/examples/async_libevent: EXAMPLE_LIBS := -levent_core

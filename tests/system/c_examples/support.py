@@ -50,16 +50,21 @@ class Answer:
 
     @property
     def essence(self):
-        """What a replay has to have in common with the first answer."""
+        """What a replay has to have in common with the first answer: a cookie is for one caller."""
         headers = {name: value for name, value in self.headers.items()
-                   if name != "idempotent-replayed"}
+                   if name not in ("idempotent-replayed", "set-cookie")}
         return self.status, headers, self.body
 
 
 def ask(port, method, path, body=b"", headers=()):
+    """headers: a dict, or pairs where a name may come twice."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
-        connection.request(method, path, body, dict(headers))
+        connection.putrequest(method, path)
+        connection.putheader("Content-Length", len(body))
+        for name, value in headers.items() if isinstance(headers, dict) else headers:
+            connection.putheader(name, value)
+        connection.endheaders(body)
         return Answer(connection.getresponse())
     finally:
         connection.close()
