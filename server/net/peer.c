@@ -407,12 +407,15 @@ static bool send_output(struct peer *peer, struct resp_output *out, uv_buf_t *pa
   return true;
 }
 
-/* Takes the output over, whatever comes of it. Parts: room to list it; NULL: memory is short. */
+/* Takes the output over, whatever comes of it: it may not be looked at afterwards. Parts: room to
+ * list it; NULL: memory is short. False: what the peer should have been told is lost, so that the
+ * connection must close. */
 static inline bool send_listed(struct peer *peer, struct resp_output *out, uv_buf_t *parts) {
+  bool whole = !out->failed && parts != NULL;
   bool empty = resp_output_size(out) == 0;
-  bool sent = !out->failed && parts != NULL && !empty && send_output(peer, out, parts);
-  if (!sent) output_done(peer_loop(peer), out);
-  return sent || (empty && !out->failed);
+  if (whole && !empty && send_output(peer, out, parts)) return true;
+  output_done(peer_loop(peer), out);
+  return whole && empty;
 }
 
 static bool send_with_refs(struct peer *peer, struct resp_output *out) {
