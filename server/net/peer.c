@@ -269,10 +269,16 @@ static int64_t since_progress_ms(const struct peer *peer) {
   return (uint32_t)peer_loop(peer)->host.now_ms - peer->progress_ms;
 }
 
+/* Parts of one request of libuv. For more libuv allocates, and when that fails it counts the
+ * request as active for ever: the loop could never be closed. */
+#define PARTS_PER_REQUEST 4u
+
+/* An output that libuv has, in as many requests as it takes. */
 struct sending {
-  uv_write_t request;
   struct peer *peer;
   struct resp_output *out;
+  unsigned left; /* requests whose end is to come */
+  uv_write_t requests[];
 };
 
 /* What libuv still has tells what the kernel took, also of a write that is not through yet. */
@@ -356,33 +362,50 @@ static void all_sent(struct peer *peer) {
 }
 
 static void on_sent(uv_write_t *request, int status) {
-  struct sending *sending = LIST_ENTRY(request, struct sending, request);
+  struct sending *sending = request->data;
   struct peer *peer = sending->peer;
   struct loop *loop = peer_loop(peer);
   loop_begin(loop);
   loop_see_time(loop);
-  peer->sending_count--;
   note_taken(peer, status == 0);
-  output_done(loop, sending->out);
-  free(sending);
+  bool last = --sending->left == 0;
+  if (last) {
+    peer->sending_count--;
+    output_done(loop, sending->out);
+    free(sending);
+  }
   if (peer->closing) return;
-  if (status != 0) {
+  if (status != 0) { /* libuv leaves the other requests until the end */
     peer_close(peer);
     return;
   }
+  if (!last) return;
   if (peer->sending_count == 0) all_sent(peer);
   if (!peer->closing && !output_over_limit(peer)) make_runnable(peer);
 }
 
+static bool hand_over(struct sending *sending, const uv_buf_t *parts, unsigned count) {
+  for (unsigned i = 0; i < sending->left; i++) {
+    unsigned at = i * PARTS_PER_REQUEST, rest = count - at;
+    uv_write_t *request = &sending->requests[i];
+    request->data = sending;
+    int error = uv_write(request, &sending->peer->uv.stream, parts + at,
+                         rest < PARTS_PER_REQUEST ? rest : PARTS_PER_REQUEST, on_sent);
+    assert(error == 0 || i == 0); /* what the first one may do, all may */
+    if (error != 0) return false;
+  }
+  return true;
+}
+
 /* Leaves the rest to libuv, which owns the output from here on. False: memory is short. */
 static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, uv_buf_t *parts) {
-  struct sending *sending = malloc(sizeof *sending);
-  if (sending == NULL) return false;
-  sending->peer = peer;
-  sending->out = out;
   size_t bytes = resp_output_size(out) - sent;
   unsigned count = list_parts(out, sent, parts);
-  if (uv_write(&sending->request, &peer->uv.stream, parts, count, on_sent) != 0) {
+  unsigned requests = (count + PARTS_PER_REQUEST - 1) / PARTS_PER_REQUEST;
+  struct sending *sending = malloc(sizeof *sending + requests * sizeof sending->requests[0]);
+  if (sending == NULL) return false;
+  *sending = (struct sending){.peer = peer, .out = out, .left = requests};
+  if (!hand_over(sending, parts, count)) {
     free(sending);
     return false;
   }
