@@ -3,6 +3,10 @@
 #include "server/net/loop.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -93,7 +97,7 @@ static void adopt_handed(struct loop *loop) {
   if (!atomic_exchange(&handed->waiting, false)) return;
   pthread_mutex_lock(&handed->lock);
   unsigned count = handed->count;
-  for (unsigned i = 0; i < count; i++) peer_adopt(loop, handed->fds[i], handed->is_unix[i]);
+  for (unsigned i = 0; i < count; i++) accept_begin(loop, handed->fds[i], handed->is_unix[i]);
   handed->count = 0;
   pthread_mutex_unlock(&handed->lock);
 }
@@ -224,6 +228,42 @@ bool loop_hand(struct loop *loop, int fd, bool is_unix) {
   return true;
 }
 
+/* ---- connections ---- */
+
+void loop_count_connection(struct loop *loop) {
+  atomic_fetch_add(&loop->server->connections, 1);
+  atomic_fetch_add(&loop->connections, 1);
+}
+
+void loop_forget_connection(struct loop *loop) {
+  atomic_fetch_sub(&loop->connections, 1);
+  atomic_fetch_sub(&loop->server->connections, 1);
+}
+
+/* As libuv rounds up the number of descriptors that it has room for. */
+static int descriptors_for(int fd) {
+  int count = 64;
+  while (count - 2 <= fd) count *= 2;
+  return count - 2;
+}
+
+/* Beyond what there was room for at start, since maxclients was raised: whether there is memory is
+ * found out before libuv needs it. */
+bool loop_has_room(struct loop *loop, int fd) {
+  if (fd < loop->descriptors) return true;
+  int descriptors = descriptors_for(fd);
+  if (!memory_is_there(((size_t)descriptors + 2) * sizeof(void *))) return false;
+  loop->descriptors = descriptors;
+  return true;
+}
+
+/* libuv is told that it is watched already, and changes that, for which the kernel needs nothing.
+ */
+bool loop_watch(struct loop *loop, int fd) {
+  struct epoll_event none = {.data.fd = fd};
+  return epoll_ctl(uv_backend_fd(&loop->uv), EPOLL_CTL_ADD, fd, &none) == 0 || errno == EEXIST;
+}
+
 /* ---- housekeeping ---- */
 
 static void resume_postponed(struct loop *loop) {
@@ -248,6 +288,7 @@ static void on_cron(uv_timer_t *timer) {
   loop_begin(loop);
   loop_see_time(loop);
   see_wall_clock(loop);
+  if (host->number == 0) accept_resume(loop->server);
   end_pause(loop);
   uint64_t count =
       host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;
@@ -342,8 +383,29 @@ void loop_setup_reader(struct loop *loop, struct resp_reader *reader) {
   reader->command_limit = (size_t)loop->host.options->body_limit + LOOP_COMMAND_BYTES;
 }
 
-/* Handles cannot fail to be made, but for the async and the stream; all are closed in loop_deinit
- * by walking the loop. */
+/*
+ * libuv keeps an array over all descriptors, doubles it when one comes for which it has no room,
+ * and ends the process when it cannot. So it is made to have room for every connection that there
+ * may be: it watches the highest descriptor, for a moment.
+ */
+static int make_room(struct loop *loop) {
+  int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event < 0) return -errno;
+  int highest = fcntl(event, F_DUPFD_CLOEXEC, loop->server->descriptors - 1);
+  int error = highest < 0 ? -errno : 0;
+  if (error == 0 && !loop_has_room(loop, highest)) error = UV_ENOMEM;
+  if (error == 0) error = uv_poll_init(&loop->uv, &loop->highest, highest);
+  if (error == 0) {
+    error = uv_poll_start(&loop->highest, UV_READABLE, NULL);
+    uv_close((uv_handle_t *)&loop->highest, NULL);
+  }
+  if (highest >= 0) close(highest);
+  close(event);
+  return error;
+}
+
+/* Handles cannot fail to be made, but for the async, the stream and the room; all are closed in
+ * loop_deinit by walking the loop. */
 static int open_handles(struct loop *loop) {
   uv_loop_t *uv = &loop->uv;
   uv_prepare_init(uv, &loop->prepare);
@@ -354,7 +416,8 @@ static int open_handles(struct loop *loop) {
   uv_timer_init(uv, &loop->drain_deadline);
   loop->prepare.data = loop->check.data = loop->wake.data = loop;
   loop->due.data = loop->cron.data = loop->drain_deadline.data = loop;
-  int error = uv_async_init(uv, &loop->wake, on_wake);
+  int error = make_room(loop);
+  if (error == 0) error = uv_async_init(uv, &loop->wake, on_wake);
   if (error == 0) error = uv_tcp_init(uv, &loop->first_stream);
   if (error == 0) error = uv_prepare_start(&loop->prepare, on_prepare);
   if (error == 0) error = uv_check_start(&loop->check, on_check);

@@ -1,18 +1,21 @@
 /* peer.c - one peer: bytes in, commands run, replies out, the end. See loop.h. */
 #include <arpa/inet.h>
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "server/commands/inbox.h"
 #include "server/net/loop.h"
 
 struct peer *peer_of(struct client *client) {
   return LIST_ENTRY(client, struct peer, client);
+}
+
+/* -1: it is closed. */
+static int peer_fd(const struct peer *peer) {
+  uv_os_fd_t fd;
+  return uv_fileno(&peer->uv.handle, &fd) == 0 ? fd : -1;
 }
 
 static void start_reading(struct peer *peer);
@@ -254,7 +257,8 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
 static void start_reading(struct peer *peer) {
   if (peer->reading) return;
   peer->reading = true;
-  if (uv_read_start(&peer->uv.stream, on_alloc, on_read) != 0) peer_close(peer);
+  bool watched = loop_watch(peer_loop(peer), peer_fd(peer));
+  if (!watched || uv_read_start(&peer->uv.stream, on_alloc, on_read) != 0) peer_close(peer);
 }
 
 /* ---- sending ---- */
@@ -478,8 +482,8 @@ void peer_flush(struct peer *peer) {
 /* A peer that has hung up is noticed here even when the loop has not come to its event yet: a grant
  * must not go to it. */
 static bool peer_is_gone(const struct peer *peer) {
-  uv_os_fd_t fd;
-  if (uv_fileno(&peer->uv.handle, &fd) != 0) return true;
+  int fd = peer_fd(peer);
+  if (fd < 0) return true;
   struct pollfd check = {.fd = fd, .events = POLLRDHUP};
   return poll(&check, 1, 0) == 1;
 }
@@ -503,11 +507,6 @@ static void on_closed(uv_handle_t *handle) {
   free(peer);
 }
 
-static void forget_connection(struct loop *loop) {
-  atomic_fetch_sub(&loop->connections, 1);
-  atomic_fetch_sub(&loop->server->connections, 1);
-}
-
 void peer_close(struct peer *peer) {
   if (peer->closing) return;
   peer->closing = true;
@@ -516,19 +515,8 @@ void peer_close(struct peer *peer) {
   if (peer_loop(peer)->review == link) peer_loop(peer)->review = link->next;
   input_destroy(peer);
   client_deinit(&peer->client, &peer_loop(peer)->host);
-  forget_connection(peer_loop(peer));
+  loop_forget_connection(peer_loop(peer));
   uv_close(&peer->uv.handle, on_closed);
-}
-
-static void on_refused(uv_handle_t *handle) { free(handle); }
-
-/* Over maxclients: told so, and closed; the listener goes on. */
-static void refuse(struct loop *loop, struct peer *peer) {
-  static const char text[] = "-ERR max number of clients reached\r\n";
-  uv_buf_t part = uv_buf_init((char *)(uintptr_t)text, sizeof text - 1);
-  uv_try_write(&peer->uv.stream, &part, 1);
-  loop->host.counters.connections_refused++;
-  uv_close(&peer->uv.handle, on_refused);
 }
 
 static void set_up_tcp(struct loop *loop, struct peer *peer) {
@@ -537,17 +525,7 @@ static void set_up_tcp(struct loop *loop, struct peer *peer) {
   if (keepalive_s > 0) uv_tcp_keepalive(&peer->uv.tcp, 1, (unsigned)keepalive_s);
 }
 
-static struct peer *peer_create(struct loop *loop, bool is_unix) {
-  struct peer *peer = calloc(1, sizeof *peer);
-  if (peer == NULL) return NULL;
-  if (uv_tcp_init(&loop->uv, &peer->uv.tcp) != 0) {
-    free(peer);
-    return NULL;
-  }
-  peer->uv.handle.data = peer;
-  peer->is_unix = is_unix;
-  return peer;
-}
+static void on_unused(uv_handle_t *handle) { free(handle); }
 
 static void begin(struct peer *peer) {
   struct loop *loop = peer_loop(peer);
@@ -558,57 +536,21 @@ static void begin(struct peer *peer) {
   start_reading(peer);
 }
 
-/* The other loop gets a descriptor of its own for the connection; ours is closed. */
-static bool give_away(struct peer *peer, struct loop *to) {
-  uv_os_fd_t fd;
-  if (uv_fileno(&peer->uv.handle, &fd) != 0) return false;
-  int given = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  if (given < 0) return false;
-  if (!loop_hand(to, given, peer->is_unix)) {
-    close(given);
+bool peer_begin(struct loop *loop, int fd, bool is_unix) {
+  if (!loop_has_room(loop, fd)) return false;
+  struct peer *peer = calloc(1, sizeof *peer);
+  if (peer == NULL || uv_tcp_init(&loop->uv, &peer->uv.tcp) != 0) {
+    free(peer);
     return false;
   }
-  uv_close(&peer->uv.handle, on_refused);
-  return true;
-}
-
-void peer_accept(struct loop *loop, struct listener *listener) {
-  struct server *server = loop->server;
-  struct peer *peer = peer_create(loop, listener->uv.handle.type != UV_TCP);
-  if (peer == NULL) return;
-  if (uv_accept(&listener->uv.stream, &peer->uv.stream) != 0) {
-    uv_close(&peer->uv.handle, on_refused);
-    return;
-  }
-  if (atomic_load(&server->connections) >= (uint64_t)loop->host.options->maxclients) {
-    refuse(loop, peer);
-    return;
-  }
-  struct loop *chosen = server_choose_loop(server);
-  atomic_fetch_add(&server->connections, 1);
-  atomic_fetch_add(&chosen->connections, 1);
-  if (chosen != loop) {
-    if (give_away(peer, chosen)) return;
-    atomic_fetch_sub(&chosen->connections, 1);
-    atomic_fetch_add(&loop->connections, 1);
+  peer->uv.handle.data = peer;
+  peer->is_unix = is_unix;
+  if (uv_tcp_open(&peer->uv.tcp, fd) != 0) {
+    uv_close(&peer->uv.handle, on_unused);
+    return false;
   }
   begin(peer);
-}
-
-void peer_adopt(struct loop *loop, int fd, bool is_unix) {
-  struct peer *peer = peer_create(loop, is_unix);
-  if (peer == NULL) {
-    close(fd);
-    forget_connection(loop);
-    return;
-  }
-  if (uv_tcp_open(&peer->uv.tcp, fd) == 0) {
-    begin(peer);
-    return;
-  }
-  close(fd);
-  forget_connection(loop);
-  uv_close(&peer->uv.handle, on_refused);
+  return true;
 }
 
 void peer_review(struct peer *peer) {
@@ -646,11 +588,10 @@ void peer_describe(const struct client *client, struct client_address *address) 
   const struct peer *peer = LIST_ENTRY((struct client *)(uintptr_t)client, struct peer, client);
   const struct resp_output *out = client->out;
   *address = (struct client_address){
-      .fd = -1,
+      .fd = peer_fd(peer),
       .input_bytes = input_size(peer->input),
       .output_bytes = peer->client.sending_bytes + (out != NULL ? resp_output_size(out) : 0),
   };
-  uv_fileno(&peer->uv.handle, &address->fd);
   if (peer->is_unix) {
     const char *path = peer_loop(peer)->host.options->unixsocket;
     snprintf(address->peer, CLIENT_ADDRESS_BYTES, "%s:0", path);
