@@ -247,14 +247,35 @@ static int descriptors_for(int fd) {
   return count - 2;
 }
 
-/* Beyond what there was room for at start, since maxclients was raised: whether there is memory is
- * found out before libuv needs it. */
-bool loop_has_room(struct loop *loop, int fd) {
-  if (fd < loop->descriptors) return true;
+static void on_reached(uv_handle_t *handle) {
+  struct loop *loop = handle->data;
+  loop_begin(loop);
+  loop->reaching = false;
+}
+
+/*
+ * libuv keeps an array over all descriptors, doubles it when one comes for which it has no room,
+ * and ends the process when it cannot. So it is made to do that here, by watching the descriptor
+ * for a moment, once it is known that there is memory for it. 0, or a libuv error.
+ */
+static int reach(struct loop *loop, int fd) {
   int descriptors = descriptors_for(fd);
-  if (!memory_is_there(((size_t)descriptors + 2) * sizeof(void *))) return false;
-  loop->descriptors = descriptors;
-  return true;
+  if (loop->reaching) return UV_EBUSY;
+  if (!memory_is_there(((size_t)descriptors + 2) * sizeof(void *))) return UV_ENOMEM;
+  int error = uv_poll_init(&loop->uv, &loop->reach, fd);
+  if (error != 0) return error;
+  error = uv_poll_start(&loop->reach, UV_READABLE, NULL);
+  if (error == 0) loop->descriptors = descriptors;
+  loop->reach.data = loop;
+  loop->reaching = true;
+  uv_close((uv_handle_t *)&loop->reach, on_reached);
+  return error;
+}
+
+/* Beyond what there was room for at start only when maxclients was raised, or many descriptors were
+ * inherited. */
+bool loop_has_room(struct loop *loop, int fd) {
+  return fd < loop->descriptors || reach(loop, fd) == 0;
 }
 
 /* libuv is told that it is watched already, and changes that, for which the kernel needs nothing.
@@ -383,22 +404,12 @@ void loop_setup_reader(struct loop *loop, struct resp_reader *reader) {
   reader->command_limit = (size_t)loop->host.options->body_limit + LOOP_COMMAND_BYTES;
 }
 
-/*
- * libuv keeps an array over all descriptors, doubles it when one comes for which it has no room,
- * and ends the process when it cannot. So it is made to have room for every connection that there
- * may be: it watches the highest descriptor, for a moment.
- */
+/* Room for every connection that there may be. */
 static int make_room(struct loop *loop) {
   int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (event < 0) return -errno;
   int highest = fcntl(event, F_DUPFD_CLOEXEC, loop->server->descriptors - 1);
-  int error = highest < 0 ? -errno : 0;
-  if (error == 0 && !loop_has_room(loop, highest)) error = UV_ENOMEM;
-  if (error == 0) error = uv_poll_init(&loop->uv, &loop->highest, highest);
-  if (error == 0) {
-    error = uv_poll_start(&loop->highest, UV_READABLE, NULL);
-    uv_close((uv_handle_t *)&loop->highest, NULL);
-  }
+  int error = highest >= 0 ? reach(loop, highest) : -errno;
   if (highest >= 0) close(highest);
   close(event);
   return error;

@@ -98,7 +98,7 @@ struct loop {
   uv_idle_t busy; /* runs while there is work, so that the loop does not sleep */
   uv_timer_t due, cron, drain_deadline;
   uv_async_t wake;
-  uv_poll_t highest;     /* see make_room in loop.c */
+  uv_poll_t reach;       /* see there in loop.c */
   uv_tcp_t first_stream; /* never connected: with its first one libuv sets a descriptor aside, now
                             rather than when they are short */
   struct host host;
@@ -110,6 +110,7 @@ struct loop {
   int64_t due_ms;            /* what the timer is set to */
   int64_t refusals_unlogged_until_ms;
   int descriptors; /* libuv has room for those below it */
+  bool reaching;   /* libuv has `reach` */
   unsigned drain_turns;
   int draining; /* as far as server.draining has been followed */
   struct handed handed;

@@ -18,6 +18,7 @@
 /* A listener that rests begins again at the next cron tick, so it fails a few times a second; one
  * that spins, some hundred thousand times. */
 #define SPINNING 1000
+#define TRIES 10000
 
 struct place {
   int port;
@@ -97,6 +98,29 @@ static void no_watch(struct place *place, int error) {
   check_old(place);
   system_fail_call(SYSTEM_WATCH, 0);
   all_are_served(place);
+}
+
+void descriptors_beyond_room(int port, const char *path, long period) {
+  struct place place = {.port = port, .path = path, .crowd = calloc(CROWD, sizeof *place.crowd)};
+  CHECK(place.crowd != NULL, "no memory");
+  talk_note("every %ldth allocation for connections failed", period);
+  system_fail_every(period);
+  open_crowd(&place);
+  for (int i = 0; i < CROWD; i++) {
+    const char *reply = talk_ask(&place.crowd[i], "PING");
+    CHECK(talk_refused(reply) || strcmp(reply, "+PONG") == 0, "'%s' for a PING", reply);
+  }
+  system_recover();
+  close_crowd(&place);
+  const char *reply = NULL; /* refused until those are gone from the server's count */
+  for (int tries = 0; tries < TRIES && (reply == NULL || strcmp(reply, "+PONG") != 0); tries++) {
+    talk_close(place.crowd);
+    talk_open(place.crowd, port, path);
+    reply = talk_ask(place.crowd, "PING");
+  }
+  CHECK(reply != NULL && strcmp(reply, "+PONG") == 0, "nothing is served any more");
+  close_crowd(&place);
+  free(place.crowd);
 }
 
 void descriptors_test(int port, const char *path) {

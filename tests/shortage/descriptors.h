@@ -7,5 +7,8 @@
 #define IDEM_TESTS_SHORTAGE_DESCRIPTORS_H
 
 void descriptors_test(int port, const char *path);
+/* On a new server: descriptors beyond those for which its loops have room from the start, while
+ * every so-manieth allocation fails. */
+void descriptors_beyond_room(int port, const char *path, long period);
 
 #endif

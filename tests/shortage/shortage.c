@@ -181,6 +181,11 @@ static void fail_descriptors(struct place *place, long loops) {
   must_start(place);
   descriptors_test(place->load.port, place->socket);
   stop(place);
+  for (long period = 2; period < 10; period++) {
+    must_start(place);
+    descriptors_beyond_room(place->load.port, place->socket, period);
+    stop(place);
+  }
   CHECK(system_live() == live, "%ld pieces are left over", system_live() - live);
   printf("  %ld loops: connections for which there is nothing\n", loops);
 }

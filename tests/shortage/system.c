@@ -119,7 +119,8 @@ void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_
 /* ---- libuv's beginning ---- */
 
 /* Where a loop is made libuv ends the process when it has no room for its first descriptors: before
- * there is a server, that is all that can be done. */
+ * there is a server, that is all that can be done. Where it is made to reach further, the memory
+ * was there a moment before. */
 int __real_uv_loop_init(uv_loop_t *loop);
 int __real_uv_poll_start(uv_poll_t *poll, int events, uv_poll_cb callback);
 int __wrap_uv_loop_init(uv_loop_t *loop);
