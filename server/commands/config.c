@@ -81,8 +81,15 @@ static bool remember(const struct options *options, struct span name, struct for
   return former->text != NULL;
 }
 
-static void put_back(struct options *options, const struct former *former) {
+/* Cannot fail: numbers need no memory, and the former password is there already. */
+static void put_back(struct options *options, struct former *former) {
   char error[OPTIONS_ERROR_BYTES];
+  if (is_password(span_of(options_name(former->index)))) {
+    char *refused = options->requirepass;
+    options->requirepass = former->text;
+    former->text = refused;
+    return;
+  }
   options_set_live(options, span_of(options_name(former->index)), span_of(former->text), error);
 }
 

@@ -73,6 +73,7 @@ bool host_init(struct host *host, struct shared *shared, int64_t now_ms) {
     return true;
   }
   host_deinit(host);
+  *host = (struct host){0};
   return false;
 }
 

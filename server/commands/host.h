@@ -159,7 +159,8 @@ static inline int64_t host_wall_offset_ms(const struct host *host) {
 bool shared_init(struct shared *shared, struct keyspace *keyspace, struct options *options,
                  struct log *log, int64_t now_ms);
 void shared_deinit(struct shared *shared);
-/* Joins shared.hosts. All of them are to be there before the first command runs. */
+/* Joins shared.hosts. All of them are to be there before the first command runs. False: memory is
+ * short; the host is zero then. */
 bool host_init(struct host *host, struct shared *shared, int64_t now_ms);
 void host_deinit(struct host *host);
 

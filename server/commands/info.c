@@ -12,10 +12,12 @@
 #include "server/commands/server.h"
 #include "server/ops/version.h"
 
-/* A text that grows; a failed allocation ends it. */
+/* A text that grows. With a line missing it would be wrong without a sign of it: `failed` says so.
+ */
 struct text {
   char *bytes;
   size_t len, capacity;
+  bool failed;
 };
 
 static void put(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -26,6 +28,7 @@ static void put(struct text *text, const char *format, ...) {
   if (text->capacity - text->len < LINE_MAX_BYTES) {
     size_t capacity = text->capacity * 2 + 2 * LINE_MAX_BYTES;
     char *grown = realloc(text->bytes, capacity);
+    text->failed |= grown == NULL;
     if (grown == NULL) return;
     text->bytes = grown;
     text->capacity = capacity;
@@ -288,6 +291,11 @@ void server_info(struct call *call) {
     put(&text, "%s# %s\r\n", text.len > 0 ? "\r\n" : "", SECTIONS[i].title);
     SECTIONS[i].write(call->host, &text);
   }
-  resp_verbatim(call->reply, "txt", (struct span){text.bytes != NULL ? text.bytes : "", text.len});
+  if (text.failed) {
+    resp_error(call->reply, "ERR out of memory");
+  } else {
+    resp_verbatim(call->reply, "txt",
+                  (struct span){text.bytes != NULL ? text.bytes : "", text.len});
+  }
   free(text.bytes);
 }

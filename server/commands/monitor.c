@@ -103,21 +103,34 @@ void monitor_close_watchers(struct host *host) {
   }
 }
 
-void monitor_feed(const struct call *call) {
-  struct shared *shared = call->host->shared;
-  if ((call->command->flags & COMMAND_ADMIN) != 0) return;
-  struct line *line = malloc(sizeof *line);
-  if (line == NULL) return;
-  line_make(line, call);
-  const struct span bytes = {line->bytes, line->len};
+static void feed(struct host *from, struct span line) {
+  struct shared *shared = from->shared;
   for (unsigned i = 0; i < shared->host_count; i++) {
     struct host *host = shared->hosts[i];
-    if (host == call->host) {
-      monitor_deliver(host, bytes);
+    if (host == from) {
+      monitor_deliver(host, line);
     } else if (atomic_load(&host->monitor_count) > 0) {
-      inbox_post(host, INBOX_MONITOR_LINE, SPAN_ABSENT, bytes);
+      inbox_post(host, INBOX_MONITOR_LINE, SPAN_ABSENT, line);
     }
   }
+}
+
+/* Who watches and cannot be told is closed, as when the inbox is full. */
+static void lose_line(struct shared *shared) {
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    if (atomic_load(&shared->hosts[i]->monitor_count) > 0) inbox_lose(shared->hosts[i]);
+  }
+}
+
+void monitor_feed(const struct call *call) {
+  if ((call->command->flags & COMMAND_ADMIN) != 0) return;
+  struct line *line = malloc(sizeof *line);
+  if (line == NULL) {
+    lose_line(call->host->shared);
+    return;
+  }
+  line_make(line, call);
+  feed(call->host, (struct span){line->bytes, line->len});
   free(line);
 }
 

@@ -38,6 +38,7 @@ struct engine *engine_create(const struct engine_options *options, int64_t now_m
   list_init(&engine->waited);
   list_init(&engine->closing);
   list_init(&engine->effects);
+  list_init(&engine->effects_lost);
   return engine;
 }
 

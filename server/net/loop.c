@@ -3,6 +3,10 @@
 #include "server/net/loop.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -125,7 +129,7 @@ static void adopt_handed(struct loop *loop) {
   if (!atomic_exchange(&handed->waiting, false)) return;
   pthread_mutex_lock(&handed->lock);
   unsigned count = handed->count;
-  for (unsigned i = 0; i < count; i++) peer_adopt(loop, handed->fds[i], handed->is_unix[i]);
+  for (unsigned i = 0; i < count; i++) accept_begin(loop, handed->fds[i], handed->is_unix[i]);
   handed->count = 0;
   pthread_mutex_unlock(&handed->lock);
 }
@@ -261,6 +265,63 @@ bool loop_hand(struct loop *loop, int fd, bool is_unix) {
   return true;
 }
 
+/* ---- connections ---- */
+
+void loop_count_connection(struct loop *loop) {
+  atomic_fetch_add(&loop->server->connections, 1);
+  atomic_fetch_add(&loop->connections, 1);
+}
+
+void loop_forget_connection(struct loop *loop) {
+  atomic_fetch_sub(&loop->connections, 1);
+  atomic_fetch_sub(&loop->server->connections, 1);
+}
+
+/* As libuv rounds up the number of descriptors that it has room for. */
+static int descriptors_for(int fd) {
+  int count = 64;
+  while (count - 2 <= fd) count *= 2;
+  return count - 2;
+}
+
+static void on_reached(uv_handle_t *handle) {
+  struct loop *loop = handle->data;
+  loop_begin(loop);
+  loop->reaching = false;
+}
+
+/*
+ * libuv keeps an array over all descriptors, doubles it when one comes for which it has no room,
+ * and ends the process when it cannot. So it is made to do that here, by watching the descriptor
+ * for a moment, once it is known that there is memory for it. 0, or a libuv error.
+ */
+static int reach(struct loop *loop, int fd) {
+  int descriptors = descriptors_for(fd);
+  if (loop->reaching) return UV_EBUSY;
+  if (!memory_is_there(((size_t)descriptors + 2) * sizeof(void *))) return UV_ENOMEM;
+  int error = uv_poll_init(&loop->uv, &loop->reach, fd);
+  if (error != 0) return error;
+  error = uv_poll_start(&loop->reach, UV_READABLE, NULL);
+  if (error == 0) loop->descriptors = descriptors;
+  loop->reach.data = loop;
+  loop->reaching = true;
+  uv_close((uv_handle_t *)&loop->reach, on_reached);
+  return error;
+}
+
+/* Beyond what there was room for at start only when maxclients was raised, or many descriptors were
+ * inherited. */
+bool loop_has_room(struct loop *loop, int fd) {
+  return fd < loop->descriptors || reach(loop, fd) == 0;
+}
+
+/* libuv is told that it is watched already, and changes that, for which the kernel needs nothing.
+ */
+bool loop_watch(struct loop *loop, int fd) {
+  struct epoll_event none = {.data.fd = fd};
+  return epoll_ctl(uv_backend_fd(&loop->uv), EPOLL_CTL_ADD, fd, &none) == 0 || errno == EEXIST;
+}
+
 /* ---- housekeeping ---- */
 
 static void resume_postponed(struct loop *loop) {
@@ -306,6 +367,7 @@ static void on_cron(uv_timer_t *timer) {
   loop_begin(loop);
   loop_see_time(loop);
   see_wall_clock(loop);
+  if (loop->host.number == 0) accept_resume(loop->server);
   end_pause(loop);
   if (is_fair(loop)) review_connections(loop);
   end_turn(loop);
@@ -393,8 +455,19 @@ void loop_setup_reader(struct loop *loop, struct resp_reader *reader) {
   reader->command_limit = (size_t)loop->host.options->body_limit + LOOP_COMMAND_BYTES;
 }
 
-/* Handles cannot fail to be made, but for the async and the stream; all are closed in loop_deinit
- * by walking the loop. */
+/* Room for every connection that there may be. */
+static int make_room(struct loop *loop) {
+  int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event < 0) return -errno;
+  int highest = fcntl(event, F_DUPFD_CLOEXEC, loop->server->descriptors - 1);
+  int error = highest >= 0 ? reach(loop, highest) : -errno;
+  if (highest >= 0) close(highest);
+  close(event);
+  return error;
+}
+
+/* Handles cannot fail to be made, but for the async, the stream and the room; all are closed in
+ * loop_deinit by walking the loop. */
 static int open_handles(struct loop *loop) {
   uv_loop_t *uv = &loop->uv;
   uv_prepare_init(uv, &loop->prepare);
@@ -405,7 +478,8 @@ static int open_handles(struct loop *loop) {
   uv_timer_init(uv, &loop->drain_deadline);
   loop->prepare.data = loop->check.data = loop->wake.data = loop;
   loop->due.data = loop->cron.data = loop->drain_deadline.data = loop;
-  int error = uv_async_init(uv, &loop->wake, on_wake);
+  int error = make_room(loop);
+  if (error == 0) error = uv_async_init(uv, &loop->wake, on_wake);
   if (error == 0) error = uv_tcp_init(uv, &loop->first_stream);
   if (error == 0) error = uv_prepare_start(&loop->prepare, on_prepare);
   if (error == 0) error = uv_check_start(&loop->check, on_check);

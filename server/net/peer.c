@@ -1,13 +1,10 @@
 /* peer.c - one peer: bytes in, commands run, replies out, the end. See loop.h. */
 #include <arpa/inet.h>
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "server/commands/inbox.h"
 #include "server/commands/strangers.h"
@@ -15,6 +12,12 @@
 
 struct peer *peer_of(struct client *client) {
   return LIST_ENTRY(client, struct peer, client);
+}
+
+/* -1: it is closed. */
+static int peer_fd(const struct peer *peer) {
+  uv_os_fd_t fd;
+  return uv_fileno(&peer->uv.handle, &fd) == 0 ? fd : -1;
 }
 
 static void start_reading(struct peer *peer);
@@ -297,7 +300,8 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
 static void start_reading(struct peer *peer) {
   if (peer->reading) return;
   peer->reading = true;
-  if (uv_read_start(&peer->uv.stream, on_alloc, on_read) != 0) peer_close(peer);
+  bool watched = loop_watch(peer_loop(peer), peer_fd(peer));
+  if (!watched || uv_read_start(&peer->uv.stream, on_alloc, on_read) != 0) peer_close(peer);
 }
 
 /* ---- sending ---- */
@@ -312,10 +316,16 @@ static int64_t since_progress_ms(const struct peer *peer) {
   return (uint32_t)peer_loop(peer)->host.now_ms - peer->progress_ms;
 }
 
+/* Parts of one request of libuv. For more libuv allocates, and when that fails it counts the
+ * request as active for ever: the loop could never be closed. */
+#define PARTS_PER_REQUEST 4u
+
+/* An output that libuv has, in as many requests as it takes. */
 struct sending {
-  uv_write_t request;
   struct peer *peer;
   struct resp_output *out;
+  unsigned left; /* requests whose end is to come */
+  uv_write_t requests[];
 };
 
 /* What libuv still has tells what the kernel took, also of a write that is not through yet. */
@@ -399,33 +409,50 @@ static void all_sent(struct peer *peer) {
 }
 
 static void on_sent(uv_write_t *request, int status) {
-  struct sending *sending = LIST_ENTRY(request, struct sending, request);
+  struct sending *sending = request->data;
   struct peer *peer = sending->peer;
   struct loop *loop = peer_loop(peer);
   loop_begin(loop);
   loop_see_time(loop);
-  peer->sending_count--;
   note_taken(peer, status == 0);
-  output_done(loop, sending->out);
-  free(sending);
+  bool last = --sending->left == 0;
+  if (last) {
+    peer->sending_count--;
+    output_done(loop, sending->out);
+    free(sending);
+  }
   if (peer->closing) return;
-  if (status != 0) {
+  if (status != 0) { /* libuv leaves the other requests until the end */
     peer_close(peer);
     return;
   }
+  if (!last) return;
   if (peer->sending_count == 0) all_sent(peer);
   if (!peer->closing && !output_over_limit(peer)) make_runnable(peer);
 }
 
+static bool hand_over(struct sending *sending, const uv_buf_t *parts, unsigned count) {
+  for (unsigned i = 0; i < sending->left; i++) {
+    unsigned at = i * PARTS_PER_REQUEST, rest = count - at;
+    uv_write_t *request = &sending->requests[i];
+    request->data = sending;
+    int error = uv_write(request, &sending->peer->uv.stream, parts + at,
+                         rest < PARTS_PER_REQUEST ? rest : PARTS_PER_REQUEST, on_sent);
+    assert(error == 0 || i == 0); /* what the first one may do, all may */
+    if (error != 0) return false;
+  }
+  return true;
+}
+
 /* Leaves the rest to libuv, which owns the output from here on. False: memory is short. */
 static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, uv_buf_t *parts) {
-  struct sending *sending = malloc(sizeof *sending);
-  if (sending == NULL) return false;
-  sending->peer = peer;
-  sending->out = out;
   size_t bytes = resp_output_size(out) - sent;
   unsigned count = list_parts(out, sent, parts);
-  if (uv_write(&sending->request, &peer->uv.stream, parts, count, on_sent) != 0) {
+  unsigned requests = (count + PARTS_PER_REQUEST - 1) / PARTS_PER_REQUEST;
+  struct sending *sending = malloc(sizeof *sending + requests * sizeof sending->requests[0]);
+  if (sending == NULL) return false;
+  *sending = (struct sending){.peer = peer, .out = out, .left = requests};
+  if (!hand_over(sending, parts, count)) {
     free(sending);
     return false;
   }
@@ -460,12 +487,15 @@ static bool send_output(struct peer *peer, struct resp_output *out, uv_buf_t *pa
   return true;
 }
 
-/* Takes the output over, whatever comes of it. Parts: room to list it; NULL: memory is short. */
+/* Takes the output over, whatever comes of it: it may not be looked at afterwards. Parts: room to
+ * list it; NULL: memory is short. False: what the peer should have been told is lost, so that the
+ * connection must close. */
 static inline bool send_listed(struct peer *peer, struct resp_output *out, uv_buf_t *parts) {
+  bool whole = !out->failed && parts != NULL;
   bool empty = resp_output_size(out) == 0;
-  bool sent = !out->failed && parts != NULL && !empty && send_output(peer, out, parts);
-  if (!sent) output_done(peer_loop(peer), out);
-  return sent || (empty && !out->failed);
+  if (whole && !empty && send_output(peer, out, parts)) return true;
+  output_done(peer_loop(peer), out);
+  return whole && empty;
 }
 
 static bool send_with_refs(struct peer *peer, struct resp_output *out) {
@@ -505,8 +535,8 @@ void peer_flush(struct peer *peer) {
 /* A peer that has hung up is noticed here even when the loop has not come to its event yet: a grant
  * must not go to it. */
 static bool peer_is_gone(const struct peer *peer) {
-  uv_os_fd_t fd;
-  if (uv_fileno(&peer->uv.handle, &fd) != 0) return true;
+  int fd = peer_fd(peer);
+  if (fd < 0) return true;
   struct pollfd check = {.fd = fd, .events = POLLRDHUP};
   return poll(&check, 1, 0) == 1;
 }
@@ -534,11 +564,6 @@ static void on_closed(uv_handle_t *handle) {
   free(peer);
 }
 
-static void forget_connection(struct loop *loop) {
-  atomic_fetch_sub(&loop->connections, 1);
-  atomic_fetch_sub(&loop->server->connections, 1);
-}
-
 void peer_close(struct peer *peer) {
   if (peer->closing) return;
   peer->closing = true;
@@ -547,19 +572,8 @@ void peer_close(struct peer *peer) {
   if (peer_loop(peer)->review == link) peer_loop(peer)->review = link->next;
   input_destroy(peer);
   client_deinit(&peer->client, &peer_loop(peer)->host);
-  forget_connection(peer_loop(peer));
+  loop_forget_connection(peer_loop(peer));
   uv_close(&peer->uv.handle, on_closed);
-}
-
-static void on_refused(uv_handle_t *handle) { free(handle); }
-
-/* Over maxclients: told so, and closed; the listener goes on. */
-static void refuse(struct loop *loop, struct peer *peer) {
-  static const char text[] = "-ERR max number of clients reached\r\n";
-  uv_buf_t part = uv_buf_init((char *)(uintptr_t)text, sizeof text - 1);
-  uv_try_write(&peer->uv.stream, &part, 1);
-  loop->host.counters.connections_refused++;
-  uv_close(&peer->uv.handle, on_refused);
 }
 
 /* The kernel gives up a peer that acknowledges nothing some time after peer_review would. */
@@ -568,25 +582,14 @@ static void refuse(struct loop *loop, struct peer *peer) {
 static void set_up_tcp(struct loop *loop, struct peer *peer) {
   const struct options *options = loop->host.options;
   unsigned user_timeout_ms = (unsigned)options->client_output_timeout_ms + USER_TIMEOUT_MORE_MS;
-  uv_os_fd_t fd;
   uv_tcp_nodelay(&peer->uv.tcp, 1);
   if (options->tcp_keepalive_s > 0)
     uv_tcp_keepalive(&peer->uv.tcp, 1, (unsigned)options->tcp_keepalive_s);
-  if (uv_fileno(&peer->uv.handle, &fd) == 0)
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+  setsockopt(peer_fd(peer), IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms,
+             sizeof user_timeout_ms);
 }
 
-static struct peer *peer_create(struct loop *loop, bool is_unix) {
-  struct peer *peer = calloc(1, sizeof *peer);
-  if (peer == NULL) return NULL;
-  if (uv_tcp_init(&loop->uv, &peer->uv.tcp) != 0) {
-    free(peer);
-    return NULL;
-  }
-  peer->uv.handle.data = peer;
-  peer->is_unix = is_unix;
-  return peer;
-}
+static void on_unused(uv_handle_t *handle) { free(handle); }
 
 static void begin(struct peer *peer) {
   struct loop *loop = peer_loop(peer);
@@ -599,57 +602,21 @@ static void begin(struct peer *peer) {
   start_reading(peer);
 }
 
-/* The other loop gets a descriptor of its own for the connection; ours is closed. */
-static bool give_away(struct peer *peer, struct loop *to) {
-  uv_os_fd_t fd;
-  if (uv_fileno(&peer->uv.handle, &fd) != 0) return false;
-  int given = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  if (given < 0) return false;
-  if (!loop_hand(to, given, peer->is_unix)) {
-    close(given);
+bool peer_begin(struct loop *loop, int fd, bool is_unix) {
+  if (!loop_has_room(loop, fd)) return false;
+  struct peer *peer = calloc(1, sizeof *peer);
+  if (peer == NULL || uv_tcp_init(&loop->uv, &peer->uv.tcp) != 0) {
+    free(peer);
     return false;
   }
-  uv_close(&peer->uv.handle, on_refused);
-  return true;
-}
-
-void peer_accept(struct loop *loop, struct listener *listener) {
-  struct server *server = loop->server;
-  struct peer *peer = peer_create(loop, listener->uv.handle.type != UV_TCP);
-  if (peer == NULL) return;
-  if (uv_accept(&listener->uv.stream, &peer->uv.stream) != 0) {
-    uv_close(&peer->uv.handle, on_refused);
-    return;
-  }
-  if (atomic_load(&server->connections) >= (uint64_t)loop->host.options->maxclients) {
-    refuse(loop, peer);
-    return;
-  }
-  struct loop *chosen = server_choose_loop(server);
-  atomic_fetch_add(&server->connections, 1);
-  atomic_fetch_add(&chosen->connections, 1);
-  if (chosen != loop) {
-    if (give_away(peer, chosen)) return;
-    atomic_fetch_sub(&chosen->connections, 1);
-    atomic_fetch_add(&loop->connections, 1);
+  peer->uv.handle.data = peer;
+  peer->is_unix = is_unix;
+  if (uv_tcp_open(&peer->uv.tcp, fd) != 0) {
+    uv_close(&peer->uv.handle, on_unused);
+    return false;
   }
   begin(peer);
-}
-
-void peer_adopt(struct loop *loop, int fd, bool is_unix) {
-  struct peer *peer = peer_create(loop, is_unix);
-  if (peer == NULL) {
-    close(fd);
-    forget_connection(loop);
-    return;
-  }
-  if (uv_tcp_open(&peer->uv.tcp, fd) == 0) {
-    begin(peer);
-    return;
-  }
-  close(fd);
-  forget_connection(loop);
-  uv_close(&peer->uv.handle, on_refused);
+  return true;
 }
 
 /* Takes nothing of what it has to take, however little that is. */
@@ -708,11 +675,10 @@ void peer_describe(const struct client *client, struct client_address *address) 
   const struct peer *peer = LIST_ENTRY((struct client *)(uintptr_t)client, struct peer, client);
   const struct resp_output *out = client->out;
   *address = (struct client_address){
-      .fd = -1,
+      .fd = peer_fd(peer),
       .input_bytes = input_size(peer->input),
       .output_bytes = peer->client.sending_bytes + (out != NULL ? resp_output_size(out) : 0),
   };
-  uv_fileno(&peer->uv.handle, &address->fd);
   if (peer->is_unix) {
     const char *path = peer_loop(peer)->host.options->unixsocket;
     snprintf(address->peer, CLIENT_ADDRESS_BYTES, "%s:0", path);

@@ -148,11 +148,14 @@ static void on_reconfigured(struct shared *shared) {
 #define OTHER_DESCRIPTORS 32
 #define LOOP_DESCRIPTORS 8
 
+/* Raises the limit of open files as far as maxclients asks for and the system lets it, and cuts
+ * maxclients to what that leaves. */
 static void fit_maxclients(struct server *server, struct options *options) {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  rlim_t others = OTHER_DESCRIPTORS + LOOP_DESCRIPTORS * ((rlim_t)server->loop_count - 1);
+  rlim_t others = OTHER_DESCRIPTORS + LOOP_DESCRIPTORS * ((rlim_t)options->threads - 1);
   rlim_t wanted = (rlim_t)options->maxclients + others;
+  struct rlimit limit;
+  server->descriptors = (int)wanted;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   if (limit.rlim_cur < wanted) {
     limit.rlim_cur =
         limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
@@ -160,6 +163,7 @@ static void fit_maxclients(struct server *server, struct options *options) {
     getrlimit(RLIMIT_NOFILE, &limit);
   }
   if (limit.rlim_cur >= wanted) return;
+  server->descriptors = (int)limit.rlim_cur;
   int64_t fits = limit.rlim_cur > others ? (int64_t)(limit.rlim_cur - others) : 1;
   log_line(server->log, LOG_LEVEL_NOTICE,
            "maxclients is %lld instead of %lld: the limit of open files is %llu", (long long)fits,
@@ -210,12 +214,12 @@ static bool set_up(struct server *server, struct options *options,
   server->shared.stop_others = stop_others;
   server->shared.go_on = go_on;
   server->shared.see_time = see_time;
+  fit_maxclients(server, options);
   int result = make_loops(server);
   if (result != 0) {
     snprintf(error, OPTIONS_ERROR_BYTES, "cannot set up the event loop: %s", uv_strerror(result));
     return false;
   }
-  fit_maxclients(server, options);
   return listeners_open(server, error);
 }
 
@@ -228,12 +232,14 @@ struct server *server_create(struct options *options, struct log *log,
     return NULL;
   }
   server->log = log;
+  server->spare_fd = -1;
   if (set_up(server, options, error)) return server;
   server_destroy(server);
   return NULL;
 }
 
 static void *run_in_thread(void *loop) {
+  memory_begin_thread();
   loop_run(loop);
   return NULL;
 }

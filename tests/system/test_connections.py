@@ -415,13 +415,18 @@ class TooMany(ServerCase):
                 pass  # closed already
 
         def served():
-            """Who was answered; the others stand in line or were closed."""
-            return sum(client.buffer.startswith(b"+PONG") or client.readable()
-                       and self.heard(client) for client in clients)
+            """Who was answered; the others stand in line, or were refused."""
+            return sum(self.heard(client).startswith(b"+PONG") for client in clients)
         eventually(lambda: served() >= 39, "as many are served as there are descriptors")
         eventually(lambda: self.is_idle(server), "a server that waits for a descriptor in peace")
         measured(f"with {limit} descriptors {served()} of {len(clients)} connections were served")
         self.assertLess(served(), limit)
+        refused = [client for client in clients if not client.buffer.startswith(b"+PONG")]
+        for client in refused:
+            with self.assertRaises((Closed, ConnectionResetError), msg="refused, not left waiting"):
+                self.assert_error(client.read(), "ERR")
+                client.read()
+        self.assertIn("connections are refused: Too many open files", server.log())
         for client in clients:
             client.close()
         eventually(lambda: serves(server), "accepting again")
@@ -429,10 +434,11 @@ class TooMany(ServerCase):
     @staticmethod
     def heard(client):
         try:
-            client.buffer += client.sock.recv(64)
+            if client.readable() and not client.buffer:
+                client.buffer += client.sock.recv(64)
         except ConnectionResetError:
             pass
-        return bool(client.buffer)
+        return client.buffer
 
     @staticmethod
     def is_idle(server):
