@@ -60,17 +60,13 @@ SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
 help: ## this list
 	@echo "make ..."; sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
-run: need-build ## get what is missing, build, start the server on 127.0.0.1:4336
+PORT ?= 4336
+run: need-build ## get what is missing, build, start the server on 127.0.0.1:4336, or another PORT=
 	@$(MAKE) --no-print-directory programs
-	@echo "idem listens on 127.0.0.1:4336. In another terminal, with redis-cli (package redis-tools):"
-	@echo "  redis-cli -p 4336 CLAIM order-17"
-	@echo "  redis-cli -p 4336 CLAIM order-17                 # a duplicate: BUSY"
-	@echo "  redis-cli -p 4336 STORE order-17 TOKEN '{\"ok\":1}'  # TOKEN: the number CLAIM answered"
-	@echo "  redis-cli -p 4336 CLAIM order-17                 # replayed: DONE"
-	@exec build/release/idem-server --port 4336
+	@exec server/run build/release/idem-server $(PORT)
 
 all: need-client ## get what is missing, build the server, libidem and idem-once
-	@$(MAKE) --no-print-directory programs client $(B)/idem-once
+	@$(MAKE) --no-print-directory programs client-libraries $(B)/idem-once
 
 programs: $(PROGRAMS)
 
@@ -106,7 +102,7 @@ THREADS_SYSTEM := test_chaos test_connections test_differential test_waiting tes
 threads: programs ## transcripts and system tests once more, with four loops
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/wire/run.py
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/system/run.py $(THREADS_SYSTEM)
-docs: programs client ## what the documents show, run
+docs: programs client-libraries ## what the documents show, run
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py
 examples: programs ## the four systems of client/examples
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_examples.py
@@ -218,7 +214,7 @@ PACKAGES_build := libuv1-dev libjemalloc-dev libxxhash-dev
 PACKAGES_client := $(PACKAGES_build) libhiredis-dev
 PACKAGES_valgrind := valgrind
 PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev libmicrohttpd-dev libevent-dev \
-                  pkg-config groff man-db g++ redis-tools redis-server python3 python3-redis python3-flask \
+                  pkg-config groff man-db g++ redis-tools redis-server python3 python3-redis python3-flask lua5.1 luajit \
                   $(CLANG) libclang-rt-14-dev procps iproute2
 need-build:
 	@tests/need $(PACKAGES_build)

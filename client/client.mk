@@ -22,8 +22,10 @@ CLIENT_TEST_SHARED := $(patsubst %.c,$(B)/%.o,$(wildcard tests/client/harness.c 
 CLIENT_TESTS := $(patsubst tests/client/%.c,$(B)/tests/client/%,\
                   $(filter-out tests/client/harness.c tests/client/proxy.c,$(wildcard tests/client/*.c)))
 
-.PHONY: client client-programs client-test client-overhead client-asan client-tsan client-valgrind
-client: $(B)/libidem.a $(B)/$(IDEM_SONAME) ## the C library
+.PHONY: client client-libraries client-programs client-test client-overhead client-asan client-tsan client-valgrind
+client: need-client ## get what is missing, build the C library
+	@$(MAKE) --no-print-directory client-libraries
+client-libraries: $(B)/libidem.a $(B)/$(IDEM_SONAME)
 
 $(B)/client/%.o: CFLAGS += -fPIC -fvisibility=hidden
 $(B)/client/%.o $(B)/tests/client/%.o: CPPFLAGS += $(CLIENT_CPPFLAGS)
@@ -45,7 +47,7 @@ $(B)/$(IDEM_SONAME): $(CLIENT_OBJ)
 
 # ---- tests ----
 
-client-programs: client $(CLIENT_TESTS)
+client-programs: client-libraries $(CLIENT_TESTS)
 
 $(B)/tests/client/%: $(B)/tests/client/%.o $(CLIENT_TEST_SHARED) $(B)/libidem.a
 	@echo "  LD   $@"
