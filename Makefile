@@ -97,7 +97,7 @@ wire: programs ## transcripts of every command through redis-cli
 system: programs ## interleavings on real sockets
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
 # Without those that say themselves how many loops they want, and those of options.
-THREADS_SYSTEM := test_chaos test_connections test_differential test_waiting test_load.Memory test_load.Waiters \
+THREADS_SYSTEM := test_strangers test_fairness test_chaos test_connections test_differential test_waiting test_load.Memory test_load.Waiters \
                   test_process.Leaving
 threads: programs ## transcripts and system tests once more, with four loops
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/wire/run.py
@@ -126,7 +126,8 @@ ubsan: ## units and model under UBSan alone
 	@tests/run-units $(patsubst $(B)/%,build/ubsan/%,$(UNITS))
 TSAN_UNITS := $(addprefix build/tsan/tests/test_,$(filter $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/*.c)), \
               keyspace inbox pubsub monitor transaction regions))
-TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py)))
+TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py \
+               tests/system/test_strangers.py tests/system/test_fairness.py)))
 tsan: ## what threads share, under ThreadSanitizer: units, shortage, transcripts and interleavings with four loops
 	@$(MAKE) --no-print-directory MODE=tsan programs $(TSAN_UNITS) build/tsan/tests/shortage/shortage
 	@rm -f build/tsan/race.*

@@ -30,6 +30,8 @@ bool shared_init(struct shared *shared, struct keyspace *keyspace, struct option
       .slowlog = slowlog_create(),
   };
   atomic_init(&shared->next_client_id, 1);
+  pthread_mutex_init(&shared->strangers_lock, NULL);
+  list_init(&shared->strangers);
   if (shared->commands != NULL && shared->slowlog != NULL && make_run_id(shared->run_id) &&
       getrandom(&shared->address_seed, sizeof shared->address_seed, 0) ==
           (ssize_t)sizeof shared->address_seed)
@@ -41,6 +43,7 @@ bool shared_init(struct shared *shared, struct keyspace *keyspace, struct option
 void shared_deinit(struct shared *shared) {
   command_index_destroy(shared->commands);
   slowlog_destroy(shared->slowlog);
+  pthread_mutex_destroy(&shared->strangers_lock);
 }
 
 bool host_init(struct host *host, struct shared *shared, int64_t now_ms) {
@@ -63,9 +66,8 @@ bool host_init(struct host *host, struct shared *shared, int64_t now_ms) {
   list_init(&host->unsent);
   list_init(&host->tasks);
   list_init(&host->cursors);
-  list_init(&host->strangers);
   list_init(&host->delayed);
-  atomic_init(&host->oldest_stranger_ms, INT64_MAX);
+  list_init(&host->evicted);
   bool made = host->stats != NULL && host->pubsub != NULL && host->inbox != NULL &&
               host->spare_outputs != NULL;
   if (made) {

@@ -14,11 +14,13 @@
  *  - while all other loops stand still (host_stop_others): rare commands that look at, or change,
  *    what belongs to all, like CLIENT LIST or CONFIG SET, then need no locks at all.
  * Locks are taken in this order: loops standing still, shards in the order of their numbers, then
- * one of pubsub, inbox or slowlog. With one loop none of them is ever contended, and shards have
- * none.
+ * one of pubsub, inbox, slowlog or strangers. With one loop none of them is ever contended, and
+ * shards have none.
  */
 #ifndef IDEM_SERVER_COMMANDS_HOST_H
 #define IDEM_SERVER_COMMANDS_HOST_H
+
+#include <pthread.h>
 
 #include "server/commands/client.h"
 #include "server/engine/keyspace.h"
@@ -95,7 +97,9 @@ struct shared {
   _Atomic uint64_t effect_hosts;  /* with somebody who listens to effects */
   _Atomic uint64_t sending_bytes; /* of all clients: handed over and not yet taken by the kernel */
   _Atomic uint64_t input_bytes;   /* of all clients: half-received commands, queued ones */
-  _Atomic uint64_t stranger_count;
+  pthread_mutex_t strangers_lock;
+  struct list strangers; /* of all loops, oldest first; under its lock, as is the count */
+  unsigned stranger_count;
   /* Failed AUTHs by the hash of the address: the second in the upper half, how many in it below. */
   _Atomic uint64_t auth_failures[SHARED_AUTH_ADDRESSES];
   uint64_t address_seed;
@@ -121,13 +125,13 @@ struct host {
   struct pubsub *pubsub;
   struct inbox *inbox;
 
-  struct list clients;                 /* struct client.link */
-  struct list unsent;                  /* struct client.unsent */
-  struct list tasks;                   /* struct task.link; whose turn it is first */
-  struct list cursors;                 /* of walks through clients (clients.c) */
-  struct list strangers, delayed;      /* of guards (strangers.c) */
-  _Atomic int64_t oldest_stranger_ms;  /* since when; INT64_MAX: there is none */
-  _Atomic unsigned strangers_to_close; /* wanted by other loops */
+  struct list clients;      /* struct client.link */
+  struct list unsent;       /* struct client.unsent */
+  struct list tasks;        /* struct task.link; whose turn it is first */
+  struct list cursors;      /* of walks through clients (clients.c) */
+  struct list delayed;      /* of guards (strangers.c), as are the next two */
+  struct list evicted;      /* under shared.strangers_lock */
+  _Atomic bool has_evicted; /* there may be any */
   struct resp_output **spare_outputs;
   size_t spare_count;
   struct resp_output lost_output; /* stands in when no output can be allocated: takes nothing */

@@ -8,20 +8,23 @@
 /* What is kept of a client while it is a stranger, or the error of its AUTH is delayed. */
 struct guard {
   struct client *client;
-  struct list stranger; /* in host.strangers, oldest first */
+  struct host *host;
+  struct list stranger; /* in shared.strangers, oldest first; or in host.evicted */
   struct list delayed;  /* in host.delayed, whose delay is over first, first */
   int64_t since_ms, until_ms;
+  bool evicted;
   size_t owed; /* replies that it had to take when it became a stranger (RESET) */
 };
 
 /* NULL when memory is short. */
-static struct guard *guard_of(struct client *client) {
+static struct guard *guard_of(struct host *host, struct client *client) {
   struct client_details *details = client_details(client);
   if (details == NULL) return NULL;
   if (details->guard == NULL) {
     details->guard = calloc(1, sizeof *details->guard);
     if (details->guard == NULL) return NULL;
     details->guard->client = client;
+    details->guard->host = host;
     list_init(&details->guard->stranger);
     list_init(&details->guard->delayed);
   }
@@ -38,61 +41,54 @@ static void drop_unused(struct client *client) {
 
 /* ---- strangers ---- */
 
-static struct guard *oldest_of(const struct host *host) {
-  struct list *node = host->strangers.next;
-  return node != &host->strangers ? LIST_ENTRY(node, struct guard, stranger) : NULL;
+/* The strangers of all loops are in one list, since the oldest of all makes room; its lock is taken
+ * when one comes, goes or is evicted. */
+static void lock(struct shared *shared) { pthread_mutex_lock(&shared->strangers_lock); }
+static void unlock(struct shared *shared) { pthread_mutex_unlock(&shared->strangers_lock); }
+
+static struct guard *oldest_of(const struct shared *shared) {
+  struct list *node = shared->strangers.next;
+  return node != &shared->strangers ? LIST_ENTRY(node, struct guard, stranger) : NULL;
 }
 
-static void note_oldest(struct host *host) {
-  const struct guard *oldest = oldest_of(host);
-  atomic_store(&host->oldest_stranger_ms, oldest != NULL ? oldest->since_ms : INT64_MAX);
-}
-
-static void close_oldest(struct host *host) {
-  struct client *client = oldest_of(host)->client;
-  host->counters.closed_before_auth++;
-  strangers_remove(host, client);
-  client_close(client, host);
-}
-
-/* There is one too many: the oldest of all loops goes, if need be by the hand of its own loop. */
-static void make_room(struct host *host) {
-  struct host *chosen = host;
-  for (unsigned i = 0; i < host->shared->host_count; i++) {
-    struct host *other = host->shared->hosts[i];
-    if (atomic_load(&other->oldest_stranger_ms) < atomic_load(&chosen->oldest_stranger_ms))
-      chosen = other;
-  }
-  if (chosen == host) {
-    close_oldest(host);
-  } else {
-    atomic_fetch_add(&chosen->strangers_to_close, 1);
-    host->shared->wake(host->shared, UINT64_C(1) << chosen->number);
-  }
+/* It is for its own loop to close it. Locked. Returns the loop's bit. */
+static uint64_t evict(struct shared *shared, struct guard *guard) {
+  list_remove(&guard->stranger);
+  list_append(&guard->host->evicted, &guard->stranger);
+  guard->evicted = true;
+  shared->stranger_count--;
+  atomic_store(&guard->host->has_evicted, true);
+  return UINT64_C(1) << guard->host->number;
 }
 
 void strangers_add(struct host *host, struct client *client) {
+  struct shared *shared = host->shared;
   if (client->authenticated || client->local || client->stranger) return;
-  struct guard *guard = guard_of(client);
+  struct guard *guard = guard_of(host, client);
   if (guard == NULL) {
     client_close(client, host);
     return;
   }
   guard->since_ms = host->now_ms;
   guard->owed = client_output_bytes(client);
+  guard->evicted = false;
   client->stranger = true;
   client->errors = 0;
-  list_append(&host->strangers, &guard->stranger);
-  note_oldest(host);
-  if (atomic_fetch_add(&host->shared->stranger_count, 1) >= STRANGERS_MAX) make_room(host);
+  lock(shared);
+  list_append(&shared->strangers, &guard->stranger);
+  uint64_t loops = ++shared->stranger_count > STRANGERS_MAX ? evict(shared, oldest_of(shared)) : 0;
+  unlock(shared);
+  if (loops != 0) shared->wake(shared, loops);
 }
 
 void strangers_remove(struct host *host, struct client *client) {
   if (!client->stranger) return;
+  struct guard *guard = client->details->guard;
+  lock(host->shared);
+  list_remove(&guard->stranger);
+  if (!guard->evicted) host->shared->stranger_count--;
+  unlock(host->shared);
   client->stranger = false;
-  list_remove(&client->details->guard->stranger);
-  atomic_fetch_sub(&host->shared->stranger_count, 1);
-  note_oldest(host);
   drop_unused(client);
 }
 
@@ -105,11 +101,30 @@ bool strangers_overdue(const struct client *client) {
 }
 
 void strangers_review(struct host *host) {
-  for (unsigned left = atomic_exchange(&host->strangers_to_close, 0);
-       left > 0 && oldest_of(host) != NULL; left--)
-    close_oldest(host);
-  while (oldest_of(host) != NULL && host->now_ms - oldest_of(host)->since_ms >= STRANGERS_MS)
-    close_oldest(host);
+  struct shared *shared = host->shared;
+  uint64_t loops = 0;
+  struct guard *oldest;
+  lock(shared);
+  while ((oldest = oldest_of(shared)) != NULL && host->now_ms - oldest->since_ms >= STRANGERS_MS)
+    loops |= evict(shared, oldest);
+  unlock(shared);
+  if (loops != 0) shared->wake(shared, loops);
+}
+
+static struct client *next_evicted(struct host *host) {
+  lock(host->shared);
+  struct list *node = list_pop(&host->evicted);
+  unlock(host->shared);
+  return node != NULL ? LIST_ENTRY(node, struct guard, stranger)->client : NULL;
+}
+
+void strangers_close_evicted(struct host *host) {
+  if (!atomic_exchange(&host->has_evicted, false)) return;
+  for (struct client *client; (client = next_evicted(host)) != NULL;) {
+    host->counters.closed_before_auth++;
+    strangers_remove(host, client);
+    client_close(client, host);
+  }
 }
 
 /* ---- failed AUTH ---- */
@@ -143,7 +158,7 @@ static bool too_many_of_address(const struct call *call) {
 
 static bool delay(struct call *call) {
   struct client *client = call->client;
-  struct guard *guard = guard_of(client);
+  struct guard *guard = guard_of(call->host, client);
   if (guard == NULL) return false;
   guard->until_ms = call->now_ms + AUTH_DELAY_MS;
   list_append(&call->host->delayed, &guard->delayed);

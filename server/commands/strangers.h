@@ -10,7 +10,8 @@
  * however many connections, the rest of its failures are closed without an answer. A right password
  * is never delayed.
  *
- * Invariant: client->stranger while, and only while, its guard is in host.strangers.
+ * Invariant: client->stranger while, and only while, its guard is in shared.strangers or
+ * host.evicted.
  */
 #ifndef IDEM_SERVER_COMMANDS_STRANGERS_H
 #define IDEM_SERVER_COMMANDS_STRANGERS_H
@@ -33,8 +34,10 @@ void strangers_remove(struct host *host, struct client *client);
 void strangers_note_error(struct client *client);
 /* Whether it leaves more of its replies untaken than it may. */
 bool strangers_overdue(const struct client *client);
-/* Closes those whose time is over, and as many of the oldest as others have asked for. */
+/* Evicts those whose time is over, of all loops. */
 void strangers_review(struct host *host);
+/* Closes those of this loop that any loop has evicted. */
+void strangers_close_evicted(struct host *host);
 
 /* The password was wrong. Replies, now or later, or closes. */
 void strangers_auth_failed(struct call *call);

@@ -142,7 +142,7 @@ static void end_turn(struct loop *loop) {
   loop_see_time(loop);
   adopt_handed(loop);
   answer_failed_auth(loop);
-  if (atomic_load(&host->strangers_to_close) > 0) strangers_review(host);
+  strangers_close_evicted(host);
   tick(loop);
   answer_ready(loop);
   resume_runnable(loop);

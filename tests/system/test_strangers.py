@@ -30,9 +30,11 @@ class Strangers(ServerCase):
     def test_the_oldest_makes_room(self):
         strangers = [self.connect(self.server) for _ in range(STRANGERS + 30)]
         eventually(lambda: self.stat("before_auth_disconnections") == 30, "30 closed strangers")
-        self.assertEqual([n for n, one in enumerate(strangers) if is_closed(one)], list(range(30)))
+        closed = [n for n, one in enumerate(strangers) if is_closed(one)]
+        self.assertEqual(len(closed), 30)
+        self.assertLess(max(closed), 40)  # of several loops, neighbours may change places
         self.assertEqual(strangers[-1].call("AUTH", PASSWORD), "OK")
-        self.assertEqual(strangers[30].call("AUTH", PASSWORD), "OK")
+        self.assertEqual(strangers[40].call("AUTH", PASSWORD), "OK")
         self.assertEqual(self.known.call("PING"), "PONG")
 
     def test_known_connections_are_not_counted(self):
