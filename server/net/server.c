@@ -101,18 +101,6 @@ void server_stop(struct server *server) { uv_async_send(&server->stop); }
 
 /* ---- the keyspace ---- */
 
-/* Unix time in units of 2^-22 s since the epoch of tokens: the contract's seconds << 22, with the
- * fraction of the second in the low bits, so that a server that restarts within the same second
- * goes on above where it was. */
-static uint64_t first_token(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  uint64_t seconds =
-      (uint64_t)(t.tv_sec > RULES_TOKEN_EPOCH_S ? t.tv_sec - RULES_TOKEN_EPOCH_S : 0);
-  uint64_t fraction = ((uint64_t)t.tv_nsec << RULES_TOKEN_SHIFT) / 1000000000u;
-  return (seconds << RULES_TOKEN_SHIFT | fraction) + 1;
-}
-
 static struct engine_options engine_options_of(const struct options *options) {
   return (struct engine_options){
       .retention_ms = options->retention_ms,
@@ -124,12 +112,45 @@ static struct engine_options engine_options_of(const struct options *options) {
   };
 }
 
-static struct keyspace *make_keyspace(const struct options *options, int64_t now_ms) {
+static bool get_random(void *bytes, size_t count) {
+  return getrandom(bytes, count, 0) == (ssize_t)count;
+}
+
+/* False with the reason: the clock leaves no tokens. */
+static bool find_first_token(struct log *log, uint64_t random, uint64_t *token,
+                             char error[OPTIONS_ERROR_BYTES]) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  switch (rules_first_token(now.tv_sec, (uint32_t)now.tv_nsec, random, token)) {
+    case RULES_CLOCK_LATE:
+      snprintf(error, OPTIONS_ERROR_BYTES,
+               "the clock of this machine says 2092 or later (unix time %lld), for which there are "
+               "no tokens: set it, and start again",
+               (long long)now.tv_sec);
+      return false;
+    case RULES_CLOCK_EARLY:
+      log_line(
+          log, LOG_LEVEL_WARNING,
+          "the clock of this machine says a time before 2024 (unix time %lld): tokens begin at "
+          "a random low number, perhaps below those of earlier starts; set it, and start again",
+          (long long)now.tv_sec);
+      return true;
+    case RULES_CLOCK_RIGHT:
+    default: return true;
+  }
+}
+
+/* NULL with the reason in error. */
+static struct keyspace *make_keyspace(const struct options *options, struct log *log,
+                                      int64_t now_ms, char error[OPTIONS_ERROR_BYTES]) {
   struct engine_options engine = engine_options_of(options);
-  engine.first_token = first_token();
-  if (getrandom(engine.hash_secret, sizeof engine.hash_secret, 0) !=
-      (ssize_t)sizeof engine.hash_secret)
+  uint64_t random;
+  snprintf(error, OPTIONS_ERROR_BYTES,
+           "cannot make the engine: out of memory, or no random numbers");
+  if (!get_random(engine.hash_secret, sizeof engine.hash_secret) ||
+      !get_random(&random, sizeof random))
     return NULL;
+  if (!find_first_token(log, random, &engine.first_token, error)) return NULL;
   return keyspace_create(&engine, (unsigned)options->threads, now_ms);
 }
 
@@ -196,12 +217,10 @@ static int make_loops(struct server *server) {
 static bool set_up(struct server *server, struct options *options,
                    char error[OPTIONS_ERROR_BYTES]) {
   int64_t now_ms = (int64_t)(uv_hrtime() / 1000000);
-  struct keyspace *keyspace = make_keyspace(options, now_ms);
+  struct keyspace *keyspace = make_keyspace(options, server->log, now_ms, error);
   if (keyspace == NULL || !shared_init(&server->shared, keyspace, options, server->log, now_ms)) {
     keyspace_destroy(keyspace);
     server->shared = (struct shared){0};
-    snprintf(error, OPTIONS_ERROR_BYTES,
-             "cannot make the engine: out of memory, or no random numbers");
     return false;
   }
   server->shared.describe = peer_describe;

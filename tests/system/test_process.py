@@ -16,11 +16,11 @@ from harness import (HANG_SECONDS, INSTRUMENTED, PROGRAM, READY, Client, Closed,
 HOUR_MS = 3_600_000
 
 
-def run_program(*arguments, prefix=()):
+def run_program(*arguments, prefix=(), env=None):
     """Runs it to its end; returns (status, stdout + stderr)."""
     done = subprocess.run([*prefix, PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=HANG_SECONDS,
-                          check=False)
+                          check=False, env={**os.environ, **(env or {})})
     return done.returncode, done.stdout.decode("latin-1")
 
 
@@ -266,6 +266,48 @@ class Tokens(ServerCase):
         # A start may have to wait for the next second so that no token is used twice.
         self.assertGreaterEqual(token, (before - self.EPOCH) << 22)
         self.assertLess(token, (int(time.time()) + 2 - self.EPOCH) << 22)
+
+
+@unittest.skipIf(INSTRUMENTED, "a sanitizer has to come before what is preloaded")
+class Clock(ServerCase):
+    """A machine whose clock is set wrong."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.mkdtemp(prefix="idem-test-")
+        cls.addClassCleanup(shutil.rmtree, cls.directory)
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wall_clock.c")
+        cls.library = os.path.join(cls.directory, "wall_clock.so")
+        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-D_GNU_SOURCE", "-o",
+                        cls.library, source], check=True)
+
+    def at(self, unix_s):
+        return {"LD_PRELOAD": self.library, "IDEM_TEST_UNIX_S": str(unix_s)}
+
+    def test_from_2092_on_it_does_not_start(self):
+        for unix_s in (3849984000, 4133980800, 10**11):
+            with self.subTest(unix_s):
+                status, output = run_program("--port", "0", env=self.at(unix_s))
+                self.assertEqual(status, 1, output)
+                self.assertIn("clock", output)
+                self.assertIn("2092", output)
+                self.assertIsNone(READY.search(output))
+
+    def test_up_to_2092_it_grants(self):
+        server = self.start(env=self.at(3849984000 - 1))
+        token = self.claim(self.connect(server), "k")[0]
+        self.assertEqual(token, ((3849984000 - 1 - Tokens.EPOCH) << 22) + 1)
+        self.assertLess(token, 2**53)
+        self.assertNotIn("clock", server.log())
+
+    def test_before_2024_it_says_so_and_gives_no_token_twice(self):
+        tokens = []
+        for unix_s in (0, 0, Tokens.EPOCH - 1):
+            server = self.start(env=self.at(unix_s))
+            self.assertRegex(server.log(), "# .*clock.*2024")
+            tokens.append(self.claim(self.connect(server), "k")[0])
+            self.assertTrue(0 < tokens[-1] <= 2**46, "below all that a right clock gave")
+        self.assertEqual(len(set(tokens)), len(tokens), tokens)
 
 
 class Leaving(ServerCase):
