@@ -63,8 +63,10 @@ struct client_address {
 
 /* What the network knows and a command may ask. */
 typedef void host_describe(const struct client *client, struct client_address *address);
-/* CONFIG SET has changed the options: what was copied from them at start is to be copied again. */
-typedef void host_reconfigured(struct shared *shared);
+/* CONFIG SET has changed the options: what was copied from them at start is to be copied again.
+ * NULL, or the name of an option that asks for more than the system gives, with the reason in
+ * error; nothing was copied then. */
+typedef const char *host_reconfigured(struct shared *shared, char error[OPTIONS_ERROR_BYTES]);
 /* Loops, a bit each, have something to do that was not there when they went to sleep. */
 typedef void host_wake(struct shared *shared, uint64_t loops);
 typedef void host_action(struct host *host);

@@ -130,6 +130,7 @@ struct server {
   struct listener listeners[LOOP_LISTENERS];
   unsigned listener_count;
   char *unixsocket;              /* to be removed at the end */
+  int64_t clients_that_fit;      /* under the limit of open files, for certain */
   _Atomic uint64_t input_bytes;  /* capacity of all inputs */
   _Atomic uint64_t connections;  /* of all loops */
   _Atomic int draining;          /* 1: every loop is to drain; 2: at once */

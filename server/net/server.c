@@ -154,14 +154,6 @@ static struct keyspace *make_keyspace(const struct options *options, struct log 
   return keyspace_create(&engine, (unsigned)options->threads, now_ms);
 }
 
-/* The other loops stand still, and all shards are held. */
-static void on_reconfigured(struct shared *shared) {
-  struct engine_options engine = engine_options_of(shared->options);
-  for (unsigned i = 0; i < keyspace_shards(shared->keyspace); i++)
-    engine_reconfigure(shard_engine(keyspace_shard(shared->keyspace, i)), &engine);
-  shared->log->level = (enum log_level)shared->options->loglevel;
-}
-
 /* ---- life ---- */
 
 /* Descriptors that are not connections: listeners, the loop's own, the log, and a few to spare; and
@@ -169,23 +161,59 @@ static void on_reconfigured(struct shared *shared) {
 #define OTHER_DESCRIPTORS 32
 #define LOOP_DESCRIPTORS 8
 
-static void fit_maxclients(struct server *server, struct options *options) {
+/* How many of the wanted connections fit under the limit of open files, which is raised if need be,
+ * as far as the system lets it. */
+static int64_t connections_that_fit(const struct server *server, int64_t wanted, rlim_t *files) {
   struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
   rlim_t others = OTHER_DESCRIPTORS + LOOP_DESCRIPTORS * ((rlim_t)server->loop_count - 1);
-  rlim_t wanted = (rlim_t)options->maxclients + others;
-  if (limit.rlim_cur < wanted) {
-    limit.rlim_cur =
-        limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
+  rlim_t needed = (rlim_t)wanted + others;
+  if (limit.rlim_cur < needed) {
+    limit.rlim_cur = limit.rlim_max > needed ? needed : limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     getrlimit(RLIMIT_NOFILE, &limit);
   }
-  if (limit.rlim_cur >= wanted) return;
-  int64_t fits = limit.rlim_cur > others ? (int64_t)(limit.rlim_cur - others) : 1;
+  *files = limit.rlim_cur;
+  if (limit.rlim_cur >= needed) return wanted;
+  return limit.rlim_cur > others ? (int64_t)(limit.rlim_cur - others) : 1;
+}
+
+static void fit_maxclients(struct server *server, struct options *options) {
+  rlim_t files = 0;
+  int64_t fits = connections_that_fit(server, options->maxclients, &files);
+  server->clients_that_fit = fits;
+  if (fits == options->maxclients) return;
   log_line(server->log, LOG_LEVEL_NOTICE,
            "maxclients is %lld instead of %lld: the limit of open files is %llu", (long long)fits,
-           (long long)options->maxclients, (unsigned long long)limit.rlim_cur);
+           (long long)options->maxclients, (unsigned long long)files);
   options->maxclients = fits;
+}
+
+/* Whether CONFIG SET may have raised maxclients so far. */
+static bool maxclients_fits(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
+  int64_t wanted = server->shared.options->maxclients;
+  if (wanted <= server->clients_that_fit) return true;
+  rlim_t files = 0;
+  int64_t fits = connections_that_fit(server, wanted, &files);
+  if (fits == wanted) {
+    server->clients_that_fit = wanted;
+    return true;
+  }
+  snprintf(error, OPTIONS_ERROR_BYTES,
+           "The operating system is not able to handle the specified number of clients, try with "
+           "%lld: the limit of open files is %llu",
+           (long long)fits, (unsigned long long)files);
+  return false;
+}
+
+/* The other loops stand still, and all shards are held. */
+static const char *on_reconfigured(struct shared *shared, char error[OPTIONS_ERROR_BYTES]) {
+  if (!maxclients_fits(server_of(shared), error)) return "maxclients";
+  struct engine_options engine = engine_options_of(shared->options);
+  for (unsigned i = 0; i < keyspace_shards(shared->keyspace); i++)
+    engine_reconfigure(shard_engine(keyspace_shard(shared->keyspace, i)), &engine);
+  shared->log->level = (enum log_level)shared->options->loglevel;
+  return NULL;
 }
 
 /* What the first loop has besides: signals, and the call to stop. */

@@ -237,6 +237,37 @@ class TooMany(ServerCase):
         self.assertIn("max number of clients reached", str(extra.read()))
         self.assertLess(server.descriptors(), 100)
 
+    def test_config_set_of_maxclients_over_the_limit_of_descriptors_is_refused(self):
+        server = self.start("--maxclients", "20", nofile=100)
+        control = self.connect(server)
+        reply = control.call("CONFIG", "SET", "lease", "7s", "maxclients", "1000")
+        self.assert_error(reply, "ERR")
+        found = re.search(r"'maxclients'.* try with (\d+): the limit of open files is 100$",
+                          str(reply))
+        self.assertTrue(found, str(reply))
+        self.assertEqual(control.call("CONFIG", "GET", "maxclients"), [b"maxclients", b"20"])
+        self.assertEqual(control.call("CONFIG", "GET", "lease"), [b"lease", b"60000"], "all or none")
+        self.assertEqual(control.call("CONFIG", "SET", "lease", "7s"), "OK")
+        most = int(found.group(1))
+        self.assert_error(control.call("CONFIG", "SET", "maxclients", most + 1), "ERR")
+        self.assertEqual(control.call("CONFIG", "SET", "maxclients", most), "OK")
+        clients = [self.connect(server) for _ in range(most - 1)]
+        for client in clients:
+            self.assertEqual(client.call("PING"), "PONG", "each of them is answered")
+        self.assertIn("max number of clients reached", str(self.connect(server).read()))
+
+    def test_config_set_of_maxclients_raises_a_limit_of_descriptors_that_may_be_raised(self):
+        server = self.start("--maxclients", "20")
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (100, 200))
+        control = self.connect(server)
+        self.assertEqual(control.call("CONFIG", "SET", "maxclients", "120"), "OK")
+        soft, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        self.assertGreater(soft, 120)
+        self.assertEqual(hard, 200)
+        # A limit that somebody lowers holds up no other setting.
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (90, 200))
+        self.assertEqual(control.call("CONFIG", "SET", "lease", "7s"), "OK")
+
     def test_out_of_descriptors_and_accepting_again(self):
         server = self.start()
         self.assertTrue(serves(server))
