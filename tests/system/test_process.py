@@ -1,6 +1,7 @@
 """The program: options, files, sockets it listens on, restarts, leaving."""
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -411,11 +412,59 @@ class Leaving(ServerCase):
         lazy.close()
         self.assertEqual(server.leave(), 0)
 
-    def test_sigpipe_does_not_end_it(self):
+
+class Signals(ServerCase):
+    # What ends it, stops it or says that it is broken; all others a stray tool may send.
+    MEANT = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGABRT,
+             signal.SIGILL, signal.SIGTRAP, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV,
+             signal.SIGSYS, signal.SIGXCPU, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN}
+
+    def test_a_stray_signal_does_not_end_it(self):
+        strays = [number for number in range(1, signal.SIGRTMAX + 1)
+                  if number not in self.MEANT and (number < 32 or number >= signal.SIGRTMIN)]
+        self.assertLessEqual({signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM,
+                              signal.SIGHUP, signal.SIGPIPE, signal.SIGPROF, signal.SIGIO,
+                              signal.SIGPWR, signal.SIGXFSZ, 16}, set(strays))
         server = self.start()
         client = self.connect(server)
-        server.signal(signal.SIGPIPE)
-        self.assertEqual(client.call("PING"), "PONG")
+        deadly = []
+        for number in strays:
+            try:
+                server.signal(number)
+                alive = client.call("PING") == "PONG"
+            except (Closed, ConnectionError, TimeoutError):
+                alive = False
+            if alive:
+                continue
+            deadly.append(number)
+            server.kill()
+            server.forget()
+            server = self.start()
+            client = self.connect(server)
+        self.assertEqual(deadly, [])
+
+    def test_a_limit_of_file_sizes_only_ends_the_log(self):
+        directory = tempfile.mkdtemp(prefix="idem-test-")
+        self.addCleanup(shutil.rmtree, directory)
+        log, path = os.path.join(directory, "log"), os.path.join(directory, "socket")
+        process = subprocess.Popen([PROGRAM, "--bind", "", "--unixsocket", path, "--logfile", log],
+                                   stdin=subprocess.DEVNULL,
+                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE,
+                                                                         (40, 40)))
+
+        def answers():
+            try:
+                with Client(path) as client:
+                    return client.call("PING") == "PONG"
+            except OSError:
+                return process.poll() is not None
+        try:
+            eventually(answers, "an answer")
+            self.assertIsNone(process.poll(), "it runs on without its log")
+            self.assertEqual(os.path.getsize(log), 40)
+        finally:
+            process.terminate()
+            self.assertEqual(process.wait(HANG_SECONDS), 0)
 
 
 if __name__ == "__main__":
