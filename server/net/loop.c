@@ -248,6 +248,7 @@ static void on_cron(uv_timer_t *timer) {
   loop_begin(loop);
   loop_see_time(loop);
   see_wall_clock(loop);
+  log_counts(loop->log, host->now_ms);
   end_pause(loop);
   uint64_t count =
       host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;

@@ -64,8 +64,7 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader,
     case RESP_MALFORMED: protocol_error(peer, reader->error); return false;
     case RESP_MORE: return false;
     case RESP_HTTP:
-      log_line(host->log, LOG_LEVEL_WARNING, "client %llu closed: it speaks HTTP",
-               (unsigned long long)client->id);
+      log_happened(host->log, LOG_HTTP, client->id, host->now_ms);
       client->close_now = true;
       return false;
     case RESP_NO_MEMORY:

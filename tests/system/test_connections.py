@@ -6,6 +6,7 @@ import random
 import re
 import resource
 import select
+import signal
 import time
 import unittest
 
@@ -311,6 +312,30 @@ class TooMany(ServerCase):
         cpu, before = cpu_seconds(), time.monotonic()
         time.sleep(0.5)
         return cpu_seconds() - cpu < (time.monotonic() - before) / 10
+
+
+class Log(ServerCase):
+    def test_what_clients_make_happen_is_a_line_a_minute(self):
+        """Each kind of line that any client can cause: the first, and then counts."""
+        count, started = 200, time.monotonic()
+        server = self.start("--client-input-total", "64kb")
+        for _ in range(count):
+            with self.connect(server) as client:
+                client.send_raw(b"GET / HTTP/1.1\r\n\r\n")
+                self.assertTrue(client.ended())
+            with self.connect(server) as client:
+                client.send_raw(b"*2\r\n$4\r\nECHO\r\n$100000\r\n" + b"x" * 70000)
+                self.assertTrue(client.ended())
+        server.signal(signal.SIGTERM)
+        self.assertEqual(server.leave(), 0)
+        minutes = int((time.monotonic() - started) / 60)
+        for kind in ("it speaks HTTP", "half-received commands reach client-input-total"):
+            lines = [line for line in server.log().splitlines() if kind in line]
+            self.assertRegex(lines[0], rf"# client closed: {kind} \(client \d+\)$")
+            self.assertLessEqual(len(lines), 2 + minutes, "one a minute, and one at the end")
+            more = [int(re.search(r"\((\d+) more\)$", line).group(1)) for line in lines[1:]
+                    if line.endswith("more)")]
+            self.assertEqual(len(lines) - len(more) + sum(more), count, lines)
 
 
 class SlowReaders(ServerCase):
