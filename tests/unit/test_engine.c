@@ -55,11 +55,19 @@ static int setup(void **state) {
   return 0;
 }
 
-static int teardown(void **state) {
-  struct fixture *f = *state;
+static void settle_ready(struct fixture *f) {
   struct engine_waiter *waiter;
   while ((waiter = engine_next_ready(f->engine, 0)) != NULL)
     engine_waiter_settle(f->engine, waiter);
+}
+
+/* A test that failed has left callers waiting, whose time is over by then: the engine must not be
+ * what says so. */
+static int teardown(void **state) {
+  struct fixture *f = *state;
+  settle_ready(f);
+  engine_tick(f->engine, f->now + 2 * FOREVER, PLENTY);
+  settle_ready(f);
   engine_destroy(f->engine);
   free(f);
   return 0;
@@ -709,9 +717,11 @@ static void responses_within_the_reserve_stay_within_the_limit(void **state) {
   limit_memory(f, 4000000, 4096);
   uint64_t tokens[1000];
   unsigned granted = 0;
-  while (snprintf(key, sizeof key, "k%u", granted), claim(f, as(key, "a")) == ENGINE_CLAIMED)
+  while (snprintf(key, sizeof key, "k%u", granted), claim(f, as(key, "a")) == ENGINE_CLAIMED) {
     tokens[granted++] = f->answer.token;
-  assert_in_range(granted, 500, 1000);
+    assert_true(granted < 1000);
+  }
+  assert_true(granted > 500);
   size_t limit = memory_of(f) + granted * engine_reserve_bytes(4096);
   for (unsigned i = 0; i < granted; i++) {
     size_t size = sizes[i % (sizeof sizes / sizeof *sizes)];
