@@ -57,7 +57,7 @@ PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients check threads asan ubsan tsan valgrind fuzz format install clean \
-        need-build need-client need-test need-valgrind unit model wire docs system examples fuzz-corpus programs units
+        need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units
 
 help: ## this list
 	@echo "make ..."; sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -78,18 +78,20 @@ programs: $(PROGRAMS)
 
 test: need-test ## get what is missing, build, pass every test (under 10 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units check
-	@for part in unit model wire docs system threads examples client-test c-examples-test asan tsan fuzz-corpus; do \
+	@for part in runners unit model wire docs system threads examples client-test c-examples-test asan tsan fuzz-corpus; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done
 	@echo "all tests passed"
 
 check: ## what can be told without running: includes point down, functions and files stay readable
 	@$(PYTHON) tests/check.py
 
+runners: programs client $(B)/tests/runners/hanging ## the test runners end and name what hangs
+	@IDEM_SERVER=$(B)/idem-server IDEM_BUILD=$(B) $(PYTHON) tests/runners/test_runners.py
 units: $(UNITS) $(MODEL)
 unit: units ## units of every module
 	@tests/run-units $(UNITS)
 model: units ## a million random operations against a naive model
-	@$(MODEL)
+	@tests/limited $(MODEL)
 wire: programs ## transcripts of every command through redis-cli
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py
 system: programs ## interleavings on real sockets
@@ -115,7 +117,7 @@ asan tsan: SANITIZED = tests/sanitized "build/$@/idem-server --version"
 asan: ## units, model and transcripts under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory MODE=asan programs units
 	@$(SANITIZED) tests/run-units $(patsubst $(B)/%,build/asan/%,$(UNITS))
-	@$(SANITIZED) build/asan/tests/test_model --steps 200000
+	@tests/limited $(SANITIZED) build/asan/tests/test_model --steps 200000
 	@IDEM_SERVER=build/asan/idem-server $(SANITIZED) $(PYTHON) tests/wire/run.py
 ubsan: ## units and model under UBSan alone
 	@$(MAKE) --no-print-directory MODE=ubsan programs units
@@ -188,6 +190,10 @@ $(B)/tests/test_model: $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c)) $(LI
 $(B)/tests/test_%: $(B)/tests/unit/test_%.o $(LIMIT) $(LIB_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) -o $@ $^ -lcmocka $(SERVER_LIBS)
+
+$(B)/tests/runners/hanging: $(B)/tests/runners/hanging.o $(LIMIT)
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) -o $@ $^ -lcmocka
 
 build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))) $(LIB_OBJ)
 	@echo "  LD   $@"
