@@ -371,6 +371,24 @@ class Leaving(ServerCase):
         self.assert_status(waiter.read(), "BUSY")
         self.assertEqual(server.leave(), 0)
 
+    def test_nobody_begins_to_wait_while_it_leaves(self):
+        """What had been sent before the signal is answered, also in a later turn: but no wait that
+        begins there, or the server would stay for it."""
+        server = self.start("--drain-timeout", "1h")
+        owner, claimer, reader = (self.connect(server) for _ in range(3))
+        self.claim(owner, "k", "OWNER", "me")
+        many = 4000  # commands, of one connection for several turns
+        with server.stopped():
+            claimer.send_raw(encode("PING") * many + encode("CLAIM", "k", "WAIT", HOUR_MS))
+            reader.send_raw(encode("PING") * many + encode("WAIT", "k", HOUR_MS))
+            server.signal(signal.SIGTERM)
+        for client in (claimer, reader):
+            self.assertEqual([client.read() for _ in range(many)], ["PONG"] * many)
+            reply = client.read()
+            self.assert_status(reply, "BUSY")
+            self.assertEqual(reply[3], b"me")
+        self.assertEqual(server.leave(), 0)
+
     def test_idle_connections_do_not_hold_it(self):
         server = self.start("--drain-timeout", "1h")
         clients = [self.connect(server) for _ in range(20)]
