@@ -166,6 +166,11 @@ void host_unlock_all(struct host *host);
 void host_stop_others(struct host *host);
 void host_go_on(struct host *host);
 
+/* What is due by itself in the shards that this host looks after, in so many steps of all of them
+ * together (at least one for each shard that it can have); what is left is due again. */
+#define HOST_TICK_LEAST KEYSPACE_MAX_SHARDS
+void host_tick(struct host *host, unsigned steps);
+
 /* Of all engines. */
 void host_engine_stats(struct host *host, struct engine_stats *sum);
 
