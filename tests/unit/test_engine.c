@@ -571,6 +571,30 @@ static void whoever_was_in_time_when_the_connection_closed_is_granted_later(void
   expect_settled(f, w, ENGINE_CLAIMED);
 }
 
+/* A tick that is late sees both: what came first counts first. */
+static void a_claim_that_ended_before_a_wait_was_over_goes_to_its_waiter(void **state) {
+  struct fixture *f = *state;
+  for (int flushed = 0; flushed < 2; flushed++) {
+    const char *key = flushed ? "flushed" : "closed";
+    struct engine_binding *connection = engine_binding_create(f->engine);
+    struct engine_claim c = as(key, "a"), w = waiting(key, "b");
+    c.lease_ms = FOREVER;
+    c.binding = connection;
+    w.wait_ms = 50;
+    claimed(f, c);
+    struct engine_waiter *b = queued(f, w);
+    f->now += 20;
+    if (flushed) engine_flush(f->engine, f->now);
+    if (!flushed) engine_binding_close(f->engine, connection, f->now);
+    f->now += 40;
+    tick_until_done(f);
+    const struct engine_answer *grant = expect_ready(f, b, ENGINE_CLAIMED);
+    assert_int_equal(grant->attempt, flushed ? 1 : 2);
+    engine_waiter_settle(f->engine, b);
+    if (flushed) engine_binding_close(f->engine, connection, f->now);
+  }
+}
+
 static void bind_moves_with_the_claim_that_is_sent_again(void **state) {
   struct fixture *f = *state;
   struct engine_binding *old = engine_binding_create(f->engine),
@@ -1221,6 +1245,7 @@ int main(void) {
       CASE(a_bound_claim_goes_to_a_waiter_when_its_connection_closes),
       CASE(a_grant_that_was_taken_back_leaves_the_former_one_bound),
       CASE(whoever_was_in_time_when_the_connection_closed_is_granted_later),
+      CASE(a_claim_that_ended_before_a_wait_was_over_goes_to_its_waiter),
       CASE(bind_moves_with_the_claim_that_is_sent_again),
       CASE(a_connection_ends_only_what_is_held_when_it_closes),
       CASE(a_bound_claim_that_stored_does_not_end_with_its_connection),
