@@ -50,11 +50,14 @@ LIB_OBJ := $(patsubst %.c,$(B)/%.o,$(PROTO) $(CORE))
 UNITS   := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 MODEL   := $(B)/tests/test_model
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+# Each test in a process of its own, for a limited time.
+LIMIT   := $(B)/tests/limit.o
+LDFLAGS_limit := -Wl,--wrap=_cmocka_run_group_tests
 PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients check threads asan ubsan tsan valgrind fuzz format install clean \
-        need-build need-client need-test need-valgrind unit model wire docs system examples fuzz-corpus programs units \
+        need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units \
         shortage shortage-long
 
 help: ## this list
@@ -72,7 +75,7 @@ programs: $(PROGRAMS)
 
 test: need-test ## get what is missing, build, pass every test (under 10 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units $(SHORTAGE) check
-	@for part in unit shortage model wire docs system threads examples client-test c-examples-test asan tsan fuzz-corpus; do \
+	@for part in runners unit shortage model wire docs system threads examples client-test c-examples-test asan tsan fuzz-corpus; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done
 	@echo "all tests passed"
 
@@ -83,6 +86,8 @@ check: ## what can be told without running: includes point down, functions and f
 SHORTAGE := $(B)/tests/shortage/shortage
 each-shortage = for loops in 1 4; do timeout 900 $(SHORTAGE) --loops $$loops $(1) || exit 1; done
 
+runners: programs client $(B)/tests/runners/hanging ## the test runners end and name what hangs
+	@IDEM_SERVER=$(B)/idem-server IDEM_BUILD=$(B) $(PYTHON) tests/runners/test_runners.py
 units: $(UNITS) $(MODEL)
 unit: units ## units of every module
 	@tests/run-units $(UNITS)
@@ -91,7 +96,7 @@ shortage: $(SHORTAGE) ## a server to which memory and descriptors are refused (h
 shortage-long: $(SHORTAGE) ## the same, each of 5,000 allocations by itself (6 minutes)
 	@$(call each-shortage,--step 1)
 model: units ## a million random operations against a naive model
-	@$(MODEL)
+	@tests/limited $(MODEL)
 wire: programs ## transcripts of every command through redis-cli
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py
 system: programs ## interleavings on real sockets
@@ -119,7 +124,7 @@ asan: ## units, shortage, model and transcripts under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory MODE=asan programs units build/asan/tests/shortage/shortage
 	@$(SANITIZED) tests/run-units $(patsubst $(B)/%,build/asan/%,$(UNITS))
 	@for loops in 1 4; do $(SANITIZED) build/asan/tests/shortage/shortage --loops $$loops --step 101 || exit 1; done
-	@$(SANITIZED) build/asan/tests/test_model --steps 200000
+	@tests/limited $(SANITIZED) build/asan/tests/test_model --steps 200000
 	@IDEM_SERVER=build/asan/idem-server $(SANITIZED) $(PYTHON) tests/wire/run.py
 ubsan: ## units and model under UBSan alone
 	@$(MAKE) --no-print-directory MODE=ubsan programs units
@@ -191,9 +196,13 @@ $(B)/tests/test_model: $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c)) $(LI
 	@mkdir -p $(@D); echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka $(SERVER_LIBS)
 
-$(B)/tests/test_%: $(B)/tests/unit/test_%.o $(LIB_OBJ)
+$(B)/tests/test_%: $(B)/tests/unit/test_%.o $(LIMIT) $(LIB_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka $(SERVER_LIBS)
+	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) -o $@ $^ -lcmocka $(SERVER_LIBS)
+
+$(B)/tests/runners/hanging: $(B)/tests/runners/hanging.o $(LIMIT)
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) -o $@ $^ -lcmocka
 
 # What the server and libuv ask of allocator and kernel passes through the test.
 SHORTAGE_WRAP := $(foreach f,malloc calloc realloc aligned_alloc strdup strndup free mmap accept4 epoll_ctl \

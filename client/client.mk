@@ -49,9 +49,9 @@ $(B)/$(IDEM_SONAME): $(CLIENT_OBJ)
 
 client-programs: client-libraries $(CLIENT_TESTS)
 
-$(B)/tests/client/%: $(B)/tests/client/%.o $(CLIENT_TEST_SHARED) $(B)/libidem.a
+$(B)/tests/client/%: $(B)/tests/client/%.o $(LIMIT) $(CLIENT_TEST_SHARED) $(B)/libidem.a
 	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) $(CLIENT_LDFLAGS) -o $@ $^ $(CLIENT_LIBS) -lcmocka -luv
+	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) $(CLIENT_LDFLAGS) -o $@ $^ $(CLIENT_LIBS) -lcmocka -luv
 
 client-test: programs client-programs ## libidem: calls, cuts, crashes, crowds, memory
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/client/run.py $(B) --cc "$(CC)" --cxx "$(CXX)"

@@ -19,6 +19,26 @@
 extern const char *malloc_conf;
 const char *malloc_conf = "background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,narenas:4";
 
+/*
+ * Signals whose default is deadly, and that a stray tool, the terminal or the log may send: only
+ * who asks for an end by TERM or INT, or for a dump by QUIT or ABRT, gets one. XFSZ comes when the
+ * log file reaches a limit of file sizes, TTOU when the server logs to a terminal from the
+ * background. What somebody has set up before us, like a profiler, is left alone; XCPU is a limit
+ * that somebody has set.
+ */
+static void ignore_signal(int number) {
+  struct sigaction action;
+  if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
+    signal(number, SIG_IGN);
+}
+
+static void ignore_signals(void) {
+  static const int numbers[] = {SIGPIPE, SIGHUP,  SIGUSR1, SIGUSR2,   SIGALRM, SIGVTALRM,
+                                SIGPROF, SIGPOLL, SIGPWR,  SIGSTKFLT, SIGXFSZ, SIGTTOU};
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) ignore_signal(numbers[i]);
+  for (int number = SIGRTMIN; number <= SIGRTMAX; number++) ignore_signal(number);
+}
+
 static int serve(struct options *options) {
   char error[OPTIONS_ERROR_BYTES];
   struct log log;
@@ -50,8 +70,7 @@ static int finish_printing(void) {
 }
 
 int main(int argc, char **argv) {
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGHUP, SIG_IGN);
+  ignore_signals();
   struct options options;
   char error[OPTIONS_ERROR_BYTES];
   options_init(&options);

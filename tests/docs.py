@@ -41,9 +41,10 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 sys.dont_write_bytecode = True
-sys.path[:0] = [os.path.join(HERE, "wire"), os.path.join(HERE, "system")]
+sys.path[:0] = [os.path.join(HERE, "wire"), os.path.join(HERE, "system"), HERE]
 import run as wire  # noqa: E402
 from harness import HANG_SECONDS, PROGRAM, Client, Server, eventually  # noqa: E402
+from limit import TimedOut, limited  # noqa: E402
 
 PROGRAM_SECONDS = 2 * HANG_SECONDS
 # With nobody at the port. A client that goes on trying by itself takes over a minute.
@@ -612,15 +613,17 @@ def check_protocol():
 def main():
     print(f"the documentation against {PROGRAM}")
     chosen = sys.argv[1:]
-    checks = [lambda page=page: check_page(page) for page in chosen or RUN_PAGES]
+    checks = [(page, lambda page=page: check_page(page)) for page in chosen or RUN_PAGES]
     if not chosen:
-        checks += [check_tour, check_run_refused, check_make, check_options, check_info,
-                   check_protocol, check_links]
+        checks += [(check.__name__, check)
+                   for check in (check_tour, check_run_refused, check_make, check_options, check_info,
+                                 check_protocol, check_links)]
     good = True
-    for check in checks:
+    for name, check in checks:
         try:
-            check()
-        except (Wrong, AssertionError, OSError, subprocess.SubprocessError) as problem:
+            with limited(name):
+                check()
+        except (Wrong, AssertionError, OSError, subprocess.SubprocessError, TimedOut) as problem:
             good = False
             print(f"not ok {problem}".replace("\n", "\n  "))
         sys.stdout.flush()

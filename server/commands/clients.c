@@ -13,7 +13,6 @@ struct filter {
   uint64_t id; /* 0: any */
   struct span peer, local;
   struct span type; /* absent: any */
-  struct span user;
   bool skip_me;
 };
 
@@ -36,13 +35,19 @@ static bool unknown_type(struct call *call, struct span type) {
   return false;
 }
 
+/* The only one, which all clients are. */
+static bool is_user(struct span user) { return span_equal(user, SPAN_LITERAL("default")); }
+
+static bool unknown_user(struct call *call, struct span user) {
+  resp_error_quoting(call->reply, "ERR No such user '", user, "'");
+  return false;
+}
+
 static bool passes(const struct call *call, const struct client *client,
                    const struct filter *filter) {
   if (filter->skip_me && client == call->client) return false;
   if (filter->id != 0 && client->id != filter->id) return false;
   if (!has_type(client, filter->type)) return false;
-  if (span_present(filter->user) && !span_equal(filter->user, SPAN_LITERAL("default")))
-    return false;
   if (!span_present(filter->peer) && !span_present(filter->local)) return true;
   struct client_address address;
   call->host->shared->describe(client, &address);
@@ -130,8 +135,7 @@ static struct walk *walk_create(struct call *call) {
 
 /* The spans of the filter outlive the arguments. False: memory is short. */
 static bool keep_filter(struct walk *walk) {
-  struct span *const spans[] = {&walk->filter.peer, &walk->filter.local, &walk->filter.type,
-                                &walk->filter.user};
+  struct span *const spans[] = {&walk->filter.peer, &walk->filter.local, &walk->filter.type};
   size_t bytes = 1;
   for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) bytes += spans[i]->len;
   char *to = walk->text = malloc(bytes);
@@ -262,7 +266,7 @@ static bool parse_kill_pair(struct call *call, struct span name, struct span val
   } else if (span_is(name, "LADDR")) {
     filter->local = value;
   } else if (span_is(name, "USER")) {
-    filter->user = value;
+    if (!is_user(value)) return unknown_user(call, value);
   } else if (span_is(name, "SKIPME") && (span_is(value, "yes") || span_is(value, "no"))) {
     filter->skip_me = span_is(value, "yes");
   } else {
@@ -326,17 +330,19 @@ void clients_kill(struct call *call) {
 void clients_pause(struct call *call) {
   long long ms = 0;
   bool only_writes = call->argc == 4 && span_is(call->argv[3], "WRITE");
-  if (call->argc > 4 || (call->argc == 4 && !only_writes && !span_is(call->argv[3], "ALL"))) {
+  if (call->argc > 4) {
     reply_syntax_error(call);
-    return;
-  }
-  if (!span_to_i64(call->argv[2], &ms) || ms < 0 || ms > INT64_MAX - call->now_ms) {
+  } else if (call->argc == 4 && !only_writes && !span_is(call->argv[3], "ALL")) {
+    resp_error(call->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");
+  } else if (!span_to_i64(call->argv[2], &ms) || ms > INT64_MAX - call->now_ms) {
     resp_error(call->reply, "ERR timeout is not an integer or out of range");
-    return;
+  } else if (ms < 0) {
+    resp_error(call->reply, "ERR timeout is negative");
+  } else {
+    call->host->shared->pause_until_ms = call->now_ms + ms;
+    call->host->shared->pause_writes_only = only_writes;
+    reply_ok(call);
   }
-  call->host->shared->pause_until_ms = call->now_ms + ms;
-  call->host->shared->pause_writes_only = only_writes;
-  reply_ok(call);
 }
 
 void clients_unpause(struct call *call) {
@@ -401,8 +407,29 @@ void clients_switch(struct call *call) {
   if (on_or_off(call)) reply_ok(call);
 }
 
+/* Of ON and of OFF alike, as in Redis. */
+static bool tracking_options_fit(struct call *call) {
+  static const char *const words[] = {"BCAST", "OPTIN", "OPTOUT", "NOLOOP"};
+  for (size_t i = 3; i < call->argc; i++) {
+    struct span word = call->argv[i];
+    bool has_value = i + 1 < call->argc, known = false;
+    long long id = 0;
+    for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) known |= span_is(word, words[w]);
+    if (known) continue;
+    if (has_value && span_is(word, "REDIRECT")) {
+      if (!parse_integer(call, call->argv[++i], &id)) return false;
+    } else if (has_value && span_is(word, "PREFIX")) {
+      i++;
+    } else {
+      reply_syntax_error(call);
+      return false;
+    }
+  }
+  return true;
+}
+
 void clients_tracking(struct call *call) {
-  if (!on_or_off(call)) return;
+  if (!tracking_options_fit(call) || !on_or_off(call)) return;
   if (span_is(call->argv[2], "OFF")) {
     reply_ok(call);
   } else {

@@ -59,11 +59,11 @@ static void reply_set_failed(struct call *call, struct span name, const char *re
   resp_error_quoting(call->reply, prefix, name, suffix);
 }
 
-static bool name_known(struct span name) {
-  for (size_t i = 0; i < options_count(); i++) {
-    if (span_is(name, options_name(i))) return true;
-  }
-  return false;
+/* options_count(): unknown. */
+static size_t index_of(struct span name) {
+  size_t index = 0;
+  while (index < options_count() && !span_is(name, options_name(index))) index++;
+  return index;
 }
 
 /* What a setting was before, so that it can be put back. */
@@ -74,8 +74,7 @@ struct former {
 
 static bool remember(const struct options *options, struct span name, struct former *former) {
   char text[OPTIONS_TEXT_BYTES];
-  former->index = 0;
-  while (!span_is(name, options_name(former->index))) former->index++;
+  former->index = index_of(name);
   options_text(options, former->index, text);
   former->text = strdup(is_password(name) ? options->requirepass : text);
   return former->text != NULL;
@@ -93,16 +92,30 @@ static void put_back(struct options *options, struct former *former) {
   options_set_live(options, span_of(options_name(former->index)), span_of(former->text), error);
 }
 
+static bool is_repeated(const struct call *call, size_t argument) {
+  size_t index = index_of(call->argv[argument]);
+  for (size_t i = 2; i < argument; i += 2) {
+    if (index_of(call->argv[i]) == index) return true;
+  }
+  return false;
+}
+
 static bool pairs_are_known(struct call *call) {
   if (call->argc % 2 != 0 || call->argc > 2 + 2 * SET_MAX_PAIRS) {
     resp_error(call->reply, "ERR wrong number of arguments for 'config|set' command");
     return false;
   }
   for (size_t i = 2; i < call->argc; i += 2) {
-    if (name_known(call->argv[i])) continue;
-    resp_error_quoting(call->reply, "ERR Unknown option or number of arguments for CONFIG SET - '",
-                       call->argv[i], "'");
-    return false;
+    if (index_of(call->argv[i]) == options_count()) {
+      resp_error_quoting(call->reply,
+                         "ERR Unknown option or number of arguments for CONFIG SET - '",
+                         call->argv[i], "'");
+      return false;
+    }
+    if (is_repeated(call, i)) {
+      reply_set_failed(call, call->argv[i], "duplicate parameter");
+      return false;
+    }
   }
   return true;
 }
@@ -129,31 +142,43 @@ static void password_changed(struct call *call) {
   shared->wake(shared, UINT64_MAX >> (64 - shared->host_count));
 }
 
+/* Counts those that were set in *set. Returns the argument that failed with the reason, 0: none. */
+static size_t set_pairs(struct call *call, struct former former[SET_MAX_PAIRS], size_t *set,
+                        char error[OPTIONS_ERROR_BYTES]) {
+  struct options *options = call->host->options;
+  snprintf(error, OPTIONS_ERROR_BYTES, "out of memory");
+  for (size_t i = 2; i < call->argc; i += 2) {
+    if (!remember(options, call->argv[i], &former[*set])) return i;
+    if (options_set_live(options, call->argv[i], call->argv[i + 1], error) != OPTIONS_RUN) {
+      free(former[*set].text);
+      return i;
+    }
+    ++*set;
+  }
+  return 0;
+}
+
 void server_config_set(struct call *call) {
   if (!pairs_are_known(call)) return;
-  struct options *options = call->host->options;
+  struct shared *shared = call->host->shared;
   struct former former[SET_MAX_PAIRS];
-  char *password = strdup(options->requirepass);
-  char error[OPTIONS_ERROR_BYTES] = "out of memory";
-  size_t set = 0, failed = password != NULL ? 0 : 2;
-  for (size_t i = 2; i < call->argc && failed == 0; i += 2) {
-    if (!remember(options, call->argv[i], &former[set])) {
-      failed = i;
-    } else if (options_set_live(options, call->argv[i], call->argv[i + 1], error) != OPTIONS_RUN) {
-      free(former[set].text);
-      failed = i;
-    } else {
-      set++;
-    }
+  char error[OPTIONS_ERROR_BYTES];
+  char *password = strdup(call->host->options->requirepass);
+  if (password == NULL) {
+    resp_error(call->reply, "ERR out of memory");
+    return;
   }
-  for (size_t i = set; i-- > 0; free(former[i].text)) {
-    if (failed != 0) put_back(options, &former[i]);
+  size_t set = 0, failed = set_pairs(call, former, &set, error);
+  struct span refused = failed != 0 ? call->argv[failed] : SPAN_ABSENT;
+  if (failed == 0) refused = span_of(shared->reconfigured(shared, error));
+  while (set-- > 0) {
+    if (span_present(refused)) put_back(call->host->options, &former[set]);
+    free(former[set].text);
   }
-  if (failed != 0) {
-    reply_set_failed(call, call->argv[failed], error);
+  if (span_present(refused)) {
+    reply_set_failed(call, refused, error);
   } else {
-    call->host->shared->reconfigured(call->host->shared);
-    if (strcmp(password, options->requirepass) != 0) password_changed(call);
+    if (strcmp(password, call->host->options->requirepass) != 0) password_changed(call);
     reply_ok(call);
   }
   free(password);

@@ -163,6 +163,20 @@ void host_go_on(struct host *host) {
   if (host->shared->host_count > 1) host->shared->go_on(host);
 }
 
+void host_tick(struct host *host, unsigned steps) {
+  struct keyspace *keyspace = host->shared->keyspace;
+  assert(steps >= HOST_TICK_LEAST);
+  uint64_t due = keyspace_take_due(keyspace, host->number, host->now_ms);
+  if (due == 0) return;
+  unsigned share = steps / (unsigned)__builtin_popcountll(due);
+  for (; due != 0; due &= due - 1) {
+    struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(due));
+    int64_t now_ms = host->now_ms;
+    engine_tick(host_lock(host, shard, &now_ms), now_ms, share);
+    host_unlock(host, shard);
+  }
+}
+
 void host_engine_stats(struct host *host, struct engine_stats *sum) {
   struct keyspace *keyspace = host->shared->keyspace;
   *sum = (struct engine_stats){0};

@@ -66,8 +66,10 @@ struct client_address {
 
 /* What the network knows and a command may ask. */
 typedef void host_describe(const struct client *client, struct client_address *address);
-/* CONFIG SET has changed the options: what was copied from them at start is to be copied again. */
-typedef void host_reconfigured(struct shared *shared);
+/* CONFIG SET has changed the options: what was copied from them at start is to be copied again.
+ * NULL, or the name of an option that asks for more than the system gives, with the reason in
+ * error; nothing was copied then. */
+typedef const char *host_reconfigured(struct shared *shared, char error[OPTIONS_ERROR_BYTES]);
 /* Loops, a bit each, have something to do that was not there when they went to sleep. */
 typedef void host_wake(struct shared *shared, uint64_t loops);
 typedef void host_action(struct host *host);
@@ -181,6 +183,11 @@ void host_unlock_all(struct host *host);
 /* No shard may be held. May be nested. */
 void host_stop_others(struct host *host);
 void host_go_on(struct host *host);
+
+/* What is due by itself in the shards that this host looks after, in so many steps of all of them
+ * together (at least one for each shard that it can have); what is left is due again. */
+#define HOST_TICK_LEAST KEYSPACE_MAX_SHARDS
+void host_tick(struct host *host, unsigned steps);
 
 /* Of all engines. */
 void host_engine_stats(struct host *host, struct engine_stats *sum);

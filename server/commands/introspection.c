@@ -336,7 +336,7 @@ static void reply_key_specs(struct resp_writer *reply, const struct command *com
 
 static void reply_info(struct resp_writer *reply, const struct command *command) {
   if (command == NULL) {
-    resp_null_array(reply);
+    resp_null(reply); /* not the null array of RESP2: as Redis 7.0 */
     return;
   }
   resp_array(reply, 10);
@@ -388,7 +388,7 @@ static bool has_category(const struct command *command, struct span category) {
   return span_is(category, command_group_name(command->group));
 }
 
-/* argv: COMMAND LIST [FILTERBY kind value] */
+/* argv: COMMAND LIST [FILTERBY kind value]. Subcommands are listed like commands, as in Redis. */
 static bool listed(const struct call *call, const struct command *command) {
   if (call->argc == 2) return true;
   char name[COMMAND_NAME_BYTES];
@@ -407,13 +407,10 @@ void introspection_list(struct call *call) {
     return;
   }
   size_t count = 0;
-  for (size_t i = 0; i < COMMAND_COUNT; i++)
-    count += (filtered || !is_sub(&COMMAND_TABLE[i])) && listed(call, &COMMAND_TABLE[i]);
+  for (size_t i = 0; i < COMMAND_COUNT; i++) count += listed(call, &COMMAND_TABLE[i]);
   resp_set(call->reply, count);
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
-    const struct command *command = &COMMAND_TABLE[i];
-    if ((filtered || !is_sub(command)) && listed(call, command))
-      reply_lower_name(call->reply, command);
+    if (listed(call, &COMMAND_TABLE[i])) reply_lower_name(call->reply, &COMMAND_TABLE[i]);
   }
 }
 

@@ -23,11 +23,13 @@ void server_time(struct call *call) {
  * connection ends. */
 void server_shutdown(struct call *call) {
   static const char *const words[] = {"NOSAVE", "SAVE", "NOW", "FORCE"};
+  bool given[sizeof words / sizeof words[0]] = {false};
   for (size_t i = 1; i < call->argc; i++) {
     bool known = false;
-    for (size_t w = 0; w < sizeof words / sizeof words[0]; w++)
-      known |= span_is(call->argv[i], words[w]);
-    if (!known) {
+    for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) {
+      if (span_is(call->argv[i], words[w])) known = given[w] = true;
+    }
+    if (!known || (given[0] && given[1])) {
       reply_syntax_error(call);
       return;
     }
@@ -91,7 +93,11 @@ void server_role(struct call *call) {
 
 void server_acl_whoami(struct call *call) { resp_bulk_text(call->reply, "default"); }
 
+/* Arguments other than VERSION are the picture's, of which there is none. */
 void server_lolwut(struct call *call) {
+  long long version = 0;
+  bool versioned = call->argc > 2 && span_is(call->argv[1], "VERSION");
+  if (versioned && !parse_integer(call, call->argv[2], &version)) return;
   static const char text[] =
       "do it once, do it once, do it once: done.\nidem ver. " IDEM_VERSION "\n";
   resp_verbatim(call->reply, "txt", SPAN_LITERAL(text));

@@ -14,16 +14,17 @@ static void tick_leases(struct engine *engine, int64_t now_ms, unsigned *budget)
   }
 }
 
+/* Leases that are over have ended: tick_leases came first, and left a budget. What may have ended a
+ * grant besides, before the wait was over, counts first. */
 static void tick_waits(struct engine *engine, int64_t now_ms, unsigned *budget) {
   struct wheel_node *node;
   while ((node = wheel_pop(&engine->waits, engine_past_ms(engine, now_ms), budget)) != NULL) {
     struct engine_waiter *waiter = LIST_ENTRY(node, struct engine_waiter, timer);
     wheel_set(&engine->waits, node, node->deadline_ms);
     struct record *record = waiter->record;
-    bool grant_ends_first = record->timer.deadline_ms <= node->deadline_ms ||
-                            record->epoch != engine->epoch ||
-                            (record->claim->binding != NULL && record->claim->binding->closed);
-    if (grant_ends_first) record_judge(engine, record, now_ms);
+    const struct engine_binding *binding = record->claim->binding;
+    bool grant_has_ended = record->epoch != engine->epoch || (binding != NULL && binding->closed);
+    if (grant_has_ended) record_judge(engine, record, now_ms);
     if (!waiter->answered) waiter_time_out(engine, waiter, node->deadline_ms);
   }
   if (*budget > 0) engine->waits_judged_ms = engine_past_ms(engine, now_ms);
@@ -104,8 +105,7 @@ static void tick_bindings(struct engine *engine, int64_t now_ms, unsigned *budge
     struct claim *claim = LIST_ENTRY(binding->claims.next, struct claim, bound);
     binding->references++; /* survives its last claim, so that it can be looked at again */
     struct record *record = claim->record;
-    if (record->phase == RULES_HELD || record->epoch != engine->epoch)
-      record = record_judge(engine, record, now_ms);
+    if (record->phase == RULES_HELD) record = record_judge(engine, record, now_ms);
     /* LAPSED or UNKNOWN before the connection closed: nothing ends with it any more. */
     if (record != NULL && record->claim != NULL && record->claim->binding == binding)
       claim_unbind(engine, record->claim);

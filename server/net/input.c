@@ -27,15 +27,13 @@ static bool may_grow(struct peer *peer, size_t more) {
     return true;
   }
   loop->host.counters.closed_by_input_limit++;
-  log_line(loop->log, LOG_LEVEL_WARNING,
-           "client %llu closed: half-received commands reach client-input-total",
-           (unsigned long long)peer->client.id);
+  log_happened(loop->log, LOG_INPUT_TOTAL, peer->client.id, loop->host.now_ms);
   return false;
 }
 
 static bool no_memory(const struct peer *peer) {
-  log_line(peer_loop(peer)->log, LOG_LEVEL_WARNING,
-           "client %llu closed: no memory for what it sends", (unsigned long long)peer->client.id);
+  struct loop *loop = peer_loop(peer);
+  log_happened(loop->log, LOG_INPUT_MEMORY, peer->client.id, loop->host.now_ms);
   return false;
 }
 

@@ -42,20 +42,6 @@ static struct keyspace *keyspace_of(const struct loop *loop) {
   return loop->server->shared.keyspace;
 }
 
-static void tick(struct loop *loop) {
-  struct host *host = &loop->host;
-  uint64_t due = keyspace_take_due(keyspace_of(loop), host->number, host->now_ms);
-  if (due == 0) return;
-  unsigned budget = LOOP_TICK_STEPS / (unsigned)__builtin_popcountll(due);
-  for (; due != 0; due &= due - 1) {
-    struct shard *shard = keyspace_shard(keyspace_of(loop), (unsigned)__builtin_ctzll(due));
-    int64_t now_ms = host->now_ms;
-    struct engine *engine = host_lock(host, shard, &now_ms);
-    engine_tick(engine, now_ms, budget);
-    host_unlock(host, shard);
-  }
-}
-
 static struct engine_waiter *next_ready(struct loop *loop, struct shard *shard) {
   int64_t now_ms = loop->host.now_ms;
   struct engine *engine = host_lock(&loop->host, shard, &now_ms);
@@ -143,7 +129,7 @@ static void end_turn(struct loop *loop) {
   adopt_handed(loop);
   answer_failed_auth(loop);
   strangers_close_evicted(host);
-  tick(loop);
+  host_tick(host, LOOP_TICK_STEPS);
   answer_ready(loop);
   resume_runnable(loop);
   run_tasks(loop);
@@ -367,6 +353,7 @@ static void on_cron(uv_timer_t *timer) {
   loop_begin(loop);
   loop_see_time(loop);
   see_wall_clock(loop);
+  log_counts(loop->log, loop->host.now_ms);
   if (loop->host.number == 0) accept_resume(loop->server);
   end_pause(loop);
   if (is_fair(loop)) review_connections(loop);

@@ -153,6 +153,7 @@ struct server {
   bool unixsocket_bound;         /* to be removed at the end */
   int spare_fd;                  /* given up to refuse a connection when there is no other left; -1:
                                     it could not be had again */
+  int64_t clients_that_fit;      /* under the limit of open files, for certain */
   _Atomic uint64_t connections;  /* of all loops */
   _Atomic int draining;          /* 1: every loop is to drain; 2: at once */
   pthread_mutex_t stopper;       /* held by the loop for which the others stand still */

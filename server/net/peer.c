@@ -105,8 +105,7 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader,
       return false;
     case RESP_MORE: return false;
     case RESP_HTTP:
-      log_line(host->log, LOG_LEVEL_WARNING, "client %llu closed: it speaks HTTP",
-               (unsigned long long)client->id);
+      log_happened(host->log, LOG_HTTP, client->id, host->now_ms);
       end_input(peer);
       return false;
     case RESP_NO_MEMORY:

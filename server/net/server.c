@@ -101,18 +101,6 @@ void server_stop(struct server *server) { uv_async_send(&server->stop); }
 
 /* ---- the keyspace ---- */
 
-/* Unix time in units of 2^-22 s since the epoch of tokens: the contract's seconds << 22, with the
- * fraction of the second in the low bits, so that a server that restarts within the same second
- * goes on above where it was. */
-static uint64_t first_token(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  uint64_t seconds =
-      (uint64_t)(t.tv_sec > RULES_TOKEN_EPOCH_S ? t.tv_sec - RULES_TOKEN_EPOCH_S : 0);
-  uint64_t fraction = ((uint64_t)t.tv_nsec << RULES_TOKEN_SHIFT) / 1000000000u;
-  return (seconds << RULES_TOKEN_SHIFT | fraction) + 1;
-}
-
 static struct engine_options engine_options_of(const struct options *options) {
   return (struct engine_options){
       .retention_ms = options->retention_ms,
@@ -124,21 +112,46 @@ static struct engine_options engine_options_of(const struct options *options) {
   };
 }
 
-static struct keyspace *make_keyspace(const struct options *options, int64_t now_ms) {
-  struct engine_options engine = engine_options_of(options);
-  engine.first_token = first_token();
-  if (getrandom(engine.hash_secret, sizeof engine.hash_secret, 0) !=
-      (ssize_t)sizeof engine.hash_secret)
-    return NULL;
-  return keyspace_create(&engine, (unsigned)options->threads, now_ms);
+static bool get_random(void *bytes, size_t count) {
+  return getrandom(bytes, count, 0) == (ssize_t)count;
 }
 
-/* The other loops stand still, and all shards are held. */
-static void on_reconfigured(struct shared *shared) {
-  struct engine_options engine = engine_options_of(shared->options);
-  for (unsigned i = 0; i < keyspace_shards(shared->keyspace); i++)
-    engine_reconfigure(shard_engine(keyspace_shard(shared->keyspace, i)), &engine);
-  shared->log->level = (enum log_level)shared->options->loglevel;
+/* False with the reason: the clock leaves no tokens. */
+static bool find_first_token(struct log *log, uint64_t random, uint64_t *token,
+                             char error[OPTIONS_ERROR_BYTES]) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  switch (rules_first_token(now.tv_sec, (uint32_t)now.tv_nsec, random, token)) {
+    case RULES_CLOCK_LATE:
+      snprintf(error, OPTIONS_ERROR_BYTES,
+               "the clock of this machine says 2092 or later (unix time %lld), for which there are "
+               "no tokens: set it, and start again",
+               (long long)now.tv_sec);
+      return false;
+    case RULES_CLOCK_EARLY:
+      log_line(
+          log, LOG_LEVEL_WARNING,
+          "the clock of this machine says a time before 2024 (unix time %lld): tokens begin at "
+          "a random low number, perhaps below those of earlier starts; set it, and start again",
+          (long long)now.tv_sec);
+      return true;
+    case RULES_CLOCK_RIGHT:
+    default: return true;
+  }
+}
+
+/* NULL with the reason in error. */
+static struct keyspace *make_keyspace(const struct options *options, struct log *log,
+                                      int64_t now_ms, char error[OPTIONS_ERROR_BYTES]) {
+  struct engine_options engine = engine_options_of(options);
+  uint64_t random;
+  snprintf(error, OPTIONS_ERROR_BYTES,
+           "cannot make the engine: out of memory, or no random numbers");
+  if (!get_random(engine.hash_secret, sizeof engine.hash_secret) ||
+      !get_random(&random, sizeof random))
+    return NULL;
+  if (!find_first_token(log, random, &engine.first_token, error)) return NULL;
+  return keyspace_create(&engine, (unsigned)options->threads, now_ms);
 }
 
 /* ---- life ---- */
@@ -148,27 +161,62 @@ static void on_reconfigured(struct shared *shared) {
 #define OTHER_DESCRIPTORS 32
 #define LOOP_DESCRIPTORS 8
 
-/* Raises the limit of open files as far as maxclients asks for and the system lets it, and cuts
- * maxclients to what that leaves. */
-static void fit_maxclients(struct server *server, struct options *options) {
-  rlim_t others = OTHER_DESCRIPTORS + LOOP_DESCRIPTORS * ((rlim_t)options->threads - 1);
-  rlim_t wanted = (rlim_t)options->maxclients + others;
+/* How many of the wanted connections fit under the limit of open files, which is raised if need be,
+ * as far as the system lets it. *files: descriptors that they and all others take at most. */
+static int64_t connections_that_fit(const struct server *server, int64_t wanted, rlim_t *files) {
   struct rlimit limit;
-  server->descriptors = (int)wanted;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  if (limit.rlim_cur < wanted) {
-    limit.rlim_cur =
-        limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
+  rlim_t loops = (rlim_t)server->shared.options->threads;
+  rlim_t others = OTHER_DESCRIPTORS + LOOP_DESCRIPTORS * (loops - 1);
+  rlim_t needed = (rlim_t)wanted + others;
+  *files = needed;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+  if (limit.rlim_cur < needed) {
+    limit.rlim_cur = limit.rlim_max > needed ? needed : limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     getrlimit(RLIMIT_NOFILE, &limit);
   }
-  if (limit.rlim_cur >= wanted) return;
-  server->descriptors = (int)limit.rlim_cur;
-  int64_t fits = limit.rlim_cur > others ? (int64_t)(limit.rlim_cur - others) : 1;
+  if (limit.rlim_cur >= needed) return wanted;
+  *files = limit.rlim_cur;
+  return limit.rlim_cur > others ? (int64_t)(limit.rlim_cur - others) : 1;
+}
+
+static void fit_maxclients(struct server *server, struct options *options) {
+  rlim_t files = 0;
+  int64_t fits = connections_that_fit(server, options->maxclients, &files);
+  server->descriptors = (int)files;
+  server->clients_that_fit = fits;
+  if (fits == options->maxclients) return;
   log_line(server->log, LOG_LEVEL_NOTICE,
            "maxclients is %lld instead of %lld: the limit of open files is %llu", (long long)fits,
-           (long long)options->maxclients, (unsigned long long)limit.rlim_cur);
+           (long long)options->maxclients, (unsigned long long)files);
   options->maxclients = fits;
+}
+
+/* Whether CONFIG SET may have raised maxclients so far. */
+static bool maxclients_fits(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
+  int64_t wanted = server->shared.options->maxclients;
+  if (wanted <= server->clients_that_fit) return true;
+  rlim_t files = 0;
+  int64_t fits = connections_that_fit(server, wanted, &files);
+  if (fits == wanted) {
+    server->clients_that_fit = wanted;
+    return true;
+  }
+  snprintf(error, OPTIONS_ERROR_BYTES,
+           "The operating system is not able to handle the specified number of clients, try with "
+           "%lld: the limit of open files is %llu",
+           (long long)fits, (unsigned long long)files);
+  return false;
+}
+
+/* The other loops stand still, and all shards are held. */
+static const char *on_reconfigured(struct shared *shared, char error[OPTIONS_ERROR_BYTES]) {
+  if (!maxclients_fits(server_of(shared), error)) return "maxclients";
+  struct engine_options engine = engine_options_of(shared->options);
+  for (unsigned i = 0; i < keyspace_shards(shared->keyspace); i++)
+    engine_reconfigure(shard_engine(keyspace_shard(shared->keyspace, i)), &engine);
+  shared->log->level = (enum log_level)shared->options->loglevel;
+  return NULL;
 }
 
 /* What the first loop has besides: signals, and the call to stop. */
@@ -200,12 +248,10 @@ static int make_loops(struct server *server) {
 static bool set_up(struct server *server, struct options *options,
                    char error[OPTIONS_ERROR_BYTES]) {
   int64_t now_ms = (int64_t)(uv_hrtime() / 1000000);
-  struct keyspace *keyspace = make_keyspace(options, now_ms);
+  struct keyspace *keyspace = make_keyspace(options, server->log, now_ms, error);
   if (keyspace == NULL || !shared_init(&server->shared, keyspace, options, server->log, now_ms)) {
     keyspace_destroy(keyspace);
     server->shared = (struct shared){0};
-    snprintf(error, OPTIONS_ERROR_BYTES,
-             "cannot make the engine: out of memory, or no random numbers");
     return false;
   }
   server->shared.describe = peer_describe;

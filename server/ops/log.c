@@ -20,18 +20,12 @@
 #define LOG_CUT_MARK "..."
 
 int log_open(struct log *log, const char *path, enum log_level level) {
-  log->level = level;
-  log->fd = STDOUT_FILENO;
+  *log = (struct log){.fd = STDOUT_FILENO, .level = level};
   if (path == NULL || path[0] == '\0') return 0;
   int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
   if (fd < 0) return -errno;
   log->fd = fd;
   return 0;
-}
-
-void log_close(struct log *log) {
-  if (log->fd > STDERR_FILENO) close(log->fd);
-  log->fd = -1;
 }
 
 /* "PID 21 Nov 2026 10:00:00.123 * "; returns its length. */
@@ -98,4 +92,45 @@ void log_line(struct log *log, enum log_level level, const char *format, ...) {
   line[len++] = '\n';
   write_line(log->fd, line, len);
   errno = saved_errno;
+}
+
+/* ---- what clients make happen ---- */
+
+static const char *const kind_texts[] = {
+    [LOG_HTTP] = "client closed: it speaks HTTP",
+    [LOG_INPUT_TOTAL] = "client closed: half-received commands reach client-input-total",
+    [LOG_INPUT_MEMORY] = "client closed: no memory for what it sends",
+};
+_Static_assert(sizeof kind_texts / sizeof kind_texts[0] == LOG_KINDS, "a text for each kind");
+
+/* Whether the caller may write a line of the kind: only one of those that come at a time. */
+static bool may_write(struct log_quiet *quiet, int64_t now_ms) {
+  int64_t until_ms = atomic_load(&quiet->until_ms);
+  if (now_ms < until_ms) return false;
+  int64_t next_ms = now_ms < INT64_MAX - LOG_QUIET_MS ? now_ms + LOG_QUIET_MS : INT64_MAX;
+  return atomic_compare_exchange_strong(&quiet->until_ms, &until_ms, next_ms);
+}
+
+void log_happened(struct log *log, enum log_kind kind, uint64_t client_id, int64_t now_ms) {
+  if (may_write(&log->quiet[kind], now_ms)) {
+    log_line(log, LOG_LEVEL_WARNING, "%s (client %llu)", kind_texts[kind],
+             (unsigned long long)client_id);
+  } else {
+    atomic_fetch_add(&log->quiet[kind].untold, 1);
+  }
+}
+
+void log_counts(struct log *log, int64_t now_ms) {
+  for (unsigned kind = 0; kind < LOG_KINDS; kind++) {
+    struct log_quiet *quiet = &log->quiet[kind];
+    if (atomic_load(&quiet->untold) == 0 || !may_write(quiet, now_ms)) continue;
+    log_line(log, LOG_LEVEL_WARNING, "%s (%llu more)", kind_texts[kind],
+             (unsigned long long)atomic_exchange(&quiet->untold, 0));
+  }
+}
+
+void log_close(struct log *log) {
+  log_counts(log, INT64_MAX);
+  if (log->fd > STDERR_FILENO) close(log->fd);
+  log->fd = -1;
 }

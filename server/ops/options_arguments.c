@@ -6,6 +6,8 @@
  */
 #include "server/ops/options.h"
 
+#include <strings.h>
+
 #include "server/ops/options_row.h"
 #include "server/ops/version.h"
 
@@ -20,7 +22,7 @@ static bool is_flag(const char *text) { return strncmp(text, "--", 2) == 0; }
 /* Help and version win over everything else, also over an error in front of them. */
 static bool print_and_exit(int argc, char **argv, FILE *out) {
   for (int i = 1; i < argc; i++) {
-    if (strcmp(argv[i], "--version") == 0 || strcmp(argv[i], "-v") == 0) {
+    if (strcmp(argv[i], "--version") == 0 || strcasecmp(argv[i], "-v") == 0) {
       fprintf(out, "idem-server %s\n", IDEM_VERSION);
       return true;
     }

@@ -56,7 +56,7 @@ void options_print_help(FILE *out) {
         "\n"
         "Usage: idem-server [FILE] [--NAME VALUE | --NAME=VALUE] ...\n"
         "       idem-server -h | --help [markdown]\n"
-        "       idem-server -v | --version\n"
+        "       idem-server -v | -V | --version\n"
         "\n"
         "FILE has a line `NAME VALUE` for each setting and comments that begin with #; a flag wins "
         "over it.\n"

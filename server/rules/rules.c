@@ -1,6 +1,21 @@
 /* rules.c - see rules.h: the contract's table of events, one function per event. */
 #include "server/rules/rules.h"
 
+/* The fraction of the second stands in the low bits, so that a server that restarts within the same
+ * second goes on above where it was. */
+enum rules_clock rules_first_token(int64_t unix_s, uint32_t nanoseconds, uint64_t random,
+                                   uint64_t *token) {
+  if (unix_s >= RULES_TOKEN_END_S) return RULES_CLOCK_LATE;
+  if (unix_s < RULES_TOKEN_EPOCH_S) {
+    *token = (random >> (64 - RULES_TOKEN_EARLY_BITS)) + 1;
+    return RULES_CLOCK_EARLY;
+  }
+  uint64_t seconds = (uint64_t)(unix_s - RULES_TOKEN_EPOCH_S);
+  uint64_t fraction = ((uint64_t)nanoseconds << RULES_TOKEN_SHIFT) / 1000000000u;
+  *token = (seconds << RULES_TOKEN_SHIFT | fraction) + 1;
+  return RULES_CLOCK_RIGHT;
+}
+
 static void end_phase(struct rules_record *r, enum rules_phase phase, int64_t deadline_ms) {
   r->phase = (uint8_t)phase;
   r->deadline_ms = deadline_ms;

@@ -30,6 +30,23 @@
 #define RULES_TOKEN_EPOCH_S 1704067200 /* 2024-01-01T00:00:00Z */
 #define RULES_TOKEN_SHIFT 22
 #define RULES_TOKEN_LIMIT (UINT64_C(1) << 53)
+/* The first second at which no server starts any more. The tokens up to the limit, which the clock
+ * reaches 18 days later, last for as long as anything runs: 6.5 * 10^12. */
+#define RULES_TOKEN_END_S 3849984000 /* 2092-01-01T00:00:00Z */
+/* Random tokens of a clock before the epoch end here: what a right clock gave in July 2024, when
+ * there was no idem yet. */
+#define RULES_TOKEN_EARLY_BITS 46
+
+enum rules_clock { RULES_CLOCK_RIGHT, RULES_CLOCK_EARLY, RULES_CLOCK_LATE };
+
+/*
+ * The first token of a server that starts at this unix time. EARLY: the clock is before the epoch,
+ * and says nothing about which tokens were given before; they begin at a random one, below all that
+ * a right clock ever gave, so that none is given twice, though they may be lower than those of the
+ * last start. LATE: there are none left, and *token stays as it is.
+ */
+enum rules_clock rules_first_token(int64_t unix_s, uint32_t nanoseconds, uint64_t random,
+                                   uint64_t *token);
 
 enum rules_phase { RULES_ABSENT, RULES_HELD, RULES_LAPSED, RULES_UNKNOWN, RULES_DONE };
 

@@ -18,8 +18,10 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# Far over what any of them needs on any machine; a test that hangs is ended here.
-LIMIT_S = 900
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+import limit  # noqa: E402
+
 VALGRIND = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--fair-sched=yes",
             "--child-silent-after-fork=yes"]
 
@@ -50,11 +52,11 @@ def check(condition, what):
 
 def run_program(build, name, arguments, under):
     command = under + [os.path.join(build, "tests/client", name)] + arguments
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT_S,
-                          check=False)
-    text = done.stdout.decode(errors="replace")
-    if done.returncode != 0:
-        raise Failed(f"{name} ended with {done.returncode}\n{text}")
+    status, text = limit.run_group(command)
+    if status is None:
+        raise Failed(f"FAILED (timeout)\n{text}")
+    if status != 0:
+        raise Failed(f"{name} ended with {status}\n{text}")
     return [line for line in text.splitlines() if line.startswith("  ")]
 
 
@@ -91,8 +93,8 @@ def libraries(options):
 
 
 def probe(build, *arguments):
-    return subprocess.check_output([os.path.join(build, "tests/client/probe"), *arguments], text=True,
-                                   timeout=LIMIT_S).strip()
+    return subprocess.check_output([os.path.join(build, "tests/client/probe"), *arguments],
+                                   text=True).strip()
 
 
 def pump(source, target):
@@ -193,10 +195,11 @@ def main():
             continue
         start = time.monotonic()
         try:
-            lines = test()
+            with limit.limited(name):
+                lines = test()
             print(f"ok   {name:12} {time.monotonic() - start:6.1f} s")
             print("".join(line + "\n" for line in lines), end="", flush=True)
-        except (Failed, subprocess.SubprocessError) as error:
+        except (Failed, subprocess.SubprocessError, limit.TimedOut) as error:
             failures += 1
             print(f"FAIL {name}: {error}", flush=True)
     return 1 if failures else 0

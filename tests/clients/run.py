@@ -19,6 +19,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -35,7 +36,7 @@ PAGE = os.path.join(ROOT, "client/README.md")
 BEGIN, END = "<!-- clients: begin -->", "<!-- clients: end -->"
 # What hangs is given up, not what is slow; a client that a registry does not hand out in time cannot
 # be had. NPM_SECONDS are for all of npm's together, so that a registry that is away costs no hour.
-PROGRAM_SECONDS = 600
+PROGRAM_SECONDS = float(os.environ.get("IDEM_TEST_LIMIT_S", 600))
 BUILD_SECONDS = 600
 APT_SECONDS = 600
 NPM_SECONDS = 480
@@ -245,6 +246,11 @@ def start_again(port):
     return None
 
 
+def kill_group(process):
+    """What it has started may hold its output open."""
+    os.killpg(process.pid, signal.SIGKILL)
+
+
 class Run:
     """One program against one server."""
 
@@ -280,8 +286,9 @@ class Run:
                    IDEM_PROTOCOL=str(self.protocol))
         process = subprocess.Popen(self.client.program, cwd=HERE, env=env, text=True,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, errors="replace")
-        timer = threading.Timer(PROGRAM_SECONDS, process.kill)
+                                   stderr=subprocess.PIPE, errors="replace",
+                                   start_new_session=True)
+        timer = threading.Timer(PROGRAM_SECONDS, self._end, [process])
         timer.start()
         said = []
         reader = threading.Thread(target=lambda: said.extend(process.stderr))
@@ -293,12 +300,16 @@ class Run:
         finally:
             timer.cancel()
             if process.poll() is None:
-                process.kill()
+                kill_group(process)
             reader.join()
         if status != 0 and not self.failures:
             self.failures.append(f"program left with {status}: " + "".join(said)[-3000:])
         elif self.failures and said:
             self.failures.append("standard error: " + "".join(said)[-3000:])
+
+    def _end(self, process):
+        self.failures.append(f"FAILED (timeout): it did not end within {PROGRAM_SECONDS:g} s")
+        kill_group(process)
 
     def _line(self, line, process, port):
         if line.startswith("ok "):

@@ -99,7 +99,11 @@ class Client:
         if source:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.sock.bind((source, 0))
-        self.sock.connect(address)
+        try:
+            self.sock.connect(address)
+        except OSError:
+            self.sock.close()
+            raise
         self.buffer = bytearray()
         self.captured = None
 
@@ -224,9 +228,11 @@ class Client:
 
 
 class Server:
-    """One server process. Options as on the command line; config is the text of a file."""
+    """One server process. Options as on the command line; config is the text of a file; env is added
+    to the environment."""
 
-    def __init__(self, *options, config=None, config_mode=0o600, nofile=None, wait_ready=True):
+    def __init__(self, *options, config=None, config_mode=0o600, nofile=None, wait_ready=True,
+                 env=None):
         self.directory = tempfile.mkdtemp(prefix="idem-test-")
         self.log_path = os.path.join(self.directory, "log")
         self.address = None
@@ -256,7 +262,8 @@ class Server:
 
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, preexec_fn=limits)
+                                            stderr=log, preexec_fn=limits,
+                                            env={**os.environ, **(env or {})})
         self.pid = self.process.pid
         if wait_ready:
             try:

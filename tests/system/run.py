@@ -6,15 +6,15 @@ usage: run.py [-k PATTERN] [test_module[.Class[.test]] ...]
 
 import os
 import sys
-import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 if __name__ == "__main__":
     sys.dont_write_bytecode = True
-    sys.path.insert(0, HERE)
+    sys.path[:0] = [HERE, os.path.dirname(HERE)]
+    import limit
     arguments = sys.argv[1:]
     if not any(argument.startswith("test_") for argument in arguments):
         arguments += sorted(name[:-3] for name in os.listdir(HERE)
                             if name.startswith("test_") and name.endswith(".py"))
-    unittest.main(module=None, argv=["system", "-v", *arguments])
+    limit.main("system", arguments)

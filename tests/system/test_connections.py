@@ -6,6 +6,7 @@ import random
 import re
 import resource
 import select
+import signal
 import time
 import unittest
 
@@ -401,6 +402,37 @@ class TooMany(ServerCase):
         self.assertIn("max number of clients reached", str(extra.read()))
         self.assertLess(server.descriptors(), 100)
 
+    def test_config_set_of_maxclients_over_the_limit_of_descriptors_is_refused(self):
+        server = self.start("--maxclients", "20", nofile=100)
+        control = self.connect(server)
+        reply = control.call("CONFIG", "SET", "lease", "7s", "maxclients", "1000")
+        self.assert_error(reply, "ERR")
+        found = re.search(r"'maxclients'.* try with (\d+): the limit of open files is 100$",
+                          str(reply))
+        self.assertTrue(found, str(reply))
+        self.assertEqual(control.call("CONFIG", "GET", "maxclients"), [b"maxclients", b"20"])
+        self.assertEqual(control.call("CONFIG", "GET", "lease"), [b"lease", b"60000"], "all or none")
+        self.assertEqual(control.call("CONFIG", "SET", "lease", "7s"), "OK")
+        most = int(found.group(1))
+        self.assert_error(control.call("CONFIG", "SET", "maxclients", most + 1), "ERR")
+        self.assertEqual(control.call("CONFIG", "SET", "maxclients", most), "OK")
+        clients = [self.connect(server) for _ in range(most - 1)]
+        for client in clients:
+            self.assertEqual(client.call("PING"), "PONG", "each of them is answered")
+        self.assertIn("max number of clients reached", str(self.connect(server).read()))
+
+    def test_config_set_of_maxclients_raises_a_limit_of_descriptors_that_may_be_raised(self):
+        server = self.start("--maxclients", "20")
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (100, 200))
+        control = self.connect(server)
+        self.assertEqual(control.call("CONFIG", "SET", "maxclients", "120"), "OK")
+        soft, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        self.assertGreater(soft, 120)
+        self.assertEqual(hard, 200)
+        # A limit that somebody lowers holds up no other setting.
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (90, 200))
+        self.assertEqual(control.call("CONFIG", "SET", "lease", "7s"), "OK")
+
     def test_out_of_descriptors_and_accepting_again(self):
         server = self.start()
         self.assertTrue(serves(server))
@@ -450,6 +482,30 @@ class TooMany(ServerCase):
         cpu, before = cpu_seconds(), time.monotonic()
         time.sleep(0.5)
         return cpu_seconds() - cpu < (time.monotonic() - before) / 10
+
+
+class Log(ServerCase):
+    def test_what_clients_make_happen_is_a_line_a_minute(self):
+        """Each kind of line that any client can cause: the first, and then counts."""
+        count, started = 200, time.monotonic()
+        server = self.start("--client-input-total", "64kb")
+        for _ in range(count):
+            with self.connect(server) as client:
+                client.send_raw(b"GET / HTTP/1.1\r\n\r\n")
+                self.assertTrue(client.ended())
+            with self.connect(server) as client:
+                client.send_raw(b"*2\r\n$4\r\nECHO\r\n$100000\r\n" + b"x" * 70000)
+                self.assertTrue(client.ended())
+        server.signal(signal.SIGTERM)
+        self.assertEqual(server.leave(), 0)
+        minutes = int((time.monotonic() - started) / 60)
+        for kind in ("it speaks HTTP", "half-received commands reach client-input-total"):
+            lines = [line for line in server.log().splitlines() if kind in line]
+            self.assertRegex(lines[0], rf"# client closed: {kind} \(client \d+\)$")
+            self.assertLessEqual(len(lines), 2 + minutes, "one a minute, and one at the end")
+            more = [int(re.search(r"\((\d+) more\)$", line).group(1)) for line in lines[1:]
+                    if line.endswith("more)")]
+            self.assertEqual(len(lines) - len(more) + sum(more), count, lines)
 
 
 class SlowReaders(ServerCase):

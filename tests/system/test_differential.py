@@ -10,6 +10,7 @@ apart.
 
 import os
 import random
+import shlex
 import socket
 import time
 import unittest
@@ -291,6 +292,49 @@ class Differential(unittest.TestCase):
                     return ttl if int(left[1]) > left_ms - 350 else None
                 self.assertEqual(eventually(asked, "an answer at once"), (b":", b"%d" % shown_s))
 
+    # What answers without a key
+
+    def test_every_command_looks_at_its_arguments(self):
+        for text in ARGUMENTS.replace("\n", " ").split(";"):
+            command = shlex.split(text)
+            if not command:
+                continue
+            with self.subTest(text.strip()):
+                redis, idem = (self.ask_alone(peer, command) for peer in self.connect())
+                self.assertEqual(redis, idem)
+
+    @staticmethod
+    def ask_alone(peer, command):
+        peer.ask("SET", "k", "v")
+        return peer.ask(*command)
+
+    def test_command_list_names_subcommands(self):
+        """COMMAND LIST and FILTERBY name them, COUNT and COMMAND do not; each name is found."""
+        for peer in self.connect():
+            names = {name for _, name in peer.ask("COMMAND", "LIST")[1]}
+            subs = {name for name in names if b"|" in name}
+            self.assertLessEqual({b"config", b"config|get", b"config|set", b"client|id"}, names)
+            found = peer.ask("COMMAND", "LIST", "FILTERBY", "PATTERN", "*")[1]
+            self.assertEqual({name for _, name in found}, names)
+            count = int(peer.ask("COMMAND", "COUNT")[1])
+            rows = peer.ask("COMMAND")[1]
+            self.assertEqual((len(rows), len(names) - len(subs)), (count, count))
+            listed = {row[1][0][1] for row in rows}
+            below = {sub[1][0][1] for row in rows for sub in row[1][9][1]}
+            self.assertEqual((listed, below), (names - subs, subs))
+            for name, row in zip(sorted(subs), peer.ask("COMMAND", "INFO", *sorted(subs))[1]):
+                self.assertEqual(row[1][0][1], name)
+
+    def test_every_container_has_a_help(self):
+        idem = self.connect()[1]  # of Redis' own, CLUSTER is refused like here
+        subs = {name for _, name in idem.ask("COMMAND", "LIST")[1] if b"|" in name}
+        for container in {name.split(b"|")[0] for name in subs}:
+            kind, lines = idem.ask(container, "HELP")
+            self.assertEqual(kind, b"*", (container, lines))
+            self.assertIn(container.upper(), lines[0][1])
+            self.assertIn(b"HELP", [line for _, line in lines])
+            self.assertIn(container + b"|help", subs)
+
     # The table of differences is true
 
     def test_each_difference_is_there(self):
@@ -365,6 +409,54 @@ class Differential(unittest.TestCase):
         for command in commands + [[b"ECHO", b"a\x00b"]]:
             comparison.judge(command, *(peer.read_reply() for peer in peers))
 
+
+# Commands with arguments that are wrong, too many or too few, and some that are right beside them.
+ARGUMENTS = """
+CLIENT TRACKING; CLIENT TRACKING maybe; CLIENT TRACKING OFF; CLIENT TRACKING OFF BCAST;
+CLIENT TRACKING OFF NOSUCH; CLIENT TRACKING ON NOSUCH; CLIENT TRACKING ON REDIRECT;
+CLIENT TRACKING ON REDIRECT x; CLIENT TRACKING OFF PREFIX a; CLIENT TRACKING OFF PREFIX;
+CLIENT TRACKING OFF OPTIN OPTOUT; CLIENT TRACKING OFF OPTIN BCAST;
+CLIENT TRACKING OFF OPTIN NOLOOP; CLIENT CACHING YES; CLIENT CACHING NO; CLIENT CACHING maybe;
+CLIENT CACHING; CLIENT GETREDIR; CLIENT GETREDIR x; CLIENT NO-EVICT x; CLIENT NO-EVICT on x;
+CLIENT NO-EVICT; CLIENT REPLY x; CLIENT REPLY ON x; CLIENT REPLY; CLIENT PAUSE x;
+CLIENT PAUSE -1; CLIENT PAUSE 1 x; CLIENT UNPAUSE x; CLIENT PAUSE 99999999999999999999;
+CLIENT UNBLOCK; CLIENT UNBLOCK x; CLIENT UNBLOCK 999999; CLIENT UNBLOCK 999999 TIMEOUT;
+CLIENT UNBLOCK -1; CLIENT UNBLOCK 0; CLIENT KILL; CLIENT KILL x; CLIENT KILL ID;
+CLIENT KILL ID x; CLIENT KILL ID 0; CLIENT KILL ID 99999 TYPE; CLIENT KILL TYPE x;
+CLIENT KILL TYPE master; CLIENT KILL USER nosuch; CLIENT KILL USER default ID 999999;
+CLIENT KILL SKIPME x; CLIENT KILL ADDR x; CLIENT KILL LADDR x; CLIENT KILL NOSUCH x;
+CLIENT KILL MAXAGE 3; CLIENT LIST TYPE; CLIENT LIST TYPE x; CLIENT LIST TYPE master;
+CLIENT LIST ID; CLIENT LIST ID x; CLIENT LIST ID 999999 x; CLIENT LIST NOSUCH;
+CLIENT LIST TYPE normal x; CLIENT INFO x; CLIENT ID x; CLIENT GETNAME x; CLIENT SETNAME;
+CLIENT SETNAME "a b"; CLIENT SETNAME a b; CLIENT NOSUCH; CLIENT; AUTH; AUTH a b c; AUTH a;
+AUTH default x; AUTH nosuch x; HELLO x; HELLO 4; HELLO 1; HELLO 3 x; HELLO 3 AUTH;
+HELLO 3 AUTH a; HELLO 3 SETNAME; HELLO 3 SETNAME "a b"; HELLO 2 NOSUCH; HELLO 3 AUTH a b;
+PING a b; ECHO; ECHO a b; SELECT; SELECT 0 1; QUIT x; RESET x; READONLY; READONLY x; READWRITE;
+READWRITE x; ASKING; ASKING x; CLUSTER; CLUSTER INFO; CLUSTER SLOTS; CLUSTER NODES;
+CLUSTER HELP; TIME x; ROLE x; LOLWUT VERSION x; DBSIZE x; INFO nosuch x; FLUSHALL x;
+FLUSHALL ASYNC x; FLUSHDB SYNC ASYNC; RANDOMKEY x; KEYS; KEYS a b; SCAN; SCAN x; SCAN 0 x;
+SCAN 0 COUNT; SCAN 0 COUNT x; SCAN 0 COUNT 0; SCAN 0 MATCH; SCAN 0 TYPE; SCAN 0 TYPE nosuch;
+TYPE; TYPE a b; TTL; EXPIRE k; EXPIRE k x; EXPIRE k 1 x; EXPIRE k 1 NX XX; EXPIRE k 1 GT LT;
+EXPIRE k 100000000000000000; PEXPIRE k 9223372036854775807; PERSIST; PERSIST k x; OBJECT;
+OBJECT NOSUCH; OBJECT ENCODING; OBJECT ENCODING k x; OBJECT FREQ; OBJECT FREQ k; OBJECT HELP x;
+MEMORY; MEMORY USAGE; MEMORY USAGE k SAMPLES; MEMORY USAGE k SAMPLES x;
+MEMORY USAGE k SAMPLES -1; MEMORY USAGE k NOSUCH 1; MEMORY HELP x; SET k; SET k v NX XX;
+SET k v EX; SET k v EX 0; SET k v EX x; SET k v PX 1 EX 1; SET k v KEEPTTL EX 1;
+SET k v NOSUCH; SETNX k; SETEX k 0 v; SETEX k x v; GETEX k EX; GETEX k PERSIST EX 1;
+GETEX k NOSUCH; STRLEN; PUBLISH a; PUBSUB; PUBSUB NOSUCH; PUBSUB CHANNELS a b; PUBSUB NUMPAT x;
+PUBSUB NUMSUB; PUBSUB HELP x; MULTI x; EXEC; EXEC x; DISCARD; DISCARD x; WATCH; UNWATCH x;
+UNWATCH; COMMAND NOSUCH; COMMAND HELP x; COMMAND DOCS nosuch; COMMAND INFO nosuch;
+COMMAND GETKEYS; COMMAND LIST FILTERBY NOSUCH x; COMMAND LIST FILTERBY PATTERN a b;
+COMMAND COUNT x; CONFIG; CONFIG GET; CONFIG SET; CONFIG SET a; CONFIG SET nosuch 1;
+CONFIG SET maxclients; CONFIG SET port 1 nosuch 2; CONFIG RESETSTAT x; CONFIG REWRITE x;
+CONFIG NOSUCH; SLOWLOG; SLOWLOG GET x; SLOWLOG GET -2; SLOWLOG LEN x; SLOWLOG RESET x;
+SLOWLOG NOSUCH; LATENCY; LATENCY LATEST x; LATENCY HISTORY; LATENCY HISTORY nosuch;
+LATENCY HISTORY a b; LATENCY RESET; LATENCY RESET nosuch; FUNCTION; FUNCTION NOSUCH;
+FUNCTION HELP x; SCRIPT; SCRIPT NOSUCH; MODULE; MODULE LIST; MODULE LIST x; MODULE NOSUCH; ACL;
+ACL WHOAMI; ACL WHOAMI x; ACL NOSUCH; ACL HELP x; SHUTDOWN NOSUCH; SHUTDOWN SAVE NOSAVE;
+MONITOR x; DEL; EXISTS; TOUCH; UNLINK; GETSET k; GETDEL k x; COMMAND LIST x y z; UNSUBSCRIBE;
+PUBLISH;
+"""
 
 FRAMES = [
     b"*x\r\n", b"*\r\n", b"*-1\r\n", b"*0\r\n", b"*-5\r\n", b"* 1\r\n", b"*+1\r\n", b"*01\r\n",

@@ -1,6 +1,7 @@
 """The program: options, files, sockets it listens on, restarts, leaving."""
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -16,11 +17,11 @@ from harness import (HANG_SECONDS, INSTRUMENTED, PROGRAM, READY, Client, Closed,
 HOUR_MS = 3_600_000
 
 
-def run_program(*arguments, prefix=()):
+def run_program(*arguments, prefix=(), env=None):
     """Runs it to its end; returns (status, stdout + stderr)."""
     done = subprocess.run([*prefix, PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=HANG_SECONDS,
-                          check=False)
+                          check=False, env={**os.environ, **(env or {})})
     return done.returncode, done.stdout.decode("latin-1")
 
 
@@ -276,6 +277,48 @@ class Tokens(ServerCase):
         self.assertLess(token, (int(time.time()) + 2 - self.EPOCH) << 22)
 
 
+@unittest.skipIf(INSTRUMENTED, "a sanitizer has to come before what is preloaded")
+class Clock(ServerCase):
+    """A machine whose clock is set wrong."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.mkdtemp(prefix="idem-test-")
+        cls.addClassCleanup(shutil.rmtree, cls.directory)
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wall_clock.c")
+        cls.library = os.path.join(cls.directory, "wall_clock.so")
+        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-D_GNU_SOURCE", "-o",
+                        cls.library, source], check=True)
+
+    def at(self, unix_s):
+        return {"LD_PRELOAD": self.library, "IDEM_TEST_UNIX_S": str(unix_s)}
+
+    def test_from_2092_on_it_does_not_start(self):
+        for unix_s in (3849984000, 4133980800, 10**11):
+            with self.subTest(unix_s):
+                status, output = run_program("--port", "0", env=self.at(unix_s))
+                self.assertEqual(status, 1, output)
+                self.assertIn("clock", output)
+                self.assertIn("2092", output)
+                self.assertIsNone(READY.search(output))
+
+    def test_up_to_2092_it_grants(self):
+        server = self.start(env=self.at(3849984000 - 1))
+        token = self.claim(self.connect(server), "k")[0]
+        self.assertEqual(token, ((3849984000 - 1 - Tokens.EPOCH) << 22) + 1)
+        self.assertLess(token, 2**53)
+        self.assertNotIn("clock", server.log())
+
+    def test_before_2024_it_says_so_and_gives_no_token_twice(self):
+        tokens = []
+        for unix_s in (0, 0, Tokens.EPOCH - 1):
+            server = self.start(env=self.at(unix_s))
+            self.assertRegex(server.log(), "# .*clock.*2024")
+            tokens.append(self.claim(self.connect(server), "k")[0])
+            self.assertTrue(0 < tokens[-1] <= 2**46, "below all that a right clock gave")
+        self.assertEqual(len(set(tokens)), len(tokens), tokens)
+
+
 class Leaving(ServerCase):
     def drain(self, number):
         server = self.start("--drain-timeout", "1h")
@@ -336,6 +379,24 @@ class Leaving(ServerCase):
         self.assert_status(waiter.read(), "BUSY")
         self.assertEqual(server.leave(), 0)
 
+    def test_nobody_begins_to_wait_while_it_leaves(self):
+        """What had been sent before the signal is answered, also in a later turn: but no wait that
+        begins there, or the server would stay for it."""
+        server = self.start("--drain-timeout", "1h")
+        owner, claimer, reader = (self.connect(server) for _ in range(3))
+        self.claim(owner, "k", "OWNER", "me")
+        many = 4000  # commands, of one connection for several turns
+        with server.stopped():
+            claimer.send_raw(encode("PING") * many + encode("CLAIM", "k", "WAIT", HOUR_MS))
+            reader.send_raw(encode("PING") * many + encode("WAIT", "k", HOUR_MS))
+            server.signal(signal.SIGTERM)
+        for client in (claimer, reader):
+            self.assertEqual([client.read() for _ in range(many)], ["PONG"] * many)
+            reply = client.read()
+            self.assert_status(reply, "BUSY")
+            self.assertEqual(reply[3], b"me")
+        self.assertEqual(server.leave(), 0)
+
     def test_idle_connections_do_not_hold_it(self):
         server = self.start("--drain-timeout", "1h")
         clients = [self.connect(server) for _ in range(20)]
@@ -377,11 +438,59 @@ class Leaving(ServerCase):
         lazy.close()
         self.assertEqual(server.leave(), 0)
 
-    def test_sigpipe_does_not_end_it(self):
+
+class Signals(ServerCase):
+    # What ends it, stops it or says that it is broken; all others a stray tool may send.
+    MEANT = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGABRT,
+             signal.SIGILL, signal.SIGTRAP, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV,
+             signal.SIGSYS, signal.SIGXCPU, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN}
+
+    def test_a_stray_signal_does_not_end_it(self):
+        strays = [number for number in range(1, signal.SIGRTMAX + 1)
+                  if number not in self.MEANT and (number < 32 or number >= signal.SIGRTMIN)]
+        self.assertLessEqual({signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM,
+                              signal.SIGHUP, signal.SIGPIPE, signal.SIGPROF, signal.SIGIO,
+                              signal.SIGPWR, signal.SIGXFSZ, 16}, set(strays))
         server = self.start()
         client = self.connect(server)
-        server.signal(signal.SIGPIPE)
-        self.assertEqual(client.call("PING"), "PONG")
+        deadly = []
+        for number in strays:
+            try:
+                server.signal(number)
+                alive = client.call("PING") == "PONG"
+            except (Closed, ConnectionError, TimeoutError):
+                alive = False
+            if alive:
+                continue
+            deadly.append(number)
+            server.kill()
+            server.forget()
+            server = self.start()
+            client = self.connect(server)
+        self.assertEqual(deadly, [])
+
+    def test_a_limit_of_file_sizes_only_ends_the_log(self):
+        directory = tempfile.mkdtemp(prefix="idem-test-")
+        self.addCleanup(shutil.rmtree, directory)
+        log, path = os.path.join(directory, "log"), os.path.join(directory, "socket")
+        process = subprocess.Popen([PROGRAM, "--bind", "", "--unixsocket", path, "--logfile", log],
+                                   stdin=subprocess.DEVNULL,
+                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE,
+                                                                         (40, 40)))
+
+        def answers():
+            try:
+                with Client(path) as client:
+                    return client.call("PING") == "PONG"
+            except OSError:
+                return process.poll() is not None
+        try:
+            eventually(answers, "an answer")
+            self.assertIsNone(process.poll(), "it runs on without its log")
+            self.assertEqual(os.path.getsize(log), 40)
+        finally:
+            process.terminate()
+            self.assertEqual(process.wait(HANG_SECONDS), 0)
 
 
 if __name__ == "__main__":

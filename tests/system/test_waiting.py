@@ -265,6 +265,25 @@ class DyingWaiters(ServerCase):
         self.assert_status(third.read(), "DONE")
         self.server.await_blocked(0, self.control)
 
+    def test_no_grant_to_who_hung_up_while_the_server_was_busy(self):
+        """The hang-up has reached the socket and not yet the loop, which is about to answer."""
+        server = self.server = self.start("--enable-debug-command", "yes")
+        self.control, owner = self.connect(server), self.connect(server)
+        for leave in (Client.reset, Client.close):
+            key = leave.__name__
+            token = self.claim(owner, key)[0]
+            head, second = self.waiter(key, 1), self.waiter(key, 2)
+            owner.send_raw(encode("DEBUG", "SLEEP", "0.8") + encode("RELEASE", key, token))
+            self.control.send("PING")
+            self.control.readable(0.2)  # it is asleep by now; if it is not, the test proves less
+            leave(head)
+            self.assertEqual([owner.read(), owner.read()], ["OK", 1])
+            self.assertEqual(self.control.read(), "PONG")
+            reply = second.read()
+            self.assert_status(reply, "CLAIMED")
+            self.assertEqual(reply[3], 1)
+            server.await_blocked(0, self.control)
+
     def test_all_of_a_queue_die_in_the_turn_of_the_release(self):
         token = self.claim(self.control, "k")[0]
         dying = [self.waiter(waiting=number + 1) for number in range(20)]

@@ -55,11 +55,21 @@ static int setup(void **state) {
   return 0;
 }
 
-static int teardown(void **state) {
-  struct fixture *f = *state;
+static void settle_ready(struct fixture *f) {
   struct engine_waiter *waiter;
   while ((waiter = engine_next_ready(f->engine, 0)) != NULL)
     engine_waiter_settle(f->engine, waiter);
+}
+
+/* A test that failed has left callers waiting, whose time is over by then: the engine must not be
+ * what says so. */
+static int teardown(void **state) {
+  struct fixture *f = *state;
+  settle_ready(f);
+  struct engine_stats left;
+  engine_stats(f->engine, &left);
+  if (left.waiters > 0) engine_tick(f->engine, f->now + 2 * FOREVER, PLENTY);
+  settle_ready(f);
   engine_destroy(f->engine);
   free(f);
   return 0;
@@ -561,6 +571,30 @@ static void whoever_was_in_time_when_the_connection_closed_is_granted_later(void
   expect_settled(f, w, ENGINE_CLAIMED);
 }
 
+/* A tick that is late sees both: what came first counts first. */
+static void a_claim_that_ended_before_a_wait_was_over_goes_to_its_waiter(void **state) {
+  struct fixture *f = *state;
+  for (int flushed = 0; flushed < 2; flushed++) {
+    const char *key = flushed ? "flushed" : "closed";
+    struct engine_binding *connection = engine_binding_create(f->engine);
+    struct engine_claim c = as(key, "a"), w = waiting(key, "b");
+    c.lease_ms = FOREVER;
+    c.binding = connection;
+    w.wait_ms = 50;
+    claimed(f, c);
+    struct engine_waiter *b = queued(f, w);
+    f->now += 20;
+    if (flushed) engine_flush(f->engine, f->now);
+    if (!flushed) engine_binding_close(f->engine, connection, f->now);
+    f->now += 40;
+    tick_until_done(f);
+    const struct engine_answer *grant = expect_ready(f, b, ENGINE_CLAIMED);
+    assert_int_equal(grant->attempt, flushed ? 1 : 2);
+    engine_waiter_settle(f->engine, b);
+    if (flushed) engine_binding_close(f->engine, connection, f->now);
+  }
+}
+
 static void bind_moves_with_the_claim_that_is_sent_again(void **state) {
   struct fixture *f = *state;
   struct engine_binding *old = engine_binding_create(f->engine),
@@ -709,9 +743,11 @@ static void responses_within_the_reserve_stay_within_the_limit(void **state) {
   limit_memory(f, 4000000, 4096);
   uint64_t tokens[1000];
   unsigned granted = 0;
-  while (snprintf(key, sizeof key, "k%u", granted), claim(f, as(key, "a")) == ENGINE_CLAIMED)
+  while (snprintf(key, sizeof key, "k%u", granted), claim(f, as(key, "a")) == ENGINE_CLAIMED) {
     tokens[granted++] = f->answer.token;
-  assert_in_range(granted, 500, 1000);
+    assert_true(granted < 1000);
+  }
+  assert_true(granted > 500);
   size_t limit = memory_of(f) + granted * engine_reserve_bytes(4096);
   for (unsigned i = 0; i < granted; i++) {
     size_t size = sizes[i % (sizeof sizes / sizeof *sizes)];
@@ -1209,6 +1245,7 @@ int main(void) {
       CASE(a_bound_claim_goes_to_a_waiter_when_its_connection_closes),
       CASE(a_grant_that_was_taken_back_leaves_the_former_one_bound),
       CASE(whoever_was_in_time_when_the_connection_closed_is_granted_later),
+      CASE(a_claim_that_ended_before_a_wait_was_over_goes_to_its_waiter),
       CASE(bind_moves_with_the_claim_that_is_sent_again),
       CASE(a_connection_ends_only_what_is_held_when_it_closes),
       CASE(a_bound_claim_that_stored_does_not_end_with_its_connection),

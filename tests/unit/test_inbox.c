@@ -409,19 +409,41 @@ static void a_waiter_of_another_host_is_granted(void **state) {
   client_init(&p->client[0], &p->host);
   /* The shard's loop is to look after what was bound, and then the waiter's has an answer. */
   for (unsigned turns = 0; p->client[1].out == NULL && turns < 10; turns++) {
-    for (unsigned i = 0; i < HOSTS; i++) {
-      uint64_t due = keyspace_take_due(p->shared.keyspace, i, 1000);
-      for (; due != 0; due &= due - 1) {
-        struct shard *shard = keyspace_shard(p->shared.keyspace, (unsigned)__builtin_ctzll(due));
-        int64_t now_ms = 1000;
-        engine_tick(host_lock(host_number(p, i), shard, &now_ms), now_ms, 100);
-        host_unlock(host_number(p, i), shard);
-      }
-    }
+    for (unsigned i = 0; i < HOSTS; i++) host_tick(host_number(p, i), 100);
     end_all_turns(p);
   }
   assert_memory_equal(heard(p, 1), "*5\r\n$7\r\nCLAIMED\r\n:", 18);
   client_granted_written(&p->client[1], &p->further[0]);
+}
+
+#define LEASES 900u
+
+static uint64_t leases_over(struct peers *p) {
+  struct engine_stats stats;
+  host_engine_stats(&p->host, &stats);
+  return stats.lapsed;
+}
+
+/* Each of 16 shards has more to do than its share of the steps. */
+static void what_is_due_in_many_shards_takes_the_steps_of_one(void **state) {
+  struct peers *p = *state;
+  char line[64];
+  for (unsigned i = 0; i < LEASES; i++) {
+    snprintf(line, sizeof line, "CLAIM k%u LEASE 100", i);
+    ask(p, 0, line);
+  }
+  for (unsigned i = 0; i < HOSTS; i++) host_number(p, i)->now_ms = 2000;
+  uint64_t before = 0, most = 0;
+  for (unsigned turns = 0; turns < LEASES && leases_over(p) < LEASES; turns++) {
+    for (unsigned i = 0; i < HOSTS; i++) {
+      host_tick(host_number(p, i), HOST_TICK_LEAST);
+      uint64_t ended = leases_over(p) - before;
+      before += ended;
+      if (ended > most) most = ended;
+    }
+  }
+  assert_int_equal(leases_over(p), LEASES);
+  assert_in_range(most, 1, HOST_TICK_LEAST);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, peers_teardown)
@@ -447,6 +469,7 @@ int main(void) {
       TEST(a_pause_is_for_all_hosts),
       TEST(a_transaction_stops_the_others_once),
       TEST(a_waiter_of_another_host_is_granted),
+      TEST(what_is_due_in_many_shards_takes_the_steps_of_one),
   };
   return cmocka_run_group_tests_name("inbox", tests, NULL, NULL);
 }

@@ -57,14 +57,23 @@ static struct engine *engine_of(struct fixture *f, unsigned shard) {
   return shard_engine(keyspace_shard(f->keyspace, shard));
 }
 
+static void settle_ready(struct engine *engine) {
+  for (unsigned home = 0; home < LOOPS; home++) {
+    struct engine_waiter *waiter;
+    while ((waiter = engine_next_ready(engine, home)) != NULL) engine_waiter_settle(engine, waiter);
+  }
+}
+
+/* A test that failed has left callers waiting, whose time is over by then: the engines must not be
+ * what says so. */
 static int teardown(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < keyspace_shards(f->keyspace); i++) {
-    for (unsigned home = 0; home < LOOPS; home++) {
-      struct engine_waiter *waiter;
-      while ((waiter = engine_next_ready(engine_of(f, i), home)) != NULL)
-        engine_waiter_settle(engine_of(f, i), waiter);
-    }
+    struct engine_stats left;
+    settle_ready(engine_of(f, i));
+    engine_stats(engine_of(f, i), &left);
+    if (left.waiters > 0) engine_tick(engine_of(f, i), f->now + 2 * FOREVER, PLENTY);
+    settle_ready(engine_of(f, i));
   }
   keyspace_destroy(f->keyspace);
   free(f);
@@ -776,6 +785,7 @@ static void no_deadline_is_lost_between_two_loops(void **state) {
   char due[KEY_BYTES], told[KEY_BYTES];
   key_in(f, 0, 0, due);
   key_in(f, 4, 0, told);
+  unsigned lost = 0; /* told at the end: the other thread must not be left alone */
   pthread_t thread;
   assert_int_equal(pthread_create(&thread, NULL, take_and_tick, &race), 0);
   for (unsigned round = 1; round <= ROUNDS; round++) {
@@ -787,10 +797,11 @@ static void no_deadline_is_lost_between_two_loops(void **state) {
     while (atomic_load(&race.ended) < round) sched_yield();
     for (unsigned shard = 0; shard < 8; shard += 4) {
       int64_t hint_ms = engine_next_due_hint(engine_of(f, shard));
-      assert_true(keyspace_next_due(f->keyspace, 0) <= hint_ms);
+      lost += keyspace_next_due(f->keyspace, 0) > hint_ms;
     }
   }
   assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_int_equal(lost, 0);
 }
 
 /* ---- the hammer ---- */

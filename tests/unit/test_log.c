@@ -134,9 +134,7 @@ static void test_a_stalled_reader_does_not_stop_the_server(void **state) {
   text[sizeof(text) - 1] = '\0';
   open_pipe(&pair, LOG_LEVEL_DEBUG);
   assert_int_equal(fcntl(pair.log.fd, F_SETFL, 0), 0);
-  alarm(20);
   for (int i = 0; i < 1000; i++) log_line(&pair.log, LOG_LEVEL_NOTICE, "%s", text);
-  alarm(0);
   while (logged(&pair)[0] != '\0') continue;
   log_line(&pair.log, LOG_LEVEL_NOTICE, "drained");
   assert_string_equal(message_of(logged(&pair)), "drained\n");
@@ -197,6 +195,56 @@ static void test_errno_survives(void **state) {
   log_close(&log);
 }
 
+#define HTTP "client closed: it speaks HTTP "
+#define INPUT "client closed: half-received commands reach client-input-total "
+
+static void assert_logged(struct pipe_log *pair, const char *expected) {
+  const char *line = logged(pair);
+  assert_string_equal(line[0] != '\0' ? message_of(line) : "", expected);
+}
+
+static void test_what_clients_make_happen_is_a_line_a_minute(void **state) {
+  (void)state;
+  struct pipe_log pair;
+  open_pipe(&pair, LOG_LEVEL_WARNING);
+  log_happened(&pair.log, LOG_HTTP, 17, 1000);
+  assert_logged(&pair, HTTP "(client 17)\n");
+  for (unsigned client = 18; client < 118; client++) {
+    log_happened(&pair.log, LOG_HTTP, client, 1000);
+    log_counts(&pair.log, 1000 + LOG_QUIET_MS - 1);
+  }
+  assert_logged(&pair, "");
+  log_happened(&pair.log, LOG_INPUT_TOTAL, 5, 2000); /* each kind has a minute of its own */
+  assert_logged(&pair, INPUT "(client 5)\n");
+  log_counts(&pair.log, 1000 + LOG_QUIET_MS);
+  assert_logged(&pair, HTTP "(100 more)\n");
+  log_counts(&pair.log, 1000 + 2 * LOG_QUIET_MS); /* nothing has happened since */
+  assert_logged(&pair, "");
+  close_pipe(&pair);
+}
+
+static void test_a_count_does_not_wait_for_the_next_one_that_happens(void **state) {
+  (void)state;
+  struct pipe_log pair;
+  open_pipe(&pair, LOG_LEVEL_WARNING);
+  log_happened(&pair.log, LOG_HTTP, 1, 0);
+  log_happened(&pair.log, LOG_HTTP, 2, 1);
+  log_happened(&pair.log, LOG_HTTP, 3, LOG_QUIET_MS); /* before anybody called log_counts */
+  const char *lines = logged(&pair);
+  assert_non_null(strstr(lines, HTTP "(client 3)\n"));
+  log_counts(&pair.log, 2 * LOG_QUIET_MS - 1);
+  assert_logged(&pair, "");
+  log_counts(&pair.log, 2 * LOG_QUIET_MS);
+  assert_logged(&pair, HTTP "(1 more)\n");
+  log_happened(&pair.log, LOG_HTTP, 4, 2 * LOG_QUIET_MS + 1);
+  assert_logged(&pair, "");
+  int reader = pair.reader;
+  log_close(&pair.log);
+  log_close(&pair.log); /* closed: nothing more is written */
+  assert_logged(&pair, HTTP "(1 more)\n");
+  close(reader);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_line_is_as_redis_prints_it),
@@ -209,6 +257,8 @@ int main(void) {
       cmocka_unit_test(test_open_tells_why_it_failed),
       cmocka_unit_test(test_no_path_is_standard_output_and_stays_open),
       cmocka_unit_test(test_errno_survives),
+      cmocka_unit_test(test_what_clients_make_happen_is_a_line_a_minute),
+      cmocka_unit_test(test_a_count_does_not_wait_for_the_next_one_that_happens),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -506,7 +506,7 @@ static void test_help_as_markdown(void **state) {
 
 static void test_version(void **state) {
   (void)state;
-  static const char *const lines[] = {"--version", "-v", "/nonexistent --version"};
+  static const char *const lines[] = {"--version", "-v", "-V", "/nonexistent --version"};
   for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
     struct run run;
     run_line(&run, lines[i]);

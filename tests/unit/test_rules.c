@@ -370,6 +370,50 @@ static void the_largest_durations_do_not_overflow(void **state) {
   assert_int_equal(r.token, (INT64_C(1) << 53) - 1);
 }
 
+/* ---- the clock at start ---- */
+
+static void assert_first_token(int64_t unix_s, uint32_t nanoseconds, uint64_t expected) {
+  uint64_t token = 0;
+  assert_int_equal(rules_first_token(unix_s, nanoseconds, UINT64_MAX, &token), RULES_CLOCK_RIGHT);
+  assert_int_equal(token, expected);
+}
+
+static void tokens_begin_at_the_seconds_since_2024_and_their_fraction(void **state) {
+  (void)state;
+  assert_first_token(RULES_TOKEN_EPOCH_S, 0, 1);
+  assert_first_token(RULES_TOKEN_EPOCH_S + 1, 0, (1 << 22) + 1);
+  assert_first_token(RULES_TOKEN_EPOCH_S + 1, 500000000, (1 << 22) + (1 << 21) + 1);
+  assert_first_token(RULES_TOKEN_END_S - 1, 999999999, UINT64_C(2145916800) << 22);
+}
+
+static void a_clock_of_2092_leaves_no_tokens(void **state) {
+  (void)state;
+  uint64_t token = 17;
+  const int64_t late[] = {RULES_TOKEN_END_S, INT64_C(4133980800), INT64_MAX};
+  for (size_t i = 0; i < sizeof late / sizeof late[0]; i++) {
+    assert_int_equal(rules_first_token(late[i], 0, 0, &token), RULES_CLOCK_LATE);
+    assert_int_equal(token, 17);
+  }
+  /* At the last second at which a server starts there are tokens for years. */
+  rules_first_token(RULES_TOKEN_END_S - 1, 999999999, 0, &token);
+  assert_true(RULES_TOKEN_LIMIT - token > UINT64_C(6500000000000));
+}
+
+static void a_clock_before_2024_begins_at_random_below_what_a_right_one_gave(void **state) {
+  (void)state;
+  const int64_t early[] = {RULES_TOKEN_EPOCH_S - 1, 0, -1, INT64_MIN};
+  uint64_t before_idem = 0, token = 0;
+  rules_first_token(INT64_C(1720900000), 0, 0, &before_idem); /* 2024-07-13 */
+  for (size_t i = 0; i < sizeof early / sizeof early[0]; i++) {
+    assert_int_equal(rules_first_token(early[i], 999999999, 0, &token), RULES_CLOCK_EARLY);
+    assert_int_equal(token, 1);
+    assert_int_equal(rules_first_token(early[i], 0, UINT64_C(1) << 63, &token), RULES_CLOCK_EARLY);
+    assert_int_equal(token, (UINT64_C(1) << 45) + 1);
+    assert_int_equal(rules_first_token(early[i], 0, UINT64_MAX, &token), RULES_CLOCK_EARLY);
+    assert_in_range(token, UINT64_C(1) << 45, before_idem);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(claim_on_absent_is_held_with_a_new_token_and_attempt_1),
@@ -396,6 +440,9 @@ int main(void) {
       cmocka_unit_test(hand_over_counts_an_attempt_only_when_the_owner_vanished),
       cmocka_unit_test(expired_means_now_at_or_behind_the_deadline),
       cmocka_unit_test(the_largest_durations_do_not_overflow),
+      cmocka_unit_test(tokens_begin_at_the_seconds_since_2024_and_their_fraction),
+      cmocka_unit_test(a_clock_of_2092_leaves_no_tokens),
+      cmocka_unit_test(a_clock_before_2024_begins_at_random_below_what_a_right_one_gave),
   };
   return cmocka_run_group_tests_name("rules", tests, NULL, NULL);
 }

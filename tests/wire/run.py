@@ -19,9 +19,10 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "system"))
+sys.path[:0] = [os.path.join(os.path.dirname(HERE), "system"), os.path.dirname(HERE)]
 from harness import (HANG_SECONDS, POLL_SECONDS, PROGRAM, Client, RespError, Server,  # noqa: E402
                      encode)
+from limit import TimedOut, limited  # noqa: E402
 
 # redis-cli answers a line that it cannot split without asking the server, and flushes: the end of
 # a reply shows without a byte on the connection that is tested.
@@ -529,11 +530,12 @@ def main():
         for protocol in transcript.protocols:
             started = time.monotonic()
             run = Run(transcript, protocol)
-            try:
-                run.run()
-            except (AssertionError, Failed, OSError) as failure:
-                run.problems.append(f"{transcript.name} (RESP{protocol}): {failure}")
             label = f"{transcript.name} RESP{protocol}"
+            try:
+                with limited(label):
+                    run.run()
+            except (AssertionError, Failed, OSError, TimedOut) as failure:
+                run.problems.append(f"{transcript.name} (RESP{protocol}): {failure}")
             if run.skipped:
                 print(f"ok {label} # SKIP {run.skipped}")
             elif run.problems:

@@ -10,16 +10,16 @@ test_module all of them run, each in a process of its own: they mostly wait for 
 import os
 import subprocess
 import sys
-import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 if __name__ == "__main__":
     sys.dont_write_bytecode = True
-    sys.path[:0] = [HERE, os.path.dirname(HERE)]
+    sys.path[:0] = [HERE, os.path.dirname(HERE), os.path.dirname(os.path.dirname(HERE))]
+    import limit
     arguments = sys.argv[1:]
     if any(argument.startswith("test_") for argument in arguments):
-        unittest.main(module=None, argv=["c_examples", "-v", *arguments])
+        limit.main("c_examples", arguments)
     modules = sorted(name[:-3] for name in os.listdir(HERE)
                      if name.startswith("test_") and name.endswith(".py"))
     running = [subprocess.Popen([sys.executable, __file__, *arguments, module], text=True,

@@ -8,7 +8,6 @@ waits until the test lets it go on, and the test waits for conditions.
 """
 import base64
 import ctypes
-import faulthandler
 import glob
 import http.client
 import json
@@ -31,7 +30,7 @@ from unittest import mock
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.abspath(os.path.join(HERE, *[os.pardir] * 3))
 IDEM_SERVER = os.environ.get("IDEM_SERVER", os.path.join(REPOSITORY, "build/release/idem-server"))
-sys.path.insert(0, os.path.join(REPOSITORY, "client", "examples"))
+sys.path[:0] = [os.path.join(REPOSITORY, "client", "examples"), os.path.join(REPOSITORY, "tests")]
 
 try:
     import redis
@@ -44,12 +43,12 @@ import form_wait_408  # noqa: E402
 import guard_409  # noqa: E402
 import idem as idem_module  # noqa: E402
 import json_idempotency  # noqa: E402
+import limit  # noqa: E402
 from idem import (  # noqa: E402
     Busy, Claimed, Conflict, Done, Idem, IdemError, Mismatch, Stale, TooBig, Unavailable)
 
 DUPLICATES = 50
 PATIENCE_S = 60  # for a condition; only a failing test waits that long
-WATCHDOG_S = 1800  # for everything; a healthy run takes half a minute
 SHORT_LEASE_S = 1.0
 SCALES = (1, 4, 16)  # times what has to be done before a time is over, should the machine be slow
 BODY_LIMIT = 1024 * 1024
@@ -900,10 +899,8 @@ class OwnViews(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    faulthandler.dump_traceback_later(WATCHDOG_S, exit=True)
     started = time.monotonic()
-    result = unittest.main(verbosity=2, exit=False).result
-    faulthandler.cancel_dump_traceback_later()
+    result = unittest.main(verbosity=2, exit=False, testRunner=limit.Runner).result
     print(f"{'PASS' if result.wasSuccessful() else 'FAIL'}: examples: {result.testsRun} tests"
           f" in {time.monotonic() - started:.1f} s")
     sys.exit(not result.wasSuccessful())

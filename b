@@ -1,0 +1,2 @@
+ERR value is not an integer or out of range
+
