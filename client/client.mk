@@ -38,9 +38,10 @@ $(B)/libidem.a: $(if $(filter release,$(MODE)),$(B)/client/all.o,$(CLIENT_OBJ))
 	@echo "  AR   $@"; rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(B)/$(IDEM_SONAME): $(CLIENT_OBJ)
+$(B)/$(IDEM_SONAME): $(CLIENT_OBJ) client/libidem.map
 	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(filter-out -pie,$(LDFLAGS)) $(CLIENT_LDFLAGS) -shared -Wl,-soname,$(IDEM_SONAME) -o $@ $^ $(CLIENT_LIBS)
+	$(Q)$(COMPILE) $(filter-out -pie,$(LDFLAGS)) $(CLIENT_LDFLAGS) -shared -Wl,-soname,$(IDEM_SONAME) \
+	  -Wl,--version-script=client/libidem.map -o $@ $(CLIENT_OBJ) $(CLIENT_LIBS)
 	$(Q)ln -sf $(IDEM_SONAME) $(B)/libidem.so
 
 # ---- tests ----

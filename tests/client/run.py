@@ -78,12 +78,17 @@ def headers(options):
 
 
 def libraries(options):
-    """The soname, and no name of ours in a user's program but idem_*."""
+    """The soname, the versions of the symbols, and no name of ours in a user's program but idem_*."""
     shared = os.path.join(options.build, "libidem.so.0")
     text = subprocess.check_output(["objdump", "-p", shared], text=True)
     check(re.search(r"SONAME\s+libidem\.so\.0$", text, re.M), "no soname")
     text = subprocess.check_output(["nm", "-D", "--defined-only", shared], text=True)
     check(not FOREIGN.search(text), f"foreign names in {shared}:\n{FOREIGN.findall(text)}")
+    text = subprocess.check_output(["nm", "-D", "--defined-only", "--with-symbol-versions", shared], text=True)
+    shown = set(re.findall(r" T (\w+)@@IDEM_0\.1$", text, re.M))
+    with open(os.path.join(ROOT, "client/idem.h"), encoding="utf-8") as header:
+        declared = set(re.findall(r"^IDEM_API[^;]*?\b(idem_\w+)\(", header.read(), re.M))
+    check(shown == declared, f"not both in client/idem.h and, with its version, in client/libidem.map: {shown ^ declared}")
     archive = os.path.join(options.build, "libidem.a")
     text = subprocess.check_output(["nm", "-g", "--defined-only", archive], text=True)
     check(not FOREIGN.search(text), f"foreign names in {archive}:\n{FOREIGN.findall(text)}")
