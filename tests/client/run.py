@@ -29,6 +29,9 @@ PROGRAMS = [
     ("test_calls", [], []),
     ("test_keeper", [], []),
     ("test_async", [], []),
+    ("test_late", [], []),
+    ("test_stranger", [], []),
+    ("test_suspend", [], []),
     ("cut", [], ["7", "100"]),
     ("crash", [], ["1000"]),
     ("crowd", [], ["8", "100"]),
@@ -129,6 +132,18 @@ def serve_tls(listener, context, port):
             threading.Thread(target=pump, args=pair, daemon=True).start()
 
 
+def serve_plainly(listener):
+    """Answers in plain text whatever comes; until the listener is closed."""
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        client.recv(65536)
+        client.sendall(b"-ERR what is this?\r\n")
+        client.close()
+
+
 def certificate(directory):
     files = [os.path.join(directory, name) for name in ("cert.pem", "key.pem")]
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -154,7 +169,7 @@ def tls(options):
     if probe(options.build, "rediss://127.0.0.1").startswith("REFUSED rediss:// needs TLS"):
         return ["  hiredis without TLS: rediss:// is refused"]
     server, port = start_server()
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener, plain = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
     try:
         with tempfile.TemporaryDirectory() as directory:
             cert, key = certificate(directory)
@@ -162,12 +177,16 @@ def tls(options):
             context.load_cert_chain(cert, key)
             threading.Thread(target=serve_tls, args=(listener, context, port), daemon=True).start()
             tls_port = listener.getsockname()[1]
-            for host, ca, expected in (("127.0.0.1", [cert], "OK"), ("127.0.0.1", [], "UNAVAILABLE"),
-                                       ("localhost", [cert], "UNAVAILABLE")):
+            for host, ca, expected in (("127.0.0.1", [cert], "OK"), ("127.0.0.1", [], "REFUSED"),
+                                       ("localhost", [cert], "REFUSED")):
                 said = probe(options.build, f"rediss://{host}:{tls_port}", *ca)
                 check(said.split()[0] == expected, f"{host} {ca}: {said}")
+            threading.Thread(target=serve_plainly, args=(plain,), daemon=True).start()
+            said = probe(options.build, f"rediss://127.0.0.1:{plain.getsockname()[1]}")
+            check(said.split()[0] == "REFUSED", f"a server that speaks no TLS: {said}")
     finally:
         listener.close()
+        plain.close()
         server.terminate()
         server.wait()
         server.stdout.close()
