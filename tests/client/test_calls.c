@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <hiredis/hiredis.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -244,6 +246,39 @@ static void bind_ends_with_the_claim(void **state) {
   assert_true(idem_claim_attempt(claim) <= 2);
   idem_abandon(claim);
   idem_claim_free(claim);
+}
+
+/* Opened now, it lies idle until the server's timeout ends it. */
+static void await_idle_timeout(int port) {
+  redisContext *idle = redisConnect("127.0.0.1", port);
+  CHECK(idle != NULL && idle->err == 0, "no connection");
+  struct pollfd wanted = {.fd = idle->fd, .events = POLLIN};
+  CHECK(poll(&wanted, 1, HANG_MS) == 1, "an idle connection is not ended");
+  redisFree(idle);
+}
+
+/* Its renewals travel on other connections, so the bound one is silent. */
+static void bind_outlives_the_timeout_of_idle_connections(void **state) {
+  (void)state;
+  const char *arguments[] = {"--timeout", "1", NULL};
+  struct server hasty;
+  server_start(&hasty, 0, arguments);
+  struct idem_client *client = must_open(hasty.port, NULL);
+  struct idem_request request = request_of("bound and silent");
+  request.flags = IDEM_BIND | IDEM_NO_RENEWAL; /* which would revive a claim that has lapsed */
+  request.lease_ms = 10 * HANG_MS;
+  struct idem_claim *claim = must_begin(client, &request);
+  for (int i = 0; i < 2; i++) { /* the second one opened after the bound one was idle too long */
+    await_idle_timeout(hasty.port);
+    request.flags = 0;
+    assert_int_equal(begin_status(client, &request), IDEM_BUSY);
+    assert_int_equal(idem_renew(claim, 0), IDEM_OK);
+  }
+  struct idem_result result = result_of("made");
+  assert_int_equal(idem_finish(claim, &result), IDEM_OK);
+  idem_claim_free(claim);
+  idem_close(client);
+  server_kill(&hasty, SIGTERM);
 }
 
 static void too_big_keeps_the_claim(void **state) {
@@ -647,6 +682,7 @@ int main(void) {
       cmocka_unit_test(stages_survive_the_owner),
       cmocka_unit_test(hold_makes_unknown),
       cmocka_unit_test(bind_ends_with_the_claim),
+      cmocka_unit_test(bind_outlives_the_timeout_of_idle_connections),
       cmocka_unit_test(too_big_keeps_the_claim),
       cmocka_unit_test(any_bytes),
       cmocka_unit_test(mistakes_are_invalid),
