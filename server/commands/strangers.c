@@ -174,9 +174,18 @@ bool strangers_exhausted(const struct client *client) {
   return client->auth_failures >= AUTH_FAILURES;
 }
 
+static void log_failure(const struct call *call) {
+  struct client_address address;
+  if (!log_wants(call->host->log, LOG_AUTH_FAILED, call->now_ms)) return;
+  call->host->shared->describe(call->client, &address);
+  log_line(call->host->log, LOG_LEVEL_WARNING, "wrong password from %s (client %llu)", address.peer,
+           (unsigned long long)call->client->id);
+}
+
 void strangers_auth_failed(struct call *call) {
   struct client *client = call->client;
   call->host->counters.auth_failures++;
+  log_failure(call);
   if (client->auth_failures < AUTH_FAILURES) client->auth_failures++;
   if (client->stranger) strangers_note_error(client);
   bool last = strangers_exhausted(client), unanswered = too_many_of_address(call);

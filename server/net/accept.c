@@ -17,14 +17,11 @@
 
 /* Connections taken from one listener in one turn; then the others have theirs. */
 #define ACCEPT_PER_TURN 64u
-/* One line in so long tells of connections that are refused. */
-#define ACCEPT_LOG_MS 1000
 
 static void log_refusal(struct loop *loop, const char *why) {
   loop_see_time(loop);
-  if (loop->host.now_ms < loop->refusals_unlogged_until_ms) return;
-  loop->refusals_unlogged_until_ms = loop->host.now_ms + ACCEPT_LOG_MS;
-  log_line(loop->log, LOG_LEVEL_WARNING, "connections are refused: %s", why);
+  if (log_wants(loop->log, LOG_REFUSED, loop->host.now_ms))
+    log_line(loop->log, LOG_LEVEL_WARNING, "connection refused: %s", why);
 }
 
 static void refuse(struct loop *loop, int fd) {

@@ -124,7 +124,6 @@ struct loop {
   struct resp_reader reader; /* for input that arrives whole */
   int64_t due_ms;            /* what the timer is set to */
   uint64_t turn_ns;          /* when this turn began to read; 0: it has read nothing yet */
-  int64_t refusals_unlogged_until_ms;
   int descriptors; /* libuv has room for those below it */
   bool reaching;   /* libuv has `reach` */
   unsigned drain_turns;

@@ -650,6 +650,7 @@ void peer_late(struct peer *peer) {
   char error[64];
   snprintf(error, sizeof error, "the command did not arrive within %d s", INPUT_REQUEST_MS / 1000);
   host->counters.closed_by_request_timeout++;
+  log_happened(host->log, LOG_REQUEST_LATE, peer->client.id, host->now_ms);
   command_malformed(host, &peer->client, error);
   end_input(peer);
   settle(peer);

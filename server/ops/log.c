@@ -96,35 +96,46 @@ void log_line(struct log *log, enum log_level level, const char *format, ...) {
 
 /* ---- what clients make happen ---- */
 
-static const char *const kind_texts[] = {
-    [LOG_HTTP] = "client closed: it speaks HTTP",
-    [LOG_INPUT_TOTAL] = "client closed: half-received commands reach client-input-total",
-    [LOG_INPUT_MEMORY] = "client closed: no memory for what it sends",
+static const struct {
+  const char *text;
+  int64_t quiet_ms;
+} kinds[] = {
+    [LOG_HTTP] = {"client closed: it speaks HTTP", LOG_QUIET_MS},
+    [LOG_INPUT_TOTAL] = {"client closed: half-received commands reach client-input-total",
+                         LOG_QUIET_MS},
+    [LOG_INPUT_MEMORY] = {"client closed: no memory for what it sends", LOG_QUIET_MS},
+    [LOG_REQUEST_LATE] = {"client closed: its command did not arrive in time", LOG_QUIET_MS},
+    [LOG_AUTH_FAILED] = {"wrong password", LOG_SHORTLY_QUIET_MS},
+    [LOG_REFUSED] = {"connection refused", LOG_SHORTLY_QUIET_MS},
 };
-_Static_assert(sizeof kind_texts / sizeof kind_texts[0] == LOG_KINDS, "a text for each kind");
+_Static_assert(sizeof kinds / sizeof kinds[0] == LOG_KINDS, "a row for each kind");
 
 /* Whether the caller may write a line of the kind: only one of those that come at a time. */
-static bool may_write(struct log_quiet *quiet, int64_t now_ms) {
-  int64_t until_ms = atomic_load(&quiet->until_ms);
+static bool may_write(struct log *log, enum log_kind kind, int64_t now_ms) {
+  struct log_quiet *quiet = &log->quiet[kind];
+  int64_t until_ms = atomic_load(&quiet->until_ms), quiet_ms = kinds[kind].quiet_ms;
   if (now_ms < until_ms) return false;
-  int64_t next_ms = now_ms < INT64_MAX - LOG_QUIET_MS ? now_ms + LOG_QUIET_MS : INT64_MAX;
+  int64_t next_ms = now_ms < INT64_MAX - quiet_ms ? now_ms + quiet_ms : INT64_MAX;
   return atomic_compare_exchange_strong(&quiet->until_ms, &until_ms, next_ms);
 }
 
+bool log_wants(struct log *log, enum log_kind kind, int64_t now_ms) {
+  if (may_write(log, kind, now_ms)) return true;
+  atomic_fetch_add(&log->quiet[kind].untold, 1);
+  return false;
+}
+
 void log_happened(struct log *log, enum log_kind kind, uint64_t client_id, int64_t now_ms) {
-  if (may_write(&log->quiet[kind], now_ms)) {
-    log_line(log, LOG_LEVEL_WARNING, "%s (client %llu)", kind_texts[kind],
+  if (log_wants(log, kind, now_ms))
+    log_line(log, LOG_LEVEL_WARNING, "%s (client %llu)", kinds[kind].text,
              (unsigned long long)client_id);
-  } else {
-    atomic_fetch_add(&log->quiet[kind].untold, 1);
-  }
 }
 
 void log_counts(struct log *log, int64_t now_ms) {
   for (unsigned kind = 0; kind < LOG_KINDS; kind++) {
     struct log_quiet *quiet = &log->quiet[kind];
-    if (atomic_load(&quiet->untold) == 0 || !may_write(quiet, now_ms)) continue;
-    log_line(log, LOG_LEVEL_WARNING, "%s (%llu more)", kind_texts[kind],
+    if (atomic_load(&quiet->untold) == 0 || !may_write(log, kind, now_ms)) continue;
+    log_line(log, LOG_LEVEL_WARNING, "%s (%llu more)", kinds[kind].text,
              (unsigned long long)atomic_exchange(&quiet->untold, 0));
   }
 }

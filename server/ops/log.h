@@ -18,10 +18,19 @@
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_VERBOSE, LOG_LEVEL_NOTICE, LOG_LEVEL_WARNING };
 
-/* What any client can make happen, as often as it likes. The texts are in log.c. */
-enum log_kind { LOG_HTTP, LOG_INPUT_TOTAL, LOG_INPUT_MEMORY, LOG_KINDS };
-/* Of a kind there is one line in so long. */
+/* What any client can make happen, as often as it likes. After a line of a kind, the next ones are
+ * counted for a minute; for a second where an operator wants to see them as they come (log.c). */
 #define LOG_QUIET_MS 60000
+#define LOG_SHORTLY_QUIET_MS 1000
+enum log_kind {
+  LOG_HTTP,
+  LOG_INPUT_TOTAL,
+  LOG_INPUT_MEMORY,
+  LOG_REQUEST_LATE,
+  LOG_AUTH_FAILED,
+  LOG_REFUSED,
+  LOG_KINDS
+};
 
 struct log_quiet {
   _Atomic int64_t until_ms;
@@ -37,8 +46,10 @@ struct log {
 /* path "" or NULL: standard output. Returns 0 or a negative errno. */
 int log_open(struct log *log, const char *path, enum log_level level);
 void log_close(struct log *log);
-/* It happened, from any thread: a warning with the client's number, or, within LOG_QUIET_MS of the
- * last line of its kind, no line but a count. */
+/* It happened, from any thread. True: the caller may write a line about it; false: one of its kind
+ * was written lately, and it is counted. */
+bool log_wants(struct log *log, enum log_kind kind, int64_t now_ms);
+/* The same, with a warning that has the client's number. */
 void log_happened(struct log *log, enum log_kind kind, uint64_t client_id, int64_t now_ms);
 /* Writes the counts whose time has come; to be called now and then. log_close writes the rest. */
 void log_counts(struct log *log, int64_t now_ms);

@@ -458,7 +458,7 @@ class TooMany(ServerCase):
             with self.assertRaises((Closed, ConnectionResetError), msg="refused, not left waiting"):
                 self.assert_error(client.read(), "ERR")
                 client.read()
-        self.assertIn("connections are refused: Too many open files", server.log())
+        self.assertIn("connection refused: Too many open files", server.log())
         for client in clients:
             client.close()
         eventually(lambda: serves(server), "accepting again")

@@ -1,6 +1,7 @@
 """Who has not given a password: little time, few errors, few at a time; what a wrong password costs;
 and whose sessions a changed password ends."""
 
+import re
 import time
 import unittest
 
@@ -153,6 +154,9 @@ class WrongPasswords(ServerCase):
                 pass
         self.assertIn(answered, range(1, 2 * FAILURES_OF_ADDRESS + 1))
         self.assertEqual(int(self.server.info("stats", right)["acl_access_denied_auth"]), 60)
+        lines = re.findall(r"wrong password(?: from 127\.0\.0\.1:\d+ \(client \d+\)| \(\d+ more\))",
+                           self.server.log())
+        self.assertIn(len(lines), range(1, 5), lines)
         elsewhere = Client(self.server, source="127.0.0.9")
         self.addCleanup(elsewhere.close)
         self.assert_error(elsewhere.call("AUTH", "wrong"), WRONG)
