@@ -269,7 +269,7 @@ class Room(ServerCase):
         self.assertTrue(greedy.ended())
         closed = server.info("stats", control)["client_query_buffer_limit_disconnections"]
         self.assertEqual(closed, "2")
-        self.assertEqual(server.log().count("reach client-input-total"), 2)
+        self.assertEqual(server.log().count("reach client-input-total"), 1)  # in one minute
         self.assertEqual(control.call("STORE", "k", token, b"z" * MIB), 0)
 
 

@@ -68,7 +68,7 @@ class Shares(ServerCase):
 
     def test_info_of_many(self):
         ran = self.calls_before_a_ping(self.start("--threads", "1"), "info", encode("INFO", "all") * 1000, 100)
-        self.assertLess(ran, 2000)  # of 100,000
+        self.assertLess(ran, 20_000)  # 51,200 when a turn gave each connection 512 commands
 
     def test_large_replies(self):
         server = self.start("--threads", "1")
