@@ -168,16 +168,15 @@ struct course {
 };
 
 static enum idem_status get_connection(struct idem_client *client, struct course *course,
-                                       int64_t now, struct connection **out,
-                                       struct idem_error *error) {
+                                       struct connection **out, struct idem_error *error) {
   *out = take_idle(client);
   course->reused = *out != NULL;
   if (course->reused) return IDEM_OK;
   pthread_mutex_lock(&client->lock);
   uint64_t generation = client->generation;
   pthread_mutex_unlock(&client->lock);
-  int64_t until = clock_min(course->pace->deadline_ms, now + client->settings.connect_timeout_ms);
-  enum idem_status status = connection_open(out, &client->settings, until, error);
+  enum idem_status status =
+      connection_open(out, &client->settings, course->pace->deadline_ms, error);
   if (status == IDEM_OK) (*out)->generation = generation;
   return status;
 }
@@ -226,7 +225,7 @@ static bool attempt(struct idem_client *client, struct client_call *call, struct
   struct idem_error error = {""};
   struct connection *connection = NULL;
   redisReply *answer = NULL;
-  enum idem_status status = get_connection(client, course, now, &connection, &error);
+  enum idem_status status = get_connection(client, course, &connection, &error);
   if (status != IDEM_OK) return fail_attempt(reply, status, error.text);
   if (!course->reused) now = clock_ms(); /* connecting took its time */
   status = exchange(client, call, course, connection, now, &answer, &error);

@@ -172,8 +172,9 @@ enum idem_status connection_open(struct connection **out, const struct settings 
   *out = NULL;
   struct connection *connection = calloc(1, sizeof *connection);
   if (connection == NULL) return IDEM_NO_MEMORY;
-  int fd = target->path != NULL ? connect_unix(target, deadline_ms, error)
-                                : connect_tcp(target, deadline_ms, error);
+  int64_t until_ms = clock_min(deadline_ms, clock_ms() + settings->connect_timeout_ms);
+  int fd = target->path != NULL ? connect_unix(target, until_ms, error)
+                                : connect_tcp(target, until_ms, error);
   if (fd < 0) {
     free(connection);
     return fd == -ENOMEM ? IDEM_NO_MEMORY : IDEM_UNAVAILABLE;
@@ -189,12 +190,15 @@ enum idem_status connection_open(struct connection **out, const struct settings 
   connection->context->reader->maxbuf = 0;
   reply_limit_init(&connection->limit, connection->context->reader, settings->reply_limit_bytes);
   enum idem_status status =
-      set_timeout(connection, deadline_ms - clock_ms()) ? IDEM_OK : IDEM_UNAVAILABLE;
+      set_timeout(connection, until_ms - clock_ms()) ? IDEM_OK : IDEM_UNAVAILABLE;
   if (status == IDEM_OK && tls != NULL) {
     connection->encrypted = true;
     status = tls_start(tls, connection->context, target->host, error);
   }
-  if (status == IDEM_OK) status = authenticate(connection, target, deadline_ms, error);
+  if (status == IDEM_OK) {
+    until_ms = clock_min(deadline_ms, clock_ms() + settings->command_timeout_ms);
+    status = authenticate(connection, target, until_ms, error);
+  }
   if (status == IDEM_OK) {
     *out = connection;
   } else {

@@ -31,8 +31,9 @@ struct connection {
 };
 
 /*
- * Connects and gives the password. IDEM_OK, UNAVAILABLE, REFUSED (the password, another protocol)
- * or NO_MEMORY; error says why. deadline_ms is on clock_ms().
+ * Connects within connect_timeout_ms and gives the password, whose answer has command_timeout_ms: a
+ * server takes its time over a wrong one. Both end at deadline_ms. IDEM_OK, UNAVAILABLE, REFUSED
+ * (the password, another protocol) or NO_MEMORY; error says why. deadline_ms is on clock_ms().
  */
 enum idem_status connection_open(struct connection **connection, const struct settings *settings,
                                  int64_t deadline_ms, struct idem_error *error);

@@ -212,9 +212,11 @@ typedef void idem_lost_fn(struct idem_claim *claim, enum idem_claim_state state,
 
 struct idem_options {
   size_t size; /* 0, or sizeof(struct idem_options) */
-  /* 1000: one attempt to connect, all addresses of the name and AUTH together */
+  /* 1000: one attempt to connect, all addresses of the name together */
   int64_t connect_timeout_ms;
-  /* 2000: one attempt of a call, from sending to its whole reply. A waiting call adds its wait */
+  /* 2000: one attempt of a call, from sending to its whole reply, and the answer to AUTH. A waiting
+   * call adds its wait. A server answers a wrong password after one second: with less than that, or
+   * with a shorter deadline, it is UNAVAILABLE instead of REFUSED */
   int64_t command_timeout_ms;
   /* 5000: one call with all its attempts and pauses. A waiting call adds the time for which it
    * really waits: with no server to be reached it ends as soon as any other */

@@ -103,9 +103,8 @@ static bool connect_again(struct keeper *keeper, int64_t now) {
     connection_close(keeper->connection);
     keeper->connection = NULL;
   }
-  int64_t until = now + clock_min(keeper->settings->connect_timeout_ms, keeper->patience_ms);
-  const struct settings *s = keeper->settings;
-  return connection_open(&keeper->connection, s, until, &ignored) == IDEM_OK;
+  return connection_open(&keeper->connection, keeper->settings, now + keeper->patience_ms,
+                         &ignored) == IDEM_OK;
 }
 
 /* Sends the batch and reads what comes. Returns how many replies were read. Without the lock. */

@@ -209,6 +209,8 @@ static bool authenticate(struct link *link) {
   wire_copy(&frame, bytes);
   bool good = submit(link, bytes, frame.size, on_auth, link, &taken);
   free(bytes);
+  link->until_ms = clock_ms() + link->async->settings.command_timeout_ms;
+  async_wake_at(link->async, link->until_ms);
   return good;
 }
 

@@ -7,7 +7,6 @@ wherever it likes.  All of them renew here, so that a renewer that is forgotten 
 """
 import contextlib
 import dataclasses
-import faulthandler
 import gc
 import io
 import itertools
@@ -22,11 +21,12 @@ import uuid
 from unittest import mock
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.dirname(HERE)]
+sys.path[:0] = [HERE, os.path.dirname(HERE), os.path.dirname(os.path.dirname(HERE))]
 
+import limit  # noqa: E402
 from keys import MALFORMED, SPELLINGS, TWICE  # noqa: E402
 from test_examples import (  # noqa: E402
-    WATCHDOG_S, WORLD, Busy, Done, form_double_submit, form_wait_408, guard_409, json_idempotency,
+    WORLD, Busy, Done, form_double_submit, form_wait_408, guard_409, json_idempotency,
     wait_until)
 
 from flask import Flask, Response, g, request, request_finished, session, stream_with_context  # noqa: E402
@@ -750,10 +750,8 @@ class Keys(Case):
 
 
 if __name__ == "__main__":
-    faulthandler.dump_traceback_later(WATCHDOG_S, exit=True)
     started = time.monotonic()
-    result = unittest.main(verbosity=2, exit=False).result
-    faulthandler.cancel_dump_traceback_later()
+    result = unittest.main(verbosity=2, exit=False, testRunner=limit.Runner).result
     print(f"{'PASS' if result.wasSuccessful() else 'FAIL'}: idem_flask: {result.testsRun} tests"
           f" in {time.monotonic() - started:.1f} s")
     sys.exit(not result.wasSuccessful())
