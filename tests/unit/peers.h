@@ -21,6 +21,7 @@
 #include "server/commands/command.h"
 #include "server/commands/inbox.h"
 #include "server/commands/pubsub.h"
+#include "server/commands/task.h"
 
 #define PEERS 8
 #define PEER_WORDS 16
@@ -28,6 +29,7 @@
 
 struct peers {
   struct options options;
+  struct log log; /* writes nothing */
   struct shared shared;
   struct host host, further[PEERS_FURTHER];
   struct client client[PEERS];
@@ -75,11 +77,12 @@ static inline int peers_setup_hosts(void **state, unsigned hosts) {
   struct peers *p = calloc(1, sizeof *p);
   assert_non_null(p);
   options_init(&p->options);
+  p->log.fd = -1;
   struct engine_options engine_options = {
       .first_token = 1, .retention_ms = 60000, .waiters_per_key = 100, .waiters_total = 100};
   struct keyspace *keyspace = keyspace_create(&engine_options, hosts, 1000);
   assert_non_null(keyspace);
-  assert_true(shared_init(&p->shared, keyspace, &p->options, NULL, 1000));
+  assert_true(shared_init(&p->shared, keyspace, &p->options, &p->log, 1000));
   p->shared.describe = peers_describe;
   p->shared.wake = peers_wake;
   p->shared.stop_others = peers_stop;
@@ -141,6 +144,7 @@ static inline void say_spans(struct peers *p, size_t who, const struct span *arg
   };
   inbox_deliver(host_of(p, who)); /* as the network does before commands that have arrived */
   command_run(host_of(p, who), &p->client[who], &request);
+  while (p->client[who].working) task_run(host_of(p, who));
 }
 
 /* One command, its words separated by single blanks. */
