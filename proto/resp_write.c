@@ -1,9 +1,8 @@
 /*
  * resp_write.c - the reply writer. It must not know what the replies mean or where they go.
  *
- * Invariants: refs are in the order of `at`; a reply that did not fit in memory leaves no half of
- * itself behind but sets `failed`, and from then on nothing is added, so a framing can be cut short
- * but never be wrong.
+ * Invariants: refs are in the order of `at`; a reply that did not fit in memory sets `failed`, and
+ * from then on nothing is added. A failed output is never sent.
  */
 #include "proto/resp_write.h"
 
@@ -46,6 +45,15 @@ static bool bytes_grow(struct resp_output *out, size_t extra) {
 }
 
 /* Room for `extra` > 0 bytes, or NULL. The caller moves out->len. */
+static inline char *reserve(struct resp_output *out, size_t extra) {
+  if (out->failed) return NULL;
+  if (extra > out->capacity - out->len && !bytes_grow(out, extra)) {
+    out->failed = true;
+    return NULL;
+  }
+  return out->bytes + out->len;
+}
+
 size_t resp_output_forget(struct resp_output *out, size_t bytes) {
   assert(out->ref_count == 0 && bytes < out->len);
   size_t left = out->len - bytes;
@@ -56,15 +64,6 @@ size_t resp_output_forget(struct resp_output *out, size_t bytes) {
   out->bytes = rest;
   out->len = out->capacity = left;
   return bytes;
-}
-
-static inline char *reserve(struct resp_output *out, size_t extra) {
-  if (out->failed) return NULL;
-  if (extra > out->capacity - out->len && !bytes_grow(out, extra)) {
-    out->failed = true;
-    return NULL;
-  }
-  return out->bytes + out->len;
 }
 
 static inline void commit(struct resp_output *out, const char *end) {

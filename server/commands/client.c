@@ -65,7 +65,8 @@ void client_cancel_wait(struct client *client, struct host *host) {
 bool client_holds_bound(const struct client *client, struct host *host) {
   struct engine_binding **bindings = client->details != NULL ? client->details->bindings : NULL;
   bool holds = false;
-  for (unsigned i = 0; bindings != NULL && i < keyspace_shards(host->shared->keyspace); i++) {
+  unsigned shards = bindings != NULL ? keyspace_shards(host->shared->keyspace) : 0;
+  for (unsigned i = 0; i < shards && !holds; i++) {
     if (bindings[i] == NULL) continue;
     struct shard *shard = keyspace_shard(host->shared->keyspace, i);
     int64_t now_ms = host->now_ms;

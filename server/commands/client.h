@@ -65,7 +65,7 @@ struct client {
   bool stranger : 1; /* has little time to authenticate (strangers.h) */
   bool delayed : 1;  /* the error of its AUTH is not sent yet; commands after it have to wait */
   uint8_t auth_failures : 2;
-  bool waiting : 1;         /* commands behind the present one have to wait */
+  bool waiting : 1;         /* commands after the present one have to wait */
   bool close_when_sent : 1; /* takes no more commands */
   bool close_now : 1;       /* killed: what is unsent is dropped */
   bool monitors : 1;
@@ -127,7 +127,7 @@ static inline size_t client_output_bytes(const struct client *client) {
 #define CLIENT_OUTPUT_LEAST 1024u /* no limit is below it */
 bool client_output_over(const struct client *client, const struct host *host, size_t more);
 bool client_output_crowded(const struct host *host);
-/* As asked behind every command: most clients have next to nothing to take. */
+/* As asked after every command: most clients have next to nothing to take. */
 static inline bool client_output_small(const struct client *client) {
   size_t unsent = client->out != NULL ? resp_output_size(client->out) : 0;
   return client->sending_bytes == 0 && unsent <= CLIENT_OUTPUT_LEAST;

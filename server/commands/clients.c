@@ -221,10 +221,7 @@ static bool list_step(struct call *call, struct task *task) {
 
 static void list_reply(struct call *call, struct task *task) {
   struct walk *walk = (struct walk *)task;
-  if (walk->lines.failed) {
-    resp_error(call->reply, "ERR out of memory");
-    return;
-  }
+  if (!gathered_whole(&walk->lines, call->reply)) return;
   resp_verbatim_header(call->reply, "txt", walk->lines.bytes);
   gathered_send(&walk->lines, call->reply);
   resp_output_append(call->reply->out, "\r\n", 2);

@@ -454,15 +454,14 @@ static inline void run_handler(struct call *call) {
 static bool measured_alone(const struct call *call) {
   int64_t slow_us = call->host->options->slowlog_slower_us;
   bool each_counts = slow_us >= 0 && slow_us < STRETCH_SLOWLOG_US;
-  return !command_is_short(call->command, call->argc) || call->bytes > STRETCH_BYTES || each_counts;
+  bool fast = (call->command->flags & (COMMAND_FAST | COMMAND_SPREADS)) == COMMAND_FAST;
+  return !fast || call->argc > COMMAND_SHORT_ARGS || call->bytes > STRETCH_BYTES || each_counts;
 }
 
-static uint64_t take_time(struct host *host) {
+static void take_time(struct host *host) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
-  uint64_t before_ns = host->stamp_ns;
   host->stamp_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-  return host->stamp_ns - before_ns;
 }
 
 /* What took long in a stretch was one of it; which one nobody can tell any more. */
@@ -483,7 +482,8 @@ COMMAND_RARE static void note_slow(const struct stretch *stretch, struct host *h
 }
 
 COMMAND_APART static void note_stretch(struct stretch *stretch, struct host *host) {
-  uint64_t spent_ns = take_time(host);
+  take_time(host);
+  uint64_t spent_ns = host->stamp_ns - stretch->start_ns;
   struct command_stats *stats = &host->stats[stretch->command - COMMAND_TABLE];
   stats->nanoseconds += spent_ns;
   stats->calls += stretch->calls;
@@ -528,6 +528,7 @@ static inline void measure_together(struct call *call) {
     stretch_end(host);
   if (stretch->calls++ == 0) {
     if (host->stamp_ns == 0) take_time(host);
+    stretch->start_ns = host->stamp_ns;
     stretch->command = call->command;
     stretch->client = call->client;
   }
@@ -617,7 +618,7 @@ void command_run(struct host *host, struct client *client, const struct request 
     if (atomic_load_explicit(&host->shared->monitor_count, memory_order_relaxed) > 0)
       monitor_feed(&call);
   }
-  if (client->stranger && is_error(&reply, len)) strangers_note_error(client);
+  if (client->stranger && is_error(&reply, len)) strangers_note_error(host, client);
   if (client->replies != CLIENT_REPLIES_ON) silence(&call, len, refs, ref_bytes);
 }
 
@@ -625,7 +626,7 @@ void command_toobig(struct host *host, struct client *client, size_t index, size
   struct resp_writer reply = client_writer(client, host);
   if (client->replies == CLIENT_REPLIES_ON || !take_silence(client))
     reply_toobig(&reply, index, limit);
-  if (client->stranger) strangers_note_error(client);
+  if (client->stranger) strangers_note_error(host, client);
   transaction_spoil(client);
 }
 

@@ -91,12 +91,13 @@ bool command_is_key(const struct command *command, size_t index, size_t argc);
 size_t command_argument_limit(void *context, const struct span *argv, size_t index);
 /* Whether argv[index] of the command is what a record keeps: its body. */
 bool command_is_body(const struct host *host, const struct span *argv, size_t index);
-/* Whether it takes some microseconds at most, whatever there is. NULL, no command, is refused in as
- * little. */
+/* Whether it takes some microseconds at most, whatever there is: it has a key, or is fast without
+ * one. NULL, no command, is refused in as little. */
 #define COMMAND_SHORT_ARGS 8u
 static inline bool command_is_short(const struct command *command, size_t argc) {
-  return command == NULL || ((command->flags & (COMMAND_FAST | COMMAND_SPREADS)) == COMMAND_FAST &&
-                             argc <= COMMAND_SHORT_ARGS);
+  if (command == NULL) return true;
+  bool bounded = (command->flags & COMMAND_FAST) != 0 || command->first_key == 1;
+  return bounded && (command->flags & COMMAND_SPREADS) == 0 && argc <= COMMAND_SHORT_ARGS;
 }
 /* An argument of at most so many bytes is within every limit: most need not be asked about. */
 size_t command_unasked_bytes(const struct options *options);

@@ -42,6 +42,7 @@ struct command_stats {
 struct stretch {
   const struct command *command;
   struct client *client;
+  uint64_t start_ns;
   unsigned calls; /* 0: none */
 };
 

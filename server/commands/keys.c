@@ -244,14 +244,15 @@ static uint64_t next_cursor(struct call *call, struct walk *walk) {
   return number + 1 < shards_of(call) ? (number + 1) << CURSOR_BITS : 0;
 }
 
-/* Buckets visited between two looks at the clock: some microseconds, or what the longest chains and
- * patterns make of it. */
+/* Buckets visited between two looks at the clock: some microseconds. With a pattern, which may take
+ * long, there is one. */
 #define BUCKETS_AT_ONCE 16u
 
 static bool walk_step(struct call *call, struct task *task) {
   struct walk *walk = (struct walk *)task;
+  unsigned at_once = span_present(walk->pattern) ? 1 : BUCKETS_AT_ONCE;
   do {
-    for (unsigned i = 0; i < BUCKETS_AT_ONCE; i++) {
+    for (unsigned i = 0; i < at_once; i++) {
       walk->cursor = next_cursor(call, walk);
       if (walk->cursor == 0 || --walk->buckets == 0 || walk->seen >= walk->count) return true;
     }
@@ -268,17 +269,18 @@ static void walk_destroy(struct host *host, struct task *task) {
 
 /* The number of elements goes in front of them. */
 static void reply_keys(struct call *call, struct walk *walk) {
-  if (walk->keys.failed) call->reply->out->failed = true;
   resp_array(call->reply, walk->found);
   gathered_send(&walk->keys, call->reply);
 }
 
 static void keys_reply(struct call *call, struct task *task) {
-  reply_keys(call, (struct walk *)task);
+  struct walk *walk = (struct walk *)task;
+  if (gathered_whole(&walk->keys, call->reply)) reply_keys(call, walk);
 }
 
 static void scan_reply(struct call *call, struct task *task) {
   struct walk *walk = (struct walk *)task;
+  if (!gathered_whole(&walk->keys, call->reply)) return;
   char text[SPAN_NUMBER_MAX + 1];
   snprintf(text, sizeof text, "%llu", (unsigned long long)walk->cursor);
   resp_array(call->reply, 2);

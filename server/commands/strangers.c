@@ -33,7 +33,7 @@ static struct guard *guard_of(struct host *host, struct client *client) {
 
 static void drop_unused(struct client *client) {
   struct guard *guard = client->details->guard;
-  if (!list_empty(&guard->stranger) || !list_empty(&guard->delayed)) return;
+  if (client->stranger || client->delayed) return; /* the list is for others to touch */
   client->details->guard = NULL;
   free(guard);
   client_trim(client);
@@ -92,8 +92,10 @@ void strangers_remove(struct host *host, struct client *client) {
   drop_unused(client);
 }
 
-void strangers_note_error(struct client *client) {
-  if (++client->errors == STRANGERS_ERRORS) client->close_when_sent = true;
+void strangers_note_error(struct host *host, struct client *client) {
+  if (++client->errors < STRANGERS_ERRORS || client->close_when_sent) return;
+  host->counters.closed_before_auth++;
+  client->close_when_sent = true;
 }
 
 bool strangers_overdue(const struct client *client) {
@@ -187,7 +189,7 @@ void strangers_auth_failed(struct call *call) {
   call->host->counters.auth_failures++;
   log_failure(call);
   if (client->auth_failures < AUTH_FAILURES) client->auth_failures++;
-  if (client->stranger) strangers_note_error(client);
+  if (client->stranger) strangers_note_error(call->host, client);
   bool last = strangers_exhausted(client), unanswered = too_many_of_address(call);
   if (call->in_exec) {
     reply_wrong(call->reply); /* which must not wait */

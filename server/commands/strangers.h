@@ -31,7 +31,7 @@ void strangers_add(struct host *host, struct client *client);
 /* It has authenticated, or it closes. */
 void strangers_remove(struct host *host, struct client *client);
 /* It was told an error. The last one that it may have ends the connection. */
-void strangers_note_error(struct client *client);
+void strangers_note_error(struct host *host, struct client *client);
 /* Whether it leaves more of its replies untaken than it may. */
 bool strangers_overdue(const struct client *client);
 /* Evicts those whose time is over, of all loops. */

@@ -56,6 +56,11 @@ void gathered_append(struct gathered *gathered, const char *bytes, size_t len) {
   gathered->bytes += len;
 }
 
+bool gathered_whole(const struct gathered *gathered, struct resp_writer *reply) {
+  if (gathered->failed) resp_error(reply, "ERR out of memory");
+  return !gathered->failed;
+}
+
 /* The oldest piece; from here on it counts as what it is sent as. */
 static struct gathered_piece *take_piece(struct gathered *gathered) {
   struct gathered_piece *piece = gathered->first;
@@ -80,30 +85,35 @@ void gathered_deinit(struct gathered *gathered) {
 
 /* ---- running ---- */
 
-static void run_slice(struct call *call, struct task *task, bool *done) {
-  task->slice_end_ns = call->in_exec ? UINT64_MAX : clock_ns() + TASK_SLICE_NS;
-  *done = task->step(call, task);
+/* True: nothing is left to do. */
+static bool run_slice(struct call *call, struct task *task) {
+  uint64_t start_ns = clock_ns();
+  task->slice_end_ns = call->in_exec ? UINT64_MAX : start_ns + TASK_SLICE_NS;
+  bool done = task->step(call, task);
+  task->spent_ns += clock_ns() - start_ns;
+  return done;
 }
 
 void task_begin(struct call *call, struct task *task) {
-  bool done;
   struct client *client = call->client;
   list_init(&task->link);
   task->command = call->command;
   task->client = client;
-  run_slice(call, task, &done);
-  struct client_details *details = done ? NULL : client_details(client);
-  if (!done && details == NULL) {
-    resp_error(call->reply, "ERR out of memory");
-  } else if (done) {
+  if (run_slice(call, task)) {
     task->reply(call, task);
-  } else {
-    details->task = task;
-    client->working = true;
-    list_append(&call->host->tasks, &task->link);
+    task->destroy(call->host, task);
     return;
   }
-  task->destroy(call->host, task);
+  struct client_details *details = client_details(client);
+  if (details == NULL) {
+    resp_error(call->reply, "ERR out of memory");
+    task->destroy(call->host, task);
+    return;
+  }
+  task->begun_ns = task->spent_ns; /* which is measured with the command */
+  details->task = task;
+  client->working = true;
+  list_append(&call->host->tasks, &task->link);
 }
 
 void task_abandon(struct task *task) {
@@ -115,7 +125,7 @@ void task_abandon(struct task *task) {
 /* As a command that took long by itself: its arguments are gone. */
 static void note_time(const struct call *call, const struct task *task) {
   struct host *host = call->host;
-  host->stats[task->command - COMMAND_TABLE].nanoseconds += task->spent_ns;
+  host->stats[task->command - COMMAND_TABLE].nanoseconds += task->spent_ns - task->begun_ns;
   if (!slowlog_wants(host, task->spent_ns)) return;
   const struct span argv[] = {span_of(task->command->name), SPAN_LITERAL("... (in slices)")};
   struct call whole = *call;
@@ -151,12 +161,10 @@ struct client *task_run(struct host *host) {
   struct client *client = task->client;
   struct call call = {
       .host = host, .client = client, .command = task->command, .now_ms = host->now_ms};
-  uint64_t start_ns = clock_ns();
   bool done = client == NULL;
   enum command_reach reach = command_reach(task->command, 1);
   command_lock(&call, reach);
-  if (!done) run_slice(&call, task, &done);
-  task->spent_ns += clock_ns() - start_ns;
+  done = done || run_slice(&call, task);
   if (!done) {
     put_back(host, task);
   } else {

@@ -25,7 +25,7 @@ struct task {
   struct list link;              /* in host.tasks */
   const struct command *command; /* its row */
   struct client *client;         /* NULL: it has gone, and nobody wants the reply */
-  uint64_t spent_ns;
+  uint64_t spent_ns, begun_ns;   /* in all slices; in the first one */
   /* One slice: looks at task_over now and then, and returns true when nothing is left to do. What
    * the row says is locked. */
   bool (*step)(struct call *call, struct task *task);
@@ -58,6 +58,8 @@ struct gathered {
   bool failed; /* memory is short */
 };
 void gathered_append(struct gathered *gathered, const char *bytes, size_t len);
+/* Whether memory was there for all of it; with an error if not. */
+bool gathered_whole(const struct gathered *gathered, struct resp_writer *reply);
 /* Moves all of it to the end of the reply. */
 void gathered_send(struct gathered *gathered, struct resp_writer *reply);
 void gathered_deinit(struct gathered *gathered);

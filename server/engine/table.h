@@ -1,7 +1,7 @@
 /*
  * table.h - a hash table of embedded nodes: linear hashing with chains, which grows and shrinks one
- * bucket at a time. Pub/sub keeps its topics in it, regions.h its regions; the engine's own keys lie
- * in index.h, which does the same over cache lines, for less memory a key.
+ * bucket at a time. Pub/sub keeps its topics in it, regions.h its regions; the engine's own keys
+ * lie in index.h, which does the same over cache lines, for less memory a key.
  *
  * Buckets 0 .. size-1 lie in segments; `level` is the largest power of two <= size. A hash belongs
  * to bucket h mod 2*level when that one exists already, else to h mod level:

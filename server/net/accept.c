@@ -130,7 +130,8 @@ void accept_resume(struct server *server) {
   for (unsigned i = 0; i < server->listener_count; i++) {
     struct listener *listener = &server->listeners[i];
     if (!listener->open || uv_is_active((const uv_handle_t *)&listener->poll)) continue;
-    uv_poll_start(&listener->poll, UV_READABLE, on_waiting);
+    if (loop_watch(listener->loop, listener->fd))
+      uv_poll_start(&listener->poll, UV_READABLE, on_waiting);
   }
 }
 

@@ -183,7 +183,7 @@ static bool shutdown_is_due(const struct loop *loop) {
 static bool work_is_left(struct loop *loop, int64_t due_ms) {
   const struct host *host = &loop->host;
   return due_ms <= host->now_ms || !list_empty(&loop->runnable) || !list_empty(&host->unsent) ||
-         !list_empty(&host->tasks) || !inbox_empty(host) ||
+         !list_empty(&host->tasks) || !inbox_empty(host) || atomic_load(&host->has_evicted) ||
          keyspace_has_ready(keyspace_of(loop), host->number) ||
          atomic_load(&loop->handed.waiting) || drain_goes_on(loop) || shutdown_is_due(loop);
 }
@@ -339,7 +339,9 @@ static void review_connections(struct loop *loop) {
   uint64_t count =
       host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;
   strangers_review(host);
-  for (struct peer *peer; (peer = input_late(loop)) != NULL;) peer_late(peer);
+  struct peer *late;
+  for (unsigned i = 0; i < LOOP_CRON_LATE && (late = input_late(loop)) != NULL; i++)
+    peer_late(late);
   for (; count > 0 && !list_empty(&host->clients); count--) {
     struct list *node = loop->review;
     if (node == NULL || node == &host->clients) node = host->clients.next;

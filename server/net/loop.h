@@ -6,8 +6,8 @@
  * made all loops stand still between two of their turns. What is _Atomic or has a lock is for all.
  *
  * Invariants:
- *  - a connection that has commands left to run is in loop.runnable, unless it waits or its
- * output is over the limit;
+ *  - a connection that has commands left to run is in loop.runnable, unless it is blocked
+ * (client_blocked), paused, or its output is over the limit;
  *  - an idle connection owns no buffer: input exists only while a command is incomplete or has to
  * wait, output only until it is sent;
  *  - client->waiter of a connection that does not wait is a grant whose reply is not yet known to
@@ -48,6 +48,7 @@
 /* Housekeeping: how often, and how many connections it looks at each time. */
 #define LOOP_CRON_MS 100u
 #define LOOP_CRON_CONNECTIONS 1000u
+#define LOOP_CRON_LATE 250u /* closed each time because their command did not arrive in time */
 /* When the loop stood still for so long, what connections have sent meanwhile lies in their
  * sockets: none is closed for being late or idle before all of it can have been read. */
 #define LOOP_STALL_MS 250
@@ -123,9 +124,9 @@ struct loop {
   struct list *review; /* whom in host.clients the housekeeping comes to next; NULL: the first */
   struct resp_reader reader; /* for input that arrives whole */
   int64_t due_ms;            /* what the timer is set to */
-  uint64_t turn_ns;          /* when this turn began to read; 0: it has read nothing yet */
-  int descriptors; /* libuv has room for those below it */
-  bool reaching;   /* libuv has `reach` */
+  uint64_t turn_ns;          /* when this part of the turn began; 0: nothing has been read yet */
+  int descriptors;           /* libuv has room for those below it */
+  bool reaching;             /* libuv has `reach` */
   unsigned drain_turns;
   int draining; /* as far as server.draining has been followed */
   struct handed handed;

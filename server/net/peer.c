@@ -162,8 +162,8 @@ static void stop_reading(struct peer *peer) {
   peer->reading = false;
 }
 
-/* Whether more input is wanted: not while commands are left that nobody but us holds up, nor behind
- * the end. */
+/* Whether more input is wanted: not while commands are left that only we hold up, nor after the
+ * end. */
 static void adjust_reading(struct peer *peer) {
   if (peer->closing || peer->lingering) return;
   bool behind = !list_empty(&peer->runnable) || output_over_limit(peer) || peer->postponed ||
@@ -185,7 +185,10 @@ static void settle(struct peer *peer) {
     return;
   }
   peer_flush(peer);
-  if (!peer->closing && client->stranger && strangers_overdue(client)) peer_close(peer);
+  if (!peer->closing && client->stranger && strangers_overdue(client)) {
+    peer_loop(peer)->host.counters.closed_before_auth++;
+    peer_close(peer);
+  }
   if (peer->closing) return;
   if (peer->held_back && peer->input != NULL && !output_over_limit(peer)) make_runnable(peer);
   bool granted = client->waiter != NULL && !client->waiting; /* and its reply is on its way */
@@ -399,7 +402,8 @@ static void linger(struct peer *peer) {
 
 static void all_sent(struct peer *peer) {
   if (peer->client.waiter != NULL) client_granted_written(&peer->client, &peer_loop(peer)->host);
-  if (!peer->client.close_when_sent) return;
+  /* A reply that comes later is among those that are awaited. */
+  if (!peer->client.close_when_sent || client_blocked(&peer->client)) return;
   if (peer->ended) {
     peer_close(peer);
   } else {
@@ -449,7 +453,11 @@ static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, u
   unsigned count = list_parts(out, sent, parts);
   unsigned requests = (count + PARTS_PER_REQUEST - 1) / PARTS_PER_REQUEST;
   struct sending *sending = malloc(sizeof *sending + requests * sizeof sending->requests[0]);
-  if (sending == NULL) return false;
+  /* Where it is not read now, libuv has perhaps left the watch (see loop_watch). */
+  if (sending == NULL || !loop_watch(peer_loop(peer), peer_fd(peer))) {
+    free(sending);
+    return false;
+  }
   *sending = (struct sending){.peer = peer, .out = out, .left = requests};
   if (!hand_over(sending, parts, count)) {
     free(sending);
@@ -602,7 +610,7 @@ static void begin(struct peer *peer) {
 }
 
 bool peer_begin(struct loop *loop, int fd, bool is_unix) {
-  if (!loop_has_room(loop, fd)) return false;
+  if (!loop_has_room(loop, fd) || !loop_watch(loop, fd)) return false;
   struct peer *peer = calloc(1, sizeof *peer);
   if (peer == NULL || uv_tcp_init(&loop->uv, &peer->uv.tcp) != 0) {
     free(peer);

@@ -322,10 +322,9 @@ void server_destroy(struct server *server) {
   atomic_store(&server->ending, true);
   if (server->loop_count > 0) listeners_close(server);
   for (unsigned i = 0; i < server->loop_count; i++) loop_close_clients(server->loops[i]);
-  for (unsigned i = 0; i < server->loop_count; i++) {
-    loop_deinit(server->loops[i]);
-    free(server->loops[i]);
-  }
+  /* All are there until each has ended: a walk through clients (CLIENT LIST) has cursors in all. */
+  for (unsigned i = 0; i < server->loop_count; i++) loop_deinit(server->loops[i]);
+  for (unsigned i = 0; i < server->loop_count; i++) free(server->loops[i]);
   struct keyspace *keyspace = server->shared.keyspace;
   if (keyspace != NULL) shared_deinit(&server->shared);
   keyspace_destroy(keyspace);

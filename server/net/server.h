@@ -5,11 +5,12 @@
  * A turn is everything that one wake-up of a loop brings:
  *
  *     poll: read -> parse in place -> run -> one write per connection
- *     check: connections handed over -> deadlines (budget) -> ready waiters (budget)
- *            -> connections with commands left -> messages -> writes
+ *     check: connections handed over -> late AUTH errors, evicted strangers -> deadlines (budget)
+ *            -> ready waiters (budget) -> connections with commands left (budget)
+ *            -> slices of tasks (budget) -> messages -> writes (budget)
  *     prepare: sleep until the next deadline, or not at all when work is left
  *
- * A turn that left work behind is followed by the next one without sleeping. Nothing in it runs
+ * A turn that left work undone is followed by the next one without sleeping. Nothing in it runs
  * longer than its budget, however many are due.
  *
  * Each loop has a thread, the first one that which calls server_run. Between polls a loop holds its

@@ -51,6 +51,24 @@ class Shares(ServerCase):
         ran = self.calls_before_a_ping(server, "keys", encode("KEYS", "nosuch") * 100, 20)
         self.assertLess(ran, 60)
 
+    def test_one_keys_leaves_room_between_its_slices(self):
+        server = self.start("--threads", "1")
+        self.fill(server, 100_000)
+        greedy, other = self.connect(server), self.connect(server)
+        most = 0
+        for _ in range(20):  # this process may be late, but not each time
+            with server.stopped():
+                greedy.send("KEYS", "nosuch")
+                other.send("PING")
+            answered = 0
+            while not greedy.readable():
+                self.assertEqual(other.read(), "PONG")
+                other.send("PING")
+                answered += 1
+            self.assertEqual((greedy.read(), other.read()), ([], "PONG"))
+            most = max(most, answered)
+        self.assertGreater(most, 2)
+
     def test_scan_that_asks_for_everything(self):
         server = self.start("--threads", "1")
         self.fill(server, 20_000)
@@ -67,8 +85,17 @@ class Shares(ServerCase):
             one.close()
 
     def test_info_of_many(self):
-        ran = self.calls_before_a_ping(self.start("--threads", "1"), "info", encode("INFO", "all") * 1000, 100)
-        self.assertLess(ran, 20_000)  # 51,200 when a turn gave each connection 512 commands
+        """Each says after each INFO how far it has got; of ten of them somebody asks in one batch."""
+        server = self.start("--threads", "1")
+        greedy = [self.connect(server) for _ in range(100)]
+        other = self.connect(server)
+        with server.stopped():
+            for number, one in enumerate(greedy):
+                one.send_raw(b"".join(encode("INFO", "all") + encode("SET", f"n{number}", n)
+                                      for n in range(1, 1001)))
+            other.send_raw(b"".join(encode("GET", f"n{number}") for number in range(10)))
+        ran = sum(int(other.read() or 0) for _ in range(10))
+        self.assertLess(ran, 1000)  # 2,560 when a turn gave each 512 commands
 
     def test_large_replies(self):
         server = self.start("--threads", "1")
@@ -154,7 +181,6 @@ class Slices(ServerCase):
 
     def test_a_server_that_leaves_answers_it(self):
         self.client.send("KEYS", "*")
-        eventually(lambda: self.client.readable() or True)
         self.server.signal(15)
         self.assertEqual(sorted(self.client.read()), self.names)
         self.assertEqual(self.server.leave(), 0)
@@ -178,6 +204,32 @@ class Listed(ServerCase):
             listed = [int(line.split()[0][3:]) for line in lines]
             self.assertEqual(len(listed), len(set(listed)))
             self.assertLessEqual(ids, set(listed))
+
+    def test_who_kills_everybody_hears_how_many(self):
+        raise_nofile()
+        server = self.start()
+        crowd = [self.connect(server) for _ in range(3000)]
+        for one in crowd:
+            self.assertEqual(one.call("PING"), "PONG")
+        killer = crowd[1500]
+        self.assertEqual(killer.call("CLIENT", "KILL", "LADDR", "%s:%d" % killer.sock.getpeername(),
+                                     "SKIPME", "no"), 3000)
+        self.assertTrue(killer.ended())
+        self.assertTrue(crowd[0].ended())
+
+    def test_a_server_that_is_told_twice_to_leave(self):
+        raise_nofile()
+        for _ in range(5):
+            server = self.start("--threads", "3")
+            crowd = [self.connect(server) for _ in range(1000)]
+            for one in crowd[:9]:
+                one.send_raw(encode("CLIENT", "LIST") * 50)
+            server.signal(15)
+            server.signal(15)
+            self.assertEqual(server.leave(), 0)
+            self.assertNotRegex(server.log(), "Sanitizer")
+            for one in crowd:
+                one.close()
 
     def test_kill_by_address_of_nobody_and_of_one(self):
         raise_nofile()

@@ -73,6 +73,14 @@ class Strangers(ServerCase):
             self.assert_error(client.read(), "NOAUTH")
         self.assertTrue(client.ended())
 
+    def test_the_last_error_may_be_a_late_one(self):
+        client = self.connect(self.server)
+        client.send_raw(encode("PING") * (ERRORS - 1) + encode("AUTH", "wrong"))
+        for _ in range(ERRORS - 1):
+            self.assert_error(client.read(), "NOAUTH")
+        self.assert_error(client.read(), WRONG)
+        self.assertTrue(client.ended())
+
     def test_untaken_replies_are_few(self):
         strangers = [self.connect(self.server) for _ in range(100)]
         for one in strangers:
@@ -182,6 +190,19 @@ class WrongPasswords(ServerCase):
             client.reset()
         self.server.await_descriptors(descriptors)
         self.assertEqual(known.call("PING"), "PONG")
+
+    def test_late_errors_while_others_come_and_go(self):
+        for _ in range(3):
+            failing = [self.connect(self.server) for _ in range(5)]
+            for one in failing:
+                one.send("AUTH", "wrong")
+            end = time.monotonic() + 1.3
+            while time.monotonic() < end:
+                crowd = [Client(self.server) for _ in range(50)]
+                for one in crowd:
+                    one.close()
+            for one in failing:
+                self.assert_error(one.read(), WRONG)
 
     def test_a_server_that_leaves_does_not_wait_for_it(self):
         client = self.connect(self.server)

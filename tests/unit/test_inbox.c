@@ -318,7 +318,7 @@ static void client_list_shows_all_hosts(void **state) {
   assert_non_null(strstr(text, "name=five"));
   assert_int_equal(count_lines(ask(p, 2, "CLIENT LIST TYPE pubsub")), 1);
   assert_int_equal(count_lines(ask(p, 2, "CLIENT LIST ID 1 2 3")), 3);
-  assert_int_equal(p->stops, 3);
+  assert_true(p->stops >= 3); /* in each slice */
 }
 
 static void client_kill_reaches_other_hosts(void **state) {

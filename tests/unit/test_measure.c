@@ -28,13 +28,25 @@ static void time_of_a_stretch_is_its_commands(void **state) {
   assert_int_equal(p->host.stamp_ns, 0);
 }
 
+/* The loop reads it before each batch. */
+static void a_look_at_the_clock_in_the_middle_takes_nothing_away(void **state) {
+  struct peers *p = *state;
+  began_before(p, 40 * MS);
+  ask(p, 0, "PING");
+  p->host.stamp_ns += 40 * MS;
+  ask(p, 0, "PING");
+  command_batch_end(&p->host);
+  assert_int_equal(stats_of(p, "PING")->calls, 2);
+  assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
+}
+
 static void another_command_ends_it(void **state) {
   struct peers *p = *state;
   began_before(p, 40 * MS);
   ask(p, 0, "PING");
   ask(p, 0, "FETCH k");
   assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
-  p->host.stamp_ns -= 50 * MS;
+  p->host.stretch.start_ns -= 50 * MS;
   ask(p, 1, "FETCH k"); /* and another client */
   assert_in_range(stats_of(p, "FETCH")->nanoseconds, 50 * MS, AN_HOUR);
 }
@@ -84,6 +96,7 @@ static void exec_takes_as_long_as_what_it_runs(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(time_of_a_stretch_is_its_commands),
+      TEST(a_look_at_the_clock_in_the_middle_takes_nothing_away),
       TEST(another_command_ends_it),
       TEST(so_does_their_number),
       TEST(a_slow_stretch_is_in_the_slowlog),
