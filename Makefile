@@ -57,39 +57,44 @@ PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients check threads asan ubsan tsan valgrind fuzz format install clean \
-        need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units
+        need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units \
+        shortage shortage-long
 
 help: ## this list
 	@echo "make ..."; sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
-run: need-build ## get what is missing, build, start the server on 127.0.0.1:4336
+PORT ?= 4336
+run: need-build ## get what is missing, build, start the server on 127.0.0.1:4336, or another PORT=
 	@$(MAKE) --no-print-directory programs
-	@echo "idem listens on 127.0.0.1:4336. In another terminal, with redis-cli (package redis-tools):"
-	@echo "  redis-cli -p 4336 CLAIM order-17"
-	@echo "  redis-cli -p 4336 CLAIM order-17                 # a duplicate: BUSY"
-	@echo "  redis-cli -p 4336 STORE order-17 TOKEN '{\"ok\":1}'  # TOKEN: the number CLAIM answered"
-	@echo "  redis-cli -p 4336 CLAIM order-17                 # replayed: DONE"
-	@exec build/release/idem-server --port 4336
+	@exec server/run build/release/idem-server $(PORT)
 
 all: need-client ## get what is missing, build the server, libidem and idem-once
-	@$(MAKE) --no-print-directory programs client $(B)/idem-once
+	@$(MAKE) --no-print-directory programs client-libraries $(B)/idem-once
 
 programs: $(PROGRAMS)
 
 test: need-test ## get what is missing, build, pass every test (under 10 minutes on 2 cores)
-	@$(MAKE) --no-print-directory programs units check
-	@for part in runners unit model wire docs system threads examples client-test c-examples-test asan tsan fuzz-corpus; do \
+	@$(MAKE) --no-print-directory programs units $(SHORTAGE) check
+	@for part in runners unit shortage model wire docs system threads examples client-test c-examples-test asan tsan fuzz-corpus; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done
 	@echo "all tests passed"
 
 check: ## what can be told without running: includes point down, functions and files stay readable
 	@$(PYTHON) tests/check.py
 
+# With one loop and with four; a test that hangs ends.
+SHORTAGE := $(B)/tests/shortage/shortage
+each-shortage = for loops in 1 4; do timeout 900 $(SHORTAGE) --loops $$loops $(1) || exit 1; done
+
 runners: programs client $(B)/tests/runners/hanging ## the test runners end and name what hangs
 	@IDEM_SERVER=$(B)/idem-server IDEM_BUILD=$(B) $(PYTHON) tests/runners/test_runners.py
 units: $(UNITS) $(MODEL)
 unit: units ## units of every module
 	@tests/run-units $(UNITS)
+shortage: $(SHORTAGE) ## a server to which memory and descriptors are refused (half a minute)
+	@$(call each-shortage,--step 23)
+shortage-long: $(SHORTAGE) ## the same, each of 5,000 allocations by itself (6 minutes)
+	@$(call each-shortage,--step 1)
 model: units ## a million random operations against a naive model
 	@tests/limited $(MODEL)
 wire: programs ## transcripts of every command through redis-cli
@@ -97,15 +102,16 @@ wire: programs ## transcripts of every command through redis-cli
 system: programs ## interleavings on real sockets
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
 # Without those that say themselves how many loops they want, and those of options.
-THREADS_SYSTEM := test_chaos test_connections test_differential test_waiting test_load.Memory test_load.Waiters \
+THREADS_SYSTEM := test_strangers test_fairness test_chaos test_connections test_differential test_waiting test_load.Memory test_load.Waiters \
                   test_process.Leaving
 threads: programs ## transcripts and system tests once more, with four loops
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/wire/run.py
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/system/run.py $(THREADS_SYSTEM)
-docs: programs client ## what the documents show, run
+docs: programs client-libraries ## what the documents show, run
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py
 examples: programs ## the four systems of client/examples
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_examples.py
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_flask.py
 
 # --strict: a client that cannot be had is a failure, not only a line that says so.
 CLIENT_TEST_FLAGS ?= --strict
@@ -114,9 +120,10 @@ test-clients: need-test ## the Redis clients that people use, from Debian and np
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/clients/run.py $(CLIENT_TEST_FLAGS)
 
 asan tsan: SANITIZED = tests/sanitized "build/$@/idem-server --version"
-asan: ## units, model and transcripts under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory MODE=asan programs units
+asan: ## units, shortage, model and transcripts under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory MODE=asan programs units build/asan/tests/shortage/shortage
 	@$(SANITIZED) tests/run-units $(patsubst $(B)/%,build/asan/%,$(UNITS))
+	@for loops in 1 4; do $(SANITIZED) build/asan/tests/shortage/shortage --loops $$loops --step 101 || exit 1; done
 	@tests/limited $(SANITIZED) build/asan/tests/test_model --steps 200000
 	@IDEM_SERVER=build/asan/idem-server $(SANITIZED) $(PYTHON) tests/wire/run.py
 ubsan: ## units and model under UBSan alone
@@ -124,11 +131,13 @@ ubsan: ## units and model under UBSan alone
 	@tests/run-units $(patsubst $(B)/%,build/ubsan/%,$(UNITS))
 TSAN_UNITS := $(addprefix build/tsan/tests/test_,$(filter $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/*.c)), \
               keyspace inbox pubsub monitor transaction regions))
-TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py)))
-tsan: ## what threads share, under ThreadSanitizer: units, transcripts and interleavings with four loops
-	@$(MAKE) --no-print-directory MODE=tsan programs $(TSAN_UNITS)
+TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py \
+               tests/system/test_strangers.py tests/system/test_fairness.py)))
+tsan: ## what threads share, under ThreadSanitizer: units, shortage, transcripts and interleavings with four loops
+	@$(MAKE) --no-print-directory MODE=tsan programs $(TSAN_UNITS) build/tsan/tests/shortage/shortage
 	@rm -f build/tsan/race.*
 	@TSAN_OPTIONS=exitcode=66 $(SANITIZED) tests/run-units $(TSAN_UNITS)
+	@TSAN_OPTIONS="exitcode=66 detect_deadlocks=0" $(SANITIZED) build/tsan/tests/shortage/shortage --loops 4 --step 401
 	@IDEM_SERVER=tests/tsan-server $(SANITIZED) $(PYTHON) tests/wire/run.py
 	@IDEM_SERVER=tests/tsan-server $(SANITIZED) $(PYTHON) tests/system/run.py $(TSAN_SYSTEM)
 	@if cat build/tsan/race.* 2>/dev/null; then exit 1; fi
@@ -195,6 +204,13 @@ $(B)/tests/runners/hanging: $(B)/tests/runners/hanging.o $(LIMIT)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) -o $@ $^ -lcmocka
 
+# What the server and libuv ask of allocator and kernel passes through the test.
+SHORTAGE_WRAP := $(foreach f,malloc calloc realloc aligned_alloc strdup strndup free mmap accept4 epoll_ctl \
+                           uv_loop_init uv_poll_start,-Wl$(,)--wrap=$(f))
+$(B)/tests/shortage/shortage: $(patsubst %.c,$(B)/%.o,$(wildcard tests/shortage/*.c)) $(LIB_OBJ)
+	@mkdir -p $(@D); echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) $(SHORTAGE_WRAP) -o $@ $^ $(SERVER_LIBS:-luv=-l:libuv_a.a) -ldl
+
 build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))) $(LIB_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv -lxxhash -lpthread
@@ -208,7 +224,7 @@ PACKAGES_build := libuv1-dev libjemalloc-dev libxxhash-dev
 PACKAGES_client := $(PACKAGES_build) libhiredis-dev
 PACKAGES_valgrind := valgrind
 PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev libmicrohttpd-dev libevent-dev \
-                  pkg-config groff man-db g++ redis-tools redis-server python3 python3-redis python3-flask \
+                  pkg-config groff man-db g++ redis-tools redis-server python3 python3-redis python3-flask lua5.1 luajit \
                   $(CLANG) libclang-rt-14-dev procps iproute2
 need-build:
 	@tests/need $(PACKAGES_build)

@@ -15,6 +15,7 @@
 
 #include "client/answer.h"
 #include "client/clock.h"
+#include "client/sized.h"
 
 /* A server that answers BUSY to a waiting call sooner does not let it wait: a pause comes in
  * between. */
@@ -44,8 +45,10 @@ static void set_state(struct idem_call *call, enum call_state state) {
 
 void async_wake_at(struct idem_async *async, int64_t ms) {
   if (async->closed || ms >= async->timer_ms) return;
-  int64_t left = clock_max(0, ms - clock_ms());
-  if (async->loop.timer_start(async->timer, left) == 0) async->timer_ms = ms;
+  int64_t now = clock_ms();
+  int64_t left = clock_min(clock_max(0, ms - now), CLOCK_SLEEP_MAX_MS);
+  if (now + left >= async->timer_ms) return;
+  if (async->loop.timer_start(async->timer, left) == 0) async->timer_ms = now + left;
 }
 
 static void wait_until(struct idem_call *call, int64_t due_ms) {
@@ -55,17 +58,9 @@ static void wait_until(struct idem_call *call, int64_t due_ms) {
 
 /* ---- the end of a call ---- */
 
-/* A grant that nobody wants. A record with a past (an earlier attempt, a stage) must not lose it,
- * so there the lease is cut short instead; but with HOLD that would make it UNKNOWN, and nothing
- * ran. */
-static void give_back(struct idem_call *call, const struct wire_reply *reply, int64_t now) {
-  struct wire_request request = {
-      .verb = WIRE_RELEASE, .key = call->request.key, .token = reply->token};
-  bool past = reply->attempt > 1 || reply->stage.data != NULL;
-  if (past && (call->request.flags & IDEM_HOLD) == 0) {
-    request.verb = WIRE_RENEW;
-    request.lease_ms = 1;
-  }
+/* A grant that nobody wants. */
+static void give_back(struct idem_call *call, const struct wire_reply *granted, int64_t now) {
+  const struct wire_request request = claim_give_back_request(&call->request, granted);
   async_start_internal(call->async, &request, NULL, now);
 }
 
@@ -109,8 +104,10 @@ static void conclude_begin(struct idem_call *call, struct wire_reply *reply) {
     return;
   }
   claim_grant(call->claim, reply);
-  bool waited = call->wait_ms > 0;
-  renewal_add(call->async, call->claim, waited ? clock_ms() : call->sent_ms, !call->no_renewal);
+  call->claim->async = call->async;
+  call->async->references++;
+  tokens_add(&call->async->tokens, &call->claim->item);
+  renewal_add(call->async, call->claim, call->sent_ms, !call->no_renewal);
 }
 
 /* Takes over the reply; the call goes to `ended`. */
@@ -122,7 +119,7 @@ static void end_call(struct idem_call *call, struct wire_reply *reply, int64_t n
       call->claim->renewal = NULL;
       renewal_answered(async, call->claim, call->sent_ms, reply);
     }
-  } else if (call->request.verb == WIRE_CLAIM) {
+  } else if (call->begins) {
     int64_t attempt = reply->attempt;
     uint64_t token = reply->token;
     conclude_begin(call, reply);
@@ -143,20 +140,29 @@ static void end_call(struct idem_call *call, struct wire_reply *reply, int64_t n
   async_wake_at(async, now);
 }
 
-/* Ends it without a word of the server. What is under way goes on for itself. */
+/* Ends it without a word of the server. A CLAIM under way goes on for itself: what it is still
+ * granted is given back. */
 static void end_with(struct idem_call *call, enum idem_status status, const char *message,
                      int64_t now) {
   struct wire_reply reply;
-  memset(&reply, 0, sizeof reply);
-  reply.status = status;
-  snprintf(reply.message, sizeof reply.message, "%s", message);
-  bool begins = call->request.verb == WIRE_CLAIM;
-  if (call->flight != NULL && !begins) {
+  wire_reply_fail(&reply, status, message);
+  wire_busy_settle(&call->busy, &reply);
+  if (call->flight != NULL && call->request.verb != WIRE_CLAIM) {
     call->flight->call = NULL;
     call->flight = NULL;
   }
+  if (call->granted.memory != NULL) give_back(call, &call->granted, now);
+  wire_reply_deinit(&call->granted);
   call->cancelled = true;
   end_call(call, &reply, now);
+}
+
+void async_refused(struct idem_call *call, const char *why, int64_t now) {
+  if (call->cancelled) {
+    async_answered(call, NULL, now);
+  } else {
+    end_with(call, IDEM_REFUSED, why, now);
+  }
 }
 
 static void give_up(struct idem_call *call, int64_t now) {
@@ -187,7 +193,8 @@ static void fail_attempt(struct idem_call *call, int64_t now) {
 /* Sends it. IDEM_BUSY: it stands in line. */
 static enum idem_status try_call(struct idem_call *call, int64_t now) {
   int64_t left = 0;
-  if (call->wait_ms > 0) {
+  bool may_wait = call->request.verb == WIRE_CLAIM || call->request.verb == WIRE_WAIT;
+  if (call->wait_ms > 0 && may_wait) {
     call->request.wait_ms = left = clock_max(0, call->pace.wait_until_ms - now);
     if (left == 0 && call->request.verb == WIRE_WAIT) call->request.verb = WIRE_FETCH;
   }
@@ -225,68 +232,173 @@ static redisReply *steal(redisReply *reply) {
 }
 
 /* Whether a BUSY is not the end: the server waits only so long in one go. */
-static bool wait_on(struct idem_call *call, const struct wire_reply *reply, int64_t now) {
+static bool wait_on(struct idem_call *call, struct wire_reply *reply, int64_t now) {
   const struct settings *settings = &call->async->settings;
   if (reply->status != IDEM_BUSY || now >= call->pace.wait_until_ms) return false;
   pace_heard(&call->pace, settings);
   int64_t pause = 0;
   if (now - call->sent_ms < SOON_MS) pause = pace_pause_ms(&call->pace, settings);
   if (now + pause >= call->pace.wait_until_ms) return false;
+  wire_busy_keep(&call->busy, reply);
   set_state(call, CALL_RESTING);
   wait_until(call, now + pause);
+  return true;
+}
+
+/* ---- a grant that may be over before its owner hears of it ---- */
+
+/* Sends the call at once as another request. */
+static void go_on(struct idem_call *call, enum wire_verb verb, int64_t now) {
+  call->request.verb = verb;
+  set_state(call, CALL_RESTING);
+  wait_until(call, now);
+}
+
+/* The lease that the call was granted runs for lease_ms from sent_ms on, at least. True: that may
+ * be over, so it is renewed first, as long as there is time for that. */
+static bool renew_first(struct idem_call *call, int64_t lease_ms, bool waited, int64_t now) {
+  if (!pace_grant_doubtful(call->sent_ms, now, lease_ms, waited)) return false;
+  bool renewed = call->request.verb == WIRE_RENEW; /* how long a claim took says nothing */
+  call->request.token = call->granted.token;
+  if (pace_has_time(&call->pace, now, renewed ? now - call->sent_ms : 0)) {
+    go_on(call, WIRE_RENEW, now);
+  } else {
+    end_with(call, IDEM_UNAVAILABLE, "the answers take longer than the lease", now);
+  }
+  return true;
+}
+
+/* The renewal of a grant that does not count yet was answered. */
+static void take_renewed(struct idem_call *call, const struct wire_reply *reply, int64_t now) {
+  if (reply->status == IDEM_STALE) {
+    wire_reply_deinit(&call->granted);
+    wire_busy_overtaken(&call->busy);
+    go_on(call, WIRE_CLAIM, now);
+  } else if (reply->status != IDEM_OK) {
+    end_with(call, reply->status, reply->message, now);
+  } else if (!renew_first(call, reply->number, false, now)) {
+    struct wire_reply granted = call->granted;
+    call->granted.memory = NULL;
+    granted.lease_ms = reply->number;
+    end_call(call, &granted, now);
+  }
+}
+
+/* A begin was answered. True: it goes on, or has ended. */
+static bool make_sure(struct idem_call *call, struct wire_reply *reply, int64_t now) {
+  if (!call->begins) return false;
+  if (call->request.verb == WIRE_RENEW) {
+    take_renewed(call, reply, now);
+    return true;
+  }
+  if (reply->status != IDEM_RUN) return false;
+  call->granted = *reply;
+  if (renew_first(call, reply->lease_ms, call->waits, now)) {
+    reply->memory = NULL;
+    return true;
+  }
+  call->granted.memory = NULL;
+  return false;
+}
+
+/* A cancelled call was answered: its `done` was called before, or will be. */
+static void bury(struct idem_call *call, struct wire_reply *reply, int64_t now) {
+  if (reply != NULL && reply->status == IDEM_RUN) give_back(call, reply, now);
+  if (call->state != CALL_SENT) return;
+  set_state(call, CALL_ENDED);
+  move_call(call, &call->async->ended);
+}
+
+/* False: it says nothing about the call, which is tried again. */
+static bool take_reply(struct idem_call *call, struct wire_reply *reply, int64_t now) {
+  struct idem_async *async = call->async;
+  if (reply->status == IDEM_RUN && tokens_has(&async->tokens, reply->token)) {
+    snprintf(async->trouble, sizeof async->trouble, "the grant of an earlier call");
+    return false;
+  }
+  if (call->cancelled) {
+    bury(call, reply, now);
+  } else if (reply->again) {
+    snprintf(async->trouble, sizeof async->trouble, "%.140s", reply->message);
+    return false;
+  } else if (!wait_on(call, reply, now) && !make_sure(call, reply, now)) {
+    end_call(call, reply, now);
+  }
   return true;
 }
 
 bool async_answered(struct idem_call *call, redisReply *reply, int64_t now) {
   redisReply *own = reply != NULL ? steal(reply) : NULL;
   struct wire_reply judged;
-  if (own != NULL) wire_judge(call->request.verb, own, &judged);
-  bool good = own == NULL ? reply == NULL : !judged.broken && !judged.again;
+  bool taken = false;
+  if (own != NULL) {
+    wire_judge(call->request.verb, own, &judged);
+    bool broken = judged.broken;
+    taken = take_reply(call, &judged, now);
+    wire_reply_deinit(&judged);
+    if (taken) return !broken;
+  }
   if (call->cancelled) {
-    if (own != NULL && judged.status == IDEM_RUN) give_back(call, &judged, now);
-    if (own != NULL) wire_reply_deinit(&judged);
-    if (call->state == CALL_SENT) { /* delivered before: nobody waits for the memory */
-      set_state(call, CALL_ENDED);
-      move_call(call, &call->async->ended);
-    }
-  } else if (reply == NULL) {
+    bury(call, NULL, now);
+  } else if (reply != NULL && own == NULL) {
+    end_with(call, IDEM_NO_MEMORY, "out of memory", now);
+  } else {
     call->ambiguous = true;
     fail_attempt(call, now);
-  } else if (own == NULL) {
-    end_with(call, IDEM_NO_MEMORY, "out of memory", now);
-  } else if (judged.again) {
-    snprintf(call->async->trouble, sizeof call->async->trouble, "%.140s", judged.message);
-    wire_reply_deinit(&judged);
-    fail_attempt(call, now);
-  } else if (wait_on(call, &judged, now)) {
-    wire_reply_deinit(&judged);
-  } else {
-    end_call(call, &judged, now);
   }
-  return good;
+  return reply == NULL;
 }
 
 /* ---- the timer, and the end of every entry ---- */
 
-/* Patience with a call that was sent is over. */
+/* Nothing was heard on the link for too long. Its calls go elsewhere, as far as they go on. A begin
+ * that does not stays, to give back what it is granted after all. */
+static void abandon_link(struct link *link, int64_t now) {
+  struct idem_async *async = link->async;
+  bool orphans = link->state == LINK_CLOSING; /* it has some that were not delivered yet */
+  snprintf(async->trouble, sizeof async->trouble, "no answer in time");
+  for (struct idem_call *call = async->calls.first, *after = NULL; call != NULL; call = after) {
+    after = call->next;
+    struct flight *flight = call->flight;
+    if (flight == NULL || flight->link != link) continue;
+    if (!call->cancelled) {
+      call->flight = NULL;
+      flight->call = NULL;
+      async_answered(call, NULL, now);
+      if (call->state != CALL_ENDED || call->request.verb != WIRE_CLAIM) continue;
+      call->flight = flight;
+      flight->call = call;
+    }
+    orphans = true;
+  }
+  if (orphans) {
+    link_half_close(link, now);
+  } else {
+    link_end(link);
+  }
+}
+
+/* The time of a call that was sent is over. The loop may have stood still meanwhile, so what the
+ * socket holds comes first. */
 static void lose_patience(struct idem_call *call, int64_t now) {
+  const struct settings *settings = &call->async->settings;
+  link_read_for(call);
+  if (call->state != CALL_SENT || call->flight == NULL) return;
   struct link *link = call->flight->link;
   if (call->cancelled) { /* an orphan: nothing will come any more */
     call->flight->call = NULL;
     call->flight = NULL;
-    set_state(call, CALL_ENDED);
-    move_call(call, &call->async->ended);
+    bury(call, NULL, now);
     return;
   }
-  int64_t until = link->heard_ms + call->async->settings.command_timeout_ms;
-  bool alive = !call->waits && now < until;
-  if (alive && now < call->pace.deadline_ms) { /* others are being answered in front of it */
-    wait_until(call, clock_min(until, call->pace.deadline_ms));
-  } else if (alive) {
+  int64_t patience = settings->command_timeout_ms + (call->waits ? call->request.wait_ms : 0);
+  int64_t until = link->state == LINK_OPENING ? link->until_ms : link->heard_ms + patience;
+  if (now >= until) {
+    abandon_link(link, now);
+  } else if (now >= call->pace.deadline_ms) {
     give_up(call, now);
-  } else {
-    snprintf(call->async->trouble, sizeof call->async->trouble, "no answer in time");
-    link_end(link); /* answers this call, and the others on it, with nothing */
+  } else { /* others are being answered in front of it, or the link is young */
+    wait_until(call, clock_min(until, call->pace.deadline_ms));
   }
 }
 
@@ -336,6 +448,8 @@ static void deliver(struct idem_call *call) {
     idem_answer_clear(&call->answer);
   }
   if (call->flight == NULL) {
+    wire_reply_deinit(&call->busy);
+    wire_reply_deinit(&call->granted);
     free(call);
     return;
   }
@@ -423,11 +537,13 @@ static enum idem_status start(struct idem_async *async, const struct wire_reques
   return IDEM_OK;
 }
 
-enum idem_status idem_async_begin(struct idem_async *async, const struct idem_request *request,
+enum idem_status idem_async_begin(struct idem_async *async, const struct idem_request *asked,
                                   idem_done_fn *done, void *context, struct idem_call **call) {
   char owner[SETTINGS_OWNER_BYTES];
+  struct idem_request own;
+  const struct idem_request *request = &own;
   if (!accepts(async) || done == NULL) return IDEM_INVALID;
-  if (settings_judge_request(request) != NULL) return IDEM_INVALID;
+  if (settings_take_request(&own, asked) != NULL) return IDEM_INVALID;
   if ((request->flags & (IDEM_BIND | IDEM_FAIL_OPEN)) || request->key.len > KEEPER_KEY_BYTES) {
     return IDEM_INVALID;
   }
@@ -446,6 +562,7 @@ enum idem_status idem_async_begin(struct idem_async *async, const struct idem_re
   }
   begun->done = done;
   begun->context = context;
+  begun->begins = true;
   begun->no_renewal = (request->flags & IDEM_NO_RENEWAL) != 0;
   if (call != NULL) *call = begun;
   try_call(begun, now);
@@ -473,8 +590,9 @@ static enum idem_status start_on_claim(struct idem_claim *claim, const struct wi
 
 enum idem_status idem_async_finish(struct idem_claim *claim, const struct idem_result *result,
                                    idem_done_fn *done, void *context, struct idem_call **call) {
-  if (claim_judge_result(result) != NULL) return IDEM_INVALID;
-  struct wire_request request = claim_store_request(claim, result);
+  struct idem_result own;
+  if (claim_take_result(&own, result) != NULL) return IDEM_INVALID;
+  struct wire_request request = claim_store_request(claim, &own);
   return start_on_claim(claim, &request, true, done, context, call);
 }
 
@@ -521,16 +639,27 @@ void idem_async_cancel(struct idem_call *call) {
 
 /* ---- open, close ---- */
 
+static void release(struct idem_async *async) {
+  if (--async->references > 0) return;
+  tokens_deinit(&async->tokens);
+  free(async);
+}
+
 void claim_leave_async(struct idem_claim *claim) {
   renewal_remove(claim->async, claim);
+  tokens_remove(&claim->async->tokens, &claim->item);
   if (claim->call != NULL) claim->call->claim = NULL;
   if (claim->renewal != NULL) claim->renewal->claim = NULL;
   claim->call = claim->renewal = NULL;
+  release(claim->async);
+  claim->async = NULL;
 }
 
-static bool loop_complete(const struct idem_loop *loop) {
-  return loop != NULL && loop->watch != NULL && loop->want != NULL && loop->unwatch != NULL &&
-         loop->timer != NULL && loop->timer_start != NULL && loop->timer_free != NULL;
+/* Copies the caller's loop. False: something is missing. */
+static bool take_loop(struct idem_loop *to, const struct idem_loop *from) {
+  if (from == NULL || !sized_copy(to, sizeof *to, from, SIZED_LOOP_0_1)) return false;
+  return to->watch != NULL && to->want != NULL && to->unwatch != NULL && to->timer != NULL &&
+         to->timer_start != NULL && to->timer_free != NULL;
 }
 
 static enum idem_status async_init(struct idem_async *async, const char *url,
@@ -540,29 +669,30 @@ static enum idem_status async_init(struct idem_async *async, const char *url,
   if (status != IDEM_OK) return status;
   async->loop = *loop;
   async->timer_ms = CLOCK_NEVER;
-  status = link_resolve(async, error);
-  if (status == IDEM_OK) {
-    async->timer = loop->timer(loop->loop, on_timer, async);
-    if (async->timer == NULL) status = IDEM_NO_MEMORY;
-  }
-  if (status != IDEM_OK) settings_deinit(&async->settings);
-  return status;
+  async->references = 1;
+  tokens_init(&async->tokens);
+  link_resolve(async); /* when that fails, it is tried again when an address is needed */
+  async->timer = loop->timer(loop->loop, on_timer, async);
+  if (async->timer != NULL) return IDEM_OK;
+  settings_deinit(&async->settings);
+  return IDEM_NO_MEMORY;
 }
 
 enum idem_status idem_async_open(const char *url, const struct idem_options *options,
                                  const struct idem_loop *loop, struct idem_async **out,
                                  struct idem_error *error) {
   struct idem_error ignored;
+  struct idem_loop own;
   if (error == NULL) error = &ignored;
   error->text[0] = '\0';
   *out = NULL;
-  if (!loop_complete(loop)) {
+  if (!take_loop(&own, loop)) {
     snprintf(error->text, sizeof error->text, "an incomplete struct idem_loop");
     return IDEM_INVALID;
   }
   struct idem_async *async = calloc(1, sizeof *async);
   enum idem_status status =
-      async == NULL ? IDEM_NO_MEMORY : async_init(async, url, options, loop, error);
+      async == NULL ? IDEM_NO_MEMORY : async_init(async, url, options, &own, error);
   if (status == IDEM_NO_MEMORY) snprintf(error->text, sizeof error->text, "out of memory");
   if (status != IDEM_OK) {
     free(async);
@@ -597,5 +727,5 @@ void idem_async_close(struct idem_async *async) {
   link_sweep(async, now);
   async->loop.timer_free(async->timer);
   settings_deinit(&async->settings);
-  free(async);
+  release(async);
 }

@@ -18,10 +18,11 @@
 
 /* ---- begin ---- */
 
-static const char *judge_begin(const struct idem_client *client,
-                               const struct idem_request *request) {
+/* Copies the request of the caller's. NULL, or what is wrong. */
+static const char *take_request(const struct idem_client *client, struct idem_request *to,
+                                const struct idem_request *from) {
   const char *wrong = client_judge(client);
-  return wrong != NULL ? wrong : settings_judge_request(request);
+  return wrong != NULL ? wrong : settings_take_request(to, from);
 }
 
 /* Puts a granted claim into service. */
@@ -31,14 +32,76 @@ static void enlist(struct idem_client *client, struct idem_claim *claim,
   claim_grant(claim, reply);
   claim->client = client;
   claim->bound = call->connection;
-  client_retain(client);
-  /* One that waited was granted at some time in between: then the end is the best guess, else the
-   * begin is the safe one. */
-  int64_t granted_ms = call->wait_ms > 0 ? call->answered_ms : call->sent_ms;
+  client_adopt(client, &claim->item);
   if (request->flags & IDEM_NO_RENEWAL) {
-    atomic_store(&claim->item.expires_ms, granted_ms + claim->lease_ms);
+    atomic_store(&claim->item.expires_ms, call->sent_ms + claim->lease_ms);
   } else {
-    keeper_add(client->keeper, &claim->item, granted_ms);
+    keeper_add(client->keeper, &claim->item, call->sent_ms);
+  }
+}
+
+/*
+ * A grant may be over when its answer comes, and another owner at work. It is renewed until the
+ * answer to that has come in time; call->sent_ms is then from when on the lease surely runs.
+ * Returns IDEM_OK; IDEM_STALE: it was over, ask again; or why nothing is known, with message.
+ */
+static enum idem_status make_sure(struct idem_client *client, struct client_call *call,
+                                  struct wire_reply *granted, char *message) {
+  bool waited = call->request.wait_ms > 0;
+  int64_t exchange_ms = 0; /* of a renewal; how long the claim took says nothing of that */
+  while (pace_grant_doubtful(call->sent_ms, call->answered_ms, granted->lease_ms, waited)) {
+    struct wire_reply reply;
+    struct client_call renewal = {.begun = true, .pace = call->pace};
+    renewal.request = (struct wire_request){
+        .verb = WIRE_RENEW, .key = call->request.key, .token = granted->token};
+    enum idem_status status = IDEM_UNAVAILABLE;
+    snprintf(message, IDEM_MESSAGE_BYTES, "the answers take longer than the lease of %lld ms",
+             (long long)granted->lease_ms);
+    if (!pace_has_time(&call->pace, call->answered_ms, exchange_ms)) return status;
+    status = client_make(client, &renewal, &reply);
+    if (status != IDEM_OK) snprintf(message, IDEM_MESSAGE_BYTES, "%s", reply.message);
+    if (status == IDEM_OK) granted->lease_ms = reply.number;
+    wire_reply_deinit(&reply);
+    if (status != IDEM_OK) return status;
+    call->sent_ms = renewal.sent_ms;
+    call->answered_ms = renewal.answered_ms;
+    exchange_ms = renewal.answered_ms - renewal.sent_ms;
+    waited = false;
+  }
+  return IDEM_OK;
+}
+
+/* The grant is not used: it was over, or nobody knows. */
+static void drop_grant(struct idem_client *client, struct client_call *call,
+                       struct wire_reply *granted, bool over) {
+  const struct wire_request unwanted = claim_give_back_request(&call->request, granted);
+  if (!over) client_tell(client, &unwanted);
+  wire_reply_deinit(granted);
+  if (call->connection == NULL) return;
+  if (over) {
+    client_give_back(client, call->connection);
+  } else {
+    connection_close(call->connection); /* and with it the claim that is bound to it */
+  }
+  call->connection = NULL;
+}
+
+/* Asks until the answer is certain. RUN: the claim is in service. */
+static enum idem_status ask(struct idem_client *client, struct client_call *call,
+                            const struct idem_request *request, struct idem_claim *claim,
+                            struct idem_answer *answer) {
+  char message[IDEM_MESSAGE_BYTES];
+  for (;;) {
+    struct wire_reply reply;
+    if (client_make(client, call, &reply) != IDEM_RUN) return answer_take(answer, &reply);
+    enum idem_status sure = make_sure(client, call, &reply, message);
+    if (sure == IDEM_OK) {
+      enlist(client, claim, call, &reply, request);
+      return answer_set(answer, IDEM_RUN, NULL);
+    }
+    drop_grant(client, call, &reply, sure == IDEM_STALE);
+    if (sure != IDEM_STALE) return answer_set(answer, sure, message);
+    wire_busy_overtaken(&call->busy);
   }
 }
 
@@ -62,14 +125,10 @@ static enum idem_status begin(struct idem_client *client, const struct idem_requ
     free(claim);
     return answer_set(answer, IDEM_NO_MEMORY, "no memory or no thread for a claim");
   }
-  struct wire_reply reply;
-  client_make(client, &call, &reply);
-  if (reply.status != IDEM_RUN) {
+  if (ask(client, &call, request, claim, answer) != IDEM_RUN) {
     claim_destroy(claim);
-    return answer_take(answer, &reply);
+    return answer->status;
   }
-  enlist(client, claim, &call, &reply, request);
-  answer_set(answer, IDEM_RUN, NULL);
   answer->attempt = claim->attempt;
   answer->token = claim->item.token;
   *out = claim;
@@ -78,10 +137,11 @@ static enum idem_status begin(struct idem_client *client, const struct idem_requ
 
 enum idem_status idem_begin(struct idem_client *client, const struct idem_request *request,
                             struct idem_claim **claim, struct idem_answer *answer) {
+  struct idem_request own;
   *claim = NULL;
-  const char *wrong = judge_begin(client, request);
+  const char *wrong = take_request(client, &own, request);
   if (wrong != NULL) return answer_set(answer, IDEM_INVALID, wrong);
-  return begin(client, request, clock_max(0, request->wait_ms), claim, answer);
+  return begin(client, &own, clock_max(0, own.wait_ms), claim, answer);
 }
 
 /* ---- calls on a claim ---- */
@@ -136,12 +196,13 @@ static enum idem_status store(struct idem_claim *claim, const struct idem_result
 }
 
 enum idem_status idem_finish(struct idem_claim *claim, const struct idem_result *result) {
+  struct idem_result own;
   claim->message[0] = '\0';
   const char *wrong = judge_claim(claim);
-  if (wrong == NULL) wrong = claim_judge_result(result);
+  if (wrong == NULL) wrong = claim_take_result(&own, result);
   if (wrong != NULL) return complain(claim, IDEM_INVALID, wrong);
   keeper_mute(claim->client->keeper, &claim->item, true);
-  enum idem_status status = store(claim, result);
+  enum idem_status status = store(claim, &own);
   if (status == IDEM_OK) {
     end_claim(claim);
   } else if (status == IDEM_STALE || status == IDEM_CONFLICT) {
@@ -228,12 +289,49 @@ enum idem_status idem_wait(struct idem_client *client, struct idem_bytes key,
 
 /* ---- once ---- */
 
-/* What the work made goes into the answer. */
+static void release_result(const struct idem_result *result) {
+  if (result->release != NULL) result->release(result->memory);
+}
+
+/* A copy of what the work made, and what it left to be freed. */
+struct copy {
+  void (*release)(void *memory);
+  void *memory;
+  char bytes[];
+};
+
+static void release_copy(void *memory) {
+  struct copy *copy = memory;
+  if (copy->release != NULL) copy->release(copy->memory);
+  free(copy);
+}
+
+/* Copies bytes and a NUL byte to *at, if there are any bytes to copy. */
+static struct idem_bytes copy_bytes(struct idem_bytes bytes, char **at) {
+  if (bytes.data == NULL) return bytes;
+  char *out = *at;
+  if (bytes.len > 0) memcpy(out, bytes.data, bytes.len);
+  out[bytes.len] = '\0';
+  *at += bytes.len + 1;
+  return idem_data(out, bytes.len);
+}
+
+/* What the work made goes into the answer, copied: there a NUL byte follows, as after all that
+ * comes out of the library. Without memory for the copy the work's own bytes have to do. */
 static void put_result(struct idem_answer *answer, const struct idem_result *result) {
-  answer->body = result->body.data != NULL ? result->body : idem_text("");
+  const struct idem_bytes body = result->body.data != NULL ? result->body : idem_text("");
+  struct copy *copy = malloc(sizeof *copy + body.len + 1 + result->meta.len + 1);
+  answer->body = body;
   answer->meta = result->meta;
   answer->release = result->release;
   answer->memory = result->memory;
+  if (copy == NULL) return;
+  *copy = (struct copy){.release = result->release, .memory = result->memory};
+  char *at = copy->bytes;
+  answer->body = copy_bytes(body, &at);
+  answer->meta = copy_bytes(result->meta, &at);
+  answer->release = release_copy;
+  answer->memory = copy;
 }
 
 static enum idem_status settle(struct idem_claim *claim, int work, const struct idem_result *result,
@@ -243,7 +341,7 @@ static enum idem_status settle(struct idem_claim *claim, int work, const struct 
     answer->store = idem_finish(claim, result);
     answer->status = answer->store == IDEM_OK ? IDEM_RUN : IDEM_UNSTORED;
   } else {
-    if (result->release != NULL) result->release(result->memory);
+    release_result(result);
     answer->work = work;
     answer->status = IDEM_FAILED;
     if (work == IDEM_WORK_FAILED) answer->store = idem_abandon(claim);
@@ -255,8 +353,7 @@ static enum idem_status settle(struct idem_claim *claim, int work, const struct 
 /* The server did not answer, and the caller wants the work done all the same. */
 static enum idem_status run_unprotected(idem_work_fn *work, void *context,
                                         struct idem_answer *answer) {
-  struct idem_result result;
-  memset(&result, 0, sizeof result);
+  struct idem_result result = {.size = sizeof result};
   int outcome = work(NULL, context, &result);
   answer->store = IDEM_UNAVAILABLE;
   answer->retry_after_ms = 0;
@@ -264,7 +361,7 @@ static enum idem_status run_unprotected(idem_work_fn *work, void *context,
     put_result(answer, &result);
     return answer->status = IDEM_UNSTORED;
   }
-  if (result.release != NULL) result.release(result.memory);
+  release_result(&result);
   answer->work = outcome;
   return answer->status = IDEM_FAILED;
 }
@@ -276,18 +373,18 @@ static int64_t once_wait_ms(const struct idem_request *request) {
 
 enum idem_status idem_once(struct idem_client *client, const struct idem_request *request,
                            idem_work_fn *work, void *context, struct idem_answer *answer) {
-  const char *wrong = judge_begin(client, request);
+  struct idem_request own;
+  const char *wrong = take_request(client, &own, request);
   if (wrong != NULL) return answer_set(answer, IDEM_INVALID, wrong);
   struct idem_claim *claim = NULL;
-  enum idem_status status = begin(client, request, once_wait_ms(request), &claim, answer);
-  if (status == IDEM_UNAVAILABLE && (request->flags & IDEM_FAIL_OPEN)) {
+  enum idem_status status = begin(client, &own, once_wait_ms(&own), &claim, answer);
+  if (status == IDEM_UNAVAILABLE && (own.flags & IDEM_FAIL_OPEN)) {
     idem_answer_clear(answer);
     answer_set(answer, IDEM_UNAVAILABLE, "ran without protection: the server was unavailable");
     return run_unprotected(work, context, answer);
   }
   if (status != IDEM_RUN) return status;
-  struct idem_result result;
-  memset(&result, 0, sizeof result);
+  struct idem_result result = {.size = sizeof result};
   int outcome = work(claim, context, &result);
   status = settle(claim, outcome, &result, answer);
   idem_claim_free(claim);
@@ -303,7 +400,7 @@ void idem_claim_free(struct idem_claim *claim) {
     bool ours = process_mark_holds(&client->settings.process);
     if (ours) keeper_remove(client->keeper, &claim->item);
     if (ours && claim->bound != NULL) connection_close(claim->bound);
-    if (ours) client_release(client);
+    if (ours) client_disown(client, &claim->item);
   }
   if (claim->async != NULL) claim_leave_async(claim);
   claim_destroy(claim);

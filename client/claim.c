@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "client/clock.h"
+#include "client/settings.h"
+#include "client/sized.h"
 
 struct idem_claim *claim_create(struct idem_bytes key) {
   struct idem_claim *claim = calloc(1, sizeof *claim + key.len);
@@ -26,6 +28,19 @@ void claim_grant(struct idem_claim *claim, struct wire_reply *reply) {
   atomic_store(&claim->item.state, IDEM_CLAIM_HELD);
 }
 
+/* A record with a past (an earlier attempt, a stage) must not lose it, so there the lease is cut
+ * short instead; but with HOLD that would make it UNKNOWN, and nothing ran. */
+struct wire_request claim_give_back_request(const struct wire_request *asked,
+                                            const struct wire_reply *granted) {
+  struct wire_request request = {.verb = WIRE_RELEASE, .key = asked->key, .token = granted->token};
+  bool past = granted->attempt > 1 || granted->stage.data != NULL;
+  if (past && (asked->flags & IDEM_HOLD) == 0) {
+    request.verb = WIRE_RENEW;
+    request.lease_ms = 1;
+  }
+  return request;
+}
+
 void claim_destroy(struct idem_claim *claim) {
   if (claim->grant != NULL) freeReplyObject(claim->grant);
   free(claim);
@@ -40,10 +55,12 @@ bool claim_store_uncertain(const struct idem_claim *claim, const struct idem_res
   return result->uncached || (result->ttl_ms > 0 && result->ttl_ms <= now - claim->stored_ms);
 }
 
-const char *claim_judge_result(const struct idem_result *result) {
-  if (result == NULL) return "no result";
-  if (result->ttl_ms < 0 || result->ttl_ms > SETTINGS_MS_MAX) return "ttl_ms is out of range";
-  if (result->uncached && result->ttl_ms != 0) return "uncached and a ttl_ms";
+const char *claim_take_result(struct idem_result *to, const struct idem_result *from) {
+  if (from == NULL) return "no result";
+  if (!sized_copy(to, sizeof *to, from, SIZED_RESULT_0_1))
+    return "a result of a version that this library is not";
+  if (to->ttl_ms < 0 || to->ttl_ms > SETTINGS_MS_MAX) return "ttl_ms is out of range";
+  if (to->uncached && to->ttl_ms != 0) return "uncached and a ttl_ms";
   return NULL;
 }
 

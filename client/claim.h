@@ -30,6 +30,9 @@ struct idem_claim {
 /* Memory for a claim of this key, before it is granted: behind a grant nothing may fail. NULL: no
  * memory. */
 struct idem_claim *claim_create(struct idem_bytes key);
+/* A grant that nobody wants: the request that gives it back. */
+struct wire_request claim_give_back_request(const struct wire_request *asked,
+                                            const struct wire_reply *granted);
 /* Fills in what the server granted; takes over reply->memory. */
 void claim_grant(struct idem_claim *claim, struct wire_reply *reply);
 /* Asynchronous: the half in the loop forgets the claim (async.c). */
@@ -40,8 +43,8 @@ void claim_destroy(struct idem_claim *claim);
  * reason. */
 bool claim_store_uncertain(const struct idem_claim *claim, const struct idem_result *result,
                            int64_t now);
-/* NULL, or what is wrong with a result. */
-const char *claim_judge_result(const struct idem_result *result);
+/* Copies a result of the caller's. NULL, or what is wrong with it. */
+const char *claim_take_result(struct idem_result *to, const struct idem_result *from);
 /* The STORE of a result. */
 struct wire_request claim_store_request(const struct idem_claim *claim,
                                         const struct idem_result *result);

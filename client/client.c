@@ -8,11 +8,7 @@
 
 #include "client/clock.h"
 #include "client/keeper.h"
-#include "client/pace.h"
 
-/* A connection that lay idle for longer is looked at before it is used. Looking costs a system
- * call; a wrong guess below costs a repetition. */
-#define TRUSTED_IDLE_MS 1000
 /* A server that answers BUSY to a waiting call sooner than this does not let it wait (it drains, or
  * has too many). */
 #define SOON_MS 20
@@ -29,6 +25,7 @@ static enum idem_status client_init(struct idem_client *client, const char *url,
     settings_deinit(&client->settings);
     return IDEM_NO_MEMORY;
   }
+  tokens_init(&client->tokens);
   client->references = 1;
   return IDEM_OK;
 }
@@ -59,21 +56,36 @@ static void close_all(struct connection *connection) {
   }
 }
 
-void client_retain(struct idem_client *client) {
+void client_adopt(struct idem_client *client, struct keeper_item *item) {
   pthread_mutex_lock(&client->lock);
   client->references++;
+  tokens_add(&client->tokens, item);
   pthread_mutex_unlock(&client->lock);
 }
 
-void client_release(struct idem_client *client) {
-  pthread_mutex_lock(&client->lock);
+/* Without one reference; without any the client is gone. Under the lock, which it lets go. */
+static void unlock_released(struct idem_client *client) {
   bool last = --client->references == 0;
   pthread_mutex_unlock(&client->lock);
   if (!last) return;
   keeper_destroy(client->keeper);
   settings_deinit(&client->settings);
+  tokens_deinit(&client->tokens);
   pthread_mutex_destroy(&client->lock);
   free(client);
+}
+
+void client_disown(struct idem_client *client, struct keeper_item *item) {
+  pthread_mutex_lock(&client->lock);
+  tokens_remove(&client->tokens, item);
+  unlock_released(client);
+}
+
+static bool knows_token(struct idem_client *client, uint64_t token) {
+  pthread_mutex_lock(&client->lock);
+  bool known = tokens_has(&client->tokens, token);
+  pthread_mutex_unlock(&client->lock);
+  return known;
 }
 
 void idem_close(struct idem_client *client) {
@@ -86,7 +98,8 @@ void idem_close(struct idem_client *client) {
   client->idle_count = 0;
   pthread_mutex_unlock(&client->lock);
   close_all(idle);
-  client_release(client);
+  pthread_mutex_lock(&client->lock);
+  unlock_released(client);
 }
 
 const char *client_judge(const struct idem_client *client) {
@@ -112,22 +125,20 @@ static struct connection *pop_idle(struct idem_client *client, bool *stale) {
   return connection;
 }
 
-/* One that can be used, or NULL. */
-static struct connection *take_idle(struct idem_client *client, int64_t now) {
+/* One that can be used, or NULL. Each is looked at: what lies unread in it would be taken for the
+ * answer to the next request. */
+static struct connection *take_idle(struct idem_client *client) {
   for (;;) {
     bool stale = false;
     struct connection *connection = pop_idle(client, &stale);
     if (connection == NULL) return NULL;
-    if (!stale &&
-        (now - connection->idle_since_ms <= TRUSTED_IDLE_MS || connection_alive(connection)))
-      return connection;
+    if (!stale && connection_alive(connection)) return connection;
     connection_close(connection);
   }
 }
 
-static void give_back(struct idem_client *client, struct connection *connection, int64_t now) {
+void client_give_back(struct idem_client *client, struct connection *connection) {
   bool keep = connection_reusable(connection);
-  connection->idle_since_ms = now;
   pthread_mutex_lock(&client->lock);
   keep = keep && !client->closed && client->idle_count < client->settings.idle_connections &&
          connection->generation == client->generation;
@@ -138,10 +149,6 @@ static void give_back(struct idem_client *client, struct connection *connection,
   }
   pthread_mutex_unlock(&client->lock);
   if (!keep) connection_close(connection);
-}
-
-void client_give_back(struct idem_client *client, struct connection *connection) {
-  give_back(client, connection, clock_ms());
 }
 
 /* A connection failed: those that were opened before are suspects, too. */
@@ -155,29 +162,22 @@ static void distrust(struct idem_client *client, struct connection *connection) 
 /* ---- one call ---- */
 
 struct course {
-  struct pace pace;
+  struct pace *pace;
   bool reused;        /* the connection of the attempt under way came from the pool */
   bool second_chance; /* one such failure was repeated without a pause */
 };
 
-static void fail(struct wire_reply *reply, enum idem_status status, const char *message) {
-  memset(reply, 0, offsetof(struct wire_reply, message));
-  reply->status = status;
-  snprintf(reply->message, sizeof reply->message, "%s", message);
-}
-
 static enum idem_status get_connection(struct idem_client *client, struct course *course,
                                        int64_t now, struct connection **out,
                                        struct idem_error *error) {
-  *out = take_idle(client, now);
+  *out = take_idle(client);
   course->reused = *out != NULL;
   if (course->reused) return IDEM_OK;
   pthread_mutex_lock(&client->lock);
   uint64_t generation = client->generation;
   pthread_mutex_unlock(&client->lock);
-  int64_t until = clock_min(course->pace.deadline_ms, now + client->settings.connect_timeout_ms);
-  enum idem_status status =
-      connection_open(out, &client->settings.target, client->settings.tls, until, error);
+  int64_t until = clock_min(course->pace->deadline_ms, now + client->settings.connect_timeout_ms);
+  enum idem_status status = connection_open(out, &client->settings, until, error);
   if (status == IDEM_OK) (*out)->generation = generation;
   return status;
 }
@@ -186,7 +186,7 @@ static enum idem_status get_connection(struct idem_client *client, struct course
  * because of it. */
 static int64_t set_wait(struct client_call *call, const struct course *course, int64_t now) {
   if (call->wait_ms <= 0) return 0;
-  int64_t left = clock_max(0, course->pace.wait_until_ms - now);
+  int64_t left = clock_max(0, course->pace->wait_until_ms - now);
   call->request.wait_ms = left;
   if (left == 0 && call->request.verb == WIRE_WAIT) call->request.verb = WIRE_FETCH;
   return left;
@@ -197,13 +197,26 @@ static enum idem_status exchange(struct idem_client *client, struct client_call 
                                  struct course *course, struct connection *connection, int64_t now,
                                  redisReply **answer, struct idem_error *error) {
   int64_t patience = set_wait(call, course, now) + client->settings.command_timeout_ms;
-  int64_t timeout = clock_max(1, clock_min(patience, course->pace.deadline_ms - now));
+  int64_t timeout = clock_max(1, clock_min(patience, course->pace->deadline_ms - now));
   struct wire_frame frame;
   wire_frame(&frame, &call->request);
   call->sent_ms = now;
   if (call->first_sent_ms == 0) call->first_sent_ms = now;
   if (!connection_send(connection, &frame, timeout, error)) return IDEM_UNAVAILABLE;
   return connection_receive(connection, now + timeout, answer, error);
+}
+
+/* Why the reply cannot be the answer to this very request; NULL: it can. */
+static const char *find_stray(struct idem_client *client, const struct connection *connection,
+                              const struct wire_reply *reply) {
+  if (!connection_quiet(connection)) return "more than one reply to one request";
+  bool granted = reply->status == IDEM_RUN;
+  return granted && knows_token(client, reply->token) ? "the grant of an earlier call" : NULL;
+}
+
+static bool fail_attempt(struct wire_reply *reply, enum idem_status status, const char *why) {
+  wire_reply_fail(reply, status, status == IDEM_NO_MEMORY ? "out of memory" : why);
+  return false;
 }
 
 /* One attempt. True: the server has spoken, *reply is its word. False: *reply says why it has not.
@@ -214,26 +227,27 @@ static bool attempt(struct idem_client *client, struct client_call *call, struct
   struct connection *connection = NULL;
   redisReply *answer = NULL;
   enum idem_status status = get_connection(client, course, now, &connection, &error);
-  if (status != IDEM_OK) {
-    fail(reply, status, status == IDEM_NO_MEMORY ? "out of memory" : error.text);
-    return false;
-  }
+  if (status != IDEM_OK) return fail_attempt(reply, status, error.text);
   if (!course->reused) now = clock_ms(); /* connecting took its time */
   status = exchange(client, call, course, connection, now, &answer, &error);
-  if (status != IDEM_OK) {
+  const char *why = status != IDEM_OK ? error.text : NULL;
+  if (status == IDEM_OK) {
+    wire_judge(call->request.verb, answer, reply);
+    why = find_stray(client, connection, reply);
+    if (why != NULL) wire_reply_deinit(reply);
+  }
+  if (why != NULL) {
     call->ambiguous = true;
     distrust(client, connection);
-    fail(reply, status, status == IDEM_NO_MEMORY ? "out of memory" : error.text);
-    return false;
+    return fail_attempt(reply, status != IDEM_OK ? status : IDEM_UNAVAILABLE, why);
   }
-  wire_judge(call->request.verb, answer, reply);
   call->answered_ms = clock_ms();
   if (reply->again || reply->broken) {
     connection_close(connection);
   } else if (call->pin && reply->status == IDEM_RUN) {
     call->connection = connection;
   } else {
-    give_back(client, connection, call->answered_ms);
+    client_give_back(client, connection);
   }
   return !reply->again;
 }
@@ -241,7 +255,7 @@ static bool attempt(struct idem_client *client, struct client_call *call, struct
 /* Sleeps before the next attempt; false when the deadline leaves no room for it. */
 static bool rest(const struct settings *settings, struct course *course, int64_t until_ms) {
   int64_t now = clock_ms();
-  int64_t pause = pace_pause_ms(&course->pace, settings);
+  int64_t pause = pace_pause_ms(course->pace, settings);
   if (now + pause >= until_ms) return false;
   struct timespec left = {.tv_sec = (time_t)(pause / 1000),
                           .tv_nsec = (long)(pause % 1000 * 1000000)};
@@ -255,42 +269,64 @@ static bool try_again(struct idem_client *client, struct course *course,
   if (reply->status != IDEM_UNAVAILABLE) return false;
   if (course->reused && !course->second_chance) {
     course->second_chance = true;
-    return clock_ms() < course->pace.deadline_ms;
+    return clock_ms() < course->pace->deadline_ms;
   }
-  return rest(&client->settings, course, course->pace.deadline_ms);
+  return rest(&client->settings, course, course->pace->deadline_ms);
 }
 
 /* Whether to ask again after BUSY: the server waits only so long in one go. */
 static bool wait_on(struct idem_client *client, const struct client_call *call,
                     struct course *course, const struct wire_reply *reply) {
-  if (reply->status != IDEM_BUSY || call->answered_ms >= course->pace.wait_until_ms) return false;
-  pace_heard(&course->pace, &client->settings);
+  if (reply->status != IDEM_BUSY || call->answered_ms >= course->pace->wait_until_ms) return false;
+  pace_heard(course->pace, &client->settings);
   if (call->answered_ms - call->sent_ms >= SOON_MS) {
-    course->pace.failures = 0;
+    course->pace->failures = 0;
     return true;
   }
-  return rest(&client->settings, course, course->pace.wait_until_ms);
+  return rest(&client->settings, course, course->pace->wait_until_ms);
+}
+
+/* What is said of a call that ended without the server's words. */
+static void explain_silence(const struct idem_client *client, const struct pace *pace,
+                            struct wire_reply *reply) {
+  char why[IDEM_MESSAGE_BYTES];
+  memcpy(why, reply->message, sizeof why);
+  snprintf(reply->message, sizeof reply->message, "no answer from %.50s in %lld ms: %.70s",
+           client->settings.target.name, (long long)(clock_ms() - pace->start_ms), why);
 }
 
 enum idem_status client_make(struct idem_client *client, struct client_call *call,
                              struct wire_reply *reply) {
-  struct course course = {.reused = false};
+  struct course course = {.pace = &call->pace};
   int64_t now = clock_ms();
-  pace_begin(&course.pace, &client->settings, now, call->wait_ms);
+  if (!call->begun) pace_begin(&call->pace, &client->settings, now, call->wait_ms);
+  call->begun = true;
   for (;; now = clock_ms()) {
     bool answered = attempt(client, call, &course, now, reply);
-    if (!answered) pace_failed(&course.pace, &client->settings, clock_ms(), now);
+    if (!answered) pace_failed(course.pace, &client->settings, clock_ms(), now);
     bool more =
         answered ? wait_on(client, call, &course, reply) : try_again(client, &course, reply);
     if (!more) break;
-    wire_reply_deinit(reply);
+    if (reply->status == IDEM_BUSY) {
+      wire_busy_keep(&call->busy, reply);
+    } else {
+      wire_reply_deinit(reply);
+    }
   }
-  if (reply->status != IDEM_UNAVAILABLE || reply->memory != NULL) return reply->status;
-  char why[IDEM_MESSAGE_BYTES];
-  memcpy(why, reply->message, sizeof why);
-  snprintf(reply->message, sizeof reply->message, "no answer from %.50s in %lld ms: %.70s",
-           client->settings.target.name, (long long)(clock_ms() - course.pace.start_ms), why);
+  if (reply->status == IDEM_UNAVAILABLE && reply->memory == NULL)
+    explain_silence(client, &call->pace, reply);
+  wire_busy_settle(&call->busy, reply);
   return reply->status;
+}
+
+void client_tell(struct idem_client *client, const struct wire_request *request) {
+  struct idem_error ignored;
+  struct wire_frame frame;
+  struct connection *connection = take_idle(client);
+  if (connection == NULL) return;
+  wire_frame(&frame, request);
+  (void)connection_send(connection, &frame, 1, &ignored);
+  connection_close(connection);
 }
 
 enum idem_status idem_ping(struct idem_client *client, struct idem_error *error) {

@@ -13,7 +13,9 @@
 #include <pthread.h>
 
 #include "client/connection.h"
+#include "client/pace.h"
 #include "client/settings.h"
+#include "client/tokens.h"
 
 struct keeper;
 
@@ -24,24 +26,30 @@ struct idem_client {
   /* Under the lock. */
   struct connection *idle; /* most recently used first */
   unsigned idle_count;
-  uint64_t generation; /* connections of an earlier one are closed, not used: one of their kind has
-                          failed */
-  unsigned references; /* one of the user until idem_close, one of each claim */
+  uint64_t generation;  /* connections of an earlier one are closed, not used: one of their kind has
+                           failed */
+  struct tokens tokens; /* of the claims that were not freed yet */
+  unsigned references;  /* one of the user until idem_close, one of each claim */
   bool closed;
 };
 
 /* NULL when calls may be made, else what is wrong. */
 const char *client_judge(const struct idem_client *client);
-void client_retain(struct idem_client *client);
-void client_release(struct idem_client *client);
+/* A claim that was granted keeps the client's memory, and its token is known until it is freed. */
+void client_adopt(struct idem_client *client, struct keeper_item *item);
+void client_disown(struct idem_client *client, struct keeper_item *item);
 void client_give_back(struct idem_client *client, struct connection *connection);
 
-/* One logical call. request, wait_ms and pin are set by the caller. */
+/* One logical call. request, wait_ms and pin are set by the caller. It may be made of several that
+ * share one deadline: then the first one's pace and what it heard are handed on. */
 struct client_call {
   struct wire_request request;
   int64_t wait_ms; /* CLAIM, WAIT: how long in all; 0: not at all */
   bool pin;        /* hand the connection that answered to the caller instead of the pool */
 
+  bool begun; /* pace is set */
+  struct pace pace;
+  struct wire_reply busy;        /* the last BUSY after which it went on; its end in client_make */
   struct connection *connection; /* pin: it, when the call was answered */
   bool ambiguous;                /* an attempt before the last one may have reached the server */
   int64_t first_sent_ms;         /* when the first attempt was sent */
@@ -55,5 +63,7 @@ struct client_call {
  */
 enum idem_status client_make(struct idem_client *client, struct client_call *call,
                              struct wire_reply *reply);
+/* Sends a request whose answer nobody needs, if a connection is at hand. Does not wait. */
+void client_tell(struct idem_client *client, const struct wire_request *request);
 
 #endif

@@ -18,12 +18,15 @@ CLIENT_LIBS     := $(if $(IDEM_TLS),-lhiredis_ssl) -lhiredis $(if $(IDEM_TLS),-l
                    $(if $(IDEM_SHA256),-lmd) -lpthread
 
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out client/once%.c,$(wildcard client/*.c)))
-CLIENT_TEST_SHARED := $(patsubst %.c,$(B)/%.o,$(wildcard tests/client/harness.c tests/client/proxy.c))
+CLIENT_TEST_HELPERS := $(patsubst %,tests/client/%.c,harness proxy stranger world)
+CLIENT_TEST_SHARED := $(patsubst %.c,$(B)/%.o,$(CLIENT_TEST_HELPERS))
 CLIENT_TESTS := $(patsubst tests/client/%.c,$(B)/tests/client/%,\
-                  $(filter-out tests/client/harness.c tests/client/proxy.c,$(wildcard tests/client/*.c)))
+                  $(filter-out $(CLIENT_TEST_HELPERS),$(wildcard tests/client/*.c)))
 
-.PHONY: client client-programs client-test client-overhead client-asan client-tsan client-valgrind
-client: $(B)/libidem.a $(B)/$(IDEM_SONAME) ## the C library
+.PHONY: client client-libraries client-programs client-test client-overhead client-asan client-tsan client-valgrind
+client: need-client ## get what is missing, build the C library
+	@$(MAKE) --no-print-directory client-libraries
+client-libraries: $(B)/libidem.a $(B)/$(IDEM_SONAME)
 
 $(B)/client/%.o: CFLAGS += -fPIC -fvisibility=hidden
 $(B)/client/%.o $(B)/tests/client/%.o: CPPFLAGS += $(CLIENT_CPPFLAGS)
@@ -38,14 +41,15 @@ $(B)/libidem.a: $(if $(filter release,$(MODE)),$(B)/client/all.o,$(CLIENT_OBJ))
 	@echo "  AR   $@"; rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(B)/$(IDEM_SONAME): $(CLIENT_OBJ)
+$(B)/$(IDEM_SONAME): $(CLIENT_OBJ) client/libidem.map
 	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(filter-out -pie,$(LDFLAGS)) $(CLIENT_LDFLAGS) -shared -Wl,-soname,$(IDEM_SONAME) -o $@ $^ $(CLIENT_LIBS)
+	$(Q)$(COMPILE) $(filter-out -pie,$(LDFLAGS)) $(CLIENT_LDFLAGS) -shared -Wl,-soname,$(IDEM_SONAME) \
+	  -Wl,--version-script=client/libidem.map -o $@ $(CLIENT_OBJ) $(CLIENT_LIBS)
 	$(Q)ln -sf $(IDEM_SONAME) $(B)/libidem.so
 
 # ---- tests ----
 
-client-programs: client $(CLIENT_TESTS)
+client-programs: client-libraries $(CLIENT_TESTS)
 
 $(B)/tests/client/%: $(B)/tests/client/%.o $(LIMIT) $(CLIENT_TEST_SHARED) $(B)/libidem.a
 	@echo "  LD   $@"
@@ -60,6 +64,9 @@ client-asan client-tsan: client-%: programs ## libidem under a sanitizer, agains
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/client/run.py build/$* --brief
 client-valgrind: programs client-programs ## libidem under valgrind
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/client/run.py $(B) --brief --valgrind
+
+# The machine is suspended by the test: the clocks go through it.
+$(B)/tests/client/test_suspend: LDFLAGS += -Wl$(comma)--wrap=clock_gettime
 
 # Every allocation of libidem and of hiredis passes through the test.
 WRAP := $(foreach f,malloc calloc realloc strdup free,-Wl$(comma)--wrap=$(f))

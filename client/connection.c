@@ -50,24 +50,26 @@ bool connection_is_itself(int fd) {
 static int await_connected(int fd, int64_t deadline_ms) {
   struct pollfd wanted = {.fd = fd, .events = POLLOUT};
   for (;;) {
-    int64_t left = deadline_ms - clock_ms();
-    if (left <= 0) return ETIMEDOUT;
-    int ready = poll(&wanted, 1, (int)clock_min(left, 60000));
+    int64_t left = clock_max(0, deadline_ms - clock_ms());
+    int ready = poll(&wanted, 1, (int)clock_min(left, CLOCK_SLEEP_MAX_MS));
     if (ready > 0) break;
     if (ready < 0 && errno != EINTR) return errno;
+    if (left == 0) return ETIMEDOUT;
   }
   int error = 0;
   socklen_t len = sizeof error;
   return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 ? errno : error;
 }
 
-/* Descriptor 0 is of no use: hiredis does not close it. */
-static int open_socket(int family) {
-  int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd != 0) return fd;
-  int other = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+int connection_move_descriptor(int fd) {
+  if (fd < 0 || fd > STDERR_FILENO) return fd;
+  int other = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
   close(fd);
   return other;
+}
+
+static int open_socket(int family) {
+  return connection_move_descriptor(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
 /* A connected, blocking descriptor, or the negative of an errno. */
@@ -158,17 +160,15 @@ static enum idem_status authenticate(struct connection *connection, const struct
     return IDEM_UNAVAILABLE;
   enum idem_status status = connection_receive(connection, deadline_ms, &reply, error);
   if (status != IDEM_OK) return status;
-  struct wire_reply judged;
-  wire_judge(WIRE_AUTH, reply, &judged);
-  if (judged.status != IDEM_OK)
-    snprintf(error->text, sizeof error->text, "the password: %.140s", judged.message);
-  wire_reply_deinit(&judged);
-  return judged.status == IDEM_OK || judged.status == IDEM_UNAVAILABLE ? judged.status
-                                                                       : IDEM_REFUSED;
+  status = wire_judge_auth(reply, error);
+  freeReplyObject(reply);
+  return status;
 }
 
-enum idem_status connection_open(struct connection **out, const struct target *target,
-                                 struct tls *tls, int64_t deadline_ms, struct idem_error *error) {
+enum idem_status connection_open(struct connection **out, const struct settings *settings,
+                                 int64_t deadline_ms, struct idem_error *error) {
+  const struct target *target = &settings->target;
+  struct tls *tls = settings->tls;
   *out = NULL;
   struct connection *connection = calloc(1, sizeof *connection);
   if (connection == NULL) return IDEM_NO_MEMORY;
@@ -187,11 +187,12 @@ enum idem_status connection_open(struct connection **out, const struct target *t
   /* hiredis 0.14 asserts that an allocation succeeds when it gives a large buffer back;
    * connection_reusable does instead. */
   connection->context->reader->maxbuf = 0;
+  reply_limit_init(&connection->limit, connection->context->reader, settings->reply_limit_bytes);
   enum idem_status status =
       set_timeout(connection, deadline_ms - clock_ms()) ? IDEM_OK : IDEM_UNAVAILABLE;
   if (status == IDEM_OK && tls != NULL) {
     connection->encrypted = true;
-    if (!tls_start(tls, connection->context, target->host, error)) status = IDEM_UNAVAILABLE;
+    status = tls_start(tls, connection->context, target->host, error);
   }
   if (status == IDEM_OK) status = authenticate(connection, target, deadline_ms, error);
   if (status == IDEM_OK) {
@@ -212,7 +213,8 @@ void connection_close(struct connection *connection) {
 
 /* TLS writes through OpenSSL, which knows no MSG_NOSIGNAL: SIGPIPE is held back, and taken away if
  * it came. */
-static bool send_encrypted(redisContext *context, const void *data, size_t len) {
+static bool send_encrypted(redisContext *context, const void *data, size_t len,
+                           int64_t deadline_ms) {
   sigset_t pipe_only, before, pending;
   sigemptyset(&pipe_only);
   sigaddset(&pipe_only, SIGPIPE);
@@ -220,7 +222,8 @@ static bool send_encrypted(redisContext *context, const void *data, size_t len) 
   pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
   int done = 0;
   bool sent = redisAppendFormattedCommand(context, data, len) == REDIS_OK;
-  while (sent && !done) sent = redisBufferWrite(context, &done) == REDIS_OK;
+  while (sent && !done && (sent = clock_ms() < deadline_ms))
+    sent = redisBufferWrite(context, &done) == REDIS_OK;
   if (!sent && !sigismember(&pending, SIGPIPE)) {
     struct timespec none = {0, 0};
     while (sigtimedwait(&pipe_only, NULL, &none) < 0 && errno == EINTR) continue;
@@ -302,7 +305,7 @@ bool connection_send_bytes(struct connection *connection, const void *data, size
     return false;
   }
   if (connection->encrypted) {
-    if (send_encrypted(connection->context, data, len)) return true;
+    if (send_encrypted(connection->context, data, len, clock_ms() + timeout_ms)) return true;
     snprintf(error->text, sizeof error->text, "sending: %.120s", connection->context->errstr);
     return false;
   }
@@ -314,8 +317,23 @@ bool connection_send_bytes(struct connection *connection, const void *data, size
 
 /* ---- receive ---- */
 
-static enum idem_status explain_context(const redisContext *context, struct idem_error *error) {
+/* What the socket held when the deadline was noticed is still worth reading: the process may have
+ * stood still. Reads of that. */
+#define LATE_READS_MAX 64
+
+static enum idem_status explain_context(const struct connection *connection,
+                                        struct idem_error *error) {
+  const redisContext *context = connection->context;
+  if (reply_limit_exceeded(&connection->limit, context->reader)) {
+    snprintf(error->text, sizeof error->text, "a reply over %zu bytes or %d fields",
+             connection->limit.bytes_max, REPLY_ELEMENTS_MAX);
+    return IDEM_REFUSED;
+  }
   if (context->err == REDIS_ERR_OOM) return IDEM_NO_MEMORY;
+  if (context->err == REDIS_ERR_PROTOCOL) {
+    snprintf(error->text, sizeof error->text, "this is no idem server: %.120s", context->errstr);
+    return IDEM_REFUSED;
+  }
   if (context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK)) {
     explain_io(error, "receiving", EAGAIN);
   } else {
@@ -324,43 +342,54 @@ static enum idem_status explain_context(const redisContext *context, struct idem
   return IDEM_UNAVAILABLE;
 }
 
+static bool readable(const struct connection *connection) {
+  struct pollfd wanted = {.fd = connection->context->fd, .events = POLLIN};
+  return poll(&wanted, 1, 0) > 0;
+}
+
 enum idem_status connection_receive(struct connection *connection, int64_t deadline_ms,
                                     redisReply **reply, struct idem_error *error) {
+  const redisReader *reader = connection->context->reader;
   void *found = NULL;
-  for (;;) {
+  for (int late = 0;;) {
     if (redisGetReplyFromReader(connection->context, &found) != REDIS_OK) break;
     if (found != NULL) {
       *reply = found;
       return IDEM_OK;
     }
-    if (connection->context->reader->len > KEPT_BUFFER_BYTES) connection->swollen = true;
-    /* The usual case is one read behind a send: the socket's own timeout, just set, bounds it
+    if (reply_limit_exceeded(&connection->limit, reader)) break;
+    if (reader->len > KEPT_BUFFER_BYTES) connection->swollen = true;
+    /* The usual case is one read after a send: the socket's own timeout, just set, bounds it
      * without a look at the clock. */
     int64_t left = connection->fresh ? connection->timeout_ms : deadline_ms - clock_ms();
     connection->fresh = false;
-    if (left <= 0) {
+    if (left <= 0 && (late++ == LATE_READS_MAX || !readable(connection))) {
       explain_io(error, "receiving", EAGAIN);
       return IDEM_UNAVAILABLE;
     }
     if (!set_timeout(connection, left)) break;
     if (redisBufferRead(connection->context) != REDIS_OK) break;
   }
-  return explain_context(connection->context, error);
+  return explain_context(connection, error);
 }
 
 /* ---- keeping ---- */
 
+/* Of TLS, too: what it says of itself (session tickets) comes before the first reply, and a later
+ * word costs no more than a new connection. */
 bool connection_alive(const struct connection *connection) {
   char byte = 0;
   ssize_t got = recv(connection->context->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  /* TLS may have told something of its own (a session ticket); the next exchange finds out. */
-  if (got > 0) return connection->encrypted;
   return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+bool connection_quiet(const struct connection *connection) {
+  const redisReader *reader = connection->context->reader;
+  return reader->pos == reader->len;
 }
 
 bool connection_reusable(const struct connection *connection) {
   const redisContext *context = connection->context;
-  const redisReader *reader = context->reader;
-  return context->err == 0 && reader->err == 0 && reader->pos == reader->len &&
+  return context->err == 0 && context->reader->err == 0 && connection_quiet(connection) &&
          !connection->swollen;
 }

@@ -14,28 +14,28 @@
 #include <stdbool.h>
 
 #include "client/idem.h"
-#include "client/target.h"
-#include "client/tls.h"
+#include "client/reply_limit.h"
+#include "client/settings.h"
 #include "client/wire.h"
 
 struct connection {
   redisContext *context;
+  struct reply_limit limit;
   int64_t timeout_ms; /* that the socket is set to */
   bool encrypted;
   bool fresh;   /* something was sent within the timeout just set, and nothing read since */
   bool swollen; /* its read buffer has grown large */
   /* For the pool. */
   struct connection *next;
-  int64_t idle_since_ms;
   uint64_t generation;
 };
 
 /*
- * Connects and gives the password. IDEM_OK, UNAVAILABLE, REFUSED (the password, the certificate) or
- * NO_MEMORY; error says why. deadline_ms is on clock_ms().
+ * Connects and gives the password. IDEM_OK, UNAVAILABLE, REFUSED (the password, another protocol)
+ * or NO_MEMORY; error says why. deadline_ms is on clock_ms().
  */
-enum idem_status connection_open(struct connection **connection, const struct target *target,
-                                 struct tls *tls, int64_t deadline_ms, struct idem_error *error);
+enum idem_status connection_open(struct connection **connection, const struct settings *settings,
+                                 int64_t deadline_ms, struct idem_error *error);
 /* NULL is fine. */
 void connection_close(struct connection *connection);
 
@@ -44,13 +44,21 @@ bool connection_send(struct connection *connection, const struct wire_frame *fra
                      int64_t timeout_ms, struct idem_error *error);
 bool connection_send_bytes(struct connection *connection, const void *data, size_t len,
                            int64_t timeout_ms, struct idem_error *error);
-/* One reply, to be freed with freeReplyObject. IDEM_OK, UNAVAILABLE or NO_MEMORY. */
+/* One reply, to be freed with freeReplyObject. IDEM_OK, UNAVAILABLE, NO_MEMORY, or REFUSED: what
+ * came is no reply, or larger than any of idem's. What has come when the deadline passes is read.
+ */
 enum idem_status connection_receive(struct connection *connection, int64_t deadline_ms,
                                     redisReply **reply, struct idem_error *error);
 /* False when the peer has hung up or sent what nobody asked for. */
 bool connection_alive(const struct connection *connection);
+/* False when more than the replies that were received has come. */
+bool connection_quiet(const struct connection *connection);
 /* True for a socket that is connected to itself. */
 bool connection_is_itself(int descriptor);
+/* The same descriptor, or another one in its place beyond stdin, stdout and stderr. hiredis 0.14
+ * does not close 0, and what a program prints must not reach the server. Negative: none to be had.
+ */
+int connection_move_descriptor(int descriptor);
 /* True when it is worth keeping: nothing unread, no large buffer. */
 bool connection_reusable(const struct connection *connection);
 

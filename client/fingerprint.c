@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #include "client/idem.h"
+#include "client/sized.h"
 
 #ifdef IDEM_HAVE_SHA256
 #include <sys/types.h>
@@ -126,9 +127,12 @@ static bool headers_fit(const struct idem_http_request *request) {
   return true;
 }
 
-enum idem_status idem_fingerprint(const struct idem_http_request *request,
+enum idem_status idem_fingerprint(const struct idem_http_request *from,
                                   struct idem_fingerprint *out) {
+  struct idem_http_request own;
+  const struct idem_http_request *request = &own;
   memset(out, 0, sizeof *out);
+  if (!sized_copy(&own, sizeof own, from, SIZED_HTTP_REQUEST_0_1)) return IDEM_INVALID;
   if (!headers_fit(request)) return IDEM_INVALID;
   if (request->digest != IDEM_XXH3_128 && request->digest != IDEM_SHA256) return IDEM_INVALID;
   struct digest d = XXH;

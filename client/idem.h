@@ -22,17 +22,27 @@
  *
  * RULES THAT HOLD FOR ALL OF IT
  *   - Options and requests are plain structs. Fill them with zeros, then set what matters: zero
- *     means default.
- *   - Durations are milliseconds in int64_t. They run on the monotonic clock; setting the wall
- *     clock moves nothing.
+ *     means default. Their `size` may stay 0: see THE SIZE OF STRUCTS.
+ *   - Durations are milliseconds in int64_t. Setting the wall clock moves nothing. They run on
+ *     while the machine is suspended (CLOCK_BOOTTIME): so does a lease.
  *   - Byte strings are (data, len), any bytes. data == NULL means absent, which is not the same
  *     as empty. What you pass in is borrowed until the call returns (the asynchronous calls copy
- *     it). What comes out is followed by a NUL byte.
+ *     it). What comes out is followed by a NUL byte. (One exception: when there is no memory to
+ *     copy what the work made, RUN and UNSTORED hand out its own bytes.)
  *   - Every call that talks to the server ends within its deadline, with a status. None raises a
  *     signal.
  *   - IDEM_OK, IDEM_RUN, IDEM_REPLAY are reported only after the server's own words have been
  *     read. Whatever was not seen is IDEM_UNAVAILABLE, and then nothing ran (fails closed) unless
  *     the request says IDEM_FAIL_OPEN.
+ *   - BUSY once heard stays BUSY: a call that waits on and then gets no answer any more ends with
+ *     the last BUSY, not with UNAVAILABLE.
+ *   - What speaks another protocol (an HTTP server at the URL, say) is IDEM_REFUSED at once, and so
+ *     is a reply larger than any of idem's. Only a server that cannot be reached, or says that it
+ *     cannot now, is IDEM_UNAVAILABLE.
+ *   - IDEM_RUN is a lease that runs, not one that may be over. When the answer to a claim took as
+ *     long as the lease (or the claim waited for more than a third of one), the lease is renewed
+ *     before the call returns; when another owner has taken over meanwhile, the call asks again.
+ *     A server whose answers always take longer than the lease is UNAVAILABLE.
  *   - A lost reply is no problem of yours. A call is sent again, on a new connection, with
  *     bounded and jittered pauses, until its deadline. That is safe: a claim carries a random
  *     name of this one call (its OWNER), everything else carries the token of one grant, so the
@@ -49,6 +59,17 @@
  *     resolver's configuration. Write an address in the URL where that matters.
  *   - A failed malloc is IDEM_NO_MEMORY, with one exception that is not the library's: the
  *     asynchronous half of hiredis 0.14 aborts the process when hiredis itself gets no memory.
+ *
+ * THE SIZE OF STRUCTS
+ *   The structs that you fill in begin with `size`. 0 is the layout of version 0.1, so that
+ *   `struct idem_request request = {.key = ...}` stays as short as that. Later versions append
+ *   members; whoever sets one of those sets `.size = sizeof request` too (or always does). An older
+ *   library then refuses (IDEM_INVALID) what it does not know, and never ignores it; a newer one
+ *   takes what is missing for zeros. Two structs are filled in by the library: struct idem_result
+ *   when the work is called, which bears its size, and struct idem_answer, which is often left
+ *   uninitialized and has room kept in it instead. The symbols of the shared library bear versions
+ *   (IDEM_0.1), for what neither of these can do. struct idem_bytes, idem_error, idem_header and
+ *   idem_fingerprint never change.
  *
  * WHAT IDEMPOTENCY DOES NOT GIVE YOU
  *   A process can be stopped longer than its lease (a paused machine), and another one takes
@@ -143,7 +164,8 @@ enum idem_status {
   /* over a size limit of the server: key 1 KiB, meta 64 KiB, stage 1 KiB, body 16 MiB by default */
   IDEM_TOOBIG,
   /* the server refused for a reason that trying again does not cure: a wrong password, a lease
-   * over its cap, a plain string under the key, a server that is not idem */
+   * over its cap, a plain string under the key, a server that is not idem, speaks no TLS or has not
+   * the certificate, a reply over reply_limit_bytes */
   IDEM_REFUSED,
   /* a mistake in the call itself; nothing was sent */
   IDEM_INVALID,
@@ -189,6 +211,7 @@ enum idem_claim_state {
 typedef void idem_lost_fn(struct idem_claim *claim, enum idem_claim_state state, void *context);
 
 struct idem_options {
+  size_t size; /* 0, or sizeof(struct idem_options) */
   /* 1000: one attempt to connect, all addresses of the name and AUTH together */
   int64_t connect_timeout_ms;
   /* 2000: one attempt of a call, from sending to its whole reply. A waiting call adds its wait */
@@ -217,17 +240,22 @@ struct idem_options {
   /* NULL: none */
   idem_lost_fn *on_lost;
   void *lost_context;
+  /* 513 MiB, which no server exceeds: a larger reply is REFUSED. At least 64 KiB */
+  size_t reply_limit_bytes;
 };
 
 /*
  * Prepares a client for the server at `url`; *client is NULL unless IDEM_OK is returned. It does
  * not connect: a server that is down is found by the first call (or idem_ping). Close with
  * idem_close. options and error may be NULL.
- *   redis://[[user]:password@]host[:port]  port 4336 when not given; IPv6 as [::1];
- *                                          percent-escapes in user and password
+ *   redis://[[user]:password@]host[:port]  port 4336 when not given; IPv6 as [::1], with a zone
+ *                                          as [fe80::1%25eth0]; percent-escapes in user and
+ *                                          password (needed for % ? #, and for "@/" before a path)
  *   unix:///path/of/socket                 also unix://[[user]:password@]/path
  *   rediss://...                           TLS, when the library was built with a hiredis that
  *                                          has it
+ * The scheme is in any case. A password that the server does not ask for is REFUSED by the calls:
+ * it is probably another server.
  * IDEM_INVALID: the URL or an option makes no sense. IDEM_REFUSED: rediss:// without TLS in the
  * library. A client may be used by any number of threads at once.
  */
@@ -252,14 +280,18 @@ enum idem_flag {
    * UNKNOWN instead of the next run. The strict reading of "at most once" */
   IDEM_HOLD = 1,
   /* the claim ends with this process: it owns a connection, and when that closes without a result
-   * the next one runs at once, not after the lease */
+   * the next one runs at once, not after the lease. Renewals travel on another connection, so the
+   * bound one is silent for as long as the work takes: the server's `timeout` spares it, and TCP
+   * keep-alive probes it, but a proxy in between that ends silent connections ends the claim */
   IDEM_BIND = 2,
   /* run although the record is UNKNOWN: you have found out that it may be run */
   IDEM_TAKEOVER = 4,
   /* do not renew in the background: the work ends within lease_ms or calls idem_renew */
   IDEM_NO_RENEWAL = 8,
-  /* idem_once: when the server is UNAVAILABLE, run the work without protection (it gets no
-   * claim). The outcome is IDEM_UNSTORED */
+  /* idem_once: when the call ends UNAVAILABLE, run the work without protection (it gets no
+   * claim). The outcome is IDEM_UNSTORED. Not after BUSY (another one is at work), nor when the
+   * call is REFUSED (a wrong password, another protocol: that would run without protection for
+   * good) */
   IDEM_FAIL_OPEN = 16
 };
 
@@ -267,6 +299,7 @@ enum idem_flag {
 #define IDEM_NO_WAIT (-1)
 
 struct idem_request {
+  size_t size; /* 0, or sizeof(struct idem_request) */
   /* names the work. Build it with idem_key when it comes from more than one place */
   struct idem_bytes key;
   /* what was asked (idem_fingerprint), at most 64 bytes: the same key with another one is a
@@ -318,6 +351,7 @@ struct idem_answer {
   /* Private. */
   void (*release)(void *memory);
   void *memory;
+  void *reserved[8]; /* for later versions: zeros */
 };
 
 /* Frees what the answer holds and fills it with zeros. Fine on a zero-filled one, and twice. */
@@ -327,8 +361,11 @@ IDEM_API void idem_answer_move(struct idem_answer *to, struct idem_answer *from)
 
 /* ---- the whole job in one call ---- */
 
-/* What the work made. Zero-filled when the work is called. */
+/* What the work made. Zero-filled when the work is called, but for its size. */
 struct idem_result {
+  /* 0, or sizeof(struct idem_result). In the work: how much of it the library knows; do not write
+   * beyond */
+  size_t size;
   /* absent counts as empty */
   struct idem_bytes body;
   /* beside the body, as a status line and headers; may be absent */
@@ -492,6 +529,7 @@ struct idem_header {
 
 /* The request whose retry is to be recognized. Absent parts differ from empty ones. */
 struct idem_http_request {
+  size_t size; /* 0, or sizeof(struct idem_http_request) */
   /* as it is: "POST" */
   struct idem_bytes method;
   /* with the query, as it is */
@@ -531,7 +569,8 @@ enum idem_header_flag {
  * draft-ietf-httpapi-idempotency-key-header: an Item of RFC 8941 that is a String,
  * "8e03978e-40d5-..."). Escapes are resolved, parameters behind it are checked and ignored. out
  * is not terminated; size is also the longest key to take (255 is usual). OK, INVALID (not such a
- * string, or an empty one: answer 400) or TOOBIG.
+ * string, or an empty one: answer 400) or TOOBIG (*len says how long it would be; out may be NULL
+ * when size is 0).
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_key_from_header(struct idem_bytes value,
                                                              unsigned flags, char *out, size_t size,
@@ -563,6 +602,7 @@ enum idem_event { IDEM_READABLE = 1, IDEM_WRITABLE = 2 };
  * After unwatch and timer_free no callback comes.
  */
 struct idem_loop {
+  size_t size; /* 0, or sizeof(struct idem_loop) */
   void *loop;
   /* no events yet */
   void *(*watch)(void *loop, int descriptor, void (*ready)(void *arg, int events), void *arg);
@@ -588,7 +628,11 @@ struct idem_call; /* an asynchronous call that has not ended */
  */
 typedef void idem_done_fn(struct idem_answer *answer, struct idem_claim *claim, void *context);
 
-/* As idem_open. The name of the host is resolved here, once, and this may block. loop is copied. */
+/*
+ * As idem_open. loop is copied. The name of the host is resolved here, and again when none of its
+ * addresses answers: this may block, for no more than a tenth of the time after the first one. A
+ * resolver that is down is found by the first call.
+ */
 IDEM_API IDEM_MUST_USE enum idem_status idem_async_open(const char *url,
                                                         const struct idem_options *options,
                                                         const struct idem_loop *loop,
@@ -596,7 +640,9 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_async_open(const char *url,
                                                         struct idem_error *error);
 /*
  * Ends every call with CANCELLED, closes the connections, frees. NULL is fine. Not from inside a
- * callback of the library. Claims that are still open remain valid memory, as with idem_close.
+ * callback of the library. Claims that are still open, lost or ended remain valid memory
+ * (idem_claim_free them as ever), but calls on them return IDEM_INVALID. What the server grants to
+ * a call that was cancelled here is not seen any more: that key is BUSY until the lease is over.
  * The loop may have to run on to end its own handles.
  */
 IDEM_API void idem_async_close(struct idem_async *async);

@@ -104,6 +104,7 @@ static inline void idem_event_timer_free(void *handle) {
 /* base must live until idem_async_close. */
 static inline struct idem_loop idem_event_loop(struct event_base *base) {
   struct idem_loop adapter;
+  adapter.size = sizeof adapter;
   adapter.loop = base;
   adapter.watch = idem_event_watch;
   adapter.want = idem_event_want;

@@ -101,6 +101,7 @@ static inline void idem_uv_timer_free(void *handle) {
 /* loop must live until idem_async_close, and then until it has closed its handles. */
 static inline struct idem_loop idem_uv_loop(uv_loop_t *loop) {
   struct idem_loop adapter;
+  adapter.size = sizeof adapter;
   adapter.loop = loop;
   adapter.watch = idem_uv_watch;
   adapter.want = idem_uv_want;

@@ -13,8 +13,6 @@
 /* Those due within this go along: fewer wake-ups, and nobody's lease is in danger from being early.
  */
 #define TOGETHER_MS 5
-/* The connection is looked at when it lay idle for longer. */
-#define TRUSTED_IDLE_MS 1000
 /* No exchange is given less, however short the lease. */
 #define PATIENCE_MIN_MS 50
 
@@ -35,7 +33,6 @@ struct keeper {
   int64_t sent_ms;
   size_t buffer_len;
   struct connection *connection;
-  int64_t used_ms; /* when the connection last worked */
   struct wire_reply replies[KEEPER_BATCH];
   char buffer[KEEPER_BATCH_BYTES];
 };
@@ -102,13 +99,13 @@ static void gather(struct keeper *keeper, int64_t now) {
 static bool connect_again(struct keeper *keeper, int64_t now) {
   struct idem_error ignored;
   if (keeper->connection != NULL) {
-    if (now - keeper->used_ms <= TRUSTED_IDLE_MS || connection_alive(keeper->connection))
-      return true;
+    if (connection_alive(keeper->connection)) return true;
     connection_close(keeper->connection);
+    keeper->connection = NULL;
   }
   int64_t until = now + clock_min(keeper->settings->connect_timeout_ms, keeper->patience_ms);
   const struct settings *s = keeper->settings;
-  return connection_open(&keeper->connection, &s->target, s->tls, until, &ignored) == IDEM_OK;
+  return connection_open(&keeper->connection, s, until, &ignored) == IDEM_OK;
 }
 
 /* Sends the batch and reads what comes. Returns how many replies were read. Without the lock. */
@@ -129,9 +126,10 @@ static int exchange(struct keeper *keeper) {
     good = !keeper->replies[count].again && !keeper->replies[count].broken;
     count++;
   }
-  if (good) {
-    keeper->used_ms = clock_ms();
-  } else {
+  /* One reply too many: nobody can say which of them answers what. */
+  bool stray = !connection_quiet(keeper->connection);
+  while (stray && count > 0) wire_reply_deinit(&keeper->replies[--count]);
+  if (!good || stray || !connection_reusable(keeper->connection)) {
     connection_close(keeper->connection);
     keeper->connection = NULL;
   }
@@ -197,7 +195,8 @@ static void sleep_until(struct keeper *keeper, int64_t ms) {
     pthread_cond_wait(&keeper->changed, &keeper->lock);
     return;
   }
-  struct timespec until = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
+  int64_t left = clock_max(0, ms - clock_ms());
+  const struct timespec until = clock_alarm(clock_min(left, CLOCK_SLEEP_MAX_MS));
   pthread_cond_timedwait(&keeper->changed, &keeper->lock, &until);
 }
 

@@ -43,6 +43,8 @@ struct keeper_item {
   bool muted;         /* finish or abandon is under way: STALE is their own doing */
   bool told_doubtful; /* since the last success */
   bool calling;       /* on_lost runs */
+  /* Of tokens.h, under its owner's lock. */
+  struct keeper_item *same_bucket;
 };
 
 /* The part of lease_ms after which a claim is renewed. */

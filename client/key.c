@@ -68,7 +68,7 @@ static bool is_digit(int c) { return c >= '0' && c <= '9'; }
 static bool is_lower(int c) { return c >= 'a' && c <= 'z'; }
 static bool is_alpha(int c) { return is_lower(c) || (c >= 'A' && c <= 'Z'); }
 
-/* DQUOTE *( visible or space, with \" and \\ escaped ) DQUOTE. out == NULL: only checked. */
+/* DQUOTE *( visible or space, with \" and \\ escaped ) DQUOTE. Writes what fits into size. */
 static enum idem_status take_string(struct reader *r, char *out, size_t size, size_t *len) {
   *len = 0;
   if (!take(r, '"')) return IDEM_INVALID;
@@ -76,13 +76,13 @@ static enum idem_status take_string(struct reader *r, char *out, size_t size, si
     int c = peek(r);
     if (c < 0x20 || c > 0x7e) return IDEM_INVALID;
     r->at++;
-    if (c == '"') return out == NULL || *len <= size ? IDEM_OK : IDEM_TOOBIG;
+    if (c == '"') return *len <= size ? IDEM_OK : IDEM_TOOBIG;
     if (c == '\\') {
       c = peek(r);
       if (c != '"' && c != '\\') return IDEM_INVALID;
       r->at++;
     }
-    if (out != NULL && *len < size) out[*len] = (char)c;
+    if (*len < size) out[*len] = (char)c;
     ++*len;
   }
 }
@@ -117,7 +117,7 @@ static bool take_base64(struct reader *r) {
 static bool take_bare_item(struct reader *r) {
   int c = peek(r);
   size_t ignored = 0;
-  if (c == '"') return take_string(r, NULL, 0, &ignored) == IDEM_OK;
+  if (c == '"') return take_string(r, NULL, 0, &ignored) != IDEM_INVALID;
   if (c == '-' || is_digit(c)) return take_number(r);
   if (c == '?') return r->at++, take(r, '0') || take(r, '1');
   if (c == ':') return take_base64(r);

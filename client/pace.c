@@ -26,6 +26,15 @@ void pace_heard(struct pace *pace, const struct settings *settings) {
   pace->deadline_ms = pace->wait_until_ms + settings->deadline_ms;
 }
 
+bool pace_grant_doubtful(int64_t sent_ms, int64_t answered_ms, int64_t lease_ms, bool waited) {
+  int64_t took = answered_ms - sent_ms;
+  return waited ? took > lease_ms / 3 : took >= lease_ms;
+}
+
+bool pace_has_time(const struct pace *pace, int64_t now, int64_t exchange_ms) {
+  return now + 2 * exchange_ms < pace->deadline_ms;
+}
+
 int64_t pace_pause_ms(struct pace *pace, const struct settings *settings) {
   return settings_pause_ms(settings, ++pace->failures);
 }

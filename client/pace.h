@@ -21,6 +21,13 @@ void pace_failed(struct pace *pace, const struct settings *settings, int64_t now
                  int64_t attempt_ms);
 /* The server has spoken, but the call goes on. */
 void pace_heard(struct pace *pace, const struct settings *settings);
+/* Whether a lease may be over already, or soon, when its owner hears of it. The server granted it
+ * at some time from sent_ms to answered_ms: one that did not wait, at once, but its answer may have
+ * been late; one that waited, nobody knows when. */
+bool pace_grant_doubtful(int64_t sent_ms, int64_t answered_ms, int64_t lease_ms, bool waited);
+/* Whether there is time for an exchange of so long, twice that to be safe: one that is cut off
+ * leaves no connection to give a grant back over. */
+bool pace_has_time(const struct pace *pace, int64_t now, int64_t exchange_ms);
 /* The pause before the next attempt. */
 int64_t pace_pause_ms(struct pace *pace, const struct settings *settings);
 

@@ -30,7 +30,6 @@ static void link_item(struct idem_async *async, struct keeper_item *item, int64_
 void renewal_add(struct idem_async *async, struct idem_claim *claim, int64_t granted_ms,
                  bool renews) {
   struct keeper_item *item = &claim->item;
-  claim->async = async;
   item->added = true;
   atomic_store(&item->expires_ms, granted_ms + item->lease_ms);
   link_item(async, item, renews ? granted_ms + keeper_period_ms(item->lease_ms) : CLOCK_NEVER);
@@ -101,7 +100,6 @@ void renewal_orphan_all(struct idem_async *async) {
   while (async->first != NULL) {
     struct idem_claim *claim = async->first->claim;
     renewal_remove(async, claim);
-    claim->async = NULL;
     claim->call = claim->renewal = NULL;
   }
 }

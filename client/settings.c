@@ -4,6 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/sized.h"
+
+/* The largest reply of a server with the largest body-limit that there is, 512 MiB. */
+#define REPLY_LIMIT_BYTES ((size_t)513 << 20)
+#define REPLY_LIMIT_MIN_BYTES ((size_t)64 << 10)
+
 static const struct {
   const char *name;
   size_t from, to; /* offsets */
@@ -42,6 +48,13 @@ static enum idem_status take_options(struct settings *settings, const struct ide
   settings->idle_connections = or_default(options->idle_connections, 16);
   settings->async_connections = or_default(options->async_connections, 2);
   settings->async_waits = or_default(options->async_waits, 256);
+  settings->reply_limit_bytes = REPLY_LIMIT_BYTES;
+  if (options->reply_limit_bytes != 0) settings->reply_limit_bytes = options->reply_limit_bytes;
+  if (settings->reply_limit_bytes < REPLY_LIMIT_MIN_BYTES) {
+    snprintf(error->text, sizeof error->text, "reply_limit_bytes is below %zu",
+             REPLY_LIMIT_MIN_BYTES);
+    return IDEM_INVALID;
+  }
   settings->on_lost = options->on_lost;
   settings->lost_context = options->lost_context;
   if (options->name == NULL || options->name[0] == '\0') return IDEM_OK;
@@ -58,18 +71,20 @@ static enum idem_status take_options(struct settings *settings, const struct ide
 
 enum idem_status settings_init(struct settings *settings, const char *url,
                                const struct idem_options *options, struct idem_error *error) {
-  static const struct idem_options defaults;
-  if (options == NULL) options = &defaults;
+  struct idem_options own = {0};
   memset(settings, 0, sizeof *settings);
+  if (options != NULL && !sized_copy(&own, sizeof own, options, SIZED_OPTIONS_0_1)) {
+    snprintf(error->text, sizeof error->text, "options of a version that this library is not");
+    return IDEM_INVALID;
+  }
   if (url == NULL) {
     snprintf(error->text, sizeof error->text, "no URL");
     return IDEM_INVALID;
   }
   process_mark_init(&settings->process);
-  enum idem_status status = take_options(settings, options, error);
+  enum idem_status status = take_options(settings, &own, error);
   if (status == IDEM_OK) status = target_parse(&settings->target, url, error);
-  if (status == IDEM_OK && settings->target.tls)
-    status = tls_create(&settings->tls, options, error);
+  if (status == IDEM_OK && settings->target.tls) status = tls_create(&settings->tls, &own, error);
   if (status != IDEM_OK) settings_deinit(settings);
   return status;
 }
@@ -93,13 +108,14 @@ int64_t settings_pause_ms(const struct settings *settings, unsigned failures) {
   return random_pause_ms(pause < settings->backoff_max_ms ? pause : settings->backoff_max_ms);
 }
 
-const char *settings_judge_request(const struct idem_request *request) {
+const char *settings_take_request(struct idem_request *to, const struct idem_request *from) {
   const unsigned known = IDEM_HOLD | IDEM_BIND | IDEM_TAKEOVER | IDEM_NO_RENEWAL | IDEM_FAIL_OPEN;
-  if (request == NULL || request->key.data == NULL) return "a request without a key";
-  if (request->lease_ms < 0 || request->lease_ms > SETTINGS_MS_MAX)
-    return "lease_ms is out of range";
-  if (request->wait_ms < IDEM_NO_WAIT || request->wait_ms > SETTINGS_MS_MAX)
-    return "wait_ms is out of range";
-  if (request->flags & ~known) return "an unknown flag";
+  if (from == NULL) return "no request";
+  if (!sized_copy(to, sizeof *to, from, SIZED_REQUEST_0_1))
+    return "a request of a version that this library is not";
+  if (to->key.data == NULL) return "a request without a key";
+  if (to->lease_ms < 0 || to->lease_ms > SETTINGS_MS_MAX) return "lease_ms is out of range";
+  if (to->wait_ms < IDEM_NO_WAIT || to->wait_ms > SETTINGS_MS_MAX) return "wait_ms is out of range";
+  if (to->flags & ~known) return "an unknown flag";
   return NULL;
 }

@@ -5,6 +5,7 @@
 #ifndef IDEM_CLIENT_SETTINGS_H
 #define IDEM_CLIENT_SETTINGS_H
 
+#include "client/clock.h"
 #include "client/idem.h"
 #include "client/process.h"
 #include "client/random.h"
@@ -14,8 +15,8 @@
 #define SETTINGS_NAME_BYTES 64
 /* "name:" and the random part: below the server's owner-limit of 128. */
 #define SETTINGS_OWNER_BYTES (SETTINGS_NAME_BYTES + 1 + RANDOM_HEX_BYTES)
-/* No duration may exceed this (68 years), so that sums of a few do not overflow. */
-#define SETTINGS_MS_MAX ((int64_t)INT32_MAX * 1000)
+/* No duration may exceed this. */
+#define SETTINGS_MS_MAX CLOCK_SPAN_MAX_MS
 
 struct settings {
   struct process_mark process; /* that opened it */
@@ -23,6 +24,7 @@ struct settings {
   struct tls *tls;
   int64_t connect_timeout_ms, command_timeout_ms, deadline_ms, backoff_first_ms, backoff_max_ms;
   unsigned idle_connections, async_connections, async_waits;
+  size_t reply_limit_bytes;
   idem_lost_fn *on_lost;
   void *lost_context;
   char name[SETTINGS_NAME_BYTES + 1]; /* with its ':'; not terminated */
@@ -39,7 +41,7 @@ void settings_deinit(struct settings *settings);
 struct idem_bytes settings_owner(const struct settings *settings, char *out);
 /* The pause before attempt `failures` + 1. */
 int64_t settings_pause_ms(const struct settings *settings, unsigned failures);
-/* NULL, or what is wrong with a request. */
-const char *settings_judge_request(const struct idem_request *request);
+/* Copies a request of the caller's. NULL, or what is wrong with it. */
+const char *settings_take_request(struct idem_request *to, const struct idem_request *from);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static enum idem_status invalid(struct idem_error *error, const char *why) {
   snprintf(error->text, sizeof error->text, "the server's URL: %s", why);
@@ -34,14 +35,18 @@ static bool unescape(char *text) {
   return true;
 }
 
+/* The '@' behind user and password, or NULL. They may have any byte but NUL, '?' and '#' in them, a
+ * '/' or '@' too, so it is the last one of a host's URL: no '@' can follow. A path may have one; in
+ * front of it the first "@/" is meant. */
+static char *find_at(char *rest, bool local) {
+  if (!local) return strrchr(rest, '@');
+  return *rest != '/' ? strstr(rest, "@/") : NULL;
+}
+
 /* Cuts "[[user]:password@]" off the front of *rest. */
-static enum idem_status take_userinfo(struct target *target, char **rest,
+static enum idem_status take_userinfo(struct target *target, char **rest, bool local,
                                       struct idem_error *error) {
-  size_t authority = strcspn(*rest, "/");
-  char *at = NULL;
-  for (char *c = *rest; c < *rest + authority; c++) {
-    if (*c == '@') at = c;
-  }
+  char *at = find_at(*rest, local);
   if (at == NULL) return IDEM_OK;
   *at = '\0';
   char *user = *rest, *colon = strchr(user, ':');
@@ -54,6 +59,12 @@ static enum idem_status take_userinfo(struct target *target, char **rest,
   if (*user != '\0') target->user = user;
   target->password = colon + 1;
   return IDEM_OK;
+}
+
+/* "fe80::1%25eth0" is "fe80::1%eth0": in a URL the '%' before a zone is written %25 (RFC 6874). */
+static void unescape_zone(char *address) {
+  char *zone = strstr(address, "%25");
+  if (zone != NULL) memmove(zone + 1, zone + 3, strlen(zone + 3) + 1);
 }
 
 static bool port_valid(const char *port) {
@@ -79,6 +90,7 @@ static enum idem_status take_host(struct target *target, char *rest, struct idem
     if (end[1] == ':') port = end + 2;
     *end = '\0';
     rest++;
+    unescape_zone(rest);
   } else {
     char *colon = strchr(rest, ':');
     if (colon != NULL && strchr(colon + 1, ':') != NULL)
@@ -108,14 +120,14 @@ static const struct {
 static enum idem_status parse(struct target *target, char *rest, struct idem_error *error) {
   size_t scheme = 0, count = sizeof SCHEMES / sizeof SCHEMES[0];
   while (scheme < count &&
-         strncmp(rest, SCHEMES[scheme].prefix, strlen(SCHEMES[scheme].prefix)) != 0)
+         strncasecmp(rest, SCHEMES[scheme].prefix, strlen(SCHEMES[scheme].prefix)) != 0)
     scheme++;
   if (scheme == count) return invalid(error, "it begins with redis://, rediss:// or unix://");
   rest += strlen(SCHEMES[scheme].prefix);
   target->tls = SCHEMES[scheme].tls;
   if (strpbrk(rest, "?#") != NULL)
     return invalid(error, "it has no ? and # parts (escape them as %3F and %23)");
-  enum idem_status status = take_userinfo(target, &rest, error);
+  enum idem_status status = take_userinfo(target, &rest, SCHEMES[scheme].local, error);
   if (status != IDEM_OK) return status;
   if (!SCHEMES[scheme].local) return take_host(target, rest, error);
   if (*rest != '/' || rest[1] == '\0')

@@ -1,6 +1,7 @@
 /* tls.c - see tls.h. */
 #include "client/tls.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -79,20 +80,25 @@ static bool expect_host(SSL *ssl, const char *host) {
   return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
-bool tls_start(struct tls *tls, redisContext *context, const char *host, struct idem_error *error) {
+enum idem_status tls_start(struct tls *tls, redisContext *context, const char *host,
+                           struct idem_error *error) {
   SSL *ssl = SSL_new(tls->context);
   if (ssl == NULL || !expect_host(ssl, host)) {
     explain(error, "cannot begin with", host);
     SSL_free(ssl);
-    return false;
+    return IDEM_UNAVAILABLE;
   }
+  ERR_clear_error();
   /* hiredis frees ssl only when it has taken it, which it does at the end. */
-  if (redisInitiateSSL(context, ssl) == REDIS_OK) return true;
+  if (redisInitiateSSL(context, ssl) == REDIS_OK) return IDEM_OK;
+  /* OpenSSL has an error of its own when it disliked what the peer said; the network's have none.
+   */
+  enum idem_status status = ERR_peek_error() != 0 ? IDEM_REFUSED : IDEM_UNAVAILABLE;
   snprintf(error->text, sizeof error->text, "TLS: no handshake with %.60s: %.70s", host,
            context->errstr);
   ERR_clear_error();
   if (context->privctx == NULL) SSL_free(ssl);
-  return false;
+  return status;
 }
 
 #else
@@ -109,12 +115,13 @@ enum idem_status tls_create(struct tls **tls, const struct idem_options *options
 
 void tls_destroy(struct tls *tls) { (void)tls; }
 
-bool tls_start(struct tls *tls, redisContext *context, const char *host, struct idem_error *error) {
+enum idem_status tls_start(struct tls *tls, redisContext *context, const char *host,
+                           struct idem_error *error) {
   (void)tls;
   (void)context;
   (void)host;
   (void)error;
-  return false;
+  return IDEM_REFUSED;
 }
 
 #endif

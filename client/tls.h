@@ -9,7 +9,6 @@
 #define IDEM_CLIENT_TLS_H
 
 #include <hiredis/hiredis.h>
-#include <stdbool.h>
 
 #include "client/idem.h"
 
@@ -20,8 +19,9 @@ struct tls;
 enum idem_status tls_create(struct tls **tls, const struct idem_options *options,
                             struct idem_error *error);
 void tls_destroy(struct tls *tls);
-/* Puts TLS below a connected context: the handshake is done (blocking context) or begun. False:
- * error says why. */
-bool tls_start(struct tls *tls, redisContext *context, const char *host, struct idem_error *error);
+/* Puts TLS below a connected context: the handshake is done (blocking context) or begun. IDEM_OK,
+ * UNAVAILABLE, or REFUSED: the peer speaks no TLS, or has not the certificate; error says why. */
+enum idem_status tls_start(struct tls *tls, redisContext *context, const char *host,
+                           struct idem_error *error);
 
 #endif

@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/clock.h"
+
 /* Tokens stay below 2^53 by contract; a larger one is not idem's. */
 #define TOKEN_MAX ((long long)1 << 53)
-/* BUSYKEY tells no lease; when too many wait, a second is soon enough. */
-#define CROWDED_RETRY_MS 1000
+/* For a BUSY that tells no lease: a second is soon enough when too many wait, or when a grant was
+ * overtaken. */
+#define UNTOLD_RETRY_MS 1000
 
 /* ---- requests ---- */
 
@@ -183,26 +186,33 @@ static void broken(struct wire_reply *out) {
            "a reply that is none of idem's: is this another server?");
 }
 
+#define TO(verb) (1u << (verb))
+#define TO_LOOKS (TO(WIRE_CLAIM) | TO(WIRE_FETCH) | TO(WIRE_WAIT))
+#define TO_ANY (~0u)
+
+/* An error means this only where it can be an answer; anywhere else the server is not idem's, and
+ * the call ends REFUSED: idem.h lists what each call may return. */
 static const struct {
   const char *code;
+  unsigned verbs;
   enum idem_status status;
   bool again;
 } ERRORS[] = {
-    {"MISMATCH", IDEM_MISMATCH, false},
-    {"STALE", IDEM_STALE, false},
-    {"CONFLICT", IDEM_CONFLICT, false},
-    {"TOOBIG", IDEM_TOOBIG, false},
-    {"OOM", IDEM_UNAVAILABLE, false},
-    {"BUSYKEY", IDEM_BUSY, false},
+    {"MISMATCH", TO_LOOKS, IDEM_MISMATCH, false},
+    {"STALE", TO(WIRE_STORE) | TO(WIRE_RENEW), IDEM_STALE, false},
+    {"CONFLICT", TO(WIRE_STORE), IDEM_CONFLICT, false},
+    {"TOOBIG", TO_LOOKS | TO(WIRE_STORE) | TO(WIRE_RENEW), IDEM_TOOBIG, false},
+    {"OOM", TO_ANY, IDEM_UNAVAILABLE, false},
+    {"BUSYKEY", TO(WIRE_CLAIM) | TO(WIRE_WAIT), IDEM_BUSY, false},
     /* A server that starts, fails over or is full. A connection that gets this is of no use,
        another one later may be. */
-    {"LOADING", IDEM_UNAVAILABLE, true},
-    {"BUSY", IDEM_UNAVAILABLE, true},
-    {"TRYAGAIN", IDEM_UNAVAILABLE, true},
-    {"MASTERDOWN", IDEM_UNAVAILABLE, true},
-    {"CLUSTERDOWN", IDEM_UNAVAILABLE, true},
-    {"READONLY", IDEM_UNAVAILABLE, true},
-    {"ERR max number of clients reached", IDEM_UNAVAILABLE, true},
+    {"LOADING", TO_ANY, IDEM_UNAVAILABLE, true},
+    {"BUSY", TO_ANY, IDEM_UNAVAILABLE, true},
+    {"TRYAGAIN", TO_ANY, IDEM_UNAVAILABLE, true},
+    {"MASTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true},
+    {"CLUSTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true},
+    {"READONLY", TO_ANY, IDEM_UNAVAILABLE, true},
+    {"ERR max number of clients reached", TO_ANY, IDEM_UNAVAILABLE, true},
 };
 
 static bool begins_with_code(const redisReply *reply, const char *code) {
@@ -211,23 +221,38 @@ static bool begins_with_code(const redisReply *reply, const char *code) {
          (reply->len == len || reply->str[len] == ' ');
 }
 
-static void judge_error(const redisReply *reply, struct wire_reply *out) {
-  int shown = reply->len < IDEM_MESSAGE_BYTES ? (int)reply->len : IDEM_MESSAGE_BYTES - 1;
-  snprintf(out->message, sizeof out->message, "%.*s", shown, reply->str);
+/* The server's words, for people and their terminals: without control characters. */
+static void quote(const redisReply *reply, char *message) {
+  size_t len = reply->len < IDEM_MESSAGE_BYTES ? reply->len : IDEM_MESSAGE_BYTES - 1;
+  for (size_t i = 0; i < len; i++) {
+    unsigned char c = (unsigned char)reply->str[i];
+    message[i] = c < 0x20 || c == 0x7f ? '?' : (char)c;
+  }
+  message[len] = '\0';
+}
+
+static void judge_error(enum wire_verb verb, const redisReply *reply, struct wire_reply *out) {
+  quote(reply, out->message);
   out->status = IDEM_REFUSED;
   for (size_t i = 0; i < sizeof ERRORS / sizeof ERRORS[0]; i++) {
-    if (!begins_with_code(reply, ERRORS[i].code)) continue;
+    if (!begins_with_code(reply, ERRORS[i].code) || !(ERRORS[i].verbs & TO(verb))) continue;
     out->status = ERRORS[i].status;
     out->again = ERRORS[i].again;
     break;
   }
-  if (out->status == IDEM_BUSY) out->left_ms = CROWDED_RETRY_MS;
+  if (out->status == IDEM_BUSY) out->left_ms = UNTOLD_RETRY_MS;
 }
 
 /* Fields of an array behind its status word; each reader says whether the field has its type. */
 static bool read_number(const redisReply *field, long long min, int64_t *out) {
   if (field->type != REDIS_REPLY_INTEGER || field->integer < min) return false;
   *out = field->integer;
+  return true;
+}
+
+static bool read_ms(const redisReply *field, long long min, int64_t *out) {
+  if (!read_number(field, min, out)) return false;
+  *out = clock_min(*out, CLOCK_SPAN_MAX_MS);
   return true;
 }
 
@@ -245,23 +270,23 @@ static bool read_claimed(redisReply **field, struct wire_reply *out) {
   int64_t token = 0;
   if (!read_number(field[1], 1, &token) || token >= TOKEN_MAX) return false;
   out->token = (uint64_t)token;
-  return read_number(field[2], 1, &out->lease_ms) && read_number(field[3], 1, &out->attempt) &&
+  return read_ms(field[2], 1, &out->lease_ms) && read_number(field[3], 1, &out->attempt) &&
          read_bytes_or_nil(field[4], &out->stage);
 }
 
 static bool read_done(redisReply **field, struct wire_reply *out) {
   return read_bytes(field[1], &out->body) && read_bytes_or_nil(field[2], &out->meta) &&
-         read_number(field[3], 0, &out->age_ms) && read_number(field[4], 0, &out->left_ms);
+         read_ms(field[3], 0, &out->age_ms) && read_ms(field[4], 0, &out->left_ms);
 }
 
 static bool read_busy(redisReply **field, struct wire_reply *out) {
-  if (!read_number(field[1], 0, &out->left_ms)) return false;
+  if (!read_ms(field[1], 0, &out->left_ms)) return false;
   if (out->left_ms < 1) out->left_ms = 1;
-  return read_number(field[2], 0, &out->age_ms) && read_bytes_or_nil(field[3], &out->owner);
+  return read_ms(field[2], 0, &out->age_ms) && read_bytes_or_nil(field[3], &out->owner);
 }
 
 static bool read_unknown(redisReply **field, struct wire_reply *out) {
-  return read_number(field[1], 0, &out->age_ms) && read_number(field[2], 1, &out->attempt) &&
+  return read_ms(field[1], 0, &out->age_ms) && read_number(field[2], 1, &out->attempt) &&
          read_bytes_or_nil(field[3], &out->owner);
 }
 
@@ -303,7 +328,9 @@ static void judge_record(enum wire_verb verb, const redisReply *reply, struct wi
 }
 
 static void judge_number(enum wire_verb verb, const redisReply *reply, struct wire_reply *out) {
-  if (!read_number(reply, verb == WIRE_RENEW ? 1 : 0, &out->number)) {
+  bool fits =
+      verb == WIRE_RENEW ? read_ms(reply, 1, &out->number) : read_number(reply, 0, &out->number);
+  if (!fits) {
     broken(out);
     return;
   }
@@ -315,7 +342,7 @@ void wire_judge(enum wire_verb verb, redisReply *reply, struct wire_reply *out) 
   out->message[0] = '\0';
   out->memory = reply;
   if (reply->type == REDIS_REPLY_ERROR) {
-    judge_error(reply, out);
+    judge_error(verb, reply, out);
     return;
   }
   switch (verb) {
@@ -334,7 +361,44 @@ void wire_judge(enum wire_verb verb, redisReply *reply, struct wire_reply *out) 
   }
 }
 
+enum idem_status wire_judge_auth(redisReply *reply, struct idem_error *error) {
+  struct wire_reply judged;
+  wire_judge(WIRE_AUTH, reply, &judged);
+  if (judged.status == IDEM_OK) return IDEM_OK;
+  snprintf(error->text, sizeof error->text, "the password: %.140s", judged.message);
+  return judged.status == IDEM_UNAVAILABLE ? IDEM_UNAVAILABLE : IDEM_REFUSED;
+}
+
+void wire_reply_fail(struct wire_reply *reply, enum idem_status status, const char *message) {
+  memset(reply, 0, offsetof(struct wire_reply, message));
+  reply->status = status;
+  snprintf(reply->message, sizeof reply->message, "%s", message);
+}
+
 void wire_reply_deinit(struct wire_reply *reply) {
   if (reply->memory != NULL) freeReplyObject(reply->memory);
   reply->memory = NULL;
+}
+
+void wire_busy_keep(struct wire_reply *busy, struct wire_reply *reply) {
+  wire_reply_deinit(busy);
+  *busy = *reply;
+  reply->memory = NULL;
+}
+
+void wire_busy_overtaken(struct wire_reply *busy) {
+  wire_reply_deinit(busy);
+  wire_reply_fail(busy, IDEM_BUSY, "");
+  busy->left_ms = UNTOLD_RETRY_MS;
+}
+
+void wire_busy_settle(struct wire_reply *busy, struct wire_reply *reply) {
+  if (busy->status == IDEM_BUSY && reply->status == IDEM_UNAVAILABLE) {
+    memcpy(busy->message, reply->message, sizeof busy->message);
+    wire_reply_deinit(reply);
+    *reply = *busy;
+    busy->memory = NULL;
+  }
+  wire_reply_deinit(busy);
+  busy->status = IDEM_OK;
 }

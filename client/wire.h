@@ -72,8 +72,22 @@ struct wire_reply {
   char message[IDEM_MESSAGE_BYTES]; /* last: what is in front of it is cleared at once */
 };
 
-/* Judges the reply to `verb` and takes it over. */
+/* Judges the reply to `verb` and takes it over. Durations beyond CLOCK_SPAN_MAX_MS count as that.
+ */
 void wire_judge(enum wire_verb verb, redisReply *reply, struct wire_reply *out);
+/* The reply to AUTH, which stays the caller's: IDEM_OK, UNAVAILABLE (not now) or REFUSED; error
+ * says why. */
+enum idem_status wire_judge_auth(redisReply *reply, struct idem_error *error);
+/* A reply without the server's words. */
+void wire_reply_fail(struct wire_reply *reply, enum idem_status status, const char *message);
 void wire_reply_deinit(struct wire_reply *reply);
+
+/* A BUSY after which the call goes on moves to *busy, which takes the place of what it held. */
+void wire_busy_keep(struct wire_reply *busy, struct wire_reply *reply);
+/* The same for a grant of this call that another owner has taken over. */
+void wire_busy_overtaken(struct wire_reply *busy);
+/* The end of a call: BUSY once heard stays BUSY. An UNAVAILABLE becomes the BUSY that was kept,
+ * with its own message; else *busy is forgotten. */
+void wire_busy_settle(struct wire_reply *busy, struct wire_reply *reply);
 
 #endif

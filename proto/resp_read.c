@@ -137,6 +137,10 @@ static void argv_refresh(struct resp_reader *reader, const char *data) {
   reader->stale = 0;
 }
 
+bool resp_reader_in_bulk(const struct resp_reader *reader, size_t least) {
+  return reader->in_bulk && reader->bulk >= least;
+}
+
 size_t resp_reader_bulk(struct resp_reader *reader, const char *data, size_t *position) {
   if (!reader->in_bulk || reader->skipping) return 0;
   note_move(reader, data);
@@ -551,10 +555,13 @@ static enum resp_result split_line(struct resp_reader *reader, struct span line)
 /* RESP_COMMAND with argc == 0 is a blank line. */
 static enum resp_result read_inline(struct resp_reader *reader, const char *data, size_t len,
                                     size_t *used) {
-  size_t stop = len > RESP_MAX_INLINE ? RESP_MAX_INLINE : len;
-  const char *newline = memchr(data + reader->searched, '\n', stop - reader->searched);
+  size_t most = reader->unauthenticated ? RESP_MAX_INLINE_UNAUTHENTICATED : RESP_MAX_INLINE;
+  size_t stop = len > most ? most : len;
+  const char *newline = stop > reader->searched
+                            ? memchr(data + reader->searched, '\n', stop - reader->searched)
+                            : NULL;
   if (newline == NULL) {
-    if (stop == RESP_MAX_INLINE) return malformed(reader, "too big inline request");
+    if (stop == most) return malformed(reader, "too big inline request");
     reader->searched = stop;
     return RESP_MORE;
   }

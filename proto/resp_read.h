@@ -37,9 +37,12 @@
 #define RESP_MAX_BULK (512u * 1024 * 1024)
 /* An inline command, and any header line, fits in this many bytes: Redis' PROTO_INLINE_MAX_SIZE. */
 #define RESP_MAX_INLINE (64u * 1024)
-/* What a peer may send before it has given the password: Redis 7's bounds. */
+/* What a peer may send before it has given the password: as many arguments as Redis 7 takes, each
+ * long enough for a password or a name; and the same on one line. */
 #define RESP_MAX_ARGS_UNAUTHENTICATED 10
-#define RESP_MAX_BULK_UNAUTHENTICATED (16u * 1024)
+#define RESP_MAX_BULK_UNAUTHENTICATED 1024u
+#define RESP_MAX_INLINE_UNAUTHENTICATED \
+  (RESP_MAX_ARGS_UNAUTHENTICATED * RESP_MAX_BULK_UNAUTHENTICATED)
 
 enum resp_result {
   RESP_COMMAND,   /* argv[0..argc) is a whole command; argc >= 1 */
@@ -143,6 +146,8 @@ void resp_reader_forget(struct resp_reader *reader);
  * its bytes begin in data; argv[0..argc) are in front of it. 0 when there is none.
  */
 size_t resp_reader_bulk(struct resp_reader *reader, const char *data, size_t *position);
+/* Whether the argument under way is that long, also one that is skipped. */
+bool resp_reader_in_bulk(const struct resp_reader *reader, size_t least);
 /*
  * All of the bulk string that would begin at data + position is at `bytes`, and from now on its
  * CRLF follows at data + position. Holds until the command ends, or is forgotten. For those that

@@ -46,6 +46,18 @@ static bool bytes_grow(struct resp_output *out, size_t extra) {
 }
 
 /* Room for `extra` > 0 bytes, or NULL. The caller moves out->len. */
+size_t resp_output_forget(struct resp_output *out, size_t bytes) {
+  assert(out->ref_count == 0 && bytes < out->len);
+  size_t left = out->len - bytes;
+  char *rest = malloc(left);
+  if (rest == NULL) return 0;
+  memcpy(rest, out->bytes + bytes, left);
+  free(out->bytes);
+  out->bytes = rest;
+  out->len = out->capacity = left;
+  return bytes;
+}
+
 static inline char *reserve(struct resp_output *out, size_t extra) {
   if (out->failed) return NULL;
   if (extra > out->capacity - out->len && !bytes_grow(out, extra)) {
@@ -255,22 +267,25 @@ static bool refs_grow(struct resp_output *out) {
   return true;
 }
 
-void resp_bulk_pinned(struct resp_writer *w, struct span bytes, void *pin, void *keeper) {
-  assert(span_present(bytes));
-  struct resp_output *out = w->out;
-  if (out->failed) return;
+bool resp_output_refer(struct resp_output *out, struct span bytes, void *pin, void *keeper) {
+  if (out->failed) return false;
   bool room = bytes.len <= BYTES_MAX - out->ref_bytes;
   if (!room || (out->ref_count == out->ref_capacity && !refs_grow(out))) {
     out->failed = true;
-    return;
+    return false;
   }
-  char *p = reserve(out, HEADER_MAX + 2);
-  if (p == NULL) return;
-  p = put_header(p, '$', bytes.len);
-  commit(out, p);
   out->refs[out->ref_count++] = (struct resp_ref){out->len, bytes.data, bytes.len, pin, keeper};
   out->ref_bytes += bytes.len;
-  commit(out, put_crlf(p));
+  return true;
+}
+
+void resp_bulk_pinned(struct resp_writer *w, struct span bytes, void *pin, void *keeper) {
+  assert(span_present(bytes));
+  struct resp_output *out = w->out;
+  char *p = reserve(out, HEADER_MAX + 2);
+  if (p == NULL) return;
+  commit(out, put_header(p, '$', bytes.len));
+  if (resp_output_refer(out, bytes, pin, keeper)) commit(out, put_crlf(out->bytes + out->len));
 }
 
 void resp_null(struct resp_writer *w) { append_literal(w->out, null_of(w)); }
@@ -326,20 +341,25 @@ void resp_double(struct resp_writer *w, double value) {
   commit(w->out, put_crlf(put_bytes(p + 1, text, len)));
 }
 
-void resp_verbatim(struct resp_writer *w, const char *format, struct span text) {
-  if (w->version != 3 || !span_present(text)) {
-    resp_bulk(w, text);
-    return;
-  }
+void resp_verbatim_header(struct resp_writer *w, const char *format, size_t len) {
   assert(strlen(format) == 3);
-  if (text.len > BYTES_MAX - HEADER_MAX - 6) {
-    w->out->failed = true;
+  char *p = reserve(w->out, HEADER_MAX + 4);
+  if (p == NULL) return;
+  if (w->version != 3) {
+    commit(w->out, put_header(p, '$', len));
     return;
   }
-  char *p = reserve(w->out, HEADER_MAX + 4 + text.len + 2);
-  if (p == NULL) return;
-  p = put_header(p, '=', text.len + 4);
-  p = put_bytes(p, format, 3);
+  p = put_bytes(put_header(p, '=', len + 4), format, 3);
   *p++ = ':';
-  commit(w->out, put_crlf(put_bytes(p, text.data, text.len)));
+  commit(w->out, p);
+}
+
+void resp_verbatim(struct resp_writer *w, const char *format, struct span text) {
+  if (!span_present(text)) {
+    resp_null(w);
+    return;
+  }
+  resp_verbatim_header(w, format, text.len);
+  resp_output_append(w->out, text.data, text.len);
+  append_literal(w->out, SPAN_LITERAL("\r\n"));
 }

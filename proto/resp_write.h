@@ -43,6 +43,9 @@ void resp_output_deinit(struct resp_output *out);
 static inline size_t resp_output_size(const struct resp_output *out) {
   return out->len + out->ref_bytes;
 }
+/* Forgets the first bytes of an output without references, and gives back their room, unless memory
+ * is short. Returns how many are forgotten: all or none. */
+size_t resp_output_forget(struct resp_output *out, size_t bytes);
 /* Appends raw, already framed bytes. */
 void resp_output_append(struct resp_output *out, const char *data, size_t len);
 
@@ -78,6 +81,8 @@ void resp_bulk(struct resp_writer *w, struct span bytes);
 void resp_bulk_text(struct resp_writer *w, const char *text);
 /* A bulk string by reference: `bytes` must stay until the owner of the output releases `pin`. */
 void resp_bulk_pinned(struct resp_writer *w, struct span bytes, void *pin, void *keeper);
+/* Raw bytes by reference. False: memory is short, and the pin stays the caller's. */
+bool resp_output_refer(struct resp_output *out, struct span bytes, void *pin, void *keeper);
 /* `$-1`, or `_` in RESP3. */
 void resp_null(struct resp_writer *w);
 /* `*-1`, or `_` in RESP3. */
@@ -95,6 +100,8 @@ void resp_boolean(struct resp_writer *w, bool value);
 void resp_double(struct resp_writer *w, double value);
 /* Verbatim text (`=n txt:`), or a bulk string in RESP2. format has three letters. */
 void resp_verbatim(struct resp_writer *w, const char *format, struct span text);
+/* The same without the text and the line end after it, which the caller appends. */
+void resp_verbatim_header(struct resp_writer *w, const char *format, size_t len);
 
 /*
  * A reply of several parts that come again and again, with one look at the room there is:

@@ -2,8 +2,9 @@
  * main.c - wires: options, log, server; runs, drains, leaves.
  *
  * Exit status: 0 after a drain (also one that its deadline cut short, which is logged), --help or
- * --version; 1 when an option is refused or the server cannot start.
+ * --version; 1 when an option is refused, the server cannot start, or --help cannot be written.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,13 @@ static int serve(struct options *options) {
   return 0;
 }
 
+/* What was asked for (--help) is the output: that it cannot be written is a failure. */
+static int finish_printing(void) {
+  if (fflush(stdout) == 0 && ferror(stdout) == 0) return 0;
+  fprintf(stderr, "idem-server: standard output: %s\n", strerror(errno));
+  return 1;
+}
+
 int main(int argc, char **argv) {
   ignore_signals();
   struct options options;
@@ -69,7 +77,7 @@ int main(int argc, char **argv) {
   int status = 0;
   switch (options_from_arguments(&options, argc, argv, stdout, error)) {
     case OPTIONS_RUN: status = serve(&options); break;
-    case OPTIONS_EXIT: break;
+    case OPTIONS_EXIT: status = finish_printing(); break;
     case OPTIONS_REFUSED:
     default: fprintf(stderr, "idem-server: %s\n", error); status = 1;
   }

@@ -19,16 +19,20 @@ $ idem-server idem.conf    # LINE      these options, or this line in its config
 ```
 ```resp                bytes: `C:` what a client sends, `S:` what it gets, `S: (closes)`
 ```
-```python, ```js, ```c   programs, run; comments `prints: TEXT` say what comes out, in this order
+```python, ```js, ```c, ```lua   programs, run; comments `prints: TEXT` say what comes out, in
+                                 this order; without a server they end, and print something else
 
 A heading begins a fresh server; sessions under one heading go on. It must not know what any
 command means. Invariant: nothing is passed over silently; what cannot be run here is named.
 """
 
+import contextlib
 import glob
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -43,8 +47,10 @@ from harness import HANG_SECONDS, PROGRAM, Client, Server, eventually  # noqa: E
 from limit import TimedOut, limited  # noqa: E402
 
 PROGRAM_SECONDS = 2 * HANG_SECONDS
+# With nobody at the port. A client that goes on trying by itself takes over a minute.
+NO_SERVER_SECONDS = 40
+TOUR_LEASE_MS = 50       # of who reads slowly: each step comes later than this
 TRIES = 3                # sessions on a page have leases of seconds: a machine may be late for one
-LIBRARIES = os.path.join(ROOT, "build/release")
 DEFAULT_PORT = "4336"    # as the programs on the pages have it
 SESSIONS = {"redis", "resp"}
 # Whose blocks are run. The other pages have tests of their own, or nothing to run.
@@ -56,7 +62,7 @@ SEND = re.compile(r"^([\w.:]*)> (.+)$")
 RECEIVE = re.compile(r"^(\w+)<$")
 LATER = re.compile(r"^-- (\d+) ms later --$")
 HANGS_UP = re.compile(r"^-- (\w+) hangs up --$")
-PRINTS = re.compile(r"(?:#|//) prints: (.+)$")
+PRINTS = re.compile(r"(?:#|//|--) prints: (.+)$")
 
 # What the protocol's page has to show in a session, beside naming every command.
 SHOWN_COMMANDS = ["CLAIM", "STORE", "RENEW", "RELEASE", "FETCH", "WAIT", "AWAIT", "IDEM.CLAIM"]
@@ -116,11 +122,14 @@ def placeholders(text):
 class Stage:
     """One server and the connections of the sessions that run against it."""
 
-    def __init__(self, line=""):
+    pause_seconds = 0  # before each step
+
+    def __init__(self, line="", server=None):
         options, _, config = line.partition("#")
         words = options.split()
         given = config.strip() + "\n" if "idem.conf" in words else None
-        self.server = Server(*[word for word in words if word != "idem.conf"], config=given)
+        self.server = server or Server(*[word for word in words if word != "idem.conf"],
+                                       config=given)
         self.values = wire.Values()
         self.connections = {}
         self.heading = None
@@ -128,6 +137,7 @@ class Stage:
     def close(self):
         for connection in self.connections.values():
             connection.close()
+        self.connections.clear()
         self.server.stop()
 
     def play(self, block):
@@ -135,6 +145,7 @@ class Stage:
         steps = sessions(block) if block.language == "redis" else exchanges(block)
         problems = []
         for number, action, argument, expected in steps:
+            time.sleep(self.pause_seconds)
             try:
                 problem = action(self, argument, expected)
             except (wire.Failed, AssertionError, OSError, KeyError) as failure:
@@ -272,11 +283,11 @@ def node_command(text, directory):
     package = re.search(r"(?:require\(|from )['\"]([^'\"]+)['\"]", text)
     if node is None or package is None:
         raise Skipped("node is not installed")
-    places = sorted(glob.glob(os.path.join(ROOT, "build/clients/*/node_modules", package.group(1))))
-    places += glob.glob(os.path.join("/usr/share/nodejs", package.group(1)))
+    places = glob.glob(os.path.join("/usr/share/nodejs", package.group(1)))
+    places += sorted(glob.glob(os.path.join(ROOT, "build/clients/*/node_modules", package.group(1))))
     if not places:
         raise Skipped(f"the npm package {package.group(1)} is not installed (make test-clients)")
-    os.environ["NODE_PATH"] = os.path.dirname(places[0])
+    os.environ["NODE_PATH"] = os.path.dirname(places[-1])  # the newest
     path = os.path.join(directory, "snippet.js")
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
@@ -295,47 +306,175 @@ def python_command(text, directory):
 
 
 def c_command(text, directory):
-    """Compiled as its first line says: `// cc -o demo demo.c -lhiredis`."""
+    """Compiled as its first line says, to the letter, in a directory that looks like the root of the
+    repository; then once more with warnings."""
     line = text.split("\n", 1)[0]
     if not line.startswith("// cc "):
         raise Wrong("the first line does not say how to compile it: // cc ...")
-    words = line[3:].split()
-    for header in re.findall(r"#include <(\w+/[\w.]+)>", text):
-        probe = subprocess.run([words[0], "-E", "-x", "c", "-"], input=f"#include <{header}>\n",
-                               capture_output=True, text=True)
-        if probe.returncode:
-            raise Skipped(f"the header {header} is not installed")
-    if "-lidem" in words:
-        if not os.path.exists(os.path.join(LIBRARIES, "libidem.so")):
-            raise Skipped("libidem is not built (make client)")
-        words += ["-Iclient", f"-L{LIBRARIES}", f"-Wl,-rpath,{LIBRARIES}"]
-    source, program = os.path.join(directory, "demo.c"), os.path.join(directory, "demo")
-    with open(source, "w", encoding="utf-8") as file:
+    for name in ("client", "build"):
+        os.symlink(os.path.join(ROOT, name), os.path.join(directory, name))
+    with open(os.path.join(directory, "demo.c"), "w", encoding="utf-8") as file:
         file.write(text)
-    words = [{"demo.c": source, "demo": program}.get(word, word) for word in words]
-    built = subprocess.run(words + ["-Wall", "-Wextra", "-Werror"], cwd=ROOT, capture_output=True,
-                           text=True)
-    if built.returncode:
-        raise Wrong(f"{line}\n{built.stderr}")
-    return [program]
+    for more in ("", " -Wall -Wextra -Werror"):
+        built = subprocess.run(line[3:] + more, shell=True, cwd=directory, capture_output=True,
+                               text=True)
+        if built.returncode:
+            raise Wrong(f"{line}{more}\n{built.stderr}")
+    return [os.path.join(directory, "demo")]
 
 
-COMMANDS = {"python": python_command, "js": node_command, "c": c_command}
+def lua_commands(text, directory):
+    """By both, which agree on numbers."""
+    path = os.path.join(directory, "snippet.lua")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    commands = [[interpreter, path] for interpreter in ("lua5.1", "luajit")]
+    for interpreter, _ in commands:
+        if shutil.which(interpreter) is None:
+            raise Skipped(f"{interpreter} is not installed")
+    return commands
+
+
+COMMANDS = {"python": lambda *given: [python_command(*given)], "js": lambda *given: [node_command(*given)],
+            "c": lambda *given: [c_command(*given)], "lua": lua_commands}
+
+
+def programs_of(block, port, directory):
+    return COMMANDS[block.language](block.text.replace(DEFAULT_PORT, str(port)), directory)
 
 
 def run_program(block):
-    with Server() as server, tempfile.TemporaryDirectory(prefix="idem-docs-") as directory:
-        port = str(server.address[1])
-        command = COMMANDS[block.language](block.text.replace(DEFAULT_PORT, port), directory)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS)
-    if done.returncode:
-        raise Wrong(f"it left with {done.returncode}:\n{done.stdout}{done.stderr}")
     expected = [found.group(1) for found in map(PRINTS.search, block.lines) if found]
     if not expected:
         raise Wrong("it prints nothing that the page tells")
-    problem = wire.match_lines(expected, done.stdout.splitlines(), wire.Values())
-    if problem:
-        raise Wrong(problem)
+    with Server() as server, tempfile.TemporaryDirectory(prefix="idem-docs-") as directory:
+        for command in programs_of(block, server.address[1], directory):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS)
+            if done.returncode:
+                raise Wrong(f"it left with {done.returncode}:\n{done.stdout}{done.stderr}")
+            problem = wire.match_lines(expected, done.stdout.splitlines(), wire.Values())
+            if problem:
+                raise Wrong(problem)
+    if DEFAULT_PORT in block.text:
+        run_without_server(block, expected)
+
+
+def run_without_server(block, expected):
+    """It ends, and does not say what it says when the work was done."""
+    with socket.socket() as taken, tempfile.TemporaryDirectory(prefix="idem-docs-") as directory:
+        taken.bind(("127.0.0.1", 0))  # but nobody listens: no other program gets the port
+        for command in programs_of(block, taken.getsockname()[1], directory):
+            try:
+                done = subprocess.run(command, capture_output=True, text=True,
+                                      timeout=NO_SERVER_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise Wrong(f"without a server it does not end in {NO_SERVER_SECONDS} s") from None
+            if set(expected) & set(done.stdout.splitlines()) or not done.stdout + done.stderr:
+                raise Wrong(f"without a server: {done.returncode}\n{done.stdout}{done.stderr}")
+
+
+# What a newcomer does first
+
+class Made(Server):
+    """The server of `make run`, on a port of its own."""
+
+    def __init__(self):
+        self.directory = tempfile.mkdtemp(prefix="idem-docs-")
+        self.log_path = os.path.join(self.directory, "log")
+        self.listeners = 1
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        with open(self.log_path, "wb") as log:
+            self.process = start_make("run", f"PORT={port}", stdout=log)
+        try:
+            self._await_ready()
+            self.pid = int(re.search(r"^(\d+) .*ready to accept", self.log(), re.M).group(1))
+        except BaseException:
+            self.kill()
+            self.forget()
+            raise
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def hints(self):
+        """[(command, what its comment says), ...]"""
+        eventually(lambda: re.search(r"^  redis-cli .*DONE", self.log(), re.M), "the hints")
+        return re.findall(r"^  (redis-cli .*\S) +# (.+)$", self.log(), re.M)
+
+
+def start_make(*words, stdout):
+    """Without what a make around us says to its own children."""
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("MAKE") and name != "MFLAGS"}
+    return subprocess.Popen(["make", "-C", ROOT, *words], env=environment, stdin=subprocess.DEVNULL,
+                            stdout=stdout, stderr=subprocess.STDOUT, text=True,
+                            start_new_session=True)
+
+
+def make_says(*words):
+    """(exit status, what it wrote)"""
+    process = start_make(*words, stdout=subprocess.PIPE)
+    try:
+        said, _ = process.communicate(timeout=PROGRAM_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise Wrong(f"make {' '.join(words)} does not end") from None
+    return process.returncode, said
+
+
+def follow_hints(hints):
+    token = None
+    for command, comment in hints:
+        time.sleep(2 * TOUR_LEASE_MS / 1000)
+        said = subprocess.run(command.replace("TOKEN", str(token)), shell=True, capture_output=True,
+                              text=True, timeout=PROGRAM_SECONDS).stdout.splitlines()
+        if not said or said[0] != re.match(r"\w+", comment).group():
+            raise Wrong(f"make run: {command}  # {comment}\n  said: {said}")
+        token = token or said[1]
+
+
+def check_tour():
+    """`make run`, what it says to type, and the tour of README.md, by somebody who reads slowly."""
+    stage = Stage(server=Made())
+    stage.pause_seconds = 2 * TOUR_LEASE_MS / 1000
+    server = stage.server
+    try:
+        with server.client() as client:
+            client.call("CONFIG", "SET", "lease", TOUR_LEASE_MS)
+        hints = server.hints()
+        if server.log().find("listens") < server.log().find("ready to accept"):
+            raise Wrong("make run says that it listens before it does:\n" + server.log())
+        follow_hints(hints)
+        steps = sum(stage.play(block) for block in blocks_of("README.md")
+                    if block.language in SESSIONS)
+    finally:
+        stage.close()
+    print(f"ok make run: its hints and {steps} steps of README.md on one server, read slowly")
+
+
+def check_run_refused():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, said = make_says("run", f"PORT={taken.getsockname()[1]}")
+    if status == 0 or "listens" in said or "in use" not in said or "make run PORT=" not in said:
+        raise Wrong(f"make run on a port that is taken: {status}\n{said}")
+    print("ok make run: a port that is taken is told, and how to get another")
+
+
+def check_make():
+    """What README.md says to begin with sees to what it needs itself."""
+    named = {"run", "test", "client", "install"}
+    missing = named - set(re.findall(r"\bmake ([a-z-]+)", read_page("README.md")))
+    for target in named - missing:
+        status, said = make_says("-n", target)
+        if status or "tests/need " not in said:
+            raise Wrong(f"make {target} does not see to what it needs:\n{said[:2000]}")
+    if missing:
+        raise Wrong("README.md does not name: " + " ".join(missing))
+    print(f"ok README.md: make {', make '.join(sorted(named))} get what is missing")
 
 
 # Pages
@@ -477,7 +616,8 @@ def main():
     checks = [(page, lambda page=page: check_page(page)) for page in chosen or RUN_PAGES]
     if not chosen:
         checks += [(check.__name__, check)
-                   for check in (check_options, check_info, check_protocol, check_links)]
+                   for check in (check_tour, check_run_refused, check_make, check_options, check_info,
+                                 check_protocol, check_links)]
     good = True
     for name, check in checks:
         try:

@@ -4,7 +4,7 @@
  *
  * For each KEY: claim it; when granted, work for a while (a timer stands for it) and store; when
  * another one runs it, wait for its result. Prints "KEY ran", "KEY replayed BODY" or "KEY failed
- * WHY". SIGINT or SIGTERM cancels: what was claimed and not stored is given back.
+ * WHY". SIGINT or SIGTERM cancels: what was claimed and has not acted yet is given back.
  *
  *     build/release/examples/async_libevent [--server URL] [--work-ms N] [--lease-ms N] KEY ...
  */
@@ -79,6 +79,9 @@ static void start_work(struct job *job) {
   evtimer_add(job->timer, &time);
 }
 
+/* Only because its timer has not fired: the work has done nothing yet, and that is known. Work that
+ * may have acted must not be given back; without this call its lease ends by itself, and the next
+ * one is told that it is attempt 2. */
 static void give_back(struct job *job) {
   evtimer_del(job->timer);
   if (idem_async_abandon(job->claim, on_given_back, job, NULL) != IDEM_OK) {

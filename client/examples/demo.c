@@ -30,6 +30,8 @@ int demo_options(struct demo *demo, int argc, char **argv) {
       {"work-ms", required_argument, NULL, 'w'},
       {"lease-ms", required_argument, NULL, 'e'},
       {"wait-ms", required_argument, NULL, 'a'},
+      {"status", required_argument, NULL, 'c'},
+      {"header", required_argument, NULL, 'h'},
       {NULL, 0, NULL, 0},
   };
   if (demo->server == NULL) demo->server = getenv("IDEM_SERVER_URL");
@@ -43,10 +45,12 @@ int demo_options(struct demo *demo, int argc, char **argv) {
       case 'w': demo->work_ms = whole_number(optarg, "--work-ms"); break;
       case 'e': demo->lease_ms = whole_number(optarg, "--lease-ms"); break;
       case 'a': demo->wait_ms = whole_number(optarg, "--wait-ms"); break;
+      case 'c': demo->status = whole_number(optarg, "--status"); break;
+      case 'h': demo->header = optarg; break;
       default:
         fprintf(stderr,
                 "usage: %s [--server URL] [--port N] [--ledger FILE] [--work-ms N]"
-                " [--lease-ms N] [--wait-ms N]\n",
+                " [--lease-ms N] [--wait-ms N] [--status N] [--header LINE]\n",
                 argv[0]);
         exit(64);
     }
@@ -69,11 +73,15 @@ static int ledger_append(const char *path, const char *event, const char *what, 
   return put == len ? 0 : -1;
 }
 
-int demo_work(const struct demo *demo, const char *what, uint64_t token, int64_t attempt) {
+enum demo_outcome demo_work(const struct demo *demo, const char *what, uint64_t token,
+                            int64_t attempt) {
   struct timespec time = {demo->work_ms / 1000, demo->work_ms % 1000 * 1000000L};
-  if (ledger_append(demo->ledger, "begin", what, token, attempt) != 0) return -1;
+  if (ledger_append(demo->ledger, "begin", what, token, attempt) != 0) {
+    return DEMO_DID_NOTHING;
+  }
   nanosleep(&time, NULL);
-  return ledger_append(demo->ledger, "end", what, token, attempt);
+  int noted = ledger_append(demo->ledger, "end", what, token, attempt);
+  return noted == 0 ? DEMO_DONE : DEMO_UNSURE;
 }
 
 void demo_id(char id[DEMO_ID_BYTES]) {

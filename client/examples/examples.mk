@@ -8,7 +8,7 @@ EXAMPLE_OBJ   := $(B)/client/examples
 
 .PHONY: client-examples c-examples-test client-install
 client-examples: $(B)/idem-once $(C_EXAMPLES) ## idem-once and the examples in C
-c-examples-test: programs client client-examples ## idem-once, the examples in C and the installed tree, for real
+c-examples-test: programs client-libraries client-examples ## idem-once, the examples in C and the installed tree, for real
 	@IDEM_SERVER=$(B)/idem-server IDEM_BUILD=$(B) $(PYTHON) tests/system/c_examples/run.py
 
 $(EXAMPLE_OBJ)/%.o: CPPFLAGS += -Iclient
@@ -18,7 +18,7 @@ $(B)/idem-once: $(ONCE_OBJ) $(B)/libidem.a
 	$(Q)$(COMPILE) $(LDFLAGS) $(CLIENT_LDFLAGS) -o $@ $^ $(CLIENT_LIBS)
 
 $(addprefix $(B)/examples/,$(WEB_EXAMPLES)): EXAMPLE_LIBS := -lmicrohttpd
-$(addprefix $(B)/examples/,$(WEB_EXAMPLES)): $(EXAMPLE_OBJ)/web.o
+$(addprefix $(B)/examples/,$(WEB_EXAMPLES)): $(EXAMPLE_OBJ)/web.o $(EXAMPLE_OBJ)/replay.o
 $(addprefix $(B)/examples/,$(filter-out http,$(WEB_EXAMPLES))): $(EXAMPLE_OBJ)/guard.o
 $(B)/examples/form_double_submit $(B)/examples/form_wait_408: $(EXAMPLE_OBJ)/form.o
 $(B)/examples/async_libevent: EXAMPLE_LIBS := -levent_core
@@ -35,7 +35,7 @@ IDEM_CLIENT_VERSION := $(shell sed -n 's/^\#define IDEM_CLIENT_VERSION "\(.*\)"/
 IDEM_SHARED := libidem.so.$(IDEM_CLIENT_VERSION)
 IDEM_HEADERS := $(wildcard client/idem.h client/idem_uv.h client/idem_event.h)
 
-client-install: client $(B)/idem-once ## idem-once, libidem, its headers, libidem.pc and the man pages
+client-install: client-libraries $(B)/idem-once ## idem-once, libidem, its headers, libidem.pc and the man pages
 	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(LIBDIR)/pkgconfig $(INCLUDEDIR) $(MANDIR)/man1 $(MANDIR)/man3 $(MANDIR)/man8)
 	install -m 755 $(B)/idem-once $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(IDEM_HEADERS) $(DESTDIR)$(INCLUDEDIR)

@@ -13,11 +13,12 @@
 
 #define FORM_TTL_MS 240000 /* the response is kept for */
 #define FORM_LEASE_MS 30000
+#define FORM_FIELD "__idempotent_key"
 
 /* GET / shows the form, POST /order places the order. context: a struct guard. */
 void form_route(const struct web_request *request, struct web_response *response, void *context);
 /* The view that places the order. */
-int form_place_order(const struct web_request *request, const struct idem_claim *claim,
-                     struct web_response *response, const struct demo *demo);
+enum idem_work form_place_order(const struct web_request *request, const struct idem_claim *claim,
+                                struct web_response *response, const struct demo *demo);
 
 #endif

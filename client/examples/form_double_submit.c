@@ -17,6 +17,7 @@ int main(int argc, char **argv) {
                         .lease_ms = demo.lease_ms,
                         .wait_ms = WAIT_MS,
                         .ttl_ms = FORM_TTL_MS,
-                        .busy_status = 408};
+                        .busy_status = 408,
+                        .key_field = FORM_FIELD};
   return guard_serve(&guard, form_route);
 }

@@ -2,7 +2,8 @@
 
 `{{ idempotent_input() }}` puts a fresh key into the form.  Whoever submits that key first runs the
 view; everybody after gets the first one's response, waiting for it when need be.  The key may also
-come as an argument of the same name or as the header X-Idempotent-Key.
+come as an argument of the same name or as the header X-Idempotent-Key.  Unlike there, who sends the
+same key with other fields gets 422, not the response to what somebody else ordered.
 
     IDEMPOTENT_EXPIRE   240   seconds for which the response is kept
     IDEMPOTENT_TIMEOUT   60   seconds for which a later submitter waits for the first; then 408
@@ -16,8 +17,10 @@ import uuid
 from flask import render_template_string, request
 from markupsafe import Markup, escape
 
-from idem_flask import IdempotentFlask, Policy
+from idem_flask import IdempotentFlask, Policy, Refused, accepted, in_form, key_in_header
+from idem_http import checked_key
 
+FIELD = "__idempotent_key"
 PAGE = """<!doctype html>
 <title>Order</title>
 <form method="post" action="/order">
@@ -33,14 +36,17 @@ def idempotent_key():
 
 
 def idempotent_input():
-    return Markup('<input type="hidden" name="__idempotent_key" value="%s">') % idempotent_key()
+    return Markup('<input type="hidden" name="%s" value="%s">') % (FIELD, idempotent_key())
 
 
 def find_key():
     if request.method in ("HEAD", "OPTIONS"):  # their empty answers must not be a GET's replay
         return None
-    return (request.form.get("__idempotent_key") or request.args.get("__idempotent_key")
-            or request.headers.get("X-Idempotent-Key"))
+    in_header = key_in_header("X-Idempotent-Key")
+    keys = in_form(FIELD) + request.args.getlist(FIELD)
+    if len(keys) + (in_header is not None) > 1:
+        raise Refused(400, "There is more than one idempotency key.")
+    return accepted(checked_key, FIELD, keys[0]) if keys else in_header
 
 
 def show_form():
@@ -57,8 +63,9 @@ def make_form_app(import_name, view, defaults):
     app.config.from_mapping(IDEM_URL="redis://127.0.0.1:4336", **defaults)
     app.config.from_prefixed_env()
     app.guard(Policy(
-        name="form", find_key=find_key, when_busy=408, ttl_s=app.config["IDEMPOTENT_EXPIRE"],
-        lease_s=app.config["IDEMPOTENT_LEASE"], wait_s=app.config["IDEMPOTENT_TIMEOUT"]))
+        name="form", find_key=find_key, key_field=FIELD, when_busy=408,
+        ttl_s=app.config["IDEMPOTENT_EXPIRE"], lease_s=app.config["IDEMPOTENT_LEASE"],
+        wait_s=app.config["IDEMPOTENT_TIMEOUT"]))
     app.add_template_global(idempotent_key)
     app.add_template_global(idempotent_input)
     app.add_url_rule("/", view_func=show_form)

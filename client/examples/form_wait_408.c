@@ -32,6 +32,7 @@ int main(int argc, char **argv) {
                         .lease_ms = demo.lease_ms,
                         .wait_ms = demo.wait_ms,
                         .ttl_ms = FORM_TTL_MS,
-                        .busy_status = 408};
+                        .busy_status = 408,
+                        .key_field = FORM_FIELD};
   return guard_serve(&guard, route);
 }

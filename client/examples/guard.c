@@ -1,78 +1,73 @@
-/* guard.c - see guard.h. RUN and REPLAY go the same way: the response is made from what is stored.
- */
+/* guard.c - see guard.h. */
 #include "client/examples/guard.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
+
+#define GUARD_BAD_KEY                                                                          \
+  "There has to be one idempotency key: a quoted string, or visible ASCII without quotes and " \
+  "commas, of 1 to 255 characters."
 
 struct job {
   const struct guard *guard;
   const struct web_request *request;
+  struct web_response *response;
+  char *head; /* what is stored beside the response's body, borrowed by the result */
 };
 
-/* The bytes of a result, freed with the answer that holds them. */
-struct kept {
-  struct web_response response;
-  char *head;
-};
-
-static void kept_free(void *memory) {
-  struct kept *kept = memory;
-  web_response_clear(&kept->response);
-  free(kept->head);
-  free(kept);
+enum idem_work guard_work(const struct demo *demo, const char *what,
+                          const struct idem_claim *claim) {
+  uint64_t token = claim != NULL ? idem_claim_token(claim) : 0;
+  switch (demo_work(demo, what, token, claim != NULL ? idem_claim_attempt(claim) : 0)) {
+    case DEMO_DONE: return IDEM_WORK_DONE;
+    case DEMO_DID_NOTHING: return IDEM_WORK_FAILED;
+    default: return IDEM_WORK_UNSURE;
+  }
 }
 
 static int keeps(const struct guard *guard, int status) {
-  return guard->keeps_successes ? status >= 200 && status < 300 : status < 500;
+  if (guard->keeps_successes && (status < 200 || status > 299)) return 0;
+  return replay_keeps(status);
 }
 
 /* Called by idem_once when this request is the one that runs. */
 static int run_view(struct idem_claim *claim, void *context, struct idem_result *result) {
-  const struct job *job = context;
+  struct job *job = context;
   const struct guard *guard = job->guard;
-  struct kept *kept = calloc(1, sizeof *kept);
-  if (kept == NULL) return IDEM_WORK_FAILED;
-  if (guard->view(job->request, claim, &kept->response, guard->demo) != 0) {
-    kept_free(kept);
-    return IDEM_WORK_FAILED;
-  }
-  kept->head = web_response_head(&kept->response);
-  if (kept->head == NULL) {
-    kept_free(kept);
-    return IDEM_WORK_UNSURE; /* it has happened, only the words for it are missing */
-  }
-  result->body = idem_data(kept->response.body, kept->response.body_len);
-  result->meta = idem_text(kept->head);
-  if (keeps(guard, kept->response.status)) {
+  struct web_response *response = job->response;
+  enum idem_work work = guard->view(job->request, claim, response, guard->demo);
+  if (work != IDEM_WORK_DONE) return (int)work;
+  job->head = response->broken ? NULL : replay_head(response);
+  if (job->head == NULL) return IDEM_WORK_UNSURE; /* it has happened, only the words are missing */
+  result->body = idem_data(response->body, response->body_len);
+  result->meta = idem_text(job->head);
+  if (keeps(guard, response->status)) {
     result->ttl_ms = guard->ttl_ms;
   } else {
     result->uncached = 1;
   }
-  result->release = kept_free;
-  result->memory = kept;
   return IDEM_WORK_DONE;
 }
 
-static void restore(const struct idem_answer *answer, struct web_response *response) {
-  int result =
-      web_response_restore(response, answer->meta.data, answer->body.data, answer->body.len);
-  if (result == 0 && answer->status == IDEM_REPLAY) {
-    web_add_header(response, "Idempotent-Replayed", "true");
+static void answer_failure(int work, struct web_response *response) {
+  web_response_clear(response);
+  if (work == IDEM_WORK_FAILED) {
+    web_problem(response, 503, "Unavailable", "Nothing has been done. Try again.");
+    web_add_header(response, "Retry-After", "1");
+  } else {
+    web_problem(response, 500, "Internal error", "It may have been done.");
   }
 }
 
 static void translate(const struct guard *guard, const struct idem_answer *answer,
                       struct web_response *response) {
   switch (answer->status) {
+    case IDEM_RUN: break; /* run_view has filled it, and with more than is stored */
     case IDEM_UNSTORED:
       fprintf(stderr, "it ran, but that is NOT stored: %s %s\n", idem_status_name(answer->store),
               answer->message);
-      restore(answer, response);
       break;
-    case IDEM_RUN:
-    case IDEM_REPLAY: restore(answer, response); break;
+    case IDEM_REPLAY: replay_restore(response, answer); break;
     case IDEM_BUSY:
       web_problem(response, guard->busy_status, "Still running",
                   "The first request with this key is still running.");
@@ -84,9 +79,7 @@ static void translate(const struct guard *guard, const struct idem_answer *answe
     case IDEM_TOOBIG:
       web_problem(response, 400, "Bad request", "The idempotency key is too long.");
       break;
-    case IDEM_FAILED:
-      web_problem(response, 500, "Internal error", "It did not work. Try again.");
-      break;
+    case IDEM_FAILED: answer_failure(answer->work, response); break;
     default:
       fprintf(stderr, "refused: %s %s\n", idem_status_name(answer->status), answer->message);
       web_problem(response, 503, "Unavailable",
@@ -95,44 +88,46 @@ static void translate(const struct guard *guard, const struct idem_answer *answe
   }
 }
 
-static void run_unguarded(const struct guard *guard, const struct web_request *request,
-                          struct web_response *response) {
-  if (guard->view(request, NULL, response, guard->demo) == 0) return;
-  web_problem(response, 500, "Internal error", "It did not work.");
+static void run_claimed(const struct guard *guard, const struct web_request *request,
+                        const struct idem_request *claimed, struct web_response *response) {
+  struct job job = {.guard = guard, .request = request, .response = response};
+  struct idem_answer answer;
+  (void)!idem_once(guard->client, claimed, run_view, &job, &answer); /* it is answer.status */
+  translate(guard, &answer, response);
+  idem_answer_clear(&answer);
+  free(job.head);
 }
 
-void guard_handle(const struct guard *guard, const struct web_request *request, const char *key,
-                  struct web_response *response) {
+static void run_unguarded(const struct guard *guard, const struct web_request *request,
+                          struct web_response *response) {
+  enum idem_work work = guard->view(request, NULL, response, guard->demo);
+  if (work != IDEM_WORK_DONE) answer_failure((int)work, response);
+}
+
+void guard_handle(const struct guard *guard, const struct web_request *request,
+                  enum replay_key found, const char *key, struct web_response *response) {
   char whole[IDEM_KEY_LIMIT];
   size_t whole_len;
   struct idem_fingerprint fingerprint;
-  struct idem_answer answer;
-  struct job job = {guard, request};
-  if (key == NULL) {
+  if (found == REPLAY_NO_KEY) {
     run_unguarded(guard, request, response);
     return;
   }
-  const struct idem_bytes parts[] = {idem_text(guard->name), idem_text(key)};
-  if (strlen(key) > GUARD_KEY_LIMIT ||
-      idem_key(parts, 2, whole, sizeof whole, &whole_len) != IDEM_OK) {
-    web_problem(response, 400, "Bad request", "The idempotency key is too long.");
+  const struct idem_bytes parts[] = {idem_text(guard->name),
+                                     idem_text(found == REPLAY_ONE_KEY ? key : NULL)};
+  if (found != REPLAY_ONE_KEY || idem_key(parts, 2, whole, sizeof whole, &whole_len) != IDEM_OK) {
+    web_problem(response, 400, "Bad request", GUARD_BAD_KEY);
     return;
   }
-  struct idem_request asked = {
-      .key = idem_data(whole, whole_len), .lease_ms = guard->lease_ms, .wait_ms = guard->wait_ms};
-  if (guard->compares) {
-    const struct idem_http_request what = {.method = idem_text(request->method),
-                                           .path = idem_text(request->path),
-                                           .body = idem_data(request->body, request->body_len)};
-    if (idem_fingerprint(&what, &fingerprint) != IDEM_OK) {
-      web_problem(response, 503, "Unavailable", "Out of memory.");
-      return;
-    }
-    asked.fingerprint = idem_data(fingerprint.bytes, fingerprint.len);
+  if (replay_fingerprint(request, guard->key_field, &fingerprint) != 0) {
+    web_problem(response, 503, "Unavailable", "Out of memory.");
+    return;
   }
-  (void)!idem_once(guard->client, &asked, run_view, &job, &answer); /* it is answer.status */
-  translate(guard, &answer, response);
-  idem_answer_clear(&answer);
+  const struct idem_request claimed = {.key = idem_data(whole, whole_len),
+                                       .fingerprint = idem_data(fingerprint.bytes, fingerprint.len),
+                                       .lease_ms = guard->lease_ms,
+                                       .wait_ms = guard->wait_ms};
+  run_claimed(guard, request, &claimed, response);
 }
 
 int guard_serve(struct guard *guard, web_handler *route) {

@@ -17,19 +17,30 @@
 #define TTL_MS (24 * 3600 * INT64_C(1000))
 #define LEASE_MS 15000
 #define ITEMS "/items/"
+#define HEADER_NAME_BYTES 64
 
-static int change_item(const struct web_request *request, const struct idem_claim *claim,
-                       struct web_response *response, const struct demo *demo) {
+/* What the options ask for, so that one can see what is kept of it. */
+static void answer_as_asked(const struct demo *demo, struct web_response *response) {
+  if (demo->status != 0) response->status = demo->status;
+  if (demo->header == NULL) return;
+  const int name_len = (int)strcspn(demo->header, ":");
+  char name[HEADER_NAME_BYTES];
+  const char *value = demo->header + name_len;
+  snprintf(name, sizeof name, "%.*s", name_len, demo->header);
+  web_add_header(response, name, "%s", value + strspn(value, ": "));
+}
+
+static enum idem_work change_item(const struct web_request *request, const struct idem_claim *claim,
+                                  struct web_response *response, const struct demo *demo) {
   char change[DEMO_ID_BYTES];
   const char *item = request->path + strlen(ITEMS);
   uint64_t token = claim != NULL ? idem_claim_token(claim) : 0;
   if (strcmp(request->method, "GET") == 0) {
     web_answer(response, 200, "application/json", "{\"item\": \"%s\"}\n", item);
-    return 0;
+    return IDEM_WORK_DONE;
   }
-  if (demo_work(demo, "change", token, claim != NULL ? idem_claim_attempt(claim) : 0) != 0) {
-    return -1;
-  }
+  enum idem_work work = guard_work(demo, "change", claim);
+  if (work != IDEM_WORK_DONE) return work;
   demo_id(change);
   /* A token only rises. A database that remembers the highest one that it saw for this item can
    * refuse the write of a process that was paused past its lease; no lease can do that on its own.
@@ -37,7 +48,8 @@ static int change_item(const struct web_request *request, const struct idem_clai
   web_answer(response, 200, "application/json",
              "{\"item\": \"%s\", \"change\": \"%s\", \"fencing_token\": %" PRIu64 "}\n", item,
              change, token);
-  return 0;
+  answer_as_asked(demo, response);
+  return IDEM_WORK_DONE;
 }
 
 static int is_safe(const char *method) {
@@ -53,19 +65,14 @@ static int is_item(const char *path) {
 }
 
 static void route(const struct web_request *request, struct web_response *response, void *context) {
-  char key[GUARD_KEY_LIMIT + 1];
-  size_t len;
-  const char *header = web_header(request, "Idempotency-Key");
+  char key[REPLAY_KEY_BYTES];
   if (!is_item(request->path)) {
     web_problem(response, 404, "Not found", "There are only /items/NAME.");
-  } else if (header == NULL || is_safe(request->method)) {
-    guard_handle(context, request, NULL, response);
-  } else if (idem_key_from_header(idem_text(header), IDEM_HEADER_UNQUOTED, key, sizeof key - 1,
-                                  &len) != IDEM_OK) {
-    web_problem(response, 400, "Bad request", "The Idempotency-Key is malformed or too long.");
+  } else if (is_safe(request->method)) {
+    guard_handle(context, request, REPLAY_NO_KEY, NULL, response);
   } else {
-    key[len] = '\0';
-    guard_handle(context, request, key, response);
+    enum replay_key found = replay_key_in_header(request, "Idempotency-Key", key);
+    guard_handle(context, request, found, key, response);
   }
 }
 
@@ -78,7 +85,6 @@ int main(int argc, char **argv) {
                         .lease_ms = demo.lease_ms,
                         .wait_ms = IDEM_NO_WAIT,
                         .ttl_ms = TTL_MS,
-                        .busy_status = 409,
-                        .compares = 1};
+                        .busy_status = 409};
   return guard_serve(&guard, route);
 }

@@ -14,13 +14,13 @@ import uuid
 
 from flask import g, request
 
-from idem_flask import IdempotentFlask, Policy, answer_errors_in_json
+from idem_flask import IdempotentFlask, Policy, answer_errors_in_json, key_in_header
 
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 
 
 def find_key():
-    return request.headers.get("Idempotency-Key") if request.method in UNSAFE else None
+    return key_in_header("Idempotency-Key") if request.method in UNSAFE else None
 
 
 def change_item(item):
@@ -37,7 +37,7 @@ def create_app(view=change_item):
     app.config.from_mapping(IDEM_URL="redis://127.0.0.1:4336", GUARD_LEASE=15, GUARD_TTL=86400)
     app.config.from_prefixed_env()
     app.guard(Policy(
-        name="guard", find_key=find_key, fingerprint=True, renew=True,
+        name="guard", find_key=find_key, renew=True,
         lease_s=app.config["GUARD_LEASE"], ttl_s=app.config["GUARD_TTL"]))
     answer_errors_in_json(app)
     app.add_url_rule("/items/<item>", "item", view, methods=["GET", *UNSAFE])

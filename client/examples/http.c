@@ -4,11 +4,14 @@
  *
  *     POST /payments   Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"   {"amount": 5}
  *
- *     400  the key is missing or malformed, or the request makes no sense (nothing is claimed for
- * it) 201  paid; with Idempotent-Replayed: true when that was a request before this one 409  the
- * first request with this key still runs: Retry-After says when to ask again 422  the key was used
- * for a different request 502  idem refuses (a wrong password), 503 nobody can tell whether the
- * payment was made: it is not made
+ *     400  the key is missing or malformed, there are two, or the request makes no sense
+ *     201  paid; with Idempotent-Replayed: true when that was a request before this one
+ *     409  the first request with this key still runs: Retry-After says when to ask again
+ *     410  it has run, but what is stored is not a response of this program
+ *     422  the key was used for a different request
+ *     500  the payment may have been made: the key stays shut until the lease is over
+ *     502  idem refuses (a wrong password): it is not made
+ *     503  nobody can tell whether the payment was made: it is not made now
  *
  * Here the steps are taken one by one (idem_begin, idem_finish, idem_abandon); guard.c has them in
  * one call (idem_once).
@@ -22,11 +25,11 @@
 #include <string.h>
 
 #include "client/examples/demo.h"
+#include "client/examples/replay.h"
 #include "client/examples/web.h"
 
 #define TTL_MS (24 * 3600 * INT64_C(1000)) /* Stripe's: a retry after that is a new payment */
 #define LEASE_MS 15000                     /* a process that died is replaced after so long */
-#define CALLER_KEY_LIMIT 255               /* Stripe's */
 
 struct service {
   struct idem_client *client;
@@ -37,23 +40,21 @@ struct service {
  * has answered. */
 static int find_key(const struct web_request *request, struct web_response *response, char *key,
                     size_t size, size_t *len) {
-  const char *header = web_header(request, "Idempotency-Key");
-  char own[CALLER_KEY_LIMIT];
-  size_t own_len;
-  if (header == NULL) {
+  char own[REPLAY_KEY_BYTES];
+  enum replay_key found = replay_key_in_header(request, "Idempotency-Key", own);
+  if (found == REPLAY_NO_KEY) {
     web_problem(response, 400, "Idempotency-Key is missing",
                 "A payment requires the header Idempotency-Key.");
     return -1;
   }
-  if (idem_key_from_header(idem_text(header), IDEM_HEADER_UNQUOTED, own, sizeof own, &own_len) !=
-      IDEM_OK) {
+  if (found == REPLAY_BAD_KEY) {
     web_problem(response, 400, "Idempotency-Key is malformed",
-                "It is a quoted string of 1 to 255 characters.");
+                "There has to be one, a quoted string of 1 to 255 characters.");
     return -1;
   }
   /* X-Account stands for what your authentication has found out. */
   if (idem_key_http(idem_text(web_header(request, "X-Account")), idem_text(request->method),
-                    idem_text(request->path), idem_data(own, own_len), key, size, len) != IDEM_OK) {
+                    idem_text(request->path), idem_text(own), key, size, len) != IDEM_OK) {
     web_problem(response, 400, "Idempotency-Key is too long", "Account and key are too long.");
     return -1;
   }
@@ -62,7 +63,7 @@ static int find_key(const struct web_request *request, struct web_response *resp
 
 /* What stands in the response is kept for the retries. */
 static void keep(struct idem_claim *claim, const struct web_response *response) {
-  char *head = web_response_head(response);
+  char *head = response->broken ? NULL : replay_head(response);
   struct idem_result result = {.body = idem_data(response->body, response->body_len),
                                .meta = idem_text(head),
                                .ttl_ms = TTL_MS};
@@ -80,13 +81,20 @@ static void pay(const struct service *service, struct idem_claim *claim, long am
                 struct web_response *response) {
   char id[DEMO_ID_BYTES];
   demo_id(id);
-  if (demo_work(&service->demo, "payment", idem_claim_token(claim), idem_claim_attempt(claim)) !=
-      0) {
-    /* It has certainly not happened, so the next request may try again at once. If it were not
-     * certain: no idem_abandon, and the key stays shut until the lease is over. */
-    if (idem_abandon(claim) != IDEM_OK) fprintf(stderr, "not given back, the lease runs on\n");
-    web_problem(response, 500, "Not paid", "The payment could not be made. Try again.");
-    return;
+  switch (
+      demo_work(&service->demo, "payment", idem_claim_token(claim), idem_claim_attempt(claim))) {
+    case DEMO_DONE: break;
+    case DEMO_DID_NOTHING:
+      /* It has certainly not happened, so the next request may try again at once. */
+      if (idem_abandon(claim) != IDEM_OK) fprintf(stderr, "not given back, the lease runs on\n");
+      web_problem(response, 503, "Not paid", "The payment could not be made. Try again.");
+      web_add_header(response, "Retry-After", "1");
+      return;
+    default:
+      /* No idem_abandon: the key stays shut until the lease is over, and then the next one is told
+       * that it is not the first attempt. */
+      web_problem(response, 500, "Internal error", "The payment may have been made.");
+      return;
   }
   web_answer(response, 201, "application/json", "{\"payment\": \"%s\", \"amount\": %ld}\n", id,
              amount);
@@ -96,12 +104,7 @@ static void pay(const struct service *service, struct idem_claim *claim, long am
 
 static void answer_without_paying(const struct idem_answer *answer, struct web_response *response) {
   switch (answer->status) {
-    case IDEM_REPLAY:
-      if (web_response_restore(response, answer->meta.data, answer->body.data, answer->body.len) ==
-          0) {
-        web_add_header(response, "Idempotent-Replayed", "true");
-      }
-      return;
+    case IDEM_REPLAY: replay_restore(response, answer); return;
     case IDEM_BUSY:
       web_problem(response, 409, "A request is outstanding",
                   "The first request with this key still runs.");
@@ -137,10 +140,7 @@ static void create_payment(const struct service *service, const struct web_reque
     return;
   }
   struct idem_fingerprint fingerprint;
-  const struct idem_http_request what = {.method = idem_text(request->method),
-                                         .path = idem_text(request->path),
-                                         .body = idem_data(request->body, request->body_len)};
-  if (idem_fingerprint(&what, &fingerprint) != IDEM_OK) {
+  if (replay_fingerprint(request, NULL, &fingerprint) != 0) {
     web_problem(response, 503, "Unavailable", "Out of memory.");
     return;
   }

@@ -20,6 +20,8 @@ ANSWER_TIMEOUT_S = 2.0
 # Pauses before the second and the third try: long enough for a server that restarts its listener,
 # short enough to fail closed while the user still looks at the page.
 RETRY_PAUSES_S = (0.05, 0.2)
+# Work that hangs must not keep its key shut for ever: after so long it is not renewed any more.
+RENEW_FOR_S = 600.0
 
 
 class Claimed(NamedTuple):
@@ -154,7 +156,11 @@ class Idem:
         return self._send(self._quick, lambda: args)
 
     def release(self, key, token) -> bool:
-        """False: it was not (or, after a lost reply, not any more) yours to release."""
+        """Only for work that is known to have done nothing: the next caller runs it as attempt 1.
+        After an exception that is rarely known; then let the lease end, which tells the next one.
+
+        False: it was not (or, after a lost reply, no longer) yours to release.
+        """
         return self._send(self._quick, lambda: ["RELEASE", key, token]) == 1
 
     def fetch(self, key, *, fingerprint=None) -> Union[Done, Busy, Unknown, None]:
@@ -183,10 +189,11 @@ class Renewer(threading.Thread):
     A third of the lease: two renewals in a row may fail before anybody else gets in.
     """
 
-    def __init__(self, idem, key, claimed):
+    def __init__(self, idem, key, claimed, renew_for_s=RENEW_FOR_S):
         super().__init__(name="idem-renewer", daemon=True)
         self.lost = threading.Event()
         self._idem, self._key, self._claimed = idem, key, claimed
+        self._renew_for_s = renew_for_s
         self._stopped = threading.Event()
 
     def stop(self):
@@ -194,13 +201,24 @@ class Renewer(threading.Thread):
         self._stopped.set()
 
     def run(self):
+        give_up = time.monotonic() + self._renew_for_s
         while not self._stopped.wait(self._claimed.lease_ms / 3000):
-            try:
-                self._idem.renew(self._key, self._claimed.token)
-            except Stale:
-                if not self._stopped.is_set():
-                    self.lost.set()
-                    log.error("lost the claim of %r while its work runs", self._key)
+            if time.monotonic() > give_up:
+                log.error("the work of %r still runs after %d s: not renewed any more", self._key,
+                          self._renew_for_s)
                 return
-            except IdemError as error:
-                log.warning("could not renew the claim of %r, will try again: %s", self._key, error)
+            if not self._renew():
+                return
+
+    def _renew(self):
+        """False: the claim is lost."""
+        try:
+            self._idem.renew(self._key, self._claimed.token)
+        except Stale:
+            if not self._stopped.is_set():
+                self.lost.set()
+                log.error("lost the claim of %r while its work runs", self._key)
+            return False
+        except IdemError as error:
+            log.warning("could not renew the claim of %r, will try again: %s", self._key, error)
+        return True

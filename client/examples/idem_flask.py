@@ -1,23 +1,34 @@
 """A Flask whose keyed requests run once: claim before the view, store after it, replay the rest.
 
-Holds what the four examples share; each of them is a Policy plus its routes.  Knows Flask and
-idem.py.  Keeps these rules:
+Holds what the four examples share; each of them is a Policy plus its routes.  Knows Flask, idem.py
+and idem_http.py.  Keeps these rules:
   - the view runs only under a claim; no answer from the server means 503, never "just run it";
-  - a claim ends exactly once: stored when there is a response, released when the view raised;
-  - what is stored is the whole response as the client gets it, session cookie included.
+  - a response is sent after it is stored, so that nobody has one that a retry would not get;
+  - an error does not prove that nothing happened.  Only DidNothing gives the claim back; after any
+    other exception its lease ends by itself, and the next one runs as attempt 2;
+  - no claim is renewed after its request, however that ended: wsgi_app sees to it at one place.
 """
-import hashlib
+import io
 import json
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable, FrozenSet, Optional
 
-from flask import Flask, g, request
+from flask import Flask, Request, g, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
+from werkzeug.wsgi import ClosingIterator, get_input_stream
 
+import idem_http
 from idem import Busy, Claimed, Done, Idem, IdemError, Mismatch, Renewer, Stale, TooBig
 
 RETRY_AFTER_S = 1
+INPUT_BUFFER_BYTES = 64 * 1024
+DEFAULT_CONFIG = {
+    "IDEM_REQUEST_LIMIT": 16 * 1024 * 1024,  # bytes of a request with a key; over it: 413
+    "IDEM_BODY_LIMIT": 16 * 1024 * 1024,  # bytes of a response; over it: sent, but not kept
+}
+# Where the request's environment has the claim, the body, and that the response is a replay.
+CLAIM, BODY, REPLAYED = "idem.claim", "idem.body", "idem.replayed"
 
 
 class Refused(HTTPException):
@@ -35,6 +46,15 @@ class Refused(HTTPException):
         return headers
 
 
+class DidNothing(Refused):
+    """Raised by a view that knows that nothing has happened (its transaction is rolled back, the
+    other side refused the connection): the next one may run at once.  A time-out is no such proof.
+    """
+
+    def __init__(self, description, code=503, retry_after_s=RETRY_AFTER_S):
+        super().__init__(code, description, retry_after_s)
+
+
 @dataclass(frozen=True)
 class Policy:
     name: str  # prefix of the record keys, so that two applications can share a server
@@ -43,8 +63,11 @@ class Policy:
     lease_s: float
     wait_s: float = 0  # how long a duplicate waits for the first; 0: not at all
     when_busy: int = 409
-    keeps: Callable[[int], bool] = lambda status: status < 500  # else: shared, but not cached
-    fingerprint: bool = False  # 422 when the key comes back with another request
+    keeps: Callable[[int], bool] = lambda status: status < 500  # else: shared, but not kept,
+    retryable: FrozenSet[int] = idem_http.RETRYABLE  # as these are, whatever `keeps` says
+    never_stored: FrozenSet[str] = idem_http.NEVER_STORED  # names of headers, in lower case
+    fingerprint: bool = True  # 422 when the key comes back with another request
+    key_field: Optional[str] = None  # of a form or query: where the key is, no part of the request
     renew: bool = False
 
 
@@ -53,6 +76,7 @@ class Claim:
 
     def __init__(self, idem, key, claimed):
         self.key, self.token, self.attempt = key, claimed.token, claimed.attempt
+        self.ended = False
         self._idem = idem
         self._renewer = Renewer(idem, key, claimed)
 
@@ -65,64 +89,157 @@ class Claim:
         return self._renewer.lost.is_set()
 
     def store(self, body, meta, ttl_ms):
-        self._renewer.stop()
+        self._end()
         self._idem.store(self.key, self.token, body, ttl_ms=ttl_ms, meta=meta)
 
     def release(self):
-        self._renewer.stop()
+        """Only when the view is known to have done nothing."""
+        self._end()
         self._idem.release(self.key, self.token)
 
+    def leave(self):
+        """It may have happened.  The key stays shut until the lease is over; the next one is told
+        that it is not the first attempt."""
+        self._end()
 
-def fingerprint_of(request):
-    """The raw bytes, not their meaning: a client that retries sends what it sent."""
-    digest = hashlib.sha256()
-    for part in (request.method.encode(), request.full_path.encode(), request.get_data()):
-        digest.update(b"%d:" % len(part) + part)
-    return digest.digest()
+    def _end(self):
+        self.ended = True
+        self._renewer.stop()
+
+    def __del__(self):
+        # For a WSGI server that neither reads a response to its end nor closes it.
+        self._renewer.stop()
+
+
+def key_in_header(name):
+    """None when the request has no such header."""
+    value = request.headers.get(name)
+    return None if value is None else accepted(idem_http.key_from_header, name, value)
+
+
+def in_form(name):
+    """The values of a field, also when something has read the body before without parsing it: then
+    request.form is empty, and a form with a key would run as if it had none."""
+    if request.mimetype not in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        return []
+    body = whole_body(request)
+    environ = {**request.environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+    with Request(environ, populate_request=False) as again:
+        return again.form.getlist(name)
+
+
+def accepted(check, where, value):
+    try:
+        return check(value)
+    except idem_http.BadKey as error:
+        raise Refused(400, f"{where}: {error}.") from None
+
+
+def whole_body(request):
+    try:
+        return request.environ[BODY].whole()
+    except idem_http.TooLong:
+        raise Refused(413, "The body is over the limit for a request with a key.") from None
+
+
+def fingerprint_of(request, key_field=None):
+    path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")
+    return idem_http.fingerprint(
+        request.method.encode(), path.encode("latin-1"),
+        request.environ.get("QUERY_STRING", "").encode("latin-1"), whole_body(request),
+        request.headers.get("Content-Type", ""), key_field)
 
 
 def milliseconds(seconds):
     return int(round(seconds * 1000))
 
 
+def hold(response, limit):
+    """Produces the response: (its bytes, None), or when it is over the limit (the first of them, an
+    iterator over the rest).  Events are not held: their reader waits for each."""
+    pieces = response.iter_encoded()
+    if response.mimetype == "text/event-stream":
+        return b"", pieces
+    held = bytearray()
+    try:
+        for piece in pieces:
+            held += piece
+            if len(held) > limit:
+                return bytes(held), pieces
+    except BaseException:
+        response.close()
+        raise
+    return bytes(held), None
+
+
 class IdempotentFlask(Flask):
-    """Three of Flask's own hooks are overridden rather than before_request/after_request used:
-    functions registered there run in an order that other extensions can upset, and the session
-    cookie is written after the last of them, so it would be missing from what is stored."""
+    """Flask's own hooks are overridden rather than before_request/after_request used: functions
+    registered there run in an order that other extensions can upset."""
 
     def guard(self, policy):
         self.policy = policy
         self.idem = Idem(self.config["IDEM_URL"], longest_wait_ms=milliseconds(policy.wait_s))
-        self.teardown_request(lambda _error: self._release())
+        for name, value in DEFAULT_CONFIG.items():
+            self.config.setdefault(name, value)
+
+    # -- around one request ----------------------------------------------------------------------
+
+    def wsgi_app(self, environ, start_response):
+        body = idem_http.RecordedInput(get_input_stream(environ), self._request_limit())
+        # A copy: servers look at their own environ afterwards.
+        environ = {**environ, "wsgi.input": io.BufferedReader(body, INPUT_BUFFER_BYTES),
+                   "wsgi.input_terminated": True, BODY: body}
+        try:
+            response = super().wsgi_app(environ, start_response)
+        except BaseException:
+            self._leave(environ)
+            raise
+        claim = environ.get(CLAIM)
+        if claim is None or claim.ended:
+            return response
+        return ClosingIterator(response, lambda: self._leave(environ))
 
     def preprocess_request(self):
         # The application's own before_request functions first: a replay must not go round a login.
+        g.pop("claim", None)
         response = super().preprocess_request()
         if response is not None or request.routing_exception is not None:
             return response
         key = self.policy.find_key()
-        return self._claim(f"{self.policy.name}:{key}") if key else None
+        return None if key is None else self._claim(f"{self.policy.name}:{key}")
 
     def process_response(self, response):
-        if g.get("replayed"):
+        if REPLAYED in request.environ:
             return response
         response = super().process_response(response)
-        claim = g.pop("claim", None)
-        if claim is not None:
-            self._store(claim, response)
+        claim = request.environ.get(CLAIM)
+        if claim is not None and not claim.ended:
+            self._settle(claim, response)
         return response
 
+    def handle_user_exception(self, error):
+        if isinstance(error, DidNothing):
+            self._release()
+        return super().handle_user_exception(error)
+
     def handle_exception(self, error):
-        self._release()
+        # Of the view, of a function after it, of the session, or of the response while it was made.
+        self._leave(request.environ)
         return super().handle_exception(error)
+
+    def _request_limit(self):
+        limit = self.config["IDEM_REQUEST_LIMIT"]
+        return min(limit, self.config["MAX_CONTENT_LENGTH"] or limit)
+
+    # -- the beginning of a claim ----------------------------------------------------------------
 
     def _claim(self, key):
         """None when the view is to run, else the response that stands for it."""
         policy = self.policy
+        digest = fingerprint_of(request, policy.key_field) if policy.fingerprint else None
         try:
-            outcome = self.idem.claim(
-                key, fingerprint=fingerprint_of(request) if policy.fingerprint else None,
-                lease_ms=milliseconds(policy.lease_s), wait_ms=milliseconds(policy.wait_s))
+            outcome = self.idem.claim(key, fingerprint=digest, lease_ms=milliseconds(policy.lease_s),
+                                      wait_ms=milliseconds(policy.wait_s))
         except Mismatch:
             raise Refused(422, "This key was used for a different request.") from None
         except TooBig:
@@ -132,7 +249,7 @@ class IdempotentFlask(Flask):
             raise Refused(503, "Cannot tell whether this request has run already.",
                           RETRY_AFTER_S) from None
         if isinstance(outcome, Claimed):
-            g.claim = Claim(self.idem, key, outcome)
+            g.claim = request.environ[CLAIM] = Claim(self.idem, key, outcome)
             if policy.renew:
                 g.claim.keep_alive()
             return None
@@ -144,30 +261,57 @@ class IdempotentFlask(Flask):
         raise Refused(409, "The first request with this key vanished; its outcome is unknown.")
 
     def _replay(self, done):
-        status, headers = json.loads(done.meta)
+        head = idem_http.unpack_head(done.meta)
+        if head is None:
+            raise Refused(410, "This request has run, but its response is not kept in a form that"
+                               " can be shown again.")
+        status, headers = head
         response = self.response_class(done.body, status=status)
-        response.headers = Headers([(name, value) for name, value in headers])
+        response.headers = Headers(idem_http.storable(headers, self.policy.never_stored))
         response.headers["Idempotent-Replayed"] = "true"
-        g.replayed = True
+        request.environ[REPLAYED] = True
         return response
 
-    def _store(self, claim, response):
-        response.direct_passthrough = False  # a file that is sent has to be read to be kept
-        body = response.get_data()
-        meta = json.dumps([response.status, list(response.headers)])
+    # -- its end ---------------------------------------------------------------------------------
+
+    def _settle(self, claim, response):
+        held, rest = hold(response, self.config["IDEM_BODY_LIMIT"])
+        if hasattr(response.response, "close"):
+            response.call_on_close(response.response.close)
+        response.direct_passthrough = False  # what was read of a file is sent from here
+        if rest is None:
+            response.response = [held]
+            self._finish(claim, response, held)
+        else:
+            response.response = self._flow(claim, response, held, rest)
+
+    def _flow(self, claim, response, held, rest):
+        """At its end the work is done, and a record without its response stops the second run.  Who
+        does not get that far (the view fails, the client leaves) ends in wsgi_app."""
+        yield held
+        del held
+        yield from rest
+        self._finish(claim, response, None)
+
+    def _finish(self, claim, response, body):
+        """body None: too big to be kept."""
         # Not kept is STORE TTL 0, not RELEASE: those who wait get this very answer, while a
         # RELEASE would let each of them run the view in turn, fifty failures one after the other.
-        keeps = self.policy.keeps(response.status_code)
+        status = response.status_code
+        keeps = self.policy.keeps(status) and status not in self.policy.retryable
         ttl_ms = milliseconds(self.policy.ttl_s) if keeps else 0
         try:
             try:
-                claim.store(body, meta, ttl_ms)
+                if body is not None:
+                    headers = idem_http.storable(response.headers, self.policy.never_stored)
+                    claim.store(body, idem_http.pack_head(response.status, headers), ttl_ms)
+                    return
             except TooBig:
-                # The work is done; a record without its response still stops the second run.
-                self.logger.error("response of %r is too big to be kept", claim.key)
-                gone = [["Content-Type", "text/plain; charset=utf-8"]]
-                claim.store("This request has run; its response was too big to be kept.\n",
-                            json.dumps(["410 GONE", gone]), ttl_ms)
+                pass
+            self.logger.error("response of %r is too big to be kept", claim.key)
+            claim.store("This request has run; its response was too big to be kept.\n",
+                        idem_http.pack_head("410 GONE" if keeps else response.status,
+                                            [("Content-Type", "text/plain; charset=utf-8")]), ttl_ms)
         except Stale:
             self.logger.error("STALE: the work of %r outran its lease and was given to another;"
                               " this response is NOT stored (token %d)", claim.key, claim.token)
@@ -175,14 +319,22 @@ class IdempotentFlask(Flask):
             self.logger.error("response of %r is NOT stored: %s", claim.key, error)
 
     def _release(self):
-        claim = g.pop("claim", None)
-        if claim is None:
+        claim = request.environ.get(CLAIM)
+        if claim is None or claim.ended:
             return
         try:
             claim.release()
         except IdemError as error:
             self.logger.error("claim of %r is not released, its lease runs on: %s", claim.key,
                               error)
+
+    def _leave(self, environ):
+        claim = environ.get(CLAIM)
+        if claim is None or claim.ended:
+            return
+        claim.leave()
+        self.logger.error("nobody knows what the work of %r did: its key stays shut until the lease"
+                          " is over (token %d)", claim.key, claim.token)
 
 
 def answer_errors_in_json(app):

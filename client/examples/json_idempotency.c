@@ -2,10 +2,11 @@
  * json_idempotency.c - a JSON endpoint that demands X-Idempotency-Key and caches its successes for
  * an hour.
  *
- *     400  no key, or not a payment           422  the key came before with another request
- *     409  the first one still runs after the wait (10 s, or --wait-ms); Retry-After says when to
- * ask again 2xx  kept with status code and headers for an hour, replayed with Idempotent-Replayed:
- * true else not kept: those who wait for it get it too (one failure is not run fifty times over),
+ *     400  no key, two, a malformed one, or not a payment
+ *     409  the first one still runs after the wait (10 s, or --wait-ms); see Retry-After
+ *     422  the key came before with another request
+ *     2xx  kept with its headers for an hour, replayed with Idempotent-Replayed: true
+ *     else not kept: those who wait for it get it too (one failure is not run fifty times over),
  * and the next request with the key runs anew
  *
  *     build/release/examples/json_idempotency --port 5004
@@ -19,37 +20,38 @@
 #define LEASE_MS 30000
 #define CREDIT 1000000 /* a payment over it is declined */
 
-static int create_payment(const struct web_request *request, const struct idem_claim *claim,
-                          struct web_response *response, const struct demo *demo) {
+static enum idem_work create_payment(const struct web_request *request,
+                                     const struct idem_claim *claim, struct web_response *response,
+                                     const struct demo *demo) {
   char payment[DEMO_ID_BYTES];
   long amount;
   if (demo_amount(request->body, request->body_len, &amount) != 0)
-    return -1; /* the route has looked */
-  if (demo_work(demo, "payment", idem_claim_token(claim), idem_claim_attempt(claim)) != 0) {
-    return -1;
-  }
+    return IDEM_WORK_FAILED; /* the route has looked */
+  enum idem_work work = guard_work(demo, "payment", claim);
+  if (work != IDEM_WORK_DONE) return work;
   if (amount > CREDIT) {
     web_problem(response, 402, "Declined", "The card is not good for this amount.");
-    return 0;
+    return IDEM_WORK_DONE;
   }
   demo_id(payment);
   web_answer(response, 201, "application/json", "{\"payment\": \"%s\", \"amount\": %ld}\n", payment,
              amount);
   web_add_header(response, "Location", "/payments/%s", payment);
-  return 0;
+  return IDEM_WORK_DONE;
 }
 
 static void route(const struct web_request *request, struct web_response *response, void *context) {
-  const char *key = web_header(request, "X-Idempotency-Key");
+  char key[REPLAY_KEY_BYTES];
+  enum replay_key found = replay_key_in_header(request, "X-Idempotency-Key", key);
   long amount;
   if (strcmp(request->path, "/payments") != 0 || strcmp(request->method, "POST") != 0) {
     web_problem(response, 404, "Not found", "There is only POST /payments.");
-  } else if (key == NULL || key[0] == '\0') {
+  } else if (found == REPLAY_NO_KEY) {
     web_problem(response, 400, "Bad request", "The header X-Idempotency-Key is required.");
   } else if (demo_amount(request->body, request->body_len, &amount) != 0) {
     web_problem(response, 400, "Bad request", "amount must be an integer.");
   } else {
-    guard_handle(context, request, key, response);
+    guard_handle(context, request, found, key, response);
   }
 }
 
@@ -63,7 +65,6 @@ int main(int argc, char **argv) {
                         .wait_ms = demo.wait_ms,
                         .ttl_ms = TTL_MS,
                         .busy_status = 409,
-                        .compares = 1,
                         .keeps_successes = 1};
   return guard_serve(&guard, route);
 }

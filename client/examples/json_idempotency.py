@@ -12,16 +12,16 @@ Run: /usr/bin/python3 json_idempotency.py   (FLASK_IDEM_URL, FLASK_JSON_TTL, ...
 """
 import uuid
 
-from flask import request
+from flask import abort, request
 
-from idem_flask import IdempotentFlask, Policy, Refused, answer_errors_in_json
+from idem_flask import IdempotentFlask, Policy, Refused, answer_errors_in_json, key_in_header
 
 
 def find_key():
     if request.method != "POST":
         return None
-    key = request.headers.get("X-Idempotency-Key")
-    if not key:
+    key = key_in_header("X-Idempotency-Key")
+    if key is None:
         raise Refused(400, "The header X-Idempotency-Key is required.")
     return key
 
@@ -29,7 +29,7 @@ def find_key():
 def create_payment():
     order = request.get_json()  # 400 by itself when the body is not JSON
     if not isinstance(order, dict) or not isinstance(order.get("amount"), int):
-        raise Refused(400, "amount must be an integer.")
+        abort(400, "amount must be an integer.")
     payment = str(uuid.uuid4())
     return ({"payment": payment, "amount": order["amount"]}, 201,
             {"Location": f"/payments/{payment}"})
@@ -41,7 +41,7 @@ def create_app(view=create_payment):
                             JSON_TTL=3600, JSON_WAIT=10, JSON_LEASE=30)
     app.config.from_prefixed_env()
     app.guard(Policy(
-        name="json", find_key=find_key, fingerprint=True, keeps=lambda status: 200 <= status < 300,
+        name="json", find_key=find_key, keeps=lambda status: 200 <= status < 300,
         ttl_s=app.config["JSON_TTL"], lease_s=app.config["JSON_LEASE"],
         wait_s=app.config["JSON_WAIT"]))
     answer_errors_in_json(app)

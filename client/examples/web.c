@@ -18,10 +18,18 @@ struct site {
   void *context;
 };
 
+/* One request while it comes in. */
 struct upload {
+  char *target;
   char *data;
   size_t len, size;
+  int begun;
   int too_big;
+};
+
+struct named {
+  const char *name;
+  size_t count;
 };
 
 /* ---- reading a request ---- */
@@ -30,8 +38,18 @@ const char *web_header(const struct web_request *request, const char *name) {
   return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
-const char *web_argument(const struct web_request *request, const char *name) {
-  return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+static enum MHD_Result count_named(void *context, enum MHD_ValueKind kind, const char *name,
+                                   const char *value) {
+  struct named *named = context;
+  (void)kind, (void)value;
+  named->count += strcasecmp(name, named->name) == 0;
+  return MHD_YES;
+}
+
+size_t web_header_count(const struct web_request *request, const char *name) {
+  struct named named = {name, 0};
+  MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_named, &named);
+  return named.count;
 }
 
 static int hex_digit(char digit) {
@@ -41,37 +59,80 @@ static int hex_digit(char digit) {
   return -1;
 }
 
-/* Decodes up to `end` or '&'. */
-static void decode(const char *from, const char *end, char *out, size_t size) {
+struct web_text web_query(const struct web_request *request) {
+  const char *query = strchr(request->target, '?');
+  if (query == NULL) return (struct web_text){"", 0};
+  return (struct web_text){query + 1, strlen(query + 1)};
+}
+
+struct web_text web_form(const struct web_request *request) {
+  const char *type = web_header(request, "Content-Type");
+  const char form[] = "application/x-www-form-urlencoded";
+  if (type == NULL || strncasecmp(type, form, sizeof form - 1) != 0) return (struct web_text){0};
+  return (struct web_text){request->body, request->body_len};
+}
+
+/* Takes the first field off; 0 when there is none left. */
+static int next_field(struct web_text *fields, struct web_text *field) {
+  if (fields->len == 0) return 0;
+  const char *end = memchr(fields->data, '&', fields->len);
+  *field =
+      (struct web_text){fields->data, end != NULL ? (size_t)(end - fields->data) : fields->len};
+  size_t taken = field->len + (end != NULL);
+  *fields = (struct web_text){fields->data + taken, fields->len - taken};
+  return 1;
+}
+
+static int is_named(struct web_text field, const char *name) {
+  size_t len = name != NULL ? strlen(name) : SIZE_MAX;
+  return field.len >= len && memcmp(field.data, name, len) == 0 &&
+         (field.len == len || field.data[len] == '=');
+}
+
+size_t web_field_count(struct web_text fields, const char *name) {
+  struct web_text field;
+  size_t count = 0;
+  while (next_field(&fields, &field)) count += (size_t)is_named(field, name);
+  return count;
+}
+
+static size_t decode(const char *from, const char *end, char *out, size_t size) {
   size_t len = 0;
-  while (from < end && *from != '&' && len + 1 < size) {
+  while (from < end) {
     char byte = *from++;
     if (byte == '+') byte = ' ';
     if (byte == '%' && end - from >= 2 && hex_digit(from[0]) >= 0 && hex_digit(from[1]) >= 0) {
       byte = (char)(hex_digit(from[0]) * 16 + hex_digit(from[1]));
       from += 2;
     }
-    out[len++] = byte;
+    if (len + 1 < size) out[len] = byte;
+    len++;
   }
-  out[len] = '\0';
+  out[len < size ? len : size - 1] = '\0';
+  return len;
 }
 
-int web_form_value(const struct web_request *request, const char *name, char *out, size_t size) {
-  const char *type = web_header(request, "Content-Type");
-  const char form[] = "application/x-www-form-urlencoded";
-  if (type == NULL || strncasecmp(type, form, sizeof form - 1) != 0) return 0;
-  const char *end = request->body + request->body_len;
-  size_t name_len = strlen(name);
-  for (const char *at = request->body; at < end;) {
-    size_t left = (size_t)(end - at);
-    if (left > name_len && memcmp(at, name, name_len) == 0 && at[name_len] == '=') {
-      decode(at + name_len + 1, end, out, size);
-      return 1;
-    }
-    const char *next = memchr(at, '&', left);
-    at = next != NULL ? next + 1 : end;
+size_t web_field(struct web_text fields, const char *name, char *out, size_t size) {
+  struct web_text field;
+  out[0] = '\0';
+  while (next_field(&fields, &field)) {
+    if (!is_named(field, name)) continue;
+    const char *end = field.data + field.len;
+    const char *value = field.data + strlen(name);
+    return decode(value < end ? value + 1 : end, end, out, size);
   }
   return 0;
+}
+
+void web_put_fields_without(FILE *out, struct web_text fields, const char *name) {
+  struct web_text field;
+  const char *before = "";
+  while (next_field(&fields, &field)) {
+    if (is_named(field, name)) continue;
+    fputs(before, out);
+    fwrite(field.data, 1, field.len, out);
+    before = "&";
+  }
 }
 
 /* ---- making a response ---- */
@@ -95,7 +156,7 @@ void web_add_header(struct web_response *response, const char *name, const char 
                     ? NULL
                     : realloc(response->headers, before + more);
   if (grown == NULL) {
-    response->status = 500;
+    response->broken = 1;
     return;
   }
   snprintf(grown + before, more, "%s: %s\n", name, line);
@@ -113,7 +174,7 @@ void web_answer(struct web_response *response, int status, const char *type, con
   va_end(values);
   if (len < 0) {
     response->body = NULL;
-    response->status = 500;
+    response->broken = 1;
     return;
   }
   response->body_len = (size_t)len;
@@ -124,27 +185,16 @@ void web_problem(struct web_response *response, int status, const char *title, c
              "{\"title\": \"%s\", \"status\": %d, \"detail\": \"%s\"}\n", title, status, detail);
 }
 
-char *web_response_head(const struct web_response *response) {
-  char *head = NULL;
-  const char *headers = response->headers != NULL ? response->headers : "";
-  return asprintf(&head, "%d\n%s", response->status, headers) < 0 ? NULL : head;
-}
-
-int web_response_restore(struct web_response *response, const char *head, const void *body,
-                         size_t body_len) {
-  web_response_clear(response);
-  const char *headers = head != NULL ? strchr(head, '\n') : NULL;
-  if (headers != NULL) response->headers = strdup(headers + 1);
-  response->body = malloc(body_len + 1);
-  if (response->headers == NULL || response->body == NULL) {
-    web_response_clear(response);
-    response->status = 500;
-    return -1;
+void web_set_body(struct web_response *response, const void *body, size_t len) {
+  char *copy = malloc(len + 1);
+  if (copy == NULL) {
+    response->broken = 1;
+    return;
   }
-  response->status = atoi(head);
-  memcpy(response->body, body, body_len);
-  response->body_len = body_len;
-  return 0;
+  memcpy(copy, body, len);
+  free(response->body);
+  response->body = copy;
+  response->body_len = len;
 }
 
 /* ---- serving ---- */
@@ -171,7 +221,8 @@ static enum MHD_Result send_response(struct MHD_Connection *connection,
     for (char *line = answer->headers; line != NULL && *line != '\0';) {
       line = add_line(response, line);
     }
-    result = MHD_queue_response(connection, (unsigned)answer->status, response);
+    unsigned status = answer->broken ? 500 : (unsigned)answer->status;
+    result = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
   }
   web_response_clear(answer);
@@ -197,6 +248,16 @@ static void upload_append(struct upload *upload, const char *data, size_t len) {
   upload->data[upload->len] = '\0';
 }
 
+/* The only place where libmicrohttpd shows the target as it came. What this returns is *memory. */
+static void *on_target(void *context, const char *target, struct MHD_Connection *connection) {
+  struct upload *upload = calloc(1, sizeof *upload);
+  (void)context, (void)connection;
+  if (upload != NULL) upload->target = strdup(target);
+  if (upload != NULL && upload->target != NULL) return upload;
+  free(upload);
+  return NULL;
+}
+
 static enum MHD_Result on_piece(void *context, struct MHD_Connection *connection, const char *url,
                                 const char *method, const char *version, const char *data,
                                 size_t *data_len, void **memory) {
@@ -204,9 +265,10 @@ static enum MHD_Result on_piece(void *context, struct MHD_Connection *connection
   struct upload *upload = *memory;
   struct web_response response = {0};
   (void)version;
-  if (upload == NULL) {
-    *memory = calloc(1, sizeof *upload);
-    return *memory != NULL ? MHD_YES : MHD_NO;
+  if (upload == NULL) return MHD_NO;
+  if (!upload->begun) {
+    upload->begun = 1;
+    return MHD_YES;
   }
   if (*data_len > 0) {
     upload_append(upload, data, *data_len);
@@ -216,8 +278,9 @@ static enum MHD_Result on_piece(void *context, struct MHD_Connection *connection
   if (upload->too_big) {
     web_problem(&response, 413, "Content too large", "The body is over the limit.");
   } else {
-    const struct web_request request = {method, url, upload->data != NULL ? upload->data : "",
-                                        upload->len, connection};
+    const struct web_request request = {method,         url,
+                                        upload->target, upload->data != NULL ? upload->data : "",
+                                        upload->len,    connection};
     site->handler(&request, &response, site->context);
   }
   return send_response(connection, &response);
@@ -228,6 +291,7 @@ static void on_end(void *context, struct MHD_Connection *connection, void **memo
   struct upload *upload = *memory;
   (void)context, (void)connection, (void)why;
   if (upload == NULL) return;
+  free(upload->target);
   free(upload->data);
   free(upload);
   *memory = NULL;
@@ -249,7 +313,8 @@ int web_serve(int port, web_handler *handler, void *context) {
       MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL,
       on_piece, &site, MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_CONNECTION_LIMIT,
       (unsigned)WEB_CONNECTIONS_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)WEB_IDLE_TIMEOUT_S,
-      MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_END);
+      MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_target, NULL,
+      MHD_OPTION_END);
   if (daemon == NULL) {
     fprintf(stderr, "cannot listen on 127.0.0.1:%d\n", port);
     return -1;

@@ -16,10 +16,16 @@
 #define WEB_CONNECTIONS_LIMIT 200
 #define WEB_IDLE_TIMEOUT_S 120
 
+struct web_text {
+  const char *data; /* NULL: there is none */
+  size_t len;
+};
+
 struct web_request {
   const char *method;
-  const char *path;
-  const char *body; /* followed by a NUL; may have others inside */
+  const char *path;   /* decoded */
+  const char *target; /* path and query as they came */
+  const char *body;   /* followed by a NUL; may have others inside */
   size_t body_len;
   void *connection; /* private */
 };
@@ -27,6 +33,7 @@ struct web_request {
 /* Zero-filled it is an empty response; the server frees what is in it. */
 struct web_response {
   int status;
+  int broken; /* 1: memory was missing for a part of it. It is sent as a 500 */
   char *body; /* malloc'd */
   size_t body_len;
   char *headers; /* malloc'd lines "Name: value\n"; NULL: none */
@@ -35,16 +42,22 @@ struct web_response {
 typedef void web_handler(const struct web_request *request, struct web_response *response,
                          void *context);
 
-/* NULL when the request has none. */
+/* The first of that name. NULL when the request has none. */
 const char *web_header(const struct web_request *request, const char *name);
-/* Of the query, decoded. NULL when there is none. */
-const char *web_argument(const struct web_request *request, const char *name);
-/* Of a body that is application/x-www-form-urlencoded, decoded; cut to size. 0 when there is none.
- */
-int web_form_value(const struct web_request *request, const char *name, char *out, size_t size);
+size_t web_header_count(const struct web_request *request, const char *name);
 
-/* Sets status and body and adds a Content-Type. Without memory the body is missing and the status
- * is 500. */
+/* Fields NAME=VALUE&NAME=VALUE: what follows the question mark, or "". */
+struct web_text web_query(const struct web_request *request);
+/* The body when it is application/x-www-form-urlencoded, else none. */
+struct web_text web_form(const struct web_request *request);
+size_t web_field_count(struct web_text fields, const char *name);
+/* The value of the first field of that name, decoded, cut to size and followed by a NUL. Returns
+ * its length before it was cut; "" and 0 when there is none. */
+size_t web_field(struct web_text fields, const char *name, char *out, size_t size);
+/* All fields as they are but those of that name (NULL: all). */
+void web_put_fields_without(FILE *out, struct web_text fields, const char *name);
+
+/* Sets status and body and adds a Content-Type. Without memory the response is broken. */
 __attribute__((format(printf, 4, 5))) void web_answer(struct web_response *response, int status,
                                                       const char *type, const char *format, ...);
 /* An application/problem+json (RFC 9457); title and detail without quotes inside. */
@@ -52,13 +65,9 @@ void web_problem(struct web_response *response, int status, const char *title, c
 __attribute__((format(printf, 3, 4))) void web_add_header(struct web_response *response,
                                                           const char *name, const char *format,
                                                           ...);
+/* A copy of body. */
+void web_set_body(struct web_response *response, const void *body, size_t len);
 void web_response_clear(struct web_response *response);
-
-/* Status and headers as one text, to be kept beside the body. malloc'd; NULL without memory. */
-char *web_response_head(const struct web_response *response);
-/* The response again. 0, or -1 when head is none or memory is missing; then it is a 500. */
-int web_response_restore(struct web_response *response, const char *head, const void *body,
-                         size_t body_len);
 
 /*
  * Serves on 127.0.0.1:port (0: the kernel picks), says "listening on PORT" on stdout, and returns

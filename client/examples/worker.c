@@ -50,7 +50,7 @@ static const char *work_through(const struct demo *demo, struct idem_claim *clai
     /* DOUBTFUL counts as lost: another worker may be at it by now. */
     if (idem_claim_state(claim) != IDEM_CLAIM_HELD) return "lost";
     snprintf(what, sizeof what, "%s %s", id, STEPS[i]);
-    if (demo_work(demo, what, idem_claim_token(claim), idem_claim_attempt(claim)) != 0) {
+    if (demo_work(demo, what, idem_claim_token(claim), idem_claim_attempt(claim)) != DEMO_DONE) {
       return "failed";
     }
     if (idem_stage(claim, idem_text(STEPS[i])) != IDEM_OK) return "lost";

@@ -3,9 +3,11 @@
 
 #include <stdlib.h>
 
-#include "server/commands/command.h"
+#include "server/commands/clients.h"
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
+#include "server/commands/strangers.h"
+#include "server/commands/task.h"
 #include "server/commands/transaction.h"
 
 static void note_peak(_Atomic uint64_t *peak, uint64_t count) {
@@ -29,6 +31,18 @@ void client_init(struct client *client, struct host *host) {
   note_peak(&host->shared->peak_clients, atomic_fetch_add(&host->shared->client_count, 1) + 1);
 }
 
+void client_trim(struct client *client) {
+  static const struct client_details none = {0};
+  if (client->details == NULL || memcmp(client->details, &none, sizeof none) != 0) return;
+  free(client->details);
+  client->details = NULL;
+}
+
+void client_close(struct client *client, struct host *host) {
+  client->close_now = true;
+  if (list_empty(&client->unsent)) list_append(&host->unsent, &client->unsent);
+}
+
 static void details_destroy(struct client_details *details) {
   if (details == NULL) return;
   free(details->name);
@@ -37,14 +51,29 @@ static void details_destroy(struct client_details *details) {
   free(details);
 }
 
-static void cancel_wait(struct client *client, struct host *host) {
+void client_cancel_wait(struct client *client, struct host *host) {
   if (client->waiting) host->waiting_count--;
+  client->waiting = false;
   if (client->waiter == NULL) return;
   struct shard *shard = keyspace_shard(host->shared->keyspace, client->shard);
   int64_t now_ms = host->now_ms;
   engine_waiter_cancel(host_lock(host, shard, &now_ms), client->waiter, now_ms);
   host_unlock(host, shard);
   client->waiter = NULL;
+}
+
+bool client_holds_bound(const struct client *client, struct host *host) {
+  struct engine_binding **bindings = client->details != NULL ? client->details->bindings : NULL;
+  bool holds = false;
+  for (unsigned i = 0; bindings != NULL && i < keyspace_shards(host->shared->keyspace); i++) {
+    if (bindings[i] == NULL) continue;
+    struct shard *shard = keyspace_shard(host->shared->keyspace, i);
+    int64_t now_ms = host->now_ms;
+    host_lock(host, shard, &now_ms);
+    holds |= engine_binding_holds(bindings[i]);
+    host_unlock(host, shard);
+  }
+  return holds;
 }
 
 void client_unbind(struct client *client, struct host *host) {
@@ -62,8 +91,11 @@ void client_unbind(struct client *client, struct host *host) {
 }
 
 void client_deinit(struct client *client, struct host *host) {
-  cancel_wait(client, host);
+  client_cancel_wait(client, host);
   client_unbind(client, host);
+  if (client_task(client) != NULL) task_abandon(client_task(client));
+  strangers_forget_delay(client);
+  strangers_remove(host, client);
   transaction_discard(client);
   pubsub_leave(host, client);
   monitor_leave(host, client);
@@ -75,7 +107,7 @@ void client_deinit(struct client *client, struct host *host) {
     client->out = NULL;
   }
   list_remove(&client->unsent);
-  list_remove(&client->link);
+  clients_forget(host, client);
   host->client_count--;
   atomic_fetch_sub(&host->shared->client_count, 1);
 }
@@ -85,11 +117,36 @@ struct client_details *client_details(struct client *client) {
   return client->details;
 }
 
+/* Half of what all readers together may have to take; the other half is for their shares. */
+static uint64_t half_of_total(const struct host *host) {
+  uint64_t total = (uint64_t)host->options->client_output_total;
+  uint64_t quarter = (uint64_t)host->options->maxmemory / 4;
+  return (quarter > 0 && quarter < total ? quarter : total) / 2;
+}
+
+bool client_output_crowded(const struct host *host) {
+  return atomic_load_explicit(&host->shared->sending_bytes, memory_order_relaxed) >
+         half_of_total(host);
+}
+
+static size_t output_share(const struct host *host) {
+  uint64_t count = atomic_load_explicit(&host->shared->client_count, memory_order_relaxed);
+  uint64_t share = half_of_total(host) / (count > 0 ? count : 1);
+  if (share > CLIENT_OUTPUT_SHARE) return CLIENT_OUTPUT_SHARE;
+  return share < CLIENT_OUTPUT_LEAST ? CLIENT_OUTPUT_LEAST : (size_t)share;
+}
+
+static size_t output_limit(const struct client *client, const struct host *host) {
+  size_t limit = (size_t)host->options->client_output_limit;
+  if (client->stranger) return CLIENT_OUTPUT_LEAST;
+  if (!client_output_crowded(host)) return limit;
+  size_t share = output_share(host);
+  return share < limit ? share : limit;
+}
+
 bool client_output_over(const struct client *client, const struct host *host, size_t more) {
-  bool crowded = atomic_load_explicit(&host->shared->sending_bytes, memory_order_relaxed) >
-                 (uint64_t)host->options->client_output_total;
-  size_t limit = crowded ? CLIENT_OUTPUT_SHARE : (size_t)host->options->client_output_limit;
-  size_t bytes = client->sending_bytes + (client->out != NULL ? resp_output_size(client->out) : 0);
+  size_t limit = output_limit(client, host);
+  size_t bytes = client_output_bytes(client);
   return bytes > limit || more > limit - bytes;
 }
 

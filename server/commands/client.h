@@ -16,10 +16,12 @@
 #include "server/engine/engine.h"
 #include "server/engine/list.h"
 
-struct host;
 struct command;
+struct guard;
+struct host;
 struct transaction;
 struct subscriptions;
+struct task;
 
 #define CLIENT_ADDRESS_BYTES                                                                  \
   128                        /* "[v6]:port", or a socket path, which is shorter than sun_path \
@@ -39,6 +41,8 @@ struct client_details {
   struct engine_binding **bindings;    /* one for each shard that has any; from the first BIND on */
   struct transaction *transaction;     /* between MULTI and EXEC */
   struct subscriptions *subscriptions; /* while it listens to something */
+  struct task *task;                   /* while it works */
+  struct guard *guard;                 /* while it is a stranger, or delayed */
 };
 
 struct client {
@@ -55,13 +59,25 @@ struct client {
   uint8_t version;   /* of RESP: 2 or 3 */
   uint8_t replies;   /* enum client_replies */
   uint8_t shard;     /* the number of the waiter's */
+  uint8_t errors;    /* that it was told as a stranger */
   bool authenticated : 1;
+  bool local : 1;    /* over a unix socket */
+  bool stranger : 1; /* has little time to authenticate (strangers.h) */
+  bool delayed : 1;  /* the error of its AUTH is not sent yet; commands after it have to wait */
+  uint8_t auth_failures : 2;
   bool waiting : 1;         /* commands behind the present one have to wait */
   bool close_when_sent : 1; /* takes no more commands */
   bool close_now : 1;       /* killed: what is unsent is dropped */
   bool monitors : 1;
+  bool working : 1; /* its command runs in slices (task.h); those after it have to wait */
+  bool silent : 1;  /* CLIENT REPLY covers the command under way, whose reply comes later */
 };
 #define CLIENT_NO_ROW UINT16_MAX
+
+/* Whether a command is under way whose reply comes later: those after it have to wait. */
+static inline bool client_blocked(const struct client *client) {
+  return client->waiting || client->working || client->delayed;
+}
 
 /* Registers with the host; gives it the next id. */
 void client_init(struct client *client, struct host *host);
@@ -69,26 +85,48 @@ void client_init(struct client *client, struct host *host);
  * subscriptions. */
 void client_deinit(struct client *client, struct host *host);
 
+/* A wait ends without an answer; a grant whose reply is not yet known to be written is taken back.
+ */
+void client_cancel_wait(struct client *client, struct host *host);
+/* Whether it has a HELD claim with BIND. */
+bool client_holds_bound(const struct client *client, struct host *host);
 /* The claims with BIND end: the connection closes, or RESET. */
 void client_unbind(struct client *client, struct host *host);
 
+/* Marked to be closed at the end of the turn; what is unsent is dropped. */
+void client_close(struct client *client, struct host *host);
+
 /* NULL when memory is short. */
 struct client_details *client_details(struct client *client);
+/* Gives them back when nothing is left in them. */
+void client_trim(struct client *client);
 static inline struct transaction *client_transaction(const struct client *client) {
   return client->details != NULL ? client->details->transaction : NULL;
+}
+static inline struct task *client_task(const struct client *client) {
+  return client->details != NULL ? client->details->task : NULL;
 }
 static inline struct subscriptions *client_subscriptions(const struct client *client) {
   return client->details != NULL ? client->details->subscriptions : NULL;
 }
 
+/* Replies that it has yet to take. */
+static inline size_t client_output_bytes(const struct client *client) {
+  return client->sending_bytes + (client->out != NULL ? resp_output_size(client->out) : 0);
+}
 /*
  * Whether the client, with `more` bytes to come, has more to take than it may: more than
- * client-output-limit, or more than CLIENT_OUTPUT_SHARE while all clients together have more than
- * client-output-total.
+ * client-output-limit, or, while the outputs are crowded, more than its share; before AUTH, more
+ * than CLIENT_OUTPUT_LEAST.
+ *
+ * All together may have client-output-total, at most a quarter of maxmemory. From half of that on
+ * they are crowded: an equal part of the other half, at most CLIENT_OUTPUT_SHARE, is the share of
+ * each.
  */
 #define CLIENT_OUTPUT_SHARE (64u * 1024)
-#define CLIENT_OUTPUT_LEAST 1024u /* of both limits */
+#define CLIENT_OUTPUT_LEAST 1024u /* no limit is below it */
 bool client_output_over(const struct client *client, const struct host *host, size_t more);
+bool client_output_crowded(const struct host *host);
 /* As asked behind every command: most clients have next to nothing to take. */
 static inline bool client_output_small(const struct client *client) {
   size_t unsent = client->out != NULL ? resp_output_size(client->out) : 0;

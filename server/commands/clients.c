@@ -5,6 +5,7 @@
 
 #include "server/commands/connection.h"
 #include "server/commands/pubsub.h"
+#include "server/commands/task.h"
 
 /* ---- filters of LIST and KILL ---- */
 
@@ -54,100 +55,187 @@ static bool passes(const struct call *call, const struct client *client,
          (!span_present(filter->local) || span_equal(filter->local, span_of(address.local)));
 }
 
-/* All clients of all hosts, whose loops stand still meanwhile. Begins zeroed, but for shared. */
-struct walk {
-  struct shared *shared;
-  unsigned number; /* of the host that `client` is with */
-  struct client *client;
+/* Where a walk is with the clients of one host; touched while all other loops stand still, or by
+ * the host's own thread. */
+struct cursor {
+  struct list link;  /* in host.cursors */
+  struct list *next; /* of host.clients; the list itself: at the end */
 };
 
-static struct client *next_client(struct walk *walk) {
-  struct shared *shared = walk->shared;
-  for (; walk->number < shared->host_count; walk->number++, walk->client = NULL) {
-    struct list *clients = &shared->hosts[walk->number]->clients;
-    struct list *node = walk->client != NULL ? walk->client->link.next : clients->next;
-    if (node != clients) return walk->client = LIST_ENTRY(node, struct client, link);
+static void pass_over(struct host *host, const struct client *client) {
+  for (struct list *node = host->cursors.next; node != &host->cursors; node = node->next) {
+    struct cursor *cursor = LIST_ENTRY(node, struct cursor, link);
+    if (cursor->next == &client->link) cursor->next = client->link.next;
   }
-  return NULL;
 }
 
-static struct host *host_of(const struct walk *walk) { return walk->shared->hosts[walk->number]; }
-
-/* ---- CLIENT LIST ---- */
-
-/* [TYPE type] | [ID id ...]: ids are argv[3..argc). */
-static bool listed(const struct call *call, const struct client *client, bool by_id) {
-  if (!by_id) return has_type(client, call->argc == 4 ? call->argv[3] : SPAN_ABSENT);
-  for (size_t i = 3; i < call->argc; i++) {
-    long long id = 0;
-    if (span_to_i64(call->argv[i], &id) && (uint64_t)id == client->id) return true;
-  }
-  return false;
+void clients_forget(struct host *host, struct client *client) {
+  if (!list_empty(&host->cursors)) pass_over(host, client);
+  list_remove(&client->link);
 }
 
-static bool list_arguments(struct call *call, bool *by_id) {
-  *by_id = call->argc > 3 && span_is(call->argv[2], "ID");
-  bool by_type = call->argc == 4 && span_is(call->argv[2], "TYPE");
-  if (call->argc != 2 && !*by_id && !by_type) {
-    reply_syntax_error(call);
-    return false;
+/*
+ * A walk through all clients of all hosts, whose loops stand still in each of its slices: who comes
+ * or goes between them is met or not. Oldest first, but for those that watch (MONITOR), which stand
+ * in front.
+ */
+struct walk {
+  struct task task;
+  struct filter filter; /* its spans point into `text` */
+  uint64_t *ids;        /* of CLIENT LIST ID, in order; NULL: any */
+  size_t id_count;
+  char *text;
+  bool old_form; /* CLIENT KILL ip:port */
+  uint64_t found;
+  struct gathered lines;
+  struct cursor cursors[]; /* one for each host */
+};
+
+static struct client *client_at(const struct walk *walk, struct host *host) {
+  struct list *node = walk->cursors[host->number].next;
+  return node != &host->clients ? LIST_ENTRY(node, struct client, link) : NULL;
+}
+
+static struct client *next_client(struct walk *walk, struct shared *shared, struct host **host) {
+  struct client *oldest = NULL;
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    struct client *client = client_at(walk, shared->hosts[i]);
+    if (client == NULL || (oldest != NULL && oldest->id < client->id)) continue;
+    oldest = client;
+    *host = shared->hosts[i];
   }
-  if (by_type && !is_type(call->argv[3])) return unknown_type(call, call->argv[3]);
-  for (size_t i = 3; *by_id && i < call->argc; i++) {
-    long long id = 0;
-    if (span_to_i64(call->argv[i], &id) && id > 0) continue;
-    resp_error(call->reply, "ERR Invalid client ID");
-    return false;
+  if (oldest != NULL) walk->cursors[(*host)->number].next = oldest->link.next;
+  return oldest;
+}
+
+static void walk_destroy(struct host *host, struct task *task) {
+  struct walk *walk = (struct walk *)task;
+  for (unsigned i = 0; i < host->shared->host_count; i++) list_remove(&walk->cursors[i].link);
+  gathered_deinit(&walk->lines);
+  free(walk->ids);
+  free(walk->text);
+  free(walk);
+}
+
+static struct walk *walk_create(struct call *call) {
+  struct shared *shared = call->host->shared;
+  struct walk *walk = calloc(1, sizeof *walk + shared->host_count * sizeof walk->cursors[0]);
+  if (walk == NULL) {
+    resp_error(call->reply, "ERR out of memory");
+    return NULL;
+  }
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    walk->cursors[i].next = shared->hosts[i]->clients.next;
+    list_append(&shared->hosts[i]->cursors, &walk->cursors[i].link);
+  }
+  walk->lines.shared = shared;
+  walk->task.destroy = walk_destroy;
+  return walk;
+}
+
+/* The spans of the filter outlive the arguments. False: memory is short. */
+static bool keep_filter(struct walk *walk) {
+  struct span *const spans[] = {&walk->filter.peer, &walk->filter.local, &walk->filter.type};
+  size_t bytes = 1;
+  for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) bytes += spans[i]->len;
+  char *to = walk->text = malloc(bytes);
+  if (to == NULL) return false;
+  for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
+    if (!span_present(*spans[i])) continue;
+    memcpy(to, spans[i]->data, spans[i]->len);
+    spans[i]->data = to;
+    to += spans[i]->len;
   }
   return true;
 }
 
-struct listing {
-  const struct host *host;
-  const struct client *client;
-};
+/* Takes the walk over. Not wanted: its arguments were refused, with an error. */
+static void walk_begin(struct call *call, struct walk *walk, bool wanted) {
+  if (wanted && keep_filter(walk)) {
+    task_begin(call, &walk->task);
+    return;
+  }
+  if (wanted) resp_error(call->reply, "ERR out of memory");
+  walk_destroy(call->host, &walk->task);
+}
 
-static int older(const void *a, const void *b) {
-  uint64_t first = ((const struct listing *)a)->client->id;
-  uint64_t second = ((const struct listing *)b)->client->id;
+/* ---- CLIENT LIST ---- */
+
+static int by_number(const void *a, const void *b) {
+  uint64_t first = *(const uint64_t *)a, second = *(const uint64_t *)b;
   return first < second ? -1 : first > second;
 }
 
-/* Those that are wanted, oldest first; NULL when memory is short. The caller's to free. */
-static struct listing *list_clients(const struct call *call, bool by_id, size_t *count) {
-  struct walk walk = {.shared = call->host->shared};
-  size_t most = (size_t)atomic_load(&walk.shared->client_count);
-  struct listing *listings = calloc(most, sizeof *listings);
-  if (listings == NULL) return NULL;
-  for (struct client *client; *count < most && (client = next_client(&walk)) != NULL;) {
-    if (listed(call, client, by_id))
-      listings[(*count)++] = (struct listing){host_of(&walk), client};
+/* argv[3..argc). */
+static bool parse_ids(struct call *call, struct walk *walk) {
+  walk->ids = calloc(call->argc, sizeof *walk->ids);
+  for (size_t i = 3; walk->ids != NULL && i < call->argc; i++) {
+    long long id = 0;
+    if (!span_to_i64(call->argv[i], &id) || id <= 0) {
+      resp_error(call->reply, "ERR Invalid client ID");
+      return false;
+    }
+    walk->ids[walk->id_count++] = (uint64_t)id;
   }
-  qsort(listings, *count, sizeof *listings, older);
-  return listings;
+  if (walk->ids == NULL) {
+    resp_error(call->reply, "ERR out of memory");
+    return false;
+  }
+  qsort(walk->ids, walk->id_count, sizeof *walk->ids, by_number);
+  return true;
+}
+
+/* [TYPE type] | [ID id ...] */
+static bool parse_list(struct call *call, struct walk *walk) {
+  bool by_type = call->argc == 4 && span_is(call->argv[2], "TYPE");
+  if (call->argc > 3 && span_is(call->argv[2], "ID")) return parse_ids(call, walk);
+  if (call->argc != 2 && !by_type) {
+    reply_syntax_error(call);
+    return false;
+  }
+  if (!by_type) return true;
+  walk->filter.type = call->argv[3];
+  return is_type(call->argv[3]) || unknown_type(call, call->argv[3]);
+}
+
+static bool listed(const struct walk *walk, const struct client *client) {
+  if (walk->ids == NULL) return has_type(client, walk->filter.type);
+  return bsearch(&client->id, walk->ids, walk->id_count, sizeof *walk->ids, by_number) != NULL;
+}
+
+static bool list_step(struct call *call, struct task *task) {
+  struct walk *walk = (struct walk *)task;
+  struct host *host = NULL;
+  for (struct client *client; (client = next_client(walk, call->host->shared, &host)) != NULL;) {
+    if (listed(walk, client)) {
+      char line[CONNECTION_LINE_BYTES + 1];
+      size_t len = connection_describe(host, client, line);
+      line[len++] = '\n';
+      gathered_append(&walk->lines, line, len);
+    }
+    if (walk->lines.failed) return true;
+    if (task_over(task)) return false;
+  }
+  return true;
+}
+
+static void list_reply(struct call *call, struct task *task) {
+  struct walk *walk = (struct walk *)task;
+  if (walk->lines.failed) {
+    resp_error(call->reply, "ERR out of memory");
+    return;
+  }
+  resp_verbatim_header(call->reply, "txt", walk->lines.bytes);
+  gathered_send(&walk->lines, call->reply);
+  resp_output_append(call->reply->out, "\r\n", 2);
 }
 
 void clients_list(struct call *call) {
-  bool by_id = false;
-  if (!list_arguments(call, &by_id)) return;
-  struct resp_output text = {0};
-  size_t count = 0;
-  struct listing *listings = list_clients(call, by_id, &count);
-  text.failed = listings == NULL;
-  for (size_t i = 0; i < count; i++) {
-    char line[CONNECTION_LINE_BYTES + 1];
-    size_t len = connection_describe(listings[i].host, listings[i].client, line);
-    line[len++] = '\n';
-    resp_output_append(&text, line, len);
-  }
-  free(listings);
-  if (text.failed) {
-    resp_error(call->reply, "ERR out of memory");
-  } else {
-    resp_verbatim(call->reply, "txt",
-                  (struct span){text.bytes != NULL ? text.bytes : "", text.len});
-  }
-  resp_output_deinit(&text);
+  struct walk *walk = walk_create(call);
+  if (walk == NULL) return;
+  walk->task.step = list_step;
+  walk->task.reply = list_reply;
+  walk_begin(call, walk, parse_list(call, walk));
 }
 
 /* ---- CLIENT KILL ---- */
@@ -157,8 +245,7 @@ static void kill_client(struct call *call, struct host *host, struct client *cli
     client->close_when_sent = true; /* it gets its reply first */
     return;
   }
-  client_writer(client, host);
-  client->close_now = true;
+  client_close(client, host);
   call->host->shared->wake(call->host->shared, UINT64_C(1) << host->number);
 }
 
@@ -189,32 +276,53 @@ static bool parse_kill_pair(struct call *call, struct span name, struct span val
   return true;
 }
 
-void clients_kill(struct call *call) {
-  bool old_form = call->argc == 3;
-  struct filter filter = {.skip_me = !old_form};
-  if (old_form) {
-    filter.peer = call->argv[2];
-  } else if (call->argc % 2 != 0) {
+static bool parse_kill(struct call *call, struct walk *walk) {
+  walk->old_form = call->argc == 3;
+  walk->filter.skip_me = !walk->old_form;
+  if (walk->old_form) {
+    walk->filter.peer = call->argv[2];
+    return true;
+  }
+  if (call->argc % 2 != 0) {
     reply_syntax_error(call);
-    return;
+    return false;
   }
-  for (size_t i = 2; !old_form && i < call->argc; i += 2) {
-    if (!parse_kill_pair(call, call->argv[i], call->argv[i + 1], &filter)) return;
+  for (size_t i = 2; i < call->argc; i += 2) {
+    if (!parse_kill_pair(call, call->argv[i], call->argv[i + 1], &walk->filter)) return false;
   }
-  int64_t killed = 0;
-  struct walk walk = {.shared = call->host->shared};
-  for (struct client *client; (client = next_client(&walk)) != NULL;) {
-    if (!passes(call, client, &filter)) continue;
-    kill_client(call, host_of(&walk), client);
-    killed++;
+  return true;
+}
+
+static bool kill_step(struct call *call, struct task *task) {
+  struct walk *walk = (struct walk *)task;
+  struct host *host = NULL;
+  for (struct client *client; (client = next_client(walk, call->host->shared, &host)) != NULL;) {
+    if (passes(call, client, &walk->filter)) {
+      kill_client(call, host, client);
+      walk->found++;
+    }
+    if (task_over(task)) return false;
   }
-  if (!old_form) {
-    resp_integer(call->reply, killed);
-  } else if (killed > 0) {
+  return true;
+}
+
+static void kill_reply(struct call *call, struct task *task) {
+  const struct walk *walk = (struct walk *)task;
+  if (!walk->old_form) {
+    resp_integer(call->reply, (int64_t)walk->found);
+  } else if (walk->found > 0) {
     reply_ok(call);
   } else {
     resp_error(call->reply, "ERR No such client");
   }
+}
+
+void clients_kill(struct call *call) {
+  struct walk *walk = walk_create(call);
+  if (walk == NULL) return;
+  walk->task.step = kill_step;
+  walk->task.reply = kill_reply;
+  walk_begin(call, walk, parse_kill(call, walk));
 }
 
 /* ---- CLIENT PAUSE ---- */
@@ -260,6 +368,18 @@ void clients_reply(struct call *call) {
   }
 }
 
+/* One look at each client costs some nanoseconds: it is not worth slices. */
+static const struct client *waiting_client(const struct shared *shared, uint64_t id) {
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    const struct list *clients = &shared->hosts[i]->clients;
+    for (struct list *node = clients->next; node != clients; node = node->next) {
+      const struct client *client = LIST_ENTRY(node, struct client, link);
+      if (client->id == id && client->waiting) return client;
+    }
+  }
+  return NULL;
+}
+
 /* TIMEOUT: the waiter is answered as if its time were over. ERROR is not offered: a waiter is
  * always told the state. */
 void clients_unblock(struct call *call) {
@@ -269,15 +389,12 @@ void clients_unblock(struct call *call) {
     resp_error(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT");
     return;
   }
-  struct walk walk = {.shared = call->host->shared};
-  for (struct client *client; (client = next_client(&walk)) != NULL;) {
-    if (client->id != (uint64_t)id || !client->waiting) continue;
-    struct shard *shard = keyspace_shard(walk.shared->keyspace, client->shard);
+  const struct client *client = waiting_client(call->host->shared, (uint64_t)id);
+  if (client != NULL) {
+    struct shard *shard = keyspace_shard(call->host->shared->keyspace, client->shard);
     engine_waiter_expire(shard_engine(shard), client->waiter, call->now_ms);
-    resp_integer(call->reply, 1);
-    return;
   }
-  resp_integer(call->reply, 0);
+  resp_integer(call->reply, client != NULL);
 }
 
 static bool on_or_off(struct call *call) {

@@ -5,6 +5,9 @@
 
 #include "server/commands/command.h"
 
+/* The client leaves its place in host.clients. */
+void clients_forget(struct host *host, struct client *client);
+
 void clients_list(struct call *call);
 void clients_kill(struct call *call);
 void clients_pause(struct call *call);

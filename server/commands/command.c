@@ -10,6 +10,7 @@
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/slowlog.h"
+#include "server/commands/strangers.h"
 #include "server/commands/transaction.h"
 
 /* What few commands need, and what a few in a row need once: the compiler keeps both off the way of
@@ -392,8 +393,7 @@ struct engine *call_engine(const struct call *call, struct span key) {
   return shard_engine(keyspace_find(call->host->shared->keyspace, key));
 }
 
-/* Inside EXEC everything is held already. */
-static void hold(struct call *call, enum command_reach reach) {
+void command_lock(struct call *call, enum command_reach reach) {
   struct host *host = call->host;
   switch (reach) {
     case COMMAND_REACHES_A_KEY:
@@ -411,23 +411,23 @@ static void hold(struct call *call, enum command_reach reach) {
   }
 }
 
-static void let_go(struct call *call, enum command_reach reach) {
+void command_unlock(struct call *call, enum command_reach reach) {
   if (reach == COMMAND_REACHES_A_KEY) host_unlock(call->host, call->shard);
   if (reach >= COMMAND_REACHES_ALL && !call->in_exec) host_unlock_all(call->host);
   if (reach == COMMAND_REACHES_OTHERS && !call->in_exec) host_go_on(call->host);
 }
 
-COMMAND_RARE static void run_holding(struct call *call) {
+COMMAND_RARE static void run_locked(struct call *call) {
   enum command_reach reach = reach_of(call);
-  hold(call, reach);
+  if (reach != COMMAND_REACHES_NOTHING) command_lock(call, reach);
   call->command->run(call);
-  let_go(call, reach);
+  if (reach != COMMAND_REACHES_NOTHING) command_unlock(call, reach);
 }
 
 /* Nearly every command has one key, whose name is known. */
 static inline void run_handler(struct call *call) {
   if (call->name == NULL) {
-    run_holding(call);
+    run_locked(call);
     return;
   }
   struct host *host = call->host;
@@ -446,7 +446,6 @@ static inline void run_handler(struct call *call) {
  * of the batch. What may take long is measured alone.
  */
 #define STRETCH_CALLS 32u
-#define STRETCH_ARGS 8u
 #define STRETCH_BYTES 4096u
 #define CLOCK_GRAIN_NS 1000000 /* of host.now_ms */
 /* Whoever asks for commands that took less wants to know of each. */
@@ -455,8 +454,7 @@ static inline void run_handler(struct call *call) {
 static bool measured_alone(const struct call *call) {
   int64_t slow_us = call->host->options->slowlog_slower_us;
   bool each_counts = slow_us >= 0 && slow_us < STRETCH_SLOWLOG_US;
-  return (call->command->flags & COMMAND_FAST) == 0 || call->argc > STRETCH_ARGS ||
-         call->bytes > STRETCH_BYTES || each_counts;
+  return !command_is_short(call->command, call->argc) || call->bytes > STRETCH_BYTES || each_counts;
 }
 
 static uint64_t take_time(struct host *host) {
@@ -538,10 +536,13 @@ static inline void measure_together(struct call *call) {
 
 /* ---- running ---- */
 
+static inline bool is_error(const struct resp_writer *reply, size_t before) {
+  const struct resp_output *out = reply->out;
+  return out->len > before && out->bytes[before] == '-';
+}
+
 static inline void note_failure(const struct call *call, size_t before) {
-  const struct resp_output *out = call->reply->out;
-  if (out->len > before && out->bytes[before] == '-')
-    call->host->stats[call->command - COMMAND_TABLE].failed++;
+  if (is_error(call->reply, before)) call->host->stats[call->command - COMMAND_TABLE].failed++;
 }
 
 void command_call(struct call *call) {
@@ -559,15 +560,23 @@ COMMAND_RARE static void refuse(struct call *call) {
   }
 }
 
-/* CLIENT REPLY OFF and SKIP: what the command wrote is taken back. Pushes of others are not
- * between: one loop, one command. */
-COMMAND_RARE static void silence(struct call *call, size_t len, size_t refs, size_t ref_bytes) {
-  struct client *client = call->client;
+/* Whether CLIENT REPLY covers the command that has just run. SKIP covers one: the state moves on.
+ */
+COMMAND_RARE static bool take_silence(struct client *client) {
   bool silent = client->replies == CLIENT_REPLIES_OFF || client->replies == CLIENT_REPLIES_SKIP;
   if (client->replies == CLIENT_REPLIES_SKIP) client->replies = CLIENT_REPLIES_ON;
   if (client->replies == CLIENT_REPLIES_SKIP_NEXT) client->replies = CLIENT_REPLIES_SKIP;
+  return silent;
+}
+
+/* CLIENT REPLY OFF and SKIP: what the command wrote is taken back, and what it will write later is
+ * not written (client->silent). Pushes of others are not between: one loop, one command. */
+COMMAND_RARE static void silence(struct call *call, size_t len, size_t refs, size_t ref_bytes) {
+  struct client *client = call->client;
   struct resp_output *out = call->reply->out;
-  if (!silent || out->failed) return;
+  if (!take_silence(client)) return;
+  client->silent = client_blocked(client);
+  if (out->failed) return;
   /* Subscribing and unsubscribing are answered by pushes, which REPLY does not silence. */
   const struct command *row = call->command;
   bool pushed = row != NULL && row->group == GROUP_PUBSUB && (row->flags & COMMAND_PUBSUB) != 0;
@@ -608,11 +617,21 @@ void command_run(struct host *host, struct client *client, const struct request 
     if (atomic_load_explicit(&host->shared->monitor_count, memory_order_relaxed) > 0)
       monitor_feed(&call);
   }
+  if (client->stranger && is_error(&reply, len)) strangers_note_error(client);
   if (client->replies != CLIENT_REPLIES_ON) silence(&call, len, refs, ref_bytes);
 }
 
 void command_toobig(struct host *host, struct client *client, size_t index, size_t limit) {
   struct resp_writer reply = client_writer(client, host);
-  if (client->replies == CLIENT_REPLIES_ON) reply_toobig(&reply, index, limit);
+  if (client->replies == CLIENT_REPLIES_ON || !take_silence(client))
+    reply_toobig(&reply, index, limit);
+  if (client->stranger) strangers_note_error(client);
   transaction_spoil(client);
+}
+
+void command_malformed(struct host *host, struct client *client, const char *error) {
+  struct resp_writer reply = client_writer(client, host);
+  host->counters.protocol_errors++;
+  if (client->replies == CLIENT_REPLIES_ON || !take_silence(client))
+    resp_errorf(&reply, "ERR Protocol error: %s", error);
 }

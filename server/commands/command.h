@@ -22,6 +22,7 @@
 #define COMMAND_IDEM 1024u        /* also answers to IDEM.<name> */
 #define COMMAND_ALL_KEYS 4096u    /* uses all shards, not those of its keys alone */
 #define COMMAND_STOPS 8192u       /* runs while the other loops stand still */
+#define COMMAND_SPREADS 16384u    /* costs as much as there are others whom it tells */
 #define COMMAND_CONTAINER                                                 \
   2048u /* has subcommands, NAME|SUB; runs alone only if it has a handler \
          */
@@ -90,6 +91,13 @@ bool command_is_key(const struct command *command, size_t index, size_t argc);
 size_t command_argument_limit(void *context, const struct span *argv, size_t index);
 /* Whether argv[index] of the command is what a record keeps: its body. */
 bool command_is_body(const struct host *host, const struct span *argv, size_t index);
+/* Whether it takes some microseconds at most, whatever there is. NULL, no command, is refused in as
+ * little. */
+#define COMMAND_SHORT_ARGS 8u
+static inline bool command_is_short(const struct command *command, size_t argc) {
+  return command == NULL || ((command->flags & (COMMAND_FAST | COMMAND_SPREADS)) == COMMAND_FAST &&
+                             argc <= COMMAND_SHORT_ARGS);
+}
 /* An argument of at most so many bytes is within every limit: most need not be asked about. */
 size_t command_unasked_bytes(const struct options *options);
 /* Whether all arguments are within those limits. */
@@ -117,6 +125,8 @@ bool command_postponed(const struct host *host, const struct client *client,
  */
 void command_run(struct host *host, struct client *client, const struct request *request);
 void command_toobig(struct host *host, struct client *client, size_t index, size_t limit);
+/* The reader found the framing broken; the caller closes the connection. */
+void command_malformed(struct host *host, struct client *client, const char *error);
 /* Behind the commands of one connection in one turn: what was measured together is over. */
 void command_batch_end(struct host *host);
 /* What it needs locked: what each row says of its keys and flags; in EXEC the most that any of its
@@ -128,6 +138,9 @@ enum command_reach {
   COMMAND_REACHES_OTHERS /* loops, and all shards */
 };
 enum command_reach command_reach(const struct command *command, size_t argc);
+/* Locks it, and unlocks. Inside EXEC everything is locked already. */
+void command_lock(struct call *call, enum command_reach reach);
+void command_unlock(struct call *call, enum command_reach reach);
 struct engine *call_engine(const struct call *call, struct span key); /* of several, all held */
 /* The handler, measured by itself. For EXEC, which has judged the rest. */
 void command_call(struct call *call);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/commands/strangers.h"
+
 /* What tools ask a Redis for, and how it is here. Read only. */
 static const struct {
   const char *name, *value;
@@ -78,8 +80,15 @@ static bool remember(const struct options *options, struct span name, struct for
   return former->text != NULL;
 }
 
-static void put_back(struct options *options, const struct former *former) {
+/* Cannot fail: numbers need no memory, and the former password is there already. */
+static void put_back(struct options *options, struct former *former) {
   char error[OPTIONS_ERROR_BYTES];
+  if (is_password(span_of(options_name(former->index)))) {
+    char *refused = options->requirepass;
+    options->requirepass = former->text;
+    former->text = refused;
+    return;
+  }
   options_set_live(options, span_of(options_name(former->index)), span_of(former->text), error);
 }
 
@@ -111,6 +120,28 @@ static bool pairs_are_known(struct call *call) {
   return true;
 }
 
+/*
+ * Sessions of the former password end, but for the one that changed it; when there is none any
+ * more, everybody is let in.
+ */
+static void password_changed(struct call *call) {
+  struct shared *shared = call->host->shared;
+  bool open = call->host->options->requirepass[0] == '\0';
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    struct host *host = shared->hosts[i];
+    for (struct list *node = host->clients.next; node != &host->clients; node = node->next) {
+      struct client *client = LIST_ENTRY(node, struct client, link);
+      if (open) {
+        client->authenticated = true;
+        strangers_remove(host, client);
+      } else if (client->authenticated && client != call->client) {
+        client_close(client, host);
+      }
+    }
+  }
+  shared->wake(shared, UINT64_MAX >> (64 - shared->host_count));
+}
+
 /* Counts those that were set in *set. Returns the argument that failed with the reason, 0: none. */
 static size_t set_pairs(struct call *call, struct former former[SET_MAX_PAIRS], size_t *set,
                         char error[OPTIONS_ERROR_BYTES]) {
@@ -132,6 +163,11 @@ void server_config_set(struct call *call) {
   struct shared *shared = call->host->shared;
   struct former former[SET_MAX_PAIRS];
   char error[OPTIONS_ERROR_BYTES];
+  char *password = strdup(call->host->options->requirepass);
+  if (password == NULL) {
+    resp_error(call->reply, "ERR out of memory");
+    return;
+  }
   size_t set = 0, failed = set_pairs(call, former, &set, error);
   struct span refused = failed != 0 ? call->argv[failed] : SPAN_ABSENT;
   if (failed == 0) refused = span_of(shared->reconfigured(shared, error));
@@ -142,8 +178,10 @@ void server_config_set(struct call *call) {
   if (span_present(refused)) {
     reply_set_failed(call, refused, error);
   } else {
+    if (strcmp(password, call->host->options->requirepass) != 0) password_changed(call);
     reply_ok(call);
   }
+  free(password);
 }
 
 void server_config_resetstat(struct call *call) {

@@ -6,6 +6,7 @@
 
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
+#include "server/commands/strangers.h"
 #include "server/commands/transaction.h"
 #include "server/ops/version.h"
 
@@ -25,16 +26,23 @@ static bool same_secret(struct span given, const char *secret) {
 }
 
 /* The only user is `default`. */
-static bool authenticate(struct call *call, struct span user, struct span password) {
+static bool is_right(const struct call *call, struct span user, struct span password) {
   const char *secret = call->host->options->requirepass;
   bool right = same_secret(password, secret) || secret[0] == '\0';
-  if (right && span_equal(user, SPAN_LITERAL("default"))) {
-    call->client->authenticated = true;
-    return true;
+  return right && span_equal(user, SPAN_LITERAL("default"));
+}
+
+/* False: there is a reply, or there will be one. */
+static bool authenticate(struct call *call, struct span user, struct span password) {
+  struct client *client = call->client;
+  if (strangers_exhausted(client) || !is_right(call, user, password)) {
+    strangers_auth_failed(call);
+    return false;
   }
-  call->host->counters.auth_failures++;
-  resp_error(call->reply, "WRONGPASS invalid username-password pair or user is disabled.");
-  return false;
+  client->authenticated = true;
+  client->auth_failures = 0;
+  strangers_remove(call->host, client);
+  return true;
 }
 
 void connection_auth(struct call *call) {
@@ -242,6 +250,7 @@ void connection_reset(struct call *call) {
   client->version = 2;
   call->reply->version = 2;
   client->authenticated = call->host->options->requirepass[0] == '\0';
+  strangers_add(call->host, client);
   resp_simple(call->reply, "RESET");
 }
 

@@ -10,6 +10,7 @@
 #include "server/commands/inbox.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/slowlog.h"
+#include "server/commands/task.h"
 
 static bool make_run_id(char id[41]) {
   unsigned char random[20];
@@ -29,7 +30,11 @@ bool shared_init(struct shared *shared, struct keyspace *keyspace, struct option
       .slowlog = slowlog_create(),
   };
   atomic_init(&shared->next_client_id, 1);
-  if (shared->commands != NULL && shared->slowlog != NULL && make_run_id(shared->run_id))
+  pthread_mutex_init(&shared->strangers_lock, NULL);
+  list_init(&shared->strangers);
+  if (shared->commands != NULL && shared->slowlog != NULL && make_run_id(shared->run_id) &&
+      getrandom(&shared->address_seed, sizeof shared->address_seed, 0) ==
+          (ssize_t)sizeof shared->address_seed)
     return true;
   shared_deinit(shared);
   return false;
@@ -38,6 +43,7 @@ bool shared_init(struct shared *shared, struct keyspace *keyspace, struct option
 void shared_deinit(struct shared *shared) {
   command_index_destroy(shared->commands);
   slowlog_destroy(shared->slowlog);
+  pthread_mutex_destroy(&shared->strangers_lock);
 }
 
 bool host_init(struct host *host, struct shared *shared, int64_t now_ms) {
@@ -58,6 +64,10 @@ bool host_init(struct host *host, struct shared *shared, int64_t now_ms) {
   };
   list_init(&host->clients);
   list_init(&host->unsent);
+  list_init(&host->tasks);
+  list_init(&host->cursors);
+  list_init(&host->delayed);
+  list_init(&host->evicted);
   bool made = host->stats != NULL && host->pubsub != NULL && host->inbox != NULL &&
               host->spare_outputs != NULL;
   if (made) {
@@ -65,6 +75,7 @@ bool host_init(struct host *host, struct shared *shared, int64_t now_ms) {
     return true;
   }
   host_deinit(host);
+  *host = (struct host){0};
   return false;
 }
 
@@ -74,6 +85,7 @@ static void output_destroy(struct resp_output *out) {
 }
 
 void host_deinit(struct host *host) {
+  task_destroy_all(host);
   free(host->stats);
   pubsub_destroy(host->pubsub);
   inbox_destroy(host->inbox);
@@ -188,6 +200,10 @@ struct resp_output *host_output_take(struct host *host) {
 void host_output_unpin(struct host *host, struct resp_output *out, size_t first) {
   for (size_t i = first; i < out->ref_count; i++) {
     int64_t now_ms = host->now_ms;
+    if (out->refs[i].keeper == NULL) {
+      free(out->refs[i].pin);
+      continue;
+    }
     struct engine *engine = host_lock(host, out->refs[i].keeper, &now_ms);
     engine_unpin(engine, out->refs[i].pin);
     host_unlock(host, out->refs[i].keeper);

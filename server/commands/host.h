@@ -14,11 +14,13 @@
  *  - while all other loops stand still (host_stop_others): rare commands that look at, or change,
  *    what belongs to all, like CLIENT LIST or CONFIG SET, then need no locks at all.
  * Locks are taken in this order: loops standing still, shards in the order of their numbers, then
- * one of pubsub, inbox or slowlog. With one loop none of them is ever contended, and shards have
- * none.
+ * one of pubsub, inbox, slowlog or strangers. With one loop none of them is ever contended, and
+ * shards have none.
  */
 #ifndef IDEM_SERVER_COMMANDS_HOST_H
 #define IDEM_SERVER_COMMANDS_HOST_H
+
+#include <pthread.h>
 
 #include "server/commands/client.h"
 #include "server/engine/keyspace.h"
@@ -46,7 +48,8 @@ struct stretch {
 struct host_counters {
   uint64_t connections, connections_refused, commands, protocol_errors, auth_failures;
   uint64_t bytes_in, bytes_out;
-  uint64_t closed_by_output_limit, closed_by_input_limit;
+  uint64_t closed_by_output_limit, closed_by_input_limit, closed_before_auth;
+  uint64_t closed_by_request_timeout;
 };
 
 /* A body in a piece of its own; and, once that has been taken over, of which shard it is. */
@@ -71,6 +74,8 @@ typedef const char *host_reconfigured(struct shared *shared, char error[OPTIONS_
 typedef void host_wake(struct shared *shared, uint64_t loops);
 typedef void host_action(struct host *host);
 
+#define SHARED_AUTH_ADDRESSES 1024u
+
 struct shared {
   struct keyspace *keyspace;
   struct options *options; /* changed only while the other loops stand still */
@@ -93,8 +98,15 @@ struct shared {
   _Atomic uint64_t client_count, peak_clients, monitor_count;
   _Atomic uint64_t effect_hosts;  /* with somebody who listens to effects */
   _Atomic uint64_t sending_bytes; /* of all clients: handed over and not yet taken by the kernel */
-  _Atomic bool shutdown_wanted;   /* SHUTDOWN was called */
-  _Atomic bool draining;          /* nothing waits any more */
+  _Atomic uint64_t input_bytes;   /* of all clients: half-received commands, queued ones */
+  pthread_mutex_t strangers_lock;
+  struct list strangers; /* of all loops, oldest first; under its lock, as is the count */
+  unsigned stranger_count;
+  /* Failed AUTHs by the hash of the address: the second in the upper half, how many in it below. */
+  _Atomic uint64_t auth_failures[SHARED_AUTH_ADDRESSES];
+  uint64_t address_seed;
+  _Atomic bool shutdown_wanted; /* SHUTDOWN was called */
+  _Atomic bool draining;        /* nothing waits any more */
 
   _Atomic int64_t wall_offset_ms; /* unix time = now_ms + wall_offset_ms */
   int64_t started_ms;
@@ -115,8 +127,13 @@ struct host {
   struct pubsub *pubsub;
   struct inbox *inbox;
 
-  struct list clients; /* struct client.link */
-  struct list unsent;  /* struct client.unsent */
+  struct list clients;      /* struct client.link */
+  struct list unsent;       /* struct client.unsent */
+  struct list tasks;        /* struct task.link; whose turn it is first */
+  struct list cursors;      /* of walks through clients (clients.c) */
+  struct list delayed;      /* of guards (strangers.c), as are the next two */
+  struct list evicted;      /* under shared.strangers_lock */
+  _Atomic bool has_evicted; /* there may be any */
   struct resp_output **spare_outputs;
   size_t spare_count;
   struct resp_output lost_output; /* stands in when no output can be allocated: takes nothing */
@@ -148,7 +165,8 @@ static inline int64_t host_wall_offset_ms(const struct host *host) {
 bool shared_init(struct shared *shared, struct keyspace *keyspace, struct options *options,
                  struct log *log, int64_t now_ms);
 void shared_deinit(struct shared *shared);
-/* Joins shared.hosts. All of them are to be there before the first command runs. */
+/* Joins shared.hosts. All of them are to be there before the first command runs. False: memory is
+ * short; the host is zero then. */
 bool host_init(struct host *host, struct shared *shared, int64_t now_ms);
 void host_deinit(struct host *host);
 
@@ -180,7 +198,8 @@ struct resp_output *host_output_take(struct host *host);
 void host_output_give(struct host *host, struct resp_output *out);
 /* What is left of it once its command is over. */
 void host_received_free(struct host *host, struct received *received);
-/* Releases every reference that the output holds, from the one with this number on. */
+/* Releases every reference that the output holds, from the one with this number on: what a shard
+ * keeps is unpinned, what has no keeper is freed. */
 void host_output_unpin(struct host *host, struct resp_output *out, size_t first);
 
 #endif

@@ -290,7 +290,8 @@ void command_answer_waiter(struct host *host, struct engine_waiter *waiter) {
   struct shard *shard = keyspace_shard(host->shared->keyspace, client->shard);
   int64_t now_ms = host->now_ms;
   struct engine *engine = host_lock(host, shard, &now_ms);
-  if (client->replies == CLIENT_REPLIES_ON) reply_answer(&reply, shard, answer);
+  if (!client->silent) reply_answer(&reply, shard, answer);
+  client->silent = false;
   client->waiting = false;
   client->active_ms = host->now_ms;
   host->waiting_count--;

@@ -61,6 +61,11 @@ static size_t letter_bytes(const struct letter *letter) {
   return sizeof *letter + letter->channel_len + letter->payload_len;
 }
 
+static void tell(struct host *to) {
+  if (!atomic_exchange(&to->inbox->waiting, true))
+    to->shared->wake(to->shared, UINT64_C(1) << to->number);
+}
+
 void inbox_post(struct host *to, enum inbox_kind kind, struct span channel, struct span payload) {
   struct inbox *inbox = to->inbox;
   struct letter *letter = letter_create(kind, channel, payload);
@@ -74,8 +79,15 @@ void inbox_post(struct host *to, enum inbox_kind kind, struct span channel, stru
   }
   pthread_mutex_unlock(&inbox->lock);
   free(letter);
-  if (!atomic_exchange(&inbox->waiting, true))
-    to->shared->wake(to->shared, UINT64_C(1) << to->number);
+  tell(to);
+}
+
+void inbox_lose(struct host *to) {
+  struct inbox *inbox = to->inbox;
+  pthread_mutex_lock(&inbox->lock);
+  inbox->lost = true;
+  pthread_mutex_unlock(&inbox->lock);
+  tell(to);
 }
 
 bool inbox_empty(const struct host *host) { return !atomic_load(&host->inbox->waiting); }

@@ -12,10 +12,12 @@
 #include "server/commands/server.h"
 #include "server/ops/version.h"
 
-/* A text that grows; a failed allocation ends it. */
+/* A text that grows. With a line missing it would be wrong without a sign of it: `failed` says so.
+ */
 struct text {
   char *bytes;
   size_t len, capacity;
+  bool failed;
 };
 
 static void put(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -26,6 +28,7 @@ static void put(struct text *text, const char *format, ...) {
   if (text->capacity - text->len < LINE_MAX_BYTES) {
     size_t capacity = text->capacity * 2 + 2 * LINE_MAX_BYTES;
     char *grown = realloc(text->bytes, capacity);
+    text->failed |= grown == NULL;
     if (grown == NULL) return;
     text->bytes = grown;
     text->capacity = capacity;
@@ -60,6 +63,8 @@ static void host_counters_add(struct host_counters *sum, const struct host_count
   sum->bytes_out += counters->bytes_out;
   sum->closed_by_output_limit += counters->closed_by_output_limit;
   sum->closed_by_input_limit += counters->closed_by_input_limit;
+  sum->closed_before_auth += counters->closed_before_auth;
+  sum->closed_by_request_timeout += counters->closed_by_request_timeout;
 }
 
 static void command_stats_add(struct command_stats *sum, const struct command_stats *stats) {
@@ -162,8 +167,11 @@ static void info_stats(struct host *host, struct text *text) {
       c->auth_failures, c->protocol_errors);
   put(text,
       "client_query_buffer_limit_disconnections:%" PRIu64
-      "\r\nclient_output_buffer_limit_disconnections:%" PRIu64 "\r\n",
-      c->closed_by_input_limit, c->closed_by_output_limit);
+      "\r\nclient_output_buffer_limit_disconnections:%" PRIu64
+      "\r\nbefore_auth_disconnections:%" PRIu64 "\r\nrequest_timeout_disconnections:%" PRIu64
+      "\r\n",
+      c->closed_by_input_limit, c->closed_by_output_limit, c->closed_before_auth,
+      c->closed_by_request_timeout);
 }
 
 static void info_replication(struct host *host, struct text *text) {
@@ -283,6 +291,11 @@ void server_info(struct call *call) {
     put(&text, "%s# %s\r\n", text.len > 0 ? "\r\n" : "", SECTIONS[i].title);
     SECTIONS[i].write(call->host, &text);
   }
-  resp_verbatim(call->reply, "txt", (struct span){text.bytes != NULL ? text.bytes : "", text.len});
+  if (text.failed) {
+    resp_error(call->reply, "ERR out of memory");
+  } else {
+    resp_verbatim(call->reply, "txt",
+                  (struct span){text.bytes != NULL ? text.bytes : "", text.len});
+  }
   free(text.bytes);
 }

@@ -1,10 +1,12 @@
 /* keys.c - see keys.h. */
 #include "server/commands/keys.h"
 
-#include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/random.h>
 #include <sys/types.h>
+
+#include "server/commands/task.h"
 
 /* ---- looking and deleting ---- */
 
@@ -198,11 +200,16 @@ size_t keys_pattern_limit(const struct options *options, const struct span *argv
   return 2 * (size_t)options->key_limit;
 }
 
+/* KEYS and SCAN: a walk through the shards from a cursor, until enough was seen. */
 struct walk {
-  struct span pattern; /* absent: all */
-  struct span type;    /* absent: any */
+  struct task task;
+  struct span pattern; /* absent: all; in `bytes` */
+  struct span type;    /* absent: any; as pattern */
+  uint64_t cursor;
   uint64_t seen, found;
-  struct resp_writer *reply; /* NULL: only count */
+  uint64_t count, buckets; /* it ends when so many keys were seen, or buckets visited */
+  struct gathered keys;
+  char bytes[]; /* what the arguments said */
 };
 
 static void visit(void *context, struct span key, const struct engine_entry *entry) {
@@ -211,7 +218,11 @@ static void visit(void *context, struct span key, const struct engine_entry *ent
   if (span_present(walk->type) && !span_is(walk->type, KIND_NAMES[entry->kind])) return;
   if (span_present(walk->pattern) && !glob_match(walk->pattern, key, false)) return;
   walk->found++;
-  if (walk->reply != NULL) resp_bulk(walk->reply, key);
+  char header[RESP_INTEGER_MAX];
+  int len = snprintf(header, sizeof header, "$%zu\r\n", key.len);
+  gathered_append(&walk->keys, header, (size_t)len);
+  gathered_append(&walk->keys, key.data, key.len);
+  gathered_append(&walk->keys, "\r\n", 2);
 }
 
 static struct span pattern_of(struct span text) {
@@ -221,38 +232,90 @@ static struct span pattern_of(struct span text) {
 /* A cursor is one of an engine, with the number of its shard above: 53 bits in all. */
 #define CURSOR_BITS 47u
 
-static uint64_t step(struct call *call, uint64_t cursor, struct walk *walk) {
-  uint64_t shard = (cursor >> CURSOR_BITS) % shards_of(call);
-  uint64_t in_shard = cursor & ((UINT64_C(1) << CURSOR_BITS) - 1);
-  in_shard = engine_scan(engine_at(call, (unsigned)shard), in_shard, call->now_ms, visit, walk);
-  if (in_shard != 0) return shard << CURSOR_BITS | in_shard;
-  return shard + 1 < shards_of(call) ? (shard + 1) << CURSOR_BITS : 0;
+/* The next bucket. */
+static uint64_t next_cursor(struct call *call, struct walk *walk) {
+  uint64_t number = (walk->cursor >> CURSOR_BITS) % shards_of(call);
+  uint64_t in_shard = walk->cursor & ((UINT64_C(1) << CURSOR_BITS) - 1);
+  struct shard *shard = keyspace_shard(call->host->shared->keyspace, (unsigned)number);
+  struct engine *engine = host_lock(call->host, shard, &call->now_ms);
+  in_shard = engine_scan(engine, in_shard, call->now_ms, visit, walk);
+  host_unlock(call->host, shard);
+  if (in_shard != 0) return number << CURSOR_BITS | in_shard;
+  return number + 1 < shards_of(call) ? (number + 1) << CURSOR_BITS : 0;
 }
 
-/* From the cursor until `count` keys were seen, whether they match or not, or `buckets` were
- * visited. */
-static uint64_t walk_some(struct call *call, struct walk *walk, uint64_t cursor, uint64_t count,
-                          uint64_t buckets) {
+/* Buckets visited between two looks at the clock: some microseconds, or what the longest chains and
+ * patterns make of it. */
+#define BUCKETS_AT_ONCE 16u
+
+static bool walk_step(struct call *call, struct task *task) {
+  struct walk *walk = (struct walk *)task;
   do {
-    cursor = step(call, cursor, walk);
-  } while (cursor != 0 && --buckets > 0 && walk->seen < count);
-  return cursor;
+    for (unsigned i = 0; i < BUCKETS_AT_ONCE; i++) {
+      walk->cursor = next_cursor(call, walk);
+      if (walk->cursor == 0 || --walk->buckets == 0 || walk->seen >= walk->count) return true;
+    }
+  } while (!task_over(task) && !walk->keys.failed);
+  return walk->keys.failed;
 }
 
-/*
- * The number of elements goes in front of them, so the walk is done twice: first it counts. Nothing
- * can change in between. To note the keys in the first walk would cost memory in proportion to the
- * database.
- */
+static void walk_destroy(struct host *host, struct task *task) {
+  (void)host;
+  struct walk *walk = (struct walk *)task;
+  gathered_deinit(&walk->keys);
+  free(walk);
+}
+
+/* The number of elements goes in front of them. */
+static void reply_keys(struct call *call, struct walk *walk) {
+  if (walk->keys.failed) call->reply->out->failed = true;
+  resp_array(call->reply, walk->found);
+  gathered_send(&walk->keys, call->reply);
+}
+
+static void keys_reply(struct call *call, struct task *task) {
+  reply_keys(call, (struct walk *)task);
+}
+
+static void scan_reply(struct call *call, struct task *task) {
+  struct walk *walk = (struct walk *)task;
+  char text[SPAN_NUMBER_MAX + 1];
+  snprintf(text, sizeof text, "%llu", (unsigned long long)walk->cursor);
+  resp_array(call->reply, 2);
+  resp_bulk_text(call->reply, text);
+  reply_keys(call, walk);
+}
+
+static struct span keep(char **to, struct span text) {
+  if (!span_present(text)) return SPAN_ABSENT;
+  if (text.len > 0) memcpy(*to, text.data, text.len);
+  *to += text.len;
+  return (struct span){*to - text.len, text.len};
+}
+
+/* `as` says what to walk; its spans are copied. */
+static void walk_begin(struct call *call, const struct walk *as) {
+  struct walk *walk = malloc(sizeof *walk + as->pattern.len + as->type.len);
+  if (walk == NULL) {
+    resp_error(call->reply, "ERR out of memory");
+    return;
+  }
+  *walk = *as;
+  char *to = walk->bytes;
+  walk->pattern = keep(&to, as->pattern);
+  walk->type = keep(&to, as->type);
+  walk->keys.shared = call->host->shared;
+  walk->task.step = walk_step;
+  walk->task.destroy = walk_destroy;
+  task_begin(call, &walk->task);
+}
+
 void keys_keys(struct call *call) {
-  struct walk walk = {.pattern = pattern_of(call->argv[1])};
-  walk_some(call, &walk, 0, UINT64_MAX, UINT64_MAX);
-  resp_array(call->reply, walk.found);
-  walk.reply = call->reply;
-  uint64_t announced = walk.found;
-  walk.found = 0;
-  walk_some(call, &walk, 0, UINT64_MAX, UINT64_MAX);
-  assert(walk.found == announced);
+  const struct walk walk = {.task = {.reply = keys_reply},
+                            .pattern = pattern_of(call->argv[1]),
+                            .count = UINT64_MAX,
+                            .buckets = UINT64_MAX};
+  walk_begin(call, &walk);
 }
 
 #define SCAN_DEFAULT_COUNT 10
@@ -287,12 +350,12 @@ static bool parse_count(struct call *call, struct span text, uint64_t *count) {
   return true;
 }
 
-static bool parse_scan_words(struct call *call, struct walk *walk, uint64_t *count) {
+static bool parse_scan_words(struct call *call, struct walk *walk) {
   for (size_t i = 2; i < call->argc; i += 2) {
     struct span word = call->argv[i];
     struct span value = i + 1 < call->argc ? call->argv[i + 1] : SPAN_ABSENT;
     if (span_present(value) && span_is(word, "COUNT")) {
-      if (!parse_count(call, value, count)) return false;
+      if (!parse_count(call, value, &walk->count)) return false;
     } else if (span_present(value) && span_is(word, "MATCH")) {
       walk->pattern = pattern_of(value);
     } else if (span_present(value) && span_is(word, "TYPE")) {
@@ -306,25 +369,14 @@ static bool parse_scan_words(struct call *call, struct walk *walk, uint64_t *cou
 }
 
 void keys_scan(struct call *call) {
-  struct walk walk = {0};
-  uint64_t cursor = 0, count = SCAN_DEFAULT_COUNT;
-  if (!parse_cursor(call, call->argv[1], &cursor) || !parse_scan_words(call, &walk, &count)) return;
-  uint64_t buckets =
-      count <= UINT64_MAX / SCAN_BUCKETS_PER_KEY ? count * SCAN_BUCKETS_PER_KEY : UINT64_MAX;
+  struct walk walk = {.task = {.reply = scan_reply}, .count = SCAN_DEFAULT_COUNT};
+  if (!parse_cursor(call, call->argv[1], &walk.cursor) || !parse_scan_words(call, &walk)) return;
+  walk.buckets = walk.count <= UINT64_MAX / SCAN_BUCKETS_PER_KEY ? walk.count * SCAN_BUCKETS_PER_KEY
+                                                                 : UINT64_MAX;
   uint64_t least = (uint64_t)shards_of(call) * SCAN_MIN_BUCKETS_PER_SHARD;
   if (least < SCAN_MIN_BUCKETS) least = SCAN_MIN_BUCKETS;
-  if (buckets < least) buckets = least;
-
-  struct walk counted = walk;
-  uint64_t next = walk_some(call, &counted, cursor, count, buckets);
-  char text[SPAN_NUMBER_MAX + 1];
-  snprintf(text, sizeof text, "%llu", (unsigned long long)next);
-  resp_array(call->reply, 2);
-  resp_bulk_text(call->reply, text);
-  resp_array(call->reply, counted.found);
-  walk.reply = call->reply;
-  walk_some(call, &walk, cursor, count, buckets);
-  assert(walk.found == counted.found);
+  if (walk.buckets < least) walk.buckets = least;
+  walk_begin(call, &walk);
 }
 
 /* A shard is as likely as it has keys; when all that it has are over, others follow. */

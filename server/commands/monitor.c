@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/commands/clients.h"
 #include "server/commands/inbox.h"
 #include "server/commands/pubsub.h"
 
@@ -102,21 +103,34 @@ void monitor_close_watchers(struct host *host) {
   }
 }
 
-void monitor_feed(const struct call *call) {
-  struct shared *shared = call->host->shared;
-  if ((call->command->flags & COMMAND_ADMIN) != 0) return;
-  struct line *line = malloc(sizeof *line);
-  if (line == NULL) return;
-  line_make(line, call);
-  const struct span bytes = {line->bytes, line->len};
+static void feed(struct host *from, struct span line) {
+  struct shared *shared = from->shared;
   for (unsigned i = 0; i < shared->host_count; i++) {
     struct host *host = shared->hosts[i];
-    if (host == call->host) {
-      monitor_deliver(host, bytes);
+    if (host == from) {
+      monitor_deliver(host, line);
     } else if (atomic_load(&host->monitor_count) > 0) {
-      inbox_post(host, INBOX_MONITOR_LINE, SPAN_ABSENT, bytes);
+      inbox_post(host, INBOX_MONITOR_LINE, SPAN_ABSENT, line);
     }
   }
+}
+
+/* Who watches and cannot be told is closed, as when the inbox is full. */
+static void lose_line(struct shared *shared) {
+  for (unsigned i = 0; i < shared->host_count; i++) {
+    if (atomic_load(&shared->hosts[i]->monitor_count) > 0) inbox_lose(shared->hosts[i]);
+  }
+}
+
+void monitor_feed(const struct call *call) {
+  if ((call->command->flags & COMMAND_ADMIN) != 0) return;
+  struct line *line = malloc(sizeof *line);
+  if (line == NULL) {
+    lose_line(call->host->shared);
+    return;
+  }
+  line_make(line, call);
+  feed(call->host, (struct span){line->bytes, line->len});
   free(line);
 }
 
@@ -138,7 +152,7 @@ void monitor_command(struct call *call) {
     client->monitors = true;
     atomic_fetch_add(&call->host->monitor_count, 1);
     atomic_fetch_add(&call->host->shared->monitor_count, 1);
-    list_remove(&client->link);
+    clients_forget(call->host, client);
     list_prepend(&call->host->clients, &client->link);
   }
   reply_ok(call);

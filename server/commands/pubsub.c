@@ -303,10 +303,8 @@ bool pubsub_may_push(struct host *host, struct client *client, size_t bytes) {
 }
 
 void pubsub_close(struct host *host, struct client *client) {
-  client->close_now = true;
   host->counters.closed_by_output_limit++;
-  /* It is among those who have something to send, so that the network meets it. */
-  (void)client_writer(client, host);
+  client_close(client, host);
 }
 
 void pubsub_close_listeners(struct host *host) {
@@ -412,12 +410,16 @@ static void tell_effect(struct host *host, const struct engine_effect *effect) {
       [ENGINE_EFFECT_UNKNOWN] = "unknown",
       [ENGINE_EFFECT_FREE] = "free",
   };
-  struct span channel = effect_channel(host->pubsub, effect->key);
-  if (!span_present(channel)) return; /* lost, as any message is for want of memory */
+  struct span channel = SPAN_ABSENT;
+  if (effect->kind != ENGINE_EFFECTS_LOST) channel = effect_channel(host->pubsub, effect->key);
   for (unsigned i = 0; i < host->shared->host_count; i++) {
     struct host *to = host->shared->hosts[i];
-    if (atomic_load(&to->pubsub->wants_effects))
+    if (!atomic_load(&to->pubsub->wants_effects)) continue;
+    if (span_present(channel)) {
       inbox_post(to, INBOX_MESSAGE, channel, span_of(words[effect->kind]));
+    } else {
+      inbox_lose(to);
+    }
   }
 }
 

@@ -32,6 +32,7 @@
 #define CONTAINER COMMAND_CONTAINER
 #define ALL_KEYS COMMAND_ALL_KEYS
 #define STOPS COMMAND_STOPS
+#define SPREADS COMMAND_SPREADS
 
 /* clang-format off */
 const struct command COMMAND_TABLE[] = {
@@ -74,8 +75,8 @@ const struct command COMMAND_TABLE[] = {
     {"PEXPIREAT", keys_pexpireat, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key unix-time-milliseconds [NX|XX|GT|LT]",
      "Sets the unix time in milliseconds at which a key ends"},
     {"PERSIST", keys_persist, 2, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Keeps a string until it is deleted"},
-    {"KEYS", keys_keys, 2, READS | ALL_KEYS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "pattern", "Lists all keys that match a glob"},
-    {"SCAN", keys_scan, -2, READS | ALL_KEYS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+    {"KEYS", keys_keys, 2, READS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "pattern", "Lists all keys that match a glob"},
+    {"SCAN", keys_scan, -2, READS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "cursor [MATCH pattern] [COUNT count] [TYPE type]",
      "Lists keys, some at each call"},
     {"RANDOMKEY", keys_randomkey, 1, READS | ALL_KEYS, 0, 0, 0, NULL, GROUP_GENERIC, "", "Tells some key"},
     {"OBJECT", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_GENERIC, "", "Commands about what a key holds"},
@@ -114,7 +115,7 @@ const struct command COMMAND_TABLE[] = {
      "Listens to all channels that match the patterns"},
     {"PUNSUBSCRIBE", pubsub_punsubscribe, -1, LISTENING, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[pattern...]",
      "Stops listening to patterns, or to all of them"},
-    {"PUBLISH", pubsub_publish_command, 3, FAST, 0, 0, 0, pubsub_publish_limit, GROUP_PUBSUB, "channel message",
+    {"PUBLISH", pubsub_publish_command, 3, FAST | SPREADS, 0, 0, 0, pubsub_publish_limit, GROUP_PUBSUB, "channel message",
      "Sends a message to all who listen to a channel"},
     {"PUBSUB", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Commands about channels"},
     {"PUBSUB|CHANNELS", pubsub_channels_command, -2, STOPS, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[pattern]",

@@ -21,13 +21,16 @@ struct queued {
 };
 
 struct transaction {
+  struct shared *shared;
   struct queued *first, **last;
-  size_t count, bytes;
+  size_t count;
+  size_t bytes, body_bytes; /* both count in shared.input_bytes */
   bool spoiled;
   enum command_reach reach; /* the farthest of any queued command, at least all shards */
 };
 
 static void transaction_destroy(struct transaction *transaction) {
+  atomic_fetch_sub(&transaction->shared->input_bytes, transaction->bytes + transaction->body_bytes);
   for (struct queued *next, *queued = transaction->first; queued != NULL; queued = next) {
     next = queued->next;
     free(queued);
@@ -48,7 +51,7 @@ void transaction_spoil(struct client *client) {
 }
 
 int transaction_length(const struct client *client) {
-  _Static_assert(TRANSACTION_MAX_COMMANDS <= INT_MAX, "the length is an int");
+  _Static_assert(TRANSACTION_MAX_BYTES / sizeof(struct queued) <= INT_MAX, "the length is an int");
   const struct transaction *transaction = client_transaction(client);
   return transaction != NULL ? (int)transaction->count : -1;
 }
@@ -61,12 +64,40 @@ enum command_reach transaction_reach(const struct client *client) {
 
 /* ---- queueing ---- */
 
-/* What the copy takes; more than TRANSACTION_MAX_BYTES when it is that or more. */
-static size_t size_of_copy(const struct call *call) {
-  size_t size = sizeof(struct queued);
-  for (size_t i = 0; i < call->argc && size <= TRANSACTION_MAX_BYTES; i++)
-    size += sizeof(struct span) + call->argv[i].len;
+struct size {
+  size_t bytes, body_bytes;
+};
+
+static bool is_body(const struct call *call, size_t index) {
+  struct host *host = call->host;
+  return call->argv[index].len > TRANSACTION_BODY_BYTES &&
+         command_argument_limit(host, call->argv, index) == (size_t)host->options->body_limit;
+}
+
+static struct size size_of_copy(const struct call *call) {
+  struct size size = {.bytes = sizeof(struct queued) + call->argc * sizeof(struct span)};
+  for (size_t i = 0; i < call->argc; i++)
+    *(is_body(call, i) ? &size.body_bytes : &size.bytes) += call->argv[i].len;
   return size;
+}
+
+/* Whether the transaction may have so much more; with an error if not. */
+static bool is_room(const struct call *call, const struct transaction *transaction,
+                    struct size size) {
+  const struct options *options = call->host->options;
+  size_t body_limit = (size_t)options->body_limit;
+  uint64_t total = atomic_load(&call->host->shared->input_bytes);
+  if (transaction->bytes + size.bytes > TRANSACTION_MAX_BYTES ||
+      transaction->body_bytes + size.body_bytes > body_limit) {
+    resp_errorf(call->reply, "ERR a transaction may take %u bytes, and %zu for bodies",
+                TRANSACTION_MAX_BYTES, body_limit);
+    return false;
+  }
+  if (total + size.bytes + size.body_bytes <= (uint64_t)options->client_input_total) return true;
+  resp_error(call->reply,
+             "ERR all transactions and half-received commands together reach "
+             "client-input-total");
+  return false;
 }
 
 static struct queued *copy_call(const struct call *call, size_t size) {
@@ -91,18 +122,13 @@ void transaction_queue(struct call *call) {
     resp_simple(call->reply, "QUEUED");
     return;
   }
-  size_t size = size_of_copy(call);
-  if (transaction->count == TRANSACTION_MAX_COMMANDS ||
-      size > TRANSACTION_MAX_BYTES - transaction->bytes) {
-    transaction->spoiled = true;
-    resp_errorf(call->reply, "ERR a transaction may have %u commands and %u bytes of arguments",
-                TRANSACTION_MAX_COMMANDS, TRANSACTION_MAX_BYTES);
-    return;
-  }
-  struct queued *queued = copy_call(call, size);
+  struct size size = size_of_copy(call);
+  transaction->spoiled = !is_room(call, transaction, size);
+  if (transaction->spoiled) return;
+  struct queued *queued = copy_call(call, size.bytes + size.body_bytes);
   if (queued == NULL) {
     transaction->spoiled = true;
-    reply_oom(call);
+    resp_error(call->reply, "ERR out of memory");
     return;
   }
   enum command_reach reach = command_reach(call->command, call->argc);
@@ -110,7 +136,9 @@ void transaction_queue(struct call *call) {
   *transaction->last = queued;
   transaction->last = &queued->next;
   transaction->count++;
-  transaction->bytes += size;
+  transaction->bytes += size.bytes;
+  transaction->body_bytes += size.body_bytes;
+  atomic_fetch_add(&transaction->shared->input_bytes, size.bytes + size.body_bytes);
   resp_simple(call->reply, "QUEUED");
 }
 
@@ -127,6 +155,7 @@ void transaction_multi(struct call *call) {
     reply_oom(call);
     return;
   }
+  transaction->shared = call->host->shared;
   transaction->last = &transaction->first;
   transaction->reach = COMMAND_REACHES_ALL;
   details->transaction = transaction;

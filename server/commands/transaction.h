@@ -2,18 +2,19 @@
  * transaction.h - MULTI, EXEC, DISCARD: commands kept until EXEC, then run without another between
  * them.
  *
- * Arguments are copied, at most TRANSACTION_MAX_BYTES of them per connection. A command that waits
- * does not wait in EXEC. WATCH is refused: with one round trip that decides, there is nothing to
- * watch.
+ * What is queued takes at most TRANSACTION_MAX_BYTES for each connection, and body-limit for bodies
+ * beside that; both count in client-input-total. More spoils the transaction with an error. A
+ * command that waits does not wait in EXEC. WATCH is refused: with one round trip that decides,
+ * there is nothing to watch.
  */
 #ifndef IDEM_SERVER_COMMANDS_TRANSACTION_H
 #define IDEM_SERVER_COMMANDS_TRANSACTION_H
 
 #include "server/commands/command.h"
 
-#define TRANSACTION_MAX_BYTES \
-  (64u * 1024 * 1024) /* of copied arguments, in one transaction; more spoils it with an error */
-#define TRANSACTION_MAX_COMMANDS 65536u
+#define TRANSACTION_MAX_BYTES (1024u * 1024) /* of commands and their arguments, beside bodies */
+/* An argument that may be as long as a body, and is longer than this, is taken for one. */
+#define TRANSACTION_BODY_BYTES 1024u
 
 /* Queues the call (judged already) and replies QUEUED. */
 void transaction_queue(struct call *call);

@@ -38,6 +38,7 @@ struct engine *engine_create(const struct engine_options *options, int64_t now_m
   list_init(&engine->waited);
   list_init(&engine->closing);
   list_init(&engine->effects);
+  list_init(&engine->effects_lost);
   return engine;
 }
 
@@ -117,11 +118,11 @@ static void free_some(struct engine *engine, int64_t now_ms) {
   engine_sweep(engine, now_ms, &budget);
 }
 
-/* What a sweep behind FLUSHALL would free, or what holes in chunks take, must not count against who
- * asks now. */
-bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms) {
+/* What a sweep after FLUSHALL would free, or what holes in chunks take, must not count against who
+ * asks now. A function by itself: without a limit, nobody pays for its registers. */
+static __attribute__((noinline)) bool over_limit(struct engine *engine, size_t more_bytes,
+                                                 bool more_claims, int64_t now_ms) {
   const struct engine_options *options = &engine->options;
-  if (options->memory_limit == 0) return false;
   /* To the others it takes nothing while it sweeps: so it must not go on growing meanwhile. */
   if (engine->sweeping && options->common != NULL) {
     unsigned budget = SWEPT_PER_ENTRY;
@@ -134,6 +135,10 @@ bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claim
     if (!some_to_free(engine)) return true;
     free_some(engine, now_ms);
   }
+}
+
+bool engine_over_limit(struct engine *engine, size_t more_bytes, bool more_claims, int64_t now_ms) {
+  return engine->options.memory_limit != 0 && over_limit(engine, more_bytes, more_claims, now_ms);
 }
 
 size_t engine_room(const struct engine *engine, size_t freed_bytes) {
@@ -634,6 +639,18 @@ struct engine_binding *engine_binding_create(struct engine *engine) {
   list_init(&binding->claims);
   list_init(&binding->link);
   return binding;
+}
+
+#define BOUND_LOOKED_AT 256u
+
+bool engine_binding_holds(const struct engine_binding *binding) {
+  if (binding == NULL) return false;
+  unsigned left = BOUND_LOOKED_AT;
+  for (struct list *node = binding->claims.next; node != &binding->claims; node = node->next) {
+    const struct claim *claim = LIST_ENTRY(node, struct claim, bound);
+    if (claim->record->phase == RULES_HELD || --left == 0) return true;
+  }
+  return false;
 }
 
 void engine_binding_close(struct engine *engine, struct engine_binding *binding, int64_t now_ms) {

@@ -242,6 +242,8 @@ void engine_waiter_expire(struct engine *engine, struct engine_waiter *waiter, i
 
 /* NULL when memory is short. */
 struct engine_binding *engine_binding_create(struct engine *engine);
+/* Whether any claim that is bound to it is HELD; one of very many is taken for it. Takes NULL. */
+bool engine_binding_holds(const struct engine_binding *binding);
 /* The connection is closed: its held claims end. O(1): each is judged when somebody asks, or by
  * engine_tick. Takes NULL; the binding is the engine's to free from here on. */
 void engine_binding_close(struct engine *engine, struct engine_binding *binding, int64_t now_ms);
@@ -306,10 +308,15 @@ int64_t engine_next_due_hint(const struct engine *engine);
 /* What changed, for those who watch: a record became DONE, UNKNOWN or free (nobody runs it and
  * nothing is stored: LAPSED, or ABSENT but not by way of LAPSED). Kept only while someone wants it.
  */
-enum engine_effect_kind { ENGINE_EFFECT_DONE, ENGINE_EFFECT_UNKNOWN, ENGINE_EFFECT_FREE };
+enum engine_effect_kind {
+  ENGINE_EFFECT_DONE,
+  ENGINE_EFFECT_UNKNOWN,
+  ENGINE_EFFECT_FREE,
+  ENGINE_EFFECTS_LOST /* no memory to keep one or more; which, is not known */
+};
 struct engine_effect {
   enum engine_effect_kind kind;
-  struct span key; /* borrowed until the next call on the engine */
+  struct span key; /* borrowed until the next call on the engine; absent: none */
 };
 void engine_want_effects(struct engine *engine, bool wanted);
 bool engine_has_effects(const struct engine *engine);

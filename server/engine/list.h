@@ -38,6 +38,16 @@ static inline void list_remove(struct list *node) {
   list_init(node);
 }
 
+/* All nodes of `from` go to the front of `head`, in their order. */
+static inline void list_splice(struct list *head, struct list *from) {
+  if (list_empty(from)) return;
+  from->prev->next = head->next;
+  head->next->prev = from->prev;
+  head->next = from->next;
+  from->next->prev = head;
+  list_init(from);
+}
+
 /* The first node, taken out; NULL when empty. */
 static inline struct list *list_pop(struct list *head) {
   struct list *node = head->next;

@@ -9,6 +9,7 @@
 #ifndef IDEM_SERVER_ENGINE_MEMORY_H
 #define IDEM_SERVER_ENGINE_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define MEMORY_KIN_INDEX 0u
@@ -36,5 +37,11 @@ void memory_give(struct memory *memory, void *piece, size_t size);
  * here. */
 void *memory_take_aligned(struct memory *memory, size_t alignment, size_t size, unsigned kin);
 void memory_give_aligned(struct memory *memory, void *piece, size_t size);
+
+/* Whether the allocator has so much at this moment. */
+bool memory_is_there(size_t size);
+/* First in a thread that allocates or frees: what the allocator keeps for a thread it takes when
+ * the thread first asks, and jemalloc 5.3 ends the process if there is none then. */
+void memory_begin_thread(void);
 
 #endif

@@ -516,7 +516,11 @@ struct entry entry_find(struct engine *engine, const struct engine_name *name, i
 void effect_note(struct engine *engine, enum engine_effect_kind kind, struct key key) {
   size_t len = key_text_len(key);
   struct effect *effect = memory_take(&engine->memory, sizeof *effect + len);
-  if (effect == NULL) return; /* watching is best effort: the record itself has changed already */
+  if (effect == NULL) { /* the record has changed already */
+    list_remove(&engine->effects_lost);
+    list_append(&engine->effects, &engine->effects_lost);
+    return;
+  }
   effect->kind = kind;
   effect->key_len = (uint32_t)len;
   if (key.form == KEY_RAW) {

@@ -135,6 +135,7 @@ struct engine {
   uint64_t sweep_cursor;
   bool effects_wanted;
   struct list effects;
+  struct list effects_lost; /* stands in effects for those that could not be kept */
   struct effect *effect_given;
   size_t claim_reserve;         /* of an open claim, from options.store_reserve */
   _Atomic int64_t demand_bytes; /* what the limit is compared with, as last published */

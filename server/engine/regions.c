@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "server/engine/list.h"
+#include "server/engine/memory.h"
 #include "server/engine/table.h"
 
 #define ORDERS 7u /* of pieces: 2^0 .. 2^6 units */
@@ -31,9 +32,9 @@ struct regions {
   pthread_mutex_t lock;
   pthread_cond_t work;
   pthread_t thread;
-  bool started, ending, busy;
+  bool started; /* or no thread could be made: all comes from the allocator */
+  bool ending, busy;
   bool short_of_memory;                     /* until somebody wants a region again */
-  bool threadless;                          /* none could be made: all comes from the allocator */
   struct table all;                         /* of struct region */
   struct list partial[REGIONS_KINS][WHOLE]; /* in use, by the largest piece that they have */
   struct list ready;                        /* free, with all its pages */
@@ -291,6 +292,7 @@ static void cool_region(struct regions *regions) {
 
 static void *run(void *argument) {
   struct regions *regions = argument;
+  memory_begin_thread();
   pthread_mutex_lock(&regions->lock);
   while (!regions->ending) {
     regions->busy = work_to_do(regions);
@@ -308,24 +310,19 @@ static void *run(void *argument) {
   return NULL;
 }
 
-/* Signals are for the loops. Without a thread all pieces come from the allocator. */
+/* Signals are for the loops. */
 static void start(struct regions *regions) {
   sigset_t all, former;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &former);
   regions->started = pthread_create(&regions->thread, NULL, run, regions) == 0;
-  regions->threadless = !regions->started;
   pthread_sigmask(SIG_SETMASK, &former, NULL);
 }
 
 static void see_to_it(struct regions *regions) {
-  if (regions->threadless || !work_to_do(regions)) return;
-  if (!regions->started) {
-    start(regions);
-  } else if (!regions->busy) {
-    regions->busy = true;
-    pthread_cond_signal(&regions->work);
-  }
+  if (!regions->started || regions->busy || !work_to_do(regions)) return;
+  regions->busy = true;
+  pthread_cond_signal(&regions->work);
 }
 
 /* ---- use ---- */
@@ -344,6 +341,7 @@ struct regions *regions_create(void) {
   }
   list_init(&regions->ready);
   list_init(&regions->spent);
+  start(regions);
   return regions;
 }
 

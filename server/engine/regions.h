@@ -8,9 +8,9 @@
  *
  * Who takes a piece never pays for a huge page: a thread of the source's own maps regions, has them
  * filled with zeros ahead of their use, and gives back what is free. When none is ready, the piece
- * comes from the allocator, as all do until REGIONS_PLAIN_BYTES are taken: a small server has
- * neither the thread nor a huge page. Where the system has no huge pages, or refuses memory, it is
- * the same with small ones.
+ * comes from the allocator, as all do until REGIONS_PLAIN_BYTES are taken: a small server has no
+ * huge page. Where the system has none, or refuses memory, it is the same with small ones. The
+ * thread is there from the start, since what a thread costs may not be there later.
  *
  * Of free memory the source keeps little (REGIONS_AHEAD, REGIONS_SLACK_UNITS). A region that is
  * free is unmapped; so that regions become free, pieces that end at about the same time are kept

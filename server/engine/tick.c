@@ -192,29 +192,28 @@ int64_t engine_next_due(const struct engine *engine) {
 
 /* ---- effects ---- */
 
-static void free_effect(struct engine *engine, struct effect *effect) {
+static void drop_given(struct engine *engine) {
+  struct effect *effect = engine->effect_given;
   if (effect != NULL) memory_give(&engine->memory, effect, sizeof *effect + effect->key_len);
-}
-
-static void drop_effect(struct engine *engine) {
-  free_effect(engine, engine->effect_given);
   engine->effect_given = NULL;
 }
 
 void engine_want_effects(struct engine *engine, bool wanted) {
   engine->effects_wanted = wanted;
   if (wanted) return;
-  drop_effect(engine);
-  for (struct list *node; (node = list_pop(&engine->effects)) != NULL;)
-    free_effect(engine, LIST_ENTRY(node, struct effect, link));
+  for (struct engine_effect effect; engine_next_effect(engine, &effect);) continue;
 }
 
 bool engine_has_effects(const struct engine *engine) { return !list_empty(&engine->effects); }
 
 bool engine_next_effect(struct engine *engine, struct engine_effect *effect) {
-  drop_effect(engine);
+  drop_given(engine);
   struct list *node = list_pop(&engine->effects);
   if (node == NULL) return false;
+  if (node == &engine->effects_lost) {
+    *effect = (struct engine_effect){.kind = ENGINE_EFFECTS_LOST};
+    return true;
+  }
   struct effect *given = LIST_ENTRY(node, struct effect, link);
   engine->effect_given = given;
   *effect = (struct engine_effect){.kind = given->kind, .key = {given->key, given->key_len}};

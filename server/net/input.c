@@ -15,7 +15,7 @@ size_t input_size(const struct input *input) {
 /* Whether all connections together may have so much more. */
 static bool is_room_for(const struct peer *peer, size_t more) {
   const struct loop *loop = peer_loop(peer);
-  return atomic_load(&loop->server->input_bytes) + more <=
+  return atomic_load(&loop->server->shared.input_bytes) + more <=
          (uint64_t)loop->host.options->client_input_total;
 }
 
@@ -23,7 +23,7 @@ static bool is_room_for(const struct peer *peer, size_t more) {
 static bool may_grow(struct peer *peer, size_t more) {
   struct loop *loop = peer_loop(peer);
   if (is_room_for(peer, more)) {
-    atomic_fetch_add(&loop->server->input_bytes, more);
+    atomic_fetch_add(&loop->server->shared.input_bytes, more);
     return true;
   }
   loop->host.counters.closed_by_input_limit++;
@@ -38,7 +38,7 @@ static bool no_memory(const struct peer *peer) {
 }
 
 static void gave_back(struct peer *peer, size_t room) {
-  atomic_fetch_sub(&peer_loop(peer)->server->input_bytes, room);
+  atomic_fetch_sub(&peer_loop(peer)->server->shared.input_bytes, room);
 }
 
 /* *bytes has a head and *room; now it gets room for `capacity`. */
@@ -140,6 +140,7 @@ void input_destroy(struct peer *peer) {
   struct input *input = peer->input;
   if (input == NULL) return;
   apart_drop(peer);
+  list_remove(&input->awaited);
   gave_back(peer, input->capacity);
   resp_reader_deinit(&input->reader);
   free(input->bytes);
@@ -152,6 +153,8 @@ bool input_keep(struct peer *peer, const char *data, size_t len) {
   struct input *input = calloc(1, sizeof *input);
   if (input == NULL) return no_memory(peer);
   peer->input = input;
+  input->peer = peer;
+  list_init(&input->awaited);
   if (resp_reader_idle(&loop->reader)) {
     loop_setup_reader(loop, &input->reader);
   } else {
@@ -183,9 +186,34 @@ char *input_room(struct peer *peer, size_t *room) {
   return input->bytes + input->len;
 }
 
+static void await_from_now(struct input *input) {
+  struct loop *loop = peer_loop(input->peer);
+  list_remove(&input->awaited);
+  input->since_ms = loop->host.now_ms;
+  list_append(&loop->awaited, &input->awaited);
+}
+
+void input_await(struct peer *peer, bool awaited) {
+  struct input *input = peer->input;
+  if (input == NULL) return;
+  if (!awaited) {
+    list_remove(&input->awaited);
+  } else if (list_empty(&input->awaited)) {
+    await_from_now(input);
+  }
+}
+
+struct peer *input_late(struct loop *loop) {
+  if (list_empty(&loop->awaited)) return NULL;
+  const struct input *input = LIST_ENTRY(loop->awaited.next, struct input, awaited);
+  return loop->host.now_ms - input->since_ms >= INPUT_REQUEST_MS ? input->peer : NULL;
+}
+
 bool input_take(struct peer *peer, const char *data, size_t len, bool *whole) {
   struct input *input = peer->input;
   struct apart *apart = &input->apart;
+  bool awaited = !list_empty(&input->awaited);
+  if (awaited && resp_reader_in_bulk(&input->reader, INPUT_LONG_BYTES)) await_from_now(input);
   *whole = true;
   if (is_on_its_way(apart)) {
     size_t missing = apart->len - apart->arrived, part = len < missing ? len : missing;

@@ -11,7 +11,7 @@
  * enlarged as it arrives.
  *
  * Invariants: what is apart belongs to the first command in bytes, whose reader has been told of it
- * since it is whole; server.input_bytes counts the capacities; neither of them is ever more than
+ * since it is whole; shared.input_bytes counts the capacities; neither of them is ever more than
  * twice what has arrived, so that a mere announcement costs nothing.
  */
 #ifndef IDEM_SERVER_NET_INPUT_H
@@ -25,6 +25,12 @@
 #define INPUT_APART_BYTES (64u * 1024)
 _Static_assert(INPUT_APART_BYTES >= ENGINE_PIECE_LEAST, "the engine takes it");
 
+/* How long the bytes of a command may be on their way, from the first to the last; of an argument
+ * as long as INPUT_LONG_BYTES, how long none of them may come. */
+#define INPUT_REQUEST_MS 10000
+#define INPUT_LONG_BYTES 4096u
+
+struct loop;
 struct peer;
 
 /* A body on its way; len 0: there is none. */
@@ -37,6 +43,9 @@ struct apart {
 /* [start, len) are valid. */
 struct input {
   struct resp_reader reader;
+  struct peer *peer;
+  struct list awaited; /* in loop.awaited while the peer has to send the rest of a command */
+  int64_t since_ms;    /* since when; of a long argument, when the last bytes of it came */
   char *bytes;
   size_t start, len, capacity;
   struct apart apart;
@@ -56,5 +65,9 @@ struct received *input_received(struct input *input);
 /* So many bytes have been run. What is left is incomplete, or has to wait. */
 bool input_consumed(struct peer *peer, size_t len);
 size_t input_size(const struct input *input); /* as taken */
+/* Whether the rest of a command is awaited from the peer, or what is there waits for us. */
+void input_await(struct peer *peer, bool awaited);
+/* The connection whose command has been awaited for INPUT_REQUEST_MS, if there is one. */
+struct peer *input_late(struct loop *loop);
 
 #endif

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,28 +10,19 @@
 
 #include "server/net/loop.h"
 
-static void on_connection(uv_stream_t *stream, int status) {
-  struct listener *listener = stream->data;
-  loop_begin(listener->loop);
-  if (status == 0) peer_accept(listener->loop, listener);
+/* The listener owns the socket, in every case: it is closed with the others. Returns 0 or an
+ * error as libuv has them, a negative errno, as all here. */
+static int listen_on(struct server *server, int fd, bool is_unix) {
+  struct listener *listener = &server->listeners[server->listener_count++];
+  *listener = (struct listener){.loop = server->loops[0], .fd = fd, .is_unix = is_unix};
+  if (listen(fd, (int)server->shared.options->tcp_backlog) != 0) return -errno;
+  return accept_start(listener);
 }
 
-static struct listener *next_listener(struct server *server) {
-  struct listener *listener = &server->listeners[server->listener_count];
-  listener->loop = server->loops[0];
-  return listener;
-}
-
-static void accept_from(struct listener *listener) {
-  listener->uv.handle.data = listener;
-  listener->open = true;
-  listener->loop->server->listener_count++;
-}
-
-static int bound_port(const struct listener *listener) {
+static int bound_port(int fd) {
   struct sockaddr_storage storage = {0};
-  int len = sizeof storage;
-  if (uv_tcp_getsockname(&listener->uv.tcp, (struct sockaddr *)&storage, &len) != 0) return 0;
+  socklen_t len = sizeof storage;
+  if (getsockname(fd, (struct sockaddr *)&storage, &len) != 0) return 0;
   if (storage.ss_family == AF_INET6)
     return ntohs(((const struct sockaddr_in6 *)(const void *)&storage)->sin6_port);
   return ntohs(((const struct sockaddr_in *)(const void *)&storage)->sin_port);
@@ -46,25 +36,37 @@ static int parse_address(const char *text, int port, struct sockaddr_storage *ad
   return uv_ip4_addr(text, port, (struct sockaddr_in *)(void *)address);
 }
 
-/* Returns 0 or a libuv error. */
+static int new_socket(int family) {
+  int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  return fd >= 0 ? fd : -errno;
+}
+
+static int bind_tcp(int fd, const struct sockaddr_storage *address) {
+  int on = 1;
+  bool v6 = address->ss_family == AF_INET6;
+  socklen_t len = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) return -errno;
+  if (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) return -errno;
+  return bind(fd, (const struct sockaddr *)address, len) == 0 ? 0 : -errno;
+}
+
 static int listen_tcp(struct server *server, const char *text, int port) {
   struct sockaddr_storage address = {0};
   int error = parse_address(text, port, &address);
   if (error != 0) return error;
-  struct listener *listener = next_listener(server);
-  error = uv_tcp_init(&server->loops[0]->uv, &listener->uv.tcp);
+  int fd = new_socket(address.ss_family);
+  if (fd < 0) return fd;
+  error = bind_tcp(fd, &address);
+  if (error != 0) {
+    close(fd);
+    return error;
+  }
+  error = listen_on(server, fd, false);
   if (error != 0) return error;
-  accept_from(listener); /* from here on it is closed with the others */
-  bool v6 = address.ss_family == AF_INET6;
-  error =
-      uv_tcp_bind(&listener->uv.tcp, (const struct sockaddr *)&address, v6 ? UV_TCP_IPV6ONLY : 0);
-  if (error == 0)
-    error =
-        uv_listen(&listener->uv.stream, (int)server->shared.options->tcp_backlog, on_connection);
-  if (error != 0) return error;
-  if (server->shared.port == 0) server->shared.port = bound_port(listener);
+  if (server->shared.port == 0) server->shared.port = bound_port(fd);
   log_line(server->log, LOG_LEVEL_NOTICE,
-           v6 ? "ready to accept connections on [%s]:%d" : "ready to accept connections on %s:%d",
+           address.ss_family == AF_INET6 ? "ready to accept connections on [%s]:%d"
+                                         : "ready to accept connections on %s:%d",
            text, server->shared.port);
   return 0;
 }
@@ -107,22 +109,28 @@ static bool remove_stale(const char *path) {
   return dead && unlink(path) == 0;
 }
 
-static int listen_unix(struct server *server, const char *path) {
+/* Nobody may connect between bind and chmod. */
+static int bind_unix(struct server *server, int fd) {
   const struct options *options = server->shared.options;
-  struct listener *listener = next_listener(server);
-  int error = uv_pipe_init(&server->loops[0]->uv, &listener->uv.pipe, 0);
-  if (error != 0) return error;
-  accept_from(listener);
-  /* Nobody may connect between bind and chmod. */
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t len = strlen(options->unixsocket);
+  if (len >= sizeof address.sun_path) return -ENAMETOOLONG;
+  memcpy(address.sun_path, options->unixsocket, len + 1);
   mode_t mask = umask(0777);
-  error = uv_pipe_bind(&listener->uv.pipe, path);
-  int system_error = errno;
+  int error = bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
   umask(mask);
-  /* libuv calls a directory that is not there a matter of permission. */
-  if (error != 0) return system_error == ENOENT ? UV_ENOENT : error;
-  server->unixsocket = strdup(path);
-  if (chmod(path, (mode_t)options->unixsocketperm) != 0) return uv_translate_sys_error(errno);
-  return uv_listen(&listener->uv.stream, (int)options->tcp_backlog, on_connection);
+  if (error != 0) return error;
+  server->unixsocket_bound = true;
+  return chmod(options->unixsocket, (mode_t)options->unixsocketperm) == 0 ? 0 : -errno;
+}
+
+static int listen_unix(struct server *server) {
+  int fd = new_socket(AF_UNIX);
+  if (fd < 0) return fd;
+  int error = bind_unix(server, fd);
+  if (error == 0) return listen_on(server, fd, true);
+  close(fd);
+  return error;
 }
 
 static bool open_unix(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
@@ -133,7 +141,7 @@ static bool open_unix(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
              "cannot listen on %s: somebody else listens there, or it is not a socket", path);
     return false;
   }
-  int result = listen_unix(server, path);
+  int result = listen_unix(server);
   if (result != 0) {
     snprintf(error, OPTIONS_ERROR_BYTES, "cannot listen on %s: %s", path, uv_strerror(result));
     return false;
@@ -144,20 +152,18 @@ static bool open_unix(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
 
 bool listeners_open(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
   if (!open_tcp(server, error) || !open_unix(server, error)) return false;
-  if (server->shared.port != 0 || server->unixsocket != NULL) return true;
+  if (server->shared.port != 0 || server->unixsocket_bound) return true;
   snprintf(error, OPTIONS_ERROR_BYTES, "no address to listen on is available");
   return false;
 }
 
 void listeners_close(struct server *server) {
-  for (unsigned i = 0; i < server->listener_count; i++) {
-    struct listener *listener = &server->listeners[i];
-    if (!listener->open) continue;
-    listener->open = false;
-    uv_close(&listener->uv.handle, NULL);
+  while (server->listener_count > 0) {
+    struct listener *listener = &server->listeners[--server->listener_count];
+    accept_stop(listener);
+    close(listener->fd);
   }
-  if (server->unixsocket == NULL) return;
-  unlink(server->unixsocket);
-  free(server->unixsocket);
-  server->unixsocket = NULL;
+  accept_end(server);
+  if (server->unixsocket_bound) unlink(server->shared.options->unixsocket);
+  server->unixsocket_bound = false;
 }

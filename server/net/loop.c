@@ -3,10 +3,16 @@
 #include "server/net/loop.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "server/commands/inbox.h"
+#include "server/commands/strangers.h"
+#include "server/commands/task.h"
 
 /* ---- the clock ---- */
 
@@ -44,34 +50,64 @@ static struct engine_waiter *next_ready(struct loop *loop, struct shard *shard) 
   return waiter;
 }
 
+/* False when a part of the turn has had its time. */
+static bool time_left(struct loop *loop, uint64_t end_ns) { return loop_see_time(loop) < end_ns; }
+
+/* Returns false when there was no time for all of them. */
+static bool answer_shard(struct loop *loop, struct shard *shard, uint64_t end_ns) {
+  for (struct engine_waiter *waiter; (waiter = next_ready(loop, shard)) != NULL;) {
+    peer_answer(loop, waiter);
+    if (!time_left(loop, end_ns)) return false;
+  }
+  return true;
+}
+
 static void answer_ready(struct loop *loop) {
-  unsigned left = LOOP_WAITERS_PER_TURN;
   uint64_t shards = keyspace_take_ready(keyspace_of(loop), loop->host.number);
+  if (shards == 0) return;
+  uint64_t end_ns = loop_see_time(loop) + LOOP_WAITERS_NS;
   for (; shards != 0; shards &= shards - 1) {
     struct shard *shard = keyspace_shard(keyspace_of(loop), (unsigned)__builtin_ctzll(shards));
-    for (struct engine_waiter *waiter; left > 0 && (waiter = next_ready(loop, shard)) != NULL;
-         left--)
-      peer_answer(loop, waiter);
-    if (left == 0) break; /* perhaps there are more in this one too */
+    if (!answer_shard(loop, shard, end_ns)) break; /* perhaps there are more in this one too */
   }
   keyspace_still_ready(keyspace_of(loop), loop->host.number, shards);
 }
 
 /* Those that are made runnable meanwhile are for the next turn. */
 static void resume_runnable(struct loop *loop) {
+  if (list_empty(&loop->runnable)) return;
   struct list now;
   list_init(&now);
-  for (unsigned i = 0; i < LOOP_RESUMED_PER_TURN && !list_empty(&loop->runnable); i++) {
-    list_append(&now, list_pop(&loop->runnable));
-  }
-  for (struct list *node; (node = list_pop(&now)) != NULL;)
-    peer_resume(LIST_ENTRY(node, struct peer, runnable));
+  list_splice(&now, &loop->runnable);
+  loop->turn_ns = loop_see_time(loop); /* each has a share of this part of the turn */
+  uint64_t end_ns = loop->turn_ns + LOOP_RESUMED_NS;
+  while (!list_empty(&now) && time_left(loop, end_ns))
+    peer_resume(LIST_ENTRY(list_pop(&now), struct peer, runnable));
+  list_splice(&loop->runnable, &now);
 }
 
 static void send_unsent(struct loop *loop) {
-  for (struct list *node; (node = list_pop(&loop->host.unsent)) != NULL;) {
-    peer_flush(peer_of(LIST_ENTRY(node, struct client, unsent)));
+  struct list *unsent = &loop->host.unsent;
+  if (list_empty(unsent)) return;
+  uint64_t end_ns = loop_see_time(loop) + LOOP_SENDING_NS;
+  while (!list_empty(unsent) && time_left(loop, end_ns))
+    peer_flush(peer_of(LIST_ENTRY(list_pop(unsent), struct client, unsent)));
+}
+
+static void run_tasks(struct loop *loop) {
+  if (list_empty(&loop->host.tasks)) return;
+  uint64_t end_ns = loop_see_time(loop) + LOOP_TASKS_NS;
+  while (!list_empty(&loop->host.tasks) && time_left(loop, end_ns)) {
+    struct client *client = task_run(&loop->host);
+    if (client != NULL) peer_answered(peer_of(client));
   }
+}
+
+/* A failed AUTH is answered late, but at once when the server is leaving. */
+static void answer_failed_auth(struct loop *loop) {
+  struct client *client;
+  while ((client = strangers_answer(&loop->host, loop->draining != 0)) != NULL)
+    peer_answered(peer_of(client));
 }
 
 static void adopt_handed(struct loop *loop) {
@@ -79,7 +115,7 @@ static void adopt_handed(struct loop *loop) {
   if (!atomic_exchange(&handed->waiting, false)) return;
   pthread_mutex_lock(&handed->lock);
   unsigned count = handed->count;
-  for (unsigned i = 0; i < count; i++) peer_adopt(loop, handed->fds[i], handed->is_unix[i]);
+  for (unsigned i = 0; i < count; i++) accept_begin(loop, handed->fds[i], handed->is_unix[i]);
   handed->count = 0;
   pthread_mutex_unlock(&handed->lock);
 }
@@ -91,9 +127,12 @@ static void end_turn(struct loop *loop) {
   struct host *host = &loop->host;
   loop_see_time(loop);
   adopt_handed(loop);
+  answer_failed_auth(loop);
+  strangers_close_evicted(host);
   host_tick(host, LOOP_TICK_STEPS);
   answer_ready(loop);
   resume_runnable(loop);
+  run_tasks(loop);
   inbox_deliver(host);
   send_unsent(loop);
   follow_drain(loop);
@@ -144,7 +183,8 @@ static bool shutdown_is_due(const struct loop *loop) {
 static bool work_is_left(struct loop *loop, int64_t due_ms) {
   const struct host *host = &loop->host;
   return due_ms <= host->now_ms || !list_empty(&loop->runnable) || !list_empty(&host->unsent) ||
-         !inbox_empty(host) || keyspace_has_ready(keyspace_of(loop), host->number) ||
+         !list_empty(&host->tasks) || !inbox_empty(host) ||
+         keyspace_has_ready(keyspace_of(loop), host->number) ||
          atomic_load(&loop->handed.waiting) || drain_goes_on(loop) || shutdown_is_due(loop);
 }
 
@@ -161,6 +201,7 @@ static void leave_turn(struct loop *loop) {
 static void on_prepare(uv_prepare_t *prepare) {
   struct loop *loop = prepare->data;
   loop_begin(loop);
+  loop->turn_ns = 0;
   atomic_store(&loop->asleep, true);
   int64_t due_ms = keyspace_next_due(keyspace_of(loop), loop->host.number);
   if (work_is_left(loop, due_ms)) {
@@ -210,6 +251,63 @@ bool loop_hand(struct loop *loop, int fd, bool is_unix) {
   return true;
 }
 
+/* ---- connections ---- */
+
+void loop_count_connection(struct loop *loop) {
+  atomic_fetch_add(&loop->server->connections, 1);
+  atomic_fetch_add(&loop->connections, 1);
+}
+
+void loop_forget_connection(struct loop *loop) {
+  atomic_fetch_sub(&loop->connections, 1);
+  atomic_fetch_sub(&loop->server->connections, 1);
+}
+
+/* As libuv rounds up the number of descriptors that it has room for. */
+static int descriptors_for(int fd) {
+  int count = 64;
+  while (count - 2 <= fd) count *= 2;
+  return count - 2;
+}
+
+static void on_reached(uv_handle_t *handle) {
+  struct loop *loop = handle->data;
+  loop_begin(loop);
+  loop->reaching = false;
+}
+
+/*
+ * libuv keeps an array over all descriptors, doubles it when one comes for which it has no room,
+ * and ends the process when it cannot. So it is made to do that here, by watching the descriptor
+ * for a moment, once it is known that there is memory for it. 0, or a libuv error.
+ */
+static int reach(struct loop *loop, int fd) {
+  int descriptors = descriptors_for(fd);
+  if (loop->reaching) return UV_EBUSY;
+  if (!memory_is_there(((size_t)descriptors + 2) * sizeof(void *))) return UV_ENOMEM;
+  int error = uv_poll_init(&loop->uv, &loop->reach, fd);
+  if (error != 0) return error;
+  error = uv_poll_start(&loop->reach, UV_READABLE, NULL);
+  if (error == 0) loop->descriptors = descriptors;
+  loop->reach.data = loop;
+  loop->reaching = true;
+  uv_close((uv_handle_t *)&loop->reach, on_reached);
+  return error;
+}
+
+/* Beyond what there was room for at start only when maxclients was raised, or many descriptors were
+ * inherited. */
+bool loop_has_room(struct loop *loop, int fd) {
+  return fd < loop->descriptors || reach(loop, fd) == 0;
+}
+
+/* libuv is told that it is watched already, and changes that, for which the kernel needs nothing.
+ */
+bool loop_watch(struct loop *loop, int fd) {
+  struct epoll_event none = {.data.fd = fd};
+  return epoll_ctl(uv_backend_fd(&loop->uv), EPOLL_CTL_ADD, fd, &none) == 0 || errno == EEXIST;
+}
+
 /* ---- housekeeping ---- */
 
 static void resume_postponed(struct loop *loop) {
@@ -228,22 +326,37 @@ static void end_pause(struct loop *loop) {
   resume_postponed(loop);
 }
 
-static void on_cron(uv_timer_t *timer) {
-  struct loop *loop = timer->data;
+static bool is_fair(struct loop *loop) {
+  int64_t now_ms = loop->host.now_ms;
+  if (now_ms - loop->cron_ms >= LOOP_CRON_MS + LOOP_STALL_MS)
+    loop->fair_ms = now_ms + LOOP_AFTER_STALL_MS;
+  loop->cron_ms = now_ms;
+  return now_ms >= loop->fair_ms;
+}
+
+static void review_connections(struct loop *loop) {
   struct host *host = &loop->host;
-  loop_begin(loop);
-  loop_see_time(loop);
-  see_wall_clock(loop);
-  log_counts(loop->log, host->now_ms);
-  end_pause(loop);
   uint64_t count =
       host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;
+  strangers_review(host);
+  for (struct peer *peer; (peer = input_late(loop)) != NULL;) peer_late(peer);
   for (; count > 0 && !list_empty(&host->clients); count--) {
     struct list *node = loop->review;
     if (node == NULL || node == &host->clients) node = host->clients.next;
     loop->review = node->next;
     peer_review(peer_of(LIST_ENTRY(node, struct client, link)));
   }
+}
+
+static void on_cron(uv_timer_t *timer) {
+  struct loop *loop = timer->data;
+  loop_begin(loop);
+  loop_see_time(loop);
+  see_wall_clock(loop);
+  log_counts(loop->log, loop->host.now_ms);
+  if (loop->host.number == 0) accept_resume(loop->server);
+  end_pause(loop);
+  if (is_fair(loop)) review_connections(loop);
   end_turn(loop);
 }
 
@@ -300,7 +413,7 @@ static void end_when_sent(struct loop *loop) {
     next = node->next;
     struct client *client = LIST_ENTRY(node, struct client, link);
     struct peer *peer = peer_of(client);
-    if (client->waiting || !list_empty(&peer->runnable)) continue;
+    if (client_blocked(client) || !list_empty(&peer->runnable)) continue;
     client->close_when_sent = true;
     peer_resume(peer);
   }
@@ -329,8 +442,19 @@ void loop_setup_reader(struct loop *loop, struct resp_reader *reader) {
   reader->command_limit = (size_t)loop->host.options->body_limit + LOOP_COMMAND_BYTES;
 }
 
-/* Handles cannot fail to be made, but for the async and the stream; all are closed in loop_deinit
- * by walking the loop. */
+/* Room for every connection that there may be. */
+static int make_room(struct loop *loop) {
+  int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event < 0) return -errno;
+  int highest = fcntl(event, F_DUPFD_CLOEXEC, loop->server->descriptors - 1);
+  int error = highest >= 0 ? reach(loop, highest) : -errno;
+  if (highest >= 0) close(highest);
+  close(event);
+  return error;
+}
+
+/* Handles cannot fail to be made, but for the async, the stream and the room; all are closed in
+ * loop_deinit by walking the loop. */
 static int open_handles(struct loop *loop) {
   uv_loop_t *uv = &loop->uv;
   uv_prepare_init(uv, &loop->prepare);
@@ -341,7 +465,8 @@ static int open_handles(struct loop *loop) {
   uv_timer_init(uv, &loop->drain_deadline);
   loop->prepare.data = loop->check.data = loop->wake.data = loop;
   loop->due.data = loop->cron.data = loop->drain_deadline.data = loop;
-  int error = uv_async_init(uv, &loop->wake, on_wake);
+  int error = make_room(loop);
+  if (error == 0) error = uv_async_init(uv, &loop->wake, on_wake);
   if (error == 0) error = uv_tcp_init(uv, &loop->first_stream);
   if (error == 0) error = uv_prepare_start(&loop->prepare, on_prepare);
   if (error == 0) error = uv_check_start(&loop->check, on_check);
@@ -354,6 +479,7 @@ int loop_init(struct loop *loop, struct server *server) {
   loop->log = server->log;
   loop->due_ms = INT64_MAX;
   list_init(&loop->runnable);
+  list_init(&loop->awaited);
   int error = uv_loop_init(&loop->uv);
   if (error != 0) return error;
   pthread_mutex_init(&loop->handed.lock, NULL);
@@ -368,6 +494,7 @@ int loop_init(struct loop *loop, struct server *server) {
   }
   loop_setup_reader(loop, &loop->reader);
   see_wall_clock(loop);
+  loop->cron_ms = loop->host.now_ms;
   leave_turn(loop); /* whoever runs the loop enters the first one */
   return 0;
 }

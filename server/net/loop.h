@@ -21,24 +21,37 @@
 
 #include "proto/resp_read.h"
 #include "server/commands/command.h"
+#include "server/engine/memory.h"
 #include "server/net/batch.h"
 #include "server/net/input.h"
 #include "server/net/server.h"
 
 /* What one read takes, but into a body that is received apart (input.h). */
 #define LOOP_READ_BYTES (64u * 1024)
-/* Commands of one connection in one turn; then the others have theirs. */
+/*
+ * One connection's share of a turn: so many commands, so long, or so many bytes of replies,
+ * whichever is used first. Then the others have theirs.
+ */
 #define LOOP_COMMANDS_PER_TURN 512u
-/* Steps of the engine, waiters answered, and connections resumed in one turn: about a millisecond
- * at the outside. */
-#define LOOP_TICK_STEPS 1000u
-#define LOOP_WAITERS_PER_TURN 256u
-#define LOOP_RESUMED_PER_TURN 256u
+#define LOOP_SHARE_NS 1000000u
+#define LOOP_SHARE_BYTES (1024u * 1024)
+/* What each part of a turn may take, and with it what a short command waits for at the outside.
+ * When reading has lasted so long, each further connection has one batch and no more. */
+#define LOOP_READING_NS 5000000u
+#define LOOP_TICK_STEPS 1000u /* of the engine: about a millisecond */
+#define LOOP_WAITERS_NS 2000000u
+#define LOOP_RESUMED_NS 3000000u
+#define LOOP_SENDING_NS 3000000u
+#define LOOP_TASKS_NS 1000000u
 /* Bytes that a connection may have behind a command that waits. */
 #define LOOP_INPUT_BEHIND_WAIT (1024u * 1024)
 /* Housekeeping: how often, and how many connections it looks at each time. */
 #define LOOP_CRON_MS 100u
 #define LOOP_CRON_CONNECTIONS 1000u
+/* When the loop stood still for so long, what connections have sent meanwhile lies in their
+ * sockets: none is closed for being late or idle before all of it can have been read. */
+#define LOOP_STALL_MS 250
+#define LOOP_AFTER_STALL_MS 1000
 /* How long a connection that we ended may stay half open. */
 #define LOOP_LINGER_MS 1000u
 /* All arguments of a command: the largest body, and room for the largest list of keys. */
@@ -71,15 +84,14 @@ struct peer {
   bool closing;
 };
 
+/* Once it is closed its place is not used again: libuv has the handle until the loop's next turn.
+ */
 struct listener {
-  union {
-    uv_handle_t handle;
-    uv_stream_t stream;
-    uv_tcp_t tcp;
-    uv_pipe_t pipe;
-  } uv;
+  uv_poll_t poll;
   struct loop *loop;
-  bool open;
+  int fd;
+  bool is_unix;
+  bool open; /* the loop has the handle; it rests (accept_resume) when it is not active */
 };
 
 /* Connections that the accepting loop has given to another one. */
@@ -98,15 +110,23 @@ struct loop {
   uv_idle_t busy; /* runs while there is work, so that the loop does not sleep */
   uv_timer_t due, cron, drain_deadline;
   uv_async_t wake;
-  uv_tcp_t first_stream; /* never connected: with it libuv sets aside the descriptor that it needs
-                            to refuse connections when there are none left */
+  uv_poll_t reach;       /* see there in loop.c */
+  uv_tcp_t first_stream; /* never connected: with its first one libuv sets a descriptor aside, now
+                            rather than when they are short */
   struct host host;
   struct server *server;
   struct log *log;
   struct list runnable;
+  struct list awaited; /* struct input.awaited, since longest first */
+  int64_t cron_ms;     /* when the housekeeping was here last */
+  int64_t fair_ms;     /* before this nobody is closed for lateness: see LOOP_STALL_MS */
   struct list *review; /* whom in host.clients the housekeeping comes to next; NULL: the first */
   struct resp_reader reader; /* for input that arrives whole */
   int64_t due_ms;            /* what the timer is set to */
+  uint64_t turn_ns;          /* when this turn began to read; 0: it has read nothing yet */
+  int64_t refusals_unlogged_until_ms;
+  int descriptors; /* libuv has room for those below it */
+  bool reaching;   /* libuv has `reach` */
   unsigned drain_turns;
   int draining; /* as far as server.draining has been followed */
   struct handed handed;
@@ -125,13 +145,15 @@ struct server {
   struct log *log;
   struct loop *loops[KEYSPACE_MAX_LOOPS];
   unsigned loop_count;
+  int descriptors;                  /* that there may be: connections and others */
   uv_signal_t terminate, interrupt; /* these three are the first loop's, as are the listeners */
   uv_async_t stop;
   struct listener listeners[LOOP_LISTENERS];
   unsigned listener_count;
-  char *unixsocket;              /* to be removed at the end */
+  bool unixsocket_bound;         /* to be removed at the end */
+  int spare_fd;                  /* given up to refuse a connection when there is no other left; -1:
+                                    it could not be had again */
   int64_t clients_that_fit;      /* under the limit of open files, for certain */
-  _Atomic uint64_t input_bytes;  /* capacity of all inputs */
   _Atomic uint64_t connections;  /* of all loops */
   _Atomic int draining;          /* 1: every loop is to drain; 2: at once */
   pthread_mutex_t stopper;       /* held by the loop for which the others stand still */
@@ -170,11 +192,27 @@ void loop_deinit(struct loop *loop);
 void loop_setup_reader(struct loop *loop, struct resp_reader *reader);
 /* Gives a connection away, from any thread; false: it has too many that it has not taken yet. */
 bool loop_hand(struct loop *loop, int fd, bool is_unix);
+/* Connections of the loop, with those that it has been given. From any thread. */
+void loop_count_connection(struct loop *loop);
+void loop_forget_connection(struct loop *loop);
+/* Whether libuv may be given the descriptor: it ends the process where it has no room for it, or
+ * where the kernel does not watch it. */
+bool loop_has_room(struct loop *loop, int fd);
+bool loop_watch(struct loop *loop, int fd);
+
+/* accept.c: listeners, on the first loop only. */
+/* Begins to take connections from the socket. 0, or a libuv error. */
+int accept_start(struct listener *listener);
+void accept_stop(struct listener *listener);
+void accept_end(struct server *server); /* all are stopped */
+/* Once in a while: listeners that rest, because nothing could be had for a connection, go on. */
+void accept_resume(struct server *server);
+/* On any loop: serves a connection that the loop has been given, or refuses it. */
+void accept_begin(struct loop *loop, int fd, bool is_unix);
 
 /* peer.c */
-void peer_accept(struct loop *loop, struct listener *listener);
-/* A connection that another loop has accepted. */
-void peer_adopt(struct loop *loop, int fd, bool is_unix);
+/* Serves a connection. False: memory is short; fd is still the caller's. */
+bool peer_begin(struct loop *loop, int fd, bool is_unix);
 void peer_close(struct peer *peer);
 /* Runs what is left in the input, as far as its share goes. */
 void peer_resume(struct peer *peer);
@@ -183,8 +221,12 @@ void peer_flush(struct peer *peer);
 /* The engine has an answer for the connection: writes it, or takes a grant back when the peer is
  * gone. */
 void peer_answer(struct loop *loop, struct engine_waiter *waiter);
+/* A command that took its time has been answered: sends that, and goes on with the next. */
+void peer_answered(struct peer *peer);
 /* Closes what is idle or stuck for too long. */
 void peer_review(struct peer *peer);
+/* The rest of its command has been awaited for too long: says so, and closes. */
+void peer_late(struct peer *peer);
 void peer_describe(const struct client *client, struct client_address *address);
 struct peer *peer_of(struct client *client);
 

@@ -1,18 +1,23 @@
 /* peer.c - one peer: bytes in, commands run, replies out, the end. See loop.h. */
 #include <arpa/inet.h>
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "server/commands/inbox.h"
+#include "server/commands/strangers.h"
 #include "server/net/loop.h"
 
 struct peer *peer_of(struct client *client) {
   return LIST_ENTRY(client, struct peer, client);
+}
+
+/* -1: it is closed. */
+static int peer_fd(const struct peer *peer) {
+  uv_os_fd_t fd;
+  return uv_fileno(&peer->uv.handle, &fd) == 0 ? fd : -1;
 }
 
 static void start_reading(struct peer *peer);
@@ -33,16 +38,49 @@ static inline bool output_over_limit(const struct peer *peer) {
 static bool must_stop(const struct peer *peer) {
   const struct client *client = &peer->client;
   /* A waiter without a wait is a grant whose reply is on its way: there is room for one. */
-  return client->waiter != NULL || client->close_when_sent || client->close_now ||
-         output_over_limit(peer);
+  return client->waiter != NULL || client_blocked(client) || client->close_when_sent ||
+         client->close_now || output_over_limit(peer);
 }
 
-static void protocol_error(struct peer *peer, const char *error) {
-  struct host *host = &peer_loop(peer)->host;
-  struct resp_writer reply = client_writer(&peer->client, host);
-  resp_errorf(&reply, "ERR Protocol error: %s", error);
-  peer->client.close_when_sent = true;
-  host->counters.protocol_errors++;
+/* What a connection may have of one turn. */
+struct share {
+  unsigned commands;
+  uint64_t end_ns;
+  bool late; /* short commands only, and one batch of them */
+  bool used; /* the others are next */
+};
+
+/* A turn that has lasted long leaves only short commands to those that it comes to now: who sends
+ * one must not wait for the shares of all that were in front. */
+static struct share share_of(const struct loop *loop) {
+  uint64_t now_ns = loop->host.stamp_ns;
+  return (struct share){
+      .commands = LOOP_COMMANDS_PER_TURN,
+      .end_ns = now_ns + LOOP_SHARE_NS,
+      .late = now_ns >= loop->turn_ns + LOOP_READING_NS,
+  };
+}
+
+static bool must_come_later(const struct batch_item *item, const struct share *share) {
+  return share->late && item->result == RESP_COMMAND &&
+         !command_is_short(item->request.command, item->request.argc);
+}
+
+/* Looked at after each command. The time is that of the last look at the clock: after each batch,
+ * and after each command that may take long. */
+static bool share_used(const struct peer *peer, struct share *share) {
+  const struct client *client = &peer->client;
+  if (client->out != NULL && resp_output_size(client->out) >= LOOP_SHARE_BYTES) share->used = true;
+  if (peer_loop(peer)->host.stamp_ns >= share->end_ns) share->used = true;
+  return share->used;
+}
+
+/* Takes no more commands, and closes once the replies of those that ran are sent. A wait ends
+ * without an answer: its client has gone, or is sent away. */
+static void end_input(struct peer *peer) {
+  struct client *client = &peer->client;
+  if (client->waiting) client_cancel_wait(client, &peer_loop(peer)->host);
+  client->close_when_sent = true;
 }
 
 /* Takes one result of the reader. False: nothing more can be run from these bytes. */
@@ -61,24 +99,29 @@ static bool take_result(struct peer *peer, const struct resp_reader *reader,
     case RESP_TOOBIG:
       command_toobig(host, client, reader->toobig_index, reader->toobig_limit);
       return true;
-    case RESP_MALFORMED: protocol_error(peer, reader->error); return false;
+    case RESP_MALFORMED:
+      command_malformed(host, client, reader->error);
+      end_input(peer);
+      return false;
     case RESP_MORE: return false;
     case RESP_HTTP:
       log_happened(host->log, LOG_HTTP, client->id, host->now_ms);
-      client->close_now = true;
+      end_input(peer);
       return false;
     case RESP_NO_MEMORY:
-    default: client->close_now = true; return false;
+    default: end_input(peer); return false;
   }
 }
 
 /* Runs a batch as far as it goes, and returns the bytes of what ran. What did not is forgotten, to
  * be read once more when its time comes. *more: nothing keeps what is behind from running. */
-static size_t run_batch(struct peer *peer, struct resp_reader *reader, bool *more) {
+static size_t run_batch(struct peer *peer, struct resp_reader *reader, struct share *share,
+                        bool *more) {
   const struct batch *batch = &peer_loop(peer)->batch;
   for (unsigned i = 0; i < batch->count; i++) {
     const struct batch_item *item = &batch->items[i];
-    bool stopped = i > 0 && must_stop(peer);
+    bool stopped = i > 0 && (must_stop(peer) || share_used(peer, share));
+    if (!stopped && must_come_later(item, share)) stopped = share->used = true;
     *more = !stopped && take_result(peer, reader, item);
     if (stopped || peer->postponed) {
       resp_reader_forget(reader);
@@ -96,19 +139,18 @@ static size_t run_commands(struct peer *peer, struct resp_reader *reader, const 
   struct batch *batch = &loop->batch;
   size_t at = 0;
   bool more = true;
-  unsigned share = LOOP_COMMANDS_PER_TURN;
+  struct share share = share_of(loop);
   peer->postponed = false;
   while (more && at < len && !must_stop(peer)) {
-    if (share == 0) {
-      make_runnable(peer);
-      break;
-    }
     reader->unauthenticated = !peer->client.authenticated;
-    if (at > 0) loop_see_time(loop); /* what ran before took its time */
-    batch_read(batch, reader, &loop->host, data + at, len - at, share);
-    share -= batch->count;
-    at += run_batch(peer, reader, &more);
+    batch_read(batch, reader, &loop->host, data + at, len - at, share.commands);
+    share.commands -= batch->count;
+    at += run_batch(peer, reader, &share, &more);
+    if (at < len) loop->host.stamp_ns = loop_see_time(loop); /* what ran took its time */
+    if (share.commands == 0 || share.late || share_used(peer, &share)) share.used = true;
+    more = more && !share.used;
   }
+  if (at < len && share.used) make_runnable(peer);
   command_batch_end(&loop->host);
   peer->held_back = at < len && output_over_limit(peer);
   return at;
@@ -125,7 +167,8 @@ static void stop_reading(struct peer *peer) {
 static void adjust_reading(struct peer *peer) {
   if (peer->closing || peer->lingering) return;
   bool behind = !list_empty(&peer->runnable) || output_over_limit(peer) || peer->postponed ||
-                peer->client.waiter != NULL;
+                peer->client.waiter != NULL || client_blocked(&peer->client);
+  input_await(peer, !behind && !peer->ended);
   if (peer->ended || peer->client.close_when_sent || (behind && !peer->client.waiting)) {
     stop_reading(peer);
   } else {
@@ -142,16 +185,15 @@ static void settle(struct peer *peer) {
     return;
   }
   peer_flush(peer);
+  if (!peer->closing && client->stranger && strangers_overdue(client)) peer_close(peer);
   if (peer->closing) return;
   if (peer->held_back && peer->input != NULL && !output_over_limit(peer)) make_runnable(peer);
-  bool stuck = peer->input != NULL && (output_over_limit(peer) || peer->postponed ||
-                                       (client->waiter != NULL && !client->waiting));
+  bool granted = client->waiter != NULL && !client->waiting; /* and its reply is on its way */
+  bool stuck = client->working || client->delayed ||
+               (peer->input != NULL && (output_over_limit(peer) || peer->postponed || granted));
   if (peer->ended && list_empty(&peer->runnable) && !stuck) {
-    if (client->waiting) { /* nobody is there any more to wait */
-      peer_close(peer);
-      return;
-    }
-    client->close_when_sent = true;
+    end_input(peer);
+    input_destroy(peer);
     peer_flush(peer);
   }
   adjust_reading(peer);
@@ -164,9 +206,10 @@ static void run_input(struct peer *peer) {
   size_t used =
       run_commands(peer, &input->reader, input->bytes + input->start, input->len - input->start);
   host->received = NULL;
-  if (!input_consumed(peer, used)) peer->client.close_now = true;
-  bool behind_wait = peer->client.waiting && input->len - input->start > LOOP_INPUT_BEHIND_WAIT;
-  if (behind_wait) peer->client.close_now = true;
+  if (used > 0) input_await(peer, false); /* what is left is another command */
+  bool behind_wait =
+      peer->client.waiting && input->len - input->start - used > LOOP_INPUT_BEHIND_WAIT;
+  if (!input_consumed(peer, used) || behind_wait) end_input(peer);
   if (input->start == input->len && resp_reader_idle(&input->reader)) input_destroy(peer);
   settle(peer);
 }
@@ -186,7 +229,8 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
   if (peer->input != NULL) {
     bool whole;
     if (!input_take(peer, data, len, &whole)) {
-      peer_close(peer);
+      end_input(peer);
+      settle(peer);
     } else if (whole) {
       run_input(peer);
     }
@@ -196,8 +240,8 @@ static void take_bytes(struct peer *peer, const char *data, size_t len) {
   bool over = peer->client.close_when_sent || peer->client.close_now;
   bool left = used < len || !resp_reader_idle(&loop->reader);
   if (!over && left && !input_keep(peer, data + used, len - used)) {
-    peer->client.close_when_sent = over = true; /* those in front have their replies */
-    if (peer->client.waiting) peer->client.close_now = true;
+    end_input(peer);
+    over = true;
   }
   if (over) {
     resp_reader_deinit(&loop->reader);
@@ -228,10 +272,11 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
 static void on_end(struct peer *peer, bool orderly) {
   peer->ended = true;
   stop_reading(peer);
-  if (!orderly || peer->client.waiting || peer->lingering) {
+  if (!orderly || peer->lingering) {
     peer_close(peer);
     return;
   }
+  if (peer->client.waiting) end_input(peer); /* nobody waits any more */
   settle(peer);
 }
 
@@ -240,6 +285,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
   struct loop *loop = peer_loop(peer);
   loop_begin(loop);
   loop->host.stamp_ns = loop_see_time(loop);
+  if (loop->turn_ns == 0) loop->turn_ns = loop->host.stamp_ns;
   inbox_deliver(&loop->host);
   if (count < 0) {
     on_end(peer, count == UV_EOF);
@@ -253,7 +299,8 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
 static void start_reading(struct peer *peer) {
   if (peer->reading) return;
   peer->reading = true;
-  if (uv_read_start(&peer->uv.stream, on_alloc, on_read) != 0) peer_close(peer);
+  bool watched = loop_watch(peer_loop(peer), peer_fd(peer));
+  if (!watched || uv_read_start(&peer->uv.stream, on_alloc, on_read) != 0) peer_close(peer);
 }
 
 /* ---- sending ---- */
@@ -268,10 +315,16 @@ static int64_t since_progress_ms(const struct peer *peer) {
   return (uint32_t)peer_loop(peer)->host.now_ms - peer->progress_ms;
 }
 
+/* Parts of one request of libuv. For more libuv allocates, and when that fails it counts the
+ * request as active for ever: the loop could never be closed. */
+#define PARTS_PER_REQUEST 4u
+
+/* An output that libuv has, in as many requests as it takes. */
 struct sending {
-  uv_write_t request;
   struct peer *peer;
   struct resp_output *out;
+  unsigned left; /* requests whose end is to come */
+  uv_write_t requests[];
 };
 
 /* What libuv still has tells what the kernel took, also of a write that is not through yet. */
@@ -355,33 +408,50 @@ static void all_sent(struct peer *peer) {
 }
 
 static void on_sent(uv_write_t *request, int status) {
-  struct sending *sending = LIST_ENTRY(request, struct sending, request);
+  struct sending *sending = request->data;
   struct peer *peer = sending->peer;
   struct loop *loop = peer_loop(peer);
   loop_begin(loop);
   loop_see_time(loop);
-  peer->sending_count--;
   note_taken(peer, status == 0);
-  output_done(loop, sending->out);
-  free(sending);
+  bool last = --sending->left == 0;
+  if (last) {
+    peer->sending_count--;
+    output_done(loop, sending->out);
+    free(sending);
+  }
   if (peer->closing) return;
-  if (status != 0) {
+  if (status != 0) { /* libuv leaves the other requests until the end */
     peer_close(peer);
     return;
   }
+  if (!last) return;
   if (peer->sending_count == 0) all_sent(peer);
   if (!peer->closing && !output_over_limit(peer)) make_runnable(peer);
 }
 
+static bool hand_over(struct sending *sending, const uv_buf_t *parts, unsigned count) {
+  for (unsigned i = 0; i < sending->left; i++) {
+    unsigned at = i * PARTS_PER_REQUEST, rest = count - at;
+    uv_write_t *request = &sending->requests[i];
+    request->data = sending;
+    int error = uv_write(request, &sending->peer->uv.stream, parts + at,
+                         rest < PARTS_PER_REQUEST ? rest : PARTS_PER_REQUEST, on_sent);
+    assert(error == 0 || i == 0); /* what the first one may do, all may */
+    if (error != 0) return false;
+  }
+  return true;
+}
+
 /* Leaves the rest to libuv, which owns the output from here on. False: memory is short. */
 static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, uv_buf_t *parts) {
-  struct sending *sending = malloc(sizeof *sending);
-  if (sending == NULL) return false;
-  sending->peer = peer;
-  sending->out = out;
   size_t bytes = resp_output_size(out) - sent;
   unsigned count = list_parts(out, sent, parts);
-  if (uv_write(&sending->request, &peer->uv.stream, parts, count, on_sent) != 0) {
+  unsigned requests = (count + PARTS_PER_REQUEST - 1) / PARTS_PER_REQUEST;
+  struct sending *sending = malloc(sizeof *sending + requests * sizeof sending->requests[0]);
+  if (sending == NULL) return false;
+  *sending = (struct sending){.peer = peer, .out = out, .left = requests};
+  if (!hand_over(sending, parts, count)) {
     free(sending);
     return false;
   }
@@ -389,6 +459,13 @@ static bool send_rest(struct peer *peer, struct resp_output *out, size_t sent, u
   peer->client.sending_bytes += bytes;
   atomic_fetch_add(&peer_loop(peer)->host.shared->sending_bytes, bytes);
   return true;
+}
+
+/* What a slow reader holds is counted as the bytes that it has yet to take: more room than twice as
+ * much is given back. Returns the bytes that are in the output no longer. */
+static size_t forget_sent(struct resp_output *out, size_t sent) {
+  bool much = out->ref_count == 0 && out->capacity > 2 * (out->len - sent);
+  return much ? resp_output_forget(out, sent) : 0;
 }
 
 /* False: the connection is broken, or memory is short; the output is still ours. */
@@ -401,17 +478,23 @@ static bool send_output(struct peer *peer, struct resp_output *out, uv_buf_t *pa
     if (result > 0) sent = (size_t)result;
     loop->host.counters.bytes_out += sent;
   }
-  if (sent < resp_output_size(out)) return send_rest(peer, out, sent, parts);
+  if (sent < resp_output_size(out)) {
+    sent -= forget_sent(out, sent);
+    return send_rest(peer, out, sent, parts);
+  }
   output_done(loop, out);
   return true;
 }
 
-/* Takes the output over, whatever comes of it. Parts: room to list it; NULL: memory is short. */
+/* Takes the output over, whatever comes of it: it may not be looked at afterwards. Parts: room to
+ * list it; NULL: memory is short. False: what the peer should have been told is lost, so that the
+ * connection must close. */
 static inline bool send_listed(struct peer *peer, struct resp_output *out, uv_buf_t *parts) {
+  bool whole = !out->failed && parts != NULL;
   bool empty = resp_output_size(out) == 0;
-  bool sent = !out->failed && parts != NULL && !empty && send_output(peer, out, parts);
-  if (!sent) output_done(peer_loop(peer), out);
-  return sent || (empty && !out->failed);
+  if (whole && !empty && send_output(peer, out, parts)) return true;
+  output_done(peer_loop(peer), out);
+  return whole && empty;
 }
 
 static bool send_with_refs(struct peer *peer, struct resp_output *out) {
@@ -451,10 +534,15 @@ void peer_flush(struct peer *peer) {
 /* A peer that has hung up is noticed here even when the loop has not come to its event yet: a grant
  * must not go to it. */
 static bool peer_is_gone(const struct peer *peer) {
-  uv_os_fd_t fd;
-  if (uv_fileno(&peer->uv.handle, &fd) != 0) return true;
+  int fd = peer_fd(peer);
+  if (fd < 0) return true;
   struct pollfd check = {.fd = fd, .events = POLLRDHUP};
   return poll(&check, 1, 0) == 1;
+}
+
+void peer_answered(struct peer *peer) {
+  peer_flush(peer);
+  if (!peer->closing) make_runnable(peer);
 }
 
 void peer_answer(struct loop *loop, struct engine_waiter *waiter) {
@@ -464,8 +552,7 @@ void peer_answer(struct loop *loop, struct engine_waiter *waiter) {
     return;
   }
   command_answer_waiter(&loop->host, waiter);
-  peer_flush(peer);
-  if (!peer->closing) make_runnable(peer);
+  peer_answered(peer);
 }
 
 /* ---- beginning and end ---- */
@@ -476,11 +563,6 @@ static void on_closed(uv_handle_t *handle) {
   free(peer);
 }
 
-static void forget_connection(struct loop *loop) {
-  atomic_fetch_sub(&loop->connections, 1);
-  atomic_fetch_sub(&loop->server->connections, 1);
-}
-
 void peer_close(struct peer *peer) {
   if (peer->closing) return;
   peer->closing = true;
@@ -489,38 +571,24 @@ void peer_close(struct peer *peer) {
   if (peer_loop(peer)->review == link) peer_loop(peer)->review = link->next;
   input_destroy(peer);
   client_deinit(&peer->client, &peer_loop(peer)->host);
-  forget_connection(peer_loop(peer));
+  loop_forget_connection(peer_loop(peer));
   uv_close(&peer->uv.handle, on_closed);
 }
 
-static void on_refused(uv_handle_t *handle) { free(handle); }
-
-/* Over maxclients: told so, and closed; the listener goes on. */
-static void refuse(struct loop *loop, struct peer *peer) {
-  static const char text[] = "-ERR max number of clients reached\r\n";
-  uv_buf_t part = uv_buf_init((char *)(uintptr_t)text, sizeof text - 1);
-  uv_try_write(&peer->uv.stream, &part, 1);
-  loop->host.counters.connections_refused++;
-  uv_close(&peer->uv.handle, on_refused);
-}
+/* The kernel gives up a peer that acknowledges nothing some time after peer_review would. */
+#define USER_TIMEOUT_MORE_MS 10000
 
 static void set_up_tcp(struct loop *loop, struct peer *peer) {
-  int64_t keepalive_s = loop->host.options->tcp_keepalive_s;
+  const struct options *options = loop->host.options;
+  unsigned user_timeout_ms = (unsigned)options->client_output_timeout_ms + USER_TIMEOUT_MORE_MS;
   uv_tcp_nodelay(&peer->uv.tcp, 1);
-  if (keepalive_s > 0) uv_tcp_keepalive(&peer->uv.tcp, 1, (unsigned)keepalive_s);
+  if (options->tcp_keepalive_s > 0)
+    uv_tcp_keepalive(&peer->uv.tcp, 1, (unsigned)options->tcp_keepalive_s);
+  setsockopt(peer_fd(peer), IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms,
+             sizeof user_timeout_ms);
 }
 
-static struct peer *peer_create(struct loop *loop, bool is_unix) {
-  struct peer *peer = calloc(1, sizeof *peer);
-  if (peer == NULL) return NULL;
-  if (uv_tcp_init(&loop->uv, &peer->uv.tcp) != 0) {
-    free(peer);
-    return NULL;
-  }
-  peer->uv.handle.data = peer;
-  peer->is_unix = is_unix;
-  return peer;
-}
+static void on_unused(uv_handle_t *handle) { free(handle); }
 
 static void begin(struct peer *peer) {
   struct loop *loop = peer_loop(peer);
@@ -528,76 +596,63 @@ static void begin(struct peer *peer) {
   if (!peer->is_unix) set_up_tcp(loop, peer);
   list_init(&peer->runnable);
   client_init(&peer->client, &loop->host);
+  peer->client.local = peer->is_unix;
+  strangers_add(&loop->host, &peer->client);
   start_reading(peer);
 }
 
-/* The other loop gets a descriptor of its own for the connection; ours is closed. */
-static bool give_away(struct peer *peer, struct loop *to) {
-  uv_os_fd_t fd;
-  if (uv_fileno(&peer->uv.handle, &fd) != 0) return false;
-  int given = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  if (given < 0) return false;
-  if (!loop_hand(to, given, peer->is_unix)) {
-    close(given);
+bool peer_begin(struct loop *loop, int fd, bool is_unix) {
+  if (!loop_has_room(loop, fd)) return false;
+  struct peer *peer = calloc(1, sizeof *peer);
+  if (peer == NULL || uv_tcp_init(&loop->uv, &peer->uv.tcp) != 0) {
+    free(peer);
     return false;
   }
-  uv_close(&peer->uv.handle, on_refused);
+  peer->uv.handle.data = peer;
+  peer->is_unix = is_unix;
+  if (uv_tcp_open(&peer->uv.tcp, fd) != 0) {
+    uv_close(&peer->uv.handle, on_unused);
+    return false;
+  }
+  begin(peer);
   return true;
 }
 
-void peer_accept(struct loop *loop, struct listener *listener) {
-  struct server *server = loop->server;
-  struct peer *peer = peer_create(loop, listener->uv.handle.type != UV_TCP);
-  if (peer == NULL) return;
-  if (uv_accept(&listener->uv.stream, &peer->uv.stream) != 0) {
-    uv_close(&peer->uv.handle, on_refused);
-    return;
-  }
-  if (atomic_load(&server->connections) >= (uint64_t)loop->host.options->maxclients) {
-    refuse(loop, peer);
-    return;
-  }
-  struct loop *chosen = server_choose_loop(server);
-  atomic_fetch_add(&server->connections, 1);
-  atomic_fetch_add(&chosen->connections, 1);
-  if (chosen != loop) {
-    if (give_away(peer, chosen)) return;
-    atomic_fetch_sub(&chosen->connections, 1);
-    atomic_fetch_add(&loop->connections, 1);
-  }
-  begin(peer);
+/* Takes nothing of what it has to take, however little that is. */
+static bool is_stuck(const struct peer *peer, bool listens) {
+  const struct options *options = peer_loop(peer)->host.options;
+  if (listens && output_over_limit(peer)) return true;
+  return peer->sending_count > 0 && since_progress_ms(peer) >= options->client_output_timeout_ms;
 }
 
-void peer_adopt(struct loop *loop, int fd, bool is_unix) {
-  struct peer *peer = peer_create(loop, is_unix);
-  if (peer == NULL) {
-    close(fd);
-    forget_connection(loop);
-    return;
-  }
-  if (uv_tcp_open(&peer->uv.tcp, fd) == 0) {
-    begin(peer);
-    return;
-  }
-  close(fd);
-  forget_connection(loop);
-  uv_close(&peer->uv.handle, on_refused);
+/* Nobody speaks. Who waits, listens or has much to take is not idle, nor is an owner whose claim
+ * would end with the connection. */
+static bool is_idle(struct peer *peer, bool listens) {
+  struct host *host = &peer_loop(peer)->host;
+  const struct client *client = &peer->client;
+  int64_t timeout_ms = host->options->timeout_s * 1000;
+  return timeout_ms > 0 && host->now_ms - client->active_ms >= timeout_ms && !listens &&
+         !client_blocked(client) && peer->sending_count == 0 && !client_holds_bound(client, host);
 }
 
 void peer_review(struct peer *peer) {
-  const struct loop *loop = peer_loop(peer);
-  const struct options *options = loop->host.options;
   const struct client *client = &peer->client;
   if (peer->sending_count > 0) note_taken(peer, true);
-  bool stuck =
-      output_over_limit(peer) && since_progress_ms(peer) >= options->client_output_timeout_ms;
-  bool watched = client_subscriptions(client) != NULL || client->monitors;
-  if (watched && output_over_limit(peer)) stuck = true;
-  bool idle = options->timeout_s > 0 && !client->waiting && !watched &&
-              loop->host.now_ms - client->active_ms >= options->timeout_s * 1000;
+  bool listens = client_subscriptions(client) != NULL || client->monitors;
+  bool stuck = is_stuck(peer, listens);
   bool lingered = peer->lingering && since_progress_ms(peer) >= (int64_t)LOOP_LINGER_MS;
   if (stuck) peer_loop(peer)->host.counters.closed_by_output_limit++;
-  if (stuck || idle || lingered) peer_close(peer);
+  if (stuck || lingered || is_idle(peer, listens)) peer_close(peer);
+}
+
+void peer_late(struct peer *peer) {
+  struct host *host = &peer_loop(peer)->host;
+  char error[64];
+  snprintf(error, sizeof error, "the command did not arrive within %d s", INPUT_REQUEST_MS / 1000);
+  host->counters.closed_by_request_timeout++;
+  command_malformed(host, &peer->client, error);
+  end_input(peer);
+  settle(peer);
 }
 
 /* ---- addresses ---- */
@@ -619,11 +674,10 @@ void peer_describe(const struct client *client, struct client_address *address) 
   const struct peer *peer = LIST_ENTRY((struct client *)(uintptr_t)client, struct peer, client);
   const struct resp_output *out = client->out;
   *address = (struct client_address){
-      .fd = -1,
+      .fd = peer_fd(peer),
       .input_bytes = input_size(peer->input),
       .output_bytes = peer->client.sending_bytes + (out != NULL ? resp_output_size(out) : 0),
   };
-  uv_fileno(&peer->uv.handle, &address->fd);
   if (peer->is_unix) {
     const char *path = peer_loop(peer)->host.options->unixsocket;
     snprintf(address->peer, CLIENT_ADDRESS_BYTES, "%s:0", path);

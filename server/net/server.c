@@ -162,25 +162,28 @@ static struct keyspace *make_keyspace(const struct options *options, struct log 
 #define LOOP_DESCRIPTORS 8
 
 /* How many of the wanted connections fit under the limit of open files, which is raised if need be,
- * as far as the system lets it. */
+ * as far as the system lets it. *files: descriptors that they and all others take at most. */
 static int64_t connections_that_fit(const struct server *server, int64_t wanted, rlim_t *files) {
   struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
-  rlim_t others = OTHER_DESCRIPTORS + LOOP_DESCRIPTORS * ((rlim_t)server->loop_count - 1);
+  rlim_t loops = (rlim_t)server->shared.options->threads;
+  rlim_t others = OTHER_DESCRIPTORS + LOOP_DESCRIPTORS * (loops - 1);
   rlim_t needed = (rlim_t)wanted + others;
+  *files = needed;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
   if (limit.rlim_cur < needed) {
     limit.rlim_cur = limit.rlim_max > needed ? needed : limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     getrlimit(RLIMIT_NOFILE, &limit);
   }
-  *files = limit.rlim_cur;
   if (limit.rlim_cur >= needed) return wanted;
+  *files = limit.rlim_cur;
   return limit.rlim_cur > others ? (int64_t)(limit.rlim_cur - others) : 1;
 }
 
 static void fit_maxclients(struct server *server, struct options *options) {
   rlim_t files = 0;
   int64_t fits = connections_that_fit(server, options->maxclients, &files);
+  server->descriptors = (int)files;
   server->clients_that_fit = fits;
   if (fits == options->maxclients) return;
   log_line(server->log, LOG_LEVEL_NOTICE,
@@ -257,12 +260,12 @@ static bool set_up(struct server *server, struct options *options,
   server->shared.stop_others = stop_others;
   server->shared.go_on = go_on;
   server->shared.see_time = see_time;
+  fit_maxclients(server, options);
   int result = make_loops(server);
   if (result != 0) {
     snprintf(error, OPTIONS_ERROR_BYTES, "cannot set up the event loop: %s", uv_strerror(result));
     return false;
   }
-  fit_maxclients(server, options);
   return listeners_open(server, error);
 }
 
@@ -275,12 +278,14 @@ struct server *server_create(struct options *options, struct log *log,
     return NULL;
   }
   server->log = log;
+  server->spare_fd = -1;
   if (set_up(server, options, error)) return server;
   server_destroy(server);
   return NULL;
 }
 
 static void *run_in_thread(void *loop) {
+  memory_begin_thread();
   loop_run(loop);
   return NULL;
 }

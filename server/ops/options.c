@@ -57,8 +57,8 @@ static const struct row rows[] = {
      "Mode of the unix socket."},
     {"tcp-backlog", ROW_INTEGER, AT(tcp_backlog), 1, 65535, "511", 0, NETWORK,
      "Connections that may wait to be accepted (the kernel's somaxconn bounds it too)."},
-    {"tcp-keepalive", ROW_SECONDS, AT(tcp_keepalive_s), 0, MAX_KEEPALIVE_S, "300", ROW_LIVE,
-     NETWORK, "Probe a silent peer after so long; 0 is never."},
+    {"tcp-keepalive", ROW_SECONDS, AT(tcp_keepalive_s), 0, MAX_KEEPALIVE_S, "60", ROW_LIVE, NETWORK,
+     "Probe a silent peer after so long; 0 is never."},
 
     {"requirepass", ROW_TEXT, AT(requirepass), 0, OPTIONS_MAX_PASSWORD, "",
      ROW_LIVE | ROW_SECRET | ROW_FILE_ONLY, ACCESS,
@@ -75,16 +75,18 @@ static const struct row rows[] = {
      "Connections at a time; one more is refused with an error. Cut to what the limit of open "
      "files leaves."},
     {"timeout", ROW_SECONDS, AT(timeout_s), 0, 365 * DAY_S, "0", ROW_LIVE, CLIENTS,
-     "Close a connection that was idle for so long, never one that waits; 0 is never."},
+     "Close a connection that was idle for so long, never one that waits, listens or has a HELD "
+     "claim with BIND; 0 is never."},
     {"client-output-limit", ROW_BYTES, AT(client_output_limit), KB, 1024 * GB, "64mb", ROW_LIVE,
      CLIENTS, "Replies that may wait for a reader; over it, no more of its commands are read."},
     {"client-output-total", ROW_BYTES, AT(client_output_total), 64 * KB, 1024 * GB, "1gb", ROW_LIVE,
      CLIENTS,
-     "Replies that may wait for all readers together; over it, 64kb of one reader are its limit."},
+     "Replies that may wait for all readers together, a quarter of maxmemory at most; from half of "
+     "it on, each reader may have an equal share of the rest, at most 64kb."},
     {"client-output-timeout", ROW_MS, AT(client_output_timeout_ms), 1, DAY_MS, "60s", ROW_LIVE,
-     CLIENTS, "Close a reader over client-output-limit that took nothing for so long."},
+     CLIENTS, "Close a reader that took nothing of its replies for so long."},
     {"client-input-total", ROW_BYTES, AT(client_input_total), 64 * KB, 1024 * GB, "1gb", ROW_LIVE,
-     CLIENTS, "Half-received commands of all connections together."},
+     CLIENTS, "Half-received commands of all connections together, and those that MULTI queues."},
     {"waiters-per-key", ROW_INTEGER, AT(waiters_per_key), 1, MAX_CONNECTIONS, "10000", ROW_LIVE,
      CLIENTS, "Connections that may wait on one key."},
     {"waiters-total", ROW_INTEGER, AT(waiters_total), 1, MAX_CONNECTIONS, "100000", ROW_LIVE,

@@ -48,8 +48,8 @@ struct options {
   int64_t client_output_total; /* bytes that may wait for all readers together; over it each may
                                   have little */
   int64_t client_output_limit;
-  int64_t client_output_timeout_ms; /* no progress for so long while over that limit closes it */
-  int64_t client_input_total; /* bytes of half-received commands of all connections together */
+  int64_t client_output_timeout_ms; /* a reader that takes nothing for so long is closed */
+  int64_t client_input_total; /* bytes of half-received and queued commands of all connections */
   /* contract */
   int64_t lease_ms, lease_max_ms;
   int64_t ttl_ms, ttl_max_ms;

@@ -31,6 +31,7 @@ struct proxy {
   /* Under the lock. */
   struct proxy_plan plan;
   int epoch, cuts;
+  bool hold, holding; /* as told, and as the thread does */
   size_t passed[2];
   /* The thread's own. */
   struct pair pairs[PAIRS];
@@ -119,16 +120,28 @@ static bool pass(struct proxy *proxy, int index, int side) {
   return false;
 }
 
+/* The pipe says 'x': stop, or 'h': look at `hold` again. */
+static bool told_to_stop(struct proxy *proxy) {
+  char word = 0;
+  CHECK(read(proxy->stop[0], &word, 1) == 1, "%s", strerror(errno));
+  return word == 'x';
+}
+
 static void *run(void *argument) {
   struct proxy *proxy = argument;
   for (;;) {
     struct pollfd wanted[2 + 2 * PAIRS] = {{proxy->stop[0], POLLIN, 0},
                                            {proxy->listener, POLLIN, 0}};
     int count = proxy->count;
-    for (int i = 0; i < 2 * count; i++)
-      wanted[2 + i] = (struct pollfd){proxy->pairs[i / 2].fd[i % 2], POLLIN, 0};
+    pthread_mutex_lock(&proxy->lock);
+    bool hold = proxy->holding = proxy->hold;
+    pthread_mutex_unlock(&proxy->lock);
+    for (int i = 0; i < 2 * count; i++) {
+      bool held = hold && i % 2 == PROXY_REPLY;
+      wanted[2 + i] = (struct pollfd){held ? -1 : proxy->pairs[i / 2].fd[i % 2], POLLIN, 0};
+    }
     if (poll(wanted, (nfds_t)(2 + 2 * count), -1) < 0 && errno != EINTR) return NULL;
-    if (wanted[0].revents != 0) return NULL;
+    if (wanted[0].revents != 0 && told_to_stop(proxy)) return NULL;
     /* From the end: dropping a pair moves the last one into its place. */
     for (int i = count - 1; i >= 0; i--) {
       if (wanted[2 + 2 * i].revents != 0 && !pass(proxy, i, PROXY_REQUEST)) continue;
@@ -175,6 +188,18 @@ void proxy_arm(struct proxy *proxy, struct proxy_plan plan) {
   proxy->cuts = 0;
   proxy->passed[0] = proxy->passed[1] = 0;
   pthread_mutex_unlock(&proxy->lock);
+}
+
+void proxy_hold(struct proxy *proxy, bool hold) {
+  pthread_mutex_lock(&proxy->lock);
+  proxy->hold = hold;
+  pthread_mutex_unlock(&proxy->lock);
+  CHECK(write(proxy->stop[1], "h", 1) == 1, "%s", strerror(errno));
+  for (bool done = false; !done; pause_ms(1)) {
+    pthread_mutex_lock(&proxy->lock);
+    done = proxy->holding == hold;
+    pthread_mutex_unlock(&proxy->lock);
+  }
 }
 
 size_t proxy_passed(struct proxy *proxy, enum proxy_side side) {

@@ -3,7 +3,7 @@
  *
  * One direction of the traffic is counted from the moment a plan is armed. When the planned number
  * of bytes has passed, both sides are closed, hard (RST) or softly (FIN), before any further byte
- * passes. Runs on a thread of its own.
+ * passes. It can also hold replies back. Runs on a thread of its own.
  */
 #ifndef IDEM_TESTS_CLIENT_PROXY_H
 #define IDEM_TESTS_CLIENT_PROXY_H
@@ -29,6 +29,8 @@ void proxy_close(struct proxy *proxy);
 /* Replaces the plan; times 0: cut nothing. Traffic before is over (the caller has no call running).
  */
 void proxy_arm(struct proxy *proxy, struct proxy_plan plan);
+/* While it holds back, replies lie in the proxy's sockets and do not pass. */
+void proxy_hold(struct proxy *proxy, bool hold);
 /* Bytes that passed since proxy_arm. */
 size_t proxy_passed(struct proxy *proxy, enum proxy_side side);
 /* Connections cut since proxy_arm. */

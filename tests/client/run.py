@@ -31,6 +31,9 @@ PROGRAMS = [
     ("test_calls", [], []),
     ("test_keeper", [], []),
     ("test_async", [], []),
+    ("test_late", [], []),
+    ("test_stranger", [], []),
+    ("test_suspend", [], []),
     ("cut", [], ["7", "100"]),
     ("crash", [], ["1000"]),
     ("crowd", [], ["8", "100"]),
@@ -80,12 +83,17 @@ def headers(options):
 
 
 def libraries(options):
-    """The soname, and no name of ours in a user's program but idem_*."""
+    """The soname, the versions of the symbols, and no name of ours in a user's program but idem_*."""
     shared = os.path.join(options.build, "libidem.so.0")
     text = subprocess.check_output(["objdump", "-p", shared], text=True)
     check(re.search(r"SONAME\s+libidem\.so\.0$", text, re.M), "no soname")
     text = subprocess.check_output(["nm", "-D", "--defined-only", shared], text=True)
     check(not FOREIGN.search(text), f"foreign names in {shared}:\n{FOREIGN.findall(text)}")
+    text = subprocess.check_output(["nm", "-D", "--defined-only", "--with-symbol-versions", shared], text=True)
+    shown = set(re.findall(r" T (\w+)@@IDEM_0\.1$", text, re.M))
+    with open(os.path.join(ROOT, "client/idem.h"), encoding="utf-8") as header:
+        declared = set(re.findall(r"^IDEM_API[^;]*?\b(idem_\w+)\(", header.read(), re.M))
+    check(shown == declared, f"not both in client/idem.h and, with its version, in client/libidem.map: {shown ^ declared}")
     archive = os.path.join(options.build, "libidem.a")
     text = subprocess.check_output(["nm", "-g", "--defined-only", archive], text=True)
     check(not FOREIGN.search(text), f"foreign names in {archive}:\n{FOREIGN.findall(text)}")
@@ -126,6 +134,18 @@ def serve_tls(listener, context, port):
             threading.Thread(target=pump, args=pair, daemon=True).start()
 
 
+def serve_plainly(listener):
+    """Answers in plain text whatever comes; until the listener is closed."""
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        client.recv(65536)
+        client.sendall(b"-ERR what is this?\r\n")
+        client.close()
+
+
 def certificate(directory):
     files = [os.path.join(directory, name) for name in ("cert.pem", "key.pem")]
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -151,7 +171,7 @@ def tls(options):
     if probe(options.build, "rediss://127.0.0.1").startswith("REFUSED rediss:// needs TLS"):
         return ["  hiredis without TLS: rediss:// is refused"]
     server, port = start_server()
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener, plain = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
     try:
         with tempfile.TemporaryDirectory() as directory:
             cert, key = certificate(directory)
@@ -159,12 +179,16 @@ def tls(options):
             context.load_cert_chain(cert, key)
             threading.Thread(target=serve_tls, args=(listener, context, port), daemon=True).start()
             tls_port = listener.getsockname()[1]
-            for host, ca, expected in (("127.0.0.1", [cert], "OK"), ("127.0.0.1", [], "UNAVAILABLE"),
-                                       ("localhost", [cert], "UNAVAILABLE")):
+            for host, ca, expected in (("127.0.0.1", [cert], "OK"), ("127.0.0.1", [], "REFUSED"),
+                                       ("localhost", [cert], "REFUSED")):
                 said = probe(options.build, f"rediss://{host}:{tls_port}", *ca)
                 check(said.split()[0] == expected, f"{host} {ca}: {said}")
+            threading.Thread(target=serve_plainly, args=(plain,), daemon=True).start()
+            said = probe(options.build, f"rediss://127.0.0.1:{plain.getsockname()[1]}")
+            check(said.split()[0] == "REFUSED", f"a server that speaks no TLS: {said}")
     finally:
         listener.close()
+        plain.close()
         server.terminate()
         server.wait()
         server.stdout.close()

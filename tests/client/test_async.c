@@ -8,91 +8,23 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "client/idem.h"
-#include "client/idem_uv.h"
 #include "tests/client/harness.h"
 #include "tests/client/proxy.h"
+#include "tests/client/world.h"
 
 #define NONE idem_data(NULL, 0)
 
 static struct server server;
-
-struct world {
-  uv_loop_t loop;
-  struct idem_async *async;
-  int open; /* calls that have not ended */
-};
-
-/* What one call ended with. */
-struct seen {
-  struct world *world;
-  int times;
-  enum idem_status status;
-  struct idem_claim *claim;
-  struct idem_answer answer;
-};
-
-static void on_done(struct idem_answer *answer, struct idem_claim *claim, void *context) {
-  struct seen *seen = context;
-  seen->times++;
-  seen->status = answer->status;
-  seen->claim = claim;
-  idem_answer_move(&seen->answer, answer);
-  seen->world->open--;
-}
-
-static void world_open(struct world *world, int port, const struct idem_options *options) {
-  char url[64];
-  struct idem_error error;
-  memset(world, 0, sizeof *world);
-  assert_int_equal(uv_loop_init(&world->loop), 0);
-  struct idem_loop loop = idem_uv_loop(&world->loop);
-  const struct idem_options patient = patient_options(options);
-  url_of(url, sizeof url, port);
-  enum idem_status status = idem_async_open(url, &patient, &loop, &world->async, &error);
-  CHECK(status == IDEM_OK, "%s", error.text);
-}
-
-static void world_close(struct world *world) {
-  idem_async_close(world->async);
-  uv_run(&world->loop, UV_RUN_DEFAULT);
-  assert_int_equal(uv_loop_close(&world->loop), 0);
-}
-
-/* Runs the loop until all calls have ended. */
-static void finish_all(struct world *world) {
-  int64_t deadline = now_ms() + 2 * HANG_MS;
-  while (world->open > 0) {
-    uv_run(&world->loop, UV_RUN_ONCE);
-    CHECK(now_ms() < deadline, "%d calls hang", world->open);
-  }
-}
-
-static void on_wake(uv_timer_t *timer) { *(int *)timer->data = 1; }
-
-static void run_for(struct world *world, uint64_t ms) {
-  uv_timer_t timer;
-  int over = 0;
-  uv_timer_init(&world->loop, &timer);
-  timer.data = &over;
-  uv_timer_start(&timer, on_wake, ms, 0);
-  while (!over) uv_run(&world->loop, UV_RUN_ONCE);
-  uv_close((uv_handle_t *)&timer, NULL);
-  uv_run(&world->loop, UV_RUN_NOWAIT);
-}
-
-static void await_waiters(struct world *world, long count) {
-  for (int64_t until = now_ms() + HANG_MS; server_count(server.port, "waiters") != count;) {
-    run_for(world, 5);
-    CHECK(now_ms() < until, "%ld wait", server_count(server.port, "waiters"));
-  }
-}
 
 static struct idem_request request_of(const char *key) {
   struct idem_request request;
@@ -101,43 +33,11 @@ static struct idem_request request_of(const char *key) {
   return request;
 }
 
-static void begin(struct world *world, const struct idem_request *request, struct seen *seen,
-                  struct idem_call **call) {
-  memset(seen, 0, sizeof *seen);
-  seen->world = world;
-  assert_int_equal(idem_async_begin(world->async, request, on_done, seen, call), IDEM_OK);
-  assert_int_equal(seen->times, 0);
-  world->open++;
-}
-
-static void finish(struct world *world, struct idem_claim *claim, const char *body, int uncached,
-                   struct seen *seen) {
-  struct idem_result result;
-  memset(&result, 0, sizeof result);
-  result.body = idem_text(body);
-  result.uncached = uncached;
-  memset(seen, 0, sizeof *seen);
-  seen->world = world;
-  assert_int_equal(idem_async_finish(claim, &result, on_done, seen, NULL), IDEM_OK);
-  world->open++;
-}
-
-static void fetch(struct world *world, const char *key, struct seen *seen) {
-  memset(seen, 0, sizeof *seen);
-  seen->world = world;
-  assert_int_equal(idem_async_fetch(world->async, idem_text(key), NONE, on_done, seen, NULL),
-                   IDEM_OK);
-  world->open++;
-  while (seen->times == 0) uv_run(&world->loop, UV_RUN_ONCE);
-}
-
-static struct idem_claim *must_begin(struct world *world, const struct idem_request *request) {
-  struct seen seen;
-  begin(world, request, &seen, NULL);
-  finish_all(world);
-  CHECK(seen.status == IDEM_RUN, "%s %s", idem_status_name(seen.status), seen.answer.message);
-  idem_answer_clear(&seen.answer);
-  return seen.claim;
+static void await_waiters(struct world *world, long count) {
+  for (int64_t until = now_ms() + HANG_MS; server_count(server.port, "waiters") != count;) {
+    world_run_for(world, 5);
+    CHECK(now_ms() < until, "%ld wait", server_count(server.port, "waiters"));
+  }
 }
 
 static void runs_and_replays(void **state) {
@@ -146,20 +46,21 @@ static void runs_and_replays(void **state) {
   struct seen seen;
   world_open(&world, server.port, NULL);
   struct idem_request request = request_of("async run");
-  struct idem_claim *claim = must_begin(&world, &request);
+  struct idem_claim *claim = world_must_begin(&world, &request);
   assert_int_equal(idem_claim_attempt(claim), 1);
-  begin(&world, &request, &seen, NULL);
-  finish_all(&world);
+  world_begin(&world, &request, &seen, NULL);
+  world_finish_all(&world);
   assert_int_equal(seen.status, IDEM_BUSY);
   assert_null(seen.claim);
   idem_answer_clear(&seen.answer);
-  finish(&world, claim, "made", 0, &seen);
-  assert_int_equal(idem_async_stage(claim, idem_text("x"), on_done, &seen, NULL), IDEM_INVALID);
-  finish_all(&world);
+  world_finish(&world, claim, "made", 0, &seen);
+  assert_int_equal(idem_async_stage(claim, idem_text("x"), world_on_done, &seen, NULL),
+                   IDEM_INVALID);
+  world_finish_all(&world);
   assert_int_equal(seen.status, IDEM_OK);
   assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_ENDED);
   idem_claim_free(claim);
-  fetch(&world, "async run", &seen);
+  world_fetch(&world, "async run", &seen);
   assert_int_equal(seen.status, IDEM_REPLAY);
   assert_int_equal(seen.answer.body.len, 4);
   assert_memory_equal(seen.answer.body.data, "made", 4);
@@ -189,7 +90,7 @@ static void many_claims_few_connections(void **state) {
   for (int i = 0; i < MANY; i++) {
     snprintf(key, sizeof key, "many %d", i);
     struct idem_request request = request_of(key);
-    begin(&world, &request, &seen[i], NULL);
+    world_begin(&world, &request, &seen[i], NULL);
   }
   while (world.open > 0) {
     uv_run(&world.loop, UV_RUN_ONCE);
@@ -200,9 +101,9 @@ static void many_claims_few_connections(void **state) {
   struct seen *stored = calloc(MANY, sizeof *stored);
   for (int i = 0; i < MANY; i++) {
     assert_int_equal(seen[i].status, IDEM_RUN);
-    finish(&world, seen[i].claim, "x", 0, &stored[i]);
+    world_finish(&world, seen[i].claim, "x", 0, &stored[i]);
   }
-  finish_all(&world);
+  world_finish_all(&world);
   for (int i = 0; i < MANY; i++) {
     assert_int_equal(stored[i].status, IDEM_OK);
     assert_int_equal(stored[i].times, 1);
@@ -223,17 +124,17 @@ static void waiters_have_connections_of_their_own(void **state) {
   options.async_waits = 3; /* the others stand in line, and are served as well */
   world_open(&world, server.port, &options);
   struct idem_request request = request_of("async wait");
-  struct idem_claim *claim = must_begin(&world, &request);
+  struct idem_claim *claim = world_must_begin(&world, &request);
   struct seen waiting[8], seen;
   request.wait_ms = HANG_MS;
-  for (int i = 0; i < 8; i++) begin(&world, &request, &waiting[i], NULL);
+  for (int i = 0; i < 8; i++) world_begin(&world, &request, &waiting[i], NULL);
   await_waiters(&world, 3);
   assert_int_equal(world.open, 8);
-  fetch(&world, "async wait", &seen);
+  world_fetch(&world, "async wait", &seen);
   idem_answer_clear(&seen.answer);
   assert_int_equal(seen.status, IDEM_BUSY);
-  finish(&world, claim, "for all", 0, &seen);
-  finish_all(&world);
+  world_finish(&world, claim, "for all", 0, &seen);
+  world_finish_all(&world);
   for (int i = 0; i < 8; i++) {
     assert_int_equal(waiting[i].status, IDEM_REPLAY);
     idem_answer_clear(&waiting[i].answer);
@@ -253,16 +154,16 @@ static void cancelled_waiter_leaves_the_queue(void **state) {
   struct idem_answer answer;
   assert_int_equal(idem_begin(client, &request, &claim, &answer), IDEM_RUN);
   request.wait_ms = HANG_MS;
-  begin(&world, &request, &seen, &call);
+  world_begin(&world, &request, &seen, &call);
   await_waiters(&world, 1);
   idem_async_cancel(call);
   assert_int_equal(seen.times, 0);
-  finish_all(&world);
+  world_finish_all(&world);
   assert_int_equal(seen.status, IDEM_CANCELLED);
   await_waiters(&world, 0);
   assert_int_equal(idem_abandon(claim), IDEM_OK);
   idem_claim_free(claim);
-  assert_int_equal(idem_fetch(client, request.key, NONE, &answer), IDEM_ABSENT);
+  assert_int_equal(idem_fetch(client, request.key, idem_data(NULL, 0), &answer), IDEM_ABSENT);
   idem_answer_clear(&answer);
   world_close(&world);
 }
@@ -271,8 +172,8 @@ static void await_absent(struct world *world, struct idem_client *client, struct
   struct idem_answer answer;
   enum idem_status status = IDEM_BUSY;
   for (int64_t until = now_ms() + HANG_MS; status != IDEM_ABSENT; idem_answer_clear(&answer)) {
-    run_for(world, 5);
-    status = idem_fetch(client, key, NONE, &answer);
+    world_run_for(world, 5);
+    status = idem_fetch(client, key, idem_data(NULL, 0), &answer);
     CHECK(now_ms() < until, "%s", idem_status_name(status));
   }
 }
@@ -286,11 +187,11 @@ static void cancelled_grant_is_given_back(void **state) {
   struct idem_call *call = NULL;
   struct idem_answer answer;
   world_open(&world, server.port, NULL);
-  idem_claim_free(must_begin(&world, &(struct idem_request){.key = idem_text("warm up")}));
+  idem_claim_free(world_must_begin(&world, &(struct idem_request){.key = idem_text("warm up")}));
   struct idem_request request = request_of("async cancel at once");
-  begin(&world, &request, &seen, &call);
+  world_begin(&world, &request, &seen, &call);
   idem_async_cancel(call);
-  finish_all(&world);
+  world_finish_all(&world);
   assert_int_equal(seen.status, IDEM_CANCELLED);
   assert_null(seen.claim);
   await_absent(&world, client, request.key);
@@ -304,12 +205,12 @@ static void cancelled_grant_is_given_back(void **state) {
   idem_claim_free(claim);
   request.lease_ms = 0;
   pause_ms(5);
-  begin(&world, &request, &seen, &call);
+  world_begin(&world, &request, &seen, &call);
   idem_async_cancel(call);
-  finish_all(&world);
+  world_finish_all(&world);
   /* By the loop, which has to run for it. */
   for (int64_t until = now_ms() + HANG_MS; next == NULL; idem_answer_clear(&answer)) {
-    run_for(&world, 5);
+    world_run_for(&world, 5);
     enum idem_status status = idem_begin(client, &request, &next, &answer);
     CHECK(status == IDEM_RUN || (status == IDEM_BUSY && now_ms() < until), "%s",
           idem_status_name(status));
@@ -338,8 +239,9 @@ static bool stays_held(struct world *world, struct idem_client *client, struct i
   bool held = true;
   struct idem_answer answer;
   for (int i = 0; i < 10 && held; i++) {
-    run_for(world, (uint64_t)lease_ms * 2 / 3);
-    enum idem_status status = idem_fetch(client, idem_claim_key(claim), NONE, &answer);
+    world_run_for(world, (uint64_t)lease_ms * 2 / 3);
+    enum idem_status status =
+        idem_fetch(client, idem_claim_key(claim), idem_data(NULL, 0), &answer);
     CHECK(status == IDEM_BUSY || status == IDEM_ABSENT, "%s", idem_status_name(status));
     held = status == IDEM_BUSY && idem_claim_state(claim) == IDEM_CLAIM_HELD;
     idem_answer_clear(&answer);
@@ -358,15 +260,15 @@ static void claims_are_renewed_and_losses_told(void **state) {
   world_open(&world, server.port, &options);
   struct idem_request request = request_of("async renew");
   request.lease_ms = 150;
-  struct idem_claim *claim = must_begin(&world, &request);
+  struct idem_claim *claim = world_must_begin(&world, &request);
   struct idem_answer answer;
   for (int i = 1; !stays_held(&world, client, claim, request.lease_ms); i++) {
     CHECK(i < PATIENCE, "not even a lease of %d ms is renewed", (int)request.lease_ms);
-    finish(&world, claim, "late", 1, &(struct seen){.world = NULL});
-    finish_all(&world);
+    world_finish(&world, claim, "late", 1, &(struct seen){.world = NULL});
+    world_finish_all(&world);
     idem_claim_free(claim);
     request.lease_ms *= SCALE;
-    claim = must_begin(&world, &request);
+    claim = world_must_begin(&world, &request);
   }
   /* Another one gives it back behind the owner's back. */
   struct seen seen;
@@ -377,11 +279,11 @@ static void claims_are_renewed_and_losses_told(void **state) {
   request.lease_ms = 0;
   assert_int_equal(idem_begin(client, &request, &thief, &answer), IDEM_RUN);
   for (int64_t until = now_ms() + HANG_MS; losses.lost == 0 && now_ms() < until;)
-    run_for(&world, 10);
+    world_run_for(&world, 10);
   assert_int_equal(losses.lost, 1);
   assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_LOST);
-  finish(&world, claim, "late", 0, &seen);
-  finish_all(&world);
+  world_finish(&world, claim, "late", 0, &seen);
+  world_finish_all(&world);
   assert_int_equal(seen.status, IDEM_STALE);
   idem_answer_clear(&seen.answer);
   idem_claim_free(claim);
@@ -400,15 +302,15 @@ static void a_dead_server_is_unavailable(void **state) {
   server_start(&mortal, 0, NULL);
   world_open(&world, mortal.port, &options);
   struct idem_request request = request_of("mortal");
-  struct idem_claim *claim = must_begin(&world, &request);
+  struct idem_claim *claim = world_must_begin(&world, &request);
   struct seen seen[50], stored;
   server_kill(&mortal, SIGKILL);
   for (int i = 0; i < 50; i++) {
     request.wait_ms = i % 2 == 0 ? 0 : 10 * HANG_MS; /* for which nobody waits without a server */
-    begin(&world, &request, &seen[i], NULL);
+    world_begin(&world, &request, &seen[i], NULL);
   }
-  finish(&world, claim, "x", 0, &stored);
-  finish_all(&world);
+  world_finish(&world, claim, "x", 0, &stored);
+  world_finish_all(&world);
   for (int i = 0; i < 50; i++) {
     assert_int_equal(seen[i].status, IDEM_UNAVAILABLE);
     assert_null(seen[i].claim);
@@ -432,12 +334,12 @@ static void silence_is_unavailable(void **state) {
   server_start(&frozen, 0, NULL);
   world_open(&world, frozen.port, &options);
   struct idem_request request = request_of("frozen");
-  idem_claim_free(must_begin(&world, &(struct idem_request){.key = idem_text("warm up")}));
+  idem_claim_free(world_must_begin(&world, &(struct idem_request){.key = idem_text("warm up")}));
   kill(frozen.pid, SIGSTOP);
   struct seen seen;
   int64_t start_ms = now_ms();
-  begin(&world, &request, &seen, NULL);
-  finish_all(&world);
+  world_begin(&world, &request, &seen, NULL);
+  world_finish_all(&world);
   assert_int_equal(seen.status, IDEM_UNAVAILABLE);
   assert_true(now_ms() - start_ms >= 990);
   idem_answer_clear(&seen.answer);
@@ -454,10 +356,10 @@ static void close_cancels_what_runs(void **state) {
   world_open(&world, server.port, NULL);
   struct idem_request request = request_of("async close");
   assert_int_equal(idem_begin(client, &request, &claim, &answer), IDEM_RUN);
-  ours = must_begin(&world, &(struct idem_request){.key = idem_text("async close ours")});
+  ours = world_must_begin(&world, &(struct idem_request){.key = idem_text("async close ours")});
   request.wait_ms = HANG_MS;
-  for (int i = 0; i < 10; i++) begin(&world, &request, &seen[i], NULL);
-  run_for(&world, 20);
+  for (int i = 0; i < 10; i++) world_begin(&world, &request, &seen[i], NULL);
+  world_run_for(&world, 20);
   world_close(&world);
   for (int i = 0; i < 10; i++) {
     assert_int_equal(seen[i].times, 1);
@@ -465,11 +367,191 @@ static void close_cancels_what_runs(void **state) {
   }
   struct idem_result result;
   memset(&result, 0, sizeof result);
-  assert_int_equal(idem_async_finish(ours, &result, on_done, &seen[0], NULL), IDEM_INVALID);
+  assert_int_equal(idem_async_finish(ours, &result, world_on_done, &seen[0], NULL), IDEM_INVALID);
   assert_int_equal(idem_finish(ours, &result), IDEM_INVALID);
   idem_claim_free(ours);
   idem_abandon(claim);
   idem_claim_free(claim);
+}
+
+/* What belongs to a claim outlives the half that granted it, whatever the claim's end was. */
+static void claims_of_every_end_outlive_the_close(void **state) {
+  struct idem_client *client = *state;
+  struct world world;
+  struct seen seen;
+  struct idem_answer answer;
+  struct idem_claim *claims[3], *thief = NULL; /* held, ended, lost */
+  world_open(&world, server.port, NULL);
+  for (size_t i = 0; i < 3; i++) {
+    char key[32];
+    snprintf(key, sizeof key, "outlives %zu", i);
+    struct idem_request request = request_of(key);
+    request.flags = IDEM_NO_RENEWAL;
+    request.lease_ms = i == 2 ? 1000 : 0;
+    claims[i] = world_must_begin(&world, &request);
+  }
+  world_finish(&world, claims[1], "made", 0, &seen);
+  world_finish_all(&world);
+  idem_answer_clear(&seen.answer);
+  struct idem_request theft = {.key = idem_claim_key(claims[2]), .wait_ms = HANG_MS};
+  assert_int_equal(idem_begin(client, &theft, &thief, &answer), IDEM_RUN);
+  world_finish(&world, claims[2], "late", 0, &seen);
+  world_finish_all(&world);
+  assert_int_equal(seen.status, IDEM_STALE);
+  idem_answer_clear(&seen.answer);
+  assert_int_equal(idem_claim_state(claims[1]), IDEM_CLAIM_ENDED);
+  assert_int_equal(idem_claim_state(claims[2]), IDEM_CLAIM_LOST);
+  world_close(&world);
+  const struct idem_result result = {.body = idem_text("x")};
+  for (size_t i = 0; i < 3; i++) {
+    assert_int_equal(idem_async_finish(claims[i], &result, world_on_done, &seen, NULL),
+                     IDEM_INVALID);
+    assert_int_equal(idem_async_abandon(claims[i], world_on_done, &seen, NULL), IDEM_INVALID);
+    assert_int_equal(idem_async_stage(claims[i], idem_text("s"), world_on_done, &seen, NULL),
+                     IDEM_INVALID);
+    assert_int_equal(idem_finish(claims[i], &result), IDEM_INVALID);
+    assert_true(idem_claim_token(claims[i]) > 0);
+    idem_claim_free(claims[i]);
+  }
+  idem_abandon(thief);
+  idem_claim_free(thief);
+}
+
+static enum idem_status ask_once(const char *url, const struct idem_options *options,
+                                 struct seen *seen) {
+  struct world world;
+  world_open_url(&world, url, options);
+  world_fetch(&world, "asked once", seen);
+  world_close(&world);
+  return seen->status;
+}
+
+/* What a URL leads to is the same from both halves. */
+static void both_halves_agree(void **state) {
+  (void)state;
+  static const struct {
+    const char *front, *host; /* the port follows */
+    enum idem_status status;
+    const char *message;
+  } cases[] = {{"redis://", "127.0.0.1", IDEM_ABSENT, ""},
+               {"REDIS://", "127.0.0.1", IDEM_ABSENT, ""},
+               {"redis://:a/password@", "127.0.0.1", IDEM_REFUSED, "the password"},
+               {"redis://", "host.invalid", IDEM_UNAVAILABLE, "cannot resolve"}};
+  const struct idem_options options = {.deadline_ms = 200};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char url[128];
+    struct idem_client *client = NULL;
+    struct idem_answer answer;
+    struct seen seen;
+    bool reached = cases[i].status != IDEM_UNAVAILABLE;
+    snprintf(url, sizeof url, "%s%s:%d", cases[i].front, cases[i].host, server.port);
+    const struct idem_options patient = patient_options(reached ? NULL : &options);
+    assert_int_equal(idem_open(url, &patient, &client, NULL), IDEM_OK);
+    enum idem_status status = idem_fetch(client, idem_text("asked once"), NONE, &answer);
+    enum idem_status other = ask_once(url, &patient, &seen);
+    CHECK(status == cases[i].status, "%s: %s %s", url, idem_status_name(status), answer.message);
+    CHECK(other == cases[i].status, "%s: %s", url, idem_status_name(other));
+    CHECK(strstr(answer.message, cases[i].message) != NULL, "%s", answer.message);
+    CHECK(strstr(seen.answer.message, cases[i].message) != NULL, "%s", seen.answer.message);
+    idem_answer_clear(&answer);
+    idem_answer_clear(&seen.answer);
+    idem_close(client);
+  }
+}
+
+/* A password is taken before anything else is said. */
+static void passwords_come_first(void **state) {
+  (void)state;
+  char path[] = "/tmp/idem-password-XXXXXX", url[128];
+  int fd = mkstemp(path);
+  assert_true(fd >= 0 && write(fd, "s3cret\n", 7) == 7);
+  close(fd);
+  const char *arguments[] = {"--requirepass-file", path, NULL};
+  struct server closed;
+  struct world world;
+  struct seen seen;
+  server_start(&closed, 0, arguments);
+  for (int right = 0; right < 2; right++) {
+    snprintf(url, sizeof url, "redis://:%s@127.0.0.1:%d", right ? "s3cret" : "wrong", closed.port);
+    world_open_url(&world, url, NULL);
+    struct idem_request request = request_of("behind a password");
+    world_begin(&world, &request, &seen, NULL);
+    world_finish_all(&world);
+    CHECK(seen.status == (right ? IDEM_RUN : IDEM_REFUSED), "%s", idem_status_name(seen.status));
+    idem_answer_clear(&seen.answer);
+    idem_claim_free(seen.claim);
+    world_close(&world);
+  }
+  server_kill(&closed, SIGTERM);
+  unlink(path);
+  long before = server_count(server.port, "claims_granted");
+  snprintf(url, sizeof url, "redis://:unwanted@127.0.0.1:%d", server.port);
+  world_open_url(&world, url, NULL);
+  struct idem_request request = request_of("not asked for");
+  world_begin(&world, &request, &seen, NULL);
+  world_finish_all(&world);
+  assert_int_equal(seen.status, IDEM_REFUSED);
+  assert_int_equal(server_count(server.port, "claims_granted"), before);
+  idem_answer_clear(&seen.answer);
+  world_close(&world);
+}
+
+/* A port that takes no more connections: its queue is full. The listener and what fills it. */
+static int full_port(int *fds, int count) {
+  struct sockaddr_in address = {.sin_family = AF_INET};
+  socklen_t len = sizeof address;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  assert_int_equal(bind(fds[0], (struct sockaddr *)&address, len), 0);
+  assert_int_equal(listen(fds[0], 0), 0);
+  getsockname(fds[0], (struct sockaddr *)&address, &len);
+  for (int i = 1; i < count; i++) {
+    fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    connect(fds[i], (struct sockaddr *)&address, len);
+  }
+  return ntohs(address.sin_port);
+}
+
+static void connecting_has_a_time_of_its_own(void **state) {
+  (void)state;
+  int fds[4];
+  struct world world;
+  struct seen seen;
+  const struct idem_options options = {.connect_timeout_ms = 100, .deadline_ms = 1000};
+  world_open(&world, full_port(fds, 4), &options);
+  world_fetch(&world, "full", &seen);
+  assert_int_equal(seen.status, IDEM_UNAVAILABLE);
+  CHECK(strstr(seen.answer.message, "no connection to 127.0.0.1") != NULL, "%s",
+        seen.answer.message);
+  idem_answer_clear(&seen.answer);
+  world_close(&world);
+  for (int i = 0; i < 4; i++) close(fds[i]);
+}
+
+/* Without stdin, stdout or stderr: no connection takes their place, and none is left. */
+static void standard_descriptors_stay_free(void **state) {
+  (void)state;
+  int kept[3], descriptors = open_descriptors();
+  struct world world;
+  struct seen seen;
+  world_open(&world, server.port, NULL);
+  for (int i = 0; i < 3; i++) {
+    kept[i] = fcntl(i, F_DUPFD_CLOEXEC, 3);
+    close(i);
+  }
+  world_fetch(&world, "descriptors", &seen);
+  bool taken = false;
+  for (int i = 0; i < 3; i++) taken = taken || fcntl(i, F_GETFD) != -1;
+  idem_answer_clear(&seen.answer);
+  world_close(&world);
+  for (int i = 0; i < 3; i++) {
+    taken = taken || fcntl(i, F_GETFD) != -1;
+    dup2(kept[i], i);
+    close(kept[i]);
+  }
+  assert_int_equal(seen.status, IDEM_ABSENT);
+  assert_false(taken);
+  assert_int_equal(open_descriptors(), descriptors);
 }
 
 /* Every byte of a begin and a finish, cut once: both have to succeed, and what the server keeps has
@@ -494,20 +576,21 @@ static void cuts_at_every_byte(void **state) {
       snprintf(body, sizeof body, "body of %s", key);
       struct idem_request request = request_of(key);
       proxy_arm(proxy, (struct proxy_plan){(enum proxy_side)side, at, at % 2 == 1, 1});
-      begin(&world, &request, &seen, NULL);
-      finish_all(&world);
+      world_begin(&world, &request, &seen, NULL);
+      world_finish_all(&world);
       CHECK(seen.status == IDEM_RUN, "%s: %s", key, idem_status_name(seen.status));
       struct idem_claim *claim = seen.claim;
       assert_int_equal(idem_claim_attempt(claim), 1);
       proxy_arm(proxy, (struct proxy_plan){(enum proxy_side)side, at < len[1] ? at : len[1],
                                            at % 2 == 0, 1});
-      finish(&world, claim, body, 0, &seen);
-      finish_all(&world);
+      world_finish(&world, claim, body, 0, &seen);
+      world_finish_all(&world);
       CHECK(seen.status == IDEM_OK, "%s: %s %s", key, idem_status_name(seen.status),
             seen.answer.message);
       proxy_arm(proxy, none);
       struct idem_answer answer;
-      assert_int_equal(idem_fetch(client, idem_text(key), NONE, &answer), IDEM_REPLAY);
+      assert_int_equal(idem_fetch(client, idem_text(key), idem_data(NULL, 0), &answer),
+                       IDEM_REPLAY);
       assert_int_equal(answer.body.len, strlen(body));
       assert_memory_equal(answer.body.data, body, answer.body.len);
       idem_answer_clear(&answer);
@@ -541,6 +624,11 @@ int main(void) {
       cmocka_unit_test(a_dead_server_is_unavailable),
       cmocka_unit_test(silence_is_unavailable),
       cmocka_unit_test(close_cancels_what_runs),
+      cmocka_unit_test(claims_of_every_end_outlive_the_close),
+      cmocka_unit_test(both_halves_agree),
+      cmocka_unit_test(passwords_come_first),
+      cmocka_unit_test(connecting_has_a_time_of_its_own),
+      cmocka_unit_test(standard_descriptors_stay_free),
       cmocka_unit_test(cuts_at_every_byte),
   };
   return cmocka_run_group_tests_name("async", tests, open_client, close_client);

@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <hiredis/hiredis.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -246,6 +248,39 @@ static void bind_ends_with_the_claim(void **state) {
   idem_claim_free(claim);
 }
 
+/* Opened now, it lies idle until the server's timeout ends it. */
+static void await_idle_timeout(int port) {
+  redisContext *idle = redisConnect("127.0.0.1", port);
+  CHECK(idle != NULL && idle->err == 0, "no connection");
+  struct pollfd wanted = {.fd = idle->fd, .events = POLLIN};
+  CHECK(poll(&wanted, 1, HANG_MS) == 1, "an idle connection is not ended");
+  redisFree(idle);
+}
+
+/* Its renewals travel on other connections, so the bound one is silent. */
+static void bind_outlives_the_timeout_of_idle_connections(void **state) {
+  (void)state;
+  const char *arguments[] = {"--timeout", "1", NULL};
+  struct server hasty;
+  server_start(&hasty, 0, arguments);
+  struct idem_client *client = must_open(hasty.port, NULL);
+  struct idem_request request = request_of("bound and silent");
+  request.flags = IDEM_BIND | IDEM_NO_RENEWAL; /* which would revive a claim that has lapsed */
+  request.lease_ms = 10 * HANG_MS;
+  struct idem_claim *claim = must_begin(client, &request);
+  for (int i = 0; i < 2; i++) { /* the second one opened after the bound one was idle too long */
+    await_idle_timeout(hasty.port);
+    request.flags = 0;
+    assert_int_equal(begin_status(client, &request), IDEM_BUSY);
+    assert_int_equal(idem_renew(claim, 0), IDEM_OK);
+  }
+  struct idem_result result = result_of("made");
+  assert_int_equal(idem_finish(claim, &result), IDEM_OK);
+  idem_claim_free(claim);
+  idem_close(client);
+  server_kill(&hasty, SIGTERM);
+}
+
 static void too_big_keeps_the_claim(void **state) {
   struct idem_client *client = *state;
   struct idem_request request = request_of("toobig");
@@ -335,6 +370,30 @@ static void mistakes_are_invalid(void **state) {
   assert_int_equal(idem_open(NULL, NULL, &none, NULL), IDEM_INVALID);
 }
 
+/* What each URL names, as the messages say it. */
+static void urls_name_their_server(void **state) {
+  (void)state;
+  static const struct {
+    const char *url, *name;
+  } cases[] = {{"redis://h.invalid", "h.invalid"},
+               {"REDIS://h.invalid:5/0", "h.invalid"},
+               {"redis://u:p@@h.invalid", "h.invalid"},
+               {"redis://:a/b:c@h.invalid", "h.invalid"},
+               {"redis://[fe80::1%25none]:7", "[fe80::1%none]:7"},
+               {"redis://[fe80::1%none]:7", "[fe80::1%none]:7"},
+               {"unix:///tmp/none.a@b", "/tmp/none.a@b"},
+               {"Unix://:a/b@/tmp/none.a@b", "/tmp/none.a@b"}};
+  const struct idem_options options = {.deadline_ms = 1};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct idem_client *client = NULL;
+    struct idem_error error;
+    assert_int_equal(idem_open(cases[i].url, &options, &client, &error), IDEM_OK);
+    assert_int_equal(idem_ping(client, &error), IDEM_UNAVAILABLE);
+    CHECK(strstr(error.text, cases[i].name) != NULL, "%s: %s", cases[i].url, error.text);
+    idem_close(client);
+  }
+}
+
 static int write_down(struct idem_claim *claim, void *context, struct idem_result *result) {
   (void)claim;
   ++*(int *)context;
@@ -420,6 +479,76 @@ static void closed_server_fails_closed(void **state) {
   idem_close(client);
 }
 
+/* A work that fills its memory to the last byte: what comes out has a NUL byte after it all the
+ * same.
+ */
+static int make_to_the_brim(struct idem_claim *claim, void *context, struct idem_result *result) {
+  (void)claim;
+  char *body = malloc(4), *meta = context;
+  memcpy(body, "brim", 4);
+  result->body = idem_data(body, 4);
+  result->meta = idem_data(meta, 3);
+  result->memory = body;
+  result->release = free;
+  return IDEM_WORK_DONE;
+}
+
+static void what_comes_out_ends_with_a_nul(void **state) {
+  struct idem_client *client = *state;
+  struct idem_request request = request_of("brim");
+  struct idem_answer answer;
+  char meta[] = {'2', '0', '1', 'x'};
+  assert_int_equal(idem_once(client, &request, make_to_the_brim, meta, &answer), IDEM_RUN);
+  assert_bytes(answer.body, "brim");
+  assert_bytes(answer.meta, "201");
+  idem_answer_clear(&answer);
+  assert_int_equal(idem_once(client, &request, make_to_the_brim, meta, &answer), IDEM_REPLAY);
+  assert_bytes(answer.body, "brim");
+  assert_bytes(answer.meta, "201");
+  idem_answer_clear(&answer);
+}
+
+/* A program of a later version has a longer struct: what this library does not know of it has to be
+ * zeros. */
+struct later_request {
+  struct idem_request now;
+  uint64_t new_member;
+};
+
+struct later_options {
+  struct idem_options now;
+  uint64_t new_member;
+};
+
+static void structs_may_grow(void **state) {
+  struct idem_client *client = *state, *other = NULL;
+  struct later_request later = {.now = request_of("later")};
+  struct later_options options = {.new_member = 1};
+  struct idem_error error;
+  assert_int_equal(begin_status(client, &later.now), IDEM_RUN); /* a size of 0 is that of 0.1 */
+  later.new_member = 1;
+  assert_int_equal(begin_status(client, &later.now), IDEM_RUN);
+  later.now.size = sizeof later;
+  assert_int_equal(begin_status(client, &later.now), IDEM_INVALID);
+  later.new_member = 0;
+  assert_int_equal(begin_status(client, &later.now), IDEM_RUN);
+  later.now.size = sizeof later.now;
+  assert_int_equal(begin_status(client, &later.now), IDEM_RUN);
+  later.now.size = sizeof(size_t);
+  assert_int_equal(begin_status(client, &later.now), IDEM_INVALID);
+  options.now.size = sizeof options;
+  assert_int_equal(idem_open("redis://h", &options.now, &other, &error), IDEM_INVALID);
+  CHECK(strstr(error.text, "version") != NULL, "%s", error.text);
+  struct idem_request request = request_of("later");
+  struct idem_claim *claim = must_begin(client, &request);
+  struct idem_result result = result_of("x");
+  result.size = sizeof(size_t);
+  assert_int_equal(idem_finish(claim, &result), IDEM_INVALID);
+  result.size = sizeof result;
+  assert_int_equal(idem_finish(claim, &result), IDEM_OK);
+  idem_claim_free(claim);
+}
+
 /* The server was replaced while a connection lay idle: a large body is half sent when that shows.
  * No SIGPIPE (it would end this program), no use of that connection any more, and the truth in the
  * end. */
@@ -464,7 +593,8 @@ static void passwords(void **state) {
   } cases[] = {{"", IDEM_REFUSED},
                {":wrong@", IDEM_REFUSED},
                {":s3cret%2Fpw@", IDEM_OK},
-               {"default:s3cret%2Fpw@", IDEM_OK}};
+               {"default:s3cret%2Fpw@", IDEM_OK},
+               {":s3cret/pw@", IDEM_OK}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct idem_client *client = NULL;
     struct idem_error error;
@@ -552,11 +682,15 @@ int main(void) {
       cmocka_unit_test(stages_survive_the_owner),
       cmocka_unit_test(hold_makes_unknown),
       cmocka_unit_test(bind_ends_with_the_claim),
+      cmocka_unit_test(bind_outlives_the_timeout_of_idle_connections),
       cmocka_unit_test(too_big_keeps_the_claim),
       cmocka_unit_test(any_bytes),
       cmocka_unit_test(mistakes_are_invalid),
+      cmocka_unit_test(urls_name_their_server),
       cmocka_unit_test(once_runs_once),
       cmocka_unit_test(once_gives_back_what_failed),
+      cmocka_unit_test(what_comes_out_ends_with_a_nul),
+      cmocka_unit_test(structs_may_grow),
       cmocka_unit_test(closed_server_fails_closed),
       cmocka_unit_test(a_large_body_meets_a_new_server),
       cmocka_unit_test(passwords),

@@ -186,6 +186,13 @@ static void headers_are_structured_strings(void **state) {
   }
   char out[8];
   size_t len = 0;
+  for (unsigned flags = 0; flags <= IDEM_HEADER_UNQUOTED; flags++) { /* no room at all */
+    assert_int_equal(idem_key_from_header(idem_text("\"abc\""), flags, NULL, 0, &len), IDEM_TOOBIG);
+    assert_int_equal(len, 3);
+  }
+  assert_int_equal(idem_key_from_header(idem_text("abc"), IDEM_HEADER_UNQUOTED, NULL, 0, &len),
+                   IDEM_TOOBIG);
+  assert_int_equal(len, 3);
   assert_int_equal(idem_key_from_header(idem_text(NULL), 0, out, sizeof out, &len), IDEM_INVALID);
   assert_int_equal(idem_key_from_header(idem_data("\"a\0b\"", 5), 0, out, sizeof out, &len),
                    IDEM_INVALID);

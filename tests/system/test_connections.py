@@ -11,7 +11,7 @@ import time
 import unittest
 
 from harness import (HANG_SECONDS, INSTRUMENTED, Client, Closed, ServerCase, encode, eventually,
-                     measured, percentile)
+                     measured, percentile, raise_nofile)
 
 MIB = 2**20
 # Commands that lie in a socket when a stopped server goes on: their 48 KiB fit into any.
@@ -60,6 +60,170 @@ class EndOfInput(ServerCase):
         self.assertEqual(client.call("QUIT"), "OK")
         self.assertTrue(client.ended())
         self.assert_status(other.call("CLAIM", "k"), "CLAIMED")
+
+
+class WhatRanIsAnswered(ServerCase):
+    """Whatever ends a connection: the replies of the commands that ran before it are sent."""
+
+    def granted_before(self, data, *options):
+        server = self.start(*options)
+        client = self.connect(server)
+        client.send_raw(encode("CLAIM", "k") + data)
+        self.assert_status(client.read(), "CLAIMED")
+        return client
+
+    def test_before_a_line_like_http(self):
+        for line in (b"POST / HTTP/1.1\r\n", b"Host: x\r\n"):
+            self.assertTrue(self.granted_before(line).ended())
+
+    def test_before_a_broken_frame(self):
+        client = self.granted_before(b"*1\r\n!\r\n")
+        self.assert_error(client.read(), "ERR")
+        self.assertTrue(client.ended())
+
+    def test_before_input_over_its_total(self):
+        data = encode("STORE", "k", 1, b"b" * 100_000)[:-3]
+        self.assertTrue(self.granted_before(data, "--client-input-total", "64kb").ended())
+
+    def test_before_the_end_of_input_of_one_that_waits(self):
+        server = self.start()
+        owner, client = self.connect(server), self.connect(server)
+        self.claim(owner, "held")
+        client.send_raw(encode("CLAIM", "k") + encode("CLAIM", "held", "WAIT", 60_000)
+                        + encode("CLAIM", "never"))
+        client.half_close()
+        self.assert_status(client.read(), "CLAIMED")
+        self.assertTrue(client.ended())
+        self.assertIsNone(owner.call("FETCH", "never"))
+
+    def test_before_too_much_input_after_a_wait(self):
+        server = self.start()
+        owner, client = self.connect(server), self.connect(server)
+        self.claim(owner, "held")
+        client.send_raw(encode("CLAIM", "k") + encode("CLAIM", "held", "WAIT", 60_000))
+        try:
+            client.send_raw(encode("PING") * 200_000)
+        except OSError:
+            pass  # it was closed in the middle
+        self.assert_status(client.read(), "CLAIMED")
+        self.assertTrue(client.ended())
+
+
+class CoveredByClientReply(ServerCase):
+    """CLIENT REPLY SKIP and OFF cover every reply of a command, also one that comes late."""
+
+    def setUp(self):
+        self.server = self.start()
+        self.owner, self.client = self.connect(self.server), self.connect(self.server)
+        self.token = self.claim(self.owner, "k")[0]
+
+    def skip(self, *command):
+        self.client.send_raw(encode("CLIENT", "REPLY", "SKIP") + encode(*command)
+                             + encode("ECHO", "after"))
+
+    def test_a_wait_that_ends_by_its_time(self):
+        for command in (("CLAIM", "k", "WAIT", 50), ("WAIT", "k", 50)):
+            self.skip(*command)
+            self.assertEqual(self.client.read(), b"after")
+
+    def test_a_wait_that_ends_by_store(self):
+        self.skip("CLAIM", "k", "WAIT", 60_000)
+        self.server.await_blocked(1, self.owner)
+        self.owner.call("STORE", "k", self.token, "body")
+        self.assertEqual(self.client.read(), b"after")
+
+    def test_a_wait_that_ends_by_a_grant(self):
+        self.skip("CLAIM", "k", "WAIT", 60_000)
+        self.server.await_blocked(1, self.owner)
+        self.owner.call("RELEASE", "k", self.token)
+        self.assertEqual(self.client.read(), b"after")
+        self.assert_status(self.owner.call("FETCH", "k"), "BUSY")
+
+    def test_a_wait_that_ends_by_unblock(self):
+        identity = self.client.call("CLIENT", "ID")
+        self.skip("WAIT", "k", 60_000)
+        self.server.await_blocked(1, self.owner)
+        self.assertEqual(self.owner.call("CLIENT", "UNBLOCK", identity), 1)
+        self.assertEqual(self.client.read(), b"after")
+
+    def test_a_wait_under_off(self):
+        self.client.send_raw(encode("CLIENT", "REPLY", "OFF") + encode("WAIT", "k", 50)
+                             + encode("CLIENT", "REPLY", "ON") + encode("ECHO", "after"))
+        self.assertEqual([self.client.read(), self.client.read()], ["OK", b"after"])
+
+    def test_errors_that_are_found_before_the_command_runs(self):
+        for command in (("CLAIM", "k" * 2000), ("NOSUCH",), ("CLAIM",), ("ECHO", "x" * (17 * MIB)),
+                        ("CONFIG", "nosuch")):
+            with self.subTest(command=command[0]):
+                self.skip(*command)
+                self.assertEqual(self.client.read(), b"after")
+                self.assertEqual(self.client.call("PING"), "PONG")
+
+    def test_a_broken_frame(self):
+        self.client.send_raw(encode("CLIENT", "REPLY", "OFF") + b"*1\r\n!\r\n")
+        self.assertTrue(self.client.ended())
+
+
+class LateCommands(ServerCase):
+    """Ten seconds from the first byte of a command to its last; longer only for bodies that come."""
+
+    def test_who_trickles_is_closed_and_told(self):
+        server = self.start()
+        slow, body, pipelined, waits = (self.connect(server) for _ in range(4))
+        owner, idle = self.connect(server), self.connect(server)
+        token = self.claim(owner, "k")[0]
+        started = time.monotonic()
+        waits.send_raw(encode("CLAIM", "k", "WAIT", 14_000) + encode("PING")[:-1])
+        data = encode("STORE", "k", token, b"b" * 200_000)
+        sent = 0
+        ended = False
+        while time.monotonic() - started < 13 or not ended:
+            self.assertLess(time.monotonic() - started, HANG_SECONDS)
+            body.send_raw(data[sent:sent + 1000])
+            sent += 1000
+            pipelined.send_raw(encode("PING")[-3:] + encode("PING")[:-3] if sent > 1000
+                               else encode("PING")[:-3])
+            try:
+                slow.send_raw(b"*" if sent == 1000 else b"0")
+            except OSError:
+                pass
+            ended = ended or slow.readable()
+            time.sleep(0.2)  # the trickle is what is tested
+        self.assert_error(slow.read(), "ERR")
+        self.assertTrue(slow.ended())
+        self.assertGreater(time.monotonic() - started, 10)
+        body.send_raw(data[sent:])
+        self.assertEqual(body.read(), 1)
+        self.assert_status(waits.read(), "DONE")
+        waits.send_raw(encode("PING")[-1:])
+        self.assertEqual(waits.read(), "PONG")
+        pipelined.send_raw(encode("PING")[-3:])
+        for _ in range(sent // 1000):
+            self.assertEqual(pipelined.read(), "PONG")
+        self.assertEqual(idle.call("PING"), "PONG")
+        self.assertEqual(server.info("stats", idle)["request_timeout_disconnections"], "1")
+
+
+class Owners(ServerCase):
+    def test_an_owner_with_bind_is_not_idle(self):
+        server = self.start("--timeout", "1")
+        owner, other = self.connect(server), self.connect(server)
+        self.claim(owner, "k", "BIND")
+        idle = self.connect(server)
+        self.assertTrue(idle.ended())
+        self.assertTrue(other.ended())
+        time.sleep(1)  # the time itself is what is tested
+        self.assertEqual(owner.call("PING"), "PONG")
+
+    def test_one_whose_claim_ended_is(self):
+        server = self.start("--timeout", "1")
+        owner = self.connect(server)
+        token = self.claim(owner, "k", "BIND")[0]
+        self.assertEqual(owner.call("STORE", "k", token, "body"), 0)
+        self.assertTrue(owner.ended())
+        lapsed = self.connect(server)
+        self.claim(lapsed, "l", "BIND", "LEASE", 1)
+        self.assertTrue(lapsed.ended())
 
 
 class BehindTheOutputLimit(ServerCase):
@@ -283,13 +447,18 @@ class TooMany(ServerCase):
                 pass  # closed already
 
         def served():
-            """Who was answered; the others stand in line or were closed."""
-            return sum(client.buffer.startswith(b"+PONG") or client.readable()
-                       and self.heard(client) for client in clients)
+            """Who was answered; the others stand in line, or were refused."""
+            return sum(self.heard(client).startswith(b"+PONG") for client in clients)
         eventually(lambda: served() >= 39, "as many are served as there are descriptors")
         eventually(lambda: self.is_idle(server), "a server that waits for a descriptor in peace")
         measured(f"with {limit} descriptors {served()} of {len(clients)} connections were served")
         self.assertLess(served(), limit)
+        refused = [client for client in clients if not client.buffer.startswith(b"+PONG")]
+        for client in refused:
+            with self.assertRaises((Closed, ConnectionResetError), msg="refused, not left waiting"):
+                self.assert_error(client.read(), "ERR")
+                client.read()
+        self.assertIn("connections are refused: Too many open files", server.log())
         for client in clients:
             client.close()
         eventually(lambda: serves(server), "accepting again")
@@ -297,10 +466,11 @@ class TooMany(ServerCase):
     @staticmethod
     def heard(client):
         try:
-            client.buffer += client.sock.recv(64)
+            if client.readable() and not client.buffer:
+                client.buffer += client.sock.recv(64)
         except ConnectionResetError:
             pass
-        return bool(client.buffer)
+        return client.buffer
 
     @staticmethod
     def is_idle(server):
@@ -386,6 +556,38 @@ class SlowReaders(ServerCase):
             time.sleep(0.1)  # a slow reader is what is tested
         self.assertEqual(client.read(), body)
         self.assertEqual(client.call("PING"), "PONG")
+
+    def test_who_takes_nothing_is_closed_however_little_is_left(self):
+        server = self.start("--client-output-timeout", "1s")
+        control, lazy = self.connect(server), self.connect(server)
+        self.assertEqual(control.call("SET", "k", os.urandom(14 * MIB)), "OK")
+        lazy.send("GET", "k")  # far under client-output-limit
+        eventually(lambda: server.info("stats", control)
+                   ["client_output_buffer_limit_disconnections"] == "1", "a closed reader")
+
+    def test_all_readers_together_have_a_quarter_of_maxmemory(self):
+        raise_nofile()
+        server = self.start("--maxmemory", "64mb")
+        control = self.connect(server)
+        self.assertEqual(control.call("SET", "k", os.urandom(15000)), "OK")
+        base = server.rss_bytes()
+        lazy = [self.connect(server) for _ in range(400)]
+        for client in lazy:
+            client.sock.setblocking(False)
+            for _ in range(5):
+                try:
+                    client.sock.send(encode("GET", "k") * 500)
+                except BlockingIOError:
+                    break
+        self.assertEqual(control.call("GET", "k")[:0], b"")
+        held = max(self.held(control) for _ in range(50))
+        measured(f"400 readers that do not read: {held / MIB:.1f} MiB of replies, rss grew by "
+                 f"{(server.peak_rss_bytes() - base) / MIB:.1f} MiB")
+        self.assertLess(held, 16 * MIB + 400 * 16384)  # one more reply each
+
+    def held(self, control):
+        listed = control.call("CLIENT", "LIST").decode()
+        return sum(map(int, re.findall(r" omem=(\d+)", listed)))
 
     def test_small_answers_that_nobody_reads(self):
         server = self.start()

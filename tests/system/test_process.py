@@ -61,6 +61,14 @@ class Options(ServerCase):
         self.assertRegex(output, r"^idem\S* .*\d+\.\d+")
         self.assertEqual(len(output.strip().split("\n")), 1)
 
+    def test_help_that_cannot_be_written_is_told(self):
+        for option in ("--help", "--version"):
+            for to in (">/dev/full", ">&-"):
+                done = subprocess.run(["sh", "-c", f'"$0" {option} {to}', PROGRAM],
+                                      stderr=subprocess.PIPE, text=True, check=False)
+                self.assertEqual(done.returncode, 1, f"{option} {to}")
+                self.assertIn("standard output", done.stderr)
+
     def test_wrong_flags(self):
         self.refused("--nosuch", "1", says=["nosuch"])
         self.refused("--port", "abc", says=["port"])

@@ -176,7 +176,7 @@ static const char *const defaults[][2] = {
     {"unixsocket", ""},
     {"unixsocketperm", "700"},
     {"tcp-backlog", "511"},
-    {"tcp-keepalive", "300"},
+    {"tcp-keepalive", "60"},
     {"threads", "1"},
     {"maxclients", "100000"},
     {"timeout", "0"},

@@ -396,15 +396,15 @@ static const struct transcript {
     /* Before the password */
     {"small commands", unauthenticated,
      SPAN_LITERAL("*10\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n$1\r\nf\r\n$1\r\ng"
-                  "\r\n$1\r\nh\r\n$1\r\ni\r\n$1\r\nj\r\n*1\r\n$16384\r\n"),
-     "command [a] [b] [c] [d] [e] [f] [g] [h] [i] [j]\ninside, 12 kept\n"},
+                  "\r\n$1\r\nh\r\n$1\r\ni\r\n$1\r\nj\r\n*1\r\n$1024\r\n"),
+     "command [a] [b] [c] [d] [e] [f] [g] [h] [i] [j]\ninside, 11 kept\n"},
     {"eleven without password", unauthenticated, SPAN_LITERAL("*11\r\n"),
      "malformed: unauthenticated multibulk length\n"},
     {"65537 without password", unauthenticated, SPAN_LITERAL("*65537\r\n"),
      "malformed: unauthenticated multibulk length\n"},
     {"2^31 without password", unauthenticated, SPAN_LITERAL("*2147483648\r\n"),
      "malformed: invalid multibulk length\n"},
-    {"16 KiB and one without password", unauthenticated, SPAN_LITERAL("*1\r\n$16385\r\n"),
+    {"1 KiB and one without password", unauthenticated, SPAN_LITERAL("*1\r\n$1025\r\n"),
      "malformed: unauthenticated bulk length\n"},
     {"512 MiB and one without password", unauthenticated, SPAN_LITERAL("*1\r\n$536870913\r\n"),
      "malformed: invalid bulk length\n"},

@@ -349,6 +349,36 @@ static void test_references_do_not_overflow_the_size(void **state) {
   resp_output_deinit(&out);
 }
 
+static void test_what_was_sent_is_forgotten(void **state) {
+  (void)state;
+  struct resp_output out = {0};
+  struct resp_writer w = {&out, 2};
+  for (int i = 0; i < 1000; i++) resp_simple(&w, "PONG");
+  assert_int_equal(resp_output_forget(&out, 6990), 6990);
+  assert_int_equal(resp_output_size(&out), 10);
+  assert_int_equal(out.capacity, 10);
+  resp_simple(&w, "OK");
+  assert_memory_equal(out.bytes, "G\r\n+PONG\r\n+OK\r\n", 15);
+  resp_output_deinit(&out);
+}
+
+static void test_bytes_by_reference_go_where_they_were_written(void **state) {
+  (void)state;
+  struct resp_output out = {0};
+  struct resp_writer w = {&out, 3};
+  int pin = 0;
+  resp_verbatim_header(&w, "txt", 5);
+  assert_true(resp_output_refer(&out, SPAN_LITERAL("hello"), &pin, NULL));
+  resp_output_append(&out, "\r\n", 2);
+  assert_int_equal(out.ref_count, 1);
+  assert_int_equal(out.refs[0].at, strlen("=9\r\ntxt:"));
+  assert_int_equal(resp_output_size(&out), strlen("=9\r\ntxt:hello\r\n"));
+  out.failed = true;
+  assert_false(resp_output_refer(&out, SPAN_LITERAL("hello"), &pin, NULL));
+  assert_int_equal(out.ref_count, 1);
+  resp_output_deinit(&out);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_reply_in_both_versions),
@@ -359,6 +389,8 @@ int main(void) {
       cmocka_unit_test(test_reset_keeps_memory_and_deinit_gives_it_back),
       cmocka_unit_test(test_growth_is_geometric),
       cmocka_unit_test(test_failed_allocations_drop_what_follows),
+      cmocka_unit_test(test_what_was_sent_is_forgotten),
+      cmocka_unit_test(test_bytes_by_reference_go_where_they_were_written),
       cmocka_unit_test(test_references_do_not_overflow_the_size),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

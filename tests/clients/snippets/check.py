@@ -1,16 +1,17 @@
 """Runs the snippets of client/README.md, as they stand there, inside of the programs beside this.
 
-A snippet that is run has `<!-- run: NAME -->` above it; NAME.* is the program, in which it takes
-the place of the line SNIPPET; port 4336 becomes the port of the test's server. It must not know
-what a right snippet looks like, only what comes out: run once, replayed, and told by another one
-while it waits. Invariants: a language that the page names is run, or the page says that it is not;
-what is not installed is told as skipped.
+A snippet that is run has `<!-- run: NAME ... -->` above it; RUN has the program of a name, in which
+it takes the place of the line SNIPPET; port 4336 becomes the port of the test's server. It must not
+know what a right snippet looks like, only what comes out: run once, replayed, told by another one
+while it waits, and without a server an end that is no answer. Invariants: a language that the page
+names is run, or the page says that it is not; what is not installed is told as skipped.
 """
 
 import glob
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,8 +24,10 @@ from steps import HOST, PORT, expect, ok, until  # noqa: E402
 
 PAGE = os.path.join(ROOT, "client/README.md")
 CLIENTS = os.environ.get("IDEM_CLIENTS", os.path.join(ROOT, "build/clients"))
-LANGUAGES = 12
+LANGUAGES = 13
 SECONDS = 120
+# With nobody at the port. A client that goes on trying by itself takes over a minute.
+NO_SERVER_SECONDS = 40
 
 # name: (program in this directory, how it is built, how it is run)
 RUN = {
@@ -39,7 +42,10 @@ RUN = {
     "redis-rb": ("redis-rb.rb", None, ["ruby", "{source}"]),
     "perl-redis": ("perl-redis.pl", None, ["perl", "{source}"]),
     "redis-cli": ("redis-cli.sh", None, ["sh", "{source}"]),
+    "lua5.1": ("redis-lua.lua", None, ["lua5.1", "{source}"]),
+    "luajit": ("redis-lua.lua", None, ["luajit", "{source}"]),
 }
+MARKS = ("// SNIPPET", "# SNIPPET", "-- SNIPPET")
 MODULE = {"ioredis": "ioredis", "without-blocking": "ioredis", "node-redis": "redis"}
 TOOLS = {"redis-cli": ["redis-cli"]}
 PRESENT = {
@@ -47,6 +53,8 @@ PRESENT = {
     "redis-rb": ["ruby", "-e", "require 'redis'"],
     "perl-redis": ["perl", "-e", "use Redis"],
     "redis-py": ["/usr/bin/python3", "-c", "import redis"],
+    "lua5.1": ["lua5.1", "-e", "require 'redis'"],
+    "luajit": ["luajit", "-e", "require 'redis'"],
     "redigo": "/usr/share/gocode/src/github.com/gomodule/redigo",
     "hiredis": "/usr/include/hiredis/hiredis.h",
 }
@@ -84,21 +92,22 @@ def snippets(page):
         for before, _ in re.findall(r"((?:.+\n)*\n?)```\w+\n(.*?)```", section, re.S):
             told = "<!-- run:" in before or "not run by the tests" in section
             expect(told, f"{section.splitlines()[0]}: is it run?")
-    found = re.findall(r"<!-- run: ([\w-]+) -->\n```\w+\n(.*?)```", page, re.S)
+    found = re.findall(r"<!-- run: ([\w. -]+?) -->\n```\w+\n(.*?)```", page, re.S)
+    found = [(name, text) for names, text in found for name in names.split()]
     names = [name for name, _ in found]
     expect(sorted(names) == sorted(RUN), f"the page has {sorted(names)}, here are {sorted(RUN)}")
     return found
 
 
 class Program:
-    def __init__(self, name, text, directory):
+    def __init__(self, name, text, directory, port=PORT):
         program, build, run = RUN[name]
         with open(os.path.join(HERE, program), encoding="utf-8") as file:
             lines = file.read().splitlines()
-        at = next(i for i, line in enumerate(lines) if line.strip() in ("// SNIPPET", "# SNIPPET"))
+        at = next(i for i, line in enumerate(lines) if line.strip() in MARKS)
         expect("4336" in text, "no port in it")
-        lines[at:at + 1] = text.replace("4336", str(PORT)).splitlines()
-        self.directory = os.path.join(directory, name)
+        lines[at:at + 1] = text.replace("4336", str(port)).splitlines()
+        self.directory = os.path.join(directory, f"{name}-{port}")
         os.mkdir(self.directory)
         source, out = os.path.join(self.directory, program), os.path.join(self.directory, "out")
         with open(source, "w", encoding="utf-8") as file:
@@ -131,6 +140,21 @@ def waiting(client, key):
     return blocked or client.call("PUBSUB", "NUMSUB", f"__idem__:{key}")[1] == 1
 
 
+def check_without_server(name, text, directory):
+    """It ends, and whoever called it is not told that the work was done."""
+    with socket.socket() as taken:  # bound, but nobody listens: no other program gets the port
+        taken.bind((HOST, 0))
+        process = Program(name, text, directory, taken.getsockname()[1]).start(name, "call-4")
+        try:
+            said, _ = process.communicate(timeout=NO_SERVER_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, _ = process.communicate()
+            expect(False, f"without a server it does not end: {said!r}")
+    told = "answer (none)\n" in said or (process.returncode != 0 and "answer" not in said)
+    expect(told and "ran\n" not in said, f"without a server: {process.returncode} {said!r}")
+
+
 def check(name, text, directory, client):
     program = Program(name, text, directory)
     finish(program.start(name, "call-1"), "ran\nanswer the response\n")
@@ -161,6 +185,7 @@ def main():
                 continue
             try:
                 check(name, text, directory, client)
+                check_without_server(name, text, directory)
                 ok(name)
             except Exception as error:  # whatever it is, the page is not true
                 print(f"not ok {name} {str(error)[:1500]!r}", flush=True)

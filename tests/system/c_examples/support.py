@@ -9,9 +9,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 
 from harness import BAD_REPORT, HANG_SECONDS, ROOT, ServerCase, eventually
 
@@ -50,16 +52,21 @@ class Answer:
 
     @property
     def essence(self):
-        """What a replay has to have in common with the first answer."""
+        """What a replay has to have in common with the first answer: a cookie is for one caller."""
         headers = {name: value for name, value in self.headers.items()
-                   if name != "idempotent-replayed"}
+                   if name not in ("idempotent-replayed", "set-cookie")}
         return self.status, headers, self.body
 
 
 def ask(port, method, path, body=b"", headers=()):
+    """headers: a dict, or pairs where a name may come twice."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
-        connection.request(method, path, body, dict(headers))
+        connection.putrequest(method, path)
+        connection.putheader("Content-Length", len(body))
+        for name, value in headers.items() if isinstance(headers, dict) else headers:
+            connection.putheader(name, value)
+        connection.endheaders(body)
         return Answer(connection.getresponse())
     finally:
         connection.close()
@@ -132,13 +139,104 @@ class Case(ServerCase):
         self.assertIsNone(BAD_REPORT.search(process.log()), process.log())
 
 
-def gone(pid):
-    """Whether a process that is not our child has ended (or is a corpse that nobody reaps)."""
+def state(pid):
+    """As ps shows it: T is stopped. None: there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            return file.read().rpartition(")")[2].split()[0] == "Z"
+            return file.read().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return True
+        return None
+
+
+class Listener:
+    """A server in threads of this process; each connection is served by a thread of its own."""
+
+    def __init__(self):
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.address = self.listening.getsockname()
+        self.sockets = [self.listening]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for each in list(self.sockets):
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            each.close()
+
+    def _accept(self):
+        try:
+            while True:
+                near, _ = self.listening.accept()
+                self.sockets.append(near)
+                threading.Thread(target=self.serve, args=(near,), daemon=True).start()
+        except OSError:
+            return
+
+    def chunks(self, near):
+        try:
+            while data := near.recv(1 << 16):
+                yield data
+        except OSError:
+            return
+
+
+class Parrot(Listener):
+    """Answers whatever it is told with one and the same reply."""
+
+    def __init__(self, reply):
+        self.reply = reply
+        super().__init__()
+
+    def serve(self, near):
+        for _ in self.chunks(near):
+            near.sendall(self.reply)
+
+
+class Gate(Listener):
+    """Passes on what a client says to a server, and the replies while it is open."""
+
+    def __init__(self, server):
+        self.server, self.said = server, bytearray()
+        self.passage = threading.Event()
+        self.passage.set()
+        super().__init__()
+
+    def open(self):
+        self.passage.set()
+
+    def close(self):
+        self.passage.clear()
+
+    def count(self, word):
+        return bytes(self.said).count(word)
+
+    def serve(self, near):
+        far = socket.create_connection(self.server.address)
+        self.sockets.append(far)
+        threading.Thread(target=self._reply, args=(near, far), daemon=True).start()
+        for data in self.chunks(near):
+            self.said += data
+            far.sendall(data)
+        far.close()
+
+    def _reply(self, near, far):
+        try:
+            for data in self.chunks(far):
+                self.passage.wait()
+                near.sendall(data)
+        except OSError:
+            return
+        near.close()
+
+
+def gone(pid):
+    """Whether a process that is not our child has ended (or is a corpse that nobody reaps)."""
+    return state(pid) in (None, "Z")
 
 
 def shell(command, **settings):

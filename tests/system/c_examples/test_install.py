@@ -83,7 +83,8 @@ class Installed(Case):
             self.assertEqual(os.path.realpath(self.installed("lib", link)), os.path.realpath(library))
         exported = [line.split()[-1] for line in shell(["nm", "-D", "--defined-only", library]).splitlines()]
         self.assertTrue(exported)
-        self.assertEqual([name for name in exported if not name.startswith("idem_")], [])
+        versions = ["IDEM_0.1"]  # the symbols' own; the node of a version is a name as well
+        self.assertEqual([name for name in exported if not name.startswith("idem_")], versions)
         for line in shell(["nm", "-g", "--defined-only", self.installed("lib/libidem.a")]).splitlines():
             if len(line.split()) == 3:
                 self.assertTrue(line.split()[-1].startswith("idem_"), line)

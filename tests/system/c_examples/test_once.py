@@ -4,7 +4,10 @@ import array
 import fcntl
 import os
 import pty
+import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -12,8 +15,8 @@ import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
-from harness import Server, eventually, patience
-from support import ONCE, PATIENCE_SECONDS, Case, gone, url
+from harness import ROOT, Server, eventually, patience
+from support import ONCE, PATIENCE_SECONDS, Case, Gate, Parrot, gone, state, url
 
 DUPLICATES = 12
 LIMIT_BYTES = 16 * 1024 * 1024
@@ -28,6 +31,31 @@ note("INT")
 while signal.sigtimedwait([signal.SIGINT], 0.3):
     note("INT")
 sys.exit(6)
+"""
+
+
+# One process, unlike a loop of a shell: a shell in the middle of a vfork cannot be stopped.
+TICK = """
+import os, sys, time
+ledger, ticks, until = sys.argv[1:]
+print("begin", os.getpid(), file=open(ledger, "a"), flush=True)
+while not os.path.exists(until):
+    print("tick", file=open(ticks, "a"), flush=True)
+    time.sleep(0.02)
+print("out")
+"""
+# Writes to its two outputs in turns, and awaits each time that what it wrote was taken.
+ALTERNATE = """
+import array, fcntl, os, sys, termios
+def unread(fd):
+    count = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, count)
+    return count[0]
+for number in range(int(sys.argv[1])):
+    for fd in (1, 2):
+        os.write(fd, b"%d %06d %s\\n" % (fd, number, b"." * int(sys.argv[2])))
+        while unread(fd):
+            pass
 """
 
 
@@ -53,6 +81,35 @@ class OnceCase(Case):
         process = self.start_once(key, *rest, **settings)
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, out, err
+
+    def await_stored(self, key):
+        with self.server.client() as client:
+            eventually(lambda: (client.call("FETCH", f"{self.id()}:{key}") or [b""])[0] == b"DONE",
+                       f"the record of {key}")
+
+    def terminal(self):
+        """(master, slave) of a terminal; both are closed with the test."""
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        self.addCleanup(os.close, slave)
+        return master, slave
+
+    def start_on(self, slave, argv, **settings):
+        """A session of its own, whose terminal this is."""
+        def take_terminal():
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        settings.setdefault("stdout", subprocess.PIPE)
+        settings.setdefault("stderr", subprocess.PIPE)
+        return self.launch(argv, start_new_session=True, pass_fds=[slave],
+                           preexec_fn=take_terminal, **settings)
+
+    def begun(self):
+        """The process id of the command."""
+        return int(self.await_ledger("begin")[0].split()[1])
+
+    def run_until(self, name, then):
+        """A command that runs until the file is there."""
+        return self.run_noting(f"while [ ! -e {self.path(name)} ]; do sleep 0.02; done; {then}")
 
     def touch(self, name):
         with open(self.path(name), "w", encoding="ascii"):
@@ -101,6 +158,15 @@ class Outcomes(OnceCase):
             self.assertIn(b"idem-once: ", result.stderr)
         self.assertIn("--lease", subprocess.check_output([ONCE, "--help"], text=True))
         self.assertRegex(subprocess.check_output([ONCE, "--version"], text=True), r"^idem-once \d+\.\d+")
+
+    def test_every_option_is_in_the_manual(self):
+        text = subprocess.check_output([ONCE, "--help"], text=True)
+        with open(os.path.join(ROOT, "client/man/idem-once.1"), encoding="utf-8") as file:
+            page = file.read().replace("\\-", "-")
+        options = set(re.findall(r"--[a-z-]+", text)) - {"--"}
+        self.assertGreater(len(options), 10)
+        for word in options | {*re.findall(r"\$(\w+)", text)}:
+            self.assertIn(word, page)
 
     def test_options_end_where_the_command_begins(self):
         self.assertEqual(self.once("k", "echo", "--lease", "--key")[1], b"--lease --key\n")
@@ -213,6 +279,355 @@ class Deaths(OnceCase):
         self.assertEqual(self.once("k", "true", server=server)[0], 78)
 
 
+class Stops(OnceCase):
+    """What stops idem-once stops its renewals: the command must not go on meanwhile."""
+
+    def tick_until(self, name):
+        return [sys.executable, "-c", TICK, self.ledger, self.path("ticks"), self.path(name)]
+
+    def await_stopped(self, *pids):
+        eventually(lambda: all(state(pid) == "T" for pid in pids), "all of them stopped")
+
+    def test_a_stop_reaches_the_command_and_its_claim_is_renewed_before_it_goes_on(self):
+        with Gate(self.server) as gate:
+            process = self.start_once("k", *self.tick_until("go"), server=gate,
+                                      start_new_session=True)
+            pid = self.begun()
+            process.send_signal(signal.SIGTSTP)
+            self.await_stopped(pid, process.pid)
+            self.touch("go")
+            gate.close()
+            process.send_signal(signal.SIGCONT)
+            eventually(lambda: gate.count(b"RENEW"), "a renewal")
+            self.assertEqual(state(pid), "T", "it goes on before the renewal was answered")
+            gate.open()
+            self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS)[0], b"out\n")
+            self.assertEqual(self.once("k", "true")[1], b"out\n")
+
+    def test_a_claim_that_was_lost_meanwhile_ends_the_command_before_it_goes_on(self):
+        process = self.start_once("k", "--lease", "200ms", "--kill-on-loss",
+                                  *self.tick_until("never"), start_new_session=True)
+        pid = self.begun()
+        process.send_signal(signal.SIGTSTP)
+        self.await_stopped(pid, process.pid)
+        with self.server.client() as client:  # somebody else, as soon as the lease is over
+            self.claim(client, f"{self.id()}:k", "WAIT", 0)
+        ticks = self.ledger_lines("ticks")
+        process.send_signal(signal.SIGCONT)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+        self.assertEqual(process.returncode, 75, err)
+        self.assertEqual(self.ledger_lines("ticks"), ticks)
+
+    def test_a_command_that_does_not_stop_keeps_its_claim(self):
+        with Gate(self.server) as gate:
+            process = self.start_once("k", "--lease", "200ms", *self.run_noting(
+                f"trap '' TSTP; echo deaf >> {self.ledger};"
+                f" while [ ! -e {self.path('go')} ]; do sleep 0.02; done"),
+                server=gate, start_new_session=True)
+            self.await_ledger("deaf")
+            process.send_signal(signal.SIGTSTP)
+            before = gate.count(b"RENEW")
+            eventually(lambda: gate.count(b"RENEW") >= before + 3, "renewals")
+            self.touch("go")
+            process.communicate(timeout=PATIENCE_SECONDS)
+            self.assertEqual(process.returncode, 0)
+
+    def test_a_command_that_is_stopped_alone_keeps_its_claim(self):
+        with Gate(self.server) as gate:
+            process = self.start_once("k", "--lease", "200ms", *self.tick_until("go"), server=gate,
+                                      start_new_session=True)
+            pid = self.begun()
+            for number in (signal.SIGSTOP, signal.SIGTSTP):
+                os.kill(pid, number)
+                self.await_stopped(pid)
+                before = gate.count(b"RENEW")
+                eventually(lambda: gate.count(b"RENEW") >= before + 3, "renewals")
+                os.kill(pid, signal.SIGCONT)
+                eventually(lambda: state(pid) != "T", "the command goes on")
+            self.touch("go")
+            self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS)[0], b"out\n")
+
+    def test_stop_and_continue_in_quick_succession_leave_it_running(self):
+        process = self.start_once("k", *self.tick_until("go"), start_new_session=True)
+        self.begun()
+        for _ in range(50):
+            process.send_signal(signal.SIGTSTP)
+            process.send_signal(signal.SIGCONT)
+        self.touch("go")
+        self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS)[0], b"out\n")
+
+    def test_ctrl_z_and_fg_of_a_shell(self):
+        master, slave = self.terminal()
+        for number, stdin in enumerate(("/dev/tty", "/dev/null")):
+            with self.subTest(stdin=stdin), Gate(self.server) as gate:
+                self.touch("ledger")
+                once = self.argv(number, *self.tick_until(f"go{number}"), server=gate)
+                script = f"{shlex.join(once)} < {stdin}; echo stopped >> {self.ledger}; read line;" \
+                         " fg >/dev/null"
+                shell = self.start_on(slave, ["sh", "-mc", script], stdin=slave)
+                pid = self.begun()
+                os.write(master, b"\x1a")
+                self.await_ledger("stopped")
+                self.await_stopped(pid)
+                gate.close()
+                os.write(master, b"\n")
+                eventually(lambda: gate.count(b"RENEW"), "a renewal")
+                self.await_stopped(pid)  # in one group fg has continued it, too
+                gate.open()
+                self.touch(f"go{number}")
+                out, err = shell.communicate(timeout=PATIENCE_SECONDS)
+                self.assertEqual((shell.returncode, out.endswith(b"out\n")), (0, True), (out, err))
+
+
+class Terminals(OnceCase):
+    READ = 'read line < /dev/tty; echo "got $line"'
+
+    def test_a_command_in_the_foreground_reads_from_the_terminal(self):
+        master, slave = self.terminal()
+        process = self.start_on(slave, self.argv("k", *self.run_noting(self.READ)))
+        self.begun()
+        os.write(master, b"hello\n")
+        self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS)[0], b"got hello\n")
+
+    def in_background(self, *options):
+        """Of a shell that takes it to the foreground when the command has begun."""
+        _, slave = terminal = self.terminal()
+        once = self.argv("k", *options, *self.run_until("go", self.READ))
+        script = f"{shlex.join(once)} < /dev/null & while ! grep -q begin {self.ledger}; do" \
+                 f" sleep 0.02; done 2>/dev/null; fg >/dev/null; echo left >> {self.ledger}; read line"
+        return terminal, self.start_on(slave, ["sh", "-mc", script], stdin=slave)
+
+    def test_a_command_that_came_from_the_background_reads_with_foreground(self):
+        (master, _), shell = self.in_background("--foreground")
+        self.begun()
+        self.touch("go")
+        os.write(master, b"hello\n\n")
+        self.assertEqual(shell.communicate(timeout=PATIENCE_SECONDS)[0], b"got hello\n")
+
+    def test_a_command_that_wants_the_terminal_in_the_background_stops_the_job(self):
+        (master, _), shell = self.in_background()
+        pid = self.begun()
+        self.touch("go")
+        self.await_ledger("left")  # the shell has it back, instead of waiting for ever
+        self.assertEqual(state(pid), "T")
+        os.write(master, b"\n")
+        shell.communicate(timeout=PATIENCE_SECONDS)
+
+
+class Readers(OnceCase):
+    """Who reads what idem-once writes, or does not, decides nothing about what has run."""
+
+    def unread(self, kind):
+        """A descriptor that takes little, and from which nobody reads."""
+        if kind == "terminal":
+            return self.terminal()[1]
+        ends = [end.detach() for end in socket.socketpair()] if kind == "socket" else os.pipe()
+        for end in ends:
+            self.addCleanup(os.close, end)
+        return ends[1]
+
+    def test_a_reader_that_does_not_read_and_a_kill_do_not_make_it_run_again(self):
+        command = self.run_noting("yes | head -c 700000; yes | head -c 700000 >&2; exit 5")
+        for kind in ("pipe", "socket", "terminal"):
+            with self.subTest(kind):
+                self.touch("ledger")
+                process = self.launch(self.argv(kind, *command), stdout=self.unread(kind),
+                                      stderr=self.unread(kind))
+                self.await_stored(kind)
+                self.assertIsNone(process.poll(), "it had something left to write")
+                process.kill()
+                process.wait()
+                status, out, err = self.once(kind, *command)
+                self.assertEqual((status, len(out), len(err)), (5, 700000, 700000))
+                self.assertEqual(len(self.ledger_lines()), 1)
+
+    def test_output_over_the_limit_is_stored_before_it_is_read(self):
+        process = self.start_once("k", "head", "-c", str(LIMIT_BYTES + 50000), "/dev/zero")
+        self.await_stored("k")
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        self.assertEqual((process.returncode, len(out)), (0, LIMIT_BYTES + 50000))
+        self.assertIn(b"50000 are not recorded", err)
+        self.assertEqual(len(self.once("k", "true")[1]), LIMIT_BYTES)
+
+    def test_signals_end_it_once_the_outcome_is_stored(self):
+        process = self.start_once("k", "head", "-c", "300000", "/dev/zero")
+        self.await_stored("k")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(PATIENCE_SECONDS), -signal.SIGTERM)
+
+    def test_streams_to_one_place_keep_their_order_for_a_late_reader(self):
+        for pairs, width in ((400, 300), (3000, 100)):  # the second: more turns than are remembered
+            command = [sys.executable, "-c", ALTERNATE, pairs, width]
+            process = self.launch(self.argv(pairs, *command), stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT)
+            self.await_stored(pairs)
+            lines = process.communicate(timeout=PATIENCE_SECONDS)[0].decode().splitlines()
+            came = [tuple(map(int, line.split()[:2])) for line in lines]
+            wanted = [(fd, number) for number in range(pairs) for fd in (1, 2)]
+            self.assertEqual(sorted(came), sorted(wanted), "something is missing")
+            for fd in (1, 2):
+                self.assertEqual([pair for pair in came if pair[0] == fd],
+                                 [pair for pair in wanted if pair[0] == fd])
+            self.assertEqual(came[:800], wanted[:800])
+
+    def test_a_reader_of_one_stream_is_not_held_up_by_that_of_the_other(self):
+        process = self.start_once("k", "sh", "-c", "head -c 300000 /dev/zero; echo problem >&2;"
+                                  f" while [ ! -e {self.path('go')} ]; do sleep 0.02; done")
+        eventually(lambda: SignalsAndStreams.unread(process.stderr), "the other stream")
+        self.assertEqual(process.stderr.readline(), b"problem\n")
+        self.touch("go")
+        self.assertEqual(len(process.communicate(timeout=PATIENCE_SECONDS)[0]), 300000)
+
+    def run_with(self, redirection, *argv):
+        """(exit status, stdout, stderr) with a descriptor that takes nothing."""
+        script = f'"$@" {redirection}'
+        process = self.launch(["sh", "-c", script, "sh", *argv], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        return process.returncode, out, err
+
+    def test_output_that_cannot_be_written_is_told(self):
+        both = "echo out; echo err >&2; exit "
+        for number, (to, says) in enumerate((
+                (">/dev/full", b"standard output: No space left"),
+                (">&-", b"standard output: Bad file descriptor"),
+                ("2>/dev/full", b""), ("2>&-", b""))):
+            for status, wanted in ((0, 74), (3, 3)):
+                argv = self.argv(f"{number}.{status}", "sh", "-c", both + str(status))
+                for what in ("run", "replay"):
+                    with self.subTest(to=to, status=status, what=what):
+                        got, _, err = self.run_with(to, *argv)
+                        self.assertEqual(got, wanted, err)
+                        self.assertIn(says, err)
+                self.assertEqual(self.once(f"{number}.{status}", "true"), (status, b"out\n", b"err\n"))
+
+    def test_a_reader_that_has_left_is_told(self):
+        for what in ("run", "replay"):
+            read, write = os.pipe()
+            os.close(read)
+            process = self.launch(self.argv("k", "echo", "out"), stdout=write,
+                                  stderr=subprocess.PIPE)
+            os.close(write)
+            err = process.communicate(timeout=PATIENCE_SECONDS)[1]
+            self.assertEqual(process.returncode, 74, what)
+            self.assertIn(b"standard output: Broken pipe", err)
+
+    def test_help_that_cannot_be_written_is_told(self):
+        for option in ("--help", "--version"):
+            for to in (">/dev/full", ">&-"):
+                status, _, err = self.run_with(to, ONCE, option)
+                self.assertEqual(status, 74)
+                self.assertIn(b"standard output: ", err)
+
+    def test_nothing_to_write_is_no_failure(self):
+        for to in (">/dev/full 2>/dev/full", ">&- 2>&-"):
+            self.assertEqual(self.run_with(to, *self.argv("k", "true"))[0], 0)
+
+    def test_a_reader_that_does_not_block_gets_all_of_a_replay(self):
+        command = ["head", "-c", "300000", "/dev/zero"]
+        self.assertEqual(self.once("k", *command)[0], 0)
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        process = self.launch(self.argv("k", *command), stdout=write)
+        os.close(write)
+        with open(read, "rb") as file:
+            eventually(lambda: SignalsAndStreams.unread(file) > PIPE_BYTES - 4096, "a full pipe")
+            self.assertEqual(len(file.read()), 300000)
+        self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
+
+
+class Secrets(OnceCase):
+    """A password is for the server; what a server says is no command to a terminal."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(config="requirepass p@ss:w/rd\n")
+        cls.host = "%s:%d" % cls.server.address
+
+    def given(self, url_variable, argv, **environment):
+        environment = {**os.environ, "IDEM_SERVER_URL": url_variable, **environment}
+        process = self.launch(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        return process.returncode, out, err
+
+    def password_file(self, text=b"p@ss:w/rd\n", mode=0o600, name="password"):
+        with open(self.path(name), "wb") as file:
+            file.write(text)
+        os.chmod(self.path(name), mode)
+        return self.path(name)
+
+    def test_the_command_does_not_get_the_password(self):
+        show = ["sh", "-c", "echo $IDEM_SERVER_URL; env"]
+        for number, (user, shown) in enumerate((("", ""), ("default", "default@"))):
+            given = f"redis://{user}:p%40ss%3Aw%2Frd@{self.host}"
+            for argv in ([ONCE, "--key", f"{self.id()}{number}", *show],
+                         [ONCE, "--server", given, "--key", f"{self.id()}-{number}", *show]):
+                status, out, err = self.given(given, argv)
+                self.assertEqual(status, 0, err)
+                self.assertEqual(out.splitlines()[0].decode(), f"redis://{shown}{self.host}")
+                self.assertNotIn(b"%40ss", out)
+
+    def test_an_address_without_a_password_is_passed_on_as_it_is(self):
+        with_at = "unix:///tmp/a@b.sock"
+        argv = [ONCE, "--server", f"redis://:p%40ss%3Aw%2Frd@{self.host}", "--key", self.id(), "sh",
+                "-c", "echo $IDEM_SERVER_URL"]
+        self.assertEqual(self.given(with_at, argv)[1].decode(), with_at + "\n")
+
+    def test_the_password_from_a_file(self):
+        path = self.password_file()
+        plain = f"redis://{self.host}"
+        for number, (server, more, variable) in enumerate((
+                (plain, ["--password-file", path], ""), (plain, [], path),
+                (f"redis://default@{self.host}", [], path),
+                (f"redis://:p%40ss%3Aw%2Frd@{self.host}", [], "/no/such/file"),
+                (plain, ["--password-file", self.password_file(b"p@ss:w/rd\r\nmore", name="dos")], ""),
+                (plain, ["--password-file", self.password_file(b"p@ss:w/rd", name="bare")], ""))):
+            with self.subTest(server=server, more=more):
+                argv = [ONCE, *more, "--key", f"{self.id()}{number}", "echo", "ran"]
+                status, out, err = self.given(server, argv, IDEM_PASSWORD_FILE=variable)
+                self.assertEqual((status, out), (0, b"ran\n"), err)
+
+    def test_a_password_file_that_is_none(self):
+        plain = f"redis://{self.host}"
+        for wrong in (["--password-file", "/no/such/file"], ["--password-file", self.directory],
+                      *(["--password-file", self.password_file(mode=mode, name=f"mode{mode}")]
+                        for mode in (0o644, 0o640, 0o604, 0o660)),
+                      *(["--password-file", self.password_file(text, name=f"text{len(text)}")]
+                        for text in (b"", b"\nsecret", b"se\0cret\n", b"x" * 600)),
+                      ["--server", f"redis://:p@{self.host}", "--password-file", self.password_file()]):
+            with self.subTest(wrong):
+                status, _, err = self.given(plain, [ONCE, *wrong, "--key", "k", "echo", "never"])
+                self.assertEqual(status, 64, err)
+                self.assertNotIn(b"cret", err.replace(wrong[-1].encode(), b""))
+
+    def test_one_inside_of_another_knows_the_server_too(self):
+        inner = [ONCE, "--key", f"{self.id()}:inner", "echo", "ran"]
+        status, out, err = self.given(f"redis://{self.host}",
+                                      [ONCE, "--key", f"{self.id()}:outer", *inner],
+                                      IDEM_PASSWORD_FILE=self.password_file())
+        self.assertEqual((status, out), (0, b"ran\n"), err)
+
+    def test_what_a_server_says_does_not_reach_the_terminal_as_it_is(self):
+        evil = b"\x1b]0;title\x07\x9b31m"
+        for number, reply in enumerate((
+                b"-ERR " + evil + b"\r\n", b"-OOM " + evil + b"\r\n",
+                b"*4\r\n$4\r\nBUSY\r\n:1\r\n:1\r\n$%d\r\n%s\r\n" % (len(evil), evil))):
+            with Parrot(reply) as parrot:
+                for flags in ([], ["--fail-open"]):
+                    argv = [ONCE, "--server", url(parrot), "--wait", "0", "--key",
+                            b"k\x1b[2J\n%d" % number, *flags, "true"]
+                    process = self.launch_bytes(argv)
+                    err = process.communicate(timeout=PATIENCE_SECONDS)[1]
+                    self.assertIn(b"\\x1b]0;title\\x07", err)
+                    self.assertIn(b"key k\\x1b[2J\\x0a", err)
+                    self.assertNotRegex(err, rb"[^\n -~]")
+
+    def launch_bytes(self, argv):
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.addCleanup(self.end, process)
+        return process
+
+
 class Loss(OnceCase):
     def lose(self):
         self.await_ledger("begin")
@@ -239,6 +654,30 @@ class Loss(OnceCase):
         self.assertEqual(process.returncode, 75, err)
         self.assertTrue(gone(pid))
 
+    def deaf(self):
+        """A command that notes that it is to stop, and completes all the same."""
+        return self.run_noting(f"trap 'echo term >> {self.ledger}' TERM;"
+                               f" while [ ! -e {self.path('go')} ]; do sleep 0.05; done; echo done")
+
+    def test_a_run_that_completes_in_spite_of_a_doubt_is_kept(self):
+        process = self.start_once("k", "--lease", "300ms", "--kill-on-loss", *self.deaf())
+        self.await_ledger("begin")
+        with self.server.stopped():  # no renewal gets through for a whole lease
+            self.await_ledger("term")
+        self.touch("go")
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        self.assertEqual((process.returncode, out), (0, b"done\n"), err)
+        self.assertEqual(self.once("k", "echo", "never")[:2], (0, b"done\n"))
+
+    def test_a_run_that_completes_in_spite_of_a_loss_has_its_own_status(self):
+        process = self.start_once("k", "--lease", "300ms", "--kill-on-loss", *self.deaf())
+        self.lose()
+        self.await_ledger("term")
+        self.touch("go")
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        self.assertEqual((process.returncode, out), (0, b"done\n"))
+        self.assertIn(b"NOT recorded (STALE)", err)
+
 
 class SignalsAndStreams(OnceCase):
     @staticmethod
@@ -257,6 +696,14 @@ class SignalsAndStreams(OnceCase):
             out, _ = process.communicate(timeout=PATIENCE_SECONDS)
             self.assertEqual((process.returncode, out), (6, f"got {name}\n".encode()))
             self.assertEqual(self.once(name, "true")[:2], (6, out), "recorded as it ended")
+
+    def test_without_a_terminal_signals_reach_all_that_the_command_started(self):
+        script = f"sleep 600 & echo begin $! >> {self.ledger}; wait"
+        process = self.start_once("k", "sh", "-c", script, start_new_session=True)
+        pid = self.begun()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_SECONDS)
+        eventually(lambda: gone(pid), "the end of what the command started")
 
     def test_a_signal_reaches_the_command_behind_a_full_pipe(self):
         script = f"trap 'echo end >> {self.ledger}; exit 6' TERM; echo begin >> {self.ledger};" \

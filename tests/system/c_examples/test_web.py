@@ -1,11 +1,14 @@
 """The HTTP examples in C, on a real idem-server: duplicates, other requests, kill -9, no server."""
 
+import contextlib
+import os
 import re
 import signal
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
-from harness import Server, eventually, patience
+from harness import Client, Server, eventually, patience
+from keys import MALFORMED, SPELLINGS, TWICE
 from support import PATIENCE_SECONDS, Case, ask
 
 DUPLICATES = 20
@@ -146,8 +149,11 @@ class Forms(WebCase):
         answers = self.in_parallel(lambda: self.order(service, key))
         self.assert_one_run_that_all_heard(answers, 201)
         self.assertIn(b"placed: &lt;b&gt;&amp;tea\n", answers[0].body)
-        by_argument = ask(service.port, "POST", f"/order?__idempotent_key={key}")
-        by_header = ask(service.port, "POST", "/order", headers={"X-Idempotent-Key": key})
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        by_argument = ask(service.port, "POST", f"/order?__idempotent_key={key}",
+                          b"item=%3Cb>%26tea", form)
+        by_header = ask(service.port, "POST", "/order", b"item=%3Cb>%26tea",
+                        {**form, "X-Idempotent-Key": key})
         self.assertEqual(by_argument.essence, answers[0].essence)
         self.assertEqual(by_header.essence, answers[0].essence)
         self.assertEqual(self.order(service, "x" * 300).status, 400)
@@ -269,6 +275,279 @@ class Json(WebCase):
             self.assertIsNotNone(lost.exception(PATIENCE_SECONDS))
             self.assertEqual((waiting.result().status, waiting.result().replayed), (201, False))
         self.assertIn("attempt=2", self.ledger_lines()[-1])
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class Each(WebCase):
+    """What holds for all services alike: how each is asked, and what it answers to a busy key."""
+
+    # service -> method, path, body, header of the key, status of success, status when busy
+    SERVICES = {
+        "http": ("POST", "/payments", b'{"amount": 5}', "Idempotency-Key", 201, 409),
+        "guard_409": ("PUT", "/items/7", b"x", "Idempotency-Key", 200, 409),
+        "json_idempotency": ("POST", "/payments", b'{"amount": 5}', "X-Idempotency-Key", 201, 409),
+        "form_double_submit": ("POST", "/order", b"item=tea", "X-Idempotent-Key", 201, 408),
+        "form_wait_408": ("POST", "/order", b"item=tea", "X-Idempotent-Key", 201, 408),
+    }
+
+    def services(self, *options, names=None):
+        for self.name in names or self.SERVICES:
+            yield self.served(*options)
+
+    @contextlib.contextmanager
+    def served(self, *options):
+        with self.subTest(self.name):
+            self.touch_ledger()
+            service = self.serve(*options)
+            yield service
+            self.stop_service(service)
+
+    def send(self, service, *keys, path=None, body=None, method=None, more=()):
+        usual_method, usual_path, usual_body, header, _, _ = self.SERVICES[self.name]
+        headers = [(header, key) for key in keys] + list(more)
+        if self.name.startswith("form"):
+            headers.append(("Content-Type", FORM))
+        return ask(service.port, method or usual_method, path or usual_path,
+                   usual_body if body is None else body, headers)
+
+    @property
+    def success(self):
+        return self.SERVICES[self.name][4]
+
+    @property
+    def busy(self):
+        return self.SERVICES[self.name][5]
+
+
+class Keys(Each):
+    def test_a_key_is_one_however_it_is_spelled(self):
+        for served in self.services():
+            with served as service:
+                key = self.name
+                first = self.send(service, key)
+                self.assertEqual((first.status, first.replayed), (self.success, False))
+                for spelling in SPELLINGS:
+                    again = self.send(service, spelling.replace("k", key, 1))
+                    self.assertEqual((again.replayed, again.essence), (True, first.essence), spelling)
+
+    def test_a_malformed_key_is_400_and_not_the_lack_of_one(self):
+        for served in self.services():
+            with served as service:
+                for value in MALFORMED:
+                    self.assertEqual(self.send(service, value).status, 400, value)
+                self.assertEqual(self.ledger_lines(), [])
+
+    def test_two_keys_are_400(self):
+        for served in self.services():
+            with served as service:
+                for values in TWICE:
+                    self.assertEqual(self.send(service, *values).status, 400, values)
+                self.assertEqual(self.ledger_lines(), [])
+
+    def test_a_form_has_one_key_in_one_place(self):
+        field = "__idempotent_key"
+        for served in self.services(names=["form_double_submit"]):
+            with served as service:
+                for query, body, header in (
+                        ("", f"{field}=", ()), ("", f"item=tea&{field}", ()), (f"?{field}=", "", ()),
+                        ("", f"{field}=k&item=tea&{field}=k", ()), (f"?{field}=k", f"{field}=k", ()),
+                        ("", f"{field}=k", ["k"]), (f"?{field}=k", "", ["k"]), ("", f"{field}=k", [""]),
+                        ("", f"{field}=k%00a", ()), ("", f"{field}=%c3%a4", ()), ("", f"{field}=+", ()),
+                        ("", f"{field}={'x' * 256}", ())):
+                    answer = self.send(service, *header, path="/order" + query, body=body.encode())
+                    self.assertEqual(answer.status, 400, (query, body, header))
+                # Its fields would not be read, the key among them.
+                multipart = ask(service.port, "POST", "/order", b"--b\r\n\r\n--b--\r\n",
+                                {"Content-Type": "multipart/form-data; boundary=b"})
+                self.assertEqual(multipart.status, 415)
+                self.assertEqual(self.ledger_lines(), [])
+
+
+class Fingerprints(Each):
+    def assert_another(self, answer):
+        self.assertEqual((answer.status, answer.replayed), (422, False))
+
+    def test_another_body_query_path_or_method_is_another_request(self):
+        others = {"http": b'{"amount": 6}', "json_idempotency": b'{"amount": 6}', "guard_409": b"y"}
+        for served in self.services():
+            with served as service:
+                key = self.name
+                path = self.SERVICES[self.name][1]
+                first = self.send(service, key, path=path + "?a=1")
+                self.assertEqual(first.status, self.success)
+                self.assertEqual(self.send(service, key, path=path + "?a=1").essence, first.essence)
+                self.assert_another(self.send(service, key, path=path + "?a=1",
+                                              body=others.get(self.name, b"item=coffee")))
+                for query in ("", "?", "?a=2", "?a=1&b", "?a=1?"):
+                    self.assert_another(self.send(service, key, path=path + query))
+        for served in self.services(names=["guard_409"]):
+            with served as service:
+                self.send(service, "rest")
+                self.assert_another(self.send(service, "rest", method="POST"))
+                self.assert_another(self.send(service, "rest", path="/items/8"))
+                self.assertTrue(self.send(service, "rest").replayed)
+
+    def test_the_place_of_the_key_in_a_form_is_no_part_of_the_request(self):
+        field = "__idempotent_key=k"
+        for served in self.services(names=["form_double_submit"]):
+            with served as service:
+                first = self.send(service, "k", path="/order?a=1", body=b"item=tea&n=1")
+                for query, body in ((f"?{field}&a=1", "item=tea&n=1"), (f"?a=1&{field}", "item=tea&n=1"),
+                                    ("?a=1", f"{field}&item=tea&n=1"), ("?a=1", f"item=tea&{field}&n=1"),
+                                    ("?a=1", f"item=tea&n=1&{field}")):
+                    again = self.send(service, path="/order" + query, body=body.encode())
+                    self.assertEqual((again.replayed, again.essence), (True, first.essence), (query, body))
+
+    def test_the_boundary_of_a_multipart_body_is_no_part_of_the_request(self):
+        def upload(service, boundary, *parts, quote=""):
+            body = b"".join(b"--%s\r\nContent-Disposition: form-data; name=f\r\n\r\n%s\r\n"
+                            % (boundary, part) for part in parts) + b"--%s--\r\n" % boundary
+            kind = f"multipart/form-data; boundary={quote}{boundary.decode()}{quote}"
+            return self.send(service, "k", body=body, more=[("Content-Type", kind)])
+
+        for served in self.services(names=["guard_409"]):
+            with served as service:
+                first = upload(service, b"one", b"a", b"b")
+                self.assertEqual(first.status, self.success)
+                for quote in ("", '"'):
+                    self.assertEqual(upload(service, b"another", b"a", b"b", quote=quote).essence,
+                                     first.essence)
+                for parts in ((b"a", b"c"), (b"ab",), (b"a", b"b", b""), (b"b", b"a")):
+                    self.assert_another(upload(service, b"one", *parts))
+                    self.assert_another(upload(service, b"another", *parts))
+
+
+class Kept(Each):
+    """What of a response is for later requests. guard_409 answers what it is told to."""
+
+    RETRYABLE = (401, 403, 408, 409, 423, 425, 429, 500, 503)
+
+    def setUp(self):
+        super().setUp()
+        self.name = "guard_409"
+
+    def test_what_belongs_to_one_caller_or_one_connection_is_not_kept(self):
+        for name in ("Set-Cookie", "Set-Cookie2", "Clear-Site-Data", "WWW-Authenticate",
+                     "Proxy-Authenticate", "Authentication-Info", "Proxy-Authentication-Info",
+                     "authorization", "Proxy-Authorization", "AGE", "Via", "Server", "Alt-Svc",
+                     "Keep-Alive", "Proxy-Connection", "TE", "Trailer"):
+            with self.subTest(name):
+                service = self.serve("--header", f"{name}: for this one; alone")
+                first, again = self.send(service, name), self.send(service, name)
+                self.assertEqual(first.headers.pop(name.lower()), "for this one; alone")
+                self.assertNotIn(name.lower(), again.headers)
+                self.assertEqual((again.replayed, again.essence), (True, first.essence))
+
+    def test_the_rest_is_kept(self):
+        for name in ("Location", "ETag", "Link", "X-Own", "Set-Cookie3", "Content-Language", "Dates"):
+            with self.subTest(name):
+                service = self.serve("--header", f"{name}: a: b")
+                first, again = self.send(service, name), self.send(service, name)
+                self.assertEqual(first.headers[name.lower()], "a: b")
+                self.assertEqual((again.replayed, again.essence), (True, first.essence))
+
+    def test_what_the_connection_header_names_is_not_kept(self):
+        service = self.serve("--header", "Connection: x-other, content-TYPE")
+        first, again = self.send(service, "k"), self.send(service, "k")
+        self.assertIn("content-type", first.headers)
+        self.assertEqual((again.replayed, "content-type" in again.headers), (True, False))
+
+    def test_a_cookie_is_for_the_first_caller_of_a_form(self):
+        for served in self.services(names=["form_double_submit", "form_wait_408"]):
+            with served as service:
+                first, again = self.send(service, self.name), self.send(service, self.name)
+                self.assertIn("set-cookie", first.headers)
+                self.assertNotIn("set-cookie", again.headers)
+                self.assertEqual((again.replayed, again.essence), (True, first.essence))
+
+    def test_what_may_turn_out_otherwise_is_not_kept(self):
+        for status in self.RETRYABLE:
+            with self.subTest(status):
+                self.touch_ledger()
+                service = self.serve("--status", status)
+                for run in (1, 2):
+                    answer = self.send(service, str(status))
+                    self.assertEqual((answer.status, answer.replayed), (status, False))
+                    self.assertEqual(len(self.ledger_lines()), 2 * run)
+
+    def test_what_is_decided_is_kept(self):
+        for status in (200, 302, 400, 402, 404, 410, 422):
+            with self.subTest(status):
+                service = self.serve("--status", status)
+                first, again = self.send(service, f"k{status}"), self.send(service, f"k{status}")
+                self.assertEqual((again.replayed, again.essence), (True, first.essence))
+
+    def test_a_record_that_is_no_response_is_410(self):
+        for number, meta in enumerate((None, b"", b"junk", b"200", b"99\n", b"600\n", b"200\nno line",
+                                       b"200\nno colon\n", b"200\n: no name\n", b"200\nA: b\n\0",
+                                       b"200\nA: b\nC: d")):
+            with self.subTest(meta):
+                self.assert_410(f"k{number}", meta)
+
+    def assert_410(self, key, meta):
+        """Another program stores under the key while the view runs."""
+        for work_ms in patience(WORK_MS):
+            self.touch_ledger()
+            service = self.serve("--work-ms", work_ms)
+            record = f"5:guard{len(key)}:{key}"
+            with ThreadPoolExecutor(1) as pool, Client(self.server) as client:
+                first = pool.submit(self.send, service, key)
+                token = re.search(r"token=(\d+)", self.await_ledger("begin")[0]).group(1)
+                words = ["STORE", record, token, b"body"] + (["META", meta] if meta is not None else [])
+                stored = client.call(*words)
+                first.result()
+            if stored == 0:  # else the view was faster
+                break
+            with Client(self.server) as client:
+                client.call("DEL", record)
+        answer = self.send(service, key)
+        self.assertEqual((answer.status, answer.replayed), (410, False))
+        self.assertEqual(len(self.ledger_lines()), 2)
+
+
+class Endings(Each):
+    """Only what is known to have done nothing is given back."""
+
+    def test_work_that_may_have_happened_is_not_given_back(self):
+        for self.name in self.SERVICES:
+            with self.subTest(self.name):
+                self.fails_after_its_work()
+
+    def fails_after_its_work(self):
+        moved = self.path("moved")
+        for work_ms in patience(WORK_MS):
+            self.touch_ledger()
+            key = f"{self.name}{work_ms}"
+            failing = self.serve("--work-ms", work_ms, "--lease-ms", 2 * work_ms)
+            with ThreadPoolExecutor(1) as pool:
+                first = pool.submit(self.send, failing, key)
+                self.await_ledger("begin")
+                os.rename(self.ledger, moved)
+                os.mkdir(self.ledger)  # where the end of the work cannot be noted
+                status = first.result().status
+                os.rmdir(self.ledger)
+            with open(moved, encoding="ascii") as file:
+                if "end" not in file.read():  # the ledger was gone before the work was over
+                    break
+        self.assertEqual(status, 500)
+        heir = self.serve("--lease-ms", 600_000)
+        answer = eventually(lambda: (lambda got: got.status != self.busy and got)(self.send(heir, key)),
+                            "the end of the lease")
+        self.assertEqual((answer.status, answer.replayed), (self.success, False))
+        self.assertIn("attempt=2", self.ledger_lines()[-1], "it is told that it is not the first")
+
+    def test_work_that_has_done_nothing_is_given_back(self):
+        for served in self.services("--lease-ms", 600_000):
+            with served as service:
+                os.remove(self.ledger)
+                os.mkdir(self.ledger)  # where its begin cannot be noted, so it does not begin
+                failed = self.send(service, self.name)
+                self.assertEqual((failed.status, failed.headers.get("retry-after")), (503, "1"))
+                os.rmdir(self.ledger)
+                self.assertEqual(self.send(service, self.name).status, self.success)
+                self.assertIn("attempt=1", self.ledger_lines()[-1])
 
 
 if __name__ == "__main__":

@@ -140,6 +140,11 @@ FRAMING = [
         b"GET / HTTP/1.1\r\nAccept: x\r\n\r\n",
         lambda sent, redis, idem: b"HTTP/" in sent and idem == b""),
     Difference(
+        "replies before HTTP", "what ran before such a line is answered; Redis drops the replies",
+        b"PING\r\nPOST / HTTP/1.1\r\n",
+        lambda sent, redis, idem: redis == b"" and idem == b"+PONG\r\n"
+        and re.search(rb"POST|Host:", sent)),
+    Difference(
         "bytes in errors",
         "no error echoes bytes of a client unescaped; Redis shows them raw and CR LF as blanks",
         b"*1\r\n\xff3\r\n",

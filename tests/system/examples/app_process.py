@@ -21,6 +21,7 @@ sys.path.insert(0, os.path.join(REPOSITORY, "client", "examples"))
 
 import idem  # noqa: E402
 from flask import Response, g, session  # noqa: E402
+from idem_flask import DidNothing  # noqa: E402
 from werkzeug.serving import make_server  # noqa: E402
 
 
@@ -42,9 +43,10 @@ def make_view(ledger_path, control_port):
             order = json.loads(control.makefile().readline())
         if order.get("raise"):
             note("raised", about)
-            raise RuntimeError("the test asked for it")
+            raise (DidNothing if order["raise"] == "did nothing" else RuntimeError)(
+                "the test asked for it")
         note("end", about)
-        session["order"] = about["token"]  # so that the response has a session cookie to keep
+        session["order"] = about["token"]  # so that the response has a session cookie
         response = Response(base64.b64decode(order["body"]), order["status"])
         for name, value in order["headers"]:
             response.headers.add(name, value)

@@ -8,6 +8,7 @@ waits until the test lets it go on, and the test waits for conditions.
 """
 import base64
 import ctypes
+import glob
 import http.client
 import json
 import os
@@ -128,8 +129,8 @@ class Job:
             ("Set-Cookie", "b=2; Path=/"), ("Location", "/there?x=1")])
         return body
 
-    def fail(self):
-        self._order(**{"raise": True})
+    def fail(self, how="unsure"):
+        self._order(**{"raise": how})
 
     def close(self):
         self._connection.close()
@@ -219,8 +220,8 @@ def tearDownModule():
 
 
 class Reply:
-    # Given by the HTTP server for each response, not part of what the view answered.
-    TRANSPORT = ("date", "server", "connection", "idempotent-replayed")
+    # Given by the HTTP server for each response, or to one caller alone: not what a replay repeats.
+    TRANSPORT = ("date", "server", "connection", "idempotent-replayed", "set-cookie")
 
     def __init__(self, response):
         self.status, self.body = response.status, response.read()
@@ -320,6 +321,7 @@ class Example:
     def assert_replays(self, reply, first):
         self.assertTrue(reply.replayed)
         self.assertEqual(reply.bytes, first.bytes)
+        self.assertIsNone(reply.headers["Set-Cookie"], "what logs one caller in is not another's")
 
     def store_one(self, app, **answer):
         first = self.send_async(app)
@@ -414,18 +416,32 @@ class Example:
 
     # -- how a claim ends ----------------------------------------------------------------------
 
-    def test_a_view_that_raises_lets_the_next_one_run(self):
+    def test_a_view_that_raises_may_have_acted(self):
+        apps = self.start(2, **{self.lease: SHORT_LEASE_S})
+        first = self.send_async(apps[0])
+        failing = self.job()
+        failing.fail()
+        self.assertEqual(first.result().status, 500)
+        second = self.pool.submit(self.send_until_answered, apps)
+        job = self.job()
+        self.assertEqual(job.attempt, 2, "the next one is told that it is not the first")
+        self.assertGreater(job.token, failing.token)
+        job.answer()
+        self.assert_replays(self.send(apps[0]), second.result())
+        self.assert_executions(2, 1)
+
+    def test_a_view_that_did_nothing_lets_the_next_one_run(self):
         first = self.send_async(self.pair[0])
         failing = self.job()
         if self.waits:
             second = self.send_async(self.pair[1])
             self.wait_for_waiters(1)
-            failing.fail()
+            failing.fail("did nothing")
         else:
-            failing.fail()
+            failing.fail("did nothing")
             first.result()
             second = self.send_async(self.pair[1])
-        self.assertEqual(first.result().status, 500)
+        self.assertEqual((first.result().status, first.result().headers["Retry-After"]), (503, "1"))
         job = self.job()
         self.assertEqual(job.attempt, 1, "released, not lapsed")
         job.answer()
@@ -788,6 +804,61 @@ class Helper(unittest.TestCase):
             idem.claim(self.key, lease_ms=-1)
         with self.assertRaises(ValueError):
             idem.claim(self.key, wait_ms=60_001)
+
+
+class Snippets(unittest.TestCase):
+    """`once` as README.md has it: an exception is no proof that nothing happened."""
+
+    # What each language adds to the function: work that fails as argv says, and is tried once.
+    FAIL = {
+        "python": """
+import sys
+kind = {"DidNothing": DidNothing, "RuntimeError": RuntimeError}[sys.argv[1]]
+def work():
+    raise kind("after the work, perhaps")
+try:
+    once(sys.argv[2], work)
+except kind:
+    print("raised")
+""",
+        "js": """
+const kind = { DidNothing, RuntimeError: Error }[process.argv[1]];
+once(process.argv[2], async () => { throw new kind("after the work, perhaps"); })
+  .catch(() => console.log("raised")).finally(() => idem.disconnect());
+"""}
+    # Where the page begins to use its function.
+    USE = {"python": "\nprint(once(", "js": "\n(async () =>"}
+
+    def program(self, language):
+        with open(os.path.join(REPOSITORY, "README.md"), encoding="utf-8") as page:
+            block = re.search(rf"```{language}\n(.*?)```", page.read(), re.DOTALL)[1]
+        function = block[:block.index(self.USE[language])]
+        self.assertIn("4336", function)
+        return function.replace("4336", str(WORLD.server.port())) + self.FAIL[language]
+
+    def fails(self, argv, language, kind):
+        """The state of the key when the work has raised."""
+        key = f"snippet-{uuid.uuid4().hex}"
+        done = subprocess.run([*argv, self.program(language), kind, key], capture_output=True, text=True,
+                              timeout=PATIENCE_S, env={**os.environ, **self.environment})
+        self.assertEqual(done.stdout, "raised\n", done.stderr)
+        return WORLD.idem.fetch(key)
+
+    def check(self, argv, language):
+        self.assertIsInstance(self.fails(argv, language, "RuntimeError"), Busy, "it may have happened")
+        self.assertIsNone(self.fails(argv, language, "DidNothing"), "released")
+
+    environment = {}
+
+    def test_python(self):
+        self.check(["/usr/bin/python3", "-c"], "python")
+
+    def test_node(self):
+        found = glob.glob(os.path.join(REPOSITORY, "build/clients/*/node_modules/ioredis"))
+        if not found:
+            self.skipTest("the npm package ioredis is not installed (make test-clients)")
+        self.environment = {"NODE_PATH": os.path.dirname(found[0])}
+        self.check(["node", "-e"], "js")
 
 
 class OwnViews(unittest.TestCase):

@@ -1,0 +1,182 @@
+"""What a replay needs to know of HTTP: the caller's key, the digest of a request, and what is kept
+of a response.
+
+Knows no framework and no server.  Keeps these rules:
+  - one request has one key: several, an empty or a malformed one is an error, never "no key";
+  - two requests that differ in method, path, query or body have different fingerprints, whatever
+    was read of the body before;
+  - what belongs to one caller or one connection is not kept: see NEVER_STORED.
+"""
+import hashlib
+import io
+import json
+import re
+
+KEY_LIMIT = 255  # characters of a caller's key; as Stripe has it
+
+# Answers that say nothing about the work: the same request may succeed later, or with credentials.
+# Those who wait get them too; the next request runs.
+RETRYABLE = frozenset({401, 403, 408, 409, 423, 425, 429})
+
+# Names in lower case.  A denylist: Location, ETag, Link and what else the application says must come
+# back.  In addition goes whatever the response's Connection header names.
+NEVER_STORED = frozenset({
+    # They would log a stranger in who has the key, and undo the logout of a caller who retries late.
+    "set-cookie", "set-cookie2", "clear-site-data",
+    # What authenticates belongs to one exchange: a challenge and its nonce, a proof, credentials.
+    "www-authenticate", "proxy-authenticate", "authentication-info", "proxy-authentication-info",
+    "authorization", "proxy-authorization",
+    # Said of one message at one time.
+    "date", "age", "via", "server", "alt-svc",
+    # Hop by hop.
+    "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+})
+
+
+class BadKey(ValueError):
+    """To be answered with 400: whoever sent it wanted protection."""
+
+
+# The Idempotency-Key of the IETF draft is an Item of RFC 8941 that is a String; parameters after it
+# are checked and ignored.
+_STRING = r'"(?:[ !#-\[\]-~]|\\["\\])*"'
+_NUMBER = r"-?(?:\d{1,12}\.\d{1,3}|\d{1,15})"
+_TOKEN = r"[A-Za-z*][\w!#$%&'*+.^`|~:/-]*"
+_ITEM = rf"(?:{_STRING}|{_NUMBER}|{_TOKEN}|\?[01]|:[A-Za-z0-9+/=]*:)"
+_QUOTED = re.compile(rf"({_STRING})(?:; *[a-z*][a-z0-9_.*-]*(?:={_ITEM})?)*", re.ASCII)
+# What clients send who never read the draft: visible ASCII, but no quote, and no comma, with which
+# servers and proxies join several headers to one.
+_BARE = re.compile(r"[!#-+\--~]+")
+
+
+def key_from_header(value):
+    """`"k"` and `k` are the same key.  Raises BadKey."""
+    value = value.strip(" \t")
+    quoted = _QUOTED.fullmatch(value)
+    if quoted:
+        return checked_key(re.sub(r"\\(.)", r"\1", quoted[1][1:-1]))
+    if value and not _BARE.fullmatch(value):
+        raise BadKey("it has to be one quoted string, or visible ASCII without quotes and commas")
+    return checked_key(value)
+
+
+def checked_key(key):
+    """The key as it came in a form or a query.  Raises BadKey."""
+    if not key.strip(" "):
+        raise BadKey("the key is empty")
+    if len(key) > KEY_LIMIT:
+        raise BadKey(f"the key is longer than {KEY_LIMIT} characters")
+    if not all(" " <= character <= "~" for character in key):
+        raise BadKey("the key has characters that are not visible ASCII")
+    return key
+
+
+class TooLong(Exception):
+    """The body of the request is over the limit: to be answered with 413."""
+
+
+class RecordedInput(io.RawIOBase):
+    """A wsgi.input whose bytes are kept as they are read, so that all of them can be digested
+    whatever the application has read before, and the application can read on afterwards.
+
+    Over the limit nothing is kept: what streams past without a key is not held in memory.
+    """
+
+    def __init__(self, source, limit):
+        self._source, self._limit = source, limit
+        self._kept, self._given = bytearray(), 0  # bytes; how many the application has read of them
+        self._over = False
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        if self._given == len(self._kept):
+            self._pull(len(buffer))
+        piece = self._kept[self._given:self._given + len(buffer)]
+        buffer[:len(piece)] = piece
+        self._given += len(piece)
+        return len(piece)
+
+    def whole(self):
+        """All bytes.  Raises TooLong."""
+        while not self._over and self._pull(io.DEFAULT_BUFFER_SIZE):
+            continue
+        if self._over:
+            raise TooLong
+        return bytes(self._kept)
+
+    def _pull(self, size):
+        piece = self._source.read(size)
+        self._over |= len(self._kept) + len(piece) > self._limit
+        if self._over:
+            del self._kept[:self._given]
+            self._given = 0
+        self._kept += piece
+        return bool(piece)
+
+
+_FORM = "application/x-www-form-urlencoded"
+_BOUNDARY = re.compile(r'^multipart/.*;\s*boundary=(?:"([^"]+)"|([^\s;"]+))', re.IGNORECASE)
+
+
+def fingerprint(method, path, query, body, content_type="", key_field=None):
+    """All as bytes but the content type and the name of the field that carries the key.
+
+    The raw bytes, not their meaning: a client that retries sends what it sent.  Two exceptions: the
+    boundary of a multipart body is new whenever a browser sends the form again, so it does not
+    count; and neither does the key, which may stand in the form, the query or a header.
+    """
+    boundary = _BOUNDARY.match(content_type)
+    if boundary:
+        delimiter = b"\r\n--" + (boundary[1] or boundary[2]).encode("latin-1", "replace")
+        parts = [part for part in (b"\r\n" + body).split(delimiter)
+                 if key_field is None or not _names(part, key_field)]
+    elif content_type.lower().startswith(_FORM):
+        parts = [_without(body, key_field)]
+    else:
+        parts = [body]
+    digest = hashlib.sha256()
+    for part in (method, path, _without(query, key_field), *parts):
+        digest.update(b"%d:" % len(part) + part)
+    return digest.digest()
+
+
+def _names(part, field):
+    """Whether it is that field of a multipart body."""
+    return f'name="{field}"'.encode() in part.partition(b"\r\n\r\n")[0]
+
+
+def _without(fields, name):
+    if name is None:
+        return fields
+    return b"&".join(field for field in fields.split(b"&")
+                     if field.partition(b"=")[0] != name.encode())
+
+
+def storable(headers, never_stored=NEVER_STORED):
+    """headers: pairs of strings."""
+    headers = [(name, value) for name, value in headers]
+    hop_by_hop = {named.strip().lower() for name, value in headers if name.lower() == "connection"
+                  for named in value.split(",")}
+    return [(name, value) for name, value in headers
+            if name.lower() not in never_stored and name.lower() not in hop_by_hop]
+
+
+def pack_head(status, headers):
+    """Status and headers as what is stored beside a body.  status: "201 CREATED"."""
+    return json.dumps([status, headers])
+
+
+def unpack_head(meta):
+    """(status, headers), or None for what pack_head has not made (another program's record)."""
+    try:
+        status, headers = json.loads(meta)
+        if not re.fullmatch(r"[2-5]\d\d(?: [ -~]*)?", status):
+            return None
+        headers = [(str(name), str(value)) for name, value in headers]
+    except (TypeError, ValueError, RecursionError):
+        return None
+    if any(re.search(r"[\r\n\0]", name + value) for name, value in headers):
+        return None
+    return status, headers

@@ -1,0 +1,32 @@
+/*
+ * reply_limit.h - how large a reply hiredis may build. Version 0.14 takes any: `*2147483647` alone
+ * makes it allocate 16 GB and walk through all of them to free them again.
+ *
+ * It stands in the reader's table of functions: hiredis asks it before each object.
+ *
+ * Invariant: an object is built only while the reply that it belongs to is within the limits.
+ */
+#ifndef IDEM_CLIENT_REPLY_LIMIT_H
+#define IDEM_CLIENT_REPLY_LIMIT_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+
+/* Fields of an array. idem's own have at most 6; a later server may say more. */
+#define REPLY_ELEMENTS_MAX 64
+/* Objects of one reply, arrays inside of arrays included. */
+#define REPLY_OBJECTS_MAX 256
+
+struct reply_limit {
+  redisReplyObjectFunctions functions, *builder; /* what stands in the reader; who builds */
+  size_t bytes_max, bytes;                       /* of all strings of one reply */
+  unsigned objects;
+  bool exceeded; /* the reader is of no further use */
+};
+
+/* Puts the limit into a reader, which it must outlive. */
+void reply_limit_init(struct reply_limit *limit, redisReader *reader, size_t bytes_max);
+/* Whether what came so far is too much: also a string that is still growing. */
+bool reply_limit_exceeded(const struct reply_limit *limit, const redisReader *reader);
+
+#endif

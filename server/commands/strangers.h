@@ -1,0 +1,52 @@
+/*
+ * strangers.h - clients that have not authenticated, and what a wrong password costs.
+ *
+ * A stranger has little time, few errors and few replies; the server has room for few of them, and
+ * the one that has waited longest makes room for a new one. Connections over a unix socket are let
+ * in by the mode of its file: they need the password, but are no strangers.
+ *
+ * The error of a failed AUTH is sent a second later (client->delayed), and what was pipelined after
+ * it waits; the third failure closes. When one address fails more often than that in one second, on
+ * however many connections, the rest of its failures are closed without an answer. A right password
+ * is never delayed.
+ *
+ * Invariant: client->stranger while, and only while, its guard is in shared.strangers or
+ * host.evicted.
+ */
+#ifndef IDEM_SERVER_COMMANDS_STRANGERS_H
+#define IDEM_SERVER_COMMANDS_STRANGERS_H
+
+#include "server/commands/command.h"
+
+#define STRANGERS_MAX 256u     /* of the whole server */
+#define STRANGERS_MS 5000      /* until it has authenticated */
+#define STRANGERS_ERRORS 64u   /* replies that are errors */
+#define AUTH_DELAY_MS 1000     /* of the error of a failed AUTH */
+#define AUTH_FAILURES 3u       /* on one connection */
+#define AUTH_FAILURES_PER_S 10 /* of one address; more are not answered */
+
+/* A client that has to authenticate, unless it is local. May close the oldest stranger, and the
+ * client itself when memory is short. */
+void strangers_add(struct host *host, struct client *client);
+/* It has authenticated, or it closes. */
+void strangers_remove(struct host *host, struct client *client);
+/* It was told an error. The last one that it may have ends the connection. */
+void strangers_note_error(struct client *client);
+/* Whether it leaves more of its replies untaken than it may. */
+bool strangers_overdue(const struct client *client);
+/* Evicts those whose time is over, of all loops. */
+void strangers_review(struct host *host);
+/* Closes those of this loop that any loop has evicted. */
+void strangers_close_evicted(struct host *host);
+
+/* The password was wrong. Replies, now or later, or closes. */
+void strangers_auth_failed(struct call *call);
+/* Whether this connection may try no more passwords. */
+bool strangers_exhausted(const struct client *client);
+/* Writes the error of the next failed AUTH whose delay is over, of any when `all`. Returns its
+ * client; NULL: there is none. */
+struct client *strangers_answer(struct host *host, bool all);
+/* The client closes before that. */
+void strangers_forget_delay(struct client *client);
+
+#endif

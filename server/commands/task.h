@@ -1,0 +1,65 @@
+/*
+ * task.h - commands that look at everything (KEYS, SCAN, CLIENT LIST, CLIENT KILL): run in slices,
+ * so that other connections do not wait for them.
+ *
+ *     handler -> task_begin: first slice -> done? reply
+ *                                        \-> client->working; host.tasks -> a slice a turn -> reply
+ *
+ * The first slice runs at once, and for most it is the only one. While a client works, the commands
+ * after it wait, as after a command that waits. Between slices everything may change: what is
+ * listed is no snapshot. Inside EXEC, which promises that nothing comes between, there is one slice
+ * however long it takes.
+ *
+ * Invariant: a task is in host.tasks from the end of its first slice until it is destroyed; its
+ * client, as long as there is one, points at it.
+ */
+#ifndef IDEM_SERVER_COMMANDS_TASK_H
+#define IDEM_SERVER_COMMANDS_TASK_H
+
+#include "server/commands/command.h"
+
+/* How long a slice takes, about: what another connection waits for it. */
+#define TASK_SLICE_NS 500000u
+
+struct task {
+  struct list link;              /* in host.tasks */
+  const struct command *command; /* its row */
+  struct client *client;         /* NULL: it has gone, and nobody wants the reply */
+  uint64_t spent_ns;
+  /* One slice: looks at task_over now and then, and returns true when nothing is left to do. What
+   * the row says is locked. */
+  bool (*step)(struct call *call, struct task *task);
+  void (*reply)(struct call *call, struct task *task);
+  void (*destroy)(struct host *host, struct task *task); /* frees it */
+  uint64_t slice_end_ns;                                 /* of the slice that runs */
+};
+
+/* From the handler; takes the task over. */
+void task_begin(struct call *call, struct task *task);
+/* Whether the slice that runs has had its time. */
+bool task_over(const struct task *task);
+/* Its client closes. */
+void task_abandon(struct task *task);
+
+/* One slice of the task that has waited longest, if there is one. Returns its client when it has
+ * its reply now, NULL otherwise. */
+struct client *task_run(struct host *host);
+/* At the end of the host. */
+void task_destroy_all(struct host *host);
+
+/*
+ * What a task gathers for its reply, in pieces that are never moved: a large reply is sent from
+ * where it lies. Zero-filled but for `shared` it is empty.
+ */
+struct gathered {
+  struct shared *shared; /* whose sending_bytes count it */
+  struct gathered_piece *first, *last;
+  size_t bytes;
+  bool failed; /* memory is short */
+};
+void gathered_append(struct gathered *gathered, const char *bytes, size_t len);
+/* Moves all of it to the end of the reply. */
+void gathered_send(struct gathered *gathered, struct resp_writer *reply);
+void gathered_deinit(struct gathered *gathered);
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * test_suspend.c - the machine is suspended: CLOCK_MONOTONIC stands still and leases run on. The
+ * test plays the kernel: clock_gettime passes through it (-Wl,--wrap), and CLOCK_BOOTTIME jumps.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/idem.h"
+#include "tests/client/harness.h"
+#include "tests/client/world.h"
+
+/* A third of it is far longer than HANG_MS: without a look at the clock nothing would be renewed.
+ */
+#define LEASE_MS (30 * 60000)
+
+static struct server server;
+static _Atomic int64_t suspended_s;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now) {
+  int code = __real_clock_gettime(clock, now);
+  if (clock == CLOCK_BOOTTIME) now->tv_sec += (time_t)suspended_s;
+  return code;
+}
+
+static void suspend(void) { suspended_s += LEASE_MS / 1000; }
+
+static void a_lease_runs_on_in_suspend(void **state) {
+  (void)state;
+  struct idem_client *client = must_open(server.port, NULL);
+  const struct idem_request request = {.key = idem_text("suspended"), .lease_ms = LEASE_MS};
+  struct idem_answer answer;
+  struct idem_claim *claim = NULL;
+  assert_int_equal(idem_begin(client, &request, &claim, &answer), IDEM_RUN);
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_HELD);
+  kill(server.pid, SIGSTOP); /* so that no renewal comes in between */
+  suspend();
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_DOUBTFUL);
+  kill(server.pid, SIGCONT);
+  for (int64_t until = now_ms() + HANG_MS; idem_claim_state(claim) != IDEM_CLAIM_HELD;) {
+    pause_ms(5);
+    CHECK(now_ms() < until, "not renewed after the suspension");
+  }
+  assert_int_equal(idem_abandon(claim), IDEM_OK);
+  idem_claim_free(claim);
+  idem_close(client);
+}
+
+static void async_a_lease_runs_on_in_suspend(void **state) {
+  (void)state;
+  struct world world;
+  world_open(&world, server.port, NULL);
+  const struct idem_request request = {.key = idem_text("async suspended"), .lease_ms = LEASE_MS};
+  struct idem_claim *claim = world_must_begin(&world, &request);
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_HELD);
+  suspend();
+  assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_DOUBTFUL);
+  for (int64_t until = now_ms() + HANG_MS; idem_claim_state(claim) != IDEM_CLAIM_HELD;) {
+    world_run_for(&world, 5);
+    CHECK(now_ms() < until, "not renewed after the suspension");
+  }
+  idem_claim_free(claim);
+  world_close(&world);
+}
+
+static int start_server(void **state) {
+  (void)state;
+  server_start(&server, 0, NULL);
+  return 0;
+}
+
+static int stop_server(void **state) {
+  (void)state;
+  server_kill(&server, SIGTERM);
+  return 0;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_lease_runs_on_in_suspend),
+      cmocka_unit_test(async_a_lease_runs_on_in_suspend),
+  };
+  return cmocka_run_group_tests_name("suspend", tests, start_server, stop_server);
+}

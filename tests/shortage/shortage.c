@@ -1,0 +1,226 @@
+/*
+ * shortage.c - a server to which the n-th allocation is refused, for every n, and n to n + k, under
+ * a load of everything that clients do: it neither ends nor falls silent nor forgets what it has
+ * acknowledged, and when there is memory again all is as before.
+ *
+ *     shortage [--loops N] [--most N] [--step N] [--from N]
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/net/server.h"
+#include "tests/shortage/descriptors.h"
+#include "tests/shortage/load.h"
+#include "tests/shortage/system.h"
+#include "tests/shortage/talk.h"
+
+/* The server is made anew after so many failures, so that its beginning and its end have their
+ * share of what they leave behind. */
+#define FAILURES_PER_SERVER 200
+#define PERIODS 60
+#define ROUNDS_PER_PERIOD 3
+#define PATH_BYTES 64
+
+struct settings {
+  long loops, from, most, step;
+};
+
+struct place {
+  char socket[PATH_BYTES], file[PATH_BYTES];
+  struct options options;
+  struct log log;
+  struct server *server;
+  pthread_t thread;
+  struct load load;
+};
+
+/* ---- the server ---- */
+
+static void options_of(struct place *place, long loops) {
+  char count[16], error[OPTIONS_ERROR_BYTES];
+  snprintf(count, sizeof count, "%ld", loops);
+  char *arguments[] = {"shortage",
+                       place->file,
+                       "--port",
+                       "0",
+                       "--bind",
+                       "127.0.0.1",
+                       "--threads",
+                       count,
+                       "--unixsocket",
+                       place->socket,
+                       "--logfile",
+                       "/dev/null",
+                       "--slowlog-log-slower-than",
+                       "0",
+                       "--maxclients",
+                       "200",
+                       NULL};
+  int argc = (int)(sizeof arguments / sizeof arguments[0]) - 1;
+  FILE *file = fopen(place->file, "w");
+  CHECK(file != NULL && fclose(file) == 0, "cannot write %s", place->file);
+  options_init(&place->options);
+  enum options_result result =
+      options_from_arguments(&place->options, argc, arguments, stdout, error);
+  CHECK(result == OPTIONS_RUN, "%s", error);
+}
+
+static void *run(void *server) {
+  server_run(server);
+  return NULL;
+}
+
+/* False: it said why. */
+static bool start(struct place *place, char error[OPTIONS_ERROR_BYTES]) {
+  system_ask_for_server();
+  place->server = server_create(&place->options, &place->log, error);
+  system_ask_for_test();
+  if (place->server == NULL) return false;
+  place->load.port = server_port(place->server);
+  CHECK(pthread_create(&place->thread, NULL, run, place->server) == 0, "no thread");
+  return true;
+}
+
+static void must_start(struct place *place) {
+  char error[OPTIONS_ERROR_BYTES];
+  CHECK(start(place, error), "%s", error);
+}
+
+static void on_alarm(int signal) {
+  (void)signal;
+  static const char text[] = "the server does not end: it hangs\n";
+  ssize_t said = write(STDERR_FILENO, text, sizeof text - 1);
+  (void)said;
+  abort();
+}
+
+static void stop(struct place *place) {
+  signal(SIGALRM, on_alarm);
+  alarm(2 * TALK_HANG_S);
+  server_stop(place->server);
+  pthread_join(place->thread, NULL);
+  system_ask_for_server();
+  server_destroy(place->server);
+  system_ask_for_test();
+  alarm(0);
+}
+
+/* ---- failures ---- */
+
+static void fail_under_load(struct place *place, long first, long count) {
+  talk_note("allocations %ld to %ld failed; round %ld", first, first + count - 1,
+            place->load.round);
+  system_fail_memory(first, count);
+  do {
+    load_round(&place->load);
+  } while (!system_has_failed());
+  system_recover();
+  load_verify(&place->load);
+}
+
+static void sweep(struct place *place, const struct settings *settings) {
+  static const long counts[] = {1, 1, 2, 1, 10, 1, 100, 1, 1, 500};
+  long done = 0, live = system_live();
+  for (long n = settings->from; n <= settings->most; n += settings->step, done++) {
+    if (done % FAILURES_PER_SERVER == 0) {
+      must_start(place);
+      load_verify(&place->load);
+    }
+    fail_under_load(place, n, counts[(size_t)n % (sizeof counts / sizeof counts[0])]);
+    bool last = n + settings->step > settings->most;
+    if ((done + 1) % FAILURES_PER_SERVER != 0 && !last) continue;
+    stop(place);
+    CHECK(system_live() == live, "%ld pieces are left over", system_live() - live);
+  }
+  printf("  %ld loops: %ld failures of memory, %ld rounds\n", settings->loops, done,
+         place->load.round);
+}
+
+/* The more often, the fewer get far. */
+static void fail_often(struct place *place, long loops) {
+  long live = system_live();
+  must_start(place);
+  load_verify(&place->load);
+  for (long period = 2; period <= PERIODS; period++) {
+    talk_note("every %ldth allocation failed; round %ld", period, place->load.round);
+    system_fail_every(period);
+    for (unsigned i = 0; i < ROUNDS_PER_PERIOD; i++) load_round(&place->load);
+    system_recover();
+    load_verify(&place->load);
+  }
+  stop(place);
+  CHECK(system_live() == live, "%ld pieces are left over", system_live() - live);
+  printf("  %ld loops: every 2nd to %dth allocation failed\n", loops, PERIODS);
+}
+
+/* It cannot be made, and says so, or it serves. */
+static void fail_at_start(struct place *place, long loops) {
+  char error[OPTIONS_ERROR_BYTES];
+  long live = system_live(), n = 1;
+  for (bool failed = true; failed; n++) {
+    talk_note("allocation %ld of the start failed", n);
+    system_fail_memory(n, 1);
+    bool started = start(place, error);
+    failed = system_has_failed();
+    system_recover();
+    if (started) {
+      load_verify(&place->load);
+      stop(place);
+    }
+    CHECK(system_live() == live, "%ld pieces are left over", system_live() - live);
+  }
+  printf("  %ld loops: each of %ld allocations of the start failed once\n", loops, n - 2);
+}
+
+static void fail_descriptors(struct place *place, long loops) {
+  long live = system_live();
+  must_start(place);
+  descriptors_test(place->load.port, place->socket);
+  stop(place);
+  for (long period = 2; period < 10; period++) {
+    must_start(place);
+    descriptors_beyond_room(place->load.port, place->socket, period);
+    stop(place);
+  }
+  CHECK(system_live() == live, "%ld pieces are left over", system_live() - live);
+  printf("  %ld loops: connections for which there is nothing\n", loops);
+}
+
+/* ---- the test ---- */
+
+static long number_after(int argc, char **argv, const char *name, long otherwise) {
+  for (int i = 1; i + 1 < argc; i++) {
+    if (strcmp(argv[i], name) == 0) return strtol(argv[i + 1], NULL, 10);
+  }
+  return otherwise;
+}
+
+int main(int argc, char **argv) {
+  struct settings settings = {
+      .loops = number_after(argc, argv, "--loops", 1),
+      .from = number_after(argc, argv, "--from", 1),
+      .most = number_after(argc, argv, "--most", 5000),
+      .step = number_after(argc, argv, "--step", 1),
+  };
+  struct place place = {0};
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  signal(SIGPIPE, SIG_IGN); /* as main.c does */
+  system_ask_for_test();
+  snprintf(place.socket, sizeof place.socket, "/tmp/idem-shortage-%d.sock", (int)getpid());
+  snprintf(place.file, sizeof place.file, "/tmp/idem-shortage-%d.conf", (int)getpid());
+  load_init(&place.load, place.socket);
+  options_of(&place, settings.loops);
+  CHECK(log_open(&place.log, place.options.logfile, LOG_LEVEL_WARNING) == 0, "no log");
+  fail_at_start(&place, settings.loops);
+  fail_descriptors(&place, settings.loops);
+  fail_often(&place, settings.loops);
+  sweep(&place, &settings);
+  log_close(&place.log);
+  options_deinit(&place.options);
+  unlink(place.file);
+  return 0;
+}

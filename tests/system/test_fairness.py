@@ -1,0 +1,199 @@
+"""Nobody waits for another's share: who asks for much is served in parts, and a short command of
+somebody else comes between. Nothing is timed: what is counted is how far the others have got."""
+
+import os
+import unittest
+
+from harness import Client, ServerCase, encode, eventually, raise_nofile
+
+MIB = 2**20
+
+
+def calls_of(fields, command):
+    row = fields.get(f"cmdstat_{command}", "calls=0,")
+    return int(row.split("calls=")[1].split(",")[0])
+
+
+class Shares(ServerCase):
+    """A stopped server finds the greedy commands and a stranger's short one in its sockets at once,
+    the greedy ones first, all of one loop. The short one's connection then asks how many of them have run."""
+
+    def fill(self, server, count):
+        client = self.connect(server)
+        for start in range(0, count, 500):
+            client.send_raw(b"".join(encode("SET", f"key:{n}", "v")
+                                     for n in range(start, start + 500)))
+            for _ in range(500):
+                self.assertEqual(client.read(), "OK")
+
+    def calls_before_a_ping(self, server, command, data, connections=1):
+        greedy = [self.connect(server) for _ in range(connections)]
+        other = self.connect(server)
+        self.assertEqual(other.call("CONFIG", "RESETSTAT"), "OK")
+        with server.stopped():
+            for one in greedy:
+                one.send_raw(data)
+            other.send_raw(encode("PING") + encode("INFO", "commandstats"))
+        self.assertEqual(other.read(), "PONG")
+        fields = dict(line.split(":", 1) for line in other.read().decode().split("\r\n")
+                      if ":" in line)
+        return calls_of(fields, command)
+
+    def test_keys(self):
+        server = self.start("--threads", "1")
+        self.fill(server, 20_000)
+        ran = self.calls_before_a_ping(server, "keys", encode("KEYS", "nosuch") * 500)
+        self.assertLess(ran, 10)
+
+    def test_keys_of_many(self):
+        server = self.start("--threads", "1")
+        self.fill(server, 20_000)
+        ran = self.calls_before_a_ping(server, "keys", encode("KEYS", "nosuch") * 100, 20)
+        self.assertLess(ran, 60)
+
+    def test_scan_that_asks_for_everything(self):
+        server = self.start("--threads", "1")
+        self.fill(server, 20_000)
+        ran = self.calls_before_a_ping(server, "scan", encode("SCAN", 0, "COUNT", 10**6) * 500)
+        self.assertLess(ran, 10)
+
+    def test_client_list(self):
+        raise_nofile()
+        server = self.start("--threads", "1")
+        crowd = [self.connect(server) for _ in range(1000)]
+        ran = self.calls_before_a_ping(server, "client|list", encode("CLIENT", "LIST") * 500)
+        self.assertLess(ran, 20)
+        for one in crowd:
+            one.close()
+
+    def test_info_of_many(self):
+        ran = self.calls_before_a_ping(self.start("--threads", "1"), "info", encode("INFO", "all") * 1000, 100)
+        self.assertLess(ran, 2000)  # of 100,000
+
+    def test_large_replies(self):
+        server = self.start("--threads", "1")
+        client = self.connect(server)
+        self.assertEqual(client.call("SET", "k", os.urandom(MIB)), "OK")
+        ran = self.calls_before_a_ping(server, "get", encode("GET", "k") * 500)
+        self.assertLess(ran, 20)
+
+    def test_messages_to_many(self):
+        raise_nofile()
+        server = self.start("--threads", "1")
+        crowd = [self.connect(server) for _ in range(2000)]
+        for one in crowd:
+            one.send("SUBSCRIBE", "c")
+            one.read()
+        ran = self.calls_before_a_ping(server, "publish", encode("PUBLISH", "c", "m") * 1000)
+        self.assertLess(ran, 200)
+
+
+class Slices(ServerCase):
+    """What runs in slices answers what it would have answered at once."""
+
+    KEYS = 30_000
+
+    def setUp(self):
+        self.server = self.start()
+        self.client = self.connect(self.server)
+        for start in range(0, self.KEYS, 500):
+            self.client.send_raw(b"".join(encode("SET", f"key:{n}", "v")
+                                          for n in range(start, start + 500)))
+            for _ in range(500):
+                self.client.read()
+        self.names = sorted(b"key:%d" % n for n in range(self.KEYS))
+
+    def test_keys_lists_all_of_them(self):
+        for pattern in ("*", "key:*"):
+            self.assertEqual(sorted(self.client.call("KEYS", pattern)), self.names)
+        self.assertEqual(len(self.client.call("KEYS", "key:1*")),
+                         sum(name.startswith(b"key:1") for name in self.names))
+
+    def test_scan_in_one_call(self):
+        cursor, found = self.client.call("SCAN", 0, "COUNT", 10**6)
+        self.assertEqual((cursor, sorted(found)), (b"0", self.names))
+
+    def test_inside_exec_nothing_comes_between(self):
+        self.client.send_raw(encode("MULTI") + encode("SET", "key:new", "v") + encode("KEYS", "*")
+                             + encode("DEL", "key:new") + encode("EXEC"))
+        for _ in range(4):
+            self.client.read()
+        self.assertEqual(sorted(self.client.read()[1]), sorted(self.names + [b"key:new"]))
+
+    def test_replies_stay_in_order(self):
+        self.client.send_raw(encode("ECHO", "a") + encode("KEYS", "nosuch") + encode("ECHO", "b")
+                             + encode("KEYS", "key:7") + encode("ECHO", "c"))
+        self.assertEqual([self.client.read() for _ in range(5)],
+                         [b"a", [], b"b", [b"key:7"], b"c"])
+
+    def test_client_reply_covers_it(self):
+        self.client.send_raw(encode("CLIENT", "REPLY", "SKIP") + encode("KEYS", "*")
+                             + encode("PING"))
+        self.assertEqual(self.client.read(), "PONG")
+
+    def test_who_goes_in_the_middle_is_forgotten(self):
+        descriptors = self.server.descriptors()
+        for _ in range(20):
+            with Client(self.server) as client:
+                client.send_raw(encode("KEYS", "*") * 50)
+                client.reset()
+        self.server.await_descriptors(descriptors)
+        self.assertEqual(self.client.call("PING"), "PONG")
+
+    def test_keys_that_come_and_go_meanwhile(self):
+        """Those that stay are listed, whatever else happens between two slices."""
+        other = self.connect(self.server)
+        reader = self.connect(self.server)
+        for _ in range(10):
+            reader.send("KEYS", "key:*")
+            other.send_raw(b"".join(encode("SET", f"other:{n}", "v") for n in range(5000)))
+            other.send_raw(b"".join(encode("DEL", f"other:{n}") for n in range(5000)))
+            for _ in range(10_000):
+                other.read()
+            self.assertEqual(sorted(set(reader.read())), self.names)
+
+    def test_a_server_that_leaves_answers_it(self):
+        self.client.send("KEYS", "*")
+        eventually(lambda: self.client.readable() or True)
+        self.server.signal(15)
+        self.assertEqual(sorted(self.client.read()), self.names)
+        self.assertEqual(self.server.leave(), 0)
+
+
+class Listed(ServerCase):
+    """CLIENT LIST and KILL while connections come and go between their slices."""
+
+    def test_who_stays_is_listed_once(self):
+        raise_nofile()
+        server = self.start()
+        control = self.connect(server)
+        staying = [self.connect(server) for _ in range(1000)]
+        ids = {one.call("CLIENT", "ID") for one in staying}
+        going = [self.connect(server) for _ in range(500)]
+        for round_ in range(5):
+            control.send("CLIENT", "LIST")
+            for one in going[round_ * 100:(round_ + 1) * 100]:
+                one.close()
+            lines = control.read().decode().splitlines()
+            listed = [int(line.split()[0][3:]) for line in lines]
+            self.assertEqual(len(listed), len(set(listed)))
+            self.assertLessEqual(ids, set(listed))
+
+    def test_kill_by_address_of_nobody_and_of_one(self):
+        raise_nofile()
+        server = self.start()
+        control = self.connect(server)
+        crowd = [self.connect(server) for _ in range(500)]
+        for one in crowd:
+            self.assertEqual(one.call("PING"), "PONG")
+        victim = crowd[250]
+        address = "%s:%d" % victim.sock.getsockname()
+        self.assertEqual(control.call("CLIENT", "KILL", "ADDR", "127.0.0.1:1"), 0)
+        self.assertEqual(control.call("CLIENT", "KILL", "ADDR", address), 1)
+        self.assertTrue(victim.ended())
+        self.assert_error(control.call("CLIENT", "KILL", address), "ERR")
+        self.assertEqual(crowd[251].call("PING"), "PONG")
+
+
+if __name__ == "__main__":
+    unittest.main()
