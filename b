@@ -1,2 +1,0 @@
-ERR value is not an integer or out of range
-
