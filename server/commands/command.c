@@ -301,9 +301,11 @@ bool command_postponed(const struct host *host, const struct client *client,
                        const struct request *request) {
   const struct shared *shared = host->shared;
   bool paused = shared->pause_until_ms > host->now_ms && !atomic_load(&shared->draining);
-  if (!paused || client_transaction(client) != NULL) return false;
+  if (!paused) return false;
   if (!shared->pause_writes_only) return true;
-  return request->command != NULL && (request->command->flags & COMMAND_WRITES) != 0;
+  if (request->command == NULL) return false;
+  if (request->command->run == transaction_exec) return transaction_writes(client);
+  return (request->command->flags & COMMAND_WRITES) != 0;
 }
 
 /* A subcommand's row instead of its container's. */

@@ -25,7 +25,7 @@ struct transaction {
   struct queued *first, **last;
   size_t count;
   size_t bytes, body_bytes; /* both count in shared.input_bytes */
-  bool spoiled;
+  bool spoiled, writes;
   enum command_reach reach; /* the farthest of any queued command, at least all shards */
 };
 
@@ -48,6 +48,11 @@ void transaction_discard(struct client *client) {
 void transaction_spoil(struct client *client) {
   struct transaction *transaction = client_transaction(client);
   if (transaction != NULL) transaction->spoiled = true;
+}
+
+bool transaction_writes(const struct client *client) {
+  const struct transaction *transaction = client_transaction(client);
+  return transaction != NULL && transaction->writes;
 }
 
 int transaction_length(const struct client *client) {
@@ -133,6 +138,7 @@ void transaction_queue(struct call *call) {
   }
   enum command_reach reach = command_reach(call->command, call->argc);
   if (reach > transaction->reach) transaction->reach = reach;
+  if ((call->command->flags & COMMAND_WRITES) != 0) transaction->writes = true;
   *transaction->last = queued;
   transaction->last = &queued->next;
   transaction->count++;

@@ -25,6 +25,8 @@ void transaction_spoil(struct client *client);
 void transaction_discard(struct client *client);
 /* What EXEC needs to hold: all shards, or the other loops too. */
 enum command_reach transaction_reach(const struct client *client);
+/* Whether a command that writes is queued. */
+bool transaction_writes(const struct client *client);
 /* Commands queued, -1 without MULTI (for CLIENT INFO). */
 int transaction_length(const struct client *client);
 

@@ -203,7 +203,6 @@ struct record *record_end_grant(struct engine *engine, struct record *record, en
       record_set_facts(engine, record, &facts);
       return record;
     case RULES_TO_UNKNOWN:
-      if (end == RULES_END_BIND_CLOSED) claim_unbind(engine, claim);
       record_set_facts(engine, record, &facts);
       waiters_answer_all(engine, record, RULES_SAY_UNKNOWN, now_ms);
       effect_emit(engine, ENGINE_EFFECT_UNKNOWN, record_key(record));

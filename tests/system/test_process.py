@@ -291,7 +291,11 @@ class Clock(ServerCase):
                         cls.library, source], check=True)
 
     def at(self, unix_s):
-        return {"LD_PRELOAD": self.library, "IDEM_TEST_UNIX_S": str(unix_s)}
+        path = os.path.join(self.directory, "now")
+        with open(path + ".new", "w", encoding="ascii") as file:
+            file.write(str(unix_s))
+        os.rename(path + ".new", path)
+        return {"LD_PRELOAD": self.library, "IDEM_TEST_CLOCK": path}
 
     def test_from_2092_on_it_does_not_start(self):
         for unix_s in (3849984000, 4133980800, 10**11):
@@ -308,6 +312,20 @@ class Clock(ServerCase):
         self.assertEqual(token, ((3849984000 - 1 - Tokens.EPOCH) << 22) + 1)
         self.assertLess(token, 2**53)
         self.assertNotIn("clock", server.log())
+
+    def test_steps_of_the_clock_are_followed(self):
+        """Forward and back: unix times are told by the clock as it is; what runs is not moved."""
+        year_s, now_s = 31_536_000, 2_000_000_000
+        server = self.start(env=self.at(now_s))
+        client = self.connect(server)
+        self.assertEqual(client.call("SET", "k", "v", "EX", 1_000_000), "OK")
+        self.assertAlmostEqual(client.call("EXPIRETIME", "k"), now_s + 1_000_000, delta=1)
+        for step_s in (year_s, -year_s, 0):
+            self.at(now_s + step_s)
+            # The clock that stands is followed, so the end of the key seems to come nearer.
+            eventually(lambda: abs(client.call("EXPIRETIME", "k") - now_s - 1_000_000 - step_s)
+                       < HANG_SECONDS + 1, f"a step of {step_s} s is followed")
+            self.assertAlmostEqual(client.call("TTL", "k"), 1_000_000, delta=HANG_SECONDS)
 
     def test_before_2024_it_says_so_and_gives_no_token_twice(self):
         tokens = []

@@ -539,6 +539,30 @@ static void a_bound_claim_goes_to_a_waiter_when_its_connection_closes(void **sta
   assert_int_equal(look(f, "k").kind, ENGINE_ABSENT); /* as the connection's end without a waiter */
 }
 
+static size_t lapsed_after_taking_back(struct fixture *f, const char *key, bool bound) {
+  size_t before = memory_of(f);
+  struct engine_binding *connection = bound ? engine_binding_create(f->engine) : NULL;
+  struct engine_claim c = as(key, "a");
+  c.binding = connection;
+  claimed(f, c);
+  struct engine_waiter *b = queued(f, waiting(key, "b"));
+  f->now += 100;
+  tick_until_done(f);
+  expect_ready(f, b, ENGINE_CLAIMED);
+  engine_binding_close(f->engine, connection, f->now);
+  engine_waiter_take_back(f->engine, b, f->now);
+  tick_until_done(f);
+  assert_int_equal(look(f, key).phase, RULES_LAPSED);
+  return memory_of(f) - before;
+}
+
+static void a_grant_that_was_taken_back_keeps_no_closed_connection(void **state) {
+  struct fixture *f = *state;
+  lapsed_after_taking_back(f, "warm", true); /* its wheels are there now */
+  size_t unbound = lapsed_after_taking_back(f, "k1", false);
+  assert_int_equal(lapsed_after_taking_back(f, "k2", true), unbound);
+}
+
 static void a_grant_that_was_taken_back_leaves_the_former_one_bound(void **state) {
   struct fixture *f = *state;
   struct engine_binding *connection = engine_binding_create(f->engine);
@@ -1243,6 +1267,7 @@ int main(void) {
       CASE(a_hold_claim_can_still_be_released_to_a_waiter),
       CASE(closing_a_connection_costs_nothing_and_is_seen_at_once),
       CASE(a_bound_claim_goes_to_a_waiter_when_its_connection_closes),
+      CASE(a_grant_that_was_taken_back_keeps_no_closed_connection),
       CASE(a_grant_that_was_taken_back_leaves_the_former_one_bound),
       CASE(whoever_was_in_time_when_the_connection_closed_is_granted_later),
       CASE(a_claim_that_ended_before_a_wait_was_over_goes_to_its_waiter),

@@ -382,6 +382,24 @@ static void a_pause_is_for_all_hosts(void **state) {
   for (size_t i = 0; i < HOSTS; i++) assert_false(postponed(p, i, "CLAIM"));
 }
 
+static void a_pause_holds_back_transactions_too(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "MULTI");
+  ask(p, 0, "SET a 1");
+  ask(p, 3, "MULTI");
+  ask(p, 3, "GET a");
+  assert_false(postponed(p, 0, "EXEC"));
+  ask(p, 1, "CLIENT PAUSE 100 WRITE");
+  assert_true(postponed(p, 0, "EXEC"));
+  assert_true(postponed(p, 0, "SET"));
+  assert_false(postponed(p, 0, "GET"));
+  assert_false(postponed(p, 3, "EXEC")); /* it only reads */
+  assert_false(postponed(p, 6, "EXEC"));
+  ask(p, 1, "CLIENT PAUSE 100");
+  assert_true(postponed(p, 3, "EXEC"));
+  assert_true(postponed(p, 3, "GET"));
+}
+
 static void a_transaction_stops_the_others_once(void **state) {
   struct peers *p = *state;
   ask(p, 0, "MULTI");
@@ -413,6 +431,8 @@ static void a_waiter_of_another_host_is_granted(void **state) {
     end_all_turns(p);
   }
   assert_memory_equal(heard(p, 1), "*5\r\n$7\r\nCLAIMED\r\n:", 18);
+  /* Its reply is not written yet, but it waits no more. */
+  assert_string_equal(ask(p, 0, "CLIENT UNBLOCK 2"), ":0\r\n");
   client_granted_written(&p->client[1], &p->further[0]);
 }
 
@@ -467,6 +487,7 @@ int main(void) {
       TEST(client_kill_reaches_other_hosts),
       TEST(client_unblock_wakes_the_loop_of_the_waiter),
       TEST(a_pause_is_for_all_hosts),
+      TEST(a_pause_holds_back_transactions_too),
       TEST(a_transaction_stops_the_others_once),
       TEST(a_waiter_of_another_host_is_granted),
       TEST(what_is_due_in_many_shards_takes_the_steps_of_one),

@@ -91,6 +91,21 @@ static void exec_takes_as_long_as_what_it_runs(void **state) {
   assert_in_range(stats_of(p, "EXEC")->nanoseconds, 2 * MS, AN_HOUR);
 }
 
+/* What comes behind it must not act in the past. */
+static void the_time_is_seen_anew_after_a_slow_command(void **state) {
+  struct peers *p = *state;
+  p->options.enable_debug_command = true;
+  ask(p, 0, "DEBUG SLEEP 0.002");
+  assert_true(p->times_seen > 0);
+  p->times_seen = 0;
+  ask(p, 0, "MULTI");
+  ask(p, 0, "DEBUG SLEEP 0.002");
+  ask(p, 0, "PING");
+  assert_int_equal(p->times_seen, 0);
+  ask(p, 0, "EXEC");
+  assert_int_equal(p->times_seen, 1); /* its commands run at one time */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)
 
 int main(void) {
@@ -101,6 +116,7 @@ int main(void) {
       TEST(so_does_their_number),
       TEST(a_slow_stretch_is_in_the_slowlog),
       TEST(exec_takes_as_long_as_what_it_runs),
+      TEST(the_time_is_seen_anew_after_a_slow_command),
       TEST(low_thresholds_and_long_commands_are_measured_alone),
   };
   return cmocka_run_group_tests_name("measure", tests, NULL, NULL);
