@@ -113,11 +113,15 @@ static void answer_failed_auth(struct loop *loop) {
 static void adopt_handed(struct loop *loop) {
   struct handed *handed = &loop->handed;
   if (!atomic_exchange(&handed->waiting, false)) return;
+  int fds[LOOP_HANDED_MAX];
+  bool is_unix[LOOP_HANDED_MAX];
   pthread_mutex_lock(&handed->lock);
   unsigned count = handed->count;
-  for (unsigned i = 0; i < count; i++) accept_begin(loop, handed->fds[i], handed->is_unix[i]);
+  memcpy(fds, handed->fds, count * sizeof fds[0]);
+  memcpy(is_unix, handed->is_unix, count * sizeof is_unix[0]);
   handed->count = 0;
   pthread_mutex_unlock(&handed->lock);
+  for (unsigned i = 0; i < count; i++) accept_begin(loop, fds[i], is_unix[i]);
 }
 
 static void follow_drain(struct loop *loop);
