@@ -606,6 +606,50 @@ class Fingerprints(Case):
                 again = self.send(app, key_part + part + b"--b--\r\n", content_type=multipart, key="")
                 self.assert_replayed(again, first)
 
+    # Bodies with room for a content. None of it is the key, though each looks like it.
+    NOT_THE_KEY = {
+        "a file with the field's name as its own": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="f"; filename="__idempotent_key"\r\n\r\n'
+            b'%s\r\n--b--\r\n'),
+        "a file in the field's place": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="__idempotent_key"; filename="f"\r\n\r\n'
+            b'%s\r\n--b--\r\n'),
+        "another header that mentions the field": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="f"\r\nX-Note: name="__idempotent_key"\r\n\r\n'
+            b'%s\r\n--b--\r\n'),
+        "a quoted name that mentions the field": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="a; name=\\"__idempotent_key\\""\r\n\r\n'
+            b'%s\r\n--b--\r\n'),
+        "two names": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="__idempotent_key"; name="f"\r\n\r\n'
+            b'%s\r\n--b--\r\n'),
+        "what begins like a delimiter, but goes on": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n\r\n--b-\r\n'
+            b'Content-Disposition: form-data; name="__idempotent_key"\r\n\r\n%s\r\n--b--\r\n'),
+        "multipart, but no form": (
+            "multipart/mixed; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="__idempotent_key"\r\n\r\n%s\r\n--b--\r\n'),
+        "a type that only begins like a form's": (FORM + "-not", b"__idempotent_key=%s"),
+    }
+
+    def test_what_only_looks_like_the_key_is_part_of_the_request(self):
+        for name, (content_type, body) in self.NOT_THE_KEY.items():
+            for played in self.each(*KINDS[:2]):
+                with played:
+                    with self.subTest(name):
+                        app = self.make_app()
+                        first = self.send(app, body % b"one", content_type=content_type)
+                        self.assertEqual(first[0], 201)
+                        self.assert_replayed(self.send(app, body % b"one", content_type=content_type),
+                                             first)
+                        self.assertEqual(self.send(app, body % b"two", content_type=content_type)[0], 422)
+
     def test_a_body_over_the_limit_is_413_and_nothing_runs(self):
         for played in self.each():
             with played:
