@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "client/userinfo.h"
+
 static enum idem_status invalid(struct idem_error *error, const char *why) {
   snprintf(error->text, sizeof error->text, "the server's URL: %s", why);
   return IDEM_INVALID;
@@ -35,22 +37,16 @@ static bool unescape(char *text) {
   return true;
 }
 
-/* The '@' behind user and password, or NULL. They may have any byte but NUL, '?' and '#' in them, a
- * '/' or '@' too, so it is the last one of a host's URL: no '@' can follow. A path may have one; in
- * front of it the first "@/" is meant. */
-static char *find_at(char *rest, bool local) {
-  if (!local) return strrchr(rest, '@');
-  return *rest != '/' ? strstr(rest, "@/") : NULL;
-}
-
 /* Cuts "[[user]:password@]" off the front of *rest. */
 static enum idem_status take_userinfo(struct target *target, char **rest, bool local,
                                       struct idem_error *error) {
-  char *at = find_at(*rest, local);
+  const char *at = userinfo_end(*rest, local);
   if (at == NULL) return IDEM_OK;
-  *at = '\0';
-  char *user = *rest, *colon = strchr(user, ':');
-  *rest = at + 1;
+  size_t len = (size_t)(at - *rest);
+  char *user = *rest;
+  user[len] = '\0';
+  char *colon = strchr(user, ':');
+  *rest += len + 1;
   if (colon == NULL)
     return invalid(error, "a user without a password (write :password@ or user:password@)");
   *colon = '\0';
@@ -114,7 +110,7 @@ static const struct {
 } SCHEMES[] = {
     {"redis://", false, false},
     {"rediss://", true, false},
-    {"unix://", false, true},
+    {USERINFO_LOCAL_SCHEME, false, true},
 };
 
 static enum idem_status parse(struct target *target, char *rest, struct idem_error *error) {

@@ -9,9 +9,9 @@
  *     409  the first request with this key still runs: Retry-After says when to ask again
  *     410  it has run, but what is stored is not a response of this program
  *     422  the key was used for a different request
- *     500  the payment may have been made: the key stays shut until the lease is over
+ *     500  the payment may have been made: the key stays shut until the lease expires
  *     502  idem refuses (a wrong password): it is not made
- *     503  nobody can tell whether the payment was made: it is not made now
+ *     503  it is unknown whether the payment was made: it is not made now
  *
  * Here the steps are taken one by one (idem_begin, idem_finish, idem_abandon); guard.c has them in
  * one call (idem_once).
@@ -70,7 +70,8 @@ static void keep(struct idem_claim *claim, const struct web_response *response) 
   enum idem_status status = head != NULL ? idem_finish(claim, &result) : IDEM_NO_MEMORY;
   if (status != IDEM_OK) {
     /* The payment is made and the customer hears so. A retry after the lease pays again, unless
-     * what pays refuses it (by the fencing token, or by a key of its own): somebody has to look. */
+     * what pays refuses it (by the fencing token, or by a key of its own): an operator has to look.
+     */
     fprintf(stderr, "payment made, but NOT kept: %s %s\n", idem_status_name(status),
             idem_claim_message(claim));
   }
@@ -91,7 +92,7 @@ static void pay(const struct service *service, struct idem_claim *claim, long am
       web_add_header(response, "Retry-After", "1");
       return;
     default:
-      /* No idem_abandon: the key stays shut until the lease is over, and then the next one is told
+      /* No idem_abandon: the key stays shut until the lease expires, and then the next one is told
        * that it is not the first attempt. */
       web_problem(response, 500, "Internal error", "The payment may have been made.");
       return;

@@ -48,7 +48,7 @@ class Busy(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """Its owner vanished and had asked (HOLD) that nobody assume whether the work happened."""
+    """Its owner vanished and had asked (HOLD) that no client assume whether the work happened."""
     age_ms: int
     attempt: int
     owner: Optional[bytes]
@@ -63,7 +63,7 @@ class IdemError(Exception):
 
 
 class Unavailable(IdemError):
-    """No answer.  Nobody knows whether the work may run, so it must not."""
+    """No answer.  Whether the work may run is unknown, so it must not."""
 
 
 class Mismatch(IdemError):
@@ -71,7 +71,7 @@ class Mismatch(IdemError):
 
 
 class Stale(IdemError):
-    """The token is not the current one any more: somebody else owns the key, or nobody does."""
+    """The token is not the current owner's: another client owns the key, or none does."""
 
 
 class Conflict(IdemError):
@@ -119,7 +119,7 @@ class Idem:
         """wait_ms 0 means: do not wait (on the wire that is an absent WAIT; WAIT 0 is the maximum).
 
         The OWNER names this one call.  When the reply is lost the CLAIM is sent again with it and
-        gets the same grant, instead of finding itself BUSY until its own lease is over.
+        gets the same grant, instead of finding itself BUSY until its own lease expires.
         """
         if wait_ms > self._longest_wait_ms:
             raise ValueError("wait_ms is over the longest_wait_ms that this Idem was made for")

@@ -3,9 +3,10 @@
 Holds what the four examples share; each of them is a Policy plus its routes.  Knows Flask, idem.py
 and idem_http.py.  Keeps these rules:
   - the view runs only under a claim; no answer from the server means 503, never "just run it";
-  - a response is sent after it is stored, so that nobody has one that a retry would not get;
+  - a response is sent after it is stored, so that no client has one that a retry would not get;
   - an error does not prove that nothing happened.  Only DidNothing gives the claim back; after any
-    other exception its lease ends by itself, and the next one runs as attempt 2;
+    other exception its lease ends by itself, and the next one runs as attempt 2.  A handler that
+    answers for the exception changes that only by an answer below 500;
   - no claim is renewed after its request, however that ended: wsgi_app sees to it at one place.
 """
 import io
@@ -27,8 +28,9 @@ DEFAULT_CONFIG = {
     "IDEM_REQUEST_LIMIT": 16 * 1024 * 1024,  # bytes of a request with a key; over it: 413
     "IDEM_BODY_LIMIT": 16 * 1024 * 1024,  # bytes of a response; over it: sent, but not kept
 }
-# Where the request's environment has the claim, the body, and that the response is a replay.
-CLAIM, BODY, REPLAYED = "idem.claim", "idem.body", "idem.replayed"
+# Where the request's environment has the claim, the body, that the response is a replay, and that
+# the view has raised what is no HTTP answer.
+CLAIM, BODY, REPLAYED, RAISED = "idem.claim", "idem.body", "idem.replayed", "idem.raised"
 
 
 class Refused(HTTPException):
@@ -85,7 +87,7 @@ class Claim:
 
     @property
     def lost(self):
-        """True when a renewal learned that somebody else has taken over."""
+        """True when a renewal learned that another owner has taken over."""
         return self._renewer.lost.is_set()
 
     def store(self, body, meta, ttl_ms):
@@ -98,7 +100,7 @@ class Claim:
         self._idem.release(self.key, self.token)
 
     def leave(self):
-        """It may have happened.  The key stays shut until the lease is over; the next one is told
+        """It may have happened.  The key stays shut until the lease expires; the next one is told
         that it is not the first attempt."""
         self._end()
 
@@ -208,19 +210,30 @@ class IdempotentFlask(Flask):
         key = self.policy.find_key()
         return None if key is None else self._claim(f"{self.policy.name}:{key}")
 
+    def dispatch_request(self):
+        # Not handle_user_exception: extensions replace that to answer errors in their own way.
+        try:
+            return super().dispatch_request()
+        except DidNothing:
+            self._release()
+            raise
+        except HTTPException:
+            raise
+        except Exception:
+            request.environ[RAISED] = True
+            raise
+
     def process_response(self, response):
         if REPLAYED in request.environ:
             return response
+        # Before the functions after the request: they may change the status.
+        if RAISED in request.environ and response.status_code >= 500:
+            self._leave(request.environ)
         response = super().process_response(response)
         claim = request.environ.get(CLAIM)
         if claim is not None and not claim.ended:
             self._settle(claim, response)
         return response
-
-    def handle_user_exception(self, error):
-        if isinstance(error, DidNothing):
-            self._release()
-        return super().handle_user_exception(error)
 
     def handle_exception(self, error):
         # Of the view, of a function after it, of the session, or of the response while it was made.
@@ -333,8 +346,8 @@ class IdempotentFlask(Flask):
         if claim is None or claim.ended:
             return
         claim.leave()
-        self.logger.error("nobody knows what the work of %r did: its key stays shut until the lease"
-                          " is over (token %d)", claim.key, claim.token)
+        self.logger.error("what the work of %r did is unknown: its key stays shut until the lease"
+                          " expires (token %d)", claim.key, claim.token)
 
 
 def answer_errors_in_json(app):

@@ -11,6 +11,8 @@ import hashlib
 import io
 import json
 import re
+from email.message import Message
+from email.parser import HeaderParser
 
 KEY_LIMIT = 255  # characters of a caller's key; as Stripe has it
 
@@ -117,7 +119,6 @@ class RecordedInput(io.RawIOBase):
 
 
 _FORM = "application/x-www-form-urlencoded"
-_BOUNDARY = re.compile(r'^multipart/.*;\s*boundary=(?:"([^"]+)"|([^\s;"]+))', re.IGNORECASE)
 
 
 def fingerprint(method, path, query, body, content_type="", key_field=None):
@@ -127,12 +128,15 @@ def fingerprint(method, path, query, body, content_type="", key_field=None):
     boundary of a multipart body is new whenever a browser sends the form again, so it does not
     count; and neither does the key, which may stand in the form, the query or a header.
     """
-    boundary = _BOUNDARY.match(content_type)
+    kind = Message()
+    kind["Content-Type"] = content_type
+    boundary = kind.get_boundary() if kind.get_content_maintype() == "multipart" else None
     if boundary:
-        delimiter = b"\r\n--" + (boundary[1] or boundary[2]).encode("latin-1", "replace")
-        parts = [part for part in (b"\r\n" + body).split(delimiter)
-                 if key_field is None or not _names(part, key_field)]
-    elif content_type.lower().startswith(_FORM):
+        delimiter = b"\r\n--" + boundary.encode("latin-1", "replace")
+        is_form = kind.get_content_type() == "multipart/form-data"
+        parts = [piece for piece in (b"\r\n" + body).split(delimiter)
+                 if not (is_form and _is_field(piece, key_field))]
+    elif kind.get_content_type() == _FORM:
         parts = [_without(body, key_field)]
     else:
         parts = [body]
@@ -142,9 +146,17 @@ def fingerprint(method, path, query, body, content_type="", key_field=None):
     return digest.digest()
 
 
-def _names(part, field):
-    """Whether it is that field of a multipart body."""
-    return f'name="{field}"'.encode() in part.partition(b"\r\n\r\n")[0]
+def _is_field(piece, name):
+    """Whether what follows a delimiter is that field and nothing but that.  In doubt it is not: what
+    is left out of a fingerprint may differ unseen, what is left in can only be refused."""
+    rest_of_delimiter, _, part = piece.partition(b"\r\n")
+    if name is None or rest_of_delimiter.strip(b" \t"):
+        return False
+    head = HeaderParser().parsestr(part.partition(b"\r\n\r\n")[0].decode("latin-1"))
+    dispositions = head.get_all("Content-Disposition", [])
+    # With a filename it is a file: its content is no key.
+    return (len(dispositions) == 1 and
+            head.get_params(header="Content-Disposition") == [("form-data", ""), ("name", name)])
 
 
 def _without(fields, name):

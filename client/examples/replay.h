@@ -18,7 +18,7 @@
 
 enum replay_key {
   REPLAY_NO_KEY,
-  REPLAY_ONE_KEY, /* `key` has it, visible ASCII with a NUL behind it */
+  REPLAY_ONE_KEY, /* `key` has it, visible ASCII with a NUL after it */
   REPLAY_BAD_KEY  /* to be answered with 400: whoever sent it wanted protection */
 };
 

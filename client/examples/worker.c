@@ -12,7 +12,7 @@
  * Every message goes through three steps. What the lease, the stage and the token do for them:
  *   - Two workers with the same message: one works, the other says nack ("busy") or, with
  * --wait-ms, waits for the ack.
- *   - A worker dies: when its lease is over the next delivery goes on behind the last step that it
+ *   - A worker dies: when its lease expires the next delivery goes on after the last step that it
  * noted.
  *   - It dies between a step and its note: that step is done again. Only the step itself can
  * prevent this, by remembering the ID; or it refuses the lower token of a worker that was paused,
@@ -35,7 +35,7 @@
 static const char *const STEPS[] = {"charge", "ship", "mail"};
 #define STEP_COUNT (sizeof STEPS / sizeof STEPS[0])
 
-/* The step to begin with: the one behind what the stage names. */
+/* The step to begin with: the one after what the stage names. */
 static size_t first_step(struct idem_bytes stage) {
   for (size_t i = 0; i < STEP_COUNT && stage.data != NULL; i++) {
     if (stage.len == strlen(STEPS[i]) && memcmp(stage.data, STEPS[i], stage.len) == 0) return i + 1;
@@ -68,8 +68,8 @@ static void work_on(const struct demo *demo, struct idem_claim *claim, const cha
     printf("ack %s\n", id);
     return;
   }
-  /* No idem_abandon: it would forget the stage. The claim stays shut until its lease is over, then
-   * the next delivery goes on behind the last step. */
+  /* No idem_abandon: it would forget the stage. The claim stays shut until its lease expires, then
+   * the next delivery goes on after the last step. */
   printf("nack %s %s\n", id, trouble);
   fprintf(stderr, "%s: %s %s\n", id, trouble, idem_claim_message(claim));
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -26,7 +27,7 @@ struct child {
   struct child_outcome *outcome;
   pid_t pid;
   bool own_group;  /* signals go to its process group */
-  bool stop_asked; /* somebody wants the job to stop */
+  bool stop_asked; /* the command got a SIGTSTP that it does not ignore */
   int stopped_by;  /* the signal that the command stands still for; 0: it runs */
   bool ended;
   int signals;        /* signalfd, does not block */
@@ -119,15 +120,15 @@ static void child_lose(struct child *child) {
   child->kill_at_ms = now_ms() + CHILD_KILL_GRACE_MS;
 }
 
-/* SIGSTOP, because a SIGTSTP stops nobody whose group has no shell above it. */
+/* SIGSTOP, because a SIGTSTP stops no process whose group has no shell above it. */
 static void stop_here(void) {
   sigset_t pending;
   if (sigpending(&pending) == 0 && sigismember(&pending, SIGCONT) == 1) return;
   raise(SIGSTOP);
 }
 
-/* The command has stopped: so does this process, until somebody continues it. In one group the
- * command was continued as well: it waits until the claim is renewed. */
+/* The command has stopped: so does this process, until it is continued. In one group the command
+ * was continued as well: it waits until the claim is renewed. */
 static void child_suspend(struct child *child) {
   const struct child_order *order = child->order;
   stop_here();
@@ -154,8 +155,24 @@ static bool child_next_signal(const struct child *child, struct signalfd_siginfo
   return read(child->signals, info, sizeof *info) == (ssize_t)sizeof *info;
 }
 
+/* Now, as the kernel sees it: a command may change that at any time. */
+static bool child_ignores(const struct child *child, int number) {
+  char path[32], line[128];
+  unsigned long long ignored = 0;
+  snprintf(path, sizeof path, "/proc/%d/status", (int)child->pid);
+  FILE *status = fopen(path, "re");
+  if (status == NULL) return false;
+  while (fgets(line, sizeof line, status) != NULL && sscanf(line, "SigIgn: %llx", &ignored) != 1) {
+    continue;
+  }
+  fclose(status);
+  return (ignored >> (number - 1) & 1) != 0;
+}
+
+/* Which signal stops the command does not tell whether it answers a SIGTSTP: many put their
+ * terminal in order and then send themselves SIGSTOP. So what it ignores is not asked of it. */
 static void child_forward(struct child *child, const struct signalfd_siginfo *info) {
-  if (info->ssi_signo == SIGTSTP) child->stop_asked = true;
+  if (info->ssi_signo == SIGTSTP) child->stop_asked = !child_ignores(child, SIGTSTP);
   if (info->ssi_signo == SIGCONT) child->stop_asked = false;
   /* A terminal has sent its Ctrl-C to the whole foreground group: the command has it already if it
    * is of ours. */
@@ -163,8 +180,8 @@ static void child_forward(struct child *child, const struct signalfd_siginfo *in
   child_signal_all(child, (int)info->ssi_signo);
 }
 
-/* A command that somebody stopped by itself is still ours to run, and its claim is renewed; but a
- * job that is stopped, or waits for its terminal, stops as a whole. */
+/* A command that was stopped alone is still ours to run, and its claim is renewed; but a job that
+ * is stopped, or waits for its terminal, stops as a whole. */
 static void child_take_signal(struct child *child) {
   struct signalfd_siginfo info;
   if (!child_next_signal(child, &info)) return;

@@ -4,8 +4,9 @@
  *
  * It must not know what a claim is; that one was lost it learns from a descriptor. Invariants: it
  * never blocks where a signal could not be served (but for one renewal after a stop, while the
- * command stands still); the command does not run while idem-once is stopped by job control; the
- * command never outlives idem-once by more than the kernel needs to deliver a SIGKILL.
+ * command stands still); the command does not run while idem-once is stopped by job control, unless
+ * the command alone is continued, which idem-once cannot see; the command never outlives idem-once
+ * by more than the kernel needs to deliver a SIGKILL.
  */
 #ifndef IDEM_CLIENT_ONCE_CHILD_H
 #define IDEM_CLIENT_ONCE_CHILD_H
@@ -37,7 +38,7 @@ struct child_outcome {
 };
 
 /*
- * Runs the command to its end; then the records of the output are complete, and what nobody has
+ * Runs the command to its end; then the records of the output are complete, and what has not been
  * read yet is still to be written by child_pass_on. Returns 0, or -errno when the command could not
  * be started; then nothing ran. The outcome is written whole in both cases; deinit it.
  *

@@ -2,10 +2,10 @@
  * once.c - the program idem-once: runs a command at most once for a key, whoever asks and wherever;
  * replays it otherwise.
  *
- * A user of libidem like any other: it knows idem.h alone. Invariants: the command is started only
- * under a claim (or with --fail-open); its outcome is stored before anybody has to read its output;
- * every outcome that is not the command's own is said on stderr with "idem-once:" before it; what
- * is replayed is what the command wrote, byte for byte.
+ * A user of libidem like any other: it knows idem.h alone (and options.c, where a password ends in
+ * a URL). Invariants: the command is started only under a claim (or with --fail-open); its outcome
+ * is stored before its output has to be read; every outcome that is not the command's own is said
+ * on stderr with "idem-once:" before it; what is replayed is what the command wrote, byte for byte.
  *
  * The record: body = what went to stdout, then what went to stderr; meta = RECORD_FORMAT.
  */
@@ -36,7 +36,7 @@
 /* ---- writing ---- */
 
 /* Output that was lost makes a success a failure; a failure stays what it is. */
-static int judge_output(const struct options *options, const char *name, int error,
+static int check_output(const struct options *options, const char *name, int error,
                         int exit_status) {
   if (error == 0) return exit_status;
   say(options->key, "%s: %s", name, strerror(error));
@@ -55,14 +55,14 @@ static int replay(const struct options *options, const struct idem_answer *answe
     return EX_PROTOCOL;
   }
   if (options->verbose) say(options->key, "replayed, ran %" PRId64 " ms ago", answer->age_ms);
-  signal(SIGPIPE,
-         SIG_IGN); /* a reader that has gone is told like any other that does not take it */
+  /* A reader that has gone is told like any other that does not take it. */
+  signal(SIGPIPE, SIG_IGN);
   int out_error = -output_put(STDOUT_FILENO, body, out);
   if (out_error == 0 && out > 0 && close(STDOUT_FILENO) != 0) out_error = errno;
   int err_error = -output_put(STDERR_FILENO, body + out, err);
   if (missed > 0) say(options->key, "%zu more bytes of its output were not recorded", missed);
-  status = judge_output(options, "standard output", out_error, status);
-  return judge_output(options, "standard error", err_error, status);
+  status = check_output(options, "standard output", out_error, status);
+  return check_output(options, "standard error", err_error, status);
 }
 
 /* The answers that are neither RUN nor REPLAY. */
@@ -134,7 +134,7 @@ static int pack(struct child_outcome *outcome, char meta[RECORD_BYTES],
   return 0;
 }
 
-/* For as long as nobody else can have been granted the claim. */
+/* For as long as no other client can have been granted the claim. */
 static enum idem_status finish_patiently(struct idem_claim *claim,
                                          const struct idem_result *result) {
   enum idem_status status = idem_finish(claim, result);
@@ -205,8 +205,8 @@ static int conclude(const struct options *options, struct idem_claim *claim,
   idem_claim_free(claim);
   child_pass_on(outcome);
   const struct output_stream *streams = outcome->output.streams;
-  exit_status = judge_output(options, "standard output", streams[OUTPUT_STDOUT].error, exit_status);
-  return judge_output(options, "standard error", streams[OUTPUT_STDERR].error, exit_status);
+  exit_status = check_output(options, "standard output", streams[OUTPUT_STDOUT].error, exit_status);
+  return check_output(options, "standard error", streams[OUTPUT_STDERR].error, exit_status);
 }
 
 /* After a stop, before the command goes on. No answer says nothing as long as the lease runs. */

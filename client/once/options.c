@@ -15,12 +15,13 @@
 #include "client/idem.h"
 #include "client/once/output.h"
 #include "client/once/say.h"
+#include "client/userinfo.h"
 
 #define DEFAULT_URL "redis://127.0.0.1:4336"
 #define URL_VARIABLE "IDEM_SERVER_URL"
 #define PASSWORD_FILE_VARIABLE "IDEM_PASSWORD_FILE"
 #define DEFAULT_WAIT_MS 60000
-/* A TTL is judged when the outcome is stored, which is too late to refuse it: no server takes a
+/* A TTL is checked when the outcome is stored, which is too late to refuse it: no server takes a
  * longer one than this. */
 #define TTL_MAX_MS (31 * INT64_C(86400000))
 
@@ -40,7 +41,7 @@ static const char USAGE[] =
     "  --lease TIME     a machine that is silent for so long is given up [the server's, 60s]\n"
     "  --wait TIME      how long to wait for the one that runs it; 0 does not wait [1m]\n"
     "  --ttl TIME       how long the outcome is kept, at most 31d [the server's, 24h]\n"
-    "  --hold           if the machine dies in the middle, nobody runs it again (exit 79)\n"
+    "  --hold           if the machine dies in the middle, it is not run again (exit 79)\n"
     "  --takeover       run it after such a death: you have found out that it may\n"
     "  --check-command  refuse (exit 65) when the key was used for another command line\n"
     "  --retry-failed   a status other than 0 is told to those who wait, but not kept\n"
@@ -67,11 +68,10 @@ struct url_parts {
   const char *user, *password, *host;
 };
 
-/* Up to the last @, so that no part of a password stays, whatever it holds. */
 static struct url_parts url_split(const char *url) {
   const char *scheme = strstr(url, "://");
   const char *user = scheme != NULL ? scheme + strlen("://") : url;
-  const char *at = *user != '/' ? strrchr(user, '@') : NULL; /* the path of a socket may have one */
+  const char *at = userinfo_end(user, userinfo_is_local(url));
   struct url_parts parts = {.user = user, .password = NULL, .host = user};
   if (at == NULL) return parts;
   const char *colon = memchr(user, ':', (size_t)(at - user));
@@ -120,7 +120,7 @@ void options_hide_password(void) {
 
 /* ---- the password ---- */
 
-/* The mode is asked of the opened file, not of the path: what was judged is what is read. */
+/* The mode is asked of the opened file, not of the path: what was checked is what is read. */
 static int open_private(const char *path) {
   struct stat file;
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);

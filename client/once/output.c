@@ -81,7 +81,8 @@ static void order_take(struct output_order *order, size_t len) {
  * No write may block: while the command runs, its signals, its end and the loss of the claim are
  * waited for in the same loop. O_NONBLOCK on the descriptor that was inherited would hold for all
  * who share it, so pipes and terminals are opened once more. Where that is not allowed, a pipe
- * takes PIPE_BUF bytes at once when poll says that it takes any; files never block.
+ * takes PIPE_BUF bytes at once when poll says that it takes any. Files never block, but the disk
+ * has its pace: they get what was read at once, not a whole record.
  */
 static struct output_sink sink_open(int fd) {
   struct output_sink sink = {.fd = fd, .kind = SINK_CAREFUL};
@@ -89,6 +90,7 @@ static struct output_sink sink_open(int fd) {
   char path[32];
   if (fstat(fd, &file) != 0) return sink;
   if (S_ISSOCK(file.st_mode)) sink.kind = SINK_SOCKET;
+  if (S_ISREG(file.st_mode)) sink.kind = SINK_FILE;
   if (!S_ISFIFO(file.st_mode) && !isatty(fd)) return sink;
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
   int own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -104,6 +106,7 @@ static void sink_close(struct output_sink *sink) {
 static ssize_t sink_write(const struct output_sink *sink, const char *data, size_t len) {
   if (sink->kind == SINK_SOCKET) return send(sink->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sink->kind == SINK_CAREFUL && len > PIPE_BUF) len = PIPE_BUF;
+  if (sink->kind == SINK_FILE && len > OUTPUT_CHUNK_BYTES) len = OUTPUT_CHUNK_BYTES;
   return write(sink->fd, data, len);
 }
 

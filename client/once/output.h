@@ -31,8 +31,8 @@ struct output_record {
 
 /* Where a stream goes. */
 struct output_sink {
-  int fd; /* -1: nobody takes it any more */
-  enum { SINK_CAREFUL, SINK_NONBLOCKING, SINK_SOCKET } kind;
+  int fd; /* -1: closed, or its reader has gone */
+  enum { SINK_CAREFUL, SINK_NONBLOCKING, SINK_SOCKET, SINK_FILE } kind;
 };
 
 struct output_stream {

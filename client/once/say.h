@@ -1,7 +1,7 @@
 /*
  * say.h - what idem-once itself has to say, on stderr.
  *
- * Invariant: nothing that somebody else chose (a key, a server's error, an owner's name) reaches
+ * Invariant: nothing that others chose (a key, a server's error, an owner's name) reaches
  * the terminal as more than visible text.
  */
 #ifndef IDEM_CLIENT_ONCE_SAY_H

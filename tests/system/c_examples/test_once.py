@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import shlex
 import signal
 import socket
@@ -42,6 +43,14 @@ print("begin", os.getpid(), file=open(ledger, "a"), flush=True)
 while not os.path.exists(until):
     print("tick", file=open(ticks, "a"), flush=True)
     time.sleep(0.02)
+print("out")
+"""
+STOP_ITSELF = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
+print("begin", os.getpid(), file=open(sys.argv[1], "a"), flush=True)
+signal.sigwait([signal.SIGTSTP])
+os.kill(os.getpid(), signal.SIGSTOP)
 print("out")
 """
 # Writes to its two outputs in turns, and awaits each time that what it wrote was taken.
@@ -347,6 +356,46 @@ class Stops(OnceCase):
             self.touch("go")
             self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS)[0], b"out\n")
 
+    def test_a_stop_that_was_ignored_does_not_count_later(self):
+        """Else idem-once stops with a command that is stopped alone, and who continues the command
+        alone has it run without renewals."""
+        with Gate(self.server) as gate:
+            process = self.start_once("k", "--lease", "200ms", *self.run_noting(
+                f"trap '' TSTP; echo deaf >> {self.ledger};"
+                f" while [ ! -e {self.path('go')} ]; do sleep 0.02; done"),
+                server=gate, start_new_session=True)
+            pid = self.begun()
+            self.await_ledger("deaf")
+            process.send_signal(signal.SIGTSTP)
+            process.send_signal(signal.SIGWINCH)  # taken after the former one
+            self.await_signals_taken(process.pid)
+            os.kill(pid, signal.SIGSTOP)
+            self.await_stopped(pid)
+            for _stopped_and_not in range(2):
+                before = gate.count(b"RENEW")
+                eventually(lambda: gate.count(b"RENEW") >= before + 3, "renewals")
+                os.kill(pid, signal.SIGCONT)
+            self.touch("go")
+            process.communicate(timeout=PATIENCE_SECONDS)
+            self.assertEqual(process.returncode, 0)
+
+    @staticmethod
+    def await_signals_taken(pid):
+        def none_pending():
+            with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                return re.search(r"ShdPnd:\s*0+\n", file.read())
+        eventually(none_pending, "no signal is pending")
+
+    def test_a_command_that_stops_itself_when_it_is_asked_to_takes_idem_once_along(self):
+        """It puts its terminal in order and stops by SIGSTOP, which is not what it was sent."""
+        process = self.start_once("k", sys.executable, "-c", STOP_ITSELF, self.ledger,
+                                  start_new_session=True)
+        pid = self.begun()
+        process.send_signal(signal.SIGTSTP)
+        self.await_stopped(pid, process.pid)
+        process.send_signal(signal.SIGCONT)
+        self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS)[0], b"out\n")
+
     def test_stop_and_continue_in_quick_succession_leave_it_running(self):
         process = self.start_once("k", *self.tick_until("go"), start_new_session=True)
         self.begun()
@@ -486,6 +535,18 @@ class Readers(OnceCase):
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, out, err
 
+    def test_a_file_is_not_written_in_the_small_pieces_of_a_pipe(self):
+        pieces = 128
+        with open(self.path("out"), "wb") as file:
+            process = self.launch(self.argv("k", "dd", "if=/dev/zero", f"bs={PIPE_BYTES}",
+                                            f"count={pieces}", "status=none"), stdout=file)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # still there to be looked at
+        with open(f"/proc/{process.pid}/io", encoding="ascii") as file:
+            writes = int(re.search(r"^syscw: (\d+)$", file.read(), re.MULTILINE)[1])
+        self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
+        self.assertEqual(os.path.getsize(self.path("out")), pieces * PIPE_BYTES)
+        self.assertLess(writes, pieces * PIPE_BYTES // select.PIPE_BUF)
+
     def test_output_that_cannot_be_written_is_told(self):
         both = "echo out; echo err >&2; exit "
         for number, (to, says) in enumerate((
@@ -572,6 +633,21 @@ class Secrets(OnceCase):
         argv = [ONCE, "--server", f"redis://:p%40ss%3Aw%2Frd@{self.host}", "--key", self.id(), "sh",
                 "-c", "echo $IDEM_SERVER_URL"]
         self.assertEqual(self.given(with_at, argv)[1].decode(), with_at + "\n")
+
+    def test_an_at_in_the_path_of_a_socket_is_no_part_of_a_password(self):
+        path = self.path("a@b.sock")
+        self.start("--unixsocket", path, config="requirepass p@ss:w/rd\n")
+        secret = "p%40ss%3Aw%2Frd"
+        for number, (given, shown, variable) in enumerate((
+                (f"unix://default:{secret}@{path}", f"unix://default@{path}", ""),
+                (f"unix://:{secret}@{path}", f"unix://{path}", ""),
+                (f"UNIX://:{secret}@{path}", f"UNIX://{path}", ""),
+                (f"unix://default@{path}", f"unix://{path}", self.password_file()),
+                (f"unix://{path}", f"unix://{path}", self.password_file()))):
+            with self.subTest(given=given):
+                argv = [ONCE, "--key", f"{self.id()}{number}", "sh", "-c", "echo $IDEM_SERVER_URL"]
+                status, out, err = self.given(given, argv, IDEM_PASSWORD_FILE=variable)
+                self.assertEqual((status, out.decode()), (0, shown + "\n"), err)
 
     def test_the_password_from_a_file(self):
         path = self.password_file()

@@ -32,6 +32,7 @@ from test_examples import (  # noqa: E402
 from flask import Flask, Response, g, request, request_finished, session, stream_with_context  # noqa: E402
 from idem import Mismatch, Renewer  # noqa: E402
 from werkzeug.datastructures import Headers  # noqa: E402
+from werkzeug.exceptions import BadGateway, HTTPException  # noqa: E402
 from werkzeug.serving import make_server  # noqa: E402
 from werkzeug.test import EnvironBuilder, run_wsgi_app  # noqa: E402
 from werkzeug.wsgi import FileWrapper  # noqa: E402
@@ -277,7 +278,9 @@ class Endings(Case):
                 self.assert_unsure()
 
     def test_work_is_done_and_then_something_fails(self):
-        for where in (self.in_after_request, self.in_session, self.in_view, self.in_view_for_good):
+        for where in (self.in_after_request, self.in_session, self.in_view, self.in_view_for_good,
+                      self.in_view_with_a_handler, self.in_view_with_its_own_handler,
+                      self.in_view_with_a_handler_that_fails, self.in_view_with_a_router):
             for played in self.each():
                 with played:
                     with self.subTest(where.__name__):
@@ -306,11 +309,78 @@ class Endings(Case):
     def in_view_for_good(self, app):
         self.in_view(app, SystemExit)
 
+    @staticmethod
+    def answer_500(error):
+        return error if isinstance(error, HTTPException) else ({"title": "error"}, 500)
+
+    def in_view_with_a_handler(self, app):
+        """The catch-all handler of so many applications; what it returns is no answer of the view."""
+        self.in_view(app)
+        app.register_error_handler(Exception, self.answer_500)
+
+    def in_view_with_its_own_handler(self, app):
+        self.in_view(app)
+        app.register_error_handler(RuntimeError, lambda _error: Response("bad gateway", 500))
+
+    def in_view_with_a_handler_that_fails(self, app):
+        def handler(_error):
+            raise ValueError("the handler")
+        self.in_view(app)
+        app.register_error_handler(RuntimeError, handler)
+
+    def in_view_with_a_router(self, app):
+        """As extensions do that answer errors in their own way (Flask-RESTful)."""
+        self.in_view(app)
+        app.handle_user_exception = lambda error: app.make_response(self.answer_500(error))
+
     def fail_once(self, passed_on, *_more, kind=RuntimeError):
         if self.failures == 0:
             self.failures = 1
             raise kind("after the work")
         return passed_on
+
+    def test_a_failure_is_unsure_whatever_follows_its_handler(self):
+        """A function after the request that turns the handler's 500 into another status."""
+        def envelope(response):
+            response.status_code = 200
+            return response
+
+        def view():
+            raise KeyError("after the charge")
+
+        for played in self.each():
+            with played:
+                app = self.make_app(view)
+                app.register_error_handler(Exception, self.answer_500)
+                app.after_request(envelope)
+                self.assertEqual(self.send(app)[0], 200)
+                self.assert_unsure()
+
+    def test_an_exception_that_stands_for_an_answer_is_one(self):
+        """One of the application's that its handler answers with less than 500, and those of HTTP."""
+        class Declined(Exception):
+            pass
+
+        def raising(error):
+            def view():
+                raise error
+            return view
+
+        kept = KINDS[:3]  # the JSON one keeps nothing but 2xx
+        for status, error in ((402, Declined()), (402, HTTPException(response=Response("no", 402)))):
+            for played in self.each(*kept):
+                with played:
+                    app = self.make_app(raising(error))
+                    app.register_error_handler(Declined, lambda _error: ("declined", 402))
+                    first = self.send(app)
+                    self.assertEqual(first[0], status)
+                    self.assert_replayed(self.send(app), first)
+                    self.assert_no_renewer()
+        for played in self.each():
+            with played:
+                app = self.make_app(raising(BadGateway("it answered that it did nothing")))
+                self.assertEqual([self.send(app)[0], self.send(app)[0], self.runs], [502, 502, 2])
+                self.assert_no_renewer()
 
     def test_what_fails_after_the_response_is_stored_changes_nothing(self):
         def broken(*_arguments, **_more):
@@ -356,6 +426,25 @@ class Endings(Case):
                 self.assertIsNone(WORLD.idem.fetch(self.record))
                 self.assertEqual((self.send(app)[0], self.runs), (201, 2))
                 self.assert_no_renewer()
+
+    def test_that_holds_whoever_answers_for_it(self):
+        from idem_flask import DidNothing
+
+        def view():
+            raise DidNothing("The card's bank refused the connection.")
+
+        def by_router(app):
+            app.handle_user_exception = lambda _error: app.make_response(("error", 500))
+
+        for answered in (lambda app: app.register_error_handler(DidNothing, lambda _error: ("error", 500)),
+                         by_router):
+            for played in self.each():
+                with played:
+                    app = self.make_app(view)
+                    answered(app)
+                    self.assertEqual(self.send(app)[0], 500)
+                    self.assertIsNone(WORLD.idem.fetch(self.record))
+                    self.assert_no_renewer()
 
     def test_it_does_not_count_after_the_view(self):
         from idem_flask import DidNothing
@@ -516,6 +605,50 @@ class Fingerprints(Case):
                 first = self.send(app, part + b"--b--\r\n", content_type=multipart)
                 again = self.send(app, key_part + part + b"--b--\r\n", content_type=multipart, key="")
                 self.assert_replayed(again, first)
+
+    # Bodies with room for a content. None of it is the key, though each looks like it.
+    NOT_THE_KEY = {
+        "a file with the field's name as its own": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="f"; filename="__idempotent_key"\r\n\r\n'
+            b'%s\r\n--b--\r\n'),
+        "a file in the field's place": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="__idempotent_key"; filename="f"\r\n\r\n'
+            b'%s\r\n--b--\r\n'),
+        "another header that mentions the field": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="f"\r\nX-Note: name="__idempotent_key"\r\n\r\n'
+            b'%s\r\n--b--\r\n'),
+        "a quoted name that mentions the field": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="a; name=\\"__idempotent_key\\""\r\n\r\n'
+            b'%s\r\n--b--\r\n'),
+        "two names": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="__idempotent_key"; name="f"\r\n\r\n'
+            b'%s\r\n--b--\r\n'),
+        "what begins like a delimiter, but goes on": (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n\r\n--b-\r\n'
+            b'Content-Disposition: form-data; name="__idempotent_key"\r\n\r\n%s\r\n--b--\r\n'),
+        "multipart, but no form": (
+            "multipart/mixed; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="__idempotent_key"\r\n\r\n%s\r\n--b--\r\n'),
+        "a type that only begins like a form's": (FORM + "-not", b"__idempotent_key=%s"),
+    }
+
+    def test_what_only_looks_like_the_key_is_part_of_the_request(self):
+        for name, (content_type, body) in self.NOT_THE_KEY.items():
+            for played in self.each(*KINDS[:2]):
+                with played:
+                    with self.subTest(name):
+                        app = self.make_app()
+                        first = self.send(app, body % b"one", content_type=content_type)
+                        self.assertEqual(first[0], 201)
+                        self.assert_replayed(self.send(app, body % b"one", content_type=content_type),
+                                             first)
+                        self.assertEqual(self.send(app, body % b"two", content_type=content_type)[0], 422)
 
     def test_a_body_over_the_limit_is_413_and_nothing_runs(self):
         for played in self.each():
