@@ -278,6 +278,19 @@ bool resp_output_refer(struct resp_output *out, struct span bytes, void *pin, vo
   return true;
 }
 
+size_t resp_output_move(struct resp_output *to, const struct resp_output *from) {
+  size_t at = 0;
+  to->failed |= from->failed;
+  for (size_t i = 0; i < from->ref_count; i++) {
+    const struct resp_ref *ref = &from->refs[i];
+    resp_output_append(to, from->bytes + at, ref->at - at);
+    at = ref->at;
+    if (!resp_output_refer(to, (struct span){ref->data, ref->len}, ref->pin, ref->keeper)) return i;
+  }
+  resp_output_append(to, from->bytes + at, from->len - at);
+  return from->ref_count;
+}
+
 void resp_bulk_pinned(struct resp_writer *w, struct span bytes, void *pin, void *keeper) {
   assert(span_present(bytes));
   struct resp_output *out = w->out;

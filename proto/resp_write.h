@@ -46,6 +46,9 @@ static inline size_t resp_output_size(const struct resp_output *out) {
 /* Forgets the first bytes of an output without references, and gives back their room, unless memory
  * is short. Returns how many are forgotten: all or none. */
 size_t resp_output_forget(struct resp_output *out, size_t bytes);
+/* Appends all of `from` to `to`, which takes the references over. Returns how many: fewer than
+ * there are when memory is short, and then `to` has failed. */
+size_t resp_output_move(struct resp_output *to, const struct resp_output *from);
 /* Appends raw, already framed bytes. */
 void resp_output_append(struct resp_output *out, const char *data, size_t len);
 

@@ -572,26 +572,29 @@ COMMAND_RARE static bool take_silence(struct client *client) {
   return silent;
 }
 
-/* CLIENT REPLY OFF and SKIP: what the command wrote is taken back, and what it will write later is
- * not written (client->silent). Pushes of others are not between: one loop, one command. */
-COMMAND_RARE static void silence(struct call *call, size_t len, size_t refs, size_t ref_bytes) {
+/*
+ * While CLIENT REPLY is OFF or SKIP, replies are written aside: what is told to the client
+ * meanwhile by others, or by itself (PUBLISH to its own channel, MONITOR), is no reply and is sent.
+ */
+COMMAND_RARE static void settle_aside(struct call *call) {
   struct client *client = call->client;
-  struct resp_output *out = call->reply->out;
-  if (!take_silence(client)) return;
-  client->silent = client_blocked(client);
-  if (out->failed) return;
-  /* Subscribing and unsubscribing are answered by pushes, which REPLY does not silence. */
+  struct resp_output *aside = call->reply->out;
   const struct command *row = call->command;
-  bool pushed = row != NULL && row->group == GROUP_PUBSUB && (row->flags & COMMAND_PUBSUB) != 0;
-  if (pushed && out->len > len && out->bytes[len] != '-') return;
-  host_output_unpin(call->host, out, refs);
-  out->len = len;
-  out->ref_count = refs;
-  out->ref_bytes = ref_bytes;
+  /* Subscribing and unsubscribing are answered by pushes, which REPLY does not silence. */
+  bool pushed = row != NULL && row->group == GROUP_PUBSUB && (row->flags & COMMAND_PUBSUB) != 0 &&
+                !is_error(call->reply, 0);
+  bool silent = take_silence(client);
+  client->silent = silent && client_blocked(client);
+  size_t moved =
+      !silent || pushed ? resp_output_move(client_writer(client, call->host).out, aside) : 0;
+  host_output_unpin(call->host, aside, moved);
+  resp_output_deinit(aside);
 }
 
 void command_run(struct host *host, struct client *client, const struct request *request) {
   struct resp_writer reply = client_writer(client, host);
+  bool aside = client->replies != CLIENT_REPLIES_ON;
+  if (aside) reply.out = &host->aside;
   struct call call = {
       .host = host,
       .client = client,
@@ -603,7 +606,7 @@ void command_run(struct host *host, struct client *client, const struct request 
       .reply = &reply,
       .now_ms = host->now_ms,
   };
-  size_t len = reply.out->len, refs = reply.out->ref_count, ref_bytes = reply.out->ref_bytes;
+  size_t len = reply.out->len;
   client->active_ms = host->now_ms;
   if (!judge(&call, request)) {
     refuse(&call);
@@ -621,7 +624,11 @@ void command_run(struct host *host, struct client *client, const struct request 
       monitor_feed(&call);
   }
   if (client->stranger && is_error(&reply, len)) strangers_note_error(host, client);
-  if (client->replies != CLIENT_REPLIES_ON) silence(&call, len, refs, ref_bytes);
+  if (aside) {
+    settle_aside(&call);
+  } else if (client->replies != CLIENT_REPLIES_ON) {
+    take_silence(client); /* CLIENT REPLY itself */
+  }
 }
 
 void command_toobig(struct host *host, struct client *client, size_t index, size_t limit) {

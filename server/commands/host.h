@@ -137,6 +137,7 @@ struct host {
   _Atomic bool has_evicted; /* there may be any */
   struct resp_output **spare_outputs;
   size_t spare_count;
+  struct resp_output aside;       /* of a command whose replies CLIENT REPLY may cover */
   struct resp_output lost_output; /* stands in when no output can be allocated: takes nothing */
   uint64_t client_count, waiting_count;
   _Atomic uint64_t monitor_count;

@@ -251,7 +251,17 @@ static size_t top_level(void) {
   return count;
 }
 
+/* A reply for each name that is asked for; more names than this are not worth the room. */
+#define NAMES_MAX 1024u
+
+static bool few_names(struct call *call) {
+  if (call->argc - 2 <= NAMES_MAX) return true;
+  resp_errorf(call->reply, "ERR more than %u command names", NAMES_MAX);
+  return false;
+}
+
 void introspection_docs(struct call *call) {
+  if (!few_names(call)) return;
   if (call->argc == 2) {
     resp_map(call->reply, top_level());
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
@@ -364,6 +374,7 @@ void introspection_command(struct call *call) {
 }
 
 void introspection_info(struct call *call) {
+  if (!few_names(call)) return;
   if (call->argc == 2) {
     resp_array(call->reply, top_level());
     for (size_t i = 0; i < COMMAND_COUNT; i++) {

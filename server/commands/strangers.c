@@ -106,6 +106,7 @@ void strangers_review(struct host *host) {
   struct shared *shared = host->shared;
   uint64_t loops = 0;
   struct guard *oldest;
+  if (shared->pause_until_ms > host->now_ms) return; /* it is not they who take their time */
   lock(shared);
   while ((oldest = oldest_of(shared)) != NULL && host->now_ms - oldest->since_ms >= STRANGERS_MS)
     loops |= evict(shared, oldest);
@@ -209,6 +210,7 @@ struct client *strangers_answer(struct host *host, bool all) {
   if (!all && guard->until_ms > host->now_ms) return NULL;
   struct resp_writer reply = client_writer(client, host);
   if (!client->silent) reply_wrong(&reply);
+  client->active_ms = host->now_ms;
   client->close_when_sent |= strangers_exhausted(client);
   strangers_forget_delay(client);
   return client;

@@ -149,6 +149,8 @@ static void end_turn(struct loop *loop) {
  * answered.
  */
 #define DRAIN_READING_TURNS 3u
+/* A turn reads at least 64 KiB of a connection, and its socket holds 6 MiB (tcp_rmem's default). */
+#define DRAIN_READING_TURNS_MAX 128u
 
 static void on_busy(uv_idle_t *idle) { (void)idle; }
 
@@ -413,6 +415,12 @@ static void follow_drain(struct loop *loop) {
   if (wanted > 1) loop_close_clients(loop);
 }
 
+/* What was sent before the drain lies in the socket: as much as that holds is read, a connection
+ * that goes on sending is cut off. */
+static bool may_read_on(const struct loop *loop, const struct peer *peer) {
+  return loop->drain_turns < DRAIN_READING_TURNS_MAX && peer_has_input(peer);
+}
+
 static void end_when_sent(struct loop *loop) {
   struct list *clients = &loop->host.clients;
   for (struct list *node = clients->next, *next; node != clients; node = next) {
@@ -420,16 +428,14 @@ static void end_when_sent(struct loop *loop) {
     struct client *client = LIST_ENTRY(node, struct client, link);
     struct peer *peer = peer_of(client);
     if (client_blocked(client) || !list_empty(&peer->runnable)) continue;
+    if (!client->close_when_sent && may_read_on(loop, peer)) continue;
     client->close_when_sent = true;
     peer_resume(peer);
   }
 }
 
 static void drain_step(struct loop *loop) {
-  if (loop->drain_turns < DRAIN_READING_TURNS && loop->host.client_count > 0) {
-    loop->drain_turns++;
-    return;
-  }
+  if (loop->host.client_count > 0 && loop->drain_turns++ < DRAIN_READING_TURNS) return;
   if (loop->host.client_count > 0) end_when_sent(loop);
   if (loop->host.client_count > 0 || atomic_load(&loop->handed.waiting)) return;
   /* The first loop hears the signals: it is the last to end. */

@@ -73,16 +73,17 @@ struct peer {
     uv_tcp_t tcp;
   } uv;
   struct client client;
-  struct input *input;    /* NULL when there is nothing */
-  struct list runnable;   /* in loop.runnable */
-  uint32_t sending_count; /* writes that libuv has */
-  uint32_t progress_ms;   /* something was last taken, or lingering began; see since_progress_ms */
-  bool is_unix;
-  bool held_back;      /* commands are left that its own output kept from running */
-  bool postponed;      /* CLIENT PAUSE holds its next command back */
-  bool reading, ended; /* ended: the peer will send no more */
-  bool lingering;      /* all was sent, the end too: waits for the peer to close */
-  bool closing;
+  struct input *input;     /* NULL when there is nothing */
+  struct list runnable;    /* in loop.runnable */
+  uint32_t sending_count;  /* writes that libuv has */
+  uint32_t progress_ms;    /* something was last taken, or lingering began; see since_progress_ms */
+  uint32_t unacknowledged; /* bytes that the kernel held for it when peer_review came by */
+  bool is_unix : 1;
+  bool held_back : 1;          /* commands are left that its own output kept from running */
+  bool postponed : 1;          /* CLIENT PAUSE holds its next command back */
+  bool reading : 1, ended : 1; /* ended: the peer will send no more */
+  bool lingering : 1;          /* all was sent, the end too: waits for the peer to close */
+  bool closing : 1;
 };
 
 /* Once it is closed its place is not used again: libuv has the handle until the loop's next turn.
@@ -225,6 +226,8 @@ void peer_answer(struct loop *loop, struct engine_waiter *waiter);
 void peer_answered(struct peer *peer);
 /* Closes what is idle or stuck for too long. */
 void peer_review(struct peer *peer);
+/* Whether there is something to read, and it is being read. */
+bool peer_has_input(const struct peer *peer);
 /* The rest of its command has been awaited for too long: says so, and closes. */
 void peer_late(struct peer *peer);
 void peer_describe(const struct client *client, struct client_address *address);

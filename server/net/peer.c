@@ -1,10 +1,12 @@
 /* peer.c - one peer: bytes in, commands run, replies out, the end. See loop.h. */
 #include <arpa/inet.h>
 #include <assert.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include "server/commands/inbox.h"
 #include "server/commands/strangers.h"
@@ -296,6 +298,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
   }
   if (count == 0 || peer->lingering) return;
   loop->host.counters.bytes_in += (uint64_t)count;
+  peer->client.active_ms = loop->host.now_ms;
   take_bytes(peer, buffer->base, (size_t)count);
 }
 
@@ -626,6 +629,15 @@ bool peer_begin(struct loop *loop, int fd, bool is_unix) {
   return true;
 }
 
+/* What the kernel holds for the peer becomes less when the peer takes some. libuv hears of it only
+ * once much of a large buffer is free: a slow reader may need minutes for that. */
+static void note_acknowledged(struct peer *peer) {
+  int unacknowledged = 0;
+  if (ioctl(peer_fd(peer), SIOCOUTQ, &unacknowledged) != 0) return;
+  if ((uint32_t)unacknowledged < peer->unacknowledged) note_progress(peer);
+  peer->unacknowledged = (uint32_t)unacknowledged;
+}
+
 /* Takes nothing of what it has to take, however little that is. */
 static bool is_stuck(const struct peer *peer, bool listens) {
   const struct options *options = peer_loop(peer)->host.options;
@@ -640,17 +652,26 @@ static bool is_idle(struct peer *peer, bool listens) {
   const struct client *client = &peer->client;
   int64_t timeout_ms = host->options->timeout_s * 1000;
   return timeout_ms > 0 && host->now_ms - client->active_ms >= timeout_ms && !listens &&
-         !client_blocked(client) && peer->sending_count == 0 && !client_holds_bound(client, host);
+         !client_blocked(client) && !peer->postponed && peer->sending_count == 0 &&
+         !client_holds_bound(client, host);
 }
 
 void peer_review(struct peer *peer) {
   const struct client *client = &peer->client;
-  if (peer->sending_count > 0) note_taken(peer, true);
+  if (peer->sending_count > 0) {
+    note_taken(peer, true);
+    note_acknowledged(peer);
+  }
   bool listens = client_subscriptions(client) != NULL || client->monitors;
   bool stuck = is_stuck(peer, listens);
   bool lingered = peer->lingering && since_progress_ms(peer) >= (int64_t)LOOP_LINGER_MS;
   if (stuck) peer_loop(peer)->host.counters.closed_by_output_limit++;
   if (stuck || lingered || is_idle(peer, listens)) peer_close(peer);
+}
+
+bool peer_has_input(const struct peer *peer) {
+  int bytes = 0;
+  return peer->reading && ioctl(peer_fd(peer), FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 void peer_late(struct peer *peer) {
