@@ -125,9 +125,13 @@ static uint64_t half_of_total(const struct host *host) {
   return (quarter > 0 && quarter < total ? quarter : total) / 2;
 }
 
+bool client_outputs_crowd(const struct host *host, uint64_t bytes) {
+  return bytes > half_of_total(host);
+}
+
 bool client_output_crowded(const struct host *host) {
-  return atomic_load_explicit(&host->shared->sending_bytes, memory_order_relaxed) >
-         half_of_total(host);
+  return client_outputs_crowd(
+      host, atomic_load_explicit(&host->shared->sending_bytes, memory_order_relaxed));
 }
 
 static size_t output_share(const struct host *host) {

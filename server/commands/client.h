@@ -127,6 +127,8 @@ static inline size_t client_output_bytes(const struct client *client) {
 #define CLIENT_OUTPUT_LEAST 1024u /* no limit is below it */
 bool client_output_over(const struct client *client, const struct host *host, size_t more);
 bool client_output_crowded(const struct host *host);
+/* Whether so many bytes crowd the outputs. */
+bool client_outputs_crowd(const struct host *host, uint64_t bytes);
 /* As asked after every command: most clients have next to nothing to take. */
 static inline bool client_output_small(const struct client *client) {
   size_t unsent = client->out != NULL ? resp_output_size(client->out) : 0;

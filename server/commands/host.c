@@ -197,11 +197,15 @@ struct resp_output *host_output_take(struct host *host) {
   return calloc(1, sizeof(struct resp_output));
 }
 
+void host_release(struct counted *counted) {
+  if (--counted->references == 0) free(counted);
+}
+
 void host_output_unpin(struct host *host, struct resp_output *out, size_t first) {
   for (size_t i = first; i < out->ref_count; i++) {
     int64_t now_ms = host->now_ms;
     if (out->refs[i].keeper == NULL) {
-      free(out->refs[i].pin);
+      host_release(out->refs[i].pin);
       continue;
     }
     struct engine *engine = host_lock(host, out->refs[i].keeper, &now_ms);

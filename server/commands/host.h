@@ -65,6 +65,12 @@ struct client_address {
   size_t input_bytes, output_bytes; /* buffered */
 };
 
+/* In front of bytes that several outputs of one host may refer to, without a keeper: they are freed
+ * with the last reference. */
+struct counted {
+  unsigned references;
+};
+
 /* What the network knows and a command may ask. */
 typedef void host_describe(const struct client *client, struct client_address *address);
 /* CONFIG SET has changed the options: what was copied from them at start is to be copied again.
@@ -97,9 +103,10 @@ struct shared {
 
   _Atomic uint64_t next_client_id;
   _Atomic uint64_t client_count, peak_clients, monitor_count;
-  _Atomic uint64_t effect_hosts;  /* with somebody who listens to effects */
-  _Atomic uint64_t sending_bytes; /* of all clients: handed over and not yet taken by the kernel */
-  _Atomic uint64_t input_bytes;   /* of all clients: half-received commands, queued ones */
+  _Atomic uint64_t effect_hosts;   /* with somebody who listens to effects */
+  _Atomic uint64_t gathered_bytes; /* by tasks, for replies that are not written yet */
+  _Atomic uint64_t sending_bytes;  /* of all clients: handed over and not yet taken by the kernel */
+  _Atomic uint64_t input_bytes;    /* of all clients: half-received commands, queued ones */
   pthread_mutex_t strangers_lock;
   struct list strangers; /* of all loops, oldest first; under its lock, as is the count */
   unsigned stranger_count;
@@ -201,7 +208,8 @@ void host_output_give(struct host *host, struct resp_output *out);
 /* What is left of it once its command is over. */
 void host_received_free(struct host *host, struct received *received);
 /* Releases every reference that the output holds, from the one with this number on: what a shard
- * keeps is unpinned, what has no keeper is freed. */
+ * keeps is unpinned, what has no keeper is counted. */
+void host_release(struct counted *counted);
 void host_output_unpin(struct host *host, struct resp_output *out, size_t first);
 
 #endif

@@ -307,6 +307,7 @@ static void walk_begin(struct call *call, const struct walk *as) {
   walk->pattern = keep(&to, as->pattern);
   walk->type = keep(&to, as->type);
   walk->keys.shared = call->host->shared;
+  walk->task.large = true;
   walk->task.step = walk_step;
   walk->task.destroy = walk_destroy;
   task_begin(call, &walk->task);

@@ -314,9 +314,37 @@ void pubsub_close_listeners(struct host *host) {
   }
 }
 
+/* A payload of at least so many bytes is copied once, and its listeners refer to that. */
+#define SHARED_BYTES (16u * 1024)
+
+struct payload {
+  struct counted head;
+  char bytes[];
+};
+
 struct message {
   struct span channel, payload;
+  struct payload *shared; /* NULL: short, or memory is */
 };
+
+static struct payload *share(struct span bytes) {
+  struct payload *payload = bytes.len >= SHARED_BYTES ? malloc(sizeof *payload + bytes.len) : NULL;
+  if (payload == NULL) return NULL;
+  payload->head.references = 1;
+  memcpy(payload->bytes, bytes.data, bytes.len);
+  return payload;
+}
+
+static void push_payload(struct resp_writer *push, const struct message *message) {
+  struct payload *shared = message->shared;
+  if (shared == NULL) {
+    resp_bulk(push, message->payload);
+    return;
+  }
+  size_t refs = push->out->ref_count;
+  resp_bulk_pinned(push, (struct span){shared->bytes, message->payload.len}, shared, NULL);
+  if (push->out->ref_count > refs) shared->head.references++;
+}
 
 static void send_to_listeners(struct host *host, struct topic *topic,
                               const struct message *message) {
@@ -329,7 +357,7 @@ static void send_to_listeners(struct host *host, struct topic *topic,
     resp_bulk_text(&push, topic->kind == PATTERN ? "pmessage" : "message");
     if (topic->kind == PATTERN) resp_bulk(&push, topic_name(topic));
     resp_bulk(&push, message->channel);
-    resp_bulk(&push, message->payload);
+    push_payload(&push, message);
   }
 }
 
@@ -362,8 +390,10 @@ static void only_count(struct host *host, struct topic *topic, const struct mess
 }
 
 size_t pubsub_deliver(struct host *host, struct span channel, struct span payload) {
-  const struct message message = {channel, payload};
-  return visit_topics(host, &message, send_to_listeners);
+  const struct message message = {channel, payload, share(payload)};
+  size_t receivers = visit_topics(host, &message, send_to_listeners);
+  if (message.shared != NULL) host_release(&message.shared->head);
+  return receivers;
 }
 
 /* How many clients of another host listen now. It is sent to those who do when it arrives. */
@@ -376,7 +406,7 @@ static size_t count_elsewhere(struct host *other, const struct message *message)
 }
 
 size_t pubsub_publish(struct host *host, struct span channel, struct span payload) {
-  const struct message message = {channel, payload};
+  const struct message message = {channel, payload, NULL};
   size_t receivers = pubsub_deliver(host, channel, payload);
   for (unsigned i = 0; i < host->shared->host_count; i++) {
     struct host *other = host->shared->hosts[i];

@@ -25,6 +25,7 @@ bool task_over(const struct task *task) {
 #define COPIED_BYTES (64u * 1024)
 
 struct gathered_piece {
+  struct counted head;
   struct gathered_piece *next;
   size_t len, capacity;
   char bytes[];
@@ -38,8 +39,8 @@ static struct gathered_piece *add_piece(struct gathered *gathered, size_t least)
   struct gathered_piece *piece = malloc(sizeof *piece + capacity);
   gathered->failed = piece == NULL;
   if (piece == NULL) return NULL;
-  *piece = (struct gathered_piece){.capacity = capacity};
-  atomic_fetch_add(&gathered->shared->sending_bytes, capacity);
+  *piece = (struct gathered_piece){.head.references = 1, .capacity = capacity};
+  atomic_fetch_add(&gathered->shared->gathered_bytes, capacity);
   if (gathered->last != NULL) gathered->last->next = piece;
   if (gathered->first == NULL) gathered->first = piece;
   gathered->last = piece;
@@ -66,7 +67,7 @@ static struct gathered_piece *take_piece(struct gathered *gathered) {
   struct gathered_piece *piece = gathered->first;
   if (piece == NULL) return NULL;
   gathered->first = piece->next;
-  atomic_fetch_sub(&gathered->shared->sending_bytes, piece->capacity);
+  atomic_fetch_sub(&gathered->shared->gathered_bytes, piece->capacity);
   return piece;
 }
 
@@ -145,19 +146,35 @@ static void finish(struct call *call, struct task *task) {
   task_abandon(task);
 }
 
-/* In turns; but where many have much to take already, one gathers more, and the others wait. */
+/* In turns; but when much has been gathered, one gathers more, and the others wait. */
 static void put_back(struct host *host, struct task *task) {
-  if (client_output_crowded(host)) {
+  if (client_outputs_crowd(host, atomic_load(&host->shared->gathered_bytes))) {
     list_prepend(&host->tasks, &task->link);
   } else {
     list_append(&host->tasks, &task->link);
   }
 }
 
+/* While readers have much to take, what makes large replies waits until they take it, or are closed
+ * for taking nothing. */
+static bool may_run(const struct host *host, const struct task *task) {
+  return task->client == NULL || !task->large || !client_output_crowded(host);
+}
+
+static struct task *next_task(const struct host *host) {
+  for (struct list *node = host->tasks.next; node != &host->tasks; node = node->next) {
+    struct task *task = LIST_ENTRY(node, struct task, link);
+    if (may_run(host, task)) return task;
+  }
+  return NULL;
+}
+
+bool task_ready(const struct host *host) { return next_task(host) != NULL; }
+
 struct client *task_run(struct host *host) {
-  struct list *node = list_pop(&host->tasks);
-  if (node == NULL) return NULL;
-  struct task *task = LIST_ENTRY(node, struct task, link);
+  struct task *task = next_task(host);
+  if (task == NULL) return NULL;
+  list_remove(&task->link);
   struct client *client = task->client;
   struct call call = {
       .host = host, .client = client, .command = task->command, .now_ms = host->now_ms};

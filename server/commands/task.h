@@ -24,6 +24,7 @@
 struct task {
   struct list link;              /* in host.tasks */
   const struct command *command; /* its row */
+  bool large;                    /* its reply may be as large as the keyspace */
   struct client *client;         /* NULL: it has gone, and nobody wants the reply */
   uint64_t spent_ns, begun_ns;   /* in all slices; in the first one */
   /* One slice: looks at task_over now and then, and returns true when nothing is left to do. What
@@ -41,7 +42,9 @@ bool task_over(const struct task *task);
 /* Its client closes. */
 void task_abandon(struct task *task);
 
-/* One slice of the task that has waited longest, if there is one. Returns its client when it has
+/* Whether there is a task that may run now. */
+bool task_ready(const struct host *host);
+/* One slice of the one that has waited longest, if there is one. Returns its client when it has
  * its reply now, NULL otherwise. */
 struct client *task_run(struct host *host);
 /* At the end of the host. */
@@ -52,7 +55,7 @@ void task_destroy_all(struct host *host);
  * where it lies. Zero-filled but for `shared` it is empty.
  */
 struct gathered {
-  struct shared *shared; /* whose sending_bytes count it */
+  struct shared *shared; /* whose gathered_bytes count it */
   struct gathered_piece *first, *last;
   size_t bytes;
   bool failed; /* memory is short */

@@ -95,9 +95,9 @@ static void send_unsent(struct loop *loop) {
 }
 
 static void run_tasks(struct loop *loop) {
-  if (list_empty(&loop->host.tasks)) return;
+  if (!task_ready(&loop->host)) return;
   uint64_t end_ns = loop_see_time(loop) + LOOP_TASKS_NS;
-  while (!list_empty(&loop->host.tasks) && time_left(loop, end_ns)) {
+  while (task_ready(&loop->host) && time_left(loop, end_ns)) {
     struct client *client = task_run(&loop->host);
     if (client != NULL) peer_answered(peer_of(client));
   }
@@ -189,7 +189,7 @@ static bool shutdown_is_due(const struct loop *loop) {
 static bool work_is_left(struct loop *loop, int64_t due_ms) {
   const struct host *host = &loop->host;
   return due_ms <= host->now_ms || !list_empty(&loop->runnable) || !list_empty(&host->unsent) ||
-         !list_empty(&host->tasks) || !inbox_empty(host) || atomic_load(&host->has_evicted) ||
+         task_ready(host) || !inbox_empty(host) || atomic_load(&host->has_evicted) ||
          keyspace_has_ready(keyspace_of(loop), host->number) ||
          atomic_load(&loop->handed.waiting) || drain_goes_on(loop) || shutdown_is_due(loop);
 }
@@ -329,6 +329,7 @@ static void end_pause(struct loop *loop) {
   int64_t until_ms = host->shared->pause_until_ms;
   if (until_ms == host->pause_ended_ms || until_ms > host->now_ms) return;
   host->pause_ended_ms = until_ms;
+  loop->fair_ms = host->now_ms + LOOP_AFTER_STALL_MS; /* what was held back runs first */
   resume_postponed(loop);
 }
 

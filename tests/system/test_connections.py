@@ -167,6 +167,25 @@ class CoveredByClientReply(ServerCase):
                 self.assertEqual(self.client.read(), b"after")
                 self.assertEqual(self.client.call("PING"), "PONG")
 
+    def test_messages_are_no_replies(self):
+        self.client.call("HELLO", 3)
+        self.assertEqual(self.client.call("SUBSCRIBE", "c")[0], b"subscribe")
+        for mode in ("SKIP", "OFF"):
+            self.client.send_raw(encode("CLIENT", "REPLY", mode) + encode("PUBLISH", "c", mode)
+                                 + encode("CLIENT", "REPLY", "ON"))
+            self.assertEqual(self.client.read(), [b"message", b"c", mode.encode()])
+            self.assertEqual(self.client.read(), "OK")
+        self.assertEqual(self.client.call("PUBLISH", "nobody", "m"), 0)
+
+    def test_inside_multi_it_is_refused(self):
+        for mode in ("ON", "OFF", "SKIP"):
+            self.client.send_raw(encode("MULTI") + encode("CLIENT", "REPLY", mode)
+                                 + encode("PING") + encode("EXEC") + encode("ECHO", "after"))
+            replies = [self.client.read() for _ in range(5)]
+            self.assert_error(replies[1], "ERR")
+            self.assert_error(replies[3], "EXECABORT")
+            self.assertEqual(replies[4], b"after")
+
     def test_a_broken_frame(self):
         self.client.send_raw(encode("CLIENT", "REPLY", "OFF") + b"*1\r\n!\r\n")
         self.assertTrue(self.client.ended())
@@ -210,6 +229,89 @@ class LateCommands(ServerCase):
             self.assertEqual(pipelined.read(), "PONG")
         self.assertEqual(idle.call("PING"), "PONG")
         self.assertEqual(server.info("stats", idle)["request_timeout_disconnections"], "1")
+
+
+class Busy(ServerCase):
+    """What is not idleness, and no reason to close."""
+
+    def test_a_command_that_a_pause_holds_back(self):
+        server = self.start("--timeout", "1")
+        control, client = self.connect(server), self.connect(server)
+        self.assertEqual(control.call("CLIENT", "PAUSE", 2500), "OK")
+        client.send("PING")
+        self.assertEqual(client.read(), "PONG")
+
+    def test_bytes_that_arrive(self):
+        server = self.start("--timeout", "1")
+        client = self.connect(server)
+        token = self.claim(client, "k")[0]
+        data = encode("STORE", "k", token, b"b" * 100_000)
+        for start in range(0, len(data), 10_000):
+            client.send_raw(data[start:start + 10_000])
+            time.sleep(0.3)  # slower than the timeout in all
+        self.assertEqual(client.read(), 0)
+
+    def test_a_reader_slower_than_the_kernel_tells(self):
+        server = self.start("--client-output-timeout", "2s")
+        client = self.connect(server)
+        body = os.urandom(12 * MIB)
+        self.assertEqual(client.call("SET", "k", body), "OK")
+        client.send("GET", "k")
+        end = time.monotonic() + 7
+        while time.monotonic() < end:
+            client.buffer += client.sock.recv(20_000)
+            time.sleep(0.2)  # 100 KB a second; the kernel's buffers hold megabytes
+        self.assertEqual(client.read(), body)
+
+    def test_a_pause_is_not_a_strangers_time(self):
+        server = self.start(config="requirepass s3cret\n")
+        control, client = self.connect(server), self.connect(server)
+        self.assertEqual(control.call("AUTH", "s3cret"), "OK")
+        self.assertEqual(control.call("CLIENT", "PAUSE", 6000), "OK")
+        client.send("AUTH", "s3cret")
+        self.assertEqual(client.read(), "OK")
+
+
+class WhatIsSharedByReaders(ServerCase):
+    def test_a_large_message_is_there_once(self):
+        server = self.start("--maxmemory", "128mb")
+        control = self.connect(server)
+        listeners = [self.connect(server) for _ in range(100)]
+        for one in listeners:
+            one.send("SUBSCRIBE", "c")
+            one.read()
+        base, payload = server.rss_bytes(), os.urandom(4 * MIB)
+        self.assertEqual(control.call("PUBLISH", "c", payload), 100)
+        self.assertEqual(listeners[7].read()[2], payload)
+        self.assertEqual(control.call("PING"), "PONG")
+        grown = (server.peak_rss_bytes() - base) / MIB
+        measured(f"4 MiB to 100 listeners: the server's peak grew by {grown:.1f} MiB")
+        if not INSTRUMENTED:
+            self.assertLess(grown, 64)
+
+    def test_large_replies_wait_for_readers_that_do_not_read(self):
+        server = self.start("--maxmemory", "256mb", "--client-output-timeout", "1h")
+        control = self.connect(server)
+        for start in range(0, 40_000, 500):
+            control.send_raw(b"".join(encode("SET", f"{n:0500}", "v")
+                                      for n in range(start, start + 500)))
+            for _ in range(500):
+                self.assertEqual(control.read(), "OK")
+        base = server.rss_bytes()
+        lazy = [self.connect(server) for _ in range(20)]
+        for one in lazy:
+            one.send("KEYS", "*")
+        first = eventually(lambda: next((one for one in lazy if one.readable()), None),
+                           "the first reply")
+        self.assertEqual(control.call("PING"), "PONG")
+        time.sleep(1)  # for what must not happen
+        grown = (server.peak_rss_bytes() - base) / MIB
+        measured(f"20 KEYS of 20 MiB each, unread: the server's peak grew by {grown:.1f} MiB")
+        if not INSTRUMENTED:
+            self.assertLess(grown, 200)
+        self.assertEqual(len(first.read()), 40_000)
+        for one in lazy:
+            one.close()
 
 
 class Owners(ServerCase):

@@ -397,6 +397,19 @@ class Leaving(ServerCase):
         self.assert_status(waiter.read(), "BUSY")
         self.assertEqual(server.leave(), 0)
 
+    def test_what_lies_in_the_sockets_is_answered(self):
+        for command, good in ((("PING",), lambda reply: reply == "PONG"),
+                              (("CLAIM", "k"), lambda reply: reply[0] in (b"CLAIMED", b"BUSY"))):
+            server = self.start()
+            client = self.connect(server)
+            with server.stopped():
+                client.send_raw(encode(*command) * 10_000)
+                server.signal(signal.SIGTERM)
+            for _ in range(10_000):
+                self.assertTrue(good(client.read()))
+            self.assertTrue(client.ended())
+            self.assertEqual(server.leave(), 0)
+
     def test_nobody_begins_to_wait_while_it_leaves(self):
         """What had been sent before the signal is answered, also in a later turn: but no wait that
         begins there, or the server would stay for it."""

@@ -119,17 +119,35 @@ static inline int peers_teardown(void **state) {
   return 0;
 }
 
+/* The output as it goes over the wire. */
+static inline void copy_output(char *to, const struct resp_output *out) {
+  size_t at = 0;
+  for (size_t i = 0; i < out->ref_count; i++) {
+    const struct resp_ref *ref = &out->refs[i];
+    memcpy(to, out->bytes + at, ref->at - at);
+    to += ref->at - at;
+    at = ref->at;
+    memcpy(to, ref->data, ref->len);
+    to += ref->len;
+  }
+  if (out->len > at) memcpy(to, out->bytes + at, out->len - at);
+}
+
 /* What the client was told since it was last asked. Empty when nothing. */
 static inline struct span heard_bytes(struct peers *p, size_t who) {
   struct client *client = &p->client[who];
+  struct host *host = host_of(p, who);
   struct resp_output *out = client->out;
-  assert_true(out == NULL || (!out->failed && out->ref_count == 0));
-  size_t len = out != NULL ? out->len : 0;
+  assert_true(out == NULL || !out->failed);
+  size_t len = out != NULL ? resp_output_size(out) : 0;
   free(p->text);
   p->text = calloc(1, len + 1);
   assert_non_null(p->text);
-  if (len > 0) memcpy(p->text, out->bytes, len);
-  if (out != NULL) host_output_give(host_of(p, who), out);
+  if (out != NULL) {
+    copy_output(p->text, out);
+    host_output_unpin(host, out, 0);
+    host_output_give(host, out);
+  }
   client->out = NULL;
   list_remove(&client->unsent);
   return (struct span){p->text, len};
