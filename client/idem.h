@@ -316,6 +316,7 @@ struct idem_request {
   int64_t wait_ms;
   /* enum idem_flag */
   unsigned flags;
+  unsigned reserved; /* for later versions: 0 */
 };
 
 /* ---- what is answered ---- */
@@ -542,6 +543,7 @@ struct idem_http_request {
   size_t header_count;
   struct idem_bytes body;
   enum idem_digest digest;
+  unsigned reserved; /* for later versions: 0 */
 };
 
 #define IDEM_HEADERS_LIMIT 64

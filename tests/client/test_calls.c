@@ -536,6 +536,9 @@ static void structs_may_grow(void **state) {
   assert_int_equal(begin_status(client, &later.now), IDEM_RUN);
   later.now.size = sizeof(size_t);
   assert_int_equal(begin_status(client, &later.now), IDEM_INVALID);
+  later.now.size = 0;
+  later.now.reserved = 1; /* what would have been padding */
+  assert_int_equal(begin_status(client, &later.now), IDEM_INVALID);
   options.now.size = sizeof options;
   assert_int_equal(idem_open("redis://h", &options.now, &other, &error), IDEM_INVALID);
   CHECK(strstr(error.text, "version") != NULL, "%s", error.text);
