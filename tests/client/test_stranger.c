@@ -469,6 +469,8 @@ static void begin_twins(struct twins *twins, bool cancel, struct told *second) {
   assert_int_equal(second->seen.times, 1);
   for (int64_t until = now_ms() + HANG_MS; cancel && twins->releases == 0; world_run_for(&world, 1))
     CHECK(now_ms() < until, "the grant is not given back");
+  idem_answer_clear(&first.seen.answer);
+  idem_answer_clear(&second->seen.answer);
   idem_claim_free(first.seen.claim);
   idem_claim_free(second->seen.claim);
   world_close(&world);
