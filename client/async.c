@@ -5,7 +5,8 @@
  *     start -> RESTING -> SENT -> ENDED -> done()
  *                 ^  \      |
  *                 |   LINED |        LINED: waits for a link to wait on
- *                 +---------+        not answered, or BUSY while it still may wait
+ *                 +---------+        not answered, or BUSY while it still may wait; from ENDED: a
+ *                                    grant that must be renewed before its owner is told
  */
 #include "client/async.h"
 
@@ -16,10 +17,6 @@
 #include "client/answer.h"
 #include "client/clock.h"
 #include "client/sized.h"
-
-/* A server that answers BUSY to a waiting call sooner does not let it wait: a pause comes in
- * between. */
-#define SOON_MS 20
 
 /* ---- lists, timer ---- */
 
@@ -57,6 +54,13 @@ static void wait_until(struct idem_call *call, int64_t due_ms) {
 }
 
 /* ---- the end of a call ---- */
+
+/* Its owner is told once all that ended before it has been delivered. */
+static void queue_ended(struct idem_call *call, int64_t now) {
+  set_state(call, CALL_ENDED);
+  move_call(call, &call->async->ended);
+  async_wake_at(call->async, now);
+}
 
 /* A grant that nobody wants. */
 static void give_back(struct idem_call *call, const struct wire_reply *granted, int64_t now) {
@@ -96,18 +100,10 @@ static void conclude_claim(struct idem_call *call, struct wire_reply *reply, int
   snprintf(claim->message, sizeof claim->message, "%s", reply->message);
 }
 
-/* A begin has its answer. */
-static void conclude_begin(struct idem_call *call, struct wire_reply *reply) {
-  if (reply->status != IDEM_RUN) {
-    claim_destroy(call->claim);
-    call->claim = NULL;
-    return;
-  }
-  claim_grant(call->claim, reply);
-  call->claim->async = call->async;
-  call->async->references++;
-  tokens_add(&call->async->tokens, &call->claim->item);
-  renewal_add(call->async, call->claim, call->sent_ms, !call->no_renewal);
+/* Nobody will have the claim of a begin. */
+static void discard_claim(struct idem_call *call) {
+  claim_destroy(call->claim);
+  call->claim = NULL;
 }
 
 /* Takes over the reply; the call goes to `ended`. */
@@ -120,12 +116,8 @@ static void end_call(struct idem_call *call, struct wire_reply *reply, int64_t n
       renewal_answered(async, call->claim, call->sent_ms, reply);
     }
   } else if (call->begins) {
-    int64_t attempt = reply->attempt;
-    uint64_t token = reply->token;
-    conclude_begin(call, reply);
+    discard_claim(call);
     answer_take(&call->answer, reply);
-    call->answer.attempt = attempt;
-    call->answer.token = token;
     record = false;
   } else if (call->claim != NULL) {
     conclude_claim(call, reply, now);
@@ -135,9 +127,21 @@ static void end_call(struct idem_call *call, struct wire_reply *reply, int64_t n
     record = false;
   }
   if (record) wire_reply_deinit(reply);
-  set_state(call, CALL_ENDED);
-  move_call(call, &async->ended);
-  async_wake_at(async, now);
+  queue_ended(call, now);
+}
+
+/* A grant is over, or is given back. */
+static void forget_grant(struct idem_call *call) {
+  tokens_remove(&call->async->tokens, &call->claim->item);
+  wire_reply_deinit(&call->granted);
+}
+
+/* Nothing has run under a grant that nobody was told of, so that it may be given back; and its key
+ * is not free: without an answer the call ends BUSY. */
+static void drop_grant(struct idem_call *call, int64_t now) {
+  wire_busy_grant(&call->busy, call->grant.lease_ms);
+  give_back(call, &call->granted, now);
+  forget_grant(call);
 }
 
 /* Ends it without a word of the server. A CLAIM under way goes on for itself: what it is still
@@ -145,14 +149,13 @@ static void end_call(struct idem_call *call, struct wire_reply *reply, int64_t n
 static void end_with(struct idem_call *call, enum idem_status status, const char *message,
                      int64_t now) {
   struct wire_reply reply;
+  if (call->granted.memory != NULL) drop_grant(call, now);
   wire_reply_fail(&reply, status, message);
   wire_busy_settle(&call->busy, &reply);
   if (call->flight != NULL && call->request.verb != WIRE_CLAIM) {
     call->flight->call = NULL;
     call->flight = NULL;
   }
-  if (call->granted.memory != NULL) give_back(call, &call->granted, now);
-  wire_reply_deinit(&call->granted);
   call->cancelled = true;
   end_call(call, &reply, now);
 }
@@ -217,7 +220,7 @@ static enum idem_status try_call(struct idem_call *call, int64_t now) {
   return status;
 }
 
-/* hiredis frees its reply behind the callback; the contents move to a shell of our own. */
+/* hiredis frees its reply after the callback; the contents move to a shell of our own. */
 static redisReply *steal(redisReply *reply) {
 #if HIREDIS_MAJOR >= 1
   redisReply *own = hi_malloc(sizeof *own);
@@ -237,7 +240,7 @@ static bool wait_on(struct idem_call *call, struct wire_reply *reply, int64_t no
   if (reply->status != IDEM_BUSY || now >= call->pace.wait_until_ms) return false;
   pace_heard(&call->pace, settings);
   int64_t pause = 0;
-  if (now - call->sent_ms < SOON_MS) pause = pace_pause_ms(&call->pace, settings);
+  if (now - call->sent_ms < PACE_SOON_MS) pause = pace_pause_ms(&call->pace, settings);
   if (now + pause >= call->pace.wait_until_ms) return false;
   wire_busy_keep(&call->busy, reply);
   set_state(call, CALL_RESTING);
@@ -245,60 +248,92 @@ static bool wait_on(struct idem_call *call, struct wire_reply *reply, int64_t no
   return true;
 }
 
-/* ---- a grant that may be over before its owner hears of it ---- */
+/* ---- a grant that may have expired before its owner hears of it ---- */
+
+/* It waits in `ended` until its owner can be told: what is delivered before it may block the loop,
+ * so only then is it known whether the lease still runs. */
+static void hold_grant(struct idem_call *call, int64_t lease_ms, int64_t now) {
+  call->grant.sent_ms = call->sent_ms;
+  call->grant.lease_ms = lease_ms;
+  queue_ended(call, now);
+}
+
+/* The claim was granted. From here on its token is known, and the wait has ended. */
+static void take_grant(struct idem_call *call, struct wire_reply *reply, int64_t now) {
+  struct idem_async *async = call->async;
+  call->granted = *reply;
+  reply->memory = NULL;
+  call->claim->item.token = call->request.token = reply->token;
+  tokens_add(&async->tokens, &call->claim->item);
+  call->asked = call->pace;
+  call->pace = pace_of_renewals(&call->pace, &async->settings, now);
+  call->grant.renewals = 0;
+  hold_grant(call, reply->lease_ms, now);
+}
 
 /* Sends the call at once as another request. */
 static void go_on(struct idem_call *call, enum wire_verb verb, int64_t now) {
+  move_call(call, &call->async->calls);
   call->request.verb = verb;
   set_state(call, CALL_RESTING);
   wait_until(call, now);
 }
 
-/* The lease that the call was granted runs for lease_ms from sent_ms on, at least. True: that may
- * be over, so it is renewed first, as long as there is time for that. */
-static bool renew_first(struct idem_call *call, int64_t lease_ms, bool waited, int64_t now) {
-  if (!pace_grant_doubtful(call->sent_ms, now, lease_ms, waited)) return false;
-  bool renewed = call->request.verb == WIRE_RENEW; /* how long a claim took says nothing */
-  call->request.token = call->granted.token;
-  if (pace_has_time(&call->pace, now, renewed ? now - call->sent_ms : 0)) {
-    go_on(call, WIRE_RENEW, now);
+/* The renewal of a grant was answered. */
+static void take_renewed(struct idem_call *call, const struct wire_reply *reply, int64_t now) {
+  if (reply->status == IDEM_OK) {
+    call->grant.renewals++;
+    hold_grant(call, reply->number, now);
+  } else if (reply->status == IDEM_STALE) {
+    forget_grant(call);
+    wire_busy_overtaken(&call->busy);
+    call->pace = call->asked;
+    pace_heard(&call->pace, &call->async->settings);
+    go_on(call, WIRE_CLAIM, now);
   } else {
-    end_with(call, IDEM_UNAVAILABLE, "the answers take longer than the lease", now);
+    end_with(call, reply->status, reply->message, now);
   }
-  return true;
 }
 
-/* The renewal of a grant that does not count yet was answered. */
-static void take_renewed(struct idem_call *call, const struct wire_reply *reply, int64_t now) {
-  if (reply->status == IDEM_STALE) {
-    wire_reply_deinit(&call->granted);
-    wire_busy_overtaken(&call->busy);
-    go_on(call, WIRE_CLAIM, now);
-  } else if (reply->status != IDEM_OK) {
-    end_with(call, reply->status, reply->message, now);
-  } else if (!renew_first(call, reply->number, false, now)) {
-    struct wire_reply granted = call->granted;
-    call->granted.memory = NULL;
-    granted.lease_ms = reply->number;
-    end_call(call, &granted, now);
+/* The claim goes into service. */
+static void conclude_grant(struct idem_call *call) {
+  struct idem_async *async = call->async;
+  struct idem_claim *claim = call->claim;
+  call->granted.lease_ms = call->grant.lease_ms;
+  claim_grant(claim, &call->granted);
+  claim->async = async;
+  async->references++;
+  renewal_add(async, claim, call->grant.sent_ms, !call->no_renewal);
+  answer_set(&call->answer, IDEM_RUN, NULL);
+  call->answer.attempt = claim->attempt;
+  call->answer.token = claim->item.token;
+}
+
+/* Its owner is about to be told. False: the call goes on, or has ended in another way. */
+static bool conclude_in_time(struct idem_call *call, int64_t now) {
+  char message[IDEM_MESSAGE_BYTES];
+  switch (pace_judge_grant(&call->pace, &call->grant, now)) {
+    case PACE_SURE: conclude_grant(call); return true;
+    case PACE_RENEW: go_on(call, WIRE_RENEW, now); break;
+    case PACE_LATE:
+      pace_explain_late(&call->grant, message);
+      end_with(call, IDEM_UNAVAILABLE, message, now);
+      break;
   }
+  return false;
 }
 
 /* A begin was answered. True: it goes on, or has ended. */
-static bool make_sure(struct idem_call *call, struct wire_reply *reply, int64_t now) {
+static bool take_begun(struct idem_call *call, struct wire_reply *reply, int64_t now) {
   if (!call->begins) return false;
   if (call->request.verb == WIRE_RENEW) {
     take_renewed(call, reply, now);
-    return true;
+  } else if (reply->status == IDEM_RUN) {
+    take_grant(call, reply, now);
+  } else {
+    return false;
   }
-  if (reply->status != IDEM_RUN) return false;
-  call->granted = *reply;
-  if (renew_first(call, reply->lease_ms, call->waits, now)) {
-    reply->memory = NULL;
-    return true;
-  }
-  call->granted.memory = NULL;
-  return false;
+  return true;
 }
 
 /* A cancelled call was answered: its `done` was called before, or will be. */
@@ -321,7 +356,7 @@ static bool take_reply(struct idem_call *call, struct wire_reply *reply, int64_t
   } else if (reply->again) {
     snprintf(async->trouble, sizeof async->trouble, "%.140s", reply->message);
     return false;
-  } else if (!wait_on(call, reply, now) && !make_sure(call, reply, now)) {
+  } else if (!wait_on(call, reply, now) && !take_begun(call, reply, now)) {
     end_call(call, reply, now);
   }
   return true;
@@ -440,8 +475,10 @@ static void on_timer(void *argument) {
   if (next < CLOCK_NEVER) async_wake_at(async, clock_max(next, now + ASYNC_TICK_MS));
 }
 
+/* Tells the owner of a call that has ended, unless it has a grant that must be renewed first. */
 static void deliver(struct idem_call *call) {
   struct idem_async *async = call->async;
+  if (call->granted.memory != NULL && !conclude_in_time(call, clock_ms())) return;
   move_call(call, NULL);
   if (!call->internal) {
     call->done(&call->answer, call->claim, call->context);
@@ -449,7 +486,6 @@ static void deliver(struct idem_call *call) {
   }
   if (call->flight == NULL) {
     wire_reply_deinit(&call->busy);
-    wire_reply_deinit(&call->granted);
     free(call);
     return;
   }
@@ -469,8 +505,8 @@ static void serve_line(struct idem_async *async, int64_t now) {
 }
 
 void async_settle(struct idem_async *async) {
-  int64_t now = clock_ms();
   while (async->ended.first != NULL) deliver(async->ended.first);
+  int64_t now = clock_ms(); /* what was called may have taken its time */
   if (async->untidy) link_sweep(async, now);
   if (async->lined > 0) serve_line(async, now);
 }
@@ -629,7 +665,7 @@ enum idem_status idem_async_wait(struct idem_async *async, struct idem_bytes key
 }
 
 void idem_async_cancel(struct idem_call *call) {
-  if (call == NULL || call->state == CALL_ENDED) return;
+  if (call == NULL || (call->state == CALL_ENDED && call->granted.memory == NULL)) return;
   int64_t now = clock_ms();
   struct link *link = call->flight != NULL ? call->flight->link : NULL;
   bool waits = call->state == CALL_SENT && call->waits;
@@ -654,6 +690,8 @@ void claim_leave_async(struct idem_claim *claim) {
   release(claim->async);
   claim->async = NULL;
 }
+
+SIZED_ASSERT_FULL(struct idem_loop, SIZED_LOOP_0_1);
 
 /* Copies the caller's loop. False: something is missing. */
 static bool take_loop(struct idem_loop *to, const struct idem_loop *from) {
@@ -706,6 +744,10 @@ void idem_async_close(struct idem_async *async) {
   if (async == NULL || !process_mark_holds(&async->settings.process)) return;
   async->closed = true; /* from here on nothing is started */
   int64_t now = clock_ms();
+  for (struct idem_call *call = async->ended.first, *after = NULL; call != NULL; call = after) {
+    after = call->next;
+    if (call->granted.memory != NULL) end_with(call, IDEM_CANCELLED, "closed", now);
+  }
   while (async->calls.first != NULL) {
     struct idem_call *call = async->calls.first;
     if (call->flight != NULL) call->flight->call = NULL;

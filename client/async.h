@@ -9,9 +9,10 @@
  * every entry from the loop ends with: so no callback finds the inside half changed, and hiredis is
  * never on the stack below one.
  *
- * Invariants: a call is in `calls` until `done` has been called; a flight is one command given to
- * a link, which comes back exactly once; a call has at most one flight. hiredis never reads what
- * nobody asked for: it would abort the process.
+ * Invariants: a call is in `calls` or `ended` until `done` has been called; a flight is one command
+ * given to a link, which comes back exactly once; a call has at most one flight. A grant counts
+ * when its owner is told, not when it is heard: a callback in between may take longer than the
+ * lease. hiredis never reads what nobody asked for: it would abort the process.
  */
 #ifndef IDEM_CLIENT_ASYNC_H
 #define IDEM_CLIENT_ASYNC_H
@@ -40,7 +41,7 @@ enum call_state {
   CALL_RESTING, /* until due_ms, then it is sent (again) */
   CALL_LINED,   /* in line for a link to wait on */
   CALL_SENT,    /* its flight is under way; due_ms is when patience ends */
-  CALL_ENDED    /* in `ended`: its answer waits to be delivered */
+  CALL_ENDED    /* in `ended`: its answer, or its grant, waits to be delivered */
 };
 
 struct link;
@@ -79,7 +80,9 @@ struct idem_call {
   void *context;
   struct idem_answer answer;
   struct wire_reply busy;    /* the last BUSY after which it went on */
-  struct wire_reply granted; /* begin: a grant that is being renewed before it counts; has memory */
+  struct wire_reply granted; /* begin: a grant that its owner was not told of yet; has memory */
+  struct pace_grant grant;   /* the same: its lease */
+  struct pace asked;         /* the same: the pace of the claim, to go on with should it be lost */
   char bytes[];
 };
 

@@ -28,54 +28,63 @@ static const char *take_request(const struct idem_client *client, struct idem_re
 /* Puts a granted claim into service. */
 static void enlist(struct idem_client *client, struct idem_claim *claim,
                    const struct client_call *call, struct wire_reply *reply,
-                   const struct idem_request *request) {
+                   const struct pace_grant *grant, const struct idem_request *request) {
   claim_grant(claim, reply);
   claim->client = client;
   claim->bound = call->connection;
-  client_adopt(client, &claim->item);
   if (request->flags & IDEM_NO_RENEWAL) {
-    atomic_store(&claim->item.expires_ms, call->sent_ms + claim->lease_ms);
+    atomic_store(&claim->item.expires_ms, grant->sent_ms + grant->lease_ms);
   } else {
-    keeper_add(client->keeper, &claim->item, call->sent_ms);
+    keeper_add(client->keeper, &claim->item, grant->sent_ms);
   }
+}
+
+/* Renews a grant that does not count yet. *pace is that of its renewals. */
+static enum idem_status renew_grant(struct idem_client *client, const struct client_call *call,
+                                    struct pace *pace, struct pace_grant *grant, char *message) {
+  struct wire_reply reply;
+  struct client_call renewal = {.begun = true, .pace = *pace};
+  renewal.request = (struct wire_request){
+      .verb = WIRE_RENEW, .key = call->request.key, .token = call->item->token};
+  enum idem_status status = client_make(client, &renewal, &reply);
+  *pace = renewal.pace;
+  if (status == IDEM_OK) {
+    grant->sent_ms = renewal.sent_ms;
+    grant->lease_ms = reply.number;
+    grant->renewals++;
+  }
+  snprintf(message, IDEM_MESSAGE_BYTES, "%s", reply.message);
+  wire_reply_deinit(&reply);
+  return status;
 }
 
 /*
- * A grant may be over when its answer comes, and another owner at work. It is renewed until the
- * answer to that has come in time; call->sent_ms is then from when on the lease surely runs.
- * Returns IDEM_OK; IDEM_STALE: it was over, ask again; or why nothing is known, with message.
+ * A grant may have expired when its answer comes, and another owner may be at work. It is renewed
+ * until the answer to that has come in time. Returns IDEM_OK; IDEM_STALE: it was over, ask again;
+ * or why nothing is known, with message.
  */
-static enum idem_status make_sure(struct idem_client *client, struct client_call *call,
-                                  struct wire_reply *granted, char *message) {
-  bool waited = call->request.wait_ms > 0;
-  int64_t exchange_ms = 0; /* of a renewal; how long the claim took says nothing of that */
-  while (pace_grant_doubtful(call->sent_ms, call->answered_ms, granted->lease_ms, waited)) {
-    struct wire_reply reply;
-    struct client_call renewal = {.begun = true, .pace = call->pace};
-    renewal.request = (struct wire_request){
-        .verb = WIRE_RENEW, .key = call->request.key, .token = granted->token};
-    enum idem_status status = IDEM_UNAVAILABLE;
-    snprintf(message, IDEM_MESSAGE_BYTES, "the answers take longer than the lease of %lld ms",
-             (long long)granted->lease_ms);
-    if (!pace_has_time(&call->pace, call->answered_ms, exchange_ms)) return status;
-    status = client_make(client, &renewal, &reply);
-    if (status != IDEM_OK) snprintf(message, IDEM_MESSAGE_BYTES, "%s", reply.message);
-    if (status == IDEM_OK) granted->lease_ms = reply.number;
-    wire_reply_deinit(&reply);
+static enum idem_status make_sure(struct idem_client *client, const struct client_call *call,
+                                  struct pace_grant *grant, char *message) {
+  int64_t now = call->answered_ms;
+  struct pace pace = pace_of_renewals(&call->pace, &client->settings, now);
+  for (;; now = clock_ms()) {
+    enum pace_verdict verdict = pace_judge_grant(&pace, grant, now);
+    if (verdict == PACE_SURE) return IDEM_OK;
+    if (verdict == PACE_LATE) break;
+    enum idem_status status = renew_grant(client, call, &pace, grant, message);
     if (status != IDEM_OK) return status;
-    call->sent_ms = renewal.sent_ms;
-    call->answered_ms = renewal.answered_ms;
-    exchange_ms = renewal.answered_ms - renewal.sent_ms;
-    waited = false;
   }
-  return IDEM_OK;
+  pace_explain_late(grant, message);
+  return IDEM_UNAVAILABLE;
 }
 
-/* The grant is not used: it was over, or nobody knows. */
+/* The grant is not used: it was over, or nobody knows. Nothing has run under it, so that it may be
+ * given back. */
 static void drop_grant(struct idem_client *client, struct client_call *call,
                        struct wire_reply *granted, bool over) {
   const struct wire_request unwanted = claim_give_back_request(&call->request, granted);
   if (!over) client_tell(client, &unwanted);
+  client_disown(client, call->item);
   wire_reply_deinit(granted);
   if (call->connection == NULL) return;
   if (over) {
@@ -86,6 +95,15 @@ static void drop_grant(struct idem_client *client, struct client_call *call,
   call->connection = NULL;
 }
 
+/* The end of a call whose grant was heard, but could not be confirmed. */
+static enum idem_status end_unsure(struct client_call *call, enum idem_status status,
+                                   const char *message, struct idem_answer *answer) {
+  struct wire_reply reply;
+  wire_reply_fail(&reply, status, message);
+  wire_busy_settle(&call->busy, &reply);
+  return answer_take(answer, &reply);
+}
+
 /* Asks until the answer is certain. RUN: the claim is in service. */
 static enum idem_status ask(struct idem_client *client, struct client_call *call,
                             const struct idem_request *request, struct idem_claim *claim,
@@ -94,14 +112,20 @@ static enum idem_status ask(struct idem_client *client, struct client_call *call
   for (;;) {
     struct wire_reply reply;
     if (client_make(client, call, &reply) != IDEM_RUN) return answer_take(answer, &reply);
-    enum idem_status sure = make_sure(client, call, &reply, message);
+    struct pace_grant grant = {.sent_ms = call->sent_ms, .lease_ms = reply.lease_ms};
+    enum idem_status sure = make_sure(client, call, &grant, message);
     if (sure == IDEM_OK) {
-      enlist(client, claim, call, &reply, request);
+      reply.lease_ms = grant.lease_ms;
+      enlist(client, claim, call, &reply, &grant, request);
       return answer_set(answer, IDEM_RUN, NULL);
     }
     drop_grant(client, call, &reply, sure == IDEM_STALE);
-    if (sure != IDEM_STALE) return answer_set(answer, sure, message);
+    if (sure != IDEM_STALE) {
+      wire_busy_grant(&call->busy, grant.lease_ms);
+      return end_unsure(call, sure, message, answer);
+    }
     wire_busy_overtaken(&call->busy);
+    pace_heard(&call->pace, &client->settings);
   }
 }
 
@@ -125,6 +149,7 @@ static enum idem_status begin(struct idem_client *client, const struct idem_requ
     free(claim);
     return answer_set(answer, IDEM_NO_MEMORY, "no memory or no thread for a claim");
   }
+  call.item = &claim->item;
   if (ask(client, &call, request, claim, answer) != IDEM_RUN) {
     claim_destroy(claim);
     return answer->status;

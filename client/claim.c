@@ -55,6 +55,8 @@ bool claim_store_uncertain(const struct idem_claim *claim, const struct idem_res
   return result->uncached || (result->ttl_ms > 0 && result->ttl_ms <= now - claim->stored_ms);
 }
 
+SIZED_ASSERT_FULL(struct idem_result, SIZED_RESULT_0_1);
+
 const char *claim_take_result(struct idem_result *to, const struct idem_result *from) {
   if (from == NULL) return "no result";
   if (!sized_copy(to, sizeof *to, from, SIZED_RESULT_0_1))

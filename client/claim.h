@@ -27,7 +27,7 @@ struct idem_claim {
   char key[]; /* a copy */
 };
 
-/* Memory for a claim of this key, before it is granted: behind a grant nothing may fail. NULL: no
+/* Memory for a claim of this key, before it is granted: after a grant nothing may fail. NULL: no
  * memory. */
 struct idem_claim *claim_create(struct idem_bytes key);
 /* A grant that nobody wants: the request that gives it back. */

@@ -9,10 +9,6 @@
 #include "client/clock.h"
 #include "client/keeper.h"
 
-/* A server that answers BUSY to a waiting call sooner than this does not let it wait (it drains, or
- * has too many). */
-#define SOON_MS 20
-
 /* ---- open, close ---- */
 
 static enum idem_status client_init(struct idem_client *client, const char *url,
@@ -56,14 +52,21 @@ static void close_all(struct connection *connection) {
   }
 }
 
-void client_adopt(struct idem_client *client, struct keeper_item *item) {
+/* A grant: its token is known from now on. False: it was before. One step, so that of two calls
+ * that are told the same grant one has it. */
+static bool adopt(struct idem_client *client, struct keeper_item *item, uint64_t token) {
   pthread_mutex_lock(&client->lock);
-  client->references++;
-  tokens_add(&client->tokens, item);
+  bool fresh = !tokens_has(&client->tokens, token);
+  if (fresh) {
+    item->token = token;
+    client->references++;
+    tokens_add(&client->tokens, item);
+  }
   pthread_mutex_unlock(&client->lock);
+  return fresh;
 }
 
-/* Without one reference; without any the client is gone. Under the lock, which it lets go. */
+/* Drops a reference and unlocks. The last one frees the client. */
 static void unlock_released(struct idem_client *client) {
   bool last = --client->references == 0;
   pthread_mutex_unlock(&client->lock);
@@ -79,13 +82,6 @@ void client_disown(struct idem_client *client, struct keeper_item *item) {
   pthread_mutex_lock(&client->lock);
   tokens_remove(&client->tokens, item);
   unlock_released(client);
-}
-
-static bool knows_token(struct idem_client *client, uint64_t token) {
-  pthread_mutex_lock(&client->lock);
-  bool known = tokens_has(&client->tokens, token);
-  pthread_mutex_unlock(&client->lock);
-  return known;
 }
 
 void idem_close(struct idem_client *client) {
@@ -205,12 +201,13 @@ static enum idem_status exchange(struct idem_client *client, struct client_call 
   return connection_receive(connection, now + timeout, answer, error);
 }
 
-/* Why the reply cannot be the answer to this very request; NULL: it can. */
-static const char *find_stray(struct idem_client *client, const struct connection *connection,
-                              const struct wire_reply *reply) {
+/* Why the reply cannot be the answer to this very request; NULL: it can, and if it is a grant, its
+ * token is known from here on. */
+static const char *find_stray(struct idem_client *client, struct client_call *call,
+                              const struct connection *connection, const struct wire_reply *reply) {
   if (!connection_quiet(connection)) return "more than one reply to one request";
-  bool granted = reply->status == IDEM_RUN;
-  return granted && knows_token(client, reply->token) ? "the grant of an earlier call" : NULL;
+  if (reply->status != IDEM_RUN || adopt(client, call->item, reply->token)) return NULL;
+  return "the grant of an earlier call";
 }
 
 static bool fail_attempt(struct wire_reply *reply, enum idem_status status, const char *why) {
@@ -232,7 +229,7 @@ static bool attempt(struct idem_client *client, struct client_call *call, struct
   const char *why = status != IDEM_OK ? error.text : NULL;
   if (status == IDEM_OK) {
     wire_judge(call->request.verb, answer, reply);
-    why = find_stray(client, connection, reply);
+    why = find_stray(client, call, connection, reply);
     if (why != NULL) wire_reply_deinit(reply);
   }
   if (why != NULL) {
@@ -278,7 +275,7 @@ static bool wait_on(struct idem_client *client, const struct client_call *call,
                     struct course *course, const struct wire_reply *reply) {
   if (reply->status != IDEM_BUSY || call->answered_ms >= course->pace->wait_until_ms) return false;
   pace_heard(course->pace, &client->settings);
-  if (call->answered_ms - call->sent_ms >= SOON_MS) {
+  if (call->answered_ms - call->sent_ms >= PACE_SOON_MS) {
     course->pace->failures = 0;
     return true;
   }

@@ -35,17 +35,19 @@ struct idem_client {
 
 /* NULL when calls may be made, else what is wrong. */
 const char *client_judge(const struct idem_client *client);
-/* A claim that was granted keeps the client's memory, and its token is known until it is freed. */
-void client_adopt(struct idem_client *client, struct keeper_item *item);
+/* A grant is over, or its claim is freed: its token is forgotten, and it does not keep the client's
+ * memory any more. */
 void client_disown(struct idem_client *client, struct keeper_item *item);
 void client_give_back(struct idem_client *client, struct connection *connection);
 
-/* One logical call. request, wait_ms and pin are set by the caller. It may be made of several that
- * share one deadline: then the first one's pace and what it heard are handed on. */
+/* One logical call. request, wait_ms, pin and item are set by the caller. It may be made of several
+ * that share one deadline: then the first one's pace and what it heard are handed on. */
 struct client_call {
   struct wire_request request;
   int64_t wait_ms; /* CLAIM, WAIT: how long in all; 0: not at all */
   bool pin;        /* hand the connection that answered to the caller instead of the pool */
+  /* CLAIM: gets the token when it is granted, and keeps the client's memory until client_disown */
+  struct keeper_item *item;
 
   bool begun; /* pace is set */
   struct pace pace;

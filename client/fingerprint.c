@@ -127,13 +127,15 @@ static bool headers_fit(const struct idem_http_request *request) {
   return true;
 }
 
+SIZED_ASSERT_FULL(struct idem_http_request, SIZED_HTTP_REQUEST_0_1);
+
 enum idem_status idem_fingerprint(const struct idem_http_request *from,
                                   struct idem_fingerprint *out) {
   struct idem_http_request own;
   const struct idem_http_request *request = &own;
   memset(out, 0, sizeof *out);
   if (!sized_copy(&own, sizeof own, from, SIZED_HTTP_REQUEST_0_1)) return IDEM_INVALID;
-  if (!headers_fit(request)) return IDEM_INVALID;
+  if (own.reserved != 0 || !headers_fit(request)) return IDEM_INVALID;
   if (request->digest != IDEM_XXH3_128 && request->digest != IDEM_SHA256) return IDEM_INVALID;
   struct digest d = XXH;
   if (request->digest == IDEM_SHA256) {

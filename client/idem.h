@@ -39,10 +39,17 @@
  *   - What speaks another protocol (an HTTP server at the URL, say) is IDEM_REFUSED at once, and so
  *     is a reply larger than any of idem's. Only a server that cannot be reached, or says that it
  *     cannot now, is IDEM_UNAVAILABLE.
- *   - IDEM_RUN is a lease that runs, not one that may be over. When the answer to a claim took as
- *     long as the lease (or the claim waited for more than a third of one), the lease is renewed
- *     before the call returns; when another owner has taken over meanwhile, the call asks again.
- *     A server whose answers always take longer than the lease is UNAVAILABLE.
+ *   - IDEM_RUN is a lease that runs, not one that may have expired. A claim is renewed before you
+ *     are told of it when more time has passed since it was sent than a renewal may take: a third
+ *     of the lease, at least 50 ms. (It waited, its answer was late, or, asynchronously, the loop
+ *     was blocked.) When another owner has taken over meanwhile, the call asks again. When three
+ *     renewals, or deadline_ms after the grant, have not made it sure, the claim is given back and
+ *     the call ends BUSY, with the lease as retry_after_ms: nothing ran, and IDEM_FAIL_OPEN does
+ *     not apply. So a lease has to be three times as long as an answer takes at worst.
+ *   - A claim whose answer never came is not given back by a struct idem_client: should the server
+ *     have granted it, or do so later, its key is BUSY until the lease is over (IDEM_BIND: until
+ * the server sees the connection end). A struct idem_async gives it back when the grant comes after
+ *     all.
  *   - A lost reply is no problem of yours. A call is sent again, on a new connection, with
  *     bounded and jittered pauses, until its deadline. That is safe: a claim carries a random
  *     name of this one call (its OWNER), everything else carries the token of one grant, so the
@@ -133,7 +140,8 @@ enum idem_status {
   IDEM_RUN,
   /* it ran before: body, meta, age_ms, ttl_left_ms */
   IDEM_REPLAY,
-  /* another one runs it: retry_after_ms, age_ms, owner */
+  /* another one runs it: retry_after_ms, age_ms, owner. Without an owner and an age: it was granted
+   * to this call, but too late to run under it */
   IDEM_BUSY,
   /* its owner vanished and had asked (IDEM_HOLD) that nobody assume: age_ms, attempt, owner. Find
    * out what happened, then claim with IDEM_TAKEOVER */
@@ -143,7 +151,7 @@ enum idem_status {
   /* the key belongs to a request with another fingerprint */
   IDEM_MISMATCH,
 
-  /* idem_once alone: the work was called, but no stored result stands behind it. */
+  /* idem_once alone: the work was called, but there is no stored result of it. */
   /* it ran here and succeeded; the result is in the answer, but whether it is stored was refused
    * or not seen: answer.store says which. Another caller may run it again when the lease is over */
   IDEM_UNSTORED,
@@ -291,8 +299,8 @@ enum idem_flag {
   /* do not renew in the background: the work ends within lease_ms or calls idem_renew */
   IDEM_NO_RENEWAL = 8,
   /* idem_once: when the call ends UNAVAILABLE, run the work without protection (it gets no
-   * claim). The outcome is IDEM_UNSTORED. Not after BUSY (another one is at work), nor when the
-   * call is REFUSED (a wrong password, another protocol: that would run without protection for
+   * claim). The outcome is IDEM_UNSTORED. Not after BUSY (another one may be at work), nor when
+   * the call is REFUSED (a wrong password, another protocol: that would run without protection for
    * good) */
   IDEM_FAIL_OPEN = 16
 };
@@ -316,6 +324,7 @@ struct idem_request {
   int64_t wait_ms;
   /* enum idem_flag */
   unsigned flags;
+  unsigned reserved; /* for later versions: 0 */
 };
 
 /* ---- what is answered ---- */
@@ -336,7 +345,8 @@ struct idem_answer {
   int64_t age_ms;
   /* REPLAY */
   int64_t ttl_left_ms;
-  /* BUSY: what is left of the owner's lease, at least 1. UNAVAILABLE: a pause worth making */
+  /* BUSY: what is left of the owner's lease, at least 1 (the whole of it when it was granted to
+   * this call). UNAVAILABLE: a pause worth making */
   int64_t retry_after_ms;
   /* RUN, UNKNOWN: 1, or more when owners before vanished */
   int64_t attempt;
@@ -407,7 +417,7 @@ typedef int idem_work_fn(struct idem_claim *claim, void *context, struct idem_re
  * after the lease, or gets UNKNOWN with IDEM_HOLD. Returns RUN, REPLAY, BUSY, UNKNOWN, MISMATCH,
  * UNSTORED, FAILED, UNAVAILABLE, TOOBIG, REFUSED, INVALID or NO_MEMORY; the work was called for
  * RUN, UNSTORED and FAILED and in no other case. Takes at most wait_ms + deadline_ms before the
- * work (deadline_ms when no server can be reached) and deadline_ms behind it.
+ * work (deadline_ms when no server can be reached) and deadline_ms after it.
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_once(struct idem_client *client,
                                                   const struct idem_request *request,
@@ -542,6 +552,7 @@ struct idem_http_request {
   size_t header_count;
   struct idem_bytes body;
   enum idem_digest digest;
+  unsigned reserved; /* for later versions: 0 */
 };
 
 #define IDEM_HEADERS_LIMIT 64
@@ -569,7 +580,7 @@ enum idem_header_flag {
 /*
  * The key inside the value of an Idempotency-Key header, which is a quoted string (IETF
  * draft-ietf-httpapi-idempotency-key-header: an Item of RFC 8941 that is a String,
- * "8e03978e-40d5-..."). Escapes are resolved, parameters behind it are checked and ignored. out
+ * "8e03978e-40d5-..."). Escapes are resolved, parameters after it are checked and ignored. out
  * is not terminated; size is also the longest key to take (255 is usual). OK, INVALID (not such a
  * string, or an empty one: answer 400) or TOOBIG (*len says how long it would be; out may be NULL
  * when size is 0).
@@ -593,7 +604,8 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_key_from_header(struct idem_bytes v
  *
  * All of it belongs to the thread of its loop. Many claims share a few connections; calls that
  * wait have connections of their own. Claims are renewed by the loop: work that blocks the loop
- * for longer than its lease loses it.
+ * for longer than its lease loses it. A grant that has come meanwhile is renewed before its owner
+ * is told (and ends BUSY when the loop is blocked for more than a third of the lease each time).
  */
 
 enum idem_event { IDEM_READABLE = 1, IDEM_WRITABLE = 2 };
@@ -625,7 +637,7 @@ struct idem_call; /* an asynchronous call that has not ended */
 /*
  * Called exactly once for every call that was started, from the loop, never from inside the call
  * that started it (except idem_async_close: from inside that). answer belongs to the library and
- * is cleared behind it; idem_answer_move keeps it. claim: with RUN of idem_async_begin the new
+ * is cleared after it; idem_answer_move keeps it. claim: with RUN of idem_async_begin the new
  * claim, which is yours; else the claim that the call was about; else NULL.
  */
 typedef void idem_done_fn(struct idem_answer *answer, struct idem_claim *claim, void *context);

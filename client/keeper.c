@@ -13,7 +13,7 @@
 /* Those due within this go along: fewer wake-ups, and nobody's lease is in danger from being early.
  */
 #define TOGETHER_MS 5
-/* No exchange is given less, however short the lease. */
+/* No renewal is given less, however short the lease. */
 #define PATIENCE_MIN_MS 50
 
 struct keeper {
@@ -38,6 +38,11 @@ struct keeper {
 };
 
 int64_t keeper_period_ms(int64_t lease_ms) { return clock_max(1, lease_ms / 3); }
+
+/* A third of the lease, so that a second one is tried before the lease is over. */
+int64_t keeper_patience_ms(int64_t lease_ms) {
+  return clock_max(PATIENCE_MIN_MS, keeper_period_ms(lease_ms));
+}
 
 /* Often enough to have several tries before the lease is over, not so often that a server in
  * trouble has more of it. */
@@ -91,8 +96,7 @@ static void gather(struct keeper *keeper, int64_t now) {
     keeper->buffer_len += frame.size;
     item->slot = keeper->batch_count;
     keeper->batch[keeper->batch_count++] = item;
-    keeper->patience_ms = clock_min(keeper->patience_ms,
-                                    clock_max(PATIENCE_MIN_MS, keeper_period_ms(item->lease_ms)));
+    keeper->patience_ms = clock_min(keeper->patience_ms, keeper_patience_ms(item->lease_ms));
   }
 }
 

@@ -49,6 +49,8 @@ struct keeper_item {
 
 /* The part of lease_ms after which a claim is renewed. */
 int64_t keeper_period_ms(int64_t lease_ms);
+/* How long a renewal may take from sending to its answer; it is given up then. */
+int64_t keeper_patience_ms(int64_t lease_ms);
 /* How long after a failed renewal the next one is tried. */
 int64_t keeper_retry_ms(int64_t lease_ms);
 

@@ -7,9 +7,6 @@
 #include "client/async.h"
 #include "client/clock.h"
 
-/* No renewal is given less patience, however short the lease. */
-#define PATIENCE_MIN_MS 50
-
 static void unlink_item(struct idem_async *async, struct keeper_item *item) {
   *(item->previous != NULL ? &item->previous->next : &async->first) = item->next;
   *(item->next != NULL ? &item->next->previous : &async->last) = item->previous;
@@ -86,8 +83,8 @@ static void renew(struct idem_async *async, struct keeper_item *item, int64_t no
   struct wire_request request = {.verb = WIRE_RENEW, .key = item->key, .token = item->token};
   claim->renewal = async_start_internal(async, &request, claim, now);
   if (claim->renewal == NULL) return;
-  int64_t patience = clock_max(PATIENCE_MIN_MS, keeper_period_ms(item->lease_ms));
-  claim->renewal->pace.deadline_ms = clock_min(claim->renewal->pace.deadline_ms, now + patience);
+  struct pace *pace = &claim->renewal->pace;
+  pace->deadline_ms = clock_min(pace->deadline_ms, now + keeper_patience_ms(item->lease_ms));
 }
 
 int64_t renewal_run(struct idem_async *async, int64_t now) {

@@ -69,6 +69,8 @@ static enum idem_status take_options(struct settings *settings, const struct ide
   return IDEM_OK;
 }
 
+SIZED_ASSERT_FULL(struct idem_options, SIZED_OPTIONS_0_1);
+
 enum idem_status settings_init(struct settings *settings, const char *url,
                                const struct idem_options *options, struct idem_error *error) {
   struct idem_options own = {0};
@@ -108,11 +110,14 @@ int64_t settings_pause_ms(const struct settings *settings, unsigned failures) {
   return random_pause_ms(pause < settings->backoff_max_ms ? pause : settings->backoff_max_ms);
 }
 
+SIZED_ASSERT_FULL(struct idem_request, SIZED_REQUEST_0_1);
+
 const char *settings_take_request(struct idem_request *to, const struct idem_request *from) {
   const unsigned known = IDEM_HOLD | IDEM_BIND | IDEM_TAKEOVER | IDEM_NO_RENEWAL | IDEM_FAIL_OPEN;
   if (from == NULL) return "no request";
   if (!sized_copy(to, sizeof *to, from, SIZED_REQUEST_0_1))
     return "a request of a version that this library is not";
+  if (to->reserved != 0) return "a request whose reserved member is not 0";
   if (to->key.data == NULL) return "a request without a key";
   if (to->lease_ms < 0 || to->lease_ms > SETTINGS_MS_MAX) return "lease_ms is out of range";
   if (to->wait_ms < IDEM_NO_WAIT || to->wait_ms > SETTINGS_MS_MAX) return "wait_ms is out of range";

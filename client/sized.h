@@ -6,6 +6,9 @@
  *     program newer:  [ size | what both know | 0 0 0 ... ]  refused when the rest is not zeros
  *
  * A size of 0 is that of version 0.1, so that `{.key = ...}` needs no size.
+ *
+ * A struct ends with a member, never with padding: nobody fills that with zeros, and a member of a
+ * later version would lie in it, inside the size that older programs give.
  */
 #ifndef IDEM_CLIENT_SIZED_H
 #define IDEM_CLIENT_SIZED_H
@@ -18,10 +21,16 @@
 
 /* Where each struct ended in 0.1, whatever has been appended since. */
 #define SIZED_OPTIONS_0_1 SIZED_UP_TO(struct idem_options, reply_limit_bytes)
-#define SIZED_REQUEST_0_1 SIZED_UP_TO(struct idem_request, flags)
+#define SIZED_REQUEST_0_1 SIZED_UP_TO(struct idem_request, reserved)
 #define SIZED_RESULT_0_1 SIZED_UP_TO(struct idem_result, memory)
-#define SIZED_HTTP_REQUEST_0_1 SIZED_UP_TO(struct idem_http_request, digest)
+#define SIZED_HTTP_REQUEST_0_1 SIZED_UP_TO(struct idem_http_request, reserved)
 #define SIZED_LOOP_0_1 SIZED_UP_TO(struct idem_loop, timer_free)
+
+/* Next to the use of each: the struct has no padding at its end. (On machines of 32 bits it may,
+ * and there a later version has to begin its members after it.) */
+#define SIZED_ASSERT_FULL(type, size_0_1)                                                     \
+  _Static_assert(sizeof(type) == (size_0_1) || sizeof(void *) < 8, "padding at the end of a " \
+                                                                   "struct")
 
 /* Copies `from`, whose first member is its size, to `to` of so many bytes. False: it is smaller
  * than that of 0.1, or sets something that this library does not know. */

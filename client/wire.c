@@ -243,7 +243,7 @@ static void judge_error(enum wire_verb verb, const redisReply *reply, struct wir
   if (out->status == IDEM_BUSY) out->left_ms = UNTOLD_RETRY_MS;
 }
 
-/* Fields of an array behind its status word; each reader says whether the field has its type. */
+/* Fields of an array after its status word; each reader says whether the field has its type. */
 static bool read_number(const redisReply *field, long long min, int64_t *out) {
   if (field->type != REDIS_REPLY_INTEGER || field->integer < min) return false;
   *out = field->integer;
@@ -292,7 +292,7 @@ static bool read_unknown(redisReply **field, struct wire_reply *out) {
 
 static const struct {
   const char *word;
-  size_t fields; /* with the word; a later server may say more behind them */
+  size_t fields; /* with the word; a later server may say more after them */
   enum idem_status status;
   bool (*read)(redisReply **field, struct wire_reply *out);
 } SHAPES[] = {
@@ -386,11 +386,13 @@ void wire_busy_keep(struct wire_reply *busy, struct wire_reply *reply) {
   reply->memory = NULL;
 }
 
-void wire_busy_overtaken(struct wire_reply *busy) {
+void wire_busy_grant(struct wire_reply *busy, int64_t lease_ms) {
   wire_reply_deinit(busy);
   wire_reply_fail(busy, IDEM_BUSY, "");
-  busy->left_ms = UNTOLD_RETRY_MS;
+  busy->left_ms = clock_max(1, lease_ms);
 }
+
+void wire_busy_overtaken(struct wire_reply *busy) { wire_busy_grant(busy, UNTOLD_RETRY_MS); }
 
 void wire_busy_settle(struct wire_reply *busy, struct wire_reply *reply) {
   if (busy->status == IDEM_BUSY && reply->status == IDEM_UNAVAILABLE) {

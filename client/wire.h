@@ -84,7 +84,10 @@ void wire_reply_deinit(struct wire_reply *reply);
 
 /* A BUSY after which the call goes on moves to *busy, which takes the place of what it held. */
 void wire_busy_keep(struct wire_reply *busy, struct wire_reply *reply);
-/* The same for a grant of this call that another owner has taken over. */
+/* The same for a grant of this call that is not sure: its key is BUSY, for lease_ms at most, with
+ * this call or with one that has taken over. */
+void wire_busy_grant(struct wire_reply *busy, int64_t lease_ms);
+/* The same when another owner surely has taken over. */
 void wire_busy_overtaken(struct wire_reply *busy);
 /* The end of a call: BUSY once heard stays BUSY. An UNAVAILABLE becomes the BUSY that was kept,
  * with its own message; else *busy is forgotten. */

@@ -144,6 +144,7 @@ struct world {
 static void on_any(struct idem_answer *answer, struct idem_claim *claim, void *context) {
   struct world *world = context;
   world->open--;
+  uv_stop(&world->loop); /* see world_on_done */
   if (answer->status == IDEM_RUN) {
     struct idem_result result = {.body = idem_text("made")};
     if (idem_async_finish(claim, &result, on_any, world, NULL) == IDEM_OK) {
@@ -176,7 +177,7 @@ static void asynchronous(void) {
     }
     idem_async_close(world.async);
   }
-  uv_run(&world.loop, UV_RUN_DEFAULT);
+  while (uv_run(&world.loop, UV_RUN_DEFAULT) != 0) continue;
   CHECK(uv_loop_close(&world.loop) == 0, "handles are left");
 }
 

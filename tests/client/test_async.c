@@ -197,13 +197,12 @@ static void cancelled_grant_is_given_back(void **state) {
   await_absent(&world, client, request.key);
 
   request = request_of("async cancel with a past");
-  request.lease_ms = 1;
   request.flags = IDEM_NO_RENEWAL;
   struct idem_claim *claim = NULL, *next = NULL;
   assert_int_equal(idem_begin(client, &request, &claim, &answer), IDEM_RUN);
   assert_int_equal(idem_stage(claim, idem_text("half")), IDEM_OK);
+  assert_int_equal(idem_renew(claim, 1), IDEM_OK);
   idem_claim_free(claim);
-  request.lease_ms = 0;
   pause_ms(5);
   world_begin(&world, &request, &seen, &call);
   idem_async_cancel(call);

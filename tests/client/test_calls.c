@@ -213,8 +213,8 @@ static void hold_makes_unknown(void **state) {
   struct idem_request request = request_of("hold");
   struct idem_answer answer;
   request.flags = IDEM_HOLD | IDEM_NO_RENEWAL;
-  request.lease_ms = 1;
   struct idem_claim *claim = must_begin(client, &request), *second = NULL;
+  assert_int_equal(idem_renew(claim, 1), IDEM_OK);
   pause_ms(5);
   request.wait_ms = HANG_MS;
   assert_int_equal(idem_begin(client, &request, &second, &answer), IDEM_UNKNOWN);
@@ -222,7 +222,6 @@ static void hold_makes_unknown(void **state) {
   assert_int_equal(answer.owner.len, 32);
   idem_answer_clear(&answer);
   request.flags |= IDEM_TAKEOVER;
-  request.lease_ms = 0;
   second = must_begin(client, &request);
   assert_int_equal(idem_claim_attempt(second), 2);
   assert_int_equal(idem_abandon(second), IDEM_OK);
@@ -535,6 +534,9 @@ static void structs_may_grow(void **state) {
   later.now.size = sizeof later.now;
   assert_int_equal(begin_status(client, &later.now), IDEM_RUN);
   later.now.size = sizeof(size_t);
+  assert_int_equal(begin_status(client, &later.now), IDEM_INVALID);
+  later.now.size = 0;
+  later.now.reserved = 1; /* what would have been padding */
   assert_int_equal(begin_status(client, &later.now), IDEM_INVALID);
   options.now.size = sizeof options;
   assert_int_equal(idem_open("redis://h", &options.now, &other, &error), IDEM_INVALID);
