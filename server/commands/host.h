@@ -106,7 +106,7 @@ struct shared {
   _Atomic uint64_t effect_hosts;   /* with somebody who listens to effects */
   _Atomic uint64_t gathered_bytes; /* by tasks, for replies that are not written yet */
   _Atomic uint64_t sending_bytes;  /* of all clients: handed over and not yet taken by the kernel */
-  _Atomic uint64_t input_bytes;    /* of all clients: half-received commands, queued ones */
+  _Atomic uint64_t input_bytes;    /* of all clients: half-received and queued commands, names listened to */
   pthread_mutex_t strangers_lock;
   struct list strangers; /* of all loops, oldest first; under its lock, as is the count */
   unsigned stranger_count;

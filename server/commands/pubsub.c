@@ -226,11 +226,21 @@ static void destroy_unused(struct client *client) {
   client->details->subscriptions = NULL;
 }
 
-/* False when memory is short; then nothing has changed. Listening already is fine. */
-static bool listen_to(struct pubsub *pubsub, struct client *client, enum topic_kind kind,
+/* What a subscription counts in client-input-total: as if nobody else listened to its topic. */
+static size_t size_of(size_t name_len) {
+  return sizeof(struct subscription) + sizeof(struct topic) + name_len;
+}
+
+/* False when memory, or client-input-total, is short; then nothing has changed. Listening already
+ * is fine. */
+static bool listen_to(struct host *host, struct client *client, enum topic_kind kind,
                       struct span name) {
+  struct pubsub *pubsub = host->pubsub;
   struct topic *topic = topic_find(pubsub, kind, name);
   if (topic != NULL && subscription_find(pubsub, topic, client) != NULL) return true;
+  if (atomic_load(&host->shared->input_bytes) + size_of(name.len) >
+      (uint64_t)host->options->client_input_total)
+    return false;
   struct subscriptions *own = make_subscriptions(client);
   struct subscription *subscription = own != NULL ? malloc(sizeof *subscription) : NULL;
   if (subscription != NULL && topic == NULL) topic = topic_create(pubsub, kind, name);
@@ -246,13 +256,15 @@ static bool listen_to(struct pubsub *pubsub, struct client *client, enum topic_k
   list_append(&own->of[kind], &subscription->in_client);
   topic->listener_count++;
   own->count[kind]++;
+  atomic_fetch_add(&host->shared->input_bytes, size_of(name.len));
   return true;
 }
 
 /* Ends the subscription; its topic stays, though unheard, until topic_destroy_unheard. */
-static void stop_listening(struct pubsub *pubsub, struct subscription *subscription) {
+static void stop_listening(struct host *host, struct subscription *subscription) {
   struct topic *topic = subscription->topic;
-  take_out(&pubsub->pairs, &subscription->node);
+  atomic_fetch_sub(&host->shared->input_bytes, size_of(topic->name_len));
+  take_out(&host->pubsub->pairs, &subscription->node);
   list_remove(&subscription->in_topic);
   list_remove(&subscription->in_client);
   topic->listener_count--;
@@ -271,7 +283,7 @@ void pubsub_leave(struct host *host, struct client *client) {
     for (struct subscription *subscription;
          (subscription = first_subscription(client, kind)) != NULL;) {
       struct topic *topic = subscription->topic;
-      stop_listening(host->pubsub, subscription);
+      stop_listening(host, subscription);
       topic_destroy_unheard(host->pubsub, topic);
     }
   }
@@ -488,7 +500,7 @@ static void subscribe(struct call *call, enum topic_kind kind, const char *what)
       resp_errorf(call->reply, "ERR a connection may have %u subscriptions", PUBSUB_MAX_PER_CLIENT);
       break;
     }
-    if (!listen_to(pubsub, call->client, kind, call->argv[i])) {
+    if (!listen_to(call->host, call->client, kind, call->argv[i])) {
       reply_oom(call);
       break;
     }
@@ -503,7 +515,7 @@ static void subscribe(struct call *call, enum topic_kind kind, const char *what)
 static void end_subscription(struct call *call, const char *what,
                              struct subscription *subscription) {
   struct topic *topic = subscription->topic;
-  stop_listening(call->host->pubsub, subscription);
+  stop_listening(call->host, subscription);
   confirm(call, what, topic_name(topic));
   topic_destroy_unheard(call->host->pubsub, topic);
 }

@@ -86,7 +86,9 @@ static const struct row rows[] = {
     {"client-output-timeout", ROW_MS, AT(client_output_timeout_ms), 1, DAY_MS, "60s", ROW_LIVE,
      CLIENTS, "Close a reader that took nothing of its replies for so long."},
     {"client-input-total", ROW_BYTES, AT(client_input_total), 64 * KB, 1024 * GB, "1gb", ROW_LIVE,
-     CLIENTS, "Half-received commands of all connections together, and those that MULTI queues."},
+     CLIENTS,
+     "Half-received commands of all connections together, those that MULTI queues, and names "
+     "listened to."},
     {"waiters-per-key", ROW_INTEGER, AT(waiters_per_key), 1, MAX_CONNECTIONS, "10000", ROW_LIVE,
      CLIENTS, "Connections that may wait on one key."},
     {"waiters-total", ROW_INTEGER, AT(waiters_total), 1, MAX_CONNECTIONS, "100000", ROW_LIVE,

@@ -375,8 +375,28 @@ static void any_order_of_joining_and_leaving_agrees_with_a_naive_model(void **st
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)
 
+static void names_listened_to_count_in_client_input_total(void **state) {
+  struct peers *p = *state;
+  p->options.client_input_total = 64 * 1024;
+  unsigned heard_of = 0;
+  char line[64];
+  do {
+    snprintf(line, sizeof line, "SUBSCRIBE channel-%u", heard_of);
+  } while (ask(p, 0, line)[0] != '-' && ++heard_of < 10000);
+  assert_in_range(heard_of, 100, 1000);
+  assert_in_range(p->shared.input_bytes, 60 * 1024, 64 * 1024);
+  ask(p, 0, "UNSUBSCRIBE");
+  assert_int_equal(p->shared.input_bytes, 0);
+  ask(p, 0, "PSUBSCRIBE a*");
+  assert_true(p->shared.input_bytes > 0);
+  client_deinit(&p->client[0], &p->host);
+  client_init(&p->client[0], &p->host);
+  assert_int_equal(p->shared.input_bytes, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      TEST(names_listened_to_count_in_client_input_total),
       TEST(subscribing_is_confirmed_per_channel_with_the_count),
       TEST(unsubscribing_from_nothing_answers_null_and_the_count),
       TEST(unsubscribing_from_all_channels_leaves_the_patterns),
