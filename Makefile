@@ -73,7 +73,7 @@ all: need-client ## get what is missing, build the server, libidem and idem-once
 
 programs: $(PROGRAMS)
 
-test: need-test ## get what is missing, build, pass every test (under 10 minutes on 2 cores)
+test: need-test ## get what is missing, build, pass every test (under 20 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units $(SHORTAGE) check
 	@for part in runners unit shortage model wire docs system threads examples client-test c-examples-test asan tsan fuzz-corpus; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done
