@@ -287,15 +287,16 @@ size_t connection_describe(const struct host *host, const struct client *client,
       line, CONNECTION_LINE_BYTES,
       "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=%zu psub=%zu "
       "ssub=0 multi=%d qbuf=%zu "
-      "qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r "
+      "qbuf-free=0 argv-mem=0 multi-mem=%zu rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r "
       "cmd=%s user=default redir=-1 "
       "resp=%d lib-name=%s lib-ver=%s",
       (unsigned long long)client->id, address.peer, address.local, address.fd,
       text_or_empty(details->name), (long long)((host->now_ms - client->connected_ms) / 1000),
       (long long)((host->now_ms - client->active_ms) / 1000), flags, client_channels(client),
       client_patterns(client), transaction_length(client), address.input_bytes,
-      address.output_bytes, address.input_bytes + address.output_bytes, name, client->version,
-      text_or_empty(details->library_name), text_or_empty(details->library_version));
+      transaction_bytes(client), address.output_bytes, address.input_bytes + address.output_bytes,
+      name, client->version, text_or_empty(details->library_name),
+      text_or_empty(details->library_version));
   return len < CONNECTION_LINE_BYTES ? (size_t)len : CONNECTION_LINE_BYTES - 1;
 }
 

@@ -288,22 +288,30 @@ struct flag_name {
 static const struct flag_name FLAG_NAMES[] = {
     {COMMAND_WRITES, "write", "@write"},      {COMMAND_READS, "readonly", "@read"},
     {COMMAND_LOADS_MEMORY, "denyoom", NULL},  {COMMAND_ADMIN, "admin", "@admin"},
-    {COMMAND_PUBSUB, "pubsub", "@pubsub"},    {COMMAND_WAITS, "blocking", "@blocking"},
+    {COMMAND_PUBSUB, "pubsub", NULL},         {COMMAND_WAITS, "blocking", "@blocking"},
     {COMMAND_BEFORE_AUTH, "no_auth", NULL},   {COMMAND_FAST, "fast", "@fast"},
     {COMMAND_NOT_IN_MULTI, "no_multi", NULL},
 };
 #define FLAG_NAME_COUNT (sizeof FLAG_NAMES / sizeof FLAG_NAMES[0])
 
+/* To Redis `pubsub` is what is about channels; to us, what may run while a connection listens. */
+static unsigned shown_flags(const struct command *command) {
+  bool about_channels = command->group == GROUP_PUBSUB && command->run != NULL &&
+                        command->run != introspection_container_help;
+  return (command->flags & ~COMMAND_PUBSUB) | (about_channels ? COMMAND_PUBSUB : 0);
+}
+
 static void reply_flags(struct resp_writer *reply, const struct command *command, bool categories) {
   size_t count = categories ? 1 : 0;
+  unsigned flags = shown_flags(command);
   for (size_t i = 0; i < FLAG_NAME_COUNT; i++) {
     const char *name = categories ? FLAG_NAMES[i].category : FLAG_NAMES[i].flag_name;
-    count += name != NULL && (command->flags & FLAG_NAMES[i].flag) != 0;
+    count += name != NULL && (flags & FLAG_NAMES[i].flag) != 0;
   }
   resp_set(reply, count);
   for (size_t i = 0; i < FLAG_NAME_COUNT; i++) {
     const char *name = categories ? FLAG_NAMES[i].category : FLAG_NAMES[i].flag_name;
-    if (name != NULL && (command->flags & FLAG_NAMES[i].flag) != 0) resp_simple(reply, name);
+    if (name != NULL && (flags & FLAG_NAMES[i].flag) != 0) resp_simple(reply, name);
   }
   if (!categories) return;
   char group[COMMAND_NAME_BYTES];

@@ -61,6 +61,11 @@ int transaction_length(const struct client *client) {
   return transaction != NULL ? (int)transaction->count : -1;
 }
 
+size_t transaction_bytes(const struct client *client) {
+  const struct transaction *transaction = client_transaction(client);
+  return transaction != NULL ? transaction->bytes + transaction->body_bytes : 0;
+}
+
 enum command_reach transaction_reach(const struct client *client) {
   const struct transaction *transaction = client_transaction(client);
   return transaction != NULL && !transaction->spoiled ? transaction->reach

@@ -29,6 +29,7 @@ enum command_reach transaction_reach(const struct client *client);
 bool transaction_writes(const struct client *client);
 /* Commands queued, -1 without MULTI (for CLIENT INFO). */
 int transaction_length(const struct client *client);
+size_t transaction_bytes(const struct client *client); /* that they take */
 
 void transaction_multi(struct call *call);
 void transaction_exec(struct call *call);

@@ -325,6 +325,13 @@ class Differential(unittest.TestCase):
             for name, row in zip(sorted(subs), peer.ask("COMMAND", "INFO", *sorted(subs))[1]):
                 self.assertEqual(row[1][0][1], name)
 
+    def test_which_commands_are_about_channels(self):
+        for name in ("PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "PUBSUB",
+                     "PUBSUB|CHANNELS", "PUBSUB|NUMSUB", "PUBSUB|NUMPAT", "PING", "HELLO", "QUIT",
+                     "RESET", "GET"):
+            flags = [str(peer.ask("COMMAND", "INFO", name)) for peer in self.connect()]
+            self.assertEqual(*("'pubsub'" in text for text in flags), name)
+
     def test_every_container_has_a_help(self):
         idem = self.connect()[1]  # of Redis' own, CLUSTER is refused like here
         subs = {name for _, name in idem.ask("COMMAND", "LIST")[1] if b"|" in name}

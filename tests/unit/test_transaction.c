@@ -141,6 +141,16 @@ static void bodies_of_a_transaction_may_take_the_body_limit(void **state) {
   assert_string_equal(ask(p, 0, "EXEC"), EXECABORT);
 }
 
+static void client_list_says_what_a_transaction_takes(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "MULTI");
+  assert_non_null(strstr(ask(p, 1, "CLIENT LIST ID 1"), " multi-mem=0 "));
+  queue_echo(p, 40000, QUEUED);
+  const char *text = strstr(ask(p, 1, "CLIENT LIST ID 1"), " multi-mem=");
+  assert_non_null(text);
+  assert_in_range(strtoul(text + strlen(" multi-mem="), NULL, 10), 40000, 50000);
+}
+
 static void what_transactions_queue_counts_in_client_input_total(void **state) {
   struct peers *p = *state;
   p->options.client_input_total = 64 * 1024;
@@ -210,6 +220,7 @@ int main(void) {
       TEST(nothing_waits_in_exec),
       TEST(a_transaction_may_take_a_mebibyte_beside_bodies),
       TEST(bodies_of_a_transaction_may_take_the_body_limit),
+      TEST(client_list_says_what_a_transaction_takes),
       TEST(what_transactions_queue_counts_in_client_input_total),
       TEST(a_client_that_goes_takes_its_transaction_along),
       TEST(hello_inside_changes_the_replies_behind_it),
