@@ -70,6 +70,7 @@ static size_t index_of(struct span name) {
 struct former {
   size_t index;
   char *text;
+  char file_begins; /* of a password: requirepass-file, which a new password cuts off there */
 };
 
 static bool remember(const struct options *options, struct span name, struct former *former) {
@@ -77,6 +78,7 @@ static bool remember(const struct options *options, struct span name, struct for
   former->index = index_of(name);
   options_text(options, former->index, text);
   former->text = strdup(is_password(name) ? options->requirepass : text);
+  former->file_begins = options->requirepass_file[0];
   return former->text != NULL;
 }
 
@@ -86,6 +88,7 @@ static void put_back(struct options *options, struct former *former) {
   if (is_password(span_of(options_name(former->index)))) {
     char *refused = options->requirepass;
     options->requirepass = former->text;
+    options->requirepass_file[0] = former->file_begins;
     former->text = refused;
     return;
   }

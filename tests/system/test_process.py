@@ -131,6 +131,15 @@ class Options(ServerCase):
         with open(f"/proc/{server.pid}/cmdline", "rb") as file:
             self.assertNotIn(b"secret", file.read())
 
+    def test_a_refused_change_keeps_the_password_and_its_file(self):
+        path = self.file("s3cret\n", 0o600, "pass")
+        server = self.start("--requirepass-file", path)
+        client = self.connect(server)
+        self.assertEqual(client.call("AUTH", "s3cret"), "OK")
+        self.assert_error(client.call("CONFIG", "SET", "requirepass", "new", "timeout", "x"), "ERR")
+        self.assertEqual(client.call("CONFIG", "GET", "requirepass-file")[1], path.encode())
+        self.assertEqual(self.connect(server).call("AUTH", "s3cret"), "OK")
+
     def test_requirepass_file(self):
         path = self.file("s3cret\n", 0o600, "password")
         client = self.connect(self.start("--requirepass-file", path))
