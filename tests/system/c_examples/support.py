@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 from harness import BAD_REPORT, HANG_SECONDS, ROOT, ServerCase, eventually
 
@@ -198,10 +199,10 @@ class Parrot(Listener):
 
 
 class Gate(Listener):
-    """Passes on what a client says to a server, and the replies while it is open."""
+    """Passes on what a client says to a server, and the replies while it is open, each so late."""
 
-    def __init__(self, server):
-        self.server, self.said = server, bytearray()
+    def __init__(self, server, late_s=0):
+        self.server, self.said, self.late_s = server, bytearray(), late_s
         self.passage = threading.Event()
         self.passage.set()
         super().__init__()
@@ -228,6 +229,7 @@ class Gate(Listener):
         try:
             for data in self.chunks(far):
                 self.passage.wait()
+                time.sleep(self.late_s)
                 near.sendall(data)
         except OSError:
             return

@@ -722,6 +722,14 @@ class Loss(OnceCase):
         self.assertEqual((process.returncode, out), (5, b"out\n"))
         self.assertIn(b"NOT recorded (STALE)", err)
 
+    def test_a_grant_that_comes_too_late_starts_nothing(self):
+        with Gate(self.server, late_s=1.5) as late:
+            for flags in ([], ["--fail-open"]):
+                status, out, err = self.once("k", "--lease", "500ms", "--wait", "0", *flags, "echo",
+                                             "ran", server=late)
+                self.assertEqual((status, out), (75, b""), err)
+        self.assertEqual(self.once("k", "--lease", "500ms", "echo", "ran")[:2], (0, b"ran\n"))
+
     def test_stopped_when_asked_for(self):
         process = self.start_once("k", "--lease", "300ms", "--kill-on-loss",
                                   *self.run_noting("exec sleep 600"))
