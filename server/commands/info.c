@@ -10,6 +10,7 @@
 
 #include "server/commands/pubsub.h"
 #include "server/commands/server.h"
+#include "server/commands/strangers.h"
 #include "server/ops/version.h"
 
 /* A text that grows. With a line missing it would be wrong without a sign of it: `failed` says so.
@@ -103,6 +104,11 @@ static void info_clients(struct host *host, struct text *text) {
       "connected_clients:%" PRIu64 "\r\nmaxclients:%" PRId64 "\r\nblocked_clients:%" PRIu64 "\r\n",
       atomic_load(&host->shared->client_count), host->options->maxclients, waiting);
   put(text, "cluster_connections:0\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n");
+  put(text,
+      "client_input_bytes:%" PRIu64 "\r\nclient_output_bytes:%" PRIu64
+      "\r\nclients_before_auth:%u\r\n",
+      atomic_load(&host->shared->input_bytes), atomic_load(&host->shared->sending_bytes),
+      strangers_count(host->shared));
   put(text, "monitor_clients:%" PRIu64 "\r\npeak_clients:%" PRIu64 "\r\n",
       atomic_load(&host->shared->monitor_count), atomic_load(&host->shared->peak_clients));
 }

@@ -92,6 +92,13 @@ void strangers_remove(struct host *host, struct client *client) {
   drop_unused(client);
 }
 
+unsigned strangers_count(struct shared *shared) {
+  lock(shared);
+  unsigned count = shared->stranger_count;
+  unlock(shared);
+  return count;
+}
+
 void strangers_note_error(struct host *host, struct client *client) {
   if (++client->errors < STRANGERS_ERRORS || client->close_when_sent) return;
   host->counters.closed_before_auth++;

@@ -30,6 +30,8 @@
 void strangers_add(struct host *host, struct client *client);
 /* It has authenticated, or it closes. */
 void strangers_remove(struct host *host, struct client *client);
+/* How many there are, of all loops. */
+unsigned strangers_count(struct shared *shared);
 /* It was told an error. The last one that it may have ends the connection. */
 void strangers_note_error(struct host *host, struct client *client);
 /* Whether it leaves more of its replies untaken than it may. */

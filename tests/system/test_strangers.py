@@ -34,6 +34,8 @@ class Strangers(ServerCase):
                    "all loops have taken theirs")
         strangers += [self.connect(self.server) for _ in range(STRANGERS - 10)]
         eventually(lambda: self.stat("before_auth_disconnections") == 30, "30 closed strangers")
+        self.assertEqual(self.server.info("clients", self.known)["clients_before_auth"],
+                         str(STRANGERS))
         closed = [n for n, one in enumerate(strangers) if is_closed(one)]
         self.assertEqual(len(closed), 30)
         self.assertLess(max(closed), 40)

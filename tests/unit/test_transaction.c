@@ -158,6 +158,7 @@ static void what_transactions_queue_counts_in_client_input_total(void **state) {
   ask(p, 1, "MULTI");
   queue_echo(p, 40000, QUEUED);
   assert_in_range(p->shared.input_bytes, 40000, 50000);
+  assert_non_null(strstr(ask(p, 2, "INFO clients"), "client_input_bytes:40"));
   const char *refused =
       "-ERR all transactions and half-received commands together reach client-input-total\r\n";
   queue_echo(p, 40000, refused);
