@@ -224,7 +224,7 @@ PACKAGES_build := libuv1-dev libjemalloc-dev libxxhash-dev
 PACKAGES_client := $(PACKAGES_build) libhiredis-dev
 PACKAGES_valgrind := valgrind
 PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev libmicrohttpd-dev libevent-dev \
-                  pkg-config groff man-db g++ redis-tools redis-server python3 python3-redis python3-flask lua5.1 luajit \
+                  pkg-config groff man-db g++ redis-tools redis-server python3 python3-redis python3-flask python3-blinker lua5.1 luajit \
                   $(CLANG) libclang-rt-14-dev procps iproute2
 need-build:
 	@tests/need $(PACKAGES_build)
