@@ -132,7 +132,7 @@ ubsan: ## units and model under UBSan alone
 TSAN_UNITS := $(addprefix build/tsan/tests/test_,$(filter $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/*.c)), \
               keyspace inbox pubsub monitor transaction regions))
 TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py \
-               tests/system/test_strangers.py tests/system/test_fairness.py)))
+               tests/system/test_fairness.py))) test_strangers.WrongPasswords
 tsan: ## what threads share, under ThreadSanitizer: units, shortage, transcripts and interleavings with four loops
 	@$(MAKE) --no-print-directory MODE=tsan programs $(TSAN_UNITS) build/tsan/tests/shortage/shortage
 	@rm -f build/tsan/race.*
