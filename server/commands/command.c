@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "server/commands/idempotency.h"
 #include "server/commands/monitor.h"
@@ -460,11 +459,7 @@ static bool measured_alone(const struct call *call) {
   return !fast || call->argc > COMMAND_SHORT_ARGS || call->bytes > STRETCH_BYTES || each_counts;
 }
 
-static void take_time(struct host *host) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  host->stamp_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+static void take_time(struct host *host) { host->stamp_ns = host_clock_ns(); }
 
 /* What took long in a stretch was one of it; which one nobody can tell any more. */
 COMMAND_RARE static void note_slow(const struct stretch *stretch, struct host *host,
@@ -631,10 +626,14 @@ void command_run(struct host *host, struct client *client, const struct request 
   }
 }
 
+/* Whether the client is told of what was found before a command could run. */
+static bool hears_reply(struct client *client) {
+  return client->replies == CLIENT_REPLIES_ON || !take_silence(client);
+}
+
 void command_toobig(struct host *host, struct client *client, size_t index, size_t limit) {
   struct resp_writer reply = client_writer(client, host);
-  if (client->replies == CLIENT_REPLIES_ON || !take_silence(client))
-    reply_toobig(&reply, index, limit);
+  if (hears_reply(client)) reply_toobig(&reply, index, limit);
   if (client->stranger) strangers_note_error(host, client);
   transaction_spoil(client);
 }
@@ -642,6 +641,5 @@ void command_toobig(struct host *host, struct client *client, size_t index, size
 void command_malformed(struct host *host, struct client *client, const char *error) {
   struct resp_writer reply = client_writer(client, host);
   host->counters.protocol_errors++;
-  if (client->replies == CLIENT_REPLIES_ON || !take_silence(client))
-    resp_errorf(&reply, "ERR Protocol error: %s", error);
+  if (hears_reply(client)) resp_errorf(&reply, "ERR Protocol error: %s", error);
 }

@@ -5,12 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "server/commands/command.h"
 #include "server/commands/inbox.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/slowlog.h"
 #include "server/commands/task.h"
+
+uint64_t host_clock_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 static bool make_run_id(char id[41]) {
   unsigned char random[20];

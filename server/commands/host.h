@@ -106,7 +106,8 @@ struct shared {
   _Atomic uint64_t effect_hosts;   /* with somebody who listens to effects */
   _Atomic uint64_t gathered_bytes; /* by tasks, for replies that are not written yet */
   _Atomic uint64_t sending_bytes;  /* of all clients: handed over and not yet taken by the kernel */
-  _Atomic uint64_t input_bytes;    /* of all clients: half-received and queued commands, names listened to */
+  _Atomic uint64_t
+      input_bytes; /* of all clients: commands half received or queued, subscriptions */
   pthread_mutex_t strangers_lock;
   struct list strangers; /* of all loops, oldest first; under its lock, as is the count */
   unsigned stranger_count;
@@ -163,6 +164,9 @@ struct host {
 static inline int64_t host_wall_offset_ms(const struct host *host) {
   return atomic_load_explicit(&host->shared->wall_offset_ms, memory_order_relaxed);
 }
+
+/* The monotonic clock as it is now, for what is measured; what happens goes by now_ms. */
+uint64_t host_clock_ns(void);
 
 /* Outputs kept for the next turn, so that a busy server allocates none. */
 #define HOST_SPARE_OUTPUTS 64

@@ -2,18 +2,11 @@
 #include "server/commands/task.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "server/commands/slowlog.h"
 
-static uint64_t clock_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 bool task_over(const struct task *task) {
-  return task->slice_end_ns != UINT64_MAX && clock_ns() >= task->slice_end_ns;
+  return task->slice_end_ns != UINT64_MAX && host_clock_ns() >= task->slice_end_ns;
 }
 
 /* ---- what is gathered ---- */
@@ -88,10 +81,10 @@ void gathered_deinit(struct gathered *gathered) {
 
 /* True: nothing is left to do. */
 static bool run_slice(struct call *call, struct task *task) {
-  uint64_t start_ns = clock_ns();
+  uint64_t start_ns = host_clock_ns();
   task->slice_end_ns = call->in_exec ? UINT64_MAX : start_ns + TASK_SLICE_NS;
   bool done = task->step(call, task);
-  task->spent_ns += clock_ns() - start_ns;
+  task->spent_ns += host_clock_ns() - start_ns;
   return done;
 }
 

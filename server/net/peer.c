@@ -702,11 +702,10 @@ static void write_address(const struct sockaddr_storage *address, char text[CLIE
 
 void peer_describe(const struct client *client, struct client_address *address) {
   const struct peer *peer = LIST_ENTRY((struct client *)(uintptr_t)client, struct peer, client);
-  const struct resp_output *out = client->out;
   *address = (struct client_address){
       .fd = peer_fd(peer),
       .input_bytes = input_size(peer->input),
-      .output_bytes = peer->client.sending_bytes + (out != NULL ? resp_output_size(out) : 0),
+      .output_bytes = client_output_bytes(client),
   };
   if (peer->is_unix) {
     const char *path = peer_loop(peer)->host.options->unixsocket;
