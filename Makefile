@@ -45,7 +45,7 @@ LDFLAGS += $(if $(WHOLE),-fno-lto)
 JEMALLOC := $(if $(filter release,$(MODE)),-Wl$(,)--push-state$(,)--no-as-needed -ljemalloc -Wl$(,)--pop-state)
 
 PROTO   := $(wildcard proto/*.c)
-CORE    := $(wildcard server/rules/*.c server/engine/*.c server/ops/*.c server/commands/*.c server/net/*.c)
+CORE    := $(wildcard server/base/*.c server/rules/*.c server/engine/*.c server/ops/*.c server/commands/*.c server/net/*.c)
 LIB_OBJ := $(patsubst %.c,$(B)/%.o,$(PROTO) $(CORE))
 UNITS   := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 MODEL   := $(B)/tests/test_model

@@ -21,14 +21,15 @@ MAX_FILE_LINES = 900
 # Folder -> floor. A file may include its own folder and folders on lower floors; same floor, other folder: no.
 FLOORS = {
     'proto': 0,
-    'server/rules': 1,
-    'server/engine': 2,
-    'server/journal': 2,
-    'server/ops': 2,
-    'server/commands': 3,
-    'server/net': 4,
-    'server/module': 4,
-    'server': 5,
+    'server/base': 1,
+    'server/rules': 2,
+    'server/engine': 3,
+    'server/journal': 3,
+    'server/ops': 3,
+    'server/commands': 4,
+    'server/net': 5,
+    'server/module': 5,
+    'server': 6,
 }
 # Folders outside the server, and what of the project they may include beside themselves.
 OUTSIDE = {

@@ -1,4 +1,4 @@
-/* clients.c - see clients.h. Texts and filters are Redis 7.0's. */
+/* sessions.c - see sessions.h. Texts and filters are Redis 7.0's. */
 #include "server/commands/clients.h"
 
 #include <stdlib.h>
@@ -24,9 +24,9 @@ static bool is_type(struct span type) {
   return false;
 }
 
-static bool has_type(const struct client *client, struct span type) {
+static bool has_type(const struct session *session, struct span type) {
   if (!span_present(type)) return true;
-  bool listens = client_channels(client) + client_patterns(client) > 0;
+  bool listens = pubsub_count_channels(session) + pubsub_count_patterns(session) > 0;
   return span_is(type, listens ? "pubsub" : "normal");
 }
 
@@ -43,14 +43,14 @@ static bool unknown_user(struct call *call, struct span user) {
   return false;
 }
 
-static bool passes(const struct call *call, const struct client *client,
+static bool passes(const struct call *call, const struct session *session,
                    const struct filter *filter) {
-  if (filter->skip_me && client == call->client) return false;
-  if (filter->id != 0 && client->id != filter->id) return false;
-  if (!has_type(client, filter->type)) return false;
+  if (filter->skip_me && session == call->session) return false;
+  if (filter->id != 0 && session->id != filter->id) return false;
+  if (!has_type(session, filter->type)) return false;
   if (!span_present(filter->peer) && !span_present(filter->local)) return true;
-  struct client_address address;
-  call->host->shared->describe(client, &address);
+  struct session_address address;
+  call->worker->instance->describe(session, &address);
   return (!span_present(filter->peer) || span_equal(filter->peer, span_of(address.peer))) &&
          (!span_present(filter->local) || span_equal(filter->local, span_of(address.local)));
 }
@@ -58,20 +58,20 @@ static bool passes(const struct call *call, const struct client *client,
 /* Where a walk is with the clients of one host; touched while all other loops stand still, or by
  * the host's own thread. */
 struct cursor {
-  struct list link;  /* in host.cursors */
-  struct list *next; /* of host.clients; the list itself: at the end */
+  struct list link;  /* in worker.cursors */
+  struct list *next; /* of worker.clients; the list itself: at the end */
 };
 
-static void pass_over(struct host *host, const struct client *client) {
-  for (struct list *node = host->cursors.next; node != &host->cursors; node = node->next) {
+static void pass_over(struct worker *worker, const struct session *session) {
+  for (struct list *node = worker->cursors.next; node != &worker->cursors; node = node->next) {
     struct cursor *cursor = LIST_ENTRY(node, struct cursor, link);
-    if (cursor->next == &client->link) cursor->next = client->link.next;
+    if (cursor->next == &session->link) cursor->next = session->link.next;
   }
 }
 
-void clients_forget(struct host *host, struct client *client) {
-  if (!list_empty(&host->cursors)) pass_over(host, client);
-  list_remove(&client->link);
+void clients_forget(struct worker *worker, struct session *session) {
+  if (!list_empty(&worker->cursors)) pass_over(worker, session);
+  list_remove(&session->link);
 }
 
 /*
@@ -91,26 +91,27 @@ struct walk {
   struct cursor cursors[]; /* one for each host */
 };
 
-static struct client *client_at(const struct walk *walk, struct host *host) {
-  struct list *node = walk->cursors[host->number].next;
-  return node != &host->clients ? LIST_ENTRY(node, struct client, link) : NULL;
+static struct session *session_at(const struct walk *walk, struct worker *worker) {
+  struct list *node = walk->cursors[worker->number].next;
+  return node != &worker->sessions ? LIST_ENTRY(node, struct session, link) : NULL;
 }
 
-static struct client *next_client(struct walk *walk, struct shared *shared, struct host **host) {
-  struct client *oldest = NULL;
-  for (unsigned i = 0; i < shared->host_count; i++) {
-    struct client *client = client_at(walk, shared->hosts[i]);
-    if (client == NULL || (oldest != NULL && oldest->id < client->id)) continue;
-    oldest = client;
-    *host = shared->hosts[i];
+static struct session *next_session(struct walk *walk, struct instance *instance,
+                                    struct worker **worker) {
+  struct session *oldest = NULL;
+  for (unsigned i = 0; i < instance->worker_count; i++) {
+    struct session *session = session_at(walk, instance->workers[i]);
+    if (session == NULL || (oldest != NULL && oldest->id < session->id)) continue;
+    oldest = session;
+    *worker = instance->workers[i];
   }
-  if (oldest != NULL) walk->cursors[(*host)->number].next = oldest->link.next;
+  if (oldest != NULL) walk->cursors[(*worker)->number].next = oldest->link.next;
   return oldest;
 }
 
-static void walk_destroy(struct host *host, struct task *task) {
+static void walk_destroy(struct worker *worker, struct task *task) {
   struct walk *walk = (struct walk *)task;
-  for (unsigned i = 0; i < host->shared->host_count; i++) list_remove(&walk->cursors[i].link);
+  for (unsigned i = 0; i < worker->instance->worker_count; i++) list_remove(&walk->cursors[i].link);
   gathered_deinit(&walk->lines);
   free(walk->ids);
   free(walk->text);
@@ -118,17 +119,17 @@ static void walk_destroy(struct host *host, struct task *task) {
 }
 
 static struct walk *walk_create(struct call *call) {
-  struct shared *shared = call->host->shared;
-  struct walk *walk = calloc(1, sizeof *walk + shared->host_count * sizeof walk->cursors[0]);
+  struct instance *instance = call->worker->instance;
+  struct walk *walk = calloc(1, sizeof *walk + instance->worker_count * sizeof walk->cursors[0]);
   if (walk == NULL) {
     resp_error(call->reply, "ERR out of memory");
     return NULL;
   }
-  for (unsigned i = 0; i < shared->host_count; i++) {
-    walk->cursors[i].next = shared->hosts[i]->clients.next;
-    list_append(&shared->hosts[i]->cursors, &walk->cursors[i].link);
+  for (unsigned i = 0; i < instance->worker_count; i++) {
+    walk->cursors[i].next = instance->workers[i]->sessions.next;
+    list_append(&instance->workers[i]->cursors, &walk->cursors[i].link);
   }
-  walk->lines.shared = shared;
+  walk->lines.instance = instance;
   walk->task.destroy = walk_destroy;
   return walk;
 }
@@ -156,7 +157,7 @@ static void walk_begin(struct call *call, struct walk *walk, bool wanted) {
     return;
   }
   if (wanted) resp_error(call->reply, "ERR out of memory");
-  walk_destroy(call->host, &walk->task);
+  walk_destroy(call->worker, &walk->task);
 }
 
 /* ---- CLIENT LIST ---- */
@@ -198,18 +199,19 @@ static bool parse_list(struct call *call, struct walk *walk) {
   return is_type(call->argv[3]) || unknown_type(call, call->argv[3]);
 }
 
-static bool listed(const struct walk *walk, const struct client *client) {
-  if (walk->ids == NULL) return has_type(client, walk->filter.type);
-  return bsearch(&client->id, walk->ids, walk->id_count, sizeof *walk->ids, by_number) != NULL;
+static bool listed(const struct walk *walk, const struct session *session) {
+  if (walk->ids == NULL) return has_type(session, walk->filter.type);
+  return bsearch(&session->id, walk->ids, walk->id_count, sizeof *walk->ids, by_number) != NULL;
 }
 
 static bool list_step(struct call *call, struct task *task) {
   struct walk *walk = (struct walk *)task;
-  struct host *host = NULL;
-  for (struct client *client; (client = next_client(walk, call->host->shared, &host)) != NULL;) {
-    if (listed(walk, client)) {
+  struct worker *worker = NULL;
+  for (struct session *session;
+       (session = next_session(walk, call->worker->instance, &worker)) != NULL;) {
+    if (listed(walk, session)) {
       char line[CONNECTION_LINE_BYTES + 1];
-      size_t len = connection_describe(host, client, line);
+      size_t len = connection_describe(worker, session, line);
       line[len++] = '\n';
       gathered_append(&walk->lines, line, len);
     }
@@ -237,13 +239,13 @@ void clients_list(struct call *call) {
 
 /* ---- CLIENT KILL ---- */
 
-static void kill_client(struct call *call, struct host *host, struct client *client) {
-  if (client == call->client) {
-    client->close_when_sent = true; /* it gets its reply first */
+static void kill_client(struct call *call, struct worker *worker, struct session *session) {
+  if (session == call->session) {
+    session->close_when_sent = true; /* it gets its reply first */
     return;
   }
-  client_close(client, host);
-  call->host->shared->wake(call->host->shared, UINT64_C(1) << host->number);
+  session_close(session, worker);
+  call->worker->instance->wake(call->worker->instance, UINT64_C(1) << worker->number);
 }
 
 static bool parse_kill_pair(struct call *call, struct span name, struct span value,
@@ -292,10 +294,11 @@ static bool parse_kill(struct call *call, struct walk *walk) {
 
 static bool kill_step(struct call *call, struct task *task) {
   struct walk *walk = (struct walk *)task;
-  struct host *host = NULL;
-  for (struct client *client; (client = next_client(walk, call->host->shared, &host)) != NULL;) {
-    if (passes(call, client, &walk->filter)) {
-      kill_client(call, host, client);
+  struct worker *worker = NULL;
+  for (struct session *session;
+       (session = next_session(walk, call->worker->instance, &worker)) != NULL;) {
+    if (passes(call, session, &walk->filter)) {
+      kill_client(call, worker, session);
       walk->found++;
     }
     if (task_over(task)) return false;
@@ -336,15 +339,15 @@ void clients_pause(struct call *call) {
   } else if (ms < 0) {
     resp_error(call->reply, "ERR timeout is negative");
   } else {
-    call->host->shared->pause_until_ms = call->now_ms + ms;
-    call->host->shared->pause_writes_only = only_writes;
+    call->worker->instance->pause_until_ms = call->now_ms + ms;
+    call->worker->instance->pause_writes_only = only_writes;
     reply_ok(call);
   }
 }
 
 void clients_unpause(struct call *call) {
-  struct shared *shared = call->host->shared;
-  if (shared->pause_until_ms > call->now_ms) shared->pause_until_ms = call->now_ms;
+  struct instance *instance = call->worker->instance;
+  if (instance->pause_until_ms > call->now_ms) instance->pause_until_ms = call->now_ms;
   reply_ok(call);
 }
 
@@ -353,25 +356,25 @@ void clients_unpause(struct call *call) {
 void clients_reply(struct call *call) {
   struct span mode = call->argv[2];
   if (span_is(mode, "ON")) {
-    call->client->replies = CLIENT_REPLIES_ON;
+    call->session->replies = SESSION_REPLIES_ON;
     reply_ok(call);
   } else if (span_is(mode, "OFF")) {
-    call->client->replies = CLIENT_REPLIES_OFF;
+    call->session->replies = SESSION_REPLIES_OFF;
   } else if (span_is(mode, "SKIP")) {
-    if (call->client->replies != CLIENT_REPLIES_OFF)
-      call->client->replies = CLIENT_REPLIES_SKIP_NEXT;
+    if (call->session->replies != SESSION_REPLIES_OFF)
+      call->session->replies = SESSION_REPLIES_SKIP_NEXT;
   } else {
     reply_syntax_error(call);
   }
 }
 
 /* One look at each client costs some nanoseconds: it is not worth slices. */
-static const struct client *waiting_client(const struct shared *shared, uint64_t id) {
-  for (unsigned i = 0; i < shared->host_count; i++) {
-    const struct list *clients = &shared->hosts[i]->clients;
-    for (struct list *node = clients->next; node != clients; node = node->next) {
-      const struct client *client = LIST_ENTRY(node, struct client, link);
-      if (client->id == id && client->waiting) return client;
+static const struct session *waiting_session(const struct instance *instance, uint64_t id) {
+  for (unsigned i = 0; i < instance->worker_count; i++) {
+    const struct list *sessions = &instance->workers[i]->sessions;
+    for (struct list *node = sessions->next; node != sessions; node = node->next) {
+      const struct session *session = LIST_ENTRY(node, struct session, link);
+      if (session->id == id && session->waiting) return session;
     }
   }
   return NULL;
@@ -386,12 +389,12 @@ void clients_unblock(struct call *call) {
     resp_error(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT");
     return;
   }
-  const struct client *client = waiting_client(call->host->shared, (uint64_t)id);
-  if (client != NULL) {
-    struct shard *shard = keyspace_shard(call->host->shared->keyspace, client->shard);
-    engine_waiter_expire(shard_engine(shard), client->waiter, call->now_ms);
+  const struct session *session = waiting_session(call->worker->instance, (uint64_t)id);
+  if (session != NULL) {
+    struct shard *shard = keyspace_shard(call->worker->instance->keyspace, session->shard);
+    engine_waiter_expire(shard_engine(shard), session->waiter, call->now_ms);
   }
-  resp_integer(call->reply, client != NULL);
+  resp_integer(call->reply, session != NULL);
 }
 
 static bool on_or_off(struct call *call) {

@@ -1,12 +1,12 @@
-/* clients.h - CLIENT LIST, KILL, PAUSE, REPLY ...: the commands about other connections, and how
+/* sessions.h - CLIENT LIST, KILL, PAUSE, REPLY ...: the commands about other connections, and how
  * this one is treated. */
 #ifndef IDEM_SERVER_COMMANDS_CLIENTS_H
 #define IDEM_SERVER_COMMANDS_CLIENTS_H
 
 #include "server/commands/command.h"
 
-/* The client leaves its place in host.clients. */
-void clients_forget(struct host *host, struct client *client);
+/* The client leaves its place in worker.clients. */
+void clients_forget(struct worker *worker, struct session *session);
 
 void clients_list(struct call *call);
 void clients_kill(struct call *call);

@@ -187,9 +187,9 @@ bool command_is_key(const struct command *command, size_t index, size_t argc) {
   return index <= last && (index - (size_t)command->first_key) % (size_t)command->step == 0;
 }
 
-static size_t limit_of(const struct host *host, const struct command *command,
+static size_t limit_of(const struct worker *worker, const struct command *command,
                        const struct span *argv, size_t index) {
-  const struct options *options = host->options;
+  const struct options *options = worker->options;
   if (index == 0) return NAME_LIMIT;
   if (command == NULL) return (size_t)options->body_limit;
   if (command->limit != NULL) return command->limit(options, argv, index);
@@ -198,14 +198,14 @@ static size_t limit_of(const struct host *host, const struct command *command,
 }
 
 size_t command_argument_limit(void *context, const struct span *argv, size_t index) {
-  const struct host *host = context;
+  const struct worker *worker = context;
   if (index == 0) return NAME_LIMIT;
-  return limit_of(host, command_find(host->commands, argv[0]), argv, index);
+  return limit_of(worker, command_find(worker->commands, argv[0]), argv, index);
 }
 
-bool command_is_body(const struct host *host, const struct span *argv, size_t index) {
+bool command_is_body(const struct worker *worker, const struct span *argv, size_t index) {
   if (index != IDEMPOTENCY_STORE_BODY) return false;
-  const struct command *command = command_find(host->commands, argv[0]);
+  const struct command *command = command_find(worker->commands, argv[0]);
   return command != NULL && command->run == idempotency_store;
 }
 
@@ -219,10 +219,10 @@ size_t command_unasked_bytes(const struct options *options) {
   return (size_t)least;
 }
 
-COMMAND_APART bool command_sizes_fit(const struct host *host, const struct command *command,
+COMMAND_APART bool command_sizes_fit(const struct worker *worker, const struct command *command,
                                      const struct span *argv, size_t argc) {
   for (size_t i = 0; i < argc; i++) {
-    if (argv[i].len > host->unasked_bytes && argv[i].len > limit_of(host, command, argv, i))
+    if (argv[i].len > worker->unasked_bytes && argv[i].len > limit_of(worker, command, argv, i))
       return false;
   }
   return true;
@@ -238,8 +238,8 @@ COMMAND_RARE static bool sizes_fit(struct call *call) {
   call->bytes = 0;
   for (size_t i = 1; i < call->argc; i++) {
     call->bytes += call->argv[i].len;
-    if (call->argv[i].len <= call->host->unasked_bytes) continue;
-    size_t limit = limit_of(call->host, call->command, call->argv, i);
+    if (call->argv[i].len <= call->worker->unasked_bytes) continue;
+    size_t limit = limit_of(call->worker, call->command, call->argv, i);
     if (call->argv[i].len <= limit) continue;
     reply_toobig(call->reply, i, limit);
     return false;
@@ -296,14 +296,14 @@ RESP_COLD static void reply_arity(struct call *call) {
               prefixed ? "idem." : "", name);
 }
 
-bool command_postponed(const struct host *host, const struct client *client,
+bool command_postponed(const struct worker *worker, const struct session *session,
                        const struct request *request) {
-  const struct shared *shared = host->shared;
-  bool paused = shared->pause_until_ms > host->now_ms && !atomic_load(&shared->draining);
+  const struct instance *instance = worker->instance;
+  bool paused = instance->pause_until_ms > worker->now_ms && !atomic_load(&instance->draining);
   if (!paused) return false;
-  if (!shared->pause_writes_only) return true;
+  if (!instance->pause_writes_only) return true;
   if (request->command == NULL) return false;
-  if (request->command->run == transaction_exec) return transaction_writes(client);
+  if (request->command->run == transaction_exec) return transaction_writes(session);
   return (request->command->flags & COMMAND_WRITES) != 0;
 }
 
@@ -314,7 +314,8 @@ COMMAND_RARE static bool find_sub(struct call *call) {
     if (!alone) reply_arity(call);
     return alone;
   }
-  const struct command *sub = command_find_sub(call->host->commands, call->argv[0], call->argv[1]);
+  const struct command *sub =
+      command_find_sub(call->worker->commands, call->argv[0], call->argv[1]);
   if (sub == NULL) {
     reply_unknown_sub(call);
     return false;
@@ -338,18 +339,18 @@ static bool arity_fits(struct call *call) {
 }
 
 /* Most clients are, and are not asked what may_run asks. */
-static bool may_run_all(const struct client *client) {
-  return client->authenticated && client_subscriptions(client) == NULL &&
-         client_transaction(client) == NULL;
+static bool may_run_all(const struct session *session) {
+  return session->authenticated && session_subscriptions(session) == NULL &&
+         session_transaction(session) == NULL;
 }
 
 COMMAND_RARE static bool may_run(struct call *call) {
   unsigned flags = call->command->flags;
-  if (!call->client->authenticated && (flags & COMMAND_BEFORE_AUTH) == 0) {
+  if (!call->session->authenticated && (flags & COMMAND_BEFORE_AUTH) == 0) {
     resp_error(call->reply, "NOAUTH Authentication required.");
     return false;
   }
-  if (client_subscriptions(call->client) != NULL && pubsub_restricts(call->client) &&
+  if (session_subscriptions(call->session) != NULL && pubsub_restricts(call->session) &&
       (flags & COMMAND_PUBSUB) == 0) {
     char name[COMMAND_NAME_BYTES];
     command_name(call->command, name);
@@ -359,7 +360,7 @@ COMMAND_RARE static bool may_run(struct call *call) {
                 refusal(call), name);
     return false;
   }
-  if (client_transaction(call->client) != NULL && (flags & COMMAND_NOT_IN_MULTI) != 0) {
+  if (session_transaction(call->session) != NULL && (flags & COMMAND_NOT_IN_MULTI) != 0) {
     resp_error(call->reply, "ERR Command not allowed inside a transaction");
     return false;
   }
@@ -369,9 +370,9 @@ COMMAND_RARE static bool may_run(struct call *call) {
 /* Everything that can be said before the handler looks at the arguments. */
 static bool judge(struct call *call, const struct request *request) {
   if (!find_row(call)) return false;
-  call->client->last_row = (uint16_t)(call->command - COMMAND_TABLE);
+  call->session->last_row = (uint16_t)(call->command - COMMAND_TABLE);
   if (!arity_fits(call)) return false;
-  if (!may_run_all(call->client) && !may_run(call)) return false;
+  if (!may_run_all(call->session) && !may_run(call)) return false;
   return request->judged || sizes_fit(call);
 }
 
@@ -386,26 +387,26 @@ enum command_reach command_reach(const struct command *command, size_t argc) {
 }
 
 static enum command_reach reach_of(const struct call *call) {
-  if (call->command->run == transaction_exec) return transaction_reach(call->client);
+  if (call->command->run == transaction_exec) return transaction_reach(call->session);
   return command_reach(call->command, call->argc);
 }
 
 struct engine *call_engine(const struct call *call, struct span key) {
-  return shard_engine(keyspace_find(call->host->shared->keyspace, key));
+  return shard_engine(keyspace_find(call->worker->instance->keyspace, key));
 }
 
 void command_lock(struct call *call, enum command_reach reach) {
-  struct host *host = call->host;
+  struct worker *worker = call->worker;
   switch (reach) {
     case COMMAND_REACHES_A_KEY:
-      call->shard = keyspace_find(host->shared->keyspace, call->argv[call->command->first_key]);
-      call->engine = host_lock(host, call->shard, &call->now_ms);
+      call->shard = keyspace_find(worker->instance->keyspace, call->argv[call->command->first_key]);
+      call->engine = worker_lock(worker, call->shard, &call->now_ms);
       break;
     case COMMAND_REACHES_OTHERS:
-      if (!call->in_exec) host_stop_others(host);
+      if (!call->in_exec) worker_pause_others(worker);
       /* fall through */
     case COMMAND_REACHES_ALL:
-      if (!call->in_exec) host_lock_all(host, &call->now_ms);
+      if (!call->in_exec) worker_lock_all(worker, &call->now_ms);
       break;
     case COMMAND_REACHES_NOTHING:
     default: break;
@@ -413,9 +414,9 @@ void command_lock(struct call *call, enum command_reach reach) {
 }
 
 void command_unlock(struct call *call, enum command_reach reach) {
-  if (reach == COMMAND_REACHES_A_KEY) host_unlock(call->host, call->shard);
-  if (reach >= COMMAND_REACHES_ALL && !call->in_exec) host_unlock_all(call->host);
-  if (reach == COMMAND_REACHES_OTHERS && !call->in_exec) host_go_on(call->host);
+  if (reach == COMMAND_REACHES_A_KEY) worker_unlock(call->worker, call->shard);
+  if (reach >= COMMAND_REACHES_ALL && !call->in_exec) worker_unlock_all(call->worker);
+  if (reach == COMMAND_REACHES_OTHERS && !call->in_exec) worker_resume_others(call->worker);
 }
 
 COMMAND_RARE static void run_locked(struct call *call) {
@@ -431,12 +432,12 @@ static inline void run_handler(struct call *call) {
     run_locked(call);
     return;
   }
-  struct host *host = call->host;
-  struct shard *shard = keyspace_find_name(host->shared->keyspace, call->name);
+  struct worker *worker = call->worker;
+  struct shard *shard = keyspace_find_name(worker->instance->keyspace, call->name);
   call->shard = shard;
-  call->engine = host_lock(host, shard, &call->now_ms);
+  call->engine = worker_lock(worker, shard, &call->now_ms);
   call->command->run(call);
-  host_unlock(host, shard);
+  worker_unlock(worker, shard);
 }
 
 /* ---- measuring ---- */
@@ -448,86 +449,86 @@ static inline void run_handler(struct call *call) {
  */
 #define STRETCH_CALLS 32u
 #define STRETCH_BYTES 4096u
-#define CLOCK_GRAIN_NS 1000000 /* of host.now_ms */
+#define CLOCK_GRAIN_NS 1000000 /* of worker.now_ms */
 /* Whoever asks for commands that took less wants to know of each. */
 #define STRETCH_SLOWLOG_US 1000
 
 static bool measured_alone(const struct call *call) {
-  int64_t slow_us = call->host->options->slowlog_slower_us;
+  int64_t slow_us = call->worker->options->slowlog_slower_us;
   bool each_counts = slow_us >= 0 && slow_us < STRETCH_SLOWLOG_US;
   bool fast = (call->command->flags & (COMMAND_FAST | COMMAND_SPREADS)) == COMMAND_FAST;
   return !fast || call->argc > COMMAND_SHORT_ARGS || call->bytes > STRETCH_BYTES || each_counts;
 }
 
-static void take_time(struct host *host) { host->stamp_ns = host_clock_ns(); }
+static void take_time(struct worker *worker) { worker->stamp_ns = clock_monotonic_ns(); }
 
 /* What took long in a stretch was one of it; which one nobody can tell any more. */
-COMMAND_RARE static void note_slow(const struct stretch *stretch, struct host *host,
+COMMAND_RARE static void note_slow(const struct stretch *stretch, struct worker *worker,
                                    uint64_t spent_ns) {
   char text[COMMAND_NAME_BYTES];
   int len = snprintf(text, sizeof text, "... (one of %u measured together)", stretch->calls);
   const struct span argv[] = {span_of(stretch->command->name), {text, (size_t)len}};
   const struct call call = {
-      .host = host,
-      .client = stretch->client,
+      .worker = worker,
+      .session = stretch->session,
       .command = stretch->command,
       .argv = argv,
       .argc = 2,
-      .now_ms = host->now_ms,
+      .now_ms = worker->now_ms,
   };
   slowlog_note(&call, spent_ns);
 }
 
-COMMAND_APART static void note_stretch(struct stretch *stretch, struct host *host) {
-  take_time(host);
-  uint64_t spent_ns = host->stamp_ns - stretch->start_ns;
-  struct command_stats *stats = &host->stats[stretch->command - COMMAND_TABLE];
+COMMAND_APART static void note_stretch(struct stretch *stretch, struct worker *worker) {
+  take_time(worker);
+  uint64_t spent_ns = worker->stamp_ns - stretch->start_ns;
+  struct command_stats *stats = &worker->stats[stretch->command - COMMAND_TABLE];
   stats->nanoseconds += spent_ns;
   stats->calls += stretch->calls;
-  host->counters.commands += stretch->calls;
-  if (slowlog_wants(host, spent_ns)) note_slow(stretch, host, spent_ns);
+  worker->counters.commands += stretch->calls;
+  if (slowlog_wants(worker, spent_ns)) note_slow(stretch, worker, spent_ns);
 }
 
-static inline void stretch_end(struct host *host) {
-  if (host->stretch.calls == 0) return;
-  note_stretch(&host->stretch, host);
-  host->stretch.calls = 0;
+static inline void stretch_end(struct worker *worker) {
+  if (worker->stretch.calls == 0) return;
+  note_stretch(&worker->stretch, worker);
+  worker->stretch.calls = 0;
 }
 
-void command_batch_end(struct host *host) {
-  stretch_end(host);
-  host->stamp_ns = 0;
+void command_batch_end(struct worker *worker) {
+  stretch_end(worker);
+  worker->stamp_ns = 0;
 }
 
 COMMAND_RARE static void measure_alone(struct call *call) {
-  struct host *host = call->host;
-  stretch_end(host);
-  if (host->stamp_ns == 0) take_time(host);
-  uint64_t start_ns = host->stamp_ns; /* EXEC: what it runs is measured within */
+  struct worker *worker = call->worker;
+  stretch_end(worker);
+  if (worker->stamp_ns == 0) take_time(worker);
+  uint64_t start_ns = worker->stamp_ns; /* EXEC: what it runs is measured within */
   run_handler(call);
-  take_time(host);
-  uint64_t spent_ns = host->stamp_ns - start_ns;
-  struct command_stats *stats = &host->stats[call->command - COMMAND_TABLE];
+  take_time(worker);
+  uint64_t spent_ns = worker->stamp_ns - start_ns;
+  struct command_stats *stats = &worker->stats[call->command - COMMAND_TABLE];
   stats->nanoseconds += spent_ns;
   stats->calls++;
-  host->counters.commands++;
-  if (slowlog_wants(host, spent_ns)) slowlog_note(call, spent_ns);
+  worker->counters.commands++;
+  if (slowlog_wants(worker, spent_ns)) slowlog_note(call, spent_ns);
   /* What comes behind it in this turn must not act in the past. */
   bool time_has_passed = spent_ns >= CLOCK_GRAIN_NS && !call->in_exec;
-  if (time_has_passed && host->shared->see_time != NULL) host->shared->see_time(host);
+  if (time_has_passed && worker->instance->see_time != NULL) worker->instance->see_time(worker);
 }
 
 static inline void measure_together(struct call *call) {
-  struct host *host = call->host;
-  struct stretch *stretch = &host->stretch;
+  struct worker *worker = call->worker;
+  struct stretch *stretch = &worker->stretch;
   if (stretch->command != call->command || stretch->calls == STRETCH_CALLS ||
-      stretch->client != call->client)
-    stretch_end(host);
+      stretch->session != call->session)
+    stretch_end(worker);
   if (stretch->calls++ == 0) {
-    if (host->stamp_ns == 0) take_time(host);
-    stretch->start_ns = host->stamp_ns;
+    if (worker->stamp_ns == 0) take_time(worker);
+    stretch->start_ns = worker->stamp_ns;
     stretch->command = call->command;
-    stretch->client = call->client;
+    stretch->session = call->session;
   }
   run_handler(call);
 }
@@ -540,7 +541,7 @@ static inline bool is_error(const struct resp_writer *reply, size_t before) {
 }
 
 static inline void note_failure(const struct call *call, size_t before) {
-  if (is_error(call->reply, before)) call->host->stats[call->command - COMMAND_TABLE].failed++;
+  if (is_error(call->reply, before)) call->worker->stats[call->command - COMMAND_TABLE].failed++;
 }
 
 void command_call(struct call *call) {
@@ -550,20 +551,20 @@ void command_call(struct call *call) {
 }
 
 COMMAND_RARE static void refuse(struct call *call) {
-  if (call->command != NULL) call->host->stats[call->command - COMMAND_TABLE].rejected++;
+  if (call->command != NULL) call->worker->stats[call->command - COMMAND_TABLE].rejected++;
   if (call->command != NULL && call->command->run == transaction_exec) {
-    transaction_discard(call->client);
+    transaction_discard(call->session);
   } else {
-    transaction_spoil(call->client);
+    transaction_spoil(call->session);
   }
 }
 
 /* Whether CLIENT REPLY covers the command that has just run. SKIP covers one: the state moves on.
  */
-COMMAND_RARE static bool take_silence(struct client *client) {
-  bool silent = client->replies == CLIENT_REPLIES_OFF || client->replies == CLIENT_REPLIES_SKIP;
-  if (client->replies == CLIENT_REPLIES_SKIP) client->replies = CLIENT_REPLIES_ON;
-  if (client->replies == CLIENT_REPLIES_SKIP_NEXT) client->replies = CLIENT_REPLIES_SKIP;
+COMMAND_RARE static bool take_silence(struct session *session) {
+  bool silent = session->replies == SESSION_REPLIES_OFF || session->replies == SESSION_REPLIES_SKIP;
+  if (session->replies == SESSION_REPLIES_SKIP) session->replies = SESSION_REPLIES_ON;
+  if (session->replies == SESSION_REPLIES_SKIP_NEXT) session->replies = SESSION_REPLIES_SKIP;
   return silent;
 }
 
@@ -572,40 +573,40 @@ COMMAND_RARE static bool take_silence(struct client *client) {
  * meanwhile by others, or by itself (PUBLISH to its own channel, MONITOR), is no reply and is sent.
  */
 COMMAND_RARE static void settle_aside(struct call *call) {
-  struct client *client = call->client;
+  struct session *session = call->session;
   struct resp_output *aside = call->reply->out;
   const struct command *row = call->command;
   /* Subscribing and unsubscribing are answered by pushes, which REPLY does not silence. */
   bool pushed = row != NULL && row->group == GROUP_PUBSUB && (row->flags & COMMAND_PUBSUB) != 0 &&
                 !is_error(call->reply, 0);
-  bool silent = take_silence(client);
-  client->silent = silent && client_blocked(client);
+  bool silent = take_silence(session);
+  session->silent = silent && session_blocked(session);
   size_t moved =
-      !silent || pushed ? resp_output_move(client_writer(client, call->host).out, aside) : 0;
-  host_output_unpin(call->host, aside, moved);
+      !silent || pushed ? resp_output_move(session_writer(session, call->worker).out, aside) : 0;
+  worker_output_unpin(call->worker, aside, moved);
   resp_output_deinit(aside);
 }
 
-void command_run(struct host *host, struct client *client, const struct request *request) {
-  struct resp_writer reply = client_writer(client, host);
-  bool aside = client->replies != CLIENT_REPLIES_ON;
-  if (aside) reply.out = &host->aside;
+void command_run(struct worker *worker, struct session *session, const struct request *request) {
+  struct resp_writer reply = session_writer(session, worker);
+  bool aside = session->replies != SESSION_REPLIES_ON;
+  if (aside) reply.out = &worker->aside;
   struct call call = {
-      .host = host,
-      .client = client,
+      .worker = worker,
+      .session = session,
       .command = request->command,
       .argv = request->argv,
       .argc = request->argc,
       .name = request->name,
       .bytes = request->bytes,
       .reply = &reply,
-      .now_ms = host->now_ms,
+      .now_ms = worker->now_ms,
   };
   size_t len = reply.out->len;
-  client->active_ms = host->now_ms;
+  session->active_ms = worker->now_ms;
   if (!judge(&call, request)) {
     refuse(&call);
-  } else if (client_transaction(client) != NULL &&
+  } else if (session_transaction(session) != NULL &&
              (call.command->flags & COMMAND_NOT_QUEUED) == 0) {
     transaction_queue(&call);
   } else {
@@ -615,31 +616,31 @@ void command_run(struct host *host, struct client *client, const struct request 
       measure_together(&call);
     }
     note_failure(&call, len);
-    if (atomic_load_explicit(&host->shared->monitor_count, memory_order_relaxed) > 0)
+    if (atomic_load_explicit(&worker->instance->monitor_count, memory_order_relaxed) > 0)
       monitor_feed(&call);
   }
-  if (client->stranger && is_error(&reply, len)) strangers_note_error(host, client);
+  if (session->stranger && is_error(&reply, len)) strangers_note_error(worker, session);
   if (aside) {
     settle_aside(&call);
-  } else if (client->replies != CLIENT_REPLIES_ON) {
-    take_silence(client); /* CLIENT REPLY itself */
+  } else if (session->replies != SESSION_REPLIES_ON) {
+    take_silence(session); /* CLIENT REPLY itself */
   }
 }
 
 /* Whether the client is told of what was found before a command could run. */
-static bool hears_reply(struct client *client) {
-  return client->replies == CLIENT_REPLIES_ON || !take_silence(client);
+static bool hears_reply(struct session *session) {
+  return session->replies == SESSION_REPLIES_ON || !take_silence(session);
 }
 
-void command_toobig(struct host *host, struct client *client, size_t index, size_t limit) {
-  struct resp_writer reply = client_writer(client, host);
-  if (hears_reply(client)) reply_toobig(&reply, index, limit);
-  if (client->stranger) strangers_note_error(host, client);
-  transaction_spoil(client);
+void command_toobig(struct worker *worker, struct session *session, size_t index, size_t limit) {
+  struct resp_writer reply = session_writer(session, worker);
+  if (hears_reply(session)) reply_toobig(&reply, index, limit);
+  if (session->stranger) strangers_note_error(worker, session);
+  transaction_spoil(session);
 }
 
-void command_malformed(struct host *host, struct client *client, const char *error) {
-  struct resp_writer reply = client_writer(client, host);
-  host->counters.protocol_errors++;
-  if (hears_reply(client)) resp_errorf(&reply, "ERR Protocol error: %s", error);
+void command_malformed(struct worker *worker, struct session *session, const char *error) {
+  struct resp_writer reply = session_writer(session, worker);
+  worker->counters.protocol_errors++;
+  if (hears_reply(session)) resp_errorf(&reply, "ERR Protocol error: %s", error);
 }

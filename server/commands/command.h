@@ -7,7 +7,7 @@
 #ifndef IDEM_SERVER_COMMANDS_COMMAND_H
 #define IDEM_SERVER_COMMANDS_COMMAND_H
 
-#include "server/commands/host.h"
+#include "server/commands/worker.h"
 
 #define COMMAND_READS 1u
 #define COMMAND_WRITES 2u
@@ -38,8 +38,8 @@ enum command_group {
 };
 
 struct call {
-  struct host *host;
-  struct client *client;
+  struct worker *worker;
+  struct session *session;
   const struct command *command;
   struct shard *shard;     /* of its key, locked; NULL: none, or several */
   struct engine *engine;   /* the shard's */
@@ -90,7 +90,7 @@ bool command_is_key(const struct command *command, size_t index, size_t argc);
 /* resp_argument_limit for a reader whose context is the host. */
 size_t command_argument_limit(void *context, const struct span *argv, size_t index);
 /* Whether argv[index] of the command is what a record keeps: its body. */
-bool command_is_body(const struct host *host, const struct span *argv, size_t index);
+bool command_is_body(const struct worker *worker, const struct span *argv, size_t index);
 /* Whether it takes some microseconds at most, whatever there is: it has a key, or is fast without
  * one. NULL, no command, is refused in as little. */
 #define COMMAND_SHORT_ARGS 8u
@@ -102,7 +102,7 @@ static inline bool command_is_short(const struct command *command, size_t argc) 
 /* An argument of at most so many bytes is within every limit: most need not be asked about. */
 size_t command_unasked_bytes(const struct options *options);
 /* Whether all arguments are within those limits. */
-bool command_sizes_fit(const struct host *host, const struct command *command,
+bool command_sizes_fit(const struct worker *worker, const struct command *command,
                        const struct span *argv, size_t argc);
 
 /* A command as it was read, and what was found out about it meanwhile. */
@@ -117,19 +117,19 @@ struct request {
 
 /* CLIENT PAUSE holds it back: it is to be presented again, and what comes behind it too, when the
  * pause is over. */
-bool command_postponed(const struct host *host, const struct client *client,
+bool command_postponed(const struct worker *worker, const struct session *session,
                        const struct request *request);
 
 /*
- * Runs one command: the reply goes to the client's output, or client->waiting is set and the reply
+ * Runs one command: the reply goes to the client's output, or session->waiting is set and the reply
  * comes later. toobig says that the reader skipped it.
  */
-void command_run(struct host *host, struct client *client, const struct request *request);
-void command_toobig(struct host *host, struct client *client, size_t index, size_t limit);
+void command_run(struct worker *worker, struct session *session, const struct request *request);
+void command_toobig(struct worker *worker, struct session *session, size_t index, size_t limit);
 /* The reader found the framing broken; the caller closes the connection. */
-void command_malformed(struct host *host, struct client *client, const char *error);
+void command_malformed(struct worker *worker, struct session *session, const char *error);
 /* Behind the commands of one connection in one turn: what was measured together is over. */
-void command_batch_end(struct host *host);
+void command_batch_end(struct worker *worker);
 /* What it needs locked: what each row says of its keys and flags; in EXEC the most that any of its
  * commands needs. */
 enum command_reach {
@@ -148,12 +148,12 @@ void command_call(struct call *call);
 
 /*
  * A waiter is ready: writes its answer to the client. The client waits no more, and its waiter is
- * settled unless it was granted a claim: then client->waiter stays until the network knows that the
- * reply was written (client_granted_written) or was not (client_deinit takes it back). Its shard is
- * not locked.
+ * settled unless it was granted a claim: then session->waiter stays until the network knows that
+ * the reply was written (session_granted_written) or was not (session_deinit takes it back). Its
+ * shard is not locked.
  */
-void command_answer_waiter(struct host *host, struct engine_waiter *waiter);
-void client_granted_written(struct client *client, struct host *host);
+void command_answer_waiter(struct worker *worker, struct engine_waiter *waiter);
+void session_granted_written(struct session *session, struct worker *worker);
 
 /* Replies that several families use. */
 void reply_ok(struct call *call);
@@ -167,8 +167,5 @@ void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_bl
 /* A number argument; replies `-ERR value is not an integer or out of range` and returns false
  * otherwise. */
 bool parse_integer(struct call *call, struct span text, long long *value);
-/* Glob as Redis matches keys: * ? [abc] [^a-c] \x. Cost is bounded by pattern length x text length.
- */
-bool glob_match(struct span pattern, struct span text, bool ignore_case);
 
 #endif

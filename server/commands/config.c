@@ -1,4 +1,5 @@
 /* config.c - CONFIG: the options table, told to clients. */
+#include "server/base/glob.h"
 #include "server/commands/server.h"
 
 #include <stdio.h>
@@ -35,7 +36,7 @@ void server_config_get(struct call *call) {
   for (size_t i = 0; i < options_count(); i++) {
     if (!matches_any(call, options_name(i))) continue;
     char text[OPTIONS_TEXT_BYTES];
-    options_text(call->host->options, i, text);
+    options_text(call->worker->options, i, text);
     resp_bulk_text(call->reply, options_name(i));
     resp_bulk_text(call->reply, text);
   }
@@ -128,27 +129,27 @@ static bool pairs_are_known(struct call *call) {
  * more, everybody is let in.
  */
 static void password_changed(struct call *call) {
-  struct shared *shared = call->host->shared;
-  bool open = call->host->options->requirepass[0] == '\0';
-  for (unsigned i = 0; i < shared->host_count; i++) {
-    struct host *host = shared->hosts[i];
-    for (struct list *node = host->clients.next; node != &host->clients; node = node->next) {
-      struct client *client = LIST_ENTRY(node, struct client, link);
+  struct instance *instance = call->worker->instance;
+  bool open = call->worker->options->requirepass[0] == '\0';
+  for (unsigned i = 0; i < instance->worker_count; i++) {
+    struct worker *worker = instance->workers[i];
+    for (struct list *node = worker->sessions.next; node != &worker->sessions; node = node->next) {
+      struct session *session = LIST_ENTRY(node, struct session, link);
       if (open) {
-        client->authenticated = true;
-        strangers_remove(host, client);
-      } else if (client->authenticated && client != call->client) {
-        client_close(client, host);
+        session->authenticated = true;
+        strangers_remove(worker, session);
+      } else if (session->authenticated && session != call->session) {
+        session_close(session, worker);
       }
     }
   }
-  shared->wake(shared, UINT64_MAX >> (64 - shared->host_count));
+  instance->wake(instance, UINT64_MAX >> (64 - instance->worker_count));
 }
 
 /* Counts those that were set in *set. Returns the argument that failed with the reason, 0: none. */
 static size_t set_pairs(struct call *call, struct former former[SET_MAX_PAIRS], size_t *set,
                         char error[OPTIONS_ERROR_BYTES]) {
-  struct options *options = call->host->options;
+  struct options *options = call->worker->options;
   snprintf(error, OPTIONS_ERROR_BYTES, "out of memory");
   for (size_t i = 2; i < call->argc; i += 2) {
     if (!remember(options, call->argv[i], &former[*set])) return i;
@@ -163,45 +164,45 @@ static size_t set_pairs(struct call *call, struct former former[SET_MAX_PAIRS], 
 
 void server_config_set(struct call *call) {
   if (!pairs_are_known(call)) return;
-  struct shared *shared = call->host->shared;
+  struct instance *instance = call->worker->instance;
   struct former former[SET_MAX_PAIRS];
   char error[OPTIONS_ERROR_BYTES];
-  char *password = strdup(call->host->options->requirepass);
+  char *password = strdup(call->worker->options->requirepass);
   if (password == NULL) {
     resp_error(call->reply, "ERR out of memory");
     return;
   }
   size_t set = 0, failed = set_pairs(call, former, &set, error);
   struct span refused = failed != 0 ? call->argv[failed] : SPAN_ABSENT;
-  if (failed == 0) refused = span_of(shared->reconfigured(shared, error));
+  if (failed == 0) refused = span_of(instance->reconfigured(instance, error));
   while (set-- > 0) {
-    if (span_present(refused)) put_back(call->host->options, &former[set]);
+    if (span_present(refused)) put_back(call->worker->options, &former[set]);
     free(former[set].text);
   }
   if (span_present(refused)) {
     reply_set_failed(call, refused, error);
   } else {
-    if (strcmp(password, call->host->options->requirepass) != 0) password_changed(call);
+    if (strcmp(password, call->worker->options->requirepass) != 0) password_changed(call);
     reply_ok(call);
   }
   free(password);
 }
 
 void server_config_resetstat(struct call *call) {
-  struct shared *shared = call->host->shared;
-  for (unsigned i = 0; i < shared->host_count; i++) {
-    memset(shared->hosts[i]->stats, 0, COMMAND_COUNT * sizeof *shared->hosts[i]->stats);
-    shared->hosts[i]->counters = (struct host_counters){0};
+  struct instance *instance = call->worker->instance;
+  for (unsigned i = 0; i < instance->worker_count; i++) {
+    memset(instance->workers[i]->stats, 0, COMMAND_COUNT * sizeof *instance->workers[i]->stats);
+    instance->workers[i]->counters = (struct worker_counters){0};
   }
-  atomic_store(&shared->peak_clients, atomic_load(&shared->client_count));
-  for (unsigned i = 0; i < keyspace_shards(shared->keyspace); i++)
-    engine_reset_stats(shard_engine(keyspace_shard(shared->keyspace, i)));
+  atomic_store(&instance->peak_sessions, atomic_load(&instance->session_count));
+  for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
+    engine_reset_stats(shard_engine(keyspace_shard(instance->keyspace, i)));
   reply_ok(call);
 }
 
 void server_config_rewrite(struct call *call) {
   char error[OPTIONS_ERROR_BYTES];
-  if (options_rewrite(call->host->options, error)) {
+  if (options_rewrite(call->worker->options, error)) {
     reply_ok(call);
   } else {
     resp_errorf(call->reply, "ERR Rewriting config file: %s", error);

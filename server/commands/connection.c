@@ -27,21 +27,21 @@ static bool same_secret(struct span given, const char *secret) {
 
 /* The only user is `default`. */
 static bool is_right(const struct call *call, struct span user, struct span password) {
-  const char *secret = call->host->options->requirepass;
+  const char *secret = call->worker->options->requirepass;
   bool right = same_secret(password, secret) || secret[0] == '\0';
   return right && span_equal(user, SPAN_LITERAL("default"));
 }
 
 /* False: there is a reply, or there will be one. */
 static bool authenticate(struct call *call, struct span user, struct span password) {
-  struct client *client = call->client;
-  if (strangers_exhausted(client) || !is_right(call, user, password)) {
+  struct session *session = call->session;
+  if (strangers_exhausted(session) || !is_right(call, user, password)) {
     strangers_auth_failed(call);
     return false;
   }
-  client->authenticated = true;
-  client->auth_failures = 0;
-  strangers_remove(call->host, client);
+  session->authenticated = true;
+  session->auth_failures = 0;
+  strangers_remove(call->worker, session);
   return true;
 }
 
@@ -50,7 +50,7 @@ void connection_auth(struct call *call) {
     reply_syntax_error(call);
     return;
   }
-  if (call->argc == 2 && call->host->options->requirepass[0] == '\0') {
+  if (call->argc == 2 && call->worker->options->requirepass[0] == '\0') {
     resp_error(call->reply,
                "ERR AUTH <password> called without any password configured for the default user. "
                "Are you sure your configuration is "
@@ -89,11 +89,11 @@ static bool set_name(struct call *call, struct span name) {
                "ERR Client names cannot contain spaces, newlines or special characters.");
     return false;
   }
-  if (name.len > CLIENT_NAME_MAX) {
-    resp_errorf(call->reply, "ERR Client names cannot be longer than %d bytes", CLIENT_NAME_MAX);
+  if (name.len > SESSION_NAME_MAX) {
+    resp_errorf(call->reply, "ERR Client names cannot be longer than %d bytes", SESSION_NAME_MAX);
     return false;
   }
-  struct client_details *details = client_details(call->client);
+  struct session_details *details = session_details(call->session);
   if (details == NULL) {
     resp_error(call->reply, "ERR out of memory");
     return false;
@@ -106,7 +106,7 @@ void connection_client_setname(struct call *call) {
 }
 
 void connection_client_getname(struct call *call) {
-  const struct client_details *details = call->client->details;
+  const struct session_details *details = call->session->details;
   resp_bulk(call->reply, span_of(details != NULL ? details->name : NULL));
 }
 
@@ -117,12 +117,12 @@ void connection_client_setinfo(struct call *call) {
     resp_error_quoting(call->reply, "ERR Unrecognized option '", what, "'");
     return;
   }
-  if (!plain(text) || text.len > CLIENT_NAME_MAX) {
+  if (!plain(text) || text.len > SESSION_NAME_MAX) {
     resp_errorf(call->reply, "ERR %s cannot contain spaces, newlines or special characters.",
                 is_name ? "lib-name" : "lib-ver");
     return;
   }
-  struct client_details *details = client_details(call->client);
+  struct session_details *details = session_details(call->session);
   if (details == NULL) {
     resp_error(call->reply, "ERR out of memory");
     return;
@@ -139,7 +139,7 @@ struct hello {
 };
 
 static bool parse_hello(struct call *call, struct hello *hello) {
-  *hello = (struct hello){.version = call->client->version};
+  *hello = (struct hello){.version = call->session->version};
   if (call->argc >= 2) {
     if (!span_to_i64(call->argv[1], &hello->version)) {
       resp_error(call->reply, "ERR Protocol version is not an integer or out of range");
@@ -170,7 +170,7 @@ void connection_hello(struct call *call) {
   struct hello hello;
   if (!parse_hello(call, &hello)) return;
   if (span_present(hello.user) && !authenticate(call, hello.user, hello.password)) return;
-  if (!call->client->authenticated) {
+  if (!call->session->authenticated) {
     resp_error(call->reply,
                "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
                "HELLO <proto> AUTH <user> <pass> "
@@ -179,7 +179,7 @@ void connection_hello(struct call *call) {
     return;
   }
   if (span_present(hello.name) && !set_name(call, hello.name)) return;
-  call->client->version = (uint8_t)hello.version;
+  call->session->version = (uint8_t)hello.version;
   call->reply->version = (int)hello.version;
   struct resp_writer *reply = call->reply;
   resp_map(reply, 7);
@@ -190,7 +190,7 @@ void connection_hello(struct call *call) {
   resp_bulk_text(reply, "proto");
   resp_integer(reply, hello.version);
   resp_bulk_text(reply, "id");
-  resp_integer(reply, (int64_t)call->client->id);
+  resp_integer(reply, (int64_t)call->session->id);
   resp_bulk_text(reply, "mode");
   resp_bulk_text(reply, "standalone");
   resp_bulk_text(reply, "role");
@@ -207,7 +207,7 @@ void connection_ping(struct call *call) {
     return;
   }
   struct span message = call->argc == 2 ? call->argv[1] : SPAN_ABSENT;
-  if (pubsub_restricts(call->client)) {
+  if (pubsub_restricts(call->session)) {
     resp_array(call->reply, 2);
     resp_bulk_text(call->reply, "pong");
     resp_bulk(call->reply, span_present(message) ? message : SPAN_LITERAL(""));
@@ -233,56 +233,56 @@ void connection_select(struct call *call) {
 
 void connection_quit(struct call *call) {
   reply_ok(call);
-  call->client->close_when_sent = true;
+  call->session->close_when_sent = true;
 }
 
 void connection_reset(struct call *call) {
-  struct client *client = call->client;
-  transaction_discard(client);
-  pubsub_leave(call->host, client);
-  monitor_leave(call->host, client);
-  client_unbind(client, call->host);
-  if (client->details != NULL) {
-    free(client->details->name);
-    client->details->name = NULL;
+  struct session *session = call->session;
+  transaction_discard(session);
+  pubsub_leave(call->worker, session);
+  monitor_leave(call->worker, session);
+  session_unbind(session, call->worker);
+  if (session->details != NULL) {
+    free(session->details->name);
+    session->details->name = NULL;
   }
-  client->replies = CLIENT_REPLIES_ON;
-  client->version = 2;
+  session->replies = SESSION_REPLIES_ON;
+  session->version = 2;
   call->reply->version = 2;
-  client->authenticated = call->host->options->requirepass[0] == '\0';
-  strangers_add(call->host, client);
+  session->authenticated = call->worker->options->requirepass[0] == '\0';
+  strangers_add(call->worker, session);
   resp_simple(call->reply, "RESET");
 }
 
 /* ---- CLIENT ---- */
 
 void connection_client_id(struct call *call) {
-  resp_integer(call->reply, (int64_t)call->client->id);
+  resp_integer(call->reply, (int64_t)call->session->id);
 }
 
 static const char *text_or_empty(const char *text) { return text != NULL ? text : ""; }
 
-static void client_flags(const struct client *client, char flags[8]) {
+static void session_flags(const struct session *session, char flags[8]) {
   size_t n = 0;
-  if (client->monitors) flags[n++] = 'O';
-  if (client_channels(client) + client_patterns(client) > 0) flags[n++] = 'P';
-  if (client_transaction(client) != NULL) flags[n++] = 'x';
-  if (client->waiting) flags[n++] = 'b';
-  if (client->close_when_sent) flags[n++] = 'c';
-  if (client->close_now) flags[n++] = 'A';
+  if (session->monitors) flags[n++] = 'O';
+  if (pubsub_count_channels(session) + pubsub_count_patterns(session) > 0) flags[n++] = 'P';
+  if (session_transaction(session) != NULL) flags[n++] = 'x';
+  if (session->waiting) flags[n++] = 'b';
+  if (session->close_when_sent) flags[n++] = 'c';
+  if (session->close_now) flags[n++] = 'A';
   if (n == 0) flags[n++] = 'N';
   flags[n] = '\0';
 }
 
-size_t connection_describe(const struct host *host, const struct client *client,
+size_t connection_describe(const struct worker *worker, const struct session *session,
                            char line[CONNECTION_LINE_BYTES]) {
-  struct client_address address;
-  host->shared->describe(client, &address);
+  struct session_address address;
+  worker->instance->describe(session, &address);
   char flags[8], name[COMMAND_NAME_BYTES] = "NULL";
-  client_flags(client, flags);
-  if (client->last_row != CLIENT_NO_ROW) command_name(&COMMAND_TABLE[client->last_row], name);
-  const struct client_details none = {0},
-                              *details = client->details != NULL ? client->details : &none;
+  session_flags(session, flags);
+  if (session->last_row != SESSION_NO_ROW) command_name(&COMMAND_TABLE[session->last_row], name);
+  const struct session_details none = {0},
+                               *details = session->details != NULL ? session->details : &none;
   int len = snprintf(
       line, CONNECTION_LINE_BYTES,
       "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=%zu psub=%zu "
@@ -290,19 +290,19 @@ size_t connection_describe(const struct host *host, const struct client *client,
       "qbuf-free=0 argv-mem=0 multi-mem=%zu rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r "
       "cmd=%s user=default redir=-1 "
       "resp=%d lib-name=%s lib-ver=%s",
-      (unsigned long long)client->id, address.peer, address.local, address.fd,
-      text_or_empty(details->name), (long long)((host->now_ms - client->connected_ms) / 1000),
-      (long long)((host->now_ms - client->active_ms) / 1000), flags, client_channels(client),
-      client_patterns(client), transaction_length(client), address.input_bytes,
-      transaction_bytes(client), address.output_bytes, address.input_bytes + address.output_bytes,
-      name, client->version, text_or_empty(details->library_name),
-      text_or_empty(details->library_version));
+      (unsigned long long)session->id, address.peer, address.local, address.fd,
+      text_or_empty(details->name), (long long)((worker->now_ms - session->connected_ms) / 1000),
+      (long long)((worker->now_ms - session->active_ms) / 1000), flags,
+      pubsub_count_channels(session), pubsub_count_patterns(session), transaction_length(session),
+      address.input_bytes, transaction_bytes(session), address.output_bytes,
+      address.input_bytes + address.output_bytes, name, session->version,
+      text_or_empty(details->library_name), text_or_empty(details->library_version));
   return len < CONNECTION_LINE_BYTES ? (size_t)len : CONNECTION_LINE_BYTES - 1;
 }
 
 void connection_client_info(struct call *call) {
   char line[CONNECTION_LINE_BYTES + 1];
-  size_t len = connection_describe(call->host, call->client, line);
+  size_t len = connection_describe(call->worker, call->session, line);
   line[len++] = '\n';
   resp_verbatim(call->reply, "txt", (struct span){line, len});
 }

@@ -20,7 +20,7 @@ void connection_client_info(struct call *call);
 
 /* A line of CLIENT LIST, without its end. */
 #define CONNECTION_LINE_BYTES 4096
-size_t connection_describe(const struct host *host, const struct client *client,
+size_t connection_describe(const struct worker *worker, const struct session *session,
                            char line[CONNECTION_LINE_BYTES]);
 
 #endif

@@ -136,7 +136,7 @@ static inline bool parse_words(struct call *call, size_t first, unsigned allowed
 /* ---- bounds ---- */
 
 static bool lease_fits(struct call *call, const struct words *words) {
-  int64_t cap = call->host->options->lease_max_ms;
+  int64_t cap = call->worker->options->lease_max_ms;
   int64_t lease_ms = ms_of(words, WORD_LEASE, cap);
   if (lease_ms >= 1 && lease_ms <= cap) return true;
   resp_errorf(call->reply, "ERR LEASE must be between 1 and %lld milliseconds", (long long)cap);
@@ -144,7 +144,7 @@ static bool lease_fits(struct call *call, const struct words *words) {
 }
 
 static bool ttl_fits(struct call *call, const struct words *words) {
-  int64_t cap = call->host->options->ttl_max_ms;
+  int64_t cap = call->worker->options->ttl_max_ms;
   if (ms_of(words, WORD_TTL, 0) <= cap) return true;
   resp_errorf(call->reply, "ERR TTL must be between 0 and %lld milliseconds", (long long)cap);
   return false;
@@ -159,8 +159,8 @@ static bool owner_fits(struct call *call, const struct words *words) {
 /* A wait is cut to the server's wait-max, and 0 asks for it. Nothing waits inside EXEC, nor while
  * the server drains. */
 static int64_t wait_of(const struct call *call, int64_t asked_ms) {
-  int64_t max_ms = call->host->options->wait_max_ms;
-  if (call->in_exec || atomic_load(&call->host->shared->draining)) return 0;
+  int64_t max_ms = call->worker->options->wait_max_ms;
+  if (call->in_exec || atomic_load(&call->worker->instance->draining)) return 0;
   return asked_ms == 0 || asked_ms > max_ms ? max_ms : asked_ms;
 }
 
@@ -275,40 +275,40 @@ static void finish(struct call *call, const struct engine_answer *answer) {
     reply_answer(call->reply, call->shard, answer);
     return;
   }
-  assert(call->client->waiter == NULL && !call->in_exec);
-  call->client->waiter = answer->waiter;
-  call->client->shard = (uint8_t)shard_number(call->shard);
-  call->client->waiting = true;
-  call->host->waiting_count++;
+  assert(call->session->waiter == NULL && !call->in_exec);
+  call->session->waiter = answer->waiter;
+  call->session->shard = (uint8_t)shard_number(call->shard);
+  call->session->waiting = true;
+  call->worker->waiting_count++;
 }
 
-void command_answer_waiter(struct host *host, struct engine_waiter *waiter) {
-  struct client *client = engine_waiter_context(waiter);
+void command_answer_waiter(struct worker *worker, struct engine_waiter *waiter) {
+  struct session *session = engine_waiter_context(waiter);
   const struct engine_answer *answer = engine_waiter_answer(waiter);
-  assert(client->waiter == waiter && client->waiting);
-  struct resp_writer reply = client_writer(client, host);
-  struct shard *shard = keyspace_shard(host->shared->keyspace, client->shard);
-  int64_t now_ms = host->now_ms;
-  struct engine *engine = host_lock(host, shard, &now_ms);
-  if (!client->silent) reply_answer(&reply, shard, answer);
-  client->silent = false;
-  client->waiting = false;
-  client->active_ms = host->now_ms;
-  host->waiting_count--;
+  assert(session->waiter == waiter && session->waiting);
+  struct resp_writer reply = session_writer(session, worker);
+  struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
+  int64_t now_ms = worker->now_ms;
+  struct engine *engine = worker_lock(worker, shard, &now_ms);
+  if (!session->silent) reply_answer(&reply, shard, answer);
+  session->silent = false;
+  session->waiting = false;
+  session->active_ms = worker->now_ms;
+  worker->waiting_count--;
   if (answer->status != ENGINE_CLAIMED) {
-    client->waiter = NULL;
+    session->waiter = NULL;
     engine_waiter_settle(engine, waiter);
   }
-  host_unlock(host, shard);
+  worker_unlock(worker, shard);
 }
 
-void client_granted_written(struct client *client, struct host *host) {
-  if (client->waiter == NULL || client->waiting) return;
-  struct shard *shard = keyspace_shard(host->shared->keyspace, client->shard);
-  int64_t now_ms = host->now_ms;
-  engine_waiter_settle(host_lock(host, shard, &now_ms), client->waiter);
-  host_unlock(host, shard);
-  client->waiter = NULL;
+void session_granted_written(struct session *session, struct worker *worker) {
+  if (session->waiter == NULL || session->waiting) return;
+  struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
+  int64_t now_ms = worker->now_ms;
+  engine_waiter_settle(worker_lock(worker, shard, &now_ms), session->waiter);
+  worker_unlock(worker, shard);
+  session->waiter = NULL;
 }
 
 /* ---- the commands ---- */
@@ -317,10 +317,10 @@ void client_granted_written(struct client *client, struct host *host) {
 static bool binding_of(struct call *call, bool wanted, struct engine_binding **binding) {
   *binding = NULL;
   if (!wanted) return true;
-  struct client_details *details = client_details(call->client);
+  struct session_details *details = session_details(call->session);
   if (details != NULL && details->bindings == NULL)
     details->bindings =
-        calloc(keyspace_shards(call->host->shared->keyspace), sizeof(struct engine_binding *));
+        calloc(keyspace_shards(call->worker->instance->keyspace), sizeof(struct engine_binding *));
   if (details != NULL && details->bindings != NULL) {
     struct engine_binding **own = &details->bindings[shard_number(call->shard)];
     if (*own == NULL) *own = engine_binding_create(call->engine);
@@ -342,12 +342,12 @@ void idempotency_claim(struct call *call) {
       .key = call->argv[1],
       .fingerprint = bytes_of(&words, WORD_FP),
       .owner = bytes_of(&words, WORD_OWNER),
-      .lease_ms = ms_of(&words, WORD_LEASE, call->host->options->lease_ms),
+      .lease_ms = ms_of(&words, WORD_LEASE, call->worker->options->lease_ms),
       .wait_ms = given(&words, WORD_WAIT) ? wait_of(call, ms_of(&words, WORD_WAIT, 0)) : 0,
       .hold = given(&words, WORD_HOLD),
       .takeover = given(&words, WORD_TAKEOVER),
-      .context = call->client,
-      .home = call->host->number,
+      .context = call->session,
+      .loop_id = call->worker->number,
   };
   if (!binding_of(call, given(&words, WORD_BIND), &claim.binding)) return;
   struct engine_answer answer;
@@ -357,7 +357,7 @@ void idempotency_claim(struct call *call) {
 
 /* Where the body was received, if in a piece of its own. */
 static struct engine_piece *received_piece(const struct call *call, struct span body) {
-  struct received *received = call->host->received;
+  struct received *received = call->worker->received;
   if (received == NULL || received->piece.bytes + ENGINE_PIECE_HEAD != body.data) return NULL;
   received->keeper = call->shard;
   return &received->piece;
@@ -372,7 +372,7 @@ void idempotency_store(struct call *call) {
   if (!parse_words(call, 4, BIT(WORD_TTL) | BIT(WORD_META), &words) || !ttl_fits(call, &words))
     return;
   store.meta = bytes_of(&words, WORD_META);
-  store.ttl_ms = ms_of(&words, WORD_TTL, call->host->options->ttl_ms);
+  store.ttl_ms = ms_of(&words, WORD_TTL, call->worker->options->ttl_ms);
   struct engine_answer answer;
   engine_store(call->engine, &store, call->now_ms, &answer);
   finish(call, &answer);
@@ -423,8 +423,8 @@ void idempotency_wait(struct call *call) {
       .key = call->argv[1],
       .fingerprint = bytes_of(&words, WORD_FP),
       .wait_ms = wait_of(call, asked_ms),
-      .context = call->client,
-      .home = call->host->number,
+      .context = call->session,
+      .loop_id = call->worker->number,
   };
   struct engine_answer answer;
   engine_read(call->engine, &read, call->now_ms, &answer);

@@ -61,12 +61,12 @@ static size_t letter_bytes(const struct letter *letter) {
   return sizeof *letter + letter->channel_len + letter->payload_len;
 }
 
-static void tell(struct host *to) {
+static void tell(struct worker *to) {
   if (!atomic_exchange(&to->inbox->waiting, true))
-    to->shared->wake(to->shared, UINT64_C(1) << to->number);
+    to->instance->wake(to->instance, UINT64_C(1) << to->number);
 }
 
-void inbox_post(struct host *to, enum inbox_kind kind, struct span channel, struct span payload) {
+void inbox_post(struct worker *to, enum inbox_kind kind, struct span channel, struct span payload) {
   struct inbox *inbox = to->inbox;
   struct letter *letter = letter_create(kind, channel, payload);
   pthread_mutex_lock(&inbox->lock);
@@ -82,7 +82,7 @@ void inbox_post(struct host *to, enum inbox_kind kind, struct span channel, stru
   tell(to);
 }
 
-void inbox_lose(struct host *to) {
+void inbox_lose(struct worker *to) {
   struct inbox *inbox = to->inbox;
   pthread_mutex_lock(&inbox->lock);
   inbox->lost = true;
@@ -90,7 +90,7 @@ void inbox_lose(struct host *to) {
   tell(to);
 }
 
-bool inbox_empty(const struct host *host) { return !atomic_load(&host->inbox->waiting); }
+bool inbox_empty(const struct worker *worker) { return !atomic_load(&worker->inbox->waiting); }
 
 /* The letters, and whether some were lost behind them. */
 static bool take_all(struct inbox *inbox, struct list *letters) {
@@ -105,25 +105,25 @@ static bool take_all(struct inbox *inbox, struct list *letters) {
   return lost;
 }
 
-static void deliver(struct host *host) {
+static void deliver(struct worker *worker) {
   struct list letters;
-  bool lost = take_all(host->inbox, &letters);
+  bool lost = take_all(worker->inbox, &letters);
   for (struct list *node; (node = list_pop(&letters)) != NULL;) {
     struct letter *letter = LIST_ENTRY(node, struct letter, link);
     const struct span channel = {letter->bytes, letter->channel_len};
     const struct span payload = {letter->bytes + letter->channel_len, letter->payload_len};
     if (letter->kind == INBOX_MESSAGE) {
-      pubsub_deliver(host, channel, payload);
+      pubsub_deliver(worker, channel, payload);
     } else {
-      monitor_deliver(host, payload);
+      monitor_deliver(worker, payload);
     }
     free(letter);
   }
   if (!lost) return;
-  pubsub_close_listeners(host);
-  monitor_close_watchers(host);
+  pubsub_close_listeners(worker);
+  monitor_close_watchers(worker);
 }
 
-void inbox_deliver(struct host *host) {
-  if (!inbox_empty(host)) deliver(host);
+void inbox_deliver(struct worker *worker) {
+  if (!inbox_empty(worker)) deliver(worker);
 }

@@ -9,7 +9,7 @@
 #ifndef IDEM_SERVER_COMMANDS_INBOX_H
 #define IDEM_SERVER_COMMANDS_INBOX_H
 
-#include "server/commands/host.h"
+#include "server/commands/worker.h"
 
 #define INBOX_MAX_BYTES (64u * 1024 * 1024)
 
@@ -20,13 +20,13 @@ void inbox_destroy(struct inbox *inbox);
 
 /* Copies the bytes and wakes the loop of `to`, which may be one's own. From any thread; no lock of
  * pubsub may be held. */
-void inbox_post(struct host *to, enum inbox_kind kind, struct span channel, struct span payload);
+void inbox_post(struct worker *to, enum inbox_kind kind, struct span channel, struct span payload);
 /* Something that should have been posted was lost: as if there had been no room for it. */
-void inbox_lose(struct host *to);
-bool inbox_empty(const struct host *host); /* from any thread */
+void inbox_lose(struct worker *to);
+bool inbox_empty(const struct worker *worker); /* from any thread */
 /* Gives everything to those whom it is for. At the end of a turn, and before commands that have
  * arrived run: what was said before them must neither overtake what they say, nor reach those who
  * begin to listen only now. Not in the middle of a command. */
-void inbox_deliver(struct host *host);
+void inbox_deliver(struct worker *worker);
 
 #endif

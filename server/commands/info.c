@@ -54,7 +54,8 @@ static const char *units(uint64_t bytes, char buffer[32]) {
   return buffer;
 }
 
-static void host_counters_add(struct host_counters *sum, const struct host_counters *counters) {
+static void worker_counters_add(struct worker_counters *sum,
+                                const struct worker_counters *counters) {
   sum->connections += counters->connections;
   sum->connections_refused += counters->connections_refused;
   sum->commands += counters->commands;
@@ -75,10 +76,10 @@ static void command_stats_add(struct command_stats *sum, const struct command_st
   sum->failed += stats->failed;
 }
 
-static void info_server(struct host *host, struct text *text) {
+static void info_server(struct worker *worker, struct text *text) {
   struct utsname system;
   if (uname(&system) != 0) memcpy(system.sysname, "?", 2);
-  int64_t uptime_s = (host->now_ms - host->shared->started_ms) / 1000;
+  int64_t uptime_s = (worker->now_ms - worker->instance->started_ms) / 1000;
   put(text,
       "redis_version:%s\r\nredis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_mode:"
       "standalone\r\n",
@@ -87,30 +88,31 @@ static void info_server(struct host *host, struct text *text) {
   put(text, "os:%s %s %s\r\narch_bits:%zu\r\nmultiplexing_api:libuv\r\n", system.sysname,
       system.release, system.machine, sizeof(void *) * 8);
   put(text, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
-  put(text, "process_id:%ld\r\nrun_id:%s\r\ntcp_port:%d\r\n", (long)getpid(), host->shared->run_id,
-      host->shared->port);
-  put(text, "server_time_usec:%" PRId64 "\r\n", (host->now_ms + host_wall_offset_ms(host)) * 1000);
+  put(text, "process_id:%ld\r\nrun_id:%s\r\ntcp_port:%d\r\n", (long)getpid(),
+      worker->instance->run_id, worker->instance->port);
+  put(text, "server_time_usec:%" PRId64 "\r\n",
+      (worker->now_ms + worker_wall_offset_ms(worker)) * 1000);
   put(text, "uptime_in_seconds:%" PRId64 "\r\nuptime_in_days:%" PRId64 "\r\n", uptime_s,
       uptime_s / 86400);
-  put(text, "io_threads_active:%d\r\n", host->shared->host_count > 1);
-  put(text, "config_file:%s\r\n", host->options->config_file);
+  put(text, "io_threads_active:%d\r\n", worker->instance->worker_count > 1);
+  put(text, "config_file:%s\r\n", worker->options->config_file);
 }
 
-static void info_clients(struct host *host, struct text *text) {
+static void info_clients(struct worker *worker, struct text *text) {
   uint64_t waiting = 0;
-  for (unsigned i = 0; i < host->shared->host_count; i++)
-    waiting += host->shared->hosts[i]->waiting_count;
+  for (unsigned i = 0; i < worker->instance->worker_count; i++)
+    waiting += worker->instance->workers[i]->waiting_count;
   put(text,
       "connected_clients:%" PRIu64 "\r\nmaxclients:%" PRId64 "\r\nblocked_clients:%" PRIu64 "\r\n",
-      atomic_load(&host->shared->client_count), host->options->maxclients, waiting);
+      atomic_load(&worker->instance->session_count), worker->options->maxclients, waiting);
   put(text, "cluster_connections:0\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n");
   put(text,
       "client_input_bytes:%" PRIu64 "\r\nclient_output_bytes:%" PRIu64
       "\r\nclients_before_auth:%u\r\n",
-      atomic_load(&host->shared->input_bytes), atomic_load(&host->shared->sending_bytes),
-      strangers_count(host->shared));
+      atomic_load(&worker->instance->input_bytes), atomic_load(&worker->instance->sending_bytes),
+      strangers_count(worker->instance));
   put(text, "monitor_clients:%" PRIu64 "\r\npeak_clients:%" PRIu64 "\r\n",
-      atomic_load(&host->shared->monitor_count), atomic_load(&host->shared->peak_clients));
+      atomic_load(&worker->instance->monitor_count), atomic_load(&worker->instance->peak_sessions));
 }
 
 static uint64_t resident_bytes(void) {
@@ -122,10 +124,10 @@ static uint64_t resident_bytes(void) {
   return fields == 2 ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-static void info_memory(struct host *host, struct text *text) {
+static void info_memory(struct worker *worker, struct text *text) {
   struct engine_stats stats;
-  host_engine_stats(host, &stats);
-  uint64_t resident = resident_bytes(), limit = (uint64_t)host->options->maxmemory;
+  worker_engine_stats(worker, &stats);
+  uint64_t resident = resident_bytes(), limit = (uint64_t)worker->options->maxmemory;
   char buffer[32];
   put(text, "used_memory:%" PRIu64 "\r\nused_memory_human:%s\r\n", stats.memory_bytes,
       units(stats.memory_bytes, buffer));
@@ -139,11 +141,11 @@ static void info_memory(struct host *host, struct text *text) {
   double ratio = stats.memory_bytes > 0 ? (double)resident / (double)stats.memory_bytes : 0;
   put(text,
       "mem_fragmentation_ratio:%.2f\r\nmem_allocator:jemalloc\r\nstore_reserve:%" PRId64 "\r\n",
-      ratio, host->options->store_reserve);
+      ratio, worker->options->store_reserve);
 }
 
-static void info_persistence(struct host *host, struct text *text) {
-  (void)host;
+static void info_persistence(struct worker *worker, struct text *text) {
+  (void)worker;
   put(text,
       "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:0\r\nrdb_bgsave_in_progress:"
       "0\r\nrdb_last_bgsave_status:ok\r\n"
@@ -151,12 +153,12 @@ static void info_persistence(struct host *host, struct text *text) {
       "write_status:ok\r\n");
 }
 
-static void info_stats(struct host *host, struct text *text) {
+static void info_stats(struct worker *worker, struct text *text) {
   struct engine_stats stats;
-  host_engine_stats(host, &stats);
-  struct host_counters sum = {0}, *c = &sum;
-  for (unsigned i = 0; i < host->shared->host_count; i++)
-    host_counters_add(c, &host->shared->hosts[i]->counters);
+  worker_engine_stats(worker, &stats);
+  struct worker_counters sum = {0}, *c = &sum;
+  for (unsigned i = 0; i < worker->instance->worker_count; i++)
+    worker_counters_add(c, &worker->instance->workers[i]->counters);
   put(text, "total_connections_received:%" PRIu64 "\r\ntotal_commands_processed:%" PRIu64 "\r\n",
       c->connections, c->commands);
   put(text,
@@ -167,8 +169,8 @@ static void info_stats(struct host *host, struct text *text) {
       "rejected_connections:%" PRIu64 "\r\nexpired_keys:%" PRIu64
       "\r\nevicted_keys:0\r\nkeyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\n",
       c->connections_refused, stats.expired, stats.replayed, stats.granted);
-  put(text, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\n", pubsub_channels(host->shared),
-      pubsub_patterns(host->shared));
+  put(text, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\n", pubsub_channels(worker->instance),
+      pubsub_patterns(worker->instance));
   put(text, "acl_access_denied_auth:%" PRIu64 "\r\nprotocol_errors:%" PRIu64 "\r\n",
       c->auth_failures, c->protocol_errors);
   put(text,
@@ -180,22 +182,22 @@ static void info_stats(struct host *host, struct text *text) {
       c->closed_by_request_timeout);
 }
 
-static void info_replication(struct host *host, struct text *text) {
+static void info_replication(struct worker *worker, struct text *text) {
   put(text, "role:master\r\nconnected_slaves:0\r\nmaster_replid:%s\r\nmaster_repl_offset:0\r\n",
-      host->shared->run_id);
+      worker->instance->run_id);
 }
 
-static void info_cpu(struct host *host, struct text *text) {
-  (void)host;
+static void info_cpu(struct worker *worker, struct text *text) {
+  (void)worker;
   struct rusage self;
   if (getrusage(RUSAGE_SELF, &self) != 0) return;
   put(text, "used_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\n", (long)self.ru_stime.tv_sec,
       (long)self.ru_stime.tv_usec, (long)self.ru_utime.tv_sec, (long)self.ru_utime.tv_usec);
 }
 
-static void info_idem(struct host *host, struct text *text) {
+static void info_idem(struct worker *worker, struct text *text) {
   struct engine_stats s;
-  host_engine_stats(host, &s);
+  worker_engine_stats(worker, &s);
   put(text,
       "records:%" PRIu64 "\r\nheld:%" PRIu64 "\r\nlapsed:%" PRIu64 "\r\nunknown:%" PRIu64
       "\r\ndone:%" PRIu64 "\r\n",
@@ -219,21 +221,22 @@ static void info_idem(struct host *host, struct text *text) {
       s.lapsed, s.waits_timed_out, s.refused_memory);
 }
 
-static void info_threads(struct host *host, struct text *text) {
-  const struct shared *shared = host->shared;
-  put(text, "threads:%u\r\nshards:%u\r\n", shared->host_count, keyspace_shards(shared->keyspace));
-  for (unsigned i = 0; i < shared->host_count; i++) {
-    const struct host *each = shared->hosts[i];
+static void info_threads(struct worker *worker, struct text *text) {
+  const struct instance *instance = worker->instance;
+  put(text, "threads:%u\r\nshards:%u\r\n", instance->worker_count,
+      keyspace_shards(instance->keyspace));
+  for (unsigned i = 0; i < instance->worker_count; i++) {
+    const struct worker *each = instance->workers[i];
     put(text, "loop_%u:clients=%" PRIu64 ",waiting=%" PRIu64 ",commands=%" PRIu64 "\r\n", i,
-        each->client_count, each->waiting_count, each->counters.commands);
+        each->session_count, each->waiting_count, each->counters.commands);
   }
 }
 
-static void info_commandstats(struct host *host, struct text *text) {
+static void info_commandstats(struct worker *worker, struct text *text) {
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
     struct command_stats sum = {0}, *s = &sum;
-    for (unsigned h = 0; h < host->shared->host_count; h++)
-      command_stats_add(s, &host->shared->hosts[h]->stats[i]);
+    for (unsigned h = 0; h < worker->instance->worker_count; h++)
+      command_stats_add(s, &worker->instance->workers[h]->stats[i]);
     if (s->calls + s->rejected == 0) continue;
     char name[COMMAND_NAME_BYTES];
     command_name(&COMMAND_TABLE[i], name);
@@ -245,14 +248,14 @@ static void info_commandstats(struct host *host, struct text *text) {
   }
 }
 
-static void info_cluster(struct host *host, struct text *text) {
-  (void)host;
+static void info_cluster(struct worker *worker, struct text *text) {
+  (void)worker;
   put(text, "cluster_enabled:0\r\n");
 }
 
-static void info_keyspace(struct host *host, struct text *text) {
+static void info_keyspace(struct worker *worker, struct text *text) {
   struct engine_stats stats;
-  host_engine_stats(host, &stats);
+  worker_engine_stats(worker, &stats);
   uint64_t keys = stats.records + stats.values;
   if (keys > 0)
     put(text, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", keys, stats.expiring);
@@ -260,7 +263,7 @@ static void info_keyspace(struct host *host, struct text *text) {
 
 struct section {
   const char *name, *title;
-  void (*write)(struct host *host, struct text *text);
+  void (*write)(struct worker *worker, struct text *text);
   bool by_default;
 };
 
@@ -295,7 +298,7 @@ void server_info(struct call *call) {
   for (size_t i = 0; i < sizeof SECTIONS / sizeof SECTIONS[0]; i++) {
     if (!wanted(call, &SECTIONS[i])) continue;
     put(&text, "%s# %s\r\n", text.len > 0 ? "\r\n" : "", SECTIONS[i].title);
-    SECTIONS[i].write(call->host, &text);
+    SECTIONS[i].write(call->worker, &text);
   }
   if (text.failed) {
     resp_error(call->reply, "ERR out of memory");

@@ -5,6 +5,7 @@
  * itself. The text is parsed on every call into a small tree on the stack: nobody asks often, and a
  * row stays one row.
  */
+#include "server/base/glob.h"
 #include "server/commands/introspection.h"
 
 #include <assert.h>
@@ -239,10 +240,10 @@ static void reply_docs(struct resp_writer *reply, const struct command *command)
 /* `container|sub` names a subcommand here, as in Redis. */
 static const struct command *find_full(const struct call *call, struct span full) {
   const char *bar = full.len > 0 ? memchr(full.data, '|', full.len) : NULL;
-  if (bar == NULL) return command_find(call->host->commands, full);
+  if (bar == NULL) return command_find(call->worker->commands, full);
   struct span name = {full.data, (size_t)(bar - full.data)};
   struct span sub = {bar + 1, full.len - name.len - 1};
-  return command_find_sub(call->host->commands, name, sub);
+  return command_find_sub(call->worker->commands, name, sub);
 }
 
 static size_t top_level(void) {
@@ -436,9 +437,9 @@ void introspection_list(struct call *call) {
 void introspection_getkeys(struct call *call) {
   const struct span *argv = call->argv + 2;
   size_t argc = call->argc - 2;
-  const struct command *command = command_find(call->host->commands, argv[0]);
+  const struct command *command = command_find(call->worker->commands, argv[0]);
   if (command != NULL && (command->flags & COMMAND_CONTAINER) != 0 && argc > 1) {
-    command = command_find_sub(call->host->commands, argv[0], argv[1]);
+    command = command_find_sub(call->worker->commands, argv[0], argv[1]);
   }
   if (command == NULL) {
     resp_error(call->reply, "ERR Invalid command specified");
@@ -467,7 +468,7 @@ void introspection_container_help(struct call *call) {
   size_t len = (size_t)(strchr(call->command->name, '|') - call->command->name);
   char container[COMMAND_NAME_BYTES], line[512];
   snprintf(container, sizeof container, "%.*s", (int)len, call->command->name);
-  const struct command *parent = command_find(call->host->commands, span_of(container));
+  const struct command *parent = command_find(call->worker->commands, span_of(container));
   resp_array(call->reply, 1 + 2 * subcommands(parent));
   snprintf(line, sizeof line,
            "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container);

@@ -1,4 +1,5 @@
 /* keys.c - see keys.h. */
+#include "server/base/glob.h"
 #include "server/commands/keys.h"
 
 #include <stdio.h>
@@ -15,11 +16,11 @@ static void look(struct call *call, size_t index, struct engine_entry *entry) {
 }
 
 static unsigned shards_of(const struct call *call) {
-  return keyspace_shards(call->host->shared->keyspace);
+  return keyspace_shards(call->worker->instance->keyspace);
 }
 
 static struct engine *engine_at(const struct call *call, unsigned number) {
-  return shard_engine(keyspace_shard(call->host->shared->keyspace, number));
+  return shard_engine(keyspace_shard(call->worker->instance->keyspace, number));
 }
 
 void keys_del(struct call *call) {
@@ -50,7 +51,7 @@ void keys_type(struct call *call) {
 
 void keys_dbsize(struct call *call) {
   struct engine_stats stats;
-  host_engine_stats(call->host, &stats);
+  worker_engine_stats(call->worker, &stats);
   resp_integer(call->reply, (int64_t)(stats.records + stats.values));
 }
 
@@ -69,13 +70,13 @@ void keys_flush(struct call *call) {
 /* ---- when a key ends ---- */
 
 int64_t keys_unix_ms(const struct call *call) {
-  return call->now_ms + host_wall_offset_ms(call->host);
+  return call->now_ms + worker_wall_offset_ms(call->worker);
 }
 
 int64_t keys_deadline(const struct call *call, long long unix_ms) {
   int64_t deadline_ms = 0;
   if (unix_ms <= keys_unix_ms(call)) return call->now_ms;
-  if (__builtin_sub_overflow((int64_t)unix_ms, host_wall_offset_ms(call->host), &deadline_ms))
+  if (__builtin_sub_overflow((int64_t)unix_ms, worker_wall_offset_ms(call->worker), &deadline_ms))
     return ENGINE_NO_DEADLINE - 1;
   return deadline_ms < ENGINE_NO_DEADLINE ? deadline_ms : ENGINE_NO_DEADLINE - 1;
 }
@@ -153,7 +154,7 @@ static bool expire_wanted(const struct expire_words *words, int64_t left_ms,
 
 /* A response is kept no longer than STORE could have asked for. */
 static bool keeps_cap(struct call *call, const struct engine_entry *entry, int64_t deadline_ms) {
-  int64_t cap_ms = call->host->options->ttl_max_ms;
+  int64_t cap_ms = call->worker->options->ttl_max_ms;
   if (entry->kind != ENGINE_RECORD || deadline_ms - call->now_ms <= cap_ms) return true;
   resp_errorf(call->reply, "ERR TTL must be between 0 and %lld milliseconds", (long long)cap_ms);
   return false;
@@ -236,10 +237,10 @@ static struct span pattern_of(struct span text) {
 static uint64_t next_cursor(struct call *call, struct walk *walk) {
   uint64_t number = (walk->cursor >> CURSOR_BITS) % shards_of(call);
   uint64_t in_shard = walk->cursor & ((UINT64_C(1) << CURSOR_BITS) - 1);
-  struct shard *shard = keyspace_shard(call->host->shared->keyspace, (unsigned)number);
-  struct engine *engine = host_lock(call->host, shard, &call->now_ms);
+  struct shard *shard = keyspace_shard(call->worker->instance->keyspace, (unsigned)number);
+  struct engine *engine = worker_lock(call->worker, shard, &call->now_ms);
   in_shard = engine_scan(engine, in_shard, call->now_ms, visit, walk);
-  host_unlock(call->host, shard);
+  worker_unlock(call->worker, shard);
   if (in_shard != 0) return number << CURSOR_BITS | in_shard;
   return number + 1 < shards_of(call) ? (number + 1) << CURSOR_BITS : 0;
 }
@@ -260,8 +261,8 @@ static bool walk_step(struct call *call, struct task *task) {
   return walk->keys.failed;
 }
 
-static void walk_destroy(struct host *host, struct task *task) {
-  (void)host;
+static void walk_destroy(struct worker *worker, struct task *task) {
+  (void)worker;
   struct walk *walk = (struct walk *)task;
   gathered_deinit(&walk->keys);
   free(walk);
@@ -306,7 +307,7 @@ static void walk_begin(struct call *call, const struct walk *as) {
   char *to = walk->bytes;
   walk->pattern = keep(&to, as->pattern);
   walk->type = keep(&to, as->type);
-  walk->keys.shared = call->host->shared;
+  walk->keys.instance = call->worker->instance;
   walk->task.large = true;
   walk->task.step = walk_step;
   walk->task.destroy = walk_destroy;
@@ -385,7 +386,7 @@ void keys_scan(struct call *call) {
 /* A shard is as likely as it has keys; when all that it has are over, others follow. */
 static struct span random_key(struct call *call, uint64_t random) {
   struct engine_stats stats;
-  host_engine_stats(call->host, &stats);
+  worker_engine_stats(call->worker, &stats);
   uint64_t keys = stats.records + stats.values;
   unsigned first = 0, shards = shards_of(call);
   for (uint64_t left = keys > 0 ? random % keys : 0; first + 1 < shards; first++) {

@@ -62,11 +62,11 @@ static bool is_secret(const struct call *call, size_t index) {
 }
 
 static void line_make(struct line *line, const struct call *call) {
-  const struct host *host = call->host;
-  struct client_address address = {.peer = ""};
-  host->shared->describe(call->client, &address);
-  int64_t unix_ms = call->now_ms + host_wall_offset_ms(host);
-  char head[CLIENT_ADDRESS_BYTES + 64];
+  const struct worker *worker = call->worker;
+  struct session_address address = {.peer = ""};
+  worker->instance->describe(call->session, &address);
+  int64_t unix_ms = call->now_ms + worker_wall_offset_ms(worker);
+  char head[SESSION_ADDRESS_BYTES + 64];
   int len = snprintf(head, sizeof head, "+%" PRId64 ".%06" PRId64 " [0 %s]", unix_ms / 1000,
                      unix_ms % 1000 * 1000, address.peer);
   line->len = 0;
@@ -82,43 +82,43 @@ static void line_make(struct line *line, const struct call *call) {
 
 /* Those who watch stand in front of the host's clients (monitor_command puts them there), so the
  * walk is as long as they are many. NULL: the first; returns NULL behind the last. */
-static struct client *next_watcher(struct host *host, struct client *after) {
-  struct list *node = after != NULL ? after->link.next : host->clients.next;
-  if (host->monitor_count == 0 || node == &host->clients) return NULL;
-  struct client *client = LIST_ENTRY(node, struct client, link);
-  return client->monitors ? client : NULL;
+static struct session *next_watcher(struct worker *worker, struct session *after) {
+  struct list *node = after != NULL ? after->link.next : worker->sessions.next;
+  if (worker->monitor_count == 0 || node == &worker->sessions) return NULL;
+  struct session *session = LIST_ENTRY(node, struct session, link);
+  return session->monitors ? session : NULL;
 }
 
-void monitor_deliver(struct host *host, struct span line) {
-  for (struct client *client = NULL; (client = next_watcher(host, client)) != NULL;) {
-    if (!pubsub_may_push(host, client, line.len)) continue;
-    struct resp_writer writer = client_writer(client, host);
+void monitor_deliver(struct worker *worker, struct span line) {
+  for (struct session *session = NULL; (session = next_watcher(worker, session)) != NULL;) {
+    if (!pubsub_may_push(worker, session, line.len)) continue;
+    struct resp_writer writer = session_writer(session, worker);
     resp_output_append(writer.out, line.data, line.len);
   }
 }
 
-void monitor_close_watchers(struct host *host) {
-  for (struct client *client = NULL; (client = next_watcher(host, client)) != NULL;) {
-    if (!client->close_now) pubsub_close(host, client);
+void monitor_close_watchers(struct worker *worker) {
+  for (struct session *session = NULL; (session = next_watcher(worker, session)) != NULL;) {
+    if (!session->close_now) pubsub_close(worker, session);
   }
 }
 
-static void feed(struct host *from, struct span line) {
-  struct shared *shared = from->shared;
-  for (unsigned i = 0; i < shared->host_count; i++) {
-    struct host *host = shared->hosts[i];
-    if (host == from) {
-      monitor_deliver(host, line);
-    } else if (atomic_load(&host->monitor_count) > 0) {
-      inbox_post(host, INBOX_MONITOR_LINE, SPAN_ABSENT, line);
+static void feed(struct worker *from, struct span line) {
+  struct instance *instance = from->instance;
+  for (unsigned i = 0; i < instance->worker_count; i++) {
+    struct worker *worker = instance->workers[i];
+    if (worker == from) {
+      monitor_deliver(worker, line);
+    } else if (atomic_load(&worker->monitor_count) > 0) {
+      inbox_post(worker, INBOX_MONITOR_LINE, SPAN_ABSENT, line);
     }
   }
 }
 
 /* Who watches and cannot be told is closed, as when the inbox is full. */
-static void lose_line(struct shared *shared) {
-  for (unsigned i = 0; i < shared->host_count; i++) {
-    if (atomic_load(&shared->hosts[i]->monitor_count) > 0) inbox_lose(shared->hosts[i]);
+static void lose_line(struct instance *instance) {
+  for (unsigned i = 0; i < instance->worker_count; i++) {
+    if (atomic_load(&instance->workers[i]->monitor_count) > 0) inbox_lose(instance->workers[i]);
   }
 }
 
@@ -126,19 +126,19 @@ void monitor_feed(const struct call *call) {
   if ((call->command->flags & COMMAND_ADMIN) != 0) return;
   struct line *line = malloc(sizeof *line);
   if (line == NULL) {
-    lose_line(call->host->shared);
+    lose_line(call->worker->instance);
     return;
   }
   line_make(line, call);
-  feed(call->host, (struct span){line->bytes, line->len});
+  feed(call->worker, (struct span){line->bytes, line->len});
   free(line);
 }
 
-void monitor_leave(struct host *host, struct client *client) {
-  if (!client->monitors) return;
-  client->monitors = false;
-  atomic_fetch_sub(&host->monitor_count, 1);
-  atomic_fetch_sub(&host->shared->monitor_count, 1);
+void monitor_leave(struct worker *worker, struct session *session) {
+  if (!session->monitors) return;
+  session->monitors = false;
+  atomic_fetch_sub(&worker->monitor_count, 1);
+  atomic_fetch_sub(&worker->instance->monitor_count, 1);
 }
 
 /* Redis' words: what is inside EXEC must not turn its connection into a stream. */
@@ -147,13 +147,13 @@ void monitor_command(struct call *call) {
     resp_error(call->reply, "ERR MONITOR isn't allowed for DENY BLOCKING client");
     return;
   }
-  struct client *client = call->client;
-  if (!client->monitors) {
-    client->monitors = true;
-    atomic_fetch_add(&call->host->monitor_count, 1);
-    atomic_fetch_add(&call->host->shared->monitor_count, 1);
-    clients_forget(call->host, client);
-    list_prepend(&call->host->clients, &client->link);
+  struct session *session = call->session;
+  if (!session->monitors) {
+    session->monitors = true;
+    atomic_fetch_add(&call->worker->monitor_count, 1);
+    atomic_fetch_add(&call->worker->instance->monitor_count, 1);
+    clients_forget(call->worker, session);
+    list_prepend(&call->worker->sessions, &session->link);
   }
   reply_ok(call);
 }

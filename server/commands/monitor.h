@@ -10,11 +10,11 @@
 /* Tells of a call that has run (its arguments are read, its reply is not). */
 void monitor_feed(const struct call *call);
 /* The client watches no more: RESET, or it goes. Harmless when it did not. */
-void monitor_leave(struct host *host, struct client *client);
+void monitor_leave(struct worker *worker, struct session *session);
 void monitor_command(struct call *call);
 /* A line that was made for another loop's call. */
-void monitor_deliver(struct host *host, struct span line);
+void monitor_deliver(struct worker *worker, struct span line);
 /* They may have missed something. */
-void monitor_close_watchers(struct host *host);
+void monitor_close_watchers(struct worker *worker);
 
 #endif

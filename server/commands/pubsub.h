@@ -24,29 +24,29 @@ struct pubsub *pubsub_create(void); /* NULL when memory is short */
 void pubsub_destroy(struct pubsub *pubsub);
 
 /* A RESP2 connection that listens takes only the commands flagged COMMAND_PUBSUB. */
-bool pubsub_restricts(const struct client *client);
+bool pubsub_restricts(const struct session *session);
 /* Ends all subscriptions, without a word (the client is going, or RESET). */
-void pubsub_leave(struct host *host, struct client *client);
+void pubsub_leave(struct worker *worker, struct session *session);
 /* To how many it went; one who listens by channel and by patterns counts for each. */
-size_t pubsub_publish(struct host *host, struct span channel, struct span message);
+size_t pubsub_publish(struct worker *worker, struct span channel, struct span message);
 /* The part of that for the host's own clients. */
-size_t pubsub_deliver(struct host *host, struct span channel, struct span message);
+size_t pubsub_deliver(struct worker *worker, struct span channel, struct span message);
 /* Posts what the engine, which is locked, has to tell to those who listen to `__idem__:<key>`:
  * `done`, `unknown` or `free`. Engines keep effects only while somebody listens to anything of that
  * name. */
-void pubsub_tell_effects(struct host *host, struct engine *engine);
+void pubsub_tell_effects(struct worker *worker, struct engine *engine);
 /* Before `bytes` more are written to a client that did not ask for them now: false when it takes no
  * more, because it is going or because they would bring it over client-output-limit, which closes
  * it. */
-bool pubsub_may_push(struct host *host, struct client *client, size_t bytes);
+bool pubsub_may_push(struct worker *worker, struct session *session, size_t bytes);
 /* Closes one that takes no more, as one over its limit; or all who listen. */
-void pubsub_close(struct host *host, struct client *client);
-void pubsub_close_listeners(struct host *host);
+void pubsub_close(struct worker *worker, struct session *session);
+void pubsub_close_listeners(struct worker *worker);
 /* Figures for INFO, while other loops stand still, and for CLIENT LIST. */
-size_t pubsub_channels(const struct shared *shared);
-size_t pubsub_patterns(const struct shared *shared);
-size_t client_channels(const struct client *client);
-size_t client_patterns(const struct client *client);
+size_t pubsub_channels(const struct instance *instance);
+size_t pubsub_patterns(const struct instance *instance);
+size_t pubsub_count_channels(const struct session *session);
+size_t pubsub_count_patterns(const struct session *session);
 
 /* Rows' limits: names are as long as the channel of the longest key (which bounds what matching a
  * pattern costs); PUBLISH has a body behind the name. */

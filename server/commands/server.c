@@ -34,15 +34,15 @@ void server_shutdown(struct call *call) {
       return;
     }
   }
-  atomic_store(&call->host->shared->shutdown_wanted, true);
-  if (call->host->number != 0) call->host->shared->wake(call->host->shared, 1);
+  atomic_store(&call->worker->instance->shutdown_wanted, true);
+  if (call->worker->number != 0) call->worker->instance->wake(call->worker->instance, 1);
 }
 
 /* Longest DEBUG SLEEP: it stops the whole server, which is its purpose, but not for ever. */
 #define SLEEP_MAX_S 60.0
 
 void server_debug_sleep(struct call *call) {
-  if (!call->host->options->enable_debug_command) {
+  if (!call->worker->options->enable_debug_command) {
     resp_error(call->reply,
                "ERR DEBUG command not allowed. Start the server with enable-debug-command yes to "
                "allow it.");

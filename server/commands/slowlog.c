@@ -11,7 +11,7 @@ struct entry {
   struct list link; /* newest first */
   uint64_t id;
   int64_t unix_s, microseconds;
-  char peer[CLIENT_ADDRESS_BYTES];
+  char peer[SESSION_ADDRESS_BYTES];
   char *client_name;
   size_t argc;
   char *argv[SLOWLOG_MAX_ARGS];
@@ -82,12 +82,12 @@ static bool keep_argument(struct entry *entry, const struct call *call, size_t i
 static struct entry *entry_create(const struct call *call, uint64_t nanoseconds) {
   struct entry *entry = calloc(1, sizeof *entry);
   if (entry == NULL) return NULL;
-  struct client_address address;
-  call->host->shared->describe(call->client, &address);
+  struct session_address address;
+  call->worker->instance->describe(call->session, &address);
   memcpy(entry->peer, address.peer, sizeof entry->peer);
-  const struct client_details *details = call->client->details;
+  const struct session_details *details = call->session->details;
   entry->client_name = strdup(details != NULL && details->name != NULL ? details->name : "");
-  entry->unix_s = (call->now_ms + host_wall_offset_ms(call->host)) / 1000;
+  entry->unix_s = (call->now_ms + worker_wall_offset_ms(call->worker)) / 1000;
   entry->microseconds = (int64_t)(nanoseconds / 1000);
   bool kept = entry->client_name != NULL;
   for (size_t i = 0; kept && i < call->argc && i < SLOWLOG_MAX_ARGS; i++)
@@ -100,14 +100,14 @@ static struct entry *entry_create(const struct call *call, uint64_t nanoseconds)
 void slowlog_note(const struct call *call, uint64_t nanoseconds) {
   if ((call->command->flags & (COMMAND_BEFORE_AUTH | COMMAND_ADMIN)) != 0)
     return; /* may carry a password */
-  struct slowlog *slowlog = call->host->slowlog;
+  struct slowlog *slowlog = call->worker->slowlog;
   struct entry *entry = entry_create(call, nanoseconds);
   if (entry == NULL) return;
   pthread_mutex_lock(&slowlog->lock);
   entry->id = slowlog->next_id++;
   list_prepend(&slowlog->entries, &entry->link);
   slowlog->count++;
-  trim(slowlog, (size_t)call->host->options->slowlog_max_len);
+  trim(slowlog, (size_t)call->worker->options->slowlog_max_len);
   pthread_mutex_unlock(&slowlog->lock);
 }
 
@@ -124,7 +124,7 @@ static void reply_entry(struct resp_writer *reply, const struct entry *entry) {
 }
 
 void slowlog_get(struct call *call) {
-  struct slowlog *slowlog = call->host->slowlog;
+  struct slowlog *slowlog = call->worker->slowlog;
   long long wanted = SHOWN_BY_DEFAULT;
   if (call->argc > 3) {
     reply_syntax_error(call);
@@ -145,14 +145,14 @@ void slowlog_get(struct call *call) {
 }
 
 void slowlog_len(struct call *call) {
-  struct slowlog *slowlog = call->host->slowlog;
+  struct slowlog *slowlog = call->worker->slowlog;
   pthread_mutex_lock(&slowlog->lock);
   resp_integer(call->reply, (int64_t)slowlog->count);
   pthread_mutex_unlock(&slowlog->lock);
 }
 
 void slowlog_reset(struct call *call) {
-  struct slowlog *slowlog = call->host->slowlog;
+  struct slowlog *slowlog = call->worker->slowlog;
   pthread_mutex_lock(&slowlog->lock);
   trim(slowlog, 0);
   pthread_mutex_unlock(&slowlog->lock);

@@ -16,8 +16,8 @@ struct slowlog *slowlog_create(void); /* NULL when memory is short */
 void slowlog_destroy(struct slowlog *slowlog);
 /* Called for every command; keeps those that took long enough. Best effort: short of memory, it
  * forgets. */
-static inline bool slowlog_wants(const struct host *host, uint64_t nanoseconds) {
-  int64_t slower_us = host->options->slowlog_slower_us;
+static inline bool slowlog_wants(const struct worker *worker, uint64_t nanoseconds) {
+  int64_t slower_us = worker->options->slowlog_slower_us;
   return slower_us >= 0 && nanoseconds >= (uint64_t)slower_us * 1000;
 }
 void slowlog_note(const struct call *call, uint64_t nanoseconds);

@@ -7,133 +7,135 @@
 
 /* What is kept of a client while it is a stranger, or the error of its AUTH is delayed. */
 struct guard {
-  struct client *client;
-  struct host *host;
-  struct list stranger; /* in shared.strangers, oldest first; or in host.evicted */
-  struct list delayed;  /* in host.delayed, whose delay is over first, first */
+  struct session *session;
+  struct worker *worker;
+  struct list stranger; /* in instance.strangers, oldest first; or in worker.evicted */
+  struct list delayed;  /* in worker.delayed, whose delay is over first, first */
   int64_t since_ms, until_ms;
   bool evicted;
   size_t owed; /* replies that it had to take when it became a stranger (RESET) */
 };
 
 /* NULL when memory is short. */
-static struct guard *guard_of(struct host *host, struct client *client) {
-  struct client_details *details = client_details(client);
+static struct guard *guard_of(struct worker *worker, struct session *session) {
+  struct session_details *details = session_details(session);
   if (details == NULL) return NULL;
   if (details->guard == NULL) {
     details->guard = calloc(1, sizeof *details->guard);
     if (details->guard == NULL) return NULL;
-    details->guard->client = client;
-    details->guard->host = host;
+    details->guard->session = session;
+    details->guard->worker = worker;
     list_init(&details->guard->stranger);
     list_init(&details->guard->delayed);
   }
   return details->guard;
 }
 
-static void drop_unused(struct client *client) {
-  struct guard *guard = client->details->guard;
-  if (client->stranger || client->delayed) return; /* the list is for others to touch */
-  client->details->guard = NULL;
+static void drop_unused(struct session *session) {
+  struct guard *guard = session->details->guard;
+  if (session->stranger || session->delayed) return; /* the list is for others to touch */
+  session->details->guard = NULL;
   free(guard);
-  client_trim(client);
+  session_trim(session);
 }
 
 /* ---- strangers ---- */
 
 /* The strangers of all loops are in one list, since the oldest of all makes room; its lock is taken
  * when one comes, goes or is evicted. */
-static void lock(struct shared *shared) { pthread_mutex_lock(&shared->strangers_lock); }
-static void unlock(struct shared *shared) { pthread_mutex_unlock(&shared->strangers_lock); }
+static void lock(struct instance *instance) { pthread_mutex_lock(&instance->strangers_lock); }
+static void unlock(struct instance *instance) { pthread_mutex_unlock(&instance->strangers_lock); }
 
-static struct guard *oldest_of(const struct shared *shared) {
-  struct list *node = shared->strangers.next;
-  return node != &shared->strangers ? LIST_ENTRY(node, struct guard, stranger) : NULL;
+static struct guard *oldest_of(const struct instance *instance) {
+  struct list *node = instance->strangers.next;
+  return node != &instance->strangers ? LIST_ENTRY(node, struct guard, stranger) : NULL;
 }
 
 /* It is for its own loop to close it. Locked. Returns the loop's bit. */
-static uint64_t evict(struct shared *shared, struct guard *guard) {
+static uint64_t evict(struct instance *instance, struct guard *guard) {
   list_remove(&guard->stranger);
-  list_append(&guard->host->evicted, &guard->stranger);
+  list_append(&guard->worker->evicted, &guard->stranger);
   guard->evicted = true;
-  shared->stranger_count--;
-  atomic_store(&guard->host->has_evicted, true);
-  return UINT64_C(1) << guard->host->number;
+  instance->stranger_count--;
+  atomic_store(&guard->worker->has_evicted, true);
+  return UINT64_C(1) << guard->worker->number;
 }
 
-void strangers_add(struct host *host, struct client *client) {
-  struct shared *shared = host->shared;
-  if (client->authenticated || client->local || client->stranger) return;
-  struct guard *guard = guard_of(host, client);
+void strangers_add(struct worker *worker, struct session *session) {
+  struct instance *instance = worker->instance;
+  if (session->authenticated || session->local || session->stranger) return;
+  struct guard *guard = guard_of(worker, session);
   if (guard == NULL) {
-    client_close(client, host);
+    session_close(session, worker);
     return;
   }
-  guard->since_ms = host->now_ms;
-  guard->owed = client_output_bytes(client);
+  guard->since_ms = worker->now_ms;
+  guard->owed = session_output_bytes(session);
   guard->evicted = false;
-  client->stranger = true;
-  client->errors = 0;
-  lock(shared);
-  list_append(&shared->strangers, &guard->stranger);
-  uint64_t loops = ++shared->stranger_count > STRANGERS_MAX ? evict(shared, oldest_of(shared)) : 0;
-  unlock(shared);
-  if (loops != 0) shared->wake(shared, loops);
+  session->stranger = true;
+  session->errors = 0;
+  lock(instance);
+  list_append(&instance->strangers, &guard->stranger);
+  uint64_t loops =
+      ++instance->stranger_count > STRANGERS_MAX ? evict(instance, oldest_of(instance)) : 0;
+  unlock(instance);
+  if (loops != 0) instance->wake(instance, loops);
 }
 
-void strangers_remove(struct host *host, struct client *client) {
-  if (!client->stranger) return;
-  struct guard *guard = client->details->guard;
-  lock(host->shared);
+void strangers_remove(struct worker *worker, struct session *session) {
+  if (!session->stranger) return;
+  struct guard *guard = session->details->guard;
+  lock(worker->instance);
   list_remove(&guard->stranger);
-  if (!guard->evicted) host->shared->stranger_count--;
-  unlock(host->shared);
-  client->stranger = false;
-  drop_unused(client);
+  if (!guard->evicted) worker->instance->stranger_count--;
+  unlock(worker->instance);
+  session->stranger = false;
+  drop_unused(session);
 }
 
-unsigned strangers_count(struct shared *shared) {
-  lock(shared);
-  unsigned count = shared->stranger_count;
-  unlock(shared);
+unsigned strangers_count(struct instance *instance) {
+  lock(instance);
+  unsigned count = instance->stranger_count;
+  unlock(instance);
   return count;
 }
 
-void strangers_note_error(struct host *host, struct client *client) {
-  if (++client->errors < STRANGERS_ERRORS || client->close_when_sent) return;
-  host->counters.closed_before_auth++;
-  client->close_when_sent = true;
+void strangers_note_error(struct worker *worker, struct session *session) {
+  if (++session->errors < STRANGERS_ERRORS || session->close_when_sent) return;
+  worker->counters.closed_before_auth++;
+  session->close_when_sent = true;
 }
 
-bool strangers_overdue(const struct client *client) {
-  return client->sending_bytes > CLIENT_OUTPUT_LEAST + client->details->guard->owed;
+bool strangers_overdue(const struct session *session) {
+  return session->sending_bytes > SESSION_OUTPUT_LEAST + session->details->guard->owed;
 }
 
-void strangers_review(struct host *host) {
-  struct shared *shared = host->shared;
+void strangers_review(struct worker *worker) {
+  struct instance *instance = worker->instance;
   uint64_t loops = 0;
   struct guard *oldest;
-  if (shared->pause_until_ms > host->now_ms) return; /* it is not they who take their time */
-  lock(shared);
-  while ((oldest = oldest_of(shared)) != NULL && host->now_ms - oldest->since_ms >= STRANGERS_MS)
-    loops |= evict(shared, oldest);
-  unlock(shared);
-  if (loops != 0) shared->wake(shared, loops);
+  if (instance->pause_until_ms > worker->now_ms) return; /* it is not they who take their time */
+  lock(instance);
+  while ((oldest = oldest_of(instance)) != NULL &&
+         worker->now_ms - oldest->since_ms >= STRANGERS_MS)
+    loops |= evict(instance, oldest);
+  unlock(instance);
+  if (loops != 0) instance->wake(instance, loops);
 }
 
-static struct client *next_evicted(struct host *host) {
-  lock(host->shared);
-  struct list *node = list_pop(&host->evicted);
-  unlock(host->shared);
-  return node != NULL ? LIST_ENTRY(node, struct guard, stranger)->client : NULL;
+static struct session *next_evicted(struct worker *worker) {
+  lock(worker->instance);
+  struct list *node = list_pop(&worker->evicted);
+  unlock(worker->instance);
+  return node != NULL ? LIST_ENTRY(node, struct guard, stranger)->session : NULL;
 }
 
-void strangers_close_evicted(struct host *host) {
-  if (!atomic_exchange(&host->has_evicted, false)) return;
-  for (struct client *client; (client = next_evicted(host)) != NULL;) {
-    host->counters.closed_before_auth++;
-    strangers_remove(host, client);
-    client_close(client, host);
+void strangers_close_evicted(struct worker *worker) {
+  if (!atomic_exchange(&worker->has_evicted, false)) return;
+  for (struct session *session; (session = next_evicted(worker)) != NULL;) {
+    worker->counters.closed_before_auth++;
+    strangers_remove(worker, session);
+    session_close(session, worker);
   }
 }
 
@@ -141,24 +143,24 @@ void strangers_close_evicted(struct host *host) {
 
 /* The address without its port; of IPv6 the first half, since one machine has the whole other. */
 static uint64_t address_hash(const struct call *call) {
-  struct client_address address;
+  struct session_address address;
   unsigned char v6[sizeof(struct in6_addr)];
-  call->host->shared->describe(call->client, &address);
+  call->worker->instance->describe(call->session, &address);
   char *text = address.peer, *port = strrchr(text, ':');
   if (port != NULL) *port = '\0';
   if (text[0] == '[' && port != NULL && port[-1] == ']') {
     port[-1] = '\0';
     if (inet_pton(AF_INET6, text + 1, v6) == 1)
-      return XXH3_64bits_withSeed(v6, sizeof v6 / 2, call->host->shared->address_seed);
+      return XXH3_64bits_withSeed(v6, sizeof v6 / 2, call->worker->instance->address_seed);
   }
-  return XXH3_64bits_withSeed(text, strlen(text), call->host->shared->address_seed);
+  return XXH3_64bits_withSeed(text, strlen(text), call->worker->instance->address_seed);
 }
 
 /* Counts it. Addresses that share a place share its count: that cuts answers short for failures
  * only. */
 static bool too_many_of_address(const struct call *call) {
-  struct shared *shared = call->host->shared;
-  _Atomic uint64_t *place = &shared->auth_failures[address_hash(call) % SHARED_AUTH_ADDRESSES];
+  struct instance *instance = call->worker->instance;
+  _Atomic uint64_t *place = &instance->auth_failures[address_hash(call) % INSTANCE_AUTH_ADDRESSES];
   uint64_t second = (uint64_t)call->now_ms / 1000, seen = atomic_load(place), next;
   do {
     next = seen >> 32 == (uint32_t)second ? seen + 1 : second << 32 | 1;
@@ -167,12 +169,12 @@ static bool too_many_of_address(const struct call *call) {
 }
 
 static bool delay(struct call *call) {
-  struct client *client = call->client;
-  struct guard *guard = guard_of(call->host, client);
+  struct session *session = call->session;
+  struct guard *guard = guard_of(call->worker, session);
   if (guard == NULL) return false;
   guard->until_ms = call->now_ms + AUTH_DELAY_MS;
-  list_append(&call->host->delayed, &guard->delayed);
-  client->delayed = true;
+  list_append(&call->worker->delayed, &guard->delayed);
+  session->delayed = true;
   return true;
 }
 
@@ -180,52 +182,52 @@ static void reply_wrong(struct resp_writer *reply) {
   resp_error(reply, "WRONGPASS invalid username-password pair or user is disabled.");
 }
 
-bool strangers_exhausted(const struct client *client) {
-  return client->auth_failures >= AUTH_FAILURES;
+bool strangers_exhausted(const struct session *session) {
+  return session->auth_failures >= AUTH_FAILURES;
 }
 
 static void log_failure(const struct call *call) {
-  struct client_address address;
-  if (!log_wants(call->host->log, LOG_AUTH_FAILED, call->now_ms)) return;
-  call->host->shared->describe(call->client, &address);
-  log_line(call->host->log, LOG_LEVEL_WARNING, "wrong password from %s (client %llu)", address.peer,
-           (unsigned long long)call->client->id);
+  struct session_address address;
+  if (!log_wants(call->worker->log, LOG_AUTH_FAILED, call->now_ms)) return;
+  call->worker->instance->describe(call->session, &address);
+  log_line(call->worker->log, LOG_LEVEL_WARNING, "wrong password from %s (client %llu)",
+           address.peer, (unsigned long long)call->session->id);
 }
 
 void strangers_auth_failed(struct call *call) {
-  struct client *client = call->client;
-  call->host->counters.auth_failures++;
+  struct session *session = call->session;
+  call->worker->counters.auth_failures++;
   log_failure(call);
-  if (client->auth_failures < AUTH_FAILURES) client->auth_failures++;
-  if (client->stranger) strangers_note_error(call->host, client);
-  bool last = strangers_exhausted(client), unanswered = too_many_of_address(call);
+  if (session->auth_failures < AUTH_FAILURES) session->auth_failures++;
+  if (session->stranger) strangers_note_error(call->worker, session);
+  bool last = strangers_exhausted(session), unanswered = too_many_of_address(call);
   if (call->in_exec) {
     reply_wrong(call->reply); /* which must not wait */
-    client->close_when_sent |= last || unanswered;
+    session->close_when_sent |= last || unanswered;
   } else if (unanswered || !delay(call)) {
-    client->close_when_sent = true;
+    session->close_when_sent = true;
   } else {
-    call->host->stats[call->command - COMMAND_TABLE].failed++;
+    call->worker->stats[call->command - COMMAND_TABLE].failed++;
   }
 }
 
-struct client *strangers_answer(struct host *host, bool all) {
-  struct list *node = host->delayed.next;
-  if (node == &host->delayed) return NULL;
+struct session *strangers_answer(struct worker *worker, bool all) {
+  struct list *node = worker->delayed.next;
+  if (node == &worker->delayed) return NULL;
   struct guard *guard = LIST_ENTRY(node, struct guard, delayed);
-  struct client *client = guard->client;
-  if (!all && guard->until_ms > host->now_ms) return NULL;
-  struct resp_writer reply = client_writer(client, host);
-  if (!client->silent) reply_wrong(&reply);
-  client->active_ms = host->now_ms;
-  client->close_when_sent |= strangers_exhausted(client);
-  strangers_forget_delay(client);
-  return client;
+  struct session *session = guard->session;
+  if (!all && guard->until_ms > worker->now_ms) return NULL;
+  struct resp_writer reply = session_writer(session, worker);
+  if (!session->silent) reply_wrong(&reply);
+  session->active_ms = worker->now_ms;
+  session->close_when_sent |= strangers_exhausted(session);
+  strangers_forget_delay(session);
+  return session;
 }
 
-void strangers_forget_delay(struct client *client) {
-  if (!client->delayed) return;
-  client->delayed = client->silent = false;
-  list_remove(&client->details->guard->delayed);
-  drop_unused(client);
+void strangers_forget_delay(struct session *session) {
+  if (!session->delayed) return;
+  session->delayed = session->silent = false;
+  list_remove(&session->details->guard->delayed);
+  drop_unused(session);
 }

@@ -5,13 +5,13 @@
  * the one that has waited longest makes room for a new one. Connections over a unix socket are let
  * in by the mode of its file: they need the password, but are no strangers.
  *
- * The error of a failed AUTH is sent a second later (client->delayed), and what was pipelined after
- * it waits; the third failure closes. When one address fails more often than that in one second, on
- * however many connections, the rest of its failures are closed without an answer. A right password
- * is never delayed.
+ * The error of a failed AUTH is sent a second later (session->delayed), and what was pipelined
+ * after it waits; the third failure closes. When one address fails more often than that in one
+ * second, on however many connections, the rest of its failures are closed without an answer. A
+ * right password is never delayed.
  *
- * Invariant: client->stranger while, and only while, its guard is in shared.strangers or
- * host.evicted.
+ * Invariant: session->stranger while, and only while, its guard is in instance.strangers or
+ * worker.evicted.
  */
 #ifndef IDEM_SERVER_COMMANDS_STRANGERS_H
 #define IDEM_SERVER_COMMANDS_STRANGERS_H
@@ -27,28 +27,28 @@
 
 /* A client that has to authenticate, unless it is local. May close the oldest stranger, and the
  * client itself when memory is short. */
-void strangers_add(struct host *host, struct client *client);
+void strangers_add(struct worker *worker, struct session *session);
 /* It has authenticated, or it closes. */
-void strangers_remove(struct host *host, struct client *client);
+void strangers_remove(struct worker *worker, struct session *session);
 /* How many there are, of all loops. */
-unsigned strangers_count(struct shared *shared);
+unsigned strangers_count(struct instance *instance);
 /* It was told an error. The last one that it may have ends the connection. */
-void strangers_note_error(struct host *host, struct client *client);
+void strangers_note_error(struct worker *worker, struct session *session);
 /* Whether it leaves more of its replies untaken than it may. */
-bool strangers_overdue(const struct client *client);
+bool strangers_overdue(const struct session *session);
 /* Evicts those whose time is over, of all loops. */
-void strangers_review(struct host *host);
+void strangers_review(struct worker *worker);
 /* Closes those of this loop that any loop has evicted. */
-void strangers_close_evicted(struct host *host);
+void strangers_close_evicted(struct worker *worker);
 
 /* The password was wrong. Replies, now or later, or closes. */
 void strangers_auth_failed(struct call *call);
 /* Whether this connection may try no more passwords. */
-bool strangers_exhausted(const struct client *client);
+bool strangers_exhausted(const struct session *session);
 /* Writes the error of the next failed AUTH whose delay is over, of any when `all`. Returns its
  * client; NULL: there is none. */
-struct client *strangers_answer(struct host *host, bool all);
+struct session *strangers_answer(struct worker *worker, bool all);
 /* The client closes before that. */
-void strangers_forget_delay(struct client *client);
+void strangers_forget_delay(struct session *session);
 
 #endif

@@ -6,7 +6,7 @@
 #include "server/commands/slowlog.h"
 
 bool task_over(const struct task *task) {
-  return task->slice_end_ns != UINT64_MAX && host_clock_ns() >= task->slice_end_ns;
+  return task->slice_end_ns != UINT64_MAX && clock_monotonic_ns() >= task->slice_end_ns;
 }
 
 /* ---- what is gathered ---- */
@@ -33,7 +33,7 @@ static struct gathered_piece *add_piece(struct gathered *gathered, size_t least)
   gathered->failed = piece == NULL;
   if (piece == NULL) return NULL;
   *piece = (struct gathered_piece){.head.references = 1, .capacity = capacity};
-  atomic_fetch_add(&gathered->shared->gathered_bytes, capacity);
+  atomic_fetch_add(&gathered->instance->gathered_bytes, capacity);
   if (gathered->last != NULL) gathered->last->next = piece;
   if (gathered->first == NULL) gathered->first = piece;
   gathered->last = piece;
@@ -60,7 +60,7 @@ static struct gathered_piece *take_piece(struct gathered *gathered) {
   struct gathered_piece *piece = gathered->first;
   if (piece == NULL) return NULL;
   gathered->first = piece->next;
-  atomic_fetch_sub(&gathered->shared->gathered_bytes, piece->capacity);
+  atomic_fetch_sub(&gathered->instance->gathered_bytes, piece->capacity);
   return piece;
 }
 
@@ -81,46 +81,46 @@ void gathered_deinit(struct gathered *gathered) {
 
 /* True: nothing is left to do. */
 static bool run_slice(struct call *call, struct task *task) {
-  uint64_t start_ns = host_clock_ns();
+  uint64_t start_ns = clock_monotonic_ns();
   task->slice_end_ns = call->in_exec ? UINT64_MAX : start_ns + TASK_SLICE_NS;
   bool done = task->step(call, task);
-  task->spent_ns += host_clock_ns() - start_ns;
+  task->spent_ns += clock_monotonic_ns() - start_ns;
   return done;
 }
 
 void task_begin(struct call *call, struct task *task) {
-  struct client *client = call->client;
+  struct session *session = call->session;
   list_init(&task->link);
   task->command = call->command;
-  task->client = client;
+  task->session = session;
   if (run_slice(call, task)) {
     task->reply(call, task);
-    task->destroy(call->host, task);
+    task->destroy(call->worker, task);
     return;
   }
-  struct client_details *details = client_details(client);
+  struct session_details *details = session_details(session);
   if (details == NULL) {
     resp_error(call->reply, "ERR out of memory");
-    task->destroy(call->host, task);
+    task->destroy(call->worker, task);
     return;
   }
   task->begun_ns = task->spent_ns; /* which is measured with the command */
   details->task = task;
-  client->working = true;
-  list_append(&call->host->tasks, &task->link);
+  session->working = true;
+  list_append(&call->worker->tasks, &task->link);
 }
 
 void task_abandon(struct task *task) {
-  task->client->details->task = NULL;
-  task->client->working = false;
-  task->client = NULL;
+  task->session->details->task = NULL;
+  task->session->working = false;
+  task->session = NULL;
 }
 
 /* As a command that took long by itself: its arguments are gone. */
 static void note_time(const struct call *call, const struct task *task) {
-  struct host *host = call->host;
-  host->stats[task->command - COMMAND_TABLE].nanoseconds += task->spent_ns - task->begun_ns;
-  if (!slowlog_wants(host, task->spent_ns)) return;
+  struct worker *worker = call->worker;
+  worker->stats[task->command - COMMAND_TABLE].nanoseconds += task->spent_ns - task->begun_ns;
+  if (!slowlog_wants(worker, task->spent_ns)) return;
   const struct span argv[] = {span_of(task->command->name), SPAN_LITERAL("... (in slices)")};
   struct call whole = *call;
   whole.argv = argv;
@@ -129,65 +129,65 @@ static void note_time(const struct call *call, const struct task *task) {
 }
 
 static void finish(struct call *call, struct task *task) {
-  struct client *client = task->client;
-  struct resp_writer reply = client_writer(client, call->host);
+  struct session *session = task->session;
+  struct resp_writer reply = session_writer(session, call->worker);
   call->reply = &reply;
-  if (!client->silent) task->reply(call, task);
-  client->silent = false;
-  client->active_ms = call->host->now_ms;
+  if (!session->silent) task->reply(call, task);
+  session->silent = false;
+  session->active_ms = call->worker->now_ms;
   note_time(call, task);
   task_abandon(task);
 }
 
 /* In turns; but when much has been gathered, one gathers more, and the others wait. */
-static void put_back(struct host *host, struct task *task) {
-  if (client_outputs_crowd(host, atomic_load(&host->shared->gathered_bytes))) {
-    list_prepend(&host->tasks, &task->link);
+static void put_back(struct worker *worker, struct task *task) {
+  if (session_outputs_crowd(worker, atomic_load(&worker->instance->gathered_bytes))) {
+    list_prepend(&worker->tasks, &task->link);
   } else {
-    list_append(&host->tasks, &task->link);
+    list_append(&worker->tasks, &task->link);
   }
 }
 
 /* While readers have much to take, what makes large replies waits until they take it, or are closed
  * for taking nothing. */
-static bool may_run(const struct host *host, const struct task *task) {
-  return task->client == NULL || !task->large || !client_output_crowded(host);
+static bool may_run(const struct worker *worker, const struct task *task) {
+  return task->session == NULL || !task->large || !session_output_crowded(worker);
 }
 
-static struct task *next_task(const struct host *host) {
-  for (struct list *node = host->tasks.next; node != &host->tasks; node = node->next) {
+static struct task *next_task(const struct worker *worker) {
+  for (struct list *node = worker->tasks.next; node != &worker->tasks; node = node->next) {
     struct task *task = LIST_ENTRY(node, struct task, link);
-    if (may_run(host, task)) return task;
+    if (may_run(worker, task)) return task;
   }
   return NULL;
 }
 
-bool task_ready(const struct host *host) { return next_task(host) != NULL; }
+bool task_ready(const struct worker *worker) { return next_task(worker) != NULL; }
 
-struct client *task_run(struct host *host) {
-  struct task *task = next_task(host);
+struct session *task_run(struct worker *worker) {
+  struct task *task = next_task(worker);
   if (task == NULL) return NULL;
   list_remove(&task->link);
-  struct client *client = task->client;
+  struct session *session = task->session;
   struct call call = {
-      .host = host, .client = client, .command = task->command, .now_ms = host->now_ms};
-  bool done = client == NULL;
+      .worker = worker, .session = session, .command = task->command, .now_ms = worker->now_ms};
+  bool done = session == NULL;
   enum command_reach reach = command_reach(task->command, 1);
   command_lock(&call, reach);
   done = done || run_slice(&call, task);
   if (!done) {
-    put_back(host, task);
+    put_back(worker, task);
   } else {
-    if (client != NULL) finish(&call, task);
-    task->destroy(host, task);
+    if (session != NULL) finish(&call, task);
+    task->destroy(worker, task);
   }
   command_unlock(&call, reach);
-  return done ? client : NULL;
+  return done ? session : NULL;
 }
 
-void task_destroy_all(struct host *host) {
-  for (struct list *node; (node = list_pop(&host->tasks)) != NULL;) {
+void task_destroy_all(struct worker *worker) {
+  for (struct list *node; (node = list_pop(&worker->tasks)) != NULL;) {
     struct task *task = LIST_ENTRY(node, struct task, link);
-    task->destroy(host, task);
+    task->destroy(worker, task);
   }
 }

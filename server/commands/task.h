@@ -3,14 +3,15 @@
  * so that other connections do not wait for them.
  *
  *     handler -> task_begin: first slice -> done? reply
- *                                        \-> client->working; host.tasks -> a slice a turn -> reply
+ *                                        \-> session->working; worker.tasks -> a slice a turn ->
+ * reply
  *
  * The first slice runs at once, and for most it is the only one. While a client works, the commands
  * after it wait, as after a command that waits. Between slices everything may change: what is
  * listed is no snapshot. Inside EXEC, which promises that nothing comes between, there is one slice
  * however long it takes.
  *
- * Invariant: a task is in host.tasks from the end of its first slice until it is destroyed; its
+ * Invariant: a task is in worker.tasks from the end of its first slice until it is destroyed; its
  * client, as long as there is one, points at it.
  */
 #ifndef IDEM_SERVER_COMMANDS_TASK_H
@@ -22,17 +23,17 @@
 #define TASK_SLICE_NS 500000u
 
 struct task {
-  struct list link;              /* in host.tasks */
+  struct list link;              /* in worker.tasks */
   const struct command *command; /* its row */
   bool large;                    /* its reply may be as large as the keyspace */
-  struct client *client;         /* NULL: it has gone, and nobody wants the reply */
+  struct session *session;       /* NULL: it has gone, and nobody wants the reply */
   uint64_t spent_ns, begun_ns;   /* in all slices; in the first one */
   /* One slice: looks at task_over now and then, and returns true when nothing is left to do. What
    * the row says is locked. */
   bool (*step)(struct call *call, struct task *task);
   void (*reply)(struct call *call, struct task *task);
-  void (*destroy)(struct host *host, struct task *task); /* frees it */
-  uint64_t slice_end_ns;                                 /* of the slice that runs */
+  void (*destroy)(struct worker *worker, struct task *task); /* frees it */
+  uint64_t slice_end_ns;                                     /* of the slice that runs */
 };
 
 /* From the handler; takes the task over. */
@@ -43,19 +44,19 @@ bool task_over(const struct task *task);
 void task_abandon(struct task *task);
 
 /* Whether there is a task that may run now. */
-bool task_ready(const struct host *host);
+bool task_ready(const struct worker *worker);
 /* One slice of the one that has waited longest, if there is one. Returns its client when it has
  * its reply now, NULL otherwise. */
-struct client *task_run(struct host *host);
+struct session *task_run(struct worker *worker);
 /* At the end of the host. */
-void task_destroy_all(struct host *host);
+void task_destroy_all(struct worker *worker);
 
 /*
  * What a task gathers for its reply, in pieces that are never moved: a large reply is sent from
  * where it lies. Zero-filled but for `shared` it is empty.
  */
 struct gathered {
-  struct shared *shared; /* whose gathered_bytes count it */
+  struct instance *instance; /* whose gathered_bytes count it */
   struct gathered_piece *first, *last;
   size_t bytes;
   bool failed; /* memory is short */

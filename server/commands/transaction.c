@@ -21,16 +21,17 @@ struct queued {
 };
 
 struct transaction {
-  struct shared *shared;
+  struct instance *instance;
   struct queued *first, **last;
   size_t count;
-  size_t bytes, body_bytes; /* both count in shared.input_bytes */
+  size_t bytes, body_bytes; /* both count in instance.input_bytes */
   bool spoiled, writes;
   enum command_reach reach; /* the farthest of any queued command, at least all shards */
 };
 
 static void transaction_destroy(struct transaction *transaction) {
-  atomic_fetch_sub(&transaction->shared->input_bytes, transaction->bytes + transaction->body_bytes);
+  atomic_fetch_sub(&transaction->instance->input_bytes,
+                   transaction->bytes + transaction->body_bytes);
   for (struct queued *next, *queued = transaction->first; queued != NULL; queued = next) {
     next = queued->next;
     free(queued);
@@ -38,36 +39,36 @@ static void transaction_destroy(struct transaction *transaction) {
   free(transaction);
 }
 
-void transaction_discard(struct client *client) {
-  struct transaction *transaction = client_transaction(client);
+void transaction_discard(struct session *session) {
+  struct transaction *transaction = session_transaction(session);
   if (transaction == NULL) return;
-  client->details->transaction = NULL;
+  session->details->transaction = NULL;
   transaction_destroy(transaction);
 }
 
-void transaction_spoil(struct client *client) {
-  struct transaction *transaction = client_transaction(client);
+void transaction_spoil(struct session *session) {
+  struct transaction *transaction = session_transaction(session);
   if (transaction != NULL) transaction->spoiled = true;
 }
 
-bool transaction_writes(const struct client *client) {
-  const struct transaction *transaction = client_transaction(client);
+bool transaction_writes(const struct session *session) {
+  const struct transaction *transaction = session_transaction(session);
   return transaction != NULL && transaction->writes;
 }
 
-int transaction_length(const struct client *client) {
+int transaction_length(const struct session *session) {
   _Static_assert(TRANSACTION_MAX_BYTES / sizeof(struct queued) <= INT_MAX, "the length is an int");
-  const struct transaction *transaction = client_transaction(client);
+  const struct transaction *transaction = session_transaction(session);
   return transaction != NULL ? (int)transaction->count : -1;
 }
 
-size_t transaction_bytes(const struct client *client) {
-  const struct transaction *transaction = client_transaction(client);
+size_t transaction_bytes(const struct session *session) {
+  const struct transaction *transaction = session_transaction(session);
   return transaction != NULL ? transaction->bytes + transaction->body_bytes : 0;
 }
 
-enum command_reach transaction_reach(const struct client *client) {
-  const struct transaction *transaction = client_transaction(client);
+enum command_reach transaction_reach(const struct session *session) {
+  const struct transaction *transaction = session_transaction(session);
   return transaction != NULL && !transaction->spoiled ? transaction->reach
                                                       : COMMAND_REACHES_NOTHING;
 }
@@ -79,9 +80,9 @@ struct size {
 };
 
 static bool is_body(const struct call *call, size_t index) {
-  struct host *host = call->host;
+  struct worker *worker = call->worker;
   return call->argv[index].len > TRANSACTION_BODY_BYTES &&
-         command_argument_limit(host, call->argv, index) == (size_t)host->options->body_limit;
+         command_argument_limit(worker, call->argv, index) == (size_t)worker->options->body_limit;
 }
 
 static struct size size_of_copy(const struct call *call) {
@@ -94,9 +95,9 @@ static struct size size_of_copy(const struct call *call) {
 /* Whether the transaction may have so much more; with an error if not. */
 static bool is_room(const struct call *call, const struct transaction *transaction,
                     struct size size) {
-  const struct options *options = call->host->options;
+  const struct options *options = call->worker->options;
   size_t body_limit = (size_t)options->body_limit;
-  uint64_t total = atomic_load(&call->host->shared->input_bytes);
+  uint64_t total = atomic_load(&call->worker->instance->input_bytes);
   if (transaction->bytes + size.bytes > TRANSACTION_MAX_BYTES ||
       transaction->body_bytes + size.body_bytes > body_limit) {
     resp_errorf(call->reply, "ERR a transaction may take %u bytes, and %zu for bodies",
@@ -125,7 +126,7 @@ static struct queued *copy_call(const struct call *call, size_t size) {
 }
 
 void transaction_queue(struct call *call) {
-  struct transaction *transaction = client_transaction(call->client);
+  struct transaction *transaction = session_transaction(call->session);
   /* It will not run: what comes behind the error is judged and acknowledged, as Redis does, but not
    * kept. */
   if (transaction->spoiled) {
@@ -149,24 +150,24 @@ void transaction_queue(struct call *call) {
   transaction->count++;
   transaction->bytes += size.bytes;
   transaction->body_bytes += size.body_bytes;
-  atomic_fetch_add(&transaction->shared->input_bytes, size.bytes + size.body_bytes);
+  atomic_fetch_add(&transaction->instance->input_bytes, size.bytes + size.body_bytes);
   resp_simple(call->reply, "QUEUED");
 }
 
 /* ---- commands ---- */
 
 void transaction_multi(struct call *call) {
-  if (client_transaction(call->client) != NULL) {
+  if (session_transaction(call->session) != NULL) {
     resp_error(call->reply, "ERR MULTI calls can not be nested");
     return;
   }
-  struct client_details *details = client_details(call->client);
+  struct session_details *details = session_details(call->session);
   struct transaction *transaction = details != NULL ? calloc(1, sizeof *transaction) : NULL;
   if (transaction == NULL) {
     reply_oom(call);
     return;
   }
-  transaction->shared = call->host->shared;
+  transaction->instance = call->worker->instance;
   transaction->last = &transaction->first;
   transaction->reach = COMMAND_REACHES_ALL;
   details->transaction = transaction;
@@ -181,16 +182,16 @@ static void run_queued(struct call *exec, const struct queued *queued) {
   call.name = NULL;
   call.in_exec = true;
   command_call(&call);
-  if (atomic_load(&call.host->shared->monitor_count) > 0) monitor_feed(&call);
+  if (atomic_load(&call.worker->instance->monitor_count) > 0) monitor_feed(&call);
 }
 
 void transaction_exec(struct call *call) {
-  struct transaction *transaction = client_transaction(call->client);
+  struct transaction *transaction = session_transaction(call->session);
   if (transaction == NULL) {
     resp_error(call->reply, "ERR EXEC without MULTI");
     return;
   }
-  call->client->details->transaction = NULL;
+  call->session->details->transaction = NULL;
   if (transaction->spoiled) {
     resp_error(call->reply, "EXECABORT Transaction discarded because of previous errors.");
   } else {
@@ -202,16 +203,16 @@ void transaction_exec(struct call *call) {
 }
 
 void transaction_discard_command(struct call *call) {
-  if (client_transaction(call->client) == NULL) {
+  if (session_transaction(call->session) == NULL) {
     resp_error(call->reply, "ERR DISCARD without MULTI");
     return;
   }
-  transaction_discard(call->client);
+  transaction_discard(call->session);
   reply_ok(call);
 }
 
 void transaction_watch(struct call *call) {
-  if (client_transaction(call->client) != NULL) {
+  if (session_transaction(call->session) != NULL) {
     resp_error(call->reply, "ERR WATCH inside MULTI is not allowed");
   } else {
     resp_error(

@@ -20,16 +20,16 @@
 void transaction_queue(struct call *call);
 /* A command was refused while queueing: EXEC will be -EXECABORT. Nothing when there is no
  * transaction. */
-void transaction_spoil(struct client *client);
+void transaction_spoil(struct session *session);
 /* Forgets the transaction, if there is one. */
-void transaction_discard(struct client *client);
+void transaction_discard(struct session *session);
 /* What EXEC needs to hold: all shards, or the other loops too. */
-enum command_reach transaction_reach(const struct client *client);
+enum command_reach transaction_reach(const struct session *session);
 /* Whether a command that writes is queued. */
-bool transaction_writes(const struct client *client);
+bool transaction_writes(const struct session *session);
 /* Commands queued, -1 without MULTI (for CLIENT INFO). */
-int transaction_length(const struct client *client);
-size_t transaction_bytes(const struct client *client); /* that they take */
+int transaction_length(const struct session *session);
+size_t transaction_bytes(const struct session *session); /* that they take */
 
 void transaction_multi(struct call *call);
 void transaction_exec(struct call *call);

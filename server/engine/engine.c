@@ -34,7 +34,8 @@ struct engine *engine_create(const struct engine_options *options, int64_t now_m
   wheel_init(&engine->leases, now_ms);
   wheel_init(&engine->waits, now_ms);
   wheel_init(&engine->ends, now_ms);
-  for (unsigned home = 0; home < ENGINE_HOMES; home++) list_init(&engine->ready[home]);
+  for (unsigned loop_id = 0; loop_id < ENGINE_MAX_LOOPS; loop_id++)
+    list_init(&engine->ready[loop_id]);
   list_init(&engine->waited);
   list_init(&engine->closing);
   list_init(&engine->effects);
@@ -44,7 +45,7 @@ struct engine *engine_create(const struct engine_options *options, int64_t now_m
 
 void engine_destroy(struct engine *engine) {
   if (engine == NULL) return;
-  assert(engine->stats.waiters == 0 && engine->ready_homes == 0);
+  assert(engine->stats.waiters == 0 && engine->ready_loops == 0);
   engine_want_effects(engine, false);
   for (uint64_t cursor = 0, next;;) {
     struct index_walk walk = index_scan(&engine->index, cursor, &next);
@@ -291,7 +292,7 @@ static void queue_claim(struct engine *engine, struct record *record,
       .lease_ms = (uint32_t)claim->lease_ms,
       .binding = claim->binding,
       .context = claim->context,
-      .home = (uint8_t)claim->home,
+      .loop_id = (uint8_t)claim->loop_id,
   };
   struct engine_waiter *waiter = NULL;
   say(answer, waiter_enqueue(engine, record, &as, claim->owner, claim->wait_ms, now_ms, &waiter));
@@ -598,7 +599,7 @@ static void read_record(struct engine *engine, struct record *record,
     answer_record(record, verdict, now_ms, answer);
     return;
   }
-  const struct engine_waiter as = {.context = read->context, .home = (uint8_t)read->home};
+  const struct engine_waiter as = {.context = read->context, .loop_id = (uint8_t)read->loop_id};
   struct engine_waiter *waiter = NULL;
   say(answer, waiter_enqueue(engine, record, &as, SPAN_ABSENT, read->wait_ms, now_ms, &waiter));
   answer->waiter = waiter;

@@ -39,7 +39,7 @@ struct engine_blob;    /* bytes that several replies may share; counted */
 #define ENGINE_HASH_SECRET_BYTES 192 /* XXH_SECRET_DEFAULT_SIZE of xxHash */
 
 /* Hosts (loops) whose waiters one engine may keep apart: as many as a word has bits. */
-#define ENGINE_HOMES 64u
+#define ENGINE_MAX_LOOPS 64u
 
 /*
  * What the engines of one keyspace (keyspace.h) agree upon while different threads use them: the
@@ -147,7 +147,7 @@ struct engine_claim {
   bool hold, takeover;
   struct engine_binding *binding; /* BIND: the connection's; NULL without */
   void *context;                  /* of the waiter, when it comes to that */
-  unsigned home;                  /* who is to answer the waiter, below ENGINE_HOMES */
+  unsigned loop_id;               /* who is to answer the waiter, below ENGINE_MAX_LOOPS */
 };
 /* CLAIMED, DONE, BUSY, UNKNOWN, QUEUED, MISMATCH, OOM, BUSYKEY, WRONGTYPE, NO_MEMORY */
 void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
@@ -200,7 +200,7 @@ struct engine_read {
   struct span key, fingerprint; /* fingerprint may be absent: then nothing is compared */
   int64_t wait_ms;              /* 0: FETCH; above: WAIT */
   void *context;
-  unsigned home;
+  unsigned loop_id;
 };
 /* DONE, BUSY, UNKNOWN, NOTHING, QUEUED, MISMATCH, BUSYKEY, WRONGTYPE, NO_MEMORY */
 void engine_read(struct engine *engine, const struct engine_read *read, int64_t now_ms,
@@ -224,9 +224,9 @@ void engine_prefetch_entry(const struct engine *engine, const struct engine_name
  * counted, its token not used again) and the next waiter is granted. Both free the waiter. Between
  * next_ready and settle the host may use the engine freely.
  */
-struct engine_waiter *engine_next_ready(struct engine *engine, unsigned home);
+struct engine_waiter *engine_next_ready(struct engine *engine, unsigned loop_id);
 /* A bit for each home that has such waiters. */
-uint64_t engine_ready_homes(const struct engine *engine);
+uint64_t engine_ready_loops(const struct engine *engine);
 const struct engine_answer *engine_waiter_answer(const struct engine_waiter *waiter);
 void *engine_waiter_context(const struct engine_waiter *waiter);
 void engine_waiter_settle(struct engine *engine, struct engine_waiter *waiter);

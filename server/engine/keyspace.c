@@ -185,8 +185,9 @@ static void lower(_Atomic int64_t *least, int64_t value) {
 /* Waiters that are ready are told to their loops once until they have looked. */
 static uint64_t tell_ready(struct shard *shard) {
   uint64_t told = 0, bit = UINT64_C(1) << shard->number;
-  for (uint64_t homes = engine_ready_homes(shard->engine); homes != 0; homes &= homes - 1) {
-    unsigned loop = (unsigned)__builtin_ctzll(homes);
+  for (uint64_t loop_ids = engine_ready_loops(shard->engine); loop_ids != 0;
+       loop_ids &= loop_ids - 1) {
+    unsigned loop = (unsigned)__builtin_ctzll(loop_ids);
     uint64_t before = atomic_fetch_or(&shard->keyspace->errands[loop].ready, bit);
     if ((before & bit) == 0) told |= UINT64_C(1) << loop;
   }
@@ -236,7 +237,7 @@ uint64_t keyspace_unlock_all(struct keyspace *keyspace) {
 /* ---- what a loop has to do ---- */
 
 uint64_t keyspace_take_ready(struct keyspace *keyspace, unsigned loop) {
-  if (alone(keyspace)) return engine_ready_homes(keyspace->engines[0]) != 0;
+  if (alone(keyspace)) return engine_ready_loops(keyspace->engines[0]) != 0;
   if (!keyspace_has_ready(keyspace, loop)) return 0;
   return atomic_exchange(&keyspace->errands[loop].ready, 0);
 }
@@ -246,7 +247,7 @@ void keyspace_still_ready(struct keyspace *keyspace, unsigned loop, uint64_t sha
 }
 
 bool keyspace_has_ready(const struct keyspace *keyspace, unsigned loop) {
-  if (alone(keyspace)) return engine_ready_homes(keyspace->engines[0]) != 0;
+  if (alone(keyspace)) return engine_ready_loops(keyspace->engines[0]) != 0;
   return atomic_load(&keyspace->errands[loop].ready) != 0;
 }
 

@@ -22,7 +22,7 @@
 
 #include "server/engine/engine.h"
 
-#define KEYSPACE_MAX_LOOPS ENGINE_HOMES
+#define KEYSPACE_MAX_LOOPS ENGINE_MAX_LOOPS
 #define KEYSPACE_MAX_SHARDS 64u /* as many as a word has bits */
 #define KEYSPACE_SHARDS_PER_LOOP 16u
 

@@ -26,9 +26,9 @@
 #include "server/engine/engine.h"
 #include "server/engine/index.h"
 #include "server/engine/key.h"
-#include "server/engine/list.h"
+#include "server/base/list.h"
 #include "server/engine/shelf.h"
-#include "server/engine/wheel.h"
+#include "server/base/wheel.h"
 
 struct engine_binding {
   uint32_t references; /* claims and pending undos that point here */
@@ -97,7 +97,7 @@ struct engine_waiter {
   struct list link;
   struct wheel_node timer;
   struct record *record; /* waiting: in whose queue; granted: what may be taken back; else NULL */
-  uint8_t home;          /* in whose ready list it will be */
+  uint8_t loop_id;       /* in whose ready list it will be */
   bool claims;           /* CLAIM ... WAIT; otherwise WAIT */
   bool hold;
   bool answered; /* in engine.ready, or in the host's hands */
@@ -122,11 +122,11 @@ struct engine {
   struct index index;
   struct shelf shelf;
   struct wheel leases, waits, ends;
-  int64_t waits_judged_ms;         /* every waiter whose time was over by then has its answer */
-  struct list ready[ENGINE_HOMES]; /* struct engine_waiter.link */
-  uint64_t ready_homes;            /* a bit for each that is not empty */
-  struct list waited;              /* struct claim.waited */
-  struct list closing;             /* struct engine_binding.link */
+  int64_t waits_judged_ms;             /* every waiter whose time was over by then has its answer */
+  struct list ready[ENGINE_MAX_LOOPS]; /* struct engine_waiter.link */
+  uint64_t ready_loops;                /* a bit for each that is not empty */
+  struct list waited;                  /* struct claim.waited */
+  struct list closing;                 /* struct engine_binding.link */
   uint64_t next_token;
   uint32_t epoch;     /* of records; shelf.epoch of what is stored */
   int64_t flushed_ms; /* when the epoch began: who was in time then is granted, whenever that is

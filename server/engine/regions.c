@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "server/engine/list.h"
+#include "server/base/list.h"
 #include "server/engine/memory.h"
-#include "server/engine/table.h"
+#include "server/base/table.h"
 
 #define ORDERS 7u /* of pieces: 2^0 .. 2^6 units */
 #define WHOLE (ORDERS - 1)

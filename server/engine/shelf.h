@@ -29,7 +29,7 @@
 
 #include "server/engine/blob.h"
 #include "server/engine/key.h"
-#include "server/engine/wheel.h"
+#include "server/base/wheel.h"
 
 #define SHELF_SLOTS 256u
 #define SHELF_FINEST_BITS 10u /* 1024 ms: the narrowest slot */

@@ -70,8 +70,8 @@ static void dequeue(struct engine *engine, struct engine_waiter *waiter) {
 
 static void make_ready(struct engine *engine, struct engine_waiter *waiter) {
   waiter->answered = true;
-  list_append(&engine->ready[waiter->home], &waiter->link);
-  engine->ready_homes |= UINT64_C(1) << waiter->home;
+  list_append(&engine->ready[waiter->loop_id], &waiter->link);
+  engine->ready_loops |= UINT64_C(1) << waiter->loop_id;
 }
 
 static void keep_blobs(struct engine_answer *answer) {
@@ -218,13 +218,13 @@ struct record *record_end_grant(struct engine *engine, struct record *record, en
 
 /* ---- what the host does with them ---- */
 
-struct engine_waiter *engine_next_ready(struct engine *engine, unsigned home) {
-  struct list *node = list_pop(&engine->ready[home]);
-  if (list_empty(&engine->ready[home])) engine->ready_homes &= ~(UINT64_C(1) << home);
+struct engine_waiter *engine_next_ready(struct engine *engine, unsigned loop_id) {
+  struct list *node = list_pop(&engine->ready[loop_id]);
+  if (list_empty(&engine->ready[loop_id])) engine->ready_loops &= ~(UINT64_C(1) << loop_id);
   return node != NULL ? LIST_ENTRY(node, struct engine_waiter, link) : NULL;
 }
 
-uint64_t engine_ready_homes(const struct engine *engine) { return engine->ready_homes; }
+uint64_t engine_ready_loops(const struct engine *engine) { return engine->ready_loops; }
 
 const struct engine_answer *engine_waiter_answer(const struct engine_waiter *waiter) {
   return &waiter->answer;
@@ -234,8 +234,8 @@ void *engine_waiter_context(const struct engine_waiter *waiter) { return waiter-
 
 static void waiter_destroy(struct engine *engine, struct engine_waiter *waiter) {
   list_remove(&waiter->link);
-  if (list_empty(&engine->ready[waiter->home]))
-    engine->ready_homes &= ~(UINT64_C(1) << waiter->home);
+  if (list_empty(&engine->ready[waiter->loop_id]))
+    engine->ready_loops &= ~(UINT64_C(1) << waiter->loop_id);
   engine_unpin(engine, waiter->answer.body);
   engine_unpin(engine, waiter->answer.meta);
   engine_unpin(engine, waiter->answer.stage);

@@ -20,7 +20,7 @@
 
 static void log_refusal(struct loop *loop, const char *why) {
   loop_see_time(loop);
-  if (log_wants(loop->log, LOG_REFUSED, loop->host.now_ms))
+  if (log_wants(loop->log, LOG_REFUSED, loop->worker.now_ms))
     log_line(loop->log, LOG_LEVEL_WARNING, "connection refused: %s", why);
 }
 
@@ -29,7 +29,7 @@ static void refuse(struct loop *loop, int fd) {
   ssize_t told = send(fd, text, sizeof text - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   (void)told; /* who cannot be told is closed all the same */
   close(fd);
-  loop->host.counters.connections_refused++;
+  loop->worker.counters.connections_refused++;
 }
 
 /* ---- taking ---- */
@@ -68,7 +68,7 @@ static enum taking take_one(const struct listener *listener) {
   struct loop *loop = listener->loop;
   int fd = next_connection(listener);
   if (fd < 0) return outcome_of(errno);
-  uint64_t most = (uint64_t)loop->host.options->maxclients;
+  uint64_t most = (uint64_t)loop->worker.options->maxclients;
   if (atomic_load(&loop->server->connections) < most) {
     give(listener, fd);
   } else {
@@ -136,7 +136,7 @@ void accept_resume(struct server *server) {
 }
 
 void accept_begin(struct loop *loop, int fd, bool is_unix) {
-  if (peer_begin(loop, fd, is_unix)) return;
+  if (conn_begin(loop, fd, is_unix)) return;
   loop_forget_connection(loop);
   log_refusal(loop, "no memory");
   refuse(loop, fd);

@@ -9,11 +9,11 @@ static bool reads_on(const struct command *command) {
 }
 
 /* The key's name, whose bucket is on its way then; NULL: it has not one key. */
-static const struct engine_name *fetch(struct batch_item *item, const struct host *host,
+static const struct engine_name *fetch(struct batch_item *item, const struct worker *worker,
                                        const struct command *command) {
   bool one_key = command->first_key == 1 && command->last_key == 1;
   if (!one_key || item->array.argc < 2) return NULL;
-  struct keyspace *keyspace = host->shared->keyspace;
+  struct keyspace *keyspace = worker->instance->keyspace;
   keyspace_name(keyspace, item->array.argv[1], &item->name);
   keyspace_prefetch(keyspace, &item->name);
   return &item->name;
@@ -22,48 +22,48 @@ static const struct engine_name *fetch(struct batch_item *item, const struct hos
 /* A command that is all there and within all limits. Returns its size, or 0. *more: another one may
  * be read before it has run. */
 static size_t read_short(struct batch_item *item, const struct resp_reader *reader,
-                         const struct host *host, const char *data, size_t len, bool *more) {
+                         const struct worker *worker, const char *data, size_t len, bool *more) {
   const struct resp_array *array = &item->array;
   size_t used = resp_read_array(reader, data, len, &item->array);
   if (used == 0) return 0;
-  const struct command *command = command_find(host->commands, array->argv[0]);
-  if (array->longest > host->unasked_bytes &&
-      !command_sizes_fit(host, command, array->argv, array->argc))
+  const struct command *command = command_find(worker->commands, array->argv[0]);
+  if (array->longest > worker->unasked_bytes &&
+      !command_sizes_fit(worker, command, array->argv, array->argc))
     return 0;
   *more = command != NULL && reads_on(command);
   item->result = RESP_COMMAND;
   item->request.argv = array->argv;
   item->request.argc = array->argc;
   item->request.command = command;
-  item->request.name = *more ? fetch(item, host, command) : NULL;
+  item->request.name = *more ? fetch(item, worker, command) : NULL;
   item->request.judged = *more; /* not of containers: their subcommands have limits of their own */
   item->request.bytes = used;
   return used;
 }
 
-static size_t read_any(struct batch_item *item, struct resp_reader *reader, const struct host *host,
-                       const char *data, size_t len) {
+static size_t read_any(struct batch_item *item, struct resp_reader *reader,
+                       const struct worker *worker, const char *data, size_t len) {
   size_t used = 0;
   item->result = resp_read(reader, data, len, &used);
   item->request = (struct request){0};
   if (item->result != RESP_COMMAND) return used;
   item->request.argv = reader->argv;
   item->request.argc = reader->argc;
-  item->request.command = command_find(host->commands, reader->argv[0]);
+  item->request.command = command_find(worker->commands, reader->argv[0]);
   return used;
 }
 
-void batch_read(struct batch *batch, struct resp_reader *reader, const struct host *host,
+void batch_read(struct batch *batch, struct resp_reader *reader, const struct worker *worker,
                 const char *data, size_t len, unsigned most) {
   if (most > BATCH_COMMANDS) most = BATCH_COMMANDS;
   bool fresh = resp_reader_fresh(reader), more = true;
   unsigned count = 0;
   for (size_t at = 0; more && count < most && at < len; count++) {
     struct batch_item *item = &batch->items[count];
-    size_t used = fresh ? read_short(item, reader, host, data + at, len - at, &more) : 0;
+    size_t used = fresh ? read_short(item, reader, worker, data + at, len - at, &more) : 0;
     if (used == 0) {
       more = false;
-      used = read_any(item, reader, host, data + at, len - at);
+      used = read_any(item, reader, worker, data + at, len - at);
     }
     item->start = at;
     item->end = at += used;
@@ -73,6 +73,6 @@ void batch_read(struct batch *batch, struct resp_reader *reader, const struct ho
   const struct batch_item *end = &batch->items[count];
   for (const struct batch_item *item = batch->items; item < end; item++) {
     const struct engine_name *name = item->request.name;
-    if (name != NULL) keyspace_prefetch_entry(host->shared->keyspace, name);
+    if (name != NULL) keyspace_prefetch_entry(worker->instance->keyspace, name);
   }
 }

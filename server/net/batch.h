@@ -38,7 +38,7 @@ struct batch {
 };
 
 /* Reads at most `most` > 0 commands, and fetches what they need. There is one item at least. */
-void batch_read(struct batch *batch, struct resp_reader *reader, const struct host *host,
+void batch_read(struct batch *batch, struct resp_reader *reader, const struct worker *worker,
                 const char *data, size_t len, unsigned most);
 
 #endif

@@ -13,41 +13,41 @@ size_t input_size(const struct input *input) {
 }
 
 /* Whether all connections together may have so much more. */
-static bool is_room_for(const struct peer *peer, size_t more) {
-  const struct loop *loop = peer_loop(peer);
-  return atomic_load(&loop->server->shared.input_bytes) + more <=
-         (uint64_t)loop->host.options->client_input_total;
+static bool is_room_for(const struct conn *conn, size_t more) {
+  const struct loop *loop = conn_loop(conn);
+  return atomic_load(&loop->server->instance.input_bytes) + more <=
+         (uint64_t)loop->worker.options->client_input_total;
 }
 
 /* Counts `more` bytes of room. False: that is too much, and the connection closes. */
-static bool may_grow(struct peer *peer, size_t more) {
-  struct loop *loop = peer_loop(peer);
-  if (is_room_for(peer, more)) {
-    atomic_fetch_add(&loop->server->shared.input_bytes, more);
+static bool may_grow(struct conn *conn, size_t more) {
+  struct loop *loop = conn_loop(conn);
+  if (is_room_for(conn, more)) {
+    atomic_fetch_add(&loop->server->instance.input_bytes, more);
     return true;
   }
-  loop->host.counters.closed_by_input_limit++;
-  log_happened(loop->log, LOG_INPUT_TOTAL, peer->client.id, loop->host.now_ms);
+  loop->worker.counters.closed_by_input_limit++;
+  log_happened(loop->log, LOG_INPUT_TOTAL, conn->session.id, loop->worker.now_ms);
   return false;
 }
 
-static bool no_memory(const struct peer *peer) {
-  struct loop *loop = peer_loop(peer);
-  log_happened(loop->log, LOG_INPUT_MEMORY, peer->client.id, loop->host.now_ms);
+static bool no_memory(const struct conn *conn) {
+  struct loop *loop = conn_loop(conn);
+  log_happened(loop->log, LOG_INPUT_MEMORY, conn->session.id, loop->worker.now_ms);
   return false;
 }
 
-static void gave_back(struct peer *peer, size_t room) {
-  atomic_fetch_sub(&peer_loop(peer)->server->shared.input_bytes, room);
+static void gave_back(struct conn *conn, size_t room) {
+  atomic_fetch_sub(&conn_loop(conn)->server->instance.input_bytes, room);
 }
 
 /* *bytes has a head and *room; now it gets room for `capacity`. */
-static bool grow(struct peer *peer, char **bytes, size_t head, size_t *room, size_t capacity) {
-  if (!may_grow(peer, capacity - *room)) return false;
+static bool grow(struct conn *conn, char **bytes, size_t head, size_t *room, size_t capacity) {
+  if (!may_grow(conn, capacity - *room)) return false;
   char *grown = realloc(*bytes, head + capacity);
   if (grown == NULL) {
-    gave_back(peer, capacity - *room);
-    return no_memory(peer);
+    gave_back(conn, capacity - *room);
+    return no_memory(conn);
   }
   *bytes = grown;
   *room = capacity;
@@ -61,22 +61,22 @@ static size_t capacity_for(const struct input *input, size_t more) {
   return doubled < wanted ? wanted : doubled;
 }
 
-static bool reserve(struct peer *peer, size_t more) {
-  struct input *input = peer->input;
+static bool reserve(struct conn *conn, size_t more) {
+  struct input *input = conn->input;
   if (input->start > 0) {
     memmove(input->bytes, input->bytes + input->start, input->len - input->start);
     input->len -= input->start;
     input->start = 0;
   }
   size_t capacity = capacity_for(input, more);
-  return capacity == input->capacity || grow(peer, &input->bytes, 0, &input->capacity, capacity);
+  return capacity == input->capacity || grow(conn, &input->bytes, 0, &input->capacity, capacity);
 }
 
-static bool append(struct peer *peer, const char *data, size_t len) {
+static bool append(struct conn *conn, const char *data, size_t len) {
   if (len == 0) return true;
-  if (!reserve(peer, len)) return false;
-  memcpy(peer->input->bytes + peer->input->len, data, len);
-  peer->input->len += len;
+  if (!reserve(conn, len)) return false;
+  memcpy(conn->input->bytes + conn->input->len, data, len);
+  conn->input->len += len;
   return true;
 }
 
@@ -88,23 +88,23 @@ static char *body_of(const struct apart *apart) {
   return apart->received.piece.bytes + ENGINE_PIECE_HEAD;
 }
 
-static void apart_drop(struct peer *peer) {
-  struct apart *apart = &peer->input->apart;
+static void apart_drop(struct conn *conn) {
+  struct apart *apart = &conn->input->apart;
   if (apart->len == 0) return;
-  gave_back(peer, apart->capacity);
-  host_received_free(&peer_loop(peer)->host, &apart->received);
+  gave_back(conn, apart->capacity);
+  worker_received_free(&conn_loop(conn)->worker, &apart->received);
   *apart = (struct apart){0};
 }
 
 /* The next bytes of the body: `data` may be where they belong already. */
-static bool apart_take(struct peer *peer, const char *data, size_t len) {
-  struct apart *apart = &peer->input->apart;
+static bool apart_take(struct conn *conn, const char *data, size_t len) {
+  struct apart *apart = &conn->input->apart;
   size_t arrived = apart->arrived + len;
   assert(arrived <= apart->len);
   if (len == 0) return true;
   if (arrived > apart->capacity) {
     size_t capacity = 2 * arrived < apart->len ? 2 * arrived : apart->len;
-    if (!grow(peer, &apart->received.piece.bytes, ENGINE_PIECE_HEAD, &apart->capacity, capacity))
+    if (!grow(conn, &apart->received.piece.bytes, ENGINE_PIECE_HEAD, &apart->capacity, capacity))
       return false;
   }
   char *to = body_of(apart) + apart->arrived;
@@ -123,37 +123,38 @@ static void tell_reader(struct input *input) {
  * Takes the body out of the bytes of the first command, if it is one that is on its way and will be
  * kept. Sets *stay to how many of the bytes are then left: what is behind them was the body's.
  */
-static bool apart_begin(struct peer *peer, const char *data, size_t len, size_t *stay) {
-  struct input *input = peer->input;
+static bool apart_begin(struct conn *conn, const char *data, size_t len, size_t *stay) {
+  struct input *input = conn->input;
   size_t at = 0, bulk = resp_reader_bulk(&input->reader, data, &at);
   *stay = len;
   if (bulk < INPUT_APART_BYTES || len - at >= bulk || input->apart.len != 0) return true;
-  if (!command_is_body(&peer_loop(peer)->host, input->reader.argv, input->reader.argc)) return true;
+  if (!command_is_body(&conn_loop(conn)->worker, input->reader.argv, input->reader.argc))
+    return true;
   input->apart = (struct apart){.len = bulk, .at = at};
   *stay = at;
-  return apart_take(peer, data + at, len - at);
+  return apart_take(conn, data + at, len - at);
 }
 
 /* ---- input ---- */
 
-void input_destroy(struct peer *peer) {
-  struct input *input = peer->input;
+void input_destroy(struct conn *conn) {
+  struct input *input = conn->input;
   if (input == NULL) return;
-  apart_drop(peer);
+  apart_drop(conn);
   list_remove(&input->awaited);
-  gave_back(peer, input->capacity);
+  gave_back(conn, input->capacity);
   resp_reader_deinit(&input->reader);
   free(input->bytes);
   free(input);
-  peer->input = NULL;
+  conn->input = NULL;
 }
 
-bool input_keep(struct peer *peer, const char *data, size_t len) {
-  struct loop *loop = peer_loop(peer);
+bool input_keep(struct conn *conn, const char *data, size_t len) {
+  struct loop *loop = conn_loop(conn);
   struct input *input = calloc(1, sizeof *input);
-  if (input == NULL) return no_memory(peer);
-  peer->input = input;
-  input->peer = peer;
+  if (input == NULL) return no_memory(conn);
+  conn->input = input;
+  input->conn = conn;
   list_init(&input->awaited);
   if (resp_reader_idle(&loop->reader)) {
     loop_setup_reader(loop, &input->reader);
@@ -162,13 +163,13 @@ bool input_keep(struct peer *peer, const char *data, size_t len) {
     loop_setup_reader(loop, &loop->reader);
   }
   size_t stay;
-  return apart_begin(peer, data, len, &stay) && append(peer, data, stay);
+  return apart_begin(conn, data, len, &stay) && append(conn, data, stay);
 }
 
-char *input_room(struct peer *peer, size_t *room) {
-  struct input *input = peer->input;
+char *input_room(struct conn *conn, size_t *room) {
+  struct input *input = conn->input;
   *room = 0;
-  if (input == NULL || peer->client.waiting) return NULL;
+  if (input == NULL || conn->session.waiting) return NULL;
   if (is_on_its_way(&input->apart)) {
     *room = input->apart.capacity - input->apart.arrived;
     return *room > 0 ? body_of(&input->apart) + input->apart.arrived : NULL;
@@ -180,21 +181,21 @@ char *input_room(struct peer *peer, size_t *room) {
   size_t more = need - have < have ? need - have : have;
   if (more < LOOP_READ_BYTES) return NULL;
   /* Where there is no room, less of it may still do: nobody is closed here. */
-  if (!is_room_for(peer, capacity_for(input, more) - input->capacity) || !reserve(peer, more))
+  if (!is_room_for(conn, capacity_for(input, more) - input->capacity) || !reserve(conn, more))
     return NULL;
   *room = more;
   return input->bytes + input->len;
 }
 
 static void await_from_now(struct input *input) {
-  struct loop *loop = peer_loop(input->peer);
+  struct loop *loop = conn_loop(input->conn);
   list_remove(&input->awaited);
-  input->since_ms = loop->host.now_ms;
+  input->since_ms = loop->worker.now_ms;
   list_append(&loop->awaited, &input->awaited);
 }
 
-void input_await(struct peer *peer, bool awaited) {
-  struct input *input = peer->input;
+void input_await(struct conn *conn, bool awaited) {
+  struct input *input = conn->input;
   if (input == NULL) return;
   if (!awaited) {
     list_remove(&input->awaited);
@@ -203,39 +204,39 @@ void input_await(struct peer *peer, bool awaited) {
   }
 }
 
-struct peer *input_late(struct loop *loop) {
+struct conn *input_late(struct loop *loop) {
   if (list_empty(&loop->awaited)) return NULL;
   const struct input *input = LIST_ENTRY(loop->awaited.next, struct input, awaited);
-  return loop->host.now_ms - input->since_ms >= INPUT_REQUEST_MS ? input->peer : NULL;
+  return loop->worker.now_ms - input->since_ms >= INPUT_REQUEST_MS ? input->conn : NULL;
 }
 
-bool input_take(struct peer *peer, const char *data, size_t len, bool *whole) {
-  struct input *input = peer->input;
+bool input_take(struct conn *conn, const char *data, size_t len, bool *whole) {
+  struct input *input = conn->input;
   struct apart *apart = &input->apart;
   bool awaited = !list_empty(&input->awaited);
   if (awaited && resp_reader_in_bulk(&input->reader, INPUT_LONG_BYTES)) await_from_now(input);
   *whole = true;
   if (is_on_its_way(apart)) {
     size_t missing = apart->len - apart->arrived, part = len < missing ? len : missing;
-    if (!apart_take(peer, data, part)) return false;
+    if (!apart_take(conn, data, part)) return false;
     *whole = part == missing;
     if (*whole) tell_reader(input);
     data += part;
     len -= part;
   }
-  if (data != input->bytes + input->len) return append(peer, data, len);
+  if (data != input->bytes + input->len) return append(conn, data, len);
   input->len += len;
   return true;
 }
 
-bool input_consumed(struct peer *peer, size_t len) {
-  struct input *input = peer->input;
+bool input_consumed(struct conn *conn, size_t len) {
+  struct input *input = conn->input;
   input->start += len;
-  if (len > 0) apart_drop(peer);
+  if (len > 0) apart_drop(conn);
   /* Forgotten, to be read once more: CLIENT PAUSE. */
   if (input->apart.len != 0 && resp_reader_idle(&input->reader)) tell_reader(input);
   size_t stay;
-  if (!apart_begin(peer, input->bytes + input->start, input->len - input->start, &stay))
+  if (!apart_begin(conn, input->bytes + input->start, input->len - input->start, &stay))
     return false;
   input->len = input->start + stay;
   return true;

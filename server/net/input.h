@@ -11,14 +11,14 @@
  * enlarged as it arrives.
  *
  * Invariants: what is apart belongs to the first command in bytes, whose reader has been told of it
- * since it is whole; shared.input_bytes counts the capacities; neither of them is ever more than
+ * since it is whole; instance.input_bytes counts the capacities; neither of them is ever more than
  * twice what has arrived, so that a mere announcement costs nothing.
  */
 #ifndef IDEM_SERVER_NET_INPUT_H
 #define IDEM_SERVER_NET_INPUT_H
 
 #include "proto/resp_read.h"
-#include "server/commands/host.h"
+#include "server/commands/worker.h"
 
 /* A body shorter than this, or the part of it that arrived with its command, is copied: that costs
  * less than the piece. */
@@ -31,7 +31,7 @@ _Static_assert(INPUT_APART_BYTES >= ENGINE_PIECE_LEAST, "the engine takes it");
 #define INPUT_LONG_BYTES 4096u
 
 struct loop;
-struct peer;
+struct conn;
 
 /* A body on its way; len 0: there is none. */
 struct apart {
@@ -43,7 +43,7 @@ struct apart {
 /* [start, len) are valid. */
 struct input {
   struct resp_reader reader;
-  struct peer *peer;
+  struct conn *conn;
   struct list awaited; /* in loop.awaited while the peer has to send the rest of a command */
   int64_t since_ms;    /* since when; of a long argument, when the last bytes of it came */
   char *bytes;
@@ -53,21 +53,21 @@ struct input {
 
 /* Keeps what the loop's reader has not consumed, with what it knows of it. False here and below:
  * the limit of all connections together, or of memory. */
-bool input_keep(struct peer *peer, const char *data, size_t len);
-void input_destroy(struct peer *peer);
+bool input_keep(struct conn *conn, const char *data, size_t len);
+void input_destroy(struct conn *conn);
 
 /* Where the next bytes may be read to, so that they need not be moved; room 0: nowhere. */
-char *input_room(struct peer *peer, size_t *room);
+char *input_room(struct conn *conn, size_t *room);
 /* Bytes that were read, there or anywhere else. *whole: perhaps a command has become complete. */
-bool input_take(struct peer *peer, const char *data, size_t len, bool *whole);
+bool input_take(struct conn *conn, const char *data, size_t len, bool *whole);
 /* The body of the first command, to be told to the host when it runs; NULL: it has none apart. */
 struct received *input_received(struct input *input);
 /* So many bytes have been run. What is left is incomplete, or has to wait. */
-bool input_consumed(struct peer *peer, size_t len);
+bool input_consumed(struct conn *conn, size_t len);
 size_t input_size(const struct input *input); /* as taken */
 /* Whether the rest of a command is awaited from the peer, or what is there waits for us. */
-void input_await(struct peer *peer, bool awaited);
+void input_await(struct conn *conn, bool awaited);
 /* The connection whose command has been awaited for INPUT_REQUEST_MS, if there is one. */
-struct peer *input_late(struct loop *loop);
+struct conn *input_late(struct loop *loop);
 
 #endif

@@ -15,7 +15,7 @@
 static int listen_on(struct server *server, int fd, bool is_unix) {
   struct listener *listener = &server->listeners[server->listener_count++];
   *listener = (struct listener){.loop = server->loops[0], .fd = fd, .is_unix = is_unix};
-  if (listen(fd, (int)server->shared.options->tcp_backlog) != 0) return -errno;
+  if (listen(fd, (int)server->instance.options->tcp_backlog) != 0) return -errno;
   return accept_start(listener);
 }
 
@@ -63,24 +63,24 @@ static int listen_tcp(struct server *server, const char *text, int port) {
   }
   error = listen_on(server, fd, false);
   if (error != 0) return error;
-  if (server->shared.port == 0) server->shared.port = bound_port(fd);
+  if (server->instance.port == 0) server->instance.port = bound_port(fd);
   log_line(server->log, LOG_LEVEL_NOTICE,
            address.ss_family == AF_INET6 ? "ready to accept connections on [%s]:%d"
                                          : "ready to accept connections on %s:%d",
-           text, server->shared.port);
+           text, server->instance.port);
   return 0;
 }
 
 /* With port 0 the kernel picks one for the first address; the others follow. */
 static bool open_tcp(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
-  const struct options *options = server->shared.options;
+  const struct options *options = server->instance.options;
   char addresses[OPTIONS_TEXT_BYTES], *rest = addresses;
   snprintf(addresses, sizeof addresses, "%s", options->bind);
   for (char *text; (text = strsep(&rest, " ")) != NULL;) {
     if (*text == '\0') continue;
     bool optional = *text == '-';
     if (optional) text++;
-    int port = server->shared.port != 0 ? server->shared.port : (int)options->port;
+    int port = server->instance.port != 0 ? server->instance.port : (int)options->port;
     int result = listen_tcp(server, text, port);
     if (result == 0) continue;
     if (optional &&
@@ -111,7 +111,7 @@ static bool remove_stale(const char *path) {
 
 /* Nobody may connect between bind and chmod. */
 static int bind_unix(struct server *server, int fd) {
-  const struct options *options = server->shared.options;
+  const struct options *options = server->instance.options;
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   size_t len = strlen(options->unixsocket);
   if (len >= sizeof address.sun_path) return -ENAMETOOLONG;
@@ -134,7 +134,7 @@ static int listen_unix(struct server *server) {
 }
 
 static bool open_unix(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
-  const char *path = server->shared.options->unixsocket;
+  const char *path = server->instance.options->unixsocket;
   if (path[0] == '\0') return true;
   if (!remove_stale(path)) {
     snprintf(error, OPTIONS_ERROR_BYTES,
@@ -152,7 +152,7 @@ static bool open_unix(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
 
 bool listeners_open(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
   if (!open_tcp(server, error) || !open_unix(server, error)) return false;
-  if (server->shared.port != 0 || server->unixsocket_bound) return true;
+  if (server->instance.port != 0 || server->unixsocket_bound) return true;
   snprintf(error, OPTIONS_ERROR_BYTES, "no address to listen on is available");
   return false;
 }
@@ -164,6 +164,6 @@ void listeners_close(struct server *server) {
     close(listener->fd);
   }
   accept_end(server);
-  if (server->unixsocket_bound) unlink(server->shared.options->unixsocket);
+  if (server->unixsocket_bound) unlink(server->instance.options->unixsocket);
   server->unixsocket_bound = false;
 }

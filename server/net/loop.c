@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "server/commands/inbox.h"
@@ -21,32 +20,26 @@
  * was given. */
 #define WALL_STEP_MS 50
 
-static int64_t wall_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* One loop looks, so that all tell the same. */
 static void see_wall_clock(struct loop *loop) {
-  if (loop->host.number != 0) return;
-  int64_t offset_ms = wall_ms() - (int64_t)(uv_hrtime() / 1000000);
-  int64_t moved_ms = offset_ms - host_wall_offset_ms(&loop->host);
+  if (loop->worker.number != 0) return;
+  int64_t offset_ms = clock_wall_ms() - (int64_t)(clock_monotonic_ns() / 1000000);
+  int64_t moved_ms = offset_ms - worker_wall_offset_ms(&loop->worker);
   if (moved_ms > WALL_STEP_MS || moved_ms < -WALL_STEP_MS)
-    atomic_store(&loop->host.shared->wall_offset_ms, offset_ms);
+    atomic_store(&loop->worker.instance->wall_offset_ms, offset_ms);
 }
 
 /* ---- the turn ---- */
 
 static struct keyspace *keyspace_of(const struct loop *loop) {
-  return loop->server->shared.keyspace;
+  return loop->server->instance.keyspace;
 }
 
 static struct engine_waiter *next_ready(struct loop *loop, struct shard *shard) {
-  int64_t now_ms = loop->host.now_ms;
-  struct engine *engine = host_lock(&loop->host, shard, &now_ms);
-  struct engine_waiter *waiter = engine_next_ready(engine, loop->host.number);
-  host_unlock(&loop->host, shard);
+  int64_t now_ms = loop->worker.now_ms;
+  struct engine *engine = worker_lock(&loop->worker, shard, &now_ms);
+  struct engine_waiter *waiter = engine_next_ready(engine, loop->worker.number);
+  worker_unlock(&loop->worker, shard);
   return waiter;
 }
 
@@ -56,21 +49,21 @@ static bool time_left(struct loop *loop, uint64_t end_ns) { return loop_see_time
 /* Returns false when there was no time for all of them. */
 static bool answer_shard(struct loop *loop, struct shard *shard, uint64_t end_ns) {
   for (struct engine_waiter *waiter; (waiter = next_ready(loop, shard)) != NULL;) {
-    peer_answer(loop, waiter);
+    conn_answer(loop, waiter);
     if (!time_left(loop, end_ns)) return false;
   }
   return true;
 }
 
 static void answer_ready(struct loop *loop) {
-  uint64_t shards = keyspace_take_ready(keyspace_of(loop), loop->host.number);
+  uint64_t shards = keyspace_take_ready(keyspace_of(loop), loop->worker.number);
   if (shards == 0) return;
   uint64_t end_ns = loop_see_time(loop) + LOOP_WAITERS_NS;
   for (; shards != 0; shards &= shards - 1) {
     struct shard *shard = keyspace_shard(keyspace_of(loop), (unsigned)__builtin_ctzll(shards));
     if (!answer_shard(loop, shard, end_ns)) break; /* perhaps there are more in this one too */
   }
-  keyspace_still_ready(keyspace_of(loop), loop->host.number, shards);
+  keyspace_still_ready(keyspace_of(loop), loop->worker.number, shards);
 }
 
 /* Those that are made runnable meanwhile are for the next turn. */
@@ -82,32 +75,32 @@ static void resume_runnable(struct loop *loop) {
   loop->turn_ns = loop_see_time(loop); /* each has a share of this part of the turn */
   uint64_t end_ns = loop->turn_ns + LOOP_RESUMED_NS;
   while (!list_empty(&now) && time_left(loop, end_ns))
-    peer_resume(LIST_ENTRY(list_pop(&now), struct peer, runnable));
+    conn_resume(LIST_ENTRY(list_pop(&now), struct conn, runnable));
   list_splice(&loop->runnable, &now);
 }
 
 static void send_unsent(struct loop *loop) {
-  struct list *unsent = &loop->host.unsent;
+  struct list *unsent = &loop->worker.unsent;
   if (list_empty(unsent)) return;
   uint64_t end_ns = loop_see_time(loop) + LOOP_SENDING_NS;
   while (!list_empty(unsent) && time_left(loop, end_ns))
-    peer_flush(peer_of(LIST_ENTRY(list_pop(unsent), struct client, unsent)));
+    conn_flush(conn_of(LIST_ENTRY(list_pop(unsent), struct session, unsent)));
 }
 
 static void run_tasks(struct loop *loop) {
-  if (!task_ready(&loop->host)) return;
+  if (!task_ready(&loop->worker)) return;
   uint64_t end_ns = loop_see_time(loop) + LOOP_TASKS_NS;
-  while (task_ready(&loop->host) && time_left(loop, end_ns)) {
-    struct client *client = task_run(&loop->host);
-    if (client != NULL) peer_answered(peer_of(client));
+  while (task_ready(&loop->worker) && time_left(loop, end_ns)) {
+    struct session *session = task_run(&loop->worker);
+    if (session != NULL) conn_answered(conn_of(session));
   }
 }
 
 /* A failed AUTH is answered late, but at once when the server is leaving. */
 static void answer_failed_auth(struct loop *loop) {
-  struct client *client;
-  while ((client = strangers_answer(&loop->host, loop->draining != 0)) != NULL)
-    peer_answered(peer_of(client));
+  struct session *session;
+  while ((session = strangers_answer(&loop->worker, loop->draining != 0)) != NULL)
+    conn_answered(conn_of(session));
 }
 
 static void adopt_handed(struct loop *loop) {
@@ -128,16 +121,16 @@ static void follow_drain(struct loop *loop);
 static void drain_step(struct loop *loop);
 
 static void end_turn(struct loop *loop) {
-  struct host *host = &loop->host;
+  struct worker *worker = &loop->worker;
   loop_see_time(loop);
   adopt_handed(loop);
   answer_failed_auth(loop);
-  strangers_close_evicted(host);
-  host_tick(host, LOOP_TICK_STEPS);
+  strangers_close_evicted(worker);
+  worker_tick(worker, LOOP_TICK_STEPS);
   answer_ready(loop);
   resume_runnable(loop);
   run_tasks(loop);
-  inbox_deliver(host);
+  inbox_deliver(worker);
   send_unsent(loop);
   follow_drain(loop);
   if (loop->draining != 0) drain_step(loop);
@@ -162,7 +155,7 @@ static void on_due(uv_timer_t *timer) {
 }
 
 static void set_due_timer(struct loop *loop, int64_t due_ms) {
-  assert(due_ms > loop->host.now_ms);
+  assert(due_ms > loop->worker.now_ms);
   if (due_ms == loop->due_ms) return;
   loop->due_ms = due_ms;
   if (due_ms == INT64_MAX) {
@@ -170,7 +163,7 @@ static void set_due_timer(struct loop *loop, int64_t due_ms) {
     return;
   }
   uv_update_time(&loop->uv); /* or it would count from when the turn began */
-  uv_timer_start(&loop->due, on_due, (uint64_t)(due_ms - loop->host.now_ms), 0);
+  uv_timer_start(&loop->due, on_due, (uint64_t)(due_ms - loop->worker.now_ms), 0);
 }
 
 static bool drain_goes_on(const struct loop *loop) {
@@ -180,17 +173,17 @@ static bool drain_goes_on(const struct loop *loop) {
 
 /* The first loop sees to it. */
 static bool shutdown_is_due(const struct loop *loop) {
-  return loop->host.number == 0 && loop->draining == 0 &&
-         atomic_load(&loop->host.shared->shutdown_wanted);
+  return loop->worker.number == 0 && loop->draining == 0 &&
+         atomic_load(&loop->worker.instance->shutdown_wanted);
 }
 
 /* Budgets ran out, a connection that ended late in the turn made something due, or other loops have
  * something for us. */
 static bool work_is_left(struct loop *loop, int64_t due_ms) {
-  const struct host *host = &loop->host;
-  return due_ms <= host->now_ms || !list_empty(&loop->runnable) || !list_empty(&host->unsent) ||
-         task_ready(host) || !inbox_empty(host) || atomic_load(&host->has_evicted) ||
-         keyspace_has_ready(keyspace_of(loop), host->number) ||
+  const struct worker *worker = &loop->worker;
+  return due_ms <= worker->now_ms || !list_empty(&loop->runnable) || !list_empty(&worker->unsent) ||
+         task_ready(worker) || !inbox_empty(worker) || atomic_load(&worker->has_evicted) ||
+         keyspace_has_ready(keyspace_of(loop), worker->number) ||
          atomic_load(&loop->handed.waiting) || drain_goes_on(loop) || shutdown_is_due(loop);
 }
 
@@ -209,7 +202,7 @@ static void on_prepare(uv_prepare_t *prepare) {
   loop_begin(loop);
   loop->turn_ns = 0;
   atomic_store(&loop->asleep, true);
-  int64_t due_ms = keyspace_next_due(keyspace_of(loop), loop->host.number);
+  int64_t due_ms = keyspace_next_due(keyspace_of(loop), loop->worker.number);
   if (work_is_left(loop, due_ms)) {
     atomic_store(&loop->asleep, false);
     uv_idle_start(&loop->busy, on_busy);
@@ -253,7 +246,7 @@ bool loop_hand(struct loop *loop, int fd, bool is_unix) {
   pthread_mutex_unlock(&handed->lock);
   if (!room) return false;
   atomic_store(&handed->waiting, true);
-  server_wake(loop->server, UINT64_C(1) << loop->host.number);
+  server_wake(loop->server, UINT64_C(1) << loop->worker.number);
   return true;
 }
 
@@ -317,24 +310,24 @@ bool loop_watch(struct loop *loop, int fd) {
 /* ---- housekeeping ---- */
 
 static void resume_postponed(struct loop *loop) {
-  struct list *clients = &loop->host.clients;
-  for (struct list *node = clients->next; node != clients; node = node->next) {
-    struct peer *peer = peer_of(LIST_ENTRY(node, struct client, link));
-    if (list_empty(&peer->runnable)) list_append(&loop->runnable, &peer->runnable);
+  struct list *sessions = &loop->worker.sessions;
+  for (struct list *node = sessions->next; node != sessions; node = node->next) {
+    struct conn *conn = conn_of(LIST_ENTRY(node, struct session, link));
+    if (list_empty(&conn->runnable)) list_append(&loop->runnable, &conn->runnable);
   }
 }
 
 static void end_pause(struct loop *loop) {
-  struct host *host = &loop->host;
-  int64_t until_ms = host->shared->pause_until_ms;
-  if (until_ms == host->pause_ended_ms || until_ms > host->now_ms) return;
-  host->pause_ended_ms = until_ms;
-  loop->fair_ms = host->now_ms + LOOP_AFTER_STALL_MS; /* what was held back runs first */
+  struct worker *worker = &loop->worker;
+  int64_t until_ms = worker->instance->pause_until_ms;
+  if (until_ms == worker->pause_ended_ms || until_ms > worker->now_ms) return;
+  worker->pause_ended_ms = until_ms;
+  loop->fair_ms = worker->now_ms + LOOP_AFTER_STALL_MS; /* what was held back runs first */
   resume_postponed(loop);
 }
 
 static bool is_fair(struct loop *loop) {
-  int64_t now_ms = loop->host.now_ms;
+  int64_t now_ms = loop->worker.now_ms;
   if (now_ms - loop->cron_ms >= LOOP_CRON_MS + LOOP_STALL_MS)
     loop->fair_ms = now_ms + LOOP_AFTER_STALL_MS;
   loop->cron_ms = now_ms;
@@ -342,18 +335,18 @@ static bool is_fair(struct loop *loop) {
 }
 
 static void review_connections(struct loop *loop) {
-  struct host *host = &loop->host;
+  struct worker *worker = &loop->worker;
   uint64_t count =
-      host->client_count < LOOP_CRON_CONNECTIONS ? host->client_count : LOOP_CRON_CONNECTIONS;
-  strangers_review(host);
-  struct peer *late;
+      worker->session_count < LOOP_CRON_CONNECTIONS ? worker->session_count : LOOP_CRON_CONNECTIONS;
+  strangers_review(worker);
+  struct conn *late;
   for (unsigned i = 0; i < LOOP_CRON_LATE && (late = input_late(loop)) != NULL; i++)
-    peer_late(late);
-  for (; count > 0 && !list_empty(&host->clients); count--) {
+    conn_late(late);
+  for (; count > 0 && !list_empty(&worker->sessions); count--) {
     struct list *node = loop->review;
-    if (node == NULL || node == &host->clients) node = host->clients.next;
+    if (node == NULL || node == &worker->sessions) node = worker->sessions.next;
     loop->review = node->next;
-    peer_review(peer_of(LIST_ENTRY(node, struct client, link)));
+    conn_review(conn_of(LIST_ENTRY(node, struct session, link)));
   }
 }
 
@@ -362,8 +355,8 @@ static void on_cron(uv_timer_t *timer) {
   loop_begin(loop);
   loop_see_time(loop);
   see_wall_clock(loop);
-  log_counts(loop->log, loop->host.now_ms);
-  if (loop->host.number == 0) accept_resume(loop->server);
+  log_counts(loop->log, loop->worker.now_ms);
+  if (loop->worker.number == 0) accept_resume(loop->server);
   end_pause(loop);
   if (is_fair(loop)) review_connections(loop);
   end_turn(loop);
@@ -372,8 +365,8 @@ static void on_cron(uv_timer_t *timer) {
 /* ---- the drain ---- */
 
 void loop_close_clients(struct loop *loop) {
-  while (!list_empty(&loop->host.clients)) {
-    peer_close(peer_of(LIST_ENTRY(loop->host.clients.next, struct client, link)));
+  while (!list_empty(&loop->worker.sessions)) {
+    conn_close(conn_of(LIST_ENTRY(loop->worker.sessions.next, struct session, link)));
   }
 }
 
@@ -382,24 +375,24 @@ static void on_drain_deadline(uv_timer_t *timer) {
   loop_begin(loop);
   log_line(loop->log, LOG_LEVEL_WARNING,
            "%llu connections are closed before they took all their replies",
-           (unsigned long long)loop->host.client_count);
+           (unsigned long long)loop->worker.session_count);
   loop_close_clients(loop);
 }
 
 static void end_waits(struct loop *loop) {
-  struct host *host = &loop->host;
-  for (struct list *node = host->clients.next; node != &host->clients; node = node->next) {
-    struct client *client = LIST_ENTRY(node, struct client, link);
-    if (!client->waiting) continue;
-    struct shard *shard = keyspace_shard(keyspace_of(loop), client->shard);
-    int64_t now_ms = host->now_ms;
-    engine_waiter_expire(host_lock(host, shard, &now_ms), client->waiter, now_ms);
-    host_unlock(host, shard);
+  struct worker *worker = &loop->worker;
+  for (struct list *node = worker->sessions.next; node != &worker->sessions; node = node->next) {
+    struct session *session = LIST_ENTRY(node, struct session, link);
+    if (!session->waiting) continue;
+    struct shard *shard = keyspace_shard(keyspace_of(loop), session->shard);
+    int64_t now_ms = worker->now_ms;
+    engine_waiter_expire(worker_lock(worker, shard, &now_ms), session->waiter, now_ms);
+    worker_unlock(worker, shard);
   }
 }
 
 static void follow_drain(struct loop *loop) {
-  struct host *host = &loop->host;
+  struct worker *worker = &loop->worker;
   struct server *server = loop->server;
   if (shutdown_is_due(loop) && atomic_load(&server->draining) == 0)
     server_drain(server, "SHUTDOWN");
@@ -411,36 +404,36 @@ static void follow_drain(struct loop *loop) {
     resume_postponed(loop);
     end_waits(loop);
     uv_timer_start(&loop->drain_deadline, on_drain_deadline,
-                   (uint64_t)host->options->drain_timeout_ms, 0);
+                   (uint64_t)worker->options->drain_timeout_ms, 0);
   }
   if (wanted > 1) loop_close_clients(loop);
 }
 
 /* What was sent before the drain lies in the socket: as much as that holds is read, a connection
  * that goes on sending is cut off. */
-static bool may_read_on(const struct loop *loop, const struct peer *peer) {
-  return loop->drain_turns < DRAIN_READING_TURNS_MAX && peer_has_input(peer);
+static bool may_read_on(const struct loop *loop, const struct conn *conn) {
+  return loop->drain_turns < DRAIN_READING_TURNS_MAX && conn_has_input(conn);
 }
 
 static void end_when_sent(struct loop *loop) {
-  struct list *clients = &loop->host.clients;
-  for (struct list *node = clients->next, *next; node != clients; node = next) {
+  struct list *sessions = &loop->worker.sessions;
+  for (struct list *node = sessions->next, *next; node != sessions; node = next) {
     next = node->next;
-    struct client *client = LIST_ENTRY(node, struct client, link);
-    struct peer *peer = peer_of(client);
-    if (client_blocked(client) || !list_empty(&peer->runnable)) continue;
-    if (!client->close_when_sent && may_read_on(loop, peer)) continue;
-    client->close_when_sent = true;
-    peer_resume(peer);
+    struct session *session = LIST_ENTRY(node, struct session, link);
+    struct conn *conn = conn_of(session);
+    if (session_blocked(session) || !list_empty(&conn->runnable)) continue;
+    if (!session->close_when_sent && may_read_on(loop, conn)) continue;
+    session->close_when_sent = true;
+    conn_resume(conn);
   }
 }
 
 static void drain_step(struct loop *loop) {
-  if (loop->host.client_count > 0 && loop->drain_turns++ < DRAIN_READING_TURNS) return;
-  if (loop->host.client_count > 0) end_when_sent(loop);
-  if (loop->host.client_count > 0 || atomic_load(&loop->handed.waiting)) return;
+  if (loop->worker.session_count > 0 && loop->drain_turns++ < DRAIN_READING_TURNS) return;
+  if (loop->worker.session_count > 0) end_when_sent(loop);
+  if (loop->worker.session_count > 0 || atomic_load(&loop->handed.waiting)) return;
   /* The first loop hears the signals: it is the last to end. */
-  if (loop->host.number == 0 && atomic_load(&loop->server->connections) > 0) return;
+  if (loop->worker.number == 0 && atomic_load(&loop->server->connections) > 0) return;
   server_wake(loop->server, 1);
   uv_stop(&loop->uv);
 }
@@ -450,9 +443,9 @@ static void drain_step(struct loop *loop) {
 void loop_setup_reader(struct loop *loop, struct resp_reader *reader) {
   resp_reader_init(reader);
   reader->argument_limit = command_argument_limit;
-  reader->context = &loop->host;
-  reader->unasked_bytes = loop->host.unasked_bytes;
-  reader->command_limit = (size_t)loop->host.options->body_limit + LOOP_COMMAND_BYTES;
+  reader->context = &loop->worker;
+  reader->unasked_bytes = loop->worker.unasked_bytes;
+  reader->command_limit = (size_t)loop->worker.options->body_limit + LOOP_COMMAND_BYTES;
 }
 
 /* Room for every connection that there may be. */
@@ -499,7 +492,7 @@ int loop_init(struct loop *loop, struct server *server) {
   pthread_mutex_init(&loop->turn, NULL);
   loop_begin(loop);
   error = open_handles(loop);
-  if (error == 0 && !host_init(&loop->host, &server->shared, (int64_t)uv_now(&loop->uv)))
+  if (error == 0 && !worker_init(&loop->worker, &server->instance, (int64_t)uv_now(&loop->uv)))
     error = UV_ENOMEM;
   if (error != 0) {
     loop_deinit(loop);
@@ -507,7 +500,7 @@ int loop_init(struct loop *loop, struct server *server) {
   }
   loop_setup_reader(loop, &loop->reader);
   see_wall_clock(loop);
-  loop->cron_ms = loop->host.now_ms;
+  loop->cron_ms = loop->worker.now_ms;
   leave_turn(loop); /* whoever runs the loop enters the first one */
   return 0;
 }
@@ -534,7 +527,7 @@ void loop_deinit(struct loop *loop) {
   for (unsigned i = 0; i < loop->handed.count; i++) close(loop->handed.fds[i]);
   pthread_mutex_destroy(&loop->turn);
   pthread_mutex_destroy(&loop->handed.lock);
-  if (loop->host.shared == NULL) return;
+  if (loop->worker.instance == NULL) return;
   resp_reader_deinit(&loop->reader);
-  host_deinit(&loop->host);
+  worker_deinit(&loop->worker);
 }

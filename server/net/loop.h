@@ -7,10 +7,10 @@
  *
  * Invariants:
  *  - a connection that has commands left to run is in loop.runnable, unless it is blocked
- * (client_blocked), paused, or its output is over the limit;
+ * (session_blocked), paused, or its output is over the limit;
  *  - an idle connection owns no buffer: input exists only while a command is incomplete or has to
  * wait, output only until it is sent;
- *  - client->waiter of a connection that does not wait is a grant whose reply is not yet known to
+ *  - session->waiter of a connection that does not wait is a grant whose reply is not yet known to
  * be written.
  */
 #ifndef IDEM_SERVER_NET_LOOP_H
@@ -66,18 +66,18 @@
  * stream socket: uv_pipe_t is larger, and what it has more is for names and for passing
  * descriptors.
  */
-struct peer {
+struct conn {
   union {
     uv_handle_t handle;
     uv_stream_t stream;
     uv_tcp_t tcp;
   } uv;
-  struct client client;
+  struct session session;
   struct input *input;     /* NULL when there is nothing */
   struct list runnable;    /* in loop.runnable */
   uint32_t sending_count;  /* writes that libuv has */
   uint32_t progress_ms;    /* something was last taken, or lingering began; see since_progress_ms */
-  uint32_t unacknowledged; /* bytes that the kernel held for it when peer_review came by */
+  uint32_t unacknowledged; /* bytes that the kernel held for it when conn_review came by */
   bool is_unix : 1;
   bool held_back : 1;          /* commands are left that its own output kept from running */
   bool postponed : 1;          /* CLIENT PAUSE holds its next command back */
@@ -115,14 +115,14 @@ struct loop {
   uv_poll_t reach;       /* see there in loop.c */
   uv_tcp_t first_stream; /* never connected: with its first one libuv sets a descriptor aside, now
                             rather than when they are short */
-  struct host host;
+  struct worker worker;
   struct server *server;
   struct log *log;
   struct list runnable;
   struct list awaited; /* struct input.awaited, since longest first */
   int64_t cron_ms;     /* when the housekeeping was here last */
   int64_t fair_ms;     /* before this nobody is closed for lateness: see LOOP_STALL_MS */
-  struct list *review; /* whom in host.clients the housekeeping comes to next; NULL: the first */
+  struct list *review; /* whom in worker.clients the housekeeping comes to next; NULL: the first */
   struct resp_reader reader; /* for input that arrives whole */
   int64_t due_ms;            /* what the timer is set to */
   uint64_t turn_ns;          /* when this part of the turn began; 0: nothing has been read yet */
@@ -142,7 +142,7 @@ struct loop {
 };
 
 struct server {
-  struct shared shared;
+  struct instance instance;
   struct log *log;
   struct loop *loops[KEYSPACE_MAX_LOOPS];
   unsigned loop_count;
@@ -162,9 +162,9 @@ struct server {
 };
 
 /* With libuv's 248 bytes it fills jemalloc's 384; the next size is 448. */
-_Static_assert(sizeof(struct peer) <= sizeof(uv_tcp_t) + 136, "an idle connection got larger");
-static inline struct loop *peer_loop(const struct peer *peer) {
-  return LIST_ENTRY(peer->uv.handle.loop, struct loop, uv);
+_Static_assert(sizeof(struct conn) <= sizeof(uv_tcp_t) + 136, "an idle connection got larger");
+static inline struct loop *conn_loop(const struct conn *conn) {
+  return LIST_ENTRY(conn->uv.handle.loop, struct loop, uv);
 }
 
 /* ---- turns ---- */
@@ -179,7 +179,7 @@ static inline void loop_begin(struct loop *loop) {
  * turn had much to do. Not uv_now, which libuv may take from a coarser clock. */
 static inline uint64_t loop_see_time(struct loop *loop) {
   uint64_t now_ns = uv_hrtime();
-  loop->host.now_ms = (int64_t)(now_ns / 1000000);
+  loop->worker.now_ms = (int64_t)(now_ns / 1000000);
   return now_ns;
 }
 
@@ -211,27 +211,27 @@ void accept_resume(struct server *server);
 /* On any loop: serves a connection that the loop has been given, or refuses it. */
 void accept_begin(struct loop *loop, int fd, bool is_unix);
 
-/* peer.c */
+/* conn.c */
 /* Serves a connection. False: memory is short; fd is still the caller's. */
-bool peer_begin(struct loop *loop, int fd, bool is_unix);
-void peer_close(struct peer *peer);
+bool conn_begin(struct loop *loop, int fd, bool is_unix);
+void conn_close(struct conn *conn);
 /* Runs what is left in the input, as far as its share goes. */
-void peer_resume(struct peer *peer);
+void conn_resume(struct conn *conn);
 /* Sends what the client has to be told. May close. */
-void peer_flush(struct peer *peer);
+void conn_flush(struct conn *conn);
 /* The engine has an answer for the connection: writes it, or takes a grant back when the peer is
  * gone. */
-void peer_answer(struct loop *loop, struct engine_waiter *waiter);
+void conn_answer(struct loop *loop, struct engine_waiter *waiter);
 /* A command that took its time has been answered: sends that, and goes on with the next. */
-void peer_answered(struct peer *peer);
+void conn_answered(struct conn *conn);
 /* Closes what is idle or stuck for too long. */
-void peer_review(struct peer *peer);
+void conn_review(struct conn *conn);
 /* Whether there is something to read, and it is being read. */
-bool peer_has_input(const struct peer *peer);
+bool conn_has_input(const struct conn *conn);
 /* The rest of its command has been awaited for too long: says so, and closes. */
-void peer_late(struct peer *peer);
-void peer_describe(const struct client *client, struct client_address *address);
-struct peer *peer_of(struct client *client);
+void conn_late(struct conn *conn);
+void conn_describe(const struct session *session, struct session_address *address);
+struct conn *conn_of(struct session *session);
 
 /* listener.c: false with the reason in error. */
 bool listeners_open(struct server *server, char error[OPTIONS_ERROR_BYTES]);

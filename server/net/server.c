@@ -13,8 +13,8 @@
 
 #include "server/net/loop.h"
 
-static struct server *server_of(struct shared *shared) {
-  return LIST_ENTRY(shared, struct server, shared);
+static struct server *server_of(struct instance *instance) {
+  return LIST_ENTRY(instance, struct server, instance);
 }
 
 /* ---- between loops ---- */
@@ -27,7 +27,9 @@ void server_wake(struct server *server, uint64_t loops) {
   }
 }
 
-static void wake(struct shared *shared, uint64_t loops) { server_wake(server_of(shared), loops); }
+static void wake(struct instance *instance, uint64_t loops) {
+  server_wake(server_of(instance), loops);
+}
 
 static uint64_t all_loops(const struct server *server) {
   return UINT64_MAX >> (64u - server->loop_count);
@@ -47,22 +49,22 @@ struct loop *server_choose_loop(struct server *server) {
  * which has left its own turn, stands still meanwhile in the middle of a command that has not begun
  * yet. Loops that sleep are not woken: they can not enter a turn.
  */
-static void stop_others(struct host *host) {
-  struct server *server = server_of(host->shared);
-  pthread_mutex_unlock(&server->loops[host->number]->turn);
+static void pause_others(struct worker *worker) {
+  struct server *server = server_of(worker->instance);
+  pthread_mutex_unlock(&server->loops[worker->number]->turn);
   pthread_mutex_lock(&server->stopper);
   atomic_store(&server->stopping, true);
   for (unsigned i = 0; i < server->loop_count; i++) pthread_mutex_lock(&server->loops[i]->turn);
 }
 
-static void see_time(struct host *host) {
-  loop_see_time(server_of(host->shared)->loops[host->number]);
+static void see_time(struct worker *worker) {
+  loop_see_time(server_of(worker->instance)->loops[worker->number]);
 }
 
-static void go_on(struct host *host) {
-  struct server *server = server_of(host->shared);
+static void resume_others(struct worker *worker) {
+  struct server *server = server_of(worker->instance);
   for (unsigned i = 0; i < server->loop_count; i++) {
-    if (i != host->number) pthread_mutex_unlock(&server->loops[i]->turn);
+    if (i != worker->number) pthread_mutex_unlock(&server->loops[i]->turn);
   }
   atomic_store(&server->stopping, false);
   pthread_mutex_unlock(&server->stopper);
@@ -77,8 +79,8 @@ void server_drain(struct server *server, const char *why) {
     atomic_store(&server->draining, 2);
   } else {
     log_line(server->log, LOG_LEVEL_NOTICE, "%s: draining %llu connections", why,
-             (unsigned long long)atomic_load(&server->shared.client_count));
-    atomic_store(&server->shared.draining, true);
+             (unsigned long long)atomic_load(&server->instance.session_count));
+    atomic_store(&server->instance.draining, true);
     listeners_close(server);
     atomic_store(&server->draining, 1);
   }
@@ -165,7 +167,7 @@ static struct keyspace *make_keyspace(const struct options *options, struct log 
  * as far as the system lets it. *files: descriptors that they and all others take at most. */
 static int64_t connections_that_fit(const struct server *server, int64_t wanted, rlim_t *files) {
   struct rlimit limit;
-  rlim_t loops = (rlim_t)server->shared.options->threads;
+  rlim_t loops = (rlim_t)server->instance.options->threads;
   rlim_t others = OTHER_DESCRIPTORS + LOOP_DESCRIPTORS * (loops - 1);
   rlim_t needed = (rlim_t)wanted + others;
   *files = needed;
@@ -194,7 +196,7 @@ static void fit_maxclients(struct server *server, struct options *options) {
 
 /* Whether CONFIG SET may have raised maxclients so far. */
 static bool maxclients_fits(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
-  int64_t wanted = server->shared.options->maxclients;
+  int64_t wanted = server->instance.options->maxclients;
   if (wanted <= server->clients_that_fit) return true;
   rlim_t files = 0;
   int64_t fits = connections_that_fit(server, wanted, &files);
@@ -210,12 +212,12 @@ static bool maxclients_fits(struct server *server, char error[OPTIONS_ERROR_BYTE
 }
 
 /* The other loops stand still, and all shards are held. */
-static const char *on_reconfigured(struct shared *shared, char error[OPTIONS_ERROR_BYTES]) {
-  if (!maxclients_fits(server_of(shared), error)) return "maxclients";
-  struct engine_options engine = engine_options_of(shared->options);
-  for (unsigned i = 0; i < keyspace_shards(shared->keyspace); i++)
-    engine_reconfigure(shard_engine(keyspace_shard(shared->keyspace, i)), &engine);
-  shared->log->level = (enum log_level)shared->options->loglevel;
+static const char *on_reconfigured(struct instance *instance, char error[OPTIONS_ERROR_BYTES]) {
+  if (!maxclients_fits(server_of(instance), error)) return "maxclients";
+  struct engine_options engine = engine_options_of(instance->options);
+  for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
+    engine_reconfigure(shard_engine(keyspace_shard(instance->keyspace, i)), &engine);
+  instance->log->level = (enum log_level)instance->options->loglevel;
   return NULL;
 }
 
@@ -232,7 +234,7 @@ static int open_handles(struct server *server) {
 }
 
 static int make_loops(struct server *server) {
-  unsigned wanted = (unsigned)server->shared.options->threads;
+  unsigned wanted = (unsigned)server->instance.options->threads;
   while (server->loop_count < wanted) {
     struct loop *loop = calloc(1, sizeof *loop);
     int error = loop != NULL ? loop_init(loop, server) : UV_ENOMEM;
@@ -249,17 +251,18 @@ static bool set_up(struct server *server, struct options *options,
                    char error[OPTIONS_ERROR_BYTES]) {
   int64_t now_ms = (int64_t)(uv_hrtime() / 1000000);
   struct keyspace *keyspace = make_keyspace(options, server->log, now_ms, error);
-  if (keyspace == NULL || !shared_init(&server->shared, keyspace, options, server->log, now_ms)) {
+  if (keyspace == NULL ||
+      !instance_init(&server->instance, keyspace, options, server->log, now_ms)) {
     keyspace_destroy(keyspace);
-    server->shared = (struct shared){0};
+    server->instance = (struct instance){0};
     return false;
   }
-  server->shared.describe = peer_describe;
-  server->shared.reconfigured = on_reconfigured;
-  server->shared.wake = wake;
-  server->shared.stop_others = stop_others;
-  server->shared.go_on = go_on;
-  server->shared.see_time = see_time;
+  server->instance.describe = conn_describe;
+  server->instance.reconfigured = on_reconfigured;
+  server->instance.wake = wake;
+  server->instance.pause_others = pause_others;
+  server->instance.resume_others = resume_others;
+  server->instance.see_time = see_time;
   fit_maxclients(server, options);
   int result = make_loops(server);
   if (result != 0) {
@@ -325,11 +328,11 @@ void server_destroy(struct server *server) {
   /* All are there until each has ended: a walk through clients (CLIENT LIST) has cursors in all. */
   for (unsigned i = 0; i < server->loop_count; i++) loop_deinit(server->loops[i]);
   for (unsigned i = 0; i < server->loop_count; i++) free(server->loops[i]);
-  struct keyspace *keyspace = server->shared.keyspace;
-  if (keyspace != NULL) shared_deinit(&server->shared);
+  struct keyspace *keyspace = server->instance.keyspace;
+  if (keyspace != NULL) instance_deinit(&server->instance);
   keyspace_destroy(keyspace);
   pthread_mutex_destroy(&server->stopper);
   free(server);
 }
 
-int server_port(const struct server *server) { return server->shared.port; }
+int server_port(const struct server *server) { return server->instance.port; }

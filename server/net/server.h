@@ -14,7 +14,7 @@
  * longer than its budget, however many are due.
  *
  * Each loop has a thread, the first one that which calls server_run. Between polls a loop holds its
- * turn lock, so that another one may make all stand still (host.h says for what).
+ * turn lock, so that another one may make all stand still (worker.h says for what).
  *
  * server_create, server_run and server_destroy belong to one thread; server_stop may be called from
  * anywhere.

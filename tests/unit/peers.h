@@ -30,89 +30,91 @@
 struct peers {
   struct options options;
   struct log log; /* writes nothing */
-  struct shared shared;
-  struct host host, further[PEERS_FURTHER];
-  struct client client[PEERS];
+  struct instance instance;
+  struct worker worker, further[PEERS_FURTHER];
+  struct session session[PEERS];
   uint64_t woken;         /* a bit for each host */
   unsigned times_seen;    /* how often the clock was looked at anew */
   unsigned stops, goings; /* how often the others stood still, and went on */
   char *text;             /* what heard() gave last */
 };
 
-static inline struct peers *peers_of(struct shared *shared) {
-  return LIST_ENTRY(shared, struct peers, shared);
+static inline struct peers *peers_of(struct instance *instance) {
+  return LIST_ENTRY(instance, struct peers, instance);
 }
 
-static inline struct host *host_number(struct peers *p, size_t number) {
-  return number == 0 ? &p->host : &p->further[number - 1];
+static inline struct worker *worker_number(struct peers *p, size_t number) {
+  return number == 0 ? &p->worker : &p->further[number - 1];
 }
 
-static inline struct host *host_of(struct peers *p, size_t who) {
-  return host_number(p, who % p->shared.host_count);
+static inline struct worker *worker_of(struct peers *p, size_t who) {
+  return worker_number(p, who % p->instance.worker_count);
 }
 
-static inline void peers_wake(struct shared *shared, uint64_t hosts) {
-  assert_true(hosts >> shared->host_count == 0);
-  peers_of(shared)->woken |= hosts;
+static inline void peers_wake(struct instance *instance, uint64_t workers) {
+  assert_true(workers >> instance->worker_count == 0);
+  peers_of(instance)->woken |= workers;
 }
 
-static inline void peers_stop(struct host *host) {
-  struct peers *p = peers_of(host->shared);
+static inline void peers_stop(struct worker *worker) {
+  struct peers *p = peers_of(worker->instance);
   assert_int_equal(p->stops++, p->goings);
 }
 
-static inline void peers_go_on(struct host *host) {
-  struct peers *p = peers_of(host->shared);
+static inline void peers_go_on(struct worker *worker) {
+  struct peers *p = peers_of(worker->instance);
   assert_int_equal(++p->goings, p->stops);
 }
 
 /* Time is the test's. */
-static inline void peers_see_time(struct host *host) { peers_of(host->shared)->times_seen++; }
-
-static void peers_describe(const struct client *client, struct client_address *address) {
-  *address = (struct client_address){.fd = -1};
-  snprintf(address->peer, sizeof address->peer, "127.0.0.1:%d", 5000 + (int)client->id);
+static inline void peers_see_time(struct worker *worker) {
+  peers_of(worker->instance)->times_seen++;
 }
 
-static inline int peers_setup_hosts(void **state, unsigned hosts) {
+static void peers_describe(const struct session *session, struct session_address *address) {
+  *address = (struct session_address){.fd = -1};
+  snprintf(address->peer, sizeof address->peer, "127.0.0.1:%d", 5000 + (int)session->id);
+}
+
+static inline int peers_setup_workers(void **state, unsigned workers) {
   struct peers *p = calloc(1, sizeof *p);
   assert_non_null(p);
   options_init(&p->options);
   p->log.fd = -1;
   struct engine_options engine_options = {
       .first_token = 1, .retention_ms = 60000, .waiters_per_key = 100, .waiters_total = 100};
-  struct keyspace *keyspace = keyspace_create(&engine_options, hosts, 1000);
+  struct keyspace *keyspace = keyspace_create(&engine_options, workers, 1000);
   assert_non_null(keyspace);
-  assert_true(shared_init(&p->shared, keyspace, &p->options, &p->log, 1000));
-  p->shared.describe = peers_describe;
-  p->shared.wake = peers_wake;
-  p->shared.stop_others = peers_stop;
-  p->shared.go_on = peers_go_on;
-  p->shared.see_time = peers_see_time;
-  p->shared.wall_offset_ms = INT64_C(1700000000123) - 1000;
-  for (unsigned i = 0; i < hosts; i++) {
-    assert_true(host_init(host_number(p, i), &p->shared, 1000));
+  assert_true(instance_init(&p->instance, keyspace, &p->options, &p->log, 1000));
+  p->instance.describe = peers_describe;
+  p->instance.wake = peers_wake;
+  p->instance.pause_others = peers_stop;
+  p->instance.resume_others = peers_go_on;
+  p->instance.see_time = peers_see_time;
+  p->instance.wall_offset_ms = INT64_C(1700000000123) - 1000;
+  for (unsigned i = 0; i < workers; i++) {
+    assert_true(worker_init(worker_number(p, i), &p->instance, 1000));
   }
-  for (size_t i = 0; i < PEERS; i++) client_init(&p->client[i], host_of(p, i));
+  for (size_t i = 0; i < PEERS; i++) session_init(&p->session[i], worker_of(p, i));
   *state = p;
   return 0;
 }
 
-static inline int peers_setup(void **state) { return peers_setup_hosts(state, 1); }
+static inline int peers_setup(void **state) { return peers_setup_workers(state, 1); }
 
 static inline int peers_teardown(void **state) {
   struct peers *p = *state;
-  for (size_t i = 0; i < PEERS; i++) client_deinit(&p->client[i], host_of(p, i));
+  for (size_t i = 0; i < PEERS; i++) session_deinit(&p->session[i], worker_of(p, i));
   assert_int_equal(p->stops, p->goings);
-  for (unsigned i = 0; i < p->shared.host_count; i++) {
-    struct host *host = host_number(p, i);
-    assert_int_equal(host->client_count, 0);
-    assert_int_equal(host->waiting_count, 0);
-    assert_int_equal(host->monitor_count, 0);
-    host_deinit(host);
+  for (unsigned i = 0; i < p->instance.worker_count; i++) {
+    struct worker *worker = worker_number(p, i);
+    assert_int_equal(worker->session_count, 0);
+    assert_int_equal(worker->waiting_count, 0);
+    assert_int_equal(worker->monitor_count, 0);
+    worker_deinit(worker);
   }
-  shared_deinit(&p->shared);
-  keyspace_destroy(p->shared.keyspace);
+  instance_deinit(&p->instance);
+  keyspace_destroy(p->instance.keyspace);
   options_deinit(&p->options);
   free(p->text);
   free(p);
@@ -135,9 +137,9 @@ static inline void copy_output(char *to, const struct resp_output *out) {
 
 /* What the client was told since it was last asked. Empty when nothing. */
 static inline struct span heard_bytes(struct peers *p, size_t who) {
-  struct client *client = &p->client[who];
-  struct host *host = host_of(p, who);
-  struct resp_output *out = client->out;
+  struct session *session = &p->session[who];
+  struct worker *worker = worker_of(p, who);
+  struct resp_output *out = session->out;
   assert_true(out == NULL || !out->failed);
   size_t len = out != NULL ? resp_output_size(out) : 0;
   free(p->text);
@@ -145,11 +147,11 @@ static inline struct span heard_bytes(struct peers *p, size_t who) {
   assert_non_null(p->text);
   if (out != NULL) {
     copy_output(p->text, out);
-    host_output_unpin(host, out, 0);
-    host_output_give(host, out);
+    worker_output_unpin(worker, out, 0);
+    worker_output_give(worker, out);
   }
-  client->out = NULL;
-  list_remove(&client->unsent);
+  session->out = NULL;
+  list_remove(&session->unsent);
   return (struct span){p->text, len};
 }
 
@@ -159,11 +161,11 @@ static inline void say_spans(struct peers *p, size_t who, const struct span *arg
   const struct request request = {
       .argv = argv,
       .argc = argc,
-      .command = command_find(p->host.commands, argv[0]),
+      .command = command_find(p->worker.commands, argv[0]),
   };
-  inbox_deliver(host_of(p, who)); /* as the network does before commands that have arrived */
-  command_run(host_of(p, who), &p->client[who], &request);
-  while (p->client[who].working) task_run(host_of(p, who));
+  inbox_deliver(worker_of(p, who)); /* as the network does before commands that have arrived */
+  command_run(worker_of(p, who), &p->session[who], &request);
+  while (p->session[who].working) task_run(worker_of(p, who));
 }
 
 /* One command, its words separated by single blanks. */
@@ -180,17 +182,17 @@ static inline void say(struct peers *p, size_t who, const char *line) {
 
 /* What the loop of a host does behind the commands of a turn. */
 static inline void end_turn(struct peers *p, size_t number) {
-  struct host *host = host_number(p, number);
-  struct keyspace *keyspace = p->shared.keyspace;
+  struct worker *worker = worker_number(p, number);
+  struct keyspace *keyspace = p->instance.keyspace;
   p->woken &= ~(UINT64_C(1) << number);
   uint64_t shards = keyspace_take_ready(keyspace, (unsigned)number);
   for (; shards != 0; shards &= shards - 1) {
     struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(shards));
     struct engine_waiter *waiter;
     while ((waiter = engine_next_ready(shard_engine(shard), (unsigned)number)) != NULL)
-      command_answer_waiter(host, waiter);
+      command_answer_waiter(worker, waiter);
   }
-  inbox_deliver(host);
+  inbox_deliver(worker);
 }
 
 static inline const char *ask(struct peers *p, size_t who, const char *line) {

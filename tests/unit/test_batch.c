@@ -12,12 +12,12 @@ struct reading {
 static void reading_init(struct reading *r, struct peers *p) {
   resp_reader_init(&r->reader);
   r->reader.argument_limit = command_argument_limit;
-  r->reader.context = &p->host;
-  r->reader.unasked_bytes = p->host.unasked_bytes;
+  r->reader.context = &p->worker;
+  r->reader.unasked_bytes = p->worker.unasked_bytes;
 }
 
 static void read_text(struct reading *r, struct peers *p, const char *text) {
-  batch_read(&r->batch, &r->reader, &p->host, text, strlen(text), 100);
+  batch_read(&r->batch, &r->reader, &p->worker, text, strlen(text), 100);
 }
 
 /* How many commands are read, given the first and a PING behind it. A name has who has a key. */
@@ -118,7 +118,7 @@ static void one_key_has_a_name_and_no_more_are_read_than_asked(void **state) {
   read_text(&r, p, "*2\r\n$5\r\nFETCH\r\n$1\r\na\r\n*3\r\n$3\r\nDEL\r\n$1\r\na\r\n$1\r\nb\r\n");
   assert_int_equal(r.batch.count, 2);
   struct engine_name name;
-  keyspace_name(p->shared.keyspace, SPAN_LITERAL("a"), &name);
+  keyspace_name(p->instance.keyspace, SPAN_LITERAL("a"), &name);
   assert_int_equal(r.batch.items[0].request.name->hash, name.hash);
   assert_null(r.batch.items[1].request.name);
 
@@ -127,7 +127,7 @@ static void one_key_has_a_name_and_no_more_are_read_than_asked(void **state) {
   read_text(&r, p, pings);
   assert_int_equal(r.batch.count, BATCH_COMMANDS);
   assert_int_equal(r.batch.items[BATCH_COMMANDS - 1].end, BATCH_COMMANDS * 14);
-  batch_read(&r.batch, &r.reader, &p->host, pings, sizeof pings - 1, 3);
+  batch_read(&r.batch, &r.reader, &p->worker, pings, sizeof pings - 1, 3);
   assert_int_equal(r.batch.count, 3);
   resp_reader_deinit(&r.reader);
 }

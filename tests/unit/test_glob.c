@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "server/commands/command.h"
+#include "server/base/glob.h"
 
 struct example {
   const char *pattern, *text;

@@ -12,7 +12,7 @@
 #define PMESSAGE(text) "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n$1\r\n" text "\r\n"
 #define LINE(who, words) "+1700000000.123000 [0 127.0.0.1:500" who "] " words "\r\n"
 
-static int setup(void **state) { return peers_setup_hosts(state, HOSTS); }
+static int setup(void **state) { return peers_setup_workers(state, HOSTS); }
 
 static void end_all_turns(struct peers *p) {
   for (size_t i = 0; i < HOSTS; i++) end_turn(p, i);
@@ -88,8 +88,8 @@ static void who_left_meanwhile_gets_nothing(void **state) {
   ask(p, 1, "SUBSCRIBE c");
   ask(p, 4, "SUBSCRIBE c");
   assert_string_equal(ask(p, 0, "PUBLISH c 1"), ":2\r\n");
-  client_deinit(&p->client[1], &p->further[0]);
-  client_init(&p->client[1], &p->further[0]);
+  session_deinit(&p->session[1], &p->further[0]);
+  session_init(&p->session[1], &p->further[0]);
   ask(p, 4, "UNSUBSCRIBE c");
   assert_string_equal(ask(p, 0, "PUBLISH c 2"), ":0\r\n");
   end_turn(p, 1);
@@ -146,13 +146,13 @@ static void who_may_have_missed_something_is_closed(void **state) {
     heard(p, 2);
   }
   end_turn(p, 1);
-  assert_true(p->client[1].close_now);
-  assert_true(p->client[4].close_now);
+  assert_true(p->session[1].close_now);
+  assert_true(p->session[4].close_now);
   const size_t others[] = {0, 2, 3, 5, 6, 7};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-    assert_false(p->client[others[i]].close_now);
+    assert_false(p->session[others[i]].close_now);
   assert_int_equal(p->further[0].counters.closed_by_output_limit, 2);
-  assert_int_equal(p->host.counters.closed_by_output_limit, 0);
+  assert_int_equal(p->worker.counters.closed_by_output_limit, 0);
   assert_int_equal(p->further[1].counters.closed_by_output_limit, 0);
   /* What came before the gap was given in full. */
   assert_in_range(heard_bytes(p, 1).len, 7 * LARGE, 7 * LARGE + 1000);
@@ -161,7 +161,7 @@ static void who_may_have_missed_something_is_closed(void **state) {
   ask(p, 0, "PUBLISH c 1");
   end_turn(p, 1);
   assert_string_equal(heard(p, 7), MESSAGE("1"));
-  assert_false(p->client[7].close_now);
+  assert_false(p->session[7].close_now);
 }
 
 static void what_is_taken_makes_room(void **state) {
@@ -172,7 +172,7 @@ static void what_is_taken_makes_room(void **state) {
     end_turn(p, 1);
     assert_in_range(heard_bytes(p, 1).len, 5 * LARGE, 5 * LARGE + 1000);
   }
-  assert_false(p->client[1].close_now);
+  assert_false(p->session[1].close_now);
 }
 
 /* ---- MONITOR ---- */
@@ -195,7 +195,7 @@ static void watchers_see_all_hosts(void **state) {
   p->woken = 0;
   ask(p, 0, "PING");
   assert_int_equal(p->woken, 0);
-  assert_int_equal(p->shared.monitor_count, 0);
+  assert_int_equal(p->instance.monitor_count, 0);
 }
 
 static void a_transaction_is_seen_elsewhere_too(void **state) {
@@ -236,10 +236,10 @@ static void pubsub_tells_of_all_hosts_together(void **state) {
 
 /* Whether every engine keeps effects: 1 yes, 0 no, -1 some do. */
 static int effects_kept(struct peers *p) {
-  unsigned count = keyspace_shards(p->shared.keyspace), kept = 0;
+  unsigned count = keyspace_shards(p->instance.keyspace), kept = 0;
   for (unsigned i = 0; i < count; i++) {
     int64_t now_ms = 1000;
-    struct shard *shard = keyspace_shard(p->shared.keyspace, i);
+    struct shard *shard = keyspace_shard(p->instance.keyspace, i);
     struct engine *engine = shard_lock(shard, &now_ms);
     struct engine_claim claim = {.key = SPAN_LITERAL("probe"), .lease_ms = 1000};
     struct engine_answer answer;
@@ -265,8 +265,8 @@ static void engines_keep_effects_while_anybody_anywhere_listens(void **state) {
   ask(p, 4, "SUBSCRIBE __idem__:b");
   ask(p, 1, "UNSUBSCRIBE");
   assert_int_equal(effects_kept(p), 1);
-  client_deinit(&p->client[4], &p->further[0]);
-  client_init(&p->client[4], &p->further[0]);
+  session_deinit(&p->session[4], &p->further[0]);
+  session_init(&p->session[4], &p->further[0]);
   assert_int_equal(effects_kept(p), 1);
   ask(p, 2, "RESET");
   assert_int_equal(effects_kept(p), 0);
@@ -324,15 +324,15 @@ static void client_list_shows_all_hosts(void **state) {
 static void client_kill_reaches_other_hosts(void **state) {
   struct peers *p = *state;
   char line[64];
-  snprintf(line, sizeof line, "CLIENT KILL ID %d", (int)p->client[4].id);
+  snprintf(line, sizeof line, "CLIENT KILL ID %d", (int)p->session[4].id);
   p->woken = 0;
   assert_string_equal(ask(p, 0, line), ":1\r\n");
-  assert_true(p->client[4].close_now);
+  assert_true(p->session[4].close_now);
   assert_int_equal(p->woken, 2);
   /* It is among those whom its own loop looks after. */
-  assert_ptr_equal(p->further[0].unsent.next, &p->client[4].unsent);
+  assert_ptr_equal(p->further[0].unsent.next, &p->session[4].unsent);
   assert_string_equal(ask(p, 2, "CLIENT KILL TYPE normal"), ":7\r\n"); /* the dying one too */
-  for (size_t i = 0; i < PEERS; i++) assert_int_equal(p->client[i].close_now, i != 2);
+  for (size_t i = 0; i < PEERS; i++) assert_int_equal(p->session[i].close_now, i != 2);
 }
 
 static void client_unblock_wakes_the_loop_of_the_waiter(void **state) {
@@ -341,8 +341,8 @@ static void client_unblock_wakes_the_loop_of_the_waiter(void **state) {
   ask(p, 0, "CLAIM k");
   assert_string_equal(ask(p, 1, "CLAIM k WAIT 5000"), "");
   assert_string_equal(ask(p, 2, "WAIT k 5000"), "");
-  assert_true(p->client[1].waiting);
-  snprintf(line, sizeof line, "CLIENT UNBLOCK %d", (int)p->client[1].id);
+  assert_true(p->session[1].waiting);
+  snprintf(line, sizeof line, "CLIENT UNBLOCK %d", (int)p->session[1].id);
   p->woken = 0;
   assert_string_equal(ask(p, 0, line), ":1\r\n");
   assert_int_equal(p->woken, 2);
@@ -353,7 +353,7 @@ static void client_unblock_wakes_the_loop_of_the_waiter(void **state) {
   ask(p, 0, "STORE k 1 body");
   assert_int_equal(p->woken, 4);
   end_turn(p, 2);
-  struct resp_output *out = p->client[2].out;
+  struct resp_output *out = p->session[2].out;
   assert_non_null(out);
   assert_memory_equal(out->bytes, "*5\r\n$4\r\nDONE", 12);
 }
@@ -361,8 +361,8 @@ static void client_unblock_wakes_the_loop_of_the_waiter(void **state) {
 static bool postponed(struct peers *p, size_t who, const char *name) {
   const struct span argv[] = {span_of(name)};
   const struct request request = {
-      .argv = argv, .argc = 1, .command = command_find(p->host.commands, argv[0])};
-  return command_postponed(host_of(p, who), &p->client[who], &request);
+      .argv = argv, .argc = 1, .command = command_find(p->worker.commands, argv[0])};
+  return command_postponed(worker_of(p, who), &p->session[who], &request);
 }
 
 static void a_pause_is_for_all_hosts(void **state) {
@@ -378,7 +378,7 @@ static void a_pause_is_for_all_hosts(void **state) {
   for (size_t i = 0; i < HOSTS; i++) assert_false(postponed(p, i, "CLAIM"));
   assert_int_equal(p->stops, 3);
   ask(p, 0, "CLIENT PAUSE 100");
-  for (size_t i = 0; i < HOSTS; i++) host_number(p, i)->now_ms = 1100;
+  for (size_t i = 0; i < HOSTS; i++) worker_number(p, i)->now_ms = 1100;
   for (size_t i = 0; i < HOSTS; i++) assert_false(postponed(p, i, "CLAIM"));
 }
 
@@ -423,24 +423,24 @@ static void a_waiter_of_another_host_is_granted(void **state) {
   ask(p, 0, "CLAIM k BIND");
   assert_string_equal(ask(p, 1, "CLAIM k WAIT 5000"), "");
   p->woken = 0;
-  client_deinit(&p->client[0], &p->host);
-  client_init(&p->client[0], &p->host);
+  session_deinit(&p->session[0], &p->worker);
+  session_init(&p->session[0], &p->worker);
   /* The shard's loop is to look after what was bound, and then the waiter's has an answer. */
-  for (unsigned turns = 0; p->client[1].out == NULL && turns < 10; turns++) {
-    for (unsigned i = 0; i < HOSTS; i++) host_tick(host_number(p, i), 100);
+  for (unsigned turns = 0; p->session[1].out == NULL && turns < 10; turns++) {
+    for (unsigned i = 0; i < HOSTS; i++) worker_tick(worker_number(p, i), 100);
     end_all_turns(p);
   }
   assert_memory_equal(heard(p, 1), "*5\r\n$7\r\nCLAIMED\r\n:", 18);
   /* Its reply is not written yet, but it waits no more. */
   assert_string_equal(ask(p, 0, "CLIENT UNBLOCK 2"), ":0\r\n");
-  client_granted_written(&p->client[1], &p->further[0]);
+  session_granted_written(&p->session[1], &p->further[0]);
 }
 
 #define LEASES 900u
 
 static uint64_t leases_over(struct peers *p) {
   struct engine_stats stats;
-  host_engine_stats(&p->host, &stats);
+  worker_engine_stats(&p->worker, &stats);
   return stats.lapsed;
 }
 
@@ -452,18 +452,18 @@ static void what_is_due_in_many_shards_takes_the_steps_of_one(void **state) {
     snprintf(line, sizeof line, "CLAIM k%u LEASE 100", i);
     ask(p, 0, line);
   }
-  for (unsigned i = 0; i < HOSTS; i++) host_number(p, i)->now_ms = 2000;
+  for (unsigned i = 0; i < HOSTS; i++) worker_number(p, i)->now_ms = 2000;
   uint64_t before = 0, most = 0;
   for (unsigned turns = 0; turns < LEASES && leases_over(p) < LEASES; turns++) {
     for (unsigned i = 0; i < HOSTS; i++) {
-      host_tick(host_number(p, i), HOST_TICK_LEAST);
+      worker_tick(worker_number(p, i), WORKER_TICK_LEAST);
       uint64_t ended = leases_over(p) - before;
       before += ended;
       if (ended > most) most = ended;
     }
   }
   assert_int_equal(leases_over(p), LEASES);
-  assert_in_range(most, 1, HOST_TICK_LEAST);
+  assert_in_range(most, 1, WORKER_TICK_LEAST);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, peers_teardown)

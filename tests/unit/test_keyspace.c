@@ -58,9 +58,10 @@ static struct engine *engine_of(struct fixture *f, unsigned shard) {
 }
 
 static void settle_ready(struct engine *engine) {
-  for (unsigned home = 0; home < LOOPS; home++) {
+  for (unsigned loop_id = 0; loop_id < LOOPS; loop_id++) {
     struct engine_waiter *waiter;
-    while ((waiter = engine_next_ready(engine, home)) != NULL) engine_waiter_settle(engine, waiter);
+    while ((waiter = engine_next_ready(engine, loop_id)) != NULL)
+      engine_waiter_settle(engine, waiter);
   }
 }
 
@@ -100,9 +101,9 @@ static const char *key_in(struct fixture *f, unsigned shard, unsigned variant,
 }
 
 static enum engine_status claim(struct fixture *f, const char *key, int64_t lease_ms,
-                                int64_t wait_ms, unsigned home) {
+                                int64_t wait_ms, unsigned loop_id) {
   struct engine_claim claim = {
-      .key = span_of(key), .lease_ms = lease_ms, .wait_ms = wait_ms, .home = home};
+      .key = span_of(key), .lease_ms = lease_ms, .wait_ms = wait_ms, .loop_id = loop_id};
   int64_t now_ms = f->now;
   engine_claim(shard_lock(shard_of(f, key), &now_ms), &claim, now_ms, &f->answer);
   f->told = shard_unlock(shard_of(f, key));
@@ -151,10 +152,10 @@ static void tick_due(struct fixture *f, unsigned loop) {
   for (; due != 0; due &= due - 1) tick(f, (unsigned)__builtin_ctzll(due), PLENTY);
 }
 
-static struct engine_waiter *next_ready(struct fixture *f, unsigned shard, unsigned home) {
+static struct engine_waiter *next_ready(struct fixture *f, unsigned shard, unsigned loop_id) {
   int64_t now_ms = f->now;
   struct engine *engine = shard_lock(keyspace_shard(f->keyspace, shard), &now_ms);
-  struct engine_waiter *waiter = engine_next_ready(engine, home);
+  struct engine_waiter *waiter = engine_next_ready(engine, loop_id);
   shard_unlock(keyspace_shard(f->keyspace, shard));
   return waiter;
 }
@@ -282,10 +283,10 @@ static void one_store_tells_all_homes(void **state) {
   assert_int_equal(store(f, key, token, SPAN_LITERAL("b"), FOREVER), ENGINE_STORED);
   assert_int_equal(f->answer.count, 9);
   assert_int_equal(f->told, bit(0) | bit(1) | bit(2));
-  for (unsigned home = 0; home < 3; home++) {
-    assert_int_equal(keyspace_take_ready(f->keyspace, home), bit(20));
-    for (unsigned i = 0; i < 3; i++) settle(f, 20, next_ready(f, 20, home));
-    assert_null(next_ready(f, 20, home));
+  for (unsigned loop_id = 0; loop_id < 3; loop_id++) {
+    assert_int_equal(keyspace_take_ready(f->keyspace, loop_id), bit(20));
+    for (unsigned i = 0; i < 3; i++) settle(f, 20, next_ready(f, 20, loop_id));
+    assert_null(next_ready(f, 20, loop_id));
   }
   assert_null(next_ready(f, 20, 3));
 }
@@ -834,7 +835,7 @@ struct wait {
 struct hitter {
   struct hammer *hammer;
   pthread_t thread;
-  unsigned home;
+  unsigned loop_id;
   uint64_t random;
   int64_t now_ms;
   uint64_t own[HAMMER_KEYS];
@@ -918,7 +919,7 @@ static void hit_claim(struct hitter *h, struct engine *engine, struct shard *sha
   struct engine_claim claim = {.key = name_of(key, name),
                                .lease_ms = draw(h, 4) == 0 ? 1 + (int64_t)draw(h, 20) : FOREVER,
                                .context = place,
-                               .home = h->home};
+                               .loop_id = h->loop_id};
   if (place != NULL && draw(h, 2) == 0) claim.wait_ms = draw(h, 2) == 0 ? 10 : FOREVER;
   struct engine_binding **binding = &h->bindings[shard_number(shard)];
   if (draw(h, 4) == 0) {
@@ -1018,30 +1019,30 @@ static void answer_one(struct hitter *h, struct engine *engine, struct engine_wa
 /* Looks only when it was woken, as a loop that sleeps. */
 static void look_after(struct hitter *h) {
   struct keyspace *keyspace = h->hammer->keyspace;
-  if (!atomic_exchange(&h->hammer->woken[h->home], false)) return;
+  if (!atomic_exchange(&h->hammer->woken[h->loop_id], false)) return;
   h->now_ms = atomic_load(&h->hammer->clock_ms);
-  uint64_t due = keyspace_take_due(keyspace, h->home, h->now_ms);
+  uint64_t due = keyspace_take_due(keyspace, h->loop_id, h->now_ms);
   for (; due != 0; due &= due - 1) {
     struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(due));
     struct engine *engine = take(h, shard);
     engine_tick(engine, h->now_ms, 50);
     leave(h, shard);
   }
-  uint64_t ready = keyspace_take_ready(keyspace, h->home);
+  uint64_t ready = keyspace_take_ready(keyspace, h->loop_id);
   for (; ready != 0; ready &= ready - 1) {
     struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(ready));
     struct engine *engine = take(h, shard);
-    struct engine_waiter *waiter = engine_next_ready(engine, h->home);
+    struct engine_waiter *waiter = engine_next_ready(engine, h->loop_id);
     if (waiter != NULL) answer_one(h, engine, waiter);
-    bool more = engine_ready_homes(engine) >> h->home & 1;
+    bool more = engine_ready_loops(engine) >> h->loop_id & 1;
     if (more && draw(h, 2) == 0) { /* the next one who unlocks tells us, or we note it */
-      keyspace_still_ready(keyspace, h->home, ready & -ready);
-      atomic_store(&h->hammer->woken[h->home], true);
+      keyspace_still_ready(keyspace, h->loop_id, ready & -ready);
+      atomic_store(&h->hammer->woken[h->loop_id], true);
     }
     leave(h, shard);
   }
-  if (keyspace_next_due(keyspace, h->home) <= h->now_ms)
-    atomic_store(&h->hammer->woken[h->home], true);
+  if (keyspace_next_due(keyspace, h->loop_id) <= h->now_ms)
+    atomic_store(&h->hammer->woken[h->loop_id], true);
 }
 
 static void hit_all(struct hitter *h) {
@@ -1095,7 +1096,7 @@ static void run_hammer(struct hammer *hammer, struct hitter *hitters) {
   for (unsigned i = 0; i < LOOPS; i++) {
     struct hitter *h = &hitters[i];
     *h = (struct hitter){.hammer = hammer,
-                         .home = i,
+                         .loop_id = i,
                          .random = 88172645463325252u + i * UINT64_C(0x9e3779b97f4a7c15)};
     h->tokens = malloc(HAMMER_TOKENS * sizeof *h->tokens);
     assert_non_null(h->tokens);
@@ -1129,10 +1130,10 @@ static void expect_all_different(const struct hitter *hitters) {
 static void expect_nothing_forgotten(struct hammer *hammer) {
   for (unsigned i = 0; i < keyspace_shards(hammer->keyspace); i++) {
     struct engine *engine = shard_engine(keyspace_shard(hammer->keyspace, i));
-    for (unsigned home = 0; home < LOOPS; home++) {
-      if ((engine_ready_homes(engine) >> home & 1) == 0) continue;
-      assert_true(keyspace_has_ready(hammer->keyspace, home));
-      assert_true(atomic_load(&hammer->woken[home]));
+    for (unsigned loop_id = 0; loop_id < LOOPS; loop_id++) {
+      if ((engine_ready_loops(engine) >> loop_id & 1) == 0) continue;
+      assert_true(keyspace_has_ready(hammer->keyspace, loop_id));
+      assert_true(atomic_load(&hammer->woken[loop_id]));
     }
     assert_true(keyspace_next_due(hammer->keyspace, loop_of(i)) <= engine_next_due_hint(engine));
   }

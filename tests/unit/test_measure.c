@@ -5,16 +5,16 @@
 #define AN_HOUR (UINT64_C(3600000) * MS) /* no machine is that busy */
 
 static const struct command_stats *stats_of(const struct peers *p, const char *name) {
-  const struct command *row = command_find(p->host.commands, span_of(name));
+  const struct command *row = command_find(p->worker.commands, span_of(name));
   assert_non_null(row);
-  return &p->host.stats[row - COMMAND_TABLE];
+  return &p->worker.stats[row - COMMAND_TABLE];
 }
 
 /* As if the batch had begun so long ago. */
 static void began_before(struct peers *p, uint64_t ns) {
   ask(p, 0, "INFO server"); /* is measured alone, and reads the clock */
-  assert_true(p->host.stamp_ns > ns);
-  p->host.stamp_ns -= ns;
+  assert_true(p->worker.stamp_ns > ns);
+  p->worker.stamp_ns -= ns;
 }
 
 static void time_of_a_stretch_is_its_commands(void **state) {
@@ -22,10 +22,10 @@ static void time_of_a_stretch_is_its_commands(void **state) {
   began_before(p, 40 * MS);
   for (int i = 0; i < 5; i++) ask(p, 0, "PING");
   assert_int_equal(stats_of(p, "PING")->nanoseconds, 0);
-  command_batch_end(&p->host);
+  command_batch_end(&p->worker);
   assert_int_equal(stats_of(p, "PING")->calls, 5);
   assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
-  assert_int_equal(p->host.stamp_ns, 0);
+  assert_int_equal(p->worker.stamp_ns, 0);
 }
 
 /* The loop reads it before each batch. */
@@ -33,9 +33,9 @@ static void a_look_at_the_clock_in_the_middle_takes_nothing_away(void **state) {
   struct peers *p = *state;
   began_before(p, 40 * MS);
   ask(p, 0, "PING");
-  p->host.stamp_ns += 40 * MS;
+  p->worker.stamp_ns += 40 * MS;
   ask(p, 0, "PING");
-  command_batch_end(&p->host);
+  command_batch_end(&p->worker);
   assert_int_equal(stats_of(p, "PING")->calls, 2);
   assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
 }
@@ -46,7 +46,7 @@ static void another_command_ends_it(void **state) {
   ask(p, 0, "PING");
   ask(p, 0, "FETCH k");
   assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
-  p->host.stretch.start_ns -= 50 * MS;
+  p->worker.stretch.start_ns -= 50 * MS;
   ask(p, 1, "FETCH k"); /* and another client */
   assert_in_range(stats_of(p, "FETCH")->nanoseconds, 50 * MS, AN_HOUR);
 }
@@ -62,7 +62,7 @@ static void a_slow_stretch_is_in_the_slowlog(void **state) {
   struct peers *p = *state;
   began_before(p, 40 * MS);
   for (int i = 0; i < 3; i++) ask(p, 0, "PING");
-  command_batch_end(&p->host);
+  command_batch_end(&p->worker);
   const char *log = ask(p, 0, "SLOWLOG GET");
   assert_non_null(strstr(log, "$4\r\nPING\r\n$32\r\n... (one of 3 measured together)\r\n"));
 }

@@ -62,7 +62,7 @@ static void monitor_is_refused_inside_exec(void **state) {
   ask(p, 0, "MONITOR");
   assert_string_equal(ask(p, 0, "EXEC"),
                       "*1\r\n-ERR MONITOR isn't allowed for DENY BLOCKING client\r\n");
-  assert_false(p->client[0].monitors);
+  assert_false(p->session[0].monitors);
 }
 
 static void watching_ends_with_reset_or_the_connection(void **state) {
@@ -70,18 +70,18 @@ static void watching_ends_with_reset_or_the_connection(void **state) {
   ask(p, 0, "MONITOR");
   assert_string_equal(ask(p, 0, "MONITOR"), "+OK\r\n");
   ask(p, 3, "MONITOR");
-  assert_int_equal(p->host.monitor_count, 2);
+  assert_int_equal(p->worker.monitor_count, 2);
   assert_string_equal(ask(p, 0, "RESET"), "+RESET\r\n");
-  assert_int_equal(p->host.monitor_count, 1);
+  assert_int_equal(p->worker.monitor_count, 1);
   ask(p, 1, "RESET");
-  assert_int_equal(p->host.monitor_count, 1);
+  assert_int_equal(p->worker.monitor_count, 1);
   heard(p, 3);
   ask(p, 1, "PING");
   assert_string_equal(heard(p, 0), "");
   assert_string_equal(heard(p, 3), LINE("2", "\"PING\""));
-  client_deinit(&p->client[3], &p->host);
-  client_init(&p->client[3], &p->host);
-  assert_int_equal(p->host.monitor_count, 0);
+  session_deinit(&p->session[3], &p->worker);
+  session_init(&p->session[3], &p->worker);
+  assert_int_equal(p->worker.monitor_count, 0);
   ask(p, 1, "PING");
   assert_string_equal(heard(p, 3), "");
 }
@@ -104,9 +104,9 @@ static void a_watcher_that_does_not_read_is_closed(void **state) {
   p->options.client_output_limit = 1000;
   ask(p, 0, "MONITOR");
   for (int i = 0; i < 30; i++) ask(p, 1, "PING");
-  assert_true(p->client[0].close_now);
-  assert_true(resp_output_size(p->client[0].out) <= 1000);
-  assert_int_equal(p->host.counters.closed_by_output_limit, 1);
+  assert_true(p->session[0].close_now);
+  assert_true(resp_output_size(p->session[0].out) <= 1000);
+  assert_int_equal(p->worker.counters.closed_by_output_limit, 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)

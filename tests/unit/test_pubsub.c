@@ -13,8 +13,8 @@ static void subscribing_is_confirmed_per_channel_with_the_count(void **state) {
   assert_string_equal(ask(p, 0, "SUBSCRIBE a b a"), SUBSCRIBED("$1\r\na", "1") SUBSCRIBED(
                                                         "$1\r\nb", "2") SUBSCRIBED("$1\r\na", "2"));
   assert_string_equal(ask(p, 0, "PSUBSCRIBE x*"), "*3\r\n$10\r\npsubscribe\r\n$2\r\nx*\r\n:3\r\n");
-  assert_int_equal(client_channels(&p->client[0]), 2);
-  assert_int_equal(client_patterns(&p->client[0]), 1);
+  assert_int_equal(pubsub_count_channels(&p->session[0]), 2);
+  assert_int_equal(pubsub_count_patterns(&p->session[0]), 1);
 }
 
 static void unsubscribing_from_nothing_answers_null_and_the_count(void **state) {
@@ -35,8 +35,8 @@ static void unsubscribing_from_all_channels_leaves_the_patterns(void **state) {
   ask(p, 0, "PSUBSCRIBE x*");
   assert_string_equal(ask(p, 0, "UNSUBSCRIBE"),
                       UNSUBSCRIBED("$1\r\na", "2") UNSUBSCRIBED("$1\r\nb", "1"));
-  assert_int_equal(pubsub_channels(&p->shared), 0);
-  assert_int_equal(pubsub_patterns(&p->shared), 1);
+  assert_int_equal(pubsub_channels(&p->instance), 0);
+  assert_int_equal(pubsub_patterns(&p->instance), 1);
 }
 
 static void in_resp3_confirmations_and_messages_are_pushes(void **state) {
@@ -96,19 +96,19 @@ static void one_client_may_not_subscribe_without_end(void **state) {
     say_spans(p, 0, (struct span[]){SPAN_LITERAL("SUBSCRIBE"), {name, (size_t)len}}, 2);
   }
   heard(p, 0);
-  assert_int_equal(client_channels(&p->client[0]), PUBSUB_MAX_PER_CLIENT);
+  assert_int_equal(pubsub_count_channels(&p->session[0]), PUBSUB_MAX_PER_CLIENT);
   assert_string_equal(ask(p, 0, "PSUBSCRIBE one-more"),
                       "-ERR a connection may have 100000 subscriptions\r\n");
   assert_string_equal(ask(p, 1, "PUBLISH 99999 x"), ":1\r\n");
   ask(p, 0, "RESET");
-  assert_int_equal(pubsub_channels(&p->shared), 0);
+  assert_int_equal(pubsub_channels(&p->instance), 0);
   assert_string_equal(ask(p, 1, "PUBLISH 99999 x"), ":0\r\n");
 }
 
 /* Ids that differ by a multiple of the table's size share every chain. */
 static void clients_in_one_chain_are_told_apart(void **state) {
   struct peers *p = *state;
-  p->client[1].id = p->client[0].id + (1u << 20);
+  p->session[1].id = p->session[0].id + (1u << 20);
   ask(p, 0, "SUBSCRIBE c");
   ask(p, 1, "SUBSCRIBE d");
   assert_string_equal(ask(p, 1, "UNSUBSCRIBE c"), UNSUBSCRIBED("$1\r\nc", "1"));
@@ -155,11 +155,11 @@ static void who_leaves_hears_no_more(void **state) {
   ask(p, 0, "SUBSCRIBE c d");
   ask(p, 0, "PSUBSCRIBE c*");
   ask(p, 1, "SUBSCRIBE c");
-  client_deinit(&p->client[0], &p->host);
+  session_deinit(&p->session[0], &p->worker);
   assert_string_equal(ask(p, 2, "PUBLISH c x"), ":1\r\n");
   assert_string_equal(ask(p, 2, "PUBSUB CHANNELS"), "*1\r\n$1\r\nc\r\n");
   assert_string_equal(ask(p, 2, "PUBSUB NUMPAT"), ":0\r\n");
-  client_init(&p->client[0], &p->host);
+  session_init(&p->session[0], &p->worker);
   assert_string_equal(heard(p, 0), "");
 }
 
@@ -195,32 +195,32 @@ static void who_does_not_read_is_closed_at_the_limit(void **state) {
   for (int i = 0; i < 8; i++) {
     say_spans(p, 2, publish, 3);
     heard(p, 1);
-    if (p->client[0].out != NULL) assert_true(resp_output_size(p->client[0].out) <= 2000);
+    if (p->session[0].out != NULL) assert_true(resp_output_size(p->session[0].out) <= 2000);
   }
-  assert_true(p->client[0].close_now);
-  assert_false(list_empty(&p->client[0].unsent));
-  assert_false(p->client[1].close_now);
-  assert_int_equal(p->host.counters.closed_by_output_limit, 1);
+  assert_true(p->session[0].close_now);
+  assert_false(list_empty(&p->session[0].unsent));
+  assert_false(p->session[1].close_now);
+  assert_int_equal(p->worker.counters.closed_by_output_limit, 1);
 }
 
 static void one_message_over_the_limit_closes_an_idle_listener(void **state) {
   struct peers *p = *state;
   p->options.client_output_limit = 100;
   ask(p, 0, "SUBSCRIBE c");
-  assert_true(list_empty(&p->client[0].unsent));
+  assert_true(list_empty(&p->session[0].unsent));
   char message[101] = {0};
   say_spans(p, 1,
             (struct span[]){SPAN_LITERAL("PUBLISH"), SPAN_LITERAL("c"), {message, sizeof message}},
             3);
-  assert_true(p->client[0].close_now);
+  assert_true(p->session[0].close_now);
   /* The network looks at those who have something to send. */
-  assert_false(list_empty(&p->client[0].unsent));
+  assert_false(list_empty(&p->session[0].unsent));
 }
 
 static void who_is_going_is_told_nothing(void **state) {
   struct peers *p = *state;
   ask(p, 0, "SUBSCRIBE c");
-  p->client[0].close_when_sent = true;
+  p->session[0].close_when_sent = true;
   assert_string_equal(ask(p, 1, "PUBLISH c x"), ":1\r\n");
   assert_string_equal(heard(p, 0), "");
 }
@@ -231,31 +231,31 @@ static void effects_are_told_on_the_channel_of_the_key(void **state) {
   struct peers *p = *state;
   ask(p, 0, "SUBSCRIBE __idem__:k");
   assert_string_equal(ask(p, 1, "CLAIM k"), "*5\r\n$7\r\nCLAIMED\r\n:1\r\n:60000\r\n:1\r\n$-1\r\n");
-  inbox_deliver(&p->host);
+  inbox_deliver(&p->worker);
   assert_string_equal(heard(p, 0), "");
   ask(p, 1, "STORE k 1 body");
-  inbox_deliver(&p->host);
+  inbox_deliver(&p->worker);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$4\r\ndone\r\n");
   ask(p, 1, "DEL k");
-  inbox_deliver(&p->host);
+  inbox_deliver(&p->worker);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$4\r\nfree\r\n");
   ask(p, 1, "CLAIM k HOLD LEASE 10");
-  p->host.now_ms += 10;
-  struct shard *shard = keyspace_shard(p->shared.keyspace, 0);
-  int64_t now_ms = p->host.now_ms;
-  engine_tick(host_lock(&p->host, shard, &now_ms), now_ms, 1000);
-  host_unlock(&p->host, shard);
-  inbox_deliver(&p->host);
+  p->worker.now_ms += 10;
+  struct shard *shard = keyspace_shard(p->instance.keyspace, 0);
+  int64_t now_ms = p->worker.now_ms;
+  engine_tick(worker_lock(&p->worker, shard, &now_ms), now_ms, 1000);
+  worker_unlock(&p->worker, shard);
+  inbox_deliver(&p->worker);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$7\r\nunknown\r\n");
 }
 
 static bool effects_are_kept(struct peers *p) {
-  struct engine *engine = shard_engine(keyspace_shard(p->shared.keyspace, 0));
+  struct engine *engine = shard_engine(keyspace_shard(p->instance.keyspace, 0));
   struct engine_effect effect;
   struct engine_answer answer;
   const struct engine_claim claim = {.key = SPAN_LITERAL("seen"), .lease_ms = 1000};
-  engine_claim(engine, &claim, p->host.now_ms, &answer);
-  engine_delete(engine, claim.key, p->host.now_ms);
+  engine_claim(engine, &claim, p->worker.now_ms, &answer);
+  engine_delete(engine, claim.key, p->worker.now_ms);
   bool kept = engine_next_effect(engine, &effect);
   while (kept && engine_next_effect(engine, &effect)) continue;
   return kept;
@@ -290,7 +290,7 @@ static void an_effect_reaches_patterns_with_the_key_in_full(void **state) {
   say_spans(p, 1, (struct span[]){SPAN_LITERAL("DEL"), {long_key, sizeof long_key}}, 2);
   say_spans(p, 1, (struct span[]){SPAN_LITERAL("CLAIM"), {key, sizeof key}}, 2);
   say_spans(p, 1, (struct span[]){SPAN_LITERAL("DEL"), {key, sizeof key}}, 2);
-  inbox_deliver(&p->host);
+  inbox_deliver(&p->worker);
   static const char last[] =
       "*4\r\n$8\r\npmessage\r\n$10\r\n__idem__:*\r\n$12\r\n__idem__:\0*\n\r\n$4\r\nfree\r\n";
   struct span got = heard_bytes(p, 0);
@@ -347,12 +347,12 @@ static void model_step(struct peers *p, struct model *model, uint64_t random) {
   } else if (what < 115) {
     memset(model->listens[0][who], 0, sizeof model->listens[0][who]);
     memset(model->listens[1][who], 0, sizeof model->listens[1][who]);
-    client_deinit(&p->client[who], &p->host);
-    client_init(&p->client[who], &p->host);
+    session_deinit(&p->session[who], &p->worker);
+    session_init(&p->session[who], &p->worker);
   } else {
     snprintf(line, sizeof line, "name-%zu", name);
     size_t expected = listeners(model, 0, name) + listeners(model, 1, name);
-    assert_int_equal(pubsub_publish(&p->host, span_of(line), SPAN_LITERAL("m")), expected);
+    assert_int_equal(pubsub_publish(&p->worker, span_of(line), SPAN_LITERAL("m")), expected);
     for (size_t i = 0; i < PEERS; i++) {
       size_t messages = 0;
       const char *text = heard(p, i);
@@ -368,8 +368,8 @@ static void any_order_of_joining_and_leaving_agrees_with_a_naive_model(void **st
   uint64_t seed = 88172645463325252u;
   for (int step = 0; step < MODEL_STEPS; step++) {
     model_step(p, &model, next_random(&seed));
-    assert_int_equal(pubsub_channels(&p->shared), names_heard(&model, 0));
-    assert_int_equal(pubsub_patterns(&p->shared), names_heard(&model, 1));
+    assert_int_equal(pubsub_channels(&p->instance), names_heard(&model, 0));
+    assert_int_equal(pubsub_patterns(&p->instance), names_heard(&model, 1));
   }
 }
 
@@ -384,14 +384,14 @@ static void names_listened_to_count_in_client_input_total(void **state) {
     snprintf(line, sizeof line, "SUBSCRIBE channel-%u", heard_of);
   } while (ask(p, 0, line)[0] != '-' && ++heard_of < 10000);
   assert_in_range(heard_of, 100, 1000);
-  assert_in_range(p->shared.input_bytes, 60 * 1024, 64 * 1024);
+  assert_in_range(p->instance.input_bytes, 60 * 1024, 64 * 1024);
   ask(p, 0, "UNSUBSCRIBE");
-  assert_int_equal(p->shared.input_bytes, 0);
+  assert_int_equal(p->instance.input_bytes, 0);
   ask(p, 0, "PSUBSCRIBE a*");
-  assert_true(p->shared.input_bytes > 0);
-  client_deinit(&p->client[0], &p->host);
-  client_init(&p->client[0], &p->host);
-  assert_int_equal(p->shared.input_bytes, 0);
+  assert_true(p->instance.input_bytes > 0);
+  session_deinit(&p->session[0], &p->worker);
+  session_init(&p->session[0], &p->worker);
+  assert_int_equal(p->instance.input_bytes, 0);
 }
 
 int main(void) {

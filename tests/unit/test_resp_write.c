@@ -70,8 +70,12 @@ static void say_empty_bulk(struct resp_writer *w) { resp_bulk(w, SPAN_LITERAL(""
 static void say_absent_bulk(struct resp_writer *w) { resp_bulk(w, SPAN_ABSENT); }
 static void say_text(struct resp_writer *w) { resp_bulk_text(w, "CLAIMED"); }
 static void say_absent_text(struct resp_writer *w) { resp_bulk_text(w, NULL); }
-static void say_pinned(struct resp_writer *w) { resp_bulk_pinned(w, SPAN_LITERAL(BODY), NULL, NULL); }
-static void say_empty_pinned(struct resp_writer *w) { resp_bulk_pinned(w, SPAN_LITERAL(""), NULL, NULL); }
+static void say_pinned(struct resp_writer *w) {
+  resp_bulk_pinned(w, SPAN_LITERAL(BODY), NULL, NULL);
+}
+static void say_empty_pinned(struct resp_writer *w) {
+  resp_bulk_pinned(w, SPAN_LITERAL(""), NULL, NULL);
+}
 static void say_null(struct resp_writer *w) { resp_null(w); }
 static void say_null_array(struct resp_writer *w) { resp_null_array(w); }
 static void say_array(struct resp_writer *w) { resp_array(w, 12); }

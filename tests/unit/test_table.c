@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#include "server/engine/table.h"
+#include "server/base/table.h"
 
 #define MANY 20000u
 

@@ -13,7 +13,7 @@ static void commands_run_at_exec_in_one_reply(void **state) {
   assert_string_equal(ask(p, 0, "CLAIM k"), QUEUED);
   assert_string_equal(ask(p, 0, "PING"), QUEUED);
   assert_string_equal(ask(p, 0, "STORE k 99 body"), QUEUED);
-  assert_int_equal(transaction_length(&p->client[0]), 3);
+  assert_int_equal(transaction_length(&p->session[0]), 3);
   assert_string_equal(ask(p, 1, "EXISTS k"), ":0\r\n");
   say(p, 0, "EXEC");
   const char *reply = heard(p, 0);
@@ -21,7 +21,7 @@ static void commands_run_at_exec_in_one_reply(void **state) {
       "*3\r\n*5\r\n$7\r\nCLAIMED\r\n:1\r\n:60000\r\n:1\r\n$-1\r\n+PONG\r\n-STALE ";
   assert_memory_equal(reply, begin, sizeof begin - 1);
   assert_string_equal(ask(p, 1, "EXISTS k"), ":1\r\n");
-  assert_int_equal(transaction_length(&p->client[0]), -1);
+  assert_int_equal(transaction_length(&p->session[0]), -1);
 }
 
 static void an_empty_transaction_answers_an_empty_array(void **state) {
@@ -80,7 +80,7 @@ static void an_error_while_queueing_spoils_it(void **state) {
     assert_string_equal(ask(p, 0, "DBSIZE"), ":0\r\n");
   }
   ask(p, 0, "MULTI");
-  command_toobig(&p->host, &p->client[0], 1, 10);
+  command_toobig(&p->worker, &p->session[0], 1, 10);
   heard(p, 0);
   assert_string_equal(ask(p, 0, "EXEC"), EXECABORT);
 }
@@ -105,8 +105,8 @@ static void nothing_waits_in_exec(void **state) {
   assert_string_equal(ask(p, 0, "EXEC"),
                       "*2\r\n*4\r\n$4\r\nBUSY\r\n:60000\r\n:0\r\n$-1\r\n*4\r\n$4\r\nBUSY\r\n:"
                       "60000\r\n:0\r\n$-1\r\n");
-  assert_false(p->client[0].waiting);
-  assert_null(p->client[0].waiter);
+  assert_false(p->session[0].waiting);
+  assert_null(p->session[0].waiter);
 }
 
 static void queue_echo(struct peers *p, size_t len, const char *expected) {
@@ -127,7 +127,7 @@ static void a_transaction_may_take_a_mebibyte_beside_bodies(void **state) {
   while (queued < most && strcmp(ask(p, 0, "PING"), QUEUED) == 0) queued++;
   assert_in_range(queued, most / 8, most / 2);
   assert_string_equal(ask(p, 0, "PING"), QUEUED); /* acknowledged, as Redis does, and not kept */
-  assert_int_equal(transaction_length(&p->client[0]), queued);
+  assert_int_equal(transaction_length(&p->session[0]), queued);
   assert_string_equal(ask(p, 0, "EXEC"), EXECABORT);
   assert_string_equal(ask(p, 0, "PING"), "+PONG\r\n");
 }
@@ -157,26 +157,26 @@ static void what_transactions_queue_counts_in_client_input_total(void **state) {
   ask(p, 0, "MULTI");
   ask(p, 1, "MULTI");
   queue_echo(p, 40000, QUEUED);
-  assert_in_range(p->shared.input_bytes, 40000, 50000);
+  assert_in_range(p->instance.input_bytes, 40000, 50000);
   assert_non_null(strstr(ask(p, 2, "INFO clients"), "client_input_bytes:40"));
   const char *refused =
       "-ERR all transactions and half-received commands together reach client-input-total\r\n";
   queue_echo(p, 40000, refused);
   assert_string_equal(ask(p, 0, "EXEC"), EXECABORT);
-  assert_int_equal(p->shared.input_bytes, 0);
+  assert_int_equal(p->instance.input_bytes, 0);
   ask(p, 0, "MULTI");
   queue_echo(p, 40000, QUEUED);
-  client_deinit(&p->client[0], &p->host);
-  client_init(&p->client[0], &p->host);
-  assert_int_equal(p->shared.input_bytes, 0);
+  session_deinit(&p->session[0], &p->worker);
+  session_init(&p->session[0], &p->worker);
+  assert_int_equal(p->instance.input_bytes, 0);
 }
 
 static void a_client_that_goes_takes_its_transaction_along(void **state) {
   struct peers *p = *state;
   ask(p, 0, "MULTI");
   ask(p, 0, "CLAIM k");
-  client_deinit(&p->client[0], &p->host);
-  client_init(&p->client[0], &p->host);
+  session_deinit(&p->session[0], &p->worker);
+  session_init(&p->session[0], &p->worker);
   assert_string_equal(ask(p, 0, "EXISTS k"), ":0\r\n");
   ask(p, 1, "MULTI");
   assert_string_equal(ask(p, 1, "RESET"), "+RESET\r\n");
@@ -204,7 +204,7 @@ static void listening_inside_works_as_in_redis(void **state) {
   assert_string_equal(ask(p, 0, "EXEC"),
                       "*3\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$"
                       "1\r\nc\r\n$2\r\nyo\r\n:1\r\n:0\r\n");
-  assert_true(pubsub_restricts(&p->client[0]));
+  assert_true(pubsub_restricts(&p->session[0]));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)

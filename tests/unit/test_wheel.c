@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#include "server/engine/wheel.h"
+#include "server/base/wheel.h"
 
 #define PLENTY 1000000u
 

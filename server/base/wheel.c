@@ -1,5 +1,5 @@
 /* wheel.c - see wheel.h. */
-#include "server/engine/wheel.h"
+#include "server/base/wheel.h"
 
 #include <assert.h>
 

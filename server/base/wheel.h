@@ -19,12 +19,12 @@
  * Invariant: no node lies in a slot that the wheel's time has passed. A deadline in the past counts
  * as "now".
  */
-#ifndef IDEM_SERVER_ENGINE_WHEEL_H
-#define IDEM_SERVER_ENGINE_WHEEL_H
+#ifndef IDEM_SERVER_BASE_WHEEL_H
+#define IDEM_SERVER_BASE_WHEEL_H
 
 #include <stdint.h>
 
-#include "server/engine/list.h"
+#include "server/base/list.h"
 
 #define WHEEL_LEVELS 11
 #define WHEEL_BITS 6

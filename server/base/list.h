@@ -6,8 +6,8 @@
  *
  * A node that is in no list points at itself after list_init, so removing it twice is harmless.
  */
-#ifndef IDEM_SERVER_ENGINE_LIST_H
-#define IDEM_SERVER_ENGINE_LIST_H
+#ifndef IDEM_SERVER_BASE_LIST_H
+#define IDEM_SERVER_BASE_LIST_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* table.c - see table.h. */
-#include "server/engine/table.h"
+#include "server/base/table.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -19,8 +19,8 @@
  *
  * The table owns its segments, not the entries. An entry embeds a table_node.
  */
-#ifndef IDEM_SERVER_ENGINE_TABLE_H
-#define IDEM_SERVER_ENGINE_TABLE_H
+#ifndef IDEM_SERVER_BASE_TABLE_H
+#define IDEM_SERVER_BASE_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>

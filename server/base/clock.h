@@ -1,0 +1,22 @@
+/* clock.h - the two clocks of the system. The engine knows neither: time is its argument. */
+#ifndef IDEM_SERVER_BASE_CLOCK_H
+#define IDEM_SERVER_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+/* Never runs backwards, and nobody can set it: deadlines and durations are measured by it. */
+static inline uint64_t clock_monotonic_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Unix time in milliseconds. It may jump. */
+static inline int64_t clock_wall_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+#endif

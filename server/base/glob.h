@@ -1,0 +1,13 @@
+/* glob.h - patterns as Redis matches keys with: * ? [abc] [^a-c] \x. */
+#ifndef IDEM_SERVER_BASE_GLOB_H
+#define IDEM_SERVER_BASE_GLOB_H
+
+#include <stdbool.h>
+
+#include "proto/span.h"
+
+/* Whether the whole text matches. The cost is bounded by pattern length x text length. ignore_case
+ * is about the letters of ASCII. */
+bool glob_match(struct span pattern, struct span text, bool ignore_case);
+
+#endif
