@@ -1,0 +1,70 @@
+"""The rules of the house, as tables. The rooms and what each may see are those of server/README.md, which a rule compares."""
+
+# Floors of the server. A room sees itself and every room on a lower floor; rooms on one floor do not see each other.
+FLOORS = {
+    'proto': 0,
+    'server/base': 1,
+    'server/rules': 2,
+    'server/engine': 3,
+    'server/journal': 3,
+    'server/ops': 3,
+    'server/commands': 4,
+    'server/net': 5,
+    'server/module': 5,
+    'server': 6,
+}
+
+# Rooms beside the server, and what of the project each may see apart from itself.
+OUTSIDE = {
+    'client': ['proto'],
+    'client/once': ['client'],
+    'client/examples': ['client'],
+    'bench': ['proto'],
+    'bench/engine': ['server/base', 'server/engine'],
+    'bench/floors': [],
+    'tests': ['proto', 'server', 'client', 'bench'],
+}
+
+# Headers of the system that few rooms may know.
+SYSTEM = {
+    'uv.h': ['server/net', 'bench/floors', 'client', 'client/examples', 'tests'],
+    'hiredis/hiredis.h': ['client', 'tests'],
+}
+
+# Where objects are checked: every .c of these rooms. The tests link what they like.
+OBJECT_ROOMS = [room for room in [*FLOORS, *OUTSIDE] if room != 'tests']
+
+# Functions and files in lines. The first row whose folder and ending fit counts. Tests are tables of cases.
+LIMITS = [
+    # folder, ending, function, file
+    ('tests/', '.py', 45, 950),
+    ('', '.py', 45, 450),
+    ('tests/', '.[ch]', 65, 1350),
+    ('', '.[ch]', 45, 650),
+]
+
+# ---- exceptions, each with its reason; one that is not needed is a finding too ----
+
+# File -> lines.
+LONG_FILES = {
+    'client/idem.h': 750,  # public and complete: a program includes this one file
+}
+
+# (file, symbol): mutable state.
+STATE = {
+    ('server/main.c', 'malloc_conf'): 'jemalloc looks for this name',
+}
+
+# (file, symbol): a name without the prefix of its file. Those of the public header and main are allowed everywhere.
+NAMES = {
+    ('server/main.c', 'malloc_conf'): 'jemalloc looks for this name',
+    ('bench/floors/fixed_random.c', 'getrandom'): 'preloaded in the place of the C library\'s',
+}
+
+# The one header whose functions are defined in many files, and the prefix of their names.
+PUBLIC_HEADER, PUBLIC_PREFIX = 'client/idem.h', 'idem_'
+# Who shows that a public function is needed.
+PUBLIC_USERS = ('client/once/', 'client/examples/', 'tests/client/')
+
+# (file, symbol): called by tests only, and why it stays.
+UNUSED = {}
