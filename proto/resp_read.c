@@ -1,18 +1,21 @@
 /*
- * resp_read.c - the request reader. It must not know any command, socket or clock.
+ * resp_read.c - the request reader's states.
  *
  * Invariants between two calls:
- *   expected == 0 and searched == 0: between commands, nothing of the next one has been seen;
- *   expected == 0 and searched > 0: in the first line, which has no end before `searched`;
- *   expected > 0: argc arguments are complete; `position` is where the next header starts, or
- *     with in_bulk the bytes of the bulk string under way. offsets[0..argc) say where the arguments
- *     start, or are APART, so that the bytes may move: argv[0..stale) still point to where they
- * once were, argv[stale..argc) are right for `base`; skipping: nothing is stored, argc only counts,
- * `bulk` is what is left of the bulk string.
+ *
+ *   expected == 0, searched == 0  between commands: nothing of the next one has been seen;
+ *   expected == 0, searched > 0   in the first line, which has no end before `searched`;
+ *   expected > 0                  argc arguments are complete; `position` is where the next header
+ *                                 starts, or with in_bulk the bytes of the bulk string under way;
+ *   skipping                      nothing is stored, argc only counts, `bulk` is what is left of
+ *                                 the bulk string.
+ *
+ * The bytes may move: offsets[0..argc) say where the arguments start, or are ADOPTED. Of argv the
+ * first `stale` ones still point to where they once were, the others are right for `base`.
  *
  * Each byte is looked at a bounded number of times, however small the pieces: searches resume at
  * `searched`, bulk strings are jumped over, and arguments are re-based only when the bytes moved
- * and somebody needs them.
+ * and the arguments are needed.
  */
 #include "proto/resp_read.h"
 
@@ -21,12 +24,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/resp_inline.h"
+
 /* First size of the argument vector: enough for a CLAIM with three options. */
 #define VECTOR_MIN 8
-/* A larger vector is not kept for the next command: one odd command would cost 1.5 MiB for ever. */
+/* A larger vector is freed before the next command: one odd command would cost 1.5 MiB for ever. */
 #define VECTOR_KEEP 1024
 /* The offset of an argument that does not lie in the data. */
-#define APART SIZE_MAX
+#define ADOPTED SIZE_MAX
 
 struct header_errors {
   const char *too_big, *invalid, *line_end;
@@ -35,15 +40,15 @@ struct header_errors {
 static const struct header_errors ARRAY_HEADER = {
     "too big mbulk count string",
     "invalid multibulk length",
-    "expected CRLF behind a multibulk length",
+    "expected CRLF after a multibulk length",
 };
 static const struct header_errors BULK_HEADER = {
     "too big bulk count string",
     "invalid bulk length",
-    "expected CRLF behind a bulk length",
+    "expected CRLF after a bulk length",
 };
 
-void resp_reader_init(struct resp_reader *reader) { *reader = (struct resp_reader){0}; }
+void resp_read_init(struct resp_reader *reader) { *reader = (struct resp_reader){0}; }
 
 static void vector_free(struct resp_reader *reader) {
   free(reader->argv);
@@ -58,18 +63,18 @@ static void inline_free(struct resp_reader *reader) {
   reader->inline_bytes = NULL;
 }
 
-void resp_reader_deinit(struct resp_reader *reader) {
+void resp_read_deinit(struct resp_reader *reader) {
   vector_free(reader);
   inline_free(reader);
 }
 
-bool resp_reader_idle(const struct resp_reader *reader) {
+bool resp_read_idle(const struct resp_reader *reader) {
   return reader->expected == 0 && reader->searched == 0;
 }
 
-bool resp_reader_fresh(const struct resp_reader *reader) {
-  return resp_reader_idle(reader) && !reader->unauthenticated && reader->inline_bytes == NULL &&
-         reader->apart == NULL && reader->capacity <= VECTOR_KEEP;
+bool resp_read_fresh(const struct resp_reader *reader) {
+  return resp_read_idle(reader) && !reader->unauthenticated && reader->inline_bytes == NULL &&
+         reader->adopted == NULL && reader->capacity <= VECTOR_KEEP;
 }
 
 static bool vector_grow(struct resp_reader *reader) {
@@ -84,12 +89,12 @@ static bool vector_grow(struct resp_reader *reader) {
   return true;
 }
 
-static enum resp_result malformed(struct resp_reader *reader, const char *error) {
+static enum resp_read_result malformed(struct resp_reader *reader, const char *error) {
   reader->error = error;
-  return RESP_MALFORMED;
+  return RESP_READ_MALFORMED;
 }
 
-static enum resp_result expected_dollar(struct resp_reader *reader, char got) {
+static enum resp_read_result expected_dollar(struct resp_reader *reader, char got) {
   unsigned char byte = (unsigned char)got;
   if (byte >= ' ' && byte <= '~') {
     snprintf(reader->error_text, sizeof reader->error_text, "expected '$', got '%c'", byte);
@@ -113,16 +118,16 @@ static void command_end(struct resp_reader *reader) {
   reader->searched = 0;
   reader->in_bulk = false;
   reader->skipping = false;
-  reader->apart = NULL;
+  reader->adopted = NULL;
 }
 
-void resp_reader_forget(struct resp_reader *reader) {
+void resp_read_forget(struct resp_reader *reader) {
   command_end(reader);
   reader->argc = 0;
   reader->stale = 0;
 }
 
-/* Nothing is re-based before somebody needs it. */
+/* Nothing is re-based before it is needed. */
 static inline void note_move(struct resp_reader *reader, const char *data) {
   if (reader->base == (uintptr_t)data) return;
   reader->base = (uintptr_t)data;
@@ -132,16 +137,16 @@ static inline void note_move(struct resp_reader *reader, const char *data) {
 /* Makes all of argv point into the bytes as they lie now. */
 static void argv_refresh(struct resp_reader *reader, const char *data) {
   for (size_t i = 0; i < reader->stale; i++) {
-    if (reader->offsets[i] != APART) reader->argv[i].data = data + reader->offsets[i];
+    if (reader->offsets[i] != ADOPTED) reader->argv[i].data = data + reader->offsets[i];
   }
   reader->stale = 0;
 }
 
-bool resp_reader_in_bulk(const struct resp_reader *reader, size_t least) {
+bool resp_read_in_bulk(const struct resp_reader *reader, size_t least) {
   return reader->in_bulk && reader->bulk >= least;
 }
 
-size_t resp_reader_bulk(struct resp_reader *reader, const char *data, size_t *position) {
+size_t resp_read_bulk(struct resp_reader *reader, const char *data, size_t *position) {
   if (!reader->in_bulk || reader->skipping) return 0;
   note_move(reader, data);
   argv_refresh(reader, data);
@@ -149,22 +154,22 @@ size_t resp_reader_bulk(struct resp_reader *reader, const char *data, size_t *po
   return reader->bulk;
 }
 
-void resp_reader_apart(struct resp_reader *reader, size_t position, const char *bytes) {
+void resp_read_adopted(struct resp_reader *reader, size_t position, const char *bytes) {
   assert(reader->argument_limit != NULL);
-  reader->apart = bytes;
-  reader->apart_at = position;
+  reader->adopted = bytes;
+  reader->adopted_at = position;
 }
 
-/* Header lines: `*3 CRLF`, `$5 CRLF` */
+/* ---- header lines: `*3 CRLF`, `$5 CRLF` ---- */
 
 static inline bool ends_line(const char *p) { return memcmp(p, "\r\n", 2) == 0; }
 
 static inline unsigned digit_at(const char *p) { return (unsigned char)*p - (unsigned)'0'; }
 
 /*
- * The digit of a header with one: a type byte, the digit, CRLF. Above 9: it is something else.
- * `zero` is the header of 0, from which any other differs by the digit in its second byte only, so
- * that one comparison tells it from all else.
+ * The digit of a header that has one: a type byte, the digit, CRLF. Above 9: p is something else.
+ * `zero` is the header of 0; the others differ from it only by the digit in the second byte, so one
+ * comparison tells them from all else.
  */
 static inline uint32_t only_digit(const char *p, const char zero[4]) {
   uint32_t word, of_zero;
@@ -175,14 +180,14 @@ static inline uint32_t only_digit(const char *p, const char zero[4]) {
 }
 
 struct header {
-  size_t size; /* 0: something else, or not all there */
+  size_t size; /* 0: something else, or incomplete */
   size_t length;
 };
 #define NO_HEADER ((struct header){0, 0})
 
 /*
- * What nearly every header of a bulk string is: a few digits, all there. Anything else is left to
- * read_length. SHORTEST_ARGUMENT bytes are there, which are enough for two digits.
+ * The header of nearly every bulk string: a few digits, complete. Anything else is left to
+ * read_length. At least SHORTEST_ARGUMENT bytes are there, which are enough for two digits.
  */
 #define SHORTEST_ARGUMENT (sizeof "$0\r\n\r\n" - 1)
 #define QUICK_LENGTH_MAX 9999999u
@@ -201,38 +206,38 @@ static inline struct header quick_header(const char *p, const char *end) {
 }
 
 /*
- * The number of the header line at *at, whose type byte has been looked at. RESP_COMMAND: *at is
- * behind the line. A bare LF ends the line too, as an error: waiting for a CR would hang a peer
- * that never sends one.
+ * The number of the header line at *at, whose type byte has been looked at. RESP_READ_COMMAND: *at
+ * is now after the line. A bare LF ends the line too, as an error: to wait for a CR would hang a
+ * client that never sends one.
  */
-static enum resp_result read_length(struct resp_reader *reader, const char *data, size_t len,
-                                    size_t *at, const struct header_errors *errors,
-                                    long long *value) {
+static enum resp_read_result read_length(struct resp_reader *reader, const char *data, size_t len,
+                                         size_t *at, const struct header_errors *errors,
+                                         long long *value) {
   size_t i = reader->searched > *at + 1 ? reader->searched : *at + 1;
-  size_t stop = len - *at > RESP_MAX_INLINE ? *at + RESP_MAX_INLINE : len;
+  size_t stop = len - *at > RESP_READ_INLINE_MAX ? *at + RESP_READ_INLINE_MAX : len;
   while (i < stop && data[i] != '\r' && data[i] != '\n') i++;
-  if (i == stop && stop - *at == RESP_MAX_INLINE) return malformed(reader, errors->too_big);
+  if (i == stop && stop - *at == RESP_READ_INLINE_MAX) return malformed(reader, errors->too_big);
   if (i < stop && data[i] == '\n') return malformed(reader, errors->invalid);
   if (i == stop || i + 1 == len) {
     reader->searched = i;
-    return RESP_MORE;
+    return RESP_READ_MORE;
   }
   if (data[i + 1] != '\n') return malformed(reader, errors->line_end);
   struct span number = {data + *at + 1, i - *at - 1};
   if (!span_to_i64(number, value)) return malformed(reader, errors->invalid);
   *at = i + 2;
-  return RESP_COMMAND;
+  return RESP_READ_COMMAND;
 }
 
-/* Bulk strings */
+/* ---- bulk strings ---- */
 
 /* Decides whether the bulk string under way may be buffered. */
-static void judge_size(struct resp_reader *reader, const char *data) {
-  size_t limit = RESP_MAX_BULK;
+static void check_size(struct resp_reader *reader, const char *data) {
+  size_t limit = RESP_READ_BULK_MAX;
   if (reader->argument_limit != NULL && reader->bulk > reader->unasked_bytes) {
     if (reader->stale != 0) argv_refresh(reader, data);
     limit = reader->argument_limit(reader->context, reader->argv, reader->argc);
-    assert(limit <= RESP_MAX_BULK);
+    assert(limit <= RESP_READ_BULK_MAX);
   }
   size_t bulk = reader->bulk;
   reader->total += bulk;
@@ -247,115 +252,116 @@ static void judge_size(struct resp_reader *reader, const char *data) {
   reader->toobig_index = reader->argc;
 }
 
-static enum resp_result open_bulk(struct resp_reader *reader, const char *data, size_t len,
-                                  size_t *at) {
-  if (*at == len) return RESP_MORE;
+static enum resp_read_result open_bulk(struct resp_reader *reader, const char *data, size_t len,
+                                       size_t *at) {
+  if (*at == len) return RESP_READ_MORE;
   if (data[*at] != '$') return expected_dollar(reader, data[*at]);
   long long length = 0;
-  enum resp_result result = read_length(reader, data, len, at, &BULK_HEADER, &length);
-  if (result != RESP_COMMAND) return result;
-  if (length < 0 || length > RESP_MAX_BULK) return malformed(reader, BULK_HEADER.invalid);
-  if (reader->unauthenticated && length > RESP_MAX_BULK_UNAUTHENTICATED) {
+  enum resp_read_result result = read_length(reader, data, len, at, &BULK_HEADER, &length);
+  if (result != RESP_READ_COMMAND) return result;
+  if (length < 0 || length > RESP_READ_BULK_MAX) return malformed(reader, BULK_HEADER.invalid);
+  if (reader->unauthenticated && length > RESP_READ_BULK_UNAUTHENTICATED_MAX) {
     return malformed(reader, "unauthenticated bulk length");
   }
   reader->bulk = (size_t)length;
   reader->in_bulk = true;
-  if (!reader->skipping) judge_size(reader, data);
-  return RESP_COMMAND;
+  if (!reader->skipping) check_size(reader, data);
+  return RESP_READ_COMMAND;
 }
 
-/* The CRLF at `at`, which may not be there yet. A wrong first byte is told at once. */
-static enum resp_result bulk_end(struct resp_reader *reader, const char *data, size_t len,
-                                 size_t at) {
-  if (at < len && data[at] != '\r') return malformed(reader, "expected CRLF behind a bulk string");
-  if (len - at < 2) return RESP_MORE;
-  if (data[at + 1] != '\n') return malformed(reader, "expected CRLF behind a bulk string");
-  return RESP_COMMAND;
+/* The CRLF at `at`, which may be incomplete. A wrong first byte is reported at once. */
+static enum resp_read_result bulk_end(struct resp_reader *reader, const char *data, size_t len,
+                                      size_t at) {
+  if (at < len && data[at] != '\r') return malformed(reader, "expected CRLF after a bulk string");
+  if (len - at < 2) return RESP_READ_MORE;
+  if (data[at + 1] != '\n') return malformed(reader, "expected CRLF after a bulk string");
+  return RESP_READ_COMMAND;
 }
 
-static enum resp_result take_apart(struct resp_reader *reader, const char *data, size_t len,
-                                   size_t *at) {
-  enum resp_result result = bulk_end(reader, data, len, *at);
-  if (result != RESP_COMMAND) {
+static enum resp_read_result take_adopted(struct resp_reader *reader, const char *data, size_t len,
+                                          size_t *at) {
+  enum resp_read_result result = bulk_end(reader, data, len, *at);
+  if (result != RESP_READ_COMMAND) {
     reader->need = *at + 2;
     return result;
   }
   size_t argc = reader->argc;
-  if (argc == reader->capacity && !vector_grow(reader)) return RESP_NO_MEMORY;
-  reader->argv[argc] = (struct span){reader->apart, reader->bulk};
-  reader->offsets[argc] = APART;
+  if (argc == reader->capacity && !vector_grow(reader)) return RESP_READ_NO_MEMORY;
+  reader->argv[argc] = (struct span){reader->adopted, reader->bulk};
+  reader->offsets[argc] = ADOPTED;
   *at += 2;
-  return RESP_COMMAND;
+  return RESP_READ_COMMAND;
 }
 
-static enum resp_result take_bulk(struct resp_reader *reader, const char *data, size_t len,
-                                  size_t *at) {
+static enum resp_read_result take_bulk(struct resp_reader *reader, const char *data, size_t len,
+                                       size_t *at) {
   size_t start = *at, bulk = reader->bulk, argc = reader->argc;
-  if (reader->apart != NULL && start == reader->apart_at) return take_apart(reader, data, len, at);
+  if (reader->adopted != NULL && start == reader->adopted_at)
+    return take_adopted(reader, data, len, at);
   size_t end = start + bulk;
   if (len - start < bulk + 2 || data[end] != '\r' || data[end + 1] != '\n') {
     reader->need = end + 2;
-    return len < end ? RESP_MORE : bulk_end(reader, data, len, end);
+    return len < end ? RESP_READ_MORE : bulk_end(reader, data, len, end);
   }
-  if (argc == reader->capacity && !vector_grow(reader)) return RESP_NO_MEMORY;
+  if (argc == reader->capacity && !vector_grow(reader)) return RESP_READ_NO_MEMORY;
   reader->argv[argc] = (struct span){data + start, bulk};
   reader->offsets[argc] = start;
   *at = end + 2;
-  return RESP_COMMAND;
+  return RESP_READ_COMMAND;
 }
 
-static enum resp_result skip_bulk(struct resp_reader *reader, const char *data, size_t len,
-                                  size_t *at) {
+static enum resp_read_result skip_bulk(struct resp_reader *reader, const char *data, size_t len,
+                                       size_t *at) {
   size_t here = len - *at < reader->bulk ? len - *at : reader->bulk;
   reader->bulk -= here;
   *at += here;
-  if (reader->bulk > 0) return RESP_MORE;
-  enum resp_result result = bulk_end(reader, data, len, *at);
-  if (result == RESP_COMMAND) *at += 2;
+  if (reader->bulk > 0) return RESP_READ_MORE;
+  enum resp_read_result result = bulk_end(reader, data, len, *at);
+  if (result == RESP_READ_COMMAND) *at += 2;
   return result;
 }
 
-/* Arrays */
+/* ---- arrays ---- */
 
-/* RESP_COMMAND with expected == 0 is an empty command. */
-static enum resp_result open_array(struct resp_reader *reader, const char *data, size_t len,
-                                   size_t *used) {
+/* RESP_READ_COMMAND with expected == 0 is an empty command. */
+static enum resp_read_result open_array(struct resp_reader *reader, const char *data, size_t len,
+                                        size_t *used) {
   long long count = 0;
   size_t at = 0;
-  enum resp_result result = read_length(reader, data, len, &at, &ARRAY_HEADER, &count);
-  if (result != RESP_COMMAND) return result;
+  enum resp_read_result result = read_length(reader, data, len, &at, &ARRAY_HEADER, &count);
+  if (result != RESP_READ_COMMAND) return result;
   if (count > INT_MAX) return malformed(reader, ARRAY_HEADER.invalid);
-  if (reader->unauthenticated && count > RESP_MAX_ARGS_UNAUTHENTICATED) {
+  if (reader->unauthenticated && count > RESP_READ_ARGS_UNAUTHENTICATED_MAX) {
     return malformed(reader, "unauthenticated multibulk length");
   }
-  if (count > RESP_MAX_ARGS) return malformed(reader, ARRAY_HEADER.invalid);
+  if (count > RESP_READ_ARGS_MAX) return malformed(reader, ARRAY_HEADER.invalid);
   reader->searched = 0;
   if (count <= 0) {
     *used = at;
-    return RESP_COMMAND;
+    return RESP_READ_COMMAND;
   }
   reader->expected = (size_t)count;
   reader->position = at;
-  return RESP_COMMAND;
+  return RESP_READ_COMMAND;
 }
 
-/* The longest argument that nobody has to be asked about. */
+/* The longest argument that argument_limit need not be asked about. */
 static size_t unasked_limit(const struct resp_reader *reader) {
-  size_t limit = reader->argument_limit != NULL ? reader->unasked_bytes : RESP_MAX_BULK;
-  if (reader->unauthenticated && limit > RESP_MAX_BULK_UNAUTHENTICATED)
-    return RESP_MAX_BULK_UNAUTHENTICATED;
+  size_t limit = reader->argument_limit != NULL ? reader->unasked_bytes : RESP_READ_BULK_MAX;
+  if (reader->unauthenticated && limit > RESP_READ_BULK_UNAUTHENTICATED_MAX)
+    return RESP_READ_BULK_UNAUTHENTICATED_MAX;
   return limit;
 }
 
-/* How far one has come. */
+/* How far a pass over arguments has come. */
 struct place {
   size_t at, argc; /* in data[0..len), in argv */
-  size_t longest;  /* argument */
+  size_t longest;  /* bytes of one argument */
 };
 
-/* Arguments up to `until` that are all there, and of at most `limit` bytes, in one tight pass,
- * which stops in front of any other: what is wrong with it is told elsewhere. Compiled into each of
- * its two callers, one of which has no limit. */
+/* Takes complete arguments of at most `limit` bytes, up to number `until`, in one tight pass. It
+ * stops before any other one: take_bulk finds out what that is. Compiled into each of its two
+ * callers, one of which has no limit. */
 __attribute__((always_inline)) static inline struct place take_bulks(struct place here,
                                                                      const char *data, size_t len,
                                                                      struct span *argv,
@@ -374,11 +380,11 @@ __attribute__((always_inline)) static inline struct place take_bulks(struct plac
 }
 
 size_t resp_read_array(const struct resp_reader *reader, const char *data, size_t len,
-                       struct resp_array *array) {
-  _Static_assert(RESP_ARRAY_ARGS <= 9, "one digit");
+                       struct resp_read_array *array) {
+  _Static_assert(RESP_READ_ARRAY_ARGS <= 9, "one digit");
   if (len < SHORTEST_ARGUMENT) return 0;
   size_t count = only_digit(data, "*0\r\n");
-  if (count - 1 >= RESP_ARRAY_ARGS) return 0;
+  if (count - 1 >= RESP_READ_ARRAY_ARGS) return 0;
   struct place end = {.at = sizeof "*0\r\n" - 1};
   end = take_bulks(end, data, len, array->argv, count, SIZE_MAX);
   if (end.argc < count) return 0;
@@ -388,8 +394,8 @@ size_t resp_read_array(const struct resp_reader *reader, const char *data, size_
   return end.at;
 }
 
-/* Goes on behind an argument as far as that is easy. No more bytes are looked at than the command
- * limit leaves room for, so the arguments among them are none too many. */
+/* Goes on after an argument as far as that is easy. It looks at no more bytes than the command
+ * limit leaves, so the arguments in them cannot be over it. */
 static void take_quick(struct resp_reader *reader, const char *data, size_t len) {
   size_t until = reader->expected < reader->capacity ? reader->expected : reader->capacity;
   size_t room = reader->command_limit != 0 ? reader->command_limit - reader->total : SIZE_MAX;
@@ -404,7 +410,7 @@ static void take_quick(struct resp_reader *reader, const char *data, size_t len)
   reader->position = here.at;
 }
 
-/* Gives the caller back what a skipped command has shown so far. */
+/* Lets the caller drop what a skipped command has shown so far. */
 static size_t drop_skipped(struct resp_reader *reader) {
   size_t dropped = reader->position;
   reader->searched = reader->searched > dropped ? reader->searched - dropped : 0;
@@ -412,16 +418,17 @@ static size_t drop_skipped(struct resp_reader *reader) {
   return dropped;
 }
 
-static enum resp_result read_arguments(struct resp_reader *reader, const char *data, size_t len,
-                                       size_t *used) {
+static enum resp_read_result read_arguments(struct resp_reader *reader, const char *data,
+                                            size_t len, size_t *used) {
   note_move(reader, data);
   size_t at = reader->position;
-  enum resp_result result = RESP_COMMAND;
+  enum resp_read_result result = RESP_READ_COMMAND;
   while (reader->argc < reader->expected) {
-    if (!reader->in_bulk && (result = open_bulk(reader, data, len, &at)) != RESP_COMMAND) break;
+    if (!reader->in_bulk && (result = open_bulk(reader, data, len, &at)) != RESP_READ_COMMAND)
+      break;
     result =
         reader->skipping ? skip_bulk(reader, data, len, &at) : take_bulk(reader, data, len, &at);
-    if (result != RESP_COMMAND) break;
+    if (result != RESP_READ_COMMAND) break;
     reader->in_bulk = false;
     reader->argc++;
     if (reader->skipping) continue;
@@ -430,13 +437,13 @@ static enum resp_result read_arguments(struct resp_reader *reader, const char *d
     at = reader->position;
   }
   reader->position = at;
-  if (result == RESP_MORE && reader->skipping) *used = drop_skipped(reader);
-  if (result != RESP_COMMAND) return result;
+  if (result == RESP_READ_MORE && reader->skipping) *used = drop_skipped(reader);
+  if (result != RESP_READ_COMMAND) return result;
 
   *used = at;
   if (reader->skipping) {
     reader->argc = 0;
-    result = RESP_TOOBIG;
+    result = RESP_READ_TOOBIG;
   } else if (reader->stale != 0) {
     argv_refresh(reader, data);
   }
@@ -444,118 +451,29 @@ static enum resp_result read_arguments(struct resp_reader *reader, const char *d
   return result;
 }
 
-/* Inline lines, split and unquoted as Redis' sdssplitargs does */
+/* ---- inline lines ---- */
 
-static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-/* What ends a word outside quotes. Vertical tab and form feed are skipped in front of one only. */
-static bool ends_word(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
-static bool begins_with(struct span s, const char *word) {
-  size_t len = strlen(word);
-  return s.len >= len && span_is((struct span){s.data, len}, word);
-}
-
-/* The next word of a line, which is taken off it; empty: there is none. */
-static struct span next_word(struct span *line) {
-  const char *p = line->data, *end = p + line->len;
-  while (p < end && is_blank(*p)) p++;
-  struct span word = {p, 0};
-  while (p < end && !is_blank(*p)) p++;
-  word.len = (size_t)(p - word.data);
-  *line = (struct span){p, (size_t)(end - p)};
-  return word;
-}
-
-/* A browser that is led here may send any word as a method, with a path behind it. */
-static bool looks_like_http(struct span line) {
-  static const char *const methods[] = {"GET",   "HEAD",  "PUT",     "DELETE", "OPTIONS",
-                                        "PATCH", "TRACE", "CONNECT", "POST"};
-  if (begins_with(line, "POST ") || begins_with(line, "Host:")) return true;
-  struct span method = next_word(&line), target = next_word(&line), last = target, word;
-  while ((word = next_word(&line)).len > 0) last = word;
-  if (last.data == target.data || !begins_with(last, "HTTP/")) return false;
-  if (*target.data == '/' || span_is(target, "*")) return true;
-  for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
-    if (span_is(method, methods[i])) return true;
-  }
-  return false;
-}
-
-static int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-/* The escape behind the backslash at p, in double quotes; p + 1 < end. Returns its last byte. */
-static const char *unescape(const char *p, const char *end, char *byte) {
-  static const char from[] = "nrtba", to[] = "\n\r\t\b\a";
-  if (end - p >= 4 && p[1] == 'x' && hex_value(p[2]) >= 0 && hex_value(p[3]) >= 0) {
-    *byte = (char)(hex_value(p[2]) * 16 + hex_value(p[3]));
-    return p + 3;
-  }
-  const char *known = memchr(from, p[1], sizeof from - 1);
-  *byte = known != NULL ? to[known - from] : p[1];
-  return p + 1;
-}
-
-/* Copies a word without its quotes to *out, which moves. Returns what is behind it, or NULL. */
-static const char *unquote_word(const char *p, const char *end, char **out) {
-  char quote = '\0';
-  for (; p < end; p++) {
-    if (quote == '\0') {
-      if (ends_word(*p)) return p;
-      if (*p == '"' || *p == '\'') {
-        quote = *p;
-      } else {
-        *(*out)++ = *p;
-      }
-    } else if (*p == quote) {
-      return p + 1 == end || is_blank(p[1]) ? p + 1 : NULL;
-    } else if (*p == '\\' && quote == '"' && p + 1 < end) {
-      p = unescape(p, end, (*out)++);
-    } else if (*p == '\\' && quote == '\'' && p + 1 < end && p[1] == '\'') {
-      *(*out)++ = *++p;
-    } else {
-      *(*out)++ = *p;
-    }
-  }
-  return quote == '\0' ? p : NULL;
-}
-
-/* The CR at the end is a blank like others. */
-static enum resp_result split_line(struct resp_reader *reader, struct span line) {
-  const char *p = line.data, *end = line.data + line.len;
-  char *out = NULL;
+/* Takes all words of a line as arguments. */
+static enum resp_read_result read_words(struct resp_reader *reader, struct span line) {
+  struct resp_inline words = resp_inline_begin(line);
   for (;;) {
-    while (p < end && is_blank(*p)) p++;
-    if (p == end) return RESP_COMMAND;
-    struct span word = {p, 0};
-    while (p < end && !ends_word(*p) && *p != '"' && *p != '\'') p++;
-    if (p < end && !ends_word(*p)) {
-      /* Text without its quotes is never longer: one buffer of the line's length serves all words.
-       */
-      if (out == NULL) out = reader->inline_bytes = malloc(line.len);
-      if (out == NULL) return RESP_NO_MEMORY;
-      char *start = out;
-      p = unquote_word(word.data, end, &out);
-      if (p == NULL) return malformed(reader, "unbalanced quotes in request");
-      word = (struct span){start, (size_t)(out - start)};
-    } else {
-      word.len = (size_t)(p - word.data);
-    }
-    if (reader->argc == reader->capacity && !vector_grow(reader)) return RESP_NO_MEMORY;
+    struct span word;
+    enum resp_inline_result result = resp_inline_next(&words, &word);
+    reader->inline_bytes = words.unquoted;
+    if (result == RESP_INLINE_END) return RESP_READ_COMMAND;
+    if (result == RESP_INLINE_NO_MEMORY) return RESP_READ_NO_MEMORY;
+    if (result == RESP_INLINE_UNBALANCED) return malformed(reader, "unbalanced quotes in request");
+    if (reader->argc == reader->capacity && !vector_grow(reader)) return RESP_READ_NO_MEMORY;
     reader->argv[reader->argc++] = word;
     reader->total += word.len;
   }
 }
 
-/* RESP_COMMAND with argc == 0 is a blank line. */
-static enum resp_result read_inline(struct resp_reader *reader, const char *data, size_t len,
-                                    size_t *used) {
-  size_t most = reader->unauthenticated ? RESP_MAX_INLINE_UNAUTHENTICATED : RESP_MAX_INLINE;
+/* RESP_READ_COMMAND with argc == 0 is a blank line. */
+static enum resp_read_result read_inline(struct resp_reader *reader, const char *data, size_t len,
+                                         size_t *used) {
+  size_t most =
+      reader->unauthenticated ? RESP_READ_INLINE_UNAUTHENTICATED_MAX : RESP_READ_INLINE_MAX;
   size_t stop = len > most ? most : len;
   const char *newline = stop > reader->searched
                             ? memchr(data + reader->searched, '\n', stop - reader->searched)
@@ -563,48 +481,48 @@ static enum resp_result read_inline(struct resp_reader *reader, const char *data
   if (newline == NULL) {
     if (stop == most) return malformed(reader, "too big inline request");
     reader->searched = stop;
-    return RESP_MORE;
+    return RESP_READ_MORE;
   }
   struct span line = {data, (size_t)(newline - data)};
   *used = line.len + 1;
   command_end(reader);
-  while (line.len > 0 && is_blank(*line.data)) {
-    line.data++;
-    line.len--;
-  }
-  if (looks_like_http(line)) return RESP_HTTP;
-  enum resp_result result = split_line(reader, line);
-  if (result != RESP_COMMAND) return result;
-  if (reader->command_limit == 0 || reader->total <= reader->command_limit) return RESP_COMMAND;
+  if (resp_inline_is_http(line)) return RESP_READ_HTTP;
+  enum resp_read_result result = read_words(reader, line);
+  if (result != RESP_READ_COMMAND) return result;
+  if (reader->command_limit == 0 || reader->total <= reader->command_limit)
+    return RESP_READ_COMMAND;
   reader->toobig_index = reader->argc - 1;
   reader->toobig_limit = reader->command_limit;
   reader->argc = 0;
-  return RESP_TOOBIG;
+  return RESP_READ_TOOBIG;
 }
 
-static enum resp_result read_command(struct resp_reader *reader, const char *data, size_t len,
-                                     size_t *used) {
+/* ---- commands ---- */
+
+static enum resp_read_result read_command(struct resp_reader *reader, const char *data, size_t len,
+                                          size_t *used) {
   if (reader->expected == 0) {
     if (reader->searched == 0) command_begin(reader);
-    if (len == 0) return RESP_MORE;
+    if (len == 0) return RESP_READ_MORE;
     if (data[0] != '*') return read_inline(reader, data, len, used);
-    enum resp_result result = open_array(reader, data, len, used);
-    if (result != RESP_COMMAND || reader->expected == 0) return result;
+    enum resp_read_result result = open_array(reader, data, len, used);
+    if (result != RESP_READ_COMMAND || reader->expected == 0) return result;
   }
   return read_arguments(reader, data, len, used);
 }
 
-/* Never part of the function that calls it, in which it would crowd out the short way. */
-__attribute__((noinline)) enum resp_result resp_read(struct resp_reader *reader, const char *data,
-                                                     size_t len, size_t *consumed) {
+/* Not inlined: the short path of its callers would lose registers to it. */
+__attribute__((noinline)) enum resp_read_result resp_read(struct resp_reader *reader,
+                                                          const char *data, size_t len,
+                                                          size_t *consumed) {
   assert(reader->position <= len && reader->searched <= len);
   reader->need = 0;
   *consumed = 0;
   for (;;) {
     size_t used = 0;
-    enum resp_result result = read_command(reader, data, len, &used);
+    enum resp_read_result result = read_command(reader, data, len, &used);
     *consumed += used;
-    if (result != RESP_COMMAND || reader->argc > 0) return result;
+    if (result != RESP_READ_COMMAND || reader->argc > 0) return result;
     data += used;
     len -= used;
   }

@@ -23,16 +23,15 @@ bool span_is(struct span s, const char *word) {
 }
 
 /*
- * 1 to 8 digits at once, each a byte of one word. They are moved to the end of the word and zeros
- * put in front; then neighbours are added up: digits to pairs, pairs to fours, fours to all eight.
+ * 1 to 8 digits at once, each a byte of one word. They are moved to the end of the word, after
+ * leading zeros; then neighbours are added up: digits to pairs, pairs to fours, fours to eight.
  */
 #define ZEROS UINT64_C(0x3030303030303030) /* "00000000" */
 #define NO_NUMBER UINT64_MAX
 static inline uint64_t read_digits(const char *from, size_t len) {
-  unsigned in_front = (unsigned)(SPAN_WORD_BYTES - len) * 8;
-  uint64_t word = span_word(from, len) << in_front | (ZEROS ^ ZEROS << in_front);
-  /* A digit is 0x3., and is so with 6 more; a carry of such a sum comes from a byte that is none.
-   */
+  unsigned shift = (unsigned)(SPAN_WORD_BYTES - len) * 8;
+  uint64_t word = span_word(from, len) << shift | (ZEROS ^ ZEROS << shift);
+  /* A digit is 0x3., also after 6 is added; only a byte that is no digit carries in this sum. */
   uint64_t with_six = word + UINT64_C(0x0606060606060606);
   if ((word & with_six & UINT64_C(0xf0f0f0f0f0f0f0f0)) != ZEROS) return NO_NUMBER;
   word = (word & UINT64_C(0x0f0f0f0f0f0f0f0f)) * (10 << 8 | 1) >> 8;
@@ -42,7 +41,7 @@ static inline uint64_t read_digits(const char *from, size_t len) {
 
 static bool leading_zero(const char *digits, size_t len) { return *digits == '0' && len > 1; }
 
-/* Apart, so that the short way has no registers to save. */
+/* A function of its own, so that the short path has no registers to save. */
 __attribute__((noinline)) static bool read_long(struct span s, long long *value) {
   if (s.len > SPAN_NUMBER_MAX) return false;
   bool negative = s.data[0] == '-';

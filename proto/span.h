@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Words are taken from the wire and put there as they lie in memory, the first byte lowest. */
+/* Bytes of the wire are read and written as words of memory, the first byte lowest. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "x86-64 and aarch64 are");
 
 struct span {
@@ -21,7 +21,7 @@ struct span {
 };
 
 #define SPAN_ABSENT ((struct span){NULL, 0})
-/* Only for string literals and arrays: the length is taken by the compiler. */
+/* Only for string literals and arrays: the compiler knows their length. */
 #define SPAN_LITERAL(text) ((struct span){(text), sizeof(text) - 1})
 
 static inline struct span span_of(const char *text) {
@@ -36,7 +36,7 @@ static inline bool span_equal(struct span a, struct span b) {
   return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
-/* 1 to 8 bytes as one number, the first byte lowest. Some may be read twice, none is passed. */
+/* 1 to 8 bytes as one number, the first byte lowest. Reads no byte outside from[0..len). */
 #define SPAN_WORD_BYTES 8u
 static inline uint64_t span_word(const char *from, size_t len) {
   if (len >= sizeof(uint32_t)) {
@@ -51,14 +51,15 @@ static inline uint64_t span_word(const char *from, size_t len) {
   return word | (uint64_t)(unsigned char)from[last] << last * 8;
 }
 
-/* The same, with what are letters in lower case: where letters are expected, equal numbers of
- * equally many bytes are the same word. Any other byte may be taken for its neighbour in ASCII, but
- * none for a letter. */
+/* The same with letters in lower case: where letters are expected, two words of the same length are
+ * equal without case when their numbers are equal. Another byte may be taken for its neighbour in
+ * ASCII, but never for a letter. */
 static inline uint64_t span_letters(const char *from, size_t len) {
   return span_word(from, len) | UINT64_C(0x2020202020202020);
 }
 
-/* ASCII case-insensitive comparison with a C string, as command and option names are compared. */
+/* Whether the span is this word, without case in ASCII, as names of commands and options are
+ * compared. An absent span is no word. */
 bool span_is(struct span s, const char *word);
 
 /*

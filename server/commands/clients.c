@@ -31,7 +31,7 @@ static bool has_type(const struct session *session, struct span type) {
 }
 
 static bool unknown_type(struct call *call, struct span type) {
-  resp_error_quoting(call->reply, "ERR Unknown client type '", type, "'");
+  resp_write_error_quoting(call->reply, "ERR Unknown client type '", type, "'");
   return false;
 }
 
@@ -39,7 +39,7 @@ static bool unknown_type(struct call *call, struct span type) {
 static bool is_user(struct span user) { return span_equal(user, SPAN_LITERAL("default")); }
 
 static bool unknown_user(struct call *call, struct span user) {
-  resp_error_quoting(call->reply, "ERR No such user '", user, "'");
+  resp_write_error_quoting(call->reply, "ERR No such user '", user, "'");
   return false;
 }
 
@@ -122,7 +122,7 @@ static struct walk *walk_create(struct call *call) {
   struct instance *instance = call->worker->instance;
   struct walk *walk = calloc(1, sizeof *walk + instance->worker_count * sizeof walk->cursors[0]);
   if (walk == NULL) {
-    resp_error(call->reply, "ERR out of memory");
+    resp_write_error(call->reply, "ERR out of memory");
     return NULL;
   }
   for (unsigned i = 0; i < instance->worker_count; i++) {
@@ -156,7 +156,7 @@ static void walk_begin(struct call *call, struct walk *walk, bool wanted) {
     task_begin(call, &walk->task);
     return;
   }
-  if (wanted) resp_error(call->reply, "ERR out of memory");
+  if (wanted) resp_write_error(call->reply, "ERR out of memory");
   walk_destroy(call->worker, &walk->task);
 }
 
@@ -173,13 +173,13 @@ static bool parse_ids(struct call *call, struct walk *walk) {
   for (size_t i = 3; walk->ids != NULL && i < call->argc; i++) {
     long long id = 0;
     if (!span_to_i64(call->argv[i], &id) || id <= 0) {
-      resp_error(call->reply, "ERR Invalid client ID");
+      resp_write_error(call->reply, "ERR Invalid client ID");
       return false;
     }
     walk->ids[walk->id_count++] = (uint64_t)id;
   }
   if (walk->ids == NULL) {
-    resp_error(call->reply, "ERR out of memory");
+    resp_write_error(call->reply, "ERR out of memory");
     return false;
   }
   qsort(walk->ids, walk->id_count, sizeof *walk->ids, by_number);
@@ -224,7 +224,7 @@ static bool list_step(struct call *call, struct task *task) {
 static void list_reply(struct call *call, struct task *task) {
   struct walk *walk = (struct walk *)task;
   if (!gathered_whole(&walk->lines, call->reply)) return;
-  resp_verbatim_header(call->reply, "txt", walk->lines.bytes);
+  resp_write_verbatim_header(call->reply, "txt", walk->lines.bytes);
   gathered_send(&walk->lines, call->reply);
   resp_output_append(call->reply->out, "\r\n", 2);
 }
@@ -253,7 +253,7 @@ static bool parse_kill_pair(struct call *call, struct span name, struct span val
   long long id = 0;
   if (span_is(name, "ID")) {
     if (!span_to_i64(value, &id) || id < 1) {
-      resp_error(call->reply, "ERR client-id should be greater than 0");
+      resp_write_error(call->reply, "ERR client-id should be greater than 0");
       return false;
     }
     filter->id = (uint64_t)id;
@@ -309,11 +309,11 @@ static bool kill_step(struct call *call, struct task *task) {
 static void kill_reply(struct call *call, struct task *task) {
   const struct walk *walk = (struct walk *)task;
   if (!walk->old_form) {
-    resp_integer(call->reply, (int64_t)walk->found);
+    resp_write_integer(call->reply, (int64_t)walk->found);
   } else if (walk->found > 0) {
     reply_ok(call);
   } else {
-    resp_error(call->reply, "ERR No such client");
+    resp_write_error(call->reply, "ERR No such client");
   }
 }
 
@@ -333,11 +333,11 @@ void clients_pause(struct call *call) {
   if (call->argc > 4) {
     reply_syntax_error(call);
   } else if (call->argc == 4 && !only_writes && !span_is(call->argv[3], "ALL")) {
-    resp_error(call->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");
+    resp_write_error(call->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");
   } else if (!span_to_i64(call->argv[2], &ms) || ms > INT64_MAX - call->now_ms) {
-    resp_error(call->reply, "ERR timeout is not an integer or out of range");
+    resp_write_error(call->reply, "ERR timeout is not an integer or out of range");
   } else if (ms < 0) {
-    resp_error(call->reply, "ERR timeout is negative");
+    resp_write_error(call->reply, "ERR timeout is negative");
   } else {
     call->worker->instance->pause_until_ms = call->now_ms + ms;
     call->worker->instance->pause_writes_only = only_writes;
@@ -386,7 +386,7 @@ void clients_unblock(struct call *call) {
   long long id = 0;
   if (!parse_integer(call, call->argv[2], &id)) return;
   if (call->argc > 4 || (call->argc == 4 && !span_is(call->argv[3], "TIMEOUT"))) {
-    resp_error(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT");
+    resp_write_error(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT");
     return;
   }
   const struct session *session = waiting_session(call->worker->instance, (uint64_t)id);
@@ -394,7 +394,7 @@ void clients_unblock(struct call *call) {
     struct shard *shard = keyspace_shard(call->worker->instance->keyspace, session->shard);
     engine_waiter_expire(shard_engine(shard), session->waiter, call->now_ms);
   }
-  resp_integer(call->reply, session != NULL);
+  resp_write_integer(call->reply, session != NULL);
 }
 
 static bool on_or_off(struct call *call) {
@@ -433,15 +433,17 @@ void clients_tracking(struct call *call) {
   if (span_is(call->argv[2], "OFF")) {
     reply_ok(call);
   } else {
-    resp_error(call->reply,
-               "ERR Client tracking is not supported: a response that is stored never changes");
+    resp_write_error(
+        call->reply,
+        "ERR Client tracking is not supported: a response that is stored never changes");
   }
 }
 
 void clients_caching(struct call *call) {
-  resp_error(call->reply,
-             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN "
-             "or OPTOUT mode enabled");
+  resp_write_error(
+      call->reply,
+      "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN "
+      "or OPTOUT mode enabled");
 }
 
-void clients_getredir(struct call *call) { resp_integer(call->reply, -1); }
+void clients_getredir(struct call *call) { resp_write_integer(call->reply, -1); }

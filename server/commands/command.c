@@ -228,8 +228,8 @@ COMMAND_APART bool command_sizes_fit(const struct worker *worker, const struct c
   return true;
 }
 
-RESP_COLD static void reply_toobig(struct resp_writer *reply, size_t index, size_t limit) {
-  resp_errorf(reply, "TOOBIG argument %zu is over its limit of %zu bytes", index, limit);
+RESP_WRITE_COLD static void reply_toobig(struct resp_writer *reply, size_t index, size_t limit) {
+  resp_write_errorf(reply, "TOOBIG argument %zu is over its limit of %zu bytes", index, limit);
 }
 
 /* Arguments that came inline were not judged when they were read, those of subcommands by the
@@ -252,7 +252,7 @@ COMMAND_RARE static bool sizes_fit(struct call *call) {
 /* Redis' text, on which clients fall back: each argument in quotes, cut at 128 bytes in all. */
 #define QUOTED_ARGS_BYTES 128
 
-RESP_COLD static void reply_unknown(struct call *call) {
+RESP_WRITE_COLD static void reply_unknown(struct call *call) {
   char args[QUOTED_ARGS_BYTES + 3]; /* the last one's quotes go over the bound, as with Redis */
   size_t used = 0;
   for (size_t i = 1; i < call->argc && used < QUOTED_ARGS_BYTES; i++) {
@@ -265,21 +265,21 @@ RESP_COLD static void reply_unknown(struct call *call) {
     memcpy(args + used, "' ", 2);
     used += 2;
   }
-  char prefix[RESP_MAX_ERROR];
+  char prefix[RESP_WRITE_ERROR_MAX];
   struct span name = call->argv[0];
   int shown = (int)(name.len < QUOTED_ARGS_BYTES ? name.len : QUOTED_ARGS_BYTES);
   size_t at = (size_t)snprintf(prefix, sizeof prefix, "ERR unknown command '");
   for (int i = 0; i < shown; i++) prefix[at++] = name.data[i] != '\0' ? name.data[i] : '?';
   snprintf(prefix + at, sizeof prefix - at, "', with args beginning with: ");
-  resp_error_quoting(call->reply, prefix, (struct span){args, used}, "");
+  resp_write_error_quoting(call->reply, prefix, (struct span){args, used}, "");
 }
 
-RESP_COLD static void reply_unknown_sub(struct call *call) {
+RESP_WRITE_COLD static void reply_unknown_sub(struct call *call) {
   char suffix[COMMAND_NAME_BYTES + 32];
   snprintf(suffix, sizeof suffix, "'. Try %s HELP.", call->command->name);
   struct span sub = call->argv[1];
   if (sub.len > QUOTED_ARGS_BYTES) sub.len = QUOTED_ARGS_BYTES;
-  resp_error_quoting(call->reply, "ERR unknown subcommand '", sub, suffix);
+  resp_write_error_quoting(call->reply, "ERR unknown subcommand '", sub, suffix);
 }
 
 /* An EXEC that is refused ends its transaction, and says so. */
@@ -288,12 +288,12 @@ static const char *refusal(const struct call *call) {
                                                 : "ERR";
 }
 
-RESP_COLD static void reply_arity(struct call *call) {
+RESP_WRITE_COLD static void reply_arity(struct call *call) {
   char name[COMMAND_NAME_BYTES];
   command_name(call->command, name);
   bool prefixed = call->argv[0].len > strlen(name); /* only IDEM. makes a name longer */
-  resp_errorf(call->reply, "%s wrong number of arguments for '%s%s' command", refusal(call),
-              prefixed ? "idem." : "", name);
+  resp_write_errorf(call->reply, "%s wrong number of arguments for '%s%s' command", refusal(call),
+                    prefixed ? "idem." : "", name);
 }
 
 bool command_postponed(const struct worker *worker, const struct session *session,
@@ -347,21 +347,22 @@ static bool may_run_all(const struct session *session) {
 COMMAND_RARE static bool may_run(struct call *call) {
   unsigned flags = call->command->flags;
   if (!call->session->authenticated && (flags & COMMAND_BEFORE_AUTH) == 0) {
-    resp_error(call->reply, "NOAUTH Authentication required.");
+    resp_write_error(call->reply, "NOAUTH Authentication required.");
     return false;
   }
   if (session_subscriptions(call->session) != NULL && pubsub_restricts(call->session) &&
       (flags & COMMAND_PUBSUB) == 0) {
     char name[COMMAND_NAME_BYTES];
     command_name(call->command, name);
-    resp_errorf(call->reply,
-                "%s Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
-                "RESET are allowed in this context",
-                refusal(call), name);
+    resp_write_errorf(
+        call->reply,
+        "%s Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+        "RESET are allowed in this context",
+        refusal(call), name);
     return false;
   }
   if (session_transaction(call->session) != NULL && (flags & COMMAND_NOT_IN_MULTI) != 0) {
-    resp_error(call->reply, "ERR Command not allowed inside a transaction");
+    resp_write_error(call->reply, "ERR Command not allowed inside a transaction");
     return false;
   }
   return true;
@@ -642,5 +643,5 @@ void command_toobig(struct worker *worker, struct session *session, size_t index
 void command_malformed(struct worker *worker, struct session *session, const char *error) {
   struct resp_writer reply = session_writer(session, worker);
   worker->counters.protocol_errors++;
-  if (hears_reply(session)) resp_errorf(&reply, "ERR Protocol error: %s", error);
+  if (hears_reply(session)) resp_write_errorf(&reply, "ERR Protocol error: %s", error);
 }

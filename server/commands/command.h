@@ -87,7 +87,7 @@ void command_name(const struct command *command, char name[COMMAND_NAME_BYTES]);
 /* Whether argv[index] is a key of the row, for an argc that is not known yet (SIZE_MAX). */
 bool command_is_key(const struct command *command, size_t index, size_t argc);
 
-/* resp_argument_limit for a reader whose context is the host. */
+/* resp_read_argument_limit for a reader whose context is the host. */
 size_t command_argument_limit(void *context, const struct span *argv, size_t index);
 /* Whether argv[index] of the command is what a record keeps: its body. */
 bool command_is_body(const struct worker *worker, const struct span *argv, size_t index);

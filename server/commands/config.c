@@ -32,18 +32,18 @@ void server_config_get(struct call *call) {
   size_t found = 0;
   for (size_t i = 0; i < options_count(); i++) found += matches_any(call, options_name(i));
   for (size_t i = 0; i < FIXED_COUNT; i++) found += matches_any(call, FIXED[i].name);
-  resp_map(call->reply, found);
+  resp_write_map(call->reply, found);
   for (size_t i = 0; i < options_count(); i++) {
     if (!matches_any(call, options_name(i))) continue;
     char text[OPTIONS_TEXT_BYTES];
     options_text(call->worker->options, i, text);
-    resp_bulk_text(call->reply, options_name(i));
-    resp_bulk_text(call->reply, text);
+    resp_write_bulk_text(call->reply, options_name(i));
+    resp_write_bulk_text(call->reply, text);
   }
   for (size_t i = 0; i < FIXED_COUNT; i++) {
     if (!matches_any(call, FIXED[i].name)) continue;
-    resp_bulk_text(call->reply, FIXED[i].name);
-    resp_bulk_text(call->reply, FIXED[i].value);
+    resp_write_bulk_text(call->reply, FIXED[i].name);
+    resp_write_bulk_text(call->reply, FIXED[i].value);
   }
 }
 
@@ -57,7 +57,7 @@ static void reply_set_failed(struct call *call, struct span name, const char *re
   char prefix[] = "ERR CONFIG SET failed (possibly related to argument '",
        suffix[OPTIONS_ERROR_BYTES + 8];
   snprintf(suffix, sizeof suffix, "') - %s", reason);
-  resp_error_quoting(call->reply, prefix, name, suffix);
+  resp_write_error_quoting(call->reply, prefix, name, suffix);
 }
 
 /* options_count(): unknown. */
@@ -106,14 +106,14 @@ static bool is_repeated(const struct call *call, size_t argument) {
 
 static bool pairs_are_known(struct call *call) {
   if (call->argc % 2 != 0 || call->argc > 2 + 2 * SET_MAX_PAIRS) {
-    resp_error(call->reply, "ERR wrong number of arguments for 'config|set' command");
+    resp_write_error(call->reply, "ERR wrong number of arguments for 'config|set' command");
     return false;
   }
   for (size_t i = 2; i < call->argc; i += 2) {
     if (index_of(call->argv[i]) == options_count()) {
-      resp_error_quoting(call->reply,
-                         "ERR Unknown option or number of arguments for CONFIG SET - '",
-                         call->argv[i], "'");
+      resp_write_error_quoting(call->reply,
+                               "ERR Unknown option or number of arguments for CONFIG SET - '",
+                               call->argv[i], "'");
       return false;
     }
     if (is_repeated(call, i)) {
@@ -169,7 +169,7 @@ void server_config_set(struct call *call) {
   char error[OPTIONS_ERROR_BYTES];
   char *password = strdup(call->worker->options->requirepass);
   if (password == NULL) {
-    resp_error(call->reply, "ERR out of memory");
+    resp_write_error(call->reply, "ERR out of memory");
     return;
   }
   size_t set = 0, failed = set_pairs(call, former, &set, error);
@@ -205,6 +205,6 @@ void server_config_rewrite(struct call *call) {
   if (options_rewrite(call->worker->options, error)) {
     reply_ok(call);
   } else {
-    resp_errorf(call->reply, "ERR Rewriting config file: %s", error);
+    resp_write_errorf(call->reply, "ERR Rewriting config file: %s", error);
   }
 }

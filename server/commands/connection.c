@@ -51,10 +51,11 @@ void connection_auth(struct call *call) {
     return;
   }
   if (call->argc == 2 && call->worker->options->requirepass[0] == '\0') {
-    resp_error(call->reply,
-               "ERR AUTH <password> called without any password configured for the default user. "
-               "Are you sure your configuration is "
-               "correct?");
+    resp_write_error(
+        call->reply,
+        "ERR AUTH <password> called without any password configured for the default user. "
+        "Are you sure your configuration is "
+        "correct?");
     return;
   }
   struct span user = call->argc == 3 ? call->argv[1] : SPAN_LITERAL("default");
@@ -74,7 +75,7 @@ static bool plain(struct span text) {
 static bool keep_text(struct call *call, char **kept, struct span text) {
   char *copy = text.len > 0 ? strndup(text.data, text.len) : NULL;
   if (text.len > 0 && copy == NULL) {
-    resp_error(call->reply, "ERR out of memory");
+    resp_write_error(call->reply, "ERR out of memory");
     return false;
   }
   free(*kept);
@@ -85,17 +86,18 @@ static bool keep_text(struct call *call, char **kept, struct span text) {
 /* False: said why. */
 static bool set_name(struct call *call, struct span name) {
   if (!plain(name)) {
-    resp_error(call->reply,
-               "ERR Client names cannot contain spaces, newlines or special characters.");
+    resp_write_error(call->reply,
+                     "ERR Client names cannot contain spaces, newlines or special characters.");
     return false;
   }
   if (name.len > SESSION_NAME_MAX) {
-    resp_errorf(call->reply, "ERR Client names cannot be longer than %d bytes", SESSION_NAME_MAX);
+    resp_write_errorf(call->reply, "ERR Client names cannot be longer than %d bytes",
+                      SESSION_NAME_MAX);
     return false;
   }
   struct session_details *details = session_details(call->session);
   if (details == NULL) {
-    resp_error(call->reply, "ERR out of memory");
+    resp_write_error(call->reply, "ERR out of memory");
     return false;
   }
   return keep_text(call, &details->name, name);
@@ -107,24 +109,24 @@ void connection_client_setname(struct call *call) {
 
 void connection_client_getname(struct call *call) {
   const struct session_details *details = call->session->details;
-  resp_bulk(call->reply, span_of(details != NULL ? details->name : NULL));
+  resp_write_bulk(call->reply, span_of(details != NULL ? details->name : NULL));
 }
 
 void connection_client_setinfo(struct call *call) {
   struct span what = call->argv[2], text = call->argv[3];
   bool is_name = span_is(what, "LIB-NAME");
   if (!is_name && !span_is(what, "LIB-VER")) {
-    resp_error_quoting(call->reply, "ERR Unrecognized option '", what, "'");
+    resp_write_error_quoting(call->reply, "ERR Unrecognized option '", what, "'");
     return;
   }
   if (!plain(text) || text.len > SESSION_NAME_MAX) {
-    resp_errorf(call->reply, "ERR %s cannot contain spaces, newlines or special characters.",
-                is_name ? "lib-name" : "lib-ver");
+    resp_write_errorf(call->reply, "ERR %s cannot contain spaces, newlines or special characters.",
+                      is_name ? "lib-name" : "lib-ver");
     return;
   }
   struct session_details *details = session_details(call->session);
   if (details == NULL) {
-    resp_error(call->reply, "ERR out of memory");
+    resp_write_error(call->reply, "ERR out of memory");
     return;
   }
   if (keep_text(call, is_name ? &details->library_name : &details->library_version, text))
@@ -142,11 +144,11 @@ static bool parse_hello(struct call *call, struct hello *hello) {
   *hello = (struct hello){.version = call->session->version};
   if (call->argc >= 2) {
     if (!span_to_i64(call->argv[1], &hello->version)) {
-      resp_error(call->reply, "ERR Protocol version is not an integer or out of range");
+      resp_write_error(call->reply, "ERR Protocol version is not an integer or out of range");
       return false;
     }
     if (hello->version < 2 || hello->version > 3) {
-      resp_error(call->reply, "NOPROTO unsupported protocol version");
+      resp_write_error(call->reply, "NOPROTO unsupported protocol version");
       return false;
     }
   }
@@ -159,7 +161,8 @@ static bool parse_hello(struct call *call, struct hello *hello) {
     } else if (span_is(call->argv[i], "SETNAME") && left >= 1) {
       hello->name = call->argv[++i];
     } else {
-      resp_error_quoting(call->reply, "ERR Syntax error in HELLO option '", call->argv[i], "'");
+      resp_write_error_quoting(call->reply, "ERR Syntax error in HELLO option '", call->argv[i],
+                               "'");
       return false;
     }
   }
@@ -171,61 +174,62 @@ void connection_hello(struct call *call) {
   if (!parse_hello(call, &hello)) return;
   if (span_present(hello.user) && !authenticate(call, hello.user, hello.password)) return;
   if (!call->session->authenticated) {
-    resp_error(call->reply,
-               "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
-               "HELLO <proto> AUTH <user> <pass> "
-               "option can be used to authenticate the client and select the RESP protocol version "
-               "at the same time");
+    resp_write_error(
+        call->reply,
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
+        "HELLO <proto> AUTH <user> <pass> "
+        "option can be used to authenticate the client and select the RESP protocol version "
+        "at the same time");
     return;
   }
   if (span_present(hello.name) && !set_name(call, hello.name)) return;
   call->session->version = (uint8_t)hello.version;
   call->reply->version = (int)hello.version;
   struct resp_writer *reply = call->reply;
-  resp_map(reply, 7);
-  resp_bulk_text(reply, "server");
-  resp_bulk_text(reply, "idem");
-  resp_bulk_text(reply, "version");
-  resp_bulk_text(reply, IDEM_REDIS_VERSION);
-  resp_bulk_text(reply, "proto");
-  resp_integer(reply, hello.version);
-  resp_bulk_text(reply, "id");
-  resp_integer(reply, (int64_t)call->session->id);
-  resp_bulk_text(reply, "mode");
-  resp_bulk_text(reply, "standalone");
-  resp_bulk_text(reply, "role");
-  resp_bulk_text(reply, "master");
-  resp_bulk_text(reply, "modules");
-  resp_array(reply, 0);
+  resp_write_map(reply, 7);
+  resp_write_bulk_text(reply, "server");
+  resp_write_bulk_text(reply, "idem");
+  resp_write_bulk_text(reply, "version");
+  resp_write_bulk_text(reply, IDEM_REDIS_VERSION);
+  resp_write_bulk_text(reply, "proto");
+  resp_write_integer(reply, hello.version);
+  resp_write_bulk_text(reply, "id");
+  resp_write_integer(reply, (int64_t)call->session->id);
+  resp_write_bulk_text(reply, "mode");
+  resp_write_bulk_text(reply, "standalone");
+  resp_write_bulk_text(reply, "role");
+  resp_write_bulk_text(reply, "master");
+  resp_write_bulk_text(reply, "modules");
+  resp_write_array(reply, 0);
 }
 
 /* ---- small ones ---- */
 
 void connection_ping(struct call *call) {
   if (call->argc > 2) {
-    resp_error(call->reply, "ERR wrong number of arguments for 'ping' command");
+    resp_write_error(call->reply, "ERR wrong number of arguments for 'ping' command");
     return;
   }
   struct span message = call->argc == 2 ? call->argv[1] : SPAN_ABSENT;
   if (pubsub_restricts(call->session)) {
-    resp_array(call->reply, 2);
-    resp_bulk_text(call->reply, "pong");
-    resp_bulk(call->reply, span_present(message) ? message : SPAN_LITERAL(""));
+    resp_write_array(call->reply, 2);
+    resp_write_bulk_text(call->reply, "pong");
+    resp_write_bulk(call->reply, span_present(message) ? message : SPAN_LITERAL(""));
   } else if (span_present(message)) {
-    resp_bulk(call->reply, message);
+    resp_write_bulk(call->reply, message);
   } else {
-    resp_simple(call->reply, "PONG");
+    resp_write_simple(call->reply, "PONG");
   }
 }
 
-void connection_echo(struct call *call) { resp_bulk(call->reply, call->argv[1]); }
+void connection_echo(struct call *call) { resp_write_bulk(call->reply, call->argv[1]); }
 
 void connection_select(struct call *call) {
   long long index = 0;
   if (!span_to_i64(call->argv[1], &index)) {
-    resp_error(call->reply, "ERR value is not an integer or out of range");
+    resp_write_error(call->reply, "ERR value is not an integer or out of range");
   } else if (index != 0) {
-    resp_error(call->reply, "ERR DB index is out of range");
+    resp_write_error(call->reply, "ERR DB index is out of range");
   } else {
     reply_ok(call);
   }
@@ -251,13 +255,13 @@ void connection_reset(struct call *call) {
   call->reply->version = 2;
   session->authenticated = call->worker->options->requirepass[0] == '\0';
   strangers_add(call->worker, session);
-  resp_simple(call->reply, "RESET");
+  resp_write_simple(call->reply, "RESET");
 }
 
 /* ---- CLIENT ---- */
 
 void connection_client_id(struct call *call) {
-  resp_integer(call->reply, (int64_t)call->session->id);
+  resp_write_integer(call->reply, (int64_t)call->session->id);
 }
 
 static const char *text_or_empty(const char *text) { return text != NULL ? text : ""; }
@@ -304,5 +308,5 @@ void connection_client_info(struct call *call) {
   char line[CONNECTION_LINE_BYTES + 1];
   size_t len = connection_describe(call->worker, call->session, line);
   line[len++] = '\n';
-  resp_verbatim(call->reply, "txt", (struct span){line, len});
+  resp_write_verbatim(call->reply, "txt", (struct span){line, len});
 }

@@ -85,19 +85,19 @@ static inline enum word_id find_word(struct span text) {
   return same ? id : WORD_COUNT;
 }
 
-RESP_COLD static bool syntax_error(struct call *call, const char *what, struct span word) {
-  resp_error_quoting(call->reply, what, word, "'");
+RESP_WRITE_COLD static bool syntax_error(struct call *call, const char *what, struct span word) {
+  resp_write_error_quoting(call->reply, what, word, "'");
   return false;
 }
 
 static bool parse_duration(struct call *call, const char *name, struct span text, int64_t *ms) {
   long long value = 0;
   if (!span_to_i64(text, &value)) {
-    resp_errorf(call->reply, "ERR %s is not an integer or out of range", name);
+    resp_write_errorf(call->reply, "ERR %s is not an integer or out of range", name);
     return false;
   }
   if (value < 0) {
-    resp_errorf(call->reply, "ERR %s must not be negative", name);
+    resp_write_errorf(call->reply, "ERR %s must not be negative", name);
     return false;
   }
   *ms = value;
@@ -139,20 +139,21 @@ static bool lease_fits(struct call *call, const struct words *words) {
   int64_t cap = call->worker->options->lease_max_ms;
   int64_t lease_ms = ms_of(words, WORD_LEASE, cap);
   if (lease_ms >= 1 && lease_ms <= cap) return true;
-  resp_errorf(call->reply, "ERR LEASE must be between 1 and %lld milliseconds", (long long)cap);
+  resp_write_errorf(call->reply, "ERR LEASE must be between 1 and %lld milliseconds",
+                    (long long)cap);
   return false;
 }
 
 static bool ttl_fits(struct call *call, const struct words *words) {
   int64_t cap = call->worker->options->ttl_max_ms;
   if (ms_of(words, WORD_TTL, 0) <= cap) return true;
-  resp_errorf(call->reply, "ERR TTL must be between 0 and %lld milliseconds", (long long)cap);
+  resp_write_errorf(call->reply, "ERR TTL must be between 0 and %lld milliseconds", (long long)cap);
   return false;
 }
 
 static bool owner_fits(struct call *call, const struct words *words) {
   if (!given(words, WORD_OWNER) || words->bytes[WORD_OWNER].len > 0) return true;
-  resp_error(call->reply, "ERR OWNER must not be empty");
+  resp_write_error(call->reply, "ERR OWNER must not be empty");
   return false;
 }
 
@@ -167,11 +168,11 @@ static int64_t wait_of(const struct call *call, int64_t asked_ms) {
 static bool parse_token(struct call *call, struct span text, uint64_t *token) {
   long long value = 0;
   if (!span_to_i64(text, &value)) {
-    resp_error(call->reply, "ERR token is not an integer or out of range");
+    resp_write_error(call->reply, "ERR token is not an integer or out of range");
     return false;
   }
   if (value < 0) {
-    resp_error(call->reply, "ERR token must not be negative");
+    resp_write_error(call->reply, "ERR token must not be negative");
     return false;
   }
   *token = (uint64_t)value;
@@ -200,12 +201,13 @@ size_t idempotency_store_limit(const struct options *options, const struct span 
 static void reply_claimed(struct resp_writer *reply, const struct engine_answer *answer) {
   const struct span head = SPAN_LITERAL("*5\r\n$7\r\nCLAIMED\r\n");
   struct span stage = engine_bytes(answer->stage);
-  char *p = resp_reserve(reply, head.len + 3 * RESP_INTEGER_MAX + RESP_BULK_MAX(stage.len));
+  char *p = resp_write_reserve(
+      reply, head.len + 3 * RESP_WRITE_INTEGER_MAX + RESP_WRITE_BULK_MAX(stage.len));
   if (p == NULL) return;
-  p = resp_put_integer(resp_put_literal(p, head), (int64_t)answer->token);
-  p = resp_put_integer(p, answer->lease_ms);
-  p = resp_put_integer(p, answer->attempt);
-  resp_commit(reply, resp_put_bulk(reply, p, stage));
+  p = resp_write_put_integer(resp_write_put_literal(p, head), (int64_t)answer->token);
+  p = resp_write_put_integer(p, answer->lease_ms);
+  p = resp_write_put_integer(p, answer->attempt);
+  resp_write_commit(reply, resp_write_put_bulk(reply, p, stage));
 }
 
 static void reply_done(struct resp_writer *reply, struct shard *shard,
@@ -214,19 +216,21 @@ static void reply_done(struct resp_writer *reply, struct shard *shard,
   resp_output_append(reply->out, head.data, head.len);
   reply_blob(reply, shard, answer->body, answer->body_bytes);
   reply_blob(reply, shard, answer->meta, answer->meta_bytes);
-  char *p = resp_reserve(reply, 2 * RESP_INTEGER_MAX);
+  char *p = resp_write_reserve(reply, 2 * RESP_WRITE_INTEGER_MAX);
   if (p == NULL) return;
-  resp_commit(reply, resp_put_integer(resp_put_integer(p, answer->age_ms), answer->left_ms));
+  resp_write_commit(
+      reply, resp_write_put_integer(resp_write_put_integer(p, answer->age_ms), answer->left_ms));
 }
 
 /* BUSY and UNKNOWN: two numbers, and who it is. */
 static void reply_owned(struct resp_writer *reply, struct span head, int64_t first, int64_t second,
                         const struct engine_blob *by) {
   struct span owner = engine_bytes(by);
-  char *p = resp_reserve(reply, head.len + 2 * RESP_INTEGER_MAX + RESP_BULK_MAX(owner.len));
+  char *p = resp_write_reserve(
+      reply, head.len + 2 * RESP_WRITE_INTEGER_MAX + RESP_WRITE_BULK_MAX(owner.len));
   if (p == NULL) return;
-  p = resp_put_integer(resp_put_literal(p, head), first);
-  resp_commit(reply, resp_put_bulk(reply, resp_put_integer(p, second), owner));
+  p = resp_write_put_integer(resp_write_put_literal(p, head), first);
+  resp_write_commit(reply, resp_write_put_bulk(reply, resp_write_put_integer(p, second), owner));
 }
 
 static void reply_busy(struct resp_writer *reply, const struct engine_answer *answer) {
@@ -261,12 +265,12 @@ static void reply_answer(struct resp_writer *reply, struct shard *shard,
     case ENGINE_DONE: reply_done(reply, shard, answer); return;
     case ENGINE_BUSY: reply_busy(reply, answer); return;
     case ENGINE_UNKNOWN: reply_unknown(reply, answer); return;
-    case ENGINE_NOTHING: resp_null_array(reply); return;
-    case ENGINE_STORED: resp_integer(reply, (int64_t)answer->count); return;
-    case ENGINE_RENEWED: resp_integer(reply, answer->lease_ms); return;
-    case ENGINE_RELEASED: resp_integer(reply, 1); return;
-    case ENGINE_NOT_YOURS: resp_integer(reply, 0); return;
-    default: resp_error(reply, error_of(answer->status)); return;
+    case ENGINE_NOTHING: resp_write_null_array(reply); return;
+    case ENGINE_STORED: resp_write_integer(reply, (int64_t)answer->count); return;
+    case ENGINE_RENEWED: resp_write_integer(reply, answer->lease_ms); return;
+    case ENGINE_RELEASED: resp_write_integer(reply, 1); return;
+    case ENGINE_NOT_YOURS: resp_write_integer(reply, 0); return;
+    default: resp_write_error(reply, error_of(answer->status)); return;
   }
 }
 
@@ -326,7 +330,7 @@ static bool binding_of(struct call *call, bool wanted, struct engine_binding **b
     if (*own == NULL) *own = engine_binding_create(call->engine);
     *binding = *own;
   }
-  if (*binding == NULL) resp_error(call->reply, error_of(ENGINE_NO_MEMORY));
+  if (*binding == NULL) resp_write_error(call->reply, error_of(ENGINE_NO_MEMORY));
   return *binding != NULL;
 }
 

@@ -301,10 +301,10 @@ void server_info(struct call *call) {
     SECTIONS[i].write(call->worker, &text);
   }
   if (text.failed) {
-    resp_error(call->reply, "ERR out of memory");
+    resp_write_error(call->reply, "ERR out of memory");
   } else {
-    resp_verbatim(call->reply, "txt",
-                  (struct span){text.bytes != NULL ? text.bytes : "", text.len});
+    resp_write_verbatim(call->reply, "txt",
+                        (struct span){text.bytes != NULL ? text.bytes : "", text.len});
   }
   free(text.bytes);
 }

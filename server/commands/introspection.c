@@ -157,31 +157,31 @@ static void reply_nodes(struct resp_writer *reply, const struct syntax *s, int f
 static void reply_node(struct resp_writer *reply, const struct syntax *s, const struct node *node) {
   bool flagged = node->optional || node->multiple;
   bool is_key = strcmp(type_of(node), "key") == 0;
-  resp_map(reply, 2 + (is_key ? 1u : 0u) + (node->token.data != NULL ? 1u : 0u) +
-                      (flagged ? 1u : 0u) + (node->child >= 0 ? 1u : 0u));
+  resp_write_map(reply, 2 + (is_key ? 1u : 0u) + (node->token.data != NULL ? 1u : 0u) +
+                            (flagged ? 1u : 0u) + (node->child >= 0 ? 1u : 0u));
   char name[COMMAND_NAME_BYTES];
   size_t len = node->name.len < sizeof name - 1 ? node->name.len : sizeof name - 1;
   for (size_t i = 0; i < len; i++) name[i] = (char)tolower((unsigned char)node->name.data[i]);
-  resp_bulk_text(reply, "name");
-  resp_bulk(reply, (struct span){name, len});
-  resp_bulk_text(reply, "type");
-  resp_bulk_text(reply, type_of(node));
+  resp_write_bulk_text(reply, "name");
+  resp_write_bulk(reply, (struct span){name, len});
+  resp_write_bulk_text(reply, "type");
+  resp_write_bulk_text(reply, type_of(node));
   if (is_key) {
-    resp_bulk_text(reply, "key_spec_index");
-    resp_integer(reply, 0);
+    resp_write_bulk_text(reply, "key_spec_index");
+    resp_write_integer(reply, 0);
   }
   if (node->token.data != NULL) {
-    resp_bulk_text(reply, "token");
-    resp_bulk(reply, node->token);
+    resp_write_bulk_text(reply, "token");
+    resp_write_bulk(reply, node->token);
   }
   if (flagged) {
-    resp_bulk_text(reply, "flags");
-    resp_set(reply, (node->optional ? 1u : 0u) + (node->multiple ? 1u : 0u));
-    if (node->optional) resp_simple(reply, "optional");
-    if (node->multiple) resp_simple(reply, "multiple");
+    resp_write_bulk_text(reply, "flags");
+    resp_write_set(reply, (node->optional ? 1u : 0u) + (node->multiple ? 1u : 0u));
+    if (node->optional) resp_write_simple(reply, "optional");
+    if (node->multiple) resp_write_simple(reply, "multiple");
   }
   if (node->child >= 0) {
-    resp_bulk_text(reply, "arguments");
+    resp_write_bulk_text(reply, "arguments");
     reply_nodes(reply, s, node->child);
   }
 }
@@ -189,7 +189,7 @@ static void reply_node(struct resp_writer *reply, const struct syntax *s, const 
 static void reply_nodes(struct resp_writer *reply, const struct syntax *s, int first) {
   size_t count = 0;
   for (int i = first; i >= 0; i = s->nodes[i].next) count++;
-  resp_array(reply, count);
+  resp_write_array(reply, count);
   for (int i = first; i >= 0; i = s->nodes[i].next) reply_node(reply, s, &s->nodes[i]);
 }
 
@@ -209,7 +209,7 @@ static size_t subcommands(const struct command *container) {
 static void reply_lower_name(struct resp_writer *reply, const struct command *command) {
   char name[COMMAND_NAME_BYTES];
   command_name(command, name);
-  resp_bulk_text(reply, name);
+  resp_write_bulk_text(reply, name);
 }
 
 static void reply_docs(struct resp_writer *reply, const struct command *command) {
@@ -218,20 +218,20 @@ static void reply_docs(struct resp_writer *reply, const struct command *command)
   assert(*syntax.at == '\0');
   size_t subs = is_sub(command) ? 0 : subcommands(command);
   reply_lower_name(reply, command);
-  resp_map(reply, 3 + (first >= 0 ? 1u : 0u) + (subs > 0 ? 1u : 0u));
-  resp_bulk_text(reply, "summary");
-  resp_bulk_text(reply, command->summary);
-  resp_bulk_text(reply, "since");
-  resp_bulk_text(reply, IDEM_VERSION);
-  resp_bulk_text(reply, "group");
-  resp_bulk_text(reply, command_group_name(command->group));
+  resp_write_map(reply, 3 + (first >= 0 ? 1u : 0u) + (subs > 0 ? 1u : 0u));
+  resp_write_bulk_text(reply, "summary");
+  resp_write_bulk_text(reply, command->summary);
+  resp_write_bulk_text(reply, "since");
+  resp_write_bulk_text(reply, IDEM_VERSION);
+  resp_write_bulk_text(reply, "group");
+  resp_write_bulk_text(reply, command_group_name(command->group));
   if (first >= 0) {
-    resp_bulk_text(reply, "arguments");
+    resp_write_bulk_text(reply, "arguments");
     reply_nodes(reply, &syntax, first);
   }
   if (subs == 0) return;
-  resp_bulk_text(reply, "subcommands");
-  resp_map(reply, subs);
+  resp_write_bulk_text(reply, "subcommands");
+  resp_write_map(reply, subs);
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
     if (is_sub_of(&COMMAND_TABLE[i], command)) reply_docs(reply, &COMMAND_TABLE[i]);
   }
@@ -257,14 +257,14 @@ static size_t top_level(void) {
 
 static bool few_names(struct call *call) {
   if (call->argc - 2 <= NAMES_MAX) return true;
-  resp_errorf(call->reply, "ERR more than %u command names", NAMES_MAX);
+  resp_write_errorf(call->reply, "ERR more than %u command names", NAMES_MAX);
   return false;
 }
 
 void introspection_docs(struct call *call) {
   if (!few_names(call)) return;
   if (call->argc == 2) {
-    resp_map(call->reply, top_level());
+    resp_write_map(call->reply, top_level());
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
       if (!is_sub(&COMMAND_TABLE[i])) reply_docs(call->reply, &COMMAND_TABLE[i]);
     }
@@ -272,7 +272,7 @@ void introspection_docs(struct call *call) {
   }
   size_t known = 0;
   for (size_t i = 2; i < call->argc; i++) known += find_full(call, call->argv[i]) != NULL;
-  resp_map(call->reply, known);
+  resp_write_map(call->reply, known);
   for (size_t i = 2; i < call->argc; i++) {
     const struct command *command = find_full(call, call->argv[i]);
     if (command != NULL) reply_docs(call->reply, command);
@@ -309,74 +309,74 @@ static void reply_flags(struct resp_writer *reply, const struct command *command
     const char *name = categories ? FLAG_NAMES[i].category : FLAG_NAMES[i].flag_name;
     count += name != NULL && (flags & FLAG_NAMES[i].flag) != 0;
   }
-  resp_set(reply, count);
+  resp_write_set(reply, count);
   for (size_t i = 0; i < FLAG_NAME_COUNT; i++) {
     const char *name = categories ? FLAG_NAMES[i].category : FLAG_NAMES[i].flag_name;
-    if (name != NULL && (flags & FLAG_NAMES[i].flag) != 0) resp_simple(reply, name);
+    if (name != NULL && (flags & FLAG_NAMES[i].flag) != 0) resp_write_simple(reply, name);
   }
   if (!categories) return;
   char group[COMMAND_NAME_BYTES];
   snprintf(group, sizeof group, "@%s", command_group_name(command->group));
-  resp_simple(reply, group);
+  resp_write_simple(reply, group);
 }
 
 static void reply_key_specs(struct resp_writer *reply, const struct command *command) {
   if (command->first_key == 0) {
-    resp_set(reply, 0);
+    resp_write_set(reply, 0);
     return;
   }
-  resp_set(reply, 1);
-  resp_map(reply, 3);
-  resp_bulk_text(reply, "flags");
-  resp_set(reply, 1);
-  resp_simple(reply, (command->flags & COMMAND_READS) != 0 ? "RO" : "RW");
-  resp_bulk_text(reply, "begin_search");
-  resp_map(reply, 2);
-  resp_bulk_text(reply, "type");
-  resp_bulk_text(reply, "index");
-  resp_bulk_text(reply, "spec");
-  resp_map(reply, 1);
-  resp_bulk_text(reply, "index");
-  resp_integer(reply, command->first_key);
-  resp_bulk_text(reply, "find_keys");
-  resp_map(reply, 2);
-  resp_bulk_text(reply, "type");
-  resp_bulk_text(reply, "range");
-  resp_bulk_text(reply, "spec");
-  resp_map(reply, 3);
-  resp_bulk_text(reply, "lastkey");
-  resp_integer(reply,
-               command->last_key < 0 ? command->last_key : command->last_key - command->first_key);
-  resp_bulk_text(reply, "keystep");
-  resp_integer(reply, command->step);
-  resp_bulk_text(reply, "limit");
-  resp_integer(reply, 0);
+  resp_write_set(reply, 1);
+  resp_write_map(reply, 3);
+  resp_write_bulk_text(reply, "flags");
+  resp_write_set(reply, 1);
+  resp_write_simple(reply, (command->flags & COMMAND_READS) != 0 ? "RO" : "RW");
+  resp_write_bulk_text(reply, "begin_search");
+  resp_write_map(reply, 2);
+  resp_write_bulk_text(reply, "type");
+  resp_write_bulk_text(reply, "index");
+  resp_write_bulk_text(reply, "spec");
+  resp_write_map(reply, 1);
+  resp_write_bulk_text(reply, "index");
+  resp_write_integer(reply, command->first_key);
+  resp_write_bulk_text(reply, "find_keys");
+  resp_write_map(reply, 2);
+  resp_write_bulk_text(reply, "type");
+  resp_write_bulk_text(reply, "range");
+  resp_write_bulk_text(reply, "spec");
+  resp_write_map(reply, 3);
+  resp_write_bulk_text(reply, "lastkey");
+  resp_write_integer(
+      reply, command->last_key < 0 ? command->last_key : command->last_key - command->first_key);
+  resp_write_bulk_text(reply, "keystep");
+  resp_write_integer(reply, command->step);
+  resp_write_bulk_text(reply, "limit");
+  resp_write_integer(reply, 0);
 }
 
 static void reply_info(struct resp_writer *reply, const struct command *command) {
   if (command == NULL) {
-    resp_null(reply); /* not the null array of RESP2: as Redis 7.0 */
+    resp_write_null(reply); /* not the null array of RESP2: as Redis 7.0 */
     return;
   }
-  resp_array(reply, 10);
+  resp_write_array(reply, 10);
   reply_lower_name(reply, command);
-  resp_integer(reply, command->arity);
+  resp_write_integer(reply, command->arity);
   reply_flags(reply, command, false);
-  resp_integer(reply, command->first_key);
-  resp_integer(reply, command->last_key);
-  resp_integer(reply, command->step);
+  resp_write_integer(reply, command->first_key);
+  resp_write_integer(reply, command->last_key);
+  resp_write_integer(reply, command->step);
   reply_flags(reply, command, true);
-  resp_set(reply, 0); /* tips */
+  resp_write_set(reply, 0); /* tips */
   reply_key_specs(reply, command);
   size_t subs = is_sub(command) ? 0 : subcommands(command);
-  resp_array(reply, subs);
+  resp_write_array(reply, subs);
   for (size_t i = 0; subs > 0 && i < COMMAND_COUNT; i++) {
     if (is_sub_of(&COMMAND_TABLE[i], command)) reply_info(reply, &COMMAND_TABLE[i]);
   }
 }
 
 void introspection_command(struct call *call) {
-  resp_array(call->reply, top_level());
+  resp_write_array(call->reply, top_level());
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
     if (!is_sub(&COMMAND_TABLE[i])) reply_info(call->reply, &COMMAND_TABLE[i]);
   }
@@ -385,17 +385,19 @@ void introspection_command(struct call *call) {
 void introspection_info(struct call *call) {
   if (!few_names(call)) return;
   if (call->argc == 2) {
-    resp_array(call->reply, top_level());
+    resp_write_array(call->reply, top_level());
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
       if (!is_sub(&COMMAND_TABLE[i])) reply_info(call->reply, &COMMAND_TABLE[i]);
     }
     return;
   }
-  resp_array(call->reply, call->argc - 2);
+  resp_write_array(call->reply, call->argc - 2);
   for (size_t i = 2; i < call->argc; i++) reply_info(call->reply, find_full(call, call->argv[i]));
 }
 
-void introspection_count(struct call *call) { resp_integer(call->reply, (int64_t)top_level()); }
+void introspection_count(struct call *call) {
+  resp_write_integer(call->reply, (int64_t)top_level());
+}
 
 /* ---- COMMAND LIST, GETKEYS, HELP ---- */
 
@@ -428,7 +430,7 @@ void introspection_list(struct call *call) {
   }
   size_t count = 0;
   for (size_t i = 0; i < COMMAND_COUNT; i++) count += listed(call, &COMMAND_TABLE[i]);
-  resp_set(call->reply, count);
+  resp_write_set(call->reply, count);
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
     if (listed(call, &COMMAND_TABLE[i])) reply_lower_name(call->reply, &COMMAND_TABLE[i]);
   }
@@ -442,24 +444,24 @@ void introspection_getkeys(struct call *call) {
     command = command_find_sub(call->worker->commands, argv[0], argv[1]);
   }
   if (command == NULL) {
-    resp_error(call->reply, "ERR Invalid command specified");
+    resp_write_error(call->reply, "ERR Invalid command specified");
     return;
   }
   if (command->first_key == 0) {
-    resp_error(call->reply, "ERR The command has no key arguments");
+    resp_write_error(call->reply, "ERR The command has no key arguments");
     return;
   }
   bool fits =
       command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
   if (!fits) {
-    resp_error(call->reply, "ERR Invalid number of arguments specified for command");
+    resp_write_error(call->reply, "ERR Invalid number of arguments specified for command");
     return;
   }
   size_t count = 0;
   for (size_t i = 1; i < argc; i++) count += command_is_key(command, i, argc);
-  resp_array(call->reply, count);
+  resp_write_array(call->reply, count);
   for (size_t i = 1; i < argc; i++) {
-    if (command_is_key(command, i, argc)) resp_bulk(call->reply, argv[i]);
+    if (command_is_key(command, i, argc)) resp_write_bulk(call->reply, argv[i]);
   }
 }
 
@@ -469,17 +471,17 @@ void introspection_container_help(struct call *call) {
   char container[COMMAND_NAME_BYTES], line[512];
   snprintf(container, sizeof container, "%.*s", (int)len, call->command->name);
   const struct command *parent = command_find(call->worker->commands, span_of(container));
-  resp_array(call->reply, 1 + 2 * subcommands(parent));
+  resp_write_array(call->reply, 1 + 2 * subcommands(parent));
   snprintf(line, sizeof line,
            "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container);
-  resp_simple(call->reply, line);
+  resp_write_simple(call->reply, line);
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
     const struct command *sub = &COMMAND_TABLE[i];
     if (!is_sub_of(sub, parent)) continue;
     snprintf(line, sizeof line, "%s%s%s", sub->name + len + 1, sub->syntax[0] != '\0' ? " " : "",
              sub->syntax);
-    resp_simple(call->reply, line);
+    resp_write_simple(call->reply, line);
     snprintf(line, sizeof line, "    %s.", sub->summary);
-    resp_simple(call->reply, line);
+    resp_write_simple(call->reply, line);
   }
 }

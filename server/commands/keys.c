@@ -27,7 +27,7 @@ void keys_del(struct call *call) {
   int64_t deleted = 0;
   for (size_t i = 1; i < call->argc; i++)
     deleted += engine_delete(call_engine(call, call->argv[i]), call->argv[i], call->now_ms);
-  resp_integer(call->reply, deleted);
+  resp_write_integer(call->reply, deleted);
 }
 
 void keys_exists(struct call *call) {
@@ -37,7 +37,7 @@ void keys_exists(struct call *call) {
     look(call, i, &entry);
     found += entry.kind != ENGINE_ABSENT;
   }
-  resp_integer(call->reply, found);
+  resp_write_integer(call->reply, found);
 }
 
 static const char *const KIND_NAMES[] = {
@@ -46,13 +46,13 @@ static const char *const KIND_NAMES[] = {
 void keys_type(struct call *call) {
   struct engine_entry entry;
   look(call, 1, &entry);
-  resp_simple(call->reply, KIND_NAMES[entry.kind]);
+  resp_write_simple(call->reply, KIND_NAMES[entry.kind]);
 }
 
 void keys_dbsize(struct call *call) {
   struct engine_stats stats;
   worker_engine_stats(call->worker, &stats);
-  resp_integer(call->reply, (int64_t)(stats.records + stats.values));
+  resp_write_integer(call->reply, (int64_t)(stats.records + stats.values));
 }
 
 void keys_flush(struct call *call) {
@@ -84,7 +84,7 @@ int64_t keys_deadline(const struct call *call, long long unix_ms) {
 void keys_reply_invalid_expire(struct call *call) {
   char name[COMMAND_NAME_BYTES];
   command_name(call->command, name);
-  resp_errorf(call->reply, "ERR invalid expire time in '%s' command", name);
+  resp_write_errorf(call->reply, "ERR invalid expire time in '%s' command", name);
 }
 
 static int64_t seconds_of(int64_t ms) { return ms / 1000 + (ms % 1000 >= 500); }
@@ -95,7 +95,7 @@ static void reply_end(struct call *call, bool in_seconds, bool absolute) {
   look(call, 1, &entry);
   int64_t ms = entry.kind == ENGINE_ABSENT ? -2 : entry.left_ms;
   if (ms >= 0 && absolute) ms += keys_unix_ms(call);
-  resp_integer(call->reply, ms >= 0 && in_seconds ? seconds_of(ms) : ms);
+  resp_write_integer(call->reply, ms >= 0 && in_seconds ? seconds_of(ms) : ms);
 }
 
 void keys_ttl(struct call *call) { reply_end(call, true, false); }
@@ -115,17 +115,18 @@ static bool parse_expire_words(struct call *call, struct expire_words *words) {
                  : span_is(call->argv[i], "LT") ? &words->lt
                                                 : NULL;
     if (word == NULL) {
-      resp_error_quoting(call->reply, "ERR Unsupported option ", call->argv[i], "");
+      resp_write_error_quoting(call->reply, "ERR Unsupported option ", call->argv[i], "");
       return false;
     }
     *word = true;
   }
   if (words->nx && (words->xx || words->gt || words->lt)) {
-    resp_error(call->reply, "ERR NX and XX, GT or LT options at the same time are not compatible");
+    resp_write_error(call->reply,
+                     "ERR NX and XX, GT or LT options at the same time are not compatible");
     return false;
   }
   if (words->gt && words->lt) {
-    resp_error(call->reply, "ERR GT and LT options at the same time are not compatible");
+    resp_write_error(call->reply, "ERR GT and LT options at the same time are not compatible");
     return false;
   }
   return true;
@@ -156,7 +157,8 @@ static bool expire_wanted(const struct expire_words *words, int64_t left_ms,
 static bool keeps_cap(struct call *call, const struct engine_entry *entry, int64_t deadline_ms) {
   int64_t cap_ms = call->worker->options->ttl_max_ms;
   if (entry->kind != ENGINE_RECORD || deadline_ms - call->now_ms <= cap_ms) return true;
-  resp_errorf(call->reply, "ERR TTL must be between 0 and %lld milliseconds", (long long)cap_ms);
+  resp_write_errorf(call->reply, "ERR TTL must be between 0 and %lld milliseconds",
+                    (long long)cap_ms);
   return false;
 }
 
@@ -171,10 +173,10 @@ static void expire(struct call *call, bool in_seconds, bool absolute) {
   bool done = entry.kind == ENGINE_RECORD && entry.phase == RULES_DONE;
   bool movable = done || entry.kind == ENGINE_VALUE;
   if (!movable || !expire_wanted(&words, entry.left_ms, deadline_ms - call->now_ms)) {
-    resp_integer(call->reply, 0);
+    resp_write_integer(call->reply, 0);
   } else if (keeps_cap(call, &entry, deadline_ms)) {
     engine_set_deadline(call->engine, call->argv[1], deadline_ms, call->now_ms);
-    resp_integer(call->reply, 1);
+    resp_write_integer(call->reply, 1);
   }
 }
 
@@ -187,7 +189,7 @@ void keys_persist(struct call *call) {
   struct engine_entry entry;
   look(call, 1, &entry);
   bool persists = entry.kind == ENGINE_VALUE && entry.left_ms >= 0;
-  resp_integer(call->reply, persists);
+  resp_write_integer(call->reply, persists);
   if (!persists) return;
   engine_set_deadline(call->engine, call->argv[1], ENGINE_NO_DEADLINE, call->now_ms);
 }
@@ -219,7 +221,7 @@ static void visit(void *context, struct span key, const struct engine_entry *ent
   if (span_present(walk->type) && !span_is(walk->type, KIND_NAMES[entry->kind])) return;
   if (span_present(walk->pattern) && !glob_match(walk->pattern, key, false)) return;
   walk->found++;
-  char header[RESP_INTEGER_MAX];
+  char header[RESP_WRITE_INTEGER_MAX];
   int len = snprintf(header, sizeof header, "$%zu\r\n", key.len);
   gathered_append(&walk->keys, header, (size_t)len);
   gathered_append(&walk->keys, key.data, key.len);
@@ -270,7 +272,7 @@ static void walk_destroy(struct worker *worker, struct task *task) {
 
 /* The number of elements goes in front of them. */
 static void reply_keys(struct call *call, struct walk *walk) {
-  resp_array(call->reply, walk->found);
+  resp_write_array(call->reply, walk->found);
   gathered_send(&walk->keys, call->reply);
 }
 
@@ -284,8 +286,8 @@ static void scan_reply(struct call *call, struct task *task) {
   if (!gathered_whole(&walk->keys, call->reply)) return;
   char text[SPAN_NUMBER_MAX + 1];
   snprintf(text, sizeof text, "%llu", (unsigned long long)walk->cursor);
-  resp_array(call->reply, 2);
-  resp_bulk_text(call->reply, text);
+  resp_write_array(call->reply, 2);
+  resp_write_bulk_text(call->reply, text);
   reply_keys(call, walk);
 }
 
@@ -300,7 +302,7 @@ static struct span keep(char **to, struct span text) {
 static void walk_begin(struct call *call, const struct walk *as) {
   struct walk *walk = malloc(sizeof *walk + as->pattern.len + as->type.len);
   if (walk == NULL) {
-    resp_error(call->reply, "ERR out of memory");
+    resp_write_error(call->reply, "ERR out of memory");
     return;
   }
   *walk = *as;
@@ -339,7 +341,7 @@ static bool parse_cursor(struct call *call, struct span text, uint64_t *cursor) 
             !__builtin_mul_overflow(*cursor, (uint64_t)10, cursor) &&
             !__builtin_add_overflow(*cursor, (uint64_t)(text.data[i] - '0'), cursor);
   }
-  if (!valid) resp_error(call->reply, "ERR invalid cursor");
+  if (!valid) resp_write_error(call->reply, "ERR invalid cursor");
   return valid;
 }
 
@@ -406,7 +408,7 @@ void keys_randomkey(struct call *call) {
   /* Short of entropy (early boot) the time will do: nothing depends on what comes. */
   ssize_t got = getrandom(&random, sizeof random, GRND_NONBLOCK);
   if (got != (ssize_t)sizeof random) random = (uint64_t)call->now_ms * 2654435761u;
-  resp_bulk(call->reply, random_key(call, random));
+  resp_write_bulk(call->reply, random_key(call, random));
 }
 
 /* ---- OBJECT, MEMORY ---- */
@@ -415,7 +417,7 @@ void keys_randomkey(struct call *call) {
 static bool find_object(struct call *call, struct engine_entry *entry) {
   look(call, 2, entry);
   if (entry->kind != ENGINE_ABSENT) return true;
-  resp_null(call->reply);
+  resp_write_null(call->reply);
   return false;
 }
 
@@ -429,32 +431,33 @@ void keys_object_encoding(struct call *call) {
   struct span bytes = engine_bytes(entry.body);
   long long value = 0;
   if (entry.kind == ENGINE_RECORD) {
-    resp_bulk_text(call->reply, "raw");
+    resp_write_bulk_text(call->reply, "raw");
   } else if (bytes.len <= SPAN_NUMBER_MAX && span_to_i64(bytes, &value)) {
-    resp_bulk_text(call->reply, "int");
+    resp_write_bulk_text(call->reply, "int");
   } else {
-    resp_bulk_text(call->reply, bytes.len <= EMBSTR_BYTES ? "embstr" : "raw");
+    resp_write_bulk_text(call->reply, bytes.len <= EMBSTR_BYTES ? "embstr" : "raw");
   }
 }
 
 void keys_object_refcount(struct call *call) {
   struct engine_entry entry;
-  if (find_object(call, &entry)) resp_integer(call->reply, 1);
+  if (find_object(call, &entry)) resp_write_integer(call->reply, 1);
 }
 
 void keys_object_freq(struct call *call) {
   struct engine_entry entry;
   if (!find_object(call, &entry)) return;
-  resp_error(call->reply,
-             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
-             "note that when switching between policies at runtime LRU and LFU data will take some "
-             "time to adjust.");
+  resp_write_error(
+      call->reply,
+      "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
+      "note that when switching between policies at runtime LRU and LFU data will take some "
+      "time to adjust.");
 }
 
 void keys_object_idletime(struct call *call) {
   struct engine_entry entry;
   if (!find_object(call, &entry)) return;
-  resp_error(call->reply, "ERR idle time is not tracked: nothing is ever evicted");
+  resp_write_error(call->reply, "ERR idle time is not tracked: nothing is ever evicted");
 }
 
 static bool parse_samples(struct call *call) {
@@ -472,5 +475,6 @@ static bool parse_samples(struct call *call) {
 void keys_memory_usage(struct call *call) {
   struct engine_entry entry;
   if (!parse_samples(call) || !find_object(call, &entry)) return;
-  resp_integer(call->reply, (int64_t)engine_memory_of(call->engine, call->argv[2], call->now_ms));
+  resp_write_integer(call->reply,
+                     (int64_t)engine_memory_of(call->engine, call->argv[2], call->now_ms));
 }

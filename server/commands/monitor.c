@@ -144,7 +144,7 @@ void monitor_leave(struct worker *worker, struct session *session) {
 /* Redis' words: what is inside EXEC must not turn its connection into a stream. */
 void monitor_command(struct call *call) {
   if (call->in_exec) {
-    resp_error(call->reply, "ERR MONITOR isn't allowed for DENY BLOCKING client");
+    resp_write_error(call->reply, "ERR MONITOR isn't allowed for DENY BLOCKING client");
     return;
   }
   struct session *session = call->session;

@@ -353,11 +353,12 @@ static struct payload *share(struct span bytes) {
 static void push_payload(struct resp_writer *push, const struct message *message) {
   struct payload *instance = message->instance;
   if (instance == NULL) {
-    resp_bulk(push, message->payload);
+    resp_write_bulk(push, message->payload);
     return;
   }
   size_t refs = push->out->ref_count;
-  resp_bulk_pinned(push, (struct span){instance->bytes, message->payload.len}, instance, NULL);
+  resp_write_bulk_pinned(push, (struct span){instance->bytes, message->payload.len}, instance,
+                         NULL);
   if (push->out->ref_count > refs) instance->head.references++;
 }
 
@@ -368,10 +369,10 @@ static void send_to_listeners(struct worker *worker, struct topic *topic,
     struct session *session = LIST_ENTRY(node, struct subscription, in_topic)->session;
     if (!pubsub_may_push(worker, session, bytes)) continue;
     struct resp_writer push = session_writer(session, worker);
-    resp_push(&push, topic->kind == PATTERN ? 4 : 3);
-    resp_bulk_text(&push, topic->kind == PATTERN ? "pmessage" : "message");
-    if (topic->kind == PATTERN) resp_bulk(&push, topic_name(topic));
-    resp_bulk(&push, message->channel);
+    resp_write_push(&push, topic->kind == PATTERN ? 4 : 3);
+    resp_write_bulk_text(&push, topic->kind == PATTERN ? "pmessage" : "message");
+    if (topic->kind == PATTERN) resp_write_bulk(&push, topic_name(topic));
+    resp_write_bulk(&push, message->channel);
     push_payload(&push, message);
   }
 }
@@ -490,11 +491,11 @@ size_t pubsub_publish_limit(const struct options *options, const struct span *ar
 }
 
 static void confirm(struct call *call, const char *what, struct span name) {
-  resp_push(call->reply, 3);
-  resp_bulk_text(call->reply, what);
-  resp_bulk(call->reply, name);
-  resp_integer(call->reply, (int64_t)(pubsub_count_channels(call->session) +
-                                      pubsub_count_patterns(call->session)));
+  resp_write_push(call->reply, 3);
+  resp_write_bulk_text(call->reply, what);
+  resp_write_bulk(call->reply, name);
+  resp_write_integer(call->reply, (int64_t)(pubsub_count_channels(call->session) +
+                                            pubsub_count_patterns(call->session)));
 }
 
 static void subscribe(struct call *call, enum topic_kind kind, const char *what) {
@@ -503,7 +504,8 @@ static void subscribe(struct call *call, enum topic_kind kind, const char *what)
   for (size_t i = 1; i < call->argc; i++) {
     if (pubsub_count_channels(call->session) + pubsub_count_patterns(call->session) >=
         PUBSUB_MAX_PER_CLIENT) {
-      resp_errorf(call->reply, "ERR a connection may have %u subscriptions", PUBSUB_MAX_PER_CLIENT);
+      resp_write_errorf(call->reply, "ERR a connection may have %u subscriptions",
+                        PUBSUB_MAX_PER_CLIENT);
       break;
     }
     if (!listen_to(call->worker, call->session, kind, call->argv[i])) {
@@ -562,7 +564,7 @@ void pubsub_punsubscribe(struct call *call) { unsubscribe(call, PATTERN, "punsub
 
 void pubsub_publish_command(struct call *call) {
   size_t receivers = pubsub_publish(call->worker, call->argv[1], call->argv[2]);
-  resp_integer(call->reply, (int64_t)receivers);
+  resp_write_integer(call->reply, (int64_t)receivers);
 }
 
 /* The rest of PUBSUB looks at the tables of all hosts, whose loops stand still meanwhile. */
@@ -586,7 +588,7 @@ static size_t list_channels(const struct instance *instance, struct span pattern
       struct span name = topic_name(LIST_ENTRY(node, struct topic, link));
       if (!glob_match(pattern, name, false) || told_before(instance, i, CHANNEL, name)) continue;
       count++;
-      if (writer != NULL) resp_bulk(writer, name);
+      if (writer != NULL) resp_write_bulk(writer, name);
     }
   }
   return count;
@@ -596,27 +598,28 @@ static size_t list_channels(const struct instance *instance, struct span pattern
  * remembering the matches would. */
 void pubsub_channels_command(struct call *call) {
   if (call->argc > 3) {
-    resp_error_quoting(call->reply, "ERR unknown subcommand or wrong number of arguments for '",
-                       call->argv[1], "'. Try PUBSUB HELP.");
+    resp_write_error_quoting(call->reply,
+                             "ERR unknown subcommand or wrong number of arguments for '",
+                             call->argv[1], "'. Try PUBSUB HELP.");
     return;
   }
   const struct span pattern = call->argc == 3 ? call->argv[2] : SPAN_LITERAL("*");
   const struct instance *instance = call->worker->instance;
-  resp_array(call->reply, list_channels(instance, pattern, NULL));
+  resp_write_array(call->reply, list_channels(instance, pattern, NULL));
   list_channels(instance, pattern, call->reply);
 }
 
 void pubsub_numsub_command(struct call *call) {
   const struct instance *instance = call->worker->instance;
-  resp_array(call->reply, 2 * (call->argc - 2));
+  resp_write_array(call->reply, 2 * (call->argc - 2));
   for (size_t i = 2; i < call->argc; i++) {
     size_t listeners = 0;
     for (unsigned h = 0; h < instance->worker_count; h++) {
       const struct topic *topic = topic_find(instance->workers[h]->pubsub, CHANNEL, call->argv[i]);
       if (topic != NULL) listeners += topic->listener_count;
     }
-    resp_bulk(call->reply, call->argv[i]);
-    resp_integer(call->reply, (int64_t)listeners);
+    resp_write_bulk(call->reply, call->argv[i]);
+    resp_write_integer(call->reply, (int64_t)listeners);
   }
 }
 
@@ -638,5 +641,5 @@ size_t pubsub_patterns(const struct instance *instance) {
 }
 
 void pubsub_numpat_command(struct call *call) {
-  resp_integer(call->reply, (int64_t)pubsub_patterns(call->worker->instance));
+  resp_write_integer(call->reply, (int64_t)pubsub_patterns(call->worker->instance));
 }

@@ -5,26 +5,27 @@
  * the other replies of the turn in one buffer. */
 #define PINNED_BYTES (16u * 1024)
 
-void reply_ok(struct call *call) { resp_simple(call->reply, "OK"); }
+void reply_ok(struct call *call) { resp_write_simple(call->reply, "OK"); }
 
-void reply_syntax_error(struct call *call) { resp_error(call->reply, "ERR syntax error"); }
+void reply_syntax_error(struct call *call) { resp_write_error(call->reply, "ERR syntax error"); }
 
 void reply_wrongtype(struct call *call) {
-  resp_error(call->reply, "WRONGTYPE Operation against a key holding the wrong kind of value");
+  resp_write_error(call->reply,
+                   "WRONGTYPE Operation against a key holding the wrong kind of value");
 }
 
 void reply_oom(struct call *call) {
-  resp_error(call->reply, "OOM command not allowed when used memory > 'maxmemory'.");
+  resp_write_error(call->reply, "OOM command not allowed when used memory > 'maxmemory'.");
 }
 
 void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob,
                 struct span bytes) {
   if (bytes.len < PINNED_BYTES || reply->out->failed) {
-    resp_bulk(reply, bytes);
+    resp_write_bulk(reply, bytes);
     return;
   }
   size_t refs = reply->out->ref_count;
-  resp_bulk_pinned(reply, bytes, blob, shard);
+  resp_write_bulk_pinned(reply, bytes, blob, shard);
   if (reply->out->ref_count > refs) engine_pin(blob);
 }
 
@@ -34,6 +35,6 @@ void reply_body(struct call *call, struct engine_blob *body) {
 
 bool parse_integer(struct call *call, struct span text, long long *value) {
   if (span_to_i64(text, value)) return true;
-  resp_error(call->reply, "ERR value is not an integer or out of range");
+  resp_write_error(call->reply, "ERR value is not an integer or out of range");
   return false;
 }

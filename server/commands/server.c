@@ -14,9 +14,9 @@ void server_time(struct call *call) {
   char seconds[24], microseconds[24];
   snprintf(seconds, sizeof seconds, "%lld", (long long)now.tv_sec);
   snprintf(microseconds, sizeof microseconds, "%ld", now.tv_nsec / 1000);
-  resp_array(call->reply, 2);
-  resp_bulk_text(call->reply, seconds);
-  resp_bulk_text(call->reply, microseconds);
+  resp_write_array(call->reply, 2);
+  resp_write_bulk_text(call->reply, seconds);
+  resp_write_bulk_text(call->reply, microseconds);
 }
 
 /* [NOSAVE|SAVE] [NOW] [FORCE]: nothing is saved, so none of them changes anything. No reply: the
@@ -43,9 +43,10 @@ void server_shutdown(struct call *call) {
 
 void server_debug_sleep(struct call *call) {
   if (!call->worker->options->enable_debug_command) {
-    resp_error(call->reply,
-               "ERR DEBUG command not allowed. Start the server with enable-debug-command yes to "
-               "allow it.");
+    resp_write_error(
+        call->reply,
+        "ERR DEBUG command not allowed. Start the server with enable-debug-command yes to "
+        "allow it.");
     return;
   }
   char text[32] = {0}, *end = text;
@@ -53,7 +54,7 @@ void server_debug_sleep(struct call *call) {
   if (argument.len > 0 && argument.len < sizeof text) memcpy(text, argument.data, argument.len);
   double seconds = strtod(text, &end);
   if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= SLEEP_MAX_S)) {
-    resp_errorf(call->reply, "ERR DEBUG SLEEP takes seconds from 0 to %.0f", SLEEP_MAX_S);
+    resp_write_errorf(call->reply, "ERR DEBUG SLEEP takes seconds from 0 to %.0f", SLEEP_MAX_S);
     return;
   }
   double whole = floor(seconds);
@@ -63,12 +64,12 @@ void server_debug_sleep(struct call *call) {
 }
 
 /* No event is ever sampled: LATEST and HISTORY are empty. */
-void server_latency_none(struct call *call) { resp_array(call->reply, 0); }
+void server_latency_none(struct call *call) { resp_write_array(call->reply, 0); }
 
-void server_latency_reset(struct call *call) { resp_integer(call->reply, 0); }
+void server_latency_reset(struct call *call) { resp_write_integer(call->reply, 0); }
 
 void server_no_cluster(struct call *call) {
-  resp_error(call->reply, "ERR This instance has cluster support disabled");
+  resp_write_error(call->reply, "ERR This instance has cluster support disabled");
 }
 
 void server_no_scripts(struct call *call) {
@@ -82,16 +83,16 @@ void server_no_scripts(struct call *call) {
   }
 }
 
-void server_no_modules(struct call *call) { resp_array(call->reply, 0); }
+void server_no_modules(struct call *call) { resp_write_array(call->reply, 0); }
 
 void server_role(struct call *call) {
-  resp_array(call->reply, 3);
-  resp_bulk_text(call->reply, "master");
-  resp_integer(call->reply, 0);
-  resp_array(call->reply, 0);
+  resp_write_array(call->reply, 3);
+  resp_write_bulk_text(call->reply, "master");
+  resp_write_integer(call->reply, 0);
+  resp_write_array(call->reply, 0);
 }
 
-void server_acl_whoami(struct call *call) { resp_bulk_text(call->reply, "default"); }
+void server_acl_whoami(struct call *call) { resp_write_bulk_text(call->reply, "default"); }
 
 /* Arguments other than VERSION are the picture's, of which there is none. */
 void server_lolwut(struct call *call) {
@@ -100,5 +101,5 @@ void server_lolwut(struct call *call) {
   if (versioned && !parse_integer(call, call->argv[2], &version)) return;
   static const char text[] =
       "do it once, do it once, do it once: done.\nidem ver. " IDEM_VERSION "\n";
-  resp_verbatim(call->reply, "txt", SPAN_LITERAL(text));
+  resp_write_verbatim(call->reply, "txt", SPAN_LITERAL(text));
 }

@@ -112,15 +112,15 @@ void slowlog_note(const struct call *call, uint64_t nanoseconds) {
 }
 
 static void reply_entry(struct resp_writer *reply, const struct entry *entry) {
-  resp_array(reply, 6);
-  resp_integer(reply, (int64_t)entry->id);
-  resp_integer(reply, entry->unix_s);
-  resp_integer(reply, entry->microseconds);
-  resp_array(reply, entry->argc);
+  resp_write_array(reply, 6);
+  resp_write_integer(reply, (int64_t)entry->id);
+  resp_write_integer(reply, entry->unix_s);
+  resp_write_integer(reply, entry->microseconds);
+  resp_write_array(reply, entry->argc);
   for (size_t i = 0; i < entry->argc; i++)
-    resp_bulk(reply, (struct span){entry->argv[i], entry->lengths[i]});
-  resp_bulk_text(reply, entry->peer);
-  resp_bulk_text(reply, entry->client_name);
+    resp_write_bulk(reply, (struct span){entry->argv[i], entry->lengths[i]});
+  resp_write_bulk_text(reply, entry->peer);
+  resp_write_bulk_text(reply, entry->client_name);
 }
 
 void slowlog_get(struct call *call) {
@@ -131,13 +131,13 @@ void slowlog_get(struct call *call) {
     return;
   }
   if (call->argc == 3 && (!span_to_i64(call->argv[2], &wanted) || wanted < -1)) {
-    resp_error(call->reply, "ERR count should be greater than or equal to -1");
+    resp_write_error(call->reply, "ERR count should be greater than or equal to -1");
     return;
   }
   pthread_mutex_lock(&slowlog->lock);
   size_t count =
       wanted == -1 || (uint64_t)wanted > slowlog->count ? slowlog->count : (size_t)wanted;
-  resp_array(call->reply, count);
+  resp_write_array(call->reply, count);
   const struct list *node = slowlog->entries.next;
   for (size_t i = 0; i < count; i++, node = node->next)
     reply_entry(call->reply, LIST_ENTRY(node, struct entry, link));
@@ -147,7 +147,7 @@ void slowlog_get(struct call *call) {
 void slowlog_len(struct call *call) {
   struct slowlog *slowlog = call->worker->slowlog;
   pthread_mutex_lock(&slowlog->lock);
-  resp_integer(call->reply, (int64_t)slowlog->count);
+  resp_write_integer(call->reply, (int64_t)slowlog->count);
   pthread_mutex_unlock(&slowlog->lock);
 }
 

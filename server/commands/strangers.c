@@ -179,7 +179,7 @@ static bool delay(struct call *call) {
 }
 
 static void reply_wrong(struct resp_writer *reply) {
-  resp_error(reply, "WRONGPASS invalid username-password pair or user is disabled.");
+  resp_write_error(reply, "WRONGPASS invalid username-password pair or user is disabled.");
 }
 
 bool strangers_exhausted(const struct session *session) {

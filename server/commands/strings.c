@@ -101,7 +101,7 @@ struct set {
 
 static void reply_set(struct call *call, const struct set *set) {
   if (set->counts) {
-    resp_integer(call->reply, 1);
+    resp_write_integer(call->reply, 1);
   } else {
     reply_ok(call);
   }
@@ -109,9 +109,9 @@ static void reply_set(struct call *call, const struct set *set) {
 
 static void reply_not_set(struct call *call, const struct set *set) {
   if (set->counts) {
-    resp_integer(call->reply, 0);
+    resp_write_integer(call->reply, 0);
   } else {
-    resp_null(call->reply);
+    resp_write_null(call->reply);
   }
 }
 
@@ -122,7 +122,7 @@ static bool store(struct call *call, const struct set *set) {
     case ENGINE_STORED: return true;
     case ENGINE_WRONGTYPE: reply_wrongtype(call); return false;
     case ENGINE_OOM: reply_oom(call); return false;
-    default: resp_error(call->reply, "ERR out of memory"); return false;
+    default: resp_write_error(call->reply, "ERR out of memory"); return false;
   }
 }
 
@@ -214,7 +214,7 @@ void strings_get(struct call *call) {
 void strings_strlen(struct call *call) {
   struct engine_entry entry;
   engine_look(call->engine, call->argv[1], call->now_ms, &entry);
-  resp_integer(call->reply, (int64_t)engine_bytes(entry.body).len);
+  resp_write_integer(call->reply, (int64_t)engine_bytes(entry.body).len);
 }
 
 /* A value that the command is about to change. False: there is none, answered with null, or it is a
@@ -225,7 +225,7 @@ static bool find_value(struct call *call, struct engine_entry *entry) {
   if (entry->kind == ENGINE_RECORD) {
     reply_wrongtype(call);
   } else {
-    resp_null(call->reply);
+    resp_write_null(call->reply);
   }
   return false;
 }
@@ -263,7 +263,7 @@ static void delete_if_equal(struct call *call, struct span expected) {
   }
   bool equal = entry.kind == ENGINE_VALUE && span_equal(engine_bytes(entry.body), expected);
   if (equal) engine_delete(call->engine, call->argv[1], call->now_ms);
-  resp_integer(call->reply, equal);
+  resp_write_integer(call->reply, equal);
 }
 
 void strings_delifeq(struct call *call) { delete_if_equal(call, call->argv[2]); }
@@ -272,7 +272,7 @@ void strings_delex(struct call *call) {
   if (call->argc == 2) {
     keys_del(call);
   } else if (call->argc != 4) {
-    resp_error(call->reply, "ERR wrong number of arguments for 'delex' command");
+    resp_write_error(call->reply, "ERR wrong number of arguments for 'delex' command");
   } else if (!span_is(call->argv[2], "IFEQ")) {
     reply_syntax_error(call);
   } else {

@@ -51,7 +51,7 @@ void gathered_append(struct gathered *gathered, const char *bytes, size_t len) {
 }
 
 bool gathered_whole(const struct gathered *gathered, struct resp_writer *reply) {
-  if (gathered->failed) resp_error(reply, "ERR out of memory");
+  if (gathered->failed) resp_write_error(reply, "ERR out of memory");
   return !gathered->failed;
 }
 
@@ -100,7 +100,7 @@ void task_begin(struct call *call, struct task *task) {
   }
   struct session_details *details = session_details(session);
   if (details == NULL) {
-    resp_error(call->reply, "ERR out of memory");
+    resp_write_error(call->reply, "ERR out of memory");
     task->destroy(call->worker, task);
     return;
   }

@@ -100,14 +100,14 @@ static bool is_room(const struct call *call, const struct transaction *transacti
   uint64_t total = atomic_load(&call->worker->instance->input_bytes);
   if (transaction->bytes + size.bytes > TRANSACTION_MAX_BYTES ||
       transaction->body_bytes + size.body_bytes > body_limit) {
-    resp_errorf(call->reply, "ERR a transaction may take %u bytes, and %zu for bodies",
-                TRANSACTION_MAX_BYTES, body_limit);
+    resp_write_errorf(call->reply, "ERR a transaction may take %u bytes, and %zu for bodies",
+                      TRANSACTION_MAX_BYTES, body_limit);
     return false;
   }
   if (total + size.bytes + size.body_bytes <= (uint64_t)options->client_input_total) return true;
-  resp_error(call->reply,
-             "ERR all transactions and half-received commands together reach "
-             "client-input-total");
+  resp_write_error(call->reply,
+                   "ERR all transactions and half-received commands together reach "
+                   "client-input-total");
   return false;
 }
 
@@ -130,7 +130,7 @@ void transaction_queue(struct call *call) {
   /* It will not run: what comes behind the error is judged and acknowledged, as Redis does, but not
    * kept. */
   if (transaction->spoiled) {
-    resp_simple(call->reply, "QUEUED");
+    resp_write_simple(call->reply, "QUEUED");
     return;
   }
   struct size size = size_of_copy(call);
@@ -139,7 +139,7 @@ void transaction_queue(struct call *call) {
   struct queued *queued = copy_call(call, size.bytes + size.body_bytes);
   if (queued == NULL) {
     transaction->spoiled = true;
-    resp_error(call->reply, "ERR out of memory");
+    resp_write_error(call->reply, "ERR out of memory");
     return;
   }
   enum command_reach reach = command_reach(call->command, call->argc);
@@ -151,14 +151,14 @@ void transaction_queue(struct call *call) {
   transaction->bytes += size.bytes;
   transaction->body_bytes += size.body_bytes;
   atomic_fetch_add(&transaction->instance->input_bytes, size.bytes + size.body_bytes);
-  resp_simple(call->reply, "QUEUED");
+  resp_write_simple(call->reply, "QUEUED");
 }
 
 /* ---- commands ---- */
 
 void transaction_multi(struct call *call) {
   if (session_transaction(call->session) != NULL) {
-    resp_error(call->reply, "ERR MULTI calls can not be nested");
+    resp_write_error(call->reply, "ERR MULTI calls can not be nested");
     return;
   }
   struct session_details *details = session_details(call->session);
@@ -188,14 +188,14 @@ static void run_queued(struct call *exec, const struct queued *queued) {
 void transaction_exec(struct call *call) {
   struct transaction *transaction = session_transaction(call->session);
   if (transaction == NULL) {
-    resp_error(call->reply, "ERR EXEC without MULTI");
+    resp_write_error(call->reply, "ERR EXEC without MULTI");
     return;
   }
   call->session->details->transaction = NULL;
   if (transaction->spoiled) {
-    resp_error(call->reply, "EXECABORT Transaction discarded because of previous errors.");
+    resp_write_error(call->reply, "EXECABORT Transaction discarded because of previous errors.");
   } else {
-    resp_array(call->reply, transaction->count);
+    resp_write_array(call->reply, transaction->count);
     for (struct queued *queued = transaction->first; queued != NULL; queued = queued->next)
       run_queued(call, queued);
   }
@@ -204,7 +204,7 @@ void transaction_exec(struct call *call) {
 
 void transaction_discard_command(struct call *call) {
   if (session_transaction(call->session) == NULL) {
-    resp_error(call->reply, "ERR DISCARD without MULTI");
+    resp_write_error(call->reply, "ERR DISCARD without MULTI");
     return;
   }
   transaction_discard(call->session);
@@ -213,9 +213,9 @@ void transaction_discard_command(struct call *call) {
 
 void transaction_watch(struct call *call) {
   if (session_transaction(call->session) != NULL) {
-    resp_error(call->reply, "ERR WATCH inside MULTI is not allowed");
+    resp_write_error(call->reply, "ERR WATCH inside MULTI is not allowed");
   } else {
-    resp_error(
+    resp_write_error(
         call->reply,
         "ERR WATCH is not supported: one command decides here, so there is nothing to watch");
   }

@@ -23,7 +23,7 @@ static const struct engine_name *fetch(struct batch_item *item, const struct wor
  * be read before it has run. */
 static size_t read_short(struct batch_item *item, const struct resp_reader *reader,
                          const struct worker *worker, const char *data, size_t len, bool *more) {
-  const struct resp_array *array = &item->array;
+  const struct resp_read_array *array = &item->array;
   size_t used = resp_read_array(reader, data, len, &item->array);
   if (used == 0) return 0;
   const struct command *command = command_find(worker->commands, array->argv[0]);
@@ -31,7 +31,7 @@ static size_t read_short(struct batch_item *item, const struct resp_reader *read
       !command_sizes_fit(worker, command, array->argv, array->argc))
     return 0;
   *more = command != NULL && reads_on(command);
-  item->result = RESP_COMMAND;
+  item->result = RESP_READ_COMMAND;
   item->request.argv = array->argv;
   item->request.argc = array->argc;
   item->request.command = command;
@@ -46,7 +46,7 @@ static size_t read_any(struct batch_item *item, struct resp_reader *reader,
   size_t used = 0;
   item->result = resp_read(reader, data, len, &used);
   item->request = (struct request){0};
-  if (item->result != RESP_COMMAND) return used;
+  if (item->result != RESP_READ_COMMAND) return used;
   item->request.argv = reader->argv;
   item->request.argc = reader->argc;
   item->request.command = command_find(worker->commands, reader->argv[0]);
@@ -56,7 +56,7 @@ static size_t read_any(struct batch_item *item, struct resp_reader *reader,
 void batch_read(struct batch *batch, struct resp_reader *reader, const struct worker *worker,
                 const char *data, size_t len, unsigned most) {
   if (most > BATCH_COMMANDS) most = BATCH_COMMANDS;
-  bool fresh = resp_reader_fresh(reader), more = true;
+  bool fresh = resp_read_fresh(reader), more = true;
   unsigned count = 0;
   for (size_t at = 0; more && count < most && at < len; count++) {
     struct batch_item *item = &batch->items[count];

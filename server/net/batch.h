@@ -25,11 +25,11 @@
 #define BATCH_COMMANDS 16u
 
 struct batch_item {
-  enum resp_result result;
+  enum resp_read_result result;
   size_t start, end; /* of its bytes */
   struct request request;
   struct engine_name name;
-  struct resp_array array; /* of a short command */
+  struct resp_read_array array; /* of a short command */
 };
 
 struct batch {

@@ -64,7 +64,7 @@ static struct share share_of(const struct loop *loop) {
 }
 
 static bool must_come_later(const struct batch_item *item, const struct share *share) {
-  return share->late && item->result == RESP_COMMAND &&
+  return share->late && item->result == RESP_READ_COMMAND &&
          !command_is_short(item->request.command, item->request.argc);
 }
 
@@ -92,7 +92,7 @@ static bool take_result(struct conn *conn, const struct resp_reader *reader,
   struct worker *worker = &conn_loop(conn)->worker;
   struct session *session = &conn->session;
   switch (item->result) {
-    case RESP_COMMAND:
+    case RESP_READ_COMMAND:
       if (worker->instance->pause_until_ms != 0 &&
           command_postponed(worker, session, &item->request)) {
         conn->postponed = true;
@@ -100,19 +100,19 @@ static bool take_result(struct conn *conn, const struct resp_reader *reader,
       }
       command_run(worker, session, &item->request);
       return true;
-    case RESP_TOOBIG:
+    case RESP_READ_TOOBIG:
       command_toobig(worker, session, reader->toobig_index, reader->toobig_limit);
       return true;
-    case RESP_MALFORMED:
+    case RESP_READ_MALFORMED:
       command_malformed(worker, session, reader->error);
       end_input(conn);
       return false;
-    case RESP_MORE: return false;
-    case RESP_HTTP:
+    case RESP_READ_MORE: return false;
+    case RESP_READ_HTTP:
       log_happened(worker->log, LOG_HTTP, session->id, worker->now_ms);
       end_input(conn);
       return false;
-    case RESP_NO_MEMORY:
+    case RESP_READ_NO_MEMORY:
     default: end_input(conn); return false;
   }
 }
@@ -128,7 +128,7 @@ static size_t run_batch(struct conn *conn, struct resp_reader *reader, struct sh
     if (!stopped && must_come_later(item, share)) stopped = share->used = true;
     *more = !stopped && take_result(conn, reader, item);
     if (stopped || conn->postponed) {
-      resp_reader_forget(reader);
+      resp_read_forget(reader);
       return item->start;
     }
   }
@@ -217,7 +217,7 @@ static void run_input(struct conn *conn) {
   bool behind_wait =
       conn->session.waiting && input->len - input->start - used > LOOP_INPUT_BEHIND_WAIT;
   if (!input_consumed(conn, used) || behind_wait) end_input(conn);
-  if (input->start == input->len && resp_reader_idle(&input->reader)) input_destroy(conn);
+  if (input->start == input->len && resp_read_idle(&input->reader)) input_destroy(conn);
   settle(conn);
 }
 
@@ -245,13 +245,13 @@ static void take_bytes(struct conn *conn, const char *data, size_t len) {
   }
   size_t used = run_commands(conn, &loop->reader, data, len);
   bool over = conn->session.close_when_sent || conn->session.close_now;
-  bool left = used < len || !resp_reader_idle(&loop->reader);
+  bool left = used < len || !resp_read_idle(&loop->reader);
   if (!over && left && !input_keep(conn, data + used, len - used)) {
     end_input(conn);
     over = true;
   }
   if (over) {
-    resp_reader_deinit(&loop->reader);
+    resp_read_deinit(&loop->reader);
     loop_setup_reader(loop, &loop->reader);
   }
   settle(conn);

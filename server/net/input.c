@@ -116,7 +116,7 @@ static bool apart_take(struct conn *conn, const char *data, size_t len) {
 /* All of the body is there. */
 static void tell_reader(struct input *input) {
   assert(input->apart.arrived == input->apart.len && input->apart.capacity == input->apart.len);
-  resp_reader_apart(&input->reader, input->apart.at, body_of(&input->apart));
+  resp_read_adopted(&input->reader, input->apart.at, body_of(&input->apart));
 }
 
 /*
@@ -125,7 +125,7 @@ static void tell_reader(struct input *input) {
  */
 static bool apart_begin(struct conn *conn, const char *data, size_t len, size_t *stay) {
   struct input *input = conn->input;
-  size_t at = 0, bulk = resp_reader_bulk(&input->reader, data, &at);
+  size_t at = 0, bulk = resp_read_bulk(&input->reader, data, &at);
   *stay = len;
   if (bulk < INPUT_APART_BYTES || len - at >= bulk || input->apart.len != 0) return true;
   if (!command_is_body(&conn_loop(conn)->worker, input->reader.argv, input->reader.argc))
@@ -143,7 +143,7 @@ void input_destroy(struct conn *conn) {
   apart_drop(conn);
   list_remove(&input->awaited);
   gave_back(conn, input->capacity);
-  resp_reader_deinit(&input->reader);
+  resp_read_deinit(&input->reader);
   free(input->bytes);
   free(input);
   conn->input = NULL;
@@ -156,7 +156,7 @@ bool input_keep(struct conn *conn, const char *data, size_t len) {
   conn->input = input;
   input->conn = conn;
   list_init(&input->awaited);
-  if (resp_reader_idle(&loop->reader)) {
+  if (resp_read_idle(&loop->reader)) {
     loop_setup_reader(loop, &input->reader);
   } else {
     input->reader = loop->reader;
@@ -214,7 +214,7 @@ bool input_take(struct conn *conn, const char *data, size_t len, bool *whole) {
   struct input *input = conn->input;
   struct apart *apart = &input->apart;
   bool awaited = !list_empty(&input->awaited);
-  if (awaited && resp_reader_in_bulk(&input->reader, INPUT_LONG_BYTES)) await_from_now(input);
+  if (awaited && resp_read_in_bulk(&input->reader, INPUT_LONG_BYTES)) await_from_now(input);
   *whole = true;
   if (is_on_its_way(apart)) {
     size_t missing = apart->len - apart->arrived, part = len < missing ? len : missing;
@@ -234,7 +234,7 @@ bool input_consumed(struct conn *conn, size_t len) {
   input->start += len;
   if (len > 0) apart_drop(conn);
   /* Forgotten, to be read once more: CLIENT PAUSE. */
-  if (input->apart.len != 0 && resp_reader_idle(&input->reader)) tell_reader(input);
+  if (input->apart.len != 0 && resp_read_idle(&input->reader)) tell_reader(input);
   size_t stay;
   if (!apart_begin(conn, input->bytes + input->start, input->len - input->start, &stay))
     return false;

@@ -441,7 +441,7 @@ static void drain_step(struct loop *loop) {
 /* ---- life ---- */
 
 void loop_setup_reader(struct loop *loop, struct resp_reader *reader) {
-  resp_reader_init(reader);
+  resp_read_init(reader);
   reader->argument_limit = command_argument_limit;
   reader->context = &loop->worker;
   reader->unasked_bytes = loop->worker.unasked_bytes;
@@ -528,6 +528,6 @@ void loop_deinit(struct loop *loop) {
   pthread_mutex_destroy(&loop->turn);
   pthread_mutex_destroy(&loop->handed.lock);
   if (loop->worker.instance == NULL) return;
-  resp_reader_deinit(&loop->reader);
+  resp_read_deinit(&loop->reader);
   worker_deinit(&loop->worker);
 }

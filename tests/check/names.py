@@ -17,11 +17,12 @@ def own_name(path, name):
     """Whether a symbol may be called so in this file."""
     if name == 'main' or (path, name) in house.NAMES or (path.startswith('client/') and is_public(name)):
         return True
-    return name.startswith(path.rpartition('/')[2].rpartition('.')[0] + '_')
+    stem = path.rpartition('/')[2].rpartition('.')[0]
+    return name == stem or name.startswith(stem + '_')
 
 
 def prefix(tree):
-    """What x.c and x.h offer is called x_something."""
+    """What x.c and x.h offer is called x, or x_something."""
     for path, made in tree.objects.items():
         for name in sorted(made.functions | made.data):
             if not own_name(path, name):

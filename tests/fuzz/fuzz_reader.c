@@ -23,7 +23,7 @@ struct record {
   size_t results;
   size_t kept; /* bytes that were left */
   bool idle;
-  enum resp_result last;
+  enum resp_read_result last;
 };
 
 static void record_bytes(struct record *record, const void *data, size_t len) {
@@ -34,20 +34,20 @@ static void record_bytes(struct record *record, const void *data, size_t len) {
 }
 
 static void record_result(struct record *record, const struct resp_reader *reader,
-                          enum resp_result result) {
+                          enum resp_read_result result) {
   record->results++;
   record->last = result;
   record_bytes(record, &result, sizeof result);
-  if (result == RESP_COMMAND) {
-    assert(reader->argc >= 1 && reader->argc <= RESP_MAX_ARGS);
+  if (result == RESP_READ_COMMAND) {
+    assert(reader->argc >= 1 && reader->argc <= RESP_READ_ARGS_MAX);
     for (size_t i = 0; i < reader->argc; i++) {
       assert(span_present(reader->argv[i]));
       record_bytes(record, reader->argv[i].data, reader->argv[i].len);
     }
-  } else if (result == RESP_TOOBIG) {
+  } else if (result == RESP_READ_TOOBIG) {
     record_bytes(record, &reader->toobig_index, sizeof reader->toobig_index);
     record_bytes(record, &reader->toobig_limit, sizeof reader->toobig_limit);
-  } else if (result == RESP_MALFORMED) {
+  } else if (result == RESP_READ_MALFORMED) {
     record_bytes(record, reader->error, strlen(reader->error));
     for (const char *p = reader->error; *p != '\0'; p++) assert(*p >= ' ' && *p <= '~');
   }
@@ -62,7 +62,7 @@ static size_t limit_of(void *context, const struct span *argv, size_t index) {
 }
 
 static void reader_setup(struct resp_reader *reader, struct record *record, unsigned settings) {
-  resp_reader_init(reader);
+  resp_read_init(reader);
   reader->context = record;
   if (settings & 1) reader->argument_limit = limit_of;
   if (settings & 2) reader->unauthenticated = true;
@@ -71,13 +71,13 @@ static void reader_setup(struct resp_reader *reader, struct record *record, unsi
 }
 
 /* What the short way takes for a command, the long one reads alike, or finds too big. */
-static void expect_array(const struct resp_array *array, size_t size,
-                         const struct resp_reader *reader, enum resp_result result,
+static void expect_array(const struct resp_read_array *array, size_t size,
+                         const struct resp_reader *reader, enum resp_read_result result,
                          size_t consumed) {
   if (size == 0) return;
   assert(consumed == size);
-  assert(result == RESP_COMMAND || result == RESP_TOOBIG);
-  if (result == RESP_TOOBIG) return;
+  assert(result == RESP_READ_COMMAND || result == RESP_READ_TOOBIG);
+  if (result == RESP_READ_TOOBIG) return;
   assert(reader->argc == array->argc);
   size_t longest = 0;
   for (size_t i = 0; i < array->argc; i++) {
@@ -92,22 +92,22 @@ static void expect_array(const struct resp_array *array, size_t size,
 static bool read_all(struct resp_reader *reader, struct record *record, const char **data,
                      size_t *len) {
   for (;;) {
-    struct resp_array array;
-    bool fresh = resp_reader_fresh(reader);
+    struct resp_read_array array;
+    bool fresh = resp_read_fresh(reader);
     size_t size = fresh ? resp_read_array(reader, *data, *len, &array) : 0;
     size_t consumed = 0;
-    enum resp_result result = resp_read(reader, *data, *len, &consumed);
+    enum resp_read_result result = resp_read(reader, *data, *len, &consumed);
     assert(consumed <= *len);
     expect_array(&array, size, reader, result, consumed);
     *data += consumed;
     *len -= consumed;
-    if (result == RESP_MORE) {
+    if (result == RESP_READ_MORE) {
       assert(reader->need == 0 || reader->need > *len);
       return true;
     }
     record_result(record, reader, result);
-    if (result != RESP_COMMAND && result != RESP_TOOBIG) return false;
-    assert(consumed > 0 && resp_reader_idle(reader));
+    if (result != RESP_READ_COMMAND && result != RESP_READ_TOOBIG) return false;
+    assert(consumed > 0 && resp_read_idle(reader));
   }
 }
 
@@ -117,8 +117,8 @@ static struct record read_whole(const char *data, size_t len, unsigned settings)
   reader_setup(&reader, &record, settings);
   read_all(&reader, &record, &data, &len);
   record.kept = len;
-  record.idle = resp_reader_idle(&reader);
-  resp_reader_deinit(&reader);
+  record.idle = resp_read_idle(&reader);
+  resp_read_deinit(&reader);
   return record;
 }
 
@@ -148,15 +148,16 @@ static struct record read_in_pieces(const char *data, size_t len, unsigned setti
     free(copy);
   }
   record.kept = len - start;
-  record.idle = resp_reader_idle(&reader);
-  resp_reader_deinit(&reader);
+  record.idle = resp_read_idle(&reader);
+  resp_read_deinit(&reader);
   return record;
 }
 
 static void expect_same(const struct record *whole, const struct record *pieces) {
   assert(whole->results == pieces->results);
   assert(whole->hash == pieces->hash);
-  bool over = whole->results > 0 && whole->last != RESP_COMMAND && whole->last != RESP_TOOBIG;
+  bool over =
+      whole->results > 0 && whole->last != RESP_READ_COMMAND && whole->last != RESP_READ_TOOBIG;
   if (over) return; /* pieces behind a fatal result were not even presented */
   assert(whole->idle == pieces->idle);
   assert(whole->kept == pieces->kept);

@@ -125,7 +125,7 @@ static inline int peers_teardown(void **state) {
 static inline void copy_output(char *to, const struct resp_output *out) {
   size_t at = 0;
   for (size_t i = 0; i < out->ref_count; i++) {
-    const struct resp_ref *ref = &out->refs[i];
+    const struct resp_output_ref *ref = &out->refs[i];
     memcpy(to, out->bytes + at, ref->at - at);
     to += ref->at - at;
     at = ref->at;

@@ -10,7 +10,7 @@ struct reading {
 };
 
 static void reading_init(struct reading *r, struct peers *p) {
-  resp_reader_init(&r->reader);
+  resp_read_init(&r->reader);
   r->reader.argument_limit = command_argument_limit;
   r->reader.context = &p->worker;
   r->reader.unasked_bytes = p->worker.unasked_bytes;
@@ -30,7 +30,7 @@ static unsigned read_with_ping(struct peers *p, const char *first) {
   const struct batch_item *item = r.batch.items;
   assert_true(item[0].start == 0 && item[0].end == strlen(first));
   if (item[0].request.argc < 2) assert_null(item[0].request.name);
-  resp_reader_deinit(&r.reader);
+  resp_read_deinit(&r.reader);
   return r.batch.count;
 }
 
@@ -66,7 +66,7 @@ static void a_long_command_is_left_to_the_reader(void **state) {
   assert_int_equal(request->argc, 9);
   assert_true(span_is(request->argv[8], "8"));
   assert_false(request->judged);
-  resp_reader_deinit(&r.reader);
+  resp_read_deinit(&r.reader);
 }
 
 static void what_is_not_all_there_ends_it(void **state) {
@@ -75,13 +75,13 @@ static void what_is_not_all_there_ends_it(void **state) {
   reading_init(&r, p);
   read_text(&r, p, "*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nECHO\r\n$5\r\nhel");
   assert_int_equal(r.batch.count, 2);
-  assert_int_equal(r.batch.items[0].result, RESP_COMMAND);
-  assert_int_equal(r.batch.items[1].result, RESP_MORE);
+  assert_int_equal(r.batch.items[0].result, RESP_READ_COMMAND);
+  assert_int_equal(r.batch.items[1].result, RESP_READ_MORE);
   assert_null(r.batch.items[1].request.name);
   read_text(&r, p, "*2\r\n$4\r\nECHO\r\n$5\r\nhello\r\n*1\r\n$4\r\nPING\r\n");
   assert_int_equal(r.batch.count, 1); /* the reader had begun with it */
   assert_true(span_is(r.batch.items[0].request.argv[1], "hello"));
-  resp_reader_deinit(&r.reader);
+  resp_read_deinit(&r.reader);
 }
 
 static void limits_are_the_readers(void **state) {
@@ -92,23 +92,23 @@ static void limits_are_the_readers(void **state) {
   reading_init(&r, p);
   snprintf(text, sizeof text, "*2\r\n$5\r\nFETCH\r\n$1024\r\n%.1024s\r\n", key);
   read_text(&r, p, text);
-  assert_int_equal(r.batch.items[0].result, RESP_COMMAND);
+  assert_int_equal(r.batch.items[0].result, RESP_READ_COMMAND);
   assert_true(r.batch.items[0].request.judged);
   assert_int_equal(r.batch.items[0].request.bytes, strlen(text));
   snprintf(text, sizeof text, "*2\r\n$5\r\nFETCH\r\n$1025\r\n%.1025s\r\n", key);
   read_text(&r, p, text);
-  assert_int_equal(r.batch.items[0].result, RESP_TOOBIG);
+  assert_int_equal(r.batch.items[0].result, RESP_READ_TOOBIG);
   assert_int_equal(r.reader.toobig_limit, 1024);
   r.reader.command_limit = 8;
   read_text(&r, p, "*2\r\n$4\r\nECHO\r\n$4\r\nfour\r\n");
-  assert_int_equal(r.batch.items[0].result, RESP_COMMAND);
+  assert_int_equal(r.batch.items[0].result, RESP_READ_COMMAND);
   read_text(&r, p, "*2\r\n$4\r\nECHO\r\n$5\r\nfiver\r\n");
-  assert_int_equal(r.batch.items[0].result, RESP_TOOBIG);
+  assert_int_equal(r.batch.items[0].result, RESP_READ_TOOBIG);
   r.reader.command_limit = 0;
   r.reader.unauthenticated = true;
   read_text(&r, p, "*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n");
   assert_int_equal(r.batch.count, 1);
-  resp_reader_deinit(&r.reader);
+  resp_read_deinit(&r.reader);
 }
 
 static void one_key_has_a_name_and_no_more_are_read_than_asked(void **state) {
@@ -129,7 +129,7 @@ static void one_key_has_a_name_and_no_more_are_read_than_asked(void **state) {
   assert_int_equal(r.batch.items[BATCH_COMMANDS - 1].end, BATCH_COMMANDS * 14);
   batch_read(&r.batch, &r.reader, &p->worker, pings, sizeof pings - 1, 3);
   assert_int_equal(r.batch.count, 3);
-  resp_reader_deinit(&r.reader);
+  resp_read_deinit(&r.reader);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)

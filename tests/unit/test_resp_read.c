@@ -21,7 +21,7 @@
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
 
-/* Moving bytes in front of a guard page */
+/* Moving bytes before a guard page */
 
 #define ARENA_SIZE ((size_t)4 * 1024 * 1024)
 
@@ -99,9 +99,9 @@ static void text_add_bytes(struct text *text, struct span s) {
 
 /* One line for each result. */
 static void text_add_result(struct text *text, const struct resp_reader *reader,
-                            enum resp_result result) {
+                            enum resp_read_result result) {
   switch (result) {
-    case RESP_COMMAND:
+    case RESP_READ_COMMAND:
       text_add(text, "command");
       assert_true(reader->argc >= 1);
       for (size_t i = 0; i < reader->argc; i++) {
@@ -110,13 +110,13 @@ static void text_add_result(struct text *text, const struct resp_reader *reader,
       }
       text_add(text, "\n");
       break;
-    case RESP_TOOBIG:
+    case RESP_READ_TOOBIG:
       text_add(text, "too big: %zu over %zu\n", reader->toobig_index, reader->toobig_limit);
       break;
-    case RESP_MALFORMED: text_add(text, "malformed: %s\n", reader->error); break;
-    case RESP_HTTP: text_add(text, "http\n"); break;
-    case RESP_MORE:
-    case RESP_NO_MEMORY: fail_msg("result %d is not for the record", (int)result);
+    case RESP_READ_MALFORMED: text_add(text, "malformed: %s\n", reader->error); break;
+    case RESP_READ_HTTP: text_add(text, "http\n"); break;
+    case RESP_READ_MORE:
+    case RESP_READ_NO_MEMORY: fail_msg("result %d is not for the record", (int)result);
   }
 }
 
@@ -148,18 +148,18 @@ static bool is_short(const char *data, size_t len) {
 
 /* What resp_read made of the bytes, the short way did too, if it is for it. Where sizes are judged
  * it may have taken what is too big, since it does not judge them. */
-static void expect_array(const struct resp_array *array, size_t size, const char *data,
-                         const struct resp_reader *reader, enum resp_result result,
+static void expect_array(const struct resp_read_array *array, size_t size, const char *data,
+                         const struct resp_reader *reader, enum resp_read_result result,
                          size_t consumed) {
-  bool whole = result == RESP_COMMAND || result == RESP_TOOBIG;
+  bool whole = result == RESP_READ_COMMAND || result == RESP_READ_TOOBIG;
   if (!whole || !is_short(data, consumed)) assert_int_equal(size, 0);
   if (size == 0) {
     bool unlimited = reader->command_limit == 0;
-    if (unlimited && is_short(data, consumed)) assert_int_not_equal(result, RESP_COMMAND);
+    if (unlimited && is_short(data, consumed)) assert_int_not_equal(result, RESP_READ_COMMAND);
     return;
   }
   assert_int_equal(size, consumed);
-  if (result == RESP_TOOBIG) return;
+  if (result == RESP_READ_TOOBIG) return;
   assert_int_equal(array->argc, reader->argc);
   size_t longest = 0;
   for (size_t i = 0; i < array->argc; i++) {
@@ -176,23 +176,23 @@ static bool read_all(struct resp_reader *reader, struct arena *arena, struct spa
   for (;;) {
     char *data = arena_place(arena, kept->data, kept->len);
     size_t consumed = SIZE_MAX;
-    struct resp_array array;
-    bool fresh = resp_reader_fresh(reader);
+    struct resp_read_array array;
+    bool fresh = resp_read_fresh(reader);
     size_t size = fresh ? resp_read_array(reader, data, kept->len, &array) : 0;
-    enum resp_result result = resp_read(reader, data, kept->len, &consumed);
+    enum resp_read_result result = resp_read(reader, data, kept->len, &consumed);
     assert_true(consumed <= kept->len);
     if (fresh) expect_array(&array, size, data, reader, result, consumed);
     kept->data += consumed;
     kept->len -= consumed;
-    if (result == RESP_MORE) {
-      if (kept->len > 0) assert_false(resp_reader_idle(reader));
+    if (result == RESP_READ_MORE) {
+      if (kept->len > 0) assert_false(resp_read_idle(reader));
       if (reader->need != 0) assert_true(reader->need > kept->len);
       return true;
     }
     text_add_result(text, reader, result);
-    if (result != RESP_COMMAND && result != RESP_TOOBIG) return false;
+    if (result != RESP_READ_COMMAND && result != RESP_READ_TOOBIG) return false;
     assert_true(consumed > 0);
-    assert_true(resp_reader_idle(reader));
+    assert_true(resp_read_idle(reader));
   }
 }
 
@@ -210,7 +210,7 @@ static void feed(struct resp_reader *reader, struct span input, struct arrival a
     kept.len += piece;
     alive = read_all(reader, &arena, &kept, text);
   }
-  if (alive && resp_reader_idle(reader)) {
+  if (alive && resp_read_idle(reader)) {
     assert_int_equal(kept.len, 0);
     text_add(text, "idle\n");
   } else if (alive) {
@@ -225,7 +225,7 @@ static void expect_feed(const char *name, reader_setup *setup, struct span input
                         struct arrival arrival, const char *expected) {
   struct resp_reader reader;
   struct text text = {0};
-  resp_reader_init(&reader);
+  resp_read_init(&reader);
   if (setup != NULL) setup(&reader, &text);
   struct arrival asked = arrival;
   feed(&reader, input, arrival, &text);
@@ -234,7 +234,7 @@ static void expect_feed(const char *name, reader_setup *setup, struct span input
              asked.step, asked.seed, text.bytes, expected);
   }
   free(text.bytes);
-  resp_reader_deinit(&reader);
+  resp_read_deinit(&reader);
 }
 
 #define RANDOM_ARRIVALS 30
@@ -330,10 +330,10 @@ static const struct transcript {
      "command [a]\nidle\n"},
     {"end in an array header", NULL, SPAN_LITERAL("*1\r\n$1\r\na\r\n*12"),
      "command [a]\ninside, 3 kept\n"},
-    {"end behind an array header", NULL, SPAN_LITERAL("*2\r\n"), "inside, 4 kept\n"},
-    {"end behind a bulk header", NULL, SPAN_LITERAL("*1\r\n$100000\r\n"), "inside, 13 kept\n"},
+    {"end after an array header", NULL, SPAN_LITERAL("*2\r\n"), "inside, 4 kept\n"},
+    {"end after a bulk header", NULL, SPAN_LITERAL("*1\r\n$100000\r\n"), "inside, 13 kept\n"},
     {"end in a bulk string", NULL, SPAN_LITERAL("*0\r\n*1\r\n$4\r\nPIN"), "inside, 11 kept\n"},
-    {"end in front of CRLF", NULL, SPAN_LITERAL("*1\r\n$4\r\nPING"), "inside, 12 kept\n"},
+    {"end before CRLF", NULL, SPAN_LITERAL("*1\r\n$4\r\nPING"), "inside, 12 kept\n"},
     {"end within CRLF", NULL, SPAN_LITERAL("*1\r\n$4\r\nPING\r"), "inside, 13 kept\n"},
 
     /* Broken array headers */
@@ -344,18 +344,18 @@ static const struct transcript {
     {"minus zero", NULL, SPAN_LITERAL("*-0\r\n"), "malformed: invalid multibulk length\n"},
     {"two zeros", NULL, SPAN_LITERAL("*00\r\n"), "malformed: invalid multibulk length\n"},
     {"count with a blank", NULL, SPAN_LITERAL("* 1\r\n"), "malformed: invalid multibulk length\n"},
-    {"blank behind count", NULL, SPAN_LITERAL("*1 \r\n"), "malformed: invalid multibulk length\n"},
+    {"blank after count", NULL, SPAN_LITERAL("*1 \r\n"), "malformed: invalid multibulk length\n"},
     {"count of 65537", NULL, SPAN_LITERAL("*65537\r\n"), "malformed: invalid multibulk length\n"},
     {"huge count", NULL, SPAN_LITERAL("*2147483648\r\n"), "malformed: invalid multibulk length\n"},
     {"count that overflows", NULL, SPAN_LITERAL("*18446744073709551617\r\n"),
      "malformed: invalid multibulk length\n"},
     {"count with NUL", NULL, SPAN_LITERAL("*1\0\r\n"), "malformed: invalid multibulk length\n"},
-    {"bare LF behind count", NULL, SPAN_LITERAL("*1\n"), "malformed: invalid multibulk length\n"},
-    {"bare CR behind count", NULL, SPAN_LITERAL("*1\rx"),
-     "malformed: expected CRLF behind a multibulk length\n"},
-    {"two CR behind count", NULL, SPAN_LITERAL("*1\r\r\n"),
-     "malformed: expected CRLF behind a multibulk length\n"},
-    {"good commands in front of a bad one", NULL, SPAN_LITERAL("*1\r\n$1\r\na\r\nb\r\n*z\r\n"),
+    {"bare LF after count", NULL, SPAN_LITERAL("*1\n"), "malformed: invalid multibulk length\n"},
+    {"bare CR after count", NULL, SPAN_LITERAL("*1\rx"),
+     "malformed: expected CRLF after a multibulk length\n"},
+    {"two CR after count", NULL, SPAN_LITERAL("*1\r\r\n"),
+     "malformed: expected CRLF after a multibulk length\n"},
+    {"good commands before a bad one", NULL, SPAN_LITERAL("*1\r\n$1\r\na\r\nb\r\n*z\r\n"),
      "command [a]\ncommand [b]\nmalformed: invalid multibulk length\n"},
 
     /* Broken bulk strings */
@@ -380,18 +380,18 @@ static const struct transcript {
      "malformed: invalid bulk length\n"},
     {"largest number", NULL, SPAN_LITERAL("*1\r\n$9223372036854775807\r\n"),
      "malformed: invalid bulk length\n"},
-    {"bare LF behind length", NULL, SPAN_LITERAL("*1\r\n$4\nPING\n"),
+    {"bare LF after length", NULL, SPAN_LITERAL("*1\r\n$4\nPING\n"),
      "malformed: invalid bulk length\n"},
-    {"bare CR behind length", NULL, SPAN_LITERAL("*1\r\n$4\rPING\r\n"),
-     "malformed: expected CRLF behind a bulk length\n"},
+    {"bare CR after length", NULL, SPAN_LITERAL("*1\r\n$4\rPING\r\n"),
+     "malformed: expected CRLF after a bulk length\n"},
     {"longer than said", NULL, SPAN_LITERAL("*1\r\n$3\r\nPING\r\n"),
-     "malformed: expected CRLF behind a bulk string\n"},
+     "malformed: expected CRLF after a bulk string\n"},
     {"shorter than said", NULL, SPAN_LITERAL("*1\r\n$5\r\nPING\r\n"),
-     "malformed: expected CRLF behind a bulk string\n"},
-    {"bare LF behind a bulk string", NULL, SPAN_LITERAL("*1\r\n$4\r\nPING\n"),
-     "malformed: expected CRLF behind a bulk string\n"},
-    {"bare CR behind a bulk string", NULL, SPAN_LITERAL("*1\r\n$4\r\nPING\rx"),
-     "malformed: expected CRLF behind a bulk string\n"},
+     "malformed: expected CRLF after a bulk string\n"},
+    {"bare LF after a bulk string", NULL, SPAN_LITERAL("*1\r\n$4\r\nPING\n"),
+     "malformed: expected CRLF after a bulk string\n"},
+    {"bare CR after a bulk string", NULL, SPAN_LITERAL("*1\r\n$4\r\nPING\rx"),
+     "malformed: expected CRLF after a bulk string\n"},
 
     /* Before the password */
     {"small commands", unauthenticated,
@@ -428,7 +428,7 @@ static const struct transcript {
      "command [a b] [] [it's] [\\n\\x41\"]\nidle\n"},
     {"quotes in the middle", NULL, SPAN_LITERAL("x\"y z\" p'q r'\t\"end\"\n"),
      "command [xy z] [pq r] [end]\nidle\n"},
-    {"quote without a blank behind", NULL, SPAN_LITERAL("a \"b\"c\r\n"),
+    {"quote without a blank after", NULL, SPAN_LITERAL("a \"b\"c\r\n"),
      "malformed: unbalanced quotes in request\n"},
     {"two quotes in a row", NULL, SPAN_LITERAL("a 'b''c'\r\n"),
      "malformed: unbalanced quotes in request\n"},
@@ -466,11 +466,10 @@ static const struct transcript {
     {"PATCH", NULL, SPAN_LITERAL("PATCH / HTTP/1.1\r\n"), "http\n"},
     {"CONNECT", NULL, SPAN_LITERAL("CONNECT a:1 HTTP/1.1\r\n"), "http\n"},
     {"TRACE", NULL, SPAN_LITERAL("TRACE / HTTP/1.1\r\n"), "http\n"},
-    {"a method of somebody's own", NULL, SPAN_LITERAL("ANY /it's HTTP/1.1\r\n"), "http\n"},
+    {"a method of its own", NULL, SPAN_LITERAL("ANY /it's HTTP/1.1\r\n"), "http\n"},
     {"HTTP/2", NULL, SPAN_LITERAL("PRI * HTTP/2.0\r\n"), "http\n"},
     {"a path of several words", NULL, SPAN_LITERAL("PROPFIND /a b HTTP/1.1\r\n"), "http\n"},
-    {"behind a command", NULL, SPAN_LITERAL("PING\r\nGET / HTTP/1.1\r\n"),
-     "command [PING]\nhttp\n"},
+    {"after a command", NULL, SPAN_LITERAL("PING\r\nGET / HTTP/1.1\r\n"), "command [PING]\nhttp\n"},
     {"not HTTP", NULL,
      SPAN_LITERAL("GET key\r\nDELETE k\r\nHEAD\r\nSET k HTTP/1.1\r\nGET HTTP/1.1 k\r\nPOST\r\n"
                   "POSTS x\r\nHosts: x\r\nHTTP/1.1\r\n*2\r\n$5\r\nHost:\r\n$1\r\nx\r\n"
@@ -500,24 +499,24 @@ static const struct transcript {
      SPAN_LITERAL("*1\r\n$17\r\nABCDEFGHIJKLMNOPQ\r\n*3\r\n$5\r\nSTORE\r\n$5\r\nabcde\r\n$0\r\n"
                   "\r\n*3\r\n$5\r\nSTORE\r\n$4\r\nabcd\r\n$0\r\n\r\n"),
      "too big: 0 over 16\ntoo big: 1 over 4\ncommand [STORE] [abcd] []\nidle\n"},
-    {"broken behind too big", store_limits,
+    {"broken after too big", store_limits,
      SPAN_LITERAL("*3\r\n$5\r\nSTORE\r\n$5\r\nabcde\r\n:1\r\n"),
      "malformed: expected '$', got ':'\n"},
-    {"no CRLF behind too big", store_limits,
+    {"no CRLF after too big", store_limits,
      SPAN_LITERAL("*3\r\n$5\r\nSTORE\r\n$5\r\nabcdef\r\n$1\r\na\r\n"),
-     "malformed: expected CRLF behind a bulk string\n"},
-    {"bare CR behind too big", store_limits,
+     "malformed: expected CRLF after a bulk string\n"},
+    {"bare CR after too big", store_limits,
      SPAN_LITERAL("*3\r\n$5\r\nSTORE\r\n$5\r\nabcde\r$1\r\na\r\n"),
-     "malformed: expected CRLF behind a bulk string\n"},
-    {"broken length behind too big", store_limits,
+     "malformed: expected CRLF after a bulk string\n"},
+    {"broken length after too big", store_limits,
      SPAN_LITERAL("*3\r\n$5\r\nSTORE\r\n$5\r\nabcde\r\n$-1\r\n"),
      "malformed: invalid bulk length\n"},
-    {"over 512 MiB behind too big", store_limits,
+    {"over 512 MiB after too big", store_limits,
      SPAN_LITERAL("*3\r\n$5\r\nSTORE\r\n$5\r\nabcde\r\n$536870913\r\n"),
      "malformed: invalid bulk length\n"},
     {"end within too big", store_limits, SPAN_LITERAL("*3\r\n$5\r\nSTORE\r\n$500000000\r\nabcdefg"),
      "inside, 0 kept\n"},
-    {"end in a header behind too big", store_limits,
+    {"end in a header after too big", store_limits,
      SPAN_LITERAL("*3\r\n$5\r\nSTORE\r\n$5\r\nabcde\r\n$12"), "inside, 3 kept\n"},
     {"inline is not asked for", store_limits,
      SPAN_LITERAL("STORE abcdefgh 0123456789\n*1\r\n$1\r\na\r\n"),
@@ -552,7 +551,7 @@ static void test_transcripts_in_all_cuts(void **state) {
 }
 
 /* A reader that has an argument vector already reads whole commands in another way. */
-static void test_transcripts_behind_a_command(void **state) {
+static void test_transcripts_after_a_command(void **state) {
   (void)state;
   static const char first[] =
       "*8\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n"
@@ -570,7 +569,7 @@ static void test_transcripts_behind_a_command(void **state) {
   }
 }
 
-/* Commands of all kinds behind each other, in pieces of random sizes. */
+/* Commands of all kinds one after the other, in pieces of random sizes. */
 static void test_a_long_pipeline_in_random_pieces(void **state) {
   (void)state;
   struct text input = {0}, expected = {0};
@@ -621,15 +620,15 @@ static void expect_filled(const char *prefix, size_t count, const char *suffix,
   struct span input = filled(prefix, 'x', count, suffix);
   expect_feed(expected, NULL, input, (struct arrival){0}, expected);
   expect_feed(expected, NULL, input, (struct arrival){.step = 1000}, expected);
-  expect_feed(expected, NULL, input, (struct arrival){.step = RESP_MAX_INLINE}, expected);
-  expect_feed(expected, NULL, input, (struct arrival){.first = RESP_MAX_INLINE - 1, .step = 1},
+  expect_feed(expected, NULL, input, (struct arrival){.step = RESP_READ_INLINE_MAX}, expected);
+  expect_feed(expected, NULL, input, (struct arrival){.first = RESP_READ_INLINE_MAX - 1, .step = 1},
               expected);
   free((char *)input.data);
 }
 
 static void test_lines_and_headers_have_a_bound(void **state) {
   (void)state;
-  const size_t max = RESP_MAX_INLINE;
+  const size_t max = RESP_READ_INLINE_MAX;
   const char *const too_big = "malformed: too big inline request\n";
   expect_filled("", max, "\n", too_big);
   expect_filled("", max, "", too_big);
@@ -648,8 +647,8 @@ static void test_lines_and_headers_have_a_bound(void **state) {
 /* A line of exactly the bound is read. */
 static void test_the_longest_line_is_read(void **state) {
   (void)state;
-  struct span input = filled("", 'x', RESP_MAX_INLINE - 2, "\r\n");
-  struct span expected = filled("command [", 'x', RESP_MAX_INLINE - 2, "]\nidle\n");
+  struct span input = filled("", 'x', RESP_READ_INLINE_MAX - 2, "\r\n");
+  struct span expected = filled("command [", 'x', RESP_READ_INLINE_MAX - 2, "]\nidle\n");
   expect_feed("whole", NULL, input, (struct arrival){0}, expected.data);
   expect_feed("pieces", NULL, input, (struct arrival){.step = 1000}, expected.data);
   free((char *)input.data);
@@ -659,11 +658,11 @@ static void test_the_longest_line_is_read(void **state) {
 /* Cost */
 
 /* Feeds all of `input` by growing in place. Returns the last result. */
-static enum resp_result dribble(struct resp_reader *reader, struct span input, size_t step) {
+static enum resp_read_result dribble(struct resp_reader *reader, struct span input, size_t step) {
   size_t consumed = 0;
   for (size_t len = step < input.len ? step : input.len;;) {
-    enum resp_result result = resp_read(reader, input.data, len, &consumed);
-    if (result != RESP_MORE || len == input.len) return result;
+    enum resp_read_result result = resp_read(reader, input.data, len, &consumed);
+    if (result != RESP_READ_MORE || len == input.len) return result;
     assert_int_equal(consumed, 0);
     len = input.len - len > step ? len + step : input.len;
   }
@@ -673,7 +672,8 @@ static enum resp_result dribble(struct resp_reader *reader, struct span input, s
  * What has been looked at once is not looked at again: the pages in the middle of a line, of a
  * header or of a bulk string are taken away before the rest arrives.
  */
-static void expect_not_read_again(const char *prefix, const char *suffix, enum resp_result end) {
+static void expect_not_read_again(const char *prefix, const char *suffix,
+                                  enum resp_read_result end) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   size_t size = 8 * page;
   char *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -683,27 +683,27 @@ static void expect_not_read_again(const char *prefix, const char *suffix, enum r
   memcpy(data + size - strlen(suffix), suffix, strlen(suffix));
 
   struct resp_reader reader;
-  resp_reader_init(&reader);
+  resp_read_init(&reader);
   size_t consumed = 0;
-  assert_int_equal(resp_read(&reader, data, 7 * page, &consumed), RESP_MORE);
+  assert_int_equal(resp_read(&reader, data, 7 * page, &consumed), RESP_READ_MORE);
   assert_int_equal(mprotect(data + page, 6 * page, PROT_NONE), 0);
-  assert_int_equal(resp_read(&reader, data, size - 1, &consumed), RESP_MORE);
+  assert_int_equal(resp_read(&reader, data, size - 1, &consumed), RESP_READ_MORE);
   assert_int_equal(mprotect(data + page, 6 * page, PROT_READ), 0);
   assert_int_equal(resp_read(&reader, data, size, &consumed), end);
-  resp_reader_deinit(&reader);
+  resp_read_deinit(&reader);
   munmap(data, size);
 }
 
-static void test_a_dribbling_peer_costs_no_second_look(void **state) {
+static void test_a_dribbling_client_costs_no_second_look(void **state) {
   (void)state;
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  expect_not_read_again("inline ", "\r\n", RESP_COMMAND);
-  expect_not_read_again("*", "\r\n", RESP_MALFORMED);
-  expect_not_read_again("*2\r\n$1\r\na\r\n$", "\r\n", RESP_MALFORMED);
+  expect_not_read_again("inline ", "\r\n", RESP_READ_COMMAND);
+  expect_not_read_again("*", "\r\n", RESP_READ_MALFORMED);
+  expect_not_read_again("*2\r\n$1\r\na\r\n$", "\r\n", RESP_READ_MALFORMED);
   char prefix[64];
   int len = snprintf(prefix, sizeof prefix, "*2\r\n$1\r\na\r\n$%zu\r\n", 8 * page - 21);
   assert_int_equal(len, 19);
-  expect_not_read_again(prefix, "\r\n", RESP_COMMAND);
+  expect_not_read_again(prefix, "\r\n", RESP_READ_COMMAND);
 }
 
 static struct span many_arguments(size_t announced, size_t present) {
@@ -716,17 +716,17 @@ static struct span many_arguments(size_t announced, size_t present) {
 
 static void test_most_arguments(void **state) {
   (void)state;
-  struct span input = many_arguments(RESP_MAX_ARGS, RESP_MAX_ARGS);
+  struct span input = many_arguments(RESP_READ_ARGS_MAX, RESP_READ_ARGS_MAX);
   for (size_t step = 1; step <= input.len; step = step * 100 + 1) {
     struct resp_reader reader;
-    resp_reader_init(&reader);
-    assert_int_equal(dribble(&reader, input, step), RESP_COMMAND);
-    assert_int_equal(reader.argc, RESP_MAX_ARGS);
+    resp_read_init(&reader);
+    assert_int_equal(dribble(&reader, input, step), RESP_READ_COMMAND);
+    assert_int_equal(reader.argc, RESP_READ_ARGS_MAX);
     for (size_t i = 0; i < reader.argc; i++) {
       assert_ptr_equal(reader.argv[i].data, input.data + 12 + i * 7);
       assert_int_equal(reader.argv[i].len, 1);
     }
-    resp_reader_deinit(&reader);
+    resp_read_deinit(&reader);
   }
   free((char *)input.data);
 }
@@ -735,14 +735,14 @@ static void test_most_arguments(void **state) {
 
 static void test_an_announcement_costs_nothing(void **state) {
   (void)state;
-  struct span input = many_arguments(RESP_MAX_ARGS, 20);
+  struct span input = many_arguments(RESP_READ_ARGS_MAX, 20);
   struct resp_reader reader;
-  resp_reader_init(&reader);
-  assert_int_equal(dribble(&reader, (struct span){input.data, 8}, 8), RESP_MORE);
+  resp_read_init(&reader);
+  assert_int_equal(dribble(&reader, (struct span){input.data, 8}, 8), RESP_READ_MORE);
   assert_int_equal(reader.capacity, 0);
-  assert_int_equal(dribble(&reader, input, input.len), RESP_MORE);
+  assert_int_equal(dribble(&reader, input, input.len), RESP_READ_MORE);
   assert_in_range(reader.capacity, 20, 40);
-  resp_reader_deinit(&reader);
+  resp_read_deinit(&reader);
   free((char *)input.data);
 }
 
@@ -751,22 +751,22 @@ static void test_a_long_vector_is_not_kept(void **state) {
   struct span input = many_arguments(5000, 5000);
   struct span ping = SPAN_LITERAL("*1\r\n$4\r\nPING\r\n");
   struct resp_reader reader;
-  resp_reader_init(&reader);
+  resp_read_init(&reader);
   size_t consumed = 0;
   for (int round = 0; round < 3; round++) {
-    assert_int_equal(dribble(&reader, input, 1000), RESP_COMMAND);
+    assert_int_equal(dribble(&reader, input, 1000), RESP_READ_COMMAND);
     assert_true(reader.capacity >= 5000);
-    assert_int_equal(resp_read(&reader, "", 0, &consumed), RESP_MORE);
+    assert_int_equal(resp_read(&reader, "", 0, &consumed), RESP_READ_MORE);
     assert_true(reader.capacity <= 1024);
-    assert_int_equal(resp_read(&reader, ping.data, ping.len, &consumed), RESP_COMMAND);
+    assert_int_equal(resp_read(&reader, ping.data, ping.len, &consumed), RESP_READ_COMMAND);
     assert_int_equal(reader.argc, 1);
     assert_true(reader.capacity <= 1024);
   }
   /* A usual one is: no allocation for each command. */
   struct span *argv = reader.argv;
-  assert_int_equal(resp_read(&reader, ping.data, ping.len, &consumed), RESP_COMMAND);
+  assert_int_equal(resp_read(&reader, ping.data, ping.len, &consumed), RESP_READ_COMMAND);
   assert_ptr_equal(reader.argv, argv);
-  resp_reader_deinit(&reader);
+  resp_read_deinit(&reader);
   free((char *)input.data);
 }
 
@@ -775,35 +775,35 @@ static void test_an_oversized_argument_is_not_kept(void **state) {
   (void)state;
   static char piece[4096];
   struct resp_reader reader;
-  resp_reader_init(&reader);
+  resp_read_init(&reader);
   reader.argument_limit = limit_of_store;
   size_t consumed = 0, size = (size_t)64 * 1024 * 1024;
   char header[64];
   int len = snprintf(header, sizeof header, "*5000\r\n$5\r\nSTORE\r\n$1\r\nk\r\n$%zu\r\n", size);
-  assert_int_equal(resp_read(&reader, header, (size_t)len, &consumed), RESP_MORE);
+  assert_int_equal(resp_read(&reader, header, (size_t)len, &consumed), RESP_READ_MORE);
   assert_int_equal(consumed, len);
-  assert_false(resp_reader_idle(&reader));
+  assert_false(resp_read_idle(&reader));
   for (size_t sent = 0; sent < size; sent += sizeof piece) {
-    assert_int_equal(resp_read(&reader, piece, sizeof piece, &consumed), RESP_MORE);
+    assert_int_equal(resp_read(&reader, piece, sizeof piece, &consumed), RESP_READ_MORE);
     assert_int_equal(consumed, sizeof piece);
     assert_int_equal(reader.need, 0);
   }
-  assert_int_equal(resp_read(&reader, "\r\n", 2, &consumed), RESP_MORE);
+  assert_int_equal(resp_read(&reader, "\r\n", 2, &consumed), RESP_READ_MORE);
   assert_int_equal(consumed, 2);
   for (int i = 3; i < 4999; i++) {
     assert_int_equal(resp_read(&reader, "$20\r\n01234567890123456789\r\n", 27, &consumed),
-                     RESP_MORE);
+                     RESP_READ_MORE);
     assert_int_equal(consumed, 27);
   }
   assert_true(reader.capacity < 16);
-  assert_int_equal(resp_read(&reader, "$0\r\n\r\nPING\r\n", 12, &consumed), RESP_TOOBIG);
+  assert_int_equal(resp_read(&reader, "$0\r\n\r\nPING\r\n", 12, &consumed), RESP_READ_TOOBIG);
   assert_int_equal(consumed, 6);
   assert_int_equal(reader.toobig_index, 2);
   assert_int_equal(reader.toobig_limit, 8);
-  assert_true(resp_reader_idle(&reader));
-  assert_int_equal(resp_read(&reader, "PING\r\n", 6, &consumed), RESP_COMMAND);
+  assert_true(resp_read_idle(&reader));
+  assert_int_equal(resp_read(&reader, "PING\r\n", 6, &consumed), RESP_READ_COMMAND);
   assert_int_equal(reader.argc, 1);
-  resp_reader_deinit(&reader);
+  resp_read_deinit(&reader);
 }
 
 /* The hint: with less than `need` nothing happens, with it something does. */
@@ -811,27 +811,27 @@ static void test_the_hint_is_exact_for_bulk_strings(void **state) {
   (void)state;
   struct span input = SPAN_LITERAL("*2\r\n$4\r\nECHO\r\n$20\r\n01234567890123456789\r\n");
   struct resp_reader reader;
-  resp_reader_init(&reader);
+  resp_read_init(&reader);
   size_t consumed = 0;
-  assert_int_equal(resp_read(&reader, input.data, 9, &consumed), RESP_MORE);
+  assert_int_equal(resp_read(&reader, input.data, 9, &consumed), RESP_READ_MORE);
   assert_int_equal(reader.need, 14);
-  assert_int_equal(resp_read(&reader, input.data, 13, &consumed), RESP_MORE);
+  assert_int_equal(resp_read(&reader, input.data, 13, &consumed), RESP_READ_MORE);
   assert_int_equal(reader.need, 14);
-  assert_int_equal(resp_read(&reader, input.data, 14, &consumed), RESP_MORE);
+  assert_int_equal(resp_read(&reader, input.data, 14, &consumed), RESP_READ_MORE);
   assert_int_equal(reader.need, 0);
-  assert_int_equal(resp_read(&reader, input.data, 20, &consumed), RESP_MORE);
+  assert_int_equal(resp_read(&reader, input.data, 20, &consumed), RESP_READ_MORE);
   assert_int_equal(reader.need, input.len);
-  assert_int_equal(resp_read(&reader, input.data, reader.need, &consumed), RESP_COMMAND);
+  assert_int_equal(resp_read(&reader, input.data, reader.need, &consumed), RESP_READ_COMMAND);
   assert_int_equal(reader.need, 0);
-  /* From what is kept: the empty commands in front do not count. */
-  assert_int_equal(resp_read(&reader, "\r\n*0\r\n*1\r\n$5\r\na", 15, &consumed), RESP_MORE);
+  /* From what is kept: the empty commands before do not count. */
+  assert_int_equal(resp_read(&reader, "\r\n*0\r\n*1\r\n$5\r\na", 15, &consumed), RESP_READ_MORE);
   assert_int_equal(consumed, 6);
   assert_int_equal(reader.need, 15);
-  resp_reader_deinit(&reader);
+  resp_read_deinit(&reader);
 }
 
-/* What is apart, then the bytes without it in every cut, and once more behind a forget. */
-static void test_a_bulk_string_apart(void **state) {
+/* The adopted bytes, then the others in every cut, and once more after a forget. */
+static void test_an_adopted_bulk_string(void **state) {
   (void)state;
   static const char body[] = "0123456789abcdef";
   struct span input = SPAN_LITERAL(
@@ -842,22 +842,22 @@ static void test_a_bulk_string_apart(void **state) {
   arena_init(&arena);
   for (size_t cut = at; cut <= input.len; cut++) {
     struct resp_reader reader;
-    resp_reader_init(&reader);
+    resp_read_init(&reader);
     reader.argument_limit = limit_of_store;
-    assert_int_equal(resp_read(&reader, input.data, at - 1, &consumed), RESP_MORE);
-    assert_int_equal(resp_reader_bulk(&reader, input.data, &position), 0);
+    assert_int_equal(resp_read(&reader, input.data, at - 1, &consumed), RESP_READ_MORE);
+    assert_int_equal(resp_read_bulk(&reader, input.data, &position), 0);
     const char *data = arena_place(&arena, input.data, at);
-    assert_int_equal(resp_read(&reader, data, at, &consumed), RESP_MORE);
-    assert_int_equal(resp_reader_bulk(&reader, data, &position), sizeof body - 1);
+    assert_int_equal(resp_read(&reader, data, at, &consumed), RESP_READ_MORE);
+    assert_int_equal(resp_read_bulk(&reader, data, &position), sizeof body - 1);
     assert_int_equal(position, at);
     assert_true(reader.argc == 3 && span_is(reader.argv[1], "k"));
-    resp_reader_apart(&reader, at, body);
+    resp_read_adopted(&reader, at, body);
     data = arena_place(&arena, input.data, cut);
-    enum resp_result result = resp_read(&reader, data, cut, &consumed);
-    assert_int_equal(result, cut < end ? RESP_MORE : RESP_COMMAND);
+    enum resp_read_result result = resp_read(&reader, data, cut, &consumed);
+    assert_int_equal(result, cut < end ? RESP_READ_MORE : RESP_READ_COMMAND);
     if (cut < end) {
       data = arena_place(&arena, input.data, input.len);
-      assert_int_equal(resp_read(&reader, data, input.len, &consumed), RESP_COMMAND);
+      assert_int_equal(resp_read(&reader, data, input.len, &consumed), RESP_READ_COMMAND);
     }
     for (int again = 0; again < 2; again++) {
       assert_int_equal(consumed, end);
@@ -865,82 +865,83 @@ static void test_a_bulk_string_apart(void **state) {
                   span_is(reader.argv[4], "TTL"));
       assert_true(reader.argv[3].data == body && reader.argv[3].len == sizeof body - 1);
       data = arena_place(&arena, input.data, input.len);
-      resp_reader_forget(&reader);
-      assert_true(resp_reader_fresh(&reader));
-      resp_reader_apart(&reader, at, body);
-      assert_false(resp_reader_fresh(&reader)); /* not all of the command is in its bytes */
-      assert_int_equal(resp_read(&reader, data, input.len, &consumed), RESP_COMMAND);
+      resp_read_forget(&reader);
+      assert_true(resp_read_fresh(&reader));
+      resp_read_adopted(&reader, at, body);
+      assert_false(resp_read_fresh(&reader)); /* not all of the command is in its bytes */
+      assert_int_equal(resp_read(&reader, data, input.len, &consumed), RESP_READ_COMMAND);
     }
-    /* The next command has nothing apart. */
-    assert_int_equal(resp_read(&reader, data + end, input.len - end, &consumed), RESP_COMMAND);
+    /* The next command has no adopted bulk string. */
+    assert_int_equal(resp_read(&reader, data + end, input.len - end, &consumed), RESP_READ_COMMAND);
     assert_true(reader.argc == 1 && span_is(reader.argv[0], "PING"));
-    resp_reader_deinit(&reader);
+    resp_read_deinit(&reader);
   }
   arena_deinit(&arena);
 }
 
-static void test_behind_what_is_apart_there_is_a_line_end(void **state) {
+static void test_after_an_adopted_bulk_string_comes_a_line_end(void **state) {
   (void)state;
   struct span input = SPAN_LITERAL("*4\r\n$5\r\nSTORE\r\n$1\r\nk\r\n$2\r\n77\r\n$16\r\n*1\r\n");
   size_t at = input.len - 4, consumed = 0;
   struct resp_reader reader;
-  resp_reader_init(&reader);
+  resp_read_init(&reader);
   reader.argument_limit = limit_of_store;
-  assert_int_equal(resp_read(&reader, input.data, at, &consumed), RESP_MORE);
-  resp_reader_apart(&reader, at, "0123456789abcdef");
-  assert_int_equal(resp_read(&reader, input.data, input.len, &consumed), RESP_MALFORMED);
-  resp_reader_deinit(&reader);
+  assert_int_equal(resp_read(&reader, input.data, at, &consumed), RESP_READ_MORE);
+  resp_read_adopted(&reader, at, "0123456789abcdef");
+  assert_int_equal(resp_read(&reader, input.data, input.len, &consumed), RESP_READ_MALFORMED);
+  resp_read_deinit(&reader);
 }
 
 static void test_failed_growth_is_told(void **state) {
   (void)state;
   struct resp_reader reader;
-  resp_reader_init(&reader);
+  resp_read_init(&reader);
   struct span input = SPAN_LITERAL("*2\r\n$1\r\na\r\n$1\r\nb\r\n");
   size_t consumed = 0;
-  assert_int_equal(resp_read(&reader, input.data, 11, &consumed), RESP_MORE);
+  assert_int_equal(resp_read(&reader, input.data, 11, &consumed), RESP_READ_MORE);
   /* Pretend that the vector is full and cannot double. */
   size_t full = SIZE_MAX / 4 / sizeof *reader.argv;
   reader.argc = reader.capacity = full;
   reader.expected = full + 1;
-  assert_int_equal(resp_read(&reader, input.data, input.len, &consumed), RESP_NO_MEMORY);
-  resp_reader_deinit(&reader);
+  assert_int_equal(resp_read(&reader, input.data, input.len, &consumed), RESP_READ_NO_MEMORY);
+  resp_read_deinit(&reader);
 }
 
 static void test_settings_may_change_between_commands(void **state) {
   (void)state;
   struct resp_reader reader;
-  resp_reader_init(&reader);
+  resp_read_init(&reader);
   size_t consumed = 0;
   reader.unauthenticated = true;
-  assert_int_equal(resp_read(&reader, "*1\r\n$1\r\na\r\n*11\r\n", 16, &consumed), RESP_COMMAND);
+  assert_int_equal(resp_read(&reader, "*1\r\n$1\r\na\r\n*11\r\n", 16, &consumed),
+                   RESP_READ_COMMAND);
   assert_int_equal(consumed, 11);
   reader.unauthenticated = false;
-  assert_int_equal(resp_read(&reader, "*11\r\n", 5, &consumed), RESP_MORE);
-  resp_reader_deinit(&reader);
-  resp_reader_init(&reader);
-  assert_true(resp_reader_idle(&reader));
-  assert_int_equal(resp_read(&reader, NULL, 0, &consumed), RESP_MORE);
+  assert_int_equal(resp_read(&reader, "*11\r\n", 5, &consumed), RESP_READ_MORE);
+  resp_read_deinit(&reader);
+  resp_read_init(&reader);
+  assert_true(resp_read_idle(&reader));
+  assert_int_equal(resp_read(&reader, NULL, 0, &consumed), RESP_READ_MORE);
   assert_int_equal(consumed, 0);
-  assert_true(resp_reader_idle(&reader));
-  resp_reader_deinit(&reader);
+  assert_true(resp_read_idle(&reader));
+  resp_read_deinit(&reader);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_transcripts_in_all_cuts),
-      cmocka_unit_test(test_transcripts_behind_a_command),
+      cmocka_unit_test(test_transcripts_after_a_command),
       cmocka_unit_test(test_a_long_pipeline_in_random_pieces),
       cmocka_unit_test(test_lines_and_headers_have_a_bound),
       cmocka_unit_test(test_the_longest_line_is_read),
-      cmocka_unit_test(test_a_dribbling_peer_costs_no_second_look),
+      cmocka_unit_test(test_a_dribbling_client_costs_no_second_look),
       cmocka_unit_test(test_most_arguments),
       cmocka_unit_test(test_an_announcement_costs_nothing),
       cmocka_unit_test(test_a_long_vector_is_not_kept),
       cmocka_unit_test(test_an_oversized_argument_is_not_kept),
       cmocka_unit_test(test_the_hint_is_exact_for_bulk_strings),
-      cmocka_unit_test(test_a_bulk_string_apart),
-      cmocka_unit_test(test_behind_what_is_apart_there_is_a_line_end),
+      cmocka_unit_test(test_an_adopted_bulk_string),
+      cmocka_unit_test(test_after_an_adopted_bulk_string_comes_a_line_end),
       cmocka_unit_test(test_failed_growth_is_told),
       cmocka_unit_test(test_settings_may_change_between_commands),
   };

@@ -125,7 +125,7 @@ DIFFERENCES = [
 # Framing: the same, for all that the two servers say to some bytes until they close.
 FRAMING = [
     Difference(
-        "CRLF behind a bulk",
+        "CRLF after a bulk",
         "what stands there is an error and not skipped: a wrong length is noticed where it is",
         b"*2\r\n$3\r\nGET\r\n$1\r\nkXX*1\r\n$4\r\nPING\r\n",
         lambda sent, redis, idem: b"expected CRLF" in idem),
