@@ -30,7 +30,7 @@ RECIPES = {
     },
     "relay": {"wait": ["relay-wait"], "herd": ["relay-herd"]},
 }
-# Of the Redis family, who has what a recipe needs beyond SET, GET and INFO.
+# The servers of the Redis family that have what a recipe needs beyond SET, GET and INFO.
 FULL_REDIS = ("redis", "valkey")
 DEEP = 64  # requests in flight from which on a replay is measured with --deep-keys
 NEEDS_FULL = ("job", "mixed", "expire", "idle", "wait", "herd")

@@ -9,7 +9,7 @@ instructions: need-valgrind ## instructions per command under callgrind, against
 	@$(MAKE) --no-print-directory programs
 	@$(PYTHON) bench/instructions.py
 
-BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out bench/engine.c,$(wildcard bench/*.c)))
+BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard bench/*.c))
 
 # It counts line ends in what it receives: for that gcc 12 uses vectors only at -O3.
 $(B)/bench/flood.o: CFLAGS += -O3
@@ -18,7 +18,7 @@ bench-programs: $(addprefix $(B)/,idem-bench bench-uv bench-epoll bench-engine)
 $(B)/idem-bench: $(BENCH_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
-$(B)/bench-engine: $(B)/bench/engine.o $(LIB_OBJ)
+$(B)/bench-engine: $(B)/bench/engine/engine.o $(LIB_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
 $(B)/bench-uv $(B)/bench-epoll: $(B)/bench-%: $(B)/bench/floors/%.o $(B)/bench/floors/floor.o

@@ -50,3 +50,9 @@ int cpu_read(pid_t pid, struct cpu_time *time) {
   }
   return error;
 }
+
+uint64_t cpu_own_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}

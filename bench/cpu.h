@@ -19,4 +19,7 @@ struct cpu_time {
  * Waits for that up to 100 ms; a server that never sleeps is read as it is. Returns 0 or -errno. */
 int cpu_read(pid_t pid, struct cpu_time *time);
 
+/* CPU time that this process has taken, in nanoseconds. */
+uint64_t cpu_own_ns(void);
+
 #endif

@@ -32,7 +32,7 @@ struct connection {
   uint64_t sent_at_ns;
   uint64_t first;   /* the batch is operations first .. first + batch - 1 of the phase */
   uint64_t free_ns; /* when it became idle */
-  struct subject *subjects;
+  struct message_subject *subjects;
   char *out;
   size_t out_bytes, out_sent;
   char *in;
@@ -47,8 +47,8 @@ struct driver {
   uint64_t next_key;
   uint64_t draws;
   /* of the phase that runs */
-  const struct phase *phase;
-  struct tally *tally;
+  const struct driver_phase *phase;
+  struct driver_tally *tally;
   struct schedule schedule; /* of an open loop */
   struct progress progress;
   uint64_t total;   /* operations to start; 0: until deadline_ns */
@@ -120,7 +120,7 @@ static uint64_t draw(struct driver *driver, uint64_t below) {
 }
 
 static uint64_t draw_key(struct driver *driver, const struct scenario *scenario) {
-  if (scenario->key_source == KEYS_NEW) return driver->next_key++;
+  if (scenario->key_source == SCENARIO_KEYS_NEW) return driver->next_key++;
   return draw(driver, driver->phase->keys);
 }
 
@@ -134,7 +134,7 @@ static const struct scenario *draw_scenario(struct driver *driver) {
 }
 
 /* What is left of operation `index`'s life, or 0 when it is over. */
-static uint64_t ttl_ms(const struct phase *phase, uint64_t index, uint64_t now) {
+static uint64_t ttl_ms(const struct driver_phase *phase, uint64_t index, uint64_t now) {
   uint64_t share = phase->expire_window_ns / 1000 * index / phase->operations;
   uint64_t end_ns = phase->expire_ns + share * 1000;
   return end_ns > now ? (end_ns - now) / 1000000 : 0;
@@ -154,7 +154,7 @@ static size_t due_batch(const struct driver *driver, uint64_t now) {
 }
 
 static int send_batch(struct driver *driver, struct connection *connection, size_t batch) {
-  const struct phase *phase = driver->phase;
+  const struct driver_phase *phase = driver->phase;
   connection->scenario = draw_scenario(driver);
   connection->first = driver->started;
   connection->step = 0;
@@ -162,7 +162,7 @@ static int send_batch(struct driver *driver, struct connection *connection, size
   driver->started += batch;
   connection->sent_at_ns = net_now_ns();
   for (size_t i = 0; i < batch; i++) {
-    struct subject *subject = &connection->subjects[i];
+    struct message_subject *subject = &connection->subjects[i];
     key_write(driver->key_base, draw_key(driver, connection->scenario), subject->key);
     if (phase->expire_ns == 0) continue;
     subject->ttl_ms = ttl_ms(phase, connection->first + i, connection->sent_at_ns);
@@ -217,7 +217,7 @@ static int start_due(struct driver *driver) {
 
 static void record(struct driver *driver, const struct connection *connection, size_t from,
                    size_t count, uint64_t now) {
-  struct tally *tally = driver->tally;
+  struct driver_tally *tally = driver->tally;
   tally->operations += count;
   if (driver->phase->rate == 0) {
     histogram_record(&tally->latency, now - connection->sent_at_ns, count);
@@ -236,10 +236,11 @@ static int take_replies(struct driver *driver, struct connection *connection, ui
   size_t offset = 0, matched = 0;
   while (connection->answered < connection->batch && offset < connection->in_bytes) {
     size_t consumed = 0;
-    enum match match = message_match(reply, connection->in + offset, connection->in_bytes - offset,
-                                     &connection->subjects[connection->answered], &consumed);
-    if (match == MATCH_WRONG) return fail_reply(driver, connection, offset, "wrong reply");
-    if (match == MATCH_MORE) break;
+    enum message_result match =
+        message_match(reply, connection->in + offset, connection->in_bytes - offset,
+                      &connection->subjects[connection->answered], &consumed);
+    if (match == MESSAGE_WRONG) return fail_reply(driver, connection, offset, "wrong reply");
+    if (match == MESSAGE_MORE) break;
     offset += consumed;
     connection->answered++;
     matched++;
@@ -315,7 +316,8 @@ static int wait_once(struct driver *driver) {
   return driver->phase->rate > 0 ? start_due(driver) : 0;
 }
 
-static void prepare(struct driver *driver, const struct phase *phase, struct tally *tally) {
+static void prepare(struct driver *driver, const struct driver_phase *phase,
+                    struct driver_tally *tally) {
   memset(tally, 0, sizeof *tally);
   histogram_init(&tally->latency);
   histogram_init(&tally->lag);
@@ -329,7 +331,8 @@ static void prepare(struct driver *driver, const struct phase *phase, struct tal
     driver->total = (phase->rate * phase->duration_ms + 999) / 1000;
 }
 
-int driver_run(struct driver *driver, const struct phase *phase, struct tally *tally) {
+int driver_run(struct driver *driver, const struct driver_phase *phase,
+               struct driver_tally *tally) {
   assert(phase->pipeline > 0 && phase->pipeline <= driver->options.batch_most);
   prepare(driver, phase, tally);
   uint64_t begin_ns = net_now_ns();

@@ -13,7 +13,7 @@
 #define IDEM_BENCH_DRIVER_H
 
 #include "bench/histogram.h"
-#include "bench/scenario.h"
+#include "bench/mix.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -32,21 +32,21 @@ struct driver_options {
 };
 
 /* One phase: ends after `operations`, or `duration_ms` when that is 0. */
-struct phase {
+struct driver_phase {
   const char *name; /* for the progress line */
   const struct mix *mix;
   size_t pipeline;
   uint64_t operations;
   uint64_t duration_ms;
-  uint64_t keys; /* KEYS_LOADED: keys 0 .. keys - 1 are drawn from */
+  uint64_t keys; /* SCENARIO_KEYS_LOADED: keys 0 .. keys - 1 are drawn from */
   uint64_t rate; /* operations per second of an open loop; 0: closed loop */
-  /* PIECE_TTL_BULK: operation i of `operations` ends at expire_ns + expire_window_ns * i /
+  /* MESSAGE_PIECE_TTL_BULK: operation i of `operations` ends at expire_ns + expire_window_ns * i /
    * operations, on net_now_ns's clock. */
   uint64_t expire_ns;
   uint64_t expire_window_ns;
 };
 
-struct tally {
+struct driver_tally {
   uint64_t operations;
   uint64_t elapsed_ns; /* first request to last reply */
   uint64_t sent_bytes;
@@ -63,6 +63,6 @@ void driver_destroy(struct driver *driver);
 
 /* Runs one phase and fills `tally`. Returns 0, or -1 when a reply was wrong, missing or late.
  * Ever-new keys go on where the former phase stopped. */
-int driver_run(struct driver *driver, const struct phase *phase, struct tally *tally);
+int driver_run(struct driver *driver, const struct driver_phase *phase, struct driver_tally *tally);
 
 #endif

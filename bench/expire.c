@@ -3,13 +3,14 @@
  *
  *   fill -- quiet: readers only --|== ending: keys end, readers go on ==|-- after --|-- memory --
  *
- * What the server's CPU took from the first deadline until AFTER_MS behind the last, minus what it
- * took in a stretch of the same length just before, with the same readers, is the expiry's. Every
- * ALONE_EACHth window has no readers: what they take varies by more than a cheap expiry costs.
- * Latencies are those of the window itself. Each figure is the median of the windows, and their
- * lowest and highest are told beside it.
+ * The expiry took the server's CPU time from the first deadline until AFTER_MS after the last,
+ * minus the CPU time of an equally long period just before, with the same readers. Every
+ * ALONE_EACHth window has no readers: their CPU time varies by more than a cheap expiry costs.
+ * Latencies are those of the window itself. Each figure is the median of the windows, with their
+ * lowest and highest beside it.
  */
-#include "bench/experiment.h"
+#include "bench/expire.h"
+
 #include "bench/net.h"
 
 #include <inttypes.h>
@@ -21,7 +22,7 @@
 enum {
   DEFAULT_RATE = 5000,
   AFTER_MS = 500,
-  SETTLE_MS = 100, /* behind the filling */
+  SETTLE_MS = 100, /* after the filling */
   POLL_MS = 10,
   SLACK_MS = 500,
   LATE_MAX = 3, /* fillings that left no quiet time; the lead is doubled after each */
@@ -30,15 +31,15 @@ enum {
   WINDOWS_MAX = 100
 };
 
-struct stretch {
+struct period {
   uint64_t cpu_ns;
   uint64_t p50_ns, p999_ns; /* 0 without readers */
 };
 
 struct window {
   bool alone; /* no readers */
-  struct stretch quiet, ending;
-  uint64_t base_bytes, full_bytes; /* before and behind the filling */
+  struct period quiet, ending;
+  uint64_t base_bytes, full_bytes; /* before and after the filling */
   uint64_t fall_ms; /* from the last deadline until 95 % of what the filling added is back */
   bool fell;
 };
@@ -57,30 +58,30 @@ static uint64_t used_bytes(const struct options *options, int control) {
 
 static int read_for(struct plan *plan, const char *name, uint64_t duration_ms) {
   const struct options *options = plan->options;
-  struct phase phase = {.name = name,
-                        .mix = &plan->mix,
-                        .pipeline = (size_t)options->pipeline,
-                        .duration_ms = duration_ms,
-                        .keys = options->keys,
-                        .rate = options->rate > 0 ? options->rate : DEFAULT_RATE};
+  struct driver_phase phase = {.name = name,
+                               .mix = &plan->mix,
+                               .pipeline = (size_t)options->pipeline,
+                               .duration_ms = duration_ms,
+                               .keys = options->keys,
+                               .rate = options->rate > 0 ? options->rate : DEFAULT_RATE};
   return plan_run(plan, &phase);
 }
 
 /* As long as the window and what is done after it. */
-static int observe(struct plan *plan, struct stretch *stretch, bool alone, const char *name) {
+static int observe(struct plan *plan, struct period *period, bool alone, const char *name) {
   const struct options *options = plan->options;
-  struct server_state before, after;
+  struct plan_server before, after;
   if (plan_read_server(options, &before) != 0) return -1;
   if (alone) {
     net_sleep_ms(options->window_ms + AFTER_MS);
   } else {
     if (read_for(plan, name, options->window_ms) != 0) return -1;
-    stretch->p50_ns = histogram_percentile(&plan->tally.latency, 500);
-    stretch->p999_ns = histogram_percentile(&plan->tally.latency, 999);
+    period->p50_ns = histogram_percentile(&plan->tally.latency, 500);
+    period->p999_ns = histogram_percentile(&plan->tally.latency, 999);
     if (read_for(plan, name, AFTER_MS) != 0) return -1;
   }
   if (plan_read_server(options, &after) != 0) return -1;
-  stretch->cpu_ns = after.cpu.run_ns - before.cpu.run_ns;
+  period->cpu_ns = after.cpu.run_ns - before.cpu.run_ns;
   return 0;
 }
 
@@ -89,12 +90,12 @@ enum outcome { WINDOW_DONE, WINDOW_LATE, WINDOW_FAILED };
 static enum outcome fill_and_wait(struct plan *plan, struct window *window, uint64_t expire_ns,
                                   int control) {
   const struct options *options = plan->options;
-  struct phase phase = {.name = "filling",
-                        .mix = &plan->expiring,
-                        .pipeline = plan->fill_pipeline,
-                        .operations = options->expiring,
-                        .expire_ns = expire_ns,
-                        .expire_window_ns = options->window_ms * 1000000u};
+  struct driver_phase phase = {.name = "filling",
+                               .mix = &plan->expiring,
+                               .pipeline = plan->fill_pipeline,
+                               .operations = options->expiring,
+                               .expire_ns = expire_ns,
+                               .expire_window_ns = options->window_ms * 1000000u};
   if (plan_run(plan, &phase) != 0) return WINDOW_FAILED;
   window->full_bytes = used_bytes(options, control);
   net_sleep_ms(SETTLE_MS);
@@ -214,7 +215,7 @@ static bool bytes_per_key(const struct window *window, const struct options *opt
   return true;
 }
 
-/* The readers are heard to their end first: a smaller figure cannot be told from AFTER_MS. */
+/* Measured once the readers are done: a figure below AFTER_MS cannot be seen. */
 static bool fall_ms(const struct window *window, const struct options *options, double *value) {
   (void)options;
   *value = (double)window->fall_ms;

@@ -2,12 +2,13 @@
  * written once, replies are counted by their line ends, one thread serves all connections. It takes
  * a small part of the CPU that the server takes, which the checked load does not.
  *
- * One batch is checked reply by reply before, and tells how many lines a reply has. Behind it only
- * lines are counted: an error has fewer, and the run ends as one that stalled.
+ * Before the run one batch is checked reply by reply, which shows how many lines a reply has. After
+ * it only lines are counted: an error has fewer, and the run ends as one that stalled.
  *
  * Invariant: nothing is in flight at the begin and at the end of what is measured.
  */
-#include "bench/experiment.h"
+#include "bench/flood.h"
+
 #include "bench/key.h"
 #include "bench/net.h"
 
@@ -18,7 +19,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -41,7 +41,7 @@ struct flood {
   const struct scenario *scenario;
   struct source *sources;
   int epoll_fd;
-  char *pool; /* batches, one behind the other */
+  char *pool; /* batches, one after the other */
   size_t request_bytes, batch_bytes, key_offset;
   size_t batch_lines; /* of the replies */
   uint32_t next_key;
@@ -52,7 +52,7 @@ struct flood {
 };
 
 struct measured {
-  struct server_state before, after;
+  struct plan_server before, after;
   uint64_t own_cpu_ns, elapsed_ns;
 };
 
@@ -76,7 +76,7 @@ static void write_counter(char *key, uint32_t number) {
 
 static char *renewed(struct flood *flood, size_t number) {
   char *batch = flood->pool + number * flood->batch_bytes;
-  if (flood->scenario->key_source == KEYS_LOADED) return batch;
+  if (flood->scenario->key_source == SCENARIO_KEYS_LOADED) return batch;
   for (char *at = batch; at < batch + flood->batch_bytes; at += flood->request_bytes)
     write_counter(at + flood->key_offset, flood->next_key++);
   return batch;
@@ -84,16 +84,17 @@ static char *renewed(struct flood *flood, size_t number) {
 
 static size_t key_offset(const struct message *request) {
   size_t offset = 0;
-  for (size_t i = 0; request->pieces[i].kind != PIECE_KEY; i++) offset += request->pieces[i].bytes;
+  for (size_t i = 0; request->pieces[i].kind != MESSAGE_PIECE_KEY; i++)
+    offset += request->pieces[i].bytes;
   return offset;
 }
 
 static int build_pool(struct flood *flood) {
   const struct options *options = flood->options;
   const struct message *request = &flood->scenario->steps[0].request;
-  bool loaded = flood->scenario->key_source == KEYS_LOADED;
+  bool loaded = flood->scenario->key_source == SCENARIO_KEYS_LOADED;
   uint64_t base = key_mix(options->seed);
-  struct subject subject = {.ttl_ms = 0};
+  struct message_subject subject = {.ttl_ms = 0};
   flood->request_bytes = message_usual_bytes(request);
   flood->batch_bytes = flood->request_bytes * options->pipeline;
   flood->key_offset = key_offset(request);
@@ -113,17 +114,17 @@ static int check_batch(struct flood *flood, int fd) {
   size_t bytes = 0, consumed = 0, room = message_most_bytes(reply);
   if (net_send_all(fd, request, flood->batch_bytes) != 0) return -1;
   for (uint64_t i = 0; i < flood->options->pipeline; request += flood->request_bytes) {
-    struct subject subject;
+    struct message_subject subject;
     memcpy(subject.key, request + flood->key_offset, MESSAGE_KEY_BYTES);
-    enum match match = message_match(reply, flood->input, bytes, &subject, &consumed);
-    while (match == MATCH_MORE && bytes < room) {
+    enum message_result match = message_match(reply, flood->input, bytes, &subject, &consumed);
+    while (match == MESSAGE_MORE && bytes < room) {
       ssize_t got =
           net_receive(fd, flood->input + bytes, READ_BYTES - bytes, flood->options->stall_ms);
       if (got < 0) return -1;
       bytes += (size_t)got;
       match = message_match(reply, flood->input, bytes, &subject, &consumed);
     }
-    if (match != MATCH_WHOLE) {
+    if (match != MESSAGE_WHOLE) {
       fprintf(stderr, "idem-bench: wrong reply, got \"");
       net_print_bytes(flood->input, bytes);
       fprintf(stderr, "\"\n");
@@ -185,12 +186,6 @@ static int run_for(struct flood *flood, uint64_t duration_ms) {
   return 0;
 }
 
-static uint64_t own_cpu_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static int open_sources(struct flood *flood) {
   uint64_t count = flood->options->connections;
   flood->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -225,10 +220,10 @@ static int measure(struct flood *flood, struct measured *found) {
       run_for(flood, options->seconds_ms * SETTLE_PERCENT / 100) != 0 ||
       plan_read_server(options, &found->before) != 0)
     return -1;
-  uint64_t cpu_ns = own_cpu_ns();
+  uint64_t cpu_ns = cpu_own_ns();
   if (run_for(flood, options->seconds_ms) != 0) return -1;
   found->elapsed_ns = net_now_ns() - flood->begin_ns;
-  found->own_cpu_ns = own_cpu_ns() - cpu_ns;
+  found->own_cpu_ns = cpu_own_ns() - cpu_ns;
   return plan_read_server(options, &found->after);
 }
 

@@ -2,7 +2,7 @@
 """make instructions: instructions that the server executes for one command, counted by callgrind.
 
 A count is what a benchmark on a busy machine cannot be: repeatable. It says nothing of the kernel,
-of caches or of branches; it says at once that somebody made a command longer. For each command a
+of caches or of branches; it shows at once that a change made a command longer. For each command a
 fresh server gets N of them, another one 2N; the difference is divided by N, so that the preparation
 (the same for both) cancels out. Start-up and end are not counted at all.
 
@@ -186,7 +186,7 @@ def wait_for_port(process, log):
 
 def own_instructions(profile, server):
     """The sum of the costs in callgrind's file that were spent in the server's own object. A line of
-    costs behind `calls=` is what the callee took, which is in its own lines."""
+    costs after `calls=` is what the callee took, which is in its own lines."""
     names, own, total, callee = {}, False, 0, False
     for line in profile:
         if line.startswith("ob="):

@@ -2,12 +2,16 @@
  *
  * This file reads the options and picks the kind of run; it knows the details of none.
  */
-#include "bench/experiment.h"
+#include "bench/expire.h"
+#include "bench/flood.h"
 #include "bench/net.h"
+#include "bench/occupancy.h"
 #include "bench/options.h"
 #include "bench/plan.h"
+#include "bench/recipe.h"
 #include "bench/report.h"
-#include "bench/scenario.h"
+#include "bench/steady.h"
+#include "bench/wakeup.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +26,8 @@ struct experiment {
 };
 
 static const struct experiment experiments[] = {
-    {"fill", "makes --keys keys of the scenario --like (store); memory per key", fill_run},
-    {"idle", "opens --connections connections; memory per connection", idle_run},
+    {"fill", "makes --keys keys of the scenario --like (store); memory per key", occupancy_fill},
+    {"idle", "opens --connections connections; memory per connection", occupancy_idle},
     {"expire",
      "--expiring keys end within --window-seconds beside readers (--like replay) at --rate",
      expire_run},
@@ -39,14 +43,15 @@ static enum plan_status run(const struct options *options, struct report *report
     if (strcmp(experiments[i].name, options->scenario) == 0)
       return experiments[i].run(options, report);
   }
-  if (wakeup_knows(options->scenario)) return wakeup_run(options, report);
+  if (recipe_knows(options->scenario)) return wakeup_run(options, report);
   return steady_run(options, report);
 }
 
 static void print_help(void) {
   options_print_help();
   scenario_print_list();
-  wakeup_print_list();
+  mix_print_list();
+  recipe_print_list();
   for (size_t i = 0; i < EXPERIMENTS; i++)
     printf("  %-18s %s\n", experiments[i].name, experiments[i].help);
 }

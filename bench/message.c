@@ -11,17 +11,16 @@
 
 enum { TEXT_PIECE_MAX = 256 };
 
-void message_init(struct message *message) { memset(message, 0, sizeof *message); }
-
 void message_deinit(struct message *message) {
   free(message->text);
-  message_init(message);
+  *message = (struct message){.count = 0};
 }
 
-static void add_piece(struct message *message, enum piece_kind kind, size_t offset, size_t bytes) {
+static void add_piece(struct message *message, enum message_piece_kind kind, size_t offset,
+                      size_t bytes) {
   assert(message->count < MESSAGE_PIECES_MAX);
   message->pieces[message->count++] =
-      (struct piece){.kind = kind, .offset = offset, .bytes = bytes};
+      (struct message_piece){.kind = kind, .offset = offset, .bytes = bytes};
 }
 
 static char *add_text_space(struct message *message, size_t bytes) {
@@ -33,11 +32,11 @@ static char *add_text_space(struct message *message, size_t bytes) {
   message->text = text;
 
   /* Neighbouring texts become one piece: fewer comparisons per reply. */
-  struct piece *last = message->count > 0 ? &message->pieces[message->count - 1] : NULL;
-  if (last != NULL && last->kind == PIECE_TEXT) {
+  struct message_piece *last = message->count > 0 ? &message->pieces[message->count - 1] : NULL;
+  if (last != NULL && last->kind == MESSAGE_PIECE_TEXT) {
     last->bytes += bytes;
   } else {
-    add_piece(message, PIECE_TEXT, message->text_bytes, bytes);
+    add_piece(message, MESSAGE_PIECE_TEXT, message->text_bytes, bytes);
   }
   char *space = message->text + message->text_bytes;
   message->text_bytes += bytes;
@@ -61,11 +60,13 @@ void message_add_fill(struct message *message, char byte, size_t bytes) {
 /* "$NN" CR LF digits CR LF */
 static size_t bulk_bytes(size_t digits) { return digits + sizeof "$15\r\n\r\n" - 1; }
 
-void message_add_hole(struct message *message, enum piece_kind kind, size_t bytes_or_digits) {
-  assert(kind != PIECE_TEXT);
+void message_add_hole(struct message *message, enum message_piece_kind kind,
+                      size_t bytes_or_digits) {
+  assert(kind != MESSAGE_PIECE_TEXT);
   size_t bytes = bytes_or_digits;
-  if (kind == PIECE_KEY) bytes = MESSAGE_KEY_BYTES;
-  if (kind == PIECE_TOKEN_BULK || kind == PIECE_TTL_BULK) bytes = bulk_bytes(bytes_or_digits);
+  if (kind == MESSAGE_PIECE_KEY) bytes = MESSAGE_KEY_BYTES;
+  if (kind == MESSAGE_PIECE_TOKEN_BULK || kind == MESSAGE_PIECE_TTL_BULK)
+    bytes = bulk_bytes(bytes_or_digits);
   add_piece(message, kind, 0, bytes);
 }
 
@@ -75,12 +76,12 @@ size_t message_usual_bytes(const struct message *message) {
   return bytes;
 }
 
-static size_t piece_most_bytes(const struct piece *piece) {
+static size_t piece_most_bytes(const struct message_piece *piece) {
   switch (piece->kind) {
-    case PIECE_TOKEN_BULK:
-    case PIECE_TTL_BULK: return bulk_bytes(MESSAGE_NUMBER_DIGITS_MAX);
-    case PIECE_TOKEN:
-    case PIECE_NUMBER: return MESSAGE_NUMBER_DIGITS_MAX;
+    case MESSAGE_PIECE_TOKEN_BULK:
+    case MESSAGE_PIECE_TTL_BULK: return bulk_bytes(MESSAGE_NUMBER_DIGITS_MAX);
+    case MESSAGE_PIECE_TOKEN:
+    case MESSAGE_PIECE_NUMBER: return MESSAGE_NUMBER_DIGITS_MAX;
     default: return piece->bytes;
   }
 }
@@ -100,74 +101,76 @@ static size_t write_number(uint64_t number, char *out) {
   return (size_t)bytes;
 }
 
-size_t message_write(const struct message *message, const struct subject *subject, char *out) {
+size_t message_write(const struct message *message, const struct message_subject *subject,
+                     char *out) {
   char *at = out;
   for (size_t i = 0; i < message->count; i++) {
-    const struct piece *piece = &message->pieces[i];
+    const struct message_piece *piece = &message->pieces[i];
     switch (piece->kind) {
-      case PIECE_TEXT:
+      case MESSAGE_PIECE_TEXT:
         memcpy(at, message->text + piece->offset, piece->bytes);
         at += piece->bytes;
         break;
-      case PIECE_KEY:
+      case MESSAGE_PIECE_KEY:
         memcpy(at, subject->key, MESSAGE_KEY_BYTES);
         at += MESSAGE_KEY_BYTES;
         break;
-      case PIECE_TOKEN_BULK: at += write_number(subject->token, at); break;
-      case PIECE_TTL_BULK: at += write_number(subject->ttl_ms, at); break;
+      case MESSAGE_PIECE_TOKEN_BULK: at += write_number(subject->token, at); break;
+      case MESSAGE_PIECE_TTL_BULK: at += write_number(subject->ttl_ms, at); break;
       default: assert(false && "a request has no such hole");
     }
   }
   return (size_t)(at - out);
 }
 
-static enum match match_bytes(const char *expected, size_t expected_bytes, const char *at,
-                              size_t left) {
+static enum message_result match_bytes(const char *expected, size_t expected_bytes, const char *at,
+                                       size_t left) {
   size_t bytes = left < expected_bytes ? left : expected_bytes;
-  if (memcmp(at, expected, bytes) != 0) return MATCH_WRONG;
-  return bytes == expected_bytes ? MATCH_WHOLE : MATCH_MORE;
+  if (memcmp(at, expected, bytes) != 0) return MESSAGE_WRONG;
+  return bytes == expected_bytes ? MESSAGE_WHOLE : MESSAGE_MORE;
 }
 
-static enum match match_number(const char *at, size_t left, uint64_t *value, size_t *digits) {
+static enum message_result match_number(const char *at, size_t left, uint64_t *value,
+                                        size_t *digits) {
   size_t count = 0;
   uint64_t number = 0;
   while (count < left && at[count] >= '0' && at[count] <= '9') {
-    if (count == MESSAGE_NUMBER_DIGITS_MAX) return MATCH_WRONG;
+    if (count == MESSAGE_NUMBER_DIGITS_MAX) return MESSAGE_WRONG;
     number = number * 10 + (uint64_t)(at[count] - '0');
     count++;
   }
-  if (count == left) return MATCH_MORE;
-  if (count == 0) return MATCH_WRONG;
+  if (count == left) return MESSAGE_MORE;
+  if (count == 0) return MESSAGE_WRONG;
   *value = number;
   *digits = count;
-  return MATCH_WHOLE;
+  return MESSAGE_WHOLE;
 }
 
-enum match message_match(const struct message *message, const char *input, size_t bytes,
-                         struct subject *subject, size_t *consumed) {
+enum message_result message_match(const struct message *message, const char *input, size_t bytes,
+                                  struct message_subject *subject, size_t *consumed) {
   size_t used = 0;
   for (size_t i = 0; i < message->count; i++) {
-    const struct piece *piece = &message->pieces[i];
+    const struct message_piece *piece = &message->pieces[i];
     size_t left = bytes - used, length = piece->bytes;
     uint64_t number = 0;
-    enum match match = MATCH_WRONG;
+    enum message_result match = MESSAGE_WRONG;
     switch (piece->kind) {
-      case PIECE_TEXT:
+      case MESSAGE_PIECE_TEXT:
         match = match_bytes(message->text + piece->offset, length, input + used, left);
         break;
-      case PIECE_KEY: match = match_bytes(subject->key, length, input + used, left); break;
-      case PIECE_NUMBER: match = match_number(input + used, left, &number, &length); break;
-      case PIECE_TOKEN:
+      case MESSAGE_PIECE_KEY: match = match_bytes(subject->key, length, input + used, left); break;
+      case MESSAGE_PIECE_NUMBER: match = match_number(input + used, left, &number, &length); break;
+      case MESSAGE_PIECE_TOKEN:
         match = match_number(input + used, left, &number, &length);
-        if (match == MATCH_WHOLE) subject->token = number;
+        if (match == MESSAGE_WHOLE) subject->token = number;
         break;
-      case PIECE_ANY: match = left < length ? MATCH_MORE : MATCH_WHOLE; break;
-      case PIECE_TOKEN_BULK:
-      case PIECE_TTL_BULK: assert(false && "a reply has no such hole");
+      case MESSAGE_PIECE_ANY: match = left < length ? MESSAGE_MORE : MESSAGE_WHOLE; break;
+      case MESSAGE_PIECE_TOKEN_BULK:
+      case MESSAGE_PIECE_TTL_BULK: assert(false && "a reply has no such hole");
     }
-    if (match != MATCH_WHOLE) return match;
+    if (match != MESSAGE_WHOLE) return match;
     used += length;
   }
   *consumed = used;
-  return MATCH_WHOLE;
+  return MESSAGE_WHOLE;
 }

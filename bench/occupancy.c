@@ -4,7 +4,8 @@
  * Redis what its allocator handed out), resident memory what the machine has less of. The growth is
  * watched in steps, because a table that doubles is at its worst in between.
  */
-#include "bench/experiment.h"
+#include "bench/occupancy.h"
+
 #include "bench/net.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@ struct occupancy {
 };
 
 static int occupancy_read(const struct options *options, int control, struct occupancy *now) {
-  struct server_state state;
+  struct plan_server state;
   *now = (struct occupancy){0};
   if (plan_read_server(options, &state) != 0) return -1;
   now->rss_bytes = state.memory.rss_bytes;
@@ -42,10 +43,10 @@ static double each(uint64_t after, uint64_t before, uint64_t count) {
 static int age(struct plan *plan) {
   const struct options *options = plan->options;
   for (uint64_t i = 0; i < options->generations; i++) {
-    struct phase phase = {.name = "aging",
-                          .mix = &plan->aging,
-                          .pipeline = plan->fill_pipeline,
-                          .operations = options->keys};
+    struct driver_phase phase = {.name = "aging",
+                                 .mix = &plan->aging,
+                                 .pipeline = plan->fill_pipeline,
+                                 .operations = options->keys};
     if (plan_run(plan, &phase) != 0) return -1;
     net_sleep_ms(options->lead_ms + GONE_MS);
   }
@@ -61,10 +62,10 @@ static int fill(struct plan *plan, int control, struct report *report) {
   uint64_t made = 0;
   for (uint64_t step = 1; step <= FILL_STEPS; step++) {
     uint64_t goal = options->keys * step / FILL_STEPS;
-    struct phase phase = {.name = "filling",
-                          .mix = &plan->mix,
-                          .pipeline = plan->fill_pipeline,
-                          .operations = goal - made};
+    struct driver_phase phase = {.name = "filling",
+                                 .mix = &plan->mix,
+                                 .pipeline = plan->fill_pipeline,
+                                 .operations = goal - made};
     if (goal == made) continue;
     if (plan_run(plan, &phase) != 0 || occupancy_read(options, control, &now) != 0) return -1;
     made = goal;
@@ -89,7 +90,7 @@ static int fill(struct plan *plan, int control, struct report *report) {
   return 0;
 }
 
-enum plan_status fill_run(const struct options *options, struct report *report) {
+enum plan_status occupancy_fill(const struct options *options, struct report *report) {
   struct plan *plan = malloc(sizeof *plan);
   if (plan == NULL) return PLAN_FAILED;
   int control = -1;
@@ -162,7 +163,7 @@ static int idle(const struct options *options, int control, int *fds, struct rep
   return 0;
 }
 
-enum plan_status idle_run(const struct options *options, struct report *report) {
+enum plan_status occupancy_idle(const struct options *options, struct report *report) {
   if (options->like != NULL) return plan_refuse("idle takes no --like");
   int *fds = malloc(options->connections * sizeof *fds);
   int control = fds != NULL ? open_used(options) : -1;

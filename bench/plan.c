@@ -18,7 +18,7 @@ static void widen(struct plan *plan, const struct mix *mix) {
 }
 
 /* The first part that wants keys or a setup names it for all: a mix has one kind of server. */
-static const char *init_helpers(struct plan *plan, struct scenario_sizes sizes) {
+static const char *init_helpers(struct plan *plan, struct step_sizes sizes) {
   const char *preload = NULL, *setup = NULL, *reason = NULL;
   for (size_t i = 0; i < plan->mix.part_count; i++) {
     if (preload == NULL) preload = plan->mix.parts[i].preload;
@@ -32,7 +32,7 @@ static const char *init_helpers(struct plan *plan, struct scenario_sizes sizes) 
 }
 
 /* Sizes that share no allocation class, most of them small. */
-static const char *init_aging(struct plan *plan, const char *name, struct scenario_sizes sizes) {
+static const char *init_aging(struct plan *plan, const char *name, struct step_sizes sizes) {
   static const size_t factors[MIX_PARTS_MAX] = {1, 4, 16};
   static const unsigned weights[MIX_PARTS_MAX] = {60, 30, 10};
   struct mix *mix = &plan->aging;
@@ -53,9 +53,9 @@ enum plan_status plan_init(struct plan *plan, const struct options *options, con
                            const char *like) {
   memset(plan, 0, sizeof *plan);
   plan->options = options;
-  struct scenario_sizes sizes = {.lease_ms = options->lease_ms,
-                                 .ttl_ms = options->ttl_ms,
-                                 .body_bytes = (size_t)options->body_bytes};
+  struct step_sizes sizes = {.lease_ms = options->lease_ms,
+                             .ttl_ms = options->ttl_ms,
+                             .body_bytes = (size_t)options->body_bytes};
   const char *reason = mix_init(&plan->mix, scenario, like, &sizes);
   if (reason == NULL) reason = init_helpers(plan, sizes);
   if (reason == NULL && options->generations > 0) reason = init_aging(plan, scenario, sizes);
@@ -83,7 +83,7 @@ void plan_deinit(struct plan *plan) {
   mix_deinit(&plan->aging);
 }
 
-int plan_run(struct plan *plan, const struct phase *phase) {
+int plan_run(struct plan *plan, const struct driver_phase *phase) {
   return driver_run(plan->driver, phase, &plan->tally);
 }
 
@@ -102,16 +102,17 @@ int plan_open(struct plan *plan) {
   plan->driver = driver_create(&wanted);
   if (plan->driver == NULL) return -1;
 
-  struct phase setup = {.name = "setting up", .mix = &plan->setup, .pipeline = 1, .operations = 1};
+  struct driver_phase setup = {
+      .name = "setting up", .mix = &plan->setup, .pipeline = 1, .operations = 1};
   if (plan->setup.part_count > 0 && plan_run(plan, &setup) != 0) return -1;
-  struct phase preload = {.name = "loading keys",
-                          .mix = &plan->preload,
-                          .pipeline = plan->fill_pipeline,
-                          .operations = options->keys};
+  struct driver_phase preload = {.name = "loading keys",
+                                 .mix = &plan->preload,
+                                 .pipeline = plan->fill_pipeline,
+                                 .operations = options->keys};
   return plan->preload.part_count > 0 && !options->loaded ? plan_run(plan, &preload) : 0;
 }
 
-int plan_read_server(const struct options *options, struct server_state *state) {
+int plan_read_server(const struct options *options, struct plan_server *state) {
   memset(state, 0, sizeof *state);
   if (options->server_pid == 0) return 0;
   int error = cpu_read((pid_t)options->server_pid, &state->cpu);

@@ -7,11 +7,9 @@
 #include "bench/cpu.h"
 #include "bench/driver.h"
 #include "bench/memory.h"
+#include "bench/mix.h"
 #include "bench/options.h"
 #include "bench/report.h"
-#include "bench/scenario.h"
-
-#include <stdbool.h>
 
 enum plan_status { PLAN_OK = 0, PLAN_FAILED = 1, PLAN_USAGE = 2 };
 
@@ -26,10 +24,10 @@ struct plan {
   size_t request_most_bytes;
   size_t reply_most_bytes;
   struct driver *driver;
-  struct tally tally; /* of the last phase */
+  struct driver_tally tally; /* of the last phase */
 };
 
-struct server_state {
+struct plan_server {
   struct cpu_time cpu;
   struct memory memory;
 };
@@ -46,10 +44,10 @@ void plan_deinit(struct plan *plan);
 int plan_open(struct plan *plan);
 
 /* Runs a phase over the plan's connections; the result is in plan->tally. */
-int plan_run(struct plan *plan, const struct phase *phase);
+int plan_run(struct plan *plan, const struct driver_phase *phase);
 
 /* CPU time and memory of --server-pid; zeros without one. */
-int plan_read_server(const struct options *options, struct server_state *state);
+int plan_read_server(const struct options *options, struct plan_server *state);
 
 /* What every run begins with. */
 void plan_begin_report(const struct options *options, struct report *report);

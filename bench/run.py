@@ -336,7 +336,7 @@ def run(options):
     try:
         good = run_rounds(bench, options)
     finally:
-        # Also of a run that somebody ended.
+        # Also of a run that was interrupted.
         progress("")
         if bench.cells_of_axis:
             print_all(bench.cells_of_axis, options)
@@ -346,7 +346,7 @@ def run(options):
 
 
 def main():
-    # A plain SIGTERM would skip the clean-up and leave a server behind.
+    # A plain SIGTERM would skip the clean-up and leave a server running.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         return 0 if run(parse_options(sys.argv[1:])) else 1

@@ -1,4 +1,4 @@
-/* The table of scenarios and the bytes of their steps.
+/* The table of scenarios, and the steps of other servers.
  *
  * The recipes for Redis are the cheapest that do the job: a lock is SET NX PX with a value of 20
  * random bytes (the length that Redis' page on distributed locks proposes), a replay is a bare GET.
@@ -7,157 +7,85 @@
 #include "bench/scenario.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-enum {
-  LOCK_VALUE_BYTES = 20,
-  LUA_TOKEN_DIGITS = 6,
-  TOKEN_DIGITS = 15, /* (seconds since 2024) << 22 has 15 digits from October 2024 to July 2031 */
-  AGE_DIGITS = 4,    /* a replay is measured seconds after its STORE */
-  TTL_LEFT_DIGITS = 8
-};
+enum { LOCK_VALUE_BYTES = 20, LUA_TOKEN_DIGITS = 6 };
 
-typedef void shape(struct step *step, const struct scenario_sizes *sizes);
+typedef void shape(struct step *step, const struct step_sizes *sizes);
 
 struct row {
   const char *name;
   const char *help; /* NULL: not offered, only a setup */
-  enum key_source key_source;
+  enum scenario_keys key_source;
   const char *preload;
   const char *setup;
   shape *steps[SCENARIO_STEPS_MAX];
 };
 
-void scenario_add_number(struct message *message, uint64_t number) {
-  char digits[MESSAGE_NUMBER_DIGITS_MAX + 1];
-  int count = snprintf(digits, sizeof digits, "%" PRIu64, number);
-  message_add_text(message, "$%d\r\n%s\r\n", count, digits);
+static void shape_replay(struct step *step, const struct step_sizes *sizes) {
+  step_add_claim(&step->request, sizes->lease_ms);
+  step_add_done_reply(&step->reply, sizes->body_bytes);
 }
 
-/* "*N", the command's name and the key. */
-void scenario_add_command(struct message *message, int arguments, const char *name) {
-  message_add_text(message, "*%d\r\n$%zu\r\n%s\r\n$%d\r\n", arguments, strlen(name), name,
-                   MESSAGE_KEY_BYTES);
-  message_add_hole(message, PIECE_KEY, 0);
-  message_add_text(message, "\r\n");
+static void shape_fetch(struct step *step, const struct step_sizes *sizes) {
+  step_add_command(&step->request, 2, "FETCH");
+  step_add_done_reply(&step->reply, sizes->body_bytes);
 }
 
-void scenario_add_word(struct message *message, const char *word) {
-  message_add_text(message, "$%zu\r\n%s\r\n", strlen(word), word);
-}
-
-/* The body begins with its key, so that a reply with another key's body is a wrong reply. */
-void scenario_add_body(struct message *message, size_t bytes) {
-  message_add_text(message, "$%zu\r\n", bytes);
-  message_add_hole(message, PIECE_KEY, 0);
-  message_add_fill(message, 'b', bytes - MESSAGE_KEY_BYTES);
-  message_add_text(message, "\r\n");
-}
-
-static void add_claim_request(struct message *message, uint64_t lease_ms) {
-  scenario_add_command(message, 4, "CLAIM");
-  scenario_add_word(message, "LEASE");
-  scenario_add_number(message, lease_ms);
-}
-
-void scenario_done_reply(struct message *message, size_t body_bytes) {
-  message_add_text(message, "*5\r\n$4\r\nDONE\r\n");
-  scenario_add_body(message, body_bytes);
-  message_add_text(message, "$-1\r\n:");
-  message_add_hole(message, PIECE_NUMBER, AGE_DIGITS);
-  message_add_text(message, "\r\n:");
-  message_add_hole(message, PIECE_NUMBER, TTL_LEFT_DIGITS);
-  message_add_text(message, "\r\n");
-}
-
-/* The TTL of a stored body, a bulk string: that of the run, or the subject's own. */
-static void add_ttl(struct message *message, const struct scenario_sizes *sizes) {
-  if (sizes->ttl_ms > 0) {
-    scenario_add_number(message, sizes->ttl_ms);
-  } else {
-    message_add_hole(message, PIECE_TTL_BULK, TTL_LEFT_DIGITS);
-  }
-}
-
-void scenario_claim_step(struct step *step, const struct scenario_sizes *sizes) {
-  add_claim_request(&step->request, sizes->lease_ms);
-  message_add_text(&step->reply, "*5\r\n$7\r\nCLAIMED\r\n:");
-  message_add_hole(&step->reply, PIECE_TOKEN, TOKEN_DIGITS);
-  message_add_text(&step->reply, "\r\n:%" PRIu64 "\r\n:1\r\n$-1\r\n", sizes->lease_ms);
-}
-
-void scenario_store_step(struct step *step, const struct scenario_sizes *sizes) {
-  scenario_add_command(&step->request, 6, "STORE");
-  message_add_hole(&step->request, PIECE_TOKEN_BULK, TOKEN_DIGITS);
-  scenario_add_body(&step->request, sizes->body_bytes);
-  scenario_add_word(&step->request, "TTL");
-  add_ttl(&step->request, sizes);
-  message_add_text(&step->reply, ":0\r\n");
-}
-
-static void shape_replay(struct step *step, const struct scenario_sizes *sizes) {
-  add_claim_request(&step->request, sizes->lease_ms);
-  scenario_done_reply(&step->reply, sizes->body_bytes);
-}
-
-static void shape_fetch(struct step *step, const struct scenario_sizes *sizes) {
-  scenario_add_command(&step->request, 2, "FETCH");
-  scenario_done_reply(&step->reply, sizes->body_bytes);
-}
-
-static void shape_redis_claim(struct step *step, const struct scenario_sizes *sizes) {
-  scenario_add_command(&step->request, 6, "SET");
+static void shape_redis_claim(struct step *step, const struct step_sizes *sizes) {
+  step_add_command(&step->request, 6, "SET");
   message_add_text(&step->request, "$%d\r\n", LOCK_VALUE_BYTES);
   message_add_fill(&step->request, 'v', LOCK_VALUE_BYTES);
   message_add_text(&step->request, "\r\n");
-  scenario_add_word(&step->request, "NX");
-  scenario_add_word(&step->request, "PX");
-  scenario_add_number(&step->request, sizes->lease_ms);
+  step_add_word(&step->request, "NX");
+  step_add_word(&step->request, "PX");
+  step_add_number(&step->request, sizes->lease_ms);
   message_add_text(&step->reply, "+OK\r\n");
 }
 
-static void shape_redis_store(struct step *step, const struct scenario_sizes *sizes) {
-  scenario_add_command(&step->request, 5, "SET");
-  scenario_add_body(&step->request, sizes->body_bytes);
-  scenario_add_word(&step->request, "PX");
-  add_ttl(&step->request, sizes);
+static void shape_redis_store(struct step *step, const struct step_sizes *sizes) {
+  step_add_command(&step->request, 5, "SET");
+  step_add_body(&step->request, sizes->body_bytes);
+  step_add_word(&step->request, "PX");
+  step_add_ttl(&step->request, sizes);
   message_add_text(&step->reply, "+OK\r\n");
 }
 
-static void shape_redis_replay(struct step *step, const struct scenario_sizes *sizes) {
-  scenario_add_command(&step->request, 2, "GET");
-  scenario_add_body(&step->reply, sizes->body_bytes);
+static void shape_redis_replay(struct step *step, const struct step_sizes *sizes) {
+  step_add_command(&step->request, 2, "GET");
+  step_add_body(&step->reply, sizes->body_bytes);
 }
 
-/* SET NX GET (Redis 7): one round trip takes the lock or tells what is there. */
-static void add_redis_take(struct message *message, const struct scenario_sizes *sizes) {
-  scenario_add_command(message, 7, "SET");
+/* SET NX GET (Redis 7): one round trip takes the lock or returns what is there. */
+static void add_redis_take(struct message *message, const struct step_sizes *sizes) {
+  step_add_command(message, 7, "SET");
   message_add_text(message, "$%d\r\n", LOCK_VALUE_BYTES);
   message_add_fill(message, 'v', LOCK_VALUE_BYTES);
   message_add_text(message, "\r\n");
-  scenario_add_word(message, "NX");
-  scenario_add_word(message, "GET");
-  scenario_add_word(message, "PX");
-  scenario_add_number(message, sizes->lease_ms);
+  step_add_word(message, "NX");
+  step_add_word(message, "GET");
+  step_add_word(message, "PX");
+  step_add_number(message, sizes->lease_ms);
 }
 
-static void shape_redis_take(struct step *step, const struct scenario_sizes *sizes) {
+static void shape_redis_take(struct step *step, const struct step_sizes *sizes) {
   add_redis_take(&step->request, sizes);
   message_add_text(&step->reply, "$-1\r\n");
 }
 
 /* SET and PUBLISH in one round trip: the owner does not need the answer of the first. */
-static void shape_redis_finish(struct step *step, const struct scenario_sizes *sizes) {
+static void shape_redis_finish(struct step *step, const struct step_sizes *sizes) {
   shape_redis_store(step, sizes);
-  scenario_add_command(&step->request, 3, "PUBLISH");
+  step_add_command(&step->request, 3, "PUBLISH");
   message_add_text(&step->request, "$1\r\n1\r\n");
   message_add_text(&step->reply, ":0\r\n");
 }
 
-static void shape_redis_duplicate(struct step *step, const struct scenario_sizes *sizes) {
+static void shape_redis_duplicate(struct step *step, const struct step_sizes *sizes) {
   add_redis_take(&step->request, sizes);
-  scenario_add_body(&step->reply, sizes->body_bytes);
+  step_add_body(&step->reply, sizes->body_bytes);
 }
 
 /* The fenced recipe: a counter gives tokens, and only the holder of the token may store. The
@@ -179,7 +107,7 @@ static void add_script_load(struct step *step, const char *text, const char *dig
   message_add_text(&step->reply, "$%zu\r\n%s\r\n", strlen(digest), digest);
 }
 
-static void shape_lua_setup(struct step *step, const struct scenario_sizes *sizes) {
+static void shape_lua_setup(struct step *step, const struct step_sizes *sizes) {
   (void)sizes;
   add_script_load(step, lua_claim, lua_claim_digest);
   add_script_load(step, lua_store, lua_store_digest);
@@ -187,40 +115,40 @@ static void shape_lua_setup(struct step *step, const struct scenario_sizes *size
 
 static void add_script_call(struct message *message, int arguments, const char *digest) {
   message_add_text(message, "*%d\r\n$7\r\nEVALSHA\r\n", arguments + 4);
-  scenario_add_word(message, digest);
+  step_add_word(message, digest);
   message_add_text(message, "$1\r\n1\r\n$%d\r\n", MESSAGE_KEY_BYTES);
-  message_add_hole(message, PIECE_KEY, 0);
+  message_add_hole(message, MESSAGE_PIECE_KEY, 0);
   message_add_text(message, "\r\n");
 }
 
-static void shape_lua_claim(struct step *step, const struct scenario_sizes *sizes) {
+static void shape_lua_claim(struct step *step, const struct step_sizes *sizes) {
   add_script_call(&step->request, 1, lua_claim_digest);
-  scenario_add_number(&step->request, sizes->lease_ms);
+  step_add_number(&step->request, sizes->lease_ms);
   message_add_text(&step->reply, ":");
-  message_add_hole(&step->reply, PIECE_TOKEN, LUA_TOKEN_DIGITS);
+  message_add_hole(&step->reply, MESSAGE_PIECE_TOKEN, LUA_TOKEN_DIGITS);
   message_add_text(&step->reply, "\r\n");
 }
 
-static void shape_lua_store(struct step *step, const struct scenario_sizes *sizes) {
+static void shape_lua_store(struct step *step, const struct step_sizes *sizes) {
   add_script_call(&step->request, 3, lua_store_digest);
-  message_add_hole(&step->request, PIECE_TOKEN_BULK, LUA_TOKEN_DIGITS);
-  scenario_add_body(&step->request, sizes->body_bytes);
-  add_ttl(&step->request, sizes);
+  message_add_hole(&step->request, MESSAGE_PIECE_TOKEN_BULK, LUA_TOKEN_DIGITS);
+  step_add_body(&step->request, sizes->body_bytes);
+  step_add_ttl(&step->request, sizes);
   message_add_text(&step->reply, ":0\r\n");
 }
 
-static void shape_lua_duplicate(struct step *step, const struct scenario_sizes *sizes) {
+static void shape_lua_duplicate(struct step *step, const struct step_sizes *sizes) {
   add_script_call(&step->request, 1, lua_claim_digest);
-  scenario_add_number(&step->request, sizes->lease_ms);
-  scenario_add_body(&step->reply, sizes->body_bytes);
+  step_add_number(&step->request, sizes->lease_ms);
+  step_add_body(&step->reply, sizes->body_bytes);
 }
 
 /* memcached's text protocol; its times are seconds, rounded up so that none ends early. */
 static uint64_t whole_seconds(uint64_t ms) { return (ms + 999) / 1000; }
 
-static void shape_memcached_claim(struct step *step, const struct scenario_sizes *sizes) {
+static void shape_memcached_claim(struct step *step, const struct step_sizes *sizes) {
   message_add_text(&step->request, "add ");
-  message_add_hole(&step->request, PIECE_KEY, 0);
+  message_add_hole(&step->request, MESSAGE_PIECE_KEY, 0);
   message_add_text(&step->request, " 0 %" PRIu64 " %d\r\n", whole_seconds(sizes->lease_ms),
                    LOCK_VALUE_BYTES);
   message_add_fill(&step->request, 'v', LOCK_VALUE_BYTES);
@@ -229,49 +157,49 @@ static void shape_memcached_claim(struct step *step, const struct scenario_sizes
 }
 
 static void add_memcached_body(struct message *message, size_t bytes) {
-  message_add_hole(message, PIECE_KEY, 0);
+  message_add_hole(message, MESSAGE_PIECE_KEY, 0);
   message_add_fill(message, 'b', bytes - MESSAGE_KEY_BYTES);
   message_add_text(message, "\r\n");
 }
 
-static void shape_memcached_store(struct step *step, const struct scenario_sizes *sizes) {
+static void shape_memcached_store(struct step *step, const struct step_sizes *sizes) {
   /* A TTL per subject is in milliseconds, which memcached does not have: a day then. */
   uint64_t ttl_ms = sizes->ttl_ms > 0 ? sizes->ttl_ms : 86400000;
   message_add_text(&step->request, "set ");
-  message_add_hole(&step->request, PIECE_KEY, 0);
+  message_add_hole(&step->request, MESSAGE_PIECE_KEY, 0);
   message_add_text(&step->request, " 0 %" PRIu64 " %zu\r\n", whole_seconds(ttl_ms),
                    sizes->body_bytes);
   add_memcached_body(&step->request, sizes->body_bytes);
   message_add_text(&step->reply, "STORED\r\n");
 }
 
-static void shape_memcached_replay(struct step *step, const struct scenario_sizes *sizes) {
+static void shape_memcached_replay(struct step *step, const struct step_sizes *sizes) {
   message_add_text(&step->request, "get ");
-  message_add_hole(&step->request, PIECE_KEY, 0);
+  message_add_hole(&step->request, MESSAGE_PIECE_KEY, 0);
   message_add_text(&step->request, "\r\n");
   message_add_text(&step->reply, "VALUE ");
-  message_add_hole(&step->reply, PIECE_KEY, 0);
+  message_add_hole(&step->reply, MESSAGE_PIECE_KEY, 0);
   message_add_text(&step->reply, " 0 %zu\r\n", sizes->body_bytes);
   add_memcached_body(&step->reply, sizes->body_bytes);
   message_add_text(&step->reply, "END\r\n");
 }
 
 static const struct row rows[] = {
-    {.name = "claim", .help = "CLAIM key LEASE ms, ever-new keys", .steps = {scenario_claim_step}},
+    {.name = "claim", .help = "CLAIM key LEASE ms, ever-new keys", .steps = {step_claim}},
     {.name = "store",
      .help = "CLAIM, then STORE with its token; one operation is both",
-     .steps = {scenario_claim_step, scenario_store_step}},
+     .steps = {step_claim, step_store}},
     {.name = "job",
      .help = "CLAIM, STORE, and one duplicate's CLAIM, which is replayed; one operation is all",
-     .steps = {scenario_claim_step, scenario_store_step, shape_replay}},
+     .steps = {step_claim, step_store, shape_replay}},
     {.name = "replay",
      .help = "CLAIM key LEASE ms on DONE keys",
-     .key_source = KEYS_LOADED,
+     .key_source = SCENARIO_KEYS_LOADED,
      .preload = "store",
      .steps = {shape_replay}},
     {.name = "fetch",
      .help = "FETCH on DONE keys",
-     .key_source = KEYS_LOADED,
+     .key_source = SCENARIO_KEYS_LOADED,
      .preload = "store",
      .steps = {shape_fetch}},
     {.name = "redis-claim",
@@ -290,7 +218,7 @@ static const struct row rows[] = {
      .steps = {shape_lua_claim, shape_lua_store, shape_lua_duplicate}},
     {.name = "redis-replay",
      .help = "Redis: GET of existing values",
-     .key_source = KEYS_LOADED,
+     .key_source = SCENARIO_KEYS_LOADED,
      .preload = "redis-store",
      .steps = {shape_redis_replay}},
     {.name = "memcached-claim",
@@ -301,29 +229,12 @@ static const struct row rows[] = {
      .steps = {shape_memcached_store}},
     {.name = "memcached-replay",
      .help = "memcached: get of existing values",
-     .key_source = KEYS_LOADED,
+     .key_source = SCENARIO_KEYS_LOADED,
      .preload = "memcached-store",
      .steps = {shape_memcached_replay}},
 };
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
-
-/* What an idempotency service sees: mostly duplicates and whole jobs, some owners that are slow. */
-static const struct mix_row {
-  const char *name;
-  const char *help;
-  struct {
-    const char *name;
-    unsigned weight;
-  } parts[MIX_PARTS_MAX];
-} mixes[] = {
-    {"mixed",
-     "60 % replay, 30 % job, 10 % claim; each batch is of one kind",
-     {{"replay", 60}, {"job", 30}, {"claim", 10}}},
-    {"redis-mixed",
-     "Redis: 60 % redis-replay, 30 % redis-job, 10 % redis-claim",
-     {{"redis-replay", 60}, {"redis-job", 30}, {"redis-claim", 10}}},
-};
 
 static const struct row *find(const char *name) {
   for (size_t i = 0; i < ROWS; i++) {
@@ -332,15 +243,8 @@ static const struct row *find(const char *name) {
   return NULL;
 }
 
-static const struct mix_row *find_mix(const char *name) {
-  for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++) {
-    if (strcmp(mixes[i].name, name) == 0) return &mixes[i];
-  }
-  return NULL;
-}
-
 static void build(struct scenario *scenario, const struct row *row,
-                  const struct scenario_sizes *sizes) {
+                  const struct step_sizes *sizes) {
   scenario->key_source = row->key_source;
   scenario->preload = row->preload;
   scenario->setup = row->setup;
@@ -355,12 +259,12 @@ static void make_echo(struct scenario *scenario) {
   struct message *reply = &scenario->steps[0].reply;
   size_t bytes = message_usual_bytes(reply);
   message_deinit(reply);
-  message_add_hole(reply, PIECE_ANY, bytes);
+  message_add_hole(reply, MESSAGE_PIECE_ANY, bytes);
   scenario->preload = NULL;
 }
 
 const char *scenario_init(struct scenario *scenario, const char *name, const char *like,
-                          const struct scenario_sizes *sizes) {
+                          const struct step_sizes *sizes) {
   memset(scenario, 0, sizeof *scenario);
   bool echo = strcmp(name, "echo") == 0;
   if (echo && like == NULL) return "scenario echo needs --like";
@@ -373,29 +277,6 @@ const char *scenario_init(struct scenario *scenario, const char *name, const cha
   build(scenario, row, sizes);
   if (echo) make_echo(scenario);
   return NULL;
-}
-
-const char *mix_init(struct mix *mix, const char *name, const char *like,
-                     const struct scenario_sizes *sizes) {
-  memset(mix, 0, sizeof *mix);
-  const struct mix_row *row = find_mix(name);
-  if (row == NULL || like != NULL) {
-    mix->weights[0] = mix->weight_sum = 1;
-    mix->part_count = 1;
-    return scenario_init(&mix->parts[0], name, like, sizes);
-  }
-  for (size_t i = 0; i < MIX_PARTS_MAX && row->parts[i].name != NULL; i++) {
-    const char *reason = scenario_init(&mix->parts[i], row->parts[i].name, NULL, sizes);
-    mix->part_count = i + 1;
-    if (reason != NULL) return reason;
-    mix->weights[i] = row->parts[i].weight;
-    mix->weight_sum += row->parts[i].weight;
-  }
-  return NULL;
-}
-
-void mix_deinit(struct mix *mix) {
-  for (size_t i = 0; i < mix->part_count; i++) scenario_deinit(&mix->parts[i]);
 }
 
 void scenario_widen(const struct scenario *scenario, size_t *request_bytes, size_t *reply_bytes) {
@@ -419,8 +300,6 @@ void scenario_print_list(void) {
   for (size_t i = 0; i < ROWS; i++) {
     if (rows[i].help != NULL) printf("  %-18s %s\n", rows[i].name, rows[i].help);
   }
-  for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++)
-    printf("  %-18s %s\n", mixes[i].name, mixes[i].help);
   printf("  %-18s %s\n", "echo",
          "bench-uv, bench-epoll: the bytes of the scenario named by --like, content unchecked");
 }

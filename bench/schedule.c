@@ -1,4 +1,4 @@
-/* Whole seconds and the rest apart, so that no product passes 64 bits. */
+/* Whole seconds and the rest are computed separately, so that no product passes 64 bits. */
 #include "bench/schedule.h"
 
 #define SECOND_NS UINT64_C(1000000000)

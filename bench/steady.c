@@ -1,26 +1,19 @@
 /* A steady load: warm up, read the server's CPU time, measure, read it again. Nothing is in flight
  * at either reading, so they enclose exactly the operations that are counted.
  */
-#include "bench/experiment.h"
+#include "bench/steady.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct measurement {
-  struct server_state before, after;
+  struct plan_server before, after;
   uint64_t own_cpu_ns;
 };
 
-static uint64_t own_cpu_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static int warm_up(struct plan *plan, struct phase phase) {
+static int warm_up(struct plan *plan, struct driver_phase phase) {
   uint64_t percent = plan->options->warmup_percent;
   if (percent == 0) return 0;
   phase.name = "warming up";
@@ -31,17 +24,17 @@ static int warm_up(struct plan *plan, struct phase phase) {
 
 static int measure(struct plan *plan, struct measurement *found) {
   const struct options *options = plan->options;
-  struct phase phase = {.name = options->scenario,
-                        .mix = &plan->mix,
-                        .pipeline = (size_t)options->pipeline,
-                        .operations = options->requests,
-                        .duration_ms = options->seconds_ms,
-                        .keys = options->keys,
-                        .rate = options->rate};
+  struct driver_phase phase = {.name = options->scenario,
+                               .mix = &plan->mix,
+                               .pipeline = (size_t)options->pipeline,
+                               .operations = options->requests,
+                               .duration_ms = options->seconds_ms,
+                               .keys = options->keys,
+                               .rate = options->rate};
   if (warm_up(plan, phase) != 0 || plan_read_server(options, &found->before) != 0) return -1;
-  uint64_t before_ns = own_cpu_ns();
+  uint64_t before_ns = cpu_own_ns();
   if (plan_run(plan, &phase) != 0) return -1;
-  found->own_cpu_ns = own_cpu_ns() - before_ns;
+  found->own_cpu_ns = cpu_own_ns() - before_ns;
   if (plan_read_server(options, &found->after) != 0) return -1;
   if (options->server_pid != 0 && found->after.cpu.run_ns <= found->before.cpu.run_ns) {
     plan_refuse("the server's CPU time did not rise: another process, or one of its threads ended");
@@ -52,7 +45,7 @@ static int measure(struct plan *plan, struct measurement *found) {
 
 static void add_figures(const struct plan *plan, const struct measurement *found,
                         struct report *report) {
-  const struct tally *tally = &plan->tally;
+  const struct driver_tally *tally = &plan->tally;
   const struct options *options = plan->options;
   /* A phase can end with no operation only when the machine stood still for its whole length. */
   double operations = tally->operations > 0 ? (double)tally->operations : 1;

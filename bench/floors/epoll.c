@@ -1,5 +1,5 @@
 /* bench-epoll: the same floors as bench-uv without libuv: recv, send, epoll_wait
- * and nothing between. It tells what libuv costs, and its relay is a bare loop of writes.
+ * and nothing between. It shows what libuv costs, and its relay is a bare loop of writes.
  *
  *   bench-epoll echo  --request-bytes N --reply-bytes N
  *   bench-epoll relay --reply-bytes N
@@ -19,13 +19,13 @@
 
 enum { EVENTS_PER_WAIT = 1024 };
 
-struct peer {
+struct connection {
   int fd;
   bool waits_to_write;
   struct floor_line line;
-  size_t pending_bytes; /* echo: of a request that is not whole yet */
-  size_t owed_bytes;    /* what the socket did not take at once */
-  struct peer *next;    /* of those to be freed after this turn */
+  size_t pending_bytes;    /* echo: of a request that is not whole yet */
+  size_t owed_bytes;       /* what the socket did not take at once */
+  struct connection *next; /* of those to be freed after this turn */
 };
 
 struct server {
@@ -34,103 +34,106 @@ struct server {
   int listener, epoll_fd;
   char *input;
   struct floor_output output;
-  struct peer **waiters;
+  struct connection **waiters;
   size_t waiter_count;
-  struct peer *dropped; /* freed after the turn: an event of theirs may still be in the list */
+  struct connection
+      *dropped; /* freed after the turn: an event of theirs may still be in the list */
 };
 
-static void drop(struct server *server, struct peer *peer) {
-  if (peer->fd < 0) return;
+static void drop(struct server *server, struct connection *connection) {
+  if (connection->fd < 0) return;
   for (size_t i = 0; i < server->waiter_count; i++) {
-    if (server->waiters[i] == peer) server->waiters[i--] = server->waiters[--server->waiter_count];
+    if (server->waiters[i] == connection)
+      server->waiters[i--] = server->waiters[--server->waiter_count];
   }
-  close(peer->fd);
-  peer->fd = -1;
-  peer->next = server->dropped;
-  server->dropped = peer;
+  close(connection->fd);
+  connection->fd = -1;
+  connection->next = server->dropped;
+  server->dropped = connection;
 }
 
-static void flush(struct server *server, struct peer *peer) {
-  while (peer->fd >= 0 && peer->owed_bytes > 0) {
+static void flush(struct server *server, struct connection *connection) {
+  while (connection->fd >= 0 && connection->owed_bytes > 0) {
     size_t part;
-    char *data = floor_output_next(&server->output, peer->owed_bytes, &part);
-    ssize_t sent = send(peer->fd, data, part, MSG_NOSIGNAL | MSG_DONTWAIT);
+    char *data = floor_output_next(&server->output, connection->owed_bytes, &part);
+    ssize_t sent = send(connection->fd, data, part, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno == EAGAIN) break;
     if (sent < 0) {
-      drop(server, peer);
+      drop(server, connection);
       return;
     }
-    peer->owed_bytes -= (size_t)sent;
+    connection->owed_bytes -= (size_t)sent;
   }
-  bool waits = peer->owed_bytes > 0;
-  if (peer->fd < 0 || waits == peer->waits_to_write) return;
-  peer->waits_to_write = waits;
-  struct epoll_event event = {.events = waits ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = peer};
-  epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, peer->fd, &event);
+  bool waits = connection->owed_bytes > 0;
+  if (connection->fd < 0 || waits == connection->waits_to_write) return;
+  connection->waits_to_write = waits;
+  struct epoll_event event = {.events = waits ? EPOLLIN | EPOLLOUT : EPOLLIN,
+                              .data.ptr = connection};
+  epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
 }
 
-static void write_count(struct server *server, struct peer *peer, size_t count) {
+static void write_count(struct server *server, struct connection *connection, size_t count) {
   char text[FLOOR_COUNT_BYTES];
   size_t bytes = floor_count(text, count);
-  if (send(peer->fd, text, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)bytes)
-    drop(server, peer);
+  if (send(connection->fd, text, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)bytes)
+    drop(server, connection);
 }
 
-static void wake_all(struct server *server, struct peer *peer) {
+static void wake_all(struct server *server, struct connection *connection) {
   size_t count = server->waiter_count;
   server->waiter_count = 0;
   for (size_t i = 0; i < count; i++) {
     server->waiters[i]->owed_bytes += server->options.reply_bytes;
     flush(server, server->waiters[i]);
   }
-  write_count(server, peer, count);
+  write_count(server, connection, count);
 }
 
-static void take_lines(struct server *server, struct peer *peer, size_t bytes) {
+static void take_lines(struct server *server, struct connection *connection, size_t bytes) {
   const char *at = server->input, *end = at + bytes;
-  for (char word; peer->fd >= 0 && (word = floor_next(&peer->line, &at, end)) != 0;) {
+  for (char word; connection->fd >= 0 && (word = floor_next(&connection->line, &at, end)) != 0;) {
     if (word == 'W' && server->waiter_count < FLOOR_WAITERS_MAX) {
-      server->waiters[server->waiter_count++] = peer;
+      server->waiters[server->waiter_count++] = connection;
     } else if (word == 'S') {
-      wake_all(server, peer);
+      wake_all(server, connection);
     } else if (word == 'P') {
-      write_count(server, peer, server->waiter_count);
+      write_count(server, connection, server->waiter_count);
     }
   }
 }
 
-static void receive(struct server *server, struct peer *peer) {
-  ssize_t got = recv(peer->fd, server->input, FLOOR_READ_BYTES, MSG_DONTWAIT);
+static void receive(struct server *server, struct connection *connection) {
+  ssize_t got = recv(connection->fd, server->input, FLOOR_READ_BYTES, MSG_DONTWAIT);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got <= 0) {
-    drop(server, peer);
+    drop(server, connection);
     return;
   }
   if (server->relay) {
-    take_lines(server, peer, (size_t)got);
+    take_lines(server, connection, (size_t)got);
     return;
   }
-  peer->pending_bytes += (size_t)got;
-  size_t requests = peer->pending_bytes / server->options.request_bytes;
-  peer->pending_bytes -= requests * server->options.request_bytes;
-  peer->owed_bytes += requests * server->options.reply_bytes;
-  flush(server, peer);
+  connection->pending_bytes += (size_t)got;
+  size_t requests = connection->pending_bytes / server->options.request_bytes;
+  connection->pending_bytes -= requests * server->options.request_bytes;
+  connection->owed_bytes += requests * server->options.reply_bytes;
+  flush(server, connection);
 }
 
 static void accept_one(struct server *server) {
   int on = 1, fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) return;
-  struct peer *peer = calloc(1, sizeof *peer);
-  if (peer == NULL) {
+  struct connection *connection = calloc(1, sizeof *connection);
+  if (connection == NULL) {
     close(fd);
     return;
   }
-  peer->fd = fd;
-  struct epoll_event event = {.events = EPOLLIN, .data.ptr = peer};
+  connection->fd = fd;
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
   if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
       epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
-    drop(server, peer);
+    drop(server, connection);
 }
 
 static int turn(struct server *server) {
@@ -138,17 +141,18 @@ static int turn(struct server *server) {
   int count = epoll_wait(server->epoll_fd, events, EVENTS_PER_WAIT, -1);
   if (count < 0) return errno == EINTR ? 0 : -1;
   for (int i = 0; i < count; i++) {
-    struct peer *peer = events[i].data.ptr;
-    if (peer == NULL) {
+    struct connection *connection = events[i].data.ptr;
+    if (connection == NULL) {
       accept_one(server);
       continue;
     }
-    if (peer->fd >= 0 && (events[i].events & EPOLLOUT)) flush(server, peer);
-    if (peer->fd >= 0 && (events[i].events & ~(uint32_t)EPOLLOUT)) receive(server, peer);
+    if (connection->fd >= 0 && (events[i].events & EPOLLOUT)) flush(server, connection);
+    if (connection->fd >= 0 && (events[i].events & ~(uint32_t)EPOLLOUT))
+      receive(server, connection);
   }
-  for (struct peer *peer; (peer = server->dropped) != NULL;) {
-    server->dropped = peer->next;
-    free(peer);
+  for (struct connection *connection; (connection = server->dropped) != NULL;) {
+    server->dropped = connection->next;
+    free(connection);
   }
   return 0;
 }
@@ -189,7 +193,7 @@ int main(int argc, char **argv) {
     return usage(stderr);
   signal(SIGPIPE, SIG_IGN);
   server.input = malloc(FLOOR_READ_BYTES);
-  server.waiters = calloc(FLOOR_WAITERS_MAX, sizeof(struct peer *));
+  server.waiters = calloc(FLOOR_WAITERS_MAX, sizeof(struct connection *));
   if (server.input == NULL || server.waiters == NULL ||
       !floor_output_init(&server.output, &server.options) || listen_on(&server) != 0) {
     fprintf(stderr, "bench-epoll: %s\n", strerror(errno));

@@ -1,5 +1,6 @@
 /* A getrandom that always gives the same bytes, preloaded by instructions.py so that a server
- * hashes the same keys to the same places in every run. Never near a server that anybody uses.
+ * hashes the same keys to the same places in every run. Only for measuring: such a server can be
+ * attacked.
  */
 #include <stddef.h>
 #include <string.h>

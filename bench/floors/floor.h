@@ -28,7 +28,7 @@ struct floor_options {
   size_t port;
   size_t request_bytes; /* echo only */
   size_t reply_bytes;
-  size_t bodies; /* echo only: replies that lie apart in memory; 0: one */
+  size_t bodies; /* echo only: different replies in memory; 0: one */
 };
 
 /* `name` is the program's; a relay has no --request-bytes. Explains on stderr what is wrong. */
@@ -41,7 +41,8 @@ struct floor_line {
   char first;
 };
 
-/* The first letter of the next line that ends in [*at, end), with *at behind it; 0 when none does.
+/* The first letter of the next line that ends in [*at, end); *at is then after it. 0 when none
+ * does.
  */
 char floor_next(struct floor_line *line, const char **at, const char *end);
 
@@ -64,7 +65,7 @@ struct floor_output {
 /* Writes to all of it: memory that was only read is one page of zeros. False when it is short. */
 bool floor_output_init(struct floor_output *output, const struct floor_options *options);
 
-/* The next bytes for somebody who is owed `owed_bytes`, more than 0; *bytes says how many. */
+/* The next bytes for a connection that is owed `owed_bytes` > 0; *bytes says how many. */
 char *floor_output_next(struct floor_output *output, size_t owed_bytes, size_t *bytes);
 
 #endif

@@ -5,8 +5,8 @@
  *   bench-uv relay  one connection's line makes it write to all that wait; floor.h has the lines
  *
  * Like idem it reads with one buffer and writes once per connection and read event. Invariants:
- * nothing is copied or allocated per request while the peer keeps up; a peer that does not read is
- * cut off at QUEUE_LIMIT_BYTES.
+ * nothing is copied or allocated per request while the connection keeps up; a connection that does
+ * not read is cut off at QUEUE_LIMIT_BYTES.
  */
 #include "bench/floors/floor.h"
 
@@ -23,11 +23,11 @@ struct server {
   bool relay;
   char *input; /* one read buffer for all */
   struct floor_output output;
-  struct peer **waiters;
+  struct connection **waiters;
   size_t waiter_count;
 };
 
-struct peer {
+struct connection {
   uv_tcp_t tcp;
   size_t pending_bytes; /* echo: of a request that is not whole yet */
   struct floor_line line;
@@ -35,26 +35,27 @@ struct peer {
 
 static void on_closed(uv_handle_t *handle) { free(handle->data); }
 
-static void drop(struct peer *peer) {
-  struct server *server = peer->tcp.loop->data;
-  if (uv_is_closing((uv_handle_t *)&peer->tcp)) return;
+static void drop(struct connection *connection) {
+  struct server *server = connection->tcp.loop->data;
+  if (uv_is_closing((uv_handle_t *)&connection->tcp)) return;
   /* Rare: at the end of a run. A list that knew its places would cost the waking. */
   for (size_t i = 0; i < server->waiter_count; i++) {
-    if (server->waiters[i] == peer) server->waiters[i--] = server->waiters[--server->waiter_count];
+    if (server->waiters[i] == connection)
+      server->waiters[i--] = server->waiters[--server->waiter_count];
   }
-  uv_close((uv_handle_t *)&peer->tcp, on_closed);
+  uv_close((uv_handle_t *)&connection->tcp, on_closed);
 }
 
 static void on_written(uv_write_t *request, int status) {
-  struct peer *peer = request->handle->data;
+  struct connection *connection = request->handle->data;
   free(request);
-  if (status < 0) drop(peer);
+  if (status < 0) drop(connection);
 }
 
 /* What the socket did not take at once. */
-static int write_later(struct peer *peer, size_t bytes) {
-  struct server *server = peer->tcp.loop->data;
-  uv_stream_t *stream = (uv_stream_t *)&peer->tcp;
+static int write_later(struct connection *connection, size_t bytes) {
+  struct server *server = connection->tcp.loop->data;
+  uv_stream_t *stream = (uv_stream_t *)&connection->tcp;
   while (bytes > 0) {
     if (uv_stream_get_write_queue_size(stream) > QUEUE_LIMIT_BYTES) return UV_ENOBUFS;
     size_t part;
@@ -71,52 +72,53 @@ static int write_later(struct peer *peer, size_t bytes) {
   return 0;
 }
 
-static void write_output(struct peer *peer, size_t bytes) {
-  struct server *server = peer->tcp.loop->data;
+static void write_output(struct connection *connection, size_t bytes) {
+  struct server *server = connection->tcp.loop->data;
   uv_buf_t buffers[BUFFERS_MAX];
   unsigned count = 0;
   for (size_t left = bytes, part = 0; left > 0 && count < BUFFERS_MAX; left -= part) {
     char *data = floor_output_next(&server->output, left, &part);
     buffers[count++] = uv_buf_init(data, (unsigned)part);
   }
-  int written = uv_try_write((uv_stream_t *)&peer->tcp, buffers, count);
+  int written = uv_try_write((uv_stream_t *)&connection->tcp, buffers, count);
   if ((written < 0 && written != UV_EAGAIN) ||
-      write_later(peer, bytes - (written > 0 ? (size_t)written : 0)) != 0)
-    drop(peer);
+      write_later(connection, bytes - (written > 0 ? (size_t)written : 0)) != 0)
+    drop(connection);
 }
 
 /* A count never waits for room: it is the only thing its connection is sent. */
-static void write_count(struct peer *peer, size_t count) {
+static void write_count(struct connection *connection, size_t count) {
   char text[FLOOR_COUNT_BYTES];
   uv_buf_t buffer = uv_buf_init(text, (unsigned)floor_count(text, count));
-  if (uv_try_write((uv_stream_t *)&peer->tcp, &buffer, 1) != (int)buffer.len) drop(peer);
+  if (uv_try_write((uv_stream_t *)&connection->tcp, &buffer, 1) != (int)buffer.len)
+    drop(connection);
 }
 
-static void wake_all(struct server *server, struct peer *peer) {
+static void wake_all(struct server *server, struct connection *connection) {
   size_t count = server->waiter_count;
   server->waiter_count = 0;
   for (size_t i = 0; i < count; i++) write_output(server->waiters[i], server->options.reply_bytes);
-  write_count(peer, count);
+  write_count(connection, count);
 }
 
-static void take_lines(struct server *server, struct peer *peer, size_t bytes) {
+static void take_lines(struct server *server, struct connection *connection, size_t bytes) {
   const char *at = server->input, *end = at + bytes;
-  for (char word; (word = floor_next(&peer->line, &at, end)) != 0;) {
+  for (char word; (word = floor_next(&connection->line, &at, end)) != 0;) {
     if (word == 'W' && server->waiter_count < FLOOR_WAITERS_MAX) {
-      server->waiters[server->waiter_count++] = peer;
+      server->waiters[server->waiter_count++] = connection;
     } else if (word == 'S') {
-      wake_all(server, peer);
+      wake_all(server, connection);
     } else if (word == 'P') {
-      write_count(peer, server->waiter_count);
+      write_count(connection, server->waiter_count);
     }
   }
 }
 
-static void take_requests(struct server *server, struct peer *peer, size_t bytes) {
-  peer->pending_bytes += bytes;
-  size_t requests = peer->pending_bytes / server->options.request_bytes;
-  peer->pending_bytes -= requests * server->options.request_bytes;
-  if (requests > 0) write_output(peer, requests * server->options.reply_bytes);
+static void take_requests(struct server *server, struct connection *connection, size_t bytes) {
+  connection->pending_bytes += bytes;
+  size_t requests = connection->pending_bytes / server->options.request_bytes;
+  connection->pending_bytes -= requests * server->options.request_bytes;
+  if (requests > 0) write_output(connection, requests * server->options.reply_bytes);
 }
 
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
@@ -127,28 +129,29 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 
 static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer) {
   (void)buffer;
-  struct peer *peer = stream->data;
+  struct connection *connection = stream->data;
   struct server *server = stream->loop->data;
   if (got < 0) {
-    drop(peer);
+    drop(connection);
   } else if (server->relay) {
-    take_lines(server, peer, (size_t)got);
+    take_lines(server, connection, (size_t)got);
   } else {
-    take_requests(server, peer, (size_t)got);
+    take_requests(server, connection, (size_t)got);
   }
 }
 
 static void on_connection(uv_stream_t *listener, int status) {
-  struct peer *peer = status < 0 ? NULL : calloc(1, sizeof *peer);
-  if (peer == NULL) return;
-  if (uv_tcp_init(listener->loop, &peer->tcp) != 0) {
-    free(peer);
+  struct connection *connection = status < 0 ? NULL : calloc(1, sizeof *connection);
+  if (connection == NULL) return;
+  if (uv_tcp_init(listener->loop, &connection->tcp) != 0) {
+    free(connection);
     return;
   }
-  peer->tcp.data = peer;
-  if (uv_accept(listener, (uv_stream_t *)&peer->tcp) != 0 || uv_tcp_nodelay(&peer->tcp, 1) != 0 ||
-      uv_read_start((uv_stream_t *)&peer->tcp, on_allocate, on_read) != 0) {
-    drop(peer);
+  connection->tcp.data = connection;
+  if (uv_accept(listener, (uv_stream_t *)&connection->tcp) != 0 ||
+      uv_tcp_nodelay(&connection->tcp, 1) != 0 ||
+      uv_read_start((uv_stream_t *)&connection->tcp, on_allocate, on_read) != 0) {
+    drop(connection);
   }
 }
 
@@ -181,10 +184,10 @@ int main(int argc, char **argv) {
   if (argc < 2 || (!server.relay && strcmp(argv[1], "echo") != 0)) return usage(stderr);
   if (!floor_parse(&server.options, "bench-uv", server.relay, argc - 1, argv + 1))
     return usage(stderr);
-  /* A write to a peer that left is an error code, not the end of the server. */
+  /* A write to a connection that left is an error code, not the end of the server. */
   signal(SIGPIPE, SIG_IGN);
   server.input = malloc(FLOOR_READ_BYTES);
-  server.waiters = calloc(FLOOR_WAITERS_MAX, sizeof(struct peer *));
+  server.waiters = calloc(FLOOR_WAITERS_MAX, sizeof(struct connection *));
   uv_loop_t loop;
   uv_tcp_t listener;
   bool fits = server.input != NULL && server.waiters != NULL &&

@@ -20,7 +20,7 @@ OUTSIDE = {
     'client/once': ['client'],
     'client/examples': ['client'],
     'bench': ['proto'],
-    'bench/engine': ['server/base', 'server/engine'],
+    'bench/engine': ['proto', 'server/base', 'server/rules', 'server/engine'],
     'bench/floors': [],
     'tests': ['proto', 'server', 'client', 'bench'],
 }

@@ -23,7 +23,8 @@ class Tree:
         self.homes = defaultdict(list)  # symbol -> the .c files that define it
         for path, found in self.objects.items():
             for name in found.functions | found.data:
-                self.homes[name].append(path)
+                if (path, name) not in house.NAMES:
+                    self.homes[name].append(path)
 
     def read(self, path):
         with open(os.path.join(self.root, path), encoding='utf-8') as file:

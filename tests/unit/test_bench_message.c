@@ -1,7 +1,7 @@
 /* test_bench_message.c - a reply matches byte by byte, wherever it is cut, and no other reply does.
  */
 #include "bench/message.h"
-#include "bench/scenario.h"
+#include "bench/mix.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,25 +13,26 @@
 
 #define KEY "01234567-89ab-4cde-8f01-23456789abcd"
 
-static const struct scenario_sizes SIZES = {.lease_ms = 60000, .ttl_ms = 5000, .body_bytes = 40};
+static const struct step_sizes SIZES = {.lease_ms = 60000, .ttl_ms = 5000, .body_bytes = 40};
 
-static struct subject subject_of(uint64_t token) {
-  struct subject subject = {.token = token};
+static struct message_subject subject_of(uint64_t token) {
+  struct message_subject subject = {.token = token};
   memcpy(subject.key, KEY, MESSAGE_KEY_BYTES);
   return subject;
 }
 
-static enum match match(const struct message *message, const char *reply, struct subject *subject) {
+static enum message_result match(const struct message *message, const char *reply,
+                                 struct message_subject *subject) {
   size_t consumed = 0;
-  enum match found = message_match(message, reply, strlen(reply), subject, &consumed);
-  if (found == MATCH_WHOLE) assert_int_equal(consumed, strlen(reply));
+  enum message_result found = message_match(message, reply, strlen(reply), subject, &consumed);
+  if (found == MESSAGE_WHOLE) assert_int_equal(consumed, strlen(reply));
   return found;
 }
 
 static void requests_are_written_as_the_protocol_says(void **state) {
   (void)state;
   struct scenario job;
-  struct subject subject = subject_of(387654321000001);
+  struct message_subject subject = subject_of(387654321000001);
   char out[512];
   assert_null(scenario_init(&job, "job", NULL, &SIZES));
   size_t bytes = message_write(&job.steps[0].request, &subject, out);
@@ -57,13 +58,13 @@ static void a_reply_cut_anywhere_needs_more(void **state) {
   struct scenario claim;
   static const char reply[] = "*5\r\n$7\r\nCLAIMED\r\n:387654321000001\r\n:60000\r\n:1\r\n$-1\r\n";
   assert_null(scenario_init(&claim, "claim", NULL, &SIZES));
-  struct subject subject = subject_of(0);
+  struct message_subject subject = subject_of(0);
   size_t consumed = 0;
   for (size_t bytes = 0; bytes < sizeof reply - 1; bytes++) {
     assert_int_equal(message_match(&claim.steps[0].reply, reply, bytes, &subject, &consumed),
-                     MATCH_MORE);
+                     MESSAGE_MORE);
   }
-  assert_int_equal(match(&claim.steps[0].reply, reply, &subject), MATCH_WHOLE);
+  assert_int_equal(match(&claim.steps[0].reply, reply, &subject), MESSAGE_WHOLE);
   assert_true(subject.token == 387654321000001);
   scenario_deinit(&claim);
 }
@@ -73,14 +74,14 @@ static void a_wrong_byte_is_seen_at_once(void **state) {
   struct scenario replay;
   char reply[] = "*5\r\n$4\r\nDONE\r\n$40\r\n" KEY "bbbb\r\n$-1\r\n:3\r\n:4999\r\n";
   assert_null(scenario_init(&replay, "replay", NULL, &SIZES));
-  struct subject subject = subject_of(0);
+  struct message_subject subject = subject_of(0);
   size_t consumed = 0;
-  assert_int_equal(match(&replay.steps[0].reply, reply, &subject), MATCH_WHOLE);
+  assert_int_equal(match(&replay.steps[0].reply, reply, &subject), MESSAGE_WHOLE);
   for (size_t at = 0; at < sizeof reply - 1; at++) {
     char kept = reply[at];
     reply[at] = '?';
     assert_int_equal(message_match(&replay.steps[0].reply, reply, at + 1, &subject, &consumed),
-                     MATCH_WRONG);
+                     MESSAGE_WRONG);
     reply[at] = kept;
   }
   scenario_deinit(&replay);
@@ -104,10 +105,10 @@ static void what_a_server_may_answer_instead_is_wrong(void **state) {
       "*5\r\n$7\r\nCLAIMED\r\n:5\r\n:60000\r\n:1\r\n$0\r\n\r\n",
   };
   struct scenario claim;
-  struct subject subject = subject_of(0);
+  struct message_subject subject = subject_of(0);
   assert_null(scenario_init(&claim, "claim", NULL, &SIZES));
   for (size_t i = 0; i < sizeof replies / sizeof replies[0]; i++) {
-    assert_int_equal(match(&claim.steps[0].reply, replies[i], &subject), MATCH_WRONG);
+    assert_int_equal(match(&claim.steps[0].reply, replies[i], &subject), MESSAGE_WRONG);
   }
   scenario_deinit(&claim);
 }

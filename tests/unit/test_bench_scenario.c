@@ -1,18 +1,19 @@
 /* test_bench_scenario.c - what mixes, setups and per-key TTLs are made of, and that keys of a run
  * are UUIDs that differ. */
 #include "bench/key.h"
-#include "bench/scenario.h"
+#include "bench/mix.h"
 
 #include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-static const struct scenario_sizes SIZES = {.lease_ms = 60000, .ttl_ms = 1000, .body_bytes = 100};
+static const struct step_sizes SIZES = {.lease_ms = 60000, .ttl_ms = 1000, .body_bytes = 100};
 
 static void keys_are_random_uuids_that_differ(void **state) {
   (void)state;
@@ -36,9 +37,9 @@ static void keys_are_random_uuids_that_differ(void **state) {
 
 static void a_ttl_per_key_stands_where_the_ttl_of_the_run_stood(void **state) {
   (void)state;
-  struct scenario_sizes own = SIZES;
+  struct step_sizes own = SIZES;
   own.ttl_ms = 0;
-  struct subject subject = {.token = 1, .ttl_ms = 1000};
+  struct message_subject subject = {.token = 1, .ttl_ms = 1000};
   memset(subject.key, 'k', sizeof subject.key);
   static const char *const names[] = {"store", "redis-store"};
   for (size_t i = 0; i < 2; i++) {
