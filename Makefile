@@ -98,7 +98,7 @@ shortage: $(SHORTAGE) ## a server to which memory and descriptors are refused (h
 	@$(call each-shortage,--step 23)
 shortage-long: $(SHORTAGE) ## the same, each of 5,000 allocations by itself (6 minutes)
 	@$(call each-shortage,--step 1)
-model: units ## a million random operations against a naive model
+model: units ## five million random operations against a naive model
 	@tests/limited $(MODEL)
 wire: programs ## transcripts of every command through redis-cli
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py

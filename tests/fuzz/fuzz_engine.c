@@ -1,7 +1,7 @@
 /*
- * fuzz_engine.c - bytes as decisions: which operation, on which key, by whom, how much later. The
- * engine does it and so does the model of the contract; the first difference aborts, and so does
- * what the sanitizers see.
+ * fuzz_engine.c - bytes as decisions: which operation, on which key, for which client, how much
+ * later. The engine and the model of the contract both carry it out; the first difference aborts,
+ * and so does a finding of the sanitizers.
  */
 #include <stdlib.h>
 

@@ -1,9 +1,9 @@
 /*
  * fuzz_reader.c - the request reader on arbitrary bytes.
  *
- * Three readings of the same bytes have to agree: all at once, in pieces that lie somewhere else
- * each time, and one by one. The first two bytes of the input choose the limits and the pieces, the
- * rest is what the peer sends.
+ * Three readings of the same bytes have to agree: all at once, in pieces at another address each
+ * time, and one by one. The first two bytes of the input choose the limits and the pieces, the rest
+ * is what the client sends.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -53,7 +53,7 @@ static void record_result(struct record *record, const struct resp_reader *reade
   }
 }
 
-/* Depends on all bytes of all arguments in front, so a stale one is seen. */
+/* Depends on all bytes of all arguments before this one, so that a stale one is seen. */
 static size_t limit_of(void *context, const struct span *argv, size_t index) {
   struct record *record = context;
   for (size_t i = 0; i < index; i++) record_bytes(record, argv[i].data, argv[i].len);
@@ -70,7 +70,7 @@ static void reader_setup(struct resp_reader *reader, struct record *record, unsi
   if (settings & 8) reader->unasked_bytes = 3;
 }
 
-/* What the short way takes for a command, the long one reads alike, or finds too big. */
+/* What resp_read_array takes for a command, resp_read reads alike or finds too big. */
 static void expect_array(const struct resp_read_array *array, size_t size,
                          const struct resp_reader *reader, enum resp_read_result result,
                          size_t consumed) {
@@ -88,7 +88,7 @@ static void expect_array(const struct resp_read_array *array, size_t size,
   assert(longest == array->longest);
 }
 
-/* Reads what is there; false when the connection is over. */
+/* Reads what is there; false after a result that closes the connection. */
 static bool read_all(struct resp_reader *reader, struct record *record, const char **data,
                      size_t *len) {
   for (;;) {
@@ -122,8 +122,8 @@ static struct record read_whole(const char *data, size_t len, unsigned settings)
   return record;
 }
 
-/* Each call gets a copy of the exact size, so the sanitizer sees a byte read too far or too late.
- */
+/* Each call gets a copy of the exact size, so that the sanitizer sees a byte that is read outside
+ * of it, or after its end. */
 static struct record read_in_pieces(const char *data, size_t len, unsigned settings,
                                     unsigned pieces) {
   struct record record = {0};
@@ -158,7 +158,7 @@ static void expect_same(const struct record *whole, const struct record *pieces)
   assert(whole->hash == pieces->hash);
   bool over =
       whole->results > 0 && whole->last != RESP_READ_COMMAND && whole->last != RESP_READ_TOOBIG;
-  if (over) return; /* pieces behind a fatal result were not even presented */
+  if (over) return; /* pieces after a fatal result were not presented */
   assert(whole->idle == pieces->idle);
   assert(whole->kept == pieces->kept);
 }

@@ -1,12 +1,12 @@
 /*
- * test_model.c - a million random operations and more, in many small worlds, against the model of
- * the contract.
+ * test_model.c - five million random operations, in many small worlds, against the model of the
+ * contract.
  *
  *     test_model [--seed N] [--steps N]      (or the environment: MODEL_SEED, MODEL_STEPS)
  *
  * The seed of every world is printed when something differs; the same seed makes the same
- * operations. Fails too when some line of the contract's table never happened: then the test has
- * stopped to test it.
+ * operations. Fails too when a line of the contract's table never happened: then this test
+ * does not test it.
  */
 #include <errno.h>
 #include <inttypes.h>
