@@ -1,4 +1,6 @@
-"""The rules of the house, as tables. The rooms and what each may see are those of server/README.md, which a rule compares."""
+"""The tables of the check: rooms and what each may see, limits, exceptions. The floors are those of the picture in
+server/README.md, which a rule compares.
+"""
 
 # Floors of the server. A room sees itself and every room on a lower floor; rooms on one floor do not see each other.
 FLOORS = {

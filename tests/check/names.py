@@ -80,13 +80,15 @@ def home_of_definitions(tree, path, text, declared):
             continue
         expected = house.PUBLIC_HEADER if path.startswith('client/') and is_public(name) else header
         # Programs that are never linked together may each have a function of this name.
-        found = {other for other in declared[name] if other in (header, expected) or not defines(tree, other[:-2] + '.c', name)}
+        found = {other for other in declared[name]
+                 if other in (header, expected) or not defines(tree, other[:-2] + '.c', name)}
         if found != {expected}:
             yield where, f'{name} is declared in {", ".join(sorted(found)) or "no header"}, not in {expected} alone'
 
 
 def defines(tree, path, name):
-    return path in tree.sources and any(function.defined and function.name == name for function in tree.sources[path].functions)
+    functions = tree.sources[path].functions if path in tree.sources else []
+    return any(function.defined and function.name == name for function in functions)
 
 
 def alone(tree):
@@ -102,7 +104,8 @@ def alone(tree):
 
 def compile_alone(root, path):
     command = [os.environ.get('CC', 'cc'), '-std=c11', '-D_GNU_SOURCE', '-I.', '-fsyntax-only', '-x', 'c', path]
-    result = subprocess.run(command, cwd=root, text=True, capture_output=True, check=False, env={**os.environ, 'LC_ALL': 'C'})
+    result = subprocess.run(command, cwd=root, text=True, capture_output=True, check=False,
+                            env={**os.environ, 'LC_ALL': 'C'})
     if result.returncode == 0 or 'No such file' in result.stderr:  # a system without this library
         return None
     return result.stderr.splitlines()[0]

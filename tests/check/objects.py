@@ -1,8 +1,8 @@
 """What the compiler made of a .c: the symbols of its object, as readelf tells them.
 
-Not nm: objects that can be optimised as a whole hold two symbol tables, and nm, which loads gcc's plugin, shows the one
-without sections. A symbol of data is mutable when its section can be written after the loader is done: not .data.rel.ro, where
-constants that hold addresses lie.
+Not nm: objects that can be optimised as a whole hold two symbol tables, and nm, which loads gcc's plugin, may show the
+one without sections. Data is mutable when its section can be written once the loader is done: not so .data.rel.ro,
+where constants with addresses in them lie.
 """
 import re
 import subprocess

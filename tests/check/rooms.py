@@ -55,7 +55,8 @@ def circles(tree):
     for folder, known in sorted(ties.items()):
         for tied in tied_together(known):
             circle = shortest_circle(known, tied)
-            steps = [f'{one} -> {other} ({shown(known[one][other])})' for one, other in zip(circle, circle[1:] + circle[:1])]
+            steps = [f'{one} -> {other} ({shown(known[one][other])})'
+                     for one, other in zip(circle, circle[1:] + circle[:1])]
             yield folder, f'a circle of files, {len(tied)} tied together: {", ".join(steps)}'
 
 

@@ -3,7 +3,7 @@
 
     run.py [--only RULE ...] [--folder FOLDER] [--built build/release]
 
-house.py has the floors, limits and exceptions. test_check.py shows of each rule that it finds what breaks it.
+house.py has the floors, limits and exceptions. test_check.py shows that each rule finds what breaks it.
 """
 import argparse
 import os
@@ -16,6 +16,7 @@ import rooms
 import sizes
 from tree import Tree
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 RULES = {rule.__name__: rule for rule in [*rooms.RULES, *names.RULES, *sizes.RULES]}
 
 
@@ -25,11 +26,12 @@ def findings(tree, only=RULES):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='rules: ' + '; '.join(f'{name}: {rule.__doc__}' for name, rule in RULES.items()))
-    parser.add_argument('--only', action='append', choices=RULES, metavar='RULE', help='this rule, more than once for several')
+    parser = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     description='\n'.join(f'{name:10}{rule.__doc__}' for name, rule in RULES.items()))
+    parser.add_argument('--only', action='append', choices=RULES, metavar='RULE', help='this rule; may be repeated')
     parser.add_argument('--folder', default='', help='only what is found in this folder')
     parser.add_argument('--built', default='build/release', help='where the objects are')
-    parser.add_argument('--root', default=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    parser.add_argument('--root', default=ROOT, help='another repository')
     options = parser.parse_args()
     tree = Tree(options.root, options.built)
     found = [finding for finding in findings(tree, options.only or RULES) if finding[1].startswith(options.folder)]

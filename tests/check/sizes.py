@@ -19,6 +19,10 @@ def python_functions(text):
             yield node.name, node.lineno, node.end_lineno - node.lineno + 1
 
 
+def c_functions(text):
+    return [(function.name, function.line, function.lines) for function in text.functions if function.defined]
+
+
 def lengths(tree):
     """Functions and files stay short."""
     texts = {**{path: text.text for path, text in tree.sources.items()}, **tree.scripts}
@@ -29,9 +33,7 @@ def lengths(tree):
             yield path, f'{lines} lines, over {house.LONG_FILES.get(path, most_file)}'
         if path in house.LONG_FILES and lines <= most_file:
             yield path, 'is excepted for nothing'
-        functions = python_functions(text) if path in tree.scripts else \
-            [(function.name, function.line, function.lines) for function in tree.sources[path].functions if function.defined]
-        for name, line, length in functions:
+        for name, line, length in python_functions(text) if path in tree.scripts else c_functions(tree.sources[path]):
             if length > most_function:
                 yield f'{path}:{line}', f'{name} has {length} lines, over {most_function}'
 
@@ -48,7 +50,7 @@ def state(tree):
 
 
 def unused(tree):
-    """What a file offers, another one needs, and a program, not only a test; a public function is shown by one that calls it."""
+    """A file offers what another file needs, and a program, not only a test; an example shows what is public."""
     needed = set().union(*(made.needed for made in tree.objects.values()))
     words = {path: Counter(text.words()) for path, text in tree.sources.items()}
     for path, made in tree.objects.items():
@@ -73,7 +75,8 @@ def unused_inline(tree, words):
     for path, text in tree.sources.items():
         for function in text.functions if text.is_header and room_of(path) in house.OBJECT_ROOMS else []:
             name = function.name
-            if function.defined and not name.startswith(house.PUBLIC_PREFIX) and sum(found[name] for found in programs) < 2:
+            public = name.startswith(house.PUBLIC_PREFIX)
+            if function.defined and not public and sum(found[name] for found in programs) < 2:
                 yield f'{path}:{function.line}', f'{name} is called by no program'
 
 

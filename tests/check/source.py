@@ -1,7 +1,7 @@
 """C text, as far as the rules need it: what is defined and declared at file scope, and where.
 
-It relies on clang-format's layout in nothing, on the preprocessor in little: directives are skipped, and both branches of an
-#if are read.
+It does not depend on layout, and knows little of the preprocessor: directives are skipped, and both branches of an #if
+are read.
 """
 import bisect
 import re

@@ -13,8 +13,8 @@ class Tree:
 
     def __init__(self, root, built):
         self.root, self.built = root, built
-        listed = subprocess.run(['git', 'ls-files', '-co', '--exclude-standard', '*.c', '*.h', '*.py'], cwd=root, text=True,
-                                capture_output=True, check=True).stdout.split('\n')
+        listed = subprocess.run(['git', 'ls-files', '-co', '--exclude-standard', '*.c', '*.h', '*.py'], cwd=root,
+                                text=True, capture_output=True, check=True).stdout.split('\n')
         paths = sorted(path for path in set(listed) if path and os.path.exists(os.path.join(root, path)))
         texts = {path: self.read(path) for path in paths}
         self.sources = {path: source.parse(path, text) for path, text in texts.items() if not path.endswith('.py')}
@@ -68,4 +68,5 @@ def sees(room, other):
         return True
     if room in house.FLOORS:
         return other in house.FLOORS and house.FLOORS[other] < house.FLOORS[room]
-    return any(other == seen or (room == 'tests' and other.startswith(seen + '/')) for seen in house.OUTSIDE.get(room, []))
+    seen = house.OUTSIDE.get(room, [])
+    return other in seen or (room == 'tests' and other.split('/')[0] in seen)
