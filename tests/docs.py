@@ -1,29 +1,29 @@
 #!/usr/bin/python3
-"""The documentation is true: what the pages show is run, and has to come out as they show it.
+"""Runs what the documentation shows, and compares the results with the pages.
 
-usage: docs.py [PAGE.md ...]      (without pages: all of them, and the options table, and the links)
+usage: docs.py [PAGE.md ...]      (without pages: all pages, the options table and the links)
 The server is $IDEM_SERVER, by default build/release/idem-server.
 
-A page may hold these blocks; the convention is small enough to be read without knowing it:
+A page may contain these blocks. Readers need not know the convention:
 
 ```redis               a session of redis-cli; the prompt names the connection
 alice> CLAIM a         `<token>`, `<token-2>`: a token, the same one wherever it is named
-1) "CLAIMED"           `~60000`: about so much; `...`: anything, as a whole line any lines
+1) "CLAIMED"           `~60000`: about so much; `...`: any text, as a whole line any lines
 bob> CLAIM a WAIT 5000
-(waits)                nothing comes yet
-bob<                   what was waited for comes
+(waits)                no reply comes yet
+bob<                   now the reply comes
 -- 300 ms later --     time passes
 -- bob hangs up --     the connection is closed
-$ idem-server --OPTION VALUE     the sessions that follow have a server of their own, which has
-$ idem-server idem.conf    # LINE      these options, or this line in its configuration file
+$ idem-server --OPTION VALUE     the following sessions have a server of their own with these
+$ idem-server idem.conf    # LINE      options, or with this line in its configuration file
 ```
-```resp                bytes: `C:` what a client sends, `S:` what it gets, `S: (closes)`
+```resp                bytes: `C:` the client sends, `S:` it receives, `S: (closes)`
 ```
-```python, ```js, ```c, ```lua   programs, run; comments `prints: TEXT` say what comes out, in
-                                 this order; without a server they end, and print something else
+```python, ```js, ```c, ```lua   programs to run; comments `prints: TEXT` say what they print, in
+                                 this order; without a server they end and print something else
 
-A heading begins a fresh server; sessions under one heading go on. It must not know what any
-command means. Invariant: nothing is passed over silently; what cannot be run here is named.
+Each heading begins with a fresh server, which all sessions under it share. This file must not know
+what any command means. Invariant: nothing is skipped silently; what cannot be run here is reported.
 """
 
 import contextlib
@@ -47,13 +47,13 @@ from harness import HANG_SECONDS, PROGRAM, Client, Server, eventually  # noqa: E
 from limit import TimedOut, limited  # noqa: E402
 
 PROGRAM_SECONDS = 2 * HANG_SECONDS
-# With nobody at the port. A client that goes on trying by itself takes over a minute.
+# For a run without a server. A client that keeps retrying needs more than a minute.
 NO_SERVER_SECONDS = 40
-TOUR_LEASE_MS = 50       # of who reads slowly: each step comes later than this
-TRIES = 3                # sessions on a page have leases of seconds: a machine may be late for one
-DEFAULT_PORT = "4336"    # as the programs on the pages have it
+TOUR_LEASE_MS = 50       # for the slow reader: each step comes later than this
+TRIES = 3                # sessions on a page have leases of seconds, for which a machine may be too slow once
+DEFAULT_PORT = "4336"    # as in the programs on the pages
 SESSIONS = {"redis", "resp"}
-# Whose blocks are run. The other pages have tests of their own, or nothing to run.
+# The blocks of these pages are run. Other pages have their own tests, or nothing to run.
 RUN_PAGES = ["README.md", "proto/PROTOCOL.md"]
 
 FENCE = re.compile(r"^```(\w*)$")
@@ -64,18 +64,18 @@ LATER = re.compile(r"^-- (\d+) ms later --$")
 HANGS_UP = re.compile(r"^-- (\w+) hangs up --$")
 PRINTS = re.compile(r"(?:#|//|--) prints: (.+)$")
 
-# What the protocol's page has to show in a session, beside naming every command.
+# The protocol's page has to show these in a session. It also has to name every command.
 SHOWN_COMMANDS = ["CLAIM", "STORE", "RENEW", "RELEASE", "FETCH", "WAIT", "AWAIT", "IDEM.CLAIM"]
 SHOWN_ERRORS = ["MISMATCH", "STALE", "CONFLICT", "OOM", "TOOBIG", "BUSYKEY", "WRONGTYPE", "ERR",
                 "NOAUTH", "WRONGPASS", "NOPROTO", "EXECABORT"]
 
 
 class Wrong(Exception):
-    """The page says what is not so."""
+    """The page is wrong."""
 
 
 class Skipped(Exception):
-    """A program that cannot be run on this machine."""
+    """The program cannot be run on this machine."""
 
 
 class Block:
@@ -94,7 +94,7 @@ def read_page(path):
 
 
 def blocks_of(page):
-    """The fenced blocks with a language; `heading` counts the headings above."""
+    """The fenced blocks that have a language; `heading` is the number of headings above."""
     blocks, block, heading = [], None, 0
     for number, line in enumerate(read_page(page).split("\n"), 1):
         fence = FENCE.match(line)
@@ -141,7 +141,7 @@ class Stage:
         self.server.stop()
 
     def play(self, block):
-        """How many steps came out as the page shows them; the rest is told."""
+        """The number of steps, if all came out as the page shows; raises Wrong otherwise."""
         steps = sessions(block) if block.language == "redis" else exchanges(block)
         problems = []
         for number, action, argument, expected in steps:
@@ -154,12 +154,12 @@ class Stage:
                 said = argument if isinstance(argument, str) else "> ".join(argument)
                 problems.append(f"{block.page}:{number}: {said}\n{problem}")
                 if block.language == "resp":
-                    break  # what follows would only be read from the wrong place
+                    break  # later steps would read from the wrong place
         if problems:
             raise Wrong("\n".join(problems))
         return len(steps)
 
-    # What a line of a session asks for: (argument, expected lines) -> None or what is wrong
+    # The actions of session lines: (argument, expected lines) -> None, or what is wrong
 
     def send(self, argument, expected):
         name, command = argument
@@ -228,7 +228,7 @@ class Stage:
 
 
 def listened(cli, count):
-    """So many lines of a redis-cli that listens to a channel and takes no more commands."""
+    """So many lines of a redis-cli that has subscribed and takes no more commands."""
     def enough():
         try:
             cli.answered(0.01)
@@ -306,8 +306,8 @@ def python_command(text, directory):
 
 
 def c_command(text, directory):
-    """Compiled as its first line says, to the letter, in a directory that looks like the root of the
-    repository; then once more with warnings."""
+    """Compiles the program exactly as its first line says, in a directory that looks like the root of
+    the repository; then again with warnings."""
     line = text.split("\n", 1)[0]
     if not line.startswith("// cc "):
         raise Wrong("the first line does not say how to compile it: // cc ...")
@@ -324,7 +324,7 @@ def c_command(text, directory):
 
 
 def lua_commands(text, directory):
-    """By both, which agree on numbers."""
+    """Commands for both interpreters, which treat numbers alike."""
     path = os.path.join(directory, "snippet.lua")
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
@@ -346,7 +346,7 @@ def programs_of(block, port, directory):
 def run_program(block):
     expected = [found.group(1) for found in map(PRINTS.search, block.lines) if found]
     if not expected:
-        raise Wrong("it prints nothing that the page tells")
+        raise Wrong("the page does not say what it prints")
     with Server() as server, tempfile.TemporaryDirectory(prefix="idem-docs-") as directory:
         for command in programs_of(block, server.address[1], directory):
             done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS)
@@ -360,9 +360,9 @@ def run_program(block):
 
 
 def run_without_server(block, expected):
-    """It ends, and does not say what it says when the work was done."""
+    """The program ends, and prints nothing that would mean that the work was done."""
     with socket.socket() as taken, tempfile.TemporaryDirectory(prefix="idem-docs-") as directory:
-        taken.bind(("127.0.0.1", 0))  # but nobody listens: no other program gets the port
+        taken.bind(("127.0.0.1", 0))  # not listening: no other program gets the port
         for command in programs_of(block, taken.getsockname()[1], directory):
             try:
                 done = subprocess.run(command, capture_output=True, text=True,
@@ -373,10 +373,10 @@ def run_without_server(block, expected):
                 raise Wrong(f"without a server: {done.returncode}\n{done.stdout}{done.stderr}")
 
 
-# What a newcomer does first
+# The first steps of a newcomer
 
 class Made(Server):
-    """The server of `make run`, on a port of its own."""
+    """The server of `make run`, on a free port."""
 
     def __init__(self):
         self.directory = tempfile.mkdtemp(prefix="idem-docs-")
@@ -401,13 +401,13 @@ class Made(Server):
         self.process.wait()
 
     def hints(self):
-        """[(command, what its comment says), ...]"""
+        """[(command, its comment), ...]"""
         eventually(lambda: re.search(r"^  redis-cli .*DONE", self.log(), re.M), "the hints")
         return re.findall(r"^  (redis-cli .*\S) +# (.+)$", self.log(), re.M)
 
 
 def start_make(*words, stdout):
-    """Without what a make around us says to its own children."""
+    """Starts make without the variables of an enclosing make."""
     environment = {name: value for name, value in os.environ.items()
                    if not name.startswith("MAKE") and name != "MFLAGS"}
     return subprocess.Popen(["make", "-C", ROOT, *words], env=environment, stdin=subprocess.DEVNULL,
@@ -416,7 +416,7 @@ def start_make(*words, stdout):
 
 
 def make_says(*words):
-    """(exit status, what it wrote)"""
+    """(exit status, output)"""
     process = start_make(*words, stdout=subprocess.PIPE)
     try:
         said, _ = process.communicate(timeout=PROGRAM_SECONDS)
@@ -438,7 +438,7 @@ def follow_hints(hints):
 
 
 def check_tour():
-    """`make run`, what it says to type, and the tour of README.md, by somebody who reads slowly."""
+    """A slow reader follows `make run`, the commands that it prints, and the tour of README.md."""
     stage = Stage(server=Made())
     stage.pause_seconds = 2 * TOUR_LEASE_MS / 1000
     server = stage.server
@@ -465,13 +465,13 @@ def check_run_refused():
 
 
 def check_make():
-    """What README.md says to begin with sees to what it needs itself."""
+    """The targets that README.md names install what they need."""
     named = {"run", "test", "client", "install"}
     missing = named - set(re.findall(r"\bmake ([a-z-]+)", read_page("README.md")))
     for target in named - missing:
         status, said = make_says("-n", target)
         if status or "tests/need " not in said:
-            raise Wrong(f"make {target} does not see to what it needs:\n{said[:2000]}")
+            raise Wrong(f"make {target} does not install what it needs:\n{said[:2000]}")
     if missing:
         raise Wrong("README.md does not name: " + " ".join(missing))
     print(f"ok README.md: make {', make '.join(sorted(named))} get what is missing")
@@ -480,7 +480,7 @@ def check_make():
 # Pages
 
 def check_page(page):
-    """A page that is wrong is so every time."""
+    """Tries again if the page fails: a page that is wrong fails every time."""
     for tries_left in range(TRIES - 1, -1, -1):
         try:
             play_page(page)
@@ -492,7 +492,7 @@ def check_page(page):
 
 
 def play_page(page):
-    """Every block of it; raises what is wrong with all of them together."""
+    """Plays all blocks of the page; raises all their problems together."""
     stage, checked, problems = None, 0, []
     try:
         for block in blocks_of(page):
@@ -513,7 +513,7 @@ def play_page(page):
 
 
 def stage_for(block, former):
-    """The server of the block in front, or a fresh one."""
+    """The server of the former block, or a fresh one."""
     start = START.match(block.lines[0])
     if former is not None and not start and former.heading == block.heading:
         return former
@@ -546,7 +546,7 @@ def pages():
 
 
 def anchors_of(page):
-    """As GitHub makes them from headings."""
+    """The anchors that GitHub makes from headings."""
     prose = re.sub(r"^```.*?^```$", "", read_page(page), flags=re.M | re.S)
     headings = re.findall(r"^#+ (.+)$", prose, re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -566,7 +566,7 @@ def check_links():
             if anchor and whole.endswith(".md") and anchor not in anchors_of(whole):
                 raise Wrong(f"{page}: {whole} has no heading #{anchor}")
             count += 1
-    print(f"ok links: {count} lead somewhere")
+    print(f"ok links: {count} have targets")
 
 
 def check_options():
@@ -586,7 +586,7 @@ def check_options():
 
 
 def check_info():
-    """The page for those who run the server explains each figure of INFO's own section."""
+    """The operators' page explains each figure of the section idem of INFO."""
     page = read_page("server/README.md")
     with Server() as server:
         fields = server.info("idem")
@@ -597,7 +597,7 @@ def check_info():
 
 
 def check_protocol():
-    """Every command is named on the page, and what matters most is shown."""
+    """The page names every command, and shows the most important ones in sessions."""
     page = read_page("proto/PROTOCOL.md")
     with Server() as server:
         names = {name.partition("|")[0] for name in wire.command_names(server)}

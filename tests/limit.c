@@ -1,9 +1,10 @@
 /*
- * limit.c - runs each test of a cmocka program in a process of its own, for a limited time.
+ * limit.c - runs each test of a cmocka program in its own process, with a time limit.
  *
- * A test that hangs, or dies in a way that cmocka does not catch (an assertion of the server, a
- * failure inside a fixture, _exit), is named, and the tests after it run. Linked into every program
- * with --wrap. $IDEM_TEST_LIMIT_S is far over what any test needs on any machine.
+ * A test that hangs, or that dies in a way that cmocka does not catch (an assertion of the server,
+ * a failure inside a fixture, _exit), is reported by name, and the tests after it run. Linked into
+ * every test program with --wrap. $IDEM_TEST_LIMIT_S is far more than any test needs on any
+ * machine.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -36,7 +37,7 @@ static unsigned limit_s(void) {
   return given != NULL ? (unsigned)atoi(given) : DEFAULT_LIMIT_S;
 }
 
-/* With whatever it starts it is one process group. */
+/* In the child. The test and all that it starts are one process group. */
 static void run_alone(const struct group *group, const struct CMUnitTest *test) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -64,7 +65,7 @@ static int run_apart(const struct group *group, const struct CMUnitTest *test) {
     perror("fork");
     return 1;
   }
-  kill(-pid, SIGKILL); /* what it has left running */
+  kill(-pid, SIGKILL); /* processes that the test has left running */
   if (status != 0) tell(test, status);
   return status != 0;
 }

@@ -1,9 +1,9 @@
-"""A limit of time for each test of the runners in Python.
+"""A time limit for each test of the runners in Python.
 
-What hangs is ended, called FAILED (timeout) by its name, and hides no test after it. The main
-thread is interrupted by SIGALRM, wherever it waits; what the test leaves to be cleaned up is done,
-and is interrupted too if it hangs. $IDEM_TEST_LIMIT_S is far over what any test needs on any
-machine. It must not know what is tested.
+A test that hangs is ended, reported by name as FAILED (timeout), and the tests after it run. SIGALRM
+interrupts the main thread wherever it waits; then the test's cleanups run, and are interrupted too if
+they hang. $IDEM_TEST_LIMIT_S is far more than any test needs on any machine. This file must not know
+what is tested.
 """
 
 import contextlib
@@ -14,19 +14,19 @@ import tempfile
 import unittest
 
 LIMIT_S = float(os.environ.get("IDEM_TEST_LIMIT_S", 900))
-CLEANUP_S = 30  # and again, should what is left of it hang too
+CLEANUP_S = 30  # and again later, in case the cleanups hang too
 
 
 class TimedOut(BaseException):
-    """No `except Exception` of a test may take it for something else."""
+    """A BaseException, so that no `except Exception` of a test catches it."""
 
 
 class FixtureTimedOut(Exception):
-    """In what a class sets up: unittest goes on after Exceptions only."""
+    """The time-out of a class fixture: unittest goes on after an Exception only."""
 
 
 def arm(kind, name):
-    """From here on there are LIMIT_S until kind is raised; None: no limit."""
+    """Raises `kind` LIMIT_S from now; None: never."""
     def end(*_):
         text = f"FAILED (timeout): {name} did not end within {LIMIT_S:g} s"
         print("\n" + text, flush=True)
@@ -70,8 +70,8 @@ def main(name, arguments):
 
 
 def run_group(command):
-    """(status, output) of a program, within limited(); when the time is over, it and all that it
-    has started are killed, and the status is None."""
+    """(status, output) of a program, run within limited(). When the time has passed, the program and
+    all its children are killed, and the status is None."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT,
                                    start_new_session=True)

@@ -1,17 +1,17 @@
 #!/usr/bin/python3
-"""Runs every client's program against a server of its own and prints who passed.
+"""Runs each client's program against its own server and prints which clients passed.
 
 usage: run.py [--strict] [--write] [--no-install] [--list] [NAME ...]
-  --strict      a client that cannot be had is a failure (CI); without it: reported as SKIPPED
+  --strict      a client that cannot be installed is a failure (CI); otherwise it is reported as SKIPPED
   --write       puts the table into client/README.md, between its markers
-  --no-install  neither apt-get nor npm is asked for what is missing
+  --no-install  does not call apt-get or npm for what is missing
 
-A program is given IDEM_HOST, IDEM_PORT, IDEM_PROTOCOL and prints one line a step: `ok STEP` or
-`not ok STEP why`; `skip STEP why` where a step is a client of its own. The line `restart` asks for
-a new server on the same port: `restarted` answers on its standard input.
-It must not know the commands or what a right answer is: the programs do. Invariants: a step that
-was not printed is a failure, as is one that nobody expected; what could not run stands in the table
-with its reason.
+A program gets IDEM_HOST, IDEM_PORT and IDEM_PROTOCOL and prints one line per step: `ok STEP` or
+`not ok STEP why`, or `skip STEP why` where each step is another client. The line `restart` asks for a
+new server on the same port; `restarted` on standard input is the answer.
+This file must not know the commands or the right answers: the programs do. Invariants: a step that
+was not printed is a failure, and so is an unexpected step; the table names what could not run, with
+the reason.
 """
 
 import argparse
@@ -34,16 +34,17 @@ PYTHON = "/usr/bin/python3"
 BUILD = os.path.join(ROOT, "build/clients")
 PAGE = os.path.join(ROOT, "client/README.md")
 BEGIN, END = "<!-- clients: begin -->", "<!-- clients: end -->"
-# What hangs is given up, not what is slow; a client that a registry does not hand out in time cannot
-# be had. NPM_SECONDS are for all of npm's together, so that a registry that is away costs no hour.
+# These limits end what hangs, not what is slow. A client that a registry does not deliver in time counts
+# as unavailable. NPM_SECONDS is for all npm packages together, so that a registry that is down does
+# not cost an hour.
 PROGRAM_SECONDS = float(os.environ.get("IDEM_TEST_LIMIT_S", 600))
 BUILD_SECONDS = 600
 APT_SECONDS = 600
 NPM_SECONDS = 480
 BIND_ATTEMPTS = 20
-NODE_MAJOR, NODE_VERSION = 20, "20.20.2"  # what redis 6 and ioredis 6 ask for
+NODE_MAJOR, NODE_VERSION = 20, "20.20.2"  # what redis 6 and ioredis 6 require
 
-# What every client library shows. README.md says what each step is.
+# The steps of every client library; README.md explains them.
 STEPS = ("connect", "name", "claim", "duplicate", "wait", "store", "replay", "binary", "refusal",
          "null", "strings", "transaction", "pubsub", "pipeline", "reconnect")
 CLI = ("pipe", "stat", "bigkeys", "memkeys", "scan", "latency", "hints", "tab", "help")
@@ -121,7 +122,7 @@ CLIENTS = (
 
 
 class Unavailable(Exception):
-    """The client cannot be had on this system; the text is the reason, without paths or hosts."""
+    """The client is not available on this system. The text is the reason, without paths or hosts."""
 
 
 def debian_packages(name):
@@ -163,7 +164,7 @@ def npm_left_s():
 
 
 def install_npm(spec, may_install):
-    """Sees to it that name@version lies in a directory of its own, which it returns."""
+    """Installs name@version into its own directory, if it is not there, and returns the directory."""
     name, _, version = spec.rpartition("@")
     directory = modules_directory(spec)
     manifest = os.path.join(directory, "node_modules", name, "package.json")
@@ -175,7 +176,7 @@ def install_npm(spec, may_install):
         install_debian(debian_packages("npm"), may_install)
     os.makedirs(directory, exist_ok=True)
     print("    installing: " + spec, flush=True)
-    # Scripts of packages do not run: none of these needs them.
+    # Packages' scripts do not run: none of these packages needs them.
     command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts",
                "--loglevel=error", "--prefix", directory, spec]
     began = time.monotonic()
@@ -187,14 +188,14 @@ def install_npm(spec, may_install):
         failed, said = True, "timed out"
     NPM_SPENT_S.append(time.monotonic() - began)
     if failed:
-        shutil.rmtree(directory, ignore_errors=True)  # half of it would pass for the whole
+        shutil.rmtree(directory, ignore_errors=True)  # half a package would be taken for a whole one
         print("    " + said.strip()[-2000:].replace("\n", "\n    "), flush=True)
         raise Unavailable(f"npm could not install {name} {version}")
     return directory
 
 
 def find_node(may_install):
-    """Puts a Node.js in front of PATH that the newest clients take: Debian 12 has an older one."""
+    """Puts a Node.js at the head of PATH that the newest clients accept; Debian 12 has an older one."""
     if shutil.which("node"):
         found = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout
         if int(re.match(r"v(\d+)", found).group(1)) >= NODE_MAJOR:
@@ -235,7 +236,7 @@ def prepare(client, may_install):
 
 
 def start_again(port):
-    """The port may for a moment be the near end of somebody's connection."""
+    """For a moment the port may be the local end of another connection: try again."""
     for attempt in range(BIND_ATTEMPTS):
         try:
             return Server("--port", port)
@@ -247,7 +248,7 @@ def start_again(port):
 
 
 def kill_group(process):
-    """What it has started may hold its output open."""
+    """Kills the whole group, since children may hold the output open."""
     os.killpg(process.pid, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""For the programs here that are written in Python: where the server is, and how a step is told.
+"""For the programs here in Python: where the server is, and how to report a step.
 
 It must not know any client.
 """
@@ -28,10 +28,10 @@ def ok(step):
 
 
 def step(name, function, *arguments):
-    """Runs one step; the first that fails ends the program, since the next ones build on it."""
+    """Runs one step. The first failure ends the program, since later steps build on earlier ones."""
     try:
         result = function(*arguments)
-    except Exception as error:  # whatever a client raises is what the step failed with
+    except Exception as error:  # any exception of a client is the step's failure
         print(f"not ok {name} {type(error).__name__}: {str(error)[:1500]!r}", flush=True)
         sys.exit(1)
     ok(name)

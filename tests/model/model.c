@@ -26,8 +26,8 @@ void model_init(struct model *model, const struct model_options *options) {
   for (int k = 0; k < options->keys; k++) model->keys[k] = ABSENT_KEY;
 }
 
-/* Deadlines up to this are over: a clock that is rounded down may stand for anything below its next
- * step. */
+/* Deadlines up to this time have expired. A rounded-down clock may stand for any time below its
+ * next step. */
 static int64_t past(const struct model *model, int64_t now_ms) {
   return now_ms - model->options.grain_ms;
 }
@@ -35,7 +35,7 @@ static bool over(const struct model *model, int64_t deadline_ms, int64_t now_ms)
   return deadline_ms <= past(model, now_ms);
 }
 
-/* ---- what others see ---- */
+/* ---- effects and answers ---- */
 
 static void effect(struct model *model, struct model_key *k, enum engine_effect_kind kind) {
   if (!model->effects_wanted) return;
@@ -45,7 +45,7 @@ static void effect(struct model *model, struct model_key *k, enum engine_effect_
 
 static void become_absent(struct model *model, struct model_key *k) {
   bool was_free =
-      k->kind == ENGINE_RECORD && k->phase == RULES_LAPSED; /* and said so when it lapsed */
+      k->kind == ENGINE_RECORD && k->phase == RULES_LAPSED; /* FREE was told when it lapsed */
   if (k->kind == ENGINE_RECORD && !was_free) effect(model, k, ENGINE_EFFECT_FREE);
   struct model_key old = *k;
   *k = ABSENT_KEY;
@@ -78,7 +78,7 @@ static struct model_answer say_claimed(const struct model_key *k) {
   return a;
 }
 
-/* at_ms: a waiter's own deadline, when it was noticed only later. Nobody is told of a time before
+/* at_ms: now, or the waiter's deadline if it is noticed later. The answer never shows a time before
  * the grant. */
 static struct model_answer say_busy(const struct model_key *k, int64_t at_ms) {
   struct model_answer a = say(ENGINE_BUSY);
@@ -159,7 +159,7 @@ static void time_out_one(struct model *model, struct model_waiter *w) {
   answer_waiter(w, say_busy(&model->keys[w->key], w->deadline_ms));
 }
 
-/* Those whose time was over by until_ms. */
+/* Answers the waiters whose time had passed by until_ms. */
 static int time_out(struct model *model, int key, int64_t until_ms) {
   int n = 0;
   for (int i = 0; i < MODEL_WAITERS; i++) {
@@ -249,7 +249,7 @@ static void end_in_unknown(struct model *model, int key, enum rules_end end, int
   effect(model, k, ENGINE_EFFECT_UNKNOWN);
 }
 
-/* Nobody takes over: the waiters that are left are readers. */
+/* No claim waits, so all waiters left are readers. */
 static void end_free(struct model *model, int key, enum rules_end end, int64_t at_ms) {
   struct model_key *k = &model->keys[key];
   int readers = answer_all(model, key, nothing());
@@ -284,13 +284,13 @@ static struct model_waiter *end_grant(struct model *model, int key, enum rules_e
   return w;
 }
 
-/* ---- judging ---- */
+/* ---- what is due ---- */
 
 static void judge_held(struct model *model, int key, int64_t now_ms) {
   struct model_key *k = &model->keys[key];
   if (k->closed_ms != MODEL_NEVER && !over(model, k->deadline_ms, k->closed_ms)) {
     time_out(model, key,
-             past(model, k->closed_ms)); /* the event is younger than what was due at its time */
+             past(model, k->closed_ms)); /* what was due before the connection closed comes first */
     end_grant(model, key, RULES_END_BIND_CLOSED, k->closed_ms, now_ms);
   } else if (over(model, k->deadline_ms, now_ms)) {
     int out = time_out(model, key, k->deadline_ms - 1); /* equal: the lease before the waiter */
@@ -317,7 +317,7 @@ static void judge_flushed(struct model *model, int key, int64_t now_ms) {
   HAPPENED_IF(waiting_of(model, key, true) > 0, flush_to_waiter);
   drop(model, key, flushed_ms, now_ms);
   if (k->kind != ENGINE_ABSENT)
-    k->birth = ++model->births; /* in between it was absent to those who list keys */
+    k->birth = ++model->births; /* in between, lists of keys did not show it */
   time_out(model, key, past(model, now_ms));
 }
 
@@ -664,12 +664,12 @@ void model_read(struct model *model, const struct model_read *read, int64_t now_
   }
 }
 
-/* ---- the host's part in waiting ---- */
+/* ---- the server's part in waiting ---- */
 
 void model_settle(struct model *model, int waiter) { model->waiters[waiter].state = WAITER_FREE; }
 
-/* As if the grant had not been: the former one ends once more, now, and the next waiter's turn
- * comes. */
+/* As if the grant had not been: the former grant ends again, now, and the next waiter is granted.
+ */
 static void undo_grant(struct model *model, const struct model_waiter *w, int64_t now_ms) {
   struct model_key *k = &model->keys[w->key];
   k->grant = w->former;
@@ -689,8 +689,7 @@ static bool held_under(const struct model_key *k, int grant) {
 void model_take_back(struct model *model, int waiter, int64_t now_ms) {
   struct model_waiter w = model->waiters[waiter];
   if (w.answer.status == ENGINE_CLAIMED) {
-    /* A grant that nobody can take back any more asks for nothing: its key is not judged by this.
-     */
+    /* A grant that is confirmed is not taken back, and then its key is not looked at. */
     struct model_key *k = &model->keys[w.key];
     if (!w.confirmed && held_under(k, w.answer.grant)) model_judge(model, w.key, now_ms);
     bool held = held_under(k, w.answer.grant);
@@ -721,7 +720,7 @@ void model_expire(struct model *model, int waiter, int64_t now_ms) {
 
 /* ---- connections ---- */
 
-/* A claim whose lease was over by now is not held any more, though nobody has noticed yet. */
+/* A claim whose lease has expired is not HELD, even if no call has noticed it yet. */
 void model_close(struct model *model, int binding, int64_t now_ms) {
   bool bound = false;
   for (int i = 0; i < model->options.keys; i++) {

@@ -1,16 +1,17 @@
 /*
- * model.h - the contract once more, as naively as it can be written: arrays, linear searches, no
- * memory of its own.
+ * model.h - a second implementation of the contract, as naive as possible: arrays, linear searches,
+ * no allocation.
  *
  * Written from the text of the contract alone, so that an error would have to be made twice. It
- * must not use the rules or any part of the engine but the names of its answers. Keys, owners,
- * fingerprints, bodies and so on are small numbers (NONE: absent); tokens are numbers of grants,
- * because which token a grant bears is the engine's to choose.
+ * must not use the rules, nor any part of the engine except the names of its answers. Keys, owners,
+ * fingerprints, bodies and so on are small numbers (NONE: absent). The model numbers the grants,
+ * because the engine chooses their tokens.
  *
  * Where the contract leaves the time of an event to the server, the model does what the engine
- * promises: a key is judged when a call asks for it, and model_judge is public so that whoever
- * drives both can follow what a tick judged. A lease handed over runs from the call that judged it;
- * who was in time for it is decided by when the former one ended.
+ * promises: what is due on a key is applied when a call asks for the key. model_judge, which
+ * applies it, is public, so that the runner can follow what a tick of the engine applied. A lease
+ * that is handed over runs from the call that noticed it; which waiters were in time is decided by
+ * the end of the former grant.
  */
 #ifndef IDEM_TESTS_MODEL_MODEL_H
 #define IDEM_TESTS_MODEL_MODEL_H
@@ -24,10 +25,10 @@
 #define MODEL_KEYS 4096
 #define MODEL_WAITERS 160
 #define MODEL_BINDINGS 6
-#define MODEL_EFFECTS 4 /* of one key that the engine has not told yet */
+#define MODEL_EFFECTS 4 /* of one key, that the engine has not reported yet */
 #define MODEL_NEVER INT64_MAX
 
-/* Everything that the contract's table says can happen; the runner fails when one never did. */
+/* Every line of the contract's table of events. A run fails when one of them never happened. */
 /* clang-format off */
 #define MODEL_EVENTS(X)                                                                           \
   X(claim_on_absent) X(claim_without_fingerprint) X(claim_with_empty_fingerprint)                 \
@@ -72,7 +73,7 @@ enum model_event {
       EVENTS
 };
 
-struct model_grant { /* what one grant consists of */
+struct model_grant { /* the fields of one grant */
   int number, owner, stage, binding;
   uint32_t attempt;
   int64_t lease_ms, since_ms;
@@ -85,10 +86,10 @@ struct model_key {
   int fingerprint, body, meta;
   struct model_grant grant;
   int64_t deadline_ms;
-  int64_t closed_ms;  /* when the connection closed that the HELD claim was bound to; MODEL_NEVER */
-  int64_t flushed_ms; /* when FLUSHALL came over it and nobody has looked since; MODEL_NEVER */
-  bool bind_lost;     /* the connection closed while nobody held the claim */
-  uint64_t birth;     /* rises with each key that comes into being */
+  int64_t closed_ms;  /* when the HELD claim's BIND connection closed, or MODEL_NEVER */
+  int64_t flushed_ms; /* when FLUSHALL reached it, if no call has looked since, or MODEL_NEVER */
+  bool bind_lost;     /* the BIND connection closed while the claim was not HELD */
+  uint64_t birth;     /* rises with each key that is created */
   enum engine_effect_kind effects[MODEL_EFFECTS];
   int effect_count;
 };
@@ -110,8 +111,8 @@ struct model_waiter {
   int64_t lease_ms, deadline_ms;
   uint64_t arrival;
   struct model_answer answer;
-  bool confirmed; /* its grant was proven to be known to its owner: too late to take it back */
-  int undone;     /* grants that were taken back before this one was made */
+  bool confirmed; /* its owner has shown that it knows of the grant: too late to take it back */
+  int undone;     /* grants taken back just before this one */
   enum rules_end ended_by;
   struct model_grant former;
 };
@@ -126,7 +127,7 @@ struct model {
   struct model_key keys[MODEL_KEYS];
   struct model_waiter waiters[MODEL_WAITERS];
   bool binding_open[MODEL_BINDINGS];
-  int grants; /* numbers given out */
+  int grants; /* how many were numbered */
   uint64_t arrivals, births;
   bool effects_wanted;
   uint64_t events[EVENTS];
@@ -135,12 +136,12 @@ struct model {
 extern const char *const MODEL_EVENT_NAMES[EVENTS];
 
 void model_init(struct model *model,
-                const struct model_options *options); /* of a model that is all zero */
+                const struct model_options *options); /* of a model that is all zeros */
 
-/* Brings one key up to now. Every call below does so first. */
+/* Applies what is due on one key. Every call below does so first. */
 void model_judge(struct model *model, int key, int64_t now_ms);
-/* A tick answered this waiter: as model_judge, but while its key's grant runs on the others may be
- * left for later. */
+/* A tick answered this waiter: like model_judge, but while the key's grant runs on, other waiters
+ * may be left for later. */
 void model_judge_waiter(struct model *model, int waiter, int64_t now_ms);
 
 struct model_claim {
@@ -153,7 +154,7 @@ void model_claim(struct model *model, const struct model_claim *claim, int64_t n
 
 struct model_store {
   int key, grant, body, meta;
-  bool taken_back; /* the grant was undone: only for the count of events */
+  bool taken_back; /* the grant was taken back; used only to count events */
   int64_t ttl_ms;
 };
 void model_store(struct model *model, const struct model_store *store, int64_t now_ms,
@@ -173,7 +174,7 @@ void model_read(struct model *model, const struct model_read *read, int64_t now_
 
 void model_settle(struct model *model, int waiter);
 void model_take_back(struct model *model, int waiter,
-                     int64_t now_ms); /* of one that has its answer */
+                     int64_t now_ms); /* of a waiter that has its answer */
 void model_cancel(struct model *model, int waiter, int64_t now_ms);
 void model_expire(struct model *model, int waiter, int64_t now_ms);
 
@@ -185,10 +186,10 @@ enum engine_status model_set_value(struct model *model, int key, int value, int6
                                    int64_t now_ms);
 bool model_set_deadline(struct model *model, int key, int64_t deadline_ms, int64_t now_ms);
 
-/* Naive counts; nothing is judged by them. */
+/* Naive counts; the model itself does not use them. */
 int model_waiting(const struct model *model, int key); /* NONE: on all keys */
 int model_free_waiter(
-    const struct model *model); /* the one that queues next; NONE when there is no room */
+    const struct model *model); /* where the next waiter is queued; NONE when there is no room */
 bool model_present(const struct model *model, int key);
 
 #endif

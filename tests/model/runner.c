@@ -13,7 +13,7 @@
 #define LARGEST_CONTENT 20000
 #define KEY_BYTES 400
 #define SHORT_KEY 8
-#define UUID_KEY 36         /* the engine keeps them otherwise */
+#define UUID_KEY 36         /* the engine stores UUIDs in another form */
 #define LARGEST_RECORD 1000 /* with key, fingerprint and owner */
 #define FIRST_TOKEN (UINT64_C(52000000) << RULES_TOKEN_SHIFT)
 #define JUNK_TOKENS 5
@@ -28,14 +28,14 @@ struct source {
   bool dry;
 };
 
-struct handle { /* of the model's waiter with the same number */
+struct handle { /* for the model's waiter with the same number */
   struct engine_waiter *waiter;
   bool popped;
 };
 
 struct grant {
   uint64_t token; /* 0: not seen yet */
-  uint64_t above; /* every token that was known when it was made */
+  uint64_t above; /* the highest token known when the grant was made; its own must be above */
   int key;
   bool taken_back;
 };
@@ -50,7 +50,7 @@ struct walk { /* one SCAN, over many steps */
 struct world {
   int keys, owners, fingerprints;
   int64_t lease_ms, wait_ms, ttl_ms, stroll_ms, retention_ms; /* longest */
-  int tick_chance; /* per mille, beside the ticks that follow a step of time */
+  int tick_chance; /* per mille, in addition to the tick after each step of time */
   bool lazy_host;  /* leaves answers in the engine's ready list for a while */
   bool limited;    /* memory */
 };
@@ -140,7 +140,7 @@ static int pick(struct runner *r, int limit) {
 static bool chance(struct runner *r, int percent) { return pick(r, 100) < percent; }
 
 static int some_key(struct runner *r) { return pick(r, r->world.keys); }
-/* For who brings a token: rather a key where it may be good for something. */
+/* For operations with a token: prefers a key on which the token may count. */
 static int some_open_key(struct runner *r) {
   int key = some_key(r);
   for (int tries = 0; tries < 3 && (r->model.keys[key].kind != ENGINE_RECORD ||
@@ -155,7 +155,7 @@ static int some_content(struct runner *r, int none_percent) {
 }
 
 static int64_t some_ms(struct runner *r, int64_t longest) {
-  if (chance(r, 25)) return 1 + pick(r, 3); /* so that deadlines meet */
+  if (chance(r, 25)) return 1 + pick(r, 3); /* so that deadlines coincide */
   return 1 + pick(r, (int)longest);
 }
 
@@ -169,7 +169,7 @@ static int some_binding(struct runner *r) {
   return binding;
 }
 
-/* ---- what numbers stand for ---- */
+/* ---- from the model's numbers to bytes ---- */
 
 static struct span key_span(struct runner *r, int key) {
   if (key == 0) return (struct span){"", 0};
@@ -227,7 +227,7 @@ static void *grown(void *old, size_t *capacity, size_t needed, size_t size) {
   return memory;
 }
 
-/* Notes the grants that the model has made since, and what their tokens have to be above. */
+/* Notes the grants that the model has made since, and the token that theirs must be above. */
 static void note_grants(struct runner *r, int key) {
   size_t capacity = (size_t)r->grant_capacity;
   r->grants = grown(r->grants, &capacity, (size_t)r->model.grants, sizeof *r->grants);
@@ -237,8 +237,7 @@ static void note_grants(struct runner *r, int key) {
   }
 }
 
-/* A token rises above all that were known before its grant, is never used twice, and stays that
- * grant's. */
+/* A token is above all known before its grant, is never used twice, and belongs to one grant. */
 static void check_token(struct runner *r, int grant, uint64_t token) {
   struct grant *g = &r->grants[grant];
   if (g->token != 0) {
@@ -260,7 +259,7 @@ static void check_token(struct runner *r, int grant, uint64_t token) {
   g->token = token;
 }
 
-/* After a call: so that tokens of one call need not come in the order in which they are seen. */
+/* After a call, so that the tokens of one call may be seen in any order. */
 static void raise_highest(struct runner *r, uint64_t token) {
   if (token > r->highest) r->highest = token;
 }
@@ -270,7 +269,7 @@ static int grant_with(const struct runner *r, uint64_t token) {
   return r->grant_of[token - FIRST_TOKEN] - 1;
 }
 
-/* Mostly the right one, else one that was right once, on this key or another, or junk. */
+/* Mostly the current token; else a former one, of this or another key, or junk. */
 static uint64_t some_token(struct runner *r, int key) {
   static const uint64_t JUNK[JUNK_TOKENS] = {0, 1, FIRST_TOKEN - 1, RULES_TOKEN_LIMIT, UINT64_MAX};
   const struct model_key *k = &r->model.keys[key];
@@ -314,7 +313,8 @@ static void compare_answer(struct runner *r, const char *who, const struct engin
   compare_blob(r, "meta", have->meta, want->meta);
   compare_blob(r, "stage", have->stage, want->stage);
   compare_blob(r, "owner", have->owner, want->owner);
-  bool done = want->status == ENGINE_DONE; /* what it shows lies where others have a grant */
+  /* body_bytes shares its place with the fields of a grant. */
+  bool done = want->status == ENGINE_DONE;
   EXPECT(span_equal(have->body_bytes, engine_bytes(have->body)) || !done, "%s: body", who);
   EXPECT(span_equal(have->meta_bytes, engine_bytes(have->meta)), "%s: meta", who);
   if (done) return;
@@ -393,12 +393,12 @@ static void expect_delivered(struct runner *r, int key) {
   }
 }
 
-/* key: the one that was judged; NONE: all of them; otherwise what was not judged may still be due.
- */
+/* key: the key that the call looked at; NONE: the call looked at all. On other keys something may
+ * still be due. */
 static void settle_accounts(struct runner *r, int key, bool everything) {
   drain_effects(r);
   bool hurried = everything || !r->world.lazy_host ||
-                 r->world.limited; /* a full engine may judge any flushed key */
+                 r->world.limited; /* a full engine may look at any flushed key */
   if (hurried || chance(r, 50)) {
     while (pop_one(r)) continue;
     if (key != NONE || everything) expect_delivered(r, everything ? NONE : key);
@@ -420,8 +420,7 @@ static void drain_all(struct runner *r) {
 
 /* ---- operations ---- */
 
-/* OOM is true: with the bytes of the content and a record, or a little more, the limit is passed.
- */
+/* Checks that an OOM was right: content and a record, or a little more, would exceed the limit. */
 static void expect_over_limit(struct runner *r, int key, size_t content) {
   judge(r, key);
   EXPECT(r->world.limited && r->model.keys[key].kind != ENGINE_RECORD,
@@ -485,7 +484,7 @@ static void claim(struct runner *r, int key, int wait_percent) {
 
 static void op_claim(struct runner *r) { claim(r, some_key(r), 50); }
 
-/* Many on one key, so that queues get long. */
+/* Many claims on one key, so that queues get long. */
 static void op_crowd(struct runner *r) {
   int key = some_open_key(r);
   for (int n = 2 + pick(r, 5); n > 0; n--) claim(r, key, 95);
@@ -583,9 +582,9 @@ static void read_key(struct runner *r, bool wait) {
 static void op_fetch(struct runner *r) { read_key(r, false); }
 static void op_wait(struct runner *r) { read_key(r, true); }
 
-/* ---- the host's part ---- */
+/* ---- the server's part ---- */
 
-/* A waiter, from a random one on; popped: that has its answer in the host's hands. */
+/* A waiter, from a random one on; popped: one whose answer the server has taken. */
 static int some_waiter(struct runner *r, bool popped) {
   int from = pick(r, MODEL_WAITERS);
   for (int n = 0; n < MODEL_WAITERS; n++) {
@@ -610,7 +609,7 @@ static void op_settle(struct runner *r) {
   }
 }
 
-/* The peer is gone: the host cancels, or takes back what it has in hands already. */
+/* The client has gone: the server cancels the waiter, or takes back the grant that it has taken. */
 static void hang_up(struct runner *r, int i) {
   const struct model_waiter *w = &r->model.waiters[i];
   int key = w->key;
@@ -630,7 +629,7 @@ static void hang_up(struct runner *r, int i) {
   settle_accounts(r, NONE, false);
 }
 
-/* Whom this key was handed over to, while the host has not settled it. */
+/* The waiter that this key was handed over to, if its grant is not settled yet. */
 static int granted_waiter(const struct runner *r, int key) {
   for (int i = 0; i < MODEL_WAITERS; i++) {
     const struct model_waiter *w = &r->model.waiters[i];
@@ -641,7 +640,7 @@ static int granted_waiter(const struct runner *r, int key) {
   return NONE;
 }
 
-/* Often one after the other, down the queue. */
+/* Often several in a row, down the queue. */
 static void op_hang_up(struct runner *r) {
   int i = some_waiter(r, chance(r, 50));
   for (; i != NONE && !r->source.dry; i = chance(r, 50) ? granted_waiter(r, some_key(r)) : NONE)
@@ -658,7 +657,7 @@ static void op_expire(struct runner *r) {
   settle_accounts(r, r->model.waiters[i].key, false);
 }
 
-/* A connection ends: first it leaves the queues, then its claims end. */
+/* A connection closes: first its waiters leave the queues, then its claims end. */
 static void close_binding(struct runner *r, int binding) {
   for (int i = 0; i < MODEL_WAITERS; i++) {
     const struct model_waiter *w = &r->model.waiters[i];
@@ -840,7 +839,7 @@ static void op_random_key(struct runner *r) {
     EXPECT(model_present(&r->model, number), "RANDOMKEY shows key %d, which is absent", number);
     return;
   }
-  /* One that FLUSHALL left to a waiter counts as absent until it is handed over. */
+  /* After FLUSHALL, a key with waiters counts as absent until it is handed over. */
   for (int k = 0; k < r->world.keys; k++) {
     if (model_present(&r->model, k)) look(r, k);
     EXPECT(!model_present(&r->model, k), "RANDOMKEY did not find key %d", k);
@@ -850,7 +849,7 @@ static void op_random_key(struct runner *r) {
 
 /* ---- time ---- */
 
-/* The next thing that comes by itself, once everything is judged. */
+/* The next deadline, once all that is due has been applied. */
 static int64_t earliest(const struct runner *r) {
   int64_t first = MODEL_NEVER;
   for (int i = 0; i < r->world.keys; i++) {
@@ -864,8 +863,8 @@ static int64_t earliest(const struct runner *r) {
   return first != MODEL_NEVER ? first + r->options.clock_grain_ms : MODEL_NEVER;
 }
 
-/* An engine that has nothing to do now has judged every key, and will not sleep over the next
- * deadline. */
+/* An engine that has nothing to do now has applied all that is due, and does not sleep past the
+ * next deadline. */
 static void expect_all_judged(struct runner *r) {
   for (int key = 0; key < r->world.keys; key++) judge(r, key);
   settle_accounts(r, NONE, true);
@@ -902,10 +901,10 @@ static int64_t some_deadline(struct runner *r) {
   return deadline_ms != MODEL_NEVER ? deadline_ms : r->now_ms;
 }
 
-/* To a deadline, the millisecond before or behind it, a little on, or far beyond many of them. */
+/* To a deadline, a millisecond before or after it, a little further, or far past many deadlines. */
 static int64_t some_later_time(struct runner *r) {
   int kind = pick(r, 100);
-  if (r->world.keys == MANY_KEYS && pick(r, 1000) > 0) kind = 80; /* so that many live at once */
+  if (r->world.keys == MANY_KEYS && pick(r, 1000) > 0) kind = 80; /* so that many exist at once */
   if (kind < 25) return r->now_ms + 1;
   if (kind < 75) return some_deadline(r) - (kind < 50 ? 0 : kind < 60 ? 1 : -1);
   return r->now_ms + some_ms(r, kind < 97 ? r->world.stroll_ms : 3 * r->options.retention_ms);
@@ -919,7 +918,7 @@ static void op_time(struct runner *r) {
   if (pick(r, 1000) < r->world.tick_chance) op_tick(r);
 }
 
-/* Everything is judged before, because nobody can tell which lapsed claims a tick has judged under
+/* What is due is applied first, because the model cannot know which claims a tick has lapsed under
  * the former retention. */
 static void op_reconfigure(struct runner *r) {
   look_at_everything(r);
@@ -977,7 +976,7 @@ uint64_t runner_run(struct runner *r, uint64_t steps) {
 
 /* ---- beginning and end ---- */
 
-/* Few keys, so that everything collides; now and then many, so that the table grows and shrinks. */
+/* Few keys, so that everything collides; sometimes many, so that the table grows and shrinks. */
 static void choose_world(struct runner *r) {
   static const int KEYS[] = {8, 8, 1, 3, 8, 16, 8, MANY_KEYS};
   static const int TICK_CHANCES[] = {0, 1000, 200, 20};
@@ -1004,7 +1003,7 @@ static void choose_world(struct runner *r) {
       .waiters_per_key = chance(r, 70) ? 40 : 3,
       .waiters_total = chance(r, 70) ? MODEL_WAITERS / 2 : 12,
   };
-  struct source secret = {.seed = r->seed}; /* too long to be taken out of a fuzzer's bytes */
+  struct source secret = {.seed = r->seed}; /* too long to be taken from a fuzzer's bytes */
   for (int i = 0; i < ENGINE_HASH_SECRET_BYTES; i++)
     r->options.hash_secret[i] = (unsigned char)random_bits(&secret);
   static const int64_t STARTS[] = {0, 1, 1000000, INT64_C(1700000000000), (INT64_C(1) << 42) - 5000,
@@ -1066,7 +1065,7 @@ static void end_everything(struct runner *r) {
       drain_all(r);
     }
   }
-  for (int i = 0; i < MODEL_WAITERS; i++) { /* whom the former ones handed over to */
+  for (int i = 0; i < MODEL_WAITERS; i++) { /* those to whom the former ones handed over */
     if (r->model.waiters[i].state != WAITER_FREE) settle(r, i);
   }
   for (int b = 0; b < MODEL_BINDINGS; b++) {
@@ -1074,7 +1073,7 @@ static void end_everything(struct runner *r) {
   }
   for (int key = 0; key < r->world.keys; key++) {
     engine_set_deadline(r->engine, key_span(r, key), r->now_ms + 1,
-                        r->now_ms); /* values without an end */
+                        r->now_ms); /* strings without a time to live */
     model_set_deadline(&r->model, key, r->now_ms + 1, r->now_ms);
   }
   if (chance(r, 30)) op_flush(r);
@@ -1082,7 +1081,7 @@ static void end_everything(struct runner *r) {
 
 void runner_finish(struct runner *r, uint64_t events[EVENTS]) {
   end_everything(r);
-  r->now_ms += 100000; /* leases and retentions are over */
+  r->now_ms += 100000; /* past all leases and retentions */
   for (int n = 0; engine_next_due(r->engine) != INT64_MAX; n++) {
     EXPECT(n < FINISH_STEPS, "it never ends");
     tick(r, 100);

@@ -1,9 +1,9 @@
 /*
- * runner.h - drives the engine and the model with the same operations under a clock of its own and
+ * runner.h - drives the engine and the model with the same operations under a virtual clock, and
  * compares everything that can be seen: answers, waiters that became ready, effects, figures, and
  * now and then every key.
  *
- * Decisions come from a seed or from bytes (a fuzzer's); both give every operation a chance at
+ * Decisions come from a seed or from a fuzzer's bytes; with both, every operation is possible at
  * every moment. The first difference prints the seed, the world and the last operations, and
  * aborts.
  */
@@ -17,16 +17,16 @@
 
 struct runner;
 
-/* Both create a fresh engine in a world of its own (number of keys, durations, limits, ticks); NULL
- * when memory is short. */
+/* Both create a fresh engine in a new world (number of keys, durations, limits, ticks). NULL: no
+ * memory. */
 struct runner *runner_from_seed(uint64_t seed);
 struct runner *runner_from_bytes(const uint8_t *bytes, size_t size);
 
-/* At most that many operations; stops early when the bytes are used up. Returns how many were done.
+/* Runs at most that many operations; stops early when the bytes are used up. Returns how many ran.
  */
 uint64_t runner_run(struct runner *runner, uint64_t steps);
 
-/* Lets everything end, proves that nothing is left, and adds what happened to events. */
+/* Lets everything expire, checks that nothing is left, and adds what happened to events. */
 void runner_finish(struct runner *runner, uint64_t events[EVENTS]);
 
 #endif

@@ -4,9 +4,9 @@
  *
  *     test_model [--seed N] [--steps N]      (or the environment: MODEL_SEED, MODEL_STEPS)
  *
- * The seed of every world is printed when something differs; the same seed makes the same
- * operations. Fails too when a line of the contract's table never happened: then this test
- * does not test it.
+ * When something differs, the seed of that world is printed; the same seed repeats the operations.
+ * The test also fails when a line of the contract's table never happened, because then it does not
+ * test that line.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -19,7 +19,7 @@
 
 #define DEFAULT_STEPS 5000000
 #define WORLD_STEPS 20000
-#define FULL_STEPS 500000 /* with fewer, rare events may be missing by chance */
+#define FULL_STEPS 500000 /* with fewer, rare events may not happen by chance */
 
 static uint64_t number(const char *text) {
   char *end;

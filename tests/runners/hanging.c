@@ -1,5 +1,5 @@
-/* hanging.c - a unit test program of which one test hangs, others die or fail, and the last one
- * passes: for test_runners.py. */
+/* hanging.c - a unit test program for test_runners.py: one test hangs, others die or fail, and the
+ * last one passes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,9 +1,9 @@
-"""Each test runner ends a test that hangs, calls it FAILED (timeout) by its name, fails, and still
-runs the tests after it.
+"""Each test runner ends a test that hangs, reports it by name as FAILED (timeout), fails, and still runs
+the tests after it.
 
     /usr/bin/python3 tests/runners/test_runners.py      $IDEM_BUILD (build/release), $IDEM_SERVER
 
-Where a runner knows only tests of its own, the limit is so short that one of them is over it.
+Where a runner can run only its own tests, the limit is so short that one of them exceeds it.
 """
 
 import os
@@ -17,8 +17,8 @@ TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROOT = os.path.dirname(TESTS)
 BUILD = os.path.join(ROOT, os.environ.get("IDEM_BUILD", "build/release"))
 PYTHON = "/usr/bin/python3"
-LIMIT_S = 1        # of a test that hangs
-NEVER_S = 120      # a runner that does not end by itself
+LIMIT_S = 1        # limit of a test that hangs
+NEVER_S = 120      # limit of a runner that does not end by itself
 
 HANGING = """
 import time
@@ -61,7 +61,7 @@ class Runners(unittest.TestCase):
         return path
 
     def run_runner(self, *command, limit_s=LIMIT_S, **env):
-        """Its output; it must have failed."""
+        """Runs a runner that must fail; returns its output."""
         env = {**os.environ, "IDEM_TEST_LIMIT_S": str(limit_s), "PYTHONPATH": self.directory, **env}
         done = subprocess.run(command, cwd=ROOT, env=env, timeout=NEVER_S, text=True, check=False,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -70,7 +70,7 @@ class Runners(unittest.TestCase):
         return done.stdout
 
     def assert_lines(self, output, *regexes):
-        """In this order."""
+        """Checks that the output has these texts, in this order."""
         self.assertRegex(output, "(?s)" + ".*".join(regexes))
 
     def test_a_unit_test(self):
@@ -126,7 +126,7 @@ class Runners(unittest.TestCase):
                           r"ok \S*good.md: 1 step")
 
     def test_a_program_of_libidem(self):
-        """Also when what it has started holds its output open."""
+        """Even if a child process holds its output open."""
         os.makedirs(os.path.join(self.directory, "tests/client"))
         self.file("tests/client/test_key", "#!/bin/sh\necho began\nsleep 1000\n", 0o755)
         self.file("tests/client/test_calls", "#!/bin/sh\necho '  called'\n", 0o755)

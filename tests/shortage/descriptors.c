@@ -12,18 +12,18 @@
 #include "tests/shortage/system.h"
 #include "tests/shortage/talk.h"
 
-/* More than libuv has room for at first, and fewer than the server lets in. */
+/* More than libuv has room for at first, and fewer than maxclients. */
 #define CROWD 170
-#define ONE_EACH 8 /* for each loop at least one */
-/* A listener that rests begins again at the next cron tick, so it fails a few times a second; one
- * that spins, some hundred thousand times. */
+#define ONE_EACH 8 /* so that each loop has at least one */
+/* A listener that pauses tries again at the next cron tick, so it fails a few times a second; one
+ * that spins fails some hundred thousand times. */
 #define SPINNING 1000
 #define TRIES 10000
 
 struct place {
   int port;
   const char *path;
-  struct talk old[ONE_EACH]; /* connections from before */
+  struct talk old[ONE_EACH]; /* connections opened before the shortage */
   struct talk *crowd;
 };
 
@@ -37,7 +37,7 @@ static void check_old(struct place *place) {
   for (unsigned i = 0; i < ONE_EACH; i++) must_answer(&place->old[i], "a connection from before");
 }
 
-/* In turn, by TCP and through the unix socket. */
+/* Alternately over TCP and through the unix socket. */
 static void open_crowd(struct place *place) {
   for (int i = 0; i < CROWD; i++)
     talk_open(&place->crowd[i], i % 2 == 0 ? place->port : 0, place->path);
@@ -47,7 +47,7 @@ static void close_crowd(struct place *place) {
   for (int i = 0; i < CROWD; i++) talk_close(&place->crowd[i]);
 }
 
-/* Connections that end in time although nobody said anything on them. */
+/* The server ends these connections although no command was sent on them. */
 static void all_are_refused(struct place *place) {
   for (int i = 0; i < CROWD; i++) {
     const char *reply = talk_hear(&place->crowd[i]);
@@ -56,7 +56,7 @@ static void all_are_refused(struct place *place) {
   }
 }
 
-/* Those that were refused are gone from the server's count soon, not at once. */
+/* The server may count refused connections for a moment longer, so there is room for both. */
 static void all_are_served(struct place *place) {
   open_crowd(place);
   for (int i = 0; i < CROWD; i++) must_answer(&place->crowd[i], "a new connection");
@@ -112,7 +112,7 @@ void descriptors_beyond_room(int port, const char *path, long period) {
   }
   system_recover();
   close_crowd(&place);
-  const char *reply = NULL; /* refused until those are gone from the server's count */
+  const char *reply = NULL; /* refused until the server no longer counts the closed ones */
   for (int tries = 0; tries < TRIES && (reply == NULL || strcmp(reply, "+PONG") != 0); tries++) {
     talk_close(place.crowd);
     talk_open(place.crowd, port, path);

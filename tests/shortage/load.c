@@ -10,10 +10,10 @@
 
 #define TALKS 16
 #define LARGE_BYTES 20000     /* a reference in the output, not a copy */
-#define RECEIVED_BYTES 100000 /* received where it will stay */
+#define RECEIVED_BYTES 100000 /* received directly into the memory that keeps it */
 #define SILENT_BYTES 70000    /* an output that is not kept for the next turn */
 #define PIPELINED 60
-/* Without the section whose lines come and go with keys. */
+/* Without the section whose lines depend on the keys. */
 #define INFO "INFO server clients memory persistence stats replication cpu idem threads"
 
 static struct talk talks[TALKS];
@@ -27,7 +27,7 @@ static bool begins(const char *reply, const char *with) {
   return strncmp(reply, with, strlen(with)) == 0;
 }
 
-/* A reply as it has to be, or a refusal. True: as it has to be. */
+/* Checks that a reply is the wanted one or a refusal. True: the wanted one. */
 static bool granted(const char *reply, const char *wanted) {
   if (talk_refused(reply)) return false;
   CHECK(begins(reply, wanted), "'%s' instead of '%s'", reply, wanted);
@@ -46,7 +46,7 @@ static void close_talks(void) {
 /* ---- what was acknowledged ---- */
 
 enum fact {
-  TAKEN, /* somebody was told to run it: nobody else is, until it is given back */
+  TAKEN, /* a caller was told to run it: no other may be, until it is given back */
   DONE,  /* stored */
   SET    /* a string */
 };
@@ -99,7 +99,7 @@ static void check_truth(struct talk *talk, const struct truth *truth) {
 }
 
 void load_verify(struct load *load) {
-  for (unsigned i = 0; i < 8; i++) { /* for each loop at least one */
+  for (unsigned i = 0; i < 8; i++) { /* so that each loop has at least one */
     struct talk *talk = open_talk(load, i);
     const char *reply = talk_ask(talk, "PING");
     CHECK(reply != NULL && strcmp(reply, "+PONG") == 0, "'%s' for a PING", reply);
@@ -154,7 +154,7 @@ static void step_claims(struct load *load) {
   run_once(load, open_talk(load, 1), "b", 101);
 }
 
-/* Who waits hears something, whatever became of the owner. */
+/* A waiter gets an answer, whatever becomes of the owner. */
 static void step_waiting(struct load *load) {
   char key[KEY_BYTES];
   snprintf(key, sizeof key, "waited-%ld", load->round);
@@ -165,22 +165,22 @@ static void step_waiting(struct load *load) {
   talk_say(reader, "WAIT %s 100", key);
   if (load->round % 3 == 0) store(owner, key, token, 200);
   if (load->round % 3 == 1) granted(talk_ask(owner, "RELEASE %s %lld", key, token), ":1");
-  talk_close(owner); /* its claim ends, if it did not before */
+  talk_close(owner); /* its claim ends now, if it has not yet */
   const char *reply = talk_hear(next);
   if (!talk_refused(reply) && begins(reply, "CLAIMED :")) {
     store(next, key, token_of(reply), 200);
   } else if (!talk_refused(reply)) {
-    CHECK(begins(reply, "DONE x"), "'%s' for who waits", reply);
+    CHECK(begins(reply, "DONE x"), "'%s' for a waiter", reply);
   }
   talk_hear(reader);
 }
 
-/* Replies that the network does not take at once. */
+/* Replies that the socket does not take at once. */
 static void step_pipeline(struct load *load) {
   char key[KEY_BYTES];
   snprintf(key, sizeof key, "large-%ld", load->round);
   struct talk *talk = &talks[0], *rude = &talks[1];
-  talk_open(talk, 0, load->path); /* whose buffers do not grow */
+  talk_open(talk, 0, load->path); /* a unix socket, whose buffers do not grow */
   talk_open(rude, 0, load->path);
   for (unsigned i = 0; i < PIPELINED; i++) {
     talk_say(talk, "FETCH %s", key);
@@ -224,7 +224,7 @@ static void step_transaction(struct load *load) {
   if (begins(reply, "+OK")) learn(key, SET, 300);
 }
 
-/* ---- what clients are told unasked ---- */
+/* ---- messages ---- */
 
 static void step_pubsub(struct load *load) {
   struct talk *listener = open_talk(load, 0), *speaker = open_talk(load, 1);
@@ -234,7 +234,7 @@ static void step_pubsub(struct load *load) {
   if (!granted(talk_ask(listener, "SUBSCRIBE __idem__:told-%ld", round), "subscribe ")) return;
   const char *reply = talk_ask(speaker, "PUBLISH channel-%ld @2000", round);
   if (talk_refused(reply)) return;
-  if (strcmp(reply, ":0") == 0) { /* it is closed */
+  if (strcmp(reply, ":0") == 0) { /* the subscriber was closed */
     while (talk_hear(listener) != NULL) continue;
     return;
   }
@@ -302,9 +302,9 @@ static void step_crowd(struct load *load) {
   for (unsigned i = 0; i < TALKS; i++) granted(talk_hear(&talks[i]), "+PONG");
 }
 
-/* ---- the server's own affairs ---- */
+/* ---- administration ---- */
 
-/* With lines missing it would be worse than none. */
+/* INFO is complete, or refused. */
 static void check_info(struct load *load, struct talk *talk) {
   if (talk_refused(talk_ask(talk, INFO))) return;
   CHECK(talk->lines == load->info_lines, "INFO with %u lines of %u", talk->lines, load->info_lines);

@@ -1,7 +1,7 @@
 /*
- * shortage.c - a server to which the n-th allocation is refused, for every n, and n to n + k, under
- * a load of everything that clients do: it neither ends nor falls silent nor forgets what it has
- * acknowledged, and when there is memory again all is as before.
+ * shortage.c - a server whose n-th allocation fails, for every n, or n to n + k, under a load of
+ * everything that clients do. The server must not end, must leave no client without an answer, and
+ * must not forget what it has acknowledged. When there is memory again, all is as before.
  *
  *     shortage [--loops N] [--most N] [--step N] [--from N]
  */
@@ -18,8 +18,8 @@
 #include "tests/shortage/system.h"
 #include "tests/shortage/talk.h"
 
-/* The server is made anew after so many failures, so that its beginning and its end have their
- * share of what they leave behind. */
+/* After so many failures the server is destroyed and created again, so that both also run after
+ * failures. */
 #define FAILURES_PER_SERVER 200
 #define PERIODS 60
 #define ROUNDS_PER_PERIOD 3
@@ -74,7 +74,7 @@ static void *run(void *server) {
   return NULL;
 }
 
-/* False: it said why. */
+/* False: error says why. */
 static bool start(struct place *place, char error[OPTIONS_ERROR_BYTES]) {
   system_ask_for_server();
   place->server = server_create(&place->options, &place->log, error);
@@ -134,13 +134,13 @@ static void sweep(struct place *place, const struct settings *settings) {
     bool last = n + settings->step > settings->most;
     if ((done + 1) % FAILURES_PER_SERVER != 0 && !last) continue;
     stop(place);
-    CHECK(system_live() == live, "%ld pieces are left over", system_live() - live);
+    CHECK(system_live() == live, "%ld allocations are left over", system_live() - live);
   }
   printf("  %ld loops: %ld failures of memory, %ld rounds\n", settings->loops, done,
          place->load.round);
 }
 
-/* The more often, the fewer get far. */
+/* The more often allocations fail, the fewer commands get far. */
 static void fail_often(struct place *place, long loops) {
   long live = system_live();
   must_start(place);
@@ -153,11 +153,11 @@ static void fail_often(struct place *place, long loops) {
     load_verify(&place->load);
   }
   stop(place);
-  CHECK(system_live() == live, "%ld pieces are left over", system_live() - live);
+  CHECK(system_live() == live, "%ld allocations are left over", system_live() - live);
   printf("  %ld loops: every 2nd to %dth allocation failed\n", loops, PERIODS);
 }
 
-/* It cannot be made, and says so, or it serves. */
+/* The server cannot be created and says so, or it serves. */
 static void fail_at_start(struct place *place, long loops) {
   char error[OPTIONS_ERROR_BYTES];
   long live = system_live(), n = 1;
@@ -171,7 +171,7 @@ static void fail_at_start(struct place *place, long loops) {
       load_verify(&place->load);
       stop(place);
     }
-    CHECK(system_live() == live, "%ld pieces are left over", system_live() - live);
+    CHECK(system_live() == live, "%ld allocations are left over", system_live() - live);
   }
   printf("  %ld loops: each of %ld allocations of the start failed once\n", loops, n - 2);
 }
@@ -186,7 +186,7 @@ static void fail_descriptors(struct place *place, long loops) {
     descriptors_beyond_room(place->load.port, place->socket, period);
     stop(place);
   }
-  CHECK(system_live() == live, "%ld pieces are left over", system_live() - live);
+  CHECK(system_live() == live, "%ld allocations are left over", system_live() - live);
   printf("  %ld loops: connections for which there is nothing\n", loops);
 }
 

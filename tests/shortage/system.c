@@ -12,13 +12,13 @@
 
 static struct {
   _Atomic long live, count;
-  _Atomic long first, end; /* those with these numbers fail, without the end */
-  _Atomic long period;     /* and those whose number it divides; 0: none */
+  _Atomic long first, end; /* allocations first to end - 1 fail */
+  _Atomic long period;     /* and every period-th one; 0: none */
   _Atomic int errors[SYSTEM_CALLS];
   _Atomic long failures[SYSTEM_CALLS];
 } state;
 
-/* What this thread asks for never fails. */
+/* Calls of this thread never fail. */
 static _Thread_local bool spared;
 
 void system_fail_memory(long first, long count) {
@@ -116,11 +116,11 @@ void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_
   return fails() ? MAP_FAILED : __real_mmap(at, size, protection, flags, fd, offset);
 }
 
-/* ---- libuv's beginning ---- */
+/* ---- libuv's start ---- */
 
-/* Where a loop is made libuv ends the process when it has no room for its first descriptors: before
- * there is a server, that is all that can be done. Where it is made to reach further, the memory
- * was there a moment before. */
+/* libuv ends the process when a new loop gets no memory for its first descriptors. At that time
+ * there is no server yet, so that cannot be helped, and these calls are spared. The server makes
+ * libuv's array of descriptors larger only after it has checked that there is memory for it. */
 int __real_uv_loop_init(uv_loop_t *loop);
 int __real_uv_poll_start(uv_poll_t *poll, int events, uv_poll_cb callback);
 int __wrap_uv_loop_init(uv_loop_t *loop);
@@ -161,7 +161,7 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags) 
   return call_fails(SYSTEM_ACCEPT) ? -1 : __real_accept4(fd, address, len, flags);
 }
 
-/* What the kernel knows already needs nothing: as with the real one, that is told first. */
+/* As in the kernel, a descriptor that is watched already is an EEXIST, even without memory. */
 int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) {
   if (operation == EPOLL_CTL_ADD && state.errors[SYSTEM_WATCH] != 0) {
     struct epoll_event same = *event;

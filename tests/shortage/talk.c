@@ -67,7 +67,7 @@ static void send_all(struct talk *talk, const char *data, size_t len) {
   while (len > 0 && talk->fd >= 0) {
     ssize_t sent = send(talk->fd, data, len, MSG_NOSIGNAL);
     CHECK(sent > 0 || errno != EAGAIN, "the server takes nothing: it hangs");
-    if (sent <= 0) return; /* closed; what it had said before can still be read */
+    if (sent <= 0) return; /* closed; replies sent before that can still be read */
     data += sent;
     len -= (size_t)sent;
   }

@@ -24,8 +24,8 @@ PROGRAM = os.path.abspath(os.environ.get("IDEM_SERVER",
 # A sanitizer build is several times slower and keeps freed memory: tests skip memory figures there.
 INSTRUMENTED = any(word in PROGRAM for word in ("asan", "ubsan", "tsan"))
 
-# When something that has to happen is given up. It says "hangs", never "is slow": how fast things
-# are is measured and printed, and a test that fails on a slow machine is a defect.
+# After so long a test gives up on a condition. Then something hangs; it is not merely slow: durations
+# are measured and printed, and a test that fails on a slow machine is a defect.
 HANG_SECONDS = 60
 POLL_SECONDS = 0.002
 NOFILE_WANTED = 20000
@@ -44,7 +44,7 @@ class RespError(Exception):
 
 
 class Closed(Exception):
-    """The peer closed the connection in the middle of a reply or instead of one."""
+    """The server closed the connection in the middle of a reply or instead of one."""
 
 
 def eventually(condition, what="the condition", seconds=HANG_SECONDS):
@@ -60,8 +60,8 @@ def eventually(condition, what="the condition", seconds=HANG_SECONDS):
 
 
 def patience(first_ms):
-    """Milliseconds for what has to be done before a time is over, to be left by `break`: four times
-    as many when the machine was too slow for it, which the scenario itself has to tell."""
+    """Yields milliseconds for steps that must finish before a time has passed. The caller leaves the
+    loop with `break`. If it does not, because the machine was too slow, it gets four times as many."""
     for scale in (1, 4, 16, 64):
         yield first_ms * scale
     raise AssertionError(f"it fails with {first_ms} ms and with {first_ms * scale} ms alike")
@@ -127,7 +127,7 @@ class Client:
         try:
             data = self.sock.recv(1 << 18)
         except TimeoutError as error:
-            raise TimeoutError(f"no more behind {len(self.buffer)} bytes of a reply") from error
+            raise TimeoutError(f"no more after {len(self.buffer)} bytes of a reply") from error
         except ConnectionResetError:
             data = b""
         if not data:
@@ -205,7 +205,7 @@ class Client:
             self.sock.settimeout(timeout)
 
     def ended(self, seconds=HANG_SECONDS):
-        """True when the peer closes within the time and sends nothing more."""
+        """True when the server closes within the time and sends nothing more."""
         self.sock.settimeout(seconds)
         try:
             return not self.buffer and self.sock.recv(1) == b""
@@ -214,7 +214,7 @@ class Client:
         except TimeoutError:
             return False
 
-    # The three ways to leave
+    # Three ways to end a connection
 
     def close(self):
         self.sock.close()
@@ -244,7 +244,7 @@ class Server:
             os.chmod(self.config_path, config_mode)
             arguments.append(self.config_path)
         given = " ".join(map(str, options)) + "\n" + (config or "")
-        # Each listener says a line of its own: wait for all of them.
+        # The server logs one line per listening socket: wait for all of them.
         bind = re.search(r"(?:^|\s)(?:--)?bind ([^\n]*?)(?= --|\n|$)", given)
         self.listeners = (len(bind.group(1).split()) if bind else 1) + bool(
             re.search(r"(^|\s)(--)?unixsocket\s", given))
@@ -315,7 +315,7 @@ class Server:
             return int(re.search(rf"^{field}:\s+(\d+) kB", file.read(), re.M).group(1))
 
     def cpu_seconds(self):
-        """Of all its threads, the system's work for them included."""
+        """Of all its threads, including the time the kernel worked for them."""
         with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -354,7 +354,8 @@ class Server:
 
     @contextlib.contextmanager
     def stopped(self):
-        """Neither reads nor looks at the clock meanwhile: all that comes is there at once after."""
+        """Stops the process: it neither reads nor looks at the clock. Whatever is sent meanwhile lies in
+        its sockets when it goes on."""
         self.signal(signal.SIGSTOP)
         try:
             eventually(lambda: self._state() == "T", what="a stopped server")

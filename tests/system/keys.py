@@ -4,7 +4,7 @@
 SPELLINGS = ['k', '"k"', '  "k"  ', '"k";a', '"k"; a=1;b=-2.5;c=?0', '"k";a="x\\"y";b=tok/en;c=:YQ==:']
 
 MALFORMED = [
-    "", "  ", '""', '" "', '"   "',                # empty is not absent: who sent it wanted protection
+    "", "  ", '""', '" "', '"   "',                # empty is not absent: a client that sends it wants protection
     '"k', 'k"', '"k"k', '"a" "b"', "a b", '"\\k"',  # quotes that do not end where the value does
     "a,b", "a, b", '"a","b"', '"a", "b"', "a,",     # several, as servers and proxies join them
     '"k";A', '"k";', '"k" ;a', '"k";a=', '"k";a=1234567890123456',

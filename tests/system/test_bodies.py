@@ -1,7 +1,8 @@
-"""Large bodies: received straight into what is kept, however they are cut, whatever becomes of them.
+"""Large bodies: received directly into the memory that keeps them, however the stream is cut, and
+whatever happens to the command.
 
-A body of 64 KiB and more that did not arrive whole takes another way through the server than others
-(server/net/input.h); a client must not be able to tell.
+A body of 64 KiB or more that does not arrive whole takes a different path through the server
+(server/net/input.h). A client must not notice that.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import unittest
 from harness import INSTRUMENTED, Client, ServerCase, encode, eventually, measured
 
 KIB, MIB = 2**10, 2**20
-# Around what one read takes, what the engine keeps apart, and what doubles several times.
+# Sizes around one read, around the least body that the engine adopts, and after several doublings.
 SIZES = (64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 100 * KIB, 300 * KIB, 3 * MIB)
 CUTS = 40
 
@@ -33,13 +34,13 @@ class Bodies(ServerCase):
         self.control = self.connect(self.server)
 
     def same(self, reply, body, meta=None):
-        """Without showing a megabyte of random bytes when it is not."""
+        """assertEqual, without printing a megabyte of random bytes on failure."""
         self.assertTrue(isinstance(reply, list) and reply[:3] == [b"DONE", body, meta],
                         f"another body or meta: {str(reply)[:200]}")
 
     @staticmethod
     def fed(client, pieces):
-        """Each piece is read by the server before the next one is sent, most of them at least."""
+        """Sends the pieces so that the server reads most of them before the next one is sent."""
         for piece in pieces:
             client.send_raw(piece)
             time.sleep(0.0005)  # a hint to the scheduler; nothing depends on it
@@ -49,7 +50,7 @@ class Bodies(ServerCase):
         self.fed(client, [stream[start:end] for start, end in zip([0, *ends], ends)])
 
     def half(self, key, size=300 * KIB):
-        """A connection that has sent half of a STORE; and the rest."""
+        """A connection that has sent half of a STORE, the other half, and the token."""
         token = self.claim(self.control, key)[0]
         client = self.connect(self.server)
         stream = encode("STORE", key, token, body_of(size, 1))
@@ -58,7 +59,7 @@ class Bodies(ServerCase):
                    "some of it is read")
         return client, stream[len(stream) // 2:], token
 
-    def test_any_cut_keeps_the_body_and_what_comes_behind(self):
+    def test_any_cut_keeps_the_body_and_what_follows_it(self):
         rng = random.Random(20)
         for size in SIZES:
             for round_number in range(3 if size < MIB else 1):
@@ -70,7 +71,7 @@ class Bodies(ServerCase):
                                                   60000)
                           + encode("FETCH", key) + encode("STORE", key, token, body)
                           + encode("STORE", key, token, body[::-1], "META", meta)
-                          + encode("ECHO", "behind"))
+                          + encode("ECHO", "after"))
                 with self.subTest(size=size, round=round_number), Client(self.server) as client:
                     self.store_cut(client, stream, rng, rng.randrange(1, CUTS))
                     self.assertEqual(client.read(), "PONG")
@@ -78,7 +79,7 @@ class Bodies(ServerCase):
                     self.same(client.read(), body, meta)
                     self.assert_error(client.read(), "CONFLICT")  # the meta is missing
                     self.assert_error(client.read(), "CONFLICT")
-                    self.assertEqual(client.read(), b"behind")
+                    self.assertEqual(client.read(), b"after")
                     self.same(self.control.call("FETCH", key), body, meta)
 
     def test_cuts_around_its_beginning_and_end(self):
@@ -97,7 +98,7 @@ class Bodies(ServerCase):
                     self.assertEqual(client.read(), "PONG")
                 self.same(self.control.call("FETCH", key), body)
 
-    def test_what_is_refused_leaves_nothing(self):
+    def test_a_refused_body_leaves_nothing(self):
         base = int(self.server.info("memory", self.control)["used_memory"])
         size = 2 * MIB
         body = body_of(size, 4)
@@ -132,13 +133,13 @@ class Bodies(ServerCase):
 
     def test_a_line_end_that_is_missing(self):
         body = body_of(200 * KIB, 6)
-        for behind in (b"\r?", b"??"):
+        for ending in (b"\r?", b"??"):
             client = self.connect(self.server)
-            self.fed(client, [head_of("k", 1, len(body)) + body[:KIB], body[KIB:], behind])
+            self.fed(client, [head_of("k", 1, len(body)) + body[:KIB], body[KIB:], ending])
             self.assertIn("Protocol error", str(client.read()))
             self.assertTrue(client.ended())
 
-    def test_killed_or_gone_in_the_middle(self):
+    def test_a_connection_that_ends_in_the_middle(self):
         for number, end in enumerate(("kill", "reset", "close", "half_close")):
             with self.subTest(end):
                 client, rest, token = self.half(f"k{number}")
@@ -164,7 +165,7 @@ class Bodies(ServerCase):
         self.assertEqual(client.read(), "PONG")
         self.same(self.control.call("FETCH", "k"), body_of(300 * KIB, 1))
 
-    def test_behind_a_command_that_waits(self):
+    def test_after_a_command_that_waits(self):
         token = self.claim(self.control, "first")[0]
         second = self.claim(self.control, "second")[0]
         body = body_of(400 * KIB, 7)
@@ -180,7 +181,7 @@ class Bodies(ServerCase):
         self.assertEqual(client.read(), "PONG")
         self.same(self.control.call("FETCH", "second"), body)
 
-    def test_it_is_given_to_those_who_wait(self):
+    def test_every_waiter_gets_it(self):
         for ttl in (60000, 0):
             token = self.claim(self.control, f"k{ttl}")[0]
             body = body_of(700 * KIB, 8)
@@ -214,7 +215,7 @@ class Bodies(ServerCase):
 
 
 class Room(ServerCase):
-    def test_who_is_closed_for_lack_of_room_has_the_replies_in_front(self):
+    def test_a_connection_closed_for_lack_of_room_gets_its_earlier_replies(self):
         server = self.start("--client-input-total", "1mb")
         clients = [self.connect(server) for _ in range(60)]
         for number, client in enumerate(clients):
@@ -227,8 +228,8 @@ class Room(ServerCase):
 
     @unittest.skipIf(INSTRUMENTED, "the sanitizer's allocator keeps freed memory")
     def test_half_received_bodies_cost_what_has_arrived(self):
-        """An announcement costs nothing; what arrived costs at most twice itself; all together have
-        client-input-total, and it is exact when they are gone."""
+        """An announced length costs nothing. Received bytes cost at most twice their size. All
+        connections share client-input-total, and all of it is free again when they are gone."""
         server = self.start("--client-input-total", "64mb", "--body-limit", "16mb")
         control = self.connect(server)
         base = server.rss_bytes()
@@ -254,7 +255,7 @@ class Room(ServerCase):
             client.send_raw(body[-10:] + b"\r\n")
             self.assertEqual(client.read(), 0)
 
-    def test_more_than_all_may_have_is_closed(self):
+    def test_input_over_the_total_closes_its_connection(self):
         server = self.start("--client-input-total", "4mb")
         control = self.connect(server)
         token = self.claim(control, "k")[0]
@@ -263,13 +264,13 @@ class Room(ServerCase):
             greedy.send_raw(head_of("k", token, 10 * MIB) + b"x" * (10 * MIB))
         self.assertTrue(greedy.ended())
         self.assertIn("client-input-total", server.log())
-        greedy = self.connect(server)  # what is no record's body is no exception
+        greedy = self.connect(server)  # the same for an argument that is not the body of a record
         with contextlib.suppress(OSError):
             greedy.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nv\r\n$10000000\r\n" + b"x" * 10000000)
         self.assertTrue(greedy.ended())
         closed = server.info("stats", control)["client_query_buffer_limit_disconnections"]
         self.assertEqual(closed, "2")
-        self.assertEqual(server.log().count("reach client-input-total"), 1)  # in one minute
+        self.assertEqual(server.log().count("reach client-input-total"), 1)  # at most one line a minute
         self.assertEqual(control.call("STORE", "k", token, b"z" * MIB), 0)
 
 

@@ -1,6 +1,6 @@
 """Random callers that claim, wait, store, give up and die in the middle, on few keys.
 
-Whatever happens: no token is granted twice, every question is answered, and in the end nobody is
+Whatever happens: no token is granted twice, every command is answered, and in the end no caller is
 stuck and nothing is left. The seed is printed; IDEM_SEED repeats it (not the timing).
 """
 
@@ -14,7 +14,7 @@ from harness import HANG_SECONDS, Client, Closed, RespError, ServerCase, eventua
 
 CALLERS = 80
 KEYS = 6
-SECONDS, GRANTS = 5, 200  # at least both
+SECONDS, GRANTS = 5, 200  # run for at least so long, and until there were so many grants
 WAIT_MS = 400
 
 
@@ -54,7 +54,7 @@ class Caller:
         return ("CLAIM", key, *options)
 
     def die(self):
-        """In one of the ways in which clients die, and a new one comes."""
+        """Ends the connection in one of the ways in which clients die, and opens a new one."""
         leave = self.rng.choice((Client.close, Client.reset, Client.half_close))
         leave(self.client)
         self.client.close()
@@ -76,7 +76,7 @@ class Caller:
 
 
 class Chaos(ServerCase):
-    def test_nobody_is_stuck(self):
+    def test_no_caller_is_stuck(self):
         seed = int(os.environ.get("IDEM_SEED", time.time()))
         rng, tokens = random.Random(seed), set()
         print(f"    seed {seed}", flush=True)

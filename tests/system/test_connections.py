@@ -1,4 +1,4 @@
-"""Connections that misbehave, are too many, too slow or too greedy; the others are served."""
+"""Connections that misbehave, are too many, too slow or too greedy: the server still serves the others."""
 
 import multiprocessing
 import os
@@ -14,7 +14,7 @@ from harness import (HANG_SECONDS, INSTRUMENTED, Client, Closed, ServerCase, enc
                      measured, percentile, raise_nofile)
 
 MIB = 2**20
-# Commands that lie in a socket when a stopped server goes on: their 48 KiB fit into any.
+# Commands that lie in the socket when a stopped server goes on. Their 48 KiB fit into any socket buffer.
 QUEUED = 8192
 
 
@@ -32,7 +32,7 @@ class EndOfInput(ServerCase):
         self.assertTrue(client.ended())
         server.await_descriptors(descriptors)
 
-    def test_large_answers_reach_a_half_closed_peer_whole(self):
+    def test_large_answers_reach_a_half_closed_client_whole(self):
         server = self.start()
         client = self.connect(server)
         token = self.claim(client, "k")[0]
@@ -52,8 +52,7 @@ class EndOfInput(ServerCase):
         self.assertEqual(client.read(), "OK")
         self.assertTrue(client.ended())
 
-
-    def test_claims_with_bind_end_with_quit_before_the_peer_closes(self):
+    def test_claims_with_bind_end_with_quit_before_the_client_closes(self):
         server = self.start()
         client, other = self.connect(server), self.connect(server)
         self.claim(client, "k", "BIND")
@@ -62,8 +61,8 @@ class EndOfInput(ServerCase):
         self.assert_status(other.call("CLAIM", "k"), "CLAIMED")
 
 
-class WhatRanIsAnswered(ServerCase):
-    """Whatever ends a connection: the replies of the commands that ran before it are sent."""
+class CommandsThatRanAreAnswered(ServerCase):
+    """Whatever ends a connection, the replies of the commands that ran before it are sent."""
 
     def granted_before(self, data, *options):
         server = self.start(*options)
@@ -85,7 +84,7 @@ class WhatRanIsAnswered(ServerCase):
         data = encode("STORE", "k", 1, b"b" * 100_000)[:-3]
         self.assertTrue(self.granted_before(data, "--client-input-total", "64kb").ended())
 
-    def test_before_the_end_of_input_of_one_that_waits(self):
+    def test_before_the_end_of_input_during_a_wait(self):
         server = self.start()
         owner, client = self.connect(server), self.connect(server)
         self.claim(owner, "held")
@@ -129,7 +128,7 @@ class CoveredByClientReply(ServerCase):
         self.client.send_raw(encode("CLIENT", "REPLY", "SKIP") + encode(*command)
                              + encode("ECHO", "after"))
 
-    def test_a_wait_that_ends_by_its_time(self):
+    def test_a_wait_whose_time_passes(self):
         for command in (("CLAIM", "k", "WAIT", 50), ("WAIT", "k", 50)):
             self.skip(*command)
             self.assertEqual(self.client.read(), b"after")
@@ -167,7 +166,7 @@ class CoveredByClientReply(ServerCase):
                 self.assertEqual(self.client.read(), b"after")
                 self.assertEqual(self.client.call("PING"), "PONG")
 
-    def test_messages_are_no_replies(self):
+    def test_messages_are_not_replies(self):
         self.client.call("HELLO", 3)
         self.assertEqual(self.client.call("SUBSCRIBE", "c")[0], b"subscribe")
         for mode in ("SKIP", "OFF"):
@@ -175,7 +174,7 @@ class CoveredByClientReply(ServerCase):
                                  + encode("CLIENT", "REPLY", "ON"))
             self.assertEqual(self.client.read(), [b"message", b"c", mode.encode()])
             self.assertEqual(self.client.read(), "OK")
-        self.assertEqual(self.client.call("PUBLISH", "nobody", "m"), 0)
+        self.assertEqual(self.client.call("PUBLISH", "no-subscriber", "m"), 0)
 
     def test_inside_multi_it_is_refused(self):
         for mode in ("ON", "OFF", "SKIP"):
@@ -192,9 +191,9 @@ class CoveredByClientReply(ServerCase):
 
 
 class LateCommands(ServerCase):
-    """Ten seconds from the first byte of a command to its last; longer only for bodies that come."""
+    """A command has ten seconds from its first byte to its last; more only while a body keeps arriving."""
 
-    def test_who_trickles_is_closed_and_told(self):
+    def test_a_client_that_trickles_gets_an_error_and_is_closed(self):
         server = self.start()
         slow, body, pipelined, waits = (self.connect(server) for _ in range(4))
         owner, idle = self.connect(server), self.connect(server)
@@ -215,7 +214,7 @@ class LateCommands(ServerCase):
             except OSError:
                 pass
             ended = ended or slow.readable()
-            time.sleep(0.2)  # the trickle is what is tested
+            time.sleep(0.2)  # the slow sender is the subject
         self.assert_error(slow.read(), "ERR")
         self.assertTrue(slow.ended())
         self.assertGreater(time.monotonic() - started, 10)
@@ -232,9 +231,9 @@ class LateCommands(ServerCase):
 
 
 class Busy(ServerCase):
-    """What is not idleness, and no reason to close."""
+    """A connection that is not idle: `timeout` must not close it."""
 
-    def test_a_command_that_a_pause_holds_back(self):
+    def test_a_command_delayed_by_client_pause(self):
         server = self.start("--timeout", "1")
         control, client = self.connect(server), self.connect(server)
         self.assertEqual(control.call("CLIENT", "PAUSE", 2500), "OK")
@@ -248,10 +247,10 @@ class Busy(ServerCase):
         data = encode("STORE", "k", token, b"b" * 100_000)
         for start in range(0, len(data), 10_000):
             client.send_raw(data[start:start + 10_000])
-            time.sleep(0.3)  # slower than the timeout in all
+            time.sleep(0.3)  # in total longer than the timeout
         self.assertEqual(client.read(), 0)
 
-    def test_a_reader_slower_than_the_kernel_tells(self):
+    def test_a_reader_whose_progress_the_kernel_buffers_hide(self):
         server = self.start("--client-output-timeout", "2s")
         client = self.connect(server)
         body = os.urandom(12 * MIB)
@@ -263,7 +262,7 @@ class Busy(ServerCase):
             time.sleep(0.2)  # 100 KB a second; the kernel's buffers hold megabytes
         self.assertEqual(client.read(), body)
 
-    def test_a_pause_is_not_a_strangers_time(self):
+    def test_client_pause_does_not_use_up_the_time_before_auth(self):
         server = self.start(config="requirepass s3cret\n")
         control, client = self.connect(server), self.connect(server)
         self.assertEqual(control.call("AUTH", "s3cret"), "OK")
@@ -272,20 +271,20 @@ class Busy(ServerCase):
         self.assertEqual(client.read(), "OK")
 
 
-class WhatIsSharedByReaders(ServerCase):
-    def test_a_large_message_is_there_once(self):
+class SharedByReaders(ServerCase):
+    def test_a_large_message_is_held_once(self):
         server = self.start("--maxmemory", "128mb")
         control = self.connect(server)
-        listeners = [self.connect(server) for _ in range(100)]
-        for one in listeners:
+        subscribers = [self.connect(server) for _ in range(100)]
+        for one in subscribers:
             one.send("SUBSCRIBE", "c")
             one.read()
         base, payload = server.rss_bytes(), os.urandom(4 * MIB)
         self.assertEqual(control.call("PUBLISH", "c", payload), 100)
-        self.assertEqual(listeners[7].read()[2], payload)
+        self.assertEqual(subscribers[7].read()[2], payload)
         self.assertEqual(control.call("PING"), "PONG")
         grown = (server.peak_rss_bytes() - base) / MIB
-        measured(f"4 MiB to 100 listeners: the server's peak grew by {grown:.1f} MiB")
+        measured(f"4 MiB to 100 subscribers: the server's peak grew by {grown:.1f} MiB")
         if not INSTRUMENTED:
             self.assertLess(grown, 64)
 
@@ -304,7 +303,7 @@ class WhatIsSharedByReaders(ServerCase):
         first = eventually(lambda: next((one for one in lazy if one.readable()), None),
                            "the first reply")
         self.assertEqual(control.call("PING"), "PONG")
-        time.sleep(1)  # for what must not happen
+        time.sleep(1)  # time for what must not happen
         grown = (server.peak_rss_bytes() - base) / MIB
         measured(f"20 KEYS of 20 MiB each, unread: the server's peak grew by {grown:.1f} MiB")
         if not INSTRUMENTED:
@@ -322,10 +321,10 @@ class Owners(ServerCase):
         idle = self.connect(server)
         self.assertTrue(idle.ended())
         self.assertTrue(other.ended())
-        time.sleep(1)  # the time itself is what is tested
+        time.sleep(1)  # the time itself is the subject
         self.assertEqual(owner.call("PING"), "PONG")
 
-    def test_one_whose_claim_ended_is(self):
+    def test_an_owner_whose_claim_ended_is_idle(self):
         server = self.start("--timeout", "1")
         owner = self.connect(server)
         token = self.claim(owner, "k", "BIND")[0]
@@ -336,8 +335,8 @@ class Owners(ServerCase):
         self.assertTrue(lapsed.ended())
 
 
-class BehindTheOutputLimit(ServerCase):
-    """Replies over the limit that the kernel takes at once: nobody tells of it later."""
+class OverTheOutputLimit(ServerCase):
+    """Replies over the limit that the kernel takes at once: no event comes later to go on with."""
 
     def all_of(self, server, count, body_bytes):
         client = self.connect(server)
@@ -349,13 +348,13 @@ class BehindTheOutputLimit(ServerCase):
             self.assertEqual(client.read()[1], body)
         self.assert_status(client.read(), "CLAIMED")
 
-    def test_commands_behind_it_run_when_it_was_sent(self):
+    def test_later_commands_run_once_the_replies_are_sent(self):
         for limit, count, body_bytes in (("1kb", 3, 2048), ("1kb", 400, 10), ("64kb", 5, 70000),
                                          ("1mb", 30, MIB)):
             with self.subTest(limit=limit, count=count):
                 self.all_of(self.start("--client-output-limit", limit), count, body_bytes)
 
-    def test_also_where_others_make_it_small(self):
+    def test_also_when_other_readers_make_the_limit_small(self):
         server = self.start("--client-output-total", "4mb")
         greedy = self.connect(server)
         token = self.claim(greedy, "large")[0]
@@ -364,7 +363,7 @@ class BehindTheOutputLimit(ServerCase):
         self.assertTrue(greedy.readable(HANG_SECONDS))
         self.all_of(server, 5, 70000)
 
-    def test_the_end_of_input_behind_them(self):
+    def test_the_end_of_input_after_them(self):
         client = self.connect(self.start("--client-output-limit", "1kb"))
         body = b"b" * 2048
         self.assertEqual(client.call("SET", "k", body), "OK")
@@ -406,7 +405,7 @@ class Framing(ServerCase):
     def test_many_keys_in_one_command(self):
         self.assertEqual(self.client.call("EXISTS", *(f"k{n}" for n in range(60000))), 0)
 
-    def test_a_length_up_to_512_mib_is_no_protocol_error(self):
+    def test_a_length_up_to_512_mib_is_not_a_protocol_error(self):
         self.client.send_raw(b"*2\r\n$5\r\nFETCH\r\n$536870912\r\n")
         self.assertFalse(self.client.readable(0.1))
         self.client.reset()
@@ -440,7 +439,7 @@ class Framing(ServerCase):
         self.assertTrue(raw.startswith(b"-ERR unknown command 'xxx"), raw[:100])
         self.assertLess(len(raw), 1000)
 
-    def test_a_protocol_error_reaches_a_peer_that_sends_on(self):
+    def test_a_protocol_error_reaches_a_client_that_keeps_sending(self):
         for _ in range(20):
             with self.connect(self.server) as client:
                 try:
@@ -465,7 +464,7 @@ class Framing(ServerCase):
 
 
 def serves(server):
-    """Whether a new connection is served; one that is let stand counts as one that is not."""
+    """Whether a new connection is served. A connection that gets no answer counts as not served."""
     try:
         with Client(server, timeout=2) as client:
             return client.call("PING") == "PONG"
@@ -486,7 +485,7 @@ class TooMany(ServerCase):
                 self.assert_error(reply, "ERR")
                 self.assertIn("max number of clients reached", str(reply))
             except Closed:
-                self.fail("the refusal did not reach the peer")
+                self.fail("the refusal did not reach the client")
             self.assertTrue(extra.ended())
         for client in clients:
             self.assertEqual(client.call("PING"), "PONG")
@@ -539,7 +538,7 @@ class TooMany(ServerCase):
         soft, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         self.assertGreater(soft, 120)
         self.assertEqual(hard, 200)
-        # A limit that somebody lowers holds up no other setting.
+        # If the limit is lowered from outside, other settings can still be changed.
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (90, 200))
         self.assertEqual(control.call("CONFIG", "SET", "lease", "7s"), "OK")
 
@@ -554,13 +553,13 @@ class TooMany(ServerCase):
             try:
                 client.send("PING")
             except OSError:
-                pass  # closed already
+                pass  # the server has closed it
 
         def served():
-            """Who was answered; the others stand in line, or were refused."""
+            """How many were answered; the others wait to be accepted, or were refused."""
             return sum(self.heard(client).startswith(b"+PONG") for client in clients)
         eventually(lambda: served() >= 39, "as many are served as there are descriptors")
-        eventually(lambda: self.is_idle(server), "a server that waits for a descriptor in peace")
+        eventually(lambda: self.is_idle(server), "a server that uses no CPU while it waits for a descriptor")
         measured(f"with {limit} descriptors {served()} of {len(clients)} connections were served")
         self.assertLess(served(), limit)
         refused = [client for client in clients if not client.buffer.startswith(b"+PONG")]
@@ -584,7 +583,7 @@ class TooMany(ServerCase):
 
     @staticmethod
     def is_idle(server):
-        """It uses less than a tenth of half a second."""
+        """It uses less than a tenth of the CPU during half a second."""
         def cpu_seconds():
             with open(f"/proc/{server.pid}/stat", encoding="ascii") as file:
                 fields = file.read().rpartition(")")[2].split()
@@ -595,8 +594,8 @@ class TooMany(ServerCase):
 
 
 class Log(ServerCase):
-    def test_what_clients_make_happen_is_a_line_a_minute(self):
-        """Each kind of line that any client can cause: the first, and then counts."""
+    def test_events_that_clients_cause_are_logged_once_a_minute(self):
+        """Each kind of line that any client can cause: the first event has a line, the next ones are counted."""
         count, started = 200, time.monotonic()
         server = self.start("--client-input-total", "64kb")
         for _ in range(count):
@@ -620,7 +619,7 @@ class Log(ServerCase):
 
 class SlowReaders(ServerCase):
     def test_a_reader_that_does_not_read(self):
-        """2 GiB are asked for and not read: the server keeps a bounded part and serves others."""
+        """Clients ask for 2 GiB and do not read: the server holds a bounded part and serves others."""
         server = self.start()
         control = self.connect(server)
         token = self.claim(control, "k")[0]
@@ -644,7 +643,7 @@ class SlowReaders(ServerCase):
                  f"{percentile(latencies, 0.99):.2f} ms")
         if not INSTRUMENTED:
             self.assertLess(grown, 64)
-        # Whoever comes back is either served whole answers or was closed, never a torn reply.
+        # A client that reads again gets whole replies or finds itself closed; it never gets a torn reply.
         client = lazy[0]
         client.sock.settimeout(HANG_SECONDS)
         for _ in range(500):
@@ -660,14 +659,14 @@ class SlowReaders(ServerCase):
         body = os.urandom(14 * MIB)
         self.assertEqual(client.call("SET", "k", body), "OK")
         client.send("GET", "k")
-        end = time.monotonic() + 8  # longer than the timeout, and not yet the whole
+        end = time.monotonic() + 8  # longer than the timeout, and less than the whole reply
         while time.monotonic() < end and len(client.buffer) < 10 * MIB:
             client.buffer += client.sock.recv(2**16)
-            time.sleep(0.1)  # a slow reader is what is tested
+            time.sleep(0.1)  # the slow reader is the subject
         self.assertEqual(client.read(), body)
         self.assertEqual(client.call("PING"), "PONG")
 
-    def test_who_takes_nothing_is_closed_however_little_is_left(self):
+    def test_a_reader_that_takes_nothing_is_closed_however_little_is_left(self):
         server = self.start("--client-output-timeout", "1s")
         control, lazy = self.connect(server), self.connect(server)
         self.assertEqual(control.call("SET", "k", os.urandom(14 * MIB)), "OK")
@@ -689,17 +688,17 @@ class SlowReaders(ServerCase):
                     client.sock.send(encode("GET", "k") * 500)
                 except BlockingIOError:
                     break
-        eventually(lambda: self.held(control) > 8 * MIB, "readers that have much to take")
+        eventually(lambda: self.held(control) > 8 * MIB, "readers with large unread replies")
         held = max(self.held(control) for _ in range(50))
         measured(f"400 readers that do not read: {held / MIB:.1f} MiB of replies, rss grew by "
                  f"{(server.peak_rss_bytes() - base) / MIB:.1f} MiB")
-        self.assertLess(held, 16 * MIB + 400 * 16384)  # one more reply each
+        self.assertLess(held, 16 * MIB + 400 * 16384)  # and one more reply for each reader
 
     def held(self, control):
         listed = control.call("CLIENT", "LIST").decode()
         return sum(map(int, re.findall(r" omem=(\d+)", listed)))
 
-    def test_small_answers_that_nobody_reads(self):
+    def test_small_answers_that_are_not_read(self):
         server = self.start()
         control = self.connect(server)
         base = server.rss_bytes()
@@ -710,7 +709,7 @@ class SlowReaders(ServerCase):
         while sent < 200 * MIB:
             _, writable, _ = select.select([], [lazy.sock], [], 1)
             if not writable:
-                break  # it does not read what it could not answer
+                break  # the server stops reading commands whose replies it cannot send
             try:
                 sent += lazy.sock.send(data)
             except OSError:
@@ -724,7 +723,7 @@ class SlowReaders(ServerCase):
 
 
 def greedy(address, seconds):
-    """Pipelines claims as fast as it can, reading what comes."""
+    """Pipelines claims as fast as it can and reads the replies."""
     client = Client(address)
     client.sock.setblocking(False)
     data = b"".join(encode("CLAIM", f"greedy{n}") for n in range(5000))
@@ -746,7 +745,7 @@ class Fairness(ServerCase):
                                                               args=(server.address, 3))
         process.start()
         self.addCleanup(process.kill)
-        eventually(lambda: control.call("DBSIZE") > 0, "the greedy one at work")
+        eventually(lambda: control.call("DBSIZE") > 0, "the greedy client at work")
         latencies, until = [], time.monotonic() + 2
         while time.monotonic() < until:
             started = time.monotonic()
@@ -758,7 +757,7 @@ class Fairness(ServerCase):
                  f"{percentile(latencies, 0.99):.2f} ms, worst {max(latencies):.2f} ms")
 
     def test_a_huge_pipeline_already_there_does_not_block_others(self):
-        """Commands of one connection are in the server's socket before anybody else's on the same loop."""
+        """On one loop, the commands of one connection lie in the server's socket before those of another."""
         server = self.start("--threads", "1")
         control = self.connect(server)
         done_before = []
@@ -771,8 +770,8 @@ class Fairness(ServerCase):
             count = re.search(rb"total_commands_processed:(\d+)", control.read())
             done_before.append(int(count.group(1)) - base)
             heavy.reset()
-        measured(f"of {QUEUED} commands that were there before another's, {done_before} were run "
-                 f"before it")
+        measured(f"of {QUEUED} commands that were there before another client's, {done_before} "
+                 f"ran before it")
         self.assertLess(max(done_before), QUEUED // 2)
 
 

@@ -3,9 +3,9 @@
     /usr/bin/python3 tests/system/run.py test_differential
     DIFFERENTIAL_SEED=7 DIFFERENTIAL_COMMANDS=1000000 ... test_differential      again, or longer
 
-What may differ stands in differential/differences.py. Times to live are set and asked at slightly
-different moments and may differ by as much as that took; what is absolute is exact and judged so
-apart.
+differential/differences.py lists what may differ. Times to live are set and read at slightly
+different moments on the two servers, and may differ by the time in between. Absolute times must be
+equal; separate tests compare them.
 """
 
 import os
@@ -36,7 +36,7 @@ def unordered(command):
 
 
 def close_enough(command, redis, idem, apart_ms):
-    """Equal, but for time that passed between the two and an order that neither promises."""
+    """Equal, except for the time between the two replies and for an order that neither server promises."""
     if redis == idem:
         return True
     if redis[0] != idem[0]:
@@ -61,8 +61,8 @@ class Comparison:
         self.sent_at, self.longest = time.monotonic(), 0.0
 
     def begin(self):
-        """Commands are about to be sent to both. What one server has seen the other has seen by
-        the time that this takes: once when a time to live was set, once when it is asked."""
+        """Called before commands are sent to both servers. Sending to both takes a while, by which a
+        time to live can differ twice: once when it was set, and once when it is read."""
         self.longest = max(self.longest, time.monotonic() - self.sent_at)
         self.sent_at = time.monotonic()
 
@@ -70,7 +70,7 @@ class Comparison:
         taken = time.monotonic() - self.sent_at
         return 1000 * (taken + max(taken, self.longest))
 
-    def judge(self, command, redis, idem):
+    def check(self, command, redis, idem):
         self.history = self.history[-HISTORY:] + [(command, redis)]
         self.compared += 1
         name = command[0].upper()
@@ -79,9 +79,9 @@ class Comparison:
             if len(redis[1]) != len(idem[1]):
                 self.fail(command, redis, idem)
             for inner, a, b in zip(queued, redis[1], idem[1]):
-                self.judge_one(inner, a, b)
+                self.check_one(inner, a, b)
             return
-        self.judge_one(command, redis, idem)
+        self.check_one(command, redis, idem)
         if name == b"MULTI" and redis == (b"+", b"OK"):
             self.queued = []
         elif redis == (b"+", b"QUEUED"):
@@ -89,7 +89,7 @@ class Comparison:
         elif name in (b"EXEC", b"DISCARD") and redis[0] != b"-":
             self.queued = None
 
-    def judge_one(self, command, redis, idem):
+    def check_one(self, command, redis, idem):
         if close_enough(command, redis, idem, self.apart_ms()):
             return
         row = explain(command, redis, idem)
@@ -146,10 +146,10 @@ class Differential(unittest.TestCase):
         for peer in peers:
             peer.send_raw(data)
         for command in commands:
-            comparison.judge(command, *(peer.read_reply() for peer in peers))
+            comparison.check(command, *(peer.read_reply() for peer in peers))
 
     def settle(self, peers, comparison):
-        """Times that are short: what both servers show when they are over."""
+        """Short times to live: what both servers answer after they expired."""
         commands = []
         for key in self.random.sample(KEYS, 4):
             ms = b"%d" % self.random.randrange(1, 20)
@@ -167,7 +167,7 @@ class Differential(unittest.TestCase):
         self.streams.now_s = int(time.time())
         commands = [self.streams.next() for _ in range(BATCH)]
         large = [i for i, command in enumerate(commands) if any(arg in LARGE for arg in command)]
-        for i in large[1:]:  # several would fill the sockets in both directions
+        for i in large[1:]:  # several of them would fill the sockets in both directions
             commands[i] = [b"PING"]
         if transactions:
             start = self.random.randrange(BATCH - 10)
@@ -195,7 +195,7 @@ class Differential(unittest.TestCase):
             if number % 10 == 9:
                 self.settle(peers, comparison)
                 self.compare_scans(peers)
-            if number % 40 == 39:  # time and again from nothing, and on connections of their own
+            if number % 40 == 39:  # start again from an empty keyspace, on new connections
                 peers = self.connect(version)
             number += 1
         measured(f"{comparison.compared} replies in {time.monotonic() - started:.1f} s, differing "
@@ -207,10 +207,10 @@ class Differential(unittest.TestCase):
     def test_random_commands_resp3(self):
         self.run_stream(3)
 
-    # What has no one reply
+    # Commands without one right reply
 
     def iterate(self, peer, *options):
-        """All keys of a whole SCAN, and each cursor a decimal number."""
+        """All keys of a complete SCAN; each cursor has to be a decimal number."""
         found, cursor = [], b"0"
         for _ in range(10000):
             kind, reply = peer.ask("SCAN", cursor, *options)
@@ -274,7 +274,7 @@ class Differential(unittest.TestCase):
                 [[b"SET", b"k", b"v"], [b"PEXPIREAT", b"k", b"%d" % ms]],
                 [[b"SET", b"k", b"v"], [b"GETEX", b"k", b"PXAT", b"%d" % ms],
                  [b"SET", b"k", b"w", b"KEEPTTL"]]])
-            # LT and GT at the very same time change nothing
+            # LT and GT with the same time change nothing
             commands += [[b"PEXPIREAT", b"k", b"%d" % (ms + d), way]
                          for d in (0, 1, -1) for way in (b"GT", b"LT")]
             self.exchange(peers, commands, comparison)
@@ -292,7 +292,7 @@ class Differential(unittest.TestCase):
                     return ttl if int(left[1]) > left_ms - 350 else None
                 self.assertEqual(eventually(asked, "an answer at once"), (b":", b"%d" % shown_s))
 
-    # What answers without a key
+    # Commands without a key
 
     def test_every_command_looks_at_its_arguments(self):
         for text in ARGUMENTS.replace("\n", " ").split(";"):
@@ -325,7 +325,7 @@ class Differential(unittest.TestCase):
             for name, row in zip(sorted(subs), peer.ask("COMMAND", "INFO", *sorted(subs))[1]):
                 self.assertEqual(row[1][0][1], name)
 
-    def test_which_commands_are_about_channels(self):
+    def test_which_commands_have_channels_as_arguments(self):
         for name in ("PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "PUBSUB",
                      "PUBSUB|CHANNELS", "PUBSUB|NUMSUB", "PUBSUB|NUMPAT", "PING", "HELLO", "QUIT",
                      "RESET", "GET"):
@@ -333,7 +333,7 @@ class Differential(unittest.TestCase):
             self.assertEqual(*("'pubsub'" in text for text in flags), name)
 
     def test_every_container_has_a_help(self):
-        idem = self.connect()[1]  # of Redis' own, CLUSTER is refused like here
+        idem = self.connect()[1]  # Redis refuses CLUSTER too when cluster mode is off
         subs = {name for _, name in idem.ask("COMMAND", "LIST")[1] if b"|" in name}
         for container in {name.split(b"|")[0] for name in subs}:
             kind, lines = idem.ask(container, "HELP")
@@ -361,14 +361,14 @@ class Differential(unittest.TestCase):
     # Framing
 
     def outputs(self, data):
-        """What each server says to these bytes and the end of input, until it closes."""
+        """What each server sends in reply to these bytes and the end of input, until it closes."""
         both = []
         for peer in self.connect():
             try:
                 peer.send_raw(data)
                 peer.sock.shutdown(socket.SHUT_WR)
             except (BrokenPipeError, ConnectionResetError, OSError):
-                pass  # closed already, behind an error
+                pass  # the server has closed it after an error
             both.append(peer.read_to_end())
             peer.close()
             self.open.remove(peer)
@@ -405,7 +405,7 @@ class Differential(unittest.TestCase):
                 self.assertNotEqual(redis, idem, OUTLIVED)
                 self.assertTrue(row.explains(row.example, redis, idem), (redis, idem))
 
-    def test_bytes_that_dribble(self):
+    def test_bytes_that_come_one_by_one(self):
         peers = self.connect()
         commands = [[b"SET", b"k", b"\r\n$3\r\n"], [b"GET", b"k"], [b"ECHO", b""], [b"PING"]]
         data = b"".join(encode(*command) for command in commands) + b'echo "a\\x00b"\r\n'
@@ -414,10 +414,10 @@ class Differential(unittest.TestCase):
                 peer.send_raw(data[i:i + 1])
         comparison = Comparison()
         for command in commands + [[b"ECHO", b"a\x00b"]]:
-            comparison.judge(command, *(peer.read_reply() for peer in peers))
+            comparison.check(command, *(peer.read_reply() for peer in peers))
 
 
-# Commands with arguments that are wrong, too many or too few, and some that are right beside them.
+# Commands with arguments that are wrong, too many or too few, and a few correct ones among them.
 ARGUMENTS = """
 CLIENT TRACKING; CLIENT TRACKING maybe; CLIENT TRACKING OFF; CLIENT TRACKING OFF BCAST;
 CLIENT TRACKING OFF NOSUCH; CLIENT TRACKING ON NOSUCH; CLIENT TRACKING ON REDIRECT;

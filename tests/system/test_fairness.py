@@ -1,5 +1,5 @@
-"""Nobody waits for another's share: who asks for much is served in parts, and a short command of
-somebody else comes between. Nothing is timed: what is counted is how far the others have got."""
+"""A client that asks for much is served in parts, and short commands of other clients run in between.
+Nothing is timed: the tests count how many commands of the greedy clients ran before the short one."""
 
 import os
 import unittest
@@ -15,8 +15,8 @@ def calls_of(fields, command):
 
 
 class Shares(ServerCase):
-    """A stopped server finds the greedy commands and a stranger's short one in its sockets at once,
-    the greedy ones first, all of one loop. The short one's connection then asks how many of them have run."""
+    """A stopped server finds the greedy commands and another client's short one in its sockets, the
+    greedy ones first, all on one loop. After the short one, the other client asks how many have run."""
 
     def fill(self, server, count):
         client = self.connect(server)
@@ -56,7 +56,7 @@ class Shares(ServerCase):
         self.fill(server, 100_000)
         greedy, other = self.connect(server), self.connect(server)
         most = 0
-        for _ in range(20):  # this process may be late, but not each time
+        for _ in range(20):  # this process may be late, but not every time
             with server.stopped():
                 greedy.send("KEYS", "nosuch")
                 other.send("PING")
@@ -85,7 +85,7 @@ class Shares(ServerCase):
             one.close()
 
     def test_info_of_many(self):
-        """Each says after each INFO how far it has got; of ten of them somebody asks in one batch."""
+        """Each greedy client counts its INFOs in a key; another client reads ten of these keys in one batch."""
         server = self.start("--threads", "1")
         greedy = [self.connect(server) for _ in range(100)]
         other = self.connect(server)
@@ -95,7 +95,7 @@ class Shares(ServerCase):
                                       for n in range(1, 1001)))
             other.send_raw(b"".join(encode("GET", f"n{number}") for number in range(10)))
         ran = sum(int(other.read() or 0) for _ in range(10))
-        self.assertLess(ran, 1000)  # 2,560 when a turn gave each 512 commands
+        self.assertLess(ran, 1000)  # it was 2,560 when a turn ran 512 commands of each connection
 
     def test_large_replies(self):
         server = self.start("--threads", "1")
@@ -116,7 +116,7 @@ class Shares(ServerCase):
 
 
 class Slices(ServerCase):
-    """What runs in slices answers what it would have answered at once."""
+    """A command that runs in slices gives the same answer as one that runs at once."""
 
     KEYS = 30_000
 
@@ -140,7 +140,7 @@ class Slices(ServerCase):
         cursor, found = self.client.call("SCAN", 0, "COUNT", 10**6)
         self.assertEqual((cursor, sorted(found)), (b"0", self.names))
 
-    def test_inside_exec_nothing_comes_between(self):
+    def test_inside_exec_no_other_command_runs(self):
         self.client.send_raw(encode("MULTI") + encode("SET", "key:new", "v") + encode("KEYS", "*")
                              + encode("DEL", "key:new") + encode("EXEC"))
         for _ in range(4):
@@ -158,7 +158,7 @@ class Slices(ServerCase):
                              + encode("PING"))
         self.assertEqual(self.client.read(), "PONG")
 
-    def test_who_goes_in_the_middle_is_forgotten(self):
+    def test_clients_that_hang_up_in_the_middle_are_forgotten(self):
         descriptors = self.server.descriptors()
         for _ in range(20):
             with Client(self.server) as client:
@@ -167,8 +167,8 @@ class Slices(ServerCase):
         self.server.await_descriptors(descriptors)
         self.assertEqual(self.client.call("PING"), "PONG")
 
-    def test_keys_that_come_and_go_meanwhile(self):
-        """Those that stay are listed, whatever else happens between two slices."""
+    def test_keys_that_come_and_go_between_slices(self):
+        """Keys that stay are listed, whatever happens to others between two slices."""
         other = self.connect(self.server)
         reader = self.connect(self.server)
         for _ in range(10):
@@ -179,7 +179,7 @@ class Slices(ServerCase):
                 other.read()
             self.assertEqual(sorted(set(reader.read())), self.names)
 
-    def test_a_server_that_leaves_answers_it(self):
+    def test_a_draining_server_answers_it(self):
         self.client.send("KEYS", "*")
         self.server.signal(15)
         self.assertEqual(sorted(self.client.read()), self.names)
@@ -189,7 +189,7 @@ class Slices(ServerCase):
 class Listed(ServerCase):
     """CLIENT LIST and KILL while connections come and go between their slices."""
 
-    def test_who_stays_is_listed_once(self):
+    def test_a_client_that_stays_is_listed_once(self):
         raise_nofile()
         server = self.start()
         control = self.connect(server)
@@ -205,7 +205,7 @@ class Listed(ServerCase):
             self.assertEqual(len(listed), len(set(listed)))
             self.assertLessEqual(ids, set(listed))
 
-    def test_who_kills_everybody_hears_how_many(self):
+    def test_a_client_that_kills_all_clients_gets_their_number(self):
         raise_nofile()
         server = self.start()
         crowd = [self.connect(server) for _ in range(3000)]
@@ -217,7 +217,7 @@ class Listed(ServerCase):
         self.assertTrue(killer.ended())
         self.assertTrue(crowd[0].ended())
 
-    def test_a_server_that_is_told_twice_to_leave(self):
+    def test_two_sigterms(self):
         raise_nofile()
         for _ in range(5):
             server = self.start("--threads", "3")
@@ -231,7 +231,7 @@ class Listed(ServerCase):
             for one in crowd:
                 one.close()
 
-    def test_kill_by_address_of_nobody_and_of_one(self):
+    def test_kill_by_an_address_without_a_client_and_with_one(self):
         raise_nofile()
         server = self.start()
         control = self.connect(server)

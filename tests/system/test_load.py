@@ -1,4 +1,4 @@
-"""Many at once: waiters, ends in one second, connections. What was used comes back."""
+"""Large numbers: of waiters, of keys that expire in one turn, of connections. Used memory is given back."""
 
 import contextlib
 import os
@@ -16,10 +16,10 @@ BODY_BYTES = 64 * 1024
 ENDING_KEYS = 100_000 if INSTRUMENTED else 1_000_000
 CONNECTIONS = 10_000 if INSTRUMENTED else 100_000
 IDLE_CONNECTIONS = 5000
-# Resident memory for each, with the event loop's table of descriptors and the allocator's rounding.
+# Resident memory per connection, including the loop's table of descriptors and the allocator's rounding.
 IDLE_BYTES = 450
-# Commands that lie in the socket when the keys become due: 32 KiB, which a stopped server's kernel
-# takes whole.
+# Commands that lie in the socket when the keys become due: 32 KiB, which fit into the socket buffer of a
+# stopped server.
 QUEUED = 4096
 MIB = 2**20
 
@@ -107,10 +107,10 @@ class Waiters(ServerCase):
 
 
 class MassExpiry(ServerCase):
-    """All keys are due in the same turn: the server is stopped until the last of them is over."""
+    """All keys are due in the same turn: the server is stopped until the last of them has expired."""
 
-    def test_a_million_keys_end_in_the_same_turn(self):
-        server = self.start("--threads", "1")  # the bystander is on the loop that ends them
+    def test_a_million_keys_expire_in_the_same_turn(self):
+        server = self.start("--threads", "1")  # so that the bystander is on the loop that expires them
         client, bystander = self.connect(server), self.connect(server)
         self.assertEqual(bystander.call("PING"), "PONG")
         base = self.memory(server, client)
@@ -122,10 +122,10 @@ class MassExpiry(ServerCase):
         left = [bystander.read() for _ in range(QUEUED)]
         samples = self.watch(bystander, left)
         ended = time.monotonic()
-        self.assertEqual(left, sorted(left, reverse=True), "they only become fewer")
-        # A turn of the server ends a few thousand keys and runs some hundred commands.
+        self.assertEqual(left, sorted(left, reverse=True), "the number of keys only falls")
+        # One turn of the server expires a few thousand keys and runs some hundred commands.
         self.assertGreater(left[QUEUED - 1], ENDING_KEYS // 2,
-                           f"the keys came before {QUEUED} commands that were there already")
+                           f"the keys expired before {QUEUED} commands that had been sent already ran")
         given_back = self.await_memory(server, client, base, full)
         shown = " -> ".join(f"{used / MIB:.1f}" for used in (base[0], full[0], given_back[0]))
         shown_rss = " -> ".join(f"{rss / MIB:.1f}" for rss in (base[1], full[1], given_back[1]))
@@ -134,8 +134,8 @@ class MassExpiry(ServerCase):
                  f"meanwhile, p50 {percentile(samples, 0.5):.2f} ms, p99.9 "
                  f"{percentile(samples, 0.999):.2f} ms, worst {max(samples):.2f} ms")
 
-    def test_what_lives_on_keeps_little_of_what_ended(self):
-        """Every fourth key lives on, and lies between those that end."""
+    def test_keys_that_stay_hold_little_memory_of_expired_ones(self):
+        """Every fourth key stays; it lies between keys that expire."""
         server = self.start()
         client = self.connect(server)
         base = self.memory(server, client)
@@ -157,14 +157,14 @@ class MassExpiry(ServerCase):
                  f"{time.monotonic() - ended:.2f} s")
 
     def memory(self, server, client=None):
-        """used_memory (the last known without a client) and resident bytes."""
+        """(used_memory, resident bytes). Without a client, used_memory as last asked."""
         if client is not None:
             self.used = int(server.info("memory", client)["used_memory"])
         return self.used, server.rss_bytes()
 
     @contextlib.contextmanager
     def filled_and_stopped(self, server, client):
-        """Yields the moment at which all keys are over; a machine too slow for it gets another."""
+        """Yields the moment at which all keys have expired. A machine that is too slow gets a later one."""
         ahead = 4.0
         while True:
             end = self.fill(client, ahead)
@@ -180,9 +180,9 @@ class MassExpiry(ServerCase):
             eventually(lambda: client.call("DBSIZE") == 0, "an empty keyspace")
 
     def fill(self, client, ahead, lives_on=0):
-        """Claims all keys, then stores them with a TTL that ends for all of them at the moment
-        that is returned: some seconds ahead, and by how long the claims took. Of every `lives_on`
-        keys one gets a TTL of a day."""
+        """Claims all keys, then stores them with TTLs that all end at the moment that is returned:
+        `ahead` seconds from now, plus twice as long as the claims took. One of every `lives_on` keys
+        gets a TTL of a day."""
         started = time.monotonic()
         tokens, batch = [], 10_000
         claim = b"*4\r\n$5\r\nCLAIM\r\n$36\r\n%036d\r\n$5\r\nLEASE\r\n$7\r\n3600000\r\n"
@@ -238,7 +238,7 @@ class Connections(ServerCase):
         control = self.connect(server)
         self.assertEqual(control.call("PING"), "PONG")
         descriptors = server.descriptors()
-        self.cycle(server, 2000)  # the allocator's and the loop's own first-time costs
+        self.cycle(server, 2000)  # so that first-time costs of the allocator and the loop are not counted
         server.await_descriptors(descriptors)
         eventually(lambda: server.info("clients", control)["connected_clients"] == "1",
                    "one connection left")
@@ -270,7 +270,7 @@ class Connections(ServerCase):
             server = self.start("--unixsocket", path)
             target = path if unix else server
             with self.subTest(unix=unix), contextlib.ExitStack() as stack:
-                for _ in range(100):  # what the first ones need for all
+                for _ in range(100):  # the first connections allocate what all of them share
                     with Client(target) as client:
                         client.call("PING")
                 server.info()
@@ -285,11 +285,11 @@ class Connections(ServerCase):
 
     @staticmethod
     def cycle(server, count):
-        """A quarter each: asks and closes, RST, half a command, nothing at all."""
+        """Of four connections one asks and closes, one sends RST, one half a command, one nothing."""
         half = encode("CLAIM", "half", "LEASE", 1000)[:-9]
         batch = 200
         for start in range(0, count, batch):
-            # Other source addresses: closed ports rest for a minute, and there are 28,000 of them.
+            # Several source addresses: a closed port cannot be used for a minute, and an address has 28,000.
             source = f"127.0.1.{1 + start // batch % 200}"
             clients = [Client(server, source=source) for _ in range(batch)]
             for client in clients[0::4]:
@@ -327,7 +327,7 @@ class Memory(ServerCase):
         used = int(server.info("memory", control)["used_memory"])
         measured(f"{number} claims fitted; used {used / MIB:.1f} of 64 MiB after {grants} STOREs")
         self.assertLess(used, 68 * MIB)
-        # What was there before the limit is there still: nothing is ever evicted.
+        # What was stored before the limit was reached is still there: nothing is evicted.
         self.assert_status(control.call("FETCH", "0" + "x" * 1000), "BUSY")
 
     def test_a_body_far_over_the_limit_is_not_buffered(self):

@@ -1,4 +1,4 @@
-"""The program: options, files, sockets it listens on, restarts, leaving."""
+"""The program: options, files, listening sockets, restarts, the end of the process."""
 
 import os
 import resource
@@ -18,7 +18,7 @@ HOUR_MS = 3_600_000
 
 
 def run_program(*arguments, prefix=(), env=None):
-    """Runs it to its end; returns (status, stdout + stderr)."""
+    """Runs the program to its end; returns (status, stdout + stderr)."""
     done = subprocess.run([*prefix, PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=HANG_SECONDS,
                           check=False, env={**os.environ, **(env or {})})
@@ -61,7 +61,7 @@ class Options(ServerCase):
         self.assertRegex(output, r"^idem\S* .*\d+\.\d+")
         self.assertEqual(len(output.strip().split("\n")), 1)
 
-    def test_help_that_cannot_be_written_is_told(self):
+    def test_help_that_cannot_be_written_is_reported(self):
         for option in ("--help", "--version"):
             for to in (">/dev/full", ">&-"):
                 done = subprocess.run(["sh", "-c", f'"$0" {option} {to}', PROGRAM],
@@ -78,7 +78,7 @@ class Options(ServerCase):
         self.refused("--port", "0", "--lease", "0", says=["lease"])
         self.refused("--port", "0", "--lease", "1parsec", says=["lease"])
         self.refused("--port", "0", "--lease", "-5", says=["lease"])
-        self.refused("--port", "0", "--lease", "2h", says=["lease"])  # over lease-max, an hour
+        self.refused("--port", "0", "--lease", "2h", says=["lease"])  # above lease-max, an hour
         self.refused("--port", "0", "--lease", "99999999999999999999d", says=["lease"])
         self.refused("--port", "0", "--maxmemory", "10xyz", says=["maxmemory"])
         self.refused("--port", "0", "--maxclients", "0", says=["maxclients"])
@@ -120,7 +120,7 @@ class Options(ServerCase):
         for mode in (0o644, 0o640, 0o604, 0o660, 0o666):
             with self.subTest(oct(mode)):
                 self.refused(self.file("requirepass secret\nport 0\n", mode), says=["idem.conf"])
-        # Without a password in it others may read it.
+        # A file without a password may be readable by others.
         self.start(config="lease 5s\n", config_mode=0o644)
         server = self.start(config="requirepass secret\n", config_mode=0o400)
         client = self.connect(server)
@@ -155,8 +155,8 @@ class Options(ServerCase):
 
 class Libraries(ServerCase):
     @unittest.skipIf(INSTRUMENTED, "sanitizers bring an allocator of their own")
-    def test_the_allocator_is_the_one_that_is_told(self):
-        """A linker leaves a library out in silence when it thinks that nobody calls it."""
+    def test_the_allocator_is_the_one_that_was_linked(self):
+        """A linker silently leaves out a library that, as far as it sees, no object calls."""
         server = self.start()
         self.assertEqual(server.info()["mem_allocator"], "jemalloc")
         with open(f"/proc/{server.pid}/maps", encoding="ascii") as maps:
@@ -164,7 +164,7 @@ class Libraries(ServerCase):
 
 
 class Listening(ServerCase):
-    def test_a_port_in_use_is_said(self):
+    def test_a_port_in_use_is_reported(self):
         server = self.start()
         status, output = run_program("--port", server.address[1], "--bind", "127.0.0.1")
         self.assertNotEqual(status, 0)
@@ -233,7 +233,7 @@ class Listening(ServerCase):
             self.assertRegex(output.lower(), "password|requirepass|insecure")
 
     def test_a_public_address_with_a_password_or_insecure(self):
-        """In a network namespace of its own: the tests listen on loopback only."""
+        """In a separate network namespace, because the tests listen on loopback only."""
         isolate = ("unshare", "-n" if os.geteuid() == 0 else "-rn")
         if not shutil.which("unshare") or subprocess.run([*isolate, "true"], check=False,
                                                          stderr=subprocess.DEVNULL).returncode:
@@ -281,7 +281,7 @@ class Tokens(ServerCase):
     def test_start_value(self):
         before = int(time.time())
         token = self.claim(self.connect(self.start()), "k")[0]
-        # A start may have to wait for the next second so that no token is used twice.
+        # A start may have to wait for the next second, so that no token is used twice.
         self.assertGreaterEqual(token, (before - self.EPOCH) << 22)
         self.assertLess(token, (int(time.time()) + 2 - self.EPOCH) << 22)
 
@@ -323,7 +323,7 @@ class Clock(ServerCase):
         self.assertNotIn("clock", server.log())
 
     def test_steps_of_the_clock_are_followed(self):
-        """Forward and back: unix times are told by the clock as it is; what runs is not moved."""
+        """Forward and back: unix times follow the clock; running durations are not affected."""
         year_s, now_s = 31_536_000, 2_000_000_000
         server = self.start(env=self.at(now_s))
         client = self.connect(server)
@@ -331,18 +331,18 @@ class Clock(ServerCase):
         self.assertAlmostEqual(client.call("EXPIRETIME", "k"), now_s + 1_000_000, delta=1)
         for step_s in (year_s, -year_s, 0):
             self.at(now_s + step_s)
-            # The clock that stands is followed, so the end of the key seems to come nearer.
+            # The test's clock stands still and the server follows it, so the end of the key seems to come nearer.
             eventually(lambda: abs(client.call("EXPIRETIME", "k") - now_s - 1_000_000 - step_s)
                        < HANG_SECONDS + 1, f"a step of {step_s} s is followed")
             self.assertAlmostEqual(client.call("TTL", "k"), 1_000_000, delta=HANG_SECONDS)
 
-    def test_before_2024_it_says_so_and_gives_no_token_twice(self):
+    def test_before_2024_it_warns_and_gives_no_token_twice(self):
         tokens = []
         for unix_s in (0, 0, Tokens.EPOCH - 1):
             server = self.start(env=self.at(unix_s))
             self.assertRegex(server.log(), "# .*clock.*2024")
             tokens.append(self.claim(self.connect(server), "k")[0])
-            self.assertTrue(0 < tokens[-1] <= 2**46, "below all that a right clock gave")
+            self.assertTrue(0 < tokens[-1] <= 2**46, "below all tokens of a correct clock")
         self.assertEqual(len(set(tokens)), len(tokens), tokens)
 
 
@@ -377,7 +377,7 @@ class Leaving(ServerCase):
     def test_sigint(self):
         self.drain(signal.SIGINT)
 
-    def test_a_drain_that_waits_for_a_reader_does_nothing_meanwhile(self):
+    def test_a_drain_that_waits_for_a_reader_uses_no_cpu(self):
         server = self.start("--drain-timeout", "1h", "--client-output-limit", "4mb")
         client = self.connect(server)
         body = os.urandom(500000)
@@ -385,11 +385,11 @@ class Leaving(ServerCase):
         client.send_raw(encode("GET", "k") * 200)
         self.assertTrue(client.readable(HANG_SECONDS))
         server.signal(signal.SIGTERM)
-        eventually(lambda: "SIGTERM" in server.log(), "word of the signal")
+        eventually(lambda: "SIGTERM" in server.log(), "a log line about the signal")
         for _ in range(8):
             self.assertEqual(client.read(), body)
         before = server.cpu_seconds()
-        time.sleep(1)  # in which nothing is to be done
+        time.sleep(1)  # there is nothing to do in this second
         self.assertLess(server.cpu_seconds() - before, 0.3)
         with self.assertRaises(Closed):
             while True:
@@ -406,7 +406,7 @@ class Leaving(ServerCase):
         self.assert_status(waiter.read(), "BUSY")
         self.assertEqual(server.leave(), 0)
 
-    def test_what_lies_in_the_sockets_is_answered(self):
+    def test_commands_that_lie_in_the_sockets_are_answered(self):
         for command, good in ((("PING",), lambda reply: reply == "PONG"),
                               (("CLAIM", "k"), lambda reply: reply[0] in (b"CLAIMED", b"BUSY"))):
             server = self.start()
@@ -419,13 +419,13 @@ class Leaving(ServerCase):
             self.assertTrue(client.ended())
             self.assertEqual(server.leave(), 0)
 
-    def test_nobody_begins_to_wait_while_it_leaves(self):
-        """What had been sent before the signal is answered, also in a later turn: but no wait that
-        begins there, or the server would stay for it."""
+    def test_no_wait_begins_during_a_drain(self):
+        """Commands sent before the signal are answered, even in a later turn. But they do not begin a
+        wait, or the server would have to stay for it."""
         server = self.start("--drain-timeout", "1h")
         owner, claimer, reader = (self.connect(server) for _ in range(3))
         self.claim(owner, "k", "OWNER", "me")
-        many = 4000  # commands, of one connection for several turns
+        many = 4000  # commands of one connection; they take several turns
         with server.stopped():
             claimer.send_raw(encode("PING") * many + encode("CLAIM", "k", "WAIT", HOUR_MS))
             reader.send_raw(encode("PING") * many + encode("WAIT", "k", HOUR_MS))
@@ -437,7 +437,7 @@ class Leaving(ServerCase):
             self.assertEqual(reply[3], b"me")
         self.assertEqual(server.leave(), 0)
 
-    def test_idle_connections_do_not_hold_it(self):
+    def test_idle_connections_do_not_delay_a_drain(self):
         server = self.start("--drain-timeout", "1h")
         clients = [self.connect(server) for _ in range(20)]
         for client in clients:
@@ -447,7 +447,7 @@ class Leaving(ServerCase):
         for client in clients:
             self.assertTrue(client.ended())
 
-    def test_a_reader_that_does_not_read_cannot_hold_it(self):
+    def test_a_reader_that_does_not_read_cannot_delay_a_drain(self):
         server = self.start("--drain-timeout", "500ms")
         client = self.connect(server)
         token = self.claim(client, "k")[0]
@@ -459,7 +459,7 @@ class Leaving(ServerCase):
         elapsed = time.monotonic() - started
         measured(f"left {elapsed:.2f} s after SIGTERM under a drain-timeout of 0.5 s")
 
-    def test_nobody_new_while_it_leaves(self):
+    def test_no_new_connections_during_a_drain(self):
         server = self.start("--drain-timeout", "1h")
         lazy = self.connect(server)
         token = self.claim(lazy, "k")[0]
@@ -474,13 +474,13 @@ class Leaving(ServerCase):
             except OSError:
                 return True
         eventually(refused, "no new connection")
-        self.assertIsNone(server.process.poll(), "it is still there for the lazy one")
+        self.assertIsNone(server.process.poll(), "it still waits for the lazy reader")
         lazy.close()
         self.assertEqual(server.leave(), 0)
 
 
 class Signals(ServerCase):
-    # What ends it, stops it or says that it is broken; all others a stray tool may send.
+    # Signals that end or stop the process or report a fault. Stray tools may send all others.
     MEANT = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGABRT,
              signal.SIGILL, signal.SIGTRAP, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV,
              signal.SIGSYS, signal.SIGXCPU, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN}

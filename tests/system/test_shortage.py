@@ -1,7 +1,7 @@
-"""A process that gets no more memory from the system: it refuses, and goes on.
+"""A server that gets no more memory from the system refuses commands and goes on.
 
-tests/shortage does the same in one process, allocation by allocation; here it is the whole program,
-its allocator and its threads included, under RLIMIT_AS.
+tests/shortage does the same in one process, allocation by allocation. Here the whole program, with
+its allocator and its threads, runs under RLIMIT_AS.
 """
 
 import re
@@ -17,7 +17,7 @@ CONNECTIONS = 3000
 @unittest.skipIf(INSTRUMENTED, "a sanitizer maps memory of its own")
 class NoMemory(ServerCase):
     def cap(self, server, headroom):
-        """Nothing more than what it has now, and the headroom."""
+        """Limits the address space to what the server has now, plus the headroom."""
         with open(f"/proc/{server.pid}/status", encoding="ascii") as status:
             now = int(re.search(r"VmSize:\s+(\d+)", status.read()).group(1)) * 1024
         hard = resource.prlimit(server.pid, resource.RLIMIT_AS)[1]
@@ -25,7 +25,7 @@ class NoMemory(ServerCase):
         return hard
 
     def claims(self, server, number):
-        """Whether a new connection is granted a claim; a refused one is told, or closed."""
+        """Whether a new connection is granted a claim. A refused one gets an error or is closed."""
         client = self.connect(server)
         try:
             client.send("CLAIM", f"claim-{number}", "OWNER", "x" * 100)

@@ -1,5 +1,5 @@
-"""Who has not given a password: little time, few errors, few at a time; what a wrong password costs;
-and whose sessions a changed password ends."""
+"""Strangers are clients that have not authenticated: they have little time, few errors, and there are
+few of them at a time. What a wrong password costs, and which sessions end when the password changes."""
 
 import re
 import time
@@ -28,7 +28,7 @@ class Strangers(ServerCase):
     def stat(self, name):
         return int(self.server.info("stats", self.known)[name])
 
-    def test_the_oldest_makes_room(self):
+    def test_the_oldest_stranger_makes_room(self):
         strangers = [self.connect(self.server) for _ in range(40)]
         eventually(lambda: self.server.info("clients", self.known)["connected_clients"] == "41",
                    "all loops have taken theirs")
@@ -61,11 +61,11 @@ class Strangers(ServerCase):
         self.assertGreater(time.monotonic() - started, SECONDS - 0.5)
         self.assertEqual(self.known.call("PING"), "PONG")
 
-    def test_a_server_that_stood_still_lets_in_who_gave_the_password_meanwhile(self):
+    def test_a_stopped_server_accepts_a_password_that_came_meanwhile(self):
         client = self.connect(self.server)
         with self.server.stopped():
             client.send("AUTH", PASSWORD)
-            time.sleep(SECONDS + 0.5)  # the time itself is what is tested
+            time.sleep(SECONDS + 0.5)  # the time itself is the subject
         self.assertEqual(client.read(), "OK")
 
     def test_errors_are_few(self):
@@ -75,7 +75,7 @@ class Strangers(ServerCase):
             self.assert_error(client.read(), "NOAUTH")
         self.assertTrue(client.ended())
 
-    def test_the_last_error_may_be_a_late_one(self):
+    def test_the_last_error_may_be_a_delayed_one(self):
         client = self.connect(self.server)
         client.send_raw(encode("PING") * (ERRORS - 1) + encode("AUTH", "wrong"))
         for _ in range(ERRORS - 1):
@@ -83,7 +83,7 @@ class Strangers(ServerCase):
         self.assert_error(client.read(), WRONG)
         self.assertTrue(client.ended())
 
-    def test_untaken_replies_are_few(self):
+    def test_unread_replies_are_few(self):
         strangers = [self.connect(self.server) for _ in range(100)]
         for one in strangers:
             one.send_raw(encode("ECHO", "x" * 1024) * (ERRORS - 1))
@@ -103,12 +103,12 @@ class Strangers(ServerCase):
         reply = client.call("HELLO", 3, "AUTH", "default", PASSWORD, "SETNAME", "n" * 1000)
         self.assertEqual(reply[b"proto"], 3)
 
-    def test_after_reset_it_is_one_again(self):
+    def test_after_reset_a_client_is_a_stranger_again(self):
         self.assertEqual(self.known.call("RESET"), "RESET")
         self.assert_error(self.known.call("PING"), "NOAUTH")
         self.assertTrue(self.known.ended())
 
-    def test_a_unix_socket_has_time(self):
+    def test_a_unix_socket_has_no_such_limits(self):
         path = self.server.directory + "/socket"
         server = self.start("--unixsocket", path, config=f"requirepass {PASSWORD}\n")
         other = self.connect(server)
@@ -119,10 +119,10 @@ class Strangers(ServerCase):
         self.assertTrue(other.ended())
         self.assertEqual(local.call("AUTH", PASSWORD), "OK")
 
-    def test_a_server_without_a_password_has_none(self):
+    def test_a_server_without_a_password_has_no_strangers(self):
         server = self.start()
         clients = [self.connect(server) for _ in range(STRANGERS + 30)]
-        time.sleep(SECONDS + 0.5)  # the time itself is what is tested
+        time.sleep(SECONDS + 0.5)  # the time itself is the subject
         self.assertEqual({one.call("PING") for one in clients}, {"PONG"})
 
 
@@ -130,8 +130,8 @@ class WrongPasswords(ServerCase):
     def setUp(self):
         self.server = self.start(config=f"requirepass {PASSWORD}\n")
 
-    def test_the_error_comes_late_and_in_order(self):
-        for attempt in (("AUTH", "wrong"), ("AUTH", "default", "wrong"), ("AUTH", "nobody", PASSWORD),
+    def test_the_error_is_delayed_and_in_order(self):
+        for attempt in (("AUTH", "wrong"), ("AUTH", "default", "wrong"), ("AUTH", "no-such-user", PASSWORD),
                         ("HELLO", 3, "AUTH", "default", "wrong")):
             with self.subTest(attempt):
                 client = self.connect(self.server)
@@ -143,7 +143,7 @@ class WrongPasswords(ServerCase):
                 self.assert_error(client.read(), "NOAUTH")
                 self.assertEqual([client.read(), client.read()], ["OK", "PONG"])
 
-    def test_the_third_closes(self):
+    def test_the_third_wrong_password_closes(self):
         client = self.connect(self.server)
         client.send_raw(encode("AUTH", "wrong") * 3 + encode("AUTH", PASSWORD) + encode("PING"))
         for _ in range(3):
@@ -153,7 +153,7 @@ class WrongPasswords(ServerCase):
     def test_an_address_that_fails_too_often_is_not_answered(self):
         clients = [self.connect(self.server) for _ in range(60)]
         right = self.connect(self.server)
-        with self.server.stopped():  # so that all of it is judged within two seconds
+        with self.server.stopped():  # so that all are checked within two seconds
             for one in clients:
                 one.send("AUTH", "wrong")
             right.send("AUTH", PASSWORD)
@@ -174,7 +174,7 @@ class WrongPasswords(ServerCase):
         self.addCleanup(elsewhere.close)
         self.assert_error(elsewhere.call("AUTH", "wrong"), WRONG)
 
-    def test_client_reply_covers_the_late_error(self):
+    def test_client_reply_covers_the_delayed_error(self):
         client = self.connect(self.server)
         self.assertEqual(client.call("AUTH", PASSWORD), "OK")
         client.send_raw(encode("CLIENT", "REPLY", "SKIP") + encode("AUTH", "wrong")
@@ -182,7 +182,7 @@ class WrongPasswords(ServerCase):
         self.assertEqual(client.read(), "PONG")
         self.assertFalse(client.readable(0.1))
 
-    def test_who_goes_meanwhile_is_forgotten(self):
+    def test_clients_that_hang_up_before_the_error_are_forgotten(self):
         known = self.connect(self.server)
         self.assertEqual(known.call("AUTH", PASSWORD), "OK")
         descriptors = self.server.descriptors()
@@ -193,7 +193,7 @@ class WrongPasswords(ServerCase):
         self.server.await_descriptors(descriptors)
         self.assertEqual(known.call("PING"), "PONG")
 
-    def test_late_errors_while_others_come_and_go(self):
+    def test_delayed_errors_while_others_come_and_go(self):
         for _ in range(3):
             failing = [self.connect(self.server) for _ in range(5)]
             for one in failing:
@@ -207,13 +207,13 @@ class WrongPasswords(ServerCase):
                 try:
                     self.assert_error(one.read(), WRONG)
                 except Closed:
-                    pass  # a slow server took the crowd for too many strangers
+                    pass  # on a slow machine the crowd may be too many strangers
         self.assertEqual(self.connect(self.server).call("AUTH", PASSWORD), "OK")
 
-    def test_a_server_that_leaves_does_not_wait_for_it(self):
+    def test_a_drain_does_not_wait_for_it(self):
         client = self.connect(self.server)
         client.send("AUTH", "wrong")
-        time.sleep(0.2)  # it has been read; if not, this test says less, and does not fail
+        time.sleep(0.2)  # until it has been read; if it has not, the test proves less but does not fail
         started = time.monotonic()
         self.server.stop()
         self.assertLess(time.monotonic() - started, HANG_SECONDS)
@@ -228,7 +228,7 @@ class ChangedPasswords(ServerCase):
         self.assertEqual(client.call("AUTH", password), "OK")
         return client
 
-    def test_sessions_of_the_former_one_end(self):
+    def test_sessions_of_the_former_password_end(self):
         admin, other, waiter = (self.sign_in(PASSWORD) for _ in range(3))
         self.claim(other, "k")
         waiter.send("CLAIM", "k", "WAIT", 60_000)
@@ -239,7 +239,7 @@ class ChangedPasswords(ServerCase):
         self.assertEqual(admin.call("PING"), "PONG")
         self.assertEqual(self.sign_in("new").call("PING"), "PONG")
 
-    def test_the_same_one_changes_nothing(self):
+    def test_setting_the_same_password_changes_nothing(self):
         admin, other = self.sign_in(PASSWORD), self.sign_in(PASSWORD)
         self.assertEqual(admin.call("CONFIG", "SET", "requirepass", PASSWORD), "OK")
         self.assertEqual(other.call("PING"), "PONG")
@@ -251,12 +251,12 @@ class ChangedPasswords(ServerCase):
         self.assertEqual(admin.call("CONFIG", "SET", "requirepass", "new"), "OK")
         self.assertTrue(other.ended())
 
-    def test_without_one_everybody_is_let_in(self):
+    def test_without_a_password_every_client_may_enter(self):
         admin, stranger = self.sign_in(PASSWORD), self.connect(self.server)
         self.assert_error(stranger.call("PING"), "NOAUTH")
         self.assertEqual(admin.call("CONFIG", "SET", "requirepass", ""), "OK")
         self.assertEqual(stranger.call("PING"), "PONG")
-        time.sleep(SECONDS + 0.5)  # the time itself is what is tested
+        time.sleep(SECONDS + 0.5)  # the time itself is the subject
         self.assertEqual(stranger.call("PING"), "PONG")
 
 

@@ -1,7 +1,7 @@
-"""Several loops over one keyspace: whatever connection asks, the answer is that of one server.
+"""Several loops over one keyspace: every connection gets the answers of one server.
 
-Connections that are opened one behind the other are with different loops, since each goes to the
-loop that has the fewest. Nothing here asks how fast; the machine may have one core.
+Connections that are opened one after another belong to different loops, since each goes to the loop
+that has the fewest. Speed is not tested here; the machine may have one core.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ class ThreadsCase(ServerCase):
         return self.start("--threads", LOOPS, *options, **settings)
 
     def open(self, server, count):
-        """So many connections, known to be there, spread over the loops."""
+        """Opens so many connections, spread over the loops, and awaits that the server has them."""
         clients = [self.connect(server) for _ in range(count)]
         for client in clients:
             self.assertEqual(client.call("PING"), "PONG")
@@ -43,8 +43,8 @@ class ThreadsCase(ServerCase):
 
     @contextlib.contextmanager
     def at_work(self, server, count, work):
-        """So many threads do work(client, number, turn) over and over meanwhile; what fails in one
-        of them fails here."""
+        """While the body runs, so many threads repeat work(client, number, turn). A failure in one of
+        them is raised here."""
         stop, failures, turns = threading.Event(), [], [0] * count
 
         def run(number):
@@ -60,7 +60,7 @@ class ThreadsCase(ServerCase):
         for thread in threads:
             thread.start()
         try:
-            eventually(lambda: failures or min(turns) > 0, "everybody at work")
+            eventually(lambda: failures or min(turns) > 0, "all threads at work")
             yield turns
         finally:
             stop.set()
@@ -72,7 +72,7 @@ class ThreadsCase(ServerCase):
             raise failures[0]
 
     def all_at_once(self, jobs):
-        """Runs the functions, a thread each, and returns what they returned."""
+        """Runs each function in a thread of its own and returns their results."""
         results, failures = [None] * len(jobs), []
         barrier = threading.Barrier(len(jobs))
 
@@ -94,7 +94,7 @@ class ThreadsCase(ServerCase):
         return results
 
     def once(self, client, number, turn):
-        """A key of its own: claimed, refused to itself, stored, replayed."""
+        """Claims a new key, is told BUSY by a second claim, stores, and fetches the response."""
         key, body = f"own:{number}:{turn}", f"body of {number}:{turn}".encode()
         token = self.claim(client, key)[0]
         self.assert_status(client.call("CLAIM", key), "BUSY")
@@ -104,7 +104,7 @@ class ThreadsCase(ServerCase):
         self.assertEqual(reply[1], body)
 
     def expect_all_stored(self, client, turns):
-        """Nothing that once() did is lost."""
+        """Every response that once() stored is there."""
         for number, count in enumerate(turns):
             for turn in range(count):
                 client.send("FETCH", f"own:{number}:{turn}")
@@ -113,7 +113,7 @@ class ThreadsCase(ServerCase):
 
 
 class Starting(ThreadsCase):
-    def test_numbers_of_threads_that_are_refused(self):
+    def test_refused_numbers_of_threads(self):
         for value in ("0", "65", "abc", "-1"):
             with self.subTest(value):
                 server = Server("--threads", value, wait_ready=False)
@@ -258,7 +258,7 @@ class Waiting(ThreadsCase):
             self.assertEqual(reply[3], 1)
             owner, token = waiter, reply[1]
 
-    def test_a_waiter_that_dies_is_passed_over(self):
+    def test_a_dead_waiter_is_passed_over(self):
         server = self.start_loops()
         control, *waiters = self.open(server, 9)
         token = self.claim(control, "k")[0]
@@ -271,8 +271,8 @@ class Waiting(ThreadsCase):
         self.assertEqual(control.call("RELEASE", "k", token), 1)
         self.assert_status(waiters[7].read(), "CLAIMED")
 
-    def test_deadlines_of_shards_whose_loops_have_nobody(self):
-        """There is one connection; it only looks at figures."""
+    def test_deadlines_of_shards_whose_loops_have_no_connection(self):
+        """There is one connection, and it only asks for figures."""
         server = self.start_loops()
         control = self.connect(server)
         for number in range(400):
@@ -286,7 +286,7 @@ class Waiting(ThreadsCase):
         eventually(lambda: server.info("idem", control)["values"] == "0", "the end of 400 values")
         self.assertEqual(server.info("idem", control)["lapsed"], "400")
 
-    def test_a_lease_ends_for_waiters_of_any_loop(self):
+    def test_the_end_of_a_lease_grants_waiters_of_any_loop(self):
         server = self.start_loops()
         control, *waiters = self.open(server, 25)
         for number in range(len(waiters)):
@@ -354,7 +354,7 @@ class Rare(ThreadsCase):
             self.assertEqual(control.call("CLIENT", "KILL", "ID", victim.call("CLIENT", "ID")), 1)
             self.assertTrue(victim.ended())
         eventually(lambda: server.info("clients", control)["connected_clients"] == "1",
-                   "nobody else")
+                   "no other client")
         others = self.open(server, 16)
         self.assertEqual(control.call("CLIENT", "KILL", "TYPE", "normal"), 16)
         for victim in others:
@@ -382,7 +382,7 @@ class Rare(ThreadsCase):
         for number, client in enumerate(clients):
             client.send("CLAIM", f"k{number}")
             self.assertFalse(client.readable())
-        # What reads is answered meanwhile, and what comes behind what waits is not.
+        # Meanwhile, reads are answered, except those pipelined after a delayed write.
         self.assertEqual(control.call("DBSIZE"), 0)
         for client in clients:
             client.send("DBSIZE")
@@ -421,7 +421,7 @@ class Rare(ThreadsCase):
         self.assertNotIn("cmdstat_store", fields)
         self.assertEqual(fields["done"], "8")
 
-    def test_client_list_has_everybody_once(self):
+    def test_client_list_has_each_client_once(self):
         server = self.start_loops()
         clients = self.open(server, 33)
         ids = sorted(client.call("CLIENT", "ID") for client in clients)
@@ -473,7 +473,7 @@ class AllShards(ThreadsCase):
             eventually(lambda: min(turns) >= 500 // FEWER, "500 commands of each")
 
     def come_and_go(self, client, number, turn):
-        """Keys that others may see or not; they make the tables grow and shrink."""
+        """Adds and deletes keys, so that the tables grow and shrink. Others may or may not see the keys."""
         keys = [f"passing:{number}:{n}" for n in range(50)]
         for key in keys:
             client.send("SET", key, turn)
@@ -550,39 +550,39 @@ class AllShards(ThreadsCase):
         self.assertIsNone(control.call("RANDOMKEY"))
 
 
-class Telling(ThreadsCase):
+class Messages(ThreadsCase):
     def test_messages_of_several_publishers_come_in_the_order_of_their_replies(self):
         server = self.start_loops()
-        listener, *publishers = self.open(server, 9)
-        listener.call("SUBSCRIBE", "c")
+        subscriber, *publishers = self.open(server, 9)
+        subscriber.call("SUBSCRIBE", "c")
         rounds = 2000 // FEWER
         for number in range(rounds):
             publisher = publishers[number % len(publishers)]
             self.assertEqual(publisher.call("PUBLISH", "c", number), 1)
-        got = [int(listener.read()[2]) for _ in range(rounds)]
+        got = [int(subscriber.read()[2]) for _ in range(rounds)]
         self.assertEqual(got, list(range(rounds)))
 
     def test_effects_of_a_key_come_in_their_order(self):
         server = self.start_loops()
-        listener, owner, other = self.open(server, 3)
-        listener.call("PSUBSCRIBE", "__idem__:*")
+        subscriber, owner, other = self.open(server, 3)
+        subscriber.call("PSUBSCRIBE", "__idem__:*")
         for number in range(50 // FEWER):
             token = self.claim(owner, f"k{number}")[0]
             owner.send_raw(encode("STORE", f"k{number}", token, "body") + encode("PING") * 200)
             eventually(lambda: other.call("GET", f"k{number}") == b"body", "the response")
             self.assertEqual(other.call("DEL", f"k{number}"), 1)
-            self.assertEqual([listener.read()[3] for _ in range(2)], [b"done", b"free"])
+            self.assertEqual([subscriber.read()[3] for _ in range(2)], [b"done", b"free"])
             self.assertEqual(owner.read(), 0)
             self.assertEqual([owner.read() for _ in range(200)], ["PONG"] * 200)
 
     def test_messages_keep_the_order_of_each_publisher(self):
         server = self.start_loops()
-        control, *listeners = self.open(server, 10)
-        for number, listener in enumerate(listeners):
+        control, *subscribers = self.open(server, 10)
+        for number, subscriber in enumerate(subscribers):
             if number % 3 == 0:
-                listener.call("PSUBSCRIBE", "news*")
+                subscriber.call("PSUBSCRIBE", "news*")
             else:
-                listener.call("SUBSCRIBE", "news")
+                subscriber.call("SUBSCRIBE", "news")
         count = 1000 // FEWER
 
         def publish(name):
@@ -591,42 +591,42 @@ class Telling(ThreadsCase):
                     client.send("PUBLISH", "news", f"{name} {number}")
                 return [client.read() for _ in range(count)]
 
-        def listen(listener):
+        def receive(subscriber):
             last = {}
             for _ in range(4 * count):
-                name, number = listener.read()[-1].split()
+                name, number = subscriber.read()[-1].split()
                 self.assertEqual(int(number), last.get(name, -1) + 1)
                 last[name] = int(number)
             return last
 
         results = self.all_at_once(
             [lambda name=name: publish(name) for name in ("p", "q", "r", "s")] +
-            [lambda listener=listener: listen(listener) for listener in listeners])
+            [lambda subscriber=subscriber: receive(subscriber) for subscriber in subscribers])
         for receivers in results[:4]:
             self.assertEqual(set(receivers), {9})
         self.assertEqual(control.call("PUBSUB", "NUMSUB", "news"), [b"news", 6])
         self.assertEqual(control.call("PUBSUB", "NUMPAT"), 1)
 
-    def test_whoever_subscribes_later_gets_nothing_older(self):
+    def test_a_later_subscriber_gets_no_older_message(self):
         server = self.start_loops()
-        publisher, *listeners = self.open(server, 25)
-        for number, listener in enumerate(listeners):
+        publisher, *subscribers = self.open(server, 25)
+        for number, subscriber in enumerate(subscribers):
             publisher.call("PUBLISH", "c", number)
-            listener.call("SUBSCRIBE", "c")
-        for number, listener in enumerate(listeners):
-            for expected in range(number + 1, len(listeners)):
-                self.assertEqual(listener.read()[2], str(expected).encode())
+            subscriber.call("SUBSCRIBE", "c")
+        for number, subscriber in enumerate(subscribers):
+            for expected in range(number + 1, len(subscribers)):
+                self.assertEqual(subscriber.read()[2], str(expected).encode())
 
-    def test_effects_reach_listeners_of_every_loop(self):
+    def test_effects_reach_subscribers_of_every_loop(self):
         server = self.start_loops()
-        control, owner, *listeners = self.open(server, 10)
-        for number, listener in enumerate(listeners):
-            listener.call("PSUBSCRIBE", "__idem__:*")
+        control, owner, *subscribers = self.open(server, 10)
+        for number, subscriber in enumerate(subscribers):
+            subscriber.call("PSUBSCRIBE", "__idem__:*")
         for number in range(100):
             token = self.claim(owner, f"k{number}")[0]
             (owner if number % 2 else control).call("STORE", f"k{number}", token, "x")
-        for listener in listeners:
-            told = [listener.read()[2:] for _ in range(100)]
+        for subscriber in subscribers:
+            told = [subscriber.read()[2:] for _ in range(100)]
             self.assertEqual(sorted(told), sorted([f"__idem__:k{n}".encode(), b"done"]
                                                   for n in range(100)))
 
@@ -687,7 +687,7 @@ class Fencing(ThreadsCase):
         self.assertEqual(len(tokens), len(keys))
         self.assertEqual(len(set(tokens.values())), len(keys), "a token was given twice")
 
-    def test_a_hundred_owners_of_one_key_run_one_behind_the_other(self):
+    def test_a_hundred_owners_of_one_key_run_one_after_another(self):
         server = self.start_loops()
         running, order = [], []
 
@@ -708,7 +708,7 @@ class Fencing(ThreadsCase):
 
 class Leaving(ThreadsCase):
     def drain(self, leave):
-        """All that was sent before is answered, waiters are told, and it leaves with 0."""
+        """Commands sent before the drain are answered, waiters get BUSY, and the exit status is 0."""
         server = self.start_loops("--drain-timeout", "1h")
         control, *clients = self.open(server, 25)
         waiters, talkers = clients[:8], clients[8:]
@@ -749,8 +749,8 @@ class Leaving(ThreadsCase):
                     client.close()
                 self.assertEqual(server.leave(), 0)
 
-    def test_sigterm_while_everybody_works(self):
-        """Connections end, nobody hangs, and it leaves with 0."""
+    def test_sigterm_while_all_clients_work(self):
+        """All connections end, no client hangs, and the exit status is 0."""
         server = self.start_loops()
         ended = []
 
@@ -775,21 +775,21 @@ class Leaving(ThreadsCase):
         self.assertEqual(clients[0].call("STORE", "k", token, b"x" * 2**22), 0)
         for client in clients:
             client.send_raw(encode("FETCH", "k") * 50)
-        eventually(lambda: all(client.readable() for client in clients), "replies that wait")
+        eventually(lambda: all(client.readable() for client in clients), "replies that are ready")
         server.signal(signal.SIGTERM)
         eventually(lambda: "SIGTERM" in server.log(), "the drain")
         self.assertIsNone(server.process.poll())
         server.signal(signal.SIGTERM)
         self.assertEqual(server.leave(), 0)
 
-    def test_a_second_sigterm_is_heard_when_the_first_loop_has_nobody_left(self):
+    def test_a_second_sigterm_counts_when_the_first_loop_has_no_connection_left(self):
         server = self.start_loops("--drain-timeout", "1h")
         clients = self.open(server, 8)
         token = self.claim(clients[0], "k")[0]
         self.assertEqual(clients[0].call("STORE", "k", token, b"x" * 2**22), 0)
-        stuck = clients[1]  # connections go round: not the first loop's
+        stuck = clients[1]  # connections go to the loops in turn: this one is not the first loop's
         stuck.send_raw(encode("FETCH", "k") * 50)
-        eventually(stuck.readable, "replies that wait")
+        eventually(stuck.readable, "replies that are ready")
         server.signal(signal.SIGTERM)
         for client in clients[:1] + clients[2:]:
             self.assertTrue(client.ended(), "drained")
@@ -804,12 +804,12 @@ class Leaving(ThreadsCase):
         self.assertEqual(clients[0].call("STORE", "k", token, b"x" * 2**22), 0)
         for client in clients:
             client.send_raw(encode("FETCH", "k") * 50)
-        eventually(lambda: all(client.readable() for client in clients), "replies that wait")
+        eventually(lambda: all(client.readable() for client in clients), "replies that are ready")
         server.signal(signal.SIGTERM)
         self.assertEqual(server.leave(), 0)
 
     def test_connections_that_come_with_the_signal(self):
-        """Each is answered or refused; none is left hanging, and it leaves with 0."""
+        """Each connection is answered or refused, none hangs, and the exit status is 0."""
         for _ in range(10 // FEWER):
             server = self.start_loops()
             leaving = threading.Event()
@@ -827,7 +827,7 @@ class Leaving(ThreadsCase):
 
             def leave():
                 eventually(lambda: int(server.info("stats")["total_connections_received"]) > 30,
-                           "some who knock")
+                           "some new connections")
                 leaving.set()
                 server.signal(signal.SIGTERM)
                 return server.leave()

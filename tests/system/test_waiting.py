@@ -1,4 +1,4 @@
-"""Who waits, who is granted, who is told: interleavings on real sockets, from the contract."""
+"""Waiters, grants and answers: interleavings on real sockets, written from the contract."""
 
 import os
 import re
@@ -13,10 +13,10 @@ from harness import (HANG_SECONDS, INSTRUMENTED, Client, Closed, ServerCase, enc
                      measured, patience, percentile)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-LONG_MS = 60_000  # a wait that is not to end in a test
+LONG_MS = 60_000  # a wait that must not end by its time in a test
 HOUR_MS = 3_600_000
 
-# An owner as a process of its own, to be killed: claims and then does nothing.
+# An owner as a separate process that can be killed: it claims and then does nothing.
 OWNER = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -29,7 +29,7 @@ sys.stdin.read()
 
 
 def readable(clients):
-    """Those that have something to read, as soon as one has."""
+    """Awaits that some of the clients have something to read, and returns these."""
     poll = select.poll()
     by_descriptor = {client.sock.fileno(): client for client in clients}
     for descriptor in by_descriptor:
@@ -115,7 +115,7 @@ class DyingOwners(ServerCase):
     def test_killed_owner_of_a_one_second_lease(self):
         server = self.start()
         control = self.connect(server)
-        # Both stand in line before the lease begins to run.
+        # Both are queued before the lease begins to run.
         first = self.claim(control, "k")[0]
         process = self.spawn_owner(server, "k", "LEASE", 1000, "WAIT", LONG_MS)
         server.await_blocked(1, control)
@@ -166,7 +166,7 @@ class DyingOwners(ServerCase):
                 self.assert_status(waiter.read(), "CLAIMED")
 
     def test_bind_ends_when_the_server_closes_the_connection(self):
-        """Also when nothing else happens that could wake the server."""
+        """Even if no other event wakes the server."""
         server = self.start()
         control = self.connect(server)
         worst_ms = 0.0
@@ -207,7 +207,7 @@ class DyingWaiters(ServerCase):
             self.server.await_blocked(waiting, self.control)
         return client
 
-    def test_are_never_granted_and_noticed_before_their_time_is_over(self):
+    def test_are_never_granted_and_are_noticed_before_their_wait_ends(self):
         token = self.claim(self.control, "k")[0]
         before = self.server.descriptors()
         dying = [self.waiter(waiting=number) for number in (1, 2, 3)]
@@ -228,7 +228,7 @@ class DyingWaiters(ServerCase):
         self.assertEqual(reply[3], 1)
 
     def test_a_grant_whose_connection_died_in_the_same_turn_is_taken_back(self):
-        """The owner's RELEASE and the head waiter's end wait for the stopped server together."""
+        """The owner's RELEASE and the first waiter's hang-up are both there when the stopped server goes on."""
         for leave in (Client.reset, Client.close, Client.half_close):
             for release_first in (True, False):
                 with self.subTest(leave=leave.__name__, release_first=release_first):
@@ -250,7 +250,7 @@ class DyingWaiters(ServerCase):
                 owner.send("RELEASE", key, token)
         self.assertEqual(owner.read(), 1)
         if leave is Client.half_close:
-            # It can still read: told that it runs the work is as right as closed without a word.
+            # It can still read: a grant is as correct as a close without an answer.
             try:
                 token = head.read()[1]
                 self.assertEqual(self.control.call("RELEASE", key, token), 1)
@@ -258,15 +258,15 @@ class DyingWaiters(ServerCase):
                 pass
         reply = second.read()
         self.assert_status(reply, "CLAIMED")
-        self.assertEqual(reply[3], 1, "the attempt of the dead one does not count")
+        self.assertEqual(reply[3], 1, "the attempt of the dead waiter does not count")
         self.assertGreater(reply[1], token)
         self.assertFalse(third.readable(0.05), "one grant, one owner")
         self.assertEqual(self.control.call("STORE", key, reply[1], "body"), 1)
         self.assert_status(third.read(), "DONE")
         self.server.await_blocked(0, self.control)
 
-    def test_no_grant_to_who_hung_up_while_the_server_was_busy(self):
-        """The hang-up has reached the socket and not yet the loop, which is about to answer."""
+    def test_no_grant_to_a_waiter_that_hung_up_while_the_server_was_busy(self):
+        """The hang-up has reached the socket, but not yet the loop, which is about to answer."""
         server = self.server = self.start("--enable-debug-command", "yes")
         self.control, owner = self.connect(server), self.connect(server)
         for leave in (Client.reset, Client.close):
@@ -275,7 +275,7 @@ class DyingWaiters(ServerCase):
             head, second = self.waiter(key, 1), self.waiter(key, 2)
             owner.send_raw(encode("DEBUG", "SLEEP", "0.8") + encode("RELEASE", key, token))
             self.control.send("PING")
-            self.control.readable(0.2)  # it is asleep by now; if it is not, the test proves less
+            self.control.readable(0.2)  # until it sleeps; if it does not yet, the test proves less
             leave(head)
             self.assertEqual([owner.read(), owner.read()], ["OK", 1])
             self.assertEqual(self.control.read(), "PONG")
@@ -318,7 +318,7 @@ class DyingWaiters(ServerCase):
             with self.server.stopped():
                 head.reset()
                 if in_time := time.monotonic() < before + lease_ms / 1000:
-                    time.sleep(lease_ms / 1000)  # the lease ends while the server cannot look
+                    time.sleep(lease_ms / 1000)  # the lease expires while the server is stopped
             if in_time:
                 break
             self.control.call("DEL", key)
@@ -329,7 +329,7 @@ class DyingWaiters(ServerCase):
 
 
 class Deadlines(ServerCase):
-    """A stopped server sees several deadlines at once: they count in their order."""
+    """A stopped server sees several deadlines at once: they take effect in their order."""
 
     def setUp(self):
         self.server = self.start()
@@ -341,8 +341,8 @@ class Deadlines(ServerCase):
             time.sleep(seconds)
 
     def held_and_awaited(self, lease_ms, *command):
-        """A claim on k and, on the same connection and in one packet, the command that waits for
-        it: no time passes between them. Returns the connection and the token."""
+        """Sends, in one packet, a claim on k and the command that waits for it, so that no time passes
+        between them. Returns the connection and the token."""
         client = self.connect(self.server)
         client.send_raw(encode("CLAIM", "k", "LEASE", lease_ms) + encode(*command))
         reply = client.read()
@@ -370,7 +370,7 @@ class Deadlines(ServerCase):
         self.assert_status(reply, "BUSY")
         self.assertEqual(reply[3], b"head")
 
-    def test_no_hand_over_behind_a_slow_command_to_whose_wait_is_over(self):
+    def test_no_hand_over_after_a_slow_command_to_a_waiter_whose_time_has_passed(self):
         server = self.start("--enable-debug-command", "yes")
         owner, waiter, control = (self.connect(server) for _ in range(3))
         token = self.claim(owner, "k")[0]
@@ -391,7 +391,7 @@ class Deadlines(ServerCase):
         self.assert_status(head.read(), "CLAIMED")
         self.assert_error(late.read(), "STALE")
 
-    def test_late_store_after_a_lapse_that_nobody_took(self):
+    def test_late_store_after_a_lapse_without_a_new_owner(self):
         reader, token = self.held_and_awaited(200, "WAIT", "k", LONG_MS)
         late = self.connect(self.server)
         self.stopped(0.4, lambda: late.send("STORE", "k", token, "late"))
@@ -400,7 +400,7 @@ class Deadlines(ServerCase):
         self.assert_status(self.control.call("FETCH", "k"), "DONE")
 
     def test_grants_are_proactive(self):
-        """They come by themselves, not before their time, and nobody says a word meanwhile."""
+        """Leases expire and waiters are granted without any command, and not before their time."""
         waiters = []
         for number in range(50):
             client, lease_ms = self.connect(self.server), 500 + 10 * number
@@ -419,11 +419,11 @@ class Deadlines(ServerCase):
             self.assertGreaterEqual(now, not_before)
             worst = max(worst, now - due)
         after = int(self.server.info("stats", self.control)["total_commands_processed"])
-        self.assertEqual(after, commands + 1, "only we said something")
+        self.assertEqual(after, commands + 1, "only this connection sent commands")
         measured(f"50 hand-overs, the latest {worst * 1000:.1f} ms after its deadline")
 
     def test_no_lease_and_no_wait_ends_early(self):
-        """Not by a fraction of a millisecond: the owner was promised the time. 60 of each."""
+        """Not even a fraction of a millisecond early, since the time was promised. 60 of each."""
         client, leases, waits = self.connect(self.server), [], []
         self.claim(self.control, "held")
         for number in range(60):
@@ -440,8 +440,7 @@ class Deadlines(ServerCase):
         self.assertGreaterEqual(min(leases), 40)
         self.assertGreaterEqual(min(waits), 20)
 
-
-    def test_no_response_and_no_memory_of_a_claim_ends_early(self):
+    def test_no_response_and_no_lapsed_claim_ends_early(self):
         server = self.start("--retention", "60ms")
         client, kept, remembered = self.connect(server), [], []
         for _ in range(20):
@@ -460,32 +459,32 @@ class Deadlines(ServerCase):
         self.assertGreaterEqual(min(remembered), 70)
 
 
-class BehindAWait(ServerCase):
+class AfterAWait(ServerCase):
     def setUp(self):
         self.server = self.start()
         self.control = self.connect(self.server)
         self.token = self.claim(self.control, "k")[0]
 
-    def behind(self, data, command=("CLAIM", "k", "WAIT", LONG_MS)):
+    def after_wait(self, data, command=("CLAIM", "k", "WAIT", LONG_MS)):
         client = self.connect(self.server)
         client.send_raw(encode(*command) + data)
         self.server.await_blocked(1, self.control)
         return client
 
     def test_commands_wait_in_order(self):
-        others = b"".join(encode("ECHO", n) for n in range(100)) + encode("CLAIM", "behind")
-        client = self.behind(others + b"PING inline\r\n")
+        others = b"".join(encode("ECHO", n) for n in range(100)) + encode("CLAIM", "later")
+        client = self.after_wait(others + b"PING inline\r\n")
         time.sleep(0.05)
         self.assertFalse(client.readable())
-        self.assertEqual(self.control.call("EXISTS", "behind"), 0, "it is not executed before")
+        self.assertEqual(self.control.call("EXISTS", "later"), 0, "it is not executed before")
         self.assertEqual(self.control.call("STORE", "k", self.token, "body"), 1)
         self.assert_status(client.read(), "DONE")
         self.assertEqual([client.read() for _ in range(100)], [b"%d" % n for n in range(100)])
         self.assert_status(client.read(), "CLAIMED")
         self.assertEqual(client.read(), b"inline")
 
-    def test_a_wait_behind_a_grant_that_is_not_written_yet(self):
-        """The grant's reply is stuck behind a large one that nobody reads; the next wait waits for that."""
+    def test_a_wait_after_a_grant_that_is_not_written_yet(self):
+        """The grant's reply follows a large reply that is not read. The next wait begins only once it is sent."""
         body = b"x" * 2**22
         other = self.claim(self.control, "k2")[0]
         self.assertEqual(self.control.call("STORE", "big", self.claim(self.control, "big")[0], body), 0)
@@ -504,22 +503,22 @@ class BehindAWait(ServerCase):
 
     def test_two_waits_in_a_row(self):
         other = self.claim(self.control, "k2")[0]
-        client = self.behind(encode("CLAIM", "k2", "WAIT", LONG_MS) + encode("PING"))
+        client = self.after_wait(encode("CLAIM", "k2", "WAIT", LONG_MS) + encode("PING"))
         self.assertEqual(self.control.call("STORE", "k2", other, "two"), 0)
         self.assertEqual(self.control.call("STORE", "k", self.token, "one"), 1)
         self.assertEqual(client.read()[1], b"one")
         self.assertEqual(client.read()[1], b"two")
         self.assertEqual(client.read(), "PONG")
 
-    def test_the_owner_itself_behind_its_own_wait(self):
-        """RELEASE of the very key waits behind: the wait ends by its time, not by a deadlock."""
+    def test_an_owner_that_waits_for_itself(self):
+        """The RELEASE of the key is pipelined after the wait for it: the wait ends by its time, without a deadlock."""
         client = self.connect(self.server)
         client.send_raw(encode("CLAIM", "k", "WAIT", 300) + encode("RELEASE", "k", self.token))
         self.assert_status(client.read(), "BUSY")
         self.assertEqual(client.read(), 1)
 
     def test_protocol_errors_wait_too(self):
-        client = self.behind(encode("PING") + b"*1\r\n$-1\r\n")
+        client = self.after_wait(encode("PING") + b"*1\r\n$-1\r\n")
         time.sleep(0.05)
         self.assertFalse(client.readable())
         self.assertEqual(self.control.call("STORE", "k", self.token, "body"), 1)
@@ -530,7 +529,7 @@ class BehindAWait(ServerCase):
 
     def test_up_to_a_mebibyte_is_kept(self):
         count = 900_000 // len(encode("ECHO", "0" * 100))
-        client = self.behind(encode("ECHO", "0" * 100) * count)
+        client = self.after_wait(encode("ECHO", "0" * 100) * count)
         self.assertEqual(self.control.call("STORE", "k", self.token, "body"), 1)
         self.assert_status(client.read(), "DONE")
         for _ in range(count):
@@ -549,14 +548,14 @@ class BehindAWait(ServerCase):
         self.assertEqual(self.control.call("RELEASE", "k", self.token), 1)
         self.assertEqual(self.control.call("EXISTS", "k"), 0)
 
-    def test_a_hang_up_behind_pipelined_commands_is_one(self):
-        client = self.behind(encode("PING") * 100)
+    def test_a_hang_up_after_pipelined_commands_counts(self):
+        client = self.after_wait(encode("PING") * 100)
         client.half_close()
         self.server.await_blocked(0, self.control)
         self.assertTrue(client.ended())
         self.assertEqual(self.server.info("idem", self.control)["waits_timed_out"], "0")
 
-    def test_nobody_was_idle_who_waited(self):
+    def test_the_time_of_a_wait_is_not_idle_time(self):
         server = self.start()
         control, waiter, waited_ms = self.connect(server), self.connect(server), 3000
         waiter.call("CLIENT", "SETNAME", "waiter")
@@ -568,7 +567,7 @@ class BehindAWait(ServerCase):
         idle_s = int(re.search(rb" idle=(\d+)", line).group(1))
         self.assertLess(idle_s, time.monotonic() - began - waited_ms / 1000 + 1)
 
-    def test_no_command_is_charged_with_the_wait_in_front_of_it(self):
+    def test_the_time_of_a_wait_does_not_count_for_the_next_command(self):
         server = self.start()
         control, waiter, gone = (self.connect(server) for _ in range(3))
         self.claim(control, "k")
@@ -582,13 +581,13 @@ class BehindAWait(ServerCase):
         self.assertLess(usec, 1_500_000)
 
     def test_others_are_not_affected(self):
-        client = self.behind(b"")
+        client = self.after_wait(b"")
         for _ in range(200):
             self.assertEqual(self.control.call("PING"), "PONG")
         self.assertFalse(client.readable())
 
-    def test_what_was_read_ahead_is_put_back(self):
-        """Commands for one key are read before the one in front has run; here that one waits."""
+    def test_commands_that_were_read_ahead_are_put_back(self):
+        """Several commands are read before the first of them has run; here an earlier one waits."""
         keys = [f"ahead-{n}" for n in range(5)]
         fetches = b"".join(encode("FETCH", key) for key in keys[:5])
         claims = b"".join(encode("CLAIM", key) for key in keys)
@@ -622,9 +621,9 @@ class BehindAWait(ServerCase):
                     self.assert_error(client.read(), "ERR")
                     self.assertTrue(client.ended())
 
-    def test_a_cut_command_behind_a_wait_goes_on_after_it(self):
+    def test_a_cut_command_after_a_wait_goes_on(self):
         data = encode("ECHO", "x" * 1000)
-        client = self.behind(data[:500])
+        client = self.after_wait(data[:500])
         self.assertEqual(self.control.call("STORE", "k", self.token, "body"), 1)
         self.assert_status(client.read(), "DONE")
         client.send_raw(data[500:])
@@ -636,14 +635,14 @@ class Sharing(ServerCase):
         server = self.start()
         control = self.connect(server)
         token = self.claim(control, "k")[0]
-        body = os.urandom(12 << 20)  # more than the kernel's buffers of a connection take
+        body = os.urandom(12 << 20)  # more than the kernel buffers for one connection
         readers = [self.connect(server) for _ in range(16)]
         for reader in readers:
             reader.send("WAIT", "k", LONG_MS)
         server.await_blocked(16, control)
         before = server.rss_bytes()
         self.assertEqual(control.call("STORE", "k", token, body), 16)
-        # While nobody reads the key goes away: the answers in flight stay whole.
+        # The key is deleted before anything is read: the replies on their way stay whole.
         self.assertEqual(control.call("DEL", "k"), 1)
         self.assertEqual(control.call("PING"), "PONG")
         grown = (server.rss_bytes() - before) / 2**20
@@ -659,7 +658,7 @@ class Sharing(ServerCase):
             self.assertEqual(reply[1], body)
         self.assertEqual(control.call("PING"), "PONG")
 
-    def test_the_half_sent_claim_of_a_dead_client_is_nothing(self):
+    def test_a_half_sent_claim_of_a_dead_client_has_no_effect(self):
         server = self.start()
         control, client = self.connect(server), self.connect(server)
         client.send_raw(encode("CLAIM", "k")[:-3])

@@ -40,7 +40,7 @@ static const char *logged(struct pipe_log *pair) {
   return pair->text;
 }
 
-/* The text behind "PID day month year time mark ". */
+/* The text after "PID day month year time mark ". */
 static const char *message_of(const char *line) {
   for (int blank = 0; blank < 6; blank++) {
     line = strchr(line, ' ');
@@ -203,7 +203,7 @@ static void assert_logged(struct pipe_log *pair, const char *expected) {
   assert_string_equal(line[0] != '\0' ? message_of(line) : "", expected);
 }
 
-static void test_what_clients_make_happen_is_a_line_a_minute(void **state) {
+static void test_events_that_clients_cause_are_logged_once_a_minute(void **state) {
   (void)state;
   struct pipe_log pair;
   open_pipe(&pair, LOG_LEVEL_WARNING);
@@ -214,22 +214,22 @@ static void test_what_clients_make_happen_is_a_line_a_minute(void **state) {
     log_counts(&pair.log, 1000 + LOG_QUIET_MS - 1);
   }
   assert_logged(&pair, "");
-  log_happened(&pair.log, LOG_INPUT_TOTAL, 5, 2000); /* each kind has a minute of its own */
+  log_happened(&pair.log, LOG_INPUT_TOTAL, 5, 2000); /* each kind has its own minute */
   assert_logged(&pair, INPUT "(client 5)\n");
   log_counts(&pair.log, 1000 + LOG_QUIET_MS);
   assert_logged(&pair, HTTP "(100 more)\n");
-  log_counts(&pair.log, 1000 + 2 * LOG_QUIET_MS); /* nothing has happened since */
+  log_counts(&pair.log, 1000 + 2 * LOG_QUIET_MS); /* no event since */
   assert_logged(&pair, "");
   close_pipe(&pair);
 }
 
-static void test_a_count_does_not_wait_for_the_next_one_that_happens(void **state) {
+static void test_a_count_does_not_wait_for_the_next_event(void **state) {
   (void)state;
   struct pipe_log pair;
   open_pipe(&pair, LOG_LEVEL_WARNING);
   log_happened(&pair.log, LOG_HTTP, 1, 0);
   log_happened(&pair.log, LOG_HTTP, 2, 1);
-  log_happened(&pair.log, LOG_HTTP, 3, LOG_QUIET_MS); /* before anybody called log_counts */
+  log_happened(&pair.log, LOG_HTTP, 3, LOG_QUIET_MS); /* before log_counts was called */
   const char *lines = logged(&pair);
   assert_non_null(strstr(lines, HTTP "(client 3)\n"));
   log_counts(&pair.log, 2 * LOG_QUIET_MS - 1);
@@ -257,8 +257,8 @@ int main(void) {
       cmocka_unit_test(test_open_tells_why_it_failed),
       cmocka_unit_test(test_no_path_is_standard_output_and_stays_open),
       cmocka_unit_test(test_errno_survives),
-      cmocka_unit_test(test_what_clients_make_happen_is_a_line_a_minute),
-      cmocka_unit_test(test_a_count_does_not_wait_for_the_next_one_that_happens),
+      cmocka_unit_test(test_events_that_clients_cause_are_logged_once_a_minute),
+      cmocka_unit_test(test_a_count_does_not_wait_for_the_next_event),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

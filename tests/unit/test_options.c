@@ -1,7 +1,7 @@
 /*
- * test_options.c - the settings: defaults, every way to set one, every way to be refused, --help,
- * CONFIG GET, SET and REWRITE. Files live in a directory of their own under /tmp, which each test
- * makes and removes.
+ * test_options.c - the options: defaults, every way to set one, every way to be refused, --help,
+ * CONFIG GET, SET and REWRITE. Each test makes its own directory under /tmp for files, and removes
+ * it.
  */
 #include "server/ops/options.h"
 
@@ -28,7 +28,7 @@ struct run {
   char error[OPTIONS_ERROR_BYTES];
 };
 
-/* `line` is the command line behind the program's name, cut at blanks; "_" stands for an empty
+/* `line` is the command line after the program's name, split at blanks; "_" stands for an empty
  * argument. */
 static void run_line(struct run *run, const char *line) {
   char words[2048], program[] = "idem-server", *argv[MAX_ARGUMENTS + 1] = {program};
@@ -169,7 +169,7 @@ static void assert_file_refused(struct place *place, const char *text, int line,
 
 /* --- the table --- */
 
-/* The promise to users: a change here is a change of the contract. */
+/* These are promised to users: a change here changes the contract. */
 static const char *const defaults[][2] = {
     {"port", "4336"},
     {"bind", "127.0.0.1 -::1"},
@@ -340,7 +340,7 @@ static void test_units(void **state) {
     assert_line_gives(good[i][0], good[i][1], good[i][2]);
 }
 
-static void test_bad_values_say_what_would_be_right(void **state) {
+static void test_bad_values_name_the_right_ones(void **state) {
   (void)state;
   static const char *const bad[][3] = {
       {"--port x", "'x' for port", "an integer from 0 to 65535"},
@@ -377,7 +377,7 @@ static void test_bad_values_say_what_would_be_right(void **state) {
     assert_line_refused(bad[i][0], bad[i][1], bad[i][2]);
 }
 
-static void test_texts_have_an_end(void **state) {
+static void test_texts_have_a_limit(void **state) {
   (void)state;
   char line[2000];
   memset(line, 'x', sizeof(line));
@@ -942,7 +942,7 @@ static void test_rewrite_without_a_change_keeps_the_bytes(void **state) {
   run_deinit(&run);
 }
 
-static void test_what_is_rewritten_reads_back(void **state) {
+static void test_a_rewritten_file_reads_back(void **state) {
   struct place *place = *state;
   struct run first, second;
   char line[2 * MAX_PATH];
@@ -960,7 +960,7 @@ static void test_what_is_rewritten_reads_back(void **state) {
   assert_string_equal(second.options.requirepass, "# a \"b\" 'c'\t\\x41 \xff\n");
   assert_option(&second.options, "bind", "127.0.0.2 -::1");
 
-  /* And once more, when the lines are there already and change again. */
+  /* And again, when the lines exist already and change once more. */
   assert_int_equal(set(&second, "requirepass", "plain"), OPTIONS_RUN);
   free(second.options.unixsocket);
   second.options.unixsocket = strdup("quote\"\\\1");
@@ -972,7 +972,7 @@ static void test_what_is_rewritten_reads_back(void **state) {
   run_deinit(&second);
 }
 
-static void test_rewrite_writes_addresses_as_people_do(void **state) {
+static void test_rewrite_writes_addresses_as_users_do(void **state) {
   struct place *place = *state;
   struct run run;
   char line[2 * MAX_PATH];
@@ -1048,7 +1048,7 @@ static void test_rewrite_leaves_the_password_in_its_own_file(void **state) {
   assert_password(place->config, "hunter3");
 }
 
-static void test_rewrite_that_cannot_be(void **state) {
+static void test_a_rewrite_that_is_impossible(void **state) {
   struct place *place = *state;
   struct run run;
   run_line(&run, "");
@@ -1057,7 +1057,7 @@ static void test_rewrite_that_cannot_be(void **state) {
 
   write_text(place->config, "port 7000\n", 0600);
   run_config(&run, place);
-  /* Each byte needs four in the file, which makes the line too long to be read back. */
+  /* Each byte takes four in the file, so the line would be too long to be read back. */
   char password[OPTIONS_MAX_PASSWORD + 1];
   memset(password, '\1', sizeof(password) - 1);
   password[sizeof(password) - 1] = '\0';
@@ -1104,8 +1104,8 @@ int main(void) {
       cmocka_unit_test(test_every_number_is_bounded),
       cmocka_unit_test(test_caps_of_the_contract),
       cmocka_unit_test(test_units),
-      cmocka_unit_test(test_bad_values_say_what_would_be_right),
-      cmocka_unit_test(test_texts_have_an_end),
+      cmocka_unit_test(test_bad_values_name_the_right_ones),
+      cmocka_unit_test(test_texts_have_a_limit),
       cmocka_unit_test(test_too_many_addresses),
       cmocka_unit_test(test_flags),
       cmocka_unit_test(test_bad_flags),
@@ -1132,12 +1132,12 @@ int main(void) {
       PLACE_TEST(test_set_of_the_password),
       PLACE_TEST(test_rewrite_keeps_comments_order_and_spelling),
       PLACE_TEST(test_rewrite_without_a_change_keeps_the_bytes),
-      PLACE_TEST(test_what_is_rewritten_reads_back),
-      PLACE_TEST(test_rewrite_writes_addresses_as_people_do),
+      PLACE_TEST(test_a_rewritten_file_reads_back),
+      PLACE_TEST(test_rewrite_writes_addresses_as_users_do),
       PLACE_TEST(test_rewrite_follows_a_link),
       PLACE_TEST(test_rewrite_writes_a_password_only_into_a_private_file),
       PLACE_TEST(test_rewrite_leaves_the_password_in_its_own_file),
-      PLACE_TEST(test_rewrite_that_cannot_be),
+      PLACE_TEST(test_a_rewrite_that_is_impossible),
       PLACE_TEST(test_rewrite_does_not_outgrow_the_limit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,7 +87,7 @@ static void test_numbers_survive_a_round_trip(void **state) {
   }
 }
 
-/* Digits are judged eight at a time: any other byte is seen wherever it stands. */
+/* Digits are checked eight at a time: a byte that is no digit is found at every position. */
 static void test_a_wrong_byte_is_seen_everywhere(void **state) {
   (void)state;
   for (size_t len = 1; len <= 18; len++) {

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Runs the wire transcripts: text that a person reads, sent through redis-cli to a fresh server.
+"""Runs the wire transcripts: readable text, sent through redis-cli to a fresh server.
 
 usage: run.py [--coverage] [FILE.transcript ...]      (without files: all, and the coverage)
 The server is $IDEM_SERVER, by default build/release/idem-server. The format is in README.md.
 
-It must not know what any command means. Invariants: a file has its own server; every line of
-output is compared; a command that COMMAND LIST names and no transcript sends is a failure.
+It must not know what any command means. Invariants: a file has its own server; every line of output
+is compared; it is a failure when COMMAND LIST names a command that no transcript sends.
 """
 
 import glob
@@ -24,12 +24,12 @@ from harness import (HANG_SECONDS, POLL_SECONDS, PROGRAM, Client, RespError, Ser
                      encode)
 from limit import TimedOut, limited  # noqa: E402
 
-# redis-cli answers a line that it cannot split without asking the server, and flushes: the end of
-# a reply shows without a byte on the connection that is tested.
+# redis-cli itself answers a line that it cannot split, and flushes. So the end of a reply is visible
+# without a byte on the connection that is tested.
 END_ASK = b'"\n'
 END_SEEN = b"Invalid argument(s)\n"
 
-# A reply may have been waited for as long as the server lets anybody wait.
+# A reply may come after the longest wait that the server allows.
 REPLY_SECONDS = 2 * HANG_SECONDS
 PROBLEMS_SHOWN = 20
 FLOOD_LIMIT = 3_000_000
@@ -47,7 +47,7 @@ class Failed(Exception):
 
 
 class Values:
-    """What a file captured, and the check that tokens only rise."""
+    """The values that a file captured; checks that tokens only rise."""
 
     def __init__(self):
         self.by_name = {}
@@ -55,7 +55,7 @@ class Values:
         self.began = time.monotonic()
 
     def elapsed_ms(self):
-        """No more than this can have passed since anything was done here."""
+        """An upper bound of the time since any step of this file."""
         return (time.monotonic() - self.began) * 1000 + 1
 
     def token(self, name, text):
@@ -73,7 +73,7 @@ class Values:
         self.highest = max(self.highest, number)
 
     def time(self, kind, detail, value):
-        """A figure that is right on any machine: what passed since the file began is allowed for."""
+        """Checks a time that depends on the machine, allowing for the time since the file began."""
         number, elapsed = int(detail.rstrip("s")), self.elapsed_ms()
         if detail.endswith("s"):
             elapsed = elapsed / 1000 + 1  # rounded
@@ -95,7 +95,7 @@ class Values:
 
 
 def pattern_of(text, values):
-    """Expected text -> (regex, checks), a check being called with what its group matched."""
+    """Expected text -> (regex, checks). Each check is called with the text of its group."""
     parts, checks, at = [], [], 0
     for match in PLACEHOLDER.finditer(text):
         parts.append(re.escape(text[at:match.start()]))
@@ -175,12 +175,12 @@ class Cli:
         self.process.stdin.write(END_ASK)
 
     def send(self, command):
-        self.started = time.monotonic()  # before the server can have begun
+        self.started = time.monotonic()  # before the server can have started on it
         self.process.stdin.write(command.encode("latin-1") + b"\n")
         self._ask_end()
 
     def answered(self, seconds=0.0):
-        """True when the whole reply is there within the time."""
+        """True when the whole reply arrives within the time."""
         deadline = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
@@ -203,7 +203,7 @@ class Cli:
         lines = text.decode("latin-1").replace("\r\n", "\n").split("\n")
         if lines[-1] == "":
             lines.pop()
-        if lines and re.fullmatch(r"\(\d+\.\d\ds\)", lines[-1]):  # slow ones get their time printed
+        if lines and re.fullmatch(r"\(\d+\.\d\ds\)", lines[-1]):  # redis-cli prints the time of a slow reply
             lines.pop()
         return lines
 
@@ -223,7 +223,7 @@ class Step:
 
     def __init__(self, file, number, text):
         self.file, self.number, self.text, self.expected = file, number, text, []
-        self.at_once = False  # the next line says so
+        self.at_once = False  # set when the next line is `at once`
 
 
 class Transcript:
@@ -263,7 +263,7 @@ class Transcript:
             self.needs += rest.upper().split()
 
     def commands_sent(self):
-        """Names of all commands in it, `CLIENT|ID` style too."""
+        """Names of all commands in it, also in the form `CLIENT|ID`."""
         names = set()
         for step in self.steps:
             text = step.text
@@ -396,7 +396,7 @@ class Run:
             time.sleep(POLL_SECONDS)
 
     def _start_waiting(self, cli, command):
-        """Sends it and goes on as soon as the server counts one more blocked client."""
+        """Sends the command and returns once the server counts one more blocked client."""
         with self.server.client() as control:
             def blocked():
                 return int(self.server.info("clients", control)["blocked_clients"])
@@ -412,7 +412,7 @@ class Run:
         return None
 
     def _took(self, text):
-        """Never less; how much more depends on the machine."""
+        """Checks the lower bound only: how much longer it takes depends on the machine."""
         if self.last.elapsed_ms < int(re.fullmatch(r"took (\d+)\.\. ms", text).group(1)):
             return f"it took {self.last.elapsed_ms:.0f} ms"
         return None
@@ -421,11 +421,11 @@ class Run:
         return int(self.server.info("idem")["waits_timed_out"])
 
     def _at_once(self):
-        """The last command may have been slow, but it was not its wait that ended."""
+        """The last command may have been slow, but its wait must not have ended by its time."""
         return None if self._timed_out() == self.timed_out else "it waited until its time was over"
 
     def _flood(self, step, command):
-        """Sends it with <n> counting up until an error comes; the error is its output."""
+        """Sends the command with <n> counting up until an error comes, which is the output."""
         with self.server.client() as client:
             for start in range(0, FLOOD_LIMIT, FLOOD_BATCH):
                 batch = b"".join(encode(*self.values.fill(command.replace("<n>", str(n))).split())
@@ -453,7 +453,7 @@ class Run:
             try:
                 raw.send_raw(unescape(self.values.fill(rest)))
             except (BrokenPipeError, ConnectionResetError):
-                pass  # closed in the middle of a long one: what it said first is still read
+                pass  # closed in the middle of a long command: the reply before that is still read
         elif kind == " half-close":
             raw.half_close()
         elif kind == "<":

@@ -1,7 +1,7 @@
 """Replays the handshakes of clients that cannot be installed here; README.md has the format.
 
-It must not know any client: the transcripts do. Invariants: each file has a server of its own;
-every reply is compared, with its type; a file in which nothing is compared fails.
+It must not know any client: the transcripts do. Invariants: each file has its own server; every reply
+is compared, with its type; a file in which nothing is compared fails.
 """
 
 import ast
@@ -74,9 +74,9 @@ class Transcript:
                 except (Failed, OSError, EOFError) as error:
                     raise Failed(f"line {number}: {error}") from error
             for name, connection in self.connections.items():
-                connection.send("PING", "~end~")  # whatever comes before its answer is too much
+                connection.send("PING", "~end~")  # any reply before the answer to it is unexpected
                 last = connection.text()
-                expect("~end~" in last or "NOAUTH" in last, f"@{name}: nobody expects {last}")
+                expect("~end~" in last or "NOAUTH" in last, f"@{name}: unexpected: {last}")
                 connection.close()
         expect(self.compared, "nothing is compared")
 

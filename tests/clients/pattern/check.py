@@ -1,6 +1,6 @@
-"""A program as people have it: SET NX, SUBSCRIBE, GET, SET EX, PUBLISH, and nothing of idem.
+"""A program as people write it for Redis: SET NX, SUBSCRIBE, GET, SET EX, PUBLISH, nothing of idem.
 
-Written from how Flask-Idempotent's README says that it works: the first request with a key sets
+Written from the description in Flask-Idempotent's README: the first request with a key sets
 IDEMPOTENT_<key>, processes, saves the response for 240 s and tells the others over pub/sub; a later
 one fails to set it, waits for that message (60 s at most), reads the response and returns it. What
 runs against Redis must run here, so this file must not use a command that Redis lacks.
@@ -81,7 +81,7 @@ def expiry():
 
 
 def many(count=20):
-    """Twenty at once: one runs the view, and only when all others listen; all get its response."""
+    """Twenty at once: one runs the view, after all others have subscribed; all get its response."""
     counter, answers = Idempotent().redis, []
 
     def listening():
@@ -98,7 +98,7 @@ def many(count=20):
 
 
 def late():
-    """One that comes between the message and its own SUBSCRIBE finds the response by GET."""
+    """A request whose SUBSCRIBE comes after the message finds the response with GET."""
     program = Idempotent()
     expect(program.wait("IDEMPOTENT_c")["order"] == 3, "the stored response")
     expect(program.waits == 0, "it waited for a message that had gone")

@@ -1,4 +1,4 @@
-"""redis-benchmark: -t set,get, a pipelined run and CLAIM, with not one error or warning."""
+"""redis-benchmark: -t set,get, a pipelined run and CLAIM, without any error or warning."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""redis-cli 7.0: every step through one that is driven by lines; its modes; help on a terminal."""
+"""redis-cli 7.0: every step through a redis-cli that reads lines; its modes; help on a terminal."""
 
 import fcntl
 import os
@@ -25,7 +25,7 @@ TERMINAL_SECONDS = 60
 
 
 def quoted(data):
-    """As a line of redis-cli takes it."""
+    """Quoted as redis-cli expects it on a line."""
     return '"' + "".join(f"\\x{byte:02x}" for byte in data) + '"'
 
 
@@ -50,7 +50,7 @@ class Cli:
         self.process.stdin.flush()
 
     def read(self):
-        """What came until the mark that was sent behind it."""
+        """Everything up to the mark that was sent after the command."""
         self.send(MARK)
         lines = []
         for line in self.process.stdout:
@@ -70,7 +70,7 @@ class Cli:
 
 
 def mode(*arguments, **settings):
-    """redis-cli with arguments to its end; its output, in which nothing may complain."""
+    """Runs redis-cli with arguments to its end; returns its output, which must not contain complaints."""
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=120, **settings)
     said = (done.stdout + done.stderr).decode("latin-1")
     expect(done.returncode == 0 and not COMPLAINT.search(said.replace("errors: 0", "")), said)
@@ -178,7 +178,7 @@ def pipeline():
 def reconnect(token):
     restart()
     got = first.ask("CLAIM order-1 OWNER again")
-    if got and got[0].startswith("Error: "):  # the line on which it finds out that the server left
+    if got and got[0].startswith("Error: "):  # with this line it notices that the server has left
         got = first.ask("CLAIM order-1 OWNER again")
     expect(got and got[0] == '"CLAIMED"' and integer(got[1]) > token, repr(got))
 
@@ -243,14 +243,14 @@ class Terminal:
             os.write(self.fd, character.encode())
 
     def enter(self, line, *wanted):
-        """Ends a line and reads to the next prompt: what is typed before it is shown twice."""
+        """Ends the line and reads to the next prompt, since text typed earlier is shown twice."""
         self.type(line)
         self.await_text(line)
         self.type("\r")
         return self.await_text("\n127.0.0.1:" + self.prompt, *wanted)
 
     def await_text(self, *wanted):
-        """Reads until the screen shows all of them; returns what came, without colours."""
+        """Reads until the screen shows all of the words; returns the text without colours."""
         seen, deadline = "", time.monotonic() + TERMINAL_SECONDS
         while not all(text in seen for text in wanted):
             ready, _, _ = select.select([self.fd], [], [], max(0, deadline - time.monotonic()))
@@ -282,7 +282,7 @@ def hints(terminal):
     terminal.type("CLAIM ")
     terminal.await_text("CLAIM key [FP fingerprint] [OWNER id] [LEASE milliseconds]"
                         " [WAIT milliseconds] [BIND] [HOLD] [TAKEOVER]")
-    terminal.type("order-3 ")  # what was typed leaves the hint
+    terminal.type("order-3 ")  # typed words disappear from the hint
     terminal.await_text("CLAIM order-3 [FP fingerprint] [OWNER id]")
     terminal.enter("WAIT 5000", '1) "CLAIMED"')
     terminal.type("set ")
@@ -301,7 +301,7 @@ def tab(terminal):
 def documented(terminal):
     terminal.enter("help @idempotency", "CLAIM key [FP fingerprint]", "STORE key token body",
                    "AWAIT key milliseconds")
-    # Every command has help, and none of it makes redis-cli stumble.
+    # Every command has help, and redis-cli can show all of it.
     for row in first.ask("COMMAND LIST"):
         terminal.enter("help " + row.strip('"').replace("|", " "), "summary: ", "group: ")
 
@@ -316,7 +316,7 @@ step("replay", lambda: [expect_done(first.ask(line)) for line in
                         ("CLAIM order-1 FP fp-1", "FETCH order-1")])
 step("binary", binary)
 step("refusal", refusal, granted)
-step("null", lambda: expect(first.ask("FETCH nobody") == ["(nil)"], "FETCH of nothing"))
+step("null", lambda: expect(first.ask("FETCH nothing-here") == ["(nil)"], "FETCH of nothing"))
 step("strings", strings)
 step("transaction", transaction)
 step("pubsub", pubsub)

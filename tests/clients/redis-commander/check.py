@@ -18,7 +18,7 @@ from harness import Client  # noqa: E402
 from steps import HOST, PORT, expect, step, until  # noqa: E402
 
 PROGRAM = os.path.join(os.environ["NODE_PATH"], "redis-commander/bin/redis-commander.js")
-# It logs what it could not do as a plain message.
+# Its failures are logged as plain messages.
 TROUBLE = re.compile(r"error|not supported|cannot|warn", re.I)
 
 
@@ -51,7 +51,7 @@ class Commander:
             return json.load(answer)
 
     def headers(self):
-        # Signing in with no password set gives the token that the other requests bear.
+        # Signing in, without a password set, gives the token that the other requests need.
         if not hasattr(self, "token"):
             request = urllib.request.Request(self.base + "/signin", b"{}",
                                              {"Content-Type": "application/json"})

@@ -1,4 +1,4 @@
-"""prometheus-redis-exporter: redis_up 1, keys and command counts right, no complaint in its log."""
+"""prometheus-redis-exporter: redis_up is 1, keys and command counts are right, its log has no complaint."""
 
 import os
 import re
@@ -45,7 +45,7 @@ def up(address):
 
 def keys(text):
     expect(value(text, 'redis_db_keys{db="db0"}') == CLAIMS + EXPIRING + 1, "db0 keys")
-    # What ends by itself: strings with a time and a stored response, not the claims that are held.
+    # Keys that expire: strings with a time to live and a stored response, but not HELD claims.
     expiring = value(text, 'redis_db_keys_expiring{db="db0"}')
     expect(expiring == EXPIRING + 1, f"db0 expires: {expiring}")
 

@@ -130,7 +130,7 @@ def pipeline():
 
 
 def administration():
-    """What consoles and operators send, read by the client's own parsers."""
+    """Commands of consoles and operators, parsed by the client's own parsers."""
     mine = [row for row in first.client_list() if row["name"] == "other"]
     expect(len(mine) == 1 and int(mine[0]["id"]) == first.client_id(), repr(mine))
     second.client_setname("second")
@@ -179,7 +179,7 @@ step("wait", waited, waiter, replies)
 step("replay", replay)
 step("binary", binary)
 step("refusal", refusal, granted)
-step("null", lambda: expect(call("FETCH", "nobody") is None, "FETCH of nothing"))
+step("null", lambda: expect(call("FETCH", "nothing-here") is None, "FETCH of nothing"))
 step("strings", strings)
 step("transaction", transaction)
 step("pubsub", pubsub)

@@ -1,10 +1,10 @@
-"""Runs the snippets of client/README.md, as they stand there, inside of the programs beside this.
+"""Runs the snippets of client/README.md, unchanged, inside the programs in this directory.
 
-A snippet that is run has `<!-- run: NAME ... -->` above it; RUN has the program of a name, in which
-it takes the place of the line SNIPPET; port 4336 becomes the port of the test's server. It must not
-know what a right snippet looks like, only what comes out: run once, replayed, told by another one
-while it waits, and without a server an end that is no answer. Invariants: a language that the page
-names is run, or the page says that it is not; what is not installed is told as skipped.
+A snippet to run has `<!-- run: NAME ... -->` above it. RUN names the program for it; the snippet
+replaces the line SNIPPET there, and port 4336 becomes the port of the test's server. This file must
+not know how a snippet works, only its results: the work runs once, is replayed, a waiting caller gets
+the response, and without a server the program ends without an answer. Invariants: every language
+that the page names is run, or the page says that it is not; what is not installed is reported as skipped.
 """
 
 import glob
@@ -26,7 +26,7 @@ PAGE = os.path.join(ROOT, "client/README.md")
 CLIENTS = os.environ.get("IDEM_CLIENTS", os.path.join(ROOT, "build/clients"))
 LANGUAGES = 13
 SECONDS = 120
-# With nobody at the port. A client that goes on trying by itself takes over a minute.
+# For a run without a server. A client that keeps retrying needs more than a minute.
 NO_SERVER_SECONDS = 40
 
 # name: (program in this directory, how it is built, how it is run)
@@ -61,7 +61,7 @@ PRESENT = {
 
 
 def node_modules(package):
-    """Where run.py has put the newest major of a client."""
+    """Where run.py has installed the newest major version of a client."""
     found = [path for path in glob.glob(os.path.join(CLIENTS, package + "-*", "node_modules"))
              if os.path.isdir(os.path.join(path, package))]
     return max(found, default=None)
@@ -83,7 +83,7 @@ def missing(name):
 
 
 def snippets(page):
-    """The runnable ones by name; and the page must account for each language."""
+    """The snippets to run, by name. The page must account for each language."""
     found = re.search("<!-- languages: begin -->(.*)<!-- languages: end -->", page, re.S)
     languages = found.group(1)
     sections = re.split(r"^### ", languages, flags=re.M)[1:]
@@ -141,8 +141,8 @@ def waiting(client, key):
 
 
 def check_without_server(name, text, directory):
-    """It ends, and whoever called it is not told that the work was done."""
-    with socket.socket() as taken:  # bound, but nobody listens: no other program gets the port
+    """The program ends and does not report that the work was done."""
+    with socket.socket() as taken:  # bound but not listening: no other program gets the port
         taken.bind((HOST, 0))
         process = Program(name, text, directory, taken.getsockname()[1]).start(name, "call-4")
         try:
@@ -187,7 +187,7 @@ def main():
                 check(name, text, directory, client)
                 check_without_server(name, text, directory)
                 ok(name)
-            except Exception as error:  # whatever it is, the page is not true
+            except Exception as error:  # any failure means that the page is wrong
                 print(f"not ok {name} {str(error)[:1500]!r}", flush=True)
                 good = False
     return 0 if good else 1

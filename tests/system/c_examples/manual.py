@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The manual pages: the options of idem-server.8 are those of --help, and roff finds nothing to say.
+"""The manual pages: idem-server.8 has the options of --help, and roff reports nothing.
 
     manual.py            compares, exits with 1 when the page is out of date
     manual.py --write    puts the options of `idem-server --help` into the page
@@ -23,7 +23,7 @@ def roff(text):
 
 
 def options_of_help(text):
-    """The part of `idem-server --help` behind its first paragraphs, as roff."""
+    """The part of `idem-server --help` after its first paragraphs, as roff."""
     out = []
     for line in text.splitlines():
         option = re.match(r"  (?:  |--)(\S+) (\S+(?: \S+)*)(?:\s{2,}(.*))?$", line)
@@ -64,7 +64,7 @@ def complaints():
 
 
 def example_of(path):
-    """The program on a page, as the C compiler gets it."""
+    """The example program on a page, as text for the C compiler."""
     with open(path, encoding="utf-8") as file:
         text = EXAMPLE.search(file.read()).group(1)
     return text.replace("\\-", "-").replace("\\e", "\\")

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""Runs idem-once, the examples in C and the installed client against $IDEM_SERVER, for real.
+"""Runs idem-once, the examples in C and the installed client against a real server ($IDEM_SERVER).
 
 usage: run.py [-k PATTERN] [test_module[.Class[.test]] ...]
 
 $IDEM_BUILD (build/release) is where the programs are; `make c-examples-test` sets both. Without a
-test_module all of them run, each in a process of its own: they mostly wait for leases to end.
+test_module all of them run, each in its own process, because they mostly wait for leases to expire.
 """
 
 import os

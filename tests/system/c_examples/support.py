@@ -1,7 +1,7 @@
-"""Starting the programs of the client, and looking at what they left.
+"""Starts the programs of the client and looks at what they did.
 
-It must not know what idem promises. What really ran is counted in a ledger, a file that the work
-appends to, not in what the callers were told. Everything started here is stopped by its own pid.
+It must not know what idem promises. A ledger, a file that the work appends to, tells what really ran;
+the answers to the callers are not counted. Everything started here is stopped by its own pid.
 """
 
 import http.client
@@ -20,13 +20,13 @@ from harness import BAD_REPORT, HANG_SECONDS, ROOT, ServerCase, eventually
 
 BUILD = os.path.join(ROOT, os.environ.get("IDEM_BUILD", "build/release"))
 ONCE = os.path.join(BUILD, "idem-once")
-# Who is started by nohup, or by a script with &, inherits ignored signals, which the shells of these
-# tests could not trap.
+# A process that is started by nohup, or by a script with &, inherits ignored signals. The shells of
+# these tests could not trap them.
 for number in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# For the end of a program: idem-once tries to store for a minute.
+# How long a program may take to end: idem-once tries to store for a minute.
 PATIENCE_SECONDS = 2 * HANG_SECONDS
 
 
@@ -39,7 +39,7 @@ def url(server):
 
 
 class Answer:
-    """Of an HTTP request. Everything but the Date, which belongs to the connection."""
+    """The answer to an HTTP request, without headers that belong to one message or connection."""
 
     def __init__(self, response):
         self.status = response.status
@@ -53,14 +53,14 @@ class Answer:
 
     @property
     def essence(self):
-        """What a replay has to have in common with the first answer: a cookie is for one caller."""
+        """What a replay must share with the first answer. Cookies are not part of it: they are for one caller."""
         headers = {name: value for name, value in self.headers.items()
                    if name not in ("idempotent-replayed", "set-cookie")}
         return self.status, headers, self.body
 
 
 def ask(port, method, path, body=b"", headers=()):
-    """headers: a dict, or pairs where a name may come twice."""
+    """headers: a dict, or pairs if a name comes twice."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
         connection.putrequest(method, path)
@@ -96,7 +96,7 @@ class Case(ServerCase):
         return eventually(found, f"{count} x {beginning!r} in the ledger")
 
     def launch(self, argv, **settings):
-        """A process that is killed with the test, should it still run."""
+        """Starts a process. If it still runs at the end of the test, it is killed."""
         settings.setdefault("stdin", subprocess.DEVNULL)
         process = subprocess.Popen([str(word) for word in argv], **settings)
         self.addCleanup(self.end, process)
@@ -134,7 +134,7 @@ class Case(ServerCase):
         return process
 
     def stop_service(self, process):
-        """SIGTERM; it has to leave in peace."""
+        """SIGTERM; the program has to exit with status 0."""
         self.end(process, signal.SIGTERM)
         self.assertEqual(process.returncode, 0, process.log())
         self.assertIsNone(BAD_REPORT.search(process.log()), process.log())
@@ -150,7 +150,7 @@ def state(pid):
 
 
 class Listener:
-    """A server in threads of this process; each connection is served by a thread of its own."""
+    """A server in this process, with a thread for each connection."""
 
     def __init__(self):
         self.listening = socket.create_server(("127.0.0.1", 0))
@@ -187,7 +187,7 @@ class Listener:
 
 
 class Parrot(Listener):
-    """Answers whatever it is told with one and the same reply."""
+    """Answers every command with the same reply."""
 
     def __init__(self, reply):
         self.reply = reply
@@ -199,7 +199,7 @@ class Parrot(Listener):
 
 
 class Gate(Listener):
-    """Passes on what a client says to a server, and the replies while it is open, each so late."""
+    """Passes on what a client sends to a server, and, while it is open, the replies, each delayed."""
 
     def __init__(self, server, late_s=0):
         self.server, self.said, self.late_s = server, bytearray(), late_s
@@ -237,7 +237,7 @@ class Gate(Listener):
 
 
 def gone(pid):
-    """Whether a process that is not our child has ended (or is a corpse that nobody reaps)."""
+    """Whether a process that is not our child has ended (or is a zombie)."""
     return state(pid) in (None, "Z")
 
 

@@ -1,4 +1,4 @@
-"""What `make client-install` leaves: programs compile, link and run from it; the manual pages are in order."""
+"""What `make client-install` leaves: programs compile, link and run with it; the manual pages are correct."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ INSTRUMENTED = os.path.basename(BUILD) != "release"
 
 
 def built_environment():
-    """Without what a make around us says to its own children."""
+    """The environment without the variables of an enclosing make."""
     return {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and
             name != "MFLAGS"}
 
@@ -69,7 +69,7 @@ class Installed(Case):
                 continue
             source = self.source("adapter.c", f"#include <{adapter}>\nint main(void) {{ return 0; }}\n")
             packages = subprocess.check_output(["pkg-config", "--cflags", package], text=True).split()
-            # libuv's own header wants more than C11 has.
+            # libuv's header needs more than C11.
             shell(["cc", *STRICT, "-D_GNU_SOURCE", "-fsyntax-only", source, *self.flags("--cflags"), *packages])
 
     def test_versions_and_names(self):

@@ -1,4 +1,4 @@
-"""idem-once: one run, the same bytes and status for everybody, and what happens when something dies."""
+"""idem-once: one run, the same bytes and status for every caller, and what happens when a process dies."""
 
 import array
 import fcntl
@@ -35,7 +35,7 @@ sys.exit(6)
 """
 
 
-# One process, unlike a loop of a shell: a shell in the middle of a vfork cannot be stopped.
+# One process, not a shell's loop: a shell in the middle of a vfork cannot be stopped.
 TICK = """
 import os, sys, time
 ledger, ticks, until = sys.argv[1:]
@@ -53,7 +53,7 @@ signal.sigwait([signal.SIGTSTP])
 os.kill(os.getpid(), signal.SIGSTOP)
 print("out")
 """
-# Writes to its two outputs in turns, and awaits each time that what it wrote was taken.
+# Writes to its two outputs alternately, and waits each time until the reader has taken the bytes.
 ALTERNATE = """
 import array, fcntl, os, sys, termios
 def unread(fd):
@@ -104,7 +104,7 @@ class OnceCase(Case):
         return master, slave
 
     def start_on(self, slave, argv, **settings):
-        """A session of its own, whose terminal this is."""
+        """Makes the process the leader of a session with this controlling terminal."""
         def take_terminal():
             fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         settings.setdefault("stdout", subprocess.PIPE)
@@ -117,7 +117,7 @@ class OnceCase(Case):
         return int(self.await_ledger("begin")[0].split()[1])
 
     def run_until(self, name, then):
-        """A command that runs until the file is there."""
+        """A command that runs until the file exists."""
         return self.run_noting(f"while [ ! -e {self.path(name)} ]; do sleep 0.02; done; {then}")
 
     def touch(self, name):
@@ -130,9 +130,10 @@ class OnceCase(Case):
 
 
 class Outcomes(OnceCase):
-    def test_duplicates_in_parallel_run_once_and_hear_the_same(self):
+    def test_parallel_duplicates_run_once_and_get_the_same(self):
         command = self.run_noting("head -c 100000 /dev/urandom; echo problem >&2; sleep 0.2; exit 7")
-        with ThreadPoolExecutor(DUPLICATES) as pool:  # all have to be read: any of them may run it
+        with ThreadPoolExecutor(DUPLICATES) as pool:
+            # All have to be read, since any of them may be the one that runs
             answers = list(pool.map(lambda _: self.once("k", "--", *command), range(DUPLICATES)))
         self.assertEqual(len(self.ledger_lines()), 1)
         status, out, err = answers[0]
@@ -188,7 +189,7 @@ class Outcomes(OnceCase):
         self.assertEqual(subprocess.run(argv, env=environment, capture_output=True, check=False)
                          .returncode, 64)
 
-    def test_busy_without_waiting_says_who(self):
+    def test_busy_without_waiting_names_the_owner(self):
         self.start_once("k", *self.run_noting("exec sleep 600"))
         self.await_ledger("begin")
         for wait in ("0", "50ms"):
@@ -196,18 +197,18 @@ class Outcomes(OnceCase):
             self.assertEqual((status, out), (75, b""))
             self.assertIn(os.uname().nodename.encode()[:64], err)
 
-    def test_another_command_under_the_key(self):
+    def test_another_command_with_the_same_key(self):
         self.assertEqual(self.once("k", "--check-command", "echo", "1")[:2], (0, b"1\n"))
         self.assertEqual(self.once("k", "--check-command", "echo", "1")[:2], (0, b"1\n"))
         self.assertEqual(self.once("k", "--check-command", "echo", "1 ")[0], 65)
         self.assertEqual(self.once("k", "--check-command", "echo", "1", "")[0], 65)
 
-    def test_failures_can_be_left_out(self):
+    def test_failures_need_not_be_kept(self):
         self.assertEqual(self.once("k", "--retry-failed", "--ttl", "1h", "sh", "-c", "exit 9")[0], 9)
         self.assertEqual(self.once("k", "--retry-failed", "echo", "second")[:2], (0, b"second\n"))
         self.assertEqual(self.once("k", "--retry-failed", "false")[:2], (0, b"second\n"))
 
-    def test_a_record_of_somebody_else(self):
+    def test_a_record_of_another_program(self):
         with self.server.client() as client:
             token = self.claim(client, f"{self.id()}:k")[0]
             client.call("STORE", f"{self.id()}:k", token, b"body", "META", "idem-once 1 status 0 "
@@ -225,7 +226,7 @@ class Outcomes(OnceCase):
 
 
 class Deaths(OnceCase):
-    def test_kill_9_takes_the_command_along_and_the_next_one_runs_after_the_lease(self):
+    def test_kill_9_ends_the_command_too_and_another_caller_runs_after_the_lease(self):
         command = self.run_noting("exec sleep 600")
         first = self.start_once("k", "--lease", "700ms", *command)
         pid = int(self.await_ledger("begin")[0].split()[1])
@@ -233,7 +234,7 @@ class Deaths(OnceCase):
         first.wait()
         eventually(lambda: gone(pid), "the end of the command")
         asked = time.monotonic()
-        with self.server.client() as client:  # null when its lease is over already
+        with self.server.client() as client:  # null when its lease has expired already
             left_ms = (client.call("FETCH", f"{self.id()}:k") or (b"", 0))[1]
         status, out, _ = self.once("k", "--lease", "700ms", *self.run_noting("echo $IDEM_ATTEMPT"))
         self.assertEqual((status, out), (0, b"2\n"))
@@ -241,7 +242,7 @@ class Deaths(OnceCase):
         self.assertEqual(len(self.ledger_lines()), 2)
         self.assertEqual(self.once("k", "echo", "never")[:2], (0, b"2\n"))
 
-    def test_hold_lets_nobody_assume(self):
+    def test_hold_does_not_run_again(self):
         command = self.run_noting("exec sleep 600")
         first = self.start_once("k", "--hold", "--lease", "400ms", *command)
         self.await_ledger("begin")
@@ -271,7 +272,7 @@ class Deaths(OnceCase):
         self.assertEqual(self.ledger_lines(), ["open"])
         self.assertIn(b"unprotected", errors[1])
 
-    def test_a_server_that_dies_meanwhile_does_not_hide_the_status(self):
+    def test_a_server_that_dies_during_the_run_does_not_hide_the_status(self):
         server = Server()
         process = self.start_once("k", "--lease", "500ms", *self.run_noting(
             f"while [ ! -e {self.path('go')} ]; do sleep 0.05; done; exit 4"), server=server)
@@ -289,7 +290,7 @@ class Deaths(OnceCase):
 
 
 class Stops(OnceCase):
-    """What stops idem-once stops its renewals: the command must not go on meanwhile."""
+    """A stop of idem-once also stops its renewals, so the command must not go on during it."""
 
     def tick_until(self, name):
         return [sys.executable, "-c", TICK, self.ledger, self.path("ticks"), self.path(name)]
@@ -313,13 +314,13 @@ class Stops(OnceCase):
             self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS)[0], b"out\n")
             self.assertEqual(self.once("k", "true")[1], b"out\n")
 
-    def test_a_claim_that_was_lost_meanwhile_ends_the_command_before_it_goes_on(self):
+    def test_a_claim_lost_during_a_stop_ends_the_command_before_it_goes_on(self):
         process = self.start_once("k", "--lease", "200ms", "--kill-on-loss",
                                   *self.tick_until("never"), start_new_session=True)
         pid = self.begun()
         process.send_signal(signal.SIGTSTP)
         self.await_stopped(pid, process.pid)
-        with self.server.client() as client:  # somebody else, as soon as the lease is over
+        with self.server.client() as client:  # another caller, as soon as the lease has expired
             self.claim(client, f"{self.id()}:k", "WAIT", 0)
         ticks = self.ledger_lines("ticks")
         process.send_signal(signal.SIGCONT)
@@ -357,8 +358,8 @@ class Stops(OnceCase):
             self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS)[0], b"out\n")
 
     def test_a_stop_that_was_ignored_does_not_count_later(self):
-        """Else idem-once stops with a command that is stopped alone, and who continues the command
-        alone has it run without renewals."""
+        """Otherwise idem-once would stop with a command that is stopped alone; if only the command is
+        then continued, it runs without renewals."""
         with Gate(self.server) as gate:
             process = self.start_once("k", "--lease", "200ms", *self.run_noting(
                 f"trap '' TSTP; echo deaf >> {self.ledger};"
@@ -386,8 +387,8 @@ class Stops(OnceCase):
                 return re.search(r"ShdPnd:\s*0+\n", file.read())
         eventually(none_pending, "no signal is pending")
 
-    def test_a_command_that_stops_itself_when_it_is_asked_to_takes_idem_once_along(self):
-        """It puts its terminal in order and stops by SIGSTOP, which is not what it was sent."""
+    def test_a_command_that_stops_itself_on_request_stops_idem_once_too(self):
+        """It restores its terminal and stops itself with SIGSTOP, which is not the signal that it was sent."""
         process = self.start_once("k", sys.executable, "-c", STOP_ITSELF, self.ledger,
                                   start_new_session=True)
         pid = self.begun()
@@ -439,7 +440,7 @@ class Terminals(OnceCase):
         self.assertEqual(process.communicate(timeout=PATIENCE_SECONDS)[0], b"got hello\n")
 
     def in_background(self, *options):
-        """Of a shell that takes it to the foreground when the command has begun."""
+        """Does what a shell does that moves the job to the foreground once the command has begun."""
         _, slave = terminal = self.terminal()
         once = self.argv("k", *options, *self.run_until("go", self.READ))
         script = f"{shlex.join(once)} < /dev/null & while ! grep -q begin {self.ledger}; do" \
@@ -457,17 +458,17 @@ class Terminals(OnceCase):
         (master, _), shell = self.in_background()
         pid = self.begun()
         self.touch("go")
-        self.await_ledger("left")  # the shell has it back, instead of waiting for ever
+        self.await_ledger("left")  # the shell has the terminal back, instead of waiting for ever
         self.assertEqual(state(pid), "T")
         os.write(master, b"\n")
         shell.communicate(timeout=PATIENCE_SECONDS)
 
 
 class Readers(OnceCase):
-    """Who reads what idem-once writes, or does not, decides nothing about what has run."""
+    """Whether the output of idem-once is read does not change what has run."""
 
     def unread(self, kind):
-        """A descriptor that takes little, and from which nobody reads."""
+        """A pipe that takes little and is not read."""
         if kind == "terminal":
             return self.terminal()[1]
         ends = [end.detach() for end in socket.socketpair()] if kind == "socket" else os.pipe()
@@ -505,7 +506,7 @@ class Readers(OnceCase):
         self.assertEqual(process.wait(PATIENCE_SECONDS), -signal.SIGTERM)
 
     def test_streams_to_one_place_keep_their_order_for_a_late_reader(self):
-        for pairs, width in ((400, 300), (3000, 100)):  # the second: more turns than are remembered
+        for pairs, width in ((400, 300), (3000, 100)):  # the second count: more turns than idem-once remembers
             command = [sys.executable, "-c", ALTERNATE, pairs, width]
             process = self.launch(self.argv(pairs, *command), stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT)
@@ -528,7 +529,7 @@ class Readers(OnceCase):
         self.assertEqual(len(process.communicate(timeout=PATIENCE_SECONDS)[0]), 300000)
 
     def run_with(self, redirection, *argv):
-        """(exit status, stdout, stderr) with a descriptor that takes nothing."""
+        """(exit status, stdout, stderr) with an output that cannot be written."""
         script = f'"$@" {redirection}'
         process = self.launch(["sh", "-c", script, "sh", *argv], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE)
@@ -540,14 +541,14 @@ class Readers(OnceCase):
         with open(self.path("out"), "wb") as file:
             process = self.launch(self.argv("k", "dd", "if=/dev/zero", f"bs={PIPE_BYTES}",
                                             f"count={pieces}", "status=none"), stdout=file)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # still there to be looked at
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # still there, so that the test can look at it
         with open(f"/proc/{process.pid}/io", encoding="ascii") as file:
             writes = int(re.search(r"^syscw: (\d+)$", file.read(), re.MULTILINE)[1])
         self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
         self.assertEqual(os.path.getsize(self.path("out")), pieces * PIPE_BYTES)
         self.assertLess(writes, pieces * PIPE_BYTES // select.PIPE_BUF)
 
-    def test_output_that_cannot_be_written_is_told(self):
+    def test_output_that_cannot_be_written_is_reported(self):
         both = "echo out; echo err >&2; exit "
         for number, (to, says) in enumerate((
                 (">/dev/full", b"standard output: No space left"),
@@ -562,7 +563,7 @@ class Readers(OnceCase):
                         self.assertIn(says, err)
                 self.assertEqual(self.once(f"{number}.{status}", "true"), (status, b"out\n", b"err\n"))
 
-    def test_a_reader_that_has_left_is_told(self):
+    def test_a_reader_that_has_left_is_reported(self):
         for what in ("run", "replay"):
             read, write = os.pipe()
             os.close(read)
@@ -573,14 +574,14 @@ class Readers(OnceCase):
             self.assertEqual(process.returncode, 74, what)
             self.assertIn(b"standard output: Broken pipe", err)
 
-    def test_help_that_cannot_be_written_is_told(self):
+    def test_help_that_cannot_be_written_is_reported(self):
         for option in ("--help", "--version"):
             for to in (">/dev/full", ">&-"):
                 status, _, err = self.run_with(to, ONCE, option)
                 self.assertEqual(status, 74)
                 self.assertIn(b"standard output: ", err)
 
-    def test_nothing_to_write_is_no_failure(self):
+    def test_nothing_to_write_is_not_a_failure(self):
         for to in (">/dev/full 2>/dev/full", ">&- 2>&-"):
             self.assertEqual(self.run_with(to, *self.argv("k", "true"))[0], 0)
 
@@ -598,7 +599,7 @@ class Readers(OnceCase):
 
 
 class Secrets(OnceCase):
-    """A password is for the server; what a server says is no command to a terminal."""
+    """A password is for the server only; text from a server must not control a terminal."""
 
     @classmethod
     def setUpClass(cls):
@@ -634,7 +635,7 @@ class Secrets(OnceCase):
                 "-c", "echo $IDEM_SERVER_URL"]
         self.assertEqual(self.given(with_at, argv)[1].decode(), with_at + "\n")
 
-    def test_an_at_in_the_path_of_a_socket_is_no_part_of_a_password(self):
+    def test_an_at_in_the_path_of_a_socket_is_not_part_of_a_password(self):
         path = self.path("a@b.sock")
         self.start("--unixsocket", path, config="requirepass p@ss:w/rd\n")
         secret = "p%40ss%3Aw%2Frd"
@@ -663,7 +664,7 @@ class Secrets(OnceCase):
                 status, out, err = self.given(server, argv, IDEM_PASSWORD_FILE=variable)
                 self.assertEqual((status, out), (0, b"ran\n"), err)
 
-    def test_a_password_file_that_is_none(self):
+    def test_a_bad_password_file(self):
         plain = f"redis://{self.host}"
         for wrong in (["--password-file", "/no/such/file"], ["--password-file", self.directory],
                       *(["--password-file", self.password_file(mode=mode, name=f"mode{mode}")]
@@ -676,7 +677,7 @@ class Secrets(OnceCase):
                 self.assertEqual(status, 64, err)
                 self.assertNotIn(b"cret", err.replace(wrong[-1].encode(), b""))
 
-    def test_one_inside_of_another_knows_the_server_too(self):
+    def test_an_idem_once_inside_another_knows_the_server_too(self):
         inner = [ONCE, "--key", f"{self.id()}:inner", "echo", "ran"]
         status, out, err = self.given(f"redis://{self.host}",
                                       [ONCE, "--key", f"{self.id()}:outer", *inner],
@@ -694,7 +695,7 @@ class Secrets(OnceCase):
                             b"k\x1b[2J\n%d" % number, *flags, "true"]
                     process = self.launch_bytes(argv)
                     err = process.communicate(timeout=PATIENCE_SECONDS)[1]
-                    # What is libidem's to say has ? for such bytes.
+                    # In libidem's messages such bytes are shown as ?.
                     self.assertRegex(err, rb"(\?|\\x1b)\]0;title(\?|\\x07)\\x9b31m")
                     self.assertIn(b"key k\\x1b[2J\\x0a", err)
                     self.assertNotRegex(err, rb"[^\n -~]")
@@ -711,11 +712,11 @@ class Loss(OnceCase):
         with self.server.client() as client:
             self.assertEqual(client.call("DEL", f"{self.id()}:k"), 1)
 
-    def test_told_but_left_alone(self):
+    def test_a_loss_is_reported_but_the_command_runs_on(self):
         process = self.start_once("k", "--lease", "300ms", *self.run_noting(
             f"while [ ! -e {self.path('go')} ]; do sleep 0.05; done; echo out; exit 5"))
         self.lose()
-        with self.server.client() as client:  # somebody else, who holds it for long
+        with self.server.client() as client:  # another caller, with a long lease
             self.claim(client, f"{self.id()}:k")
         self.touch("go")
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
@@ -730,7 +731,7 @@ class Loss(OnceCase):
                 self.assertEqual((status, out), (75, b""), err)
         self.assertEqual(self.once("k", "--lease", "500ms", "echo", "ran")[:2], (0, b"ran\n"))
 
-    def test_stopped_when_asked_for(self):
+    def test_the_command_is_stopped_with_kill_on_loss(self):
         process = self.start_once("k", "--lease", "300ms", "--kill-on-loss",
                                   *self.run_noting("exec sleep 600"))
         pid = int(self.await_ledger("begin")[0].split()[1])
@@ -740,7 +741,7 @@ class Loss(OnceCase):
         self.assertTrue(gone(pid))
 
     def deaf(self):
-        """A command that notes that it is to stop, and completes all the same."""
+        """A command that notes the signal and completes all the same."""
         return self.run_noting(f"trap 'echo term >> {self.ledger}' TERM;"
                                f" while [ ! -e {self.path('go')} ]; do sleep 0.05; done; echo done")
 
@@ -790,14 +791,14 @@ class SignalsAndStreams(OnceCase):
         process.communicate(timeout=PATIENCE_SECONDS)
         eventually(lambda: gone(pid), "the end of what the command started")
 
-    def test_a_signal_reaches_the_command_behind_a_full_pipe(self):
+    def test_a_signal_reaches_the_command_when_its_pipe_is_full(self):
         script = f"trap 'echo end >> {self.ledger}; exit 6' TERM; echo begin >> {self.ledger};" \
                  " dd if=/dev/zero bs=50000 count=20 2>/dev/null & while :; do sleep 0.02; done"
         process = self.start_once("k", "sh", "-c", script)
         self.await_ledger("begin")
         eventually(lambda: self.unread(process.stdout) > PIPE_BYTES - 4096, what="a full pipe")
         process.send_signal(signal.SIGTERM)
-        self.await_ledger("end")  # while nobody reads what idem-once writes
+        self.await_ledger("end")  # although the output of idem-once is not read
         process.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(process.returncode, 6)
 
@@ -810,7 +811,7 @@ class SignalsAndStreams(OnceCase):
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(slave)
         self.await_ledger("begin")
-        process.send_signal(signal.SIGSTOP)  # two that came close together would count as one
+        process.send_signal(signal.SIGSTOP)  # two signals close together would count as one
         os.write(master, b"\x03")
         self.await_ledger("INT")
         process.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""The HTTP examples in C, on a real idem-server: duplicates, other requests, kill -9, no server."""
+"""The HTTP examples in C with a real idem-server: duplicates, other requests, kill -9, no server."""
 
 import contextlib
 import os
@@ -114,7 +114,7 @@ class Http(WebCase):
                 lambda: (lambda got: got.status != 409 and got)(self.pay(heir, key)),
                 "the end of the lease", 2 * lease_ms / 1000 + PATIENCE_SECONDS)
             self.assertEqual((answer.status, answer.replayed), (201, False))
-            if first.status == 409:  # until the lease was over
+            if first.status == 409:  # until the lease had expired
                 break
         tokens = [int(re.search(r"token=(\d+)", line).group(1)) for line in self.ledger_lines()]
         self.assertIn("attempt=2", self.ledger_lines()[-1])
@@ -187,7 +187,7 @@ class Guard(WebCase):
     name = "guard_409"
 
     def in_time(self, method, work_ms):
-        """Four at once, and a lease that is renewed meanwhile. False: one of them came too late, or
+        """Sends four requests at once while the lease is renewed. False: one of them came too late, or
         the machine was too slow for the lease."""
         self.touch_ledger()
         service = self.serve("--work-ms", work_ms, "--lease-ms", work_ms * 3 // 8)
@@ -203,7 +203,7 @@ class Guard(WebCase):
         return (sorted(answer.status for answer in answers) == [200, 409, 409, 409]
                 and len(self.ledger_lines()) == 2)
 
-    def test_guards_what_changes_something(self):
+    def test_guards_unsafe_methods(self):
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             for work_ms in patience(WORK_MS):
                 if self.in_time(method, work_ms):
@@ -213,7 +213,7 @@ class Guard(WebCase):
         service = self.serve()
         self.assertEqual(ask(service.port, "PUT", "/items/7", b"", {"Idempotency-Key": '"'}).status, 400)
 
-    def test_the_rest_passes_by(self):
+    def test_other_requests_are_not_guarded(self):
         service = self.serve()
         key = {"Idempotency-Key": '"k"'}
         self.assertEqual(ask(service.port, "PUT", "/items/7", b"", key).status, 200)
@@ -281,7 +281,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class Each(WebCase):
-    """What holds for all services alike: how each is asked, and what it answers to a busy key."""
+    """Tests that hold for all services: how each is asked, and what it answers for a busy key."""
 
     # service -> method, path, body, header of the key, status of success, status when busy
     SERVICES = {
@@ -322,7 +322,7 @@ class Each(WebCase):
 
 
 class Keys(Each):
-    def test_a_key_is_one_however_it_is_spelled(self):
+    def test_all_spellings_of_a_key_are_one_key(self):
         for served in self.services():
             with served as service:
                 key = self.name
@@ -332,7 +332,7 @@ class Keys(Each):
                     again = self.send(service, spelling.replace("k", key, 1))
                     self.assertEqual((again.replayed, again.essence), (True, first.essence), spelling)
 
-    def test_a_malformed_key_is_400_and_not_the_lack_of_one(self):
+    def test_a_malformed_key_is_400_and_not_treated_as_absent(self):
         for served in self.services():
             with served as service:
                 for value in MALFORMED:
@@ -389,7 +389,7 @@ class Fingerprints(Each):
                 self.assert_another(self.send(service, "rest", path="/items/8"))
                 self.assertTrue(self.send(service, "rest").replayed)
 
-    def test_the_place_of_the_key_in_a_form_is_no_part_of_the_request(self):
+    def test_the_place_of_the_key_in_a_form_is_not_part_of_the_request(self):
         field = "__idempotent_key=k"
         for served in self.services(names=["form_double_submit"]):
             with served as service:
@@ -400,7 +400,7 @@ class Fingerprints(Each):
                     again = self.send(service, path="/order" + query, body=body.encode())
                     self.assertEqual((again.replayed, again.essence), (True, first.essence), (query, body))
 
-    def test_the_boundary_of_a_multipart_body_is_no_part_of_the_request(self):
+    def test_the_boundary_of_a_multipart_body_is_not_part_of_the_request(self):
         def upload(service, boundary, *parts, quote=""):
             body = b"".join(b"--%s\r\nContent-Disposition: form-data; name=f\r\n\r\n%s\r\n"
                             % (boundary, part) for part in parts) + b"--%s--\r\n" % boundary
@@ -420,7 +420,7 @@ class Fingerprints(Each):
 
 
 class Kept(Each):
-    """What of a response is for later requests. guard_409 answers what it is told to."""
+    """Which parts of a response later requests get. guard_409 answers what a request asks it to."""
 
     RETRYABLE = (401, 403, 408, 409, 423, 425, 429, 500, 503)
 
@@ -440,7 +440,7 @@ class Kept(Each):
                 self.assertNotIn(name.lower(), again.headers)
                 self.assertEqual((again.replayed, again.essence), (True, first.essence))
 
-    def test_the_rest_is_kept(self):
+    def test_other_headers_are_kept(self):
         for name in ("Location", "ETag", "Link", "X-Own", "Set-Cookie3", "Content-Language", "Dates"):
             with self.subTest(name):
                 service = self.serve("--header", f"{name}: a: b")
@@ -462,7 +462,7 @@ class Kept(Each):
                 self.assertNotIn("set-cookie", again.headers)
                 self.assertEqual((again.replayed, again.essence), (True, first.essence))
 
-    def test_what_may_turn_out_otherwise_is_not_kept(self):
+    def test_temporary_answers_are_not_kept(self):
         for status in self.RETRYABLE:
             with self.subTest(status):
                 self.touch_ledger()
@@ -472,14 +472,14 @@ class Kept(Each):
                     self.assertEqual((answer.status, answer.replayed), (status, False))
                     self.assertEqual(len(self.ledger_lines()), 2 * run)
 
-    def test_what_is_decided_is_kept(self):
+    def test_final_answers_are_kept(self):
         for status in (200, 302, 400, 402, 404, 410, 422):
             with self.subTest(status):
                 service = self.serve("--status", status)
                 first, again = self.send(service, f"k{status}"), self.send(service, f"k{status}")
                 self.assertEqual((again.replayed, again.essence), (True, first.essence))
 
-    def test_a_record_that_is_no_response_is_410(self):
+    def test_a_record_that_is_not_a_response_is_410(self):
         for number, meta in enumerate((None, b"", b"junk", b"200", b"99\n", b"600\n", b"200\nno line",
                                        b"200\nno colon\n", b"200\n: no name\n", b"200\nA: b\n\0",
                                        b"200\nA: b\nC: d")):
@@ -487,7 +487,7 @@ class Kept(Each):
                 self.assert_410(f"k{number}", meta)
 
     def assert_410(self, key, meta):
-        """Another program stores under the key while the view runs."""
+        """Has another program store under the key while the view runs."""
         for work_ms in patience(WORK_MS):
             self.touch_ledger()
             service = self.serve("--work-ms", work_ms)
@@ -498,7 +498,7 @@ class Kept(Each):
                 words = ["STORE", record, token, b"body"] + (["META", meta] if meta is not None else [])
                 stored = client.call(*words)
                 first.result()
-            if stored == 0:  # else the view was faster
+            if stored == 0:  # otherwise the view was faster
                 break
             with Client(self.server) as client:
                 client.call("DEL", record)
@@ -508,9 +508,9 @@ class Kept(Each):
 
 
 class Endings(Each):
-    """Only what is known to have done nothing is given back."""
+    """Only work that is known to have done nothing is released."""
 
-    def test_work_that_may_have_happened_is_not_given_back(self):
+    def test_work_that_may_have_happened_is_not_released(self):
         for self.name in self.SERVICES:
             with self.subTest(self.name):
                 self.fails_after_its_work()
@@ -525,7 +525,7 @@ class Endings(Each):
                 first = pool.submit(self.send, failing, key)
                 self.await_ledger("begin")
                 os.rename(self.ledger, moved)
-                os.mkdir(self.ledger)  # where the end of the work cannot be noted
+                os.mkdir(self.ledger)  # the end of the work cannot be written there
                 status = first.result().status
                 os.rmdir(self.ledger)
             with open(moved, encoding="ascii") as file:
@@ -538,11 +538,11 @@ class Endings(Each):
         self.assertEqual((answer.status, answer.replayed), (self.success, False))
         self.assertIn("attempt=2", self.ledger_lines()[-1], "it is told that it is not the first")
 
-    def test_work_that_has_done_nothing_is_given_back(self):
+    def test_work_that_has_done_nothing_is_released(self):
         for served in self.services("--lease-ms", 600_000):
             with served as service:
                 os.remove(self.ledger)
-                os.mkdir(self.ledger)  # where its begin cannot be noted, so it does not begin
+                os.mkdir(self.ledger)  # the start of the work cannot be written there, so it does not start
                 failed = self.send(service, self.name)
                 self.assertEqual((failed.status, failed.headers.get("retry-after")), (503, "1"))
                 os.rmdir(self.ledger)

@@ -1,4 +1,4 @@
-"""The queue consumer and the libevent example: no message twice, no step twice, nothing left behind."""
+"""The queue consumer and the libevent example: no message and no step runs twice, no claim is left."""
 
 import signal
 import subprocess
@@ -34,7 +34,7 @@ class Worker(LoopCase):
         return self.start_program("--ledger", self.ledger, *options, stdin=subprocess.PIPE, **settings)
 
     def work(self, messages, *options, **settings):
-        """What it tells the queue about the messages."""
+        """What the worker reports to the queue about the messages."""
         worker = self.start_worker(*options, **settings)
         text = "".join(f"{self.name(message)} some text\n" for message in messages)
         out, _ = worker.communicate(text.encode(), timeout=PATIENCE_SECONDS)
@@ -63,16 +63,16 @@ class Worker(LoopCase):
         self.assertEqual(told, [f"ack {name}"] + [f"ack {name} replayed"] * 3)
         self.assertEqual(self.steps(), ["charge", "ship", "mail"])
 
-    def test_busy_is_left_to_the_queue(self):
+    def test_a_busy_message_goes_back_to_the_queue(self):
         with self.server.client() as client:
-            # The key that worker.c builds: each part with its length before it.
+            # The key that worker.c builds: each part is preceded by its length.
             name = self.name("a")
             self.claim(client, f"6:orders{len(name)}:{name}")
         told = self.work(["a"])
         self.assertEqual(len(told), 1)
         self.assertRegex(told[0], r"^nack a busy [1-9]\d*$")
 
-    def test_goes_on_behind_the_last_step_after_kill_9(self):
+    def test_goes_on_after_the_last_step_after_kill_9(self):
         lease = ["--lease-ms", 800]
         for work_ms in patience(100):
             with open(self.ledger, "w", encoding="ascii"):
@@ -85,7 +85,7 @@ class Worker(LoopCase):
             worker.send_signal(signal.SIGKILL)
             worker.wait(PATIENCE_SECONDS)
             told = self.work([message], *lease, "--wait-ms", 60000)
-            if told != [f"ack {message} replayed"]:  # it was killed before it had done all
+            if told != [f"ack {message} replayed"]:  # it was killed before the last step
                 break
         self.assertEqual(told[-1], f"ack {message}")
         self.assertNotIn(f"note {message} charge", told)
@@ -117,19 +117,19 @@ class AsyncLibevent(LoopCase):
         self.assertEqual(self.finish(again),
                          sorted(f"{key} replayed by process {process.pid}" for key in keys))
 
-    def test_duplicates_wait_for_the_one_that_runs(self):
+    def test_duplicates_wait_for_the_owner(self):
         for lease_ms in patience(300):
             key = self.name(lease_ms)
             processes = [self.start_program("--work-ms", 3 * lease_ms, "--lease-ms", lease_ms, key,
                                             key) for _ in range(4)]
             lines = sorted(sum((self.finish(process) for process in processes), []))
             self.assertIn(f"{key} ran", lines)
-            if len(set(lines[1:])) == 1:  # no lease was over too soon
+            if len(set(lines[1:])) == 1:  # no lease expired too early
                 break
         self.assertEqual(lines[0], f"{key} ran")
         self.assertRegex(lines[1], r" replayed by process \d+$")
 
-    def test_a_signal_gives_the_claims_back(self):
+    def test_a_signal_releases_the_claims(self):
         keys = [self.name(number) for number in range(3)]
         process = self.start_program("--work-ms", 60000, *keys)
         with self.server.client() as client:
@@ -141,7 +141,7 @@ class AsyncLibevent(LoopCase):
             for key in keys:
                 self.claim(client, key)
 
-    def test_a_waiting_one_ends_with_a_signal_too(self):
+    def test_a_waiting_call_ends_with_a_signal_too(self):
         key = self.name("k")
         with self.server.client() as client:
             self.claim(client, key)

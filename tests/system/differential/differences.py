@@ -1,8 +1,8 @@
-"""Where idem answers otherwise than redis-server 7.0, on purpose.
+"""Where idem deliberately answers differently from redis-server 7.0.
 
-Each row: what differs, why, an example for which the two answers must differ (so that no row
-outlives its reason), and a test that says whether a difference between two replies is this one. A
-reply is as peers.py parses it.
+Each row has a name, the reason, an example for which the two answers must differ (so that no row
+outlives its reason), and a function that says whether the row explains a difference between two
+replies. Replies are as peers.py parses them.
 """
 
 import re
@@ -12,17 +12,17 @@ Difference = namedtuple("Difference", "name reason example explains")
 
 
 def escaped(text):
-    """An error of Redis as idem would show it."""
+    """An error of Redis, with its bytes escaped as idem escapes them."""
     return re.sub(rb"[^\x20-\x7e\r\n]", lambda found: b"\\x%02x" % found.group()[0], text)
 
 
 def blanked(text):
-    """An error of idem with CR and LF as Redis shows them."""
+    """An error of idem, with CR and LF as blanks, as Redis shows them."""
     return re.sub(rb"\\x0[ad]", b" ", text)
 
 
 def errors(output, change):
-    """The lines of an output, those that are errors changed."""
+    """The lines of an output; `change` is applied to those that are errors."""
     return [change(line) if line.startswith(b"-") else line for line in output.split(b"\n")]
 
 
@@ -45,7 +45,7 @@ def same_but_escaped(redis, idem):
     return escaped(redis[1]).rstrip(b" ") == blanked(cut).rstrip(b" ")
 
 
-# Commands of Redis that idem lacks, of which a few are sent to see that it says so.
+# Some of the Redis commands that idem lacks; they are sent to check its error.
 LACKING = [b"INCR", b"APPEND", b"MGET", b"MSET", b"LPUSH", b"HSET", b"EVAL", b"RENAME", b"SETRANGE"]
 
 DIFFERENCES = [
@@ -78,13 +78,13 @@ DIFFERENCES = [
         lambda command, redis, idem: command[0].upper() in (b"DELIFEQ", b"DELEX")),
     Difference(
         "commands that idem lacks",
-        "idem is no Redis, and says so with the text that clients fall back on",
+        "idem is not Redis, and answers with the text that makes clients fall back",
         [[name, b"k", b"1", b"2"] for name in LACKING],
         lambda command, redis, idem: command[0].upper() in LACKING
         and starts(idem, b"ERR unknown command")),
     Difference(
         "WATCH",
-        "one round trip decides, so there is nothing to watch, and who relies on it must hear so",
+        "one command decides, so there is nothing to watch; a client that relies on WATCH must get an error",
         [[b"WATCH", b"k"]],
         lambda command, redis, idem: command[0].upper() == b"WATCH" and starts(idem, b"ERR")),
     Difference(
@@ -96,7 +96,7 @@ DIFFERENCES = [
         [[b"SET", b"k", b"1"], [b"OBJECT", b"REFCOUNT", b"k"]],
         lambda command, redis, idem: option(command, b"REFCOUNT") and idem == (b":", b"1")),
     Difference(
-        "OBJECT IDLETIME", "idem evicts nothing, so it notes no time of access",
+        "OBJECT IDLETIME", "idem evicts nothing, so it keeps no time of access",
         [[b"SET", b"k", b"1"], [b"OBJECT", b"IDLETIME", b"k"]],
         lambda command, redis, idem: option(command, b"IDLETIME")
         and starts(idem, b"ERR idle time")),
@@ -122,25 +122,25 @@ DIFFERENCES = [
         lambda command, redis, idem: starts(idem, b"TOOBIG")),
 ]
 
-# Framing: the same, for all that the two servers say to some bytes until they close.
+# The same for framing. Here a reply is everything that a server sends for some bytes until it closes.
 FRAMING = [
     Difference(
-        "CRLF after a bulk",
-        "what stands there is an error and not skipped: a wrong length is noticed where it is",
+        "CRLF after a bulk string",
+        "other bytes are an error, not skipped, so that a wrong length is noticed at once",
         b"*2\r\n$3\r\nGET\r\n$1\r\nkXX*1\r\n$4\r\nPING\r\n",
         lambda sent, redis, idem: b"expected CRLF" in idem),
     Difference(
         "number of arguments",
-        "65,536 are enough; Redis allocates for up to 2^31 before one has come",
+        "65,536 are enough; Redis allocates for up to 2^31 before the first has arrived",
         b"*65537\r\n$4\r\nPING\r\n",
         lambda sent, redis, idem: b"invalid multibulk length" in idem
         and b"invalid multibulk length" not in redis),
     Difference(
-        "HTTP", "every method and header of HTTP closes the connection, not only POST and Host:",
+        "HTTP", "every HTTP request line closes the connection, not only POST and Host:",
         b"GET / HTTP/1.1\r\nAccept: x\r\n\r\n",
         lambda sent, redis, idem: b"HTTP/" in sent and idem == b""),
     Difference(
-        "replies before HTTP", "what ran before such a line is answered; Redis drops the replies",
+        "replies before HTTP", "commands that ran before such a line are answered; Redis drops the replies",
         b"PING\r\nPOST / HTTP/1.1\r\n",
         lambda sent, redis, idem: redis == b"" and idem == b"+PONG\r\n"
         and re.search(rb"POST|Host:", sent)),
@@ -155,7 +155,7 @@ FRAMING = [
         lambda sent, redis, idem: re.search(rb"(?<!\r)\n", sent) and idem.startswith(redis)
         and idem[len(redis):].startswith(b"-ERR Protocol error: ")),
     Difference(
-        "NUL in a name", "Redis cuts an unknown name there, idem shows all of it",
+        "NUL in a name", "Redis cuts an unknown name at NUL, idem shows all of it",
         b"*1\r\n$4\r\nX\x00YZ\r\n",
         lambda sent, redis, idem: b"\x00" in sent and b"unknown command 'X?YZ'" in idem
         and b"command 'X'" in redis),

@@ -1,4 +1,4 @@
-"""The two servers that are compared, and replies as bytes that can be looked into.
+"""The two servers that are compared, and a client that parses their replies.
 
 It must not know which commands are sent. A reply is parsed into nested tuples of its type byte and
 its content, so that two replies are equal exactly when their bytes are.
@@ -23,7 +23,7 @@ def redis_version():
 
 
 class Redis:
-    """A redis-server on a socket in a directory of its own; one database, nothing saved."""
+    """A redis-server on a unix socket in its own directory; one database, nothing saved."""
 
     def __init__(self):
         self.directory = tempfile.mkdtemp(prefix="idem-redis-")
@@ -71,7 +71,7 @@ class Peer(Client):
         return self.read_reply()
 
     def read_to_end(self):
-        """Everything until the peer closes."""
+        """Everything until the server closes."""
         while True:
             try:
                 self._more()

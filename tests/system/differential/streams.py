@@ -1,9 +1,8 @@
-"""Random command streams: everything that the string subset can be asked, rightly and wrongly.
+"""Random command streams: everything that the string commands accept, and what they refuse.
 
-It must not know what comes back. The same seed gives the same streams. Invariants: no time is so
-short that it could pass during the test (times that do pass are judged apart, see settle), and no
-two times that GT or LT compare lie so near to one another that the answer would depend on which
-server was faster.
+It must not know the replies. The same seed gives the same streams. Invariants: no time is so short
+that it could pass during the test (short times have tests of their own, see settle), and two times
+that GT or LT compare are so far apart that the answer does not depend on which server was faster.
 """
 
 # Bytes that quoting, escaping, globs, C strings or framing could stumble over.
@@ -28,7 +27,7 @@ PATTERNS = [b"*", b"**", b"k*", b"k?", b"k??", b"*1", b"*s*e*", b"[a-z]*", b"[^k
             b"*\x00*", b"\xff*", b"*" * 30 + b"a", b"k1\x00", b"[k]1", b"K*", b"x" * 200,
             b"?" * 200, b"user:*[0-9]", b"***k***1***", b"[[]a-c]", b"\\[a-c\\]", b"[^a-zA-Z0-9]*"]
 
-# Bytes that patterns are put together from at random.
+# Random patterns are made of these.
 PATTERN_BYTES = [b"*", b"?", b"[", b"]", b"^", b"-", b"\\", b"k", b"1", b"2", b"a", b"u", b":",
                  b"\x00", b"x"]
 
@@ -87,8 +86,8 @@ class Streams:
                                            -1000])
 
     def distant(self):
-        """Milliseconds that are no others': further ahead than what relative and absolute give,
-        and so far apart that it does not matter when during the test each is set."""
+        """Milliseconds that were not used before: further ahead than those of relative and absolute,
+        and so far apart that the moment at which each is set does not matter."""
         while True:
             ms = self.random.randrange(10**13, 10**15) // APART_MS * APART_MS
             if ms not in self.compared:
@@ -96,8 +95,8 @@ class Streams:
                 return ms
 
     def compare(self, unit):
-        """A time for GT and LT, relative or not: what is there is another one of these, or less
-        than all of them, or an edge number, which is more or long past."""
+        """A time for GT and LT, relative or absolute. The key's time is another one of these, or less
+        than all of them, or an extreme number."""
         kind = self.random.random()
         if kind < 0.08:
             return self.wrong_number()
@@ -136,7 +135,7 @@ class Streams:
         return [self.word(name), value()]
 
     def options(self, choices, most):
-        """Any of the choices, repeated or at odds with each other, sometimes cut off or unknown."""
+        """Some of the choices, possibly repeated or contradictory, sometimes incomplete or unknown."""
         args = []
         for _ in range(self.random.choices(range(most + 1), [8, 8, 4, 2, 1, 1][:most + 1])[0]):
             choice = self.random.choice(choices)
@@ -213,7 +212,7 @@ class Streams:
         return [b"KEYS", self.pattern()]
 
     def scan_errors(self):
-        """SCAN that is refused; what it lists is judged by whole iterations."""
+        """SCANs that are refused. What a SCAN lists is checked over complete iterations."""
         return [b"SCAN"] + self.random.choice([
             [b"abc"], [b"1.5"], [b" 1"], [b"99999999999999999999"], [b"0", b"COUNT"],
             [b"0", b"COUNT", b"0"], [b"0", b"COUNT", b"-1"], [b"0", b"COUNT", b"abc"],
@@ -268,7 +267,7 @@ class Streams:
     # Encodings
 
     def inline(self, args):
-        """The command as one line, quoted where that is needed; None when it is too long."""
+        """The command as one line, quoted where necessary; None when it is too long."""
         words = []
         for arg in args:
             plain = arg and all(0x20 < c < 0x7f and c not in b"'\"\\" for c in arg)

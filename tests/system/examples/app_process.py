@@ -1,11 +1,11 @@
-"""One process of one example, with a view that the test holds in its hand.
+"""One process of one example, with a view that the test controls.
 
     app_process.py MODULE LEDGER CONTROL_PORT
 
 The view appends "start" to the ledger (a file that every process of a test shares), asks the test
 over the control port what to do, appends "end" or "raised", and does it.  So the test knows that a
-view is running without guessing a duration, and the ledger has what really ran, kill -9 or not.
-Ends when its stdin ends: a test that is killed leaves nothing behind.
+view is running without guessing a duration, and the ledger shows what really ran, even after kill -9.
+The process ends when its stdin ends, so a killed test leaves no process.
 """
 import base64
 import importlib
@@ -56,7 +56,7 @@ def make_view(ledger_path, control_port):
 
 
 def main(module, ledger_path, control_port):
-    idem.ANSWER_TIMEOUT_S = 30.0  # what hangs, not what is slow
+    idem.ANSWER_TIMEOUT_S = 30.0  # only for what hangs; slowness is no failure
     app = importlib.import_module(module).create_app(make_view(ledger_path, int(control_port)))
     app.config["SECRET_KEY"] = "the same in both processes, as sessions need it"
     server = make_server("127.0.0.1", 0, app, threaded=True)

@@ -2,8 +2,8 @@
 
     IDEM_SERVER=path/to/idem-server /usr/bin/python3 tests/system/examples/test_examples.py
 
-Needs python3-flask and python3-redis.  What ran is counted in a ledger that the views append to
-(app_process.py), not in what the clients were told.  Nothing sleeps for a guessed time: every view
+Needs python3-flask and python3-redis.  A ledger that the views append to (app_process.py)
+tells what ran; the answers to clients do not count.  Nothing sleeps for a guessed time: every view
 waits until the test lets it go on, and the test waits for conditions.
 """
 import base64
@@ -50,12 +50,12 @@ from idem import (  # noqa: E402
 DUPLICATES = 50
 PATIENCE_S = 60  # for a condition; only a failing test waits that long
 SHORT_LEASE_S = 1.0
-SCALES = (1, 4, 16)  # times what has to be done before a time is over, should the machine be slow
+SCALES = (1, 4, 16)  # factors for times that a slow machine may need longer
 BODY_LIMIT = 1024 * 1024
-# Longer than any test: who waits, waits until the test lets the first one go on.
+# Longer than any test: a duplicate waits until the test lets the first request go on.
 PATIENT = {"IDEMPOTENT_TIMEOUT": 60, "JSON_WAIT": 60, "IDEMPOTENT_LEASE": 600, "JSON_LEASE": 600,
            "GUARD_LEASE": 600}
-idem_module.ANSWER_TIMEOUT_S = 30.0  # what hangs, not what is slow
+idem_module.ANSWER_TIMEOUT_S = 30.0  # only for what hangs; slowness is no failure
 
 
 def wait_until(condition, what):
@@ -122,7 +122,7 @@ class Job:
             self._connection.sendall(json.dumps(order).encode() + b"\n")
 
     def answer(self, status=201, body=None):
-        """Other bytes for each execution: equal responses come from one and the same."""
+        """Each execution has its own random body, so equal responses come from the same execution."""
         body = bytes(range(256)) + os.urandom(1000) if body is None else body
         self._order(status=status, body=base64.b64encode(body).decode(), headers=[
             ("X-Made-By", str(self.pid)), ("Set-Cookie", "a=1; Path=/"),
@@ -137,7 +137,7 @@ class Job:
 
 
 class Control:
-    """Where the views of all processes report; hands them out by record key."""
+    """The views of all processes connect here; the test gets them by record key."""
 
     def __init__(self):
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -158,16 +158,16 @@ class Control:
             return self._jobs.setdefault(key, queue.Queue())
 
     def hang_up(self):
-        """Lets every view go on that a failed test has left behind."""
+        """Lets every view go on that a failed test has left waiting."""
         while self._handed_out:
             self._handed_out.pop().close()
 
     def answer_any(self, key):
-        """Lets the next view go on, should there be one."""
+        """Lets the next view go on, if there is one."""
         try:
             self._queue(key).get(timeout=0.05).answer()
         except (queue.Empty, OSError):
-            pass  # none, or one that was killed
+            pass  # there is none, or its process was killed
 
     def job(self, key):
         try:
@@ -220,7 +220,7 @@ def tearDownModule():
 
 
 class Reply:
-    # Given by the HTTP server for each response, or to one caller alone: not what a replay repeats.
+    # Headers that the HTTP server sets for each response, or that are for one caller: a replay has others.
     TRANSPORT = ("date", "server", "connection", "idempotent-replayed", "set-cookie")
 
     def __init__(self, response):
@@ -241,10 +241,10 @@ def http_request(port, method, path, headers=None, body=None):
 
 
 class Example:
-    """The tests that hold for all four.  A subclass says which one, and how a request looks."""
+    """The tests that hold for all four.  A subclass names the example and builds its requests."""
 
     module = prefix = None
-    waits = True  # a duplicate waits for the first; else it gets 409 at once
+    waits = True  # a duplicate waits for the first request; otherwise it gets 409 at once
     lease, ttl, default_ttl_s = None, None, None  # names of its options
 
     @classmethod
@@ -287,7 +287,7 @@ class Example:
         self.key = uuid.uuid4().hex
         self.record = f"{self.prefix}:{self.key}"
 
-    # A request of this system; nth varies what may vary between duplicates.
+    # A request to this example; nth changes what may differ between duplicates.
     def request(self, nth=0):
         raise NotImplementedError
 
@@ -298,14 +298,14 @@ class Example:
         return self.pool.submit(self.send, app, nth)
 
     def send_until_answered(self, apps, nth=0):
-        """As a client retries: the other process when this one died, again on a 409."""
+        """Retries as a client does: with the other process if this one died, and after a 409."""
         def attempt():
             for app in (apps[nth % 2], apps[(nth + 1) % 2]):
                 try:
                     reply = self.send(app, nth)
                     return reply if reply.status != 409 else None
                 except (OSError, http.client.HTTPException, AssertionError):
-                    continue  # AssertionError: Process.port() of one that was killed
+                    continue  # AssertionError: Process.port() of a killed process
             return None
         return wait_until(attempt, f"an answer for duplicate {nth}")
 
@@ -363,7 +363,7 @@ class Example:
         self.fail("no lease was long enough for the kill")
 
     def owner_is_killed(self, lease_s):
-        """False: the lease was over before the kill."""
+        """False: the lease expired before the kill."""
         self.new_key()
         apps, begun = self.start(2, **{self.lease: lease_s}), time.monotonic()
         replies = [self.pool.submit(self.send_until_answered, apps, n) for n in range(DUPLICATES)]
@@ -398,7 +398,7 @@ class Example:
                                 "a second one only when the lease of the first is over")
         return True
 
-    def test_killing_the_other_process_disturbs_nobody(self):
+    def test_killing_the_other_process_disturbs_no_request(self):
         apps = self.start(2)
         first = self.send_async(apps[0])
         job = self.job()
@@ -430,7 +430,7 @@ class Example:
         self.assert_replays(self.send(apps[0]), second.result())
         self.assert_executions(2, 1)
 
-    def test_a_view_that_did_nothing_lets_the_next_one_run(self):
+    def test_a_view_that_did_nothing_lets_the_next_request_run(self):
         first = self.send_async(self.pair[0])
         failing = self.job()
         if self.waits:
@@ -489,7 +489,7 @@ class Example:
         apps = self.start(2, **{self.lease: SHORT_LEASE_S / 2})
         late = self.send_async(apps[0])
         late_job = self.job()
-        # With a renewer only a process that stands still is late; without one, a slow view is.
+        # With a renewer only a paused process is late; without one, a slow view is late too.
         os.kill(apps[0].pid, signal.SIGSTOP)
         prompt = self.pool.submit(self.send_until_answered, apps[1:] * 2)
         prompt_job = self.job()
@@ -530,7 +530,7 @@ class FormDoubleSubmit(Example, unittest.TestCase):
     page_marker = b"still running"
 
     def request(self, nth=0):
-        """The three places for the key are the same key."""
+        """A key is the same key in each of its three places."""
         fields = {"item": "tea"}
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         if nth % 3 == 0:
@@ -605,7 +605,7 @@ class Guard409(Example, unittest.TestCase):
         self.fail("no lease was renewed")
 
     def renewal_outlives(self, lease_s):
-        """False: a lease was over all the same, and another one ran."""
+        """False: a lease expired all the same, and another request ran."""
         self.new_key()
         apps, begun = self.start(2, GUARD_LEASE=lease_s), time.monotonic()
         first = self.send_async(apps[0])
@@ -637,7 +637,7 @@ class Guard409(Example, unittest.TestCase):
                 first = first.result()
                 self.assert_replays(http_request(self.pair[1].port(), *request), first)
 
-    def test_safe_methods_and_requests_without_a_key_pass_by(self):
+    def test_safe_methods_and_requests_without_a_key_are_not_guarded(self):
         for method, headers in (("GET", {"Idempotency-Key": self.key}), ("POST", {})):
             for _ in range(2):
                 reply = self.pool.submit(http_request, self.pair[0].port(), method, "/items/7",
@@ -746,7 +746,7 @@ class LosingProxy:
 
 
 class Helper(unittest.TestCase):
-    """idem.py where the applications do not lead it."""
+    """Paths of idem.py that the applications do not take."""
 
     def setUp(self):
         self.key = uuid.uuid4().hex
@@ -756,7 +756,7 @@ class Helper(unittest.TestCase):
         self.assertIsInstance(claimed, Claimed)
         self.assertEqual(claimed.attempt, 1, "it did not wait for itself")
 
-    def test_every_call_is_an_owner_of_its_own(self):
+    def test_every_call_has_its_own_owner(self):
         self.assertIsInstance(WORLD.idem.claim(self.key), Claimed)
         self.assertIsInstance(WORLD.idem.claim(self.key), Busy)
 
@@ -774,7 +774,7 @@ class Helper(unittest.TestCase):
         with self.assertRaises(Unavailable):
             Idem(LosingProxy(lost=100).url).claim(self.key)
 
-    def test_a_wait_may_be_longer_than_an_answer_may_take(self):
+    def test_a_wait_may_be_longer_than_the_answer_timeout(self):
         WORLD.idem.claim(self.key)
         with mock.patch("idem.ANSWER_TIMEOUT_S", 1.0):
             self.assertIsInstance(Idem(WORLD.url).claim(self.key, wait_ms=2500), Busy)
@@ -807,9 +807,9 @@ class Helper(unittest.TestCase):
 
 
 class Snippets(unittest.TestCase):
-    """`once` as README.md has it: an exception is no proof that nothing happened."""
+    """`once` of README.md: an exception is no proof that nothing happened."""
 
-    # What each language adds to the function: work that fails as argv says, and is tried once.
+    # The test adds this to the function in each language: work that fails as argv says, run once.
     FAIL = {
         "python": """
 import sys
@@ -826,7 +826,7 @@ const kind = { DidNothing, RuntimeError: Error }[process.argv[1]];
 once(process.argv[2], async () => { throw new kind("after the work, perhaps"); })
   .catch(() => console.log("raised")).finally(() => idem.disconnect());
 """}
-    # Where the page begins to use its function.
+    # Where the program on the page begins to use its function.
     USE = {"python": "\nprint(once(", "js": "\n(async () =>"}
 
     def program(self, language):
@@ -837,7 +837,7 @@ once(process.argv[2], async () => { throw new kind("after the work, perhaps"); }
         return function.replace("4336", str(WORLD.server.port())) + self.FAIL[language]
 
     def fails(self, argv, language, kind):
-        """The state of the key when the work has raised."""
+        """The state of the key after the work has raised."""
         key = f"snippet-{uuid.uuid4().hex}"
         done = subprocess.run([*argv, self.program(language), kind, key], capture_output=True, text=True,
                               timeout=PATIENCE_S, env={**os.environ, **self.environment})
@@ -862,7 +862,7 @@ once(process.argv[2], async () => { throw new kind("after the work, perhaps"); }
 
 
 class OwnViews(unittest.TestCase):
-    """The views that the examples come with, as their users first meet them."""
+    """The views that come with the examples, unchanged."""
 
     def client(self, module):
         os.environ["FLASK_IDEM_URL"] = WORLD.url

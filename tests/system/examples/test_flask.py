@@ -1,9 +1,9 @@
-"""idem_flask.py in this process: what is read before it, what fails after it, who hangs up on it.
+"""idem_flask.py in this process: code that reads before it or fails after it, clients that hang up.
 
     IDEM_SERVER=path/to/idem-server /usr/bin/python3 tests/system/examples/test_flask.py
 
-Each test is played with all four applications; the test is their WSGI server, which may break off
-wherever it likes.  All of them renew here, so that a renewer that is forgotten shows.
+Each test runs with all four applications.  The test itself is their WSGI server, so it can break off
+anywhere.  All of them renew here, so that a renewer that is not stopped is noticed.
 """
 import contextlib
 import dataclasses
@@ -37,7 +37,7 @@ from werkzeug.serving import make_server  # noqa: E402
 from werkzeug.test import EnvironBuilder, run_wsgi_app  # noqa: E402
 from werkzeug.wsgi import FileWrapper  # noqa: E402
 
-BODY_LIMIT = 100_000  # of a response that is kept
+BODY_LIMIT = 100_000  # of a response whose body is kept
 REQUEST_LIMIT = 50_000
 SHORT_LEASE_S = 0.3
 LONG_LEASE_S = 600
@@ -55,7 +55,7 @@ def tearDownModule():
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """One of the four, and how it is asked."""
+    """One of the four applications, and how to send it a request."""
     module: object
     prefix: str
     path: str
@@ -72,10 +72,10 @@ KINDS = [Kind(form_double_submit, "form", "/order", "X-Idempotent-Key", 408),
 class Case(unittest.TestCase):
     def setUp(self):
         self.runs = 0
-        self.held = []  # claims, so that no renewer ends only because nobody holds its claim
+        self.held = []  # references to the claims: otherwise a renewer could end because its claim is collected
 
     def each(self, *kinds):
-        """Each with a key of its own; what fails with one of them is told, and the next one tried."""
+        """Yields a subtest with a new key for each application, so that one failure does not hide others."""
         for self.kind in kinds or KINDS:
             self.key, self.runs = uuid.uuid4().hex, 0
             yield self.subTest(self.kind.module.__name__)
@@ -114,7 +114,7 @@ class Case(unittest.TestCase):
         return int(status.split()[0]), headers, b"".join(body)
 
     def start(self, app, **options):
-        """The response with nothing of it read, as a server gets it."""
+        """The response as a WSGI server gets it, before anything of it is read."""
         started = []
         response = app(self.environ(**options), lambda *arguments: started.append(arguments))
         return response, int(started[0][0].split()[0])
@@ -128,13 +128,13 @@ class Case(unittest.TestCase):
                    "no renewer is left")
 
     def assert_unsure(self):
-        """Neither stored nor given back, and nobody keeps the key shut after the lease."""
+        """The claim is neither stored nor released, and no renewer keeps its lease alive."""
         self.assert_no_renewer()
         self.assertIsInstance(WORLD.idem.fetch(self.record), Busy)
         WORLD.redis.delete(self.record)
 
     def assert_told(self, app):
-        """Whoever comes after the lease is told that it is not the first."""
+        """A request after the lease is told that it is not the first attempt."""
         self.assert_no_renewer()
         last = wait_until(lambda: (lambda got: got[0] != self.kind.busy and got)(self.send(app)),
                           "the end of the lease")
@@ -142,7 +142,7 @@ class Case(unittest.TestCase):
 
 
 class Endings(Case):
-    """A request ends, its renewer with it; and what may have happened is not given back."""
+    """When a request ends, its renewer ends too. Work that may have happened is not released."""
 
     def test_a_response_that_fails_while_it_is_produced(self):
         def generator():
@@ -188,7 +188,7 @@ class Endings(Case):
 
     @staticmethod
     def endless():
-        """Over the limit, so it is not held back; and over what a socket takes with nobody reading."""
+        """A response over the limit, so it is not held back; also larger than a socket takes unread."""
         return Response(itertools.repeat(b"x" * BODY_LIMIT, 400), 201)
 
     def test_a_stream_that_fails_in_the_middle(self):
@@ -207,7 +207,7 @@ class Endings(Case):
                 response.close()
                 self.assert_unsure()
 
-    def test_a_stream_that_nobody_reads_to_its_end(self):
+    def test_a_stream_that_is_not_read_to_its_end(self):
         def read_some(response):
             next(iter(response))
             response.close()
@@ -301,7 +301,7 @@ class Endings(Case):
         app.session_interface.save_session.side_effect = self.fail_once
 
     def in_view(self, app, kind=RuntimeError):
-        """After the work, in the view itself."""
+        """Fails in the view, after the work."""
         for endpoint, view in app.view_functions.items():
             app.view_functions[endpoint] = lambda view=view, **given: self.fail_once(
                 view(**given), kind=kind)
@@ -314,7 +314,7 @@ class Endings(Case):
         return error if isinstance(error, HTTPException) else ({"title": "error"}, 500)
 
     def in_view_with_a_handler(self, app):
-        """The catch-all handler of so many applications; what it returns is no answer of the view."""
+        """The catch-all handler that many applications have; its answer is not the view's answer."""
         self.in_view(app)
         app.register_error_handler(Exception, self.answer_500)
 
@@ -329,7 +329,7 @@ class Endings(Case):
         app.register_error_handler(RuntimeError, handler)
 
     def in_view_with_a_router(self, app):
-        """As extensions do that answer errors in their own way (Flask-RESTful)."""
+        """Answers errors as some extensions do (Flask-RESTful)."""
         self.in_view(app)
         app.handle_user_exception = lambda error: app.make_response(self.answer_500(error))
 
@@ -340,7 +340,7 @@ class Endings(Case):
         return passed_on
 
     def test_a_failure_is_unsure_whatever_follows_its_handler(self):
-        """A function after the request that turns the handler's 500 into another status."""
+        """Even if an after_request function turns the handler's 500 into another status."""
         def envelope(response):
             response.status_code = 200
             return response
@@ -356,8 +356,8 @@ class Endings(Case):
                 self.assertEqual(self.send(app)[0], 200)
                 self.assert_unsure()
 
-    def test_an_exception_that_stands_for_an_answer_is_one(self):
-        """One of the application's that its handler answers with less than 500, and those of HTTP."""
+    def test_an_exception_that_stands_for_an_answer_is_an_answer(self):
+        """An application's exception whose handler answers below 500, and HTTP exceptions."""
         class Declined(Exception):
             pass
 
@@ -366,7 +366,7 @@ class Endings(Case):
                 raise error
             return view
 
-        kept = KINDS[:3]  # the JSON one keeps nothing but 2xx
+        kept = KINDS[:3]  # the JSON example keeps only 2xx
         for status, error in ((402, Declined()), (402, HTTPException(response=Response("no", 402)))):
             for played in self.each(*kept):
                 with played:
@@ -427,7 +427,7 @@ class Endings(Case):
                 self.assertEqual((self.send(app)[0], self.runs), (201, 2))
                 self.assert_no_renewer()
 
-    def test_that_holds_whoever_answers_for_it(self):
+    def test_that_holds_whatever_handler_answers(self):
         from idem_flask import DidNothing
 
         def view():
@@ -474,7 +474,7 @@ class Endings(Case):
 
 
 class Fingerprints(Case):
-    """Method, path, query and raw body, whatever was read of the body before."""
+    """Method, path, query and raw body count, even if the body was read before."""
 
     BODIES = {FORM: (b"a=1", b"a=2"), "application/json": (b'{"a": 1}', b'{"a": 2}'),
               "text/plain": (b"1", b"2"), "": (b"1", b"2"),
@@ -483,7 +483,7 @@ class Fingerprints(Case):
                   % content for content in (b"1" * 20_000, b"1" * 19_999 + b"2"))}
 
     READERS = {
-        "nobody": lambda: None,
+        "no reader": lambda: None,
         "the form": lambda: request.form.get("csrf_token"),
         "the files": lambda: [file.read() for file in request.files.values()],
         "the values": lambda: request.values.get("csrf_token"),
@@ -565,7 +565,7 @@ class Fingerprints(Case):
                     status = run_wsgi_app(app, environ)[1]
                     self.assertTrue(status.startswith("422"), (path, other, status))
 
-    def test_bytes_do_not_wander_between_the_parts(self):
+    def test_bytes_cannot_move_between_the_parts(self):
         for played in self.each(*KINDS[2:]):
             with played:
                 app = self.make_app()
@@ -573,7 +573,7 @@ class Fingerprints(Case):
                 for body, query in ((b"ab", ""), (b"", "ab"), (b"a", "b")):
                     self.assertEqual(self.send(app, body, query=query)[0], 422)
 
-    def test_the_boundary_of_a_multipart_body_is_no_part_of_the_request(self):
+    def test_the_boundary_of_a_multipart_body_is_not_part_of_the_request(self):
         def upload(app, boundary, *parts):
             body = b"".join(b'--%s\r\nContent-Disposition: form-data; name="f"; filename="n"\r\n\r\n'
                             b'%s\r\n' % (boundary, part) for part in parts) + b"--%s--\r\n" % boundary
@@ -589,7 +589,7 @@ class Fingerprints(Case):
                     for boundary in (b"one", b"two"):
                         self.assertEqual(upload(app, boundary, *parts)[0], 422, parts)
 
-    def test_the_place_of_the_key_in_a_form_is_no_part_of_the_request(self):
+    def test_the_place_of_the_key_in_a_form_is_not_part_of_the_request(self):
         for played in self.each(*KINDS[:2]):
             with played:
                 app, field = self.make_app(), f"__idempotent_key={self.key}"
@@ -606,7 +606,7 @@ class Fingerprints(Case):
                 again = self.send(app, key_part + part + b"--b--\r\n", content_type=multipart, key="")
                 self.assert_replayed(again, first)
 
-    # Bodies with room for a content. None of it is the key, though each looks like it.
+    # Bodies with a gap for a content. No content is the key, although each looks like it.
     NOT_THE_KEY = {
         "a file with the field's name as its own": (
             "multipart/form-data; boundary=b",
@@ -653,7 +653,7 @@ class Fingerprints(Case):
     def test_a_body_over_the_limit_is_413_and_nothing_runs(self):
         for played in self.each():
             with played:
-                for reader in (self.READERS["nobody"], self.READERS["the form"],
+                for reader in (self.READERS["no reader"], self.READERS["the form"],
                                self.READERS["the data, not kept"]):
                     app = self.read_by(reader)
                     for chunked in (False, True):
@@ -684,7 +684,7 @@ class Fingerprints(Case):
 
 
 class Kept(Case):
-    """What of a response is for later requests."""
+    """Which parts of a response later requests get."""
 
     NEVER = ("Set-Cookie", "Set-Cookie2", "Clear-Site-Data", "WWW-Authenticate", "Proxy-Authenticate",
              "Authentication-Info", "Proxy-Authentication-Info", "Authorization",
@@ -732,11 +732,11 @@ class Kept(Case):
                 self.assertEqual((status, body, headers.get("Set-Cookie")), (201, b"theirs", None))
 
     def store_as_another(self, meta):
-        """While the view runs another program stores under its key."""
+        """Has another program store under the key while the view runs."""
         WORLD.idem.store(g.claim.key, g.claim.token, b"theirs", meta=meta)
         return "ours", 201
 
-    def test_a_record_that_is_no_response_is_410(self):
+    def test_a_record_that_is_not_a_response_is_410(self):
         for meta in (None, b"", b"junk", b"\xff", b"null", b"[]", b'["200 OK"]', b'[200, []]',
                      b'["abc", []]', b'["99", []]', b'["600 X", []]', b'["200 OK", 5]',
                      b'["200 OK", [["a"]]]', b'["200 OK", [["a", "b\\r\\nc"]]]', b"[" * 10_000):
@@ -755,7 +755,7 @@ class Kept(Case):
                     WORLD.idem.claim(self.record, fingerprint=b"any")
                 self.assertEqual((self.send(self.make_app())[0], self.runs), (422, 0))
 
-    def test_what_may_turn_out_otherwise_is_not_kept(self):
+    def test_temporary_answers_are_not_kept(self):
         for status in (401, 403, 408, 409, 423, 425, 429, 500, 503):
             for played in self.each():
                 with played:
@@ -766,7 +766,7 @@ class Kept(Case):
                             self.assertEqual((reply[0], reply[1].get("Idempotent-Replayed"), self.runs),
                                              (status, None, run))
 
-    def test_what_is_decided_is_kept(self):
+    def test_final_answers_are_kept(self):
         for status in (200, 302, 400, 402, 404, 410, 422):
             for played in self.each(*KINDS[:3]):
                 with played:
@@ -785,7 +785,7 @@ class Kept(Case):
                 first, again = self.send(app), self.send(app)
                 self.assertEqual((first[1]["X-Trace"], again[1].get("X-Trace")), ("1", None))
 
-    def test_an_answer_that_is_not_kept_is_shared_with_who_waits(self):
+    def test_an_answer_that_is_not_kept_is_shared_with_waiting_requests(self):
         for status in (401, 409, 429):
             for played in self.each():
                 with played:
@@ -817,7 +817,7 @@ class Kept(Case):
 
 
 class Keys(Case):
-    def test_a_key_is_one_however_it_is_spelled(self):
+    def test_all_spellings_of_a_key_are_one_key(self):
         for played in self.each():
             with played:
                 app = self.make_app()
@@ -826,7 +826,7 @@ class Keys(Case):
                     self.assert_replayed(self.send(app, key=spelling.replace("k", self.key, 1)), first)
                 self.assertIsInstance(WORLD.idem.fetch(self.record), Done)
 
-    def test_a_malformed_key_is_400_and_not_the_lack_of_one(self):
+    def test_a_malformed_key_is_400_and_not_treated_as_absent(self):
         for played in self.each():
             with played:
                 app = self.make_app()
@@ -839,7 +839,7 @@ class Keys(Case):
                 self.assertEqual(self.runs, 0)
 
     def test_two_keys_are_400(self):
-        """A server joins two headers with a comma, as CGI has it."""
+        """A server joins two headers with a comma, as CGI does."""
         for played in self.each():
             with played:
                 server = make_server("127.0.0.1", 0, self.make_app(), threaded=True)
@@ -871,7 +871,7 @@ class Keys(Case):
                 self.assertEqual(self.runs, 0)
 
     def test_a_claim_does_not_outlive_its_request_in_g(self):
-        """Requests that are made inside of one application context share its g."""
+        """Requests that are made inside one application context share its g."""
         for played in self.each(*KINDS[:3]):
             with played:
                 app = self.make_app(lambda: (str(self.runs), 201))
