@@ -102,37 +102,12 @@ void resp_write_simple_span(struct resp_writer *w, struct span text) {
   resp_output_commit(w->out, put_crlf(put_bytes(p + 1, text.data, text.len)));
 }
 
-/* Copies what fits before `end`, an escape never in part. Returns where it stopped. */
-static char *put_escaped(char *p, const char *end, struct span text) {
-  static const char hex[] = "0123456789abcdef";
-  for (size_t i = 0; i < text.len; i++) {
-    unsigned char byte = (unsigned char)text.data[i];
-    bool printable = byte >= ' ' && byte <= '~';
-    if (end - p < (printable ? 1 : 4)) break;
-    if (printable) {
-      *p++ = (char)byte;
-      continue;
-    }
-    p[0] = '\\';
-    p[1] = 'x';
-    p[2] = hex[byte >> 4];
-    p[3] = hex[byte & 15];
-    p += 4;
-  }
-  return p;
-}
-
 void resp_write_error_quoting(struct resp_writer *w, const char *prefix, struct span quoted,
                               const char *suffix) {
   char *p = resp_output_reserve(w->out, 1 + RESP_WRITE_ERROR_MAX + 2);
   if (p == NULL) return;
   *p++ = '-';
-  const char *end = p + RESP_WRITE_ERROR_MAX;
-  p = put_escaped(p, end, span_of(prefix));
-  /* The quoted bytes are cut, not the words after them. */
-  size_t reserved = strlen(suffix);
-  if (reserved < (size_t)(end - p)) p = put_escaped(p, end - reserved, quoted);
-  p = put_escaped(p, end, span_of(suffix));
+  p = span_quote(p, RESP_WRITE_ERROR_MAX, prefix, quoted, suffix);
   resp_output_commit(w->out, put_crlf(p));
 }
 

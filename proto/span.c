@@ -1,5 +1,5 @@
 /*
- * span.c - comparison and number reading on borrowed bytes. Knows no locale: ASCII only.
+ * span.c - comparison, number reading and quoting of borrowed bytes. Knows no locale: ASCII only.
  */
 #include "proto/span.h"
 
@@ -67,4 +67,32 @@ bool span_to_i64(struct span s, long long *value) {
   if (number == NO_NUMBER || leading_zero(s.data, s.len)) return false;
   *value = (long long)number;
   return true;
+}
+
+/* Copies what fits before `end`, an escape never in part. */
+static char *put_escaped(char *p, const char *end, struct span text) {
+  static const char hex[] = "0123456789abcdef";
+  for (size_t i = 0; i < text.len; i++) {
+    unsigned char byte = (unsigned char)text.data[i];
+    bool printable = byte >= ' ' && byte <= '~';
+    if (end - p < (printable ? 1 : 4)) break;
+    if (printable) {
+      *p++ = (char)byte;
+      continue;
+    }
+    p[0] = '\\';
+    p[1] = 'x';
+    p[2] = hex[byte >> 4];
+    p[3] = hex[byte & 15];
+    p += 4;
+  }
+  return p;
+}
+
+char *span_quote(char *to, size_t room, const char *before, struct span quoted, const char *after) {
+  const char *end = to + room;
+  to = put_escaped(to, end, span_of(before));
+  size_t kept = strlen(after);
+  if (kept < (size_t)(end - to)) to = put_escaped(to, end - kept, quoted);
+  return put_escaped(to, end, span_of(after));
 }

@@ -70,4 +70,11 @@ bool span_is(struct span s, const char *word);
 #define SPAN_NUMBER_MAX 20 /* strlen("-9223372036854775808") */
 bool span_to_i64(struct span s, long long *value);
 
+/*
+ * Writes before, quoted and after, one after the other, in at most `room` bytes; returns the end.
+ * Bytes outside printable ASCII are written as \xHH. When it does not all fit, quoted is cut, never
+ * inside an escape, so that what stands after it remains.
+ */
+char *span_quote(char *to, size_t room, const char *before, struct span quoted, const char *after);
+
 #endif

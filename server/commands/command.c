@@ -191,10 +191,10 @@ static size_t limit_of(const struct worker *worker, const struct command *comman
                        const struct span *argv, size_t index) {
   const struct options *options = worker->options;
   if (index == 0) return NAME_LIMIT;
-  if (command == NULL) return (size_t)options->body_limit;
+  if (command == NULL) return (size_t)options->limits.body_bytes;
   if (command->limit != NULL) return command->limit(options, argv, index);
-  return (size_t)(command_is_key(command, index, SIZE_MAX) ? options->key_limit
-                                                           : options->body_limit);
+  return (size_t)(command_is_key(command, index, SIZE_MAX) ? options->limits.key_bytes
+                                                           : options->limits.body_bytes);
 }
 
 size_t command_argument_limit(void *context, const struct span *argv, size_t index) {
@@ -204,19 +204,9 @@ size_t command_argument_limit(void *context, const struct span *argv, size_t ind
 }
 
 bool command_is_body(const struct worker *worker, const struct span *argv, size_t index) {
-  if (index != IDEMPOTENCY_STORE_BODY) return false;
+  if (index != REQUEST_STORE_BODY) return false;
   const struct command *command = command_find(worker->commands, argv[0]);
   return command != NULL && command->run == idempotency_store;
-}
-
-size_t command_unasked_bytes(const struct options *options) {
-  const int64_t limits[] = {options->fingerprint_limit, options->owner_limit, options->stage_limit,
-                            options->meta_limit,        options->key_limit,   options->body_limit};
-  int64_t least = IDEMPOTENCY_WORD_BYTES;
-  for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-    if (limits[i] < least) least = limits[i];
-  }
-  return (size_t)least;
 }
 
 COMMAND_APART bool command_sizes_fit(const struct worker *worker, const struct command *command,
@@ -229,7 +219,9 @@ COMMAND_APART bool command_sizes_fit(const struct worker *worker, const struct c
 }
 
 RESP_WRITE_COLD static void reply_toobig(struct resp_writer *reply, size_t index, size_t limit) {
-  resp_write_errorf(reply, "TOOBIG argument %zu is over its limit of %zu bytes", index, limit);
+  const struct request_error error = {
+      .fault = REQUEST_TOO_BIG, .index = index, .most = (int64_t)limit};
+  reply_request_error(reply, &error);
 }
 
 /* Arguments that came inline were not judged when they were read, those of subcommands by the

@@ -99,8 +99,6 @@ static inline bool command_is_short(const struct command *command, size_t argc) 
   bool bounded = (command->flags & COMMAND_FAST) != 0 || command->first_key == 1;
   return bounded && (command->flags & COMMAND_SPREADS) == 0 && argc <= COMMAND_SHORT_ARGS;
 }
-/* An argument of at most so many bytes is within every limit: most need not be asked about. */
-size_t command_unasked_bytes(const struct options *options);
 /* Whether all arguments are within those limits. */
 bool command_sizes_fit(const struct worker *worker, const struct command *command,
                        const struct span *argv, size_t argc);
@@ -146,22 +144,18 @@ struct engine *call_engine(const struct call *call, struct span key); /* of seve
 /* The handler, measured by itself. For EXEC, which has judged the rest. */
 void command_call(struct call *call);
 
-/*
- * A waiter is ready: writes its answer to the client. The client waits no more, and its waiter is
- * settled unless it was granted a claim: then session->waiter stays until the network knows that
- * the reply was written (session_granted_written) or was not (session_deinit takes it back). Its
- * shard is not locked.
- */
-void command_answer_waiter(struct worker *worker, struct engine_waiter *waiter);
-void session_granted_written(struct session *session, struct worker *worker);
-
 /* Replies that several families use. */
 void reply_ok(struct call *call);
 void reply_syntax_error(struct call *call);
 void reply_wrongtype(struct call *call);
 void reply_oom(struct call *call);
+RESP_WRITE_COLD void reply_request_error(struct resp_writer *reply,
+                                         const struct request_error *error);
 void reply_body(struct call *call, struct engine_blob *body);
-/* A blob and its bytes. The shard, whose blob it is, is locked. */
+/* A blob and its bytes; from REPLY_PINNED_BYTES on they are sent from where they lie, without a
+ * copy, shorter ones join the other replies of the turn in one buffer. The shard, whose blob it is,
+ * is locked. */
+#define REPLY_PINNED_BYTES (16u * 1024)
 void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob,
                 struct span bytes);
 /* A number argument; replies `-ERR value is not an integer or out of range` and returns false

@@ -12,14 +12,8 @@ void idempotency_release(struct call *call);
 void idempotency_fetch(struct call *call);
 void idempotency_wait(struct call *call);
 
-/* Option names and numbers. */
-#define IDEMPOTENCY_WORD_BYTES 64
-/* STORE key token body ... */
-#define IDEMPOTENCY_STORE_BODY 3
-
-/* Sizes of the family's arguments: each option's value has a limit of its own. */
+/* Rows' limits: those of the requests (rules/request.h). */
 size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index);
-/* STORE's: its body stands where others have words. */
 size_t idempotency_store_limit(const struct options *options, const struct span *argv,
                                size_t index);
 

@@ -155,7 +155,7 @@ static bool expire_wanted(const struct expire_words *words, int64_t left_ms,
 
 /* A response is kept no longer than STORE could have asked for. */
 static bool keeps_cap(struct call *call, const struct engine_entry *entry, int64_t deadline_ms) {
-  int64_t cap_ms = call->worker->options->ttl_max_ms;
+  int64_t cap_ms = call->worker->options->limits.ttl_max_ms;
   if (entry->kind != ENGINE_RECORD || deadline_ms - call->now_ms <= cap_ms) return true;
   resp_write_errorf(call->reply, "ERR TTL must be between 0 and %lld milliseconds",
                     (long long)cap_ms);
@@ -200,7 +200,7 @@ void keys_persist(struct call *call) {
 size_t keys_pattern_limit(const struct options *options, const struct span *argv, size_t index) {
   (void)argv;
   (void)index;
-  return 2 * (size_t)options->key_limit;
+  return 2 * (size_t)options->limits.key_bytes;
 }
 
 /* KEYS and SCAN: a walk through the shards from a cursor, until enough was seen. */

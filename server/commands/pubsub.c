@@ -483,11 +483,11 @@ void pubsub_tell_effects(struct worker *worker, struct engine *engine) {
 size_t pubsub_name_limit(const struct options *options, const struct span *argv, size_t index) {
   (void)argv;
   (void)index;
-  return (size_t)options->key_limit + strlen(PUBSUB_EFFECT_PREFIX);
+  return (size_t)options->limits.key_bytes + strlen(PUBSUB_EFFECT_PREFIX);
 }
 
 size_t pubsub_publish_limit(const struct options *options, const struct span *argv, size_t index) {
-  return index == 1 ? pubsub_name_limit(options, argv, index) : (size_t)options->body_limit;
+  return index == 1 ? pubsub_name_limit(options, argv, index) : (size_t)options->limits.body_bytes;
 }
 
 static void confirm(struct call *call, const char *what, struct span name) {

@@ -1,26 +1,27 @@
 /* reply.c - replies and argument checks that several families use. */
 #include "server/commands/command.h"
 
-/* A body of at least this many bytes is sent from where it lies, without a copy; shorter ones join
- * the other replies of the turn in one buffer. */
-#define PINNED_BYTES (16u * 1024)
+#include "server/rules/answer.h"
 
 void reply_ok(struct call *call) { resp_write_simple(call->reply, "OK"); }
 
 void reply_syntax_error(struct call *call) { resp_write_error(call->reply, "ERR syntax error"); }
 
 void reply_wrongtype(struct call *call) {
-  resp_write_error(call->reply,
-                   "WRONGTYPE Operation against a key holding the wrong kind of value");
+  resp_write_error(call->reply, answer_error(ANSWER_WRONGTYPE));
 }
 
-void reply_oom(struct call *call) {
-  resp_write_error(call->reply, "OOM command not allowed when used memory > 'maxmemory'.");
+void reply_oom(struct call *call) { resp_write_error(call->reply, answer_error(ANSWER_OOM)); }
+
+void reply_request_error(struct resp_writer *reply, const struct request_error *error) {
+  char text[REQUEST_ERROR_BYTES];
+  request_error_text(error, text);
+  resp_write_error(reply, text);
 }
 
 void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob,
                 struct span bytes) {
-  if (bytes.len < PINNED_BYTES || reply->out->failed) {
+  if (bytes.len < REPLY_PINNED_BYTES || reply->out->failed) {
     resp_write_bulk(reply, bytes);
     return;
   }

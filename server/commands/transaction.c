@@ -82,7 +82,8 @@ struct size {
 static bool is_body(const struct call *call, size_t index) {
   struct worker *worker = call->worker;
   return call->argv[index].len > TRANSACTION_BODY_BYTES &&
-         command_argument_limit(worker, call->argv, index) == (size_t)worker->options->body_limit;
+         command_argument_limit(worker, call->argv, index) ==
+             (size_t)worker->options->limits.body_bytes;
 }
 
 static struct size size_of_copy(const struct call *call) {
@@ -96,7 +97,7 @@ static struct size size_of_copy(const struct call *call) {
 static bool is_room(const struct call *call, const struct transaction *transaction,
                     struct size size) {
   const struct options *options = call->worker->options;
-  size_t body_limit = (size_t)options->body_limit;
+  size_t body_limit = (size_t)options->limits.body_bytes;
   uint64_t total = atomic_load(&call->worker->instance->input_bytes);
   if (transaction->bytes + size.bytes > TRANSACTION_MAX_BYTES ||
       transaction->body_bytes + size.body_bytes > body_limit) {

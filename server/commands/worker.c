@@ -56,7 +56,7 @@ bool worker_init(struct worker *worker, struct instance *instance, int64_t now_m
       .commands = instance->commands,
       .slowlog = instance->slowlog,
       .now_ms = now_ms,
-      .unasked_bytes = command_unasked_bytes(instance->options),
+      .unasked_bytes = request_least_limit(&instance->options->limits),
       .stats = calloc(COMMAND_COUNT, sizeof *worker->stats),
       .pubsub = pubsub_create(),
       .inbox = inbox_create(),

@@ -156,7 +156,7 @@ struct worker {
   uint64_t stamp_ns; /* when the clock was read last, in this batch; 0: not yet */
   struct stretch stretch;
   struct received *received; /* of the commands that run; NULL nearly always */
-  size_t unasked_bytes;      /* command_unasked_bytes of the options */
+  size_t unasked_bytes;      /* request_least_limit: within every limit, so not asked about */
   struct worker_counters counters;
   int64_t pause_ended_ms; /* the instance.pause_until_ms whose end was seen to */
   bool holds_all;         /* all shards, for the command that runs */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
+#include "server/commands/deliver.h"
 #include "server/commands/inbox.h"
 #include "server/commands/strangers.h"
 #include "server/net/loop.h"
@@ -406,8 +407,7 @@ static void linger(struct conn *conn) {
 }
 
 static void all_sent(struct conn *conn) {
-  if (conn->session.waiter != NULL)
-    session_granted_written(&conn->session, &conn_loop(conn)->worker);
+  if (conn->session.waiter != NULL) deliver_written(&conn->session, &conn_loop(conn)->worker);
   /* A reply that comes later is among those that are awaited. */
   if (!conn->session.close_when_sent || session_blocked(&conn->session)) return;
   if (conn->ended) {
@@ -565,7 +565,7 @@ void conn_answer(struct loop *loop, struct engine_waiter *waiter) {
     conn_close(conn); /* takes the grant back */
     return;
   }
-  command_answer_waiter(&loop->worker, waiter);
+  deliver_waiter(&loop->worker, waiter);
   conn_answered(conn);
 }
 

@@ -445,7 +445,7 @@ void loop_setup_reader(struct loop *loop, struct resp_reader *reader) {
   reader->argument_limit = command_argument_limit;
   reader->context = &loop->worker;
   reader->unasked_bytes = loop->worker.unasked_bytes;
-  reader->command_limit = (size_t)loop->worker.options->body_limit + LOOP_COMMAND_BYTES;
+  reader->command_limit = (size_t)loop->worker.options->limits.body_bytes + LOOP_COMMAND_BYTES;
 }
 
 /* Room for every connection that there may be. */

@@ -94,26 +94,28 @@ static const struct row rows[] = {
     {"waiters-total", ROW_INTEGER, AT(waiters_total), 1, MAX_CONNECTIONS, "100000", ROW_LIVE,
      CLIENTS, "Connections that may wait on all keys together."},
 
-    {"lease", ROW_MS, AT(lease_ms), 1, HOUR_MS, "60s", ROW_LIVE, CONTRACT,
+    {"lease", ROW_MS, AT(limits.lease_ms), 1, HOUR_MS, "60s", ROW_LIVE, CONTRACT,
      "Lease of a CLAIM that names none."},
-    {"lease-max", ROW_MS, AT(lease_max_ms), 1, HOUR_MS, "1h", 0, CONTRACT,
+    {"lease-max", ROW_MS, AT(limits.lease_max_ms), 1, HOUR_MS, "1h", 0, CONTRACT,
      "Longest lease that a client may ask for."},
-    {"ttl", ROW_MS, AT(ttl_ms), 1, 31 * DAY_MS, "24h", ROW_LIVE, CONTRACT,
+    {"ttl", ROW_MS, AT(limits.ttl_ms), 1, 31 * DAY_MS, "24h", ROW_LIVE, CONTRACT,
      "How long the response of a STORE that names no TTL is kept."},
-    {"ttl-max", ROW_MS, AT(ttl_max_ms), 1, 31 * DAY_MS, "31d", 0, CONTRACT,
+    {"ttl-max", ROW_MS, AT(limits.ttl_max_ms), 1, 31 * DAY_MS, "31d", 0, CONTRACT,
      "Longest TTL that a client may ask for."},
     {"retention", ROW_MS, AT(retention_ms), 1, 31 * DAY_MS, "24h", ROW_LIVE, CONTRACT,
      "How long an abandoned claim (LAPSED, UNKNOWN) is remembered."},
-    {"wait-max", ROW_MS, AT(wait_max_ms), 1, 300 * SECOND_MS, "60s", ROW_LIVE, CONTRACT,
+    {"wait-max", ROW_MS, AT(limits.wait_max_ms), 1, 300 * SECOND_MS, "60s", ROW_LIVE, CONTRACT,
      "Longest wait; longer ones are cut to it, WAIT 0 means it."},
 
-    {"key-limit", ROW_BYTES, AT(key_limit), 1, 64 * KB, "1kb", 0, SIZES, "Longest key."},
-    {"fingerprint-limit", ROW_BYTES, AT(fingerprint_limit), 1, KB, "64", 0, SIZES,
+    {"key-limit", ROW_BYTES, AT(limits.key_bytes), 1, 64 * KB, "1kb", 0, SIZES, "Longest key."},
+    {"fingerprint-limit", ROW_BYTES, AT(limits.fingerprint_bytes), 1, KB, "64", 0, SIZES,
      "Longest fingerprint (FP)."},
-    {"owner-limit", ROW_BYTES, AT(owner_limit), 1, 4 * KB, "128", 0, SIZES, "Longest OWNER."},
-    {"stage-limit", ROW_BYTES, AT(stage_limit), 1, 64 * KB, "1kb", 0, SIZES, "Longest STAGE."},
-    {"meta-limit", ROW_BYTES, AT(meta_limit), 1, MB, "64kb", 0, SIZES, "Longest META."},
-    {"body-limit", ROW_BYTES, AT(body_limit), 1, 512 * MB, "16mb", 0, SIZES,
+    {"owner-limit", ROW_BYTES, AT(limits.owner_bytes), 1, 4 * KB, "128", 0, SIZES,
+     "Longest OWNER."},
+    {"stage-limit", ROW_BYTES, AT(limits.stage_bytes), 1, 64 * KB, "1kb", 0, SIZES,
+     "Longest STAGE."},
+    {"meta-limit", ROW_BYTES, AT(limits.meta_bytes), 1, MB, "64kb", 0, SIZES, "Longest META."},
+    {"body-limit", ROW_BYTES, AT(limits.body_bytes), 1, 512 * MB, "16mb", 0, SIZES,
      "Longest response body."},
 
     {"maxmemory", ROW_BYTES, AT(maxmemory), 0, MAX_MEMORY, "0", ROW_LIVE, MEMORY,
@@ -226,17 +228,19 @@ static void follow(int64_t *value, const char *name, int64_t max) {
 }
 
 void options_follow_maxima(struct options *options) {
-  follow(&options->lease_ms, "lease", options->lease_max_ms);
-  follow(&options->ttl_ms, "ttl", options->ttl_max_ms);
+  follow(&options->limits.lease_ms, "lease", options->limits.lease_max_ms);
+  follow(&options->limits.ttl_ms, "ttl", options->limits.ttl_max_ms);
   follow(&options->waiters_per_key, "waiters-per-key", options->waiters_total);
 }
 
 bool options_check(const struct options *options, char error[OPTIONS_ERROR_BYTES]) {
-  if (options->lease_ms > options->lease_max_ms) {
-    return refuse_order("lease", options->lease_ms, "lease-max", options->lease_max_ms, error);
+  if (options->limits.lease_ms > options->limits.lease_max_ms) {
+    return refuse_order("lease", options->limits.lease_ms, "lease-max",
+                        options->limits.lease_max_ms, error);
   }
-  if (options->ttl_ms > options->ttl_max_ms) {
-    return refuse_order("ttl", options->ttl_ms, "ttl-max", options->ttl_max_ms, error);
+  if (options->limits.ttl_ms > options->limits.ttl_max_ms) {
+    return refuse_order("ttl", options->limits.ttl_ms, "ttl-max", options->limits.ttl_max_ms,
+                        error);
   }
   if (options->waiters_per_key > options->waiters_total) {
     return refuse_order("waiters-per-key", options->waiters_per_key, "waiters-total",

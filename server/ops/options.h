@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #include "proto/span.h"
+#include "server/rules/request.h"
 
 #define OPTIONS_ERROR_BYTES 512
 #define OPTIONS_MAX_BIND 16      /* addresses */
@@ -51,11 +52,8 @@ struct options {
   int64_t client_output_timeout_ms; /* a reader that takes nothing for so long is closed */
   int64_t client_input_total; /* bytes of half-received and queued commands of all connections */
   /* contract */
-  int64_t lease_ms, lease_max_ms;
-  int64_t ttl_ms, ttl_max_ms;
+  struct request_limits limits; /* of what a request may ask */
   int64_t retention_ms;
-  int64_t wait_max_ms;
-  int64_t key_limit, fingerprint_limit, owner_limit, stage_limit, meta_limit, body_limit;
   int64_t waiters_per_key, waiters_total;
   /* memory */
   int64_t maxmemory;     /* bytes, 0 none */

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "server/commands/command.h"
+#include "server/commands/deliver.h"
 #include "server/commands/inbox.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/task.h"
@@ -190,7 +191,7 @@ static inline void end_turn(struct peers *p, size_t number) {
     struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(shards));
     struct engine_waiter *waiter;
     while ((waiter = engine_next_ready(shard_engine(shard), (unsigned)number)) != NULL)
-      command_answer_waiter(worker, waiter);
+      deliver_waiter(worker, waiter);
   }
   inbox_deliver(worker);
 }

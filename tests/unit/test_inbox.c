@@ -433,7 +433,7 @@ static void a_waiter_of_another_host_is_granted(void **state) {
   assert_memory_equal(heard(p, 1), "*5\r\n$7\r\nCLAIMED\r\n:", 18);
   /* Its reply is not written yet, but it waits no more. */
   assert_string_equal(ask(p, 0, "CLIENT UNBLOCK 2"), ":0\r\n");
-  session_granted_written(&p->session[1], &p->further[0]);
+  deliver_written(&p->session[1], &p->further[0]);
 }
 
 #define LEASES 900u

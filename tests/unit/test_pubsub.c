@@ -70,7 +70,7 @@ static void a_listening_resp2_client_may_only_listen(void **state) {
 
 static void a_name_may_be_as_long_as_the_channel_of_the_longest_key(void **state) {
   struct peers *p = *state;
-  size_t longest = (size_t)p->options.key_limit + strlen(PUBSUB_EFFECT_PREFIX);
+  size_t longest = (size_t)p->options.limits.key_bytes + strlen(PUBSUB_EFFECT_PREFIX);
   char *name = calloc(1, longest + 1);
   assert_non_null(name);
   struct span argv[] = {SPAN_LITERAL("PSUBSCRIBE"), {name, longest}};

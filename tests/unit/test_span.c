@@ -160,6 +160,32 @@ static void test_equality_knows_absent_from_empty(void **state) {
   assert_int_equal(SPAN_LITERAL("a\0b").len, 3);
 }
 
+/* Quoted in `room` bytes of a buffer that has one more, which stays as it is. */
+static void expect_quote(size_t room, struct span quoted, const char *expected) {
+  char text[64];
+  assert_true(room < sizeof text);
+  memset(text, '#', sizeof text);
+  char *end = span_quote(text, room, "<", quoted, "end>");
+  assert_in_range(end - text, 0, room);
+  assert_int_equal(*end, '#');
+  *end = '\0';
+  assert_string_equal(text, expected);
+}
+
+static void test_a_quotation_is_printable_and_cut_where_it_must_be(void **state) {
+  (void)state;
+  expect_quote(63, SPAN_LITERAL("a'b\\~ "), "<a'b\\~ end>");
+  expect_quote(63, SPAN_LITERAL("\0\r\n\x7f\xff"), "<\\x00\\x0d\\x0a\\x7f\\xffend>");
+  expect_quote(63, SPAN_ABSENT, "<end>");
+  expect_quote(8, SPAN_LITERAL("abc"), "<abcend>");
+  expect_quote(7, SPAN_LITERAL("abc"), "<abend>");
+  expect_quote(5, SPAN_LITERAL("abc"), "<end>");
+  expect_quote(4, SPAN_LITERAL("abc"), "<end");
+  expect_quote(9, SPAN_LITERAL("\n"), "<\\x0aend>");
+  expect_quote(8, SPAN_LITERAL("\n"), "<end>"); /* no half escape */
+  expect_quote(0, SPAN_LITERAL("a"), "");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_numbers_are_strict),
@@ -168,6 +194,7 @@ int main(void) {
       cmocka_unit_test(test_words_are_taken_as_numbers),
       cmocka_unit_test(test_words_compare_without_case),
       cmocka_unit_test(test_equality_knows_absent_from_empty),
+      cmocka_unit_test(test_a_quotation_is_printable_and_cut_where_it_must_be),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,7 +135,7 @@ static void a_transaction_may_take_a_mebibyte_beside_bodies(void **state) {
 static void bodies_of_a_transaction_may_take_the_body_limit(void **state) {
   struct peers *p = *state;
   ask(p, 0, "MULTI");
-  for (int i = 0; i < 4; i++) queue_echo(p, (size_t)p->options.body_limit / 4, QUEUED);
+  for (int i = 0; i < 4; i++) queue_echo(p, (size_t)p->options.limits.body_bytes / 4, QUEUED);
   queue_echo(p, TRANSACTION_BODY_BYTES, QUEUED); /* not one of them */
   queue_echo(p, TRANSACTION_BODY_BYTES + 1, TOO_LONG);
   assert_string_equal(ask(p, 0, "EXEC"), EXECABORT);

@@ -1,0 +1,76 @@
+/*
+ * answer.h - what the six commands answer: the kinds, and for each the form of its reply.
+ *
+ *     DONE     is an array   "DONE" body meta age left
+ *     STORED   is an integer        waiters
+ *     NOTHING  is a null array
+ *     STALE    is an error   "STALE ..."
+ *
+ * The words, the order of the fields and the texts stand in one table. A host walks a form and
+ * writes each field in its own way: it has the values (numbers, spans, counted bodies), this file
+ * only says which. Pure data; it must not know RESP, nor who asked.
+ */
+#ifndef IDEM_SERVER_RULES_ANSWER_H
+#define IDEM_SERVER_RULES_ANSWER_H
+
+#include "proto/span.h"
+
+enum answer_kind {
+  ANSWER_CLAIMED, /* the caller runs the work */
+  ANSWER_DONE,    /* here is the response */
+  ANSWER_BUSY,    /* another caller runs it */
+  ANSWER_UNKNOWN, /* a claim with HOLD ended without a response */
+  ANSWER_NOTHING, /* no caller runs it and nothing is stored */
+  ANSWER_STORED,
+  ANSWER_RENEWED,
+  ANSWER_RELEASED,
+  ANSWER_NOT_YOURS, /* RELEASE: there was nothing to release */
+  ANSWER_MISMATCH,
+  ANSWER_STALE,
+  ANSWER_CONFLICT,
+  ANSWER_OOM,       /* the memory limit */
+  ANSWER_BUSYKEY,   /* a limit of waiters */
+  ANSWER_WRONGTYPE, /* a plain string lives there, or the other way round */
+  ANSWER_NO_MEMORY, /* the system has no more; nothing was changed */
+  ANSWER_KINDS
+};
+
+enum answer_field {
+  ANSWER_NO_FIELD,
+  /* integers; durations in milliseconds */
+  ANSWER_TOKEN,   /* of the grant */
+  ANSWER_LEASE,   /* its length */
+  ANSWER_ATTEMPT, /* 1 for the first grant */
+  ANSWER_AGE,     /* since the grant; DONE: since the STORE */
+  ANSWER_LEFT,    /* until the lease ends; DONE: until the response is forgotten */
+  ANSWER_WAITERS, /* that the STORE answered */
+  ANSWER_ONE,     /* 1 and 0, whatever the record */
+  ANSWER_ZERO,
+  /* bulk strings; null when the record has none */
+  ANSWER_STAGE,
+  ANSWER_OWNER,
+  ANSWER_BODY,
+  ANSWER_META,
+};
+
+static inline bool answer_is_integer(enum answer_field field) { return field < ANSWER_STAGE; }
+
+enum answer_shape { ANSWER_IS_ARRAY, ANSWER_IS_INTEGER, ANSWER_IS_NULL, ANSWER_IS_ERROR };
+
+#define ANSWER_MAX_FIELDS 4
+struct answer_form {
+  enum answer_shape shape;
+  struct span text; /* the first element of an array; all of an error, its code first */
+  size_t count;     /* of fields: what follows the word of an array; 1 for an integer, else 0 */
+  enum answer_field fields[ANSWER_MAX_FIELDS]; /* ANSWER_NO_FIELD from count on */
+};
+
+/* By enum answer_kind. */
+extern const struct answer_form ANSWER_FORMS[ANSWER_KINDS];
+
+/* The text of an error, terminated. */
+static inline const char *answer_error(enum answer_kind kind) {
+  return ANSWER_FORMS[kind].text.data;
+}
+
+#endif
