@@ -1,12 +1,12 @@
 /*
- * test_model.c - five million random operations, in many small worlds, against the model of the
- * contract.
+ * test_model.c - a million random operations and more, in many small worlds, against the model of
+ * the contract.
  *
  *     test_model [--seed N] [--steps N]      (or the environment: MODEL_SEED, MODEL_STEPS)
  *
- * When something differs, the seed of that world is printed; the same seed repeats the operations.
- * The test also fails when a line of the contract's table never happened, because then it does not
- * test that line.
+ * The seed of every world is printed when something differs; the same seed makes the same
+ * operations. Fails too when some line of the contract's table never happened: then the test has
+ * stopped to test it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -19,7 +19,7 @@
 
 #define DEFAULT_STEPS 5000000
 #define WORLD_STEPS 20000
-#define FULL_STEPS 500000 /* with fewer, rare events may not happen by chance */
+#define FULL_STEPS 500000 /* with fewer, rare events may be missing by chance */
 
 static uint64_t number(const char *text) {
   char *end;
