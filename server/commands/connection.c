@@ -15,11 +15,11 @@
 /* Every byte of the room is looked at whatever the texts are, so that the time taken tells nothing
  * about where they differ, nor how long the right one is. */
 static bool same_secret(struct span given, const char *secret) {
-  char left[OPTIONS_MAX_PASSWORD + 1] = {0}, right[OPTIONS_MAX_PASSWORD + 1] = {0};
+  char left[OPTIONS_PASSWORD_MAX + 1] = {0}, right[OPTIONS_PASSWORD_MAX + 1] = {0};
   size_t secret_len = strlen(secret);
-  size_t given_len = given.len <= OPTIONS_MAX_PASSWORD ? given.len : OPTIONS_MAX_PASSWORD;
+  size_t given_len = given.len <= OPTIONS_PASSWORD_MAX ? given.len : OPTIONS_PASSWORD_MAX;
   if (given_len > 0) memcpy(left, given.data, given_len);
-  memcpy(right, secret, secret_len <= OPTIONS_MAX_PASSWORD ? secret_len : OPTIONS_MAX_PASSWORD);
+  memcpy(right, secret, secret_len <= OPTIONS_PASSWORD_MAX ? secret_len : OPTIONS_PASSWORD_MAX);
   volatile unsigned char differ = given.len != secret_len;
   for (size_t i = 0; i < sizeof left; i++) differ = (unsigned char)(differ | (left[i] ^ right[i]));
   return differ == 0;

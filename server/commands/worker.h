@@ -77,7 +77,7 @@ typedef void worker_describe(const struct session *session, struct session_addre
 /* CONFIG SET has changed the options: what was copied from them at start is to be copied again.
  * NULL, or the name of an option that asks for more than the system gives, with the reason in
  * error; nothing was copied then. */
-typedef const char *worker_reconfigured(struct instance *instance, char error[OPTIONS_ERROR_BYTES]);
+typedef const char *worker_reconfigured(struct instance *instance, char error[REFUSAL_BYTES]);
 /* Loops, a bit each, have something to do that was not there when they went to sleep. */
 typedef void worker_wake(struct instance *instance, uint64_t loops);
 typedef void worker_action(struct worker *worker);

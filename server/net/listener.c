@@ -72,9 +72,9 @@ static int listen_tcp(struct server *server, const char *text, int port) {
 }
 
 /* With port 0 the kernel picks one for the first address; the others follow. */
-static bool open_tcp(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
+static bool open_tcp(struct server *server, char error[REFUSAL_BYTES]) {
   const struct options *options = server->instance.options;
-  char addresses[OPTIONS_TEXT_BYTES], *rest = addresses;
+  char addresses[OPTIONS_VALUE_BYTES], *rest = addresses;
   snprintf(addresses, sizeof addresses, "%s", options->bind);
   for (char *text; (text = strsep(&rest, " ")) != NULL;) {
     if (*text == '\0') continue;
@@ -86,7 +86,7 @@ static bool open_tcp(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
     if (optional &&
         (result == UV_EADDRNOTAVAIL || result == UV_EAFNOSUPPORT || result == UV_EINVAL))
       continue;
-    snprintf(error, OPTIONS_ERROR_BYTES, "cannot listen on %s port %d: %s", text, port,
+    snprintf(error, REFUSAL_BYTES, "cannot listen on %s port %d: %s", text, port,
              uv_strerror(result));
     return false;
   }
@@ -133,27 +133,27 @@ static int listen_unix(struct server *server) {
   return error;
 }
 
-static bool open_unix(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
+static bool open_unix(struct server *server, char error[REFUSAL_BYTES]) {
   const char *path = server->instance.options->unixsocket;
   if (path[0] == '\0') return true;
   if (!remove_stale(path)) {
-    snprintf(error, OPTIONS_ERROR_BYTES,
+    snprintf(error, REFUSAL_BYTES,
              "cannot listen on %s: somebody else listens there, or it is not a socket", path);
     return false;
   }
   int result = listen_unix(server);
   if (result != 0) {
-    snprintf(error, OPTIONS_ERROR_BYTES, "cannot listen on %s: %s", path, uv_strerror(result));
+    snprintf(error, REFUSAL_BYTES, "cannot listen on %s: %s", path, uv_strerror(result));
     return false;
   }
   log_line(server->log, LOG_LEVEL_NOTICE, "ready to accept connections on unix:%s", path);
   return true;
 }
 
-bool listeners_open(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
+bool listeners_open(struct server *server, char error[REFUSAL_BYTES]) {
   if (!open_tcp(server, error) || !open_unix(server, error)) return false;
   if (server->instance.port != 0 || server->unixsocket_bound) return true;
-  snprintf(error, OPTIONS_ERROR_BYTES, "no address to listen on is available");
+  snprintf(error, REFUSAL_BYTES, "no address to listen on is available");
   return false;
 }
 

@@ -59,7 +59,7 @@
 #define LOOP_COMMAND_BYTES (64u * 1024 * 1024)
 /* Connections on their way to a loop; further ones stay with the loop that accepts. */
 #define LOOP_HANDED_MAX 1024u
-#define LOOP_LISTENERS (OPTIONS_MAX_BIND + 1)
+#define LOOP_LISTENERS (OPTIONS_BIND_MAX + 1)
 
 /*
  * All that an idle connection costs. A unix socket is a uv_tcp_t too, which libuv takes for any
@@ -234,7 +234,7 @@ void conn_describe(const struct session *session, struct session_address *addres
 struct conn *conn_of(struct session *session);
 
 /* listener.c: false with the reason in error. */
-bool listeners_open(struct server *server, char error[OPTIONS_ERROR_BYTES]);
+bool listeners_open(struct server *server, char error[REFUSAL_BYTES]);
 void listeners_close(struct server *server);
 
 /* server.c */

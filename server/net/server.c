@@ -120,12 +120,12 @@ static bool get_random(void *bytes, size_t count) {
 
 /* False with the reason: the clock leaves no tokens. */
 static bool find_first_token(struct log *log, uint64_t random, uint64_t *token,
-                             char error[OPTIONS_ERROR_BYTES]) {
+                             char error[REFUSAL_BYTES]) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   switch (rules_first_token(now.tv_sec, (uint32_t)now.tv_nsec, random, token)) {
     case RULES_CLOCK_LATE:
-      snprintf(error, OPTIONS_ERROR_BYTES,
+      snprintf(error, REFUSAL_BYTES,
                "the clock of this machine says 2092 or later (unix time %lld), for which there are "
                "no tokens: set it, and start again",
                (long long)now.tv_sec);
@@ -144,11 +144,10 @@ static bool find_first_token(struct log *log, uint64_t random, uint64_t *token,
 
 /* NULL with the reason in error. */
 static struct keyspace *make_keyspace(const struct options *options, struct log *log,
-                                      int64_t now_ms, char error[OPTIONS_ERROR_BYTES]) {
+                                      int64_t now_ms, char error[REFUSAL_BYTES]) {
   struct engine_options engine = engine_options_of(options);
   uint64_t random;
-  snprintf(error, OPTIONS_ERROR_BYTES,
-           "cannot make the engine: out of memory, or no random numbers");
+  snprintf(error, REFUSAL_BYTES, "cannot make the engine: out of memory, or no random numbers");
   if (!get_random(engine.hash_secret, sizeof engine.hash_secret) ||
       !get_random(&random, sizeof random))
     return NULL;
@@ -195,7 +194,7 @@ static void fit_maxclients(struct server *server, struct options *options) {
 }
 
 /* Whether CONFIG SET may have raised maxclients so far. */
-static bool maxclients_fits(struct server *server, char error[OPTIONS_ERROR_BYTES]) {
+static bool maxclients_fits(struct server *server, char error[REFUSAL_BYTES]) {
   int64_t wanted = server->instance.options->maxclients;
   if (wanted <= server->clients_that_fit) return true;
   rlim_t files = 0;
@@ -204,7 +203,7 @@ static bool maxclients_fits(struct server *server, char error[OPTIONS_ERROR_BYTE
     server->clients_that_fit = wanted;
     return true;
   }
-  snprintf(error, OPTIONS_ERROR_BYTES,
+  snprintf(error, REFUSAL_BYTES,
            "The operating system is not able to handle the specified number of clients, try with "
            "%lld: the limit of open files is %llu",
            (long long)fits, (unsigned long long)files);
@@ -212,7 +211,7 @@ static bool maxclients_fits(struct server *server, char error[OPTIONS_ERROR_BYTE
 }
 
 /* The other loops stand still, and all shards are held. */
-static const char *on_reconfigured(struct instance *instance, char error[OPTIONS_ERROR_BYTES]) {
+static const char *on_reconfigured(struct instance *instance, char error[REFUSAL_BYTES]) {
   if (!maxclients_fits(server_of(instance), error)) return "maxclients";
   struct engine_options engine = engine_options_of(instance->options);
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
@@ -247,8 +246,7 @@ static int make_loops(struct server *server) {
   return open_handles(server);
 }
 
-static bool set_up(struct server *server, struct options *options,
-                   char error[OPTIONS_ERROR_BYTES]) {
+static bool set_up(struct server *server, struct options *options, char error[REFUSAL_BYTES]) {
   int64_t now_ms = (int64_t)(uv_hrtime() / 1000000);
   struct keyspace *keyspace = make_keyspace(options, server->log, now_ms, error);
   if (keyspace == NULL ||
@@ -266,17 +264,16 @@ static bool set_up(struct server *server, struct options *options,
   fit_maxclients(server, options);
   int result = make_loops(server);
   if (result != 0) {
-    snprintf(error, OPTIONS_ERROR_BYTES, "cannot set up the event loop: %s", uv_strerror(result));
+    snprintf(error, REFUSAL_BYTES, "cannot set up the event loop: %s", uv_strerror(result));
     return false;
   }
   return listeners_open(server, error);
 }
 
-struct server *server_create(struct options *options, struct log *log,
-                             char error[OPTIONS_ERROR_BYTES]) {
+struct server *server_create(struct options *options, struct log *log, char error[REFUSAL_BYTES]) {
   struct server *server = calloc(1, sizeof *server);
   if (server == NULL || pthread_mutex_init(&server->stopper, NULL) != 0) {
-    snprintf(error, OPTIONS_ERROR_BYTES, "cannot make the server: out of memory");
+    snprintf(error, REFUSAL_BYTES, "cannot make the server: out of memory");
     free(server);
     return NULL;
   }

@@ -34,8 +34,7 @@ struct server;
  * error. Options and log are borrowed, and must outlive the server; options may be changed by
  * CONFIG SET.
  */
-struct server *server_create(struct options *options, struct log *log,
-                             char error[OPTIONS_ERROR_BYTES]);
+struct server *server_create(struct options *options, struct log *log, char error[REFUSAL_BYTES]);
 /* Serves until a drain has ended: SIGTERM, SIGINT, SHUTDOWN or server_stop. */
 void server_run(struct server *server);
 /* Asks for a drain. Callable from any thread and from signal handlers. */

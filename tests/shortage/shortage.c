@@ -41,7 +41,7 @@ struct place {
 /* ---- the server ---- */
 
 static void options_of(struct place *place, long loops) {
-  char count[16], error[OPTIONS_ERROR_BYTES];
+  char count[16], error[REFUSAL_BYTES];
   snprintf(count, sizeof count, "%ld", loops);
   char *arguments[] = {"shortage",
                        place->file,
@@ -65,7 +65,7 @@ static void options_of(struct place *place, long loops) {
   CHECK(file != NULL && fclose(file) == 0, "cannot write %s", place->file);
   options_init(&place->options);
   enum options_result result =
-      options_from_arguments(&place->options, argc, arguments, stdout, error);
+      options_arguments_parse(&place->options, argc, arguments, stdout, error);
   CHECK(result == OPTIONS_RUN, "%s", error);
 }
 
@@ -75,7 +75,7 @@ static void *run(void *server) {
 }
 
 /* False: error says why. */
-static bool start(struct place *place, char error[OPTIONS_ERROR_BYTES]) {
+static bool start(struct place *place, char error[REFUSAL_BYTES]) {
   system_ask_for_server();
   place->server = server_create(&place->options, &place->log, error);
   system_ask_for_test();
@@ -86,7 +86,7 @@ static bool start(struct place *place, char error[OPTIONS_ERROR_BYTES]) {
 }
 
 static void must_start(struct place *place) {
-  char error[OPTIONS_ERROR_BYTES];
+  char error[REFUSAL_BYTES];
   CHECK(start(place, error), "%s", error);
 }
 
@@ -159,7 +159,7 @@ static void fail_often(struct place *place, long loops) {
 
 /* The server cannot be created and says so, or it serves. */
 static void fail_at_start(struct place *place, long loops) {
-  char error[OPTIONS_ERROR_BYTES];
+  char error[REFUSAL_BYTES];
   long live = system_live(), n = 1;
   for (bool failed = true; failed; n++) {
     talk_note("allocation %ld of the start failed", n);

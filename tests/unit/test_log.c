@@ -18,7 +18,7 @@
 struct pipe_log {
   struct log log;
   int reader;
-  char text[4 * LOG_MAX_LINE];
+  char text[4 * LOG_LINE_MAX];
 };
 
 static void open_pipe(struct pipe_log *pair, enum log_level level) {
@@ -108,7 +108,7 @@ static void test_control_bytes_cannot_forge_a_line(void **state) {
 static void test_a_long_line_is_cut_and_still_ends(void **state) {
   (void)state;
   struct pipe_log pair;
-  char text[2 * LOG_MAX_LINE];
+  char text[2 * LOG_LINE_MAX];
   open_pipe(&pair, LOG_LEVEL_DEBUG);
   for (int control = 0; control < 2; control++) {
     memset(text, control ? '\1' : 'x', sizeof(text) - 1);
@@ -116,8 +116,8 @@ static void test_a_long_line_is_cut_and_still_ends(void **state) {
     log_line(&pair.log, LOG_LEVEL_NOTICE, "%s", text);
     const char *line = logged(&pair);
     size_t len = strlen(line);
-    assert_true(len <= LOG_MAX_LINE);
-    assert_true(len > LOG_MAX_LINE - 16);
+    assert_true(len <= LOG_LINE_MAX);
+    assert_true(len > LOG_LINE_MAX - 16);
     assert_string_equal(line + len - 4, "...\n");
     assert_ptr_equal(strchr(line, '\n'), line + len - 1);
   }
@@ -143,7 +143,7 @@ static void test_a_stalled_reader_does_not_stop_the_server(void **state) {
 
 static void test_a_file_is_appended_to(void **state) {
   (void)state;
-  char path[] = "/tmp/idem-log-XXXXXX", line[LOG_MAX_LINE];
+  char path[] = "/tmp/idem-log-XXXXXX", line[LOG_LINE_MAX];
   int fd = mkstemp(path);
   assert_true(fd >= 0);
   struct log log;
