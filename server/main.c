@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "server/net/server.h"
+#include "server/ops/options_arguments.h"
 #include "server/ops/version.h"
 
 /* Read by jemalloc before main. Memory that is free goes back to the system within about half a
@@ -40,7 +41,7 @@ static void ignore_signals(void) {
 }
 
 static int serve(struct options *options) {
-  char error[OPTIONS_ERROR_BYTES];
+  char error[REFUSAL_BYTES];
   struct log log;
   int result = log_open(&log, options->logfile, (enum log_level)options->loglevel);
   if (result != 0) {
@@ -71,15 +72,15 @@ static int finish_printing(void) {
 
 int main(int argc, char **argv) {
   ignore_signals();
+  if (options_arguments_print(argc, argv, stdout)) return finish_printing();
   struct options options;
-  char error[OPTIONS_ERROR_BYTES];
+  char error[REFUSAL_BYTES];
   options_init(&options);
-  int status = 0;
-  switch (options_from_arguments(&options, argc, argv, stdout, error)) {
-    case OPTIONS_RUN: status = serve(&options); break;
-    case OPTIONS_EXIT: status = finish_printing(); break;
-    case OPTIONS_REFUSED:
-    default: fprintf(stderr, "idem-server: %s\n", error); status = 1;
+  int status = 1;
+  if (options_arguments_parse(&options, argc, argv, error)) {
+    status = serve(&options);
+  } else {
+    fprintf(stderr, "idem-server: %s\n", error);
   }
   options_deinit(&options);
   return status;

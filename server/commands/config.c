@@ -1,13 +1,16 @@
-/* config.c - CONFIG: the options table, told to clients. */
-#include "server/base/glob.h"
-#include "server/commands/server.h"
-
+/* config.c - CONFIG: shows and changes the options. All ways lead through the rows of their table
+ * (ops/options.h). */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "server/base/glob.h"
+#include "server/commands/server.h"
 #include "server/commands/strangers.h"
+#include "server/ops/options_live.h"
+#include "server/ops/options_rewrite.h"
 
-/* What tools ask a Redis for, and how it is here. Read only. */
+/* Settings of Redis that tools ask for, with their values here. Read only. */
 static const struct {
   const char *name, *value;
 } FIXED[] = {
@@ -30,14 +33,15 @@ static bool matches_any(const struct call *call, const char *name) {
 
 void server_config_get(struct call *call) {
   size_t found = 0;
-  for (size_t i = 0; i < options_count(); i++) found += matches_any(call, options_name(i));
+  for (size_t i = 0; i < options_count(); i++) found += matches_any(call, options_row(i)->name);
   for (size_t i = 0; i < FIXED_COUNT; i++) found += matches_any(call, FIXED[i].name);
   resp_write_map(call->reply, found);
   for (size_t i = 0; i < options_count(); i++) {
-    if (!matches_any(call, options_name(i))) continue;
-    char text[OPTIONS_TEXT_BYTES];
-    options_text(call->worker->options, i, text);
-    resp_write_bulk_text(call->reply, options_name(i));
+    const struct options_row *row = options_row(i);
+    if (!matches_any(call, row->name)) continue;
+    char text[OPTIONS_VALUE_BYTES];
+    options_text(call->worker->options, row, text);
+    resp_write_bulk_text(call->reply, row->name);
     resp_write_bulk_text(call->reply, text);
   }
   for (size_t i = 0; i < FIXED_COUNT; i++) {
@@ -51,55 +55,38 @@ void server_config_get(struct call *call) {
 
 #define SET_MAX_PAIRS 64
 
-static bool is_password(struct span name) { return span_is(name, "requirepass"); }
-
 static void reply_set_failed(struct call *call, struct span name, const char *reason) {
   char prefix[] = "ERR CONFIG SET failed (possibly related to argument '",
-       suffix[OPTIONS_ERROR_BYTES + 8];
+       suffix[REFUSAL_BYTES + 8];
   snprintf(suffix, sizeof suffix, "') - %s", reason);
   resp_write_error_quoting(call->reply, prefix, name, suffix);
 }
 
-/* options_count(): unknown. */
-static size_t index_of(struct span name) {
-  size_t index = 0;
-  while (index < options_count() && !span_is(name, options_name(index))) index++;
-  return index;
-}
-
 /* What a setting was before, so that it can be put back. */
 struct former {
-  size_t index;
-  char *text;
-  char file_begins; /* of a password: requirepass-file, which a new password cuts off there */
+  const struct options_row *row;
+  struct options_value value; /* owned */
+  char file_begins;           /* of requirepass-file, which a new password cuts off there */
 };
 
-static bool remember(const struct options *options, struct span name, struct former *former) {
-  char text[OPTIONS_TEXT_BYTES];
-  former->index = index_of(name);
-  options_text(options, former->index, text);
-  former->text = strdup(is_password(name) ? options->requirepass : text);
+/* False: memory is short. */
+static bool remember(const struct options *options, const struct options_row *row,
+                     struct former *former) {
+  former->row = row;
   former->file_begins = options->requirepass_file[0];
-  return former->text != NULL;
+  return options_value_copy(row, options, &former->value);
 }
 
-/* Cannot fail: numbers need no memory, and the former password is there already. */
 static void put_back(struct options *options, struct former *former) {
-  char error[OPTIONS_ERROR_BYTES];
-  if (is_password(span_of(options_name(former->index)))) {
-    char *refused = options->requirepass;
-    options->requirepass = former->text;
+  if ((former->row->flags & OPTIONS_ROW_SECRET) != 0)
     options->requirepass_file[0] = former->file_begins;
-    former->text = refused;
-    return;
-  }
-  options_set_live(options, span_of(options_name(former->index)), span_of(former->text), error);
+  options_value_store(former->row, options, &former->value);
 }
 
 static bool is_repeated(const struct call *call, size_t argument) {
-  size_t index = index_of(call->argv[argument]);
+  const struct options_row *row = options_find(call->argv[argument]);
   for (size_t i = 2; i < argument; i += 2) {
-    if (index_of(call->argv[i]) == index) return true;
+    if (options_find(call->argv[i]) == row) return true;
   }
   return false;
 }
@@ -110,7 +97,7 @@ static bool pairs_are_known(struct call *call) {
     return false;
   }
   for (size_t i = 2; i < call->argc; i += 2) {
-    if (index_of(call->argv[i]) == options_count()) {
+    if (options_find(call->argv[i]) == NULL) {
       resp_write_error_quoting(call->reply,
                                "ERR Unknown option or number of arguments for CONFIG SET - '",
                                call->argv[i], "'");
@@ -124,10 +111,8 @@ static bool pairs_are_known(struct call *call) {
   return true;
 }
 
-/*
- * Sessions of the former password end, but for the one that changed it; when there is none any
- * more, everybody is let in.
- */
+/* Closes all sessions that know the former password, except the caller's. Without a password now,
+ * all sessions are authenticated. */
 static void password_changed(struct call *call) {
   struct instance *instance = call->worker->instance;
   bool open = call->worker->options->requirepass[0] == '\0';
@@ -146,15 +131,16 @@ static void password_changed(struct call *call) {
   instance->wake(instance, UINT64_MAX >> (64 - instance->worker_count));
 }
 
-/* Counts those that were set in *set. Returns the argument that failed with the reason, 0: none. */
+/* *set counts the pairs that were set. Returns the argument that failed, with the reason in error;
+ * 0: none did. */
 static size_t set_pairs(struct call *call, struct former former[SET_MAX_PAIRS], size_t *set,
-                        char error[OPTIONS_ERROR_BYTES]) {
+                        char error[REFUSAL_BYTES]) {
   struct options *options = call->worker->options;
-  snprintf(error, OPTIONS_ERROR_BYTES, "out of memory");
+  snprintf(error, REFUSAL_BYTES, "out of memory");
   for (size_t i = 2; i < call->argc; i += 2) {
-    if (!remember(options, call->argv[i], &former[*set])) return i;
-    if (options_set_live(options, call->argv[i], call->argv[i + 1], error) != OPTIONS_RUN) {
-      free(former[*set].text);
+    if (!remember(options, options_find(call->argv[i]), &former[*set])) return i;
+    if (!options_live_set(options, call->argv[i], call->argv[i + 1], error)) {
+      options_value_deinit(&former[*set].value);
       return i;
     }
     ++*set;
@@ -166,7 +152,7 @@ void server_config_set(struct call *call) {
   if (!pairs_are_known(call)) return;
   struct instance *instance = call->worker->instance;
   struct former former[SET_MAX_PAIRS];
-  char error[OPTIONS_ERROR_BYTES];
+  char error[REFUSAL_BYTES];
   char *password = strdup(call->worker->options->requirepass);
   if (password == NULL) {
     resp_write_error(call->reply, "ERR out of memory");
@@ -177,7 +163,7 @@ void server_config_set(struct call *call) {
   if (failed == 0) refused = span_of(instance->reconfigured(instance, error));
   while (set-- > 0) {
     if (span_present(refused)) put_back(call->worker->options, &former[set]);
-    free(former[set].text);
+    options_value_deinit(&former[set].value);
   }
   if (span_present(refused)) {
     reply_set_failed(call, refused, error);
@@ -201,8 +187,8 @@ void server_config_resetstat(struct call *call) {
 }
 
 void server_config_rewrite(struct call *call) {
-  char error[OPTIONS_ERROR_BYTES];
-  if (options_rewrite(call->worker->options, error)) {
+  char error[REFUSAL_BYTES];
+  if (options_rewrite_file(call->worker->options, error)) {
     reply_ok(call);
   } else {
     resp_write_errorf(call->reply, "ERR Rewriting config file: %s", error);

@@ -45,7 +45,7 @@ static size_t print_head(char *line, size_t size, enum log_level level) {
   return len > 0 && (size_t)len < size ? (size_t)len : 0;
 }
 
-/* Appends text with its control bytes escaped, as far as it fits in front of the newline; returns
+/* Appends text with its control bytes escaped, as far as it fits before the newline; returns
  * the new length. */
 static size_t append_escaped(char *line, size_t len, size_t size, const char *text) {
   for (const char *p = text; *p != '\0'; p++) {
@@ -68,21 +68,21 @@ static size_t append_escaped(char *line, size_t len, size_t size, const char *te
 }
 
 /*
- * Standard output may be a pipe that nobody drains; a blocking write would then stop the loop. It
- * is shared with other processes, so making it non-blocking is not ours to do; a pipe that polls
+ * Standard output may be a pipe whose reader has stopped; a blocking write would then stop the
+ * loop. Other processes share it, so it is not ours to make non-blocking; a pipe that polls
  * writable takes PIPE_BUF (4096) bytes, more than a line, without blocking.
  */
 static void write_line(int fd, const char *line, size_t len) {
   struct pollfd writable = {.fd = fd, .events = POLLOUT};
   if (poll(&writable, 1, 0) != 1 || (writable.revents & POLLOUT) == 0) return;
   ssize_t written = write(fd, line, len);
-  (void)written; /* nobody is left to be told */
+  (void)written; /* the log is where a failure would be told */
 }
 
 void log_line(struct log *log, enum log_level level, const char *format, ...) {
   if (level < log->level || log->fd < 0) return;
   int saved_errno = errno;
-  char line[LOG_MAX_LINE], text[LOG_MAX_LINE];
+  char line[LOG_LINE_MAX], text[LOG_LINE_MAX];
   va_list arguments;
   va_start(arguments, format);
   if (vsnprintf(text, sizeof(text), format, arguments) < 0) text[0] = '\0';
@@ -94,7 +94,7 @@ void log_line(struct log *log, enum log_level level, const char *format, ...) {
   errno = saved_errno;
 }
 
-/* ---- what clients make happen ---- */
+/* ---- events that clients cause ---- */
 
 static const struct {
   const char *text;

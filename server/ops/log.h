@@ -2,10 +2,11 @@
  * log.h - log lines: one line per event, `PID 21 Nov 2026 10:00:00.123 * text`, as Redis' users
  * know them.
  *
- * A log is a struct that the host owns; nothing here is process-wide. Control bytes in the text are
- * escaped, a line is cut at LOG_MAX_LINE; what clients make happen fills no disk. Writing a line is
- * one write(2); a line that cannot be written at once (a full pipe, a full disk) is dropped:
- * logging never stops the server.
+ * A log is a struct that its caller owns; nothing here is process-wide. Control bytes in the text
+ * are escaped, a line is cut at LOG_LINE_MAX, and what clients cause fills no disk. Writing a line
+ * is one write(2); a line that cannot be written at once (a full pipe, a full disk) is dropped:
+ * logging never stops the server. All functions but log_open and log_close may be called from any
+ * thread.
  */
 #ifndef IDEM_SERVER_OPS_LOG_H
 #define IDEM_SERVER_OPS_LOG_H
@@ -14,12 +15,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LOG_MAX_LINE 1024
+#define LOG_LINE_MAX 1024
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_VERBOSE, LOG_LEVEL_NOTICE, LOG_LEVEL_WARNING };
 
-/* What any client can make happen, as often as it likes. After a line of a kind, the next ones are
- * counted for a minute; for a second where an operator wants to see them as they come (log.c). */
+/* Events that any client can cause, as often as it likes. After a line of a kind, further events
+ * are counted for a minute; or for a second, where an operator wants to see them as they come
+ * (log.c). */
 #define LOG_QUIET_MS 60000
 #define LOG_SHORTLY_QUIET_MS 1000
 enum log_kind {
@@ -34,7 +36,7 @@ enum log_kind {
 
 struct log_quiet {
   _Atomic int64_t until_ms;
-  _Atomic uint64_t untold; /* happened meanwhile */
+  _Atomic uint64_t untold; /* events since the last line */
 };
 
 struct log {
@@ -46,13 +48,15 @@ struct log {
 /* path "" or NULL: standard output. Returns 0 or a negative errno. */
 int log_open(struct log *log, const char *path, enum log_level level);
 void log_close(struct log *log);
-/* It happened, from any thread. True: the caller may write a line about it; false: one of its kind
- * was written lately, and it is counted. */
+/* Notes an event. True: the caller may write a line about it; false: a line of its kind was written
+ * lately, and the event is counted. */
 bool log_wants(struct log *log, enum log_kind kind, int64_t now_ms);
-/* The same, with a warning that has the client's number. */
+/* The same, and writes the line: a warning with the client's number. */
 void log_happened(struct log *log, enum log_kind kind, uint64_t client_id, int64_t now_ms);
-/* Writes the counts whose time has come; to be called now and then. log_close writes the rest. */
+/* Writes the counts whose time has come; to be called about once a second. log_close writes the
+ * rest. */
 void log_counts(struct log *log, int64_t now_ms);
+/* Writes a line, unless its level is below the log's. Keeps errno. */
 void log_line(struct log *log, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

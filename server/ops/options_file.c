@@ -1,80 +1,70 @@
-/*
- * options_file.c - reads the configuration file, and the file of the password.
- *
- * Lines are redis.conf's: `name value...`, blank lines, lines that begin with '#'; "..." may have
- * \n \r \t \a \b \xHH \" \\ in it, '...' may have \'. Knows no command line. Keeps: a refusal names
- * FILE:LINE; a password is taken only from a file that nobody else can read; bytes that may have
- * held one are wiped.
- */
+/* options_file.c - see options_file.h. */
 #include "server/ops/options_file.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "server/ops/options_nearest.h"
+
 /* A name, all its values, and one to see that there are too many. */
-#define MAX_WORDS (OPTIONS_MAX_BIND + 2)
+#define MAX_WORDS (OPTIONS_BIND_MAX + 2)
 
 struct words {
   struct span argv[MAX_WORDS];
   size_t argc;
-  char bytes[OPTIONS_MAX_LINE + 1]; /* unescaping never makes a line longer */
+  char bytes[OPTIONS_FILE_LINE_MAX + 1]; /* unescaping never makes a line longer */
   size_t len;
 };
 
-static const char *show_path(const char *path, char shown[OPTIONS_SHOWN_BYTES]) {
-  return options_show(span_of(path), shown);
-}
-
-bool file_refuse_errno(const char *verb, const char *path, char error[OPTIONS_ERROR_BYTES]) {
-  char shown[OPTIONS_SHOWN_BYTES];
-  int reason = errno;
-  return options_refuse(error, "cannot %s %s: %s", verb, show_path(path, shown), strerror(reason));
+static const char *show_path(const char *path, char shown[REFUSAL_SHOWN_BYTES]) {
+  return refusal_show(span_of(path), shown);
 }
 
 /* --- reading --- */
 
-void file_deinit(struct file *file) { options_wipe(file->bytes, file->len); }
+void options_file_deinit(struct options_file *file) { options_value_wipe(file->bytes, file->len); }
 
-static bool read_all(int fd, struct file *file, char error[OPTIONS_ERROR_BYTES]) {
-  char shown[OPTIONS_SHOWN_BYTES];
-  file->bytes = malloc(OPTIONS_MAX_FILE + 1);
+static bool read_all(int fd, struct options_file *file, char error[REFUSAL_BYTES]) {
+  char shown[REFUSAL_SHOWN_BYTES];
+  file->bytes = malloc(OPTIONS_FILE_MAX + 1);
   if (file->bytes == NULL)
-    return options_refuse(error, "no memory to read %s", show_path(file->path, shown));
-  while (file->len <= OPTIONS_MAX_FILE) {
-    ssize_t got = read(fd, file->bytes + file->len, OPTIONS_MAX_FILE + 1 - file->len);
+    return refusal_write(error, "no memory to read %s", show_path(file->path, shown));
+  while (file->len <= OPTIONS_FILE_MAX) {
+    ssize_t got = read(fd, file->bytes + file->len, OPTIONS_FILE_MAX + 1 - file->len);
     if (got == 0) return true;
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return file_refuse_errno("read", file->path, error);
+    if (got < 0) return refusal_write_errno("read", file->path, error);
     file->len += (size_t)got;
   }
-  return options_refuse(error, "%s has more than %u bytes", show_path(file->path, shown),
-                        OPTIONS_MAX_FILE);
+  return refusal_write(error, "%s has more than %u bytes", show_path(file->path, shown),
+                       OPTIONS_FILE_MAX);
 }
 
-/* The mode is asked of the opened file, not of the path: what was judged is what is read. */
-bool file_read(const char *path, struct file *file, char error[OPTIONS_ERROR_BYTES]) {
-  *file = (struct file){.path = path};
+/* The mode is asked of the opened file, not of the path: what was checked is what is read. */
+bool options_file_read(const char *path, struct options_file *file, char error[REFUSAL_BYTES]) {
+  *file = (struct options_file){.path = path};
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-  if (fd < 0) return file_refuse_errno("open", path, error);
-  bool done = fstat(fd, &file->stat) == 0 || file_refuse_errno("read", path, error);
+  if (fd < 0) return refusal_write_errno("open", path, error);
+  bool done = fstat(fd, &file->stat) == 0 || refusal_write_errno("read", path, error);
   done = done && read_all(fd, file, error);
   close(fd);
-  if (!done) file_deinit(file);
+  if (!done) options_file_deinit(file);
   return done;
 }
 
-bool file_check_private(const struct file *file, char error[OPTIONS_ERROR_BYTES]) {
-  char shown[OPTIONS_SHOWN_BYTES];
+bool options_file_check_private(const struct options_file *file, char error[REFUSAL_BYTES]) {
+  char shown[REFUSAL_SHOWN_BYTES];
   show_path(file->path, shown);
   if ((file->stat.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return options_refuse(
+    return refusal_write(
         error, "a password needs a file that no other user can read or write: chmod 600 %s", shown);
   }
   if (file->stat.st_uid != geteuid() && file->stat.st_uid != 0) {
-    return options_refuse(
+    return refusal_write(
         error,
         "a password needs a file that belongs to the user of the server or to root: %s does not",
         shown);
@@ -105,7 +95,7 @@ static char unescape(struct span text, size_t *used) {
   return name != NULL && *name != '\0' ? bytes[name - names] : text.data[1];
 }
 
-/* Reads the quoted run behind the quote at text[*at]; false when it does not end, or ends inside a
+/* Reads the quoted run after the quote at text[*at]; false when it does not end, or ends inside a
  * word. */
 static bool read_quoted(struct words *words, struct span text, size_t *at) {
   char quote = text.data[(*at)++];
@@ -138,8 +128,7 @@ static const char *split_words(struct span text, struct words *words) {
     size_t start = words->len;
     while (at < text.len && !isspace((unsigned char)text.data[at])) {
       if (text.data[at] == '"' || text.data[at] == '\'') {
-        if (!read_quoted(words, text, &at))
-          return "a quote is not closed, or is followed by more than a blank";
+        if (!read_quoted(words, text, &at)) return "a quote is not closed, or no blank follows it";
       } else {
         words->bytes[words->len++] = text.data[at++];
       }
@@ -150,51 +139,51 @@ static const char *split_words(struct span text, struct words *words) {
 
 /* --- words to a value --- */
 
-static bool refuse_unknown(struct span name, char reason[OPTIONS_ERROR_BYTES]) {
-  char shown[OPTIONS_SHOWN_BYTES];
-  const char *near = options_nearest(name);
-  options_show(name, shown);
+static bool refuse_unknown(struct span name, char reason[REFUSAL_BYTES]) {
+  char shown[REFUSAL_SHOWN_BYTES];
+  const char *near = options_nearest_name(name);
+  refusal_show(name, shown);
   if (near != NULL)
-    return options_refuse(reason, "unknown option '%s', did you mean %s?", shown, near);
-  return options_refuse(reason, "unknown option '%s' (idem-server --help lists them)", shown);
+    return refusal_write(reason, "unknown option '%s', did you mean %s?", shown, near);
+  return refusal_write(reason, "unknown option '%s' (idem-server --help lists them)", shown);
 }
 
 /* Only bind has several values: they are joined with blanks. */
-static bool parse_values(const struct row *row, const struct words *words, struct row_value *value,
-                         char reason[OPTIONS_ERROR_BYTES]) {
+static bool parse_values(const struct options_row *row, const struct words *words,
+                         struct options_value *value, char reason[REFUSAL_BYTES]) {
   if (words->argc == 1)
-    return options_refuse(reason, "%s needs a value (%s)", row->name, row_hint(row));
-  if (row->kind != ROW_BIND) {
-    if (words->argc == 2) return row_parse(row, words->argv[1], value, reason);
+    return refusal_write(reason, "%s needs a value (%s)", row->name, options_value_hint(row));
+  if (row->kind != OPTIONS_ROW_BIND) {
+    if (words->argc == 2) return options_value_parse(row, words->argv[1], value, reason);
     bool comment = words->argv[2].len > 0 && words->argv[2].data[0] == '#';
-    return options_refuse(reason, "%s takes one value%s", row->name,
-                          comment ? "; a comment needs a line of its own" : "");
+    return refusal_write(reason, "%s takes one value%s", row->name,
+                         comment ? "; a comment needs a line of its own" : "");
   }
-  char joined[2 * OPTIONS_MAX_LINE];
+  char joined[2 * OPTIONS_FILE_LINE_MAX];
   size_t len = 0;
   for (size_t i = 1; i < words->argc; i++) {
     if (i > 1) joined[len++] = ' ';
     memcpy(joined + len, words->argv[i].data, words->argv[i].len);
     len += words->argv[i].len;
   }
-  return row_parse(row, (struct span){joined, len}, value, reason);
+  return options_value_parse(row, (struct span){joined, len}, value, reason);
 }
 
-static bool parse_line(struct file_line *line, char reason[OPTIONS_ERROR_BYTES]) {
+static bool parse_line(struct options_file_line *line, char reason[REFUSAL_BYTES]) {
   struct words words;
   line->row = NULL;
-  line->value = (struct row_value){0, NULL};
-  if (line->raw.len > OPTIONS_MAX_LINE)
-    return options_refuse(reason, "the line has more than %d bytes", OPTIONS_MAX_LINE);
+  line->value = (struct options_value){0, NULL};
+  if (line->raw.len > OPTIONS_FILE_LINE_MAX)
+    return refusal_write(reason, "the line has more than %d bytes", OPTIONS_FILE_LINE_MAX);
   if (line->raw.len > 0 && memchr(line->raw.data, '\0', line->raw.len) != NULL) {
-    return options_refuse(reason, "the line has a NUL byte");
+    return refusal_write(reason, "the line has a NUL byte");
   }
   size_t blanks = 0;
   while (blanks < line->raw.len && isspace((unsigned char)line->raw.data[blanks])) blanks++;
   if (blanks == line->raw.len || line->raw.data[blanks] == '#') return true;
 
   const char *wrong = split_words(line->raw, &words);
-  bool done = wrong == NULL || options_refuse(reason, "%s", wrong);
+  bool done = wrong == NULL || refusal_write(reason, "%s", wrong);
   if (done) {
     line->row = options_find(words.argv[0]);
     done = line->row != NULL ? parse_values(line->row, &words, &line->value, reason)
@@ -204,7 +193,8 @@ static bool parse_line(struct file_line *line, char reason[OPTIONS_ERROR_BYTES])
   return done;
 }
 
-bool file_next_line(const struct file *file, size_t *offset, struct file_line *line) {
+bool options_file_next_line(const struct options_file *file, size_t *offset,
+                            struct options_file_line *line) {
   if (*offset == file->len) return false;
   const char *start = file->bytes + *offset;
   const char *newline = memchr(start, '\n', file->len - *offset);
@@ -216,90 +206,90 @@ bool file_next_line(const struct file *file, size_t *offset, struct file_line *l
 }
 
 /* Puts "FILE:LINE: " in front of the reason. */
-static bool refuse_line(const struct file *file, const struct file_line *line, const char *reason,
-                        char error[OPTIONS_ERROR_BYTES]) {
-  char shown[OPTIONS_SHOWN_BYTES];
-  return options_refuse(error, "%s:%zu: %s", show_path(file->path, shown), line->number, reason);
+static bool refuse_line(const struct options_file *file, const struct options_file_line *line,
+                        const char *reason, char error[REFUSAL_BYTES]) {
+  char shown[REFUSAL_SHOWN_BYTES];
+  return refusal_write(error, "%s:%zu: %s", show_path(file->path, shown), line->number, reason);
 }
 
 /* --- loading --- */
 
-bool file_parse_line(const struct file *file, struct file_seen *seen, struct file_line *line,
-                     char error[OPTIONS_ERROR_BYTES]) {
-  char reason[OPTIONS_ERROR_BYTES];
+bool options_file_parse_line(const struct options_file *file, struct options_file_seen *seen,
+                             struct options_file_line *line, char error[REFUSAL_BYTES]) {
+  char reason[REFUSAL_BYTES];
   if (!parse_line(line, reason)) return refuse_line(file, line, reason, error);
   if (line->row == NULL) return true;
   size_t *first = &seen->line[options_index(line->row)];
   if (*first != 0) {
-    row_value_deinit(&line->value);
-    options_refuse(reason, "%s again, it stands on line %zu already", line->row->name, *first);
+    options_value_deinit(&line->value);
+    refusal_write(reason, "%s is set twice, first on line %zu", line->row->name, *first);
     return refuse_line(file, line, reason, error);
   }
   *first = line->number;
   return true;
 }
 
-static bool load_lines(struct options *options, const struct file *file,
-                       char error[OPTIONS_ERROR_BYTES]) {
-  struct file_seen seen = {{0}};
-  struct file_line line = {.number = 0};
+static bool load_lines(struct options *options, const struct options_file *file,
+                       char error[REFUSAL_BYTES]) {
+  struct options_file_seen seen = {{0}};
+  struct options_file_line line = {.number = 0};
   size_t offset = 0;
-  while (file_next_line(file, &offset, &line)) {
-    if (!file_parse_line(file, &seen, &line, error)) return false;
+  while (options_file_next_line(file, &offset, &line)) {
+    if (!options_file_parse_line(file, &seen, &line, error)) return false;
     if (line.row == NULL) continue;
-    if ((line.row->flags & ROW_SECRET) != 0 && line.value.text[0] != '\0') {
-      char reason[OPTIONS_ERROR_BYTES];
-      if (!file_check_private(file, reason)) {
-        row_value_deinit(&line.value);
+    if ((line.row->flags & OPTIONS_ROW_SECRET) != 0 && line.value.text[0] != '\0') {
+      char reason[REFUSAL_BYTES];
+      if (!options_file_check_private(file, reason)) {
+        options_value_deinit(&line.value);
         return refuse_line(file, &line, reason, error);
       }
     }
-    row_store(line.row, options, &line.value);
+    options_value_store(line.row, options, &line.value);
   }
   return true;
 }
 
-bool options_load_file(struct options *options, const char *path, char error[OPTIONS_ERROR_BYTES]) {
-  struct file file;
-  if (!file_read(path, &file, error)) return false;
+bool options_file_load(struct options *options, const char *path, char error[REFUSAL_BYTES]) {
+  struct options_file file;
+  if (!options_file_read(path, &file, error)) return false;
   bool done = load_lines(options, &file, error);
   bool rewritable = S_ISREG(file.stat.st_mode);
-  file_deinit(&file);
+  options_file_deinit(&file);
   if (!done) return false;
   if (!rewritable) return true; /* a pipe: `idem-server <(generate)` */
   /* Absolute and without links: the server may change its directory, and a rewrite must not replace
    * a link. */
   char *absolute = realpath(path, NULL);
-  if (absolute == NULL) return file_refuse_errno("find", path, error);
+  if (absolute == NULL) return refusal_write_errno("find", path, error);
   free(options->config_file);
   options->config_file = absolute;
   return true;
 }
 
-bool options_load_password(struct options *options, char error[OPTIONS_ERROR_BYTES]) {
-  char shown[OPTIONS_SHOWN_BYTES];
-  struct file file;
+bool options_file_load_password(struct options *options, char error[REFUSAL_BYTES]) {
+  char shown[REFUSAL_SHOWN_BYTES];
+  struct options_file file;
   const char *path = options->requirepass_file;
   if (path[0] == '\0') return true;
   if (options->requirepass[0] != '\0') {
-    return options_refuse(
-        error, "requirepass and requirepass-file both give a password: keep one of them");
+    return refusal_write(error,
+                         "requirepass and requirepass-file both give a password: keep one of them");
   }
-  if (!file_read(path, &file, error)) return false;
+  if (!options_file_read(path, &file, error)) return false;
   const char *newline = file.len > 0 ? memchr(file.bytes, '\n', file.len) : NULL;
   struct span password = {file.bytes, newline != NULL ? (size_t)(newline - file.bytes) : file.len};
   if (password.len > 0 && password.data[password.len - 1] == '\r') password.len--;
 
-  bool done = file_check_private(&file, error);
-  if (done && (password.len == 0 || password.len > OPTIONS_MAX_PASSWORD)) {
-    done = options_refuse(
+  bool done = options_file_check_private(&file, error);
+  if (done && (password.len == 0 || password.len > OPTIONS_PASSWORD_MAX)) {
+    done = refusal_write(
         error, "requirepass-file: the first line of %s has %zu bytes, a password has 1 to %d",
-        show_path(path, shown), password.len, OPTIONS_MAX_PASSWORD);
+        show_path(path, shown), password.len, OPTIONS_PASSWORD_MAX);
   }
-  struct row_value value = {0, NULL};
-  const struct row *row = options_find(SPAN_LITERAL("requirepass"));
-  done = done && row_parse(row, password, &value, error);
-  if (done) row_store(row, options, &value);
-  file_deinit(&file);
+  struct options_value value = {0, NULL};
+  const struct options_row *row = options_find(SPAN_LITERAL("requirepass"));
+  done = done && options_value_parse(row, password, &value, error);
+  if (done) options_value_store(row, options, &value);
+  options_file_deinit(&file);
   return done;
 }

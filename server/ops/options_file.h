@@ -1,48 +1,62 @@
 /*
- * options_file.h - the configuration file as lines, for the two that read it: loading and
- * rewriting. Private to server/ops/options*.c.
+ * options_file.h - the configuration file: as lines, for loading it here and rewriting it
+ * (options_rewrite.h); and the file of the password.
+ *
+ * Lines are redis.conf's: `name value...`, blank lines, lines that begin with '#'. A "..." value
+ * may have \n \r \t \a \b \xHH \" \\ in it, a '...' value \'. Knows no command line. Keeps: a
+ * refusal names FILE:LINE; a password is taken only from a file that no other user can read; bytes
+ * that may have held one are wiped.
  */
 #ifndef IDEM_SERVER_OPS_OPTIONS_FILE_H
 #define IDEM_SERVER_OPS_OPTIONS_FILE_H
 
 #include <sys/stat.h>
 
-#include "server/ops/options_row.h"
+#include "server/ops/options.h"
 
-/* A whole file in memory, at most OPTIONS_MAX_FILE bytes. */
-struct file {
+#define OPTIONS_FILE_MAX (256u * 1024) /* bytes of a file */
+#define OPTIONS_FILE_LINE_MAX 1024     /* bytes of a line */
+
+/* A whole file in memory. */
+struct options_file {
   const char *path; /* borrowed, as the user wrote it */
   char *bytes;
   size_t len;
   struct stat stat; /* of what was read */
 };
 
-/* Zero-filled before the first next_line; `raw` points into the file. */
-struct file_line {
-  struct span raw;        /* without its newline */
-  size_t number;          /* from 1 */
-  const struct row *row;  /* NULL: a blank line or a comment */
-  struct row_value value; /* owned by who took the line */
+/* Zero-filled before the first options_file_next_line. */
+struct options_file_line {
+  struct span raw;               /* without its newline; borrows the file */
+  size_t number;                 /* from 1 */
+  const struct options_row *row; /* NULL: a blank line or a comment */
+  struct options_value value;    /* owned by the caller of options_file_parse_line */
 };
 
-/* The line on which each row stands, by index; 0 is none. */
-struct file_seen {
-  size_t line[OPTIONS_MAX_ROWS];
+/* The line on which each row stands, by index; 0 is none. Zero-filled before the first line. */
+struct options_file_seen {
+  size_t line[OPTIONS_ROWS_MAX];
 };
 
-bool file_read(const char *path, struct file *file, char error[OPTIONS_ERROR_BYTES]);
+/* Reads the file `path` into the options, as far as the first bad line, and sets config_file. False
+ * with the reason. */
+bool options_file_load(struct options *options, const char *path, char error[REFUSAL_BYTES]);
+/* Takes the password from requirepass-file, when that is set. False with the reason: it cannot be
+ * read, its mode is not private, it has no password, or requirepass gives one too. */
+bool options_file_load_password(struct options *options, char error[REFUSAL_BYTES]);
+
+/* True: the caller has to deinit the file. False with the reason. */
+bool options_file_read(const char *path, struct options_file *file, char error[REFUSAL_BYTES]);
 /* Wipes and frees. */
-void file_deinit(struct file *file);
+void options_file_deinit(struct options_file *file);
 /* False with the reason, which tells the way out, when others could read or write the file. */
-bool file_check_private(const struct file *file, char error[OPTIONS_ERROR_BYTES]);
+bool options_file_check_private(const struct options_file *file, char error[REFUSAL_BYTES]);
 
-/* Sets line->raw to the line at *offset, which moves behind it; false at the end. */
-bool file_next_line(const struct file *file, size_t *offset, struct file_line *line);
+/* Sets line->raw to the line at *offset, which moves after it; false at the end. */
+bool options_file_next_line(const struct options_file *file, size_t *offset,
+                            struct options_file_line *line);
 /* Parses line->raw; false with "FILE:LINE: reason" for a bad line or the second one of its row. */
-bool file_parse_line(const struct file *file, struct file_seen *seen, struct file_line *line,
-                     char error[OPTIONS_ERROR_BYTES]);
-
-/* "cannot open FILE: No such file or directory", with the reason from errno. Always false. */
-bool file_refuse_errno(const char *verb, const char *path, char error[OPTIONS_ERROR_BYTES]);
+bool options_file_parse_line(const struct options_file *file, struct options_file_seen *seen,
+                             struct options_file_line *line, char error[REFUSAL_BYTES]);
 
 #endif

@@ -1,17 +1,15 @@
 /*
- * options_rewrite.c - CONFIG REWRITE: the settings that are not the defaults, into the
- * configuration file.
- *
- * Knows the rows and options_file.h. Keeps: comments, the order of lines and the spelling of values
- * that still hold; a crash in the middle leaves the old file or the new one, whole; a password is
- * written only into a file that nobody else can read.
+ * options_rewrite.c - see options_rewrite.h. Keeps: a crash in the middle leaves the old file or
+ * the new one, whole; a password is written only into a file that no other user can read.
  */
-#include "server/ops/options.h"
+#include "server/ops/options_rewrite.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "server/ops/options_file.h"
@@ -19,13 +17,13 @@
 #define REWRITE_MARK "# Written by CONFIG REWRITE"
 
 /* What belongs into the file for the row. A password that came from its own file stays there. */
-static void text_for_file(const struct row *row, const struct options *options,
-                          char text[OPTIONS_TEXT_BYTES]) {
-  if ((row->flags & ROW_SECRET) != 0 && options->requirepass_file[0] != '\0') {
+static void text_for_file(const struct options_row *row, const struct options *options,
+                          char text[OPTIONS_VALUE_BYTES]) {
+  if ((row->flags & OPTIONS_ROW_SECRET) != 0 && options->requirepass_file[0] != '\0') {
     text[0] = '\0';
     return;
   }
-  row_text(row, options, text);
+  options_value_text(row, options, text);
 }
 
 static bool needs_quotes(const char *text) {
@@ -38,9 +36,9 @@ static bool needs_quotes(const char *text) {
 
 /* Writes "name value" and a newline; false when no reader would take so long a line, or the write
  * failed. */
-static bool write_setting(FILE *out, const struct row *row, const char *text) {
+static bool write_setting(FILE *out, const struct options_row *row, const char *text) {
   size_t len = strlen(row->name) + 1;
-  bool quotes = row->kind == ROW_BIND ? text[0] == '\0' : needs_quotes(text);
+  bool quotes = row->kind == OPTIONS_ROW_BIND ? text[0] == '\0' : needs_quotes(text);
   fprintf(out, "%s %s", row->name, quotes ? "\"" : "");
   for (const char *p = text; *p != '\0'; p++) {
     unsigned char byte = (unsigned char)*p;
@@ -51,38 +49,38 @@ static bool write_setting(FILE *out, const struct row *row, const char *text) {
     }
   }
   fprintf(out, "%s\n", quotes ? "\"" : "");
-  return len + (quotes ? 2 : 0) <= OPTIONS_MAX_LINE && !ferror(out);
+  return len + (quotes ? 2 : 0) <= OPTIONS_FILE_LINE_MAX && !ferror(out);
 }
 
-static bool write_row(FILE *out, const struct row *row, const struct options *options,
-                      char error[OPTIONS_ERROR_BYTES]) {
-  char text[OPTIONS_TEXT_BYTES];
+static bool write_row(FILE *out, const struct options_row *row, const struct options *options,
+                      char error[REFUSAL_BYTES]) {
+  char text[OPTIONS_VALUE_BYTES];
   text_for_file(row, options, text);
   bool done = write_setting(out, row, text);
   explicit_bzero(text, sizeof(text));
   return done ||
-         options_refuse(
+         refusal_write(
              error,
              "cannot write %s: its line would have more than %d bytes, or the disk refused it",
-             row->name, OPTIONS_MAX_LINE);
+             row->name, OPTIONS_FILE_LINE_MAX);
 }
 
-static bool is_same(const struct row *row, const struct options *options,
-                    const struct row_value *value) {
-  if ((row->flags & ROW_SECRET) != 0 && options->requirepass_file[0] != '\0')
+static bool is_same(const struct options_row *row, const struct options *options,
+                    const struct options_value *value) {
+  if ((row->flags & OPTIONS_ROW_SECRET) != 0 && options->requirepass_file[0] != '\0')
     return value->text[0] == '\0';
-  return row_equal(row, options, value);
+  return options_value_equal(row, options, value);
 }
 
 /* A line whose value still holds is copied as it stands ("60s" stays "60s"). */
-static bool copy_lines(FILE *out, const struct options *options, const struct file *file,
-                       struct file_seen *seen, bool *marked, char error[OPTIONS_ERROR_BYTES]) {
-  struct file_line line = {.number = 0};
+static bool copy_lines(FILE *out, const struct options *options, const struct options_file *file,
+                       struct options_file_seen *seen, bool *marked, char error[REFUSAL_BYTES]) {
+  struct options_file_line line = {.number = 0};
   size_t offset = 0;
-  while (file_next_line(file, &offset, &line)) {
-    if (!file_parse_line(file, seen, &line, error)) return false;
+  while (options_file_next_line(file, &offset, &line)) {
+    if (!options_file_parse_line(file, seen, &line, error)) return false;
     bool same = line.row == NULL || is_same(line.row, options, &line.value);
-    row_value_deinit(&line.value);
+    options_value_deinit(&line.value);
     if (span_equal(line.raw, SPAN_LITERAL(REWRITE_MARK))) *marked = true;
     if (!same) {
       if (!write_row(out, line.row, options, error)) return false;
@@ -94,15 +92,15 @@ static bool copy_lines(FILE *out, const struct options *options, const struct fi
   return true;
 }
 
-static bool append_rows(FILE *out, const struct options *options, struct file_seen *seen,
-                        bool marked, char error[OPTIONS_ERROR_BYTES]) {
+static bool append_rows(FILE *out, const struct options *options, struct options_file_seen *seen,
+                        bool marked, char error[REFUSAL_BYTES]) {
   for (size_t i = 0; i < options_count(); i++) {
-    const struct row *row = options_row(i);
-    struct row_value initial;
+    const struct options_row *row = options_row(i);
+    struct options_value initial;
     if (seen->line[i] != 0) continue;
-    if (!row_parse(row, span_of(row->initial), &initial, error)) return false;
+    if (!options_value_parse(row, span_of(row->initial), &initial, error)) return false;
     bool same = is_same(row, options, &initial);
-    row_value_deinit(&initial);
+    options_value_deinit(&initial);
     if (same) continue;
     if (!marked) fputs(REWRITE_MARK "\n", out);
     marked = true;
@@ -111,56 +109,56 @@ static bool append_rows(FILE *out, const struct options *options, struct file_se
   return true;
 }
 
-static bool write_new_file(int fd, const struct options *options, const struct file *old,
-                           char error[OPTIONS_ERROR_BYTES]) {
-  struct file_seen seen = {{0}};
+static bool write_new_file(int fd, const struct options *options, const struct options_file *old,
+                           char error[REFUSAL_BYTES]) {
+  struct options_file_seen seen = {{0}};
   bool marked = false;
   FILE *out = fdopen(fd, "w");
   if (out == NULL) {
     close(fd);
-    return file_refuse_errno("write", old->path, error);
+    return refusal_write_errno("write", old->path, error);
   }
   bool done = copy_lines(out, options, old, &seen, &marked, error) &&
               append_rows(out, options, &seen, marked, error);
-  if (done && ftell(out) > (long)OPTIONS_MAX_FILE) {
-    done = options_refuse(error, "the new file would have more than %u bytes", OPTIONS_MAX_FILE);
+  if (done && ftell(out) > (long)OPTIONS_FILE_MAX) {
+    done = refusal_write(error, "the new file would have more than %u bytes", OPTIONS_FILE_MAX);
   }
   /* Owner before mode: chown clears bits of the mode. */
   if (done &&
       (fflush(out) != 0 || ferror(out) || fchown(fd, old->stat.st_uid, old->stat.st_gid) != 0 ||
        fchmod(fd, old->stat.st_mode & 07777) != 0 || fsync(fd) != 0)) {
-    done = file_refuse_errno("write a new", old->path, error);
+    done = refusal_write_errno("write a new", old->path, error);
   }
-  if (fclose(out) != 0 && done) done = file_refuse_errno("write a new", old->path, error);
+  if (fclose(out) != 0 && done) done = refusal_write_errno("write a new", old->path, error);
   return done;
 }
 
 /* The rename is durable when the directory is. */
-static bool sync_directory(const char *path, char error[OPTIONS_ERROR_BYTES]) {
+static bool sync_directory(const char *path, char error[REFUSAL_BYTES]) {
   char directory[PATH_MAX];
   const char *slash = strrchr(path, '/');
   size_t len = slash == NULL || slash == path ? 1 : (size_t)(slash - path);
   if (len >= sizeof(directory))
-    return options_refuse(error, "the path of the configuration file is too long");
+    return refusal_write(error, "the path of the configuration file is too long");
   memcpy(directory, slash == NULL ? "." : path, len);
   directory[len] = '\0';
   int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   bool done = fd >= 0 && fsync(fd) == 0;
-  if (!done) file_refuse_errno("sync", directory, error);
+  if (!done) refusal_write_errno("sync", directory, error);
   if (fd >= 0) close(fd);
   return done;
 }
 
-static bool replace_file(const struct options *options, const struct file *old,
-                         char error[OPTIONS_ERROR_BYTES]) {
+static bool replace_file(const struct options *options, const struct options_file *old,
+                         char error[REFUSAL_BYTES]) {
   char path[PATH_MAX];
   int len = snprintf(path, sizeof(path), "%s.XXXXXX", old->path);
   if (len < 0 || (size_t)len >= sizeof(path))
-    return options_refuse(error, "the path of the configuration file is too long");
+    return refusal_write(error, "the path of the configuration file is too long");
   int fd = mkostemp(path, O_CLOEXEC);
-  if (fd < 0) return file_refuse_errno("write a new file beside", old->path, error);
+  if (fd < 0) return refusal_write_errno("write a new file beside", old->path, error);
   bool done = write_new_file(fd, options, old, error);
-  if (done && rename(path, old->path) != 0) done = file_refuse_errno("replace", old->path, error);
+  if (done && rename(path, old->path) != 0) done = refusal_write_errno("replace", old->path, error);
   if (!done) {
     unlink(path);
     return false;
@@ -168,15 +166,16 @@ static bool replace_file(const struct options *options, const struct file *old,
   return sync_directory(old->path, error);
 }
 
-bool options_rewrite(const struct options *options, char error[OPTIONS_ERROR_BYTES]) {
-  struct file file;
+bool options_rewrite_file(const struct options *options, char error[REFUSAL_BYTES]) {
+  struct options_file file;
   if (options->config_file[0] == '\0') {
-    return options_refuse(
+    return refusal_write(
         error, "the server was started without a configuration file that could be rewritten");
   }
-  if (!file_read(options->config_file, &file, error)) return false;
+  if (!options_file_read(options->config_file, &file, error)) return false;
   bool secret = options->requirepass[0] != '\0' && options->requirepass_file[0] == '\0';
-  bool done = (!secret || file_check_private(&file, error)) && replace_file(options, &file, error);
-  file_deinit(&file);
+  bool done =
+      (!secret || options_file_check_private(&file, error)) && replace_file(options, &file, error);
+  options_file_deinit(&file);
   return done;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "server/net/server.h"
+#include "server/ops/options_arguments.h"
 #include "tests/shortage/descriptors.h"
 #include "tests/shortage/load.h"
 #include "tests/shortage/system.h"
@@ -64,9 +65,7 @@ static void options_of(struct place *place, long loops) {
   FILE *file = fopen(place->file, "w");
   CHECK(file != NULL && fclose(file) == 0, "cannot write %s", place->file);
   options_init(&place->options);
-  enum options_result result =
-      options_arguments_parse(&place->options, argc, arguments, stdout, error);
-  CHECK(result == OPTIONS_RUN, "%s", error);
+  CHECK(options_arguments_parse(&place->options, argc, arguments, error), "%s", error);
 }
 
 static void *run(void *server) {

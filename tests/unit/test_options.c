@@ -3,7 +3,7 @@
  * CONFIG GET, SET and REWRITE. Each test makes its own directory under /tmp for files, and removes
  * it.
  */
-#include "server/ops/options.h"
+#include "server/ops/options_arguments.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -14,18 +14,23 @@
 
 #include <cmocka.h>
 
-#include "server/ops/options_row.h"
+#include "server/ops/log.h"
+#include "server/ops/options_file.h"
+#include "server/ops/options_live.h"
+#include "server/ops/options_rewrite.h"
 #include "server/ops/version.h"
 
 #define MAX_ARGUMENTS 24
 #define MAX_PATH 128
 
+enum result { REFUSED, RUN, PRINTED };
+
 /* A run of the program: its options, what it printed, why it refused. */
 struct run {
   struct options options;
-  enum options_result result;
+  enum result result;
   char *printed;
-  char error[OPTIONS_ERROR_BYTES];
+  char error[REFUSAL_BYTES];
 };
 
 /* `line` is the command line after the program's name, split at blanks; "_" stands for an empty
@@ -47,7 +52,9 @@ static void run_line(struct run *run, const char *line) {
   assert_non_null(out);
   options_init(&run->options);
   run->error[0] = '\0';
-  run->result = options_from_arguments(&run->options, argc, argv, out, run->error);
+  run->result = PRINTED;
+  if (!options_arguments_print(argc, argv, out))
+    run->result = options_arguments_parse(&run->options, argc, argv, run->error) ? RUN : REFUSED;
   fclose(out);
 }
 
@@ -56,17 +63,15 @@ static void run_deinit(struct run *run) {
   free(run->printed);
 }
 
-static size_t index_of(const char *name) {
-  for (size_t i = 0; i < options_count(); i++) {
-    if (strcmp(options_name(i), name) == 0) return i;
-  }
-  fail_msg("no option %s", name);
-  return 0;
+static const struct options_row *row_of(const char *name) {
+  const struct options_row *row = options_find(span_of(name));
+  if (row == NULL) fail_msg("no option %s", name);
+  return row;
 }
 
 static void assert_option(const struct options *options, const char *name, const char *expected) {
-  char text[OPTIONS_TEXT_BYTES];
-  options_text(options, index_of(name), text);
+  char text[OPTIONS_VALUE_BYTES];
+  options_text(options, row_of(name), text);
   if (strcmp(text, expected) != 0) fail_msg("%s is '%s', expected '%s'", name, text, expected);
 }
 
@@ -78,7 +83,7 @@ static void assert_says(const char *text, const char *expected) {
 static void assert_line_refused(const char *line, const char *what, const char *advice) {
   struct run run;
   run_line(&run, line);
-  if (run.result != OPTIONS_REFUSED) fail_msg("not refused: %s", line);
+  if (run.result != REFUSED) fail_msg("not refused: %s", line);
   assert_says(run.error, what);
   assert_says(run.error, advice);
   assert_null(strchr(run.error, '\n'));
@@ -89,7 +94,7 @@ static void assert_line_refused(const char *line, const char *what, const char *
 static void assert_line_gives(const char *line, const char *name, const char *expected) {
   struct run run;
   run_line(&run, line);
-  if (run.result != OPTIONS_RUN) fail_msg("%s: %s", line, run.error);
+  if (run.result != RUN) fail_msg("%s: %s", line, run.error);
   assert_option(&run.options, name, expected);
   run_deinit(&run);
 }
@@ -216,7 +221,7 @@ static void test_defaults(void **state) {
   (void)state;
   struct run run;
   run_line(&run, "");
-  assert_int_equal(run.result, OPTIONS_RUN);
+  assert_int_equal(run.result, RUN);
   assert_int_equal(options_count(), DEFAULT_COUNT);
   for (size_t i = 0; i < DEFAULT_COUNT; i++) {
     assert_option(&run.options, defaults[i][0], defaults[i][1]);
@@ -225,18 +230,19 @@ static void test_defaults(void **state) {
   run_deinit(&run);
 }
 
-static void assert_round_trip(const struct row *row, const char *text) {
+static void assert_round_trip(const struct options_row *row, const char *text) {
   struct options options;
-  struct row_value value;
-  char shown[OPTIONS_TEXT_BYTES], again[OPTIONS_TEXT_BYTES], error[OPTIONS_ERROR_BYTES];
+  struct options_value value;
+  char shown[OPTIONS_VALUE_BYTES], again[OPTIONS_VALUE_BYTES], error[REFUSAL_BYTES];
   options_init(&options);
-  if (!row_parse(row, span_of(text), &value, error)) fail_msg("%s: %s", row->name, error);
-  row_store(row, &options, &value);
-  row_text(row, &options, shown);
-  if (!row_parse(row, span_of(shown), &value, error)) fail_msg("%s: %s", row->name, error);
-  assert_true(row_equal(row, &options, &value));
-  row_store(row, &options, &value);
-  row_text(row, &options, again);
+  if (!options_value_parse(row, span_of(text), &value, error)) fail_msg("%s: %s", row->name, error);
+  options_value_store(row, &options, &value);
+  options_value_text(row, &options, shown);
+  if (!options_value_parse(row, span_of(shown), &value, error))
+    fail_msg("%s: %s", row->name, error);
+  assert_true(options_value_equal(row, &options, &value));
+  options_value_store(row, &options, &value);
+  options_value_text(row, &options, again);
   assert_string_equal(shown, again);
   options_deinit(&options);
 }
@@ -254,27 +260,27 @@ static void test_every_row_reads_what_it_prints(void **state) {
       {"requirepass-file", "pw"},
   };
   for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-    assert_round_trip(options_row(index_of(others[i][0])), others[i][1]);
+    assert_round_trip(row_of(others[i][0]), others[i][1]);
   }
 }
 
-static bool is_number(const struct row *row) {
-  return row->kind == ROW_INTEGER || row->kind == ROW_MS || row->kind == ROW_SECONDS ||
-         row->kind == ROW_BYTES;
+static bool is_number(const struct options_row *row) {
+  return row->kind == OPTIONS_ROW_INTEGER || row->kind == OPTIONS_ROW_MS ||
+         row->kind == OPTIONS_ROW_SECONDS || row->kind == OPTIONS_ROW_BYTES;
 }
 
-static bool row_takes(const struct row *row, int64_t number) {
-  char text[32], error[OPTIONS_ERROR_BYTES];
-  struct row_value value;
+static bool row_takes(const struct options_row *row, int64_t number) {
+  char text[32], error[REFUSAL_BYTES];
+  struct options_value value;
   snprintf(text, sizeof(text), "%lld", (long long)number);
-  return row_parse(row, span_of(text), &value, error);
+  return options_value_parse(row, span_of(text), &value, error);
 }
 
 static void test_every_number_is_bounded(void **state) {
   (void)state;
   size_t numbers = 0;
   for (size_t i = 0; i < options_count(); i++) {
-    const struct row *row = options_row(i);
+    const struct options_row *row = options_row(i);
     if (!is_number(row)) continue;
     numbers++;
     assert_true(row->min >= -1 && row->min < row->max && row->max < INT64_MAX / 2);
@@ -300,7 +306,7 @@ static void test_caps_of_the_contract(void **state) {
     struct run run;
     snprintf(line, sizeof(line), "--%s %s", caps[i][0], caps[i][1]);
     run_line(&run, line);
-    assert_int_equal(run.result, OPTIONS_RUN);
+    assert_int_equal(run.result, RUN);
     run_deinit(&run);
     snprintf(line, sizeof(line), "--%s %s", caps[i][0], caps[i][2]);
     assert_line_refused(line, caps[i][0], caps[i][2]);
@@ -385,7 +391,7 @@ static void test_texts_have_a_limit(void **state) {
   line[strlen("--unixsocket=") + 107] = '\0';
   struct run run;
   run_line(&run, line);
-  assert_int_equal(run.result, OPTIONS_RUN);
+  assert_int_equal(run.result, RUN);
   run_deinit(&run);
   line[strlen("--unixsocket=") + 107] = 'x';
   line[strlen("--unixsocket=") + 108] = '\0';
@@ -393,17 +399,17 @@ static void test_texts_have_a_limit(void **state) {
 
   memset(line, 'x', sizeof(line));
   memcpy(line, "--logfile=", strlen("--logfile="));
-  line[strlen("--logfile=") + OPTIONS_TEXT_BYTES] = '\0';
+  line[strlen("--logfile=") + OPTIONS_VALUE_BYTES] = '\0';
   assert_line_refused(line, "for logfile", "at most 1023 bytes");
 }
 
 static void test_too_many_addresses(void **state) {
   (void)state;
   char line[1100] = "--bind";
-  for (int i = 0; i < OPTIONS_MAX_BIND; i++) strcat(line, " 127.0.0.1");
+  for (int i = 0; i < OPTIONS_BIND_MAX; i++) strcat(line, " 127.0.0.1");
   struct run run;
   run_line(&run, line);
-  assert_int_equal(run.result, OPTIONS_RUN);
+  assert_int_equal(run.result, RUN);
   run_deinit(&run);
   strcat(line, " ::1");
   assert_line_refused(line, "bind", "more than 16 addresses");
@@ -456,7 +462,7 @@ static void test_a_password_on_the_command_line_is_refused_and_not_repeated(void
   for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
     struct run run;
     run_line(&run, lines[i]);
-    assert_int_equal(run.result, OPTIONS_REFUSED);
+    assert_int_equal(run.result, REFUSED);
     assert_says(run.error, "--requirepass-file FILE");
     assert_says(run.error, "chmod 600");
     assert_null(strstr(run.error, "hunter2"));
@@ -471,12 +477,12 @@ static void test_help_shows_each_row_within_100_columns(void **state) {
   for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
     struct run run;
     run_line(&run, lines[i]);
-    assert_int_equal(run.result, OPTIONS_EXIT);
+    assert_int_equal(run.result, PRINTED);
     for (size_t j = 0; j < options_count(); j++) {
-      const struct row *row = options_row(j);
+      const struct options_row *row = options_row(j);
       char flag[64];
-      snprintf(flag, sizeof(flag), "\n  %s%s %s ", row->kind == ROW_TEXT ? "  " : "--", row->name,
-               row_hint(row));
+      snprintf(flag, sizeof(flag), "\n  %s%s %s ", row->kind == OPTIONS_ROW_TEXT ? "  " : "--",
+               row->name, options_value_hint(row));
       assert_says(run.printed, flag);
       assert_non_null(strstr(run.printed, row->section));
     }
@@ -491,11 +497,23 @@ static void test_help_shows_each_row_within_100_columns(void **state) {
   }
 }
 
+/* In --help, the table and the manual: a sentence that ends, and fits a cell of the table. */
+static void test_every_row_has_help(void **state) {
+  (void)state;
+  for (size_t i = 0; i < options_count(); i++) {
+    const struct options_row *row = options_row(i);
+    size_t len = strlen(row->help);
+    if (len == 0 || row->help[len - 1] != '.')
+      fail_msg("%s: '%s' is no sentence", row->name, row->help);
+    if (strpbrk(row->help, "|\n") != NULL) fail_msg("%s: its help breaks the table", row->name);
+  }
+}
+
 static void test_help_as_markdown(void **state) {
   (void)state;
   struct run run;
   run_line(&run, "--help markdown");
-  assert_int_equal(run.result, OPTIONS_EXIT);
+  assert_int_equal(run.result, PRINTED);
   size_t lines = 0;
   for (const char *p = run.printed; *p != '\0'; p++) lines += *p == '\n' ? 1 : 0;
   assert_int_equal(lines, options_count() + 2);
@@ -510,7 +528,7 @@ static void test_version(void **state) {
   for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
     struct run run;
     run_line(&run, lines[i]);
-    assert_int_equal(run.result, OPTIONS_EXIT);
+    assert_int_equal(run.result, PRINTED);
     assert_string_equal(run.printed, "idem-server " IDEM_VERSION "\n");
     run_deinit(&run);
   }
@@ -528,7 +546,7 @@ static void test_file_is_read_as_redis_conf(void **state) {
       "\"\"\nloglevel de\"bug\"",
       0644);
   run_line(&run, place->config);
-  if (run.result != OPTIONS_RUN) fail_msg("%s", run.error);
+  if (run.result != RUN) fail_msg("%s", run.error);
   assert_option(&run.options, "port", "7000");
   assert_option(&run.options, "lease", "5000");
   assert_string_equal(run.options.logfile, "/tmp/a bA\n\t\"\\q");
@@ -566,12 +584,12 @@ static void test_bad_lines_are_refused_with_their_number(void **state) {
   assert_file_refused(place, "port 1 # mine\n", 1, "a comment needs a line of its own");
   assert_file_refused(place, "port one\n", 1, "bad value 'one' for port: expected an integer");
   assert_file_refused(place, "lease 1s\nttl 1s\nLEASE 1s\n", 3,
-                      "lease again, it stands on line 1 already");
-  assert_file_refused(place, "bind 127.0.0.1\nbind ::1\n", 2, "bind again");
+                      "lease is set twice, first on line 1");
+  assert_file_refused(place, "bind 127.0.0.1\nbind ::1\n", 2, "bind is set twice, first on line 1");
   assert_file_refused(place, "logfile \"/tmp/x\n", 1, "a quote is not closed");
   assert_file_refused(place, "logfile '/tmp/x\n", 1, "a quote is not closed");
   assert_file_refused(place, "logfile \"/tmp/x\\\"\n", 1, "a quote is not closed");
-  assert_file_refused(place, "logfile \"/tmp\"/x\n", 1, "followed by more than a blank");
+  assert_file_refused(place, "logfile \"/tmp\"/x\n", 1, "no blank follows it");
   assert_file_refused(place, "logfile \"a\\x00b\"\n", 1, "bad value 'a\\x00b' for logfile");
   assert_file_refused(place, "port \x1b[0m\n", 1, "'\\x1b[0m'");
   assert_file_refused(place, "bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n", 1,
@@ -582,12 +600,12 @@ static void test_bad_lines_are_refused_with_their_number(void **state) {
 
 static void test_long_lines_and_nul_bytes(void **state) {
   struct place *place = *state;
-  char text[OPTIONS_MAX_LINE + 16];
+  char text[OPTIONS_FILE_LINE_MAX + 16];
   memset(text, '#', sizeof(text));
-  strcpy(text + OPTIONS_MAX_LINE, "\nx\n");
+  strcpy(text + OPTIONS_FILE_LINE_MAX, "\nx\n");
   assert_file_refused(place, text, 2, "unknown option 'x'");
   memset(text, '#', sizeof(text));
-  strcpy(text + OPTIONS_MAX_LINE + 1, "\nx\n");
+  strcpy(text + OPTIONS_FILE_LINE_MAX + 1, "\nx\n");
   assert_file_refused(place, text, 1, "more than 1024 bytes");
 
   static const char nul[] = "lease 1s\nport 1\0002\n";
@@ -597,31 +615,31 @@ static void test_long_lines_and_nul_bytes(void **state) {
 
 static void test_values_within_quotes_fill_a_line(void **state) {
   struct place *place = *state;
-  char text[OPTIONS_MAX_LINE + 2];
+  char text[OPTIONS_FILE_LINE_MAX + 2];
   struct run run;
   memset(text, 'y', sizeof(text));
   memcpy(text, "logfile \"", strlen("logfile \""));
-  strcpy(text + OPTIONS_MAX_LINE - 1, "\"\n");
+  strcpy(text + OPTIONS_FILE_LINE_MAX - 1, "\"\n");
   write_text(place->config, text, 0644);
   run_line(&run, place->config);
-  assert_int_equal(run.result, OPTIONS_RUN);
-  assert_int_equal(strlen(run.options.logfile), OPTIONS_MAX_LINE - strlen("logfile \"\""));
+  assert_int_equal(run.result, RUN);
+  assert_int_equal(strlen(run.options.logfile), OPTIONS_FILE_LINE_MAX - strlen("logfile \"\""));
   run_deinit(&run);
 }
 
 static void test_files_that_cannot_be_read(void **state) {
   struct place *place = *state;
-  char missing[2 * MAX_PATH], *big = malloc(OPTIONS_MAX_FILE + 1);
+  char missing[2 * MAX_PATH], *big = malloc(OPTIONS_FILE_MAX + 1);
   assert_non_null(big);
   snprintf(missing, sizeof(missing), "%s/missing", place->directory);
   assert_line_refused(missing, missing, "No such file");
   assert_line_refused("_", "cannot open", "No such file");
   assert_line_refused(place->directory, place->directory, "Is a directory");
   assert_line_refused("/dev/zero", "/dev/zero", "more than 262144 bytes");
-  memset(big, '\n', OPTIONS_MAX_FILE + 1);
-  write_bytes(place->config, big, OPTIONS_MAX_FILE, 0644);
+  memset(big, '\n', OPTIONS_FILE_MAX + 1);
+  write_bytes(place->config, big, OPTIONS_FILE_MAX, 0644);
   assert_line_gives(place->config, "port", "4336");
-  write_bytes(place->config, big, OPTIONS_MAX_FILE + 1, 0644);
+  write_bytes(place->config, big, OPTIONS_FILE_MAX + 1, 0644);
   assert_line_refused(place->config, place->config, "more than 262144 bytes");
   free(big);
 }
@@ -631,7 +649,7 @@ static void test_files_that_cannot_be_read(void **state) {
 static void assert_password(const char *line, const char *expected) {
   struct run run;
   run_line(&run, line);
-  if (run.result != OPTIONS_RUN) fail_msg("%s: %s", line, run.error);
+  if (run.result != RUN) fail_msg("%s: %s", line, run.error);
   assert_string_equal(run.options.requirepass, expected);
   assert_option(&run.options, "requirepass", "");
   run_deinit(&run);
@@ -669,7 +687,7 @@ static void test_password_file_of_another_user(void **state) {
 
 static void test_password_from_its_own_file(void **state) {
   struct place *place = *state;
-  char line[MAX_PATH + 32], bytes[OPTIONS_MAX_PASSWORD + 2];
+  char line[MAX_PATH + 32], bytes[OPTIONS_PASSWORD_MAX + 2];
   snprintf(line, sizeof(line), "--requirepass-file %s", place->secret);
   write_text(place->secret, "hunter2\nsecond line\n", 0600);
   assert_password(line, "hunter2");
@@ -679,15 +697,15 @@ static void test_password_from_its_own_file(void **state) {
   assert_password(line, "unended");
 
   memset(bytes, 'p', sizeof(bytes));
-  bytes[OPTIONS_MAX_PASSWORD] = '\0';
+  bytes[OPTIONS_PASSWORD_MAX] = '\0';
   write_text(place->secret, bytes, 0600);
   assert_password(line, bytes);
   write_bytes(place->secret, "pppp", 0, 0600);
   assert_line_refused(line, place->secret, "has 0 bytes");
   write_text(place->secret, "\nsecond\n", 0600);
   assert_line_refused(line, place->secret, "has 0 bytes");
-  bytes[OPTIONS_MAX_PASSWORD] = 'p';
-  write_bytes(place->secret, bytes, OPTIONS_MAX_PASSWORD + 1, 0600);
+  bytes[OPTIONS_PASSWORD_MAX] = 'p';
+  write_bytes(place->secret, bytes, OPTIONS_PASSWORD_MAX + 1, 0600);
   assert_line_refused(line, place->secret, "has 513 bytes");
   write_bytes(place->secret, "a\0b\n", 4, 0600);
   assert_line_refused(line, "requirepass", "without NUL bytes");
@@ -713,12 +731,12 @@ static void test_two_passwords_are_refused(void **state) {
 /* A refusal of a password must not show it. */
 static void test_a_bad_password_is_not_repeated(void **state) {
   struct place *place = *state;
-  char text[OPTIONS_MAX_PASSWORD + 32] = "requirepass ";
+  char text[OPTIONS_PASSWORD_MAX + 32] = "requirepass ";
   struct run run;
-  memset(text + strlen(text), 'Q', OPTIONS_MAX_PASSWORD + 1);
+  memset(text + strlen(text), 'Q', OPTIONS_PASSWORD_MAX + 1);
   write_text(place->config, text, 0600);
   run_line(&run, place->config);
-  assert_int_equal(run.result, OPTIONS_REFUSED);
+  assert_int_equal(run.result, REFUSED);
   assert_says(run.error, "at most 512 bytes");
   assert_null(strstr(run.error, "QQ"));
   run_deinit(&run);
@@ -755,13 +773,13 @@ static void test_public_addresses_need_a_password(void **state) {
     struct run run;
     char named[64];
     snprintf(line, sizeof(line), "--bind 127.0.0.1 %s", public[i]);
-    snprintf(named, sizeof(named), "bind %s can be reached",
+    snprintf(named, sizeof(named), "can reach bind %s and there is no password",
              public[i] + (public[i][0] == '-' ? 1 : 0));
     assert_line_refused(line, named, "requirepass-file");
     assert_line_refused(line, "insecure yes", "bind 127.0.0.1 only");
     strcat(line, " --insecure yes");
     run_line(&run, line);
-    assert_int_equal(run.result, OPTIONS_RUN);
+    assert_int_equal(run.result, RUN);
     run_deinit(&run);
     snprintf(line, sizeof(line), "--bind %s --requirepass-file %s", public[i], place -> secret);
     assert_password(line, "hunter2");
@@ -804,42 +822,42 @@ static bool is_live(const char *name) {
   return false;
 }
 
-static enum options_result set(struct run *run, const char *name, const char *value) {
+static enum result set(struct run *run, const char *name, const char *value) {
   run->error[0] = '\0';
-  return options_set_live(&run->options, span_of(name), span_of(value), run->error);
+  return options_live_set(&run->options, span_of(name), span_of(value), run->error) ? RUN : REFUSED;
 }
 
 static void assert_set_refused(struct run *run, const char *name, const char *value,
                                const char *reason) {
-  char before[OPTIONS_TEXT_BYTES];
-  const struct row *row = options_find(span_of(name));
-  if (row != NULL) row_text(row, &run->options, before);
-  assert_int_equal(set(run, name, value), OPTIONS_REFUSED);
+  char before[OPTIONS_VALUE_BYTES];
+  const struct options_row *row = options_find(span_of(name));
+  if (row != NULL) options_value_text(row, &run->options, before);
+  assert_int_equal(set(run, name, value), REFUSED);
   assert_says(run->error, reason);
   if (row == NULL) return;
-  char after[OPTIONS_TEXT_BYTES];
-  row_text(row, &run->options, after);
+  char after[OPTIONS_VALUE_BYTES];
+  options_value_text(row, &run->options, after);
   assert_string_equal(before, after);
 }
 
 static void test_set_changes_what_can_change(void **state) {
   (void)state;
   struct run run;
-  char text[OPTIONS_TEXT_BYTES];
+  char text[OPTIONS_VALUE_BYTES];
   run_line(&run, "");
   for (size_t i = 0; i < options_count(); i++) {
-    options_text(&run.options, i, text);
-    if (is_live(options_name(i))) {
-      if (set(&run, options_name(i), text) != OPTIONS_RUN) fail_msg("%s", run.error);
+    options_text(&run.options, options_row(i), text);
+    if (is_live(options_row(i)->name)) {
+      if (set(&run, options_row(i)->name, text) != RUN) fail_msg("%s", run.error);
     } else {
-      assert_set_refused(&run, options_name(i), text, "cannot change while the server runs");
+      assert_set_refused(&run, options_row(i)->name, text, "cannot change while the server runs");
     }
   }
-  assert_int_equal(set(&run, "LEASE", "5s"), OPTIONS_RUN);
+  assert_int_equal(set(&run, "LEASE", "5s"), RUN);
   assert_option(&run.options, "lease", "5000");
-  assert_int_equal(set(&run, "loglevel", "debug"), OPTIONS_RUN);
-  assert_int_equal(run.options.loglevel, LOGLEVEL_DEBUG);
-  assert_int_equal(set(&run, "maxmemory", "1mb"), OPTIONS_RUN);
+  assert_int_equal(set(&run, "loglevel", "debug"), RUN);
+  assert_int_equal(run.options.loglevel, LOG_LEVEL_DEBUG);
+  assert_int_equal(set(&run, "maxmemory", "1mb"), RUN);
   assert_int_equal(run.options.maxmemory, 1024 * 1024);
   run_deinit(&run);
 }
@@ -856,15 +874,12 @@ static void test_a_refused_set_changes_nothing(void **state) {
   assert_set_refused(&run, "waiters-total", "1",
                      "waiters-per-key (10000) is more than waiters-total (1)");
   assert_set_refused(&run, "port", "1", "port cannot change while the server runs");
-  assert_int_equal(
-      options_set_live(&run.options, SPAN_LITERAL("lease\0x"), SPAN_LITERAL("5"), run.error),
-      OPTIONS_REFUSED);
-  assert_int_equal(
-      options_set_live(&run.options, SPAN_LITERAL("lease"), SPAN_LITERAL("5\0"), run.error),
-      OPTIONS_REFUSED);
-  assert_int_equal(
-      options_set_live(&run.options, SPAN_LITERAL("requirepass"), SPAN_LITERAL("a\0b"), run.error),
-      OPTIONS_REFUSED);
+  assert_false(
+      options_live_set(&run.options, SPAN_LITERAL("lease\0x"), SPAN_LITERAL("5"), run.error));
+  assert_false(
+      options_live_set(&run.options, SPAN_LITERAL("lease"), SPAN_LITERAL("5\0"), run.error));
+  assert_false(
+      options_live_set(&run.options, SPAN_LITERAL("requirepass"), SPAN_LITERAL("a\0b"), run.error));
   assert_string_equal(run.options.requirepass, "");
   run_deinit(&run);
 }
@@ -878,7 +893,7 @@ static void test_set_of_the_password(void **state) {
   run_line(&run, line);
   assert_set_refused(&run, "requirepass", "", "there is no password");
   assert_string_equal(run.options.requirepass_file, place->secret);
-  assert_int_equal(set(&run, "requirepass", "hunter3"), OPTIONS_RUN);
+  assert_int_equal(set(&run, "requirepass", "hunter3"), RUN);
   assert_string_equal(run.options.requirepass, "hunter3");
   assert_option(&run.options, "requirepass", "");
   assert_option(&run.options, "requirepass-file", "");
@@ -889,18 +904,18 @@ static void test_set_of_the_password(void **state) {
 
 static void run_config(struct run *run, const struct place *place) {
   run_line(run, place->config);
-  if (run->result != OPTIONS_RUN) fail_msg("%s", run->error);
+  if (run->result != RUN) fail_msg("%s", run->error);
 }
 
 static void rewrite(struct run *run) {
-  if (!options_rewrite(&run->options, run->error)) fail_msg("%s", run->error);
+  if (!options_rewrite_file(&run->options, run->error)) fail_msg("%s", run->error);
 }
 
 static void assert_same_settings(const struct options *a, const struct options *b) {
-  char first[OPTIONS_TEXT_BYTES], second[OPTIONS_TEXT_BYTES];
+  char first[OPTIONS_VALUE_BYTES], second[OPTIONS_VALUE_BYTES];
   for (size_t i = 0; i < options_count(); i++) {
-    row_text(options_row(i), a, first);
-    row_text(options_row(i), b, second);
+    options_value_text(options_row(i), a, first);
+    options_value_text(options_row(i), b, second);
     assert_string_equal(first, second);
   }
 }
@@ -910,8 +925,8 @@ static void test_rewrite_keeps_comments_order_and_spelling(void **state) {
   struct run run;
   write_text(place->config, "# mine\nttl 2h\n\n  lease   5s\r\nport 7000\n# end", 0640);
   run_config(&run, place);
-  assert_int_equal(set(&run, "lease", "6s"), OPTIONS_RUN);
-  assert_int_equal(set(&run, "maxclients", "77"), OPTIONS_RUN);
+  assert_int_equal(set(&run, "lease", "6s"), RUN);
+  assert_int_equal(set(&run, "maxclients", "77"), RUN);
   rewrite(&run);
   assert_file(place->config,
               "# mine\nttl 2h\n\nlease 6000\nport 7000\n# end\n# Written by CONFIG "
@@ -921,8 +936,8 @@ static void test_rewrite_keeps_comments_order_and_spelling(void **state) {
   assert_int_equal(stat_of.st_mode & 07777, 0640);
   assert_int_equal(count_files(place), 1);
 
-  assert_int_equal(set(&run, "maxclients", "10000"), OPTIONS_RUN);
-  assert_int_equal(set(&run, "timeout", "5"), OPTIONS_RUN);
+  assert_int_equal(set(&run, "maxclients", "10000"), RUN);
+  assert_int_equal(set(&run, "timeout", "5"), RUN);
   rewrite(&run);
   rewrite(&run);
   assert_file(place->config,
@@ -952,8 +967,8 @@ static void test_a_rewritten_file_reads_back(void **state) {
            "%s --bind 127.0.0.2 -::1 --unixsocketperm 770 --ttl 3d --insecure yes --loglevel debug",
            place->config);
   run_line(&first, line);
-  assert_int_equal(first.result, OPTIONS_RUN);
-  assert_int_equal(set(&first, "requirepass", "# a \"b\" 'c'\t\\x41 \xff\n"), OPTIONS_RUN);
+  assert_int_equal(first.result, RUN);
+  assert_int_equal(set(&first, "requirepass", "# a \"b\" 'c'\t\\x41 \xff\n"), RUN);
   rewrite(&first);
   run_config(&second, place);
   assert_same_settings(&first.options, &second.options);
@@ -961,7 +976,7 @@ static void test_a_rewritten_file_reads_back(void **state) {
   assert_option(&second.options, "bind", "127.0.0.2 -::1");
 
   /* And again, when the lines exist already and change once more. */
-  assert_int_equal(set(&second, "requirepass", "plain"), OPTIONS_RUN);
+  assert_int_equal(set(&second, "requirepass", "plain"), RUN);
   free(second.options.unixsocket);
   second.options.unixsocket = strdup("quote\"\\\1");
   rewrite(&second);
@@ -1000,7 +1015,7 @@ static void test_rewrite_follows_a_link(void **state) {
   assert_int_equal(symlink(place->config, link), 0);
   run_line(&run, link);
   assert_string_equal(run.options.config_file, place->config);
-  assert_int_equal(set(&run, "lease", "1s"), OPTIONS_RUN);
+  assert_int_equal(set(&run, "lease", "1s"), RUN);
   rewrite(&run);
   assert_int_equal(lstat(link, &stat_of), 0);
   assert_true(S_ISLNK(stat_of.st_mode));
@@ -1009,7 +1024,7 @@ static void test_rewrite_follows_a_link(void **state) {
 }
 
 static void assert_rewrite_refused(struct run *run, const char *reason) {
-  assert_false(options_rewrite(&run->options, run->error));
+  assert_false(options_rewrite_file(&run->options, run->error));
   assert_says(run->error, reason);
 }
 
@@ -1018,7 +1033,7 @@ static void test_rewrite_writes_a_password_only_into_a_private_file(void **state
   struct run run;
   write_text(place->config, "port 7000\n", 0644);
   run_config(&run, place);
-  assert_int_equal(set(&run, "requirepass", "hunter2"), OPTIONS_RUN);
+  assert_int_equal(set(&run, "requirepass", "hunter2"), RUN);
   assert_rewrite_refused(&run, "chmod 600");
   assert_file(place->config, "port 7000\n");
   assert_int_equal(count_files(place), 1);
@@ -1039,7 +1054,7 @@ static void test_rewrite_leaves_the_password_in_its_own_file(void **state) {
   rewrite(&run);
   assert_file(place->config, text);
 
-  assert_int_equal(set(&run, "requirepass", "hunter3"), OPTIONS_RUN);
+  assert_int_equal(set(&run, "requirepass", "hunter3"), RUN);
   rewrite(&run);
   snprintf(expected, sizeof(expected),
            "requirepass-file \"\"\n# Written by CONFIG REWRITE\nrequirepass hunter3\n");
@@ -1058,19 +1073,19 @@ static void test_a_rewrite_that_is_impossible(void **state) {
   write_text(place->config, "port 7000\n", 0600);
   run_config(&run, place);
   /* Each byte takes four in the file, so the line would be too long to be read back. */
-  char password[OPTIONS_MAX_PASSWORD + 1];
+  char password[OPTIONS_PASSWORD_MAX + 1];
   memset(password, '\1', sizeof(password) - 1);
   password[sizeof(password) - 1] = '\0';
-  assert_int_equal(set(&run, "requirepass", password), OPTIONS_RUN);
+  assert_int_equal(set(&run, "requirepass", password), RUN);
   assert_rewrite_refused(&run, "more than 1024 bytes");
   assert_file(place->config, "port 7000\n");
-  assert_int_equal(set(&run, "requirepass", ""), OPTIONS_RUN);
+  assert_int_equal(set(&run, "requirepass", ""), RUN);
 
   write_text(place->config, "port 7000\nnonsense 1\n", 0600);
   assert_rewrite_refused(&run, ":2: unknown option 'nonsense'");
   assert_file(place->config, "port 7000\nnonsense 1\n");
   write_text(place->config, "port 7000\nport 7000\n", 0600);
-  assert_rewrite_refused(&run, ":2: port again");
+  assert_rewrite_refused(&run, ":2: port is set twice, first on line 1");
   assert_int_equal(count_files(place), 1);
 
   assert_int_equal(unlink(place->config), 0);
@@ -1082,13 +1097,13 @@ static void test_a_rewrite_that_is_impossible(void **state) {
 static void test_rewrite_does_not_outgrow_the_limit(void **state) {
   struct place *place = *state;
   struct run run;
-  char *big = malloc(OPTIONS_MAX_FILE);
+  char *big = malloc(OPTIONS_FILE_MAX);
   assert_non_null(big);
-  memset(big, '\n', OPTIONS_MAX_FILE);
-  write_bytes(place->config, big, OPTIONS_MAX_FILE, 0600);
+  memset(big, '\n', OPTIONS_FILE_MAX);
+  write_bytes(place->config, big, OPTIONS_FILE_MAX, 0600);
   run_config(&run, place);
   rewrite(&run);
-  assert_int_equal(set(&run, "lease", "1s"), OPTIONS_RUN);
+  assert_int_equal(set(&run, "lease", "1s"), RUN);
   assert_rewrite_refused(&run, "more than 262144 bytes");
   assert_int_equal(count_files(place), 1);
   run_deinit(&run);
@@ -1111,6 +1126,7 @@ int main(void) {
       cmocka_unit_test(test_bad_flags),
       cmocka_unit_test(test_a_password_on_the_command_line_is_refused_and_not_repeated),
       cmocka_unit_test(test_help_shows_each_row_within_100_columns),
+      cmocka_unit_test(test_every_row_has_help),
       cmocka_unit_test(test_help_as_markdown),
       cmocka_unit_test(test_version),
       PLACE_TEST(test_file_is_read_as_redis_conf),

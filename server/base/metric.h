@@ -1,0 +1,62 @@
+/*
+ * metric.h - the form of a metric's row: what a figure is called and means, and where its value
+ * lies. Data only; how rows are shown is the matter of ops/metrics.h.
+ *
+ * A room that has figures offers them as a struct of numbers, filled at one moment, and a table of
+ * rows over it, which ends with METRIC_END. The rows stand next to the struct; commands/info.c puts
+ * the tables in the order in which INFO shows them. Values are fields and not functions: a figure
+ * then is one line of a table, and the compiler checks its type.
+ */
+#ifndef IDEM_SERVER_BASE_METRIC_H
+#define IDEM_SERVER_BASE_METRIC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum metric_kind {
+  METRIC_COUNTER, /* only rises, from the start or CONFIG RESETSTAT on */
+  METRIC_GAUGE,   /* rises and falls */
+  METRIC_TEXT     /* to be read, not measured: only INFO shows it */
+};
+
+enum metric_unit { METRIC_NO_UNIT, METRIC_BYTES, METRIC_SECONDS, METRIC_RATIO };
+
+enum metric_type {
+  METRIC_TYPE_FIXED, /* no field: the row has the value */
+  METRIC_TYPE_UNSIGNED,
+  METRIC_TYPE_SIGNED,
+  METRIC_TYPE_REAL,
+  METRIC_TYPE_STRING, /* const char *, borrowed, never NULL */
+  METRIC_TYPE_HUMAN   /* uint64_t bytes, shown as "1.50M" */
+};
+
+struct metric {
+  const char *name;
+  enum metric_kind kind;
+  enum metric_unit unit;
+  const char *help;      /* a sentence */
+  enum metric_type type; /* these three by one of the macros below */
+  size_t offset;         /* of the field in the struct of figures */
+  const char *fixed;
+};
+
+/* clang-format off */
+#define METRIC_TYPE_OF(value)         \
+  _Generic((value),                   \
+    uint64_t: METRIC_TYPE_UNSIGNED,   \
+    int64_t: METRIC_TYPE_SIGNED,      \
+    double: METRIC_TYPE_REAL,         \
+    const char *: METRIC_TYPE_STRING)
+/* clang-format on */
+
+/* A field of the struct of figures, of one of these types; another one does not compile. */
+#define METRIC_FIELD(type, field) METRIC_TYPE_OF(((type *)0)->field), offsetof(type, field), NULL
+/* A number of bytes (uint64_t), as people read it. */
+#define METRIC_HUMAN(type, field) \
+  _Generic(((type *)0)->field, uint64_t : METRIC_TYPE_HUMAN), offsetof(type, field), NULL
+/* Always the same text: what tools that know Redis look for. */
+#define METRIC_FIXED(text) METRIC_TYPE_FIXED, 0, text
+#define METRIC_END \
+  { .name = NULL }
+
+#endif

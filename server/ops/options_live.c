@@ -1,0 +1,52 @@
+/* options_live.c - see options_live.h. */
+#include "server/ops/options_live.h"
+
+#include "server/ops/options_nearest.h"
+
+static bool set_password(struct options *options, const struct options_row *row,
+                         struct options_value *value, char error[REFUSAL_BYTES]) {
+  struct options changed = *options;
+  changed.requirepass = value->text;
+  if (!options_check(&changed, error)) return false;
+  options_value_store(row, options, value);
+  /* Otherwise CONFIG REWRITE would write two passwords. */
+  options->requirepass_file[0] = '\0';
+  return true;
+}
+
+/* A live row is a number or the password; a flat copy with the new number in it is enough to check
+ * the whole. */
+static bool set_number(struct options *options, const struct options_row *row,
+                       struct options_value *value, char error[REFUSAL_BYTES]) {
+  struct options changed = *options;
+  options_value_store(row, &changed, value);
+  if (!options_check(&changed, error)) return false;
+  options_value_store(row, options, value);
+  return true;
+}
+
+static bool refuse_unknown(struct span name, char error[REFUSAL_BYTES]) {
+  char shown[REFUSAL_SHOWN_BYTES];
+  const char *near = options_nearest_name(name);
+  refusal_show(name, shown);
+  if (near == NULL) return refusal_write(error, "unknown option '%s'", shown);
+  return refusal_write(error, "unknown option '%s', did you mean %s?", shown, near);
+}
+
+bool options_live_set(struct options *options, struct span name, struct span value,
+                      char error[REFUSAL_BYTES]) {
+  const struct options_row *row = options_find(name);
+  if (row == NULL) return refuse_unknown(name, error);
+  if ((row->flags & OPTIONS_ROW_LIVE) == 0) {
+    return refusal_write(
+        error,
+        "%s cannot change while the server runs: set it in the configuration file or with --%s",
+        row->name, row->name);
+  }
+  struct options_value parsed;
+  if (!options_value_parse(row, value, &parsed, error)) return false;
+  bool done = (row->flags & OPTIONS_ROW_SECRET) != 0 ? set_password(options, row, &parsed, error)
+                                                     : set_number(options, row, &parsed, error);
+  options_value_deinit(&parsed);
+  return done;
+}
