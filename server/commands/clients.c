@@ -1,11 +1,15 @@
-/* sessions.c - see sessions.h. Texts and filters are Redis 7.0's. */
+/* clients.c - see clients.h. Texts and filters are Redis 7.0's. */
 #include "server/commands/clients.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/commands/connection.h"
-#include "server/commands/pubsub.h"
+#include "server/commands/gathered.h"
+#include "server/commands/reply.h"
+#include "server/commands/session_walk.h"
 #include "server/commands/task.h"
+#include "server/commands/topics.h"
 
 /* ---- filters of LIST and KILL ---- */
 
@@ -26,7 +30,7 @@ static bool is_type(struct span type) {
 
 static bool has_type(const struct session *session, struct span type) {
   if (!span_present(type)) return true;
-  bool listens = pubsub_count_channels(session) + pubsub_count_patterns(session) > 0;
+  bool listens = topics_count_both(session) > 0;
   return span_is(type, listens ? "pubsub" : "normal");
 }
 
@@ -35,7 +39,7 @@ static bool unknown_type(struct call *call, struct span type) {
   return false;
 }
 
-/* The only one, which all clients are. */
+/* There is one user, and all clients are it. */
 static bool is_user(struct span user) { return span_equal(user, SPAN_LITERAL("default")); }
 
 static bool unknown_user(struct call *call, struct span user) {
@@ -55,30 +59,7 @@ static bool passes(const struct call *call, const struct session *session,
          (!span_present(filter->local) || span_equal(filter->local, span_of(address.local)));
 }
 
-/* Where a walk is with the clients of one host; touched while all other loops stand still, or by
- * the host's own thread. */
-struct cursor {
-  struct list link;  /* in worker.cursors */
-  struct list *next; /* of worker.clients; the list itself: at the end */
-};
-
-static void pass_over(struct worker *worker, const struct session *session) {
-  for (struct list *node = worker->cursors.next; node != &worker->cursors; node = node->next) {
-    struct cursor *cursor = LIST_ENTRY(node, struct cursor, link);
-    if (cursor->next == &session->link) cursor->next = session->link.next;
-  }
-}
-
-void clients_forget(struct worker *worker, struct session *session) {
-  if (!list_empty(&worker->cursors)) pass_over(worker, session);
-  list_remove(&session->link);
-}
-
-/*
- * A walk through all clients of all hosts, whose loops stand still in each of its slices: who comes
- * or goes between them is met or not. Oldest first, but for those that watch (MONITOR), which stand
- * in front.
- */
+/* What LIST and KILL do with the sessions that they walk through, in slices. */
 struct walk {
   struct task task;
   struct filter filter; /* its spans point into `text` */
@@ -88,30 +69,12 @@ struct walk {
   bool old_form; /* CLIENT KILL ip:port */
   uint64_t found;
   struct gathered lines;
-  struct cursor cursors[]; /* one for each host */
+  struct session_walk_cursor cursors[]; /* one for each worker */
 };
-
-static struct session *session_at(const struct walk *walk, struct worker *worker) {
-  struct list *node = walk->cursors[worker->number].next;
-  return node != &worker->sessions ? LIST_ENTRY(node, struct session, link) : NULL;
-}
-
-static struct session *next_session(struct walk *walk, struct instance *instance,
-                                    struct worker **worker) {
-  struct session *oldest = NULL;
-  for (unsigned i = 0; i < instance->worker_count; i++) {
-    struct session *session = session_at(walk, instance->workers[i]);
-    if (session == NULL || (oldest != NULL && oldest->id < session->id)) continue;
-    oldest = session;
-    *worker = instance->workers[i];
-  }
-  if (oldest != NULL) walk->cursors[(*worker)->number].next = oldest->link.next;
-  return oldest;
-}
 
 static void walk_destroy(struct worker *worker, struct task *task) {
   struct walk *walk = (struct walk *)task;
-  for (unsigned i = 0; i < worker->instance->worker_count; i++) list_remove(&walk->cursors[i].link);
+  session_walk_end(walk->cursors, worker->instance);
   gathered_deinit(&walk->lines);
   free(walk->ids);
   free(walk->text);
@@ -122,13 +85,10 @@ static struct walk *walk_create(struct call *call) {
   struct instance *instance = call->worker->instance;
   struct walk *walk = calloc(1, sizeof *walk + instance->worker_count * sizeof walk->cursors[0]);
   if (walk == NULL) {
-    resp_write_error(call->reply, "ERR out of memory");
+    reply_no_memory(call);
     return NULL;
   }
-  for (unsigned i = 0; i < instance->worker_count; i++) {
-    walk->cursors[i].next = instance->workers[i]->sessions.next;
-    list_append(&instance->workers[i]->cursors, &walk->cursors[i].link);
-  }
+  session_walk_begin(walk->cursors, instance);
   walk->lines.instance = instance;
   walk->task.destroy = walk_destroy;
   return walk;
@@ -156,7 +116,7 @@ static void walk_begin(struct call *call, struct walk *walk, bool wanted) {
     task_begin(call, &walk->task);
     return;
   }
-  if (wanted) resp_write_error(call->reply, "ERR out of memory");
+  if (wanted) reply_no_memory(call);
   walk_destroy(call->worker, &walk->task);
 }
 
@@ -179,7 +139,7 @@ static bool parse_ids(struct call *call, struct walk *walk) {
     walk->ids[walk->id_count++] = (uint64_t)id;
   }
   if (walk->ids == NULL) {
-    resp_write_error(call->reply, "ERR out of memory");
+    reply_no_memory(call);
     return false;
   }
   qsort(walk->ids, walk->id_count, sizeof *walk->ids, by_number);
@@ -208,7 +168,7 @@ static bool list_step(struct call *call, struct task *task) {
   struct walk *walk = (struct walk *)task;
   struct worker *worker = NULL;
   for (struct session *session;
-       (session = next_session(walk, call->worker->instance, &worker)) != NULL;) {
+       (session = session_walk_next(walk->cursors, call->worker->instance, &worker)) != NULL;) {
     if (listed(walk, session)) {
       char line[CONNECTION_LINE_BYTES + 1];
       size_t len = connection_describe(worker, session, line);
@@ -239,7 +199,7 @@ void clients_list(struct call *call) {
 
 /* ---- CLIENT KILL ---- */
 
-static void kill_client(struct call *call, struct worker *worker, struct session *session) {
+static void kill_session(struct call *call, struct worker *worker, struct session *session) {
   if (session == call->session) {
     session->close_when_sent = true; /* it gets its reply first */
     return;
@@ -296,9 +256,9 @@ static bool kill_step(struct call *call, struct task *task) {
   struct walk *walk = (struct walk *)task;
   struct worker *worker = NULL;
   for (struct session *session;
-       (session = next_session(walk, call->worker->instance, &worker)) != NULL;) {
+       (session = session_walk_next(walk->cursors, call->worker->instance, &worker)) != NULL;) {
     if (passes(call, session, &walk->filter)) {
-      kill_client(call, worker, session);
+      kill_session(call, worker, session);
       walk->found++;
     }
     if (task_over(task)) return false;
@@ -368,7 +328,7 @@ void clients_reply(struct call *call) {
   }
 }
 
-/* One look at each client costs some nanoseconds: it is not worth slices. */
+/* A look at each session costs some nanoseconds: that is not worth slices. */
 static const struct session *waiting_session(const struct instance *instance, uint64_t id) {
   for (unsigned i = 0; i < instance->worker_count; i++) {
     const struct list *sessions = &instance->workers[i]->sessions;
@@ -380,11 +340,11 @@ static const struct session *waiting_session(const struct instance *instance, ui
   return NULL;
 }
 
-/* TIMEOUT: the waiter is answered as if its time were over. ERROR is not offered: a waiter is
+/* TIMEOUT: the waiter is answered as if its wait had timed out. ERROR is not offered: a waiter is
  * always told the state. */
 void clients_unblock(struct call *call) {
   long long id = 0;
-  if (!parse_integer(call, call->argv[2], &id)) return;
+  if (!call_parse_integer(call, call->argv[2], &id)) return;
   if (call->argc > 4 || (call->argc == 4 && !span_is(call->argv[3], "TIMEOUT"))) {
     resp_write_error(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT");
     return;
@@ -417,7 +377,7 @@ static bool tracking_options_fit(struct call *call) {
     for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) known |= span_is(word, words[w]);
     if (known) continue;
     if (has_value && span_is(word, "REDIRECT")) {
-      if (!parse_integer(call, call->argv[++i], &id)) return false;
+      if (!call_parse_integer(call, call->argv[++i], &id)) return false;
     } else if (has_value && span_is(word, "PREFIX")) {
       i++;
     } else {

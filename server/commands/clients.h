@@ -1,12 +1,9 @@
-/* sessions.h - CLIENT LIST, KILL, PAUSE, REPLY ...: the commands about other connections, and how
+/* clients.h - CLIENT LIST, KILL, PAUSE, REPLY ...: the commands about other connections, and how
  * this one is treated. */
 #ifndef IDEM_SERVER_COMMANDS_CLIENTS_H
 #define IDEM_SERVER_COMMANDS_CLIENTS_H
 
-#include "server/commands/command.h"
-
-/* The client leaves its place in worker.clients. */
-void clients_forget(struct worker *worker, struct session *session);
+#include "server/commands/call.h"
 
 void clients_list(struct call *call);
 void clients_kill(struct call *call);

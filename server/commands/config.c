@@ -1,11 +1,13 @@
 /* config.c - CONFIG: shows and changes the options. All ways lead through the rows of their table
  * (ops/options.h). */
+#include "server/commands/config.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/base/glob.h"
-#include "server/commands/server.h"
+#include "server/commands/reply.h"
 #include "server/commands/strangers.h"
 #include "server/ops/options_live.h"
 #include "server/ops/options_rewrite.h"
@@ -31,7 +33,7 @@ static bool matches_any(const struct call *call, const char *name) {
   return false;
 }
 
-void server_config_get(struct call *call) {
+void config_get(struct call *call) {
   size_t found = 0;
   for (size_t i = 0; i < options_count(); i++) found += matches_any(call, options_row(i)->name);
   for (size_t i = 0; i < FIXED_COUNT; i++) found += matches_any(call, FIXED[i].name);
@@ -148,14 +150,14 @@ static size_t set_pairs(struct call *call, struct former former[SET_MAX_PAIRS], 
   return 0;
 }
 
-void server_config_set(struct call *call) {
+void config_set(struct call *call) {
   if (!pairs_are_known(call)) return;
   struct instance *instance = call->worker->instance;
   struct former former[SET_MAX_PAIRS];
   char error[REFUSAL_BYTES];
   char *password = strdup(call->worker->options->requirepass);
   if (password == NULL) {
-    resp_write_error(call->reply, "ERR out of memory");
+    reply_no_memory(call);
     return;
   }
   size_t set = 0, failed = set_pairs(call, former, &set, error);
@@ -174,10 +176,11 @@ void server_config_set(struct call *call) {
   free(password);
 }
 
-void server_config_resetstat(struct call *call) {
+void config_resetstat(struct call *call) {
   struct instance *instance = call->worker->instance;
   for (unsigned i = 0; i < instance->worker_count; i++) {
-    memset(instance->workers[i]->stats, 0, COMMAND_COUNT * sizeof *instance->workers[i]->stats);
+    memset(instance->workers[i]->stats, 0,
+           instance->commands->count * sizeof *instance->workers[i]->stats);
     instance->workers[i]->counters = (struct worker_counters){0};
   }
   atomic_store(&instance->peak_sessions, atomic_load(&instance->session_count));
@@ -186,7 +189,7 @@ void server_config_resetstat(struct call *call) {
   reply_ok(call);
 }
 
-void server_config_rewrite(struct call *call) {
+void config_rewrite(struct call *call) {
   char error[REFUSAL_BYTES];
   if (options_rewrite_file(call->worker->options, error)) {
     reply_ok(call);

@@ -3,11 +3,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/commands/monitor.h"
-#include "server/commands/pubsub.h"
+#include "server/commands/queue.h"
+#include "server/commands/reply.h"
 #include "server/commands/strangers.h"
-#include "server/commands/transaction.h"
+#include "server/commands/topics.h"
 #include "server/ops/version.h"
 
 /* ---- passwords ---- */
@@ -75,7 +77,7 @@ static bool plain(struct span text) {
 static bool keep_text(struct call *call, char **kept, struct span text) {
   char *copy = text.len > 0 ? strndup(text.data, text.len) : NULL;
   if (text.len > 0 && copy == NULL) {
-    resp_write_error(call->reply, "ERR out of memory");
+    reply_no_memory(call);
     return false;
   }
   free(*kept);
@@ -97,7 +99,7 @@ static bool set_name(struct call *call, struct span name) {
   }
   struct session_details *details = session_details(call->session);
   if (details == NULL) {
-    resp_write_error(call->reply, "ERR out of memory");
+    reply_no_memory(call);
     return false;
   }
   return keep_text(call, &details->name, name);
@@ -126,7 +128,7 @@ void connection_client_setinfo(struct call *call) {
   }
   struct session_details *details = session_details(call->session);
   if (details == NULL) {
-    resp_write_error(call->reply, "ERR out of memory");
+    reply_no_memory(call);
     return;
   }
   if (keep_text(call, is_name ? &details->library_name : &details->library_version, text))
@@ -211,7 +213,7 @@ void connection_ping(struct call *call) {
     return;
   }
   struct span message = call->argc == 2 ? call->argv[1] : SPAN_ABSENT;
-  if (pubsub_restricts(call->session)) {
+  if (session_only_listens(call->session)) {
     resp_write_array(call->reply, 2);
     resp_write_bulk_text(call->reply, "pong");
     resp_write_bulk(call->reply, span_present(message) ? message : SPAN_LITERAL(""));
@@ -242,8 +244,8 @@ void connection_quit(struct call *call) {
 
 void connection_reset(struct call *call) {
   struct session *session = call->session;
-  transaction_discard(session);
-  pubsub_leave(call->worker, session);
+  queue_discard(session);
+  topics_leave(call->worker, session);
   monitor_leave(call->worker, session);
   session_unbind(session, call->worker);
   if (session->details != NULL) {
@@ -269,8 +271,8 @@ static const char *text_or_empty(const char *text) { return text != NULL ? text 
 static void session_flags(const struct session *session, char flags[8]) {
   size_t n = 0;
   if (session->monitors) flags[n++] = 'O';
-  if (pubsub_count_channels(session) + pubsub_count_patterns(session) > 0) flags[n++] = 'P';
-  if (session_transaction(session) != NULL) flags[n++] = 'x';
+  if (topics_count_both(session) > 0) flags[n++] = 'P';
+  if (session_queue(session) != NULL) flags[n++] = 'x';
   if (session->waiting) flags[n++] = 'b';
   if (session->close_when_sent) flags[n++] = 'c';
   if (session->close_now) flags[n++] = 'A';
@@ -284,7 +286,8 @@ size_t connection_describe(const struct worker *worker, const struct session *se
   worker->instance->describe(session, &address);
   char flags[8], name[COMMAND_NAME_BYTES] = "NULL";
   session_flags(session, flags);
-  if (session->last_row != SESSION_NO_ROW) command_name(&COMMAND_TABLE[session->last_row], name);
+  if (session->last_row != SESSION_NO_ROW)
+    command_name(&worker->commands->rows[session->last_row], name);
   const struct session_details none = {0},
                                *details = session->details != NULL ? session->details : &none;
   int len = snprintf(
@@ -297,8 +300,8 @@ size_t connection_describe(const struct worker *worker, const struct session *se
       (unsigned long long)session->id, address.peer, address.local, address.fd,
       text_or_empty(details->name), (long long)((worker->now_ms - session->connected_ms) / 1000),
       (long long)((worker->now_ms - session->active_ms) / 1000), flags,
-      pubsub_count_channels(session), pubsub_count_patterns(session), transaction_length(session),
-      address.input_bytes, transaction_bytes(session), address.output_bytes,
+      topics_count(session, TOPICS_CHANNEL), topics_count(session, TOPICS_PATTERN),
+      queue_length(session), address.input_bytes, queue_bytes(session), address.output_bytes,
       address.input_bytes + address.output_bytes, name, session->version,
       text_or_empty(details->library_name), text_or_empty(details->library_version));
   return len < CONNECTION_LINE_BYTES ? (size_t)len : CONNECTION_LINE_BYTES - 1;

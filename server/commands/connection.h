@@ -3,7 +3,7 @@
 #ifndef IDEM_SERVER_COMMANDS_CONNECTION_H
 #define IDEM_SERVER_COMMANDS_CONNECTION_H
 
-#include "server/commands/command.h"
+#include "server/commands/call.h"
 
 void connection_hello(struct call *call);
 void connection_auth(struct call *call);

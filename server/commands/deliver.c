@@ -3,7 +3,9 @@
 
 #include <assert.h>
 
-#include "server/commands/command.h"
+#include "server/commands/access.h"
+#include "server/commands/reply.h"
+#include "server/commands/session.h"
 #include "server/rules/answer.h"
 
 /* ---- the values of fields ---- */
@@ -192,7 +194,7 @@ void deliver_waiter(struct worker *worker, struct engine_waiter *waiter) {
   struct resp_writer reply = session_writer(session, worker);
   struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
   int64_t now_ms = worker->now_ms;
-  struct engine *engine = worker_lock(worker, shard, &now_ms);
+  struct engine *engine = access_lock(worker, shard, &now_ms);
   if (!session->silent) deliver_answer(&reply, shard, answer);
   session->silent = false;
   session->waiting = false;
@@ -202,14 +204,14 @@ void deliver_waiter(struct worker *worker, struct engine_waiter *waiter) {
     session->waiter = NULL;
     engine_waiter_settle(engine, waiter);
   }
-  worker_unlock(worker, shard);
+  access_unlock(worker, shard);
 }
 
 void deliver_written(struct session *session, struct worker *worker) {
   if (session->waiter == NULL || session->waiting) return;
   struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
   int64_t now_ms = worker->now_ms;
-  engine_waiter_settle(worker_lock(worker, shard, &now_ms), session->waiter);
-  worker_unlock(worker, shard);
+  engine_waiter_settle(access_lock(worker, shard, &now_ms), session->waiter);
+  access_unlock(worker, shard);
   session->waiter = NULL;
 }

@@ -6,7 +6,7 @@
  * worker whose session it is.
  *
  * A waiter that was granted a claim stays in session->waiter until the network knows that the reply
- * was written (deliver_written) or was not (session_deinit takes the grant back).
+ * was written (deliver_written) or was not (setup_session_deinit takes the grant back).
  */
 #ifndef IDEM_SERVER_COMMANDS_DELIVER_H
 #define IDEM_SERVER_COMMANDS_DELIVER_H

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "server/commands/deliver.h"
+#include "server/commands/reply.h"
 #include "server/rules/answer.h"
 
 size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index) {
@@ -62,7 +63,7 @@ static struct engine_binding *own_binding(const struct call *call) {
 
 /* Where the body was received, if in a piece of its own. */
 static struct engine_piece *received_piece(const struct call *call, struct span body) {
-  struct received *received = call->worker->received;
+  struct adopted_body *received = call->request->body;
   if (received == NULL || received->piece.bytes + ENGINE_PIECE_HEAD != body.data) return NULL;
   received->keeper = call->shard;
   return &received->piece;

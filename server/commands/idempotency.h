@@ -3,7 +3,7 @@
 #ifndef IDEM_SERVER_COMMANDS_IDEMPOTENCY_H
 #define IDEM_SERVER_COMMANDS_IDEMPOTENCY_H
 
-#include "server/commands/command.h"
+#include "server/commands/call.h"
 
 void idempotency_claim(struct call *call);
 void idempotency_store(struct call *call);

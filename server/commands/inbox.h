@@ -1,10 +1,10 @@
 /*
- * inbox.h - what other loops have to say to the clients of a host: messages of pub/sub, lines for
- * MONITOR; and effects, from its own loop too. Posted by any thread, taken by the host's own.
+ * inbox.h - what other loops have to say to the sessions of a worker: messages of pub/sub, lines
+ * for MONITOR; and effects, from its own loop too. Any thread posts, the worker's own takes; who
+ * gives the entries to sessions is incoming.h.
  *
- * In the order of posting for each sender. Bounded: a host that is so far behind that its inbox is
- * full, or for which there is no memory, loses what comes next, and then closes those who may have
- * missed something, as it closes a listener that does not read.
+ * In the order of posting for each sender. Bounded: a worker that is so far behind that its inbox
+ * is full, or for which there is no memory, loses what comes next.
  */
 #ifndef IDEM_SERVER_COMMANDS_INBOX_H
 #define IDEM_SERVER_COMMANDS_INBOX_H
@@ -15,18 +15,25 @@
 
 enum inbox_kind { INBOX_MESSAGE, INBOX_MONITOR_LINE };
 
-struct inbox *inbox_create(void); /* NULL when memory is short */
-void inbox_destroy(struct inbox *inbox);
+/* From malloc; whoever takes it frees it. */
+struct inbox_entry {
+  struct list link;
+  enum inbox_kind kind;
+  size_t channel_len, payload_len;
+  char bytes[]; /* the channel, then the payload */
+};
 
-/* Copies the bytes and wakes the loop of `to`, which may be one's own. From any thread; no lock of
- * pubsub may be held. */
+struct inbox *inbox_create(void);        /* NULL when memory is short */
+void inbox_destroy(struct inbox *inbox); /* takes NULL */
+
+/* Copies the bytes and wakes the loop of `to`, which may be one's own. From any thread; the lock of
+ * topics may not be held. */
 void inbox_post(struct worker *to, enum inbox_kind kind, struct span channel, struct span payload);
-/* Something that should have been posted was lost: as if there had been no room for it. */
+/* Something that should have been posted was lost: as if there had been no room for it. From any
+ * thread. */
 void inbox_lose(struct worker *to);
 bool inbox_empty(const struct worker *worker); /* from any thread */
-/* Gives everything to those whom it is for. At the end of a turn, and before commands that have
- * arrived run: what was said before them must neither overtake what they say, nor reach those who
- * begin to listen only now. Not in the middle of a command. */
-void inbox_deliver(struct worker *worker);
+/* Fills the list with all entries, oldest first. Returns whether some were lost after them. */
+bool inbox_take(struct worker *worker, struct list *entries);
 
 #endif

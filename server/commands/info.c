@@ -6,6 +6,8 @@
  * add a metric: a field in the struct of figures of its room, and a row in the table next to it. To
  * add a table: its figures in `struct figures`, and a part in SECTIONS.
  */
+#include "server/commands/info.h"
+
 #include <inttypes.h>
 
 #include "server/commands/instance_metrics.h"
@@ -13,7 +15,8 @@
 #include "server/commands/process_metrics.h"
 #include "server/commands/pubsub_metrics.h"
 #include "server/commands/redis_metrics.h"
-#include "server/commands/server.h"
+#include "server/commands/reply.h"
+#include "server/commands/shards.h"
 #include "server/commands/worker_metrics.h"
 #include "server/engine/engine_metrics.h"
 #include "server/ops/metrics.h"
@@ -30,7 +33,7 @@ struct figures {
 
 static void read_figures(struct worker *worker, struct figures *figures) {
   const struct instance *instance = worker->instance;
-  worker_engine_stats(worker, &figures->engine);
+  shards_stats(worker, &figures->engine);
   process_metrics_read(&figures->process);
   memory_metrics_read(&figures->engine, instance->options, &figures->memory);
   instance_metrics_read(worker, &figures->instance);
@@ -66,11 +69,11 @@ static struct command_stats command_stats_sum(const struct instance *instance, s
 static void put_commands(const struct worker *worker, const struct figures *figures,
                          struct metrics_text *text) {
   (void)figures;
-  for (size_t i = 0; i < COMMAND_COUNT; i++) {
+  for (size_t i = 0; i < worker->commands->count; i++) {
     struct command_stats sum = command_stats_sum(worker->instance, i);
     if (sum.calls + sum.rejected == 0) continue;
     char name[COMMAND_NAME_BYTES];
-    command_name(&COMMAND_TABLE[i], name);
+    command_name(&worker->commands->rows[i], name);
     double usec = (double)sum.nanoseconds / 1000;
     metrics_put(text,
                 "cmdstat_%s:calls=%" PRIu64 ",usec=%.0f,usec_per_call=%.2f,rejected_calls=%" PRIu64
@@ -141,7 +144,7 @@ static void put_section(const struct section *section, const struct worker *work
   if (section->put_table != NULL) section->put_table(worker, figures, text);
 }
 
-void server_info(struct call *call) {
+void info_command(struct call *call) {
   struct metrics_text text = {0};
   struct figures figures;
   read_figures(call->worker, &figures);
@@ -150,7 +153,7 @@ void server_info(struct call *call) {
       put_section(&SECTIONS[i], call->worker, &figures, &text);
   }
   if (text.failed) {
-    resp_write_error(call->reply, "ERR out of memory");
+    reply_no_memory(call);
   } else {
     struct span bytes = {text.bytes != NULL ? text.bytes : "", text.len};
     resp_write_verbatim(call->reply, "txt", bytes);

@@ -1,149 +1,23 @@
-/*
- * introspection.c - see introspection.h.
- *
- * The arguments of COMMAND DOCS are read off the row's syntax text, so help cannot disagree with
- * itself. The text is parsed on every call into a small tree on the stack: nobody asks often, and a
- * row stays one row.
- */
-#include "server/base/glob.h"
+/* introspection.c - see introspection.h. */
 #include "server/commands/introspection.h"
 
-#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "server/base/glob.h"
+#include "server/commands/reply.h"
+#include "server/commands/syntax.h"
 #include "server/ops/version.h"
-
-/* ---- the syntax of a row ---- */
-
-#define MAX_NODES 48
-
-enum node_kind { NODE_VALUE, NODE_TOKEN, NODE_BLOCK, NODE_ONEOF };
-
-/* Children and siblings are indexes into the same array; -1 is none. */
-struct node {
-  enum node_kind kind;
-  struct span name, token;
-  bool optional, multiple;
-  int child, next;
-};
-
-struct syntax {
-  const char *at;
-  struct node nodes[MAX_NODES];
-  int count;
-};
-
-static int parse_alternatives(struct syntax *s);
-
-static int add_node(struct syntax *s, enum node_kind kind) {
-  assert(s->count < MAX_NODES);
-  s->nodes[s->count] = (struct node){.kind = kind, .child = -1, .next = -1};
-  return s->count++;
-}
-
-static void skip_blanks(struct syntax *s) {
-  while (*s->at == ' ') s->at++;
-}
-
-static struct span take_word(struct syntax *s) {
-  const char *start = s->at;
-  while (*s->at != '\0' && strchr(" []|", *s->at) == NULL && strncmp(s->at, "...", 3) != 0) s->at++;
-  return (struct span){start, (size_t)(s->at - start)};
-}
-
-static bool at_value(const struct syntax *s) { return islower((unsigned char)*s->at); }
-
-static int parse_value(struct syntax *s) {
-  int node = add_node(s, NODE_VALUE);
-  s->nodes[node].name = take_word(s);
-  if (strncmp(s->at, "...", 3) == 0) {
-    s->at += 3;
-    s->nodes[node].multiple = true;
-  }
-  skip_blanks(s);
-  return node;
-}
-
-/* TOKEN, TOKEN value, TOKEN value value */
-static int parse_token(struct syntax *s) {
-  struct span token = take_word(s);
-  skip_blanks(s);
-  if (!at_value(s)) {
-    int node = add_node(s, NODE_TOKEN);
-    s->nodes[node].name = s->nodes[node].token = token;
-    return node;
-  }
-  int first = parse_value(s), last = first;
-  while (at_value(s)) last = s->nodes[last].next = parse_value(s);
-  if (first == last) {
-    s->nodes[first].token = token;
-    return first;
-  }
-  int block = add_node(s, NODE_BLOCK);
-  s->nodes[block].name = s->nodes[block].token = token;
-  s->nodes[block].child = first;
-  return block;
-}
-
-static int parse_item(struct syntax *s) {
-  if (*s->at != '[') return at_value(s) ? parse_value(s) : parse_token(s);
-  s->at++;
-  int node = parse_alternatives(s);
-  assert(*s->at == ']' && node >= 0 && s->nodes[node].next < 0);
-  s->at++;
-  skip_blanks(s);
-  s->nodes[node].optional = true;
-  return node;
-}
-
-/* Items up to a bar, a closing bracket or the end; -1 when there are none. */
-static int parse_sequence(struct syntax *s) {
-  int first = -1, last = -1;
-  skip_blanks(s);
-  while (*s->at != '\0' && *s->at != ']' && *s->at != '|') {
-    int node = parse_item(s);
-    if (first < 0) first = node;
-    if (last >= 0) s->nodes[last].next = node;
-    last = node;
-  }
-  return first;
-}
-
-static int wrap(struct syntax *s, enum node_kind kind, const char *name, int child) {
-  int node = add_node(s, kind);
-  s->nodes[node].name = span_of(name);
-  s->nodes[node].child = child;
-  return node;
-}
-
-/* One sequence stays a list of siblings at the top, several become a oneof. */
-static int parse_alternatives(struct syntax *s) {
-  int first = parse_sequence(s);
-  if (*s->at != '|') {
-    return first >= 0 && s->nodes[first].next >= 0 && *s->at == ']'
-               ? wrap(s, NODE_BLOCK, "options", first)
-               : first;
-  }
-  if (s->nodes[first].next >= 0) first = wrap(s, NODE_BLOCK, "options", first);
-  int last = first;
-  while (*s->at == '|') {
-    s->at++;
-    int node = parse_sequence(s);
-    if (s->nodes[node].next >= 0) node = wrap(s, NODE_BLOCK, "options", node);
-    last = s->nodes[last].next = node;
-  }
-  return wrap(s, NODE_ONEOF, "condition", first);
-}
 
 /* ---- COMMAND DOCS ---- */
 
-static const char *type_of(const struct node *node) {
+static const char *type_of(const struct syntax_node *node) {
   static const char *const integers[] = {"milliseconds", "seconds", "token",     "index",
                                          "count",        "cursor",  "client-id", "protover"};
-  if (node->kind == NODE_TOKEN) return "pure-token";
-  if (node->kind == NODE_BLOCK) return "block";
-  if (node->kind == NODE_ONEOF) return "oneof";
+  if (node->kind == SYNTAX_TOKEN) return "pure-token";
+  if (node->kind == SYNTAX_BLOCK) return "block";
+  if (node->kind == SYNTAX_ONEOF) return "oneof";
   if (span_is(node->name, "key")) return "key";
   if (span_is(node->name, "pattern")) return "pattern";
   for (size_t i = 0; i < sizeof integers / sizeof integers[0]; i++) {
@@ -154,7 +28,8 @@ static const char *type_of(const struct node *node) {
 
 static void reply_nodes(struct resp_writer *reply, const struct syntax *s, int first);
 
-static void reply_node(struct resp_writer *reply, const struct syntax *s, const struct node *node) {
+static void reply_node(struct resp_writer *reply, const struct syntax *s,
+                       const struct syntax_node *node) {
   bool flagged = node->optional || node->multiple;
   bool is_key = strcmp(type_of(node), "key") == 0;
   resp_write_map(reply, 2 + (is_key ? 1u : 0u) + (node->token.data != NULL ? 1u : 0u) +
@@ -200,9 +75,9 @@ static bool is_sub_of(const struct command *sub, const struct command *container
   return strncmp(sub->name, container->name, len) == 0 && sub->name[len] == '|';
 }
 
-static size_t subcommands(const struct command *container) {
+static size_t subcommands(const struct lookup *commands, const struct command *container) {
   size_t count = 0;
-  for (size_t i = 0; i < COMMAND_COUNT; i++) count += is_sub_of(&COMMAND_TABLE[i], container);
+  for (size_t i = 0; i < commands->count; i++) count += is_sub_of(&commands->rows[i], container);
   return count;
 }
 
@@ -212,11 +87,11 @@ static void reply_lower_name(struct resp_writer *reply, const struct command *co
   resp_write_bulk_text(reply, name);
 }
 
-static void reply_docs(struct resp_writer *reply, const struct command *command) {
-  struct syntax syntax = {.at = command->syntax};
-  int first = parse_alternatives(&syntax);
-  assert(*syntax.at == '\0');
-  size_t subs = is_sub(command) ? 0 : subcommands(command);
+static void reply_docs(struct resp_writer *reply, const struct lookup *commands,
+                       const struct command *command) {
+  struct syntax syntax;
+  int first = syntax_parse(&syntax, command->syntax);
+  size_t subs = is_sub(command) ? 0 : subcommands(commands, command);
   reply_lower_name(reply, command);
   resp_write_map(reply, 3 + (first >= 0 ? 1u : 0u) + (subs > 0 ? 1u : 0u));
   resp_write_bulk_text(reply, "summary");
@@ -232,23 +107,23 @@ static void reply_docs(struct resp_writer *reply, const struct command *command)
   if (subs == 0) return;
   resp_write_bulk_text(reply, "subcommands");
   resp_write_map(reply, subs);
-  for (size_t i = 0; i < COMMAND_COUNT; i++) {
-    if (is_sub_of(&COMMAND_TABLE[i], command)) reply_docs(reply, &COMMAND_TABLE[i]);
+  for (size_t i = 0; i < commands->count; i++) {
+    if (is_sub_of(&commands->rows[i], command)) reply_docs(reply, commands, &commands->rows[i]);
   }
 }
 
 /* `container|sub` names a subcommand here, as in Redis. */
 static const struct command *find_full(const struct call *call, struct span full) {
   const char *bar = full.len > 0 ? memchr(full.data, '|', full.len) : NULL;
-  if (bar == NULL) return command_find(call->worker->commands, full);
+  if (bar == NULL) return lookup_find(call->worker->commands, full);
   struct span name = {full.data, (size_t)(bar - full.data)};
   struct span sub = {bar + 1, full.len - name.len - 1};
-  return command_find_sub(call->worker->commands, name, sub);
+  return lookup_find_sub(call->worker->commands, name, sub);
 }
 
-static size_t top_level(void) {
+static size_t top_level(const struct lookup *commands) {
   size_t count = 0;
-  for (size_t i = 0; i < COMMAND_COUNT; i++) count += !is_sub(&COMMAND_TABLE[i]);
+  for (size_t i = 0; i < commands->count; i++) count += !is_sub(&commands->rows[i]);
   return count;
 }
 
@@ -262,11 +137,12 @@ static bool few_names(struct call *call) {
 }
 
 void introspection_docs(struct call *call) {
+  const struct lookup *commands = call->worker->commands;
   if (!few_names(call)) return;
   if (call->argc == 2) {
-    resp_write_map(call->reply, top_level());
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-      if (!is_sub(&COMMAND_TABLE[i])) reply_docs(call->reply, &COMMAND_TABLE[i]);
+    resp_write_map(call->reply, top_level(commands));
+    for (size_t i = 0; i < commands->count; i++) {
+      if (!is_sub(&commands->rows[i])) reply_docs(call->reply, commands, &commands->rows[i]);
     }
     return;
   }
@@ -275,7 +151,7 @@ void introspection_docs(struct call *call) {
   resp_write_map(call->reply, known);
   for (size_t i = 2; i < call->argc; i++) {
     const struct command *command = find_full(call, call->argv[i]);
-    if (command != NULL) reply_docs(call->reply, command);
+    if (command != NULL) reply_docs(call->reply, commands, command);
   }
 }
 
@@ -353,7 +229,8 @@ static void reply_key_specs(struct resp_writer *reply, const struct command *com
   resp_write_integer(reply, 0);
 }
 
-static void reply_info(struct resp_writer *reply, const struct command *command) {
+static void reply_info(struct resp_writer *reply, const struct lookup *commands,
+                       const struct command *command) {
   if (command == NULL) {
     resp_write_null(reply); /* not the null array of RESP2: as Redis 7.0 */
     return;
@@ -368,35 +245,38 @@ static void reply_info(struct resp_writer *reply, const struct command *command)
   reply_flags(reply, command, true);
   resp_write_set(reply, 0); /* tips */
   reply_key_specs(reply, command);
-  size_t subs = is_sub(command) ? 0 : subcommands(command);
+  size_t subs = is_sub(command) ? 0 : subcommands(commands, command);
   resp_write_array(reply, subs);
-  for (size_t i = 0; subs > 0 && i < COMMAND_COUNT; i++) {
-    if (is_sub_of(&COMMAND_TABLE[i], command)) reply_info(reply, &COMMAND_TABLE[i]);
+  for (size_t i = 0; subs > 0 && i < commands->count; i++) {
+    if (is_sub_of(&commands->rows[i], command)) reply_info(reply, commands, &commands->rows[i]);
   }
 }
 
 void introspection_command(struct call *call) {
-  resp_write_array(call->reply, top_level());
-  for (size_t i = 0; i < COMMAND_COUNT; i++) {
-    if (!is_sub(&COMMAND_TABLE[i])) reply_info(call->reply, &COMMAND_TABLE[i]);
+  const struct lookup *commands = call->worker->commands;
+  resp_write_array(call->reply, top_level(commands));
+  for (size_t i = 0; i < commands->count; i++) {
+    if (!is_sub(&commands->rows[i])) reply_info(call->reply, commands, &commands->rows[i]);
   }
 }
 
 void introspection_info(struct call *call) {
+  const struct lookup *commands = call->worker->commands;
   if (!few_names(call)) return;
   if (call->argc == 2) {
-    resp_write_array(call->reply, top_level());
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-      if (!is_sub(&COMMAND_TABLE[i])) reply_info(call->reply, &COMMAND_TABLE[i]);
+    resp_write_array(call->reply, top_level(commands));
+    for (size_t i = 0; i < commands->count; i++) {
+      if (!is_sub(&commands->rows[i])) reply_info(call->reply, commands, &commands->rows[i]);
     }
     return;
   }
   resp_write_array(call->reply, call->argc - 2);
-  for (size_t i = 2; i < call->argc; i++) reply_info(call->reply, find_full(call, call->argv[i]));
+  for (size_t i = 2; i < call->argc; i++)
+    reply_info(call->reply, commands, find_full(call, call->argv[i]));
 }
 
 void introspection_count(struct call *call) {
-  resp_write_integer(call->reply, (int64_t)top_level());
+  resp_write_integer(call->reply, (int64_t)top_level(call->worker->commands));
 }
 
 /* ---- COMMAND LIST, GETKEYS, HELP ---- */
@@ -421,6 +301,7 @@ static bool listed(const struct call *call, const struct command *command) {
 }
 
 void introspection_list(struct call *call) {
+  const struct lookup *commands = call->worker->commands;
   bool filtered = call->argc == 5 && span_is(call->argv[2], "FILTERBY") &&
                   (span_is(call->argv[3], "PATTERN") || span_is(call->argv[3], "ACLCAT") ||
                    span_is(call->argv[3], "MODULE"));
@@ -429,19 +310,19 @@ void introspection_list(struct call *call) {
     return;
   }
   size_t count = 0;
-  for (size_t i = 0; i < COMMAND_COUNT; i++) count += listed(call, &COMMAND_TABLE[i]);
+  for (size_t i = 0; i < commands->count; i++) count += listed(call, &commands->rows[i]);
   resp_write_set(call->reply, count);
-  for (size_t i = 0; i < COMMAND_COUNT; i++) {
-    if (listed(call, &COMMAND_TABLE[i])) reply_lower_name(call->reply, &COMMAND_TABLE[i]);
+  for (size_t i = 0; i < commands->count; i++) {
+    if (listed(call, &commands->rows[i])) reply_lower_name(call->reply, &commands->rows[i]);
   }
 }
 
 void introspection_getkeys(struct call *call) {
   const struct span *argv = call->argv + 2;
   size_t argc = call->argc - 2;
-  const struct command *command = command_find(call->worker->commands, argv[0]);
+  const struct command *command = lookup_find(call->worker->commands, argv[0]);
   if (command != NULL && (command->flags & COMMAND_CONTAINER) != 0 && argc > 1) {
-    command = command_find_sub(call->worker->commands, argv[0], argv[1]);
+    command = lookup_find_sub(call->worker->commands, argv[0], argv[1]);
   }
   if (command == NULL) {
     resp_write_error(call->reply, "ERR Invalid command specified");
@@ -451,9 +332,7 @@ void introspection_getkeys(struct call *call) {
     resp_write_error(call->reply, "ERR The command has no key arguments");
     return;
   }
-  bool fits =
-      command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
-  if (!fits) {
+  if (!command_takes(command, argc)) {
     resp_write_error(call->reply, "ERR Invalid number of arguments specified for command");
     return;
   }
@@ -470,13 +349,14 @@ void introspection_container_help(struct call *call) {
   size_t len = (size_t)(strchr(call->command->name, '|') - call->command->name);
   char container[COMMAND_NAME_BYTES], line[512];
   snprintf(container, sizeof container, "%.*s", (int)len, call->command->name);
-  const struct command *parent = command_find(call->worker->commands, span_of(container));
-  resp_write_array(call->reply, 1 + 2 * subcommands(parent));
+  const struct lookup *commands = call->worker->commands;
+  const struct command *parent = lookup_find(commands, span_of(container));
+  resp_write_array(call->reply, 1 + 2 * subcommands(commands, parent));
   snprintf(line, sizeof line,
            "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container);
   resp_write_simple(call->reply, line);
-  for (size_t i = 0; i < COMMAND_COUNT; i++) {
-    const struct command *sub = &COMMAND_TABLE[i];
+  for (size_t i = 0; i < commands->count; i++) {
+    const struct command *sub = &commands->rows[i];
     if (!is_sub_of(sub, parent)) continue;
     snprintf(line, sizeof line, "%s%s%s", sub->name + len + 1, sub->syntax[0] != '\0' ? " " : "",
              sub->syntax);

@@ -3,7 +3,7 @@
 #ifndef IDEM_SERVER_COMMANDS_INTROSPECTION_H
 #define IDEM_SERVER_COMMANDS_INTROSPECTION_H
 
-#include "server/commands/command.h"
+#include "server/commands/call.h"
 
 void introspection_command(struct call *call); /* COMMAND alone: all of COMMAND INFO */
 void introspection_count(struct call *call);

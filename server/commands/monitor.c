@@ -8,12 +8,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "server/commands/clients.h"
 #include "server/commands/inbox.h"
-#include "server/commands/pubsub.h"
+#include "server/commands/output_limit.h"
+#include "server/commands/reply.h"
+#include "server/commands/session_walk.h"
 
-/* Kept free at the end of a line for what says that it was cut, and CRLF. */
+/* Room at the end of a line for what says that it was cut, and CRLF. */
 #define CUT_MARK "...\r\n"
 #define LINE_ROOM (MONITOR_MAX_LINE - sizeof CUT_MARK)
 
@@ -51,7 +53,7 @@ static void line_add_quoted(struct line *line, struct span argument) {
   line_add(line, "\"", 1);
 }
 
-/* All that AUTH is given; the two words behind AUTH in HELLO. What else takes a password is an
+/* All that AUTH is given; the two words after AUTH in HELLO. What else takes a password is an
  * admin command, not shown. */
 static bool is_secret(const struct call *call, size_t index) {
   if (index == 0) return false;
@@ -80,8 +82,8 @@ static void line_make(struct line *line, const struct call *call) {
   line->len += end.len;
 }
 
-/* Those who watch stand in front of the host's clients (monitor_command puts them there), so the
- * walk is as long as they are many. NULL: the first; returns NULL behind the last. */
+/* Watchers stand before the worker's other sessions (monitor_command puts them there), so the walk
+ * is as long as they are many. NULL: the first; returns NULL after the last. */
 static struct session *next_watcher(struct worker *worker, struct session *after) {
   struct list *node = after != NULL ? after->link.next : worker->sessions.next;
   if (worker->monitor_count == 0 || node == &worker->sessions) return NULL;
@@ -91,7 +93,7 @@ static struct session *next_watcher(struct worker *worker, struct session *after
 
 void monitor_deliver(struct worker *worker, struct span line) {
   for (struct session *session = NULL; (session = next_watcher(worker, session)) != NULL;) {
-    if (!pubsub_may_push(worker, session, line.len)) continue;
+    if (!output_limit_allows_push(worker, session, line.len)) continue;
     struct resp_writer writer = session_writer(session, worker);
     resp_output_append(writer.out, line.data, line.len);
   }
@@ -99,7 +101,7 @@ void monitor_deliver(struct worker *worker, struct span line) {
 
 void monitor_close_watchers(struct worker *worker) {
   for (struct session *session = NULL; (session = next_watcher(worker, session)) != NULL;) {
-    if (!session->close_now) pubsub_close(worker, session);
+    if (!session->close_now) output_limit_close(worker, session);
   }
 }
 
@@ -115,7 +117,7 @@ static void feed(struct worker *from, struct span line) {
   }
 }
 
-/* Who watches and cannot be told is closed, as when the inbox is full. */
+/* A watcher that cannot be told is closed, as when the inbox is full. */
 static void lose_line(struct instance *instance) {
   for (unsigned i = 0; i < instance->worker_count; i++) {
     if (atomic_load(&instance->workers[i]->monitor_count) > 0) inbox_lose(instance->workers[i]);
@@ -152,7 +154,7 @@ void monitor_command(struct call *call) {
     session->monitors = true;
     atomic_fetch_add(&call->worker->monitor_count, 1);
     atomic_fetch_add(&call->worker->instance->monitor_count, 1);
-    clients_forget(call->worker, session);
+    session_walk_remove(call->worker, session);
     list_prepend(&call->worker->sessions, &session->link);
   }
   reply_ok(call);

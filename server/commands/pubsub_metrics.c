@@ -4,7 +4,8 @@
 #include "server/commands/pubsub.h"
 
 void pubsub_metrics_read(const struct instance *instance, struct pubsub_metrics *figures) {
-  *figures = (struct pubsub_metrics){pubsub_channels(instance), pubsub_patterns(instance)};
+  *figures =
+      (struct pubsub_metrics){pubsub_channel_count(instance), pubsub_pattern_count(instance)};
 }
 
 const struct metric pubsub_metrics_rows[] = {

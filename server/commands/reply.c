@@ -1,5 +1,5 @@
-/* reply.c - replies and argument checks that several families use. */
-#include "server/commands/command.h"
+/* reply.c - see reply.h. */
+#include "server/commands/reply.h"
 
 #include "server/rules/answer.h"
 
@@ -19,6 +19,8 @@ void reply_request_error(struct resp_writer *reply, const struct request_error *
   resp_write_error(reply, text);
 }
 
+void reply_no_memory(struct call *call) { resp_write_error(call->reply, "ERR out of memory"); }
+
 void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob,
                 struct span bytes) {
   if (bytes.len < REPLY_PINNED_BYTES || reply->out->failed) {
@@ -32,10 +34,4 @@ void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_bl
 
 void reply_body(struct call *call, struct engine_blob *body) {
   reply_blob(call->reply, call->shard, body, engine_bytes(body));
-}
-
-bool parse_integer(struct call *call, struct span text, long long *value) {
-  if (span_to_i64(text, value)) return true;
-  resp_write_error(call->reply, "ERR value is not an integer or out of range");
-  return false;
 }

@@ -1,25 +1,18 @@
-/* server.h - INFO, CONFIG and the other commands about the server as a whole. */
+/* server.h - TIME, SHUTDOWN, DEBUG and the other small commands about the server as a whole. */
 #ifndef IDEM_SERVER_COMMANDS_SERVER_H
 #define IDEM_SERVER_COMMANDS_SERVER_H
 
-#include "server/commands/command.h"
+#include "server/commands/call.h"
 
-void server_info(struct call *call); /* info.c */
-
-void server_config_get(struct call *call); /* config.c */
-void server_config_set(struct call *call);
-void server_config_resetstat(struct call *call);
-void server_config_rewrite(struct call *call);
-
-void server_time(struct call *call);     /* server.c */
+void server_time(struct call *call);
 void server_shutdown(struct call *call); /* drains, as SIGTERM does */
 void server_debug_sleep(struct call *call);
 void server_latency_none(struct call *call);
 void server_latency_reset(struct call *call);
-void server_no_cluster(
-    struct call *call); /* READONLY, READWRITE: as a Redis that is no cluster answers */
-void server_no_scripts(
-    struct call *call); /* FUNCTION FLUSH, SCRIPT FLUSH: OK, there is nothing to flush */
+/* CLUSTER, READONLY and the like, as a Redis that is no cluster answers. */
+void server_no_cluster(struct call *call);
+/* FUNCTION FLUSH, SCRIPT FLUSH: OK, there is nothing to flush. */
+void server_no_scripts(struct call *call);
 void server_no_modules(struct call *call);
 void server_role(struct call *call);
 void server_acl_whoami(struct call *call);

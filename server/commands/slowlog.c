@@ -4,6 +4,9 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "server/commands/reply.h"
 
 #define SHOWN_BY_DEFAULT 10
 

@@ -3,14 +3,17 @@
 
 #include <arpa/inet.h>
 #include <stdlib.h>
+#include <string.h>
 #include <xxhash.h>
 
-/* What is kept of a client while it is a stranger, or the error of its AUTH is delayed. */
+#include "server/commands/output_limit.h"
+
+/* What is kept of a session while it is a stranger, or the error of its AUTH is delayed. */
 struct guard {
   struct session *session;
   struct worker *worker;
   struct list stranger; /* in instance.strangers, oldest first; or in worker.evicted */
-  struct list delayed;  /* in worker.delayed, whose delay is over first, first */
+  struct list delayed;  /* in worker.delayed, in the order in which delays end */
   int64_t since_ms, until_ms;
   bool evicted;
   size_t owed; /* replies that it had to take when it became a stranger (RESET) */
@@ -107,7 +110,7 @@ void strangers_note_error(struct worker *worker, struct session *session) {
 }
 
 bool strangers_overdue(const struct session *session) {
-  return session->sending_bytes > SESSION_OUTPUT_LEAST + session->details->guard->owed;
+  return session->sending_bytes > OUTPUT_LIMIT_LEAST + session->details->guard->owed;
 }
 
 void strangers_review(struct worker *worker) {
@@ -165,14 +168,14 @@ static bool too_many_of_address(const struct call *call) {
   do {
     next = seen >> 32 == (uint32_t)second ? seen + 1 : second << 32 | 1;
   } while (!atomic_compare_exchange_weak(place, &seen, next));
-  return (uint32_t)next > AUTH_FAILURES_PER_S;
+  return (uint32_t)next > STRANGERS_AUTH_FAILURES_PER_S;
 }
 
 static bool delay(struct call *call) {
   struct session *session = call->session;
   struct guard *guard = guard_of(call->worker, session);
   if (guard == NULL) return false;
-  guard->until_ms = call->now_ms + AUTH_DELAY_MS;
+  guard->until_ms = call->now_ms + STRANGERS_AUTH_DELAY_MS;
   list_append(&call->worker->delayed, &guard->delayed);
   session->delayed = true;
   return true;
@@ -183,7 +186,7 @@ static void reply_wrong(struct resp_writer *reply) {
 }
 
 bool strangers_exhausted(const struct session *session) {
-  return session->auth_failures >= AUTH_FAILURES;
+  return session->auth_failures >= STRANGERS_AUTH_FAILURES;
 }
 
 static void log_failure(const struct call *call) {
@@ -198,7 +201,7 @@ void strangers_auth_failed(struct call *call) {
   struct session *session = call->session;
   call->worker->counters.auth_failures++;
   log_failure(call);
-  if (session->auth_failures < AUTH_FAILURES) session->auth_failures++;
+  if (session->auth_failures < STRANGERS_AUTH_FAILURES) session->auth_failures++;
   if (session->stranger) strangers_note_error(call->worker, session);
   bool last = strangers_exhausted(session), unanswered = too_many_of_address(call);
   if (call->in_exec) {
@@ -207,7 +210,7 @@ void strangers_auth_failed(struct call *call) {
   } else if (unanswered || !delay(call)) {
     session->close_when_sent = true;
   } else {
-    call->worker->stats[call->command - COMMAND_TABLE].failed++;
+    worker_stats(call->worker, call->command)->failed++;
   }
 }
 

@@ -16,39 +16,39 @@
 #ifndef IDEM_SERVER_COMMANDS_STRANGERS_H
 #define IDEM_SERVER_COMMANDS_STRANGERS_H
 
-#include "server/commands/command.h"
+#include "server/commands/call.h"
 
-#define STRANGERS_MAX 256u     /* of the whole server */
-#define STRANGERS_MS 5000      /* until it has authenticated */
-#define STRANGERS_ERRORS 64u   /* replies that are errors */
-#define AUTH_DELAY_MS 1000     /* of the error of a failed AUTH */
-#define AUTH_FAILURES 3u       /* on one connection */
-#define AUTH_FAILURES_PER_S 10 /* of one address; more are not answered */
+#define STRANGERS_MAX 256u               /* of the whole server */
+#define STRANGERS_MS 5000                /* until it has authenticated */
+#define STRANGERS_ERRORS 64u             /* replies that are errors */
+#define STRANGERS_AUTH_DELAY_MS 1000     /* of the error of a failed AUTH */
+#define STRANGERS_AUTH_FAILURES 3u       /* on one connection */
+#define STRANGERS_AUTH_FAILURES_PER_S 10 /* of one address; more are not answered */
 
-/* A client that has to authenticate, unless it is local. May close the oldest stranger, and the
- * client itself when memory is short. */
+/* A session that has to authenticate becomes a stranger, unless it is local. May close the oldest
+ * stranger, and the session itself when memory is short. */
 void strangers_add(struct worker *worker, struct session *session);
 /* It has authenticated, or it closes. */
 void strangers_remove(struct worker *worker, struct session *session);
-/* How many there are, of all loops. */
+/* How many there are, of all loops. From any thread. */
 unsigned strangers_count(struct instance *instance);
-/* It was told an error. The last one that it may have ends the connection. */
+/* A stranger was told an error. The last one that it may have closes it. */
 void strangers_note_error(struct worker *worker, struct session *session);
 /* Whether it leaves more of its replies untaken than it may. */
 bool strangers_overdue(const struct session *session);
-/* Evicts those whose time is over, of all loops. */
+/* Evicts those that have had STRANGERS_MS, of all loops. */
 void strangers_review(struct worker *worker);
-/* Closes those of this loop that any loop has evicted. */
+/* Closes the sessions of this worker that any loop has evicted. */
 void strangers_close_evicted(struct worker *worker);
 
 /* The password was wrong. Replies, now or later, or closes. */
 void strangers_auth_failed(struct call *call);
 /* Whether this connection may try no more passwords. */
 bool strangers_exhausted(const struct session *session);
-/* Writes the error of the next failed AUTH whose delay is over, of any when `all`. Returns its
- * client; NULL: there is none. */
+/* Writes the error of the next failed AUTH whose delay has passed, of any when `all`. Returns its
+ * session; NULL: there is none. */
 struct session *strangers_answer(struct worker *worker, bool all);
-/* The client closes before that. */
+/* The session ends before that. */
 void strangers_forget_delay(struct session *session);
 
 #endif

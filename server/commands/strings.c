@@ -1,10 +1,12 @@
 /*
- * strings.c - see strings.h. Syntax is judged before the key is looked at, and in the order in
- * which Redis judges it: clients depend on which of two errors comes.
+ * strings.c - see strings.h. Syntax is checked before the key is looked at, and in the order in
+ * which Redis checks it: clients depend on which of two errors comes.
  */
 #include "server/commands/strings.h"
 
-#include "server/commands/keys.h"
+#include "server/commands/expire.h"
+#include "server/commands/generic.h"
+#include "server/commands/reply.h"
 
 /* ---- options of SET and GETEX ---- */
 
@@ -47,7 +49,7 @@ static const struct word WORDS[] = {
 
 struct words {
   unsigned given;
-  struct span time, expected; /* behind a time word; behind IFEQ */
+  struct span time, expected; /* after a time word; after IFEQ */
 };
 
 static const struct word *find_word(struct span text, unsigned allowed, unsigned given) {
@@ -74,19 +76,19 @@ static bool parse_words(struct call *call, size_t first, unsigned allowed, struc
   return true;
 }
 
-/* The time behind a time word, on the engine's clock. Unlike those of EXPIRE it must be above 0. */
+/* The time after a time word, on the engine's clock. Unlike those of EXPIRE it must be above 0. */
 static bool parse_deadline(struct call *call, const struct words *words, int64_t *deadline_ms) {
   long long ms = 0;
-  if (!parse_integer(call, words->time, &ms)) return false;
+  if (!call_parse_integer(call, words->time, &ms)) return false;
   bool relative = (words->given & (EX | PX)) != 0;
   bool valid = ms > 0;
   if ((words->given & (EX | EXAT)) != 0) valid = valid && !__builtin_mul_overflow(ms, 1000LL, &ms);
-  if (relative) valid = valid && !__builtin_add_overflow(ms, (long long)keys_unix_ms(call), &ms);
+  if (relative) valid = valid && !__builtin_add_overflow(ms, (long long)expire_unix_ms(call), &ms);
   if (!valid) {
-    keys_reply_invalid_expire(call);
+    expire_reply_invalid(call);
     return false;
   }
-  *deadline_ms = keys_deadline(call, ms);
+  *deadline_ms = expire_deadline(call, ms);
   return true;
 }
 
@@ -270,7 +272,7 @@ void strings_delifeq(struct call *call) { delete_if_equal(call, call->argv[2]); 
 
 void strings_delex(struct call *call) {
   if (call->argc == 2) {
-    keys_del(call);
+    generic_del(call);
   } else if (call->argc != 4) {
     resp_write_error(call->reply, "ERR wrong number of arguments for 'delex' command");
   } else if (!span_is(call->argv[2], "IFEQ")) {

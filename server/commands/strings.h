@@ -9,7 +9,7 @@
 #ifndef IDEM_SERVER_COMMANDS_STRINGS_H
 #define IDEM_SERVER_COMMANDS_STRINGS_H
 
-#include "server/commands/command.h"
+#include "server/commands/call.h"
 
 void strings_set(struct call *call);
 void strings_setnx(struct call *call);

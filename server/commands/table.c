@@ -1,18 +1,23 @@
 /*
- * table.c - every command, one row each. See command.h for what follows from a row.
+ * table.c - every command, one row each. See command.h for what follows from a row, lookup.h for
+ * how one is found.
  *
- * The syntax is read by COMMAND DOCS (introspection.c): lower-case words are arguments, upper-case
- * words are tokens, [ ] is optional, | separates alternatives, "..." behind an argument means that
- * it may be repeated.
+ * The syntax is that of syntax.h, for COMMAND DOCS.
  */
-#include "server/commands/command.h"
+#include "server/commands/table.h"
+
 #include "server/commands/clients.h"
+#include "server/commands/config.h"
 #include "server/commands/connection.h"
+#include "server/commands/expire.h"
+#include "server/commands/generic.h"
 #include "server/commands/idempotency.h"
+#include "server/commands/info.h"
 #include "server/commands/introspection.h"
-#include "server/commands/keys.h"
+#include "server/commands/limits.h"
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
+#include "server/commands/scan.h"
 #include "server/commands/server.h"
 #include "server/commands/slowlog.h"
 #include "server/commands/strings.h"
@@ -33,16 +38,20 @@
 #define ALL_KEYS COMMAND_ALL_KEYS
 #define STOPS COMMAND_STOPS
 #define SPREADS COMMAND_SPREADS
+#define RUNS_QUEUE COMMAND_RUNS_QUEUE
+#define ADOPTS_BODY COMMAND_ADOPTS_BODY
+
+_Static_assert(COMMAND_BODY == REQUEST_STORE_BODY, "where STORE has its body");
 
 /* clang-format off */
-const struct command COMMAND_TABLE[] = {
+const struct command table_commands[] = {
     /* name, handler, arity, flags, first key, last key, step, limit, group, syntax, summary */
 
     /* idempotency */
     {"CLAIM", idempotency_claim, -2, WRITES | WAITS | LOADS | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
      "key [FP fingerprint] [OWNER id] [LEASE milliseconds] [WAIT milliseconds] [BIND] [HOLD] [TAKEOVER]",
      "Answers whether the caller runs the work of a key, replays it, waits for it, or is refused"},
-    {"STORE", idempotency_store, -4, WRITES | FAST | IDEM, 1, 1, 1, idempotency_store_limit, GROUP_IDEM,
+    {"STORE", idempotency_store, -4, WRITES | FAST | IDEM | ADOPTS_BODY, 1, 1, 1, idempotency_store_limit, GROUP_IDEM,
      "key token body [TTL milliseconds] [META blob]", "Stores the response of a claim and answers all who wait for it"},
     {"RENEW", idempotency_renew, -3, WRITES | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
      "key token [LEASE milliseconds] [STAGE blob]", "Extends the lease of a claim; may note how far the work has come"},
@@ -51,43 +60,43 @@ const struct command COMMAND_TABLE[] = {
     {"FETCH", idempotency_fetch, -2, READS | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
      "key [FP fingerprint]", "Tells the state of a key without claiming it"},
     {"WAIT", idempotency_wait, -3, READS | WAITS | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
-     "key milliseconds [FP fingerprint]", "As FETCH, but waits while somebody else runs the work"},
+     "key milliseconds [FP fingerprint]", "As FETCH, but waits while another caller runs the work"},
     {"AWAIT", idempotency_wait, -3, READS | WAITS | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
      "key milliseconds [FP fingerprint]", "The same as WAIT, for clients that own that word"},
 
     /* keys of either kind */
-    {"DEL", keys_del, -2, WRITES, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Deletes keys"},
-    {"UNLINK", keys_del, -2, WRITES | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Deletes keys"},
-    {"EXISTS", keys_exists, -2, READS | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Counts how many of the keys exist"},
-    {"TOUCH", keys_exists, -2, READS | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Counts how many of the keys exist"},
-    {"TYPE", keys_type, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells the kind of a key: idem, string or none"},
-    {"TTL", keys_ttl, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells in how many seconds a key ends"},
-    {"PTTL", keys_pttl, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells in how many milliseconds a key ends"},
-    {"EXPIRETIME", keys_expiretime, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells the unix time in seconds at which a key ends"},
-    {"PEXPIRETIME", keys_pexpiretime, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key",
-     "Tells the unix time in milliseconds at which a key ends"},
-    {"EXPIRE", keys_expire, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key seconds [NX|XX|GT|LT]",
-     "Sets in how many seconds a key ends"},
-    {"PEXPIRE", keys_pexpire, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key milliseconds [NX|XX|GT|LT]",
-     "Sets in how many milliseconds a key ends"},
-    {"EXPIREAT", keys_expireat, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key unix-time-seconds [NX|XX|GT|LT]",
-     "Sets the unix time in seconds at which a key ends"},
-    {"PEXPIREAT", keys_pexpireat, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key unix-time-milliseconds [NX|XX|GT|LT]",
-     "Sets the unix time in milliseconds at which a key ends"},
-    {"PERSIST", keys_persist, 2, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Keeps a string until it is deleted"},
-    {"KEYS", keys_keys, 2, READS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "pattern", "Lists all keys that match a glob"},
-    {"SCAN", keys_scan, -2, READS, 0, 0, 0, keys_pattern_limit, GROUP_GENERIC, "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+    {"DEL", generic_del, -2, WRITES, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Deletes keys"},
+    {"UNLINK", generic_del, -2, WRITES | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Deletes keys"},
+    {"EXISTS", generic_exists, -2, READS | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Counts how many of the keys exist"},
+    {"TOUCH", generic_exists, -2, READS | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Counts how many of the keys exist"},
+    {"TYPE", generic_type, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells the kind of a key: idem, string or none"},
+    {"TTL", expire_ttl, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells in how many seconds a key expires"},
+    {"PTTL", expire_pttl, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells in how many milliseconds a key expires"},
+    {"EXPIRETIME", expire_expiretime, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells the unix time in seconds at which a key expires"},
+    {"PEXPIRETIME", expire_pexpiretime, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key",
+     "Tells the unix time in milliseconds at which a key expires"},
+    {"EXPIRE", expire_expire, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key seconds [NX|XX|GT|LT]",
+     "Sets in how many seconds a key expires"},
+    {"PEXPIRE", expire_pexpire, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key milliseconds [NX|XX|GT|LT]",
+     "Sets in how many milliseconds a key expires"},
+    {"EXPIREAT", expire_expireat, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key unix-time-seconds [NX|XX|GT|LT]",
+     "Sets the unix time in seconds at which a key expires"},
+    {"PEXPIREAT", expire_pexpireat, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key unix-time-milliseconds [NX|XX|GT|LT]",
+     "Sets the unix time in milliseconds at which a key expires"},
+    {"PERSIST", expire_persist, 2, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Keeps a string until it is deleted"},
+    {"KEYS", scan_keys, 2, READS, 0, 0, 0, limits_pattern, GROUP_GENERIC, "pattern", "Lists all keys that match a glob"},
+    {"SCAN", scan_from, -2, READS, 0, 0, 0, limits_pattern, GROUP_GENERIC, "cursor [MATCH pattern] [COUNT count] [TYPE type]",
      "Lists keys, some at each call"},
-    {"RANDOMKEY", keys_randomkey, 1, READS | ALL_KEYS, 0, 0, 0, NULL, GROUP_GENERIC, "", "Tells some key"},
+    {"RANDOMKEY", scan_randomkey, 1, READS | ALL_KEYS, 0, 0, 0, NULL, GROUP_GENERIC, "", "Tells some key"},
     {"OBJECT", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_GENERIC, "", "Commands about what a key holds"},
-    {"OBJECT|ENCODING", keys_object_encoding, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Tells how Redis would keep the value"},
-    {"OBJECT|REFCOUNT", keys_object_refcount, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Answers 1 for a key that exists"},
-    {"OBJECT|FREQ", keys_object_freq, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Refused: nothing is evicted, so nothing is counted"},
-    {"OBJECT|IDLETIME", keys_object_idletime, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key",
+    {"OBJECT|ENCODING", generic_object_encoding, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Tells how Redis would keep the value"},
+    {"OBJECT|REFCOUNT", generic_object_refcount, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Answers 1 for a key that exists"},
+    {"OBJECT|FREQ", generic_object_freq, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Refused: nothing is evicted, so nothing is counted"},
+    {"OBJECT|IDLETIME", generic_object_idletime, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key",
      "Refused: nothing is evicted, so nothing is noted"},
     {"OBJECT|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_GENERIC, "", "Lists the subcommands"},
     {"MEMORY", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about memory"},
-    {"MEMORY|USAGE", keys_memory_usage, -3, READS, 2, 2, 1, NULL, GROUP_SERVER, "key [SAMPLES count]", "Counts the bytes that a key takes"},
+    {"MEMORY|USAGE", generic_memory_usage, -3, READS, 2, 2, 1, NULL, GROUP_SERVER, "key [SAMPLES count]", "Counts the bytes that a key takes"},
     {"MEMORY|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
 
     /* strings */
@@ -95,12 +104,12 @@ const struct command COMMAND_TABLE[] = {
      "key value [NX|XX|IFEQ comparison-value] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
      "Sets a string, on a condition if one is given"},
     {"SETNX", strings_setnx, 3, WRITES | LOADS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key value", "Sets a string when the key does not exist"},
-    {"SETEX", strings_setex, 4, WRITES | LOADS, 1, 1, 1, NULL, GROUP_STRING, "key seconds value", "Sets a string that ends"},
-    {"PSETEX", strings_psetex, 4, WRITES | LOADS, 1, 1, 1, NULL, GROUP_STRING, "key milliseconds value", "Sets a string that ends"},
+    {"SETEX", strings_setex, 4, WRITES | LOADS, 1, 1, 1, NULL, GROUP_STRING, "key seconds value", "Sets a string that expires"},
+    {"PSETEX", strings_psetex, 4, WRITES | LOADS, 1, 1, 1, NULL, GROUP_STRING, "key milliseconds value", "Sets a string that expires"},
     {"GET", strings_get, 2, READS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key", "Reads a string, or the response stored under a key"},
     {"GETSET", strings_getset, 3, WRITES | LOADS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key value", "Sets a string and answers the former one"},
     {"GETEX", strings_getex, -2, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING,
-     "key [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]", "Reads a string and moves its end"},
+     "key [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]", "Reads a string and sets when it expires"},
     {"GETDEL", strings_getdel, 2, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING, "key", "Reads a string and deletes it"},
     {"STRLEN", strings_strlen, 2, READS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key", "Tells the length of a string"},
     {"DELIFEQ", strings_delifeq, 3, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING, "key value", "Deletes a string that equals the value"},
@@ -116,19 +125,19 @@ const struct command COMMAND_TABLE[] = {
     {"PUNSUBSCRIBE", pubsub_punsubscribe, -1, LISTENING, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[pattern...]",
      "Stops listening to patterns, or to all of them"},
     {"PUBLISH", pubsub_publish_command, 3, FAST | SPREADS, 0, 0, 0, pubsub_publish_limit, GROUP_PUBSUB, "channel message",
-     "Sends a message to all who listen to a channel"},
+     "Sends a message to all subscribers of a channel"},
     {"PUBSUB", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Commands about channels"},
     {"PUBSUB|CHANNELS", pubsub_channels_command, -2, STOPS, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[pattern]",
-     "Lists the channels that somebody listens to"},
+     "Lists the channels that have subscribers"},
     {"PUBSUB|NUMSUB", pubsub_numsub_command, -2, STOPS, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[channel...]",
-     "Counts who listens to channels"},
-    {"PUBSUB|NUMPAT", pubsub_numpat_command, 2, STOPS, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Counts the patterns that somebody listens to"},
+     "Counts the subscribers of channels"},
+    {"PUBSUB|NUMPAT", pubsub_numpat_command, 2, STOPS, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Counts the patterns that have subscribers"},
     {"PUBSUB|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Lists the subcommands"},
 
     /* transactions */
     {"MULTI", transaction_multi, 1, FAST | NOT_QUEUED, 0, 0, 0, NULL, GROUP_TRANSACTIONS, "", "Begins to queue commands for EXEC"},
-    {"EXEC", transaction_exec, 1, NOT_QUEUED, 0, 0, 0, NULL, GROUP_TRANSACTIONS, "",
-     "Runs the queued commands without another's between them"},
+    {"EXEC", transaction_exec, 1, NOT_QUEUED | RUNS_QUEUE, 0, 0, 0, NULL, GROUP_TRANSACTIONS, "",
+     "Runs the queued commands without another one between them"},
     {"DISCARD", transaction_discard_command, 1, FAST | NOT_QUEUED, 0, 0, 0, NULL, GROUP_TRANSACTIONS, "", "Forgets the queued commands"},
     {"WATCH", transaction_watch, -2, FAST | NOT_QUEUED, 1, -1, 1, NULL, GROUP_TRANSACTIONS, "key...", "Is refused: there is nothing to watch"},
     {"UNWATCH", transaction_unwatch, 1, FAST, 0, 0, 0, NULL, GROUP_TRANSACTIONS, "", "Does nothing, for programs that send it"},
@@ -176,19 +185,19 @@ const struct command COMMAND_TABLE[] = {
     {"COMMAND", introspection_command, -1, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Describes all commands"},
     {"COMMAND|COUNT", introspection_count, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the commands"},
     {"COMMAND|INFO", introspection_info, -2, 0, 0, 0, 0, NULL, GROUP_SERVER, "[command-name...]", "Describes commands"},
-    {"COMMAND|LIST", introspection_list, -2, 0, 0, 0, 0, keys_pattern_limit, GROUP_SERVER, "[FILTERBY MODULE module-name|ACLCAT category|PATTERN pattern]",
+    {"COMMAND|LIST", introspection_list, -2, 0, 0, 0, 0, limits_pattern, GROUP_SERVER, "[FILTERBY MODULE module-name|ACLCAT category|PATTERN pattern]",
      "Lists the names of commands"},
     {"COMMAND|DOCS", introspection_docs, -2, 0, 0, 0, 0, NULL, GROUP_SERVER, "[command-name...]", "Documents commands"},
     {"COMMAND|GETKEYS", introspection_getkeys, -3, 0, 0, 0, 0, NULL, GROUP_SERVER, "command [arg...]", "Tells the keys in a command"},
     {"COMMAND|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
-    {"INFO", server_info, -1, STOPS, 0, 0, 0, NULL, GROUP_SERVER, "[section...]", "Figures about the server"},
+    {"INFO", info_command, -1, STOPS, 0, 0, 0, NULL, GROUP_SERVER, "[section...]", "Figures about the server"},
     {"CONFIG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about the settings"},
-    {"CONFIG|GET", server_config_get, -3, ADMIN, 0, 0, 0, keys_pattern_limit, GROUP_SERVER, "parameter...", "Tells settings, by name or glob"},
-    {"CONFIG|SET", server_config_set, -4, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "parameter value...", "Changes settings, all or none"},
-    {"CONFIG|RESETSTAT", server_config_resetstat, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "", "Sets the counters of INFO to 0"},
-    {"CONFIG|REWRITE", server_config_rewrite, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "", "Writes the settings to the configuration file"},
+    {"CONFIG|GET", config_get, -3, ADMIN, 0, 0, 0, limits_pattern, GROUP_SERVER, "parameter...", "Tells settings, by name or glob"},
+    {"CONFIG|SET", config_set, -4, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "parameter value...", "Changes settings, all or none"},
+    {"CONFIG|RESETSTAT", config_resetstat, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "", "Sets the counters of INFO to 0"},
+    {"CONFIG|REWRITE", config_rewrite, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "", "Writes the settings to the configuration file"},
     {"CONFIG|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
-    {"DBSIZE", keys_dbsize, 1, READS | FAST | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the keys"},
+    {"DBSIZE", generic_dbsize, 1, READS | FAST | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the keys"},
     {"TIME", server_time, 1, FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Tells the unix time in seconds and microseconds"},
     {"SLOWLOG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about commands that took long"},
     {"SLOWLOG|GET", slowlog_get, -2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "[count]", "Tells the latest commands that took long"},
@@ -219,10 +228,10 @@ const struct command COMMAND_TABLE[] = {
     {"SHUTDOWN", server_shutdown, -1, ADMIN | NOT_IN_MULTI, 0, 0, 0, NULL, GROUP_SERVER, "[NOSAVE|SAVE] [NOW] [FORCE]",
      "Drains and stops the server"},
     {"LOLWUT", server_lolwut, -1, FAST, 0, 0, 0, NULL, GROUP_SERVER, "[VERSION version]", "Tells the version"},
-    {"FLUSHALL", keys_flush, -1, WRITES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
-    {"FLUSHDB", keys_flush, -1, WRITES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
+    {"FLUSHALL", generic_flush, -1, WRITES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
+    {"FLUSHDB", generic_flush, -1, WRITES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
     {"MONITOR", monitor_command, 1, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Shows every command that runs"},
 };
 /* clang-format on */
 
-const size_t COMMAND_COUNT = sizeof COMMAND_TABLE / sizeof COMMAND_TABLE[0];
+const size_t table_command_count = sizeof table_commands / sizeof table_commands[0];

@@ -2,22 +2,22 @@
  * task.h - commands that look at everything (KEYS, SCAN, CLIENT LIST, CLIENT KILL): run in slices,
  * so that other connections do not wait for them.
  *
- *     handler -> task_begin: first slice -> done? reply
- *                                        \-> session->working; worker.tasks -> a slice a turn ->
- * reply
+ *     handler -> task_begin: first slice -> done? -> reply
+ *                                        \-> session->working; worker.tasks
+ *                                            -> a slice a turn -> reply
  *
- * The first slice runs at once, and for most it is the only one. While a client works, the commands
- * after it wait, as after a command that waits. Between slices everything may change: what is
- * listed is no snapshot. Inside EXEC, which promises that nothing comes between, there is one slice
- * however long it takes.
+ * The first slice runs at once, and for most it is the only one. While a session works, the
+ * commands after it wait, as after a command that waits. Between slices everything may change: what
+ * is listed is no snapshot. Inside EXEC, which promises that nothing comes between, there is one
+ * slice however long it takes.
  *
  * Invariant: a task is in worker.tasks from the end of its first slice until it is destroyed; its
- * client, as long as there is one, points at it.
+ * session, as long as there is one, points at it.
  */
 #ifndef IDEM_SERVER_COMMANDS_TASK_H
 #define IDEM_SERVER_COMMANDS_TASK_H
 
-#include "server/commands/command.h"
+#include "server/commands/call.h"
 
 /* How long a slice takes, about: what another connection waits for it. */
 #define TASK_SLICE_NS 500000u
@@ -26,7 +26,7 @@ struct task {
   struct list link;              /* in worker.tasks */
   const struct command *command; /* its row */
   bool large;                    /* its reply may be as large as the keyspace */
-  struct session *session;       /* NULL: it has gone, and nobody wants the reply */
+  struct session *session;       /* NULL: it has ended, and the reply goes nowhere */
   uint64_t spent_ns, begun_ns;   /* in all slices; in the first one */
   /* One slice: looks at task_over now and then, and returns true when nothing is left to do. What
    * the row says is locked. */
@@ -40,32 +40,15 @@ struct task {
 void task_begin(struct call *call, struct task *task);
 /* Whether the slice that runs has had its time. */
 bool task_over(const struct task *task);
-/* Its client closes. */
+/* Its session ends. */
 void task_abandon(struct task *task);
 
 /* Whether there is a task that may run now. */
 bool task_ready(const struct worker *worker);
-/* One slice of the one that has waited longest, if there is one. Returns its client when it has
+/* One slice of the one that has waited longest, if there is one. Returns its session when it has
  * its reply now, NULL otherwise. */
 struct session *task_run(struct worker *worker);
-/* At the end of the host. */
+/* At the end of the worker. */
 void task_destroy_all(struct worker *worker);
-
-/*
- * What a task gathers for its reply, in pieces that are never moved: a large reply is sent from
- * where it lies. Zero-filled but for `shared` it is empty.
- */
-struct gathered {
-  struct instance *instance; /* whose gathered_bytes count it */
-  struct gathered_piece *first, *last;
-  size_t bytes;
-  bool failed; /* memory is short */
-};
-void gathered_append(struct gathered *gathered, const char *bytes, size_t len);
-/* Whether memory was there for all of it; with an error if not. */
-bool gathered_whole(const struct gathered *gathered, struct resp_writer *reply);
-/* Moves all of it to the end of the reply. */
-void gathered_send(struct gathered *gathered, struct resp_writer *reply);
-void gathered_deinit(struct gathered *gathered);
 
 #endif

@@ -1,6 +1,8 @@
 /* batch.c - see batch.h. */
 #include "server/net/batch.h"
 
+#include "server/commands/limits.h"
+
 /* Whether it cannot change how bytes are read: commands for keys, and other fast ones but those by
  * which a peer makes itself known. */
 static bool reads_on(const struct command *command) {
@@ -26,17 +28,19 @@ static size_t read_short(struct batch_item *item, const struct resp_reader *read
   const struct resp_read_array *array = &item->array;
   size_t used = resp_read_array(reader, data, len, &item->array);
   if (used == 0) return 0;
-  const struct command *command = command_find(worker->commands, array->argv[0]);
+  const struct command *command = lookup_find(worker->commands, array->argv[0]);
   if (array->longest > worker->unasked_bytes &&
-      !command_sizes_fit(worker, command, array->argv, array->argc))
+      !limits_fit(worker, command, array->argv, array->argc))
     return 0;
   *more = command != NULL && reads_on(command);
   item->result = RESP_READ_COMMAND;
   item->request.argv = array->argv;
   item->request.argc = array->argc;
   item->request.command = command;
+  item->request.body = NULL;
   item->request.name = *more ? fetch(item, worker, command) : NULL;
-  item->request.judged = *more; /* not of containers: their subcommands have limits of their own */
+  item->request.sizes_fit =
+      *more; /* not of containers: their subcommands have limits of their own */
   item->request.bytes = used;
   return used;
 }
@@ -49,7 +53,7 @@ static size_t read_any(struct batch_item *item, struct resp_reader *reader,
   if (item->result != RESP_READ_COMMAND) return used;
   item->request.argv = reader->argv;
   item->request.argc = reader->argc;
-  item->request.command = command_find(worker->commands, reader->argv[0]);
+  item->request.command = lookup_find(worker->commands, reader->argv[0]);
   return used;
 }
 

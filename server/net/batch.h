@@ -19,7 +19,7 @@
 #define IDEM_SERVER_NET_BATCH_H
 
 #include "proto/resp_read.h"
-#include "server/commands/command.h"
+#include "server/commands/call.h"
 
 /* As many misses as the memory of one core serves at a time, and no more than stay in its cache. */
 #define BATCH_COMMANDS 16u

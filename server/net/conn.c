@@ -8,8 +8,14 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
+#include "server/commands/check.h"
+#include "server/commands/execute.h"
 #include "server/commands/deliver.h"
-#include "server/commands/inbox.h"
+#include "server/commands/incoming.h"
+#include "server/commands/measure.h"
+#include "server/commands/output_limit.h"
+#include "server/commands/outputs.h"
+#include "server/commands/setup.h"
 #include "server/commands/strangers.h"
 #include "server/net/loop.h"
 
@@ -34,8 +40,8 @@ static void make_runnable(struct conn *conn) {
 /* ---- running commands ---- */
 
 static inline bool output_over_limit(const struct conn *conn) {
-  return !session_output_small(&conn->session) &&
-         session_output_over(&conn->session, &conn_loop(conn)->worker, 0);
+  return !output_limit_small(&conn->session) &&
+         output_limit_over(&conn->session, &conn_loop(conn)->worker, 0);
 }
 
 static bool must_stop(const struct conn *conn) {
@@ -56,7 +62,7 @@ struct share {
 /* A turn that has lasted long leaves only short commands to those that it comes to now: who sends
  * one must not wait for the shares of all that were in front. */
 static struct share share_of(const struct loop *loop) {
-  uint64_t now_ns = loop->worker.stamp_ns;
+  uint64_t now_ns = loop->stamp_ns;
   return (struct share){
       .commands = LOOP_COMMANDS_PER_TURN,
       .end_ns = now_ns + LOOP_SHARE_NS,
@@ -75,7 +81,7 @@ static bool share_used(const struct conn *conn, struct share *share) {
   const struct session *session = &conn->session;
   if (session->out != NULL && resp_output_size(session->out) >= LOOP_SHARE_BYTES)
     share->used = true;
-  if (conn_loop(conn)->worker.stamp_ns >= share->end_ns) share->used = true;
+  if (conn_loop(conn)->stamp_ns >= share->end_ns) share->used = true;
   return share->used;
 }
 
@@ -89,23 +95,26 @@ static void end_input(struct conn *conn) {
 
 /* Takes one result of the reader. False: nothing more can be run from these bytes. */
 static bool take_result(struct conn *conn, const struct resp_reader *reader,
-                        const struct batch_item *item) {
-  struct worker *worker = &conn_loop(conn)->worker;
+                        struct batch_item *item) {
+  struct loop *loop = conn_loop(conn);
+  struct worker *worker = &loop->worker;
   struct session *session = &conn->session;
   switch (item->result) {
     case RESP_READ_COMMAND:
       if (worker->instance->pause_until_ms != 0 &&
-          command_postponed(worker, session, &item->request)) {
+          check_postponed(worker, session, &item->request)) {
         conn->postponed = true;
         return false;
       }
-      command_run(worker, session, &item->request);
+      item->request.stamp_ns = loop->stamp_ns;
+      execute_request(worker, session, &item->request);
+      loop->stamp_ns = item->request.stamp_ns;
       return true;
     case RESP_READ_TOOBIG:
-      command_toobig(worker, session, reader->toobig_index, reader->toobig_limit);
+      execute_toobig(worker, session, reader->toobig_index, reader->toobig_limit);
       return true;
     case RESP_READ_MALFORMED:
-      command_malformed(worker, session, reader->error);
+      execute_malformed(worker, session, reader->error);
       end_input(conn);
       return false;
     case RESP_READ_MORE: return false;
@@ -122,9 +131,9 @@ static bool take_result(struct conn *conn, const struct resp_reader *reader,
  * be read once more when its time comes. *more: nothing keeps what is behind from running. */
 static size_t run_batch(struct conn *conn, struct resp_reader *reader, struct share *share,
                         bool *more) {
-  const struct batch *batch = &conn_loop(conn)->batch;
+  struct batch *batch = &conn_loop(conn)->batch;
   for (unsigned i = 0; i < batch->count; i++) {
-    const struct batch_item *item = &batch->items[i];
+    struct batch_item *item = &batch->items[i];
     bool stopped = i > 0 && (must_stop(conn) || share_used(conn, share));
     if (!stopped && must_come_later(item, share)) stopped = share->used = true;
     *more = !stopped && take_result(conn, reader, item);
@@ -137,9 +146,9 @@ static size_t run_batch(struct conn *conn, struct resp_reader *reader, struct sh
 }
 
 /* Runs complete commands. Returns the bytes consumed; what is left is incomplete, or has to wait
- * for its turn. */
+ * for its turn. body: of the first command; NULL: it has none apart. */
 static size_t run_commands(struct conn *conn, struct resp_reader *reader, const char *data,
-                           size_t len) {
+                           size_t len, struct adopted_body *body) {
   struct loop *loop = conn_loop(conn);
   struct batch *batch = &loop->batch;
   size_t at = 0;
@@ -149,14 +158,17 @@ static size_t run_commands(struct conn *conn, struct resp_reader *reader, const 
   while (more && at < len && !must_stop(conn)) {
     reader->unauthenticated = !conn->session.authenticated;
     batch_read(batch, reader, &loop->worker, data + at, len - at, share.commands);
+    batch->items[0].request.body = body;
+    body = NULL;
     share.commands -= batch->count;
     at += run_batch(conn, reader, &share, &more);
-    if (at < len) loop->worker.stamp_ns = loop_see_time(loop); /* what ran took its time */
+    if (at < len) loop->stamp_ns = loop_see_time(loop); /* what ran took its time */
     if (share.commands == 0 || share.late || share_used(conn, &share)) share.used = true;
     more = more && !share.used;
   }
   if (at < len && share.used) make_runnable(conn);
-  command_batch_end(&loop->worker);
+  measure_end(&loop->worker);
+  loop->stamp_ns = 0;
   conn->held_back = at < len && output_over_limit(conn);
   return at;
 }
@@ -209,11 +221,8 @@ static void settle(struct conn *conn) {
 
 static void run_input(struct conn *conn) {
   struct input *input = conn->input;
-  struct worker *worker = &conn_loop(conn)->worker;
-  worker->received = input_received(input);
-  size_t used =
-      run_commands(conn, &input->reader, input->bytes + input->start, input->len - input->start);
-  worker->received = NULL;
+  size_t used = run_commands(conn, &input->reader, input->bytes + input->start,
+                             input->len - input->start, input_adopted(input));
   if (used > 0) input_await(conn, false); /* what is left is another command */
   bool behind_wait =
       conn->session.waiting && input->len - input->start - used > LOOP_INPUT_BEHIND_WAIT;
@@ -225,7 +234,7 @@ static void run_input(struct conn *conn) {
 void conn_resume(struct conn *conn) {
   if (conn->closing) return;
   if (conn->input != NULL && !must_stop(conn)) {
-    conn_loop(conn)->worker.stamp_ns = loop_see_time(conn_loop(conn));
+    conn_loop(conn)->stamp_ns = loop_see_time(conn_loop(conn));
     run_input(conn);
   } else {
     settle(conn);
@@ -244,7 +253,7 @@ static void take_bytes(struct conn *conn, const char *data, size_t len) {
     }
     return;
   }
-  size_t used = run_commands(conn, &loop->reader, data, len);
+  size_t used = run_commands(conn, &loop->reader, data, len, NULL);
   bool over = conn->session.close_when_sent || conn->session.close_now;
   bool left = used < len || !resp_read_idle(&loop->reader);
   if (!over && left && !input_keep(conn, data + used, len - used)) {
@@ -292,9 +301,9 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
   struct conn *conn = stream->data;
   struct loop *loop = conn_loop(conn);
   loop_begin(loop);
-  loop->worker.stamp_ns = loop_see_time(loop);
-  if (loop->turn_ns == 0) loop->turn_ns = loop->worker.stamp_ns;
-  inbox_deliver(&loop->worker);
+  loop->stamp_ns = loop_see_time(loop);
+  if (loop->turn_ns == 0) loop->turn_ns = loop->stamp_ns;
+  incoming_deliver(&loop->worker);
   if (count < 0) {
     on_end(conn, count == UV_EOF);
     return;
@@ -378,8 +387,8 @@ static inline unsigned list_parts(const struct resp_output *out, size_t skip, uv
 }
 
 static void output_done(struct loop *loop, struct resp_output *out) {
-  if (out->ref_count > 0) worker_output_unpin(&loop->worker, out, 0);
-  worker_output_give(&loop->worker, out);
+  if (out->ref_count > 0) outputs_unpin(&loop->worker, out, 0);
+  outputs_give(&loop->worker, out);
 }
 
 static void on_shutdown(uv_shutdown_t *request, int status) {
@@ -584,7 +593,7 @@ void conn_close(struct conn *conn) {
   struct list *link = &conn->session.link;
   if (conn_loop(conn)->review == link) conn_loop(conn)->review = link->next;
   input_destroy(conn);
-  session_deinit(&conn->session, &conn_loop(conn)->worker);
+  setup_session_deinit(&conn->session, &conn_loop(conn)->worker);
   loop_forget_connection(conn_loop(conn));
   uv_close(&conn->uv.handle, on_closed);
 }
@@ -609,7 +618,7 @@ static void begin(struct conn *conn) {
   loop_see_time(loop);
   if (!conn->is_unix) set_up_tcp(loop, conn);
   list_init(&conn->runnable);
-  session_init(&conn->session, &loop->worker);
+  setup_session_init(&conn->session, &loop->worker);
   conn->session.local = conn->is_unix;
   strangers_add(&loop->worker, &conn->session);
   start_reading(conn);
@@ -683,7 +692,7 @@ void conn_late(struct conn *conn) {
   snprintf(error, sizeof error, "the command did not arrive within %d s", INPUT_REQUEST_MS / 1000);
   worker->counters.closed_by_request_timeout++;
   log_happened(worker->log, LOG_REQUEST_LATE, conn->session.id, worker->now_ms);
-  command_malformed(worker, &conn->session, error);
+  execute_malformed(worker, &conn->session, error);
   end_input(conn);
   settle(conn);
 }

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "server/commands/limits.h"
 #include "server/net/loop.h"
 
 /* ---- room ---- */
@@ -85,14 +86,14 @@ static bool append(struct conn *conn, const char *data, size_t len) {
 static bool is_on_its_way(const struct apart *apart) { return apart->arrived < apart->len; }
 
 static char *body_of(const struct apart *apart) {
-  return apart->received.piece.bytes + ENGINE_PIECE_HEAD;
+  return apart->body.piece.bytes + ENGINE_PIECE_HEAD;
 }
 
 static void apart_drop(struct conn *conn) {
   struct apart *apart = &conn->input->apart;
   if (apart->len == 0) return;
   gave_back(conn, apart->capacity);
-  worker_received_free(&conn_loop(conn)->worker, &apart->received);
+  adopted_body_release(&conn_loop(conn)->worker, &apart->body);
   *apart = (struct apart){0};
 }
 
@@ -104,7 +105,7 @@ static bool apart_take(struct conn *conn, const char *data, size_t len) {
   if (len == 0) return true;
   if (arrived > apart->capacity) {
     size_t capacity = 2 * arrived < apart->len ? 2 * arrived : apart->len;
-    if (!grow(conn, &apart->received.piece.bytes, ENGINE_PIECE_HEAD, &apart->capacity, capacity))
+    if (!grow(conn, &apart->body.piece.bytes, ENGINE_PIECE_HEAD, &apart->capacity, capacity))
       return false;
   }
   char *to = body_of(apart) + apart->arrived;
@@ -128,7 +129,7 @@ static bool apart_begin(struct conn *conn, const char *data, size_t len, size_t 
   size_t at = 0, bulk = resp_read_bulk(&input->reader, data, &at);
   *stay = len;
   if (bulk < INPUT_APART_BYTES || len - at >= bulk || input->apart.len != 0) return true;
-  if (!command_is_body(&conn_loop(conn)->worker, input->reader.argv, input->reader.argc))
+  if (!limits_is_adoptable(&conn_loop(conn)->worker, input->reader.argv, input->reader.argc))
     return true;
   input->apart = (struct apart){.len = bulk, .at = at};
   *stay = at;
@@ -242,7 +243,7 @@ bool input_consumed(struct conn *conn, size_t len) {
   return true;
 }
 
-struct received *input_received(struct input *input) {
+struct adopted_body *input_adopted(struct input *input) {
   struct apart *apart = &input->apart;
-  return apart->len != 0 && !is_on_its_way(apart) ? &apart->received : NULL;
+  return apart->len != 0 && !is_on_its_way(apart) ? &apart->body : NULL;
 }

@@ -18,7 +18,7 @@
 #define IDEM_SERVER_NET_INPUT_H
 
 #include "proto/resp_read.h"
-#include "server/commands/worker.h"
+#include "server/commands/adopted_body.h"
 
 /* A body shorter than this, or the part of it that arrived with its command, is copied: that costs
  * less than the piece. */
@@ -35,7 +35,7 @@ struct conn;
 
 /* A body on its way; len 0: there is none. */
 struct apart {
-  struct received received;
+  struct adopted_body body;
   size_t len, arrived, capacity; /* without the head; capacity is len at the end */
   size_t at;                     /* behind start, where it would be */
 };
@@ -60,8 +60,8 @@ void input_destroy(struct conn *conn);
 char *input_room(struct conn *conn, size_t *room);
 /* Bytes that were read, there or anywhere else. *whole: perhaps a command has become complete. */
 bool input_take(struct conn *conn, const char *data, size_t len, bool *whole);
-/* The body of the first command, to be told to the host when it runs; NULL: it has none apart. */
-struct received *input_received(struct input *input);
+/* The body of the first command, for its request; NULL: it has none apart. */
+struct adopted_body *input_adopted(struct input *input);
 /* So many bytes have been run. What is left is incomplete, or has to wait. */
 bool input_consumed(struct conn *conn, size_t len);
 size_t input_size(const struct input *input); /* as taken */

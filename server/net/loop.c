@@ -9,7 +9,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "server/base/clock.h"
+#include "server/commands/access.h"
 #include "server/commands/inbox.h"
+#include "server/commands/incoming.h"
+#include "server/commands/limits.h"
+#include "server/commands/setup.h"
+#include "server/commands/shards.h"
 #include "server/commands/strangers.h"
 #include "server/commands/task.h"
 
@@ -37,9 +43,9 @@ static struct keyspace *keyspace_of(const struct loop *loop) {
 
 static struct engine_waiter *next_ready(struct loop *loop, struct shard *shard) {
   int64_t now_ms = loop->worker.now_ms;
-  struct engine *engine = worker_lock(&loop->worker, shard, &now_ms);
+  struct engine *engine = access_lock(&loop->worker, shard, &now_ms);
   struct engine_waiter *waiter = engine_next_ready(engine, loop->worker.number);
-  worker_unlock(&loop->worker, shard);
+  access_unlock(&loop->worker, shard);
   return waiter;
 }
 
@@ -126,11 +132,11 @@ static void end_turn(struct loop *loop) {
   adopt_handed(loop);
   answer_failed_auth(loop);
   strangers_close_evicted(worker);
-  worker_tick(worker, LOOP_TICK_STEPS);
+  shards_tick(worker, LOOP_TICK_STEPS);
   answer_ready(loop);
   resume_runnable(loop);
   run_tasks(loop);
-  inbox_deliver(worker);
+  incoming_deliver(worker);
   send_unsent(loop);
   follow_drain(loop);
   if (loop->draining != 0) drain_step(loop);
@@ -386,8 +392,8 @@ static void end_waits(struct loop *loop) {
     if (!session->waiting) continue;
     struct shard *shard = keyspace_shard(keyspace_of(loop), session->shard);
     int64_t now_ms = worker->now_ms;
-    engine_waiter_expire(worker_lock(worker, shard, &now_ms), session->waiter, now_ms);
-    worker_unlock(worker, shard);
+    engine_waiter_expire(access_lock(worker, shard, &now_ms), session->waiter, now_ms);
+    access_unlock(worker, shard);
   }
 }
 
@@ -442,7 +448,7 @@ static void drain_step(struct loop *loop) {
 
 void loop_setup_reader(struct loop *loop, struct resp_reader *reader) {
   resp_read_init(reader);
-  reader->argument_limit = command_argument_limit;
+  reader->argument_limit = limits_argument;
   reader->context = &loop->worker;
   reader->unasked_bytes = loop->worker.unasked_bytes;
   reader->command_limit = (size_t)loop->worker.options->limits.body_bytes + LOOP_COMMAND_BYTES;
@@ -492,7 +498,8 @@ int loop_init(struct loop *loop, struct server *server) {
   pthread_mutex_init(&loop->turn, NULL);
   loop_begin(loop);
   error = open_handles(loop);
-  if (error == 0 && !worker_init(&loop->worker, &server->instance, (int64_t)uv_now(&loop->uv)))
+  if (error == 0 &&
+      !setup_worker_init(&loop->worker, &server->instance, (int64_t)uv_now(&loop->uv)))
     error = UV_ENOMEM;
   if (error != 0) {
     loop_deinit(loop);
@@ -529,5 +536,5 @@ void loop_deinit(struct loop *loop) {
   pthread_mutex_destroy(&loop->handed.lock);
   if (loop->worker.instance == NULL) return;
   resp_read_deinit(&loop->reader);
-  worker_deinit(&loop->worker);
+  setup_worker_deinit(&loop->worker);
 }

@@ -20,7 +20,7 @@
 #include <uv.h>
 
 #include "proto/resp_read.h"
-#include "server/commands/command.h"
+#include "server/commands/session.h"
 #include "server/engine/memory.h"
 #include "server/net/batch.h"
 #include "server/net/input.h"
@@ -124,6 +124,7 @@ struct loop {
   int64_t fair_ms;     /* before this nobody is closed for lateness: see LOOP_STALL_MS */
   struct list *review; /* whom in worker.clients the housekeeping comes to next; NULL: the first */
   struct resp_reader reader; /* for input that arrives whole */
+  uint64_t stamp_ns;         /* when the clock was read last, in this batch; 0: not yet */
   int64_t due_ms;            /* what the timer is set to */
   uint64_t turn_ns;          /* when this part of the turn began; 0: nothing has been read yet */
   int descriptors;           /* libuv has room for those below it */

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "server/commands/setup.h"
 #include "server/net/loop.h"
 
 static struct server *server_of(struct instance *instance) {
@@ -250,7 +251,7 @@ static bool set_up(struct server *server, struct options *options, char error[RE
   int64_t now_ms = (int64_t)(uv_hrtime() / 1000000);
   struct keyspace *keyspace = make_keyspace(options, server->log, now_ms, error);
   if (keyspace == NULL ||
-      !instance_init(&server->instance, keyspace, options, server->log, now_ms)) {
+      !setup_instance_init(&server->instance, keyspace, options, server->log, now_ms)) {
     keyspace_destroy(keyspace);
     server->instance = (struct instance){0};
     return false;
@@ -326,7 +327,7 @@ void server_destroy(struct server *server) {
   for (unsigned i = 0; i < server->loop_count; i++) loop_deinit(server->loops[i]);
   for (unsigned i = 0; i < server->loop_count; i++) free(server->loops[i]);
   struct keyspace *keyspace = server->instance.keyspace;
-  if (keyspace != NULL) instance_deinit(&server->instance);
+  if (keyspace != NULL) setup_instance_deinit(&server->instance);
   keyspace_destroy(keyspace);
   pthread_mutex_destroy(&server->stopper);
   free(server);

@@ -1,10 +1,10 @@
 /*
- * peers.h - a host without a network, or several, and clients that speak to it in words: for tests
- * of what stands between several clients.
+ * peers.h - a worker without a network, or several, and sessions that speak to it in words: for
+ * tests of what stands between several sessions.
  *
- * Time is the test's. What a client was told is taken with heard(), as text. Of several hosts
- * client n is with host n modulo hosts, and nothing runs by itself: a test says end_turn() for the
- * loop that a host would have.
+ * Time is the test's. What a session was told is taken with heard(), as text. Of several workers
+ * session n is with worker n modulo workers, and nothing runs by itself: a test says end_turn() for
+ * the loop that a worker would have.
  */
 #ifndef IDEM_TESTS_UNIT_PEERS_H
 #define IDEM_TESTS_UNIT_PEERS_H
@@ -18,10 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "server/commands/command.h"
+#include "server/commands/execute.h"
 #include "server/commands/deliver.h"
-#include "server/commands/inbox.h"
-#include "server/commands/pubsub.h"
+#include "server/commands/incoming.h"
+#include "server/commands/outputs.h"
+#include "server/commands/setup.h"
 #include "server/commands/task.h"
 
 #define PEERS 8
@@ -34,9 +35,10 @@ struct peers {
   struct instance instance;
   struct worker worker, further[PEERS_FURTHER];
   struct session session[PEERS];
-  uint64_t woken;         /* a bit for each host */
+  uint64_t stamp_ns;      /* the latest reading of the clock in this batch; 0: none yet */
+  uint64_t woken;         /* a bit for each worker */
   unsigned times_seen;    /* how often the clock was looked at anew */
-  unsigned stops, goings; /* how often the others stood still, and went on */
+  unsigned stops, goings; /* how often the others were paused, and resumed */
   char *text;             /* what heard() gave last */
 };
 
@@ -57,12 +59,12 @@ static inline void peers_wake(struct instance *instance, uint64_t workers) {
   peers_of(instance)->woken |= workers;
 }
 
-static inline void peers_stop(struct worker *worker) {
+static inline void peers_pause(struct worker *worker) {
   struct peers *p = peers_of(worker->instance);
   assert_int_equal(p->stops++, p->goings);
 }
 
-static inline void peers_go_on(struct worker *worker) {
+static inline void peers_resume(struct worker *worker) {
   struct peers *p = peers_of(worker->instance);
   assert_int_equal(++p->goings, p->stops);
 }
@@ -86,17 +88,17 @@ static inline int peers_setup_workers(void **state, unsigned workers) {
       .first_token = 1, .retention_ms = 60000, .waiters_per_key = 100, .waiters_total = 100};
   struct keyspace *keyspace = keyspace_create(&engine_options, workers, 1000);
   assert_non_null(keyspace);
-  assert_true(instance_init(&p->instance, keyspace, &p->options, &p->log, 1000));
+  assert_true(setup_instance_init(&p->instance, keyspace, &p->options, &p->log, 1000));
   p->instance.describe = peers_describe;
   p->instance.wake = peers_wake;
-  p->instance.pause_others = peers_stop;
-  p->instance.resume_others = peers_go_on;
+  p->instance.pause_others = peers_pause;
+  p->instance.resume_others = peers_resume;
   p->instance.see_time = peers_see_time;
   p->instance.wall_offset_ms = INT64_C(1700000000123) - 1000;
   for (unsigned i = 0; i < workers; i++) {
-    assert_true(worker_init(worker_number(p, i), &p->instance, 1000));
+    assert_true(setup_worker_init(worker_number(p, i), &p->instance, 1000));
   }
-  for (size_t i = 0; i < PEERS; i++) session_init(&p->session[i], worker_of(p, i));
+  for (size_t i = 0; i < PEERS; i++) setup_session_init(&p->session[i], worker_of(p, i));
   *state = p;
   return 0;
 }
@@ -105,16 +107,16 @@ static inline int peers_setup(void **state) { return peers_setup_workers(state, 
 
 static inline int peers_teardown(void **state) {
   struct peers *p = *state;
-  for (size_t i = 0; i < PEERS; i++) session_deinit(&p->session[i], worker_of(p, i));
+  for (size_t i = 0; i < PEERS; i++) setup_session_deinit(&p->session[i], worker_of(p, i));
   assert_int_equal(p->stops, p->goings);
   for (unsigned i = 0; i < p->instance.worker_count; i++) {
     struct worker *worker = worker_number(p, i);
     assert_int_equal(worker->session_count, 0);
     assert_int_equal(worker->waiting_count, 0);
     assert_int_equal(worker->monitor_count, 0);
-    worker_deinit(worker);
+    setup_worker_deinit(worker);
   }
-  instance_deinit(&p->instance);
+  setup_instance_deinit(&p->instance);
   keyspace_destroy(p->instance.keyspace);
   options_deinit(&p->options);
   free(p->text);
@@ -136,7 +138,7 @@ static inline void copy_output(char *to, const struct resp_output *out) {
   if (out->len > at) memcpy(to, out->bytes + at, out->len - at);
 }
 
-/* What the client was told since it was last asked. Empty when nothing. */
+/* What the session was told since it was last asked. Empty when nothing. */
 static inline struct span heard_bytes(struct peers *p, size_t who) {
   struct session *session = &p->session[who];
   struct worker *worker = worker_of(p, who);
@@ -148,8 +150,8 @@ static inline struct span heard_bytes(struct peers *p, size_t who) {
   assert_non_null(p->text);
   if (out != NULL) {
     copy_output(p->text, out);
-    worker_output_unpin(worker, out, 0);
-    worker_output_give(worker, out);
+    outputs_unpin(worker, out, 0);
+    outputs_give(worker, out);
   }
   session->out = NULL;
   list_remove(&session->unsent);
@@ -159,13 +161,15 @@ static inline struct span heard_bytes(struct peers *p, size_t who) {
 static inline const char *heard(struct peers *p, size_t who) { return heard_bytes(p, who).data; }
 
 static inline void say_spans(struct peers *p, size_t who, const struct span *argv, size_t argc) {
-  const struct request request = {
+  struct request request = {
       .argv = argv,
       .argc = argc,
-      .command = command_find(p->worker.commands, argv[0]),
+      .command = lookup_find(p->worker.commands, argv[0]),
+      .stamp_ns = p->stamp_ns,
   };
-  inbox_deliver(worker_of(p, who)); /* as the network does before commands that have arrived */
-  command_run(worker_of(p, who), &p->session[who], &request);
+  incoming_deliver(worker_of(p, who)); /* as the network does before commands that have arrived */
+  execute_request(worker_of(p, who), &p->session[who], &request);
+  p->stamp_ns = request.stamp_ns;
   while (p->session[who].working) task_run(worker_of(p, who));
 }
 
@@ -181,7 +185,7 @@ static inline void say(struct peers *p, size_t who, const char *line) {
   say_spans(p, who, argv, argc);
 }
 
-/* What the loop of a host does behind the commands of a turn. */
+/* What the loop of a worker does after the commands of a turn. */
 static inline void end_turn(struct peers *p, size_t number) {
   struct worker *worker = worker_number(p, number);
   struct keyspace *keyspace = p->instance.keyspace;
@@ -193,7 +197,7 @@ static inline void end_turn(struct peers *p, size_t number) {
     while ((waiter = engine_next_ready(shard_engine(shard), (unsigned)number)) != NULL)
       deliver_waiter(worker, waiter);
   }
-  inbox_deliver(worker);
+  incoming_deliver(worker);
 }
 
 static inline const char *ask(struct peers *p, size_t who, const char *line) {

@@ -1,6 +1,7 @@
 /* test_batch.c - how far commands are read ahead, and what is found out about them meanwhile. */
 #include "tests/unit/peers.h"
 
+#include "server/commands/limits.h"
 #include "server/net/batch.h"
 
 /* What a connection has of a loop: a reader as loop_setup_reader makes it, and a batch. */
@@ -11,7 +12,7 @@ struct reading {
 
 static void reading_init(struct reading *r, struct peers *p) {
   resp_read_init(&r->reader);
-  r->reader.argument_limit = command_argument_limit;
+  r->reader.argument_limit = limits_argument;
   r->reader.context = &p->worker;
   r->reader.unasked_bytes = p->worker.unasked_bytes;
 }
@@ -65,7 +66,7 @@ static void a_long_command_is_left_to_the_reader(void **state) {
   const struct request *request = &r.batch.items[0].request;
   assert_int_equal(request->argc, 9);
   assert_true(span_is(request->argv[8], "8"));
-  assert_false(request->judged);
+  assert_false(request->sizes_fit);
   resp_read_deinit(&r.reader);
 }
 
@@ -93,7 +94,7 @@ static void limits_are_the_readers(void **state) {
   snprintf(text, sizeof text, "*2\r\n$5\r\nFETCH\r\n$1024\r\n%.1024s\r\n", key);
   read_text(&r, p, text);
   assert_int_equal(r.batch.items[0].result, RESP_READ_COMMAND);
-  assert_true(r.batch.items[0].request.judged);
+  assert_true(r.batch.items[0].request.sizes_fit);
   assert_int_equal(r.batch.items[0].request.bytes, strlen(text));
   snprintf(text, sizeof text, "*2\r\n$5\r\nFETCH\r\n$1025\r\n%.1025s\r\n", key);
   read_text(&r, p, text);

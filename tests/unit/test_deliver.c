@@ -3,6 +3,7 @@
  *
  * Which fields an answer has is test_answer.c's; that the values are right is test_engine.c's.
  */
+#include "server/commands/reply.h"
 #include "tests/unit/peers.h"
 
 #define SMALL (REPLY_PINNED_BYTES - 1)

@@ -2,8 +2,11 @@
  * test_inbox.c - several hosts of one server: what clients of one are told of what those of another
  * do, and what belongs to all. Client n is with host n modulo 3, so 0, 3, 6 are neighbours.
  */
+#include "server/commands/access.h"
+#include "server/commands/check.h"
 #include "server/commands/inbox.h"
 #include "server/commands/monitor.h"
+#include "server/commands/shards.h"
 #include "tests/unit/peers.h"
 
 #define HOSTS 3
@@ -88,8 +91,8 @@ static void who_left_meanwhile_gets_nothing(void **state) {
   ask(p, 1, "SUBSCRIBE c");
   ask(p, 4, "SUBSCRIBE c");
   assert_string_equal(ask(p, 0, "PUBLISH c 1"), ":2\r\n");
-  session_deinit(&p->session[1], &p->further[0]);
-  session_init(&p->session[1], &p->further[0]);
+  setup_session_deinit(&p->session[1], &p->further[0]);
+  setup_session_init(&p->session[1], &p->further[0]);
   ask(p, 4, "UNSUBSCRIBE c");
   assert_string_equal(ask(p, 0, "PUBLISH c 2"), ":0\r\n");
   end_turn(p, 1);
@@ -265,8 +268,8 @@ static void engines_keep_effects_while_anybody_anywhere_listens(void **state) {
   ask(p, 4, "SUBSCRIBE __idem__:b");
   ask(p, 1, "UNSUBSCRIBE");
   assert_int_equal(effects_kept(p), 1);
-  session_deinit(&p->session[4], &p->further[0]);
-  session_init(&p->session[4], &p->further[0]);
+  setup_session_deinit(&p->session[4], &p->further[0]);
+  setup_session_init(&p->session[4], &p->further[0]);
   assert_int_equal(effects_kept(p), 1);
   ask(p, 2, "RESET");
   assert_int_equal(effects_kept(p), 0);
@@ -361,8 +364,8 @@ static void client_unblock_wakes_the_loop_of_the_waiter(void **state) {
 static bool postponed(struct peers *p, size_t who, const char *name) {
   const struct span argv[] = {span_of(name)};
   const struct request request = {
-      .argv = argv, .argc = 1, .command = command_find(p->worker.commands, argv[0])};
-  return command_postponed(worker_of(p, who), &p->session[who], &request);
+      .argv = argv, .argc = 1, .command = lookup_find(p->worker.commands, argv[0])};
+  return check_postponed(worker_of(p, who), &p->session[who], &request);
 }
 
 static void a_pause_is_for_all_hosts(void **state) {
@@ -423,11 +426,11 @@ static void a_waiter_of_another_host_is_granted(void **state) {
   ask(p, 0, "CLAIM k BIND");
   assert_string_equal(ask(p, 1, "CLAIM k WAIT 5000"), "");
   p->woken = 0;
-  session_deinit(&p->session[0], &p->worker);
-  session_init(&p->session[0], &p->worker);
+  setup_session_deinit(&p->session[0], &p->worker);
+  setup_session_init(&p->session[0], &p->worker);
   /* The shard's loop is to look after what was bound, and then the waiter's has an answer. */
   for (unsigned turns = 0; p->session[1].out == NULL && turns < 10; turns++) {
-    for (unsigned i = 0; i < HOSTS; i++) worker_tick(worker_number(p, i), 100);
+    for (unsigned i = 0; i < HOSTS; i++) shards_tick(worker_number(p, i), 100);
     end_all_turns(p);
   }
   assert_memory_equal(heard(p, 1), "*5\r\n$7\r\nCLAIMED\r\n:", 18);
@@ -440,7 +443,7 @@ static void a_waiter_of_another_host_is_granted(void **state) {
 
 static uint64_t leases_over(struct peers *p) {
   struct engine_stats stats;
-  worker_engine_stats(&p->worker, &stats);
+  shards_stats(&p->worker, &stats);
   return stats.lapsed;
 }
 
@@ -456,14 +459,14 @@ static void what_is_due_in_many_shards_takes_the_steps_of_one(void **state) {
   uint64_t before = 0, most = 0;
   for (unsigned turns = 0; turns < LEASES && leases_over(p) < LEASES; turns++) {
     for (unsigned i = 0; i < HOSTS; i++) {
-      worker_tick(worker_number(p, i), WORKER_TICK_LEAST);
+      shards_tick(worker_number(p, i), SHARDS_TICK_LEAST);
       uint64_t ended = leases_over(p) - before;
       before += ended;
       if (ended > most) most = ended;
     }
   }
   assert_int_equal(leases_over(p), LEASES);
-  assert_in_range(most, 1, WORKER_TICK_LEAST);
+  assert_in_range(most, 1, SHARDS_TICK_LEAST);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, peers_teardown)

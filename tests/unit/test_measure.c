@@ -1,31 +1,33 @@
 /* test_measure.c - what the clock says of commands that are measured together. */
+#include "server/commands/measure.h"
+
 #include "tests/unit/peers.h"
 
 #define MS UINT64_C(1000000)
 #define AN_HOUR (UINT64_C(3600000) * MS) /* no machine is that busy */
 
 static const struct command_stats *stats_of(const struct peers *p, const char *name) {
-  const struct command *row = command_find(p->worker.commands, span_of(name));
+  const struct command *row = lookup_find(p->worker.commands, span_of(name));
   assert_non_null(row);
-  return &p->worker.stats[row - COMMAND_TABLE];
+  return worker_stats(&p->worker, row);
 }
 
 /* As if the batch had begun so long ago. */
 static void began_before(struct peers *p, uint64_t ns) {
   ask(p, 0, "INFO server"); /* is measured alone, and reads the clock */
-  assert_true(p->worker.stamp_ns > ns);
-  p->worker.stamp_ns -= ns;
+  assert_true(p->stamp_ns > ns);
+  p->stamp_ns -= ns;
 }
 
-static void time_of_a_stretch_is_its_commands(void **state) {
+static void time_of_a_run_is_its_commands(void **state) {
   struct peers *p = *state;
   began_before(p, 40 * MS);
   for (int i = 0; i < 5; i++) ask(p, 0, "PING");
   assert_int_equal(stats_of(p, "PING")->nanoseconds, 0);
-  command_batch_end(&p->worker);
+  measure_end(&p->worker);
   assert_int_equal(stats_of(p, "PING")->calls, 5);
   assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
-  assert_int_equal(p->worker.stamp_ns, 0);
+  assert_int_equal(p->worker.timed_run.calls, 0);
 }
 
 /* The loop reads it before each batch. */
@@ -33,9 +35,9 @@ static void a_look_at_the_clock_in_the_middle_takes_nothing_away(void **state) {
   struct peers *p = *state;
   began_before(p, 40 * MS);
   ask(p, 0, "PING");
-  p->worker.stamp_ns += 40 * MS;
+  p->stamp_ns += 40 * MS;
   ask(p, 0, "PING");
-  command_batch_end(&p->worker);
+  measure_end(&p->worker);
   assert_int_equal(stats_of(p, "PING")->calls, 2);
   assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
 }
@@ -46,7 +48,7 @@ static void another_command_ends_it(void **state) {
   ask(p, 0, "PING");
   ask(p, 0, "FETCH k");
   assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
-  p->worker.stretch.start_ns -= 50 * MS;
+  p->worker.timed_run.start_ns -= 50 * MS;
   ask(p, 1, "FETCH k"); /* and another client */
   assert_in_range(stats_of(p, "FETCH")->nanoseconds, 50 * MS, AN_HOUR);
 }
@@ -58,11 +60,11 @@ static void so_does_their_number(void **state) {
   assert_in_range(stats_of(p, "PING")->nanoseconds, 40 * MS, AN_HOUR);
 }
 
-static void a_slow_stretch_is_in_the_slowlog(void **state) {
+static void a_slow_run_is_in_the_slowlog(void **state) {
   struct peers *p = *state;
   began_before(p, 40 * MS);
   for (int i = 0; i < 3; i++) ask(p, 0, "PING");
-  command_batch_end(&p->worker);
+  measure_end(&p->worker);
   const char *log = ask(p, 0, "SLOWLOG GET");
   assert_non_null(strstr(log, "$4\r\nPING\r\n$32\r\n... (one of 3 measured together)\r\n"));
 }
@@ -110,11 +112,11 @@ static void the_time_is_seen_anew_after_a_slow_command(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(time_of_a_stretch_is_its_commands),
+      TEST(time_of_a_run_is_its_commands),
       TEST(a_look_at_the_clock_in_the_middle_takes_nothing_away),
       TEST(another_command_ends_it),
       TEST(so_does_their_number),
-      TEST(a_slow_stretch_is_in_the_slowlog),
+      TEST(a_slow_run_is_in_the_slowlog),
       TEST(exec_takes_as_long_as_what_it_runs),
       TEST(the_time_is_seen_anew_after_a_slow_command),
       TEST(low_thresholds_and_long_commands_are_measured_alone),

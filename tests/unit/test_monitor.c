@@ -79,8 +79,8 @@ static void watching_ends_with_reset_or_the_connection(void **state) {
   ask(p, 1, "PING");
   assert_string_equal(heard(p, 0), "");
   assert_string_equal(heard(p, 3), LINE("2", "\"PING\""));
-  session_deinit(&p->session[3], &p->worker);
-  session_init(&p->session[3], &p->worker);
+  setup_session_deinit(&p->session[3], &p->worker);
+  setup_session_init(&p->session[3], &p->worker);
   assert_int_equal(p->worker.monitor_count, 0);
   ask(p, 1, "PING");
   assert_string_equal(heard(p, 3), "");

@@ -1,5 +1,10 @@
 /* test_pubsub.c - who listens to what, and what they are told. Replies are those of
  * redis-server 7.0.15, byte by byte. */
+#include "server/commands/access.h"
+#include "server/commands/effects.h"
+#include "server/commands/publish.h"
+#include "server/commands/pubsub.h"
+#include "server/commands/topics.h"
 #include "tests/unit/peers.h"
 
 #define SUBSCRIBED(name, count) "*3\r\n$9\r\nsubscribe\r\n" name "\r\n:" count "\r\n"
@@ -13,8 +18,8 @@ static void subscribing_is_confirmed_per_channel_with_the_count(void **state) {
   assert_string_equal(ask(p, 0, "SUBSCRIBE a b a"), SUBSCRIBED("$1\r\na", "1") SUBSCRIBED(
                                                         "$1\r\nb", "2") SUBSCRIBED("$1\r\na", "2"));
   assert_string_equal(ask(p, 0, "PSUBSCRIBE x*"), "*3\r\n$10\r\npsubscribe\r\n$2\r\nx*\r\n:3\r\n");
-  assert_int_equal(pubsub_count_channels(&p->session[0]), 2);
-  assert_int_equal(pubsub_count_patterns(&p->session[0]), 1);
+  assert_int_equal(topics_count(&p->session[0], TOPICS_CHANNEL), 2);
+  assert_int_equal(topics_count(&p->session[0], TOPICS_PATTERN), 1);
 }
 
 static void unsubscribing_from_nothing_answers_null_and_the_count(void **state) {
@@ -35,8 +40,8 @@ static void unsubscribing_from_all_channels_leaves_the_patterns(void **state) {
   ask(p, 0, "PSUBSCRIBE x*");
   assert_string_equal(ask(p, 0, "UNSUBSCRIBE"),
                       UNSUBSCRIBED("$1\r\na", "2") UNSUBSCRIBED("$1\r\nb", "1"));
-  assert_int_equal(pubsub_channels(&p->instance), 0);
-  assert_int_equal(pubsub_patterns(&p->instance), 1);
+  assert_int_equal(pubsub_channel_count(&p->instance), 0);
+  assert_int_equal(pubsub_pattern_count(&p->instance), 1);
 }
 
 static void in_resp3_confirmations_and_messages_are_pushes(void **state) {
@@ -70,7 +75,7 @@ static void a_listening_resp2_client_may_only_listen(void **state) {
 
 static void a_name_may_be_as_long_as_the_channel_of_the_longest_key(void **state) {
   struct peers *p = *state;
-  size_t longest = (size_t)p->options.limits.key_bytes + strlen(PUBSUB_EFFECT_PREFIX);
+  size_t longest = (size_t)p->options.limits.key_bytes + strlen(EFFECTS_PREFIX);
   char *name = calloc(1, longest + 1);
   assert_non_null(name);
   struct span argv[] = {SPAN_LITERAL("PSUBSCRIBE"), {name, longest}};
@@ -91,17 +96,17 @@ static void a_name_may_be_as_long_as_the_channel_of_the_longest_key(void **state
 static void one_client_may_not_subscribe_without_end(void **state) {
   struct peers *p = *state;
   char name[16];
-  for (unsigned i = 0; i < PUBSUB_MAX_PER_CLIENT; i++) {
+  for (unsigned i = 0; i < TOPICS_MAX_PER_SESSION; i++) {
     int len = snprintf(name, sizeof name, "%u", i);
     say_spans(p, 0, (struct span[]){SPAN_LITERAL("SUBSCRIBE"), {name, (size_t)len}}, 2);
   }
   heard(p, 0);
-  assert_int_equal(pubsub_count_channels(&p->session[0]), PUBSUB_MAX_PER_CLIENT);
+  assert_int_equal(topics_count(&p->session[0], TOPICS_CHANNEL), TOPICS_MAX_PER_SESSION);
   assert_string_equal(ask(p, 0, "PSUBSCRIBE one-more"),
                       "-ERR a connection may have 100000 subscriptions\r\n");
   assert_string_equal(ask(p, 1, "PUBLISH 99999 x"), ":1\r\n");
   ask(p, 0, "RESET");
-  assert_int_equal(pubsub_channels(&p->instance), 0);
+  assert_int_equal(pubsub_channel_count(&p->instance), 0);
   assert_string_equal(ask(p, 1, "PUBLISH 99999 x"), ":0\r\n");
 }
 
@@ -155,11 +160,11 @@ static void who_leaves_hears_no_more(void **state) {
   ask(p, 0, "SUBSCRIBE c d");
   ask(p, 0, "PSUBSCRIBE c*");
   ask(p, 1, "SUBSCRIBE c");
-  session_deinit(&p->session[0], &p->worker);
+  setup_session_deinit(&p->session[0], &p->worker);
   assert_string_equal(ask(p, 2, "PUBLISH c x"), ":1\r\n");
   assert_string_equal(ask(p, 2, "PUBSUB CHANNELS"), "*1\r\n$1\r\nc\r\n");
   assert_string_equal(ask(p, 2, "PUBSUB NUMPAT"), ":0\r\n");
-  session_init(&p->session[0], &p->worker);
+  setup_session_init(&p->session[0], &p->worker);
   assert_string_equal(heard(p, 0), "");
 }
 
@@ -231,21 +236,21 @@ static void effects_are_told_on_the_channel_of_the_key(void **state) {
   struct peers *p = *state;
   ask(p, 0, "SUBSCRIBE __idem__:k");
   assert_string_equal(ask(p, 1, "CLAIM k"), "*5\r\n$7\r\nCLAIMED\r\n:1\r\n:60000\r\n:1\r\n$-1\r\n");
-  inbox_deliver(&p->worker);
+  incoming_deliver(&p->worker);
   assert_string_equal(heard(p, 0), "");
   ask(p, 1, "STORE k 1 body");
-  inbox_deliver(&p->worker);
+  incoming_deliver(&p->worker);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$4\r\ndone\r\n");
   ask(p, 1, "DEL k");
-  inbox_deliver(&p->worker);
+  incoming_deliver(&p->worker);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$4\r\nfree\r\n");
   ask(p, 1, "CLAIM k HOLD LEASE 10");
   p->worker.now_ms += 10;
   struct shard *shard = keyspace_shard(p->instance.keyspace, 0);
   int64_t now_ms = p->worker.now_ms;
-  engine_tick(worker_lock(&p->worker, shard, &now_ms), now_ms, 1000);
-  worker_unlock(&p->worker, shard);
-  inbox_deliver(&p->worker);
+  engine_tick(access_lock(&p->worker, shard, &now_ms), now_ms, 1000);
+  access_unlock(&p->worker, shard);
+  incoming_deliver(&p->worker);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$7\r\nunknown\r\n");
 }
 
@@ -290,7 +295,7 @@ static void an_effect_reaches_patterns_with_the_key_in_full(void **state) {
   say_spans(p, 1, (struct span[]){SPAN_LITERAL("DEL"), {long_key, sizeof long_key}}, 2);
   say_spans(p, 1, (struct span[]){SPAN_LITERAL("CLAIM"), {key, sizeof key}}, 2);
   say_spans(p, 1, (struct span[]){SPAN_LITERAL("DEL"), {key, sizeof key}}, 2);
-  inbox_deliver(&p->worker);
+  incoming_deliver(&p->worker);
   static const char last[] =
       "*4\r\n$8\r\npmessage\r\n$10\r\n__idem__:*\r\n$12\r\n__idem__:\0*\n\r\n$4\r\nfree\r\n";
   struct span got = heard_bytes(p, 0);
@@ -347,12 +352,12 @@ static void model_step(struct peers *p, struct model *model, uint64_t random) {
   } else if (what < 115) {
     memset(model->listens[0][who], 0, sizeof model->listens[0][who]);
     memset(model->listens[1][who], 0, sizeof model->listens[1][who]);
-    session_deinit(&p->session[who], &p->worker);
-    session_init(&p->session[who], &p->worker);
+    setup_session_deinit(&p->session[who], &p->worker);
+    setup_session_init(&p->session[who], &p->worker);
   } else {
     snprintf(line, sizeof line, "name-%zu", name);
     size_t expected = listeners(model, 0, name) + listeners(model, 1, name);
-    assert_int_equal(pubsub_publish(&p->worker, span_of(line), SPAN_LITERAL("m")), expected);
+    assert_int_equal(publish_message(&p->worker, span_of(line), SPAN_LITERAL("m")), expected);
     for (size_t i = 0; i < PEERS; i++) {
       size_t messages = 0;
       const char *text = heard(p, i);
@@ -368,8 +373,8 @@ static void any_order_of_joining_and_leaving_agrees_with_a_naive_model(void **st
   uint64_t seed = 88172645463325252u;
   for (int step = 0; step < MODEL_STEPS; step++) {
     model_step(p, &model, next_random(&seed));
-    assert_int_equal(pubsub_channels(&p->instance), names_heard(&model, 0));
-    assert_int_equal(pubsub_patterns(&p->instance), names_heard(&model, 1));
+    assert_int_equal(pubsub_channel_count(&p->instance), names_heard(&model, 0));
+    assert_int_equal(pubsub_pattern_count(&p->instance), names_heard(&model, 1));
   }
 }
 
@@ -389,8 +394,8 @@ static void names_listened_to_count_in_client_input_total(void **state) {
   assert_int_equal(p->instance.input_bytes, 0);
   ask(p, 0, "PSUBSCRIBE a*");
   assert_true(p->instance.input_bytes > 0);
-  session_deinit(&p->session[0], &p->worker);
-  session_init(&p->session[0], &p->worker);
+  setup_session_deinit(&p->session[0], &p->worker);
+  setup_session_init(&p->session[0], &p->worker);
   assert_int_equal(p->instance.input_bytes, 0);
 }
 

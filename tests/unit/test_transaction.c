@@ -1,6 +1,6 @@
 /* test_transaction.c - MULTI to EXEC. Replies are those of redis-server 7.0.15, byte by byte, but
  * for WATCH. */
-#include "server/commands/transaction.h"
+#include "server/commands/queue.h"
 #include "tests/unit/peers.h"
 
 #define OK "+OK\r\n"
@@ -13,7 +13,7 @@ static void commands_run_at_exec_in_one_reply(void **state) {
   assert_string_equal(ask(p, 0, "CLAIM k"), QUEUED);
   assert_string_equal(ask(p, 0, "PING"), QUEUED);
   assert_string_equal(ask(p, 0, "STORE k 99 body"), QUEUED);
-  assert_int_equal(transaction_length(&p->session[0]), 3);
+  assert_int_equal(queue_length(&p->session[0]), 3);
   assert_string_equal(ask(p, 1, "EXISTS k"), ":0\r\n");
   say(p, 0, "EXEC");
   const char *reply = heard(p, 0);
@@ -21,7 +21,7 @@ static void commands_run_at_exec_in_one_reply(void **state) {
       "*3\r\n*5\r\n$7\r\nCLAIMED\r\n:1\r\n:60000\r\n:1\r\n$-1\r\n+PONG\r\n-STALE ";
   assert_memory_equal(reply, begin, sizeof begin - 1);
   assert_string_equal(ask(p, 1, "EXISTS k"), ":1\r\n");
-  assert_int_equal(transaction_length(&p->session[0]), -1);
+  assert_int_equal(queue_length(&p->session[0]), -1);
 }
 
 static void an_empty_transaction_answers_an_empty_array(void **state) {
@@ -80,7 +80,7 @@ static void an_error_while_queueing_spoils_it(void **state) {
     assert_string_equal(ask(p, 0, "DBSIZE"), ":0\r\n");
   }
   ask(p, 0, "MULTI");
-  command_toobig(&p->worker, &p->session[0], 1, 10);
+  execute_toobig(&p->worker, &p->session[0], 1, 10);
   heard(p, 0);
   assert_string_equal(ask(p, 0, "EXEC"), EXECABORT);
 }
@@ -123,11 +123,11 @@ static void queue_echo(struct peers *p, size_t len, const char *expected) {
 static void a_transaction_may_take_a_mebibyte_beside_bodies(void **state) {
   struct peers *p = *state;
   ask(p, 0, "MULTI");
-  size_t most = TRANSACTION_MAX_BYTES / sizeof(struct span), queued = 0;
+  size_t most = QUEUE_MAX_BYTES / sizeof(struct span), queued = 0;
   while (queued < most && strcmp(ask(p, 0, "PING"), QUEUED) == 0) queued++;
   assert_in_range(queued, most / 8, most / 2);
   assert_string_equal(ask(p, 0, "PING"), QUEUED); /* acknowledged, as Redis does, and not kept */
-  assert_int_equal(transaction_length(&p->session[0]), queued);
+  assert_int_equal(queue_length(&p->session[0]), queued);
   assert_string_equal(ask(p, 0, "EXEC"), EXECABORT);
   assert_string_equal(ask(p, 0, "PING"), "+PONG\r\n");
 }
@@ -136,8 +136,8 @@ static void bodies_of_a_transaction_may_take_the_body_limit(void **state) {
   struct peers *p = *state;
   ask(p, 0, "MULTI");
   for (int i = 0; i < 4; i++) queue_echo(p, (size_t)p->options.limits.body_bytes / 4, QUEUED);
-  queue_echo(p, TRANSACTION_BODY_BYTES, QUEUED); /* not one of them */
-  queue_echo(p, TRANSACTION_BODY_BYTES + 1, TOO_LONG);
+  queue_echo(p, QUEUE_BODY_BYTES, QUEUED); /* not one of them */
+  queue_echo(p, QUEUE_BODY_BYTES + 1, TOO_LONG);
   assert_string_equal(ask(p, 0, "EXEC"), EXECABORT);
 }
 
@@ -166,8 +166,8 @@ static void what_transactions_queue_counts_in_client_input_total(void **state) {
   assert_int_equal(p->instance.input_bytes, 0);
   ask(p, 0, "MULTI");
   queue_echo(p, 40000, QUEUED);
-  session_deinit(&p->session[0], &p->worker);
-  session_init(&p->session[0], &p->worker);
+  setup_session_deinit(&p->session[0], &p->worker);
+  setup_session_init(&p->session[0], &p->worker);
   assert_int_equal(p->instance.input_bytes, 0);
 }
 
@@ -175,8 +175,8 @@ static void a_client_that_goes_takes_its_transaction_along(void **state) {
   struct peers *p = *state;
   ask(p, 0, "MULTI");
   ask(p, 0, "CLAIM k");
-  session_deinit(&p->session[0], &p->worker);
-  session_init(&p->session[0], &p->worker);
+  setup_session_deinit(&p->session[0], &p->worker);
+  setup_session_init(&p->session[0], &p->worker);
   assert_string_equal(ask(p, 0, "EXISTS k"), ":0\r\n");
   ask(p, 1, "MULTI");
   assert_string_equal(ask(p, 1, "RESET"), "+RESET\r\n");
@@ -204,7 +204,7 @@ static void listening_inside_works_as_in_redis(void **state) {
   assert_string_equal(ask(p, 0, "EXEC"),
                       "*3\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$"
                       "1\r\nc\r\n$2\r\nyo\r\n:1\r\n:0\r\n");
-  assert_true(pubsub_restricts(&p->session[0]));
+  assert_true(session_only_listens(&p->session[0]));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)

@@ -1,0 +1,24 @@
+/* generic.h - what works on keys of either kind: DEL, EXISTS, TYPE, FLUSHALL, OBJECT and their
+ * relatives, as in Redis. When they expire is expire.h, finding them scan.h. */
+#ifndef IDEM_SERVER_COMMANDS_GENERIC_H
+#define IDEM_SERVER_COMMANDS_GENERIC_H
+
+#include "server/commands/call.h"
+
+/* UNLINK too: nothing here is freed so slowly that it matters. */
+void generic_del(struct call *call);
+void generic_exists(struct call *call); /* TOUCH too */
+void generic_type(struct call *call);
+void generic_dbsize(struct call *call);
+/* FLUSHALL, FLUSHDB [ASYNC|SYNC]: absent at once, memory is given back little by little. */
+void generic_flush(struct call *call);
+void generic_object_encoding(struct call *call);
+void generic_object_refcount(struct call *call);
+void generic_object_freq(struct call *call);
+void generic_object_idletime(struct call *call);
+void generic_memory_usage(struct call *call);
+
+/* As TYPE tells it. */
+const char *generic_kind_name(enum engine_kind kind);
+
+#endif

@@ -1,0 +1,46 @@
+/* limits.c - see limits.h. */
+#include "server/commands/limits.h"
+
+/* A longer name is no command's. It is let through as far as this, so that the error can quote it.
+ */
+#define NAME_LIMIT 1024u
+
+size_t limits_of(const struct worker *worker, const struct command *command,
+                 const struct span *argv, size_t index) {
+  const struct options *options = worker->options;
+  if (index == 0) return NAME_LIMIT;
+  if (command == NULL) return (size_t)options->limits.body_bytes;
+  if (command->limit != NULL) return command->limit(options, argv, index);
+  return (size_t)(command_is_key(command, index, SIZE_MAX) ? options->limits.key_bytes
+                                                           : options->limits.body_bytes);
+}
+
+size_t limits_argument(void *context, const struct span *argv, size_t index) {
+  const struct worker *worker = context;
+  if (index == 0) return NAME_LIMIT;
+  return limits_of(worker, lookup_find(worker->commands, argv[0]), argv, index);
+}
+
+/* Kept out of line: the callers ask only about what is long. */
+__attribute__((noinline)) bool limits_fit(const struct worker *worker,
+                                          const struct command *command, const struct span *argv,
+                                          size_t argc) {
+  for (size_t i = 0; i < argc; i++) {
+    if (argv[i].len > worker->unasked_bytes && argv[i].len > limits_of(worker, command, argv, i))
+      return false;
+  }
+  return true;
+}
+
+bool limits_is_adoptable(const struct worker *worker, const struct span *argv, size_t index) {
+  if (index != COMMAND_BODY) return false;
+  const struct command *command = lookup_find(worker->commands, argv[0]);
+  return command != NULL && (command->flags & COMMAND_ADOPTS_BODY) != 0;
+}
+
+/* An escaped key is twice as long. What is longer than that is there to cost time. */
+size_t limits_pattern(const struct options *options, const struct span *argv, size_t index) {
+  (void)argv;
+  (void)index;
+  return 2 * (size_t)options->limits.key_bytes;
+}

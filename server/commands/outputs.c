@@ -1,0 +1,49 @@
+/* outputs.c - see outputs.h. */
+#include "server/commands/outputs.h"
+
+#include <stdlib.h>
+
+#include "server/commands/access.h"
+#include "server/commands/counted.h"
+
+static void destroy(struct resp_output *out) {
+  resp_output_deinit(out);
+  free(out);
+}
+
+bool outputs_init(struct worker *worker) {
+  worker->spare_outputs = calloc(OUTPUTS_SPARE, sizeof *worker->spare_outputs);
+  return worker->spare_outputs != NULL;
+}
+
+void outputs_deinit(struct worker *worker) {
+  while (worker->spare_count > 0) destroy(worker->spare_outputs[--worker->spare_count]);
+  free(worker->spare_outputs);
+}
+
+struct resp_output *outputs_take(struct worker *worker) {
+  if (worker->spare_count > 0) return worker->spare_outputs[--worker->spare_count];
+  return calloc(1, sizeof(struct resp_output));
+}
+
+void outputs_give(struct worker *worker, struct resp_output *out) {
+  if (worker->spare_count == OUTPUTS_SPARE || out->capacity > OUTPUTS_SPARE_BYTES) {
+    destroy(out);
+    return;
+  }
+  resp_output_reset(out);
+  worker->spare_outputs[worker->spare_count++] = out;
+}
+
+void outputs_unpin(struct worker *worker, struct resp_output *out, size_t first) {
+  for (size_t i = first; i < out->ref_count; i++) {
+    int64_t now_ms = worker->now_ms;
+    if (out->refs[i].keeper == NULL) {
+      counted_release(out->refs[i].pin);
+      continue;
+    }
+    struct engine *engine = access_lock(worker, out->refs[i].keeper, &now_ms);
+    engine_unpin(engine, out->refs[i].pin);
+    access_unlock(worker, out->refs[i].keeper);
+  }
+}

@@ -1,0 +1,29 @@
+/*
+ * outputs.h - where replies are written: outputs kept ready, and what they refer to.
+ *
+ * An output is one session's until the network has sent it; then it is given back. Each function is
+ * called by the worker's own thread.
+ */
+#ifndef IDEM_SERVER_COMMANDS_OUTPUTS_H
+#define IDEM_SERVER_COMMANDS_OUTPUTS_H
+
+#include "server/commands/worker.h"
+
+/* Outputs kept for the next turn, so that a busy server allocates none. */
+#define OUTPUTS_SPARE 64
+/* A spare output gives back a larger buffer than this. */
+#define OUTPUTS_SPARE_BYTES (64u * 1024)
+
+/* Room for the spare ones. False: memory is short. */
+bool outputs_init(struct worker *worker);
+void outputs_deinit(struct worker *worker);
+
+/* An empty output, NULL when memory is short; and back, when its references were released. */
+struct resp_output *outputs_take(struct worker *worker);
+void outputs_give(struct worker *worker, struct resp_output *out);
+
+/* Releases the references that the output holds, from the one with this number on: what a shard
+ * keeps is unpinned, what has no keeper is counted. */
+void outputs_unpin(struct worker *worker, struct resp_output *out, size_t first);
+
+#endif

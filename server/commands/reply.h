@@ -1,0 +1,33 @@
+/* reply.h - replies that several families use. */
+#ifndef IDEM_SERVER_COMMANDS_REPLY_H
+#define IDEM_SERVER_COMMANDS_REPLY_H
+
+#include "server/commands/call.h"
+#include "server/rules/request.h"
+
+void reply_ok(struct call *call);
+void reply_syntax_error(struct call *call);
+void reply_wrongtype(struct call *call);
+void reply_oom(struct call *call);       /* at maxmemory */
+void reply_no_memory(struct call *call); /* the system has none */
+
+/* What is wrong with a request, in the contract's words. */
+RESP_WRITE_COLD void reply_request_error(struct resp_writer *reply,
+                                         const struct request_error *error);
+
+/* A blob of the call's shard, whole. */
+void reply_body(struct call *call, struct engine_blob *body);
+/* Bytes of a blob; from REPLY_PINNED_BYTES on they are sent from where they lie, pinned until then;
+ * shorter ones join the other replies of the turn in one buffer. The shard, whose blob it is, is
+ * locked. */
+#define REPLY_PINNED_BYTES (16u * 1024)
+void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob,
+                struct span bytes);
+
+/* Whether what was written since the output had `before` bytes is an error. */
+static inline bool reply_is_error(const struct resp_writer *reply, size_t before) {
+  const struct resp_output *out = reply->out;
+  return out->len > before && out->bytes[before] == '-';
+}
+
+#endif

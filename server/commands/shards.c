@@ -1,0 +1,54 @@
+/* shards.c - see shards.h. */
+#include "server/commands/shards.h"
+
+#include <assert.h>
+
+#include "server/commands/access.h"
+
+void shards_tick(struct worker *worker, unsigned steps) {
+  struct keyspace *keyspace = worker->instance->keyspace;
+  assert(steps >= SHARDS_TICK_LEAST);
+  uint64_t due = keyspace_take_due(keyspace, worker->number, worker->now_ms);
+  if (due == 0) return;
+  unsigned share = steps / (unsigned)__builtin_popcountll(due);
+  for (; due != 0; due &= due - 1) {
+    struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(due));
+    int64_t now_ms = worker->now_ms;
+    engine_tick(access_lock(worker, shard, &now_ms), now_ms, share);
+    access_unlock(worker, shard);
+  }
+}
+
+void shards_stats(struct worker *worker, struct engine_stats *sum) {
+  struct keyspace *keyspace = worker->instance->keyspace;
+  *sum = (struct engine_stats){0};
+  for (unsigned i = 0; i < keyspace_shards(keyspace); i++) {
+    struct shard *shard = keyspace_shard(keyspace, i);
+    int64_t now_ms = worker->now_ms;
+    struct engine_stats stats;
+    engine_stats(access_lock(worker, shard, &now_ms), &stats);
+    access_unlock(worker, shard);
+    engine_stats_add(sum, &stats);
+  }
+}
+
+/* Which of two workers that change their minds at once comes last does not matter: each asks under
+ * the locks. A worker that begins to listen tells all engines, even when another one has begun
+ * before: that one may not be through yet. */
+void shards_want_effects(struct worker *worker, bool wanted) {
+  struct instance *instance = worker->instance;
+  if (wanted == atomic_load(&worker->wants_effects)) return;
+  atomic_store(&worker->wants_effects, wanted);
+  if (wanted) {
+    atomic_fetch_add(&instance->effect_workers, 1);
+  } else if (atomic_fetch_sub(&instance->effect_workers, 1) > 1) {
+    return;
+  }
+  for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++) {
+    struct shard *shard = keyspace_shard(instance->keyspace, i);
+    int64_t now_ms = worker->now_ms;
+    struct engine *engine = access_lock(worker, shard, &now_ms);
+    engine_want_effects(engine, atomic_load(&instance->effect_workers) > 0);
+    access_unlock(worker, shard);
+  }
+}
