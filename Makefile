@@ -133,7 +133,7 @@ ubsan: ## units and model under UBSan alone
 	@$(MAKE) --no-print-directory MODE=ubsan programs units
 	@tests/run-units $(patsubst $(B)/%,build/ubsan/%,$(UNITS))
 TSAN_UNITS := $(addprefix build/tsan/tests/test_,$(filter $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/*.c)), \
-              keyspace inbox pubsub monitor transaction regions))
+              keyspace inbox pubsub monitor transaction regions hugepages))
 TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py \
                tests/system/test_fairness.py))) test_strangers.WrongPasswords
 tsan: ## what threads share, under ThreadSanitizer: units, shortage, transcripts and interleavings with four loops

@@ -28,6 +28,9 @@
 
 #include "server/engine/engine.h"
 #include "server/engine/regions.h"
+#include "server/engine/keys.h"
+#include "server/engine/stats.h"
+#include "server/engine/tick.h"
 
 #define DEFAULT_KEYS 1000000u
 #define DEFAULT_BODY 100u
@@ -82,8 +85,8 @@ static struct span uuid(uint64_t number, char text[UUID + 1]) {
 }
 
 static uint64_t bytes_of(const struct bench *bench) {
-  struct engine_stats stats;
-  engine_stats(bench->engine, &stats);
+  struct stats stats;
+  stats_read(bench->engine, &stats);
   return stats.memory_bytes;
 }
 
@@ -159,15 +162,15 @@ static void fill(struct bench *bench) {
 /* As a host does with commands that came together. */
 static void replay_ahead(struct bench *bench) {
   uint64_t count = bench->keys < DEFAULT_KEYS ? bench->keys : DEFAULT_KEYS, start = cpu_ns();
-  struct engine_name names[TOGETHER];
+  struct name names[TOGETHER];
   char text[UUID + 1];
   for (uint64_t from = 0; from < count; from += TOGETHER) {
     for (uint64_t i = 0; i < TOGETHER; i++) {
       uint64_t number = mixed(from + i + count) % bench->keys;
-      engine_name_of(bench->engine, uuid(number, text), &names[i]);
-      engine_prefetch(bench->engine, &names[i]);
+      name_of(bench->engine, uuid(number, text), &names[i]);
+      keys_prefetch(bench->engine, &names[i]);
     }
-    for (uint64_t i = 0; i < TOGETHER; i++) engine_prefetch_entry(bench->engine, &names[i]);
+    for (uint64_t i = 0; i < TOGETHER; i++) keys_prefetch_entry(bench->engine, &names[i]);
     for (uint64_t i = 0; i < TOGETHER; i++) fetch(bench, mixed(from + i + count) % bench->keys);
   }
   printf("fetch  %6.1f ns, %u fetched ahead\n", per(cpu_ns() - start, count), TOGETHER);
@@ -184,7 +187,7 @@ static void end_all(struct bench *bench) {
   uint64_t start = cpu_ns(), longest = 0;
   for (bool more = true; more;) {
     uint64_t before = cpu_ns();
-    more = engine_tick(bench->engine, bench->now_ms, TICK_STEPS);
+    more = tick_run(bench->engine, bench->now_ms, TICK_STEPS);
     uint64_t took = cpu_ns() - before;
     if (took > longest) longest = took;
   }
@@ -241,8 +244,8 @@ static double percentile_us(const struct calls *calls, double part) {
 /* ---- mass expiry ---- */
 
 static uint64_t records_of(const struct bench *bench) {
-  struct engine_stats stats;
-  engine_stats(bench->engine, &stats);
+  struct stats stats;
+  stats_read(bench->engine, &stats);
   return stats.records;
 }
 
@@ -259,7 +262,7 @@ static void expire(struct bench *bench, uint64_t others, int64_t jitter_ms) {
   for (int64_t ms = 0; ms <= WINDOW_MS + jitter_ms; ms++) {
     for (bool more = true; more;) {
       uint64_t before = cpu_ns();
-      more = engine_tick(bench->engine, bench->now_ms + LEAD_MS + ms, TICK_STEPS);
+      more = tick_run(bench->engine, bench->now_ms + LEAD_MS + ms, TICK_STEPS);
       note(ticks, cpu_ns() - before);
     }
   }

@@ -5,7 +5,7 @@ static char fold(char c, bool ignore_case) {
   return ignore_case && c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-/* The set at p, behind '['. Returns what is behind it and whether c is in it. An open set ends with
+/* The set at p, after '['. Returns what follows it and whether c is in it. An open set ends with
  * the pattern. */
 static const char *match_set(const char *p, const char *end, char c, bool ignore_case, bool *in) {
   bool negated = p < end && *p == '^';
@@ -33,7 +33,7 @@ static const char *match_set(const char *p, const char *end, char c, bool ignore
   return p < end ? p + 1 : p;
 }
 
-/* One pattern element other than '*' against one byte. Returns what is behind the element, NULL
+/* One pattern element other than '*' against one byte. Returns what follows the element, NULL
  * when it does not match. */
 static const char *match_one(const char *p, const char *end, char c, bool ignore_case) {
   c = fold(c, ignore_case);

@@ -83,8 +83,8 @@ static void shrink(struct table *table) {
   while (*to != NULL) to = &(*to)->next;
   *to = *from;
   *from = NULL;
-  /* One empty segment is kept, so that a table that breathes at its edge does not allocate at every
-   * breath. */
+  /* One empty segment is kept, so that a table whose size varies around its edge does not allocate
+   * each time. */
   if (table->segment_count * TABLE_SEGMENT_BUCKETS >= table->size + 2 * TABLE_SEGMENT_BUCKETS)
     drop_segment(table);
 }

@@ -53,7 +53,7 @@ void table_insert(struct table *table, struct table_node *node);
 /* Takes out the node that *link points at, shrinking by at most one bucket. */
 void table_remove(struct table *table, struct table_node **link);
 
-/* The bucket under a scan cursor; sets *next to the cursor behind it, 0 at the end. */
+/* The bucket under a scan cursor; sets *next to the cursor after it, 0 at the end. */
 struct table_node *table_scan(const struct table *table, uint64_t cursor, uint64_t *next);
 
 #endif

@@ -4,6 +4,8 @@
 #include <assert.h>
 
 #include "server/commands/effects.h"
+#include "server/engine/effect.h"
+#include "server/engine/memory_limit.h"
 
 static void wake_others(struct worker *worker, uint64_t loops) {
   loops &= ~(UINT64_C(1) << worker->number);
@@ -32,10 +34,10 @@ struct engine *access_lock(struct worker *worker, struct shard *shard, int64_t *
 
 void access_unlock(struct worker *worker, struct shard *shard) {
   struct engine *engine = shard_engine(shard);
-  if (engine_has_effects(engine)) effects_post(worker, engine);
+  if (effect_any(engine)) effects_post(worker, engine);
   if (alone(worker)) return;
   if (worker->holds_all) {
-    engine_publish(engine); /* for the other shards' commands in EXEC */
+    memory_limit_publish(engine); /* for the other shards' commands in EXEC */
   } else {
     wake_others(worker, shard_unlock(shard));
   }
@@ -55,7 +57,7 @@ void access_unlock_all(struct worker *worker) {
   worker->holds_all = false;
   for (unsigned i = 0; i < keyspace_shards(keyspace); i++) {
     struct engine *engine = shard_engine(keyspace_shard(keyspace, i));
-    if (engine_has_effects(engine)) effects_post(worker, engine);
+    if (effect_any(engine)) effects_post(worker, engine);
   }
   wake_others(worker, keyspace_unlock_all(keyspace));
 }

@@ -10,7 +10,7 @@
 #define IDEM_SERVER_COMMANDS_CALL_H
 
 #include "server/commands/access.h"
-#include "server/commands/adopted_body.h"
+#include "server/commands/received_body.h"
 #include "server/commands/session.h"
 
 /* A command as it was read, and what was found out about it meanwhile. Zero but for argv, argc and
@@ -18,11 +18,11 @@
 struct request {
   const struct span *argv;
   size_t argc;
-  const struct command *command;  /* the row of argv[0]; NULL: there is none */
-  const struct engine_name *name; /* of argv[1], its only key; NULL: not worked out */
-  struct adopted_body *body;      /* that one of argv lies in; NULL nearly always */
-  bool sizes_fit;                 /* by this row, which is no container's */
-  size_t bytes;                   /* about, of all arguments; if not sizes_fit, not known yet */
+  const struct command *command; /* the row of argv[0]; NULL: there is none */
+  const struct name *name;       /* of argv[1], its only key; NULL: not worked out */
+  struct received_body *body;    /* that one of argv lies in; NULL nearly always */
+  bool sizes_fit;                /* by this row, which is no container's */
+  size_t bytes;                  /* about, of all arguments; if not sizes_fit, not known yet */
   uint64_t stamp_ns; /* before and after it: when the clock was read last; 0: not in this batch */
 };
 
@@ -34,8 +34,8 @@ struct call {
   struct engine *engine;   /* the shard's */
   const struct span *argv; /* argv[0] is the name */
   size_t argc;
-  const struct engine_name *name; /* of argv[1]; NULL: not worked out */
-  struct request *request;        /* in EXEC, EXEC's; NULL: it is a later slice of a task */
+  const struct name *name; /* of argv[1]; NULL: not worked out */
+  struct request *request; /* in EXEC, EXEC's; NULL: it is a later slice of a task */
   struct resp_writer *reply;
   int64_t now_ms;
   bool in_exec; /* everything is locked already; must not wait */

@@ -10,6 +10,7 @@
 #include "server/commands/session_walk.h"
 #include "server/commands/task.h"
 #include "server/commands/topics.h"
+#include "server/engine/waiter.h"
 
 /* ---- filters of LIST and KILL ---- */
 
@@ -352,7 +353,7 @@ void clients_unblock(struct call *call) {
   const struct session *session = waiting_session(call->worker->instance, (uint64_t)id);
   if (session != NULL) {
     struct shard *shard = keyspace_shard(call->worker->instance->keyspace, session->shard);
-    engine_waiter_expire(shard_engine(shard), session->waiter, call->now_ms);
+    waiter_expire(shard_engine(shard), session->waiter, call->now_ms);
   }
   resp_write_integer(call->reply, session != NULL);
 }

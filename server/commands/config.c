@@ -9,6 +9,7 @@
 #include "server/base/glob.h"
 #include "server/commands/reply.h"
 #include "server/commands/strangers.h"
+#include "server/engine/stats.h"
 #include "server/ops/options_live.h"
 #include "server/ops/options_rewrite.h"
 
@@ -185,7 +186,7 @@ void config_resetstat(struct call *call) {
   }
   atomic_store(&instance->peak_sessions, atomic_load(&instance->session_count));
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
-    engine_reset_stats(shard_engine(keyspace_shard(instance->keyspace, i)));
+    stats_reset(shard_engine(keyspace_shard(instance->keyspace, i)));
   reply_ok(call);
 }
 

@@ -7,6 +7,8 @@
 #include "server/commands/reply.h"
 #include "server/commands/session.h"
 #include "server/rules/answer.h"
+#include "server/engine/pin.h"
+#include "server/engine/waiter.h"
 
 /* ---- the values of fields ---- */
 
@@ -28,8 +30,8 @@ static inline struct span bulk_of(const struct engine_answer *answer, enum answe
   switch (field) {
     case ANSWER_BODY: return answer->body_bytes;
     case ANSWER_META: return answer->meta_bytes;
-    case ANSWER_STAGE: return engine_bytes(answer->stage);
-    case ANSWER_OWNER: return engine_bytes(answer->owner);
+    case ANSWER_STAGE: return pin_bytes(answer->stage);
+    case ANSWER_OWNER: return pin_bytes(answer->owner);
     default: return SPAN_ABSENT;
   }
 }
@@ -187,9 +189,9 @@ void deliver_answer(struct resp_writer *reply, struct shard *shard,
 
 /* ---- those who wait ---- */
 
-void deliver_waiter(struct worker *worker, struct engine_waiter *waiter) {
-  struct session *session = engine_waiter_context(waiter);
-  const struct engine_answer *answer = engine_waiter_answer(waiter);
+void deliver_waiter(struct worker *worker, struct waiter *waiter) {
+  struct session *session = waiter_context(waiter);
+  const struct engine_answer *answer = waiter_answer(waiter);
   assert(session->waiter == waiter && session->waiting);
   struct resp_writer reply = session_writer(session, worker);
   struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
@@ -202,7 +204,7 @@ void deliver_waiter(struct worker *worker, struct engine_waiter *waiter) {
   worker->waiting_count--;
   if (answer->status != ENGINE_CLAIMED) {
     session->waiter = NULL;
-    engine_waiter_settle(engine, waiter);
+    waiter_settle(engine, waiter);
   }
   access_unlock(worker, shard);
 }
@@ -211,7 +213,7 @@ void deliver_written(struct session *session, struct worker *worker) {
   if (session->waiter == NULL || session->waiting) return;
   struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
   int64_t now_ms = worker->now_ms;
-  engine_waiter_settle(access_lock(worker, shard, &now_ms), session->waiter);
+  waiter_settle(access_lock(worker, shard, &now_ms), session->waiter);
   access_unlock(worker, shard);
   session->waiter = NULL;
 }

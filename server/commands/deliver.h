@@ -12,6 +12,7 @@
 #define IDEM_SERVER_COMMANDS_DELIVER_H
 
 #include "server/commands/worker.h"
+#include "server/engine/engine_answer.h"
 
 /* Writes an answer; not ENGINE_QUEUED, which is none yet. The shard, whose bodies the answer may
  * show, is locked. A large body is sent from where it lies. */
@@ -20,7 +21,7 @@ void deliver_answer(struct resp_writer *reply, struct shard *shard,
 
 /* A waiter of this worker is ready: its session gets the answer and waits no more. The waiter is
  * settled unless it was granted a claim. No shard may be locked. */
-void deliver_waiter(struct worker *worker, struct engine_waiter *waiter);
+void deliver_waiter(struct worker *worker, struct waiter *waiter);
 
 /* All that the session was to be told has been written: a grant among it counts. No shard may be
  * locked. */

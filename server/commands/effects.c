@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/commands/inbox.h"
+#include "server/engine/effect.h"
 
 /* The channel of the key, in a buffer that the next call reuses; absent when memory is short. */
 static struct span channel_of(struct worker *worker, struct span key) {
@@ -21,14 +22,14 @@ static struct span channel_of(struct worker *worker, struct span key) {
   return (struct span){worker->effect_channel, len};
 }
 
-static void post(struct worker *worker, const struct engine_effect *effect) {
+static void post(struct worker *worker, const struct effect *effect) {
   static const char *const words[] = {
-      [ENGINE_EFFECT_DONE] = "done",
-      [ENGINE_EFFECT_UNKNOWN] = "unknown",
-      [ENGINE_EFFECT_FREE] = "free",
+      [EFFECT_DONE] = "done",
+      [EFFECT_UNKNOWN] = "unknown",
+      [EFFECT_FREE] = "free",
   };
   struct span channel = SPAN_ABSENT;
-  if (effect->kind != ENGINE_EFFECTS_LOST) channel = channel_of(worker, effect->key);
+  if (effect->kind != EFFECT_LOST) channel = channel_of(worker, effect->key);
   for (unsigned i = 0; i < worker->instance->worker_count; i++) {
     struct worker *to = worker->instance->workers[i];
     if (!atomic_load(&to->wants_effects)) continue;
@@ -41,5 +42,5 @@ static void post(struct worker *worker, const struct engine_effect *effect) {
 }
 
 void effects_post(struct worker *worker, struct engine *engine) {
-  for (struct engine_effect effect; engine_next_effect(engine, &effect);) post(worker, &effect);
+  for (struct effect effect; effect_next(engine, &effect);) post(worker, &effect);
 }

@@ -2,9 +2,10 @@
 #include "server/commands/expire.h"
 
 #include "server/commands/reply.h"
+#include "server/engine/keys.h"
 
-static void look(struct call *call, struct engine_entry *entry) {
-  engine_look(call->engine, call->argv[1], call->now_ms, entry);
+static void look(struct call *call, struct keys_entry *entry) {
+  keys_look(call->engine, call->argv[1], call->now_ms, entry);
 }
 
 int64_t expire_unix_ms(const struct call *call) {
@@ -15,8 +16,8 @@ int64_t expire_deadline(const struct call *call, long long unix_ms) {
   int64_t deadline_ms = 0;
   if (unix_ms <= expire_unix_ms(call)) return call->now_ms;
   if (__builtin_sub_overflow((int64_t)unix_ms, worker_wall_offset_ms(call->worker), &deadline_ms))
-    return ENGINE_NO_DEADLINE - 1;
-  return deadline_ms < ENGINE_NO_DEADLINE ? deadline_ms : ENGINE_NO_DEADLINE - 1;
+    return RULES_NEVER - 1;
+  return deadline_ms < RULES_NEVER ? deadline_ms : RULES_NEVER - 1;
 }
 
 void expire_reply_invalid(struct call *call) {
@@ -29,9 +30,9 @@ static int64_t seconds_of(int64_t ms) { return ms / 1000 + (ms % 1000 >= 500); }
 
 /* -2: no such key, -1: it does not end by itself (a value without TTL, a claim that is held). */
 static void reply_end(struct call *call, bool in_seconds, bool absolute) {
-  struct engine_entry entry;
+  struct keys_entry entry;
   look(call, &entry);
-  int64_t ms = entry.kind == ENGINE_ABSENT ? -2 : entry.left_ms;
+  int64_t ms = entry.kind == KEYS_ABSENT ? -2 : entry.left_ms;
   if (ms >= 0 && absolute) ms += expire_unix_ms(call);
   resp_write_integer(call->reply, ms >= 0 && in_seconds ? seconds_of(ms) : ms);
 }
@@ -92,9 +93,9 @@ static bool expire_wanted(const struct expire_words *words, int64_t left_ms,
 }
 
 /* A response is kept no longer than STORE could have asked for. */
-static bool keeps_cap(struct call *call, const struct engine_entry *entry, int64_t deadline_ms) {
+static bool keeps_cap(struct call *call, const struct keys_entry *entry, int64_t deadline_ms) {
   int64_t cap_ms = call->worker->options->limits.ttl_max_ms;
-  if (entry->kind != ENGINE_RECORD || deadline_ms - call->now_ms <= cap_ms) return true;
+  if (entry->kind != KEYS_RECORD || deadline_ms - call->now_ms <= cap_ms) return true;
   resp_write_errorf(call->reply, "ERR TTL must be between 0 and %lld milliseconds",
                     (long long)cap_ms);
   return false;
@@ -105,15 +106,15 @@ static void set(struct call *call, bool in_seconds, bool absolute) {
   long long unix_ms = 0;
   if (!parse_expire_words(call, &words)) return;
   if (!parse_expire_time(call, in_seconds, absolute, &unix_ms)) return;
-  struct engine_entry entry;
+  struct keys_entry entry;
   look(call, &entry);
   int64_t deadline_ms = expire_deadline(call, unix_ms);
-  bool done = entry.kind == ENGINE_RECORD && entry.phase == RULES_DONE;
-  bool movable = done || entry.kind == ENGINE_VALUE;
+  bool done = entry.kind == KEYS_RECORD && entry.phase == RULES_DONE;
+  bool movable = done || entry.kind == KEYS_VALUE;
   if (!movable || !expire_wanted(&words, entry.left_ms, deadline_ms - call->now_ms)) {
     resp_write_integer(call->reply, 0);
   } else if (keeps_cap(call, &entry, deadline_ms)) {
-    engine_set_deadline(call->engine, call->argv[1], deadline_ms, call->now_ms);
+    keys_set_deadline(call->engine, call->argv[1], deadline_ms, call->now_ms);
     resp_write_integer(call->reply, 1);
   }
 }
@@ -124,10 +125,10 @@ void expire_expireat(struct call *call) { set(call, true, true); }
 void expire_pexpireat(struct call *call) { set(call, false, true); }
 
 void expire_persist(struct call *call) {
-  struct engine_entry entry;
+  struct keys_entry entry;
   look(call, &entry);
-  bool persists = entry.kind == ENGINE_VALUE && entry.left_ms >= 0;
+  bool persists = entry.kind == KEYS_VALUE && entry.left_ms >= 0;
   resp_write_integer(call->reply, persists);
   if (!persists) return;
-  engine_set_deadline(call->engine, call->argv[1], ENGINE_NO_DEADLINE, call->now_ms);
+  keys_set_deadline(call->engine, call->argv[1], RULES_NEVER, call->now_ms);
 }

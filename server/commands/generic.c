@@ -3,45 +3,48 @@
 
 #include "server/commands/reply.h"
 #include "server/commands/shards.h"
+#include "server/engine/keys.h"
+#include "server/engine/pin.h"
+#include "server/engine/stats.h"
 
 /* ---- looking and deleting ---- */
 
 /* The shards of all arguments are locked. */
-static void look(struct call *call, size_t index, struct engine_entry *entry) {
-  engine_look(call_engine(call, call->argv[index]), call->argv[index], call->now_ms, entry);
+static void look(struct call *call, size_t index, struct keys_entry *entry) {
+  keys_look(call_engine(call, call->argv[index]), call->argv[index], call->now_ms, entry);
 }
 
 void generic_del(struct call *call) {
   int64_t deleted = 0;
   for (size_t i = 1; i < call->argc; i++)
-    deleted += engine_delete(call_engine(call, call->argv[i]), call->argv[i], call->now_ms);
+    deleted += keys_delete(call_engine(call, call->argv[i]), call->argv[i], call->now_ms);
   resp_write_integer(call->reply, deleted);
 }
 
 void generic_exists(struct call *call) {
   int64_t found = 0;
   for (size_t i = 1; i < call->argc; i++) {
-    struct engine_entry entry;
+    struct keys_entry entry;
     look(call, i, &entry);
-    found += entry.kind != ENGINE_ABSENT;
+    found += entry.kind != KEYS_ABSENT;
   }
   resp_write_integer(call->reply, found);
 }
 
-const char *generic_kind_name(enum engine_kind kind) {
+const char *generic_kind_name(enum keys_kind kind) {
   static const char *const names[] = {
-      [ENGINE_ABSENT] = "none", [ENGINE_RECORD] = "idem", [ENGINE_VALUE] = "string"};
+      [KEYS_ABSENT] = "none", [KEYS_RECORD] = "idem", [KEYS_VALUE] = "string"};
   return names[kind];
 }
 
 void generic_type(struct call *call) {
-  struct engine_entry entry;
+  struct keys_entry entry;
   look(call, 1, &entry);
   resp_write_simple(call->reply, generic_kind_name(entry.kind));
 }
 
 void generic_dbsize(struct call *call) {
-  struct engine_stats stats;
+  struct stats stats;
   shards_stats(call->worker, &stats);
   resp_write_integer(call->reply, (int64_t)(stats.records + stats.values));
 }
@@ -56,16 +59,16 @@ void generic_flush(struct call *call) {
   }
   struct keyspace *keyspace = call->worker->instance->keyspace;
   for (unsigned i = 0; i < keyspace_shards(keyspace); i++)
-    engine_flush(shard_engine(keyspace_shard(keyspace, i)), call->now_ms);
+    keys_flush(shard_engine(keyspace_shard(keyspace, i)), call->now_ms);
   reply_ok(call);
 }
 
 /* ---- OBJECT, MEMORY ---- */
 
 /* OBJECT SUB key: null when there is no such key. */
-static bool find_object(struct call *call, struct engine_entry *entry) {
+static bool find_object(struct call *call, struct keys_entry *entry) {
   look(call, 2, entry);
-  if (entry->kind != ENGINE_ABSENT) return true;
+  if (entry->kind != KEYS_ABSENT) return true;
   resp_write_null(call->reply);
   return false;
 }
@@ -75,11 +78,11 @@ static bool find_object(struct call *call, struct engine_entry *entry) {
 #define EMBSTR_BYTES 44
 
 void generic_object_encoding(struct call *call) {
-  struct engine_entry entry;
+  struct keys_entry entry;
   if (!find_object(call, &entry)) return;
-  struct span bytes = engine_bytes(entry.body);
+  struct span bytes = pin_bytes(entry.body);
   long long value = 0;
-  if (entry.kind == ENGINE_RECORD) {
+  if (entry.kind == KEYS_RECORD) {
     resp_write_bulk_text(call->reply, "raw");
   } else if (bytes.len <= SPAN_NUMBER_MAX && span_to_i64(bytes, &value)) {
     resp_write_bulk_text(call->reply, "int");
@@ -89,12 +92,12 @@ void generic_object_encoding(struct call *call) {
 }
 
 void generic_object_refcount(struct call *call) {
-  struct engine_entry entry;
+  struct keys_entry entry;
   if (find_object(call, &entry)) resp_write_integer(call->reply, 1);
 }
 
 void generic_object_freq(struct call *call) {
-  struct engine_entry entry;
+  struct keys_entry entry;
   if (!find_object(call, &entry)) return;
   resp_write_error(
       call->reply,
@@ -104,7 +107,7 @@ void generic_object_freq(struct call *call) {
 }
 
 void generic_object_idletime(struct call *call) {
-  struct engine_entry entry;
+  struct keys_entry entry;
   if (!find_object(call, &entry)) return;
   resp_write_error(call->reply, "ERR idle time is not tracked: nothing is ever evicted");
 }
@@ -122,8 +125,7 @@ static bool parse_samples(struct call *call) {
 }
 
 void generic_memory_usage(struct call *call) {
-  struct engine_entry entry;
+  struct keys_entry entry;
   if (!parse_samples(call) || !find_object(call, &entry)) return;
-  resp_write_integer(call->reply,
-                     (int64_t)engine_memory_of(call->engine, call->argv[2], call->now_ms));
+  resp_write_integer(call->reply, (int64_t)keys_memory(call->engine, call->argv[2], call->now_ms));
 }

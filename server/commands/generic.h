@@ -4,6 +4,7 @@
 #define IDEM_SERVER_COMMANDS_GENERIC_H
 
 #include "server/commands/call.h"
+#include "server/engine/keys.h"
 
 /* UNLINK too: nothing here is freed so slowly that it matters. */
 void generic_del(struct call *call);
@@ -19,6 +20,6 @@ void generic_object_idletime(struct call *call);
 void generic_memory_usage(struct call *call);
 
 /* As TYPE tells it. */
-const char *generic_kind_name(enum engine_kind kind);
+const char *generic_kind_name(enum keys_kind kind);
 
 #endif

@@ -13,6 +13,8 @@
 #include "server/commands/deliver.h"
 #include "server/commands/reply.h"
 #include "server/rules/answer.h"
+#include "server/engine/binding.h"
+#include "server/engine/engine.h"
 
 size_t idempotency_limit(const struct options *options, const struct span *argv, size_t index) {
   return request_limit(&options->limits, argv, index);
@@ -48,23 +50,23 @@ static void finish(struct call *call, const struct engine_answer *answer) {
 }
 
 /* What claims of this connection are bound to. NULL: memory is short. */
-static struct engine_binding *own_binding(const struct call *call) {
+static struct binding *own_binding(const struct call *call) {
   struct session_details *details = session_details(call->session);
   if (details == NULL) return NULL;
   if (details->bindings == NULL) {
     unsigned shards = keyspace_shards(call->worker->instance->keyspace);
-    details->bindings = calloc(shards, sizeof(struct engine_binding *));
+    details->bindings = calloc(shards, sizeof(struct binding *));
     if (details->bindings == NULL) return NULL;
   }
-  struct engine_binding **own = &details->bindings[shard_number(call->shard)];
-  if (*own == NULL) *own = engine_binding_create(call->engine);
+  struct binding **own = &details->bindings[shard_number(call->shard)];
+  if (*own == NULL) *own = binding_create(call->engine);
   return *own;
 }
 
 /* Where the body was received, if in a piece of its own. */
-static struct engine_piece *received_piece(const struct call *call, struct span body) {
-  struct adopted_body *received = call->request->body;
-  if (received == NULL || received->piece.bytes + ENGINE_PIECE_HEAD != body.data) return NULL;
+static struct adopted_body *received_piece(const struct call *call, struct span body) {
+  struct received_body *received = call->request->body;
+  if (received == NULL || received->piece.bytes + ADOPTED_BODY_HEAD_BYTES != body.data) return NULL;
   received->keeper = call->shard;
   return &received->piece;
 }
@@ -79,7 +81,7 @@ void idempotency_claim(struct call *call) {
     reply_request_error(call->reply, &error);
     return;
   }
-  struct engine_binding *binding = NULL;
+  struct binding *binding = NULL;
   if (request.bind && (binding = own_binding(call)) == NULL) {
     resp_write_error(call->reply, answer_error(ANSWER_NO_MEMORY));
     return;
@@ -117,7 +119,7 @@ void idempotency_store(struct call *call) {
       .meta = request.meta,
       .token = request.token,
       .ttl_ms = request.ttl_ms,
-      .piece = received_piece(call, request.body),
+      .adopted = received_piece(call, request.body),
   };
   struct engine_answer answer;
   engine_store(call->engine, &store, call->now_ms, &answer);

@@ -19,11 +19,12 @@
 #include "server/commands/shards.h"
 #include "server/commands/worker_metrics.h"
 #include "server/engine/engine_metrics.h"
+#include "server/engine/stats.h"
 #include "server/ops/metrics.h"
 
 /* All figures, read once for a call. */
 struct figures {
-  struct engine_stats engine; /* the sum over all engines */
+  struct stats engine; /* the sum over all engines */
   struct process_metrics process;
   struct memory_metrics memory;
   struct instance_metrics instance;
@@ -86,7 +87,7 @@ static void put_commands(const struct worker *worker, const struct figures *figu
 static void put_databases(const struct worker *worker, const struct figures *figures,
                           struct metrics_text *text) {
   (void)worker;
-  const struct engine_stats *stats = &figures->engine;
+  const struct stats *stats = &figures->engine;
   uint64_t keys = stats->records + stats->values;
   if (keys > 0)
     metrics_put(text, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", keys,

@@ -14,7 +14,7 @@ static uint64_t resident_bytes(void) {
   return fields == 2 ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-void memory_metrics_read(const struct engine_stats *engine, const struct options *options,
+void memory_metrics_read(const struct stats *engine, const struct options *options,
                          struct memory_metrics *figures) {
   uint64_t used = engine->memory_bytes, resident = resident_bytes();
   *figures = (struct memory_metrics){

@@ -3,7 +3,7 @@
 #define IDEM_SERVER_COMMANDS_MEMORY_METRICS_H
 
 #include "server/base/metric.h"
-#include "server/engine/engine.h"
+#include "server/engine/stats.h"
 #include "server/ops/options.h"
 
 struct memory_metrics {
@@ -14,7 +14,7 @@ struct memory_metrics {
 };
 
 /* `engine`: the sum over all engines. */
-void memory_metrics_read(const struct engine_stats *engine, const struct options *options,
+void memory_metrics_read(const struct stats *engine, const struct options *options,
                          struct memory_metrics *figures);
 
 extern const struct metric memory_metrics_rows[];

@@ -5,6 +5,7 @@
 
 #include "server/commands/access.h"
 #include "server/commands/counted.h"
+#include "server/engine/pin.h"
 
 static void destroy(struct resp_output *out) {
   resp_output_deinit(out);
@@ -43,7 +44,7 @@ void outputs_unpin(struct worker *worker, struct resp_output *out, size_t first)
       continue;
     }
     struct engine *engine = access_lock(worker, out->refs[i].keeper, &now_ms);
-    engine_unpin(engine, out->refs[i].pin);
+    pin_release(engine, out->refs[i].pin);
     access_unlock(worker, out->refs[i].keeper);
   }
 }

@@ -2,6 +2,7 @@
 #include "server/commands/reply.h"
 
 #include "server/rules/answer.h"
+#include "server/engine/pin.h"
 
 void reply_ok(struct call *call) { resp_write_simple(call->reply, "OK"); }
 
@@ -21,7 +22,7 @@ void reply_request_error(struct resp_writer *reply, const struct request_error *
 
 void reply_no_memory(struct call *call) { resp_write_error(call->reply, "ERR out of memory"); }
 
-void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob,
+void reply_blob(struct resp_writer *reply, struct shard *shard, struct blob *blob,
                 struct span bytes) {
   if (bytes.len < REPLY_PINNED_BYTES || reply->out->failed) {
     resp_write_bulk(reply, bytes);
@@ -29,9 +30,9 @@ void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_bl
   }
   size_t refs = reply->out->ref_count;
   resp_write_bulk_pinned(reply, bytes, blob, shard);
-  if (reply->out->ref_count > refs) engine_pin(blob);
+  if (reply->out->ref_count > refs) pin_take(blob);
 }
 
-void reply_body(struct call *call, struct engine_blob *body) {
-  reply_blob(call->reply, call->shard, body, engine_bytes(body));
+void reply_body(struct call *call, struct blob *body) {
+  reply_blob(call->reply, call->shard, body, pin_bytes(body));
 }

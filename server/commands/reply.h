@@ -16,12 +16,12 @@ RESP_WRITE_COLD void reply_request_error(struct resp_writer *reply,
                                          const struct request_error *error);
 
 /* A blob of the call's shard, whole. */
-void reply_body(struct call *call, struct engine_blob *body);
+void reply_body(struct call *call, struct blob *body);
 /* Bytes of a blob; from REPLY_PINNED_BYTES on they are sent from where they lie, pinned until then;
  * shorter ones join the other replies of the turn in one buffer. The shard, whose blob it is, is
  * locked. */
 #define REPLY_PINNED_BYTES (16u * 1024)
-void reply_blob(struct resp_writer *reply, struct shard *shard, struct engine_blob *blob,
+void reply_blob(struct resp_writer *reply, struct shard *shard, struct blob *blob,
                 struct span bytes);
 
 /* Whether what was written since the output had `before` bytes is an error. */

@@ -15,6 +15,7 @@
 #include "server/commands/shards.h"
 #include "server/commands/task.h"
 #include "server/engine/index.h"
+#include "server/engine/stats.h"
 
 static unsigned shards_of(const struct call *call) {
   return keyspace_shards(call->worker->instance->keyspace);
@@ -36,7 +37,7 @@ struct walk {
   char bytes[]; /* what the arguments said */
 };
 
-static void visit(void *context, struct span key, const struct engine_entry *entry) {
+static void visit(void *context, struct span key, const struct keys_entry *entry) {
   struct walk *walk = context;
   walk->seen++;
   if (span_present(walk->type) && !span_is(walk->type, generic_kind_name(entry->kind))) return;
@@ -53,17 +54,17 @@ static struct span pattern_of(struct span text) {
   return span_equal(text, SPAN_LITERAL("*")) ? SPAN_ABSENT : text;
 }
 
-/* The next bucket. A cursor is one of an engine, of INDEX_CURSOR_BITS, with the number of its shard
+/* The next bucket. A cursor is one of an engine, of CURSOR_BITS, with the number of its shard
  * above: 53 bits in all. */
 static uint64_t next_cursor(struct call *call, struct walk *walk) {
-  uint64_t number = (walk->cursor >> INDEX_CURSOR_BITS) % shards_of(call);
-  uint64_t in_shard = walk->cursor & ((UINT64_C(1) << INDEX_CURSOR_BITS) - 1);
+  uint64_t number = (walk->cursor >> CURSOR_BITS) % shards_of(call);
+  uint64_t in_shard = walk->cursor & ((UINT64_C(1) << CURSOR_BITS) - 1);
   struct shard *shard = keyspace_shard(call->worker->instance->keyspace, (unsigned)number);
   struct engine *engine = access_lock(call->worker, shard, &call->now_ms);
-  in_shard = engine_scan(engine, in_shard, call->now_ms, visit, walk);
+  in_shard = keys_scan(engine, in_shard, call->now_ms, visit, walk);
   access_unlock(call->worker, shard);
-  if (in_shard != 0) return number << INDEX_CURSOR_BITS | in_shard;
-  return number + 1 < shards_of(call) ? (number + 1) << INDEX_CURSOR_BITS : 0;
+  if (in_shard != 0) return number << CURSOR_BITS | in_shard;
+  return number + 1 < shards_of(call) ? (number + 1) << CURSOR_BITS : 0;
 }
 
 /* Buckets visited between two looks at the clock: some microseconds. With a pattern, which may take
@@ -206,19 +207,19 @@ void scan_from(struct call *call) {
 
 /* A shard is as likely as it has keys; when all that it has are over, others follow. */
 static struct span random_key(struct call *call, uint64_t random) {
-  struct engine_stats stats;
+  struct stats stats;
   shards_stats(call->worker, &stats);
   uint64_t keys = stats.records + stats.values;
   unsigned first = 0, shards = shards_of(call);
   for (uint64_t left = keys > 0 ? random % keys : 0; first + 1 < shards; first++) {
-    engine_stats(engine_at(call, first), &stats);
+    stats_read(engine_at(call, first), &stats);
     if (left < stats.records + stats.values) break;
     left -= stats.records + stats.values;
   }
   struct span key = SPAN_ABSENT;
   for (unsigned i = 0; i < shards && !span_present(key); i++)
-    key = engine_random_key(engine_at(call, (first + i) % shards), keys > 0 ? random / keys : 0,
-                            call->now_ms);
+    key = keys_random(engine_at(call, (first + i) % shards), keys > 0 ? random / keys : 0,
+                      call->now_ms);
   return key;
 }
 

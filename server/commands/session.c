@@ -6,6 +6,8 @@
 
 #include "server/commands/access.h"
 #include "server/commands/outputs.h"
+#include "server/engine/binding.h"
+#include "server/engine/waiter.h"
 
 void session_trim(struct session *session) {
   static const struct session_details none = {0};
@@ -25,13 +27,13 @@ void session_cancel_wait(struct session *session, struct worker *worker) {
   if (session->waiter == NULL) return;
   struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
   int64_t now_ms = worker->now_ms;
-  engine_waiter_cancel(access_lock(worker, shard, &now_ms), session->waiter, now_ms);
+  waiter_cancel(access_lock(worker, shard, &now_ms), session->waiter, now_ms);
   access_unlock(worker, shard);
   session->waiter = NULL;
 }
 
 bool session_holds_bound(const struct session *session, struct worker *worker) {
-  struct engine_binding **bindings = session->details != NULL ? session->details->bindings : NULL;
+  struct binding **bindings = session->details != NULL ? session->details->bindings : NULL;
   bool holds = false;
   unsigned shards = bindings != NULL ? keyspace_shards(worker->instance->keyspace) : 0;
   for (unsigned i = 0; i < shards && !holds; i++) {
@@ -39,20 +41,20 @@ bool session_holds_bound(const struct session *session, struct worker *worker) {
     struct shard *shard = keyspace_shard(worker->instance->keyspace, i);
     int64_t now_ms = worker->now_ms;
     access_lock(worker, shard, &now_ms);
-    holds |= engine_binding_holds(bindings[i]);
+    holds |= binding_holds(bindings[i]);
     access_unlock(worker, shard);
   }
   return holds;
 }
 
 void session_unbind(struct session *session, struct worker *worker) {
-  struct engine_binding **bindings = session->details != NULL ? session->details->bindings : NULL;
+  struct binding **bindings = session->details != NULL ? session->details->bindings : NULL;
   if (bindings == NULL) return;
   for (unsigned i = 0; i < keyspace_shards(worker->instance->keyspace); i++) {
     if (bindings[i] == NULL) continue;
     struct shard *shard = keyspace_shard(worker->instance->keyspace, i);
     int64_t now_ms = worker->now_ms;
-    engine_binding_close(access_lock(worker, shard, &now_ms), bindings[i], now_ms);
+    binding_close(access_lock(worker, shard, &now_ms), bindings[i], now_ms);
     access_unlock(worker, shard);
   }
   free(bindings);

@@ -11,6 +11,7 @@
 
 #include "server/base/list.h"
 #include "server/commands/worker.h"
+#include "server/engine/binding.h"
 
 struct guard;
 struct queue;
@@ -37,7 +38,7 @@ enum session_replies {
 /* NULL, or owned. */
 struct session_details {
   char *name, *library_name, *library_version;
-  struct engine_binding **bindings;    /* one for each shard that has any; from the first BIND on */
+  struct binding **bindings;           /* one for each shard that has any; from the first BIND on */
   struct queue *queue;                 /* between MULTI and EXEC */
   struct subscriptions *subscriptions; /* while it listens to something */
   struct task *task;                   /* while it works */
@@ -50,7 +51,7 @@ struct session {
   struct resp_output *out; /* replies not yet handed to the connection; NULL when there are none */
   size_t sending_bytes;    /* handed to it and not yet taken by the kernel; the connection counts */
   /* Waits; or was granted, and the reply is not yet known to be written. */
-  struct engine_waiter *waiter;
+  struct waiter *waiter;
   struct session_details *details; /* NULL until the first of them */
   uint64_t id;
   int64_t connected_ms, active_ms;

@@ -4,6 +4,9 @@
 #include <assert.h>
 
 #include "server/commands/access.h"
+#include "server/engine/effect.h"
+#include "server/engine/stats.h"
+#include "server/engine/tick.h"
 
 void shards_tick(struct worker *worker, unsigned steps) {
   struct keyspace *keyspace = worker->instance->keyspace;
@@ -14,21 +17,21 @@ void shards_tick(struct worker *worker, unsigned steps) {
   for (; due != 0; due &= due - 1) {
     struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(due));
     int64_t now_ms = worker->now_ms;
-    engine_tick(access_lock(worker, shard, &now_ms), now_ms, share);
+    tick_run(access_lock(worker, shard, &now_ms), now_ms, share);
     access_unlock(worker, shard);
   }
 }
 
-void shards_stats(struct worker *worker, struct engine_stats *sum) {
+void shards_stats(struct worker *worker, struct stats *sum) {
   struct keyspace *keyspace = worker->instance->keyspace;
-  *sum = (struct engine_stats){0};
+  *sum = (struct stats){0};
   for (unsigned i = 0; i < keyspace_shards(keyspace); i++) {
     struct shard *shard = keyspace_shard(keyspace, i);
     int64_t now_ms = worker->now_ms;
-    struct engine_stats stats;
-    engine_stats(access_lock(worker, shard, &now_ms), &stats);
+    struct stats stats;
+    stats_read(access_lock(worker, shard, &now_ms), &stats);
     access_unlock(worker, shard);
-    engine_stats_add(sum, &stats);
+    stats_add(sum, &stats);
   }
 }
 
@@ -48,7 +51,7 @@ void shards_want_effects(struct worker *worker, bool wanted) {
     struct shard *shard = keyspace_shard(instance->keyspace, i);
     int64_t now_ms = worker->now_ms;
     struct engine *engine = access_lock(worker, shard, &now_ms);
-    engine_want_effects(engine, atomic_load(&instance->effect_workers) > 0);
+    effect_want(engine, atomic_load(&instance->effect_workers) > 0);
     access_unlock(worker, shard);
   }
 }

@@ -6,6 +6,7 @@
 #define IDEM_SERVER_COMMANDS_SHARDS_H
 
 #include "server/commands/worker.h"
+#include "server/engine/stats.h"
 
 /* What is due by itself in the shards that this worker looks after, in so many steps of all of them
  * together (at least one for each shard that it can have); what is left is due again. */
@@ -13,7 +14,7 @@
 void shards_tick(struct worker *worker, unsigned steps);
 
 /* The figures of all engines, added up. */
-void shards_stats(struct worker *worker, struct engine_stats *sum);
+void shards_stats(struct worker *worker, struct stats *sum);
 
 /* Sessions of this worker listen to effects from here on, or do not any more: engines keep effects
  * while those of any worker do. */

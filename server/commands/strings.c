@@ -7,6 +7,7 @@
 #include "server/commands/expire.h"
 #include "server/commands/generic.h"
 #include "server/commands/reply.h"
+#include "server/engine/pin.h"
 
 /* ---- options of SET and GETEX ---- */
 
@@ -120,7 +121,7 @@ static void reply_not_set(struct call *call, const struct set *set) {
 /* False: refused, said so. */
 static bool store(struct call *call, const struct set *set) {
   struct engine *engine = call->engine;
-  switch (engine_set_value(engine, set->key, set->value, set->deadline_ms, call->now_ms)) {
+  switch (keys_set_value(engine, set->key, set->value, set->deadline_ms, call->now_ms)) {
     case ENGINE_STORED: return true;
     case ENGINE_WRONGTYPE: reply_wrongtype(call); return false;
     case ENGINE_OOM: reply_oom(call); return false;
@@ -128,22 +129,22 @@ static bool store(struct call *call, const struct set *set) {
   }
 }
 
-static bool condition_holds(const struct set *set, const struct engine_entry *entry) {
-  bool exists = entry->kind != ENGINE_ABSENT;
+static bool condition_holds(const struct set *set, const struct keys_entry *entry) {
+  bool exists = entry->kind != KEYS_ABSENT;
   unsigned given = set->words.given;
   if ((given & NX) != 0) return !exists;
   if ((given & XX) != 0) return exists;
   if ((given & IFEQ) == 0) return true;
-  return exists && span_equal(engine_bytes(entry->body), set->words.expected);
+  return exists && span_equal(pin_bytes(entry->body), set->words.expected);
 }
 
 static void set_after_look(struct call *call, struct set *set) {
   struct engine *engine = call->engine;
   unsigned given = set->words.given;
-  struct engine_entry entry;
-  engine_look(engine, set->key, call->now_ms, &entry);
+  struct keys_entry entry;
+  keys_look(engine, set->key, call->now_ms, &entry);
   bool only_asks = (given & NX) != 0 && (given & GET) == 0;
-  if (entry.kind == ENGINE_RECORD && !only_asks) {
+  if (entry.kind == KEYS_RECORD && !only_asks) {
     reply_wrongtype(call);
     return;
   }
@@ -156,8 +157,8 @@ static void set_after_look(struct call *call, struct set *set) {
     return;
   }
   if ((given & KEEPTTL) != 0 && entry.left_ms >= 0) set->deadline_ms = call->now_ms + entry.left_ms;
-  struct engine_blob *former =
-      engine_pin(entry.body); /* whether it is the answer is known when the new one is in */
+  struct blob *former =
+      pin_take(entry.body); /* whether it is the answer is known when the new one is in */
   if (store(call, set)) {
     if ((given & GET) != 0) {
       reply_body(call, former);
@@ -165,12 +166,12 @@ static void set_after_look(struct call *call, struct set *set) {
       reply_set(call, set);
     }
   }
-  engine_unpin(engine, former);
+  pin_release(engine, former);
 }
 
 static void run_set(struct call *call, struct set *set) {
   set->key = call->argv[1];
-  set->deadline_ms = ENGINE_NO_DEADLINE;
+  set->deadline_ms = RULES_NEVER;
   if ((set->words.given & TIMES) != 0 && !parse_deadline(call, &set->words, &set->deadline_ms))
     return;
   if ((set->words.given & (NX | XX | IFEQ | GET | KEEPTTL)) != 0) {
@@ -208,23 +209,23 @@ void strings_getset(struct call *call) {
 /* ---- reading ---- */
 
 void strings_get(struct call *call) {
-  struct engine_entry entry;
-  engine_look(call->engine, call->argv[1], call->now_ms, &entry);
+  struct keys_entry entry;
+  keys_look(call->engine, call->argv[1], call->now_ms, &entry);
   reply_body(call, entry.body);
 }
 
 void strings_strlen(struct call *call) {
-  struct engine_entry entry;
-  engine_look(call->engine, call->argv[1], call->now_ms, &entry);
-  resp_write_integer(call->reply, (int64_t)engine_bytes(entry.body).len);
+  struct keys_entry entry;
+  keys_look(call->engine, call->argv[1], call->now_ms, &entry);
+  resp_write_integer(call->reply, (int64_t)pin_bytes(entry.body).len);
 }
 
 /* A value that the command is about to change. False: there is none, answered with null, or it is a
  * record. */
-static bool find_value(struct call *call, struct engine_entry *entry) {
-  engine_look(call->engine, call->argv[1], call->now_ms, entry);
-  if (entry->kind == ENGINE_VALUE) return true;
-  if (entry->kind == ENGINE_RECORD) {
+static bool find_value(struct call *call, struct keys_entry *entry) {
+  keys_look(call->engine, call->argv[1], call->now_ms, entry);
+  if (entry->kind == KEYS_VALUE) return true;
+  if (entry->kind == KEYS_RECORD) {
     reply_wrongtype(call);
   } else {
     resp_write_null(call->reply);
@@ -239,32 +240,32 @@ void strings_getex(struct call *call) {
     strings_get(call);
     return;
   }
-  struct engine_entry entry;
-  int64_t deadline_ms = ENGINE_NO_DEADLINE;
+  struct keys_entry entry;
+  int64_t deadline_ms = RULES_NEVER;
   if (!find_value(call, &entry)) return;
   if ((words.given & TIMES) != 0 && !parse_deadline(call, &words, &deadline_ms)) return;
   reply_body(call, entry.body);
-  engine_set_deadline(call->engine, call->argv[1], deadline_ms, call->now_ms);
+  keys_set_deadline(call->engine, call->argv[1], deadline_ms, call->now_ms);
 }
 
 void strings_getdel(struct call *call) {
-  struct engine_entry entry;
+  struct keys_entry entry;
   if (!find_value(call, &entry)) return;
   reply_body(call, entry.body);
-  engine_delete(call->engine, call->argv[1], call->now_ms);
+  keys_delete(call->engine, call->argv[1], call->now_ms);
 }
 
 /* ---- conditional deletes ---- */
 
 static void delete_if_equal(struct call *call, struct span expected) {
-  struct engine_entry entry;
-  engine_look(call->engine, call->argv[1], call->now_ms, &entry);
-  if (entry.kind == ENGINE_RECORD) {
+  struct keys_entry entry;
+  keys_look(call->engine, call->argv[1], call->now_ms, &entry);
+  if (entry.kind == KEYS_RECORD) {
     reply_wrongtype(call);
     return;
   }
-  bool equal = entry.kind == ENGINE_VALUE && span_equal(engine_bytes(entry.body), expected);
-  if (equal) engine_delete(call->engine, call->argv[1], call->now_ms);
+  bool equal = entry.kind == KEYS_VALUE && span_equal(pin_bytes(entry.body), expected);
+  if (equal) keys_delete(call->engine, call->argv[1], call->now_ms);
   resp_write_integer(call->reply, equal);
 }
 

@@ -1,73 +1,53 @@
-/* blob.c - see blob.h; and what engine.h says of blobs of both kinds. */
+/* blob.c - see blob.h. */
 #include "server/engine/blob.h"
 
 #include <assert.h>
 
-#include "server/engine/record.h"
+static struct blob_counted *counted_of(const struct blob *blob) {
+  assert(blob_part(blob) == BLOB_ITSELF);
+  return blob_address(blob);
+}
 
-struct engine_blob *blob_create(struct memory *memory, struct span bytes) {
+struct blob *blob_create(struct memory *memory, struct span bytes) {
   if (!span_present(bytes)) return NULL;
   assert(bytes.len <= UINT32_MAX);
-  struct blob *blob = memory_take(memory, sizeof *blob + bytes.len);
-  if (blob == NULL) return NULL;
-  blob->references = 1;
-  blob->len = (uint32_t)bytes.len;
-  if (bytes.len != 0) memcpy(blob->bytes, bytes.data, bytes.len);
-  return blob_as_part(blob, BLOB_ITSELF);
+  struct blob_counted *counted = memory_take(memory, sizeof *counted + bytes.len);
+  if (counted == NULL) return NULL;
+  counted->references = 1;
+  counted->len = (uint32_t)bytes.len;
+  if (bytes.len != 0) memcpy(counted->bytes, bytes.data, bytes.len);
+  return blob_as_part(counted, BLOB_ITSELF);
 }
 
-struct engine_blob *blob_adopt(struct memory *memory, struct engine_piece *piece, size_t len) {
-  _Static_assert(ENGINE_PIECE_HEAD == sizeof(struct blob), "a piece is a blob without its head");
+_Static_assert(ADOPTED_BODY_HEAD_BYTES == sizeof(struct blob_counted),
+               "an adopted body is a blob without its head");
+
+struct blob *blob_adopt(struct memory *memory, struct adopted_body *body, size_t len) {
   assert(len <= UINT32_MAX);
-  struct blob *blob = (void *)piece->bytes;
-  *blob = (struct blob){.references = 2, .len = (uint32_t)len};
-  memory_adopt(memory, sizeof *blob + len);
-  return piece->taken = blob_as_part(blob, BLOB_ITSELF);
+  struct blob_counted *counted = (void *)body->bytes;
+  *counted = (struct blob_counted){.references = 2, .len = (uint32_t)len};
+  memory_adopt(memory, sizeof *counted + len);
+  return body->taken = blob_as_part(counted, BLOB_ITSELF);
 }
 
-size_t blob_size(const struct engine_blob *blob) {
-  if (blob == NULL) return 0;
-  const struct blob *counted = blob_address(blob);
-  return sizeof *counted + counted->len;
+void blob_refer(struct blob *blob) {
+  if (blob != NULL) counted_of(blob)->references++;
 }
 
-struct span blob_bytes(const struct engine_blob *blob) {
-  const struct blob *counted = blob_address(blob);
-  return (struct span){counted->bytes, counted->len};
-}
-
-void blob_release(struct memory *memory, struct engine_blob *blob) {
+void blob_release(struct memory *memory, struct blob *blob) {
   if (blob == NULL) return;
-  struct blob *counted = blob_address(blob);
-  assert(blob_part(blob) == BLOB_ITSELF && counted->references > 0);
+  struct blob_counted *counted = counted_of(blob);
+  assert(counted->references > 0);
   if (--counted->references == 0) memory_give(memory, counted, blob_size(blob));
 }
 
-struct span engine_bytes(const struct engine_blob *blob) {
-  if (blob == NULL) return SPAN_ABSENT;
-  if (blob_part(blob) != BLOB_ITSELF) {
-    struct response response;
-    stored_read(blob_address(blob), &response);
-    return blob_part(blob) == BLOB_BODY ? response.body : response.meta;
-  }
-  return blob_bytes(blob);
+size_t blob_size(const struct blob *blob) {
+  if (blob == NULL) return 0;
+  const struct blob_counted *counted = blob_address(blob);
+  return sizeof *counted + counted->len;
 }
 
-struct engine_blob *engine_pin(struct engine_blob *blob) {
-  if (blob == NULL) return NULL;
-  if (blob_part(blob) != BLOB_ITSELF) {
-    stored_pin(blob_address(blob));
-  } else {
-    ((struct blob *)blob_address(blob))->references++;
-  }
-  return blob;
-}
-
-void engine_unpin(struct engine *engine, struct engine_blob *blob) {
-  if (blob == NULL) return;
-  if (blob_part(blob) != BLOB_ITSELF) {
-    stored_unpin(&engine->shelf, blob_address(blob));
-  } else {
-    blob_release(&engine->memory, blob);
-  }
+struct span blob_bytes(const struct blob *blob) {
+  const struct blob_counted *counted = blob_address(blob);
+  return (struct span){counted->bytes, counted->len};
 }

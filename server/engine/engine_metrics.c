@@ -1,9 +1,9 @@
 /* engine_metrics.c - see engine_metrics.h. */
 #include "server/engine/engine_metrics.h"
 
-#include "server/engine/engine.h"
+#include "server/engine/stats.h"
 
-#define FIELD(field) METRIC_FIELD(struct engine_stats, field)
+#define FIELD(field) METRIC_FIELD(struct stats, field)
 #define COUNTER METRIC_COUNTER, METRIC_NO_UNIT
 #define GAUGE METRIC_GAUGE, METRIC_NO_UNIT
 

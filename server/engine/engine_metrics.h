@@ -1,4 +1,4 @@
-/* engine_metrics.h - the rows of what engines count: tables over struct engine_stats, of one engine
+/* engine_metrics.h - the rows of what engines count: tables over struct stats, of one engine
  * or of all together. */
 #ifndef IDEM_SERVER_ENGINE_ENGINE_METRICS_H
 #define IDEM_SERVER_ENGINE_ENGINE_METRICS_H

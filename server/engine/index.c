@@ -28,7 +28,7 @@ static bool is_full(const struct index_bucket *bucket) {
 
 static size_t segment_bytes(unsigned bits) { return sizeof(struct index_bucket) << bits; }
 
-/* Its buckets are made when they are first used, so that no call writes more than it needs. */
+/* A bucket is cleared when it is first used, so that no call writes more than it needs. */
 static bool add_segment(struct index *index) {
   unsigned bits = index_segment_bits(index->capacity);
   struct index_bucket *segment =
@@ -396,7 +396,7 @@ static void find_group(const struct index *index, struct index_group *group) {
   group->size = index->size;
 }
 
-/* The fetches stand alone in their loop, since one that misses the TLB holds up what is behind it
+/* The fetches stand alone in their loop, since one that misses the TLB holds up what comes after it
  * until its page is found: so those of a group overlap. */
 void index_fetch_group(const struct index *index, struct index_group *group) {
   assert(group->count <= INDEX_GROUP);
@@ -439,14 +439,14 @@ static uint64_t reverse_bits(uint64_t v) {
 }
 
 struct index_walk index_scan(const struct index *index, uint64_t cursor, uint64_t *next) {
-  uint64_t hash = reverse_bits(cursor << (64 - INDEX_CURSOR_BITS));
+  uint64_t hash = reverse_bits(cursor << (64 - CURSOR_BITS));
   size_t number = index_number_of(index, hash);
   /* A bucket that is split already, and its other half, stand for twice level buckets; the rest for
    * level. */
   bool split = number >= index->level || (number | index->level) < index->size;
   unsigned bits = (unsigned)__builtin_ctzll(index->level) + (split ? 1 : 0);
-  uint64_t interval = UINT64_C(1) << (INDEX_CURSOR_BITS - bits);
+  uint64_t interval = UINT64_C(1) << (CURSOR_BITS - bits);
   uint64_t behind = (cursor & ~(interval - 1)) + interval;
-  *next = behind >> INDEX_CURSOR_BITS != 0 ? 0 : behind;
+  *next = behind >> CURSOR_BITS != 0 ? 0 : behind;
   return (struct index_walk){index_bucket_at(index, number), 0};
 }

@@ -33,7 +33,7 @@
  * Invariants: the words of a bucket are in front; in a chain all but the first bucket and the last
  * are full; the last bucket of a chain of several has at least two words. Addresses are below 2^48
  * and multiples of 4. Only the low 32 bits of a hash are looked at (scans:
- * INDEX_CURSOR_BITS), so the others may choose between several indexes.
+ * CURSOR_BITS), so the others may choose between several indexes.
  */
 #ifndef IDEM_SERVER_ENGINE_INDEX_H
 #define IDEM_SERVER_ENGINE_INDEX_H
@@ -42,6 +42,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/engine/cursor.h"
 #include "server/engine/memory.h"
 
 #define INDEX_BUCKET_WORDS 7u
@@ -52,8 +53,6 @@
 #define INDEX_MOST_BITS 26    /* of the index: 400 million words; with more, the chains grow */
 #define INDEX_LOAD 6u         /* words per bucket, in the mean */
 #define INDEX_LEAST_LOAD 5u   /* buckets are given back below it */
-/* With six above that choose a shard 53 bits: clients may keep cursors in doubles. */
-#define INDEX_CURSOR_BITS 47
 /* The large ones, and 2^STEP for each doubling before. */
 #define INDEX_SEGMENTS                              \
   ((1u << (INDEX_MOST_BITS - INDEX_LARGEST_BITS)) + \
@@ -149,7 +148,7 @@ static inline struct index_bucket *index_behind(const struct index_bucket *bucke
   return index_is_link(last) ? index_address(last) : NULL;
 }
 
-/* The words of one bucket and what is chained to it, one by one; 0 behind the last. */
+/* The words of one bucket and what is chained to it, one by one; 0 after the last. */
 struct index_walk {
   const struct index_bucket *bucket;
   unsigned at;
@@ -166,7 +165,7 @@ static inline uint64_t index_next(struct index_walk *walk) {
   return 0;
 }
 
-/* Of these only the words that may be of the hash; 0 behind the last. */
+/* Of these only the words that may be of the hash; 0 after the last. */
 struct index_search {
   const struct index_bucket *bucket;
   uint64_t hash;
@@ -215,7 +214,7 @@ static inline uint64_t index_next_of(struct index_search *search) {
 
 /* ---- scans ---- */
 
-/* The bucket under a scan cursor; sets *next to the cursor behind it, 0 at the end. */
+/* The bucket under a scan cursor; sets *next to the cursor after it, 0 at the end. */
 struct index_walk index_scan(const struct index *index, uint64_t cursor, uint64_t *next);
 
 #endif

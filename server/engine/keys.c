@@ -1,53 +1,56 @@
-/* keys.c - what is the same for records and plain values: looking, fetching ahead, deleting,
- * deadlines, scanning, flushing. */
-#include "server/engine/engine.h"
+/* keys.c - see keys.h. */
+#include "server/engine/keys.h"
 
-#include "server/engine/record.h"
+#include "server/engine/due.h"
+#include "server/engine/effect.h"
+#include "server/engine/find.h"
+#include "server/engine/grant.h"
+#include "server/engine/memory_limit.h"
 
-static void describe(struct entry entry, int64_t now_ms, struct engine_entry *as) {
-  *as = (struct engine_entry){.kind = ENGINE_RECORD, .phase = RULES_DONE, .left_ms = -1};
-  int64_t end_ms = ENGINE_NO_DEADLINE;
-  if (entry.stored != NULL) {
-    struct response response;
-    stored_read(entry.stored, &response);
-    as->body = response.body_blob;
-    end_ms = response.deadline_ms;
-  } else if (record_is_value(entry.record)) {
-    as->kind = ENGINE_VALUE;
-    as->phase = RULES_ABSENT;
-    as->body = entry.record->value;
-    end_ms = entry.record->timer.deadline_ms;
-  } else {
-    as->phase = (enum rules_phase)entry.record->phase;
-    if (as->phase != RULES_HELD) end_ms = entry.record->timer.deadline_ms;
-  }
-  if (end_ms != ENGINE_NO_DEADLINE) as->left_ms = end_ms > now_ms ? end_ms - now_ms : 0;
-}
+/* ---- looking ---- */
 
-static struct entry find(struct engine *engine, struct span key, int64_t now_ms) {
-  struct engine_name name;
+/* Returns when it ends by itself. */
+static int64_t describe_response(const struct response_ref *ref, struct keys_entry *as) {
   struct response response;
-  engine_name_of(engine, key, &name);
-  return entry_find(engine, &name, now_ms, &response);
+  response_log_read(ref, &response);
+  *as = (struct keys_entry){KEYS_RECORD, RULES_DONE, response.body_blob, .left_ms = -1};
+  return response.deadline_ms;
 }
 
-static bool absent(struct entry entry) { return entry.record == NULL && entry.stored == NULL; }
-
-void engine_look(struct engine *engine, struct span key, int64_t now_ms,
-                 struct engine_entry *entry) {
-  struct entry found = find(engine, key, now_ms);
-  if (absent(found)) {
-    *entry = (struct engine_entry){.kind = ENGINE_ABSENT, .left_ms = -1};
-    return;
+static int64_t describe_record(const struct record *record, struct keys_entry *as) {
+  if (record_is_value(record)) {
+    *as = (struct keys_entry){KEYS_VALUE, RULES_ABSENT, record->value, .left_ms = -1};
+    return record->timer.deadline_ms;
   }
-  describe(found, now_ms, entry);
+  *as = (struct keys_entry){KEYS_RECORD, (enum rules_phase)record->phase, NULL, .left_ms = -1};
+  return record->phase != RULES_HELD ? record->timer.deadline_ms : RULES_NEVER;
 }
 
-void engine_prefetch(const struct engine *engine, const struct engine_name *name) {
+static void describe(struct entry entry, int64_t now_ms, struct keys_entry *as) {
+  int64_t end_ms = entry.response != NULL ? describe_response(entry.response, as)
+                                          : describe_record(entry.record, as);
+  if (end_ms != RULES_NEVER) as->left_ms = end_ms > now_ms ? end_ms - now_ms : 0;
+}
+
+void keys_look(struct engine *engine, struct span key, int64_t now_ms, struct keys_entry *entry) {
+  struct entry found = find_key(engine, key, now_ms);
+  if (entry_is_absent(found)) {
+    *entry = (struct keys_entry){.kind = KEYS_ABSENT, .left_ms = -1};
+  } else {
+    describe(found, now_ms, entry);
+  }
+}
+
+size_t keys_memory(struct engine *engine, struct span key, int64_t now_ms) {
+  struct entry entry = find_key(engine, key, now_ms);
+  return entry_is_absent(entry) ? 0 : entry_memory(entry);
+}
+
+void keys_prefetch(const struct engine *engine, const struct name *name) {
   index_prefetch(&engine->index, name->hash);
 }
 
-void engine_prefetch_entry(const struct engine *engine, const struct engine_name *name) {
+void keys_prefetch_entry(const struct engine *engine, const struct name *name) {
   struct index_search search = index_search(&engine->index, name->hash);
   uint64_t word = index_next_here(&search); /* one in 300 has the tag and is not it */
   if (word == 0) {                          /* what is chained to the bucket is not waited for */
@@ -55,90 +58,98 @@ void engine_prefetch_entry(const struct engine *engine, const struct engine_name
     return;
   }
   struct entry entry = entry_of_word(word);
-  if (entry.stored != NULL) {
-    stored_prefetch(entry.stored);
+  if (entry.response != NULL) {
+    response_log_prefetch(entry.response);
   } else {
     __builtin_prefetch(entry.record);
     __builtin_prefetch(entry.record->bytes);
   }
 }
 
-size_t engine_memory_of(struct engine *engine, struct span key, int64_t now_ms) {
-  struct entry entry = find(engine, key, now_ms);
-  if (absent(entry)) return 0;
-  return sizeof(uint64_t) +
-         (entry.record != NULL ? record_memory(entry.record) : stored_size(entry.stored));
+/* ---- changing ---- */
+
+static void remove_by_hand(struct engine *engine, struct entry entry) {
+  effect_emit_free(engine, entry);
+  entry_remove(engine, entry);
 }
 
-bool engine_delete(struct engine *engine, struct span key, int64_t now_ms) {
-  struct entry entry = find(engine, key, now_ms);
-  if (absent(entry)) return false;
+bool keys_delete(struct engine *engine, struct span key, int64_t now_ms) {
+  struct entry entry = find_key(engine, key, now_ms);
+  if (entry_is_absent(entry)) return false;
   if (entry.record != NULL && entry.record->phase == RULES_HELD) {
-    record_end_grant(engine, entry.record, RULES_END_DELETED, now_ms, now_ms);
-    return true;
+    grant_end(engine, entry.record, RULES_END_DELETED, now_ms, now_ms);
+  } else {
+    remove_by_hand(engine, entry);
   }
-  effect_emit_free(engine, entry);
-  entry_destroy(engine, entry);
   return true;
 }
 
-enum engine_status engine_set_value(struct engine *engine, struct span key, struct span value,
-                                    int64_t deadline_ms, int64_t now_ms) {
-  struct engine_name name;
-  struct response response;
-  engine_name_of(engine, key, &name);
-  struct entry entry = entry_find(engine, &name, now_ms, &response);
-  struct record *record = entry.record;
-  if (entry.stored != NULL || (record != NULL && !record_is_value(record))) return ENGINE_WRONGTYPE;
-  size_t more = value.len + (record == NULL ? sizeof *record + key.len : 0);
-  if (engine_over_limit(engine, more, false, now_ms)) {
-    engine->answers[ENGINE_OOM]++;
-    return ENGINE_OOM;
-  }
-  struct engine_blob *body = blob_create(&engine->memory, value);
-  if (body == NULL) return ENGINE_NO_MEMORY;
-  /* The sweep inside engine_over_limit removes flushed records only; this one was judged and lives.
-   */
-  if (record == NULL) record = record_create_value(engine, &name);
+/* The value, made when there is none; NULL: no memory. */
+static struct record *record_of_value(struct engine *engine, const struct name *name,
+                                      struct record *record, struct span value) {
+  struct blob *body = blob_create(&engine->memory, value);
+  if (body == NULL) return NULL;
+  if (record == NULL) record = entry_add_value(engine, name);
   if (record == NULL) {
     blob_release(&engine->memory, body);
-    return ENGINE_NO_MEMORY;
+    return NULL;
   }
   blob_release(&engine->memory, record->value);
   record->value = body;
-  record_set_end(engine, record, deadline_ms);
-  if (deadline_ms <= now_ms) record_destroy(engine, record);
+  return record;
+}
+
+enum engine_status keys_set_value(struct engine *engine, struct span key, struct span value,
+                                  int64_t deadline_ms, int64_t now_ms) {
+  struct name name;
+  struct response response;
+  name_of(engine, key, &name);
+  struct entry entry = find_entry(engine, &name, now_ms, &response);
+  struct record *record = entry.record;
+  if (entry.response != NULL || (record != NULL && !record_is_value(record)))
+    return ENGINE_WRONGTYPE;
+  size_t more = value.len + (record == NULL ? sizeof *record + key.len : 0);
+  /* The sweep inside removes flushed records only; this one lives. */
+  if (memory_limit_refuses(engine, (struct memory_limit_demand){more, false}, now_ms)) {
+    engine->answers[ENGINE_OOM]++;
+    return ENGINE_OOM;
+  }
+  record = record_of_value(engine, &name, record, value);
+  if (record == NULL) return ENGINE_NO_MEMORY;
+  entry_set_end(engine, record, deadline_ms);
+  if (rules_is_over(deadline_ms, now_ms)) entry_remove_record(engine, record);
   return ENGINE_STORED;
 }
 
 /* A response is written anew: where it lies depends on its end. */
-static bool move_end(struct engine *engine, struct stored *stored, int64_t deadline_ms,
+static bool move_end(struct engine *engine, struct response_ref *response, int64_t deadline_ms,
                      int64_t now_ms) {
-  struct stored *moved = stored_copy(engine, stored, deadline_ms, engine_room(engine, 0), now_ms);
-  if (moved == NULL) return false;
-  stored_become(engine, stored, moved);
+  size_t room_bytes = memory_limit_room(engine, 0);
+  struct response_ref *copy =
+      response_log_copy(&engine->log, response, deadline_ms, room_bytes, now_ms);
+  if (copy == NULL) return false;
+  entry_move(engine, response, copy);
   return true;
 }
 
-bool engine_set_deadline(struct engine *engine, struct span key, int64_t deadline_ms,
-                         int64_t now_ms) {
-  struct entry entry = find(engine, key, now_ms);
-  if (absent(entry)) return false;
-  if (entry.stored != NULL && deadline_ms == ENGINE_NO_DEADLINE) return false;
+bool keys_set_deadline(struct engine *engine, struct span key, int64_t deadline_ms,
+                       int64_t now_ms) {
+  struct entry entry = find_key(engine, key, now_ms);
+  if (entry_is_absent(entry)) return false;
+  if (entry.response != NULL && deadline_ms == RULES_NEVER) return false;
   if (entry.record != NULL && !record_is_value(entry.record)) return false;
-  if (deadline_ms <= now_ms) {
-    effect_emit_free(engine, entry);
-    entry_destroy(engine, entry);
+  if (rules_is_over(deadline_ms, now_ms)) {
+    remove_by_hand(engine, entry);
     return true;
   }
-  if (entry.stored != NULL) return move_end(engine, entry.stored, deadline_ms, now_ms);
-  record_set_end(engine, entry.record, deadline_ms);
+  if (entry.response != NULL) return move_end(engine, entry.response, deadline_ms, now_ms);
+  entry_set_end(engine, entry.record, deadline_ms);
   return true;
 }
 
-void engine_flush(struct engine *engine, int64_t now_ms) {
+void keys_flush(struct engine *engine, int64_t now_ms) {
   engine->epoch++;
-  engine->shelf.epoch++;
+  engine->log.epoch++;
   engine->flushed_ms = now_ms;
   engine->sweeping = true;
   engine->sweep_cursor = 0;
@@ -146,14 +157,16 @@ void engine_flush(struct engine *engine, int64_t now_ms) {
   engine->values_ending = 0;
 }
 
-uint64_t engine_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, engine_visitor *visit,
-                     void *context) {
+/* ---- scanning ---- */
+
+uint64_t keys_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, keys_visitor *visit,
+                   void *context) {
   uint64_t next = 0;
   struct index_walk walk = index_scan(&engine->index, cursor, &next);
   for (uint64_t word; (word = index_next(&walk)) != 0;) {
     struct entry entry = entry_of_word(word);
-    if (entry_over(engine, entry, now_ms)) continue;
-    struct engine_entry as;
+    if (due_is_gone(engine, entry, now_ms)) continue;
+    struct keys_entry as;
     describe(entry, now_ms, &as);
     char text[KEY_UUID_TEXT];
     visit(context, key_text(entry_key(entry), text), &as);
@@ -161,24 +174,31 @@ uint64_t engine_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, eng
   return next;
 }
 
-/* Buckets are looked through from a random one on, so a key behind empty buckets is likelier: good
+/* One of the live entries of a bucket, each as likely as the others. */
+static struct entry pick(const struct engine *engine, struct index_walk walk, uint64_t random,
+                         int64_t now_ms) {
+  unsigned alive = 0;
+  struct entry chosen = {0};
+  for (uint64_t word; (word = index_next(&walk)) != 0;) {
+    struct entry entry = entry_of_word(word);
+    if (due_is_gone(engine, entry, now_ms)) continue;
+    if ((random >> 8) % ++alive == 0) chosen = entry;
+  }
+  return chosen;
+}
+
+/* Buckets are looked through from a random one on, so a key after empty buckets is likelier: good
  * enough for a look. The walk is bounded; an index that is nearly empty has shrunk, so a live key
  * is near. */
 #define RANDOM_MAX_BUCKETS 4096
 
-struct span engine_random_key(struct engine *engine, uint64_t random, int64_t now_ms) {
-  uint64_t cursor = random & ((UINT64_C(1) << INDEX_CURSOR_BITS) - 1);
+struct span keys_random(struct engine *engine, uint64_t random, int64_t now_ms) {
+  uint64_t cursor = random & ((UINT64_C(1) << CURSOR_BITS) - 1);
   for (unsigned step = 0; step < RANDOM_MAX_BUCKETS; step++) {
     uint64_t next = 0;
-    unsigned alive = 0;
-    struct entry chosen = {0};
     struct index_walk walk = index_scan(&engine->index, cursor, &next);
-    for (uint64_t word; (word = index_next(&walk)) != 0;) {
-      struct entry entry = entry_of_word(word);
-      if (entry_over(engine, entry, now_ms)) continue;
-      if ((random >> 8) % ++alive == 0) chosen = entry;
-    }
-    if (!absent(chosen)) return key_text(entry_key(chosen), engine->random_key);
+    struct entry chosen = pick(engine, walk, random, now_ms);
+    if (!entry_is_absent(chosen)) return key_text(entry_key(chosen), engine->random_key);
     cursor = next;
   }
   return SPAN_ABSENT;

@@ -2,33 +2,19 @@
 #include "server/engine/keyspace.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 
+#include "server/engine/memory_limit.h"
 #include "server/engine/regions.h"
-
-#define CACHE_LINE_BYTES 64
-
-struct shard {
-  _Alignas(CACHE_LINE_BYTES) pthread_mutex_t lock;
-  struct engine *engine;
-  struct keyspace *keyspace;
-  int64_t now_ms;               /* the latest that its engine was told */
-  _Atomic int64_t announced_ms; /* the due time that its loop was last told */
-  unsigned number;
-};
-
-struct errands { /* of one loop */
-  _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t ready;
-  _Atomic int64_t due_ms;
-};
+#include "server/engine/tick.h"
+#include "server/engine/waiter.h"
 
 struct keyspace {
   unsigned loops, count;
   struct regions *regions;
   struct engine_common common;
   struct engine *engines[KEYSPACE_MAX_SHARDS];
-  struct errands errands[KEYSPACE_MAX_LOOPS];
+  struct shard_errands errands[KEYSPACE_MAX_LOOPS];
   struct shard shards[KEYSPACE_MAX_SHARDS];
 };
 
@@ -36,58 +22,63 @@ static bool alone(const struct keyspace *keyspace) { return keyspace->loops == 1
 
 /* ---- life ---- */
 
-static bool shard_init(struct keyspace *keyspace, const struct engine_options *options,
-                       int64_t now_ms) {
-  struct shard *shard = &keyspace->shards[keyspace->count];
-  *shard = (struct shard){.keyspace = keyspace, .now_ms = now_ms, .number = keyspace->count};
-  shard->engine = engine_create(options, now_ms);
-  if (shard->engine == NULL) return false;
-  if (pthread_mutex_init(&shard->lock, NULL) != 0) {
-    engine_destroy(shard->engine);
-    return false;
-  }
-  atomic_init(&shard->announced_ms, INT64_MAX);
-  keyspace->engines[keyspace->count++] = shard->engine;
+static bool add_shard(struct keyspace *keyspace, const struct engine_options *options,
+                      int64_t now_ms) {
+  unsigned number = keyspace->count;
+  struct shard *shard = &keyspace->shards[number];
+  const struct shard as = {
+      .errands = keyspace->errands, .loops = keyspace->loops, .number = number, .now_ms = now_ms};
+  if (!shard_init(shard, &as, options)) return false;
+  keyspace->engines[number] = shard_engine(shard);
+  keyspace->count++;
   return true;
+}
+
+static unsigned shards_for(unsigned loops) {
+  if (loops == 1) return 1;
+  unsigned shards = loops * KEYSPACE_SHARDS_PER_LOOP;
+  return shards < KEYSPACE_MAX_SHARDS ? shards : KEYSPACE_MAX_SHARDS;
+}
+
+static void init(struct keyspace *keyspace, unsigned loops, uint64_t first_token) {
+  keyspace->loops = loops;
+  keyspace->count = 0;
+  keyspace->regions = regions_create();
+  keyspace->common =
+      (struct engine_common){.engines = keyspace->engines, .count = shards_for(loops)};
+  atomic_init(&keyspace->common.next_token, first_token);
+  for (unsigned loop = 0; loop < loops; loop++) {
+    atomic_init(&keyspace->errands[loop].ready, 0);
+    atomic_init(&keyspace->errands[loop].due_ms, INT64_MAX);
+  }
 }
 
 struct keyspace *keyspace_create(const struct engine_options *options, unsigned loops,
                                  int64_t now_ms) {
   assert(loops >= 1 && loops <= KEYSPACE_MAX_LOOPS);
-  struct keyspace *keyspace = aligned_alloc(CACHE_LINE_BYTES, sizeof *keyspace);
+  struct keyspace *keyspace = aligned_alloc(SHARD_CACHE_LINE_BYTES, sizeof *keyspace);
   if (keyspace == NULL) return NULL;
-  unsigned shards = loops == 1 ? 1 : loops * KEYSPACE_SHARDS_PER_LOOP;
-  if (shards > KEYSPACE_MAX_SHARDS) shards = KEYSPACE_MAX_SHARDS;
-  keyspace->loops = loops;
-  keyspace->regions = regions_create();
-  keyspace->count = 0;
-  keyspace->common = (struct engine_common){.engines = keyspace->engines, .count = shards};
-  atomic_init(&keyspace->common.next_token, options->first_token);
+  init(keyspace, loops, options->first_token);
   struct engine_options each = *options;
   each.common = loops == 1 ? NULL : &keyspace->common;
   each.regions = keyspace->regions;
-  for (unsigned loop = 0; loop < loops; loop++) {
-    atomic_init(&keyspace->errands[loop].ready, 0);
-    atomic_init(&keyspace->errands[loop].due_ms, INT64_MAX);
-  }
-  while (keyspace->count < shards) {
-    if (shard_init(keyspace, &each, now_ms)) continue;
+  while (keyspace->count < keyspace->common.count) {
+    if (add_shard(keyspace, &each, now_ms)) continue;
     keyspace_destroy(keyspace);
     return NULL;
   }
-  for (unsigned i = 0; i < shards; i++) engine_publish(keyspace->engines[i]);
+  for (unsigned i = 0; i < keyspace->count; i++) memory_limit_publish(keyspace->engines[i]);
   return keyspace;
 }
 
 void keyspace_destroy(struct keyspace *keyspace) {
   if (keyspace == NULL) return;
-  for (unsigned i = 0; i < keyspace->count; i++) {
-    engine_destroy(keyspace->shards[i].engine);
-    pthread_mutex_destroy(&keyspace->shards[i].lock);
-  }
+  for (unsigned i = 0; i < keyspace->count; i++) shard_deinit(&keyspace->shards[i]);
   regions_destroy(keyspace->regions);
   free(keyspace);
 }
+
+/* ---- which shard ---- */
 
 unsigned keyspace_shards(const struct keyspace *keyspace) { return keyspace->count; }
 
@@ -96,136 +87,43 @@ struct shard *keyspace_shard(struct keyspace *keyspace, unsigned number) {
   return &keyspace->shards[number];
 }
 
-struct shard *keyspace_find_name(struct keyspace *keyspace, const struct engine_name *name) {
+struct shard *keyspace_find_name(struct keyspace *keyspace, const struct name *name) {
   if (alone(keyspace)) return &keyspace->shards[0];
   return &keyspace->shards[(name->hash >> 32) * keyspace->count >> 32]; /* not the index's bits */
 }
 
 struct shard *keyspace_find(struct keyspace *keyspace, struct span key) {
   if (alone(keyspace)) return &keyspace->shards[0];
-  struct engine_name name;
+  struct name name;
   keyspace_name(keyspace, key, &name);
   return keyspace_find_name(keyspace, &name);
 }
 
-void keyspace_name(const struct keyspace *keyspace, struct span key, struct engine_name *name) {
-  engine_name_of(keyspace->engines[0], key, name);
+void keyspace_name(const struct keyspace *keyspace, struct span key, struct name *name) {
+  name_of(keyspace->engines[0], key, name);
 }
 
-unsigned shard_number(const struct shard *shard) { return shard->number; }
-
-struct engine *shard_engine(struct shard *shard) {
-  return shard->engine;
+void keyspace_prefetch(struct keyspace *keyspace, const struct name *name) {
+  shard_prefetch(keyspace_find_name(keyspace, name), name);
 }
 
-/* ---- locks ---- */
-
-static void lock(struct shard *shard) {
-  if (alone(shard->keyspace)) return;
-  int error = pthread_mutex_lock(&shard->lock);
-  assert(error == 0);
-  (void)error;
+void keyspace_prefetch_entry(struct keyspace *keyspace, const struct name *name) {
+  shard_prefetch_entry(keyspace_find_name(keyspace, name), name);
 }
 
-static void unlock(struct shard *shard) {
-  if (alone(shard->keyspace)) return;
-  int error = pthread_mutex_unlock(&shard->lock);
-  assert(error == 0);
-  (void)error;
-}
-
-static bool try_lock(struct shard *shard) {
-  return alone(shard->keyspace) || pthread_mutex_trylock(&shard->lock) == 0;
-}
-
-void keyspace_prefetch(struct keyspace *keyspace, const struct engine_name *name) {
-  if (alone(keyspace)) {
-    engine_prefetch(keyspace->engines[0], name);
-    return;
-  }
-  struct shard *shard = keyspace_find_name(keyspace, name);
-  if (!try_lock(shard)) return;
-  engine_prefetch(shard->engine, name);
-  unlock(shard);
-}
-
-void keyspace_prefetch_entry(struct keyspace *keyspace, const struct engine_name *name) {
-  if (alone(keyspace)) {
-    engine_prefetch_entry(keyspace->engines[0], name);
-    return;
-  }
-  struct shard *shard = keyspace_find_name(keyspace, name);
-  if (!try_lock(shard)) return;
-  engine_prefetch_entry(shard->engine, name);
-  unlock(shard);
-}
-
-void shard_see_time(struct shard *shard, int64_t *now_ms) {
-  if (shard->now_ms < *now_ms) shard->now_ms = *now_ms;
-  *now_ms = shard->now_ms;
-}
-
-struct engine *shard_lock(struct shard *shard, int64_t *now_ms) {
-  lock(shard);
-  shard_see_time(shard, now_ms);
-  return shard->engine;
-}
-
-struct engine *shard_try_lock(struct shard *shard, int64_t *now_ms) {
-  if (!try_lock(shard)) return NULL;
-  shard_see_time(shard, now_ms);
-  return shard->engine;
-}
-
-static void lower(_Atomic int64_t *least, int64_t value) {
-  int64_t seen = atomic_load(least);
-  while (value < seen && !atomic_compare_exchange_weak(least, &seen, value)) continue;
-}
-
-/* Waiters that are ready are told to their loops once until they have looked. */
-static uint64_t tell_ready(struct shard *shard) {
-  uint64_t told = 0, bit = UINT64_C(1) << shard->number;
-  for (uint64_t loop_ids = engine_ready_loops(shard->engine); loop_ids != 0;
-       loop_ids &= loop_ids - 1) {
-    unsigned loop = (unsigned)__builtin_ctzll(loop_ids);
-    uint64_t before = atomic_fetch_or(&shard->keyspace->errands[loop].ready, bit);
-    if ((before & bit) == 0) told |= UINT64_C(1) << loop;
-  }
-  return told;
-}
-
-/* A deadline that is nearer than its loop knows is told; one that moved away is found out by a look
- * that was not needed. */
-static uint64_t tell_due(struct shard *shard) {
-  int64_t due_ms = engine_next_due_hint(shard->engine);
-  if (due_ms >= atomic_load_explicit(&shard->announced_ms, memory_order_relaxed)) return 0;
-  unsigned loop = shard->number % shard->keyspace->loops;
-  atomic_store(&shard->announced_ms, due_ms);
-  lower(&shard->keyspace->errands[loop].due_ms, due_ms);
-  return UINT64_C(1) << loop;
-}
-
-static uint64_t tell(struct shard *shard) {
-  engine_publish(shard->engine);
-  return tell_ready(shard) | tell_due(shard);
-}
-
-uint64_t shard_unlock(struct shard *shard) {
-  if (alone(shard->keyspace)) return 0;
-  uint64_t told = tell(shard);
-  unlock(shard);
-  return told;
-}
+/* ---- all shards ---- */
 
 void keyspace_lock_all(struct keyspace *keyspace) {
-  for (unsigned i = 0; i < keyspace->count; i++) lock(&keyspace->shards[i]);
+  for (unsigned i = 0; i < keyspace->count; i++) {
+    int64_t now_ms = 0; /* keyspace_see_time tells the time */
+    shard_lock(&keyspace->shards[i], &now_ms);
+  }
 }
 
+/* The second time for those that were asked before the latest. */
 void keyspace_see_time(struct keyspace *keyspace, int64_t *now_ms) {
-  for (unsigned i = 0; i < keyspace->count; i++) {
-    if (keyspace->shards[i].now_ms > *now_ms) *now_ms = keyspace->shards[i].now_ms;
-  }
-  for (unsigned i = 0; i < keyspace->count; i++) keyspace->shards[i].now_ms = *now_ms;
+  for (unsigned i = 0; i < keyspace->count; i++) shard_see_time(&keyspace->shards[i], now_ms);
+  for (unsigned i = 0; i < keyspace->count; i++) shard_see_time(&keyspace->shards[i], now_ms);
 }
 
 uint64_t keyspace_unlock_all(struct keyspace *keyspace) {
@@ -237,9 +135,8 @@ uint64_t keyspace_unlock_all(struct keyspace *keyspace) {
 /* ---- what a loop has to do ---- */
 
 uint64_t keyspace_take_ready(struct keyspace *keyspace, unsigned loop) {
-  if (alone(keyspace)) return engine_ready_loops(keyspace->engines[0]) != 0;
   if (!keyspace_has_ready(keyspace, loop)) return 0;
-  return atomic_exchange(&keyspace->errands[loop].ready, 0);
+  return alone(keyspace) ? 1 : atomic_exchange(&keyspace->errands[loop].ready, 0);
 }
 
 void keyspace_still_ready(struct keyspace *keyspace, unsigned loop, uint64_t shards) {
@@ -247,23 +144,23 @@ void keyspace_still_ready(struct keyspace *keyspace, unsigned loop, uint64_t sha
 }
 
 bool keyspace_has_ready(const struct keyspace *keyspace, unsigned loop) {
-  if (alone(keyspace)) return engine_ready_loops(keyspace->engines[0]) != 0;
+  if (alone(keyspace)) return waiter_ready_loops(keyspace->engines[0]) != 0;
   return atomic_load(&keyspace->errands[loop].ready) != 0;
 }
 
 int64_t keyspace_next_due(const struct keyspace *keyspace, unsigned loop) {
-  if (alone(keyspace)) return engine_next_due_hint(keyspace->engines[0]);
+  if (alone(keyspace)) return tick_next_due_hint(keyspace->engines[0]);
   return atomic_load(&keyspace->errands[loop].due_ms);
 }
 
 /*
  * The loop's due time is forgotten before its shards are asked: what another loop announces
  * meanwhile lowers it again. A shard that is due counts as announced for never, so that the unlock
- * behind its tick tells when it is due next.
+ * after its tick tells when it is due next.
  */
 uint64_t keyspace_take_due(struct keyspace *keyspace, unsigned loop, int64_t now_ms) {
   if (alone(keyspace)) return 1;
-  struct errands *errands = &keyspace->errands[loop];
+  struct shard_errands *errands = &keyspace->errands[loop];
   if (atomic_load(&errands->due_ms) > now_ms) return 0;
   atomic_store(&errands->due_ms, INT64_MAX);
   uint64_t due = 0;
@@ -278,6 +175,6 @@ uint64_t keyspace_take_due(struct keyspace *keyspace, unsigned loop, int64_t now
       next_ms = announced_ms;
     }
   }
-  lower(&errands->due_ms, next_ms);
+  shard_errands_lower(errands, next_ms);
   return due;
 }

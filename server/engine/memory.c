@@ -59,13 +59,3 @@ void memory_give(struct memory *memory, void *piece, size_t size) {
   memory->bytes -= memory_rounded(size);
   free(piece);
 }
-
-/* Volatile, or the compiler leaves out what is taken only to be given back. */
-bool memory_is_there(size_t size) {
-  void *volatile piece = malloc(size);
-  bool there = piece != NULL;
-  free(piece);
-  return there;
-}
-
-void memory_begin_thread(void) { memory_is_there(1); }

@@ -3,8 +3,9 @@
  * rounding.
  *
  * The allocator is never asked how large a piece is: that is a lookup in its tables at every malloc
- * and free, which cost more than the allocation. Whoever gives a piece back says its size, and both
- * sides round it as jemalloc does, so the account is exact there and a close estimate elsewhere.
+ * and free, which cost more than the allocation. The caller that gives a piece back says its size,
+ * and both sides round it as jemalloc does, so the account is exact there and a close estimate
+ * elsewhere.
  */
 #ifndef IDEM_SERVER_ENGINE_MEMORY_H
 #define IDEM_SERVER_ENGINE_MEMORY_H
@@ -27,7 +28,7 @@ size_t memory_rounded(size_t size);
 
 /* NULL when the allocator fails. */
 void *memory_take(struct memory *memory, size_t size);
-/* A piece that malloc gave somebody else comes into the account. */
+/* Bytes that the caller had from malloc come into the account. */
 void memory_adopt(struct memory *memory, size_t size);
 /* Takes NULL. size as it was taken. */
 void memory_give(struct memory *memory, void *piece, size_t size);
@@ -37,11 +38,5 @@ void memory_give(struct memory *memory, void *piece, size_t size);
  * here. */
 void *memory_take_aligned(struct memory *memory, size_t alignment, size_t size, unsigned kin);
 void memory_give_aligned(struct memory *memory, void *piece, size_t size);
-
-/* Whether the allocator has so much at this moment. */
-bool memory_is_there(size_t size);
-/* First in a thread that allocates or frees: what the allocator keeps for a thread it takes when
- * the thread first asks, and jemalloc 5.3 ends the process if there is none then. */
-void memory_begin_thread(void);
 
 #endif

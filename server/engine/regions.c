@@ -2,19 +2,17 @@
 #include "server/engine/regions.h"
 
 #include <assert.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
+#include "server/base/hugepages.h"
 #include "server/base/list.h"
-#include "server/engine/memory.h"
 #include "server/base/table.h"
 
 #define ORDERS 7u /* of pieces: 2^0 .. 2^6 units */
 #define WHOLE (ORDERS - 1)
-#define PAGE_BYTES 4096u /* the smallest there is */
+
+_Static_assert(REGIONS_REGION_BYTES == HUGEPAGES_BYTES, "a region is a huge page");
 
 struct region {
   struct table_node node; /* in regions.all, under its number */
@@ -25,16 +23,12 @@ struct region {
   unsigned kin;
 };
 
-/* Invariants: in each list of `partial` the regions with warm free units come first. The thread
+/* Invariants: in each list of `partial` the regions with warm free units come first. The helper
  * maps, unmaps and gives back without the lock; what it works on meanwhile is in no list or counts
  * as used. */
 struct regions {
-  pthread_mutex_t lock;
-  pthread_cond_t work;
-  pthread_t thread;
-  bool started; /* or no thread could be made: all comes from the allocator */
-  bool ending, busy;
-  bool short_of_memory;                     /* until somebody wants a region again */
+  struct hugepages helper;                  /* its lock is that of all that follows */
+  bool short_of_memory;                     /* until a region is wanted again */
   struct table all;                         /* of struct region */
   struct list partial[REGIONS_KINS][WHOLE]; /* in use, by the largest piece that they have */
   struct list ready;                        /* free, with all its pages */
@@ -121,7 +115,7 @@ static size_t most_slack(const struct regions *regions) {
   return part > REGIONS_SLACK_UNITS ? part : REGIONS_SLACK_UNITS;
 }
 
-/* One of its kin, or a new one unless too much is free already, or whichever there is. */
+/* A region of the same kin; or a new one, unless too much is free already; or any that has room. */
 static struct region *region_with(const struct regions *regions, unsigned kin, unsigned order) {
   struct region *region = partial_with(regions, kin, order);
   if (region == NULL && regions->slack_units + REGIONS_REGION_UNITS <= most_slack(regions))
@@ -152,10 +146,10 @@ static struct region *find(const struct regions *regions, const void *piece) {
   return node != NULL ? LIST_ENTRY(node, struct region, node) : NULL;
 }
 
-/* ---- what there is to do for the thread ---- */
+/* ---- what there is to do for the helper ---- */
 
-/* Half of it, once there is one: so that a source that breathes at the edge does not map at every
- * breath. */
+/* Half of it once a region is ready, so that a source whose size varies around the threshold does
+ * not map each time. */
 static size_t wanted(const struct regions *regions) {
   size_t enough = regions->ready_count == 0 ? REGIONS_PLAIN_BYTES : REGIONS_PLAIN_BYTES / 2;
   if (regions->units == 0 && regions->plain_bytes < enough) return 0;
@@ -167,7 +161,7 @@ static bool too_few(const struct regions *regions) {
   return regions->ready_count < wanted(regions) && !regions->short_of_memory;
 }
 
-/* One more than is wanted may be: the one that was freed last is the one to be taken next. */
+/* One more than wanted may stay: the region that was freed last is taken next. */
 static bool too_many(const struct regions *regions) {
   size_t most = wanted(regions);
   return !list_empty(&regions->spent) || regions->ready_count > (most > 0 ? most + 1 : 0);
@@ -181,59 +175,30 @@ static bool work_to_do(const struct regions *regions) {
   return too_few(regions) || too_many(regions) || too_slack(regions);
 }
 
-/* ---- the thread: what takes long is done without the lock ---- */
-
-static char *map(size_t bytes) {
-  char *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return base != MAP_FAILED ? base : NULL;
-}
-
-/* From Linux 6.7 on what is as large as a huge page is aligned to it. */
-static char *map_region(void) {
-  char *base = map(REGIONS_REGION_BYTES);
-  if (base == NULL || (uintptr_t)base % REGIONS_REGION_BYTES == 0) return base;
-  munmap(base, REGIONS_REGION_BYTES);
-  base = map(2 * REGIONS_REGION_BYTES);
-  if (base == NULL) return NULL;
-  size_t behind = (uintptr_t)base % REGIONS_REGION_BYTES;
-  size_t before = REGIONS_REGION_BYTES - behind;
-  munmap(base, before);
-  if (behind > 0) munmap(base + before + REGIONS_REGION_BYTES, behind);
-  return base + before;
-}
-
-/* Before anybody else knows it. Where there are no huge pages it is filled with small ones. By
- * touching it: MADV_POPULATE_WRITE holds the lock of all mappings meanwhile, and a loop whose
- * allocator maps memory waited for it, 5 ms of the 8 that a page took on a virtual machine. */
-static void populate(char *base) {
-  madvise(base, REGIONS_REGION_BYTES, MADV_HUGEPAGE);
-  for (size_t at = 0; at < REGIONS_REGION_BYTES; at += PAGE_BYTES)
-    *(volatile char *)(base + at) = 0;
-}
+/* ---- the helper: what takes long is done without the lock ---- */
 
 static void free_region(struct region *region) {
-  munmap(region->base, REGIONS_REGION_BYTES);
+  hugepages_unmap(region->base);
   free(region);
 }
 
 static struct region *make_region(void) {
   struct region *region = malloc(sizeof *region);
   if (region == NULL) return NULL;
-  *region = (struct region){.base = map_region()};
+  *region = (struct region){.base = hugepages_map()};
   if (region->base == NULL) {
     free(region);
     return NULL;
   }
   region->node.hash = (uint64_t)(uintptr_t)region->base / REGIONS_REGION_BYTES;
   list_init(&region->list);
-  populate(region->base);
   return region;
 }
 
 static void add_region(struct regions *regions) {
-  pthread_mutex_unlock(&regions->lock);
+  hugepages_unlock(&regions->helper);
   struct region *region = make_region();
-  pthread_mutex_lock(&regions->lock);
+  hugepages_lock(&regions->helper);
   regions->short_of_memory = region == NULL;
   if (region == NULL) return;
   table_insert(&regions->all, &region->node);
@@ -247,9 +212,9 @@ static void drop_region(struct regions *regions) {
   struct table_node **link = table_bucket(&regions->all, region->node.hash);
   while (*link != &region->node) link = &(*link)->next;
   table_remove(&regions->all, link);
-  pthread_mutex_unlock(&regions->lock);
+  hugepages_unlock(&regions->helper);
   free_region(region);
-  pthread_mutex_lock(&regions->lock);
+  hugepages_lock(&regions->helper);
 }
 
 static void give_back(char *base, uint64_t units) {
@@ -257,7 +222,7 @@ static void give_back(char *base, uint64_t units) {
     unsigned from = (unsigned)__builtin_ctzll(units);
     uint64_t rest = ~(units >> from);
     unsigned count = rest == 0 ? 64u : (unsigned)__builtin_ctzll(rest);
-    madvise(base + from * REGIONS_UNIT_BYTES, count * REGIONS_UNIT_BYTES, MADV_DONTNEED);
+    hugepages_give_back(base + from * REGIONS_UNIT_BYTES, count * REGIONS_UNIT_BYTES);
     units &= ~(UINT64_MAX >> (64u - count) << from);
   }
 }
@@ -281,48 +246,31 @@ static void cool_region(struct regions *regions) {
   list_out(regions, region);
   region->used |= units;
   list_in(regions, region);
-  pthread_mutex_unlock(&regions->lock);
+  hugepages_unlock(&regions->helper);
   give_back(region->base, units);
-  pthread_mutex_lock(&regions->lock);
+  hugepages_lock(&regions->helper);
   list_out(regions, region);
   region->used &= ~units;
   region->cold |= units;
   list_in(regions, region);
 }
 
-static void *run(void *argument) {
-  struct regions *regions = argument;
-  memory_begin_thread();
-  pthread_mutex_lock(&regions->lock);
-  while (!regions->ending) {
-    regions->busy = work_to_do(regions);
-    if (too_few(regions)) {
-      add_region(regions);
-    } else if (too_many(regions)) {
-      drop_region(regions);
-    } else if (too_slack(regions)) {
-      cool_region(regions);
-    } else {
-      pthread_cond_wait(&regions->work, &regions->lock);
-    }
+static bool step(void *owner) {
+  struct regions *regions = owner;
+  if (too_few(regions)) {
+    add_region(regions);
+  } else if (too_many(regions)) {
+    drop_region(regions);
+  } else if (too_slack(regions)) {
+    cool_region(regions);
+  } else {
+    return false;
   }
-  pthread_mutex_unlock(&regions->lock);
-  return NULL;
+  return true;
 }
 
-/* Signals are for the loops. */
-static void start(struct regions *regions) {
-  sigset_t all, former;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &former);
-  regions->started = pthread_create(&regions->thread, NULL, run, regions) == 0;
-  pthread_sigmask(SIG_SETMASK, &former, NULL);
-}
-
-static void see_to_it(struct regions *regions) {
-  if (!regions->started || regions->busy || !work_to_do(regions)) return;
-  regions->busy = true;
-  pthread_cond_signal(&regions->work);
+static void wake_if_needed(struct regions *regions) {
+  if (work_to_do(regions)) hugepages_wake(&regions->helper);
 }
 
 /* ---- use ---- */
@@ -334,57 +282,47 @@ struct regions *regions_create(void) {
     free(regions);
     return NULL;
   }
-  pthread_mutex_init(&regions->lock, NULL);
-  pthread_cond_init(&regions->work, NULL);
   for (unsigned kin = 0; kin < REGIONS_KINS; kin++) {
     for (unsigned order = 0; order < WHOLE; order++) list_init(&regions->partial[kin][order]);
   }
   list_init(&regions->ready);
   list_init(&regions->spent);
-  start(regions);
+  hugepages_start(&regions->helper, step, regions);
   return regions;
 }
 
 void regions_destroy(struct regions *regions) {
   if (regions == NULL) return;
-  if (regions->started) {
-    pthread_mutex_lock(&regions->lock);
-    regions->ending = true;
-    pthread_cond_signal(&regions->work);
-    pthread_mutex_unlock(&regions->lock);
-    pthread_join(regions->thread, NULL);
-  }
+  hugepages_stop(&regions->helper);
   assert(regions->units == 0 && regions->plain_bytes == 0);
   for (struct list *node;
        (node = list_pop(&regions->ready)) != NULL || (node = list_pop(&regions->spent)) != NULL;)
     free_region(LIST_ENTRY(node, struct region, list));
   table_deinit(&regions->all);
-  pthread_cond_destroy(&regions->work);
-  pthread_mutex_destroy(&regions->lock);
   free(regions);
 }
 
 void *regions_take(struct regions *regions, size_t alignment, size_t size, unsigned kin) {
   assert(regions_fit(size) && alignment <= size && kin < REGIONS_KINS);
-  pthread_mutex_lock(&regions->lock);
+  hugepages_lock(&regions->helper);
   void *piece = take_from(regions, kin, order_of(size));
   if (piece == NULL) {
     regions->plain_bytes += size;
     regions->short_of_memory = false;
   }
-  see_to_it(regions);
-  pthread_mutex_unlock(&regions->lock);
+  wake_if_needed(regions);
+  hugepages_unlock(&regions->helper);
   if (piece != NULL) return piece;
   piece = aligned_alloc(alignment, size);
   if (piece != NULL) return piece;
-  pthread_mutex_lock(&regions->lock);
+  hugepages_lock(&regions->helper);
   regions->plain_bytes -= size;
-  pthread_mutex_unlock(&regions->lock);
+  hugepages_unlock(&regions->helper);
   return NULL;
 }
 
 void regions_give(struct regions *regions, void *piece, size_t size) {
-  pthread_mutex_lock(&regions->lock);
+  hugepages_lock(&regions->helper);
   struct region *region = find(regions, piece);
   if (region != NULL) {
     size_t unit = (size_t)((char *)piece - region->base) / REGIONS_UNIT_BYTES;
@@ -396,13 +334,13 @@ void regions_give(struct regions *regions, void *piece, size_t size) {
   } else {
     regions->plain_bytes -= size;
   }
-  see_to_it(regions);
-  pthread_mutex_unlock(&regions->lock);
+  wake_if_needed(regions);
+  hugepages_unlock(&regions->helper);
   if (region == NULL) free(piece);
 }
 
 void regions_stats(struct regions *regions, struct regions_stats *stats) {
-  pthread_mutex_lock(&regions->lock);
+  hugepages_lock(&regions->helper);
   size_t mapped = regions->all.count;
   *stats = (struct regions_stats){
       .plain_bytes = regions->plain_bytes,
@@ -410,9 +348,9 @@ void regions_stats(struct regions *regions, struct regions_stats *stats) {
       .ready = regions->ready_count,
       .units = regions->units,
       .slack = regions->slack_units,
-      .busy = regions->started && (regions->busy || work_to_do(regions)),
+      .busy = regions->helper.started && (regions->helper.busy || work_to_do(regions)),
   };
   stats->cold = mapped * REGIONS_REGION_UNITS - regions->units - regions->slack_units -
                 regions->ready_count * REGIONS_REGION_UNITS;
-  pthread_mutex_unlock(&regions->lock);
+  hugepages_unlock(&regions->helper);
 }

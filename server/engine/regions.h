@@ -6,18 +6,17 @@
  *     region   [unit][unit]...[unit]     64 units of 32 KiB, 2 MiB, aligned to that: one huge page
  *     piece    1, 2, 4 ... 64 units, aligned to its size
  *
- * Who takes a piece never pays for a huge page: a thread of the source's own maps regions, has them
- * filled with zeros ahead of their use, and gives back what is free. When none is ready, the piece
- * comes from the allocator, as all do until REGIONS_PLAIN_BYTES are taken: a small server has no
- * huge page. Where the system has none, or refuses memory, it is the same with small ones. The
- * thread is there from the start, since what a thread costs may not be there later.
+ * A caller that takes a piece never waits for a huge page: the helper of base/hugepages.h maps
+ * regions ahead of their use and gives back what is free; here is decided how many. When none is
+ * ready, the piece comes from the allocator, as all do until REGIONS_PLAIN_BYTES are taken: a small
+ * server has no huge page.
  *
  * Of free memory the source keeps little (REGIONS_AHEAD, REGIONS_SLACK_UNITS). A region that is
  * free is unmapped; so that regions become free, pieces that end at about the same time are kept
  * together (`kin`), and a piece prefers the region that is fullest. When too much is free in part,
  * those parts are given back, which costs their huge page. The system counts that as free at once,
  * but takes the bytes only when it is short of memory; to split the page by force (MADV_FREE) took
- * 0.8 ms a region instead of 0.09, and stops who reads it.
+ * 0.8 ms a region instead of 0.09, and stops its readers.
  *
  * One source serves the engines of all loops: take and give are thread-safe. Knows nothing of what
  * lies in a piece.
@@ -31,14 +30,14 @@
 #define REGIONS_UNIT_BYTES ((size_t)32 << 10)
 #define REGIONS_REGION_UNITS 64u /* as many as a word has bits */
 #define REGIONS_REGION_BYTES (REGIONS_REGION_UNITS * REGIONS_UNIT_BYTES)
-/* A TLB has entries for 8 MiB and more of small pages, so that huge ones are of little use below.
- */
+/* A TLB covers 8 MiB and more with small pages, so huge ones are of little use below this. */
 #define REGIONS_PLAIN_BYTES ((size_t)16 << 20)
-/* One region is ready, and one more for every so many in use, up to so many: a loop at full speed
- * fills 50 a second, and to make one takes 0.3 to 6 ms. */
+/* At most 1 + in_use / REGIONS_AHEAD_PART regions are kept ready, and never more than
+ * REGIONS_AHEAD: a loop at full speed fills 50 a second, and to make one takes 0.3 to 6 ms. */
 #define REGIONS_AHEAD 4u
 #define REGIONS_AHEAD_PART 16u
-/* Units that may be free in regions that are in use: so many, or one for every so many taken. */
+/* Units that may be free in regions that are in use: the larger of REGIONS_SLACK_UNITS and
+ * taken / REGIONS_SLACK_PART. */
 #define REGIONS_SLACK_UNITS 128u
 #define REGIONS_SLACK_PART 32u
 #define REGIONS_KINS 8u
@@ -65,7 +64,7 @@ struct regions_stats {
   size_t plain_bytes;           /* taken from the allocator */
   size_t regions, ready, units; /* mapped; of them wholly free; units taken */
   size_t slack, cold;           /* free units of the others: resident; given back */
-  bool busy;                    /* the thread has something to do, or is at it */
+  bool busy;                    /* the helper has something to do, or is at it */
 };
 void regions_stats(struct regions *regions, struct regions_stats *stats);
 

@@ -11,8 +11,8 @@ static bool reads_on(const struct command *command) {
 }
 
 /* The key's name, whose bucket is on its way then; NULL: it has not one key. */
-static const struct engine_name *fetch(struct batch_item *item, const struct worker *worker,
-                                       const struct command *command) {
+static const struct name *fetch(struct batch_item *item, const struct worker *worker,
+                                const struct command *command) {
   bool one_key = command->first_key == 1 && command->last_key == 1;
   if (!one_key || item->array.argc < 2) return NULL;
   struct keyspace *keyspace = worker->instance->keyspace;
@@ -76,7 +76,7 @@ void batch_read(struct batch *batch, struct resp_reader *reader, const struct wo
   if (count < 2) return;
   const struct batch_item *end = &batch->items[count];
   for (const struct batch_item *item = batch->items; item < end; item++) {
-    const struct engine_name *name = item->request.name;
+    const struct name *name = item->request.name;
     if (name != NULL) keyspace_prefetch_entry(worker->instance->keyspace, name);
   }
 }

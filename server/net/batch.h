@@ -28,7 +28,7 @@ struct batch_item {
   enum resp_read_result result;
   size_t start, end; /* of its bytes */
   struct request request;
-  struct engine_name name;
+  struct name name;
   struct resp_read_array array; /* of a short command */
 };
 

@@ -18,6 +18,7 @@
 #include "server/commands/setup.h"
 #include "server/commands/strangers.h"
 #include "server/net/loop.h"
+#include "server/engine/waiter.h"
 
 struct conn *conn_of(struct session *session) {
   return LIST_ENTRY(session, struct conn, session);
@@ -148,7 +149,7 @@ static size_t run_batch(struct conn *conn, struct resp_reader *reader, struct sh
 /* Runs complete commands. Returns the bytes consumed; what is left is incomplete, or has to wait
  * for its turn. body: of the first command; NULL: it has none apart. */
 static size_t run_commands(struct conn *conn, struct resp_reader *reader, const char *data,
-                           size_t len, struct adopted_body *body) {
+                           size_t len, struct received_body *body) {
   struct loop *loop = conn_loop(conn);
   struct batch *batch = &loop->batch;
   size_t at = 0;
@@ -568,9 +569,9 @@ void conn_answered(struct conn *conn) {
   if (!conn->closing) make_runnable(conn);
 }
 
-void conn_answer(struct loop *loop, struct engine_waiter *waiter) {
-  struct conn *conn = conn_of(engine_waiter_context(waiter));
-  if (engine_waiter_answer(waiter)->status == ENGINE_CLAIMED && conn_is_gone(conn)) {
+void conn_answer(struct loop *loop, struct waiter *waiter) {
+  struct conn *conn = conn_of(waiter_context(waiter));
+  if (waiter_answer(waiter)->status == ENGINE_CLAIMED && conn_is_gone(conn)) {
     conn_close(conn); /* takes the grant back */
     return;
   }

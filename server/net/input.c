@@ -86,14 +86,14 @@ static bool append(struct conn *conn, const char *data, size_t len) {
 static bool is_on_its_way(const struct apart *apart) { return apart->arrived < apart->len; }
 
 static char *body_of(const struct apart *apart) {
-  return apart->body.piece.bytes + ENGINE_PIECE_HEAD;
+  return apart->body.piece.bytes + ADOPTED_BODY_HEAD_BYTES;
 }
 
 static void apart_drop(struct conn *conn) {
   struct apart *apart = &conn->input->apart;
   if (apart->len == 0) return;
   gave_back(conn, apart->capacity);
-  adopted_body_release(&conn_loop(conn)->worker, &apart->body);
+  received_body_release(&conn_loop(conn)->worker, &apart->body);
   *apart = (struct apart){0};
 }
 
@@ -105,7 +105,7 @@ static bool apart_take(struct conn *conn, const char *data, size_t len) {
   if (len == 0) return true;
   if (arrived > apart->capacity) {
     size_t capacity = 2 * arrived < apart->len ? 2 * arrived : apart->len;
-    if (!grow(conn, &apart->body.piece.bytes, ENGINE_PIECE_HEAD, &apart->capacity, capacity))
+    if (!grow(conn, &apart->body.piece.bytes, ADOPTED_BODY_HEAD_BYTES, &apart->capacity, capacity))
       return false;
   }
   char *to = body_of(apart) + apart->arrived;
@@ -243,7 +243,7 @@ bool input_consumed(struct conn *conn, size_t len) {
   return true;
 }
 
-struct adopted_body *input_adopted(struct input *input) {
+struct received_body *input_adopted(struct input *input) {
   struct apart *apart = &input->apart;
   return apart->len != 0 && !is_on_its_way(apart) ? &apart->body : NULL;
 }

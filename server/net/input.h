@@ -18,12 +18,12 @@
 #define IDEM_SERVER_NET_INPUT_H
 
 #include "proto/resp_read.h"
-#include "server/commands/adopted_body.h"
+#include "server/commands/received_body.h"
 
 /* A body shorter than this, or the part of it that arrived with its command, is copied: that costs
  * less than the piece. */
 #define INPUT_APART_BYTES (64u * 1024)
-_Static_assert(INPUT_APART_BYTES >= ENGINE_PIECE_LEAST, "the engine takes it");
+_Static_assert(INPUT_APART_BYTES >= ADOPTED_BODY_LEAST_BYTES, "the engine takes it");
 
 /* How long the bytes of a command may be on their way, from the first to the last; of an argument
  * as long as INPUT_LONG_BYTES, how long none of them may come. */
@@ -35,7 +35,7 @@ struct conn;
 
 /* A body on its way; len 0: there is none. */
 struct apart {
-  struct adopted_body body;
+  struct received_body body;
   size_t len, arrived, capacity; /* without the head; capacity is len at the end */
   size_t at;                     /* behind start, where it would be */
 };
@@ -61,7 +61,7 @@ char *input_room(struct conn *conn, size_t *room);
 /* Bytes that were read, there or anywhere else. *whole: perhaps a command has become complete. */
 bool input_take(struct conn *conn, const char *data, size_t len, bool *whole);
 /* The body of the first command, for its request; NULL: it has none apart. */
-struct adopted_body *input_adopted(struct input *input);
+struct received_body *input_adopted(struct input *input);
 /* So many bytes have been run. What is left is incomplete, or has to wait. */
 bool input_consumed(struct conn *conn, size_t len);
 size_t input_size(const struct input *input); /* as taken */

@@ -18,6 +18,7 @@
 #include "server/commands/shards.h"
 #include "server/commands/strangers.h"
 #include "server/commands/task.h"
+#include "server/engine/waiter.h"
 
 /* ---- the clock ---- */
 
@@ -41,10 +42,10 @@ static struct keyspace *keyspace_of(const struct loop *loop) {
   return loop->server->instance.keyspace;
 }
 
-static struct engine_waiter *next_ready(struct loop *loop, struct shard *shard) {
+static struct waiter *next_ready(struct loop *loop, struct shard *shard) {
   int64_t now_ms = loop->worker.now_ms;
   struct engine *engine = access_lock(&loop->worker, shard, &now_ms);
-  struct engine_waiter *waiter = engine_next_ready(engine, loop->worker.number);
+  struct waiter *waiter = waiter_next_ready(engine, loop->worker.number);
   access_unlock(&loop->worker, shard);
   return waiter;
 }
@@ -54,7 +55,7 @@ static bool time_left(struct loop *loop, uint64_t end_ns) { return loop_see_time
 
 /* Returns false when there was no time for all of them. */
 static bool answer_shard(struct loop *loop, struct shard *shard, uint64_t end_ns) {
-  for (struct engine_waiter *waiter; (waiter = next_ready(loop, shard)) != NULL;) {
+  for (struct waiter *waiter; (waiter = next_ready(loop, shard)) != NULL;) {
     conn_answer(loop, waiter);
     if (!time_left(loop, end_ns)) return false;
   }
@@ -289,7 +290,7 @@ static void on_reached(uv_handle_t *handle) {
 static int reach(struct loop *loop, int fd) {
   int descriptors = descriptors_for(fd);
   if (loop->reaching) return UV_EBUSY;
-  if (!memory_is_there(((size_t)descriptors + 2) * sizeof(void *))) return UV_ENOMEM;
+  if (!allocator_has(((size_t)descriptors + 2) * sizeof(void *))) return UV_ENOMEM;
   int error = uv_poll_init(&loop->uv, &loop->reach, fd);
   if (error != 0) return error;
   error = uv_poll_start(&loop->reach, UV_READABLE, NULL);
@@ -392,7 +393,7 @@ static void end_waits(struct loop *loop) {
     if (!session->waiting) continue;
     struct shard *shard = keyspace_shard(keyspace_of(loop), session->shard);
     int64_t now_ms = worker->now_ms;
-    engine_waiter_expire(access_lock(worker, shard, &now_ms), session->waiter, now_ms);
+    waiter_expire(access_lock(worker, shard, &now_ms), session->waiter, now_ms);
     access_unlock(worker, shard);
   }
 }

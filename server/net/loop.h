@@ -21,7 +21,7 @@
 
 #include "proto/resp_read.h"
 #include "server/commands/session.h"
-#include "server/engine/memory.h"
+#include "server/base/allocator.h"
 #include "server/net/batch.h"
 #include "server/net/input.h"
 #include "server/net/server.h"
@@ -222,7 +222,7 @@ void conn_resume(struct conn *conn);
 void conn_flush(struct conn *conn);
 /* The engine has an answer for the connection: writes it, or takes a grant back when the peer is
  * gone. */
-void conn_answer(struct loop *loop, struct engine_waiter *waiter);
+void conn_answer(struct loop *loop, struct waiter *waiter);
 /* A command that took its time has been answered: sends that, and goes on with the next. */
 void conn_answered(struct conn *conn);
 /* Closes what is idle or stuck for too long. */

@@ -13,6 +13,8 @@
 
 #include "server/commands/setup.h"
 #include "server/net/loop.h"
+#include "server/engine/engine.h"
+#include "server/rules/rules.h"
 
 static struct server *server_of(struct instance *instance) {
   return LIST_ENTRY(instance, struct server, instance);
@@ -286,7 +288,7 @@ struct server *server_create(struct options *options, struct log *log, char erro
 }
 
 static void *run_in_thread(void *loop) {
-  memory_begin_thread();
+  allocator_begin_thread();
   loop_run(loop);
   return NULL;
 }

@@ -26,11 +26,6 @@ static bool owner_may_act(const struct rules_record *r, uint64_t token) {
   return open && r->token == token;
 }
 
-enum rules_due rules_due(const struct rules_record *r, int64_t now_ms) {
-  if (r->phase == RULES_ABSENT || now_ms < r->deadline_ms) return RULES_NOT_DUE;
-  return r->phase == RULES_HELD ? RULES_LEASE_OVER : RULES_GONE;
-}
-
 static void set_lease(struct rules_record *r, const struct rules_claim *claim, int64_t now_ms) {
   r->lease_ms = claim->lease_ms;
   r->hold = claim->hold;

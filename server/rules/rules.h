@@ -82,9 +82,45 @@ enum rules_verdict {
   RULES_STALE,   /* the token is not the current owner's */
 };
 
-/* What becomes due on a record as time passes. */
-enum rules_due { RULES_NOT_DUE, RULES_LEASE_OVER, RULES_GONE };
-enum rules_due rules_due(const struct rules_record *r, int64_t now_ms);
+/*
+ * What becomes due on a record as time passes. Every deadline is compared here and nowhere else.
+ *
+ * The clock is read once for many commands, and rounded down: what it says may be up to grain_ms
+ * behind. So a deadline is over only when that is sure, grain_ms later; 0 means an exact clock.
+ * Inline, because each command asks at least once.
+ */
+#define RULES_NEVER INT64_MAX /* a deadline that does not come */
+
+/* Deadlines up to this are over at now_ms. */
+static inline int64_t rules_past_ms(int64_t now_ms, int64_t grain_ms) { return now_ms - grain_ms; }
+
+static inline bool rules_is_over(int64_t deadline_ms, int64_t past_ms) {
+  return deadline_ms <= past_ms;
+}
+
+/* The first now_ms at which it is over. */
+static inline int64_t rules_over_at_ms(int64_t deadline_ms, int64_t grain_ms) {
+  return deadline_ms == RULES_NEVER ? RULES_NEVER : deadline_ms + grain_ms;
+}
+
+enum rules_due { RULES_NOT_DUE, RULES_LEASE_OVER, RULES_BIND_CLOSED, RULES_GONE };
+
+struct rules_moment {
+  int64_t now_ms, grain_ms;
+};
+
+/* closed_ms: when the connection of a grant with BIND was closed, not after now; RULES_NEVER: it is
+ * open, or there is none. Of lease and connection the one that was over first for sure counts, so
+ * that it does not matter when this is asked. */
+static inline enum rules_due rules_due(const struct rules_record *r, int64_t closed_ms,
+                                       struct rules_moment at) {
+  bool over = rules_is_over(r->deadline_ms, rules_past_ms(at.now_ms, at.grain_ms));
+  bool closed = r->phase == RULES_HELD && closed_ms != RULES_NEVER;
+  if (closed && !rules_is_over(r->deadline_ms, rules_past_ms(closed_ms, at.grain_ms)))
+    return RULES_BIND_CLOSED;
+  if (!over || r->phase == RULES_ABSENT) return RULES_NOT_DUE;
+  return r->phase == RULES_HELD ? RULES_LEASE_OVER : RULES_GONE;
+}
 
 struct rules_claim {
   bool fingerprint_matches; /* given and equal, or absent on both sides */
@@ -128,6 +164,13 @@ enum rules_end {
 enum rules_after { RULES_HAND_OVER, RULES_TO_LAPSED, RULES_TO_UNKNOWN, RULES_TO_ABSENT };
 enum rules_after rules_end_grant(struct rules_record *r, enum rules_end end, bool claim_waits,
                                  int64_t retention_ms, int64_t at_ms);
+
+/* Waits that were over before the grant ended are answered first: those with a deadline up to this.
+ * Of equal deadlines the lease is first. */
+static inline int64_t rules_waits_past_ms(enum rules_end end, struct rules_moment at) {
+  if (end == RULES_END_LEASE_OVER) return at.now_ms - 1;
+  return rules_past_ms(at.now_ms, at.grain_ms);
+}
 
 /* Grants to a waiter: RULES_GRANT_NEXT after the end of a lease or a connection, RULES_GRANT_FIRST
  * after RELEASE or DEL. */

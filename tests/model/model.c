@@ -37,7 +37,7 @@ static bool over(const struct model *model, int64_t deadline_ms, int64_t now_ms)
 
 /* ---- effects and answers ---- */
 
-static void effect(struct model *model, struct model_key *k, enum engine_effect_kind kind) {
+static void effect(struct model *model, struct model_key *k, enum effect_kind kind) {
   if (!model->effects_wanted) return;
   assert(k->effect_count < MODEL_EFFECTS);
   k->effects[k->effect_count++] = kind;
@@ -45,8 +45,8 @@ static void effect(struct model *model, struct model_key *k, enum engine_effect_
 
 static void become_absent(struct model *model, struct model_key *k) {
   bool was_free =
-      k->kind == ENGINE_RECORD && k->phase == RULES_LAPSED; /* FREE was told when it lapsed */
-  if (k->kind == ENGINE_RECORD && !was_free) effect(model, k, ENGINE_EFFECT_FREE);
+      k->kind == KEYS_RECORD && k->phase == RULES_LAPSED; /* FREE was told when it lapsed */
+  if (k->kind == KEYS_RECORD && !was_free) effect(model, k, EFFECT_FREE);
   struct model_key old = *k;
   *k = ABSENT_KEY;
   memcpy(k->effects, old.effects, sizeof k->effects);
@@ -246,7 +246,7 @@ static void end_in_unknown(struct model *model, int key, enum rules_end end, int
   k->deadline_ms = at_ms + model->options.retention_ms;
   if (k->closed_ms != MODEL_NEVER) k->grant.binding = NONE;
   k->closed_ms = MODEL_NEVER;
-  effect(model, k, ENGINE_EFFECT_UNKNOWN);
+  effect(model, k, EFFECT_UNKNOWN);
 }
 
 /* No claim waits, so all waiters left are readers. */
@@ -260,7 +260,7 @@ static void end_free(struct model *model, int key, enum rules_end end, int64_t a
   }
   HAPPENED(lease_over_to_lapsed);
   HAPPENED_IF(readers > 0, lease_over_readers_null);
-  effect(model, k, ENGINE_EFFECT_FREE);
+  effect(model, k, EFFECT_FREE);
   k->phase = RULES_LAPSED;
   k->deadline_ms = at_ms + model->options.retention_ms;
 }
@@ -302,7 +302,7 @@ static void judge_held(struct model *model, int key, int64_t now_ms) {
 
 static void drop(struct model *model, int key, int64_t at_ms, int64_t now_ms) {
   struct model_key *k = &model->keys[key];
-  if (k->kind == ENGINE_RECORD && k->phase == RULES_HELD) {
+  if (k->kind == KEYS_RECORD && k->phase == RULES_HELD) {
     end_grant(model, key, RULES_END_DELETED, at_ms, now_ms);
   } else {
     become_absent(model, k);
@@ -316,26 +316,26 @@ static void judge_flushed(struct model *model, int key, int64_t now_ms) {
   time_out(model, key, past(model, flushed_ms));
   HAPPENED_IF(waiting_of(model, key, true) > 0, flush_to_waiter);
   drop(model, key, flushed_ms, now_ms);
-  if (k->kind != ENGINE_ABSENT)
+  if (k->kind != KEYS_ABSENT)
     k->birth = ++model->births; /* in between, lists of keys did not show it */
   time_out(model, key, past(model, now_ms));
 }
 
 void model_judge(struct model *model, int key, int64_t now_ms) {
   struct model_key *k = &model->keys[key];
-  if (k->kind == ENGINE_ABSENT) return;
+  if (k->kind == KEYS_ABSENT) return;
   if (k->flushed_ms != MODEL_NEVER) {
     judge_flushed(model, key, now_ms);
     return;
   }
-  if (k->kind == ENGINE_RECORD && k->phase == RULES_HELD) judge_held(model, key, now_ms);
-  if (k->kind == ENGINE_ABSENT || (k->kind == ENGINE_RECORD && k->phase == RULES_HELD) ||
+  if (k->kind == KEYS_RECORD && k->phase == RULES_HELD) judge_held(model, key, now_ms);
+  if (k->kind == KEYS_ABSENT || (k->kind == KEYS_RECORD && k->phase == RULES_HELD) ||
       !over(model, k->deadline_ms, now_ms))
     return;
-  HAPPENED_IF(k->kind == ENGINE_VALUE, value_over);
-  HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_LAPSED, lapsed_over);
-  HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_UNKNOWN, unknown_over);
-  HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_DONE, done_over);
+  HAPPENED_IF(k->kind == KEYS_VALUE, value_over);
+  HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_LAPSED, lapsed_over);
+  HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_UNKNOWN, unknown_over);
+  HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_DONE, done_over);
   become_absent(model, k);
 }
 
@@ -352,7 +352,7 @@ void model_judge_waiter(struct model *model, int waiter, int64_t now_ms) {
 }
 
 bool model_present(const struct model *model, int key) {
-  return model->keys[key].kind != ENGINE_ABSENT && model->keys[key].flushed_ms == MODEL_NEVER;
+  return model->keys[key].kind != KEYS_ABSENT && model->keys[key].flushed_ms == MODEL_NEVER;
 }
 
 /* ---- CLAIM ---- */
@@ -462,7 +462,7 @@ static void claim_absent(struct model *model, const struct model_claim *claim, i
   HAPPENED(claim_on_absent);
   HAPPENED_IF(claim->fingerprint == NONE, claim_without_fingerprint);
   HAPPENED_IF(claim->fingerprint == 0, claim_with_empty_fingerprint);
-  k->kind = ENGINE_RECORD;
+  k->kind = KEYS_RECORD;
   k->birth = ++model->births;
   k->fingerprint = claim->fingerprint;
   grant_to_caller(model, claim, 1, NONE, now_ms);
@@ -483,12 +483,12 @@ void model_claim(struct model *model, const struct model_claim *claim, int64_t n
                  struct model_answer *answer) {
   struct model_key *k = &model->keys[claim->key];
   int before = k->grant.number;
-  bool was_held = k->kind == ENGINE_RECORD && k->phase == RULES_HELD;
+  bool was_held = k->kind == KEYS_RECORD && k->phase == RULES_HELD;
   model_judge(model, claim->key, now_ms);
-  if (k->kind == ENGINE_VALUE) {
+  if (k->kind == KEYS_VALUE) {
     HAPPENED(wrongtype_claim);
     *answer = say(ENGINE_WRONGTYPE);
-  } else if (k->kind == ENGINE_ABSENT) {
+  } else if (k->kind == KEYS_ABSENT) {
     claim_absent(model, claim, now_ms, answer);
   } else if (k->fingerprint != claim->fingerprint) {
     count_claim_mismatch(model, claim);
@@ -506,12 +506,12 @@ void model_claim(struct model *model, const struct model_claim *claim, int64_t n
 /* ---- STORE ---- */
 
 static bool is_open(const struct model_key *k) {
-  return k->kind == ENGINE_RECORD && k->phase != RULES_DONE;
+  return k->kind == KEYS_RECORD && k->phase != RULES_DONE;
 }
 
 static void count_stale_store(struct model *model, const struct model_key *k, bool taken_back) {
-  HAPPENED_IF(k->kind == ENGINE_ABSENT, store_stale_on_absent);
-  if (k->kind == ENGINE_ABSENT) return;
+  HAPPENED_IF(k->kind == KEYS_ABSENT, store_stale_on_absent);
+  if (k->kind == KEYS_ABSENT) return;
   HAPPENED_IF(k->phase == RULES_HELD, store_stale_on_held);
   HAPPENED_IF(k->phase == RULES_LAPSED, store_stale_on_lapsed);
   HAPPENED_IF(k->phase == RULES_UNKNOWN, store_stale_on_unknown);
@@ -533,7 +533,7 @@ static void store_done(struct model *model, const struct model_store *store, int
   k->grant.since_ms = now_ms;
   k->deadline_ms = now_ms + store->ttl_ms;
   k->closed_ms = MODEL_NEVER;
-  effect(model, k, ENGINE_EFFECT_DONE);
+  effect(model, k, EFFECT_DONE);
   *answer = say(ENGINE_STORED);
   answer->count = (uint64_t)answer_all(model, store->key, say_done(k, now_ms));
   if (store->ttl_ms > 0) return;
@@ -546,10 +546,10 @@ void model_store(struct model *model, const struct model_store *store, int64_t n
                  struct model_answer *answer) {
   model_judge(model, store->key, now_ms);
   struct model_key *k = &model->keys[store->key];
-  if (k->kind == ENGINE_VALUE) {
+  if (k->kind == KEYS_VALUE) {
     HAPPENED(wrongtype_store);
     *answer = say(ENGINE_WRONGTYPE);
-  } else if (k->kind == ENGINE_ABSENT || k->grant.number != store->grant) {
+  } else if (k->kind == KEYS_ABSENT || k->grant.number != store->grant) {
     count_stale_store(model, k, store->taken_back);
     *answer = say(ENGINE_STALE);
   } else if (k->phase == RULES_DONE) {
@@ -569,7 +569,7 @@ void model_renew(struct model *model, int key, int grant, int64_t lease_ms, int 
                  int64_t now_ms, struct model_answer *answer) {
   model_judge(model, key, now_ms);
   struct model_key *k = &model->keys[key];
-  if (k->kind == ENGINE_VALUE) {
+  if (k->kind == KEYS_VALUE) {
     *answer = say(ENGINE_WRONGTYPE);
     return;
   }
@@ -598,14 +598,14 @@ void model_release(struct model *model, int key, int grant, int64_t now_ms,
                    struct model_answer *answer) {
   model_judge(model, key, now_ms);
   struct model_key *k = &model->keys[key];
-  if (k->kind == ENGINE_VALUE) {
+  if (k->kind == KEYS_VALUE) {
     *answer = say(ENGINE_WRONGTYPE);
     return;
   }
   if (!is_open(k) || k->grant.number != grant) {
     HAPPENED(release_not_yours);
-    HAPPENED_IF(k->kind == ENGINE_ABSENT, release_on_absent);
-    HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_DONE && k->grant.number == grant,
+    HAPPENED_IF(k->kind == KEYS_ABSENT, release_on_absent);
+    HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_DONE && k->grant.number == grant,
                 release_on_done);
     *answer = say(ENGINE_NOT_YOURS);
     return;
@@ -620,8 +620,8 @@ void model_release(struct model *model, int key, int grant, int64_t now_ms,
 /* ---- FETCH, WAIT ---- */
 
 static void count_read(struct model *model, const struct model_key *k, bool mismatch) {
-  HAPPENED_IF(k->kind == ENGINE_ABSENT, read_absent);
-  if (k->kind != ENGINE_RECORD) return;
+  HAPPENED_IF(k->kind == KEYS_ABSENT, read_absent);
+  if (k->kind != KEYS_RECORD) return;
   HAPPENED_IF(!mismatch && k->phase == RULES_HELD, read_held);
   HAPPENED_IF(!mismatch && k->phase == RULES_LAPSED, read_lapsed);
   HAPPENED_IF(!mismatch && k->phase == RULES_UNKNOWN, read_unknown);
@@ -637,13 +637,13 @@ void model_read(struct model *model, const struct model_read *read, int64_t now_
   model_judge(model, read->key, now_ms);
   struct model_key *k = &model->keys[read->key];
   bool mismatch =
-      k->kind == ENGINE_RECORD && read->fingerprint != NONE && read->fingerprint != k->fingerprint;
+      k->kind == KEYS_RECORD && read->fingerprint != NONE && read->fingerprint != k->fingerprint;
   count_read(model, k, mismatch);
   *answer = nothing();
-  if (k->kind == ENGINE_VALUE) {
+  if (k->kind == KEYS_VALUE) {
     HAPPENED(wrongtype_read);
     *answer = say(ENGINE_WRONGTYPE);
-  } else if (k->kind == ENGINE_ABSENT) {
+  } else if (k->kind == KEYS_ABSENT) {
     return;
   } else if (mismatch) {
     *answer = say(ENGINE_MISMATCH);
@@ -677,13 +677,13 @@ static void undo_grant(struct model *model, const struct model_waiter *w, int64_
   struct model_waiter *next = end_grant(model, w->key, w->ended_by, now_ms, now_ms);
   HAPPENED_IF(next != NULL, taken_back_to_next);
   HAPPENED_IF(next != NULL && w->undone > 0, taken_back_twice);
-  HAPPENED_IF(next == NULL && k->kind == ENGINE_RECORD, taken_back_to_lapsed);
-  HAPPENED_IF(next == NULL && k->kind == ENGINE_ABSENT, taken_back_to_absent);
+  HAPPENED_IF(next == NULL && k->kind == KEYS_RECORD, taken_back_to_lapsed);
+  HAPPENED_IF(next == NULL && k->kind == KEYS_ABSENT, taken_back_to_absent);
   if (next != NULL) next->undone = w->undone + 1;
 }
 
 static bool held_under(const struct model_key *k, int grant) {
-  return k->kind == ENGINE_RECORD && k->phase == RULES_HELD && k->grant.number == grant;
+  return k->kind == KEYS_RECORD && k->phase == RULES_HELD && k->grant.number == grant;
 }
 
 void model_take_back(struct model *model, int waiter, int64_t now_ms) {
@@ -748,10 +748,10 @@ void model_close(struct model *model, int binding, int64_t now_ms) {
 /* ---- keys of either kind ---- */
 
 static void count_delete(struct model *model, const struct model_key *k, int key) {
-  bool record = k->kind == ENGINE_RECORD;
+  bool record = k->kind == KEYS_RECORD;
   bool claimers = waiting_of(model, key, true) > 0;
-  HAPPENED_IF(k->kind == ENGINE_ABSENT, delete_absent);
-  HAPPENED_IF(k->kind == ENGINE_VALUE, delete_value);
+  HAPPENED_IF(k->kind == KEYS_ABSENT, delete_absent);
+  HAPPENED_IF(k->kind == KEYS_VALUE, delete_value);
   HAPPENED_IF(record && k->phase == RULES_HELD && !claimers, delete_held);
   HAPPENED_IF(record && k->phase == RULES_HELD && claimers, delete_held_to_waiter);
   HAPPENED_IF(record && k->phase == RULES_LAPSED, delete_lapsed);
@@ -763,7 +763,7 @@ bool model_delete(struct model *model, int key, int64_t now_ms) {
   model_judge(model, key, now_ms);
   struct model_key *k = &model->keys[key];
   count_delete(model, k, key);
-  if (k->kind == ENGINE_ABSENT) return false;
+  if (k->kind == KEYS_ABSENT) return false;
   drop(model, key, now_ms, now_ms);
   return true;
 }
@@ -771,10 +771,10 @@ bool model_delete(struct model *model, int key, int64_t now_ms) {
 void model_flush(struct model *model, int64_t now_ms) {
   for (int i = 0; i < model->options.keys; i++) {
     struct model_key *k = &model->keys[i];
-    if (k->kind == ENGINE_ABSENT) continue;
-    HAPPENED_IF(k->kind == ENGINE_VALUE, flush_value);
-    HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase == RULES_HELD, flush_held);
-    HAPPENED_IF(k->kind == ENGINE_RECORD && k->phase != RULES_HELD, flush_other);
+    if (k->kind == KEYS_ABSENT) continue;
+    HAPPENED_IF(k->kind == KEYS_VALUE, flush_value);
+    HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_HELD, flush_held);
+    HAPPENED_IF(k->kind == KEYS_RECORD && k->phase != RULES_HELD, flush_other);
     k->flushed_ms = now_ms;
   }
 }
@@ -783,16 +783,16 @@ enum engine_status model_set_value(struct model *model, int key, int value, int6
                                    int64_t now_ms) {
   model_judge(model, key, now_ms);
   struct model_key *k = &model->keys[key];
-  if (k->kind == ENGINE_RECORD) {
+  if (k->kind == KEYS_RECORD) {
     HAPPENED(wrongtype_set);
     return ENGINE_WRONGTYPE;
   }
   HAPPENED(set_value);
-  HAPPENED_IF(k->kind == ENGINE_VALUE, set_value_replaces);
+  HAPPENED_IF(k->kind == KEYS_VALUE, set_value_replaces);
   HAPPENED_IF(deadline_ms <= now_ms, set_value_over_already);
   become_absent(model, k);
   if (deadline_ms <= now_ms) return ENGINE_STORED;
-  k->kind = ENGINE_VALUE;
+  k->kind = KEYS_VALUE;
   k->birth = ++model->births;
   k->body = value;
   k->deadline_ms = deadline_ms;
@@ -802,9 +802,9 @@ enum engine_status model_set_value(struct model *model, int key, int value, int6
 bool model_set_deadline(struct model *model, int key, int64_t deadline_ms, int64_t now_ms) {
   model_judge(model, key, now_ms);
   struct model_key *k = &model->keys[key];
-  bool done = k->kind == ENGINE_RECORD && k->phase == RULES_DONE;
-  if (k->kind == ENGINE_ABSENT || (k->kind == ENGINE_RECORD && !done) ||
-      (done && deadline_ms == ENGINE_NO_DEADLINE)) {
+  bool done = k->kind == KEYS_RECORD && k->phase == RULES_DONE;
+  if (k->kind == KEYS_ABSENT || (k->kind == KEYS_RECORD && !done) ||
+      (done && deadline_ms == RULES_NEVER)) {
     HAPPENED(deadline_refused);
     return false;
   }

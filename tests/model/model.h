@@ -19,7 +19,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/engine/engine.h"
+#include "server/engine/effect.h"
+#include "server/engine/engine_answer.h"
+#include "server/engine/keys.h"
 
 #define NONE (-1)
 #define MODEL_KEYS 4096
@@ -81,7 +83,7 @@ struct model_grant { /* the fields of one grant */
 };
 
 struct model_key {
-  enum engine_kind kind;
+  enum keys_kind kind;
   enum rules_phase phase;
   int fingerprint, body, meta;
   struct model_grant grant;
@@ -90,7 +92,7 @@ struct model_key {
   int64_t flushed_ms; /* when FLUSHALL reached it, if no call has looked since, or MODEL_NEVER */
   bool bind_lost;     /* the BIND connection closed while the claim was not HELD */
   uint64_t birth;     /* rises with each key that is created */
-  enum engine_effect_kind effects[MODEL_EFFECTS];
+  enum effect_kind effects[MODEL_EFFECTS];
   int effect_count;
 };
 

@@ -7,6 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/engine/binding.h"
+#include "server/engine/effect.h"
+#include "server/engine/engine.h"
+#include "server/engine/keys.h"
+#include "server/engine/memory_limit.h"
+#include "server/engine/name.h"
+#include "server/engine/pin.h"
+#include "server/engine/stats.h"
+#include "server/engine/tick.h"
+#include "server/engine/waiter.h"
+
 #define HISTORY 30
 #define HISTORY_BYTES 200
 #define CONTENTS 12 /* owners, fingerprints, stages, bodies, metas, values */
@@ -29,7 +40,7 @@ struct source {
 };
 
 struct handle { /* for the model's waiter with the same number */
-  struct engine_waiter *waiter;
+  struct waiter *waiter;
   bool popped;
 };
 
@@ -64,7 +75,7 @@ struct runner {
   int64_t now_ms;
   uint64_t seed, step;
   struct handle handles[MODEL_WAITERS];
-  struct engine_binding *bindings[MODEL_BINDINGS];
+  struct binding *bindings[MODEL_BINDINGS];
   struct grant *grants;
   int grant_count, grant_capacity;
   int *grant_of; /* by token - FIRST_TOKEN */
@@ -143,7 +154,7 @@ static int some_key(struct runner *r) { return pick(r, r->world.keys); }
 /* For operations with a token: prefers a key on which the token may count. */
 static int some_open_key(struct runner *r) {
   int key = some_key(r);
-  for (int tries = 0; tries < 3 && (r->model.keys[key].kind != ENGINE_RECORD ||
+  for (int tries = 0; tries < 3 && (r->model.keys[key].kind != KEYS_RECORD ||
                                     r->model.keys[key].phase == RULES_DONE);
        tries++) {
     key = some_key(r);
@@ -163,7 +174,7 @@ static int some_binding(struct runner *r) {
   if (!chance(r, 30)) return NONE;
   int binding = pick(r, MODEL_BINDINGS);
   if (r->model.binding_open[binding]) return binding;
-  r->bindings[binding] = engine_binding_create(r->engine);
+  r->bindings[binding] = binding_create(r->engine);
   EXPECT(r->bindings[binding] != NULL, "no memory for a binding");
   r->model.binding_open[binding] = true;
   return binding;
@@ -274,7 +285,7 @@ static uint64_t some_token(struct runner *r, int key) {
   static const uint64_t JUNK[JUNK_TOKENS] = {0, 1, FIRST_TOKEN - 1, RULES_TOKEN_LIMIT, UINT64_MAX};
   const struct model_key *k = &r->model.keys[key];
   int kind = pick(r, 100);
-  if (kind < 70 && k->kind == ENGINE_RECORD && r->grants[k->grant.number].token != 0)
+  if (kind < 70 && k->kind == KEYS_RECORD && r->grants[k->grant.number].token != 0)
     return r->grants[k->grant.number].token;
   if (kind < 96 && r->grant_count > 0) {
     int back = pick(r, 40);
@@ -290,9 +301,8 @@ static uint64_t some_token(struct runner *r, int key) {
 
 /* ---- comparing ---- */
 
-static void compare_blob(struct runner *r, const char *what, const struct engine_blob *blob,
-                         int content) {
-  struct span have = engine_bytes(blob), want = content_span(r, content);
+static void compare_blob(struct runner *r, const char *what, const struct blob *blob, int content) {
+  struct span have = pin_bytes(blob), want = content_span(r, content);
   EXPECT(span_equal(have, want), "%s: %zu bytes%s, expected content %d", what, have.len,
          have.data == NULL ? " (absent)" : "", content);
 }
@@ -315,8 +325,8 @@ static void compare_answer(struct runner *r, const char *who, const struct engin
   compare_blob(r, "owner", have->owner, want->owner);
   /* body_bytes shares its place with the fields of a grant. */
   bool done = want->status == ENGINE_DONE;
-  EXPECT(span_equal(have->body_bytes, engine_bytes(have->body)) || !done, "%s: body", who);
-  EXPECT(span_equal(have->meta_bytes, engine_bytes(have->meta)), "%s: meta", who);
+  EXPECT(span_equal(have->body_bytes, pin_bytes(have->body)) || !done, "%s: body", who);
+  EXPECT(span_equal(have->meta_bytes, pin_bytes(have->meta)), "%s: meta", who);
   if (done) return;
   EXPECT(have->lease_ms == want->lease_ms, "%s: lease %" PRId64 ", expected %" PRId64, who,
          have->lease_ms, want->lease_ms);
@@ -342,7 +352,7 @@ static void judge(struct runner *r, int key) {
   note_grants(r, key);
 }
 
-static void take_effect(struct runner *r, const struct engine_effect *effect) {
+static void take_effect(struct runner *r, const struct effect *effect) {
   int key = key_number(r, effect->key);
   struct model_key *k = &r->model.keys[key];
   if (k->effect_count == 0) judge(r, key); /* a tick got to it */
@@ -354,14 +364,14 @@ static void take_effect(struct runner *r, const struct engine_effect *effect) {
 }
 
 static void drain_effects(struct runner *r) {
-  struct engine_effect effect;
-  while (engine_next_effect(r->engine, &effect)) take_effect(r, &effect);
+  struct effect effect;
+  while (effect_next(r->engine, &effect)) take_effect(r, &effect);
 }
 
 static bool pop_one(struct runner *r) {
-  struct engine_waiter *waiter = engine_next_ready(r->engine, 0);
+  struct waiter *waiter = waiter_next_ready(r->engine, 0);
   if (waiter == NULL) return false;
-  struct handle *h = engine_waiter_context(waiter);
+  struct handle *h = waiter_context(waiter);
   int i = (int)(h - r->handles);
   struct model_waiter *w = &r->model.waiters[i];
   EXPECT(h->waiter == waiter && !h->popped, "waiter %d was answered twice", i);
@@ -369,7 +379,7 @@ static bool pop_one(struct runner *r) {
     model_judge_waiter(&r->model, i, r->now_ms);
     note_grants(r, w->key);
   }
-  const struct engine_answer *answer = engine_waiter_answer(waiter);
+  const struct engine_answer *answer = waiter_answer(waiter);
   EXPECT(w->state == WAITER_ANSWERED, "waiter %d of key %d got %s, expected to wait on", i, w->key,
          status_name(answer->status));
   note(r, "  waiter %d of key %d: %s", i, w->key, status_name(answer->status));
@@ -402,8 +412,8 @@ static void settle_accounts(struct runner *r, int key, bool everything) {
   if (hurried || chance(r, 50)) {
     while (pop_one(r)) continue;
     if (key != NONE || everything) expect_delivered(r, everything ? NONE : key);
-    struct engine_stats stats;
-    engine_stats(r->engine, &stats);
+    struct stats stats;
+    stats_read(r->engine, &stats);
     uint64_t waiting = (uint64_t)model_waiting(&r->model, NONE);
     EXPECT(stats.waiters == waiting, "%" PRIu64 " waiters, expected %" PRIu64, stats.waiters,
            waiting);
@@ -423,12 +433,11 @@ static void drain_all(struct runner *r) {
 /* Checks that an OOM was right: content and a record, or a little more, would exceed the limit. */
 static void expect_over_limit(struct runner *r, int key, size_t content) {
   judge(r, key);
-  EXPECT(r->world.limited && r->model.keys[key].kind != ENGINE_RECORD,
-         "OOM where nothing is added");
-  struct engine_stats s;
-  engine_stats(r->engine, &s);
+  EXPECT(r->world.limited && r->model.keys[key].kind != KEYS_RECORD, "OOM where nothing is added");
+  struct stats s;
+  stats_read(r->engine, &s);
   uint64_t open = s.phases[RULES_HELD] + s.phases[RULES_LAPSED] + s.phases[RULES_UNKNOWN] + 1;
-  uint64_t would = s.memory_bytes + open * engine_reserve_bytes(r->options.store_reserve) +
+  uint64_t would = s.memory_bytes + open * memory_limit_reserve(r->options.store_reserve) +
                    content + LARGEST_RECORD;
   EXPECT(would > r->options.memory_limit, "OOM at %" PRIu64 " bytes of %zu", s.memory_bytes,
          r->options.memory_limit);
@@ -597,7 +606,7 @@ static int some_waiter(struct runner *r, bool popped) {
 
 static void settle(struct runner *r, int i) {
   note(r, "settle waiter %d", i);
-  engine_waiter_settle(r->engine, r->handles[i].waiter);
+  waiter_settle(r->engine, r->handles[i].waiter);
   model_settle(&r->model, i);
   r->handles[i] = (struct handle){0};
 }
@@ -617,10 +626,10 @@ static void hang_up(struct runner *r, int i) {
   struct handle h = r->handles[i];
   note(r, "%s waiter %d of key %d", h.popped ? "take back" : "cancel", i, key);
   if (h.popped) {
-    engine_waiter_take_back(r->engine, h.waiter, r->now_ms);
+    waiter_take_back(r->engine, h.waiter, r->now_ms);
     model_take_back(&r->model, i, r->now_ms);
   } else {
-    engine_waiter_cancel(r->engine, h.waiter, r->now_ms);
+    waiter_cancel(r->engine, h.waiter, r->now_ms);
     model_cancel(&r->model, i, r->now_ms);
   }
   note_grants(r, key);
@@ -651,7 +660,7 @@ static void op_expire(struct runner *r) {
   int i = some_waiter(r, false);
   if (i == NONE) return;
   note(r, "expire waiter %d", i);
-  engine_waiter_expire(r->engine, r->handles[i].waiter, r->now_ms);
+  waiter_expire(r->engine, r->handles[i].waiter, r->now_ms);
   model_expire(&r->model, i, r->now_ms);
   note_grants(r, r->model.waiters[i].key);
   settle_accounts(r, r->model.waiters[i].key, false);
@@ -664,7 +673,7 @@ static void close_binding(struct runner *r, int binding) {
     if (w->state != WAITER_FREE && w->binding == binding) hang_up(r, i);
   }
   note(r, "close %d", binding);
-  engine_binding_close(r->engine, r->bindings[binding], r->now_ms);
+  binding_close(r->engine, r->bindings[binding], r->now_ms);
   model_close(&r->model, binding, r->now_ms);
   settle_accounts(r, NONE, false);
 }
@@ -678,7 +687,7 @@ static void op_close(struct runner *r) {
 
 static void op_delete(struct runner *r) {
   int key = some_key(r);
-  bool have = engine_delete(r->engine, key_span(r, key), r->now_ms);
+  bool have = keys_delete(r->engine, key_span(r, key), r->now_ms);
   note(r, "DEL %d -> %d", key, have);
   bool want = model_delete(&r->model, key, r->now_ms);
   note_grants(r, key);
@@ -689,10 +698,10 @@ static void op_delete(struct runner *r) {
 static void op_flush(struct runner *r) {
   if (r->world.keys == MANY_KEYS && !chance(r, 5)) return;
   note(r, "FLUSHALL");
-  engine_flush(r->engine, r->now_ms);
+  keys_flush(r->engine, r->now_ms);
   model_flush(&r->model, r->now_ms);
-  struct engine_stats stats;
-  engine_stats(r->engine, &stats);
+  struct stats stats;
+  stats_read(r->engine, &stats);
   EXPECT(stats.values == 0, "values are left behind FLUSHALL");
   EXPECT(stats.records == stats.phases[RULES_HELD],
          "records that nobody holds are left behind FLUSHALL");
@@ -701,10 +710,9 @@ static void op_flush(struct runner *r) {
 
 static void op_set_value(struct runner *r) {
   int key = some_key(r), value = pick(r, CONTENTS);
-  int64_t deadline_ms =
-      chance(r, 40) ? ENGINE_NO_DEADLINE : r->now_ms - 2 + some_ms(r, r->world.ttl_ms);
+  int64_t deadline_ms = chance(r, 40) ? RULES_NEVER : r->now_ms - 2 + some_ms(r, r->world.ttl_ms);
   enum engine_status have =
-      engine_set_value(r->engine, key_span(r, key), content_span(r, value), deadline_ms, r->now_ms);
+      keys_set_value(r->engine, key_span(r, key), content_span(r, value), deadline_ms, r->now_ms);
   note(r, "SET %d %d until %" PRId64 " -> %s", key, value, deadline_ms, status_name(have));
   if (have == ENGINE_OOM) {
     expect_over_limit(r, key, content_len(value));
@@ -719,9 +727,8 @@ static void op_set_value(struct runner *r) {
 
 static void op_set_deadline(struct runner *r) {
   int key = some_key(r);
-  int64_t deadline_ms =
-      chance(r, 20) ? ENGINE_NO_DEADLINE : r->now_ms - 2 + some_ms(r, r->world.ttl_ms);
-  bool have = engine_set_deadline(r->engine, key_span(r, key), deadline_ms, r->now_ms);
+  int64_t deadline_ms = chance(r, 20) ? RULES_NEVER : r->now_ms - 2 + some_ms(r, r->world.ttl_ms);
+  bool have = keys_set_deadline(r->engine, key_span(r, key), deadline_ms, r->now_ms);
   note(r, "EXPIRE %d at %" PRId64 " -> %d", key, deadline_ms, have);
   bool want = model_set_deadline(&r->model, key, deadline_ms, r->now_ms);
   note_grants(r, key);
@@ -730,28 +737,27 @@ static void op_set_deadline(struct runner *r) {
 }
 
 static void look(struct runner *r, int key) {
-  struct engine_entry have;
-  struct engine_name name;
-  engine_name_of(r->engine, key_span(r, key), &name);
-  engine_prefetch(r->engine, &name); /* these change nothing */
-  engine_prefetch_entry(r->engine, &name);
-  engine_look(r->engine, key_span(r, key), r->now_ms, &have);
+  struct keys_entry have;
+  struct name name;
+  name_of(r->engine, key_span(r, key), &name);
+  keys_prefetch(r->engine, &name); /* these change nothing */
+  keys_prefetch_entry(r->engine, &name);
+  keys_look(r->engine, key_span(r, key), r->now_ms, &have);
   judge(r, key);
   const struct model_key *k = &r->model.keys[key];
   EXPECT(have.kind == k->kind, "key %d is of kind %d, expected %d", key, (int)have.kind,
          (int)k->kind);
-  if (k->kind == ENGINE_RECORD) {
+  if (k->kind == KEYS_RECORD) {
     EXPECT(have.phase == k->phase, "key %d is in phase %d, expected %d", key, (int)have.phase,
            (int)k->phase);
   }
   compare_blob(r, "look", have.body, k->body);
-  bool ends =
-      k->deadline_ms != MODEL_NEVER && !(k->kind == ENGINE_RECORD && k->phase == RULES_HELD);
+  bool ends = k->deadline_ms != MODEL_NEVER && !(k->kind == KEYS_RECORD && k->phase == RULES_HELD);
   int64_t left_ms = !ends ? -1 : k->deadline_ms > r->now_ms ? k->deadline_ms - r->now_ms : 0;
   EXPECT(have.left_ms == left_ms, "key %d: left %" PRId64 ", expected %" PRId64, key, have.left_ms,
          left_ms);
-  size_t bytes = engine_memory_of(r->engine, key_span(r, key), r->now_ms);
-  EXPECT((bytes > 0) == (k->kind != ENGINE_ABSENT), "key %d uses %zu bytes", key, bytes);
+  size_t bytes = keys_memory(r->engine, key_span(r, key), r->now_ms);
+  EXPECT((bytes > 0) == (k->kind != KEYS_ABSENT), "key %d uses %zu bytes", key, bytes);
 }
 
 static void op_look(struct runner *r) {
@@ -761,16 +767,16 @@ static void op_look(struct runner *r) {
 }
 
 static void compare_figures(struct runner *r) {
-  struct engine_stats have;
-  engine_stats(r->engine, &have);
+  struct stats have;
+  stats_read(r->engine, &have);
   uint64_t records = 0, values = 0, expiring = 0, phases[RULES_DONE + 1] = {0};
   for (int i = 0; i < r->world.keys; i++) {
     const struct model_key *k = &r->model.keys[i];
     if (!model_present(&r->model, i)) continue;
-    records += k->kind == ENGINE_RECORD;
-    values += k->kind == ENGINE_VALUE;
-    if (k->kind == ENGINE_RECORD) phases[k->phase]++;
-    expiring += k->kind == ENGINE_RECORD ? k->phase != RULES_HELD : k->deadline_ms != MODEL_NEVER;
+    records += k->kind == KEYS_RECORD;
+    values += k->kind == KEYS_VALUE;
+    if (k->kind == KEYS_RECORD) phases[k->phase]++;
+    expiring += k->kind == KEYS_RECORD ? k->phase != RULES_HELD : k->deadline_ms != MODEL_NEVER;
   }
   EXPECT(have.records == records, "%" PRIu64 " records, expected %" PRIu64, have.records, records);
   EXPECT(have.values == values, "%" PRIu64 " values, expected %" PRIu64, have.values, values);
@@ -792,7 +798,7 @@ static void look_at_everything(struct runner *r) {
 
 /* ---- scans ---- */
 
-static void visit(void *context, struct span key, const struct engine_entry *entry) {
+static void visit(void *context, struct span key, const struct keys_entry *entry) {
   struct runner *r = context;
   int number = key_number(r, key);
   EXPECT(model_present(&r->model, number), "SCAN shows key %d, which is absent", number);
@@ -821,7 +827,7 @@ static void op_scan(struct runner *r) {
     }
   }
   for (int n = 1 + pick(r, 250); n > 0; n--) {
-    w->cursor = engine_scan(r->engine, w->cursor, r->now_ms, visit, r);
+    w->cursor = keys_scan(r->engine, w->cursor, r->now_ms, visit, r);
     EXPECT(w->cursor >> 48 == 0, "SCAN cursor too large");
     if (w->cursor == 0) break;
   }
@@ -830,7 +836,7 @@ static void op_scan(struct runner *r) {
 }
 
 static void op_random_key(struct runner *r) {
-  struct span key = engine_random_key(
+  struct span key = keys_random(
       r->engine, r->source.bytes == NULL ? random_bits(&r->source) : (uint64_t)pick(r, 65536),
       r->now_ms);
   note(r, "RANDOMKEY");
@@ -854,7 +860,7 @@ static int64_t earliest(const struct runner *r) {
   int64_t first = MODEL_NEVER;
   for (int i = 0; i < r->world.keys; i++) {
     const struct model_key *k = &r->model.keys[i];
-    if (k->kind != ENGINE_ABSENT && k->deadline_ms < first) first = k->deadline_ms;
+    if (k->kind != KEYS_ABSENT && k->deadline_ms < first) first = k->deadline_ms;
   }
   for (int i = 0; i < MODEL_WAITERS; i++) {
     const struct model_waiter *w = &r->model.waiters[i];
@@ -868,13 +874,13 @@ static int64_t earliest(const struct runner *r) {
 static void expect_all_judged(struct runner *r) {
   for (int key = 0; key < r->world.keys; key++) judge(r, key);
   settle_accounts(r, NONE, true);
-  int64_t next_ms = engine_next_due(r->engine), first_ms = earliest(r);
+  int64_t next_ms = tick_next_due(r->engine), first_ms = earliest(r);
   EXPECT(next_ms <= first_ms, "next due at %" PRId64 ", expected %" PRId64, next_ms, first_ms);
 }
 
 static void tick(struct runner *r, unsigned budget) {
-  if (engine_next_due(r->engine) > r->now_ms) expect_all_judged(r);
-  bool more = engine_tick(r->engine, r->now_ms, budget);
+  if (tick_next_due(r->engine) > r->now_ms) expect_all_judged(r);
+  bool more = tick_run(r->engine, r->now_ms, budget);
   note(r, "tick %u -> %d", budget, more);
   drain_effects(r);
   while (pop_one(r)) continue;
@@ -883,7 +889,7 @@ static void tick(struct runner *r, unsigned budget) {
     settle_accounts(r, NONE, false);
     return;
   }
-  EXPECT(engine_next_due(r->engine) > r->now_ms, "a tick says that it is done, and is due again");
+  EXPECT(tick_next_due(r->engine) > r->now_ms, "a tick says that it is done, and is due again");
   expect_all_judged(r);
   compare_figures(r);
 }
@@ -934,7 +940,7 @@ static void op_reconfigure(struct runner *r) {
   if (chance(r, 30)) {
     drain_effects(r);
     r->model.effects_wanted = !r->model.effects_wanted;
-    engine_want_effects(r->engine, r->model.effects_wanted);
+    effect_want(r->engine, r->model.effects_wanted);
   }
 }
 
@@ -1024,15 +1030,15 @@ static struct runner *create(const struct source *source) {
                                                 .waiters_per_key = (int)r->options.waiters_per_key,
                                                 .waiters_total = (int)r->options.waiters_total,
                                                 .keys = r->world.keys});
-  struct engine_stats stats;
-  engine_stats(r->engine, &stats);
+  struct stats stats;
+  stats_read(r->engine, &stats);
   r->empty_bytes = stats.memory_bytes;
   if (r->world.limited)
     r->options.memory_limit =
         r->empty_bytes + (r->world.keys == MANY_KEYS ? 1000 : 100) * (size_t)pick(r, 256);
   engine_reconfigure(r->engine, &r->options);
   r->model.effects_wanted = chance(r, 60);
-  engine_want_effects(r->engine, r->model.effects_wanted);
+  effect_want(r->engine, r->model.effects_wanted);
   return r;
 }
 
@@ -1045,8 +1051,8 @@ struct runner *runner_from_bytes(const uint8_t *bytes, size_t size) {
 }
 
 static void expect_nothing_left(struct runner *r) {
-  struct engine_stats s;
-  engine_stats(r->engine, &s);
+  struct stats s;
+  stats_read(r->engine, &s);
   EXPECT(s.records + s.values + s.waiters + s.expiring == 0,
          "%" PRIu64 " records, %" PRIu64 " values, %" PRIu64 " waiters left", s.records, s.values,
          s.waiters);
@@ -1072,8 +1078,8 @@ static void end_everything(struct runner *r) {
     if (r->model.binding_open[b]) close_binding(r, b);
   }
   for (int key = 0; key < r->world.keys; key++) {
-    engine_set_deadline(r->engine, key_span(r, key), r->now_ms + 1,
-                        r->now_ms); /* strings without a time to live */
+    keys_set_deadline(r->engine, key_span(r, key), r->now_ms + 1,
+                      r->now_ms); /* strings without a time to live */
     model_set_deadline(&r->model, key, r->now_ms + 1, r->now_ms);
   }
   if (chance(r, 30)) op_flush(r);
@@ -1082,7 +1088,7 @@ static void end_everything(struct runner *r) {
 void runner_finish(struct runner *r, uint64_t events[EVENTS]) {
   end_everything(r);
   r->now_ms += 100000; /* past all leases and retentions */
-  for (int n = 0; engine_next_due(r->engine) != INT64_MAX; n++) {
+  for (int n = 0; tick_next_due(r->engine) != INT64_MAX; n++) {
     EXPECT(n < FINISH_STEPS, "it never ends");
     tick(r, 100);
     if (n % 10 == 9) r->now_ms += 100000;

@@ -24,6 +24,7 @@
 #include "server/commands/outputs.h"
 #include "server/commands/setup.h"
 #include "server/commands/task.h"
+#include "server/engine/waiter.h"
 
 #define PEERS 8
 #define PEER_WORDS 16
@@ -193,8 +194,8 @@ static inline void end_turn(struct peers *p, size_t number) {
   uint64_t shards = keyspace_take_ready(keyspace, (unsigned)number);
   for (; shards != 0; shards &= shards - 1) {
     struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(shards));
-    struct engine_waiter *waiter;
-    while ((waiter = engine_next_ready(shard_engine(shard), (unsigned)number)) != NULL)
+    struct waiter *waiter;
+    while ((waiter = waiter_next_ready(shard_engine(shard), (unsigned)number)) != NULL)
       deliver_waiter(worker, waiter);
   }
   incoming_deliver(worker);

@@ -4,6 +4,8 @@
 #include "server/commands/inbox.h"
 #include "server/commands/shards.h"
 #include "tests/unit/peers.h"
+#include "server/engine/engine.h"
+#include "server/engine/keys.h"
 
 #define WORKERS 3
 
@@ -73,12 +75,12 @@ static uint64_t woken_by_release(struct peers *p, unsigned loop_id) {
   access_unlock(&p->worker, shard);
   p->woken = 0;
   engine = access_lock(&p->worker, shard, &now_ms);
-  engine_delete(engine, span_of("k"), now_ms);
+  keys_delete(engine, span_of("k"), now_ms);
   access_unlock(&p->worker, shard);
   uint64_t woken = p->woken;
-  struct engine_waiter *waiter = engine_next_ready(engine, loop_id);
+  struct waiter *waiter = waiter_next_ready(engine, loop_id);
   assert_non_null(waiter);
-  engine_waiter_settle(engine, waiter);
+  waiter_settle(engine, waiter);
   return woken;
 }
 
@@ -97,7 +99,7 @@ static void an_unlock_posts_effects_to_those_who_want_them(void **state) {
   int64_t now_ms = 1000;
   shards_want_effects(&p->further[0], true);
   claim(access_lock(&p->worker, shard, &now_ms), "k", 0, 0);
-  engine_delete(shard_engine(shard), span_of("k"), now_ms);
+  keys_delete(shard_engine(shard), span_of("k"), now_ms);
   assert_true(inbox_empty(&p->further[0]));
   access_unlock(&p->worker, shard);
   assert_false(inbox_empty(&p->further[0]));
@@ -112,7 +114,7 @@ static void so_does_unlocking_all(void **state) {
   access_lock_all(&p->worker, &now_ms);
   struct engine *engine = shard_engine(shard_of(p, "k"));
   claim(engine, "k", 0, 0);
-  engine_delete(engine, span_of("k"), now_ms);
+  keys_delete(engine, span_of("k"), now_ms);
   access_unlock_all(&p->worker);
   assert_false(inbox_empty(&p->worker));
   shards_want_effects(&p->worker, false);

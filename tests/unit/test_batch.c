@@ -118,7 +118,7 @@ static void one_key_has_a_name_and_no_more_are_read_than_asked(void **state) {
   reading_init(&r, p);
   read_text(&r, p, "*2\r\n$5\r\nFETCH\r\n$1\r\na\r\n*3\r\n$3\r\nDEL\r\n$1\r\na\r\n$1\r\nb\r\n");
   assert_int_equal(r.batch.count, 2);
-  struct engine_name name;
+  struct name name;
   keyspace_name(p->instance.keyspace, SPAN_LITERAL("a"), &name);
   assert_int_equal(r.batch.items[0].request.name->hash, name.hash);
   assert_null(r.batch.items[1].request.name);

@@ -4,6 +4,9 @@
 #include "server/commands/inbox.h"
 #include "server/commands/shards.h"
 #include "tests/unit/peers.h"
+#include "server/engine/effect.h"
+#include "server/engine/engine.h"
+#include "server/engine/keys.h"
 
 static int setup(void **state) { return peers_setup_workers(state, 2); }
 
@@ -17,9 +20,9 @@ static void post_free(struct peers *p, struct span key) {
   const struct engine_claim claim = {.key = key, .lease_ms = 1000};
   struct engine_answer answer;
   engine_claim(engine, &claim, 1000, &answer);
-  assert_true(engine_delete(engine, key, 1000));
+  assert_true(keys_delete(engine, key, 1000));
   effects_post(&p->worker, engine);
-  assert_false(engine_has_effects(engine));
+  assert_false(effect_any(engine));
 }
 
 /* The oldest entry has to be this one. */
@@ -93,8 +96,8 @@ static void engines_keep_them_while_any_worker_wants_them(void **state) {
     const struct engine_claim claim = {.key = SPAN_LITERAL("k"), .lease_ms = 1000};
     struct engine_answer answer;
     engine_claim(engine, &claim, 1000, &answer);
-    engine_delete(engine, claim.key, 1000);
-    assert_int_equal(engine_has_effects(engine), wants[i][0] || wants[i][1]);
+    keys_delete(engine, claim.key, 1000);
+    assert_int_equal(effect_any(engine), wants[i][0] || wants[i][1]);
     effects_post(&p->worker, engine);
   }
 }

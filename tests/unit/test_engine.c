@@ -15,7 +15,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/engine/adopted_body.h"
+#include "server/engine/binding.h"
+#include "server/engine/effect.h"
 #include "server/engine/engine.h"
+#include "server/engine/keys.h"
+#include "server/engine/memory_limit.h"
+#include "server/engine/pin.h"
+#include "server/engine/stats.h"
+#include "server/engine/tick.h"
+#include "server/engine/waiter.h"
 
 #define START INT64_C(5000)
 #define FIRST_TOKEN UINT64_C(7000000)
@@ -39,8 +48,8 @@ struct fixture {
 };
 
 static size_t memory_of(struct fixture *f) {
-  struct engine_stats stats;
-  engine_stats(f->engine, &stats);
+  struct stats stats;
+  stats_read(f->engine, &stats);
   return stats.memory_bytes;
 }
 
@@ -56,9 +65,8 @@ static int setup(void **state) {
 }
 
 static void settle_ready(struct fixture *f) {
-  struct engine_waiter *waiter;
-  while ((waiter = engine_next_ready(f->engine, 0)) != NULL)
-    engine_waiter_settle(f->engine, waiter);
+  struct waiter *waiter;
+  while ((waiter = waiter_next_ready(f->engine, 0)) != NULL) waiter_settle(f->engine, waiter);
 }
 
 /* A test that failed has left callers waiting, whose time is over by then: the engine must not be
@@ -66,18 +74,18 @@ static void settle_ready(struct fixture *f) {
 static int teardown(void **state) {
   struct fixture *f = *state;
   settle_ready(f);
-  struct engine_stats left;
-  engine_stats(f->engine, &left);
-  if (left.waiters > 0) engine_tick(f->engine, f->now + 2 * FOREVER, PLENTY);
+  struct stats left;
+  stats_read(f->engine, &left);
+  if (left.waiters > 0) tick_run(f->engine, f->now + 2 * FOREVER, PLENTY);
   settle_ready(f);
   engine_destroy(f->engine);
   free(f);
   return 0;
 }
 
-static struct engine_stats stats_of(struct fixture *f) {
-  struct engine_stats stats;
-  engine_stats(f->engine, &stats);
+static struct stats stats_of(struct fixture *f) {
+  struct stats stats;
+  stats_read(f->engine, &stats);
   return stats;
 }
 
@@ -103,7 +111,7 @@ static uint64_t claimed(struct fixture *f, struct engine_claim c) {
   return f->answer.token;
 }
 
-static struct engine_waiter *queued(struct fixture *f, struct engine_claim c) {
+static struct waiter *queued(struct fixture *f, struct engine_claim c) {
   assert_int_equal(claim(f, c), ENGINE_QUEUED);
   return f->answer.waiter;
 }
@@ -140,53 +148,52 @@ static enum engine_status fetch(struct fixture *f, const char *key) {
   return f->answer.status;
 }
 
-static struct engine_waiter *reader(struct fixture *f, const char *key) {
+static struct waiter *reader(struct fixture *f, const char *key) {
   struct engine_read read = {.key = span_of(key), .wait_ms = FOREVER};
   engine_read(f->engine, &read, f->now, &f->answer);
   assert_int_equal(f->answer.status, ENGINE_QUEUED);
   return f->answer.waiter;
 }
 
-static struct engine_entry look(struct fixture *f, const char *key) {
-  struct engine_entry entry;
-  engine_look(f->engine, span_of(key), f->now, &entry);
+static struct keys_entry look(struct fixture *f, const char *key) {
+  struct keys_entry entry;
+  keys_look(f->engine, span_of(key), f->now, &entry);
   return entry;
 }
 
 /* ---- expectations ---- */
 
-static void expect_none_ready(struct fixture *f) { assert_null(engine_next_ready(f->engine, 0)); }
+static void expect_none_ready(struct fixture *f) { assert_null(waiter_next_ready(f->engine, 0)); }
 
-static const struct engine_answer *expect_ready(struct fixture *f, struct engine_waiter *waiter,
+static const struct engine_answer *expect_ready(struct fixture *f, struct waiter *waiter,
                                                 enum engine_status status) {
-  struct engine_waiter *ready = engine_next_ready(f->engine, 0);
+  struct waiter *ready = waiter_next_ready(f->engine, 0);
   assert_ptr_equal(ready, waiter);
-  assert_int_equal(engine_waiter_answer(ready)->status, status);
-  return engine_waiter_answer(ready);
+  assert_int_equal(waiter_answer(ready)->status, status);
+  return waiter_answer(ready);
 }
 
-static void expect_settled(struct fixture *f, struct engine_waiter *waiter,
-                           enum engine_status status) {
+static void expect_settled(struct fixture *f, struct waiter *waiter, enum engine_status status) {
   expect_ready(f, waiter, status);
-  engine_waiter_settle(f->engine, waiter);
+  waiter_settle(f->engine, waiter);
 }
 
-static void expect_bytes(const struct engine_blob *blob, const char *text) {
-  assert_true(span_equal(engine_bytes(blob), span_of(text)));
+static void expect_bytes(const struct blob *blob, const char *text) {
+  assert_true(span_equal(pin_bytes(blob), span_of(text)));
 }
 
 static void tick_until_done(struct fixture *f) {
-  for (int n = 0; engine_tick(f->engine, f->now, PLENTY); n++) assert_true(n < 100);
+  for (int n = 0; tick_run(f->engine, f->now, PLENTY); n++) assert_true(n < 100);
 }
 
 static void expect_empty(struct fixture *f) {
   tick_until_done(f);
-  struct engine_stats stats = stats_of(f);
+  struct stats stats = stats_of(f);
   assert_int_equal(stats.records + stats.values + stats.waiters + stats.expiring, 0);
   for (int phase = 0; phase <= RULES_DONE; phase++) assert_int_equal(stats.phases[phase], 0);
   assert_true(stats.memory_bytes <=
               f->empty_bytes + 65536); /* the list of segments of a table that was large */
-  assert_true(engine_next_due(f->engine) == INT64_MAX);
+  assert_true(tick_next_due(f->engine) == INT64_MAX);
 }
 
 /* ---- hand-over ---- */
@@ -195,7 +202,7 @@ static void one_runs_the_others_get_its_response(void **state) {
   struct fixture *f = *state;
   uint64_t token = claimed(f, as("k", "a"));
   assert_int_equal(token, FIRST_TOKEN);
-  struct engine_waiter *b = queued(f, waiting("k", "b")), *r = reader(f, "k");
+  struct waiter *b = queued(f, waiting("k", "b")), *r = reader(f, "k");
   f->now += 10;
   assert_int_equal(store_for(f, "k", token, "body", 300), ENGINE_STORED);
   assert_int_equal(f->answer.count, 2);
@@ -204,7 +211,7 @@ static void one_runs_the_others_get_its_response(void **state) {
   assert_null(done->meta);
   assert_int_equal(done->age_ms, 0);
   assert_int_equal(done->left_ms, 300);
-  engine_waiter_settle(f->engine, b);
+  waiter_settle(f->engine, b);
   expect_settled(f, r, ENGINE_DONE);
   f->now += 299;
   assert_int_equal(claim(f, as("k", "c")), ENGINE_DONE);
@@ -217,8 +224,8 @@ static void a_lease_that_is_over_goes_to_the_oldest_waiter(void **state) {
   struct fixture *f = *state;
   uint64_t first = claimed(f, as("k", "a"));
   assert_int_equal(renew(f, "k", first, "half way"), ENGINE_RENEWED);
-  struct engine_waiter *r = reader(f, "k"), *b = queued(f, waiting("k", "b")),
-                       *c = queued(f, waiting("k", "c"));
+  struct waiter *r = reader(f, "k"), *b = queued(f, waiting("k", "b")),
+                *c = queued(f, waiting("k", "c"));
   f->now = START + 99;
   tick_until_done(f);
   expect_none_ready(f);
@@ -230,7 +237,7 @@ static void a_lease_that_is_over_goes_to_the_oldest_waiter(void **state) {
   assert_int_equal(grant->lease_ms, 100);
   expect_bytes(grant->stage, "half way");
   uint64_t second = grant->token;
-  engine_waiter_settle(f->engine, b);
+  waiter_settle(f->engine, b);
   expect_none_ready(f); /* the reader and the other claim wait on */
   assert_int_equal(store(f, "k", first, "late"), ENGINE_STALE);
   assert_int_equal(store(f, "k", second, "good"), ENGINE_STORED);
@@ -242,7 +249,7 @@ static void a_lease_that_is_over_goes_to_the_oldest_waiter(void **state) {
 static void whoever_asks_first_makes_the_hand_over_happen_without_a_tick(void **state) {
   struct fixture *f = *state;
   claimed(f, as("k", "a"));
-  struct engine_waiter *b = queued(f, waiting("k", "b"));
+  struct waiter *b = queued(f, waiting("k", "b"));
   f->now += 5000;
   assert_int_equal(claim(f, as("k", "fresh")), ENGINE_BUSY); /* never ahead of the queue */
   assert_int_equal(f->answer.age_ms, 0);
@@ -257,14 +264,14 @@ static void a_waiter_in_time_for_the_lease_is_granted_one_a_millisecond_short_is
   struct engine_claim late = as("k", "late"), equal = as("k", "equal");
   late.wait_ms = 99;
   equal.wait_ms = 100;
-  struct engine_waiter *l = queued(f, late), *e = queued(f, equal);
+  struct waiter *l = queued(f, late), *e = queued(f, equal);
   f->now += 100;
   assert_int_equal(fetch(f, "k"), ENGINE_BUSY);
   const struct engine_answer *busy = expect_ready(f, l, ENGINE_BUSY);
   assert_int_equal(busy->left_ms, 1);
   assert_int_equal(busy->age_ms, 99);
   expect_bytes(busy->owner, "a");
-  engine_waiter_settle(f->engine, l);
+  waiter_settle(f->engine, l);
   expect_settled(f, e, ENGINE_CLAIMED);
 }
 
@@ -273,16 +280,16 @@ static void long_after_everything_the_order_of_the_deadlines_still_counts(void *
   claimed(f, as("k", "a"));
   struct engine_claim c = as("k", "b");
   c.wait_ms = 150;
-  struct engine_waiter *b = queued(f, c);
-  f->now += 7000; /* the lease at 100, the waiter at 150, nobody looked */
+  struct waiter *b = queued(f, c);
+  f->now += 7000; /* the lease at 100, the waiter at 150, no call came */
   assert_int_equal(fetch(f, "k"), ENGINE_BUSY);
   expect_settled(f, b, ENGINE_CLAIMED);
 }
 
-static void readers_get_null_when_nobody_takes_over(void **state) {
+static void readers_get_null_when_no_claim_takes_over(void **state) {
   struct fixture *f = *state;
   uint64_t token = claimed(f, as("k", "a"));
-  struct engine_waiter *r = reader(f, "k");
+  struct waiter *r = reader(f, "k");
   f->now += 100;
   tick_until_done(f);
   expect_settled(f, r, ENGINE_NOTHING);
@@ -294,9 +301,9 @@ static void release_grants_the_oldest_as_if_it_were_the_first(void **state) {
   struct fixture *f = *state;
   uint64_t token = claimed(f, as("k", "a"));
   assert_int_equal(renew(f, "k", token, "half way"), ENGINE_RENEWED);
-  struct engine_waiter *w[100];
+  struct waiter *w[100];
   for (int i = 0; i < 100; i++) w[i] = queued(f, waiting("k", NULL));
-  struct engine_waiter *r = reader(f, "k");
+  struct waiter *r = reader(f, "k");
   assert_int_equal(release(f, "k", token), ENGINE_RELEASED);
   const struct engine_answer *grant = expect_ready(f, w[0], ENGINE_CLAIMED);
   assert_int_equal(grant->attempt, 1);
@@ -304,7 +311,7 @@ static void release_grants_the_oldest_as_if_it_were_the_first(void **state) {
   expect_none_ready(f);
   assert_int_equal(store(f, "k", grant->token, "x"), ENGINE_STORED);
   assert_int_equal(f->answer.count, 100);
-  engine_waiter_settle(f->engine, w[0]);
+  waiter_settle(f->engine, w[0]);
   for (int i = 1; i < 100; i++) expect_settled(f, w[i], ENGINE_DONE);
   expect_settled(f, r, ENGINE_DONE);
 }
@@ -312,23 +319,23 @@ static void release_grants_the_oldest_as_if_it_were_the_first(void **state) {
 static void a_waiter_that_left_is_never_granted(void **state) {
   struct fixture *f = *state;
   uint64_t token = claimed(f, as("k", "a"));
-  struct engine_waiter *gone = queued(f, waiting("k", "gone")), *b = queued(f, waiting("k", "b"));
-  engine_waiter_cancel(f->engine, gone, f->now);
+  struct waiter *gone = queued(f, waiting("k", "gone")), *b = queued(f, waiting("k", "b"));
+  waiter_cancel(f->engine, gone, f->now);
   assert_int_equal(stats_of(f).waiters, 1);
   assert_int_equal(release(f, "k", token), ENGINE_RELEASED);
   expect_settled(f, b, ENGINE_CLAIMED);
 }
 
-static void the_host_can_end_a_wait(void **state) {
+static void the_caller_can_end_a_wait(void **state) {
   struct fixture *f = *state;
   claimed(f, as("k", "a"));
-  struct engine_waiter *b = queued(f, waiting("k", "b"));
-  engine_waiter_expire(f->engine, b, f->now + 30);
+  struct waiter *b = queued(f, waiting("k", "b"));
+  waiter_expire(f->engine, b, f->now + 30);
   const struct engine_answer *busy = expect_ready(f, b, ENGINE_BUSY);
   assert_int_equal(busy->left_ms, 70);
-  engine_waiter_expire(f->engine, b, f->now + 40); /* it has its answer */
+  waiter_expire(f->engine, b, f->now + 40); /* it has its answer */
   expect_none_ready(f);
-  engine_waiter_settle(f->engine, b);
+  waiter_settle(f->engine, b);
 }
 
 static void the_next_deadline_is_never_slept_over(void **state) {
@@ -336,40 +343,40 @@ static void the_next_deadline_is_never_slept_over(void **state) {
   struct engine_claim c = as("k", "a");
   c.lease_ms = 123457;
   claimed(f, c);
-  struct engine_waiter *b = queued(f, waiting("k", "b"));
+  struct waiter *b = queued(f, waiting("k", "b"));
   for (int wakes = 0;; wakes++) {
     assert_true(wakes < 20);
-    f->now = engine_next_due(f->engine);
-    while (engine_tick(f->engine, f->now, 3)) continue;
-    struct engine_waiter *ready = engine_next_ready(f->engine, 0);
+    f->now = tick_next_due(f->engine);
+    while (tick_run(f->engine, f->now, 3)) continue;
+    struct waiter *ready = waiter_next_ready(f->engine, 0);
     if (ready == NULL) continue;
     assert_ptr_equal(ready, b);
     break;
   }
   assert_int_equal(f->now, START + 123457);
-  engine_waiter_settle(f->engine, b);
+  waiter_settle(f->engine, b);
 }
 
 /* ---- taking back ---- */
 
-static void a_grant_that_reached_nobody_goes_to_the_next_and_was_never_an_attempt(void **state) {
+static void a_grant_that_reached_no_caller_goes_to_the_next_and_was_never_an_attempt(void **state) {
   struct fixture *f = *state;
   uint64_t first = claimed(f, as("k", "a"));
   assert_int_equal(renew(f, "k", first, "half way"), ENGINE_RENEWED);
-  struct engine_waiter *w[3];
+  struct waiter *w[3];
   for (int i = 0; i < 3; i++) w[i] = queued(f, waiting("k", NULL));
   f->now += 100;
   tick_until_done(f);
   uint64_t second = expect_ready(f, w[0], ENGINE_CLAIMED)->token;
-  engine_waiter_take_back(f->engine, w[0], f->now);
+  waiter_take_back(f->engine, w[0], f->now);
   uint64_t third = expect_ready(f, w[1], ENGINE_CLAIMED)->token;
-  engine_waiter_take_back(f->engine, w[1], f->now);
+  waiter_take_back(f->engine, w[1], f->now);
   const struct engine_answer *grant = expect_ready(f, w[2], ENGINE_CLAIMED);
   uint64_t fourth = grant->token;
   assert_true(first < second && second < third && third < fourth);
   assert_int_equal(grant->attempt, 2);
   expect_bytes(grant->stage, "half way");
-  engine_waiter_settle(f->engine, w[2]);
+  waiter_settle(f->engine, w[2]);
   assert_int_equal(store(f, "k", first, "x"), ENGINE_STALE);
   assert_int_equal(store(f, "k", second, "x"), ENGINE_STALE);
   assert_int_equal(store(f, "k", third, "x"), ENGINE_STALE);
@@ -380,23 +387,23 @@ static void a_grant_that_reached_nobody_goes_to_the_next_and_was_never_an_attemp
 static void a_grant_that_is_not_fetched_yet_is_taken_back_by_cancelling(void **state) {
   struct fixture *f = *state;
   uint64_t first = claimed(f, as("k", "a"));
-  struct engine_waiter *b = queued(f, waiting("k", "b"));
+  struct waiter *b = queued(f, waiting("k", "b"));
   assert_int_equal(release(f, "k", first), ENGINE_RELEASED);
-  engine_waiter_cancel(f->engine, b, f->now);
+  waiter_cancel(f->engine, b, f->now);
   expect_none_ready(f);
-  assert_int_equal(look(f, "k").kind, ENGINE_ABSENT); /* as if released with nobody waiting */
+  assert_int_equal(look(f, "k").kind, KEYS_ABSENT); /* as if released without waiters */
 }
 
 static void with_no_other_waiter_the_claim_is_lapsed_again_as_it_was(void **state) {
   struct fixture *f = *state;
   uint64_t first = claimed(f, as("k", "a"));
   assert_int_equal(renew(f, "k", first, "half way"), ENGINE_RENEWED);
-  struct engine_waiter *b = queued(f, waiting("k", "b")), *r = reader(f, "k");
+  struct waiter *b = queued(f, waiting("k", "b")), *r = reader(f, "k");
   f->now += 100;
   tick_until_done(f);
   f->now += 20;
   expect_ready(f, b, ENGINE_CLAIMED);
-  engine_waiter_take_back(f->engine, b, f->now);
+  waiter_take_back(f->engine, b, f->now);
   expect_settled(f, r, ENGINE_NOTHING);
   assert_int_equal(look(f, "k").phase, RULES_LAPSED);
   assert_int_equal(look(f, "k").left_ms, RETENTION);
@@ -410,12 +417,12 @@ static void with_no_other_waiter_the_claim_is_lapsed_again_as_it_was(void **stat
 static void a_grant_that_its_owner_knows_is_not_taken_back(void **state) {
   struct fixture *f = *state;
   uint64_t first = claimed(f, as("k", "a"));
-  struct engine_waiter *b = queued(f, waiting("k", "b")), *c = queued(f, waiting("k", "c"));
+  struct waiter *b = queued(f, waiting("k", "b")), *c = queued(f, waiting("k", "c"));
   assert_int_equal(release(f, "k", first), ENGINE_RELEASED);
   uint64_t second = expect_ready(f, b, ENGINE_CLAIMED)->token;
   assert_int_equal(claimed(f, as("k", "b")),
                    second); /* asked again on another connection, and was told */
-  engine_waiter_take_back(f->engine, b, f->now);
+  waiter_take_back(f->engine, b, f->now);
   expect_none_ready(f);
   assert_int_equal(store(f, "k", second, "x"), ENGINE_STORED);
   expect_settled(f, c, ENGINE_DONE);
@@ -424,32 +431,32 @@ static void a_grant_that_its_owner_knows_is_not_taken_back(void **state) {
 static void taking_back_what_is_over_does_nothing(void **state) {
   struct fixture *f = *state;
   uint64_t first = claimed(f, as("k", "a"));
-  struct engine_waiter *b = queued(f, waiting("k", "b")), *c = queued(f, waiting("k", "c"));
+  struct waiter *b = queued(f, waiting("k", "b")), *c = queued(f, waiting("k", "c"));
   assert_int_equal(release(f, "k", first), ENGINE_RELEASED);
   expect_ready(f, b, ENGINE_CLAIMED);
   f->now += 100;
   tick_until_done(f);
   uint64_t third = expect_ready(f, c, ENGINE_CLAIMED)->token;
-  engine_waiter_take_back(f->engine, b, f->now);
-  engine_waiter_settle(f->engine, c);
+  waiter_take_back(f->engine, b, f->now);
+  waiter_settle(f->engine, c);
   assert_int_equal(store(f, "k", third, "x"), ENGINE_STORED);
 }
 
 static void an_answer_outlives_its_record_until_it_is_settled(void **state) {
   struct fixture *f = *state;
   uint64_t token = claimed(f, as("k", "a"));
-  struct engine_waiter *b = queued(f, waiting("k", "b"));
+  struct waiter *b = queued(f, waiting("k", "b"));
   assert_int_equal(store_for(f, "k", token, "shared error", 0), ENGINE_STORED);
   assert_int_equal(f->answer.count, 1);
-  assert_int_equal(look(f, "k").kind, ENGINE_ABSENT);
+  assert_int_equal(look(f, "k").kind, KEYS_ABSENT);
   const struct engine_answer *done = expect_ready(f, b, ENGINE_DONE);
-  struct engine_blob *kept = engine_pin(done->body);
-  engine_flush(f->engine, f->now);
+  struct blob *kept = pin_take(done->body);
+  keys_flush(f->engine, f->now);
   tick_until_done(f);
   expect_bytes(done->body, "shared error");
-  engine_waiter_settle(f->engine, b);
+  waiter_settle(f->engine, b);
   expect_bytes(kept, "shared error");
-  engine_unpin(f->engine, kept);
+  pin_release(f->engine, kept);
   expect_empty(f);
 }
 
@@ -461,15 +468,14 @@ static void when_a_hold_claim_vanishes_everybody_is_told_unknown(void **state) {
   hold.hold = true;
   takeover.takeover = true;
   uint64_t token = claimed(f, hold);
-  struct engine_waiter *b = queued(f, waiting("k", "b")), *t = queued(f, takeover),
-                       *r = reader(f, "k");
+  struct waiter *b = queued(f, waiting("k", "b")), *t = queued(f, takeover), *r = reader(f, "k");
   f->now += 100;
   tick_until_done(f);
   const struct engine_answer *unknown = expect_ready(f, b, ENGINE_UNKNOWN);
   assert_int_equal(unknown->attempt, 1);
   assert_int_equal(unknown->age_ms, 100);
   expect_bytes(unknown->owner, "a");
-  engine_waiter_settle(f->engine, b);
+  waiter_settle(f->engine, b);
   expect_settled(f, t, ENGINE_UNKNOWN);
   expect_settled(f, r, ENGINE_UNKNOWN);
   takeover.wait_ms = 0;
@@ -483,10 +489,10 @@ static void a_hold_claim_can_still_be_released_to_a_waiter(void **state) {
   struct engine_claim hold = as("k", "a");
   hold.hold = true;
   uint64_t token = claimed(f, hold);
-  struct engine_waiter *b = queued(f, waiting("k", "b"));
+  struct waiter *b = queued(f, waiting("k", "b"));
   assert_int_equal(release(f, "k", token), ENGINE_RELEASED);
   assert_int_equal(expect_ready(f, b, ENGINE_CLAIMED)->attempt, 1);
-  engine_waiter_settle(f->engine, b);
+  waiter_settle(f->engine, b);
   f->now += 100;
   assert_int_equal(fetch(f, "k"), ENGINE_NOTHING); /* the waiter had not asked for HOLD */
 }
@@ -497,7 +503,7 @@ static void a_hold_claim_can_still_be_released_to_a_waiter(void **state) {
 
 static void closing_a_connection_costs_nothing_and_is_seen_at_once(void **state) {
   struct fixture *f = *state;
-  struct engine_binding *connection = engine_binding_create(f->engine);
+  struct binding *connection = binding_create(f->engine);
   char key[16];
   for (unsigned i = 0; i < BOUND; i++) {
     snprintf(key, sizeof key, "k%u", i);
@@ -506,7 +512,7 @@ static void closing_a_connection_costs_nothing_and_is_seen_at_once(void **state)
     c.binding = connection;
     claimed(f, c);
   }
-  engine_binding_close(f->engine, connection, f->now);
+  binding_close(f->engine, connection, f->now);
   assert_int_equal(stats_of(f).phases[RULES_HELD], BOUND); /* none was touched */
   assert_int_equal(fetch(f, "k0"), ENGINE_NOTHING);
   assert_int_equal(fetch(f, "k9999"), ENGINE_NOTHING);
@@ -516,7 +522,7 @@ static void closing_a_connection_costs_nothing_and_is_seen_at_once(void **state)
   for (unsigned calls = 0; more; calls++) {
     uint64_t before = stats_of(f).phases[RULES_HELD];
     assert_true(calls <= BOUND / 100 + 10);
-    more = engine_tick(f->engine, f->now, 100);
+    more = tick_run(f->engine, f->now, 100);
     assert_true(before - stats_of(f).phases[RULES_HELD] <= 100);
   }
   assert_int_equal(stats_of(f).records, 1);
@@ -524,33 +530,33 @@ static void closing_a_connection_costs_nothing_and_is_seen_at_once(void **state)
 
 static void a_bound_claim_goes_to_a_waiter_when_its_connection_closes(void **state) {
   struct fixture *f = *state;
-  struct engine_binding *connection = engine_binding_create(f->engine);
+  struct binding *connection = binding_create(f->engine);
   struct engine_claim c = as("k", "a");
   c.binding = connection;
   uint64_t first = claimed(f, c);
   assert_int_equal(renew(f, "k", first, "half way"), ENGINE_RENEWED);
-  struct engine_waiter *b = queued(f, waiting("k", "b"));
-  engine_binding_close(f->engine, connection, f->now);
+  struct waiter *b = queued(f, waiting("k", "b"));
+  binding_close(f->engine, connection, f->now);
   tick_until_done(f);
   const struct engine_answer *grant = expect_ready(f, b, ENGINE_CLAIMED);
   assert_int_equal(grant->attempt, 2);
   expect_bytes(grant->stage, "half way");
-  engine_waiter_take_back(f->engine, b, f->now);
-  assert_int_equal(look(f, "k").kind, ENGINE_ABSENT); /* as the connection's end without a waiter */
+  waiter_take_back(f->engine, b, f->now);
+  assert_int_equal(look(f, "k").kind, KEYS_ABSENT); /* as the connection's end without a waiter */
 }
 
 static size_t lapsed_after_taking_back(struct fixture *f, const char *key, bool bound) {
   size_t before = memory_of(f);
-  struct engine_binding *connection = bound ? engine_binding_create(f->engine) : NULL;
+  struct binding *connection = bound ? binding_create(f->engine) : NULL;
   struct engine_claim c = as(key, "a");
   c.binding = connection;
   claimed(f, c);
-  struct engine_waiter *b = queued(f, waiting(key, "b"));
+  struct waiter *b = queued(f, waiting(key, "b"));
   f->now += 100;
   tick_until_done(f);
   expect_ready(f, b, ENGINE_CLAIMED);
-  engine_binding_close(f->engine, connection, f->now);
-  engine_waiter_take_back(f->engine, b, f->now);
+  binding_close(f->engine, connection, f->now);
+  waiter_take_back(f->engine, b, f->now);
   tick_until_done(f);
   assert_int_equal(look(f, key).phase, RULES_LAPSED);
   return memory_of(f) - before;
@@ -565,30 +571,30 @@ static void a_grant_that_was_taken_back_keeps_no_closed_connection(void **state)
 
 static void a_grant_that_was_taken_back_leaves_the_former_one_bound(void **state) {
   struct fixture *f = *state;
-  struct engine_binding *connection = engine_binding_create(f->engine);
+  struct binding *connection = binding_create(f->engine);
   struct engine_claim c = as("k", "a");
   c.binding = connection;
   uint64_t first = claimed(f, c);
-  struct engine_waiter *b = queued(f, waiting("k", "b"));
+  struct waiter *b = queued(f, waiting("k", "b"));
   f->now += 100;
   tick_until_done(f);
   expect_ready(f, b, ENGINE_CLAIMED);
-  engine_waiter_take_back(f->engine, b, f->now);
+  waiter_take_back(f->engine, b, f->now);
   assert_int_equal(renew(f, "k", first, NULL), ENGINE_RENEWED);
-  engine_binding_close(f->engine, connection, f->now);
-  assert_int_equal(look(f, "k").kind, ENGINE_ABSENT);
+  binding_close(f->engine, connection, f->now);
+  assert_int_equal(look(f, "k").kind, KEYS_ABSENT);
 }
 
 static void whoever_was_in_time_when_the_connection_closed_is_granted_later(void **state) {
   struct fixture *f = *state;
-  struct engine_binding *connection = engine_binding_create(f->engine);
+  struct binding *connection = binding_create(f->engine);
   struct engine_claim c = as("k", "a"), short_wait = as("k", "b"), longer = as("k", "c");
   c.binding = connection;
   short_wait.wait_ms = 10;
   longer.wait_ms = 11;
   claimed(f, c);
-  struct engine_waiter *b = queued(f, short_wait), *w = queued(f, longer);
-  engine_binding_close(f->engine, connection, f->now + 10);
+  struct waiter *b = queued(f, short_wait), *w = queued(f, longer);
+  binding_close(f->engine, connection, f->now + 10);
   f->now += 50;
   assert_int_equal(fetch(f, "k"), ENGINE_BUSY);
   expect_settled(f, b, ENGINE_BUSY);
@@ -600,50 +606,49 @@ static void a_claim_that_ended_before_a_wait_was_over_goes_to_its_waiter(void **
   struct fixture *f = *state;
   for (int flushed = 0; flushed < 2; flushed++) {
     const char *key = flushed ? "flushed" : "closed";
-    struct engine_binding *connection = engine_binding_create(f->engine);
+    struct binding *connection = binding_create(f->engine);
     struct engine_claim c = as(key, "a"), w = waiting(key, "b");
     c.lease_ms = FOREVER;
     c.binding = connection;
     w.wait_ms = 50;
     claimed(f, c);
-    struct engine_waiter *b = queued(f, w);
+    struct waiter *b = queued(f, w);
     f->now += 20;
-    if (flushed) engine_flush(f->engine, f->now);
-    if (!flushed) engine_binding_close(f->engine, connection, f->now);
+    if (flushed) keys_flush(f->engine, f->now);
+    if (!flushed) binding_close(f->engine, connection, f->now);
     f->now += 40;
     tick_until_done(f);
     const struct engine_answer *grant = expect_ready(f, b, ENGINE_CLAIMED);
     assert_int_equal(grant->attempt, flushed ? 1 : 2);
-    engine_waiter_settle(f->engine, b);
-    if (flushed) engine_binding_close(f->engine, connection, f->now);
+    waiter_settle(f->engine, b);
+    if (flushed) binding_close(f->engine, connection, f->now);
   }
 }
 
 static void bind_moves_with_the_claim_that_is_sent_again(void **state) {
   struct fixture *f = *state;
-  struct engine_binding *old = engine_binding_create(f->engine),
-                        *new = engine_binding_create(f->engine);
+  struct binding *old = binding_create(f->engine), *new = binding_create(f->engine);
   struct engine_claim c = as("k", "a");
   c.binding = old;
   uint64_t token = claimed(f, c);
   c.binding = new;
   assert_int_equal(claimed(f, c), token);
-  engine_binding_close(f->engine, old, f->now);
+  binding_close(f->engine, old, f->now);
   tick_until_done(f);
   assert_int_equal(fetch(f, "k"), ENGINE_BUSY);
-  engine_binding_close(f->engine, new, f->now);
+  binding_close(f->engine, new, f->now);
   assert_int_equal(fetch(f, "k"), ENGINE_NOTHING);
-  assert_int_equal(look(f, "k").kind, ENGINE_ABSENT);
+  assert_int_equal(look(f, "k").kind, KEYS_ABSENT);
 }
 
 static void a_connection_ends_only_what_is_held_when_it_closes(void **state) {
   struct fixture *f = *state;
-  struct engine_binding *connection = engine_binding_create(f->engine);
+  struct binding *connection = binding_create(f->engine);
   struct engine_claim c = as("k", "a");
   c.binding = connection;
   uint64_t token = claimed(f, c);
-  f->now += 200; /* the lease is over, though nobody noticed */
-  engine_binding_close(f->engine, connection, f->now);
+  f->now += 200; /* the lease has expired, though no call noticed */
+  binding_close(f->engine, connection, f->now);
   assert_int_equal(look(f, "k").phase, RULES_LAPSED);
   assert_int_equal(renew(f, "k", token, NULL), ENGINE_RENEWED);
   tick_until_done(f);
@@ -652,11 +657,11 @@ static void a_connection_ends_only_what_is_held_when_it_closes(void **state) {
 
 static void a_bound_claim_that_stored_does_not_end_with_its_connection(void **state) {
   struct fixture *f = *state;
-  struct engine_binding *connection = engine_binding_create(f->engine);
+  struct binding *connection = binding_create(f->engine);
   struct engine_claim c = as("k", "a");
   c.binding = connection;
   assert_int_equal(store(f, "k", claimed(f, c), "x"), ENGINE_STORED);
-  engine_binding_close(f->engine, connection, f->now);
+  binding_close(f->engine, connection, f->now);
   tick_until_done(f);
   assert_int_equal(fetch(f, "k"), ENGINE_DONE);
 }
@@ -666,15 +671,15 @@ static void a_bound_claim_that_stored_does_not_end_with_its_connection(void **st
 static void deleting_a_held_record_serves_its_waiters(void **state) {
   struct fixture *f = *state;
   uint64_t token = claimed(f, as("k", "a"));
-  struct engine_waiter *b = queued(f, waiting("k", "b")), *r = reader(f, "k");
-  assert_true(engine_delete(f->engine, span_of("k"), f->now));
+  struct waiter *b = queued(f, waiting("k", "b")), *r = reader(f, "k");
+  assert_true(keys_delete(f->engine, span_of("k"), f->now));
   assert_int_equal(expect_ready(f, b, ENGINE_CLAIMED)->attempt, 1);
-  engine_waiter_settle(f->engine, b);
+  waiter_settle(f->engine, b);
   expect_none_ready(f);
   assert_int_equal(store(f, "k", token, "x"), ENGINE_STALE);
-  assert_true(engine_delete(f->engine, span_of("k"), f->now));
+  assert_true(keys_delete(f->engine, span_of("k"), f->now));
   expect_settled(f, r, ENGINE_NOTHING);
-  assert_false(engine_delete(f->engine, span_of("k"), f->now));
+  assert_false(keys_delete(f->engine, span_of("k"), f->now));
 }
 
 static void fill(struct fixture *f, const char *prefix, unsigned count, int64_t ttl_ms) {
@@ -690,27 +695,27 @@ static void a_flush_is_seen_at_once_and_its_memory_comes_back_in_steps(void **st
   struct fixture *f = *state;
   fill(f, "k", 20000, FOREVER);
   uint64_t token = claimed(f, as("held", "a"));
-  struct engine_waiter *b = queued(f, waiting("held", "b")), *r = reader(f, "held");
+  struct waiter *b = queued(f, waiting("held", "b")), *r = reader(f, "held");
   claimed(f, as("alone", "a"));
   size_t full = memory_of(f);
-  engine_flush(f->engine, f->now);
+  keys_flush(f->engine, f->now);
   assert_int_equal(stats_of(f).records, 0);
   assert_int_equal(fetch(f, "k7"), ENGINE_NOTHING);
   assert_int_equal(fetch(f, "alone"), ENGINE_NOTHING);
   assert_int_equal(claim(f, as("k8", "new")), ENGINE_CLAIMED);
   assert_true(memory_of(f) > full / 2);
-  assert_true(engine_next_due(f->engine) <= f->now);
-  assert_true(engine_tick(f->engine, f->now, 10)); /* those who wait come first */
+  assert_true(tick_next_due(f->engine) <= f->now);
+  assert_true(tick_run(f->engine, f->now, 10)); /* waiters come first */
   assert_int_equal(expect_ready(f, b, ENGINE_CLAIMED)->attempt, 1);
-  engine_waiter_settle(f->engine, b);
+  waiter_settle(f->engine, b);
   assert_int_equal(store(f, "held", token, "x"), ENGINE_STALE);
   unsigned calls = 0;
-  for (; engine_tick(f->engine, f->now, 1000); calls++) assert_true(calls < 100);
+  for (; tick_run(f->engine, f->now, 1000); calls++) assert_true(calls < 100);
   assert_true(calls >= 20);
   assert_int_equal(stats_of(f).records, 2);
-  assert_true(engine_delete(f->engine, span_of("held"), f->now));
+  assert_true(keys_delete(f->engine, span_of("held"), f->now));
   expect_settled(f, r, ENGINE_NOTHING);
-  assert_true(engine_delete(f->engine, span_of("k8"), f->now));
+  assert_true(keys_delete(f->engine, span_of("k8"), f->now));
   expect_empty(f);
 }
 
@@ -738,22 +743,21 @@ static void at_the_memory_limit_claims_are_refused_and_granted_ones_still_store(
   }
   assert_int_equal(f->answer.status, ENGINE_OOM);
   assert_true(granted > 100);
-  assert_int_equal(look(f, key).kind, ENGINE_ABSENT);
-  assert_int_equal(
-      engine_set_value(f->engine, span_of("v"), span_of(value), ENGINE_NO_DEADLINE, f->now),
-      ENGINE_OOM);
+  assert_int_equal(look(f, key).kind, KEYS_ABSENT);
+  assert_int_equal(keys_set_value(f->engine, span_of("v"), span_of(value), RULES_NEVER, f->now),
+                   ENGINE_OOM);
   assert_int_equal(claim(f, as("k3", "a")), ENGINE_CLAIMED); /* adds nothing */
   assert_int_equal(claim(f, as("k3", "b")), ENGINE_BUSY);
   for (unsigned i = 0; i < granted; i++) {
     snprintf(key, sizeof key, "k%u", i);
     assert_int_equal(store(f, key, tokens[i], body), ENGINE_STORED);
   }
-  struct engine_stats stats = stats_of(f);
+  struct stats stats = stats_of(f);
   assert_int_equal(stats.records, granted); /* nothing was evicted */
   assert_int_equal(stats.refused_memory, 2);
   for (unsigned i = 0; i < 10; i++) {
     snprintf(key, sizeof key, "k%u", i);
-    assert_true(engine_delete(f->engine, span_of(key), f->now));
+    assert_true(keys_delete(f->engine, span_of(key), f->now));
   }
   assert_int_equal(claim(f, as("again", "a")), ENGINE_CLAIMED);
 }
@@ -772,14 +776,14 @@ static void responses_within_the_reserve_stay_within_the_limit(void **state) {
     assert_true(granted < 1000);
   }
   assert_true(granted > 500);
-  size_t limit = memory_of(f) + granted * engine_reserve_bytes(4096);
+  size_t limit = memory_of(f) + granted * memory_limit_reserve(4096);
   for (unsigned i = 0; i < granted; i++) {
     size_t size = sizes[i % (sizeof sizes / sizeof *sizes)];
     memset(body, 'b', size);
     body[size] = 0;
     snprintf(key, sizeof key, "k%u", i);
     assert_int_equal(store_for(f, key, tokens[i], body, (1 + i) * INT64_C(7000000)), ENGINE_STORED);
-    assert_true(memory_of(f) + (granted - i - 1) * engine_reserve_bytes(4096) <= limit);
+    assert_true(memory_of(f) + (granted - i - 1) * memory_limit_reserve(4096) <= limit);
   }
 }
 
@@ -787,7 +791,7 @@ static void what_a_flush_will_free_does_not_count_against_the_limit(void **state
   struct fixture *f = *state;
   fill(f, "k", 1000, FOREVER);
   limit_memory(f, 10000, 0);
-  engine_flush(f->engine, f->now);
+  keys_flush(f->engine, f->now);
   fill(f, "n", 1000, FOREVER);
   assert_int_equal(stats_of(f).records, 1000);
 }
@@ -799,15 +803,15 @@ static void waiters_are_limited_on_a_key_and_in_all(void **state) {
   options.waiters_total = 5;
   engine_reconfigure(f->engine, &options);
   uint64_t tokens[] = {claimed(f, as("k", "a")), claimed(f, as("l", "a"))};
-  struct engine_waiter *w[] = {queued(f, waiting("k", NULL)), reader(f, "k"),
-                               queued(f, waiting("k", NULL))};
+  struct waiter *w[] = {queued(f, waiting("k", NULL)), reader(f, "k"),
+                        queued(f, waiting("k", NULL))};
   assert_int_equal(claim(f, waiting("k", NULL)), ENGINE_BUSYKEY);
-  struct engine_waiter *v[] = {queued(f, waiting("l", NULL)), queued(f, waiting("l", NULL))};
+  struct waiter *v[] = {queued(f, waiting("l", NULL)), queued(f, waiting("l", NULL))};
   assert_int_equal(claim(f, waiting("l", NULL)), ENGINE_BUSYKEY);
   struct engine_read read = {.key = SPAN_LITERAL("l"), .wait_ms = 10};
   engine_read(f->engine, &read, f->now, &f->answer);
   assert_int_equal(f->answer.status, ENGINE_BUSYKEY);
-  engine_waiter_cancel(f->engine, v[0], f->now);
+  waiter_cancel(f->engine, v[0], f->now);
   v[0] = queued(f, waiting("l", NULL)); /* there is room again */
   assert_int_equal(store(f, "k", tokens[0], "x"), ENGINE_STORED);
   assert_int_equal(store(f, "l", tokens[1], "x"), ENGINE_STORED);
@@ -834,24 +838,24 @@ static void one_response_is_shared_by_all_who_waited(void **state) {
   assert_int_equal(store(f, "k", token, body), ENGINE_STORED);
   assert_int_equal(f->answer.count, WAITERS);
   assert_true(memory_of(f) < before + 2 * LARGE);
-  const struct engine_blob *shared = NULL;
+  const struct blob *shared = NULL;
   for (unsigned i = 0; i < WAITERS; i++) {
-    struct engine_waiter *waiter = engine_next_ready(f->engine, 0);
+    struct waiter *waiter = waiter_next_ready(f->engine, 0);
     assert_non_null(waiter);
-    const struct engine_blob *got = engine_waiter_answer(waiter)->body;
+    const struct blob *got = waiter_answer(waiter)->body;
     assert_true(i == 0 || got == shared);
     shared = got;
-    engine_waiter_settle(f->engine, waiter);
+    waiter_settle(f->engine, waiter);
   }
   expect_none_ready(f);
   free(body);
-  assert_true(engine_delete(f->engine, span_of("k"), f->now));
+  assert_true(keys_delete(f->engine, span_of("k"), f->now));
   expect_empty(f);
 }
 
 static void everything_that_ends_gives_its_memory_back(void **state) {
   struct fixture *f = *state;
-  struct engine_binding *connection = engine_binding_create(f->engine);
+  struct binding *connection = binding_create(f->engine);
   struct engine_claim bound = as("bound", "a"), hold = as("hold", "a"), fp = as("fp", "a");
   bound.binding = connection;
   hold.hold = true;
@@ -860,8 +864,8 @@ static void everything_that_ends_gives_its_memory_back(void **state) {
   claimed(f, hold);
   assert_int_equal(renew(f, "fp", claimed(f, fp), "stage"), ENGINE_RENEWED);
   assert_int_equal(renew(f, "fp", f->answer.token, "stage"), ENGINE_STALE);
-  engine_set_value(f->engine, span_of("v"), span_of("value"), f->now + 50, f->now);
-  engine_set_value(f->engine, span_of("v"), span_of("another value"), f->now + 60, f->now);
+  keys_set_value(f->engine, span_of("v"), span_of("value"), f->now + 50, f->now);
+  keys_set_value(f->engine, span_of("v"), span_of("another value"), f->now + 60, f->now);
   struct engine_store stored = {.key = SPAN_LITERAL("done"),
                                 .body = SPAN_LITERAL("b"),
                                 .meta = SPAN_LITERAL("m"),
@@ -869,7 +873,7 @@ static void everything_that_ends_gives_its_memory_back(void **state) {
   stored.token = claimed(f, as("done", NULL));
   engine_store(f->engine, &stored, f->now, &f->answer);
   assert_int_equal(f->answer.status, ENGINE_STORED);
-  engine_binding_close(f->engine, connection, f->now);
+  binding_close(f->engine, connection, f->now);
   f->now += 100;
   tick_until_done(f);
   assert_int_equal(stats_of(f).records, 2); /* LAPSED and UNKNOWN */
@@ -879,91 +883,91 @@ static void everything_that_ends_gives_its_memory_back(void **state) {
   expect_empty(f);
 }
 
-/* A piece with a body, as a host receives it. */
-static struct engine_piece piece_of(size_t len, char fill) {
-  struct engine_piece piece = {.bytes = malloc(ENGINE_PIECE_HEAD + len)};
-  assert_non_null(piece.bytes);
-  memset(piece.bytes + ENGINE_PIECE_HEAD, fill, len);
-  return piece;
+/* A body as a caller receives it, with room for the head. */
+static struct adopted_body adopted_of(size_t len, char fill) {
+  struct adopted_body body = {.bytes = malloc(ADOPTED_BODY_HEAD_BYTES + len)};
+  assert_non_null(body.bytes);
+  memset(body.bytes + ADOPTED_BODY_HEAD_BYTES, fill, len);
+  return body;
 }
 
-static enum engine_status store_piece(struct fixture *f, const char *key, uint64_t token,
-                                      struct engine_piece *piece, size_t len, int64_t ttl_ms) {
+static enum engine_status store_adopted(struct fixture *f, const char *key, uint64_t token,
+                                        struct adopted_body *body, size_t len, int64_t ttl_ms) {
   struct engine_store store = {.key = span_of(key),
                                .token = token,
-                               .body = {piece->bytes + ENGINE_PIECE_HEAD, len},
+                               .body = {body->bytes + ADOPTED_BODY_HEAD_BYTES, len},
                                .ttl_ms = ttl_ms,
-                               .piece = piece};
+                               .adopted = body};
   engine_store(f->engine, &store, f->now, &f->answer);
   return f->answer.status;
 }
 
-static void a_body_that_came_in_its_own_piece_is_kept_where_it_is(void **state) {
+static void an_adopted_body_is_kept_where_it_is(void **state) {
   struct fixture *f = *state;
   enum { LEN = 100000 };
-  struct engine_piece first = piece_of(LEN, 'a'), again = piece_of(LEN, 'a');
-  struct engine_piece other = piece_of(LEN, 'b');
+  struct adopted_body first = adopted_of(LEN, 'a'), again = adopted_of(LEN, 'a');
+  struct adopted_body other = adopted_of(LEN, 'b');
   uint64_t token = claimed(f, as("k", "a"));
-  assert_int_equal(store_piece(f, "k", token + 1, &other, LEN, FOREVER), ENGINE_STALE);
-  assert_int_equal(store_piece(f, "nosuch", token, &other, LEN, FOREVER), ENGINE_STALE);
+  assert_int_equal(store_adopted(f, "k", token + 1, &other, LEN, FOREVER), ENGINE_STALE);
+  assert_int_equal(store_adopted(f, "nosuch", token, &other, LEN, FOREVER), ENGINE_STALE);
   assert_null(other.taken);
   size_t before = memory_of(f);
-  assert_int_equal(store_piece(f, "k", token, &first, LEN, FOREVER), ENGINE_STORED);
+  assert_int_equal(store_adopted(f, "k", token, &first, LEN, FOREVER), ENGINE_STORED);
   assert_non_null(first.taken);
   size_t grown = memory_of(f) - before; /* 112 KiB is the allocator's size for it */
   assert_in_range(grown, 100 << 10, 116 << 10);
-  assert_int_equal(store_piece(f, "k", token, &again, LEN, FOREVER), ENGINE_STORED);
-  assert_int_equal(store_piece(f, "k", token, &other, LEN, FOREVER), ENGINE_CONFLICT);
+  assert_int_equal(store_adopted(f, "k", token, &again, LEN, FOREVER), ENGINE_STORED);
+  assert_int_equal(store_adopted(f, "k", token, &other, LEN, FOREVER), ENGINE_CONFLICT);
   assert_true(again.taken == NULL && other.taken == NULL);
 
   assert_int_equal(claim(f, as("k", NULL)), ENGINE_DONE);
-  assert_ptr_equal(engine_bytes(f->answer.body).data, first.bytes + ENGINE_PIECE_HEAD);
-  assert_int_equal(engine_bytes(f->answer.body).len, LEN);
-  /* The host still has it when the record is gone. */
+  assert_ptr_equal(pin_bytes(f->answer.body).data, first.bytes + ADOPTED_BODY_HEAD_BYTES);
+  assert_int_equal(pin_bytes(f->answer.body).len, LEN);
+  /* The caller still has it when the record is gone. */
   f->now += FOREVER;
   tick_until_done(f);
-  assert_int_equal(first.bytes[ENGINE_PIECE_HEAD + LEN - 1], 'a');
-  engine_unpin(f->engine, first.taken);
+  assert_int_equal(first.bytes[ADOPTED_BODY_HEAD_BYTES + LEN - 1], 'a');
+  pin_release(f->engine, first.taken);
   assert_int_equal(memory_of(f), f->empty_bytes);
   expect_empty(f);
   free(again.bytes);
   free(other.bytes);
 }
 
-static void a_piece_for_nobody_is_not_taken(void **state) {
+static void a_body_that_no_caller_reads_is_not_taken(void **state) {
   struct fixture *f = *state;
-  enum { LEN = ENGINE_PIECE_LEAST };
-  struct engine_piece piece = piece_of(LEN, 'a');
+  enum { LEN = ADOPTED_BODY_LEAST_BYTES };
+  struct adopted_body body = adopted_of(LEN, 'a');
   uint64_t token = claimed(f, as("k", "a"));
-  assert_int_equal(store_piece(f, "k", token, &piece, LEN, 0), ENGINE_STORED);
-  assert_null(piece.taken);
+  assert_int_equal(store_adopted(f, "k", token, &body, LEN, 0), ENGINE_STORED);
+  assert_null(body.taken);
   token = claimed(f, as("k", "a"));
-  struct engine_waiter *b = queued(f, waiting("k", "b"));
-  assert_int_equal(store_piece(f, "k", token, &piece, LEN, 0), ENGINE_STORED);
-  engine_unpin(f->engine, piece.taken);
-  assert_ptr_equal(engine_next_ready(f->engine, 0), b);
-  assert_ptr_equal(engine_waiter_answer(b)->body_bytes.data, piece.bytes + ENGINE_PIECE_HEAD);
-  engine_waiter_settle(f->engine, b);
+  struct waiter *b = queued(f, waiting("k", "b"));
+  assert_int_equal(store_adopted(f, "k", token, &body, LEN, 0), ENGINE_STORED);
+  pin_release(f->engine, body.taken);
+  assert_ptr_equal(waiter_next_ready(f->engine, 0), b);
+  assert_ptr_equal(waiter_answer(b)->body_bytes.data, body.bytes + ADOPTED_BODY_HEAD_BYTES);
+  waiter_settle(f->engine, b);
   assert_int_equal(memory_of(f), f->empty_bytes);
 }
 
 /* Every eighth response is left, the others are deleted: what is left is written anew, in steps,
- * and nobody notices but the memory. */
+ * and only the memory shows it. */
 #define HOLES 24000u
 
 static void holes_are_closed_in_small_steps(void **state) {
   struct fixture *f = *state;
   fill(f, "k", HOLES, FOREVER);
   size_t full = memory_of(f) - f->empty_bytes;
-  struct engine_blob *kept = engine_pin(look(f, "k16000").body);
+  struct blob *kept = pin_take(look(f, "k16000").body);
   char key[32];
   for (unsigned i = 0; i < HOLES; i++) {
     snprintf(key, sizeof key, "k%u", i);
-    if (i % 8 != 0) assert_true(engine_delete(f->engine, span_of(key), f->now));
+    if (i % 8 != 0) assert_true(keys_delete(f->engine, span_of(key), f->now));
   }
-  assert_true(engine_next_due(f->engine) <= f->now);
+  assert_true(tick_next_due(f->engine) <= f->now);
   unsigned calls = 0;
-  while (engine_tick(f->engine, f->now, 100)) assert_true(++calls < HOLES / 100);
+  while (tick_run(f->engine, f->now, 100)) assert_true(++calls < HOLES / 100);
   assert_true(calls >= HOLES / 8 / 100 / 2);
   assert_true(memory_of(f) - f->empty_bytes < full / 2);
   f->now += 10;
@@ -975,7 +979,7 @@ static void holes_are_closed_in_small_steps(void **state) {
     assert_int_equal(f->answer.left_ms, FOREVER - 10);
   }
   expect_bytes(kept, "response"); /* its response lies elsewhere now */
-  engine_unpin(f->engine, kept);
+  pin_release(f->engine, kept);
   assert_int_equal(stats_of(f).records, HOLES / 8);
   f->now += FOREVER;
   expect_empty(f);
@@ -991,9 +995,9 @@ struct listing {
   unsigned others;
 };
 
-static void note_key(void *context, struct span key, const struct engine_entry *entry) {
+static void note_key(void *context, struct span key, const struct keys_entry *entry) {
   struct listing *listing = context;
-  assert_int_equal(entry->kind, ENGINE_RECORD);
+  assert_int_equal(entry->kind, KEYS_RECORD);
   assert_int_equal(entry->phase, RULES_DONE);
   unsigned number = 0;
   if (key.data[0] != 'k') {
@@ -1012,12 +1016,12 @@ static void list_while(struct fixture *f, bool come, unsigned churn) {
   unsigned number = 0;
   char key[32];
   do {
-    cursor = engine_scan(f->engine, cursor, f->now, note_key, &listing);
+    cursor = keys_scan(f->engine, cursor, f->now, note_key, &listing);
     assert_int_equal(cursor >> 48, 0);
     for (unsigned i = 0; i < churn && number < CHURNED; i++, number++) {
       snprintf(key, sizeof key, "x%u", number);
       if (come) store(f, key, claimed(f, as(key, NULL)), "x");
-      if (!come) engine_delete(f->engine, span_of(key), f->now);
+      if (!come) keys_delete(f->engine, span_of(key), f->now);
     }
   } while (cursor != 0);
   for (unsigned i = 0; i < LISTED; i++) assert_true(listing.seen[i] >= 1);
@@ -1035,27 +1039,27 @@ static void a_scan_shows_every_key_that_is_there_all_the_time(void **state) {
   list_while(f, true, 5);
 }
 
-static void what_is_over_is_not_listed_though_nobody_has_noticed(void **state) {
+static void what_has_expired_is_not_listed_though_no_call_has_noticed(void **state) {
   struct fixture *f = *state;
   fill(f, "k", 100, 50);
   f->now += 50;
   struct listing listing = {0};
   uint64_t cursor = 0;
-  do cursor = engine_scan(f->engine, cursor, f->now, note_key, &listing);
+  do cursor = keys_scan(f->engine, cursor, f->now, note_key, &listing);
   while (cursor != 0);
   for (unsigned i = 0; i < 100; i++) assert_int_equal(listing.seen[i], 0);
-  assert_false(span_present(engine_random_key(f->engine, 12345, f->now)));
+  assert_false(span_present(keys_random(f->engine, 12345, f->now)));
 }
 
 static void a_random_key_is_any_key(void **state) {
   struct fixture *f = *state;
-  assert_false(span_present(engine_random_key(f->engine, 1, f->now)));
+  assert_false(span_present(keys_random(f->engine, 1, f->now)));
   fill(f, "k", 10, FOREVER);
   unsigned seen[10] = {0};
   uint64_t random = 1;
   for (unsigned i = 0; i < 3000; i++) {
     random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
-    struct span key = engine_random_key(f->engine, random >> 8, f->now);
+    struct span key = keys_random(f->engine, random >> 8, f->now);
     assert_int_equal(key.len, 2);
     seen[key.data[1] - '0']++;
   }
@@ -1076,7 +1080,7 @@ static void a_crowd_that_ends_together_is_worked_off_in_small_steps(void **state
   unsigned calls = 0;
   for (bool more = true; more; calls++) {
     uint64_t before = stats_of(f).expired;
-    more = engine_tick(f->engine, f->now, 1000);
+    more = tick_run(f->engine, f->now, 1000);
     assert_true(stats_of(f).expired - before <= 1000);
     assert_true(calls < CROWD / 1000 * 4);
     if (calls == 3)
@@ -1097,12 +1101,12 @@ static void a_crowd_of_waiters_times_out_in_small_steps(void **state) {
   f->now += 500;
   unsigned came = 0;
   for (bool more = true; more;) {
-    more = engine_tick(f->engine, f->now, 100);
+    more = tick_run(f->engine, f->now, 100);
     unsigned now = 0;
-    for (struct engine_waiter *waiter; (waiter = engine_next_ready(f->engine, 0)) != NULL; now++) {
-      assert_int_equal(engine_waiter_answer(waiter)->status, ENGINE_BUSY);
-      assert_int_equal(engine_waiter_answer(waiter)->age_ms, 500);
-      engine_waiter_settle(f->engine, waiter);
+    for (struct waiter *waiter; (waiter = waiter_next_ready(f->engine, 0)) != NULL; now++) {
+      assert_int_equal(waiter_answer(waiter)->status, ENGINE_BUSY);
+      assert_int_equal(waiter_answer(waiter)->age_ms, 500);
+      waiter_settle(f->engine, waiter);
     }
     assert_true(now <= 100);
     came += now;
@@ -1113,43 +1117,43 @@ static void a_crowd_of_waiters_times_out_in_small_steps(void **state) {
 
 static void a_tick_without_anything_due_does_nothing(void **state) {
   struct fixture *f = *state;
-  assert_true(engine_next_due(f->engine) == INT64_MAX);
-  assert_false(engine_tick(f->engine, f->now, 0));
+  assert_true(tick_next_due(f->engine) == INT64_MAX);
+  assert_false(tick_run(f->engine, f->now, 0));
   claimed(f, as("k", "a"));
-  assert_false(engine_tick(f->engine, f->now + 99, 1000));
-  assert_true(engine_next_due(f->engine) == START + 100);
+  assert_false(tick_run(f->engine, f->now + 99, 1000));
+  assert_true(tick_next_due(f->engine) == START + 100);
 }
 
 /* ---- plain values ---- */
 
 static enum engine_status set(struct fixture *f, const char *key, const char *value,
                               int64_t deadline_ms) {
-  return engine_set_value(f->engine, span_of(key), span_of(value), deadline_ms, f->now);
+  return keys_set_value(f->engine, span_of(key), span_of(value), deadline_ms, f->now);
 }
 
 static void values_and_records_do_not_mix(void **state) {
   struct fixture *f = *state;
-  assert_int_equal(set(f, "v", "value", ENGINE_NO_DEADLINE), ENGINE_STORED);
+  assert_int_equal(set(f, "v", "value", RULES_NEVER), ENGINE_STORED);
   assert_int_equal(claim(f, as("v", "a")), ENGINE_WRONGTYPE);
   assert_int_equal(claim(f, waiting("v", "a")), ENGINE_WRONGTYPE);
   assert_int_equal(store(f, "v", 1, "x"), ENGINE_WRONGTYPE);
   assert_int_equal(renew(f, "v", 1, NULL), ENGINE_WRONGTYPE);
   assert_int_equal(release(f, "v", 1), ENGINE_WRONGTYPE);
   assert_int_equal(fetch(f, "v"), ENGINE_WRONGTYPE);
-  struct engine_entry entry = look(f, "v");
-  assert_int_equal(entry.kind, ENGINE_VALUE);
+  struct keys_entry entry = look(f, "v");
+  assert_int_equal(entry.kind, KEYS_VALUE);
   expect_bytes(entry.body, "value");
   assert_int_equal(entry.left_ms, -1);
 
   uint64_t token = claimed(f, as("r", "a"));
-  assert_int_equal(set(f, "r", "value", ENGINE_NO_DEADLINE), ENGINE_WRONGTYPE);
+  assert_int_equal(set(f, "r", "value", RULES_NEVER), ENGINE_WRONGTYPE);
   assert_null(look(f, "r").body);
   assert_int_equal(store(f, "r", token, "response"), ENGINE_STORED);
-  assert_int_equal(set(f, "r", "value", ENGINE_NO_DEADLINE), ENGINE_WRONGTYPE);
+  assert_int_equal(set(f, "r", "value", RULES_NEVER), ENGINE_WRONGTYPE);
   expect_bytes(look(f, "r").body, "response");
   assert_int_equal(stats_of(f).values, 1);
   assert_int_equal(stats_of(f).records, 1);
-  assert_true(engine_delete(f->engine, span_of("v"), f->now));
+  assert_true(keys_delete(f->engine, span_of("v"), f->now));
   assert_int_equal(claim(f, as("v", "a")), ENGINE_CLAIMED);
 }
 
@@ -1161,83 +1165,82 @@ static void values_end_exactly(void **state) {
   expect_bytes(look(f, "v").body, "two");
   assert_int_equal(look(f, "v").left_ms, 1);
   f->now += 1;
-  assert_int_equal(look(f, "v").kind, ENGINE_ABSENT);
+  assert_int_equal(look(f, "v").kind, KEYS_ABSENT);
   assert_int_equal(set(f, "v", "three", f->now), ENGINE_STORED); /* over already */
-  assert_int_equal(look(f, "v").kind, ENGINE_ABSENT);
+  assert_int_equal(look(f, "v").kind, KEYS_ABSENT);
   expect_empty(f);
 }
 
 static void ends_can_be_moved_where_that_means_something(void **state) {
   struct fixture *f = *state;
-  assert_false(engine_set_deadline(f->engine, span_of("k"), f->now + 5, f->now));
+  assert_false(keys_set_deadline(f->engine, span_of("k"), f->now + 5, f->now));
   uint64_t token = claimed(f, as("k", "a"));
   assert_false(
-      engine_set_deadline(f->engine, span_of("k"), f->now + 5, f->now)); /* a lease is no TTL */
+      keys_set_deadline(f->engine, span_of("k"), f->now + 5, f->now)); /* a lease is no TTL */
   assert_int_equal(store(f, "k", token, "x"), ENGINE_STORED);
-  assert_false(
-      engine_set_deadline(f->engine, span_of("k"), ENGINE_NO_DEADLINE, f->now)); /* responses end */
-  assert_true(engine_set_deadline(f->engine, span_of("k"), f->now + 5, f->now));
+  assert_false(keys_set_deadline(f->engine, span_of("k"), RULES_NEVER, f->now)); /* responses end */
+  assert_true(keys_set_deadline(f->engine, span_of("k"), f->now + 5, f->now));
   assert_int_equal(fetch(f, "k"), ENGINE_DONE);
   assert_int_equal(f->answer.left_ms, 5);
-  assert_true(engine_set_deadline(f->engine, span_of("k"), f->now, f->now));
+  assert_true(keys_set_deadline(f->engine, span_of("k"), f->now, f->now));
   assert_int_equal(fetch(f, "k"), ENGINE_NOTHING);
   set(f, "v", "x", f->now + 5);
-  assert_true(engine_set_deadline(f->engine, span_of("v"), ENGINE_NO_DEADLINE, f->now));
+  assert_true(keys_set_deadline(f->engine, span_of("v"), RULES_NEVER, f->now));
   f->now += FOREVER;
   assert_int_equal(look(f, "v").left_ms, -1);
   assert_int_equal(stats_of(f).expiring, 0);
 }
 
-/* ---- those who watch ---- */
+/* ---- effects ---- */
 
-static void expect_effect(struct fixture *f, enum engine_effect_kind kind, const char *key) {
-  struct engine_effect effect;
-  assert_true(engine_next_effect(f->engine, &effect));
+static void expect_effect(struct fixture *f, enum effect_kind kind, const char *key) {
+  struct effect effect;
+  assert_true(effect_next(f->engine, &effect));
   assert_int_equal(effect.kind, kind);
   assert_true(span_equal(effect.key, span_of(key)));
 }
 
 static void expect_no_effect(struct fixture *f) {
-  struct engine_effect effect;
-  assert_false(engine_next_effect(f->engine, &effect));
+  struct effect effect;
+  assert_false(effect_next(f->engine, &effect));
 }
 
 static void watchers_hear_what_becomes_of_a_record(void **state) {
   struct fixture *f = *state;
   store(f, "before", claimed(f, as("before", "a")), "x");
-  expect_no_effect(f); /* nobody wanted to hear */
-  engine_want_effects(f->engine, true);
+  expect_no_effect(f); /* effects were not wanted */
+  effect_want(f->engine, true);
   store_for(f, "done", claimed(f, as("done", "a")), "x", 500);
-  expect_effect(f, ENGINE_EFFECT_DONE, "done");
+  expect_effect(f, EFFECT_DONE, "done");
   store_for(f, "shared", claimed(f, as("shared", "a")), "x", 0);
-  expect_effect(f, ENGINE_EFFECT_DONE, "shared");
-  expect_effect(f, ENGINE_EFFECT_FREE, "shared");
+  expect_effect(f, EFFECT_DONE, "shared");
+  expect_effect(f, EFFECT_FREE, "shared");
   release(f, "released", claimed(f, as("released", "a")));
-  expect_effect(f, ENGINE_EFFECT_FREE, "released");
+  expect_effect(f, EFFECT_FREE, "released");
   struct engine_claim hold = as("unknown", "a");
   hold.hold = true;
   claimed(f, hold);
   f->now += 100;
   tick_until_done(f);
-  expect_effect(f, ENGINE_EFFECT_UNKNOWN, "unknown");
+  expect_effect(f, EFFECT_UNKNOWN, "unknown");
   f->now += 400;
   tick_until_done(f);
-  expect_effect(f, ENGINE_EFFECT_FREE, "done");
+  expect_effect(f, EFFECT_FREE, "done");
   expect_no_effect(f);
 }
 
 static void a_lapse_frees_a_record_once(void **state) {
   struct fixture *f = *state;
-  engine_want_effects(f->engine, true);
+  effect_want(f->engine, true);
   claimed(f, as("k", "a"));
   f->now += 100;
   tick_until_done(f);
-  expect_effect(f, ENGINE_EFFECT_FREE, "k"); /* who waits for it can take it over now */
+  expect_effect(f, EFFECT_FREE, "k"); /* a waiter can take it over now */
   f->now += RETENTION;
   tick_until_done(f);
   expect_no_effect(f);
   claimed(f, as("k", "a"));
-  struct engine_waiter *b = queued(f, waiting("k", "b"));
+  struct waiter *b = queued(f, waiting("k", "b"));
   f->now += 100;
   tick_until_done(f);
   expect_no_effect(f); /* handed over: it was never free */
@@ -1252,12 +1255,12 @@ int main(void) {
       CASE(whoever_asks_first_makes_the_hand_over_happen_without_a_tick),
       CASE(a_waiter_in_time_for_the_lease_is_granted_one_a_millisecond_short_is_not),
       CASE(long_after_everything_the_order_of_the_deadlines_still_counts),
-      CASE(readers_get_null_when_nobody_takes_over),
+      CASE(readers_get_null_when_no_claim_takes_over),
       CASE(release_grants_the_oldest_as_if_it_were_the_first),
       CASE(a_waiter_that_left_is_never_granted),
-      CASE(the_host_can_end_a_wait),
+      CASE(the_caller_can_end_a_wait),
       CASE(the_next_deadline_is_never_slept_over),
-      CASE(a_grant_that_reached_nobody_goes_to_the_next_and_was_never_an_attempt),
+      CASE(a_grant_that_reached_no_caller_goes_to_the_next_and_was_never_an_attempt),
       CASE(a_grant_that_is_not_fetched_yet_is_taken_back_by_cancelling),
       CASE(with_no_other_waiter_the_claim_is_lapsed_again_as_it_was),
       CASE(a_grant_that_its_owner_knows_is_not_taken_back),
@@ -1282,11 +1285,11 @@ int main(void) {
       CASE(waiters_are_limited_on_a_key_and_in_all),
       CASE(one_response_is_shared_by_all_who_waited),
       CASE(everything_that_ends_gives_its_memory_back),
-      CASE(a_body_that_came_in_its_own_piece_is_kept_where_it_is),
-      CASE(a_piece_for_nobody_is_not_taken),
+      CASE(an_adopted_body_is_kept_where_it_is),
+      CASE(a_body_that_no_caller_reads_is_not_taken),
       CASE(holes_are_closed_in_small_steps),
       CASE(a_scan_shows_every_key_that_is_there_all_the_time),
-      CASE(what_is_over_is_not_listed_though_nobody_has_noticed),
+      CASE(what_has_expired_is_not_listed_though_no_call_has_noticed),
       CASE(a_random_key_is_any_key),
       CASE(a_crowd_that_ends_together_is_worked_off_in_small_steps),
       CASE(a_crowd_of_waiters_times_out_in_small_steps),

@@ -8,6 +8,8 @@
 #include "server/commands/monitor.h"
 #include "server/commands/shards.h"
 #include "tests/unit/peers.h"
+#include "server/engine/effect.h"
+#include "server/engine/engine.h"
 
 #define HOSTS 3
 
@@ -249,8 +251,8 @@ static int effects_kept(struct peers *p) {
     engine_claim(engine, &claim, now_ms, &answer);
     const struct engine_release release = {.key = claim.key, .token = answer.token};
     engine_release(engine, &release, now_ms, &answer);
-    kept += engine_has_effects(engine);
-    for (struct engine_effect effect; engine_next_effect(engine, &effect);) continue;
+    kept += effect_any(engine);
+    for (struct effect effect; effect_next(engine, &effect);) continue;
     shard_unlock(shard);
   }
   if (kept == count) return 1;
@@ -442,7 +444,7 @@ static void a_waiter_of_another_host_is_granted(void **state) {
 #define LEASES 900u
 
 static uint64_t leases_over(struct peers *p) {
-  struct engine_stats stats;
+  struct stats stats;
   shards_stats(&p->worker, &stats);
   return stats.lapsed;
 }

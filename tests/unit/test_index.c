@@ -116,7 +116,7 @@ static void take_every_third(struct fixture *f, unsigned first) {
     group.count = n;
     index_fetch_group(&f->index, &group);
     for (unsigned i = from; i < from + 40 && i + 4 < MANY; i += 3) {
-      if (!f->entries[i + 1].in) continue; /* those behind leave one by one */
+      if (!f->entries[i + 1].in) continue; /* those after it leave one by one */
       take(f, &f->entries[i + 1]);
       if (first == 0) put(f, &f->entries[i + 1]);
     }
@@ -186,7 +186,7 @@ static uint64_t visit(struct fixture *f, uint64_t cursor) {
   for (uint64_t word; (word = index_next(&walk)) != 0;)
     ((struct entry *)index_address(word))->visits++;
   assert_true(next == 0 || next > cursor); /* so that every scan ends */
-  assert_int_equal(next >> INDEX_CURSOR_BITS, 0);
+  assert_int_equal(next >> CURSOR_BITS, 0);
   return next;
 }
 
@@ -245,8 +245,8 @@ static void a_cursor_from_anywhere_leads_to_the_end(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < 9000; i++) put(f, &f->entries[i]);
   for (unsigned i = 0; i < 100; i++) {
-    uint64_t cursor = i == 0 ? (UINT64_C(1) << INDEX_CURSOR_BITS) - 1
-                             : next_random(&f->seed) >> (64 - INDEX_CURSOR_BITS);
+    uint64_t cursor =
+        i == 0 ? (UINT64_C(1) << CURSOR_BITS) - 1 : next_random(&f->seed) >> (64 - CURSOR_BITS);
     unsigned steps = 0;
     do cursor = visit(f, cursor);
     while (cursor != 0 && ++steps < 10000);
@@ -294,7 +294,7 @@ static void memory_leaves_with_a_part_of_the_words(void **state) {
   assert_in_range(f->memory.bytes, full / 2, full / 5 * 4);
 }
 
-/* Where buckets lie: each directly behind the one before, or at the start of the next segment. */
+/* Where buckets lie: each directly after the one before, or at the start of the next segment. */
 static void segments_are_full_and_follow_each_other(void **state) {
   (void)state;
   unsigned bits = 0;

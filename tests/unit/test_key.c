@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "server/engine/key.h"
+#include "server/engine/effect.h"
 
 #define LOWER "0f8fad5b-d9cb-469f-a165-70867728950e"
 #define UPPER "0F8FAD5B-D9CB-469F-A165-70867728950E"

@@ -1,7 +1,7 @@
 /*
- * test_keyspace.c - what several loops are promised who use one keyspace: a key has one shard, what
- * is to be done is told to the right loop once and is never lost, time runs forward, numbers and
- * limits are common to all. And a hammer of threads, to be run under ThreadSanitizer too.
+ * test_keyspace.c - what is promised to several loops that use one keyspace: a key has one shard,
+ * what is to be done is told to the right loop once and is never lost, time runs forward, numbers
+ * and limits are common to all. And a hammer of threads, to be run under ThreadSanitizer too.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/engine/binding.h"
+#include "server/engine/engine.h"
+#include "server/engine/keys.h"
 #include "server/engine/keyspace.h"
+#include "server/engine/memory_limit.h"
+#include "server/engine/name.h"
+#include "server/engine/pin.h"
+#include "server/engine/stats.h"
+#include "server/engine/tick.h"
+#include "server/engine/waiter.h"
 
 #define START INT64_C(5000)
 #define FIRST_TOKEN UINT64_C(7000000)
@@ -30,7 +39,7 @@ static const struct engine_options OPTIONS = {
     .waiters_total = 100,
 };
 
-/* One keyspace at a time, its clock, the last answer, and whom the last call told. */
+/* One keyspace at a time, its clock, the last answer, and which loops the last call told. */
 struct fixture {
   struct keyspace *keyspace;
   int64_t now;
@@ -59,9 +68,8 @@ static struct engine *engine_of(struct fixture *f, unsigned shard) {
 
 static void settle_ready(struct engine *engine) {
   for (unsigned loop_id = 0; loop_id < LOOPS; loop_id++) {
-    struct engine_waiter *waiter;
-    while ((waiter = engine_next_ready(engine, loop_id)) != NULL)
-      engine_waiter_settle(engine, waiter);
+    struct waiter *waiter;
+    while ((waiter = waiter_next_ready(engine, loop_id)) != NULL) waiter_settle(engine, waiter);
   }
 }
 
@@ -70,10 +78,10 @@ static void settle_ready(struct engine *engine) {
 static int teardown(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < keyspace_shards(f->keyspace); i++) {
-    struct engine_stats left;
+    struct stats left;
     settle_ready(engine_of(f, i));
-    engine_stats(engine_of(f, i), &left);
-    if (left.waiters > 0) engine_tick(engine_of(f, i), f->now + 2 * FOREVER, PLENTY);
+    stats_read(engine_of(f, i), &left);
+    if (left.waiters > 0) tick_run(engine_of(f, i), f->now + 2 * FOREVER, PLENTY);
     settle_ready(engine_of(f, i));
   }
   keyspace_destroy(f->keyspace);
@@ -142,7 +150,7 @@ static uint64_t pass_through(struct fixture *f, unsigned shard) {
 
 static uint64_t tick(struct fixture *f, unsigned shard, unsigned budget) {
   int64_t now_ms = f->now;
-  engine_tick(shard_lock(keyspace_shard(f->keyspace, shard), &now_ms), now_ms, budget);
+  tick_run(shard_lock(keyspace_shard(f->keyspace, shard), &now_ms), now_ms, budget);
   return shard_unlock(keyspace_shard(f->keyspace, shard));
 }
 
@@ -152,26 +160,26 @@ static void tick_due(struct fixture *f, unsigned loop) {
   for (; due != 0; due &= due - 1) tick(f, (unsigned)__builtin_ctzll(due), PLENTY);
 }
 
-static struct engine_waiter *next_ready(struct fixture *f, unsigned shard, unsigned loop_id) {
+static struct waiter *next_ready(struct fixture *f, unsigned shard, unsigned loop_id) {
   int64_t now_ms = f->now;
   struct engine *engine = shard_lock(keyspace_shard(f->keyspace, shard), &now_ms);
-  struct engine_waiter *waiter = engine_next_ready(engine, loop_id);
+  struct waiter *waiter = waiter_next_ready(engine, loop_id);
   shard_unlock(keyspace_shard(f->keyspace, shard));
   return waiter;
 }
 
-static void settle(struct fixture *f, unsigned shard, struct engine_waiter *waiter) {
+static void settle(struct fixture *f, unsigned shard, struct waiter *waiter) {
   assert_non_null(waiter);
   int64_t now_ms = f->now;
-  engine_waiter_settle(shard_lock(keyspace_shard(f->keyspace, shard), &now_ms), waiter);
+  waiter_settle(shard_lock(keyspace_shard(f->keyspace, shard), &now_ms), waiter);
   shard_unlock(keyspace_shard(f->keyspace, shard));
 }
 
-static struct engine_stats stats_of(struct fixture *f) {
-  struct engine_stats sum = {0}, stats;
+static struct stats stats_of(struct fixture *f) {
+  struct stats sum = {0}, stats;
   for (unsigned i = 0; i < keyspace_shards(f->keyspace); i++) {
-    engine_stats(engine_of(f, i), &stats);
-    engine_stats_add(&sum, &stats);
+    stats_read(engine_of(f, i), &stats);
+    stats_add(&sum, &stats);
   }
   return sum;
 }
@@ -188,7 +196,7 @@ static void one_loop_has_one_shard(void **state) {
   uint64_t token = claimed(f, "k", 100);
   assert_int_equal(f->told, 0);
   assert_int_equal(claim(f, "k", 100, 50, 0), ENGINE_QUEUED);
-  struct engine_waiter *waiter = f->answer.waiter;
+  struct waiter *waiter = f->answer.waiter;
   assert_true(keyspace_next_due(f->keyspace, 0) <= f->now + 50);
   assert_int_equal(keyspace_take_ready(f->keyspace, 0), 0);
   release(f, "k", token);
@@ -256,7 +264,7 @@ static void a_ready_waiter_is_told_to_its_home_once(void **state) {
   key_in(f, 9, 0, key);
   uint64_t token = claimed(f, key, FOREVER);
   assert_int_equal(claim(f, key, FOREVER, FOREVER, 3), ENGINE_QUEUED);
-  struct engine_waiter *waiter = f->answer.waiter;
+  struct waiter *waiter = f->answer.waiter;
   assert_int_equal(f->told, 0);
   assert_false(keyspace_has_ready(f->keyspace, 3));
   assert_int_equal(release(f, key, token), ENGINE_RELEASED);
@@ -291,7 +299,7 @@ static void one_store_tells_all_homes(void **state) {
   assert_null(next_ready(f, 20, 3));
 }
 
-/* The loop's budget ran out: it says so, or the next one who uses the shard does. */
+/* The loop's budget ran out: it says so, or the next one that uses the shard does. */
 static void what_was_taken_and_not_done_is_told_again(void **state) {
   struct fixture *f = *state;
   char key[KEY_BYTES];
@@ -325,7 +333,7 @@ static void all_shards_at_once_tell_everybody(void **state) {
   keyspace_lock_all(f->keyspace);
   keyspace_see_time(f->keyspace, &now_ms);
   for (unsigned shard = 0; shard < 8; shard++)
-    assert_true(engine_delete(engine_of(f, shard), span_of(key_in(f, shard, 0, key)), now_ms));
+    assert_true(keys_delete(engine_of(f, shard), span_of(key_in(f, shard, 0, key)), now_ms));
   assert_int_equal(keyspace_unlock_all(f->keyspace), bit(1) | bit(3));
   assert_int_equal(keyspace_take_ready(f->keyspace, 1), 0x0f);
   assert_int_equal(keyspace_take_ready(f->keyspace, 3), 0xf0);
@@ -369,7 +377,7 @@ static void take_due_gives_the_shards_that_are_due(void **state) {
   assert_int_equal(keyspace_take_due(f->keyspace, 1, f->now), bit(1) | bit(9));
   assert_int_equal(keyspace_next_due(f->keyspace, 1), start + 200);
   assert_int_equal(keyspace_take_due(f->keyspace, 1, f->now), 0); /* they are being looked after */
-  /* What is due next in them is told behind the tick: here the end of LAPSED. */
+  /* What is due next in them is told after the tick: here the end of LAPSED. */
   assert_int_equal(tick(f, 1, PLENTY), bit(1));
   assert_int_equal(tick(f, 9, PLENTY), bit(1));
   assert_int_equal(stats_of(f).phases[RULES_LAPSED], 2);
@@ -446,11 +454,11 @@ static void closed_bindings_are_due_at_once(void **state) {
   int64_t now_ms = f->now;
   struct engine *engine = shard_lock(shard_of(f, key), &now_ms);
   struct engine_claim bound = {
-      .key = span_of(key), .lease_ms = FOREVER, .binding = engine_binding_create(engine)};
-  struct engine_binding *binding = bound.binding;
+      .key = span_of(key), .lease_ms = FOREVER, .binding = binding_create(engine)};
+  struct binding *binding = bound.binding;
   engine_claim(engine, &bound, now_ms, &f->answer);
   assert_int_equal(shard_unlock(shard_of(f, key)), bit(3));
-  engine_binding_close(shard_lock(shard_of(f, key), &now_ms), binding, now_ms);
+  binding_close(shard_lock(shard_of(f, key), &now_ms), binding, now_ms);
   assert_int_equal(shard_unlock(shard_of(f, key)), bit(3));
   assert_int_equal(keyspace_next_due(f->keyspace, 3), INT64_MIN);
   tick_due(f, 3);
@@ -508,15 +516,15 @@ static void tokens_rise_over_all_shards(void **state) {
   assert_true(last < FIRST_TOKEN + 1000);
 }
 
-static void hang_up_in(struct fixture *f, unsigned shard, struct engine_waiter *waiter) {
+static void hang_up_in(struct fixture *f, unsigned shard, struct waiter *waiter) {
   int64_t now_ms = f->now;
-  engine_waiter_cancel(shard_lock(keyspace_shard(f->keyspace, shard), &now_ms), waiter, now_ms);
+  waiter_cancel(shard_lock(keyspace_shard(f->keyspace, shard), &now_ms), waiter, now_ms);
   shard_unlock(keyspace_shard(f->keyspace, shard));
 }
 
 static void waiters_total_is_one_limit(void **state) {
   struct fixture *f = *state;
-  struct engine_waiter *waiters[100];
+  struct waiter *waiters[100];
   char key[KEY_BYTES];
   for (unsigned i = 0; i < 100; i++) {
     if (i % 2 == 0) claimed(f, key_in(f, i / 2, 0, key), FOREVER);
@@ -554,8 +562,8 @@ static void make_limited(struct fixture *f) {
 }
 
 static uint64_t demand_of(struct fixture *f) {
-  struct engine_stats stats = stats_of(f);
-  return stats.memory_bytes + stats.phases[RULES_HELD] * engine_reserve_bytes(RESERVE);
+  struct stats stats = stats_of(f);
+  return stats.memory_bytes + stats.phases[RULES_HELD] * memory_limit_reserve(RESERVE);
 }
 
 /* Claims new keys till one is refused. */
@@ -568,7 +576,7 @@ static unsigned fill(struct fixture *f, const char *prefix, uint64_t tokens[MOST
     enum engine_status status = claim(f, key, FOREVER, 0, 0);
     if (status == ENGINE_OOM) return i;
     assert_int_equal(status, ENGINE_CLAIMED);
-    assert_true(before + engine_reserve_bytes(RESERVE) <= LIMIT);
+    assert_true(before + memory_limit_reserve(RESERVE) <= LIMIT);
     tokens[i] = f->answer.token;
   }
 }
@@ -578,7 +586,7 @@ static void maxmemory_is_one_limit(void **state) {
   static uint64_t tokens[MOST];
   make_limited(f);
   unsigned held = fill(f, "k", tokens);
-  assert_in_range(demand_of(f), LIMIT - 2 * engine_reserve_bytes(RESERVE), LIMIT + PIECE);
+  assert_in_range(demand_of(f), LIMIT - 2 * memory_limit_reserve(RESERVE), LIMIT + PIECE);
   assert_int_equal(stats_of(f).phases[RULES_HELD], held);
   /* Whichever shard is asked says so. */
   char key[KEY_BYTES];
@@ -586,7 +594,7 @@ static void maxmemory_is_one_limit(void **state) {
     assert_int_equal(claim(f, key_in(f, shard, 77, key), FOREVER, 0, 0), ENGINE_OOM);
   assert_int_equal(stats_of(f).refused_memory, 65);
   /* What was granted can be stored: that is what the reserve is for. Each response ends somewhere
-   * else, which is the worst for a shelf. */
+   * else, which is the worst for a response log. */
   static const char body[RESERVE];
   for (unsigned i = 0; i < held; i++) {
     snprintf(key, sizeof key, "k%u", i);
@@ -598,7 +606,7 @@ static void maxmemory_is_one_limit(void **state) {
   for (unsigned i = 0; i < held; i += 2) {
     snprintf(key, sizeof key, "k%u", i);
     struct shard *shard = shard_of(f, key);
-    assert_true(engine_delete(shard_engine(shard), span_of(key), f->now));
+    assert_true(keys_delete(shard_engine(shard), span_of(key), f->now));
   }
   assert_int_equal(claim(f, key_in(f, 1, 77, key), FOREVER, 0, 0), ENGINE_CLAIMED);
 }
@@ -627,7 +635,7 @@ static void flush_all(struct fixture *f) {
   int64_t now_ms = f->now;
   keyspace_lock_all(f->keyspace);
   keyspace_see_time(f->keyspace, &now_ms);
-  for (unsigned i = 0; i < keyspace_shards(f->keyspace); i++) engine_flush(engine_of(f, i), now_ms);
+  for (unsigned i = 0; i < keyspace_shards(f->keyspace); i++) keys_flush(engine_of(f, i), now_ms);
   f->told = keyspace_unlock_all(f->keyspace);
 }
 
@@ -640,8 +648,8 @@ static unsigned fill_values(struct fixture *f, const char *prefix) {
     snprintf(key, sizeof key, "%s%u", prefix, i);
     int64_t now_ms = f->now;
     struct engine *engine = shard_lock(shard_of(f, key), &now_ms);
-    enum engine_status status = engine_set_value(
-        engine, span_of(key), (struct span){bytes, sizeof bytes}, ENGINE_NO_DEADLINE, now_ms);
+    enum engine_status status = keys_set_value(
+        engine, span_of(key), (struct span){bytes, sizeof bytes}, RULES_NEVER, now_ms);
     shard_unlock(shard_of(f, key));
     if (status == ENGINE_OOM) return i;
     assert_int_equal(status, ENGINE_STORED);
@@ -656,7 +664,7 @@ static void what_is_being_swept_does_not_count(void **state) {
   char key[KEY_BYTES];
   assert_int_equal(claim(f, key_in(f, 9, 0, key), FOREVER, 0, 0), ENGINE_OOM);
   int64_t now_ms = f->now;
-  engine_flush(shard_lock(keyspace_shard(f->keyspace, 8), &now_ms), now_ms);
+  keys_flush(shard_lock(keyspace_shard(f->keyspace, 8), &now_ms), now_ms);
   assert_int_equal(shard_unlock(keyspace_shard(f->keyspace, 8)), bit(0));
   assert_int_equal(claim(f, key, FOREVER, 0, 0), ENGINE_CLAIMED); /* another shard */
   flush_all(f);
@@ -702,7 +710,7 @@ static void all_shards_are_flushed_at_once(void **state) {
   struct fixture *f = *state;
   char key[KEY_BYTES];
   uint64_t empty_bytes = stats_of(f).memory_bytes;
-  struct engine_waiter *waiters[64];
+  struct waiter *waiters[64];
   for (unsigned i = 0; i < 64; i++) {
     claimed(f, key_in(f, i, 0, key), FOREVER);
     assert_int_equal(claim(f, key, FOREVER, FOREVER, i % LOOPS), ENGINE_QUEUED);
@@ -717,9 +725,9 @@ static void all_shards_are_flushed_at_once(void **state) {
   /* Who waited is granted, as by RELEASE. */
   for (unsigned loop = 0; loop < LOOPS; loop++) tick_due(f, loop);
   for (unsigned i = 0; i < 64; i++) {
-    struct engine_waiter *waiter = next_ready(f, i, i % LOOPS);
+    struct waiter *waiter = next_ready(f, i, i % LOOPS);
     assert_ptr_equal(waiter, waiters[i]);
-    assert_int_equal(engine_waiter_answer(waiter)->status, ENGINE_CLAIMED);
+    assert_int_equal(waiter_answer(waiter)->status, ENGINE_CLAIMED);
     settle(f, i, waiter);
   }
   assert_int_equal(stats_of(f).records, 128);
@@ -738,7 +746,7 @@ static void figures_add_up(void **state) {
     claim(f, key, FOREVER, 0, 0);
     if (i % 2 == 0) store(f, key, token, SPAN_LITERAL("b"), FOREVER);
   }
-  struct engine_stats stats = stats_of(f);
+  struct stats stats = stats_of(f);
   assert_int_equal(stats.granted, 64);
   assert_int_equal(stats.busy, 64);
   assert_int_equal(stats.stored, 32);
@@ -746,9 +754,9 @@ static void figures_add_up(void **state) {
   assert_int_equal(stats.phases[RULES_HELD], 32);
   assert_int_equal(stats.phases[RULES_DONE], 32);
   assert_int_equal(stats.expiring, 32);
-  struct engine_stats one, twice = stats;
-  engine_stats(engine_of(f, 0), &one);
-  engine_stats_add(&twice, &one);
+  struct stats one, twice = stats;
+  stats_read(engine_of(f, 0), &one);
+  stats_add(&twice, &one);
   assert_int_equal(twice.memory_bytes, stats.memory_bytes + one.memory_bytes);
   assert_int_equal(twice.refused_memory, stats.refused_memory + one.refused_memory);
 }
@@ -772,7 +780,7 @@ static void *take_and_tick(void *argument) {
     for (; due != 0; due &= due - 1) {
       int64_t now_ms = START + round;
       struct shard *shard = keyspace_shard(f->keyspace, (unsigned)__builtin_ctzll(due));
-      engine_tick(shard_lock(shard, &now_ms), now_ms, PLENTY);
+      tick_run(shard_lock(shard, &now_ms), now_ms, PLENTY);
       shard_unlock(shard);
     }
     atomic_store(&race->ended, round);
@@ -797,7 +805,7 @@ static void no_deadline_is_lost_between_two_loops(void **state) {
     claim(f, told, 3, 0, 0);
     while (atomic_load(&race.ended) < round) sched_yield();
     for (unsigned shard = 0; shard < 8; shard += 4) {
-      int64_t hint_ms = engine_next_due_hint(engine_of(f, shard));
+      int64_t hint_ms = tick_next_due_hint(engine_of(f, shard));
       lost += keyspace_next_due(f->keyspace, 0) > hint_ms;
     }
   }
@@ -816,7 +824,7 @@ static void no_deadline_is_lost_between_two_loops(void **state) {
 /* What is known of a key; its shard's lock is its own. */
 struct known {
   uint64_t stored;  /* the token that stored; 0: nothing is */
-  uint64_t granted; /* the highest that was granted to whom asked, not by hand-over */
+  uint64_t granted; /* the highest that was granted at once, not by hand-over */
 };
 
 struct hammer {
@@ -827,11 +835,11 @@ struct hammer {
 };
 
 struct wait {
-  struct engine_waiter *waiter; /* NULL: the place is free */
+  struct waiter *waiter; /* NULL: the place is free */
   unsigned key;
 };
 
-/* A loop: its random numbers, what it was granted, whom it lets wait. */
+/* A loop: its random numbers, what it was granted, its waiters. */
 struct hitter {
   struct hammer *hammer;
   pthread_t thread;
@@ -842,7 +850,7 @@ struct hitter {
   uint64_t *tokens; /* all that it was granted */
   size_t token_count;
   struct wait waits[HAMMER_WAITS];
-  struct engine_binding *bindings[KEYSPACE_MAX_SHARDS];
+  struct binding *bindings[KEYSPACE_MAX_SHARDS];
   uint64_t answered, taken_back;
 };
 
@@ -860,7 +868,7 @@ static uint64_t draw(struct hitter *h, uint64_t below) {
   return (h->random >> 20) % below;
 }
 
-static struct span name_of(unsigned key, char name[KEY_BYTES]) {
+static struct span key_name(unsigned key, char name[KEY_BYTES]) {
   int len = snprintf(name, KEY_BYTES, "key:%u", key);
   return (struct span){name, (size_t)len};
 }
@@ -871,7 +879,7 @@ static struct span body_of(unsigned key, uint64_t token, char body[BODY_BYTES]) 
 }
 
 static void note_woken(struct hammer *hammer, uint64_t told) {
-  must(told < bit(LOOPS), "somebody who is not there was told");
+  must(told < bit(LOOPS), "a loop that does not exist was told");
   for (; told != 0; told &= told - 1) atomic_store(&hammer->woken[__builtin_ctzll(told)], true);
 }
 
@@ -892,17 +900,17 @@ static void note_token(struct hitter *h, unsigned key, uint64_t token) {
 
 static void expect_body(unsigned key, uint64_t token, const struct engine_answer *answer) {
   char text[BODY_BYTES];
-  must(span_equal(engine_bytes(answer->body), body_of(key, token, text)),
+  must(span_equal(pin_bytes(answer->body), body_of(key, token, text)),
        "a response that was not stored last");
 }
 
 /* What must be true of a key after every call. */
 static void expect_legal(struct hitter *h, struct engine *engine, unsigned key) {
   char name[KEY_BYTES];
-  struct engine_entry entry;
-  engine_look(engine, name_of(key, name), h->now_ms, &entry);
-  bool done = entry.kind == ENGINE_RECORD && entry.phase == RULES_DONE;
-  must(entry.kind != ENGINE_VALUE, "a value that nobody set");
+  struct keys_entry entry;
+  keys_look(engine, key_name(key, name), h->now_ms, &entry);
+  bool done = entry.kind == KEYS_RECORD && entry.phase == RULES_DONE;
+  must(entry.kind != KEYS_VALUE, "a value that was never set");
   must(done == (h->hammer->keys[key].stored != 0), "stored, and not DONE, or the other way round");
 }
 
@@ -916,14 +924,14 @@ static void hit_claim(struct hitter *h, struct engine *engine, struct shard *sha
   struct known *known = &h->hammer->keys[key];
   struct wait *place = free_place(h);
   char name[KEY_BYTES];
-  struct engine_claim claim = {.key = name_of(key, name),
+  struct engine_claim claim = {.key = key_name(key, name),
                                .lease_ms = draw(h, 4) == 0 ? 1 + (int64_t)draw(h, 20) : FOREVER,
                                .context = place,
                                .loop_id = h->loop_id};
   if (place != NULL && draw(h, 2) == 0) claim.wait_ms = draw(h, 2) == 0 ? 10 : FOREVER;
-  struct engine_binding **binding = &h->bindings[shard_number(shard)];
+  struct binding **binding = &h->bindings[shard_number(shard)];
   if (draw(h, 4) == 0) {
-    if (*binding == NULL) *binding = engine_binding_create(engine);
+    if (*binding == NULL) *binding = binding_create(engine);
     claim.binding = *binding;
   }
   struct engine_answer answer;
@@ -948,7 +956,7 @@ static void hit_store(struct hitter *h, struct engine *engine, unsigned key) {
   uint64_t token = h->own[key];
   char name[KEY_BYTES], body[BODY_BYTES];
   bool shared_only = draw(h, 4) == 0;
-  struct engine_store store = {.key = name_of(key, name),
+  struct engine_store store = {.key = key_name(key, name),
                                .token = token,
                                .body = body_of(key, token, body),
                                .ttl_ms = shared_only ? 0 : FOREVER};
@@ -963,57 +971,57 @@ static void hit_store(struct hitter *h, struct engine *engine, unsigned key) {
 static void hit_others(struct hitter *h, struct engine *engine, struct shard *shard, unsigned key,
                        uint64_t choice) {
   struct known *known = &h->hammer->keys[key];
-  struct engine_binding **binding = &h->bindings[shard_number(shard)];
+  struct binding **binding = &h->bindings[shard_number(shard)];
   struct engine_answer answer;
   char name[KEY_BYTES];
   if (choice < 5) {
-    struct engine_read read = {.key = name_of(key, name)};
+    struct engine_read read = {.key = key_name(key, name)};
     engine_read(engine, &read, h->now_ms, &answer);
     if (answer.status == ENGINE_DONE) expect_body(key, known->stored, &answer);
     must((answer.status == ENGINE_DONE) == (known->stored != 0), "FETCH sees another state");
   } else if (choice < 8) {
-    const struct engine_release release = {.key = name_of(key, name), .token = h->own[key]};
+    const struct engine_release release = {.key = key_name(key, name), .token = h->own[key]};
     engine_release(engine, &release, h->now_ms, &answer);
   } else if (choice < 11) {
-    engine_delete(engine, name_of(key, name), h->now_ms);
+    keys_delete(engine, key_name(key, name), h->now_ms);
     known->stored = 0;
   } else if (*binding != NULL) {
-    engine_binding_close(engine, *binding, h->now_ms);
+    binding_close(engine, *binding, h->now_ms);
     *binding = NULL;
   }
 }
 
-/* The peer is gone. */
+/* The connection is gone. */
 static void hang_up(struct hitter *h, struct wait *wait) {
   if (wait->waiter == NULL) return;
   char name[KEY_BYTES];
-  struct shard *shard = keyspace_find(h->hammer->keyspace, name_of(wait->key, name));
+  struct shard *shard = keyspace_find(h->hammer->keyspace, key_name(wait->key, name));
   struct engine *engine = take(h, shard);
-  engine_waiter_cancel(engine, wait->waiter, h->now_ms);
+  waiter_cancel(engine, wait->waiter, h->now_ms);
   wait->waiter = NULL;
   leave(h, shard);
 }
 
-static void answer_one(struct hitter *h, struct engine *engine, struct engine_waiter *waiter) {
-  struct wait *wait = engine_waiter_context(waiter);
-  const struct engine_answer *answer = engine_waiter_answer(waiter);
+static void answer_one(struct hitter *h, struct engine *engine, struct waiter *waiter) {
+  struct wait *wait = waiter_context(waiter);
+  const struct engine_answer *answer = waiter_answer(waiter);
   must(wait->waiter == waiter, "told to another home, or twice");
   wait->waiter = NULL;
   h->answered++;
   if (draw(h, 4) == 0) {
     h->taken_back++;
-    engine_waiter_take_back(engine, waiter, h->now_ms);
+    waiter_take_back(engine, waiter, h->now_ms);
     return;
   }
   if (answer->status == ENGINE_CLAIMED) note_token(h, wait->key, answer->token);
   if (answer->status == ENGINE_DONE) {
     char begin[KEY_BYTES];
     int len = snprintf(begin, sizeof begin, "%u ", wait->key);
-    struct span body = engine_bytes(answer->body);
+    struct span body = pin_bytes(answer->body);
     must(body.len > (size_t)len && memcmp(body.data, begin, (size_t)len) == 0,
          "the response of another key");
   }
-  engine_waiter_settle(engine, waiter);
+  waiter_settle(engine, waiter);
 }
 
 /* Looks only when it was woken, as a loop that sleeps. */
@@ -1025,17 +1033,17 @@ static void look_after(struct hitter *h) {
   for (; due != 0; due &= due - 1) {
     struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(due));
     struct engine *engine = take(h, shard);
-    engine_tick(engine, h->now_ms, 50);
+    tick_run(engine, h->now_ms, 50);
     leave(h, shard);
   }
   uint64_t ready = keyspace_take_ready(keyspace, h->loop_id);
   for (; ready != 0; ready &= ready - 1) {
     struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(ready));
     struct engine *engine = take(h, shard);
-    struct engine_waiter *waiter = engine_next_ready(engine, h->loop_id);
+    struct waiter *waiter = waiter_next_ready(engine, h->loop_id);
     if (waiter != NULL) answer_one(h, engine, waiter);
-    bool more = engine_ready_loops(engine) >> h->loop_id & 1;
-    if (more && draw(h, 2) == 0) { /* the next one who unlocks tells us, or we note it */
+    bool more = waiter_ready_loops(engine) >> h->loop_id & 1;
+    if (more && draw(h, 2) == 0) { /* the next loop that unlocks tells us, or we note it */
       keyspace_still_ready(keyspace, h->loop_id, ready & -ready);
       atomic_store(&h->hammer->woken[h->loop_id], true);
     }
@@ -1050,17 +1058,17 @@ static void hit_all(struct hitter *h) {
   h->now_ms = atomic_load(&hammer->clock_ms) - (int64_t)draw(h, 5);
   keyspace_lock_all(hammer->keyspace);
   keyspace_see_time(hammer->keyspace, &h->now_ms);
-  struct engine_stats sum = {0}, stats;
+  struct stats sum = {0}, stats;
   uint64_t stored = 0;
   for (unsigned i = 0; i < keyspace_shards(hammer->keyspace); i++) {
     struct engine *engine = shard_engine(keyspace_shard(hammer->keyspace, i));
-    engine_stats(engine, &stats);
-    engine_stats_add(&sum, &stats);
+    stats_read(engine, &stats);
+    stats_add(&sum, &stats);
   }
   for (unsigned key = 0; key < HAMMER_KEYS; key++) stored += hammer->keys[key].stored != 0;
   bool flush = draw(h, 8) == 0;
   for (unsigned i = 0; flush && i < keyspace_shards(hammer->keyspace); i++)
-    engine_flush(shard_engine(keyspace_shard(hammer->keyspace, i)), h->now_ms);
+    keys_flush(shard_engine(keyspace_shard(hammer->keyspace, i)), h->now_ms);
   for (unsigned key = 0; flush && key < HAMMER_KEYS; key++) hammer->keys[key].stored = 0;
   note_woken(hammer, keyspace_unlock_all(hammer->keyspace));
   must(sum.phases[RULES_DONE] == stored, "the figures are not of what was stored");
@@ -1075,7 +1083,7 @@ static void *hit(void *argument) {
     if (draw(h, 256) == 0) hit_all(h);
     if (draw(h, 64) == 0) hang_up(h, &h->waits[draw(h, HAMMER_WAITS)]);
     unsigned key = (unsigned)draw(h, HAMMER_KEYS);
-    struct shard *shard = keyspace_find(h->hammer->keyspace, name_of(key, name));
+    struct shard *shard = keyspace_find(h->hammer->keyspace, key_name(key, name));
     struct engine *engine = take(h, shard);
     uint64_t choice = draw(h, 32);
     if (choice < 12) {
@@ -1131,11 +1139,11 @@ static void expect_nothing_forgotten(struct hammer *hammer) {
   for (unsigned i = 0; i < keyspace_shards(hammer->keyspace); i++) {
     struct engine *engine = shard_engine(keyspace_shard(hammer->keyspace, i));
     for (unsigned loop_id = 0; loop_id < LOOPS; loop_id++) {
-      if ((engine_ready_loops(engine) >> loop_id & 1) == 0) continue;
+      if ((waiter_ready_loops(engine) >> loop_id & 1) == 0) continue;
       assert_true(keyspace_has_ready(hammer->keyspace, loop_id));
       assert_true(atomic_load(&hammer->woken[loop_id]));
     }
-    assert_true(keyspace_next_due(hammer->keyspace, loop_of(i)) <= engine_next_due_hint(engine));
+    assert_true(keyspace_next_due(hammer->keyspace, loop_of(i)) <= tick_next_due_hint(engine));
   }
 }
 
@@ -1146,14 +1154,14 @@ static void sweep_up(struct fixture *f, struct hitter *hitters) {
       if (hitters[i].bindings[n] == NULL) continue;
       struct shard *shard = keyspace_shard(f->keyspace, n);
       struct engine *engine = take(&hitters[i], shard);
-      engine_binding_close(engine, hitters[i].bindings[n], hitters[i].now_ms);
+      binding_close(engine, hitters[i].bindings[n], hitters[i].now_ms);
       leave(&hitters[i], shard);
     }
     free(hitters[i].tokens);
   }
   keyspace_lock_all(f->keyspace);
   keyspace_see_time(f->keyspace, &f->now);
-  for (unsigned i = 0; i < keyspace_shards(f->keyspace); i++) engine_flush(engine_of(f, i), f->now);
+  for (unsigned i = 0; i < keyspace_shards(f->keyspace); i++) keys_flush(engine_of(f, i), f->now);
   keyspace_unlock_all(f->keyspace);
   for (unsigned i = 0; i < keyspace_shards(f->keyspace); i++) {
     for (unsigned n = 0; n < 10; n++) tick(f, i, PLENTY);
@@ -1178,7 +1186,7 @@ static void four_threads_at_random(void **state) {
   assert_true(answered > HAMMER_STEPS / 20 && taken_back > 0);
   f->now = atomic_load(&hammer.clock_ms);
   sweep_up(f, hitters);
-  struct engine_stats stats = stats_of(f);
+  struct stats stats = stats_of(f);
   assert_int_equal(stats.records + stats.values + stats.waiters + stats.expiring, 0);
   assert_int_equal(stats.memory_bytes, empty_bytes);
 }

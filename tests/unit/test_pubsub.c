@@ -6,6 +6,10 @@
 #include "server/commands/pubsub.h"
 #include "server/commands/topics.h"
 #include "tests/unit/peers.h"
+#include "server/engine/effect.h"
+#include "server/engine/engine.h"
+#include "server/engine/keys.h"
+#include "server/engine/tick.h"
 
 #define SUBSCRIBED(name, count) "*3\r\n$9\r\nsubscribe\r\n" name "\r\n:" count "\r\n"
 #define UNSUBSCRIBED(name, count) "*3\r\n$11\r\nunsubscribe\r\n" name "\r\n:" count "\r\n"
@@ -248,7 +252,7 @@ static void effects_are_told_on_the_channel_of_the_key(void **state) {
   p->worker.now_ms += 10;
   struct shard *shard = keyspace_shard(p->instance.keyspace, 0);
   int64_t now_ms = p->worker.now_ms;
-  engine_tick(access_lock(&p->worker, shard, &now_ms), now_ms, 1000);
+  tick_run(access_lock(&p->worker, shard, &now_ms), now_ms, 1000);
   access_unlock(&p->worker, shard);
   incoming_deliver(&p->worker);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$7\r\nunknown\r\n");
@@ -256,13 +260,13 @@ static void effects_are_told_on_the_channel_of_the_key(void **state) {
 
 static bool effects_are_kept(struct peers *p) {
   struct engine *engine = shard_engine(keyspace_shard(p->instance.keyspace, 0));
-  struct engine_effect effect;
+  struct effect effect;
   struct engine_answer answer;
   const struct engine_claim claim = {.key = SPAN_LITERAL("seen"), .lease_ms = 1000};
   engine_claim(engine, &claim, p->worker.now_ms, &answer);
-  engine_delete(engine, claim.key, p->worker.now_ms);
-  bool kept = engine_next_effect(engine, &effect);
-  while (kept && engine_next_effect(engine, &effect)) continue;
+  keys_delete(engine, claim.key, p->worker.now_ms);
+  bool kept = effect_next(engine, &effect);
+  while (kept && effect_next(engine, &effect)) continue;
   return kept;
 }
 

@@ -1,6 +1,6 @@
 /*
  * test_regions.c - pieces overlap with no other and keep their bytes wherever they come from, a
- * little source has no regions, a large one no pages that nobody uses, and threads may share it.
+ * little source has no regions, a large one no pages that are not used, and threads may share it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "server/engine/regions.h"
+#include "server/engine/engine_options.h"
 
 #define UNIT REGIONS_UNIT_BYTES
 #define ORDERS 7u
@@ -326,5 +327,5 @@ int main(void) {
       CASE(without_memory_there_is_none_and_later_there_is),
       CASE(threads_may_share_it),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests_name("regions", tests, NULL, NULL);
 }

@@ -348,17 +348,64 @@ static void hand_over_counts_an_attempt_only_when_the_owner_vanished(void **stat
 
 /* ---- time ---- */
 
-static void expired_means_now_at_or_behind_the_deadline(void **state) {
+static enum rules_due due_on(const struct rules_record *r, int64_t closed_ms, int64_t now_ms,
+                             int64_t grain_ms) {
+  return rules_due(r, closed_ms, (struct rules_moment){now_ms, grain_ms});
+}
+
+static void expired_means_now_at_or_after_the_deadline(void **state) {
   (void)state;
   for (int phase = RULES_HELD; phase <= RULES_DONE; phase++) {
     struct rules_record r = record_in((enum rules_phase)phase);
     enum rules_due over = phase == RULES_HELD ? RULES_LEASE_OVER : RULES_GONE;
-    assert_int_equal(rules_due(&r, r.deadline_ms - 1), RULES_NOT_DUE);
-    assert_int_equal(rules_due(&r, r.deadline_ms), over);
-    assert_int_equal(rules_due(&r, r.deadline_ms + 1), over);
+    assert_int_equal(due_on(&r, RULES_NEVER, r.deadline_ms - 1, 0), RULES_NOT_DUE);
+    assert_int_equal(due_on(&r, RULES_NEVER, r.deadline_ms, 0), over);
+    assert_int_equal(due_on(&r, RULES_NEVER, r.deadline_ms + 1, 0), over);
   }
   struct rules_record absent = record_in(RULES_ABSENT);
-  assert_int_equal(rules_due(&absent, INT64_MAX), RULES_NOT_DUE);
+  assert_int_equal(due_on(&absent, RULES_NEVER, INT64_MAX, 0), RULES_NOT_DUE);
+}
+
+static void on_a_rounded_clock_a_deadline_is_over_when_that_is_sure(void **state) {
+  (void)state;
+  for (int phase = RULES_HELD; phase <= RULES_DONE; phase++) {
+    struct rules_record r = record_in((enum rules_phase)phase);
+    int64_t sure_ms = rules_over_at_ms(r.deadline_ms, 8);
+    assert_int_equal(sure_ms, r.deadline_ms + 8);
+    assert_int_equal(due_on(&r, RULES_NEVER, sure_ms - 1, 8), RULES_NOT_DUE);
+    assert_int_not_equal(due_on(&r, RULES_NEVER, sure_ms, 8), RULES_NOT_DUE);
+    assert_false(rules_is_over(r.deadline_ms, rules_past_ms(sure_ms - 1, 8)));
+    assert_true(rules_is_over(r.deadline_ms, rules_past_ms(sure_ms, 8)));
+  }
+  assert_int_equal(rules_over_at_ms(RULES_NEVER, 8), RULES_NEVER);
+}
+
+static void of_lease_and_connection_the_first_ends_a_grant_whenever_that_is_asked(void **state) {
+  (void)state;
+  struct rules_record r = record_in(RULES_HELD);
+  const int64_t lease_ms = r.deadline_ms;
+  for (int64_t grain_ms = 0; grain_ms <= 8; grain_ms += 8) {
+    int64_t sure_ms = lease_ms + grain_ms;
+    for (int64_t now_ms = sure_ms; now_ms < sure_ms + 3; now_ms++) {
+      assert_int_equal(due_on(&r, sure_ms - 1, now_ms, grain_ms), RULES_BIND_CLOSED);
+      assert_int_equal(due_on(&r, sure_ms, now_ms, grain_ms), RULES_LEASE_OVER);
+    }
+    assert_int_equal(due_on(&r, NOW, NOW, grain_ms), RULES_BIND_CLOSED);
+  }
+  for (int phase = RULES_LAPSED; phase <= RULES_DONE; phase++) {
+    struct rules_record ended = record_in((enum rules_phase)phase);
+    assert_int_equal(due_on(&ended, NOW, ended.deadline_ms - 1, 0), RULES_NOT_DUE);
+  }
+}
+
+/* Of equal deadlines the lease is first. */
+static void waits_that_were_over_before_a_grant_ended_are_answered_first(void **state) {
+  (void)state;
+  const struct rules_moment end = {NOW, 8};
+  assert_int_equal(rules_waits_past_ms(RULES_END_LEASE_OVER, end), NOW - 1);
+  assert_int_equal(rules_waits_past_ms(RULES_END_BIND_CLOSED, end), NOW - 8);
+  assert_int_equal(rules_waits_past_ms(RULES_END_RELEASED, end), NOW - 8);
+  assert_int_equal(rules_waits_past_ms(RULES_END_DELETED, end), NOW - 8);
 }
 
 static void the_largest_durations_do_not_overflow(void **state) {
@@ -438,7 +485,10 @@ int main(void) {
       cmocka_unit_test(release_is_for_the_current_token_on_held_lapsed_and_unknown),
       cmocka_unit_test(what_follows_the_end_of_a_grant),
       cmocka_unit_test(hand_over_counts_an_attempt_only_when_the_owner_vanished),
-      cmocka_unit_test(expired_means_now_at_or_behind_the_deadline),
+      cmocka_unit_test(expired_means_now_at_or_after_the_deadline),
+      cmocka_unit_test(on_a_rounded_clock_a_deadline_is_over_when_that_is_sure),
+      cmocka_unit_test(of_lease_and_connection_the_first_ends_a_grant_whenever_that_is_asked),
+      cmocka_unit_test(waits_that_were_over_before_a_grant_ended_are_answered_first),
       cmocka_unit_test(the_largest_durations_do_not_overflow),
       cmocka_unit_test(tokens_begin_at_the_seconds_since_2024_and_their_fraction),
       cmocka_unit_test(a_clock_of_2092_leaves_no_tokens),

@@ -103,18 +103,18 @@ static void deadlines_that_can_never_come_do_not_disturb_the_others(void **state
                                    (INT64_C(1) << 42) - (INT64_C(1) << 36), INT64_C(1) << 50};
   for (size_t s = 0; s < sizeof STARTS / sizeof *STARTS; s++) {
     struct wheel wheel;
-    struct wheel_node never, soon, behind;
+    struct wheel_node never, soon, later;
     wheel_init(&wheel, STARTS[s]);
     wheel_node_init(&never);
     wheel_node_init(&soon);
-    wheel_node_init(&behind);
+    wheel_node_init(&later);
     wheel_set(&wheel, &never, INT64_MAX);
     wheel_set(&wheel, &soon, STARTS[s] + 500);
-    wheel_set(&wheel, &behind, STARTS[s] + 1500);
+    wheel_set(&wheel, &later, STARTS[s] + 1500);
     assert_null(pop(&wheel, STARTS[s] + 499));
     assert_ptr_equal(pop(&wheel, STARTS[s] + 500), &soon);
     assert_null(pop(&wheel, STARTS[s] + 1499));
-    assert_ptr_equal(pop(&wheel, STARTS[s] + 1500), &behind);
+    assert_ptr_equal(pop(&wheel, STARTS[s] + 1500), &later);
     unsigned budget = 100;
     assert_null(wheel_pop(&wheel, STARTS[s] + 3000, &budget));
     assert_true(budget > 50); /* the one that never comes is not touched again and again */

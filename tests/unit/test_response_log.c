@@ -1,5 +1,5 @@
-/* test_shelf.c - stored responses come back byte for byte, are due at their millisecond, leave no
- * memory behind, and stay readable while they are pinned. */
+/* test_response_log.c - stored responses come back byte for byte, are due at their millisecond,
+ * leave no memory behind, and stay readable while they are pinned. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,8 @@
 
 #include <stdlib.h>
 
-#include "server/engine/shelf.h"
+#include "server/engine/expiry.h"
+#include "server/engine/response_log.h"
 
 #define START INT64_C(1000000)
 #define DAY INT64_C(86400000)
@@ -18,13 +19,13 @@
 #define LONGEST 20000u
 
 struct kept {
-  struct stored *stored; /* NULL: dropped */
+  struct response_ref *ref; /* NULL: dropped */
   int64_t deadline_ms;
 };
 
 struct fixture {
   struct memory memory;
-  struct shelf shelf;
+  struct response_log log;
   int64_t now_ms;
   uint64_t seed, token;
   struct kept all[MANY];
@@ -45,7 +46,7 @@ static int setup(void **state) {
   f->seed = UINT64_C(0x1234567887654321);
   f->token = UINT64_C(361000000000000);
   for (unsigned i = 0; i < LONGEST; i++) f->bytes[i] = (char)(i * 31);
-  shelf_init(&f->shelf, &f->memory, START);
+  response_log_init(&f->log, &f->memory, START);
   *state = f;
   return 0;
 }
@@ -53,11 +54,11 @@ static int setup(void **state) {
 static int teardown(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < MANY; i++) {
-    if (f->all[i].stored != NULL) shelf_drop(&f->shelf, f->all[i].stored);
+    if (f->all[i].ref != NULL) response_log_drop(&f->log, f->all[i].ref);
   }
   assert_int_equal(f->memory.bytes, 0);
-  assert_true(list_empty(&f->shelf.sparse));
-  assert_int_equal(shelf_next(&f->shelf), INT64_MAX);
+  assert_true(list_empty(&f->log.sparse));
+  assert_int_equal(expiry_next(&f->log), INT64_MAX);
   free(f);
   return 0;
 }
@@ -81,42 +82,42 @@ static struct response usual(struct fixture *f, int64_t ttl_ms) {
 
 static void put(struct fixture *f, unsigned i, int64_t ttl_ms) {
   struct response r = usual(f, ttl_ms);
-  f->all[i] = (struct kept){shelf_append(&f->shelf, &r, SIZE_MAX, f->now_ms), r.deadline_ms};
-  assert_non_null(f->all[i].stored);
+  f->all[i] = (struct kept){response_log_write(&f->log, &r, SIZE_MAX, f->now_ms), r.deadline_ms};
+  assert_non_null(f->all[i].ref);
 }
 
 static void drop(struct fixture *f, unsigned i) {
-  shelf_drop(&f->shelf, f->all[i].stored);
-  f->all[i].stored = NULL;
+  response_log_drop(&f->log, f->all[i].ref);
+  f->all[i].ref = NULL;
 }
 
 static void expect_same(struct span have, struct span want) { assert_true(span_equal(have, want)); }
 
-static void expect_stored(const struct stored *stored, const struct response *want) {
+static void expect_stored(const struct response_ref *ref, const struct response *want) {
   struct response have;
-  stored_read(stored, &have);
+  response_log_read(ref, &have);
   assert_true(key_equal(have.key, want->key));
-  assert_true(key_equal(stored_key(stored), want->key));
+  assert_true(key_equal(codec_key(ref), want->key));
   expect_same(have.fingerprint, want->fingerprint);
   expect_same(have.body, want->body);
   expect_same(have.meta, want->meta);
   assert_true(have.token == want->token && have.since_ms == want->since_ms);
   assert_true(have.deadline_ms == want->deadline_ms);
-  assert_true(stored_deadline_ms(stored) == want->deadline_ms);
+  assert_true(response_log_deadline_ms(ref) == want->deadline_ms);
 }
 
 /* Drops what is due; how many were. Each of them has to be over, and none twice. */
 static unsigned end(struct fixture *f, unsigned budget) {
   unsigned ended = 0;
-  struct due due;
-  for (size_t n; (n = shelf_due(&f->shelf, f->now_ms, &budget, &due)) > 0;) {
+  struct expiry_batch batch;
+  for (size_t n; (n = expiry_due(&f->log, f->now_ms, &budget, &batch)) > 0;) {
     for (size_t d = 0; d < n; d++) {
       unsigned i = 0;
-      while (i < MANY && f->all[i].stored != due.stored[d]) i++;
+      while (i < MANY && f->all[i].ref != batch.refs[d]) i++;
       assert_true(i < MANY);
       assert_true(f->all[i].deadline_ms <= f->now_ms);
-      expect_same(due.keys[d], stored_key(due.stored[d]).bytes);
-      f->all[i].stored = NULL;
+      expect_same(batch.keys[d], codec_key(batch.refs[d]).bytes);
+      f->all[i].ref = NULL;
       ended++;
     }
   }
@@ -126,7 +127,7 @@ static unsigned end(struct fixture *f, unsigned budget) {
 static unsigned over(const struct fixture *f) {
   unsigned count = 0;
   for (unsigned i = 0; i < MANY; i++)
-    count += f->all[i].stored != NULL && f->all[i].deadline_ms <= f->now_ms;
+    count += f->all[i].ref != NULL && f->all[i].deadline_ms <= f->now_ms;
   return count;
 }
 
@@ -134,7 +135,7 @@ static unsigned over(const struct fixture *f) {
 
 static void every_part_comes_back_as_it_was(void **state) {
   struct fixture *f = *state;
-  static const size_t LENGTHS[] = {0, 1, 127, 128, 129, 5000, SHELF_APART_BYTES - 1};
+  static const size_t LENGTHS[] = {0, 1, 127, 128, 129, 5000, RESPONSE_BLOB_BYTES - 1};
   const size_t count = sizeof LENGTHS / sizeof *LENGTHS;
   unsigned made = 0;
   struct response wanted[200];
@@ -146,11 +147,11 @@ static void every_part_comes_back_as_it_was(void **state) {
       if (m < count) r.meta = some(f, made, LENGTHS[m]);
       if (made % 3 == 0) r.key = (struct key){KEY_RAW, some(f, made, LENGTHS[made % count])};
       r.fingerprint = made % 4 == 0 ? SPAN_ABSENT : some(f, 3, made % 5 * 16);
-      f->all[made].stored = shelf_append(&f->shelf, &r, SIZE_MAX, f->now_ms);
+      f->all[made].ref = response_log_write(&f->log, &r, SIZE_MAX, f->now_ms);
       wanted[made++] = r;
     }
   }
-  for (unsigned i = 0; i < made; i++) expect_stored(f->all[i].stored, &wanted[i]);
+  for (unsigned i = 0; i < made; i++) expect_stored(f->all[i].ref, &wanted[i]);
 }
 
 static void a_key_that_fits_no_chunk_has_one_of_its_own(void **state) {
@@ -159,11 +160,11 @@ static void a_key_that_fits_no_chunk_has_one_of_its_own(void **state) {
   assert_non_null(large);
   struct response r = usual(f, DAY);
   r.key = (struct key){KEY_RAW, {large, 300000}};
-  f->all[0].stored = shelf_append(&f->shelf, &r, SIZE_MAX, f->now_ms);
+  f->all[0].ref = response_log_write(&f->log, &r, SIZE_MAX, f->now_ms);
   put(f, 1, DAY);
-  expect_stored(f->all[0].stored, &r);
-  stored_pin(f->all[0].stored); /* its chunk is found from where it begins */
-  stored_unpin(&f->shelf, f->all[0].stored);
+  expect_stored(f->all[0].ref, &r);
+  response_log_pin(f->all[0].ref); /* its chunk is found from where it begins */
+  response_log_unpin(&f->log, f->all[0].ref);
   free(large);
 }
 
@@ -172,15 +173,15 @@ static void a_large_body_is_a_blob_and_goes_with_its_response(void **state) {
   struct response r = usual(f, DAY);
   r.body = some(f, 0, LONGEST);
   r.body_blob = blob_create(&f->memory, r.body);
-  f->all[0].stored = shelf_append(&f->shelf, &r, SIZE_MAX, f->now_ms);
-  expect_stored(f->all[0].stored, &r);
-  assert_true(stored_size(f->all[0].stored) > LONGEST);
+  f->all[0].ref = response_log_write(&f->log, &r, SIZE_MAX, f->now_ms);
+  expect_stored(f->all[0].ref, &r);
+  assert_true(response_log_size(f->all[0].ref) > LONGEST);
 }
 
 static void a_usual_response_takes_140_bytes(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < MANY; i++) put(f, i, DAY);
-  assert_int_equal(stored_size(f->all[17].stored), 140);
+  assert_int_equal(response_log_size(f->all[17].ref), 140);
   assert_true(f->memory.bytes < MANY * 141 + 2 * 65536);
 }
 
@@ -193,7 +194,7 @@ static void what_ends_in_order_is_due_at_its_millisecond(void **state) {
   for (unsigned ms = 0; ms <= MANY / 4; ms++) {
     f->now_ms = START + 3000 + ms - 1;
     assert_int_equal(end(f, PLENTY), ms == 0 ? 0 : 4);
-    assert_true(ms * 4 >= MANY || shelf_next(&f->shelf) == f->now_ms + 1);
+    assert_true(ms * 4 >= MANY || expiry_next(&f->log) == f->now_ms + 1);
   }
 }
 
@@ -202,7 +203,7 @@ static void mixed_ends_agree_with_an_array(void **state) {
   for (unsigned round = 0; round < 40; round++) {
     int64_t longest_ms = INT64_C(1) << (4 + round % 14);
     for (unsigned i = 0; i < MANY; i += 1 + round % 3) {
-      if (f->all[i].stored == NULL)
+      if (f->all[i].ref == NULL)
         put(f, i, 1 + (int64_t)(next_random(&f->seed) % (uint64_t)longest_ms));
       if (next_random(&f->seed) % 8 == 0) drop(f, i);
     }
@@ -212,7 +213,7 @@ static void mixed_ends_agree_with_an_array(void **state) {
       unsigned ended = end(f, budget);
       assert_true(ended <= budget);
       if (budget == 40) continue;
-      while (shelf_next(&f->shelf) <= f->now_ms) ended += end(f, PLENTY);
+      while (expiry_next(&f->log) <= f->now_ms) ended += end(f, PLENTY);
       assert_int_equal(ended, due);
     }
   }
@@ -226,15 +227,15 @@ static void an_end_costs_little_however_mixed(void **state) {
   for (unsigned ms = 0; ms < MANY; ms++) {
     f->now_ms = START + DAY + ms;
     unsigned before = spent;
-    while (shelf_next(&f->shelf) <= f->now_ms) {
+    while (expiry_next(&f->log) <= f->now_ms) {
       unsigned budget = PLENTY;
-      struct due due;
-      size_t count = shelf_due(&f->shelf, f->now_ms, &budget, &due);
+      struct expiry_batch batch;
+      size_t count = expiry_due(&f->log, f->now_ms, &budget, &batch);
       spent += PLENTY - budget;
       for (size_t d = 0; d < count; d++) {
         unsigned i = 0;
-        while (f->all[i].stored != due.stored[d]) i++;
-        f->all[i].stored = NULL;
+        while (f->all[i].ref != batch.refs[d]) i++;
+        f->all[i].ref = NULL;
       }
       assert_true(spent < before + 1000);
     }
@@ -263,11 +264,11 @@ static void putting_in_order_is_charged(void **state) {
   for (unsigned i = 0; i < 400; i++) put(f, i, DAY + i * 321 % 400);
   f->now_ms = START + DAY + 400;
   unsigned budget = PLENTY, ended = 0;
-  struct due due;
-  while (shelf_due(&f->shelf, f->now_ms, &budget, &due) > 0) ended += (unsigned)due.count;
-  for (unsigned i = 0; i < 400; i++) f->all[i].stored = NULL;
+  struct expiry_batch batch;
+  while (expiry_due(&f->log, f->now_ms, &budget, &batch) > 0) ended += (unsigned)batch.count;
+  for (unsigned i = 0; i < 400; i++) f->all[i].ref = NULL;
   assert_int_equal(ended, 400);
-  assert_true(PLENTY - budget > 400 + 380 / SHELF_SORTED);
+  assert_true(PLENTY - budget > 400 + 380 / EXPIRY_SORTED);
 }
 
 /* A slot of such a TTL is wider than the numbers that a chunk is put in order by. */
@@ -291,7 +292,7 @@ static void a_drop_in_a_chunk_that_ends_is_not_due(void **state) {
   f->now_ms = START + DAY;
   assert_int_equal(end(f, PLENTY), 1);
   for (unsigned i = 0; i < 400; i++) {
-    if (f->all[i].stored != NULL && i % 2 == 0) drop(f, i);
+    if (f->all[i].ref != NULL && i % 2 == 0) drop(f, i);
   }
   f->now_ms += 399;
   unsigned due = over(f);
@@ -302,18 +303,18 @@ static void a_drop_in_a_chunk_that_ends_is_not_due(void **state) {
 static void a_pinned_chunk_outlives_its_responses(void **state) {
   struct fixture *f = *state;
   put(f, 0, 10);
-  struct stored *stored = f->all[0].stored;
+  struct response_ref *ref = f->all[0].ref;
   struct response before, after;
-  stored_read(stored, &before);
-  stored_pin(stored);
+  response_log_read(ref, &before);
+  response_log_pin(ref);
   f->now_ms += 10;
   assert_int_equal(end(f, PLENTY), 1);
   put(f, 1, 10); /* not into the pinned one */
-  stored_read(stored, &after);
+  response_log_read(ref, &after);
   expect_same(after.body, before.body);
   expect_same(after.body, some(f, 9, 100));
   size_t bytes = f->memory.bytes;
-  stored_unpin(&f->shelf, stored);
+  response_log_unpin(&f->log, ref);
   assert_true(f->memory.bytes < bytes);
 }
 
@@ -324,17 +325,17 @@ static void mostly_holes_are_written_anew(void **state) {
   for (unsigned i = 0; i < MANY; i++) {
     if (i % 8 != 0) drop(f, i);
   }
-  struct stored *live[ROOM];
-  for (size_t n; (n = shelf_sparse(&f->shelf, live, ROOM)) > 0;) {
+  struct response_ref *live[ROOM];
+  for (size_t n; (n = response_log_sparse(&f->log, live, ROOM)) > 0;) {
     for (size_t l = 0; l < n; l++) {
       unsigned i = 0;
-      while (f->all[i].stored != live[l]) i++;
+      while (f->all[i].ref != live[l]) i++;
       struct response r;
-      stored_read(live[l], &r);
+      response_log_read(live[l], &r);
       r.body_blob = r.meta_blob = NULL;
-      f->all[i].stored = shelf_append(&f->shelf, &r, SIZE_MAX, f->now_ms);
-      expect_stored(f->all[i].stored, &r);
-      shelf_drop(&f->shelf, live[l]);
+      f->all[i].ref = response_log_write(&f->log, &r, SIZE_MAX, f->now_ms);
+      expect_stored(f->all[i].ref, &r);
+      response_log_drop(&f->log, live[l]);
     }
   }
   assert_true(f->memory.bytes < full / 4);
@@ -343,10 +344,10 @@ static void mostly_holes_are_written_anew(void **state) {
 static void a_flush_shows_at_once_and_new_ones_are_not_flushed(void **state) {
   struct fixture *f = *state;
   put(f, 0, DAY);
-  f->shelf.epoch++;
+  f->log.epoch++;
   put(f, 1, DAY);
-  assert_true(stored_flushed(&f->shelf, f->all[0].stored));
-  assert_false(stored_flushed(&f->shelf, f->all[1].stored));
+  assert_true(response_log_is_flushed(&f->log, f->all[0].ref));
+  assert_false(response_log_is_flushed(&f->log, f->all[1].ref));
 }
 
 int main(void) {
@@ -368,5 +369,5 @@ int main(void) {
       CASE(a_flush_shows_at_once_and_new_ones_are_not_flushed),
   };
 #undef CASE
-  return cmocka_run_group_tests_name("shelf", tests, NULL, NULL);
+  return cmocka_run_group_tests_name("response_log", tests, NULL, NULL);
 }

@@ -1,0 +1,39 @@
+/*
+ * claim.h - the part of a record that most open claims never need: its waiters, its stage, the
+ * connection that it is bound to. Made when the first of them is there.
+ */
+#ifndef IDEM_SERVER_ENGINE_CLAIM_H
+#define IDEM_SERVER_ENGINE_CLAIM_H
+
+#include <stdint.h>
+
+#include "server/base/list.h"
+#include "server/engine/memory.h"
+
+struct binding;
+struct blob;
+struct record;
+struct waiter;
+
+struct claim {
+  struct record *record;
+  struct blob *owner; /* when the record has no place for one */
+  struct blob *stage;
+  struct list claimers, readers; /* struct waiter.link, oldest first */
+  uint32_t waiting;
+  int64_t first_wait_ms; /* no wait is over before this */
+  struct list waited;    /* in engine.waited while waiting > 0 */
+  struct binding *binding;
+  struct list bound;      /* in binding.claims */
+  struct waiter *granted; /* to which it was handed over, while that may still be taken back */
+};
+
+/* NULL: no memory. */
+struct claim *claim_create(struct memory *memory, struct record *record);
+/* Without waiters and without a binding by then. Takes NULL. */
+void claim_destroy(struct memory *memory, struct claim *claim);
+/* The grant under way can no longer be taken back: it was acted on, or has ended. Takes NULL, and a
+ * claim without such a grant. */
+void claim_confirm(struct claim *claim);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * codec.h - one response as the bytes that stand for it in a chunk.
+ *
+ *     flags | since | ttl | token | key | fingerprint | body | meta      aligned to CODEC_ALIGNMENT
+ *
+ * Numbers are differences to a base, those of the chunk's first response, in seven bits a byte
+ * (LEB128), so that a response of 100 bytes under a UUID with a fingerprint of 16 takes 140. Where
+ * body and meta are blobs, their addresses stand in their places.
+ *
+ * Knows no chunk: the caller says what the base is. Of the class, which says how a chunk is found
+ * from one of its responses, it keeps two bits in the flags.
+ */
+#ifndef IDEM_SERVER_ENGINE_CODEC_H
+#define IDEM_SERVER_ENGINE_CODEC_H
+
+#include "server/engine/response.h"
+
+#define CODEC_ALIGNMENT 4u /* addresses leave two bits to blob_part */
+
+struct codec_base {
+  int64_t since_ms, ttl_ms;
+  uint64_t token;
+};
+
+/* ---- writing ---- */
+
+/* What a response takes with this base; NULL: as the first of a chunk, whose numbers are 0. */
+size_t codec_size(const struct codec_base *base, const struct response *response);
+/* No response takes more, whatever its numbers are. */
+size_t codec_most(const struct response *response);
+/* Writes it and returns its size. Of blobs the addresses are written. class: 0 to 3. */
+size_t codec_write(const struct codec_base *base, unsigned class, unsigned char *to,
+                   const struct response *response);
+
+/* ---- reading; what is returned is borrowed from the bytes ---- */
+
+void codec_read(const struct codec_base *base, const struct response_ref *ref,
+                struct response *response);
+struct key codec_key(const struct response_ref *ref);
+int64_t codec_deadline_ms(const struct codec_base *base, const struct response_ref *ref);
+
+/* Its key and what it takes, without a look at blobs, which may be gone. */
+struct codec_outline {
+  struct span key;
+  uint32_t size;
+};
+struct codec_outline codec_outline(const struct response_ref *ref);
+
+/* ---- flags ---- */
+
+#define CODEC_FORM 0x03u /* enum key_form */
+#define CODEC_FINGERPRINT 0x04u
+#define CODEC_META 0x08u
+#define CODEC_BLOBS 0x10u /* body and meta are blobs */
+#define CODEC_DROPPED 0x20u
+#define CODEC_CLASS_SHIFT 6u
+
+static inline unsigned codec_flags(const struct response_ref *ref) {
+  return *(const unsigned char *)ref;
+}
+static inline unsigned codec_class(const struct response_ref *ref) {
+  return codec_flags(ref) >> CODEC_CLASS_SHIFT;
+}
+static inline bool codec_has_blobs(const struct response_ref *ref) {
+  return (codec_flags(ref) & CODEC_BLOBS) != 0;
+}
+static inline bool codec_is_dropped(const struct response_ref *ref) {
+  return (codec_flags(ref) & CODEC_DROPPED) != 0;
+}
+static inline void codec_mark_dropped(struct response_ref *ref) {
+  *(unsigned char *)ref |= CODEC_DROPPED;
+}
+
+#endif

@@ -1,0 +1,123 @@
+/* due.c - see due.h. */
+#include "server/engine/due.h"
+
+#include "server/engine/binding.h"
+#include "server/engine/effect.h"
+#include "server/engine/grant.h"
+
+/* ---- what the rules are asked ---- */
+
+/* A plain value ends as a response does. */
+static inline enum rules_due due_at(const struct engine *engine, const struct record *record,
+                                    int64_t closed_ms, int64_t now_ms) {
+  const struct rules_record facts = {
+      .deadline_ms = record->timer.deadline_ms,
+      .phase = record_is_value(record) ? RULES_DONE : record->phase,
+  };
+  return rules_due(&facts, closed_ms, state_moment(engine, now_ms));
+}
+
+/* When the connection of a HELD claim was closed. */
+static int64_t closed_ms(const struct record *record) {
+  if (record->phase != RULES_HELD || record->claim == NULL) return RULES_NEVER;
+  const struct binding *binding = record->claim->binding;
+  return binding != NULL && binding->closed ? binding->closed_ms : RULES_NEVER;
+}
+
+static enum rules_due due_on(const struct engine *engine, const struct record *record,
+                             int64_t now_ms) {
+  return due_at(engine, record, closed_ms(record), now_ms);
+}
+
+static bool response_is_gone(const struct engine *engine, const struct response_ref *response,
+                             int64_t deadline_ms, int64_t now_ms) {
+  const struct rules_record facts = {.deadline_ms = deadline_ms, .phase = RULES_DONE};
+  return response_log_is_flushed(&engine->log, response) ||
+         rules_due(&facts, RULES_NEVER, state_moment(engine, now_ms)) == RULES_GONE;
+}
+
+bool due_is_gone(const struct engine *engine, struct entry entry, int64_t now_ms) {
+  if (entry.record == NULL)
+    return response_is_gone(engine, entry.response, response_log_deadline_ms(entry.response),
+                            now_ms);
+  return entry.record->epoch != engine->epoch || due_on(engine, entry.record, now_ms) == RULES_GONE;
+}
+
+/* ---- records ---- */
+
+static struct record *end_flushed(struct engine *engine, struct record *record, int64_t now_ms) {
+  entry_revive(engine, record);
+  if (record->phase == RULES_HELD)
+    return grant_end(engine, record, RULES_END_DELETED, engine->flushed_ms, now_ms);
+  effect_emit_free(engine, (struct entry){.record = record});
+  entry_remove_record(engine, record);
+  return NULL;
+}
+
+static struct record *end_expired(struct engine *engine, struct record *record) {
+  engine->counters.expired++;
+  effect_emit_free(engine, (struct entry){.record = record});
+  entry_remove_record(engine, record);
+  return NULL;
+}
+
+/* When the end of its grant is noticed late, the end of the record may have come too. */
+static struct record *end_if_gone(struct engine *engine, struct record *record, int64_t now_ms) {
+  bool gone = record != NULL && due_on(engine, record, now_ms) == RULES_GONE;
+  return gone ? end_expired(engine, record) : record;
+}
+
+static void end_waits(struct engine *engine, struct record *record, int64_t now_ms) {
+  if (record->phase != RULES_HELD || record->claim == NULL || record->claim->waiting == 0) return;
+  waiting_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
+}
+
+struct record *due_apply(struct engine *engine, struct record *record, int64_t now_ms) {
+  if (record->epoch != engine->epoch) record = end_flushed(engine, record, now_ms);
+  if (record == NULL) return NULL;
+  int64_t lease_ms = record->timer.deadline_ms;
+  switch (due_on(engine, record, now_ms)) {
+    case RULES_LEASE_OVER:
+      record = grant_end(engine, record, RULES_END_LEASE_OVER, lease_ms, now_ms);
+      return end_if_gone(engine, record, now_ms);
+    case RULES_BIND_CLOSED:
+      record = grant_end(engine, record, RULES_END_BIND_CLOSED, closed_ms(record), now_ms);
+      return end_if_gone(engine, record, now_ms);
+    case RULES_GONE: return end_expired(engine, record);
+    case RULES_NOT_DUE:
+    default: end_waits(engine, record, now_ms); return record;
+  }
+}
+
+/* ---- responses ---- */
+
+static void end_response(struct engine *engine, struct response_ref *response, uint64_t hash) {
+  if (!response_log_is_flushed(&engine->log, response)) engine->counters.expired++;
+  effect_emit_free(engine, (struct entry){.response = response});
+  entry_remove_response(engine, response, hash);
+}
+
+/* ---- either kind ---- */
+
+void due_apply_entry(struct engine *engine, struct entry entry, int64_t now_ms) {
+  if (entry.record != NULL) {
+    due_apply(engine, entry.record, now_ms);
+  } else if (due_is_gone(engine, entry, now_ms)) {
+    end_response(engine, entry.response, name_hash(engine, codec_key(entry.response).bytes));
+  }
+}
+
+/* Most records have no claim, and are not due. */
+struct entry due_found_record(struct engine *engine, struct record *record, int64_t now_ms) {
+  bool settled = record->epoch == engine->epoch && record->claim == NULL &&
+                 due_at(engine, record, RULES_NEVER, now_ms) == RULES_NOT_DUE;
+  return (struct entry){.record = settled ? record : due_apply(engine, record, now_ms)};
+}
+
+struct entry due_found_response(struct engine *engine, struct response_ref *response,
+                                int64_t deadline_ms, uint64_t hash, int64_t now_ms) {
+  if (!response_is_gone(engine, response, deadline_ms, now_ms))
+    return (struct entry){.response = response};
+  end_response(engine, response, hash);
+  return (struct entry){0};
+}

@@ -1,0 +1,54 @@
+/* engine_answer.h - what a call on the engine, or the end of a wait, tells the caller. */
+#ifndef IDEM_SERVER_ENGINE_ENGINE_ANSWER_H
+#define IDEM_SERVER_ENGINE_ENGINE_ANSWER_H
+
+#include <stdint.h>
+
+#include "proto/span.h"
+
+struct blob;
+struct waiter;
+
+enum engine_status {
+  ENGINE_CLAIMED, /* token, lease_ms, attempt, stage */
+  ENGINE_DONE,    /* body, meta, age_ms, left_ms */
+  ENGINE_BUSY,    /* left_ms, age_ms, owner */
+  ENGINE_UNKNOWN, /* age_ms, attempt, owner */
+  ENGINE_NOTHING, /* no owner runs it and nothing is stored */
+  ENGINE_QUEUED,  /* waiter */
+  ENGINE_STORED,  /* count: waiters answered by it */
+  ENGINE_RENEWED, /* lease_ms */
+  ENGINE_RELEASED,
+  ENGINE_NOT_YOURS,
+  ENGINE_MISMATCH,
+  ENGINE_STALE,
+  ENGINE_CONFLICT,
+  ENGINE_OOM,       /* the memory limit */
+  ENGINE_BUSYKEY,   /* a waiter limit */
+  ENGINE_WRONGTYPE, /* a plain value lives there, or the other way round */
+  ENGINE_NO_MEMORY, /* the allocator failed; nothing changed */
+};
+#define ENGINE_STATUSES (ENGINE_NO_MEMORY + 1)
+
+/*
+ * Blobs in an answer are borrowed: valid until the next call on the engine (an answer in a waiter:
+ * until the waiter is settled). pin_take (pin.h) keeps one longer. NULL means absent.
+ */
+struct engine_answer {
+  enum engine_status status;
+  uint32_t attempt;
+  union { /* a waiter keeps an answer: as small as it can be */
+    struct {
+      uint64_t token;
+      int64_t lease_ms;
+    };
+    struct span body_bytes; /* of body, of a DONE */
+  };
+  struct span meta_bytes; /* the same of meta; absent of others */
+  int64_t age_ms, left_ms;
+  uint64_t count;
+  struct blob *body, *meta, *stage, *owner;
+  struct waiter *waiter;
+};
+
+#endif

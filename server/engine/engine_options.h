@@ -1,0 +1,48 @@
+/*
+ * engine_options.h - what an engine is told when it is made, and what engines of one keyspace
+ * share.
+ */
+#ifndef IDEM_SERVER_ENGINE_ENGINE_OPTIONS_H
+#define IDEM_SERVER_ENGINE_ENGINE_OPTIONS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ENGINE_HASH_SECRET_BYTES 192 /* XXH_SECRET_DEFAULT_SIZE of xxHash */
+
+/* Loops whose waiters one engine may keep apart: as many as a word has bits. */
+#define ENGINE_MAX_LOOPS 64u
+
+struct engine;
+struct regions;
+
+/*
+ * What the engines of one keyspace (keyspace.h) agree upon while different threads use them: the
+ * numbers of grants, how many wait in all, and memory against the one limit. An engine that stands
+ * alone needs none.
+ */
+struct engine_common {
+  _Atomic uint64_t next_token;
+  _Atomic uint64_t waiters;
+  _Atomic int64_t demand_bytes; /* of all engines, as far as they have said: memory_limit.h */
+  struct engine *const *engines;
+  unsigned count;
+};
+
+struct engine_options {
+  struct engine_common *common; /* borrowed; NULL: the engine stands alone */
+  struct regions *regions;      /* borrowed, see regions.h; NULL: the allocator alone */
+  uint64_t first_token;         /* see RULES_TOKEN_EPOCH_S; with a common one, that counts */
+  int64_t retention_ms;         /* of LAPSED and UNKNOWN */
+  int64_t clock_grain_ms;       /* the clock given is rounded down to so many: see rules_past_ms */
+  size_t memory_limit;          /* bytes, 0 none */
+  size_t store_reserve; /* bytes kept free for the response of each open claim, when there is a
+                           limit */
+  uint32_t waiters_per_key;
+  uint32_t waiters_total;
+  unsigned char hash_secret[ENGINE_HASH_SECRET_BYTES]; /* random, so that no client can choose keys
+                                                          that collide */
+};
+
+#endif

@@ -1,0 +1,162 @@
+/* entry.c - see entry.h. */
+#include "server/engine/entry.h"
+
+#include <assert.h>
+
+#include "server/engine/binding.h"
+
+static uint64_t word_of_record(uint64_t hash, const struct record *record) {
+  return index_word(hash, record, ENTRY_RECORD);
+}
+
+static uint64_t word_of_response(uint64_t hash, const struct response_ref *response) {
+  return index_word(hash, response, ENTRY_RESPONSE);
+}
+
+static uint64_t hash_of_response(const struct engine *engine, const struct response_ref *response) {
+  return name_hash(engine, codec_key(response).bytes);
+}
+
+/* ---- either kind ---- */
+
+struct key entry_key(struct entry entry) {
+  return entry.record != NULL ? record_key(entry.record) : codec_key(entry.response);
+}
+
+size_t entry_memory(struct entry entry) {
+  return sizeof(uint64_t) +
+         (entry.record != NULL ? record_memory(entry.record) : response_log_size(entry.response));
+}
+
+bool entry_is_flushed(const struct engine *engine, struct entry entry) {
+  return entry.record != NULL ? entry.record->epoch != engine->epoch
+                              : response_log_is_flushed(&engine->log, entry.response);
+}
+
+void entry_remove(struct engine *engine, struct entry entry) {
+  if (entry.record != NULL) {
+    entry_remove_record(engine, entry.record);
+  } else {
+    entry_remove_response(engine, entry.response, hash_of_response(engine, entry.response));
+  }
+}
+
+/* ---- counts and timers of records ---- */
+
+static bool ends_by_itself(const struct record *record) {
+  return record_is_value(record) && record->timer.deadline_ms != RULES_NEVER;
+}
+
+static void count_in(struct engine *engine, const struct record *record) {
+  engine->counts[record->phase]++;
+  if (ends_by_itself(record)) engine->values_ending++;
+}
+
+static void count_out(struct engine *engine, const struct record *record) {
+  if (record->epoch != engine->epoch) return;
+  engine->counts[record->phase]--;
+  if (ends_by_itself(record)) engine->values_ending--;
+}
+
+static struct wheel *wheel_of(struct engine *engine, const struct record *record) {
+  return record->phase == RULES_HELD ? &engine->leases : &engine->ends;
+}
+
+/* ---- records ---- */
+
+/* In the index, but in no wheel, and not counted. */
+static struct record *insert_record(struct engine *engine, const struct name *name,
+                                    const struct record_parts *parts,
+                                    const struct rules_record *facts) {
+  struct record *record = record_create(&engine->memory, parts, facts);
+  if (record == NULL) return NULL;
+  record->epoch = engine->epoch;
+  if (index_insert(&engine->index, name->hash, word_of_record(name->hash, record))) return record;
+  if (parts->owner != NULL) record_set_owner(record, NULL); /* the caller's again */
+  record_free(&engine->memory, record);
+  return NULL;
+}
+
+struct record *entry_add_record(struct engine *engine, const struct name *name,
+                                const struct record_parts *parts,
+                                const struct rules_record *facts) {
+  struct record *record = insert_record(engine, name, parts, facts);
+  if (record == NULL) return NULL;
+  wheel_set(wheel_of(engine, record), &record->timer, facts->deadline_ms);
+  count_in(engine, record);
+  return record;
+}
+
+struct record *entry_add_value(struct engine *engine, const struct name *name) {
+  const struct rules_record facts = {.phase = STATE_VALUE};
+  const struct record_parts parts = {.key = name->key};
+  struct record *record = insert_record(engine, name, &parts, &facts);
+  if (record != NULL) count_in(engine, record);
+  return record;
+}
+
+void entry_set_facts(struct engine *engine, struct record *record,
+                     const struct rules_record *facts) {
+  assert(facts->phase == RULES_HELD || facts->phase == RULES_LAPSED ||
+         facts->phase == RULES_UNKNOWN);
+  assert(record->epoch == engine->epoch);
+  if (record->phase != facts->phase) {
+    count_out(engine, record);
+    wheel_cancel(wheel_of(engine, record), &record->timer);
+    engine->counts[facts->phase]++;
+  }
+  record_write_facts(record, facts);
+  wheel_set(wheel_of(engine, record), &record->timer, facts->deadline_ms);
+}
+
+void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms) {
+  count_out(engine, record);
+  if (deadline_ms == RULES_NEVER) {
+    wheel_cancel(&engine->ends, &record->timer);
+    record->timer.deadline_ms = RULES_NEVER;
+  } else {
+    wheel_set(&engine->ends, &record->timer, deadline_ms);
+  }
+  count_in(engine, record);
+}
+
+void entry_revive(struct engine *engine, struct record *record) {
+  record->epoch = engine->epoch;
+  count_in(engine, record);
+}
+
+/* All but its place in the index. */
+static void retire_record(struct engine *engine, struct record *record) {
+  count_out(engine, record);
+  wheel_cancel(wheel_of(engine, record), &record->timer);
+  if (!record_is_value(record) && record->claim != NULL) binding_unbind(engine, record->claim);
+  record_free(&engine->memory, record);
+}
+
+void entry_remove_record(struct engine *engine, struct record *record) {
+  uint64_t hash = name_hash(engine, record_key(record).bytes);
+  index_remove(&engine->index, hash, word_of_record(hash, record));
+  retire_record(engine, record);
+}
+
+/* ---- responses ---- */
+
+void entry_store(struct engine *engine, struct record *record, uint64_t hash,
+                 struct response_ref *response) {
+  index_replace(&engine->index, hash, word_of_record(hash, record),
+                word_of_response(hash, response));
+  retire_record(engine, record);
+  engine->counts[RULES_DONE]++;
+}
+
+void entry_move(struct engine *engine, struct response_ref *former, struct response_ref *copy) {
+  uint64_t hash = hash_of_response(engine, former);
+  index_replace(&engine->index, hash, word_of_response(hash, former), word_of_response(hash, copy));
+  response_log_drop(&engine->log, former);
+}
+
+void entry_remove_response(struct engine *engine, struct response_ref *response, uint64_t hash) {
+  if (!response_log_is_flushed(&engine->log, response)) engine->counts[RULES_DONE]--;
+  index_remove(&engine->index, hash, word_of_response(hash, response));
+  response_log_drop(&engine->log, response);
+}

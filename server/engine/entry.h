@@ -1,0 +1,68 @@
+/*
+ * entry.h - what stands in the index under a key, at most one of them:
+ *
+ *     index --> record          HELD, LAPSED, UNKNOWN, or a plain value (record.h)
+ *       +-----> response_ref    DONE (response_log.h)
+ *
+ * STORE writes the response to the log, points the index at it and frees the record: an entry is a
+ * record until it is DONE, and never becomes one again.
+ *
+ * Every change goes through here, so that the index, the record's timer and the engine's counts
+ * agree. Whether an entry should change is decided elsewhere.
+ */
+#ifndef IDEM_SERVER_ENGINE_ENTRY_H
+#define IDEM_SERVER_ENGINE_ENTRY_H
+
+#include "server/engine/name.h"
+#include "server/engine/record.h"
+
+enum { ENTRY_RECORD, ENTRY_RESPONSE }; /* kinds of index words */
+
+struct entry { /* one of the two, or none when it is absent */
+  struct record *record;
+  struct response_ref *response;
+};
+
+static inline bool entry_is_absent(struct entry entry) {
+  return entry.record == NULL && entry.response == NULL;
+}
+
+static inline struct entry entry_of_word(uint64_t word) {
+  if ((word & INDEX_KIND_MASK) == ENTRY_RECORD)
+    return (struct entry){.record = index_address(word)};
+  return (struct entry){.response = index_address(word)};
+}
+
+struct key entry_key(struct entry entry);
+/* What it takes, with what it refers to and the allocator's rounding. */
+size_t entry_memory(struct entry entry);
+bool entry_is_flushed(const struct engine *engine, struct entry entry);
+
+/* ---- records ---- */
+
+/* NULL: no memory. The owner in parts is the record's from then on. */
+struct record *entry_add_record(struct engine *engine, const struct name *name,
+                                const struct record_parts *parts, const struct rules_record *facts);
+/* A plain value without bytes and without an end. NULL: no memory. */
+struct record *entry_add_value(struct engine *engine, const struct name *name);
+/* The next state of an open claim: HELD, LAPSED or UNKNOWN. */
+void entry_set_facts(struct engine *engine, struct record *record,
+                     const struct rules_record *facts);
+/* The end of a plain value; RULES_NEVER: it has none. */
+void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms);
+/* A flushed record counts as one of this epoch, so that it can end like any other. */
+void entry_revive(struct engine *engine, struct record *record);
+void entry_remove_record(struct engine *engine, struct record *record);
+
+/* ---- responses ---- */
+
+/* The response takes the record's place, which is freed. */
+void entry_store(struct engine *engine, struct record *record, uint64_t hash,
+                 struct response_ref *response);
+/* The copy takes the former's place, which is dropped. */
+void entry_move(struct engine *engine, struct response_ref *former, struct response_ref *copy);
+void entry_remove_response(struct engine *engine, struct response_ref *response, uint64_t hash);
+
+void entry_remove(struct engine *engine, struct entry entry);
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * keys.h - what is the same for records and plain values: looking, fetching ahead, deleting,
+ * deadlines, scanning, flushing; and plain values themselves.
+ */
+#ifndef IDEM_SERVER_ENGINE_KEYS_H
+#define IDEM_SERVER_ENGINE_KEYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/span.h"
+#include "server/engine/cursor.h"
+#include "server/engine/engine_answer.h"
+#include "server/engine/name.h"
+#include "server/rules/rules.h"
+
+struct engine;
+
+/* ---- looking ---- */
+
+enum keys_kind { KEYS_ABSENT, KEYS_RECORD, KEYS_VALUE };
+
+struct keys_entry {
+  enum keys_kind kind;
+  enum rules_phase phase; /* of a record */
+  struct blob *body; /* the value, or the body of a DONE record; NULL otherwise. Borrowed as in an
+                        answer */
+  int64_t left_ms;   /* until it is ABSENT by itself; -1: never, or not known yet (HELD) */
+};
+void keys_look(struct engine *engine, struct span key, int64_t now_ms, struct keys_entry *entry);
+
+/* What a key's record and what it refers to take, with allocator rounding; 0 when there is none. */
+size_t keys_memory(struct engine *engine, struct span key, int64_t now_ms);
+
+/*
+ * Fetching ahead: most of what a call costs is waiting for memory, and several such waits go on at
+ * once when they are asked for before the calls. A caller that has many commands at hand says
+ * keys_prefetch for all of them, then keys_prefetch_entry, then calls. Nothing is changed, and
+ * nothing that is due is applied; between them the engine may be used freely.
+ */
+void keys_prefetch(const struct engine *engine, const struct name *name);
+void keys_prefetch_entry(const struct engine *engine, const struct name *name);
+
+/* ---- changing ---- */
+
+/* Whether there was one. A HELD record's waiters are served as by RELEASE. */
+bool keys_delete(struct engine *engine, struct span key, int64_t now_ms);
+
+/* Replaces a value, refuses a record (WRONGTYPE). STORED, WRONGTYPE, OOM, NO_MEMORY. deadline_ms is
+ * on the engine's clock, RULES_NEVER: none; one that is over already leaves the key absent. */
+enum engine_status keys_set_value(struct engine *engine, struct span key, struct span value,
+                                  int64_t deadline_ms, int64_t now_ms);
+/* Moves the end of a value or of a DONE record; false when there is none or it may not be moved
+ * (HELD, LAPSED, UNKNOWN). For a DONE record RULES_NEVER is refused: responses end. */
+bool keys_set_deadline(struct engine *engine, struct span key, int64_t deadline_ms, int64_t now_ms);
+
+/* Everything is absent at once; waiters of HELD records are served as by RELEASE. The memory comes
+ * back by tick_run. */
+void keys_flush(struct engine *engine, int64_t now_ms);
+
+/* ---- scanning ---- */
+
+/*
+ * Visits at least one bucket of the table and returns the cursor to go on with, 0 at the end. Start
+ * with 0. Every key that is there during the whole scan is visited at least once, however the table
+ * grows or shrinks meanwhile. The cursor is below 2^CURSOR_BITS. The visitor must not call the
+ * engine.
+ */
+typedef void keys_visitor(void *context, struct span key, const struct keys_entry *entry);
+uint64_t keys_scan(struct engine *engine, uint64_t cursor, int64_t now_ms, keys_visitor *visit,
+                   void *context);
+
+/* Some key, absent span when there is none; borrowed. `random` picks. */
+struct span keys_random(struct engine *engine, uint64_t random, int64_t now_ms);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * order.h - the ends of a mixed chunk, put in order once, so that the chunk is not looked through
+ * for each of its ends.
+ *
+ *     order    [end after the start of the slot | place in the chunk] ...     a number each
+ *
+ * Invariant: an order has an item for each response that was live when it was made; one that is
+ * dropped later is marked as gone.
+ */
+#ifndef IDEM_SERVER_ENGINE_ORDER_H
+#define IDEM_SERVER_ENGINE_ORDER_H
+
+#include "server/engine/chunk.h"
+
+/* Makes the order of a chunk that has none: chunk.order, order_count, order_at. Returns the number
+ * of items. 0: memory is short, or the slot is too wide for the items, and the chunk stays without
+ * an order. */
+uint32_t order_make(struct memory *memory, struct chunk *chunk);
+void order_free(struct memory *memory, struct chunk *chunk); /* if there is one */
+
+/* The end of an item, gone or not. */
+int64_t order_end_ms(const struct chunk *chunk, uint32_t item);
+struct response_ref *order_ref(struct chunk *chunk, uint32_t item); /* NULL: it is gone */
+/* A live response is dropped: a pass over the order does not read the flags of responses. */
+void order_mark_gone(struct chunk *chunk, const struct response_ref *ref);
+
+#endif

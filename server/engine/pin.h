@@ -1,0 +1,22 @@
+/*
+ * pin.h - the bytes of a blob in an answer, of either kind (blob.h), and keeping them beyond the
+ * next call on the engine. A pinned part of a stored response keeps its whole chunk.
+ */
+#ifndef IDEM_SERVER_ENGINE_PIN_H
+#define IDEM_SERVER_ENGINE_PIN_H
+
+#include "proto/span.h"
+
+struct blob;
+struct engine;
+struct engine_answer;
+
+struct span pin_bytes(const struct blob *blob); /* NULL reads as absent */
+/* Returns the blob; NULL for NULL. Each take wants a release on the same engine. */
+struct blob *pin_take(struct blob *blob);
+void pin_release(struct engine *engine, struct blob *blob); /* takes NULL */
+/* All blobs of an answer. */
+void pin_take_answer(const struct engine_answer *answer);
+void pin_release_answer(struct engine *engine, const struct engine_answer *answer);
+
+#endif

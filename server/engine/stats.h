@@ -1,0 +1,30 @@
+/* stats.h - figures of an engine. */
+#ifndef IDEM_SERVER_ENGINE_STATS_H
+#define IDEM_SERVER_ENGINE_STATS_H
+
+#include <stdint.h>
+
+#include "server/rules/rules.h"
+
+struct engine;
+
+struct stats {                     /* numbers only: stats_add adds them up as such */
+  uint64_t records, values;        /* by kind; records in any phase */
+  uint64_t expiring;               /* keys that end by themselves */
+  uint64_t phases[RULES_DONE + 1]; /* records by enum rules_phase */
+  uint64_t waiters;
+  uint64_t memory_bytes, memory_peak_bytes; /* allocated for keys, bodies, waiters and the table;
+                                               with allocator rounding */
+  /* since the start, or stats_reset */
+  uint64_t granted, granted_again, handed_over, taken_back, replayed, busy, unknown, mismatched;
+  uint64_t stored, stale, conflicts, renewed, released, lapsed, expired, waits_timed_out,
+      refused_memory;
+};
+
+void stats_read(const struct engine *engine, struct stats *stats);
+/* Adds up; the peaks too, though they may have been at different times. */
+void stats_add(struct stats *sum, const struct stats *stats);
+/* Sets the counters since the start to 0. */
+void stats_reset(struct engine *engine);
+
+#endif

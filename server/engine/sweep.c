@@ -1,0 +1,83 @@
+/* sweep.c - see sweep.h. */
+#include "server/engine/sweep.h"
+
+#include "server/engine/due.h"
+
+bool sweep_is_needed(const struct engine *engine) {
+  return engine->sweeping || !list_empty(&engine->log.sparse);
+}
+
+/* ---- after FLUSHALL ---- */
+
+/* The first waited-for record, if it is flushed; else NULL. */
+static struct record *flushed_with_waiters(const struct engine *engine) {
+  if (list_empty(&engine->waited)) return NULL;
+  struct record *record = LIST_ENTRY(engine->waited.next, struct claim, waited)->record;
+  return record->epoch != engine->epoch ? record : NULL;
+}
+
+/* The next flushed entry in the bucket under the cursor; false when there is none. */
+static bool flushed_in_bucket(const struct engine *engine, uint64_t *next, struct entry *entry) {
+  struct index_walk walk = index_scan(&engine->index, engine->sweep_cursor, next);
+  for (uint64_t word; (word = index_next(&walk)) != 0;) {
+    *entry = entry_of_word(word);
+    if (entry_is_flushed(engine, *entry)) return true;
+  }
+  return false;
+}
+
+static void sweep_one(struct engine *engine, int64_t now_ms) {
+  struct record *record = flushed_with_waiters(engine);
+  if (record != NULL) {
+    struct list *waited = &record->claim->waited;
+    list_remove(waited);
+    list_append(&engine->waited, waited); /* after the others, should it be handed over */
+    due_apply(engine, record, now_ms);
+    return;
+  }
+  uint64_t next = 0;
+  struct entry entry;
+  if (flushed_in_bucket(engine, &next, &entry)) {
+    due_apply_entry(engine, entry, now_ms);
+    return;
+  }
+  engine->sweep_cursor = next;
+  if (next == 0) engine->sweeping = false;
+}
+
+void sweep_flushed(struct engine *engine, int64_t now_ms, unsigned *budget) {
+  for (; engine->sweeping && *budget > 0; --*budget) sweep_one(engine, now_ms);
+}
+
+/* ---- holes in chunks ---- */
+
+/* Writes a live response of a sparse chunk anew. false: there is no memory for it. */
+static bool move_response(struct engine *engine, struct response_ref *response, int64_t now_ms) {
+  struct entry entry = {.response = response};
+  if (due_is_gone(engine, entry, now_ms)) {
+    due_apply_entry(engine, entry, now_ms);
+    return true;
+  }
+  struct response_ref *copy =
+      response_log_copy(&engine->log, response, RULES_NEVER, SIZE_MAX, now_ms);
+  if (copy == NULL) return false;
+  entry_move(engine, response, copy);
+  return true;
+}
+
+#define MOVED_AT_ONCE 16u
+
+void sweep_sparse(struct engine *engine, int64_t now_ms, unsigned *budget) {
+  struct response_ref *live[MOVED_AT_ONCE];
+  while (*budget > 0) {
+    size_t room = *budget < MOVED_AT_ONCE ? *budget : MOVED_AT_ONCE;
+    size_t count = response_log_sparse(&engine->log, live, room);
+    if (count == 0) return;
+    *budget -= (unsigned)count;
+    for (size_t i = 0; i < count; i++) {
+      if (move_response(engine, live[i], now_ms)) continue;
+      response_log_keep_sparse(&engine->log);
+      return;
+    }
+  }
+}

@@ -1,0 +1,44 @@
+/* waiter_state.h - the layout of a waiter, for the rooms of the engine. waiter.h says what it is.
+ */
+#ifndef IDEM_SERVER_ENGINE_WAITER_STATE_H
+#define IDEM_SERVER_ENGINE_WAITER_STATE_H
+
+#include "server/base/list.h"
+#include "server/base/wheel.h"
+#include "server/engine/engine_answer.h"
+#include "server/rules/rules.h"
+
+struct binding;
+struct record;
+
+enum waiter_phase {
+  WAITER_WAITING,  /* in a queue of `record` */
+  WAITER_GRANTED,  /* has its answer: `record` is its own, and may be taken back */
+  WAITER_ANSWERED, /* has its answer, and no record any more */
+};
+
+/* What a hand-over replaced. */
+struct waiter_undo {
+  enum rules_end end;
+  struct rules_record facts;
+  struct blob *owner, *stage;
+  struct binding *binding;
+};
+
+struct waiter {
+  struct list link;
+  struct wheel_node timer;
+  struct record *record;
+  uint8_t loop_id; /* in whose ready list it will be */
+  bool claims;     /* CLAIM ... WAIT; otherwise WAIT */
+  bool hold;
+  uint8_t phase; /* enum waiter_phase */
+  uint32_t lease_ms;
+  struct blob *owner;
+  struct binding *binding;
+  void *context;
+  struct engine_answer answer;
+  struct waiter_undo undo; /* of one that is GRANTED */
+};
+
+#endif

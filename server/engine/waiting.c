@@ -1,0 +1,145 @@
+/* waiting.c - see waiting.h. */
+#include "server/engine/waiting.h"
+
+#include "server/engine/binding.h"
+#include "server/engine/pin.h"
+#include "server/engine/say.h"
+
+/* ---- joining and leaving ---- */
+
+static void note_waiting(struct engine *engine, struct claim *claim, int delta) {
+  claim->waiting = (uint32_t)((int)claim->waiting + delta);
+  engine->waiters = (uint64_t)((int64_t)engine->waiters + delta);
+  struct engine_common *common = engine->options.common;
+  if (common != NULL)
+    atomic_fetch_add_explicit(&common->waiters, (uint64_t)(int64_t)delta, memory_order_relaxed);
+  if (claim->waiting == 0) {
+    list_remove(&claim->waited);
+    claim->first_wait_ms = RULES_NEVER;
+  } else if (claim->waiting == 1 && delta > 0) {
+    list_append(&engine->waited, &claim->waited);
+  }
+}
+
+static bool too_many_wait(const struct engine *engine, const struct record *record) {
+  uint32_t here = record->claim != NULL ? record->claim->waiting : 0;
+  if (here >= engine->options.waiters_per_key) return true;
+  const struct engine_common *common = engine->options.common;
+  uint64_t all = common != NULL ? atomic_load_explicit(&common->waiters, memory_order_relaxed)
+                                : engine->waiters;
+  return all >= engine->options.waiters_total;
+}
+
+/* NULL: no memory. */
+static struct waiter *create_waiter(struct engine *engine, struct record *record,
+                                    const struct waiting_request *request) {
+  struct waiter *waiter = memory_take(&engine->memory, sizeof *waiter);
+  if (waiter == NULL) return NULL;
+  *waiter = request->as;
+  waiter->phase = WAITER_WAITING;
+  waiter->record = record;
+  waiter->owner = blob_create(&engine->memory, request->owner);
+  if (waiter->owner != NULL || !span_present(request->owner)) return waiter;
+  memory_give(&engine->memory, waiter, sizeof *waiter);
+  return NULL;
+}
+
+void waiting_join(struct engine *engine, struct record *record,
+                  const struct waiting_request *request, int64_t now_ms,
+                  struct engine_answer *answer) {
+  if (too_many_wait(engine, record)) {
+    say_status(answer, ENGINE_BUSYKEY);
+    return;
+  }
+  struct claim *claim = record_need_claim(&engine->memory, record);
+  struct waiter *waiter = claim != NULL ? create_waiter(engine, record, request) : NULL;
+  if (waiter == NULL) {
+    say_status(answer, ENGINE_NO_MEMORY);
+    return;
+  }
+  list_append(waiter->claims ? &claim->claimers : &claim->readers, &waiter->link);
+  wheel_node_init(&waiter->timer);
+  int64_t deadline_ms = now_ms + request->wait_ms;
+  wheel_set(&engine->waits, &waiter->timer, deadline_ms);
+  if (deadline_ms < claim->first_wait_ms) claim->first_wait_ms = deadline_ms;
+  binding_refer(waiter->binding);
+  note_waiting(engine, claim, 1);
+  *answer = (struct engine_answer){.status = ENGINE_QUEUED, .waiter = waiter};
+}
+
+void waiting_leave(struct engine *engine, struct waiter *waiter) {
+  list_remove(&waiter->link);
+  wheel_cancel(&engine->waits, &waiter->timer);
+  note_waiting(engine, waiter->record->claim, -1);
+  waiter->record = NULL;
+}
+
+/* ---- answers ---- */
+
+void waiting_make_ready(struct engine *engine, struct waiter *waiter) {
+  list_append(&engine->ready[waiter->loop_id], &waiter->link);
+  engine->ready_loops |= UINT64_C(1) << waiter->loop_id;
+}
+
+static void answer_waiter(struct engine *engine, struct waiter *waiter,
+                          const struct engine_answer *answer) {
+  waiting_leave(engine, waiter);
+  waiter->phase = WAITER_ANSWERED;
+  waiter->answer = *answer;
+  pin_take_answer(&waiter->answer);
+  waiting_make_ready(engine, waiter);
+}
+
+static void answer_list(struct engine *engine, struct list *waiters,
+                        const struct engine_answer *answer) {
+  while (!list_empty(waiters))
+    answer_waiter(engine, LIST_ENTRY(waiters->next, struct waiter, link), answer);
+}
+
+void waiting_share(struct engine *engine, struct record *record,
+                   const struct engine_answer *answer) {
+  if (record->claim == NULL) return;
+  answer_list(engine, &record->claim->claimers, answer);
+  answer_list(engine, &record->claim->readers, answer);
+}
+
+void waiting_answer_all(struct engine *engine, struct record *record, enum rules_verdict verdict,
+                        int64_t now_ms) {
+  if (record->claim == NULL) return;
+  struct engine_answer answer;
+  say_record(record, verdict, now_ms, &answer);
+  waiting_share(engine, record, &answer);
+}
+
+/* ---- waits that are over ---- */
+
+void waiting_time_out(struct engine *engine, struct waiter *waiter, int64_t at_ms) {
+  struct engine_answer answer;
+  say_record(waiter->record, RULES_SAY_BUSY, at_ms, &answer);
+  engine->counters.waits_timed_out++;
+  answer_waiter(engine, waiter, &answer);
+}
+
+/* Returns the first deadline of those that go on waiting. */
+static int64_t time_out_list(struct engine *engine, struct list *waiters, int64_t past_ms) {
+  int64_t first_ms = RULES_NEVER;
+  for (struct list *node = waiters->next, *next; node != waiters; node = next) {
+    next = node->next;
+    struct waiter *waiter = LIST_ENTRY(node, struct waiter, link);
+    int64_t deadline_ms = waiter->timer.deadline_ms;
+    if (rules_is_over(deadline_ms, past_ms)) {
+      waiting_time_out(engine, waiter, deadline_ms);
+    } else if (deadline_ms < first_ms) {
+      first_ms = deadline_ms;
+    }
+  }
+  return first_ms;
+}
+
+void waiting_time_out_all(struct engine *engine, struct claim *claim, int64_t past_ms) {
+  bool seen_to = past_ms <= engine->waits_past_ms;
+  if (seen_to || !rules_is_over(claim->first_wait_ms, past_ms)) return;
+  int64_t claimer_ms = time_out_list(engine, &claim->claimers, past_ms);
+  int64_t reader_ms = time_out_list(engine, &claim->readers, past_ms);
+  claim->first_wait_ms = claimer_ms < reader_ms ? claimer_ms : reader_ms;
+}
