@@ -14,18 +14,18 @@
 #include "server/ops/options_arguments.h"
 #include "server/ops/version.h"
 
-/* Read by jemalloc before main. Memory that is free goes back to the system within about half a
- * second, by threads of jemalloc's own, not by ours: what a mass expiry frees must not stay
- * resident. One arena a core suffices; loops beyond share them. */
+/* Read by jemalloc before main. Free memory goes back to the system within about half a second, by
+ * threads of jemalloc's own, not by ours: what a mass expiry frees must not stay resident. One
+ * arena per core suffices; more loops share them. */
 extern const char *malloc_conf;
 const char *malloc_conf = "background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,narenas:4";
 
 /*
- * Signals whose default is deadly, and that a stray tool, the terminal or the log may send: only
- * who asks for an end by TERM or INT, or for a dump by QUIT or ABRT, gets one. XFSZ comes when the
- * log file reaches a limit of file sizes, TTOU when the server logs to a terminal from the
- * background. What somebody has set up before us, like a profiler, is left alone; XCPU is a limit
- * that somebody has set.
+ * Ignores a signal whose default ends the process and that a stray tool, the terminal or the log
+ * may send: only TERM and INT end it, only QUIT and ABRT dump it. XFSZ comes when the log file
+ * reaches a limit of file sizes, TTOU when the server logs to a terminal from the background. A
+ * handler that was set up before us, a profiler's for example, is left alone. XCPU is not ignored:
+ * it is a limit that an operator has set.
  */
 static void ignore_signal(int number) {
   struct sigaction action;
@@ -63,7 +63,7 @@ static int serve(struct options *options) {
   return 0;
 }
 
-/* What was asked for (--help) is the output: that it cannot be written is a failure. */
+/* The output is what was asked for (--help): if it cannot be written, that is a failure. */
 static int finish_printing(void) {
   if (fflush(stdout) == 0 && ferror(stdout) == 0) return 0;
   fprintf(stderr, "idem-server: standard output: %s\n", strerror(errno));

@@ -46,8 +46,8 @@ struct session_details {
 };
 
 struct session {
-  struct list link;        /* in worker.sessions */
-  struct list unsent;      /* in worker.unsent while there is something to send */
+  struct list link;   /* in worker.sessions */
+  struct list unsent; /* in worker.unsent while there is something to send; else net/ may use it */
   struct resp_output *out; /* replies not yet handed to the connection; NULL when there are none */
   size_t sending_bytes;    /* handed to it and not yet taken by the kernel; the connection counts */
   /* Waits; or was granted, and the reply is not yet known to be written. */

@@ -8,8 +8,8 @@
  *     run    in order, each as if it had been read just then
  *
  * Reading ahead may be taken back: a command that waits, closes, or changes how bytes are read is
- * the last that runs, and what was read behind it is forgotten; its bytes stay, to be read again.
- * So the rule is simple: behind a short command that is all there, and that cannot change how bytes
+ * the last that runs, and what was read after it is forgotten; its bytes stay, to be read again.
+ * So the rule is simple: after a short command that is all there, and that cannot change how bytes
  * are read, it goes on; every other ends the batch, and is left to the reader.
  *
  * Invariant: the spans of a batch point into the bytes that it was read from, those of its last

@@ -1,4 +1,6 @@
-/* listener.c - addresses to listen on: TCP v4 and v6, and a unix socket. */
+/* listener.c - see listener.h. */
+#include "server/net/listener.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -8,15 +10,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "server/net/loop.h"
-
-/* The listener owns the socket, in every case: it is closed with the others. Returns 0 or an
- * error as libuv has them, a negative errno, as all here. */
-static int listen_on(struct server *server, int fd, bool is_unix) {
-  struct listener *listener = &server->listeners[server->listener_count++];
-  *listener = (struct listener){.loop = server->loops[0], .fd = fd, .is_unix = is_unix};
-  if (listen(fd, (int)server->instance.options->tcp_backlog) != 0) return -errno;
-  return accept_start(listener);
+/* The acceptor owns the socket, in every case: it is closed with the others. Returns 0 or an error
+ * as libuv has them, a negative errno, as all here. */
+static int listen_on(struct listener *listener, struct handed_socket socket) {
+  return accept_add(&listener->acceptor, socket, (int)listener->instance->options->tcp_backlog);
 }
 
 static int bound_port(int fd) {
@@ -50,7 +47,7 @@ static int bind_tcp(int fd, const struct sockaddr_storage *address) {
   return bind(fd, (const struct sockaddr *)address, len) == 0 ? 0 : -errno;
 }
 
-static int listen_tcp(struct server *server, const char *text, int port) {
+static int listen_tcp(struct listener *listener, const char *text, int port) {
   struct sockaddr_storage address = {0};
   int error = parse_address(text, port, &address);
   if (error != 0) return error;
@@ -61,27 +58,27 @@ static int listen_tcp(struct server *server, const char *text, int port) {
     close(fd);
     return error;
   }
-  error = listen_on(server, fd, false);
+  error = listen_on(listener, (struct handed_socket){fd, false});
   if (error != 0) return error;
-  if (server->instance.port == 0) server->instance.port = bound_port(fd);
-  log_line(server->log, LOG_LEVEL_NOTICE,
+  if (listener->instance->port == 0) listener->instance->port = bound_port(fd);
+  log_line(listener->instance->log, LOG_LEVEL_NOTICE,
            address.ss_family == AF_INET6 ? "ready to accept connections on [%s]:%d"
                                          : "ready to accept connections on %s:%d",
-           text, server->instance.port);
+           text, listener->instance->port);
   return 0;
 }
 
 /* With port 0 the kernel picks one for the first address; the others follow. */
-static bool open_tcp(struct server *server, char error[REFUSAL_BYTES]) {
-  const struct options *options = server->instance.options;
+static bool open_tcp(struct listener *listener, char error[REFUSAL_BYTES]) {
+  const struct options *options = listener->instance->options;
   char addresses[OPTIONS_VALUE_BYTES], *rest = addresses;
   snprintf(addresses, sizeof addresses, "%s", options->bind);
   for (char *text; (text = strsep(&rest, " ")) != NULL;) {
     if (*text == '\0') continue;
     bool optional = *text == '-';
     if (optional) text++;
-    int port = server->instance.port != 0 ? server->instance.port : (int)options->port;
-    int result = listen_tcp(server, text, port);
+    int port = listener->instance->port != 0 ? listener->instance->port : (int)options->port;
+    int result = listen_tcp(listener, text, port);
     if (result == 0) continue;
     if (optional &&
         (result == UV_EADDRNOTAVAIL || result == UV_EAFNOSUPPORT || result == UV_EINVAL))
@@ -93,8 +90,8 @@ static bool open_tcp(struct server *server, char error[REFUSAL_BYTES]) {
   return true;
 }
 
-/* A socket that nobody listens on any more was left by a server that died; a live one is not taken
- * away. */
+/* A socket to which no connection can be made was left by a server that died; a live one is not
+ * taken away. */
 static bool remove_stale(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   struct stat file;
@@ -109,9 +106,9 @@ static bool remove_stale(const char *path) {
   return dead && unlink(path) == 0;
 }
 
-/* Nobody may connect between bind and chmod. */
-static int bind_unix(struct server *server, int fd) {
-  const struct options *options = server->instance.options;
+/* No client can connect between bind and chmod. */
+static int bind_unix(struct listener *listener, int fd) {
+  const struct options *options = listener->instance->options;
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   size_t len = strlen(options->unixsocket);
   if (len >= sizeof address.sun_path) return -ENAMETOOLONG;
@@ -120,50 +117,51 @@ static int bind_unix(struct server *server, int fd) {
   int error = bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
   umask(mask);
   if (error != 0) return error;
-  server->unixsocket_bound = true;
+  listener->unixsocket_bound = true;
   return chmod(options->unixsocket, (mode_t)options->unixsocketperm) == 0 ? 0 : -errno;
 }
 
-static int listen_unix(struct server *server) {
+static int listen_unix(struct listener *listener) {
   int fd = new_socket(AF_UNIX);
   if (fd < 0) return fd;
-  int error = bind_unix(server, fd);
-  if (error == 0) return listen_on(server, fd, true);
+  int error = bind_unix(listener, fd);
+  if (error == 0) return listen_on(listener, (struct handed_socket){fd, true});
   close(fd);
   return error;
 }
 
-static bool open_unix(struct server *server, char error[REFUSAL_BYTES]) {
-  const char *path = server->instance.options->unixsocket;
+static bool open_unix(struct listener *listener, char error[REFUSAL_BYTES]) {
+  const char *path = listener->instance->options->unixsocket;
   if (path[0] == '\0') return true;
   if (!remove_stale(path)) {
     snprintf(error, REFUSAL_BYTES,
-             "cannot listen on %s: somebody else listens there, or it is not a socket", path);
+             "cannot listen on %s: another process listens there, or it is not a socket", path);
     return false;
   }
-  int result = listen_unix(server);
+  int result = listen_unix(listener);
   if (result != 0) {
     snprintf(error, REFUSAL_BYTES, "cannot listen on %s: %s", path, uv_strerror(result));
     return false;
   }
-  log_line(server->log, LOG_LEVEL_NOTICE, "ready to accept connections on unix:%s", path);
+  log_line(listener->instance->log, LOG_LEVEL_NOTICE, "ready to accept connections on unix:%s",
+           path);
   return true;
 }
 
-bool listeners_open(struct server *server, char error[REFUSAL_BYTES]) {
-  if (!open_tcp(server, error) || !open_unix(server, error)) return false;
-  if (server->instance.port != 0 || server->unixsocket_bound) return true;
+void listener_init(struct listener *listener, struct instance *instance, struct loop_set *loops) {
+  *listener = (struct listener){.instance = instance};
+  accept_init(&listener->acceptor, loops);
+}
+
+bool listener_open(struct listener *listener, char error[REFUSAL_BYTES]) {
+  if (!open_tcp(listener, error) || !open_unix(listener, error)) return false;
+  if (listener->instance->port != 0 || listener->unixsocket_bound) return true;
   snprintf(error, REFUSAL_BYTES, "no address to listen on is available");
   return false;
 }
 
-void listeners_close(struct server *server) {
-  while (server->listener_count > 0) {
-    struct listener *listener = &server->listeners[--server->listener_count];
-    accept_stop(listener);
-    close(listener->fd);
-  }
-  accept_end(server);
-  if (server->unixsocket_bound) unlink(server->instance.options->unixsocket);
-  server->unixsocket_bound = false;
+void listener_close(struct listener *listener) {
+  accept_close(&listener->acceptor);
+  if (listener->unixsocket_bound) unlink(listener->instance->options->unixsocket);
+  listener->unixsocket_bound = false;
 }

@@ -1,5 +1,5 @@
-/* server.c - the server: its loops and threads, who gets a connection, standing still, signals, the
- * drain. See server.h and loop.h. */
+/* server.c - the server: its loops and threads, signals, what commands ask of the network. See
+ * server.h. */
 #include "server/net/server.h"
 
 #include <assert.h>
@@ -8,98 +8,60 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "server/commands/setup.h"
-#include "server/net/loop.h"
+#include "server/base/allocator.h"
+#include "server/net/drain.h"
+#include "server/net/files.h"
 #include "server/engine/engine.h"
 #include "server/rules/rules.h"
+
+struct server {
+  struct instance instance;
+  struct log *log;
+  struct loop_set loops;
+  struct listener listener;
+  struct drain drain;
+  struct files files;
+  uv_signal_t terminate, interrupt; /* these three are the first loop's */
+  uv_async_t stop;
+  _Atomic bool ending; /* no loop runs any more */
+};
 
 static struct server *server_of(struct instance *instance) {
   return LIST_ENTRY(instance, struct server, instance);
 }
 
-/* ---- between loops ---- */
+/* ---- what commands ask of the network ---- */
 
-void server_wake(struct server *server, uint64_t loops) {
-  if (atomic_load(&server->ending)) return;
-  for (; loops != 0; loops &= loops - 1) {
-    struct loop *loop = server->loops[__builtin_ctzll(loops)];
-    if (atomic_exchange(&loop->asleep, false)) uv_async_send(&loop->wake);
-  }
+static struct loop *loop_of(struct worker *worker) {
+  return server_of(worker->instance)->loops.loops[worker->number];
 }
 
 static void wake(struct instance *instance, uint64_t loops) {
-  server_wake(server_of(instance), loops);
+  struct server *server = server_of(instance);
+  if (!atomic_load(&server->ending)) loop_set_wake(&server->loops, loops);
 }
 
-static uint64_t all_loops(const struct server *server) {
-  return UINT64_MAX >> (64u - server->loop_count);
-}
+static void pause_others(struct worker *worker) { gate_pause_others(&loop_of(worker)->gate); }
 
-struct loop *server_choose_loop(struct server *server) {
-  struct loop *fewest = server->loops[0];
-  for (unsigned i = 1; i < server->loop_count; i++) {
-    if (atomic_load(&server->loops[i]->connections) < atomic_load(&fewest->connections))
-      fewest = server->loops[i];
-  }
-  return fewest;
-}
+static void resume_others(struct worker *worker) { gate_resume_others(&loop_of(worker)->gate); }
 
-/*
- * Two loops may want this at the same time: whoever has the stopper comes first, and the other one,
- * which has left its own turn, stands still meanwhile in the middle of a command that has not begun
- * yet. Loops that sleep are not woken: they can not enter a turn.
- */
-static void pause_others(struct worker *worker) {
-  struct server *server = server_of(worker->instance);
-  pthread_mutex_unlock(&server->loops[worker->number]->turn);
-  pthread_mutex_lock(&server->stopper);
-  atomic_store(&server->stopping, true);
-  for (unsigned i = 0; i < server->loop_count; i++) pthread_mutex_lock(&server->loops[i]->turn);
-}
+static void see_time(struct worker *worker) { conn_group_see_time(&loop_of(worker)->group); }
 
-static void see_time(struct worker *worker) {
-  loop_see_time(server_of(worker->instance)->loops[worker->number]);
-}
-
-static void resume_others(struct worker *worker) {
-  struct server *server = server_of(worker->instance);
-  for (unsigned i = 0; i < server->loop_count; i++) {
-    if (i != worker->number) pthread_mutex_unlock(&server->loops[i]->turn);
-  }
-  atomic_store(&server->stopping, false);
-  pthread_mutex_unlock(&server->stopper);
-}
-
-/* ---- the drain ---- */
-
-/* Every loop drains itself. The first one closes the listeners before it tells the others, so that
- * nothing is handed to a loop that has ended. */
-void server_drain(struct server *server, const char *why) {
-  if (atomic_load(&server->draining) != 0) { /* asked twice: at once */
-    atomic_store(&server->draining, 2);
-  } else {
-    log_line(server->log, LOG_LEVEL_NOTICE, "%s: draining %llu connections", why,
-             (unsigned long long)atomic_load(&server->instance.session_count));
-    atomic_store(&server->instance.draining, true);
-    listeners_close(server);
-    atomic_store(&server->draining, 1);
-  }
-  server_wake(server, all_loops(server));
-}
+/* ---- the end ---- */
 
 static void on_signal(uv_signal_t *signal, int number) {
   struct server *server = signal->data;
-  loop_begin(server->loops[0]);
-  server_drain(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
+  gate_enter(&server->loops.loops[0]->gate);
+  drain_begin(&server->drain, number == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
 static void on_stop(uv_async_t *stop) {
   struct server *server = stop->data;
-  loop_begin(server->loops[0]);
-  if (atomic_load(&server->draining) == 0) server_drain(server, "stop");
+  gate_enter(&server->loops.loops[0]->gate);
+  if (!drain_has_begun(&server->drain)) drain_begin(&server->drain, "stop");
 }
 
 void server_stop(struct server *server) { uv_async_send(&server->stop); }
@@ -158,64 +120,10 @@ static struct keyspace *make_keyspace(const struct options *options, struct log 
   return keyspace_create(&engine, (unsigned)options->threads, now_ms);
 }
 
-/* ---- life ---- */
-
-/* Descriptors that are not connections: listeners, the loop's own, the log, and a few to spare; and
- * those of each further loop. */
-#define OTHER_DESCRIPTORS 32
-#define LOOP_DESCRIPTORS 8
-
-/* How many of the wanted connections fit under the limit of open files, which is raised if need be,
- * as far as the system lets it. *files: descriptors that they and all others take at most. */
-static int64_t connections_that_fit(const struct server *server, int64_t wanted, rlim_t *files) {
-  struct rlimit limit;
-  rlim_t loops = (rlim_t)server->instance.options->threads;
-  rlim_t others = OTHER_DESCRIPTORS + LOOP_DESCRIPTORS * (loops - 1);
-  rlim_t needed = (rlim_t)wanted + others;
-  *files = needed;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
-  if (limit.rlim_cur < needed) {
-    limit.rlim_cur = limit.rlim_max > needed ? needed : limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    getrlimit(RLIMIT_NOFILE, &limit);
-  }
-  if (limit.rlim_cur >= needed) return wanted;
-  *files = limit.rlim_cur;
-  return limit.rlim_cur > others ? (int64_t)(limit.rlim_cur - others) : 1;
-}
-
-static void fit_maxclients(struct server *server, struct options *options) {
-  rlim_t files = 0;
-  int64_t fits = connections_that_fit(server, options->maxclients, &files);
-  server->descriptors = (int)files;
-  server->clients_that_fit = fits;
-  if (fits == options->maxclients) return;
-  log_line(server->log, LOG_LEVEL_NOTICE,
-           "maxclients is %lld instead of %lld: the limit of open files is %llu", (long long)fits,
-           (long long)options->maxclients, (unsigned long long)files);
-  options->maxclients = fits;
-}
-
-/* Whether CONFIG SET may have raised maxclients so far. */
-static bool maxclients_fits(struct server *server, char error[REFUSAL_BYTES]) {
-  int64_t wanted = server->instance.options->maxclients;
-  if (wanted <= server->clients_that_fit) return true;
-  rlim_t files = 0;
-  int64_t fits = connections_that_fit(server, wanted, &files);
-  if (fits == wanted) {
-    server->clients_that_fit = wanted;
-    return true;
-  }
-  snprintf(error, REFUSAL_BYTES,
-           "The operating system is not able to handle the specified number of clients, try with "
-           "%lld: the limit of open files is %llu",
-           (long long)fits, (unsigned long long)files);
-  return false;
-}
-
 /* The other loops stand still, and all shards are held. */
 static const char *on_reconfigured(struct instance *instance, char error[REFUSAL_BYTES]) {
-  if (!maxclients_fits(server_of(instance), error)) return "maxclients";
+  struct files *files = &server_of(instance)->files;
+  if (!files_allow(files, instance->options->maxclients, error)) return "maxclients";
   struct engine_options engine = engine_options_of(instance->options);
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
     engine_reconfigure(shard_engine(keyspace_shard(instance->keyspace, i)), &engine);
@@ -223,9 +131,29 @@ static const char *on_reconfigured(struct instance *instance, char error[REFUSAL
   return NULL;
 }
 
+/* ---- loops ---- */
+
+static void end_turn(struct loop *loop) {
+  struct server *server = loop->context;
+  drain_end_turn(&server->drain, loop);
+}
+
+static bool left_work(struct loop *loop) {
+  struct server *server = loop->context;
+  return drain_left_work(&server->drain, loop);
+}
+
+static void on_cron(struct loop *loop) {
+  struct server *server = loop->context;
+  if (loop->group.worker.number == 0) accept_resume(&server->listener.acceptor);
+}
+
+static const struct loop_duties DUTIES = {
+    .end_turn = end_turn, .left_work = left_work, .cron = on_cron};
+
 /* What the first loop has besides: signals, and the call to stop. */
 static int open_handles(struct server *server) {
-  uv_loop_t *uv = &server->loops[0]->uv;
+  uv_loop_t *uv = &server->loops.loops[0]->uv;
   server->stop.data = server->terminate.data = server->interrupt.data = server;
   int error = uv_async_init(uv, &server->stop, on_stop);
   if (error == 0) error = uv_signal_init(uv, &server->terminate);
@@ -236,21 +164,35 @@ static int open_handles(struct server *server) {
 }
 
 static int make_loops(struct server *server) {
+  const struct loop_setup setup = {
+      .instance = &server->instance,
+      .descriptors = server->files.count,
+      .duties = &DUTIES,
+      .context = server,
+  };
   unsigned wanted = (unsigned)server->instance.options->threads;
-  while (server->loop_count < wanted) {
-    struct loop *loop = calloc(1, sizeof *loop);
-    int error = loop != NULL ? loop_init(loop, server) : UV_ENOMEM;
-    if (error != 0) {
-      free(loop);
-      return error;
-    }
-    server->loops[server->loop_count++] = loop;
+  while (server->loops.count < wanted) {
+    int error = loop_set_add(&server->loops, &setup);
+    if (error != 0) return error;
   }
+  drain_init(&server->drain, &server->instance, &server->loops, &server->listener);
   return open_handles(server);
 }
 
+/* ---- life ---- */
+
+/* As many clients as there can be files for. */
+static void fit_maxclients(struct server *server, struct options *options) {
+  int64_t fits = files_init(&server->files, options->maxclients, (unsigned)options->threads);
+  if (fits == options->maxclients) return;
+  log_line(server->log, LOG_LEVEL_NOTICE,
+           "maxclients is %lld instead of %lld: the limit of open files is %llu", (long long)fits,
+           (long long)options->maxclients, (unsigned long long)server->files.count);
+  options->maxclients = fits;
+}
+
 static bool set_up(struct server *server, struct options *options, char error[REFUSAL_BYTES]) {
-  int64_t now_ms = (int64_t)(uv_hrtime() / 1000000);
+  int64_t now_ms = (int64_t)(clock_monotonic_ns() / 1000000);
   struct keyspace *keyspace = make_keyspace(options, server->log, now_ms, error);
   if (keyspace == NULL ||
       !setup_instance_init(&server->instance, keyspace, options, server->log, now_ms)) {
@@ -270,18 +212,18 @@ static bool set_up(struct server *server, struct options *options, char error[RE
     snprintf(error, REFUSAL_BYTES, "cannot set up the event loop: %s", uv_strerror(result));
     return false;
   }
-  return listeners_open(server, error);
+  return listener_open(&server->listener, error);
 }
 
 struct server *server_create(struct options *options, struct log *log, char error[REFUSAL_BYTES]) {
   struct server *server = calloc(1, sizeof *server);
-  if (server == NULL || pthread_mutex_init(&server->stopper, NULL) != 0) {
+  if (server == NULL || !loop_set_init(&server->loops)) {
     snprintf(error, REFUSAL_BYTES, "cannot make the server: out of memory");
     free(server);
     return NULL;
   }
   server->log = log;
-  server->spare_fd = -1;
+  listener_init(&server->listener, &server->instance, &server->loops);
   if (set_up(server, options, error)) return server;
   server_destroy(server);
   return NULL;
@@ -304,34 +246,33 @@ static int start_thread(struct loop *loop) {
 }
 
 void server_run(struct server *server) {
+  struct loop_set *loops = &server->loops;
   unsigned started = 1;
   int error = 0;
-  while (error == 0 && started < server->loop_count) {
-    error = start_thread(server->loops[started]);
+  while (error == 0 && started < loops->count) {
+    error = start_thread(loops->loops[started]);
     if (error == 0) started++;
   }
   if (error != 0) {
     log_line(server->log, LOG_LEVEL_WARNING, "cannot start thread %u of %u: %s", started + 1,
-             server->loop_count, strerror(error));
+             loops->count, strerror(error));
     server_stop(server);
   }
-  loop_run(server->loops[0]);
-  for (unsigned i = 1; i < started; i++) pthread_join(server->loops[i]->thread, NULL);
+  loop_run(loops->loops[0]);
+  for (unsigned i = 1; i < started; i++) pthread_join(loops->loops[i]->thread, NULL);
   log_line(server->log, LOG_LEVEL_NOTICE, "stopped");
 }
 
 void server_destroy(struct server *server) {
   if (server == NULL) return;
+  struct loop_set *loops = &server->loops;
   atomic_store(&server->ending, true);
-  if (server->loop_count > 0) listeners_close(server);
-  for (unsigned i = 0; i < server->loop_count; i++) loop_close_clients(server->loops[i]);
-  /* All are there until each has ended: a walk through clients (CLIENT LIST) has cursors in all. */
-  for (unsigned i = 0; i < server->loop_count; i++) loop_deinit(server->loops[i]);
-  for (unsigned i = 0; i < server->loop_count; i++) free(server->loops[i]);
+  listener_close(&server->listener);
+  for (unsigned i = 0; i < loops->count; i++) loop_close_connections(loops->loops[i]);
+  loop_set_deinit(loops);
   struct keyspace *keyspace = server->instance.keyspace;
   if (keyspace != NULL) setup_instance_deinit(&server->instance);
   keyspace_destroy(keyspace);
-  pthread_mutex_destroy(&server->stopper);
   free(server);
 }
 

@@ -4,17 +4,24 @@
  *
  * A turn is everything that one wake-up of a loop brings:
  *
- *     poll: read -> parse in place -> run -> one write per connection
- *     check: connections handed over -> late AUTH errors, evicted strangers -> deadlines (budget)
- *            -> ready waiters (budget) -> connections with commands left (budget)
- *            -> slices of tasks (budget) -> messages -> writes (budget)
- *     prepare: sleep until the next deadline, or not at all when work is left
+ *     poll      sockets -> parse in place -> run                          serve.h, share.h
+ *     check     sockets handed over -> late AUTH errors, evicted strangers -> deadlines
+ *               -> ready waiters -> connections with commands left -> slices of tasks
+ *               -> messages -> output                                     turn.h
+ *               -> the drain                                              drain.h
+ *     prepare   sleep until the next deadline, or not at all when work is left   loop.h
  *
- * A turn that left work undone is followed by the next one without sleeping. Nothing in it runs
- * longer than its budget, however many are due.
+ * Each part has a budget. A turn that left work undone is followed by the next one without
+ * sleeping.
+ *
+ * The rooms, each of which knows only those on its left:
+ *
+ *     stream, descriptors -> stream_uv                 \
+ *     batch; input; stream -> output; gate; address -> conn -> share -> serve -> turn, cron, admit
+ *         -> loop (descriptors, handed) -> accept -> listener -> drain -> server (files)
  *
  * Each loop has a thread, the first one that which calls server_run. Between polls a loop holds its
- * turn lock, so that another one may make all stand still (worker.h says for what).
+ * gate, so that another one may have all stand still (worker.h says for what).
  *
  * server_create, server_run and server_destroy belong to one thread; server_stop may be called from
  * anywhere.

@@ -1,27 +1,25 @@
 /* test_batch.c - how far commands are read ahead, and what is found out about them meanwhile. */
 #include "tests/unit/peers.h"
 
-#include "server/commands/limits.h"
 #include "server/net/batch.h"
+#include "server/net/input.h"
 
-/* What a connection has of a loop: a reader as loop_setup_reader makes it, and a batch. */
+/* What a connection has of its group: a reader and a batch. */
 struct reading {
   struct resp_reader reader;
   struct batch batch;
 };
 
 static void reading_init(struct reading *r, struct peers *p) {
-  resp_read_init(&r->reader);
-  r->reader.argument_limit = limits_argument;
-  r->reader.context = &p->worker;
-  r->reader.unasked_bytes = p->worker.unasked_bytes;
+  input_init_reader(&r->reader, &p->worker);
 }
 
 static void read_text(struct reading *r, struct peers *p, const char *text) {
   batch_read(&r->batch, &r->reader, &p->worker, text, strlen(text), 100);
 }
 
-/* How many commands are read, given the first and a PING behind it. A name has who has a key. */
+/* How many commands are read, given the first and a PING after it. Only one with a key has a name.
+ */
 static unsigned read_with_ping(struct peers *p, const char *first) {
   struct reading r;
   reading_init(&r, p);
@@ -35,7 +33,7 @@ static unsigned read_with_ping(struct peers *p, const char *first) {
   return r.batch.count;
 }
 
-static void it_reads_on_behind_short_commands(void **state) {
+static void it_reads_on_after_short_commands(void **state) {
   assert_int_equal(read_with_ping(*state, "*1\r\n$4\r\nPING\r\n"), 2);
   assert_int_equal(read_with_ping(*state, "*2\r\n$4\r\necho\r\n$0\r\n\r\n"), 2);
   assert_int_equal(read_with_ping(*state, "*2\r\n$5\r\nCLAIM\r\n$1\r\nk\r\n"), 2);
@@ -44,7 +42,7 @@ static void it_reads_on_behind_short_commands(void **state) {
   assert_int_equal(read_with_ping(*state, "*1\r\n$3\r\nGET\r\n"), 2); /* too few: it will say so */
 }
 
-static void it_stops_behind_what_may_change_how_bytes_are_read(void **state) {
+static void it_stops_after_what_may_change_how_bytes_are_read(void **state) {
   assert_int_equal(read_with_ping(*state, "*2\r\n$4\r\nAUTH\r\n$1\r\nx\r\n"), 1);
   assert_int_equal(read_with_ping(*state, "*1\r\n$5\r\nHELLO\r\n"), 1);
   assert_int_equal(read_with_ping(*state, "*1\r\n$5\r\nRESET\r\n"), 1);
@@ -137,8 +135,8 @@ static void one_key_has_a_name_and_no_more_are_read_than_asked(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(it_reads_on_behind_short_commands),
-      TEST(it_stops_behind_what_may_change_how_bytes_are_read),
+      TEST(it_reads_on_after_short_commands),
+      TEST(it_stops_after_what_may_change_how_bytes_are_read),
       TEST(a_long_command_is_left_to_the_reader),
       TEST(what_is_not_all_there_ends_it),
       TEST(limits_are_the_readers),

@@ -1,0 +1,19 @@
+/* admit.h - a socket becomes a connection, or is refused. */
+#ifndef IDEM_SERVER_NET_ADMIT_H
+#define IDEM_SERVER_NET_ADMIT_H
+
+#include <uv.h>
+
+#include "server/net/conn.h"
+#include "server/net/descriptors.h"
+#include "server/net/handed.h"
+
+/* Serves it, or refuses it when memory is short. It is counted in the group already. */
+void admit_socket(struct conn_group *group, uv_loop_t *uv, struct descriptors *descriptors,
+                  struct handed_socket socket);
+/* Tells the peer that there are too many, and closes the socket. */
+void admit_refuse(struct conn_group *group, int fd);
+/* Says in the log why, now and then. */
+void admit_log_refusal(struct conn_group *group, const char *why);
+
+#endif

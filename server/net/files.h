@@ -1,0 +1,24 @@
+/*
+ * files.h - how many connections fit under the system's limit of open files, which is raised if
+ * need be, as far as the system lets it.
+ */
+#ifndef IDEM_SERVER_NET_FILES_H
+#define IDEM_SERVER_NET_FILES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/ops/options.h"
+
+struct files {
+  unsigned loops;
+  int count;    /* descriptors that there may be: connections and others */
+  int64_t fits; /* connections, for certain */
+};
+
+/* Returns how many of the wanted connections fit, at least one. */
+int64_t files_init(struct files *files, int64_t wanted, unsigned loops);
+/* Whether so many fit too. False with the reason in error. */
+bool files_allow(struct files *files, int64_t wanted, char error[REFUSAL_BYTES]);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * output.h - a session's replies onto a stream: the bytes and references of an output as parts of
+ * one write; what the kernel does not take at once is left to the stream.
+ *
+ * Invariant: session.sending_bytes, and instance.sending_bytes for all, are what was left to
+ * streams and not yet taken by the kernel.
+ */
+#ifndef IDEM_SERVER_NET_OUTPUT_H
+#define IDEM_SERVER_NET_OUTPUT_H
+
+#include "server/commands/session.h"
+#include "server/net/stream.h"
+
+enum output_result {
+  OUTPUT_SENT, /* all, or there was nothing */
+  OUTPUT_LEFT, /* the stream has the rest: it says `written` with the output as `later` */
+  OUTPUT_LOST, /* the peer cannot be told what it should be: the connection has to close */
+};
+
+/* What the session has to say. `queued`: earlier outputs are left to the stream. */
+enum output_result output_send(struct stream *stream, struct session *session,
+                               struct worker *worker, bool queued);
+/* Counts what the kernel took meanwhile of what is left to the stream; `sent`: and not dropped.
+ * Returns whether it took any. */
+bool output_note_taken(const struct stream *stream, struct session *session, struct worker *worker,
+                       bool sent);
+/* The stream has done with an output that was left to it. */
+void output_done(struct resp_output *out, struct worker *worker);
+
+#endif

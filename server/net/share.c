@@ -1,0 +1,114 @@
+/* share.c - see share.h. */
+#include "server/net/share.h"
+
+#include "server/commands/check.h"
+#include "server/commands/execute.h"
+#include "server/commands/measure.h"
+
+struct share {
+  unsigned commands;
+  uint64_t end_ns;
+  bool late;    /* short commands only, and one batch of them */
+  bool used;    /* the others are next */
+  bool starved; /* the next command is not whole */
+};
+
+/* A turn that has lasted long leaves only short commands to those that it comes to now: a short one
+ * must not wait for the shares of all connections in front. */
+static struct share share_of(const struct conn_group *group) {
+  uint64_t now_ns = group->stamp_ns;
+  return (struct share){
+      .commands = SHARE_COMMANDS,
+      .end_ns = now_ns + SHARE_NS,
+      .late = now_ns >= group->part_ns + SHARE_PART_NS,
+  };
+}
+
+static bool must_come_later(const struct batch_item *item, const struct share *share) {
+  return share->late && item->result == RESP_READ_COMMAND &&
+         !command_is_short(item->request.command, item->request.argc);
+}
+
+/* Looked at after each command. The time is that of the last look at the clock: after each batch,
+ * and after each command that may take long. */
+static bool is_used(const struct conn *conn, struct share *share) {
+  const struct resp_output *out = conn->session.out;
+  if (out != NULL && resp_output_size(out) >= SHARE_BYTES) share->used = true;
+  if (conn->group->stamp_ns >= share->end_ns) share->used = true;
+  return share->used;
+}
+
+static bool run_command(struct conn *conn, struct request *request) {
+  struct conn_group *group = conn->group;
+  struct worker *worker = &conn->group->worker;
+  if (worker->instance->pause_until_ms != 0 && check_postponed(worker, &conn->session, request)) {
+    conn->paused = true;
+    return false;
+  }
+  request->stamp_ns = group->stamp_ns;
+  execute_request(worker, &conn->session, request);
+  group->stamp_ns = request->stamp_ns;
+  return true;
+}
+
+/* Takes one result of the reader. False: nothing more can be run from these bytes. */
+static bool take_result(struct conn *conn, const struct resp_reader *reader,
+                        struct batch_item *item, struct share *share) {
+  struct worker *worker = &conn->group->worker;
+  struct session *session = &conn->session;
+  switch (item->result) {
+    case RESP_READ_COMMAND: return run_command(conn, &item->request);
+    case RESP_READ_TOOBIG:
+      execute_toobig(worker, session, reader->toobig_index, reader->toobig_limit);
+      return true;
+    case RESP_READ_MORE: share->starved = true; return false;
+    case RESP_READ_MALFORMED: execute_malformed(worker, session, reader->error); break;
+    case RESP_READ_HTTP: log_happened(worker->log, LOG_HTTP, session->id, worker->now_ms); break;
+    case RESP_READ_NO_MEMORY:
+    default: break;
+  }
+  session->close_when_sent = true;
+  return false;
+}
+
+/* Runs a batch as far as it goes, and returns the bytes of what ran. What did not is forgotten, to
+ * be read once more when its time comes. *more: nothing keeps what comes after it from running. */
+static size_t run_batch(struct conn *conn, struct resp_reader *reader, struct share *share,
+                        bool *more) {
+  struct batch *batch = &conn->group->batch;
+  for (unsigned i = 0; i < batch->count; i++) {
+    struct batch_item *item = &batch->items[i];
+    bool stopped = i > 0 && (!conn_may_run(conn) || is_used(conn, share));
+    if (!stopped && must_come_later(item, share)) stopped = share->used = true;
+    *more = !stopped && take_result(conn, reader, item, share);
+    if (stopped || conn->paused) {
+      resp_read_forget(reader);
+      return item->start;
+    }
+  }
+  return batch->items[batch->count - 1].end;
+}
+
+size_t share_run(struct conn *conn, struct resp_reader *reader, struct span bytes,
+                 struct received_body *body) {
+  struct conn_group *group = conn->group;
+  struct worker *worker = &group->worker;
+  struct share share = share_of(group);
+  size_t at = 0;
+  bool more = true;
+  while (more && at < bytes.len && conn_may_run(conn)) {
+    reader->unauthenticated = !conn->session.authenticated;
+    batch_read(&group->batch, reader, worker, bytes.data + at, bytes.len - at, share.commands);
+    group->batch.items[0].request.body = body;
+    body = NULL;
+    share.commands -= group->batch.count;
+    at += run_batch(conn, reader, &share, &more);
+    if (at < bytes.len) group->stamp_ns = conn_group_see_time(group); /* what ran took its time */
+    if (share.commands == 0 || share.late || is_used(conn, &share)) share.used = true;
+    more = more && !share.used;
+  }
+  conn->unrun = at < bytes.len && (share.used || !share.starved);
+  measure_end(worker);
+  group->stamp_ns = 0;
+  return at;
+}

@@ -1,0 +1,29 @@
+/*
+ * turn.h - the end of a turn: what became due, who was waiting for it, and the one place at which
+ * output leaves.
+ *
+ *     late AUTH errors, evicted strangers -> deadlines (budget) -> ready waiters (budget)
+ *     -> connections with commands left (budget) -> slices of tasks (budget) -> messages
+ *     -> output (budget)
+ *
+ * Nothing in it lasts longer than its budget, however many are due; what is left is for the next
+ * turn.
+ */
+#ifndef IDEM_SERVER_NET_TURN_H
+#define IDEM_SERVER_NET_TURN_H
+
+#include "server/net/conn.h"
+
+/* What each part may take, and with it what a short command waits for at most. */
+#define TURN_TICK_STEPS 1000u /* of the engine: about a millisecond */
+#define TURN_WAITERS_NS 2000000u
+#define TURN_RESUMED_NS 3000000u
+#define TURN_TASKS_NS 1000000u
+
+/* draining: delayed errors are answered at once. */
+void turn_end(struct conn_group *group, bool draining);
+/* Whether a budget ran out, a connection that ended late in the turn made something due (due_ms:
+ * when the next deadline is), or other loops have something for this one. */
+bool turn_left_work(struct conn_group *group, int64_t due_ms);
+
+#endif
