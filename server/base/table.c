@@ -103,23 +103,3 @@ void table_remove(struct table *table, struct table_node **link) {
   --table->count;
   for (int bucket = 0; bucket < 2 && table->count < table->size / 2; bucket++) shrink(table);
 }
-
-static uint64_t reverse_bits(uint64_t v) {
-  v = (v >> 1 & UINT64_C(0x5555555555555555)) | (v & UINT64_C(0x5555555555555555)) << 1;
-  v = (v >> 2 & UINT64_C(0x3333333333333333)) | (v & UINT64_C(0x3333333333333333)) << 2;
-  v = (v >> 4 & UINT64_C(0x0f0f0f0f0f0f0f0f)) | (v & UINT64_C(0x0f0f0f0f0f0f0f0f)) << 4;
-  return __builtin_bswap64(v);
-}
-
-struct table_node *table_scan(const struct table *table, uint64_t cursor, uint64_t *next) {
-  uint64_t hash = reverse_bits(cursor << (64 - TABLE_CURSOR_BITS));
-  size_t index = index_of(table, hash);
-  /* A bucket that is split already, and its other half, stand for twice level buckets; the rest for
-   * level. */
-  bool split = index >= table->level || (index | table->level) < table->size;
-  unsigned bits = (unsigned)__builtin_ctzll(table->level) + (split ? 1 : 0);
-  uint64_t interval = UINT64_C(1) << (TABLE_CURSOR_BITS - bits);
-  uint64_t behind = (cursor & ~(interval - 1)) + interval;
-  *next = behind >> TABLE_CURSOR_BITS != 0 ? 0 : behind;
-  return *bucket_at(table, index);
-}

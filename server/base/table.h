@@ -1,7 +1,7 @@
 /*
  * table.h - a hash table of embedded nodes: linear hashing with chains, which grows and shrinks one
- * bucket at a time. Pub/sub keeps its topics in it, regions.h its regions; the engine's own keys
- * lie in index.h, which does the same over cache lines, for less memory a key.
+ * bucket at a time. For what is not so
+ * many that each byte counts: topics, regions. The keys of an engine lie in an index of their own.
  *
  * Buckets 0 .. size-1 lie in segments; `level` is the largest power of two <= size. A hash belongs
  * to bucket h mod 2*level when that one exists already, else to h mod level:
@@ -13,10 +13,6 @@
  * gives memory back the same way. Doubling tables were rejected for the pause or for the second
  * table that lives beside the first while it is moved.
  *
- * Scans walk the buckets in the order of the reversed bits of the hash. In that order each bucket
- * is one interval, a split cuts the interval in two and a merge joins two, so a cursor (a position
- * in that order) stays right however the table changes.
- *
  * The table owns its segments, not the entries. An entry embeds a table_node.
  */
 #ifndef IDEM_SERVER_BASE_TABLE_H
@@ -27,7 +23,6 @@
 #include <stdint.h>
 
 #define TABLE_SEGMENT_BUCKETS 512u /* 4 KiB: a page */
-#define TABLE_CURSOR_BITS 48       /* below 2^53, for clients that keep cursors in doubles */
 
 struct table_node {
   struct table_node *next;
@@ -52,8 +47,5 @@ struct table_node **table_bucket(const struct table *table, uint64_t hash);
 void table_insert(struct table *table, struct table_node *node);
 /* Takes out the node that *link points at, shrinking by at most one bucket. */
 void table_remove(struct table *table, struct table_node **link);
-
-/* The bucket under a scan cursor; sets *next to the cursor after it, 0 at the end. */
-struct table_node *table_scan(const struct table *table, uint64_t cursor, uint64_t *next);
 
 #endif

@@ -18,11 +18,11 @@ def own_name(path, name):
     if name == 'main' or (path, name) in house.NAMES or (path.startswith('client/') and is_public(name)):
         return True
     stem = path.rpartition('/')[2].rpartition('.')[0]
-    return name == stem or name.startswith(stem + '_')
+    return name in (stem, stem.upper()) or name.startswith((stem + '_', stem.upper() + '_'))
 
 
 def prefix(tree):
-    """What x.c and x.h offer is called x, or x_something."""
+    """What x.c and x.h offer is called x, or x_something; a constant X_SOMETHING."""
     for path, made in tree.objects.items():
         for name in sorted(made.functions | made.data):
             if not own_name(path, name):

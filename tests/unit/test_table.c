@@ -14,8 +14,7 @@
 
 struct entry {
   struct table_node node; /* first: a node is its entry */
-  bool in, always;
-  unsigned visits;
+  bool in;
 };
 
 struct fixture {
@@ -119,82 +118,6 @@ static void no_call_moves_more_than_two_buckets(void **state) {
   }
 }
 
-static uint64_t visit(struct fixture *f, uint64_t cursor) {
-  uint64_t next;
-  for (struct table_node *n = table_scan(&f->table, cursor, &next); n != NULL; n = n->next)
-    ((struct entry *)(void *)n)->visits++;
-  assert_true(next == 0 || next > cursor); /* so that every scan ends */
-  assert_int_equal(next >> TABLE_CURSOR_BITS, 0);
-  return next;
-}
-
-static void a_scan_of_a_table_at_rest_visits_everything_exactly_once(void **state) {
-  struct fixture *f = *state;
-  static const unsigned SIZES[] = {0, 1, 511, 512, 513, 700, 1023, 1024, 1025, 3000, MANY};
-  unsigned filled = 0;
-  for (size_t s = 0; s < sizeof SIZES / sizeof *SIZES; s++) {
-    while (filled < SIZES[s]) put(f, &f->entries[filled++]);
-    for (unsigned i = 0; i < MANY; i++) f->entries[i].visits = 0;
-    uint64_t cursor = 0;
-    do cursor = visit(f, cursor);
-    while (cursor != 0);
-    for (unsigned i = 0; i < MANY; i++) assert_int_equal(f->entries[i].visits, f->entries[i].in);
-  }
-}
-
-/* Everything that is in the whole time is visited at least once, whatever the table does meanwhile.
- */
-static void scan_while(struct fixture *f, unsigned churn_from, unsigned churn_until, bool insert) {
-  for (unsigned i = 0; i < MANY; i++) {
-    f->entries[i].visits = 0;
-    f->entries[i].always = f->entries[i].in && !(i >= churn_from && i < churn_until);
-  }
-  uint64_t cursor = 0;
-  unsigned at = churn_from;
-  do {
-    cursor = visit(f, cursor);
-    for (uint64_t n = next_random(&f->seed) % 40; n > 0 && at < churn_until; n--, at++) {
-      struct entry *e = &f->entries[at];
-      if (insert && !e->in) put(f, e);
-      if (!insert && e->in) take(f, e);
-    }
-  } while (cursor != 0);
-  for (unsigned i = 0; i < MANY; i++) {
-    if (f->entries[i].always) assert_true(f->entries[i].visits >= 1);
-  }
-}
-
-static void a_scan_misses_nothing_while_the_table_grows_or_shrinks(void **state) {
-  struct fixture *f = *state;
-  for (unsigned round = 0; round < 6; round++) {
-    unsigned keep = 100u << (round % 4); /* starts at sizes on both sides of a doubling */
-    for (unsigned i = 0; i < keep; i++) {
-      if (!f->entries[i].in) put(f, &f->entries[i]);
-    }
-    scan_while(f, keep, MANY, true);
-    scan_while(f, keep, MANY, false);
-    for (unsigned i = keep; i < MANY; i++) {
-      if (f->entries[i].in) take(f, &f->entries[i]);
-    }
-  }
-}
-
-static void a_cursor_from_anywhere_leads_to_the_end(void **state) {
-  struct fixture *f = *state;
-  for (unsigned i = 0; i < 3000; i++) put(f, &f->entries[i]);
-  for (unsigned i = 0; i < 100; i++) {
-    uint64_t cursor = i == 0 ? (UINT64_C(1) << TABLE_CURSOR_BITS) - 1
-                             : next_random(&f->seed) >> (64 - TABLE_CURSOR_BITS);
-    unsigned steps = 0;
-    do cursor = visit(f, cursor);
-    while (cursor != 0 && ++steps < 10000);
-    assert_true(steps < 10000);
-  }
-  uint64_t next;
-  table_scan(&f->table, UINT64_MAX, &next); /* a client may send any number */
-  assert_int_equal(next, 0);
-}
-
 static void equal_hashes_share_a_chain(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < 2000; i++) {
@@ -212,11 +135,6 @@ int main(void) {
       cmocka_unit_test_setup_teardown(chains_stay_short_and_memory_follows_the_count, setup,
                                       teardown),
       cmocka_unit_test_setup_teardown(no_call_moves_more_than_two_buckets, setup, teardown),
-      cmocka_unit_test_setup_teardown(a_scan_of_a_table_at_rest_visits_everything_exactly_once,
-                                      setup, teardown),
-      cmocka_unit_test_setup_teardown(a_scan_misses_nothing_while_the_table_grows_or_shrinks, setup,
-                                      teardown),
-      cmocka_unit_test_setup_teardown(a_cursor_from_anywhere_leads_to_the_end, setup, teardown),
       cmocka_unit_test_setup_teardown(equal_hashes_share_a_chain, setup, teardown),
   };
   return cmocka_run_group_tests_name("table", tests, NULL, NULL);
