@@ -16,11 +16,11 @@
 #define EACH_COUNTS_US 1000
 
 static bool may_take_long(const struct call *call) {
-  int64_t slow_us = call->worker->options->slowlog_slower_us;
-  bool each_counts = slow_us >= 0 && slow_us < EACH_COUNTS_US;
+  /* -1, which turns the slowlog off, is the largest of unsigned numbers. */
+  bool each_counts = (uint64_t)call->worker->options->slowlog_slower_us < EACH_COUNTS_US;
   bool fast = (call->command->flags & (COMMAND_FAST | COMMAND_SPREADS)) == COMMAND_FAST;
-  return !fast || call->argc > COMMAND_SHORT_ARGS || call->request->bytes > SHORT_BYTES ||
-         each_counts;
+  return !fast || each_counts || call->argc > COMMAND_SHORT_ARGS ||
+         call->request->bytes > SHORT_BYTES;
 }
 
 static void count(struct worker *worker, const struct command *command, unsigned calls,

@@ -3,8 +3,7 @@
 
 #include "server/engine/state.h"
 
-struct span pin_bytes(const struct blob *blob) {
-  if (blob == NULL) return SPAN_ABSENT;
+struct span pin_bytes_of(const struct blob *blob) {
   if (blob_part(blob) == BLOB_ITSELF) return blob_bytes(blob);
   struct response response;
   response_log_read(blob_address(blob), &response);

@@ -11,7 +11,12 @@ struct blob;
 struct engine;
 struct engine_answer;
 
-struct span pin_bytes(const struct blob *blob); /* NULL reads as absent */
+/* Of a blob that there is. */
+struct span pin_bytes_of(const struct blob *blob);
+/* NULL reads as absent, which most are. */
+static inline struct span pin_bytes(const struct blob *blob) {
+  return blob == NULL ? SPAN_ABSENT : pin_bytes_of(blob);
+}
 /* Returns the blob; NULL for NULL. Each take wants a release on the same engine. */
 struct blob *pin_take(struct blob *blob);
 void pin_release(struct engine *engine, struct blob *blob); /* takes NULL */

@@ -2,13 +2,11 @@
 #include "server/engine/say.h"
 
 void say_claimed(const struct record *record, struct engine_answer *answer) {
-  *answer = (struct engine_answer){
-      .status = ENGINE_CLAIMED,
-      .token = record->token,
-      .lease_ms = record->lease_ms,
-      .attempt = record->attempt,
-      .stage = record->claim != NULL ? record->claim->stage : NULL,
-  };
+  say_status(answer, ENGINE_CLAIMED);
+  answer->token = record->token;
+  answer->lease_ms = record->lease_ms;
+  answer->attempt = record->attempt;
+  if (record->claim != NULL) answer->stage = record->claim->stage;
 }
 
 static void say_busy(const struct record *record, int64_t at_ms, struct engine_answer *answer) {

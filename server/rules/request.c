@@ -226,10 +226,11 @@ static inline bool parse_options(const struct request_input *input, const struct
 
 /* ---- bounds ---- */
 
-/* The duration of an option, if it is given. */
+/* The duration of an option, if it is given: a default is within the bounds. */
 static inline bool is_within(const struct given *given, enum option option, int64_t least,
                              int64_t most, struct request_error *error) {
-  int64_t ms = ms_of(given, option, most);
+  if (!is_given(given, option)) return true;
+  int64_t ms = given->ms[option - FIRST_DURATION];
   if (ms >= least && ms <= most) return true;
   return refuse(error, (struct request_error){.fault = REQUEST_OUT_OF_BOUNDS,
                                               .name = OPTIONS[option].data,
