@@ -1,10 +1,10 @@
-/* answer.c - struct idem_answer and the names of outcomes. See answer.h and idem.h. */
+/* answer.c - struct idem_answer, and the names of statuses. See answer.h and idem.h. */
 #include "client/answer.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* Soon enough for a server that restarts, seldom enough for one in trouble. */
+/* Soon enough for a server that restarts, seldom enough for an overloaded one. */
 #define UNAVAILABLE_RETRY_MS 1000
 
 const char *idem_version(void) { return IDEM_CLIENT_VERSION; }
@@ -29,6 +29,13 @@ enum idem_status answer_set(struct idem_answer *answer, enum idem_status status,
   if (status == IDEM_UNAVAILABLE) answer->retry_after_ms = UNAVAILABLE_RETRY_MS;
   if (message != NULL) snprintf(answer->message, sizeof answer->message, "%s", message);
   return status;
+}
+
+enum idem_status answer_granted(struct idem_answer *answer, const struct idem_claim *claim) {
+  answer_set(answer, IDEM_RUN, NULL);
+  answer->attempt = claim->attempt;
+  answer->token = claim->lease.token;
+  return IDEM_RUN;
 }
 
 static void release_reply(void *memory) { freeReplyObject(memory); }

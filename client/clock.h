@@ -15,8 +15,8 @@
 #define CLOCK_NEVER (INT64_MAX / 4)
 /* No duration is longer than this (68 years), so that sums of a few do not overflow. */
 #define CLOCK_SPAN_MAX_MS ((int64_t)INT32_MAX * 1000)
-/* Whoever sleeps is woken by CLOCK_MONOTONIC, which a suspended machine stops. Nobody sleeps longer
- * than this without a look at clock_ms. */
+/* Sleepers are woken by CLOCK_MONOTONIC, which stands still while the machine is suspended. So no
+ * sleep is longer than this before clock_ms is read again. */
 #define CLOCK_SLEEP_MAX_MS 1000
 
 static inline int64_t clock_ms(void) {

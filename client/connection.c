@@ -4,11 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,34 +13,17 @@
 #include <unistd.h>
 
 #include "client/clock.h"
+#include "client/outcome.h"
+#include "client/pace.h"
+#include "client/sigpipe.h"
+#include "client/socket.h"
 
-/* A peer that vanished without a word is noticed while a call waits for long: after 15 + 3 * 5 s.
- */
-#define KEEPALIVE_IDLE_S 15
-#define KEEPALIVE_INTERVAL_S 5
-#define KEEPALIVE_PROBES 3
 /* Beyond this a send may have blocked, and the time that is left is looked up again. */
 #define SURELY_BUFFERED_BYTES (64 * 1024)
 /* A connection that has read more than this is not kept with its buffer. */
 #define KEPT_BUFFER_BYTES (256 * 1024)
 
 /* ---- sockets ---- */
-
-static void set_option(int fd, int level, int name, int value) {
-  setsockopt(fd, level, name, &value, sizeof value);
-}
-
-/* A port in the ephemeral range with nobody listening can be connected to itself, and then echoes
- * what it is sent. */
-bool connection_is_itself(int fd) {
-  struct sockaddr_storage here, there;
-  memset(&here, 0, sizeof here);
-  memset(&there, 0, sizeof there);
-  socklen_t here_len = sizeof here, there_len = sizeof there;
-  if (getsockname(fd, (struct sockaddr *)&here, &here_len) != 0) return false;
-  if (getpeername(fd, (struct sockaddr *)&there, &there_len) != 0) return false;
-  return here_len == there_len && memcmp(&here, &there, here_len) == 0;
-}
 
 /* Waits for a connect under way. 0 or an errno. */
 static int await_connected(int fd, int64_t deadline_ms) {
@@ -61,15 +40,8 @@ static int await_connected(int fd, int64_t deadline_ms) {
   return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 ? errno : error;
 }
 
-int connection_move_descriptor(int fd) {
-  if (fd < 0 || fd > STDERR_FILENO) return fd;
-  int other = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-  close(fd);
-  return other;
-}
-
 static int open_socket(int family) {
-  return connection_move_descriptor(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  return socket_move(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
 /* A connected, blocking descriptor, or the negative of an errno. */
@@ -80,19 +52,14 @@ static int connect_address(int family, const struct sockaddr *address, socklen_t
   int error = connect(fd, address, len) == 0 ? 0 : errno;
   /* EAGAIN is a unix socket whose backlog is full: nothing is under way. */
   if (error == EINPROGRESS || error == EINTR) error = await_connected(fd, deadline_ms);
-  if (error == 0 && family != AF_UNIX && connection_is_itself(fd)) error = ECONNREFUSED;
+  if (error == 0 && family != AF_UNIX && socket_is_itself(fd)) error = ECONNREFUSED;
   int flags = fcntl(fd, F_GETFL);
   if (error == 0 && (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0)) error = errno;
   if (error != 0) {
     close(fd);
     return -error;
   }
-  if (family == AF_UNIX) return fd;
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+  if (family != AF_UNIX) socket_set_tcp_options(fd);
   return fd;
 }
 
@@ -127,7 +94,7 @@ static int connect_tcp(const struct target *target, int64_t deadline_ms, struct 
   int fd = -EHOSTUNREACH;
   for (struct addrinfo *each = found; each != NULL && fd < 0; each = each->ai_next) {
     int64_t now = clock_ms(), left = deadline_ms - now;
-    /* An address that swallows packets must not use up the time of those behind it. */
+    /* An address that swallows packets must not use up the time of those after it. */
     int64_t until = each->ai_next != NULL ? now + left / 2 : deadline_ms;
     fd = connect_address(each->ai_family, each->ai_addr, each->ai_addrlen, until);
   }
@@ -160,7 +127,7 @@ static enum idem_status authenticate(struct connection *connection, const struct
     return IDEM_UNAVAILABLE;
   enum idem_status status = connection_receive(connection, deadline_ms, &reply, error);
   if (status != IDEM_OK) return status;
-  status = wire_judge_auth(reply, error);
+  status = wire_parse_auth(reply, error);
   freeReplyObject(reply);
   return status;
 }
@@ -215,24 +182,16 @@ void connection_close(struct connection *connection) {
 
 /* ---- send ---- */
 
-/* TLS writes through OpenSSL, which knows no MSG_NOSIGNAL: SIGPIPE is held back, and taken away if
- * it came. */
+/* TLS writes through OpenSSL, which knows no MSG_NOSIGNAL. */
 static bool send_encrypted(redisContext *context, const void *data, size_t len,
                            int64_t deadline_ms) {
-  sigset_t pipe_only, before, pending;
-  sigemptyset(&pipe_only);
-  sigaddset(&pipe_only, SIGPIPE);
-  sigpending(&pending);
-  pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+  struct sigpipe sigpipe;
   int done = 0;
+  sigpipe_hold(&sigpipe);
   bool sent = redisAppendFormattedCommand(context, data, len) == REDIS_OK;
   while (sent && !done && (sent = clock_ms() < deadline_ms))
     sent = redisBufferWrite(context, &done) == REDIS_OK;
-  if (!sent && !sigismember(&pending, SIGPIPE)) {
-    struct timespec none = {0, 0};
-    while (sigtimedwait(&pipe_only, NULL, &none) < 0 && errno == EINTR) continue;
-  }
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  sigpipe_release(&sigpipe);
   return sent;
 }
 
@@ -321,34 +280,27 @@ bool connection_send_bytes(struct connection *connection, const void *data, size
 
 /* ---- receive ---- */
 
-/* What the socket held when the deadline was noticed is still worth reading: the process may have
- * stood still. Reads of that. */
-#define LATE_READS_MAX 64
-
 static enum idem_status explain_context(const struct connection *connection,
                                         struct idem_error *error) {
   const redisContext *context = connection->context;
-  if (reply_limit_exceeded(&connection->limit, context->reader)) {
-    snprintf(error->text, sizeof error->text, "a reply over %zu bytes or %d fields",
-             connection->limit.bytes_max, REPLY_ELEMENTS_MAX);
-    return IDEM_REFUSED;
-  }
-  if (context->err == REDIS_ERR_OOM) return IDEM_NO_MEMORY;
-  if (context->err == REDIS_ERR_PROTOCOL) {
-    snprintf(error->text, sizeof error->text, "this is no idem server: %.120s", context->errstr);
-    return IDEM_REFUSED;
-  }
+  enum idem_status status = outcome_of_broken(context, &connection->limit, error->text);
+  if (status != IDEM_UNAVAILABLE) return status;
   if (context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK)) {
     explain_io(error, "receiving", EAGAIN);
   } else {
     snprintf(error->text, sizeof error->text, "receiving: %.120s", context->errstr);
   }
-  return IDEM_UNAVAILABLE;
+  return status;
 }
 
-static bool readable(const struct connection *connection) {
-  struct pollfd wanted = {.fd = connection->context->fd, .events = POLLIN};
-  return poll(&wanted, 1, 0) > 0;
+/* Below TLS a read may write as well. */
+static bool read_more(struct connection *connection) {
+  if (!connection->encrypted) return redisBufferRead(connection->context) == REDIS_OK;
+  struct sigpipe sigpipe;
+  sigpipe_hold(&sigpipe);
+  bool good = redisBufferRead(connection->context) == REDIS_OK;
+  sigpipe_release(&sigpipe);
+  return good;
 }
 
 enum idem_status connection_receive(struct connection *connection, int64_t deadline_ms,
@@ -367,12 +319,12 @@ enum idem_status connection_receive(struct connection *connection, int64_t deadl
      * without a look at the clock. */
     int64_t left = connection->fresh ? connection->timeout_ms : deadline_ms - clock_ms();
     connection->fresh = false;
-    if (left <= 0 && (late++ == LATE_READS_MAX || !readable(connection))) {
+    if (left <= 0 && (late++ == PACE_LATE_READS_MAX || !socket_readable(connection->context->fd))) {
       explain_io(error, "receiving", EAGAIN);
       return IDEM_UNAVAILABLE;
     }
     if (!set_timeout(connection, left)) break;
-    if (redisBufferRead(connection->context) != REDIS_OK) break;
+    if (!read_more(connection)) break;
   }
   return explain_context(connection, error);
 }

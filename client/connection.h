@@ -12,6 +12,7 @@
 #define IDEM_CLIENT_CONNECTION_H
 
 #include <stdbool.h>
+#include <sys/queue.h>
 
 #include "client/idem.h"
 #include "client/reply_limit.h"
@@ -26,7 +27,7 @@ struct connection {
   bool fresh;   /* something was sent within the timeout just set, and nothing read since */
   bool swollen; /* its read buffer has grown large */
   /* For the pool. */
-  struct connection *next;
+  SLIST_ENTRY(connection) entry;
   uint64_t generation;
 };
 
@@ -40,7 +41,8 @@ enum idem_status connection_open(struct connection **connection, const struct se
 /* NULL is fine. */
 void connection_close(struct connection *connection);
 
-/* How long a send and each receive behind it may take: at most timeout_ms from now. */
+/* Sends all of it. The send, and each receive after it, may take timeout_ms from now on. False:
+ * error says why. */
 bool connection_send(struct connection *connection, const struct wire_frame *frame,
                      int64_t timeout_ms, struct idem_error *error);
 bool connection_send_bytes(struct connection *connection, const void *data, size_t len,
@@ -50,16 +52,10 @@ bool connection_send_bytes(struct connection *connection, const void *data, size
  */
 enum idem_status connection_receive(struct connection *connection, int64_t deadline_ms,
                                     redisReply **reply, struct idem_error *error);
-/* False when the peer has hung up or sent what nobody asked for. */
+/* False when the server has hung up, or sent something unasked. */
 bool connection_alive(const struct connection *connection);
 /* False when more than the replies that were received has come. */
 bool connection_quiet(const struct connection *connection);
-/* True for a socket that is connected to itself. */
-bool connection_is_itself(int descriptor);
-/* The same descriptor, or another one in its place beyond stdin, stdout and stderr. hiredis 0.14
- * does not close 0, and what a program prints must not reach the server. Negative: none to be had.
- */
-int connection_move_descriptor(int descriptor);
 /* True when it is worth keeping: nothing unread, no large buffer. */
 bool connection_reusable(const struct connection *connection);
 

@@ -9,12 +9,12 @@
  *     request.key = idem_text("order-17");
  *     switch (idem_once(client, &request, charge_card, &order, &answer)) {
  *       case IDEM_RUN:      // charge_card ran just now, what it made is stored
- *       case IDEM_REPLAY:   // it ran before; the same bytes again
+ *       case IDEM_REPLAY:   // it ran before: the same bytes again
  *         send_to_customer(answer.body.data, answer.body.len);
  *         break;
- *       case IDEM_BUSY:     // another one still runs it: 409, Retry-After answer.retry_after_ms
+ *       case IDEM_BUSY:     // another caller still runs it: 409, Retry-After answer.retry_after_ms
  *       case IDEM_MISMATCH: // the key belongs to a different request: 422
- *       default:            // it did not run, or nobody knows: 503, answer.message says why
+ *       default:            // it did not run, or that is unknown: 503, answer.message says why
  *     }
  *     idem_answer_clear(&answer);
  *
@@ -34,49 +34,50 @@
  *   - IDEM_OK, IDEM_RUN, IDEM_REPLAY are reported only after the server's own words have been
  *     read. Whatever was not seen is IDEM_UNAVAILABLE, and then nothing ran (fails closed) unless
  *     the request says IDEM_FAIL_OPEN.
- *   - BUSY once heard stays BUSY: a call that waits on and then gets no answer any more ends with
- *     the last BUSY, not with UNAVAILABLE.
- *   - What speaks another protocol (an HTTP server at the URL, say) is IDEM_REFUSED at once, and so
- *     is a reply larger than any of idem's. Only a server that cannot be reached, or says that it
- *     cannot now, is IDEM_UNAVAILABLE.
- *   - IDEM_RUN is a lease that runs, not one that may have expired. A claim is renewed before you
- *     are told of it when more time has passed since it was sent than a renewal may take: a third
- *     of the lease, at least 50 ms. (It waited, its answer was late, or, asynchronously, the loop
- *     was blocked.) When another owner has taken over meanwhile, the call asks again. When three
- *     renewals, or deadline_ms after the grant, have not made it sure, the claim is given back and
- *     the call ends BUSY, with the lease as retry_after_ms: nothing ran, and IDEM_FAIL_OPEN does
- *     not apply. So a lease has to be three times as long as an answer takes at worst.
- *   - A claim whose answer never came is not given back by a struct idem_client: should the server
- *     have granted it, or do so later, its key is BUSY until the lease is over (IDEM_BIND: until
- * the server sees the connection end). A struct idem_async gives it back when the grant comes after
+ *   - A BUSY is remembered: a call that goes on waiting and then gets no more answers ends with the
+ *     last BUSY, not with UNAVAILABLE.
+ *   - A server that speaks another protocol (HTTP, say) is IDEM_REFUSED at once, and so is a reply
+ *     larger than any of idem's. Only a server that cannot be reached, or that says that it cannot
+ *     serve now, is IDEM_UNAVAILABLE.
+ *   - IDEM_RUN means that the lease runs; it cannot have expired. A claim is renewed before you are
+ *     told of it when more time has passed since it was sent than a renewal may take: a third of
+ *     the lease, at least 50 ms. (It waited, its answer was late, or, asynchronously, the loop was
+ *     blocked.) When another owner has taken over meanwhile, the call asks again. When three
+ *     renewals, or deadline_ms after the grant, have not confirmed it, the claim is given back (by
+ *     a struct idem_client only if a connection is at hand) and the call ends BUSY, with the lease
+ *     as retry_after_ms: nothing ran, and IDEM_FAIL_OPEN does not apply. So a lease has to be three
+ *     times as long as an answer takes at worst.
+ *   - A struct idem_client does not give back a claim whose answer never came: if the server has
+ *     granted it, or does so later, its key is BUSY until the lease expires (IDEM_BIND: until the
+ *     server sees the connection end). A struct idem_async gives it back when the grant comes after
  *     all.
- *   - A lost reply is no problem of yours. A call is sent again, on a new connection, with
- *     bounded and jittered pauses, until its deadline. That is safe: a claim carries a random
- *     name of this one call (its OWNER), everything else carries the token of one grant, so the
- *     server recognizes the repetition.
+ *   - Lost replies are handled. A call is sent again, on a new connection, with bounded and
+ *     jittered pauses, until its deadline. That is safe: a claim carries a random name of this one
+ *     call (its OWNER), everything else carries the token of one grant, so the server recognizes
+ *     the repetition.
  *   - One key has one home. A client knows exactly one server and never tries another one: two
  *     servers that both grant a claim are two runs. To move to another server, move its name or
  *     address.
  *   - There are no global variables. The library needs no initialization and writes to no stream.
  *   - fork: open the client in the process that uses it. In the child of a process that had it
  *     open, every call on it returns IDEM_INVALID and idem_close does nothing (what it holds is
- *     left to the child's exit). Its descriptors are closed by exec, not by fork: with IDEM_BIND
+ *     freed when the child exits). Its descriptors are closed by exec, not by fork: with IDEM_BIND
  *     the server sees the owner alive until the child ends as well.
- *   - Names of hosts are resolved by getaddrinfo, which knows no deadline but that of the
- *     resolver's configuration. Write an address in the URL where that matters.
- *   - A failed malloc is IDEM_NO_MEMORY, with one exception that is not the library's: the
- *     asynchronous half of hiredis 0.14 aborts the process when hiredis itself gets no memory.
+ *   - Names of hosts are resolved by getaddrinfo, whose only deadline is that of the resolver's
+ *     configuration. Write an address in the URL where that matters.
+ *   - A failed malloc is IDEM_NO_MEMORY, with one exception, which is not the library's: the
+ *     asynchronous part of hiredis 0.14 aborts the process when hiredis itself gets no memory.
  *
  * THE SIZE OF STRUCTS
  *   The structs that you fill in begin with `size`. 0 is the layout of version 0.1, so that
  *   `struct idem_request request = {.key = ...}` stays as short as that. Later versions append
- *   members; whoever sets one of those sets `.size = sizeof request` too (or always does). An older
- *   library then refuses (IDEM_INVALID) what it does not know, and never ignores it; a newer one
- *   takes what is missing for zeros. Two structs are filled in by the library: struct idem_result
- *   when the work is called, which bears its size, and struct idem_answer, which is often left
- *   uninitialized and has room kept in it instead. The symbols of the shared library bear versions
- *   (IDEM_0.1), for what neither of these can do. struct idem_bytes, idem_error, idem_header and
- *   idem_fingerprint never change.
+ *   members; a program that sets one of those sets `.size = sizeof request` too (or always does).
+ *   An older library then refuses (IDEM_INVALID) what it does not know, and never ignores it; a
+ *   newer one takes what is missing for zeros. Two structs are filled in by the library: struct
+ *   idem_result when the work is called, which bears its size, and struct idem_answer, which is
+ *   often left uninitialized and has room kept in it instead. The symbols of the shared library
+ *   bear versions (IDEM_0.1), for what neither of these can do. struct idem_bytes, idem_error,
+ *   idem_header and idem_fingerprint never change.
  *
  * WHAT IDEMPOTENCY DOES NOT GIVE YOU
  *   A process can be stopped longer than its lease (a paused machine), and another one takes
@@ -135,45 +136,46 @@ enum idem_status {
   /* done, and seen to be done */
   IDEM_OK = 0,
 
-  /* Answers about a key. */
-  /* idem_begin: you run it. idem_once: it ran here, and its result is stored */
+  /* About a key. */
+  /* idem_begin: you are to run it. idem_once: it ran here, and its result is stored */
   IDEM_RUN,
   /* it ran before: body, meta, age_ms, ttl_left_ms */
   IDEM_REPLAY,
-  /* another one runs it: retry_after_ms, age_ms, owner. Without an owner and an age: it was granted
-   * to this call, but too late to run under it */
+  /* another caller runs it: retry_after_ms, age_ms, owner. Without an owner and an age: it was
+   * granted to this call, but too late to run under it */
   IDEM_BUSY,
-  /* its owner vanished and had asked (IDEM_HOLD) that nobody assume: age_ms, attempt, owner. Find
+  /* its owner vanished and had set IDEM_HOLD, so it is not run again: age_ms, attempt, owner. Find
    * out what happened, then claim with IDEM_TAKEOVER */
   IDEM_UNKNOWN,
-  /* idem_fetch, idem_wait: nobody runs it and nothing is stored */
+  /* idem_fetch, idem_wait: it does not run and nothing is stored */
   IDEM_ABSENT,
   /* the key belongs to a request with another fingerprint */
   IDEM_MISMATCH,
 
   /* idem_once alone: the work was called, but there is no stored result of it. */
   /* it ran here and succeeded; the result is in the answer, but whether it is stored was refused
-   * or not seen: answer.store says which. Another caller may run it again when the lease is over */
+   * or not seen: answer.store says which. Another caller may run it again when the lease has
+   * expired */
   IDEM_UNSTORED,
   /* the work said so: answer.work says what. Nothing is stored */
   IDEM_FAILED,
 
   /* About a claim. */
-  /* not the owner any more: another one has taken over, or the record is gone. Nothing was
-   * changed */
+  /* no longer the owner: another one has taken over, or the record is gone. Nothing was changed
+   */
   IDEM_STALE,
   /* this claim has already stored other bytes; the first ones stay */
   IDEM_CONFLICT,
 
-  /* No answer, or a no. */
+  /* No answer, or a refusal. */
   /* no answer was seen in time, or the server has no room (its -OOM). The call may have taken
    * effect or not; the same call may be made again */
   IDEM_UNAVAILABLE,
   /* over a size limit of the server: key 1 KiB, meta 64 KiB, stage 1 KiB, body 16 MiB by default */
   IDEM_TOOBIG,
   /* the server refused for a reason that trying again does not cure: a wrong password, a lease
-   * over its cap, a plain string under the key, a server that is not idem, speaks no TLS or has not
-   * the certificate, a reply over reply_limit_bytes */
+   * over its cap, a plain string under the key, a server that is not idem, speaks no TLS or has the
+   * wrong certificate, a reply over reply_limit_bytes */
   IDEM_REFUSED,
   /* a mistake in the call itself; nothing was sent */
   IDEM_INVALID,
@@ -183,7 +185,7 @@ enum idem_status {
   IDEM_CANCELLED
 };
 
-/* "RUN", "REPLAY", ...; "?" for what is none. Static. */
+/* "RUN", "REPLAY", ...; "?" for any other value. Static. */
 IDEM_API const char *idem_status_name(enum idem_status status);
 
 #define IDEM_MESSAGE_BYTES 160
@@ -200,7 +202,7 @@ struct idem_claim;
 
 /* See idem_claim_state. */
 enum idem_claim_state {
-  /* yours, as far as can be known */
+  /* yours, as far as is known */
   IDEM_CLAIM_HELD,
   /* no renewal got through for a whole lease: another one may be running by now. Stop where that
    * matters. It turns HELD again when a renewal succeeds */
@@ -212,9 +214,11 @@ enum idem_claim_state {
 };
 
 /*
- * Called when a claim turns DOUBTFUL (again only after it was HELD in between) or LOST, from the
- * client's own thread (idem_client) or from the loop (idem_async). It must be quick and may call
- * only idem_claim_* getters. `claim` is valid during the call.
+ * Called when a claim turns LOST; and when it turns DOUBTFUL, once a renewal has failed since (a
+ * process that stood still asks first, and may find the claim still its own), again only after it
+ * was HELD in between. It is called from the client's own thread (idem_client) or from the loop
+ * (idem_async), must be quick, and may call only idem_claim_* getters. `claim` is valid during the
+ * call.
  */
 typedef void idem_lost_fn(struct idem_claim *claim, enum idem_claim_state state, void *context);
 
@@ -237,10 +241,10 @@ struct idem_options {
   unsigned idle_connections;
   /* 2: that commands of idem_async share (those that wait have one each) */
   unsigned async_connections;
-  /* 256: connections on which idem_async waits; more wait in line for one */
+  /* 256: connections on which idem_async waits; further calls queue for one */
   unsigned async_waits;
-  /* who this is, shown to the others as the front of `owner`, as in "web-3". At most 64 bytes.
-   * Copied. NULL: only the random part */
+  /* the name of this client, shown to others as the first part of `owner`, as in "web-3". At most
+   * 64 bytes. Copied. NULL: only the random part */
   const char *name;
   /* rediss://: PEM of the authorities to trust. NULL: those of the system. Copied */
   const char *ca_file;
@@ -264,10 +268,10 @@ struct idem_options {
  *   unix:///path/of/socket                 also unix://[[user]:password@]/path
  *   rediss://...                           TLS, when the library was built with a hiredis that
  *                                          has it
- * The scheme is in any case. A password that the server does not ask for is REFUSED by the calls:
- * it is probably another server.
- * IDEM_INVALID: the URL or an option makes no sense. IDEM_REFUSED: rediss:// without TLS in the
- * library. A client may be used by any number of threads at once.
+ * The case of the scheme does not matter. A password that the server does not ask for is REFUSED by
+ * the calls: it is probably another server. IDEM_INVALID: the URL or an option makes no sense.
+ * IDEM_REFUSED: rediss:// without TLS in the library. A client may be used by any number of threads
+ * at once.
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_open(const char *url,
                                                   const struct idem_options *options,
@@ -286,20 +290,20 @@ IDEM_API enum idem_status idem_ping(struct idem_client *client, struct idem_erro
 /* ---- what is asked ---- */
 
 enum idem_flag {
-  /* should this owner vanish, nobody may assume that the work did not happen: the others get
-   * UNKNOWN instead of the next run. The strict reading of "at most once" */
+  /* should this owner vanish, the work may have happened and is not run again: the others get
+   * UNKNOWN. The strict reading of "at most once" */
   IDEM_HOLD = 1,
   /* the claim ends with this process: it owns a connection, and when that closes without a result
-   * the next one runs at once, not after the lease. Renewals travel on another connection, so the
-   * bound one is silent for as long as the work takes: the server's `timeout` spares it, and TCP
-   * keep-alive probes it, but a proxy in between that ends silent connections ends the claim */
+   * the next caller runs at once, not after the lease. Renewals travel on another connection, so
+   * the bound one is silent for as long as the work takes: the server's `timeout` spares it, and
+   * TCP keep-alive probes it, but a proxy in between that ends silent connections ends the claim */
   IDEM_BIND = 2,
   /* run although the record is UNKNOWN: you have found out that it may be run */
   IDEM_TAKEOVER = 4,
   /* do not renew in the background: the work ends within lease_ms or calls idem_renew */
   IDEM_NO_RENEWAL = 8,
   /* idem_once: when the call ends UNAVAILABLE, run the work without protection (it gets no
-   * claim). The outcome is IDEM_UNSTORED. Not after BUSY (another one may be at work), nor when
+   * claim). The outcome is IDEM_UNSTORED. Not after BUSY (another owner may be at work), nor when
    * the call is REFUSED (a wrong password, another protocol: that would run without protection for
    * good) */
   IDEM_FAIL_OPEN = 16
@@ -310,7 +314,7 @@ enum idem_flag {
 
 struct idem_request {
   size_t size; /* 0, or sizeof(struct idem_request) */
-  /* names the work. Build it with idem_key when it comes from more than one place */
+  /* names the work. Build it with idem_key when it has more than one part */
   struct idem_bytes key;
   /* what was asked (idem_fingerprint), at most 64 bytes: the same key with another one is a
    * MISMATCH. Absent: not compared. Either all callers of a key give one or none does */
@@ -318,9 +322,9 @@ struct idem_request {
   /* how long the owner may be silent; renewed in the background at a third of it. 0: the server's
    * default (60 s) */
   int64_t lease_ms;
-  /* how long to wait while another one runs it, in the order of arrival, as long as the server
-   * waits in one go (60 s by default; beyond that in line again). 0: idem_begin does not wait,
-   * idem_once waits 60 s. IDEM_NO_WAIT: neither waits */
+  /* how long to wait while another caller runs it, in the order of arrival; the server waits only
+   * so long in one go (60 s by default), after that the call goes to the end of the queue. 0:
+   * idem_begin does not wait, idem_once waits 60 s. IDEM_NO_WAIT: neither waits */
   int64_t wait_ms;
   /* enum idem_flag */
   unsigned flags;
@@ -348,11 +352,11 @@ struct idem_answer {
   /* BUSY: what is left of the owner's lease, at least 1 (the whole of it when it was granted to
    * this call). UNAVAILABLE: a pause worth making */
   int64_t retry_after_ms;
-  /* RUN, UNKNOWN: 1, or more when owners before vanished */
+  /* RUN, UNKNOWN: 1, or more when earlier owners vanished */
   int64_t attempt;
   /* RUN, UNSTORED, FAILED: the fencing token */
   uint64_t token;
-  /* BUSY, UNKNOWN: absent when it gave none */
+  /* BUSY, UNKNOWN: absent when the owner gave no name */
   struct idem_bytes owner;
   /* idem_once, UNSTORED: how storing ended. FAILED: how giving back ended */
   enum idem_status store;
@@ -366,7 +370,8 @@ struct idem_answer {
   void *reserved[8]; /* for later versions: zeros */
 };
 
-/* Frees what the answer holds and fills it with zeros. Fine on a zero-filled one, and twice. */
+/* Frees what the answer holds and fills it with zeros. May be called on a zero-filled answer, and
+ * twice. */
 IDEM_API void idem_answer_clear(struct idem_answer *answer);
 /* *to takes over what *from holds; *from is zeros. To keep the answer that a callback gets. */
 IDEM_API void idem_answer_move(struct idem_answer *to, struct idem_answer *from);
@@ -380,11 +385,11 @@ struct idem_result {
   size_t size;
   /* absent counts as empty */
   struct idem_bytes body;
-  /* beside the body, as a status line and headers; may be absent */
+  /* what belongs to the body, such as a status line and headers; may be absent */
   struct idem_bytes meta;
   /* how long it is kept. 0: the server's default (24 h) */
   int64_t ttl_ms;
-  /* 1: whoever waits gets it, nothing is kept: an error shared, not cached */
+  /* 1: those who wait get it, nothing is kept: an error is shared, not cached */
   int uncached;
   /* called with memory when the answer is cleared, to free the bytes. NULL: nothing to free */
   void (*release)(void *memory);
@@ -398,8 +403,8 @@ enum idem_work {
   /* it did not happen and may be tried again: the claim is given back, the next caller runs at
    * once */
   IDEM_WORK_FAILED = 1,
-  /* it may have happened: the claim is kept until its lease is over; with IDEM_HOLD it is then
-   * UNKNOWN to everybody, without it the next caller runs */
+  /* it may have happened: the claim is kept until its lease expires; with IDEM_HOLD it is UNKNOWN
+   * from then on, without it the next caller runs */
   IDEM_WORK_UNSURE = 2
 };
 
@@ -410,10 +415,10 @@ enum idem_work {
 typedef int idem_work_fn(struct idem_claim *claim, void *context, struct idem_result *result);
 
 /*
- * Claims, runs the work if the claim is granted, stores what it made. Otherwise waits for the one
- * who runs it, and replays. The work is called at most once by one idem_once; a second one never
- * runs while the first is alive and renews, and never again once a result is stored (while it is
- * kept). When the process dies in the middle, the next caller runs it again with attempt > 1
+ * Claims, runs the work if the claim is granted, stores what it made. Otherwise waits for the
+ * caller that runs it, and replays. The work is called at most once by one idem_once; a second one
+ * never runs while the first is alive and renews, and never again once a result is stored (while it
+ * is kept). When the process dies in the middle, the next caller runs it again with attempt > 1
  * after the lease, or gets UNKNOWN with IDEM_HOLD. Returns RUN, REPLAY, BUSY, UNKNOWN, MISMATCH,
  * UNSTORED, FAILED, UNAVAILABLE, TOOBIG, REFUSED, INVALID or NO_MEMORY; the work was called for
  * RUN, UNSTORED and FAILED and in no other case. Takes at most wait_ms + deadline_ms before the
@@ -441,31 +446,30 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_begin(struct idem_client *client,
                                                    struct idem_answer *answer);
 
 /*
- * Stores the result (release and memory of it are not used here); everybody who waits gets it.
+ * Stores the result (its release and memory are not used here); all callers that wait get it.
  *   OK           stored: seen. The claim has ended
- *   STALE        not yours any more: not stored
+ *   STALE        no longer yours: not stored
  *   CONFLICT     this claim has stored other bytes before
  *   TOOBIG       not stored, the claim is still yours: store something smaller
  *   UNAVAILABLE, NO_MEMORY   not seen. The claim is still renewed; idem_finish may be called
  *                            again with the same bytes
  *   REFUSED, INVALID
  * After a lost reply of an `uncached` result, or of one with a ttl shorter than the outage, the
- * server cannot tell any more whether it was stored: that is UNAVAILABLE too.
+ * server can no longer tell whether it was stored: that is UNAVAILABLE too.
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_finish(struct idem_claim *claim,
                                                     const struct idem_result *result);
 /*
- * Gives the claim back: the next one runs at once. Only for work that did not happen.
+ * Gives the claim back: the next caller runs at once. Only for work that did not happen.
  *   OK     given back: seen. The claim has ended
- *   STALE  it is not yours any more (an earlier attempt of this call may be the reason). The
- *          claim has ended
+ *   STALE  no longer yours (an earlier attempt of this call may be the reason). The claim has
+ *          ended
  *   UNAVAILABLE, NO_MEMORY, REFUSED, INVALID
  */
 IDEM_API enum idem_status idem_abandon(struct idem_claim *claim);
 /*
- * Writes down how far the work has come (at most 1 KiB): who runs after a crash finds it in
- * idem_claim_stage. Renews, too.
- * OK, STALE, UNAVAILABLE, TOOBIG, REFUSED, INVALID, NO_MEMORY.
+ * Stores how far the work has come (at most 1 KiB): the next owner finds it in idem_claim_stage
+ * after a crash. Renews, too. OK, STALE, UNAVAILABLE, TOOBIG, REFUSED, INVALID, NO_MEMORY.
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_stage(struct idem_claim *claim,
                                                    struct idem_bytes stage);
@@ -473,7 +477,7 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_stage(struct idem_claim *claim,
 IDEM_API IDEM_MUST_USE enum idem_status idem_renew(struct idem_claim *claim, int64_t lease_ms);
 /*
  * Ends renewal and frees the claim; NULL is fine. It says nothing to the server: a claim that was
- * neither finished nor abandoned stays shut until its lease is over, as if the process had died
+ * neither finished nor abandoned stays taken until its lease expires, as if the process had died
  * (IDEM_BIND: until now). When it returns, on_lost is not running for this claim and will not be
  * called for it again.
  */
@@ -483,12 +487,13 @@ IDEM_API void idem_claim_free(struct idem_claim *claim);
 IDEM_API enum idem_claim_state idem_claim_state(const struct idem_claim *claim);
 /* The fencing number of this grant: later grants of any key have higher ones. Below 2^53. */
 IDEM_API uint64_t idem_claim_token(const struct idem_claim *claim);
-/* 1, or more when owners before this one vanished in the middle. */
+/* 1, or more when earlier owners vanished in the middle. */
 IDEM_API int64_t idem_claim_attempt(const struct idem_claim *claim);
 /* The lease that was granted, ms. */
 IDEM_API int64_t idem_claim_lease_ms(const struct idem_claim *claim);
-/* What the owner before had written down with idem_stage; absent when nothing. Lives as long as the
- * claim. */
+/* What the former owner had stored with idem_stage; absent when nothing. Lives as long as the
+ * claim.
+ */
 IDEM_API struct idem_bytes idem_claim_stage(const struct idem_claim *claim);
 /* Lives as long as the claim. */
 IDEM_API struct idem_bytes idem_claim_key(const struct idem_claim *claim);
@@ -500,7 +505,7 @@ IDEM_API int64_t idem_claim_answered(const struct idem_claim *claim);
 IDEM_API const char *idem_claim_message(const struct idem_claim *claim);
 
 /*
- * Looks, runs nothing, waits for nobody. fingerprint absent: not compared.
+ * Looks; it runs nothing and does not wait. fingerprint absent: not compared.
  * REPLAY, BUSY, UNKNOWN, ABSENT, MISMATCH, UNAVAILABLE, TOOBIG, REFUSED, INVALID or NO_MEMORY.
  */
 IDEM_API enum idem_status idem_fetch(struct idem_client *client, struct idem_bytes key,
@@ -519,7 +524,7 @@ IDEM_API enum idem_status idem_wait(struct idem_client *client, struct idem_byte
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_key(const struct idem_bytes *parts, size_t count,
                                                  char *out, size_t size, size_t *len);
-/* The usual four: whose it is, what is asked, the caller's own key. */
+/* The usual four parts: whose request it is, what is asked, the caller's own key. */
 IDEM_API IDEM_MUST_USE enum idem_status idem_key_http(struct idem_bytes tenant,
                                                       struct idem_bytes method,
                                                       struct idem_bytes route,
@@ -527,8 +532,8 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_key_http(struct idem_bytes tenant,
                                                       size_t *len);
 
 enum idem_digest {
-  /* 16 bytes. Fast; finds honest mistakes. Whoever can choose requests can make two that collide,
-   * and then gets a replay under his own key */
+  /* 16 bytes. Fast; finds honest mistakes. A caller that chooses its requests can make two that
+   * collide, and then gets a replay under its own key */
   IDEM_XXH3_128 = 0,
   /* 32 bytes. REFUSED when the library was built without it */
   IDEM_SHA256 = 1
@@ -573,7 +578,7 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_fingerprint(const struct idem_http_
                                                          struct idem_fingerprint *out);
 
 enum idem_header_flag {
-  /* also take what clients of Stripe and others send: visible ASCII without quotes */
+  /* also take what Stripe's and other clients send: visible ASCII without quotes */
   IDEM_HEADER_UNQUOTED = 1
 };
 
@@ -602,10 +607,11 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_key_from_header(struct idem_bytes v
  *       ...
  *     }
  *
- * All of it belongs to the thread of its loop. Many claims share a few connections; calls that
+ * An idem_async belongs to the thread of its loop. Many claims share a few connections; calls that
  * wait have connections of their own. Claims are renewed by the loop: work that blocks the loop
- * for longer than its lease loses it. A grant that has come meanwhile is renewed before its owner
- * is told (and ends BUSY when the loop is blocked for more than a third of the lease each time).
+ * for longer than its lease may lose it. A grant that has come meanwhile is renewed before its
+ * owner is told (and ends BUSY when the loop is blocked for more than a third of the lease each
+ * time).
  */
 
 enum idem_event { IDEM_READABLE = 1, IDEM_WRITABLE = 2 };
@@ -656,7 +662,7 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_async_open(const char *url,
  * Ends every call with CANCELLED, closes the connections, frees. NULL is fine. Not from inside a
  * callback of the library. Claims that are still open, lost or ended remain valid memory
  * (idem_claim_free them as ever), but calls on them return IDEM_INVALID. What the server grants to
- * a call that was cancelled here is not seen any more: that key is BUSY until the lease is over.
+ * a call that was cancelled here is no longer seen: that key is BUSY until the lease expires.
  * The loop may have to run on to end its own handles.
  */
 IDEM_API void idem_async_close(struct idem_async *async);
@@ -664,10 +670,11 @@ IDEM_API void idem_async_close(struct idem_async *async);
 /*
  * The calls. What they are given is copied. They return OK when started: `done` will be called,
  * with the outcomes of the synchronous call in answer->status (answer->message says why). INVALID
- * or NO_MEMORY: not started, `done` is not called. *call (may be NULL) is for idem_async_cancel
- * and is valid until `done` is called. wait_ms 0 of idem_async_begin: does not wait. IDEM_BIND is
- * INVALID here: connections are shared. One call at a time on a claim; a claim must not be freed
- * while a call on it runs.
+ * or NO_MEMORY: not started, `done` is not called (of a call on a claim, idem_claim_message says
+ * why). *call (may be NULL) is for idem_async_cancel and is valid until `done` is called. wait_ms 0
+ * of idem_async_begin: does not wait. IDEM_BIND is INVALID here: connections are shared.
+ * IDEM_FAIL_OPEN has no effect. One call at a time on a claim; a claim must not be freed while a
+ * call on it runs.
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_async_begin(struct idem_async *async,
                                                          const struct idem_request *request,

@@ -40,7 +40,7 @@ static inline void idem_event_on_write(evutil_socket_t descriptor, short what, v
   watch->ready(watch->arg, IDEM_WRITABLE);
 }
 
-/* event_free makes a pending event not pending, so no callback comes behind it. */
+/* event_free makes a pending event not pending, so no callback comes after it. */
 static inline void idem_event_unwatch(void *handle) {
   struct idem_event_watch *watch = (struct idem_event_watch *)handle;
   if (watch->read != NULL) event_free(watch->read);

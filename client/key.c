@@ -87,7 +87,7 @@ static enum idem_status take_string(struct reader *r, char *out, size_t size, si
   }
 }
 
-/* 15 digits, or 12 before and 3 behind the point. */
+/* 15 digits, or 12 before and 3 after the point. */
 static bool take_number(struct reader *r) {
   take(r, '-');
   size_t whole = 0, fraction = 0;
@@ -137,7 +137,7 @@ static bool take_parameters(struct reader *r) {
   return true;
 }
 
-/* What clients send who never read the draft: visible ASCII as it is. */
+/* What clients send that do not follow the draft: visible ASCII as it is. */
 static enum idem_status take_unquoted(struct reader *r, char *out, size_t size, size_t *len) {
   const unsigned char *start = r->at;
   while (peek(r) > 0x20 && peek(r) < 0x7f) r->at++;

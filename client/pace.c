@@ -1,46 +1,104 @@
 /* pace.c - see pace.h. */
 #include "client/pace.h"
 
-#include <stdio.h>
-
 #include "client/clock.h"
-#include "client/keeper.h"
+#include "client/random.h"
+
+/* No renewal is given less, however short the lease. */
+#define RENEWAL_TIMEOUT_MIN_MS 50
+/* Not less than the former, for the lease's sake; not more than the latter, for a server that comes
+ * back. */
+#define RENEWAL_RETRY_MIN_MS 10
+#define RENEWAL_RETRY_MAX_MS 1000
 
 void pace_begin(struct pace *pace, const struct settings *settings, int64_t now, int64_t wait_ms) {
-  *pace = (struct pace){.start_ms = now, .wait_until_ms = now + wait_ms};
+  *pace = (struct pace){.settings = settings, .start_ms = now, .wait_until_ms = now + wait_ms};
   pace->deadline_ms = pace->wait_until_ms + settings->deadline_ms;
+}
+
+void pace_set_wait(const struct pace *pace, struct wire_request *request, int64_t now) {
+  request->wait_ms = 0;
+  if (request->verb != WIRE_CLAIM && request->verb != WIRE_WAIT) return;
+  request->wait_ms = clock_max(0, pace->wait_until_ms - now);
+  if (request->wait_ms == 0 && request->verb == WIRE_WAIT) request->verb = WIRE_FETCH;
+}
+
+int64_t pace_timeout_ms(const struct pace *pace, const struct wire_request *request, int64_t now) {
+  int64_t timeout_ms = request->wait_ms + pace->settings->command_timeout_ms;
+  return clock_max(1, clock_min(timeout_ms, pace->deadline_ms - now));
+}
+
+/* A random part of a duration that doubles with each failure. */
+static int64_t backoff_ms(struct pace *pace) {
+  int64_t pause_ms = pace->settings->backoff_first_ms;
+  pace->failures++;
+  for (unsigned i = 1; i < pace->failures && pause_ms < pace->settings->backoff_max_ms; i++)
+    pause_ms *= 2;
+  return random_pause_ms(clock_min(pause_ms, pace->settings->backoff_max_ms));
 }
 
 /* A call that waits is given up as soon as one that does not when the server is gone: the wait
- * counts only while there is somebody to wait for. An attempt that lasted was such a wait, until
+ * counts only while there is an owner to wait for. An attempt that lasted was such a wait, until
  * its end. */
-void pace_failed(struct pace *pace, const struct settings *settings, int64_t now,
-                 int64_t attempt_ms) {
-  if (now - attempt_ms >= settings->command_timeout_ms) {
-    pace->trouble_ms = now;
-  } else if (pace->trouble_ms == 0) {
-    pace->trouble_ms = attempt_ms;
+static void note_failure(struct pace *pace, int64_t start_ms, int64_t now) {
+  if (now - start_ms >= pace->settings->command_timeout_ms) {
+    pace->down_since_ms = now;
+  } else if (pace->down_since_ms == 0) {
+    pace->down_since_ms = start_ms;
   }
-  pace->deadline_ms = clock_min(pace->wait_until_ms, pace->trouble_ms) + settings->deadline_ms;
+  pace->deadline_ms =
+      clock_min(pace->wait_until_ms, pace->down_since_ms) + pace->settings->deadline_ms;
 }
 
-void pace_heard(struct pace *pace, const struct settings *settings) {
-  pace->trouble_ms = 0;
-  pace->deadline_ms = pace->wait_until_ms + settings->deadline_ms;
+/* A connection that stood before may have been closed long ago, by a server that is back: then a
+ * new one needs no pause. */
+int64_t pace_retry_at(struct pace *pace, const struct pace_attempt *attempt, bool spoken,
+                      int64_t now) {
+  note_failure(pace, attempt->start_ms, now);
+  bool at_once = attempt->reused && !spoken && !pace->retried_at_once;
+  if (at_once) pace->retried_at_once = true;
+  int64_t at_ms = at_once ? now : now + backoff_ms(pace);
+  return at_ms < pace->deadline_ms ? at_ms : CLOCK_NEVER;
 }
 
-int64_t pace_pause_ms(struct pace *pace, const struct settings *settings) {
-  return settings_pause_ms(settings, ++pace->failures);
+void pace_heard(struct pace *pace) {
+  pace->down_since_ms = 0;
+  pace->deadline_ms = pace->wait_until_ms + pace->settings->deadline_ms;
 }
+
+int64_t pace_wait_on_at(struct pace *pace, const struct pace_attempt *attempt, int64_t now) {
+  if (now >= pace->wait_until_ms) return CLOCK_NEVER;
+  pace_heard(pace);
+  if (now - attempt->sent_ms >= PACE_SOON_MS) {
+    pace->failures = 0;
+    return now;
+  }
+  int64_t at_ms = now + backoff_ms(pace);
+  return at_ms < pace->wait_until_ms ? at_ms : CLOCK_NEVER;
+}
+
+/* ---- renewals ---- */
+
+int64_t pace_renewal_period_ms(int64_t lease_ms) { return clock_max(1, lease_ms / 3); }
+
+int64_t pace_renewal_timeout_ms(int64_t lease_ms) {
+  return clock_max(RENEWAL_TIMEOUT_MIN_MS, lease_ms / 3);
+}
+
+int64_t pace_renewal_retry_ms(int64_t lease_ms) {
+  return clock_max(RENEWAL_RETRY_MIN_MS, clock_min(lease_ms / 12, RENEWAL_RETRY_MAX_MS));
+}
+
+/* ---- grants ---- */
 
 /* One bar for the claim and for its renewals: a server, or a loop, that needs longer than a renewal
  * may take would let the lease expire under the work. */
 static bool in_time(const struct pace_grant *grant, int64_t now) {
-  int64_t age = now - grant->sent_ms;
-  return age < grant->lease_ms && age <= keeper_patience_ms(grant->lease_ms);
+  int64_t age_ms = now - grant->sent_ms;
+  return age_ms < grant->lease_ms && age_ms <= pace_renewal_timeout_ms(grant->lease_ms);
 }
 
-enum pace_verdict pace_judge_grant(const struct pace *pace, const struct pace_grant *grant,
+enum pace_verdict pace_check_grant(const struct pace *pace, const struct pace_grant *grant,
                                    int64_t now) {
   if (in_time(grant, now)) return PACE_SURE;
   if (grant->renewals >= PACE_RENEWALS_MAX) return PACE_LATE;
@@ -50,17 +108,18 @@ enum pace_verdict pace_judge_grant(const struct pace *pace, const struct pace_gr
   return now + 2 * exchange_ms < pace->deadline_ms ? PACE_RENEW : PACE_LATE;
 }
 
-void pace_explain_late(const struct pace_grant *grant, char *out) {
-  snprintf(out, IDEM_MESSAGE_BYTES, "the answers take longer than the lease of %lld ms allows",
-           (long long)grant->lease_ms);
+void pace_grant_renewed(struct pace_grant *grant, int64_t sent_ms, int64_t lease_ms) {
+  grant->sent_ms = sent_ms;
+  grant->lease_ms = lease_ms;
+  grant->renewals++;
 }
 
-struct pace pace_of_renewals(const struct pace *pace, const struct settings *settings,
-                             int64_t now) {
+struct pace pace_of_renewals(const struct pace *pace, int64_t now) {
   struct pace renewals = *pace;
   renewals.wait_until_ms = clock_min(pace->wait_until_ms, now);
-  renewals.deadline_ms = clock_min(pace->deadline_ms, now + settings->deadline_ms);
-  renewals.trouble_ms = 0;
+  renewals.deadline_ms = clock_min(pace->deadline_ms, now + pace->settings->deadline_ms);
+  renewals.down_since_ms = 0;
   renewals.failures = 0;
+  renewals.retried_at_once = false;
   return renewals;
 }

@@ -1,12 +1,18 @@
 /*
- * pace.h - how long one logical call goes on: its deadline, its pauses, what the wait it asked for
- * adds, and whether a grant that took time still counts. Pure: now is a number. Shared by the
- * synchronous and the asynchronous half.
+ * pace.h - when a call tries again, and when it stops: its deadline, its pauses, the wait that it
+ * asked for, the renewals of its lease, and whether a grant that took time still counts. One policy
+ * for the synchronous and the asynchronous calls. Pure but for the jitter: now is a number.
+ *
+ *     start        wait_until                deadline
+ *       |--- wait ----|------ deadline_ms ------|       while the server answers
+ *       |- down_since -|----- deadline_ms -----|        the wait counts only until the server is
+ * gone
  */
 #ifndef IDEM_CLIENT_PACE_H
 #define IDEM_CLIENT_PACE_H
 
 #include "client/settings.h"
+#include "client/wire.h"
 
 /* A server that answers BUSY to a waiting call sooner than this does not let it wait (it drains, or
  * has too many): a pause comes in between. */
@@ -14,23 +20,52 @@
 /* Renewals of one grant before it counts. When that many answers were late, the next ones will
  * be, too. */
 #define PACE_RENEWALS_MAX 3
+/* Reads of what a socket holds when the time of a call is over, before the call is given up: the
+ * process may have stood still meanwhile. */
+#define PACE_LATE_READS_MAX 64
 
 struct pace {
+  const struct settings *settings; /* borrowed */
   int64_t start_ms;
   int64_t wait_until_ms;
   int64_t deadline_ms;
-  int64_t trouble_ms; /* since when the server cannot be reached; 0: it can */
-  unsigned failures;
+  int64_t down_since_ms; /* since when the server does not answer; 0: it does */
+  unsigned failures;     /* attempts without an answer, for the pauses */
+  bool retried_at_once;  /* one failure of an older connection was repeated without a pause */
 };
 
+/* One attempt. */
+struct pace_attempt {
+  int64_t start_ms; /* when it began, connecting included */
+  int64_t sent_ms;  /* when its request was sent */
+  bool reused;      /* over a connection that stood before */
+};
+
+/* settings must outlive the pace. wait_ms: how long the call may wait for another owner. */
 void pace_begin(struct pace *pace, const struct settings *settings, int64_t now, int64_t wait_ms);
-/* An attempt that began at attempt_ms was not answered. */
-void pace_failed(struct pace *pace, const struct settings *settings, int64_t now,
-                 int64_t attempt_ms);
-/* The server has spoken, but the call goes on. */
-void pace_heard(struct pace *pace, const struct settings *settings);
-/* The pause before the next attempt. */
-int64_t pace_pause_ms(struct pace *pace, const struct settings *settings);
+/* What is left of the wait goes into the request of the next attempt; a WAIT of nothing is a FETCH.
+ */
+void pace_set_wait(const struct pace *pace, struct wire_request *request, int64_t now);
+/* How long an attempt may take from now on, at least 1 ms. */
+int64_t pace_timeout_ms(const struct pace *pace, const struct wire_request *request, int64_t now);
+/* An attempt was not answered, or the server said that it cannot now (`spoken`). When to make the
+ * next one; CLOCK_NEVER: no more. */
+int64_t pace_retry_at(struct pace *pace, const struct pace_attempt *attempt, bool spoken,
+                      int64_t now);
+/* It was answered BUSY. When to ask again, for the server waits only so long in one go;
+ * CLOCK_NEVER: the wait is over. */
+int64_t pace_wait_on_at(struct pace *pace, const struct pace_attempt *attempt, int64_t now);
+/* The server has answered, but the call goes on. */
+void pace_heard(struct pace *pace);
+
+/* ---- renewals ---- */
+
+/* The part of lease_ms after which a claim is renewed. */
+int64_t pace_renewal_period_ms(int64_t lease_ms);
+/* How long a renewal may take from sending to its answer; it is given up then. */
+int64_t pace_renewal_timeout_ms(int64_t lease_ms);
+/* How long after a failed renewal the next one is tried. */
+int64_t pace_renewal_retry_ms(int64_t lease_ms);
 
 /* ---- grants ---- */
 
@@ -44,17 +79,17 @@ struct pace_grant {
 
 enum pace_verdict {
   PACE_SURE,  /* its owner may start now: the lease runs, and the next renewal will be in time */
-  PACE_RENEW, /* it may have expired: renew it, then ask again */
+  PACE_RENEW, /* it may have expired: renew it, then check again */
   PACE_LATE   /* and there is no time for that, or it was no use: the grant is dropped */
 };
 
-/* What becomes of the grant if its owner is told at `now`. */
-enum pace_verdict pace_judge_grant(const struct pace *pace, const struct pace_grant *grant,
+/* What becomes of the grant if its owner is told at `now`; pace is that of its renewals. */
+enum pace_verdict pace_check_grant(const struct pace *pace, const struct pace_grant *grant,
                                    int64_t now);
-/* Why it was dropped; IDEM_MESSAGE_BYTES at `out`. */
-void pace_explain_late(const struct pace_grant *grant, char *out);
-/* The pace of the renewals of a grant that has been heard of just now: the wait has ended, and they
- * get no more time than any call. */
-struct pace pace_of_renewals(const struct pace *pace, const struct settings *settings, int64_t now);
+/* A renewal of it that was sent at sent_ms was granted for lease_ms. */
+void pace_grant_renewed(struct pace_grant *grant, int64_t sent_ms, int64_t lease_ms);
+/* The pace of the renewals of a grant that has come just now: the wait has ended, and they get no
+ * more time than any call. */
+struct pace pace_of_renewals(const struct pace *pace, int64_t now);
 
 #endif

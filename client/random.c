@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <sys/random.h>
 
-bool random_bytes(void *out, size_t len) {
+static bool random_bytes(void *out, size_t len) {
   char *at = out;
   while (len > 0) {
     ssize_t got = getrandom(at, len, 0);

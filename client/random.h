@@ -10,11 +10,9 @@
 /* 128 random bits, in hexadecimal. */
 #define RANDOM_HEX_BYTES 32
 
-/* False when the kernel has none to give. */
-bool random_bytes(void *out, size_t len);
 /* Writes RANDOM_HEX_BYTES, not terminated. */
 bool random_hex(char *out);
-/* A duration in [ms/2, ms], so that those who failed together do not come back together. */
+/* A duration in [ms/2, ms], so that callers that failed together do not come back together. */
 int64_t random_pause_ms(int64_t ms);
 
 #endif

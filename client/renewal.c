@@ -1,102 +1,55 @@
-/*
- * renewal.c - idem_async renews its claims: what keeper.c is to idem_client, in the loop. See
- * async.h.
- *
- *     claims by due_ms:   [a 10][b 12] ... [z never: IDEM_NO_RENEWAL]
- */
-#include "client/async.h"
+/* renewal.c - see renewal.h. */
+#include "client/renewal.h"
+
 #include "client/clock.h"
 
-static void unlink_item(struct idem_async *async, struct keeper_item *item) {
-  *(item->previous != NULL ? &item->previous->next : &async->first) = item->next;
-  *(item->next != NULL ? &item->next->previous : &async->last) = item->previous;
-  item->next = item->previous = NULL;
+static void conclude(struct idem_async *async, struct lease *lease,
+                     const struct lease_renewal *renewal) {
+  enum idem_claim_state told = lease_renewal_ended(&async->leases, lease, renewal);
+  if (lease->listed) wakeup_at(&async->wakeup, lease->due_ms);
+  if (told == IDEM_CLAIM_HELD || async->settings.on_lost == NULL) return;
+  async->settings.on_lost(lease->claim, told, async->settings.lost_context);
 }
 
-static void link_item(struct idem_async *async, struct keeper_item *item, int64_t due_ms) {
-  struct keeper_item *before = async->last;
-  while (before != NULL && before->due_ms > due_ms) before = before->previous;
-  item->due_ms = due_ms;
-  item->previous = before;
-  item->next = before != NULL ? before->next : async->first;
-  *(before != NULL ? &before->next : &async->first) = item;
-  *(item->next != NULL ? &item->next->previous : &async->last) = item;
-  async_wake_at(async, due_ms);
+static void on_ended(struct idem_call *call, const struct wire_reply *reply, int64_t now) {
+  struct idem_claim *claim = call->claim;
+  const struct lease_renewal renewal = {reply, call->attempt.sent_ms, now};
+  if (claim == NULL) return; /* freed meanwhile */
+  claim->renewal = NULL;
+  if (claim->lease.listed) conclude(call->async, &claim->lease, &renewal);
 }
 
-void renewal_add(struct idem_async *async, struct idem_claim *claim, int64_t granted_ms,
-                 bool renews) {
-  struct keeper_item *item = &claim->item;
-  item->added = true;
-  atomic_store(&item->expires_ms, granted_ms + item->lease_ms);
-  link_item(async, item, renews ? granted_ms + keeper_period_ms(item->lease_ms) : CLOCK_NEVER);
-}
-
-void renewal_remove(struct idem_async *async, struct idem_claim *claim) {
-  if (!claim->item.added) return;
-  claim->item.added = false;
-  unlink_item(async, &claim->item);
-}
-
-void renewal_refresh(struct idem_async *async, struct idem_claim *claim, int64_t sent_ms,
-                     int64_t lease_ms) {
-  struct keeper_item *item = &claim->item;
-  item->lease_ms = lease_ms;
-  item->told_doubtful = false;
-  atomic_store(&item->expires_ms, sent_ms + lease_ms);
-  if (!item->added || item->due_ms == CLOCK_NEVER) return;
-  unlink_item(async, item);
-  link_item(async, item, sent_ms + keeper_period_ms(lease_ms));
-}
-
-static void tell(const struct idem_async *async, struct idem_claim *claim,
-                 enum idem_claim_state state) {
-  if (async->settings.on_lost == NULL || claim->item.muted) return;
-  async->settings.on_lost(claim, state, async->settings.lost_context);
-}
-
-void renewal_answered(struct idem_async *async, struct idem_claim *claim, int64_t sent_ms,
-                      const struct wire_reply *reply) {
-  if (!claim->item.added) return; /* it has ended in the meantime */
-  if (reply->status == IDEM_OK) {
-    renewal_refresh(async, claim, sent_ms, reply->number);
-  } else if (reply->status == IDEM_STALE && !claim->item.muted) {
-    renewal_remove(async, claim);
-    atomic_store(&claim->item.state, IDEM_CLAIM_LOST);
-    tell(async, claim, IDEM_CLAIM_LOST);
-  }
-  /* Anything else: renewal_run has set the time of the next try. */
-}
-
-/* Starts one renewal and sets when the next try is due in case this one fails. */
-static void renew(struct idem_async *async, struct keeper_item *item, int64_t now) {
-  int64_t due = now + keeper_retry_ms(item->lease_ms), expires = atomic_load(&item->expires_ms);
-  if (now < expires) due = clock_min(due, expires);
-  unlink_item(async, item);
-  link_item(async, item, due);
-  struct idem_claim *claim = item->claim;
-  if (now >= expires && !item->told_doubtful) {
-    item->told_doubtful = true;
-    tell(async, claim, IDEM_CLAIM_DOUBTFUL);
-  }
+/* Starts one renewal. Until it has ended the lease has a later place, at which nothing is due. */
+static void renew(struct idem_async *async, struct lease *lease, int64_t now) {
+  struct idem_claim *claim = lease->claim;
+  int64_t until_ms = now + pace_renewal_timeout_ms(lease->lease_ms);
+  lease_schedule(&async->leases, lease, until_ms);
   if (claim->renewal != NULL) return;
-  struct wire_request request = {.verb = WIRE_RENEW, .key = item->key, .token = item->token};
-  claim->renewal = async_start_internal(async, &request, claim, now);
-  if (claim->renewal == NULL) return;
+  const struct wire_request request = claim_renew_request(claim, 0, idem_data(NULL, 0));
+  const struct call_order order = {.request = &request, .claim = claim, .ended = on_ended};
+  claim->renewal = call_create(async, &order, now);
+  if (claim->renewal == NULL) {
+    const struct lease_renewal none = {NULL, now, now};
+    conclude(async, lease, &none);
+    return;
+  }
   struct pace *pace = &claim->renewal->pace;
-  pace->deadline_ms = clock_min(pace->deadline_ms, now + keeper_patience_ms(item->lease_ms));
+  pace->deadline_ms = clock_min(pace->deadline_ms, until_ms);
+  call_send_later(claim->renewal, now);
 }
 
 int64_t renewal_run(struct idem_async *async, int64_t now) {
   /* Each goes to a later place, so the loop ends. */
-  while (async->first != NULL && async->first->due_ms <= now) renew(async, async->first, now);
-  return async->first != NULL ? async->first->due_ms : CLOCK_NEVER;
+  for (struct lease *first; (first = TAILQ_FIRST(&async->leases)) != NULL;) {
+    if (first->due_ms > now) return first->due_ms;
+    renew(async, first, now);
+  }
+  return CLOCK_NEVER;
 }
 
 void renewal_orphan_all(struct idem_async *async) {
-  while (async->first != NULL) {
-    struct idem_claim *claim = async->first->claim;
-    renewal_remove(async, claim);
-    claim->call = claim->renewal = NULL;
+  for (struct lease *lease; (lease = TAILQ_FIRST(&async->leases)) != NULL;) {
+    lease_remove(&async->leases, lease);
+    lease->claim->call = lease->claim->renewal = NULL;
   }
 }

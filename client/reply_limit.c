@@ -17,7 +17,7 @@ static struct reply_limit *admit(const redisReadTask *task, size_t bytes) {
   if (task->parent == NULL) limit->bytes = limit->objects = 0;
   limit->objects++;
   limit->bytes += bytes;
-  limit->exceeded = limit->objects > REPLY_OBJECTS_MAX || limit->bytes > limit->bytes_max;
+  limit->exceeded = limit->objects > REPLY_LIMIT_OBJECTS_MAX || limit->bytes > limit->bytes_max;
   return limit->exceeded ? NULL : limit;
 }
 
@@ -28,7 +28,7 @@ static void *create_string(const redisReadTask *task, char *text, size_t len) {
 
 static void *create_array(const redisReadTask *task, element_count elements) {
   struct reply_limit *limit = admit(task, 0);
-  if (limit != NULL && elements > REPLY_ELEMENTS_MAX) limit->exceeded = true;
+  if (limit != NULL && elements > REPLY_LIMIT_ELEMENTS_MAX) limit->exceeded = true;
   return limit != NULL && !limit->exceeded ? limit->builder->createArray(task, elements) : NULL;
 }
 

@@ -13,12 +13,12 @@
 #include <stdbool.h>
 
 /* Fields of an array. idem's own have at most 6; a later server may say more. */
-#define REPLY_ELEMENTS_MAX 64
+#define REPLY_LIMIT_ELEMENTS_MAX 64
 /* Objects of one reply, arrays inside of arrays included. */
-#define REPLY_OBJECTS_MAX 256
+#define REPLY_LIMIT_OBJECTS_MAX 256
 
 struct reply_limit {
-  redisReplyObjectFunctions functions, *builder; /* what stands in the reader; who builds */
+  redisReplyObjectFunctions functions, *builder; /* in the reader; what builds */
   size_t bytes_max, bytes;                       /* of all strings of one reply */
   unsigned objects;
   bool exceeded; /* the reader is of no further use */
@@ -26,7 +26,7 @@ struct reply_limit {
 
 /* Puts the limit into a reader, which it must outlive. */
 void reply_limit_init(struct reply_limit *limit, redisReader *reader, size_t bytes_max);
-/* Whether what came so far is too much: also a string that is still growing. */
+/* True when what has come so far is too much; a string that is still growing counts. */
 bool reply_limit_exceeded(const struct reply_limit *limit, const redisReader *reader);
 
 #endif

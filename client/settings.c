@@ -104,12 +104,6 @@ struct idem_bytes settings_owner(const struct settings *settings, char *out) {
   return idem_data(out, settings->name_len + RANDOM_HEX_BYTES);
 }
 
-int64_t settings_pause_ms(const struct settings *settings, unsigned failures) {
-  int64_t pause = settings->backoff_first_ms;
-  for (unsigned i = 1; i < failures && pause < settings->backoff_max_ms; i++) pause *= 2;
-  return random_pause_ms(pause < settings->backoff_max_ms ? pause : settings->backoff_max_ms);
-}
-
 SIZED_ASSERT_FULL(struct idem_request, SIZED_REQUEST_0_1);
 
 const char *settings_take_request(struct idem_request *to, const struct idem_request *from) {

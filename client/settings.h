@@ -39,8 +39,6 @@ void settings_deinit(struct settings *settings);
 /* The name of one logical call: SETTINGS_OWNER_BYTES at `out`. Absent when the kernel has no random
  * numbers. */
 struct idem_bytes settings_owner(const struct settings *settings, char *out);
-/* The pause before attempt `failures` + 1. */
-int64_t settings_pause_ms(const struct settings *settings, unsigned failures);
 /* Copies a request of the caller's. NULL, or what is wrong with it. */
 const char *settings_take_request(struct idem_request *to, const struct idem_request *from);
 

@@ -7,8 +7,8 @@
  *
  * A size of 0 is that of version 0.1, so that `{.key = ...}` needs no size.
  *
- * A struct ends with a member, never with padding: nobody fills that with zeros, and a member of a
- * later version would lie in it, inside the size that older programs give.
+ * A struct ends with a member, never with padding: padding is not filled with zeros, and a member
+ * of a later version would lie in it, inside the size that older programs give.
  */
 #ifndef IDEM_CLIENT_SIZED_H
 #define IDEM_CLIENT_SIZED_H
@@ -28,9 +28,10 @@
 
 /* Next to the use of each: the struct has no padding at its end. (On machines of 32 bits it may,
  * and there a later version has to begin its members after it.) */
-#define SIZED_ASSERT_FULL(type, size_0_1)                                                     \
-  _Static_assert(sizeof(type) == (size_0_1) || sizeof(void *) < 8, "padding at the end of a " \
-                                                                   "struct")
+#define SIZED_ASSERT_FULL(type, size_0_1)                          \
+  _Static_assert(sizeof(type) == (size_0_1) || sizeof(void *) < 8, \
+                 "padding at the end of a "                        \
+                 "struct")
 
 /* Copies `from`, whose first member is its size, to `to` of so many bytes. False: it is smaller
  * than that of 0.1, or sets something that this library does not know. */

@@ -70,7 +70,7 @@ static bool port_valid(const char *port) {
   return value >= 1 && value <= 65535;
 }
 
-/* "host", "host:port", "[v6]", "[v6]:port", each with an optional "/" or "/0" behind it. */
+/* "host", "host:port", "[v6]", "[v6]:port", each with an optional "/" or "/0" after it. */
 static enum idem_status take_host(struct target *target, char *rest, struct idem_error *error) {
   char *slash = strchr(rest, '/');
   if (slash != NULL) {
@@ -137,7 +137,7 @@ enum idem_status target_parse(struct target *target, const char *url, struct ide
   *target = (struct target){0};
   size_t len = strlen(url);
   if (len > TARGET_URL_LIMIT) return invalid(error, "it is too long");
-  /* The parts are cut inside one copy; behind it lies the name for messages, which is no longer
+  /* The parts are cut inside one copy; after it lies the name for messages, which is no longer
    * than "[host]:port". */
   size_t name_size = len + sizeof "[]:" + sizeof TARGET_PORT;
   target->memory = malloc(len + 1 + name_size);

@@ -13,6 +13,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "client/sigpipe.h"
+
 struct tls {
   SSL_CTX *context;
 };
@@ -80,6 +82,16 @@ static bool expect_host(SSL *ssl, const char *host) {
   return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
+/* OpenSSL has an error of its own when it disliked what the peer said; the network's have none, but
+ * for the end of input, which version 3 reports: a server that stops is not one that speaks no TLS.
+ */
+static bool objected(unsigned long code) {
+#ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING
+  if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) return false;
+#endif
+  return code != 0;
+}
+
 enum idem_status tls_start(struct tls *tls, redisContext *context, const char *host,
                            struct idem_error *error) {
   SSL *ssl = SSL_new(tls->context);
@@ -90,15 +102,29 @@ enum idem_status tls_start(struct tls *tls, redisContext *context, const char *h
   }
   ERR_clear_error();
   /* hiredis frees ssl only when it has taken it, which it does at the end. */
-  if (redisInitiateSSL(context, ssl) == REDIS_OK) return IDEM_OK;
-  /* OpenSSL has an error of its own when it disliked what the peer said; the network's have none.
-   */
-  enum idem_status status = ERR_peek_error() != 0 ? IDEM_REFUSED : IDEM_UNAVAILABLE;
+  struct sigpipe sigpipe;
+  sigpipe_hold(&sigpipe);
+  int code = redisInitiateSSL(context, ssl);
+  sigpipe_release(&sigpipe);
+  if (code == REDIS_OK) return IDEM_OK;
+  enum idem_status status = objected(ERR_peek_error()) ? IDEM_REFUSED : IDEM_UNAVAILABLE;
   snprintf(error->text, sizeof error->text, "TLS: no handshake with %.60s: %.70s", host,
            context->errstr);
   ERR_clear_error();
   if (context->privctx == NULL) SSL_free(ssl);
   return status;
+}
+
+void tls_expect_errors(void) { ERR_clear_error(); }
+
+enum idem_status tls_explain_end(const char *host, char *why) {
+  unsigned long code = ERR_get_error();
+  ERR_clear_error();
+  if (!objected(code)) return IDEM_UNAVAILABLE;
+  const char *reason = ERR_reason_error_string(code);
+  snprintf(why, IDEM_MESSAGE_BYTES, "TLS: no handshake with %.60s: %.70s", host,
+           reason != NULL ? reason : "unknown reason");
+  return IDEM_REFUSED;
 }
 
 #else
@@ -122,6 +148,14 @@ enum idem_status tls_start(struct tls *tls, redisContext *context, const char *h
   (void)host;
   (void)error;
   return IDEM_REFUSED;
+}
+
+void tls_expect_errors(void) {}
+
+enum idem_status tls_explain_end(const char *host, char *why) {
+  (void)host;
+  (void)why;
+  return IDEM_UNAVAILABLE;
 }
 
 #endif

@@ -2,29 +2,32 @@
  * tokens.h - the tokens of the claims that a client has, so that a grant which it has already is
  * not taken for a new one: a reply that came twice answers the next request otherwise.
  *
- *     buckets by the low bits of the token (tokens count up):   [0] -> item -> item   [1] -> item
+ *     buckets by the low bits of the token (tokens count up):
+ *         [0] -> lease -> lease
+ *         [1] -> lease
  *
- * Never fails: without memory for more buckets the chains are longer. Not locked.
+ * Never fails: without memory for more buckets the chains are longer. Not locked: its owner locks.
  */
 #ifndef IDEM_CLIENT_TOKENS_H
 #define IDEM_CLIENT_TOKENS_H
 
-#include "client/keeper.h"
+#include "client/lease.h"
 
 #define TOKENS_BUCKETS_FIRST 16 /* a power of two */
 
 struct tokens {
-  struct keeper_item *first[TOKENS_BUCKETS_FIRST];
-  struct keeper_item **buckets; /* `first` until that is too small */
+  struct lease *first[TOKENS_BUCKETS_FIRST];
+  struct lease **buckets; /* `first` until that is too small */
   size_t bucket_count, count;
 };
 
 void tokens_init(struct tokens *tokens);
 void tokens_deinit(struct tokens *tokens);
+/* True when a lease of this token was added and not removed. */
 bool tokens_has(const struct tokens *tokens, uint64_t token);
-/* The item stays where it is until it is removed. */
-void tokens_add(struct tokens *tokens, struct keeper_item *item);
+/* The lease stays where it is until it is removed. */
+void tokens_add(struct tokens *tokens, struct lease *lease);
 /* Fine for one that was not added. */
-void tokens_remove(struct tokens *tokens, struct keeper_item *item);
+void tokens_remove(struct tokens *tokens, struct lease *lease);
 
 #endif

@@ -9,9 +9,6 @@
 
 /* Tokens stay below 2^53 by contract; a larger one is not idem's. */
 #define TOKEN_MAX ((long long)1 << 53)
-/* For a BUSY that tells no lease: a second is soon enough when too many wait, or when a grant was
- * overtaken. */
-#define UNTOLD_RETRY_MS 1000
 
 /* ---- requests ---- */
 
@@ -148,7 +145,7 @@ static const struct {
     [WIRE_PING] = {"PING", put_ping},    [WIRE_AUTH] = {"AUTH", put_auth},
 };
 
-/* Room in front of the first argument for "*16\r\n", whose number is known at the end. */
+/* Room before the first argument for "*16\r\n", whose number is known at the end. */
 #define HEADER_BYTES 5
 
 void wire_frame(struct wire_frame *frame, const struct wire_request *request) {
@@ -182,8 +179,7 @@ void wire_copy(const struct wire_frame *frame, char *out) {
 static void broken(struct wire_reply *out) {
   out->status = IDEM_REFUSED;
   out->broken = true;
-  snprintf(out->message, sizeof out->message,
-           "a reply that is none of idem's: is this another server?");
+  snprintf(out->message, sizeof out->message, "not a reply of idem: is this another server?");
 }
 
 #define TO(verb) (1u << (verb))
@@ -231,7 +227,7 @@ static void quote(const redisReply *reply, char *message) {
   message[len] = '\0';
 }
 
-static void judge_error(enum wire_verb verb, const redisReply *reply, struct wire_reply *out) {
+static void parse_error(enum wire_verb verb, const redisReply *reply, struct wire_reply *out) {
   quote(reply, out->message);
   out->status = IDEM_REFUSED;
   for (size_t i = 0; i < sizeof ERRORS / sizeof ERRORS[0]; i++) {
@@ -240,7 +236,7 @@ static void judge_error(enum wire_verb verb, const redisReply *reply, struct wir
     out->again = ERRORS[i].again;
     break;
   }
-  if (out->status == IDEM_BUSY) out->left_ms = UNTOLD_RETRY_MS;
+  if (out->status == IDEM_BUSY) out->left_ms = WIRE_UNTOLD_RETRY_MS;
 }
 
 /* Fields of an array after its status word; each reader says whether the field has its type. */
@@ -307,7 +303,7 @@ static bool is_word(const redisReply *field, const char *word) {
   return field->len == strlen(word) && memcmp(field->str, word, field->len) == 0;
 }
 
-static void judge_record(enum wire_verb verb, const redisReply *reply, struct wire_reply *out) {
+static void parse_record(enum wire_verb verb, const redisReply *reply, struct wire_reply *out) {
   if (reply->type == REDIS_REPLY_NIL && verb != WIRE_CLAIM) {
     out->status = IDEM_ABSENT;
     return;
@@ -327,7 +323,7 @@ static void judge_record(enum wire_verb verb, const redisReply *reply, struct wi
   broken(out);
 }
 
-static void judge_number(enum wire_verb verb, const redisReply *reply, struct wire_reply *out) {
+static void parse_number(enum wire_verb verb, const redisReply *reply, struct wire_reply *out) {
   bool fits =
       verb == WIRE_RENEW ? read_ms(reply, 1, &out->number) : read_number(reply, 0, &out->number);
   if (!fits) {
@@ -337,21 +333,21 @@ static void judge_number(enum wire_verb verb, const redisReply *reply, struct wi
   out->status = verb == WIRE_RELEASE && out->number == 0 ? IDEM_STALE : IDEM_OK;
 }
 
-void wire_judge(enum wire_verb verb, redisReply *reply, struct wire_reply *out) {
+void wire_parse(enum wire_verb verb, redisReply *reply, struct wire_reply *out) {
   memset(out, 0, offsetof(struct wire_reply, message));
   out->message[0] = '\0';
   out->memory = reply;
   if (reply->type == REDIS_REPLY_ERROR) {
-    judge_error(verb, reply, out);
+    parse_error(verb, reply, out);
     return;
   }
   switch (verb) {
     case WIRE_CLAIM:
     case WIRE_FETCH:
-    case WIRE_WAIT: judge_record(verb, reply, out); break;
+    case WIRE_WAIT: parse_record(verb, reply, out); break;
     case WIRE_STORE:
     case WIRE_RENEW:
-    case WIRE_RELEASE: judge_number(verb, reply, out); break;
+    case WIRE_RELEASE: parse_number(verb, reply, out); break;
     case WIRE_PING:
       if (!is_word(reply, "PONG")) broken(out);
       break;
@@ -361,12 +357,12 @@ void wire_judge(enum wire_verb verb, redisReply *reply, struct wire_reply *out) 
   }
 }
 
-enum idem_status wire_judge_auth(redisReply *reply, struct idem_error *error) {
-  struct wire_reply judged;
-  wire_judge(WIRE_AUTH, reply, &judged);
-  if (judged.status == IDEM_OK) return IDEM_OK;
-  snprintf(error->text, sizeof error->text, "the password: %.140s", judged.message);
-  return judged.status == IDEM_UNAVAILABLE ? IDEM_UNAVAILABLE : IDEM_REFUSED;
+enum idem_status wire_parse_auth(redisReply *reply, struct idem_error *error) {
+  struct wire_reply parsed;
+  wire_parse(WIRE_AUTH, reply, &parsed);
+  if (parsed.status == IDEM_OK) return IDEM_OK;
+  snprintf(error->text, sizeof error->text, "the password: %.140s", parsed.message);
+  return parsed.status == IDEM_UNAVAILABLE ? IDEM_UNAVAILABLE : IDEM_REFUSED;
 }
 
 void wire_reply_fail(struct wire_reply *reply, enum idem_status status, const char *message) {
@@ -378,29 +374,4 @@ void wire_reply_fail(struct wire_reply *reply, enum idem_status status, const ch
 void wire_reply_deinit(struct wire_reply *reply) {
   if (reply->memory != NULL) freeReplyObject(reply->memory);
   reply->memory = NULL;
-}
-
-void wire_busy_keep(struct wire_reply *busy, struct wire_reply *reply) {
-  wire_reply_deinit(busy);
-  *busy = *reply;
-  reply->memory = NULL;
-}
-
-void wire_busy_grant(struct wire_reply *busy, int64_t lease_ms) {
-  wire_reply_deinit(busy);
-  wire_reply_fail(busy, IDEM_BUSY, "");
-  busy->left_ms = clock_max(1, lease_ms);
-}
-
-void wire_busy_overtaken(struct wire_reply *busy) { wire_busy_grant(busy, UNTOLD_RETRY_MS); }
-
-void wire_busy_settle(struct wire_reply *busy, struct wire_reply *reply) {
-  if (busy->status == IDEM_BUSY && reply->status == IDEM_UNAVAILABLE) {
-    memcpy(busy->message, reply->message, sizeof busy->message);
-    wire_reply_deinit(reply);
-    *reply = *busy;
-    busy->memory = NULL;
-  }
-  wire_reply_deinit(busy);
-  busy->status = IDEM_OK;
 }

@@ -1,5 +1,5 @@
 /*
- * wire.h - idem's commands as bytes and its replies as verdicts. Knows hiredis' reply objects, no
+ * wire.h - idem's commands as bytes and its replies as statuses. Knows hiredis' reply objects, no
  * socket and no clock.
  *
  * Requests are framed here, not by hiredis: that saves the copy of a large body, and lets the
@@ -39,6 +39,10 @@ struct wire_request {
   unsigned flags; /* IDEM_HOLD, IDEM_BIND, IDEM_TAKEOVER */
 };
 
+/* For a BUSY that tells no lease: a second is soon enough when too many wait, or when a grant was
+ * overtaken. */
+#define WIRE_UNTOLD_RETRY_MS 1000
+
 /* Arguments longer than this are sent from where they lie. */
 #define WIRE_INLINE_BYTES 256
 #define WIRE_ARGUMENTS 16
@@ -62,35 +66,24 @@ void wire_copy(const struct wire_frame *frame, char *out);
 struct wire_reply {
   enum idem_status status;
   bool again;  /* the server cannot now (loading, too many clients): another connection, later */
-  bool broken; /* not what this command can answer: do not use the connection any more */
+  bool broken; /* no answer to this command: the connection is of no further use */
   struct idem_bytes body, meta, owner, stage;
   int64_t age_ms, left_ms; /* left: of the TTL (REPLAY) or of the lease (BUSY) */
   int64_t lease_ms, attempt;
   int64_t number; /* STORE: callers answered, RENEW: lease, RELEASE: 1 or 0 */
   uint64_t token;
   redisReply *memory;               /* freeReplyObject */
-  char message[IDEM_MESSAGE_BYTES]; /* last: what is in front of it is cleared at once */
+  char message[IDEM_MESSAGE_BYTES]; /* last: all before it is cleared at once */
 };
 
-/* Judges the reply to `verb` and takes it over. Durations beyond CLOCK_SPAN_MAX_MS count as that.
+/* Parses the reply to `verb` and takes it over. Durations beyond CLOCK_SPAN_MAX_MS count as that.
  */
-void wire_judge(enum wire_verb verb, redisReply *reply, struct wire_reply *out);
+void wire_parse(enum wire_verb verb, redisReply *reply, struct wire_reply *out);
 /* The reply to AUTH, which stays the caller's: IDEM_OK, UNAVAILABLE (not now) or REFUSED; error
  * says why. */
-enum idem_status wire_judge_auth(redisReply *reply, struct idem_error *error);
+enum idem_status wire_parse_auth(redisReply *reply, struct idem_error *error);
 /* A reply without the server's words. */
 void wire_reply_fail(struct wire_reply *reply, enum idem_status status, const char *message);
 void wire_reply_deinit(struct wire_reply *reply);
-
-/* A BUSY after which the call goes on moves to *busy, which takes the place of what it held. */
-void wire_busy_keep(struct wire_reply *busy, struct wire_reply *reply);
-/* The same for a grant of this call that is not sure: its key is BUSY, for lease_ms at most, with
- * this call or with one that has taken over. */
-void wire_busy_grant(struct wire_reply *busy, int64_t lease_ms);
-/* The same when another owner surely has taken over. */
-void wire_busy_overtaken(struct wire_reply *busy);
-/* The end of a call: BUSY once heard stays BUSY. An UNAVAILABLE becomes the BUSY that was kept,
- * with its own message; else *busy is forgotten. */
-void wire_busy_settle(struct wire_reply *busy, struct wire_reply *reply);
 
 #endif

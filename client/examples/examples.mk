@@ -1,4 +1,4 @@
-# idem-once, the examples in C, and the installation of the client. Included by the top Makefile behind client/client.mk,
+# idem-once, the examples in C, and the installation of the client. Included by the top Makefile after client/client.mk,
 # whose variables it uses. The examples are compiled as a user of the installed library would: #include <idem.h>.
 
 WEB_EXAMPLES  := http form_double_submit form_wait_408 guard_409 json_idempotency

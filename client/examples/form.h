@@ -2,9 +2,9 @@
  * form.h - a form that may be submitted twice; what form_double_submit.c and form_wait_408.c have
  * in common.
  *
- * A hidden field carries a fresh key. Whoever submits that key first places the order; everybody
- * after gets the first one's response, waiting for it when need be. The key may also come as an
- * argument of the same name or as the header X-Idempotent-Key.
+ * A hidden field carries a fresh key. The first submission with that key places the order; every
+ * later one gets its response, and waits for it if necessary. The key may also come as an argument
+ * of the same name or as the header X-Idempotent-Key.
  */
 #ifndef IDEM_EXAMPLES_FORM_H
 #define IDEM_EXAMPLES_FORM_H

@@ -1,9 +1,9 @@
 """A form that may be submitted twice, with the interface of Flask-Idempotent.
 
-`{{ idempotent_input() }}` puts a fresh key into the form.  Whoever submits that key first runs the
-view; everybody after gets the first one's response, waiting for it when need be.  The key may also
-come as an argument of the same name or as the header X-Idempotent-Key.  Unlike there, who sends the
-same key with other fields gets 422, not the response to another order.
+`{{ idempotent_input() }}` puts a fresh key into the form.  The first submission with that key runs the
+view; every later one gets its response, and waits for it if necessary.  The key may also
+come as an argument of the same name or as the header X-Idempotent-Key.  Unlike there, the
+same key with other fields is a 422, not the response to another order.
 
     IDEMPOTENT_EXPIRE   240   seconds for which the response is kept
     IDEMPOTENT_TIMEOUT   60   seconds for which a later submitter waits for the first; then 408

@@ -1,12 +1,12 @@
 /*
- * form_wait_408.c - the form of form_double_submit.c for the impatient: a later submitter waits (10
- * s, or --wait-ms), then gets a clean 408.
+ * form_wait_408.c - the form of form_double_submit.c with a short wait: a later submission waits
+ * 10 s (or --wait-ms), then gets a clean 408.
  *
  * That touches nothing: the first submission runs on, and a reload of the page, which sends the
  * same key again, waits once more or shows its response.
  *
- *     build/release/examples/form_wait_408 --port 5002 --work-ms 20000     then open
- * http://127.0.0.1:5002/, order, reload
+ *     build/release/examples/form_wait_408 --port 5002 --work-ms 20000
+ *     then open http://127.0.0.1:5002/, order, reload
  */
 #include "client/examples/form.h"
 

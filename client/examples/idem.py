@@ -20,7 +20,7 @@ ANSWER_TIMEOUT_S = 2.0
 # Pauses before the second and the third try: long enough for a server that restarts its listener,
 # short enough to fail closed while the user still looks at the page.
 RETRY_PAUSES_S = (0.05, 0.2)
-# Work that hangs must not keep its key shut for ever: after so long it is not renewed any more.
+# Work that hangs must not keep its key taken for ever: after this long it is no longer renewed.
 RENEW_FOR_S = 600.0
 
 
@@ -95,7 +95,7 @@ def _outcome(reply):
         return None
     shape = _SHAPES.get(reply[0]) if isinstance(reply, list) and reply else None
     if shape is None:
-        raise IdemError("a reply that is none of idem's: is this another server?")
+        raise IdemError("not a reply of idem: is this another server?")
     return shape._make(reply[1:1 + len(shape._fields)])
 
 
@@ -204,7 +204,7 @@ class Renewer(threading.Thread):
         give_up = time.monotonic() + self._renew_for_s
         while not self._stopped.wait(self._claimed.lease_ms / 3000):
             if time.monotonic() > give_up:
-                log.error("the work of %r still runs after %d s: not renewed any more", self._key,
+                log.error("the work of %r still runs after %d s: no longer renewed", self._key,
                           self._renew_for_s)
                 return
             if not self._renew():

@@ -308,7 +308,7 @@ class IdempotentFlask(Flask):
 
     def _finish(self, claim, response, body):
         """body None: too big to be kept."""
-        # Not kept is STORE TTL 0, not RELEASE: those who wait get this very answer, while a
+        # Not kept is STORE TTL 0, not RELEASE: callers that wait get this very answer, while a
         # RELEASE would let each of them run the view in turn, fifty failures one after the other.
         status = response.status_code
         keeps = self.policy.keeps(status) and status not in self.policy.retryable

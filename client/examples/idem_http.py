@@ -17,13 +17,13 @@ from email.parser import HeaderParser
 KEY_LIMIT = 255  # characters of a caller's key; as Stripe has it
 
 # Answers that say nothing about the work: the same request may succeed later, or with credentials.
-# Those who wait get them too; the next request runs.
+# Callers that wait get them too; the next request runs.
 RETRYABLE = frozenset({401, 403, 408, 409, 423, 425, 429})
 
 # Names in lower case.  A denylist: Location, ETag, Link and what else the application says must come
 # back.  In addition goes whatever the response's Connection header names.
 NEVER_STORED = frozenset({
-    # They would log a stranger in who has the key, and undo the logout of a caller who retries late.
+    # They would log in a stranger that has the key, and undo the logout of a caller that retries late.
     "set-cookie", "set-cookie2", "clear-site-data",
     # What authenticates belongs to one exchange: a challenge and its nonce, a proof, credentials.
     "www-authenticate", "proxy-authenticate", "authentication-info", "proxy-authentication-info",
@@ -36,7 +36,7 @@ NEVER_STORED = frozenset({
 
 
 class BadKey(ValueError):
-    """To be answered with 400: whoever sent it wanted protection."""
+    """To be answered with 400: its sender wanted protection."""
 
 
 # The Idempotency-Key of the IETF draft is an Item of RFC 8941 that is a String; parameters after it
@@ -46,7 +46,7 @@ _NUMBER = r"-?(?:\d{1,12}\.\d{1,3}|\d{1,15})"
 _TOKEN = r"[A-Za-z*][\w!#$%&'*+.^`|~:/-]*"
 _ITEM = rf"(?:{_STRING}|{_NUMBER}|{_TOKEN}|\?[01]|:[A-Za-z0-9+/=]*:)"
 _QUOTED = re.compile(rf"({_STRING})(?:; *[a-z*][a-z0-9_.*-]*(?:={_ITEM})?)*", re.ASCII)
-# What clients send who never read the draft: visible ASCII, but no quote, and no comma, with which
+# What clients send that do not follow the draft: visible ASCII, but no quote, and no comma, with which
 # servers and proxies join several headers to one.
 _BARE = re.compile(r"[!#-+\--~]+")
 

@@ -6,8 +6,8 @@
  *     409  the first one still runs after the wait (10 s, or --wait-ms); see Retry-After
  *     422  the key came before with another request
  *     2xx  kept with its headers for an hour, replayed with Idempotent-Replayed: true
- *     else not kept: those who wait for it get it too (one failure is not run fifty times over),
- * and the next request with the key runs anew
+ *     else not kept: callers that wait for it get it too (one failure is not run fifty times),
+ *          and the next request with the key runs anew
  *
  *     build/release/examples/json_idempotency --port 5004
  *     curl -i 127.0.0.1:5004/payments -H 'X-Idempotency-Key: 1' --json '{"amount": 5}'

@@ -3,7 +3,7 @@
     400  no key                           422  the key came before with another request
     409  the first one still runs after JSON_WAIT; Retry-After says when to ask again
     2xx  kept with status code and headers for JSON_TTL, replayed with Idempotent-Replayed: true
-    else not kept: those who wait for it get it too (one failure is not run fifty times over), and
+    else not kept: callers that wait for it get it too (one failure is not run fifty times over), and
          the next request with the key runs anew
 
     JSON_TTL  3600   JSON_WAIT  10   JSON_LEASE  30   (seconds)

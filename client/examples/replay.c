@@ -14,7 +14,7 @@ static const int RETRYABLE[] = {401, 403, 408, 409, 423, 425, 429};
 /* A denylist: Location, ETag, Link and what else the application says must come back. In addition
  * goes whatever the response's Connection header names. */
 static const char *const NEVER_STORED[] = {
-    /* They would log a stranger in who has the key, and undo the logout of a caller who retries
+    /* They would log in a stranger that has the key, and undo the logout of a caller that retries
      * late. */
     "Set-Cookie", "Set-Cookie2", "Clear-Site-Data",
     /* What authenticates belongs to one exchange: a challenge and its nonce, a proof, credentials.

@@ -19,7 +19,7 @@
 enum replay_key {
   REPLAY_NO_KEY,
   REPLAY_ONE_KEY, /* `key` has it, visible ASCII with a NUL after it */
-  REPLAY_BAD_KEY  /* to be answered with 400: whoever sent it wanted protection */
+  REPLAY_BAD_KEY  /* to be answered with 400: its sender wanted protection */
 };
 
 /* Of a header that has the key quoted ("k", as in the IETF draft) or bare (k): the same key. */
@@ -37,7 +37,7 @@ enum replay_key replay_key_in_fields(const struct web_request *request, const ch
 int replay_fingerprint(const struct web_request *request, const char *key_field,
                        struct idem_fingerprint *out);
 
-/* Whether a response with this status is for later requests, too. Else those who wait get it and
+/* Whether a response with this status is for later requests, too. Else callers that wait get it and
  * the next request runs: 5xx, and those of the table in replay.c. */
 int replay_keeps(int status);
 

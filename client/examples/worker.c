@@ -10,13 +10,13 @@
  *     nack ID REASON   not done now: the queue is to deliver it again
  *
  * Every message goes through three steps. What the lease, the stage and the token do for them:
- *   - Two workers with the same message: one works, the other says nack ("busy") or, with
- * --wait-ms, waits for the ack.
- *   - A worker dies: when its lease expires the next delivery goes on after the last step that it
- * noted.
+ *   - Two workers with the same message: one works, the other says nack ("busy"), or waits for the
+ *     ack (--wait-ms).
+ *   - A worker dies: when its lease expires, the next delivery goes on after the last step that was
+ *     noted.
  *   - It dies between a step and its note: that step is done again. Only the step itself can
- * prevent this, by remembering the ID; or it refuses the lower token of a worker that was paused,
- * and wakes up late.
+ * prevent this, by remembering the ID. It can also refuse the lower token of a worker that was
+ * paused and wakes up late.
  *
  *     printf 'order-17 tea\norder-17 tea\n' | build/release/examples/worker --ledger /tmp/ledger
  */

@@ -95,7 +95,8 @@ static int child_start(struct child *child, const sigset_t *mask) {
     result = -errno;
     goto done;
   }
-  if (child->own_group) setpgid(child->pid, child->pid); /* here as well: whoever comes first */
+  if (child->own_group)
+    setpgid(child->pid, child->pid); /* here as well: the first one to run does it */
   close(report[1]);
   report[1] = -1;
   result = await_exec(child, report[0]);
@@ -127,8 +128,8 @@ static void stop_here(void) {
   raise(SIGSTOP);
 }
 
-/* The command has stopped: so does this process, until it is continued. In one group the command
- * was continued as well: it waits until the claim is renewed. */
+/* The command has stopped: so does this process, until it is continued. In one process group the
+ * command was continued as well: it is stopped again until the claim is renewed. */
 static void child_suspend(struct child *child) {
   const struct child_order *order = child->order;
   stop_here();

@@ -2,7 +2,7 @@
  * child.h - runs the command of idem-once: takes its output, passes signals on, stops when it
  * stops.
  *
- * It must not know what a claim is; that one was lost it learns from a descriptor. Invariants: it
+ * It must not know what a claim is; a loss is told through a descriptor. Invariants: it
  * never blocks where a signal could not be served (but for one renewal after a stop, while the
  * command stands still); the command does not run while idem-once is stopped by job control, unless
  * the command alone is continued, which idem-once cannot see; the command never outlives idem-once
@@ -22,7 +22,7 @@
 struct child_order {
   char **command;  /* ends with NULL; found along PATH */
   bool foreground; /* it stays in this process group, even where that is not the terminal's */
-  int lost;        /* a byte to read from it says that the claim is lost or in doubt; -1: none */
+  int lost; /* a byte to be read from it means that the claim is lost or in doubt; -1: none */
   bool kill_when_lost;
   /* Called after a stop, before the command goes on; false: the claim is lost or in doubt. NULL:
    * nothing to renew. */
@@ -38,16 +38,17 @@ struct child_outcome {
 };
 
 /*
- * Runs the command to its end; then the records of the output are complete, and what has not been
- * read yet is still to be written by child_pass_on. Returns 0, or -errno when the command could not
- * be started; then nothing ran. The outcome is written whole in both cases; deinit it.
+ * Runs the command to its end. Then the records of the output are complete, and what readers have
+ * not taken yet is still to be written by child_pass_on. Returns 0, or -errno when the command
+ * could not be started; then nothing ran. The outcome is written whole in both cases; deinit it.
  *
  * Blocks the signals that it passes on, and leaves them blocked: storing the outcome is not to be
  * interrupted either.
  */
 int child_run(const struct child_order *order, struct child_outcome *outcome);
-/* Lets signals do again what they did before, and writes the rest of the output. */
+/* Restores the signals, and writes the rest of the output. */
 void child_pass_on(struct child_outcome *outcome);
+/* Fine after a child_run that failed. */
 void child_outcome_deinit(struct child_outcome *outcome);
 
 #endif

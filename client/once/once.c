@@ -1,6 +1,6 @@
 /*
- * once.c - the program idem-once: runs a command at most once for a key, whoever asks and wherever;
- * replays it otherwise.
+ * once.c - the program idem-once: runs a command at most once for a key, whichever process
+ * and machine asks; replays it otherwise.
  *
  * A user of libidem like any other: it knows idem.h alone (and options.c, where a password ends in
  * a URL). Invariants: the command is started only under a claim (or with --fail-open); its outcome
@@ -74,7 +74,7 @@ static int explain(const struct options *options, const struct idem_answer *answ
   } endings[] = {
       {IDEM_BUSY, EX_TEMPFAIL, "it still runs elsewhere"},
       {IDEM_UNKNOWN, EXIT_UNKNOWN,
-       "who ran it vanished, and whether it was done is unknown; find out, then --takeover"},
+       "its owner vanished, and whether it was done is unknown; find out, then --takeover"},
       {IDEM_MISMATCH, EX_DATAERR,
        "the key was used for another command line, or without --check-command"},
       {IDEM_UNAVAILABLE, EX_TEMPFAIL, "the server cannot be asked; nothing was run"},
@@ -134,8 +134,8 @@ static int pack(struct child_outcome *outcome, char meta[RECORD_BYTES],
   return 0;
 }
 
-/* For as long as no other client can have been granted the claim. */
-static enum idem_status finish_patiently(struct idem_claim *claim,
+/* Tries for as long as no other client can have been granted the claim. */
+static enum idem_status finish_with_retries(struct idem_claim *claim,
                                          const struct idem_result *result) {
   enum idem_status status = idem_finish(claim, result);
   for (int try = 1; try < STORE_TRIES && status == IDEM_UNAVAILABLE; try++) {
@@ -145,7 +145,7 @@ static enum idem_status finish_patiently(struct idem_claim *claim,
   return status;
 }
 
-/* That it has run is worth more than what it wrote: without a record the next one would run it
+/* That it has run matters more than what it wrote: without a record the next caller would run it
  * again. */
 static enum idem_status store(const struct options *options, struct idem_claim *claim,
                               struct child_outcome *outcome) {
@@ -157,7 +157,7 @@ static enum idem_status store(const struct options *options, struct idem_claim *
     result.ttl_ms = options->ttl_ms;
   }
   enum idem_status status = IDEM_TOOBIG;
-  if (pack(outcome, meta, &result) == 0) status = finish_patiently(claim, &result);
+  if (pack(outcome, meta, &result) == 0) status = finish_with_retries(claim, &result);
   if (status != IDEM_TOOBIG) return status;
   say(options->key, "the output is too long for the server: only the status is recorded");
   const struct output *output = &outcome->output;
@@ -166,7 +166,7 @@ static enum idem_status store(const struct options *options, struct idem_claim *
                output->missed);
   result.meta = idem_text(meta);
   result.body = idem_text("");
-  return finish_patiently(claim, &result);
+  return finish_with_retries(claim, &result);
 }
 
 static int give_back(const struct options *options, struct idem_claim *claim, int error) {
@@ -192,7 +192,7 @@ static void record(const struct options *options, struct idem_claim *claim,
 }
 
 /* The command has ended. claim is NULL when it ran unprotected. It is freed before the output is
- * passed on: while a reader does not read, nothing is renewed any more. */
+ * passed on: nothing is renewed while a reader does not read. */
 static int conclude(const struct options *options, struct idem_claim *claim,
                     struct child_outcome *outcome) {
   int exit_status = outcome->exit_status;
@@ -209,7 +209,8 @@ static int conclude(const struct options *options, struct idem_claim *claim,
   return check_output(options, "standard error", streams[OUTPUT_STDERR].error, exit_status);
 }
 
-/* After a stop, before the command goes on. No answer says nothing as long as the lease runs. */
+/* After a stop, before the command goes on. Without an answer the claim is still held as long as
+ * its lease runs. */
 static bool renew(void *context) {
   struct idem_claim *claim = context;
   return idem_renew(claim, 0) == IDEM_OK || idem_claim_state(claim) == IDEM_CLAIM_HELD;

@@ -38,14 +38,14 @@ static const char USAGE[] =
     "                   its first line is the password; only its user may be able to read it\n"
     "                   [$IDEM_PASSWORD_FILE]\n"
     "  --key K          names the work: the same K on all machines\n"
-    "  --lease TIME     a machine that is silent for so long is given up [the server's, 60s]\n"
-    "  --wait TIME      how long to wait for the one that runs it; 0 does not wait [1m]\n"
+    "  --lease TIME     a machine that is silent for this long is given up [the server's, 60s]\n"
+    "  --wait TIME      how long to wait while it runs elsewhere; 0 does not wait [1m]\n"
     "  --ttl TIME       how long the outcome is kept, at most 31d [the server's, 24h]\n"
     "  --hold           if the machine dies in the middle, it is not run again (exit 79)\n"
-    "  --takeover       run it after such a death: you have found out that it may\n"
+    "  --takeover       run it after such a death: you have found out that it may run\n"
     "  --check-command  refuse (exit 65) when the key was used for another command line\n"
-    "  --retry-failed   a status other than 0 is told to those who wait, but not kept\n"
-    "  --kill-on-loss   stop the command when another one may have taken over\n"
+    "  --retry-failed   a status other than 0 is shared with callers that wait, but not kept\n"
+    "  --kill-on-loss   stop the command when another machine may have taken over\n"
     "  --fail-open      run unprotected when the server cannot be reached\n"
     "  --foreground     the command may use the terminal, even when started in the background\n"
     "  -v, --verbose    say on stderr what is done\n"
@@ -196,7 +196,7 @@ static int64_t duration_ms(const char *text) {
   refuse_usage("not a duration (30s, 5m, 1d)", text);
 }
 
-/* What was asked for is the output: that it cannot be written is a failure. */
+/* The output is all that was asked for: it is a failure when it cannot be written. */
 static _Noreturn void print_and_leave(const char *text) {
   int error = output_put(STDOUT_FILENO, text, strlen(text));
   if (error != 0) say(NULL, "standard output: %s", strerror(-error));

@@ -1,15 +1,15 @@
 /*
  * options.h - the command line of idem-once, and what the environment adds to it.
  *
- * Invariant: what is wrong is said and ends the process with EX_USAGE before anything was asked of
- * a server; no message quotes a password.
+ * Invariant: a mistake is reported and ends the process with EX_USAGE before a server is asked; no
+ * message quotes a password.
  */
 #ifndef IDEM_CLIENT_ONCE_OPTIONS_H
 #define IDEM_CLIENT_ONCE_OPTIONS_H
 
 #include <stdint.h>
 
-/* Of a server's URL with its password in it, and of a password: what libidem takes. */
+/* Room for a server's URL with its password in it, and for a password: what libidem takes. */
 #define OPTIONS_URL_BYTES 2049
 #define OPTIONS_PASSWORD_BYTES 513
 
@@ -21,6 +21,8 @@ struct options {
   char **command;
 };
 
+/* Fills *options, which borrows from argv and the environment; ends the process with EX_USAGE when
+ * something is wrong, with 0 after --help and --version. */
 void options_parse(struct options *options, int argc, char **argv);
 /* Takes the password out of the environment that the command will have. */
 void options_hide_password(void);

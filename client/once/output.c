@@ -80,33 +80,34 @@ static void order_take(struct output_order *order, size_t len) {
 /*
  * No write may block: while the command runs, its signals, its end and the loss of the claim are
  * waited for in the same loop. O_NONBLOCK on the descriptor that was inherited would hold for all
- * who share it, so pipes and terminals are opened once more. Where that is not allowed, a pipe
- * takes PIPE_BUF bytes at once when poll says that it takes any. Files never block, but the disk
- * has its pace: they get what was read at once, not a whole record.
+ * processes that share it, so pipes and terminals are opened once more. Where that is not allowed,
+ * a pipe takes PIPE_BUF bytes at once when poll says that it takes any. Files never block, but the
+ * disk has its pace: they get what was read at once, not a whole record.
  */
 static struct output_sink sink_open(int fd) {
-  struct output_sink sink = {.fd = fd, .kind = SINK_CAREFUL};
+  struct output_sink sink = {.fd = fd, .kind = OUTPUT_SINK_CAREFUL};
   struct stat file;
   char path[32];
   if (fstat(fd, &file) != 0) return sink;
-  if (S_ISSOCK(file.st_mode)) sink.kind = SINK_SOCKET;
-  if (S_ISREG(file.st_mode)) sink.kind = SINK_FILE;
+  if (S_ISSOCK(file.st_mode)) sink.kind = OUTPUT_SINK_SOCKET;
+  if (S_ISREG(file.st_mode)) sink.kind = OUTPUT_SINK_FILE;
   if (!S_ISFIFO(file.st_mode) && !isatty(fd)) return sink;
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
   int own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-  if (own >= 0) sink = (struct output_sink){.fd = own, .kind = SINK_NONBLOCKING};
+  if (own >= 0) sink = (struct output_sink){.fd = own, .kind = OUTPUT_SINK_NONBLOCKING};
   return sink;
 }
 
 static void sink_close(struct output_sink *sink) {
-  if (sink->kind == SINK_NONBLOCKING && sink->fd >= 0) close(sink->fd);
+  if (sink->kind == OUTPUT_SINK_NONBLOCKING && sink->fd >= 0) close(sink->fd);
   sink->fd = -1;
 }
 
 static ssize_t sink_write(const struct output_sink *sink, const char *data, size_t len) {
-  if (sink->kind == SINK_SOCKET) return send(sink->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (sink->kind == SINK_CAREFUL && len > PIPE_BUF) len = PIPE_BUF;
-  if (sink->kind == SINK_FILE && len > OUTPUT_CHUNK_BYTES) len = OUTPUT_CHUNK_BYTES;
+  if (sink->kind == OUTPUT_SINK_SOCKET)
+    return send(sink->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sink->kind == OUTPUT_SINK_CAREFUL && len > PIPE_BUF) len = PIPE_BUF;
+  if (sink->kind == OUTPUT_SINK_FILE && len > OUTPUT_CHUNK_BYTES) len = OUTPUT_CHUNK_BYTES;
   return write(sink->fd, data, len);
 }
 
@@ -124,7 +125,7 @@ static size_t stream_turn(const struct output *output, enum output_name name) {
   return order->count > 0 && order->next == name ? order->runs[order->first] : 0;
 }
 
-/* The command runs on, and is recorded, for those who come later. */
+/* The command runs on, and is recorded, for later callers. */
 static void stream_fail(struct output *output, enum output_name name, int error) {
   output->streams[name].error = error;
   for (int i = 0; i < OUTPUT_STREAMS; i++) {

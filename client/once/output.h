@@ -1,11 +1,11 @@
 /*
- * output.h - what the command writes: into the record, and on to whoever reads idem-once.
+ * output.h - what the command writes: into the record, and on to the reader of idem-once.
  *
  *     command --pipe--> record -----------------> our stdout    written when the reader takes it
  *                         \--(full)--> chunk --------^          read when all before is written
  *
  * It must not know of processes and claims. Invariants: as long as the record has room the command
- * never waits for a reader, so that its end can be stored before anybody has read anything; what is
+ * never waits for a reader, so that its end can be stored before anything has been read; what is
  * recorded of a stream is always the first part of it; no write blocks.
  */
 #ifndef IDEM_CLIENT_ONCE_OUTPUT_H
@@ -32,7 +32,7 @@ struct output_record {
 /* Where a stream goes. */
 struct output_sink {
   int fd; /* -1: closed, or its reader has gone */
-  enum { SINK_CAREFUL, SINK_NONBLOCKING, SINK_SOCKET, SINK_FILE } kind;
+  enum { OUTPUT_SINK_CAREFUL, OUTPUT_SINK_NONBLOCKING, OUTPUT_SINK_SOCKET, OUTPUT_SINK_FILE } kind;
 };
 
 struct output_stream {

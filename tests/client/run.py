@@ -28,11 +28,15 @@ VALGRIND = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--fai
 # name, arguments, arguments in a brief run
 PROGRAMS = [
     ("test_key", [], []),
+    ("test_policy", [], []),
     ("test_calls", [], []),
-    ("test_keeper", [], []),
+    ("test_once", [], []),
+    ("test_renewer", [], []),
     ("test_async", [], []),
     ("test_late", [], []),
     ("test_stranger", [], []),
+    ("test_grants", [], []),
+    ("test_agree", [], []),
     ("test_suspend", [], []),
     ("cut", [], ["7", "100"]),
     ("crash", [], ["1000"]),
@@ -82,6 +86,11 @@ def headers(options):
     return []
 
 
+def declared_functions():
+    with open(os.path.join(ROOT, "client/idem.h"), encoding="utf-8") as header:
+        return set(re.findall(r"^IDEM_API[^;]*?\b(idem_\w+)\(", header.read(), re.M))
+
+
 def libraries(options):
     """The soname, the versions of the symbols, and no name of ours in a user's program but idem_*."""
     shared = os.path.join(options.build, "libidem.so.0")
@@ -91,8 +100,7 @@ def libraries(options):
     check(not FOREIGN.search(text), f"foreign names in {shared}:\n{FOREIGN.findall(text)}")
     text = subprocess.check_output(["nm", "-D", "--defined-only", "--with-symbol-versions", shared], text=True)
     shown = set(re.findall(r" T (\w+)@@IDEM_0\.1$", text, re.M))
-    with open(os.path.join(ROOT, "client/idem.h"), encoding="utf-8") as header:
-        declared = set(re.findall(r"^IDEM_API[^;]*?\b(idem_\w+)\(", header.read(), re.M))
+    declared = declared_functions()
     check(shown == declared, f"not both in client/idem.h and, with its version, in client/libidem.map: {shown ^ declared}")
     archive = os.path.join(options.build, "libidem.a")
     text = subprocess.check_output(["nm", "-g", "--defined-only", archive], text=True)
@@ -100,9 +108,39 @@ def libraries(options):
     return []
 
 
+# In C sources: what is not code.
+NO_CODE = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"", re.S)
+
+
+def never_called(names, texts):
+    """The names that no text calls."""
+    code = "\n".join(NO_CODE.sub("", text) for text in texts)
+    return {name for name in names if not re.search(rf"\b{name}\s*\(", code)}
+
+
+def calls(options):
+    """Every public function is called by a test or an example."""
+    unused = ["/* idem_a() */ const char *s = \"idem_a()\"; // idem_a()", "idem_aa(); idem_b (1);"]
+    check(never_called({"idem_a", "idem_b"}, unused) == {"idem_a"}, "a function that is not called is not found")
+    texts = []
+    for directory in ("tests/client", "client/examples"):
+        for name in sorted(os.listdir(os.path.join(ROOT, directory))):
+            if name.endswith(".c"):
+                with open(os.path.join(ROOT, directory, name), encoding="utf-8") as source:
+                    texts.append(source.read())
+    unseen = never_called(declared_functions(), texts)
+    check(not unseen, f"called by no test and no example: {', '.join(sorted(unseen))}")
+    return []
+
+
 def probe(build, *arguments):
+    """What the synchronous and the asynchronous call end with, or the one line of a refusal to open."""
     return subprocess.check_output([os.path.join(build, "tests/client/probe"), *arguments],
-                                   text=True).strip()
+                                   text=True).splitlines()
+
+
+def check_probe(said, expected, what):
+    check([line.split()[0] for line in said] == [expected, expected], f"{what}: {said}")
 
 
 def pump(source, target):
@@ -146,6 +184,15 @@ def serve_plainly(listener):
         client.close()
 
 
+def serve_nothing(listener):
+    """Hangs up on whoever comes; until the listener is closed."""
+    while True:
+        try:
+            listener.accept()[0].close()
+        except OSError:
+            return
+
+
 def certificate(directory):
     files = [os.path.join(directory, name) for name in ("cert.pem", "key.pem")]
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -168,10 +215,10 @@ def start_server():
 
 def tls(options):
     """With TLS in hiredis: a good certificate is taken, others are not. Without: a clear refusal."""
-    if probe(options.build, "rediss://127.0.0.1").startswith("REFUSED rediss:// needs TLS"):
+    if probe(options.build, "rediss://127.0.0.1")[0].startswith("REFUSED rediss:// needs TLS"):
         return ["  hiredis without TLS: rediss:// is refused"]
     server, port = start_server()
-    listener, plain = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+    listener, plain, shut = (socket.create_server(("127.0.0.1", 0)) for _ in range(3))
     try:
         with tempfile.TemporaryDirectory() as directory:
             cert, key = certificate(directory)
@@ -179,16 +226,20 @@ def tls(options):
             context.load_cert_chain(cert, key)
             threading.Thread(target=serve_tls, args=(listener, context, port), daemon=True).start()
             tls_port = listener.getsockname()[1]
-            for host, ca, expected in (("127.0.0.1", [cert], "OK"), ("127.0.0.1", [], "REFUSED"),
+            for host, ca, expected in (("127.0.0.1", [cert], "ABSENT"), ("127.0.0.1", [], "REFUSED"),
                                        ("localhost", [cert], "REFUSED")):
                 said = probe(options.build, f"rediss://{host}:{tls_port}", *ca)
-                check(said.split()[0] == expected, f"{host} {ca}: {said}")
+                check_probe(said, expected, f"{host} {ca}")
             threading.Thread(target=serve_plainly, args=(plain,), daemon=True).start()
             said = probe(options.build, f"rediss://127.0.0.1:{plain.getsockname()[1]}")
-            check(said.split()[0] == "REFUSED", f"a server that speaks no TLS: {said}")
+            check_probe(said, "REFUSED", "a server that speaks no TLS")
+            threading.Thread(target=serve_nothing, args=(shut,), daemon=True).start()
+            said = probe(options.build, f"rediss://127.0.0.1:{shut.getsockname()[1]}", cert, "500")
+            check_probe(said, "UNAVAILABLE", "a server that hangs up")
     finally:
         listener.close()
         plain.close()
+        shut.close()
         server.terminate()
         server.wait()
         server.stdout.close()
@@ -212,6 +263,7 @@ def main():
                       run_program(options.build, name, chosen, under)))
     if not options.brief:
         tests += [("headers", lambda: headers(options)), ("libraries", lambda: libraries(options)),
+                  ("calls", lambda: calls(options)),
                   ("tls", lambda: tls(options))]
     failures = 0
     for name, test in tests:

@@ -427,7 +427,8 @@ class Example:
         self.assertEqual(job.attempt, 2, "the next one is told that it is not the first")
         self.assertGreater(job.token, failing.token)
         job.answer()
-        self.assert_replays(self.send(apps[0]), second.result())
+        second = second.result()
+        self.assert_replays(self.send(apps[0]), second)
         self.assert_executions(2, 1)
 
     def test_a_view_that_did_nothing_lets_the_next_request_run(self):

@@ -1,5 +1,5 @@
 /*
- * test_keeper.c - renewal in the background: a long job under a short lease, many claims together,
+ * test_renewer.c - renewal in the background: a long job under a short lease, many claims together,
  * and what is told when a claim is in doubt, lost, or ends while it is renewed.
  */
 #include <setjmp.h>
@@ -284,5 +284,5 @@ int main(void) {
       cmocka_unit_test(freeing_waits_for_the_callback),
       cmocka_unit_test(claims_end_while_they_are_renewed),
   };
-  return cmocka_run_group_tests_name("keeper", tests, start_server, stop_server);
+  return cmocka_run_group_tests_name("renewer", tests, start_server, stop_server);
 }

@@ -1,0 +1,68 @@
+/*
+ * lease.h - the lease of one claim, and a list of those that are renewed, by the time at which they
+ * are due:   [a 10][b 12][c 15] ... [z never: IDEM_NO_RENEWAL]
+ *
+ * It says what an answer to a renewal means for the lease, once for the thread of idem_client
+ * (renewer.c) and for the loop of idem_async (renewal.c). It knows neither of them, and sends
+ * nothing. Not locked: the owner of the list locks.
+ */
+#ifndef IDEM_CLIENT_LEASE_H
+#define IDEM_CLIENT_LEASE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "client/idem.h"
+#include "client/wire.h"
+
+/* A longer key is taken by no server; renewals of shorter ones fit into the renewer's buffer. */
+#define LEASE_KEY_BYTES (63 * 1024)
+
+struct lease {
+  /* Set before it is listed, constant then. */
+  struct idem_claim *claim;
+  struct idem_bytes key;
+  uint64_t token;
+  /* Also read by other threads, in idem_claim_state. */
+  _Atomic int64_t expires_ms; /* when it has surely expired */
+  _Atomic int state; /* enum idem_claim_state; DOUBTFUL follows from expires_ms, is not kept here */
+  /* Of the list. */
+  TAILQ_ENTRY(lease) entry;
+  int64_t lease_ms, due_ms;
+  bool listed;
+  bool muted;         /* finish or abandon is under way: STALE is their own doing */
+  bool told_doubtful; /* since the last success */
+  /* Of the renewer. */
+  int slot;     /* in the batch under way, or -1 */
+  bool calling; /* on_lost runs */
+  /* Of tokens.h, under its owner's lock. */
+  struct lease *same_bucket;
+};
+
+TAILQ_HEAD(lease_list, lease);
+
+/* Granted, or renewed: it runs for lease_ms from sent_ms on. */
+void lease_run(struct lease *lease, int64_t sent_ms, int64_t lease_ms);
+/* Puts it into the list, or at another place of it. */
+void lease_schedule(struct lease_list *list, struct lease *lease, int64_t due_ms);
+/* Fine for one that is not listed. */
+void lease_remove(struct lease_list *list, struct lease *lease);
+
+/* A call of the user has renewed it: it runs on, and if it is renewed in the background, that comes
+ * later. */
+void lease_renewed(struct lease_list *list, struct lease *lease, int64_t sent_ms, int64_t lease_ms);
+/* A renewal in the background, after its end. */
+struct lease_renewal {
+  const struct wire_reply *reply; /* NULL: none */
+  int64_t sent_ms, ended_ms;
+};
+
+/* A renewal in the background has ended. The
+ * lease is listed. Returns what the application is to be told: IDEM_CLAIM_LOST,
+ * IDEM_CLAIM_DOUBTFUL, or IDEM_CLAIM_HELD for nothing. */
+enum idem_claim_state lease_renewal_ended(struct lease_list *list, struct lease *lease,
+                                          const struct lease_renewal *renewal);
+
+#endif
