@@ -14,18 +14,18 @@
 #include "server/ops/options_arguments.h"
 #include "server/ops/version.h"
 
-/* Read by jemalloc before main. Free memory goes back to the system within about half a second, by
- * threads of jemalloc's own, not by ours: what a mass expiry frees must not stay resident. One
+/* Read by jemalloc before main. Free memory goes back to the system within about half a second,
+ * freed by jemalloc's threads, not by ours: what a mass expiry frees must not stay resident. One
  * arena per core suffices; more loops share them. */
 extern const char *malloc_conf;
 const char *malloc_conf = "background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,narenas:4";
 
 /*
  * Ignores a signal whose default ends the process and that a stray tool, the terminal or the log
- * may send: only TERM and INT end it, only QUIT and ABRT dump it. XFSZ comes when the log file
- * reaches a limit of file sizes, TTOU when the server logs to a terminal from the background. A
- * handler that was set up before us, a profiler's for example, is left alone. XCPU is not ignored:
- * it is a limit that an operator has set.
+ * may send: only TERM and INT end it, and only QUIT and ABRT dump core. XFSZ comes when the log
+ * file reaches a limit of file sizes, TTOU when the server logs to a terminal from the background.
+ * A handler that was set up before us, a profiler's for example, is left alone. XCPU is not
+ * ignored: it is a limit that an operator has set.
  */
 static void ignore_signal(int number) {
   struct sigaction action;

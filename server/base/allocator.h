@@ -1,6 +1,6 @@
 /*
- * allocator.h - what callers of malloc need to know beyond its interface: whether it has memory at
- * this moment, and that a thread has to ask for some before others depend on it. Thread-safe.
+ * allocator.h - what malloc's interface lacks: whether memory is there at this moment, and how a
+ * thread makes the allocator set up its data for it in time. Thread-safe.
  */
 #ifndef IDEM_SERVER_BASE_ALLOCATOR_H
 #define IDEM_SERVER_BASE_ALLOCATOR_H
@@ -10,9 +10,8 @@
 
 /* Whether an allocation of this size would succeed at this moment. */
 bool allocator_has(size_t size);
-/* To be called first in a thread that allocates or frees. The allocator takes its data of a thread
- * when the thread first asks, and jemalloc 5.3 ends the process if there is no memory for it then.
- */
+/* Call first in every thread that allocates or frees. The allocator sets up its data for a thread
+ * at the thread's first call, and jemalloc 5.3 ends the process if it has no memory for that. */
 void allocator_begin_thread(void);
 
 #endif

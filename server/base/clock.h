@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Never runs backwards, and cannot be set: deadlines and durations are measured by it. */
+/* Monotonic, and not affected by setting the time of day. Used for all deadlines and durations. */
 static inline uint64_t clock_monotonic_ns(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

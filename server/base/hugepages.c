@@ -7,7 +7,7 @@
 
 #include "server/base/allocator.h"
 
-#define PAGE_BYTES 4096u /* the smallest there is */
+#define PAGE_BYTES 4096u /* the smallest page size that Linux has */
 
 /* ---- pages ---- */
 
@@ -30,8 +30,9 @@ static char *map_aligned(void) {
   return base + before;
 }
 
-/* By touching it. MADV_POPULATE_WRITE would hold the lock of all mappings meanwhile: a loop whose
- * allocator mapped memory waited for it, 5 ms of the 8 that a page took on a virtual machine. */
+/* Touches every small page. MADV_POPULATE_WRITE would hold the lock of all mappings until the end:
+ * on a virtual machine a loop whose allocator mapped memory waited 5 ms, of the 8 that a page
+ * took. */
 static void populate(char *page) {
   madvise(page, HUGEPAGES_BYTES, MADV_HUGEPAGE);
   for (size_t at = 0; at < HUGEPAGES_BYTES; at += PAGE_BYTES) *(volatile char *)(page + at) = 0;
@@ -71,7 +72,7 @@ static void *run(void *argument) {
   return NULL;
 }
 
-/* Signals are for the threads of the caller. */
+/* Blocks all signals: the caller's threads handle them. */
 static bool start_thread(struct hugepages *helper) {
   sigset_t all, former;
   sigfillset(&all);

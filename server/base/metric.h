@@ -1,6 +1,6 @@
 /*
  * metric.h - the form of a metric's row: what a figure is called and means, and where its value
- * lies. Data only; how rows are shown is the matter of ops/metrics.h.
+ * lies. Data only; ops/metrics.h shows the rows.
  *
  * A room that has figures offers them as a struct of numbers, filled at one moment, and a table of
  * rows over it, which ends with METRIC_END. The rows stand next to the struct; commands/info.c puts

@@ -53,7 +53,8 @@ struct table_node **table_bucket(const struct table *table, uint64_t hash) {
   return bucket_at(table, index_of(table, hash));
 }
 
-/* Adds one bucket and moves to it what belongs there from the one bucket that it is split off. */
+/* Adds one bucket and moves to it the nodes that belong there, all from the bucket that is
+ * split. */
 static void grow(struct table *table) {
   if (table->size == table->segment_count * TABLE_SEGMENT_BUCKETS && !add_segment(table)) return;
   size_t added = table->size;
@@ -73,7 +74,7 @@ static void grow(struct table *table) {
   }
 }
 
-/* Takes away the last bucket: its chain goes back to the bucket that it was split off. */
+/* Removes the last bucket: its chain goes back to the bucket that it was split from. */
 static void shrink(struct table *table) {
   if (table->size == TABLE_SEGMENT_BUCKETS) return;
   if (table->size == table->level) table->level /= 2;

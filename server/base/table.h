@@ -1,7 +1,7 @@
 /*
  * table.h - a hash table of embedded nodes: linear hashing with chains, which grows and shrinks one
- * bucket at a time. For what is not so
- * many that each byte counts: topics, regions. The keys of an engine lie in an index of their own.
+ * bucket at a time. For sets that are small enough to spend some bytes per entry: topics, regions.
+ * An engine's keys have their own index (engine/index.h).
  *
  * Buckets 0 .. size-1 lie in segments; `level` is the largest power of two <= size. A hash belongs
  * to bucket h mod 2*level when that one exists already, else to h mod level:
@@ -10,8 +10,8 @@
  *                          split  not   new          and nothing else moves
  *
  * So no insertion ever rehashes more than one chain, the table never exists twice, and a delete
- * gives memory back the same way. Doubling tables were rejected for the pause or for the second
- * table that lives beside the first while it is moved.
+ * gives memory back the same way. Doubling tables were rejected: they pause while the entries move,
+ * or keep a second table for that time.
  *
  * The table owns its segments, not the entries. An entry embeds a table_node.
  */

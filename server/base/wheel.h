@@ -37,8 +37,7 @@ struct wheel_node {
 
 struct wheel {
   int64_t time_ms;
-  int64_t
-      nearest_ms; /* a lower bound of all deadlines: the least that was set since wheel_refresh */
+  int64_t nearest_ms; /* a lower bound of all deadlines: the earliest one set since wheel_refresh */
   uint64_t count;
   uint64_t occupied[WHEEL_LEVELS]; /* a bit per slot */
   struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];

@@ -12,10 +12,10 @@ static void wake_others(struct worker *worker, uint64_t loops) {
   if (loops != 0) worker->instance->wake(worker->instance, loops);
 }
 
-/* Asked here, so that it is one question and not one at each step. */
+/* Tested here once, rather than in each step. */
 static bool alone(const struct worker *worker) { return worker->instance->worker_count == 1; }
 
-/* After a wait for others: a lease must not begin in the past. */
+/* After waiting for another loop: a lease must not begin in the past. */
 static void see_time(struct worker *worker, int64_t *now_ms) {
   if (alone(worker)) return;
   worker->instance->see_time(worker);

@@ -1,9 +1,9 @@
 /*
  * access.h - the way to an engine: the locks of shards, and pausing the other loops.
  *
- * Around every use of an engine: the shard's lock, the engine's time, and after it what the use
- * brought about for others: effects are posted, loops are woken. With one worker there is one
- * shard, which no other thread uses: then there is nothing to lock, and its time is the worker's.
+ * Every use of an engine is framed by these: the shard's lock, the engine's time, and afterwards
+ * its consequences for other loops: effects are posted, loops are woken. With one worker there is
+ * one shard, which no other thread uses: nothing is locked then, and its time is the worker's.
  *
  * Each function is called by the worker's own thread.
  */
@@ -12,17 +12,17 @@
 
 #include "server/commands/worker.h"
 
-/* Locks a shard and returns its engine; *now_ms as in shard_lock. Waits for another loop that has
- * it. Nested only between access_lock_all and access_unlock_all. */
+/* Locks a shard and returns its engine; *now_ms as in shard_lock. Waits while another loop has
+ * locked it. Nested only between access_lock_all and access_unlock_all. */
 struct engine *access_lock(struct worker *worker, struct shard *shard, int64_t *now_ms);
 void access_unlock(struct worker *worker, struct shard *shard);
 
-/* All shards, in their order. No shard may be locked. Not to be nested. */
+/* All shards, in their order. No shard may be locked. Must not be nested. */
 void access_lock_all(struct worker *worker, int64_t *now_ms);
 void access_unlock_all(struct worker *worker);
 
-/* The other loops stand between two of their turns until they are resumed. No shard may be locked.
- * Not to be nested. */
+/* The other loops are paused between two of their turns until they are resumed. No shard may be
+ * locked. Must not be nested. */
 void access_pause_others(struct worker *worker);
 void access_resume_others(struct worker *worker);
 

@@ -3,8 +3,8 @@
  *
  *     request -> check.h -> call -> locks, handler, unlocks (call_run) -> reply
  *
- * Both borrow the arguments, until the handler returns. It must not know what is measured, logged
- * or told to others about it (measure.h, execute.h).
+ * Both borrow the arguments, until the handler returns. It must not know how commands are measured,
+ * logged or shown to watchers (measure.h, execute.h).
  */
 #ifndef IDEM_SERVER_COMMANDS_CALL_H
 #define IDEM_SERVER_COMMANDS_CALL_H
@@ -13,17 +13,17 @@
 #include "server/commands/received_body.h"
 #include "server/commands/session.h"
 
-/* A command as it was read, and what was found out about it meanwhile. Zero but for argv, argc and
- * command it is one of which nothing more is known. */
+/* A command as it was read, and what is known about it by then. With all but argv, argc and command
+ * zero, nothing else is known. */
 struct request {
   const struct span *argv;
   size_t argc;
   const struct command *command; /* the row of argv[0]; NULL: there is none */
-  const struct name *name;       /* of argv[1], its only key; NULL: not worked out */
-  struct received_body *body;    /* that one of argv lies in; NULL nearly always */
-  bool sizes_fit;                /* by this row, which is no container's */
-  size_t bytes;                  /* about, of all arguments; if not sizes_fit, not known yet */
-  uint64_t stamp_ns; /* before and after it: when the clock was read last; 0: not in this batch */
+  const struct name *name;       /* of argv[1], its only key; NULL: not computed */
+  struct received_body *body;    /* in which one of argv lies; nearly always NULL */
+  bool sizes_fit;                /* checked by this row, which is not a container's */
+  size_t bytes;                  /* of all arguments, approximate; unknown until sizes_fit */
+  uint64_t stamp_ns; /* when the clock was read last, before and after it; 0: not in this batch */
 };
 
 struct call {
@@ -34,7 +34,7 @@ struct call {
   struct engine *engine;   /* the shard's */
   const struct span *argv; /* argv[0] is the name */
   size_t argc;
-  const struct name *name; /* of argv[1]; NULL: not worked out */
+  const struct name *name; /* of argv[1]; NULL: not computed */
   struct request *request; /* in EXEC, EXEC's; NULL: it is a later slice of a task */
   struct resp_writer *reply;
   int64_t now_ms;
@@ -47,12 +47,12 @@ static inline struct engine *call_engine(const struct call *call, struct span ke
 }
 
 /* Locks what a call needs, and sets its shard, engine and time; and unlocks. Inside EXEC, where all
- * is locked, nothing but the key's shard is looked up. */
+ * is locked, they only look up the key's shard. */
 void call_lock(struct call *call, enum command_reach reach);
 void call_unlock(struct call *call, enum command_reach reach);
 
-/* Runs the handler with what it needs locked: any; or, as nearly every command has, one key whose
- * name is known. */
+/* Runs the handler with what it needs locked: the first for any command, the second for one key
+ * whose name is known, as nearly every command has. */
 void call_run_unnamed(struct call *call);
 static inline void call_run(struct call *call) {
   if (call->name == NULL) {

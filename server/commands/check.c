@@ -8,7 +8,7 @@
 #include "server/commands/queue.h"
 #include "server/commands/reply.h"
 
-/* What few commands need is kept off the way of the others. */
+/* Keeps what few commands need out of the code that all run. */
 #define RARE __attribute__((cold))
 
 /* ---- replies ---- */
@@ -52,7 +52,7 @@ RESP_WRITE_COLD static void reply_unknown_sub(struct call *call) {
   resp_write_error_quoting(call->reply, "ERR unknown subcommand '", sub, suffix);
 }
 
-/* An EXEC that is refused ends its transaction, and says so. */
+/* An EXEC that is refused ends its transaction, and its error says so. */
 static const char *refusal(const struct call *call) {
   return (call->command->flags & COMMAND_RUNS_QUEUE) != 0
              ? "EXECABORT Transaction discarded because of:"
@@ -98,7 +98,7 @@ static bool arity_fits(struct call *call) {
   return fits;
 }
 
-/* Most sessions may, and are not asked what may_run asks. */
+/* True for most sessions, which then skip may_run. */
 static bool may_run_all(const struct session *session) {
   return session->authenticated && session_subscriptions(session) == NULL &&
          session_queue(session) == NULL;

@@ -1,7 +1,7 @@
 /*
- * check.h - everything that can be said of a command before its handler looks at the arguments: is
- * there such a command, with so many arguments, may this session run it now, are the sizes within
- * the limits. The handler, or MULTI's queue, gets only what passed.
+ * check.h - the checks that come before a handler looks at the arguments: whether there is such a
+ * command, with so many arguments, whether this session may run it now, and whether the sizes are
+ * within the limits. The handler, or MULTI's queue, gets only what passed.
  */
 #ifndef IDEM_SERVER_COMMANDS_CHECK_H
 #define IDEM_SERVER_COMMANDS_CHECK_H
@@ -9,11 +9,10 @@
 #include "server/commands/call.h"
 
 /* Sets call->command to the row of a subcommand, and the request's bytes when they were not known.
- * False: it is refused, and the reply says why. */
+ * False: it is refused, and the error is replied. */
 bool check_call(struct call *call);
 
-/* CLIENT PAUSE holds it back: it is to be presented again, as is what comes after it, when the
- * pause ends. */
+/* Delayed by CLIENT PAUSE: present it and all later commands again after the pause. */
 bool check_postponed(const struct worker *worker, const struct session *session,
                      const struct request *request);
 

@@ -40,7 +40,7 @@ static bool unknown_type(struct call *call, struct span type) {
   return false;
 }
 
-/* There is one user, and all clients are it. */
+/* There is one user: every client is that user. */
 static bool is_user(struct span user) { return span_equal(user, SPAN_LITERAL("default")); }
 
 static bool unknown_user(struct call *call, struct span user) {
@@ -95,7 +95,7 @@ static struct walk *walk_create(struct call *call) {
   return walk;
 }
 
-/* The spans of the filter outlive the arguments. False: memory is short. */
+/* Copies the spans of the filter, which outlive the arguments. False: memory is short. */
 static bool keep_filter(struct walk *walk) {
   struct span *const spans[] = {&walk->filter.peer, &walk->filter.local, &walk->filter.type};
   size_t bytes = 1;
@@ -111,7 +111,7 @@ static bool keep_filter(struct walk *walk) {
   return true;
 }
 
-/* Takes the walk over. Not wanted: its arguments were refused, with an error. */
+/* Takes the walk over. Not wanted: its arguments were refused with an error. */
 static void walk_begin(struct call *call, struct walk *walk, bool wanted) {
   if (wanted && keep_filter(walk)) {
     task_begin(call, &walk->task);
@@ -329,7 +329,7 @@ void clients_reply(struct call *call) {
   }
 }
 
-/* A look at each session costs some nanoseconds: that is not worth slices. */
+/* Not in slices: a look at each session costs only some nanoseconds. */
 static const struct session *waiting_session(const struct instance *instance, uint64_t id) {
   for (unsigned i = 0; i < instance->worker_count; i++) {
     const struct list *sessions = &instance->workers[i]->sessions;
@@ -341,8 +341,8 @@ static const struct session *waiting_session(const struct instance *instance, ui
   return NULL;
 }
 
-/* TIMEOUT: the waiter is answered as if its wait had timed out. ERROR is not offered: a waiter is
- * always told the state. */
+/* TIMEOUT: the waiter is answered as if its wait had timed out. ERROR is not offered: a wait always
+ * ends with the key's state. */
 void clients_unblock(struct call *call) {
   long long id = 0;
   if (!call_parse_integer(call, call->argv[2], &id)) return;
@@ -368,7 +368,7 @@ void clients_switch(struct call *call) {
   if (on_or_off(call)) reply_ok(call);
 }
 
-/* Of ON and of OFF alike, as in Redis. */
+/* Checked for ON and OFF alike, as in Redis. */
 static bool tracking_options_fit(struct call *call) {
   static const char *const words[] = {"BCAST", "OPTIN", "OPTOUT", "NOLOOP"};
   for (size_t i = 3; i < call->argc; i++) {

@@ -11,7 +11,7 @@ void clients_pause(struct call *call);
 void clients_unpause(struct call *call);
 void clients_reply(struct call *call);
 void clients_unblock(struct call *call);
-void clients_switch(struct call *call);   /* NO-EVICT, NO-TOUCH: ON|OFF, taken and of no effect */
+void clients_switch(struct call *call);   /* NO-EVICT, NO-TOUCH: ON|OFF, accepted without effect */
 void clients_tracking(struct call *call); /* refused: nothing is invalidated here */
 void clients_caching(struct call *call);
 void clients_getredir(struct call *call);

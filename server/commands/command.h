@@ -19,11 +19,11 @@ struct options;
 
 #define COMMAND_READS 1u
 #define COMMAND_WRITES 2u
-#define COMMAND_WAITS 4u /* may keep its connection waiting */
+#define COMMAND_WAITS 4u /* may make its connection wait */
 #define COMMAND_ADMIN 8u
 #define COMMAND_BEFORE_AUTH 16u
 #define COMMAND_FAST 32u
-#define COMMAND_PUBSUB 64u      /* allowed while a RESP2 connection listens */
+#define COMMAND_PUBSUB 64u      /* allowed while a RESP2 connection is subscribed */
 #define COMMAND_NOT_QUEUED 128u /* MULTI does not queue it */
 #define COMMAND_NOT_IN_MULTI 256u
 #define COMMAND_LOADS_MEMORY 512u /* may be refused at the memory limit */
@@ -32,7 +32,7 @@ struct options;
 #define COMMAND_CONTAINER 2048u
 #define COMMAND_ALL_KEYS 4096u     /* uses all shards, not those of its keys alone */
 #define COMMAND_STOPS 8192u        /* runs while the other loops are paused */
-#define COMMAND_SPREADS 16384u     /* costs as much as there are others whom it tells */
+#define COMMAND_SPREADS 16384u     /* its cost grows with the number of receivers */
 #define COMMAND_RUNS_QUEUE 32768u  /* EXEC: needs what the queued commands need */
 #define COMMAND_ADOPTS_BODY 65536u /* argv[COMMAND_BODY] is kept; the engine may adopt it */
 
@@ -76,7 +76,8 @@ enum command_reach {
   COMMAND_REACHES_ALL,   /* shards */
   COMMAND_REACHES_OTHERS /* the other loops, and all shards */
 };
-/* As the row's keys and flags say. Not for COMMAND_RUNS_QUEUE, which needs what is queued needs. */
+/* From the row's keys and flags. Not for COMMAND_RUNS_QUEUE, which needs what the queued commands
+ * need. */
 static inline enum command_reach command_reach(const struct command *command, size_t argc) {
   if ((command->flags & COMMAND_STOPS) != 0) return COMMAND_REACHES_OTHERS;
   if ((command->flags & COMMAND_ALL_KEYS) != 0) return COMMAND_REACHES_ALL;
@@ -94,8 +95,8 @@ static inline bool command_takes(const struct command *command, size_t argc) {
 /* Whether argv[index] is a key of the row; argc SIZE_MAX: it is not known yet. */
 bool command_is_key(const struct command *command, size_t index, size_t argc);
 
-/* Whether it takes some microseconds at most, whatever there is: it has a key, or is fast without
- * one. NULL, no command, is refused in as little. */
+/* Whether it takes some microseconds at most, whatever the data: it has a key, or is fast without
+ * one. NULL (no such command) is refused as quickly. */
 #define COMMAND_SHORT_ARGS 8u
 static inline bool command_is_short(const struct command *command, size_t argc) {
   if (command == NULL) return true;

@@ -1,4 +1,4 @@
-/* config.c - CONFIG: shows and changes the options. All ways lead through the rows of their table
+/* config.c - CONFIG: shows and changes the options, always through the rows of their table
  * (ops/options.h). */
 #include "server/commands/config.h"
 
@@ -69,7 +69,7 @@ static void reply_set_failed(struct call *call, struct span name, const char *re
 struct former {
   const struct options_row *row;
   struct options_value value; /* owned */
-  char file_begins;           /* of requirepass-file, which a new password cuts off there */
+  char file_begins;           /* of requirepass-file, which a new password replaces */
 };
 
 /* False: memory is short. */
@@ -114,8 +114,8 @@ static bool pairs_are_known(struct call *call) {
   return true;
 }
 
-/* Closes all sessions that know the former password, except the caller's. Without a password now,
- * all sessions are authenticated. */
+/* Closes all sessions of the former password, except the caller's. If there is no password now, all
+ * sessions are authenticated. */
 static void password_changed(struct call *call) {
   struct instance *instance = call->worker->instance;
   bool open = call->worker->options->requirepass[0] == '\0';
@@ -134,8 +134,8 @@ static void password_changed(struct call *call) {
   instance->wake(instance, UINT64_MAX >> (64 - instance->worker_count));
 }
 
-/* *set counts the pairs that were set. Returns the argument that failed, with the reason in error;
- * 0: none did. */
+/* *set counts the pairs that were set. Returns the index of the argument that failed, with the
+ * reason in error; 0: none did. */
 static size_t set_pairs(struct call *call, struct former former[SET_MAX_PAIRS], size_t *set,
                         char error[REFUSAL_BYTES]) {
   struct options *options = call->worker->options;

@@ -1,4 +1,4 @@
-/* config.h - CONFIG: the options table, told to clients and changed by them. */
+/* config.h - CONFIG: shows the options table to clients, and changes it for them. */
 #ifndef IDEM_SERVER_COMMANDS_CONFIG_H
 #define IDEM_SERVER_COMMANDS_CONFIG_H
 

@@ -14,8 +14,8 @@
 
 /* ---- passwords ---- */
 
-/* Every byte of the room is looked at whatever the texts are, so that the time taken tells nothing
- * about where they differ, nor how long the right one is. */
+/* Compares every byte of the room whatever the texts are, so that the time taken does not show
+ * where they differ, nor how long the right one is. */
 static bool same_secret(struct span given, const char *secret) {
   char left[OPTIONS_PASSWORD_MAX + 1] = {0}, right[OPTIONS_PASSWORD_MAX + 1] = {0};
   size_t secret_len = strlen(secret);
@@ -34,7 +34,7 @@ static bool is_right(const struct call *call, struct span user, struct span pass
   return right && span_equal(user, SPAN_LITERAL("default"));
 }
 
-/* False: there is a reply, or there will be one. */
+/* False: an error was replied, or will be. */
 static bool authenticate(struct call *call, struct span user, struct span password) {
   struct session *session = call->session;
   if (strangers_exhausted(session) || !is_right(call, user, password)) {
@@ -66,7 +66,7 @@ void connection_auth(struct call *call) {
 
 /* ---- names ---- */
 
-/* Printable and without blanks: a name stands in a line of CLIENT LIST. */
+/* Printable and without blanks, since a name is part of a line of CLIENT LIST. */
 static bool plain(struct span text) {
   for (size_t i = 0; i < text.len; i++) {
     if (text.data[i] < '!' || text.data[i] > '~') return false;
@@ -85,7 +85,7 @@ static bool keep_text(struct call *call, char **kept, struct span text) {
   return true;
 }
 
-/* False: said why. */
+/* False: an error was replied. */
 static bool set_name(struct call *call, struct span name) {
   if (!plain(name)) {
     resp_write_error(call->reply,

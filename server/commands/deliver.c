@@ -39,9 +39,9 @@ static inline struct span bulk_of(const struct engine_answer *answer, enum answe
 /* ---- the writers ---- */
 
 /*
- * One is made for each kind of answer: the compiler knows its form then, and what is left of it is
- * one look at the room there is and a straight line of fields. A single writer that reads the form
- * as it runs took 36 instructions more, for an integer.
+ * Each kind of answer has its own writer: the compiler then knows the form, and the writer checks
+ * the room once and then writes one field after the other. A single writer that reads the form at
+ * run time took 36 instructions more, for an integer.
  */
 #define SPECIALISED inline __attribute__((always_inline))
 
@@ -99,7 +99,7 @@ static void write_field(struct resp_writer *reply, struct shard *shard,
   }
 }
 
-/* Field by field: a large one is sent from where it lies. */
+/* Field by field: a large one is sent from where it lies, without a copy. */
 static __attribute__((noinline)) void write_large(struct resp_writer *reply, struct shard *shard,
                                                   const struct engine_answer *answer,
                                                   const struct answer_form *form) {
@@ -187,7 +187,7 @@ void deliver_answer(struct resp_writer *reply, struct shard *shard,
   WRITERS[answer->status](reply, shard, answer);
 }
 
-/* ---- those who wait ---- */
+/* ---- waiters ---- */
 
 void deliver_waiter(struct worker *worker, struct waiter *waiter) {
   struct session *session = waiter_context(waiter);

@@ -9,7 +9,7 @@
 #include "server/commands/reply.h"
 #include "server/commands/strangers.h"
 
-/* What few commands need is kept off the way of the others. */
+/* Keeps what few commands need out of the code that all run. */
 #define RARE __attribute__((cold))
 
 /* ---- refusing, queueing ---- */
@@ -46,7 +46,8 @@ RARE static void enqueue(struct call *call) {
 
 /* ---- CLIENT REPLY ---- */
 
-/* Whether it covers the command that has just run. SKIP covers one: the state moves on. */
+/* Whether it silences the command that has just run. SKIP silences one command, so the state moves
+ * on. */
 RARE static bool take_silence(struct session *session) {
   bool silent = session->replies == SESSION_REPLIES_OFF || session->replies == SESSION_REPLIES_SKIP;
   if (session->replies == SESSION_REPLIES_SKIP) session->replies = SESSION_REPLIES_ON;
@@ -55,8 +56,9 @@ RARE static bool take_silence(struct session *session) {
 }
 
 /*
- * While CLIENT REPLY is OFF or SKIP, replies are written aside: what the session is told meanwhile
- * by others, or by itself (PUBLISH to its own channel, MONITOR), is no reply and is sent.
+ * While CLIENT REPLY is OFF or SKIP, replies go to a separate output. Messages that reach the
+ * session from others, or from itself (PUBLISH to its own channel, MONITOR), are not replies and
+ * are sent.
  */
 RARE static void settle_aside(struct call *call) {
   struct session *session = call->session;
@@ -73,7 +75,7 @@ RARE static void settle_aside(struct call *call) {
   resp_output_deinit(aside);
 }
 
-/* Whether the session is told of what was found before a command could run. */
+/* Whether errors from before a command could run are sent to the session. */
 static bool hears_reply(struct session *session) {
   return session->replies == SESSION_REPLIES_ON || !take_silence(session);
 }

@@ -1,5 +1,5 @@
 /*
- * execute.h - the way of one command, which the network calls for each that it has read:
+ * execute.h - runs one command. The network calls it for each that it has read:
  *
  *     request -> check_call -> queue_add (MULTI)                      -> reply: QUEUED
  *                          \-> measure_call -> call_run -> handler    -> reply, or session blocked
@@ -15,9 +15,9 @@
 
 /* Runs it. Leaves the latest reading of the clock in request->stamp_ns. */
 void execute_request(struct worker *worker, struct session *session, struct request *request);
-/* The reader skipped a command whose argv[index] is over its limit: says so. */
+/* The reader skipped a command whose argv[index] is over its limit: replies the error. */
 void execute_toobig(struct worker *worker, struct session *session, size_t index, size_t limit);
-/* The reader found the framing broken: says so; the caller closes the connection. */
+/* The reader found the framing broken: replies the error; the caller closes the connection. */
 void execute_malformed(struct worker *worker, struct session *session, const char *error);
 
 #endif

@@ -82,7 +82,8 @@ static bool parse_expire_time(struct call *call, bool in_seconds, bool absolute,
   return valid;
 }
 
-/* left_ms is -1 for a key without an end: GT never moves that nearer, LT always does. */
+/* left_ms is -1 for a key without an end: it counts as infinite, so GT never moves it, and LT
+ * always does. */
 static bool expire_wanted(const struct expire_words *words, int64_t left_ms,
                           int64_t wanted_left_ms) {
   if (words->nx) return left_ms < 0;
@@ -92,7 +93,7 @@ static bool expire_wanted(const struct expire_words *words, int64_t left_ms,
   return true;
 }
 
-/* A response is kept no longer than STORE could have asked for. */
+/* A response is kept no longer than STORE could have requested. */
 static bool keeps_cap(struct call *call, const struct keys_entry *entry, int64_t deadline_ms) {
   int64_t cap_ms = call->worker->options->limits.ttl_max_ms;
   if (entry->kind != KEYS_RECORD || deadline_ms - call->now_ms <= cap_ms) return true;

@@ -6,10 +6,10 @@
 
 #include "server/commands/counted.h"
 
-/* Large enough that a reply of gigabytes has few pieces, small enough for a short one. */
+/* Large enough that a reply of gigabytes has few pieces, small enough for a short reply. */
 #define PIECE_LEAST (16u * 1024)
 #define PIECE_MOST (1024u * 1024)
-/* What costs less to copy than to reference. */
+/* Up to this, copying costs less than referring to it. */
 #define COPIED_BYTES (64u * 1024)
 
 struct gathered_piece {
@@ -50,7 +50,7 @@ bool gathered_whole(const struct gathered *gathered, struct resp_writer *reply) 
   return !gathered->failed;
 }
 
-/* The oldest piece; from here on it counts as what it is sent as. */
+/* The oldest piece. From here on the session's output counts it. */
 static struct gathered_piece *take_piece(struct gathered *gathered) {
   struct gathered_piece *piece = gathered->first;
   if (piece == NULL) return NULL;

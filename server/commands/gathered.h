@@ -17,7 +17,7 @@ struct gathered {
 };
 
 void gathered_append(struct gathered *gathered, const char *bytes, size_t len);
-/* Whether memory was there for all of it; with an error if not. */
+/* Whether there was memory for all of it; replies an error if not. */
 bool gathered_whole(const struct gathered *gathered, struct resp_writer *reply);
 /* Moves all of it to the end of the reply. */
 void gathered_send(struct gathered *gathered, struct resp_writer *reply);

@@ -1,12 +1,12 @@
 /* generic.h - what works on keys of either kind: DEL, EXISTS, TYPE, FLUSHALL, OBJECT and their
- * relatives, as in Redis. When they expire is expire.h, finding them scan.h. */
+ * relatives, as in Redis. expire.h says when they expire, scan.h finds them. */
 #ifndef IDEM_SERVER_COMMANDS_GENERIC_H
 #define IDEM_SERVER_COMMANDS_GENERIC_H
 
 #include "server/commands/call.h"
 #include "server/engine/keys.h"
 
-/* UNLINK too: nothing here is freed so slowly that it matters. */
+/* UNLINK too: nothing is slow to free. */
 void generic_del(struct call *call);
 void generic_exists(struct call *call); /* TOUCH too */
 void generic_type(struct call *call);
@@ -19,7 +19,7 @@ void generic_object_freq(struct call *call);
 void generic_object_idletime(struct call *call);
 void generic_memory_usage(struct call *call);
 
-/* As TYPE tells it. */
+/* As TYPE shows it. */
 const char *generic_kind_name(enum keys_kind kind);
 
 #endif

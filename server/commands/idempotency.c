@@ -1,9 +1,9 @@
 /*
  * idempotency.c - the six commands: request -> one engine call -> answer.
  *
- * What may be asked, and the text of each error, is rules/request.h; how an answer looks is
- * rules/answer.h. Here is what belongs to this server alone: bindings, bodies that the engine takes
- * over, and who may wait.
+ * rules/request.h has the syntax and the text of each error, rules/answer.h the form of each
+ * answer. Here is what only this server has: bindings, bodies that the engine adopts, and whether a
+ * command may wait.
  */
 #include "server/commands/idempotency.h"
 
@@ -49,7 +49,7 @@ static void finish(struct call *call, const struct engine_answer *answer) {
   call->worker->waiting_count++;
 }
 
-/* What claims of this connection are bound to. NULL: memory is short. */
+/* The binding of this connection's claims in the shard. NULL: memory is short. */
 static struct binding *own_binding(const struct call *call) {
   struct session_details *details = session_details(call->session);
   if (details == NULL) return NULL;
@@ -63,8 +63,8 @@ static struct binding *own_binding(const struct call *call) {
   return *own;
 }
 
-/* Where the body was received, if in a piece of its own. */
-static struct adopted_body *received_piece(const struct call *call, struct span body) {
+/* The body as it was received, if the engine may adopt it; else NULL. */
+static struct adopted_body *adoptable_body(const struct call *call, struct span body) {
   struct received_body *received = call->request->body;
   if (received == NULL || received->piece.bytes + ADOPTED_BODY_HEAD_BYTES != body.data) return NULL;
   received->keeper = call->shard;
@@ -119,7 +119,7 @@ void idempotency_store(struct call *call) {
       .meta = request.meta,
       .token = request.token,
       .ttl_ms = request.ttl_ms,
-      .adopted = received_piece(call, request.body),
+      .adopted = adoptable_body(call, request.body),
   };
   struct engine_answer answer;
   engine_store(call->engine, &store, call->now_ms, &answer);

@@ -8,7 +8,7 @@ struct inbox {
   pthread_mutex_t lock;
   struct list entries; /* oldest first */
   size_t bytes;
-  bool lost; /* something did not fit */
+  bool lost; /* an entry did not fit */
   _Atomic bool waiting;
 };
 

@@ -1,10 +1,10 @@
 /*
- * inbox.h - what other loops have to say to the sessions of a worker: messages of pub/sub, lines
- * for MONITOR; and effects, from its own loop too. Any thread posts, the worker's own takes; who
- * gives the entries to sessions is incoming.h.
+ * inbox.h - entries from other loops for the sessions of a worker: messages of pub/sub and lines
+ * for MONITOR; and effects, from its own loop too. Any thread posts, the worker's own thread takes;
+ * incoming.h gives the entries to sessions.
  *
- * In the order of posting for each sender. Bounded: a worker that is so far behind that its inbox
- * is full, or for which there is no memory, loses what comes next.
+ * Entries of one sender stay in order. Bounded: when a worker's inbox is full, or memory is short,
+ * further entries are lost.
  */
 #ifndef IDEM_SERVER_COMMANDS_INBOX_H
 #define IDEM_SERVER_COMMANDS_INBOX_H
@@ -15,7 +15,7 @@
 
 enum inbox_kind { INBOX_MESSAGE, INBOX_MONITOR_LINE };
 
-/* From malloc; whoever takes it frees it. */
+/* From malloc; the caller that takes it frees it. */
 struct inbox_entry {
   struct list link;
   enum inbox_kind kind;
@@ -26,14 +26,14 @@ struct inbox_entry {
 struct inbox *inbox_create(void);        /* NULL when memory is short */
 void inbox_destroy(struct inbox *inbox); /* takes NULL */
 
-/* Copies the bytes and wakes the loop of `to`, which may be one's own. From any thread; the lock of
- * topics may not be held. */
+/* Copies the bytes and wakes the loop of `to`, which may be the caller's own. From any thread; the
+ * lock of topics may not be held. */
 void inbox_post(struct worker *to, enum inbox_kind kind, struct span channel, struct span payload);
-/* Something that should have been posted was lost: as if there had been no room for it. From any
+/* Notes that an entry was lost before it could be posted, as if there had been no room. From any
  * thread. */
 void inbox_lose(struct worker *to);
 bool inbox_empty(const struct worker *worker); /* from any thread */
-/* Fills the list with all entries, oldest first. Returns whether some were lost after them. */
+/* Moves all entries to the list, oldest first. Returns whether some were lost after them. */
 bool inbox_take(struct worker *worker, struct list *entries);
 
 #endif

@@ -2,9 +2,9 @@
  * info.c - INFO: figures in the sections and under the names that monitoring of Redis reads, and
  * idem's own.
  *
- * The rows stand in the rooms whose figures they are (*_metrics.h); here they are put in order. To
- * add a metric: a field in the struct of figures of its room, and a row in the table next to it. To
- * add a table: its figures in `struct figures`, and a part in SECTIONS.
+ * The rows are in the rooms that have the figures (*_metrics.h); here they are put in order. To add
+ * a metric: a field in the struct of figures of its room, and a row in the table next to it. To add
+ * a table: its figures in `struct figures`, and a part in SECTIONS.
  */
 #include "server/commands/info.h"
 

@@ -5,15 +5,15 @@
  *       | |
  *     worker worker ...  one for each loop: its sessions, its counters, its share of pub/sub
  *
- * setup.h makes them; net/ embeds and drives them: it feeds commands in (execute.h), sends what
- * sessions have to say (worker.unsent), and tells the time. What commands need of the network is
- * called through the pointers below. Several servers can live in one process.
+ * setup.h makes them; net/ embeds and drives them: it runs commands (execute.h), sends the
+ * sessions' replies (worker.unsent), and sets the time. Commands call the network through the
+ * pointers below. Several servers can live in one process.
  *
  * Threads. A worker, and the sessions in it, belong to the thread that runs its loop. Another
  * thread may touch it in two ways only:
- *  - what is said to be atomic, or to have a lock (inbox, topics);
- *  - while all other loops are paused (access_pause_others): rare commands that look at, or change,
- *    what belongs to all, like CLIENT LIST or CONFIG SET, then need no locks at all.
+ *  - fields that are atomic, or have a lock (inbox, topics);
+ *  - while all other loops are paused (access_pause_others): rare commands that read or change what
+ *    belongs to all, like CLIENT LIST or CONFIG SET, then need no locks at all.
  * Locks are taken in this order: pause, shards in the order of their numbers, then one of topics,
  * inbox, slowlog or strangers. With one loop none of them is ever contended, and shards have none.
  */
@@ -35,13 +35,14 @@ struct session_address;
 struct slowlog;
 struct worker;
 
-/* What the network knows and a command may ask. */
+/* What only the network knows of a session. */
 typedef void instance_describe(const struct session *session, struct session_address *address);
-/* CONFIG SET has changed the options: what was copied from them at start is to be copied again.
- * NULL, or the name of an option that asks for more than the system gives, with the reason in
- * error; nothing was copied then. */
+/* CONFIG SET has changed the options: copies again what was copied from them at start. Returns
+ * NULL, or the name of an option that needs more than the system gives, with the reason in error;
+ * nothing was copied then. */
 typedef const char *instance_reconfigured(struct instance *instance, char error[REFUSAL_BYTES]);
-/* Loops, a bit each, have something to do that was not there when they went to sleep. */
+/* Wakes loops, a bit each, that have something to do that they did not have when they went to
+ * sleep. */
 typedef void instance_wake(struct instance *instance, uint64_t loops);
 typedef void instance_action(struct worker *worker);
 
@@ -56,9 +57,9 @@ struct instance {
   instance_describe *describe;
   instance_reconfigured *reconfigured;
   instance_wake *wake;
-  /* These are called with more than one worker only. All other loops are paused between two of
-   * their turns, until they are resumed. The caller's own turn is left and taken again meanwhile:
-   * its sessions may have been marked to be closed. */
+  /* Called with more than one worker only. Pauses all other loops between two of their turns, until
+   * they are resumed. The caller's own gate is unlocked and locked again in between, so its
+   * sessions may be marked for closing by then. */
   instance_action *pause_others, *resume_others;
   /* Reads the clock, for worker.now_ms; with one worker it may be NULL. */
   instance_action *see_time;
@@ -67,20 +68,21 @@ struct instance {
 
   _Atomic uint64_t next_session_id;
   _Atomic uint64_t session_count, peak_sessions, monitor_count;
-  _Atomic uint64_t effect_workers; /* with a session that listens to effects */
-  _Atomic uint64_t gathered_bytes; /* by tasks, for replies that are not written yet */
-  /* Of all sessions: handed over and not yet taken by the kernel. */
+  _Atomic uint64_t effect_workers; /* workers with a session that is subscribed to effects */
+  _Atomic uint64_t gathered_bytes; /* bytes that tasks have, for replies that are not written yet */
+  /* Of all sessions: replies handed over and not yet taken by the kernel. */
   _Atomic uint64_t sending_bytes;
   /* Of all sessions: commands half received or queued, subscriptions. */
   _Atomic uint64_t input_bytes;
   pthread_mutex_t strangers_lock;
   struct list strangers; /* of all loops, oldest first; under its lock, as is the count */
   unsigned stranger_count;
-  /* Failed AUTHs by the hash of the address: the second in the upper half, how many in it below. */
+  /* Failed AUTHs by the hash of the address: the upper half is the second, the lower half the count
+   * in it. */
   _Atomic uint64_t auth_failures[INSTANCE_AUTH_ADDRESSES];
   uint64_t address_seed;
   _Atomic bool shutdown_wanted; /* SHUTDOWN was called */
-  _Atomic bool draining;        /* nothing waits any more */
+  _Atomic bool draining;        /* no command waits from here on */
 
   _Atomic int64_t wall_offset_ms; /* unix time = now_ms + wall_offset_ms */
   int64_t started_ms;

@@ -127,7 +127,7 @@ static size_t top_level(const struct lookup *commands) {
   return count;
 }
 
-/* A reply for each name that is asked for; more names than this are not worth the room. */
+/* The most names in one call: each gets a reply. */
 #define NAMES_MAX 1024u
 
 static bool few_names(struct call *call) {
@@ -171,7 +171,8 @@ static const struct flag_name FLAG_NAMES[] = {
 };
 #define FLAG_NAME_COUNT (sizeof FLAG_NAMES / sizeof FLAG_NAMES[0])
 
-/* To Redis `pubsub` is what is about channels; to us, what may run while a connection listens. */
+/* In Redis the flag `pubsub` marks the commands about channels; here it marks those that may run
+ * while a connection is subscribed. */
 static unsigned shown_flags(const struct command *command) {
   bool about_channels = command->group == GROUP_PUBSUB && command->run != NULL &&
                         command->run != introspection_container_help;
@@ -344,7 +345,7 @@ void introspection_getkeys(struct call *call) {
   }
 }
 
-/* NAME SUB syntax, and the summary under it: as Redis' HELP looks. */
+/* NAME SUB syntax, and the summary under it, like Redis' HELP. */
 void introspection_container_help(struct call *call) {
   size_t len = (size_t)(strchr(call->command->name, '|') - call->command->name);
   char container[COMMAND_NAME_BYTES], line[512];

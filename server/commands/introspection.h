@@ -1,5 +1,5 @@
-/* introspection.h - COMMAND and the HELP of containers: the table, told to clients in the shapes of
- * Redis 7. */
+/* introspection.h - COMMAND and the HELP of containers: shows the table to clients in the formats
+ * of Redis 7. */
 #ifndef IDEM_SERVER_COMMANDS_INTROSPECTION_H
 #define IDEM_SERVER_COMMANDS_INTROSPECTION_H
 

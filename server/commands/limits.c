@@ -1,8 +1,7 @@
 /* limits.c - see limits.h. */
 #include "server/commands/limits.h"
 
-/* A longer name is no command's. It is let through as far as this, so that the error can quote it.
- */
+/* No command has a longer name. Names up to this are accepted, so that the error can quote them. */
 #define NAME_LIMIT 1024u
 
 size_t limits_of(const struct worker *worker, const struct command *command,
@@ -21,7 +20,7 @@ size_t limits_argument(void *context, const struct span *argv, size_t index) {
   return limits_of(worker, lookup_find(worker->commands, argv[0]), argv, index);
 }
 
-/* Kept out of line: the callers ask only about what is long. */
+/* Not inlined: only called for long arguments. */
 __attribute__((noinline)) bool limits_fit(const struct worker *worker,
                                           const struct command *command, const struct span *argv,
                                           size_t argc) {
@@ -38,7 +37,7 @@ bool limits_is_adoptable(const struct worker *worker, const struct span *argv, s
   return command != NULL && (command->flags & COMMAND_ADOPTS_BODY) != 0;
 }
 
-/* An escaped key is twice as long. What is longer than that is there to cost time. */
+/* An escaped key is twice as long. A longer pattern only costs time. */
 size_t limits_pattern(const struct options *options, const struct span *argv, size_t index) {
   (void)argv;
   (void)index;

@@ -1,8 +1,9 @@
 /*
- * limits.h - how long an argument may be: the one place that asks the rows and the options.
+ * limits.h - how long an argument may be: the one place that combines the rows and the options.
  *
- * The reader asks while an argument arrives, so that what is too long is never buffered; check.c
- * asks again for what the reader could not know. Any thread may ask, except while CONFIG SET runs.
+ * The reader calls it while an argument arrives, so that one that is too long is never buffered;
+ * check.c calls it again for what the reader could not know. Any thread may call it, except while
+ * CONFIG SET runs.
  */
 #ifndef IDEM_SERVER_COMMANDS_LIMITS_H
 #define IDEM_SERVER_COMMANDS_LIMITS_H

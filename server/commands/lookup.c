@@ -10,7 +10,7 @@
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
-/* FNV-1a: a handful of names of our own choosing, so no client can make them collide. */
+/* FNV-1a: the names are fixed, so no client can choose colliding ones. */
 #define HASH_BASIS 2166136261u
 static uint32_t hash_more(uint32_t hash, struct span bytes) {
   for (size_t i = 0; i < bytes.len; i++)
@@ -33,7 +33,7 @@ static inline bool same_name(const struct lookup_name *a, const struct lookup_na
   return a->head == b->head && a->tail == b->tail && a->len == b->len;
 }
 
-/* Any odd number with bits all over spreads names of our own choosing well enough. */
+/* The names are fixed, so any odd number with well-spread bits is good enough. */
 static inline uint32_t slot_of(const struct lookup_name *name) {
   uint64_t mixed = (name->head ^ name->tail << 1) * UINT64_C(0x9e3779b97f4a7c15);
   return (uint32_t)(mixed >> 40) % LOOKUP_SLOTS;

@@ -6,17 +6,17 @@
 #include "server/base/clock.h"
 #include "server/commands/slowlog.h"
 
-/* What few commands need is kept off the way of the others. */
+/* Keeps what few commands need out of the code that all run. */
 #define RARE __attribute__((cold))
 #define OUT_OF_LINE __attribute__((noinline))
 
 #define SHORT_BYTES 4096u      /* of all arguments */
 #define CLOCK_GRAIN_NS 1000000 /* of worker.now_ms */
-/* With a slowlog for commands that took less, each one counts. */
+/* With a lower threshold of the slowlog, each command is measured alone. */
 #define EACH_COUNTS_US 1000
 
 static bool may_take_long(const struct call *call) {
-  /* -1, which turns the slowlog off, is the largest of unsigned numbers. */
+  /* -1, which turns the slowlog off, is the largest unsigned number. */
   bool each_counts = (uint64_t)call->worker->options->slowlog_slower_us < EACH_COUNTS_US;
   bool fast = (call->command->flags & (COMMAND_FAST | COMMAND_SPREADS)) == COMMAND_FAST;
   return !fast || each_counts || call->argc > COMMAND_SHORT_ARGS ||
@@ -31,7 +31,7 @@ static void count(struct worker *worker, const struct command *command, unsigned
   worker->counters.commands += calls;
 }
 
-/* What took long in a timed run was one of it; which one cannot be told any more. */
+/* One command of the timed run was slow; which one is not known. */
 RARE static void note_slow(const struct worker_timed_run *run, struct worker *worker,
                            uint64_t spent_ns) {
   char text[COMMAND_NAME_BYTES];
@@ -67,13 +67,13 @@ RARE void measure_alone(struct call *call) {
   struct worker *worker = call->worker;
   if (worker->timed_run.calls > 0) call->request->stamp_ns = end_run(worker);
   if (call->request->stamp_ns == 0) call->request->stamp_ns = clock_monotonic_ns();
-  uint64_t start_ns = call->request->stamp_ns; /* EXEC: what it runs is measured within */
+  uint64_t start_ns = call->request->stamp_ns; /* an EXEC's commands change stamp_ns */
   call_run(call);
   call->request->stamp_ns = clock_monotonic_ns();
   uint64_t spent_ns = call->request->stamp_ns - start_ns;
   count(worker, call->command, 1, spent_ns);
   if (slowlog_wants(worker, spent_ns)) slowlog_note(call, spent_ns);
-  /* What comes after it in this turn must not act in the past. */
+  /* Later commands of this turn must use the new time. */
   bool time_has_passed = spent_ns >= CLOCK_GRAIN_NS && !call->in_exec;
   if (time_has_passed && worker->instance->see_time != NULL) worker->instance->see_time(worker);
 }

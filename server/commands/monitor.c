@@ -15,7 +15,7 @@
 #include "server/commands/reply.h"
 #include "server/commands/session_walk.h"
 
-/* Room at the end of a line for what says that it was cut, and CRLF. */
+/* Room at the end of a line for the mark that it was cut, and CRLF. */
 #define CUT_MARK "...\r\n"
 #define LINE_ROOM (MONITOR_MAX_LINE - sizeof CUT_MARK)
 
@@ -53,8 +53,8 @@ static void line_add_quoted(struct line *line, struct span argument) {
   line_add(line, "\"", 1);
 }
 
-/* All that AUTH is given; the two words after AUTH in HELLO. What else takes a password is an
- * admin command, not shown. */
+/* All arguments of AUTH; the two after AUTH in HELLO. Other commands with a password are admin
+ * commands, which are not shown. */
 static bool is_secret(const struct call *call, size_t index) {
   if (index == 0) return false;
   if (strcmp(call->command->name, "AUTH") == 0) return true;
@@ -83,7 +83,7 @@ static void line_make(struct line *line, const struct call *call) {
 }
 
 /* Watchers stand before the worker's other sessions (monitor_command puts them there), so the walk
- * is as long as they are many. NULL: the first; returns NULL after the last. */
+ * takes one step per watcher. NULL: the first; returns NULL after the last. */
 static struct session *next_watcher(struct worker *worker, struct session *after) {
   struct list *node = after != NULL ? after->link.next : worker->sessions.next;
   if (worker->monitor_count == 0 || node == &worker->sessions) return NULL;
@@ -117,7 +117,7 @@ static void feed(struct worker *from, struct span line) {
   }
 }
 
-/* A watcher that cannot be told is closed, as when the inbox is full. */
+/* A watcher that cannot be sent a line is closed, as when the inbox is full. */
 static void lose_line(struct instance *instance) {
   for (unsigned i = 0; i < instance->worker_count; i++) {
     if (atomic_load(&instance->workers[i]->monitor_count) > 0) inbox_lose(instance->workers[i]);

@@ -1,7 +1,7 @@
 /* output_limit.c - see output_limit.h. */
 #include "server/commands/output_limit.h"
 
-/* Half of what all readers together may have to take; the other half is for their shares. */
+/* Half of what all readers together may leave untaken; the other half is for their shares. */
 static uint64_t half_of_total(const struct worker *worker) {
   uint64_t total = (uint64_t)worker->options->client_output_total;
   uint64_t quarter = (uint64_t)worker->options->maxmemory / 4;

@@ -2,13 +2,14 @@
  * output_limit.h - how much a reader may leave untaken: client-output-limit and
  * client-output-total.
  *
- * A session may have client-output-limit bytes to take; before AUTH, OUTPUT_LIMIT_LEAST. All
- * together may have client-output-total, at most a quarter of maxmemory. From half of that on they
- * are crowded: an equal part of the other half, at most OUTPUT_LIMIT_SHARE, is the share of each.
+ * A session may have client-output-limit bytes of replies to take; before AUTH, OUTPUT_LIMIT_LEAST.
+ * All together may have client-output-total, at most a quarter of maxmemory. From half of that on
+ * they are crowded: an equal part of the other half, at most OUTPUT_LIMIT_SHARE, is the share of
+ * each.
  *
- * A session that sends commands is read no further while it is over its limit (net/); one that is
- * told what it did not ask for, by pub/sub or MONITOR, is closed (output_limit_allows_push).
- * How long a reader may take nothing is client-output-timeout, in net/.
+ * A session that sends commands is read no further while it is over its limit (net/); one that gets
+ * pushes, from pub/sub or MONITOR, is closed (output_limit_allows_push). How long a reader may take
+ * nothing is client-output-timeout, in net/.
  */
 #ifndef IDEM_SERVER_COMMANDS_OUTPUT_LIMIT_H
 #define IDEM_SERVER_COMMANDS_OUTPUT_LIMIT_H
@@ -18,8 +19,8 @@
 #define OUTPUT_LIMIT_SHARE (64u * 1024)
 #define OUTPUT_LIMIT_LEAST 1024u /* no limit is below it */
 
-/* Whether it is within every limit, as asked after every command: most sessions have next to
- * nothing to take. */
+/* Whether it is within every limit. Called after every command; most sessions have next to nothing
+ * to take. */
 static inline bool output_limit_small(const struct session *session) {
   size_t unsent = session->out != NULL ? resp_output_size(session->out) : 0;
   return session->sending_bytes == 0 && unsent <= OUTPUT_LIMIT_LEAST;
@@ -32,8 +33,8 @@ bool output_limit_over(const struct session *session, const struct worker *worke
 bool output_limit_crowded(const struct worker *worker);
 bool output_limit_crowds(const struct worker *worker, uint64_t bytes);
 
-/* Before `bytes` more are written to a session that did not ask for them now: false when it takes
- * no more, because it is closing or because they would bring it over its limit, which closes it. */
+/* Call before `bytes` of a push are written to a session. False when it takes no more, because it
+ * is closing or because they would exceed its limit, which closes it. */
 bool output_limit_allows_push(struct worker *worker, struct session *session, size_t bytes);
 /* Closes a session as one over its limit. */
 void output_limit_close(struct worker *worker, struct session *session);

@@ -18,12 +18,13 @@
 bool outputs_init(struct worker *worker);
 void outputs_deinit(struct worker *worker);
 
-/* An empty output, NULL when memory is short; and back, when its references were released. */
+/* Take returns an empty output, NULL when memory is short. Give takes it back after its references
+ * were released. */
 struct resp_output *outputs_take(struct worker *worker);
 void outputs_give(struct worker *worker, struct resp_output *out);
 
-/* Releases the references that the output holds, from the one with this number on: what a shard
- * keeps is unpinned, what has no keeper is counted. */
+/* Releases the references that the output holds, from number `first` on: blobs of a shard are
+ * unpinned, bytes without a keeper are counted (counted.h). */
 void outputs_unpin(struct worker *worker, struct resp_output *out, size_t first);
 
 #endif

@@ -14,7 +14,7 @@
 #define FRAMING_BYTES 128u
 
 /* A payload of at least so many bytes is copied once, and the outputs of its subscribers refer to
- * that. */
+ * the copy. */
 #define SHARED_BYTES (16u * 1024)
 
 struct payload {
@@ -24,7 +24,7 @@ struct payload {
 
 struct message {
   struct span channel, payload;
-  struct payload *shared; /* NULL: short, or memory is */
+  struct payload *shared; /* NULL: the payload is short, or memory is */
 };
 
 static struct payload *share(struct span bytes) {
@@ -99,7 +99,8 @@ size_t publish_here(struct worker *worker, struct span channel, struct span payl
   return receivers;
 }
 
-/* How many sessions of another worker listen now. It is sent to those that do when it arrives. */
+/* How many sessions of another worker are subscribed now. The message goes to those that are when
+ * it arrives. */
 static size_t count_elsewhere(struct worker *other, const struct message *message) {
   if (atomic_load(&other->topics->topic_count) == 0) return 0;
   topics_lock(other->topics);

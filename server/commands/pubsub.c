@@ -45,8 +45,8 @@ static void subscribe(struct call *call, enum topics_kind kind, const char *what
   topics_update_effects(call->worker);
 }
 
-/* The reply stands between the end of the subscription, which it counts, and that of the topic,
- * whose name it may show. */
+/* The reply is written after the end of the subscription, which it counts, and before that of the
+ * topic, whose name it may show. */
 static void end_subscription(struct call *call, const char *what,
                              struct subscription *subscription) {
   struct topic *topic = subscription->topic;
@@ -93,9 +93,9 @@ void pubsub_publish_command(struct call *call) {
   resp_write_integer(call->reply, (int64_t)receivers);
 }
 
-/* The rest of PUBSUB looks at the topics of all workers, whose loops are paused meanwhile. */
+/* The rest of PUBSUB looks at the topics of all workers, whose loops are paused. */
 
-/* A topic with subscribers on several workers is told by the first. */
+/* A topic with subscribers on several workers is shown by the first. */
 static bool told_before(const struct instance *instance, unsigned number, enum topics_kind kind,
                         struct span name) {
   for (unsigned i = 0; i < number; i++) {
@@ -121,8 +121,8 @@ static size_t list_channels(const struct instance *instance, struct span pattern
   return count;
 }
 
-/* Counted first, because the length stands in front: what it costs twice is less than what
- * remembering the matches would. */
+/* Counts first, because the length comes before the channels: walking twice costs less than
+ * remembering the matches. */
 void pubsub_channels_command(struct call *call) {
   if (call->argc > 3) {
     resp_write_error_quoting(call->reply,
@@ -155,7 +155,7 @@ size_t pubsub_channel_count(const struct instance *instance) {
   return list_channels(instance, SPAN_LITERAL("*"), NULL);
 }
 
-/* A pattern that several workers know is counted once, as PUBSUB NUMPAT of Redis does. */
+/* A pattern of several workers counts once, as in Redis' PUBSUB NUMPAT. */
 size_t pubsub_pattern_count(const struct instance *instance) {
   size_t count = 0;
   for (unsigned i = 0; i < instance->worker_count; i++) {

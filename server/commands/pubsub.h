@@ -14,8 +14,8 @@ void pubsub_channels_command(struct call *call);
 void pubsub_numsub_command(struct call *call);
 void pubsub_numpat_command(struct call *call);
 
-/* command_limit of the rows: names are as long as the channel of the longest key (which bounds what
- * matching a pattern costs); PUBLISH has a body after the name. */
+/* command_limit of the rows: names may be as long as the channel of the longest key (which bounds
+ * the cost of matching a pattern); PUBLISH has a body after the name. */
 size_t pubsub_name_limit(const struct options *options, const struct span *argv, size_t index);
 size_t pubsub_publish_limit(const struct options *options, const struct span *argv, size_t index);
 

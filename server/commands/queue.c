@@ -63,7 +63,7 @@ static struct size size_of_copy(const struct worker *worker, const struct queue_
   return size;
 }
 
-/* Whether the queue may have so much more: QUEUE_TAKEN, or why not. */
+/* Whether the queue may grow by so much: QUEUE_TAKEN, or why not. */
 static enum queue_outcome room_for(const struct worker *worker, const struct queue *queue,
                                    struct size size) {
   const struct options *options = worker->options;
@@ -120,7 +120,7 @@ enum queue_outcome queue_add(struct worker *worker, struct session *session,
   return outcome;
 }
 
-/* ---- asking ---- */
+/* ---- reading ---- */
 
 enum command_reach queue_reach(const struct session *session) {
   const struct queue *queue = session_queue(session);

@@ -2,8 +2,8 @@
  * received_body.h - a body that the network has received in an allocation of its own, so that the
  * engine can adopt it instead of copying it.
  *
- * It goes with its request (call.h); a handler that lets the engine adopt it notes the shard. Until
- * then it is the network's to free.
+ * It belongs to its request (call.h); a handler that lets the engine adopt it notes the shard.
+ * Until then the network frees it.
  */
 #ifndef IDEM_SERVER_COMMANDS_RECEIVED_BODY_H
 #define IDEM_SERVER_COMMANDS_RECEIVED_BODY_H
@@ -16,7 +16,8 @@ struct received_body {
   struct shard *keeper; /* once an engine has adopted it */
 };
 
-/* What is left of it after its command. No shard may be locked. */
+/* Releases it after its command: frees the bytes, or the reference to the blob. No shard may be
+ * locked. */
 void received_body_release(struct worker *worker, struct received_body *body);
 
 #endif

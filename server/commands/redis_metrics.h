@@ -1,5 +1,5 @@
-/* redis_metrics.h - rows for what a Redis has and idem has not: tools look for them. All are fixed.
- */
+/* redis_metrics.h - rows that Redis has and idem does not need: tools look for them. Their values
+ * are fixed. */
 #ifndef IDEM_SERVER_COMMANDS_REDIS_METRICS_H
 #define IDEM_SERVER_COMMANDS_REDIS_METRICS_H
 

@@ -11,15 +11,14 @@ void reply_wrongtype(struct call *call);
 void reply_oom(struct call *call);       /* at maxmemory */
 void reply_no_memory(struct call *call); /* the system has none */
 
-/* What is wrong with a request, in the contract's words. */
+/* Replies the error of a request, in the contract's words. */
 RESP_WRITE_COLD void reply_request_error(struct resp_writer *reply,
                                          const struct request_error *error);
 
 /* A blob of the call's shard, whole. */
 void reply_body(struct call *call, struct blob *body);
-/* Bytes of a blob; from REPLY_PINNED_BYTES on they are sent from where they lie, pinned until then;
- * shorter ones join the other replies of the turn in one buffer. The shard, whose blob it is, is
- * locked. */
+/* Bytes of a blob: from REPLY_PINNED_BYTES on they are pinned and sent from where they lie, shorter
+ * ones are copied to the other replies of the turn. The shard, whose blob it is, is locked. */
 #define REPLY_PINNED_BYTES (16u * 1024)
 void reply_blob(struct resp_writer *reply, struct shard *shard, struct blob *blob,
                 struct span bytes);

@@ -25,7 +25,7 @@ static struct engine *engine_at(const struct call *call, unsigned number) {
   return shard_engine(keyspace_shard(call->worker->instance->keyspace, number));
 }
 
-/* KEYS and SCAN: a walk through the shards from a cursor, until enough was seen. */
+/* KEYS and SCAN: a walk through the shards from a cursor, until it has seen enough. */
 struct walk {
   struct task task;
   struct span pattern; /* absent: all; in `bytes` */
@@ -34,7 +34,7 @@ struct walk {
   uint64_t seen, found;
   uint64_t count, buckets; /* it ends when so many keys were seen, or buckets visited */
   struct gathered keys;
-  char bytes[]; /* what the arguments said */
+  char bytes[]; /* from the arguments */
 };
 
 static void visit(void *context, struct span key, const struct keys_entry *entry) {
@@ -67,8 +67,8 @@ static uint64_t next_cursor(struct call *call, struct walk *walk) {
   return number + 1 < shards_of(call) ? (number + 1) << CURSOR_BITS : 0;
 }
 
-/* Buckets visited between two looks at the clock: some microseconds. With a pattern, which may take
- * long, there is one. */
+/* Buckets visited between two readings of the clock: some microseconds. One bucket with a pattern,
+ * which may take long. */
 #define BUCKETS_AT_ONCE 16u
 
 static bool walk_step(struct call *call, struct task *task) {
@@ -90,7 +90,7 @@ static void walk_destroy(struct worker *worker, struct task *task) {
   free(walk);
 }
 
-/* The number of elements goes in front of them. */
+/* The number of elements comes before them. */
 static void reply_keys(struct call *call, struct walk *walk) {
   resp_write_array(call->reply, walk->found);
   gathered_send(&walk->keys, call->reply);
@@ -145,14 +145,14 @@ void scan_keys(struct call *call) {
 }
 
 #define SCAN_DEFAULT_COUNT 10
-/* Buckets visited for each key asked for, as in Redis; and at least as many as make small tables
- * come in one answer. */
+/* Buckets visited for each key of COUNT, as in Redis; and at least so many that small tables come
+ * in one answer. */
 #define SCAN_BUCKETS_PER_KEY 10
 #define SCAN_MIN_BUCKETS 1024
 #define SCAN_MIN_BUCKETS_PER_SHARD 256
 
-/* Any unsigned number of 64 bits, as Redis takes it: one that no scan has given leads somewhere,
- * and to an end. */
+/* Any unsigned number of 64 bits, as in Redis: a scan from one that no reply has given still comes
+ * to an end. */
 static bool parse_cursor(struct call *call, struct span text, uint64_t *cursor) {
   bool valid = true;
   *cursor = 0;
@@ -205,7 +205,8 @@ void scan_from(struct call *call) {
   walk_begin(call, &walk);
 }
 
-/* A shard is as likely as it has keys; when all that it has are over, others follow. */
+/* A shard is chosen in proportion to its keys; if all its keys have expired, other shards are
+ * tried. */
 static struct span random_key(struct call *call, uint64_t random) {
   struct stats stats;
   shards_stats(call->worker, &stats);
@@ -225,7 +226,7 @@ static struct span random_key(struct call *call, uint64_t random) {
 
 void scan_randomkey(struct call *call) {
   uint64_t random = 0;
-  /* Short of entropy (early boot) the time will do: nothing depends on what comes. */
+  /* Without entropy (early boot) the time is good enough: nothing depends on which key it is. */
   ssize_t got = getrandom(&random, sizeof random, GRND_NONBLOCK);
   if (got != (ssize_t)sizeof random) random = (uint64_t)call->now_ms * 2654435761u;
   resp_write_bulk(call->reply, random_key(call, random));

@@ -41,7 +41,7 @@ void server_shutdown(struct call *call) {
   if (call->worker->number != 0) call->worker->instance->wake(call->worker->instance, 1);
 }
 
-/* Longest DEBUG SLEEP: it stops the whole server, which is its purpose, but not for ever. */
+/* Longest DEBUG SLEEP: it stops the whole server on purpose, but not for ever. */
 #define SLEEP_MAX_S 60.0
 
 void server_debug_sleep(struct call *call) {
@@ -97,7 +97,7 @@ void server_role(struct call *call) {
 
 void server_acl_whoami(struct call *call) { resp_write_bulk_text(call->reply, "default"); }
 
-/* Arguments other than VERSION are the picture's, of which there is none. */
+/* Arguments other than VERSION are about the picture, which does not exist here. */
 void server_lolwut(struct call *call) {
   long long version = 0;
   bool versioned = call->argc > 2 && span_is(call->argv[1], "VERSION");

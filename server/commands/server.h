@@ -9,7 +9,7 @@ void server_shutdown(struct call *call); /* drains, as SIGTERM does */
 void server_debug_sleep(struct call *call);
 void server_latency_none(struct call *call);
 void server_latency_reset(struct call *call);
-/* CLUSTER, READONLY and the like, as a Redis that is no cluster answers. */
+/* CLUSTER, READONLY and the like, as a Redis without a cluster answers. */
 void server_no_cluster(struct call *call);
 /* FUNCTION FLUSH, SCRIPT FLUSH: OK, there is nothing to flush. */
 void server_no_scripts(struct call *call);

@@ -66,7 +66,7 @@ struct session_details *session_details(struct session *session) {
   return session->details;
 }
 
-/* For a session for which no output could be had: always failed, never sent. */
+/* For a session without memory for an output: always failed, never sent. */
 static struct resp_output *no_output(struct worker *worker) {
   worker->lost_output.failed = true;
   return &worker->lost_output;

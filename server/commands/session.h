@@ -1,10 +1,10 @@
 /*
- * session.h - a client, as the commands see it: who it is, how it wants to be answered, what it
+ * session.h - what the commands know of a client: its user, how it wants to be answered, what it
  * waits for. setup.h begins and ends one.
  *
  * The connection that carries it belongs to net/, which embeds this struct; a command never sees a
- * socket. What a session costs while it idles is this struct: everything that most of them never
- * use lies in `details`, made on first use. Each function is called by its worker's own thread.
+ * socket. An idle session costs only this struct: everything that most sessions never use is in
+ * `details`, made on first use. Each function is called by its worker's own thread.
  */
 #ifndef IDEM_SERVER_COMMANDS_SESSION_H
 #define IDEM_SERVER_COMMANDS_SESSION_H
@@ -40,26 +40,26 @@ struct session_details {
   char *name, *library_name, *library_version;
   struct binding **bindings;           /* one for each shard that has any; from the first BIND on */
   struct queue *queue;                 /* between MULTI and EXEC */
-  struct subscriptions *subscriptions; /* while it listens to something */
-  struct task *task;                   /* while it works */
+  struct subscriptions *subscriptions; /* while it is subscribed to something */
+  struct task *task;                   /* while a task of its own runs */
   struct guard *guard;                 /* while it is a stranger, or delayed */
 };
 
 struct session {
-  struct list link;   /* in worker.sessions */
-  struct list unsent; /* in worker.unsent while there is something to send; else net/ may use it */
+  struct list link;        /* in worker.sessions */
+  struct list unsent;      /* in worker.unsent while it has output; net/ may use it otherwise */
   struct resp_output *out; /* replies not yet handed to the connection; NULL when there are none */
-  size_t sending_bytes;    /* handed to it and not yet taken by the kernel; the connection counts */
-  /* Waits; or was granted, and the reply is not yet known to be written. */
+  size_t sending_bytes;    /* handed over, not yet taken by the kernel; the connection counts */
+  /* The waiter while it waits, and after a grant until the reply is known to be written. */
   struct waiter *waiter;
   struct session_details *details; /* NULL until the first of them */
   uint64_t id;
   int64_t connected_ms, active_ms;
-  uint16_t last_row; /* the number of its last command's; SESSION_NO_ROW: there was none yet */
+  uint16_t last_row; /* of its last command; SESSION_NO_ROW: none yet */
   uint8_t version;   /* of RESP: 2 or 3 */
   uint8_t replies;   /* enum session_replies */
   uint8_t shard;     /* the number of the waiter's */
-  uint8_t errors;    /* that it was told as a stranger */
+  uint8_t errors;    /* errors that it was sent as a stranger */
   bool authenticated : 1;
   bool local : 1;    /* over a unix socket */
   bool stranger : 1; /* has little time to authenticate (strangers.h) */
@@ -79,20 +79,19 @@ static inline bool session_blocked(const struct session *session) {
   return session->waiting || session->working || session->delayed;
 }
 
-/* A wait ends without an answer; a grant whose reply is not yet known to be written is taken back.
- */
+/* Ends a wait without an answer; takes a grant back whose reply is not yet known to be written. */
 void session_cancel_wait(struct session *session, struct worker *worker);
 /* Whether it has a HELD claim with BIND. */
 bool session_holds_bound(const struct session *session, struct worker *worker);
-/* The claims with BIND end: the connection closes, or RESET. */
+/* Ends the claims with BIND: the connection closes, or RESET. */
 void session_unbind(struct session *session, struct worker *worker);
 
-/* Marked to be closed at the end of the turn; what is unsent is dropped. */
+/* Marks it to be closed at the end of the turn; unsent replies are dropped. */
 void session_close(struct session *session, struct worker *worker);
 
 /* NULL when memory is short. */
 struct session_details *session_details(struct session *session);
-/* Frees them when nothing is left in them. */
+/* Frees the details when they are empty. */
 void session_trim(struct session *session);
 static inline struct queue *session_queue(const struct session *session) {
   return session->details != NULL ? session->details->queue : NULL;
@@ -104,8 +103,8 @@ static inline struct subscriptions *session_subscriptions(const struct session *
   return session->details != NULL ? session->details->subscriptions : NULL;
 }
 
-/* A RESP2 connection that listens takes only the commands flagged COMMAND_PUBSUB. In RESP3 pushes
- * can be told from replies, so any command may be sent between them. */
+/* A RESP2 connection that is subscribed takes only the commands flagged COMMAND_PUBSUB. In RESP3
+ * pushes differ from replies, so any command may be sent between them. */
 static inline bool session_only_listens(const struct session *session) {
   return session->version == 2 && session_subscriptions(session) != NULL;
 }

@@ -1,10 +1,10 @@
 /*
- * session_walk.h - through all sessions of all workers, in slices between which sessions come and
- * go.
+ * session_walk.h - walks through all sessions of all workers, in slices between which sessions come
+ * and go.
  *
- * Oldest first, but for those that watch (MONITOR), which stand first. A session that comes or goes
- * between two slices is met or not. A walk takes a step while all other loops are paused; a session
- * leaves its worker's list by session_walk_remove, which moves the cursors on.
+ * Oldest first, except watchers (MONITOR), which come before all. A session that comes or goes
+ * between two slices may or may not be visited. A walk takes a step while all other loops are
+ * paused; a session leaves its worker's list by session_walk_remove, which moves the cursors on.
  */
 #ifndef IDEM_SERVER_COMMANDS_SESSION_WALK_H
 #define IDEM_SERVER_COMMANDS_SESSION_WALK_H

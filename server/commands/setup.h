@@ -1,6 +1,6 @@
 /*
- * setup.h - what makes and unmakes an instance, its workers and their sessions: the only file that
- * knows all that lies in them. Not thread-safe, but for the sessions of a worker.
+ * setup.h - makes and unmakes an instance, its workers and their sessions: the only file that knows
+ * all their parts. Not thread-safe, except for the sessions of a worker.
  */
 #ifndef IDEM_SERVER_COMMANDS_SETUP_H
 #define IDEM_SERVER_COMMANDS_SETUP_H
@@ -11,18 +11,18 @@
  * to functions are set by the caller. */
 bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
                          struct options *options, struct log *log, int64_t now_ms);
-/* Its workers were unmade. */
+/* Call after its workers are unmade. */
 void setup_instance_deinit(struct instance *instance);
 
-/* Joins instance.workers. All of them are to be there before the first command runs. False: memory
+/* Joins instance.workers. All workers have to be there before the first command runs. False: memory
  * is short; the worker is zero then. */
 bool setup_worker_init(struct worker *worker, struct instance *instance, int64_t now_ms);
-/* Its sessions were unmade. */
+/* Call after its sessions are unmade. */
 void setup_worker_deinit(struct worker *worker);
 
 /* Registers with the worker; gives the session the next id. */
 void setup_session_init(struct session *session, struct worker *worker);
-/* Gives up everything that the session has in engines and in its worker: waits, bound claims,
+/* Releases everything that the session has in engines and in its worker: waits, bound claims,
  * subscriptions. A grant whose reply is not yet known to be written is taken back. */
 void setup_session_deinit(struct session *session, struct worker *worker);
 

@@ -35,9 +35,9 @@ void shards_stats(struct worker *worker, struct stats *sum) {
   }
 }
 
-/* Which of two workers that change their minds at once comes last does not matter: each asks under
- * the locks. A worker that begins to listen tells all engines, even when another one has begun
- * before: that one may not be through yet. */
+/* If two workers change it at the same time, their order does not matter, since each reads the
+ * count under the locks. A worker that begins to want effects sets all engines, even if another
+ * worker began earlier, because that one may not have finished. */
 void shards_want_effects(struct worker *worker, bool wanted) {
   struct instance *instance = worker->instance;
   if (wanted == atomic_load(&worker->wants_effects)) return;

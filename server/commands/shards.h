@@ -1,6 +1,6 @@
 /*
- * shards.h - what is done to shard after shard, each locked in its turn: deadlines, figures,
- * whether effects are kept. Each function is called by the worker's own thread.
+ * shards.h - what is done to one shard after the other, each locked in its turn: deadlines,
+ * figures, whether effects are kept. Each function is called by the worker's own thread.
  */
 #ifndef IDEM_SERVER_COMMANDS_SHARDS_H
 #define IDEM_SERVER_COMMANDS_SHARDS_H
@@ -8,16 +8,16 @@
 #include "server/commands/worker.h"
 #include "server/engine/stats.h"
 
-/* What is due by itself in the shards that this worker looks after, in so many steps of all of them
- * together (at least one for each shard that it can have); what is left is due again. */
+/* Applies what is due in the shards of this worker (shard.h), in so many steps for all of them
+ * together (at least one for each shard that it can have); what is left stays due. */
 #define SHARDS_TICK_LEAST KEYSPACE_MAX_SHARDS
 void shards_tick(struct worker *worker, unsigned steps);
 
 /* The figures of all engines, added up. */
 void shards_stats(struct worker *worker, struct stats *sum);
 
-/* Sessions of this worker listen to effects from here on, or do not any more: engines keep effects
- * while those of any worker do. */
+/* Whether sessions of this worker are subscribed to effects from here on: engines keep effects
+ * while those of any worker are. */
 void shards_want_effects(struct worker *worker, bool wanted);
 
 #endif

@@ -60,7 +60,7 @@ void slowlog_destroy(struct slowlog *slowlog) {
   free(slowlog);
 }
 
-/* What is kept of an argument says how much of it is not. */
+/* A cut argument, or a cut list of them, ends with how much was left out. */
 static bool keep_argument(struct entry *entry, const struct call *call, size_t i) {
   struct span argument = call->argv[i];
   char text[SLOWLOG_MAX_ARG_BYTES + 64];

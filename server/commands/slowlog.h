@@ -18,7 +18,7 @@ static inline bool slowlog_wants(const struct worker *worker, uint64_t nanosecon
   int64_t slower_us = worker->options->slowlog_slower_us;
   return slower_us >= 0 && nanoseconds >= (uint64_t)slower_us * 1000;
 }
-/* Keeps it. Best effort: short of memory, it forgets. From any thread. */
+/* Adds an entry; drops it when memory is short. From any thread. */
 void slowlog_note(const struct call *call, uint64_t nanoseconds);
 
 void slowlog_get(struct call *call);

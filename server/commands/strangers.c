@@ -13,7 +13,7 @@ struct guard {
   struct session *session;
   struct worker *worker;
   struct list stranger; /* in instance.strangers, oldest first; or in worker.evicted */
-  struct list delayed;  /* in worker.delayed, in the order in which delays end */
+  struct list delayed;  /* in worker.delayed, in the order in which the delays end */
   int64_t since_ms, until_ms;
   bool evicted;
   size_t owed; /* replies that it had to take when it became a stranger (RESET) */
@@ -36,7 +36,7 @@ static struct guard *guard_of(struct worker *worker, struct session *session) {
 
 static void drop_unused(struct session *session) {
   struct guard *guard = session->details->guard;
-  if (session->stranger || session->delayed) return; /* the list is for others to touch */
+  if (session->stranger || session->delayed) return; /* the guard is still in a list */
   session->details->guard = NULL;
   free(guard);
   session_trim(session);
@@ -54,7 +54,7 @@ static struct guard *oldest_of(const struct instance *instance) {
   return node != &instance->strangers ? LIST_ENTRY(node, struct guard, stranger) : NULL;
 }
 
-/* It is for its own loop to close it. Locked. Returns the loop's bit. */
+/* Its own loop has to close it. The caller holds the lock. Returns the loop's bit. */
 static uint64_t evict(struct instance *instance, struct guard *guard) {
   list_remove(&guard->stranger);
   list_append(&guard->worker->evicted, &guard->stranger);
@@ -117,7 +117,7 @@ void strangers_review(struct worker *worker) {
   struct instance *instance = worker->instance;
   uint64_t loops = 0;
   struct guard *oldest;
-  if (instance->pause_until_ms > worker->now_ms) return; /* it is not they who take their time */
+  if (instance->pause_until_ms > worker->now_ms) return; /* they cannot send AUTH now */
   lock(instance);
   while ((oldest = oldest_of(instance)) != NULL &&
          worker->now_ms - oldest->since_ms >= STRANGERS_MS)
@@ -144,7 +144,8 @@ void strangers_close_evicted(struct worker *worker) {
 
 /* ---- failed AUTH ---- */
 
-/* The address without its port; of IPv6 the first half, since one machine has the whole other. */
+/* The address without its port; only the first half for IPv6, since one machine has all addresses
+ * of the second half. */
 static uint64_t address_hash(const struct call *call) {
   struct session_address address;
   unsigned char v6[sizeof(struct in6_addr)];
@@ -159,8 +160,8 @@ static uint64_t address_hash(const struct call *call) {
   return XXH3_64bits_withSeed(text, strlen(text), call->worker->instance->address_seed);
 }
 
-/* Counts it. Addresses that share a place share its count: that cuts answers short for failures
- * only. */
+/* Counts the failure. Addresses with the same place share a count, which can only leave failures
+ * unanswered. */
 static bool too_many_of_address(const struct call *call) {
   struct instance *instance = call->worker->instance;
   _Atomic uint64_t *place = &instance->auth_failures[address_hash(call) % INSTANCE_AUTH_ADDRESSES];
@@ -205,7 +206,7 @@ void strangers_auth_failed(struct call *call) {
   if (session->stranger) strangers_note_error(call->worker, session);
   bool last = strangers_exhausted(session), unanswered = too_many_of_address(call);
   if (call->in_exec) {
-    reply_wrong(call->reply); /* which must not wait */
+    reply_wrong(call->reply); /* EXEC must not wait */
     session->close_when_sent |= last || unanswered;
   } else if (unanswered || !delay(call)) {
     session->close_when_sent = true;

@@ -1,9 +1,9 @@
 /*
  * strangers.h - clients that have not authenticated, and what a wrong password costs.
  *
- * A stranger has little time, few errors and few replies; the server has room for few of them, and
- * the one that has waited longest makes room for a new one. Connections over a unix socket are let
- * in by the mode of its file: they need the password, but are no strangers.
+ * A stranger has little time, few errors and few replies. The server has room for few strangers,
+ * and evicts the oldest for a new one. The file mode of a unix socket decides about its
+ * connections: they need the password, but are not strangers.
  *
  * The error of a failed AUTH is sent a second later (session->delayed), and what was pipelined
  * after it waits; the third failure closes. When one address fails more often than that in one
@@ -28,27 +28,27 @@
 /* A session that has to authenticate becomes a stranger, unless it is local. May close the oldest
  * stranger, and the session itself when memory is short. */
 void strangers_add(struct worker *worker, struct session *session);
-/* It has authenticated, or it closes. */
+/* Call when it has authenticated, or closes. */
 void strangers_remove(struct worker *worker, struct session *session);
 /* How many there are, of all loops. From any thread. */
 unsigned strangers_count(struct instance *instance);
-/* A stranger was told an error. The last one that it may have closes it. */
+/* Call when a stranger was sent an error. The last one that it may have closes it. */
 void strangers_note_error(struct worker *worker, struct session *session);
 /* Whether it leaves more of its replies untaken than it may. */
 bool strangers_overdue(const struct session *session);
-/* Evicts those that have had STRANGERS_MS, of all loops. */
+/* Evicts those of all loops that have been strangers for STRANGERS_MS. */
 void strangers_review(struct worker *worker);
 /* Closes the sessions of this worker that any loop has evicted. */
 void strangers_close_evicted(struct worker *worker);
 
-/* The password was wrong. Replies, now or later, or closes. */
+/* Call when the password was wrong. Replies, now or later, or closes. */
 void strangers_auth_failed(struct call *call);
-/* Whether this connection may try no more passwords. */
+/* Whether this connection may not try another password. */
 bool strangers_exhausted(const struct session *session);
 /* Writes the error of the next failed AUTH whose delay has passed, of any when `all`. Returns its
  * session; NULL: there is none. */
 struct session *strangers_answer(struct worker *worker, bool all);
-/* The session ends before that. */
+/* Call when the session ends before that. */
 void strangers_forget_delay(struct session *session);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * strings.c - see strings.h. Syntax is checked before the key is looked at, and in the order in
- * which Redis checks it: clients depend on which of two errors comes.
+ * strings.c - see strings.h. Syntax is checked before the key is looked at, and in Redis' order,
+ * because clients depend on which of two errors they get.
  */
 #include "server/commands/strings.h"
 
@@ -32,7 +32,7 @@ struct word {
   unsigned excludes;
 };
 
-/* IFEQ excludes itself: two expectations can not both count. A time may be repeated, as in Redis:
+/* IFEQ excludes itself: two expected values cannot both count. A time may be repeated, as in Redis:
  * the last one counts. */
 static const struct word WORDS[] = {
     {"NX", NX, XX | IFEQ},
@@ -93,7 +93,7 @@ static bool parse_deadline(struct call *call, const struct words *words, int64_t
   return true;
 }
 
-/* ---- SET and what is short for it ---- */
+/* ---- SET and its short forms ---- */
 
 struct set {
   struct span key, value;
@@ -118,7 +118,7 @@ static void reply_not_set(struct call *call, const struct set *set) {
   }
 }
 
-/* False: refused, said so. */
+/* False: refused, and an error was replied. */
 static bool store(struct call *call, const struct set *set) {
   struct engine *engine = call->engine;
   switch (keys_set_value(engine, set->key, set->value, set->deadline_ms, call->now_ms)) {
@@ -157,8 +157,7 @@ static void set_after_look(struct call *call, struct set *set) {
     return;
   }
   if ((given & KEEPTTL) != 0 && entry.left_ms >= 0) set->deadline_ms = call->now_ms + entry.left_ms;
-  struct blob *former =
-      pin_take(entry.body); /* whether it is the answer is known when the new one is in */
+  struct blob *former = pin_take(entry.body); /* replied only if the new one is stored */
   if (store(call, set)) {
     if ((given & GET) != 0) {
       reply_body(call, former);
@@ -220,8 +219,8 @@ void strings_strlen(struct call *call) {
   resp_write_integer(call->reply, (int64_t)pin_bytes(entry.body).len);
 }
 
-/* A value that the command is about to change. False: there is none, answered with null, or it is a
- * record. */
+/* A value that the command is about to change. False: replied null, as there is none, or the error
+ * for a record. */
 static bool find_value(struct call *call, struct keys_entry *entry) {
   keys_look(call->engine, call->argv[1], call->now_ms, entry);
   if (entry->kind == KEYS_VALUE) return true;

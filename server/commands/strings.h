@@ -2,9 +2,9 @@
  * strings.h - plain values: SET, GET and their relatives, as in Redis 7.0, and the conditional
  * deletes of its successors.
  *
- * Where they meet a record: GET and STRLEN read the body of a DONE one and nothing otherwise, SET
- * NX and SETNX find that the key is taken, and every other write is refused with WRONGTYPE. So a
- * lock that is a string never passes for a claim.
+ * On a record, GET and STRLEN read the body of a DONE one and nothing otherwise, SET NX and SETNX
+ * find that the key is taken, and every other write is refused with WRONGTYPE. So a lock that is a
+ * string never passes for a claim.
  */
 #ifndef IDEM_SERVER_COMMANDS_STRINGS_H
 #define IDEM_SERVER_COMMANDS_STRINGS_H

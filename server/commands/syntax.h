@@ -1,10 +1,10 @@
 /*
- * syntax.h - the arguments of a command, read off its row's syntax text, so that help cannot
- * disagree with itself.
+ * syntax.h - the arguments of a command, parsed from its row's syntax text, so that COMMAND DOCS
+ * and HELP cannot disagree.
  *
  * Lower-case words are arguments, upper-case words are tokens, [ ] is optional, | separates
  * alternatives, "..." after an argument means that it may be repeated. The text is parsed on every
- * call into a small tree on the stack: that is rare, and a row stays one row.
+ * call into a small tree on the stack: calls are rare, and a row stays one row.
  */
 #ifndef IDEM_SERVER_COMMANDS_SYNTAX_H
 #define IDEM_SERVER_COMMANDS_SYNTAX_H

@@ -49,7 +49,7 @@ void task_abandon(struct task *task) {
   task->session = NULL;
 }
 
-/* As a command that took long by itself: its arguments are gone. */
+/* Notes the task like a slow command of its own; its arguments are gone. */
 static void note_time(const struct call *call, const struct task *task) {
   struct worker *worker = call->worker;
   worker_stats(worker, task->command)->nanoseconds += task->spent_ns - task->begun_ns;
@@ -72,7 +72,7 @@ static void finish(struct call *call, struct task *task) {
   task_abandon(task);
 }
 
-/* In turns; but when much has been gathered, one gathers more, and the others wait. */
+/* Tasks take turns; but when much has been gathered, only one gathers more, and the others wait. */
 static void put_back(struct worker *worker, struct task *task) {
   if (output_limit_crowds(worker, atomic_load(&worker->instance->gathered_bytes))) {
     list_prepend(&worker->tasks, &task->link);
@@ -81,7 +81,7 @@ static void put_back(struct worker *worker, struct task *task) {
   }
 }
 
-/* While readers have much to take, what makes large replies waits until they take it, or are closed
+/* While readers have much to take, tasks with large replies wait until they take it, or are closed
  * for taking nothing. */
 static bool may_run(const struct worker *worker, const struct task *task) {
   return task->session == NULL || !task->large || !output_limit_crowded(worker);

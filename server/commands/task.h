@@ -6,20 +6,20 @@
  *                                        \-> session->working; worker.tasks
  *                                            -> a slice a turn -> reply
  *
- * The first slice runs at once, and for most it is the only one. While a session works, the
- * commands after it wait, as after a command that waits. Between slices everything may change: what
- * is listed is no snapshot. Inside EXEC, which promises that nothing comes between, there is one
- * slice however long it takes.
+ * The first slice runs at once, and for most tasks it is the only one. While a session works, its
+ * later commands wait, as after a command that waits. Between slices everything may change: the
+ * result is not a snapshot. Inside EXEC, which promises that no other command runs in between,
+ * there is one slice however long it takes.
  *
  * Invariant: a task is in worker.tasks from the end of its first slice until it is destroyed; its
- * session, as long as there is one, points at it.
+ * session, as long as it exists, points at it.
  */
 #ifndef IDEM_SERVER_COMMANDS_TASK_H
 #define IDEM_SERVER_COMMANDS_TASK_H
 
 #include "server/commands/call.h"
 
-/* How long a slice takes, about: what another connection waits for it. */
+/* About how long a slice takes, and so how long another connection waits for it. */
 #define TASK_SLICE_NS 500000u
 
 struct task {
@@ -38,17 +38,17 @@ struct task {
 
 /* From the handler; takes the task over. */
 void task_begin(struct call *call, struct task *task);
-/* Whether the slice that runs has had its time. */
+/* Whether the current slice has used its time. */
 bool task_over(const struct task *task);
-/* Its session ends. */
+/* Call when its session ends. */
 void task_abandon(struct task *task);
 
 /* Whether there is a task that may run now. */
 bool task_ready(const struct worker *worker);
-/* One slice of the one that has waited longest, if there is one. Returns its session when it has
- * its reply now, NULL otherwise. */
+/* One slice of the one that has waited longest, if there is one. Returns its session if the reply
+ * is now written, NULL otherwise. */
 struct session *task_run(struct worker *worker);
-/* At the end of the worker. */
+/* Call at the end of the worker. */
 void task_destroy_all(struct worker *worker);
 
 #endif

@@ -77,7 +77,7 @@ static struct topic *topic_create(struct topics *topics, enum topics_kind kind, 
   return topic;
 }
 
-/* Takes the node, which is in the table, out of it. */
+/* Takes the node out of the table. */
 static void take_out(struct table *table, struct table_node *node) {
   struct table_node **link = table_bucket(table, node->hash);
   while (*link != node) link = &(*link)->next;
@@ -96,8 +96,8 @@ void topics_drop_unheard(struct topics *topics, struct topic *topic) {
 
 /* ---- subscriptions ---- */
 
-/* Of the subscribers of one topic, the ids spread over the buckets evenly; between topics the
- * secret hash does it. */
+/* The ids spread the subscribers of one topic over the buckets evenly, the secret hash spreads
+ * topics. */
 static uint64_t hash_pair(const struct topic *topic, const struct session *session) {
   return topic->node.hash ^ session->id * UINT64_C(0x9e3779b97f4a7c15);
 }
@@ -139,7 +139,7 @@ static void destroy_unused(struct session *session) {
   session->details->subscriptions = NULL;
 }
 
-/* What a subscription counts in client-input-total: as if its topic had no other subscriber. */
+/* The bytes of a subscription in client-input-total, as if its topic had no other subscriber. */
 static size_t size_of(size_t name_len) {
   return sizeof(struct subscription) + sizeof(struct topic) + name_len;
 }

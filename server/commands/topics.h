@@ -1,5 +1,5 @@
 /*
- * topics.h - who listens to what: the channels and patterns to which sessions of a worker listen.
+ * topics.h - subscriptions: the channels and patterns to which sessions of a worker are subscribed.
  *
  * A topic is a channel or a pattern with at least one subscriber; a subscription joins one session
  * to one topic:
@@ -8,11 +8,11 @@
  *     topics   kind and name        topic.subscriptions              of subscriptions
  *     pairs    topic and session    session.subscriptions.of[kind]   of the same subscriptions
  *
- * so that asking, joining and leaving cost O(1) however many listen to how much, and leaving
- * everything costs what the session itself had. Both tables grow a bucket at a time.
+ * so that finding, adding and ending a subscription cost O(1) however many there are, and ending
+ * all of a session costs O(1) for each. Both tables grow a bucket at a time.
  *
- * Each worker has its own. They are changed by its own thread, under the lock; it reads them
- * without, other threads under the lock or while all loops are paused.
+ * Each worker has its own. Its own thread changes them under the lock, and reads them without;
+ * other threads read them under the lock, or while all loops are paused.
  *
  * Invariants: a topic without subscriptions and a session's struct without subscriptions do not
  * exist, but between topics_end and topics_drop_unheard; the engines keep effects exactly while a
@@ -26,7 +26,7 @@
 
 enum topics_kind { TOPICS_CHANNEL, TOPICS_PATTERN, TOPICS_KINDS };
 
-/* Channels and patterns that one session may listen to. */
+/* The most channels and patterns of one session. */
 #define TOPICS_MAX_PER_SESSION 100000u
 
 struct topic {
@@ -57,7 +57,7 @@ struct subscriptions {
 
 struct topics {
   pthread_mutex_t lock;
-  _Atomic size_t topic_count; /* of both kinds: others need not lock to see that there is none */
+  _Atomic size_t topic_count; /* of both kinds: 0 can be seen without the lock */
   struct table topics, pairs;
   struct list all[TOPICS_KINDS]; /* oldest first */
   size_t count[TOPICS_KINDS];
@@ -68,7 +68,7 @@ struct topics {
 struct topics *topics_create(void); /* NULL when memory, or randomness, is short */
 void topics_destroy(struct topics *topics);
 
-/* Around changes, and around what another thread reads. */
+/* Around changes, and around the reads of another thread. */
 static inline void topics_lock(struct topics *topics) { pthread_mutex_lock(&topics->lock); }
 static inline void topics_unlock(struct topics *topics) { pthread_mutex_unlock(&topics->lock); }
 
@@ -76,9 +76,9 @@ static inline struct span topics_name(const struct topic *topic) {
   return (struct span){topic->name, topic->name_len};
 }
 
-/* NULL: no session of this worker listens to it. */
+/* NULL: no session of this worker is subscribed to it. */
 struct topic *topics_find(const struct topics *topics, enum topics_kind kind, struct span name);
-/* NULL: the session does not listen to the topic. */
+/* NULL: the session is not subscribed to the topic. */
 struct subscription *topics_find_subscription(const struct topics *topics,
                                               const struct topic *topic,
                                               const struct session *session);
@@ -90,18 +90,18 @@ size_t topics_count_both(const struct session *session);
 
 /* ---- changes: locked, and topics_update_effects after the lock ---- */
 
-/* False when memory, or client-input-total, is short; then nothing has changed. Listening already
- * is fine. */
+/* False when memory is short, or client-input-total is reached; then nothing has changed. True if
+ * it was subscribed already. */
 bool topics_join(struct worker *worker, struct session *session, enum topics_kind kind,
                  struct span name);
-/* Ends the subscription; its topic stays, though unheard, until topics_drop_unheard. */
+/* Ends the subscription; its topic stays, even without subscribers, until topics_drop_unheard. */
 void topics_end(struct worker *worker, struct subscription *subscription);
 void topics_drop_unheard(struct topics *topics, struct topic *topic);
-/* Tells the engines, when it has changed, whether sessions of this worker listen to effects. Not
- * locked. */
+/* If it has changed, sets in the engines whether sessions of this worker are subscribed to effects.
+ * Not locked. */
 void topics_update_effects(struct worker *worker);
 
-/* Ends all subscriptions, without a word (the session ends, or RESET). Locks. */
+/* Ends all subscriptions without replies (the session ends, or RESET). Takes the lock. */
 void topics_leave(struct worker *worker, struct session *session);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * transaction.h - MULTI, EXEC, DISCARD: commands kept until EXEC (queue.h), then run without
+ * transaction.h - MULTI, EXEC, DISCARD: commands are kept until EXEC (queue.h), then run without
  * another one between them.
  *
- * A command that waits does not wait in EXEC. WATCH is refused: with one round trip that decides,
+ * A command that waits does not wait in EXEC. WATCH is refused: one round trip decides a claim, so
  * there is nothing to watch.
  */
 #ifndef IDEM_SERVER_COMMANDS_TRANSACTION_H

@@ -1,6 +1,6 @@
 /*
- * worker.h - what the commands of one loop act upon: a server without its network. Data only; see
- * instance.h for what workers share, and for who may touch what.
+ * worker.h - what the commands of one loop work on: a server without its network. Data only; see
+ * instance.h for what workers share, and for which thread may use what.
  */
 #ifndef IDEM_SERVER_COMMANDS_WORKER_H
 #define IDEM_SERVER_COMMANDS_WORKER_H
@@ -11,7 +11,7 @@
 struct inbox;
 struct topics;
 
-/* Commands of one kind in a row that are measured together; see measure.c. */
+/* Consecutive commands of one kind that are measured together; see measure.c. */
 struct worker_timed_run {
   const struct command *command;
   struct session *session;
@@ -47,7 +47,7 @@ struct worker {
   struct resp_output **spare_outputs;
   size_t spare_count;
   struct resp_output aside;       /* of a command whose replies CLIENT REPLY may cover */
-  struct resp_output lost_output; /* stands in when no output can be allocated: takes nothing */
+  struct resp_output lost_output; /* used when no output can be allocated: takes nothing */
   uint64_t session_count, waiting_count;
   _Atomic uint64_t monitor_count;
   _Atomic bool wants_effects; /* counted in instance.effect_workers */
@@ -56,9 +56,9 @@ struct worker {
 
   int64_t now_ms; /* this turn, on the engines' clock */
   struct worker_timed_run timed_run;
-  size_t unasked_bytes; /* request_least_limit: within every limit, so not asked about */
+  size_t unasked_bytes; /* request_least_limit: arguments up to this need no check */
   struct worker_counters counters;
-  int64_t pause_ended_ms; /* the instance.pause_until_ms whose end was seen to */
+  int64_t pause_ended_ms; /* the instance.pause_until_ms whose end was handled */
   bool holds_all;         /* all shards, for the command that runs */
   bool others_paused;
 };

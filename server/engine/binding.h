@@ -1,8 +1,8 @@
 /*
- * binding.h - BIND: what claims are bound to, one connection of a caller.
+ * binding.h - BIND: what claims are bound to: one connection of the caller.
  *
- * When it is closed the claims that are HELD under it end, in O(1): each is ended when its key is
- * asked for, or by tick.h.
+ * When it is closed the claims that are HELD under it end, in O(1): each ends when a call looks at
+ * its key, or in tick.h.
  */
 #ifndef IDEM_SERVER_ENGINE_BINDING_H
 #define IDEM_SERVER_ENGINE_BINDING_H
@@ -25,8 +25,8 @@ struct binding {
 
 /* NULL when memory is short. */
 struct binding *binding_create(struct engine *engine);
-/* Whether any claim bound to it is HELD; when very many are bound, true without looking at all of
- * them. Takes NULL. */
+/* Whether any claim bound to it is HELD; with very many bound, returns true without looking at all
+ * of them. Takes NULL. */
 bool binding_holds(const struct binding *binding);
 /* The connection is closed: its held claims end. Takes NULL; the binding is the engine's to free
  * from here on. */

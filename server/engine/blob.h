@@ -1,5 +1,5 @@
 /*
- * blob.h - bytes that several may share, counted: owners, stages, values and large responses.
+ * blob.h - reference-counted byte strings: owners, stages, values and large responses.
  *
  * What the caller of the engine sees as a struct blob is either one of these or a part of a stored
  * response. The lowest bits of its address tell which:

@@ -17,8 +17,8 @@ unsigned chunk_class_with(unsigned class, size_t size) {
   return class;
 }
 
-/* Two widths each: where responses live four times as long as others, a region becomes free long
- * after theirs. */
+/* A kin has two widths: if some responses lived four times as long as others, their region would
+ * become free long after the others' end. */
 static unsigned kin_of(unsigned width) {
   unsigned kin = MEMORY_KIN_RESPONSES + width / 2;
   return kin < REGIONS_KINS ? kin : REGIONS_KINS - 1;
@@ -43,7 +43,7 @@ void chunk_free(struct memory *memory, struct chunk *chunk) {
 }
 
 bool chunk_has_room(const struct chunk *chunk, const struct response *response) {
-  if (chunk->size != chunk_class_size(chunk->class)) return false; /* made for one alone */
+  if (chunk->size != chunk_class_size(chunk->class)) return false; /* made for a single response */
   size_t room = chunk->size - offsetof(struct chunk, bytes) - chunk->used;
   /* The exact size is computed only where it matters, near the end of the chunk. */
   return codec_most(response) <= room || codec_size(&chunk->base, response) <= room;

@@ -4,8 +4,8 @@
  *
  *     chunk    [head][response][response][response]......
  *
- * All of them end in one slot of time, 2^width times CHUNK_FINEST_MS wide. The layout, and what can
- * be told of one chunk alone; how chunks are opened, sealed and given up is response_log.h's.
+ * All of them end in one slot of time, 2^width times CHUNK_FINEST_MS wide. Here are the layout and
+ * what concerns one chunk alone; response_log.h opens, seals and frees chunks.
  */
 #ifndef IDEM_SERVER_ENGINE_CHUNK_H
 #define IDEM_SERVER_ENGINE_CHUNK_H
@@ -36,10 +36,10 @@ struct chunk {
   struct codec_base base; /* the numbers of the first response */
   int64_t last_ms;        /* the end of the response appended last */
   struct list sparse;     /* in response_log.sparse or ended */
-  struct chunk **place;   /* where it is open; NULL: it takes nothing more in */
+  struct chunk **place;   /* where it is open; NULL: it is sealed */
   uint32_t size, used;
   uint32_t begin; /* all responses before it have ended, whether marked as dropped or not */
-  uint32_t at;    /* where the pass under way goes on */
+  uint32_t at;    /* where the current pass continues */
   uint32_t live_bytes, pins;
   int64_t next_ms; /* without an order: the earliest end after those that the pass has looked at */
   _Alignas(CODEC_ALIGNMENT) unsigned char bytes[];

@@ -1,6 +1,6 @@
 /*
  * claim.h - the part of a record that most open claims never need: its waiters, its stage, the
- * connection that it is bound to. Made when the first of them is there.
+ * connection that it is bound to. Made when the first of them is needed.
  */
 #ifndef IDEM_SERVER_ENGINE_CLAIM_H
 #define IDEM_SERVER_ENGINE_CLAIM_H
@@ -21,18 +21,18 @@ struct claim {
   struct blob *stage;
   struct list claimers, readers; /* struct waiter.link, oldest first */
   uint32_t waiting;
-  int64_t first_wait_ms; /* no wait is over before this */
+  int64_t first_wait_ms; /* no waiter's deadline is earlier */
   struct list waited;    /* in engine.waited while waiting > 0 */
   struct binding *binding;
   struct list bound;      /* in binding.claims */
-  struct waiter *granted; /* to which it was handed over, while that may still be taken back */
+  struct waiter *granted; /* the waiter it was handed over to, while the grant may be taken back */
 };
 
 /* NULL: no memory. */
 struct claim *claim_create(struct memory *memory, struct record *record);
-/* Without waiters and without a binding by then. Takes NULL. */
+/* It has no waiters and no binding by then. Takes NULL. */
 void claim_destroy(struct memory *memory, struct claim *claim);
-/* The grant under way can no longer be taken back: it was acted on, or has ended. Takes NULL, and a
+/* The current grant can no longer be taken back: it was acted on, or has ended. Takes NULL, and a
  * claim without such a grant. */
 void claim_confirm(struct claim *claim);
 

@@ -1,5 +1,5 @@
 /*
- * codec.h - one response as the bytes that stand for it in a chunk.
+ * codec.h - encodes one response as bytes of a chunk, and reads it back.
  *
  *     flags | since | ttl | token | key | fingerprint | body | meta      aligned to CODEC_ALIGNMENT
  *
@@ -7,8 +7,8 @@
  * (LEB128), so that a response of 100 bytes under a UUID with a fingerprint of 16 takes 140. Where
  * body and meta are blobs, their addresses stand in their places.
  *
- * Knows no chunk: the caller says what the base is. Of the class, which says how a chunk is found
- * from one of its responses, it keeps two bits in the flags.
+ * Knows no chunk: the caller says what the base is. The flags keep the chunk's class in two bits:
+ * it says how the chunk is found from one of its responses.
  */
 #ifndef IDEM_SERVER_ENGINE_CODEC_H
 #define IDEM_SERVER_ENGINE_CODEC_H
@@ -24,11 +24,12 @@ struct codec_base {
 
 /* ---- writing ---- */
 
-/* What a response takes with this base; NULL: as the first of a chunk, whose numbers are 0. */
+/* The bytes that a response takes with this base; NULL: as the first of a chunk, whose numbers are
+ * 0. */
 size_t codec_size(const struct codec_base *base, const struct response *response);
 /* No response takes more, whatever its numbers are. */
 size_t codec_most(const struct response *response);
-/* Writes it and returns its size. Of blobs the addresses are written. class: 0 to 3. */
+/* Writes it and returns its size. Of blobs only the addresses are written. class: 0 to 3. */
 size_t codec_write(const struct codec_base *base, unsigned class, unsigned char *to,
                    const struct response *response);
 
@@ -39,7 +40,7 @@ void codec_read(const struct codec_base *base, const struct response_ref *ref,
 struct key codec_key(const struct response_ref *ref);
 int64_t codec_deadline_ms(const struct codec_base *base, const struct response_ref *ref);
 
-/* Its key and what it takes, without a look at blobs, which may be gone. */
+/* Its key and its size, without reading its blobs, which may be gone. */
 struct codec_outline {
   struct span key;
   uint32_t size;

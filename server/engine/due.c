@@ -5,7 +5,7 @@
 #include "server/engine/effect.h"
 #include "server/engine/grant.h"
 
-/* ---- what the rules are asked ---- */
+/* ---- questions to the rules ---- */
 
 /* A plain value ends as a response does. */
 static inline enum rules_due due_at(const struct engine *engine, const struct record *record,
@@ -61,7 +61,7 @@ static struct record *end_expired(struct engine *engine, struct record *record) 
   return NULL;
 }
 
-/* When the end of its grant is noticed late, the end of the record may have come too. */
+/* If the end of its grant is noticed late, the record's own deadline may have passed too. */
 static struct record *end_if_gone(struct engine *engine, struct record *record, int64_t now_ms) {
   bool gone = record != NULL && due_on(engine, record, now_ms) == RULES_GONE;
   return gone ? end_expired(engine, record) : record;

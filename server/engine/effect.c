@@ -10,7 +10,7 @@ struct effect_kept {
   char key[];
 };
 
-/* ---- keeping; not inlined: without a watcher an effect costs one comparison ---- */
+/* ---- keeping; not inlined, so that without a watcher an effect costs one comparison ---- */
 
 static __attribute__((noinline)) void keep(struct engine *engine, enum effect_kind kind,
                                            struct key key) {
@@ -45,7 +45,7 @@ void effect_emit_free(struct engine *engine, struct entry entry) {
   if (engine->effects_wanted) keep_free(engine, entry);
 }
 
-/* ---- giving ---- */
+/* ---- reading ---- */
 
 static void drop_given(struct engine *engine) {
   struct effect_kept *kept = engine->effect_given;

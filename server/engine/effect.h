@@ -1,5 +1,5 @@
 /*
- * effect.h - the outbox: what changed, for those that watch.
+ * effect.h - the outbox: what changed, for watchers.
  *
  * A record became DONE, UNKNOWN or free (no owner runs it and nothing is stored: LAPSED, or ABSENT
  * but not by way of LAPSED). Kept only while effects are wanted.
@@ -19,7 +19,7 @@ enum effect_kind {
   EFFECT_DONE,
   EFFECT_UNKNOWN,
   EFFECT_FREE,
-  EFFECT_LOST /* no memory to keep one or more; which, is not known */
+  EFFECT_LOST /* one or more were lost for lack of memory; which ones is not known */
 };
 
 struct effect {
@@ -36,8 +36,8 @@ bool effect_next(struct engine *engine, struct effect *effect);
 /* ---- for the rooms of the engine ---- */
 
 void effect_emit(struct engine *engine, enum effect_kind kind, struct key key);
-/* Before a record lapses or goes: readers get null from then on. One that had lapsed said so
- * already, and a plain value says nothing. */
+/* Call before a record becomes LAPSED or ABSENT: readers get null from then on. A record that was
+ * LAPSED has been reported already; a plain value is not reported. */
 void effect_emit_free(struct engine *engine, struct entry entry);
 
 #endif

@@ -220,7 +220,7 @@ static void claim_record(struct engine *engine, struct record *record,
   say_record(record, verdict, now_ms, answer);
 }
 
-/* There is a response: it is replayed, unless the fingerprint is another. */
+/* There is a response: it is replayed, unless the fingerprint differs. */
 static void claim_response(const struct response *response, const struct engine_claim *claim,
                            int64_t now_ms, struct engine_answer *answer) {
   struct rules_record facts = facts_of_response(response);
@@ -257,7 +257,7 @@ static void answer_kept(struct engine *engine, uint64_t waiting, struct engine_a
   *answer = (struct engine_answer){.status = ENGINE_STORED, .count = waiting};
 }
 
-/* All that wait get what was stored. */
+/* All waiters get what was stored. */
 static void share_stored(struct engine *engine, struct record *record,
                          const struct response_ref *stored, int64_t now_ms) {
   struct response response;
@@ -267,7 +267,7 @@ static void share_stored(struct engine *engine, struct record *record,
   waiting_share(engine, record, &shared);
 }
 
-/* The response replaces the record; all that waited get it. false: memory is short. */
+/* The response replaces the record; all waiters get it. false: memory is short. */
 static bool keep_response(struct engine *engine, struct record *record, uint64_t hash,
                           struct response *response, int64_t now_ms) {
   size_t room_bytes = memory_limit_room(engine, engine->claim_reserve);
@@ -279,13 +279,13 @@ static bool keep_response(struct engine *engine, struct record *record, uint64_t
   return true;
 }
 
-/* TTL 0: those that waited get it, and it is gone. false: memory is short. */
+/* TTL 0: the waiters get it, and it is not kept. false: memory is short. */
 static bool share_response(struct engine *engine, struct record *record, struct response *response,
                            int64_t now_ms) {
   bool awaited = record->claim != NULL && record->claim->waiting > 0;
   if (awaited) {
     if (!response_make_blobs(&engine->memory, response)) return false;
-    response->body = pin_bytes(response->body_blob); /* those waiting outlive the caller's */
+    response->body = pin_bytes(response->body_blob); /* the waiters outlive the caller's bytes */
     response->meta = pin_bytes(response->meta_blob);
     struct engine_answer shared;
     say_response(response, now_ms, &shared);
@@ -340,7 +340,8 @@ static void store_record(struct engine *engine, struct record *record, uint64_t 
   }
 }
 
-/* A response is stored already: STORE of the same bytes succeeds again, another one does not. */
+/* A response is stored already: STORE of the same bytes succeeds again, of other bytes it does
+ * not. */
 static void store_again(const struct response *response, const struct engine_store *store,
                         int64_t now_ms, struct engine_answer *answer) {
   struct rules_record facts = facts_of_response(response);
@@ -396,7 +397,8 @@ static void renew_record(struct engine *engine, struct record *record,
   }
   struct claim *claim = record->claim;
   claim_confirm(claim);
-  /* A connection that closed while the claim was not HELD ended nothing then, and must not now. */
+  /* A connection that closed while the claim was not HELD did not end it then, and must not end it
+   * now. */
   if (claim != NULL && claim->binding != NULL && claim->binding->closed)
     binding_unbind(engine, claim);
   entry_set_facts(engine, record, &facts);
@@ -426,7 +428,7 @@ void engine_release(struct engine *engine, const struct engine_release *release,
   struct response response;
   struct entry entry = find_entry(engine, name, now_ms, &response);
   if (wrong_type(entry, answer)) return;
-  struct rules_record facts = {.phase = RULES_ABSENT}; /* absent or DONE: not yours either way */
+  struct rules_record facts = {.phase = RULES_ABSENT}; /* absent or DONE: NOT_YOURS in both cases */
   if (entry.record != NULL) facts = record_facts(entry.record);
   if (rules_release(&facts, release->token) != RULES_RELEASE) {
     say_status(answer, ENGINE_NOT_YOURS);

@@ -1,17 +1,17 @@
 /*
  * engine.h - the expiring dictionary: records and plain values under keys, their deadlines, and the
- * callers that wait. Its door: an engine's life, and the six commands.
+ * waiters. Here are an engine's life and the six commands.
  *
  * The rest of the manual: waiter.h, binding.h, effect.h, keys.h, pin.h, tick.h, memory_limit.h,
  * stats.h; keyspace.h for several engines behind one hash.
  *
  * An engine is single-threaded and knows no clock, file, socket or event loop. Time is an argument:
- * milliseconds, never negative, on a clock that never runs backwards. It never calls upward; what
- * it has to say lies in three places: the return value, the list of waiters that became ready
- * (waiter.h), and the outbox of effects (effect.h).
+ * milliseconds, never negative, on a clock that never runs backwards. It never calls upward; its
+ * results are in three places: the return value, the list of waiters that became ready (waiter.h),
+ * and the outbox of effects (effect.h).
  *
  * Every call first applies what is due on its key, in the order of the deadlines, so no answer
- * shows a state that should be over. tick.h does the same for keys that no caller asks for.
+ * shows a state that should have ended. tick.h does the same for keys that no call looks at.
  *
  * Limits on the lengths of keys, owners, bodies and so on are the caller's to check (it has the
  * arguments first); the engine takes any span up to 4 GiB.
@@ -33,8 +33,8 @@ struct engine;
 
 /* ---- life ---- */
 
-/* NULL when memory is short. destroy takes NULL; every waiter and binding has to be gone before it.
- */
+/* NULL when memory is short. destroy takes NULL; all waiters and bindings have to be freed
+ * before. */
 struct engine *engine_create(const struct engine_options *options, int64_t now_ms);
 void engine_destroy(struct engine *engine);
 /* Everything but common, regions, first_token, clock_grain_ms and hash_secret may change while
@@ -43,8 +43,8 @@ void engine_reconfigure(struct engine *engine, const struct engine_options *opti
 
 /* ---- the six commands ----
  *
- * `name` is what the caller has worked out already (name_of, for keys_prefetch) of the same key;
- * NULL: the engine works it out. Spans are borrowed for the call. */
+ * `name` is the name of the same key, if the caller has computed it already (name_of, for
+ * keys_prefetch); NULL: the engine computes it. Spans are borrowed for the call. */
 
 struct engine_claim {
   const struct name *name;
@@ -53,7 +53,7 @@ struct engine_claim {
   int64_t wait_ms;                     /* 0: do not wait */
   bool hold, takeover;
   struct binding *binding; /* BIND: the connection's; NULL without */
-  void *context;           /* of the waiter, when it comes to that */
+  void *context;           /* of the waiter, if one is made */
   unsigned loop_id;        /* which loop is to answer the waiter, below ENGINE_MAX_LOOPS */
 };
 /* CLAIMED, DONE, BUSY, UNKNOWN, QUEUED, MISMATCH, OOM, BUSYKEY, WRONGTYPE, NO_MEMORY */
@@ -64,7 +64,7 @@ struct engine_store {
   const struct name *name;
   struct span key, body, meta; /* meta may be absent */
   uint64_t token;
-  int64_t ttl_ms;               /* 0: shared with the waiters, then absent */
+  int64_t ttl_ms;               /* 0: the waiters get it, then it is absent */
   struct adopted_body *adopted; /* where body lies, if it may be taken over; NULL: it is copied */
 };
 /* STORED, STALE, CONFLICT, WRONGTYPE, NO_MEMORY */

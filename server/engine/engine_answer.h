@@ -1,4 +1,4 @@
-/* engine_answer.h - what a call on the engine, or the end of a wait, tells the caller. */
+/* engine_answer.h - the result of a call on the engine, or of a wait. */
 #ifndef IDEM_SERVER_ENGINE_ENGINE_ANSWER_H
 #define IDEM_SERVER_ENGINE_ENGINE_ANSWER_H
 
@@ -37,7 +37,7 @@ enum engine_status {
 struct engine_answer {
   enum engine_status status;
   uint32_t attempt;
-  union { /* a waiter keeps an answer: as small as it can be */
+  union { /* each waiter has one, so it is kept small */
     struct {
       uint64_t token;
       int64_t lease_ms;

@@ -1,6 +1,5 @@
 /*
- * engine_options.h - what an engine is told when it is made, and what engines of one keyspace
- * share.
+ * engine_options.h - the options of an engine, and what the engines of one keyspace share.
  */
 #ifndef IDEM_SERVER_ENGINE_ENGINE_OPTIONS_H
 #define IDEM_SERVER_ENGINE_ENGINE_OPTIONS_H
@@ -11,29 +10,28 @@
 
 #define ENGINE_HASH_SECRET_BYTES 192 /* XXH_SECRET_DEFAULT_SIZE of xxHash */
 
-/* Loops whose waiters one engine may keep apart: as many as a word has bits. */
+/* The most loops whose waiters one engine can list separately: as many as a word has bits. */
 #define ENGINE_MAX_LOOPS 64u
 
 struct engine;
 struct regions;
 
 /*
- * What the engines of one keyspace (keyspace.h) agree upon while different threads use them: the
- * numbers of grants, how many wait in all, and memory against the one limit. An engine that stands
- * alone needs none.
+ * What the engines of one keyspace (keyspace.h) count together while different threads use them:
+ * the numbers of grants, waiters, and memory against the common limit. A single engine needs none.
  */
 struct engine_common {
   _Atomic uint64_t next_token;
   _Atomic uint64_t waiters;
-  _Atomic int64_t demand_bytes; /* of all engines, as far as they have said: memory_limit.h */
+  _Atomic int64_t demand_bytes; /* of all engines, as last published: memory_limit.h */
   struct engine *const *engines;
   unsigned count;
 };
 
 struct engine_options {
-  struct engine_common *common; /* borrowed; NULL: the engine stands alone */
+  struct engine_common *common; /* borrowed; NULL: a single engine */
   struct regions *regions;      /* borrowed, see regions.h; NULL: the allocator alone */
-  uint64_t first_token;         /* see RULES_TOKEN_EPOCH_S; with a common one, that counts */
+  uint64_t first_token;         /* see RULES_TOKEN_EPOCH_S; a common's token takes precedence */
   int64_t retention_ms;         /* of LAPSED and UNKNOWN */
   int64_t clock_grain_ms;       /* the clock given is rounded down to so many: see rules_past_ms */
   size_t memory_limit;          /* bytes, 0 none */

@@ -1,5 +1,5 @@
 /*
- * entry.h - what stands in the index under a key, at most one of them:
+ * entry.h - what the index has under a key, at most one of:
  *
  *     index --> record          HELD, LAPSED, UNKNOWN, or a plain value (record.h)
  *       +-----> response_ref    DONE (response_log.h)
@@ -8,7 +8,7 @@
  * record until it is DONE, and never becomes one again.
  *
  * Every change goes through here, so that the index, the record's timer and the engine's counts
- * agree. Whether an entry should change is decided elsewhere.
+ * agree. It does not decide whether an entry should change.
  */
 #ifndef IDEM_SERVER_ENGINE_ENTRY_H
 #define IDEM_SERVER_ENGINE_ENTRY_H
@@ -34,13 +34,13 @@ static inline struct entry entry_of_word(uint64_t word) {
 }
 
 struct key entry_key(struct entry entry);
-/* What it takes, with what it refers to and the allocator's rounding. */
+/* The memory it takes, with what it refers to and the allocator's rounding. */
 size_t entry_memory(struct entry entry);
 bool entry_is_flushed(const struct engine *engine, struct entry entry);
 
 /* ---- records ---- */
 
-/* NULL: no memory. The owner in parts is the record's from then on. */
+/* NULL: no memory. The record owns the owner in parts from then on. */
 struct record *entry_add_record(struct engine *engine, const struct name *name,
                                 const struct record_parts *parts, const struct rules_record *facts);
 /* A plain value without bytes and without an end. NULL: no memory. */
@@ -56,10 +56,10 @@ void entry_remove_record(struct engine *engine, struct record *record);
 
 /* ---- responses ---- */
 
-/* The response takes the record's place, which is freed. */
+/* The response replaces the record, which is freed. */
 void entry_store(struct engine *engine, struct record *record, uint64_t hash,
                  struct response_ref *response);
-/* The copy takes the former's place, which is dropped. */
+/* The copy replaces the former response, which is dropped. */
 void entry_move(struct engine *engine, struct response_ref *former, struct response_ref *copy);
 void entry_remove_response(struct engine *engine, struct response_ref *response, uint64_t hash);
 

@@ -39,15 +39,15 @@ static void put(struct pass *pass, struct response_ref *ref, struct span key) {
   spend(pass, 1);
 }
 
-/* live_bytes is not used any more once a chunk ends. The response is not marked as dropped: its
- * cache line would have to be written back, and the pass does not come here again. */
+/* live_bytes is no longer used once a chunk ends. The response is not marked as dropped: its cache
+ * line would have to be written back, and the pass does not come here again. */
 static void take(struct pass *pass, struct response_ref *ref, struct span key) {
   put(pass, ref, key);
   chunk_release_blobs(pass->log->memory, ref);
 }
 
-/* The keys of responses that were taken from an order without being read. Their cache lines have
- * been fetched by now. */
+/* Reads the keys of responses that were taken from an order without being read. Their cache lines
+ * have been fetched by now. */
 static void read_unseen(struct response_log *log, struct expiry_batch *batch) {
   for (size_t i = 0; i < batch->count; i++) {
     struct response_ref *ref = batch->refs[i];
@@ -57,7 +57,7 @@ static void read_unseen(struct response_log *log, struct expiry_batch *batch) {
   }
 }
 
-/* Counts the responses that were taken since the batch had `count`. */
+/* Counts the responses that were added since the batch had `count`. */
 static void taken_since(struct pass *pass, size_t count) {
   size_t taken = pass->batch->count - count;
   pass->chunk->live -= (uint32_t)taken;
@@ -80,7 +80,7 @@ static void pass_over_order(struct pass *pass) {
   }
 }
 
-/* One response of a pass over the bytes; false: the pass stops in front of it. */
+/* One response of a pass over the bytes; false: the pass stops before it. */
 static bool pass_over_response(struct pass *pass, struct response_ref *ref, int64_t deadline_ms,
                                struct span key) {
   struct chunk *chunk = pass->chunk;
@@ -104,11 +104,11 @@ static bool pass_over_response(struct pass *pass, struct response_ref *ref, int6
 }
 
 /* From chunk.at on. In the order of the ends: up to the first that lives on. Mixed: to the end, and
- * then again from chunk.begin when the earliest of the others has come. */
+ * then again from chunk.begin once the earliest of the remaining ends has come. */
 static void pass_over_bytes(struct pass *pass) {
   struct chunk *chunk = pass->chunk;
   bool all_over =
-      !chunk->mixed && rules_is_over(chunk->last_ms, pass->past_ms); /* no end is read */
+      !chunk->mixed && rules_is_over(chunk->last_ms, pass->past_ms); /* no end was read */
   if (chunk->at == chunk->begin) chunk->next_ms = INT64_MAX;
   while (chunk->at < chunk->used) {
     struct response_ref *ref = chunk_at(chunk, chunk->at);

@@ -14,16 +14,16 @@
 #define EXPIRY_AT_ONCE 64u
 
 struct expiry_batch {
-  size_t count, flushed; /* of them were stored in an older epoch */
+  size_t count, flushed; /* how many of them are of an older epoch */
   struct response_ref *refs[EXPIRY_AT_ONCE];
   struct span keys[EXPIRY_AT_ONCE]; /* the bytes of struct key */
 };
 
 /*
- * Responses whose deadline is over (rules_is_over) at past_ms, none when none is due. They count as
- * dropped, but response_log_drop may not be called for them. What can be read of them stays until
- * the next call, which has to come. A response costs one of *budget, and so do every EXPIRY_GLANCES
- * that are only looked at and every EXPIRY_SORTED that are put in order.
+ * Responses whose deadline has passed (rules_is_over) at past_ms, none when none is due. They count
+ * as dropped, but response_log_drop may not be called for them. They can be read until the next
+ * call, which has to come. A response costs one of *budget, and so do every EXPIRY_GLANCES that are
+ * only looked at and every EXPIRY_SORTED that are put in order.
  */
 #define EXPIRY_GLANCES 8u
 #define EXPIRY_SORTED 2u

@@ -10,7 +10,7 @@
 
 /* ---- hand-over ---- */
 
-/* The owner, stage and binding of the record leave it for the waiter's undo. */
+/* Moves the owner, stage and binding of the record to the waiter's undo. */
 static void keep_former(struct record *record, enum rules_end end, struct waiter_undo *undo) {
   struct claim *claim = record->claim;
   *undo = (struct waiter_undo){

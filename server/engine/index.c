@@ -15,7 +15,7 @@ static uint64_t link_to(const struct index_bucket *bucket) {
   return index_word(0, bucket, INDEX_LINK);
 }
 
-/* Without the link. They stand in front. */
+/* Without the link; they come first in the bucket. */
 static unsigned items_in(const struct index_bucket *bucket) {
   return bucket->used - (index_is_link(bucket->words[LAST]) ? 1u : 0u);
 }
@@ -87,7 +87,7 @@ static void pool_empty(struct index *index, struct pool *pool) {
 
 /* ---- chains ---- */
 
-/* A word with the byte beside it. */
+/* A word with its byte of hash. */
 struct item {
   uint64_t word;
   uint8_t hash;
@@ -97,7 +97,7 @@ static struct item item_of(uint64_t hash, uint64_t word) {
   return (struct item){word, (uint8_t)(hash >> 8)};
 }
 
-/* What is known of the hash of an item, but for bits 7..0. */
+/* The known bits of an item's hash: all of the low half except bits 7..0. */
 static uint64_t hash_of(struct item item) {
   return (item.word & INDEX_TAG_MASK) >> 32 | (uint64_t)item.hash << 8;
 }
@@ -114,7 +114,7 @@ static void put(struct index_bucket *bucket, struct item item) {
   bucket->used++;
 }
 
-/* A bucket more for a full tail, and what stood where the link goes. */
+/* Chains one more bucket to a full tail, and moves the item there whose place the link takes. */
 static __attribute__((noinline)) struct index_bucket *lengthen(struct index_bucket *tail,
                                                                struct pool *pool) {
   struct index_bucket *more = pool_take(pool);
@@ -133,8 +133,8 @@ static inline void append(struct index_bucket **tail, struct pool *pool, struct 
   bucket->used = (uint8_t)(at + 1);
 }
 
-/* Takes the items of a chain out, bucket by bucket, so that those behind the first can serve where
- * the items go: a chain never needs more buckets than it gave up before. */
+/* Takes the items of a chain out, bucket by bucket, so that the chained buckets can be reused where
+ * the items go: that never needs more buckets than were taken out before. */
 struct drain {
   struct index_bucket from;
   unsigned items, at;
@@ -163,7 +163,7 @@ static inline bool drain_next(struct drain *drain, struct pool *pool, struct ite
 
 struct chain {
   struct index_bucket *tail;
-  size_t items, behind; /* behind: buckets but the first */
+  size_t items, behind; /* behind: buckets after the first */
 };
 
 static struct chain chain_of(struct index_bucket *bucket) {
@@ -175,14 +175,15 @@ static struct chain chain_of(struct index_bucket *bucket) {
   return chain;
 }
 
-/* The buckets behind the first that so many words need. */
+/* How many buckets after the first so many words need. */
 static size_t buckets_behind(size_t words) {
   return words <= INDEX_BUCKET_WORDS ? 0 : (words - 1 + LAST - 1) / LAST - 1;
 }
 
 /* ---- growing and shrinking ---- */
 
-/* Adds one bucket and moves to it what belongs there from the one that it is split off. */
+/* Adds one bucket and moves to it the words that belong there, all from the bucket that is
+ * split. */
 static __attribute__((noinline)) void grow(struct index *index) {
   size_t added = index->size;
   if (added == MAX_BUCKETS) return;
@@ -193,7 +194,7 @@ static __attribute__((noinline)) void grow(struct index *index) {
   if (index->size == 2 * index->level) index->level = index->size;
   struct index_bucket *go = index_bucket_at(index, added);
   *go = (struct index_bucket){.used = 0};
-  /* Not by a condition: which of the two it is cannot be predicted. */
+  /* Indexed rather than branched on: which of the two it is cannot be predicted. */
   struct index_bucket *tails[] = {from, go};
   struct pool pool = {NULL};
   struct drain drain;
@@ -204,7 +205,7 @@ static __attribute__((noinline)) void grow(struct index *index) {
   pool_empty(index, &pool);
 }
 
-/* Takes away the last bucket: its words go back to the bucket that it was split off. */
+/* Removes the last bucket: its words go back to the bucket that it was split from. */
 static void shrink(struct index *index) {
   if (index->size == INDEX_FIRST_BUCKETS) return;
   size_t level = index->size == index->level ? index->level / 2 : index->level;
@@ -214,11 +215,11 @@ static void shrink(struct index *index) {
   struct chain gone = chain_of(from), stays = chain_of(to);
   size_t needed = buckets_behind(gone.items + stays.items), freed = gone.behind;
   size_t more = needed > stays.behind ? needed - stays.behind : 0;
-  /* One at least, if any is needed: it may be needed before the first is free. */
+  /* At least one, if any is needed: it may be needed before the first one is freed. */
   size_t fill = more > freed ? more - freed : more > 0 ? 1 : 0;
   struct pool pool = {NULL};
   for (; fill > 0; fill--) {
-    if (!pool_fill(index, &pool)) { /* it stays as large as it is */
+    if (!pool_fill(index, &pool)) { /* no memory: the index keeps its size */
       pool_empty(index, &pool);
       return;
     }
@@ -236,8 +237,8 @@ static void shrink(struct index *index) {
     }
   }
   pool_empty(index, &pool);
-  /* Not at the last segment's edge, so that an index that breathes there does not allocate at every
-   * breath. */
+  /* Not directly at the last segment's edge, so that an index whose size varies there does not
+   * allocate each time. */
   if (index->capacity - last_segment_buckets(index) >= dropped + INDEX_FIRST_BUCKETS)
     drop_segment(index);
 }
@@ -284,7 +285,7 @@ bool index_insert(struct index *index, uint64_t hash, uint64_t word) {
 
 #define NOWHERE INDEX_BUCKET_WORDS
 
-/* Where a word stands in a bucket, or NOWHERE. Hardly ever another one has its tag. */
+/* The place of a word in a bucket, or NOWHERE. Another word rarely has the same tag. */
 static inline unsigned place_in(const struct index_bucket *bucket, uint64_t word) {
   for (unsigned same = index_same(bucket, word >> 32); same != 0; same &= same - 1) {
     unsigned at = (unsigned)__builtin_ctz(same);
@@ -301,7 +302,7 @@ static struct index_bucket *bucket_with(struct index_bucket *bucket, uint64_t wo
   return bucket;
 }
 
-/* Takes one out; the last takes its place. */
+/* Takes one word out; the last one moves to its place. */
 static inline void take_at(struct index_bucket *bucket, unsigned at) {
   unsigned last = items_in(bucket) - 1;
   bucket->words[at] = bucket->words[last];
@@ -310,7 +311,7 @@ static inline void take_at(struct index_bucket *bucket, unsigned at) {
   bucket->used--;
 }
 
-/* The bucket before the last of a chain of several, and that. */
+/* The last two buckets of a chain of several. */
 struct end {
   struct index_bucket *before, *tail;
 };
@@ -322,7 +323,7 @@ static struct end end_of(struct index_bucket *first) {
   return end;
 }
 
-/* One that is left behind a link fits where the link is. */
+/* A single word in the last bucket takes the place of the link to it. */
 static void close_up(struct index *index, struct end end) {
   if (end.tail->used > 1) return;
   end.before->words[LAST] = 0;
@@ -339,7 +340,7 @@ static struct item take_last(struct index *index, struct end end) {
   return item;
 }
 
-/* So few words, and a link: then the bucket is filled up from what is chained to it. */
+/* A bucket with a link and no more than so many words is filled up from its chain. */
 #define FEW 3u
 static inline bool has_few(const struct index_bucket *bucket, unsigned few) {
   return bucket->used <= few + 1 && index_is_link(bucket->words[LAST]);
@@ -376,8 +377,9 @@ static void take_out(struct index *index, struct index_bucket *first, uint64_t w
 }
 
 /* Below its least load the index gives back up to two buckets for each word that leaves, so that it
- * empties with its entries; when it is empty it is as it was at first. At half load, which costs a
- * tenth less for each of a million that end, a third of the words left all their buckets behind. */
+ * empties with its entries; when it is empty it is as it was at first. With half of the load as the
+ * limit, which costs a tenth less for each of a million that end, a third of the words left without
+ * giving back a bucket. */
 static void words_left(struct index *index, size_t count) {
   index->count -= count;
   for (size_t i = 0; i < 2 * count && index->count < index->size * INDEX_LEAST_LOAD; i++)
@@ -396,8 +398,8 @@ static void find_group(const struct index *index, struct index_group *group) {
   group->size = index->size;
 }
 
-/* The fetches stand alone in their loop, since one that misses the TLB holds up what comes after it
- * until its page is found: so those of a group overlap. */
+/* The prefetches have a loop of their own: one that misses the TLB stalls later instructions until
+ * its page is found, and in this loop those are the other prefetches, which overlap. */
 void index_fetch_group(const struct index *index, struct index_group *group) {
   assert(group->count <= INDEX_GROUP);
   find_group(index, group);
@@ -441,8 +443,8 @@ static uint64_t reverse_bits(uint64_t v) {
 struct index_walk index_scan(const struct index *index, uint64_t cursor, uint64_t *next) {
   uint64_t hash = reverse_bits(cursor << (64 - CURSOR_BITS));
   size_t number = index_number_of(index, hash);
-  /* A bucket that is split already, and its other half, stand for twice level buckets; the rest for
-   * level. */
+  /* A bucket that has been split, and its other half, are addressed modulo 2*level, the others
+   * modulo level. */
   bool split = number >= index->level || (number | index->level) < index->size;
   unsigned bits = (unsigned)__builtin_ctzll(index->level) + (split ? 1 : 0);
   uint64_t interval = UINT64_C(1) << (CURSOR_BITS - bits);

@@ -1,5 +1,5 @@
 /*
- * index.h - from the hash of a key to where its entry lies: linear hashing over buckets of one
+ * index.h - maps the hash of a key to the address of its entry: linear hashing over buckets of one
  * cache line, which grows and shrinks one bucket at a time.
  *
  *     bucket   [word][word][word][word][word][word][word or link] [7 bytes of hashes] [used]
@@ -8,32 +8,33 @@
  *
  * The bytes beside the words hold bits 15..8 of their hashes, and bits 7..0 never differ within a
  * bucket. So the low half of every hash is known here, and a split or a merge reads no entry: that
- * would be six misses for each insertion, which cost more than all the rest of it. The price is one
- * byte a key. The more buckets there are, the more bits of a tag they share: with 10 million keys
- * 11 bits are left to tell keys apart, so that one lookup in 300 reads an entry in vain.
+ * would be six misses for each insertion, which cost more than the rest of the insertion. The price
+ * is one byte per key. The more buckets there are, the more bits of a tag they share: with 10
+ * million keys 11 bits are left to tell keys apart, so that one lookup in 300 reads an entry in
+ * vain.
  *
  * Buckets 0 .. size-1 lie in segments; `level` is the largest power of two <= size; a hash belongs
  * to bucket h mod 2*level when there is one, else to h mod level. So no call touches more than two
- * buckets beside its own, and there is never a second table (see table.h, which does the same with
+ * buckets besides its own, and there is never a second table (see table.h, which does the same with
  * chains of nodes). Nothing that grows with the index is ever copied or cleared at once: each
  * doubling comes in 2^INDEX_STEP_BITS segments, and a bucket is cleared when it is first used.
  *
  *     64 segments of 256 buckets, 32 of 512, 32 of 1024, ... and from there on of 2 MiB each
  *
- * Where the segments lie stands in one array of fixed length, so that a bucket is found by a
- * handful of instructions and two loads: it is done four times for each command.
+ * The segments' addresses are in one array of fixed length, so that finding a bucket takes a few
+ * instructions and two loads: each command does it four times.
  *
  * Scans go in the order of the reversed bits of the hash: in it a bucket is an interval, which a
  * split cuts and a merge joins, so a cursor stays right however the index changes.
  *
- * A word leaves without a look at what is chained to its bucket, if it stands in the bucket itself:
- * so the first bucket of a chain may have free places, which the next insertions fill, or else the
- * chain when few words are left in front.
+ * A word in the first bucket of a chain is removed without a look at the rest of the chain. So that
+ * bucket may have free places: the next insertions fill them, or words from the chain do when few
+ * are left.
  *
- * Invariants: the words of a bucket are in front; in a chain all but the first bucket and the last
- * are full; the last bucket of a chain of several has at least two words. Addresses are below 2^48
- * and multiples of 4. Only the low 32 bits of a hash are looked at (scans:
- * CURSOR_BITS), so the others may choose between several indexes.
+ * Invariants: the words of a bucket are at its front; in a chain all buckets but the first and the
+ * last are full; the last bucket of a chain of several has at least two words. Addresses are below
+ * 2^48 and multiples of 4. Only the low 32 bits of a hash are used (scans: CURSOR_BITS), so the
+ * others may choose between several indexes.
  */
 #ifndef IDEM_SERVER_ENGINE_INDEX_H
 #define IDEM_SERVER_ENGINE_INDEX_H
@@ -51,7 +52,7 @@
 #define INDEX_STEP_BITS 5
 #define INDEX_LARGEST_BITS 15 /* of a segment: 2 MiB, a huge page, see regions.h */
 #define INDEX_MOST_BITS 26    /* of the index: 400 million words; with more, the chains grow */
-#define INDEX_LOAD 6u         /* words per bucket, in the mean */
+#define INDEX_LOAD 6u         /* words per bucket, on average */
 #define INDEX_LEAST_LOAD 5u   /* buckets are given back below it */
 /* The large ones, and 2^STEP for each doubling before. */
 #define INDEX_SEGMENTS                              \
@@ -72,11 +73,11 @@ struct index_bucket {
 struct index {
   struct memory *memory;
   size_t size, level, count;
-  size_t capacity; /* buckets that there is memory for */
+  size_t capacity; /* buckets that the segments have */
   struct index_bucket *segments[INDEX_SEGMENTS];
 };
 
-/* false when memory is short. deinit gives back what the index itself took. */
+/* false when memory is short. deinit frees what the index itself took. */
 bool index_init(struct index *index, struct memory *memory);
 void index_deinit(struct index *index);
 
@@ -89,11 +90,12 @@ static inline void *index_address(uint64_t word) {
 
 /* false when memory is short: then nothing has changed. */
 bool index_insert(struct index *index, uint64_t hash, uint64_t word);
-/* These two take a word that is there. */
+/* The word has to be in the index. */
 void index_remove(struct index *index, uint64_t hash, uint64_t word);
 void index_replace(struct index *index, uint64_t hash, uint64_t word, uint64_t by);
 
-/* Words that leave together: first fetched, then, when they are there, removed. */
+/* Words that are removed together: first their buckets are fetched, then, once they are cached, the
+ * words are removed. */
 #define INDEX_GROUP 64u
 struct index_group {
   size_t count, size; /* size: of the index as `buckets` were found */
@@ -105,8 +107,8 @@ void index_remove_group(struct index *index, struct index_group *group);
 
 /* ---- where a bucket lies ---- */
 
-/* Segments of so many bits are those from 2^(bits + STEP) buckets on; but the first are as large as
- * the next. */
+/* Segments of 2^bits buckets begin at 2^(bits + STEP) buckets; the first ones have the size of the
+ * next. */
 static inline unsigned index_segment_bits(size_t number) {
   const uint64_t first_doubling = (UINT64_C(2) << (INDEX_FIRST_BITS + INDEX_STEP_BITS)) - 1;
   unsigned bits = (63u ^ (unsigned)__builtin_clzll(number | first_doubling)) - INDEX_STEP_BITS;
@@ -125,7 +127,7 @@ static inline struct index_bucket *index_bucket_at(const struct index *index, si
 
 static inline size_t index_number_of(const struct index *index, uint64_t hash) {
   size_t number = (size_t)hash & (2 * index->level - 1);
-  /* Written so that it is no branch: half the time it would be mispredicted. */
+  /* Written without a branch, which would be mispredicted half the time. */
   size_t there = 0 - (size_t)(number < index->size);
   return number & ((index->level - 1) | there);
 }
@@ -134,7 +136,7 @@ static inline struct index_bucket *index_bucket_of(const struct index *index, ui
   return index_bucket_at(index, index_number_of(index, hash));
 }
 
-/* Fetches the bucket ahead of its use. */
+/* Prefetches the bucket. */
 static inline void index_prefetch(const struct index *index, uint64_t hash) {
   __builtin_prefetch(index_bucket_of(index, hash));
 }
@@ -165,19 +167,18 @@ static inline uint64_t index_next(struct index_walk *walk) {
   return 0;
 }
 
-/* Of these only the words that may be of the hash; 0 after the last. */
+/* Like it, but only the words that may be of the hash; 0 after the last. */
 struct index_search {
   const struct index_bucket *bucket;
   uint64_t hash;
-  unsigned
-      same; /* a bit for each word of the bucket that has the hash's tag and is still to come */
+  unsigned same; /* a bit for each word of the bucket with the hash's tag that is still to come */
 };
 
 typedef uint16_t index_lanes __attribute__((vector_size(16), may_alias));
 
 /* All are compared, because where the word stands cannot be predicted: in the compiler's vectors,
- * two words at a time, of which the last 16 bits are the tag. What would be the eighth word are the
- * bytes beside them. */
+ * two words at a time, of which the last 16 bits are the tag. The place of an eighth word has the
+ * bytes of hashes. */
 static inline unsigned index_same(const struct index_bucket *bucket, uint64_t hash) {
   const index_lanes *pairs = (const void *)bucket;
   const index_lanes bits = {0, 0, 0, 1, 0, 0, 0, 2};

@@ -2,8 +2,8 @@
  * key.c - see key.h. Sixteen digits at a time, a byte each, in the compiler's vectors: SSE2 or NEON
  * where there is one, else plain words. With 64-bit words by hand it took twice the instructions.
  *
- * Digits are read as if they were valid and written back; what does not come out as it went in was
- * no digit of that case. It is one test for everything, and proves at once that nothing is lost.
+ * Digits are read as if they were valid and written back; a byte that comes out different was not a
+ * digit of that case. This one test checks everything, and proves that nothing is lost.
  */
 #include "server/engine/key.h"
 
@@ -27,20 +27,20 @@ static uint64_t four_and_four(const char *a, const char *b) {
   return first | (uint64_t)second << 32;
 }
 
-/* What 'a' or 'A' is above '0' + 10. */
+/* How far 'a' or 'A' is above '0' + 10. */
 static int8_t letters_of(enum key_form form) {
   return form == KEY_UUID_LOWER ? 'a' - '0' - 10 : 'A' - '0' - 10;
 }
 
 static digits values_of(digits text) { return (text & 0x0f) + ((text > '9') & 9); }
 
-/* A bit for what is wrong with them. */
+/* Not 0 in each byte that is not a digit. */
 static digits check(digits text, digits values, int8_t letters) {
   digits back = values + '0' + ((values > 9) & letters);
   return (values & (int8_t)0xf0) | (back ^ text);
 }
 
-/* Two values of four bits in a pair of bytes to one byte, in the lower of them. */
+/* Packs the two values of four bits in a pair of bytes into the lower byte. */
 static digits squeeze(digits values) {
   pairs v = (pairs)values;
   return (digits)((v << 4 | v >> 8) & 0xff);

@@ -6,8 +6,8 @@
  *     "order-17", "0F8fad5b-..." (mixed)      ->  KEY_RAW + the bytes
  *
  * Invariants: a text has exactly one form, and the form gives back exactly that text; so two keys
- * are equal when form and bytes are. The hash is taken of the bytes kept, which spares what ends
- * the way back to text.
+ * are equal when form and bytes are. The hash is that of the bytes kept, so that an entry that ends
+ * can be found without its text.
  */
 #ifndef IDEM_SERVER_ENGINE_KEY_H
 #define IDEM_SERVER_ENGINE_KEY_H

@@ -9,7 +9,7 @@
 
 /* ---- looking ---- */
 
-/* Returns when it ends by itself. */
+/* Returns the time at which it ends by itself. */
 static int64_t describe_response(const struct response_ref *ref, struct keys_entry *as) {
   struct response response;
   response_log_read(ref, &response);
@@ -52,8 +52,8 @@ void keys_prefetch(const struct engine *engine, const struct name *name) {
 
 void keys_prefetch_entry(const struct engine *engine, const struct name *name) {
   struct index_search search = index_search(&engine->index, name->hash);
-  uint64_t word = index_next_here(&search); /* one in 300 has the tag and is not it */
-  if (word == 0) {                          /* what is chained to the bucket is not waited for */
+  uint64_t word = index_next_here(&search); /* one in 300 has the tag and another key */
+  if (word == 0) {                          /* does not wait for the bucket's chain */
     __builtin_prefetch(index_behind(search.bucket));
     return;
   }
@@ -84,7 +84,7 @@ bool keys_delete(struct engine *engine, struct span key, int64_t now_ms) {
   return true;
 }
 
-/* The value, made when there is none; NULL: no memory. */
+/* The record of the value, made when there is none; NULL: no memory. */
 static struct record *record_of_value(struct engine *engine, const struct name *name,
                                       struct record *record, struct span value) {
   struct blob *body = blob_create(&engine->memory, value);
@@ -109,7 +109,7 @@ enum engine_status keys_set_value(struct engine *engine, struct span key, struct
   if (entry.response != NULL || (record != NULL && !record_is_value(record)))
     return ENGINE_WRONGTYPE;
   size_t more = value.len + (record == NULL ? sizeof *record + key.len : 0);
-  /* The sweep inside removes flushed records only; this one lives. */
+  /* Its sweep removes flushed records only, so not this one. */
   if (memory_limit_refuses(engine, (struct memory_limit_demand){more, false}, now_ms)) {
     engine->answers[ENGINE_OOM]++;
     return ENGINE_OOM;
@@ -121,7 +121,7 @@ enum engine_status keys_set_value(struct engine *engine, struct span key, struct
   return ENGINE_STORED;
 }
 
-/* A response is written anew: where it lies depends on its end. */
+/* A response is written again: its place depends on its end. */
 static bool move_end(struct engine *engine, struct response_ref *response, int64_t deadline_ms,
                      int64_t now_ms) {
   size_t room_bytes = memory_limit_room(engine, 0);
@@ -187,9 +187,9 @@ static struct entry pick(const struct engine *engine, struct index_walk walk, ui
   return chosen;
 }
 
-/* Buckets are looked through from a random one on, so a key after empty buckets is likelier: good
- * enough for a look. The walk is bounded; an index that is nearly empty has shrunk, so a live key
- * is near. */
+/* Walks the buckets from a random one on, so a key after empty buckets is likelier, which is good
+ * enough here. The walk is bounded; an index that is nearly empty has shrunk, so a live key is
+ * near. */
 #define RANDOM_MAX_BUCKETS 4096
 
 struct span keys_random(struct engine *engine, uint64_t random, int64_t now_ms) {

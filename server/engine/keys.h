@@ -1,6 +1,6 @@
 /*
- * keys.h - what is the same for records and plain values: looking, fetching ahead, deleting,
- * deadlines, scanning, flushing; and plain values themselves.
+ * keys.h - what works on records and plain values alike: looking, prefetching, deleting, deadlines,
+ * scanning, flushing; and plain values themselves.
  */
 #ifndef IDEM_SERVER_ENGINE_KEYS_H
 #define IDEM_SERVER_ENGINE_KEYS_H
@@ -30,14 +30,15 @@ struct keys_entry {
 };
 void keys_look(struct engine *engine, struct span key, int64_t now_ms, struct keys_entry *entry);
 
-/* What a key's record and what it refers to take, with allocator rounding; 0 when there is none. */
+/* The memory of a key's entry and what it refers to, with allocator rounding; 0 when there is
+ * none. */
 size_t keys_memory(struct engine *engine, struct span key, int64_t now_ms);
 
 /*
- * Fetching ahead: most of what a call costs is waiting for memory, and several such waits go on at
- * once when they are asked for before the calls. A caller that has many commands at hand says
- * keys_prefetch for all of them, then keys_prefetch_entry, then calls. Nothing is changed, and
- * nothing that is due is applied; between them the engine may be used freely.
+ * Prefetching: a call mostly waits for memory, and these waits overlap when the memory is fetched
+ * before the calls. A caller that has many commands at hand calls keys_prefetch for all of them,
+ * then keys_prefetch_entry, then runs them. Nothing is changed, and nothing that is due is applied;
+ * between them the engine may be used freely.
  */
 void keys_prefetch(const struct engine *engine, const struct name *name);
 void keys_prefetch_entry(const struct engine *engine, const struct name *name);
@@ -48,22 +49,22 @@ void keys_prefetch_entry(const struct engine *engine, const struct name *name);
 bool keys_delete(struct engine *engine, struct span key, int64_t now_ms);
 
 /* Replaces a value, refuses a record (WRONGTYPE). STORED, WRONGTYPE, OOM, NO_MEMORY. deadline_ms is
- * on the engine's clock, RULES_NEVER: none; one that is over already leaves the key absent. */
+ * on the engine's clock, RULES_NEVER: none; one that has passed leaves the key absent. */
 enum engine_status keys_set_value(struct engine *engine, struct span key, struct span value,
                                   int64_t deadline_ms, int64_t now_ms);
 /* Moves the end of a value or of a DONE record; false when there is none or it may not be moved
  * (HELD, LAPSED, UNKNOWN). For a DONE record RULES_NEVER is refused: responses end. */
 bool keys_set_deadline(struct engine *engine, struct span key, int64_t deadline_ms, int64_t now_ms);
 
-/* Everything is absent at once; waiters of HELD records are served as by RELEASE. The memory comes
- * back by tick_run. */
+/* Everything is absent at once; waiters of HELD records are served as by RELEASE. tick_run frees
+ * the memory. */
 void keys_flush(struct engine *engine, int64_t now_ms);
 
 /* ---- scanning ---- */
 
 /*
  * Visits at least one bucket of the table and returns the cursor to go on with, 0 at the end. Start
- * with 0. Every key that is there during the whole scan is visited at least once, however the table
+ * with 0. Every key that exists during the whole scan is visited at least once, however the table
  * grows or shrinks meanwhile. The cursor is below 2^CURSOR_BITS. The visitor must not call the
  * engine.
  */

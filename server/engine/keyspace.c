@@ -115,21 +115,21 @@ void keyspace_prefetch_entry(struct keyspace *keyspace, const struct name *name)
 
 void keyspace_lock_all(struct keyspace *keyspace) {
   for (unsigned i = 0; i < keyspace->count; i++) {
-    int64_t now_ms = 0; /* keyspace_see_time tells the time */
+    int64_t now_ms = 0; /* keyspace_see_time sets the time */
     shard_lock(&keyspace->shards[i], &now_ms);
   }
 }
 
-/* The second time for those that were asked before the latest. */
+/* The second pass is for the shards that were read before the latest time was known. */
 void keyspace_see_time(struct keyspace *keyspace, int64_t *now_ms) {
   for (unsigned i = 0; i < keyspace->count; i++) shard_see_time(&keyspace->shards[i], now_ms);
   for (unsigned i = 0; i < keyspace->count; i++) shard_see_time(&keyspace->shards[i], now_ms);
 }
 
 uint64_t keyspace_unlock_all(struct keyspace *keyspace) {
-  uint64_t told = 0;
-  for (unsigned i = 0; i < keyspace->count; i++) told |= shard_unlock(&keyspace->shards[i]);
-  return told;
+  uint64_t to_wake = 0;
+  for (unsigned i = 0; i < keyspace->count; i++) to_wake |= shard_unlock(&keyspace->shards[i]);
+  return to_wake;
 }
 
 /* ---- what a loop has to do ---- */
@@ -154,9 +154,9 @@ int64_t keyspace_next_due(const struct keyspace *keyspace, unsigned loop) {
 }
 
 /*
- * The loop's due time is forgotten before its shards are asked: what another loop announces
- * meanwhile lowers it again. A shard that is due counts as announced for never, so that the unlock
- * after its tick tells when it is due next.
+ * The loop's due time is reset before its shards are read, so that another loop's announcement in
+ * between lowers it again. A shard that is due counts as announced for never, so that the unlock
+ * after its tick announces when it is due next.
  */
 uint64_t keyspace_take_due(struct keyspace *keyspace, unsigned loop, int64_t now_ms) {
   if (alone(keyspace)) return 1;

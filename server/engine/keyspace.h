@@ -1,5 +1,5 @@
 /*
- * keyspace.h - many engines behind one hash: what several threads use at once.
+ * keyspace.h - many engines, chosen by a hash: what several threads use at once.
  *
  *     key -> name -> hash -> shard (shard.h)
  *
@@ -7,7 +7,7 @@
  * all keys locks all of them, in their order. With one loop there is one shard.
  *
  * Why not a thousand shards: each is a whole engine, with wheels and open chunks of its own, about
- * 96 KiB before its first key. With L loops a command meets another in its shard with a chance of
+ * 96 KiB before its first key. With L loops the chance that a command finds its shard in use is
  * about (L - 1) x (share of the time spent in engines) / shards: below 2 % here.
  *
  * Thread-safe as said at each function; creating and destroying are not.
@@ -29,7 +29,7 @@ struct keyspace *keyspace_create(const struct engine_options *options, unsigned 
                                  int64_t now_ms);
 void keyspace_destroy(struct keyspace *keyspace); /* takes NULL */
 
-/* ---- which shard; any loop may ask, without a lock ---- */
+/* ---- which shard; any loop may call these, without a lock ---- */
 
 unsigned keyspace_shards(const struct keyspace *keyspace);
 struct shard *keyspace_shard(struct keyspace *keyspace, unsigned number);
@@ -45,20 +45,20 @@ void keyspace_prefetch_entry(struct keyspace *keyspace, const struct name *name)
 /* ---- all shards ---- */
 
 void keyspace_lock_all(struct keyspace *keyspace);
-/* For the loop that holds all: one time for all shards, *now_ms as in shard_lock. */
+/* For the loop that holds all locks: one time for all shards, *now_ms as in shard_lock. */
 void keyspace_see_time(struct keyspace *keyspace, int64_t *now_ms);
 uint64_t keyspace_unlock_all(struct keyspace *keyspace); /* as shard_unlock */
 
-/* ---- what a loop has to do; any loop may ask for itself, without a lock ---- */
+/* ---- what a loop has to do; any loop may call these for itself, without a lock ---- */
 
-/* Shards in which waiters of the loop are ready, a bit each; forgets them: the caller looks into
- * all of them, or says keyspace_still_ready. */
+/* Shards in which waiters of the loop are ready, a bit each; clears them: the caller looks into all
+ * of them, or calls keyspace_still_ready. */
 uint64_t keyspace_take_ready(struct keyspace *keyspace, unsigned loop);
 void keyspace_still_ready(struct keyspace *keyspace, unsigned loop, uint64_t shards);
 bool keyspace_has_ready(const struct keyspace *keyspace, unsigned loop);
-/* When the loop is to look after its shards next; INT64_MAX: never, INT64_MIN: at once. */
+/* When the loop has to tick its shards next; INT64_MAX: never, INT64_MIN: at once. */
 int64_t keyspace_next_due(const struct keyspace *keyspace, unsigned loop);
-/* Those of its shards in which something is due, a bit each: the caller is to lock, tick_run and
+/* Those of its shards in which something is due, a bit each: the caller has to lock, tick_run and
  * unlock each of them. */
 uint64_t keyspace_take_due(struct keyspace *keyspace, unsigned loop, int64_t now_ms);
 

@@ -2,10 +2,10 @@
  * memory.h - the engine's account of what it takes from the allocator, with the allocator's
  * rounding.
  *
- * The allocator is never asked how large a piece is: that is a lookup in its tables at every malloc
- * and free, which cost more than the allocation. The caller that gives a piece back says its size,
- * and both sides round it as jemalloc does, so the account is exact there and a close estimate
- * elsewhere.
+ * The allocator is never asked for the size of an allocation: that is a lookup in its tables at
+ * every malloc and free, which cost more than the allocation. The caller passes the size when it
+ * frees, and taking and freeing both round it as jemalloc does, so the account is exact with
+ * jemalloc and a close estimate elsewhere.
  */
 #ifndef IDEM_SERVER_ENGINE_MEMORY_H
 #define IDEM_SERVER_ENGINE_MEMORY_H
@@ -28,14 +28,13 @@ size_t memory_rounded(size_t size);
 
 /* NULL when the allocator fails. */
 void *memory_take(struct memory *memory, size_t size);
-/* Bytes that the caller had from malloc come into the account. */
+/* Counts bytes that the caller had from malloc. */
 void memory_adopt(struct memory *memory, size_t size);
 /* Takes NULL. size as it was taken. */
 void memory_give(struct memory *memory, void *piece, size_t size);
 
-/* Aligned to `alignment`, a power of two; size is a multiple of it. Large pieces come from the
- * regions (regions.h, which says what kin are), in huge pages. What is taken here is given back
- * here. */
+/* Aligned to `alignment`, a power of two; size is a multiple of it. Large ones come from the
+ * regions (regions.h, which explains kin), in huge pages. What is taken here is freed here. */
 void *memory_take_aligned(struct memory *memory, size_t alignment, size_t size, unsigned kin);
 void memory_give_aligned(struct memory *memory, void *piece, size_t size);
 

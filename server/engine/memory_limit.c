@@ -34,8 +34,8 @@ void memory_limit_publish(struct engine *engine) {
   engine->counted_bytes = demand;
 }
 
-/* What the other engines take, without those that are sweeping. Near the limit each is asked, since
- * the sum is not exact enough there. */
+/* What the other engines take, without those that are sweeping. Near the limit each engine's figure
+ * is read, since the sum is not exact enough there. */
 static int64_t demand_of_others(const struct engine *engine, int64_t own) {
   const struct engine_common *common = engine->options.common;
   if (common == NULL) return 0;

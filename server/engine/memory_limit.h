@@ -1,10 +1,10 @@
 /*
- * memory_limit.h - what an engine takes against the limit that all engines of a keyspace share.
+ * memory_limit.h - an engine's memory against the limit of all engines of a keyspace.
  *
  *     demand   bytes allocated + a reserve for the response of each open claim
  *
  * Nothing is evicted, ever: at the limit a claim that would add a record is refused; a STORE is
- * not. What flushed entries and holes in chunks take is looked for before a caller is refused.
+ * not. Flushed entries and holes in chunks are freed before a caller is refused.
  */
 #ifndef IDEM_SERVER_ENGINE_MEMORY_LIMIT_H
 #define IDEM_SERVER_ENGINE_MEMORY_LIMIT_H
@@ -15,11 +15,12 @@
 
 struct engine;
 
-/* What an open claim counts for against the memory limit: a response of so many bytes with all that
- * it takes beside them at worst. */
+/* What an open claim counts for against the memory limit: a response of so many bytes, and the most
+ * that it can take besides them. */
 size_t memory_limit_reserve(size_t store_reserve);
-/* Tells the other engines of the common what this one takes of the memory limit: to be called
- * before another thread may use it. Without a limit, or alone, it does nothing. */
+/* Publishes to the other engines of the common how much of the memory limit this one takes: call it
+ * before another thread may use the engine. Does nothing without a limit, or for a single
+ * engine. */
 void memory_limit_publish(struct engine *engine);
 
 /* ---- for the rooms of the engine ---- */
@@ -28,11 +29,11 @@ struct memory_limit_demand {
   size_t bytes;
   bool claim; /* and an open claim, with its reserve */
 };
-/* Whether so much more is over the limit. */
+/* Whether so much more would exceed the limit. */
 bool memory_limit_refuses(struct engine *engine, struct memory_limit_demand more, int64_t now_ms);
 /* What may be taken below the limit when so much has been freed; SIZE_MAX: there is none. */
 size_t memory_limit_room(const struct engine *engine, size_t freed_bytes);
-/* Before a response may be refused an open chunk for lack of room: frees what a sweep can. */
+/* Call before a response gets no open chunk for lack of room: frees what a sweep can. */
 void memory_limit_relieve(struct engine *engine, int64_t now_ms);
 
 #endif

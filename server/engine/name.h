@@ -13,7 +13,7 @@
 struct engine;
 
 struct name {
-  struct key key; /* may point into packed or into the text: not to be copied, nor kept longer */
+  struct key key; /* may point into packed or into the text: do not copy it, nor keep it longer */
   char packed[KEY_UUID_BYTES];
   uint64_t hash;
 };

@@ -4,7 +4,7 @@
 #include <assert.h>
 
 #define PLACE_BITS 14u /* of where a response lies in the largest chunk, in CODEC_ALIGNMENTs */
-#define GONE ((UINT64_C(1) << PLACE_BITS) - 1) /* no place: a head lies in front of all of them */
+#define GONE ((UINT64_C(1) << PLACE_BITS) - 1) /* no place: a chunk begins with its head */
 #define RADIX_BITS 8u
 #define AHEAD_BYTES 1024u /* fetched so far ahead: some seven responses */
 

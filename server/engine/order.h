@@ -13,15 +13,16 @@
 #include "server/engine/chunk.h"
 
 /* Makes the order of a chunk that has none: chunk.order, order_count, order_at. Returns the number
- * of items. 0: memory is short, or the slot is too wide for the items, and the chunk stays without
- * an order. */
+ * of items; 0: the chunk stays without an order, because memory is short or the slot is too wide
+ * for the items. */
 uint32_t order_make(struct memory *memory, struct chunk *chunk);
 void order_free(struct memory *memory, struct chunk *chunk); /* if there is one */
 
 /* The end of an item, gone or not. */
 int64_t order_end_ms(const struct chunk *chunk, uint32_t item);
 struct response_ref *order_ref(struct chunk *chunk, uint32_t item); /* NULL: it is gone */
-/* A live response is dropped: a pass over the order does not read the flags of responses. */
+/* Call when a live response is dropped: a pass over the order does not read the flags of
+ * responses. */
 void order_mark_gone(struct chunk *chunk, const struct response_ref *ref);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * pin.h - the bytes of a blob in an answer, of either kind (blob.h), and keeping them beyond the
- * next call on the engine. A pinned part of a stored response keeps its whole chunk.
+ * next call on the engine. A pinned part of a response keeps its whole chunk.
  */
 #ifndef IDEM_SERVER_ENGINE_PIN_H
 #define IDEM_SERVER_ENGINE_PIN_H
@@ -11,13 +11,13 @@ struct blob;
 struct engine;
 struct engine_answer;
 
-/* Of a blob that there is. */
+/* The blob must not be NULL. */
 struct span pin_bytes_of(const struct blob *blob);
-/* NULL reads as absent, which most are. */
+/* NULL reads as absent; most are NULL. */
 static inline struct span pin_bytes(const struct blob *blob) {
   return blob == NULL ? SPAN_ABSENT : pin_bytes_of(blob);
 }
-/* Returns the blob; NULL for NULL. Each take wants a release on the same engine. */
+/* Returns the blob; NULL for NULL. Each take needs a release on the same engine. */
 struct blob *pin_take(struct blob *blob);
 void pin_release(struct engine *engine, struct blob *blob); /* takes NULL */
 /* All blobs of an answer. */

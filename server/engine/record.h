@@ -8,8 +8,8 @@
  *
  * A claim of a UUID that no caller waits for is one allocation of 80 bytes.
  *
- * What can be told of one record, and its bytes. How it comes into the index, changes and leaves is
- * entry.h's.
+ * Here are one record's bytes and what follows from them alone; entry.h adds records to the index,
+ * changes and removes them.
  */
 #ifndef IDEM_SERVER_ENGINE_RECORD_H
 #define IDEM_SERVER_ENGINE_RECORD_H
@@ -35,7 +35,7 @@ struct record {
     struct claim *claim; /* NULL until needed; see record_need_claim */
     struct blob *value;  /* of a plain value */
   };
-  uint32_t epoch; /* of engine.epoch: an older one was flushed and awaits its end */
+  uint32_t epoch; /* of engine.epoch: a record of an older one was flushed and will be removed */
   uint8_t phase;  /* enum rules_phase but DONE, or STATE_VALUE */
   uint8_t flags;
   char bytes[]; /* owner: an address; key: its length unless it is a UUID, then the bytes;
@@ -53,11 +53,11 @@ static inline bool record_is_value(const struct record *record) {
   return record->phase == STATE_VALUE;
 }
 
-/* A record of these parts, without a deadline and in no wheel. The owner belongs to the record from
- * then on. NULL: no memory. */
+/* A record of these parts, without a deadline and in no wheel. The record owns the owner from then
+ * on. NULL: no memory. */
 struct record *record_create(struct memory *memory, const struct record_parts *parts,
                              const struct rules_record *facts);
-/* Frees its owner, value and claim too; the claim must not be bound any more. */
+/* Frees its owner, value and claim too; the claim must not be bound. */
 void record_free(struct memory *memory, struct record *record);
 
 struct key record_key(const struct record *record);
@@ -71,7 +71,7 @@ struct claim *record_need_claim(struct memory *memory, struct record *record);
 
 /* As the rules see it. */
 struct rules_record record_facts(const struct record *record);
-/* All of them but the deadline, which is the timer's. */
+/* Sets all of them except the deadline, which is the timer's. */
 void record_write_facts(struct record *record, const struct rules_record *facts);
 
 #endif

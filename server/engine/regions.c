@@ -24,13 +24,13 @@ struct region {
 };
 
 /* Invariants: in each list of `partial` the regions with warm free units come first. The helper
- * maps, unmaps and gives back without the lock; what it works on meanwhile is in no list or counts
- * as used. */
+ * maps, unmaps and gives back without the lock; what it works on is in no list then, or counts as
+ * used. */
 struct regions {
-  struct hugepages helper;                  /* its lock is that of all that follows */
+  struct hugepages helper;                  /* its lock protects all that follows */
   bool short_of_memory;                     /* until a region is wanted again */
   struct table all;                         /* of struct region */
-  struct list partial[REGIONS_KINS][WHOLE]; /* in use, by the largest piece that they have */
+  struct list partial[REGIONS_KINS][WHOLE]; /* in use, by the largest free run that they have */
   struct list ready;                        /* free, with all its pages */
   struct list spent;                        /* free, with cold units: to be unmapped */
   size_t plain_bytes, ready_count;
@@ -103,7 +103,7 @@ static struct region *first_in(const struct list *list) {
   return list_empty(list) ? NULL : LIST_ENTRY(list->next, struct region, list);
 }
 
-/* The fullest, so that the others can become free. */
+/* The fullest region, so that the others can become free. */
 static struct region *partial_with(const struct regions *regions, unsigned kin, unsigned order) {
   struct region *region = NULL;
   for (; order < WHOLE && region == NULL; order++) region = first_in(&regions->partial[kin][order]);
@@ -146,9 +146,9 @@ static struct region *find(const struct regions *regions, const void *piece) {
   return node != NULL ? LIST_ENTRY(node, struct region, node) : NULL;
 }
 
-/* ---- what there is to do for the helper ---- */
+/* ---- what the helper has to do ---- */
 
-/* Half of it once a region is ready, so that a source whose size varies around the threshold does
+/* The threshold is halved once a region is ready, so that a source whose size varies around it does
  * not map each time. */
 static size_t wanted(const struct regions *regions) {
   size_t enough = regions->ready_count == 0 ? REGIONS_PLAIN_BYTES : REGIONS_PLAIN_BYTES / 2;
@@ -161,7 +161,7 @@ static bool too_few(const struct regions *regions) {
   return regions->ready_count < wanted(regions) && !regions->short_of_memory;
 }
 
-/* One more than wanted may stay: the region that was freed last is taken next. */
+/* One more than wanted may stay, since the region that was freed last is taken next. */
 static bool too_many(const struct regions *regions) {
   size_t most = wanted(regions);
   return !list_empty(&regions->spent) || regions->ready_count > (most > 0 ? most + 1 : 0);
@@ -175,7 +175,7 @@ static bool work_to_do(const struct regions *regions) {
   return too_few(regions) || too_many(regions) || too_slack(regions);
 }
 
-/* ---- the helper: what takes long is done without the lock ---- */
+/* ---- the helper: releases the lock around what takes long ---- */
 
 static void free_region(struct region *region) {
   hugepages_unmap(region->base);
@@ -227,7 +227,8 @@ static void give_back(char *base, uint64_t units) {
   }
 }
 
-/* Longest runs first: from there the next pieces of the kin would be taken last. */
+/* Regions with the longest free runs first: the next pieces of the kin are taken from there
+ * last. */
 static struct region *region_to_cool(const struct regions *regions) {
   for (unsigned order = WHOLE; order-- > 0;) {
     for (unsigned kin = 0; kin < REGIONS_KINS; kin++) {
@@ -238,7 +239,7 @@ static struct region *region_to_cool(const struct regions *regions) {
   return NULL;
 }
 
-/* Its free units count as used meanwhile. */
+/* Its free units count as used while the lock is released. */
 static void cool_region(struct regions *regions) {
   struct region *region = region_to_cool(regions);
   assert(region != NULL);

@@ -7,16 +7,16 @@
  *     piece    1, 2, 4 ... 64 units, aligned to its size
  *
  * A caller that takes a piece never waits for a huge page: the helper of base/hugepages.h maps
- * regions ahead of their use and gives back what is free; here is decided how many. When none is
- * ready, the piece comes from the allocator, as all do until REGIONS_PLAIN_BYTES are taken: a small
- * server has no huge page.
+ * regions ahead of their use and unmaps free ones; this file decides how many. When none is ready,
+ * the piece comes from the allocator, as all do until REGIONS_PLAIN_BYTES are taken: a small server
+ * has no huge page.
  *
- * Of free memory the source keeps little (REGIONS_AHEAD, REGIONS_SLACK_UNITS). A region that is
- * free is unmapped; so that regions become free, pieces that end at about the same time are kept
- * together (`kin`), and a piece prefers the region that is fullest. When too much is free in part,
- * those parts are given back, which costs their huge page. The system counts that as free at once,
- * but takes the bytes only when it is short of memory; to split the page by force (MADV_FREE) took
- * 0.8 ms a region instead of 0.09, and stops its readers.
+ * Of free memory the source keeps little (REGIONS_AHEAD, REGIONS_SLACK_UNITS). A free region is
+ * unmapped. So that regions become free, pieces that end at about the same time are kept together
+ * (`kin`), and a piece is taken from the fullest region. When too much is free in part, those parts
+ * are given back, which costs their huge page. The system counts that as free at once, but takes
+ * the bytes only when it is short of memory; to split the page by force (MADV_FREE) took 0.8 ms a
+ * region instead of 0.09, and stops its readers.
  *
  * One source serves the engines of all loops: take and give are thread-safe. Knows nothing of what
  * lies in a piece.
@@ -44,11 +44,11 @@
 
 struct regions;
 
-/* NULL when memory is short. Every piece has to be back before destroy, which takes NULL. */
+/* NULL when memory is short. Every piece has to be given back before destroy, which takes NULL. */
 struct regions *regions_create(void);
 void regions_destroy(struct regions *regions);
 
-/* Whether a piece of so many bytes is one of a source's. */
+/* Whether pieces of so many bytes come from a source. */
 static inline bool regions_fit(size_t size) {
   return size >= REGIONS_UNIT_BYTES && size <= REGIONS_REGION_BYTES && (size & (size - 1)) == 0;
 }
@@ -64,7 +64,7 @@ struct regions_stats {
   size_t plain_bytes;           /* taken from the allocator */
   size_t regions, ready, units; /* mapped; of them wholly free; units taken */
   size_t slack, cold;           /* free units of the others: resident; given back */
-  bool busy;                    /* the helper has something to do, or is at it */
+  bool busy;                    /* the helper has something to do, or is doing it */
 };
 void regions_stats(struct regions *regions, struct regions_stats *stats);
 

@@ -1,5 +1,5 @@
 /*
- * response.h - what a STORE left under a key, with its parts at hand.
+ * response.h - a response that STORE has left under a key, as separate parts.
  *
  * A part of at least RESPONSE_BLOB_BYTES is a blob of its own, and the response keeps its address;
  * smaller ones lie in the response log. Knows neither log nor engine.
@@ -17,14 +17,14 @@ struct response_ref; /* where a response lies in the log */
 struct response {
   struct key key;
   struct span fingerprint, body, meta; /* fingerprint and meta may be absent */
-  struct blob *body_blob, *meta_blob;  /* those that hold body and meta; as read from the log,
-                                          parts of the response_ref where there are none */
+  struct blob *body_blob, *meta_blob; /* the blobs that hold body and meta; read from the log, parts
+                                         of the response_ref if there are none */
   uint64_t token;
   int64_t since_ms, deadline_ms;
 };
 
-/* Blobs of body and meta, where there are none yet. false: memory is short, and those that it had
- * are gone too. */
+/* Makes blobs of body and meta, where there are none yet. false: memory is short, and the blobs
+ * that it had are released too. */
 bool response_make_blobs(struct memory *memory, struct response *response);
 void response_drop_blobs(struct memory *memory, struct response *response);
 

@@ -30,8 +30,8 @@ int64_t response_log_deadline_ms(const struct response_ref *ref) {
   return codec_deadline_ms(&chunk_of(ref)->base, ref);
 }
 
-/* Most chunks are of the largest class; for a smaller one a wrong line is fetched. All lines at
- * once, because waiting for one miss takes as long as for all of them. */
+/* Most chunks are of the largest class; for a smaller one a wrong line is fetched. All lines are
+ * fetched at once, because waiting for all takes as long as for one. */
 void response_log_prefetch(const struct response_ref *ref) {
   uintptr_t address = (uintptr_t)ref, largest = CHUNK_LARGEST;
   for (unsigned line = 0; line < PREFETCHED_LINES; line++)
@@ -65,7 +65,7 @@ static struct slot slot_of(const struct response *r, int64_t now_ms) {
   return (struct slot){width, r->deadline_ms >> (CHUNK_FINEST_BITS + width)};
 }
 
-/* Where the chunk of a slot is open; NULL when memory is short. */
+/* The place of a slot's open chunk; NULL when memory is short. */
 static struct chunk **place_for(struct response_log *log, struct slot slot) {
   struct chunk ***places = &log->open[slot.width];
   if (*places == NULL) {
@@ -76,7 +76,7 @@ static struct chunk **place_for(struct response_log *log, struct slot slot) {
   return &(*places)[(uint64_t)slot.number % SLOTS];
 }
 
-/* The chunk that is open in the place of the slot; it may belong to another slot. */
+/* The open chunk in the place of the slot; it may belong to another slot. */
 static struct chunk *open_at(const struct response_log *log, struct slot slot) {
   struct chunk **places = log->open[slot.width];
   return places != NULL ? places[(uint64_t)slot.number % SLOTS] : NULL;
@@ -88,7 +88,7 @@ static void give_up_places(struct response_log *log, unsigned width) {
   log->open[width] = NULL;
 }
 
-/* The chunk takes nothing more in. */
+/* The chunk takes no more responses. */
 static void seal(struct response_log *log, struct chunk *chunk) {
   if (chunk->place == NULL) return;
   unsigned width = chunk->width;
@@ -121,14 +121,14 @@ static bool goes_into(const struct response_log *log, const struct chunk *chunk,
   return open && chunk_has_room(chunk, r);
 }
 
-/* What a new chunk for it takes at least. */
+/* The least that a new chunk for it takes. */
 static size_t least_for(const struct response_log *log, struct slot slot,
                         const struct response *r) {
   size_t least = chunk_class_size(chunk_class_with(0, codec_size(NULL, r)));
   return log->open[slot.width] != NULL ? least : least + PLACES_BYTES;
 }
 
-/* Whether the response, as it is, finds neither an open chunk nor room for one. */
+/* Whether there is neither an open chunk for the response, as it is, nor room for one. */
 static bool is_crowded(const struct response_log *log, const struct response *r, size_t room_bytes,
                        int64_t now_ms) {
   if (room_bytes >= RESPONSE_LOG_ROOM_BYTES) return false;
@@ -146,7 +146,7 @@ static struct chunk *open_chunk(struct response_log *log, struct slot slot,
   unsigned class = goes_on ? former->class + 1u : 0;
   if (class == CHUNK_CLASSES) class --;
   while (class > 0 && chunk_class_size(class) > room_bytes) class --;
-  log->open_count[slot.width]++; /* so that sealing the former does not give up the place */
+  log->open_count[slot.width]++; /* so that sealing the former does not free the place */
   struct chunk *chunk = chunk_create(log->memory, class, slot.width, codec_size(NULL, r));
   if (chunk == NULL) {
     give_up_places(log, slot.width);
@@ -161,8 +161,8 @@ static struct chunk *open_chunk(struct response_log *log, struct slot slot,
   return chunk;
 }
 
-/* The open chunk of a response's slot, with room for it; or, where there is no room for another,
- * one for the response alone. */
+/* The open chunk of a response's slot, with room for it; or, if there is no room for another open
+ * chunk, a chunk for the response alone. */
 static struct chunk *chunk_for(struct response_log *log, const struct response *r,
                                size_t room_bytes, int64_t now_ms) {
   struct slot slot = slot_of(r, now_ms);

@@ -1,6 +1,6 @@
 /*
- * response_log.h - stored responses, laid out by the time at which they end: written once, never
- * moved by a write beside them, and given back a chunk at a time.
+ * response_log.h - responses, laid out by the time at which they end: written once, not moved when
+ * others are written, and freed a chunk at a time.
  *
  *     width 1 s   [ ][ ][c]...[ ]     a slot is an interval of time; what ends in it goes into the
  *     width 2 s   [ ][c][ ]...[ ]     chunk that is open there (chunk.h), one after the other. The
@@ -8,11 +8,11 @@
  *
  * What has ended is found by expiry.h, in passes over the chunks. What is dropped before its end
  * leaves a hole; a chunk that is mostly holes is offered by response_log_sparse, so that the rest
- * can be written anew.
+ * can be written again.
  *
  * Invariants: a chunk's timer is armed at or before the end of the first of its live responses; a
- * chunk has a live response or is pinned, else it is freed; one whose first end has come takes
- * nothing more in when it is mixed, and is never offered as sparse.
+ * chunk has a live response or is pinned, else it is freed; a chunk whose first end has come is
+ * never offered as sparse, and takes no more responses if it is mixed.
  *
  * Knows no index, claims or engine: the caller that drops a response has taken it out of the index.
  */
@@ -21,16 +21,16 @@
 
 #include "server/engine/chunk.h"
 
-#define RESPONSE_LOG_WIDTHS 48u /* up to any TTL that 63 bits can say */
+#define RESPONSE_LOG_WIDTHS 48u /* enough for any TTL of 63 bits */
 
 struct response_log {
   struct memory *memory;
   struct wheel ends;  /* struct chunk.timer */
   struct list sparse; /* struct chunk.sparse */
-  struct list ended;  /* the same: to be freed by the next pass of expiry.h */
+  struct list ended;  /* the same: the next pass of expiry.h frees them */
   struct chunk **open[RESPONSE_LOG_WIDTHS];
   uint16_t open_count[RESPONSE_LOG_WIDTHS];
-  uint32_t epoch; /* what was stored in an older one is flushed */
+  uint32_t epoch; /* responses of an older one are flushed */
 };
 
 void response_log_init(struct response_log *log, struct memory *memory, int64_t now_ms);
@@ -38,20 +38,19 @@ void response_log_init(struct response_log *log, struct memory *memory, int64_t 
 /* ---- writing ---- */
 
 /*
- * Writes a response; its bytes are copied, of blobs the references are taken over. What is large of
- * it becomes a blob, and where it finds neither an open chunk nor room for one, all that a smallest
- * chunk cannot hold. `room_bytes` is what a new chunk may take: near the memory limit, where no
- * chunk is open for it, a response gets the smallest for itself. NULL when memory is short: the
- * blobs are gone.
+ * Writes a response; its bytes are copied, references to blobs are taken over. A large part becomes
+ * a blob; without an open chunk or room for one, so does all that the smallest chunk cannot hold.
+ * `room_bytes` is what a new chunk may take: near the memory limit, a response without an open
+ * chunk gets the smallest chunk for itself. NULL when memory is short: the blobs are released.
  */
 struct response_ref *response_log_write(struct response_log *log, struct response *response,
                                         size_t room_bytes, int64_t now_ms);
-/* With so much room every response finds a chunk, or one is made for it. */
+/* With so much room every response finds a chunk or gets a new one. */
 #define RESPONSE_LOG_ROOM_BYTES (128u * 1024)
-/* Writes a copy, which ends at deadline_ms; RULES_NEVER: as the former. NULL as above. */
+/* Writes a copy, which ends at deadline_ms; RULES_NEVER: when the original does. NULL as above. */
 struct response_ref *response_log_copy(struct response_log *log, const struct response_ref *former,
                                        int64_t deadline_ms, size_t room_bytes, int64_t now_ms);
-/* What a response of so many bytes, beside a short key, takes at most when it is alone. */
+/* The most that a response of so many bytes, besides a short key, takes in a chunk of its own. */
 size_t response_log_alone_bytes(size_t bytes);
 
 /* ---- reading ---- */
@@ -61,7 +60,7 @@ void response_log_read(const struct response_ref *ref, struct response *response
 size_t response_log_size(const struct response_ref *ref); /* with its blobs, as allocated */
 int64_t response_log_deadline_ms(const struct response_ref *ref);
 bool response_log_is_flushed(const struct response_log *log, const struct response_ref *ref);
-/* Prefetches what reading it will touch. */
+/* Prefetches what reading it needs. */
 void response_log_prefetch(const struct response_ref *ref);
 
 /* ---- giving up ---- */
@@ -70,15 +69,15 @@ void response_log_prefetch(const struct response_ref *ref);
 void response_log_drop(struct response_log *log, struct response_ref *ref);
 void response_log_pin(struct response_ref *ref);
 void response_log_unpin(struct response_log *log, struct response_ref *ref);
-/* For expiry.h: the chunk has no live response any more. Takes it out of every list and wheel; the
+/* For expiry.h, when the chunk has no live response left. Takes it out of every list and wheel; the
  * caller frees it unless it is pinned, else the last unpin does. */
 void response_log_retire(struct response_log *log, struct chunk *chunk);
 
 /* Up to `room` live responses of one sparse chunk, which the caller copies and drops. 0: no chunk
  * is sparse. */
 size_t response_log_sparse(struct response_log *log, struct response_ref *live[], size_t room);
-/* There was no memory for the copies: the chunk that response_log_sparse returned last stays as it
- * is. */
+/* Call when there was no memory for the copies: the chunk that response_log_sparse used last stays
+ * as it is. */
 void response_log_keep_sparse(struct response_log *log);
 
 #endif

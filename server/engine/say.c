@@ -13,8 +13,8 @@ static void say_busy(const struct record *record, int64_t at_ms, struct engine_a
   int64_t deadline_ms = record->timer.deadline_ms;
   if (at_ms < record->since_ms) at_ms = record->since_ms;
   answer->status = ENGINE_BUSY;
-  /* On a rounded clock a lease is held a moment longer than its deadline; while it is held,
-   * something is left. */
+  /* With a rounded clock a lease lasts a moment longer than its deadline; until it ends, at least 1
+   * ms is left. */
   answer->left_ms = deadline_ms > at_ms ? deadline_ms - at_ms : 1;
   answer->age_ms = at_ms - record->since_ms;
   answer->owner = record_owner(record);

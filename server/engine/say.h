@@ -1,11 +1,11 @@
-/* say.h - answers (engine_answer.h): what an entry says to the caller that asks now. */
+/* say.h - fills in answers (engine_answer.h) from an entry. */
 #ifndef IDEM_SERVER_ENGINE_SAY_H
 #define IDEM_SERVER_ENGINE_SAY_H
 
 #include "server/engine/record.h"
 
 static inline void say_status(struct engine_answer *answer, enum engine_status status) {
-  /* Field by field: of a whole struct gcc makes a loop, 14 instructions more for every answer. */
+  /* Field by field: for a whole struct gcc makes a loop, 14 instructions more for every answer. */
   answer->status = status;
   answer->attempt = 0;
   answer->body_bytes = answer->meta_bytes = SPAN_ABSENT;
@@ -19,10 +19,10 @@ static inline bool say_grants(enum rules_verdict verdict) {
   return verdict == RULES_GRANT_FIRST || verdict == RULES_GRANT_NEXT ||
          verdict == RULES_GRANT_AGAIN;
 }
-/* To the owner of a record that was granted just now. */
+/* The answer to the owner of a record that was granted just now. */
 void say_claimed(const struct record *record, struct engine_answer *answer);
-/* What a record says under a verdict that does not change it. Grants have been carried out before.
- */
+/* The answer from a record for a verdict that does not change it. Grants have been applied
+ * before. */
 void say_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms,
                 struct engine_answer *answer);
 void say_response(const struct response *response, int64_t now_ms, struct engine_answer *answer);

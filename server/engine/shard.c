@@ -72,27 +72,27 @@ struct engine *shard_try_lock(struct shard *shard, int64_t *now_ms) {
   return shard->engine;
 }
 
-/* ---- telling other loops ---- */
+/* ---- announcements to other loops ---- */
 
 void shard_errands_lower(struct shard_errands *errands, int64_t due_ms) {
   int64_t seen = atomic_load(&errands->due_ms);
   while (due_ms < seen && !atomic_compare_exchange_weak(&errands->due_ms, &seen, due_ms)) continue;
 }
 
-/* A loop is told once that waiters of its own are ready, until it has looked. */
-static uint64_t tell_ready(struct shard *shard) {
-  uint64_t told = 0, bit = UINT64_C(1) << shard->number;
+/* Announces to a loop that its waiters are ready, once until it has looked. */
+static uint64_t announce_ready(struct shard *shard) {
+  uint64_t to_wake = 0, bit = UINT64_C(1) << shard->number;
   for (uint64_t loops = waiter_ready_loops(shard->engine); loops != 0; loops &= loops - 1) {
     unsigned loop = (unsigned)__builtin_ctzll(loops);
     uint64_t before = atomic_fetch_or(&shard->errands[loop].ready, bit);
-    if ((before & bit) == 0) told |= UINT64_C(1) << loop;
+    if ((before & bit) == 0) to_wake |= UINT64_C(1) << loop;
   }
-  return told;
+  return to_wake;
 }
 
-/* A nearer deadline is told. That a deadline has moved away is not: its loop then looks once in
- * vain. */
-static uint64_t tell_due(struct shard *shard) {
+/* Announces a deadline that is earlier than its loop knows. A later one is not announced: the loop
+ * then looks once in vain. */
+static uint64_t announce_due(struct shard *shard) {
   int64_t due_ms = tick_next_due_hint(shard->engine);
   if (due_ms >= atomic_load_explicit(&shard->announced_ms, memory_order_relaxed)) return 0;
   unsigned loop = shard->number % shard->loops;
@@ -104,9 +104,9 @@ static uint64_t tell_due(struct shard *shard) {
 uint64_t shard_unlock(struct shard *shard) {
   if (alone(shard)) return 0;
   memory_limit_publish(shard->engine);
-  uint64_t told = tell_ready(shard) | tell_due(shard);
+  uint64_t to_wake = announce_ready(shard) | announce_due(shard);
   unlock(shard);
-  return told;
+  return to_wake;
 }
 
 /* ---- fetching ahead ---- */

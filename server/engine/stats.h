@@ -22,7 +22,7 @@ struct stats {                     /* numbers only: stats_add adds them up as su
 };
 
 void stats_read(const struct engine *engine, struct stats *stats);
-/* Adds up; the peaks too, though they may have been at different times. */
+/* Adds up all figures; the peaks too, though they may be of different times. */
 void stats_add(struct stats *sum, const struct stats *stats);
 /* Sets the counters since the start to 0. */
 void stats_reset(struct engine *engine);

@@ -9,7 +9,7 @@ bool sweep_is_needed(const struct engine *engine) {
 
 /* ---- after FLUSHALL ---- */
 
-/* The first waited-for record, if it is flushed; else NULL. */
+/* The first record with waiters, if it is flushed; else NULL. */
 static struct record *flushed_with_waiters(const struct engine *engine) {
   if (list_empty(&engine->waited)) return NULL;
   struct record *record = LIST_ENTRY(engine->waited.next, struct claim, waited)->record;
@@ -31,7 +31,7 @@ static void sweep_one(struct engine *engine, int64_t now_ms) {
   if (record != NULL) {
     struct list *waited = &record->claim->waited;
     list_remove(waited);
-    list_append(&engine->waited, waited); /* after the others, should it be handed over */
+    list_append(&engine->waited, waited); /* last in the list, in case it is handed over */
     due_apply(engine, record, now_ms);
     return;
   }
@@ -51,7 +51,7 @@ void sweep_flushed(struct engine *engine, int64_t now_ms, unsigned *budget) {
 
 /* ---- holes in chunks ---- */
 
-/* Writes a live response of a sparse chunk anew. false: there is no memory for it. */
+/* Copies a live response out of a sparse chunk. false: no memory. */
 static bool move_response(struct engine *engine, struct response_ref *response, int64_t now_ms) {
   struct entry entry = {.response = response};
   if (due_is_gone(engine, entry, now_ms)) {

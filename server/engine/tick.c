@@ -10,18 +10,18 @@
 
 /* ---- records and waits ---- */
 
-/* Leases before waits: of equal deadlines the lease is first. */
+/* Leases before waits: of equal deadlines, the lease's is first. */
 static void tick_leases(struct engine *engine, int64_t now_ms, unsigned *budget) {
   struct wheel_node *node;
   while ((node = wheel_pop(&engine->leases, state_past_ms(engine, now_ms), budget)) != NULL) {
     struct record *record = LIST_ENTRY(node, struct record, timer);
-    wheel_set(&engine->leases, node, node->deadline_ms); /* a record that is HELD is armed */
+    wheel_set(&engine->leases, node, node->deadline_ms); /* a HELD record's timer is armed */
     due_apply(engine, record, now_ms);
   }
 }
 
-/* Leases that are over have been ended by tick_leases, which left a budget. A grant may also have
- * ended by FLUSHALL or a closed connection before the wait was over; that end is applied first. */
+/* tick_leases has ended the leases that have expired, since it left a budget. A grant may also have
+ * ended by FLUSHALL or a closed connection before the wait did; that end is applied first. */
 static bool grant_may_have_ended(const struct engine *engine, const struct record *record) {
   const struct binding *binding = record->claim->binding;
   return record->epoch != engine->epoch || (binding != NULL && binding->closed);
@@ -51,7 +51,7 @@ static void tick_ends(struct engine *engine, int64_t now_ms, unsigned *budget) {
 static void tick_claim(struct engine *engine, struct claim *claim, int64_t now_ms) {
   struct binding *binding = claim->binding;
   struct record *record = claim->record;
-  binding_refer(binding); /* survives its last claim, so that it can be looked at again */
+  binding_refer(binding); /* keeps it for another look after its last claim has left */
   if (record->phase == RULES_HELD) record = due_apply(engine, record, now_ms);
   /* It was LAPSED or UNKNOWN before the connection closed: nothing ends with the connection. */
   if (record != NULL && record->claim != NULL && record->claim->binding == binding)
@@ -74,7 +74,7 @@ static void tick_bindings(struct engine *engine, int64_t now_ms, unsigned *budge
 
 _Static_assert(EXPIRY_AT_ONCE <= INDEX_GROUP, "what is due at once is removed at once");
 
-/* They have left the log, and are in the index still. */
+/* They have left the log, but are still in the index. */
 static void note_expired(struct engine *engine, const struct expiry_batch *batch) {
   uint64_t count = batch->count - batch->flushed;
   engine->counters.expired += count;
@@ -92,8 +92,8 @@ static void group_batch(const struct engine *engine, const struct expiry_batch *
   group->count = batch->count;
 }
 
-/* Thousands of responses may end together, each elsewhere in the index: while one group is found
- * and read, the buckets of the group before are being fetched. */
+/* Thousands of responses may end together, each in another place of the index: while one group is
+ * found and read, the buckets of the group before it are being fetched. */
 static void tick_responses(struct engine *engine, int64_t now_ms, unsigned *budget) {
   struct expiry_batch batch;
   struct index_group groups[2], *group = &groups[0], *former = NULL;

@@ -1,7 +1,6 @@
 /*
- * tick.h - what happens by itself: deadlines no caller asks about, closed connections, memory that
- * waits to be given back. Correctness does not need it, since every call applies what is due on its
- * key first.
+ * tick.h - what happens without a call: deadlines, closed connections, memory to free. Correctness
+ * does not need it, since every call applies what is due on its key first.
  */
 #ifndef IDEM_SERVER_ENGINE_TICK_H
 #define IDEM_SERVER_ENGINE_TICK_H
@@ -12,7 +11,7 @@
 struct engine;
 
 /* Applies what is due, at most `budget` steps (a step touches one record or waiter, or moves one
- * bucket). Returns true when more is due already. */
+ * bucket). Returns true when more is already due. */
 bool tick_run(struct engine *engine, int64_t now_ms, unsigned budget);
 /* When tick_run has something to do next; may be early, never late. INT64_MAX: never; now or
  * earlier: at once. */

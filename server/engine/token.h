@@ -7,8 +7,8 @@
 
 struct engine;
 
-/* The next number. Another thread may take the same one from a common count, so each call takes one
- * from it; without a grant it is lost. */
+/* The next number. With a common count, other threads take numbers too, so each call uses one up;
+ * without a grant it is lost. */
 uint64_t token_peek(struct engine *engine);
 /* The number was used for a grant. */
 void token_take(struct engine *engine);

@@ -6,8 +6,8 @@
  *        |           +-- settle, take_back, cancel --> freed
  *        +------------> ANSWERED --+                   (cancel also while it is WAITING)
  *
- * One that is ready has its complete answer: a grant happened in the moment of the hand-over, so
- * that no other caller gets in between.
+ * One that is ready has its complete answer: a grant happens at the moment of the hand-over, so
+ * that no other caller can come between.
  */
 #ifndef IDEM_SERVER_ENGINE_WAITER_H
 #define IDEM_SERVER_ENGINE_WAITER_H
@@ -30,16 +30,16 @@ struct waiter *waiter_next_ready(struct engine *engine, unsigned loop_id);
 /* A bit for each loop that has such waiters. */
 uint64_t waiter_ready_loops(const struct engine *engine);
 const struct engine_answer *waiter_answer(const struct waiter *waiter);
-/* What the caller gave with its request. */
+/* The context that the caller gave with its request. */
 void *waiter_context(const struct waiter *waiter);
 
 void waiter_settle(struct engine *engine, struct waiter *waiter);
 void waiter_take_back(struct engine *engine, struct waiter *waiter, int64_t now_ms);
-/* The connection is gone, whether the waiter still waits or has its answer already: it is never
- * granted, or the grant is taken back. Frees it. */
+/* Call when the connection is gone, whether the waiter still waits or has its answer already: it is
+ * never granted, or the grant is taken back. Frees it. */
 void waiter_cancel(struct engine *engine, struct waiter *waiter, int64_t now_ms);
-/* Its time is over now: it becomes ready with BUSY (drain, CLIENT UNBLOCK). Nothing happens when it
- * is ready already. */
+/* Ends its wait now: it becomes ready with BUSY (drain, CLIENT UNBLOCK). Does nothing when it is
+ * ready already. */
 void waiter_expire(struct engine *engine, struct waiter *waiter, int64_t now_ms);
 
 #endif

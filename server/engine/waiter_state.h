@@ -14,7 +14,7 @@ struct record;
 enum waiter_phase {
   WAITER_WAITING,  /* in a queue of `record` */
   WAITER_GRANTED,  /* has its answer: `record` is its own, and may be taken back */
-  WAITER_ANSWERED, /* has its answer, and no record any more */
+  WAITER_ANSWERED, /* has its answer, and no longer a record */
 };
 
 /* What a hand-over replaced. */
@@ -29,7 +29,7 @@ struct waiter {
   struct list link;
   struct wheel_node timer;
   struct record *record;
-  uint8_t loop_id; /* in whose ready list it will be */
+  uint8_t loop_id; /* the loop in whose ready list it will be */
   bool claims;     /* CLAIM ... WAIT; otherwise WAIT */
   bool hold;
   uint8_t phase; /* enum waiter_phase */

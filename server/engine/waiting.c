@@ -111,7 +111,7 @@ void waiting_answer_all(struct engine *engine, struct record *record, enum rules
   waiting_share(engine, record, &answer);
 }
 
-/* ---- waits that are over ---- */
+/* ---- waits that have ended ---- */
 
 void waiting_time_out(struct engine *engine, struct waiter *waiter, int64_t at_ms) {
   struct engine_answer answer;
@@ -120,7 +120,7 @@ void waiting_time_out(struct engine *engine, struct waiter *waiter, int64_t at_m
   answer_waiter(engine, waiter, &answer);
 }
 
-/* Returns the first deadline of those that go on waiting. */
+/* Returns the first deadline of those that still wait. */
 static int64_t time_out_list(struct engine *engine, struct list *waiters, int64_t past_ms) {
   int64_t first_ms = RULES_NEVER;
   for (struct list *node = waiters->next, *next; node != waiters; node = next) {

@@ -25,7 +25,7 @@ static enum taking outcome_of(int error) {
     case ENFILE:
     case ENOBUFS:
     case ENOMEM: return SHORT;
-    default: return TAKEN; /* it was gone before it was taken: on with the next one */
+    default: return TAKEN; /* closed before it was accepted: take the next one */
   }
 }
 
@@ -33,8 +33,8 @@ static int next_connection(const struct accept_socket *from) {
   return accept4(from->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
-/* To the loop that has fewest; to the first one when that has too many that it has not taken yet.
- */
+/* Gives it to the loop that has the fewest; to the first loop when too many are on their way
+ * there. */
 static void give(struct acceptor *acceptor, struct handed_socket socket) {
   struct loop *loop = loop_of(acceptor), *chosen = loop_set_fewest(acceptor->loops);
   conn_group_count(&chosen->group);
@@ -67,7 +67,8 @@ static void close_spare(struct acceptor *acceptor) {
   acceptor->spare_fd = -1;
 }
 
-/* Gives the spare descriptor for the connection, to have it out of the queue. */
+/* Closes the spare descriptor, so that the connection can be accepted and refused: otherwise it
+ * stays in the queue. */
 static enum taking refuse_one(const struct accept_socket *from) {
   struct acceptor *acceptor = from->acceptor;
   close_spare(acceptor);

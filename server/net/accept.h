@@ -1,11 +1,10 @@
 /*
- * accept.h - connections that come, on the first loop: taken from their listening socket, given to
- * the loop that has fewest, or refused.
+ * accept.h - new connections, on the first loop: accepted from their listening socket, given to the
+ * loop that has the fewest, or refused.
  *
- * Not by libuv's own accept: when a connection cannot be taken for want of memory libuv never
- * listens again, and when descriptors are short it may try for ever within one turn. Here a lack
- * of either refuses connections, or leaves them waiting until the next cron tick, and the listener
- * goes on.
+ * libuv's own accept is not used: when it has no memory for a connection it never listens again,
+ * and when descriptors are short it may try for ever within one turn. Here a lack of either refuses
+ * connections, or leaves them waiting until the next cron tick; the socket keeps listening.
  */
 #ifndef IDEM_SERVER_NET_ACCEPT_H
 #define IDEM_SERVER_NET_ACCEPT_H
@@ -22,15 +21,15 @@ struct accept_socket {
   struct acceptor *acceptor;
   int fd;
   bool is_unix;
-  bool open; /* the loop has the handle; it rests (accept_resume) when it is not active */
+  bool open; /* the loop has the handle; not active while it is paused (accept_resume) */
 };
 
 struct acceptor {
   struct loop_set *loops;
   struct accept_socket sockets[ACCEPT_SOCKETS];
   unsigned count;
-  int spare_fd; /* given up to refuse a connection when there is no other left; -1: it could not be
-                   had again */
+  int spare_fd; /* closed to refuse a connection when no other is left; -1: it could not be opened
+                   again */
 };
 
 void accept_init(struct acceptor *acceptor, struct loop_set *loops);
@@ -39,7 +38,7 @@ void accept_init(struct acceptor *acceptor, struct loop_set *loops);
 int accept_add(struct acceptor *acceptor, struct handed_socket socket, int backlog);
 /* Closes all sockets. Can be repeated. */
 void accept_close(struct acceptor *acceptor);
-/* Once in a while: sockets that rest, because nothing could be had for a connection, go on. */
+/* Call regularly: resumes the sockets that were paused because memory or descriptors were short. */
 void accept_resume(struct acceptor *acceptor);
 
 #endif

@@ -12,7 +12,8 @@ _Static_assert(offsetof(struct conn, stream) + sizeof(struct stream_uv) + sizeof
                    sizeof(uv_tcp_t) + 136,
                "an idle connection got larger");
 
-/* The kernel gives up a peer that acknowledges nothing some time after conn_review would. */
+/* The kernel closes a connection whose client acknowledges nothing, some time after conn_review
+ * would. */
 #define USER_TIMEOUT_MORE_MS 10000
 
 static const struct stream_type ON_SOCKET = {.ops = &STREAM_UV, .events = &SERVE_EVENTS};
@@ -37,8 +38,8 @@ static bool serve(struct conn_group *group, uv_loop_t *uv, struct handed_socket 
 
 void admit_refuse(struct conn_group *group, int fd) {
   static const char text[] = "-ERR max number of clients reached\r\n";
-  ssize_t told = send(fd, text, sizeof text - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-  (void)told; /* a peer that cannot be told is closed all the same */
+  ssize_t sent = send(fd, text, sizeof text - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  (void)sent; /* closed even if the error cannot be sent */
   close(fd);
   group->worker.counters.connections_refused++;
 }

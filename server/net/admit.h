@@ -11,9 +11,9 @@
 /* Serves it, or refuses it when memory is short. It is counted in the group already. */
 void admit_socket(struct conn_group *group, uv_loop_t *uv, struct descriptors *descriptors,
                   struct handed_socket socket);
-/* Tells the peer that there are too many, and closes the socket. */
+/* Sends the error that there are too many clients, and closes the socket. */
 void admit_refuse(struct conn_group *group, int fd);
-/* Says in the log why, now and then. */
+/* Logs the reason, unless one was logged lately. */
 void admit_log_refusal(struct conn_group *group, const char *why);
 
 #endif

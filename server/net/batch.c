@@ -3,14 +3,14 @@
 
 #include "server/commands/limits.h"
 
-/* Whether it cannot change how bytes are read: commands for keys, and other fast ones but those by
- * which a peer makes itself known. */
+/* Whether it cannot change how later bytes are read: commands for keys, and other fast ones except
+ * those that authenticate or set up the connection. */
 static bool reads_on(const struct command *command) {
   unsigned flags = command->flags & (COMMAND_FAST | COMMAND_BEFORE_AUTH);
   return command->first_key != 0 || flags == COMMAND_FAST;
 }
 
-/* The key's name, whose bucket is on its way then; NULL: it has not one key. */
+/* The name of its key, whose bucket is fetched; NULL: it does not have exactly one key. */
 static const struct name *fetch(struct batch_item *item, const struct worker *worker,
                                 const struct command *command) {
   bool one_key = command->first_key == 1 && command->last_key == 1;
@@ -21,8 +21,8 @@ static const struct name *fetch(struct batch_item *item, const struct worker *wo
   return &item->name;
 }
 
-/* A command that is all there and within all limits. Returns its size, or 0. *more: another one may
- * be read before it has run. */
+/* A command that has arrived whole and is within all limits. Returns its size, or 0. *more: another
+ * one may be read before it has run. */
 static size_t read_short(struct batch_item *item, const struct resp_reader *reader,
                          const struct worker *worker, const char *data, size_t len, bool *more) {
   const struct resp_read_array *array = &item->array;

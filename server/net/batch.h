@@ -1,6 +1,6 @@
 /*
- * batch.h - the commands of one connection that are read ahead, so that the memory which they need
- * is on its way from everywhere at once when they run.
+ * batch.h - the commands of one connection that are read ahead, so that the memory that they need
+ * is fetched in parallel before they run.
  *
  *     read   [ CLAIM a ][ CLAIM b ][ STORE c ][ PING ]  - - ->  the next batch
  *     fetch    bucket a   bucket b   bucket c
@@ -8,12 +8,12 @@
  *     run    in order, each as if it had been read just then
  *
  * Reading ahead may be taken back: a command that waits, closes, or changes how bytes are read is
- * the last that runs, and what was read after it is forgotten; its bytes stay, to be read again.
- * So the rule is simple: after a short command that is all there, and that cannot change how bytes
- * are read, it goes on; every other ends the batch, and is left to the reader.
+ * the last that runs, and what was read after it is forgotten; its bytes stay, to be read again. So
+ * the rule is simple: a batch continues after a short command that has arrived whole and cannot
+ * change how bytes are read; any other command ends the batch and is left to the reader.
  *
  * Invariant: the spans of a batch point into the bytes that it was read from, those of its last
- * command perhaps into the reader, which is not asked again before that has run.
+ * command perhaps into the reader, which reads no more before that command has run.
  */
 #ifndef IDEM_SERVER_NET_BATCH_H
 #define IDEM_SERVER_NET_BATCH_H
@@ -21,7 +21,7 @@
 #include "proto/resp_read.h"
 #include "server/commands/call.h"
 
-/* As many misses as the memory of one core serves at a time, and no more than stay in its cache. */
+/* As many cache misses as one core serves at a time, and no more than its cache keeps. */
 #define BATCH_COMMANDS 16u
 
 struct batch_item {

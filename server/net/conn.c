@@ -13,8 +13,8 @@
 
 /* How long a connection that we ended may stay half open. */
 #define LINGER_MS 1000
-/* What sending may take of a turn, but for the first few connections, and how many are settled
- * between two looks at the clock: each costs a system call. */
+/* How long sending may take in a turn, not counting the first few connections, and how many
+ * connections are settled between two readings of the clock: each costs a system call. */
 #define SENDING_NS 3000000u
 #define SETTLED_PER_LOOK 8u
 /* As much as one connection's share of a turn. */
@@ -51,8 +51,8 @@ void conn_group_forget(struct conn_group *group) {
 
 /* ---- progress ---- */
 
-/* Half of the clock's bits are enough: what has to be told from it ends within a day (the cap of
- * client-output-timeout), they come round after 49. */
+/* The lower half of the clock's bits is enough: the longest time to measure is a day (the cap of
+ * client-output-timeout), and they wrap around after 49 days. */
 static void note_progress(struct conn *conn) {
   conn->progress_ms = (uint32_t)conn->group->worker.now_ms;
 }
@@ -85,8 +85,8 @@ static void set_reading(struct conn *conn, bool on) {
   if (stream_read(&conn->stream, on) != 0 && on) conn_close(conn);
 }
 
-/* No more input is wanted while commands are left that only we hold up. During a wait it is, since
- * the peer's end ends the wait. */
+/* Stops reading while commands are left that only the server delays. During a wait it reads, since
+ * the end of the client's input ends the wait. */
 void conn_adjust_reading(struct conn *conn) {
   if (conn->phase >= CONN_LINGERING) return;
   unsigned blocked_by = conn_blocked_by(conn);
@@ -113,10 +113,10 @@ static void enter_closing(struct conn *conn) {
   set_reading(conn, false);
 }
 
-/* Reads on, without looking: closing with unread input would reset the connection, and the reset
- * would overtake the last reply. */
+/* Reads on and discards: closing with unread input would reset the connection, and the reset would
+ * overtake the last reply. */
 static void enter_lingering(struct conn *conn) {
-  session_unbind(&conn->session, &conn->group->worker); /* to its peer it is closed */
+  session_unbind(&conn->session, &conn->group->worker); /* for its client it is closed */
   note_progress(conn);
   set_reading(conn, true);
 }
@@ -152,7 +152,7 @@ void conn_close(struct conn *conn) {
   if (conn->phase != CONN_CLOSED) move_to(conn, CONN_CLOSED);
 }
 
-/* Tells the peer that this is the end. */
+/* Shuts down sending, and waits for the client to close. */
 static void linger(struct conn *conn) {
   if (conn->phase != CONN_CLOSING) return;
   move_to(conn, stream_shutdown(&conn->stream) == 0 ? CONN_LINGERING : CONN_CLOSED);
@@ -200,7 +200,7 @@ static bool send_output(struct conn *conn) {
   return false;
 }
 
-/* The peer sends no more, and what it had sent has been run, or never will be. */
+/* The client sends no more, and what it had sent has been run, or never will be. */
 static bool has_run_all(const struct conn *conn) {
   if (conn->incoming != CONN_ENDED) return false;
   unsigned blocked_by = conn_blocked_by(conn);
@@ -211,7 +211,7 @@ static bool has_run_all(const struct conn *conn) {
 static void all_sent(struct conn *conn) {
   struct session *session = &conn->session;
   if (session->waiter != NULL) deliver_written(session, &conn->group->worker);
-  /* A reply that comes later is among those that are awaited. */
+  /* A reply that comes later has to be sent too before it closes. */
   if (conn->phase != CONN_CLOSING || session_blocked(session)) return;
   if (conn->incoming == CONN_ENDED) {
     conn_close(conn);
@@ -220,7 +220,7 @@ static void all_sent(struct conn *conn) {
   }
 }
 
-/* Nearly always nothing follows. */
+/* Most connections have nothing left to do. */
 static bool is_idle_now(const struct conn *conn) {
   return conn->incoming == CONN_READS && conn->input == NULL && conn_may_run(conn);
 }
@@ -287,7 +287,7 @@ void conn_note_written(struct conn *conn, struct resp_output *out, int error) {
   }
   if (conn->phase == CONN_CLOSED) return;
   if (error != 0) {
-    conn_close(conn); /* the stream says the same of what else was left to it */
+    conn_close(conn); /* the stream reports its other outputs the same way */
   } else if (out != NULL) {
     conn_mark(conn);
   }
@@ -295,8 +295,8 @@ void conn_note_written(struct conn *conn, struct resp_output *out, int error) {
 
 /* ---- housekeeping ---- */
 
-/* What the kernel holds for the peer becomes less when the peer takes some. The stream hears of it
- * only once much of a large buffer is free: a slow reader may need minutes for that. */
+/* The kernel holds less when the client takes some. The stream hears of it only once much of a
+ * large buffer is free, for which a slow reader may need minutes. */
 static void note_acknowledged(struct conn *conn) {
   int64_t unacknowledged = stream_ask(&conn->stream, STREAM_UNACKNOWLEDGED);
   if (unacknowledged < 0) return;
@@ -304,15 +304,15 @@ static void note_acknowledged(struct conn *conn) {
   conn->unacknowledged = (uint32_t)unacknowledged;
 }
 
-/* Takes nothing of what it has to take, however little that is. */
+/* Takes none of its replies, however few they are. */
 static bool is_stuck(const struct conn *conn, bool listens) {
   const struct options *options = conn->group->worker.options;
   if (listens && conn_output_over(conn)) return true;
   return conn->left_count > 0 && since_progress_ms(conn) >= options->client_output_timeout_ms;
 }
 
-/* The peer says nothing. One that waits, listens or has much to take is not idle, nor is an owner
- * whose claim would end with the connection. */
+/* No command comes. A connection that waits, is subscribed or has replies to take is not idle, nor
+ * is one that has a HELD claim with BIND. */
 static bool is_idle(struct conn *conn, bool listens) {
   struct worker *worker = &conn->group->worker;
   const struct session *session = &conn->session;

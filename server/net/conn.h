@@ -2,7 +2,7 @@
  * conn.h - one connection: its state, its output, its end. What arrives is run in serve.h.
  *
  *     phase   OPEN ---------> CLOSING -------------> LINGERING ------------> CLOSED -> freed
- *               |  QUIT, EOF,   |  all is sent         |  the peer closed      ^
+ *               |  QUIT, EOF,   |  all is sent         |  the client closed    ^
  *               |  broken bytes |  (and no end came)   |  too, or took long    |
  *               +---------------+----------------------+-----------------------+
  *                                    killed, broken, stuck, idle
@@ -39,13 +39,13 @@ struct conn_group {
   struct worker worker;
   struct gate *gate; /* entered before anything here is touched */
   struct input_budget budget;
-  struct list runnable;         /* struct session.unsent, see above */
-  struct list *next_review;     /* in worker.sessions, for conn_review; NULL: the first */
-  struct resp_reader reader;    /* for input that arrives whole */
-  size_t gathered_bytes;        /* about, in outputs that were not sent yet; see conn_gather */
-  uint64_t stamp_ns;            /* when the clock was read last, in this batch; 0: not yet */
-  uint64_t part_ns;             /* when this part of the turn began; 0: nothing has been read yet */
-  _Atomic unsigned connections; /* with those that were handed and not yet taken */
+  struct list runnable;      /* struct session.unsent, see above */
+  struct list *next_review;  /* in worker.sessions, for conn_review; NULL: the first */
+  struct resp_reader reader; /* for input that arrives whole */
+  size_t gathered_bytes;     /* approximate, in outputs that were not sent yet; see conn_gather */
+  uint64_t stamp_ns;         /* when the clock was read last, in this batch; 0: not yet */
+  uint64_t part_ns;          /* when this part of the turn began; 0: nothing has been read yet */
+  _Atomic unsigned connections;         /* and those that were handed over and not yet taken */
   _Atomic uint64_t *connections_of_all; /* loops */
   struct batch batch;
   char read_buffer[INPUT_READ_BYTES];
@@ -54,7 +54,7 @@ struct conn_group {
 enum conn_phase {
   CONN_OPEN,
   CONN_CLOSING,   /* takes no more commands, and has replies to send */
-  CONN_LINGERING, /* all was sent, the end too: waits for the peer to close */
+  CONN_LINGERING, /* all was sent, the end too: waits for the client to close */
   CONN_CLOSED,    /* the stream is about to give it back; also before it begins */
 };
 
@@ -64,7 +64,7 @@ enum conn_block {
   CONN_BLOCKED_BY_GRANT = 2,         /* one whose reply is not known to be written */
   CONN_BLOCKED_BY_TASK = 4,          /* a command that runs in slices */
   CONN_BLOCKED_BY_DELAYED_ERROR = 8, /* the error of a failed AUTH */
-  CONN_BLOCKED_BY_OUTPUT = 16,       /* it has more to take than it may */
+  CONN_BLOCKED_BY_OUTPUT = 16,       /* it has more unread replies than it may */
   CONN_BLOCKED_BY_PAUSE = 32,        /* CLIENT PAUSE */
   CONN_BLOCKED_BY_END = 64,          /* QUIT, or killed; the phase follows when it is settled */
 };
@@ -77,8 +77,8 @@ struct conn {
   struct conn_group *group;
   struct input *input;     /* NULL when there is nothing */
   uint32_t left_count;     /* outputs that were left to the stream */
-  uint32_t progress_ms;    /* something was last taken, or lingering began; see conn.c */
-  uint32_t unacknowledged; /* bytes that the kernel held for it when conn_review came by */
+  uint32_t progress_ms;    /* when something was last taken, or lingering began; see conn.c */
+  uint32_t unacknowledged; /* bytes that the kernel held for it at the last conn_review */
   enum conn_phase phase : 8;
   enum conn_incoming incoming : 8;
   bool unrun; /* input begins with what was not run: blocked, or its share was used */
@@ -100,11 +100,11 @@ bool conn_group_init(struct conn_group *group, struct instance *instance, struct
                      _Atomic uint64_t *connections_of_all);
 /* All connections are closed, and given back. */
 void conn_group_deinit(struct conn_group *group);
-/* From any thread: a connection is on its way to the group, or gone. */
+/* From any thread: counts a connection that is on its way to the group, or gone. */
 void conn_group_count(struct conn_group *group);
 void conn_group_forget(struct conn_group *group);
 
-/* The clock, asked once for each batch of commands: a lease must not begin in the past because the
+/* Reads the clock, once for each batch of commands: a lease must not begin in the past because the
  * turn had much to do. Returns its nanoseconds. */
 static inline uint64_t conn_group_see_time(struct conn_group *group) {
   uint64_t now_ns = clock_monotonic_ns();
@@ -121,8 +121,8 @@ static inline bool conn_output_over(const struct conn *conn) {
 
 /* What keeps its next command from running: enum conn_block, a set. */
 unsigned conn_blocked_by(const struct conn *conn);
-/* Whether it may run its next command: it is open, and nothing is in that set. Asked after every
- * command, and so in a few steps. */
+/* Whether it may run its next command: it is open, and nothing is in that set. Called after every
+ * command, so it takes a few instructions. */
 static inline bool conn_may_run(const struct conn *conn) {
   const struct session *session = &conn->session;
   bool blocked = session->waiter != NULL || session_blocked(session) || session->close_when_sent ||
@@ -138,34 +138,35 @@ struct conn *conn_create(struct conn_group *group, size_t stream_bytes);
 /* Its stream is open: it is served. May close. is_unix: over a unix socket. */
 void conn_begin(struct conn *conn, bool is_unix);
 /* Takes no more commands, and closes once the replies of those that ran are sent. A wait ends
- * without an answer: its client has gone, or is sent away. Its input, if any, is gone. */
+ * without an answer: its client has gone, or is being closed. Its input, if any, is dropped. */
 void conn_end(struct conn *conn);
 /* At once. A grant whose reply is not known to be written is taken back. Can be repeated. */
 void conn_close(struct conn *conn);
 /* What it was created with is given back; its stream is closed. */
 void conn_destroy(struct conn *conn);
 
-/* Something has happened that may have to be told, or changes what it may do: it is settled at the
+/* Something has happened that may have to be sent, or changes what it may do: it is settled at the
  * end of the turn. */
 static inline void conn_mark(struct conn *conn) {
   struct list *node = &conn->session.unsent;
   if (list_empty(node) && conn->phase != CONN_CLOSED)
     list_append(&conn->group->worker.unsent, node);
 }
-/* The same after replies were written to it. When many bytes are gathered they leave now, so that
- * what readers do not take is known before more is made for them. May close. */
+/* The same after replies were written to it. When many bytes are gathered they are sent now, so
+ * that it is known what readers do not take before more is written for them. May close. */
 void conn_gather(struct conn *conn);
 /* The one place at which output leaves: at the end of a turn, and when much is gathered. Settles
- * what is marked: sends, and then does what follows from that and from all that has happened. What
- * it has no time for is left for the next turn. */
+ * what is marked: sends, then moves the phase and the reading on. What it has no time for is left
+ * for the next turn. */
 void conn_group_send(struct conn_group *group);
-/* Reads on or not, as its state is now; without waiting for the end of the turn, for a connection
- * that has to stop. */
+/* Reads on or stops, as its state now says. Called before the end of the turn for a connection that
+ * has to stop. */
 void conn_adjust_reading(struct conn *conn);
-/* CLIENT PAUSE is over. */
+/* CLIENT PAUSE has ended. */
 void conn_unpause(struct conn *conn);
 
-/* Its stream: the peer sends no more; it was told some of what was left to the stream. */
+/* From its stream: the client sends no more; the kernel has taken some of what was left to the
+ * stream. */
 void conn_note_end(struct conn *conn, bool orderly);
 void conn_note_written(struct conn *conn, struct resp_output *out, int error);
 

@@ -4,12 +4,12 @@
 #include "server/commands/strangers.h"
 #include "server/net/serve.h"
 
-/* The wall clock may jump; what is told of it follows within a cron tick, and small differences
- * between the two clocks are not followed at all, so that a time that was given comes back as it
- * was given. */
+/* The wall clock may jump; unix times in replies follow it within a cron tick. Small differences
+ * between the two clocks are not followed at all, so that EXPIRETIME returns what EXPIREAT has
+ * set. */
 #define WALL_STEP_MS 50
 
-/* One loop looks, so that all tell the same. */
+/* One loop reads it, so that all loops show the same time. */
 static void see_wall_clock(struct worker *worker) {
   if (worker->number != 0) return;
   int64_t offset_ms = clock_wall_ms() - (int64_t)(clock_monotonic_ns() / 1000000);
@@ -34,7 +34,7 @@ static void end_pause(struct cron *cron, struct conn_group *group) {
   int64_t until_ms = worker->instance->pause_until_ms;
   if (until_ms == worker->pause_ended_ms || until_ms > worker->now_ms) return;
   worker->pause_ended_ms = until_ms;
-  cron->fair_ms = worker->now_ms + CRON_AFTER_STALL_MS; /* what was held back runs first */
+  cron->fair_ms = worker->now_ms + CRON_AFTER_STALL_MS; /* delayed commands run first */
   cron_unpause(group);
 }
 

@@ -23,8 +23,8 @@ static void on_reached(uv_handle_t *handle) {
 
 /*
  * libuv keeps an array over all descriptors, doubles it when one comes for which it has no room,
- * and ends the process when it cannot. So it is made to do that here, by watching the descriptor
- * for a moment, once it is known that there is memory for it. 0, or a libuv error.
+ * and ends the process when it cannot. So it is made to grow here, by watching the descriptor for a
+ * moment, after a check that there is memory for it. 0, or a libuv error.
  */
 static int reach(struct descriptors *descriptors, uv_loop_t *uv, int fd) {
   int below = rounded(fd);
@@ -50,14 +50,14 @@ int descriptors_reserve(struct descriptors *descriptors, uv_loop_t *uv, int coun
   return error;
 }
 
-/* Beyond what there was room for at start only when maxclients was raised, or many descriptors were
+/* The room made at start is enough unless maxclients was raised, or many descriptors were
  * inherited. */
 bool descriptors_have(struct descriptors *descriptors, uv_loop_t *uv, int fd) {
   return fd < descriptors->below || reach(descriptors, uv, fd) == 0;
 }
 
-/* libuv is told that it is watched already, and changes that, for which the kernel needs nothing.
- */
+/* Adds the descriptor to epoll first. libuv then gets EEXIST and modifies the entry, which needs no
+ * kernel memory. */
 bool descriptors_watch(uv_loop_t *uv, int fd) {
   struct epoll_event none = {.data.fd = fd};
   return epoll_ctl(uv_backend_fd(uv), EPOLL_CTL_ADD, fd, &none) == 0 || errno == EEXIST;

@@ -1,6 +1,6 @@
 /*
  * descriptors.h - the room that libuv has for descriptors, and the kernel for watching them. libuv
- * ends the process where either is short, so both are looked after before libuv is given one.
+ * ends the process when either is short, so both are ensured before libuv gets a descriptor.
  *
  * Belongs to the thread of the loop.
  */

@@ -69,7 +69,7 @@ static void begin(struct drain_loop *d) {
   uv_timer_start(&d->deadline, on_deadline, (uint64_t)group->worker.options->drain_timeout_ms, 0);
 }
 
-/* The first loop sees to it. */
+/* The first loop handles it. */
 static bool shutdown_is_due(const struct drain *drain, const struct loop *loop) {
   return loop->group.worker.number == 0 && !loop->draining &&
          atomic_load(&drain->instance->shutdown_wanted);
@@ -87,14 +87,14 @@ static void follow(struct drain_loop *d) {
 
 /* ---- its turns ---- */
 
-/* What was sent before the drain lies in the socket: as much as that holds is read, a connection
- * that goes on sending is cut off. */
+/* What was sent before the drain is in the socket: as much as that holds is read; a connection that
+ * keeps sending is cut off. */
 static bool may_read_on(const struct drain_loop *d, const struct conn *conn) {
   return d->turns < READING_TURNS_MAX && conn->incoming == CONN_READS &&
          stream_ask(&conn->stream, STREAM_ARRIVED) > 0;
 }
 
-/* One that will be answered, or runs on, is left alone. */
+/* Leaves alone the connections that wait for a reply, or have commands to run. */
 static void end_when_sent(struct drain_loop *d) {
   struct list *sessions = &d->loop->group.worker.sessions;
   for (struct list *node = sessions->next, *next; node != sessions; node = next) {

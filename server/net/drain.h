@@ -1,6 +1,6 @@
 /*
  * drain.h - the end of a server: listeners close, what clients had sent is answered, waits end with
- * BUSY, then connections are closed; after drain-timeout those too that do not take their replies.
+ * BUSY, then connections are closed; after drain-timeout also those that do not take their replies.
  *
  * Every loop drains itself. The first one hears the signals, closes the listeners before it tells
  * the others, so that no connection is handed to a loop that has ended, and is the last to end.
@@ -17,7 +17,7 @@ struct drain_loop {
   struct drain *drain;
   struct loop *loop;
   uv_timer_t deadline;
-  enum drain_stage stage; /* as far as drain.stage has been followed */
+  enum drain_stage stage; /* the last drain.stage that it has followed */
   unsigned turns;
 };
 
@@ -32,7 +32,7 @@ struct drain {
 /* All is borrowed; the loops are all there. */
 void drain_init(struct drain *drain, struct instance *instance, struct loop_set *loops,
                 struct listener *listener);
-/* On the first loop only. Asked twice: at once. */
+/* On the first loop only. A second call closes all connections at once. */
 void drain_begin(struct drain *drain, const char *why);
 bool drain_has_begun(const struct drain *drain);
 

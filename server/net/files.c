@@ -9,7 +9,7 @@
 #define OTHER_DESCRIPTORS 32
 #define LOOP_DESCRIPTORS 8
 
-/* *limit: descriptors that connections and all others take at most. */
+/* *limit: the most descriptors that connections and all others may take. */
 static int64_t connections_that_fit(const struct files *files, int64_t wanted, rlim_t *limit) {
   struct rlimit system;
   rlim_t others = OTHER_DESCRIPTORS + LOOP_DESCRIPTORS * ((rlim_t)files->loops - 1);

@@ -1,6 +1,6 @@
 /*
  * files.h - how many connections fit under the system's limit of open files, which is raised if
- * need be, as far as the system lets it.
+ * need be, as far as the system allows.
  */
 #ifndef IDEM_SERVER_NET_FILES_H
 #define IDEM_SERVER_NET_FILES_H
@@ -12,8 +12,8 @@
 
 struct files {
   unsigned loops;
-  int count;    /* descriptors that there may be: connections and others */
-  int64_t fits; /* connections, for certain */
+  int count;    /* limit of descriptors: connections and others */
+  int64_t fits; /* connections that certainly fit */
 };
 
 /* Returns how many of the wanted connections fit, at least one. */

@@ -45,9 +45,9 @@ void gate_leave_for_poll(struct gate *gate) {
 }
 
 /*
- * Two loops may want this at the same time: the one that has the stopper comes first, and the other
- * one, which has left its own turn, stands still meanwhile in the middle of a command that has not
- * begun yet. Loops that sleep are not woken: they cannot enter a turn.
+ * Two loops may want this at the same time: the one that has the stopper lock goes first. The other
+ * has left its own turn, so it counts as paused too; the command that wanted the pause has not
+ * begun. Loops that sleep are not woken: they cannot enter a turn.
  */
 void gate_pause_others(struct gate *gate) {
   struct gate_set *set = gate->set;

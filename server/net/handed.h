@@ -1,6 +1,6 @@
 /*
  * handed.h - connections on their way to a loop: put by the loop that accepts, taken by their own
- * at the end of its turn. Bounded.
+ * loop at the end of its turn. Bounded.
  */
 #ifndef IDEM_SERVER_NET_HANDED_H
 #define IDEM_SERVER_NET_HANDED_H
@@ -25,7 +25,7 @@ struct handed {
 void handed_init(struct handed *handed);
 /* Closes those that were not taken. */
 void handed_deinit(struct handed *handed);
-/* From any thread. False: it has too many that were not taken yet. */
+/* From any thread. False: too many were not taken yet. */
 bool handed_put(struct handed *handed, struct handed_socket socket);
 /* Takes all of them. Returns how many. */
 unsigned handed_take(struct handed *handed, struct handed_socket sockets[HANDED_MAX]);

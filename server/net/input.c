@@ -25,7 +25,7 @@ void input_budget_init(struct input_budget *budget, struct worker *worker) {
   list_init(&budget->awaited);
 }
 
-/* Whether all connections together may have so much more. */
+/* Whether all connections together may hold so much more. */
 static bool is_room_for(const struct input_budget *budget, size_t more) {
   return atomic_load(budget->held) + more <= (uint64_t)*budget->limit;
 }
@@ -99,7 +99,7 @@ static void body_drop(struct input *input) {
   *body = (struct input_body){0};
 }
 
-/* The next bytes of the body: `data` may be where they belong already. */
+/* The next bytes of the body; `data` may already be in place. */
 static enum input_result body_take(struct input *input, const char *data, size_t len) {
   struct input_body *body = &input->body;
   size_t arrived = body->arrived + len;
@@ -117,7 +117,7 @@ static enum input_result body_take(struct input *input, const char *data, size_t
   return INPUT_OK;
 }
 
-/* All of the body is there. */
+/* All of the body has arrived. */
 static void tell_reader(struct input *input) {
   const struct input_body *body = &input->body;
   assert(body->arrived == body->len && body->capacity == body->len);
@@ -125,8 +125,8 @@ static void tell_reader(struct input *input) {
 }
 
 /*
- * Takes the body out of the bytes of the first command, if it is one that is on its way and will be
- * kept. Sets *stay to how many of the bytes are then left: what is after them was the body's.
+ * Begins an adopted body, if the first command has one that is incomplete and will be kept. Sets
+ * *stay to how many of the bytes are then left: what is after them was the body's.
  */
 static enum input_result adopt(struct input *input, struct span bytes, size_t *stay) {
   size_t at = 0, bulk = resp_read_bulk(&input->reader, bytes.data, &at);
@@ -186,7 +186,7 @@ char *input_room(struct input *input, size_t *room) {
   if (need <= have + INPUT_READ_BYTES) return NULL;
   size_t more = need - have < have ? need - have : have;
   if (more < INPUT_READ_BYTES) return NULL;
-  /* Where there is no room, less of it may still do: no connection is closed here. */
+  /* Without room for that much, a smaller amount may still fit: no connection is closed here. */
   if (!is_room_for(input->budget, capacity_for(input, more) - input->capacity) ||
       reserve(input, more) != INPUT_OK)
     return NULL;
@@ -215,7 +215,8 @@ struct input *input_late(const struct input_budget *budget) {
   return budget->worker->now_ms - input->since_ms >= INPUT_REQUEST_MS ? input : NULL;
 }
 
-/* The body's part of the bytes; what comes after it stays in *bytes. *whole: all of it is there. */
+/* The body's part of the bytes; what comes after it stays in *bytes. *whole: all of it has
+ * arrived. */
 static enum input_result take_part(struct input *input, struct span *bytes, bool *whole) {
   const struct input_body *body = &input->body;
   size_t missing = body->len - body->arrived, part = bytes->len < missing ? bytes->len : missing;
@@ -243,7 +244,7 @@ enum input_result input_take(struct input *input, struct span bytes, bool *whole
 enum input_result input_consumed(struct input *input, size_t len) {
   input->start += len;
   if (len > 0) body_drop(input);
-  /* Forgotten, to be read once more: CLIENT PAUSE. */
+  /* The reader has forgotten the command, to read it again (CLIENT PAUSE). */
   if (input->body.len != 0 && resp_read_idle(&input->reader)) tell_reader(input);
   size_t stay;
   enum input_result result = adopt(input, input_bytes(input), &stay);

@@ -10,8 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* The acceptor owns the socket, in every case: it is closed with the others. Returns 0 or an error
- * as libuv has them, a negative errno, as all here. */
+/* The acceptor owns the socket, in every case, and closes it with the others. Returns 0 or a libuv
+ * error (a negative errno), like all functions here. */
 static int listen_on(struct listener *listener, struct handed_socket socket) {
   return accept_add(&listener->acceptor, socket, (int)listener->instance->options->tcp_backlog);
 }
@@ -91,7 +91,7 @@ static bool open_tcp(struct listener *listener, char error[REFUSAL_BYTES]) {
 }
 
 /* A socket to which no connection can be made was left by a server that died; a live one is not
- * taken away. */
+ * removed. */
 static bool remove_stale(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   struct stat file;

@@ -49,7 +49,7 @@ static void on_busy(uv_idle_t *idle) { (void)idle; }
 static void on_due(uv_timer_t *timer) {
   struct loop *loop = timer->data;
   gate_enter(&loop->gate);
-  loop->due_ms = INT64_MIN; /* fired: not set any more */
+  loop->due_ms = INT64_MIN; /* it has fired */
   end_turn(loop);
 }
 
@@ -62,7 +62,7 @@ static void set_due_timer(struct loop *loop, int64_t due_ms) {
     uv_timer_stop(&loop->due);
     return;
   }
-  uv_update_time(&loop->uv); /* or it would count from when the turn began */
+  uv_update_time(&loop->uv); /* else it would count from the start of the turn */
   uv_timer_start(&loop->due, on_due, (uint64_t)(due_ms - now_ms), 0);
 }
 
@@ -72,8 +72,8 @@ static bool work_is_left(struct loop *loop, int64_t due_ms) {
 }
 
 /*
- * Before every poll. From `asleep` on others wake us for what they leave; so we look after that,
- * and what they leave before we have looked is seen.
+ * Before every poll. Once `asleep` is set, other threads wake this loop for what they leave. So it
+ * looks for work after setting it, and what was left before is seen.
  */
 static void on_prepare(uv_prepare_t *prepare) {
   struct loop *loop = prepare->data;
@@ -110,8 +110,8 @@ bool loop_hand(struct loop *loop, struct handed_socket socket) {
 
 /* ---- life ---- */
 
-/* Handles cannot fail to be made, but for the async, the stream and the room; all are closed in
- * deinit by walking the loop. */
+/* Making a handle cannot fail, except for the async, the stream and the room; deinit closes all of
+ * them by walking the loop. */
 static int open_handles(struct loop *loop, int descriptors) {
   uv_loop_t *uv = &loop->uv;
   uv_prepare_init(uv, &loop->prepare);
@@ -167,8 +167,8 @@ static int init(struct loop *loop, struct loop_set *set, const struct loop_setup
   return 0;
 }
 
-/* A function by itself even where the whole program is optimised: what it calls is what
- * bench/instructions.py counts. */
+/* Not inlined, even where the whole program is optimised: bench/instructions.py counts what it
+ * calls. */
 __attribute__((noinline)) void loop_run(struct loop *loop) {
   uv_run(&loop->uv, UV_RUN_DEFAULT);
   gate_leave(&loop->gate);
@@ -197,7 +197,8 @@ int loop_set_add(struct loop_set *set, const struct loop_setup *setup) {
   return 0;
 }
 
-/* All are there until each has ended: a walk through clients (CLIENT LIST) has cursors in all. */
+/* No loop is freed before all have ended: a walk through sessions (CLIENT LIST) has cursors in
+ * all. */
 void loop_set_deinit(struct loop_set *set) {
   for (unsigned i = 0; i < set->count; i++) deinit(set->loops[i]);
   for (unsigned i = 0; i < set->count; i++) free(set->loops[i]);

@@ -1,14 +1,14 @@
 /*
  * loop.h - one event loop: its handles, sleeping and waking, and what other threads may leave for
- * it. The connections are a conn_group's, what is done at the end of a turn is turn.h's.
+ * it. conn.h has the connections, turn.h the end of a turn.
  *
  *     poll     what sockets bring: read -> parse in place -> run
  *     check    sockets that were handed over -> turn_end -> duties of rooms above -> poll
  *     prepare  sleep until the next deadline, or not at all when work is left
  *
  * Everything that a loop owns is touched by its own thread only, within a turn (gate.h), or by a
- * thread that made all loops stand still between two of their turns. What is _Atomic or has a lock
- * is for all.
+ * thread that has paused all loops between two of their turns. What is _Atomic or has a lock may be
+ * used by all.
  */
 #ifndef IDEM_SERVER_NET_LOOP_H
 #define IDEM_SERVER_NET_LOOP_H
@@ -31,7 +31,7 @@ struct loop_set {
   _Atomic uint64_t connections; /* of all of them */
 };
 
-/* What rooms above have to do in each loop. */
+/* What rooms above do in each loop. */
 struct loop_duties {
   void (*end_turn)(struct loop *loop);
   bool (*left_work)(struct loop *loop); /* so that the next turn follows at once */
@@ -53,7 +53,7 @@ struct loop {
   struct gate gate;
   struct cron cron;
   int64_t due_ms; /* what the timer is set to */
-  bool draining;  /* it is to end: nothing is answered late any more */
+  bool draining;  /* it ends soon: nothing is answered late from here on */
   pthread_t thread;
   struct handed handed;
   struct conn_group group;
@@ -61,7 +61,7 @@ struct loop {
 
 struct loop_setup {
   struct instance *instance;
-  int descriptors; /* that there may be: connections and others */
+  int descriptors; /* the limit: connections and others */
   const struct loop_duties *duties;
   void *context;
 };
@@ -72,8 +72,8 @@ bool loop_set_init(struct loop_set *set);
 void loop_set_deinit(struct loop_set *set);
 /* Makes one more loop. 0, or a libuv error: memory is short. All is borrowed. */
 int loop_set_add(struct loop_set *set, const struct loop_setup *setup);
-/* From any thread: these loops, a bit each, have something to do that was not there when they went
- * to sleep. */
+/* From any thread: these loops, a bit each, have something to do that they did not have when they
+ * went to sleep. */
 void loop_set_wake(struct loop_set *set, uint64_t loops);
 void loop_set_wake_all(struct loop_set *set);
 /* The one with the fewest connections. */
@@ -82,9 +82,10 @@ struct loop *loop_set_fewest(const struct loop_set *set);
 /* Runs until loop_stop. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
-/* At once, whatever they have still to take. */
+/* At once, even with replies to take. */
 void loop_close_connections(struct loop *loop);
-/* Gives a connection away, from any thread; false: it has too many that it has not taken yet. */
+/* Hands a connection over to the loop, from any thread; false: it has too many that it has not
+ * taken yet. */
 bool loop_hand(struct loop *loop, struct handed_socket socket);
 /* The loop's own thread: serves a connection that it has been given, or refuses it. */
 void loop_adopt(struct loop *loop, struct handed_socket socket);

@@ -60,8 +60,8 @@ struct sending {
   bool queued;
 };
 
-/* What a slow reader holds is counted as the bytes that it has yet to take: more room than twice as
- * much is given back. Returns the bytes that are in the output no longer. */
+/* A slow reader's output counts as the bytes that it has yet to take, so a buffer of more than
+ * twice as much is shrunk. Returns the bytes that are in the output no longer. */
 static size_t forget_sent(struct resp_output *out, size_t sent) {
   bool much = out->ref_count == 0 && out->capacity > 2 * (out->len - sent);
   return much ? resp_output_forget(out, sent) : 0;
@@ -87,7 +87,7 @@ static enum output_result send_parts(const struct sending *s) {
   return (size_t)sent < resp_output_size(s->out) ? leave_rest(s, (size_t)sent) : OUTPUT_SENT;
 }
 
-/* The output is the stream's, or done with. No parts: memory is short. */
+/* The output is given to the stream, or done with. No parts: memory is short. */
 static inline enum output_result send_listed(const struct sending *s) {
   bool whole = !s->out->failed && s->parts != NULL;
   enum output_result result = whole ? OUTPUT_SENT : OUTPUT_LOST;
@@ -107,7 +107,7 @@ static enum output_result send_with_refs(struct sending *s) {
 
 enum output_result output_send(struct stream *stream, struct session *session,
                                struct worker *worker, bool queued) {
-  struct iovec part; /* all there is, nearly always */
+  struct iovec part; /* nearly always that is all */
   struct sending sending = {.stream = stream,
                             .session = session,
                             .worker = worker,

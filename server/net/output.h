@@ -13,14 +13,14 @@
 
 enum output_result {
   OUTPUT_SENT, /* all, or there was nothing */
-  OUTPUT_LEFT, /* the stream has the rest: it says `written` with the output as `later` */
-  OUTPUT_LOST, /* the peer cannot be told what it should be: the connection has to close */
+  OUTPUT_LEFT, /* the stream has the rest, and calls `written` with the output as `later` */
+  OUTPUT_LOST, /* the replies cannot be sent: the connection has to close */
 };
 
-/* What the session has to say. `queued`: earlier outputs are left to the stream. */
+/* Sends the session's replies. `queued`: earlier outputs are left to the stream. */
 enum output_result output_send(struct stream *stream, struct session *session,
                                struct worker *worker, bool queued);
-/* Counts what the kernel took meanwhile of what is left to the stream; `sent`: and not dropped.
+/* Counts what the kernel has taken of what is left to the stream; `sent`: it was sent, not dropped.
  * Returns whether it took any. */
 bool output_note_taken(const struct stream *stream, struct session *session, struct worker *worker,
                        bool sent);

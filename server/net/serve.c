@@ -9,7 +9,7 @@
 
 /* ---- running ---- */
 
-/* Whether the input could hold what it has to. */
+/* Whether the input could hold it; logs and counts the failure. */
 static bool was_kept(struct conn *conn, enum input_result result) {
   struct worker *worker = &conn->group->worker;
   if (result == INPUT_OK) return true;
@@ -19,7 +19,7 @@ static bool was_kept(struct conn *conn, enum input_result result) {
   return false;
 }
 
-/* A connection that may not run what comes next is not read on, even in this turn. */
+/* Stops reading a connection that may not run its next command, already in this turn. */
 static void after_run(struct conn *conn) {
   if (conn->unrun || !conn_may_run(conn)) conn_adjust_reading(conn);
   conn_gather(conn);
@@ -58,7 +58,7 @@ static void add_to_input(struct conn *conn, struct span bytes) {
   }
 }
 
-/* What was not run becomes its input. False: that cannot be had. */
+/* What was not run becomes its input. False: over the budget, or no memory. */
 static bool keep_rest(struct conn *conn, struct span rest) {
   struct conn_group *group = conn->group;
   enum input_result result = input_keep(&conn->input, &group->budget, &group->reader, rest);
@@ -96,7 +96,8 @@ void serve_late(struct conn *conn) {
 /* ---- events ---- */
 
 /* A long argument is read straight to where it will be needed; the rest goes through the buffer
- * that all connections share. Bytes after a command that waits are few, or too many. */
+ * that all connections share. During a wait the buffer is used: few bytes may follow, or the
+ * connection ends. */
 static struct iovec on_room(struct stream *stream) {
   struct conn *conn = conn_of_stream(stream);
   struct conn_group *group = conn->group;

@@ -1,5 +1,5 @@
 /*
- * serve.h - what a connection's stream tells: bytes arrive and are run, or are kept as its input
+ * serve.h - the events of a connection's stream: bytes arrive and are run, or are kept as its input
  * until they can be.
  */
 #ifndef IDEM_SERVER_NET_SERVE_H
@@ -15,7 +15,7 @@ extern const struct stream_events SERVE_EVENTS;
 
 /* Runs what is left in the input, as far as its share goes. It was taken out of group.runnable. */
 void serve_resume(struct conn *conn);
-/* The rest of its command has been awaited for too long: says so, and ends it. */
+/* The rest of its command did not come in time: replies an error, and ends it. */
 void serve_late(struct conn *conn);
 
 #endif

@@ -26,7 +26,7 @@ struct server {
   struct files files;
   uv_signal_t terminate, interrupt; /* these three are the first loop's */
   uv_async_t stop;
-  _Atomic bool ending; /* no loop runs any more */
+  _Atomic bool ending; /* all loops have ended */
 };
 
 static struct server *server_of(struct instance *instance) {
@@ -90,15 +90,16 @@ static bool find_first_token(struct log *log, uint64_t random, uint64_t *token,
   clock_gettime(CLOCK_REALTIME, &now);
   switch (rules_first_token(now.tv_sec, (uint32_t)now.tv_nsec, random, token)) {
     case RULES_CLOCK_LATE:
-      snprintf(error, REFUSAL_BYTES,
-               "the clock of this machine says 2092 or later (unix time %lld), for which there are "
-               "no tokens: set it, and start again",
-               (long long)now.tv_sec);
+      snprintf(
+          error, REFUSAL_BYTES,
+          "the clock of this machine shows 2092 or later (unix time %lld), for which there are "
+          "no tokens: set it, and start again",
+          (long long)now.tv_sec);
       return false;
     case RULES_CLOCK_EARLY:
       log_line(
           log, LOG_LEVEL_WARNING,
-          "the clock of this machine says a time before 2024 (unix time %lld): tokens begin at "
+          "the clock of this machine shows a time before 2024 (unix time %lld): tokens begin at "
           "a random low number, perhaps below those of earlier starts; set it, and start again",
           (long long)now.tv_sec);
       return true;
@@ -120,7 +121,7 @@ static struct keyspace *make_keyspace(const struct options *options, struct log 
   return keyspace_create(&engine, (unsigned)options->threads, now_ms);
 }
 
-/* The other loops stand still, and all shards are held. */
+/* The other loops are paused, and all shards are locked. */
 static const char *on_reconfigured(struct instance *instance, char error[REFUSAL_BYTES]) {
   struct files *files = &server_of(instance)->files;
   if (!files_allow(files, instance->options->maxclients, error)) return "maxclients";
@@ -151,7 +152,7 @@ static void on_cron(struct loop *loop) {
 static const struct loop_duties DUTIES = {
     .end_turn = end_turn, .left_work = left_work, .cron = on_cron};
 
-/* What the first loop has besides: signals, and the call to stop. */
+/* What only the first loop has: signals, and the call to stop. */
 static int open_handles(struct server *server) {
   uv_loop_t *uv = &server->loops.loops[0]->uv;
   server->stop.data = server->terminate.data = server->interrupt.data = server;
@@ -181,7 +182,7 @@ static int make_loops(struct server *server) {
 
 /* ---- life ---- */
 
-/* As many clients as there can be files for. */
+/* Lowers maxclients to what the limit of open files allows. */
 static void fit_maxclients(struct server *server, struct options *options) {
   int64_t fits = files_init(&server->files, options->maxclients, (unsigned)options->threads);
   if (fits == options->maxclients) return;
@@ -235,7 +236,7 @@ static void *run_in_thread(void *loop) {
   return NULL;
 }
 
-/* Signals are the first thread's. */
+/* Only the first thread handles signals. */
 static int start_thread(struct loop *loop) {
   sigset_t all, before;
   sigfillset(&all);

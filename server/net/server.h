@@ -1,6 +1,5 @@
 /*
- * server.h - host A: event loops that serve one keyspace to the network. The only floor that knows
- * libuv.
+ * server.h - event loops that serve one keyspace to the network. The only floor that knows libuv.
  *
  * A turn is everything that one wake-up of a loop brings:
  *
@@ -20,8 +19,8 @@
  *     batch; input; stream -> output; gate; address -> conn -> share -> serve -> turn, cron, admit
  *         -> loop (descriptors, handed) -> accept -> listener -> drain -> server (files)
  *
- * Each loop has a thread, the first one that which calls server_run. Between polls a loop holds its
- * gate, so that another one may have all stand still (worker.h says for what).
+ * Each loop has a thread; the first one's is the thread that calls server_run. Between polls a loop
+ * locks its gate, so that another one can pause all of them (access.h says for what).
  *
  * server_create, server_run and server_destroy belong to one thread; server_stop may be called from
  * anywhere.

@@ -9,12 +9,12 @@ struct share {
   unsigned commands;
   uint64_t end_ns;
   bool late;    /* short commands only, and one batch of them */
-  bool used;    /* the others are next */
+  bool used;    /* the other connections are next */
   bool starved; /* the next command is not whole */
 };
 
-/* A turn that has lasted long leaves only short commands to those that it comes to now: a short one
- * must not wait for the shares of all connections in front. */
+/* Late in a long turn, each further connection runs one batch of short commands only: a short
+ * command must not wait for the full shares of all connections before it. */
 static struct share share_of(const struct conn_group *group) {
   uint64_t now_ns = group->stamp_ns;
   return (struct share){
@@ -29,8 +29,8 @@ static bool must_come_later(const struct batch_item *item, const struct share *s
          !command_is_short(item->request.command, item->request.argc);
 }
 
-/* Looked at after each command. The time is that of the last look at the clock: after each batch,
- * and after each command that may take long. */
+/* Called after each command. The time is the last reading of the clock, which is read after each
+ * batch, and after each command that may take long. */
 static bool is_used(const struct conn *conn, struct share *share) {
   const struct resp_output *out = conn->session.out;
   if (out != NULL && resp_output_size(out) >= SHARE_BYTES) share->used = true;
@@ -71,8 +71,8 @@ static bool take_result(struct conn *conn, const struct resp_reader *reader,
   return false;
 }
 
-/* Runs a batch as far as it goes, and returns the bytes of what ran. What did not is forgotten, to
- * be read once more when its time comes. *more: nothing keeps what comes after it from running. */
+/* Runs a batch as far as it goes, and returns the bytes of what ran. What did not run is forgotten,
+ * and is read once more later. *more: the commands after it may run now. */
 static size_t run_batch(struct conn *conn, struct resp_reader *reader, struct share *share,
                         bool *more) {
   struct batch *batch = &conn->group->batch;
@@ -103,7 +103,7 @@ size_t share_run(struct conn *conn, struct resp_reader *reader, struct span byte
     body = NULL;
     share.commands -= group->batch.count;
     at += run_batch(conn, reader, &share, &more);
-    if (at < bytes.len) group->stamp_ns = conn_group_see_time(group); /* what ran took its time */
+    if (at < bytes.len) group->stamp_ns = conn_group_see_time(group); /* running took time */
     if (share.commands == 0 || share.late || is_used(conn, &share)) share.used = true;
     more = more && !share.used;
   }

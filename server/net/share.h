@@ -1,13 +1,13 @@
 /*
- * share.h - one connection's share of a turn: commands are run out of its bytes until one blocks
- * it, its share is used, or the next command is not whole. Then the other connections have theirs.
+ * share.h - one connection's share of a turn: runs commands out of its bytes until one blocks it,
+ * its share is used, or the next command is not whole. Then the other connections have theirs.
  */
 #ifndef IDEM_SERVER_NET_SHARE_H
 #define IDEM_SERVER_NET_SHARE_H
 
 #include "server/net/conn.h"
 
-/* So many commands, so long, or so many bytes of replies, whichever is used first. */
+/* So many commands, so much time, or so many bytes of replies, whichever is used first. */
 #define SHARE_COMMANDS 512u
 #define SHARE_NS 1000000u
 #define SHARE_BYTES (1024u * 1024)

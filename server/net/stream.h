@@ -1,14 +1,15 @@
 /*
- * stream.h - bytes to and from one peer: a seam of four functions with their callbacks, and one for
- * questions. Who uses a stream does not know what carries it; a stream may stand on another one.
+ * stream.h - bytes to and from one peer: an interface of four functions with their callbacks, and
+ * one for questions. The user of a stream does not know what carries it; a stream may use another
+ * one.
  *
  *     connection        room, read, written, closed   (struct stream_events, what it is told)
  *         |   ^
  *         v   |
  *      stream           read, write, shutdown, close  (struct stream_ops, what it is asked to do)
  *
- * All is done, and told, in the thread of the stream's loop. Nothing is told from within read,
- * write, shutdown or close, except what they say themselves.
+ * All functions and callbacks run in the thread of the stream's loop. No callback runs within read,
+ * write, shutdown or close, unless said there.
  */
 #ifndef IDEM_SERVER_NET_STREAM_H
 #define IDEM_SERVER_NET_STREAM_H
@@ -35,14 +36,15 @@ struct stream_ops {
   /*
    * Sends the parts in order. Without `later` the stream takes what goes at once: returns so many
    * bytes, 0 when none do, or a negative error. With it the stream takes all, and borrows the bytes
-   * (not the parts) until it says `written` with this `later`: returns 0, or a negative error, and
+   * (not the parts) until it calls `written` with this `later`: returns 0, or a negative error, and
    * then it has taken nothing. Without `later` only when nothing is left to it.
    */
   int64_t (*write)(struct stream *stream, const struct iovec *parts, unsigned count, void *later);
-  /* Tells the peer that nothing more comes, after all that is left to the stream. 0, or a negative
-   * error: memory is short, or the peer is gone. */
+  /* Shuts down sending, after all that is left to the stream. 0, or a negative error: memory is
+   * short, or the peer is gone. */
   int (*shutdown)(struct stream *stream);
-  /* Once. Ends what is left to the stream with errors, each said by `written`; `closed` is last. */
+  /* Called once. Ends what is left to the stream with errors, each by a call of `written`; `closed`
+   * is called last. */
   void (*close)(struct stream *stream);
   /* Costs a system call at most. */
   int64_t (*ask)(const struct stream *stream, enum stream_question question);
@@ -55,7 +57,7 @@ struct stream_events {
    * the last two nothing more is read. */
   void (*read)(struct stream *stream, const char *data, ssize_t count);
   /* The kernel took some of what was left to the stream, or it never will (error, negative).
-   * `later` is NULL until the last of its bytes, and nothing of it is borrowed any more then. */
+   * `later` is NULL until the last of its bytes; from then on nothing of it is borrowed. */
   void (*written)(struct stream *stream, void *later, int error);
   /* The stream's memory may be given back. */
   void (*closed)(struct stream *stream);
@@ -66,7 +68,7 @@ struct stream_type {
   const struct stream_events *events;
 };
 
-/* What every stream begins with; the rest is that of its kind, which says how much it is. */
+/* What every stream begins with; the rest, and its size, depend on its kind. */
 struct stream {
   const struct stream_type *type;
 };

@@ -51,10 +51,10 @@ static int read_uv(struct stream *stream, bool on) {
 
 /* ---- writing ---- */
 
-/* What was left to libuv, in as many requests as it takes. */
+/* What was left to libuv, in as many requests as it needs. */
 struct left {
   void *later;
-  unsigned count; /* requests whose end is to come */
+  unsigned count; /* requests that have not ended */
   uv_write_t requests[];
 };
 
@@ -75,7 +75,7 @@ static bool hand_over(struct stream *stream, struct left *left, const uv_buf_t *
     request->data = left;
     int error = uv_write(request, uv_of(stream), parts + at,
                          rest < PARTS_PER_REQUEST ? rest : PARTS_PER_REQUEST, on_written);
-    assert(error == 0 || i == 0); /* what the first one may do, all may */
+    assert(error == 0 || i == 0); /* only the first can fail */
     if (error != 0) return false;
   }
   return true;
@@ -84,7 +84,7 @@ static bool hand_over(struct stream *stream, struct left *left, const uv_buf_t *
 static int64_t leave(struct stream *stream, const uv_buf_t *parts, unsigned count, void *later) {
   unsigned requests = (count + PARTS_PER_REQUEST - 1) / PARTS_PER_REQUEST;
   struct left *left = malloc(sizeof *left + requests * sizeof left->requests[0]);
-  /* Where it is not read now, libuv has perhaps left the watch. */
+  /* When it is not being read, libuv may have stopped watching it. */
   if (left == NULL || !descriptors_watch(tcp_of(stream)->loop, descriptor(stream))) {
     free(left);
     return UV_ENOMEM;
@@ -107,7 +107,7 @@ static int64_t write_uv(struct stream *stream, const struct iovec *parts, unsign
 /* ---- the end ---- */
 
 static void on_shutdown(uv_shutdown_t *request, int status) {
-  (void)status; /* a peer that is gone already is noticed by the read */
+  (void)status; /* reading notices a peer that is gone already */
   free(request);
 }
 

@@ -1,8 +1,8 @@
 /*
  * stream_uv.h - a stream over a TCP or unix socket, by libuv.
  *
- * A unix socket is a uv_tcp_t too, which libuv takes for any stream socket: uv_pipe_t is larger,
- * and what it has more is for names and for passing descriptors.
+ * A unix socket is a uv_tcp_t too, which libuv accepts for any stream socket: uv_pipe_t is larger,
+ * and the difference is for names and for passing descriptors.
  */
 #ifndef IDEM_SERVER_NET_STREAM_UV_H
 #define IDEM_SERVER_NET_STREAM_UV_H
@@ -11,8 +11,8 @@
 
 #include "server/net/stream.h"
 
-/* libuv's `data`, which is its user's, is the first word of every handle: there the stream has its
- * type, so that the seam costs an idle connection nothing. */
+/* libuv's `data`, which is free for its user, is the first word of every handle. The stream's type
+ * lies there, so that the interface costs an idle connection nothing. */
 struct stream_uv {
   union {
     struct stream stream;
@@ -25,7 +25,7 @@ _Static_assert(sizeof(struct stream_uv) == sizeof(uv_tcp_t), "a stream costs not
 /*
  * Makes a stream of the socket, which it owns from then on; `stream` has room for a struct
  * stream_uv. libuv has room for the descriptor, and the kernel watches it (descriptors.h). False:
- * memory is short, fd is still the caller's, and `closed` is said, perhaps later.
+ * memory is short, fd is still the caller's, and `closed` is called, perhaps later.
  */
 bool stream_uv_open(struct stream *stream, const struct stream_type *type, uv_loop_t *uv, int fd);
 

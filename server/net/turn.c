@@ -15,7 +15,7 @@ static struct keyspace *keyspace_of(const struct conn_group *group) {
   return group->worker.instance->keyspace;
 }
 
-/* False when a part of the turn has had its time. */
+/* False when a part of the turn has used its time. */
 static bool time_left(struct conn_group *group, uint64_t end_ns) {
   return conn_group_see_time(group) < end_ns;
 }
@@ -31,8 +31,8 @@ static struct waiter *next_ready(struct conn_group *group, struct shard *shard) 
   return waiter;
 }
 
-/* A peer that has hung up is noticed here even when the loop has not come to its event yet: a grant
- * must not go to it. */
+/* Notices a client that has hung up even when its event has not been read yet: a grant must not go
+ * to it. */
 static void answer(struct conn_group *group, struct waiter *waiter) {
   struct conn *conn = conn_of(waiter_context(waiter));
   if (waiter_answer(waiter)->status == ENGINE_CLAIMED &&
@@ -67,7 +67,7 @@ static void answer_ready(struct conn_group *group) {
 
 /* ---- the other parts ---- */
 
-/* A failed AUTH is answered late, but at once when the server is leaving. */
+/* A failed AUTH is answered late, but at once when the server drains. */
 static void answer_failed_auth(struct conn_group *group, bool draining) {
   struct session *session;
   while ((session = strangers_answer(&group->worker, draining)) != NULL)

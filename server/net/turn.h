@@ -1,6 +1,6 @@
 /*
- * turn.h - the end of a turn: what became due, who was waiting for it, and the one place at which
- * output leaves.
+ * turn.h - the end of a turn: what became due, the waiters of it, and the one place at which output
+ * leaves.
  *
  *     late AUTH errors, evicted strangers -> deadlines (budget) -> ready waiters (budget)
  *     -> connections with commands left (budget) -> slices of tasks (budget) -> messages
@@ -14,7 +14,7 @@
 
 #include "server/net/conn.h"
 
-/* What each part may take, and with it what a short command waits for at most. */
+/* What each part may take, which bounds how long a short command waits. */
 #define TURN_TICK_STEPS 1000u /* of the engine: about a millisecond */
 #define TURN_WAITERS_NS 2000000u
 #define TURN_RESUMED_NS 3000000u

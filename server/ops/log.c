@@ -76,7 +76,7 @@ static void write_line(int fd, const char *line, size_t len) {
   struct pollfd writable = {.fd = fd, .events = POLLOUT};
   if (poll(&writable, 1, 0) != 1 || (writable.revents & POLLOUT) == 0) return;
   ssize_t written = write(fd, line, len);
-  (void)written; /* the log is where a failure would be told */
+  (void)written; /* there is nowhere to report a failure */
 }
 
 void log_line(struct log *log, enum log_level level, const char *format, ...) {
@@ -110,7 +110,8 @@ static const struct {
 };
 _Static_assert(sizeof kinds / sizeof kinds[0] == LOG_KINDS, "a row for each kind");
 
-/* Whether the caller may write a line of the kind: only one of those that come at a time. */
+/* Whether the caller may write a line of the kind: of several threads that ask at once, only
+ * one. */
 static bool may_write(struct log *log, enum log_kind kind, int64_t now_ms) {
   struct log_quiet *quiet = &log->quiet[kind];
   int64_t until_ms = atomic_load(&quiet->until_ms), quiet_ms = kinds[kind].quiet_ms;

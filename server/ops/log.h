@@ -3,10 +3,10 @@
  * know them.
  *
  * A log is a struct that its caller owns; nothing here is process-wide. Control bytes in the text
- * are escaped, a line is cut at LOG_LINE_MAX, and what clients cause fills no disk. Writing a line
- * is one write(2); a line that cannot be written at once (a full pipe, a full disk) is dropped:
- * logging never stops the server. All functions but log_open and log_close may be called from any
- * thread.
+ * are escaped, a line is cut at LOG_LINE_MAX, and events that clients cause cannot fill the disk.
+ * Writing a line is one write(2); a line that cannot be written at once (a full pipe, a full disk)
+ * is dropped: logging never stops the server. All functions but log_open and log_close may be
+ * called from any thread.
  */
 #ifndef IDEM_SERVER_OPS_LOG_H
 #define IDEM_SERVER_OPS_LOG_H
@@ -53,8 +53,7 @@ void log_close(struct log *log);
 bool log_wants(struct log *log, enum log_kind kind, int64_t now_ms);
 /* The same, and writes the line: a warning with the client's number. */
 void log_happened(struct log *log, enum log_kind kind, uint64_t client_id, int64_t now_ms);
-/* Writes the counts whose time has come; to be called about once a second. log_close writes the
- * rest. */
+/* Writes the counts that are due; call it about once a second. log_close writes the rest. */
 void log_counts(struct log *log, int64_t now_ms);
 /* Writes a line, unless its level is below the log's. Keeps errno. */
 void log_line(struct log *log, enum log_level level, const char *format, ...)

@@ -1,5 +1,5 @@
 /*
- * options.c - the table of settings; defaults, and what has to fit together.
+ * options.c - the table of settings; defaults, and the checks across settings.
  *
  * Knows no socket and no engine. Keeps: every default is a value of its own row (options_init
  * asserts it), and the defaults pass options_check.

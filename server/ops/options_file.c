@@ -44,7 +44,8 @@ static bool read_all(int fd, struct options_file *file, char error[REFUSAL_BYTES
                        OPTIONS_FILE_MAX);
 }
 
-/* The mode is asked of the opened file, not of the path: what was checked is what is read. */
+/* Checks the mode of the open file, not of the path, so that the checked file is the one that is
+ * read. */
 bool options_file_read(const char *path, struct options_file *file, char error[REFUSAL_BYTES]) {
   *file = (struct options_file){.path = path};
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);

@@ -49,7 +49,7 @@ bool options_file_load_password(struct options *options, char error[REFUSAL_BYTE
 bool options_file_read(const char *path, struct options_file *file, char error[REFUSAL_BYTES]);
 /* Wipes and frees. */
 void options_file_deinit(struct options_file *file);
-/* False with the reason, which tells the way out, when others could read or write the file. */
+/* False with the reason, which says how to mend it, when others could read or write the file. */
 bool options_file_check_private(const struct options_file *file, char error[REFUSAL_BYTES]);
 
 /* Sets line->raw to the line at *offset, which moves after it; false at the end. */

@@ -1,4 +1,4 @@
-/* options_live.h - CONFIG SET of one option. Not thread-safe: no other loop may run meanwhile. */
+/* options_live.h - CONFIG SET of one option. Not thread-safe: the other loops are paused. */
 #ifndef IDEM_SERVER_OPS_OPTIONS_LIVE_H
 #define IDEM_SERVER_OPS_OPTIONS_LIVE_H
 

@@ -1,4 +1,4 @@
-/* options_nearest.h - the name that an unknown option was perhaps meant to be. Pure. */
+/* options_nearest.h - the option that an unknown name was probably meant to be. Pure. */
 #ifndef IDEM_SERVER_OPS_OPTIONS_NEAREST_H
 #define IDEM_SERVER_OPS_OPTIONS_NEAREST_H
 

@@ -16,7 +16,8 @@
 
 #define REWRITE_MARK "# Written by CONFIG REWRITE"
 
-/* What belongs into the file for the row. A password that came from its own file stays there. */
+/* The value that the file should have for the row. A password that came from its own file stays
+ * there. */
 static void text_for_file(const struct options_row *row, const struct options *options,
                           char text[OPTIONS_VALUE_BYTES]) {
   if ((row->flags & OPTIONS_ROW_SECRET) != 0 && options->requirepass_file[0] != '\0') {
@@ -34,7 +35,7 @@ static bool needs_quotes(const char *text) {
   return false;
 }
 
-/* Writes "name value" and a newline; false when no reader would take so long a line, or the write
+/* Writes "name value" and a newline; false when the line is too long to be read back, or the write
  * failed. */
 static bool write_setting(FILE *out, const struct options_row *row, const char *text) {
   size_t len = strlen(row->name) + 1;

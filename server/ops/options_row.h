@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How a value is written, and as what it lies in struct options. */
+/* How a value is written, and its type in struct options. */
 enum options_row_kind {
   OPTIONS_ROW_INTEGER, /* int64_t */
   OPTIONS_ROW_MODE,    /* int64_t, written in octal */

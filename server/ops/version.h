@@ -3,8 +3,8 @@
 #define IDEM_SERVER_OPS_VERSION_H
 
 #define IDEM_VERSION "0.1.0"
-/* The Redis whose replies and texts the shared commands follow; what clients are told when they ask
- * for a version. */
+/* The Redis whose replies and texts the commands in common follow, and the version that they
+ * name. */
 #define IDEM_REDIS_VERSION "7.0.15"
 
 #endif

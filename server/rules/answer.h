@@ -6,9 +6,9 @@
  *     NOTHING  is a null array
  *     STALE    is an error   "STALE ..."
  *
- * The words, the order of the fields and the texts stand in one table. A host walks a form and
+ * The words, the order of the fields and the texts stand in one table. The caller walks a form and
  * writes each field in its own way: it has the values (numbers, spans, counted bodies), this file
- * only says which. Pure data; it must not know RESP, nor who asked.
+ * only says which ones. Pure data; it must not know RESP, nor the session.
  */
 #ifndef IDEM_SERVER_RULES_ANSWER_H
 #define IDEM_SERVER_RULES_ANSWER_H

@@ -3,13 +3,12 @@
 
 #include <stdio.h>
 
-/* The compiler keeps the ways to an error off the straight one. */
+/* Keeps the code of errors out of the code that usually runs. */
 #define RARE __attribute__((cold))
 
 /* ---- the options ---- */
 
-/* Those that take bytes come first, then those that take a duration, then those that stand alone.
- */
+/* Those that take bytes come first, then those that take a duration, then those without a value. */
 enum option {
   OPTION_FP,
   OPTION_OWNER,
@@ -176,8 +175,8 @@ static bool parse_token(struct span text, uint64_t *token, struct request_error 
 
 /* ---- what options were given ---- */
 
-/* Only what is given has been written: most options of most calls are not, and to clear them took
- * longer than to ask. */
+/* Only the options that were given are written: most calls give few, and clearing the others took
+ * longer than testing a bit. */
 struct given {
   unsigned options; /* a bit each */
   struct span bytes[FIRST_DURATION];
@@ -226,7 +225,7 @@ static inline bool parse_options(const struct request_input *input, const struct
 
 /* ---- bounds ---- */
 
-/* The duration of an option, if it is given: a default is within the bounds. */
+/* Checks the duration of an option, if it is given: a default is within the bounds. */
 static inline bool is_within(const struct given *given, enum option option, int64_t least,
                              int64_t most, struct request_error *error) {
   if (!is_given(given, option)) return true;

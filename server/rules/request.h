@@ -3,12 +3,12 @@
  *
  * Here stand the words of the commands, their limits and defaults, and the text of every error that
  * they can make. Pure: no memory, no clock, no replies; a request borrows the arguments that it was
- * read from. It must not know what a request does to a record (rules.h), nor what only its host
- * can tell: what BIND binds to, and whether this caller may wait now.
+ * read from. It must not know what a request does to a record (rules.h), nor what only the caller
+ * knows: what BIND binds to, and whether this request may wait now.
  *
  * Invariants: a request that was parsed has its defaults filled in, and its numbers are within the
- * limits. The sizes of its arguments are not checked here: the host does that as they arrive, with
- * request_limit. Any thread may call any function.
+ * limits. The sizes of its arguments are not checked here: the caller does that as they arrive,
+ * with request_limit. Any thread may call any function.
  */
 #ifndef IDEM_SERVER_RULES_REQUEST_H
 #define IDEM_SERVER_RULES_REQUEST_H
@@ -17,8 +17,8 @@
 
 /* ---- limits ---- */
 
-/* What the host was configured with; all above 0. The fields are signed so that they can be set
- * like any other number of an option. */
+/* The configured limits; all above 0. The fields are signed so that they can be set like any other
+ * numeric option. */
 struct request_limits {
   int64_t lease_ms, lease_max_ms; /* of a CLAIM that names none; the longest */
   int64_t ttl_ms, ttl_max_ms;     /* of a STORE that names none; the longest */
@@ -37,7 +37,7 @@ size_t request_limit(const struct request_limits *limits, const struct span *arg
 /* The same for STORE, whose body stands where the other commands have options. */
 size_t request_store_limit(const struct request_limits *limits, const struct span *argv,
                            size_t index);
-/* The least of all limits: an argument of at most so many bytes is within every one. */
+/* The smallest limit: an argument of at most so many bytes is within all of them. */
 size_t request_least_limit(const struct request_limits *limits);
 
 /* ---- errors ---- */
@@ -50,7 +50,7 @@ enum request_fault {
   REQUEST_NEGATIVE,        /* name */
   REQUEST_EMPTY,           /* name */
   REQUEST_OUT_OF_BOUNDS,   /* name, least, most: of a duration */
-  REQUEST_TOO_BIG,         /* index, most: of an argument's bytes. Only a host finds it */
+  REQUEST_TOO_BIG,         /* index, most: of an argument's bytes. Only the caller finds it */
 };
 
 struct request_error {
@@ -68,8 +68,8 @@ void request_error_text(const struct request_error *error, char text[REQUEST_ERR
 
 /* ---- requests ---- */
 
-/* All arguments of one command, its name first. The host has checked that there are as many as the
- * command needs at least. */
+/* All arguments of one command, its name first. The caller has checked that there are at least as
+ * many as the command needs. */
 struct request_input {
   const struct span *argv;
   size_t argc;

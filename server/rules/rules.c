@@ -2,7 +2,7 @@
 #include "server/rules/rules.h"
 
 /* The fraction of the second stands in the low bits, so that a server that restarts within the same
- * second goes on above where it was. */
+ * second continues above its former tokens. */
 enum rules_clock rules_first_token(int64_t unix_s, uint32_t nanoseconds, uint64_t random,
                                    uint64_t *token) {
   if (unix_s >= RULES_TOKEN_END_S) return RULES_CLOCK_LATE;

@@ -3,8 +3,8 @@
  *
  * Pure functions over a few numbers: no memory, no clock, no sockets, no bytes. The caller compares
  * fingerprints, owners and bodies and passes the outcome; it owns the queue of waiters, and it
- * carries out the verdict. The same rules serve the server's engine and any other host. Any thread
- * may call any function.
+ * carries out the verdict. The same rules serve the server's engine and any other program. Any
+ * thread may call any function.
  *
  *                 CLAIM                       STORE
  *      ABSENT ------------->  HELD  ------------------------>  DONE
@@ -33,8 +33,8 @@
 /* From this second on no server starts. The clock reaches the limit 18 days later: a server that
  * started before has 6.5 * 10^12 tokens left, more than it can ever grant. */
 #define RULES_TOKEN_END_S 3849984000 /* 2092-01-01T00:00:00Z */
-/* Random tokens, which a clock before the epoch asks for, stay below 2^46: what a right clock gave
- * in July 2024, before there was an idem. */
+/* Random tokens, which are used when the clock is before the epoch, stay below 2^46: a right clock
+ * gave that in July 2024, before idem existed. */
 #define RULES_TOKEN_EARLY_BITS 46
 
 enum rules_clock { RULES_CLOCK_RIGHT, RULES_CLOCK_EARLY, RULES_CLOCK_LATE };
@@ -85,20 +85,20 @@ enum rules_verdict {
 /*
  * What becomes due on a record as time passes. Every deadline is compared here and nowhere else.
  *
- * The clock is read once for many commands, and rounded down: what it says may be up to grain_ms
- * behind. So a deadline is over only when that is sure, grain_ms later; 0 means an exact clock.
+ * The clock is read once for many commands, and rounded down: now may be up to grain_ms too low. So
+ * a deadline counts as expired only when that is certain, grain_ms later; 0 means an exact clock.
  * Inline, because each command asks at least once.
  */
 #define RULES_NEVER INT64_MAX /* a deadline that does not come */
 
-/* Deadlines up to this are over at now_ms. */
+/* Deadlines up to this have expired at now_ms. */
 static inline int64_t rules_past_ms(int64_t now_ms, int64_t grain_ms) { return now_ms - grain_ms; }
 
 static inline bool rules_is_over(int64_t deadline_ms, int64_t past_ms) {
   return deadline_ms <= past_ms;
 }
 
-/* The first now_ms at which it is over. */
+/* The first now_ms at which it has expired. */
 static inline int64_t rules_over_at_ms(int64_t deadline_ms, int64_t grain_ms) {
   return deadline_ms == RULES_NEVER ? RULES_NEVER : deadline_ms + grain_ms;
 }
@@ -110,8 +110,8 @@ struct rules_moment {
 };
 
 /* closed_ms: when the connection of a grant with BIND was closed, not after now; RULES_NEVER: it is
- * open, or there is none. Of lease and connection the one that was over first for sure counts, so
- * that it does not matter when this is asked. */
+ * open, or there is none. Of lease and connection, the one that certainly ended first counts, so
+ * that the result does not depend on when this is called. */
 static inline enum rules_due rules_due(const struct rules_record *r, int64_t closed_ms,
                                        struct rules_moment at) {
   bool over = rules_is_over(r->deadline_ms, rules_past_ms(at.now_ms, at.grain_ms));
@@ -165,8 +165,8 @@ enum rules_after { RULES_HAND_OVER, RULES_TO_LAPSED, RULES_TO_UNKNOWN, RULES_TO_
 enum rules_after rules_end_grant(struct rules_record *r, enum rules_end end, bool claim_waits,
                                  int64_t retention_ms, int64_t at_ms);
 
-/* Waits that were over before the grant ended are answered first: those with a deadline up to this.
- * Of equal deadlines the lease is first. */
+/* Waits that ended before the grant did are answered first: those with a deadline up to this. Of
+ * equal deadlines, the lease's is first. */
 static inline int64_t rules_waits_past_ms(enum rules_end end, struct rules_moment at) {
   if (end == RULES_END_LEASE_OVER) return at.now_ms - 1;
   return rules_past_ms(at.now_ms, at.grain_ms);
