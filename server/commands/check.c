@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/commands/limits.h"
+#include "server/commands/argument_limits.h"
 #include "server/commands/queue.h"
 #include "server/commands/reply.h"
 
@@ -135,7 +135,7 @@ RARE static bool sizes_fit(struct call *call) {
   for (size_t i = 1; i < call->argc; i++) {
     *bytes += call->argv[i].len;
     if (call->argv[i].len <= call->worker->unasked_bytes) continue;
-    size_t limit = limits_of(call->worker, call->command, call->argv, i);
+    size_t limit = argument_limits_of(call->worker, call->command, call->argv, i);
     if (call->argv[i].len <= limit) continue;
     check_reply_toobig(call->reply, i, limit);
     return false;

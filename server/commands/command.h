@@ -1,7 +1,7 @@
 /*
  * command.h - what a command is: a row of the table, and what follows from it.
  *
- * Adding a command is one row in table.c and one handler. From the row follow arity,
+ * Adding a command is one row in command_table.c and one handler. From the row follow arity,
  * authentication, size limits, locks, COMMAND, COMMAND DOCS, HELP, counters and what MULTI does
  * with it. It must not know how a command runs (call.h, execute.h), nor which commands there are.
  */

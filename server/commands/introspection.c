@@ -7,17 +7,17 @@
 
 #include "server/base/glob.h"
 #include "server/commands/reply.h"
-#include "server/commands/syntax.h"
+#include "server/commands/usage.h"
 #include "server/ops/version.h"
 
 /* ---- COMMAND DOCS ---- */
 
-static const char *type_of(const struct syntax_node *node) {
+static const char *type_of(const struct usage_node *node) {
   static const char *const integers[] = {"milliseconds", "seconds", "token",     "index",
                                          "count",        "cursor",  "client-id", "protover"};
-  if (node->kind == SYNTAX_TOKEN) return "pure-token";
-  if (node->kind == SYNTAX_BLOCK) return "block";
-  if (node->kind == SYNTAX_ONEOF) return "oneof";
+  if (node->kind == USAGE_TOKEN) return "pure-token";
+  if (node->kind == USAGE_BLOCK) return "block";
+  if (node->kind == USAGE_ONEOF) return "oneof";
   if (span_is(node->name, "key")) return "key";
   if (span_is(node->name, "pattern")) return "pattern";
   for (size_t i = 0; i < sizeof integers / sizeof integers[0]; i++) {
@@ -29,7 +29,7 @@ static const char *type_of(const struct syntax_node *node) {
 static void reply_nodes(struct resp_writer *reply, const struct syntax *s, int first);
 
 static void reply_node(struct resp_writer *reply, const struct syntax *s,
-                       const struct syntax_node *node) {
+                       const struct usage_node *node) {
   bool flagged = node->optional || node->multiple;
   bool is_key = strcmp(type_of(node), "key") == 0;
   resp_write_map(reply, 2 + (is_key ? 1u : 0u) + (node->token.data != NULL ? 1u : 0u) +
@@ -90,7 +90,7 @@ static void reply_lower_name(struct resp_writer *reply, const struct command *co
 static void reply_docs(struct resp_writer *reply, const struct lookup *commands,
                        const struct command *command) {
   struct syntax syntax;
-  int first = syntax_parse(&syntax, command->syntax);
+  int first = usage_parse(&syntax, command->syntax);
   size_t subs = is_sub(command) ? 0 : subcommands(commands, command);
   reply_lower_name(reply, command);
   resp_write_map(reply, 3 + (first >= 0 ? 1u : 0u) + (subs > 0 ? 1u : 0u));

@@ -9,7 +9,7 @@
  *
  * A session that sends commands is read no further while it is over its limit (net/); one that gets
  * pushes, from pub/sub or MONITOR, is closed (output_limit_allows_push). How long a reader may take
- * nothing is client-output-timeout, in net/.
+ * nothing is client-output-timeout, in net/timeouts.h.
  */
 #ifndef IDEM_SERVER_COMMANDS_OUTPUT_LIMIT_H
 #define IDEM_SERVER_COMMANDS_OUTPUT_LIMIT_H

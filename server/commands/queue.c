@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/commands/limits.h"
+#include "server/commands/argument_limits.h"
 
 bool queue_begin(struct worker *worker, struct session *session) {
   struct session_details *details = session_details(session);
@@ -51,7 +51,7 @@ struct size {
 static bool is_body(const struct worker *worker, const struct queue_command *command,
                     size_t index) {
   return command->argv[index].len > QUEUE_BODY_BYTES &&
-         limits_of(worker, command->command, command->argv, index) ==
+         argument_limits_of(worker, command->command, command->argv, index) ==
              (size_t)worker->options->limits.body_bytes;
 }
 

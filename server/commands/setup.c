@@ -13,7 +13,7 @@
 #include "server/commands/session_walk.h"
 #include "server/commands/slowlog.h"
 #include "server/commands/strangers.h"
-#include "server/commands/table.h"
+#include "server/commands/command_table.h"
 #include "server/commands/task.h"
 #include "server/commands/topics.h"
 #include "server/rules/request.h"
@@ -38,7 +38,7 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
       .options = options,
       .log = log,
       .started_ms = now_ms,
-      .commands = lookup_create(table_commands, table_command_count),
+      .commands = lookup_create(command_table_commands, command_table_command_count),
       .slowlog = slowlog_create(),
   };
   atomic_init(&instance->next_session_id, 1);

@@ -69,7 +69,7 @@ static struct record *end_if_gone(struct engine *engine, struct record *record, 
 
 static void end_waits(struct engine *engine, struct record *record, int64_t now_ms) {
   if (record->phase != RULES_HELD || record->claim == NULL || record->claim->waiting == 0) return;
-  waiting_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
+  wait_queue_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
 }
 
 struct record *due_apply(struct engine *engine, struct record *record, int64_t now_ms) {

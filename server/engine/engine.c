@@ -10,7 +10,7 @@
 #include "server/engine/grant.h"
 #include "server/engine/memory_limit.h"
 #include "server/engine/pin.h"
-#include "server/engine/say.h"
+#include "server/engine/fill_answer.h"
 #include "server/engine/token.h"
 
 /* ---- life ---- */
@@ -93,7 +93,7 @@ static struct rules_record facts_of_response(const struct response *response) {
 
 static bool wrong_type(struct entry entry, struct engine_answer *answer) {
   if (entry.record == NULL || !record_is_value(entry.record)) return false;
-  say_status(answer, ENGINE_WRONGTYPE);
+  fill_answer_status(answer, ENGINE_WRONGTYPE);
   return true;
 }
 
@@ -131,7 +131,7 @@ static bool grant(struct engine *engine, struct record *record, const struct eng
 static void queue_claim(struct engine *engine, struct record *record,
                         const struct engine_claim *claim, int64_t now_ms,
                         struct engine_answer *answer) {
-  const struct waiting_request request = {
+  const struct wait_queue_request request = {
       .as = {.claims = true,
              .hold = claim->hold,
              .lease_ms = (uint32_t)claim->lease_ms,
@@ -141,7 +141,7 @@ static void queue_claim(struct engine *engine, struct record *record,
       .owner = claim->owner,
       .wait_ms = claim->wait_ms,
   };
-  waiting_join(engine, record, &request, now_ms, answer);
+  wait_queue_join(engine, record, &request, now_ms, answer);
 }
 
 static struct rules_claim rules_request(const struct engine_claim *claim) {
@@ -182,7 +182,7 @@ static void claim_absent(struct engine *engine, const struct name *name,
                          struct engine_answer *answer) {
   size_t more = sizeof(struct record) + claim->key.len + claim->fingerprint.len + claim->owner.len;
   if (memory_limit_refuses(engine, (struct memory_limit_demand){more, true}, now_ms)) {
-    say_status(answer, ENGINE_OOM);
+    fill_answer_status(answer, ENGINE_OOM);
     return;
   }
   struct rules_record facts = {.phase = RULES_ABSENT};
@@ -191,12 +191,12 @@ static void claim_absent(struct engine *engine, const struct name *name,
   rules_claim(&facts, &request, now_ms);
   struct record *record = grant_first(engine, name, claim, &facts);
   if (record == NULL) {
-    say_status(answer, ENGINE_NO_MEMORY);
+    fill_answer_status(answer, ENGINE_NO_MEMORY);
     return;
   }
   token_take(engine);
   engine->counters.granted++;
-  say_claimed(record, answer);
+  fill_answer_claimed(record, answer);
 }
 
 static void claim_record(struct engine *engine, struct record *record,
@@ -213,11 +213,11 @@ static void claim_record(struct engine *engine, struct record *record,
     queue_claim(engine, record, claim, now_ms, answer);
     return;
   }
-  if (say_grants(verdict) && !grant(engine, record, claim, &facts, verdict)) {
-    say_status(answer, ENGINE_NO_MEMORY);
+  if (fill_answer_grants(verdict) && !grant(engine, record, claim, &facts, verdict)) {
+    fill_answer_status(answer, ENGINE_NO_MEMORY);
     return;
   }
-  say_record(record, verdict, now_ms, answer);
+  fill_answer_record(record, verdict, now_ms, answer);
 }
 
 /* There is a response: it is replayed, unless the fingerprint differs. */
@@ -227,9 +227,9 @@ static void claim_response(const struct response *response, const struct engine_
   struct rules_claim request = rules_request(claim);
   request.fingerprint_matches = span_equal(response->fingerprint, claim->fingerprint);
   if (rules_claim(&facts, &request, now_ms) == RULES_MISMATCH) {
-    say_status(answer, ENGINE_MISMATCH);
+    fill_answer_status(answer, ENGINE_MISMATCH);
   } else {
-    say_response(response, now_ms, answer);
+    fill_answer_response(response, now_ms, answer);
   }
 }
 
@@ -263,8 +263,8 @@ static void share_stored(struct engine *engine, struct record *record,
   struct response response;
   struct engine_answer shared;
   response_log_read(stored, &response);
-  say_response(&response, now_ms, &shared);
-  waiting_share(engine, record, &shared);
+  fill_answer_response(&response, now_ms, &shared);
+  wait_queue_share(engine, record, &shared);
 }
 
 /* The response replaces the record; all waiters get it. false: memory is short. */
@@ -288,8 +288,8 @@ static bool share_response(struct engine *engine, struct record *record, struct 
     response->body = pin_bytes(response->body_blob); /* the waiters outlive the caller's bytes */
     response->meta = pin_bytes(response->meta_blob);
     struct engine_answer shared;
-    say_response(response, now_ms, &shared);
-    waiting_share(engine, record, &shared);
+    fill_answer_response(response, now_ms, &shared);
+    wait_queue_share(engine, record, &shared);
     response_drop_blobs(&engine->memory, response);
   }
   effect_emit(engine, EFFECT_DONE, response->key);
@@ -324,7 +324,7 @@ static void store_record(struct engine *engine, struct record *record, uint64_t 
   struct rules_record facts = record_facts(record);
   enum rules_verdict verdict = rules_store(&facts, store->token, false, store->ttl_ms, now_ms);
   if (verdict != RULES_STORED && verdict != RULES_SHARED) {
-    say_status(answer, ENGINE_STALE);
+    fill_answer_status(answer, ENGINE_STALE);
     return;
   }
   struct response response = response_to(record, store, &facts);
@@ -336,7 +336,7 @@ static void store_record(struct engine *engine, struct record *record, uint64_t 
   if (kept) {
     answer_kept(engine, waiting, answer);
   } else {
-    say_status(answer, ENGINE_NO_MEMORY);
+    fill_answer_status(answer, ENGINE_NO_MEMORY);
   }
 }
 
@@ -347,9 +347,9 @@ static void store_again(const struct response *response, const struct engine_sto
   struct rules_record facts = facts_of_response(response);
   bool same = span_equal(response->body, store->body) && span_equal(response->meta, store->meta);
   switch (rules_store(&facts, store->token, same, store->ttl_ms, now_ms)) {
-    case RULES_SAME_STORED: say_status(answer, ENGINE_STORED); break;
-    case RULES_CONFLICT: say_status(answer, ENGINE_CONFLICT); break;
-    default: say_status(answer, ENGINE_STALE); break;
+    case RULES_SAME_STORED: fill_answer_status(answer, ENGINE_STORED); break;
+    case RULES_CONFLICT: fill_answer_status(answer, ENGINE_CONFLICT); break;
+    default: fill_answer_status(answer, ENGINE_STALE); break;
   }
 }
 
@@ -363,7 +363,7 @@ void engine_store(struct engine *engine, const struct engine_store *store, int64
   if (entry.response != NULL) {
     store_again(&response, store, now_ms, answer);
   } else if (entry.record == NULL) {
-    say_status(answer, ENGINE_STALE);
+    fill_answer_status(answer, ENGINE_STALE);
   } else if (!wrong_type(entry, answer)) {
     store_record(engine, entry.record, name->hash, store, now_ms, answer);
   }
@@ -388,11 +388,11 @@ static void renew_record(struct engine *engine, struct record *record,
   struct rules_record facts = record_facts(record);
   enum rules_verdict verdict = rules_renew(&facts, renew->token, (uint32_t)renew->lease_ms, now_ms);
   if (verdict != RULES_RENEWED) {
-    say_status(answer, ENGINE_STALE);
+    fill_answer_status(answer, ENGINE_STALE);
     return;
   }
   if (span_present(renew->stage) && !set_stage(engine, record, renew->stage)) {
-    say_status(answer, ENGINE_NO_MEMORY);
+    fill_answer_status(answer, ENGINE_NO_MEMORY);
     return;
   }
   struct claim *claim = record->claim;
@@ -414,7 +414,7 @@ void engine_renew(struct engine *engine, const struct engine_renew *renew, int64
   struct response response;
   struct entry entry = find_entry(engine, name, now_ms, &response);
   if (entry.record == NULL) { /* absent or DONE */
-    say_status(answer, ENGINE_STALE);
+    fill_answer_status(answer, ENGINE_STALE);
   } else if (!wrong_type(entry, answer)) {
     renew_record(engine, entry.record, renew, now_ms, answer);
   }
@@ -431,12 +431,12 @@ void engine_release(struct engine *engine, const struct engine_release *release,
   struct rules_record facts = {.phase = RULES_ABSENT}; /* absent or DONE: NOT_YOURS in both cases */
   if (entry.record != NULL) facts = record_facts(entry.record);
   if (rules_release(&facts, release->token) != RULES_RELEASE) {
-    say_status(answer, ENGINE_NOT_YOURS);
+    fill_answer_status(answer, ENGINE_NOT_YOURS);
     return;
   }
   grant_end(engine, entry.record, RULES_END_RELEASED, now_ms, now_ms);
   engine->counters.released++;
-  say_status(answer, ENGINE_RELEASED);
+  fill_answer_status(answer, ENGINE_RELEASED);
 }
 
 /* ---- FETCH, WAIT ---- */
@@ -452,23 +452,23 @@ static void read_record(struct engine *engine, struct record *record,
   enum rules_verdict verdict =
       rules_read(&facts, differs(record_fingerprint(record), read->fingerprint));
   if (verdict != RULES_SAY_BUSY || read->wait_ms == 0) {
-    say_record(record, verdict, now_ms, answer);
+    fill_answer_record(record, verdict, now_ms, answer);
     return;
   }
-  const struct waiting_request request = {
+  const struct wait_queue_request request = {
       .as = {.context = read->context, .loop_id = (uint8_t)read->loop_id},
       .wait_ms = read->wait_ms,
   };
-  waiting_join(engine, record, &request, now_ms, answer);
+  wait_queue_join(engine, record, &request, now_ms, answer);
 }
 
 static void read_response(const struct response *response, const struct engine_read *read,
                           int64_t now_ms, struct engine_answer *answer) {
   const struct rules_record facts = facts_of_response(response);
   if (rules_read(&facts, differs(response->fingerprint, read->fingerprint)) == RULES_MISMATCH) {
-    say_status(answer, ENGINE_MISMATCH);
+    fill_answer_status(answer, ENGINE_MISMATCH);
   } else {
-    say_response(response, now_ms, answer);
+    fill_answer_response(response, now_ms, answer);
   }
 }
 
@@ -481,7 +481,7 @@ void engine_read(struct engine *engine, const struct engine_read *read, int64_t 
   if (entry.response != NULL) {
     read_response(&response, read, now_ms, answer);
   } else if (entry.record == NULL) {
-    say_status(answer, ENGINE_NOTHING);
+    fill_answer_status(answer, ENGINE_NOTHING);
   } else if (!wrong_type(entry, answer)) {
     read_record(engine, entry.record, read, now_ms, answer);
   }

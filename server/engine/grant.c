@@ -5,7 +5,7 @@
 #include "server/engine/effect.h"
 #include "server/engine/entry.h"
 #include "server/engine/pin.h"
-#include "server/engine/say.h"
+#include "server/engine/fill_answer.h"
 #include "server/engine/token.h"
 
 /* ---- hand-over ---- */
@@ -45,18 +45,18 @@ static void hand_over(struct engine *engine, struct record *record, enum rules_e
                       int64_t now_ms) {
   struct claim *claim = record->claim;
   struct waiter *waiter = LIST_ENTRY(claim->claimers.next, struct waiter, link);
-  waiting_leave(engine, waiter);
+  wait_queue_leave(engine, waiter);
   keep_former(record, end, &waiter->undo);
   binding_unbind(engine, claim);
   binding_bind(waiter->binding, claim);
   record_set_owner(record, pin_take(waiter->owner));
   enum rules_verdict verdict = grant_to(engine, record, waiter, now_ms);
-  say_record(record, verdict, now_ms, &waiter->answer);
+  fill_answer_record(record, verdict, now_ms, &waiter->answer);
   pin_take_answer(&waiter->answer);
   waiter->phase = WAITER_GRANTED;
   waiter->record = record;
   claim->granted = waiter;
-  waiting_make_ready(engine, waiter);
+  wait_queue_make_ready(engine, waiter);
 }
 
 void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
@@ -81,7 +81,7 @@ void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
 
 static void to_lapsed(struct engine *engine, struct record *record,
                       const struct rules_record *facts, int64_t now_ms) {
-  waiting_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
+  wait_queue_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
   effect_emit_free(engine, (struct entry){.record = record});
   entry_set_facts(engine, record, facts);
 }
@@ -89,12 +89,12 @@ static void to_lapsed(struct engine *engine, struct record *record,
 static void to_unknown(struct engine *engine, struct record *record,
                        const struct rules_record *facts, int64_t now_ms) {
   entry_set_facts(engine, record, facts);
-  waiting_answer_all(engine, record, RULES_SAY_UNKNOWN, now_ms);
+  wait_queue_answer_all(engine, record, RULES_SAY_UNKNOWN, now_ms);
   effect_emit(engine, EFFECT_UNKNOWN, record_key(record));
 }
 
 static void to_absent(struct engine *engine, struct record *record, int64_t now_ms) {
-  waiting_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
+  wait_queue_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
   effect_emit_free(engine, (struct entry){.record = record});
   entry_remove_record(engine, record);
 }
@@ -104,14 +104,14 @@ struct record *grant_end(struct engine *engine, struct record *record, enum rule
   struct claim *claim = record->claim;
   claim_confirm(claim);
   if (claim != NULL)
-    waiting_time_out_all(engine, claim, rules_waits_past_ms(end, state_moment(engine, at_ms)));
+    wait_queue_time_out_all(engine, claim, rules_waits_past_ms(end, state_moment(engine, at_ms)));
   struct rules_record facts = record_facts(record);
   bool claim_waits = claim != NULL && !list_empty(&claim->claimers);
   if (end == RULES_END_LEASE_OVER) engine->counters.lapsed++;
   switch (rules_end_grant(&facts, end, claim_waits, engine->options.retention_ms, at_ms)) {
     case RULES_HAND_OVER:
       hand_over(engine, record, end, now_ms);
-      waiting_time_out_all(engine, claim, state_past_ms(engine, now_ms));
+      wait_queue_time_out_all(engine, claim, state_past_ms(engine, now_ms));
       return record;
     case RULES_TO_LAPSED: to_lapsed(engine, record, &facts, now_ms); return record;
     case RULES_TO_UNKNOWN: to_unknown(engine, record, &facts, now_ms); return record;

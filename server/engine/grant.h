@@ -8,7 +8,7 @@
 #ifndef IDEM_SERVER_ENGINE_GRANT_H
 #define IDEM_SERVER_ENGINE_GRANT_H
 
-#include "server/engine/waiting.h"
+#include "server/engine/wait_queue.h"
 
 /* Ends the current grant at at_ms (a lease: its deadline), noticed at now_ms: the oldest claimer is
  * granted, or the record is LAPSED, UNKNOWN or gone. Returns the record; NULL: it is gone. */

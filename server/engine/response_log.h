@@ -6,9 +6,9 @@
  *     width 2 s   [ ][c][ ]...[ ]     chunk that is open there (chunk.h), one after the other. The
  *       ...                           width is the response's TTL / 256, at least CHUNK_FINEST_MS
  *
- * What has ended is found by expiry.h, in passes over the chunks. What is dropped before its end
- * leaves a hole; a chunk that is mostly holes is offered by response_log_sparse, so that the rest
- * can be written again.
+ * What has ended is found by response_expiry.h, in passes over the chunks. What is dropped before
+ * its end leaves a hole; a chunk that is mostly holes is offered by response_log_sparse, so that
+ * the rest can be written again.
  *
  * Invariants: a chunk's timer is armed at or before the end of the first of its live responses; a
  * chunk has a live response or is pinned, else it is freed; a chunk whose first end has come is
@@ -27,7 +27,7 @@ struct response_log {
   struct memory *memory;
   struct wheel ends;  /* struct chunk.timer */
   struct list sparse; /* struct chunk.sparse */
-  struct list ended;  /* the same: the next pass of expiry.h frees them */
+  struct list ended;  /* the same: the next pass of response_expiry.h frees them */
   struct chunk **open[RESPONSE_LOG_WIDTHS];
   uint16_t open_count[RESPONSE_LOG_WIDTHS];
   uint32_t epoch; /* responses of an older one are flushed */
@@ -69,8 +69,8 @@ void response_log_prefetch(const struct response_ref *ref);
 void response_log_drop(struct response_log *log, struct response_ref *ref);
 void response_log_pin(struct response_ref *ref);
 void response_log_unpin(struct response_log *log, struct response_ref *ref);
-/* For expiry.h, when the chunk has no live response left. Takes it out of every list and wheel; the
- * caller frees it unless it is pinned, else the last unpin does. */
+/* For response_expiry.h, when the chunk has no live response left. Takes it out of every list and
+ * wheel; the caller frees it unless it is pinned, else the last unpin does. */
 void response_log_retire(struct response_log *log, struct chunk *chunk);
 
 /* Up to `room` live responses of one sparse chunk, which the caller copies and drops. 0: no chunk

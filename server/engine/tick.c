@@ -4,9 +4,9 @@
 #include "server/engine/binding.h"
 #include "server/engine/due.h"
 #include "server/engine/effect.h"
-#include "server/engine/expiry.h"
+#include "server/engine/response_expiry.h"
 #include "server/engine/sweep.h"
-#include "server/engine/waiting.h"
+#include "server/engine/wait_queue.h"
 
 /* ---- records and waits ---- */
 
@@ -34,7 +34,7 @@ static void tick_waits(struct engine *engine, int64_t now_ms, unsigned *budget) 
     struct waiter *waiter = LIST_ENTRY(node, struct waiter, timer);
     wheel_set(&engine->waits, node, node->deadline_ms);
     if (grant_may_have_ended(engine, waiter->record)) due_apply(engine, waiter->record, now_ms);
-    if (waiter->phase == WAITER_WAITING) waiting_time_out(engine, waiter, node->deadline_ms);
+    if (waiter->phase == WAITER_WAITING) wait_queue_time_out(engine, waiter, node->deadline_ms);
   }
   if (*budget > 0) engine->waits_past_ms = past_ms;
 }
@@ -72,10 +72,10 @@ static void tick_bindings(struct engine *engine, int64_t now_ms, unsigned *budge
 
 /* ---- responses ---- */
 
-_Static_assert(EXPIRY_AT_ONCE <= INDEX_GROUP, "what is due at once is removed at once");
+_Static_assert(RESPONSE_EXPIRY_AT_ONCE <= INDEX_GROUP, "what is due at once is removed at once");
 
 /* They have left the log, but are still in the index. */
-static void note_expired(struct engine *engine, const struct expiry_batch *batch) {
+static void note_expired(struct engine *engine, const struct response_expiry_batch *batch) {
   uint64_t count = batch->count - batch->flushed;
   engine->counters.expired += count;
   engine->counts[RULES_DONE] -= count;
@@ -83,7 +83,7 @@ static void note_expired(struct engine *engine, const struct expiry_batch *batch
     effect_emit_free(engine, (struct entry){.response = batch->refs[i]});
 }
 
-static void group_batch(const struct engine *engine, const struct expiry_batch *batch,
+static void group_batch(const struct engine *engine, const struct response_expiry_batch *batch,
                         struct index_group *group) {
   for (size_t i = 0; i < batch->count; i++) {
     group->hashes[i] = name_hash(engine, batch->keys[i]);
@@ -95,10 +95,10 @@ static void group_batch(const struct engine *engine, const struct expiry_batch *
 /* Thousands of responses may end together, each in another place of the index: while one group is
  * found and read, the buckets of the group before it are being fetched. */
 static void tick_responses(struct engine *engine, int64_t now_ms, unsigned *budget) {
-  struct expiry_batch batch;
+  struct response_expiry_batch batch;
   struct index_group groups[2], *group = &groups[0], *former = NULL;
   int64_t past_ms = state_past_ms(engine, now_ms);
-  while (expiry_due(&engine->log, past_ms, budget, &batch) > 0) {
+  while (response_expiry_due(&engine->log, past_ms, budget, &batch) > 0) {
     note_expired(engine, &batch);
     group_batch(engine, &batch, group);
     index_fetch_group(&engine->index, group);
@@ -145,6 +145,6 @@ int64_t tick_next_due_hint(const struct engine *engine) {
 
 int64_t tick_next_due(const struct engine *engine) {
   const int64_t deadlines[WHEELS] = {wheel_next(&engine->leases), wheel_next(&engine->waits),
-                                     wheel_next(&engine->ends), expiry_next(&engine->log)};
+                                     wheel_next(&engine->ends), response_expiry_next(&engine->log)};
   return due_after(engine, deadlines);
 }

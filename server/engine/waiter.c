@@ -7,7 +7,7 @@
 #include "server/engine/due.h"
 #include "server/engine/grant.h"
 #include "server/engine/pin.h"
-#include "server/engine/waiting.h"
+#include "server/engine/wait_queue.h"
 
 static void forget_ready(struct engine *engine, unsigned loop_id) {
   if (list_empty(&engine->ready[loop_id])) engine->ready_loops &= ~(UINT64_C(1) << loop_id);
@@ -56,11 +56,11 @@ void waiter_cancel(struct engine *engine, struct waiter *waiter, int64_t now_ms)
     waiter_take_back(engine, waiter, now_ms);
     return;
   }
-  waiting_leave(engine, waiter);
+  wait_queue_leave(engine, waiter);
   destroy(engine, waiter);
 }
 
 void waiter_expire(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
   if (waiter->phase == WAITER_WAITING) due_apply(engine, waiter->record, now_ms);
-  if (waiter->phase == WAITER_WAITING) waiting_time_out(engine, waiter, now_ms);
+  if (waiter->phase == WAITER_WAITING) wait_queue_time_out(engine, waiter, now_ms);
 }

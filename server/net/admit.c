@@ -12,7 +12,7 @@ _Static_assert(offsetof(struct conn, stream) + sizeof(struct stream_uv) + sizeof
                    sizeof(uv_tcp_t) + 136,
                "an idle connection got larger");
 
-/* The kernel closes a connection whose client acknowledges nothing, some time after conn_review
+/* The kernel closes a connection whose client acknowledges nothing, some time after timeouts_check
  * would. */
 #define USER_TIMEOUT_MORE_MS 10000
 

@@ -11,8 +11,6 @@
 #include "server/net/address.h"
 #include "server/net/output.h"
 
-/* How long a connection that we ended may stay half open. */
-#define LINGER_MS 1000
 /* How long sending may take in a turn, not counting the first few connections, and how many
  * connections are settled between two readings of the clock: each costs a system call. */
 #define SENDING_NS 3000000u
@@ -47,18 +45,6 @@ void conn_group_count(struct conn_group *group) {
 void conn_group_forget(struct conn_group *group) {
   atomic_fetch_sub(&group->connections, 1);
   atomic_fetch_sub(group->connections_of_all, 1);
-}
-
-/* ---- progress ---- */
-
-/* The lower half of the clock's bits is enough: the longest time to measure is a day (the cap of
- * client-output-timeout), and they wrap around after 49 days. */
-static void note_progress(struct conn *conn) {
-  conn->progress_ms = (uint32_t)conn->group->worker.now_ms;
-}
-
-static int64_t since_progress_ms(const struct conn *conn) {
-  return (uint32_t)conn->group->worker.now_ms - conn->progress_ms;
 }
 
 /* ---- state ---- */
@@ -117,14 +103,14 @@ static void enter_closing(struct conn *conn) {
  * overtake the last reply. */
 static void enter_lingering(struct conn *conn) {
   session_unbind(&conn->session, &conn->group->worker); /* for its client it is closed */
-  note_progress(conn);
+  conn_note_progress(conn);
   set_reading(conn, true);
 }
 
 static void enter_closed(struct conn *conn) {
   struct conn_group *group = conn->group;
   struct list *link = &conn->session.link;
-  if (group->next_review == link) group->next_review = link->next;
+  if (group->next_check == link) group->next_check = link->next;
   drop_input(conn);
   setup_session_deinit(&conn->session, &group->worker);
   conn_group_forget(group);
@@ -188,7 +174,7 @@ static bool send_output(struct conn *conn) {
   struct worker *worker = &conn->group->worker;
   switch (output_send(&conn->stream, session, worker, conn->left_count > 0)) {
     case OUTPUT_LEFT:
-      if (conn->left_count++ == 0) note_progress(conn);
+      if (conn->left_count++ == 0) conn_note_progress(conn);
       break;
     case OUTPUT_LOST: conn_close(conn); return false;
     case OUTPUT_SENT:
@@ -280,7 +266,8 @@ void conn_note_end(struct conn *conn, bool orderly) {
 
 void conn_note_written(struct conn *conn, struct resp_output *out, int error) {
   struct worker *worker = &conn->group->worker;
-  if (output_note_taken(&conn->stream, &conn->session, worker, error == 0)) note_progress(conn);
+  if (output_note_taken(&conn->stream, &conn->session, worker, error == 0))
+    conn_note_progress(conn);
   if (out != NULL) {
     conn->left_count--;
     output_done(out, worker);
@@ -291,49 +278,6 @@ void conn_note_written(struct conn *conn, struct resp_output *out, int error) {
   } else if (out != NULL) {
     conn_mark(conn);
   }
-}
-
-/* ---- housekeeping ---- */
-
-/* The kernel holds less when the client takes some. The stream hears of it only once much of a
- * large buffer is free, for which a slow reader may need minutes. */
-static void note_acknowledged(struct conn *conn) {
-  int64_t unacknowledged = stream_ask(&conn->stream, STREAM_UNACKNOWLEDGED);
-  if (unacknowledged < 0) return;
-  if ((uint32_t)unacknowledged < conn->unacknowledged) note_progress(conn);
-  conn->unacknowledged = (uint32_t)unacknowledged;
-}
-
-/* Takes none of its replies, however few they are. */
-static bool is_stuck(const struct conn *conn, bool listens) {
-  const struct options *options = conn->group->worker.options;
-  if (listens && conn_output_over(conn)) return true;
-  return conn->left_count > 0 && since_progress_ms(conn) >= options->client_output_timeout_ms;
-}
-
-/* No command comes. A connection that waits, is subscribed or has replies to take is not idle, nor
- * is one that has a HELD claim with BIND. */
-static bool is_idle(struct conn *conn, bool listens) {
-  struct worker *worker = &conn->group->worker;
-  const struct session *session = &conn->session;
-  int64_t timeout_ms = worker->options->timeout_s * 1000;
-  return timeout_ms > 0 && worker->now_ms - session->active_ms >= timeout_ms && !listens &&
-         !session_blocked(session) && !conn->paused && conn->left_count == 0 &&
-         !session_holds_bound(session, worker);
-}
-
-void conn_review(struct conn *conn) {
-  struct session *session = &conn->session;
-  struct worker *worker = &conn->group->worker;
-  if (conn->left_count > 0) {
-    if (output_note_taken(&conn->stream, session, worker, true)) note_progress(conn);
-    note_acknowledged(conn);
-  }
-  bool listens = session_subscriptions(session) != NULL || session->monitors;
-  bool stuck = is_stuck(conn, listens);
-  bool lingered = conn->phase == CONN_LINGERING && since_progress_ms(conn) >= LINGER_MS;
-  if (stuck) worker->counters.closed_by_output_limit++;
-  if (stuck || lingered || is_idle(conn, listens)) conn_close(conn);
 }
 
 void conn_describe(const struct session *session, struct session_address *address) {

@@ -39,8 +39,9 @@ struct conn_group {
   struct worker worker;
   struct gate *gate; /* entered before anything here is touched */
   struct input_budget budget;
-  struct list runnable;      /* struct session.unsent, see above */
-  struct list *next_review;  /* in worker.sessions, for conn_review; NULL: the first */
+  struct list runnable; /* struct session.unsent, see above */
+  struct list
+      *next_check; /* in worker.sessions, whose time-outs cron checks next; NULL: the first */
   struct resp_reader reader; /* for input that arrives whole */
   size_t gathered_bytes;     /* approximate, in outputs that were not sent yet; see conn_gather */
   uint64_t stamp_ns;         /* when the clock was read last, in this batch; 0: not yet */
@@ -77,8 +78,9 @@ struct conn {
   struct conn_group *group;
   struct input *input;     /* NULL when there is nothing */
   uint32_t left_count;     /* outputs that were left to the stream */
-  uint32_t progress_ms;    /* when something was last taken, or lingering began; see conn.c */
-  uint32_t unacknowledged; /* bytes that the kernel held for it at the last conn_review */
+  uint32_t progress_ms;    /* when something was last taken, output was first left to the stream, or
+                             lingering began; see conn_note_progress */
+  uint32_t unacknowledged; /* bytes that the kernel held for it at the last timeouts_check */
   enum conn_phase phase : 8;
   enum conn_incoming incoming : 8;
   bool unrun; /* input begins with what was not run: blocked, or its share was used */
@@ -162,6 +164,15 @@ void conn_group_send(struct conn_group *group);
 /* Reads on or stops, as its state now says. Called before the end of the turn for a connection that
  * has to stop. */
 void conn_adjust_reading(struct conn *conn);
+/* The lower half of the clock's bits is enough: the longest time to measure is a day (the cap of
+ * client-output-timeout), and they wrap around after 49 days. */
+static inline void conn_note_progress(struct conn *conn) {
+  conn->progress_ms = (uint32_t)conn->group->worker.now_ms;
+}
+static inline int64_t conn_since_progress_ms(const struct conn *conn) {
+  return (uint32_t)conn->group->worker.now_ms - conn->progress_ms;
+}
+
 /* CLIENT PAUSE has ended. */
 void conn_unpause(struct conn *conn);
 
@@ -170,8 +181,6 @@ void conn_unpause(struct conn *conn);
 void conn_note_end(struct conn *conn, bool orderly);
 void conn_note_written(struct conn *conn, struct resp_output *out, int error);
 
-/* Closes what is idle or stuck for too long. */
-void conn_review(struct conn *conn);
 /* instance_describe */
 void conn_describe(const struct session *session, struct session_address *address);
 

@@ -3,6 +3,7 @@
 
 #include "server/commands/strangers.h"
 #include "server/net/serve.h"
+#include "server/net/timeouts.h"
 
 /* The wall clock may jump; unix times in replies follow it within a cron tick. Small differences
  * between the two clocks are not followed at all, so that EXPIRETIME returns what EXPIREAT has
@@ -51,17 +52,17 @@ static void end_late(struct conn_group *group) {
     serve_late(late->owner);
 }
 
-static void review_connections(struct conn_group *group) {
+static void check_connections(struct conn_group *group) {
   struct worker *worker = &group->worker;
   uint64_t count =
       worker->session_count < CRON_CONNECTIONS ? worker->session_count : CRON_CONNECTIONS;
   strangers_review(worker);
   end_late(group);
   for (; count > 0 && !list_empty(&worker->sessions); count--) {
-    struct list *node = group->next_review;
+    struct list *node = group->next_check;
     if (node == NULL || node == &worker->sessions) node = worker->sessions.next;
-    group->next_review = node->next;
-    conn_review(conn_of(LIST_ENTRY(node, struct session, link)));
+    group->next_check = node->next;
+    timeouts_check(conn_of(LIST_ENTRY(node, struct session, link)));
   }
 }
 
@@ -71,5 +72,5 @@ void cron_run(struct cron *cron, struct conn_group *group) {
   see_wall_clock(worker);
   log_counts(worker->log, worker->now_ms);
   end_pause(cron, group);
-  if (is_fair(cron, worker->now_ms)) review_connections(group);
+  if (is_fair(cron, worker->now_ms)) check_connections(group);
 }

@@ -4,13 +4,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "server/commands/limits.h"
+#include "server/commands/argument_limits.h"
 
 /* ---- the budget ---- */
 
 void input_init_reader(struct resp_reader *reader, struct worker *worker) {
   resp_read_init(reader);
-  reader->argument_limit = limits_argument;
+  reader->argument_limit = argument_limits_argument;
   reader->context = worker;
   reader->unasked_bytes = worker->unasked_bytes;
   reader->command_limit = (size_t)worker->options->limits.body_bytes + INPUT_COMMAND_BYTES;
@@ -132,7 +132,7 @@ static enum input_result adopt(struct input *input, struct span bytes, size_t *s
   size_t at = 0, bulk = resp_read_bulk(&input->reader, bytes.data, &at);
   *stay = bytes.len;
   if (bulk < INPUT_ADOPTED_BYTES || bytes.len - at >= bulk || input->body.len != 0) return INPUT_OK;
-  if (!limits_is_adoptable(input->budget->worker, input->reader.argv, input->reader.argc))
+  if (!argument_limits_is_adoptable(input->budget->worker, input->reader.argv, input->reader.argc))
     return INPUT_OK;
   input->body = (struct input_body){.len = bulk, .at = at};
   *stay = at;

@@ -5,7 +5,7 @@
 
 #include "server/commands/execute.h"
 #include "server/commands/incoming.h"
-#include "server/net/share.h"
+#include "server/net/turn_share.h"
 
 /* ---- running ---- */
 
@@ -27,7 +27,7 @@ static void after_run(struct conn *conn) {
 
 static void run_input(struct conn *conn) {
   struct input *input = conn->input;
-  size_t used = share_run(conn, &input->reader, input_bytes(input), input_adopted(input));
+  size_t used = turn_share_run(conn, &input->reader, input_bytes(input), input_adopted(input));
   if (used > 0) input_await(input, false); /* what is left is another command */
   bool much = conn->session.waiting && input_bytes(input).len - used > SERVE_BYTES_AFTER_WAIT;
   if (!was_kept(conn, input_consumed(input, used)) || much) {
@@ -68,7 +68,7 @@ static bool keep_rest(struct conn *conn, struct span rest) {
 
 static void run_arrived(struct conn *conn, struct span bytes) {
   struct resp_reader *reader = &conn->group->reader;
-  size_t used = share_run(conn, reader, bytes, NULL);
+  size_t used = turn_share_run(conn, reader, bytes, NULL);
   bool over = conn->session.close_when_sent || conn->session.close_now;
   bool left = used < bytes.len || !resp_read_idle(reader);
   if (!over && left && !keep_rest(conn, (struct span){bytes.data + used, bytes.len - used})) {

@@ -3,7 +3,7 @@
  *
  * A turn is everything that one wake-up of a loop brings:
  *
- *     poll      sockets -> parse in place -> run                          serve.h, share.h
+ *     poll      sockets -> parse in place -> run                          serve.h, turn_share.h
  *     check     sockets handed over -> late AUTH errors, evicted strangers -> deadlines
  *               -> ready waiters -> connections with commands left -> slices of tasks
  *               -> messages -> output                                     turn.h

@@ -69,7 +69,7 @@ static struct model_answer say(enum engine_status status) {
   return a;
 }
 
-static struct model_answer say_claimed(const struct model_key *k) {
+static struct model_answer fill_answer_claimed(const struct model_key *k) {
   struct model_answer a = say(ENGINE_CLAIMED);
   a.grant = k->grant.number;
   a.lease_ms = k->grant.lease_ms;
@@ -222,7 +222,7 @@ static void grant_to_waiter(struct model *model, int key, struct model_waiter *w
   };
   k->deadline_ms = now_ms + w->lease_ms;
   k->closed_ms = MODEL_NEVER;
-  answer_waiter(w, say_claimed(k));
+  answer_waiter(w, fill_answer_claimed(k));
 }
 
 static void count_end_to_waiter(struct model *model, int key, enum rules_end end) {
@@ -412,7 +412,7 @@ static void claim_held(struct model *model, const struct model_claim *claim, boo
   struct model_key *k = &model->keys[claim->key];
   if (claim->owner != NONE && claim->owner == k->grant.owner) {
     claim_again(model, claim, now_ms);
-    *answer = say_claimed(k);
+    *answer = fill_answer_claimed(k);
     return;
   }
   HAPPENED_IF(claim->owner == NONE && k->grant.owner == NONE, claim_busy_without_owners);
@@ -453,7 +453,7 @@ static void claim_lapsed(struct model *model, const struct model_claim *claim, i
               claim_on_lapsed_by_its_owner);
   HAPPENED_IF(k->phase == RULES_LAPSED && k->grant.stage != NONE, claim_on_lapsed_finds_stage);
   grant_to_caller(model, claim, k->grant.attempt + 1, k->grant.stage, now_ms);
-  *answer = say_claimed(k);
+  *answer = fill_answer_claimed(k);
 }
 
 static void claim_absent(struct model *model, const struct model_claim *claim, int64_t now_ms,
@@ -466,7 +466,7 @@ static void claim_absent(struct model *model, const struct model_claim *claim, i
   k->birth = ++model->births;
   k->fingerprint = claim->fingerprint;
   grant_to_caller(model, claim, 1, NONE, now_ms);
-  *answer = say_claimed(k);
+  *answer = fill_answer_claimed(k);
 }
 
 static void count_claim_mismatch(struct model *model, const struct model_claim *claim) {

@@ -14,7 +14,7 @@
 #include "server/commands/setup.h"
 #include "server/net/cron.h"
 #include "server/net/serve.h"
-#include "server/net/share.h"
+#include "server/net/turn_share.h"
 #include "server/net/turn.h"
 
 #define PEERS 40

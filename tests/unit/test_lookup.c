@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "server/commands/lookup.h"
-#include "server/commands/table.h"
+#include "server/commands/command_table.h"
 
 static int setup(void **state) {
-  *state = lookup_create(table_commands, table_command_count);
+  *state = lookup_create(command_table_commands, command_table_command_count);
   return *state == NULL;
 }
 
@@ -21,8 +21,8 @@ static int teardown(void **state) {
 }
 
 static void each_row_is_found_by_its_name_in_any_case(void **state) {
-  for (size_t i = 0; i < table_command_count; i++) {
-    const struct command *row = &table_commands[i];
+  for (size_t i = 0; i < command_table_command_count; i++) {
+    const struct command *row = &command_table_commands[i];
     const char *bar = strchr(row->name, '|');
     char name[COMMAND_NAME_BYTES];
     command_name(row, name);
@@ -84,8 +84,8 @@ static void a_row_says_how_many_arguments_it_takes(void **state) {
 /* One sets the session's transaction apart from the handler, the other what the network may do. */
 static void two_flags_belong_to_one_row_each(void **state) {
   (void)state;
-  for (size_t i = 0; i < table_command_count; i++) {
-    const struct command *row = &table_commands[i];
+  for (size_t i = 0; i < command_table_command_count; i++) {
+    const struct command *row = &command_table_commands[i];
     assert_int_equal((row->flags & COMMAND_RUNS_QUEUE) != 0, strcmp(row->name, "EXEC") == 0);
     assert_int_equal((row->flags & COMMAND_ADOPTS_BODY) != 0, strcmp(row->name, "STORE") == 0);
   }

@@ -147,7 +147,7 @@ static void it_does_not_sleep_while_commands_are_left(void **state) {
   peer_say(&w->peer[0], text, sizeof text - 1);
   turn(w, 0);
   assert_true(conn->unrun);
-  assert_int_equal(w->peer[0].heard_len, 7 * SHARE_COMMANDS);
+  assert_int_equal(w->peer[0].heard_len, 7 * TURN_SHARE_COMMANDS);
   turn(w, 0);
   assert_true(is_busy(w, 0));
   assert_int_equal(w->peer[0].heard_len, 7 * 1000);

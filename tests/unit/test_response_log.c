@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#include "server/engine/expiry.h"
+#include "server/engine/response_expiry.h"
 #include "server/engine/response_log.h"
 
 #define START INT64_C(1000000)
@@ -58,7 +58,7 @@ static int teardown(void **state) {
   }
   assert_int_equal(f->memory.bytes, 0);
   assert_true(list_empty(&f->log.sparse));
-  assert_int_equal(expiry_next(&f->log), INT64_MAX);
+  assert_int_equal(response_expiry_next(&f->log), INT64_MAX);
   free(f);
   return 0;
 }
@@ -109,8 +109,8 @@ static void expect_stored(const struct response_ref *ref, const struct response 
 /* Drops what is due; how many were. Each of them has to be over, and none twice. */
 static unsigned end(struct fixture *f, unsigned budget) {
   unsigned ended = 0;
-  struct expiry_batch batch;
-  for (size_t n; (n = expiry_due(&f->log, f->now_ms, &budget, &batch)) > 0;) {
+  struct response_expiry_batch batch;
+  for (size_t n; (n = response_expiry_due(&f->log, f->now_ms, &budget, &batch)) > 0;) {
     for (size_t d = 0; d < n; d++) {
       unsigned i = 0;
       while (i < MANY && f->all[i].ref != batch.refs[d]) i++;
@@ -194,7 +194,7 @@ static void what_ends_in_order_is_due_at_its_millisecond(void **state) {
   for (unsigned ms = 0; ms <= MANY / 4; ms++) {
     f->now_ms = START + 3000 + ms - 1;
     assert_int_equal(end(f, PLENTY), ms == 0 ? 0 : 4);
-    assert_true(ms * 4 >= MANY || expiry_next(&f->log) == f->now_ms + 1);
+    assert_true(ms * 4 >= MANY || response_expiry_next(&f->log) == f->now_ms + 1);
   }
 }
 
@@ -213,7 +213,7 @@ static void mixed_ends_agree_with_an_array(void **state) {
       unsigned ended = end(f, budget);
       assert_true(ended <= budget);
       if (budget == 40) continue;
-      while (expiry_next(&f->log) <= f->now_ms) ended += end(f, PLENTY);
+      while (response_expiry_next(&f->log) <= f->now_ms) ended += end(f, PLENTY);
       assert_int_equal(ended, due);
     }
   }
@@ -227,10 +227,10 @@ static void an_end_costs_little_however_mixed(void **state) {
   for (unsigned ms = 0; ms < MANY; ms++) {
     f->now_ms = START + DAY + ms;
     unsigned before = spent;
-    while (expiry_next(&f->log) <= f->now_ms) {
+    while (response_expiry_next(&f->log) <= f->now_ms) {
       unsigned budget = PLENTY;
-      struct expiry_batch batch;
-      size_t count = expiry_due(&f->log, f->now_ms, &budget, &batch);
+      struct response_expiry_batch batch;
+      size_t count = response_expiry_due(&f->log, f->now_ms, &budget, &batch);
       spent += PLENTY - budget;
       for (size_t d = 0; d < count; d++) {
         unsigned i = 0;
@@ -264,11 +264,12 @@ static void putting_in_order_is_charged(void **state) {
   for (unsigned i = 0; i < 400; i++) put(f, i, DAY + i * 321 % 400);
   f->now_ms = START + DAY + 400;
   unsigned budget = PLENTY, ended = 0;
-  struct expiry_batch batch;
-  while (expiry_due(&f->log, f->now_ms, &budget, &batch) > 0) ended += (unsigned)batch.count;
+  struct response_expiry_batch batch;
+  while (response_expiry_due(&f->log, f->now_ms, &budget, &batch) > 0)
+    ended += (unsigned)batch.count;
   for (unsigned i = 0; i < 400; i++) f->all[i].ref = NULL;
   assert_int_equal(ended, 400);
-  assert_true(PLENTY - budget > 400 + 380 / EXPIRY_SORTED);
+  assert_true(PLENTY - budget > 400 + 380 / RESPONSE_EXPIRY_SORTED);
 }
 
 /* A slot of such a TTL is wider than the numbers that a chunk is put in order by. */

@@ -31,21 +31,21 @@ static void a_share_is_512_commands(void **state) {
   struct conn *conn = connect_peer(c, 0);
   connect_peer(c, 1);
   say_pings(c, 0, 2000);
-  assert_int_equal(run(c), SHARE_COMMANDS);
+  assert_int_equal(run(c), TURN_SHARE_COMMANDS);
   assert_true(conn->unrun);
   assert_false(c->peer[0].reads);
   say_pings(c, 1, 1);
-  assert_int_equal(run(c), SHARE_COMMANDS + 1); /* the other one has its share in this turn */
+  assert_int_equal(run(c), TURN_SHARE_COMMANDS + 1); /* the other one has its share in this turn */
   end_turn(c);
-  assert_int_equal(pongs(c, 0), SHARE_COMMANDS);
+  assert_int_equal(pongs(c, 0), TURN_SHARE_COMMANDS);
   assert_int_equal(pongs(c, 1), 1);
   for (unsigned turn = 0; turn < 2; turn++) {
     assert_true(is_work_left(c));
     end_turn(c);
-    assert_int_equal(pongs(c, 0), SHARE_COMMANDS);
+    assert_int_equal(pongs(c, 0), TURN_SHARE_COMMANDS);
   }
   end_turn(c);
-  assert_int_equal(pongs(c, 0), 2000 - 3 * SHARE_COMMANDS);
+  assert_int_equal(pongs(c, 0), 2000 - 3 * TURN_SHARE_COMMANDS);
   assert_false(is_work_left(c));
   assert_true(c->peer[0].reads);
 }
@@ -53,7 +53,7 @@ static void a_share_is_512_commands(void **state) {
 static void a_share_is_a_millisecond(void **state) {
   struct connections *c = *state;
   connect_peer(c, 0);
-  number_clock.step_ns = SHARE_NS / 4; /* a look or two for each 16 commands */
+  number_clock.step_ns = TURN_SHARE_NS / 4; /* a look or two for each 16 commands */
   say_pings(c, 0, 500);
   assert_in_range(run(c), 1, 3 * BATCH_COMMANDS);
   number_clock.step_ns = 0;
@@ -87,7 +87,7 @@ static void a_late_share_is_one_batch_of_short_commands(void **state) {
   struct connections *c = *state;
   for (unsigned i = 0; i < 3; i++) connect_peer(c, i);
   say_pings(c, 0, 1); /* the turn has begun */
-  number_clock.now_ns += SHARE_PART_NS;
+  number_clock.now_ns += TURN_SHARE_PART_NS;
   uint64_t before = run(c);
   say_pings(c, 1, 100);
   assert_int_equal(run(c) - before, BATCH_COMMANDS);
@@ -112,7 +112,7 @@ static void connections_are_resumed_in_turns(void **state) {
     say_pings(c, i, 1000);
   }
   end_turn(c);
-  for (unsigned i = 0; i < 10; i++) assert_int_equal(pongs(c, i), SHARE_COMMANDS);
+  for (unsigned i = 0; i < 10; i++) assert_int_equal(pongs(c, i), TURN_SHARE_COMMANDS);
   number_clock.step_ns = 500000; /* two looks a share, or three */
   unsigned resumed = 0;
   end_turn(c);
@@ -131,9 +131,9 @@ static void what_is_told_to_a_runnable_one_is_in_order(void **state) {
   connect_peer(c, 1);
   assert_non_null(strstr(ask(c, 0, "HELLO 3"), "proto"));
   assert_non_null(strstr(ask(c, 0, "SUBSCRIBE news"), "subscribe"));
-  say_pings(c, 0, SHARE_COMMANDS + 1);
+  say_pings(c, 0, TURN_SHARE_COMMANDS + 1);
   end_turn(c);
-  assert_int_equal(pongs(c, 0), SHARE_COMMANDS);
+  assert_int_equal(pongs(c, 0), TURN_SHARE_COMMANDS);
   assert_string_equal(ask(c, 1, "PUBLISH news hi"), ":1\r\n");
   assert_non_null(strstr(heard(c, 0), "hi"));
   assert_false(is_work_left(c));

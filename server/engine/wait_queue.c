@@ -1,9 +1,9 @@
-/* waiting.c - see waiting.h. */
-#include "server/engine/waiting.h"
+/* wait_queue.c - see wait_queue.h. */
+#include "server/engine/wait_queue.h"
 
 #include "server/engine/binding.h"
 #include "server/engine/pin.h"
-#include "server/engine/say.h"
+#include "server/engine/fill_answer.h"
 
 /* ---- joining and leaving ---- */
 
@@ -32,7 +32,7 @@ static bool too_many_wait(const struct engine *engine, const struct record *reco
 
 /* NULL: no memory. */
 static struct waiter *create_waiter(struct engine *engine, struct record *record,
-                                    const struct waiting_request *request) {
+                                    const struct wait_queue_request *request) {
   struct waiter *waiter = memory_take(&engine->memory, sizeof *waiter);
   if (waiter == NULL) return NULL;
   *waiter = request->as;
@@ -44,17 +44,17 @@ static struct waiter *create_waiter(struct engine *engine, struct record *record
   return NULL;
 }
 
-void waiting_join(struct engine *engine, struct record *record,
-                  const struct waiting_request *request, int64_t now_ms,
-                  struct engine_answer *answer) {
+void wait_queue_join(struct engine *engine, struct record *record,
+                     const struct wait_queue_request *request, int64_t now_ms,
+                     struct engine_answer *answer) {
   if (too_many_wait(engine, record)) {
-    say_status(answer, ENGINE_BUSYKEY);
+    fill_answer_status(answer, ENGINE_BUSYKEY);
     return;
   }
   struct claim *claim = record_need_claim(&engine->memory, record);
   struct waiter *waiter = claim != NULL ? create_waiter(engine, record, request) : NULL;
   if (waiter == NULL) {
-    say_status(answer, ENGINE_NO_MEMORY);
+    fill_answer_status(answer, ENGINE_NO_MEMORY);
     return;
   }
   list_append(waiter->claims ? &claim->claimers : &claim->readers, &waiter->link);
@@ -67,7 +67,7 @@ void waiting_join(struct engine *engine, struct record *record,
   *answer = (struct engine_answer){.status = ENGINE_QUEUED, .waiter = waiter};
 }
 
-void waiting_leave(struct engine *engine, struct waiter *waiter) {
+void wait_queue_leave(struct engine *engine, struct waiter *waiter) {
   list_remove(&waiter->link);
   wheel_cancel(&engine->waits, &waiter->timer);
   note_waiting(engine, waiter->record->claim, -1);
@@ -76,18 +76,18 @@ void waiting_leave(struct engine *engine, struct waiter *waiter) {
 
 /* ---- answers ---- */
 
-void waiting_make_ready(struct engine *engine, struct waiter *waiter) {
+void wait_queue_make_ready(struct engine *engine, struct waiter *waiter) {
   list_append(&engine->ready[waiter->loop_id], &waiter->link);
   engine->ready_loops |= UINT64_C(1) << waiter->loop_id;
 }
 
 static void answer_waiter(struct engine *engine, struct waiter *waiter,
                           const struct engine_answer *answer) {
-  waiting_leave(engine, waiter);
+  wait_queue_leave(engine, waiter);
   waiter->phase = WAITER_ANSWERED;
   waiter->answer = *answer;
   pin_take_answer(&waiter->answer);
-  waiting_make_ready(engine, waiter);
+  wait_queue_make_ready(engine, waiter);
 }
 
 static void answer_list(struct engine *engine, struct list *waiters,
@@ -96,26 +96,26 @@ static void answer_list(struct engine *engine, struct list *waiters,
     answer_waiter(engine, LIST_ENTRY(waiters->next, struct waiter, link), answer);
 }
 
-void waiting_share(struct engine *engine, struct record *record,
-                   const struct engine_answer *answer) {
+void wait_queue_share(struct engine *engine, struct record *record,
+                      const struct engine_answer *answer) {
   if (record->claim == NULL) return;
   answer_list(engine, &record->claim->claimers, answer);
   answer_list(engine, &record->claim->readers, answer);
 }
 
-void waiting_answer_all(struct engine *engine, struct record *record, enum rules_verdict verdict,
-                        int64_t now_ms) {
+void wait_queue_answer_all(struct engine *engine, struct record *record, enum rules_verdict verdict,
+                           int64_t now_ms) {
   if (record->claim == NULL) return;
   struct engine_answer answer;
-  say_record(record, verdict, now_ms, &answer);
-  waiting_share(engine, record, &answer);
+  fill_answer_record(record, verdict, now_ms, &answer);
+  wait_queue_share(engine, record, &answer);
 }
 
 /* ---- waits that have ended ---- */
 
-void waiting_time_out(struct engine *engine, struct waiter *waiter, int64_t at_ms) {
+void wait_queue_time_out(struct engine *engine, struct waiter *waiter, int64_t at_ms) {
   struct engine_answer answer;
-  say_record(waiter->record, RULES_SAY_BUSY, at_ms, &answer);
+  fill_answer_record(waiter->record, RULES_SAY_BUSY, at_ms, &answer);
   engine->counters.waits_timed_out++;
   answer_waiter(engine, waiter, &answer);
 }
@@ -128,7 +128,7 @@ static int64_t time_out_list(struct engine *engine, struct list *waiters, int64_
     struct waiter *waiter = LIST_ENTRY(node, struct waiter, link);
     int64_t deadline_ms = waiter->timer.deadline_ms;
     if (rules_is_over(deadline_ms, past_ms)) {
-      waiting_time_out(engine, waiter, deadline_ms);
+      wait_queue_time_out(engine, waiter, deadline_ms);
     } else if (deadline_ms < first_ms) {
       first_ms = deadline_ms;
     }
@@ -136,7 +136,7 @@ static int64_t time_out_list(struct engine *engine, struct list *waiters, int64_
   return first_ms;
 }
 
-void waiting_time_out_all(struct engine *engine, struct claim *claim, int64_t past_ms) {
+void wait_queue_time_out_all(struct engine *engine, struct claim *claim, int64_t past_ms) {
   bool seen_to = past_ms <= engine->waits_past_ms;
   if (seen_to || !rules_is_over(claim->first_wait_ms, past_ms)) return;
   int64_t claimer_ms = time_out_list(engine, &claim->claimers, past_ms);

@@ -1,11 +1,11 @@
-/* limits.c - see limits.h. */
-#include "server/commands/limits.h"
+/* argument_limits.c - see argument_limits.h. */
+#include "server/commands/argument_limits.h"
 
 /* No command has a longer name. Names up to this are accepted, so that the error can quote them. */
 #define NAME_LIMIT 1024u
 
-size_t limits_of(const struct worker *worker, const struct command *command,
-                 const struct span *argv, size_t index) {
+size_t argument_limits_of(const struct worker *worker, const struct command *command,
+                          const struct span *argv, size_t index) {
   const struct options *options = worker->options;
   if (index == 0) return NAME_LIMIT;
   if (command == NULL) return (size_t)options->limits.body_bytes;
@@ -14,31 +14,34 @@ size_t limits_of(const struct worker *worker, const struct command *command,
                                                            : options->limits.body_bytes);
 }
 
-size_t limits_argument(void *context, const struct span *argv, size_t index) {
+size_t argument_limits_argument(void *context, const struct span *argv, size_t index) {
   const struct worker *worker = context;
   if (index == 0) return NAME_LIMIT;
-  return limits_of(worker, lookup_find(worker->commands, argv[0]), argv, index);
+  return argument_limits_of(worker, lookup_find(worker->commands, argv[0]), argv, index);
 }
 
 /* Not inlined: only called for long arguments. */
-__attribute__((noinline)) bool limits_fit(const struct worker *worker,
-                                          const struct command *command, const struct span *argv,
-                                          size_t argc) {
+__attribute__((noinline)) bool argument_limits_fit(const struct worker *worker,
+                                                   const struct command *command,
+                                                   const struct span *argv, size_t argc) {
   for (size_t i = 0; i < argc; i++) {
-    if (argv[i].len > worker->unasked_bytes && argv[i].len > limits_of(worker, command, argv, i))
+    if (argv[i].len > worker->unasked_bytes &&
+        argv[i].len > argument_limits_of(worker, command, argv, i))
       return false;
   }
   return true;
 }
 
-bool limits_is_adoptable(const struct worker *worker, const struct span *argv, size_t index) {
+bool argument_limits_is_adoptable(const struct worker *worker, const struct span *argv,
+                                  size_t index) {
   if (index != COMMAND_BODY) return false;
   const struct command *command = lookup_find(worker->commands, argv[0]);
   return command != NULL && (command->flags & COMMAND_ADOPTS_BODY) != 0;
 }
 
 /* An escaped key is twice as long. A longer pattern only costs time. */
-size_t limits_pattern(const struct options *options, const struct span *argv, size_t index) {
+size_t argument_limits_pattern(const struct options *options, const struct span *argv,
+                               size_t index) {
   (void)argv;
   (void)index;
   return 2 * (size_t)options->limits.key_bytes;

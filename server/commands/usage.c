@@ -1,5 +1,5 @@
-/* syntax.c - see syntax.h. */
-#include "server/commands/syntax.h"
+/* usage.c - see usage.h. */
+#include "server/commands/usage.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -7,9 +7,9 @@
 
 static int parse_alternatives(struct syntax *s);
 
-static int add_node(struct syntax *s, enum syntax_kind kind) {
-  assert(s->count < SYNTAX_MAX_NODES);
-  s->nodes[s->count] = (struct syntax_node){.kind = kind, .child = -1, .next = -1};
+static int add_node(struct syntax *s, enum usage_kind kind) {
+  assert(s->count < USAGE_MAX_NODES);
+  s->nodes[s->count] = (struct usage_node){.kind = kind, .child = -1, .next = -1};
   return s->count++;
 }
 
@@ -26,7 +26,7 @@ static struct span take_word(struct syntax *s) {
 static bool at_value(const struct syntax *s) { return islower((unsigned char)*s->at); }
 
 static int parse_value(struct syntax *s) {
-  int node = add_node(s, SYNTAX_VALUE);
+  int node = add_node(s, USAGE_VALUE);
   s->nodes[node].name = take_word(s);
   if (strncmp(s->at, "...", 3) == 0) {
     s->at += 3;
@@ -41,7 +41,7 @@ static int parse_token(struct syntax *s) {
   struct span token = take_word(s);
   skip_blanks(s);
   if (!at_value(s)) {
-    int node = add_node(s, SYNTAX_TOKEN);
+    int node = add_node(s, USAGE_TOKEN);
     s->nodes[node].name = s->nodes[node].token = token;
     return node;
   }
@@ -51,7 +51,7 @@ static int parse_token(struct syntax *s) {
     s->nodes[first].token = token;
     return first;
   }
-  int block = add_node(s, SYNTAX_BLOCK);
+  int block = add_node(s, USAGE_BLOCK);
   s->nodes[block].name = s->nodes[block].token = token;
   s->nodes[block].child = first;
   return block;
@@ -81,7 +81,7 @@ static int parse_sequence(struct syntax *s) {
   return first;
 }
 
-static int wrap(struct syntax *s, enum syntax_kind kind, const char *name, int child) {
+static int wrap(struct syntax *s, enum usage_kind kind, const char *name, int child) {
   int node = add_node(s, kind);
   s->nodes[node].name = span_of(name);
   s->nodes[node].child = child;
@@ -93,21 +93,21 @@ static int parse_alternatives(struct syntax *s) {
   int first = parse_sequence(s);
   if (*s->at != '|') {
     return first >= 0 && s->nodes[first].next >= 0 && *s->at == ']'
-               ? wrap(s, SYNTAX_BLOCK, "options", first)
+               ? wrap(s, USAGE_BLOCK, "options", first)
                : first;
   }
-  if (s->nodes[first].next >= 0) first = wrap(s, SYNTAX_BLOCK, "options", first);
+  if (s->nodes[first].next >= 0) first = wrap(s, USAGE_BLOCK, "options", first);
   int last = first;
   while (*s->at == '|') {
     s->at++;
     int node = parse_sequence(s);
-    if (s->nodes[node].next >= 0) node = wrap(s, SYNTAX_BLOCK, "options", node);
+    if (s->nodes[node].next >= 0) node = wrap(s, USAGE_BLOCK, "options", node);
     last = s->nodes[last].next = node;
   }
-  return wrap(s, SYNTAX_ONEOF, "condition", first);
+  return wrap(s, USAGE_ONEOF, "condition", first);
 }
 
-int syntax_parse(struct syntax *syntax, const char *text) {
+int usage_parse(struct syntax *syntax, const char *text) {
   syntax->at = text;
   syntax->count = 0;
   int first = parse_alternatives(syntax);

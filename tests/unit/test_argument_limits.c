@@ -1,5 +1,5 @@
 /* test_limits.c - how long each argument may be. */
-#include "server/commands/limits.h"
+#include "server/commands/argument_limits.h"
 
 #include "tests/unit/peers.h"
 
@@ -15,7 +15,7 @@ static size_t limit_of_last(struct peers *p, const char *line) {
     word = strchr(word, ' ');
     if (word != NULL) word++;
   }
-  return limits_argument(&p->worker, argv, argc - 1);
+  return argument_limits_argument(&p->worker, argv, argc - 1);
 }
 
 static void keys_and_values_have_theirs(void **state) {
@@ -53,10 +53,10 @@ static void a_command_fits_when_each_argument_does(void **state) {
   assert_int_equal(p->options.limits.key_bytes, sizeof key - 1);
   const struct command *del = lookup_find(p->worker.commands, SPAN_LITERAL("DEL"));
   struct span argv[] = {SPAN_LITERAL("DEL"), {key, 1024}, {key, 1024}};
-  assert_true(limits_fit(&p->worker, del, argv, 3));
+  assert_true(argument_limits_fit(&p->worker, del, argv, 3));
   argv[2].len = 1025;
-  assert_true(limits_fit(&p->worker, del, argv, 2));
-  assert_false(limits_fit(&p->worker, del, argv, 3));
+  assert_true(argument_limits_fit(&p->worker, del, argv, 2));
+  assert_false(argument_limits_fit(&p->worker, del, argv, 3));
 }
 
 static void only_the_body_of_a_store_may_be_adopted(void **state) {
@@ -65,10 +65,10 @@ static void only_the_body_of_a_store_may_be_adopted(void **state) {
   const struct span prefixed[] = {SPAN_LITERAL("IDEM.STORE")}, set[] = {SPAN_LITERAL("SET")},
                     unknown[] = {SPAN_LITERAL("nope")};
   for (size_t i = 0; i < WORDS_MAX; i++)
-    assert_int_equal(limits_is_adoptable(&p->worker, store, i), i == COMMAND_BODY);
-  assert_true(limits_is_adoptable(&p->worker, prefixed, COMMAND_BODY));
-  assert_false(limits_is_adoptable(&p->worker, set, COMMAND_BODY));
-  assert_false(limits_is_adoptable(&p->worker, unknown, COMMAND_BODY));
+    assert_int_equal(argument_limits_is_adoptable(&p->worker, store, i), i == COMMAND_BODY);
+  assert_true(argument_limits_is_adoptable(&p->worker, prefixed, COMMAND_BODY));
+  assert_false(argument_limits_is_adoptable(&p->worker, set, COMMAND_BODY));
+  assert_false(argument_limits_is_adoptable(&p->worker, unknown, COMMAND_BODY));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)

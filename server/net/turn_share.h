@@ -1,19 +1,19 @@
 /*
- * share.h - one connection's share of a turn: runs commands out of its bytes until one blocks it,
- * its share is used, or the next command is not whole. Then the other connections have theirs.
+ * turn_share.h - one connection's share of a turn: runs commands out of its bytes until one blocks
+ * it, its share is used, or the next command is not whole. Then the other connections have theirs.
  */
-#ifndef IDEM_SERVER_NET_SHARE_H
-#define IDEM_SERVER_NET_SHARE_H
+#ifndef IDEM_SERVER_NET_TURN_SHARE_H
+#define IDEM_SERVER_NET_TURN_SHARE_H
 
 #include "server/net/conn.h"
 
 /* So many commands, so much time, or so many bytes of replies, whichever is used first. */
-#define SHARE_COMMANDS 512u
-#define SHARE_NS 1000000u
-#define SHARE_BYTES (1024u * 1024)
+#define TURN_SHARE_COMMANDS 512u
+#define TURN_SHARE_NS 1000000u
+#define TURN_SHARE_BYTES (1024u * 1024)
 /* When a part of the turn has lasted so long, each further connection has one batch of short
  * commands and no more. */
-#define SHARE_PART_NS 5000000u
+#define TURN_SHARE_PART_NS 5000000u
 
 /*
  * Runs what `reader` finds in the bytes, which conn_group.stamp_ns has the time of. body: of the
@@ -21,7 +21,7 @@
  * incomplete, or (conn.unrun) was not run. The session may be marked to end; the input stays, since
  * the bytes may lie in it.
  */
-size_t share_run(struct conn *conn, struct resp_reader *reader, struct span bytes,
-                 struct received_body *body);
+size_t turn_share_run(struct conn *conn, struct resp_reader *reader, struct span bytes,
+                      struct received_body *body);
 
 #endif

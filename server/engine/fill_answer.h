@@ -1,10 +1,10 @@
-/* say.h - fills in answers (engine_answer.h) from an entry. */
-#ifndef IDEM_SERVER_ENGINE_SAY_H
-#define IDEM_SERVER_ENGINE_SAY_H
+/* fill_answer.h - fills in answers (engine_answer.h) from an entry. */
+#ifndef IDEM_SERVER_ENGINE_FILL_ANSWER_H
+#define IDEM_SERVER_ENGINE_FILL_ANSWER_H
 
 #include "server/engine/record.h"
 
-static inline void say_status(struct engine_answer *answer, enum engine_status status) {
+static inline void fill_answer_status(struct engine_answer *answer, enum engine_status status) {
   /* Field by field: for a whole struct gcc makes a loop, 14 instructions more for every answer. */
   answer->status = status;
   answer->attempt = 0;
@@ -15,16 +15,17 @@ static inline void say_status(struct engine_answer *answer, enum engine_status s
   answer->waiter = NULL;
 }
 /* Whether the caller owns the record under this verdict. */
-static inline bool say_grants(enum rules_verdict verdict) {
+static inline bool fill_answer_grants(enum rules_verdict verdict) {
   return verdict == RULES_GRANT_FIRST || verdict == RULES_GRANT_NEXT ||
          verdict == RULES_GRANT_AGAIN;
 }
 /* The answer to the owner of a record that was granted just now. */
-void say_claimed(const struct record *record, struct engine_answer *answer);
+void fill_answer_claimed(const struct record *record, struct engine_answer *answer);
 /* The answer from a record for a verdict that does not change it. Grants have been applied
  * before. */
-void say_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms,
-                struct engine_answer *answer);
-void say_response(const struct response *response, int64_t now_ms, struct engine_answer *answer);
+void fill_answer_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms,
+                        struct engine_answer *answer);
+void fill_answer_response(const struct response *response, int64_t now_ms,
+                          struct engine_answer *answer);
 
 #endif

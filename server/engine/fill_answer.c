@@ -1,8 +1,8 @@
-/* say.c - see say.h. */
-#include "server/engine/say.h"
+/* fill_answer.c - see fill_answer.h. */
+#include "server/engine/fill_answer.h"
 
-void say_claimed(const struct record *record, struct engine_answer *answer) {
-  say_status(answer, ENGINE_CLAIMED);
+void fill_answer_claimed(const struct record *record, struct engine_answer *answer) {
+  fill_answer_status(answer, ENGINE_CLAIMED);
   answer->token = record->token;
   answer->lease_ms = record->lease_ms;
   answer->attempt = record->attempt;
@@ -27,13 +27,13 @@ static void say_unknown(const struct record *record, int64_t now_ms, struct engi
   answer->owner = record_owner(record);
 }
 
-void say_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms,
-                struct engine_answer *answer) {
-  if (say_grants(verdict)) {
-    say_claimed(record, answer);
+void fill_answer_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms,
+                        struct engine_answer *answer) {
+  if (fill_answer_grants(verdict)) {
+    fill_answer_claimed(record, answer);
     return;
   }
-  say_status(answer, ENGINE_NOTHING);
+  fill_answer_status(answer, ENGINE_NOTHING);
   switch (verdict) {
     case RULES_SAY_BUSY: say_busy(record, now_ms, answer); break;
     case RULES_SAY_UNKNOWN: say_unknown(record, now_ms, answer); break;
@@ -43,7 +43,8 @@ void say_record(const struct record *record, enum rules_verdict verdict, int64_t
   }
 }
 
-void say_response(const struct response *response, int64_t now_ms, struct engine_answer *answer) {
+void fill_answer_response(const struct response *response, int64_t now_ms,
+                          struct engine_answer *answer) {
   *answer = (struct engine_answer){
       .status = ENGINE_DONE,
       .age_ms = now_ms - response->since_ms,

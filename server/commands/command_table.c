@@ -1,10 +1,10 @@
 /*
- * table.c - every command, one row each. See command.h for what follows from a row, lookup.h for
- * how one is found.
+ * command_table.c - every command, one row each. See command.h for what follows from a row,
+ * lookup.h for how one is found.
  *
  * The syntax is that of syntax.h, for COMMAND DOCS.
  */
-#include "server/commands/table.h"
+#include "server/commands/command_table.h"
 
 #include "server/commands/clients.h"
 #include "server/commands/config.h"
@@ -14,7 +14,7 @@
 #include "server/commands/idempotency.h"
 #include "server/commands/info.h"
 #include "server/commands/introspection.h"
-#include "server/commands/limits.h"
+#include "server/commands/argument_limits.h"
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/scan.h"
@@ -44,7 +44,7 @@
 _Static_assert(COMMAND_BODY == REQUEST_STORE_BODY, "where STORE has its body");
 
 /* clang-format off */
-const struct command table_commands[] = {
+const struct command command_table_commands[] = {
     /* name, handler, arity, flags, first key, last key, step, limit, group, syntax, summary */
 
     /* idempotency */
@@ -84,8 +84,8 @@ const struct command table_commands[] = {
     {"PEXPIREAT", expire_pexpireat, -3, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key unix-time-milliseconds [NX|XX|GT|LT]",
      "Sets the unix time in milliseconds at which a key expires"},
     {"PERSIST", expire_persist, 2, WRITES | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Keeps a string until it is deleted"},
-    {"KEYS", scan_keys, 2, READS, 0, 0, 0, limits_pattern, GROUP_GENERIC, "pattern", "Lists all keys that match a glob"},
-    {"SCAN", scan_from, -2, READS, 0, 0, 0, limits_pattern, GROUP_GENERIC, "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+    {"KEYS", scan_keys, 2, READS, 0, 0, 0, argument_limits_pattern, GROUP_GENERIC, "pattern", "Lists all keys that match a glob"},
+    {"SCAN", scan_from, -2, READS, 0, 0, 0, argument_limits_pattern, GROUP_GENERIC, "cursor [MATCH pattern] [COUNT count] [TYPE type]",
      "Lists keys, some at each call"},
     {"RANDOMKEY", scan_randomkey, 1, READS | ALL_KEYS, 0, 0, 0, NULL, GROUP_GENERIC, "", "Tells some key"},
     {"OBJECT", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_GENERIC, "", "Commands about what a key holds"},
@@ -185,14 +185,14 @@ const struct command table_commands[] = {
     {"COMMAND", introspection_command, -1, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Describes all commands"},
     {"COMMAND|COUNT", introspection_count, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the commands"},
     {"COMMAND|INFO", introspection_info, -2, 0, 0, 0, 0, NULL, GROUP_SERVER, "[command-name...]", "Describes commands"},
-    {"COMMAND|LIST", introspection_list, -2, 0, 0, 0, 0, limits_pattern, GROUP_SERVER, "[FILTERBY MODULE module-name|ACLCAT category|PATTERN pattern]",
+    {"COMMAND|LIST", introspection_list, -2, 0, 0, 0, 0, argument_limits_pattern, GROUP_SERVER, "[FILTERBY MODULE module-name|ACLCAT category|PATTERN pattern]",
      "Lists the names of commands"},
     {"COMMAND|DOCS", introspection_docs, -2, 0, 0, 0, 0, NULL, GROUP_SERVER, "[command-name...]", "Documents commands"},
     {"COMMAND|GETKEYS", introspection_getkeys, -3, 0, 0, 0, 0, NULL, GROUP_SERVER, "command [arg...]", "Tells the keys in a command"},
     {"COMMAND|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
     {"INFO", info_command, -1, STOPS, 0, 0, 0, NULL, GROUP_SERVER, "[section...]", "Figures about the server"},
     {"CONFIG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about the settings"},
-    {"CONFIG|GET", config_get, -3, ADMIN, 0, 0, 0, limits_pattern, GROUP_SERVER, "parameter...", "Tells settings, by name or glob"},
+    {"CONFIG|GET", config_get, -3, ADMIN, 0, 0, 0, argument_limits_pattern, GROUP_SERVER, "parameter...", "Tells settings, by name or glob"},
     {"CONFIG|SET", config_set, -4, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "parameter value...", "Changes settings, all or none"},
     {"CONFIG|RESETSTAT", config_resetstat, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "", "Sets the counters of INFO to 0"},
     {"CONFIG|REWRITE", config_rewrite, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "", "Writes the settings to the configuration file"},
@@ -234,4 +234,5 @@ const struct command table_commands[] = {
 };
 /* clang-format on */
 
-const size_t table_command_count = sizeof table_commands / sizeof table_commands[0];
+const size_t command_table_command_count =
+    sizeof command_table_commands / sizeof command_table_commands[0];

@@ -1,5 +1,5 @@
-/* share.c - see share.h. */
-#include "server/net/share.h"
+/* turn_share.c - see turn_share.h. */
+#include "server/net/turn_share.h"
 
 #include "server/commands/check.h"
 #include "server/commands/execute.h"
@@ -18,9 +18,9 @@ struct share {
 static struct share share_of(const struct conn_group *group) {
   uint64_t now_ns = group->stamp_ns;
   return (struct share){
-      .commands = SHARE_COMMANDS,
-      .end_ns = now_ns + SHARE_NS,
-      .late = now_ns >= group->part_ns + SHARE_PART_NS,
+      .commands = TURN_SHARE_COMMANDS,
+      .end_ns = now_ns + TURN_SHARE_NS,
+      .late = now_ns >= group->part_ns + TURN_SHARE_PART_NS,
   };
 }
 
@@ -33,7 +33,7 @@ static bool must_come_later(const struct batch_item *item, const struct share *s
  * batch, and after each command that may take long. */
 static bool is_used(const struct conn *conn, struct share *share) {
   const struct resp_output *out = conn->session.out;
-  if (out != NULL && resp_output_size(out) >= SHARE_BYTES) share->used = true;
+  if (out != NULL && resp_output_size(out) >= TURN_SHARE_BYTES) share->used = true;
   if (conn->group->stamp_ns >= share->end_ns) share->used = true;
   return share->used;
 }
@@ -89,8 +89,8 @@ static size_t run_batch(struct conn *conn, struct resp_reader *reader, struct sh
   return batch->items[batch->count - 1].end;
 }
 
-size_t share_run(struct conn *conn, struct resp_reader *reader, struct span bytes,
-                 struct received_body *body) {
+size_t turn_share_run(struct conn *conn, struct resp_reader *reader, struct span bytes,
+                      struct received_body *body) {
   struct conn_group *group = conn->group;
   struct worker *worker = &group->worker;
   struct share share = share_of(group);

@@ -1,5 +1,5 @@
-/* expiry.c - see expiry.h. */
-#include "server/engine/expiry.h"
+/* response_expiry.c - see response_expiry.h. */
+#include "server/engine/response_expiry.h"
 
 #include "server/engine/order.h"
 #include "server/rules/rules.h"
@@ -11,7 +11,7 @@ struct pass {
   struct chunk *chunk;
   int64_t past_ms;
   unsigned *budget;
-  struct expiry_batch *batch;
+  struct response_expiry_batch *batch;
   unsigned glances;
 };
 
@@ -25,15 +25,15 @@ static void spend(struct pass *pass, unsigned steps) {
 
 /* A response that is only looked at. */
 static void glance(struct pass *pass) {
-  if (++pass->glances % EXPIRY_GLANCES == 0) spend(pass, 1);
+  if (++pass->glances % RESPONSE_EXPIRY_GLANCES == 0) spend(pass, 1);
 }
 
 static bool pass_is_full(const struct pass *pass) {
-  return pass->batch->count == EXPIRY_AT_ONCE || *pass->budget == 0;
+  return pass->batch->count == RESPONSE_EXPIRY_AT_ONCE || *pass->budget == 0;
 }
 
 static void put(struct pass *pass, struct response_ref *ref, struct span key) {
-  struct expiry_batch *batch = pass->batch;
+  struct response_expiry_batch *batch = pass->batch;
   batch->refs[batch->count] = ref;
   batch->keys[batch->count++] = key;
   spend(pass, 1);
@@ -48,7 +48,7 @@ static void take(struct pass *pass, struct response_ref *ref, struct span key) {
 
 /* Reads the keys of responses that were taken from an order without being read. Their cache lines
  * have been fetched by now. */
-static void read_unseen(struct response_log *log, struct expiry_batch *batch) {
+static void read_unseen(struct response_log *log, struct response_expiry_batch *batch) {
   for (size_t i = 0; i < batch->count; i++) {
     struct response_ref *ref = batch->refs[i];
     if (span_present(batch->keys[i])) continue;
@@ -136,7 +136,7 @@ static void pass_over(struct pass *pass) {
   begin_ending(chunk);
   size_t before = pass->batch->count;
   if (chunk->mixed && chunk->order == NULL)
-    spend(pass, order_make(pass->log->memory, chunk) / EXPIRY_SORTED);
+    spend(pass, order_make(pass->log->memory, chunk) / RESPONSE_EXPIRY_SORTED);
   if (chunk->order != NULL) {
     pass_over_order(pass);
   } else {
@@ -148,13 +148,13 @@ static void pass_over(struct pass *pass) {
   if (chunk->pins == 0) list_append(&pass->log->ended, &chunk->sparse);
 }
 
-size_t expiry_due(struct response_log *log, int64_t past_ms, unsigned *budget,
-                  struct expiry_batch *batch) {
+size_t response_expiry_due(struct response_log *log, int64_t past_ms, unsigned *budget,
+                           struct response_expiry_batch *batch) {
   struct pass pass = {.log = log, .past_ms = past_ms, .budget = budget, .batch = batch};
   batch->count = batch->flushed = 0;
   for (struct list *node; (node = list_pop(&log->ended)) != NULL;)
     chunk_free(log->memory, LIST_ENTRY(node, struct chunk, sparse));
-  while (batch->count < EXPIRY_AT_ONCE) {
+  while (batch->count < RESPONSE_EXPIRY_AT_ONCE) {
     struct wheel_node *node = wheel_pop(&log->ends, past_ms, budget);
     if (node == NULL) break;
     pass.chunk = LIST_ENTRY(node, struct chunk, timer);
@@ -165,4 +165,4 @@ size_t expiry_due(struct response_log *log, int64_t past_ms, unsigned *budget,
   return batch->count;
 }
 
-int64_t expiry_next(const struct response_log *log) { return wheel_next(&log->ends); }
+int64_t response_expiry_next(const struct response_log *log) { return wheel_next(&log->ends); }

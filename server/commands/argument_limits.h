@@ -1,0 +1,34 @@
+/*
+ * argument_limits.h - how long an argument may be: the one place that combines the rows and the
+ * options.
+ *
+ * The reader calls it while an argument arrives, so that one that is too long is never buffered;
+ * check.c calls it again for what the reader could not know. Any thread may call it, except while
+ * CONFIG SET runs.
+ */
+#ifndef IDEM_SERVER_COMMANDS_ARGUMENT_LIMITS_H
+#define IDEM_SERVER_COMMANDS_ARGUMENT_LIMITS_H
+
+#include "server/commands/worker.h"
+
+/* The longest argument, in bytes, that argv[index] of the row may be; NULL: there is no row, and a
+ * long argument may still be quoted in the error. */
+size_t argument_limits_of(const struct worker *worker, const struct command *command,
+                          const struct span *argv, size_t index);
+/* The same for a reader that has the arguments before it: resp_read_argument_limit, whose context
+ * is the worker. */
+size_t argument_limits_argument(void *context, const struct span *argv, size_t index);
+
+/* Whether all arguments are within their limits. */
+bool argument_limits_fit(const struct worker *worker, const struct command *command,
+                         const struct span *argv, size_t argc);
+
+/* Whether argv[index], given the arguments before it, is a body that the engine may adopt. */
+bool argument_limits_is_adoptable(const struct worker *worker, const struct span *argv,
+                                  size_t index);
+
+/* command_limit of the rows that take a glob. */
+size_t argument_limits_pattern(const struct options *options, const struct span *argv,
+                               size_t index);
+
+#endif
