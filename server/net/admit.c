@@ -27,6 +27,14 @@ static void set_up_tcp(struct conn *conn) {
   stream_uv_set_up(&conn->stream, &tcp);
 }
 
+void admit_set_up_all(struct conn_group *group) {
+  struct list *sessions = &group->worker.sessions;
+  for (struct list *node = sessions->next; node != sessions; node = node->next) {
+    struct session *session = LIST_ENTRY(node, struct session, link);
+    if (!session->local) set_up_tcp(conn_of(session));
+  }
+}
+
 /* False: memory is short; the socket is still the caller's. */
 static bool serve(struct conn_group *group, uv_loop_t *uv, struct handed_socket socket) {
   struct conn *conn = conn_create(group, sizeof(struct stream_uv));

@@ -11,6 +11,9 @@
 /* Serves it, or refuses it when memory is short. It is counted in the group already. */
 void admit_socket(struct conn_group *group, uv_loop_t *uv, struct descriptors *descriptors,
                   struct handed_socket socket);
+/* Gives the kernel tcp-keepalive and client-output-timeout anew, of all connections: CONFIG SET has
+ * changed them. The loop is the caller's, or paused. */
+void admit_set_up_all(struct conn_group *group);
 /* Sends the error that there are too many clients, and closes the socket. */
 void admit_refuse(struct conn_group *group, int fd);
 /* Logs the reason, unless one was logged lately. */

@@ -71,8 +71,8 @@ static void set_reading(struct conn *conn, bool on) {
   if (stream_read(&conn->stream, on) != 0 && on) conn_close(conn);
 }
 
-/* Stops reading while commands are left that only the server delays. During a wait it reads, since
- * the end of the client's input ends the wait. */
+/* While commands are held back, no more are read. During a wait it reads on, since the end of the
+ * client's input ends the wait. */
 void conn_adjust_reading(struct conn *conn) {
   if (conn->phase >= CONN_LINGERING) return;
   unsigned blocked_by = conn_blocked_by(conn);
@@ -140,7 +140,6 @@ void conn_close(struct conn *conn) {
 
 /* Shuts down sending, and waits for the client to close. */
 static void linger(struct conn *conn) {
-  if (conn->phase != CONN_CLOSING) return;
   move_to(conn, stream_shutdown(&conn->stream) == 0 ? CONN_LINGERING : CONN_CLOSED);
 }
 

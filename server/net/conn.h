@@ -97,10 +97,10 @@ static inline struct conn *conn_of_stream(struct stream *stream) {
 
 /* ---- the group ---- */
 
-/* False: memory is short. gate and connections_of_all are borrowed. */
+/* group is zero. False: memory is short. gate and connections_of_all are borrowed. */
 bool conn_group_init(struct conn_group *group, struct instance *instance, struct gate *gate,
                      _Atomic uint64_t *connections_of_all);
-/* All connections are closed, and given back. */
+/* All connections have been closed, and their streams have given them back. */
 void conn_group_deinit(struct conn_group *group);
 /* From any thread: counts a connection that is on its way to the group, or gone. */
 void conn_group_count(struct conn_group *group);
@@ -140,7 +140,8 @@ struct conn *conn_create(struct conn_group *group, size_t stream_bytes);
 /* Its stream is open: it is served. May close. is_unix: over a unix socket. */
 void conn_begin(struct conn *conn, bool is_unix);
 /* Takes no more commands, and closes once the replies of those that ran are sent. A wait ends
- * without an answer: its client has gone, or is being closed. Its input, if any, is dropped. */
+ * without an answer: its client has gone, or is being closed. Its input, if any, is dropped. The
+ * caller marks it (conn_mark), unless it is marked already. */
 void conn_end(struct conn *conn);
 /* At once. A grant whose reply is not known to be written is taken back. Can be repeated. */
 void conn_close(struct conn *conn);
@@ -155,11 +156,12 @@ static inline void conn_mark(struct conn *conn) {
     list_append(&conn->group->worker.unsent, node);
 }
 /* The same after replies were written to it. When many bytes are gathered they are sent now, so
- * that it is known what readers do not take before more is written for them. May close. */
+ * that it is known what readers do not take before more is written for them: which may close this
+ * connection, and others. */
 void conn_gather(struct conn *conn);
 /* The one place at which output leaves: at the end of a turn, and when much is gathered. Settles
- * what is marked: sends, then moves the phase and the reading on. What it has no time for is left
- * for the next turn. */
+ * what is marked: sends, then moves the phase and the reading on, or closes. What it has no time
+ * for (3 ms) is left for the next turn. */
 void conn_group_send(struct conn_group *group);
 /* Reads on or stops, as its state now says. Called before the end of the turn for a connection that
  * has to stop. */
@@ -176,9 +178,12 @@ static inline int64_t conn_since_progress_ms(const struct conn *conn) {
 /* CLIENT PAUSE has ended. */
 void conn_unpause(struct conn *conn);
 
-/* From its stream: the client sends no more; the kernel has taken some of what was left to the
- * stream. */
+/* From its stream. The client sends no more; orderly: it has shut its side down, else the
+ * connection is broken. May close. */
 void conn_note_end(struct conn *conn, bool orderly);
+/* From its stream: the kernel has taken some of what was left to the stream. out: an output that is
+ * done with, taken whole, or lost when error is not 0; it is given back. NULL: none is. May close.
+ */
 void conn_note_written(struct conn *conn, struct resp_output *out, int error);
 
 /* instance_describe */

@@ -10,11 +10,12 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "server/commands/setup.h"
 #include "server/base/allocator.h"
+#include "server/commands/setup.h"
+#include "server/engine/engine.h"
+#include "server/net/admit.h"
 #include "server/net/drain.h"
 #include "server/net/files.h"
-#include "server/engine/engine.h"
 #include "server/rules/rules.h"
 
 struct server {
@@ -26,7 +27,8 @@ struct server {
   struct files files;
   uv_signal_t terminate, interrupt; /* these three are the first loop's */
   uv_async_t stop;
-  _Atomic bool ending; /* all loops have ended */
+  _Atomic bool ending;                    /* all loops have ended */
+  int64_t keepalive_s, output_timeout_ms; /* of the options, as connections have them */
 };
 
 static struct server *server_of(struct instance *instance) {
@@ -122,6 +124,18 @@ static struct keyspace *make_keyspace(const struct options *options, struct log 
 }
 
 /* The other loops are paused, and all shards are locked. */
+/* Connections have copies of two options in the kernel. */
+static void set_up_connections(struct server *server) {
+  const struct options *options = server->instance.options;
+  if (options->tcp_keepalive_s == server->keepalive_s &&
+      options->client_output_timeout_ms == server->output_timeout_ms)
+    return;
+  server->keepalive_s = options->tcp_keepalive_s;
+  server->output_timeout_ms = options->client_output_timeout_ms;
+  for (unsigned i = 0; i < server->loops.count; i++)
+    admit_set_up_all(&server->loops.loops[i]->group);
+}
+
 static const char *on_reconfigured(struct instance *instance, char error[REFUSAL_BYTES]) {
   struct files *files = &server_of(instance)->files;
   if (!files_allow(files, instance->options->maxclients, error)) return "maxclients";
@@ -129,6 +143,7 @@ static const char *on_reconfigured(struct instance *instance, char error[REFUSAL
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
     engine_reconfigure(shard_engine(keyspace_shard(instance->keyspace, i)), &engine);
   instance->log->level = (enum log_level)instance->options->loglevel;
+  set_up_connections(server_of(instance));
   return NULL;
 }
 
@@ -208,6 +223,8 @@ static bool set_up(struct server *server, struct options *options, char error[RE
   server->instance.resume_others = resume_others;
   server->instance.see_time = see_time;
   fit_maxclients(server, options);
+  server->keepalive_s = options->tcp_keepalive_s;
+  server->output_timeout_ms = options->client_output_timeout_ms;
   int result = make_loops(server);
   if (result != 0) {
     snprintf(error, REFUSAL_BYTES, "cannot set up the event loop: %s", uv_strerror(result));

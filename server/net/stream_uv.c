@@ -176,7 +176,7 @@ bool stream_uv_open(struct stream *stream, const struct stream_type *type, uv_lo
 
 void stream_uv_set_up(struct stream *stream, const struct stream_uv_tcp *tcp) {
   uv_tcp_nodelay(tcp_of(stream), 1);
-  if (tcp->keepalive_s > 0) uv_tcp_keepalive(tcp_of(stream), 1, tcp->keepalive_s);
+  uv_tcp_keepalive(tcp_of(stream), tcp->keepalive_s > 0, tcp->keepalive_s);
   setsockopt(descriptor(stream), IPPROTO_TCP, TCP_USER_TIMEOUT, &tcp->user_timeout_ms,
              sizeof tcp->user_timeout_ms);
 }

@@ -14,7 +14,8 @@
 
 #include "server/net/conn.h"
 
-/* What each part may take, which bounds how long a short command waits. */
+/* What each part may take, which bounds how long a short command waits. For output see
+ * conn_group_send, for what a connection runs when its bytes arrive turn_share.h. */
 #define TURN_TICK_STEPS 1000u /* of the engine: about a millisecond */
 #define TURN_WAITERS_NS 2000000u
 #define TURN_RESUMED_NS 3000000u

@@ -1,5 +1,6 @@
 """Connections that misbehave, are too many, too slow or too greedy: the server still serves the others."""
 
+import ctypes
 import multiprocessing
 import os
 import random
@@ -7,6 +8,7 @@ import re
 import resource
 import select
 import signal
+import socket
 import time
 import unittest
 
@@ -269,6 +271,37 @@ class Busy(ServerCase):
         self.assertEqual(control.call("CLIENT", "PAUSE", 6000), "OK")
         client.send("AUTH", "s3cret")
         self.assertEqual(client.read(), "OK")
+
+
+class TimeOutsInTheKernel(ServerCase):
+    """The kernel has copies of two options for each connection, which CONFIG SET has to reach."""
+
+    def kernel_options(self, server, client):
+        """(TCP_USER_TIMEOUT in ms, keepalive in s or 0) of the server's end of the connection."""
+        descriptor = int(re.search(rb" fd=(\d+) ", client.call("CLIENT", "INFO"))[1])
+        libc = ctypes.CDLL(None, use_errno=True)
+        process = libc.syscall(434, server.process.pid, 0)  # pidfd_open
+        own = libc.syscall(438, process, descriptor, 0)  # pidfd_getfd
+        os.close(process)
+        if own < 0:
+            self.skipTest(f"pidfd_getfd is not allowed here: {os.strerror(ctypes.get_errno())}")
+        with socket.socket(fileno=own) as end:
+            kept = end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            return (end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+                    end.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) if kept else 0)
+
+    def test_config_set_reaches_connections_that_are_there(self):
+        for threads in ("1", "4"):
+            server = self.start("--threads", threads, "--client-output-timeout", "20s", "--tcp-keepalive", "100")
+            clients = [self.connect(server) for _ in range(8)]
+            for client in clients:
+                self.assertEqual(self.kernel_options(server, client), (30_000, 100))
+            clients[0].call("CONFIG", "SET", "client-output-timeout", "1h", "tcp-keepalive", "0")
+            for client in clients:
+                self.assertEqual(self.kernel_options(server, client), (3_610_000, 0))
+            clients[1].call("CONFIG", "SET", "tcp-keepalive", "50")
+            for client in [*clients, self.connect(server)]:
+                self.assertEqual(self.kernel_options(server, client), (3_610_000, 50))
 
 
 class SharedByReaders(ServerCase):

@@ -579,6 +579,10 @@ static void what_blocks_it_and_whether_it_may_run_are_one(void **state) {
   ALONE(session->close_now, CONN_BLOCKED_BY_END);
   ALONE(conn->paused, CONN_BLOCKED_BY_PAUSE);
 #undef ALONE
+  session->waiter = (void *)conn; /* any: it is not looked at */
+  assert_int_equal(conn_blocked_by(conn), CONN_BLOCKED_BY_GRANT);
+  assert_false(conn_may_run(conn));
+  session->waiter = NULL;
   session->sending_bytes = (size_t)c->options.client_output_limit + 1;
   assert_int_equal(conn_blocked_by(conn), CONN_BLOCKED_BY_OUTPUT);
   assert_false(conn_may_run(conn));
