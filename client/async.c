@@ -12,7 +12,8 @@
 #include "client/renewal.h"
 #include "client/sized.h"
 
-/* The loop is not woken more often than this for deadlines and pauses. */
+/* Deadlines and pauses that lie closer together than this share one turn of the timer. (A call that
+ * has ended or was started asks for the timer at once.) */
 #define TICK_MS 2
 
 /* ---- open, close ---- */
@@ -93,7 +94,7 @@ static bool accepts(const struct idem_async *async) {
   return async != NULL && !async->closed && process_mark_holds(&async->settings.process);
 }
 
-/* Creates and sends a call of the user. */
+/* Creates and sends a call of the user. OK or NO_MEMORY. */
 static enum idem_status start(struct idem_async *async, const struct call_order *order,
                               struct idem_call **out) {
   int64_t now = clock_ms();
@@ -108,7 +109,8 @@ static enum idem_status start(struct idem_async *async, const struct call_order 
   return IDEM_OK;
 }
 
-/* Starts a begin. What its request cannot be sent with is its answer. */
+/* Starts a begin. What claim_request refuses is not sent: its status and its reason become the
+ * answer, and `done` gets it from the loop. */
 static enum idem_status begin(struct idem_async *async, const struct idem_request *request,
                               struct call_order *order, struct idem_call **out) {
   char owner[SETTINGS_OWNER_BYTES];
@@ -155,7 +157,9 @@ static enum idem_status start_on_claim(struct idem_claim *claim, const char *wro
                                        const struct call_order *order, struct idem_call **call) {
   if (wrong == NULL) wrong = check_claim(claim, order->done);
   if (wrong != NULL) return claim_set_message(claim, IDEM_INVALID, wrong);
-  return start(claim->async, order, call);
+  enum idem_status status = start(claim->async, order, call);
+  if (status != IDEM_OK) claim_set_message(claim, status, "out of memory");
+  return status;
 }
 
 enum idem_status idem_async_finish(struct idem_claim *claim, const struct idem_result *result,

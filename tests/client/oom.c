@@ -161,9 +161,12 @@ static void on_any(struct idem_answer *answer, struct idem_claim *claim, void *c
   uv_stop(&world->loop); /* see world_on_done */
   if (answer->status == IDEM_RUN) {
     struct idem_result result = {.body = idem_text("made")};
-    if (idem_async_finish(claim, &result, on_any, world, NULL) == IDEM_OK) {
+    enum idem_status status = idem_async_finish(claim, &result, on_any, world, NULL);
+    if (status == IDEM_OK) {
       world->open++;
     } else {
+      CHECK(status == IDEM_NO_MEMORY && strcmp(idem_claim_message(claim), "out of memory") == 0,
+            "%s: %s", idem_status_name(status), idem_claim_message(claim));
       idem_claim_free(claim);
     }
   } else {
