@@ -322,7 +322,7 @@ void call_send(struct idem_call *call, int64_t now) {
   struct wire_reply reply;
   pace_set_wait(&call->pace, &call->request, now);
   call->waits = call->request.wait_ms > 0;
-  call->attempt = (struct pace_attempt){.start_ms = now, .sent_ms = now};
+  call->attempt = (struct pace_attempt){.start_ms = now};
   enum idem_status status = link_send(&call->async->links, call, call->waits, &sent);
   switch (status) {
     case IDEM_OK:
@@ -333,7 +333,7 @@ void call_send(struct idem_call *call, int64_t now) {
       break;
     case IDEM_BUSY:
       set_state(call, CALL_QUEUED);
-      set_due(call, call->pace.deadline_ms);
+      set_due(call, call->pace.give_up_at_ms);
       break;
     default:
       outcome_lost(&call->outcome, &(struct outcome_loss){status, false, sent.why.text}, &reply);
@@ -410,10 +410,10 @@ static void time_out(struct idem_call *call, int64_t now) {
   int64_t until_ms = link->state == LINK_OPENING ? link->until_ms : link->heard_ms + timeout_ms;
   if (now >= until_ms) {
     abandon_link(async, link, why, now);
-  } else if (now >= call->pace.deadline_ms) {
+  } else if (now >= call->pace.give_up_at_ms) {
     give_up(call, why, now);
   } else { /* others are being answered before it, or the link is young */
-    set_due(call, clock_min(until_ms, call->pace.deadline_ms));
+    set_due(call, clock_min(until_ms, call->pace.give_up_at_ms));
   }
 }
 

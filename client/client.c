@@ -157,17 +157,19 @@ static enum idem_status get_connection(struct idem_client *client, struct client
   pthread_mutex_lock(&client->lock);
   uint64_t generation = client->generation;
   pthread_mutex_unlock(&client->lock);
-  enum idem_status status = connection_open(out, &client->settings, call->pace.deadline_ms, error);
+  enum idem_status status =
+      connection_open(out, &client->settings, call->pace.give_up_at_ms, error);
   if (status != IDEM_OK) return status;
   (*out)->generation = generation;
-  call->attempt.sent_ms = clock_ms(); /* connecting took its time */
   return IDEM_OK;
 }
 
 /* Sends and receives once. Anything but OK: not answered. */
 static enum idem_status exchange(struct client_call *call, struct connection *connection,
                                  redisReply **answer, struct idem_error *error) {
-  int64_t now = call->attempt.sent_ms;
+  /* A connection that stood before took no time. */
+  int64_t now = call->attempt.reused ? call->attempt.start_ms : clock_ms();
+  call->attempt.sent_ms = now;
   pace_set_wait(&call->pace, &call->request, now);
   int64_t timeout_ms = pace_timeout_ms(&call->pace, &call->request, now);
   struct wire_frame frame;
@@ -239,7 +241,7 @@ enum idem_status client_make(struct idem_client *client, struct client_call *cal
   if (!call->begun) pace_begin(&call->pace, &client->settings, now, call->wait_ms);
   call->begun = true;
   for (;; now = clock_ms()) {
-    call->attempt = (struct pace_attempt){.start_ms = now, .sent_ms = now};
+    call->attempt = (struct pace_attempt){.start_ms = now};
     attempt(client, call, reply);
     call->ended_ms = clock_ms();
     int64_t at_ms = outcome_again_at(reply, &call->pace, &call->attempt, call->ended_ms);

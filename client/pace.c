@@ -4,6 +4,9 @@
 #include "client/clock.h"
 #include "client/random.h"
 
+/* A server that answers BUSY to a waiting call sooner than this does not let it wait (it drains, or
+ * has too many): a pause comes in between. */
+#define SOON_MS 20
 /* No renewal is given less, however short the lease. */
 #define RENEWAL_TIMEOUT_MIN_MS 50
 /* Not less than the former, for the lease's sake; not more than the latter, for a server that comes
@@ -13,7 +16,7 @@
 
 void pace_begin(struct pace *pace, const struct settings *settings, int64_t now, int64_t wait_ms) {
   *pace = (struct pace){.settings = settings, .start_ms = now, .wait_until_ms = now + wait_ms};
-  pace->deadline_ms = pace->wait_until_ms + settings->deadline_ms;
+  pace->give_up_at_ms = pace->wait_until_ms + settings->deadline_ms;
 }
 
 void pace_set_wait(const struct pace *pace, struct wire_request *request, int64_t now) {
@@ -25,10 +28,10 @@ void pace_set_wait(const struct pace *pace, struct wire_request *request, int64_
 
 int64_t pace_timeout_ms(const struct pace *pace, const struct wire_request *request, int64_t now) {
   int64_t timeout_ms = request->wait_ms + pace->settings->command_timeout_ms;
-  return clock_max(1, clock_min(timeout_ms, pace->deadline_ms - now));
+  return clock_max(1, clock_min(timeout_ms, pace->give_up_at_ms - now));
 }
 
-/* A random part of a duration that doubles with each failure. */
+/* A duration that doubles with each failure; of that, at random, from half to all. */
 static int64_t backoff_ms(struct pace *pace) {
   int64_t pause_ms = pace->settings->backoff_first_ms;
   pace->failures++;
@@ -37,16 +40,22 @@ static int64_t backoff_ms(struct pace *pace) {
   return random_pause_ms(clock_min(pause_ms, pace->settings->backoff_max_ms));
 }
 
+/* Whether an attempt without an answer was a wait at the server: its request was sent, and for
+ * longer than an answer takes nothing went wrong. Connecting and AUTH are no wait, however long
+ * they take. */
+static bool has_waited(const struct pace *pace, const struct pace_attempt *attempt, int64_t now) {
+  return attempt->sent_ms != 0 && now - attempt->sent_ms >= pace->settings->command_timeout_ms;
+}
+
 /* A call that waits is given up as soon as one that does not when the server is gone: the wait
- * counts only while there is an owner to wait for. An attempt that lasted was such a wait, until
- * its end. */
-static void note_failure(struct pace *pace, int64_t start_ms, int64_t now) {
-  if (now - start_ms >= pace->settings->command_timeout_ms) {
+ * counts only while there is a server to wait at. */
+static void note_failure(struct pace *pace, const struct pace_attempt *attempt, int64_t now) {
+  if (has_waited(pace, attempt, now)) {
     pace->down_since_ms = now;
   } else if (pace->down_since_ms == 0) {
-    pace->down_since_ms = start_ms;
+    pace->down_since_ms = attempt->start_ms;
   }
-  pace->deadline_ms =
+  pace->give_up_at_ms =
       clock_min(pace->wait_until_ms, pace->down_since_ms) + pace->settings->deadline_ms;
 }
 
@@ -54,22 +63,22 @@ static void note_failure(struct pace *pace, int64_t start_ms, int64_t now) {
  * new one needs no pause. */
 int64_t pace_retry_at(struct pace *pace, const struct pace_attempt *attempt, bool spoken,
                       int64_t now) {
-  note_failure(pace, attempt->start_ms, now);
+  note_failure(pace, attempt, now);
   bool at_once = attempt->reused && !spoken && !pace->retried_at_once;
   if (at_once) pace->retried_at_once = true;
   int64_t at_ms = at_once ? now : now + backoff_ms(pace);
-  return at_ms < pace->deadline_ms ? at_ms : CLOCK_NEVER;
+  return at_ms < pace->give_up_at_ms ? at_ms : CLOCK_NEVER;
 }
 
 void pace_heard(struct pace *pace) {
   pace->down_since_ms = 0;
-  pace->deadline_ms = pace->wait_until_ms + pace->settings->deadline_ms;
+  pace->give_up_at_ms = pace->wait_until_ms + pace->settings->deadline_ms;
 }
 
 int64_t pace_wait_on_at(struct pace *pace, const struct pace_attempt *attempt, int64_t now) {
   if (now >= pace->wait_until_ms) return CLOCK_NEVER;
   pace_heard(pace);
-  if (now - attempt->sent_ms >= PACE_SOON_MS) {
+  if (now - attempt->sent_ms >= SOON_MS) {
     pace->failures = 0;
     return now;
   }
@@ -105,7 +114,7 @@ enum pace_verdict pace_check_grant(const struct pace *pace, const struct pace_gr
   /* Twice as long as the last renewal took, because one that the deadline cuts off leaves no
    * connection to give the grant back over. How long the claim took says nothing of that. */
   int64_t exchange_ms = grant->renewals > 0 ? now - grant->sent_ms : 0;
-  return now + 2 * exchange_ms < pace->deadline_ms ? PACE_RENEW : PACE_LATE;
+  return now + 2 * exchange_ms < pace->give_up_at_ms ? PACE_RENEW : PACE_LATE;
 }
 
 void pace_grant_renewed(struct pace_grant *grant, int64_t sent_ms, int64_t lease_ms) {
@@ -117,7 +126,7 @@ void pace_grant_renewed(struct pace_grant *grant, int64_t sent_ms, int64_t lease
 struct pace pace_of_renewals(const struct pace *pace, int64_t now) {
   struct pace renewals = *pace;
   renewals.wait_until_ms = clock_min(pace->wait_until_ms, now);
-  renewals.deadline_ms = clock_min(pace->deadline_ms, now + pace->settings->deadline_ms);
+  renewals.give_up_at_ms = clock_min(pace->give_up_at_ms, now + pace->settings->deadline_ms);
   renewals.down_since_ms = 0;
   renewals.failures = 0;
   renewals.retried_at_once = false;

@@ -3,10 +3,13 @@
  * asked for, the renewals of its lease, and whether a grant that took time still counts. One policy
  * for the synchronous and the asynchronous calls. Pure but for the jitter: now is a number.
  *
- *     start        wait_until                deadline
- *       |--- wait ----|------ deadline_ms ------|       while the server answers
- *       |- down_since -|----- deadline_ms -----|        the wait counts only until the server is
- * gone
+ * The wait counts only while there is a server to wait at:
+ *
+ *     start         wait_until               give_up_at
+ *       |--- wait ------|---- deadline_ms ----|              the server answers
+ *
+ *     start    down_since               give_up_at
+ *       |--- wait --|---- deadline_ms ----|                  it is gone before the wait has ended
  */
 #ifndef IDEM_CLIENT_PACE_H
 #define IDEM_CLIENT_PACE_H
@@ -14,9 +17,6 @@
 #include "client/settings.h"
 #include "client/wire.h"
 
-/* A server that answers BUSY to a waiting call sooner than this does not let it wait (it drains, or
- * has too many): a pause comes in between. */
-#define PACE_SOON_MS 20
 /* Renewals of one grant before it counts. When that many answers were late, the next ones will
  * be, too. */
 #define PACE_RENEWALS_MAX 3
@@ -28,7 +28,7 @@ struct pace {
   const struct settings *settings; /* borrowed */
   int64_t start_ms;
   int64_t wait_until_ms;
-  int64_t deadline_ms;
+  int64_t give_up_at_ms; /* when the call ends for want of an answer */
   int64_t down_since_ms; /* since when the server does not answer; 0: it does */
   unsigned failures;     /* attempts without an answer, for the pauses */
   bool retried_at_once;  /* one failure of an older connection was repeated without a pause */
@@ -37,7 +37,7 @@ struct pace {
 /* One attempt. */
 struct pace_attempt {
   int64_t start_ms; /* when it began, connecting included */
-  int64_t sent_ms;  /* when its request was sent */
+  int64_t sent_ms;  /* when its request was sent; 0: it was not */
   bool reused;      /* over a connection that stood before */
 };
 
@@ -46,14 +46,15 @@ void pace_begin(struct pace *pace, const struct settings *settings, int64_t now,
 /* What is left of the wait goes into the request of the next attempt; a WAIT of nothing is a FETCH.
  */
 void pace_set_wait(const struct pace *pace, struct wire_request *request, int64_t now);
-/* How long an attempt may take from now on, at least 1 ms. */
+/* How long an attempt may take from now on, at least 1 ms. After pace_set_wait: what the request
+ * waits is part of it. */
 int64_t pace_timeout_ms(const struct pace *pace, const struct wire_request *request, int64_t now);
 /* An attempt was not answered, or the server said that it cannot now (`spoken`). When to make the
- * next one; CLOCK_NEVER: no more. */
+ * next one; CLOCK_NEVER: none, the call's time would be over by then. */
 int64_t pace_retry_at(struct pace *pace, const struct pace_attempt *attempt, bool spoken,
                       int64_t now);
 /* It was answered BUSY. When to ask again, for the server waits only so long in one go;
- * CLOCK_NEVER: the wait is over. */
+ * CLOCK_NEVER: the wait is over, or would be after the pause. */
 int64_t pace_wait_on_at(struct pace *pace, const struct pace_attempt *attempt, int64_t now);
 /* The server has answered, but the call goes on. */
 void pace_heard(struct pace *pace);

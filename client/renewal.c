@@ -34,7 +34,7 @@ static void renew(struct idem_async *async, struct lease *lease, int64_t now) {
     return;
   }
   struct pace *pace = &claim->renewal->pace;
-  pace->deadline_ms = clock_min(pace->deadline_ms, until_ms);
+  pace->give_up_at_ms = clock_min(pace->give_up_at_ms, until_ms);
   call_send_later(claim->renewal, now);
 }
 

@@ -249,6 +249,40 @@ static void busy_stays_busy_when_the_server_has_no_room(void **state) {
   }
 }
 
+static const char *say_nothing(const struct command *command, void *context) {
+  (void)command;
+  (void)context;
+  return NULL;
+}
+
+/* A frozen server accepts, and does not answer AUTH: the call is never sent, so it does not wait.
+ */
+static void no_call_waits_for_its_connection(void **state) {
+  (void)state;
+  const struct idem_request request = {.key = idem_text("x"), .wait_ms = HANG_MS / 10};
+  const struct idem_options options = {
+      .command_timeout_ms = 100, .deadline_ms = 500, .backoff_max_ms = 20};
+  for (enum half half = 0; half < HALVES; half++) {
+    char url[64];
+    struct pair pair = {.half = half, .stranger = stranger_open(say_nothing, NULL)};
+    struct idem_answer answer;
+    struct idem_claim *claim = NULL;
+    snprintf(url, sizeof url, "redis://:secret@127.0.0.1:%d", stranger_port(pair.stranger));
+    if (half == SYNC) {
+      assert_int_equal(idem_open(url, &options, &pair.client, NULL), IDEM_OK);
+    } else {
+      world_open_url(&pair.world, url, &options);
+    }
+    int64_t start_ms = now_ms();
+    enum idem_status status = pair_begin(&pair, &request, &claim, &answer);
+    CHECK_STATUS(&pair, status, IDEM_UNAVAILABLE);
+    CHECK(now_ms() - start_ms < request.wait_ms, "%s: it waited for %lld ms", NAMES[half],
+          (long long)(now_ms() - start_ms));
+    idem_answer_clear(&answer);
+    pair_close(&pair);
+  }
+}
+
 static const char *say_loading(const struct command *command, void *context) {
   (void)command;
   (void)context;
@@ -564,6 +598,7 @@ int main(void) {
       cmocka_unit_test(a_cancelled_store_leaves_doubt),
       cmocka_unit_test(a_refused_connection_leaves_no_doubt),
       cmocka_unit_test(busy_stays_busy_when_the_server_has_no_room),
+      cmocka_unit_test(no_call_waits_for_its_connection),
       cmocka_unit_test(an_end_without_an_answer_says_why),
       cmocka_unit_test(an_abandon_that_came_too_late_says_so),
       cmocka_unit_test(a_key_that_no_server_takes_is_too_big),

@@ -21,6 +21,8 @@
 #define START_MS 100000
 #define DEADLINE_MS 5000
 #define TIMEOUT_MS 2000
+/* A BUSY that comes sooner was no wait. */
+#define SOON_MS 20
 
 static const struct settings SETTINGS = {.command_timeout_ms = TIMEOUT_MS,
                                          .deadline_ms = DEADLINE_MS,
@@ -64,29 +66,46 @@ static void a_call_ends_at_its_deadline(void **state) {
   assert_int_equal(pace_retry_at(&pace, &attempt, false, START_MS + DEADLINE_MS - 1), CLOCK_NEVER);
   const struct wire_request request = {.verb = WIRE_STORE};
   assert_int_equal(pace_timeout_ms(&pace, &request, START_MS), TIMEOUT_MS);
-  assert_int_equal(pace_timeout_ms(&pace, &request, pace.deadline_ms - 7), 7);
-  assert_int_equal(pace_timeout_ms(&pace, &request, pace.deadline_ms + 7), 1);
+  assert_int_equal(pace_timeout_ms(&pace, &request, pace.give_up_at_ms - 7), 7);
+  assert_int_equal(pace_timeout_ms(&pace, &request, pace.give_up_at_ms + 7), 1);
 }
 
 /* The wait counts only while there is a server to wait at. */
 static void a_wait_lasts_while_the_server_answers(void **state) {
   (void)state;
   struct pace pace = pace_for(60000);
-  assert_int_equal(pace.deadline_ms, START_MS + 60000 + DEADLINE_MS);
-  const struct pace_attempt attempt = {.start_ms = START_MS};
+  assert_int_equal(pace.give_up_at_ms, START_MS + 60000 + DEADLINE_MS);
+  const struct pace_attempt attempt = {.start_ms = START_MS, .sent_ms = START_MS};
   pace_retry_at(&pace, &attempt, false, START_MS + 1);
-  assert_int_equal(pace.deadline_ms, START_MS + DEADLINE_MS);
+  assert_int_equal(pace.give_up_at_ms, START_MS + DEADLINE_MS);
   pace_heard(&pace);
-  assert_int_equal(pace.deadline_ms, START_MS + 60000 + DEADLINE_MS);
+  assert_int_equal(pace.give_up_at_ms, START_MS + 60000 + DEADLINE_MS);
   pace_retry_at(&pace, &attempt, false, START_MS + 30000); /* it lasted: it was such a wait */
-  assert_int_equal(pace.deadline_ms, START_MS + 30000 + DEADLINE_MS);
+  assert_int_equal(pace.give_up_at_ms, START_MS + 30000 + DEADLINE_MS);
+}
+
+/* However long an attempt tried to connect, it waited at no server. */
+static void only_a_request_that_was_sent_waits(void **state) {
+  (void)state;
+  struct pace pace = pace_for(60000);
+  for (int64_t ms = START_MS; ms < START_MS + DEADLINE_MS; ms += TIMEOUT_MS) {
+    const struct pace_attempt unsent = {.start_ms = ms};
+    pace_retry_at(&pace, &unsent, false, ms + TIMEOUT_MS);
+    assert_int_equal(pace.give_up_at_ms, START_MS + DEADLINE_MS);
+  }
+  pace = pace_for(60000);
+  struct pace_attempt late = {.start_ms = START_MS, .sent_ms = START_MS + 1};
+  pace_retry_at(&pace, &late, false, START_MS + TIMEOUT_MS);
+  assert_int_equal(pace.give_up_at_ms, START_MS + DEADLINE_MS);
+  pace_retry_at(&pace, &late, false, START_MS + 1 + TIMEOUT_MS);
+  assert_int_equal(pace.give_up_at_ms, START_MS + 1 + TIMEOUT_MS + DEADLINE_MS);
 }
 
 static void busy_is_asked_again_until_the_wait_is_over(void **state) {
   (void)state;
   struct pace pace = pace_for(1000);
   const struct pace_attempt attempt = {.start_ms = START_MS, .sent_ms = START_MS};
-  int64_t soon = START_MS + PACE_SOON_MS - 1, lasted = START_MS + PACE_SOON_MS;
+  int64_t soon = START_MS + SOON_MS - 1, lasted = START_MS + SOON_MS;
   assert_true(pace_wait_on_at(&pace, &attempt, soon) > soon);
   assert_true(pace_wait_on_at(&pace, &attempt, soon) > soon);
   assert_int_equal(pace.failures, 2);
@@ -122,7 +141,7 @@ static void a_grant_counts_while_its_lease_surely_runs(void **state) {
   for (int i = 0; i < PACE_RENEWALS_MAX; i++) pace_grant_renewed(&grant, START_MS, 30);
   assert_int_equal(pace_check_grant(&pace, &grant, START_MS + 30), PACE_LATE);
   grant = (struct pace_grant){.sent_ms = START_MS, .lease_ms = 600};
-  assert_int_equal(pace_check_grant(&pace, &grant, pace.deadline_ms), PACE_LATE);
+  assert_int_equal(pace_check_grant(&pace, &grant, pace.give_up_at_ms), PACE_LATE);
 }
 
 /* ---- outcome ---- */
@@ -304,6 +323,7 @@ int main(void) {
       cmocka_unit_test(an_old_connection_is_replaced_at_once_and_once),
       cmocka_unit_test(a_call_ends_at_its_deadline),
       cmocka_unit_test(a_wait_lasts_while_the_server_answers),
+      cmocka_unit_test(only_a_request_that_was_sent_waits),
       cmocka_unit_test(busy_is_asked_again_until_the_wait_is_over),
       cmocka_unit_test(the_rest_of_the_wait_goes_with_each_attempt),
       cmocka_unit_test(a_grant_counts_while_its_lease_surely_runs),
