@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "client/clock.h"
-#include "client/outcome.h"
 #include "client/pace.h"
 #include "client/sigpipe.h"
 #include "client/socket.h"
@@ -283,7 +282,7 @@ bool connection_send_bytes(struct connection *connection, const void *data, size
 static enum idem_status explain_context(const struct connection *connection,
                                         struct idem_error *error) {
   const redisContext *context = connection->context;
-  enum idem_status status = outcome_of_broken(context, &connection->limit, error->text);
+  enum idem_status status = reply_limit_explain_end(&connection->limit, context, error->text);
   if (status != IDEM_UNAVAILABLE) return status;
   if (context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK)) {
     explain_io(error, "receiving", EAGAIN);

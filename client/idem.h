@@ -34,8 +34,10 @@
  *   - IDEM_OK, IDEM_RUN, IDEM_REPLAY are reported only after the server's own words have been
  *     read. Whatever was not seen is IDEM_UNAVAILABLE, and then nothing ran (fails closed) unless
  *     the request says IDEM_FAIL_OPEN.
- *   - A BUSY is remembered: a call that goes on waiting and then gets no more answers ends with the
- *     last BUSY, not with UNAVAILABLE.
+ *   - A BUSY is remembered: a call that goes on waiting, and is then no longer served (no answer in
+ *     time, or the server's -OOM), ends with the last BUSY and what that said, not with
+ *     UNAVAILABLE. Another owner was at work, and IDEM_FAIL_OPEN must not run beside it. The
+ *     message says why no newer answer came.
  *   - A server that speaks another protocol (HTTP, say) is IDEM_REFUSED at once, and so is a reply
  *     larger than any of idem's. Only a server that cannot be reached, or that says that it cannot
  *     serve now, is IDEM_UNAVAILABLE.

@@ -66,7 +66,7 @@ static bool has_stray(const struct link *link) {
 static void note_end(struct link *link, const redisContext *context) {
   if (link->end_status != IDEM_OK) return;
   const struct settings *settings = link->set->settings;
-  link->end_status = outcome_of_broken(context, &link->limit, link->why);
+  link->end_status = reply_limit_explain_end(&link->limit, context, link->why);
   if (link->end_status == IDEM_UNAVAILABLE && settings->tls != NULL && !link->answered)
     link->end_status = tls_explain_end(settings->target.host, link->why);
   if (link->end_status != IDEM_UNAVAILABLE || link->why[0] != '\0') return;

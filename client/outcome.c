@@ -24,14 +24,14 @@ void outcome_lost(struct outcome *outcome, const struct outcome_loss *loss,
                   loss->status == IDEM_NO_MEMORY ? "out of memory" : loss->why);
 }
 
-/* Without a word of the server, or it said that it cannot now. Its -OOM, which has a word and no
- * `again`, is final: the caller is to come back later. */
-static bool is_silence(const struct wire_reply *reply) {
+/* The server said nothing, or that it cannot now. Its -OOM, which has a word and no `again`, is
+ * final: the caller is to come back later. */
+static bool is_unserved(const struct wire_reply *reply) {
   return reply->status == IDEM_UNAVAILABLE && (reply->again || reply->memory == NULL);
 }
 
-enum outcome_next outcome_next(const struct wire_reply *reply) {
-  if (is_silence(reply)) return OUTCOME_RETRY;
+enum outcome_step outcome_next(const struct wire_reply *reply) {
+  if (is_unserved(reply)) return OUTCOME_RETRY;
   if (reply->status == IDEM_BUSY) return OUTCOME_WAIT_ON;
   return reply->status == IDEM_RUN ? OUTCOME_CONFIRM : OUTCOME_FINAL;
 }
@@ -45,19 +45,6 @@ int64_t outcome_again_at(const struct wire_reply *reply, struct pace *pace,
     case OUTCOME_FINAL: break;
   }
   return CLOCK_NEVER;
-}
-
-enum idem_status outcome_of_broken(const redisContext *context, const struct reply_limit *limit,
-                                   char *why) {
-  if (reply_limit_exceeded(limit, context->reader)) {
-    snprintf(why, IDEM_MESSAGE_BYTES, "a reply over %zu bytes or %d fields", limit->bytes_max,
-             REPLY_LIMIT_ELEMENTS_MAX);
-    return IDEM_REFUSED;
-  }
-  if (context->err == REDIS_ERR_OOM) return IDEM_NO_MEMORY;
-  if (context->err != REDIS_ERR_PROTOCOL) return IDEM_UNAVAILABLE;
-  snprintf(why, IDEM_MESSAGE_BYTES, "this is no idem server: %.120s", context->errstr);
-  return IDEM_REFUSED;
 }
 
 /* ---- the call goes on ---- */
@@ -88,16 +75,23 @@ void outcome_overtaken(struct outcome *outcome) {
 
 /* ---- the call ends ---- */
 
-static void explain_silence(const struct pace *pace, int64_t now, struct wire_reply *reply) {
+static void explain_unserved(const struct pace *pace, int64_t now, struct wire_reply *reply) {
   char why[IDEM_MESSAGE_BYTES];
+  const char *name = pace->settings->target.name;
+  long long ms = now - pace->start_ms;
   memcpy(why, reply->message, sizeof why);
-  snprintf(reply->message, sizeof reply->message, "no answer from %.50s in %lld ms: %.70s",
-           pace->settings->target.name, (long long)(now - pace->start_ms), why);
+  if (reply->again) {
+    snprintf(reply->message, sizeof reply->message,
+             "%.50s did not serve the call in %lld ms: %.60s", name, ms, why);
+  } else {
+    snprintf(reply->message, sizeof reply->message, "no answer from %.50s in %lld ms: %.70s", name,
+             ms, why);
+  }
 }
 
 void outcome_end(struct outcome *outcome, const struct pace *pace, int64_t now,
                  struct wire_reply *reply) {
-  if (is_silence(reply)) explain_silence(pace, now, reply);
+  if (is_unserved(reply)) explain_unserved(pace, now, reply);
   outcome_stop(outcome, reply);
 }
 

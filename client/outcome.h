@@ -1,22 +1,20 @@
 /*
  * outcome.h - what a reply, or the lack of one, means: for the call (is it final, does the call go
  * on, what does it return) and for the claim that it was about. One policy for the synchronous and
- * the asynchronous calls. Pure: no socket, no clock. How long to pause before it tries again is
- * pace.h's.
+ * the asynchronous calls. Pure: no socket, no connection, no clock. How long to pause before it
+ * tries again is pace.h's.
  *
  *     CLAIMED                       OUTCOME_CONFIRM   pace_check_grant says whether it counts
  *     BUSY                          OUTCOME_WAIT_ON   while the call waits; else final
- *     no reply, LOADING, ...        OUTCOME_RETRY     until the deadline; then UNAVAILABLE, or the
- *                                                     last BUSY that was heard
+ *     no reply, LOADING, ...        OUTCOME_RETRY     until its time is over; then UNAVAILABLE, or
+ *                                                     the last BUSY that was heard
+ *     OOM                           OUTCOME_FINAL     UNAVAILABLE, or the last BUSY that was heard
  *     DONE, UNKNOWN, MISMATCH, ...  OUTCOME_FINAL
  */
 #ifndef IDEM_CLIENT_OUTCOME_H
 #define IDEM_CLIENT_OUTCOME_H
 
-#include <hiredis/hiredis.h>
-
 #include "client/pace.h"
-#include "client/reply_limit.h"
 #include "client/wire.h"
 
 /* What one call has learned so far. Zero-filled at its start; outcome_deinit it. */
@@ -27,7 +25,8 @@ struct outcome {
   struct wire_reply busy; /* the last BUSY after which the call went on */
 };
 
-enum outcome_next { OUTCOME_FINAL, OUTCOME_RETRY, OUTCOME_WAIT_ON, OUTCOME_CONFIRM };
+/* What comes after an attempt. */
+enum outcome_step { OUTCOME_FINAL, OUTCOME_RETRY, OUTCOME_WAIT_ON, OUTCOME_CONFIRM };
 
 void outcome_deinit(struct outcome *outcome);
 
@@ -45,17 +44,12 @@ struct outcome_loss {
 /* Fills *reply with the loss. */
 void outcome_lost(struct outcome *outcome, const struct outcome_loss *loss,
                   struct wire_reply *reply);
-/* What comes after it. `reply` is from wire_parse or outcome_lost. */
-enum outcome_next outcome_next(const struct wire_reply *reply);
+/* For an attempt that ended with this reply, from wire_parse or outcome_lost. */
+enum outcome_step outcome_next(const struct wire_reply *reply);
 /* When the call is made again after an attempt that ended at `now` with this reply; CLOCK_NEVER: it
  * is not. */
 int64_t outcome_again_at(const struct wire_reply *reply, struct pace *pace,
                          const struct pace_attempt *attempt, int64_t now);
-/* Why a connection is of no further use after hiredis could not read a reply: REFUSED (this is no
- * idem server, or a reply larger than any of idem's), NO_MEMORY, or UNAVAILABLE, for which `why` is
- * left as it is. `why` has IDEM_MESSAGE_BYTES. */
-enum idem_status outcome_of_broken(const redisContext *context, const struct reply_limit *limit,
-                                   char *why);
 
 /* ---- the call goes on ---- */
 
@@ -71,11 +65,13 @@ void outcome_overtaken(struct outcome *outcome);
 
 /* ---- the call ends ---- */
 
-/* The last reply, at `now`, becomes that of the call: a silence is explained, and BUSY once heard
- * stays BUSY: an UNAVAILABLE becomes the BUSY that was kept, with its own message. */
+/* The last reply, at `now`, becomes that of the call. When the call was not served, its message
+ * comes to say by which server and for how long. BUSY once heard stays BUSY: an UNAVAILABLE becomes
+ * the BUSY that was kept (its owner, its left_ms), but keeps the message, which says why there is
+ * no newer answer. */
 void outcome_end(struct outcome *outcome, const struct pace *pace, int64_t now,
                  struct wire_reply *reply);
-/* The same for a call that ends for a reason of its own: the message stays. */
+/* The same for a call that ends for a reason of its own: the message stays as it is. */
 void outcome_stop(struct outcome *outcome, struct wire_reply *reply);
 
 /* ---- for a claim ---- */

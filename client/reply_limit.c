@@ -1,6 +1,8 @@
 /* reply_limit.c - see reply_limit.h. */
 #include "client/reply_limit.h"
 
+#include <stdio.h>
+
 #if HIREDIS_MAJOR >= 1
 typedef size_t element_count;
 #else
@@ -56,4 +58,17 @@ void reply_limit_init(struct reply_limit *limit, redisReader *reader, size_t byt
 bool reply_limit_exceeded(const struct reply_limit *limit, const redisReader *reader) {
   size_t growing = reader->len - reader->pos;
   return limit->exceeded || growing > limit->bytes_max + SLACK_BYTES;
+}
+
+enum idem_status reply_limit_explain_end(const struct reply_limit *limit,
+                                         const redisContext *context, char *why) {
+  if (reply_limit_exceeded(limit, context->reader)) {
+    snprintf(why, IDEM_MESSAGE_BYTES, "a reply over %zu bytes or %d fields", limit->bytes_max,
+             REPLY_LIMIT_ELEMENTS_MAX);
+    return IDEM_REFUSED;
+  }
+  if (context->err == REDIS_ERR_OOM) return IDEM_NO_MEMORY;
+  if (context->err != REDIS_ERR_PROTOCOL) return IDEM_UNAVAILABLE;
+  snprintf(why, IDEM_MESSAGE_BYTES, "this is no idem server: %.120s", context->errstr);
+  return IDEM_REFUSED;
 }

@@ -12,6 +12,8 @@
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 
+#include "client/idem.h"
+
 /* Fields of an array. idem's own have at most 6; a later server may say more. */
 #define REPLY_LIMIT_ELEMENTS_MAX 64
 /* Objects of one reply, arrays inside of arrays included. */
@@ -28,5 +30,10 @@ struct reply_limit {
 void reply_limit_init(struct reply_limit *limit, redisReader *reader, size_t bytes_max);
 /* True when what has come so far is too much; a string that is still growing counts. */
 bool reply_limit_exceeded(const struct reply_limit *limit, const redisReader *reader);
+/* Why a connection is of no further use after hiredis could not read a reply: REFUSED (this is no
+ * idem server, or a reply over the limit), NO_MEMORY, or UNAVAILABLE, for which `why` is left as it
+ * is. `why` has IDEM_MESSAGE_BYTES. */
+enum idem_status reply_limit_explain_end(const struct reply_limit *limit,
+                                         const redisContext *context, char *why);
 
 #endif

@@ -249,6 +249,29 @@ static void busy_stays_busy_when_the_server_has_no_room(void **state) {
   }
 }
 
+static int note_run(struct idem_claim *claim, void *context, struct idem_result *result) {
+  (void)claim;
+  (void)result;
+  ++*(int *)context;
+  return IDEM_WORK_DONE;
+}
+
+/* The owner that was heard of is at work: nothing may run beside it. */
+static void nothing_runs_beside_an_owner_that_was_heard_of(void **state) {
+  (void)state;
+  const struct idem_request request = {
+      .key = idem_text("x"), .wait_ms = HANG_MS, .flags = IDEM_FAIL_OPEN};
+  struct pair pair;
+  struct idem_answer answer;
+  int runs = 0;
+  pair_open(&pair, SYNC, busy_then_full, NULL, NULL);
+  enum idem_status status = idem_once(pair.client, &request, note_run, &runs, &answer);
+  CHECK_STATUS(&pair, status, IDEM_BUSY);
+  assert_int_equal(runs, 0);
+  idem_answer_clear(&answer);
+  pair_close(&pair);
+}
+
 static const char *say_nothing(const struct command *command, void *context) {
   (void)command;
   (void)context;
@@ -301,7 +324,8 @@ static void an_end_without_an_answer_says_why(void **state) {
     pair_open(&pair, half, say_loading, NULL, &options);
     enum idem_status status = pair_fetch(&pair, &answer);
     CHECK_STATUS(&pair, status, IDEM_UNAVAILABLE);
-    CHECK(strstr(answer.message, "no answer from 127.0.0.1") != NULL &&
+    CHECK(strstr(answer.message, "127.0.0.1") == answer.message &&
+              strstr(answer.message, " did not serve the call in ") != NULL &&
               strstr(answer.message, "it reads its disk") != NULL,
           "%s: %s", NAMES[half], answer.message);
     idem_answer_clear(&answer);
@@ -598,6 +622,7 @@ int main(void) {
       cmocka_unit_test(a_cancelled_store_leaves_doubt),
       cmocka_unit_test(a_refused_connection_leaves_no_doubt),
       cmocka_unit_test(busy_stays_busy_when_the_server_has_no_room),
+      cmocka_unit_test(nothing_runs_beside_an_owner_that_was_heard_of),
       cmocka_unit_test(no_call_waits_for_its_connection),
       cmocka_unit_test(an_end_without_an_answer_says_why),
       cmocka_unit_test(an_abandon_that_came_too_late_says_so),

@@ -157,7 +157,7 @@ static void each_reply_has_one_meaning(void **state) {
   redisReply word = {.type = REDIS_REPLY_NIL};
   const struct {
     struct wire_reply reply;
-    enum outcome_next next;
+    enum outcome_step next;
   } cases[] = {
       {{.status = IDEM_UNAVAILABLE}, OUTCOME_RETRY}, /* no word of the server */
       {{.status = IDEM_UNAVAILABLE, .memory = &word, .again = true}, OUTCOME_RETRY}, /* LOADING */
@@ -196,6 +196,34 @@ static void busy_once_heard_stays_busy(void **state) {
   assert_int_equal(reply.status, IDEM_REFUSED);
   assert_string_equal(reply.message, "no");
   assert_null(outcome.busy.memory);
+}
+
+/* Its -OOM says nothing of the key: the owner that was heard of still runs. */
+static void busy_stays_busy_without_room(void **state) {
+  (void)state;
+  struct pace pace = pace_for(0);
+  struct outcome outcome = {0};
+  struct wire_reply reply = {.status = IDEM_BUSY, .left_ms = 700, .memory = any_reply()};
+  outcome_go_on(&outcome, &reply);
+  reply = (struct wire_reply){
+      .status = IDEM_UNAVAILABLE, .memory = any_reply(), .message = "OOM no room"};
+  outcome_end(&outcome, &pace, START_MS + 9, &reply);
+  assert_int_equal(reply.status, IDEM_BUSY);
+  assert_int_equal(reply.left_ms, 700);
+  assert_string_equal(reply.message, "OOM no room");
+  wire_reply_deinit(&reply);
+  assert_null(outcome.busy.memory);
+}
+
+static void the_message_says_what_was_missing(void **state) {
+  (void)state;
+  struct pace pace = pace_for(0);
+  struct outcome outcome = {0};
+  struct wire_reply reply = {
+      .status = IDEM_UNAVAILABLE, .again = true, .memory = any_reply(), .message = "LOADING"};
+  outcome_end(&outcome, &pace, START_MS + 9, &reply);
+  assert_string_equal(reply.message, "here:1 did not serve the call in 9 ms: LOADING");
+  wire_reply_deinit(&reply);
 }
 
 static void what_answers_mean_for_a_claim(void **state) {
@@ -329,6 +357,8 @@ int main(void) {
       cmocka_unit_test(a_grant_counts_while_its_lease_surely_runs),
       cmocka_unit_test(each_reply_has_one_meaning),
       cmocka_unit_test(busy_once_heard_stays_busy),
+      cmocka_unit_test(busy_stays_busy_without_room),
+      cmocka_unit_test(the_message_says_what_was_missing),
       cmocka_unit_test(what_answers_mean_for_a_claim),
       cmocka_unit_test(stale_after_a_lost_reply_may_be_its_own_doing),
       cmocka_unit_test(leases_are_listed_by_time),
