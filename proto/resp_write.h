@@ -9,6 +9,7 @@
 
 #include <assert.h>
 
+#include "proto/rare.h"
 #include "proto/resp_output.h"
 
 struct resp_writer {
@@ -31,18 +32,15 @@ static inline void resp_write_simple(struct resp_writer *w, const char *text) {
  * `-` and the text. Bytes outside printable ASCII are written as \xHH, so that no error breaks the
  * framing or carries a client's bytes raw. The text begins with its code: "ERR ...", "STALE ...".
  * After RESP_WRITE_ERROR_MAX bytes it is cut.
- *
- * Cold: the compiler takes every path to an error for a rare one and keeps it off the straight one.
  */
 #define RESP_WRITE_ERROR_MAX 1024
-#define RESP_WRITE_COLD __attribute__((cold))
-RESP_WRITE_COLD void resp_write_error(struct resp_writer *w, const char *text);
-RESP_WRITE_COLD void resp_write_errorf(struct resp_writer *w, const char *format, ...)
+RARE void resp_write_error(struct resp_writer *w, const char *text);
+RARE void resp_write_errorf(struct resp_writer *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* The prefix, the quoted bytes and the suffix, for an error that quotes what the client sent. Of
  * one that is too long the quoted bytes are cut. */
-RESP_WRITE_COLD void resp_write_error_quoting(struct resp_writer *w, const char *prefix,
-                                              struct span quoted, const char *suffix);
+RARE void resp_write_error_quoting(struct resp_writer *w, const char *prefix, struct span quoted,
+                                   const char *suffix);
 
 /* ---- values ---- */
 

@@ -21,15 +21,14 @@ size_t argument_limits_argument(void *context, const struct span *argv, size_t i
 }
 
 /* Not inlined: only called for long arguments. */
-__attribute__((noinline)) bool argument_limits_fit(const struct worker *worker,
-                                                   const struct command *command,
-                                                   const struct span *argv, size_t argc) {
-  for (size_t i = 0; i < argc; i++) {
-    if (argv[i].len > worker->unasked_bytes &&
-        argv[i].len > argument_limits_of(worker, command, argv, i))
-      return false;
-  }
-  return true;
+__attribute__((noinline)) size_t argument_limits_first_over(const struct worker *worker,
+                                                            const struct command *command,
+                                                            const struct span *argv, size_t argc) {
+  size_t i = 0;
+  while (i < argc && (argv[i].len <= worker->unasked_bytes ||
+                      argv[i].len <= argument_limits_of(worker, command, argv, i)))
+    i++;
+  return i;
 }
 
 bool argument_limits_is_adoptable(const struct worker *worker, const struct span *argv,

@@ -19,9 +19,9 @@ size_t argument_limits_of(const struct worker *worker, const struct command *com
  * is the worker. */
 size_t argument_limits_argument(void *context, const struct span *argv, size_t index);
 
-/* Whether all arguments are within their limits. */
-bool argument_limits_fit(const struct worker *worker, const struct command *command,
-                         const struct span *argv, size_t argc);
+/* The index of the first argument that is over its limit; argc: all are within theirs. */
+size_t argument_limits_first_over(const struct worker *worker, const struct command *command,
+                                  const struct span *argv, size_t argc);
 
 /* Whether argv[index], given the arguments before it, is a body that the engine may adopt. */
 bool argument_limits_is_adoptable(const struct worker *worker, const struct span *argv,

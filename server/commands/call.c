@@ -32,15 +32,9 @@ static enum command_reach reach_of(const struct call *call) {
   return command_reach(call->command, call->argc);
 }
 
-__attribute__((noinline)) void call_run_unnamed(struct call *call) {
+__attribute__((noinline)) void call_run_any(struct call *call) {
   enum command_reach reach = reach_of(call);
   if (reach != COMMAND_REACHES_NOTHING) call_lock(call, reach);
   call->command->run(call);
   if (reach != COMMAND_REACHES_NOTHING) call_unlock(call, reach);
-}
-
-bool call_parse_integer(struct call *call, struct span text, long long *value) {
-  if (span_to_i64(text, value)) return true;
-  resp_write_error(call->reply, "ERR value is not an integer or out of range");
-  return false;
 }

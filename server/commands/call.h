@@ -1,10 +1,11 @@
 /*
  * call.h - one command: as it was read (request), and as it runs (call).
  *
- *     request -> check.h -> call -> locks, handler, unlocks (call_run) -> reply
+ *     request -> call (execute.h) -> check.h -> locks, handler, unlocks (call_run) -> reply
  *
- * Both borrow the arguments, until the handler returns. It must not know how commands are measured,
- * logged or shown to watchers (measure.h, execute.h).
+ * Both borrow the arguments until execute_request returns: SLOWLOG and MONITOR read them after the
+ * handler. It must not know how commands are measured, logged or shown to watchers (measure.h,
+ * execute.h). Each function is called by the worker's own thread.
  */
 #ifndef IDEM_SERVER_COMMANDS_CALL_H
 #define IDEM_SERVER_COMMANDS_CALL_H
@@ -51,12 +52,12 @@ static inline struct engine *call_engine(const struct call *call, struct span ke
 void call_lock(struct call *call, enum command_reach reach);
 void call_unlock(struct call *call, enum command_reach reach);
 
-/* Runs the handler with what it needs locked: the first for any command, the second for one key
- * whose name is known, as nearly every command has. */
-void call_run_unnamed(struct call *call);
+/* Runs the handler with what it needs locked. When the name of its only key is known, as for nearly
+ * every command, its row need not be looked at; call_run_any looks at it. */
+void call_run_any(struct call *call);
 static inline void call_run(struct call *call) {
   if (call->name == NULL) {
-    call_run_unnamed(call);
+    call_run_any(call);
     return;
   }
   struct worker *worker = call->worker;
@@ -66,9 +67,5 @@ static inline void call_run(struct call *call) {
   call->command->run(call);
   access_unlock(worker, shard);
 }
-
-/* A number argument; replies `-ERR value is not an integer or out of range` and returns false
- * otherwise. */
-bool call_parse_integer(struct call *call, struct span text, long long *value);
 
 #endif

@@ -4,16 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/rare.h"
 #include "server/commands/argument_limits.h"
 #include "server/commands/queue.h"
 #include "server/commands/reply.h"
 
-/* Keeps what few commands need out of the code that all run. */
-#define RARE __attribute__((cold))
-
 /* ---- replies ---- */
 
-RESP_WRITE_COLD void check_reply_toobig(struct resp_writer *reply, size_t index, size_t limit) {
+RARE void check_reply_toobig(struct resp_writer *reply, size_t index, size_t limit) {
   const struct request_error error = {
       .fault = REQUEST_TOO_BIG, .index = index, .most = (int64_t)limit};
   reply_request_error(reply, &error);
@@ -22,7 +20,7 @@ RESP_WRITE_COLD void check_reply_toobig(struct resp_writer *reply, size_t index,
 /* Redis' text, on which clients fall back: each argument in quotes, cut at 128 bytes in all. */
 #define QUOTED_ARGS_BYTES 128
 
-RESP_WRITE_COLD static void reply_unknown(struct call *call) {
+RARE static void reply_unknown(struct call *call) {
   char args[QUOTED_ARGS_BYTES + 3]; /* the last one's quotes go over the bound, as with Redis */
   size_t used = 0;
   for (size_t i = 1; i < call->argc && used < QUOTED_ARGS_BYTES; i++) {
@@ -44,7 +42,7 @@ RESP_WRITE_COLD static void reply_unknown(struct call *call) {
   resp_write_error_quoting(call->reply, prefix, (struct span){args, used}, "");
 }
 
-RESP_WRITE_COLD static void reply_unknown_sub(struct call *call) {
+RARE static void reply_unknown_sub(struct call *call) {
   char suffix[COMMAND_NAME_BYTES + 32];
   snprintf(suffix, sizeof suffix, "'. Try %s HELP.", call->command->name);
   struct span sub = call->argv[1];
@@ -52,14 +50,14 @@ RESP_WRITE_COLD static void reply_unknown_sub(struct call *call) {
   resp_write_error_quoting(call->reply, "ERR unknown subcommand '", sub, suffix);
 }
 
-/* An EXEC that is refused ends its transaction, and its error says so. */
+/* How the error of a command that is refused begins. */
 static const char *refusal(const struct call *call) {
   return (call->command->flags & COMMAND_RUNS_QUEUE) != 0
              ? "EXECABORT Transaction discarded because of:"
              : "ERR";
 }
 
-RESP_WRITE_COLD static void reply_arity(struct call *call) {
+RARE static void reply_arity(struct call *call) {
   char name[COMMAND_NAME_BYTES];
   command_name(call->command, name);
   bool prefixed = call->argv[0].len > strlen(name); /* only IDEM. makes a name longer */
@@ -127,20 +125,19 @@ RARE static bool may_run(struct call *call) {
   return true;
 }
 
-/* Arguments that came inline were not checked when they were read, those of subcommands by the
- * limits of their container. */
+/* The limits are checked here for every command whose request does not say that they fit: one that
+ * was not read at once and whole (net/batch.c), since a reader that keeps parts, or reads an inline
+ * command, need not know the row; and a subcommand, which was read by the limits of its container.
+ */
 RARE static bool sizes_fit(struct call *call) {
   size_t *bytes = &call->request->bytes;
   *bytes = 0;
-  for (size_t i = 1; i < call->argc; i++) {
-    *bytes += call->argv[i].len;
-    if (call->argv[i].len <= call->worker->unasked_bytes) continue;
-    size_t limit = argument_limits_of(call->worker, call->command, call->argv, i);
-    if (call->argv[i].len <= limit) continue;
-    check_reply_toobig(call->reply, i, limit);
-    return false;
-  }
-  return true;
+  for (size_t i = 1; i < call->argc; i++) *bytes += call->argv[i].len;
+  size_t over = argument_limits_first_over(call->worker, call->command, call->argv, call->argc);
+  if (over == call->argc) return true;
+  check_reply_toobig(call->reply, over,
+                     argument_limits_of(call->worker, call->command, call->argv, over));
+  return false;
 }
 
 bool check_call(struct call *call) {

@@ -12,7 +12,8 @@
  * False: it is refused, and the error is replied. */
 bool check_call(struct call *call);
 
-/* Delayed by CLIENT PAUSE: present it and all later commands again after the pause. */
+/* Whether CLIENT PAUSE delays it: present it and all later commands again after the pause. Never
+ * while the server drains. */
 bool check_postponed(const struct worker *worker, const struct session *session,
                      const struct request *request);
 

@@ -1,16 +1,73 @@
 /* clients.c - see clients.h. Texts and filters are Redis 7.0's. */
 #include "server/commands/clients.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/commands/connection.h"
+#include "server/commands/arguments.h"
 #include "server/commands/gathered.h"
+#include "server/commands/queue.h"
 #include "server/commands/reply.h"
 #include "server/commands/session_walk.h"
 #include "server/commands/task.h"
 #include "server/commands/topics.h"
 #include "server/engine/waiter.h"
+
+/* ---- a line of LIST and INFO ---- */
+
+static const char *text_or_empty(const char *text) { return text != NULL ? text : ""; }
+
+static void session_flags(const struct session *session, char flags[8]) {
+  size_t n = 0;
+  if (session->monitors) flags[n++] = 'O';
+  if (topics_count_both(session) > 0) flags[n++] = 'P';
+  if (session_queue(session) != NULL) flags[n++] = 'x';
+  if (session->waiting) flags[n++] = 'b';
+  if (session->close_when_sent) flags[n++] = 'c';
+  if (session->close_now) flags[n++] = 'A';
+  if (n == 0) flags[n++] = 'N';
+  flags[n] = '\0';
+}
+
+/* A longer line is cut. */
+#define LINE_BYTES 4096
+
+/* Returns the length of the line, its end included. */
+static size_t describe(const struct worker *worker, const struct session *session,
+                       char line[LINE_BYTES + 1]) {
+  struct session_address address;
+  worker->instance->describe(session, &address);
+  char flags[8], name[COMMAND_NAME_BYTES] = "NULL";
+  session_flags(session, flags);
+  if (session->last_row != SESSION_NO_ROW)
+    command_name(&worker->commands->rows[session->last_row], name);
+  const struct session_details none = {0},
+                               *details = session->details != NULL ? session->details : &none;
+  int len = snprintf(
+      line, LINE_BYTES,
+      "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=%zu psub=%zu "
+      "ssub=0 multi=%d qbuf=%zu "
+      "qbuf-free=0 argv-mem=0 multi-mem=%zu rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r "
+      "cmd=%s user=default redir=-1 "
+      "resp=%d lib-name=%s lib-ver=%s",
+      (unsigned long long)session->id, address.peer, address.local, address.fd,
+      text_or_empty(details->name), (long long)((worker->now_ms - session->connected_ms) / 1000),
+      (long long)((worker->now_ms - session->active_ms) / 1000), flags,
+      topics_count(session, TOPICS_CHANNEL), topics_count(session, TOPICS_PATTERN),
+      queue_length(session), address.input_bytes, queue_bytes(session), address.output_bytes,
+      address.input_bytes + address.output_bytes, name, session->version,
+      text_or_empty(details->library_name), text_or_empty(details->library_version));
+  size_t used = len < LINE_BYTES ? (size_t)len : LINE_BYTES - 1;
+  line[used++] = '\n';
+  return used;
+}
+
+void clients_info(struct call *call) {
+  char line[LINE_BYTES + 1];
+  size_t len = describe(call->worker, call->session, line);
+  resp_write_verbatim(call->reply, "txt", (struct span){line, len});
+}
 
 /* ---- filters of LIST and KILL ---- */
 
@@ -171,9 +228,8 @@ static bool list_step(struct call *call, struct task *task) {
   for (struct session *session;
        (session = session_walk_next(walk->cursors, call->worker->instance, &worker)) != NULL;) {
     if (listed(walk, session)) {
-      char line[CONNECTION_LINE_BYTES + 1];
-      size_t len = connection_describe(worker, session, line);
-      line[len++] = '\n';
+      char line[LINE_BYTES + 1];
+      size_t len = describe(worker, session, line);
       gathered_append(&walk->lines, line, len);
     }
     if (walk->lines.failed) return true;
@@ -312,22 +368,7 @@ void clients_unpause(struct call *call) {
   reply_ok(call);
 }
 
-/* ---- how this connection is treated ---- */
-
-void clients_reply(struct call *call) {
-  struct span mode = call->argv[2];
-  if (span_is(mode, "ON")) {
-    call->session->replies = SESSION_REPLIES_ON;
-    reply_ok(call);
-  } else if (span_is(mode, "OFF")) {
-    call->session->replies = SESSION_REPLIES_OFF;
-  } else if (span_is(mode, "SKIP")) {
-    if (call->session->replies != SESSION_REPLIES_OFF)
-      call->session->replies = SESSION_REPLIES_SKIP_NEXT;
-  } else {
-    reply_syntax_error(call);
-  }
-}
+/* ---- CLIENT UNBLOCK, TRACKING and others ---- */
 
 /* Not in slices: a look at each session costs only some nanoseconds. */
 static const struct session *waiting_session(const struct instance *instance, uint64_t id) {
@@ -345,7 +386,7 @@ static const struct session *waiting_session(const struct instance *instance, ui
  * ends with the key's state. */
 void clients_unblock(struct call *call) {
   long long id = 0;
-  if (!call_parse_integer(call, call->argv[2], &id)) return;
+  if (!arguments_integer(call, call->argv[2], &id)) return;
   if (call->argc > 4 || (call->argc == 4 && !span_is(call->argv[3], "TIMEOUT"))) {
     resp_write_error(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT");
     return;
@@ -378,7 +419,7 @@ static bool tracking_options_fit(struct call *call) {
     for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) known |= span_is(word, words[w]);
     if (known) continue;
     if (has_value && span_is(word, "REDIRECT")) {
-      if (!call_parse_integer(call, call->argv[++i], &id)) return false;
+      if (!arguments_integer(call, call->argv[++i], &id)) return false;
     } else if (has_value && span_is(word, "PREFIX")) {
       i++;
     } else {

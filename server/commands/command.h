@@ -30,10 +30,12 @@ struct options;
 #define COMMAND_IDEM 1024u        /* also answers to IDEM.<name> */
 /* Has subcommands, NAME|SUB; runs alone only if it has a handler. */
 #define COMMAND_CONTAINER 2048u
-#define COMMAND_ALL_KEYS 4096u     /* uses all shards, not those of its keys alone */
-#define COMMAND_STOPS 8192u        /* runs while the other loops are paused */
-#define COMMAND_SPREADS 16384u     /* its cost grows with the number of receivers */
-#define COMMAND_RUNS_QUEUE 32768u  /* EXEC: needs what the queued commands need */
+#define COMMAND_ALL_KEYS 4096u /* uses all shards, not those of its keys alone */
+#define COMMAND_STOPS 8192u    /* runs while the other loops are paused */
+#define COMMAND_SPREADS 16384u /* its cost grows with the number of receivers */
+/* EXEC: needs what the queued commands need. One that is refused ends its transaction, and its
+ * error says so. */
+#define COMMAND_RUNS_QUEUE 32768u
 #define COMMAND_ADOPTS_BODY 65536u /* argv[COMMAND_BODY] is kept; the engine may adopt it */
 
 #define COMMAND_BODY 3u
@@ -69,7 +71,8 @@ struct command_stats {
   uint64_t calls, nanoseconds, rejected, failed;
 };
 
-/* What a command needs to have locked, or paused, while it runs. */
+/* What a command needs to have locked, or paused, while it runs. From the least to the most: a
+ * value includes what those before it need, and is compared by order (call.c, queue.c). */
 enum command_reach {
   COMMAND_REACHES_NOTHING,
   COMMAND_REACHES_A_KEY,

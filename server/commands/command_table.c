@@ -2,10 +2,11 @@
  * command_table.c - every command, one row each. See command.h for what follows from a row,
  * lookup.h for how one is found.
  *
- * The syntax is that of syntax.h, for COMMAND DOCS.
+ * The syntax is that of usage.h, for COMMAND DOCS.
  */
 #include "server/commands/command_table.h"
 
+#include "server/commands/argument_limits.h"
 #include "server/commands/clients.h"
 #include "server/commands/config.h"
 #include "server/commands/connection.h"
@@ -14,11 +15,11 @@
 #include "server/commands/idempotency.h"
 #include "server/commands/info.h"
 #include "server/commands/introspection.h"
-#include "server/commands/argument_limits.h"
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/scan.h"
 #include "server/commands/server.h"
+#include "server/commands/silence.h"
 #include "server/commands/slowlog.h"
 #include "server/commands/strings.h"
 #include "server/commands/transaction.h"
@@ -158,7 +159,7 @@ const struct command command_table_commands[] = {
     {"CLIENT|GETNAME", connection_client_getname, 2, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Tells the name of the connection"},
     {"CLIENT|SETINFO", connection_client_setinfo, 4, FAST, 0, 0, 0, NULL, GROUP_CONNECTION, "LIB-NAME libname|LIB-VER libver",
      "Notes the client library"},
-    {"CLIENT|INFO", connection_client_info, 2, 0, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Describes the connection"},
+    {"CLIENT|INFO", clients_info, 2, 0, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Describes the connection"},
     {"CLIENT|LIST", clients_list, -2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION,
      "[TYPE normal|TYPE master|TYPE replica|TYPE pubsub|ID client-id...]", "Describes connections"},
     {"CLIENT|KILL", clients_kill, -3, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION,
@@ -166,7 +167,7 @@ const struct command command_table_commands[] = {
     {"CLIENT|PAUSE", clients_pause, -3, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION, "milliseconds [WRITE|ALL]",
      "Holds commands back for a while"},
     {"CLIENT|UNPAUSE", clients_unpause, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Ends CLIENT PAUSE"},
-    {"CLIENT|REPLY", clients_reply, 3, FAST | NOT_IN_MULTI, 0, 0, 0, NULL, GROUP_CONNECTION, "ON|OFF|SKIP", "Switches the replies on and off"},
+    {"CLIENT|REPLY", silence_command, 3, FAST | NOT_IN_MULTI, 0, 0, 0, NULL, GROUP_CONNECTION, "ON|OFF|SKIP", "Switches the replies on and off"},
     {"CLIENT|UNBLOCK", clients_unblock, -3, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION, "client-id [TIMEOUT]",
      "Ends the wait of a connection"},
     {"CLIENT|NO-EVICT", clients_switch, 3, ADMIN, 0, 0, 0, NULL, GROUP_CONNECTION, "ON|OFF", "Taken; no connection is evicted"},

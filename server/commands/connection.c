@@ -1,10 +1,10 @@
 /* connection.c - see connection.h. Texts and checks are Redis 7.0's: clients fall back on them. */
 #include "server/commands/connection.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/commands/arguments.h"
 #include "server/commands/monitor.h"
 #include "server/commands/queue.h"
 #include "server/commands/reply.h"
@@ -228,9 +228,8 @@ void connection_echo(struct call *call) { resp_write_bulk(call->reply, call->arg
 
 void connection_select(struct call *call) {
   long long index = 0;
-  if (!span_to_i64(call->argv[1], &index)) {
-    resp_write_error(call->reply, "ERR value is not an integer or out of range");
-  } else if (index != 0) {
+  if (!arguments_integer(call, call->argv[1], &index)) return;
+  if (index != 0) {
     resp_write_error(call->reply, "ERR DB index is out of range");
   } else {
     reply_ok(call);
@@ -264,52 +263,4 @@ void connection_reset(struct call *call) {
 
 void connection_client_id(struct call *call) {
   resp_write_integer(call->reply, (int64_t)call->session->id);
-}
-
-static const char *text_or_empty(const char *text) { return text != NULL ? text : ""; }
-
-static void session_flags(const struct session *session, char flags[8]) {
-  size_t n = 0;
-  if (session->monitors) flags[n++] = 'O';
-  if (topics_count_both(session) > 0) flags[n++] = 'P';
-  if (session_queue(session) != NULL) flags[n++] = 'x';
-  if (session->waiting) flags[n++] = 'b';
-  if (session->close_when_sent) flags[n++] = 'c';
-  if (session->close_now) flags[n++] = 'A';
-  if (n == 0) flags[n++] = 'N';
-  flags[n] = '\0';
-}
-
-size_t connection_describe(const struct worker *worker, const struct session *session,
-                           char line[CONNECTION_LINE_BYTES]) {
-  struct session_address address;
-  worker->instance->describe(session, &address);
-  char flags[8], name[COMMAND_NAME_BYTES] = "NULL";
-  session_flags(session, flags);
-  if (session->last_row != SESSION_NO_ROW)
-    command_name(&worker->commands->rows[session->last_row], name);
-  const struct session_details none = {0},
-                               *details = session->details != NULL ? session->details : &none;
-  int len = snprintf(
-      line, CONNECTION_LINE_BYTES,
-      "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=%zu psub=%zu "
-      "ssub=0 multi=%d qbuf=%zu "
-      "qbuf-free=0 argv-mem=0 multi-mem=%zu rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r "
-      "cmd=%s user=default redir=-1 "
-      "resp=%d lib-name=%s lib-ver=%s",
-      (unsigned long long)session->id, address.peer, address.local, address.fd,
-      text_or_empty(details->name), (long long)((worker->now_ms - session->connected_ms) / 1000),
-      (long long)((worker->now_ms - session->active_ms) / 1000), flags,
-      topics_count(session, TOPICS_CHANNEL), topics_count(session, TOPICS_PATTERN),
-      queue_length(session), address.input_bytes, queue_bytes(session), address.output_bytes,
-      address.input_bytes + address.output_bytes, name, session->version,
-      text_or_empty(details->library_name), text_or_empty(details->library_version));
-  return len < CONNECTION_LINE_BYTES ? (size_t)len : CONNECTION_LINE_BYTES - 1;
-}
-
-void connection_client_info(struct call *call) {
-  char line[CONNECTION_LINE_BYTES + 1];
-  size_t len = connection_describe(call->worker, call->session, line);
-  line[len++] = '\n';
-  resp_write_verbatim(call->reply, "txt", (struct span){line, len});
 }

@@ -16,11 +16,5 @@ void connection_client_id(struct call *call);
 void connection_client_setname(struct call *call);
 void connection_client_getname(struct call *call);
 void connection_client_setinfo(struct call *call);
-void connection_client_info(struct call *call);
-
-/* A line of CLIENT LIST, without its end. */
-#define CONNECTION_LINE_BYTES 4096
-size_t connection_describe(const struct worker *worker, const struct session *session,
-                           char line[CONNECTION_LINE_BYTES]);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "server/commands/access.h"
 #include "server/commands/reply.h"
-#include "server/commands/session.h"
+#include "server/commands/silence.h"
 #include "server/rules/answer.h"
 #include "server/engine/pin.h"
 #include "server/engine/waiter.h"
@@ -197,8 +197,7 @@ void deliver_waiter(struct worker *worker, struct waiter *waiter) {
   struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
   int64_t now_ms = worker->now_ms;
   struct engine *engine = access_lock(worker, shard, &now_ms);
-  if (!session->silent) deliver_answer(&reply, shard, answer);
-  session->silent = false;
+  if (!silence_take_late(session)) deliver_answer(&reply, shard, answer);
   session->waiting = false;
   session->active_ms = worker->now_ms;
   worker->waiting_count--;

@@ -10,6 +10,9 @@
  *
  * Effects go through the inbox of the own worker too: those of one key arrive in the order in which
  * they happened, since the shard is locked, and not in the middle of a command's reply.
+ *
+ * Invariant: a worker that wants effects gets each, or learns that some were lost, and closes its
+ * subscribers (incoming.h). Called by access.h only, on the worker's own thread.
  */
 #ifndef IDEM_SERVER_COMMANDS_EFFECTS_H
 #define IDEM_SERVER_COMMANDS_EFFECTS_H

@@ -1,20 +1,17 @@
 /* execute.c - see execute.h. */
 #include "server/commands/execute.h"
 
+#include "proto/rare.h"
 #include "server/commands/check.h"
 #include "server/commands/measure.h"
 #include "server/commands/monitor.h"
-#include "server/commands/outputs.h"
 #include "server/commands/queue.h"
 #include "server/commands/reply.h"
+#include "server/commands/silence.h"
 #include "server/commands/strangers.h"
-
-/* Keeps what few commands need out of the code that all run. */
-#define RARE __attribute__((cold))
 
 /* ---- refusing, queueing ---- */
 
-/* An EXEC that is refused ends its transaction. */
 RARE static void note_refusal(const struct call *call) {
   bool runs_queue = call->command != NULL && (call->command->flags & COMMAND_RUNS_QUEUE) != 0;
   if (call->command != NULL) worker_stats(call->worker, call->command)->rejected++;
@@ -44,42 +41,6 @@ RARE static void enqueue(struct call *call) {
   }
 }
 
-/* ---- CLIENT REPLY ---- */
-
-/* Whether it silences the command that has just run. SKIP silences one command, so the state moves
- * on. */
-RARE static bool take_silence(struct session *session) {
-  bool silent = session->replies == SESSION_REPLIES_OFF || session->replies == SESSION_REPLIES_SKIP;
-  if (session->replies == SESSION_REPLIES_SKIP) session->replies = SESSION_REPLIES_ON;
-  if (session->replies == SESSION_REPLIES_SKIP_NEXT) session->replies = SESSION_REPLIES_SKIP;
-  return silent;
-}
-
-/*
- * While CLIENT REPLY is OFF or SKIP, replies go to a separate output. Messages that reach the
- * session from others, or from itself (PUBLISH to its own channel, MONITOR), are not replies and
- * are sent.
- */
-RARE static void settle_aside(struct call *call) {
-  struct session *session = call->session;
-  struct resp_output *aside = call->reply->out;
-  const struct command *command = call->command;
-  /* Subscribing and unsubscribing are answered by pushes, which REPLY does not silence. */
-  bool pushed = command != NULL && command->group == GROUP_PUBSUB &&
-                (command->flags & COMMAND_PUBSUB) != 0 && !reply_is_error(call->reply, 0);
-  bool silent = take_silence(session);
-  session->silent = silent && session_blocked(session);
-  size_t moved =
-      !silent || pushed ? resp_output_move(session_writer(session, call->worker).out, aside) : 0;
-  outputs_unpin(call->worker, aside, moved);
-  resp_output_deinit(aside);
-}
-
-/* Whether errors from before a command could run are sent to the session. */
-static bool hears_reply(struct session *session) {
-  return session->replies == SESSION_REPLIES_ON || !take_silence(session);
-}
-
 /* ---- running ---- */
 
 static inline void run(struct call *call, size_t before) {
@@ -97,8 +58,7 @@ static inline void run(struct call *call, size_t before) {
 
 void execute_request(struct worker *worker, struct session *session, struct request *request) {
   struct resp_writer reply = session_writer(session, worker);
-  bool aside = session->replies != SESSION_REPLIES_ON;
-  if (aside) reply.out = &worker->aside;
+  silence_begin(worker, session, &reply);
   struct call call = {
       .worker = worker,
       .session = session,
@@ -114,16 +74,12 @@ void execute_request(struct worker *worker, struct session *session, struct requ
   session->active_ms = worker->now_ms;
   run(&call, before);
   if (session->stranger && reply_is_error(&reply, before)) strangers_note_error(worker, session);
-  if (aside) {
-    settle_aside(&call);
-  } else if (session->replies != SESSION_REPLIES_ON) {
-    take_silence(session); /* CLIENT REPLY itself */
-  }
+  silence_end(&call);
 }
 
 void execute_toobig(struct worker *worker, struct session *session, size_t index, size_t limit) {
   struct resp_writer reply = session_writer(session, worker);
-  if (hears_reply(session)) check_reply_toobig(&reply, index, limit);
+  if (!silence_covers_unread(session)) check_reply_toobig(&reply, index, limit);
   if (session->stranger) strangers_note_error(worker, session);
   queue_spoil(session);
 }
@@ -131,5 +87,5 @@ void execute_toobig(struct worker *worker, struct session *session, size_t index
 void execute_malformed(struct worker *worker, struct session *session, const char *error) {
   struct resp_writer reply = session_writer(session, worker);
   worker->counters.protocol_errors++;
-  if (hears_reply(session)) resp_write_errorf(&reply, "ERR Protocol error: %s", error);
+  if (!silence_covers_unread(session)) resp_write_errorf(&reply, "ERR Protocol error: %s", error);
 }

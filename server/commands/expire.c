@@ -1,6 +1,7 @@
 /* expire.c - see expire.h. */
 #include "server/commands/expire.h"
 
+#include "server/commands/arguments.h"
 #include "server/commands/reply.h"
 #include "server/engine/keys.h"
 
@@ -74,7 +75,7 @@ static bool parse_expire_words(struct call *call, struct expire_words *words) {
 /* argv[2] as a unix time. Negative ones are allowed: they delete. */
 static bool parse_expire_time(struct call *call, bool in_seconds, bool absolute,
                               long long *unix_ms) {
-  if (!call_parse_integer(call, call->argv[2], unix_ms)) return false;
+  if (!arguments_integer(call, call->argv[2], unix_ms)) return false;
   bool valid = !in_seconds || !__builtin_mul_overflow(*unix_ms, 1000LL, unix_ms);
   long long from_ms = absolute ? 0 : expire_unix_ms(call);
   valid = valid && !__builtin_add_overflow(*unix_ms, from_ms, unix_ms);

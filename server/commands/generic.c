@@ -1,6 +1,7 @@
 /* generic.c - see generic.h. */
 #include "server/commands/generic.h"
 
+#include "server/commands/arguments.h"
 #include "server/commands/reply.h"
 #include "server/commands/shards.h"
 #include "server/engine/keys.h"
@@ -116,7 +117,7 @@ static bool parse_samples(struct call *call) {
   for (size_t i = 3; i < call->argc; i += 2) {
     long long samples = 0;
     bool known = i + 1 < call->argc && span_is(call->argv[i], "SAMPLES");
-    if (known && !call_parse_integer(call, call->argv[i + 1], &samples)) return false;
+    if (known && !arguments_integer(call, call->argv[i + 1], &samples)) return false;
     if (known && samples >= 0) continue;
     reply_syntax_error(call);
     return false;

@@ -66,9 +66,10 @@ static struct binding *own_binding(const struct call *call) {
 /* The body as it was received, if the engine may adopt it; else NULL. */
 static struct adopted_body *adoptable_body(const struct call *call, struct span body) {
   struct received_body *received = call->request->body;
-  if (received == NULL || received->piece.bytes + ADOPTED_BODY_HEAD_BYTES != body.data) return NULL;
-  received->keeper = call->shard;
-  return &received->piece;
+  if (received == NULL || received->adopted.bytes + ADOPTED_BODY_HEAD_BYTES != body.data)
+    return NULL;
+  received->shard = call->shard;
+  return &received->adopted;
 }
 
 /* ---- the commands ---- */

@@ -3,8 +3,11 @@
  * for MONITOR; and effects, from its own loop too. Any thread posts, the worker's own thread takes;
  * incoming.h gives the entries to sessions.
  *
- * Entries of one sender stay in order. Bounded: when a worker's inbox is full, or memory is short,
- * further entries are lost.
+ * It must not know who gets an entry, nor what it says.
+ *
+ * Invariants: entries of one sender stay in order; an inbox has at most INBOX_MAX_BYTES. When it is
+ * full, or memory is short, further entries are lost, and inbox_take says so. After a post the loop
+ * is awake, or was woken and has not yet called inbox_take.
  */
 #ifndef IDEM_SERVER_COMMANDS_INBOX_H
 #define IDEM_SERVER_COMMANDS_INBOX_H

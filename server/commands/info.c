@@ -2,9 +2,15 @@
  * info.c - INFO: figures in the sections and under the names that monitoring of Redis reads, and
  * idem's own.
  *
- * The rows are in the rooms that have the figures (*_metrics.h); here they are put in order. To add
- * a metric: a field in the struct of figures of its room, and a row in the table next to it. To add
- * a table: its figures in `struct figures`, and a part in SECTIONS.
+ * The rows are in *_metrics.c; here they are put in order. To add a figure, add a row and what it
+ * shows:
+ *   - of an engine: a count in struct state_counters (engine/state.h), a field in struct stats
+ *     (engine/stats.h), a line that copies it in stats_read (engine/stats.c), a row in
+ *     engine/engine_metrics.c;
+ *   - that commands/ or net/ count for each loop: a field in struct worker_counters (worker.h), a
+ *     row in worker_metrics.c;
+ *   - any other: a field in the struct of a *_metrics.h here, a line in its *_metrics_read, a row.
+ * To add a table: its figures in `struct figures`, and a part in SECTIONS.
  */
 #include "server/commands/info.h"
 

@@ -3,11 +3,10 @@
 
 #include <stdio.h>
 
+#include "proto/rare.h"
 #include "server/base/clock.h"
 #include "server/commands/slowlog.h"
 
-/* Keeps what few commands need out of the code that all run. */
-#define RARE __attribute__((cold))
 #define OUT_OF_LINE __attribute__((noinline))
 
 #define SHORT_BYTES 4096u      /* of all arguments */

@@ -6,7 +6,11 @@
  * after every MEASURE_TOGETHER of them, and at the end of the batch. A command that may take long
  * is measured alone.
  *
- * The counters include a timed run only after it ends (measure_end).
+ * It must not know what a command does, nor who watches (monitor.h).
+ *
+ * Invariants: a timed run is one session's and one row's (worker.timed_run); the counters, and
+ * SLOWLOG, include it only after it ends (measure_end). Each function is called by the worker's own
+ * thread; no shard is locked, except for the commands of an EXEC.
  */
 #ifndef IDEM_SERVER_COMMANDS_MEASURE_H
 #define IDEM_SERVER_COMMANDS_MEASURE_H

@@ -46,6 +46,6 @@ bool output_limit_allows_push(struct worker *worker, struct session *session, si
 }
 
 void output_limit_close(struct worker *worker, struct session *session) {
-  worker->counters.closed_by_output_limit++;
+  worker->counters.closed_for_unread_replies++;
   session_close(session, worker);
 }

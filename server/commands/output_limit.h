@@ -10,6 +10,10 @@
  * A session that sends commands is read no further while it is over its limit (net/); one that gets
  * pushes, from pub/sub or MONITOR, is closed (output_limit_allows_push). How long a reader may take
  * nothing is client-output-timeout, in net/timeouts.h.
+ *
+ * It must not know what the replies are, nor who sends them. It counts no bytes itself: net/ keeps
+ * session.sending_bytes and instance.sending_bytes. The functions that take a session are called by
+ * its worker's own thread, those about crowding by any worker's, except while CONFIG SET runs.
  */
 #ifndef IDEM_SERVER_COMMANDS_OUTPUT_LIMIT_H
 #define IDEM_SERVER_COMMANDS_OUTPUT_LIMIT_H
@@ -36,7 +40,10 @@ bool output_limit_crowds(const struct worker *worker, uint64_t bytes);
 /* Call before `bytes` of a push are written to a session. False when it takes no more, because it
  * is closing or because they would exceed its limit, which closes it. */
 bool output_limit_allows_push(struct worker *worker, struct session *session, size_t bytes);
-/* Closes a session as one over its limit. */
+/* Closes a session as one over its limit: its unsent replies are dropped, it is counted in
+ * counters.closed_for_unread_replies (with those that client-output-timeout closes), and the
+ * network closes it at the end of the turn (session_close). Not twice for one session: each call
+ * counts. */
 void output_limit_close(struct worker *worker, struct session *session);
 
 #endif

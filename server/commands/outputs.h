@@ -1,8 +1,12 @@
 /*
  * outputs.h - where replies are written: outputs kept ready, and what they refer to.
  *
- * An output is one session's until the network has sent it; then it is given back. Each function is
- * called by the worker's own thread.
+ * An output is one session's until the network has sent it; then it is given back. It must not know
+ * what is written there, nor how it is sent.
+ *
+ * Invariants: a spare output is empty and has no references; what an output refers to stays alive
+ * until outputs_unpin. Each function is called by the worker's own thread; outputs_unpin locks
+ * shards.
  */
 #ifndef IDEM_SERVER_COMMANDS_OUTPUTS_H
 #define IDEM_SERVER_COMMANDS_OUTPUTS_H
@@ -24,7 +28,8 @@ struct resp_output *outputs_take(struct worker *worker);
 void outputs_give(struct worker *worker, struct resp_output *out);
 
 /* Releases the references that the output holds, from number `first` on: blobs of a shard are
- * unpinned, bytes without a keeper are counted (counted.h). */
+ * unpinned, bytes without a keeper are counted (counted.h). The output still lists them: reset or
+ * give it next. */
 void outputs_unpin(struct worker *worker, struct resp_output *out, size_t first);
 
 #endif

@@ -19,11 +19,13 @@ size_t pubsub_publish_limit(const struct options *options, const struct span *ar
   return index == 1 ? pubsub_name_limit(options, argv, index) : (size_t)options->limits.body_bytes;
 }
 
+/* A push and not a reply: it goes to the session, even while CLIENT REPLY silences replies. */
 static void confirm(struct call *call, const char *what, struct span name) {
-  resp_write_push(call->reply, 3);
-  resp_write_bulk_text(call->reply, what);
-  resp_write_bulk(call->reply, name);
-  resp_write_integer(call->reply, (int64_t)(topics_count_both(call->session)));
+  struct resp_writer push = session_writer(call->session, call->worker);
+  resp_write_push(&push, 3);
+  resp_write_bulk_text(&push, what);
+  resp_write_bulk(&push, name);
+  resp_write_integer(&push, (int64_t)(topics_count_both(call->session)));
 }
 
 static void subscribe(struct call *call, enum topics_kind kind, const char *what) {
@@ -52,7 +54,7 @@ static void end_subscription(struct call *call, const char *what,
   struct topic *topic = subscription->topic;
   topics_end(call->worker, subscription);
   confirm(call, what, topics_name(topic));
-  topics_drop_unheard(call->worker->topics, topic);
+  topics_drop_empty(call->worker->topics, topic);
 }
 
 static void unsubscribe_all(struct call *call, enum topics_kind kind, const char *what) {

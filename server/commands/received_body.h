@@ -12,8 +12,8 @@
 #include "server/engine/adopted_body.h"
 
 struct received_body {
-  struct adopted_body piece;
-  struct shard *keeper; /* once an engine has adopted it */
+  struct adopted_body adopted;
+  struct shard *shard; /* whose engine was offered it; set before adopted.taken */
 };
 
 /* Releases it after its command: frees the bytes, or the reference to the blob. No shard may be

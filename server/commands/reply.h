@@ -12,8 +12,7 @@ void reply_oom(struct call *call);       /* at maxmemory */
 void reply_no_memory(struct call *call); /* the system has none */
 
 /* Replies the error of a request, in the contract's words. */
-RESP_WRITE_COLD void reply_request_error(struct resp_writer *reply,
-                                         const struct request_error *error);
+RARE void reply_request_error(struct resp_writer *reply, const struct request_error *error);
 
 /* A blob of the call's shard, whole. */
 void reply_body(struct call *call, struct blob *body);

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <sys/types.h>
 
+#include "server/commands/arguments.h"
 #include "server/base/glob.h"
 #include "server/commands/access.h"
 #include "server/commands/gathered.h"
@@ -167,7 +168,7 @@ static bool parse_cursor(struct call *call, struct span text, uint64_t *cursor) 
 
 static bool parse_count(struct call *call, struct span text, uint64_t *count) {
   long long value = 0;
-  if (!call_parse_integer(call, text, &value)) return false;
+  if (!arguments_integer(call, text, &value)) return false;
   if (value < 1) {
     reply_syntax_error(call);
     return false;

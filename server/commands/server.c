@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "server/commands/arguments.h"
 #include "server/commands/reply.h"
 #include "server/ops/version.h"
 
@@ -101,7 +102,7 @@ void server_acl_whoami(struct call *call) { resp_write_bulk_text(call->reply, "d
 void server_lolwut(struct call *call) {
   long long version = 0;
   bool versioned = call->argc > 2 && span_is(call->argv[1], "VERSION");
-  if (versioned && !call_parse_integer(call, call->argv[2], &version)) return;
+  if (versioned && !arguments_integer(call, call->argv[2], &version)) return;
   static const char text[] =
       "do it once, do it once, do it once: done.\nidem ver. " IDEM_VERSION "\n";
   resp_write_verbatim(call->reply, "txt", SPAN_LITERAL(text));

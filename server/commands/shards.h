@@ -1,6 +1,10 @@
 /*
  * shards.h - what is done to one shard after the other, each locked in its turn: deadlines,
- * figures, whether effects are kept. Each function is called by the worker's own thread.
+ * figures, whether effects are kept.
+ *
+ * It must not know keys, sessions or commands. What it reads of several shards is not of one
+ * moment, unless the caller has locked all (access_lock_all). Each function is called by the
+ * worker's own thread, with no shard locked, or all.
  */
 #ifndef IDEM_SERVER_COMMANDS_SHARDS_H
 #define IDEM_SERVER_COMMANDS_SHARDS_H

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "server/commands/output_limit.h"
+#include "server/commands/silence.h"
 
 /* What is kept of a session while it is a stranger, or the error of its AUTH is delayed. */
 struct guard {
@@ -222,7 +223,7 @@ struct session *strangers_answer(struct worker *worker, bool all) {
   struct session *session = guard->session;
   if (!all && guard->until_ms > worker->now_ms) return NULL;
   struct resp_writer reply = session_writer(session, worker);
-  if (!session->silent) reply_wrong(&reply);
+  if (!silence_take_late(session)) reply_wrong(&reply);
   session->active_ms = worker->now_ms;
   session->close_when_sent |= strangers_exhausted(session);
   strangers_forget_delay(session);
@@ -231,7 +232,8 @@ struct session *strangers_answer(struct worker *worker, bool all) {
 
 void strangers_forget_delay(struct session *session) {
   if (!session->delayed) return;
-  session->delayed = session->silent = false;
+  session->delayed = false;
+  silence_take_late(session);
   list_remove(&session->details->guard->delayed);
   drop_unused(session);
 }

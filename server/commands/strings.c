@@ -4,6 +4,7 @@
  */
 #include "server/commands/strings.h"
 
+#include "server/commands/arguments.h"
 #include "server/commands/expire.h"
 #include "server/commands/generic.h"
 #include "server/commands/reply.h"
@@ -80,7 +81,7 @@ static bool parse_words(struct call *call, size_t first, unsigned allowed, struc
 /* The time after a time word, on the engine's clock. Unlike those of EXPIRE it must be above 0. */
 static bool parse_deadline(struct call *call, const struct words *words, int64_t *deadline_ms) {
   long long ms = 0;
-  if (!call_parse_integer(call, words->time, &ms)) return false;
+  if (!arguments_integer(call, words->time, &ms)) return false;
   bool relative = (words->given & (EX | PX)) != 0;
   bool valid = ms > 0;
   if ((words->given & (EX | EXAT)) != 0) valid = valid && !__builtin_mul_overflow(ms, 1000LL, &ms);

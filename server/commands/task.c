@@ -6,6 +6,7 @@
 #include "server/base/clock.h"
 #include "server/commands/output_limit.h"
 #include "server/commands/reply.h"
+#include "server/commands/silence.h"
 #include "server/commands/slowlog.h"
 
 bool task_over(const struct task *task) {
@@ -65,8 +66,7 @@ static void finish(struct call *call, struct task *task) {
   struct session *session = task->session;
   struct resp_writer reply = session_writer(session, call->worker);
   call->reply = &reply;
-  if (!session->silent) task->reply(call, task);
-  session->silent = false;
+  if (!silence_take_late(session)) task->reply(call, task);
   session->active_ms = call->worker->now_ms;
   note_time(call, task);
   task_abandon(task);

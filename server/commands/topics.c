@@ -84,7 +84,7 @@ static void take_out(struct table *table, struct table_node *node) {
   table_remove(table, link);
 }
 
-void topics_drop_unheard(struct topics *topics, struct topic *topic) {
+void topics_drop_empty(struct topics *topics, struct topic *topic) {
   if (topic->subscriber_count > 0) return;
   if (is_effect_channel(topic)) topics->effect_channels--;
   topics->count[topic->kind]--;
@@ -195,7 +195,7 @@ void topics_leave(struct worker *worker, struct session *session) {
     for (struct subscription *subscription; (subscription = topics_first(session, kind)) != NULL;) {
       struct topic *topic = subscription->topic;
       topics_end(worker, subscription);
-      topics_drop_unheard(worker->topics, topic);
+      topics_drop_empty(worker->topics, topic);
     }
   }
   topics_unlock(worker->topics);

@@ -11,11 +11,13 @@
  * so that finding, adding and ending a subscription cost O(1) however many there are, and ending
  * all of a session costs O(1) for each. Both tables grow a bucket at a time.
  *
+ * It must not know what is sent to a topic (publish.h), nor how joining is confirmed (pubsub.h).
+ *
  * Each worker has its own. Its own thread changes them under the lock, and reads them without;
  * other threads read them under the lock, or while all loops are paused.
  *
  * Invariants: a topic without subscriptions and a session's struct without subscriptions do not
- * exist, but between topics_end and topics_drop_unheard; the engines keep effects exactly while a
+ * exist, but between topics_end and topics_drop_empty; the engines keep effects exactly while a
  * pattern or a channel of effects exists (after topics_update_effects).
  */
 #ifndef IDEM_SERVER_COMMANDS_TOPICS_H
@@ -94,9 +96,10 @@ size_t topics_count_both(const struct session *session);
  * it was subscribed already. */
 bool topics_join(struct worker *worker, struct session *session, enum topics_kind kind,
                  struct span name);
-/* Ends the subscription; its topic stays, even without subscribers, until topics_drop_unheard. */
+/* Ends the subscription; its topic stays, even without subscribers, until topics_drop_empty. */
 void topics_end(struct worker *worker, struct subscription *subscription);
-void topics_drop_unheard(struct topics *topics, struct topic *topic);
+/* Frees the topic if it has no subscribers. */
+void topics_drop_empty(struct topics *topics, struct topic *topic);
 /* If it has changed, sets in the engines whether sessions of this worker are subscribed to effects.
  * Not locked. */
 void topics_update_effects(struct worker *worker);

@@ -36,7 +36,7 @@ const struct metric worker_metrics_refusals[] = {
     {"client_query_buffer_limit_disconnections", COUNTER,
      "Connections closed at client-input-total.", FIELD(closed_by_input_limit)},
     {"client_output_buffer_limit_disconnections", COUNTER,
-     "Connections closed that did not take their replies.", FIELD(closed_by_output_limit)},
+     "Connections closed that did not take their replies.", FIELD(closed_for_unread_replies)},
     {"before_auth_disconnections", COUNTER, "Connections closed that had not authenticated.",
      FIELD(closed_before_auth)},
     {"request_timeout_disconnections", COUNTER,

@@ -30,7 +30,7 @@ static size_t read_short(struct batch_item *item, const struct resp_reader *read
   if (used == 0) return 0;
   const struct command *command = lookup_find(worker->commands, array->argv[0]);
   if (array->longest > worker->unasked_bytes &&
-      !argument_limits_fit(worker, command, array->argv, array->argc))
+      argument_limits_first_over(worker, command, array->argv, array->argc) < array->argc)
     return 0;
   *more = command != NULL && reads_on(command);
   item->result = RESP_READ_COMMAND;

@@ -88,14 +88,14 @@ static enum input_result append(struct input *input, const char *data, size_t le
 static bool is_on_its_way(const struct input_body *body) { return body->arrived < body->len; }
 
 static char *bytes_of(const struct input_body *body) {
-  return body->adopted.piece.bytes + ADOPTED_BODY_HEAD_BYTES;
+  return body->received.adopted.bytes + ADOPTED_BODY_HEAD_BYTES;
 }
 
 static void body_drop(struct input *input) {
   struct input_body *body = &input->body;
   if (body->len == 0) return;
   give_back(input, body->capacity);
-  received_body_release(input->budget->worker, &body->adopted);
+  received_body_release(input->budget->worker, &body->received);
   *body = (struct input_body){0};
 }
 
@@ -107,8 +107,8 @@ static enum input_result body_take(struct input *input, const char *data, size_t
   if (len == 0) return INPUT_OK;
   if (arrived > body->capacity) {
     size_t capacity = 2 * arrived < body->len ? 2 * arrived : body->len;
-    enum input_result result =
-        grow(input, &body->adopted.piece.bytes, ADOPTED_BODY_HEAD_BYTES, &body->capacity, capacity);
+    enum input_result result = grow(input, &body->received.adopted.bytes, ADOPTED_BODY_HEAD_BYTES,
+                                    &body->capacity, capacity);
     if (result != INPUT_OK) return result;
   }
   char *to = bytes_of(body) + body->arrived;
@@ -258,5 +258,5 @@ bool input_is_empty(const struct input *input) {
 
 struct received_body *input_adopted(struct input *input) {
   struct input_body *body = &input->body;
-  return body->len != 0 && !is_on_its_way(body) ? &body->adopted : NULL;
+  return body->len != 0 && !is_on_its_way(body) ? &body->received : NULL;
 }

@@ -50,7 +50,7 @@ enum input_result { INPUT_OK, INPUT_OVER_BUDGET, INPUT_NO_MEMORY };
 
 /* A body on its way; len 0: there is none. */
 struct input_body {
-  struct received_body adopted;
+  struct received_body received;
   size_t len, arrived, capacity; /* without the head; capacity is len at the end */
   size_t at;                     /* after start, where it would be */
 };

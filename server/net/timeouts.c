@@ -42,6 +42,6 @@ void timeouts_check(struct conn *conn) {
   bool stuck = is_stuck(conn, listens);
   bool lingered =
       conn->phase == CONN_LINGERING && conn_since_progress_ms(conn) >= TIMEOUTS_LINGER_MS;
-  if (stuck) worker->counters.closed_by_output_limit++;
+  if (stuck) worker->counters.closed_for_unread_replies++;
   if (stuck || lingered || is_idle(conn, listens)) conn_close(conn);
 }

@@ -122,7 +122,7 @@ static bool may_write(struct log *log, enum log_kind kind, int64_t now_ms) {
 
 bool log_wants(struct log *log, enum log_kind kind, int64_t now_ms) {
   if (may_write(log, kind, now_ms)) return true;
-  atomic_fetch_add(&log->quiet[kind].untold, 1);
+  atomic_fetch_add(&log->quiet[kind].unreported, 1);
   return false;
 }
 
@@ -135,9 +135,9 @@ void log_happened(struct log *log, enum log_kind kind, uint64_t client_id, int64
 void log_counts(struct log *log, int64_t now_ms) {
   for (unsigned kind = 0; kind < LOG_KINDS; kind++) {
     struct log_quiet *quiet = &log->quiet[kind];
-    if (atomic_load(&quiet->untold) == 0 || !may_write(log, kind, now_ms)) continue;
+    if (atomic_load(&quiet->unreported) == 0 || !may_write(log, kind, now_ms)) continue;
     log_line(log, LOG_LEVEL_WARNING, "%s (%llu more)", kinds[kind].text,
-             (unsigned long long)atomic_exchange(&quiet->untold, 0));
+             (unsigned long long)atomic_exchange(&quiet->unreported, 0));
   }
 }
 

@@ -36,7 +36,7 @@ enum log_kind {
 
 struct log_quiet {
   _Atomic int64_t until_ms;
-  _Atomic uint64_t untold; /* events since the last line */
+  _Atomic uint64_t unreported; /* events since the last line */
 };
 
 struct log {

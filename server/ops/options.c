@@ -79,7 +79,8 @@ static const struct options_row rows[] = {
      "or has a HELD claim with BIND; 0 means never."},
     {"client-output-limit", OPTIONS_ROW_BYTES, AT(client_output_limit), KB, 1024 * GB, "64mb",
      OPTIONS_ROW_LIVE, CLIENTS,
-     "Replies that may wait for one client; above it the server reads no more of its commands."},
+     "Replies that may wait for one client; above it the server reads no more of its commands, "
+     "and closes a subscriber."},
     {"client-output-total", OPTIONS_ROW_BYTES, AT(client_output_total), 64 * KB, 1024 * GB, "1gb",
      OPTIONS_ROW_LIVE, CLIENTS,
      "Replies that may wait for all clients together, at most a quarter of maxmemory. Above half "

@@ -3,8 +3,7 @@
 
 #include <stdio.h>
 
-/* Keeps the code of errors out of the code that usually runs. */
-#define RARE __attribute__((cold))
+#include "proto/rare.h"
 
 /* ---- the options ---- */
 

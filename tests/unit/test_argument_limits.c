@@ -53,10 +53,10 @@ static void a_command_fits_when_each_argument_does(void **state) {
   assert_int_equal(p->options.limits.key_bytes, sizeof key - 1);
   const struct command *del = lookup_find(p->worker.commands, SPAN_LITERAL("DEL"));
   struct span argv[] = {SPAN_LITERAL("DEL"), {key, 1024}, {key, 1024}};
-  assert_true(argument_limits_fit(&p->worker, del, argv, 3));
+  assert_int_equal(argument_limits_first_over(&p->worker, del, argv, 3), 3);
   argv[2].len = 1025;
-  assert_true(argument_limits_fit(&p->worker, del, argv, 2));
-  assert_false(argument_limits_fit(&p->worker, del, argv, 3));
+  assert_int_equal(argument_limits_first_over(&p->worker, del, argv, 2), 2);
+  assert_int_equal(argument_limits_first_over(&p->worker, del, argv, 3), 2);
 }
 
 static void only_the_body_of_a_store_may_be_adopted(void **state) {

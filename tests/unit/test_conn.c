@@ -555,7 +555,7 @@ static void the_idle_and_the_stuck_are_closed(void **state) {
   assert_false(is_closed(c, 1));
   pass_ms(c, 300);
   assert_true(is_closed(c, 1));
-  assert_int_equal(c->group.worker.counters.closed_by_output_limit, 1);
+  assert_int_equal(c->group.worker.counters.closed_for_unread_replies, 1);
   assert_false(is_closed(c, 2));
 }
 

@@ -156,9 +156,9 @@ static void who_may_have_missed_something_is_closed(void **state) {
   const size_t others[] = {0, 2, 3, 5, 6, 7};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
     assert_false(p->session[others[i]].close_now);
-  assert_int_equal(p->further[0].counters.closed_by_output_limit, 2);
-  assert_int_equal(p->worker.counters.closed_by_output_limit, 0);
-  assert_int_equal(p->further[1].counters.closed_by_output_limit, 0);
+  assert_int_equal(p->further[0].counters.closed_for_unread_replies, 2);
+  assert_int_equal(p->worker.counters.closed_for_unread_replies, 0);
+  assert_int_equal(p->further[1].counters.closed_for_unread_replies, 0);
   /* What came before the gap was given in full. */
   assert_in_range(heard_bytes(p, 1).len, 7 * LARGE, 7 * LARGE + 1000);
   /* It is over: others may listen there. */

@@ -115,7 +115,7 @@ static void a_long_body_is_adopted(void **state) {
   assert_int_equal(input->reader.argv[3].len, BODY);
   struct received_body *received = input_adopted(input);
   assert_non_null(received);
-  assert_ptr_equal(input->reader.argv[3].data, received->piece.bytes + ADOPTED_BODY_HEAD_BYTES);
+  assert_ptr_equal(input->reader.argv[3].data, received->adopted.bytes + ADOPTED_BODY_HEAD_BYTES);
   assert_result(input_consumed(input, input_bytes(input).len), "OK");
   assert_null(input_adopted(input));
   assert_true(input_is_empty(input));

@@ -106,7 +106,7 @@ static void a_watcher_that_does_not_read_is_closed(void **state) {
   for (int i = 0; i < 30; i++) ask(p, 1, "PING");
   assert_true(p->session[0].close_now);
   assert_true(resp_output_size(p->session[0].out) <= 1000);
-  assert_int_equal(p->worker.counters.closed_by_output_limit, 1);
+  assert_int_equal(p->worker.counters.closed_for_unread_replies, 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)

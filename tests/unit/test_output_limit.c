@@ -59,10 +59,10 @@ static void a_push_over_the_limit_closes(void **state) {
   assert_false(p->session[0].close_now);
   assert_false(output_limit_allows_push(&p->worker, &p->session[0], 501));
   assert_true(p->session[0].close_now);
-  assert_int_equal(p->worker.counters.closed_by_output_limit, 1);
+  assert_int_equal(p->worker.counters.closed_for_unread_replies, 1);
   /* It is closing: that is not counted again. */
   assert_false(output_limit_allows_push(&p->worker, &p->session[0], 0));
-  assert_int_equal(p->worker.counters.closed_by_output_limit, 1);
+  assert_int_equal(p->worker.counters.closed_for_unread_replies, 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)

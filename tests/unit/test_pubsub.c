@@ -209,7 +209,7 @@ static void who_does_not_read_is_closed_at_the_limit(void **state) {
   assert_true(p->session[0].close_now);
   assert_false(list_empty(&p->session[0].unsent));
   assert_false(p->session[1].close_now);
-  assert_int_equal(p->worker.counters.closed_by_output_limit, 1);
+  assert_int_equal(p->worker.counters.closed_for_unread_replies, 1);
 }
 
 static void one_message_over_the_limit_closes_an_idle_listener(void **state) {

@@ -1,0 +1,47 @@
+/*
+ * silence.h - CLIENT REPLY: whether a session gets the replies to its commands.
+ *
+ *     replies ON                   -> reply goes to the session's output
+ *     replies OFF, SKIP, SKIP_NEXT -> reply goes to worker.aside -> dropped, or sent after all
+ *
+ * A push is not a reply, and must not be written to the reply of a call but to the session
+ * (session_writer): messages, lines of MONITOR and the confirmations of subscriptions are sent
+ * whatever the state is. It must not know which commands there are.
+ *
+ * Invariants: worker.aside is empty between two commands; session->silent only while the session is
+ * blocked. Each function is called by the worker's own thread; no shard is locked.
+ */
+#ifndef IDEM_SERVER_COMMANDS_SILENCE_H
+#define IDEM_SERVER_COMMANDS_SILENCE_H
+
+#include "server/commands/call.h"
+
+/* Before a command: turns the writer of its reply aside if the reply may be silenced. */
+static inline void silence_begin(struct worker *worker, const struct session *session,
+                                 struct resp_writer *reply) {
+  if (session->replies != SESSION_REPLIES_ON) reply->out = &worker->aside;
+}
+
+/* After a command: drops what was written aside or sends it. If the command has blocked its
+ * session, the reply that comes later is treated alike. */
+void silence_settle(struct call *call);
+static inline void silence_end(struct call *call) {
+  bool aside = call->reply->out == &call->worker->aside;
+  if (aside || call->session->replies != SESSION_REPLIES_ON) silence_settle(call);
+}
+
+/* Whether the error of a command that could not be read is dropped. Counts as that command. */
+bool silence_covers_unread(struct session *session);
+
+/* Whether the reply of the command that blocked the session is dropped. Call once, when the reply
+ * is due or will never come. */
+static inline bool silence_take_late(struct session *session) {
+  bool silent = session->silent;
+  session->silent = false;
+  return silent;
+}
+
+/* CLIENT REPLY ON|OFF|SKIP. */
+void silence_command(struct call *call);
+
+#endif
