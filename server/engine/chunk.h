@@ -6,6 +6,12 @@
  *
  * All of them end in one slot of time, 2^width times CHUNK_FINEST_MS wide. Here are the layout and
  * what concerns one chunk alone; response_log.h opens, seals and frees chunks.
+ *
+ * It must not know the log, other chunks, the index or the time. Invariants: begin <= at <=
+ * used; responses stand in [0, used) without gaps and do not move; while it is not ending, live is
+ * the number of those not marked as dropped and live_bytes their sizes together.
+ *
+ * Only the thread that holds the engine calls.
  */
 #ifndef IDEM_SERVER_ENGINE_CHUNK_H
 #define IDEM_SERVER_ENGINE_CHUNK_H
@@ -74,11 +80,13 @@ unsigned chunk_class_with(unsigned class, size_t size);
  * wheel. One that is larger than every class has the alignment of the largest, and takes one
  * response only, which begins directly after the head. NULL when memory is short. */
 struct chunk *chunk_create(struct memory *memory, unsigned class, unsigned width, size_t size);
+/* It is in no list and no wheel by then, nor pinned. Its order and blobs have been freed before. */
 void chunk_free(struct memory *memory, struct chunk *chunk);
 
 /* Whether a response fits after the others. */
 bool chunk_has_room(const struct chunk *chunk, const struct response *response);
-/* Writes it there. Its bytes are copied; references to blobs are taken over. */
+/* Writes it there; chunk_has_room was true. Its bytes are copied; references to blobs are taken
+ * over. */
 struct response_ref *chunk_append(struct chunk *chunk, const struct response *response);
 
 /* Releases the blobs of one of its responses, if it has any. */

@@ -1,6 +1,12 @@
 /*
  * claim.h - the part of a record that most open claims never need: its waiters, its stage, the
  * connection that it is bound to. Made when the first of them is needed.
+ *
+ * It must not know the index, keys or time: who joins, is granted or is bound is decided by
+ * wait_queue.h, grant.h and binding.h, which change its lists. Invariants: waiting is the length of
+ * both queues together; `granted` is GRANTED and points back through its record.
+ *
+ * Only the thread that holds the engine calls.
  */
 #ifndef IDEM_SERVER_ENGINE_CLAIM_H
 #define IDEM_SERVER_ENGINE_CLAIM_H
@@ -28,12 +34,12 @@ struct claim {
   struct waiter *granted; /* the waiter it was handed over to, while the grant may be taken back */
 };
 
-/* NULL: no memory. */
+/* Of a record that has none. NULL: no memory. */
 struct claim *claim_create(struct memory *memory, struct record *record);
-/* It has no waiters and no binding by then. Takes NULL. */
+/* Frees it with its owner and stage. It has no waiters and no binding by then. Takes NULL. */
 void claim_destroy(struct memory *memory, struct claim *claim);
-/* The current grant can no longer be taken back: it was acted on, or has ended. Takes NULL, and a
- * claim without such a grant. */
+/* The current grant can no longer be taken back: it was acted on, or has ended. Its waiter becomes
+ * ANSWERED. Takes NULL, and a claim without such a grant. */
 void claim_confirm(struct claim *claim);
 
 #endif

@@ -2,23 +2,23 @@
 #include "server/engine/due.h"
 
 #include "server/engine/binding.h"
-#include "server/engine/effect.h"
+#include "server/engine/forget.h"
 #include "server/engine/grant.h"
 
 /* ---- questions to the rules ---- */
 
 /* A plain value ends as a response does. */
 static inline enum rules_due due_at(const struct engine *engine, const struct record *record,
-                                    int64_t closed_ms, int64_t now_ms) {
+                                    int64_t bind_closed_ms, int64_t now_ms) {
   const struct rules_record facts = {
       .deadline_ms = record->timer.deadline_ms,
       .phase = record_is_value(record) ? RULES_DONE : record->phase,
   };
-  return rules_due(&facts, closed_ms, state_moment(engine, now_ms));
+  return rules_due(&facts, bind_closed_ms, state_moment(engine, now_ms));
 }
 
-/* When the connection of a HELD claim was closed. */
-static int64_t closed_ms(const struct record *record) {
+/* When the connection of a HELD claim was closed; RULES_NEVER: it is open, or there is none. */
+static int64_t binding_closed_ms(const struct record *record) {
   if (record->phase != RULES_HELD || record->claim == NULL) return RULES_NEVER;
   const struct binding *binding = record->claim->binding;
   return binding != NULL && binding->closed ? binding->closed_ms : RULES_NEVER;
@@ -26,7 +26,7 @@ static int64_t closed_ms(const struct record *record) {
 
 static enum rules_due due_on(const struct engine *engine, const struct record *record,
                              int64_t now_ms) {
-  return due_at(engine, record, closed_ms(record), now_ms);
+  return due_at(engine, record, binding_closed_ms(record), now_ms);
 }
 
 static bool response_is_gone(const struct engine *engine, const struct response_ref *response,
@@ -49,15 +49,13 @@ static struct record *end_flushed(struct engine *engine, struct record *record, 
   entry_revive(engine, record);
   if (record->phase == RULES_HELD)
     return grant_end(engine, record, RULES_END_DELETED, engine->flushed_ms, now_ms);
-  effect_emit_free(engine, (struct entry){.record = record});
-  entry_remove_record(engine, record);
+  forget_record(engine, record);
   return NULL;
 }
 
 static struct record *end_expired(struct engine *engine, struct record *record) {
   engine->counters.expired++;
-  effect_emit_free(engine, (struct entry){.record = record});
-  entry_remove_record(engine, record);
+  forget_record(engine, record);
   return NULL;
 }
 
@@ -65,6 +63,17 @@ static struct record *end_expired(struct engine *engine, struct record *record) 
 static struct record *end_if_gone(struct engine *engine, struct record *record, int64_t now_ms) {
   bool gone = record != NULL && due_on(engine, record, now_ms) == RULES_GONE;
   return gone ? end_expired(engine, record) : record;
+}
+
+/* Counted here, where it is noticed: grant_end ends the same grant again when a hand-over is
+ * undone. */
+static struct record *end_lease(struct engine *engine, struct record *record, int64_t now_ms) {
+  engine->counters.lapsed++;
+  return grant_end(engine, record, RULES_END_LEASE_OVER, record->timer.deadline_ms, now_ms);
+}
+
+static struct record *end_bound(struct engine *engine, struct record *record, int64_t now_ms) {
+  return grant_end(engine, record, RULES_END_BIND_CLOSED, binding_closed_ms(record), now_ms);
 }
 
 static void end_waits(struct engine *engine, struct record *record, int64_t now_ms) {
@@ -75,14 +84,9 @@ static void end_waits(struct engine *engine, struct record *record, int64_t now_
 struct record *due_apply(struct engine *engine, struct record *record, int64_t now_ms) {
   if (record->epoch != engine->epoch) record = end_flushed(engine, record, now_ms);
   if (record == NULL) return NULL;
-  int64_t lease_ms = record->timer.deadline_ms;
   switch (due_on(engine, record, now_ms)) {
-    case RULES_LEASE_OVER:
-      record = grant_end(engine, record, RULES_END_LEASE_OVER, lease_ms, now_ms);
-      return end_if_gone(engine, record, now_ms);
-    case RULES_BIND_CLOSED:
-      record = grant_end(engine, record, RULES_END_BIND_CLOSED, closed_ms(record), now_ms);
-      return end_if_gone(engine, record, now_ms);
+    case RULES_LEASE_OVER: return end_if_gone(engine, end_lease(engine, record, now_ms), now_ms);
+    case RULES_BIND_CLOSED: return end_if_gone(engine, end_bound(engine, record, now_ms), now_ms);
     case RULES_GONE: return end_expired(engine, record);
     case RULES_NOT_DUE:
     default: end_waits(engine, record, now_ms); return record;
@@ -93,8 +97,7 @@ struct record *due_apply(struct engine *engine, struct record *record, int64_t n
 
 static void end_response(struct engine *engine, struct response_ref *response, uint64_t hash) {
   if (!response_log_is_flushed(&engine->log, response)) engine->counters.expired++;
-  effect_emit_free(engine, (struct entry){.response = response});
-  entry_remove_response(engine, response, hash);
+  forget_response(engine, response, hash);
 }
 
 /* ---- either kind ---- */
@@ -107,7 +110,9 @@ void due_apply_entry(struct engine *engine, struct entry entry, int64_t now_ms) 
   }
 }
 
-/* Most records have no claim, and are not due. */
+/* Most records have no claim, and are not due. In a plain value the body stands in the place of the
+ * claim (record.h): it is never NULL, so a value goes the longer way, where its kind is looked at.
+ */
 struct entry due_found_record(struct engine *engine, struct record *record, int64_t now_ms) {
   bool settled = record->epoch == engine->epoch && record->claim == NULL &&
                  due_at(engine, record, RULES_NEVER, now_ms) == RULES_NOT_DUE;

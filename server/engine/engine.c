@@ -181,7 +181,7 @@ static void claim_absent(struct engine *engine, const struct name *name,
                          const struct engine_claim *claim, int64_t now_ms,
                          struct engine_answer *answer) {
   size_t more = sizeof(struct record) + claim->key.len + claim->fingerprint.len + claim->owner.len;
-  if (memory_limit_refuses(engine, (struct memory_limit_demand){more, true}, now_ms)) {
+  if (!memory_limit_make_room(engine, (struct memory_limit_demand){more, true}, now_ms)) {
     fill_answer_status(answer, ENGINE_OOM);
     return;
   }

@@ -8,7 +8,10 @@
  * record until it is DONE, and never becomes one again.
  *
  * Every change goes through here, so that the index, the record's timer and the engine's counts
- * agree. It does not decide whether an entry should change.
+ * agree: that is the invariant. (Responses that have expired leave in groups, in tick.h.) It must
+ * not know time, waiters or watchers, and does not decide whether an entry should change.
+ *
+ * Only the thread that holds the engine calls.
  */
 #ifndef IDEM_SERVER_ENGINE_ENTRY_H
 #define IDEM_SERVER_ENGINE_ENTRY_H
@@ -33,17 +36,21 @@ static inline struct entry entry_of_word(uint64_t word) {
   return (struct entry){.response = index_address(word)};
 }
 
-struct key entry_key(struct entry entry);
+/* These take an entry that is not absent. */
+
+struct key entry_key(struct entry entry); /* borrowed from the entry */
 /* The memory it takes, with what it refers to and the allocator's rounding. */
 size_t entry_memory(struct entry entry);
 bool entry_is_flushed(const struct engine *engine, struct entry entry);
 
 /* ---- records ---- */
 
-/* NULL: no memory. The record owns the owner in parts from then on. */
+/* A record under a key that has no entry. It owns the owner in parts from then on. NULL: no memory;
+ * the owner stays the caller's. */
 struct record *entry_add_record(struct engine *engine, const struct name *name,
                                 const struct record_parts *parts, const struct rules_record *facts);
-/* A plain value without bytes and without an end. NULL: no memory. */
+/* A plain value under a key that has no entry, without bytes and without an end. NULL: no memory.
+ */
 struct record *entry_add_value(struct engine *engine, const struct name *name);
 /* The next state of an open claim: HELD, LAPSED or UNKNOWN. */
 void entry_set_facts(struct engine *engine, struct record *record,
@@ -52,17 +59,19 @@ void entry_set_facts(struct engine *engine, struct record *record,
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms);
 /* A flushed record counts as one of this epoch, so that it can end like any other. */
 void entry_revive(struct engine *engine, struct record *record);
+/* Frees the record, and unbinds its claim; it has no waiters by then. */
 void entry_remove_record(struct engine *engine, struct record *record);
 
 /* ---- responses ---- */
 
-/* The response replaces the record, which is freed. */
+/* The response replaces the record, which is freed. `hash` here and below is that of the key. */
 void entry_store(struct engine *engine, struct record *record, uint64_t hash,
                  struct response_ref *response);
 /* The copy replaces the former response, which is dropped. */
 void entry_move(struct engine *engine, struct response_ref *former, struct response_ref *copy);
 void entry_remove_response(struct engine *engine, struct response_ref *response, uint64_t hash);
 
+/* Either kind; the entry is not absent. */
 void entry_remove(struct engine *engine, struct entry entry);
 
 #endif

@@ -1,9 +1,18 @@
-/* fill_answer.h - fills in answers (engine_answer.h) from an entry. */
+/*
+ * fill_answer.h - fills in answers (engine_answer.h) from an entry.
+ *
+ * It changes no entry and decides nothing: the verdict is the rules'. It must not know waiters or
+ * replies. Invariants: every field of an answer is set; blobs are borrowed, no reference is taken
+ * (pin_take_answer).
+ *
+ * Only the thread that holds the engine calls.
+ */
 #ifndef IDEM_SERVER_ENGINE_FILL_ANSWER_H
 #define IDEM_SERVER_ENGINE_FILL_ANSWER_H
 
 #include "server/engine/record.h"
 
+/* Of this status, with nothing else in it. */
 static inline void fill_answer_status(struct engine_answer *answer, enum engine_status status) {
   /* Field by field: for a whole struct gcc makes a loop, 14 instructions more for every answer. */
   answer->status = status;
@@ -25,6 +34,7 @@ void fill_answer_claimed(const struct record *record, struct engine_answer *answ
  * before. */
 void fill_answer_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms,
                         struct engine_answer *answer);
+/* DONE. Body and meta are borrowed from the response. */
 void fill_answer_response(const struct response *response, int64_t now_ms,
                           struct engine_answer *answer);
 

@@ -3,9 +3,9 @@
 
 #include "server/engine/binding.h"
 #include "server/engine/effect.h"
-#include "server/engine/entry.h"
-#include "server/engine/pin.h"
 #include "server/engine/fill_answer.h"
+#include "server/engine/forget.h"
+#include "server/engine/pin.h"
 #include "server/engine/token.h"
 
 /* ---- hand-over ---- */
@@ -23,8 +23,9 @@ static void keep_former(struct record *record, enum rules_end end, struct waiter
   binding_refer(claim->binding);
 }
 
-static enum rules_verdict grant_to(struct engine *engine, struct record *record,
-                                   const struct waiter *waiter, int64_t now_ms) {
+/* What the rules know of: token, lease, attempt, options. */
+static enum rules_verdict hand_over_facts(struct engine *engine, struct record *record,
+                                          const struct waiter *waiter, int64_t now_ms) {
   struct rules_record facts = record_facts(record);
   struct rules_claim request = {
       .hold = waiter->hold,
@@ -34,11 +35,18 @@ static enum rules_verdict grant_to(struct engine *engine, struct record *record,
   };
   token_take(engine);
   enum rules_verdict verdict = rules_hand_over(&facts, waiter->undo.end, &request, now_ms);
-  struct claim *claim = record->claim;
-  claim->stage = verdict == RULES_GRANT_NEXT ? pin_take(waiter->undo.stage) : NULL;
   entry_set_facts(engine, record, &facts);
-  engine->counters.handed_over++;
   return verdict;
+}
+
+/* What they do not know of: owner, connection, stage. keep_former has kept the former ones. */
+static void hand_over_parts(struct engine *engine, struct record *record,
+                            const struct waiter *waiter, enum rules_verdict verdict) {
+  struct claim *claim = record->claim;
+  binding_unbind(engine, claim);
+  binding_bind(waiter->binding, claim);
+  record_set_owner(record, pin_take(waiter->owner));
+  claim->stage = verdict == RULES_GRANT_NEXT ? pin_take(waiter->undo.stage) : NULL;
 }
 
 static void hand_over(struct engine *engine, struct record *record, enum rules_end end,
@@ -47,10 +55,8 @@ static void hand_over(struct engine *engine, struct record *record, enum rules_e
   struct waiter *waiter = LIST_ENTRY(claim->claimers.next, struct waiter, link);
   wait_queue_leave(engine, waiter);
   keep_former(record, end, &waiter->undo);
-  binding_unbind(engine, claim);
-  binding_bind(waiter->binding, claim);
-  record_set_owner(record, pin_take(waiter->owner));
-  enum rules_verdict verdict = grant_to(engine, record, waiter, now_ms);
+  enum rules_verdict verdict = hand_over_facts(engine, record, waiter, now_ms);
+  hand_over_parts(engine, record, waiter, verdict);
   fill_answer_record(record, verdict, now_ms, &waiter->answer);
   pin_take_answer(&waiter->answer);
   waiter->phase = WAITER_GRANTED;
@@ -72,7 +78,6 @@ void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
   claim->stage = undo->stage;
   undo->owner = undo->stage = NULL;
   entry_set_facts(engine, record, &undo->facts);
-  engine->counters.handed_over--;
   engine->counters.taken_back++;
   grant_end(engine, record, undo->end, now_ms, now_ms);
 }
@@ -88,15 +93,14 @@ static void to_lapsed(struct engine *engine, struct record *record,
 
 static void to_unknown(struct engine *engine, struct record *record,
                        const struct rules_record *facts, int64_t now_ms) {
-  entry_set_facts(engine, record, facts);
   wait_queue_answer_all(engine, record, RULES_SAY_UNKNOWN, now_ms);
+  entry_set_facts(engine, record, facts);
   effect_emit(engine, EFFECT_UNKNOWN, record_key(record));
 }
 
 static void to_absent(struct engine *engine, struct record *record, int64_t now_ms) {
   wait_queue_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
-  effect_emit_free(engine, (struct entry){.record = record});
-  entry_remove_record(engine, record);
+  forget_record(engine, record);
 }
 
 struct record *grant_end(struct engine *engine, struct record *record, enum rules_end end,
@@ -107,7 +111,6 @@ struct record *grant_end(struct engine *engine, struct record *record, enum rule
     wait_queue_time_out_all(engine, claim, rules_waits_past_ms(end, state_moment(engine, at_ms)));
   struct rules_record facts = record_facts(record);
   bool claim_waits = claim != NULL && !list_empty(&claim->claimers);
-  if (end == RULES_END_LEASE_OVER) engine->counters.lapsed++;
   switch (rules_end_grant(&facts, end, claim_waits, engine->options.retention_ms, at_ms)) {
     case RULES_HAND_OVER:
       hand_over(engine, record, end, now_ms);

@@ -2,8 +2,8 @@
 #include "server/engine/keys.h"
 
 #include "server/engine/due.h"
-#include "server/engine/effect.h"
 #include "server/engine/find.h"
+#include "server/engine/forget.h"
 #include "server/engine/grant.h"
 #include "server/engine/memory_limit.h"
 
@@ -68,20 +68,23 @@ void keys_prefetch_entry(const struct engine *engine, const struct name *name) {
 
 /* ---- changing ---- */
 
-static void remove_by_hand(struct engine *engine, struct entry entry) {
-  effect_emit_free(engine, entry);
-  entry_remove(engine, entry);
-}
-
 bool keys_delete(struct engine *engine, struct span key, int64_t now_ms) {
   struct entry entry = find_key(engine, key, now_ms);
   if (entry_is_absent(entry)) return false;
   if (entry.record != NULL && entry.record->phase == RULES_HELD) {
     grant_end(engine, entry.record, RULES_END_DELETED, now_ms, now_ms);
   } else {
-    remove_by_hand(engine, entry);
+    forget_entry(engine, entry);
   }
   return true;
+}
+
+/* Whether a deadline that a call brings with it has passed, by the clock of that call. Without the
+ * clock's grain: that is for a deadline which was computed from an earlier reading, and so may be
+ * that much too early. This one was computed from this reading (EXPIRE key 0 removes the key at
+ * once, as in Redis) or is absolute, and a clock that is rounded down has certainly reached it. */
+static bool is_past(int64_t deadline_ms, int64_t now_ms) {
+  return rules_is_over(deadline_ms, rules_past_ms(now_ms, 0));
 }
 
 /* The record of the value, made when there is none; NULL: no memory. */
@@ -109,15 +112,15 @@ enum engine_status keys_set_value(struct engine *engine, struct span key, struct
   if (entry.response != NULL || (record != NULL && !record_is_value(record)))
     return ENGINE_WRONGTYPE;
   size_t more = value.len + (record == NULL ? sizeof *record + key.len : 0);
-  /* Its sweep removes flushed records only, so not this one. */
-  if (memory_limit_refuses(engine, (struct memory_limit_demand){more, false}, now_ms)) {
+  /* The sweep removes flushed records only, so not this one. */
+  if (!memory_limit_make_room(engine, (struct memory_limit_demand){more, false}, now_ms)) {
     engine->answers[ENGINE_OOM]++;
     return ENGINE_OOM;
   }
   record = record_of_value(engine, &name, record, value);
   if (record == NULL) return ENGINE_NO_MEMORY;
   entry_set_end(engine, record, deadline_ms);
-  if (rules_is_over(deadline_ms, now_ms)) entry_remove_record(engine, record);
+  if (is_past(deadline_ms, now_ms)) entry_remove_record(engine, record);
   return ENGINE_STORED;
 }
 
@@ -138,8 +141,8 @@ bool keys_set_deadline(struct engine *engine, struct span key, int64_t deadline_
   if (entry_is_absent(entry)) return false;
   if (entry.response != NULL && deadline_ms == RULES_NEVER) return false;
   if (entry.record != NULL && !record_is_value(entry.record)) return false;
-  if (rules_is_over(deadline_ms, now_ms)) {
-    remove_by_hand(engine, entry);
+  if (is_past(deadline_ms, now_ms)) {
+    forget_entry(engine, entry);
     return true;
   }
   if (entry.response != NULL) return move_end(engine, entry.response, deadline_ms, now_ms);

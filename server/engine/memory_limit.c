@@ -50,7 +50,7 @@ static int64_t demand_of_others(const struct engine *engine, int64_t own) {
   return sum;
 }
 
-/* ---- refusing ---- */
+/* ---- making room ---- */
 
 #define SWEPT_PER_ENTRY 8u
 #define FREED_AT_ONCE 256u /* entries looked at */
@@ -62,8 +62,8 @@ static void free_some(struct engine *engine, int64_t now_ms) {
 }
 
 /* Not inlined: without a limit no call pays for its registers. */
-static __attribute__((noinline)) bool is_over(struct engine *engine,
-                                              struct memory_limit_demand more, int64_t now_ms) {
+static __attribute__((noinline)) bool make_room(struct engine *engine,
+                                                struct memory_limit_demand more, int64_t now_ms) {
   const struct engine_options *options = &engine->options;
   /* While it sweeps it counts as empty for the other engines, so it must not grow meanwhile. */
   if (engine->sweeping && options->common != NULL) {
@@ -73,14 +73,15 @@ static __attribute__((noinline)) bool is_over(struct engine *engine,
   for (;;) {
     int64_t own =
         demand_of(engine) + (int64_t)more.bytes + (more.claim ? (int64_t)engine->claim_reserve : 0);
-    if (own + demand_of_others(engine, own) <= (int64_t)options->memory_limit) return false;
-    if (!sweep_is_needed(engine)) return true;
+    if (own + demand_of_others(engine, own) <= (int64_t)options->memory_limit) return true;
+    if (!sweep_is_needed(engine)) return false;
     free_some(engine, now_ms);
   }
 }
 
-bool memory_limit_refuses(struct engine *engine, struct memory_limit_demand more, int64_t now_ms) {
-  return engine->options.memory_limit != 0 && is_over(engine, more, now_ms);
+bool memory_limit_make_room(struct engine *engine, struct memory_limit_demand more,
+                            int64_t now_ms) {
+  return engine->options.memory_limit == 0 || make_room(engine, more, now_ms);
 }
 
 size_t memory_limit_room(const struct engine *engine, size_t freed_bytes) {

@@ -5,7 +5,11 @@
  *     order    [end after the start of the slot | place in the chunk] ...     a number each
  *
  * Invariant: an order has an item for each response that was live when it was made; one that is
- * dropped later is marked as gone.
+ * dropped later is marked as gone. Items rise by their ends.
+ *
+ * It must not know the log, the wheel or the time: the pass that uses it is in response_expiry.h.
+ *
+ * Only the thread that holds the engine calls.
  */
 #ifndef IDEM_SERVER_ENGINE_ORDER_H
 #define IDEM_SERVER_ENGINE_ORDER_H
@@ -18,11 +22,11 @@
 uint32_t order_make(struct memory *memory, struct chunk *chunk);
 void order_free(struct memory *memory, struct chunk *chunk); /* if there is one */
 
-/* The end of an item, gone or not. */
+/* The end of an item, gone or not; item < chunk.order_count. */
 int64_t order_end_ms(const struct chunk *chunk, uint32_t item);
 struct response_ref *order_ref(struct chunk *chunk, uint32_t item); /* NULL: it is gone */
-/* Call when a live response is dropped: a pass over the order does not read the flags of
- * responses. */
+/* Call when a live response is dropped: a pass over the order does not read the
+ * flags of responses. */
 void order_mark_gone(struct chunk *chunk, const struct response_ref *ref);
 
 #endif

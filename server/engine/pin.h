@@ -1,6 +1,12 @@
 /*
  * pin.h - the bytes of a blob in an answer, of either kind (blob.h), and keeping them beyond the
  * next call on the engine. A pinned part of a response keeps its whole chunk.
+ *
+ * It must not know what the bytes are, nor which entry they are of. Invariant: pinned bytes neither
+ * move nor change, whatever becomes of their entry.
+ *
+ * Only the thread that holds the engine calls; the bytes of a pinned blob may be read by any
+ * thread.
  */
 #ifndef IDEM_SERVER_ENGINE_PIN_H
 #define IDEM_SERVER_ENGINE_PIN_H
@@ -11,7 +17,7 @@ struct blob;
 struct engine;
 struct engine_answer;
 
-/* The blob must not be NULL. */
+/* Borrowed from the blob, which must not be NULL. */
 struct span pin_bytes_of(const struct blob *blob);
 /* NULL reads as absent; most are NULL. */
 static inline struct span pin_bytes(const struct blob *blob) {

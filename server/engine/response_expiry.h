@@ -5,6 +5,11 @@
  * In the order of their ends (the usual case: one TTL) the pass stops at the first that lives on; a
  * mixed chunk is put in order first (order.h). A chunk whose last response has ended is freed at
  * the next call, so that what was found can still be read.
+ *
+ * It must not know the index, the engine's counts or watchers: the caller removes what was found.
+ * Invariant: each response is found once, and never before its end.
+ *
+ * Only the thread that holds the engine calls.
  */
 #ifndef IDEM_SERVER_ENGINE_RESPONSE_EXPIRY_H
 #define IDEM_SERVER_ENGINE_RESPONSE_EXPIRY_H
@@ -20,8 +25,9 @@ struct response_expiry_batch {
 };
 
 /*
- * Responses whose deadline has passed (rules_is_over) at past_ms, none when none is due. They count
- * as dropped, but response_log_drop may not be called for them. They can be read until the next
+ * Fills in *batch with responses whose deadline has passed (rules_is_over) at past_ms, and returns
+ * how many; 0: none is due, or *budget is used up. past_ms never runs backwards. They count as
+ * dropped, but response_log_drop may not be called for them. They can be read until the next
  * call, which has to come. A response costs one of *budget, and so do every RESPONSE_EXPIRY_GLANCES
  * that are only looked at and every RESPONSE_EXPIRY_SORTED that are put in order.
  */

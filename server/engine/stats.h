@@ -1,4 +1,12 @@
-/* stats.h - figures of an engine. */
+/*
+ * stats.h - figures of an engine.
+ *
+ * It only reads: each room counts what happens in it. It must not know INFO, nor names or units of
+ * metrics (engine_metrics.h). Invariants: what happens is counted once, whatever is undone or asked
+ * again later; a counter since the start never falls, except to 0 by stats_reset.
+ *
+ * Only the thread that holds the engine calls; stats_add may be called by any thread.
+ */
 #ifndef IDEM_SERVER_ENGINE_STATS_H
 #define IDEM_SERVER_ENGINE_STATS_H
 
@@ -15,16 +23,18 @@ struct stats {                     /* numbers only: stats_add adds them up as su
   uint64_t waiters;
   uint64_t memory_bytes, memory_peak_bytes; /* allocated for keys, bodies, waiters and the table;
                                                with allocator rounding */
-  /* since the start, or stats_reset */
+  /* Since the start, or stats_reset. handed_over: when a waiter is settled, so without those that
+   * were undone, which taken_back counts. lapsed: leases that expired, whatever came after. */
   uint64_t granted, granted_again, handed_over, taken_back, replayed, busy, unknown, mismatched;
   uint64_t stored, stale, conflicts, renewed, released, lapsed, expired, waits_timed_out,
       refused_memory;
 };
 
+/* Reads all of them, in O(1). */
 void stats_read(const struct engine *engine, struct stats *stats);
 /* Adds up all figures; the peaks too, though they may be of different times. */
 void stats_add(struct stats *sum, const struct stats *stats);
-/* Sets the counters since the start to 0. */
+/* Sets the counters since the start to 0, and the peak to what is taken now. */
 void stats_reset(struct engine *engine);
 
 #endif

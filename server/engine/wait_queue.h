@@ -5,7 +5,10 @@
  *              readers  --> waiter                WAIT: wants the response
  *     engine   ready[loop] --> waiter             has its answer, complete
  *
- * Knows when a wait ends, not what happens to the record: grant.h hands it over.
+ * Knows when a wait ends, not what happens to the record: grant.h hands it over. Invariants: only a
+ * HELD record has waiters; a waiter's timer is armed while it is WAITING, and then only.
+ *
+ * Only the thread that holds the engine calls.
  */
 #ifndef IDEM_SERVER_ENGINE_WAIT_QUEUE_H
 #define IDEM_SERVER_ENGINE_WAIT_QUEUE_H
@@ -13,17 +16,19 @@
 #include "server/engine/record.h"
 #include "server/engine/waiter_state.h"
 
-/* What a caller waits for. */
+/* What a caller waits for. Borrowed for the call. */
 struct wait_queue_request {
-  struct waiter as; /* claims, hold, lease_ms, binding, context and loop_id are set */
-  struct span owner;
-  int64_t wait_ms;
+  struct waiter as;  /* the caller sets claims, hold, lease_ms, binding, context and loop_id; the
+                        rest  is zero */
+  struct span owner; /* is copied; may be absent */
+  int64_t wait_ms;   /* above 0 */
 };
-/* QUEUED, with the waiter in *answer; BUSYKEY, NO_MEMORY. */
+/* The record is HELD. QUEUED, with the waiter in *answer; BUSYKEY, NO_MEMORY: nothing changed. */
 void wait_queue_join(struct engine *engine, struct record *record,
                      const struct wait_queue_request *request, int64_t now_ms,
                      struct engine_answer *answer);
-/* Takes it out of its queue and its record. */
+/* Takes it out of its queue and its record; only while it is WAITING. It is the caller's then, to
+ * make ready or to free, and its phase is the caller's to change. */
 void wait_queue_leave(struct engine *engine, struct waiter *waiter);
 
 /* Puts a waiter that has its answer and is in no queue into the ready list of its loop. */
@@ -35,7 +40,7 @@ void wait_queue_share(struct engine *engine, struct record *record,
 void wait_queue_answer_all(struct engine *engine, struct record *record, enum rules_verdict verdict,
                            int64_t now_ms);
 
-/* The wait ended at this time: BUSY. */
+/* The wait ended at at_ms: it becomes ready with BUSY, as of then. Only while it is WAITING. */
 void wait_queue_time_out(struct engine *engine, struct waiter *waiter, int64_t at_ms);
 /* The same for all waits that had ended at past_ms (rules_is_over). Walks the queues only if a wait
  * may have ended that tick.h has not seen: at most once per deadline. */

@@ -25,6 +25,11 @@ const struct engine_answer *waiter_answer(const struct waiter *waiter) { return 
 
 void *waiter_context(const struct waiter *waiter) { return waiter->context; }
 
+/* Counted when it can no longer be undone, so that the counter never falls. */
+static void count_hand_over(struct engine *engine, const struct waiter *waiter) {
+  if (waiter->answer.status == ENGINE_CLAIMED) engine->counters.handed_over++;
+}
+
 /* It is in no queue. */
 static void destroy(struct engine *engine, struct waiter *waiter) {
   list_remove(&waiter->link);
@@ -41,13 +46,18 @@ static void destroy(struct engine *engine, struct waiter *waiter) {
 void waiter_settle(struct engine *engine, struct waiter *waiter) {
   assert(waiter->phase != WAITER_WAITING);
   if (waiter->phase == WAITER_GRANTED) claim_confirm(waiter->record->claim);
+  count_hand_over(engine, waiter);
   destroy(engine, waiter);
 }
 
 void waiter_take_back(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
   assert(waiter->phase != WAITER_WAITING);
   if (waiter->phase == WAITER_GRANTED) due_apply(engine, waiter->record, now_ms);
-  if (waiter->phase == WAITER_GRANTED) grant_undo(engine, waiter, now_ms);
+  if (waiter->phase == WAITER_GRANTED) {
+    grant_undo(engine, waiter, now_ms);
+  } else {
+    count_hand_over(engine, waiter);
+  }
   destroy(engine, waiter);
 }
 

@@ -18,6 +18,10 @@
  * Invariants: attempt >= 1 and token > 0 in every phase but ABSENT. deadline_ms is the end of the
  * lease (HELD), of the retention (LAPSED, UNKNOWN) or of the TTL (DONE); it has come when now >=
  * deadline_ms. All times are milliseconds on one clock that never runs backwards.
+ *
+ * Preconditions: times and durations are not negative, and now_ms plus any duration (lease, TTL,
+ * retention) does not overflow; the caller limits what a client may ask for. What is due on a
+ * record has been applied before an event is.
  */
 #ifndef IDEM_SERVER_RULES_RULES_H
 #define IDEM_SERVER_RULES_RULES_H
@@ -83,10 +87,16 @@ enum rules_verdict {
 };
 
 /*
- * What becomes due on a record as time passes. Every deadline is compared here and nowhere else.
+ * What becomes due on a record as time passes. rules_due alone decides what becomes of a record.
+ * Whether any other deadline has come (a wait's, a response's in a pass over many) is asked with
+ * rules_is_over, against a time from rules_past_ms: so there is one comparison and one treatment of
+ * the clock. A wheel only finds what may be due; it is given that time too.
  *
- * The clock is read once for many commands, and rounded down: now may be up to grain_ms too low. So
- * a deadline counts as expired only when that is certain, grain_ms later; 0 means an exact clock.
+ * The clock is read once for many commands, and rounded down: now may be up to grain_ms too low. A
+ * deadline is an earlier reading plus a duration, so it may be too early by as much, and counts as
+ * expired only when that is certain, grain_ms later; 0 means an exact clock. A deadline that a
+ * command brings with it was computed from the command's own reading, and needs no grain.
+ *
  * Inline, because each command asks at least once.
  */
 #define RULES_NEVER INT64_MAX /* a deadline that does not come */
@@ -103,7 +113,12 @@ static inline int64_t rules_over_at_ms(int64_t deadline_ms, int64_t grain_ms) {
   return deadline_ms == RULES_NEVER ? RULES_NEVER : deadline_ms + grain_ms;
 }
 
-enum rules_due { RULES_NOT_DUE, RULES_LEASE_OVER, RULES_BIND_CLOSED, RULES_GONE };
+enum rules_due {
+  RULES_NOT_DUE,     /* it stays as it is; always so of ABSENT */
+  RULES_LEASE_OVER,  /* HELD: the grant ended at deadline_ms */
+  RULES_BIND_CLOSED, /* HELD: the grant ended when its connection was closed */
+  RULES_GONE,        /* LAPSED, UNKNOWN: the retention has ended; DONE: the TTL has. It is ABSENT */
+};
 
 struct rules_moment {
   int64_t now_ms, grain_ms;
@@ -126,8 +141,8 @@ struct rules_claim {
   bool fingerprint_matches; /* given and equal, or absent on both sides */
   bool owner_matches;       /* present on both sides and equal */
   bool hold, bind, takeover;
-  uint32_t lease_ms;
-  uint64_t token; /* the next unused one; used up by RULES_GRANT_FIRST and _NEXT */
+  uint32_t lease_ms; /* above 0 */
+  uint64_t token;    /* the next unused one; used up by RULES_GRANT_FIRST and _NEXT */
 };
 /* CLAIM. A grant changes the record; any other verdict leaves it alone. What is due on the record
  * must have been applied before. */
