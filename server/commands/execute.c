@@ -58,7 +58,7 @@ static inline void run(struct call *call, size_t before) {
 
 void execute_request(struct worker *worker, struct session *session, struct request *request) {
   struct resp_writer reply = session_writer(session, worker);
-  silence_begin(worker, session, &reply);
+  bool aside = silence_begin(worker, session, &reply);
   struct call call = {
       .worker = worker,
       .session = session,
@@ -74,7 +74,7 @@ void execute_request(struct worker *worker, struct session *session, struct requ
   session->active_ms = worker->now_ms;
   run(&call, before);
   if (session->stranger && reply_is_error(&reply, before)) strangers_note_error(worker, session);
-  silence_end(&call);
+  silence_end(&call, aside);
 }
 
 void execute_toobig(struct worker *worker, struct session *session, size_t index, size_t limit) {

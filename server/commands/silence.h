@@ -17,16 +17,17 @@
 #include "server/commands/call.h"
 
 /* Before a command: turns the writer of its reply aside if the reply may be silenced. */
-static inline void silence_begin(struct worker *worker, const struct session *session,
+static inline bool silence_begin(struct worker *worker, const struct session *session,
                                  struct resp_writer *reply) {
-  if (session->replies != SESSION_REPLIES_ON) reply->out = &worker->aside;
+  bool aside = session->replies != SESSION_REPLIES_ON;
+  if (aside) reply->out = &worker->aside;
+  return aside;
 }
 
 /* After a command: drops what was written aside or sends it. If the command has blocked its
  * session, the reply that comes later is treated alike. */
 void silence_settle(struct call *call);
-static inline void silence_end(struct call *call) {
-  bool aside = call->reply->out == &call->worker->aside;
+static inline void silence_end(struct call *call, bool aside) {
   if (aside || call->session->replies != SESSION_REPLIES_ON) silence_settle(call);
 }
 

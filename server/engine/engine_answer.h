@@ -46,9 +46,11 @@ struct engine_answer {
   };
   struct span meta_bytes; /* the same of meta; absent of others */
   int64_t age_ms, left_ms;
-  uint64_t count;
+  union {
+    uint64_t count;
+    struct waiter *waiter;
+  };
   struct blob *body, *meta, *stage, *owner;
-  struct waiter *waiter;
 };
 
 #endif

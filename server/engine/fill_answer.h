@@ -21,7 +21,6 @@ static inline void fill_answer_status(struct engine_answer *answer, enum engine_
   answer->age_ms = answer->left_ms = 0;
   answer->count = 0;
   answer->body = answer->meta = answer->stage = answer->owner = NULL;
-  answer->waiter = NULL;
 }
 /* Whether the caller owns the record under this verdict. */
 static inline bool fill_answer_grants(enum rules_verdict verdict) {
