@@ -65,23 +65,6 @@ static void hand_over(struct engine *engine, struct record *record, enum rules_e
   wait_queue_make_ready(engine, waiter);
 }
 
-void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
-  struct record *record = waiter->record;
-  struct claim *claim = record->claim;
-  struct waiter_undo *undo = &waiter->undo;
-  claim_confirm(claim);
-  binding_unbind(engine, claim);
-  if (undo->binding != NULL && !undo->binding->closed) binding_bind(undo->binding, claim);
-  pin_release(engine, record_owner(record));
-  pin_release(engine, claim->stage);
-  record_set_owner(record, undo->owner);
-  claim->stage = undo->stage;
-  undo->owner = undo->stage = NULL;
-  entry_set_facts(engine, record, &undo->facts);
-  engine->counters.taken_back++;
-  grant_end(engine, record, undo->end, now_ms, now_ms);
-}
-
 /* ---- ends ---- */
 
 static void to_lapsed(struct engine *engine, struct record *record,
@@ -103,12 +86,10 @@ static void to_absent(struct engine *engine, struct record *record, int64_t now_
   forget_record(engine, record);
 }
 
-struct record *grant_end(struct engine *engine, struct record *record, enum rules_end end,
-                         int64_t at_ms, int64_t now_ms) {
+/* No wait is left that had ended before the grant did. */
+static struct record *end_grant(struct engine *engine, struct record *record, enum rules_end end,
+                                int64_t at_ms, int64_t now_ms) {
   struct claim *claim = record->claim;
-  claim_confirm(claim);
-  if (claim != NULL)
-    wait_queue_time_out_all(engine, claim, rules_waits_past_ms(end, state_moment(engine, at_ms)));
   struct rules_record facts = record_facts(record);
   bool claim_waits = claim != NULL && !list_empty(&claim->claimers);
   switch (rules_end_grant(&facts, end, claim_waits, engine->options.retention_ms, at_ms)) {
@@ -121,4 +102,33 @@ struct record *grant_end(struct engine *engine, struct record *record, enum rule
     case RULES_TO_ABSENT:
     default: to_absent(engine, record, now_ms); return NULL;
   }
+}
+
+struct record *grant_end(struct engine *engine, struct record *record, enum rules_end end,
+                         int64_t at_ms, int64_t now_ms) {
+  struct claim *claim = record->claim;
+  claim_confirm(claim);
+  if (claim != NULL)
+    wait_queue_time_out_all(engine, claim, rules_waits_past_ms(end, state_moment(engine, at_ms)));
+  return end_grant(engine, record, end, at_ms, now_ms);
+}
+
+/* ---- undo ---- */
+
+void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
+  struct record *record = waiter->record;
+  struct claim *claim = record->claim;
+  struct waiter_undo *undo = &waiter->undo;
+  claim_confirm(claim);
+  binding_unbind(engine, claim);
+  if (undo->binding != NULL && !undo->binding->closed) binding_bind(undo->binding, claim);
+  pin_release(engine, record_owner(record));
+  pin_release(engine, claim->stage);
+  record_set_owner(record, undo->owner);
+  claim->stage = undo->stage;
+  undo->owner = undo->stage = NULL;
+  entry_set_facts(engine, record, &undo->facts);
+  engine->counters.taken_back++;
+  /* Not grant_end: the lease did not end now, so now is not compared with waits as its deadline. */
+  end_grant(engine, record, undo->end, now_ms, now_ms);
 }

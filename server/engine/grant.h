@@ -25,9 +25,9 @@ struct record *grant_end(struct engine *engine, struct record *record, enum rule
  * Puts back what the hand-over to a GRANTED waiter replaced, and lets the former grant end once
  * more, now: the retention starts anew, and the next claimer is granted.
  *
- * What is due on the record must have been applied before, since that may end the waiter's grant.
- * Afterwards the waiter is ANSWERED and has no record; the record may be freed. The waiter is still
- * the caller's to free.
+ * What is due on the record must have been applied before, since that may end the waiter's grant or
+ * the waits of others. Afterwards the waiter is ANSWERED and has no record; the record may be
+ * freed. The waiter is still the caller's to free.
  */
 void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms);
 

@@ -228,6 +228,39 @@ static void a_wait_is_over_in_the_same_millisecond(void **state) {
   }
 }
 
+static struct waiter *queued(struct fixture *f, int64_t wait_ms) {
+  const struct engine_claim claim = {.key = KEY, .lease_ms = SPAN_MS, .wait_ms = wait_ms};
+  struct engine_answer answer;
+  engine_claim(f->engine, &claim, f->now_ms, &answer);
+  assert_int_equal(answer.status, ENGINE_QUEUED);
+  return answer.waiter;
+}
+
+/* The lease has certainly ended, and its hand-over is undone: which answer does the next waiter get
+ * whose wait ends so long after the lease? */
+static enum engine_status next_after_undo(int64_t wait_after_ms, int64_t grain_ms) {
+  struct fixture f = begin(grain_ms);
+  claim(&f, false);
+  struct waiter *first = queued(&f, 2 * SPAN_MS), *next = queued(&f, SPAN_MS + wait_after_ms);
+  f.now_ms += SPAN_MS + grain_ms;
+  while (tick_run(f.engine, f.now_ms, PLENTY)) continue;
+  assert_ptr_equal(waiter_next_ready(f.engine, 0), first);
+  waiter_take_back(f.engine, first, f.now_ms);
+  assert_ptr_equal(waiter_next_ready(f.engine, 0), next);
+  enum engine_status status = waiter_answer(next)->status;
+  waiter_settle(f.engine, next);
+  engine_destroy(f.engine);
+  return status;
+}
+
+static void an_undo_ends_no_wait_before_it_is_certainly_over(void **state) {
+  (void)state;
+  for (size_t g = 0; g < GRAIN_COUNT; g++) {
+    for (int64_t after_ms = 1; after_ms <= GRAINS[g] + 1; after_ms++)
+      assert_int_equal(next_after_undo(after_ms, GRAINS[g]), ENGINE_CLAIMED);
+  }
+}
+
 /* ---- BIND ---- */
 
 static enum rules_phase phase_after_close(int64_t closed_ms, int64_t asked_ms, int64_t grain_ms) {
@@ -262,6 +295,7 @@ int main(void) {
       cmocka_unit_test(what_is_gone_is_not_listed_before_it_is_noticed),
       cmocka_unit_test(the_next_due_time_is_when_the_deadline_is_over),
       cmocka_unit_test(a_wait_is_over_in_the_same_millisecond),
+      cmocka_unit_test(an_undo_ends_no_wait_before_it_is_certainly_over),
       cmocka_unit_test(of_lease_and_connection_the_first_counts_whenever_the_key_is_asked_for),
   };
   return cmocka_run_group_tests_name("due", tests, NULL, NULL);
