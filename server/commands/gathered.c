@@ -1,6 +1,8 @@
 /* gathered.c - see gathered.h. */
 #include "server/commands/gathered.h"
 
+#include "server/rules/answer.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +48,7 @@ void gathered_append(struct gathered *gathered, const char *bytes, size_t len) {
 }
 
 bool gathered_whole(const struct gathered *gathered, struct resp_writer *reply) {
-  if (gathered->failed) resp_write_error(reply, "ERR out of memory");
+  if (gathered->failed) resp_write_error(reply, answer_error(ANSWER_NO_MEMORY));
   return !gathered->failed;
 }
 

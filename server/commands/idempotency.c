@@ -92,7 +92,7 @@ void idempotency_claim(struct call *call) {
       .key = request.key,
       .fingerprint = request.fingerprint,
       .owner = request.owner,
-      .lease_ms = request.lease_ms,
+      .lease_ms = (uint32_t)request.lease_ms,
       .wait_ms = wait_of(call, request.wait_ms),
       .hold = request.hold,
       .takeover = request.takeover,

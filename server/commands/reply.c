@@ -20,7 +20,9 @@ void reply_request_error(struct resp_writer *reply, const struct request_error *
   resp_write_error(reply, text);
 }
 
-void reply_no_memory(struct call *call) { resp_write_error(call->reply, "ERR out of memory"); }
+void reply_no_memory(struct call *call) {
+  resp_write_error(call->reply, answer_error(ANSWER_NO_MEMORY));
+}
 
 void reply_blob(struct resp_writer *reply, struct shard *shard, struct blob *blob,
                 struct span bytes) {

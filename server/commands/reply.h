@@ -1,4 +1,5 @@
-/* reply.h - replies that several families use. */
+/* reply.h - replies that several families use. Those of the six commands: rules/answer.h,
+ * deliver.h. */
 #ifndef IDEM_SERVER_COMMANDS_REPLY_H
 #define IDEM_SERVER_COMMANDS_REPLY_H
 

@@ -16,7 +16,8 @@
 
 #include "server/commands/call.h"
 
-/* Before a command: turns the writer of its reply aside if the reply may be silenced. */
+/* Before a command: turns the writer of its reply aside if the reply may be silenced. Returns
+ * whether it did. */
 static inline bool silence_begin(struct worker *worker, const struct session *session,
                                  struct resp_writer *reply) {
   bool aside = session->replies != SESSION_REPLIES_ON;
@@ -24,8 +25,8 @@ static inline bool silence_begin(struct worker *worker, const struct session *se
   return aside;
 }
 
-/* After a command: drops what was written aside or sends it. If the command has blocked its
- * session, the reply that comes later is treated alike. */
+/* After a command, with what silence_begin returned: drops what was written aside or sends it. If
+ * the command has blocked its session, the reply that comes later is treated alike. */
 void silence_settle(struct call *call);
 static inline void silence_end(struct call *call, bool aside) {
   if (aside || call->session->replies != SESSION_REPLIES_ON) silence_settle(call);

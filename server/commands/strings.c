@@ -126,7 +126,7 @@ static bool store(struct call *call, const struct set *set) {
     case ENGINE_STORED: return true;
     case ENGINE_WRONGTYPE: reply_wrongtype(call); return false;
     case ENGINE_OOM: reply_oom(call); return false;
-    default: resp_write_error(call->reply, "ERR out of memory"); return false;
+    default: reply_no_memory(call); return false;
   }
 }
 

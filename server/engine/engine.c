@@ -134,7 +134,7 @@ static void queue_claim(struct engine *engine, struct record *record,
   const struct wait_queue_request request = {
       .as = {.claims = true,
              .hold = claim->hold,
-             .lease_ms = (uint32_t)claim->lease_ms,
+             .lease_ms = claim->lease_ms,
              .binding = claim->binding,
              .context = claim->context,
              .loop_id = (uint8_t)claim->loop_id},
@@ -149,7 +149,7 @@ static struct rules_claim rules_request(const struct engine_claim *claim) {
       .hold = claim->hold,
       .bind = claim->binding != NULL,
       .takeover = claim->takeover,
-      .lease_ms = (uint32_t)claim->lease_ms,
+      .lease_ms = claim->lease_ms,
   };
 }
 
@@ -235,7 +235,7 @@ static void claim_response(const struct response *response, const struct engine_
 
 void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
                   struct engine_answer *answer) {
-  assert(claim->lease_ms > 0 && claim->lease_ms <= UINT32_MAX);
+  assert(claim->lease_ms > 0);
   struct name own;
   const struct name *name = named(engine, claim->name, claim->key, &own);
   struct response response;

@@ -49,7 +49,7 @@ void engine_reconfigure(struct engine *engine, const struct engine_options *opti
 struct engine_claim {
   const struct name *name;
   struct span key, fingerprint, owner; /* fingerprint and owner may be absent */
-  int64_t lease_ms;                    /* 1 .. UINT32_MAX */
+  uint32_t lease_ms;                   /* above 0 */
   int64_t wait_ms;                     /* 0: do not wait */
   bool hold, takeover;
   struct binding *binding; /* BIND: the connection's; NULL without */

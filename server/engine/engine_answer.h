@@ -46,11 +46,9 @@ struct engine_answer {
   };
   struct span meta_bytes; /* the same of meta; absent of others */
   int64_t age_ms, left_ms;
-  union {
-    uint64_t count;
-    struct waiter *waiter;
-  };
+  uint64_t count;
   struct blob *body, *meta, *stage, *owner;
+  struct waiter *waiter;
 };
 
 #endif

@@ -2,11 +2,12 @@
 #include "server/engine/fill_answer.h"
 
 void fill_answer_claimed(const struct record *record, struct engine_answer *answer) {
-  fill_answer_status(answer, ENGINE_CLAIMED);
+  fill_answer_rest(answer);
+  answer->status = ENGINE_CLAIMED;
   answer->token = record->token;
   answer->lease_ms = record->lease_ms;
   answer->attempt = record->attempt;
-  if (record->claim != NULL) answer->stage = record->claim->stage;
+  answer->stage = record->claim != NULL ? record->claim->stage : NULL;
 }
 
 static void say_busy(const struct record *record, int64_t at_ms, struct engine_answer *answer) {

@@ -123,7 +123,6 @@ static struct keyspace *make_keyspace(const struct options *options, struct log 
   return keyspace_create(&engine, (unsigned)options->threads, now_ms);
 }
 
-/* The other loops are paused, and all shards are locked. */
 /* Connections have copies of two options in the kernel. */
 static void set_up_connections(struct server *server) {
   const struct options *options = server->instance.options;
@@ -136,6 +135,7 @@ static void set_up_connections(struct server *server) {
     admit_set_up_all(&server->loops.loops[i]->group);
 }
 
+/* The other loops are paused, and all shards are locked. */
 static const char *on_reconfigured(struct instance *instance, char error[REFUSAL_BYTES]) {
   struct files *files = &server_of(instance)->files;
   if (!files_allow(files, instance->options->maxclients, error)) return "maxclients";

@@ -16,7 +16,8 @@
  * The rooms, each of which knows only those on its left:
  *
  *     stream, descriptors -> stream_uv                 \
- *     batch; input; stream -> output; gate; address -> conn -> share -> serve -> turn, cron, admit
+ *     batch; input; stream -> output; gate; address -> conn -> turn_share -> serve -> turn, admit
+ *                                                           -> timeouts -> cron
  *         -> loop (descriptors, handed) -> accept -> listener -> drain -> server (files)
  *
  * Each loop has a thread; the first one's is the thread that calls server_run. Between polls a loop

@@ -7,13 +7,14 @@
  * names. At start options_arguments_parse takes the values from the file and the flags
  * (options_value.h), options_follow_maxima fits defaults to lower maxima, and options_check looks
  * at the whole. From then on code that obeys a live option reads its field when it needs it, in
- * worker.options, so that a change needs nothing else. Two have copies, since floors below cannot
- * see this struct: main.c gives the log its level, and net/server.c gives the engines their
- * engine_options. CONFIG SET (commands/config.c) goes through options_live_set, which checks the
- * whole again, and then through instance.reconfigured, which makes those copies again, or refuses;
- * then CONFIG SET puts the former values back. An option that is not live may be copied anywhere.
- * Flags, lines of the file, --help, CONFIG GET, CONFIG REWRITE, the table in server/README.md and
- * the manual follow from the row.
+ * worker.options, so that a change needs nothing else. Some have copies where this struct cannot be
+ * seen: main.c gives the log its level, net/server.c gives the engines their engine_options, and
+ * net/admit.c gives the kernel two time-outs of each connection. CONFIG SET (commands/config.c)
+ * goes through options_live_set, which checks the whole again, and then through
+ * instance.reconfigured, which makes those copies again, or refuses; then CONFIG SET puts the
+ * former values back. An option that is not live may be copied anywhere. Flags, lines of the file,
+ * --help, CONFIG GET, CONFIG REWRITE, the table in server/README.md and the manual follow from the
+ * row.
  *
  * To add one: a field below, a row in options.c, and the code that obeys it.
  *

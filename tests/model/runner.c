@@ -466,7 +466,7 @@ static void claim(struct runner *r, int key, int wait_percent) {
       .key = key_span(r, c.key),
       .fingerprint = content_span(r, c.fingerprint),
       .owner = content_span(r, c.owner),
-      .lease_ms = c.lease_ms,
+      .lease_ms = (uint32_t)c.lease_ms,
       .wait_ms = c.wait_ms,
       .hold = c.hold,
       .takeover = c.takeover,

@@ -111,7 +111,7 @@ static const char *key_in(struct fixture *f, unsigned shard, unsigned variant,
 static enum engine_status claim(struct fixture *f, const char *key, int64_t lease_ms,
                                 int64_t wait_ms, unsigned loop_id) {
   struct engine_claim claim = {
-      .key = span_of(key), .lease_ms = lease_ms, .wait_ms = wait_ms, .loop_id = loop_id};
+      .key = span_of(key), .lease_ms = (uint32_t)lease_ms, .wait_ms = wait_ms, .loop_id = loop_id};
   int64_t now_ms = f->now;
   engine_claim(shard_lock(shard_of(f, key), &now_ms), &claim, now_ms, &f->answer);
   f->told = shard_unlock(shard_of(f, key));
@@ -925,7 +925,7 @@ static void hit_claim(struct hitter *h, struct engine *engine, struct shard *sha
   struct wait *place = free_place(h);
   char name[KEY_BYTES];
   struct engine_claim claim = {.key = key_name(key, name),
-                               .lease_ms = draw(h, 4) == 0 ? 1 + (int64_t)draw(h, 20) : FOREVER,
+                               .lease_ms = draw(h, 4) == 0 ? (uint32_t)(1 + draw(h, 20)) : FOREVER,
                                .context = place,
                                .loop_id = h->loop_id};
   if (place != NULL && draw(h, 2) == 0) claim.wait_ms = draw(h, 2) == 0 ? 10 : FOREVER;
