@@ -1,4 +1,4 @@
-/* pubsub.c - see pubsub.h. Replies and texts are Redis 7.0's. */
+/* pubsub.c - see pubsub.h. Replies and texts are Redis 7.0's, but for -OOM. */
 #include "server/commands/pubsub.h"
 
 #include <string.h>

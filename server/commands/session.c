@@ -18,7 +18,8 @@ void session_trim(struct session *session) {
 
 void session_close(struct session *session, struct worker *worker) {
   session->close_now = true;
-  if (list_empty(&session->unsent)) list_append(&worker->unsent, &session->unsent);
+  list_remove(&session->unsent); /* its connection may have put it where its turn comes later */
+  list_append(&worker->unsent, &session->unsent);
 }
 
 void session_cancel_wait(struct session *session, struct worker *worker) {

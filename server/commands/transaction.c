@@ -1,4 +1,4 @@
-/* transaction.c - see transaction.h. Texts are Redis 7.0's, but for WATCH. */
+/* transaction.c - see transaction.h. Texts are Redis 7.0's, but for WATCH and -OOM. */
 #include "server/commands/transaction.h"
 
 #include "server/commands/measure.h"

@@ -171,6 +171,7 @@ void conn_begin(struct conn *conn, bool is_unix) {
 static bool send_output(struct conn *conn) {
   struct session *session = &conn->session;
   struct worker *worker = &conn->group->worker;
+  conn->grant_gathered = false;
   switch (output_send(&conn->stream, session, worker, conn->left_count > 0)) {
     case OUTPUT_LEFT:
       if (conn->left_count++ == 0) conn_note_progress(conn);
@@ -216,6 +217,10 @@ static void settle(struct conn *conn) {
     conn_close(conn);
     return;
   }
+  if (conn->grant_gathered && stream_ask(&conn->stream, STREAM_PEER_GONE) != 0) {
+    conn_close(conn); /* takes the grant back */
+    return;
+  }
   if (session->close_when_sent) conn_end(conn);
   if (!send_output(conn)) return;
   if (has_run_all(conn)) conn_end(conn);
@@ -244,7 +249,9 @@ void conn_gather(struct conn *conn) {
   conn_mark(conn);
   if (out == NULL) return;
   group->gathered_bytes += resp_output_size(out);
-  if (group->gathered_bytes >= GATHERED_BYTES) conn_group_send(group);
+  /* A push would close a subscriber that is over its limit by replies that it was not offered. */
+  bool in_danger = conn_output_over(conn) && conn_is_subscribed(conn);
+  if (group->gathered_bytes >= GATHERED_BYTES || in_danger) conn_group_send(group);
 }
 
 void conn_unpause(struct conn *conn) {
@@ -255,7 +262,7 @@ void conn_unpause(struct conn *conn) {
 
 void conn_note_end(struct conn *conn, bool orderly) {
   conn->incoming = CONN_ENDED;
-  if (!orderly || conn->phase == CONN_LINGERING) {
+  if (!orderly || conn->phase == CONN_LINGERING || conn->grant_gathered) {
     conn_close(conn);
     return;
   }
@@ -272,6 +279,9 @@ void conn_note_written(struct conn *conn, struct resp_output *out, int error) {
     output_done(out, worker);
   }
   if (conn->phase == CONN_CLOSED) return;
+  /* At once: whatever closes the connection before it is settled, its client has the grant. */
+  bool all_taken = error == 0 && conn->left_count == 0 && !conn->grant_gathered;
+  if (all_taken && conn->session.waiter != NULL) deliver_written(&conn->session, worker);
   if (error != 0) {
     conn_close(conn); /* the stream reports its other outputs the same way */
   } else if (out != NULL) {

@@ -83,9 +83,10 @@ struct conn {
   uint32_t unacknowledged; /* bytes that the kernel held for it at the last timeouts_check */
   enum conn_phase phase : 8;
   enum conn_incoming incoming : 8;
-  bool unrun; /* input begins with what was not run: blocked, or its share was used */
-  bool paused;
-  struct stream stream; /* of its kind, see conn_create */
+  bool unrun : 1; /* input begins with what was not run: blocked, or its share was used */
+  bool paused : 1;
+  bool grant_gathered : 1; /* the reply to a hand-over lies in session.out */
+  struct stream stream;    /* of its kind, see conn_create */
 };
 
 static inline struct conn *conn_of(struct session *session) {
@@ -119,6 +120,11 @@ static inline uint64_t conn_group_see_time(struct conn_group *group) {
 static inline bool conn_output_over(const struct conn *conn) {
   return !output_limit_small(&conn->session) &&
          output_limit_over(&conn->session, &conn->group->worker, 0);
+}
+
+/* It gets pushes, which are written whatever it takes. */
+static inline bool conn_is_subscribed(const struct conn *conn) {
+  return session_subscriptions(&conn->session) != NULL || conn->session.monitors;
 }
 
 /* What keeps its next command from running: enum conn_block, a set. */

@@ -94,14 +94,15 @@ static bool may_read_on(const struct drain_loop *d, const struct conn *conn) {
          stream_ask(&conn->stream, STREAM_ARRIVED) > 0;
 }
 
-/* Leaves alone the connections that wait for a reply, or have commands to run. */
+/* Leaves alone the connections that wait for a reply, have output that was not offered to their
+ * client, or commands to run. */
 static void end_when_sent(struct drain_loop *d) {
   struct list *sessions = &d->loop->group.worker.sessions;
   for (struct list *node = sessions->next, *next; node != sessions; node = next) {
     next = node->next;
     struct session *session = LIST_ENTRY(node, struct session, link);
     struct conn *conn = conn_of(session);
-    if (session_blocked(session) || (conn->unrun && conn_may_run(conn))) continue;
+    if (session_blocked(session) || !list_empty(&session->unsent)) continue;
     if (conn->phase != CONN_OPEN || may_read_on(d, conn)) continue;
     conn_end(conn);
     conn_mark(conn);

@@ -175,8 +175,9 @@ bool stream_uv_open(struct stream *stream, const struct stream_type *type, uv_lo
 }
 
 void stream_uv_set_up(struct stream *stream, const struct stream_uv_tcp *tcp) {
-  uv_tcp_nodelay(tcp_of(stream), 1);
-  uv_tcp_keepalive(tcp_of(stream), tcp->keepalive_s > 0, tcp->keepalive_s);
-  setsockopt(descriptor(stream), IPPROTO_TCP, TCP_USER_TIMEOUT, &tcp->user_timeout_ms,
-             sizeof tcp->user_timeout_ms);
+  int fd = descriptor(stream), on = 1, keeps = tcp->keepalive_s > 0;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &keeps, sizeof keeps);
+  if (keeps) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &tcp->keepalive_s, sizeof tcp->keepalive_s);
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &tcp->user_timeout_ms, sizeof tcp->user_timeout_ms);
 }

@@ -14,19 +14,20 @@ static void note_acknowledged(struct conn *conn) {
 
 /* Takes none of its replies, however few they are. A subscriber, which nothing else slows down, is
  * stuck as soon as it is over its limit. */
-static bool is_stuck(const struct conn *conn, bool listens) {
+static bool is_stuck(const struct conn *conn, bool subscribed) {
   const struct options *options = conn->group->worker.options;
-  if (listens && conn_output_over(conn)) return true;
+  bool settled = list_empty(&conn->session.unsent); /* else it was not offered all of it */
+  if (subscribed && settled && conn_output_over(conn)) return true;
   return conn->left_count > 0 && conn_since_progress_ms(conn) >= options->client_output_timeout_ms;
 }
 
 /* No command comes. A connection that waits, is subscribed or has replies to take is not idle, nor
  * is one that has a HELD claim with BIND. */
-static bool is_idle(struct conn *conn, bool listens) {
+static bool is_idle(struct conn *conn, bool subscribed) {
   struct worker *worker = &conn->group->worker;
   const struct session *session = &conn->session;
   int64_t timeout_ms = worker->options->timeout_s * 1000;
-  return timeout_ms > 0 && worker->now_ms - session->active_ms >= timeout_ms && !listens &&
+  return timeout_ms > 0 && worker->now_ms - session->active_ms >= timeout_ms && !subscribed &&
          !session_blocked(session) && !conn->paused && conn->left_count == 0 &&
          !session_holds_bound(session, worker);
 }
@@ -38,10 +39,10 @@ void timeouts_check(struct conn *conn) {
     if (output_note_taken(&conn->stream, session, worker, true)) conn_note_progress(conn);
     note_acknowledged(conn);
   }
-  bool listens = session_subscriptions(session) != NULL || session->monitors;
-  bool stuck = is_stuck(conn, listens);
+  bool subscribed = conn_is_subscribed(conn);
+  bool stuck = is_stuck(conn, subscribed);
   bool lingered =
       conn->phase == CONN_LINGERING && conn_since_progress_ms(conn) >= TIMEOUTS_LINGER_MS;
   if (stuck) worker->counters.closed_for_unread_replies++;
-  if (stuck || lingered || is_idle(conn, listens)) conn_close(conn);
+  if (stuck || lingered || is_idle(conn, subscribed)) conn_close(conn);
 }

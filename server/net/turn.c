@@ -31,15 +31,10 @@ static struct waiter *next_ready(struct conn_group *group, struct shard *shard) 
   return waiter;
 }
 
-/* Notices a client that has hung up even when its event has not been read yet: a grant must not go
- * to it. */
+/* A grant leaves only if its client is still there: asked when it is sent (conn.c). */
 static void answer(struct conn_group *group, struct waiter *waiter) {
   struct conn *conn = conn_of(waiter_context(waiter));
-  if (waiter_answer(waiter)->status == ENGINE_CLAIMED &&
-      stream_ask(&conn->stream, STREAM_PEER_GONE) != 0) {
-    conn_close(conn); /* takes the grant back */
-    return;
-  }
+  conn->grant_gathered = waiter_answer(waiter)->status == ENGINE_CLAIMED;
   deliver_waiter(&group->worker, waiter);
   conn_gather(conn);
 }

@@ -41,6 +41,8 @@ struct peer {
   size_t heard_len;
   struct peer_left left[PEER_LEFT_MAX];
   unsigned left_first, left_end;
+  struct peer *ends_other; /* whose end comes with the next write here; NULL: nobody's */
+  bool other_is_read;      /* the server hears of that end; else it lies in the socket */
 };
 
 struct stream_memory {
@@ -91,10 +93,24 @@ static inline void memory_leave(struct peer *peer, const struct iovec *parts, un
     memcpy(left->bytes + at, parts[i].iov_base, parts[i].iov_len);
 }
 
+static inline void peer_end(struct peer *peer, ssize_t count);
+
+static inline void memory_end_other(struct peer *peer) {
+  struct peer *other = peer->ends_other;
+  peer->ends_other = NULL;
+  if (other == NULL) return;
+  if (peer->other_is_read) {
+    peer_end(other, 0);
+  } else {
+    other->hung_up = true;
+  }
+}
+
 static inline int64_t memory_write(struct stream *stream, const struct iovec *parts, unsigned count,
                                    void *later) {
   struct peer *peer = peer_of(stream);
   assert_false(peer->closed);
+  memory_end_other(peer);
   if (peer->shut) return -EPIPE;
   if (peer->write_error != 0) return peer->write_error;
   if (later != NULL) {

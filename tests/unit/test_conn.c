@@ -290,6 +290,26 @@ static void a_peer_that_hung_up_gets_no_grant(void **state) {
   assert_non_null(strstr(heard(c, 2), "CLAIMED"));
 }
 
+/* Between the hand-over and the moment in which its reply leaves, which others' output delays. */
+static void expect_no_grant_after_end(struct connections *c, bool is_read) {
+  char token[32];
+  owner_and_two_waiters(c, token);
+  c->peer[0].ends_other = &c->peer[1];
+  c->peer[0].other_is_read = is_read;
+  release(c, token);
+  assert_true(is_closed(c, 1));
+  assert_null(strstr(heard(c, 1), "CLAIMED"));
+  assert_non_null(strstr(heard(c, 2), "CLAIMED"));
+}
+
+static void a_peer_that_hangs_up_before_its_grant_leaves_gets_none(void **state) {
+  expect_no_grant_after_end(*state, false);
+}
+
+static void a_peer_whose_end_is_heard_before_its_grant_leaves_gets_none(void **state) {
+  expect_no_grant_after_end(*state, true);
+}
+
 static void a_grant_that_cannot_be_written_is_taken_back(void **state) {
   struct connections *c = *state;
   char token[32];
@@ -324,6 +344,18 @@ static void a_grant_is_kept_when_its_peer_closes_after_it_was_taken(void **state
   end_turns(c);
   assert_int_equal(conn_blocked_by(conn_number(c, 1)), 0);
   conn_close(conn_number(c, 1));
+  end_turns(c);
+  assert_string_equal(heard(c, 2), "");
+}
+
+static void a_grant_is_kept_from_the_moment_in_which_it_was_taken(void **state) {
+  struct connections *c = *state;
+  char token[32];
+  owner_and_two_waiters(c, token);
+  c->peer[1].room = 5;
+  release(c, token);
+  peer_take(&c->peer[1], SIZE_MAX);
+  conn_close(conn_number(c, 1)); /* in the same turn */
   end_turns(c);
   assert_string_equal(heard(c, 2), "");
 }
@@ -607,9 +639,12 @@ int main(void) {
       TEST(what_is_left_when_it_closes_is_given_back),
       TEST(a_grant_is_told_and_its_commands_go_on),
       TEST(a_peer_that_hung_up_gets_no_grant),
+      TEST(a_peer_that_hangs_up_before_its_grant_leaves_gets_none),
+      TEST(a_peer_whose_end_is_heard_before_its_grant_leaves_gets_none),
       TEST(a_grant_that_cannot_be_written_is_taken_back),
       TEST(a_grant_in_flight_is_taken_back_when_its_peer_closes),
       TEST(a_grant_is_kept_when_its_peer_closes_after_it_was_taken),
+      TEST(a_grant_is_kept_from_the_moment_in_which_it_was_taken),
       TEST(a_wait_ends_with_its_peer),
       TEST(too_many_bytes_after_a_wait_end_it),
       TEST(client_pause_holds_commands_back),
