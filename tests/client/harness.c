@@ -153,3 +153,20 @@ void server_kill(struct server *server, int number) {
   while (waitpid(server->pid, NULL, 0) < 0 && errno == EINTR) continue;
   close(server->log);
 }
+
+struct idem_claim *must_begin_key(struct idem_client *client, const char *key) {
+  const struct idem_request request = {.key = idem_text(key), .flags = IDEM_NO_RENEWAL};
+  struct idem_answer answer;
+  struct idem_claim *claim = NULL;
+  enum idem_status status = idem_begin(client, &request, &claim, &answer);
+  CHECK(status == IDEM_RUN, "%s: %s", idem_status_name(status), answer.message);
+  idem_answer_clear(&answer);
+  return claim;
+}
+
+int count_work(struct idem_claim *claim, void *context, struct idem_result *result) {
+  (void)claim;
+  ++*(int *)context;
+  result->body = idem_text("made");
+  return IDEM_WORK_DONE;
+}

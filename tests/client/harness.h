@@ -57,5 +57,9 @@ long server_count(int port, const char *field);
 struct idem_options patient_options(const struct idem_options *options);
 /* A client that must open, with such limits. */
 struct idem_client *must_open(int port, const struct idem_options *options);
+/* A claim of the key that must be granted, without a renewer. */
+struct idem_claim *must_begin_key(struct idem_client *client, const char *key);
+/* An idem_work that adds 1 to its context, an int, and answers "made". */
+int count_work(struct idem_claim *claim, void *context, struct idem_result *result);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #define STRANGER_ARGUMENTS 24
 
@@ -22,6 +23,10 @@ struct command {
   int count;                             /* of arguments, with the name */
   const char *words[STRANGER_ARGUMENTS]; /* terminated */
 };
+
+static inline bool command_is(const struct command *command, const char *name) {
+  return strcmp(command->words[0], name) == 0;
+}
 
 /* On the stranger's thread: what is said to a command, a string with any protocol in it. NULL:
  * nothing; STRANGER_HANGS_UP: the connection ends without a word. */

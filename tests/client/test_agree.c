@@ -29,10 +29,6 @@
 enum half { SYNC, ASYNC, HALVES };
 static const char *const NAMES[] = {"sync", "async"};
 
-static bool is(const struct command *command, const char *name) {
-  return strcmp(command->words[0], name) == 0;
-}
-
 /* A server, and a client of one half. */
 struct pair {
   enum half half;
@@ -134,8 +130,8 @@ struct stores {
 
 static const char *answer_stores(const struct command *command, void *context) {
   struct stores *stores = context;
-  if (is(command, "CLAIM")) return GRANT;
-  return is(command, "STORE") ? stores->texts[stores->count++] : ":1\r\n";
+  if (command_is(command, "CLAIM")) return GRANT;
+  return command_is(command, "STORE") ? stores->texts[stores->count++] : ":1\r\n";
 }
 
 /* The server says that it has not done it: a STALE after that is a STALE. */
@@ -335,7 +331,7 @@ static void an_end_without_an_answer_says_why(void **state) {
 
 static const char *release_nothing(const struct command *command, void *context) {
   (void)context;
-  return is(command, "CLAIM") ? GRANT : ":0\r\n";
+  return command_is(command, "CLAIM") ? GRANT : ":0\r\n";
 }
 
 static void an_abandon_that_came_too_late_says_so(void **state) {
@@ -355,7 +351,7 @@ static void an_abandon_that_came_too_late_says_so(void **state) {
 
 static const char *grant_all(const struct command *command, void *context) {
   (void)context;
-  return is(command, "CLAIM") ? GRANT : ":1\r\n";
+  return command_is(command, "CLAIM") ? GRANT : ":1\r\n";
 }
 
 static void a_key_that_no_server_takes_is_too_big(void **state) {
@@ -413,7 +409,7 @@ static void a_mistake_on_a_claim_has_a_message(void **state) {
 
 static const char *say_busy(const struct command *command, void *context) {
   (void)context;
-  if (is(command, "WAIT") || is(command, "FETCH")) return BUSY;
+  if (command_is(command, "WAIT") || command_is(command, "FETCH")) return BUSY;
   return ":1\r\n";
 }
 
@@ -553,14 +549,14 @@ struct porter {
 
 static const char *admit_slowly(const struct command *command, void *context) {
   struct porter *porter = context;
-  if (is(command, "AUTH")) {
+  if (command_is(command, "AUTH")) {
     pause_ms(SLOW_MS);
     return "+OK\r\n";
   }
-  for (int i = 2; is(command, "CLAIM") && i + 1 < command->count; i++) {
+  for (int i = 2; command_is(command, "CLAIM") && i + 1 < command->count; i++) {
     if (strcmp(command->words[i], "WAIT") == 0) porter->wait_ms = atol(command->words[i + 1]);
   }
-  return is(command, "CLAIM") ? GRANT : "*-1\r\n";
+  return command_is(command, "CLAIM") ? GRANT : "*-1\r\n";
 }
 
 static void connecting_uses_up_the_wait(void **state) {

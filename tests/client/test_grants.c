@@ -20,27 +20,6 @@
 
 #define GRANT(token) "*5\r\n$7\r\nCLAIMED\r\n:" token "\r\n:60000\r\n:1\r\n$-1\r\n"
 
-static bool is(const struct command *command, const char *name) {
-  return strcmp(command->words[0], name) == 0;
-}
-
-static int work(struct idem_claim *claim, void *context, struct idem_result *result) {
-  (void)claim;
-  ++*(int *)context;
-  result->body = idem_text("made");
-  return IDEM_WORK_DONE;
-}
-
-static struct idem_claim *must_begin(struct idem_client *client, const char *key) {
-  const struct idem_request request = {.key = idem_text(key), .flags = IDEM_NO_RENEWAL};
-  struct idem_answer answer;
-  struct idem_claim *claim = NULL;
-  enum idem_status status = idem_begin(client, &request, &claim, &answer);
-  CHECK(status == IDEM_RUN, "%s: %s", idem_status_name(status), answer.message);
-  idem_answer_clear(&answer);
-  return claim;
-}
-
 /* ---- grants that come late ---- */
 
 /* A server whose answers take time, always. */
@@ -58,8 +37,8 @@ struct sluggish {
 
 static const char *answer_late(const struct command *command, void *context) {
   struct sluggish *sluggish = context;
-  bool claims = is(command, "CLAIM");
-  if (is(command, "RELEASE")) {
+  bool claims = command_is(command, "CLAIM");
+  if (command_is(command, "RELEASE")) {
     sluggish->releases++;
     return ":1\r\n";
   }
@@ -95,7 +74,7 @@ static void never_runs(const struct sluggish *like, const struct idem_options *o
   struct idem_answer answer;
   int runs = 0;
   if (request.wait_ms == 0) request.wait_ms = IDEM_NO_WAIT;
-  (void)!idem_once(client, &request, work, &runs, &answer);
+  (void)!idem_once(client, &request, count_work, &runs, &answer);
   assert_int_equal(runs, 0);
   check_unconfirmed(&sluggish, &answer);
   for (int64_t until = now_ms() + HANG_MS; sluggish.releases == 0 && !was_cut_off(&answer);) {
@@ -162,7 +141,7 @@ struct echo {
 
 static const char *grant_again(const struct command *command, void *context) {
   struct echo *echo = context;
-  if (is(command, "RENEW")) {
+  if (command_is(command, "RENEW")) {
     echo->renewal = command->connection;
     return NULL;
   }
@@ -178,7 +157,7 @@ struct caller {
 
 static void *begin_late(void *argument) {
   struct caller *caller = argument;
-  caller->claim = must_begin(caller->client, "late");
+  caller->claim = must_begin_key(caller->client, "late");
   return NULL;
 }
 
@@ -191,7 +170,7 @@ static void a_grant_that_is_being_renewed_is_known(void **state) {
   pthread_create(&thread, NULL, begin_late, &caller);
   for (int64_t until = now_ms() + HANG_MS; echo.renewal < 0; pause_ms(1))
     CHECK(now_ms() < until, "no renewal");
-  struct idem_claim *other = must_begin(caller.client, "other");
+  struct idem_claim *other = must_begin_key(caller.client, "other");
   assert_int_equal(idem_claim_token(other), 6);
   stranger_say(stranger, echo.renewal, ":60000\r\n");
   pthread_join(thread, NULL);
@@ -240,11 +219,11 @@ struct twins {
 
 static const char *grant_both(const struct command *command, void *context) {
   struct twins *twins = context;
-  if (is(command, "RELEASE")) {
+  if (command_is(command, "RELEASE")) {
     twins->releases++;
     return ":1\r\n";
   }
-  if (is(command, "RENEW")) {
+  if (command_is(command, "RENEW")) {
     twins->renewals++;
     snprintf(twins->text, sizeof twins->text, ":%d\r\n", twins->lease_ms);
     return twins->renewed != NULL ? twins->renewed : twins->text;

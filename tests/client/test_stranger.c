@@ -21,31 +21,10 @@
 #define NONE idem_data(NULL, 0)
 #define GRANT(token) "*5\r\n$7\r\nCLAIMED\r\n:" token "\r\n:60000\r\n:1\r\n$-1\r\n"
 
-static bool is(const struct command *command, const char *name) {
-  return strcmp(command->words[0], name) == 0;
-}
-
 /* Says the same to everything. */
 static const char *say_always(const struct command *command, void *context) {
   (void)command;
   return context;
-}
-
-static int work(struct idem_claim *claim, void *context, struct idem_result *result) {
-  (void)claim;
-  ++*(int *)context;
-  result->body = idem_text("made");
-  return IDEM_WORK_DONE;
-}
-
-static struct idem_claim *must_begin(struct idem_client *client, const char *key) {
-  const struct idem_request request = {.key = idem_text(key), .flags = IDEM_NO_RENEWAL};
-  struct idem_answer answer;
-  struct idem_claim *claim = NULL;
-  enum idem_status status = idem_begin(client, &request, &claim, &answer);
-  CHECK(status == IDEM_RUN, "%s: %s", idem_status_name(status), answer.message);
-  idem_answer_clear(&answer);
-  return claim;
 }
 
 /* ---- one reply too many ---- */
@@ -105,7 +84,7 @@ static void a_stray_reply_after_a_good_one_is_no_answer(void **state) {
 /* The first renewal is answered twice. */
 static const char *renew_twice(const struct command *command, void *context) {
   int *renewals = context;
-  if (!is(command, "RENEW")) return "*5\r\n$7\r\nCLAIMED\r\n:5\r\n:300\r\n:1\r\n$-1\r\n";
+  if (!command_is(command, "RENEW")) return "*5\r\n$7\r\nCLAIMED\r\n:5\r\n:300\r\n:1\r\n$-1\r\n";
   return ++*renewals == 1 ? ":300\r\n:300\r\n" : "-STALE gone\r\n";
 }
 
@@ -138,21 +117,21 @@ static const char *grant_by_connection(const struct command *command, void *cont
   static const char *const grants[] = {GRANT("5"), GRANT("6"), GRANT("7"), GRANT("8")};
   (void)context;
   CHECK(command->connection < 4, "too many connections");
-  return is(command, "CLAIM") ? grants[command->connection] : ":1\r\n";
+  return command_is(command, "CLAIM") ? grants[command->connection] : ":1\r\n";
 }
 
 static void a_reply_that_came_twice_grants_nothing(void **state) {
   (void)state;
   struct stranger *stranger = stranger_open(grant_by_connection, NULL);
   struct idem_client *client = must_open(stranger_port(stranger), NULL);
-  struct idem_claim *first = must_begin(client, "first");
+  struct idem_claim *first = must_begin_key(client, "first");
   assert_int_equal(idem_claim_token(first), 5);
   stranger_say(stranger, 0, GRANT("5")); /* lies in the connection before it is used again */
   int before = stranger_commands(stranger);
-  struct idem_claim *second = must_begin(client, "second");
+  struct idem_claim *second = must_begin_key(client, "second");
   assert_int_equal(idem_claim_token(second), 6);
   assert_int_equal(stranger_commands(stranger), before + 1);
-  struct idem_claim *third = must_begin(client, "third"); /* comes as the answer */
+  struct idem_claim *third = must_begin_key(client, "third"); /* comes as the answer */
   assert_int_equal(idem_claim_token(third), 7);
   idem_claim_free(first);
   idem_claim_free(second);
@@ -197,13 +176,13 @@ static void tokens_are_known_until_the_claim_is_freed(void **state) {
   struct idem_claim *claims[MANY];
   for (int round = 0; round < 2; round++) {
     for (size_t i = 0; i < MANY; i++) {
-      claims[i] = must_begin(client, "many");
+      claims[i] = must_begin_key(client, "many");
       assert_int_equal(idem_claim_token(claims[i]), 1 + i);
     }
     assert_int_equal(stranger_connections(stranger), 1);
     for (size_t i = 0; round == 0 && i < MANY; i++) idem_claim_free(claims[i]);
   }
-  struct idem_claim *another = must_begin(client, "many");
+  struct idem_claim *another = must_begin_key(client, "many");
   assert_int_equal(idem_claim_token(another), MANY + 1);
   assert_int_equal(stranger_connections(stranger), 2);
   idem_claim_free(another);
@@ -230,7 +209,7 @@ static void another_protocol_is_refused_at_once(void **state) {
     struct idem_request request = {.key = idem_text("x"), .flags = IDEM_FAIL_OPEN};
     struct idem_answer answer;
     int runs = 0;
-    enum idem_status status = idem_once(client, &request, work, &runs, &answer);
+    enum idem_status status = idem_once(client, &request, count_work, &runs, &answer);
     CHECK(status == IDEM_REFUSED, "%s: %s %s", words[i], idem_status_name(status), answer.message);
     assert_int_equal(runs, 0);
     assert_int_equal(stranger_commands(stranger), 1);
@@ -267,7 +246,7 @@ static void busy_once_heard_stays_busy(void **state) {
   struct idem_client *client = must_open(stranger_port(stranger), &options);
   struct idem_answer answer;
   int runs = 0;
-  enum idem_status status = idem_once(client, &request, work, &runs, &answer);
+  enum idem_status status = idem_once(client, &request, count_work, &runs, &answer);
   CHECK(status == IDEM_BUSY, "%s %s", idem_status_name(status), answer.message);
   assert_int_equal(runs, 0);
   assert_int_equal(answer.retry_after_ms, 700);
@@ -295,7 +274,7 @@ static void busy_once_heard_stays_busy(void **state) {
 /* ---- words that a command cannot be answered with ---- */
 
 static const char *grant_then_say(const struct command *command, void *context) {
-  return is(command, "CLAIM") ? GRANT("5") : context;
+  return command_is(command, "CLAIM") ? GRANT("5") : context;
 }
 
 static void only_the_statuses_that_are_listed(void **state) {
@@ -307,7 +286,7 @@ static void only_the_statuses_that_are_listed(void **state) {
     const struct idem_request request = {.key = idem_text("x")};
     struct idem_answer answer;
     int runs = 0;
-    enum idem_status status = idem_once(client, &request, work, &runs, &answer);
+    enum idem_status status = idem_once(client, &request, count_work, &runs, &answer);
     CHECK(status == IDEM_REFUSED, "%s: %s", to_claim[i], idem_status_name(status));
     idem_answer_clear(&answer);
     idem_close(client);
@@ -317,7 +296,7 @@ static void only_the_statuses_that_are_listed(void **state) {
   for (size_t i = 0; i < sizeof to_store / sizeof to_store[0]; i++) {
     struct stranger *stranger = stranger_open(grant_then_say, (void *)(uintptr_t)to_store[i]);
     struct idem_client *client = must_open(stranger_port(stranger), NULL);
-    struct idem_claim *claim = must_begin(client, "x");
+    struct idem_claim *claim = must_begin_key(client, "x");
     const struct idem_result result = {.body = idem_text("b")};
     assert_int_equal(idem_finish(claim, &result), IDEM_REFUSED);
     assert_int_equal(idem_stage(claim, idem_text("s")), IDEM_REFUSED);
