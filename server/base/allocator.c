@@ -10,5 +10,3 @@ bool allocator_has(size_t size) {
   free(bytes);
   return there;
 }
-
-void allocator_begin_thread(void) { allocator_has(1); }

@@ -1,11 +1,10 @@
 /* hugepages.c - see hugepages.h. */
 #include "server/base/hugepages.h"
 
-#include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
-#include "server/base/allocator.h"
+#include "server/base/thread.h"
 
 #define PAGE_BYTES 4096u /* the smallest page size that Linux has */
 
@@ -62,7 +61,6 @@ void hugepages_wake(struct hugepages *helper) {
 
 static void *run(void *argument) {
   struct hugepages *helper = argument;
-  allocator_begin_thread();
   hugepages_lock(helper);
   while (!helper->ending) {
     helper->busy = helper->step(helper->owner);
@@ -72,22 +70,12 @@ static void *run(void *argument) {
   return NULL;
 }
 
-/* Blocks all signals: the caller's threads handle them. */
-static bool start_thread(struct hugepages *helper) {
-  sigset_t all, former;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &former);
-  bool started = pthread_create(&helper->thread, NULL, run, helper) == 0;
-  pthread_sigmask(SIG_SETMASK, &former, NULL);
-  return started;
-}
-
 void hugepages_start(struct hugepages *helper, hugepages_step *step, void *owner) {
   *helper = (struct hugepages){.step = step, .owner = owner};
   pthread_mutex_init(&helper->lock, NULL);
   pthread_cond_init(&helper->work, NULL);
   hugepages_lock(helper);
-  helper->started = start_thread(helper);
+  helper->started = thread_start(&helper->thread, run, helper) == 0;
   hugepages_unlock(helper);
 }
 

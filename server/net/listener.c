@@ -10,6 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "server/net/address.h"
+
 /* The acceptor owns the socket, in every case, and closes it with the others. Returns 0 or a libuv
  * error (a negative errno), like all functions here. */
 static int listen_on(struct listener *listener, struct handed_socket socket) {
@@ -61,10 +63,6 @@ static int listen_tcp(struct listener *listener, const char *text, int port) {
   error = listen_on(listener, (struct handed_socket){fd, false});
   if (error != 0) return error;
   if (listener->instance->port == 0) listener->instance->port = bound_port(fd);
-  log_line(listener->instance->log, LOG_LEVEL_NOTICE,
-           address.ss_family == AF_INET6 ? "ready to accept connections on [%s]:%d"
-                                         : "ready to accept connections on %s:%d",
-           text, listener->instance->port);
   return 0;
 }
 
@@ -143,8 +141,6 @@ static bool open_unix(struct listener *listener, char error[REFUSAL_BYTES]) {
     snprintf(error, REFUSAL_BYTES, "cannot listen on %s: %s", path, uv_strerror(result));
     return false;
   }
-  log_line(listener->instance->log, LOG_LEVEL_NOTICE, "ready to accept connections on unix:%s",
-           path);
   return true;
 }
 
@@ -158,6 +154,20 @@ bool listener_open(struct listener *listener, char error[REFUSAL_BYTES]) {
   if (listener->instance->port != 0 || listener->unixsocket_bound) return true;
   snprintf(error, REFUSAL_BYTES, "no address to listen on is available");
   return false;
+}
+
+void listener_announce(const struct listener *listener) {
+  const struct acceptor *acceptor = &listener->acceptor;
+  struct log *log = listener->instance->log;
+  for (unsigned i = 0; i < acceptor->count; i++) {
+    const struct accept_socket *socket = &acceptor->sockets[i];
+    if (!socket->open) continue;
+    struct session_address address = {0};
+    if (!socket->is_unix) address_describe(&address, socket->fd, NULL);
+    log_line(log, LOG_LEVEL_NOTICE, "ready to accept connections on %s%s",
+             socket->is_unix ? "unix:" : "",
+             socket->is_unix ? listener->instance->options->unixsocket : address.local);
+  }
 }
 
 void listener_close(struct listener *listener) {

@@ -14,6 +14,8 @@ struct listener {
 void listener_init(struct listener *listener, struct instance *instance, struct loop_set *loops);
 /* Opens what the options name, and sets instance.port. False with the reason in error. */
 bool listener_open(struct listener *listener, char error[REFUSAL_BYTES]);
+/* Logs the addresses: call it when connections are served from here on. */
+void listener_announce(const struct listener *listener);
 /* Can be repeated. */
 void listener_close(struct listener *listener);
 

@@ -3,14 +3,13 @@
 #include "server/net/server.h"
 
 #include <assert.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
-#include "server/base/allocator.h"
+#include "server/base/thread.h"
 #include "server/commands/setup.h"
 #include "server/engine/engine.h"
 #include "server/net/admit.h"
@@ -248,19 +247,8 @@ struct server *server_create(struct options *options, struct log *log, char erro
 }
 
 static void *run_in_thread(void *loop) {
-  allocator_begin_thread();
   loop_run(loop);
   return NULL;
-}
-
-/* Only the first thread handles signals. */
-static int start_thread(struct loop *loop) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = pthread_create(&loop->thread, NULL, run_in_thread, loop);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return error;
 }
 
 void server_run(struct server *server) {
@@ -268,13 +256,16 @@ void server_run(struct server *server) {
   unsigned started = 1;
   int error = 0;
   while (error == 0 && started < loops->count) {
-    error = start_thread(loops->loops[started]);
+    struct loop *loop = loops->loops[started];
+    error = thread_start(&loop->thread, run_in_thread, loop);
     if (error == 0) started++;
   }
   if (error != 0) {
     log_line(server->log, LOG_LEVEL_WARNING, "cannot start thread %u of %u: %s", started + 1,
              loops->count, strerror(error));
     server_stop(server);
+  } else {
+    listener_announce(&server->listener);
   }
   loop_run(loops->loops[0]);
   for (unsigned i = 1; i < started; i++) pthread_join(loops->loops[i]->thread, NULL);
