@@ -49,6 +49,8 @@ CORE    := $(wildcard server/base/*.c server/rules/*.c server/engine/*.c server/
 LIB_OBJ := $(patsubst %.c,$(B)/%.o,$(PROTO) $(CORE))
 UNITS   := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 MODEL   := $(B)/tests/test_model
+EXPLORE := $(B)/tests/explore/explore
+PRINT_MODEL := $(B)/tests/explore/print_model
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 # Each test in a process of its own, for a limited time.
 LIMIT   := $(B)/tests/limit.o
@@ -58,7 +60,7 @@ SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients check threads asan ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units \
-        shortage shortage-long
+        shortage shortage-long explore explore-long built-ahead
 
 help: ## this list
 	@echo "make ..."; sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -75,9 +77,18 @@ programs: $(PROGRAMS)
 
 test: need-test ## get what is missing, build, pass every test (under 20 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units $(SHORTAGE) check
-	@for part in runners unit shortage model wire docs system threads examples client-test c-examples-test asan tsan fuzz-corpus; do \
-	  $(MAKE) --no-print-directory $$part || exit 1; done
+	@nice $(MAKE) --no-print-directory built-ahead >build/ahead.log 2>&1 & ahead=$$!; trap "kill $$ahead 2>/dev/null" EXIT; \
+	for part in runners unit explore shortage model wire docs system threads examples client-test c-examples-test; do \
+	  $(MAKE) --no-print-directory $$part || exit 1; done; \
+	wait $$ahead; \
+	for part in asan tsan fuzz-corpus; do $(MAKE) --no-print-directory $$part || exit 1; done
 	@echo "all tests passed"
+
+# What the last parts of `test` need, compiled while the others mostly wait. If it fails, those parts say why.
+built-ahead:
+	@$(MAKE) --no-print-directory MODE=asan $(ASAN_BUILT)
+	@$(MAKE) --no-print-directory MODE=tsan $(TSAN_BUILT)
+	@$(MAKE) --no-print-directory MODE=fuzz $(FUZZERS)
 
 # It looks at sources and objects. Its own test shows that it finds what it should.
 CHECKED := $(wildcard $(foreach folder,proto server server/* client client/* bench bench/*,$(folder)/*.c))
@@ -98,6 +109,12 @@ shortage: $(SHORTAGE) ## a server to which memory and descriptors are refused (h
 	@$(call each-shortage,--step 23)
 shortage-long: $(SHORTAGE) ## the same, each of 5,000 allocations by itself (6 minutes)
 	@$(call each-shortage,--step 1)
+explore: $(EXPLORE) $(PRINT_MODEL) ## every history of 20 events on one key, mutants of the rules, the model in proto/model (half a minute)
+	@tests/limited $(EXPLORE) --seconds 40
+	@tests/limited tests/explore/check_model $(PRINT_MODEL)
+explore-long: $(EXPLORE) $(PRINT_MODEL) ## the same with 28 events, and spin on each mutant (2 minutes)
+	@tests/limited $(EXPLORE) --depth 28 --seconds 600
+	@tests/limited tests/explore/check_model $(PRINT_MODEL) --all
 model: units ## five million random operations against a naive model
 	@tests/limited $(MODEL)
 wire: programs ## transcripts of every command through redis-cli
@@ -106,7 +123,7 @@ system: programs ## interleavings on real sockets
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
 # Without those that say themselves how many loops they want, and those of options.
 THREADS_SYSTEM := test_strangers test_fairness test_chaos test_connections test_differential test_waiting test_load.Memory test_load.Waiters \
-                  test_process.Leaving
+                  test_attacks test_evidence test_born test_drain test_draining
 threads: programs ## transcripts and system tests once more, with four loops
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/wire/run.py
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/system/run.py $(THREADS_SYSTEM)
@@ -115,6 +132,7 @@ docs: programs client-libraries ## what the documents show, run
 examples: programs ## the four systems of client/examples
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_examples.py
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_flask.py
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_promises.py
 
 # --strict: a client that cannot be had is a failure, not only a line that says so.
 CLIENT_TEST_FLAGS ?= --strict
@@ -122,9 +140,10 @@ test-clients: need-test ## the Redis clients that people use, from Debian and np
 	@$(MAKE) --no-print-directory programs
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/clients/run.py $(CLIENT_TEST_FLAGS)
 
+ASAN_BUILT := programs units build/asan/tests/shortage/shortage
 asan tsan: SANITIZED = tests/sanitized "build/$@/idem-server --version"
 asan: ## units, shortage, model and transcripts under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory MODE=asan programs units build/asan/tests/shortage/shortage
+	@$(MAKE) --no-print-directory MODE=asan $(ASAN_BUILT)
 	@$(SANITIZED) tests/run-units $(patsubst $(B)/%,build/asan/%,$(UNITS))
 	@for loops in 1 4; do $(SANITIZED) build/asan/tests/shortage/shortage --loops $$loops --step 101 || exit 1; done
 	@tests/limited $(SANITIZED) build/asan/tests/test_model --steps 200000
@@ -133,11 +152,12 @@ ubsan: ## units and model under UBSan alone
 	@$(MAKE) --no-print-directory MODE=ubsan programs units
 	@tests/run-units $(patsubst $(B)/%,build/ubsan/%,$(UNITS))
 TSAN_UNITS := $(addprefix build/tsan/tests/test_,$(filter $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/*.c)), \
-              keyspace inbox pubsub monitor transaction regions hugepages))
+              keyspace inbox pubsub monitor transaction regions hugepages served_clock thread))
 TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py \
                tests/system/test_fairness.py))) test_strangers.WrongPasswords
+TSAN_BUILT = programs $(TSAN_UNITS) build/tsan/tests/shortage/shortage
 tsan: ## what threads share, under ThreadSanitizer: units, shortage, transcripts and interleavings with four loops
-	@$(MAKE) --no-print-directory MODE=tsan programs $(TSAN_UNITS) build/tsan/tests/shortage/shortage
+	@$(MAKE) --no-print-directory MODE=tsan $(TSAN_BUILT)
 	@rm -f build/tsan/race.*
 	@TSAN_OPTIONS=exitcode=66 $(SANITIZED) tests/run-units $(TSAN_UNITS)
 	@TSAN_OPTIONS="exitcode=66 detect_deadlocks=0" $(SANITIZED) build/tsan/tests/shortage/shortage --loops 4 --step 401
@@ -199,9 +219,19 @@ $(B)/tests/test_model: $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c)) $(LI
 	@mkdir -p $(@D); echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka $(SERVER_LIBS)
 
+$(EXPLORE) $(PRINT_MODEL): %: %.o $(patsubst %,$(B)/%.o,tests/explore/world tests/explore/mutants server/rules/rules)
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
+
 $(B)/tests/test_%: $(B)/tests/unit/test_%.o $(LIMIT) $(LIB_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) -o $@ $^ -lcmocka $(SERVER_LIBS)
+
+# Allocations fail when the test says so.
+$(B)/tests/test_horizon: LDFLAGS_limit += -Wl,--wrap=malloc
+$(B)/tests/test_waiting: LDFLAGS_limit += -Wl,--wrap=malloc -Wl,--wrap=calloc
+# What the open claims ask memory for passes through the test.
+$(B)/tests/test_open_claims: LDFLAGS += -Wl,--wrap=memory_take
 
 $(B)/tests/runners/hanging: $(B)/tests/runners/hanging.o $(LIMIT)
 	@echo "  LD   $@"
@@ -228,7 +258,7 @@ PACKAGES_client := $(PACKAGES_build) libhiredis-dev
 PACKAGES_valgrind := valgrind
 PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev libmicrohttpd-dev libevent-dev \
                   pkg-config groff man-db g++ redis-tools redis-server python3 python3-redis python3-flask python3-blinker lua5.1 luajit \
-                  $(CLANG) libclang-rt-14-dev procps iproute2
+                  $(CLANG) libclang-rt-14-dev procps iproute2 spin
 need-build:
 	@tests/need $(PACKAGES_build)
 need-client:

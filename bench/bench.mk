@@ -1,6 +1,6 @@
 # The load generator, the floors and their runs. Included by the Makefile of the root.
 
-.PHONY: bench bench-programs instructions
+.PHONY: bench bench-programs bench-horizon instructions
 bench: need-test ## server CPU, latency, memory, expiry and wake-ups beside redis-server and bare floors
 	@$(MAKE) --no-print-directory programs bench-programs
 	@$(PYTHON) bench/run.py $(BENCH_FLAGS)
@@ -9,16 +9,20 @@ instructions: need-valgrind ## instructions per command under callgrind, against
 	@$(MAKE) --no-print-directory programs
 	@$(PYTHON) bench/instructions.py
 
+bench-horizon: need-build ## how often a request would be called forgotten that was not
+	@$(MAKE) --no-print-directory $(B)/bench-horizon
+	@$(B)/bench-horizon
+
 BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard bench/*.c))
 
 # It counts line ends in what it receives: for that gcc 12 uses vectors only at -O3.
 $(B)/bench/flood.o: CFLAGS += -O3
 
-bench-programs: $(addprefix $(B)/,idem-bench bench-uv bench-epoll bench-engine)
+bench-programs: $(addprefix $(B)/,idem-bench bench-uv bench-epoll bench-engine bench-horizon)
 $(B)/idem-bench: $(BENCH_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
-$(B)/bench-engine: $(B)/bench/engine/engine.o $(LIB_OBJ)
+$(B)/bench-engine $(B)/bench-horizon: $(B)/bench-%: $(B)/bench/engine/%.o $(LIB_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
 $(B)/bench-uv $(B)/bench-epoll: $(B)/bench-%: $(B)/bench/floors/%.o $(B)/bench/floors/floor.o

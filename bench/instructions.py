@@ -214,7 +214,7 @@ def count_run(server, library, command, count):
         # Addresses that are the same in every run: tables that are laid out by them, too.
         line = [NO_ASLR, "valgrind", "--tool=callgrind", f"--toggle-collect={COUNTED_FUNCTION}",
                 "--callgrind-out-file=out", server, "--port", "0", "--bind", "127.0.0.1",
-                "--slowlog-log-slower-than", "-1"]
+                "--slowlog-log-slower-than", "-1", "--drain-timeout", "0"]
         environment = dict(os.environ, LD_PRELOAD=library, MALLOC_CONF=NO_DECAY, LC_ALL="C")
         with open(os.path.join(directory, "errors"), "w+b") as errors:
             process = subprocess.Popen(line, cwd=directory, env=environment,

@@ -153,7 +153,7 @@ def memcached_arguments(port, sizes):
 
 
 def idem_arguments(port, sizes):
-    return ["--port", str(port), "--bind", "127.0.0.1"]
+    return ["--port", str(port), "--bind", "127.0.0.1", "--drain-timeout", "0"]
 
 
 def echo_arguments(port, sizes):

@@ -231,6 +231,11 @@ static enum resp_read_result read_length(struct resp_reader *reader, const char 
 
 /* ---- bulk strings ---- */
 
+static const char *name_of(const struct resp_reader *reader) {
+  if (reader->argument_name == NULL) return "argument";
+  return reader->argument_name(reader->context, reader->argv, reader->argc);
+}
+
 /* Decides whether the bulk string under way may be buffered. */
 static void check_size(struct resp_reader *reader, const char *data) {
   size_t limit = RESP_READ_BULK_MAX;
@@ -243,8 +248,10 @@ static void check_size(struct resp_reader *reader, const char *data) {
   reader->total += bulk;
   if (bulk > limit) {
     reader->toobig_limit = limit;
+    reader->toobig_name = name_of(reader);
   } else if (reader->command_limit != 0 && reader->total > reader->command_limit) {
     reader->toobig_limit = reader->command_limit;
+    reader->toobig_name = "command";
   } else {
     return;
   }
@@ -493,6 +500,7 @@ static enum resp_read_result read_inline(struct resp_reader *reader, const char 
     return RESP_READ_COMMAND;
   reader->toobig_index = reader->argc - 1;
   reader->toobig_limit = reader->command_limit;
+  reader->toobig_name = "command";
   reader->argc = 0;
   return RESP_READ_TOOBIG;
 }

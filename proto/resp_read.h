@@ -62,9 +62,13 @@ enum resp_read_result {
  */
 typedef size_t resp_read_argument_limit(void *context, const struct span *argv, size_t index);
 
+/* What that argument is called, for an error; asked once it is known to be too big. Static text. */
+typedef const char *resp_read_argument_name(void *context, const struct span *argv, size_t index);
+
 struct resp_reader {
   /* Set by the caller, may change between commands. */
   resp_read_argument_limit *argument_limit; /* NULL: RESP_READ_BULK_MAX for all */
+  resp_read_argument_name *argument_name;   /* NULL: all are called "argument" */
   void *context;
   size_t unasked_bytes; /* an argument of at most so many bytes is not asked about; 0: all are */
   size_t command_limit; /* all arguments together; a command over it is skipped as too big. 0: no
@@ -78,6 +82,7 @@ struct resp_reader {
                           in error_text */
   size_t toobig_index; /* RESP_READ_TOOBIG */
   size_t toobig_limit;
+  const char *toobig_name; /* the argument's, or "command": all its arguments together */
   /* RESP_READ_MORE: bytes from `data` (less consumed) that must be there before it makes sense to
    * call again; a hint to size the buffer, never more than the limits allow, 0 when unknown. */
   size_t need;

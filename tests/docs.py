@@ -13,6 +13,7 @@ bob> CLAIM a WAIT 5000
 (waits)                no reply comes yet
 bob<                   now the reply comes
 -- 300 ms later --     time passes
+carol> CLAIM a BORN <born>     the unix time in ms at which this server's sessions used it first
 -- bob hangs up --     the connection is closed
 $ idem-server --OPTION VALUE     the following sessions have a server of their own with these
 $ idem-server idem.conf    # LINE      options, or with this line in its configuration file
@@ -65,7 +66,8 @@ HANGS_UP = re.compile(r"^-- (\w+) hangs up --$")
 PRINTS = re.compile(r"(?:#|//|--) prints: (.+)$")
 
 # The protocol's page has to show these in a session. It also has to name every command.
-SHOWN_COMMANDS = ["CLAIM", "STORE", "RENEW", "RELEASE", "FETCH", "WAIT", "AWAIT", "IDEM.CLAIM"]
+SHOWN_COMMANDS = ["CLAIM", "STORE", "RENEW", "RELEASE", "FETCH", "WAIT", "AWAIT", "INSPECT", "CLAIMS",
+                  "IDEM.CLAIM"]
 SHOWN_ERRORS = ["MISMATCH", "STALE", "CONFLICT", "OOM", "TOOBIG", "BUSYKEY", "WRONGTYPE", "ERR",
                 "NOAUTH", "WRONGPASS", "NOPROTO", "EXECABORT"]
 
@@ -133,6 +135,7 @@ class Stage:
         self.values = wire.Values()
         self.connections = {}
         self.heading = None
+        self.born_ms = None
 
     def close(self):
         for connection in self.connections.values():
@@ -166,7 +169,7 @@ class Stage:
         if name not in self.connections:
             self.connections[name] = wire.Cli(self.server, 2)
         cli = self.connections[name]
-        command = self.values.fill(placeholders(command))
+        command = self.values.fill(placeholders(self._with_birth(command)))
         if expected == ["(waits)"]:
             return self._await_wait(cli, command)
         cli.send(command)
@@ -184,6 +187,11 @@ class Stage:
 
     def hang_up(self, name, _):
         self.connections.pop(name).close()
+
+    def _with_birth(self, command):
+        if "<born>" in command and self.born_ms is None:
+            self.born_ms = int(time.time() * 1000)
+        return command.replace("<born>", str(self.born_ms))
 
     def _await_wait(self, cli, command):
         with self.server.client() as control:

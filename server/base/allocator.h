@@ -1,4 +1,5 @@
-/* allocator.h - what malloc's interface lacks: whether memory is there at this moment. Thread-safe. */
+/* allocator.h - what malloc's interface lacks: whether memory is there at this moment. Thread-safe.
+ */
 #ifndef IDEM_SERVER_BASE_ALLOCATOR_H
 #define IDEM_SERVER_BASE_ALLOCATOR_H
 

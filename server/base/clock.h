@@ -12,11 +12,11 @@ static inline uint64_t clock_monotonic_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Unix time in milliseconds. It may jump. */
-static inline int64_t clock_wall_ms(void) {
+/* Unix time. It may jump. */
+static inline int64_t clock_wall_ns(void) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 #endif

@@ -12,8 +12,9 @@
 
 #include "server/commands/worker.h"
 
-/* Locks a shard and returns its engine; *now_ms as in shard_lock. Waits while another loop has
- * locked it. Nested only between access_lock_all and access_unlock_all. */
+/* Locks a shard and returns its engine; *now_ms as in shard_lock, so not to be read in the same
+ * expression. Waits while another loop has locked it. Nested only between access_lock_all and
+ * access_unlock_all. */
 struct engine *access_lock(struct worker *worker, struct shard *shard, int64_t *now_ms);
 void access_unlock(struct worker *worker, struct shard *shard);
 

@@ -20,6 +20,21 @@ size_t argument_limits_argument(void *context, const struct span *argv, size_t i
   return argument_limits_of(worker, lookup_find(worker->commands, argv[0]), argv, index);
 }
 
+const char *argument_limits_name(const struct command *command, const struct span *argv,
+                                 size_t index) {
+  if (command == NULL || index == 0) return "argument";
+  if (command_is_key(command, index, SIZE_MAX)) return "key";
+  if ((command->flags & COMMAND_IDEM) == 0) return "argument";
+  if ((command->flags & COMMAND_ADOPTS_BODY) != 0 && index == COMMAND_BODY) return "body";
+  return request_argument_name(argv, index);
+}
+
+const char *argument_limits_name_argument(void *context, const struct span *argv, size_t index) {
+  const struct worker *worker = context;
+  if (index == 0) return "argument";
+  return argument_limits_name(lookup_find(worker->commands, argv[0]), argv, index);
+}
+
 /* Not inlined: only called for long arguments. */
 __attribute__((noinline)) size_t argument_limits_first_over(const struct worker *worker,
                                                             const struct command *command,

@@ -19,6 +19,12 @@ size_t argument_limits_of(const struct worker *worker, const struct command *com
  * is the worker. */
 size_t argument_limits_argument(void *context, const struct span *argv, size_t index);
 
+/* What argv[index] of the row is called in an error. */
+const char *argument_limits_name(const struct command *command, const struct span *argv,
+                                 size_t index);
+/* The same for a reader: resp_read_argument_name. */
+const char *argument_limits_name_argument(void *context, const struct span *argv, size_t index);
+
 /* The index of the first argument that is over its limit; argc: all are within theirs. */
 size_t argument_limits_first_over(const struct worker *worker, const struct command *command,
                                   const struct span *argv, size_t argc);

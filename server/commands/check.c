@@ -11,9 +11,9 @@
 
 /* ---- replies ---- */
 
-RARE void check_reply_toobig(struct resp_writer *reply, size_t index, size_t limit) {
+RARE void check_reply_toobig(struct resp_writer *reply, const char *name, size_t limit) {
   const struct request_error error = {
-      .fault = REQUEST_TOO_BIG, .index = index, .most = (int64_t)limit};
+      .fault = REQUEST_TOO_BIG, .name = name, .most = (int64_t)limit};
   reply_request_error(reply, &error);
 }
 
@@ -135,7 +135,7 @@ RARE static bool sizes_fit(struct call *call) {
   for (size_t i = 1; i < call->argc; i++) *bytes += call->argv[i].len;
   size_t over = argument_limits_first_over(call->worker, call->command, call->argv, call->argc);
   if (over == call->argc) return true;
-  check_reply_toobig(call->reply, over,
+  check_reply_toobig(call->reply, argument_limits_name(call->command, call->argv, over),
                      argument_limits_of(call->worker, call->command, call->argv, over));
   return false;
 }
@@ -151,7 +151,8 @@ bool check_call(struct call *call) {
 bool check_postponed(const struct worker *worker, const struct session *session,
                      const struct request *request) {
   const struct instance *instance = worker->instance;
-  bool paused = instance->pause_until_ms > worker->now_ms && !atomic_load(&instance->draining);
+  bool paused =
+      instance->pause_until_ms > worker->monotonic_ms && !atomic_load(&instance->draining);
   if (!paused) return false;
   if (!instance->pause_writes_only) return true;
   if (request->command == NULL) return false;

@@ -18,6 +18,6 @@ bool check_postponed(const struct worker *worker, const struct session *session,
                      const struct request *request);
 
 /* Replies that argv[index] is over its limit. */
-void check_reply_toobig(struct resp_writer *reply, size_t index, size_t limit);
+void check_reply_toobig(struct resp_writer *reply, const char *name, size_t limit);
 
 #endif

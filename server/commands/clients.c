@@ -52,8 +52,9 @@ static size_t describe(const struct worker *worker, const struct session *sessio
       "cmd=%s user=default redir=-1 "
       "resp=%d lib-name=%s lib-ver=%s",
       (unsigned long long)session->id, address.peer, address.local, address.fd,
-      text_or_empty(details->name), (long long)((worker->now_ms - session->connected_ms) / 1000),
-      (long long)((worker->now_ms - session->active_ms) / 1000), flags,
+      text_or_empty(details->name),
+      (long long)((worker->monotonic_ms - session->connected_ms) / 1000),
+      (long long)((worker->monotonic_ms - session->active_ms) / 1000), flags,
       topics_count(session, TOPICS_CHANNEL), topics_count(session, TOPICS_PATTERN),
       queue_length(session), address.input_bytes, queue_bytes(session), address.output_bytes,
       address.input_bytes + address.output_bytes, name, session->version,
@@ -344,6 +345,17 @@ void clients_kill(struct call *call) {
 
 /* ---- CLIENT PAUSE ---- */
 
+/* The engines' clock stands meanwhile: owners that may not speak do not lose their claims. A drain
+ * has ended all pauses. The other loops are paused. */
+static void pause(struct worker *worker, int64_t ms, bool only_writes) {
+  struct instance *instance = worker->instance;
+  int64_t now_ms = worker->monotonic_ms;
+  if (atomic_load(&instance->draining)) return;
+  instance->pause_until_ms = now_ms + ms;
+  instance->pause_writes_only = only_writes;
+  served_clock_pause(&instance->clock, now_ms, instance->pause_until_ms);
+}
+
 void clients_pause(struct call *call) {
   long long ms = 0;
   bool only_writes = call->argc == 4 && span_is(call->argv[3], "WRITE");
@@ -351,20 +363,21 @@ void clients_pause(struct call *call) {
     reply_syntax_error(call);
   } else if (call->argc == 4 && !only_writes && !span_is(call->argv[3], "ALL")) {
     resp_write_error(call->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");
-  } else if (!span_to_i64(call->argv[2], &ms) || ms > INT64_MAX - call->now_ms) {
+  } else if (!span_to_i64(call->argv[2], &ms) || ms > INT64_MAX - call->worker->monotonic_ms) {
     resp_write_error(call->reply, "ERR timeout is not an integer or out of range");
   } else if (ms < 0) {
     resp_write_error(call->reply, "ERR timeout is negative");
   } else {
-    call->worker->instance->pause_until_ms = call->now_ms + ms;
-    call->worker->instance->pause_writes_only = only_writes;
+    pause(call->worker, ms, only_writes);
     reply_ok(call);
   }
 }
 
 void clients_unpause(struct call *call) {
   struct instance *instance = call->worker->instance;
-  if (instance->pause_until_ms > call->now_ms) instance->pause_until_ms = call->now_ms;
+  int64_t now_ms = call->worker->monotonic_ms;
+  if (instance->pause_until_ms > now_ms) instance->pause_until_ms = now_ms;
+  served_clock_resume(&instance->clock);
   reply_ok(call);
 }
 

@@ -37,6 +37,7 @@ struct options;
  * error says so. */
 #define COMMAND_RUNS_QUEUE 32768u
 #define COMMAND_ADOPTS_BODY 65536u /* argv[COMMAND_BODY] is kept; the engine may adopt it */
+#define COMMAND_INSPECTS 131072u   /* shows tokens: who may run it may settle claims */
 
 #define COMMAND_BODY 3u
 

@@ -14,6 +14,7 @@
 #include "server/commands/generic.h"
 #include "server/commands/idempotency.h"
 #include "server/commands/info.h"
+#include "server/commands/inspect.h"
 #include "server/commands/introspection.h"
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
@@ -41,6 +42,7 @@
 #define SPREADS COMMAND_SPREADS
 #define RUNS_QUEUE COMMAND_RUNS_QUEUE
 #define ADOPTS_BODY COMMAND_ADOPTS_BODY
+#define INSPECTS COMMAND_INSPECTS
 
 _Static_assert(COMMAND_BODY == REQUEST_STORE_BODY, "where STORE has its body");
 
@@ -50,20 +52,25 @@ const struct command command_table_commands[] = {
 
     /* idempotency */
     {"CLAIM", idempotency_claim, -2, WRITES | WAITS | LOADS | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
-     "key [FP fingerprint] [OWNER id] [LEASE milliseconds] [WAIT milliseconds] [BIND] [HOLD] [TAKEOVER]",
+     "key [FP fingerprint] [OWNER id] [LEASE milliseconds] [WAIT milliseconds] [BORN unix-time-milliseconds] [BIND] [HOLD] [TAKEOVER token]",
      "Answers whether the caller runs the work of a key, replays it, waits for it, or is refused"},
     {"STORE", idempotency_store, -4, WRITES | FAST | IDEM | ADOPTS_BODY, 1, 1, 1, idempotency_store_limit, GROUP_IDEM,
-     "key token body [TTL milliseconds] [META blob]", "Stores the response of a claim and answers all who wait for it"},
+     "key token body [TTL milliseconds] [META blob] [UNSURE | CLEAR]", "Stores the response of a claim and answers all who wait for it"},
     {"RENEW", idempotency_renew, -3, WRITES | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
      "key token [LEASE milliseconds] [STAGE blob]", "Extends the lease of a claim; may note how far the work has come"},
-    {"RELEASE", idempotency_release, 3, WRITES | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
-     "key token", "Gives a claim back without a response"},
+    {"RELEASE", idempotency_release, -3, WRITES | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
+     "key token [UNSURE | CLEAR]", "Gives a claim back without a response"},
     {"FETCH", idempotency_fetch, -2, READS | FAST | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
      "key [FP fingerprint]", "Tells the state of a key without claiming it"},
     {"WAIT", idempotency_wait, -3, READS | WAITS | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
      "key milliseconds [FP fingerprint]", "As FETCH, but waits while another caller runs the work"},
     {"AWAIT", idempotency_wait, -3, READS | WAITS | IDEM, 1, 1, 1, idempotency_limit, GROUP_IDEM,
      "key milliseconds [FP fingerprint]", "The same as WAIT, for clients that own that word"},
+    {"INSPECT", inspect_command, 2, READS | FAST | IDEM | INSPECTS, 1, 1, 1, NULL, GROUP_IDEM, "key",
+     "Shows what is kept of a key, but for the response itself"},
+    {"CLAIMS", inspect_claims, -1, READS | IDEM | INSPECTS, 0, 0, 0, inspect_claims_limit, GROUP_IDEM,
+     "[STATE state] [PREFIX text] [OLDER milliseconds] [AFTER token] [COUNT count]",
+     "Lists the claims without a response, in the order of their tokens"},
 
     /* keys of either kind */
     {"DEL", generic_del, -2, WRITES, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Deletes keys"},
@@ -226,8 +233,8 @@ const struct command command_table_commands[] = {
     {"ACL", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "For programs that ask who they are"},
     {"ACL|WHOAMI", server_acl_whoami, 2, FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Always default, the only user"},
     {"ACL|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
-    {"SHUTDOWN", server_shutdown, -1, ADMIN | NOT_IN_MULTI, 0, 0, 0, NULL, GROUP_SERVER, "[NOSAVE|SAVE] [NOW] [FORCE]",
-     "Drains and stops the server"},
+    {"SHUTDOWN", server_shutdown, -1, ADMIN | NOT_IN_MULTI, 0, 0, 0, NULL, GROUP_SERVER, "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]",
+     "Stops the server when no claim is held any more"},
     {"LOLWUT", server_lolwut, -1, FAST, 0, 0, 0, NULL, GROUP_SERVER, "[VERSION version]", "Tells the version"},
     {"FLUSHALL", generic_flush, -1, WRITES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
     {"FLUSHDB", generic_flush, -1, WRITES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},

@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "server/commands/access.h"
+#include "server/commands/born.h"
 #include "server/commands/reply.h"
 #include "server/commands/silence.h"
 #include "server/rules/answer.h"
@@ -20,6 +21,7 @@ static inline int64_t integer_of(const struct engine_answer *answer, enum answer
     case ANSWER_AGE: return answer->age_ms;
     case ANSWER_LEFT: return answer->left_ms;
     case ANSWER_WAITERS: return (int64_t)answer->count;
+    case ANSWER_HORIZON: return answer->horizon_ms;
     case ANSWER_ONE: return 1;
     case ANSWER_ZERO:
     default: return 0;
@@ -111,20 +113,22 @@ static __attribute__((noinline)) void write_large(struct resp_writer *reply, str
 static SPECIALISED void write_array(struct resp_writer *reply, struct shard *shard,
                                     const struct engine_answer *answer,
                                     const struct answer_form *form) {
-  _Static_assert(ANSWER_MAX_FIELDS == 4, "a to d");
+  _Static_assert(ANSWER_MAX_FIELDS == 5, "a to e");
   struct part a = part_of(answer, form->fields[0]), b = part_of(answer, form->fields[1]);
   struct part c = part_of(answer, form->fields[2]), d = part_of(answer, form->fields[3]);
-  if (is_large(a) || is_large(b) || is_large(c) || is_large(d)) {
+  struct part e = part_of(answer, form->fields[4]);
+  if (is_large(a) || is_large(b)) { /* a body comes first, then its meta */
     write_large(reply, shard, answer, form);
     return;
   }
-  size_t room = room_of(a) + room_of(b) + room_of(c) + room_of(d);
+  size_t room = room_of(a) + room_of(b) + room_of(c) + room_of(d) + room_of(e);
   char *p = resp_write_reserve(reply, HEAD_MAX + form->text.len + room);
   if (p == NULL) return;
   p = put_part(reply, put_head(p, form), answer, a);
   p = put_part(reply, p, answer, b);
   p = put_part(reply, p, answer, c);
-  resp_write_commit(reply, put_part(reply, p, answer, d));
+  p = put_part(reply, p, answer, d);
+  resp_write_commit(reply, put_part(reply, p, answer, e));
 }
 
 static SPECIALISED void write_answer(struct resp_writer *reply, struct shard *shard,
@@ -147,6 +151,8 @@ static SPECIALISED void write_answer(struct resp_writer *reply, struct shard *sh
 WRITER(write_claimed, ANSWER_CLAIMED)
 WRITER(write_done, ANSWER_DONE)
 WRITER(write_busy, ANSWER_BUSY)
+WRITER(write_lapsed, ANSWER_LAPSED)
+WRITER(write_forgotten, ANSWER_FORGOTTEN)
 WRITER(write_unknown, ANSWER_UNKNOWN)
 WRITER(write_nothing, ANSWER_NOTHING)
 WRITER(write_stored, ANSWER_STORED)
@@ -154,7 +160,10 @@ WRITER(write_renewed, ANSWER_RENEWED)
 WRITER(write_released, ANSWER_RELEASED)
 WRITER(write_not_yours, ANSWER_NOT_YOURS)
 WRITER(write_mismatch, ANSWER_MISMATCH)
-WRITER(write_stale, ANSWER_STALE)
+WRITER(write_stale_absent, ANSWER_STALE_ABSENT)
+WRITER(write_stale_stored, ANSWER_STALE_STORED)
+WRITER(write_stale_overtaken, ANSWER_STALE_OVERTAKEN)
+WRITER(write_draining, ANSWER_DRAINING)
 WRITER(write_conflict, ANSWER_CONFLICT)
 WRITER(write_oom, ANSWER_OOM)
 WRITER(write_busykey, ANSWER_BUSYKEY)
@@ -167,14 +176,19 @@ static writer *const WRITERS[] = {
     [ENGINE_CLAIMED] = write_claimed,
     [ENGINE_DONE] = write_done,
     [ENGINE_BUSY] = write_busy,
+    [ENGINE_LAPSED] = write_lapsed,
     [ENGINE_UNKNOWN] = write_unknown,
+    [ENGINE_FORGOTTEN] = write_forgotten,
     [ENGINE_NOTHING] = write_nothing,
     [ENGINE_STORED] = write_stored,
     [ENGINE_RENEWED] = write_renewed,
     [ENGINE_RELEASED] = write_released,
     [ENGINE_NOT_YOURS] = write_not_yours,
     [ENGINE_MISMATCH] = write_mismatch,
-    [ENGINE_STALE] = write_stale,
+    [ENGINE_STALE_ABSENT] = write_stale_absent,
+    [ENGINE_STALE_STORED] = write_stale_stored,
+    [ENGINE_STALE_OVERTAKEN] = write_stale_overtaken,
+    [ENGINE_DRAINING] = write_draining,
     [ENGINE_CONFLICT] = write_conflict,
     [ENGINE_OOM] = write_oom,
     [ENGINE_BUSYKEY] = write_busykey,
@@ -197,9 +211,10 @@ void deliver_waiter(struct worker *worker, struct waiter *waiter) {
   struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
   int64_t now_ms = worker->now_ms;
   struct engine *engine = access_lock(worker, shard, &now_ms);
-  if (!silence_take_late(session)) deliver_answer(&reply, shard, answer);
+  struct engine_answer told;
+  if (!silence_take_late(session)) deliver_answer(&reply, shard, born_told(worker, answer, &told));
   session->waiting = false;
-  session->active_ms = worker->now_ms;
+  session->active_ms = worker->monotonic_ms;
   worker->waiting_count--;
   if (answer->status != ENGINE_CLAIMED) {
     session->waiter = NULL;

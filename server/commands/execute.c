@@ -71,15 +71,16 @@ void execute_request(struct worker *worker, struct session *session, struct requ
       .now_ms = worker->now_ms,
   };
   size_t before = reply.out->len;
-  session->active_ms = worker->now_ms;
+  session->active_ms = worker->monotonic_ms;
   run(&call, before);
   if (session->stranger && reply_is_error(&reply, before)) strangers_note_error(worker, session);
   silence_end(&call, aside);
 }
 
-void execute_toobig(struct worker *worker, struct session *session, size_t index, size_t limit) {
+void execute_toobig(struct worker *worker, struct session *session, const char *name,
+                    size_t limit) {
   struct resp_writer reply = session_writer(session, worker);
-  if (!silence_covers_unread(session)) check_reply_toobig(&reply, index, limit);
+  if (!silence_covers_unread(session)) check_reply_toobig(&reply, name, limit);
   if (session->stranger) strangers_note_error(worker, session);
   queue_spoil(session);
 }

@@ -21,8 +21,8 @@
 /* Runs it. Ask check_postponed first, which this does not. Leaves the latest reading of the clock
  * in request->stamp_ns. Its arguments may go when it returns. */
 void execute_request(struct worker *worker, struct session *session, struct request *request);
-/* The reader skipped a command whose argv[index] is over its limit: replies the error. */
-void execute_toobig(struct worker *worker, struct session *session, size_t index, size_t limit);
+/* The reader skipped a command whose argument of this name is over its limit: replies the error. */
+void execute_toobig(struct worker *worker, struct session *session, const char *name, size_t limit);
 /* What was read is no command, or its rest did not arrive in time: replies the error; the caller
  * closes the connection. */
 void execute_malformed(struct worker *worker, struct session *session, const char *error);

@@ -14,7 +14,7 @@ void expire_expireat(struct call *call);
 void expire_pexpireat(struct call *call);
 void expire_persist(struct call *call);
 
-/* The wall clock of this turn, in milliseconds. */
+/* The wall clock of this turn, in milliseconds: of call->now_ms, on the engines' clock. */
 int64_t expire_unix_ms(const struct call *call);
 /* A time on the wall clock as a deadline on the engine's clock: now at the earliest. */
 int64_t expire_deadline(const struct call *call, long long unix_ms);

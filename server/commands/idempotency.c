@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "server/commands/born.h"
 #include "server/commands/deliver.h"
 #include "server/commands/reply.h"
 #include "server/rules/answer.h"
@@ -31,15 +32,16 @@ static inline struct request_input input_of(const struct call *call) {
   return (struct request_input){call->argv, call->argc, &call->worker->options->limits};
 }
 
-/* No command waits inside EXEC, nor while the server drains. */
+/* No command waits inside EXEC, nor while the server leaves. */
 static inline int64_t wait_of(const struct call *call, int64_t asked_ms) {
-  if (asked_ms == 0 || call->in_exec || atomic_load(&call->worker->instance->draining)) return 0;
+  if (asked_ms == 0 || call->in_exec || atomic_load(&call->worker->instance->leaving)) return 0;
   return asked_ms;
 }
 
-static void finish(struct call *call, const struct engine_answer *answer) {
+static inline void finish(struct call *call, const struct engine_answer *answer) {
   if (answer->status != ENGINE_QUEUED) {
-    deliver_answer(call->reply, call->shard, answer);
+    struct engine_answer told;
+    deliver_answer(call->reply, call->shard, born_told(call->worker, answer, &told));
     return;
   }
   assert(call->session->waiter == NULL && !call->in_exec);
@@ -82,6 +84,8 @@ void idempotency_claim(struct call *call) {
     reply_request_error(call->reply, &error);
     return;
   }
+  int64_t born_ms = 0;
+  if (request.born && !born_on_engine(call, request.born_ms, &born_ms)) return;
   struct binding *binding = NULL;
   if (request.bind && (binding = own_binding(call)) == NULL) {
     resp_write_error(call->reply, answer_error(ANSWER_NO_MEMORY));
@@ -94,8 +98,10 @@ void idempotency_claim(struct call *call) {
       .owner = request.owner,
       .lease_ms = (uint32_t)request.lease_ms,
       .wait_ms = wait_of(call, request.wait_ms),
-      .hold = request.hold,
+      .born = request.born,
+      .born_ms = born_ms,
       .takeover = request.takeover,
+      .hold = request.hold,
       .binding = binding,
       .context = call->session,
       .loop_id = call->worker->number,
@@ -120,6 +126,7 @@ void idempotency_store(struct call *call) {
       .meta = request.meta,
       .token = request.token,
       .ttl_ms = request.ttl_ms,
+      .word = request.word,
       .adopted = adoptable_body(call, request.body),
   };
   struct engine_answer answer;
@@ -156,7 +163,7 @@ void idempotency_release(struct call *call) {
     return;
   }
   const struct engine_release release = {
-      .name = call->name, .key = request.key, .token = request.token};
+      .name = call->name, .key = request.key, .token = request.token, .word = request.word};
   struct engine_answer answer;
   engine_release(call->engine, &release, call->now_ms, &answer);
   finish(call, &answer);

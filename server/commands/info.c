@@ -41,6 +41,7 @@ struct figures {
 static void read_figures(struct worker *worker, struct figures *figures) {
   const struct instance *instance = worker->instance;
   shards_stats(worker, &figures->engine);
+  shards_oldest(worker, &figures->engine);
   process_metrics_read(&figures->process);
   memory_metrics_read(&figures->engine, instance->options, &figures->memory);
   instance_metrics_read(worker, &figures->instance);
@@ -133,7 +134,9 @@ static const struct section SECTIONS[] = {
      NULL},
     {{"Replication", true}, {PART(instance_metrics_replication, instance)}, NULL},
     {{"CPU", true}, {PART(process_metrics_cpu, process)}, NULL},
-    {{"Idem", true}, {PART(engine_metrics_idem, engine)}, NULL},
+    {{"Idem", true},
+     {PART(engine_metrics_idem, engine), PART(instance_metrics_memory_of_requests, instance)},
+     NULL},
     {{"Threads", true}, {PART(instance_metrics_threads, instance)}, put_loops},
     {{"Commandstats", false}, {{NULL, 0}}, put_commands},
     {{"Cluster", true}, {FIXED(redis_metrics_cluster)}, NULL},

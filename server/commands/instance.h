@@ -24,6 +24,8 @@
 #include <stdatomic.h>
 
 #include "server/base/list.h"
+#include "server/base/served_clock.h"
+#include "server/base/wall_clock.h"
 #include "server/commands/lookup.h"
 #include "server/engine/keyspace.h"
 #include "server/ops/log.h"
@@ -46,6 +48,9 @@ typedef const char *instance_reconfigured(struct instance *instance, char error[
 typedef void instance_wake(struct instance *instance, uint64_t loops);
 typedef void instance_action(struct worker *worker);
 
+/* The last one does not wait for owners. */
+enum instance_shutdown { INSTANCE_STAYS, INSTANCE_DRAINS, INSTANCE_LEAVES };
+
 #define INSTANCE_AUTH_ADDRESSES 1024u
 
 struct instance {
@@ -61,7 +66,7 @@ struct instance {
    * they are resumed. The caller's own gate is unlocked and locked again in between, so its
    * sessions may be marked for closing by then. */
   instance_action *pause_others, *resume_others;
-  /* Reads the clock, for worker.now_ms; with one worker it may be NULL. */
+  /* Reads the clocks, for worker.now_ms and monotonic_ms; with one worker it may be NULL. */
   instance_action *see_time;
   struct worker *workers[KEYSPACE_MAX_LOOPS];
   unsigned worker_count;
@@ -81,12 +86,15 @@ struct instance {
    * in it. */
   _Atomic uint64_t auth_failures[INSTANCE_AUTH_ADDRESSES];
   uint64_t address_seed;
-  _Atomic bool shutdown_wanted; /* SHUTDOWN was called */
-  _Atomic bool draining;        /* no command waits from here on */
+  _Atomic int shutdown_wanted; /* enum instance_shutdown: SHUTDOWN was called */
+  _Atomic bool draining;       /* nobody is granted a claim from here on; no CLIENT PAUSE */
+  _Atomic bool leaving;        /* no command waits from here on */
 
-  _Atomic int64_t wall_offset_ms; /* unix time = now_ms + wall_offset_ms */
-  int64_t started_ms;
-  int port; /* that listens; 0 none */
+  struct served_clock clock; /* the engines' */
+  struct wall_clock wall;    /* sampled by the first loop */
+  int64_t started_ms;        /* on the monotonic clock, as pause_until_ms */
+  int64_t horizon_start_ms;  /* on the engines' clock: their memory of requests began */
+  int port;                  /* that listens; 0 none */
   char run_id[41];
   int64_t pause_until_ms; /* CLIENT PAUSE; 0 none. As options */
   bool pause_writes_only;

@@ -12,18 +12,20 @@ static uint64_t count_waiting(const struct instance *instance) {
 
 void instance_metrics_read(const struct worker *worker, struct instance_metrics *figures) {
   struct instance *instance = worker->instance;
-  int64_t uptime_s = (worker->now_ms - instance->started_ms) / 1000;
+  int64_t uptime_s = (worker->monotonic_ms - instance->started_ms) / 1000;
   *figures = (struct instance_metrics){
       .run_id = instance->run_id,
       .config_file = instance->options->config_file,
       .port = instance->port,
-      .wall_us = (worker->now_ms + worker_wall_offset_ms(worker)) * 1000,
+      .wall_us = worker_unix_ms(worker) * 1000,
       .uptime_s = uptime_s,
       .uptime_days = uptime_s / 86400,
+      .horizon_start_unix_ms = instance->horizon_start_ms + worker_largest_offset_ms(worker),
       .maxclients = instance->options->maxclients,
       .several_loops = instance->worker_count > 1,
       .loops = instance->worker_count,
       .shards = keyspace_shards(instance->keyspace),
+      .draining = atomic_load(&instance->draining),
       .sessions = atomic_load(&instance->session_count),
       .peak_sessions = atomic_load(&instance->peak_sessions),
       .waiting = count_waiting(instance),
@@ -44,6 +46,7 @@ const struct metric instance_metrics_server[] = {
     {"server_time_usec", TEXT, "Unix time in microseconds.", FIELD(wall_us)},
     {"uptime_in_seconds", METRIC_GAUGE, METRIC_SECONDS, "Time since the start.", FIELD(uptime_s)},
     {"uptime_in_days", TEXT, "The same in days.", FIELD(uptime_days)},
+    {"draining", GAUGE, "1 when it is about to leave: nobody is granted a claim.", FIELD(draining)},
     {"io_threads_active", TEXT, "1 with several event loops.", FIELD(several_loops)},
     {"config_file", TEXT, "Path of the configuration file; empty without one.", FIELD(config_file)},
     METRIC_END,
@@ -66,6 +69,14 @@ const struct metric instance_metrics_clients[] = {
      FIELD(strangers)},
     {"monitor_clients", GAUGE, "Clients that run MONITOR.", FIELD(monitors)},
     {"peak_clients", GAUGE, "Highest connected_clients.", FIELD(peak_sessions)},
+    METRIC_END,
+};
+
+const struct metric instance_metrics_memory_of_requests[] = {
+    {"horizon_start_unix_ms", TEXT,
+     "When the memory of requests begins, unix time in milliseconds: those born earlier may have "
+     "been forgotten.",
+     FIELD(horizon_start_unix_ms)},
     METRIC_END,
 };
 

@@ -7,8 +7,8 @@
 
 struct instance_metrics {
   const char *run_id, *config_file;
-  int64_t port, wall_us, uptime_s, uptime_days, maxclients;
-  uint64_t several_loops, loops, shards; /* several_loops: 0 or 1 */
+  int64_t port, wall_us, uptime_s, uptime_days, maxclients, horizon_start_unix_ms;
+  uint64_t several_loops, loops, shards, draining; /* several_loops, draining: 0 or 1 */
   uint64_t sessions, peak_sessions, waiting, strangers, monitors;
   uint64_t input_bytes, output_bytes;
 };
@@ -18,6 +18,7 @@ void instance_metrics_read(const struct worker *worker, struct instance_metrics 
 
 extern const struct metric instance_metrics_server[];
 extern const struct metric instance_metrics_clients[];
+extern const struct metric instance_metrics_memory_of_requests[];
 extern const struct metric instance_metrics_replication[];
 extern const struct metric instance_metrics_threads[];
 

@@ -167,7 +167,7 @@ static const struct flag_name FLAG_NAMES[] = {
     {COMMAND_LOADS_MEMORY, "denyoom", NULL},  {COMMAND_ADMIN, "admin", "@admin"},
     {COMMAND_PUBSUB, "pubsub", NULL},         {COMMAND_WAITS, "blocking", "@blocking"},
     {COMMAND_BEFORE_AUTH, "no_auth", NULL},   {COMMAND_FAST, "fast", "@fast"},
-    {COMMAND_NOT_IN_MULTI, "no_multi", NULL},
+    {COMMAND_NOT_IN_MULTI, "no_multi", NULL}, {COMMAND_INSPECTS, NULL, "@inspect"},
 };
 #define FLAG_NAME_COUNT (sizeof FLAG_NAMES / sizeof FLAG_NAMES[0])
 

@@ -67,7 +67,7 @@ static void line_make(struct line *line, const struct call *call) {
   const struct worker *worker = call->worker;
   struct session_address address = {.peer = ""};
   worker->instance->describe(call->session, &address);
-  int64_t unix_ms = call->now_ms + worker_wall_offset_ms(worker);
+  int64_t unix_ms = worker_unix_ms(worker);
   char head[SESSION_ADDRESS_BYTES + 64];
   int len = snprintf(head, sizeof head, "+%" PRId64 ".%06" PRId64 " [0 %s]", unix_ms / 1000,
                      unix_ms % 1000 * 1000, address.peer);

@@ -23,10 +23,30 @@ void server_time(struct call *call) {
   resp_write_bulk_text(call->reply, microseconds);
 }
 
-/* [NOSAVE|SAVE] [NOW] [FORCE]: nothing is saved, so none of them changes anything. No reply: the
- * connection ends. */
+/* As in Redis while none has begun. One that has begun goes on: callers were refused already. */
+static void abort_shutdown(struct call *call) {
+  bool draining = atomic_load(&call->worker->instance->draining);
+  resp_write_error(call->reply, draining ? "ERR a drain that has begun cannot be aborted"
+                                         : "ERR No shutdown in progress.");
+}
+
+/* A drain that has begun can be made to leave, but not to stay. */
+static void want_shutdown(struct call *call, enum instance_shutdown wanted) {
+  struct instance *instance = call->worker->instance;
+  if ((int)wanted > atomic_load(&instance->shutdown_wanted))
+    atomic_store(&instance->shutdown_wanted, (int)wanted);
+  if (call->worker->number != 0) instance->wake(instance, 1);
+}
+
+/* [NOSAVE|SAVE] [NOW] [FORCE], or ABORT. Nothing is saved, so NOSAVE, SAVE and FORCE, which ignores
+ * that saving fails, change nothing. NOW waits for no owner, as Redis then waits for no replica. No
+ * reply: the connection ends. */
 void server_shutdown(struct call *call) {
   static const char *const words[] = {"NOSAVE", "SAVE", "NOW", "FORCE"};
+  if (call->argc == 2 && span_is(call->argv[1], "ABORT")) {
+    abort_shutdown(call);
+    return;
+  }
   bool given[sizeof words / sizeof words[0]] = {false};
   for (size_t i = 1; i < call->argc; i++) {
     bool known = false;
@@ -38,8 +58,7 @@ void server_shutdown(struct call *call) {
       return;
     }
   }
-  atomic_store(&call->worker->instance->shutdown_wanted, true);
-  if (call->worker->number != 0) call->worker->instance->wake(call->worker->instance, 1);
+  want_shutdown(call, given[2] ? INSTANCE_LEAVES : INSTANCE_DRAINS);
 }
 
 /* Longest DEBUG SLEEP: it stops the whole server on purpose, but not for ever. */

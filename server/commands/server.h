@@ -5,7 +5,7 @@
 #include "server/commands/call.h"
 
 void server_time(struct call *call);
-void server_shutdown(struct call *call); /* drains, as SIGTERM does */
+void server_shutdown(struct call *call); /* drains, as SIGTERM does; NOW leaves */
 void server_debug_sleep(struct call *call);
 void server_latency_none(struct call *call);
 void server_latency_reset(struct call *call);

@@ -28,7 +28,8 @@ void session_cancel_wait(struct session *session, struct worker *worker) {
   if (session->waiter == NULL) return;
   struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
   int64_t now_ms = worker->now_ms;
-  waiter_cancel(access_lock(worker, shard, &now_ms), session->waiter, now_ms);
+  struct engine *engine = access_lock(worker, shard, &now_ms);
+  waiter_cancel(engine, session->waiter, now_ms);
   access_unlock(worker, shard);
   session->waiter = NULL;
 }
@@ -55,7 +56,8 @@ void session_unbind(struct session *session, struct worker *worker) {
     if (bindings[i] == NULL) continue;
     struct shard *shard = keyspace_shard(worker->instance->keyspace, i);
     int64_t now_ms = worker->now_ms;
-    binding_close(access_lock(worker, shard, &now_ms), bindings[i], now_ms);
+    struct engine *engine = access_lock(worker, shard, &now_ms);
+    binding_close(engine, bindings[i], now_ms);
     access_unlock(worker, shard);
   }
   free(bindings);

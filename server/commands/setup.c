@@ -16,6 +16,7 @@
 #include "server/commands/command_table.h"
 #include "server/commands/task.h"
 #include "server/commands/topics.h"
+#include "server/engine/engine.h"
 #include "server/rules/request.h"
 
 /* ---- the instance ---- */
@@ -38,10 +39,12 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
       .options = options,
       .log = log,
       .started_ms = now_ms,
+      .horizon_start_ms = engine_horizon_start_ms(shard_engine(keyspace_shard(keyspace, 0))),
       .commands = lookup_create(command_table_commands, command_table_command_count),
       .slowlog = slowlog_create(),
   };
   atomic_init(&instance->next_session_id, 1);
+  served_clock_init(&instance->clock);
   pthread_mutex_init(&instance->strangers_lock, NULL);
   list_init(&instance->strangers);
   if (instance->commands != NULL && instance->slowlog != NULL && make_run_id(instance->run_id) &&
@@ -69,6 +72,7 @@ bool setup_worker_init(struct worker *worker, struct instance *instance, int64_t
       .commands = instance->commands,
       .slowlog = instance->slowlog,
       .now_ms = now_ms,
+      .monotonic_ms = now_ms,
       .unasked_bytes = request_least_limit(&instance->options->limits),
       .stats = calloc(instance->commands->count, sizeof *worker->stats),
       .topics = topics_create(),
@@ -109,8 +113,8 @@ void setup_session_init(struct session *session, struct worker *worker) {
       .id = atomic_fetch_add(&worker->instance->next_session_id, 1),
       .version = 2,
       .last_row = SESSION_NO_ROW,
-      .connected_ms = worker->now_ms,
-      .active_ms = worker->now_ms,
+      .connected_ms = worker->monotonic_ms,
+      .active_ms = worker->monotonic_ms,
       .authenticated = worker->options->requirepass[0] == '\0',
   };
   list_append(&worker->sessions, &session->link);

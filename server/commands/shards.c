@@ -5,6 +5,7 @@
 
 #include "server/commands/access.h"
 #include "server/engine/effect.h"
+#include "server/engine/engine.h"
 #include "server/engine/stats.h"
 #include "server/engine/tick.h"
 
@@ -17,7 +18,8 @@ void shards_tick(struct worker *worker, unsigned steps) {
   for (; due != 0; due &= due - 1) {
     struct shard *shard = keyspace_shard(keyspace, (unsigned)__builtin_ctzll(due));
     int64_t now_ms = worker->now_ms;
-    tick_run(access_lock(worker, shard, &now_ms), now_ms, share);
+    struct engine *engine = access_lock(worker, shard, &now_ms);
+    tick_run(engine, now_ms, share);
     access_unlock(worker, shard);
   }
 }
@@ -33,6 +35,30 @@ void shards_stats(struct worker *worker, struct stats *sum) {
     access_unlock(worker, shard);
     stats_add(sum, &stats);
   }
+}
+
+void shards_oldest(struct worker *worker, struct stats *sum) {
+  struct keyspace *keyspace = worker->instance->keyspace;
+  for (unsigned i = 0; i < keyspace_shards(keyspace); i++) {
+    struct shard *shard = keyspace_shard(keyspace, i);
+    int64_t now_ms = worker->now_ms;
+    struct engine *engine = access_lock(worker, shard, &now_ms);
+    stats_read_oldest(engine, now_ms, sum);
+    access_unlock(worker, shard);
+  }
+}
+
+void shards_stop_grants(struct worker *worker) {
+  struct keyspace *keyspace = worker->instance->keyspace;
+  int64_t now_ms = worker->now_ms;
+  access_lock_all(worker, &now_ms);
+  for (unsigned i = 0; i < keyspace_shards(keyspace); i++) {
+    struct shard *shard = keyspace_shard(keyspace, i);
+    struct engine *engine = access_lock(worker, shard, &now_ms);
+    engine_stop_grants(engine, now_ms);
+    access_unlock(worker, shard);
+  }
+  access_unlock_all(worker);
 }
 
 /* If two workers change it at the same time, their order does not matter, since each reads the

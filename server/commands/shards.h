@@ -1,6 +1,6 @@
 /*
  * shards.h - what is done to one shard after the other, each locked in its turn: deadlines,
- * figures, whether effects are kept.
+ * figures, the end of grants, whether effects are kept.
  *
  * It must not know keys, sessions or commands. What it reads of several shards is not of one
  * moment, unless the caller has locked all (access_lock_all). Each function is called by the
@@ -19,6 +19,13 @@ void shards_tick(struct worker *worker, unsigned steps);
 
 /* The figures of all engines, added up. */
 void shards_stats(struct worker *worker, struct stats *sum);
+
+/* The same of the ages of the oldest claims: the highest of all engines, in a sum that
+ * shards_stats has read. Walks lists for a while, so it is not for every command. */
+void shards_oldest(struct worker *worker, struct stats *sum);
+
+/* From now on no claim is granted, from one moment on in all engines: engine_stop_grants. */
+void shards_stop_grants(struct worker *worker);
 
 /* Whether sessions of this worker are subscribed to effects from here on: engines keep effects
  * while those of any worker are. */

@@ -90,7 +90,7 @@ static struct entry *entry_create(const struct call *call, uint64_t nanoseconds)
   memcpy(entry->peer, address.peer, sizeof entry->peer);
   const struct session_details *details = call->session->details;
   entry->client_name = strdup(details != NULL && details->name != NULL ? details->name : "");
-  entry->unix_s = (call->now_ms + worker_wall_offset_ms(call->worker)) / 1000;
+  entry->unix_s = worker_unix_ms(call->worker) / 1000;
   entry->microseconds = (int64_t)(nanoseconds / 1000);
   bool kept = entry->client_name != NULL;
   for (size_t i = 0; kept && i < call->argc && i < SLOWLOG_MAX_ARGS; i++)

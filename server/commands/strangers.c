@@ -73,7 +73,7 @@ void strangers_add(struct worker *worker, struct session *session) {
     session_close(session, worker);
     return;
   }
-  guard->since_ms = worker->now_ms;
+  guard->since_ms = worker->monotonic_ms;
   guard->owed = session_output_bytes(session);
   guard->evicted = false;
   session->stranger = true;
@@ -118,10 +118,10 @@ void strangers_review(struct worker *worker) {
   struct instance *instance = worker->instance;
   uint64_t loops = 0;
   struct guard *oldest;
-  if (instance->pause_until_ms > worker->now_ms) return; /* they cannot send AUTH now */
+  if (instance->pause_until_ms > worker->monotonic_ms) return; /* they cannot send AUTH now */
   lock(instance);
   while ((oldest = oldest_of(instance)) != NULL &&
-         worker->now_ms - oldest->since_ms >= STRANGERS_MS)
+         worker->monotonic_ms - oldest->since_ms >= STRANGERS_MS)
     loops |= evict(instance, oldest);
   unlock(instance);
   if (loops != 0) instance->wake(instance, loops);
@@ -166,7 +166,7 @@ static uint64_t address_hash(const struct call *call) {
 static bool too_many_of_address(const struct call *call) {
   struct instance *instance = call->worker->instance;
   _Atomic uint64_t *place = &instance->auth_failures[address_hash(call) % INSTANCE_AUTH_ADDRESSES];
-  uint64_t second = (uint64_t)call->now_ms / 1000, seen = atomic_load(place), next;
+  uint64_t second = (uint64_t)call->worker->monotonic_ms / 1000, seen = atomic_load(place), next;
   do {
     next = seen >> 32 == (uint32_t)second ? seen + 1 : second << 32 | 1;
   } while (!atomic_compare_exchange_weak(place, &seen, next));
@@ -177,7 +177,7 @@ static bool delay(struct call *call) {
   struct session *session = call->session;
   struct guard *guard = guard_of(call->worker, session);
   if (guard == NULL) return false;
-  guard->until_ms = call->now_ms + STRANGERS_AUTH_DELAY_MS;
+  guard->until_ms = call->worker->monotonic_ms + STRANGERS_AUTH_DELAY_MS;
   list_append(&call->worker->delayed, &guard->delayed);
   session->delayed = true;
   return true;
@@ -193,7 +193,7 @@ bool strangers_exhausted(const struct session *session) {
 
 static void log_failure(const struct call *call) {
   struct session_address address;
-  if (!log_wants(call->worker->log, LOG_AUTH_FAILED, call->now_ms)) return;
+  if (!log_wants(call->worker->log, LOG_AUTH_FAILED, call->worker->monotonic_ms)) return;
   call->worker->instance->describe(call->session, &address);
   log_line(call->worker->log, LOG_LEVEL_WARNING, "wrong password from %s (client %llu)",
            address.peer, (unsigned long long)call->session->id);
@@ -221,10 +221,10 @@ struct session *strangers_answer(struct worker *worker, bool all) {
   if (node == &worker->delayed) return NULL;
   struct guard *guard = LIST_ENTRY(node, struct guard, delayed);
   struct session *session = guard->session;
-  if (!all && guard->until_ms > worker->now_ms) return NULL;
+  if (!all && guard->until_ms > worker->monotonic_ms) return NULL;
   struct resp_writer reply = session_writer(session, worker);
   if (!silence_take_late(session)) reply_wrong(&reply);
-  session->active_ms = worker->now_ms;
+  session->active_ms = worker->monotonic_ms;
   session->close_when_sent |= strangers_exhausted(session);
   strangers_forget_delay(session);
   return session;

@@ -67,7 +67,7 @@ static void finish(struct call *call, struct task *task) {
   struct resp_writer reply = session_writer(session, call->worker);
   call->reply = &reply;
   if (!silence_take_late(session)) task->reply(call, task);
-  session->active_ms = call->worker->now_ms;
+  session->active_ms = call->worker->monotonic_ms;
   note_time(call, task);
   task_abandon(task);
 }

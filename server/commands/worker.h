@@ -54,7 +54,9 @@ struct worker {
   char *effect_channel;       /* room for the name of an effect's channel (effects.c) */
   size_t effect_channel_capacity;
 
-  int64_t now_ms; /* this turn, on the engines' clock */
+  /* The last reading of two clocks. now_ms: the engines' (base/served_clock.h), for leases, TTLs,
+   * waits and all other deadlines of keys. monotonic_ms: the system's, for everything else. */
+  int64_t now_ms, monotonic_ms;
   struct worker_timed_run timed_run;
   size_t unasked_bytes; /* request_least_limit: arguments up to this need no check */
   struct worker_counters counters;
@@ -63,8 +65,22 @@ struct worker {
   bool others_paused;
 };
 
+/* Unix time, now. */
+static inline int64_t worker_unix_ms(const struct worker *worker) {
+  return worker->monotonic_ms + wall_clock_offset_ms(&worker->instance->wall);
+}
+
+/* Unix time = the engines' clock + this, as it is now: it grows by what their clock does not
+ * count. */
 static inline int64_t worker_wall_offset_ms(const struct worker *worker) {
-  return atomic_load_explicit(&worker->instance->wall_offset_ms, memory_order_relaxed);
+  return worker_unix_ms(worker) - worker->now_ms;
+}
+
+/* The largest that offset can have been since the start. With it a time of the engines' clock that
+ * has passed becomes the latest unix time that it can have been, and a unix time the earliest on
+ * their clock. */
+static inline int64_t worker_largest_offset_ms(const struct worker *worker) {
+  return worker->monotonic_ms + wall_clock_largest_ms(&worker->instance->wall) - worker->now_ms;
 }
 
 /* What is counted of a row. */

@@ -193,6 +193,12 @@ struct key codec_key(const struct response_ref *ref) {
   return key;
 }
 
+int64_t codec_since_ms(const struct codec_base *base, const struct response_ref *ref) {
+  uint64_t since;
+  leb_read((const unsigned char *)ref + 1, &since);
+  return (int64_t)sum((uint64_t)base->since_ms, since);
+}
+
 int64_t codec_deadline_ms(const struct codec_base *base, const struct response_ref *ref) {
   uint64_t since, ttl;
   leb_read(leb_read((const unsigned char *)ref + 1, &since), &ttl);

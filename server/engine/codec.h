@@ -38,6 +38,7 @@ size_t codec_write(const struct codec_base *base, unsigned class, unsigned char 
 void codec_read(const struct codec_base *base, const struct response_ref *ref,
                 struct response *response);
 struct key codec_key(const struct response_ref *ref);
+int64_t codec_since_ms(const struct codec_base *base, const struct response_ref *ref);
 int64_t codec_deadline_ms(const struct codec_base *base, const struct response_ref *ref);
 
 /* Its key and its size, without reading its blobs, which may be gone. */

@@ -48,13 +48,18 @@ bool due_is_gone(const struct engine *engine, struct entry entry, int64_t now_ms
 static struct record *end_flushed(struct engine *engine, struct record *record, int64_t now_ms) {
   entry_revive(engine, record);
   if (record->phase == RULES_HELD)
-    return grant_end(engine, record, RULES_END_DELETED, engine->flushed_ms, now_ms);
+    return grant_end(engine, record, RULES_END_CLEARED, engine->flushed_ms, now_ms);
   forget_record(engine, record);
   return NULL;
 }
 
+/* What ends by time may be asked for again by a request that was born before. */
 static struct record *end_expired(struct engine *engine, struct record *record) {
   engine->counters.expired++;
+  if (!record_is_value(record)) {
+    uint64_t hash = name_hash(engine, record_key(record).bytes);
+    horizon_note(&engine->horizon, hash, record->since_ms);
+  }
   forget_record(engine, record);
   return NULL;
 }
@@ -96,7 +101,10 @@ struct record *due_apply(struct engine *engine, struct record *record, int64_t n
 /* ---- responses ---- */
 
 static void end_response(struct engine *engine, struct response_ref *response, uint64_t hash) {
-  if (!response_log_is_flushed(&engine->log, response)) engine->counters.expired++;
+  if (!response_log_is_flushed(&engine->log, response)) {
+    engine->counters.expired++;
+    horizon_note(&engine->horizon, hash, response_log_since_ms(response));
+  }
   forget_response(engine, response, hash);
 }
 

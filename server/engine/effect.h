@@ -36,7 +36,7 @@ bool effect_next(struct engine *engine, struct effect *effect);
 /* ---- for the rooms of the engine ---- */
 
 void effect_emit(struct engine *engine, enum effect_kind kind, struct key key);
-/* Call before a record becomes LAPSED or ABSENT: readers get null from then on. A record that was
+/* Call before a record becomes LAPSED or ABSENT: no owner runs it from then on. A record that was
  * LAPSED has been reported already; a plain value is not reported. */
 void effect_emit_free(struct engine *engine, struct entry entry);
 

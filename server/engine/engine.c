@@ -6,11 +6,13 @@
 
 #include "server/engine/binding.h"
 #include "server/engine/effect.h"
+#include "server/engine/fill_answer.h"
 #include "server/engine/find.h"
 #include "server/engine/grant.h"
 #include "server/engine/memory_limit.h"
+#include "server/engine/open_claims.h"
 #include "server/engine/pin.h"
-#include "server/engine/fill_answer.h"
+#include "server/engine/queued_owners.h"
 #include "server/engine/token.h"
 
 /* ---- life ---- */
@@ -33,7 +35,11 @@ struct engine *engine_create(const struct engine_options *options, int64_t now_m
   set_reserve(engine, options->store_reserve);
   engine->next_token = options->first_token;
   engine->waits_past_ms = INT64_MIN;
+  const struct horizon_place place = {options->horizon_bits, options->shard,
+                                      options->shards > 0 ? options->shards : 1};
+  horizon_init(&engine->horizon, &engine->memory, &place, now_ms);
   response_log_init(&engine->log, &engine->memory, now_ms);
+  open_claims_init(&engine->open_claims, &engine->memory);
   wheel_init(&engine->leases, now_ms);
   wheel_init(&engine->waits, now_ms);
   wheel_init(&engine->ends, now_ms);
@@ -60,16 +66,35 @@ void engine_destroy(struct engine *engine) {
     if (next == 0) break;
     cursor = next;
   }
+  open_claims_deinit(&engine->open_claims);
   index_deinit(&engine->index);
+  queued_owners_deinit(engine);
+  horizon_deinit(&engine->horizon);
   free(engine);
 }
 
 void engine_reconfigure(struct engine *engine, const struct engine_options *options) {
   engine->options.retention_ms = options->retention_ms;
+  engine->options.unknown_retention_ms = options->unknown_retention_ms;
+  engine->options.born_skew_ms = options->born_skew_ms;
   engine->options.memory_limit = options->memory_limit;
   set_reserve(engine, options->store_reserve);
   engine->options.waiters_per_key = options->waiters_per_key;
   engine->options.waiters_total = options->waiters_total;
+}
+
+void engine_stop_grants(struct engine *engine, int64_t now_ms) {
+  engine->no_grants = true;
+  struct list *node = engine->waited.next, *next;
+  for (; node != &engine->waited; node = next) {
+    next = node->next;
+    struct record *record = LIST_ENTRY(node, struct claim, waited)->record;
+    wait_queue_end_claims(engine, record, now_ms);
+  }
+}
+
+int64_t engine_horizon_start_ms(const struct engine *engine) {
+  return horizon_start_ms(&engine->horizon);
 }
 
 /* ---- what the commands share ---- */
@@ -135,6 +160,8 @@ static void queue_claim(struct engine *engine, struct record *record,
       .as = {.claims = true,
              .hold = claim->hold,
              .lease_ms = claim->lease_ms,
+             .born = claim->born,
+             .born_ms = claim->born_ms,
              .binding = claim->binding,
              .context = claim->context,
              .loop_id = (uint8_t)claim->loop_id},
@@ -144,10 +171,12 @@ static void queue_claim(struct engine *engine, struct record *record,
   wait_queue_join(engine, record, &request, now_ms, answer);
 }
 
-static struct rules_claim rules_request(const struct engine_claim *claim) {
+static struct rules_claim rules_request(const struct engine *engine,
+                                        const struct engine_claim *claim) {
   return (struct rules_claim){
       .hold = claim->hold,
       .bind = claim->binding != NULL,
+      .no_grants = engine->no_grants,
       .takeover = claim->takeover,
       .lease_ms = claim->lease_ms,
   };
@@ -176,19 +205,39 @@ static struct record *grant_first(struct engine *engine, const struct name *name
   return record;
 }
 
-/* No entry: the claim is granted, unless memory is short. */
+/* Up to when requests of a key of this hash may have been forgotten. */
+static int64_t horizon_for(const struct engine *engine, uint64_t hash) {
+  return horizon_ms(&engine->horizon, hash) + engine->options.born_skew_ms;
+}
+
+static void refuse_absent(struct engine *engine, enum rules_verdict verdict, uint64_t hash,
+                          struct engine_answer *answer) {
+  if (verdict == RULES_SAY_FORGOTTEN) {
+    engine->counters.forgotten++;
+    fill_answer_forgotten(horizon_for(engine, hash), answer);
+  } else {
+    fill_answer_refused(verdict, answer);
+  }
+}
+
+/* No entry: the claim is granted, unless its request may have been forgotten or memory is short. */
 static void claim_absent(struct engine *engine, const struct name *name,
                          const struct engine_claim *claim, int64_t now_ms,
                          struct engine_answer *answer) {
+  struct rules_record facts = {.phase = RULES_ABSENT};
+  struct rules_claim request = rules_request(engine, claim);
+  request.forgotten = claim->born && claim->born_ms <= horizon_for(engine, name->hash);
+  enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
+  if (verdict != RULES_GRANT_FIRST) {
+    refuse_absent(engine, verdict, name->hash, answer);
+    return;
+  }
   size_t more = sizeof(struct record) + claim->key.len + claim->fingerprint.len + claim->owner.len;
   if (!memory_limit_make_room(engine, (struct memory_limit_demand){more, true}, now_ms)) {
     fill_answer_status(answer, ENGINE_OOM);
     return;
   }
-  struct rules_record facts = {.phase = RULES_ABSENT};
-  struct rules_claim request = rules_request(claim);
-  request.token = token_peek(engine);
-  rules_claim(&facts, &request, now_ms);
+  facts.token = token_peek(engine); /* not before: making room may have granted others */
   struct record *record = grant_first(engine, name, claim, &facts);
   if (record == NULL) {
     fill_answer_status(answer, ENGINE_NO_MEMORY);
@@ -199,32 +248,50 @@ static void claim_absent(struct engine *engine, const struct name *name,
   fill_answer_claimed(record, answer);
 }
 
+/* A grant on a record that was not HELD takes the reserve again. */
+static bool has_reserve(struct engine *engine, const struct record *record, size_t more_bytes,
+                        int64_t now_ms) {
+  if (record->phase == RULES_HELD) return true;
+  return memory_limit_make_room(engine, (struct memory_limit_demand){more_bytes, true}, now_ms);
+}
+
+static void grant_record(struct engine *engine, struct record *record,
+                         const struct engine_claim *claim, const struct rules_record *facts,
+                         enum rules_verdict verdict, struct engine_answer *answer) {
+  if (grant(engine, record, claim, facts, verdict)) {
+    fill_answer_claimed(record, answer);
+  } else {
+    fill_answer_status(answer, ENGINE_NO_MEMORY);
+  }
+}
+
 static void claim_record(struct engine *engine, struct record *record,
                          const struct engine_claim *claim, int64_t now_ms,
                          struct engine_answer *answer) {
   struct rules_record facts = record_facts(record);
-  struct rules_claim request = rules_request(claim);
+  struct rules_claim request = rules_request(engine, claim);
   request.fingerprint_matches = span_equal(record_fingerprint(record), claim->fingerprint);
   request.owner_matches =
       span_present(claim->owner) && span_equal(pin_bytes(record_owner(record)), claim->owner);
-  if (record->phase != RULES_HELD) request.token = token_peek(engine);
   enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
-  if (verdict == RULES_SAY_BUSY && claim->wait_ms > 0) {
+  if (verdict == RULES_SAY_BUSY && claim->wait_ms > 0 && !engine->no_grants) {
     queue_claim(engine, record, claim, now_ms, answer);
-    return;
+  } else if (!fill_answer_grants(verdict)) {
+    fill_answer_record(record, verdict, now_ms, answer);
+  } else if (has_reserve(engine, record, claim->owner.len, now_ms)) {
+    if (verdict != RULES_GRANT_AGAIN) facts.token = token_peek(engine);
+    grant_record(engine, record, claim, &facts, verdict, answer);
+  } else {
+    fill_answer_status(answer, ENGINE_OOM);
   }
-  if (fill_answer_grants(verdict) && !grant(engine, record, claim, &facts, verdict)) {
-    fill_answer_status(answer, ENGINE_NO_MEMORY);
-    return;
-  }
-  fill_answer_record(record, verdict, now_ms, answer);
 }
 
 /* There is a response: it is replayed, unless the fingerprint differs. */
-static void claim_response(const struct response *response, const struct engine_claim *claim,
-                           int64_t now_ms, struct engine_answer *answer) {
+static void claim_response(const struct engine *engine, const struct response *response,
+                           const struct engine_claim *claim, int64_t now_ms,
+                           struct engine_answer *answer) {
   struct rules_record facts = facts_of_response(response);
-  struct rules_claim request = rules_request(claim);
+  struct rules_claim request = rules_request(engine, claim);
   request.fingerprint_matches = span_equal(response->fingerprint, claim->fingerprint);
   if (rules_claim(&facts, &request, now_ms) == RULES_MISMATCH) {
     fill_answer_status(answer, ENGINE_MISMATCH);
@@ -241,7 +308,7 @@ void engine_claim(struct engine *engine, const struct engine_claim *claim, int64
   struct response response;
   struct entry entry = find_entry(engine, name, now_ms, &response);
   if (entry.response != NULL) {
-    claim_response(&response, claim, now_ms, answer);
+    claim_response(engine, &response, claim, now_ms, answer);
   } else if (entry.record == NULL) {
     claim_absent(engine, name, claim, now_ms, answer);
   } else if (!wrong_type(entry, answer)) {
@@ -251,11 +318,6 @@ void engine_claim(struct engine *engine, const struct engine_claim *claim, int64
 }
 
 /* ---- STORE ---- */
-
-static void answer_kept(struct engine *engine, uint64_t waiting, struct engine_answer *answer) {
-  engine->counters.stored++;
-  *answer = (struct engine_answer){.status = ENGINE_STORED, .count = waiting};
-}
 
 /* All waiters get what was stored. */
 static void share_stored(struct engine *engine, struct record *record,
@@ -267,35 +329,56 @@ static void share_stored(struct engine *engine, struct record *record,
   wait_queue_share(engine, record, &shared);
 }
 
-/* The response replaces the record; all waiters get it. false: memory is short. */
-static bool keep_response(struct engine *engine, struct record *record, uint64_t hash,
-                          struct response *response, int64_t now_ms) {
-  size_t room_bytes = memory_limit_room(engine, engine->claim_reserve);
+/* A HELD claim has kept a reserve for its response; one that has lapsed asks, before the body is
+ * adopted, which counts as taken from then on. */
+static bool response_fits(struct engine *engine, const struct record *record,
+                          const struct response *response, int64_t now_ms) {
+  if (record->phase == RULES_HELD) return true;
+  size_t bytes =
+      response->key.bytes.len + response->fingerprint.len + response->body.len + response->meta.len;
+  const struct memory_limit_demand more = {response_log_alone_bytes(bytes), false};
+  return memory_limit_make_room(engine, more, now_ms);
+}
+
+/* The response replaces the record; all waiters get it. */
+static enum engine_status keep_response(struct engine *engine, struct record *record, uint64_t hash,
+                                        struct response *response, int64_t now_ms) {
+  bool reserved = record->phase == RULES_HELD;
+  size_t room_bytes = memory_limit_room(engine, reserved ? engine->claim_reserve : 0);
   struct response_ref *stored = response_log_write(&engine->log, response, room_bytes, now_ms);
-  if (stored == NULL) return false;
+  if (stored == NULL) return ENGINE_NO_MEMORY;
   if (record->claim != NULL) share_stored(engine, record, stored, now_ms);
   effect_emit(engine, EFFECT_DONE, response->key);
   entry_store(engine, record, hash, stored);
+  return ENGINE_STORED;
+}
+
+/* The waiters get it. false: memory is short. */
+static bool share_response(struct engine *engine, struct record *record, struct response *response,
+                           int64_t now_ms) {
+  if (record->claim == NULL || record->claim->waiting == 0) return true;
+  if (!response_make_blobs(&engine->memory, response)) return false;
+  response->body = pin_bytes(response->body_blob); /* the waiters outlive the caller's bytes */
+  response->meta = pin_bytes(response->meta_blob);
+  struct engine_answer shared;
+  fill_answer_response(response, now_ms, &shared);
+  wait_queue_share(engine, record, &shared);
+  response_drop_blobs(&engine->memory, response);
   return true;
 }
 
-/* TTL 0: the waiters get it, and it is not kept. false: memory is short. */
-static bool share_response(struct engine *engine, struct record *record, struct response *response,
-                           int64_t now_ms) {
-  bool awaited = record->claim != NULL && record->claim->waiting > 0;
-  if (awaited) {
-    if (!response_make_blobs(&engine->memory, response)) return false;
-    response->body = pin_bytes(response->body_blob); /* the waiters outlive the caller's bytes */
-    response->meta = pin_bytes(response->meta_blob);
-    struct engine_answer shared;
-    fill_answer_response(response, now_ms, &shared);
-    wait_queue_share(engine, record, &shared);
-    response_drop_blobs(&engine->memory, response);
-  }
+/* TTL 0: the waiters get it, it is not kept, and the grant ends as by RELEASE. */
+static enum engine_status share_and_end(struct engine *engine, struct record *record,
+                                        struct response *response, const struct engine_store *store,
+                                        int64_t now_ms) {
+  response->since_ms = response->deadline_ms = now_ms;
+  if (!share_response(engine, record, response, now_ms)) return ENGINE_NO_MEMORY;
   effect_emit(engine, EFFECT_DONE, response->key);
-  effect_emit(engine, EFFECT_FREE, response->key);
-  entry_remove_record(engine, record);
-  return true;
+  struct rules_record facts = record_facts(record);
+  enum rules_end end;
+  if (rules_release(&facts, store->token, store->word, &end) == RULES_RELEASE)
+    grant_end(engine, record, end, now_ms, now_ms);
+  return ENGINE_STORED;
 }
 
 static struct response response_to(const struct record *record, const struct engine_store *store,
@@ -322,22 +405,27 @@ static void store_record(struct engine *engine, struct record *record, uint64_t 
                          const struct engine_store *store, int64_t now_ms,
                          struct engine_answer *answer) {
   struct rules_record facts = record_facts(record);
-  enum rules_verdict verdict = rules_store(&facts, store->token, false, store->ttl_ms, now_ms);
+  const struct rules_store request = {.token = store->token, .ttl_ms = store->ttl_ms};
+  enum rules_verdict verdict = rules_store(&facts, &request, now_ms);
   if (verdict != RULES_STORED && verdict != RULES_SHARED) {
-    fill_answer_status(answer, ENGINE_STALE);
+    fill_answer_refused(verdict, answer);
     return;
   }
   struct response response = response_to(record, store, &facts);
+  if (verdict == RULES_STORED && !response_fits(engine, record, &response, now_ms)) {
+    fill_answer_status(answer, ENGINE_OOM);
+    return;
+  }
   uint64_t waiting = record->claim != NULL ? record->claim->waiting : 0;
   if (store->adopted != NULL && (verdict == RULES_STORED || waiting > 0))
     response.body_blob = adopt(engine, store);
-  bool kept = verdict == RULES_SHARED ? share_response(engine, record, &response, now_ms)
-                                      : keep_response(engine, record, hash, &response, now_ms);
-  if (kept) {
-    answer_kept(engine, waiting, answer);
-  } else {
-    fill_answer_status(answer, ENGINE_NO_MEMORY);
-  }
+  enum engine_status status = verdict == RULES_SHARED
+                                  ? share_and_end(engine, record, &response, store, now_ms)
+                                  : keep_response(engine, record, hash, &response, now_ms);
+  fill_answer_status(answer, status);
+  if (status != ENGINE_STORED) return;
+  engine->counters.stored++;
+  answer->count = waiting;
 }
 
 /* A response is stored already: STORE of the same bytes succeeds again, of other bytes it does
@@ -346,10 +434,12 @@ static void store_again(const struct response *response, const struct engine_sto
                         int64_t now_ms, struct engine_answer *answer) {
   struct rules_record facts = facts_of_response(response);
   bool same = span_equal(response->body, store->body) && span_equal(response->meta, store->meta);
-  switch (rules_store(&facts, store->token, same, store->ttl_ms, now_ms)) {
+  const struct rules_store request = {store->token, same, store->ttl_ms};
+  enum rules_verdict verdict = rules_store(&facts, &request, now_ms);
+  switch (verdict) {
     case RULES_SAME_STORED: fill_answer_status(answer, ENGINE_STORED); break;
     case RULES_CONFLICT: fill_answer_status(answer, ENGINE_CONFLICT); break;
-    default: fill_answer_status(answer, ENGINE_STALE); break;
+    default: fill_answer_refused(verdict, answer); break;
   }
 }
 
@@ -363,7 +453,7 @@ void engine_store(struct engine *engine, const struct engine_store *store, int64
   if (entry.response != NULL) {
     store_again(&response, store, now_ms, answer);
   } else if (entry.record == NULL) {
-    fill_answer_status(answer, ENGINE_STALE);
+    fill_answer_status(answer, ENGINE_STALE_ABSENT);
   } else if (!wrong_type(entry, answer)) {
     store_record(engine, entry.record, name->hash, store, now_ms, answer);
   }
@@ -388,7 +478,11 @@ static void renew_record(struct engine *engine, struct record *record,
   struct rules_record facts = record_facts(record);
   enum rules_verdict verdict = rules_renew(&facts, renew->token, (uint32_t)renew->lease_ms, now_ms);
   if (verdict != RULES_RENEWED) {
-    fill_answer_status(answer, ENGINE_STALE);
+    fill_answer_refused(verdict, answer);
+    return;
+  }
+  if (!has_reserve(engine, record, renew->stage.len, now_ms)) {
+    fill_answer_status(answer, ENGINE_OOM);
     return;
   }
   if (span_present(renew->stage) && !set_stage(engine, record, renew->stage)) {
@@ -401,6 +495,7 @@ static void renew_record(struct engine *engine, struct record *record,
    * now. */
   if (claim != NULL && claim->binding != NULL && claim->binding->closed)
     binding_unbind(engine, claim);
+  facts.bind = claim != NULL && claim->binding != NULL;
   entry_set_facts(engine, record, &facts);
   engine->counters.renewed++;
   *answer = (struct engine_answer){.status = ENGINE_RENEWED, .lease_ms = facts.lease_ms};
@@ -413,8 +508,8 @@ void engine_renew(struct engine *engine, const struct engine_renew *renew, int64
   const struct name *name = named(engine, renew->name, renew->key, &own);
   struct response response;
   struct entry entry = find_entry(engine, name, now_ms, &response);
-  if (entry.record == NULL) { /* absent or DONE */
-    fill_answer_status(answer, ENGINE_STALE);
+  if (entry.record == NULL) {
+    fill_answer_status(answer, entry.response != NULL ? ENGINE_STALE_STORED : ENGINE_STALE_ABSENT);
   } else if (!wrong_type(entry, answer)) {
     renew_record(engine, entry.record, renew, now_ms, answer);
   }
@@ -430,11 +525,13 @@ void engine_release(struct engine *engine, const struct engine_release *release,
   if (wrong_type(entry, answer)) return;
   struct rules_record facts = {.phase = RULES_ABSENT}; /* absent or DONE: NOT_YOURS in both cases */
   if (entry.record != NULL) facts = record_facts(entry.record);
-  if (rules_release(&facts, release->token) != RULES_RELEASE) {
+  enum rules_end end;
+  enum rules_verdict verdict = rules_release(&facts, release->token, release->word, &end);
+  if (verdict == RULES_NOT_YOURS) {
     fill_answer_status(answer, ENGINE_NOT_YOURS);
     return;
   }
-  grant_end(engine, entry.record, RULES_END_RELEASED, now_ms, now_ms);
+  if (verdict == RULES_RELEASE) grant_end(engine, entry.record, end, now_ms, now_ms);
   engine->counters.released++;
   fill_answer_status(answer, ENGINE_RELEASED);
 }

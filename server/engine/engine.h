@@ -27,6 +27,7 @@
 #include "server/engine/engine_answer.h"
 #include "server/engine/engine_options.h"
 #include "server/engine/name.h"
+#include "server/rules/rules.h"
 
 struct binding;
 struct engine;
@@ -40,6 +41,11 @@ void engine_destroy(struct engine *engine);
 /* Everything but common, regions, first_token, clock_grain_ms and hash_secret may change while
  * running. */
 void engine_reconfigure(struct engine *engine, const struct engine_options *options);
+/* From now on no claim is granted, neither at once nor by hand-over: the server leaves. All CLAIMs
+ * that wait are answered BUSY. */
+void engine_stop_grants(struct engine *engine, int64_t now_ms);
+/* When this engine's memory of requests began. */
+int64_t engine_horizon_start_ms(const struct engine *engine);
 
 /* ---- the six commands ----
  *
@@ -51,12 +57,16 @@ struct engine_claim {
   struct span key, fingerprint, owner; /* fingerprint and owner may be absent */
   uint32_t lease_ms;                   /* above 0 */
   int64_t wait_ms;                     /* 0: do not wait */
-  bool hold, takeover;
+  bool born;                           /* born_ms is known */
+  int64_t born_ms;                     /* when the request was first made; may be below 0 */
+  uint64_t takeover;                   /* the token that was shown with UNKNOWN; 0: none */
+  bool hold;
   struct binding *binding; /* BIND: the connection's; NULL without */
   void *context;           /* of the waiter, if one is made */
   unsigned loop_id;        /* which loop is to answer the waiter, below ENGINE_MAX_LOOPS */
 };
-/* CLAIMED, DONE, BUSY, UNKNOWN, QUEUED, MISMATCH, OOM, BUSYKEY, WRONGTYPE, NO_MEMORY */
+/* CLAIMED, DONE, BUSY, UNKNOWN, FORGOTTEN, QUEUED, MISMATCH, OOM, BUSYKEY, DRAINING, WRONGTYPE,
+ * NO_MEMORY. Of a waiter: CLAIMED, DONE, BUSY, UNKNOWN, FORGOTTEN, NOTHING */
 void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
                   struct engine_answer *answer);
 
@@ -64,10 +74,11 @@ struct engine_store {
   const struct name *name;
   struct span key, body, meta; /* meta may be absent */
   uint64_t token;
-  int64_t ttl_ms;               /* 0: the waiters get it, then it is absent */
+  int64_t ttl_ms;               /* 0: the waiters get it, then it ends as by RELEASE */
+  enum rules_word word;         /* of that RELEASE */
   struct adopted_body *adopted; /* where body lies, if it may be taken over; NULL: it is copied */
 };
-/* STORED, STALE, CONFLICT, WRONGTYPE, NO_MEMORY */
+/* STORED, STALE_*, CONFLICT, WRONGTYPE, NO_MEMORY; OOM on LAPSED and UNKNOWN */
 void engine_store(struct engine *engine, const struct engine_store *store, int64_t now_ms,
                   struct engine_answer *answer);
 
@@ -77,7 +88,7 @@ struct engine_renew {
   uint64_t token;
   int64_t lease_ms; /* 0: the length last granted */
 };
-/* RENEWED, STALE, WRONGTYPE, NO_MEMORY */
+/* RENEWED, STALE_*, WRONGTYPE, NO_MEMORY; OOM on LAPSED and UNKNOWN */
 void engine_renew(struct engine *engine, const struct engine_renew *renew, int64_t now_ms,
                   struct engine_answer *answer);
 
@@ -85,6 +96,7 @@ struct engine_release {
   const struct name *name;
   struct span key;
   uint64_t token;
+  enum rules_word word;
 };
 /* RELEASED, NOT_YOURS, WRONGTYPE */
 void engine_release(struct engine *engine, const struct engine_release *release, int64_t now_ms,
@@ -97,7 +109,7 @@ struct engine_read {
   void *context;
   unsigned loop_id;
 };
-/* DONE, BUSY, UNKNOWN, NOTHING, QUEUED, MISMATCH, BUSYKEY, WRONGTYPE, NO_MEMORY */
+/* DONE, BUSY, LAPSED, UNKNOWN, NOTHING, QUEUED, MISMATCH, BUSYKEY, WRONGTYPE, NO_MEMORY */
 void engine_read(struct engine *engine, const struct engine_read *read, int64_t now_ms,
                  struct engine_answer *answer);
 

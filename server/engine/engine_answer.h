@@ -10,21 +10,26 @@ struct blob;
 struct waiter;
 
 enum engine_status {
-  ENGINE_CLAIMED, /* token, lease_ms, attempt, stage */
-  ENGINE_DONE,    /* body, meta, age_ms, left_ms */
-  ENGINE_BUSY,    /* left_ms, age_ms, owner */
-  ENGINE_UNKNOWN, /* age_ms, attempt, owner */
-  ENGINE_NOTHING, /* no owner runs it and nothing is stored */
-  ENGINE_QUEUED,  /* waiter */
-  ENGINE_STORED,  /* count: waiters answered by it */
-  ENGINE_RENEWED, /* lease_ms */
+  ENGINE_CLAIMED,   /* token, lease_ms, attempt, stage */
+  ENGINE_DONE,      /* body, meta, age_ms, left_ms */
+  ENGINE_BUSY,      /* left_ms, age_ms, owner, stage */
+  ENGINE_LAPSED,    /* token, age_ms, attempt, owner, stage */
+  ENGINE_UNKNOWN,   /* the same */
+  ENGINE_FORGOTTEN, /* horizon_ms: records of requests that were born up to then may be gone */
+  ENGINE_NOTHING,   /* there is no record */
+  ENGINE_QUEUED,    /* waiter */
+  ENGINE_STORED,    /* count: waiters answered by it */
+  ENGINE_RENEWED,   /* lease_ms */
   ENGINE_RELEASED,
   ENGINE_NOT_YOURS,
   ENGINE_MISMATCH,
-  ENGINE_STALE,
+  ENGINE_STALE_ABSENT,
+  ENGINE_STALE_STORED,
+  ENGINE_STALE_OVERTAKEN,
   ENGINE_CONFLICT,
   ENGINE_OOM,       /* the memory limit */
   ENGINE_BUSYKEY,   /* a waiter limit */
+  ENGINE_DRAINING,  /* nothing is granted any more */
   ENGINE_WRONGTYPE, /* a plain value lives there, or the other way round */
   ENGINE_NO_MEMORY, /* the allocator failed; nothing changed */
 };
@@ -43,6 +48,7 @@ struct engine_answer {
       int64_t lease_ms;
     };
     struct span body_bytes; /* of body, of a DONE */
+    int64_t horizon_ms;
   };
   struct span meta_bytes; /* the same of meta; absent of others */
   int64_t age_ms, left_ms;

@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "server/engine/binding.h"
+#include "server/engine/open_claims.h"
 
 static uint64_t word_of_record(uint64_t hash, const struct record *record) {
   return index_word(hash, record, ENTRY_RECORD);
@@ -44,22 +45,31 @@ void entry_remove(struct engine *engine, struct entry entry) {
 /* ---- counts and timers of records ---- */
 
 static bool ends_by_itself(const struct record *record) {
-  return record_is_value(record) && record->timer.deadline_ms != RULES_NEVER;
+  return record->phase != RULES_HELD && record->timer.deadline_ms != RULES_NEVER;
 }
 
 static void count_in(struct engine *engine, const struct record *record) {
   engine->counts[record->phase]++;
-  if (ends_by_itself(record)) engine->values_ending++;
+  if (ends_by_itself(record)) engine->ending++;
 }
 
 static void count_out(struct engine *engine, const struct record *record) {
   if (record->epoch != engine->epoch) return;
   engine->counts[record->phase]--;
-  if (ends_by_itself(record)) engine->values_ending--;
+  if (ends_by_itself(record)) engine->ending--;
 }
 
 static struct wheel *wheel_of(struct engine *engine, const struct record *record) {
   return record->phase == RULES_HELD ? &engine->leases : &engine->ends;
+}
+
+static void set_timer(struct engine *engine, struct record *record, int64_t deadline_ms) {
+  if (deadline_ms != RULES_NEVER) {
+    wheel_set(wheel_of(engine, record), &record->timer, deadline_ms);
+    return;
+  }
+  wheel_cancel(wheel_of(engine, record), &record->timer);
+  record->timer.deadline_ms = RULES_NEVER;
 }
 
 /* ---- records ---- */
@@ -83,6 +93,7 @@ struct record *entry_add_record(struct engine *engine, const struct name *name,
   struct record *record = insert_record(engine, name, parts, facts);
   if (record == NULL) return NULL;
   wheel_set(wheel_of(engine, record), &record->timer, facts->deadline_ms);
+  open_claims_add(&engine->open_claims, record);
   count_in(engine, record);
   return record;
 }
@@ -95,33 +106,40 @@ struct record *entry_add_value(struct engine *engine, const struct name *name) {
   return record;
 }
 
+/* Another grant, or the former one again. Not inlined: RENEW has no use for it. */
+static __attribute__((noinline)) void set_token(struct engine *engine, struct record *record,
+                                                uint64_t token) {
+  open_claims_remove(&engine->open_claims, record);
+  record->token = token;
+  open_claims_add(&engine->open_claims, record);
+}
+
 void entry_set_facts(struct engine *engine, struct record *record,
                      const struct rules_record *facts) {
   assert(facts->phase == RULES_HELD || facts->phase == RULES_LAPSED ||
          facts->phase == RULES_UNKNOWN);
   assert(record->epoch == engine->epoch);
+  if (record->token != facts->token) set_token(engine, record, facts->token);
+  count_out(engine, record);
   if (record->phase != facts->phase) {
-    count_out(engine, record);
     wheel_cancel(wheel_of(engine, record), &record->timer);
-    engine->counts[facts->phase]++;
+    record->phase = facts->phase;
+    open_claims_changed(&engine->open_claims, record);
   }
   record_write_facts(record, facts);
-  wheel_set(wheel_of(engine, record), &record->timer, facts->deadline_ms);
+  set_timer(engine, record, facts->deadline_ms);
+  count_in(engine, record);
 }
 
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms) {
   count_out(engine, record);
-  if (deadline_ms == RULES_NEVER) {
-    wheel_cancel(&engine->ends, &record->timer);
-    record->timer.deadline_ms = RULES_NEVER;
-  } else {
-    wheel_set(&engine->ends, &record->timer, deadline_ms);
-  }
+  set_timer(engine, record, deadline_ms);
   count_in(engine, record);
 }
 
 void entry_revive(struct engine *engine, struct record *record) {
   record->epoch = engine->epoch;
+  if (!record_is_value(record)) open_claims_changed(&engine->open_claims, record);
   count_in(engine, record);
 }
 
@@ -129,7 +147,10 @@ void entry_revive(struct engine *engine, struct record *record) {
 static void retire_record(struct engine *engine, struct record *record) {
   count_out(engine, record);
   wheel_cancel(wheel_of(engine, record), &record->timer);
-  if (!record_is_value(record) && record->claim != NULL) binding_unbind(engine, record->claim);
+  if (!record_is_value(record)) {
+    open_claims_remove(&engine->open_claims, record);
+    if (record->claim != NULL) binding_unbind(engine, record->claim);
+  }
   record_free(&engine->memory, record);
 }
 

@@ -7,9 +7,10 @@
  * STORE writes the response to the log, points the index at it and frees the record: an entry is a
  * record until it is DONE, and never becomes one again.
  *
- * Every change goes through here, so that the index, the record's timer and the engine's counts
- * agree: that is the invariant. (Responses that have expired leave in groups, in tick.h.) It must
- * not know time, waiters or watchers, and does not decide whether an entry should change.
+ * Every change goes through here, so that the index, the record's timer, the engine's counts and
+ * its open claims agree: that is the invariant. (Responses that have expired leave in groups, in
+ * tick.h.) It must not know time, waiters or watchers, and does not decide whether an entry should
+ * change.
  *
  * Only the thread that holds the engine calls.
  */

@@ -1,13 +1,17 @@
 /* fill_answer.c - see fill_answer.h. */
 #include "server/engine/fill_answer.h"
 
+static struct blob *stage_of(const struct record *record) {
+  return record->claim != NULL ? record->claim->stage : NULL;
+}
+
 void fill_answer_claimed(const struct record *record, struct engine_answer *answer) {
   fill_answer_rest(answer);
   answer->status = ENGINE_CLAIMED;
   answer->token = record->token;
   answer->lease_ms = record->lease_ms;
   answer->attempt = record->attempt;
-  answer->stage = record->claim != NULL ? record->claim->stage : NULL;
+  answer->stage = stage_of(record);
 }
 
 static void say_busy(const struct record *record, int64_t at_ms, struct engine_answer *answer) {
@@ -19,13 +23,38 @@ static void say_busy(const struct record *record, int64_t at_ms, struct engine_a
   answer->left_ms = deadline_ms > at_ms ? deadline_ms - at_ms : 1;
   answer->age_ms = at_ms - record->since_ms;
   answer->owner = record_owner(record);
+  answer->stage = stage_of(record);
 }
 
-static void say_unknown(const struct record *record, int64_t now_ms, struct engine_answer *answer) {
-  answer->status = ENGINE_UNKNOWN;
+/* LAPSED or UNKNOWN. */
+static void say_ended(const struct record *record, enum engine_status status, int64_t now_ms,
+                      struct engine_answer *answer) {
+  answer->status = status;
+  answer->token = record->token;
   answer->age_ms = now_ms - record->since_ms;
   answer->attempt = record->attempt;
   answer->owner = record_owner(record);
+  answer->stage = stage_of(record);
+}
+
+static enum engine_status status_of(enum rules_verdict verdict) {
+  switch (verdict) {
+    case RULES_MISMATCH: return ENGINE_MISMATCH;
+    case RULES_NO_GRANT: return ENGINE_DRAINING;
+    case RULES_STALE_ABSENT: return ENGINE_STALE_ABSENT;
+    case RULES_STALE_STORED: return ENGINE_STALE_STORED;
+    case RULES_STALE_OVERTAKEN: return ENGINE_STALE_OVERTAKEN;
+    default: return ENGINE_NOTHING;
+  }
+}
+
+void fill_answer_refused(enum rules_verdict verdict, struct engine_answer *answer) {
+  fill_answer_status(answer, status_of(verdict));
+}
+
+void fill_answer_forgotten(int64_t horizon_ms, struct engine_answer *answer) {
+  fill_answer_status(answer, ENGINE_FORGOTTEN);
+  answer->horizon_ms = horizon_ms;
 }
 
 void fill_answer_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms,
@@ -34,12 +63,11 @@ void fill_answer_record(const struct record *record, enum rules_verdict verdict,
     fill_answer_claimed(record, answer);
     return;
   }
-  fill_answer_status(answer, ENGINE_NOTHING);
+  fill_answer_refused(verdict, answer);
   switch (verdict) {
     case RULES_SAY_BUSY: say_busy(record, now_ms, answer); break;
-    case RULES_SAY_UNKNOWN: say_unknown(record, now_ms, answer); break;
-    case RULES_MISMATCH: answer->status = ENGINE_MISMATCH; break;
-    case RULES_STALE: answer->status = ENGINE_STALE; break;
+    case RULES_SAY_LAPSED: say_ended(record, ENGINE_LAPSED, now_ms, answer); break;
+    case RULES_SAY_UNKNOWN: say_ended(record, ENGINE_UNKNOWN, now_ms, answer); break;
     default: break;
   }
 }

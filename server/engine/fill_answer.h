@@ -36,6 +36,11 @@ static inline bool fill_answer_grants(enum rules_verdict verdict) {
 }
 /* The answer to the owner of a record that was granted just now. */
 void fill_answer_claimed(const struct record *record, struct engine_answer *answer);
+/* The answer for a verdict that says nothing of the record but its state: MISMATCH, STALE and so
+ * on. */
+void fill_answer_refused(enum rules_verdict verdict, struct engine_answer *answer);
+/* FORGOTTEN. */
+void fill_answer_forgotten(int64_t horizon_ms, struct engine_answer *answer);
 /* The answer from a record for a verdict that does not change it. Grants have been applied
  * before. */
 void fill_answer_record(const struct record *record, enum rules_verdict verdict, int64_t now_ms,

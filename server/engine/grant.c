@@ -23,20 +23,25 @@ static void keep_former(struct record *record, enum rules_end end, struct waiter
   binding_refer(claim->binding);
 }
 
-/* What the rules know of: token, lease, attempt, options. */
-static enum rules_verdict hand_over_facts(struct engine *engine, struct record *record,
-                                          const struct waiter *waiter, int64_t now_ms) {
-  struct rules_record facts = record_facts(record);
+/* Up to when requests of the record's key may have been forgotten. */
+static int64_t horizon_of(const struct engine *engine, const struct record *record) {
+  uint64_t hash = name_hash(engine, record_key(record).bytes);
+  return horizon_ms(&engine->horizon, hash) + engine->options.born_skew_ms;
+}
+
+/* What the rules know of: token, lease, attempt, options. SAY_FORGOTTEN: the facts are unchanged.
+ */
+static enum rules_verdict hand_over_facts(struct engine *engine, const struct record *record,
+                                          const struct waiter *waiter, enum rules_end end,
+                                          int64_t now_ms, struct rules_record *facts) {
   struct rules_claim request = {
       .hold = waiter->hold,
       .bind = waiter->binding != NULL,
+      .forgotten = waiter->born && waiter->born_ms <= horizon_of(engine, record),
       .lease_ms = waiter->lease_ms,
       .token = token_peek(engine),
   };
-  token_take(engine);
-  enum rules_verdict verdict = rules_hand_over(&facts, waiter->undo.end, &request, now_ms);
-  entry_set_facts(engine, record, &facts);
-  return verdict;
+  return rules_hand_over(facts, end, &request, now_ms);
 }
 
 /* What they do not know of: owner, connection, stage. keep_former has kept the former ones. */
@@ -49,13 +54,22 @@ static void hand_over_parts(struct engine *engine, struct record *record,
   claim->stage = verdict == RULES_GRANT_NEXT ? pin_take(waiter->undo.stage) : NULL;
 }
 
-static void hand_over(struct engine *engine, struct record *record, enum rules_end end,
+/* To the oldest claimer. false: its request may have been forgotten, which is its answer; the
+ * record is unchanged. */
+static bool hand_over(struct engine *engine, struct record *record, enum rules_end end,
                       int64_t now_ms) {
   struct claim *claim = record->claim;
   struct waiter *waiter = LIST_ENTRY(claim->claimers.next, struct waiter, link);
+  struct rules_record facts = record_facts(record);
+  enum rules_verdict verdict = hand_over_facts(engine, record, waiter, end, now_ms, &facts);
+  if (verdict == RULES_SAY_FORGOTTEN) {
+    wait_queue_forget(engine, waiter, horizon_of(engine, record));
+    return false;
+  }
+  token_take(engine);
   wait_queue_leave(engine, waiter);
   keep_former(record, end, &waiter->undo);
-  enum rules_verdict verdict = hand_over_facts(engine, record, waiter, now_ms);
+  entry_set_facts(engine, record, &facts);
   hand_over_parts(engine, record, waiter, verdict);
   fill_answer_record(record, verdict, now_ms, &waiter->answer);
   pin_take_answer(&waiter->answer);
@@ -63,22 +77,31 @@ static void hand_over(struct engine *engine, struct record *record, enum rules_e
   waiter->record = record;
   claim->granted = waiter;
   wait_queue_make_ready(engine, waiter);
+  return true;
 }
 
 /* ---- ends ---- */
 
-static void to_lapsed(struct engine *engine, struct record *record,
-                      const struct rules_record *facts, int64_t now_ms) {
-  wait_queue_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
-  effect_emit_free(engine, (struct entry){.record = record});
-  entry_set_facts(engine, record, facts);
+/* What the rules do not know of: a grant that was struck out leaves no owner, and no connection. */
+static void drop_owner(struct engine *engine, struct record *record) {
+  blob_release(&engine->memory, record_owner(record));
+  record_set_owner(record, NULL);
+  if (record->claim != NULL) binding_unbind(engine, record->claim);
 }
 
-static void to_unknown(struct engine *engine, struct record *record,
-                       const struct rules_record *facts, int64_t now_ms) {
-  wait_queue_answer_all(engine, record, RULES_SAY_UNKNOWN, now_ms);
+/* To LAPSED or UNKNOWN, which all waiters are told. Watchers are told once. */
+static struct record *to_ended(struct engine *engine, struct record *record,
+                               const struct rules_record *facts, int64_t now_ms) {
+  bool unknown = facts->phase == RULES_UNKNOWN, was_unknown = record->phase == RULES_UNKNOWN;
+  if (!unknown) effect_emit_free(engine, (struct entry){.record = record});
+  if (facts->nobody) {
+    token_take(engine);
+    drop_owner(engine, record);
+  }
   entry_set_facts(engine, record, facts);
-  effect_emit(engine, EFFECT_UNKNOWN, record_key(record));
+  wait_queue_answer_all(engine, record, unknown ? RULES_SAY_UNKNOWN : RULES_SAY_LAPSED, now_ms);
+  if (unknown && !was_unknown) effect_emit(engine, EFFECT_UNKNOWN, record_key(record));
+  return record;
 }
 
 static void to_absent(struct engine *engine, struct record *record, int64_t now_ms) {
@@ -86,21 +109,36 @@ static void to_absent(struct engine *engine, struct record *record, int64_t now_
   forget_record(engine, record);
 }
 
-/* No wait is left that had ended before the grant did. */
+static struct rules_ending ending_of(struct engine *engine, const struct record *record,
+                                     enum rules_end end, int64_t at_ms) {
+  const struct claim *claim = record->claim;
+  bool strikes_out = end == RULES_END_RELEASED && record->attempt > 1;
+  return (struct rules_ending){
+      .end = end,
+      .claim_waits = claim != NULL && !list_empty(&claim->claimers),
+      .at_ms = at_ms,
+      .retention_ms = engine->options.retention_ms,
+      .unknown_retention_ms = engine->options.unknown_retention_ms,
+      .token = strikes_out ? token_peek(engine) : 0,
+  };
+}
+
+/* No wait is left that had ended before the grant did. Each turn answers a waiter, but the last. */
 static struct record *end_grant(struct engine *engine, struct record *record, enum rules_end end,
                                 int64_t at_ms, int64_t now_ms) {
-  struct claim *claim = record->claim;
-  struct rules_record facts = record_facts(record);
-  bool claim_waits = claim != NULL && !list_empty(&claim->claimers);
-  switch (rules_end_grant(&facts, end, claim_waits, engine->options.retention_ms, at_ms)) {
-    case RULES_HAND_OVER:
-      hand_over(engine, record, end, now_ms);
-      wait_queue_time_out_all(engine, claim, state_past_ms(engine, now_ms));
-      return record;
-    case RULES_TO_LAPSED: to_lapsed(engine, record, &facts, now_ms); return record;
-    case RULES_TO_UNKNOWN: to_unknown(engine, record, &facts, now_ms); return record;
-    case RULES_TO_ABSENT:
-    default: to_absent(engine, record, now_ms); return NULL;
+  for (;;) {
+    struct rules_record facts = record_facts(record);
+    const struct rules_ending ending = ending_of(engine, record, end, at_ms);
+    switch (rules_end_grant(&facts, &ending)) {
+      case RULES_HAND_OVER:
+        if (!hand_over(engine, record, end, now_ms)) continue;
+        wait_queue_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
+        return record;
+      case RULES_TO_LAPSED:
+      case RULES_TO_UNKNOWN: return to_ended(engine, record, &facts, now_ms);
+      case RULES_TO_ABSENT:
+      default: to_absent(engine, record, now_ms); return NULL;
+    }
   }
 }
 
@@ -127,6 +165,7 @@ void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
   record_set_owner(record, undo->owner);
   claim->stage = undo->stage;
   undo->owner = undo->stage = NULL;
+  undo->facts.bind = claim->binding != NULL;
   entry_set_facts(engine, record, &undo->facts);
   engine->counters.taken_back++;
   /* Not grant_end: the lease did not end now, so now is not compared with waits as its deadline. */

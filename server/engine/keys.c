@@ -72,7 +72,7 @@ bool keys_delete(struct engine *engine, struct span key, int64_t now_ms) {
   struct entry entry = find_key(engine, key, now_ms);
   if (entry_is_absent(entry)) return false;
   if (entry.record != NULL && entry.record->phase == RULES_HELD) {
-    grant_end(engine, entry.record, RULES_END_DELETED, now_ms, now_ms);
+    grant_end(engine, entry.record, RULES_END_CLEARED, now_ms, now_ms);
   } else {
     forget_entry(engine, entry);
   }
@@ -157,7 +157,7 @@ void keys_flush(struct engine *engine, int64_t now_ms) {
   engine->sweeping = true;
   engine->sweep_cursor = 0;
   memset(engine->counts, 0, sizeof engine->counts);
-  engine->values_ending = 0;
+  engine->ending = 0;
 }
 
 /* ---- scanning ---- */

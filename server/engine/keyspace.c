@@ -62,7 +62,9 @@ struct keyspace *keyspace_create(const struct engine_options *options, unsigned 
   struct engine_options each = *options;
   each.common = loops == 1 ? NULL : &keyspace->common;
   each.regions = keyspace->regions;
+  each.shards = keyspace->common.count;
   while (keyspace->count < keyspace->common.count) {
+    each.shard = keyspace->count;
     if (add_shard(keyspace, &each, now_ms)) continue;
     keyspace_destroy(keyspace);
     return NULL;

@@ -10,13 +10,9 @@ size_t memory_limit_reserve(size_t store_reserve) {
 
 /* ---- this engine and the others ---- */
 
-static uint64_t open_claims(const struct engine *engine) {
-  const uint64_t *counts = engine->counts;
-  return counts[RULES_HELD] + counts[RULES_LAPSED] + counts[RULES_UNKNOWN];
-}
-
 static int64_t demand_of(const struct engine *engine) {
-  return (int64_t)(engine->memory.bytes + open_claims(engine) * engine->claim_reserve);
+  uint64_t held = engine->counts[RULES_HELD];
+  return (int64_t)(engine->memory.bytes + held * engine->claim_reserve);
 }
 
 /* An engine adds its change to the common sum when it is at least this much: the sum is written

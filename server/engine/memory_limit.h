@@ -1,10 +1,11 @@
 /*
  * memory_limit.h - an engine's memory against the limit of all engines of a keyspace.
  *
- *     demand   bytes allocated + a reserve for the response of each open claim
+ *     demand   bytes allocated + a reserve for the response of each claim that is HELD
  *
- * Nothing is evicted, ever: at the limit a claim that would add a record is refused, and so is SET
- * of a plain value; a STORE is not, since its claim keeps a reserve. Flushed entries and holes in
+ * Nothing is evicted, ever: at the limit a claim that would be granted anew is refused, and so is
+ * SET of a plain value; a STORE is not, since its claim keeps a reserve. One that has lapsed has
+ * given its reserve back: its STORE and RENEW may be refused. Flushed entries and holes in
  * chunks are freed before a caller is refused.
  *
  * It must not know commands or answers. Invariant: an engine that sweeps after FLUSHALL counts as
@@ -22,7 +23,7 @@
 
 struct engine;
 
-/* What an open claim counts for against the memory limit: a response of so many bytes, and the most
+/* What a HELD claim counts for against the memory limit: a response of so many bytes, and the most
  * that it can take besides them. */
 size_t memory_limit_reserve(size_t store_reserve);
 /* Publishes how much of the memory limit this engine takes, for the other engines of its
@@ -34,7 +35,7 @@ void memory_limit_publish(struct engine *engine);
 
 struct memory_limit_demand {
   size_t bytes;
-  bool claim; /* and an open claim, with its reserve */
+  bool claim; /* and a HELD claim, with its reserve */
 };
 /*
  * Makes sure that so much more fits below the limit; false: it does not, and the caller is refused.

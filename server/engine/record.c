@@ -6,7 +6,7 @@
 /* ---- its bytes ---- */
 
 static enum key_form form_of(const struct record *record) {
-  return (enum key_form)(record->flags >> RECORD_FORM_SHIFT);
+  return (enum key_form)((record->flags & RECORD_FORM) >> RECORD_FORM_SHIFT);
 }
 
 static const char *read_length(const char *from, size_t *len) {
@@ -149,6 +149,7 @@ struct rules_record record_facts(const struct record *record) {
       .phase = record->phase,
       .hold = (record->flags & RECORD_HOLD) != 0,
       .bind = (record->flags & RECORD_BIND) != 0,
+      .nobody = (record->flags & RECORD_NOBODY) != 0,
   };
 }
 
@@ -158,8 +159,8 @@ void record_write_facts(struct record *record, const struct rules_record *facts)
   record->lease_ms = facts->lease_ms;
   record->attempt = facts->attempt;
   record->phase = facts->phase;
-  unsigned flags = record->flags & ~(RECORD_HOLD | RECORD_BIND);
-  if (facts->hold) flags |= RECORD_HOLD;
-  if (facts->bind) flags |= RECORD_BIND;
-  record->flags = (uint8_t)flags;
+  unsigned kept = record->flags & ~(RECORD_HOLD | RECORD_BIND | RECORD_NOBODY);
+  unsigned set =
+      facts->hold * RECORD_HOLD | facts->bind * RECORD_BIND | facts->nobody * RECORD_NOBODY;
+  record->flags = (uint8_t)(kept | set);
 }

@@ -1,12 +1,12 @@
 /*
  * record.h - the layout of an entry that is not DONE: an open claim or a plain value.
  *
- *     record   [links deadline|token|since|lease attempt|claim|epoch phase flags|bytes]
- *                                                        |                        owner? key
- *                                                        v                        fingerprint?
+ *     record   [links deadline|links|token|since|lease attempt|claim|epoch phase flags|bytes]
+ *                                                              |                     owner? key
+ *                                                              v                     fingerprint?
  *                                        claim.h: only when a caller waits, it is bound, ...
  *
- * A claim of a UUID that no caller waits for is one allocation of 80 bytes.
+ * A claim of a UUID that no caller waits for is one allocation of 96 bytes.
  *
  * Here are one record's bytes and what follows from them alone; entry.h adds records to the index,
  * changes and removes them.
@@ -23,11 +23,15 @@
 #define RECORD_HOLD 0x01u
 #define RECORD_BIND 0x02u
 #define RECORD_FINGERPRINT 0x04u
-#define RECORD_OWNER 0x08u /* has a place for one, in front of the key */
-#define RECORD_FORM_SHIFT 4u
+#define RECORD_OWNER 0x08u   /* has a place for one, in front of the key */
+#define RECORD_FORM_SHIFT 4u /* two bits: enum key_form */
+#define RECORD_FORM 0x30u
+#define RECORD_NOBODY 0x40u
+#define RECORD_ANCHOR 0x80u /* an anchor of open_claims.h points at it */
 
 struct record {
   struct wheel_node timer;
+  struct list open; /* in engine.open_claims.by_token, unless it is a plain value */
   uint64_t token;
   int64_t since_ms;
   uint32_t lease_ms, attempt;

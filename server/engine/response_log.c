@@ -26,6 +26,10 @@ void response_log_read(const struct response_ref *ref, struct response *response
   codec_read(&chunk_of(ref)->base, ref, response);
 }
 
+int64_t response_log_since_ms(const struct response_ref *ref) {
+  return codec_since_ms(&chunk_of(ref)->base, ref);
+}
+
 int64_t response_log_deadline_ms(const struct response_ref *ref) {
   return codec_deadline_ms(&chunk_of(ref)->base, ref);
 }

@@ -58,6 +58,7 @@ size_t response_log_alone_bytes(size_t bytes);
 /* Its parts are borrowed from the chunk. */
 void response_log_read(const struct response_ref *ref, struct response *response);
 size_t response_log_size(const struct response_ref *ref); /* with its blobs, as allocated */
+int64_t response_log_since_ms(const struct response_ref *ref);
 int64_t response_log_deadline_ms(const struct response_ref *ref);
 bool response_log_is_flushed(const struct response_log *log, const struct response_ref *ref);
 /* Prefetches what reading it needs. */

@@ -3,9 +3,9 @@
  * does; outside this folder struct engine is opaque.
  *
  * Invariants:
- *  - a record's timer is armed in `leases` while it is HELD, else in `ends` (values without an end:
+ *  - a record's timer is armed in `leases` while it is HELD, else in `ends` (one without an end:
  *    nowhere), and the record has no other deadline;
- *  - only a HELD record has waiters;
+ *  - only a HELD record has waiters, and while no_grants is set none that claims;
  *  - a waiter is in exactly one of: a record's queue, a ready list, the caller's hands;
  *  - memory.bytes counts every allocation of the engine.
  */
@@ -16,8 +16,11 @@
 #include "server/base/wheel.h"
 #include "server/engine/engine_answer.h"
 #include "server/engine/engine_options.h"
+#include "server/engine/horizon.h"
 #include "server/engine/index.h"
 #include "server/engine/memory.h"
+#include "server/engine/open_claims_state.h"
+#include "server/engine/queued_owners_state.h"
 #include "server/engine/response_log.h"
 #include "server/rules/rules.h"
 
@@ -29,7 +32,7 @@ struct effect_kept;
 struct state_counters {
   uint64_t granted, granted_again, handed_over, taken_back;
   uint64_t stored, renewed, released;
-  uint64_t lapsed, expired, waits_timed_out;
+  uint64_t lapsed, expired, forgotten, waits_timed_out;
 };
 
 struct engine {
@@ -37,12 +40,16 @@ struct engine {
   struct memory memory;
   struct index index;
   struct response_log log;
+  struct open_claims open_claims;
   struct wheel leases, waits, ends;
   int64_t waits_past_ms;               /* every wait that had ended by then has been answered */
   struct list ready[ENGINE_MAX_LOOPS]; /* struct waiter.link */
   uint64_t ready_loops;                /* a bit for each that is not empty */
   struct list waited;                  /* struct claim.waited */
   struct list closing;                 /* struct binding.link */
+  struct queued_owners queued_owners;
+  struct horizon horizon;
+  bool no_grants; /* the server leaves */
   uint64_t next_token;
   uint32_t epoch;     /* of records; log.epoch of responses */
   int64_t flushed_ms; /* when the epoch began: waiters alive at that time are granted, even if it is
@@ -53,12 +60,12 @@ struct engine {
   struct list effects;
   struct list effects_lost; /* in effects in place of those that could not be kept */
   struct effect_kept *effect_given;
-  size_t claim_reserve;         /* of an open claim, from options.store_reserve */
+  size_t claim_reserve;         /* of a HELD claim, from options.store_reserve */
   _Atomic int64_t demand_bytes; /* what the limit is compared with, as last published */
   int64_t counted_bytes;        /* of it, in common.demand_bytes */
   char random_key[KEY_UUID_TEXT];
-  uint64_t counts[STATE_VALUE + 1]; /* entries by phase, not flushed */
-  uint64_t values_ending;
+  uint64_t counts[STATE_VALUE + 1];  /* entries by phase, not flushed */
+  uint64_t ending;                   /* of them, those that are not HELD and have an end */
   uint64_t answers[ENGINE_STATUSES]; /* given at once */
   uint64_t waiters;
   struct state_counters counters;

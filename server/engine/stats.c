@@ -1,13 +1,13 @@
 /* stats.c - see stats.h. */
 #include "server/engine/stats.h"
 
-#include "server/engine/state.h"
+#include "server/engine/open_claims.h"
 
 static void read_keys(const struct engine *engine, struct stats *stats) {
   for (unsigned phase = 0; phase <= RULES_DONE; phase++)
     stats->records += stats->phases[phase] = engine->counts[phase];
   stats->values = engine->counts[STATE_VALUE];
-  stats->expiring = stats->records - stats->phases[RULES_HELD] + engine->values_ending;
+  stats->expiring = stats->phases[RULES_DONE] + engine->ending;
 }
 
 static void read_answers(const uint64_t answers[ENGINE_STATUSES], struct stats *stats) {
@@ -15,7 +15,8 @@ static void read_answers(const uint64_t answers[ENGINE_STATUSES], struct stats *
   stats->busy = answers[ENGINE_BUSY];
   stats->unknown = answers[ENGINE_UNKNOWN];
   stats->mismatched = answers[ENGINE_MISMATCH];
-  stats->stale = answers[ENGINE_STALE];
+  stats->stale =
+      answers[ENGINE_STALE_ABSENT] + answers[ENGINE_STALE_STORED] + answers[ENGINE_STALE_OVERTAKEN];
   stats->conflicts = answers[ENGINE_CONFLICT];
   stats->refused_memory = answers[ENGINE_OOM];
 }
@@ -35,10 +36,25 @@ void stats_read(const struct engine *engine, struct stats *stats) {
       .released = counters->released,
       .lapsed = counters->lapsed,
       .expired = counters->expired,
+      .forgotten = counters->forgotten,
       .waits_timed_out = counters->waits_timed_out,
   };
   read_keys(engine, stats);
   read_answers(engine->answers, stats);
+}
+
+static void raise_age(struct engine *engine, enum rules_phase phase, int64_t now_ms,
+                      uint64_t *age_ms) {
+  if (engine->counts[phase] == 0) return;
+  const struct record *record = open_claims_oldest(&engine->open_claims, phase, engine->epoch);
+  if (record == NULL || record->since_ms >= now_ms) return;
+  uint64_t age = (uint64_t)(now_ms - record->since_ms);
+  if (age > *age_ms) *age_ms = age;
+}
+
+void stats_read_oldest(struct engine *engine, int64_t now_ms, struct stats *stats) {
+  raise_age(engine, RULES_HELD, now_ms, &stats->oldest_held_ms);
+  raise_age(engine, RULES_UNKNOWN, now_ms, &stats->oldest_unknown_ms);
 }
 
 _Static_assert(sizeof(struct stats) % sizeof(uint64_t) == 0, "added up as numbers");

@@ -20,18 +20,24 @@ struct stats {                     /* numbers only: stats_add adds them up as su
   uint64_t records, values;        /* by kind; records in any phase */
   uint64_t expiring;               /* keys that end by themselves */
   uint64_t phases[RULES_DONE + 1]; /* records by enum rules_phase */
+  uint64_t oldest_held_ms;         /* these two are set by stats_read_oldest only */
+  uint64_t oldest_unknown_ms;
   uint64_t waiters;
   uint64_t memory_bytes, memory_peak_bytes; /* allocated for keys, bodies, waiters and the table;
                                                with allocator rounding */
   /* Since the start, or stats_reset. handed_over: when a waiter is settled, so without those that
    * were undone, which taken_back counts. lapsed: leases that expired, whatever came after. */
   uint64_t granted, granted_again, handed_over, taken_back, replayed, busy, unknown, mismatched;
-  uint64_t stored, stale, conflicts, renewed, released, lapsed, expired, waits_timed_out,
+  uint64_t stored, stale, conflicts, renewed, released, lapsed, expired, forgotten, waits_timed_out,
       refused_memory;
 };
 
 /* Reads all of them, in O(1). */
 void stats_read(const struct engine *engine, struct stats *stats);
+/* Raises oldest_held_ms and oldest_unknown_ms to the ages of this engine's oldest: 0, if it has
+ * none in that state. If very many other claims are older than it, too high an age may be read, and
+ * less so in each further call (open_claims_oldest). */
+void stats_read_oldest(struct engine *engine, int64_t now_ms, struct stats *stats);
 /* Adds up all figures; the peaks too, though they may be of different times. */
 void stats_add(struct stats *sum, const struct stats *stats);
 /* Sets the counters since the start to 0, and the peak to what is taken now. */

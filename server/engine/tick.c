@@ -53,9 +53,11 @@ static void tick_claim(struct engine *engine, struct claim *claim, int64_t now_m
   struct record *record = claim->record;
   binding_refer(binding); /* keeps it for another look after its last claim has left */
   if (record->phase == RULES_HELD) record = due_apply(engine, record, now_ms);
-  /* It was LAPSED or UNKNOWN before the connection closed: nothing ends with the connection. */
-  if (record != NULL && record->claim != NULL && record->claim->binding == binding)
+  /* When it was LAPSED or UNKNOWN before, nothing ends with the connection but BIND. */
+  if (record != NULL && record->claim != NULL && record->claim->binding == binding) {
     binding_unbind(engine, record->claim);
+    record->flags &= (uint8_t)~RECORD_BIND;
+  }
   binding_release(engine, binding);
 }
 
@@ -92,6 +94,15 @@ static void group_batch(const struct engine *engine, const struct response_expir
   group->count = batch->count;
 }
 
+static void note_horizon(struct engine *engine, const struct response_expiry_batch *batch,
+                         const struct index_group *group) {
+  for (size_t i = 0; i < batch->count; i++) {
+    const struct response_ref *response = batch->refs[i];
+    if (batch->flushed > 0 && response_log_is_flushed(&engine->log, response)) continue;
+    horizon_note(&engine->horizon, group->hashes[i], response_log_since_ms(response));
+  }
+}
+
 /* Thousands of responses may end together, each in another place of the index: while one group is
  * found and read, the buckets of the group before it are being fetched. */
 static void tick_responses(struct engine *engine, int64_t now_ms, unsigned *budget) {
@@ -101,6 +112,7 @@ static void tick_responses(struct engine *engine, int64_t now_ms, unsigned *budg
   while (response_expiry_due(&engine->log, past_ms, budget, &batch) > 0) {
     note_expired(engine, &batch);
     group_batch(engine, &batch, group);
+    note_horizon(engine, &batch, group);
     index_fetch_group(&engine->index, group);
     if (former != NULL) index_remove_group(&engine->index, former);
     former = group;

@@ -17,3 +17,8 @@ uint64_t token_peek(struct engine *engine) {
 void token_take(struct engine *engine) {
   if (engine->options.common == NULL) engine->next_token++;
 }
+
+uint64_t token_end(const struct engine *engine) {
+  struct engine_common *common = engine->options.common;
+  return common == NULL ? engine->next_token : atomic_load(&common->next_token);
+}

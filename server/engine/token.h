@@ -19,5 +19,7 @@ struct engine;
 uint64_t token_peek(struct engine *engine);
 /* Call when the number that was peeked last was used for a grant. */
 void token_take(struct engine *engine);
+/* All tokens that have been given are lower. Those that are given later are not. */
+uint64_t token_end(const struct engine *engine);
 
 #endif

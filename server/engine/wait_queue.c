@@ -2,8 +2,9 @@
 #include "server/engine/wait_queue.h"
 
 #include "server/engine/binding.h"
-#include "server/engine/pin.h"
 #include "server/engine/fill_answer.h"
+#include "server/engine/pin.h"
+#include "server/engine/queued_owners.h"
 
 /* ---- joining and leaving ---- */
 
@@ -38,16 +39,40 @@ static struct waiter *create_waiter(struct engine *engine, struct record *record
   *waiter = request->as;
   waiter->phase = WAITER_WAITING;
   waiter->record = record;
+  if (!span_present(request->owner)) return waiter;
   waiter->owner = blob_create(&engine->memory, request->owner);
-  if (waiter->owner != NULL || !span_present(request->owner)) return waiter;
+  if (waiter->owner != NULL && (!waiter->claims || queued_owners_prepare(engine))) return waiter;
+  blob_release(&engine->memory, waiter->owner);
   memory_give(&engine->memory, waiter, sizeof *waiter);
   return NULL;
+}
+
+static bool is_listed(const struct waiter *waiter) {
+  return waiter->claims && waiter->owner != NULL;
+}
+
+/* The one that waits with the same owner; NULL: none. */
+static struct waiter *same_owner(const struct engine *engine, const struct record *record,
+                                 const struct wait_queue_request *request) {
+  if (!request->as.claims || !span_present(request->owner)) return NULL;
+  return queued_owners_find(engine, record, request->owner);
+}
+
+static void start_wait(struct engine *engine, struct waiter *waiter, int64_t deadline_ms) {
+  struct claim *claim = waiter->record->claim;
+  wheel_node_init(&waiter->timer);
+  wheel_set(&engine->waits, &waiter->timer, deadline_ms);
+  if (deadline_ms < claim->first_wait_ms) claim->first_wait_ms = deadline_ms;
+  binding_refer(waiter->binding);
+  if (is_listed(waiter)) queued_owners_add(engine, waiter);
+  note_waiting(engine, claim, 1);
 }
 
 void wait_queue_join(struct engine *engine, struct record *record,
                      const struct wait_queue_request *request, int64_t now_ms,
                      struct engine_answer *answer) {
-  if (too_many_wait(engine, record)) {
+  struct waiter *former = same_owner(engine, record, request);
+  if (former == NULL && too_many_wait(engine, record)) {
     fill_answer_status(answer, ENGINE_BUSYKEY);
     return;
   }
@@ -57,17 +82,18 @@ void wait_queue_join(struct engine *engine, struct record *record,
     fill_answer_status(answer, ENGINE_NO_MEMORY);
     return;
   }
-  list_append(waiter->claims ? &claim->claimers : &claim->readers, &waiter->link);
-  wheel_node_init(&waiter->timer);
-  int64_t deadline_ms = now_ms + request->wait_ms;
-  wheel_set(&engine->waits, &waiter->timer, deadline_ms);
-  if (deadline_ms < claim->first_wait_ms) claim->first_wait_ms = deadline_ms;
-  binding_refer(waiter->binding);
-  note_waiting(engine, claim, 1);
+  if (former != NULL) {
+    list_append(&former->link, &waiter->link); /* in front of it */
+    wait_queue_time_out(engine, former, now_ms);
+  } else {
+    list_append(waiter->claims ? &claim->claimers : &claim->readers, &waiter->link);
+  }
+  start_wait(engine, waiter, now_ms + request->wait_ms);
   *answer = (struct engine_answer){.status = ENGINE_QUEUED, .waiter = waiter};
 }
 
 void wait_queue_leave(struct engine *engine, struct waiter *waiter) {
+  if (is_listed(waiter)) queued_owners_remove(engine, waiter);
   list_remove(&waiter->link);
   wheel_cancel(&engine->waits, &waiter->timer);
   note_waiting(engine, waiter->record->claim, -1);
@@ -111,6 +137,13 @@ void wait_queue_answer_all(struct engine *engine, struct record *record, enum ru
   wait_queue_share(engine, record, &answer);
 }
 
+void wait_queue_forget(struct engine *engine, struct waiter *waiter, int64_t horizon_ms) {
+  struct engine_answer answer;
+  fill_answer_forgotten(horizon_ms, &answer);
+  engine->counters.forgotten++;
+  answer_waiter(engine, waiter, &answer);
+}
+
 /* ---- waits that have ended ---- */
 
 void wait_queue_time_out(struct engine *engine, struct waiter *waiter, int64_t at_ms) {
@@ -118,6 +151,12 @@ void wait_queue_time_out(struct engine *engine, struct waiter *waiter, int64_t a
   fill_answer_record(waiter->record, RULES_SAY_BUSY, at_ms, &answer);
   engine->counters.waits_timed_out++;
   answer_waiter(engine, waiter, &answer);
+}
+
+void wait_queue_end_claims(struct engine *engine, struct record *record, int64_t at_ms) {
+  struct claim *claim = record->claim;
+  while (claim != NULL && !list_empty(&claim->claimers))
+    wait_queue_time_out(engine, LIST_ENTRY(claim->claimers.next, struct waiter, link), at_ms);
 }
 
 /* Returns the first deadline of those that still wait. */

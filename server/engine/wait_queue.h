@@ -18,12 +18,14 @@
 
 /* What a caller waits for. Borrowed for the call. */
 struct wait_queue_request {
-  struct waiter as;  /* the caller sets claims, hold, lease_ms, binding, context and loop_id; the
-                        rest  is zero */
+  struct waiter as;  /* the caller sets claims, hold, lease_ms, born, born_ms, binding, context and
+                        loop_id; the rest is zero */
   struct span owner; /* is copied; may be absent */
   int64_t wait_ms;   /* above 0 */
 };
-/* The record is HELD. QUEUED, with the waiter in *answer; BUSYKEY, NO_MEMORY: nothing changed. */
+/* The record is HELD. QUEUED, with the waiter in *answer; BUSYKEY, NO_MEMORY: nothing changed. A
+ * CLAIM whose owner waits for the record already takes that one's place in the queue, whatever the
+ * limits are, and the other one becomes ready with BUSY. */
 void wait_queue_join(struct engine *engine, struct record *record,
                      const struct wait_queue_request *request, int64_t now_ms,
                      struct engine_answer *answer);
@@ -40,10 +42,14 @@ void wait_queue_share(struct engine *engine, struct record *record,
 void wait_queue_answer_all(struct engine *engine, struct record *record, enum rules_verdict verdict,
                            int64_t now_ms);
 
+/* Its answer alone is FORGOTTEN. Only while it is WAITING. */
+void wait_queue_forget(struct engine *engine, struct waiter *waiter, int64_t horizon_ms);
 /* The wait ended at at_ms: it becomes ready with BUSY, as of then. Only while it is WAITING. */
 void wait_queue_time_out(struct engine *engine, struct waiter *waiter, int64_t at_ms);
-/* The same for all waits that had ended at past_ms (rules_is_over). Walks the queues only if a wait
- * may have ended that tick.h has not seen: at most once per deadline. */
+/* Ends the waits of all CLAIMs for the record so. */
+void wait_queue_end_claims(struct engine *engine, struct record *record, int64_t at_ms);
+/* wait_queue_time_out for all waits that had ended at past_ms (rules_is_over). Walks the queues
+ * only if a wait may have ended that tick.h has not seen: at most once per deadline. */
 void wait_queue_time_out_all(struct engine *engine, struct claim *claim, int64_t past_ms);
 
 #endif

@@ -4,6 +4,7 @@
 #define IDEM_SERVER_ENGINE_WAITER_STATE_H
 
 #include "server/base/list.h"
+#include "server/base/table.h"
 #include "server/base/wheel.h"
 #include "server/engine/engine_answer.h"
 #include "server/rules/rules.h"
@@ -27,13 +28,15 @@ struct waiter_undo {
 
 struct waiter {
   struct list link;
+  struct table_node by_owner; /* in engine.queued_owners, while it waits with an owner */
   struct wheel_node timer;
   struct record *record;
   uint8_t loop_id; /* the loop in whose ready list it will be */
   bool claims;     /* CLAIM ... WAIT; otherwise WAIT */
-  bool hold;
+  bool hold, born;
   uint8_t phase; /* enum waiter_phase */
   uint32_t lease_ms;
+  int64_t born_ms; /* of its request, if `born` */
   struct blob *owner;
   struct binding *binding;
   void *context;

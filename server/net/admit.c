@@ -55,7 +55,7 @@ void admit_refuse(struct conn_group *group, int fd) {
 void admit_log_refusal(struct conn_group *group, const char *why) {
   struct worker *worker = &group->worker;
   conn_group_see_time(group);
-  if (log_wants(worker->log, LOG_REFUSED, worker->now_ms))
+  if (log_wants(worker->log, LOG_REFUSED, worker->monotonic_ms))
     log_line(worker->log, LOG_LEVEL_WARNING, "connection refused: %s", why);
 }
 

@@ -107,11 +107,14 @@ void conn_group_deinit(struct conn_group *group);
 void conn_group_count(struct conn_group *group);
 void conn_group_forget(struct conn_group *group);
 
-/* Reads the clock, once for each batch of commands: a lease must not begin in the past because the
- * turn had much to do. Returns its nanoseconds. */
+/* Reads the clocks, once for each batch of commands: a lease must not begin in the past because the
+ * turn had much to do. Returns the nanoseconds of the monotonic one. */
 static inline uint64_t conn_group_see_time(struct conn_group *group) {
+  struct worker *worker = &group->worker;
+  struct served_clock_view view = served_clock_look(&worker->instance->clock);
   uint64_t now_ns = clock_monotonic_ns();
-  group->worker.now_ms = (int64_t)(now_ns / 1000000);
+  worker->monotonic_ms = (int64_t)(now_ns / 1000000);
+  worker->now_ms = served_clock_at(view, worker->monotonic_ms);
   return now_ns;
 }
 
@@ -175,10 +178,10 @@ void conn_adjust_reading(struct conn *conn);
 /* The lower half of the clock's bits is enough: the longest time to measure is a day (the cap of
  * client-output-timeout), and they wrap around after 49 days. */
 static inline void conn_note_progress(struct conn *conn) {
-  conn->progress_ms = (uint32_t)conn->group->worker.now_ms;
+  conn->progress_ms = (uint32_t)conn->group->worker.monotonic_ms;
 }
 static inline int64_t conn_since_progress_ms(const struct conn *conn) {
-  return (uint32_t)conn->group->worker.now_ms - conn->progress_ms;
+  return (uint32_t)conn->group->worker.monotonic_ms - conn->progress_ms;
 }
 
 /* CLIENT PAUSE has ended. */

@@ -5,23 +5,48 @@
 #include "server/net/serve.h"
 #include "server/net/timeouts.h"
 
-/* The wall clock may jump; unix times in replies follow it within a cron tick. Small differences
- * between the two clocks are not followed at all, so that EXPIRETIME returns what EXPIREAT has
- * set. */
-#define WALL_STEP_MS 50
+/* The wall clock may be set at any time; unix times in replies follow it within a cron tick. One
+ * loop reads it, so that all loops show the same. A sample of two clocks that are not of one moment
+ * is none. */
+struct sample {
+  int64_t monotonic_ms, unix_ms;
+  bool whole;
+};
 
-/* One loop reads it, so that all loops show the same time. */
+/* Their difference is rounded up: a horizon in unix time must not be early, not by one millisecond.
+ */
+static struct sample take_sample(void) {
+  uint64_t before_ns = clock_monotonic_ns();
+  int64_t unix_ns = clock_wall_ns();
+  uint64_t took_ns = clock_monotonic_ns() - before_ns;
+  int64_t monotonic_ms = (int64_t)(before_ns / 1000000);
+  int64_t apart_ms = (unix_ns - (int64_t)before_ns + 999999) / 1000000;
+  return (struct sample){monotonic_ms, monotonic_ms + apart_ms, took_ns < CRON_SAMPLE_NS};
+}
+
 static void see_wall_clock(struct worker *worker) {
   if (worker->number != 0) return;
-  int64_t offset_ms = clock_wall_ms() - (int64_t)(clock_monotonic_ns() / 1000000);
-  int64_t moved_ms = offset_ms - worker_wall_offset_ms(worker);
-  if (moved_ms > WALL_STEP_MS || moved_ms < -WALL_STEP_MS)
-    atomic_store(&worker->instance->wall_offset_ms, offset_ms);
+  struct sample sample = take_sample();
+  if (!sample.whole) return;
+  int64_t step_ms = wall_clock_sample(&worker->instance->wall, sample.monotonic_ms, sample.unix_ms);
+  int64_t born_skew_ms = worker->options->born_skew_ms;
+  /* Two samples may differ by some milliseconds though no clock was set. */
+  if (step_ms < -(born_skew_ms > WALL_CLOCK_STEP_MS ? born_skew_ms : WALL_CLOCK_STEP_MS))
+    log_line(worker->log, LOG_LEVEL_WARNING,
+             "the clock of this machine was set back by %lld ms: unix times in replies follow it",
+             (long long)-step_ms);
+}
+
+static void see_wall_clock_first(struct worker *worker) {
+  if (worker->number != 0) return;
+  struct sample sample = take_sample();
+  for (unsigned i = 0; i < CRON_SAMPLES && !sample.whole; i++) sample = take_sample();
+  wall_clock_init(&worker->instance->wall, sample.monotonic_ms, sample.unix_ms);
 }
 
 void cron_init(struct cron *cron, struct conn_group *group) {
-  see_wall_clock(&group->worker);
-  *cron = (struct cron){.last_ms = group->worker.now_ms};
+  see_wall_clock_first(&group->worker);
+  *cron = (struct cron){.last_ms = group->worker.monotonic_ms};
 }
 
 void cron_unpause(struct conn_group *group) {
@@ -33,9 +58,9 @@ void cron_unpause(struct conn_group *group) {
 static void end_pause(struct cron *cron, struct conn_group *group) {
   struct worker *worker = &group->worker;
   int64_t until_ms = worker->instance->pause_until_ms;
-  if (until_ms == worker->pause_ended_ms || until_ms > worker->now_ms) return;
+  if (until_ms == worker->pause_ended_ms || until_ms > worker->monotonic_ms) return;
   worker->pause_ended_ms = until_ms;
-  cron->fair_ms = worker->now_ms + CRON_AFTER_STALL_MS; /* delayed commands run first */
+  cron->fair_ms = worker->monotonic_ms + CRON_AFTER_STALL_MS; /* delayed commands run first */
   cron_unpause(group);
 }
 
@@ -70,7 +95,7 @@ void cron_run(struct cron *cron, struct conn_group *group) {
   struct worker *worker = &group->worker;
   conn_group_see_time(group);
   see_wall_clock(worker);
-  log_counts(worker->log, worker->now_ms);
+  log_counts(worker->log, worker->monotonic_ms);
   end_pause(cron, group);
-  if (is_fair(cron, worker->now_ms)) check_connections(group);
+  if (is_fair(cron, worker->monotonic_ms)) check_connections(group);
 }

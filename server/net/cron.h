@@ -15,6 +15,9 @@
  * sockets: none is closed for being late or idle before all of it can have been read. */
 #define CRON_STALL_MS 250
 #define CRON_AFTER_STALL_MS 1000
+/* Two clocks are read as of one moment within this time; so many tries at the start. */
+#define CRON_SAMPLE_NS 5000000u
+#define CRON_SAMPLES 10u
 
 struct cron {
   int64_t last_ms; /* when cron_run ran last */

@@ -1,9 +1,10 @@
 /* drain.c - see drain.h. */
 #include "server/net/drain.h"
+#include "server/commands/shards.h"
 #include "server/engine/waiter.h"
 
-/* Turns in which every connection is still read when a drain begins: what had been sent before is
- * answered. */
+/* Turns in which every connection is still read when the server leaves: what had been sent before
+ * is answered. */
 #define READING_TURNS 3u
 /* A turn reads at least 64 KiB of a connection, and its socket holds 6 MiB (tcp_rmem's default). */
 #define READING_TURNS_MAX 128u
@@ -23,22 +24,109 @@ void drain_init(struct drain *drain, struct instance *instance, struct loop_set 
   }
 }
 
-bool drain_has_begun(const struct drain *drain) { return atomic_load(&drain->stage) != DRAIN_NOT; }
+bool drain_has_begun(const struct drain *drain) {
+  return atomic_load(&drain->stage) != DRAIN_SERVES;
+}
 
-void drain_begin(struct drain *drain, const char *why) {
-  if (drain_has_begun(drain)) {
-    atomic_store(&drain->stage, DRAIN_AT_ONCE);
-  } else {
-    log_line(drain->instance->log, LOG_LEVEL_NOTICE, "%s: draining %llu connections", why,
-             (unsigned long long)atomic_load(&drain->instance->session_count));
-    atomic_store(&drain->instance->draining, true);
+/* ---- the stages, on the first loop ---- */
+
+static struct worker *first_worker(const struct drain *drain) {
+  return &drain->loops->loops[0]->group.worker;
+}
+
+static struct stats stats_of(const struct drain *drain) {
+  struct stats stats;
+  shards_stats(first_worker(drain), &stats);
+  return stats;
+}
+
+static unsigned long long held(const struct drain *drain) {
+  return stats_of(drain).phases[RULES_HELD];
+}
+
+static void move_to(struct drain *drain, enum drain_stage stage) {
+  if (stage >= DRAIN_LEAVES) {
+    atomic_store(&drain->instance->leaving, true);
     listener_close(drain->listener);
-    atomic_store(&drain->stage, DRAIN_BEGUN);
   }
+  atomic_store(&drain->stage, (int)stage);
   loop_set_wake_all(drain->loops);
 }
 
-/* ---- the beginning, in each loop ---- */
+static void finish_claims(struct drain *drain, const char *why) {
+  struct worker *worker = first_worker(drain);
+  conn_group_see_time(&drain->loops->loops[0]->group);
+  double timeout_s = (double)worker->options->drain_timeout_ms / 1000;
+  drain->deadline_ms = worker->monotonic_ms + worker->options->drain_timeout_ms;
+  atomic_store(&drain->instance->draining, true);
+  served_clock_resume(&drain->instance->clock);
+  shards_stop_grants(worker);
+  log_line(worker->log, LOG_LEVEL_NOTICE,
+           "%s: no new claims; %llu are held; leaving when they have ended, at the latest in %g s",
+           why, held(drain), timeout_s);
+  move_to(drain, DRAIN_FINISHES);
+}
+
+/* Owners have finished, or have had their time. */
+static void leave_if_due(struct drain *drain) {
+  if (atomic_load(&drain->stage) != DRAIN_FINISHES) return;
+  unsigned long long left = held(drain);
+  bool over = first_worker(drain)->monotonic_ms >= drain->deadline_ms;
+  if (left > 0 && !over) return;
+  if (left > 0)
+    log_line(drain->instance->log, LOG_LEVEL_WARNING,
+             "drain-timeout has passed: leaving while %llu claims are held", left);
+  move_to(drain, DRAIN_LEAVES);
+}
+
+void drain_begin(struct drain *drain, const char *why) {
+  if (drain_has_begun(drain)) {
+    log_line(drain->instance->log, LOG_LEVEL_NOTICE, "%s: leaving at once", why);
+    move_to(drain, DRAIN_GONE);
+    return;
+  }
+  finish_claims(drain, why);
+  leave_if_due(drain);
+}
+
+void drain_leave(struct drain *drain, const char *why) {
+  if (!drain_has_begun(drain)) finish_claims(drain, why);
+  if (atomic_load(&drain->stage) == DRAIN_FINISHES) move_to(drain, DRAIN_LEAVES);
+}
+
+void drain_cron(struct drain *drain, struct loop *loop) {
+  if (loop->group.worker.number == 0) leave_if_due(drain);
+}
+
+/* What SHUTDOWN asks for and has not been done. */
+static enum instance_shutdown shutdown_due(const struct drain *drain, const struct loop *loop) {
+  int wanted = loop->group.worker.number == 0 ? atomic_load(&drain->instance->shutdown_wanted) : 0;
+  int stage = atomic_load(&drain->stage);
+  bool due = (wanted == INSTANCE_DRAINS && stage == DRAIN_SERVES) ||
+             (wanted == INSTANCE_LEAVES && stage < DRAIN_LEAVES);
+  return due ? (enum instance_shutdown)wanted : INSTANCE_STAYS;
+}
+
+static void follow_shutdown(struct drain *drain, const struct loop *loop) {
+  switch (shutdown_due(drain, loop)) {
+    case INSTANCE_DRAINS: drain_begin(drain, "SHUTDOWN"); break;
+    case INSTANCE_LEAVES: drain_leave(drain, "SHUTDOWN NOW"); break;
+    case INSTANCE_STAYS:
+    default: break;
+  }
+}
+
+void drain_log_end(const struct drain *drain) {
+  struct stats stats = stats_of(drain);
+  log_line(drain->instance->log, LOG_LEVEL_NOTICE,
+           "with it go %llu LAPSED and %llu UNKNOWN records, and %llu that were HELD",
+           (unsigned long long)stats.phases[RULES_LAPSED],
+           (unsigned long long)stats.phases[RULES_UNKNOWN],
+           (unsigned long long)stats.phases[RULES_HELD]);
+  log_line(drain->instance->log, LOG_LEVEL_NOTICE, "stopped");
+}
+
+/* ---- the stages, in each loop ---- */
 
 static void on_deadline(uv_timer_t *timer) {
   struct drain_loop *d = timer->data;
@@ -56,38 +144,36 @@ static void end_waits(struct worker *worker) {
     if (!session->waiting) continue;
     struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
     int64_t now_ms = worker->now_ms;
-    waiter_expire(access_lock(worker, shard, &now_ms), session->waiter, now_ms);
+    struct engine *engine = access_lock(worker, shard, &now_ms);
+    waiter_expire(engine, session->waiter, now_ms);
     access_unlock(worker, shard);
   }
 }
 
-static void begin(struct drain_loop *d) {
-  struct conn_group *group = &d->loop->group;
+static void leave(struct drain_loop *d) {
+  struct worker *worker = &d->loop->group.worker;
   d->loop->draining = true;
-  cron_unpause(group);
-  end_waits(&group->worker);
-  uv_timer_start(&d->deadline, on_deadline, (uint64_t)group->worker.options->drain_timeout_ms, 0);
-}
-
-/* The first loop handles it. */
-static bool shutdown_is_due(const struct drain *drain, const struct loop *loop) {
-  return loop->group.worker.number == 0 && !loop->draining &&
-         atomic_load(&drain->instance->shutdown_wanted);
+  end_waits(worker);
+  int64_t left_ms = d->drain->deadline_ms - worker->monotonic_ms;
+  if (left_ms < DRAIN_LAST_MS) left_ms = DRAIN_LAST_MS;
+  uv_update_time(&d->loop->uv);
+  uv_timer_start(&d->deadline, on_deadline, (uint64_t)left_ms, 0);
 }
 
 static void follow(struct drain_loop *d) {
-  struct drain *drain = d->drain;
-  if (shutdown_is_due(drain, d->loop) && !drain_has_begun(drain)) drain_begin(drain, "SHUTDOWN");
-  enum drain_stage wanted = (enum drain_stage)atomic_load(&drain->stage);
-  if (wanted == d->stage) return;
-  if (d->stage == DRAIN_NOT) begin(d);
+  follow_shutdown(d->drain, d->loop);
+  enum drain_stage wanted = (enum drain_stage)atomic_load(&d->drain->stage);
+  enum drain_stage before = d->stage;
+  if (wanted == before) return;
   d->stage = wanted;
-  if (wanted == DRAIN_AT_ONCE) loop_close_connections(d->loop);
+  if (before == DRAIN_SERVES) cron_unpause(&d->loop->group);
+  if (before < DRAIN_LEAVES && wanted >= DRAIN_LEAVES) leave(d);
+  if (wanted == DRAIN_GONE) loop_close_connections(d->loop);
 }
 
 /* ---- its turns ---- */
 
-/* What was sent before the drain is in the socket: as much as that holds is read; a connection that
+/* What was sent before it leaves is in the socket: as much as that holds is read; a connection that
  * keeps sending is cut off. */
 static bool may_read_on(const struct drain_loop *d, const struct conn *conn) {
   return d->turns < READING_TURNS_MAX && conn->incoming == CONN_READS &&
@@ -123,11 +209,12 @@ static void step(struct drain_loop *d) {
 void drain_end_turn(struct drain *drain, struct loop *loop) {
   struct drain_loop *d = of_loop(drain, loop);
   follow(d);
-  if (d->stage != DRAIN_NOT) step(d);
+  if (d->stage >= DRAIN_LEAVES) step(d);
 }
 
 bool drain_left_work(const struct drain *drain, const struct loop *loop) {
   const struct drain_loop *d = &drain->of_loop[loop->group.worker.number];
   return (int)d->stage != atomic_load(&drain->stage) ||
-         (d->stage != DRAIN_NOT && d->turns < READING_TURNS) || shutdown_is_due(drain, loop);
+         (d->stage >= DRAIN_LEAVES && d->turns < READING_TURNS) ||
+         shutdown_due(drain, loop) != INSTANCE_STAYS;
 }

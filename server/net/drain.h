@@ -1,16 +1,29 @@
 /*
- * drain.h - the end of a server: listeners close, what clients had sent is answered, waits end with
- * BUSY, then connections are closed; after drain-timeout also those that do not take their replies.
+ * drain.h - the end of a server.
  *
- * Every loop drains itself. The first one hears the signals, closes the listeners before it tells
- * the others, so that no connection is handed to a loop that has ended, and is the last to end.
+ *     SERVES -> FINISHES: owners finish; no claim is granted. Everything else goes on, also for
+ *        |      |         connections that come
+ *        |      | no claim is HELD, drain-timeout, SHUTDOWN NOW
+ *        |      v
+ *        +--> LEAVES: listeners close, what clients had sent is answered, waits end with BUSY, then
+ *               |     connections are closed
+ *               | a second signal, or what is left of drain-timeout, at least DRAIN_LAST_MS
+ *               v
+ *             GONE: connections are closed, also those that do not take their replies
+ *
+ * Every loop follows by itself. The first one hears the signals, asks the shards, closes the
+ * listeners before it tells the others, so that no connection is handed to a loop that has ended,
+ * and is the last to end. All times are on the monotonic clock.
  */
 #ifndef IDEM_SERVER_NET_DRAIN_H
 #define IDEM_SERVER_NET_DRAIN_H
 
 #include "server/net/listener.h"
 
-enum drain_stage { DRAIN_NOT, DRAIN_BEGUN, DRAIN_AT_ONCE };
+/* Time for the last replies, when owners used all of drain-timeout. */
+#define DRAIN_LAST_MS 500
+
+enum drain_stage { DRAIN_SERVES, DRAIN_FINISHES, DRAIN_LEAVES, DRAIN_GONE };
 
 /* Of one loop. */
 struct drain_loop {
@@ -25,19 +38,27 @@ struct drain {
   struct instance *instance;
   struct loop_set *loops;
   struct listener *listener;
-  _Atomic int stage; /* enum drain_stage: what every loop is to follow */
+  int64_t deadline_ms; /* drain-timeout after the beginning; the first loop's */
+  _Atomic int stage;   /* enum drain_stage: what every loop is to follow */
   struct drain_loop of_loop[KEYSPACE_MAX_LOOPS];
 };
 
 /* All is borrowed; the loops are all there. */
 void drain_init(struct drain *drain, struct instance *instance, struct loop_set *loops,
                 struct listener *listener);
-/* On the first loop only. A second call closes all connections at once. */
+/* On the first loop only. Lets owners finish; a second call closes all connections at once. `why`
+ * is for the log. */
 void drain_begin(struct drain *drain, const char *why);
+/* On the first loop only. Waits for no owner. */
+void drain_leave(struct drain *drain, const char *why);
 bool drain_has_begun(const struct drain *drain);
 
 /* The duties of each loop: see loop.h. */
 void drain_end_turn(struct drain *drain, struct loop *loop);
 bool drain_left_work(const struct drain *drain, const struct loop *loop);
+void drain_cron(struct drain *drain, struct loop *loop);
+
+/* All loops have ended: logs what goes with the server. */
+void drain_log_end(const struct drain *drain);
 
 #endif

@@ -11,6 +11,7 @@
 void input_init_reader(struct resp_reader *reader, struct worker *worker) {
   resp_read_init(reader);
   reader->argument_limit = argument_limits_argument;
+  reader->argument_name = argument_limits_name_argument;
   reader->context = worker;
   reader->unasked_bytes = worker->unasked_bytes;
   reader->command_limit = (size_t)worker->options->limits.body_bytes + INPUT_COMMAND_BYTES;
@@ -197,7 +198,7 @@ char *input_room(struct input *input, size_t *room) {
 static void await_from_now(struct input *input) {
   struct input_budget *budget = input->budget;
   list_remove(&input->awaited);
-  input->since_ms = budget->worker->now_ms;
+  input->since_ms = budget->worker->monotonic_ms;
   list_append(&budget->awaited, &input->awaited);
 }
 
@@ -212,7 +213,7 @@ void input_await(struct input *input, bool awaited) {
 struct input *input_late(const struct input_budget *budget) {
   if (list_empty(&budget->awaited)) return NULL;
   struct input *input = LIST_ENTRY(budget->awaited.next, struct input, awaited);
-  return budget->worker->now_ms - input->since_ms >= INPUT_REQUEST_MS ? input : NULL;
+  return budget->worker->monotonic_ms - input->since_ms >= INPUT_REQUEST_MS ? input : NULL;
 }
 
 /* The body's part of the bytes; what comes after it stays in *bytes. *whole: all of it has

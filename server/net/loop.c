@@ -53,9 +53,14 @@ static void on_due(uv_timer_t *timer) {
   end_turn(loop);
 }
 
+/* due_ms is on the engines' clock, the timer on the system's: it may fire early, when something was
+ * cut meanwhile, and is then set anew. While the engines' clock stands nothing becomes due, and
+ * cron is the next to look. */
 static void set_due_timer(struct loop *loop, int64_t due_ms) {
-  int64_t now_ms = loop->group.worker.now_ms;
+  struct worker *worker = &loop->group.worker;
+  int64_t now_ms = worker->now_ms;
   assert(due_ms > now_ms);
+  if (served_clock_stands(&worker->instance->clock, now_ms)) due_ms = INT64_MAX;
   if (due_ms == loop->due_ms) return;
   loop->due_ms = due_ms;
   if (due_ms == INT64_MAX) {
@@ -71,6 +76,12 @@ static bool work_is_left(struct loop *loop, int64_t due_ms) {
          loop->duties->left_work(loop);
 }
 
+/* A turn that read no clock after a stall counts as before it, which is on the safe side. */
+static void end_clocked_turn(struct loop *loop) {
+  struct worker *worker = &loop->group.worker;
+  served_clock_end_turn(&worker->instance->clock, loop->clock_number, worker->monotonic_ms);
+}
+
 /*
  * Before every poll. Once `asleep` is set, other threads wake this loop for what they leave. So it
  * looks for work after setting it, and what was left before is seen.
@@ -80,6 +91,7 @@ static void on_prepare(uv_prepare_t *prepare) {
   struct worker *worker = &loop->group.worker;
   gate_enter(&loop->gate);
   loop->group.part_ns = 0;
+  end_clocked_turn(loop);
   atomic_store(&loop->gate.asleep, true);
   int64_t due_ms = keyspace_next_due(worker->instance->keyspace, worker->number);
   if (work_is_left(loop, due_ms)) {
@@ -163,6 +175,8 @@ static int init(struct loop *loop, struct loop_set *set, const struct loop_setup
     return error;
   }
   cron_init(&loop->cron, &loop->group);
+  struct worker *worker = &loop->group.worker;
+  loop->clock_number = served_clock_add(&worker->instance->clock, worker->monotonic_ms);
   gate_leave(&loop->gate); /* the thread that runs the loop enters the first one */
   return 0;
 }
@@ -171,6 +185,7 @@ static int init(struct loop *loop, struct loop_set *set, const struct loop_setup
  * calls. */
 __attribute__((noinline)) void loop_run(struct loop *loop) {
   uv_run(&loop->uv, UV_RUN_DEFAULT);
+  served_clock_leave(&loop->group.worker.instance->clock, loop->clock_number);
   gate_leave(&loop->gate);
 }
 

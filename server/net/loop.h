@@ -52,8 +52,9 @@ struct loop {
   void *context; /* of the duties */
   struct gate gate;
   struct cron cron;
-  int64_t due_ms; /* what the timer is set to */
-  bool draining;  /* it ends soon: nothing is answered late from here on */
+  int64_t due_ms;        /* what the timer is set to, on the engines' clock */
+  unsigned clock_number; /* in the engines' clock */
+  bool draining;         /* it ends soon: nothing is answered late from here on */
   pthread_t thread;
   struct handed handed;
   struct conn_group group;

@@ -15,7 +15,7 @@ static bool was_kept(struct conn *conn, enum input_result result) {
   if (result == INPUT_OK) return true;
   if (result == INPUT_OVER_BUDGET) worker->counters.closed_by_input_limit++;
   log_happened(worker->log, result == INPUT_OVER_BUDGET ? LOG_INPUT_TOTAL : LOG_INPUT_MEMORY,
-               conn->session.id, worker->now_ms);
+               conn->session.id, worker->monotonic_ms);
   return false;
 }
 
@@ -87,7 +87,7 @@ void serve_late(struct conn *conn) {
   char error[64];
   snprintf(error, sizeof error, "the command did not arrive within %d s", INPUT_REQUEST_MS / 1000);
   worker->counters.closed_by_request_timeout++;
-  log_happened(worker->log, LOG_REQUEST_LATE, conn->session.id, worker->now_ms);
+  log_happened(worker->log, LOG_REQUEST_LATE, conn->session.id, worker->monotonic_ms);
   execute_malformed(worker, &conn->session, error);
   conn_end(conn);
   conn_mark(conn);
@@ -123,7 +123,7 @@ static void on_read(struct stream *stream, const char *data, ssize_t count) {
   if (conn->phase != CONN_OPEN) return; /* lingering */
   struct span bytes = {data, (size_t)count};
   worker->counters.bytes_in += bytes.len;
-  conn->session.active_ms = worker->now_ms;
+  conn->session.active_ms = worker->monotonic_ms;
   if (conn->input != NULL) {
     add_to_input(conn, bytes);
   } else {

@@ -3,6 +3,7 @@
 #include "server/net/server.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +63,7 @@ static void on_signal(uv_signal_t *signal, int number) {
 static void on_stop(uv_async_t *stop) {
   struct server *server = stop->data;
   gate_enter(&server->loops.loops[0]->gate);
-  if (!drain_has_begun(&server->drain)) drain_begin(&server->drain, "stop");
+  drain_leave(&server->drain, "stop");
 }
 
 void server_stop(struct server *server) { uv_async_send(&server->stop); }
@@ -72,6 +73,9 @@ void server_stop(struct server *server) { uv_async_send(&server->stop); }
 static struct engine_options engine_options_of(const struct options *options) {
   return (struct engine_options){
       .retention_ms = options->retention_ms,
+      .unknown_retention_ms = options->unknown_retention_ms,
+      .born_skew_ms = options->born_skew_ms,
+      .horizon_bits = (unsigned)__builtin_ctzll((uint64_t)options->horizon_slots),
       .clock_grain_ms = 1, /* libuv's clock is rounded down */
       .memory_limit = (size_t)options->maxmemory,
       .store_reserve = (size_t)options->store_reserve,
@@ -160,6 +164,7 @@ static bool left_work(struct loop *loop) {
 
 static void on_cron(struct loop *loop) {
   struct server *server = loop->context;
+  drain_cron(&server->drain, loop);
   if (loop->group.worker.number == 0) accept_resume(&server->listener.acceptor);
 }
 
@@ -251,6 +256,16 @@ static void *run_in_thread(void *loop) {
   return NULL;
 }
 
+/* Nothing hears them from here on: another one must not end the process before it has ended by
+ * itself. */
+static void ignore_late_signals(void) {
+  sigset_t late;
+  sigemptyset(&late);
+  sigaddset(&late, SIGTERM);
+  sigaddset(&late, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &late, NULL);
+}
+
 void server_run(struct server *server) {
   struct loop_set *loops = &server->loops;
   unsigned started = 1;
@@ -268,8 +283,9 @@ void server_run(struct server *server) {
     listener_announce(&server->listener);
   }
   loop_run(loops->loops[0]);
+  ignore_late_signals();
   for (unsigned i = 1; i < started; i++) pthread_join(loops->loops[i]->thread, NULL);
-  log_line(server->log, LOG_LEVEL_NOTICE, "stopped");
+  drain_log_end(&server->drain);
 }
 
 void server_destroy(struct server *server) {

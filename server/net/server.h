@@ -42,9 +42,10 @@ struct server;
  * CONFIG SET.
  */
 struct server *server_create(struct options *options, struct log *log, char error[REFUSAL_BYTES]);
-/* Serves until a drain has ended: SIGTERM, SIGINT, SHUTDOWN or server_stop. */
+/* Serves until it leaves, after SIGTERM, SIGINT, SHUTDOWN or server_stop. */
 void server_run(struct server *server);
-/* Asks for a drain. Callable from any thread and from signal handlers. */
+/* Asks it to leave, without waiting for owners. Callable from any thread and from signal
+ * handlers. */
 void server_stop(struct server *server);
 void server_destroy(struct server *server);
 

@@ -27,7 +27,7 @@ static bool is_idle(struct conn *conn, bool subscribed) {
   struct worker *worker = &conn->group->worker;
   const struct session *session = &conn->session;
   int64_t timeout_ms = worker->options->timeout_s * 1000;
-  return timeout_ms > 0 && worker->now_ms - session->active_ms >= timeout_ms && !subscribed &&
+  return timeout_ms > 0 && worker->monotonic_ms - session->active_ms >= timeout_ms && !subscribed &&
          !session_blocked(session) && !conn->paused && conn->left_count == 0 &&
          !session_holds_bound(session, worker);
 }

@@ -59,11 +59,13 @@ static bool take_result(struct conn *conn, const struct resp_reader *reader,
   switch (item->result) {
     case RESP_READ_COMMAND: return run_command(conn, &item->request);
     case RESP_READ_TOOBIG:
-      execute_toobig(worker, session, reader->toobig_index, reader->toobig_limit);
+      execute_toobig(worker, session, reader->toobig_name, reader->toobig_limit);
       return true;
     case RESP_READ_MORE: share->starved = true; return false;
     case RESP_READ_MALFORMED: execute_malformed(worker, session, reader->error); break;
-    case RESP_READ_HTTP: log_happened(worker->log, LOG_HTTP, session->id, worker->now_ms); break;
+    case RESP_READ_HTTP:
+      log_happened(worker->log, LOG_HTTP, session->id, worker->monotonic_ms);
+      break;
     case RESP_READ_NO_MEMORY:
     default: break;
   }

@@ -31,6 +31,7 @@
 #define MAX_MEMORY (64 * 1024 * GB)
 /* Linux takes no larger TCP_KEEPIDLE (MAX_TCP_KEEPIDLE, include/net/tcp.h). */
 #define MAX_KEEPALIVE_S 32767
+#define MAX_HORIZON_SLOTS (16 * 1024 * KB) /* HORIZON_MOST_BITS: 8 bytes each */
 #define MAX_TEXT (OPTIONS_VALUE_BYTES - 1)
 #define MAX_SOCKET_PATH ((int64_t)sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
@@ -105,7 +106,16 @@ static const struct options_row rows[] = {
     {"ttl-max", OPTIONS_ROW_MS, AT(limits.ttl_max_ms), 1, 31 * DAY_MS, "31d", 0, CONTRACT,
      "Longest TTL that a client may ask for."},
     {"retention", OPTIONS_ROW_MS, AT(retention_ms), 1, 31 * DAY_MS, "24h", OPTIONS_ROW_LIVE,
-     CONTRACT, "How long an abandoned claim (LAPSED, UNKNOWN) is remembered."},
+     CONTRACT, "How long an abandoned claim (LAPSED) is remembered."},
+    {"unknown-retention", OPTIONS_ROW_MS, AT(unknown_retention_ms), 0, 3650 * DAY_MS, "0",
+     OPTIONS_ROW_LIVE, CONTRACT,
+     "How long an abandoned claim with HOLD (UNKNOWN) is remembered. 0 means for ever."},
+    {"born-skew", OPTIONS_ROW_MS, AT(born_skew_ms), 0, HOUR_MS, "5s", OPTIONS_ROW_LIVE, CONTRACT,
+     "By how much the clocks that BORN is read from may differ from this machine's."},
+    {"horizon-slots", OPTIONS_ROW_INTEGER, AT(horizon_slots), 1, MAX_HORIZON_SLOTS, "65536", 0,
+     CONTRACT,
+     "Slots in which is noted up to when requests may have been forgotten; a power of two. More of "
+     "them refuse fewer first tries as FORGOTTEN."},
     {"wait-max", OPTIONS_ROW_MS, AT(limits.wait_max_ms), 1, 300 * SECOND_MS, "60s",
      OPTIONS_ROW_LIVE, CONTRACT,
      "Longest wait; a longer one is shortened to it, and WAIT 0 means it."},
@@ -128,8 +138,8 @@ static const struct options_row rows[] = {
     {"store-reserve", OPTIONS_ROW_BYTES, AT(store_reserve), 0, 512 * MB, "4kb", OPTIONS_ROW_LIVE,
      MEMORY, "Memory kept free for the response of each running claim, when maxmemory is set."},
 
-    {"drain-timeout", OPTIONS_ROW_MS, AT(drain_timeout_ms), 0, HOUR_MS, "10s", OPTIONS_ROW_LIVE,
-     RUNNING, "Exit this long after SIGTERM at the latest."},
+    {"drain-timeout", OPTIONS_ROW_MS, AT(drain_timeout_ms), 0, HOUR_MS, "60s", OPTIONS_ROW_LIVE,
+     RUNNING, "How long owners may take to finish after SIGTERM; then the server leaves."},
     {"loglevel", OPTIONS_ROW_LEVEL, AT(loglevel), LOG_LEVEL_DEBUG, LOG_LEVEL_WARNING, "notice",
      OPTIONS_ROW_LIVE, RUNNING, "Log lines of this level and above."},
     {"slowlog-log-slower-than", OPTIONS_ROW_INTEGER, AT(slowlog_slower_us), -1, INT64_MAX / 1000,
@@ -248,6 +258,10 @@ bool options_check(const struct options *options, char error[REFUSAL_BYTES]) {
   if (options->waiters_per_key > options->waiters_total) {
     return refuse_order("waiters-per-key", options->waiters_per_key, "waiters-total",
                         options->waiters_total, error);
+  }
+  if (__builtin_popcountll((uint64_t)options->horizon_slots) != 1) {
+    return refusal_write(error, "horizon-slots (%lld) is not a power of two",
+                         (long long)options->horizon_slots);
   }
   return check_listeners(options, error);
 }

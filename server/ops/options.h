@@ -54,7 +54,10 @@ struct options {
   int64_t client_input_total;       /* bytes of half-received and queued commands, of all clients */
   /* contract */
   struct request_limits limits; /* of what a request may ask */
-  int64_t retention_ms;
+  int64_t retention_ms;         /* of LAPSED */
+  int64_t unknown_retention_ms; /* of UNKNOWN; 0: for ever */
+  int64_t born_skew_ms;         /* by how much clocks may differ */
+  int64_t horizon_slots;        /* a power of two */
   int64_t waiters_per_key, waiters_total;
   /* memory */
   int64_t maxmemory;     /* bytes, 0 none */

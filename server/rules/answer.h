@@ -4,7 +4,7 @@
  *     DONE     is an array   "DONE" body meta age left
  *     STORED   is an integer        waiters
  *     NOTHING  is a null array
- *     STALE    is an error   "STALE ..."
+ *     OOM      is an error   "OOM ..."
  *
  * The words, the order of the fields and the texts stand in one table. The caller walks a form and
  * writes each field in its own way: it has the values (numbers, spans, counted bodies), this file
@@ -16,20 +16,25 @@
 #include "proto/span.h"
 
 enum answer_kind {
-  ANSWER_CLAIMED, /* the caller runs the work */
-  ANSWER_DONE,    /* here is the response */
-  ANSWER_BUSY,    /* another caller runs it */
-  ANSWER_UNKNOWN, /* a claim with HOLD ended without a response */
-  ANSWER_NOTHING, /* no caller runs it and nothing is stored */
+  ANSWER_CLAIMED,   /* the caller runs the work */
+  ANSWER_DONE,      /* here is the response */
+  ANSWER_BUSY,      /* another caller runs it */
+  ANSWER_LAPSED,    /* a claim ended without a response */
+  ANSWER_UNKNOWN,   /* a claim with HOLD did */
+  ANSWER_FORGOTTEN, /* a record of the request may have been lost */
+  ANSWER_NOTHING,   /* there is no record */
   ANSWER_STORED,
   ANSWER_RENEWED,
   ANSWER_RELEASED,
   ANSWER_NOT_YOURS, /* RELEASE: there was nothing to release */
   ANSWER_MISMATCH,
-  ANSWER_STALE,
+  ANSWER_STALE_ABSENT,
+  ANSWER_STALE_STORED,
+  ANSWER_STALE_OVERTAKEN,
   ANSWER_CONFLICT,
   ANSWER_OOM,       /* the memory limit */
   ANSWER_BUSYKEY,   /* a limit of waiters */
+  ANSWER_DRAINING,  /* the server leaves: nothing is granted any more */
   ANSWER_WRONGTYPE, /* a plain string lives there, or the other way round */
   ANSWER_NO_MEMORY, /* the system has no more; nothing was changed */
   ANSWER_KINDS
@@ -44,6 +49,7 @@ enum answer_field {
   ANSWER_AGE,     /* since the grant; DONE: since the STORE */
   ANSWER_LEFT,    /* until the lease ends; DONE: until the response is forgotten */
   ANSWER_WAITERS, /* that the STORE answered */
+  ANSWER_HORIZON, /* unix time up to which requests may have been forgotten */
   ANSWER_ONE,     /* 1 and 0, whatever the record */
   ANSWER_ZERO,
   /* bulk strings; null when the record has none */
@@ -57,7 +63,7 @@ static inline bool answer_is_integer(enum answer_field field) { return field < A
 
 enum answer_shape { ANSWER_IS_ARRAY, ANSWER_IS_INTEGER, ANSWER_IS_NULL, ANSWER_IS_ERROR };
 
-#define ANSWER_MAX_FIELDS 4
+#define ANSWER_MAX_FIELDS 5
 struct answer_form {
   enum answer_shape shape;
   struct span text; /* the first element of an array; all of an error, its code first */

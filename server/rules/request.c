@@ -7,7 +7,7 @@
 
 /* ---- the options ---- */
 
-/* Those that take bytes come first, then those that take a duration, then those without a value. */
+/* Those that take bytes come first, then those that take a number, then those without a value. */
 enum option {
   OPTION_FP,
   OPTION_OWNER,
@@ -16,12 +16,15 @@ enum option {
   OPTION_LEASE,
   OPTION_WAIT,
   OPTION_TTL,
+  OPTION_BORN,
+  OPTION_TAKEOVER,
   OPTION_BIND,
   OPTION_HOLD,
-  OPTION_TAKEOVER,
+  OPTION_UNSURE,
+  OPTION_CLEAR,
   OPTION_COUNT
 };
-#define FIRST_DURATION OPTION_LEASE
+#define FIRST_NUMBER OPTION_LEASE
 #define FIRST_FLAG OPTION_BIND
 
 #define NAME(text) \
@@ -30,8 +33,10 @@ static const struct span OPTIONS[OPTION_COUNT] = {
     [OPTION_FP] = NAME("FP"),       [OPTION_OWNER] = NAME("OWNER"),
     [OPTION_META] = NAME("META"),   [OPTION_STAGE] = NAME("STAGE"),
     [OPTION_LEASE] = NAME("LEASE"), [OPTION_WAIT] = NAME("WAIT"),
-    [OPTION_TTL] = NAME("TTL"),     [OPTION_BIND] = NAME("BIND"),
-    [OPTION_HOLD] = NAME("HOLD"),   [OPTION_TAKEOVER] = NAME("TAKEOVER"),
+    [OPTION_TTL] = NAME("TTL"),     [OPTION_BORN] = NAME("BORN"),
+    [OPTION_BIND] = NAME("BIND"),   [OPTION_TAKEOVER] = NAME("TAKEOVER"),
+    [OPTION_HOLD] = NAME("HOLD"),   [OPTION_UNSURE] = NAME("UNSURE"),
+    [OPTION_CLEAR] = NAME("CLEAR"),
 };
 
 /* Where the options of a command begin, and which it has. */
@@ -42,8 +47,10 @@ struct form {
 };
 static const struct form CLAIM = {2, BIT(OPTION_FP) | BIT(OPTION_OWNER) | BIT(OPTION_LEASE) |
                                          BIT(OPTION_WAIT) | BIT(OPTION_BIND) | BIT(OPTION_HOLD) |
-                                         BIT(OPTION_TAKEOVER)};
-static const struct form STORE = {4, BIT(OPTION_TTL) | BIT(OPTION_META)};
+                                         BIT(OPTION_BORN) | BIT(OPTION_TAKEOVER)};
+static const struct form STORE = {
+    4, BIT(OPTION_TTL) | BIT(OPTION_META) | BIT(OPTION_UNSURE) | BIT(OPTION_CLEAR)};
+static const struct form RELEASE = {3, BIT(OPTION_UNSURE) | BIT(OPTION_CLEAR)};
 static const struct form RENEW = {3, BIT(OPTION_LEASE) | BIT(OPTION_STAGE)};
 static const struct form FETCH = {2, BIT(OPTION_FP)};
 static const struct form WAIT = {3, BIT(OPTION_FP)};
@@ -57,7 +64,9 @@ static inline enum option option_like(struct span text) {
     case 'S': return OPTION_STAGE;
     case 'L': return OPTION_LEASE;
     case 'W': return OPTION_WAIT;
-    case 'B': return OPTION_BIND;
+    case 'B': return text.len > 1 && (text.data[1] & ~0x20) == 'O' ? OPTION_BORN : OPTION_BIND;
+    case 'C': return OPTION_CLEAR;
+    case 'U': return OPTION_UNSURE;
     case 'H': return OPTION_HOLD;
     case 'T': return text.len == OPTIONS[OPTION_TTL].len ? OPTION_TTL : OPTION_TAKEOVER;
     default: return OPTION_COUNT;
@@ -74,6 +83,17 @@ static inline enum option find_option(struct span text) {
 }
 
 /* ---- limits ---- */
+
+const char *request_argument_name(const struct span *argv, size_t index) {
+  if (index == 1) return "key";
+  switch (find_option(argv[index - 1])) {
+    case OPTION_FP: return "fingerprint";
+    case OPTION_OWNER: return "owner";
+    case OPTION_META: return "meta";
+    case OPTION_STAGE: return "stage";
+    default: return "argument";
+  }
+}
 
 size_t request_limit(const struct request_limits *limits, const struct span *argv, size_t index) {
   if (index == 1) return (size_t)limits->key_bytes;
@@ -131,10 +151,17 @@ void request_error_text(const struct request_error *error, char text[REQUEST_ERR
       snprintf(text, room, "ERR %s must be between %lld and %lld milliseconds", name,
                (long long)error->least, (long long)error->most);
       return;
+    case REQUEST_TWO_WORDS:
+      snprintf(text, room, "ERR syntax error: UNSURE and CLEAR exclude each other");
+      return;
+    case REQUEST_WORD_ALONE: snprintf(text, room, "ERR %s needs TTL 0", name); return;
+    case REQUEST_BORN_LATER:
+      snprintf(text, room, "ERR BORN is later than now plus born-skew");
+      return;
     case REQUEST_TOO_BIG:
     default:
-      snprintf(text, room, "TOOBIG argument %zu is over its limit of %lld bytes", error->index,
-               (long long)error->most);
+      snprintf(text, room, "TOOBIG %s %lld the %s is over its limit of bytes", name,
+               (long long)error->most, name);
       return;
   }
 }
@@ -178,8 +205,8 @@ static bool parse_token(struct span text, uint64_t *token, struct request_error 
  * longer than testing a bit. */
 struct given {
   unsigned options; /* a bit each */
-  struct span bytes[FIRST_DURATION];
-  int64_t ms[FIRST_FLAG - FIRST_DURATION];
+  struct span bytes[FIRST_NUMBER];
+  int64_t numbers[FIRST_FLAG - FIRST_NUMBER];
 };
 
 static bool is_given(const struct given *given, enum option option) {
@@ -190,8 +217,13 @@ static struct span bytes_of(const struct given *given, enum option option) {
   return is_given(given, option) ? given->bytes[option] : SPAN_ABSENT;
 }
 
-static int64_t ms_of(const struct given *given, enum option option, int64_t otherwise_ms) {
-  return is_given(given, option) ? given->ms[option - FIRST_DURATION] : otherwise_ms;
+static int64_t number_of(const struct given *given, enum option option, int64_t otherwise) {
+  return is_given(given, option) ? given->numbers[option - FIRST_NUMBER] : otherwise;
+}
+
+static enum rules_word word_of(const struct given *given) {
+  if (is_given(given, OPTION_CLEAR)) return RULES_CLEAR;
+  return is_given(given, OPTION_UNSURE) ? RULES_UNSURE : RULES_DID_NOTHING;
 }
 
 static bool parse_given(const struct request_input *input, const struct form *form,
@@ -206,9 +238,9 @@ static bool parse_given(const struct request_input *input, const struct form *fo
     given->options |= BIT(option);
     if (option >= FIRST_FLAG) continue;
     if (++at == end) return refuse_option(error, REQUEST_NO_VALUE, text);
-    if (option < FIRST_DURATION) {
+    if (option < FIRST_NUMBER) {
       given->bytes[option] = *at;
-    } else if (!parse_natural(OPTIONS[option].data, *at, &given->ms[option - FIRST_DURATION],
+    } else if (!parse_natural(OPTIONS[option].data, *at, &given->numbers[option - FIRST_NUMBER],
                               error)) {
       return false;
     }
@@ -228,7 +260,7 @@ static inline bool parse_options(const struct request_input *input, const struct
 static inline bool is_within(const struct given *given, enum option option, int64_t least,
                              int64_t most, struct request_error *error) {
   if (!is_given(given, option)) return true;
-  int64_t ms = given->ms[option - FIRST_DURATION];
+  int64_t ms = given->numbers[option - FIRST_NUMBER];
   if (ms >= least && ms <= most) return true;
   return refuse(error, (struct request_error){.fault = REQUEST_OUT_OF_BOUNDS,
                                               .name = OPTIONS[option].data,
@@ -239,6 +271,18 @@ static inline bool is_within(const struct given *given, enum option option, int6
 static bool owner_fits(const struct given *given, struct request_error *error) {
   if (!is_given(given, OPTION_OWNER) || given->bytes[OPTION_OWNER].len > 0) return true;
   return refuse_value(error, REQUEST_EMPTY, OPTIONS[OPTION_OWNER].data);
+}
+
+static bool one_word(const struct given *given, struct request_error *error) {
+  const unsigned both = BIT(OPTION_UNSURE) | BIT(OPTION_CLEAR);
+  if ((given->options & both) != both) return true;
+  return refuse(error, (struct request_error){.fault = REQUEST_TWO_WORDS});
+}
+
+static bool no_word(const struct given *given, struct request_error *error) {
+  if (word_of(given) == RULES_DID_NOTHING) return true;
+  enum option option = is_given(given, OPTION_CLEAR) ? OPTION_CLEAR : OPTION_UNSURE;
+  return refuse_value(error, REQUEST_WORD_ALONE, OPTIONS[option].data);
 }
 
 static int64_t cut_wait(const struct request_limits *limits, int64_t asked_ms) {
@@ -261,11 +305,13 @@ bool request_parse_claim(const struct request_input *input, struct request_claim
       .key = input->argv[1],
       .fingerprint = bytes_of(&given, OPTION_FP),
       .owner = bytes_of(&given, OPTION_OWNER),
-      .lease_ms = ms_of(&given, OPTION_LEASE, limits->lease_ms),
-      .wait_ms = waits ? cut_wait(limits, ms_of(&given, OPTION_WAIT, 0)) : 0,
+      .lease_ms = number_of(&given, OPTION_LEASE, limits->lease_ms),
+      .wait_ms = waits ? cut_wait(limits, number_of(&given, OPTION_WAIT, 0)) : 0,
       .bind = is_given(&given, OPTION_BIND),
       .hold = is_given(&given, OPTION_HOLD),
-      .takeover = is_given(&given, OPTION_TAKEOVER),
+      .born = is_given(&given, OPTION_BORN),
+      .born_ms = number_of(&given, OPTION_BORN, 0),
+      .takeover = (uint64_t)number_of(&given, OPTION_TAKEOVER, 0),
   };
   return true;
 }
@@ -276,14 +322,17 @@ bool request_parse_store(const struct request_input *input, struct request_store
   uint64_t token = 0;
   struct given given;
   if (!parse_token(input->argv[2], &token, error) || !parse_options(input, &STORE, &given, error) ||
-      !is_within(&given, OPTION_TTL, 0, limits->ttl_max_ms, error))
+      !is_within(&given, OPTION_TTL, 0, limits->ttl_max_ms, error) || !one_word(&given, error))
     return false;
+  int64_t ttl_ms = number_of(&given, OPTION_TTL, limits->ttl_ms);
+  if (ttl_ms != 0 && !no_word(&given, error)) return false;
   *store = (struct request_store){
       .key = input->argv[1],
       .body = input->argv[REQUEST_STORE_BODY],
       .meta = bytes_of(&given, OPTION_META),
       .token = token,
-      .ttl_ms = ms_of(&given, OPTION_TTL, limits->ttl_ms),
+      .ttl_ms = ttl_ms,
+      .word = word_of(&given),
   };
   return true;
 }
@@ -299,15 +348,20 @@ bool request_parse_renew(const struct request_input *input, struct request_renew
       .key = input->argv[1],
       .stage = bytes_of(&given, OPTION_STAGE),
       .token = token,
-      .lease_ms = ms_of(&given, OPTION_LEASE, 0),
+      .lease_ms = number_of(&given, OPTION_LEASE, 0),
   };
   return true;
 }
 
 bool request_parse_release(const struct request_input *input, struct request_release *release,
                            struct request_error *error) {
-  release->key = input->argv[1];
-  return parse_token(input->argv[2], &release->token, error);
+  uint64_t token = 0;
+  struct given given;
+  if (!parse_token(input->argv[2], &token, error) ||
+      !parse_options(input, &RELEASE, &given, error) || !one_word(&given, error))
+    return false;
+  *release = (struct request_release){input->argv[1], token, word_of(&given)};
+  return true;
 }
 
 bool request_parse_fetch(const struct request_input *input, struct request_read *read,

@@ -14,6 +14,7 @@
 #define IDEM_SERVER_RULES_REQUEST_H
 
 #include "proto/span.h"
+#include "server/rules/rules.h"
 
 /* ---- limits ---- */
 
@@ -34,7 +35,9 @@ struct request_limits {
 /* The most bytes that argv[index] may have, index > 0, given the arguments before it: each option's
  * value has a limit of its own. */
 size_t request_limit(const struct request_limits *limits, const struct span *argv, size_t index);
-/* The same for STORE, whose body stands where the other commands have options. */
+/* What argv[index] is called in an error, index > 0: "key", "owner" and so on, or "argument". */
+const char *request_argument_name(const struct span *argv, size_t index);
+/* request_limit for STORE, whose body stands where the other commands have options. */
 size_t request_store_limit(const struct request_limits *limits, const struct span *argv,
                            size_t index);
 /* The smallest limit: an argument of at most so many bytes is within all of them. */
@@ -50,7 +53,10 @@ enum request_fault {
   REQUEST_NEGATIVE,        /* name */
   REQUEST_EMPTY,           /* name */
   REQUEST_OUT_OF_BOUNDS,   /* name, least, most: of a duration */
-  REQUEST_TOO_BIG,         /* index, most: of an argument's bytes. Only the caller finds it */
+  REQUEST_TWO_WORDS,       /* UNSURE and CLEAR */
+  REQUEST_WORD_ALONE,      /* name: of a word that only STORE with TTL 0 takes */
+  REQUEST_BORN_LATER,      /* BORN is after now. Only the caller finds it */
+  REQUEST_TOO_BIG,         /* name, most: of an argument's bytes. Only the caller finds it */
 };
 
 struct request_error {
@@ -58,7 +64,6 @@ struct request_error {
   const char *name;   /* of the argument, as in "LEASE": a constant */
   struct span quoted; /* borrowed from the arguments: any bytes */
   int64_t least, most;
-  size_t index;
 };
 
 /* The text to reply, terminated. It begins with its code and is printable ASCII, whatever the
@@ -79,14 +84,17 @@ struct request_input {
 /* A span that was not given is absent. */
 struct request_claim {
   struct span key, fingerprint, owner;
-  int64_t lease_ms; /* 1 to lease_max_ms */
-  int64_t wait_ms;  /* 1 to wait_max_ms; 0: does not wait */
-  bool bind, hold, takeover;
+  int64_t lease_ms;  /* 1 to lease_max_ms */
+  int64_t wait_ms;   /* 1 to wait_max_ms; 0: does not wait */
+  int64_t born_ms;   /* unix time, if `born` */
+  uint64_t takeover; /* 0: none */
+  bool bind, hold, born;
 };
 struct request_store {
   struct span key, body, meta;
   uint64_t token;
-  int64_t ttl_ms; /* 0 to ttl_max_ms */
+  int64_t ttl_ms;       /* 0 to ttl_max_ms */
+  enum rules_word word; /* with TTL 0 */
 };
 struct request_renew {
   struct span key, stage;
@@ -96,6 +104,7 @@ struct request_renew {
 struct request_release {
   struct span key;
   uint64_t token;
+  enum rules_word word;
 };
 /* FETCH and WAIT. */
 struct request_read {

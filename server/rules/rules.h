@@ -9,15 +9,21 @@
  *                 CLAIM                       STORE
  *      ABSENT ------------->  HELD  ------------------------>  DONE
  *        ^  ^                ^ |  ^                             |
- *        |  |   RELEASE,     | |  | RENEW, CLAIM                | TTL ends
- *        |  +- BIND closed --+ |  | (UNKNOWN: with TAKEOVER)    v
- *        |                     |  |                           ABSENT
- *        |          lease ends v  |
+ *        |  +----------------+ |  | RENEW, CLAIM                | TTL ends
+ *        |   RELEASE of the    |  | (UNKNOWN: with TAKEOVER)    v
+ *        |   first attempt     |  |                           ABSENT
+ *        |                     v  |
  *        +---- retention ---- LAPSED / UNKNOWN (of a claim with HOLD)
+ *              or CLEAR         lease over, connection closed, UNSURE,
+ *                               RELEASE of a later attempt
+ *
+ * What may have happened is never forgotten by the way: a grant that may have acted stays counted
+ * in `attempt`, and HOLD stays, until the record is absent.
  *
  * Invariants: attempt >= 1 and token > 0 in every phase but ABSENT. deadline_ms is the end of the
  * lease (HELD), of the retention (LAPSED, UNKNOWN) or of the TTL (DONE); it has come when now >=
- * deadline_ms. All times are milliseconds on one clock that never runs backwards.
+ * deadline_ms; RULES_NEVER is no end. nobody only when LAPSED or UNKNOWN. All times are
+ * milliseconds on one clock that never runs backwards.
  *
  * Preconditions: times and durations are not negative, and now_ms plus any duration (lease, TTL,
  * retention) does not overflow; the caller limits what a client may ask for. What is due on a
@@ -59,31 +65,40 @@ enum rules_phase { RULES_ABSENT, RULES_HELD, RULES_LAPSED, RULES_UNKNOWN, RULES_
 
 struct rules_record {
   uint64_t token;      /* of the grant; DONE: of the grant that stored */
-  int64_t since_ms;    /* when it was granted; DONE: when it was stored */
+  int64_t since_ms;    /* when it was granted, or struck out; DONE: when it was stored */
   int64_t deadline_ms; /* see the invariants */
   uint32_t lease_ms;   /* the length last granted */
-  uint32_t attempt;    /* 1 for the first grant; stays at UINT32_MAX */
+  uint32_t attempt;    /* 1 + the earlier grants that may have acted; stays at UINT32_MAX */
   uint8_t phase;       /* enum rules_phase */
-  bool hold;           /* the grant asked for HOLD */
+  bool hold;           /* a grant asked for HOLD */
   bool bind;           /* the grant ends with its connection */
+  bool nobody;         /* the token was granted to nobody: see rules_end_grant */
 };
 
 enum rules_verdict {
   RULES_GRANT_FIRST, /* HELD by the caller, new token, attempt 1, no stage */
-  RULES_GRANT_NEXT,  /* HELD by the caller, new token, attempt + 1, the former stage */
-  RULES_GRANT_AGAIN, /* HELD by the caller as before, lease, HOLD and BIND replaced */
+  RULES_GRANT_NEXT,  /* HELD by the caller, new token, the next attempt, the former stage */
+  RULES_GRANT_AGAIN, /* HELD by the caller as before, lease and BIND replaced, HOLD added */
+  RULES_NO_GRANT,    /* it would be granted, but nothing is granted any more */
+  RULES_SAY_FORGOTTEN,
   RULES_SAY_BUSY,
+  RULES_SAY_LAPSED,
   RULES_SAY_UNKNOWN,
   RULES_SAY_DONE,
-  RULES_SAY_NOTHING, /* no caller runs it and nothing is stored */
+  RULES_SAY_NOTHING, /* ABSENT */
   RULES_MISMATCH,
   RULES_STORED,      /* DONE */
-  RULES_SHARED,      /* STORE with TTL 0: the waiters get the response, then it is ABSENT */
+  RULES_SHARED,      /* STORE with TTL 0: the waiters get the response, then rules_release */
   RULES_SAME_STORED, /* the same bytes are stored already */
   RULES_CONFLICT,
   RULES_RENEWED,
-  RULES_RELEASE, /* the caller owns it: end the grant with RULES_END_RELEASED */
-  RULES_STALE,   /* the token is not the current owner's */
+  RULES_RELEASE,       /* end the grant: rules_end_grant */
+  RULES_LEFT_AS_IT_IS, /* the caller owns it, and it had ended before */
+  RULES_NOT_YOURS,     /* nothing to release */
+  /* the token is not the current owner's, and the record is ... */
+  RULES_STALE_ABSENT,
+  RULES_STALE_STORED,    /* DONE */
+  RULES_STALE_OVERTAKEN, /* in any other phase */
 };
 
 /*
@@ -140,8 +155,11 @@ static inline enum rules_due rules_due(const struct rules_record *r, int64_t clo
 struct rules_claim {
   bool fingerprint_matches; /* given and equal, or absent on both sides */
   bool owner_matches;       /* present on both sides and equal */
-  bool hold, bind, takeover;
+  bool hold, bind;
+  bool forgotten;    /* its request was born when a record of it may have been forgotten since */
+  bool no_grants;    /* the server leaves */
   uint32_t lease_ms; /* above 0 */
+  uint64_t takeover; /* the token that was shown with UNKNOWN; 0: none */
   uint64_t token;    /* the next unused one; used up by RULES_GRANT_FIRST and _NEXT */
 };
 /* CLAIM. A grant changes the record; any other verdict leaves it alone. What is due on the record
@@ -153,32 +171,58 @@ enum rules_verdict rules_claim(struct rules_record *r, const struct rules_claim 
  */
 enum rules_verdict rules_read(const struct rules_record *r, bool fingerprint_differs);
 
-/* STORE. same_bytes: body and meta are those that are stored (asked for on DONE only). ttl_ms 0
- * leads to ABSENT. */
-enum rules_verdict rules_store(struct rules_record *r, uint64_t token, bool same_bytes,
-                               int64_t ttl_ms, int64_t now_ms);
+struct rules_store {
+  uint64_t token;
+  bool same_bytes; /* body and meta are those that are stored; asked for on DONE only */
+  int64_t ttl_ms;  /* 0: shared, not kept */
+};
+/* STORE. RULES_SHARED leaves the record alone: once the waiters are answered, the caller goes on as
+ * for a RELEASE with the same token and word, for which no CLAIM waits. */
+enum rules_verdict rules_store(struct rules_record *r, const struct rules_store *store,
+                               int64_t now_ms);
 
 /* RENEW. lease_ms 0: the length last granted. */
 enum rules_verdict rules_renew(struct rules_record *r, uint64_t token, uint32_t lease_ms,
                                int64_t now_ms);
 
-/* RELEASE. Changes nothing: the caller ends the grant. */
-enum rules_verdict rules_release(const struct rules_record *r, uint64_t token);
-
-/*
- * A grant ends without a STORE. at_ms is when it ended; for a lease, its deadline. When a CLAIM
- * waits, the verdict may be RULES_HAND_OVER: the caller then calls rules_hand_over with the oldest
- * CLAIM whose wait had not ended at at_ms, and the record is unchanged until then.
- */
+/* What the owner says of its attempt when it gives up. */
+enum rules_word {
+  RULES_DID_NOTHING,
+  RULES_UNSURE, /* it may have acted */
+  RULES_CLEAR,  /* no attempt of this record did anything: somebody has looked */
+};
+/* How a grant ends without a STORE. */
 enum rules_end {
   RULES_END_LEASE_OVER,
   RULES_END_BIND_CLOSED,
+  RULES_END_UNSURE,
   RULES_END_RELEASED,
-  RULES_END_DELETED
+  RULES_END_CLEARED, /* RELEASE CLEAR, DEL, FLUSHALL */
 };
+/* RELEASE. Changes nothing. RULES_RELEASE: the caller ends the grant, as *end says. Else
+ * RULES_LEFT_AS_IT_IS or RULES_NOT_YOURS. */
+enum rules_verdict rules_release(const struct rules_record *r, uint64_t token, enum rules_word word,
+                                 enum rules_end *end);
+
 enum rules_after { RULES_HAND_OVER, RULES_TO_LAPSED, RULES_TO_UNKNOWN, RULES_TO_ABSENT };
-enum rules_after rules_end_grant(struct rules_record *r, enum rules_end end, bool claim_waits,
-                                 int64_t retention_ms, int64_t at_ms);
+
+struct rules_ending {
+  enum rules_end end;
+  bool claim_waits;             /* a CLAIM whose wait had not ended at at_ms */
+  int64_t at_ms;                /* when it ended; for a lease, its deadline */
+  int64_t retention_ms;         /* of LAPSED */
+  int64_t unknown_retention_ms; /* 0: for ever */
+  uint64_t token;               /* the next unused one; used up if the record has it afterwards */
+};
+/*
+ * The grant ends, also one that has lapsed already. RULES_HAND_OVER: the caller calls
+ * rules_hand_over with the oldest CLAIM that waits; the record is unchanged until then.
+ *
+ * A later attempt that did nothing is struck out: the attempts before it stay counted. Its token is
+ * used up, and the record gets one that is granted to nobody: who looks into the matter can take
+ * the record over, store or clear with it.
+ */
+enum rules_after rules_end_grant(struct rules_record *r, const struct rules_ending *ending);
 
 /* Waits that ended before the grant did are answered first: those with a deadline up to this. Of
  * equal deadlines, the lease's is first. */
@@ -187,8 +231,10 @@ static inline int64_t rules_waits_past_ms(enum rules_end end, struct rules_momen
   return rules_past_ms(at.now_ms, at.grain_ms);
 }
 
-/* Grants to a waiter: RULES_GRANT_NEXT after the end of a lease or a connection, RULES_GRANT_FIRST
- * after RELEASE or DEL. */
+/* Grants to a waiter, the first attempt or the next one, depending on how the former grant ended.
+ * RULES_SAY_FORGOTTEN: the waiter's request is too old to be told that it is the first; the record
+ * is unchanged, and the next waiter is to be tried. Of the claim only hold, bind, forgotten,
+ * lease_ms and token count. */
 enum rules_verdict rules_hand_over(struct rules_record *r, enum rules_end end,
                                    const struct rules_claim *claim, int64_t now_ms);
 

@@ -49,7 +49,7 @@ LIMITS = [
 
 # File -> lines.
 LONG_FILES = {
-    'client/idem.h': 750,  # public and complete: a program includes this one file
+    'client/idem.h': 800,  # public and complete: a program includes this one file
 }
 
 # (file, symbol): mutable state.

@@ -23,7 +23,10 @@ static const struct model_key ABSENT_KEY = {.fingerprint = NONE,
 void model_init(struct model *model, const struct model_options *options) {
   assert(options->keys <= MODEL_KEYS);
   model->options = *options;
-  for (int k = 0; k < options->keys; k++) model->keys[k] = ABSENT_KEY;
+  for (int k = 0; k < options->keys; k++) {
+    model->keys[k] = ABSENT_KEY;
+    model->keys[k].horizon_ms = options->start_ms;
+  }
 }
 
 /* Deadlines up to this time have expired. A rounded-down clock may stand for any time below its
@@ -49,6 +52,8 @@ static void become_absent(struct model *model, struct model_key *k) {
   if (k->kind == KEYS_RECORD && !was_free) effect(model, k, EFFECT_FREE);
   struct model_key old = *k;
   *k = ABSENT_KEY;
+  k->horizon_ms = old.horizon_ms;
+  k->horizon_most_ms = old.horizon_most_ms;
   memcpy(k->effects, old.effects, sizeof k->effects);
   k->effect_count = old.effect_count;
 }
@@ -86,14 +91,28 @@ static struct model_answer say_busy(const struct model_key *k, int64_t at_ms) {
   a.left_ms = k->deadline_ms > at_ms ? k->deadline_ms - at_ms : 1;
   a.age_ms = at_ms - k->grant.since_ms;
   a.owner = k->grant.owner;
+  a.stage = k->grant.stage;
   return a;
 }
 
-static struct model_answer say_unknown(const struct model_key *k, int64_t now_ms) {
-  struct model_answer a = say(ENGINE_UNKNOWN);
+/* LAPSED or UNKNOWN. */
+static struct model_answer say_ended(const struct model_key *k, int64_t now_ms) {
+  struct model_answer a = say(k->phase == RULES_UNKNOWN ? ENGINE_UNKNOWN : ENGINE_LAPSED);
+  a.grant = k->grant.number;
   a.age_ms = now_ms - k->grant.since_ms;
   a.attempt = k->grant.attempt;
   a.owner = k->grant.owner;
+  a.stage = k->grant.stage;
+  return a;
+}
+
+static bool is_forgotten(const struct model *model, int key, int64_t born_ms) {
+  return born_ms != MODEL_NEVER && born_ms <= model->keys[key].horizon_ms + model->options.skew_ms;
+}
+
+static struct model_answer say_forgotten(const struct model *model, int key) {
+  struct model_answer a = say(ENGINE_FORGOTTEN);
+  a.horizon_ms = model->keys[key].horizon_ms + model->options.skew_ms;
   return a;
 }
 
@@ -185,6 +204,7 @@ static int enqueue(struct model *model, int key, int64_t deadline_ms) {
                                                  .key = key,
                                                  .owner = NONE,
                                                  .binding = NONE,
+                                                 .born_ms = MODEL_NEVER,
                                                  .deadline_ms = deadline_ms,
                                                  .arrival = ++model->arrivals};
   return waiter;
@@ -200,22 +220,29 @@ static bool no_room(struct model *model, int key) {
 
 /* ---- the end of a grant ---- */
 
-static bool vanished(enum rules_end end) {
-  return end == RULES_END_LEASE_OVER || end == RULES_END_BIND_CLOSED;
+/* Whether nothing is left to remember. */
+static bool forgets(const struct model_grant *grant, enum rules_end end) {
+  return end == RULES_END_CLEARED || (end == RULES_END_RELEASED && grant->attempt == 1);
+}
+
+static uint32_t next_attempt(const struct model_grant *former, enum rules_end end) {
+  if (forgets(former, end)) return 1;
+  return former->attempt + (end == RULES_END_RELEASED ? 0 : 1);
 }
 
 static void grant_to_waiter(struct model *model, int key, struct model_waiter *w,
                             enum rules_end end, int64_t now_ms) {
   struct model_key *k = &model->keys[key];
+  bool forget = forgets(&k->grant, end);
   w->ended_by = end;
   w->former = k->grant;
   if (k->closed_ms != MODEL_NEVER) w->former.binding = NONE;
   k->grant = (struct model_grant){
       .number = model->grants++,
       .owner = w->owner,
-      .stage = vanished(end) ? w->former.stage : NONE,
+      .stage = forget ? NONE : w->former.stage,
       .binding = w->binding,
-      .attempt = vanished(end) ? w->former.attempt + 1 : 1,
+      .attempt = next_attempt(&w->former, end),
       .lease_ms = w->lease_ms,
       .since_ms = now_ms,
       .hold = w->hold,
@@ -232,55 +259,98 @@ static void count_end_to_waiter(struct model *model, int key, enum rules_end end
   HAPPENED_IF(end == RULES_END_BIND_CLOSED, bind_closed_to_waiter);
   HAPPENED_IF(end == RULES_END_RELEASED, release_to_waiter);
   HAPPENED_IF(end == RULES_END_RELEASED && readers, release_to_waiter_keeps_readers);
+  HAPPENED_IF(end == RULES_END_RELEASED && model->keys[key].grant.attempt > 1,
+              release_struck_out_to_waiter);
+  HAPPENED_IF(end == RULES_END_UNSURE, release_unsure_to_waiter);
 }
 
-static void end_in_unknown(struct model *model, int key, enum rules_end end, int64_t at_ms,
-                           int64_t now_ms) {
-  struct model_key *k = &model->keys[key];
+static void count_unknown(struct model *model, int key, enum rules_end end) {
+  int claimers = waiting_of(model, key, true);
   HAPPENED_IF(end == RULES_END_LEASE_OVER, lease_over_with_hold);
   HAPPENED_IF(end == RULES_END_BIND_CLOSED, bind_closed_with_hold);
-  HAPPENED_IF(waiting_of(model, key, true) > 0, unknown_to_claimers);
+  HAPPENED_IF(end == RULES_END_UNSURE, release_unsure_with_hold);
+  HAPPENED_IF(end == RULES_END_RELEASED, release_struck_out_to_unknown);
+  HAPPENED_IF(end == RULES_END_RELEASED && claimers > 0, release_struck_out_unknown_to_waiters);
+  HAPPENED_IF(claimers > 0, unknown_to_claimers);
   HAPPENED_IF(waiting_of(model, key, false) > 0, unknown_to_readers);
-  answer_all(model, key, say_unknown(k, now_ms));
-  k->phase = RULES_UNKNOWN;
-  k->deadline_ms = at_ms + model->options.retention_ms;
-  if (k->closed_ms != MODEL_NEVER) k->grant.binding = NONE;
+}
+
+static void count_lapsed(struct model *model, int key, enum rules_end end) {
+  HAPPENED_IF(end == RULES_END_BIND_CLOSED, bind_closed_to_lapsed);
+  HAPPENED_IF(end == RULES_END_UNSURE, release_unsure);
+  HAPPENED_IF(end == RULES_END_RELEASED, release_struck_out);
+  if (end != RULES_END_LEASE_OVER) return;
+  HAPPENED(lease_over_to_lapsed);
+  HAPPENED_IF(model->leaving, leaving_lease_over);
+  HAPPENED_IF(waiting_of(model, key, false) > 0, lease_over_readers_lapsed);
+}
+
+/* It did nothing: the attempts before it are left, and a token that is nobody's. */
+static void strike_out(struct model *model, struct model_key *k, int64_t at_ms) {
+  k->grant.number = model->grants++;
+  k->grant.attempt--;
+  k->grant.since_ms = at_ms;
+  k->grant.owner = k->grant.binding = NONE;
+  k->grant.nobody = true;
+}
+
+/* To LAPSED or UNKNOWN: all waiters are told. */
+static void end_remembered(struct model *model, int key, enum rules_end end, int64_t at_ms,
+                           int64_t now_ms) {
+  struct model_key *k = &model->keys[key];
+  bool hold = k->grant.hold, was_held = k->phase == RULES_HELD;
+  int64_t unknown_ms = model->options.unknown_retention_ms;
+  if (hold) count_unknown(model, key, end);
+  if (!hold) count_lapsed(model, key, end);
+  if (end == RULES_END_RELEASED) strike_out(model, k, at_ms);
+  if (end == RULES_END_BIND_CLOSED || k->closed_ms != MODEL_NEVER) k->grant.binding = NONE;
   k->closed_ms = MODEL_NEVER;
-  effect(model, k, EFFECT_UNKNOWN);
+  k->phase = hold ? RULES_UNKNOWN : RULES_LAPSED;
+  k->deadline_ms = at_ms + (hold ? unknown_ms : model->options.retention_ms);
+  if (hold && unknown_ms == 0) k->deadline_ms = MODEL_NEVER;
+  answer_all(model, key, say_ended(k, now_ms));
+  if (was_held) effect(model, k, hold ? EFFECT_UNKNOWN : EFFECT_FREE);
 }
 
 /* No claim waits, so all waiters left are readers. */
-static void end_free(struct model *model, int key, enum rules_end end, int64_t at_ms) {
-  struct model_key *k = &model->keys[key];
-  int readers = answer_all(model, key, nothing());
-  if (end != RULES_END_LEASE_OVER) {
-    HAPPENED_IF(end == RULES_END_BIND_CLOSED, bind_closed_to_absent);
-    become_absent(model, k);
-    return;
+static void end_forgotten(struct model *model, int key) {
+  answer_all(model, key, nothing());
+  become_absent(model, &model->keys[key]);
+}
+
+/* The oldest whose request is not forgotten; those before it are told. NULL: there is none. */
+static struct model_waiter *next_claimer(struct model *model, int key, bool forget) {
+  bool told = false;
+  for (;;) {
+    struct model_waiter *w = oldest_claimer(model, key);
+    if (w == NULL || !forget || !is_forgotten(model, key, w->born_ms)) {
+      HAPPENED_IF(w != NULL && told, hand_over_forgotten_to_next);
+      return w;
+    }
+    HAPPENED(hand_over_forgotten);
+    answer_waiter(w, say_forgotten(model, key));
+    told = true;
   }
-  HAPPENED(lease_over_to_lapsed);
-  HAPPENED_IF(readers > 0, lease_over_readers_null);
-  effect(model, k, EFFECT_FREE);
-  k->phase = RULES_LAPSED;
-  k->deadline_ms = at_ms + model->options.retention_ms;
 }
 
 /* Returns the waiter that was granted, or NULL. */
 static struct model_waiter *end_grant(struct model *model, int key, enum rules_end end,
                                       int64_t at_ms, int64_t now_ms) {
-  if (model->keys[key].grant.hold && vanished(end)) {
-    end_in_unknown(model, key, end, at_ms, now_ms);
-    return NULL;
+  const struct model_grant *grant = &model->keys[key].grant;
+  bool forget = forgets(grant, end);
+  struct model_waiter *w = NULL;
+  if (forget || !grant->hold) w = next_claimer(model, key, forget);
+  if (w == NULL && forget) {
+    HAPPENED_IF(end == RULES_END_RELEASED && grant->hold, release_with_hold_forgets_it);
+    end_forgotten(model, key);
+  } else if (w == NULL) {
+    end_remembered(model, key, end, at_ms, now_ms);
+  } else {
+    HAPPENED_IF(end == RULES_END_LEASE_OVER && w->deadline_ms == at_ms,
+                lease_over_at_the_waiters_deadline);
+    grant_to_waiter(model, key, w, end, now_ms);
+    count_end_to_waiter(model, key, end);
   }
-  struct model_waiter *w = oldest_claimer(model, key);
-  if (w == NULL) {
-    end_free(model, key, end, at_ms);
-    return NULL;
-  }
-  HAPPENED_IF(end == RULES_END_LEASE_OVER && w->deadline_ms == at_ms,
-              lease_over_at_the_waiters_deadline);
-  grant_to_waiter(model, key, w, end, now_ms);
-  count_end_to_waiter(model, key, end);
   return w;
 }
 
@@ -303,7 +373,7 @@ static void judge_held(struct model *model, int key, int64_t now_ms) {
 static void drop(struct model *model, int key, int64_t at_ms, int64_t now_ms) {
   struct model_key *k = &model->keys[key];
   if (k->kind == KEYS_RECORD && k->phase == RULES_HELD) {
-    end_grant(model, key, RULES_END_DELETED, at_ms, now_ms);
+    end_grant(model, key, RULES_END_CLEARED, at_ms, now_ms);
   } else {
     become_absent(model, k);
   }
@@ -336,6 +406,8 @@ void model_judge(struct model *model, int key, int64_t now_ms) {
   HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_LAPSED, lapsed_over);
   HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_UNKNOWN, unknown_over);
   HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_DONE, done_over);
+  if (k->kind == KEYS_RECORD && k->horizon_ms < k->grant.since_ms)
+    k->horizon_ms = k->grant.since_ms;
   become_absent(model, k);
 }
 
@@ -360,6 +432,7 @@ bool model_present(const struct model *model, int key) {
 static void grant_to_caller(struct model *model, const struct model_claim *claim, uint32_t attempt,
                             int stage, int64_t now_ms) {
   struct model_key *k = &model->keys[claim->key];
+  bool hold = attempt > 1 && k->grant.hold;
   k->phase = RULES_HELD;
   k->grant = (struct model_grant){
       .number = model->grants++,
@@ -369,7 +442,7 @@ static void grant_to_caller(struct model *model, const struct model_claim *claim
       .attempt = attempt,
       .lease_ms = claim->lease_ms,
       .since_ms = now_ms,
-      .hold = claim->hold,
+      .hold = hold || claim->hold,
   };
   k->deadline_ms = now_ms + claim->lease_ms;
   k->closed_ms = MODEL_NEVER;
@@ -394,17 +467,47 @@ static bool unsettled(const struct model *model, int grant) {
 static void claim_again(struct model *model, const struct model_claim *claim, int64_t now_ms) {
   struct model_key *k = &model->keys[claim->key];
   HAPPENED(claim_again);
+  HAPPENED_IF(model->leaving, leaving_claim_again);
   HAPPENED_IF(
       k->grant.binding != NONE && claim->binding != NONE && k->grant.binding != claim->binding,
       claim_again_moves_bind);
   HAPPENED_IF(k->grant.binding != NONE && claim->binding == NONE, claim_again_drops_bind);
-  HAPPENED_IF(k->grant.hold != claim->hold, claim_again_changes_hold);
+  HAPPENED_IF(!k->grant.hold && claim->hold, claim_again_adds_hold);
+  HAPPENED_IF(k->grant.hold && !claim->hold, claim_again_keeps_hold);
   HAPPENED_IF(unsettled(model, k->grant.number), claim_again_of_a_waiters_grant);
   confirm(model, k->grant.number);
   k->grant.lease_ms = claim->lease_ms;
-  k->grant.hold = claim->hold;
+  k->grant.hold = k->grant.hold || claim->hold;
   k->grant.binding = claim->binding;
   k->deadline_ms = now_ms + claim->lease_ms;
+}
+
+static struct model_waiter *queued_with_owner(struct model *model, int key, int owner) {
+  for (int i = 0; owner != NONE && i < MODEL_WAITERS; i++) {
+    struct model_waiter *w = &model->waiters[i];
+    if (waits_on(w, key) && w->claims && w->owner == owner) return w;
+  }
+  return NULL;
+}
+
+/* Of one OWNER one waits: the newer one in the older one's place, who is answered BUSY. */
+static int queue_claimer(struct model *model, const struct model_claim *claim, int64_t now_ms) {
+  struct model_waiter *older = queued_with_owner(model, claim->key, claim->owner);
+  int waiter = enqueue(model, claim->key, now_ms + claim->wait_ms);
+  struct model_waiter *w = &model->waiters[waiter];
+  w->claims = true;
+  w->owner = claim->owner;
+  w->lease_ms = claim->lease_ms;
+  w->hold = claim->hold;
+  w->binding = claim->binding;
+  w->born_ms = claim->born_ms;
+  if (older == NULL) return waiter;
+  w->arrival = older->arrival;
+  HAPPENED(claim_takes_its_place_in_the_queue);
+  answer_waiter(older, say_busy(&model->keys[claim->key], now_ms));
+  HAPPENED_IF(oldest_claimer(model, claim->key) == w && waiting_of(model, claim->key, true) > 1,
+              claim_takes_its_place_before_others);
+  return waiter;
 }
 
 static void claim_held(struct model *model, const struct model_claim *claim, bool head_came_first,
@@ -416,13 +519,14 @@ static void claim_held(struct model *model, const struct model_claim *claim, boo
     return;
   }
   HAPPENED_IF(claim->owner == NONE && k->grant.owner == NONE, claim_busy_without_owners);
-  if (claim->wait_ms == 0) {
+  if (claim->wait_ms == 0 || model->leaving) {
     HAPPENED(claim_busy);
+    HAPPENED_IF(claim->wait_ms > 0, leaving_busy_instead_of_a_wait);
     HAPPENED_IF(head_came_first, fresh_claim_behind_the_head_busy);
     *answer = say_busy(k, now_ms);
     return;
   }
-  if (no_room(model, claim->key)) {
+  if (queued_with_owner(model, claim->key, claim->owner) == NULL && no_room(model, claim->key)) {
     *answer = say(ENGINE_BUSYKEY);
     return;
   }
@@ -430,23 +534,26 @@ static void claim_held(struct model *model, const struct model_claim *claim, boo
   HAPPENED_IF(waiting_of(model, claim->key, true) > 0, claim_queued_behind_others);
   HAPPENED_IF(head_came_first, fresh_claim_behind_the_head_queued);
   *answer = say(ENGINE_QUEUED);
-  answer->waiter = enqueue(model, claim->key, now_ms + claim->wait_ms);
-  struct model_waiter *w = &model->waiters[answer->waiter];
-  w->claims = true;
-  w->owner = claim->owner;
-  w->lease_ms = claim->lease_ms;
-  w->hold = claim->hold;
-  w->binding = claim->binding;
+  answer->waiter = queue_claimer(model, claim, now_ms);
 }
 
 static void claim_lapsed(struct model *model, const struct model_claim *claim, int64_t now_ms,
                          struct model_answer *answer) {
   struct model_key *k = &model->keys[claim->key];
-  if (k->phase == RULES_UNKNOWN && !claim->takeover) {
+  if (k->phase == RULES_UNKNOWN && claim->takeover != k->grant.number) {
     HAPPENED(claim_on_unknown);
-    *answer = say_unknown(k, now_ms);
+    HAPPENED_IF(claim->takeover != NONE, takeover_with_another_token);
+    *answer = say_ended(k, now_ms);
     return;
   }
+  if (model->leaving) {
+    HAPPENED_IF(k->phase == RULES_LAPSED, leaving_claim_on_lapsed);
+    HAPPENED_IF(k->phase == RULES_UNKNOWN, leaving_takeover);
+    *answer = say(ENGINE_DRAINING);
+    return;
+  }
+  HAPPENED_IF(k->phase == RULES_UNKNOWN && !claim->hold, takeover_keeps_hold);
+  HAPPENED_IF(k->grant.nobody, claim_on_nobodys);
   HAPPENED_IF(k->phase == RULES_UNKNOWN, takeover_on_unknown);
   HAPPENED_IF(k->phase == RULES_LAPSED, claim_on_lapsed);
   HAPPENED_IF(k->phase == RULES_LAPSED && claim->owner != NONE && claim->owner == k->grant.owner,
@@ -459,6 +566,18 @@ static void claim_lapsed(struct model *model, const struct model_claim *claim, i
 static void claim_absent(struct model *model, const struct model_claim *claim, int64_t now_ms,
                          struct model_answer *answer) {
   struct model_key *k = &model->keys[claim->key];
+  if (is_forgotten(model, claim->key, claim->born_ms)) {
+    HAPPENED(claim_forgotten);
+    HAPPENED_IF(model->leaving, leaving_claim_forgotten);
+    *answer = say_forgotten(model, claim->key);
+    return;
+  }
+  if (model->leaving) {
+    HAPPENED(leaving_claim_on_absent);
+    *answer = say(ENGINE_DRAINING);
+    return;
+  }
+  HAPPENED_IF(claim->born_ms != MODEL_NEVER, claim_born_after_the_horizon);
   HAPPENED(claim_on_absent);
   HAPPENED_IF(claim->fingerprint == NONE, claim_without_fingerprint);
   HAPPENED_IF(claim->fingerprint == 0, claim_with_empty_fingerprint);
@@ -519,6 +638,56 @@ static void count_stale_store(struct model *model, const struct model_key *k, bo
   HAPPENED_IF(taken_back, store_stale_of_a_taken_back_token);
 }
 
+static enum engine_status stale(const struct model_key *k) {
+  if (k->kind == KEYS_ABSENT) return ENGINE_STALE_ABSENT;
+  return k->phase == RULES_DONE ? ENGINE_STALE_STORED : ENGINE_STALE_OVERTAKEN;
+}
+
+/* RELEASE with the current token. false: nothing to release. */
+static bool release_open(struct model *model, int key, enum rules_word word, int64_t now_ms) {
+  struct model_key *k = &model->keys[key];
+  bool held = k->phase == RULES_HELD;
+  if (word == RULES_CLEAR) {
+    HAPPENED(release_clear);
+    HAPPENED_IF(!held, release_clear_on_ended);
+    HAPPENED_IF(k->grant.attempt > 1, release_clear_of_a_later_attempt);
+    HAPPENED_IF(waiting_of(model, key, true) > 0, release_clear_to_waiter);
+    end_grant(model, key, RULES_END_CLEARED, now_ms, now_ms);
+    return true;
+  }
+  if (word == RULES_UNSURE) {
+    HAPPENED_IF(!held, release_unsure_on_ended);
+    if (held) end_grant(model, key, RULES_END_UNSURE, now_ms, now_ms);
+    return true;
+  }
+  HAPPENED_IF(k->grant.nobody, release_of_nobody);
+  if (k->grant.nobody) return false;
+  HAPPENED_IF(held, release_on_held);
+  HAPPENED_IF(k->phase == RULES_LAPSED, release_on_lapsed);
+  HAPPENED_IF(k->phase == RULES_UNKNOWN, release_on_unknown);
+  end_grant(model, key, RULES_END_RELEASED, now_ms, now_ms);
+  return true;
+}
+
+/* The waiters get it, then it ends as by RELEASE. */
+static void store_shared(struct model *model, const struct model_store *store, int64_t now_ms,
+                         struct model_answer *answer) {
+  struct model_key *k = &model->keys[store->key];
+  struct model_answer done = say(ENGINE_DONE);
+  done.body = store->body;
+  done.meta = store->meta;
+  *answer = say(ENGINE_STORED);
+  answer->count = (uint64_t)answer_all(model, store->key, done);
+  effect(model, k, EFFECT_DONE);
+  HAPPENED_IF(answer->count > 0, store_ttl_0_shared);
+  HAPPENED_IF(answer->count == 0, store_ttl_0_alone);
+  HAPPENED_IF(store->word == RULES_UNSURE, store_ttl_0_unsure);
+  HAPPENED_IF(store->word == RULES_CLEAR, store_ttl_0_clear);
+  HAPPENED_IF(k->grant.nobody, store_ttl_0_of_nobody);
+  release_open(model, store->key, store->word, now_ms);
+  HAPPENED_IF(k->kind == KEYS_RECORD && store->word == RULES_DID_NOTHING, store_ttl_0_to_lapsed);
+}
+
 static void store_done(struct model *model, const struct model_store *store, int64_t now_ms,
                        struct model_answer *answer) {
   struct model_key *k = &model->keys[store->key];
@@ -527,6 +696,11 @@ static void store_done(struct model *model, const struct model_store *store, int
   HAPPENED_IF(k->phase == RULES_UNKNOWN, store_on_unknown);
   HAPPENED_IF(waiting_of(model, store->key, true) > 0, store_answers_claimers);
   HAPPENED_IF(waiting_of(model, store->key, false) > 0, store_answers_readers);
+  HAPPENED_IF(k->grant.nobody, store_of_nobody);
+  if (store->ttl_ms == 0) {
+    store_shared(model, store, now_ms, answer);
+    return;
+  }
   k->phase = RULES_DONE;
   k->body = store->body;
   k->meta = store->meta;
@@ -536,10 +710,6 @@ static void store_done(struct model *model, const struct model_store *store, int
   effect(model, k, EFFECT_DONE);
   *answer = say(ENGINE_STORED);
   answer->count = (uint64_t)answer_all(model, store->key, say_done(k, now_ms));
-  if (store->ttl_ms > 0) return;
-  HAPPENED_IF(answer->count > 0, store_ttl_0_shared);
-  HAPPENED_IF(answer->count == 0, store_ttl_0_alone);
-  become_absent(model, k);
 }
 
 void model_store(struct model *model, const struct model_store *store, int64_t now_ms,
@@ -551,7 +721,7 @@ void model_store(struct model *model, const struct model_store *store, int64_t n
     *answer = say(ENGINE_WRONGTYPE);
   } else if (k->kind == KEYS_ABSENT || k->grant.number != store->grant) {
     count_stale_store(model, k, store->taken_back);
-    *answer = say(ENGINE_STALE);
+    *answer = say(stale(k));
   } else if (k->phase == RULES_DONE) {
     bool same = k->body == store->body && k->meta == store->meta;
     HAPPENED_IF(same, store_same);
@@ -573,9 +743,10 @@ void model_renew(struct model *model, int key, int grant, int64_t lease_ms, int 
     *answer = say(ENGINE_WRONGTYPE);
     return;
   }
-  if (!is_open(k) || k->grant.number != grant) {
+  if (!is_open(k) || k->grant.number != grant || k->grant.nobody) {
     HAPPENED(renew_stale);
-    *answer = say(ENGINE_STALE);
+    HAPPENED_IF(is_open(k) && k->grant.number == grant, renew_of_nobody);
+    *answer = say(stale(k));
     return;
   }
   HAPPENED_IF(k->phase == RULES_HELD, renew_on_held);
@@ -594,7 +765,7 @@ void model_renew(struct model *model, int key, int grant, int64_t lease_ms, int 
   answer->lease_ms = k->grant.lease_ms;
 }
 
-void model_release(struct model *model, int key, int grant, int64_t now_ms,
+void model_release(struct model *model, int key, int grant, enum rules_word word, int64_t now_ms,
                    struct model_answer *answer) {
   model_judge(model, key, now_ms);
   struct model_key *k = &model->keys[key];
@@ -610,11 +781,8 @@ void model_release(struct model *model, int key, int grant, int64_t now_ms,
     *answer = say(ENGINE_NOT_YOURS);
     return;
   }
-  HAPPENED_IF(k->phase == RULES_HELD, release_on_held);
-  HAPPENED_IF(k->phase == RULES_LAPSED, release_on_lapsed);
-  HAPPENED_IF(k->phase == RULES_UNKNOWN, release_on_unknown);
-  end_grant(model, key, RULES_END_RELEASED, now_ms, now_ms);
-  *answer = say(ENGINE_RELEASED);
+  bool released = release_open(model, key, word, now_ms);
+  *answer = say(released ? ENGINE_RELEASED : ENGINE_NOT_YOURS);
 }
 
 /* ---- FETCH, WAIT ---- */
@@ -649,16 +817,16 @@ void model_read(struct model *model, const struct model_read *read, int64_t now_
     *answer = say(ENGINE_MISMATCH);
   } else if (k->phase == RULES_DONE) {
     *answer = say_done(k, now_ms);
-  } else if (k->phase == RULES_UNKNOWN) {
-    *answer = say_unknown(k, now_ms);
-  } else if (k->phase == RULES_LAPSED) {
-    return;
+  } else if (k->phase == RULES_UNKNOWN || k->phase == RULES_LAPSED) {
+    HAPPENED_IF(k->grant.nobody, read_nobodys);
+    *answer = say_ended(k, now_ms);
   } else if (read->wait_ms == 0) {
     *answer = say_busy(k, now_ms);
   } else if (no_room(model, read->key)) {
     *answer = say(ENGINE_BUSYKEY);
   } else {
     HAPPENED(wait_queued);
+    HAPPENED_IF(model->leaving, leaving_reader_waits);
     *answer = say(ENGINE_QUEUED);
     answer->waiter = enqueue(model, read->key, now_ms + read->wait_ms);
   }
@@ -718,6 +886,16 @@ void model_expire(struct model *model, int waiter, int64_t now_ms) {
   answer_waiter(w, say_busy(&model->keys[w->key], now_ms));
 }
 
+void model_stop_grants(struct model *model, int64_t now_ms) {
+  model->leaving = true;
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    struct model_waiter *w = &model->waiters[i];
+    if (w->state != WAITER_WAITS || !w->claims) continue;
+    HAPPENED(leaving_waiters_busy);
+    answer_waiter(w, say_busy(&model->keys[w->key], now_ms));
+  }
+}
+
 /* ---- connections ---- */
 
 /* A claim whose lease has expired is not HELD, even if no call has noticed it yet. */
@@ -775,6 +953,7 @@ void model_flush(struct model *model, int64_t now_ms) {
     HAPPENED_IF(k->kind == KEYS_VALUE, flush_value);
     HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_HELD, flush_held);
     HAPPENED_IF(k->kind == KEYS_RECORD && k->phase != RULES_HELD, flush_other);
+    if (over(model, k->deadline_ms, now_ms)) k->horizon_most_ms = now_ms;
     k->flushed_ms = now_ms;
   }
 }

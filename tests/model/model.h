@@ -38,22 +38,22 @@
   X(claim_mismatch_on_done) X(claim_mismatch_of_the_owner) X(read_mismatch_on_held)               \
   X(read_mismatch_on_lapsed) X(read_mismatch_on_unknown) X(read_mismatch_on_done) X(read_absent)  \
   X(read_held) X(read_lapsed) X(read_unknown) X(read_done) X(claim_again)                         \
-  X(claim_again_moves_bind) X(claim_again_drops_bind) X(claim_again_changes_hold)                 \
+  X(claim_again_moves_bind) X(claim_again_drops_bind) X(claim_again_adds_hold) X(claim_again_keeps_hold)                 \
   X(claim_again_of_a_waiters_grant) X(claim_busy) X(claim_busy_without_owners) X(claim_queued)    \
   X(claim_queued_behind_others) X(wait_queued) X(claim_on_lapsed) X(claim_on_lapsed_by_its_owner) \
-  X(claim_on_lapsed_finds_stage) X(claim_on_unknown) X(takeover_on_unknown) X(claim_on_done)      \
+  X(claim_on_lapsed_finds_stage) X(claim_on_unknown) X(takeover_on_unknown) X(takeover_with_another_token) X(takeover_keeps_hold) X(claim_forgotten) X(claim_born_after_the_horizon) X(hand_over_forgotten) X(hand_over_forgotten_to_next) X(claim_takes_its_place_in_the_queue) X(claim_takes_its_place_before_others) X(claim_on_nobodys) X(read_nobodys) X(claim_on_done)      \
   X(store_on_held) X(store_on_lapsed) X(store_on_unknown) X(store_answers_claimers)               \
   X(store_answers_readers) X(store_same) X(store_conflict_of_body) X(store_conflict_of_meta)      \
   X(store_stale_on_absent) X(store_stale_on_held) X(store_stale_on_lapsed)                        \
   X(store_stale_on_unknown) X(store_stale_on_done) X(store_stale_of_a_taken_back_token)           \
-  X(store_ttl_0_shared) X(store_ttl_0_alone) X(renew_on_held) X(renew_on_lapsed)                  \
+  X(store_ttl_0_shared) X(store_ttl_0_alone) X(store_ttl_0_to_lapsed) X(store_ttl_0_unsure) X(store_ttl_0_clear) X(store_ttl_0_of_nobody) X(store_of_nobody) X(store_refused_for_memory) X(renew_refused_for_memory) X(renew_on_held) X(renew_on_lapsed)                  \
   X(renew_on_unknown) X(renew_without_lease) X(renew_sets_stage) X(renew_keeps_bind)              \
-  X(renew_after_bind_closed) X(renew_stale) X(release_to_waiter)                                  \
+  X(renew_after_bind_closed) X(renew_stale) X(renew_of_nobody) X(release_to_waiter)                                  \
   X(release_to_waiter_keeps_readers) X(release_on_held) X(release_on_lapsed)                      \
-  X(release_on_unknown) X(release_not_yours) X(release_on_done) X(release_on_absent)              \
+  X(release_on_unknown) X(release_struck_out) X(release_struck_out_to_unknown) X(release_struck_out_to_waiter) X(release_struck_out_unknown_to_waiters) X(release_of_nobody) X(release_unsure) X(release_unsure_to_waiter) X(release_unsure_with_hold) X(release_unsure_on_ended) X(release_clear) X(release_clear_of_a_later_attempt) X(release_clear_on_ended) X(release_clear_to_waiter) X(release_with_hold_forgets_it) X(release_not_yours) X(release_on_done) X(release_on_absent)              \
   X(lease_over_to_waiter) X(lease_over_to_waiter_keeps_readers) X(lease_over_to_lapsed)           \
-  X(lease_over_readers_null) X(lease_over_with_hold) X(lease_over_at_the_waiters_deadline)        \
-  X(lease_over_after_the_waiters_deadline) X(bind_closed_to_waiter) X(bind_closed_to_absent)      \
+  X(lease_over_readers_lapsed) X(lease_over_with_hold) X(lease_over_at_the_waiters_deadline)        \
+  X(lease_over_after_the_waiters_deadline) X(bind_closed_to_waiter) X(bind_closed_to_lapsed)      \
   X(bind_closed_with_hold) X(bind_closed_after_it_moved) X(bind_closed_after_lease_over)          \
   X(unknown_to_claimers) X(unknown_to_readers) X(waiter_gone) X(ready_waiter_gone)                \
   X(taken_back_to_next) X(taken_back_twice) X(taken_back_to_lapsed) X(taken_back_to_absent)       \
@@ -65,7 +65,7 @@
   X(busykey_of_key) X(busykey_in_all) X(wrongtype_claim) X(wrongtype_store) X(wrongtype_read)     \
   X(wrongtype_set) X(set_value) X(set_value_replaces) X(set_value_over_already)                   \
   X(deadline_of_done) X(deadline_of_value) X(deadline_refused) X(claim_refused_for_memory)        \
-  X(value_refused_for_memory) X(a_thousand_records_at_once) X(scan_through)
+  X(value_refused_for_memory) X(a_thousand_records_at_once) X(scan_through) X(leaving_claim_on_absent) X(leaving_claim_on_lapsed) X(leaving_takeover) X(leaving_claim_forgotten) X(leaving_claim_again) X(leaving_busy_instead_of_a_wait) X(leaving_waiters_busy) X(leaving_reader_waits) X(leaving_lease_over)
 /* clang-format on */
 
 enum model_event {
@@ -80,6 +80,7 @@ struct model_grant { /* the fields of one grant */
   uint32_t attempt;
   int64_t lease_ms, since_ms;
   bool hold;
+  bool nobody; /* the token is shown, and was granted to nobody */
 };
 
 struct model_key {
@@ -90,8 +91,10 @@ struct model_key {
   int64_t deadline_ms;
   int64_t closed_ms;  /* when the HELD claim's BIND connection closed, or MODEL_NEVER */
   int64_t flushed_ms; /* when FLUSHALL reached it, if no call has looked since, or MODEL_NEVER */
-  bool bind_lost;     /* the BIND connection closed while the claim was not HELD */
-  uint64_t birth;     /* rises with each key that is created */
+  int64_t horizon_ms; /* requests born up to then may have been forgotten */
+  int64_t horizon_most_ms; /* if later: or up to then, if a tick was before FLUSHALL */
+  bool bind_lost;          /* the BIND connection closed while the claim was not HELD */
+  uint64_t birth;          /* rises with each key that is created */
   enum effect_kind effects[MODEL_EFFECTS];
   int effect_count;
 };
@@ -100,7 +103,7 @@ struct model_answer {
   enum engine_status status;
   int grant, stage, body, meta, owner, waiter;
   uint32_t attempt;
-  int64_t lease_ms, age_ms, left_ms;
+  int64_t lease_ms, age_ms, left_ms, horizon_ms;
   uint64_t count;
 };
 
@@ -111,6 +114,7 @@ struct model_waiter {
   bool claims, hold;
   int key, owner, binding;
   int64_t lease_ms, deadline_ms;
+  int64_t born_ms; /* MODEL_NEVER: not known */
   uint64_t arrival;
   struct model_answer answer;
   bool confirmed; /* its owner has shown that it knows of the grant: too late to take it back */
@@ -120,7 +124,8 @@ struct model_waiter {
 };
 
 struct model_options {
-  int64_t retention_ms, grain_ms;
+  int64_t retention_ms, unknown_retention_ms, grain_ms;
+  int64_t start_ms, skew_ms;
   int waiters_per_key, waiters_total, keys;
 };
 
@@ -132,6 +137,7 @@ struct model {
   int grants; /* how many were numbered */
   uint64_t arrivals, births;
   bool effects_wanted;
+  bool leaving; /* nothing is granted any more */
   uint64_t events[EVENTS];
 };
 
@@ -149,7 +155,9 @@ void model_judge_waiter(struct model *model, int waiter, int64_t now_ms);
 struct model_claim {
   int key, fingerprint, owner, binding;
   int64_t lease_ms, wait_ms;
-  bool hold, takeover;
+  int64_t born_ms; /* MODEL_NEVER: not known */
+  bool hold;
+  int takeover; /* a grant's number, or NONE */
 };
 void model_claim(struct model *model, const struct model_claim *claim, int64_t now_ms,
                  struct model_answer *answer);
@@ -158,13 +166,14 @@ struct model_store {
   int key, grant, body, meta;
   bool taken_back; /* the grant was taken back; used only to count events */
   int64_t ttl_ms;
+  enum rules_word word;
 };
 void model_store(struct model *model, const struct model_store *store, int64_t now_ms,
                  struct model_answer *answer);
 
 void model_renew(struct model *model, int key, int grant, int64_t lease_ms, int stage,
                  int64_t now_ms, struct model_answer *answer);
-void model_release(struct model *model, int key, int grant, int64_t now_ms,
+void model_release(struct model *model, int key, int grant, enum rules_word word, int64_t now_ms,
                    struct model_answer *answer);
 
 struct model_read {
@@ -179,6 +188,9 @@ void model_take_back(struct model *model, int waiter,
                      int64_t now_ms); /* of a waiter that has its answer */
 void model_cancel(struct model *model, int waiter, int64_t now_ms);
 void model_expire(struct model *model, int waiter, int64_t now_ms);
+
+/* The server leaves. */
+void model_stop_grants(struct model *model, int64_t now_ms);
 
 void model_close(struct model *model, int binding, int64_t now_ms);
 

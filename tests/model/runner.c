@@ -10,10 +10,12 @@
 #include "server/engine/binding.h"
 #include "server/engine/effect.h"
 #include "server/engine/engine.h"
+#include "server/engine/horizon.h"
 #include "server/engine/keys.h"
 #include "server/engine/memory_limit.h"
 #include "server/engine/name.h"
 #include "server/engine/pin.h"
+#include "server/engine/state.h"
 #include "server/engine/stats.h"
 #include "server/engine/tick.h"
 #include "server/engine/waiter.h"
@@ -30,6 +32,7 @@
 #define JUNK_TOKENS 5
 #define MANY_KEYS 3000
 #define FINISH_STEPS 100000
+#define LEAVING_STEPS 4000
 #define LARGEST_BUDGET 200000u
 
 struct source {
@@ -328,6 +331,11 @@ static void compare_answer(struct runner *r, const char *who, const struct engin
   EXPECT(span_equal(have->body_bytes, pin_bytes(have->body)) || !done, "%s: body", who);
   EXPECT(span_equal(have->meta_bytes, pin_bytes(have->meta)), "%s: meta", who);
   if (done) return;
+  if (want->status == ENGINE_FORGOTTEN) {
+    EXPECT(have->horizon_ms == want->horizon_ms, "%s: horizon %" PRId64 ", expected %" PRId64, who,
+           have->horizon_ms, want->horizon_ms);
+    return;
+  }
   EXPECT(have->lease_ms == want->lease_ms, "%s: lease %" PRId64 ", expected %" PRId64, who,
          have->lease_ms, want->lease_ms);
   if (want->grant == NONE) {
@@ -338,10 +346,11 @@ static void compare_answer(struct runner *r, const char *who, const struct engin
 }
 
 static const char *status_name(enum engine_status status) {
-  static const char *const NAMES[] = {"CLAIMED",   "DONE",     "BUSY",     "UNKNOWN",  "NOTHING",
-                                      "QUEUED",    "STORED",   "RENEWED",  "RELEASED", "NOT_YOURS",
-                                      "MISMATCH",  "STALE",    "CONFLICT", "OOM",      "BUSYKEY",
-                                      "WRONGTYPE", "NO_MEMORY"};
+  static const char *const NAMES[] = {
+      "CLAIMED",  "DONE",         "BUSY",         "LAPSED",          "UNKNOWN",  "FORGOTTEN",
+      "NOTHING",  "QUEUED",       "STORED",       "RENEWED",         "RELEASED", "NOT_YOURS",
+      "MISMATCH", "STALE ABSENT", "STALE STORED", "STALE OVERTAKEN", "CONFLICT", "OOM",
+      "BUSYKEY",  "DRAINING",     "WRONGTYPE",    "NO_MEMORY"};
   return NAMES[status];
 }
 
@@ -431,16 +440,24 @@ static void drain_all(struct runner *r) {
 /* ---- operations ---- */
 
 /* Checks that an OOM was right: content and a record, or a little more, would exceed the limit. */
-static void expect_over_limit(struct runner *r, int key, size_t content) {
-  judge(r, key);
-  EXPECT(r->world.limited && r->model.keys[key].kind != KEYS_RECORD, "OOM where nothing is added");
+static void expect_over_limit(struct runner *r, size_t content) {
+  EXPECT(r->world.limited, "OOM without a limit");
   struct stats s;
   stats_read(r->engine, &s);
-  uint64_t open = s.phases[RULES_HELD] + s.phases[RULES_LAPSED] + s.phases[RULES_UNKNOWN] + 1;
-  uint64_t would = s.memory_bytes + open * memory_limit_reserve(r->options.store_reserve) +
+  uint64_t would = s.memory_bytes +
+                   (s.phases[RULES_HELD] + 1) * memory_limit_reserve(r->options.store_reserve) +
                    content + LARGEST_RECORD;
   EXPECT(would > r->options.memory_limit, "OOM at %" PRIu64 " bytes of %zu", s.memory_bytes,
          r->options.memory_limit);
+}
+
+/* The same of a STORE or RENEW on a record that had given its reserve back. */
+static void expect_ended_over_limit(struct runner *r, int key, size_t content) {
+  judge(r, key);
+  const struct model_key *k = &r->model.keys[key];
+  bool ended = k->kind == KEYS_RECORD && (k->phase == RULES_LAPSED || k->phase == RULES_UNKNOWN);
+  EXPECT(r->world.limited && ended, "OOM where a reserve is kept");
+  expect_over_limit(r, content);
 }
 
 static void queued(struct runner *r, const struct model_answer *want,
@@ -450,8 +467,19 @@ static void queued(struct runner *r, const struct model_answer *want,
   r->handles[want->waiter] = (struct handle){.waiter = have->waiter};
 }
 
+/* Before, at and after the horizon of the key; only where each key has a slot of its own. */
+static int64_t some_birth(struct runner *r, int key) {
+  if (r->world.keys == MANY_KEYS || r->world.limited || chance(r, 60)) return MODEL_NEVER;
+  const struct model_key *k = &r->model.keys[key];
+  if (k->horizon_most_ms > k->horizon_ms) return MODEL_NEVER;
+  int64_t horizon_ms = k->horizon_ms + r->model.options.skew_ms;
+  int64_t born_ms = chance(r, 50) ? horizon_ms - 1 + pick(r, 4) : r->now_ms - some_ms(r, 50);
+  return born_ms > 0 ? born_ms : 0;
+}
+
 static void claim(struct runner *r, int key, int wait_percent) {
   int waiter = model_free_waiter(&r->model);
+  uint64_t takeover = chance(r, 20) ? some_token(r, key) : 0;
   struct model_claim c = {
       .key = key,
       .owner = chance(r, 15) ? NONE : 1 + pick(r, r->world.owners),
@@ -459,7 +487,8 @@ static void claim(struct runner *r, int key, int wait_percent) {
       .lease_ms = some_ms(r, r->world.lease_ms),
       .wait_ms = waiter != NONE && chance(r, wait_percent) ? some_ms(r, r->world.wait_ms) : 0,
       .hold = chance(r, 12),
-      .takeover = chance(r, 20),
+      .takeover = grant_with(r, takeover),
+      .born_ms = some_birth(r, key),
       .binding = some_binding(r),
   };
   const struct engine_claim request = {
@@ -469,18 +498,25 @@ static void claim(struct runner *r, int key, int wait_percent) {
       .lease_ms = (uint32_t)c.lease_ms,
       .wait_ms = c.wait_ms,
       .hold = c.hold,
-      .takeover = c.takeover,
+      .takeover = takeover,
+      .born = c.born_ms != MODEL_NEVER,
+      .born_ms = c.born_ms,
       .binding = c.binding == NONE ? NULL : r->bindings[c.binding],
       .context = waiter == NONE ? NULL : &r->handles[waiter],
   };
   struct engine_answer have;
   struct model_answer want;
   engine_claim(r->engine, &request, r->now_ms, &have);
-  note(r, "CLAIM %d FP %d OWNER %d LEASE %d WAIT %d BIND %d%s%s -> %s", c.key, c.fingerprint,
-       c.owner, (int)c.lease_ms, (int)c.wait_ms, c.binding, c.hold ? " HOLD" : "",
-       c.takeover ? " TAKEOVER" : "", status_name(have.status));
+  note(r, "CLAIM %d FP %d OWNER %d LEASE %d WAIT %d BIND %d%s TAKEOVER %d BORN %" PRId64 " -> %s",
+       c.key, c.fingerprint, c.owner, (int)c.lease_ms, (int)c.wait_ms, c.binding,
+       c.hold ? " HOLD" : "", c.takeover, c.born_ms == MODEL_NEVER ? -1 : c.born_ms,
+       status_name(have.status));
   if (have.status == ENGINE_OOM) {
-    expect_over_limit(r, c.key, 0);
+    judge(r, c.key);
+    const struct model_key *k = &r->model.keys[c.key];
+    EXPECT(k->kind != KEYS_RECORD || k->phase == RULES_LAPSED || k->phase == RULES_UNKNOWN,
+           "OOM where nothing is granted anew");
+    expect_over_limit(r, 0);
     r->model.events[EVENT_claim_refused_for_memory]++;
   } else {
     model_claim(&r->model, &c, r->now_ms, &want);
@@ -511,18 +547,27 @@ static void op_store(struct runner *r) {
       .meta = chance(r, 60)   ? NONE
               : chance(r, 50) ? 3
                               : pick(r, CONTENTS),
-      .ttl_ms = chance(r, 15) ? 0 : some_ms(r, r->world.ttl_ms),
+      .ttl_ms = chance(r, 25) ? 0 : some_ms(r, r->world.ttl_ms),
+      .word = (enum rules_word)pick(r, 3),
   };
+  if (s.ttl_ms > 0) s.word = RULES_DID_NOTHING;
   const struct engine_store request = {.key = key_span(r, key),
                                        .body = content_span(r, s.body),
                                        .meta = content_span(r, s.meta),
                                        .token = token,
-                                       .ttl_ms = s.ttl_ms};
+                                       .ttl_ms = s.ttl_ms,
+                                       .word = s.word};
   struct engine_answer have;
   struct model_answer want;
   engine_store(r->engine, &request, r->now_ms, &have);
-  note(r, "STORE %d grant %d body %d meta %d TTL %d -> %s", key, s.grant, s.body, s.meta,
-       (int)s.ttl_ms, status_name(have.status));
+  note(r, "STORE %d grant %d body %d meta %d TTL %d word %d -> %s", key, s.grant, s.body, s.meta,
+       (int)s.ttl_ms, (int)s.word, status_name(have.status));
+  if (have.status == ENGINE_OOM) {
+    expect_ended_over_limit(r, key, content_len(s.body) + LARGEST_CONTENT);
+    r->model.events[EVENT_store_refused_for_memory]++;
+    settle_accounts(r, key, false);
+    return;
+  }
   model_store(&r->model, &s, r->now_ms, &want);
   note_grants(r, key);
   compare_answer(r, "STORE", &have, &want);
@@ -543,6 +588,12 @@ static void op_renew(struct runner *r) {
   engine_renew(r->engine, &request, r->now_ms, &have);
   note(r, "RENEW %d grant %d LEASE %d STAGE %d -> %s", key, grant_with(r, token), (int)lease_ms,
        stage, status_name(have.status));
+  if (have.status == ENGINE_OOM) {
+    expect_ended_over_limit(r, key, stage == NONE ? 0 : content_len(stage));
+    r->model.events[EVENT_renew_refused_for_memory]++;
+    settle_accounts(r, key, false);
+    return;
+  }
   model_renew(&r->model, key, grant_with(r, token), lease_ms, stage, r->now_ms, &want);
   note_grants(r, key);
   compare_answer(r, "RENEW", &have, &want);
@@ -554,10 +605,12 @@ static void op_release(struct runner *r) {
   uint64_t token = some_token(r, key);
   struct engine_answer have;
   struct model_answer want;
-  const struct engine_release release = {.key = key_span(r, key), .token = token};
+  const enum rules_word word = (enum rules_word)pick(r, 3);
+  const struct engine_release release = {.key = key_span(r, key), .token = token, .word = word};
   engine_release(r->engine, &release, r->now_ms, &have);
-  note(r, "RELEASE %d grant %d -> %s", key, grant_with(r, token), status_name(have.status));
-  model_release(&r->model, key, grant_with(r, token), r->now_ms, &want);
+  note(r, "RELEASE %d grant %d word %d -> %s", key, grant_with(r, token), (int)word,
+       status_name(have.status));
+  model_release(&r->model, key, grant_with(r, token), word, r->now_ms, &want);
   note_grants(r, key);
   compare_answer(r, "RELEASE", &have, &want);
   settle_accounts(r, key, false);
@@ -695,8 +748,7 @@ static void op_delete(struct runner *r) {
   settle_accounts(r, key, false);
 }
 
-static void op_flush(struct runner *r) {
-  if (r->world.keys == MANY_KEYS && !chance(r, 5)) return;
+static void flush(struct runner *r) {
   note(r, "FLUSHALL");
   keys_flush(r->engine, r->now_ms);
   model_flush(&r->model, r->now_ms);
@@ -708,6 +760,10 @@ static void op_flush(struct runner *r) {
   drain_all(r);
 }
 
+static void op_flush(struct runner *r) {
+  if (r->world.keys != MANY_KEYS || chance(r, 5)) flush(r);
+}
+
 static void op_set_value(struct runner *r) {
   int key = some_key(r), value = pick(r, CONTENTS);
   int64_t deadline_ms = chance(r, 40) ? RULES_NEVER : r->now_ms - 2 + some_ms(r, r->world.ttl_ms);
@@ -715,7 +771,8 @@ static void op_set_value(struct runner *r) {
       keys_set_value(r->engine, key_span(r, key), content_span(r, value), deadline_ms, r->now_ms);
   note(r, "SET %d %d until %" PRId64 " -> %s", key, value, deadline_ms, status_name(have));
   if (have == ENGINE_OOM) {
-    expect_over_limit(r, key, content_len(value));
+    judge(r, key);
+    expect_over_limit(r, content_len(value));
     r->model.events[EVENT_value_refused_for_memory]++;
   } else {
     enum engine_status want = model_set_value(&r->model, key, value, deadline_ms, r->now_ms);
@@ -776,7 +833,8 @@ static void compare_figures(struct runner *r) {
     records += k->kind == KEYS_RECORD;
     values += k->kind == KEYS_VALUE;
     if (k->kind == KEYS_RECORD) phases[k->phase]++;
-    expiring += k->kind == KEYS_RECORD ? k->phase != RULES_HELD : k->deadline_ms != MODEL_NEVER;
+    expiring +=
+        k->deadline_ms != MODEL_NEVER && !(k->kind == KEYS_RECORD && k->phase == RULES_HELD);
   }
   EXPECT(have.records == records, "%" PRIu64 " records, expected %" PRIu64, have.records, records);
   EXPECT(have.values == values, "%" PRIu64 " values, expected %" PRIu64, have.values, values);
@@ -1004,6 +1062,9 @@ static void choose_world(struct runner *r) {
   r->options = (struct engine_options){
       .first_token = FIRST_TOKEN,
       .retention_ms = some_ms(r, r->world.retention_ms),
+      .unknown_retention_ms = chance(r, 70) ? some_ms(r, r->world.retention_ms) : 0,
+      .born_skew_ms = chance(r, 50) ? 0 : 20,
+      .horizon_bits = r->world.limited ? 0 : HORIZON_MOST_BITS,
       .clock_grain_ms = pick(r, 2),
       .store_reserve = r->world.limited ? (size_t)pick(r, 256) * 16 : 0,
       .waiters_per_key = chance(r, 70) ? 40 : 3,
@@ -1025,11 +1086,15 @@ static struct runner *create(const struct source *source) {
   choose_world(r);
   r->engine = engine_create(&r->options, r->now_ms);
   if (r->engine == NULL || !make_contents(r)) abort();
-  model_init(&r->model, &(struct model_options){.retention_ms = r->options.retention_ms,
-                                                .grain_ms = r->options.clock_grain_ms,
-                                                .waiters_per_key = (int)r->options.waiters_per_key,
-                                                .waiters_total = (int)r->options.waiters_total,
-                                                .keys = r->world.keys});
+  model_init(&r->model,
+             &(struct model_options){.retention_ms = r->options.retention_ms,
+                                     .unknown_retention_ms = r->options.unknown_retention_ms,
+                                     .start_ms = r->now_ms,
+                                     .skew_ms = r->options.born_skew_ms,
+                                     .grain_ms = r->options.clock_grain_ms,
+                                     .waiters_per_key = (int)r->options.waiters_per_key,
+                                     .waiters_total = (int)r->options.waiters_total,
+                                     .keys = r->world.keys});
   struct stats stats;
   stats_read(r->engine, &stats);
   r->empty_bytes = stats.memory_bytes;
@@ -1050,14 +1115,28 @@ struct runner *runner_from_bytes(const uint8_t *bytes, size_t size) {
   return create(&(struct source){.bytes = bytes, .left = size});
 }
 
+/* What an engine keeps that was once made: the horizon, and the table of queued owners. */
+static size_t kept_bytes(const struct engine *engine) {
+  const struct horizon *h = &engine->horizon;
+  size_t bytes = engine->queued_owners.table.memory_bytes;
+  if (h->segments == NULL) return bytes;
+  size_t segments = (h->slots + HORIZON_SEGMENT - 1) / HORIZON_SEGMENT;
+  size_t each = h->slots < HORIZON_SEGMENT ? h->slots : HORIZON_SEGMENT;
+  bytes += memory_rounded(segments * sizeof *h->segments);
+  for (size_t i = 0; i < segments; i++)
+    if (h->segments[i] != NULL) bytes += memory_rounded(each * sizeof **h->segments);
+  return bytes;
+}
+
 static void expect_nothing_left(struct runner *r) {
   struct stats s;
   stats_read(r->engine, &s);
   EXPECT(s.records + s.values + s.waiters + s.expiring == 0,
          "%" PRIu64 " records, %" PRIu64 " values, %" PRIu64 " waiters left", s.records, s.values,
          s.waiters);
-  EXPECT(s.memory_bytes == r->empty_bytes, "%" PRIu64 " bytes are left, %zu at the start",
-         s.memory_bytes, r->empty_bytes);
+  size_t left_bytes = s.memory_bytes - kept_bytes(r->engine);
+  EXPECT(left_bytes == r->empty_bytes, "%zu bytes are left, %zu at the start", left_bytes,
+         r->empty_bytes);
 }
 
 static void end_everything(struct runner *r) {
@@ -1085,14 +1164,30 @@ static void end_everything(struct runner *r) {
   if (chance(r, 30)) op_flush(r);
 }
 
-void runner_finish(struct runner *r, uint64_t events[EVENTS]) {
-  end_everything(r);
+static void pass_all(struct runner *r) {
   r->now_ms += 100000; /* past all leases and retentions */
   for (int n = 0; tick_next_due(r->engine) != INT64_MAX; n++) {
     EXPECT(n < FINISH_STEPS, "it never ends");
     tick(r, 100);
     if (n % 10 == 9) r->now_ms += 100000;
   }
+}
+
+/* Time goes on, and claims end, while nothing is granted. */
+static void leave(struct runner *r) {
+  note(r, "the server leaves");
+  engine_stop_grants(r->engine, r->now_ms);
+  model_stop_grants(&r->model, r->now_ms);
+  settle_accounts(r, NONE, false);
+  runner_run(r, LEAVING_STEPS);
+}
+
+void runner_finish(struct runner *r, uint64_t events[EVENTS]) {
+  if (chance(r, 50)) leave(r);
+  end_everything(r);
+  pass_all(r);
+  flush(r); /* UNKNOWN may stay for ever */
+  pass_all(r);
   look_at_everything(r);
   expect_nothing_left(r);
   engine_destroy(r->engine);

@@ -28,8 +28,11 @@ INSTRUMENTED = any(word in PROGRAM for word in ("asan", "ubsan", "tsan"))
 # are measured and printed, and a test that fails on a slow machine is a defect.
 HANG_SECONDS = 60
 POLL_SECONDS = 0.002
+SILENT_SECONDS = 1.0
+DRAIN_SECONDS = 5  # a server says sooner that it drains, unless its log is elsewhere
 NOFILE_WANTED = 20000
 
+DRAINS = re.compile(r"no new claims; (\d+) are held")
 READY = re.compile(r"ready to accept connections on (\S+)")
 BAD_REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|"
                         r"[Aa]ssertion.*failed")
@@ -385,14 +388,29 @@ class Server:
             self.kill()
             raise AssertionError(f"the server did not leave within {HANG_SECONDS} s") from None
 
+    def _waits_for_owners(self):
+        """Whether it has claims that are HELD, or does not say so in its log."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while self.process.poll() is None:
+            found = DRAINS.search(self.log())
+            if found:
+                return found.group(1) != "0"
+            if time.monotonic() > deadline:
+                return True
+            time.sleep(POLL_SECONDS)
+        return False
+
     def forget(self):
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def stop(self):
-        """SIGTERM; a status other than 0 or a sanitizer's report is a failure."""
+        """SIGTERM, and another one if it then waits for owners; a status other than 0 or a sanitizer's
+        report is a failure."""
         ended_before = self.process.poll() is not None
         if not ended_before:
             self.signal(signal.SIGTERM)
+            if self._waits_for_owners():
+                self.signal(signal.SIGTERM)
         try:
             status = self.leave()
             report = self.log()

@@ -22,7 +22,7 @@ class Caller:
     def __init__(self, server, rng, tokens):
         self.server, self.rng, self.tokens = server, rng, tokens
         self.client, self.asked_at, self.question = Client(server), None, None
-        self.grants, self.counts = {}, {}
+        self.grants, self.counts, self.shown = {}, {}, {}
 
     def act(self):
         if self.asked_at is not None:
@@ -34,9 +34,10 @@ class Caller:
         if token is None:
             question = self.ask(key)
         else:
-            question = self.rng.choice([("STORE", key, token, "body", "TTL", 0),
+            word = self.rng.choice([(), ("UNSURE",), ("CLEAR",)])
+            question = self.rng.choice([("STORE", key, token, "body", "TTL", 0, *word),
                                         ("STORE", key, token, "b" * 5000, "TTL", 20),
-                                        ("RELEASE", key, token), ("RENEW", key, token),
+                                        ("RELEASE", key, token, *word), ("RENEW", key, token),
                                         ("RENEW", key, token, "STAGE", "s")])
             if question[0] == "RENEW":
                 self.grants[key] = token
@@ -50,7 +51,11 @@ class Caller:
         if rng.random() < 0.03:
             return ("DEL", key)
         options = ["LEASE", rng.randrange(1, 60), "WAIT", rng.randrange(1, WAIT_MS)]
-        options += [word for word in ("BIND", "HOLD", "TAKEOVER") if rng.random() < 0.3]
+        options += [word for word, often in (("BIND", 0.3), ("HOLD", 0.1)) if rng.random() < often]
+        if rng.random() < 0.3:
+            options += ["TAKEOVER", self.shown.pop(key, 1)]
+        if rng.random() < 0.1:
+            options += ["BORN", rng.choice((1, time.time_ns() // 1_000_000))]
         return ("CLAIM", key, *options)
 
     def die(self):
@@ -72,6 +77,8 @@ class Caller:
                 raise AssertionError(f"token {reply[1]} was granted twice: {self.question}")
             self.tokens.add(reply[1])
             self.grants[self.question[1]] = reply[1]
+        if isinstance(reply, list) and reply[0] == b"UNKNOWN":
+            self.shown[self.question[1]] = reply[1]
         self.asked_at = None
 
 
@@ -80,7 +87,8 @@ class Chaos(ServerCase):
         seed = int(os.environ.get("IDEM_SEED", time.time()))
         rng, tokens = random.Random(seed), set()
         print(f"    seed {seed}", flush=True)
-        server = self.start("--retention", "30ms")
+        server = self.start("--retention", "30ms", "--unknown-retention", "60ms",
+                            "--born-skew", "1ms")
         control = self.connect(server)
         self.assertEqual(control.call("PING"), "PONG")
         descriptors = server.descriptors()

@@ -201,7 +201,7 @@ class LateCommands(ServerCase):
         owner, idle = self.connect(server), self.connect(server)
         token = self.claim(owner, "k")[0]
         started = time.monotonic()
-        waits.send_raw(encode("CLAIM", "k", "WAIT", 14_000) + encode("PING")[:-1])
+        waits.send_raw(encode("CLAIM", "k", "WAIT", 60_000) + encode("PING")[:-1])
         data = encode("STORE", "k", token, b"b" * 200_000)
         sent = 0
         ended = False

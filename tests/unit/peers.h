@@ -70,6 +70,14 @@ static inline void peers_resume(struct worker *worker) {
   assert_int_equal(++p->goings, p->stops);
 }
 
+/* Both clocks of all workers. */
+static inline void peers_pass_ms(struct peers *p, int64_t ms) {
+  for (unsigned i = 0; i < p->instance.worker_count; i++) {
+    worker_number(p, i)->now_ms += ms;
+    worker_number(p, i)->monotonic_ms += ms;
+  }
+}
+
 /* Time is the test's. */
 static inline void peers_see_time(struct worker *worker) {
   peers_of(worker->instance)->times_seen++;
@@ -95,7 +103,7 @@ static inline int peers_setup_workers(void **state, unsigned workers) {
   p->instance.pause_others = peers_pause;
   p->instance.resume_others = peers_resume;
   p->instance.see_time = peers_see_time;
-  p->instance.wall_offset_ms = INT64_C(1700000000123) - 1000;
+  wall_clock_init(&p->instance.wall, 1000, INT64_C(1700000000123));
   for (unsigned i = 0; i < workers; i++) {
     assert_true(setup_worker_init(worker_number(p, i), &p->instance, 1000));
   }

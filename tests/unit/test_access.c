@@ -84,6 +84,18 @@ static uint64_t woken_by_release(struct peers *p, unsigned loop_id) {
   return woken;
 }
 
+/* Its own clock is behind, as it read it earlier. */
+static void what_a_loop_does_is_not_dated_before_what_another_one_has_seen(void **state) {
+  struct peers *p = *state;
+  ask(p, 0, "CLAIM k BIND");
+  worker_of(p, 1)->now_ms += 10;
+  ask(p, 1, "FETCH k");
+  session_unbind(&p->session[0], worker_of(p, 0));
+  const char *left = strstr(ask(p, 1, "INSPECT k"), "ttl-left-ms");
+  assert_non_null(left);
+  assert_memory_equal(left, "ttl-left-ms\r\n:60000\r\n", 21); /* all of the retention */
+}
+
 static void an_unlock_wakes_the_loop_whose_waiter_is_ready(void **state) {
   assert_int_equal(woken_by_release(*state, 2) & 7, 4);
 }
@@ -151,6 +163,7 @@ int main(void) {
       TEST(a_shard_is_locked_until_it_is_unlocked),
       TEST(all_shards_are_locked_and_each_may_be_used),
       TEST(the_clock_is_read_after_all_are_locked),
+      TEST(what_a_loop_does_is_not_dated_before_what_another_one_has_seen),
       TEST(an_unlock_wakes_the_loop_whose_waiter_is_ready),
       TEST(ones_own_loop_is_not_woken),
       TEST(an_unlock_posts_effects_to_those_who_want_them),

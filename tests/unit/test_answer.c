@@ -20,6 +20,7 @@ static const char *field_name(enum answer_field field) {
     case ANSWER_AGE: return "age";
     case ANSWER_LEFT: return "left";
     case ANSWER_WAITERS: return "waiters";
+    case ANSWER_HORIZON: return "horizon";
     case ANSWER_ONE: return "1";
     case ANSWER_ZERO: return "0";
     case ANSWER_STAGE: return "stage or null";
@@ -57,8 +58,10 @@ static void who_may_run_is_told_what_with(void **state) {
 static void who_may_not_is_told_why(void **state) {
   (void)state;
   expect(ANSWER_DONE, "array: DONE, body or null, meta or null, age, left");
-  expect(ANSWER_BUSY, "array: BUSY, left, age, owner or null");
-  expect(ANSWER_UNKNOWN, "array: UNKNOWN, age, attempt, owner or null");
+  expect(ANSWER_BUSY, "array: BUSY, left, age, owner or null, stage or null");
+  expect(ANSWER_LAPSED, "array: LAPSED, token, age, attempt, owner or null, stage or null");
+  expect(ANSWER_UNKNOWN, "array: UNKNOWN, token, age, attempt, owner or null, stage or null");
+  expect(ANSWER_FORGOTTEN, "array: FORGOTTEN, horizon");
   expect(ANSWER_NOTHING, "null array");
 }
 
@@ -74,7 +77,10 @@ static void every_refusal_has_its_code_and_its_text(void **state) {
   (void)state;
   expect(ANSWER_MISMATCH,
          "error: MISMATCH the key is in use by a request with another fingerprint");
-  expect(ANSWER_STALE, "error: STALE the token is not the current owner's");
+  expect(ANSWER_STALE_ABSENT, "error: STALE ABSENT the key has no record");
+  expect(ANSWER_STALE_STORED, "error: STALE STORED a response is stored already");
+  expect(ANSWER_STALE_OVERTAKEN, "error: STALE OVERTAKEN the token is not the current owner's");
+  expect(ANSWER_DRAINING, "error: DRAINING the server is leaving; no claim is granted any more");
   expect(ANSWER_CONFLICT,
          "error: CONFLICT this grant has already stored other bytes; the first ones stay");
   expect(ANSWER_OOM, "error: OOM the memory limit is reached; nothing is evicted");
@@ -106,7 +112,7 @@ static void a_field_is_an_integer_or_a_string(void **state) {
   (void)state;
   static const enum answer_field integers[] = {ANSWER_TOKEN, ANSWER_LEASE, ANSWER_ATTEMPT,
                                                ANSWER_AGE,   ANSWER_LEFT,  ANSWER_WAITERS,
-                                               ANSWER_ONE,   ANSWER_ZERO};
+                                               ANSWER_ONE,   ANSWER_ZERO,  ANSWER_HORIZON};
   static const enum answer_field strings[] = {ANSWER_STAGE, ANSWER_OWNER, ANSWER_BODY, ANSWER_META};
   for (size_t i = 0; i < sizeof integers / sizeof integers[0]; i++)
     assert_true(answer_is_integer(integers[i]));

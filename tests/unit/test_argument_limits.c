@@ -1,4 +1,5 @@
-/* test_limits.c - how long each argument may be. */
+/* test_argument_limits.c - how long each argument may be, and what it is called when it is longer.
+ */
 #include "server/commands/argument_limits.h"
 
 #include "tests/unit/peers.h"
@@ -47,6 +48,39 @@ static void a_row_may_have_its_own(void **state) {
                   p->options.limits.key_bytes + 64);
 }
 
+/* What the last word is called, as the reader asks for it. */
+static void expect_name(struct peers *p, const char *line, const char *name) {
+  struct span argv[WORDS_MAX];
+  size_t argc = 0;
+  for (const char *word = line; word != NULL; argc++) {
+    assert_true(argc < WORDS_MAX);
+    argv[argc] = (struct span){word, strcspn(word, " ")};
+    word = strchr(word, ' ');
+    if (word != NULL) word++;
+  }
+  assert_string_equal(argument_limits_name_argument(&p->worker, argv, argc - 1), name);
+}
+
+static void an_argument_that_is_too_big_has_a_name(void **state) {
+  struct peers *p = *state;
+  expect_name(p, "SET", "argument");
+  expect_name(p, "SET k", "key");
+  expect_name(p, "SET k v", "argument");
+  expect_name(p, "DEL a b", "key");
+  expect_name(p, "nope x", "argument");
+  expect_name(p, "ECHO x", "argument");
+  expect_name(p, "CLAIM k", "key");
+  expect_name(p, "claim k fp x", "fingerprint");
+  expect_name(p, "IDEM.CLAIM k OWNER x", "owner");
+  expect_name(p, "RENEW k 1 STAGE x", "stage");
+  expect_name(p, "CLAIM k LEASE x", "argument");
+  expect_name(p, "STORE k 1", "argument");
+  expect_name(p, "STORE k 1 b", "body");
+  expect_name(p, "IDEM.STORE k META b", "body"); /* its place counts, not the word before */
+  expect_name(p, "STORE k 1 b META x", "meta");
+  expect_name(p, "FETCH k FP x", "fingerprint");
+}
+
 static void a_command_fits_when_each_argument_does(void **state) {
   struct peers *p = *state;
   char key[1025] = {0};
@@ -78,6 +112,7 @@ int main(void) {
       TEST(keys_and_values_have_theirs),
       TEST(a_name_may_be_as_long_as_can_be_quoted),
       TEST(a_row_may_have_its_own),
+      TEST(an_argument_that_is_too_big_has_a_name),
       TEST(a_command_fits_when_each_argument_does),
       TEST(only_the_body_of_a_store_may_be_adopted),
   };

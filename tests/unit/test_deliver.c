@@ -36,9 +36,14 @@ static void numbers_are_written_in_their_order(void **state) {
   expect(&claimed, 2, "*5\r\n$7\r\nCLAIMED\r\n:9007199254740991\r\n:60000\r\n:3\r\n$-1\r\n");
   expect(&claimed, 3, "*5\r\n$7\r\nCLAIMED\r\n:9007199254740991\r\n:60000\r\n:3\r\n_\r\n");
   const struct engine_answer busy = {.status = ENGINE_BUSY, .left_ms = 70, .age_ms = 800};
-  expect(&busy, 2, "*4\r\n$4\r\nBUSY\r\n:70\r\n:800\r\n$-1\r\n");
-  const struct engine_answer unknown = {.status = ENGINE_UNKNOWN, .age_ms = 800, .attempt = 3};
-  expect(&unknown, 2, "*4\r\n$7\r\nUNKNOWN\r\n:800\r\n:3\r\n$-1\r\n");
+  expect(&busy, 2, "*5\r\n$4\r\nBUSY\r\n:70\r\n:800\r\n$-1\r\n$-1\r\n");
+  struct engine_answer ended = {
+      .status = ENGINE_UNKNOWN, .token = 9007199254740991, .age_ms = 800, .attempt = 3};
+  expect(&ended, 2, "*6\r\n$7\r\nUNKNOWN\r\n:9007199254740991\r\n:800\r\n:3\r\n$-1\r\n$-1\r\n");
+  ended.status = ENGINE_LAPSED;
+  expect(&ended, 3, "*6\r\n$6\r\nLAPSED\r\n:9007199254740991\r\n:800\r\n:3\r\n_\r\n_\r\n");
+  const struct engine_answer forgotten = {.status = ENGINE_FORGOTTEN, .horizon_ms = 1700000000123};
+  expect(&forgotten, 2, "*2\r\n$9\r\nFORGOTTEN\r\n:1700000000123\r\n");
   const struct engine_answer renewed = {.status = ENGINE_RENEWED, .lease_ms = 60000};
   expect(&renewed, 2, ":60000\r\n");
 }
@@ -66,7 +71,12 @@ static void everything_else_is_a_number_a_null_or_an_error(void **state) {
   expect(&nothing, 3, "_\r\n");
   expect_status(ENGINE_MISMATCH,
                 "-MISMATCH the key is in use by a request with another fingerprint\r\n");
-  expect_status(ENGINE_STALE, "-STALE the token is not the current owner's\r\n");
+  expect_status(ENGINE_STALE_ABSENT, "-STALE ABSENT the key has no record\r\n");
+  expect_status(ENGINE_STALE_STORED, "-STALE STORED a response is stored already\r\n");
+  expect_status(ENGINE_STALE_OVERTAKEN,
+                "-STALE OVERTAKEN the token is not the current owner's\r\n");
+  expect_status(ENGINE_DRAINING,
+                "-DRAINING the server is leaving; no claim is granted any more\r\n");
   expect_status(ENGINE_CONFLICT,
                 "-CONFLICT this grant has already stored other bytes; the first ones stay\r\n");
   expect_status(ENGINE_OOM, "-OOM the memory limit is reached; nothing is evicted\r\n");
@@ -97,9 +107,11 @@ static void owners_and_stages_are_shown(void **state) {
   assert_string_equal(ask(p, 0, "RENEW k 1 STAGE half"), ":100\r\n");
   assert_string_equal(ask(p, 0, "CLAIM k OWNER me LEASE 100 HOLD"),
                       "*5\r\n$7\r\nCLAIMED\r\n:1\r\n:100\r\n:1\r\n$4\r\nhalf\r\n");
-  assert_string_equal(ask(p, 1, "FETCH k"), "*4\r\n$4\r\nBUSY\r\n:100\r\n:0\r\n$2\r\nme\r\n");
-  p->worker.now_ms += 100;
-  assert_string_equal(ask(p, 1, "FETCH k"), "*4\r\n$7\r\nUNKNOWN\r\n:100\r\n:1\r\n$2\r\nme\r\n");
+  assert_string_equal(ask(p, 1, "FETCH k"),
+                      "*5\r\n$4\r\nBUSY\r\n:100\r\n:0\r\n$2\r\nme\r\n$4\r\nhalf\r\n");
+  peers_pass_ms(p, 100);
+  assert_string_equal(ask(p, 1, "FETCH k"),
+                      "*6\r\n$7\r\nUNKNOWN\r\n:1\r\n:100\r\n:1\r\n$2\r\nme\r\n$4\r\nhalf\r\n");
 }
 
 /* A response of so many bytes under k, and as many of meta as it is to have, if any. */
@@ -159,14 +171,14 @@ static void a_waiter_gets_the_response(void **state) {
   assert_string_equal(ask(p, 1, "WAIT k 500"), "");
   assert_true(p->session[1].waiting);
   assert_int_equal(p->worker.waiting_count, 1);
-  p->worker.now_ms += 7;
+  peers_pass_ms(p, 7);
   assert_string_equal(ask(p, 0, "STORE k 1 body"), ":1\r\n");
   end_turn(p, 0);
   assert_string_equal(heard(p, 1), "*5\r\n$4\r\nDONE\r\n$4\r\nbody\r\n$-1\r\n:0\r\n:86400000\r\n");
   assert_false(p->session[1].waiting);
   assert_null(p->session[1].waiter);
   assert_int_equal(p->worker.waiting_count, 0);
-  assert_int_equal(p->session[1].active_ms, p->worker.now_ms);
+  assert_int_equal(p->session[1].active_ms, p->worker.monotonic_ms);
 }
 
 /* A grant counts when its reply is written; until then it can be taken back. */

@@ -35,6 +35,7 @@ struct fixture {
 static struct fixture begin(int64_t grain_ms) {
   const struct engine_options options = {.first_token = 1,
                                          .retention_ms = RETENTION_MS,
+                                         .unknown_retention_ms = RETENTION_MS,
                                          .clock_grain_ms = grain_ms,
                                          .waiters_per_key = 10,
                                          .waiters_total = 10};
@@ -263,7 +264,9 @@ static void an_undo_ends_no_wait_before_it_is_certainly_over(void **state) {
 
 /* ---- BIND ---- */
 
-static enum rules_phase phase_after_close(int64_t closed_ms, int64_t asked_ms, int64_t grain_ms) {
+/* Until when the claim that has ended is kept, which tells when it ended. */
+static int64_t kept_until_ms(int64_t closed_ms, int64_t asked_ms, int64_t grain_ms,
+                             uint64_t leases_over) {
   struct fixture f = begin(grain_ms);
   struct binding *binding = binding_create(f.engine);
   const struct engine_claim claim = {.key = KEY, .lease_ms = SPAN_MS, .binding = binding};
@@ -273,18 +276,23 @@ static enum rules_phase phase_after_close(int64_t closed_ms, int64_t asked_ms, i
   binding_close(f.engine, binding, START + closed_ms);
   struct keys_entry entry;
   keys_look(f.engine, KEY, START + asked_ms, &entry);
+  struct stats stats;
+  stats_read(f.engine, &stats);
   engine_destroy(f.engine);
-  return entry.kind == KEYS_ABSENT ? RULES_ABSENT : entry.phase;
+  assert_int_equal(entry.phase, RULES_LAPSED);
+  assert_int_equal(stats.lapsed, leases_over);
+  return asked_ms + entry.left_ms;
 }
 
-/* A lease that was over first leaves LAPSED, a connection that was closed first leaves nothing. */
+/* A lease that was over first ended then; a connection that was closed first ended the claim. */
 static void of_lease_and_connection_the_first_counts_whenever_the_key_is_asked_for(void **state) {
   (void)state;
   for (size_t g = 0; g < GRAIN_COUNT; g++) {
     int64_t sure_ms = SPAN_MS + GRAINS[g];
     for (int64_t asked_ms = sure_ms; asked_ms < sure_ms + 3; asked_ms++) {
-      assert_int_equal(phase_after_close(sure_ms - 1, asked_ms, GRAINS[g]), RULES_ABSENT);
-      assert_int_equal(phase_after_close(sure_ms, asked_ms, GRAINS[g]), RULES_LAPSED);
+      assert_int_equal(kept_until_ms(sure_ms - 1, asked_ms, GRAINS[g], 0),
+                       sure_ms - 1 + RETENTION_MS);
+      assert_int_equal(kept_until_ms(sure_ms, asked_ms, GRAINS[g], 1), SPAN_MS + RETENTION_MS);
     }
   }
 }

@@ -352,7 +352,7 @@ static void client_unblock_wakes_the_loop_of_the_waiter(void **state) {
   assert_string_equal(ask(p, 0, line), ":1\r\n");
   assert_int_equal(p->woken, 2);
   end_turn(p, 1);
-  assert_memory_equal(heard(p, 1), "*4\r\n$4\r\nBUSY", 12);
+  assert_memory_equal(heard(p, 1), "*5\r\n$4\r\nBUSY", 12);
   assert_string_equal(ask(p, 0, line), ":0\r\n");
   p->woken = 0;
   ask(p, 0, "STORE k 1 body");
@@ -383,7 +383,7 @@ static void a_pause_is_for_all_hosts(void **state) {
   for (size_t i = 0; i < HOSTS; i++) assert_false(postponed(p, i, "CLAIM"));
   assert_int_equal(p->stops, 3);
   ask(p, 0, "CLIENT PAUSE 100");
-  for (size_t i = 0; i < HOSTS; i++) worker_number(p, i)->now_ms = 1100;
+  peers_pass_ms(p, 100);
   for (size_t i = 0; i < HOSTS; i++) assert_false(postponed(p, i, "CLAIM"));
 }
 
@@ -457,7 +457,7 @@ static void what_is_due_in_many_shards_takes_the_steps_of_one(void **state) {
     snprintf(line, sizeof line, "CLAIM k%u LEASE 100", i);
     ask(p, 0, line);
   }
-  for (unsigned i = 0; i < HOSTS; i++) worker_number(p, i)->now_ms = 2000;
+  peers_pass_ms(p, 1000);
   uint64_t before = 0, most = 0;
   for (unsigned turns = 0; turns < LEASES && leases_over(p) < LEASES; turns++) {
     for (unsigned i = 0; i < HOSTS; i++) {

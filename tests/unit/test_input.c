@@ -174,16 +174,16 @@ static void a_command_is_late_after_ten_seconds(void **state) {
   struct input *first = keep(c, "*1\r\n"), *second = keep(c, "*1\r\n");
   assert_null(input_late(&c->group.budget));
   input_await(first, true);
-  worker->now_ms += 1;
+  worker->monotonic_ms += 1;
   input_await(second, true);
-  worker->now_ms += INPUT_REQUEST_MS - 2;
+  worker->monotonic_ms += INPUT_REQUEST_MS - 2;
   input_await(first, true); /* since when does not change */
   assert_null(input_late(&c->group.budget));
-  worker->now_ms += 1;
+  worker->monotonic_ms += 1;
   assert_ptr_equal(input_late(&c->group.budget), first);
   input_await(first, false); /* what is left of it waits for us */
   assert_null(input_late(&c->group.budget));
-  worker->now_ms += 1;
+  worker->monotonic_ms += 1;
   assert_ptr_equal(input_late(&c->group.budget), second);
   input_destroy(second);
   assert_null(input_late(&c->group.budget));
@@ -195,16 +195,16 @@ static void a_long_argument_has_as_long_after_each_part(void **state) {
   struct worker *worker = &c->group.worker;
   struct input *input = keep(c, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4096\r\n");
   input_await(input, true);
-  worker->now_ms += INPUT_REQUEST_MS - 1;
+  worker->monotonic_ms += INPUT_REQUEST_MS - 1;
   take(input, "part", 4);
-  worker->now_ms += INPUT_REQUEST_MS - 1;
+  worker->monotonic_ms += INPUT_REQUEST_MS - 1;
   assert_null(input_late(&c->group.budget));
-  worker->now_ms += 1;
+  worker->monotonic_ms += 1;
   assert_ptr_equal(input_late(&c->group.budget), input);
   input_destroy(input);
   input = keep(c, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4095\r\n"); /* a shorter one has not */
   input_await(input, true);
-  worker->now_ms += INPUT_REQUEST_MS;
+  worker->monotonic_ms += INPUT_REQUEST_MS;
   take(input, "part", 4);
   assert_ptr_equal(input_late(&c->group.budget), input);
   input_destroy(input);

@@ -34,6 +34,7 @@ static bool on_left_work(struct loop *loop) {
 static void on_cron_tick(struct loop *loop) {
   struct world *w = loop->context;
   w->crons++;
+  drain_cron(&w->drain, loop);
 }
 
 static const struct loop_duties DUTIES = {
@@ -45,6 +46,9 @@ static void wake(struct instance *instance, uint64_t loops) {
   struct world *w = LIST_ENTRY(instance, struct world, instance);
   loop_set_wake(&w->loops, loops);
 }
+
+/* Time is the test's. */
+static void see_time(struct worker *worker) { (void)worker; }
 
 static int setup_loops(void **state, unsigned count) {
   struct world *w = calloc(1, sizeof *w);
@@ -58,6 +62,7 @@ static int setup_loops(void **state, unsigned count) {
   assert_true(setup_instance_init(&w->instance, keyspace, &w->options, &w->log, now_ms));
   w->instance.describe = conn_describe;
   w->instance.wake = wake;
+  w->instance.see_time = see_time;
   assert_true(loop_set_init(&w->loops));
   const struct loop_setup setup = {
       .instance = &w->instance, .descriptors = 64, .duties = &DUTIES, .context = w};
@@ -126,6 +131,14 @@ static bool has_heard(struct world *w, unsigned who, const char *text) {
 
 static bool is_gone(const struct world *w, unsigned who) { return w->peer[who].stream == NULL; }
 
+/* So much passes while nothing happens: the loops turn, for their housekeeping. */
+static void rest_ms(struct world *w, unsigned ms) {
+  for (unsigned passed = 0; passed < ms; passed += CRON_MS) {
+    number_clock_pass_ms(CRON_MS);
+    for (unsigned number = 0; number < w->loops.count; number++) turn(w, number);
+  }
+}
+
 /* ---- sleeping ---- */
 
 static void it_sleeps_when_nothing_is_left(void **state) {
@@ -166,13 +179,58 @@ static void it_wakes_for_the_next_deadline(void **state) {
   turn(w, 0);
   assert_false(is_busy(w, 0));
   assert_in_range(loop->due_ms - loop->group.worker.now_ms, 1, 5001);
-  number_clock_pass_ms(4900);
-  turn(w, 0);
+  rest_ms(w, 4900);
   assert_false(has_heard(w, 1, "CLAIMED"));
-  number_clock_pass_ms(200);
-  turn(w, 0);
+  rest_ms(w, 200);
   turn(w, 0);
   assert_true(has_heard(w, 1, "CLAIMED"));
+}
+
+static bool sleeps_until_due(struct world *w) {
+  struct loop *loop = loop_number(w, 0);
+  return uv_is_active((const uv_handle_t *)&loop->due) != 0 &&
+         uv_timer_get_due_in(&loop->due) <=
+             (uint64_t)(loop->due_ms - loop->group.worker.now_ms) + 1;
+}
+
+/* The timer was set for a time that the engines' clock had not reached when it fired. */
+static void a_deadline_comes_later_by_what_a_stall_cut(void **state) {
+  struct world *w = *state;
+  join(w, 0, 0);
+  join(w, 1, 0);
+  tell(w, 0, "CLAIM k LEASE 1000");
+  tell(w, 1, "CLAIM k WAIT 60000");
+  turn(w, 0);
+  number_clock_pass_ms(10000);
+  turn(w, 0);
+  turn(w, 0);
+  assert_false(is_busy(w, 0));
+  assert_true(sleeps_until_due(w));
+  rest_ms(w, 1000 - SERVED_CLOCK_MOST_MS - 100);
+  assert_false(has_heard(w, 1, "CLAIMED"));
+  rest_ms(w, 200);
+  turn(w, 0);
+  assert_true(has_heard(w, 1, "CLAIMED"));
+}
+
+static void a_loop_does_not_spin_while_the_clock_stands(void **state) {
+  struct world *w = *state;
+  join(w, 0, 0);
+  join(w, 1, 0);
+  tell(w, 0, "CLAIM k LEASE 100");
+  tell(w, 1, "CLIENT PAUSE 60000 WRITE");
+  turn(w, 0);
+  rest_ms(w, 59000);
+  assert_false(is_busy(w, 0));
+  assert_false(uv_is_active((const uv_handle_t *)&loop_number(w, 0)->due));
+  assert_true(has_heard(w, 1, "+OK"));
+  tell(w, 1, "FETCH k");
+  turn(w, 0);
+  assert_true(has_heard(w, 1, "BUSY"));
+  rest_ms(w, 2000);
+  tell(w, 1, "FETCH k");
+  turn(w, 0);
+  assert_false(has_heard(w, 1, "BUSY"));
 }
 
 static void rooms_above_have_their_turn(void **state) {
@@ -208,6 +266,25 @@ static void the_housekeeping_comes_ten_times_a_second(void **state) {
 }
 
 /* ---- several loops ---- */
+
+static int64_t engine_ms(struct world *w, unsigned number) {
+  return loop_number(w, number)->group.worker.now_ms;
+}
+
+static void one_loop_that_is_stuck_stops_the_clock_of_all(void **state) {
+  struct world *w = *state;
+  turn(w, 0);
+  turn(w, 1);
+  int64_t before_ms = engine_ms(w, 0);
+  for (unsigned ms = 0; ms < 5000; ms += CRON_MS) {
+    number_clock_pass_ms(CRON_MS);
+    turn(w, 0);
+  }
+  assert_in_range(engine_ms(w, 0) - before_ms, 1, SERVED_CLOCK_MOST_MS);
+  rest_ms(w, 2000);
+  assert_in_range(engine_ms(w, 0) - before_ms, 1900, 2000 + SERVED_CLOCK_MOST_MS);
+  assert_int_equal(engine_ms(w, 0), engine_ms(w, 1));
+}
 
 static void a_loop_that_sleeps_is_woken_once(void **state) {
   struct world *w = *state;
@@ -275,19 +352,93 @@ static void turns_of_all(struct world *w, unsigned count) {
   }
 }
 
+/* Peer 0 owns k, with the token 1; 1 wants it; 2 waits for its response. */
+static void join_a_claim(struct world *w) {
+  for (unsigned who = 0; who < 3; who++) join(w, who, 0);
+  tell(w, 0, "CLAIM k");
+  turn(w, 0);
+  assert_true(has_heard(w, 0, "CLAIMED"));
+  tell(w, 1, "CLAIM k WAIT 60000");
+  tell(w, 2, "WAIT k 60000");
+  turn(w, 0);
+}
+
+static void a_drain_lets_owners_finish(void **state) {
+  struct world *w = *state;
+  join_a_claim(w);
+  drain_begin(&w->drain, "test");
+  rest_ms(w, 5000);
+  assert_true(has_heard(w, 1, "BUSY"));
+  assert_false(has_heard(w, 2, "*"));
+  assert_false(w->peer[0].shut || w->peer[1].shut || w->peer[2].shut);
+  assert_false(is_busy(w, 0));
+  join(w, 3, 0); /* still */
+  tell(w, 3, "CLAIM other");
+  turn(w, 0);
+  assert_true(has_heard(w, 3, "-DRAINING"));
+  tell(w, 3, "CLAIM k WAIT 60000");
+  turn(w, 0);
+  assert_true(has_heard(w, 3, "BUSY"));
+  tell(w, 0, "STORE k 1 body");
+  turns_of_all(w, 2);
+  assert_true(has_heard(w, 0, ":1"));
+  assert_true(has_heard(w, 2, "DONE"));
+  rest_ms(w, 2 * CRON_MS);
+  turns_of_all(w, 10);
+  for (unsigned who = 0; who <= 3; who++) assert_true(w->peer[who].shut);
+}
+
+static void owners_have_until_the_deadline(void **state) {
+  struct world *w = *state;
+  w->options.drain_timeout_ms = 3000;
+  join_a_claim(w);
+  drain_begin(&w->drain, "test");
+  rest_ms(w, 2800);
+  assert_false(w->peer[0].shut || has_heard(w, 2, "*"));
+  rest_ms(w, 300);
+  turns_of_all(w, 10);
+  assert_true(has_heard(w, 2, "BUSY"));
+  assert_true(w->peer[0].shut && w->peer[2].shut);
+  assert_false(is_gone(w, 0));
+  rest_ms(w, DRAIN_LAST_MS + CRON_MS);
+  assert_true(is_gone(w, 0) && is_gone(w, 2));
+}
+
+static void who_is_told_to_leave_waits_for_no_owner(void **state) {
+  struct world *w = *state;
+  join_a_claim(w);
+  tell(w, 0, "SHUTDOWN");
+  turns_of_all(w, 10);
+  assert_false(w->peer[0].shut);
+  tell(w, 0, "SHUTDOWN ABORT");
+  turn(w, 0);
+  assert_true(has_heard(w, 0, "-ERR a drain that has begun"));
+  tell(w, 0, "SHUTDOWN NOW");
+  turns_of_all(w, 10);
+  assert_true(has_heard(w, 2, "BUSY"));
+  assert_true(w->peer[0].shut && w->peer[2].shut);
+}
+
+static void no_pause_begins_during_a_drain(void **state) {
+  struct world *w = *state;
+  join_a_claim(w);
+  drain_begin(&w->drain, "test");
+  tell(w, 1, "CLIENT PAUSE 600000");
+  turn(w, 0);
+  tell(w, 0, "RELEASE k 1");
+  turns_of_all(w, 2);
+  assert_true(has_heard(w, 0, ":1"));
+}
+
 static void a_drain_answers_and_closes(void **state) {
   struct world *w = *state;
   join(w, 0, 0);
   join(w, 1, 0);
-  tell(w, 0, "CLAIM k");
-  turn(w, 0);
-  tell(w, 1, "CLAIM k WAIT 60000");
   turn(w, 0);
   tell(w, 0, "PING"); /* was sent before it */
   drain_begin(&w->drain, "test");
   turns_of_all(w, 10);
   assert_true(has_heard(w, 0, "+PONG"));
-  assert_true(has_heard(w, 1, "BUSY"));
   assert_true(w->peer[0].shut && w->peer[1].shut);
   assert_false(is_busy(w, 0)); /* it waits for the peers */
   peer_end(&w->peer[0], 0);
@@ -384,12 +535,19 @@ int main(void) {
       TEST(it_sleeps_when_nothing_is_left),
       TEST(it_does_not_sleep_while_commands_are_left),
       TEST(it_wakes_for_the_next_deadline),
+      TEST(a_deadline_comes_later_by_what_a_stall_cut),
+      TEST(a_loop_does_not_spin_while_the_clock_stands),
       TEST(rooms_above_have_their_turn),
       TEST(the_housekeeping_comes_ten_times_a_second),
+      TEST_SEVERAL(one_loop_that_is_stuck_stops_the_clock_of_all),
       TEST_SEVERAL(a_loop_that_sleeps_is_woken_once),
       TEST_SEVERAL(a_waiter_of_another_loop_is_answered_by_it),
       TEST_SEVERAL(connections_go_to_the_loop_with_fewest),
       TEST_SEVERAL(what_is_handed_over_is_bounded_and_taken_at_the_end_of_a_turn),
+      TEST(a_drain_lets_owners_finish),
+      TEST(owners_have_until_the_deadline),
+      TEST(who_is_told_to_leave_waits_for_no_owner),
+      TEST(no_pause_begins_during_a_drain),
       TEST(a_drain_answers_and_closes),
       TEST(all_that_was_sent_runs_however_much),
       TEST(what_client_pause_held_back_runs_before_the_end),

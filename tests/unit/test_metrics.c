@@ -127,7 +127,7 @@ static const struct metric *const TABLES[] = {
     instance_metrics_clients,  instance_metrics_replication, instance_metrics_threads,
     memory_metrics_rows,       worker_metrics_traffic,       worker_metrics_refusals,
     pubsub_metrics_rows,       engine_metrics_keyspace,      engine_metrics_idem,
-    redis_metrics_persistence, redis_metrics_cluster,
+    redis_metrics_persistence, redis_metrics_cluster,        instance_metrics_memory_of_requests,
 };
 #define TABLE_COUNT (sizeof TABLES / sizeof TABLES[0])
 

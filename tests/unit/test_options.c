@@ -197,6 +197,9 @@ static const char *const defaults[][2] = {
     {"ttl", "86400000"},
     {"ttl-max", "2678400000"},
     {"retention", "86400000"},
+    {"unknown-retention", "0"},
+    {"born-skew", "5000"},
+    {"horizon-slots", "65536"},
     {"wait-max", "60000"},
     {"key-limit", "1024"},
     {"fingerprint-limit", "64"},
@@ -208,7 +211,7 @@ static const char *const defaults[][2] = {
     {"waiters-total", "100000"},
     {"maxmemory", "0"},
     {"store-reserve", "4096"},
-    {"drain-timeout", "10000"},
+    {"drain-timeout", "60000"},
     {"loglevel", "notice"},
     {"slowlog-log-slower-than", "10000"},
     {"slowlog-max-len", "128"},
@@ -290,16 +293,23 @@ static void test_every_number_is_bounded(void **state) {
     assert_false(row_takes(row, row->max + 1));
     assert_false(row_takes(row, INT64_MAX));
   }
-  assert_int_equal(numbers, 29);
+  assert_int_equal(numbers, 32);
 }
 
 static void test_caps_of_the_contract(void **state) {
   (void)state;
   static const char *const caps[][3] = {
-      {"lease", "1h", "3600001"},     {"lease-max", "1h", "2h"},
-      {"ttl", "31d", "32d"},          {"ttl-max", "31d", "2678400001"},
-      {"retention", "31d", "32d"},    {"wait-max", "300s", "300001"},
-      {"key-limit", "64kb", "65537"}, {"body-limit", "512mb", "1gb"},
+      {"lease", "1h", "3600001"},
+      {"lease-max", "1h", "2h"},
+      {"ttl", "31d", "32d"},
+      {"ttl-max", "31d", "2678400001"},
+      {"retention", "31d", "32d"},
+      {"wait-max", "300s", "300001"},
+      {"key-limit", "64kb", "65537"},
+      {"body-limit", "512mb", "1gb"},
+      {"born-skew", "1h", "3600001"},
+      {"unknown-retention", "3650d", "3651d"},
+      {"horizon-slots", "16777216", "16777217"},
   };
   char line[64];
   for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
@@ -755,6 +765,8 @@ static void test_settings_that_contradict_each_other(void **state) {
   assert_line_refused("--waiters-per-key 9998 --waiters-total 9", "waiters-per-key (9998)",
                       "waiters-total (9)");
   assert_line_gives("--waiters-total 10000", "waiters-total", "10000");
+  assert_line_refused("--horizon-slots 65535", "horizon-slots (65535)", "is not a power of two");
+  assert_line_gives("--horizon-slots 1", "horizon-slots", "1");
   assert_line_gives("--lease-max 60s", "lease-max", "60000");
   assert_line_refused("--bind _", "nothing to listen on", "unixsocket");
   assert_line_refused("--bind=", "nothing to listen on", "unixsocket");
@@ -800,6 +812,8 @@ static const char *const live[] = {
     "lease",
     "ttl",
     "retention",
+    "unknown-retention",
+    "born-skew",
     "wait-max",
     "waiters-per-key",
     "waiters-total",

@@ -249,7 +249,7 @@ static void effects_are_told_on_the_channel_of_the_key(void **state) {
   incoming_deliver(&p->worker);
   assert_string_equal(heard(p, 0), "*3\r\n$7\r\nmessage\r\n$10\r\n__idem__:k\r\n$4\r\nfree\r\n");
   ask(p, 1, "CLAIM k HOLD LEASE 10");
-  p->worker.now_ms += 10;
+  peers_pass_ms(p, 10);
   struct shard *shard = keyspace_shard(p->instance.keyspace, 0);
   int64_t now_ms = p->worker.now_ms;
   tick_run(access_lock(&p->worker, shard, &now_ms), now_ms, 1000);

@@ -93,8 +93,14 @@ static bool show_claim(const struct request_input *input, struct shown *shown,
   show_number(shown, "wait", claim.wait_ms);
   show_flag(shown, "bind", claim.bind);
   show_flag(shown, "hold", claim.hold);
-  show_flag(shown, "takeover", claim.takeover);
+  if (claim.born) show_number(shown, "born", claim.born_ms);
+  if (claim.takeover != 0) show_number(shown, "takeover", (int64_t)claim.takeover);
   return true;
+}
+
+static void show_word(struct shown *shown, enum rules_word word) {
+  show_flag(shown, "unsure", word == RULES_UNSURE);
+  show_flag(shown, "clear", word == RULES_CLEAR);
 }
 
 static bool show_store(const struct request_input *input, struct shown *shown,
@@ -106,6 +112,7 @@ static bool show_store(const struct request_input *input, struct shown *shown,
   show_span(shown, "body", store.body);
   show_span(shown, "meta", store.meta);
   show_number(shown, "ttl", store.ttl_ms);
+  show_word(shown, store.word);
   return true;
 }
 
@@ -126,6 +133,7 @@ static bool show_release(const struct request_input *input, struct shown *shown,
   if (!request_parse_release(input, &release, error)) return false;
   show_span(shown, "key", release.key);
   show_number(shown, "token", (int64_t)release.token);
+  show_word(shown, release.word);
   return true;
 }
 
@@ -214,9 +222,14 @@ static void every_option_has_its_place(void **state) {
   expect("CLAIM k WAIT 8", "key=k lease=600 wait=8");
   expect("CLAIM k BIND", "key=k lease=600 wait=0 bind=1");
   expect("CLAIM k HOLD", "key=k lease=600 wait=0 hold=1");
-  expect("CLAIM k TAKEOVER", "key=k lease=600 wait=0 takeover=1");
+  expect("CLAIM k BORN 9", "key=k lease=600 wait=0 born=9");
+  expect("CLAIM k TAKEOVER 9", "key=k lease=600 wait=0 takeover=9");
   expect("STORE k 7 b TTL 9", "key=k token=7 body=b ttl=9");
   expect("STORE k 7 b META m", "key=k token=7 body=b meta=m ttl=8000");
+  expect("STORE k 7 b TTL 0 UNSURE", "key=k token=7 body=b ttl=0 unsure=1");
+  expect("STORE k 7 b TTL 0 CLEAR", "key=k token=7 body=b ttl=0 clear=1");
+  expect("RELEASE k 7 UNSURE", "key=k token=7 unsure=1");
+  expect("RELEASE k 7 CLEAR", "key=k token=7 clear=1");
   expect("RENEW k 7 LEASE 9", "key=k token=7 lease=9");
   expect("RENEW k 7 STAGE s", "key=k token=7 stage=s lease=0");
   expect("FETCH k FP f", "key=k fp=f wait=0");
@@ -225,10 +238,12 @@ static void every_option_has_its_place(void **state) {
 
 static void options_come_in_any_order_and_in_any_case(void **state) {
   (void)state;
-  const char *all = "key=k fp=f owner=o lease=7 wait=8 bind=1 hold=1 takeover=1";
-  expect("CLAIM k FP f OWNER o LEASE 7 WAIT 8 BIND HOLD TAKEOVER", all);
-  expect("CLAIM k takeover hold bind wait 8 lease 7 owner o fp f", all);
-  expect("CLAIM k Wait 8 HoLd Fp f taKeOver LeasE 7 Bind OwneR o", all);
+  const char *all = "key=k fp=f owner=o lease=7 wait=8 bind=1 hold=1 born=5 takeover=6";
+  expect("CLAIM k FP f OWNER o LEASE 7 WAIT 8 BORN 5 BIND HOLD TAKEOVER 6", all);
+  expect("CLAIM k takeover 6 hold born 5 bind wait 8 lease 7 owner o fp f", all);
+  expect("CLAIM k Wait 8 HoLd Fp f taKeOver 6 LeasE 7 Bind bORn 5 OwneR o", all);
+  expect("STORE k 7 b unSure tTl 0", "key=k token=7 body=b ttl=0 unsure=1");
+  expect("RELEASE k 7 cleaR", "key=k token=7 clear=1");
   expect("STORE k 7 b Meta m tTl 9", "key=k token=7 body=b meta=m ttl=9");
   expect("RENEW k 7 sTAGE s leasE 9", "key=k token=7 stage=s lease=9");
 }
@@ -292,6 +307,26 @@ static void a_ttl_is_0_to_ttl_max(void **state) {
   expect("STORE k 7 b TTL 9001", "ERR TTL must be between 0 and 9000 milliseconds");
 }
 
+/* A record with a TTL is not ended by a word. */
+static void unsure_and_clear_need_ttl_0_and_exclude_each_other(void **state) {
+  (void)state;
+  expect("STORE k 7 b UNSURE", "ERR UNSURE needs TTL 0");
+  expect("STORE k 7 b CLEAR", "ERR CLEAR needs TTL 0");
+  expect("STORE k 7 b TTL 1 UNSURE", "ERR UNSURE needs TTL 0");
+  expect("STORE k 7 b CLEAR TTL 9000", "ERR CLEAR needs TTL 0");
+  const char *both = "ERR syntax error: UNSURE and CLEAR exclude each other";
+  expect("STORE k 7 b TTL 0 UNSURE CLEAR", both);
+  expect("STORE k 7 b CLEAR UNSURE", both);
+  expect("RELEASE k 7 UNSURE CLEAR", both);
+  expect("RELEASE k 7 CLEAR UNSURE", both);
+}
+
+static void a_birth_is_any_time_from_0_on(void **state) {
+  (void)state;
+  expect("CLAIM k BORN 0", "key=k lease=600 wait=0 born=0");
+  expect("CLAIM k BORN 9223372036854775807", "key=k lease=600 wait=0 born=9223372036854775807");
+}
+
 static void a_wait_is_cut_to_wait_max_and_0_asks_for_it(void **state) {
   (void)state;
   expect("CLAIM k WAIT 1", "key=k lease=600 wait=1");
@@ -308,6 +343,9 @@ static void a_wait_is_cut_to_wait_max_and_0_asks_for_it(void **state) {
 static void a_token_is_any_integer_from_0_on(void **state) {
   (void)state;
   expect("RELEASE k 0", "key=k token=0");
+  expect("CLAIM k TAKEOVER 9223372036854775807",
+         "key=k lease=600 wait=0 takeover=9223372036854775807");
+  expect("CLAIM k TAKEOVER 0", "key=k lease=600 wait=0"); /* no record has it */
   expect("RELEASE k 9223372036854775807", "key=k token=9223372036854775807");
   expect("RELEASE k 9223372036854775808", "ERR token is not an integer or out of range");
   expect("RELEASE k -1", "ERR token must not be negative");
@@ -330,10 +368,10 @@ static void numbers_are_strict(void **state) {
                                     "-9223372036854775809"};
   static const struct {
     const char *before, *name;
-  } places[] = {{"CLAIM k LEASE", "LEASE"}, {"CLAIM k WAIT", "WAIT"},
-                {"STORE k 7 b TTL", "TTL"}, {"RENEW k 7 LEASE", "LEASE"},
-                {"RENEW k", "token"},       {"RELEASE k", "token"},
-                {"WAIT k", "WAIT"}};
+  } places[] = {
+      {"CLAIM k LEASE", "LEASE"},   {"CLAIM k WAIT", "WAIT"}, {"STORE k 7 b TTL", "TTL"},
+      {"RENEW k 7 LEASE", "LEASE"}, {"CLAIM k BORN", "BORN"}, {"CLAIM k TAKEOVER", "TAKEOVER"},
+      {"RENEW k", "token"},         {"RELEASE k", "token"},   {"WAIT k", "WAIT"}};
   for (size_t p = 0; p < sizeof places / sizeof places[0]; p++) {
     char line[128], error[128];
     snprintf(error, sizeof error, "ERR %s is not an integer or out of range", places[p].name);
@@ -350,19 +388,20 @@ static void numbers_are_strict(void **state) {
 
 /* ---- errors ---- */
 
-static const char *const OPTIONS[] = {"FP",   "OWNER", "META", "STAGE", "LEASE",
-                                      "WAIT", "TTL",   "BIND", "HOLD",  "TAKEOVER"};
+static const char *const OPTIONS[] = {"FP",   "OWNER", "META", "STAGE",    "LEASE",  "WAIT", "TTL",
+                                      "BORN", "BIND",  "HOLD", "TAKEOVER", "UNSURE", "CLEAR"};
 static const struct {
   const char *before, *options;
-} FORMS[] = {{"CLAIM k", "FP OWNER LEASE WAIT BIND HOLD TAKEOVER"},
-             {"STORE k 7 b", "META TTL"},
+} FORMS[] = {{"CLAIM k", "FP OWNER LEASE WAIT BIND HOLD BORN TAKEOVER"},
+             {"STORE k 7 b", "META TTL UNSURE CLEAR"},
              {"RENEW k 7", "STAGE LEASE"},
+             {"RELEASE k 7", "UNSURE CLEAR"},
              {"FETCH k", "FP"},
              {"WAIT k 5", "FP"}};
 
 static bool stands_alone(const char *option) {
   return strcmp(option, "BIND") == 0 || strcmp(option, "HOLD") == 0 ||
-         strcmp(option, "TAKEOVER") == 0;
+         strcmp(option, "UNSURE") == 0 || strcmp(option, "CLEAR") == 0;
 }
 
 /* Words for one command and one option: all that can be wrong with it. */
@@ -395,8 +434,9 @@ static void a_command_has_its_options_once_with_their_values_and_no_others(void 
 static void what_only_looks_like_an_option_is_unknown(void **state) {
   (void)state;
   static const char *const near[] = {
-      "",      "F",   "F0",       "FPP", "OWNED",  "OWNE",  "LEASES", "WAI", "WAITS", "BINT",
-      "HOLDS", "TTL", "TAKEOVEN", "TAK", "COLOUR", "B\tND", "7",      "_",   "~",     "\x01P"};
+      "",      "F",     "F0",  "FPP",      "OWNED", "OWNE", "LEASES", "WAI", "WAITS",
+      "BINT",  "HOLDS", "TTL", "TAKEOVEN", "BORNE", "BO",   "BIN",    "B",   "UNSURE",
+      "CLEAR", "CLEA",  "TAK", "COLOUR",   "B\tND", "7",    "_",      "~",   "\x01P"};
   for (size_t i = 0; i < sizeof near / sizeof near[0]; i++) {
     struct words words;
     char text[SHOWN_BYTES], line[64];
@@ -412,6 +452,8 @@ static void the_first_error_counts(void **state) {
   expect("CLAIM k RED LEASE x", "ERR syntax error: unknown option 'RED'");
   expect("CLAIM k LEASE x RED", "ERR LEASE is not an integer or out of range");
   expect("CLAIM k LEASE 0 RED", "ERR syntax error: unknown option 'RED'"); /* bounds come last */
+  expect("STORE k 7 b TTL 9001 UNSURE", "ERR TTL must be between 0 and 9000 milliseconds");
+  expect("RELEASE k x UNSURE CLEAR", "ERR token is not an integer or out of range");
   expect("CLAIM k OWNER  LEASE 0", "ERR LEASE must be between 1 and 3000 milliseconds");
   expect("STORE k x b RED", "ERR token is not an integer or out of range");
   expect("WAIT k x RED", "ERR WAIT is not an integer or out of range");
@@ -446,12 +488,20 @@ static void a_long_quotation_is_cut(void **state) {
   assert_string_equal(text + strlen(text) - strlen("\\xee' needs a value"), "\\xee' needs a value");
 }
 
-static void an_argument_that_is_too_big_is_named_by_its_place(void **state) {
+static void an_argument_that_is_too_big_is_named(void **state) {
   (void)state;
   char text[REQUEST_ERROR_BYTES];
-  const struct request_error error = {.fault = REQUEST_TOO_BIG, .index = 3, .most = 64};
+  const struct request_error error = {.fault = REQUEST_TOO_BIG, .name = "owner", .most = 64};
   request_error_text(&error, text);
-  assert_string_equal(text, "TOOBIG argument 3 is over its limit of 64 bytes");
+  assert_string_equal(text, "TOOBIG owner 64 the owner is over its limit of bytes");
+}
+
+static void a_birth_after_now_is_refused_in_words(void **state) {
+  (void)state;
+  char text[REQUEST_ERROR_BYTES];
+  const struct request_error error = {.fault = REQUEST_BORN_LATER};
+  request_error_text(&error, text);
+  assert_string_equal(text, "ERR BORN is later than now plus born-skew");
 }
 
 /* A command that ends early, after any of its words, is either right or told what is missing. */
@@ -460,8 +510,9 @@ static void a_list_may_end_anywhere(void **state) {
   static const struct {
     const char *line;
     size_t least;
-  } lists[] = {{"CLAIM k FP f OWNER o LEASE 7 WAIT 8 BIND HOLD TAKEOVER", 2},
-               {"STORE k 7 b TTL 9 META m", 4},
+  } lists[] = {{"CLAIM k FP f OWNER o LEASE 7 WAIT 8 BIND HOLD BORN 5 TAKEOVER 6", 2},
+               {"STORE k 7 b TTL 0 META m UNSURE", 4},
+               {"RELEASE k 7 CLEAR", 3},
                {"RENEW k 7 LEASE 9 STAGE s", 3},
                {"FETCH k FP f", 2},
                {"WAIT k 5 FP f", 3}};
@@ -478,9 +529,9 @@ static void a_list_may_end_anywhere(void **state) {
       struct request_error error;
       struct span last = argv[words.argc - 1];
       bool cut_off = words.argc < whole && words.argc > lists[i].least &&
-                     (span_is(last, "FP") || span_is(last, "OWNER") || span_is(last, "LEASE") ||
-                      span_is(last, "WAIT") || span_is(last, "TTL") || span_is(last, "META") ||
-                      span_is(last, "STAGE"));
+                     (span_is(last, "BORN") || span_is(last, "TAKEOVER") || span_is(last, "FP") ||
+                      span_is(last, "OWNER") || span_is(last, "LEASE") || span_is(last, "WAIT") ||
+                      span_is(last, "TTL") || span_is(last, "META") || span_is(last, "STAGE"));
       assert_int_equal(shows_of(argv[0])(&input, &shown, &error), !cut_off);
       if (cut_off) {
         assert_int_equal(error.fault, REQUEST_NO_VALUE);
@@ -493,31 +544,40 @@ static void a_list_may_end_anywhere(void **state) {
 
 /* ---- limits ---- */
 
-static void expect_limit(const char *line, size_t index, size_t limit) {
+static void expect_limit_of(const char *line, size_t index, size_t limit, const char *name) {
   struct words words;
   split(&words, line);
   assert_true(index < words.argc);
   words.argc = index; /* what comes later is not there yet */
   assert_int_equal(request_limit(&LIMITS, words.argv, index), limit);
+  assert_string_equal(request_argument_name(words.argv, index), name);
+}
+
+/* Of an argument without a name of its own. */
+static void expect_limit(const char *line, size_t index, size_t limit) {
+  expect_limit_of(line, index, limit, "argument");
 }
 
 static void every_argument_has_a_limit_of_its_own(void **state) {
   (void)state;
-  expect_limit("CLAIM k", 1, 1001);
-  expect_limit("FP k", 1, 1001); /* whatever the command is called */
+  expect_limit_of("CLAIM k", 1, 1001, "key");
+  expect_limit_of("FP k", 1, 1001, "key"); /* whatever the command is called */
   expect_limit("CLAIM k FP f", 2, REQUEST_WORD_BYTES);
-  expect_limit("CLAIM k FP f", 3, 1002);
-  expect_limit("CLAIM k fp f", 3, 1002);
-  expect_limit("CLAIM k FP f OWNER o", 5, 1003);
+  expect_limit_of("CLAIM k FP f", 3, 1002, "fingerprint");
+  expect_limit_of("CLAIM k fp f", 3, 1002, "fingerprint");
+  expect_limit_of("CLAIM k FP f OWNER o", 5, 1003, "owner");
   expect_limit("RENEW k 7", 2, REQUEST_WORD_BYTES);
-  expect_limit("RENEW k 7 STAGE s", 4, 1004);
-  expect_limit("STORE k 7 b META m", 5, 1005);
+  expect_limit_of("RENEW k 7 STAGE s", 4, 1004, "stage");
+  expect_limit_of("STORE k 7 b META m", 5, 1005, "meta");
   expect_limit("CLAIM k LEASE 7", 3, REQUEST_WORD_BYTES);
   expect_limit("CLAIM k WAIT 7", 3, REQUEST_WORD_BYTES);
   expect_limit("STORE k 7 b TTL 9", 5, REQUEST_WORD_BYTES);
   expect_limit("CLAIM k BIND x", 3, REQUEST_WORD_BYTES);
   expect_limit("CLAIM k HOLD x", 3, REQUEST_WORD_BYTES);
-  expect_limit("CLAIM k TAKEOVER x", 3, REQUEST_WORD_BYTES);
+  expect_limit("CLAIM k TAKEOVER 7", 3, REQUEST_WORD_BYTES);
+  expect_limit("CLAIM k BORN 7", 3, REQUEST_WORD_BYTES);
+  expect_limit("RELEASE k 7 UNSURE x", 4, REQUEST_WORD_BYTES);
+  expect_limit("RELEASE k 7 CLEAR x", 4, REQUEST_WORD_BYTES);
   expect_limit("CLAIM k COLOUR red", 3, REQUEST_WORD_BYTES);
   expect_limit("CLAIM k  x", 3, REQUEST_WORD_BYTES);
 }
@@ -559,6 +619,8 @@ int main(void) {
       TEST(of_an_empty_word_no_byte_is_read),
       TEST(a_lease_is_1_to_lease_max),
       TEST(a_ttl_is_0_to_ttl_max),
+      TEST(unsure_and_clear_need_ttl_0_and_exclude_each_other),
+      TEST(a_birth_is_any_time_from_0_on),
       TEST(a_wait_is_cut_to_wait_max_and_0_asks_for_it),
       TEST(a_token_is_any_integer_from_0_on),
       TEST(numbers_are_strict),
@@ -568,7 +630,8 @@ int main(void) {
       TEST(an_owner_is_not_empty),
       TEST(an_option_is_quoted_as_it_came),
       TEST(a_long_quotation_is_cut),
-      TEST(an_argument_that_is_too_big_is_named_by_its_place),
+      TEST(an_argument_that_is_too_big_is_named),
+      TEST(a_birth_after_now_is_refused_in_words),
       TEST(a_list_may_end_anywhere),
       TEST(every_argument_has_a_limit_of_its_own),
       TEST(a_store_has_its_body_where_others_have_options),

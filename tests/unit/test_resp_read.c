@@ -111,7 +111,8 @@ static void text_add_result(struct text *text, const struct resp_reader *reader,
       text_add(text, "\n");
       break;
     case RESP_READ_TOOBIG:
-      text_add(text, "too big: %zu over %zu\n", reader->toobig_index, reader->toobig_limit);
+      text_add(text, "too big: %s %zu over %zu\n", reader->toobig_name, reader->toobig_index,
+               reader->toobig_limit);
       break;
     case RESP_READ_MALFORMED: text_add(text, "malformed: %s\n", reader->error); break;
     case RESP_READ_HTTP: text_add(text, "http\n"); break;
@@ -273,8 +274,15 @@ static size_t limit_of_store(void *context, const struct span *argv, size_t inde
   return index == 1 ? 4 : index == 2 ? 8 : 16;
 }
 
+static const char *name_in_store(void *context, const struct span *argv, size_t index) {
+  (void)context;
+  if (index == 0 || !span_is(argv[0], "STORE")) return "a word";
+  return index == 1 ? "the key" : index == 2 ? "the body" : "a word";
+}
+
 static void store_limits(struct resp_reader *reader, struct text *text) {
   (void)text;
+  reader->argument_name = name_in_store;
   reader->argument_limit = limit_of_store;
 }
 
@@ -484,21 +492,21 @@ static const struct transcript {
      "command [STORE] [abcd] [12345678]\nidle\n"},
     {"key too big", store_limits,
      SPAN_LITERAL("*3\r\n$5\r\nSTORE\r\n$5\r\nabcde\r\n$8\r\n12345678\r\n*1\r\n$4\r\nPING\r\n"),
-     "too big: 1 over 4\ncommand [PING]\nidle\n"},
+     "too big: the key 1 over 4\ncommand [PING]\nidle\n"},
     {"body too big", store_limits,
      SPAN_LITERAL("*4\r\n$5\r\nstore\r\n$1\r\na\r\n$9\r\n123456789\r\n$3\r\nTTL\r\nPING\r\n"),
-     "too big: 2 over 8\ncommand [PING]\nidle\n"},
+     "too big: the body 2 over 8\ncommand [PING]\nidle\n"},
     {"the first of two", store_limits,
      SPAN_LITERAL("*3\r\n$5\r\nSTORE\r\n$5\r\nabcde\r\n$100\r\n01234567890123456789012345678901234"
                   "56789012345678901234567890123456789012345678901234567890123456789\r\nPING\r\n"),
-     "too big: 1 over 4\ncommand [PING]\nidle\n"},
+     "too big: the key 1 over 4\ncommand [PING]\nidle\n"},
     {"command name too big", store_limits,
      SPAN_LITERAL("*2\r\n$17\r\nABCDEFGHIJKLMNOPQ\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n"),
-     "too big: 0 over 16\ncommand [PING]\nidle\n"},
+     "too big: a word 0 over 16\ncommand [PING]\nidle\n"},
     {"two in a row", store_limits,
      SPAN_LITERAL("*1\r\n$17\r\nABCDEFGHIJKLMNOPQ\r\n*3\r\n$5\r\nSTORE\r\n$5\r\nabcde\r\n$0\r\n"
                   "\r\n*3\r\n$5\r\nSTORE\r\n$4\r\nabcd\r\n$0\r\n\r\n"),
-     "too big: 0 over 16\ntoo big: 1 over 4\ncommand [STORE] [abcd] []\nidle\n"},
+     "too big: a word 0 over 16\ntoo big: the key 1 over 4\ncommand [STORE] [abcd] []\nidle\n"},
     {"broken after too big", store_limits,
      SPAN_LITERAL("*3\r\n$5\r\nSTORE\r\n$5\r\nabcde\r\n:1\r\n"),
      "malformed: expected '$', got ':'\n"},
@@ -526,16 +534,16 @@ static const struct transcript {
      "command [ECHO] [123456]\ncommand [ECHO] [123456]\nidle\n"},
     {"over the command limit", command_limit_10,
      SPAN_LITERAL("*4\r\n$4\r\nECHO\r\n$4\r\n1234\r\n$3\r\n123\r\n$1\r\na\r\n*1\r\n$1\r\na\r\n"),
-     "too big: 2 over 10\ncommand [a]\nidle\n"},
+     "too big: command 2 over 10\ncommand [a]\nidle\n"},
     {"inline command limit", command_limit_10,
      SPAN_LITERAL("echo 123456\necho 1234567\nping\n\"a\"\n"),
-     "command [echo] [123456]\ntoo big: 1 over 10\ncommand [ping]\ncommand [a]\nidle\n"},
+     "command [echo] [123456]\ntoo big: command 1 over 10\ncommand [ping]\ncommand [a]\nidle\n"},
     {"what the limit sees", telling_limits,
      SPAN_LITERAL(
          "*2\r\n$1\r\na\r\n$2\r\nbc\r\nping pong\r\n*6\r\n$1\r\nd\r\n$0\r\n\r\n$2\r\nef\r\n"
          "$3\r\nghi\r\n$1\r\nj\r\n$1\r\nk\r\n*1\r\n$1\r\nl\r\n"),
      "limit of 0?\nlimit of 1? [a]\ncommand [a] [bc]\ncommand [ping] [pong]\nlimit of 0?\n"
-     "limit of 2? [d] []\nlimit of 3? [d] [] [ef]\ntoo big: 3 over 2\n"
+     "limit of 2? [d] []\nlimit of 3? [d] [] [ef]\ntoo big: argument 3 over 2\n"
      "limit of 0?\ncommand [l]\nidle\n"},
     {"small arguments are not asked for", telling_limits_over_1,
      SPAN_LITERAL("*5\r\n$1\r\na\r\n$2\r\nbc\r\n$1\r\nd\r\n$1\r\ne\r\n$2\r\nfg\r\n"),

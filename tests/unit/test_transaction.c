@@ -80,7 +80,7 @@ static void an_error_while_queueing_spoils_it(void **state) {
     assert_string_equal(ask(p, 0, "DBSIZE"), ":0\r\n");
   }
   ask(p, 0, "MULTI");
-  execute_toobig(&p->worker, &p->session[0], 1, 10);
+  execute_toobig(&p->worker, &p->session[0], "key", 10);
   heard(p, 0);
   assert_string_equal(ask(p, 0, "EXEC"), EXECABORT);
 }
@@ -103,8 +103,8 @@ static void nothing_waits_in_exec(void **state) {
   ask(p, 0, "CLAIM k WAIT 1000");
   ask(p, 0, "WAIT k 1000");
   assert_string_equal(ask(p, 0, "EXEC"),
-                      "*2\r\n*4\r\n$4\r\nBUSY\r\n:60000\r\n:0\r\n$-1\r\n*4\r\n$4\r\nBUSY\r\n:"
-                      "60000\r\n:0\r\n$-1\r\n");
+                      "*2\r\n*5\r\n$4\r\nBUSY\r\n:60000\r\n:0\r\n$-1\r\n$-1\r\n"
+                      "*5\r\n$4\r\nBUSY\r\n:60000\r\n:0\r\n$-1\r\n$-1\r\n");
   assert_false(p->session[0].waiting);
   assert_null(p->session[0].waiter);
 }

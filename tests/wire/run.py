@@ -36,7 +36,7 @@ FLOOD_LIMIT = 3_000_000
 FLOOD_BATCH = 500
 TOKEN_LIMIT = 1 << 53
 
-PLACEHOLDER = re.compile(r"<(token|int|ms|left|age|about|any|x)(?::([^<>]*))?>")
+PLACEHOLDER = re.compile(r"<(token|int|ms|left|age|about|now|any|x)(?::([^<>]*))?>")
 DIRECTIVE = re.compile(r"(@\w+ )?(>|&|<|until>|flood>|close$|connect )|sleep |took |at once$|"
                        r"raw[@>< ]|raw$")
 ABOUT_MS = 2000
@@ -46,6 +46,10 @@ class Failed(Exception):
     pass
 
 
+def unix_ms():
+    return time.time_ns() // 1_000_000
+
+
 class Values:
     """The values that a file captured; checks that tokens only rise."""
 
@@ -53,6 +57,8 @@ class Values:
         self.by_name = {}
         self.highest = 0
         self.began = time.monotonic()
+        self.began_unix_ms = unix_ms()
+        self.births = {}
 
     def elapsed_ms(self):
         """An upper bound of the time since any step of this file."""
@@ -82,12 +88,26 @@ class Values:
         if not low <= value <= high:
             raise Failed(f"{value} is not within {low:.0f}..{high:.0f}")
 
+    def unix_time(self, detail, number):
+        """Checks a unix time that lies between the beginning of this file and now, or so much later."""
+        low, high = (at + int(detail or "0") for at in (self.began_unix_ms - 1, unix_ms() + 1))
+        if not low <= number <= high:
+            raise Failed(f"{number} is not within {low}..{high}")
+
+    def born(self, detail):
+        """Now in unix milliseconds: plus `+MS`, or as it was when the name came first."""
+        if detail and detail.startswith("+"):
+            return unix_ms() + int(detail)
+        return self.births.setdefault(detail, unix_ms()) if detail else unix_ms()
+
     def fill(self, text):
         """A command with its placeholders replaced."""
         def replace(match):
             kind, detail = match.groups()
             if kind == "x" and detail:
                 return "x" * int(detail)
+            if kind == "now":
+                return str(self.born(detail))
             if kind == "token" and detail in self.by_name:
                 return str(self.by_name[detail])
             raise Failed(f"nothing known to put for {match.group(0)}")
@@ -113,6 +133,8 @@ def pattern_of(text, values):
 def check_of(kind, detail, values):
     if kind == "token":
         return lambda text: values.token(detail, text)
+    if kind == "now":
+        return lambda text: values.unix_time(detail, int(text))
     if kind in ("left", "age", "about"):
         return lambda text: values.time(kind, detail or "0", int(text))
     if detail and kind in ("int", "ms"):
