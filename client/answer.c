@@ -12,10 +12,10 @@ const char *idem_version(void) { return IDEM_CLIENT_VERSION; }
 const char *idem_status_name(enum idem_status status) {
   static const char *const names[] = {
 #define NAME(word) [IDEM_##word] = #word
-      NAME(OK),        NAME(RUN),         NAME(REPLAY),   NAME(BUSY),    NAME(UNKNOWN),
-      NAME(ABSENT),    NAME(MISMATCH),    NAME(UNSTORED), NAME(FAILED),  NAME(STALE),
-      NAME(CONFLICT),  NAME(UNAVAILABLE), NAME(TOOBIG),   NAME(REFUSED), NAME(INVALID),
-      NAME(NO_MEMORY), NAME(CANCELLED),
+      NAME(OK),      NAME(RUN),       NAME(REPLAY),    NAME(BUSY),        NAME(UNKNOWN),
+      NAME(LAPSED),  NAME(FORGOTTEN), NAME(ABSENT),    NAME(MISMATCH),    NAME(UNSTORED),
+      NAME(FAILED),  NAME(STALE),     NAME(CONFLICT),  NAME(UNAVAILABLE), NAME(TOOBIG),
+      NAME(REFUSED), NAME(INVALID),   NAME(NO_MEMORY), NAME(CANCELLED),
 #undef NAME
   };
   size_t index = (size_t)status;
@@ -45,6 +45,10 @@ enum idem_status answer_take(struct idem_answer *answer, struct wire_reply *repl
   answer->body = reply->body;
   answer->meta = reply->meta;
   answer->owner = reply->owner;
+  answer->stage = reply->stage;
+  answer->token = reply->token;
+  answer->stale = reply->stale;
+  answer->horizon_unix_ms = reply->horizon_unix_ms;
   answer->age_ms = reply->age_ms;
   answer->attempt = reply->attempt;
   if (reply->status == IDEM_REPLAY) answer->ttl_left_ms = reply->left_ms;

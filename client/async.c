@@ -172,12 +172,12 @@ enum idem_status idem_async_finish(struct idem_claim *claim, const struct idem_r
   return start_on_claim(claim, wrong, &order, call);
 }
 
-enum idem_status idem_async_abandon(struct idem_claim *claim, idem_done_fn *done, void *context,
-                                    struct idem_call **call) {
-  const struct wire_request request = claim_release_request(claim);
+enum idem_status idem_async_abandon(struct idem_claim *claim, enum idem_release how,
+                                    idem_done_fn *done, void *context, struct idem_call **call) {
+  const struct wire_request request = claim_release_request(claim, how);
   const struct call_order order = {
       .request = &request, .claim = claim, .done = done, .context = context};
-  return start_on_claim(claim, NULL, &order, call);
+  return start_on_claim(claim, claim_check_release(how), &order, call);
 }
 
 enum idem_status idem_async_stage(struct idem_claim *claim, struct idem_bytes stage,

@@ -107,6 +107,7 @@ static void end_call(struct idem_call *call, struct wire_reply *reply, int64_t n
   if (call->done != NULL && call->claim != NULL) {
     conclude_claim(call, reply, now);
     answer_set(&call->answer, reply->status, reply->message);
+    call->answer.stale = reply->stale;
   } else if (call->done != NULL) {
     answer_take(&call->answer, reply);
   }
@@ -285,7 +286,7 @@ static bool parse_reply(struct idem_call *call, redisReply *reply, struct wire_r
     outcome_lost(&call->outcome, &loss, parsed);
     return false;
   }
-  return !parsed->again && !parsed->broken;
+  return !parsed->spent;
 }
 
 /* For link.h. */

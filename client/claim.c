@@ -52,6 +52,8 @@ enum outcome_claim claim_conclude(struct idem_claim *claim, const struct outcome
   bool stored = call->request->verb == WIRE_STORE && reply->status == IDEM_OK;
   if (stored) claim->answered = reply->number;
   claim_set_message(claim, reply->status, reply->message);
+  if (reply->status == IDEM_STALE && reply->stale != IDEM_STALE_UNTOLD)
+    atomic_store(&claim->lease.stale, reply->stale);
   return end;
 }
 
@@ -62,8 +64,18 @@ const char *claim_take_result(struct idem_result *to, const struct idem_result *
   if (!sized_copy(to, sizeof *to, from, SIZED_RESULT_0_1))
     return "a result of a version that this library is not";
   if (to->ttl_ms < 0 || to->ttl_ms > SETTINGS_MS_MAX) return "ttl_ms is out of range";
-  if (to->uncached && to->ttl_ms != 0) return "uncached and a ttl_ms";
-  return NULL;
+  if (to->uncached == 0) return NULL;
+  if (to->ttl_ms != 0) return "uncached and a ttl_ms";
+  return claim_check_release((enum idem_release)to->uncached);
+}
+
+const char *claim_check_release(enum idem_release how) {
+  switch (how) {
+    case IDEM_RELEASE_NOTHING:
+    case IDEM_RELEASE_UNSURE:
+    case IDEM_RELEASE_CLEAR: return NULL;
+  }
+  return "not an enum idem_release";
 }
 
 enum idem_status claim_request(struct wire_request *claim, const struct idem_request *request,
@@ -73,6 +85,8 @@ enum idem_status claim_request(struct wire_request *claim, const struct idem_req
                                  .fingerprint = request->fingerprint,
                                  .owner = owner,
                                  .lease_ms = request->lease_ms,
+                                 .born_unix_ms = request->born_unix_ms,
+                                 .takeover = request->takeover,
                                  .flags = request->flags};
   if (owner.data == NULL) {
     *why = "the system has no random numbers";
@@ -90,7 +104,7 @@ struct wire_request claim_store_request(const struct idem_claim *claim,
   request.body = result->body;
   request.meta = result->meta;
   request.ttl_ms = result->ttl_ms;
-  request.ttl_zero = result->uncached != 0;
+  request.release = (enum idem_release)result->uncached;
   return request;
 }
 
@@ -103,22 +117,17 @@ struct wire_request claim_renew_request(const struct idem_claim *claim, int64_t 
                                .stage = stage};
 }
 
-struct wire_request claim_release_request(const struct idem_claim *claim) {
+struct wire_request claim_release_request(const struct idem_claim *claim, enum idem_release how) {
   return (struct wire_request){
-      .verb = WIRE_RELEASE, .key = claim->lease.key, .token = claim->lease.token};
+      .verb = WIRE_RELEASE, .key = claim->lease.key, .token = claim->lease.token, .release = how};
 }
 
-/* A record with a past (an earlier attempt, a stage) must not lose it, so there the lease is cut
- * short instead; but with HOLD that would make it UNKNOWN, and nothing ran. */
 struct wire_request claim_give_back_request(const struct wire_request *asked,
                                             const struct wire_reply *granted) {
-  struct wire_request request = {.verb = WIRE_RELEASE, .key = asked->key, .token = granted->token};
-  bool past = granted->attempt > 1 || granted->stage.data != NULL;
-  if (past && (asked->flags & IDEM_HOLD) == 0) {
-    request.verb = WIRE_RENEW;
-    request.lease_ms = 1;
-  }
-  return request;
+  return (struct wire_request){.verb = WIRE_RELEASE,
+                               .key = asked->key,
+                               .token = granted->token,
+                               .release = IDEM_RELEASE_NOTHING};
 }
 
 void idem_claim_free(struct idem_claim *claim) {
@@ -146,4 +155,7 @@ struct idem_bytes idem_claim_key(const struct idem_claim *claim) {
   return claim->lease.key;
 }
 int64_t idem_claim_answered(const struct idem_claim *claim) { return claim->answered; }
+enum idem_stale idem_claim_stale(const struct idem_claim *claim) {
+  return (enum idem_stale)atomic_load(&claim->lease.stale);
+}
 const char *idem_claim_message(const struct idem_claim *claim) { return claim->message; }

@@ -45,6 +45,8 @@ enum idem_status claim_set_message(struct idem_claim *claim, enum idem_status st
 const char *claim_check(const struct idem_claim *claim);
 /* Copies a result of the caller's. NULL, or what is wrong with it. */
 const char *claim_take_result(struct idem_result *to, const struct idem_result *from);
+/* NULL, or what is wrong with it. */
+const char *claim_check_release(enum idem_release how);
 
 /* The final reply to a call on it: keeps the message, and how many callers a STORE answered. May
  * change the reply. Returns what is to be done to the lease. */
@@ -62,8 +64,9 @@ struct wire_request claim_store_request(const struct idem_claim *claim,
 /* lease_ms 0: as it was granted. stage may be absent. */
 struct wire_request claim_renew_request(const struct idem_claim *claim, int64_t lease_ms,
                                         struct idem_bytes stage);
-struct wire_request claim_release_request(const struct idem_claim *claim);
-/* Gives a grant back under which nothing ran: `asked` was answered with `granted`. */
+struct wire_request claim_release_request(const struct idem_claim *claim, enum idem_release how);
+/* Gives a grant back under which nothing ran: `asked` was answered with `granted`. What earlier
+ * attempts left stays. */
 struct wire_request claim_give_back_request(const struct wire_request *asked,
                                             const struct wire_reply *granted);
 

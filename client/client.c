@@ -191,7 +191,7 @@ static const char *find_stray(struct idem_client *client, struct client_call *ca
 /* What becomes of a connection that answered. */
 static void settle_connection(struct idem_client *client, struct client_call *call,
                               struct connection *connection, const struct wire_reply *reply) {
-  if (reply->again || reply->broken) {
+  if (reply->spent) {
     connection_close(connection);
   } else if (call->pin && reply->status == IDEM_RUN) {
     call->connection = connection;

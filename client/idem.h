@@ -24,7 +24,7 @@
  *   - Options and requests are plain structs. Fill them with zeros, then set what matters: zero
  *     means default. Their `size` may stay 0: see THE SIZE OF STRUCTS.
  *   - Durations are milliseconds in int64_t. Setting the wall clock moves nothing. They run on
- *     while the machine is suspended (CLOCK_BOOTTIME): so does a lease.
+ *     while this machine is suspended (CLOCK_BOOTTIME): so does a lease at a server elsewhere.
  *   - Byte strings are (data, len), any bytes. data == NULL means absent, which is not the same
  *     as empty. What you pass in is borrowed until the call returns (the asynchronous calls copy
  *     it). What comes out is followed by a NUL byte. (One exception: when there is no memory to
@@ -34,6 +34,9 @@
  *   - IDEM_OK, IDEM_RUN, IDEM_REPLAY are reported only after the server's own words have been
  *     read. Whatever was not seen is IDEM_UNAVAILABLE, and then nothing ran (fails closed) unless
  *     the request says IDEM_FAIL_OPEN.
+ *   - An error is no proof that nothing happened: a payment may have gone through when its answer
+ *     timed out. Whatever ends without a result counts as IDEM_WORK_UNSURE, unless the code knows
+ *     that nothing happened and says so (IDEM_WORK_NOTHING, IDEM_RELEASE_NOTHING).
  *   - A BUSY is remembered: a call that goes on waiting, and is then no longer served (no answer in
  *     time, or the server's -OOM), ends with the last BUSY and what that said, not with
  *     UNAVAILABLE. Another owner was at work, and IDEM_FAIL_OPEN must not run beside it. The
@@ -41,6 +44,9 @@
  *   - A server that speaks another protocol (HTTP, say) is IDEM_REFUSED at once, and so is a reply
  *     larger than any of idem's. Only a server that cannot be reached, or that says that it cannot
  *     serve now, is IDEM_UNAVAILABLE.
+ *   - A server that is shutting down grants nothing (its -DRAINING). The call asks again until its
+ *     deadline, by when the next server may be up, and is IDEM_UNAVAILABLE then. Claims that are
+ *     held go on: they are renewed and finished as ever.
  *   - IDEM_RUN means that the lease runs; it cannot have expired. A claim is renewed before you are
  *     told of it when more time has passed since it was sent than a renewal may take: a third of
  *     the lease, at least 50 ms. (It waited, its answer was late, or, asynchronously, the loop was
@@ -52,7 +58,7 @@
  *   - A struct idem_client does not give back a claim whose answer never came: if the server has
  *     granted it, or does so later, its key is BUSY until the lease expires (IDEM_BIND: until the
  *     server sees the connection end). A struct idem_async gives it back when the grant comes after
- *     all.
+ *     all. What is given back says that nothing happened, which is known here.
  *   - Lost replies are handled. A call is sent again, on a new connection, with bounded and
  *     jittered pauses, until its deadline. That is safe: a claim carries a random name of this one
  *     call (its OWNER), everything else carries the token of one grant, so the server recognizes
@@ -146,10 +152,18 @@ enum idem_status {
   /* another caller runs it: retry_after_ms, age_ms, owner. Without an owner and an age: it was
    * granted to this call, but too late to run under it */
   IDEM_BUSY,
-  /* its owner vanished and had set IDEM_HOLD, so it is not run again: age_ms, attempt, owner. Find
-   * out what happened, then claim with IDEM_TAKEOVER */
+  /* its owner vanished and had set IDEM_HOLD, so it is not run again: token, age_ms, attempt,
+   * owner, stage. It stays so until somebody decides. Find out what happened; then claim with the
+   * token as `takeover`, or idem_release it with IDEM_RELEASE_CLEAR */
   IDEM_UNKNOWN,
-  /* idem_fetch, idem_wait: it does not run and nothing is stored */
+  /* idem_fetch, idem_wait: it may have run, without a result, and nobody runs it now: token,
+   * age_ms, attempt, owner, stage. The next claim runs it, with a higher attempt */
+  IDEM_LAPSED,
+  /* the request gave born_unix_ms, there is no record of it, and one may have been forgotten (it
+   * expired, or the server lost its memory): horizon_unix_ms. It was not run. Find out whether an
+   * earlier try did it; then ask again without born_unix_ms */
+  IDEM_FORGOTTEN,
+  /* idem_fetch, idem_wait: there is no record of it */
   IDEM_ABSENT,
   /* the key belongs to a request with another fingerprint */
   IDEM_MISMATCH,
@@ -163,15 +177,15 @@ enum idem_status {
   IDEM_FAILED,
 
   /* About a claim. */
-  /* no longer the owner: another one has taken over, or the record is gone. Nothing was changed
-   */
+  /* no longer the owner, and nothing was changed. idem_claim_stale says what the server has now */
   IDEM_STALE,
   /* this claim has already stored other bytes; the first ones stay */
   IDEM_CONFLICT,
 
   /* No answer, or a refusal. */
-  /* no answer was seen in time, or the server has no room (its -OOM). The call may have taken
-   * effect or not; the same call may be made again */
+  /* no answer was seen in time, or the server cannot now: it has no room (its -OOM), no disk
+   * (-MISCONF), or shuts down (-DRAINING). The call may have taken effect or not; the same call may
+   * be made again */
   IDEM_UNAVAILABLE,
   /* over a size limit of the server: key 1 KiB, meta 64 KiB, stage 1 KiB, body 16 MiB by default */
   IDEM_TOOBIG,
@@ -189,6 +203,31 @@ enum idem_status {
 
 /* "RUN", "REPLAY", ...; "?" for any other value. Static. */
 IDEM_API const char *idem_status_name(enum idem_status status);
+
+/* STALE: what the server has under the key instead of this grant. */
+enum idem_stale {
+  /* it was not told */
+  IDEM_STALE_UNTOLD = 0,
+  /* no record: it has expired, or was deleted, or the server lost its memory */
+  IDEM_STALE_ABSENT,
+  /* the result of another grant */
+  IDEM_STALE_STORED,
+  /* another owner, or the trace of one */
+  IDEM_STALE_OVERTAKEN
+};
+
+/* What an owner says of its work when it ends without a result that is kept. */
+enum idem_release {
+  /* this attempt did nothing. The next caller runs at once, as if there had been no such grant;
+   * what earlier attempts left (their number, the stage, IDEM_HOLD) stays */
+  IDEM_RELEASE_NOTHING = 1,
+  /* it may have acted. The lease is over at once: the next caller runs with a higher attempt and
+   * finds the stage; with IDEM_HOLD it is UNKNOWN */
+  IDEM_RELEASE_UNSURE = 2,
+  /* somebody has looked: no attempt ever did anything. Attempts, stage and IDEM_HOLD are forgotten,
+   * and the next caller runs with attempt 1 */
+  IDEM_RELEASE_CLEAR = 3
+};
 
 #define IDEM_MESSAGE_BYTES 160
 
@@ -300,15 +339,13 @@ enum idem_flag {
    * the bound one is silent for as long as the work takes: the server's `timeout` spares it, and
    * TCP keep-alive probes it, but a proxy in between that ends silent connections ends the claim */
   IDEM_BIND = 2,
-  /* run although the record is UNKNOWN: you have found out that it may be run */
-  IDEM_TAKEOVER = 4,
   /* do not renew in the background: the work ends within lease_ms or calls idem_renew */
-  IDEM_NO_RENEWAL = 8,
+  IDEM_NO_RENEWAL = 4,
   /* idem_once: when the call ends UNAVAILABLE, run the work without protection (it gets no
    * claim). The outcome is IDEM_UNSTORED. Not after BUSY (another owner may be at work), nor when
    * the call is REFUSED (a wrong password, another protocol: that would run without protection for
-   * good) */
-  IDEM_FAIL_OPEN = 16
+   * good), FORGOTTEN or UNKNOWN */
+  IDEM_FAIL_OPEN = 8
 };
 
 #define IDEM_KEY_LIMIT 1024 /* bytes of a key, the server's default limit */
@@ -321,13 +358,22 @@ struct idem_request {
   /* what was asked (idem_fingerprint), at most 64 bytes: the same key with another one is a
    * MISMATCH. Absent: not compared. Either all callers of a key give one or none does */
   struct idem_bytes fingerprint;
-  /* how long the owner may be silent; renewed in the background at a third of it. 0: the server's
-   * default (60 s) */
+  /* how long the owner may be silent; renewed in the background at a third of it. The server may
+   * count up to 250 ms in which it stood still, so half a second is the least that is safe. 0: the
+   * server's default (60 s) */
   int64_t lease_ms;
   /* how long to wait while another caller runs it, in the order of arrival; the server waits only
    * so long in one go (60 s by default), after that the call goes to the end of the queue. 0:
    * idem_begin does not wait, idem_once waits 60 s. IDEM_NO_WAIT: neither waits */
   int64_t wait_ms;
+  /* when the request was born, unix ms, by a clock that can be trusted: the birth of its first try
+   * (the time in the order, in the message, in a UUIDv7), never that of this try. With it a request
+   * whose record may have been forgotten is FORGOTTEN instead of run. A time in the server's future
+   * is REFUSED. 0: not known, or somebody has looked after FORGOTTEN */
+  int64_t born_unix_ms;
+  /* the token of an UNKNOWN answer: run although the record is UNKNOWN with that token, for you
+   * have found out that it may be run. It does nothing in any other state. 0: none */
+  uint64_t takeover;
   /* enum idem_flag */
   unsigned flags;
   unsigned reserved; /* for later versions: 0 */
@@ -347,21 +393,29 @@ struct idem_answer {
   struct idem_bytes body;
   /* the same; absent when none was stored */
   struct idem_bytes meta;
-  /* REPLAY: since it was stored. BUSY, UNKNOWN: since it was granted */
+  /* REPLAY: since it was stored. BUSY, UNKNOWN, LAPSED: since it was granted (after a release:
+   * since that) */
   int64_t age_ms;
   /* REPLAY */
   int64_t ttl_left_ms;
   /* BUSY: what is left of the owner's lease, at least 1 (the whole of it when it was granted to
    * this call). UNAVAILABLE: a pause worth making */
   int64_t retry_after_ms;
-  /* RUN, UNKNOWN: 1, or more when earlier owners vanished */
+  /* FORGOTTEN: of requests that were born up to here records may be gone */
+  int64_t horizon_unix_ms;
+  /* RUN, UNKNOWN, LAPSED: 1, or more when earlier owners may have acted */
   int64_t attempt;
-  /* RUN, UNSTORED, FAILED: the fencing token */
+  /* RUN, UNSTORED, FAILED: the fencing token. UNKNOWN: for `takeover` and idem_release; LAPSED: for
+   * idem_release */
   uint64_t token;
-  /* BUSY, UNKNOWN: absent when the owner gave no name */
+  /* BUSY, UNKNOWN, LAPSED: absent when the owner gave no name, or has said that it did nothing */
   struct idem_bytes owner;
+  /* BUSY, UNKNOWN, LAPSED: how far the work has come (idem_stage); absent when nobody said */
+  struct idem_bytes stage;
   /* idem_once, UNSTORED: how storing ended. FAILED: how giving back ended */
   enum idem_status store;
+  /* STALE, or a `store` that is STALE: what the server has now */
+  enum idem_stale stale;
   /* idem_once, FAILED: what the work returned */
   int work;
   /* why, for people; empty when there is nothing to say */
@@ -391,7 +445,8 @@ struct idem_result {
   struct idem_bytes meta;
   /* how long it is kept. 0: the server's default (24 h) */
   int64_t ttl_ms;
-  /* 1: those who wait get it, nothing is kept: an error is shared, not cached */
+  /* 0: it is kept for ttl_ms. Else an enum idem_release: those who wait get it and nothing is kept
+   * (an error is shared, not cached), and the claim ends as by idem_abandon with that */
   int uncached;
   /* called with memory when the answer is cleared, to free the bytes. NULL: nothing to free */
   void (*release)(void *memory);
@@ -402,12 +457,10 @@ struct idem_result {
 enum idem_work {
   /* store the result */
   IDEM_WORK_DONE = 0,
-  /* it did not happen and may be tried again: the claim is given back, the next caller runs at
-   * once */
-  IDEM_WORK_FAILED = 1,
-  /* it may have happened: the claim is kept until its lease expires; with IDEM_HOLD it is UNKNOWN
-   * from then on, without it the next caller runs */
-  IDEM_WORK_UNSURE = 2
+  /* it is certain that nothing happened: IDEM_RELEASE_NOTHING */
+  IDEM_WORK_NOTHING = IDEM_RELEASE_NOTHING,
+  /* it may have happened: IDEM_RELEASE_UNSURE. An error, a time-out, an exception is this */
+  IDEM_WORK_UNSURE = IDEM_RELEASE_UNSURE
 };
 
 /*
@@ -420,11 +473,12 @@ typedef int idem_work_fn(struct idem_claim *claim, void *context, struct idem_re
  * Claims, runs the work if the claim is granted, stores what it made. Otherwise waits for the
  * caller that runs it, and replays. The work is called at most once by one idem_once; a second one
  * never runs while the first is alive and renews, and never again once a result is stored (while it
- * is kept). When the process dies in the middle, the next caller runs it again with attempt > 1
- * after the lease, or gets UNKNOWN with IDEM_HOLD. Returns RUN, REPLAY, BUSY, UNKNOWN, MISMATCH,
- * UNSTORED, FAILED, UNAVAILABLE, TOOBIG, REFUSED, INVALID or NO_MEMORY; the work was called for
- * RUN, UNSTORED and FAILED and in no other case. Takes at most wait_ms + deadline_ms before the
- * work (deadline_ms when no server can be reached) and deadline_ms after it.
+ * is kept). When the work is unsure, or the process dies in the middle, the next caller runs it
+ * again with attempt > 1 (at once, or after the lease), or gets UNKNOWN with IDEM_HOLD. Returns
+ * RUN, REPLAY, BUSY, UNKNOWN, FORGOTTEN, MISMATCH, UNSTORED, FAILED, UNAVAILABLE, TOOBIG, REFUSED,
+ * INVALID or NO_MEMORY; the work was called for RUN, UNSTORED and FAILED and in no other case.
+ * Takes at most wait_ms + deadline_ms before the work (deadline_ms when no server can be reached)
+ * and deadline_ms after it.
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_once(struct idem_client *client,
                                                   const struct idem_request *request,
@@ -435,7 +489,7 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_once(struct idem_client *client,
 
 /*
  * Asks whether to run. RUN: *claim is yours; else *claim is NULL and the answer says what to do.
- * Returns RUN, REPLAY, BUSY, UNKNOWN, MISMATCH, UNAVAILABLE, TOOBIG, REFUSED, INVALID or
+ * Returns RUN, REPLAY, BUSY, UNKNOWN, FORGOTTEN, MISMATCH, UNAVAILABLE, TOOBIG, REFUSED, INVALID or
  * NO_MEMORY.
  *
  * A claim is renewed in the background until it ends (IDEM_NO_RENEWAL: not). It may be used by
@@ -450,25 +504,22 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_begin(struct idem_client *client,
 /*
  * Stores the result (its release and memory are not used here); all callers that wait get it.
  *   OK           stored: seen. The claim has ended
- *   STALE        no longer yours: not stored
- *   CONFLICT     this claim has stored other bytes before
- *   TOOBIG       not stored, the claim is still yours: store something smaller
- *   UNAVAILABLE, NO_MEMORY   not seen. The claim is still renewed; idem_finish may be called
- *                            again with the same bytes
- *   REFUSED, INVALID
+ *   STALE        no longer yours: not stored (idem_claim_stale). After the lease it is stored all
+ * the same as long as nobody took over CONFLICT     this claim has stored other bytes before TOOBIG
+ * not stored, the claim is still yours: store something smaller UNAVAILABLE, NO_MEMORY   not seen.
+ * The claim is still renewed; idem_finish may be called again with the same bytes REFUSED, INVALID
  * After a lost reply of an `uncached` result, or of one with a ttl shorter than the outage, the
  * server can no longer tell whether it was stored: that is UNAVAILABLE too.
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_finish(struct idem_claim *claim,
                                                     const struct idem_result *result);
 /*
- * Gives the claim back: the next caller runs at once. Only for work that did not happen.
- *   OK     given back: seen. The claim has ended
- *   STALE  no longer yours (an earlier attempt of this call may be the reason). The claim has
- *          ended
- *   UNAVAILABLE, NO_MEMORY, REFUSED, INVALID
+ * Gives the claim back without a result, and says what is known of the work. IDEM_RELEASE_NOTHING
+ * is for work that certainly did nothing; after an error it is IDEM_RELEASE_UNSURE. OK     given
+ * back: seen. The claim has ended STALE  no longer yours (an earlier attempt of this call may be
+ * the reason). The claim has ended UNAVAILABLE, TOOBIG, REFUSED, INVALID, NO_MEMORY
  */
-IDEM_API enum idem_status idem_abandon(struct idem_claim *claim);
+IDEM_API enum idem_status idem_abandon(struct idem_claim *claim, enum idem_release how);
 /*
  * Stores how far the work has come (at most 1 KiB): the next owner finds it in idem_claim_stage
  * after a crash. Renews, too. OK, STALE, UNAVAILABLE, TOOBIG, REFUSED, INVALID, NO_MEMORY.
@@ -480,8 +531,8 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_renew(struct idem_claim *claim, int
 /*
  * Ends renewal and frees the claim; NULL is fine. It says nothing to the server: a claim that was
  * neither finished nor abandoned stays taken until its lease expires, as if the process had died
- * (IDEM_BIND: until now). When it returns, on_lost is not running for this claim and will not be
- * called for it again.
+ * (IDEM_BIND: until now), and counts as unsure. When it returns, on_lost is not running for this
+ * claim and will not be called for it again.
  */
 IDEM_API void idem_claim_free(struct idem_claim *claim);
 
@@ -489,7 +540,7 @@ IDEM_API void idem_claim_free(struct idem_claim *claim);
 IDEM_API enum idem_claim_state idem_claim_state(const struct idem_claim *claim);
 /* The fencing number of this grant: later grants of any key have higher ones. Below 2^53. */
 IDEM_API uint64_t idem_claim_token(const struct idem_claim *claim);
-/* 1, or more when earlier owners vanished in the middle. */
+/* 1, or more when earlier owners may have acted: they vanished in the middle, or were unsure. */
 IDEM_API int64_t idem_claim_attempt(const struct idem_claim *claim);
 /* The lease that was granted, ms. */
 IDEM_API int64_t idem_claim_lease_ms(const struct idem_claim *claim);
@@ -502,13 +553,16 @@ IDEM_API struct idem_bytes idem_claim_key(const struct idem_claim *claim);
 /* How many waiting callers the successful idem_finish answered (0 before, and when its first reply
  * was lost). */
 IDEM_API int64_t idem_claim_answered(const struct idem_claim *claim);
+/* After STALE, and when the claim is LOST: what the server has under the key now. */
+IDEM_API enum idem_stale idem_claim_stale(const struct idem_claim *claim);
 /* Why the last call on this claim failed, for people; "" when it did not. Lives until the next call
  * on the claim. */
 IDEM_API const char *idem_claim_message(const struct idem_claim *claim);
 
 /*
  * Looks; it runs nothing and does not wait. fingerprint absent: not compared.
- * REPLAY, BUSY, UNKNOWN, ABSENT, MISMATCH, UNAVAILABLE, TOOBIG, REFUSED, INVALID or NO_MEMORY.
+ * REPLAY, BUSY, UNKNOWN, LAPSED, ABSENT, MISMATCH, UNAVAILABLE, TOOBIG, REFUSED, INVALID or
+ * NO_MEMORY.
  */
 IDEM_API enum idem_status idem_fetch(struct idem_client *client, struct idem_bytes key,
                                      struct idem_bytes fingerprint, struct idem_answer *answer);
@@ -516,6 +570,21 @@ IDEM_API enum idem_status idem_fetch(struct idem_client *client, struct idem_byt
 IDEM_API enum idem_status idem_wait(struct idem_client *client, struct idem_bytes key,
                                     struct idem_bytes fingerprint, int64_t wait_ms,
                                     struct idem_answer *answer);
+
+/*
+ * The word of somebody who has looked, about a grant of which there is only a token: that of an
+ * UNKNOWN or LAPSED answer. IDEM_RELEASE_CLEAR: no attempt did anything, and the next caller runs
+ * with attempt 1. It ends a claim that is held, too: that is its owner's to decide.
+ *   OK     seen
+ *   STALE  the token is no longer that of the key (an earlier attempt of this call may be the
+ *          reason), or a result is stored
+ *   UNAVAILABLE, TOOBIG, REFUSED, INVALID or NO_MEMORY
+ * error may be NULL.
+ */
+IDEM_API IDEM_MUST_USE enum idem_status idem_release(struct idem_client *client,
+                                                     struct idem_bytes key, uint64_t token,
+                                                     enum idem_release how,
+                                                     struct idem_error *error);
 
 /* ---- keys, fingerprints, the Idempotency-Key header ---- */
 
@@ -687,6 +756,7 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_async_finish(struct idem_claim *cla
                                                           idem_done_fn *done, void *context,
                                                           struct idem_call **call);
 IDEM_API IDEM_MUST_USE enum idem_status idem_async_abandon(struct idem_claim *claim,
+                                                           enum idem_release how,
                                                            idem_done_fn *done, void *context,
                                                            struct idem_call **call);
 IDEM_API IDEM_MUST_USE enum idem_status idem_async_stage(struct idem_claim *claim,

@@ -62,6 +62,7 @@ enum idem_claim_state lease_renewal_ended(struct lease_list *list, struct lease 
   if (reply == NULL || reply->status != IDEM_STALE || lease->muted)
     return note_failure(list, lease, renewal->ended_ms);
   lease_remove(list, lease);
+  atomic_store(&lease->stale, reply->stale);
   atomic_store(&lease->state, IDEM_CLAIM_LOST);
   return IDEM_CLAIM_LOST;
 }

@@ -27,6 +27,7 @@ struct lease {
   uint64_t token;
   /* Also read by other threads, in idem_claim_state. */
   _Atomic int64_t expires_ms; /* when it has surely expired */
+  _Atomic int stale;          /* enum idem_stale: what the last STALE told */
   _Atomic int state; /* enum idem_claim_state; DOUBTFUL follows from expires_ms, is not kept here */
   /* Of the list. */
   TAILQ_ENTRY(lease) entry;

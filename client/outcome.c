@@ -114,7 +114,7 @@ void outcome_stop(struct outcome *outcome, struct wire_reply *reply) {
 static bool may_be_its_own_doing(const struct wire_request *request, int64_t stored_ms,
                                  int64_t now) {
   if (stored_ms == 0) return false;
-  return request->ttl_zero || (request->ttl_ms > 0 && request->ttl_ms <= now - stored_ms);
+  return request->release != 0 || (request->ttl_ms > 0 && request->ttl_ms <= now - stored_ms);
 }
 
 static void check_store(const struct outcome_of_call *call, int64_t *stored_ms,
@@ -124,6 +124,7 @@ static void check_store(const struct outcome_of_call *call, int64_t *stored_ms,
   if (reply->status != IDEM_STALE) return;
   if (!may_be_its_own_doing(call->request, *stored_ms, call->ended_ms)) return;
   reply->status = IDEM_UNAVAILABLE;
+  reply->stale = IDEM_STALE_UNTOLD;
   snprintf(reply->message, sizeof reply->message,
            "the reply was lost, and the result is not kept long enough to ask again");
 }

@@ -87,7 +87,7 @@ static int exchange(struct renewer *renewer) {
     good = connection_receive(renewer->connection, deadline, &reply, &ignored) == IDEM_OK;
     if (!good) break;
     wire_parse(WIRE_RENEW, reply, &renewer->replies[count]);
-    good = !renewer->replies[count].again && !renewer->replies[count].broken;
+    good = !renewer->replies[count].spent;
     count++;
   }
   /* One reply too many: which of them answers what cannot be told. */

@@ -107,7 +107,7 @@ struct idem_bytes settings_owner(const struct settings *settings, char *out) {
 SIZED_ASSERT_FULL(struct idem_request, SIZED_REQUEST_0_1);
 
 const char *settings_take_request(struct idem_request *to, const struct idem_request *from) {
-  const unsigned known = IDEM_HOLD | IDEM_BIND | IDEM_TAKEOVER | IDEM_NO_RENEWAL | IDEM_FAIL_OPEN;
+  const unsigned known = IDEM_HOLD | IDEM_BIND | IDEM_NO_RENEWAL | IDEM_FAIL_OPEN;
   if (from == NULL) return "no request";
   if (!sized_copy(to, sizeof *to, from, SIZED_REQUEST_0_1))
     return "a request of a version that this library is not";
@@ -115,6 +115,8 @@ const char *settings_take_request(struct idem_request *to, const struct idem_req
   if (to->key.data == NULL) return "a request without a key";
   if (to->lease_ms < 0 || to->lease_ms > SETTINGS_MS_MAX) return "lease_ms is out of range";
   if (to->wait_ms < IDEM_NO_WAIT || to->wait_ms > SETTINGS_MS_MAX) return "wait_ms is out of range";
+  if (to->born_unix_ms < 0) return "born_unix_ms is negative";
+  if (to->takeover > INT64_MAX) return "takeover is no token";
   if (to->flags & ~known) return "an unknown flag";
   return NULL;
 }

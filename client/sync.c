@@ -225,10 +225,11 @@ enum idem_status idem_finish(struct idem_claim *claim, const struct idem_result 
   return make_on_claim(claim, &request);
 }
 
-enum idem_status idem_abandon(struct idem_claim *claim) {
+enum idem_status idem_abandon(struct idem_claim *claim, enum idem_release how) {
   const char *wrong = check_claim(claim);
+  if (wrong == NULL) wrong = claim_check_release(how);
   if (wrong != NULL) return claim_set_message(claim, IDEM_INVALID, wrong);
-  const struct wire_request request = claim_release_request(claim);
+  const struct wire_request request = claim_release_request(claim, how);
   return make_on_claim(claim, &request);
 }
 
@@ -250,7 +251,27 @@ enum idem_status idem_renew(struct idem_claim *claim, int64_t lease_ms) {
   return renew(claim, lease_ms, idem_data(NULL, 0));
 }
 
-/* ---- fetch, wait ---- */
+/* ---- without a claim: release, fetch, wait ---- */
+
+enum idem_status idem_release(struct idem_client *client, struct idem_bytes key, uint64_t token,
+                              enum idem_release how, struct idem_error *error) {
+  struct idem_error ignored;
+  if (error == NULL) error = &ignored;
+  const char *wrong = client_check(client);
+  if (wrong == NULL && key.data == NULL) wrong = "no key";
+  if (wrong == NULL) wrong = claim_check_release(how);
+  snprintf(error->text, sizeof error->text, "%s", wrong != NULL ? wrong : "");
+  if (wrong != NULL) return IDEM_INVALID;
+  struct client_call call = {
+      .request = {.verb = WIRE_RELEASE, .key = key, .token = token, .release = how}};
+  struct wire_reply reply;
+  enum idem_status status = client_make(client, &call, &reply);
+  memcpy(error->text, reply.message, sizeof error->text);
+  if (status == IDEM_STALE)
+    snprintf(error->text, sizeof error->text, "the token is not that of the key, or it is stored");
+  wire_reply_deinit(&reply);
+  return status;
+}
 
 static enum idem_status look(struct idem_client *client, struct client_call *call,
                              struct idem_answer *answer) {
@@ -336,8 +357,10 @@ static enum idem_status settle(struct idem_claim *claim, int work, const struct 
     release_result(result);
     answer->work = work;
     answer->status = IDEM_FAILED;
-    if (work == IDEM_WORK_FAILED) answer->store = idem_abandon(claim);
+    answer->store =
+        idem_abandon(claim, work == IDEM_WORK_NOTHING ? IDEM_RELEASE_NOTHING : IDEM_RELEASE_UNSURE);
   }
+  if (answer->store == IDEM_STALE) answer->stale = idem_claim_stale(claim);
   snprintf(answer->message, sizeof answer->message, "%s", claim->message);
   return answer->status;
 }

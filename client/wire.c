@@ -88,9 +88,18 @@ static void put_claim(struct framer *f, const struct wire_request *r) {
   put_bytes_option(f, "OWNER", r->owner);
   put_ms_option(f, "LEASE", r->lease_ms);
   put_ms_option(f, "WAIT", r->wait_ms);
+  put_ms_option(f, "BORN", r->born_unix_ms);
   if (r->flags & IDEM_BIND) put_word(f, "BIND");
   if (r->flags & IDEM_HOLD) put_word(f, "HOLD");
-  if (r->flags & IDEM_TAKEOVER) put_word(f, "TAKEOVER");
+  if (r->takeover == 0) return;
+  put_word(f, "TAKEOVER");
+  put_number(f, r->takeover);
+}
+
+/* A plain RELEASE has no word. */
+static void put_release_word(struct framer *f, enum idem_release release) {
+  if (release == IDEM_RELEASE_UNSURE) put_word(f, "UNSURE");
+  if (release == IDEM_RELEASE_CLEAR) put_word(f, "CLEAR");
 }
 
 static void put_store(struct framer *f, const struct wire_request *r) {
@@ -98,8 +107,11 @@ static void put_store(struct framer *f, const struct wire_request *r) {
   put_number(f, r->token);
   put_argument(f, r->body);
   put_ms_option(f, "TTL", r->ttl_ms);
-  if (r->ttl_zero) put_bytes_option(f, "TTL", idem_text("0"));
   put_bytes_option(f, "META", r->meta);
+  if (r->release == 0) return;
+  put_word(f, "TTL");
+  put_word(f, "0");
+  put_release_word(f, r->release);
 }
 
 static void put_renew(struct framer *f, const struct wire_request *r) {
@@ -112,6 +124,7 @@ static void put_renew(struct framer *f, const struct wire_request *r) {
 static void put_release(struct framer *f, const struct wire_request *r) {
   put_argument(f, r->key);
   put_number(f, r->token);
+  put_release_word(f, r->release);
 }
 
 static void put_fetch(struct framer *f, const struct wire_request *r) {
@@ -139,10 +152,10 @@ static const struct {
   const char *name;
   void (*put)(struct framer *f, const struct wire_request *r);
 } VERBS[] = {
-    [WIRE_CLAIM] = {"CLAIM", put_claim}, [WIRE_STORE] = {"STORE", put_store},
-    [WIRE_RENEW] = {"RENEW", put_renew}, [WIRE_RELEASE] = {"RELEASE", put_release},
-    [WIRE_FETCH] = {"FETCH", put_fetch}, [WIRE_WAIT] = {"WAIT", put_wait},
-    [WIRE_PING] = {"PING", put_ping},    [WIRE_AUTH] = {"AUTH", put_auth},
+    [WIRE_CLAIM] = {"IDEM.CLAIM", put_claim}, [WIRE_STORE] = {"IDEM.STORE", put_store},
+    [WIRE_RENEW] = {"IDEM.RENEW", put_renew}, [WIRE_RELEASE] = {"IDEM.RELEASE", put_release},
+    [WIRE_FETCH] = {"IDEM.FETCH", put_fetch}, [WIRE_WAIT] = {"IDEM.WAIT", put_wait},
+    [WIRE_PING] = {"PING", put_ping},         [WIRE_AUTH] = {"AUTH", put_auth},
 };
 
 /* Room before the first argument for "*16\r\n", whose number is known at the end. */
@@ -178,7 +191,7 @@ void wire_copy(const struct wire_frame *frame, char *out) {
 
 static void broken(struct wire_reply *out) {
   out->status = IDEM_REFUSED;
-  out->broken = true;
+  out->spent = true;
   snprintf(out->message, sizeof out->message, "not a reply of idem: is this another server?");
 }
 
@@ -192,23 +205,37 @@ static const struct {
   const char *code;
   unsigned verbs;
   enum idem_status status;
-  bool again;
+  bool again, spent;
 } ERRORS[] = {
-    {"MISMATCH", TO_LOOKS, IDEM_MISMATCH, false},
-    {"STALE", TO(WIRE_STORE) | TO(WIRE_RENEW), IDEM_STALE, false},
-    {"CONFLICT", TO(WIRE_STORE), IDEM_CONFLICT, false},
-    {"TOOBIG", TO_LOOKS | TO(WIRE_STORE) | TO(WIRE_RENEW), IDEM_TOOBIG, false},
-    {"OOM", TO_ANY, IDEM_UNAVAILABLE, false},
-    {"BUSYKEY", TO(WIRE_CLAIM) | TO(WIRE_WAIT), IDEM_BUSY, false},
+    {"MISMATCH", TO_LOOKS, IDEM_MISMATCH, false, false},
+    {"STALE", TO(WIRE_STORE) | TO(WIRE_RENEW), IDEM_STALE, false, false},
+    {"CONFLICT", TO(WIRE_STORE), IDEM_CONFLICT, false, false},
+    {"TOOBIG", TO_LOOKS | TO(WIRE_STORE) | TO(WIRE_RENEW) | TO(WIRE_RELEASE), IDEM_TOOBIG, false,
+     false},
+    {"OOM", TO_ANY, IDEM_UNAVAILABLE, false, false},
+    {"MISCONF", TO_ANY, IDEM_UNAVAILABLE, false, false},
+    {"BUSYKEY", TO(WIRE_CLAIM) | TO(WIRE_WAIT), IDEM_BUSY, false, false},
+    /* Claims that are held are renewed and finished over the same connection. */
+    {"DRAINING", TO(WIRE_CLAIM), IDEM_UNAVAILABLE, true, false},
     /* A server that starts, fails over or is full. A connection that gets this is of no use,
        another one later may be. */
-    {"LOADING", TO_ANY, IDEM_UNAVAILABLE, true},
-    {"BUSY", TO_ANY, IDEM_UNAVAILABLE, true},
-    {"TRYAGAIN", TO_ANY, IDEM_UNAVAILABLE, true},
-    {"MASTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true},
-    {"CLUSTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true},
-    {"READONLY", TO_ANY, IDEM_UNAVAILABLE, true},
-    {"ERR max number of clients reached", TO_ANY, IDEM_UNAVAILABLE, true},
+    {"LOADING", TO_ANY, IDEM_UNAVAILABLE, true, true},
+    {"BUSY", TO_ANY, IDEM_UNAVAILABLE, true, true},
+    {"TRYAGAIN", TO_ANY, IDEM_UNAVAILABLE, true, true},
+    {"MASTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true, true},
+    {"CLUSTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true, true},
+    {"READONLY", TO_ANY, IDEM_UNAVAILABLE, true, true},
+    {"ERR max number of clients reached", TO_ANY, IDEM_UNAVAILABLE, true, true},
+};
+
+/* The word after STALE. */
+static const struct {
+  const char *code;
+  enum idem_stale stale;
+} STALES[] = {
+    {"STALE ABSENT", IDEM_STALE_ABSENT},
+    {"STALE STORED", IDEM_STALE_STORED},
+    {"STALE OVERTAKEN", IDEM_STALE_OVERTAKEN},
 };
 
 static bool begins_with_code(const redisReply *reply, const char *code) {
@@ -234,9 +261,14 @@ static void parse_error(enum wire_verb verb, const redisReply *reply, struct wir
     if (!begins_with_code(reply, ERRORS[i].code) || !(ERRORS[i].verbs & TO(verb))) continue;
     out->status = ERRORS[i].status;
     out->again = ERRORS[i].again;
+    out->spent = ERRORS[i].spent;
     break;
   }
   if (out->status == IDEM_BUSY) out->left_ms = WIRE_UNTOLD_RETRY_MS;
+  if (out->status != IDEM_STALE) return;
+  for (size_t i = 0; i < sizeof STALES / sizeof STALES[0]; i++) {
+    if (begins_with_code(reply, STALES[i].code)) out->stale = STALES[i].stale;
+  }
 }
 
 /* Fields of an array after its status word; each reader says whether the field has its type. */
@@ -262,10 +294,15 @@ static bool read_bytes_or_nil(const redisReply *field, struct idem_bytes *out) {
   return field->type == REDIS_REPLY_NIL || read_bytes(field, out);
 }
 
-static bool read_claimed(redisReply **field, struct wire_reply *out) {
+static bool read_token(const redisReply *field, struct wire_reply *out) {
   int64_t token = 0;
-  if (!read_number(field[1], 1, &token) || token >= TOKEN_MAX) return false;
+  if (!read_number(field, 1, &token) || token >= TOKEN_MAX) return false;
   out->token = (uint64_t)token;
+  return true;
+}
+
+static bool read_claimed(redisReply **field, struct wire_reply *out) {
+  if (!read_token(field[1], out)) return false;
   return read_ms(field[2], 1, &out->lease_ms) && read_number(field[3], 1, &out->attempt) &&
          read_bytes_or_nil(field[4], &out->stage);
 }
@@ -278,24 +315,34 @@ static bool read_done(redisReply **field, struct wire_reply *out) {
 static bool read_busy(redisReply **field, struct wire_reply *out) {
   if (!read_ms(field[1], 0, &out->left_ms)) return false;
   if (out->left_ms < 1) out->left_ms = 1;
-  return read_ms(field[2], 0, &out->age_ms) && read_bytes_or_nil(field[3], &out->owner);
+  return read_ms(field[2], 0, &out->age_ms) && read_bytes_or_nil(field[3], &out->owner) &&
+         read_bytes_or_nil(field[4], &out->stage);
 }
 
-static bool read_unknown(redisReply **field, struct wire_reply *out) {
-  return read_ms(field[1], 0, &out->age_ms) && read_number(field[2], 1, &out->attempt) &&
-         read_bytes_or_nil(field[3], &out->owner);
+/* UNKNOWN and LAPSED. */
+static bool read_trace(redisReply **field, struct wire_reply *out) {
+  return read_token(field[1], out) && read_ms(field[2], 0, &out->age_ms) &&
+         read_number(field[3], 1, &out->attempt) && read_bytes_or_nil(field[4], &out->owner) &&
+         read_bytes_or_nil(field[5], &out->stage);
+}
+
+static bool read_forgotten(redisReply **field, struct wire_reply *out) {
+  return read_number(field[1], 0, &out->horizon_unix_ms);
 }
 
 static const struct {
   const char *word;
-  size_t fields; /* with the word; a later server may say more after them */
+  unsigned verbs; /* that it can answer */
+  size_t fields;  /* with the word; a later server may say more after them */
   enum idem_status status;
   bool (*read)(redisReply **field, struct wire_reply *out);
 } SHAPES[] = {
-    {"CLAIMED", 5, IDEM_RUN, read_claimed},
-    {"DONE", 5, IDEM_REPLAY, read_done},
-    {"BUSY", 4, IDEM_BUSY, read_busy},
-    {"UNKNOWN", 4, IDEM_UNKNOWN, read_unknown},
+    {"CLAIMED", TO(WIRE_CLAIM), 5, IDEM_RUN, read_claimed},
+    {"DONE", TO_LOOKS, 5, IDEM_REPLAY, read_done},
+    {"BUSY", TO_LOOKS, 5, IDEM_BUSY, read_busy},
+    {"UNKNOWN", TO_LOOKS, 6, IDEM_UNKNOWN, read_trace},
+    {"LAPSED", TO(WIRE_FETCH) | TO(WIRE_WAIT), 6, IDEM_LAPSED, read_trace},
+    {"FORGOTTEN", TO(WIRE_CLAIM), 2, IDEM_FORGOTTEN, read_forgotten},
 };
 
 static bool is_word(const redisReply *field, const char *word) {
@@ -315,7 +362,7 @@ static void parse_record(enum wire_verb verb, const redisReply *reply, struct wi
   for (size_t i = 0; i < sizeof SHAPES / sizeof SHAPES[0]; i++) {
     if (!is_word(reply->element[0], SHAPES[i].word)) continue;
     out->status = SHAPES[i].status;
-    bool fits = out->status != IDEM_RUN || verb == WIRE_CLAIM;
+    bool fits = (SHAPES[i].verbs & TO(verb)) != 0;
     if (!fits || reply->elements < SHAPES[i].fields || !SHAPES[i].read(reply->element, out))
       broken(out);
     return;

@@ -5,7 +5,10 @@
  * Requests are framed here, not by hiredis: that saves the copy of a large body, and lets the
  * sender pass MSG_NOSIGNAL, which hiredis does not.
  *
- *     frame:  [ *6 $5 STORE $3 key $16 token $1000000 ][ body, where it lies ][ $3 TTL $4 5000 ]
+ *     frame:  [ *6 $10 IDEM.STORE $3 key $16 token $1000000 ][ body, where it lies ][ $3 TTL $4
+ * 5000 ]
+ *
+ * Commands go by their names with IDEM. before them, which mean the same in idem, Redis and Valkey.
  */
 #ifndef IDEM_CLIENT_WIRE_H
 #define IDEM_CLIENT_WIRE_H
@@ -35,8 +38,11 @@ struct wire_request {
   int64_t lease_ms;
   int64_t wait_ms;
   int64_t ttl_ms;
-  bool ttl_zero;  /* send TTL 0 */
-  unsigned flags; /* IDEM_HOLD, IDEM_BIND, IDEM_TAKEOVER */
+  int64_t born_unix_ms;
+  uint64_t takeover;
+  unsigned flags; /* IDEM_HOLD, IDEM_BIND */
+  /* RELEASE: what is said of the work. STORE: the same, with TTL 0; 0: it is kept */
+  enum idem_release release;
 };
 
 /* For a BUSY that tells no lease: a second is soon enough when too many wait, or when a grant was
@@ -65,11 +71,13 @@ void wire_copy(const struct wire_frame *frame, char *out);
 /* What the server said. Bytes live in `memory`. */
 struct wire_reply {
   enum idem_status status;
-  bool again;  /* the server cannot now (loading, too many clients): another connection, later */
-  bool broken; /* no answer to this command: the connection is of no further use */
+  bool again; /* the server cannot now (loading, draining, too many clients): ask later */
+  bool spent; /* the connection is of no further use: so the server says, or it is no answer */
+  enum idem_stale stale;
   struct idem_bytes body, meta, owner, stage;
   int64_t age_ms, left_ms; /* left: of the TTL (REPLAY) or of the lease (BUSY) */
   int64_t lease_ms, attempt;
+  int64_t horizon_unix_ms;
   int64_t number; /* STORE: callers answered, RENEW: lease, RELEASE: 1 or 0 */
   uint64_t token;
   redisReply *memory;               /* freeReplyObject */

@@ -147,7 +147,9 @@ static void child_reap(struct child *child) {
     child->stopped_by = WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
     if (WIFSTOPPED(status) || WIFCONTINUED(status)) continue;
     child->ended = true;
-    child->outcome->exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    child->outcome->ended_by = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    child->outcome->exit_status =
+        WIFEXITED(status) ? WEXITSTATUS(status) : 128 + child->outcome->ended_by;
     output_end(&child->outcome->output);
   }
 }
@@ -252,6 +254,7 @@ int child_run(const struct child_order *order, struct child_outcome *outcome) {
   struct child child = {.order = order, .outcome = outcome, .lost = order->lost, .kill_at_ms = -1};
   struct signalfd_siginfo late;
   outcome->exit_status = 0;
+  outcome->ended_by = 0;
   outcome->killed = false;
   output_init(&outcome->output);
   int result = child_take_signals(&child);

@@ -33,6 +33,7 @@ struct child_order {
 struct child_outcome {
   struct output output;
   int exit_status; /* as a shell has it: 128 + signal when one ended it */
+  int ended_by;    /* that signal; 0: none, it ended by itself */
   bool killed;     /* it was told to end because the claim was lost */
   sigset_t signals_before;
 };

@@ -4,7 +4,8 @@
  *
  * A user of libidem like any other: it knows idem.h alone (and options.c, where a password ends in
  * a URL). Invariants: the command is started only under a claim (or with --fail-open); its outcome
- * is stored before its output has to be read; every outcome that is not the command's own is said
+ * is stored before its output has to be read; a command that was ended from outside may have done
+ * something, and the server is told so; every outcome that is not the command's own is said
  * on stderr with "idem-once:" before it; what is replayed is what the command wrote, byte for byte.
  *
  * The record: body = what went to stdout, then what went to stderr; meta = RECORD_FORMAT.
@@ -29,7 +30,10 @@
 #define RECORD_FORMAT "idem-once 1 status %d stdout %zu stderr %zu missed %zu"
 #define RECORD_BYTES 160
 #define OWNER_BYTES 128 /* the server's default limit */
+/* Room for a token and an owner. */
+#define DETAILS_BYTES (sizeof " 9007199254740992 (by )" + OWNER_BYTES)
 #define EXIT_UNKNOWN 79 /* the first one that sysexits.h leaves free */
+#define EXIT_FORGOTTEN 80
 #define EXIT_NOT_FOUND 127
 #define EXIT_NOT_STARTED 126
 
@@ -65,6 +69,17 @@ static int replay(const struct options *options, const struct idem_answer *answe
   return check_output(options, "standard error", err_error, status);
 }
 
+/* What the answer has beside its text: the token to take over with, who owned it. */
+static void describe(const struct idem_answer *answer, char out[DETAILS_BYTES]) {
+  size_t len = 0;
+  out[0] = '\0';
+  if (answer->status == IDEM_UNKNOWN)
+    len = (size_t)snprintf(out, DETAILS_BYTES, " %" PRIu64, answer->token);
+  if (answer->owner.len == 0) return;
+  snprintf(out + len, DETAILS_BYTES - len, " (by %.*s)", (int)answer->owner.len,
+           (const char *)answer->owner.data);
+}
+
 /* The answers that are neither RUN nor REPLAY. */
 static int explain(const struct options *options, const struct idem_answer *answer) {
   static const struct {
@@ -74,7 +89,10 @@ static int explain(const struct options *options, const struct idem_answer *answ
   } endings[] = {
       {IDEM_BUSY, EX_TEMPFAIL, "it still runs elsewhere"},
       {IDEM_UNKNOWN, EXIT_UNKNOWN,
-       "its owner vanished, and whether it was done is unknown; find out, then --takeover"},
+       "whether it was done is unknown, and nothing was run; find out, then --takeover"},
+      {IDEM_FORGOTTEN, EXIT_FORGOTTEN,
+       "an earlier run may have been forgotten, and nothing was run; find out, then without "
+       "--born"},
       {IDEM_MISMATCH, EX_DATAERR,
        "the key was used for another command line, or without --check-command"},
       {IDEM_UNAVAILABLE, EX_TEMPFAIL, "the server cannot be asked; nothing was run"},
@@ -83,13 +101,11 @@ static int explain(const struct options *options, const struct idem_answer *answ
       {IDEM_REFUSED, EX_CONFIG, "the server refuses"},
       {IDEM_INVALID, EX_USAGE, "not a request that can be made"}, /* and whatever else */
   };
-  char by[OWNER_BYTES + sizeof " (by )"] = "";
+  char details[DETAILS_BYTES];
   size_t i = 0;
   while (i + 1 < sizeof endings / sizeof endings[0] && endings[i].status != answer->status) i++;
-  if (answer->owner.len > 0) {
-    snprintf(by, sizeof by, " (by %.*s)", (int)answer->owner.len, (const char *)answer->owner.data);
-  }
-  say(options->key, "%s%s%s%s", endings[i].text, by, answer->message[0] != '\0' ? ": " : "",
+  describe(answer, details);
+  say(options->key, "%s%s%s%s", endings[i].text, details, answer->message[0] != '\0' ? ": " : "",
       answer->message);
   return endings[i].exit_status;
 }
@@ -136,7 +152,7 @@ static int pack(struct child_outcome *outcome, char meta[RECORD_BYTES],
 
 /* Tries for as long as no other client can have been granted the claim. */
 static enum idem_status finish_with_retries(struct idem_claim *claim,
-                                         const struct idem_result *result) {
+                                            const struct idem_result *result) {
   enum idem_status status = idem_finish(claim, result);
   for (int try = 1; try < STORE_TRIES && status == IDEM_UNAVAILABLE; try++) {
     if (idem_claim_state(claim) != IDEM_CLAIM_HELD) break;
@@ -151,8 +167,10 @@ static enum idem_status store(const struct options *options, struct idem_claim *
                               struct child_outcome *outcome) {
   char meta[RECORD_BYTES];
   struct idem_result result = {0};
-  if (options->retry_failed && outcome->exit_status != 0) {
-    result.uncached = 1;
+  if (outcome->exit_status != 0 && options->failed_did_nothing) {
+    result.uncached = IDEM_RELEASE_NOTHING;
+  } else if (outcome->exit_status != 0 && options->retry_failed) {
+    result.uncached = IDEM_RELEASE_UNSURE;
   } else {
     result.ttl_ms = options->ttl_ms;
   }
@@ -169,11 +187,18 @@ static enum idem_status store(const struct options *options, struct idem_claim *
   return finish_with_retries(claim, &result);
 }
 
-static int give_back(const struct options *options, struct idem_claim *claim, int error) {
+/* claim may be NULL. */
+static void give_back(const struct options *options, struct idem_claim *claim,
+                      enum idem_release how) {
+  if (claim == NULL || idem_claim_state(claim) == IDEM_CLAIM_LOST) return;
+  enum idem_status status = idem_abandon(claim, how);
+  if (status == IDEM_OK || status == IDEM_STALE) return;
+  say(options->key, "not given back, its lease runs on: %s", idem_claim_message(claim));
+}
+
+static int end_unstarted(const struct options *options, struct idem_claim *claim, int error) {
   say(NULL, "cannot run %s: %s", options->command[0], strerror(error));
-  if (claim != NULL && idem_abandon(claim) != IDEM_OK) {
-    say(options->key, "not given back, its lease runs on: %s", idem_claim_message(claim));
-  }
+  give_back(options, claim, IDEM_RELEASE_NOTHING);
   idem_claim_free(claim);
   return error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_STARTED;
 }
@@ -198,7 +223,12 @@ static int conclude(const struct options *options, struct idem_claim *claim,
   int exit_status = outcome->exit_status;
   if (outcome->killed && exit_status != 0) {
     say(options->key, "the claim was lost, the command was stopped");
+    give_back(options, claim, IDEM_RELEASE_UNSURE);
     exit_status = EX_TEMPFAIL;
+  } else if (outcome->ended_by != 0) {
+    say(options->key, "signal %d ended it: it may have been done in part, and is not recorded",
+        outcome->ended_by);
+    give_back(options, claim, IDEM_RELEASE_UNSURE);
   } else if (claim != NULL) {
     record(options, claim, outcome);
   }
@@ -229,7 +259,7 @@ static int run(const struct options *options, struct idem_claim *claim, int lost
   export_claim(claim);
   int error = -child_run(&order, &outcome);
   int exit_status =
-      error != 0 ? give_back(options, claim, error) : conclude(options, claim, &outcome);
+      error != 0 ? end_unstarted(options, claim, error) : conclude(options, claim, &outcome);
   child_outcome_deinit(&outcome);
   return exit_status;
 }
@@ -266,8 +296,9 @@ static int ask_and_run(const struct options *options, struct idem_client *client
   if (fingerprint.len > 0) request.fingerprint = idem_data(fingerprint.bytes, fingerprint.len);
   request.lease_ms = options->lease_ms;
   request.wait_ms = options->wait_ms;
-  request.flags =
-      (options->hold ? (unsigned)IDEM_HOLD : 0) | (options->takeover ? (unsigned)IDEM_TAKEOVER : 0);
+  request.born_unix_ms = options->born_unix_ms;
+  request.takeover = options->takeover;
+  request.flags = options->hold ? (unsigned)IDEM_HOLD : 0;
   enum idem_status status = idem_begin(client, &request, &claim, &answer);
   int exit_status;
   if (status == IDEM_RUN) {

@@ -24,6 +24,9 @@
 /* A TTL is checked when the outcome is stored, which is too late to refuse it: no server takes a
  * longer one than this. */
 #define TTL_MAX_MS (31 * INT64_C(86400000))
+/* 2024: tokens begin there, and unix seconds taken for milliseconds lie long before it. */
+#define BORN_MIN_UNIX_MS INT64_C(1704067200000)
+#define TOKEN_END (INT64_C(1) << 53)
 
 static const char USAGE[] =
     "usage: idem-once [--server URL] --key K [--lease 30s] [--wait 1m] [--ttl 1d] [option ...]\n"
@@ -41,10 +44,20 @@ static const char USAGE[] =
     "  --lease TIME     a machine that is silent for this long is given up [the server's, 60s]\n"
     "  --wait TIME      how long to wait while it runs elsewhere; 0 does not wait [1m]\n"
     "  --ttl TIME       how long the outcome is kept, at most 31d [the server's, 24h]\n"
-    "  --hold           if the machine dies in the middle, it is not run again (exit 79)\n"
-    "  --takeover       run it after such a death: you have found out that it may run\n"
+    "  --born MS        when the request was born, unix ms: the same for each of its tries. What "
+    "the\n"
+    "                   server may have forgotten since is not run (exit 80)\n"
+    "  --hold           when it may have been done in part (the machine died, a signal ended it), "
+    "it\n"
+    "                   is not run again (exit 79)\n"
+    "  --takeover TOKEN run it after that: you have found out that it may run. The message of "
+    "exit\n"
+    "                   79 has the token\n"
     "  --check-command  refuse (exit 65) when the key was used for another command line\n"
-    "  --retry-failed   a status other than 0 is shared with callers that wait, but not kept\n"
+    "  --retry-failed   a status other than 0 is shared with callers that wait, but not kept: the\n"
+    "                   next caller runs the command, which may have been done in part\n"
+    "  --failed-did-nothing\n"
+    "                   the same, and such a status says that nothing was done\n"
     "  --kill-on-loss   stop the command when another machine may have taken over\n"
     "  --fail-open      run unprotected when the server cannot be reached\n"
     "  --foreground     the command may use the terminal, even when started in the background\n"
@@ -52,8 +65,8 @@ static const char USAGE[] =
     "  -h, --help       -V, --version\n"
     "TIME is a number and one of ms, s, m, h, d; or 0.\n"
     "Exit status: the command's own, or 64 usage, 65 another command, 74 output not written,\n"
-    "75 busy or unavailable, 76 not a record of idem-once, 78 refused, 79 unknown, 126, 127 not\n"
-    "started. See idem-once(1).\n";
+    "75 busy or unavailable, 76 not a record of idem-once, 78 refused, 79 unknown, 80 may be\n"
+    "forgotten, 126, 127 not started. See idem-once(1).\n";
 
 static _Noreturn void refuse_usage(const char *what, const char *value) {
   say(NULL, "%s%s%s", what, value != NULL ? ": " : "", value != NULL ? value : "");
@@ -196,6 +209,17 @@ static int64_t duration_ms(const char *text) {
   refuse_usage("not a duration (30s, 5m, 1d)", text);
 }
 
+static int64_t whole_number(const char *what, const char *text, int64_t min, int64_t end) {
+  char *rest;
+  errno = 0;
+  long long number = strtoll(text, &rest, 10);
+  if (text[0] < '0' || text[0] > '9' || *rest != '\0' || errno != 0 || number < min ||
+      number >= end) {
+    refuse_usage(what, text);
+  }
+  return number;
+}
+
 /* The output is all that was asked for: it is a failure when it cannot be written. */
 static _Noreturn void print_and_leave(const char *text) {
   int error = output_put(STDOUT_FILENO, text, strlen(text));
@@ -209,7 +233,16 @@ static _Noreturn void print_version(void) {
   print_and_leave(line);
 }
 
-enum { OPTION_SERVER = 256, OPTION_PASSWORD, OPTION_KEY, OPTION_LEASE, OPTION_WAIT, OPTION_TTL };
+enum {
+  OPTION_SERVER = 256,
+  OPTION_PASSWORD,
+  OPTION_KEY,
+  OPTION_LEASE,
+  OPTION_WAIT,
+  OPTION_TTL,
+  OPTION_BORN,
+  OPTION_TAKEOVER
+};
 
 struct given {
   const char *url, *password_file;
@@ -234,6 +267,13 @@ static void options_take(struct options *options, int option, struct given *give
       if (options->ttl_ms == 0) refuse_usage("a ttl of 0", NULL);
       if (options->ttl_ms > TTL_MAX_MS) refuse_usage("a ttl over 31d", optarg);
       break;
+    case OPTION_BORN:
+      options->born_unix_ms = whole_number("not unix milliseconds since 2024 (date +%s%3N)", optarg,
+                                           BORN_MIN_UNIX_MS, INT64_MAX);
+      break;
+    case OPTION_TAKEOVER:
+      options->takeover = (uint64_t)whole_number("not a token", optarg, 1, TOKEN_END);
+      break;
     case 'v': options->verbose = 1; break;
     case 'h': print_and_leave(USAGE);
     case 'V': print_version();
@@ -251,10 +291,12 @@ void options_parse(struct options *options, int argc, char **argv) {
       {"lease", required_argument, NULL, OPTION_LEASE},
       {"wait", required_argument, NULL, OPTION_WAIT},
       {"ttl", required_argument, NULL, OPTION_TTL},
+      {"born", required_argument, NULL, OPTION_BORN},
+      {"takeover", required_argument, NULL, OPTION_TAKEOVER},
       {"hold", no_argument, &options->hold, 1},
-      {"takeover", no_argument, &options->takeover, 1},
       {"check-command", no_argument, &options->check_command, 1},
       {"retry-failed", no_argument, &options->retry_failed, 1},
+      {"failed-did-nothing", no_argument, &options->failed_did_nothing, 1},
       {"kill-on-loss", no_argument, &options->kill_on_loss, 1},
       {"fail-open", no_argument, &options->fail_open, 1},
       {"foreground", no_argument, &options->foreground, 1},

@@ -17,7 +17,10 @@ struct options {
   char url[OPTIONS_URL_BYTES];
   const char *key;
   int64_t lease_ms, wait_ms, ttl_ms;
-  int hold, takeover, check_command, retry_failed, kill_on_loss, fail_open, foreground, verbose;
+  int64_t born_unix_ms; /* 0: not given */
+  uint64_t takeover;    /* a token; 0: not given */
+  int hold, check_command, kill_on_loss, fail_open, foreground, verbose;
+  int retry_failed, failed_did_nothing;
   char **command;
 };
 

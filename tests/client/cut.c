@@ -212,7 +212,7 @@ static void verify_finish(struct run *run, enum idem_status status, bool always)
 
 static enum idem_status act_finish_uncached(struct run *run) {
   struct idem_result result = result_of(run);
-  result.uncached = 1;
+  result.uncached = IDEM_RELEASE_NOTHING;
   return idem_finish(run->claim, &result);
 }
 
@@ -226,13 +226,35 @@ static void verify_finish_uncached(struct run *run, enum idem_status status, boo
   CHECK(again == IDEM_UNAVAILABLE || again == IDEM_OK, "%s: %s", run->key, idem_status_name(again));
 }
 
-static enum idem_status act_abandon(struct run *run) { return idem_abandon(run->claim); }
+static enum idem_status act_abandon(struct run *run) {
+  return idem_abandon(run->claim, IDEM_RELEASE_NOTHING);
+}
 
 static void verify_abandon(struct run *run, enum idem_status status, bool always) {
   CHECK(status == IDEM_OK || (run->request_whole && status == IDEM_STALE) ||
             (always && status == IDEM_UNAVAILABLE),
         "%s: %s", run->key, idem_status_name(status));
   if (status != IDEM_UNAVAILABLE) expect_absent(run);
+}
+
+/* With UNSURE the token stays that of the record, so that a repetition is recognized. */
+static enum idem_status act_abandon_unsure(struct run *run) {
+  return idem_abandon(run->claim, IDEM_RELEASE_UNSURE);
+}
+
+static enum idem_status act_finish_unsure(struct run *run) {
+  struct idem_result result = result_of(run);
+  result.uncached = IDEM_RELEASE_UNSURE;
+  return idem_finish(run->claim, &result);
+}
+
+static void verify_unsure(struct run *run, enum idem_status status, bool always) {
+  CHECK(status == IDEM_OK || (always && status == IDEM_UNAVAILABLE), "%s: %s", run->key,
+        idem_status_name(status));
+  if (status != IDEM_OK) return;
+  run->holder = begin(run, run->direct, 0, IDEM_NO_WAIT);
+  CHECK(idem_claim_attempt(run->holder) == 2, "%s: attempt %lld", run->key,
+        (long long)idem_claim_attempt(run->holder));
 }
 
 static enum idem_status act_stage(struct run *run) {
@@ -292,7 +314,9 @@ static const struct scenario SCENARIOS[] = {
     {"begin-waiting", hold_direct_shortly, act_begin_waiting, verify_waited},
     {"finish", hold_through, act_finish, verify_finish},
     {"finish-uncached", hold_through, act_finish_uncached, verify_finish_uncached},
+    {"finish-unsure", hold_through, act_finish_unsure, verify_unsure},
     {"abandon", hold_through, act_abandon, verify_abandon},
+    {"abandon-unsure", hold_through, act_abandon_unsure, verify_unsure},
     {"stage", hold_through_shortly, act_stage, verify_stage},
     {"fetch", store_direct, act_fetch, verify_replay},
     {"wait", store_direct, act_wait, verify_replay},

@@ -150,7 +150,10 @@ void server_start(struct server *server, int port, const char *const *arguments)
 
 void server_kill(struct server *server, int number) {
   kill(server->pid, number);
-  while (waitpid(server->pid, NULL, 0) < 0 && errno == EINTR) continue;
+  while (waitpid(server->pid, NULL, WNOHANG) == 0) {
+    pause_ms(1);
+    kill(server->pid, number); /* a second SIGTERM ends a drain, which waits for open claims */
+  }
   close(server->log);
 }
 

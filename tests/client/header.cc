@@ -14,7 +14,7 @@ int main() {
   idem_answer answer = {};
   idem_loop loop = idem_uv_loop(nullptr);
   request.key = idem_text("key");
-  request.flags = IDEM_HOLD | IDEM_TAKEOVER;
+  request.flags = IDEM_HOLD | IDEM_BIND;
   if (idem_open("redis://127.0.0.1:4336", nullptr, &client, nullptr) != IDEM_OK) return 1;
   const idem_status status = idem_once(client, &request, work, nullptr, &answer);
   idem_answer_clear(&answer);

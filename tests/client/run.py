@@ -37,6 +37,8 @@ PROGRAMS = [
     ("test_stranger", [], []),
     ("test_grants", [], []),
     ("test_agree", [], []),
+    ("test_evidence", [], []),
+    ("test_contract", [], []),
     ("test_suspend", [], []),
     ("cut", [], ["7", "100"]),
     ("crash", [], ["1000"]),
@@ -204,7 +206,7 @@ def certificate(directory):
 
 def start_server():
     program = os.environ.get("IDEM_SERVER", os.path.join(ROOT, "build/release/idem-server"))
-    server = subprocess.Popen([program, "--port", "0", "--bind", "127.0.0.1"],
+    server = subprocess.Popen([program, "--port", "0", "--bind", "127.0.0.1", "--drain-timeout", "0"],
                               stdout=subprocess.PIPE, text=True)
     for line in server.stdout:
         found = re.search(r"ready to accept connections on .*:(\d+)", line)

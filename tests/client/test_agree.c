@@ -19,106 +19,13 @@
 
 #include "client/idem.h"
 #include "tests/client/harness.h"
+#include "tests/client/pair.h"
 #include "tests/client/stranger.h"
 #include "tests/client/world.h"
 
 #define NONE idem_data(NULL, 0)
 #define GRANT "*5\r\n$7\r\nCLAIMED\r\n:5\r\n:60000\r\n:1\r\n$-1\r\n"
-#define BUSY "*4\r\n$4\r\nBUSY\r\n:700\r\n:5\r\n$3\r\nhim\r\n"
-
-enum half { SYNC, ASYNC, HALVES };
-static const char *const NAMES[] = {"sync", "async"};
-
-/* A server, and a client of one half. */
-struct pair {
-  enum half half;
-  struct stranger *stranger;
-  struct idem_client *client;
-  struct world world;
-};
-
-static void pair_open_port(struct pair *pair, enum half half, int port,
-                           const struct idem_options *options) {
-  pair->half = half;
-  pair->stranger = NULL;
-  pair->client = NULL;
-  if (half == SYNC) {
-    pair->client = must_open(port, options);
-  } else {
-    world_open(&pair->world, port, options);
-  }
-}
-
-static void pair_open(struct pair *pair, enum half half, stranger_fn *answer, void *context,
-                      const struct idem_options *options) {
-  struct stranger *stranger = stranger_open(answer, context);
-  pair_open_port(pair, half, stranger_port(stranger), options);
-  pair->stranger = stranger;
-}
-
-static void pair_close(struct pair *pair) {
-  if (pair->half == SYNC) {
-    idem_close(pair->client);
-  } else {
-    world_close(&pair->world);
-  }
-  if (pair->stranger != NULL) stranger_close(pair->stranger);
-}
-
-/* Clear the answer. */
-static enum idem_status pair_begin(struct pair *pair, const struct idem_request *request,
-                                   struct idem_claim **claim, struct idem_answer *answer) {
-  if (pair->half == SYNC) return idem_begin(pair->client, request, claim, answer);
-  struct seen seen;
-  world_begin(&pair->world, request, &seen, NULL);
-  world_finish_all(&pair->world);
-  *claim = seen.claim;
-  idem_answer_move(answer, &seen.answer);
-  return seen.status;
-}
-
-static struct idem_claim *pair_must_begin(struct pair *pair, const char *key) {
-  const struct idem_request request = {.key = idem_text(key), .flags = IDEM_NO_RENEWAL};
-  struct idem_answer answer;
-  struct idem_claim *claim = NULL;
-  enum idem_status status = pair_begin(pair, &request, &claim, &answer);
-  CHECK(status == IDEM_RUN, "%s %s: %s", NAMES[pair->half], idem_status_name(status),
-        answer.message);
-  idem_answer_clear(&answer);
-  return claim;
-}
-
-static enum idem_status pair_finish(struct pair *pair, struct idem_claim *claim, int uncached) {
-  const struct idem_result result = {.body = idem_text("b"), .uncached = uncached};
-  if (pair->half == SYNC) return idem_finish(claim, &result);
-  struct seen seen;
-  world_finish(&pair->world, claim, "b", uncached, &seen);
-  world_finish_all(&pair->world);
-  idem_answer_clear(&seen.answer);
-  return seen.status;
-}
-
-static enum idem_status pair_abandon(struct pair *pair, struct idem_claim *claim) {
-  if (pair->half == SYNC) return idem_abandon(claim);
-  struct seen seen = {.world = &pair->world};
-  assert_int_equal(idem_async_abandon(claim, world_on_done, &seen, NULL), IDEM_OK);
-  pair->world.open++;
-  world_finish_all(&pair->world);
-  idem_answer_clear(&seen.answer);
-  return seen.status;
-}
-
-static enum idem_status pair_fetch(struct pair *pair, struct idem_answer *answer) {
-  if (pair->half == SYNC) return idem_fetch(pair->client, idem_text("x"), NONE, answer);
-  struct seen seen;
-  world_fetch(&pair->world, "x", &seen);
-  idem_answer_move(answer, &seen.answer);
-  return seen.status;
-}
-
-#define CHECK_STATUS(pair, status, wanted)                                                     \
-  CHECK((status) == (wanted), "%s: %s, not %s", NAMES[(pair)->half], idem_status_name(status), \
-        idem_status_name(wanted))
+#define BUSY "*5\r\n$4\r\nBUSY\r\n:700\r\n:5\r\n$3\r\nhim\r\n$-1\r\n"
 
 /* ---- whether a STORE may have been done ---- */
 
@@ -130,8 +37,8 @@ struct stores {
 
 static const char *answer_stores(const struct command *command, void *context) {
   struct stores *stores = context;
-  if (command_is(command, "CLAIM")) return GRANT;
-  return command_is(command, "STORE") ? stores->texts[stores->count++] : ":1\r\n";
+  if (command_is(command, "IDEM.CLAIM")) return GRANT;
+  return command_is(command, "IDEM.STORE") ? stores->texts[stores->count++] : ":1\r\n";
 }
 
 /* The server says that it has not done it: a STALE after that is a STALE. */
@@ -143,7 +50,7 @@ static void a_refusal_for_now_leaves_no_doubt(void **state) {
     struct pair pair;
     pair_open(&pair, half, answer_stores, &stores, NULL);
     struct idem_claim *claim = pair_must_begin(&pair, "x");
-    enum idem_status status = pair_finish(&pair, claim, 1);
+    enum idem_status status = pair_finish(&pair, claim, IDEM_RELEASE_NOTHING);
     CHECK_STATUS(&pair, status, IDEM_STALE);
     assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_LOST);
     idem_claim_free(claim);
@@ -161,9 +68,9 @@ static void a_silence_until_the_deadline_leaves_doubt(void **state) {
     struct pair pair;
     pair_open(&pair, half, answer_stores, &stores, &options);
     struct idem_claim *claim = pair_must_begin(&pair, "x");
-    enum idem_status status = pair_finish(&pair, claim, 1);
+    enum idem_status status = pair_finish(&pair, claim, IDEM_RELEASE_NOTHING);
     CHECK_STATUS(&pair, status, IDEM_UNAVAILABLE);
-    status = pair_finish(&pair, claim, 1);
+    status = pair_finish(&pair, claim, IDEM_RELEASE_NOTHING);
     CHECK_STATUS(&pair, status, IDEM_UNAVAILABLE);
     CHECK(strstr(idem_claim_message(claim), "the reply was lost") != NULL, "%s",
           idem_claim_message(claim));
@@ -177,7 +84,7 @@ static void a_silence_until_the_deadline_leaves_doubt(void **state) {
 static void a_cancelled_store_leaves_doubt(void **state) {
   (void)state;
   static const char *const texts[] = {NULL, "-STALE gone\r\n"};
-  const struct idem_result result = {.body = idem_text("b"), .uncached = 1};
+  const struct idem_result result = {.body = idem_text("b"), .uncached = IDEM_RELEASE_NOTHING};
   struct stores stores = {texts, 0};
   struct pair pair;
   pair_open(&pair, ASYNC, answer_stores, &stores, NULL);
@@ -190,7 +97,7 @@ static void a_cancelled_store_leaves_doubt(void **state) {
   idem_async_cancel(call);
   world_finish_all(&pair.world);
   CHECK_STATUS(&pair, seen.status, IDEM_CANCELLED);
-  enum idem_status status = pair_finish(&pair, claim, 1);
+  enum idem_status status = pair_finish(&pair, claim, IDEM_RELEASE_NOTHING);
   CHECK_STATUS(&pair, status, IDEM_UNAVAILABLE);
   idem_claim_free(claim);
   pair_close(&pair);
@@ -209,11 +116,11 @@ static void a_refused_connection_leaves_no_doubt(void **state) {
     int port = mortal.port;
     server_kill(&mortal, SIGKILL);
     if (half == ASYNC) world_run_for(&pair.world, 20); /* the loop sees the connection end */
-    enum idem_status status = pair_finish(&pair, claim, 1);
+    enum idem_status status = pair_finish(&pair, claim, IDEM_RELEASE_NOTHING);
     CHECK_STATUS(&pair, status, IDEM_UNAVAILABLE);
     server_start(&mortal, port, NULL);
     for (int64_t until = now_ms() + HANG_MS; status == IDEM_UNAVAILABLE && now_ms() < until;)
-      status = pair_finish(&pair, claim, 1);
+      status = pair_finish(&pair, claim, IDEM_RELEASE_NOTHING);
     CHECK_STATUS(&pair, status, IDEM_STALE);
     idem_claim_free(claim);
     pair_close(&pair);
@@ -239,7 +146,7 @@ static void busy_stays_busy_when_the_server_has_no_room(void **state) {
     enum idem_status status = pair_begin(&pair, &request, &claim, &answer);
     CHECK_STATUS(&pair, status, IDEM_BUSY);
     assert_int_equal(answer.retry_after_ms, 700);
-    CHECK(strstr(answer.message, "no room") != NULL, "%s: %s", NAMES[half], answer.message);
+    CHECK(strstr(answer.message, "no room") != NULL, "%s: %s", pair_name(half), answer.message);
     idem_answer_clear(&answer);
     pair_close(&pair);
   }
@@ -295,7 +202,7 @@ static void no_call_waits_for_its_connection(void **state) {
     int64_t start_ms = now_ms();
     enum idem_status status = pair_begin(&pair, &request, &claim, &answer);
     CHECK_STATUS(&pair, status, IDEM_UNAVAILABLE);
-    CHECK(now_ms() - start_ms < request.wait_ms, "%s: it waited for %lld ms", NAMES[half],
+    CHECK(now_ms() - start_ms < request.wait_ms, "%s: it waited for %lld ms", pair_name(half),
           (long long)(now_ms() - start_ms));
     idem_answer_clear(&answer);
     pair_close(&pair);
@@ -323,7 +230,7 @@ static void an_end_without_an_answer_says_why(void **state) {
     CHECK(strstr(answer.message, "127.0.0.1") == answer.message &&
               strstr(answer.message, " did not serve the call in ") != NULL &&
               strstr(answer.message, "it reads its disk") != NULL,
-          "%s: %s", NAMES[half], answer.message);
+          "%s: %s", pair_name(half), answer.message);
     idem_answer_clear(&answer);
     pair_close(&pair);
   }
@@ -331,7 +238,7 @@ static void an_end_without_an_answer_says_why(void **state) {
 
 static const char *release_nothing(const struct command *command, void *context) {
   (void)context;
-  return command_is(command, "CLAIM") ? GRANT : ":0\r\n";
+  return command_is(command, "IDEM.CLAIM") ? GRANT : ":0\r\n";
 }
 
 static void an_abandon_that_came_too_late_says_so(void **state) {
@@ -340,7 +247,7 @@ static void an_abandon_that_came_too_late_says_so(void **state) {
     struct pair pair;
     pair_open(&pair, half, release_nothing, NULL, NULL);
     struct idem_claim *claim = pair_must_begin(&pair, "x");
-    enum idem_status status = pair_abandon(&pair, claim);
+    enum idem_status status = pair_abandon(&pair, claim, IDEM_RELEASE_NOTHING);
     CHECK_STATUS(&pair, status, IDEM_STALE);
     assert_string_equal(idem_claim_message(claim), "no longer the owner");
     assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_ENDED);
@@ -351,7 +258,7 @@ static void an_abandon_that_came_too_late_says_so(void **state) {
 
 static const char *grant_all(const struct command *command, void *context) {
   (void)context;
-  return command_is(command, "CLAIM") ? GRANT : ":1\r\n";
+  return command_is(command, "IDEM.CLAIM") ? GRANT : ":1\r\n";
 }
 
 static void a_key_that_no_server_takes_is_too_big(void **state) {
@@ -397,9 +304,7 @@ static void a_mistake_on_a_claim_has_a_message(void **state) {
     struct pair pair;
     pair_open(&pair, half, grant_all, NULL, NULL);
     struct idem_claim *claim = pair_must_begin(&pair, "x");
-    enum idem_status status = half == SYNC
-                                  ? idem_stage(claim, NONE)
-                                  : idem_async_stage(claim, NONE, world_on_done, NULL, NULL);
+    enum idem_status status = pair_stage(&pair, claim, NULL);
     CHECK_STATUS(&pair, status, IDEM_INVALID);
     assert_string_equal(idem_claim_message(claim), "no stage");
     idem_claim_free(claim);
@@ -409,20 +314,8 @@ static void a_mistake_on_a_claim_has_a_message(void **state) {
 
 static const char *say_busy(const struct command *command, void *context) {
   (void)context;
-  if (command_is(command, "WAIT") || command_is(command, "FETCH")) return BUSY;
+  if (command_is(command, "IDEM.WAIT") || command_is(command, "IDEM.FETCH")) return BUSY;
   return ":1\r\n";
-}
-
-static enum idem_status pair_wait(struct pair *pair, int64_t wait_ms, struct idem_answer *answer) {
-  if (pair->half == SYNC) return idem_wait(pair->client, idem_text("x"), NONE, wait_ms, answer);
-  struct seen seen = {.world = &pair->world};
-  enum idem_status status =
-      idem_async_wait(pair->world.async, idem_text("x"), NONE, wait_ms, world_on_done, &seen, NULL);
-  if (status != IDEM_OK) return status;
-  pair->world.open++;
-  world_finish_all(&pair->world);
-  idem_answer_move(answer, &seen.answer);
-  return seen.status;
 }
 
 /* A server that does not let it wait is asked again until the wait is over, with pauses. */
@@ -436,7 +329,7 @@ static void a_wait_lasts_as_long_as_was_asked(void **state) {
     enum idem_status status = pair_wait(&pair, 300, &answer);
     CHECK_STATUS(&pair, status, IDEM_BUSY);
     int commands = stranger_commands(pair.stranger);
-    CHECK(commands >= 2 && commands <= 30, "%s: %d commands", NAMES[half], commands);
+    CHECK(commands >= 2 && commands <= 30, "%s: %d commands", pair_name(half), commands);
     idem_answer_clear(&answer);
     pair_close(&pair);
   }
@@ -461,7 +354,7 @@ static void an_old_connection_that_fails_is_replaced_at_once(void **state) {
     for (int i = 0; i < 2; i++) {
       struct idem_answer answer;
       enum idem_status status = pair_fetch(&pair, &answer);
-      CHECK(status == IDEM_ABSENT, "%s: %s %s", NAMES[half], idem_status_name(status),
+      CHECK(status == IDEM_ABSENT, "%s: %s %s", pair_name(half), idem_status_name(status),
             answer.message);
       idem_answer_clear(&answer);
     }
@@ -494,8 +387,8 @@ static void a_server_that_vanishes_is_probed_for(void **state) {
     pair_fetch(&pair, &answer);
     idem_answer_clear(&answer);
     int port = stranger_port(pair.stranger);
-    CHECK(option_of(port, SOL_SOCKET, SO_KEEPALIVE) == 1, "%s", NAMES[half]);
-    CHECK(option_of(port, IPPROTO_TCP, TCP_KEEPIDLE) == 15, "%s: after %d s", NAMES[half],
+    CHECK(option_of(port, SOL_SOCKET, SO_KEEPALIVE) == 1, "%s", pair_name(half));
+    CHECK(option_of(port, IPPROTO_TCP, TCP_KEEPIDLE) == 15, "%s: after %d s", pair_name(half),
           option_of(port, IPPROTO_TCP, TCP_KEEPIDLE));
     assert_int_equal(option_of(port, IPPROTO_TCP, TCP_KEEPINTVL), 5);
     assert_int_equal(option_of(port, IPPROTO_TCP, TCP_KEEPCNT), 3);
@@ -553,10 +446,10 @@ static const char *admit_slowly(const struct command *command, void *context) {
     pause_ms(SLOW_MS);
     return "+OK\r\n";
   }
-  for (int i = 2; command_is(command, "CLAIM") && i + 1 < command->count; i++) {
+  for (int i = 2; command_is(command, "IDEM.CLAIM") && i + 1 < command->count; i++) {
     if (strcmp(command->words[i], "WAIT") == 0) porter->wait_ms = atol(command->words[i + 1]);
   }
-  return command_is(command, "CLAIM") ? GRANT : "*-1\r\n";
+  return command_is(command, "IDEM.CLAIM") ? GRANT : "*-1\r\n";
 }
 
 static void connecting_uses_up_the_wait(void **state) {
@@ -578,8 +471,8 @@ static void connecting_uses_up_the_wait(void **state) {
     struct idem_claim *claim = NULL;
     enum idem_status status = pair_begin(&pair, &request, &claim, &answer);
     CHECK_STATUS(&pair, status, IDEM_RUN);
-    CHECK(porter.wait_ms > 0 && porter.wait_ms <= HANG_MS - SLOW_MS, "%s: WAIT %ld", NAMES[half],
-          porter.wait_ms);
+    CHECK(porter.wait_ms > 0 && porter.wait_ms <= HANG_MS - SLOW_MS, "%s: WAIT %ld",
+          pair_name(half), porter.wait_ms);
     idem_claim_free(claim);
     pair_close(&pair);
   }

@@ -161,7 +161,7 @@ static void cancelled_waiter_leaves_the_queue(void **state) {
   world_finish_all(&world);
   assert_int_equal(seen.status, IDEM_CANCELLED);
   await_waiters(&world, 0);
-  assert_int_equal(idem_abandon(claim), IDEM_OK);
+  assert_int_equal(idem_abandon(claim, IDEM_RELEASE_NOTHING), IDEM_OK);
   idem_claim_free(claim);
   assert_int_equal(idem_fetch(client, request.key, idem_data(NULL, 0), &answer), IDEM_ABSENT);
   idem_answer_clear(&answer);
@@ -216,7 +216,7 @@ static void cancelled_grant_is_given_back(void **state) {
   }
   assert_int_equal(idem_claim_stage(next).len, 4);
   assert_true(idem_claim_attempt(next) >= 2);
-  idem_abandon(next);
+  idem_abandon(next, IDEM_RELEASE_NOTHING);
   idem_claim_free(next);
   world_close(&world);
 }
@@ -286,7 +286,7 @@ static void claims_are_renewed_and_losses_told(void **state) {
   assert_int_equal(seen.status, IDEM_STALE);
   idem_answer_clear(&seen.answer);
   idem_claim_free(claim);
-  idem_abandon(thief);
+  idem_abandon(thief, IDEM_RELEASE_NOTHING);
   idem_claim_free(thief);
   world_close(&world);
 }
@@ -369,7 +369,7 @@ static void close_cancels_what_runs(void **state) {
   assert_int_equal(idem_async_finish(ours, &result, world_on_done, &seen[0], NULL), IDEM_INVALID);
   assert_int_equal(idem_finish(ours, &result), IDEM_INVALID);
   idem_claim_free(ours);
-  idem_abandon(claim);
+  idem_abandon(claim, IDEM_RELEASE_NOTHING);
   idem_claim_free(claim);
 }
 
@@ -405,14 +405,16 @@ static void claims_of_every_end_outlive_the_close(void **state) {
   for (size_t i = 0; i < 3; i++) {
     assert_int_equal(idem_async_finish(claims[i], &result, world_on_done, &seen, NULL),
                      IDEM_INVALID);
-    assert_int_equal(idem_async_abandon(claims[i], world_on_done, &seen, NULL), IDEM_INVALID);
+    assert_int_equal(
+        idem_async_abandon(claims[i], IDEM_RELEASE_NOTHING, world_on_done, &seen, NULL),
+        IDEM_INVALID);
     assert_int_equal(idem_async_stage(claims[i], idem_text("s"), world_on_done, &seen, NULL),
                      IDEM_INVALID);
     assert_int_equal(idem_finish(claims[i], &result), IDEM_INVALID);
     assert_true(idem_claim_token(claims[i]) > 0);
     idem_claim_free(claims[i]);
   }
-  idem_abandon(thief);
+  idem_abandon(thief, IDEM_RELEASE_NOTHING);
   idem_claim_free(thief);
 }
 

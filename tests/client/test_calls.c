@@ -52,7 +52,7 @@ static enum idem_status begin_status(struct idem_client *client,
   struct idem_answer answer;
   struct idem_claim *claim = NULL;
   enum idem_status status = idem_begin(client, request, &claim, &answer);
-  if (status == IDEM_RUN) idem_abandon(claim);
+  if (status == IDEM_RUN) idem_abandon(claim, IDEM_RELEASE_NOTHING);
   idem_claim_free(claim);
   idem_answer_clear(&answer);
   return status;
@@ -114,7 +114,7 @@ static void busy_names_the_owner(void **state) {
   assert_int_equal(answer.owner.len, strlen("web-3:") + 32);
   assert_memory_equal(answer.owner.data, "web-3:", strlen("web-3:"));
   idem_answer_clear(&answer);
-  assert_int_equal(idem_abandon(claim), IDEM_OK);
+  assert_int_equal(idem_abandon(claim, IDEM_RELEASE_NOTHING), IDEM_OK);
   assert_int_equal(begin_status(client, &request), IDEM_RUN);
   idem_claim_free(claim);
   idem_close(other);
@@ -132,7 +132,7 @@ static void fingerprints_differ(void **state) {
   idem_answer_clear(&answer);
   assert_int_equal(idem_fetch(client, request.key, idem_text(NULL), &answer), IDEM_BUSY);
   idem_answer_clear(&answer);
-  idem_abandon(claim);
+  idem_abandon(claim, IDEM_RELEASE_NOTHING);
   idem_claim_free(claim);
 }
 
@@ -202,8 +202,8 @@ static void stages_survive_the_owner(void **state) {
   struct idem_result result = result_of("late");
   assert_int_equal(idem_finish(claim, &result), IDEM_STALE);
   assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_LOST);
-  assert_int_equal(idem_abandon(claim), IDEM_STALE);
-  assert_int_equal(idem_abandon(second), IDEM_OK);
+  assert_int_equal(idem_abandon(claim, IDEM_RELEASE_NOTHING), IDEM_STALE);
+  assert_int_equal(idem_abandon(second, IDEM_RELEASE_NOTHING), IDEM_OK);
   idem_claim_free(claim);
   idem_claim_free(second);
 }
@@ -220,11 +220,13 @@ static void hold_makes_unknown(void **state) {
   assert_int_equal(idem_begin(client, &request, &second, &answer), IDEM_UNKNOWN);
   assert_int_equal(answer.attempt, 1);
   assert_int_equal(answer.owner.len, 32);
+  assert_int_equal(answer.token, idem_claim_token(claim));
+  const uint64_t token = answer.token;
   idem_answer_clear(&answer);
-  request.flags |= IDEM_TAKEOVER;
+  request.takeover = token;
   second = must_begin(client, &request);
   assert_int_equal(idem_claim_attempt(second), 2);
-  assert_int_equal(idem_abandon(second), IDEM_OK);
+  assert_int_equal(idem_abandon(second, IDEM_RELEASE_NOTHING), IDEM_OK);
   idem_claim_free(second);
   idem_claim_free(claim);
 }
@@ -243,7 +245,7 @@ static void bind_ends_with_the_claim(void **state) {
   /* One that already stands in line counts the owner before it; one that comes later finds nothing.
    */
   assert_true(idem_claim_attempt(claim) <= 2);
-  idem_abandon(claim);
+  idem_abandon(claim, IDEM_RELEASE_NOTHING);
   idem_claim_free(claim);
 }
 

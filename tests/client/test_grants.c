@@ -33,12 +33,13 @@ struct sluggish {
   char text[128];
 };
 
-#define BUSY_FOR(ms) "*4\r\n$4\r\nBUSY\r\n:" ms "\r\n:5\r\n$3\r\nhim\r\n"
+#define BUSY_FOR(ms) "*5\r\n$4\r\nBUSY\r\n:" ms "\r\n:5\r\n$3\r\nhim\r\n$-1\r\n"
 
 static const char *answer_late(const struct command *command, void *context) {
   struct sluggish *sluggish = context;
-  bool claims = command_is(command, "CLAIM");
-  if (command_is(command, "RELEASE")) {
+  bool claims = command_is(command, "IDEM.CLAIM");
+  if (command_is(command, "IDEM.RELEASE")) {
+    CHECK(command->count == 3, "nothing ran, and it says %s", command->words[3]);
     sluggish->releases++;
     return ":1\r\n";
   }
@@ -47,7 +48,7 @@ static const char *answer_late(const struct command *command, void *context) {
   if (!claims) sluggish->renewals++;
   if (!claims && sluggish->hangs_up) return STRANGER_HANGS_UP;
   snprintf(sluggish->text, sizeof sluggish->text,
-           claims ? "*5\r\n$7\r\nCLAIMED\r\n:5\r\n:%d\r\n:1\r\n$-1\r\n" : ":%d\r\n",
+           claims ? "*5\r\n$7\r\nCLAIMED\r\n:5\r\n:%d\r\n:2\r\n$4\r\npaid\r\n" : ":%d\r\n",
            sluggish->lease_ms);
   return sluggish->text;
 }
@@ -141,7 +142,7 @@ struct echo {
 
 static const char *grant_again(const struct command *command, void *context) {
   struct echo *echo = context;
-  if (command_is(command, "RENEW")) {
+  if (command_is(command, "IDEM.RENEW")) {
     echo->renewal = command->connection;
     return NULL;
   }
@@ -219,11 +220,11 @@ struct twins {
 
 static const char *grant_both(const struct command *command, void *context) {
   struct twins *twins = context;
-  if (command_is(command, "RELEASE")) {
+  if (command_is(command, "IDEM.RELEASE")) {
     twins->releases++;
     return ":1\r\n";
   }
-  if (command_is(command, "RENEW")) {
+  if (command_is(command, "IDEM.RENEW")) {
     twins->renewals++;
     snprintf(twins->text, sizeof twins->text, ":%d\r\n", twins->lease_ms);
     return twins->renewed != NULL ? twins->renewed : twins->text;

@@ -109,7 +109,7 @@ static void a_late_grant_after_a_wait_is_renewed_before_the_work(void **state) {
   pthread_create(&thread, NULL, run_once, &late);
   await_count("waiters", 1);
   proxy_hold(proxy, true);
-  assert_int_equal(idem_abandon(first), IDEM_OK);
+  assert_int_equal(idem_abandon(first, IDEM_RELEASE_NOTHING), IDEM_OK);
   idem_claim_free(first);
   struct idem_claim *rival = take_over(direct, late.request.key);
   proxy_hold(proxy, false);
@@ -204,7 +204,7 @@ static void async_a_late_grant_after_a_wait_is_renewed_before_the_work(void **st
   world_begin(&world, &request, &seen, NULL);
   while (server_count(server.port, "waiters") != 1) world_run_for(&world, 2);
   proxy_hold(proxy, true);
-  assert_int_equal(idem_abandon(first), IDEM_OK);
+  assert_int_equal(idem_abandon(first, IDEM_RELEASE_NOTHING), IDEM_OK);
   idem_claim_free(first);
   struct idem_claim *rival = take_over(direct, request.key);
   proxy_hold(proxy, false);

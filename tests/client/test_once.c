@@ -53,7 +53,7 @@ static int fail_first(struct idem_claim *claim, void *context, struct idem_resul
   (void)claim;
   int *calls = context;
   result->body = idem_text("second");
-  return ++*calls == 1 ? IDEM_WORK_FAILED : IDEM_WORK_DONE;
+  return ++*calls == 1 ? IDEM_WORK_NOTHING : IDEM_WORK_DONE;
 }
 
 static void once_runs_once(void **state) {
@@ -81,7 +81,7 @@ static void once_gives_back_what_failed(void **state) {
   struct idem_answer answer;
   int calls = 0;
   assert_int_equal(idem_once(client, &request, fail_first, &calls, &answer), IDEM_FAILED);
-  assert_int_equal(answer.work, IDEM_WORK_FAILED);
+  assert_int_equal(answer.work, IDEM_WORK_NOTHING);
   assert_int_equal(answer.store, IDEM_OK);
   idem_answer_clear(&answer);
   assert_int_equal(idem_once(client, &request, fail_first, &calls, &answer), IDEM_RUN);

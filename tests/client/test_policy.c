@@ -160,12 +160,15 @@ static void each_reply_has_one_meaning(void **state) {
     enum outcome_step next;
   } cases[] = {
       {{.status = IDEM_UNAVAILABLE}, OUTCOME_RETRY}, /* no word of the server */
-      {{.status = IDEM_UNAVAILABLE, .memory = &word, .again = true}, OUTCOME_RETRY}, /* LOADING */
-      {{.status = IDEM_UNAVAILABLE, .memory = &word}, OUTCOME_FINAL},                /* OOM */
+      {{.status = IDEM_UNAVAILABLE, .memory = &word, .again = true},
+       OUTCOME_RETRY},                                                /* LOADING, DRAINING */
+      {{.status = IDEM_UNAVAILABLE, .memory = &word}, OUTCOME_FINAL}, /* OOM */
       {{.status = IDEM_BUSY, .memory = &word}, OUTCOME_WAIT_ON},
       {{.status = IDEM_RUN, .memory = &word}, OUTCOME_CONFIRM},
       {{.status = IDEM_REPLAY, .memory = &word}, OUTCOME_FINAL},
       {{.status = IDEM_UNKNOWN, .memory = &word}, OUTCOME_FINAL},
+      {{.status = IDEM_LAPSED, .memory = &word}, OUTCOME_FINAL},
+      {{.status = IDEM_FORGOTTEN, .memory = &word}, OUTCOME_FINAL},
       {{.status = IDEM_MISMATCH, .memory = &word}, OUTCOME_FINAL},
       {{.status = IDEM_STALE, .memory = &word}, OUTCOME_FINAL},
       {{.status = IDEM_REFUSED}, OUTCOME_FINAL},
@@ -258,24 +261,26 @@ static void what_answers_mean_for_a_claim(void **state) {
   }
 }
 
-static enum idem_status stale_after_silence(bool uncached, int64_t ttl_ms, int64_t later_ms) {
+static enum idem_status stale_after_silence(enum idem_release uncached, int64_t ttl_ms,
+                                            int64_t later_ms) {
   const struct outcome outcome = {.maybe_done = true, .first_sent_ms = START_MS};
-  const struct wire_request request = {.verb = WIRE_STORE, .ttl_zero = uncached, .ttl_ms = ttl_ms};
-  struct wire_reply reply = {.status = IDEM_STALE};
+  const struct wire_request request = {.verb = WIRE_STORE, .release = uncached, .ttl_ms = ttl_ms};
+  struct wire_reply reply = {.status = IDEM_STALE, .stale = IDEM_STALE_OVERTAKEN};
   int64_t stored_ms = 0;
   const struct outcome_of_call call = {&outcome, &request, START_MS + later_ms};
   outcome_for_claim(&call, &stored_ms, &reply);
   assert_int_equal(stored_ms, START_MS);
+  assert_int_equal(reply.stale, reply.status == IDEM_STALE ? IDEM_STALE_OVERTAKEN : 0);
   return reply.status;
 }
 
 /* Only a result that is not kept any more can have been stored without a trace. */
 static void stale_after_a_lost_reply_may_be_its_own_doing(void **state) {
   (void)state;
-  assert_int_equal(stale_after_silence(true, 0, 0), IDEM_UNAVAILABLE);
-  assert_int_equal(stale_after_silence(false, 0, 1000000), IDEM_STALE);
-  assert_int_equal(stale_after_silence(false, 50, 49), IDEM_STALE);
-  assert_int_equal(stale_after_silence(false, 50, 50), IDEM_UNAVAILABLE);
+  assert_int_equal(stale_after_silence(IDEM_RELEASE_NOTHING, 0, 0), IDEM_UNAVAILABLE);
+  assert_int_equal(stale_after_silence(0, 0, 1000000), IDEM_STALE);
+  assert_int_equal(stale_after_silence(0, 50, 49), IDEM_STALE);
+  assert_int_equal(stale_after_silence(0, 50, 50), IDEM_UNAVAILABLE);
 }
 
 /* ---- lease ---- */
@@ -333,7 +338,7 @@ static void stale_is_a_loss_unless_its_owner_ends_it(void **state) {
   (void)state;
   struct lease_list list;
   struct lease lease;
-  const struct wire_reply stale = {.status = IDEM_STALE};
+  const struct wire_reply stale = {.status = IDEM_STALE, .stale = IDEM_STALE_ABSENT};
   list_one(&list, &lease);
   lease.muted = true;
   assert_int_equal(ended(&list, &lease, &stale, 700), IDEM_CLAIM_HELD);
@@ -341,6 +346,7 @@ static void stale_is_a_loss_unless_its_owner_ends_it(void **state) {
   lease.muted = false; /* its end was not seen: what was not told before is told now */
   assert_int_equal(ended(&list, &lease, NULL, 750), IDEM_CLAIM_DOUBTFUL);
   assert_int_equal(ended(&list, &lease, &stale, 800), IDEM_CLAIM_LOST);
+  assert_int_equal(lease.stale, IDEM_STALE_ABSENT);
   assert_false(lease.listed);
   assert_int_equal(lease.state, IDEM_CLAIM_LOST);
 }

@@ -84,7 +84,7 @@ static int long_job(struct idem_claim *claim, void *context, struct idem_result 
     enum idem_status status = idem_begin(job->rival, &request, &second, &answer);
     CHECK(status == IDEM_BUSY || status == IDEM_RUN, "a rival got %s", idem_status_name(status));
     job->late = status != IDEM_BUSY || idem_claim_state(claim) != IDEM_CLAIM_HELD;
-    if (status == IDEM_RUN) idem_abandon(second);
+    if (status == IDEM_RUN) idem_abandon(second, IDEM_RELEASE_NOTHING);
     idem_claim_free(second);
     idem_answer_clear(&answer);
     pause_ms(20);
@@ -204,7 +204,7 @@ static void a_longer_lease_is_kept(void **state) {
   pause_ms(300);
   assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_HELD);
   assert_int_equal(idem_stage(claim, idem_text("s")), IDEM_OK);
-  assert_int_equal(idem_abandon(claim), IDEM_OK);
+  assert_int_equal(idem_abandon(claim, IDEM_RELEASE_NOTHING), IDEM_OK);
   idem_claim_free(claim);
   idem_close(client);
 }
@@ -246,7 +246,7 @@ static void *claim_and_free(void *argument) {
     snprintf(key, sizeof key, "brief %p %d", (void *)&key, i);
     struct idem_claim *claim = must_begin(client, key, 3, 0);
     if (i % 4 == 0) pause_ms(1);
-    if (i % 2 == 0) idem_abandon(claim);
+    if (i % 2 == 0) idem_abandon(claim, IDEM_RELEASE_NOTHING);
     idem_claim_free(claim);
   }
   return NULL;

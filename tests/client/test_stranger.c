@@ -84,7 +84,8 @@ static void a_stray_reply_after_a_good_one_is_no_answer(void **state) {
 /* The first renewal is answered twice. */
 static const char *renew_twice(const struct command *command, void *context) {
   int *renewals = context;
-  if (!command_is(command, "RENEW")) return "*5\r\n$7\r\nCLAIMED\r\n:5\r\n:300\r\n:1\r\n$-1\r\n";
+  if (!command_is(command, "IDEM.RENEW"))
+    return "*5\r\n$7\r\nCLAIMED\r\n:5\r\n:300\r\n:1\r\n$-1\r\n";
   return ++*renewals == 1 ? ":300\r\n:300\r\n" : "-STALE gone\r\n";
 }
 
@@ -117,7 +118,7 @@ static const char *grant_by_connection(const struct command *command, void *cont
   static const char *const grants[] = {GRANT("5"), GRANT("6"), GRANT("7"), GRANT("8")};
   (void)context;
   CHECK(command->connection < 4, "too many connections");
-  return command_is(command, "CLAIM") ? grants[command->connection] : ":1\r\n";
+  return command_is(command, "IDEM.CLAIM") ? grants[command->connection] : ":1\r\n";
 }
 
 static void a_reply_that_came_twice_grants_nothing(void **state) {
@@ -233,7 +234,7 @@ static void another_protocol_is_refused_at_once(void **state) {
 /* BUSY, and then the server is gone. */
 static const char *say_busy_once(const struct command *command, void *context) {
   (void)context;
-  return command->number == 0 ? "*4\r\n$4\r\nBUSY\r\n:700\r\n:5\r\n$3\r\nhim\r\n"
+  return command->number == 0 ? "*5\r\n$4\r\nBUSY\r\n:700\r\n:5\r\n$3\r\nhim\r\n$-1\r\n"
                               : STRANGER_HANGS_UP;
 }
 
@@ -274,7 +275,7 @@ static void busy_once_heard_stays_busy(void **state) {
 /* ---- words that a command cannot be answered with ---- */
 
 static const char *grant_then_say(const struct command *command, void *context) {
-  return command_is(command, "CLAIM") ? GRANT("5") : context;
+  return command_is(command, "IDEM.CLAIM") ? GRANT("5") : context;
 }
 
 static void only_the_statuses_that_are_listed(void **state) {
@@ -300,7 +301,7 @@ static void only_the_statuses_that_are_listed(void **state) {
     const struct idem_result result = {.body = idem_text("b")};
     assert_int_equal(idem_finish(claim, &result), IDEM_REFUSED);
     assert_int_equal(idem_stage(claim, idem_text("s")), IDEM_REFUSED);
-    assert_int_equal(idem_abandon(claim), IDEM_REFUSED);
+    assert_int_equal(idem_abandon(claim, IDEM_RELEASE_NOTHING), IDEM_REFUSED);
     idem_claim_free(claim);
     idem_close(client);
     stranger_close(stranger);

@@ -61,7 +61,7 @@ static void a_lease_runs_on_in_suspend(void **state) {
     pause_ms(5);
     CHECK(now_ms() < until, "not renewed after the suspension");
   }
-  assert_int_equal(idem_abandon(claim), IDEM_OK);
+  assert_int_equal(idem_abandon(claim, IDEM_RELEASE_NOTHING), IDEM_OK);
   assert_int_equal(losses, 0);
   idem_claim_free(claim);
   idem_close(client);

@@ -124,6 +124,17 @@ class OnceCase(Case):
         with open(self.path(name), "w", encoding="ascii"):
             pass
 
+    @staticmethod
+    def attempt():
+        """A command that says which attempt it is."""
+        return ["sh", "-c", "echo $IDEM_ATTEMPT"]
+
+    def unknown(self, key):
+        """The token that a caller is told, and who had it, when it may have been done in part."""
+        status, out, err = self.once(key, "--hold", "echo", "again")
+        self.assertEqual((status, out), (79, b""), err)
+        return re.search(rb"--takeover (\d+)", err).group(1).decode()
+
     def run_noting(self, script):
         """A shell command that appends a line to the ledger first."""
         return ["sh", "-c", f'echo "begin $$ $IDEM_ATTEMPT" >> {self.ledger}; {script}']
@@ -148,20 +159,20 @@ class Outcomes(OnceCase):
         self.assertEqual(self.once("empty", "true"), (0, b"", b""))
         self.assertEqual(self.once("empty", "false"), (0, b"", b""))
 
-    def test_status_of_a_command_that_a_signal_ended(self):
-        for _ in range(2):
-            self.assertEqual(self.once("k", "sh", "-c", "kill -KILL $$")[0], 128 + signal.SIGKILL)
-
     def test_a_command_that_cannot_be_started_gives_the_claim_back(self):
         self.assertEqual(self.once("k", "/no/such/program")[0], 127)
         self.assertEqual(self.once("k", "/etc/passwd")[0], 126)
-        self.assertEqual(self.once("k", "--wait", "0", "echo", "now")[:2], (0, b"now\n"))
+        self.assertEqual(self.once("k", "--wait", "0", *self.attempt())[:2], (0, b"1\n"))
 
     def test_usage(self):
         for wrong in ([ONCE], [ONCE, "--key", "k"], [ONCE, "--nonsense"], [ONCE, "--key", "", "true"],
                       self.argv("k", "--lease", "30", "true"), self.argv("k", "--lease", "0", "true"),
                       self.argv("k", "--ttl", "32d", "true"), self.argv("k", "--wait", "-1s", "true"),
                       self.argv("k", "--wait", "99999999999999999999s", "true"),
+                      self.argv("k", "--takeover", "true"), self.argv("k", "--takeover", "0", "true"),
+                      self.argv("k", "--takeover", str(2 ** 53), "true"),
+                      self.argv("k", "--born", str(int(time.time())), "true"),  # seconds
+                      self.argv("k", "--born", "now", "true"), self.argv("k", "--born", "-1", "true"),
                       self.argv("x" * 2000, "true"), [ONCE, "--server", "http://x", "--key", "k", "true"]):
             result = subprocess.run(wrong, capture_output=True, check=False)
             self.assertEqual(result.returncode, 64, wrong)
@@ -205,8 +216,18 @@ class Outcomes(OnceCase):
 
     def test_failures_need_not_be_kept(self):
         self.assertEqual(self.once("k", "--retry-failed", "--ttl", "1h", "sh", "-c", "exit 9")[0], 9)
-        self.assertEqual(self.once("k", "--retry-failed", "echo", "second")[:2], (0, b"second\n"))
-        self.assertEqual(self.once("k", "--retry-failed", "false")[:2], (0, b"second\n"))
+        self.assertEqual(self.once("k", "--retry-failed", *self.attempt())[:2], (0, b"2\n"))
+        self.assertEqual(self.once("k", "--retry-failed", "false")[:2], (0, b"2\n"))
+
+    def test_a_failure_may_have_done_a_part(self):
+        self.assertEqual(self.once("k", "--retry-failed", "--hold", "sh", "-c", "exit 9")[0], 9)
+        self.assertEqual(self.once("k", "--retry-failed", "--hold", "true")[0], 79)
+
+    def test_a_failure_that_did_nothing(self):
+        for _ in range(2):
+            self.assertEqual(self.once("k", "--failed-did-nothing", "--hold", "sh", "-c", "exit 9")[0], 9)
+        self.assertEqual(self.once("k", "--failed-did-nothing", *self.attempt())[:2], (0, b"1\n"))
+        self.assertEqual(self.once("k", "--failed-did-nothing", "false")[:2], (0, b"1\n"))
 
     def test_a_record_of_another_program(self):
         with self.server.client() as client:
@@ -247,9 +268,53 @@ class Deaths(OnceCase):
         first = self.start_once("k", "--hold", "--lease", "400ms", *command)
         self.await_ledger("begin")
         first.kill()
-        status, out, err = self.once("k", "--hold", "echo", "again")
-        self.assertEqual((status, out), (79, b""), err)
-        self.assertEqual(self.once("k", "--takeover", "echo", "again")[:2], (0, b"again\n"))
+        token = self.unknown("k")
+        self.assertEqual(self.once("k", "--takeover", str(int(token) + 1), "echo", "again")[0], 79)
+        self.assertEqual(self.once("k", "--takeover", token, *self.attempt())[:2], (0, b"2\n"))
+
+    def test_a_command_that_a_signal_ended_is_not_recorded(self):
+        """The next caller runs at once, long before the lease would end."""
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            for failed in ([], ["--retry-failed"], ["--failed-did-nothing"]):
+                key = f"{number}{failed}"
+                status, _, err = self.once(key, "--lease", "1h", *failed, "sh", "-c", f"kill -{number:d} $$")
+                self.assertEqual(status, 128 + number, err)
+                self.assertIn(b"signal %d ended it" % number, err)
+                self.assertEqual(self.once(key, "--wait", "0", *self.attempt())[:2], (0, b"2\n"))
+
+    def test_a_held_command_that_a_signal_ended_does_not_run_again(self):
+        self.once("k", "--lease", "1h", "--hold", "sh", "-c", "kill -KILL $$")
+        token = self.unknown("k")
+        self.assertEqual(self.once("k", "--takeover", token, "true")[0], 0)
+        self.assertEqual(self.once("k", "echo", "never")[:2], (0, b""))
+
+    def test_a_signal_to_idem_once_that_ends_its_command_is_told_at_once(self):
+        process = self.start_once("k", "--lease", "1h", *self.run_noting("exec sleep 600"))
+        self.await_ledger("begin")
+        waiting = self.start_once("k", *self.attempt())
+        with self.server.client() as client:
+            self.server.await_blocked(1, client)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_SECONDS)
+        self.assertEqual(process.returncode, 128 + signal.SIGTERM)
+        self.assertEqual(waiting.communicate(timeout=PATIENCE_SECONDS)[0], b"2\n")
+
+    def test_what_may_have_been_forgotten_is_not_run(self):
+        server = self.start("--born-skew", "0")
+        born = ["--born", str(int(time.time() * 1000) - 3_600_000)]  # before the server's memory begins
+        status, out, err = self.once("k", *born, "echo", "ran", server=server)
+        self.assertEqual((status, out), (80, b""), err)
+        self.assertIn(b"without --born", err)
+        self.assertEqual(self.once("k", "echo", "ran", server=server)[:2], (0, b"ran\n"))
+        self.assertEqual(self.once("k", *born, "echo", "never", server=server)[:2], (0, b"ran\n"))
+
+    def test_what_cannot_have_been_forgotten_runs_once(self):
+        server = self.start("--born-skew", "0")
+        born = ["--born", str(int(time.time() * 1000))]
+        for said in ("first", "second"):
+            self.assertEqual(self.once("k", *born, "echo", said, server=server)[:2], (0, b"first\n"))
+        later = str(int(time.time() * 1000) + 3_600_000)
+        self.assertEqual(self.once("later", "--born", later, "echo", "ran", server=server)[:2], (78, b""))
 
     def test_a_long_command_keeps_its_short_lease(self):
         for lease_ms in patience(300):
@@ -688,7 +753,7 @@ class Secrets(OnceCase):
         evil = b"\x1b]0;title\x07\x9b31m"
         for number, reply in enumerate((
                 b"-ERR " + evil + b"\r\n", b"-OOM " + evil + b"\r\n",
-                b"*4\r\n$4\r\nBUSY\r\n:1\r\n:1\r\n$%d\r\n%s\r\n" % (len(evil), evil))):
+                b"*5\r\n$4\r\nBUSY\r\n:1\r\n:1\r\n$%d\r\n%s\r\n$-1\r\n" % (len(evil), evil))):
             with Parrot(reply) as parrot:
                 for flags in ([], ["--fail-open"]):
                     argv = [ONCE, "--server", url(parrot), "--wait", "0", "--key",

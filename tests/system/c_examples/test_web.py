@@ -8,6 +8,7 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import Client, Server, eventually, patience
+from kept import KEPT, LONG_AGO, NEVER_STORED, NOT_KEPT, STORED, UNBORN
 from keys import MALFORMED, SPELLINGS, TWICE
 from support import PATIENCE_SECONDS, Case, ask
 
@@ -101,7 +102,7 @@ class Http(WebCase):
     def test_kill_9_in_the_middle_of_a_payment(self):
         for lease_ms in patience(1000):
             self.touch_ledger()
-            lease, key = ["--lease-ms", lease_ms], f'"{lease_ms}"'
+            lease, key = ["--lease-ms", lease_ms, "--hold", 0], f'"{lease_ms}"'
             victim = self.serve("--work-ms", LONG_MS, *lease)
             heir = self.serve(*lease)
             with ThreadPoolExecutor(1) as pool:
@@ -265,8 +266,8 @@ class Json(WebCase):
         self.assertEqual((late.status, "retry-after" in late.headers), (409, True))
 
     def test_kill_9_lets_a_waiting_duplicate_run(self):
-        victim = self.serve("--work-ms", LONG_MS, "--lease-ms", 800)
-        heir = self.serve("--lease-ms", 800, "--wait-ms", 60000)
+        victim = self.serve("--work-ms", LONG_MS, "--lease-ms", 800, "--hold", 0)
+        heir = self.serve("--lease-ms", 800, "--wait-ms", 60000, "--hold", 0)
         with ThreadPoolExecutor(2) as pool:
             lost = pool.submit(self.pay, victim, "k")
             self.await_ledger("begin")
@@ -291,6 +292,15 @@ class Each(WebCase):
         "form_double_submit": ("POST", "/order", b"item=tea", "X-Idempotent-Key", 201, 408),
         "form_wait_408": ("POST", "/order", b"item=tea", "X-Idempotent-Key", 201, 408),
     }
+
+    # How their records begin: name, account, method and route. Each part is preceded by its length.
+    RECORDS = {"http": "-4:POST9:/payments", "guard_409": "5:guard-3:PUT11:/items/NAME",
+               "json_idempotency": "4:json-4:POST9:/payments",
+               "form_double_submit": "4:form-4:POST6:/order", "form_wait_408": "4:form-4:POST6:/order"}
+
+    def record(self, key):
+        """Of nobody's account."""
+        return f"{self.RECORDS[self.name]}{len(key)}:{key}"
 
     def services(self, *options, names=None):
         for self.name in names or self.SERVICES:
@@ -384,10 +394,11 @@ class Fingerprints(Each):
                     self.assert_another(self.send(service, key, path=path + query))
         for served in self.services(names=["guard_409"]):
             with served as service:
-                self.send(service, "rest")
-                self.assert_another(self.send(service, "rest", method="POST"))
+                first = self.send(service, "rest")
                 self.assert_another(self.send(service, "rest", path="/items/8"))
-                self.assertTrue(self.send(service, "rest").replayed)
+                self.assertEqual(self.send(service, "rest").essence, first.essence)
+                other = self.send(service, "rest", method="POST")
+                self.assertEqual((other.status, other.replayed), (200, False), "a key of its own")
 
     def test_the_place_of_the_key_in_a_form_is_not_part_of_the_request(self):
         field = "__idempotent_key=k"
@@ -422,17 +433,14 @@ class Fingerprints(Each):
 class Kept(Each):
     """Which parts of a response later requests get. guard_409 answers what a request asks it to."""
 
-    RETRYABLE = (401, 403, 408, 409, 423, 425, 429, 500, 503)
+    OF_THE_LIBRARY = ("Date", "Connection", "Transfer-Encoding", "Upgrade")  # of libmicrohttpd
 
     def setUp(self):
         super().setUp()
         self.name = "guard_409"
 
     def test_what_belongs_to_one_caller_or_one_connection_is_not_kept(self):
-        for name in ("Set-Cookie", "Set-Cookie2", "Clear-Site-Data", "WWW-Authenticate",
-                     "Proxy-Authenticate", "Authentication-Info", "Proxy-Authentication-Info",
-                     "authorization", "Proxy-Authorization", "AGE", "Via", "Server", "Alt-Svc",
-                     "Keep-Alive", "Proxy-Connection", "TE", "Trailer"):
+        for name in (name for name in NEVER_STORED if name not in self.OF_THE_LIBRARY):
             with self.subTest(name):
                 service = self.serve("--header", f"{name}: for this one; alone")
                 first, again = self.send(service, name), self.send(service, name)
@@ -441,7 +449,7 @@ class Kept(Each):
                 self.assertEqual((again.replayed, again.essence), (True, first.essence))
 
     def test_other_headers_are_kept(self):
-        for name in ("Location", "ETag", "Link", "X-Own", "Set-Cookie3", "Content-Language", "Dates"):
+        for name in STORED:
             with self.subTest(name):
                 service = self.serve("--header", f"{name}: a: b")
                 first, again = self.send(service, name), self.send(service, name)
@@ -463,7 +471,7 @@ class Kept(Each):
                 self.assertEqual((again.replayed, again.essence), (True, first.essence))
 
     def test_temporary_answers_are_not_kept(self):
-        for status in self.RETRYABLE:
+        for status in NOT_KEPT:
             with self.subTest(status):
                 self.touch_ledger()
                 service = self.serve("--status", status)
@@ -473,7 +481,7 @@ class Kept(Each):
                     self.assertEqual(len(self.ledger_lines()), 2 * run)
 
     def test_final_answers_are_kept(self):
-        for status in (200, 302, 400, 402, 404, 410, 422):
+        for status in KEPT:
             with self.subTest(status):
                 service = self.serve("--status", status)
                 first, again = self.send(service, f"k{status}"), self.send(service, f"k{status}")
@@ -491,7 +499,7 @@ class Kept(Each):
         for work_ms in patience(WORK_MS):
             self.touch_ledger()
             service = self.serve("--work-ms", work_ms)
-            record = f"5:guard{len(key)}:{key}"
+            record = self.record(key)
             with ThreadPoolExecutor(1) as pool, Client(self.server) as client:
                 first = pool.submit(self.send, service, key)
                 token = re.search(r"token=(\d+)", self.await_ledger("begin")[0]).group(1)
@@ -508,35 +516,61 @@ class Kept(Each):
 
 
 class Endings(Each):
-    """Only work that is known to have done nothing is released."""
+    """Work that failed may have been done, unless it is known to have done nothing."""
 
-    def test_work_that_may_have_happened_is_not_released(self):
+    def test_work_that_may_have_happened_is_attempt_2_at_once(self):
         for self.name in self.SERVICES:
             with self.subTest(self.name):
-                self.fails_after_its_work()
+                key = self.fail_after_its_work("--hold", 0)
+                answer = self.send(self.serve("--hold", 0), key)
+                self.assertEqual((answer.status, answer.replayed), (self.success, False))
+                self.assertIn("attempt=2", self.ledger_lines()[-1], "it is told that it is not the first")
 
-    def fails_after_its_work(self):
-        moved = self.path("moved")
-        for work_ms in patience(WORK_MS):
-            self.touch_ledger()
-            key = f"{self.name}{work_ms}"
-            failing = self.serve("--work-ms", work_ms, "--lease-ms", 2 * work_ms)
-            with ThreadPoolExecutor(1) as pool:
-                first = pool.submit(self.send, failing, key)
-                self.await_ledger("begin")
-                os.rename(self.ledger, moved)
-                os.mkdir(self.ledger)  # the end of the work cannot be written there
-                status = first.result().status
-                os.rmdir(self.ledger)
-            with open(moved, encoding="ascii") as file:
-                if "end" not in file.read():  # the ledger was gone before the work was over
-                    break
-        self.assertEqual(status, 500)
-        heir = self.serve("--lease-ms", 600_000)
-        answer = eventually(lambda: (lambda got: got.status != self.busy and got)(self.send(heir, key)),
-                            "the end of the lease")
-        self.assertEqual((answer.status, answer.replayed), (self.success, False))
-        self.assertIn("attempt=2", self.ledger_lines()[-1], "it is told that it is not the first")
+    def test_work_that_may_have_happened_waits_for_a_decision(self):
+        for self.name in self.SERVICES:
+            with self.subTest(self.name):
+                key = self.fail_after_its_work("--hold", 1)
+                before = self.ledger_lines()
+                answer = self.send(self.serve("--hold", 1), key)
+                self.assertEqual((answer.status, answer.headers.get("retry-after")), (409, None))
+                self.assertEqual(self.ledger_lines(), before)
+
+    def test_a_payment_holds_unless_it_is_told_otherwise(self):
+        for self.name in ("http", "json_idempotency"):
+            with self.subTest(self.name):
+                key = self.fail_after_its_work()
+                self.assertEqual(self.send(self.serve(), key).status, 409)
+
+    def fail_after_its_work(self, *options):
+        """The key. Its lease would last for long."""
+        self.touch_ledger()
+        failing = self.serve("--fail", 1, "--lease-ms", 600_000, *options)
+        self.assertEqual(self.send(failing, self.name).status, 500)
+        self.assertEqual(len(self.await_ledger("end")), 1)
+        return self.name
+
+    def test_an_answer_of_500_and_more_does_not_say_how_far_it_came(self):
+        self.name = "guard_409"
+        for status, attempt in ((429, 1), (503, 2)):
+            for attempt in (1, attempt):
+                self.assertEqual(self.send(self.serve("--status", status), f"k{status}").status, status)
+                self.assertIn(f"attempt={attempt}", self.ledger_lines()[-1])
+
+    def test_a_request_that_may_have_been_forgotten_is_412(self):
+        for served in self.services():
+            with served as service:
+                self.assertEqual(self.send(service, LONG_AGO).status, 412)
+                self.assertEqual(self.ledger_lines(), [])
+                for key in UNBORN:
+                    self.assertEqual(self.send(service, key).status, self.success, key)
+
+    def test_each_account_has_its_keys(self):
+        for served in self.services():
+            with served as service:
+                first = self.send(service, self.name, more=[("X-Account", "1")])
+                other = self.send(service, self.name, more=[("X-Account", "2")])
+                again = self.send(service, self.name, more=[("X-Account", "1")])
+                self.assertEqual((first.replayed, other.replayed, again.replayed), (False, False, True))
 
     def test_work_that_has_done_nothing_is_released(self):
         for served in self.services("--lease-ms", 600_000):
@@ -548,6 +582,64 @@ class Endings(Each):
                 os.rmdir(self.ledger)
                 self.assertEqual(self.send(service, self.name).status, self.success)
                 self.assertIn("attempt=1", self.ledger_lines()[-1])
+
+
+class Failing(Each):
+    """Work that is done and then fails is done once, however many wait for it: they hear of the
+    failure. Whoever comes later is told that it may have happened."""
+
+    WAITING = 10
+
+    def test_it_is_done_once_and_the_next_one_is_attempt_2(self):
+        for service, key in self.failed_at_once("--hold", 0):
+            self.assertEqual(self.send(service, key).status, 500)
+            self.assertIn("attempt=2", self.ledger_lines(key)[-1])
+
+    def test_with_hold_it_is_done_once_until_somebody_has_looked(self):
+        for service, key in self.failed_at_once("--hold", 1):
+            self.assertEqual(self.send(service, key).status, 409)
+            self.assertEqual(self.ledger_lines(key), [])
+            with Client(self.server) as client:
+                self.assertEqual(client.call("FETCH", self.record(key))[0], b"UNKNOWN")
+
+    def failed_at_once(self, *options):
+        """Yields each service after it has failed while many waited; its ledger is empty then."""
+        for self.name in self.SERVICES:
+            with self.subTest(self.name):
+                self.ledger = self.path(self.name)
+                os.mkfifo(self.ledger)  # the work goes on when the test reads
+                service = self.serve("--fail", 1, "--lease-ms", 600_000, "--wait-ms", 60_000, *options)
+                self.assert_done_once(service, self.name)
+                os.remove(self.ledger)
+                self.touch_ledger()
+                yield service, self.name
+                self.stop_service(service)
+
+    def assert_done_once(self, service, key):
+        waits = self.name not in ("http", "guard_409")
+        with ThreadPoolExecutor(self.WAITING + 2) as pool, Client(self.server) as client:
+            sent = [pool.submit(self.send, service, key) for _ in range(self.WAITING + 1)]
+            eventually(lambda: client.call("FETCH", self.record(key)), "one has begun")
+            reader = pool.submit(self.wait_for, key)
+            self.server.await_blocked(1 + waits * self.WAITING, client)
+            if not waits:
+                eventually(lambda: sum(answer.done() for answer in sent) == self.WAITING,
+                           "the others are refused")
+            ledger = os.open(self.ledger, os.O_RDWR)
+            answers = [answer.result() for answer in sent]
+            lines = os.read(ledger, 1 << 16).decode().splitlines()
+            os.close(ledger)
+            status, body, meta = reader.result()[:3]
+        self.assertEqual([line.split()[0] for line in lines], ["begin", "end"])
+        failures = [answer for answer in answers if answer.status == 500]
+        self.assertEqual(len(failures), 1 + waits * self.WAITING)
+        self.assertEqual(sum(answer.replayed for answer in failures), waits * self.WAITING)
+        self.assertEqual({answer.body for answer in failures}, {body})
+        self.assertEqual((status, meta[:4]), (b"DONE", b"500\n"))
+
+    def wait_for(self, key):
+        with Client(self.server) as client:
+            return client.call("AWAIT", self.record(key), 60_000)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The queue consumer and the libevent example: no message and no step runs twice, no claim is left."""
 
+import os
 import signal
 import subprocess
 import unittest
@@ -92,6 +93,30 @@ class Worker(LoopCase):
         self.assertEqual(self.steps("end").count("charge"), 1)
         self.assertEqual(self.steps("end")[-2:], ["ship", "mail"])
         self.assertIn("attempt=2", self.ledger_lines()[-1])
+
+    def test_a_step_that_fails_is_attempt_2_at_once_after_the_last_step(self):
+        moved = self.path("moved")
+        for work_ms in patience(300):
+            message = f"a{work_ms}"
+            worker = self.start_worker("--work-ms", work_ms, "--lease-ms", 600_000)
+            worker.stdin.write(f"{self.name(message)}\n".encode())
+            worker.stdin.flush()
+            self.assertEqual(worker.stdout.readline(), f"note {self.name(message)} charge\n".encode())
+            os.rename(self.ledger, moved)
+            os.mkdir(self.ledger)  # the next line cannot be written there
+            out, _ = worker.communicate(timeout=PATIENCE_SECONDS)
+            os.rmdir(self.ledger)
+            if out.decode().splitlines()[-1] == f"nack {self.name(message)} failed":
+                break  # otherwise the worker was faster
+        told = self.work([message], "--lease-ms", 600_000)
+        self.assertEqual(told[-1], f"ack {message}")
+        self.assertNotIn(f"note {message} charge", told)
+        self.assertIn("attempt=2", self.ledger_lines()[-1])
+
+    def test_a_message_that_may_have_been_forgotten_is_looked_at(self):
+        self.assertEqual(self.work(["a@1700000000000"]), ["nack a FORGOTTEN"])
+        self.assertEqual(self.work(["a"])[-1], "ack a")
+        self.assertEqual(self.work(["a@1700000000000"]), ["ack a replayed"])
 
     def test_without_a_server_nothing_is_acknowledged(self):
         server = Server()
