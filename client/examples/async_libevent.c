@@ -80,11 +80,11 @@ static void start_work(struct job *job) {
 }
 
 /* Only because its timer has not fired: the work has done nothing yet, and that is known. Work that
- * may have acted must not be given back; without this call its lease ends by itself, and the next
- * one is told that it is attempt 2. */
+ * may have acted says IDEM_RELEASE_UNSURE instead, and the next one is told that it is attempt 2.
+ */
 static void give_back(struct job *job) {
   evtimer_del(job->timer);
-  if (idem_async_abandon(job->claim, on_given_back, job, NULL) != IDEM_OK) {
+  if (idem_async_abandon(job->claim, IDEM_RELEASE_NOTHING, on_given_back, job, NULL) != IDEM_OK) {
     job_end(job, "failed", "not given back");
   }
 }

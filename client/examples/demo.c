@@ -30,6 +30,8 @@ int demo_options(struct demo *demo, int argc, char **argv) {
       {"work-ms", required_argument, NULL, 'w'},
       {"lease-ms", required_argument, NULL, 'e'},
       {"wait-ms", required_argument, NULL, 'a'},
+      {"hold", required_argument, NULL, 'o'},
+      {"fail", required_argument, NULL, 'f'},
       {"status", required_argument, NULL, 'c'},
       {"header", required_argument, NULL, 'h'},
       {NULL, 0, NULL, 0},
@@ -45,12 +47,15 @@ int demo_options(struct demo *demo, int argc, char **argv) {
       case 'w': demo->work_ms = whole_number(optarg, "--work-ms"); break;
       case 'e': demo->lease_ms = whole_number(optarg, "--lease-ms"); break;
       case 'a': demo->wait_ms = whole_number(optarg, "--wait-ms"); break;
+      case 'o': demo->hold = whole_number(optarg, "--hold"); break;
+      case 'f': demo->fail = whole_number(optarg, "--fail"); break;
       case 'c': demo->status = whole_number(optarg, "--status"); break;
       case 'h': demo->header = optarg; break;
       default:
         fprintf(stderr,
                 "usage: %s [--server URL] [--port N] [--ledger FILE] [--work-ms N]"
-                " [--lease-ms N] [--wait-ms N] [--status N] [--header LINE]\n",
+                " [--lease-ms N] [--wait-ms N] [--hold 0|1] [--fail 0|1] [--status N]"
+                " [--header LINE]\n",
                 argv[0]);
         exit(64);
     }
@@ -81,7 +86,7 @@ enum demo_outcome demo_work(const struct demo *demo, const char *what, uint64_t 
   }
   nanosleep(&time, NULL);
   int noted = ledger_append(demo->ledger, "end", what, token, attempt);
-  return noted == 0 ? DEMO_DONE : DEMO_UNSURE;
+  return noted == 0 && !demo->fail ? DEMO_DONE : DEMO_UNSURE;
 }
 
 void demo_id(char id[DEMO_ID_BYTES]) {

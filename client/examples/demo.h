@@ -16,6 +16,8 @@ struct demo {
   int work_ms;        /* --work-ms: how long the work takes */
   int lease_ms;       /* --lease-ms */
   int wait_ms;        /* --wait-ms */
+  int hold;           /* --hold 0|1: whether work that may have happened waits for a decision */
+  int fail;           /* --fail 0|1: whether the answer of what does the work is lost */
   int status;         /* --status: what guard_409 answers; 0: 200 */
   const char *header; /* --header "NAME: VALUE": it answers with this header, too. NULL: none */
 };
@@ -27,7 +29,7 @@ int demo_options(struct demo *demo, int argc, char **argv);
 enum demo_outcome {
   DEMO_DONE,
   DEMO_DID_NOTHING, /* the ledger could not be written when it began: nothing has happened */
-  DEMO_UNSURE       /* it failed after that: it may have happened */
+  DEMO_UNSURE       /* it failed after that, or --fail 1: it may have happened */
 };
 
 /* "begin WHAT token=T attempt=A" in the ledger, the time, "end ...". */

@@ -8,7 +8,8 @@
 static const char PAGE[] =
     "<!doctype html>\n"
     "<title>Order</title>\n"
-    "<form method=\"post\" action=\"/order\">\n"
+    "<form method=\"post\" action=\"" FORM_ROUTE
+    "\">\n"
     "  <input type=\"hidden\" name=\"" FORM_FIELD
     "\" value=\"%s\">\n"
     "  <label>Item <input name=\"item\" value=\"tea\"></label>\n"
@@ -80,9 +81,9 @@ void form_route(const struct web_request *request, struct web_response *response
   if (strcmp(request->path, "/") == 0 && strcmp(request->method, "GET") == 0) {
     demo_id(id);
     web_answer(response, 200, "text/html; charset=utf-8", PAGE, id);
-  } else if (strcmp(request->path, "/order") == 0 && strcmp(request->method, "POST") == 0) {
+  } else if (strcmp(request->path, FORM_ROUTE) == 0 && strcmp(request->method, "POST") == 0) {
     place_order(context, request, response);
   } else {
-    web_problem(response, 404, "Not found", "There are only / and /order.");
+    web_problem(response, 404, "Not found", "There are only / and " FORM_ROUTE ".");
   }
 }

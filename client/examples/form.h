@@ -14,6 +14,7 @@
 #define FORM_TTL_MS 240000 /* the response is kept for */
 #define FORM_LEASE_MS 30000
 #define FORM_FIELD "__idempotent_key"
+#define FORM_ROUTE "/order"
 
 /* GET / shows the form, POST /order places the order. context: a struct guard. */
 void form_route(const struct web_request *request, struct web_response *response, void *context);

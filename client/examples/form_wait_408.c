@@ -28,6 +28,7 @@ int main(int argc, char **argv) {
   demo_options(&demo, argc, argv);
   struct guard guard = {.demo = &demo,
                         .name = "form",
+                        .route = FORM_ROUTE,
                         .view = form_place_order,
                         .lease_ms = demo.lease_ms,
                         .wait_ms = demo.wait_ms,

@@ -12,7 +12,7 @@ struct job {
   const struct guard *guard;
   const struct web_request *request;
   struct web_response *response;
-  char *head; /* what is stored beside the response's body, borrowed by the result */
+  char *head; /* what is stored beside the response's body, borrowed by the result; malloc'd */
 };
 
 enum idem_work guard_work(const struct demo *demo, const char *what,
@@ -20,7 +20,7 @@ enum idem_work guard_work(const struct demo *demo, const char *what,
   uint64_t token = claim != NULL ? idem_claim_token(claim) : 0;
   switch (demo_work(demo, what, token, claim != NULL ? idem_claim_attempt(claim) : 0)) {
     case DEMO_DONE: return IDEM_WORK_DONE;
-    case DEMO_DID_NOTHING: return IDEM_WORK_FAILED;
+    case DEMO_DID_NOTHING: return IDEM_WORK_NOTHING;
     default: return IDEM_WORK_UNSURE;
   }
 }
@@ -30,28 +30,9 @@ static int keeps(const struct guard *guard, int status) {
   return replay_keeps(status);
 }
 
-/* Called by idem_once when this request is the one that runs. */
-static int run_view(struct idem_claim *claim, void *context, struct idem_result *result) {
-  struct job *job = context;
-  const struct guard *guard = job->guard;
-  struct web_response *response = job->response;
-  enum idem_work work = guard->view(job->request, claim, response, guard->demo);
-  if (work != IDEM_WORK_DONE) return (int)work;
-  job->head = response->broken ? NULL : replay_head(response);
-  if (job->head == NULL) return IDEM_WORK_UNSURE; /* it has happened, only the words are missing */
-  result->body = idem_data(response->body, response->body_len);
-  result->meta = idem_text(job->head);
-  if (keeps(guard, response->status)) {
-    result->ttl_ms = guard->ttl_ms;
-  } else {
-    result->uncached = 1;
-  }
-  return IDEM_WORK_DONE;
-}
-
 static void answer_failure(int work, struct web_response *response) {
   web_response_clear(response);
-  if (work == IDEM_WORK_FAILED) {
+  if (work == IDEM_WORK_NOTHING) {
     web_problem(response, 503, "Unavailable", "Nothing has been done. Try again.");
     web_add_header(response, "Retry-After", "1");
   } else {
@@ -59,10 +40,35 @@ static void answer_failure(int work, struct web_response *response) {
   }
 }
 
+/* Called by idem_once when this request is the one that runs. A failure has a response, too: with
+ * IDEM_WORK_UNSURE those who wait would run the view, one after the other. */
+static int run_view(struct idem_claim *claim, void *context, struct idem_result *result) {
+  struct job *job = context;
+  const struct guard *guard = job->guard;
+  struct web_response *response = job->response;
+  enum idem_work work = guard->view(job->request, claim, response, guard->demo);
+  if (work == IDEM_WORK_NOTHING) return (int)work;
+  if (work == IDEM_WORK_DONE) job->head = replay_head(response);
+  if (job->head == NULL) { /* it may have been done, or it has been and the words are missing */
+    answer_failure(IDEM_WORK_UNSURE, response);
+    job->head = replay_head(response);
+  }
+  if (job->head == NULL) return IDEM_WORK_UNSURE; /* no memory for anything that could be shared */
+  result->body = idem_data(response->body, response->body_len);
+  result->meta = idem_text(job->head);
+  if (keeps(guard, response->status)) {
+    result->ttl_ms = guard->ttl_ms;
+  } else {
+    /* A 4xx is the view's own decision; a 5xx does not say how far it came. */
+    result->uncached = response->status < 500 ? IDEM_RELEASE_NOTHING : IDEM_RELEASE_UNSURE;
+  }
+  return IDEM_WORK_DONE;
+}
+
 static void translate(const struct guard *guard, const struct idem_answer *answer,
                       struct web_response *response) {
   switch (answer->status) {
-    case IDEM_RUN: break; /* run_view has filled it, and with more than is stored */
+    case IDEM_RUN: break; /* run_view has filled it, a failure too, and with more than is stored */
     case IDEM_UNSTORED:
       fprintf(stderr, "it ran, but that is NOT stored: %s %s\n", idem_status_name(answer->store),
               answer->message);
@@ -72,6 +78,15 @@ static void translate(const struct guard *guard, const struct idem_answer *answe
       web_problem(response, guard->busy_status, "Still running",
                   "The first request with this key is still running.");
       web_add_header(response, "Retry-After", "1");
+      break;
+    case IDEM_UNKNOWN:
+      web_problem(response, 409, "Outcome unknown",
+                  "An earlier request with this key may have been done. Somebody has to look.");
+      break;
+    case IDEM_FORGOTTEN:
+      web_problem(response, 412, "Too old",
+                  "This request may have been done already: its response may be forgotten. Look "
+                  "before you send it with a new key.");
       break;
     case IDEM_MISMATCH:
       web_problem(response, 422, "Different request", "This key was used for a different request.");
@@ -113,9 +128,13 @@ void guard_handle(const struct guard *guard, const struct web_request *request,
     run_unguarded(guard, request, response);
     return;
   }
+  /* X-Account stands for what your authentication has found out: no caller may meet another one's
+   * responses. */
   const struct idem_bytes parts[] = {idem_text(guard->name),
+                                     idem_text(web_header(request, "X-Account")),
+                                     idem_text(request->method), idem_text(guard->route),
                                      idem_text(found == REPLAY_ONE_KEY ? key : NULL)};
-  if (found != REPLAY_ONE_KEY || idem_key(parts, 2, whole, sizeof whole, &whole_len) != IDEM_OK) {
+  if (found != REPLAY_ONE_KEY || idem_key(parts, 5, whole, sizeof whole, &whole_len) != IDEM_OK) {
     web_problem(response, 400, "Bad request", GUARD_BAD_KEY);
     return;
   }
@@ -126,7 +145,9 @@ void guard_handle(const struct guard *guard, const struct web_request *request,
   const struct idem_request claimed = {.key = idem_data(whole, whole_len),
                                        .fingerprint = idem_data(fingerprint.bytes, fingerprint.len),
                                        .lease_ms = guard->lease_ms,
-                                       .wait_ms = guard->wait_ms};
+                                       .wait_ms = guard->wait_ms,
+                                       .born_unix_ms = replay_born(key),
+                                       .flags = guard->demo->hold ? IDEM_HOLD : 0};
   run_claimed(guard, request, &claimed, response);
 }
 

@@ -3,8 +3,10 @@
  * sibling of idem_flask.py.
  *
  * Rules: the view runs only under a claim (no answer from idem is a 503, never "just run it"); a
- * response is sent after it is stored; only a view that knows that it has done nothing gives the
- * claim back, after any other failure its lease ends by itself.
+ * response is sent after it is stored; only a view that knows that it has done nothing says so,
+ * any other failure, and an answer of 500 and more, is unsure: those who wait get that answer, a
+ * later request is told that it is not the first attempt, or with --hold 1 nobody runs it before
+ * somebody has looked; who asks, method and route are part of the record's key.
  */
 #ifndef IDEM_EXAMPLES_GUARD_H
 #define IDEM_EXAMPLES_GUARD_H
@@ -15,7 +17,7 @@
 #include "client/examples/replay.h"
 #include "client/examples/web.h"
 
-/* Fills the response (DONE), or leaves it empty: FAILED is for what has certainly done nothing.
+/* Fills the response (DONE), or leaves it empty: NOTHING is for what has certainly done nothing.
  * claim: NULL when there was no key. */
 typedef enum idem_work guard_view(const struct web_request *request, const struct idem_claim *claim,
                                   struct web_response *response, const struct demo *demo);
@@ -26,7 +28,8 @@ enum idem_work guard_work(const struct demo *demo, const char *what,
 struct guard {
   struct idem_client *client;
   const struct demo *demo;
-  const char *name; /* begins the keys, so that two applications can share a server */
+  const char *name;  /* begins the keys, so that two applications can share a server */
+  const char *route; /* of the view, as a pattern: "/items/NAME". Its key is not another route's */
   guard_view *view;
   int64_t lease_ms;
   int64_t wait_ms; /* how long a duplicate waits for the first; IDEM_NO_WAIT: not at all */

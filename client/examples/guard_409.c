@@ -81,6 +81,7 @@ int main(int argc, char **argv) {
   demo_options(&demo, argc, argv);
   struct guard guard = {.demo = &demo,
                         .name = "guard",
+                        .route = ITEMS "NAME",
                         .view = change_item,
                         .lease_ms = demo.lease_ms,
                         .wait_ms = IDEM_NO_WAIT,

@@ -7,9 +7,11 @@
  *     400  the key is missing or malformed, there are two, or the request makes no sense
  *     201  paid; with Idempotent-Replayed: true when that was a request before this one
  *     409  the first request with this key still runs: Retry-After says when to ask again
+ *     409  without Retry-After: it is unknown whether it was paid, somebody has to look (--hold 1)
  *     410  it has run, but what is stored is not a response of this program
+ *     412  the key is a UUIDv7 from a time that the server may have forgotten
  *     422  the key was used for a different request
- *     500  the payment may have been made: the key stays shut until the lease expires
+ *     500  the payment may have been made
  *     502  idem refuses (a wrong password): it is not made
  *     503  it is unknown whether the payment was made: it is not made now
  *
@@ -36,10 +38,16 @@ struct service {
   struct demo demo;
 };
 
-/* The key, for this account and this endpoint: callers must not meet in each other's keys. 0, or it
- * has answered. */
-static int find_key(const struct web_request *request, struct web_response *response, char *key,
-                    size_t size, size_t *len) {
+/* For this account and this endpoint: callers must not meet in each other's keys. */
+struct key {
+  char bytes[IDEM_KEY_LIMIT];
+  size_t len;
+  int64_t born_unix_ms;
+};
+
+/* 0, or it has answered. */
+static int find_key(const struct web_request *request, struct web_response *response,
+                    struct key *key) {
   char own[REPLAY_KEY_BYTES];
   enum replay_key found = replay_key_in_header(request, "Idempotency-Key", own);
   if (found == REPLAY_NO_KEY) {
@@ -54,28 +62,53 @@ static int find_key(const struct web_request *request, struct web_response *resp
   }
   /* X-Account stands for what your authentication has found out. */
   if (idem_key_http(idem_text(web_header(request, "X-Account")), idem_text(request->method),
-                    idem_text(request->path), idem_text(own), key, size, len) != IDEM_OK) {
+                    idem_text(request->path), idem_text(own), key->bytes, sizeof key->bytes,
+                    &key->len) != IDEM_OK) {
     web_problem(response, 400, "Idempotency-Key is too long", "Account and key are too long.");
     return -1;
   }
+  key->born_unix_ms = replay_born(own);
   return 0;
+}
+
+static enum idem_status store(struct idem_claim *claim, const struct web_response *response,
+                              int uncached) {
+  char *head = replay_head(response);
+  struct idem_result result = {.body = idem_data(response->body, response->body_len),
+                               .meta = idem_text(head),
+                               .ttl_ms = uncached ? 0 : TTL_MS,
+                               .uncached = uncached};
+  enum idem_status status = head != NULL ? idem_finish(claim, &result) : IDEM_NO_MEMORY;
+  free(head);
+  return status;
 }
 
 /* What stands in the response is kept for the retries. */
 static void keep(struct idem_claim *claim, const struct web_response *response) {
-  char *head = response->broken ? NULL : replay_head(response);
-  struct idem_result result = {.body = idem_data(response->body, response->body_len),
-                               .meta = idem_text(head),
-                               .ttl_ms = TTL_MS};
-  enum idem_status status = head != NULL ? idem_finish(claim, &result) : IDEM_NO_MEMORY;
+  enum idem_status status = store(claim, response, 0);
   if (status != IDEM_OK) {
-    /* The payment is made and the customer hears so. A retry after the lease pays again, unless
-     * what pays refuses it (by the fencing token, or by a key of its own): an operator has to look.
-     */
+    /* The payment is made and the customer hears so. After the lease the key is UNKNOWN: an
+     * operator has to look. (With --hold 0 a retry pays again, unless what pays refuses it, by the
+     * fencing token or by a key of its own.) */
     fprintf(stderr, "payment made, but NOT kept: %s %s\n", idem_status_name(status),
             idem_claim_message(claim));
   }
-  free(head);
+}
+
+/* It has certainly not happened, so the next request may try again at once. */
+static void give_up(struct idem_claim *claim, struct web_response *response) {
+  if (idem_abandon(claim, IDEM_RELEASE_NOTHING) != IDEM_OK)
+    fprintf(stderr, "not given back, the lease runs on\n");
+  web_problem(response, 503, "Not paid", "The payment could not be made. Try again.");
+  web_add_header(response, "Retry-After", "1");
+}
+
+/* A time-out of what pays is no proof that it did not. Whoever waits for this payment (here nobody
+ * does) gets the same answer, and does not try to pay. */
+static void admit(struct idem_claim *claim, struct web_response *response) {
+  web_problem(response, 500, "Internal error", "The payment may have been made.");
+  if (store(claim, response, IDEM_RELEASE_UNSURE) != IDEM_OK)
+    fprintf(stderr, "not told: the lease runs on\n");
 }
 
 static void pay(const struct service *service, struct idem_claim *claim, long amount,
@@ -85,17 +118,8 @@ static void pay(const struct service *service, struct idem_claim *claim, long am
   switch (
       demo_work(&service->demo, "payment", idem_claim_token(claim), idem_claim_attempt(claim))) {
     case DEMO_DONE: break;
-    case DEMO_DID_NOTHING:
-      /* It has certainly not happened, so the next request may try again at once. */
-      if (idem_abandon(claim) != IDEM_OK) fprintf(stderr, "not given back, the lease runs on\n");
-      web_problem(response, 503, "Not paid", "The payment could not be made. Try again.");
-      web_add_header(response, "Retry-After", "1");
-      return;
-    default:
-      /* No idem_abandon: the key stays shut until the lease expires, and then the next one is told
-       * that it is not the first attempt. */
-      web_problem(response, 500, "Internal error", "The payment may have been made.");
-      return;
+    case DEMO_DID_NOTHING: give_up(claim, response); return;
+    default: admit(claim, response); return;
   }
   web_answer(response, 201, "application/json", "{\"payment\": \"%s\", \"amount\": %ld}\n", id,
              amount);
@@ -112,6 +136,14 @@ static void answer_without_paying(const struct idem_answer *answer, struct web_r
       /* Not the rest of its lease, which is the time to wait should it have died: it is likely to
        * be done soon. */
       web_add_header(response, "Retry-After", "1");
+      return;
+    case IDEM_UNKNOWN:
+      web_problem(response, 409, "Outcome unknown",
+                  "This payment may have been made. Somebody has to look.");
+      return;
+    case IDEM_FORGOTTEN:
+      web_problem(response, 412, "Too old",
+                  "This payment may have been made already: its response may be forgotten.");
       return;
     case IDEM_MISMATCH:
       web_problem(response, 422, "Idempotency-Key is already used",
@@ -132,10 +164,9 @@ static void answer_without_paying(const struct idem_answer *answer, struct web_r
 
 static void create_payment(const struct service *service, const struct web_request *request,
                            struct web_response *response) {
-  char key[IDEM_KEY_LIMIT];
-  size_t key_len;
+  struct key key;
   long amount;
-  if (find_key(request, response, key, sizeof key, &key_len) != 0) return;
+  if (find_key(request, response, &key) != 0) return;
   if (demo_amount(request->body, request->body_len, &amount) != 0) {
     web_problem(response, 400, "Bad request", "The body is to be {'amount': a number}.");
     return;
@@ -145,9 +176,11 @@ static void create_payment(const struct service *service, const struct web_reque
     web_problem(response, 503, "Unavailable", "Out of memory.");
     return;
   }
-  const struct idem_request claimed = {.key = idem_data(key, key_len),
+  const struct idem_request claimed = {.key = idem_data(key.bytes, key.len),
                                        .fingerprint = idem_data(fingerprint.bytes, fingerprint.len),
-                                       .lease_ms = service->demo.lease_ms};
+                                       .lease_ms = service->demo.lease_ms,
+                                       .born_unix_ms = key.born_unix_ms,
+                                       .flags = service->demo.hold ? IDEM_HOLD : 0};
   struct idem_claim *claim;
   struct idem_answer answer;
   if (idem_begin(service->client, &claimed, &claim, &answer) == IDEM_RUN) {
@@ -171,7 +204,7 @@ static void route(const struct web_request *request, struct web_response *respon
 }
 
 int main(int argc, char **argv) {
-  struct service service = {.demo = {.port = 8080, .lease_ms = LEASE_MS}};
+  struct service service = {.demo = {.port = 8080, .lease_ms = LEASE_MS, .hold = 1}};
   struct idem_error error;
   demo_options(&service.demo, argc, argv);
   if (idem_open(service.demo.server, NULL, &service.client, &error) != IDEM_OK) {

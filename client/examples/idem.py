@@ -41,21 +41,36 @@ class Done(NamedTuple):
 
 
 class Busy(NamedTuple):
-    """Another one runs it."""
+    """Another one runs it; `stage` is how far it got, if it tells."""
     lease_left_ms: int
     age_ms: int
     owner: Optional[bytes]
+    stage: Optional[bytes]
 
 
 class Unknown(NamedTuple):
-    """Its owner vanished and had asked (HOLD) that no client assume whether the work happened."""
+    """It may have run: its owner vanished, or was unsure, and had asked (HOLD) that nobody run it
+    again before somebody has looked.  Who has looked ends it with the token: store() if it ran,
+    release(clear=True) if it did nothing, claim(takeover=token) to run it."""
+    token: int
     age_ms: int
     attempt: int
     owner: Optional[bytes]
+    stage: Optional[bytes]
+
+
+class Lapsed(NamedTuple):
+    """It may have run, and nobody runs it: the next claim does, as a later attempt."""
+    token: int
+    age_ms: int
+    attempt: int
+    owner: Optional[bytes]
+    stage: Optional[bytes]
 
 
 Outcome = Union[Claimed, Done, Busy, Unknown]
-_SHAPES = {b"CLAIMED": Claimed, b"DONE": Done, b"BUSY": Busy, b"UNKNOWN": Unknown}
+_SHAPES = {b"CLAIMED": Claimed, b"DONE": Done, b"BUSY": Busy, b"UNKNOWN": Unknown,
+           b"LAPSED": Lapsed}
 
 
 class IdemError(Exception):
@@ -70,8 +85,18 @@ class Mismatch(IdemError):
     """The key belongs to another request (its fingerprint differs)."""
 
 
+class Forgotten(IdemError):
+    """The request may have run already: what is older than `horizon_ms` (unix time) the server may
+    have forgotten.  Who knows better claims without born_ms."""
+
+    def __init__(self, horizon_ms):
+        super().__init__(f"requests born up to {horizon_ms} may be forgotten")
+        self.horizon_ms = horizon_ms
+
+
 class Stale(IdemError):
-    """The token is not the current owner's: another client owns the key, or none does."""
+    """The token is not the current owner's.  The second word of the text says what became of the
+    key: OVERTAKEN (another one has it), STORED (it has a response), ABSENT."""
 
 
 class Conflict(IdemError):
@@ -82,7 +107,12 @@ class TooBig(IdemError):
     """The key, the body or another argument is over the server's limit for it."""
 
 
-_REFUSALS = {"MISMATCH": Mismatch, "STALE": Stale, "CONFLICT": Conflict, "TOOBIG": TooBig}
+class Draining(IdemError):
+    """The server is about to leave and grants nothing: try again later, or ask its successor."""
+
+
+_REFUSALS = {"MISMATCH": Mismatch, "STALE": Stale, "CONFLICT": Conflict, "TOOBIG": TooBig,
+             "DRAINING": Draining}
 
 
 def _refusal(error):
@@ -93,10 +123,17 @@ def _refusal(error):
 def _outcome(reply):
     if reply is None:
         return None
+    if isinstance(reply, list) and reply[:1] == [b"FORGOTTEN"]:
+        raise Forgotten(reply[1])
     shape = _SHAPES.get(reply[0]) if isinstance(reply, list) and reply else None
     if shape is None:
         raise IdemError("not a reply of idem: is this another server?")
     return shape._make(reply[1:1 + len(shape._fields)])
+
+
+def _options(given):
+    """The words of those that are not None."""
+    return [word for pair in given.items() if pair[1] is not None for word in pair]
 
 
 class Idem:
@@ -115,19 +152,21 @@ class Idem:
         return redis.Redis.from_url(url, decode_responses=False, socket_timeout=timeout_s,
                                     socket_connect_timeout=ANSWER_TIMEOUT_S)
 
-    def claim(self, key, *, fingerprint=None, owner=None, lease_ms=None, wait_ms=0) -> Outcome:
+    def claim(self, key, *, fingerprint=None, owner=None, lease_ms=None, wait_ms=0, born_ms=None,
+              hold=False, takeover=None) -> Outcome:
         """wait_ms 0 means: do not wait (on the wire that is an absent WAIT; WAIT 0 is the maximum).
+        born_ms: the unix time of the request's first try.  hold: if this attempt ends without a
+        response it may have run, and nobody is to run it again by himself.  takeover: the token of
+        an Unknown, from a caller that has looked.
 
         The OWNER names this one call.  When the reply is lost the CLAIM is sent again with it and
         gets the same grant, instead of finding itself BUSY until its own lease expires.
         """
         if wait_ms > self._longest_wait_ms:
             raise ValueError("wait_ms is over the longest_wait_ms that this Idem was made for")
-        args = ["CLAIM", key, "OWNER", owner or uuid.uuid4().hex]
-        if fingerprint is not None:
-            args += ["FP", fingerprint]
-        if lease_ms is not None:
-            args += ["LEASE", lease_ms]
+        args = ["IDEM.CLAIM", key, "OWNER", owner or uuid.uuid4().hex]
+        given = {"FP": fingerprint, "LEASE": lease_ms, "BORN": born_ms, "TAKEOVER": takeover}
+        args += _options(given) + ["HOLD"] * hold
         if not wait_ms:
             return _outcome(self._send(self._quick, lambda: args))
         until = time.monotonic() + wait_ms / 1000
@@ -137,36 +176,32 @@ class Idem:
 
         return _outcome(self._send(self._patient, with_the_wait_that_is_left, wait_ms / 1000))
 
-    def store(self, key, token, body, *, ttl_ms=None, meta=None) -> int:
-        """Returns how many waiting callers this answered.  ttl_ms 0: answer them, keep nothing."""
-        args = ["STORE", key, token, body]
-        if ttl_ms is not None:
-            args += ["TTL", ttl_ms]
-        if meta is not None:
-            args += ["META", meta]
+    def store(self, key, token, body, *, ttl_ms=None, meta=None, unsure=False) -> int:
+        """Returns how many waiting callers this answered.  ttl_ms 0: answer them, keep nothing; the
+        record then ends as by release(), with the same `unsure`."""
+        args = ["IDEM.STORE", key, token, body, *_options({"TTL": ttl_ms, "META": meta})]
+        args += ["UNSURE"] * unsure
         return self._send(self._quick, lambda: args)
 
     def renew(self, key, token, *, lease_ms=None, stage=None) -> int:
         """Returns the lease that now runs, in ms."""
-        args = ["RENEW", key, token]
-        if lease_ms is not None:
-            args += ["LEASE", lease_ms]
-        if stage is not None:
-            args += ["STAGE", stage]
+        args = ["IDEM.RENEW", key, token, *_options({"LEASE": lease_ms, "STAGE": stage})]
         return self._send(self._quick, lambda: args)
 
-    def release(self, key, token) -> bool:
-        """Only for work that is known to have done nothing: the next caller runs it as attempt 1.
-        After an exception that is rarely known; then let the lease end, which tells the next one.
+    def release(self, key, token, *, unsure=False, clear=False) -> bool:
+        """This attempt is known to have done nothing: the next caller has the same attempt number.
+        After an exception that is rarely known; then it is unsure: the next one is a later attempt,
+        or with hold it is Unknown.  One that waits is that next one, at once: where there is an answer
+        to give, store(ttl_ms=0, unsure=True) gives it to all who wait.  clear: somebody has looked,
+        and no attempt did anything.
 
         False: it was not (or, after a lost reply, no longer) yours to release.
         """
-        return self._send(self._quick, lambda: ["RELEASE", key, token]) == 1
+        args = ["IDEM.RELEASE", key, token] + ["UNSURE"] * unsure + ["CLEAR"] * clear
+        return self._send(self._quick, lambda: args) == 1
 
-    def fetch(self, key, *, fingerprint=None) -> Union[Done, Busy, Unknown, None]:
-        args = ["FETCH", key]
-        if fingerprint is not None:
-            args += ["FP", fingerprint]
+    def fetch(self, key, *, fingerprint=None) -> Union[Done, Busy, Unknown, Lapsed, None]:
+        args = ["IDEM.FETCH", key, *_options({"FP": fingerprint})]
         return _outcome(self._send(self._quick, lambda: args))
 
     @staticmethod

@@ -4,33 +4,43 @@ Holds what the four examples share; each of them is a Policy plus its routes.  K
 and idem_http.py.  Keeps these rules:
   - the view runs only under a claim; no answer from the server means 503, never "just run it";
   - a response is sent after it is stored, so that no client has one that a retry would not get;
-  - an error does not prove that nothing happened.  Only DidNothing gives the claim back; after any
-    other exception its lease ends by itself, and the next one runs as attempt 2.  A handler that
-    answers for the exception changes that only by an answer below 500;
+  - an error does not prove that nothing happened.  Only DidNothing says so; after any other
+    exception, and after an answer of 500 and more, the claim ends as unsure: a later request runs
+    as attempt 2, or with Policy.hold none runs before somebody has looked.  A handler that answers
+    for the exception changes that only by an answer below 500;
+  - those who wait get the answer that the first one gets, a failure too: none of them runs the view
+    once more;
+  - who asks, method and route are part of the record's key;
   - no claim is renewed after its request, however that ended: wsgi_app sees to it at one place.
 """
 import io
 import json
+import time
 from dataclasses import dataclass
 from typing import Callable, FrozenSet, Optional
 
-from flask import Flask, Request, g, request
+from flask import Flask, Request, current_app, g, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import ClosingIterator, get_input_stream
 
 import idem_http
-from idem import Busy, Claimed, Done, Idem, IdemError, Mismatch, Renewer, Stale, TooBig
+from idem import (
+    Busy, Claimed, Done, Forgotten, Idem, IdemError, Mismatch, Renewer, Stale, TooBig)
 
 RETRY_AFTER_S = 1
 INPUT_BUFFER_BYTES = 64 * 1024
 DEFAULT_CONFIG = {
     "IDEM_REQUEST_LIMIT": 16 * 1024 * 1024,  # bytes of a request with a key; over it: 413
     "IDEM_BODY_LIMIT": 16 * 1024 * 1024,  # bytes of a response; over it: sent, but not kept
+    # Names the header with the time of the first try, for keys that are no UUIDv7.  Only if whoever
+    # sets it (a gateway, clients with a clock that is right) repeats it in each retry.
+    "IDEM_BORN_HEADER": None,
 }
-# Where the request's environment has the claim, the body, that the response is a replay, and that
-# the view has raised what is no HTTP answer.
-CLAIM, BODY, REPLAYED, RAISED = "idem.claim", "idem.body", "idem.replayed", "idem.raised"
+# Where the request's environment has the claim, the body, that the response is a replay, that the
+# view has raised what is no HTTP answer, and that no handler has made an answer of its own from it.
+CLAIM, BODY, REPLAYED = "idem.claim", "idem.body", "idem.replayed"
+RAISED, FAILED = "idem.raised", "idem.failed"
 
 
 class Refused(HTTPException):
@@ -57,6 +67,22 @@ class DidNothing(Refused):
         super().__init__(code, description, retry_after_s)
 
 
+def remote_user():
+    """Whom the WSGI server has authenticated.  An application with a login of its own has another:
+    Policy(find_caller=lambda: g.user_id).  Never a token that is renewed while somebody retries."""
+    return request.remote_user or ""
+
+
+def find_born(key):
+    """When the request was first tried, in unix ms; None: unknown.  What lies in the future comes
+    from a clock that is wrong.  Whose clients have wrong clocks takes another: lambda key: None."""
+    born = idem_http.born_of(key)
+    header = current_app.config["IDEM_BORN_HEADER"]
+    if born is None and header and header in request.headers:
+        born = accepted(idem_http.born_from_header, header, request.headers[header])
+    return born if born is None or born <= time.time() * 1000 else None
+
+
 @dataclass(frozen=True)
 class Policy:
     name: str  # prefix of the record keys, so that two applications can share a server
@@ -71,6 +97,9 @@ class Policy:
     fingerprint: bool = True  # 422 when the key comes back with another request
     key_field: Optional[str] = None  # of a form or query: where the key is, no part of the request
     renew: bool = False
+    hold: bool = False  # what may have run is not run again before somebody has looked
+    find_caller: Callable[[], str] = remote_user  # the same in every retry; each has keys of its own
+    find_born: Callable[[str], Optional[int]] = find_born  # of the caller's key
 
 
 class Claim:
@@ -79,6 +108,7 @@ class Claim:
     def __init__(self, idem, key, claimed):
         self.key, self.token, self.attempt = key, claimed.token, claimed.attempt
         self.ended = False
+        self.response = None  # the one that ends it, now or when it is read to its end
         self._idem = idem
         self._renewer = Renewer(idem, key, claimed)
 
@@ -90,9 +120,9 @@ class Claim:
         """True when a renewal learned that another owner has taken over."""
         return self._renewer.lost.is_set()
 
-    def store(self, body, meta, ttl_ms):
+    def store(self, body, meta, ttl_ms, unsure=False):
         self._end()
-        self._idem.store(self.key, self.token, body, ttl_ms=ttl_ms, meta=meta)
+        self._idem.store(self.key, self.token, body, ttl_ms=ttl_ms, meta=meta, unsure=unsure)
 
     def release(self):
         """Only when the view is known to have done nothing."""
@@ -100,9 +130,10 @@ class Claim:
         self._idem.release(self.key, self.token)
 
     def leave(self):
-        """It may have happened.  The key stays shut until the lease expires; the next one is told
-        that it is not the first attempt."""
+        """It may have happened, and there is no response to tell those who wait: the first of them
+        runs at once, and is told that it is not the first attempt."""
         self._end()
+        self._idem.release(self.key, self.token, unsure=True)
 
     def _end(self):
         self.ended = True
@@ -194,12 +225,12 @@ class IdempotentFlask(Flask):
         try:
             response = super().wsgi_app(environ, start_response)
         except BaseException:
-            self._leave(environ)
+            self._fail(environ.get(CLAIM))
             raise
         claim = environ.get(CLAIM)
         if claim is None or claim.ended:
             return response
-        return ClosingIterator(response, lambda: self._leave(environ))
+        return ClosingIterator(response, lambda: self._leave(claim))
 
     def preprocess_request(self):
         # The application's own before_request functions first: a replay must not go round a login.
@@ -208,7 +239,7 @@ class IdempotentFlask(Flask):
         if response is not None or request.routing_exception is not None:
             return response
         key = self.policy.find_key()
-        return None if key is None else self._claim(f"{self.policy.name}:{key}")
+        return None if key is None else self._claim(key)
 
     def dispatch_request(self):
         # Not handle_user_exception: extensions replace that to answer errors in their own way.
@@ -228,17 +259,17 @@ class IdempotentFlask(Flask):
             return response
         # Before the functions after the request: they may change the status.
         if RAISED in request.environ and response.status_code >= 500:
-            self._leave(request.environ)
+            request.environ[FAILED] = True
         response = super().process_response(response)
-        claim = request.environ.get(CLAIM)
-        if claim is not None and not claim.ended:
-            self._settle(claim, response)
+        self._settle(response)
         return response
 
     def handle_exception(self, error):
         # Of the view, of a function after it, of the session, or of the response while it was made.
-        self._leave(request.environ)
-        return super().handle_exception(error)
+        request.environ[FAILED] = True
+        response = super().handle_exception(error)
+        self._settle(response)  # if a function after the request has failed with it, too
+        return response
 
     def _request_limit(self):
         limit = self.config["IDEM_REQUEST_LIMIT"]
@@ -249,20 +280,11 @@ class IdempotentFlask(Flask):
     def _claim(self, key):
         """None when the view is to run, else the response that stands for it."""
         policy = self.policy
-        digest = fingerprint_of(request, policy.key_field) if policy.fingerprint else None
-        try:
-            outcome = self.idem.claim(key, fingerprint=digest, lease_ms=milliseconds(policy.lease_s),
-                                      wait_ms=milliseconds(policy.wait_s))
-        except Mismatch:
-            raise Refused(422, "This key was used for a different request.") from None
-        except TooBig:
-            raise Refused(400, "The idempotency key is too long.") from None
-        except IdemError as error:
-            self.logger.error("claim of %r: %s: the request is refused", key, error)
-            raise Refused(503, "Cannot tell whether this request has run already.",
-                          RETRY_AFTER_S) from None
+        record = idem_http.record_key(policy.name, policy.find_caller(), request.method,
+                                      request.url_rule.rule, key)
+        outcome = self._ask(record, policy.find_born(key))
         if isinstance(outcome, Claimed):
-            g.claim = request.environ[CLAIM] = Claim(self.idem, key, outcome)
+            g.claim = request.environ[CLAIM] = Claim(self.idem, record, outcome)
             if policy.renew:
                 g.claim.keep_alive()
             return None
@@ -271,7 +293,28 @@ class IdempotentFlask(Flask):
         if isinstance(outcome, Busy):
             raise Refused(policy.when_busy, "The first request with this key is still running.",
                           RETRY_AFTER_S)
-        raise Refused(409, "The first request with this key vanished; its outcome is unknown.")
+        raise Refused(409, "An earlier request with this key may have run; its outcome is unknown."
+                           " Somebody has to look before it is run again.")
+
+    def _ask(self, record, born_ms):
+        policy = self.policy
+        digest = fingerprint_of(request, policy.key_field) if policy.fingerprint else None
+        try:
+            return self.idem.claim(record, fingerprint=digest, born_ms=born_ms, hold=policy.hold,
+                                   lease_ms=milliseconds(policy.lease_s),
+                                   wait_ms=milliseconds(policy.wait_s))
+        except Forgotten:
+            raise Refused(412, "This request may have run already: it is so old that its response"
+                               " may be forgotten. Look before you send it with a new key."
+                          ) from None
+        except Mismatch:
+            raise Refused(422, "This key was used for a different request.") from None
+        except TooBig:
+            raise Refused(400, "The idempotency key is too long.") from None
+        except IdemError as error:
+            self.logger.error("claim of %r: %s: the request is refused", record, error)
+            raise Refused(503, "Cannot tell whether this request has run already.",
+                          RETRY_AFTER_S) from None
 
     def _replay(self, done):
         head = idem_http.unpack_head(done.meta)
@@ -287,47 +330,63 @@ class IdempotentFlask(Flask):
 
     # -- its end ---------------------------------------------------------------------------------
 
-    def _settle(self, claim, response):
+    def _settle(self, response):
+        claim = request.environ.get(CLAIM)
+        if claim is None or claim.ended or claim.response is response:
+            return
+        failed = FAILED in request.environ
         held, rest = hold(response, self.config["IDEM_BODY_LIMIT"])
         if hasattr(response.response, "close"):
             response.call_on_close(response.response.close)
         response.direct_passthrough = False  # what was read of a file is sent from here
+        claim.response = response
         if rest is None:
             response.response = [held]
-            self._finish(claim, response, held)
+            self._finish(claim, response, held, failed)
         else:
-            response.response = self._flow(claim, response, held, rest)
+            response.response = self._flow(claim, held, rest, failed)
 
-    def _flow(self, claim, response, held, rest):
-        """At its end the work is done, and a record without its response stops the second run.  Who
-        does not get that far (the view fails, the client leaves) ends in wsgi_app."""
+    def _flow(self, claim, held, rest, failed):
+        """At its end the work is done, and a record without its response stops the second run.  When
+        the client leaves before that (GeneratorExit), wsgi_app ends the claim."""
+        response = claim.response
         yield held
         del held
-        yield from rest
-        self._finish(claim, response, None)
+        try:
+            yield from rest
+        except GeneratorExit:
+            raise
+        except BaseException:
+            self._fail(claim)
+            raise
+        self._finish(claim, response, None, failed)
 
-    def _finish(self, claim, response, body):
-        """body None: too big to be kept."""
+    def _finish(self, claim, response, body, failed):
+        """body None: too big to be kept.  failed: whatever the status says, it may have happened."""
         # Not kept is STORE TTL 0, not RELEASE: callers that wait get this very answer, while a
         # RELEASE would let each of them run the view in turn, fifty failures one after the other.
+        # Below 500 the view has decided not to do it.  With 500 and more it may have got half way.
         status = response.status_code
-        keeps = self.policy.keeps(status) and status not in self.policy.retryable
+        keeps = (not failed and self.policy.keeps(status)
+                 and status not in self.policy.retryable)
         ttl_ms = milliseconds(self.policy.ttl_s) if keeps else 0
+        unsure = failed or (not keeps and status >= 500)
         try:
             try:
                 if body is not None:
                     headers = idem_http.storable(response.headers, self.policy.never_stored)
-                    claim.store(body, idem_http.pack_head(response.status, headers), ttl_ms)
+                    claim.store(body, idem_http.pack_head(response.status, headers), ttl_ms, unsure)
                     return
             except TooBig:
                 pass
             self.logger.error("response of %r is too big to be kept", claim.key)
             claim.store("This request has run; its response was too big to be kept.\n",
                         idem_http.pack_head("410 GONE" if keeps else response.status,
-                                            [("Content-Type", "text/plain; charset=utf-8")]), ttl_ms)
-        except Stale:
-            self.logger.error("STALE: the work of %r outran its lease and was given to another;"
-                              " this response is NOT stored (token %d)", claim.key, claim.token)
+                                            [("Content-Type", "text/plain; charset=utf-8")]),
+                        ttl_ms, unsure)
+        except Stale as error:
+            self.logger.error("the claim of %r is not this work's any more, its response is NOT"
+                              " stored (token %d): %s", claim.key, claim.token, error)
         except IdemError as error:
             self.logger.error("response of %r is NOT stored: %s", claim.key, error)
 
@@ -341,13 +400,24 @@ class IdempotentFlask(Flask):
             self.logger.error("claim of %r is not released, its lease runs on: %s", claim.key,
                               error)
 
-    def _leave(self, environ):
-        claim = environ.get(CLAIM)
+    def _fail(self, claim):
+        """What raised never came to a response.  Those who wait get what a server makes of that."""
         if claim is None or claim.ended:
             return
-        claim.leave()
-        self.logger.error("what the work of %r did is unknown: its key stays shut until the lease"
-                          " expires (token %d)", claim.key, claim.token)
+        self.logger.error("what the work of %r did is unknown (token %d)", claim.key, claim.token)
+        response = self.response_class("This request may have run.\n", 500, mimetype="text/plain")
+        self._finish(claim, response, response.get_data(), failed=True)
+
+    def _leave(self, claim):
+        """The client has left in the middle of the response, which so has no end to be told."""
+        if claim.ended:
+            return
+        self.logger.error("what the work of %r did is unknown (token %d)", claim.key, claim.token)
+        try:
+            claim.leave()
+        except IdemError as error:
+            self.logger.error("claim of %r: %s: its key stays shut until the lease expires",
+                              claim.key, error)
 
 
 def answer_errors_in_json(app):

@@ -3,6 +3,7 @@ of a response.
 
 Knows no framework and no server.  Keeps these rules:
   - one request has one key: several, an empty or a malformed one is an error, never "no key";
+  - the birth of a request is that of its first try: what a retry cannot repeat tells none;
   - two requests that differ in method, path, query or body have different fingerprints, whatever
     was read of the body before;
   - what belongs to one caller or one connection is not kept: see NEVER_STORED.
@@ -11,8 +12,11 @@ import hashlib
 import io
 import json
 import re
+import urllib.parse
+from datetime import timezone
 from email.message import Message
 from email.parser import HeaderParser
+from email.utils import parsedate_to_datetime
 
 KEY_LIMIT = 255  # characters of a caller's key; as Stripe has it
 
@@ -71,6 +75,36 @@ def checked_key(key):
     if not all(" " <= character <= "~" for character in key):
         raise BadKey("the key has characters that are not visible ASCII")
     return key
+
+
+def record_key(name, caller, method, route, key):
+    """The key of the record.  With the caller in it nobody is shown the response of another who has
+    the same key; a caller with a colon in its name is no other one's prefix."""
+    return ":".join((name, urllib.parse.quote(caller, safe=""), f"{method} {route}", key))
+
+
+# With its hyphens only: of other strings of 32 hexadecimal digits one in 64 would look like it.
+_UUID7 = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+                    re.I)
+
+
+def born_of(key):
+    """Unix ms at which a UUIDv7 was made, by its maker's clock; None for any other key."""
+    found = _UUID7.fullmatch(key)
+    return int(found[1] + found[2], 16) if found else None
+
+
+def born_from_header(value):
+    """Unix milliseconds from a header with the time of the first try: milliseconds, or a date as in
+    Repeatability-First-Sent of OASIS' repeatable requests.  Raises BadKey."""
+    value = value.strip(" \t")
+    if re.fullmatch(r"\d{1,15}", value, re.ASCII):
+        return int(value)
+    try:
+        date = parsedate_to_datetime(value)
+        return int(date.replace(tzinfo=date.tzinfo or timezone.utc).timestamp() * 1000)
+    except (TypeError, ValueError, OverflowError):
+        raise BadKey("it has to be an HTTP date, or milliseconds since 1970") from None
 
 
 class TooLong(Exception):

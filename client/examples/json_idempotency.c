@@ -8,6 +8,8 @@
  *     2xx  kept with its headers for an hour, replayed with Idempotent-Replayed: true
  *     else not kept: callers that wait for it get it too (one failure is not run fifty times),
  *          and the next request with the key runs anew
+ *     409  it may have been paid, and nobody knows: somebody has to look (--hold 1, the default)
+ *     412  the key is a UUIDv7 from a time that the server may have forgotten
  *
  *     build/release/examples/json_idempotency --port 5004
  *     curl -i 127.0.0.1:5004/payments -H 'X-Idempotency-Key: 1' --json '{"amount": 5}'
@@ -18,6 +20,7 @@
 
 #define TTL_MS (3600 * INT64_C(1000))
 #define LEASE_MS 30000
+#define ROUTE "/payments"
 #define CREDIT 1000000 /* a payment over it is declined */
 
 static enum idem_work create_payment(const struct web_request *request,
@@ -26,7 +29,7 @@ static enum idem_work create_payment(const struct web_request *request,
   char payment[DEMO_ID_BYTES];
   long amount;
   if (demo_amount(request->body, request->body_len, &amount) != 0)
-    return IDEM_WORK_FAILED; /* the route has looked */
+    return IDEM_WORK_NOTHING; /* the route has looked */
   enum idem_work work = guard_work(demo, "payment", claim);
   if (work != IDEM_WORK_DONE) return work;
   if (amount > CREDIT) {
@@ -36,7 +39,7 @@ static enum idem_work create_payment(const struct web_request *request,
   demo_id(payment);
   web_answer(response, 201, "application/json", "{\"payment\": \"%s\", \"amount\": %ld}\n", payment,
              amount);
-  web_add_header(response, "Location", "/payments/%s", payment);
+  web_add_header(response, "Location", ROUTE "/%s", payment);
   return IDEM_WORK_DONE;
 }
 
@@ -44,8 +47,8 @@ static void route(const struct web_request *request, struct web_response *respon
   char key[REPLAY_KEY_BYTES];
   enum replay_key found = replay_key_in_header(request, "X-Idempotency-Key", key);
   long amount;
-  if (strcmp(request->path, "/payments") != 0 || strcmp(request->method, "POST") != 0) {
-    web_problem(response, 404, "Not found", "There is only POST /payments.");
+  if (strcmp(request->path, ROUTE) != 0 || strcmp(request->method, "POST") != 0) {
+    web_problem(response, 404, "Not found", "There is only POST " ROUTE ".");
   } else if (found == REPLAY_NO_KEY) {
     web_problem(response, 400, "Bad request", "The header X-Idempotency-Key is required.");
   } else if (demo_amount(request->body, request->body_len, &amount) != 0) {
@@ -56,10 +59,11 @@ static void route(const struct web_request *request, struct web_response *respon
 }
 
 int main(int argc, char **argv) {
-  struct demo demo = {.port = 5004, .lease_ms = LEASE_MS, .wait_ms = 10000};
+  struct demo demo = {.port = 5004, .lease_ms = LEASE_MS, .wait_ms = 10000, .hold = 1};
   demo_options(&demo, argc, argv);
   struct guard guard = {.demo = &demo,
                         .name = "json",
+                        .route = ROUTE,
                         .view = create_payment,
                         .lease_ms = demo.lease_ms,
                         .wait_ms = demo.wait_ms,

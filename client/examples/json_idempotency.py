@@ -6,7 +6,10 @@
     else not kept: callers that wait for it get it too (one failure is not run fifty times over), and
          the next request with the key runs anew
 
-    JSON_TTL  3600   JSON_WAIT  10   JSON_LEASE  30   (seconds)
+A payment must not run twice.  So when the view raises, answers 5xx or dies, the key is UNKNOWN
+(409) until somebody has looked: JSON_HOLD.  If that is false the next request runs, as attempt 2.
+
+    JSON_TTL  3600   JSON_WAIT  10   JSON_LEASE  30   (seconds)   JSON_HOLD  true
 
 Run: /usr/bin/python3 json_idempotency.py   (FLASK_IDEM_URL, FLASK_JSON_TTL, ...)
 """
@@ -38,12 +41,12 @@ def create_payment():
 def create_app(view=create_payment):
     app = IdempotentFlask(__name__)
     app.config.from_mapping(IDEM_URL="redis://127.0.0.1:4336", MAX_CONTENT_LENGTH=1024 * 1024,
-                            JSON_TTL=3600, JSON_WAIT=10, JSON_LEASE=30)
+                            JSON_TTL=3600, JSON_WAIT=10, JSON_LEASE=30, JSON_HOLD=True)
     app.config.from_prefixed_env()
     app.guard(Policy(
         name="json", find_key=find_key, keeps=lambda status: 200 <= status < 300,
         ttl_s=app.config["JSON_TTL"], lease_s=app.config["JSON_LEASE"],
-        wait_s=app.config["JSON_WAIT"]))
+        wait_s=app.config["JSON_WAIT"], hold=app.config["JSON_HOLD"]))
     answer_errors_in_json(app)
     app.add_url_rule("/payments", "payments", view, methods=["POST"])
     return app

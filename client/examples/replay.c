@@ -1,9 +1,11 @@
 /* replay.c - see replay.h. */
 #include "client/examples/replay.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #define BOUNDARY_BYTES 71 /* RFC 2046: at most 70 characters */
 
@@ -55,6 +57,28 @@ enum replay_key replay_key_in_header(const struct web_request *request, const ch
   }
   key[len] = '\0';
   return check_key(key, len);
+}
+
+#define UUID_CHARACTERS 36
+
+/* "tttttttt-tttt-7xxx-[89ab]xxx-xxxxxxxxxxxx", RFC 9562: t is the time. */
+static int is_uuid7(const char *key) {
+  if (strlen(key) != UUID_CHARACTERS || key[14] != '7' || strchr("89abAB", key[19]) == NULL)
+    return 0;
+  for (int i = 0; i < UUID_CHARACTERS; i++) {
+    int dash = i == 8 || i == 13 || i == 18 || i == 23;
+    if (dash ? key[i] != '-' : !isxdigit((unsigned char)key[i])) return 0;
+  }
+  return 1;
+}
+
+int64_t replay_born(const char *key) {
+  unsigned high, low;
+  struct timespec now;
+  if (!is_uuid7(key) || sscanf(key, "%8x-%4x", &high, &low) != 2) return 0;
+  int64_t born_ms = (int64_t)high << 16 | low;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return born_ms <= (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 ? born_ms : 0;
 }
 
 enum replay_key replay_key_in_fields(const struct web_request *request, const char *name,
@@ -212,6 +236,7 @@ static char *storable(const char *headers) {
 
 char *replay_head(const struct web_response *response) {
   char *head = NULL;
+  if (response->broken) return NULL;
   char *headers = storable(response->headers);
   if (headers == NULL || asprintf(&head, "%d\n%s", response->status, headers) < 0) head = NULL;
   free(headers);

@@ -29,6 +29,10 @@ enum replay_key replay_key_in_header(const struct web_request *request, const ch
 enum replay_key replay_key_in_fields(const struct web_request *request, const char *name,
                                      char key[REPLAY_KEY_BYTES]);
 
+/* When the request was born, unix ms: a UUIDv7 says it. 0: another key, or a time in the future,
+ * which is a wrong clock's. */
+int64_t replay_born(const char *key);
+
 /*
  * Over the raw bytes: a client that retries sends what it sent. Two exceptions: the boundary of a
  * multipart body is new whenever a form is sent again, so it does not count; and neither do fields
@@ -42,7 +46,7 @@ int replay_fingerprint(const struct web_request *request, const char *key_field,
 int replay_keeps(int status);
 
 /* Status and headers as one text, to be kept beside the body, without those of the table in
- * replay.c. malloc'd; NULL without memory. */
+ * replay.c. malloc'd; NULL without memory, and for a response that is broken. */
 char *replay_head(const struct web_response *response);
 /* Makes the response from what is stored, or a 410 when replay_head has not made that. */
 void replay_restore(struct web_response *response, const struct idem_answer *answer);

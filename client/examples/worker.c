@@ -2,7 +2,8 @@
  * worker.c - a queue consumer that works on each message once, however often the queue delivers it,
  * and that resumes in the middle of a message after a crash.
  *
- * The queue is a pipe: a message is a line "ID TEXT" on stdin. On stdout goes what a real worker
+ * The queue is a pipe: a message is a line "ID TEXT" on stdin, or "ID@MS TEXT" when the queue knows
+ * when it was sent (unix ms; the same at each delivery). On stdout goes what a real worker
  * would tell its broker:
  *
  *     note ID STEP     the step is done and written down: it is not repeated after a crash
@@ -13,7 +14,9 @@
  *   - Two workers with the same message: one works, the other says nack ("busy"), or waits for the
  *     ack (--wait-ms).
  *   - A worker dies: when its lease expires, the next delivery goes on after the last step that was
- *     noted.
+ *     noted. A worker whose step fails says so, and the next delivery goes on at once.
+ *   - A message is so old that the server may have forgotten it: nack ("FORGOTTEN"), and somebody
+ *     has to look.
  *   - It dies between a step and its note: that step is done again. Only the step itself can
  * prevent this, by remembering the ID. It can also refuse the lower token of a worker that was
  * paused and wakes up late.
@@ -68,13 +71,23 @@ static void work_on(const struct demo *demo, struct idem_claim *claim, const cha
     printf("ack %s\n", id);
     return;
   }
-  /* No idem_abandon: it would forget the stage. The claim stays shut until its lease expires, then
-   * the next delivery goes on after the last step. */
-  printf("nack %s %s\n", id, trouble);
   fprintf(stderr, "%s: %s %s\n", id, trouble, idem_claim_message(claim));
+  /* What was done stays done, and the stage tells it: the next delivery goes on after the last
+   * step. A claim that is lost is somebody else's already. */
+  if (idem_claim_state(claim) != IDEM_CLAIM_LOST) idem_abandon(claim, IDEM_RELEASE_UNSURE);
+  printf("nack %s %s\n", id, trouble);
 }
 
-static void take(const struct demo *demo, struct idem_client *client, const char *id) {
+/* Cuts the time off the name. 0: it has none. */
+static int64_t take_born(char *id) {
+  char *at = strrchr(id, '@');
+  if (at == NULL) return 0;
+  *at = '\0';
+  return strtoll(at + 1, NULL, 10);
+}
+
+static void take(const struct demo *demo, struct idem_client *client, char *id) {
+  const int64_t born_unix_ms = take_born(id);
   const struct idem_bytes parts[] = {idem_text("orders"), idem_text(id)};
   char key[IDEM_KEY_LIMIT];
   size_t key_len;
@@ -84,8 +97,10 @@ static void take(const struct demo *demo, struct idem_client *client, const char
     printf("nack %.64s... too-long\n", id);
     return;
   }
-  const struct idem_request request = {
-      .key = idem_data(key, key_len), .lease_ms = demo->lease_ms, .wait_ms = demo->wait_ms};
+  const struct idem_request request = {.key = idem_data(key, key_len),
+                                       .lease_ms = demo->lease_ms,
+                                       .wait_ms = demo->wait_ms,
+                                       .born_unix_ms = born_unix_ms};
   switch (idem_begin(client, &request, &claim, &answer)) {
     case IDEM_RUN: work_on(demo, claim, id); break;
     case IDEM_REPLAY: printf("ack %s replayed\n", id); break;

@@ -67,7 +67,7 @@ exports.run = async (adapter) => {
     expect(number(reply[4]) > 0 && reply[4] <= 60000, reply);
   };
   const claim = async (...args) => {
-    const reply = await call('CLAIM', ...args);
+    const reply = await call('IDEM.CLAIM', ...args);
     expect(reply[0] === 'CLAIMED' && reply[3] === 1 && reply[4] === null, reply);
     return number(reply[1]);
   };
@@ -82,45 +82,47 @@ exports.run = async (adapter) => {
     expect((await adapter.getName(first)) === 'node', 'the name given at connect');
   });
   const token = await step('claim', async () => {
-    const reply = await call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 600000);
+    const reply = await call('IDEM.CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE',
+        600000);
     expect(reply.length === 5 && reply[0] === 'CLAIMED' && reply[2] === 600000 && reply[3] === 1 &&
         reply[4] === null, reply);
     return number(reply[1]);
   });
   await step('duplicate', async () => {
-    const reply = await call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-2');
-    expect(reply[0] === 'BUSY' && reply[1] > 0 && reply[1] <= 600000 && reply[3] === 'call-1',
+    const reply = await call('IDEM.CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-2');
+    expect(reply[0] === 'BUSY' && reply[1] > 0 && reply[1] <= 600000 && reply[3] === 'call-1' &&
+        reply[4] === null,
         reply);
   });
-  const waited = adapter.call(second, ['CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', '50000']);
+  const waited = adapter.call(second, ['IDEM.CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', '50000']);
   waited.catch(() => {});
   await step('store', async () => {
     await until('a waiting connection',
         async () => String(await adapter.info(first)).includes('blocked_clients:1\r\n'));
-    expect((await call('STORE', 'order-1', token, BODY, 'TTL', 60000, 'META', META)) === 1,
+    expect((await call('IDEM.STORE', 'order-1', token, BODY, 'TTL', 60000, 'META', META)) === 1,
         'one waiting caller');
   });
   await step('wait', async () => expectDone(await waited));
   await step('replay', async () => {
-    expectDone(await call('CLAIM', 'order-1', 'FP', 'fp-1'));
-    expectDone(await call('FETCH', 'order-1'));
+    expectDone(await call('IDEM.CLAIM', 'order-1', 'FP', 'fp-1'));
+    expectDone(await call('IDEM.FETCH', 'order-1'));
   });
   await step('binary', async () => {
-    const granted = await adapter.binary(first, ['CLAIM', BINARY_KEY]);
+    const granted = await adapter.binary(first, ['IDEM.CLAIM', BINARY_KEY]);
     const stored = await adapter.binary(first,
-        ['STORE', BINARY_KEY, String(granted[1]), BINARY_BODY]);
-    const fetched = await adapter.binary(first, ['FETCH', BINARY_KEY]);
+        ['IDEM.STORE', BINARY_KEY, String(granted[1]), BINARY_BODY]);
+    const fetched = await adapter.binary(first, ['IDEM.FETCH', BINARY_KEY]);
     expect(stored === 0 && BINARY_BODY.equals(fetched[1]), 'the body came back changed');
     expect(BINARY_BODY.equals(await adapter.binary(first, ['GET', BINARY_KEY])),
         'GET of the record');
   });
   await step('refusal', async () => {
-    await refused('MISMATCH', 'CLAIM', 'order-1', 'FP', 'fp-2');
-    await refused('STALE', 'STORE', 'order-1', token - 1, 'x');
+    await refused('MISMATCH', 'IDEM.CLAIM', 'order-1', 'FP', 'fp-2');
+    await refused('STALE', 'IDEM.STORE', 'order-1', token - 1, 'x');
     await refused('unknown command', 'LPUSH', 'a', 'b');
   });
   await step('null', async () => {
-    expect((await call('FETCH', 'nobody')) === null, 'FETCH of nothing');
+    expect((await call('IDEM.FETCH', 'nobody')) === null, 'FETCH of nothing');
   });
   await step('strings', () => adapter.strings(first));
   await step('transaction', async () => {
@@ -131,19 +133,19 @@ exports.run = async (adapter) => {
     const channel = '__idem__:order-2', seen = [];
     const leave = await adapter.listen(second, channel, (message) => seen.push(String(message)));
     await until('a listener', async () => (await adapter.listeners(first, channel)) === 1);
-    await call('STORE', 'order-2', await claim('order-2'), BODY);
+    await call('IDEM.STORE', 'order-2', await claim('order-2'), BODY);
     await until('a message', () => seen.length > 0);
     expect(seen[0] === 'done', seen);
     await leave();
   }));
   await step('pipeline', async () => {
     const keys = Array.from({ length: MANY }, (_, i) => `many-${i}`);
-    const claimed = await adapter.pipeline(first, keys.map((key) => ['CLAIM', key]));
+    const claimed = await adapter.pipeline(first, keys.map((key) => ['IDEM.CLAIM', key]));
     const tokens = claimed.map((reply) => number(reply[1]));
     expect(tokens.length === MANY && tokens.every((t, i) => i === 0 || t > tokens[i - 1]),
         'tokens rise');
     const stored = await adapter.pipeline(first,
-        keys.map((key, i) => ['STORE', key, String(tokens[i]), String(i)]));
+        keys.map((key, i) => ['IDEM.STORE', key, String(tokens[i]), String(i)]));
     expect(stored.length === MANY && stored.every((n) => n === 0), 'STORE in a pipeline');
   });
   await step('reconnect', async () => {
@@ -152,7 +154,7 @@ exports.run = async (adapter) => {
     let reply;
     // What was sent before the client noticed may fail; OWNER makes sending again safe.
     await until('the client', async () => {
-      reply = await call('CLAIM', 'order-1', 'OWNER', 'call-9').catch(() => null);
+      reply = await call('IDEM.CLAIM', 'order-1', 'OWNER', 'call-9').catch(() => null);
       return reply;
     });
     expect(reply[0] === 'CLAIMED' && reply[1] > token && reply[3] === 1, reply);

@@ -100,7 +100,7 @@ static void await_text(const char *command, const char *text) {
 }
 
 static long long claim(const char *key) {
-  redisReply *reply = ask(first, REDIS_REPLY_ARRAY, "CLAIM %s", key);
+  redisReply *reply = ask(first, REDIS_REPLY_ARRAY, "IDEM.CLAIM %s", key);
   if (!is(reply->element[0], "CLAIMED") || reply->element[3]->integer != 1) fail("CLAIM", reply);
   long long token = reply->element[1]->integer;
   freeReplyObject(reply);
@@ -109,7 +109,7 @@ static long long claim(const char *key) {
 
 static long long claim_step(void) {
   redisReply *reply =
-      ask(first, REDIS_REPLY_ARRAY, "CLAIM order-1 FP fp-1 OWNER call-1 LEASE 600000");
+      ask(first, REDIS_REPLY_ARRAY, "IDEM.CLAIM order-1 FP fp-1 OWNER call-1 LEASE 600000");
   if (reply->elements != 5 || !is(reply->element[0], "CLAIMED") ||
       reply->element[1]->type != REDIS_REPLY_INTEGER || reply->element[2]->integer != 600000 ||
       reply->element[3]->integer != 1 || reply->element[4]->type != REDIS_REPLY_NIL)
@@ -120,8 +120,8 @@ static long long claim_step(void) {
 }
 
 static void duplicate_step(void) {
-  redisReply *reply = ask(first, REDIS_REPLY_ARRAY, "CLAIM order-1 FP fp-1 OWNER call-2");
-  if (!is(reply->element[0], "BUSY") || reply->element[1]->integer <= 0 ||
+  redisReply *reply = ask(first, REDIS_REPLY_ARRAY, "IDEM.CLAIM order-1 FP fp-1 OWNER call-2");
+  if (reply->elements != 5 || !is(reply->element[0], "BUSY") || reply->element[1]->integer <= 0 ||
       !is(reply->element[3], "call-1"))
     fail("CLAIM", reply->element[0]);
   freeReplyObject(reply);
@@ -135,10 +135,10 @@ static void send_now(redisContext *context, const char *command) {
 }
 
 static void store_step(long long token) {
-  send_now(second, "CLAIM order-1 FP fp-1 WAIT 50000");
+  send_now(second, "IDEM.CLAIM order-1 FP fp-1 WAIT 50000");
   await_text("INFO clients", "blocked_clients:1\r\n");
-  redisReply *reply =
-      ask(first, REDIS_REPLY_INTEGER, "STORE order-1 %lld %s TTL 60000 META %s", token, BODY, META);
+  redisReply *reply = ask(first, REDIS_REPLY_INTEGER,
+                          "IDEM.STORE order-1 %lld %s TTL 60000 META %s", token, BODY, META);
   if (reply->integer != 1) fail("one waiting caller", reply);
   freeReplyObject(reply);
 }
@@ -153,10 +153,10 @@ static void binary_step(void) {
   char body[262];
   for (int i = 0; i < 256; i++) body[i] = (char)i;
   memcpy(body + 256, "\r\n\0\r\n$", 6);
-  redisReply *claimed = ask(first, REDIS_REPLY_ARRAY, "CLAIM %b", key, sizeof key - 1);
-  redisReply *stored = ask(first, REDIS_REPLY_INTEGER, "STORE %b %lld %b", key, sizeof key - 1,
+  redisReply *claimed = ask(first, REDIS_REPLY_ARRAY, "IDEM.CLAIM %b", key, sizeof key - 1);
+  redisReply *stored = ask(first, REDIS_REPLY_INTEGER, "IDEM.STORE %b %lld %b", key, sizeof key - 1,
                            claimed->element[1]->integer, body, sizeof body);
-  redisReply *fetched = ask(first, REDIS_REPLY_ARRAY, "FETCH %b", key, sizeof key - 1);
+  redisReply *fetched = ask(first, REDIS_REPLY_ARRAY, "IDEM.FETCH %b", key, sizeof key - 1);
   if (stored->integer != 0 || fetched->element[1]->len != sizeof body ||
       memcmp(fetched->element[1]->str, body, sizeof body) != 0)
     fail("the body came back changed", NULL);
@@ -186,7 +186,7 @@ static void transaction_step(void) {
 static void pubsub_step(void) {
   freeReplyObject(ask(second, REDIS_REPLY_ARRAY, "SUBSCRIBE __idem__:order-2"));
   await_text("PUBSUB NUMSUB __idem__:order-2", "1");
-  freeReplyObject(ask(first, REDIS_REPLY_INTEGER, "STORE order-2 %lld x", claim("order-2")));
+  freeReplyObject(ask(first, REDIS_REPLY_INTEGER, "IDEM.STORE order-2 %lld x", claim("order-2")));
   redisReply *reply = read_reply(second);
   if (reply->elements != 3 || !is(reply->element[0], "message") || !is(reply->element[2], "done"))
     fail("the message", reply);
@@ -195,7 +195,7 @@ static void pubsub_step(void) {
 
 static void pipeline_step(void) {
   long long tokens[MANY], before = 0;
-  for (int i = 0; i < MANY; i++) redisAppendCommand(first, "CLAIM many-%d", i);
+  for (int i = 0; i < MANY; i++) redisAppendCommand(first, "IDEM.CLAIM many-%d", i);
   for (int i = 0; i < MANY; i++) {
     redisReply *reply = read_reply(first);
     tokens[i] = reply->elements == 5 ? reply->element[1]->integer : 0;
@@ -204,7 +204,7 @@ static void pipeline_step(void) {
     freeReplyObject(reply);
   }
   for (int i = 0; i < MANY; i++)
-    redisAppendCommand(first, "STORE many-%d %lld %d", i, tokens[i], i);
+    redisAppendCommand(first, "IDEM.STORE many-%d %lld %d", i, tokens[i], i);
   for (int i = 0; i < MANY; i++) {
     redisReply *reply = read_reply(first);
     if (reply->type != REDIS_REPLY_INTEGER || reply->integer != 0) fail("STORE", reply);
@@ -255,16 +255,16 @@ int main(void) {
   next("wait");
   expect_done(read_reply(second));
   next("replay");
-  expect_done(ask(first, REDIS_REPLY_ARRAY, "CLAIM order-1 FP fp-1"));
-  expect_done(ask(first, REDIS_REPLY_ARRAY, "FETCH order-1"));
+  expect_done(ask(first, REDIS_REPLY_ARRAY, "IDEM.CLAIM order-1 FP fp-1"));
+  expect_done(ask(first, REDIS_REPLY_ARRAY, "IDEM.FETCH order-1"));
   next("binary");
   binary_step();
   next("refusal");
-  expect_refused("MISMATCH", ask(first, REDIS_REPLY_ERROR, "CLAIM order-1 FP fp-2"));
-  expect_refused("STALE", ask(first, REDIS_REPLY_ERROR, "STORE order-1 %lld x", token - 1));
+  expect_refused("MISMATCH", ask(first, REDIS_REPLY_ERROR, "IDEM.CLAIM order-1 FP fp-2"));
+  expect_refused("STALE", ask(first, REDIS_REPLY_ERROR, "IDEM.STORE order-1 %lld x", token - 1));
   expect_refused("unknown command", ask(first, REDIS_REPLY_ERROR, "LPUSH a b"));
   next("null");
-  freeReplyObject(ask(first, REDIS_REPLY_NIL, "FETCH nobody"));
+  freeReplyObject(ask(first, REDIS_REPLY_NIL, "IDEM.FETCH nobody"));
   next("strings");
   strings_step();
   next("transaction");

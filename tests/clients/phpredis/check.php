@@ -84,51 +84,55 @@ step('name', function () use ($first) {
       'CLIENT SETNAME, GETNAME');
 });
 $token = step('claim', function () use ($first) {
-  $reply = $first->rawCommand('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 600000);
+  $reply = $first->rawCommand('IDEM.CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE',
+      600000);
   expect($reply[0] === 'CLAIMED' && is_int($reply[1]) && $reply[2] === 600000 && $reply[3] === 1,
       json_encode($reply));
   expect($reply[4] === null || $reply[4] === false, json_encode($reply));
   return $reply[1];
 });
 step('duplicate', function () use ($first) {
-  $reply = $first->rawCommand('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-2');
-  expect($reply[0] === 'BUSY' && $reply[1] > 0 && $reply[1] <= 600000 && $reply[3] === 'call-1',
+  $reply = $first->rawCommand('IDEM.CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-2');
+  expect(count($reply) === 5 && $reply[0] === 'BUSY' && $reply[1] > 0 && $reply[1] <= 600000 &&
+      $reply[3] === 'call-1' && !$reply[4], // a null, which is false here
       json_encode($reply));
 });
 $waiter = apart(function ($second) {
-  $reply = $second->rawCommand('CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', 50000);
+  $reply = $second->rawCommand('IDEM.CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', 50000);
   return array_slice($reply, 0, 3) === ['DONE', BODY, META];
 });
 step('store', function () use ($first, $token) {
   until(function () use ($first) { return $first->info('clients')['blocked_clients'] == 1; },
       'a waiting connection');
-  expect($first->rawCommand('STORE', 'order-1', $token, BODY, 'TTL', 60000, 'META', META) === 1,
+  expect(
+      $first->rawCommand('IDEM.STORE', 'order-1', $token, BODY, 'TTL', 60000, 'META', META) === 1,
       'one waiting caller');
 });
 step('wait', function () use ($waiter) {
   expect(fine($waiter), 'what the waiting connection was told');
 });
 step('replay', function () use ($first) {
-  foreach ([['CLAIM', 'order-1', 'FP', 'fp-1'], ['FETCH', 'order-1']] as $command) {
+  foreach ([['IDEM.CLAIM', 'order-1', 'FP', 'fp-1'], ['IDEM.FETCH', 'order-1']] as $command) {
     $reply = $first->rawCommand(...$command);
     expect(array_slice($reply, 0, 3) === ['DONE', BODY, META] && $reply[4] > 0 &&
         $reply[4] <= 60000, json_encode($reply));
   }
 });
 step('binary', function () use ($first) {
-  $claim = $first->rawCommand('CLAIM', BINARY_KEY);
-  expect($first->rawCommand('STORE', BINARY_KEY, $claim[1], BINARY_BODY) === 0, 'STORE');
-  expect($first->rawCommand('FETCH', BINARY_KEY)[1] === BINARY_BODY, 'the body came back changed');
+  $claim = $first->rawCommand('IDEM.CLAIM', BINARY_KEY);
+  expect($first->rawCommand('IDEM.STORE', BINARY_KEY, $claim[1], BINARY_BODY) === 0, 'STORE');
+  expect($first->rawCommand('IDEM.FETCH', BINARY_KEY)[1] === BINARY_BODY,
+      'the body came back changed');
   expect($first->get(BINARY_KEY) === BINARY_BODY, 'GET of the record');
 });
 step('refusal', function () use ($first, $token) {
-  refused($first, 'MISMATCH', 'CLAIM', 'order-1', 'FP', 'fp-2');
-  refused($first, 'STALE', 'STORE', 'order-1', $token - 1, 'x');
+  refused($first, 'MISMATCH', 'IDEM.CLAIM', 'order-1', 'FP', 'fp-2');
+  refused($first, 'STALE', 'IDEM.STORE', 'order-1', $token - 1, 'x');
   refused($first, 'unknown command', 'LPUSH', 'a', 'b');
   $first->clearLastError();
 });
 step('null', function () use ($first) {
-  $reply = $first->rawCommand('FETCH', 'nobody');
+  $reply = $first->rawCommand('IDEM.FETCH', 'nobody');
   expect(!$reply && $first->getLastError() === null, 'FETCH of nothing');
 });
 step('strings', function () use ($first) {
@@ -151,25 +155,25 @@ step('pubsub', function () use ($first) {
   until(function () use ($first) {
     return $first->pubsub('numsub', ['__idem__:order-2'])['__idem__:order-2'] == 1;
   }, 'a listener');
-  $claim = $first->rawCommand('CLAIM', 'order-2');
-  $first->rawCommand('STORE', 'order-2', $claim[1], BODY);
+  $claim = $first->rawCommand('IDEM.CLAIM', 'order-2');
+  $first->rawCommand('IDEM.STORE', 'order-2', $claim[1], BODY);
   expect(fine($listener), 'what the listener was told');
 });
 step('pipeline', function () use ($first) {
   $pipe = $first->multi(Redis::PIPELINE);
-  for ($i = 0; $i < 200; $i++) $pipe->rawCommand('CLAIM', "many-$i");
+  for ($i = 0; $i < 200; $i++) $pipe->rawCommand('IDEM.CLAIM', "many-$i");
   $tokens = array_map(function ($reply) { return $reply[0] === 'CLAIMED' ? $reply[1] : -1; },
       $pipe->exec());
   $sorted = array_unique($tokens);
   sort($sorted);
   expect(count($tokens) === 200 && $tokens === $sorted && $tokens[0] > 0, 'tokens rise');
   $pipe = $first->multi(Redis::PIPELINE);
-  foreach ($tokens as $i => $token) $pipe->rawCommand('STORE', "many-$i", $token, "$i");
+  foreach ($tokens as $i => $token) $pipe->rawCommand('IDEM.STORE', "many-$i", $token, "$i");
   expect($pipe->exec() === array_fill(0, 200, 0), 'STORE in a pipeline');
 });
 step('reconnect', function () use ($first, $token) {
   echo "restart\n";
   expect(fgets(STDIN) === "restarted\n", 'the server was not restarted');
-  $reply = $first->rawCommand('CLAIM', 'order-1'); // phpredis connects again by itself
+  $reply = $first->rawCommand('IDEM.CLAIM', 'order-1'); // phpredis connects again by itself
   expect($reply[0] === 'CLAIMED' && $reply[1] > $token && $reply[3] === 1, json_encode($reply));
 });

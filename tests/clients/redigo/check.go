@@ -81,7 +81,7 @@ func refused(c redis.Conn, code, command string, args ...interface{}) {
 }
 
 func claim(c redis.Conn, args ...interface{}) int64 {
-	v := array(do(c, "CLAIM", args...))
+	v := array(do(c, "IDEM.CLAIM", args...))
 	expect(text(v[0]) == "CLAIMED" && number(v[3]) == 1 && v[4] == nil, v)
 	return number(v[1])
 }
@@ -103,17 +103,17 @@ func main() {
 		expect(text(do(first, "CLIENT", "GETNAME")) == "redigo", "the name given at connect")
 	})
 	step("claim", func() {
-		v := array(do(first, "CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 600000))
+		v := array(do(first, "IDEM.CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 600000))
 		expect(text(v[0]) == "CLAIMED" && number(v[2]) == 600000 && number(v[3]) == 1 && v[4] == nil, v)
 		token = number(v[1])
 	})
 	step("duplicate", func() {
-		v := array(do(first, "CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-2"))
-		expect(text(v[0]) == "BUSY" && number(v[1]) > 0 && number(v[1]) <= 600000 &&
+		v := array(do(first, "IDEM.CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-2"))
+		expect(len(v) == 5 && text(v[0]) == "BUSY" && number(v[1]) > 0 && number(v[1]) <= 600000 &&
 			text(v[3]) == "call-1", v)
 	})
 	go func() {
-		reply, err := second.Do("CLAIM", "order-1", "FP", "fp-1", "WAIT", 50000)
+		reply, err := second.Do("IDEM.CLAIM", "order-1", "FP", "fp-1", "WAIT", 50000)
 		if err != nil {
 			reply = err
 		}
@@ -123,13 +123,13 @@ func main() {
 		await("a waiting connection", func() bool {
 			return strings.Contains(text(do(first, "INFO", "clients")), "blocked_clients:1\r\n")
 		})
-		expect(number(do(first, "STORE", "order-1", token, body, "TTL", 60000, "META", meta)) == 1,
+		expect(number(do(first, "IDEM.STORE", "order-1", token, body, "TTL", 60000, "META", meta)) == 1,
 			"one waiting caller")
 	})
 	step("wait", func() { expectDone(<-waited) })
 	step("replay", func() {
-		expectDone(do(first, "CLAIM", "order-1", "FP", "fp-1"))
-		expectDone(do(first, "FETCH", "order-1"))
+		expectDone(do(first, "IDEM.CLAIM", "order-1", "FP", "fp-1"))
+		expectDone(do(first, "IDEM.FETCH", "order-1"))
 	})
 	step("binary", func() {
 		key, blob := []byte("bin\r\n\x00\xff key"), []byte{}
@@ -137,16 +137,16 @@ func main() {
 			blob = append(blob, byte(i))
 		}
 		blob = append(blob, "\r\n\x00\r\n$5\r\n"...)
-		expect(number(do(first, "STORE", key, claim(first, key), blob)) == 0, "STORE")
-		back, err := redis.Bytes(array(do(first, "FETCH", key))[1], nil)
+		expect(number(do(first, "IDEM.STORE", key, claim(first, key), blob)) == 0, "STORE")
+		back, err := redis.Bytes(array(do(first, "IDEM.FETCH", key))[1], nil)
 		expect(err == nil && bytes.Equal(back, blob), "the body came back changed")
 	})
 	step("refusal", func() {
-		refused(first, "MISMATCH", "CLAIM", "order-1", "FP", "fp-2")
-		refused(first, "STALE", "STORE", "order-1", token-1, "x")
+		refused(first, "MISMATCH", "IDEM.CLAIM", "order-1", "FP", "fp-2")
+		refused(first, "STALE", "IDEM.STORE", "order-1", token-1, "x")
 		refused(first, "unknown command", "LPUSH", "a", "b")
 	})
-	step("null", func() { expect(do(first, "FETCH", "nobody") == nil, "FETCH of nothing") })
+	step("null", func() { expect(do(first, "IDEM.FETCH", "nobody") == nil, "FETCH of nothing") })
 	step("strings", func() {
 		expect(text(do(first, "SET", "lock", "mine", "NX", "PX", 600000)) == "OK", "SET NX PX")
 		expect(do(first, "SET", "lock", "yours", "NX", "PX", 600000) == nil, "a second SET NX")
@@ -184,7 +184,7 @@ func pubsub(pool *redis.Pool, first redis.Conn) {
 	await("a listener", func() bool {
 		return number(array(do(first, "PUBSUB", "NUMSUB", channel))[1]) == 1
 	})
-	do(first, "STORE", "order-2", claim(first, "order-2"), body)
+	do(first, "IDEM.STORE", "order-2", claim(first, "order-2"), body)
 	for {
 		switch seen := listener.ReceiveWithTimeout(60 * time.Second).(type) {
 		case redis.Message:
@@ -200,7 +200,7 @@ func pipeline(c redis.Conn) {
 	const many = 200
 	tokens, stored := []int64{0}, []interface{}{}
 	for i := 0; i < many; i++ {
-		c.Send("CLAIM", fmt.Sprint("many-", i))
+		c.Send("IDEM.CLAIM", fmt.Sprint("many-", i))
 	}
 	for _, reply := range array(do(c, "")) {
 		token := number(array(reply)[1])
@@ -209,7 +209,7 @@ func pipeline(c redis.Conn) {
 	}
 	expect(len(tokens) == many+1, len(tokens))
 	for i := 0; i < many; i++ {
-		c.Send("STORE", fmt.Sprint("many-", i), tokens[i+1], i)
+		c.Send("IDEM.STORE", fmt.Sprint("many-", i), tokens[i+1], i)
 		stored = append(stored, int64(0))
 	}
 	expect(reflect.DeepEqual(array(do(c, "")), stored), "STORE in a pipeline")

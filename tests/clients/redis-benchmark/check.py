@@ -47,7 +47,7 @@ def pipelined():
 def claim():
     with Client((HOST, PORT)) as client:
         client.call("FLUSHALL")
-    benchmark("-q", "-r", str(KEYS), "CLAIM", "order:__rand_int__")
+    benchmark("-q", "-r", str(KEYS), "IDEM.CLAIM", "order:__rand_int__")
     expect(KEYS * 0.9 < keys() <= KEYS, f"{keys()} keys")
 
 

@@ -92,21 +92,23 @@ def name():
 
 
 def claim():
-    got = first.ask("CLAIM order-1 FP fp-1 OWNER call-1 LEASE 600000")
+    got = first.ask("IDEM.CLAIM order-1 FP fp-1 OWNER call-1 LEASE 600000")
     expect(got[0] == '"CLAIMED"', repr(got))
     expect(got[2:] == ["(integer) 600000", "(integer) 1", "(nil)"], repr(got))
     return integer(got[1])
 
 
 def duplicate():
-    got = first.ask("CLAIM order-1 FP fp-1 OWNER call-2")
-    expect(got[0] == '"BUSY"' and 0 < integer(got[1]) <= 600000 and got[3] == '"call-1"', repr(got))
+    got = first.ask("IDEM.CLAIM order-1 FP fp-1 OWNER call-2")
+    expect(got[0] == '"BUSY"' and 0 < integer(got[1]) <= 600000, repr(got))
+    expect(got[3:] == ['"call-1"', "(nil)"],
+           repr(got))
 
 
 def store(token):
-    second.send("CLAIM order-1 FP fp-1 WAIT 50000")
+    second.send("IDEM.CLAIM order-1 FP fp-1 WAIT 50000")
     until(lambda: "blocked_clients:1" in mode("INFO", "clients"), "a waiting connection")
-    got = first.ask(f"STORE order-1 {token} the-response TTL 60000 META 201")
+    got = first.ask(f"IDEM.STORE order-1 {token} the-response TTL 60000 META 201")
     expect(got == ["(integer) 1"], repr(got))
 
 
@@ -117,21 +119,21 @@ def expect_done(got):
 
 def binary():
     key = quoted(BINARY_KEY)
-    token = integer(first.ask(f"CLAIM {key}")[1])
-    expect(first.ask(f"STORE {key} {token} {quoted(BINARY_BODY)}") == ["(integer) 0"], "STORE")
-    fetched = first.ask(f"FETCH {key}")[1]
+    token = integer(first.ask(f"IDEM.CLAIM {key}")[1])
+    expect(first.ask(f"IDEM.STORE {key} {token} {quoted(BINARY_BODY)}") == ["(integer) 0"], "STORE")
+    fetched = first.ask(f"IDEM.FETCH {key}")[1]
     expect(unquoted(fetched[1:-1]) == BINARY_BODY, "the body came back changed")
     # -x takes the last argument from standard input as it is.
-    token = integer(first.ask("CLAIM from-a-file")[1])
-    mode("-x", "STORE", "from-a-file", str(token), input=BINARY_BODY)
+    token = integer(first.ask("IDEM.CLAIM from-a-file")[1])
+    mode("-x", "IDEM.STORE", "from-a-file", str(token), input=BINARY_BODY)
     done = subprocess.run([*COMMAND, "--raw", "GET", "from-a-file"], capture_output=True,
                           timeout=120)
     expect(done.stdout == BINARY_BODY + b"\n", "-x and --raw changed the body")
 
 
 def refusal(token):
-    for code, line in (("MISMATCH", "CLAIM order-1 FP fp-2"),
-                       ("STALE", f"STORE order-1 {token - 1} x"),
+    for code, line in (("MISMATCH", "IDEM.CLAIM order-1 FP fp-2"),
+                       ("STALE", f"IDEM.STORE order-1 {token - 1} x"),
                        ("ERR unknown command 'LPUSH', with args beginning with: 'a' 'b'",
                         "LPUSH a b")):
         got = first.ask(line)
@@ -158,8 +160,8 @@ def pubsub():
     try:
         channel = "PUBSUB NUMSUB __idem__:order-2"
         until(lambda: first.ask(channel)[1] == "(integer) 1", "a listener")
-        token = integer(first.ask("CLAIM order-2")[1])
-        first.ask(f"STORE order-2 {token} x")
+        token = integer(first.ask("IDEM.CLAIM order-2")[1])
+        first.ask(f"IDEM.STORE order-2 {token} x")
         lines = [listener.stdout.readline().strip() for _ in range(6)]
         expect(lines[-3:] == ["message", "__idem__:order-2", "done"], repr(lines))
     finally:
@@ -169,7 +171,7 @@ def pubsub():
 
 def pipeline():
     for number in range(200):
-        first.send(f"CLAIM many-{number}")
+        first.send(f"IDEM.CLAIM many-{number}")
     got = first.read()
     tokens = [integer(got[at + 1]) for at, line in enumerate(got) if line == '"CLAIMED"']
     expect(len(tokens) == 200 and tokens == sorted(set(tokens)), repr(got[:6]))
@@ -177,14 +179,14 @@ def pipeline():
 
 def reconnect(token):
     restart()
-    got = first.ask("CLAIM order-1 OWNER again")
+    got = first.ask("IDEM.CLAIM order-1 OWNER again")
     if got and got[0].startswith("Error: "):  # with this line it notices that the server has left
-        got = first.ask("CLAIM order-1 OWNER again")
+        got = first.ask("IDEM.CLAIM order-1 OWNER again")
     expect(got and got[0] == '"CLAIMED"' and integer(got[1]) > token, repr(got))
 
 
 def pipe():
-    commands = b"".join(b"*4\r\n$5\r\nCLAIM\r\n$%d\r\npipe-%d\r\n$2\r\nFP\r\n$2\r\n\r\n\r\n"
+    commands = b"".join(b"*4\r\n$10\r\nIDEM.CLAIM\r\n$%d\r\npipe-%d\r\n$2\r\nFP\r\n$2\r\n\r\n\r\n"
                         % (len(b"pipe-%d" % n), n) for n in range(5000))
     said = mode("--pipe", input=commands)
     expect("errors: 0, replies: 5000" in said, said)
@@ -281,7 +283,8 @@ def on_terminal(use):
 def hints(terminal):
     terminal.type("CLAIM ")
     terminal.await_text("CLAIM key [FP fingerprint] [OWNER id] [LEASE milliseconds]"
-                        " [WAIT milliseconds] [BIND] [HOLD] [TAKEOVER]")
+                        " [WAIT milliseconds] [BORN unix-time-milliseconds] [BIND] [HOLD]"
+                        " [TAKEOVER token]")
     terminal.type("order-3 ")  # typed words disappear from the hint
     terminal.await_text("CLAIM order-3 [FP fingerprint] [OWNER id]")
     terminal.enter("WAIT 5000", '1) "CLAIMED"')
@@ -313,10 +316,10 @@ step("duplicate", duplicate)
 step("store", store, granted)
 step("wait", lambda: expect_done(second.read()))
 step("replay", lambda: [expect_done(first.ask(line)) for line in
-                        ("CLAIM order-1 FP fp-1", "FETCH order-1")])
+                        ("IDEM.CLAIM order-1 FP fp-1", "IDEM.FETCH order-1")])
 step("binary", binary)
 step("refusal", refusal, granted)
-step("null", lambda: expect(first.ask("FETCH nothing-here") == ["(nil)"], "FETCH of nothing"))
+step("null", lambda: expect(first.ask("IDEM.FETCH nothing-here") == ["(nil)"], "FETCH of nothing"))
 step("strings", strings)
 step("transaction", transaction)
 step("pubsub", pubsub)

@@ -30,23 +30,25 @@ def name():
 
 
 def claim():
-    reply = call("CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 600000)
+    reply = call("IDEM.CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 600000)
     expect(reply[0] == b"CLAIMED" and reply[2:] == [600000, 1, None], repr(reply))
     expect(isinstance(reply[1], int) and reply[1] > 0, repr(reply))
     return reply[1]
 
 
 def duplicate(token):
-    again = call("CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 600000)
+    again = call("IDEM.CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-1", "LEASE", 600000)
     expect(again == [b"CLAIMED", token, 600000, 1, None], f"a retry by its owner: {again!r}")
-    reply = call("CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-2")
-    expect(reply[0] == b"BUSY" and 0 < reply[1] <= 600000 and reply[3] == b"call-1", repr(reply))
+    reply = call("IDEM.CLAIM", "order-1", "FP", "fp-1", "OWNER", "call-2")
+    expect(reply[0] == b"BUSY" and 0 < reply[1] <= 600000, repr(reply))
+    expect(reply[3:] == [b"call-1", None], repr(reply))
 
 
 def start_waiter(answers):
     def wait():
         try:
-            answers.append(second.execute_command("CLAIM", "order-1", "FP", "fp-1", "WAIT", 50000))
+            answers.append(second.execute_command("IDEM.CLAIM", "order-1", "FP", "fp-1",
+                                                  "WAIT", 50000))
         except redis.RedisError as error:
             answers.append(error)
 
@@ -57,7 +59,7 @@ def start_waiter(answers):
 
 
 def replay():
-    for reply in (call("CLAIM", "order-1", "FP", "fp-1"), call("FETCH", "order-1")):
+    for reply in (call("IDEM.CLAIM", "order-1", "FP", "fp-1"), call("IDEM.FETCH", "order-1")):
         expect(reply[:3] == [b"DONE", BODY, META] and 0 < reply[4] <= 60000, repr(reply))
 
 
@@ -67,14 +69,14 @@ def waited(thread, answers):
 
 
 def store(token):
-    stored = call("STORE", "order-1", token, BODY, "TTL", 60000, "META", META)
+    stored = call("IDEM.STORE", "order-1", token, BODY, "TTL", 60000, "META", META)
     expect(stored == 1, f"one waiting caller, not {stored!r}")
 
 
 def binary():
-    token = call("CLAIM", BINARY_KEY)[1]
-    expect(call("STORE", BINARY_KEY, token, BINARY_BODY) == 0, "STORE")
-    expect(call("FETCH", BINARY_KEY)[1] == BINARY_BODY, "the body came back changed")
+    token = call("IDEM.CLAIM", BINARY_KEY)[1]
+    expect(call("IDEM.STORE", BINARY_KEY, token, BINARY_BODY) == 0, "STORE")
+    expect(call("IDEM.FETCH", BINARY_KEY)[1] == BINARY_BODY, "the body came back changed")
     expect(first.get(BINARY_KEY) == BINARY_BODY, "GET of the record")
 
 
@@ -86,8 +88,8 @@ def refused(code, *args):
 
 
 def refusal(token):
-    refused("MISMATCH", "CLAIM", "order-1", "FP", "fp-2")
-    refused("STALE", "STORE", "order-1", token - 1, "x")
+    refused("MISMATCH", "IDEM.CLAIM", "order-1", "FP", "fp-2")
+    refused("STALE", "IDEM.STORE", "order-1", token - 1, "x")
     refused("unknown command", "LPUSH", "a", "b")
 
 
@@ -108,8 +110,8 @@ def pubsub():
         channel = "__idem__:order-2"
         listener.subscribe(channel)
         until(lambda: first.pubsub_numsub(channel) == [(channel.encode(), 1)], "a listener")
-        token = call("CLAIM", "order-2")[1]
-        call("STORE", "order-2", token, BODY)
+        token = call("IDEM.CLAIM", "order-2")[1]
+        call("IDEM.STORE", "order-2", token, BODY)
         messages = []
         until(lambda: messages.append(listener.get_message(timeout=1)) or messages[-1],
               "a message")
@@ -119,13 +121,13 @@ def pubsub():
 def pipeline():
     batch = first.pipeline(transaction=False)
     for number in range(200):
-        batch.execute_command("CLAIM", f"many-{number}")
+        batch.execute_command("IDEM.CLAIM", f"many-{number}")
     claimed = batch.execute()
     tokens = [reply[1] for reply in claimed]
     expect(all(reply[0] == b"CLAIMED" for reply in claimed), repr(claimed[:3]))
     expect(tokens == sorted(set(tokens)), "tokens rise")
     for number, token in enumerate(tokens):
-        batch.execute_command("STORE", f"many-{number}", token, str(number))
+        batch.execute_command("IDEM.STORE", f"many-{number}", token, str(number))
     expect(batch.execute() == [0] * 200, "STORE in a pipeline")
 
 
@@ -140,15 +142,15 @@ def administration():
     expect(first.client_pause(30) and first.client_unpause() and first.ping(), "CLIENT PAUSE")
     before = first.config_get("slowlog-log-slower-than")["slowlog-log-slower-than"]
     expect(first.config_set("slowlog-log-slower-than", 0), "CONFIG SET")
-    call("FETCH", "slow")
+    call("IDEM.FETCH", "slow")
     slow = first.slowlog_get(10)
-    expect(any(b"FETCH slow" in entry["command"] for entry in slow), repr(slow[:3]))
+    expect(any(b"IDEM.FETCH slow" in entry["command"] for entry in slow), repr(slow[:3]))
     expect(first.config_set("slowlog-log-slower-than", before) and first.slowlog_reset(), "back")
     expect(first.slowlog_len() == 0 and call("LATENCY", "LATEST") == [], "SLOWLOG LEN, LATENCY")
     with second.monitor() as watcher:
-        call("FETCH", "watched")
+        call("IDEM.FETCH", "watched")
         seen = watcher.next_command()["command"]
-        expect(seen == "FETCH watched", repr(seen))
+        expect(seen == "IDEM.FETCH watched", repr(seen))
     information = first.info("everything")
     expect(information["redis_version"] == "7.0.15" and information["role"] == "master" and
            information["db0"]["keys"] == first.dbsize() and
@@ -164,7 +166,7 @@ def administration():
 
 def reconnect(token):
     restart()
-    reply = call("CLAIM", "order-1")
+    reply = call("IDEM.CLAIM", "order-1")
     expect(reply[0] == b"CLAIMED" and reply[1] > token and reply[3] == 1, repr(reply))
 
 
@@ -179,7 +181,7 @@ step("wait", waited, waiter, replies)
 step("replay", replay)
 step("binary", binary)
 step("refusal", refusal, granted)
-step("null", lambda: expect(call("FETCH", "nothing-here") is None, "FETCH of nothing"))
+step("null", lambda: expect(call("IDEM.FETCH", "nothing-here") is None, "FETCH of nothing"))
 step("strings", strings)
 step("transaction", transaction)
 step("pubsub", pubsub)

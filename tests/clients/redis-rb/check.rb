@@ -49,40 +49,41 @@ step('name') do
   expect(first.call('CLIENT', 'GETNAME') == 'ruby', 'CLIENT GETNAME')
 end
 token = step('claim') do
-  reply = first.call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 600_000)
+  reply = first.call('IDEM.CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-1', 'LEASE', 600_000)
   expect(reply[0] == 'CLAIMED' && reply[1].is_a?(Integer) && reply[2..] == [600_000, 1, nil],
       reply.inspect)
   reply[1]
 end
 step('duplicate') do
-  reply = first.call('CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-2')
-  expect(reply[0] == 'BUSY' && reply[1].between?(1, 600_000) && reply[3] == 'call-1', reply.inspect)
+  reply = first.call('IDEM.CLAIM', 'order-1', 'FP', 'fp-1', 'OWNER', 'call-2')
+  expect(reply[0] == 'BUSY' && reply[1].between?(1, 600_000), reply.inspect)
+  expect(reply[3..] == ['call-1', nil], reply.inspect)
 end
-waiter = Thread.new { second.call('CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', 50_000) }
+waiter = Thread.new { second.call('IDEM.CLAIM', 'order-1', 'FP', 'fp-1', 'WAIT', 50_000) }
 step('store') do
   await('a waiting connection') { first.info('clients')['blocked_clients'] == '1' }
-  expect(first.call('STORE', 'order-1', token, BODY, 'TTL', 60_000, 'META', META) == 1,
+  expect(first.call('IDEM.STORE', 'order-1', token, BODY, 'TTL', 60_000, 'META', META) == 1,
       'one waiting caller')
 end
 step('wait') { expect(waiter.value[0, 3] == ['DONE', BODY, META], waiter.value.inspect) }
 step('replay') do
-  [%w[CLAIM order-1 FP fp-1], %w[FETCH order-1]].each do |command|
+  [%w[IDEM.CLAIM order-1 FP fp-1], %w[IDEM.FETCH order-1]].each do |command|
     reply = first.call(*command)
     expect(reply[0, 3] == ['DONE', BODY, META] && reply[4].between?(1, 60_000), reply.inspect)
   end
 end
 step('binary') do
-  claim = first.call('CLAIM', BINARY_KEY)
-  expect(first.call('STORE', BINARY_KEY, claim[1], BINARY_BODY).zero?, 'STORE')
-  expect(first.call('FETCH', BINARY_KEY)[1].b == BINARY_BODY, 'the body came back changed')
+  claim = first.call('IDEM.CLAIM', BINARY_KEY)
+  expect(first.call('IDEM.STORE', BINARY_KEY, claim[1], BINARY_BODY).zero?, 'STORE')
+  expect(first.call('IDEM.FETCH', BINARY_KEY)[1].b == BINARY_BODY, 'the body came back changed')
   expect(first.get(BINARY_KEY).b == BINARY_BODY, 'GET of the record')
 end
 step('refusal') do
-  refused(first, 'MISMATCH', 'CLAIM', 'order-1', 'FP', 'fp-2')
-  refused(first, 'STALE', 'STORE', 'order-1', token - 1, 'x')
+  refused(first, 'MISMATCH', 'IDEM.CLAIM', 'order-1', 'FP', 'fp-2')
+  refused(first, 'STALE', 'IDEM.STORE', 'order-1', token - 1, 'x')
   refused(first, 'unknown command', 'LPUSH', 'a', 'b')
 end
-step('null') { expect(first.call('FETCH', 'nobody').nil?, 'FETCH of nothing') }
+step('null') { expect(first.call('IDEM.FETCH', 'nobody').nil?, 'FETCH of nothing') }
 step('strings') do
   expect(first.set('lock', 'mine', nx: true, px: 600_000) == true, 'SET NX PX')
   expect(first.set('lock', 'yours', nx: true, px: 600_000) == false, 'a second SET NX')
@@ -105,23 +106,23 @@ step('pubsub') do
     end
   end
   await('a listener') { first.pubsub('numsub', channel) == [channel, 1] }
-  claim = first.call('CLAIM', 'order-2')
-  first.call('STORE', 'order-2', claim[1], BODY)
+  claim = first.call('IDEM.CLAIM', 'order-2')
+  first.call('IDEM.STORE', 'order-2', claim[1], BODY)
   listener.join(10)
   expect(seen == 'done', seen.inspect)
 end
 step('pipeline') do
-  claimed = first.pipelined { |p| 200.times { |i| p.call(['CLAIM', "many-#{i}"]) } }
+  claimed = first.pipelined { |p| 200.times { |i| p.call(['IDEM.CLAIM', "many-#{i}"]) } }
   tokens = claimed.map { |reply| reply[1] }
   expect(tokens.size == 200 && tokens == tokens.uniq.sort, 'tokens rise')
   stored = first.pipelined do |p|
-    tokens.each_with_index { |token, i| p.call(['STORE', "many-#{i}", token, i.to_s]) }
+    tokens.each_with_index { |token, i| p.call(['IDEM.STORE', "many-#{i}", token, i.to_s]) }
   end
   expect(stored == [0] * 200, stored.inspect)
 end
 step('reconnect') do
   puts 'restart'
   expect($stdin.gets == "restarted\n", 'the server was not restarted')
-  reply = first.call('CLAIM', 'order-1')
+  reply = first.call('IDEM.CLAIM', 'order-1')
   expect(reply[0] == 'CLAIMED' && reply[1] > token && reply[3] == 1, reply.inspect)
 end

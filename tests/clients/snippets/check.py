@@ -3,8 +3,10 @@
 A snippet to run has `<!-- run: NAME ... -->` above it. RUN names the program for it; the snippet
 replaces the line SNIPPET there, and port 4336 becomes the port of the test's server. This file must
 not know how a snippet works, only its results: the work runs once, is replayed, a waiting caller gets
-the response, and without a server the program ends without an answer. Invariants: every language
-that the page names is run, or the page says that it is not; what is not installed is reported as skipped.
+the response; after a time-out the next one is told that it may have run, and with HOLD does not run
+it; what may be forgotten does not run; without a server the program ends without an answer.
+Invariants: every language that the page names is run, or the page says that it is not; what is not
+installed is reported as skipped.
 """
 
 import glob
@@ -46,6 +48,8 @@ RUN = {
     "luajit": ("redis-lua.lua", None, ["luajit", "{source}"]),
 }
 MARKS = ("// SNIPPET", "# SNIPPET", "-- SNIPPET")
+# Snippets that are put into that of ioredis, instead of the line with this text.
+INTO_IOREDIS = {"node-redis": "new Redis(4336", "without-blocking": "'WAIT', 60000"}
 MODULE = {"ioredis": "ioredis", "without-blocking": "ioredis", "node-redis": "redis"}
 TOOLS = {"redis-cli": ["redis-cli"]}
 PRESENT = {
@@ -89,14 +93,22 @@ def snippets(page):
     sections = re.split(r"^### ", languages, flags=re.M)[1:]
     expect(len(sections) == LANGUAGES, f"{len(sections)} languages")
     for section in sections:
-        for before, _ in re.findall(r"((?:.+\n)*\n?)```\w+\n(.*?)```", section, re.S):
+        for before, _ in re.findall(r"((?:[^`\n][^\n]*\n)*\n?)```\w+\n(.*?)```", section, re.S):
             told = "<!-- run:" in before or "not run by the tests" in section
             expect(told, f"{section.splitlines()[0]}: is it run?")
     found = re.findall(r"<!-- run: ([\w. -]+?) -->\n```\w+\n(.*?)```", page, re.S)
     found = [(name, text) for names, text in found for name in names.split()]
     names = [name for name, _ in found]
     expect(sorted(names) == sorted(RUN), f"the page has {sorted(names)}, here are {sorted(RUN)}")
-    return found
+    return [(name, whole(name, text, dict(found)["ioredis"])) for name, text in found]
+
+
+def whole(name, text, ioredis):
+    if name not in INTO_IOREDIS:
+        return text
+    lines = ioredis.splitlines()
+    [at] = [i for i, line in enumerate(lines) if INTO_IOREDIS[name] in line]
+    return "\n".join([*lines[:at], text, *lines[at + 1:]])
 
 
 class Program:
@@ -120,19 +132,21 @@ class Program:
             subprocess.run([word.format(source=source, out=out) for word in build], check=True,
                            timeout=SECONDS)
 
-    def start(self, key, call):
+    def start(self, key, call, **given):
+        """WORK: ok, timeout (it runs and fails), nothing (it fails before); BORN, HOLD: if given."""
+        environment = {**self.environment, "KEY": key, "CALL": call, "WORK": "ok", **given}
         return subprocess.Popen(self.command, cwd=self.directory, text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                env=dict(self.environment, KEY=key, CALL=call))
+                                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment)
 
 
-def finish(process, wanted):
+def finish(process, wanted, status=0):
     try:
         said, _ = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         said, _ = process.communicate()
-    expect(process.returncode == 0 and said == wanted, f"{wanted!r} expected, got {said!r}")
+    expect(process.returncode == status and said == wanted,
+           f"{wanted!r}, {status} expected, got {said!r}, {process.returncode}")
 
 
 def waiting(client, key):
@@ -171,6 +185,31 @@ def check(name, text, directory, client):
         if process.poll() is None:
             process.kill()
             process.communicate()
+    check_failures(name, program, client)
+
+
+def check_failures(name, program, client):
+    """What the next caller is told. The first time-out comes after the card was charged."""
+    key = name + "-timed-out"
+    finish(program.start(key, "call-5", WORK="timeout"), "ran\nfailed\n", 1)
+    told = client.call("FETCH", key)
+    expect(told and told[0] == b"LAPSED", f"after a time-out: {told}")
+    told = client.call("CLAIM", key)
+    expect(told[0] == b"CLAIMED" and told[3] == 2, f"the next one after a time-out: {told}")
+
+    key = name + "-held"
+    finish(program.start(key, "call-6", WORK="timeout", HOLD="1"), "ran\nfailed\n", 1)
+    finish(program.start(key, "call-7", HOLD="1"), "answer (none)\n")
+    told = client.call("FETCH", key)
+    expect(told[0] == b"UNKNOWN", f"after a time-out, with HOLD: {told}")
+
+    key = name + "-did-nothing"
+    finish(program.start(key, "call-8", WORK="nothing", HOLD="1"), "failed\n", 1)
+    told = client.call("FETCH", key)
+    expect(told is None, f"after work that did nothing: {told}")
+    finish(program.start(key, "call-9", HOLD="1"), "ran\nanswer the response\n")
+
+    finish(program.start(name + "-old", "call-10", BORN="1"), "forgotten\n")
 
 
 def main():

@@ -8,7 +8,6 @@ waits until the test lets it go on, and the test waits for conditions.
 """
 import base64
 import ctypes
-import glob
 import http.client
 import json
 import os
@@ -45,7 +44,9 @@ import idem as idem_module  # noqa: E402
 import json_idempotency  # noqa: E402
 import limit  # noqa: E402
 from idem import (  # noqa: E402
-    Busy, Claimed, Conflict, Done, Idem, IdemError, Mismatch, Stale, TooBig, Unavailable)
+    Busy, Claimed, Conflict, Done, Forgotten, Idem, IdemError, Lapsed, Mismatch, Stale, TooBig,
+    Unavailable, Unknown)
+from idem_http import record_key  # noqa: E402
 
 DUPLICATES = 50
 PATIENCE_S = 60  # for a condition; only a failing test waits that long
@@ -54,7 +55,7 @@ SCALES = (1, 4, 16)  # factors for times that a slow machine may need longer
 BODY_LIMIT = 1024 * 1024
 # Longer than any test: a duplicate waits until the test lets the first request go on.
 PATIENT = {"IDEMPOTENT_TIMEOUT": 60, "JSON_WAIT": 60, "IDEMPOTENT_LEASE": 600, "JSON_LEASE": 600,
-           "GUARD_LEASE": 600}
+           "GUARD_LEASE": 600, "JSON_HOLD": False}
 idem_module.ANSWER_TIMEOUT_S = 30.0  # only for what hangs; slowness is no failure
 
 
@@ -105,7 +106,7 @@ def die_with_parent():
 
 def start_server():
     return Process([IDEM_SERVER, "--port", "0", "--bind", "127.0.0.1",
-                    "--body-limit", str(BODY_LIMIT)],
+                    "--body-limit", str(BODY_LIMIT), "--born-skew", "0"],
                    r"ready to accept connections on 127\.0\.0\.1:(\d+)")
 
 
@@ -243,7 +244,7 @@ def http_request(port, method, path, headers=None, body=None):
 class Example:
     """The tests that hold for all four.  A subclass names the example and builds its requests."""
 
-    module = prefix = None
+    module = prefix = route = None
     waits = True  # a duplicate waits for the first request; otherwise it gets 409 at once
     lease, ttl, default_ttl_s = None, None, None  # names of its options
 
@@ -285,7 +286,10 @@ class Example:
 
     def new_key(self):
         self.key = uuid.uuid4().hex
-        self.record = f"{self.prefix}:{self.key}"
+        self.record = self.record_of(self.key)
+
+    def record_of(self, key, method="POST"):
+        return record_key(self.prefix, "", method, self.route, key)
 
     # A request to this example; nth changes what may differ between duplicates.
     def request(self, nth=0):
@@ -417,18 +421,27 @@ class Example:
     # -- how a claim ends ----------------------------------------------------------------------
 
     def test_a_view_that_raises_may_have_acted(self):
-        apps = self.start(2, **{self.lease: SHORT_LEASE_S})
-        first = self.send_async(apps[0])
+        """Its duplicates hear of the failure too: none of them does the work once more."""
+        replies = [self.send_async(self.pair[n % 2], n) for n in range(DUPLICATES)]
         failing = self.job()
+        if self.waits:
+            self.wait_for_waiters(DUPLICATES - 1)
+        else:
+            wait_until(lambda: sum(r.done() for r in replies) == DUPLICATES - 1, "49 are refused")
         failing.fail()
-        self.assertEqual(first.result().status, 500)
-        second = self.pool.submit(self.send_until_answered, apps)
+        wait_until(lambda: all(reply.done() for reply in replies)
+                   or WORLD.executions(self.record)[0] > 1, "all are answered")
+        self.assert_executions(1, 0)
+        statuses = [reply.result().status for reply in replies]
+        self.assertEqual(statuses.count(500), DUPLICATES if self.waits else 1)
+        self.assertEqual(len({r.result().body for r in replies if r.result().status == 500}), 1)
+        self.assertIsInstance(WORLD.idem.fetch(self.record), Lapsed)
+        later = self.send_async(self.pair[1])
         job = self.job()
         self.assertEqual(job.attempt, 2, "the next one is told that it is not the first")
         self.assertGreater(job.token, failing.token)
         job.answer()
-        second = second.result()
-        self.assert_replays(self.send(apps[0]), second)
+        self.assert_replays(self.send(self.pair[0]), later.result())
         self.assert_executions(2, 1)
 
     def test_a_view_that_did_nothing_lets_the_next_request_run(self):
@@ -526,7 +539,7 @@ class Example:
 
 
 class FormDoubleSubmit(Example, unittest.TestCase):
-    module, prefix, default_ttl_s = form_double_submit, "form", 240
+    module, prefix, route, default_ttl_s = form_double_submit, "form", "/order", 240
     lease, ttl = "IDEMPOTENT_LEASE", "IDEMPOTENT_EXPIRE"
     page_marker = b"still running"
 
@@ -554,7 +567,7 @@ class FormDoubleSubmit(Example, unittest.TestCase):
                 for n in range(4)}
         self.assertEqual(len(keys), 4)
         self.key = keys.pop()
-        self.record = f"form:{self.key}"
+        self.record = self.record_of(self.key)
         first = self.store_one(self.pair[0])
         self.assert_replays(self.send(self.pair[1]), first)
 
@@ -593,7 +606,7 @@ class FormWait408(FormDoubleSubmit):
 
 
 class Guard409(Example, unittest.TestCase):
-    module, prefix, default_ttl_s = guard_409, "guard", 86400
+    module, prefix, route, default_ttl_s = guard_409, "guard", "/items/<item>", 86400
     lease, ttl, waits = "GUARD_LEASE", "GUARD_TTL", False
 
     def request(self, nth=0):
@@ -632,7 +645,7 @@ class Guard409(Example, unittest.TestCase):
                 key = uuid.uuid4().hex
                 request = method, "/items/7", {"Idempotency-Key": key}, b"change"
                 first = self.pool.submit(http_request, self.pair[0].port(), *request)
-                job = self.job(f"guard:{key}")
+                job = self.job(self.record_of(key, method))
                 self.assertEqual(http_request(self.pair[1].port(), *request).status, 409)
                 job.answer()
                 first = first.result()
@@ -647,8 +660,8 @@ class Guard409(Example, unittest.TestCase):
                 self.assertEqual((reply.result().status, reply.result().replayed), (201, False))
 
     def test_another_request_under_the_same_key_is_422(self):
-        others = [("POST", "/items/7", b"another change"), ("PUT", "/items/7", b"change"),
-                  ("POST", "/items/8", b"change"), ("POST", "/items/7?x=1", b"change")]
+        others = [("POST", "/items/7", b"another change"), ("POST", "/items/8", b"change"),
+                  ("POST", "/items/7?x=1", b"change")]
         first = self.send_async(self.pair[0])
         job = self.job()
         for when in ("while it runs", "when it is stored"):
@@ -668,7 +681,7 @@ class Guard409(Example, unittest.TestCase):
 
 
 class JsonIdempotency(Example, unittest.TestCase):
-    module, prefix, default_ttl_s = json_idempotency, "json", 3600
+    module, prefix, route, default_ttl_s = json_idempotency, "json", "/payments", 3600
     lease, ttl = "JSON_LEASE", "JSON_TTL"
 
     def request(self, nth=0, payload=b'{"amount": 5}', **headers):
@@ -698,7 +711,7 @@ class JsonIdempotency(Example, unittest.TestCase):
         for status in (402, 503, 302):
             with self.subTest(status):
                 self.key = uuid.uuid4().hex
-                self.record = f"json:{self.key}"
+                self.record = self.record_of(self.key)
                 replies = [self.send_async(self.pair[n % 2]) for n in range(DUPLICATES)]
                 job = self.job()
                 self.wait_for_waiters(DUPLICATES - 1)
@@ -706,10 +719,30 @@ class JsonIdempotency(Example, unittest.TestCase):
                 replies = [reply.result() for reply in replies]
                 self.assertEqual({(r.status, r.body) for r in replies}, {(status, body)})
                 self.assert_executions(1, 1)
-                self.assertIsNone(WORLD.idem.fetch(self.record))
+                left = WORLD.idem.fetch(self.record)
+                self.assertIsInstance(left, Lapsed if status >= 500 else type(None))
                 self.assertEqual(self.store_one(self.pair[1]).status, 201)
                 self.assertIsInstance(WORLD.idem.fetch(self.record), Done)
                 self.assert_executions(2, 2)
+
+    def test_a_payment_that_may_have_happened_is_not_made_again(self):
+        """Unless somebody has looked."""
+        [app] = self.start(1, JSON_HOLD=True)
+        for fail in (lambda job: job.fail(), lambda job: job.answer(status=504)):
+            self.new_key()
+            first = self.send_async(app)
+            fail(self.job())
+            self.assertGreaterEqual(first.result().status, 500)
+            for _again in range(2):
+                self.assertEqual(self.send(app).status, 409)
+            unknown = WORLD.idem.fetch(self.record)
+            self.assertIsInstance(unknown, Unknown)
+            self.assertEqual(WORLD.executions(self.record)[0], 1)
+            self.assertTrue(WORLD.idem.release(self.record, unknown.token, clear=True))
+            self.assertEqual(self.store_one(app).status, 201)
+
+    def test_the_application_that_comes_with_it_holds(self):
+        self.assertIs(json_idempotency.create_app().policy.hold, True)
 
     def test_still_running_after_the_wait_is_409(self):
         [app] = self.start(1, JSON_WAIT=0.3)
@@ -806,60 +839,23 @@ class Helper(unittest.TestCase):
         with self.assertRaises(ValueError):
             idem.claim(self.key, wait_ms=60_001)
 
-
-class Snippets(unittest.TestCase):
-    """`once` of README.md: an exception is no proof that nothing happened."""
-
-    # The test adds this to the function in each language: work that fails as argv says, run once.
-    FAIL = {
-        "python": """
-import sys
-kind = {"DidNothing": DidNothing, "RuntimeError": RuntimeError}[sys.argv[1]]
-def work():
-    raise kind("after the work, perhaps")
-try:
-    once(sys.argv[2], work)
-except kind:
-    print("raised")
-""",
-        "js": """
-const kind = { DidNothing, RuntimeError: Error }[process.argv[1]];
-once(process.argv[2], async () => { throw new kind("after the work, perhaps"); })
-  .catch(() => console.log("raised")).finally(() => idem.disconnect());
-"""}
-    # Where the program on the page begins to use its function.
-    USE = {"python": "\nprint(once(", "js": "\n(async () =>"}
-
-    def program(self, language):
-        with open(os.path.join(REPOSITORY, "README.md"), encoding="utf-8") as page:
-            block = re.search(rf"```{language}\n(.*?)```", page.read(), re.DOTALL)[1]
-        function = block[:block.index(self.USE[language])]
-        self.assertIn("4336", function)
-        return function.replace("4336", str(WORLD.server.port())) + self.FAIL[language]
-
-    def fails(self, argv, language, kind):
-        """The state of the key after the work has raised."""
-        key = f"snippet-{uuid.uuid4().hex}"
-        done = subprocess.run([*argv, self.program(language), kind, key], capture_output=True, text=True,
-                              timeout=PATIENCE_S, env={**os.environ, **self.environment})
-        self.assertEqual(done.stdout, "raised\n", done.stderr)
-        return WORLD.idem.fetch(key)
-
-    def check(self, argv, language):
-        self.assertIsInstance(self.fails(argv, language, "RuntimeError"), Busy, "it may have happened")
-        self.assertIsNone(self.fails(argv, language, "DidNothing"), "released")
-
-    environment = {}
-
-    def test_python(self):
-        self.check(["/usr/bin/python3", "-c"], "python")
-
-    def test_node(self):
-        found = glob.glob(os.path.join(REPOSITORY, "build/clients/*/node_modules/ioredis"))
-        if not found:
-            self.skipTest("the npm package ioredis is not installed (make test-clients)")
-        self.environment = {"NODE_PATH": os.path.dirname(found[0])}
-        self.check(["node", "-e"], "js")
+    def test_what_may_have_run_is_told(self):
+        idem = WORLD.idem
+        with self.assertRaises(Forgotten) as forgotten:
+            idem.claim(self.key, born_ms=1)
+        self.assertGreater(forgotten.exception.horizon_ms, 1)
+        first = idem.claim(self.key, hold=True, born_ms=int(time.time() * 1000))
+        self.assertTrue(idem.release(self.key, first.token, unsure=True))
+        unknown = idem.claim(self.key)
+        self.assertIsInstance(unknown, Unknown)
+        second = idem.claim(self.key, takeover=unknown.token)
+        self.assertEqual(second.attempt, 2)
+        with self.assertRaisesRegex(Stale, "OVERTAKEN"):
+            idem.store(self.key, first.token, b"late")
+        idem.store(self.key, second.token, b"an error", ttl_ms=0, unsure=True)
+        self.assertIsInstance(idem.fetch(self.key), Unknown)
+        self.assertTrue(idem.release(self.key, second.token, clear=True))
+        self.assertIsNone(idem.fetch(self.key))
 
 
 class OwnViews(unittest.TestCase):
