@@ -60,7 +60,7 @@ SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients check threads asan ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units \
-        shortage shortage-long explore explore-long built-ahead
+        shortage shortage-long explore explore-long built-ahead system-and-threads
 
 help: ## this list
 	@echo "make ..."; sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -78,7 +78,7 @@ programs: $(PROGRAMS)
 test: need-test ## get what is missing, build, pass every test (under 20 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units $(SHORTAGE) check
 	@nice $(MAKE) --no-print-directory built-ahead >build/ahead.log 2>&1 & ahead=$$!; trap "kill $$ahead 2>/dev/null" EXIT; \
-	for part in runners unit explore shortage model wire docs system threads examples client-test c-examples-test; do \
+	for part in runners unit explore shortage model wire docs system-and-threads examples client-test c-examples-test; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done; \
 	wait $$ahead; \
 	for part in asan tsan fuzz-corpus; do $(MAKE) --no-print-directory $$part || exit 1; done
@@ -127,6 +127,11 @@ THREADS_SYSTEM := test_strangers test_fairness test_chaos test_connections test_
 threads: programs ## transcripts and system tests once more, with four loops
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/wire/run.py
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/system/run.py $(THREADS_SYSTEM)
+# Side by side: both mostly wait. What `threads` says is shown afterwards.
+system-and-threads: programs
+	@$(MAKE) --no-print-directory threads >build/threads.log 2>&1 & threads=$$!; trap "kill $$threads 2>/dev/null" EXIT; \
+	$(MAKE) --no-print-directory system; status=$$?; \
+	wait $$threads || status=1; cat build/threads.log; exit $$status
 docs: programs client-libraries ## what the documents show, run
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py
 examples: programs ## the four systems of client/examples
