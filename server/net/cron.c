@@ -29,9 +29,7 @@ static void see_wall_clock(struct worker *worker) {
   struct sample sample = take_sample();
   if (!sample.whole) return;
   int64_t step_ms = wall_clock_sample(&worker->instance->wall, sample.monotonic_ms, sample.unix_ms);
-  int64_t born_skew_ms = worker->options->born_skew_ms;
-  /* Two samples may differ by some milliseconds though no clock was set. */
-  if (step_ms < -(born_skew_ms > WALL_CLOCK_STEP_MS ? born_skew_ms : WALL_CLOCK_STEP_MS))
+  if (step_ms < -worker->options->born_skew_ms)
     log_line(worker->log, LOG_LEVEL_WARNING,
              "the clock of this machine was set back by %lld ms: unix times in replies follow it",
              (long long)-step_ms);
