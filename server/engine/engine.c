@@ -205,16 +205,11 @@ static struct record *grant_first(struct engine *engine, const struct name *name
   return record;
 }
 
-/* Up to when requests of a key of this hash may have been forgotten. */
-static int64_t horizon_for(const struct engine *engine, uint64_t hash) {
-  return horizon_ms(&engine->horizon, hash) + engine->options.born_skew_ms;
-}
-
 static void refuse_absent(struct engine *engine, enum rules_verdict verdict, uint64_t hash,
                           struct engine_answer *answer) {
   if (verdict == RULES_SAY_FORGOTTEN) {
     engine->counters.forgotten++;
-    fill_answer_forgotten(horizon_for(engine, hash), answer);
+    fill_answer_forgotten(state_horizon_ms(engine, hash), answer);
   } else {
     fill_answer_refused(verdict, answer);
   }
@@ -226,7 +221,7 @@ static void claim_absent(struct engine *engine, const struct name *name,
                          struct engine_answer *answer) {
   struct rules_record facts = {.phase = RULES_ABSENT};
   struct rules_claim request = rules_request(engine, claim);
-  request.forgotten = claim->born && claim->born_ms <= horizon_for(engine, name->hash);
+  request.forgotten = claim->born && claim->born_ms <= state_horizon_ms(engine, name->hash);
   enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
   if (verdict != RULES_GRANT_FIRST) {
     refuse_absent(engine, verdict, name->hash, answer);

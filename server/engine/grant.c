@@ -23,10 +23,8 @@ static void keep_former(struct record *record, enum rules_end end, struct waiter
   binding_refer(claim->binding);
 }
 
-/* Up to when requests of the record's key may have been forgotten. */
 static int64_t horizon_of(const struct engine *engine, const struct record *record) {
-  uint64_t hash = name_hash(engine, record_key(record).bytes);
-  return horizon_ms(&engine->horizon, hash) + engine->options.born_skew_ms;
+  return state_horizon_ms(engine, name_hash(engine, record_key(record).bytes));
 }
 
 /* What the rules know of: token, lease, attempt, options. SAY_FORGOTTEN: the facts are unchanged.

@@ -80,4 +80,9 @@ static inline int64_t state_past_ms(const struct engine *engine, int64_t now_ms)
   return rules_past_ms(now_ms, engine->options.clock_grain_ms);
 }
 
+/* Up to when requests of a key of this hash may have been forgotten, by clocks that differ. */
+static inline int64_t state_horizon_ms(const struct engine *engine, uint64_t hash) {
+  return horizon_ms(&engine->horizon, hash) + engine->options.born_skew_ms;
+}
+
 #endif
