@@ -1,0 +1,41 @@
+/*
+ * load.h - a directory as it was found: which segments there are, and one of them in memory. For
+ * recovery, the check and the salvage; changes nothing.
+ */
+#ifndef IDEM_SERVER_JOURNAL_LOAD_H
+#define IDEM_SERVER_JOURNAL_LOAD_H
+
+#include "server/journal/scan.h"
+#include "server/journal/segment.h"
+
+struct load_list {
+  uint64_t *lsns; /* first of each segment, in order */
+  size_t count, capacity;
+  bool no_memory;
+  bool strangers; /* files with the beginning of a segment's name and another end */
+};
+
+struct load_file {
+  char *bytes;
+  size_t size;
+  struct format_segment header;
+};
+
+/* 0, or a negative errno. load_free_list in any case. */
+int load_segments(struct journal_files *files, struct load_list *list);
+void load_free_list(struct load_list *list);
+
+/* All bytes of a segment, whatever they are: 0, or a negative errno. */
+int load_bytes(struct journal_files *files, uint64_t first_lsn, struct load_file *loaded);
+/* One segment, its header looked at. */
+enum journal_result load_file(struct journal_files *files, uint64_t first_lsn,
+                              struct load_file *loaded, char error[JOURNAL_ERROR_BYTES]);
+void load_free_file(struct load_file *loaded);
+
+/* What is told of a log that is not taken. */
+__attribute__((format(printf, 4, 5))) enum journal_result load_corrupt(
+    char error[JOURNAL_ERROR_BYTES], uint64_t first_lsn, uint64_t offset, const char *format, ...);
+__attribute__((format(printf, 3, 4))) enum journal_result load_refused(
+    char error[JOURNAL_ERROR_BYTES], struct journal_files *files, const char *format, ...);
+
+#endif

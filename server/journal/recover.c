@@ -1,0 +1,291 @@
+/* recover.c - see recover.h. */
+#include "server/journal/recover.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/journal/load.h"
+
+#define BLOCK_BYTES (4u << 10)
+
+/* ---- look ---- */
+
+/* To the end of the newest segment. */
+static enum journal_result scan_tail(struct journal *journal, uint64_t first_lsn,
+                                     char error[JOURNAL_ERROR_BYTES]) {
+  struct found *found = &journal->found;
+  struct scan scan;
+  struct format_batch batch, later;
+  struct span records;
+  struct span file = {found->tail, found->tail_size};
+  scan_open(&scan, file, first_lsn, journal->key, NULL);
+  while (scan_next(&scan, &batch, &records)) {
+    if (batch.flags & FORMAT_HEAD) found->head = records;
+    found->newest = batch;
+  }
+  found->tail_end = scan.at;
+  if (scan.at == FORMAT_SEGMENT_BYTES || scan.stop == SCAN_NEWER) {
+    return load_corrupt(error, first_lsn, scan.at, "%s", scan_reason(scan.stop));
+  }
+  journal->cut_bytes = scan_cut_bytes(&scan);
+  if (!scan_find_later(&scan, &later)) return JOURNAL_OK;
+  return load_corrupt(error, first_lsn, scan.at,
+                      "%s, and a later one at offset %" PRIu64 " is valid", scan_reason(scan.stop),
+                      segment_offset(first_lsn, later.lsn));
+}
+
+/* What is older than the log's beginning a crash has left: it was to be removed. */
+static enum journal_result sort_out(struct journal *journal, struct load_list *list,
+                                    char error[JOURNAL_ERROR_BYTES]) {
+  struct found *found = &journal->found;
+  uint64_t oldest = found->newest.oldest_lsn;
+  size_t older = 0;
+  while (older < list->count && list->lsns[older] < oldest) older++;
+  found->lsns = list->lsns;
+  found->leftover_count = older;
+  found->count = list->count - older;
+  *list = (struct load_list){0};
+  if (found->count > 0 && found->lsns[older] == oldest) return JOURNAL_OK;
+  return load_corrupt(error, oldest, 0, "the oldest segment is missing");
+}
+
+enum journal_result recover_look(struct journal *journal, char error[JOURNAL_ERROR_BYTES]) {
+  struct load_list list;
+  struct load_file tail;
+  int failed = load_segments(journal->files, &list);
+  enum journal_result result = JOURNAL_OK;
+  if (failed != 0) {
+    result = load_refused(error, journal->files, "cannot be listed: %s", strerror(-failed));
+  } else if (list.count == 0 && list.strangers) {
+    result = load_refused(error, journal->files, "has files of a journal under other names");
+  } else if (list.count > 0) {
+    uint64_t newest = list.lsns[list.count - 1];
+    result = load_file(journal->files, newest, &tail, error);
+    if (result == JOURNAL_OK) {
+      memcpy(journal->log_id, tail.header.log_id, JOURNAL_ID_BYTES);
+      journal->key = format_key(journal->log_id);
+      journal->found.tail = tail.bytes;
+      journal->found.tail_size = tail.size;
+      result = scan_tail(journal, newest, error);
+    }
+    if (result == JOURNAL_OK) result = sort_out(journal, &list, error);
+  }
+  load_free_list(&list);
+  return result;
+}
+
+/* ---- batches ---- */
+
+struct restoring {
+  struct journal *journal;
+  journal_restorer *restore;
+  void *context;
+  bool chained;
+  uint64_t previous;
+};
+
+static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static bool restore_batch(struct restoring *restoring, const struct format_batch *batch,
+                          struct span records, struct segment *segment) {
+  struct journal *journal = restoring->journal;
+  bool head = (batch->flags & FORMAT_HEAD) != 0;
+  struct journal_ends ends = {.last_ms = INT64_MIN};
+  struct journal_batch whole = {.records = records,
+                                .count = batch->count,
+                                .engine_ms = batch->moment.engine_ms,
+                                .head = head};
+  journal->recovered_batches++;
+  if (batch->count == 0 && !head) return true;
+  if (!restoring->restore(restoring->context, &whole, &ends)) return false;
+  if (head) return true; /* it does not hold its segment */
+  journal->recovered_records += batch->count;
+  segment->last_ms = later(segment->last_ms, ends.last_ms);
+  if (ends.of_older) segment->older_ms = later(segment->older_ms, ends.last_ms);
+  return true;
+}
+
+/* end_lsn: where it has to end; UINT64_MAX: it is the newest. */
+static enum journal_result restore_segment(struct restoring *restoring, struct span file,
+                                           uint64_t first_lsn, uint64_t end_lsn,
+                                           char error[JOURNAL_ERROR_BYTES]) {
+  struct journal *journal = restoring->journal;
+  struct segment segment = {.first_lsn = first_lsn, .last_ms = INT64_MIN, .older_ms = INT64_MIN};
+  struct scan scan;
+  struct format_batch batch;
+  struct span records;
+  scan_open(&scan, file, first_lsn, journal->key, restoring->chained ? &restoring->previous : NULL);
+  while (scan_lsn(&scan) < end_lsn && scan_next(&scan, &batch, &records)) {
+    if (!restore_batch(restoring, &batch, records, &segment)) {
+      return load_refused(error, journal->files, "no memory to recover it");
+    }
+  }
+  segment.end_lsn = scan_lsn(&scan);
+  bool complete =
+      end_lsn == UINT64_MAX ? scan.at == journal->found.tail_end : segment.end_lsn == end_lsn;
+  if (!complete && segment.end_lsn > end_lsn) {
+    return load_corrupt(error, first_lsn, scan.at,
+                        "it goes on beyond the next segment's beginning");
+  }
+  if (!complete) return load_corrupt(error, first_lsn, scan.at, "%s", scan_reason(scan.stop));
+  restoring->chained = true;
+  restoring->previous = scan.previous;
+  if (!state_reserve_segment(journal)) return load_refused(error, journal->files, "no memory");
+  journal->segments[journal->segment_count++] = segment;
+  return JOURNAL_OK;
+}
+
+static enum journal_result restore_older(struct restoring *restoring, uint64_t first_lsn,
+                                         uint64_t end_lsn, char error[JOURNAL_ERROR_BYTES]) {
+  struct journal *journal = restoring->journal;
+  struct load_file loaded;
+  enum journal_result result = load_file(journal->files, first_lsn, &loaded, error);
+  if (result != JOURNAL_OK) return result;
+  if (memcmp(loaded.header.log_id, journal->log_id, JOURNAL_ID_BYTES) != 0) {
+    result = load_corrupt(error, first_lsn, 0, "it belongs to another log than the newest segment");
+  } else {
+    struct span file = {loaded.bytes, loaded.size};
+    result = restore_segment(restoring, file, first_lsn, end_lsn, error);
+  }
+  load_free_file(&loaded);
+  return result;
+}
+
+enum journal_result recover_batches(struct journal *journal, journal_restorer *restore,
+                                    void *context, char error[JOURNAL_ERROR_BYTES]) {
+  struct found *found = &journal->found;
+  struct restoring restoring = {.journal = journal, .restore = restore, .context = context};
+  const uint64_t *lsns = found->lsns + found->leftover_count;
+  for (size_t i = 0; i + 1 < found->count; i++) {
+    enum journal_result result = restore_older(&restoring, lsns[i], lsns[i + 1], error);
+    if (result != JOURNAL_OK) return result;
+  }
+  if (found->count == 0) return JOURNAL_OK;
+  struct span tail = {found->tail, found->tail_size};
+  enum journal_result result =
+      restore_segment(&restoring, tail, lsns[found->count - 1], UINT64_MAX, error);
+  found->recovered = result == JOURNAL_OK;
+  return result;
+}
+
+/* ---- finish ---- */
+
+static bool is_zero(const char *bytes, size_t count) {
+  return count == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0);
+}
+
+/* What was torn, or lost its beginning: once the log has grown up to there, it must not be taken
+ * for a part of it. */
+static int zero_rest(struct journal *journal, int file) {
+  const struct found *found = &journal->found;
+  int error = 0;
+  for (size_t at = found->tail_end; at < found->tail_size && error == 0;) {
+    size_t count = BLOCK_BYTES - at % BLOCK_BYTES;
+    if (count > found->tail_size - at) count = found->tail_size - at;
+    if (!is_zero(found->tail + at, count)) {
+      error = segment_write_zeros(journal->files, file, count, at);
+    }
+    at += count;
+  }
+  return error;
+}
+
+/* The page cache may hold what the disk never got, if a sync failed before: it is written again. */
+static int make_durable(struct journal *journal, int file) {
+  const struct found *found = &journal->found;
+  struct journal_files *files = journal->files;
+  int error = segment_write(files, file, found->tail, found->tail_end, 0);
+  if (error == 0) error = zero_rest(journal, file);
+  if (error == 0) error = files->sync(files->context, file);
+  return error;
+}
+
+/* Holes that a copy has made are no room; where they cannot be filled, room is made later. */
+static uint64_t room_there(struct journal *journal, int file) {
+  const struct found *found = &journal->found;
+  struct journal_files *files = journal->files;
+  uint64_t rest = found->tail_size - found->tail_end;
+  if (rest == 0) return found->tail_size;
+  int error = files->allocate(files->context, file, found->tail_end, rest);
+  return error == 0 || error == -EOPNOTSUPP ? found->tail_size : found->tail_end;
+}
+
+static int open_tail(struct journal *journal, uint64_t first_lsn) {
+  const struct found *found = &journal->found;
+  char name[SEGMENT_NAME_BYTES];
+  struct log_file *active = malloc(sizeof *active);
+  if (active == NULL) return -ENOMEM;
+  segment_name(first_lsn, name);
+  int file = journal->files->open(journal->files->context, name, false);
+  if (file < 0) {
+    free(active);
+    return file;
+  }
+  uint64_t segment = journal->options.segment_bytes;
+  *active = (struct log_file){.file = file, .first_lsn = first_lsn, .end = found->tail_end};
+  journal->active = active;
+  int error = make_durable(journal, file);
+  if (error != 0) return error;
+  active->filled = room_there(journal, file);
+  active->limit = segment > active->filled ? segment : active->filled;
+  return 0;
+}
+
+static int remove_file(struct journal_files *files, const char *name) {
+  int error = files->remove(files->context, name);
+  return error == -ENOENT ? 0 : error;
+}
+
+/* After the newest header is durable, which says that they do not count. */
+static int remove_leftovers(struct journal *journal) {
+  const struct found *found = &journal->found;
+  char name[SEGMENT_NAME_BYTES];
+  int error = remove_file(journal->files, SEGMENT_SPARE);
+  for (size_t i = 0; i < found->leftover_count && error == 0; i++) {
+    segment_name(found->lsns[i], name);
+    error = remove_file(journal->files, name);
+  }
+  return error != 0 ? error : journal->files->sync_directory(journal->files->context);
+}
+
+static void go_on_from(struct journal *journal, const struct segment *tail) {
+  const struct found *found = &journal->found;
+  const struct format_batch *newest = &found->newest;
+  journal->lsn = journal->durable_lsn = tail->end_lsn;
+  journal->carried_end_lsn = tail->end_lsn;
+  journal->previous = newest->checksum;
+  journal->oldest_lsn = journal->carried_oldest_lsn = journal->durable_oldest_lsn =
+      newest->oldest_lsn;
+  journal->pending.moment = newest->moment;
+  journal->head_bytes = (uint32_t)found->head.len;
+  struct format_batch head;
+  const char *header = found->head.data - FORMAT_BATCH_BYTES;
+  journal->head_offset = (uint64_t)(found->head.data - found->tail);
+  uint64_t lsn = tail->first_lsn + (uint64_t)(header - found->tail) - FORMAT_SEGMENT_BYTES;
+  format_get_batch(header, lsn, journal->key, &head);
+  journal->head_count = head.count;
+  journal->head_checksum = head.payload;
+}
+
+enum journal_result recover_finish(struct journal *journal, char error[JOURNAL_ERROR_BYTES]) {
+  struct found *found = &journal->found;
+  int failed = 0;
+  if (found->count > 0) {
+    const struct segment *tail = &journal->segments[journal->segment_count - 1];
+    go_on_from(journal, tail);
+    failed = open_tail(journal, tail->first_lsn);
+  }
+  /* A rename that only the cache knows could be lost, and the removals kept. */
+  if (failed == 0) failed = journal->files->sync_directory(journal->files->context);
+  if (failed == 0) failed = remove_leftovers(journal);
+  free(found->lsns);
+  free(found->tail);
+  *found = (struct found){0};
+  if (failed == 0) return JOURNAL_OK;
+  snprintf(error, JOURNAL_ERROR_BYTES, "journal: dir %s: the log cannot be made ready: %s",
+           journal->files->directory, strerror(-failed));
+  return JOURNAL_REFUSED;
+}
