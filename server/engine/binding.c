@@ -24,6 +24,16 @@ bool binding_holds(const struct binding *binding) {
   return false;
 }
 
+void binding_forget(struct engine *engine, struct binding *binding) {
+  binding_refer(binding);
+  while (!list_empty(&binding->claims)) {
+    struct claim *claim = LIST_ENTRY(binding->claims.next, struct claim, bound);
+    claim->record->flags &= (uint8_t)~RECORD_BIND;
+    binding_unbind(engine, claim);
+  }
+  binding->references--; /* the caller's part is left */
+}
+
 void binding_close(struct engine *engine, struct binding *binding, int64_t now_ms) {
   if (binding == NULL) return;
   binding_refer(binding);

@@ -35,6 +35,8 @@ struct binding *binding_create(struct engine *engine);
 /* Whether any claim bound to it is HELD; with very many bound, returns true without looking at all
  * of them. Takes NULL. */
 bool binding_holds(const struct binding *binding);
+/* No claim is bound to it from here on; its connection may be closed without any end. */
+void binding_forget(struct engine *engine, struct binding *binding);
 /* The connection is closed: its held claims end, as of now_ms. Call it exactly once, after its
  * waiters were cancelled. The binding is the engine's to free from here on: no claim and no waiter
  * may be given it any more. Takes NULL. */

@@ -45,18 +45,39 @@ bool due_is_gone(const struct engine *engine, struct entry entry, int64_t now_ms
 
 /* ---- records ---- */
 
+/* Nobody can be granted: those whose time was over are told so as of then, as by grant_end. */
+static void end_flushed_waits(struct engine *engine, struct record *record, int64_t now_ms) {
+  struct rules_moment flushed = state_moment(engine, engine->flushed_ms);
+  wait_queue_time_out_all(engine, record->claim, rules_waits_past_ms(RULES_END_CLEARED, flushed));
+  wait_queue_end_claims(engine, record, now_ms);
+  wait_queue_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
+}
+
+/* Its end is known from the flush: there is nothing to emit, unless a waiter is granted. */
 static struct record *end_flushed(struct engine *engine, struct record *record, int64_t now_ms) {
   entry_revive(engine, record);
-  if (record->phase == RULES_HELD)
+  struct claim *claim = record_is_value(record) ? NULL : record->claim;
+  bool waits = claim != NULL && claim->waiting > 0;
+  if (waits && !engine->no_room)
     return grant_end(engine, record, RULES_END_CLEARED, engine->flushed_ms, now_ms);
+  claim_confirm(claim);
+  if (waits) end_flushed_waits(engine, record, now_ms);
   forget_record(engine, record);
   return NULL;
 }
 
+/* Of one that was held back: those whose time was over are told so as of then. */
+static void end_waits_on(struct engine *engine, struct record *record, int64_t now_ms) {
+  if (record->claim == NULL || record->claim->waiting == 0) return;
+  wait_queue_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
+  wait_queue_end_claims(engine, record, now_ms);
+}
+
 /* What ends by time may be asked for again by a request that was born before. */
-static struct record *end_expired(struct engine *engine, struct record *record) {
+static struct record *end_expired(struct engine *engine, struct record *record, int64_t now_ms) {
   engine->counters.expired++;
   if (!record_is_value(record)) {
+    end_waits_on(engine, record, now_ms);
     uint64_t hash = name_hash(engine, record_key(record).bytes);
     horizon_note(&engine->horizon, hash, record->since_ms);
   }
@@ -67,7 +88,7 @@ static struct record *end_expired(struct engine *engine, struct record *record) 
 /* If the end of its grant is noticed late, the record's own deadline may have passed too. */
 static struct record *end_if_gone(struct engine *engine, struct record *record, int64_t now_ms) {
   bool gone = record != NULL && due_on(engine, record, now_ms) == RULES_GONE;
-  return gone ? end_expired(engine, record) : record;
+  return gone ? end_expired(engine, record, now_ms) : record;
 }
 
 /* Counted here, where it is noticed: grant_end ends the same grant again when a hand-over is
@@ -81,9 +102,11 @@ static struct record *end_bound(struct engine *engine, struct record *record, in
   return grant_end(engine, record, RULES_END_BIND_CLOSED, binding_closed_ms(record), now_ms);
 }
 
+/* Waits that have ended; then those that were held back for lack of room, when there is room. */
 static void end_waits(struct engine *engine, struct record *record, int64_t now_ms) {
-  if (record->phase != RULES_HELD || record->claim == NULL || record->claim->waiting == 0) return;
+  if (record_is_value(record) || record->claim == NULL || record->claim->waiting == 0) return;
   wait_queue_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
+  if (record->phase == RULES_LAPSED) grant_held_back(engine, record, now_ms);
 }
 
 struct record *due_apply(struct engine *engine, struct record *record, int64_t now_ms) {
@@ -92,7 +115,7 @@ struct record *due_apply(struct engine *engine, struct record *record, int64_t n
   switch (due_on(engine, record, now_ms)) {
     case RULES_LEASE_OVER: return end_if_gone(engine, end_lease(engine, record, now_ms), now_ms);
     case RULES_BIND_CLOSED: return end_if_gone(engine, end_bound(engine, record, now_ms), now_ms);
-    case RULES_GONE: return end_expired(engine, record);
+    case RULES_GONE: return end_expired(engine, record, now_ms);
     case RULES_NOT_DUE:
     default: end_waits(engine, record, now_ms); return record;
   }

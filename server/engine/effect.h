@@ -1,5 +1,5 @@
 /*
- * effect.h - the outbox: what changed, for watchers.
+ * effect.h - what changed, for watchers.
  *
  * A record became DONE, UNKNOWN or free (no owner runs it and nothing is stored: LAPSED, or ABSENT
  * but not by way of LAPSED). Kept only while effects are wanted.

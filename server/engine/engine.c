@@ -6,6 +6,7 @@
 
 #include "server/engine/binding.h"
 #include "server/engine/effect.h"
+#include "server/engine/emit.h"
 #include "server/engine/fill_answer.h"
 #include "server/engine/find.h"
 #include "server/engine/grant.h"
@@ -93,6 +94,11 @@ void engine_stop_grants(struct engine *engine, int64_t now_ms) {
   }
 }
 
+void engine_use_outbox(struct engine *engine, struct outbox *outbox, bool no_room) {
+  engine->outbox = outbox;
+  engine->no_room = no_room;
+}
+
 int64_t engine_horizon_start_ms(const struct engine *engine) {
   return horizon_start_ms(&engine->horizon);
 }
@@ -176,7 +182,7 @@ static struct rules_claim rules_request(const struct engine *engine,
   return (struct rules_claim){
       .hold = claim->hold,
       .bind = claim->binding != NULL,
-      .no_grants = engine->no_grants,
+      .no_grants = !state_may_grant(engine),
       .takeover = claim->takeover,
       .lease_ms = claim->lease_ms,
   };
@@ -240,6 +246,7 @@ static void claim_absent(struct engine *engine, const struct name *name,
   }
   token_take(engine);
   engine->counters.granted++;
+  emit_record(engine, record);
   fill_answer_claimed(record, answer);
 }
 
@@ -254,6 +261,7 @@ static void grant_record(struct engine *engine, struct record *record,
                          const struct engine_claim *claim, const struct rules_record *facts,
                          enum rules_verdict verdict, struct engine_answer *answer) {
   if (grant(engine, record, claim, facts, verdict)) {
+    emit_record(engine, record);
     fill_answer_claimed(record, answer);
   } else {
     fill_answer_status(answer, ENGINE_NO_MEMORY);
@@ -295,6 +303,11 @@ static void claim_response(const struct engine *engine, const struct response *r
   }
 }
 
+/* Why nobody is granted. */
+static void name_refusal(const struct engine *engine, struct engine_answer *answer) {
+  if (answer->status == ENGINE_DRAINING && !engine->no_grants) answer->status = ENGINE_NO_ROOM;
+}
+
 void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
                   struct engine_answer *answer) {
   assert(claim->lease_ms > 0);
@@ -309,6 +322,7 @@ void engine_claim(struct engine *engine, const struct engine_claim *claim, int64
   } else if (!wrong_type(entry, answer)) {
     claim_record(engine, entry.record, claim, now_ms, answer);
   }
+  name_refusal(engine, answer);
   engine->answers[answer->status]++;
 }
 
@@ -344,6 +358,7 @@ static enum engine_status keep_response(struct engine *engine, struct record *re
   if (stored == NULL) return ENGINE_NO_MEMORY;
   if (record->claim != NULL) share_stored(engine, record, stored, now_ms);
   effect_emit(engine, EFFECT_DONE, response->key);
+  emit_response(engine, response);
   entry_store(engine, record, hash, stored);
   return ENGINE_STORED;
 }
@@ -492,6 +507,7 @@ static void renew_record(struct engine *engine, struct record *record,
     binding_unbind(engine, claim);
   facts.bind = claim != NULL && claim->binding != NULL;
   entry_set_facts(engine, record, &facts);
+  emit_record(engine, record);
   engine->counters.renewed++;
   *answer = (struct engine_answer){.status = ENGINE_RENEWED, .lease_ms = facts.lease_ms};
 }

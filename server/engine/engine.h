@@ -3,12 +3,13 @@
  * waiters. Here are an engine's life and the six commands.
  *
  * The rest of the manual: waiter.h, binding.h, effect.h, keys.h, pin.h, tick.h, memory_limit.h,
- * stats.h; keyspace.h for several engines behind one hash.
+ * stats.h; outbox.h, image.h, emit.h, reemit.h and restore.h for the journal; keyspace.h for
+ * several engines behind one hash.
  *
  * An engine is single-threaded and knows no clock, file, socket or event loop. Time is an argument:
  * milliseconds, never negative, on a clock that never runs backwards. It never calls upward; its
- * results are in three places: the return value, the list of waiters that became ready (waiter.h),
- * and the outbox of effects (effect.h).
+ * results are in four places: the return value, the list of waiters that became ready (waiter.h),
+ * the effects (effect.h), and, if there is one, the outbox of images (outbox.h).
  *
  * Every call first applies what is due on its key, in the order of the deadlines, so no answer
  * shows a state that should have ended. tick.h does the same for keys that no call looks at.
@@ -31,6 +32,7 @@
 
 struct binding;
 struct engine;
+struct outbox;
 
 /* ---- life ---- */
 
@@ -44,6 +46,10 @@ void engine_reconfigure(struct engine *engine, const struct engine_options *opti
 /* From now on no claim is granted, neither at once nor by hand-over: the server leaves. All CLAIMs
  * that wait are answered BUSY. */
 void engine_stop_grants(struct engine *engine, int64_t now_ms);
+/* Where the images of what changes go (emit.h), until the next such call; NULL: nowhere. Borrowed.
+ * no_room: the journal takes no grants: a CLAIM that would be granted is answered NO_ROOM, and a
+ * claim that lapses is not handed over until there is room again. */
+void engine_use_outbox(struct engine *engine, struct outbox *outbox, bool no_room);
 /* When this engine's memory of requests began. */
 int64_t engine_horizon_start_ms(const struct engine *engine);
 
@@ -65,8 +71,8 @@ struct engine_claim {
   void *context;           /* of the waiter, if one is made */
   unsigned loop_id;        /* which loop is to answer the waiter, below ENGINE_MAX_LOOPS */
 };
-/* CLAIMED, DONE, BUSY, UNKNOWN, FORGOTTEN, QUEUED, MISMATCH, OOM, BUSYKEY, DRAINING, WRONGTYPE,
- * NO_MEMORY. Of a waiter: CLAIMED, DONE, BUSY, UNKNOWN, FORGOTTEN, NOTHING */
+/* CLAIMED, DONE, BUSY, UNKNOWN, FORGOTTEN, QUEUED, MISMATCH, OOM, BUSYKEY, DRAINING, NO_ROOM,
+ * WRONGTYPE, NO_MEMORY. Of a waiter: CLAIMED, DONE, BUSY, UNKNOWN, FORGOTTEN, NOTHING */
 void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
                   struct engine_answer *answer);
 

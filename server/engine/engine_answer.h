@@ -30,6 +30,7 @@ enum engine_status {
   ENGINE_OOM,       /* the memory limit */
   ENGINE_BUSYKEY,   /* a waiter limit */
   ENGINE_DRAINING,  /* nothing is granted any more */
+  ENGINE_NO_ROOM,   /* nothing is granted until the journal has room */
   ENGINE_WRONGTYPE, /* a plain value lives there, or the other way round */
   ENGINE_NO_MEMORY, /* the allocator failed; nothing changed */
 };

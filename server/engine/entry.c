@@ -92,7 +92,7 @@ struct record *entry_add_record(struct engine *engine, const struct name *name,
                                 const struct rules_record *facts) {
   struct record *record = insert_record(engine, name, parts, facts);
   if (record == NULL) return NULL;
-  wheel_set(wheel_of(engine, record), &record->timer, facts->deadline_ms);
+  set_timer(engine, record, facts->deadline_ms);
   open_claims_add(&engine->open_claims, record);
   count_in(engine, record);
   return record;
@@ -161,6 +161,12 @@ void entry_remove_record(struct engine *engine, struct record *record) {
 }
 
 /* ---- responses ---- */
+
+bool entry_add_response(struct engine *engine, uint64_t hash, struct response_ref *response) {
+  if (!index_insert(&engine->index, hash, word_of_response(hash, response))) return false;
+  engine->counts[RULES_DONE]++;
+  return true;
+}
 
 void entry_store(struct engine *engine, struct record *record, uint64_t hash,
                  struct response_ref *response) {

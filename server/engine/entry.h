@@ -65,6 +65,8 @@ void entry_remove_record(struct engine *engine, struct record *record);
 
 /* ---- responses ---- */
 
+/* A response under a key that has no entry. false: no memory; the response is the caller's. */
+bool entry_add_response(struct engine *engine, uint64_t hash, struct response_ref *response);
 /* The response replaces the record, which is freed. `hash` here and below is that of the key. */
 void entry_store(struct engine *engine, struct record *record, uint64_t hash,
                  struct response_ref *response);

@@ -15,7 +15,8 @@ void fill_answer_claimed(const struct record *record, struct engine_answer *answ
 }
 
 static void say_busy(const struct record *record, int64_t at_ms, struct engine_answer *answer) {
-  int64_t deadline_ms = record->timer.deadline_ms;
+  /* A waiter of one that was held back: its lease has expired. */
+  int64_t deadline_ms = record->phase == RULES_HELD ? record->timer.deadline_ms : at_ms;
   if (at_ms < record->since_ms) at_ms = record->since_ms;
   answer->status = ENGINE_BUSY;
   /* With a rounded clock a lease lasts a moment longer than its deadline; until it ends, at least 1

@@ -3,8 +3,10 @@
 
 #include "server/engine/binding.h"
 #include "server/engine/effect.h"
+#include "server/engine/emit.h"
 #include "server/engine/fill_answer.h"
 #include "server/engine/forget.h"
+#include "server/engine/outbox.h"
 #include "server/engine/pin.h"
 #include "server/engine/token.h"
 
@@ -69,6 +71,7 @@ static bool hand_over(struct engine *engine, struct record *record, enum rules_e
   keep_former(record, end, &waiter->undo);
   entry_set_facts(engine, record, &facts);
   hand_over_parts(engine, record, waiter, verdict);
+  emit_record(engine, record);
   fill_answer_record(record, verdict, now_ms, &waiter->answer);
   pin_take_answer(&waiter->answer);
   waiter->phase = WAITER_GRANTED;
@@ -87,23 +90,46 @@ static void drop_owner(struct engine *engine, struct record *record) {
   if (record->claim != NULL) binding_unbind(engine, record->claim);
 }
 
+/* Those that claim wait on when it is for lack of room that nobody is granted. */
+static void tell_ended(struct engine *engine, struct record *record, int64_t now_ms) {
+  bool unknown = record->phase == RULES_UNKNOWN;
+  if (unknown || record->claim == NULL || list_empty(&record->claim->claimers)) {
+    wait_queue_answer_all(engine, record, unknown ? RULES_SAY_UNKNOWN : RULES_SAY_LAPSED, now_ms);
+    return;
+  }
+  wait_queue_answer_readers(engine, record, RULES_SAY_LAPSED, now_ms);
+  wait_queue_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
+  engine->held_back = true;
+}
+
+/* What a lease leaves is not written: its end is known from the image of the grant. Nor is, when
+ * the outbox spares, that a connection closed: any number of them may; a start lets the lease run
+ * on. */
+static bool is_emitted(const struct engine *engine, enum rules_end end) {
+  if (engine->outbox == NULL || end == RULES_END_LEASE_OVER) return false;
+  return end != RULES_END_BIND_CLOSED || !engine->outbox->spares;
+}
+
 /* To LAPSED or UNKNOWN, which all waiters are told. Watchers are told once. */
-static struct record *to_ended(struct engine *engine, struct record *record,
-                               const struct rules_record *facts, int64_t now_ms) {
+static void to_ended(struct engine *engine, struct record *record, const struct rules_record *facts,
+                     int64_t now_ms) {
   bool unknown = facts->phase == RULES_UNKNOWN, was_unknown = record->phase == RULES_UNKNOWN;
   if (!unknown) effect_emit_free(engine, (struct entry){.record = record});
-  if (facts->nobody) {
+  if (facts->nobody && facts->token != record->token) {
     token_take(engine);
     drop_owner(engine, record);
   }
   entry_set_facts(engine, record, facts);
-  wait_queue_answer_all(engine, record, unknown ? RULES_SAY_UNKNOWN : RULES_SAY_LAPSED, now_ms);
+  tell_ended(engine, record, now_ms);
   if (unknown && !was_unknown) effect_emit(engine, EFFECT_UNKNOWN, record_key(record));
-  return record;
 }
 
 static void to_absent(struct engine *engine, struct record *record, int64_t now_ms) {
-  wait_queue_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
+  if (engine->outbox != NULL) emit_absent(engine, record_key(record));
+  if (record->claim != NULL) {
+    wait_queue_end_claims(engine, record, now_ms); /* nobody can be granted */
+    wait_queue_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
+  }
   forget_record(engine, record);
 }
 
@@ -113,7 +139,7 @@ static struct rules_ending ending_of(struct engine *engine, const struct record 
   bool strikes_out = end == RULES_END_RELEASED && record->attempt > 1;
   return (struct rules_ending){
       .end = end,
-      .claim_waits = claim != NULL && !list_empty(&claim->claimers),
+      .claim_waits = claim != NULL && !list_empty(&claim->claimers) && state_may_grant(engine),
       .at_ms = at_ms,
       .retention_ms = engine->options.retention_ms,
       .unknown_retention_ms = engine->options.unknown_retention_ms,
@@ -133,7 +159,10 @@ static struct record *end_grant(struct engine *engine, struct record *record, en
         wait_queue_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
         return record;
       case RULES_TO_LAPSED:
-      case RULES_TO_UNKNOWN: return to_ended(engine, record, &facts, now_ms);
+      case RULES_TO_UNKNOWN:
+        to_ended(engine, record, &facts, now_ms);
+        if (is_emitted(engine, end)) emit_record(engine, record);
+        return record;
       case RULES_TO_ABSENT:
       default: to_absent(engine, record, now_ms); return NULL;
     }
@@ -147,6 +176,17 @@ struct record *grant_end(struct engine *engine, struct record *record, enum rule
   if (claim != NULL)
     wait_queue_time_out_all(engine, claim, rules_waits_past_ms(end, state_moment(engine, at_ms)));
   return end_grant(engine, record, end, at_ms, now_ms);
+}
+
+bool grant_has_waiters_or_runs(const struct record *record) {
+  if (record->phase == RULES_HELD) return true;
+  return record->phase == RULES_LAPSED && record->claim != NULL && record->claim->waiting > 0;
+}
+
+void grant_held_back(struct engine *engine, struct record *record, int64_t now_ms) {
+  if (!state_may_grant(engine)) return;
+  while (record->phase == RULES_LAPSED && !list_empty(&record->claim->claimers))
+    hand_over(engine, record, RULES_END_LEASE_OVER, now_ms);
 }
 
 /* ---- undo ---- */
@@ -164,8 +204,12 @@ void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
   claim->stage = undo->stage;
   undo->owner = undo->stage = NULL;
   undo->facts.bind = claim->binding != NULL;
+  undo->facts.phase = RULES_HELD; /* that of one that was held back ends once more, too */
   entry_set_facts(engine, record, &undo->facts);
   engine->counters.taken_back++;
   /* Not grant_end: the lease did not end now, so now is not compared with waits as its deadline. */
-  end_grant(engine, record, undo->end, now_ms, now_ms);
+  record = end_grant(engine, record, undo->end, now_ms, now_ms);
+  /* The image of the grant that is taken back was written. */
+  if (record != NULL && record->phase != RULES_HELD && undo->end == RULES_END_LEASE_OVER)
+    emit_record(engine, record);
 }

@@ -21,6 +21,10 @@
  * expired, at_ms is the deadline. Returns the record; NULL: it is gone, and freed. */
 struct record *grant_end(struct engine *engine, struct record *record, enum rules_end end,
                          int64_t at_ms, int64_t now_ms);
+/* Whether an end that clears it is a matter for grant_end: it is HELD, or was held back. */
+bool grant_has_waiters_or_runs(const struct record *record);
+/* A LAPSED record that has waiters: the oldest that claims is granted, if anybody can be. */
+void grant_held_back(struct engine *engine, struct record *record, int64_t now_ms);
 /*
  * Puts back what the hand-over to a GRANTED waiter replaced, and lets the former grant end once
  * more, now: the retention starts anew, and the next claimer is granted.

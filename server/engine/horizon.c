@@ -22,6 +22,10 @@ void horizon_init(struct horizon *horizon, struct memory *memory, const struct h
                               .shift = 32 - place->bits};
 }
 
+void horizon_begin(struct horizon *horizon, int64_t start_ms) {
+  horizon->start_ms = horizon->untouched_ms = start_ms;
+}
+
 static size_t segments_of(const struct horizon *horizon) {
   return (horizon->slots + HORIZON_SEGMENT - 1) >> HORIZON_LG_SEGMENT;
 }

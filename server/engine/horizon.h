@@ -60,6 +60,8 @@ struct horizon {
 /* Takes no memory. start_ms: when this memory of requests began. */
 void horizon_init(struct horizon *horizon, struct memory *memory, const struct horizon_place *place,
                   int64_t start_ms);
+/* The memory began then, and not when it was made. Nothing is noted yet. */
+void horizon_begin(struct horizon *horizon, int64_t start_ms);
 void horizon_deinit(struct horizon *horizon);
 
 /* ---- by slots: 512 KiB of times at the default of 65,536, which can be written out by walking

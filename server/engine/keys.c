@@ -2,6 +2,7 @@
 #include "server/engine/keys.h"
 
 #include "server/engine/due.h"
+#include "server/engine/emit.h"
 #include "server/engine/find.h"
 #include "server/engine/forget.h"
 #include "server/engine/grant.h"
@@ -71,9 +72,10 @@ void keys_prefetch_entry(const struct engine *engine, const struct name *name) {
 bool keys_delete(struct engine *engine, struct span key, int64_t now_ms) {
   struct entry entry = find_key(engine, key, now_ms);
   if (entry_is_absent(entry)) return false;
-  if (entry.record != NULL && entry.record->phase == RULES_HELD) {
+  if (entry.record != NULL && grant_has_waiters_or_runs(entry.record)) {
     grant_end(engine, entry.record, RULES_END_CLEARED, now_ms, now_ms);
   } else {
+    emit_absent(engine, entry_key(entry));
     forget_entry(engine, entry);
   }
   return true;
@@ -117,10 +119,18 @@ enum engine_status keys_set_value(struct engine *engine, struct span key, struct
     engine->answers[ENGINE_OOM]++;
     return ENGINE_OOM;
   }
+  bool replaces = record != NULL;
   record = record_of_value(engine, &name, record, value);
   if (record == NULL) return ENGINE_NO_MEMORY;
+  record->since_ms = now_ms;
+  record->token = ++engine->value_serial;
   entry_set_end(engine, record, deadline_ms);
-  if (is_past(deadline_ms, now_ms)) entry_remove_record(engine, record);
+  if (is_past(deadline_ms, now_ms)) {
+    if (replaces) emit_absent(engine, name.key);
+    entry_remove_record(engine, record);
+  } else {
+    emit_value(engine, record);
+  }
   return ENGINE_STORED;
 }
 
@@ -131,6 +141,7 @@ static bool move_end(struct engine *engine, struct response_ref *response, int64
   struct response_ref *copy =
       response_log_copy(&engine->log, response, deadline_ms, room_bytes, now_ms);
   if (copy == NULL) return false;
+  emit_end(engine, codec_key(response), deadline_ms);
   entry_move(engine, response, copy);
   return true;
 }
@@ -142,11 +153,13 @@ bool keys_set_deadline(struct engine *engine, struct span key, int64_t deadline_
   if (entry.response != NULL && deadline_ms == RULES_NEVER) return false;
   if (entry.record != NULL && !record_is_value(entry.record)) return false;
   if (is_past(deadline_ms, now_ms)) {
+    emit_absent(engine, entry_key(entry));
     forget_entry(engine, entry);
     return true;
   }
   if (entry.response != NULL) return move_end(engine, entry.response, deadline_ms, now_ms);
   entry_set_end(engine, entry.record, deadline_ms);
+  emit_end(engine, record_key(entry.record), deadline_ms);
   return true;
 }
 
@@ -158,6 +171,7 @@ void keys_flush(struct engine *engine, int64_t now_ms) {
   engine->sweep_cursor = 0;
   memset(engine->counts, 0, sizeof engine->counts);
   engine->ending = 0;
+  emit_flush(engine);
 }
 
 /* ---- scanning ---- */

@@ -109,10 +109,6 @@ void keyspace_prefetch(struct keyspace *keyspace, const struct name *name) {
   shard_prefetch(keyspace_find_name(keyspace, name), name);
 }
 
-void keyspace_prefetch_entry(struct keyspace *keyspace, const struct name *name) {
-  shard_prefetch_entry(keyspace_find_name(keyspace, name), name);
-}
-
 /* ---- all shards ---- */
 
 void keyspace_lock_all(struct keyspace *keyspace) {

@@ -38,9 +38,8 @@ struct shard *keyspace_find(struct keyspace *keyspace, struct span key);
 struct shard *keyspace_find_name(struct keyspace *keyspace, const struct name *name);
 void keyspace_name(const struct keyspace *keyspace, struct span key, struct name *name);
 
-/* shard_prefetch and shard_prefetch_entry of its shard. */
+/* shard_prefetch of its shard. */
 void keyspace_prefetch(struct keyspace *keyspace, const struct name *name);
-void keyspace_prefetch_entry(struct keyspace *keyspace, const struct name *name);
 
 /* ---- all shards ---- */
 

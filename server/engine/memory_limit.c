@@ -70,7 +70,7 @@ static __attribute__((noinline)) bool make_room(struct engine *engine,
     int64_t own =
         demand_of(engine) + (int64_t)more.bytes + (more.claim ? (int64_t)engine->claim_reserve : 0);
     if (own + demand_of_others(engine, own) <= (int64_t)options->memory_limit) return true;
-    if (!sweep_is_needed(engine)) return false;
+    if (!sweep_is_needed(engine) || sweep_is_full(engine)) return false;
     free_some(engine, now_ms);
   }
 }

@@ -119,12 +119,3 @@ void shard_prefetch(struct shard *shard, const struct name *name) {
     unlock(shard);
   }
 }
-
-void shard_prefetch_entry(struct shard *shard, const struct name *name) {
-  if (alone(shard)) {
-    keys_prefetch_entry(shard->engine, name);
-  } else if (try_lock(shard)) {
-    keys_prefetch_entry(shard->engine, name);
-    unlock(shard);
-  }
-}

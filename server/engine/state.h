@@ -5,7 +5,8 @@
  * Invariants:
  *  - a record's timer is armed in `leases` while it is HELD, else in `ends` (one without an end:
  *    nowhere), and the record has no other deadline;
- *  - only a HELD record has waiters, and while no_grants is set none that claims;
+ *  - only a HELD record has waiters, but for a LAPSED one with those that claim and were not granted
+ *    for lack of room (held_back); while no_grants is set none that claims;
  *  - a waiter is in exactly one of: a record's queue, a ready list, the caller's hands;
  *  - memory.bytes counts every allocation of the engine.
  */
@@ -27,6 +28,7 @@
 #define STATE_VALUE (RULES_DONE + 1) /* one more than enum rules_phase: a plain value */
 
 struct effect_kept;
+struct outbox;
 
 /* Since the start or stats_reset; only what counts and answers do not show. */
 struct state_counters {
@@ -49,13 +51,17 @@ struct engine {
   struct list closing;                 /* struct binding.link */
   struct queued_owners queued_owners;
   struct horizon horizon;
-  bool no_grants; /* the server leaves */
+  bool no_grants;        /* the server leaves */
+  bool no_room;          /* the journal takes no grant: nobody is granted until there is room */
+  bool held_back;        /* a LAPSED record has waiters that claim, and were not granted for that */
   uint64_t next_token;
+  uint64_t value_serial; /* of the last plain value that was set, in record.token */
   uint32_t epoch;     /* of records; log.epoch of responses */
   int64_t flushed_ms; /* when the epoch began: waiters alive at that time are granted, even if it is
                          noticed later */
   bool sweeping;      /* flushed entries are left; sweep_cursor as of index_scan */
   uint64_t sweep_cursor;
+  struct outbox *outbox; /* NULL: nobody keeps images */
   bool effects_wanted;
   struct list effects;
   struct list effects_lost; /* in effects in place of those that could not be kept */
@@ -78,6 +84,11 @@ static inline struct rules_moment state_moment(const struct engine *engine, int6
 /* Deadlines up to this have passed. */
 static inline int64_t state_past_ms(const struct engine *engine, int64_t now_ms) {
   return rules_past_ms(now_ms, engine->options.clock_grain_ms);
+}
+
+/* Whether a claim can be granted now. */
+static inline bool state_may_grant(const struct engine *engine) {
+  return !engine->no_grants && !engine->no_room;
 }
 
 /* Up to when requests of a key of this hash may have been forgotten, by clocks that differ. */

@@ -2,6 +2,11 @@
 #include "server/engine/sweep.h"
 
 #include "server/engine/due.h"
+#include "server/engine/outbox.h"
+
+bool sweep_is_full(const struct engine *engine) {
+  return engine->outbox != NULL && engine->outbox->swept_bytes >= OUTBOX_SWEEP_BYTES;
+}
 
 bool sweep_is_needed(const struct engine *engine) {
   return engine->sweeping || !list_empty(&engine->log.sparse);
@@ -45,8 +50,16 @@ static void sweep_one(struct engine *engine, int64_t now_ms) {
   if (next == 0) engine->sweeping = false;
 }
 
+/* The waiters of a flushed record are granted, which leaves images. */
 void sweep_flushed(struct engine *engine, int64_t now_ms, unsigned *budget) {
-  for (; engine->sweeping && *budget > 0; --*budget) sweep_one(engine, now_ms);
+  struct outbox *outbox = engine->outbox;
+  size_t len = outbox != NULL ? outbox->len : 0;
+  for (; engine->sweeping && *budget > 0 && !sweep_is_full(engine); --*budget) {
+    sweep_one(engine, now_ms);
+    if (outbox == NULL) continue;
+    outbox->swept_bytes += outbox->len - len;
+    len = outbox->len;
+  }
 }
 
 /* ---- holes in chunks ---- */

@@ -10,6 +10,8 @@
 
 struct engine;
 
+/* It has left as many images as it may before they are taken out: nothing is swept meanwhile. */
+bool sweep_is_full(const struct engine *engine);
 bool sweep_is_needed(const struct engine *engine);
 /* Frees flushed entries, those with waiters first. What is due on each is applied as if a command
  * had looked at it. A step looks at one entry or bucket. */

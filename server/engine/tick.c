@@ -4,6 +4,7 @@
 #include "server/engine/binding.h"
 #include "server/engine/due.h"
 #include "server/engine/effect.h"
+#include "server/engine/emit.h"
 #include "server/engine/response_expiry.h"
 #include "server/engine/sweep.h"
 #include "server/engine/wait_queue.h"
@@ -17,6 +18,7 @@ static void tick_leases(struct engine *engine, int64_t now_ms, unsigned *budget)
     struct record *record = LIST_ENTRY(node, struct record, timer);
     wheel_set(&engine->leases, node, node->deadline_ms); /* a HELD record's timer is armed */
     due_apply(engine, record, now_ms);
+    if (emit_is_full(engine)) *budget = 0;
   }
 }
 
@@ -35,6 +37,7 @@ static void tick_waits(struct engine *engine, int64_t now_ms, unsigned *budget) 
     wheel_set(&engine->waits, node, node->deadline_ms);
     if (grant_may_have_ended(engine, waiter->record)) due_apply(engine, waiter->record, now_ms);
     if (waiter->phase == WAITER_WAITING) wait_queue_time_out(engine, waiter, node->deadline_ms);
+    if (emit_is_full(engine)) *budget = 0;
   }
   if (*budget > 0) engine->waits_past_ms = past_ms;
 }
@@ -44,6 +47,20 @@ static void tick_ends(struct engine *engine, int64_t now_ms, unsigned *budget) {
   while ((node = wheel_pop(&engine->ends, state_past_ms(engine, now_ms), budget)) != NULL) {
     due_apply(engine, LIST_ENTRY(node, struct record, timer), now_ms);
   }
+}
+
+/* There is room again. Only those that are granted count: the others are passed by. */
+static void tick_held_back(struct engine *engine, int64_t now_ms, unsigned *budget) {
+  if (!engine->held_back || !state_may_grant(engine)) return;
+  struct list *node = engine->waited.next, *next;
+  for (; *budget > 0 && node != &engine->waited; node = next) {
+    next = node->next;
+    struct record *record = LIST_ENTRY(node, struct claim, waited)->record;
+    if (record->phase != RULES_LAPSED) continue;
+    due_apply(engine, record, now_ms);
+    *budget = emit_is_full(engine) ? 0 : *budget - 1;
+  }
+  if (node == &engine->waited) engine->held_back = false;
 }
 
 /* ---- closed connections ---- */
@@ -62,13 +79,14 @@ static void tick_claim(struct engine *engine, struct claim *claim, int64_t now_m
 }
 
 static void tick_bindings(struct engine *engine, int64_t now_ms, unsigned *budget) {
-  for (; *budget > 0 && !list_empty(&engine->closing); --*budget) {
+  while (*budget > 0 && !list_empty(&engine->closing)) {
     struct binding *binding = LIST_ENTRY(engine->closing.next, struct binding, link);
     if (list_empty(&binding->claims)) {
       list_remove(&binding->link);
     } else {
       tick_claim(engine, LIST_ENTRY(binding->claims.next, struct claim, bound), now_ms);
     }
+    *budget = emit_is_full(engine) ? 0 : *budget - 1;
   }
 }
 
@@ -124,6 +142,7 @@ static void tick_responses(struct engine *engine, int64_t now_ms, unsigned *budg
 /* ---- all of it ---- */
 
 bool tick_run(struct engine *engine, int64_t now_ms, unsigned budget) {
+  tick_held_back(engine, now_ms, &budget);
   tick_leases(engine, now_ms, &budget);
   tick_waits(engine, now_ms, &budget);
   tick_bindings(engine, now_ms, &budget);
@@ -142,6 +161,7 @@ bool tick_run(struct engine *engine, int64_t now_ms, unsigned budget) {
 
 static int64_t due_after(const struct engine *engine, const int64_t deadlines[WHEELS]) {
   if (sweep_is_needed(engine) || !list_empty(&engine->closing)) return INT64_MIN;
+  if (engine->held_back && state_may_grant(engine)) return INT64_MIN;
   int64_t first_ms = deadlines[0];
   for (size_t i = 1; i < WHEELS; i++) {
     if (deadlines[i] < first_ms) first_ms = deadlines[i];
@@ -153,6 +173,16 @@ int64_t tick_next_due_hint(const struct engine *engine) {
   const int64_t deadlines[WHEELS] = {engine->leases.nearest_ms, engine->waits.nearest_ms,
                                      engine->ends.nearest_ms, engine->log.ends.nearest_ms};
   return due_after(engine, deadlines);
+}
+
+int64_t tick_past_ms(const struct engine *engine, int64_t now_ms) {
+  const int64_t ends[] = {wheel_next(&engine->leases), wheel_next(&engine->ends),
+                          response_expiry_next(&engine->log)};
+  int64_t past_ms = now_ms;
+  for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+    if (ends[i] <= past_ms) past_ms = ends[i] - 1;
+  }
+  return past_ms;
 }
 
 int64_t tick_next_due(const struct engine *engine) {

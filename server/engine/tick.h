@@ -16,6 +16,9 @@ bool tick_run(struct engine *engine, int64_t now_ms, unsigned budget);
 /* When tick_run has something to do next; may be early, never late. INT64_MAX: never; now or
  * earlier: at once. */
 int64_t tick_next_due(const struct engine *engine);
+/* Every key that ends by itself has, and is counted in the horizon, if its end is not after this.
+ */
+int64_t tick_past_ms(const struct engine *engine, int64_t now_ms);
 /* Like tick_next_due, O(1): may be earlier than that, never late. tick_run makes it exact again. */
 int64_t tick_next_due_hint(const struct engine *engine);
 

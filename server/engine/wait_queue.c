@@ -137,6 +137,13 @@ void wait_queue_answer_all(struct engine *engine, struct record *record, enum ru
   wait_queue_share(engine, record, &answer);
 }
 
+void wait_queue_answer_readers(struct engine *engine, struct record *record,
+                               enum rules_verdict verdict, int64_t now_ms) {
+  struct engine_answer answer;
+  fill_answer_record(record, verdict, now_ms, &answer);
+  answer_list(engine, &record->claim->readers, &answer);
+}
+
 void wait_queue_forget(struct engine *engine, struct waiter *waiter, int64_t horizon_ms) {
   struct engine_answer answer;
   fill_answer_forgotten(horizon_ms, &answer);

@@ -6,7 +6,8 @@
  *     engine   ready[loop] --> waiter             has its answer, complete
  *
  * Knows when a wait ends, not what happens to the record: grant.h hands it over. Invariants: only a
- * HELD record has waiters; a waiter's timer is armed while it is WAITING, and then only.
+ * HELD record has waiters, or a LAPSED one that is held back (state.h); a waiter's timer is armed
+ * while it is WAITING, and then only.
  *
  * Only the thread that holds the engine calls.
  */
@@ -41,6 +42,10 @@ void wait_queue_share(struct engine *engine, struct record *record,
 /* The same, with the answer from the record. */
 void wait_queue_answer_all(struct engine *engine, struct record *record, enum rules_verdict verdict,
                            int64_t now_ms);
+
+/* Those that only read. */
+void wait_queue_answer_readers(struct engine *engine, struct record *record,
+                               enum rules_verdict verdict, int64_t now_ms);
 
 /* Its answer alone is FORGOTTEN. Only while it is WAITING. */
 void wait_queue_forget(struct engine *engine, struct waiter *waiter, int64_t horizon_ms);
