@@ -11,9 +11,14 @@ void served_clock_init(struct served_clock *clock) {
   clock->count = 0;
 }
 
+void served_clock_begin(struct served_clock *clock, int64_t monotonic_ms, int64_t now_ms) {
+  assert(clock->count == 0);
+  atomic_store(&clock->cut_ms, monotonic_ms - now_ms);
+}
+
 unsigned served_clock_add(struct served_clock *clock, int64_t monotonic_ms) {
   assert(clock->count < SERVED_CLOCK_LOOPS);
-  int64_t limit_ms = monotonic_ms + SERVED_CLOCK_MOST_MS;
+  int64_t limit_ms = monotonic_ms - atomic_load(&clock->cut_ms) + SERVED_CLOCK_MOST_MS;
   if (limit_ms < atomic_load(&clock->limit_ms)) atomic_store(&clock->limit_ms, limit_ms);
   atomic_init(&clock->loops[clock->count].ended_ms, monotonic_ms);
   return clock->count++;

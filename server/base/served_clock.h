@@ -42,7 +42,7 @@ struct served_clock_loop {
 };
 
 struct served_clock {
-  _Atomic int64_t cut_ms;          /* monotonic = this clock + cut; never falls */
+  _Atomic int64_t cut_ms;          /* monotonic = this clock + cut; never falls; may be negative */
   _Atomic int64_t limit_ms;        /* on this clock */
   _Atomic int64_t paused_until_ms; /* on the monotonic clock */
   _Atomic bool renewing;           /* by one loop at a time */
@@ -53,6 +53,8 @@ struct served_clock {
 
 /* Without loops it is the monotonic clock. */
 void served_clock_init(struct served_clock *clock);
+/* It goes on from now_ms, which it is at monotonic_ms. Before any loop is added. */
+void served_clock_begin(struct served_clock *clock, int64_t monotonic_ms, int64_t now_ms);
 /* One more loop, which has just ended a turn. Returns its number, from 0. Before any other thread
  * uses the clock. */
 unsigned served_clock_add(struct served_clock *clock, int64_t monotonic_ms);

@@ -7,6 +7,10 @@ void wall_clock_init(struct wall_clock *clock, int64_t monotonic_ms, int64_t uni
   atomic_init(&clock->largest_ms, clock->sampled_ms);
 }
 
+void wall_clock_raise_largest(struct wall_clock *clock, int64_t offset_ms) {
+  if (offset_ms > wall_clock_largest_ms(clock)) atomic_store(&clock->largest_ms, offset_ms);
+}
+
 static bool is_step(int64_t by_ms) {
   return by_ms > WALL_CLOCK_STEP_MS || by_ms < -WALL_CLOCK_STEP_MS;
 }

@@ -35,6 +35,9 @@ void wall_clock_init(struct wall_clock *clock, int64_t monotonic_ms, int64_t uni
  * differ a little by themselves: what is not more than WALL_CLOCK_STEP_MS is no step, and 0. */
 int64_t wall_clock_sample(struct wall_clock *clock, int64_t monotonic_ms, int64_t unix_ms);
 
+/* Before this start it was as large as this. */
+void wall_clock_raise_largest(struct wall_clock *clock, int64_t offset_ms);
+
 static inline int64_t wall_clock_offset_ms(const struct wall_clock *clock) {
   return atomic_load_explicit(&clock->offset_ms, memory_order_relaxed);
 }
