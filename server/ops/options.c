@@ -7,6 +7,7 @@
 #include "server/ops/options.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -33,6 +34,7 @@
 #define MAX_KEEPALIVE_S 32767
 #define MAX_HORIZON_SLOTS (16 * 1024 * KB) /* HORIZON_MOST_BITS: 8 bytes each */
 #define MAX_TEXT (OPTIONS_VALUE_BYTES - 1)
+#define MAX_DIR 255
 #define MAX_SOCKET_PATH ((int64_t)sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 #define NETWORK "Network"
@@ -41,6 +43,7 @@
 #define CONTRACT "Claims and responses"
 #define SIZES "Size limits"
 #define MEMORY "Memory"
+#define JOURNAL "Journal"
 #define RUNNING "Running"
 
 /* Names and defaults are redis.conf's where Redis has the setting; the maxima of the others are
@@ -138,6 +141,17 @@ static const struct options_row rows[] = {
     {"store-reserve", OPTIONS_ROW_BYTES, AT(store_reserve), 0, 512 * MB, "4kb", OPTIONS_ROW_LIVE,
      MEMORY, "Memory kept free for the response of each running claim, when maxmemory is set."},
 
+    {"dir", OPTIONS_ROW_PATH, AT(dir), 0, MAX_DIR, "", 0, JOURNAL,
+     "Directory of the journal, made when it is not there; \"\" means none."},
+    {"appendonly", OPTIONS_ROW_KEEP, AT(appendonly), 0, OPTIONS_APPENDONLY_AUTO, "auto", 0, JOURNAL,
+     "Keep a journal in dir, so that a restart forgets nothing. auto means yes when dir is set."},
+    {"appendfsync", OPTIONS_ROW_SYNC, AT(appendfsync), 0, OPTIONS_APPENDFSYNC_NO, "always", 0,
+     JOURNAL,
+     "What is on the disk before a reply leaves. always: what it says. everysec and no: nothing is "
+     "lost when the process is killed, but a power cut loses the last second, or what the system "
+     "has not written."},
+    {"segment-size", OPTIONS_ROW_BYTES, AT(segment_bytes), MB, GB, "64mb", 0, JOURNAL,
+     "Size of the files of the journal. A whole file goes when all in it has expired."},
     {"drain-timeout", OPTIONS_ROW_MS, AT(drain_timeout_ms), 0, HOUR_MS, "60s", OPTIONS_ROW_LIVE,
      RUNNING, "How long owners may take to finish after SIGTERM; then the server leaves."},
     {"loglevel", OPTIONS_ROW_LEVEL, AT(loglevel), LOG_LEVEL_DEBUG, LOG_LEVEL_WARNING, "notice",
@@ -200,6 +214,10 @@ void options_text(const struct options *options, const struct options_row *row,
     text[0] = '\0';
     return;
   }
+  if (row->kind == OPTIONS_ROW_KEEP) { /* what it comes to: tools know yes and no */
+    snprintf(text, OPTIONS_VALUE_BYTES, "%s", options_keep_journal(options) ? "yes" : "no");
+    return;
+  }
   options_value_text(row, options, text);
 }
 
@@ -246,6 +264,12 @@ void options_follow_maxima(struct options *options) {
   follow(&options->waiters_per_key, "waiters-per-key", options->waiters_total);
 }
 
+bool options_keep_journal(const struct options *options) {
+  if (options->appendonly != OPTIONS_APPENDONLY_AUTO)
+    return options->appendonly == OPTIONS_APPENDONLY_YES;
+  return options->dir[0] != '\0';
+}
+
 bool options_check(const struct options *options, char error[REFUSAL_BYTES]) {
   if (options->limits.lease_ms > options->limits.lease_max_ms) {
     return refuse_order("lease", options->limits.lease_ms, "lease-max",
@@ -262,6 +286,9 @@ bool options_check(const struct options *options, char error[REFUSAL_BYTES]) {
   if (__builtin_popcountll((uint64_t)options->horizon_slots) != 1) {
     return refusal_write(error, "horizon-slots (%lld) is not a power of two",
                          (long long)options->horizon_slots);
+  }
+  if (options->appendonly == OPTIONS_APPENDONLY_YES && options->dir[0] == '\0') {
+    return refusal_write(error, "appendonly yes needs dir, the directory of the journal");
   }
   return check_listeners(options, error);
 }

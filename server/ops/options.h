@@ -62,6 +62,11 @@ struct options {
   /* memory */
   int64_t maxmemory;     /* bytes, 0 none */
   int64_t store_reserve; /* bytes kept free for the response of each running claim */
+  /* journal */
+  char *dir;           /* path, "" none */
+  int64_t appendonly;  /* enum options_appendonly */
+  int64_t appendfsync; /* enum options_appendfsync */
+  int64_t segment_bytes;
   /* running */
   int64_t drain_timeout_ms;
   int64_t loglevel;          /* enum log_level */
@@ -79,6 +84,9 @@ void options_deinit(struct options *options);
 /* Lowers lease, ttl and waiters-per-key, where they have their defaults, to lease-max, ttl-max and
  * waiters-total. */
 void options_follow_maxima(struct options *options);
+
+/* Whether a journal is to be kept. */
+bool options_keep_journal(const struct options *options);
 
 /* Whether the settings make sense together: defaults within their maxima, something to listen on, a
  * password for an address that other machines reach. False with the reason. */

@@ -18,9 +18,23 @@ enum options_row_kind {
   OPTIONS_ROW_BYTES,   /* int64_t, a size */
   OPTIONS_ROW_YES_NO,  /* bool */
   OPTIONS_ROW_LEVEL,   /* int64_t, enum log_level */
+  OPTIONS_ROW_KEEP,    /* int64_t, enum options_appendonly */
+  OPTIONS_ROW_SYNC,    /* int64_t, enum options_appendfsync */
   OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next two */
   OPTIONS_ROW_PATH,
   OPTIONS_ROW_BIND, /* addresses with blanks between them (options_bind.h) */
+};
+
+/* The words of the last two. */
+enum options_appendonly {
+  OPTIONS_APPENDONLY_NO,
+  OPTIONS_APPENDONLY_YES,
+  OPTIONS_APPENDONLY_AUTO /* yes when dir is set */
+};
+enum options_appendfsync {
+  OPTIONS_APPENDFSYNC_ALWAYS,
+  OPTIONS_APPENDFSYNC_EVERYSEC,
+  OPTIONS_APPENDFSYNC_NO
 };
 
 #define OPTIONS_ROW_LIVE 1u   /* CONFIG SET may change it */

@@ -40,32 +40,43 @@ static const struct unit byte_units[] = {
 };
 static const struct unit no_units[] = {{NULL, 0}};
 
+static const char *const level_words[] = {[LOG_LEVEL_DEBUG] = "debug",
+                                          [LOG_LEVEL_VERBOSE] = "verbose",
+                                          [LOG_LEVEL_NOTICE] = "notice",
+                                          [LOG_LEVEL_WARNING] = "warning",
+                                          NULL};
+static const char *const keep_words[] = {[OPTIONS_APPENDONLY_NO] = "no",
+                                         [OPTIONS_APPENDONLY_YES] = "yes",
+                                         [OPTIONS_APPENDONLY_AUTO] = "auto",
+                                         NULL};
+static const char *const sync_words[] = {[OPTIONS_APPENDFSYNC_ALWAYS] = "always",
+                                         [OPTIONS_APPENDFSYNC_EVERYSEC] = "everysec",
+                                         [OPTIONS_APPENDFSYNC_NO] = "no",
+                                         NULL};
+
 static const struct kind {
   const char *hint;
   const struct unit *units; /* NULL: not a scaled number */
   const char *article;      /* before the bounds of a number */
   const char *example;      /* after them */
+  const char *const *words; /* NULL: it is none of some words */
 } kinds[] = {
-    [OPTIONS_ROW_INTEGER] = {"N", no_units, "an integer", ""},
-    [OPTIONS_ROW_MODE] = {"MODE", NULL, "an octal mode", ""},
+    [OPTIONS_ROW_INTEGER] = {"N", no_units, "an integer", "", NULL},
+    [OPTIONS_ROW_MODE] = {"MODE", NULL, "an octal mode", "", NULL},
     [OPTIONS_ROW_MS] = {"TIME", ms_units, "a duration",
-                        " (with ms, s, m, h or d; a plain number is milliseconds)"},
+                        " (with ms, s, m, h or d; a plain number is milliseconds)", NULL},
     [OPTIONS_ROW_SECONDS] = {"SECONDS", second_units, "a duration",
-                             " (with s, m, h or d; a plain number is seconds)"},
+                             " (with s, m, h or d; a plain number is seconds)", NULL},
     [OPTIONS_ROW_BYTES] = {"SIZE", byte_units, "a size",
-                           " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000)"},
-    [OPTIONS_ROW_YES_NO] = {"yes|no", NULL, "", ""},
-    [OPTIONS_ROW_LEVEL] = {"LEVEL", NULL, "", ""},
-    [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", ""},
-    [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", ""},
-    [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", ""},
+                           " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000)", NULL},
+    [OPTIONS_ROW_YES_NO] = {"yes|no", NULL, "", "", NULL},
+    [OPTIONS_ROW_LEVEL] = {"LEVEL", NULL, "", "", level_words},
+    [OPTIONS_ROW_KEEP] = {"yes|no|auto", NULL, "", "", keep_words},
+    [OPTIONS_ROW_SYNC] = {"HOW", NULL, "", "", sync_words},
+    [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
+    [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
+    [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
 };
-
-static const char *const levels[] = {[LOG_LEVEL_DEBUG] = "debug",
-                                     [LOG_LEVEL_VERBOSE] = "verbose",
-                                     [LOG_LEVEL_NOTICE] = "notice",
-                                     [LOG_LEVEL_WARNING] = "warning"};
-#define LEVEL_COUNT (sizeof(levels) / sizeof(levels[0]))
 
 void options_value_wipe(char *bytes, size_t len) {
   if (bytes != NULL) explicit_bzero(bytes, len);
@@ -89,6 +100,16 @@ static void print_scaled(const struct unit *units, int64_t number, char *text, s
   snprintf(text, size, "%lld%s", (long long)(number / best.factor), best.suffix);
 }
 
+/* "debug, notice or warning" */
+static void print_words(const char *const *words, char text[OPTIONS_VALUE_BYTES]) {
+  size_t len = 0;
+  for (size_t i = 0; words[i] != NULL; i++) {
+    const char *between = i == 0 ? "" : words[i + 1] == NULL ? " or " : ", ";
+    int more = snprintf(text + len, OPTIONS_VALUE_BYTES - len, "%s%s", between, words[i]);
+    len += (size_t)more;
+  }
+}
+
 void options_value_bounds(const struct options_row *row, char text[OPTIONS_VALUE_BYTES]) {
   const struct unit *units = kinds[row->kind].units;
   char low[32], high[32];
@@ -101,8 +122,8 @@ void options_value_bounds(const struct options_row *row, char text[OPTIONS_VALUE
              (unsigned long long)row->max);
   } else if (row->kind == OPTIONS_ROW_YES_NO) {
     snprintf(text, OPTIONS_VALUE_BYTES, "yes or no");
-  } else if (row->kind == OPTIONS_ROW_LEVEL) {
-    snprintf(text, OPTIONS_VALUE_BYTES, "debug, verbose, notice or warning");
+  } else if (kinds[row->kind].words != NULL) {
+    print_words(kinds[row->kind].words, text);
   } else if (row->kind == OPTIONS_ROW_BIND) {
     snprintf(text, OPTIONS_VALUE_BYTES, "at most %d addresses", OPTIONS_BIND_MAX);
   } else {
@@ -152,9 +173,9 @@ static bool parse_octal(struct span text, int64_t *number) {
   return true;
 }
 
-static bool parse_level(struct span text, int64_t *number) {
-  for (size_t i = 0; i < LEVEL_COUNT; i++) {
-    if (!span_is(text, levels[i])) continue;
+static bool parse_word(const char *const *words, struct span text, int64_t *number) {
+  for (size_t i = 0; words[i] != NULL; i++) {
+    if (!span_is(text, words[i])) continue;
     *number = (int64_t)i;
     return true;
   }
@@ -169,7 +190,9 @@ static bool parse_yes_no(struct span text, int64_t *number) {
 static bool parse_number(const struct options_row *row, struct span text, int64_t *number) {
   switch (row->kind) {
     case OPTIONS_ROW_YES_NO: return parse_yes_no(text, number);
-    case OPTIONS_ROW_LEVEL: return parse_level(text, number);
+    case OPTIONS_ROW_LEVEL:
+    case OPTIONS_ROW_KEEP:
+    case OPTIONS_ROW_SYNC: return parse_word(kinds[row->kind].words, text, number);
     case OPTIONS_ROW_MODE:
       if (!parse_octal(text, number)) return false;
       break;
@@ -266,8 +289,8 @@ void options_value_text(const struct options_row *row, const struct options *opt
   int64_t number = number_of(row, options);
   if (row->kind == OPTIONS_ROW_YES_NO) {
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", number != 0 ? "yes" : "no");
-  } else if (row->kind == OPTIONS_ROW_LEVEL) {
-    snprintf(text, OPTIONS_VALUE_BYTES, "%s", levels[number]);
+  } else if (kinds[row->kind].words != NULL) {
+    snprintf(text, OPTIONS_VALUE_BYTES, "%s", kinds[row->kind].words[number]);
   } else if (row->kind == OPTIONS_ROW_MODE) {
     snprintf(text, OPTIONS_VALUE_BYTES, "%llo", (unsigned long long)number);
   } else {

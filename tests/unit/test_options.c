@@ -212,6 +212,10 @@ static const char *const defaults[][2] = {
     {"maxmemory", "0"},
     {"store-reserve", "4096"},
     {"drain-timeout", "60000"},
+    {"dir", ""},
+    {"appendonly", "no"},
+    {"appendfsync", "always"},
+    {"segment-size", "67108864"},
     {"loglevel", "notice"},
     {"slowlog-log-slower-than", "10000"},
     {"slowlog-max-len", "128"},
@@ -293,7 +297,7 @@ static void test_every_number_is_bounded(void **state) {
     assert_false(row_takes(row, row->max + 1));
     assert_false(row_takes(row, INT64_MAX));
   }
-  assert_int_equal(numbers, 32);
+  assert_int_equal(numbers, 33);
 }
 
 static void test_caps_of_the_contract(void **state) {
@@ -452,8 +456,10 @@ static void test_bad_flags(void **state) {
   assert_line_refused("--prot 1", "--prot", "did you mean --port?");
   assert_line_refused("--body-limits=1", "--body-limits", "did you mean --body-limit?");
   assert_line_refused("--save 60", "unknown option --save", "idem-server --help");
-  assert_line_refused("--appendonly-file 60", "unknown option --appendonly-file",
-                      "idem-server --help");
+  assert_line_refused("--append-file 60", "unknown option --append-file", "idem-server --help");
+  assert_line_refused("--appendonly yes", "appendonly yes needs dir", "");
+  assert_line_refused("--appendonly maybe", "bad value 'maybe'", "expected no, yes or auto");
+  assert_line_refused("--appendfsync sometimes", "bad value", "expected always, everysec or no");
   assert_line_refused("--", "unknown option --", "idem-server --help");
   assert_line_refused("--=5", "unknown option --", "idem-server --help");
   assert_line_refused("--port", "--port needs a value", "N");
@@ -585,8 +591,8 @@ static void test_an_empty_file_is_fine(void **state) {
 static void test_bad_lines_are_refused_with_their_number(void **state) {
   struct place *place = *state;
   assert_file_refused(place, "port 1\nprot 2\n", 2, "unknown option 'prot', did you mean port?");
-  assert_file_refused(place, "appendfsync always", 1,
-                      "unknown option 'appendfsync' (idem-server --help");
+  assert_file_refused(place, "auto-aof-rewrite always", 1,
+                      "unknown option 'auto-aof-rewrite' (idem-server --help");
   assert_file_refused(place, "\n\n\"\" 1\n", 3, "unknown option ''");
   assert_file_refused(place, "# x\nport\n", 2, "port needs a value");
   assert_file_refused(place, "bind\n", 1, "bind needs a value");
