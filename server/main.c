@@ -2,14 +2,19 @@
  * main.c - wires: options, log, server; runs, drains, leaves.
  *
  * Exit status: 0 after a drain (also one that its deadline cut short, which is logged), --help or
- * --version; 1 when an option is refused, the server cannot start, or --help cannot be written.
+ * --version; 1 when an option is refused, the server cannot start, or --help cannot be written; 74
+ * when the journal cannot be written any more; 78 when it is not sound, and nothing was changed.
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
+#include "server/commands/restoring.h"
+#include "server/journal/check.h"
+#include "server/journal/salvage.h"
 #include "server/net/server.h"
 #include "server/ops/options_arguments.h"
 #include "server/ops/version.h"
@@ -50,12 +55,13 @@ static int serve(struct options *options) {
     return 1;
   }
   log_line(&log, LOG_LEVEL_NOTICE, "idem-server %s", IDEM_VERSION);
-  struct server *server = server_create(options, &log, error);
+  int status = 0;
+  struct server *server = server_create(options, &log, &status, error);
   if (server == NULL) {
     log_line(&log, LOG_LEVEL_WARNING, "%s", error);
     fprintf(stderr, "idem-server: %s\n", error);
     log_close(&log);
-    return 1;
+    return status;
   }
   server_run(server);
   server_destroy(server);
@@ -70,13 +76,64 @@ static int finish_printing(void) {
   return 1;
 }
 
+/* ---- a journal without a server ---- */
+
+static int status_of(enum journal_result result) {
+  if (result == JOURNAL_OK) return 0;
+  return result == JOURNAL_CORRUPT ? RESTORING_CORRUPT : RESTORING_REFUSED;
+}
+
+static struct journal_files *open_files(const char *directory, bool write) {
+  char error[FILES_ERROR_BYTES];
+  struct journal_files *files = files_open(directory, write, error);
+  if (files == NULL) fprintf(stderr, "idem-server: %s\n", error);
+  return files;
+}
+
+static int check(const char *directory) {
+  struct journal_files *files = open_files(directory, false);
+  if (files == NULL) return 1;
+  int status = status_of(check_journal(files, stdout));
+  files_close(files);
+  return finish_printing() != 0 ? 1 : status;
+}
+
+static int salvage(const char *directory, const char *to_directory) {
+  unsigned char id[JOURNAL_ID_BYTES];
+  struct journal_files *files = open_files(directory, false);
+  struct journal_files *to = files != NULL ? open_files(to_directory, true) : NULL;
+  int status = 1;
+  if (to != NULL && getrandom(id, sizeof id, 0) == (ssize_t)sizeof id)
+    status = status_of(salvage_journal(files, to, id, stdout));
+  files_close(to);
+  files_close(files);
+  return finish_printing() != 0 ? 1 : status;
+}
+
+/* False: the arguments are those of a server. */
+static bool look_after_journal(int argc, char **argv, int *status) {
+  if (argc < 2) return false;
+  bool checks = strcmp(argv[1], "--check-journal") == 0;
+  bool salvages = strcmp(argv[1], "--salvage") == 0;
+  if (!checks && !salvages) return false;
+  if (argc != (checks ? 3 : 4)) {
+    fprintf(stderr, "idem-server: %s needs %s, and nothing else\n", argv[1],
+            checks ? "DIR" : "DIR and TO, a directory for the new journal");
+    *status = 1;
+  } else {
+    *status = checks ? check(argv[2]) : salvage(argv[2], argv[3]);
+  }
+  return true;
+}
+
 int main(int argc, char **argv) {
   ignore_signals();
   if (options_arguments_print(argc, argv, stdout)) return finish_printing();
+  int status = 1;
+  if (look_after_journal(argc, argv, &status)) return status;
   struct options options;
   char error[REFUSAL_BYTES];
   options_init(&options);
-  int status = 1;
   if (options_arguments_parse(&options, argc, argv, error)) {
     status = serve(&options);
   } else {

@@ -4,6 +4,8 @@
 #include <assert.h>
 
 #include "server/commands/effects.h"
+#include "server/commands/inbox.h"
+#include "server/commands/journaling.h"
 #include "server/engine/effect.h"
 #include "server/engine/memory_limit.h"
 
@@ -22,7 +24,7 @@ static void see_time(struct worker *worker, int64_t *now_ms) {
   *now_ms = worker->now_ms;
 }
 
-struct engine *access_lock(struct worker *worker, struct shard *shard, int64_t *now_ms) {
+static struct engine *lock(struct worker *worker, struct shard *shard, int64_t *now_ms) {
   if (worker->holds_all || alone(worker)) return shard_engine(shard);
   struct engine *engine = shard_try_lock(shard, now_ms);
   if (engine != NULL) return engine;
@@ -32,8 +34,20 @@ struct engine *access_lock(struct worker *worker, struct shard *shard, int64_t *
   return engine;
 }
 
+struct engine *access_lock(struct worker *worker, struct shard *shard, int64_t *now_ms) {
+  struct engine *engine = lock(worker, shard, now_ms);
+  if (worker->journal != NULL) journaling_attach(worker, engine);
+  return engine;
+}
+
+/* Before anybody can learn of it. */
+static inline void append(struct worker *worker) {
+  if (worker->outbox.len > 0) journaling_append(worker);
+}
+
 void access_unlock(struct worker *worker, struct shard *shard) {
   struct engine *engine = shard_engine(shard);
+  if (!worker->holds_all) append(worker);
   if (effect_any(engine)) effects_post(worker, engine);
   if (alone(worker)) return;
   if (worker->holds_all) {
@@ -43,18 +57,27 @@ void access_unlock(struct worker *worker, struct shard *shard) {
   }
 }
 
+static void attach_all(struct worker *worker) {
+  struct keyspace *keyspace = worker->instance->keyspace;
+  for (unsigned i = 0; i < keyspace_shards(keyspace); i++)
+    journaling_attach(worker, shard_engine(keyspace_shard(keyspace, i)));
+}
+
 void access_lock_all(struct worker *worker, int64_t *now_ms) {
   assert(!worker->holds_all);
   keyspace_lock_all(worker->instance->keyspace);
   see_time(worker, now_ms);
   keyspace_see_time(worker->instance->keyspace, now_ms);
   worker->holds_all = true;
+  if (worker->journal != NULL) attach_all(worker);
 }
 
 void access_unlock_all(struct worker *worker) {
   struct keyspace *keyspace = worker->instance->keyspace;
   assert(worker->holds_all);
   worker->holds_all = false;
+  append(worker);
+  inbox_release(worker);
   for (unsigned i = 0; i < keyspace_shards(keyspace); i++) {
     struct engine *engine = shard_engine(keyspace_shard(keyspace, i));
     if (effect_any(engine)) effects_post(worker, engine);

@@ -2,8 +2,9 @@
  * access.h - the way to an engine: the locks of shards, and pausing the other loops.
  *
  * Every use of an engine is framed by these: the shard's lock, the engine's time, and afterwards
- * its consequences for other loops: effects are posted, loops are woken. With one worker there is
- * one shard, which no other thread uses: nothing is locked then, and its time is the worker's.
+ * its consequences: images are appended to the journal, effects are posted to the other loops, and
+ * those are woken. With one worker there is one shard, which no other thread uses: nothing is
+ * locked then, and its time is the worker's.
  *
  * Each function is called by the worker's own thread.
  */

@@ -4,7 +4,7 @@
 #include "server/commands/reply.h"
 
 int64_t born_unix_ms(const struct worker *worker, int64_t engine_ms) {
-  return engine_ms + worker_largest_offset_ms(worker);
+  return eras_unix_ms(&worker->instance->eras, worker_largest_offset_ms(worker), engine_ms);
 }
 
 bool born_on_engine(const struct call *call, int64_t unix_ms, int64_t *born_ms) {
@@ -14,6 +14,6 @@ bool born_on_engine(const struct call *call, int64_t unix_ms, int64_t *born_ms) 
     reply_request_error(call->reply, &(struct request_error){.fault = REQUEST_BORN_LATER});
     return false;
   }
-  *born_ms = unix_ms - worker_largest_offset_ms(worker);
+  *born_ms = eras_clock_ms(&worker->instance->eras, worker_largest_offset_ms(worker), unix_ms);
   return true;
 }

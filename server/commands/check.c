@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/rare.h"
+#include "server/commands/admission.h"
 #include "server/commands/argument_limits.h"
 #include "server/commands/queue.h"
 #include "server/commands/reply.h"
@@ -140,12 +141,20 @@ RARE static bool sizes_fit(struct call *call) {
   return false;
 }
 
+/* One that is queued now changes nothing yet: EXEC is asked for all. */
+static __attribute__((noinline)) bool is_kept(struct call *call) {
+  bool queued =
+      session_queue(call->session) != NULL && (call->command->flags & COMMAND_NOT_QUEUED) == 0;
+  return queued || admission_keeps(call);
+}
+
 bool check_call(struct call *call) {
   if (!find_row(call)) return false;
   call->session->last_row = (uint16_t)(call->command - call->worker->commands->rows);
   if (!arity_fits(call)) return false;
   if (!may_run_all(call->session) && !may_run(call)) return false;
-  return call->request->sizes_fit || sizes_fit(call);
+  if (!call->request->sizes_fit && !sizes_fit(call)) return false;
+  return call->worker->journal == NULL || is_kept(call);
 }
 
 bool check_postponed(const struct worker *worker, const struct session *session,

@@ -38,6 +38,8 @@ struct options;
 #define COMMAND_RUNS_QUEUE 32768u
 #define COMMAND_ADOPTS_BODY 65536u /* argv[COMMAND_BODY] is kept; the engine may adopt it */
 #define COMMAND_INSPECTS 131072u   /* shows tokens: who may run it may settle claims */
+/* Leaves less behind: allowed with the last of the journal's room. */
+#define COMMAND_FREES 262144u
 
 #define COMMAND_BODY 3u
 

@@ -43,6 +43,7 @@
 #define RUNS_QUEUE COMMAND_RUNS_QUEUE
 #define ADOPTS_BODY COMMAND_ADOPTS_BODY
 #define INSPECTS COMMAND_INSPECTS
+#define FREES COMMAND_FREES
 
 _Static_assert(COMMAND_BODY == REQUEST_STORE_BODY, "where STORE has its body");
 
@@ -73,8 +74,8 @@ const struct command command_table_commands[] = {
      "Lists the claims without a response, in the order of their tokens"},
 
     /* keys of either kind */
-    {"DEL", generic_del, -2, WRITES, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Deletes keys"},
-    {"UNLINK", generic_del, -2, WRITES | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Deletes keys"},
+    {"DEL", generic_del, -2, WRITES | FREES, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Deletes keys"},
+    {"UNLINK", generic_del, -2, WRITES | FREES | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Deletes keys"},
     {"EXISTS", generic_exists, -2, READS | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Counts how many of the keys exist"},
     {"TOUCH", generic_exists, -2, READS | FAST, 1, -1, 1, NULL, GROUP_GENERIC, "key...", "Counts how many of the keys exist"},
     {"TYPE", generic_type, 2, READS | FAST, 1, 1, 1, NULL, GROUP_GENERIC, "key", "Tells the kind of a key: idem, string or none"},
@@ -118,10 +119,10 @@ const struct command command_table_commands[] = {
     {"GETSET", strings_getset, 3, WRITES | LOADS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key value", "Sets a string and answers the former one"},
     {"GETEX", strings_getex, -2, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING,
      "key [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]", "Reads a string and sets when it expires"},
-    {"GETDEL", strings_getdel, 2, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING, "key", "Reads a string and deletes it"},
+    {"GETDEL", strings_getdel, 2, WRITES | FREES | FAST, 1, 1, 1, NULL, GROUP_STRING, "key", "Reads a string and deletes it"},
     {"STRLEN", strings_strlen, 2, READS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key", "Tells the length of a string"},
-    {"DELIFEQ", strings_delifeq, 3, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING, "key value", "Deletes a string that equals the value"},
-    {"DELEX", strings_delex, -2, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING, "key [IFEQ comparison-value]",
+    {"DELIFEQ", strings_delifeq, 3, WRITES | FREES | FAST, 1, 1, 1, NULL, GROUP_STRING, "key value", "Deletes a string that equals the value"},
+    {"DELEX", strings_delex, -2, WRITES | FREES | FAST, 1, 1, 1, NULL, GROUP_STRING, "key [IFEQ comparison-value]",
      "Deletes a key, or a string that equals the value"},
 
     /* pub/sub */
@@ -236,8 +237,8 @@ const struct command command_table_commands[] = {
     {"SHUTDOWN", server_shutdown, -1, ADMIN | NOT_IN_MULTI, 0, 0, 0, NULL, GROUP_SERVER, "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]",
      "Stops the server when no claim is held any more"},
     {"LOLWUT", server_lolwut, -1, FAST, 0, 0, 0, NULL, GROUP_SERVER, "[VERSION version]", "Tells the version"},
-    {"FLUSHALL", generic_flush, -1, WRITES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
-    {"FLUSHDB", generic_flush, -1, WRITES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
+    {"FLUSHALL", generic_flush, -1, WRITES | FREES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
+    {"FLUSHDB", generic_flush, -1, WRITES | FREES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
     {"MONITOR", monitor_command, 1, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Shows every command that runs"},
 };
 /* clang-format on */

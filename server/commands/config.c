@@ -10,6 +10,7 @@
 #include "server/commands/reply.h"
 #include "server/commands/strangers.h"
 #include "server/engine/stats.h"
+#include "server/journal/journal.h"
 #include "server/ops/options_live.h"
 #include "server/ops/options_rewrite.h"
 
@@ -18,7 +19,6 @@ static const struct {
   const char *name, *value;
 } FIXED[] = {
     {"save", ""},
-    {"appendonly", "no"},
     {"databases", "1"},
     {"maxmemory-policy", "noeviction"},
     {"cluster-enabled", "no"},
@@ -184,6 +184,7 @@ void config_resetstat(struct call *call) {
            instance->commands->count * sizeof *instance->workers[i]->stats);
     instance->workers[i]->counters = (struct worker_counters){0};
   }
+  if (instance->journal != NULL) journal_reset_figures(instance->journal);
   atomic_store(&instance->peak_sessions, atomic_load(&instance->session_count));
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
     stats_reset(shard_engine(keyspace_shard(instance->keyspace, i)));

@@ -164,6 +164,7 @@ WRITER(write_stale_absent, ANSWER_STALE_ABSENT)
 WRITER(write_stale_stored, ANSWER_STALE_STORED)
 WRITER(write_stale_overtaken, ANSWER_STALE_OVERTAKEN)
 WRITER(write_draining, ANSWER_DRAINING)
+WRITER(write_no_room, ANSWER_NO_ROOM)
 WRITER(write_conflict, ANSWER_CONFLICT)
 WRITER(write_oom, ANSWER_OOM)
 WRITER(write_busykey, ANSWER_BUSYKEY)
@@ -189,6 +190,7 @@ static writer *const WRITERS[] = {
     [ENGINE_STALE_STORED] = write_stale_stored,
     [ENGINE_STALE_OVERTAKEN] = write_stale_overtaken,
     [ENGINE_DRAINING] = write_draining,
+    [ENGINE_NO_ROOM] = write_no_room,
     [ENGINE_CONFLICT] = write_conflict,
     [ENGINE_OOM] = write_oom,
     [ENGINE_BUSYKEY] = write_busykey,

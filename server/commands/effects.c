@@ -34,7 +34,7 @@ static void post(struct worker *worker, const struct effect *effect) {
     struct worker *to = worker->instance->workers[i];
     if (!atomic_load(&to->wants_effects)) continue;
     if (span_present(channel)) {
-      inbox_post(to, INBOX_MESSAGE, channel, span_of(words[effect->kind]));
+      inbox_post(worker, to, INBOX_MESSAGE, channel, span_of(words[effect->kind]));
     } else {
       inbox_lose(to);
     }

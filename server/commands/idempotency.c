@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "server/commands/admission.h"
 #include "server/commands/born.h"
 #include "server/commands/deliver.h"
 #include "server/commands/reply.h"
@@ -38,17 +39,23 @@ static inline int64_t wait_of(const struct call *call, int64_t asked_ms) {
   return asked_ms;
 }
 
-static inline void finish(struct call *call, const struct engine_answer *answer) {
-  if (answer->status != ENGINE_QUEUED) {
-    struct engine_answer told;
-    deliver_answer(call->reply, call->shard, born_told(call->worker, answer, &told));
-    return;
-  }
+static void begin_wait(struct call *call, const struct engine_answer *answer) {
   assert(call->session->waiter == NULL && !call->in_exec);
   call->session->waiter = answer->waiter;
   call->session->shard = (uint8_t)shard_number(call->shard);
   call->session->waiting = true;
   call->worker->waiting_count++;
+}
+
+static inline void finish(struct call *call, const struct engine_answer *answer) {
+  if (answer->status == ENGINE_NO_ROOM) {
+    admission_refuse_claim(call);
+  } else if (answer->status != ENGINE_QUEUED) {
+    struct engine_answer told;
+    deliver_answer(call->reply, call->shard, born_told(call->worker, answer, &told));
+  } else {
+    begin_wait(call, answer);
+  }
 }
 
 /* The binding of this connection's claims in the shard. NULL: memory is short. */

@@ -52,9 +52,9 @@ static void wake(struct worker *to) {
     to->instance->wake(to->instance, UINT64_C(1) << to->number);
 }
 
-void inbox_post(struct worker *to, enum inbox_kind kind, struct span channel, struct span payload) {
+/* NULL: it could not be made. */
+static void put(struct worker *to, struct inbox_entry *entry) {
   struct inbox *inbox = to->inbox;
-  struct inbox_entry *entry = entry_create(kind, channel, payload);
   pthread_mutex_lock(&inbox->lock);
   if (entry == NULL || inbox->bytes + entry_bytes(entry) > INBOX_MAX_BYTES) {
     inbox->lost = true;
@@ -66,6 +66,24 @@ void inbox_post(struct worker *to, enum inbox_kind kind, struct span channel, st
   pthread_mutex_unlock(&inbox->lock);
   free(entry);
   wake(to);
+}
+
+void inbox_post(struct worker *from, struct worker *to, enum inbox_kind kind, struct span channel,
+                struct span payload) {
+  struct inbox_entry *entry = entry_create(kind, channel, payload);
+  if (entry == NULL || !from->holds_all) {
+    put(to, entry);
+  } else {
+    entry->to = to;
+    list_append(&from->kept_back, &entry->link);
+  }
+}
+
+void inbox_release(struct worker *from) {
+  for (struct list *node; (node = list_pop(&from->kept_back)) != NULL;) {
+    struct inbox_entry *entry = LIST_ENTRY(node, struct inbox_entry, link);
+    put(entry->to, entry);
+  }
 }
 
 void inbox_lose(struct worker *to) {

@@ -21,6 +21,7 @@ enum inbox_kind { INBOX_MESSAGE, INBOX_MONITOR_LINE };
 /* From malloc; the caller that takes it frees it. */
 struct inbox_entry {
   struct list link;
+  struct worker *to;
   enum inbox_kind kind;
   size_t channel_len, payload_len;
   char bytes[]; /* the channel, then the payload */
@@ -29,9 +30,14 @@ struct inbox_entry {
 struct inbox *inbox_create(void);        /* NULL when memory is short */
 void inbox_destroy(struct inbox *inbox); /* takes NULL */
 
-/* Copies the bytes and wakes the loop of `to`, which may be the caller's own. From any thread; the
- * lock of topics may not be held. */
-void inbox_post(struct worker *to, enum inbox_kind kind, struct span channel, struct span payload);
+/* Copies the bytes and wakes the loop of `to`, which may be the caller's own, `from`. The lock of
+ * topics may not be held. While `from` holds all shards, the entry is kept back until
+ * inbox_release: what it tells of is not appended to the journal yet, and another loop would send
+ * it without waiting for that. */
+void inbox_post(struct worker *from, struct worker *to, enum inbox_kind kind, struct span channel,
+                struct span payload);
+/* Posts what was kept back. By the thread of `from`. */
+void inbox_release(struct worker *from);
 /* Notes that an entry was lost before it could be posted, as if there had been no room. From any
  * thread. */
 void inbox_lose(struct worker *to);

@@ -17,6 +17,7 @@
 #include <inttypes.h>
 
 #include "server/commands/instance_metrics.h"
+#include "server/commands/journal_metrics.h"
 #include "server/commands/memory_metrics.h"
 #include "server/commands/process_metrics.h"
 #include "server/commands/pubsub_metrics.h"
@@ -36,6 +37,7 @@ struct figures {
   struct instance_metrics instance;
   struct worker_counters workers; /* the sum over all workers */
   struct pubsub_metrics pubsub;
+  struct journal_metrics journal;
 };
 
 static void read_figures(struct worker *worker, struct figures *figures) {
@@ -47,6 +49,7 @@ static void read_figures(struct worker *worker, struct figures *figures) {
   instance_metrics_read(worker, &figures->instance);
   worker_metrics_read(instance, &figures->workers);
   pubsub_metrics_read(instance, &figures->pubsub);
+  journal_metrics_read(instance, &figures->journal);
 }
 
 /* ---- tables: a line for each loop, command, database ---- */
@@ -127,7 +130,9 @@ static const struct section SECTIONS[] = {
      NULL},
     {{"Clients", true}, {PART(instance_metrics_clients, instance)}, NULL},
     {{"Memory", true}, {PART(memory_metrics_rows, memory)}, NULL},
-    {{"Persistence", true}, {FIXED(redis_metrics_persistence)}, NULL},
+    {{"Persistence", true},
+     {FIXED(redis_metrics_persistence), PART(journal_metrics_rows, journal)},
+     NULL},
     {{"Stats", true},
      {PART(worker_metrics_traffic, workers), PART(engine_metrics_keyspace, engine),
       PART(pubsub_metrics_rows, pubsub), PART(worker_metrics_refusals, workers)},

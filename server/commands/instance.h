@@ -15,7 +15,8 @@
  *  - while all other loops are paused (access_pause_others): rare commands that read or change what
  *    belongs to all, like CLIENT LIST or CONFIG SET, then need no locks at all.
  * Locks are taken in this order: pause, shards in the order of their numbers, then one of topics,
- * inbox, slowlog or strangers. With one loop none of them is ever contended, and shards have none.
+ * inbox, slowlog or strangers, or the journal's. With one loop none of them is ever contended, and
+ * shards have none. No shard is locked in a commit: a new segment's head locks each.
  */
 #ifndef IDEM_SERVER_COMMANDS_INSTANCE_H
 #define IDEM_SERVER_COMMANDS_INSTANCE_H
@@ -23,6 +24,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "server/base/eras.h"
 #include "server/base/list.h"
 #include "server/base/served_clock.h"
 #include "server/base/wall_clock.h"
@@ -32,9 +34,11 @@
 #include "server/ops/options.h"
 
 struct instance;
+struct journal;
 struct session;
 struct session_address;
 struct slowlog;
+struct trimming;
 struct worker;
 
 /* What only the network knows of a session. */
@@ -59,6 +63,11 @@ struct instance {
   struct log *log;
   struct lookup *commands;
   struct slowlog *slowlog;
+  struct journal *journal;       /* borrowed; NULL: memory only */
+  _Atomic size_t promised_bytes; /* that running commands may append to it */
+  struct trimming *trimming;     /* the first loop's; NULL without a journal */
+  uint64_t recovered_ms;         /* that the start took to read it */
+  size_t restored_most_bytes;    /* of an image without a body, at the start */
   instance_describe *describe;
   instance_reconfigured *reconfigured;
   instance_wake *wake;
@@ -92,6 +101,7 @@ struct instance {
 
   struct served_clock clock; /* the engines' */
   struct wall_clock wall;    /* sampled by the first loop */
+  struct eras eras;          /* of the engines' clock, in unix time; set at the start */
   int64_t started_ms;        /* on the monotonic clock, as pause_until_ms */
   int64_t horizon_start_ms;  /* on the engines' clock: their memory of requests began */
   int port;                  /* that listens; 0 none */

@@ -112,7 +112,7 @@ static void feed(struct worker *from, struct span line) {
     if (worker == from) {
       monitor_deliver(worker, line);
     } else if (atomic_load(&worker->monitor_count) > 0) {
-      inbox_post(worker, INBOX_MONITOR_LINE, SPAN_ABSENT, line);
+      inbox_post(from, worker, INBOX_MONITOR_LINE, SPAN_ABSENT, line);
     }
   }
 }

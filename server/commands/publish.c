@@ -115,7 +115,7 @@ size_t publish_message(struct worker *worker, struct span channel, struct span p
   for (unsigned i = 0; i < worker->instance->worker_count; i++) {
     struct worker *other = worker->instance->workers[i];
     size_t there = other != worker ? count_elsewhere(other, &message) : 0;
-    if (there > 0) inbox_post(other, INBOX_MESSAGE, channel, payload);
+    if (there > 0) inbox_post(worker, other, INBOX_MESSAGE, channel, payload);
     receivers += there;
   }
   return receivers;

@@ -127,6 +127,11 @@ enum command_reach queue_reach(const struct session *session) {
   return queue != NULL && !queue->spoiled ? queue->reach : COMMAND_REACHES_NOTHING;
 }
 
+const struct queue_item *queue_first(const struct session *session) {
+  const struct queue *queue = session_queue(session);
+  return queue != NULL && !queue->spoiled ? queue->first : NULL;
+}
+
 bool queue_writes(const struct session *session) {
   const struct queue *queue = session_queue(session);
   return queue != NULL && queue->writes;

@@ -61,6 +61,8 @@ enum queue_outcome queue_add(struct worker *worker, struct session *session,
 
 /* What EXEC needs to lock: all shards, or the other loops too; nothing when it will refuse. */
 enum command_reach queue_reach(const struct session *session);
+/* The commands of its queue; NULL: none, or EXEC will refuse. */
+const struct queue_item *queue_first(const struct session *session);
 /* Whether a command that writes is queued. */
 bool queue_writes(const struct session *session);
 int queue_length(const struct session *session); /* -1 without MULTI, as CLIENT LIST shows it */

@@ -9,10 +9,8 @@ const struct metric redis_metrics_persistence[] = {
     {"rdb_changes_since_last_save", TEXT, "Nothing is saved.", METRIC_FIXED("0")},
     {"rdb_bgsave_in_progress", TEXT, "Nothing is saved.", METRIC_FIXED("0")},
     {"rdb_last_bgsave_status", TEXT, "Nothing is saved.", METRIC_FIXED("ok")},
-    {"aof_enabled", TEXT, "Nothing is saved.", METRIC_FIXED("0")},
     {"aof_rewrite_in_progress", TEXT, "Nothing is saved.", METRIC_FIXED("0")},
     {"aof_last_bgrewrite_status", TEXT, "Nothing is saved.", METRIC_FIXED("ok")},
-    {"aof_last_write_status", TEXT, "Nothing is saved.", METRIC_FIXED("ok")},
     METRIC_END,
 };
 

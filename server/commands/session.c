@@ -52,11 +52,14 @@ bool session_holds_bound(const struct session *session, struct worker *worker) {
 void session_unbind(struct session *session, struct worker *worker) {
   struct binding **bindings = session->details != NULL ? session->details->bindings : NULL;
   if (bindings == NULL) return;
+  /* The server closes it, and its claims go on after the start. */
+  bool leaves = worker->journal != NULL && atomic_load(&worker->instance->leaving);
   for (unsigned i = 0; i < keyspace_shards(worker->instance->keyspace); i++) {
     if (bindings[i] == NULL) continue;
     struct shard *shard = keyspace_shard(worker->instance->keyspace, i);
     int64_t now_ms = worker->now_ms;
     struct engine *engine = access_lock(worker, shard, &now_ms);
+    if (leaves) binding_forget(engine, bindings[i]);
     binding_close(engine, bindings[i], now_ms);
     access_unlock(worker, shard);
   }

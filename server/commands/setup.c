@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "server/commands/inbox.h"
+#include "server/commands/journaling.h"
 #include "server/commands/monitor.h"
 #include "server/commands/outputs.h"
 #include "server/commands/queue.h"
@@ -33,12 +34,12 @@ static bool make_run_id(char id[41]) {
 }
 
 bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
-                         struct options *options, struct log *log, int64_t now_ms) {
+                         struct options *options, struct log *log, int64_t monotonic_ms) {
   *instance = (struct instance){
       .keyspace = keyspace,
       .options = options,
       .log = log,
-      .started_ms = now_ms,
+      .started_ms = monotonic_ms,
       .horizon_start_ms = engine_horizon_start_ms(shard_engine(keyspace_shard(keyspace, 0))),
       .commands = lookup_create(command_table_commands, command_table_command_count),
       .slowlog = slowlog_create(),
@@ -62,7 +63,7 @@ void setup_instance_deinit(struct instance *instance) {
 
 /* ---- workers ---- */
 
-bool setup_worker_init(struct worker *worker, struct instance *instance, int64_t now_ms) {
+bool setup_worker_init(struct worker *worker, struct instance *instance, int64_t monotonic_ms) {
   assert(instance->worker_count < KEYSPACE_MAX_LOOPS);
   *worker = (struct worker){
       .instance = instance,
@@ -71,18 +72,19 @@ bool setup_worker_init(struct worker *worker, struct instance *instance, int64_t
       .log = instance->log,
       .commands = instance->commands,
       .slowlog = instance->slowlog,
-      .now_ms = now_ms,
-      .monotonic_ms = now_ms,
+      .now_ms = served_clock_at(served_clock_look(&instance->clock), monotonic_ms),
+      .monotonic_ms = monotonic_ms,
       .unasked_bytes = request_least_limit(&instance->options->limits),
       .stats = calloc(instance->commands->count, sizeof *worker->stats),
       .topics = topics_create(),
       .inbox = inbox_create(),
   };
   struct list *const lists[] = {&worker->sessions, &worker->unsent,  &worker->tasks,
-                                &worker->cursors,  &worker->delayed, &worker->evicted};
+                                &worker->cursors,  &worker->delayed, &worker->evicted,
+                                &worker->kept_back};
   for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) list_init(lists[i]);
-  bool made = outputs_init(worker) && worker->stats != NULL && worker->topics != NULL &&
-              worker->inbox != NULL;
+  bool made = journaling_init(worker) && outputs_init(worker) && worker->stats != NULL &&
+              worker->topics != NULL && worker->inbox != NULL;
   if (made) {
     instance->workers[instance->worker_count++] = worker;
     return true;
@@ -99,6 +101,7 @@ void setup_worker_deinit(struct worker *worker) {
   inbox_destroy(worker->inbox);
   outputs_deinit(worker);
   free(worker->effect_channel);
+  journaling_deinit(worker);
 }
 
 /* ---- sessions ---- */

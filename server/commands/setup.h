@@ -10,13 +10,13 @@
 /* False when memory, or randomness, is short. Keyspace, options and log are borrowed; the pointers
  * to functions are set by the caller. */
 bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
-                         struct options *options, struct log *log, int64_t now_ms);
+                         struct options *options, struct log *log, int64_t monotonic_ms);
 /* Call after its workers are unmade. */
 void setup_instance_deinit(struct instance *instance);
 
 /* Joins instance.workers. All workers have to be there before the first command runs. False: memory
  * is short; the worker is zero then. */
-bool setup_worker_init(struct worker *worker, struct instance *instance, int64_t now_ms);
+bool setup_worker_init(struct worker *worker, struct instance *instance, int64_t monotonic_ms);
 /* Call after its sessions are unmade. */
 void setup_worker_deinit(struct worker *worker);
 

@@ -7,6 +7,7 @@
 
 #include "proto/resp_write.h"
 #include "server/commands/instance.h"
+#include "server/engine/outbox.h"
 
 struct inbox;
 struct topics;
@@ -42,6 +43,7 @@ struct worker {
   struct list tasks;        /* struct task.link; whose turn it is first */
   struct list cursors;      /* of walks through sessions (session_walk.h) */
   struct list delayed;      /* of guards (strangers.c), as are the next two */
+  struct list kept_back;    /* struct inbox_entry.link: until its shards are unlocked */
   struct list evicted;      /* under instance.strangers_lock */
   _Atomic bool has_evicted; /* there may be any */
   struct resp_output **spare_outputs;
@@ -57,6 +59,14 @@ struct worker {
   /* The last reading of two clocks. now_ms: the engines' (base/served_clock.h), for leases, TTLs,
    * waits and all other deadlines of keys. monotonic_ms: the system's, for everything else. */
   int64_t now_ms, monotonic_ms;
+  struct journal *journal; /* as in instance; NULL: memory only, and the next five are not used */
+  struct outbox outbox;
+  size_t promised_bytes; /* its part of instance.promised_bytes */
+  unsigned appends;      /* since the last commit */
+  bool no_room;          /* the journal takes no grants */
+  bool had_no_room;      /* when it was last looked at */
+  bool emits_again;      /* trimming.h */
+  bool trims;            /* there is more to do for it at once */
   struct worker_timed_run timed_run;
   size_t unasked_bytes; /* request_least_limit: arguments up to this need no check */
   struct worker_counters counters;
@@ -76,9 +86,9 @@ static inline int64_t worker_wall_offset_ms(const struct worker *worker) {
   return worker_unix_ms(worker) - worker->now_ms;
 }
 
-/* The largest that offset can have been since the start. With it a time of the engines' clock that
- * has passed becomes the latest unix time that it can have been, and a unix time the earliest on
- * their clock. */
+/* The largest that offset can have been since the start (of times before: eras.h). With it a time
+ * of the engines' clock that has passed becomes the latest unix time that it can have been, and a
+ * unix time the earliest on their clock. */
 static inline int64_t worker_largest_offset_ms(const struct worker *worker) {
   return worker->monotonic_ms + wall_clock_largest_ms(&worker->instance->wall) - worker->now_ms;
 }

@@ -73,10 +73,4 @@ void batch_read(struct batch *batch, struct resp_reader *reader, const struct wo
     item->end = at += used;
   }
   batch->count = count;
-  if (count < 2) return;
-  const struct batch_item *end = &batch->items[count];
-  for (const struct batch_item *item = batch->items; item < end; item++) {
-    const struct name *name = item->request.name;
-    if (name != NULL) keyspace_prefetch_entry(worker->instance->keyspace, name);
-  }
 }

@@ -3,8 +3,7 @@
  * is fetched in parallel before they run.
  *
  *     read   [ CLAIM a ][ CLAIM b ][ STORE c ][ PING ]  - - ->  the next batch
- *     fetch    bucket a   bucket b   bucket c
- *              entry a    entry b    entry c
+ *     fetch    bucket a   bucket b   bucket c          of the index
  *     run    in order, each as if it had been read just then
  *
  * Reading ahead may be taken back: a command that waits, closes, or changes how bytes are read is

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "server/commands/deliver.h"
+#include "server/commands/journaling.h"
 #include "server/commands/output_limit.h"
 #include "server/commands/setup.h"
 #include "server/commands/strangers.h"
@@ -233,6 +234,7 @@ static void settle(struct conn *conn) {
 void conn_group_send(struct conn_group *group) {
   struct list *unsent = &group->worker.unsent;
   uint64_t end_ns = 0;
+  if (group->worker.journal != NULL) journaling_commit(&group->worker);
   group->gathered_bytes = 0;
   for (unsigned settled = 1; !list_empty(unsent); settled++) {
     settle(conn_of(LIST_ENTRY(list_pop(unsent), struct session, unsent)));
@@ -247,6 +249,8 @@ void conn_gather(struct conn *conn) {
   struct conn_group *group = conn->group;
   const struct resp_output *out = conn->session.out;
   conn_mark(conn);
+  if (group->worker.journal != NULL && journaling_commits_early(&group->worker))
+    journaling_commit(&group->worker);
   if (out == NULL) return;
   group->gathered_bytes += resp_output_size(out);
   /* A push would close a subscriber that is over its limit by replies that it was not offered. */

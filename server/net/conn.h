@@ -168,7 +168,8 @@ static inline void conn_mark(struct conn *conn) {
  * that it is known what readers do not take before more is written for them: which may close this
  * connection, and others. */
 void conn_gather(struct conn *conn);
-/* The one place at which output leaves: at the end of a turn, and when much is gathered. Settles
+/* The one place at which output leaves: at the end of a turn, and when much is gathered. First all
+ * that it may tell of is made durable, if there is a journal. Settles
  * what is marked: sends, then moves the phase and the reading on, or closes. What it has no time
  * for (3 ms) is left for the next turn. */
 void conn_group_send(struct conn_group *group);

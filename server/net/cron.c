@@ -2,6 +2,7 @@
 #include "server/net/cron.h"
 
 #include "server/commands/strangers.h"
+#include "server/commands/trimming.h"
 #include "server/net/serve.h"
 #include "server/net/timeouts.h"
 
@@ -95,5 +96,6 @@ void cron_run(struct cron *cron, struct conn_group *group) {
   see_wall_clock(worker);
   log_counts(worker->log, worker->monotonic_ms);
   end_pause(cron, group);
+  if (worker->journal != NULL) trimming_cron(worker);
   if (is_fair(cron, worker->monotonic_ms)) check_connections(group);
 }

@@ -53,6 +53,19 @@ static void move_to(struct drain *drain, enum drain_stage stage) {
   loop_set_wake_all(drain->loops);
 }
 
+/* With a journal nobody needs to finish first: claims go on after the start. */
+static bool waits_for_owners(const struct drain *drain) { return drain->instance->journal == NULL; }
+
+static void log_begin(const struct drain *drain, const char *why, double timeout_s) {
+  log_line(
+      drain->instance->log, LOG_LEVEL_NOTICE,
+      waits_for_owners(drain)
+          ? "%s: no new claims; %llu are held; leaving when they have ended, at the latest in %g s"
+          : "%s: no new claims; %llu are held, and are kept; leaving when all replies are sent, at "
+            "the latest in %g s",
+      why, held(drain), timeout_s);
+}
+
 static void finish_claims(struct drain *drain, const char *why) {
   struct worker *worker = first_worker(drain);
   conn_group_see_time(&drain->loops->loops[0]->group);
@@ -61,16 +74,14 @@ static void finish_claims(struct drain *drain, const char *why) {
   atomic_store(&drain->instance->draining, true);
   served_clock_resume(&drain->instance->clock);
   shards_stop_grants(worker);
-  log_line(worker->log, LOG_LEVEL_NOTICE,
-           "%s: no new claims; %llu are held; leaving when they have ended, at the latest in %g s",
-           why, held(drain), timeout_s);
+  log_begin(drain, why, timeout_s);
   move_to(drain, DRAIN_FINISHES);
 }
 
 /* Owners have finished, or have had their time. */
 static void leave_if_due(struct drain *drain) {
   if (atomic_load(&drain->stage) != DRAIN_FINISHES) return;
-  unsigned long long left = held(drain);
+  unsigned long long left = waits_for_owners(drain) ? held(drain) : 0;
   bool over = first_worker(drain)->monotonic_ms >= drain->deadline_ms;
   if (left > 0 && !over) return;
   if (left > 0)
@@ -119,7 +130,9 @@ static void follow_shutdown(struct drain *drain, const struct loop *loop) {
 void drain_log_end(const struct drain *drain) {
   struct stats stats = stats_of(drain);
   log_line(drain->instance->log, LOG_LEVEL_NOTICE,
-           "with it go %llu LAPSED and %llu UNKNOWN records, and %llu that were HELD",
+           waits_for_owners(drain)
+               ? "with it go %llu LAPSED and %llu UNKNOWN records, and %llu that were HELD"
+               : "%llu LAPSED and %llu UNKNOWN records are kept, and %llu that were HELD",
            (unsigned long long)stats.phases[RULES_LAPSED],
            (unsigned long long)stats.phases[RULES_UNKNOWN],
            (unsigned long long)stats.phases[RULES_HELD]);

@@ -3,7 +3,7 @@
  *
  *     SERVES -> FINISHES: owners finish; no claim is granted. Everything else goes on, also for
  *        |      |         connections that come
- *        |      | no claim is HELD, drain-timeout, SHUTDOWN NOW
+ *        |      | no claim is HELD (with a journal: at once), drain-timeout, SHUTDOWN NOW
  *        |      v
  *        +--> LEAVES: listeners close, what clients had sent is answered, waits end with BUSY, then
  *               |     connections are closed

@@ -11,7 +11,10 @@
 #include <time.h>
 
 #include "server/base/thread.h"
+#include "server/commands/journaling.h"
+#include "server/commands/restoring.h"
 #include "server/commands/setup.h"
+#include "server/commands/trimming.h"
 #include "server/engine/engine.h"
 #include "server/net/admit.h"
 #include "server/net/drain.h"
@@ -25,10 +28,13 @@ struct server {
   struct listener listener;
   struct drain drain;
   struct files files;
+  struct restoring restoring;
+  struct trimming *trimming;
   uv_signal_t terminate, interrupt; /* these three are the first loop's */
   uv_async_t stop;
-  _Atomic bool ending;                    /* all loops have ended */
-  int64_t keepalive_s, output_timeout_ms; /* of the options, as connections have them */
+  int64_t retention_ms, unknown_retention_ms; /* of the options, as the journal's ends have them */
+  _Atomic bool ending;                        /* all loops have ended */
+  int64_t keepalive_s, output_timeout_ms;     /* of the options, as connections have them */
 };
 
 static struct server *server_of(struct instance *instance) {
@@ -113,17 +119,34 @@ static bool find_first_token(struct log *log, uint64_t random, uint64_t *token,
   }
 }
 
-/* NULL with the reason in error. */
-static struct keyspace *make_keyspace(const struct options *options, struct log *log,
-                                      int64_t now_ms, char error[REFUSAL_BYTES]) {
+static bool get_secret(const struct restoring *restoring, unsigned char *secret, size_t bytes) {
+  if (restoring->journal == NULL) return get_random(secret, bytes);
+  memcpy(secret, restoring->secret, bytes);
+  return true;
+}
+
+/* Those of the journal may be ahead of the clock, if that was set back. */
+static uint64_t above_former(struct log *log, const struct restoring *restoring, uint64_t token) {
+  if (token >= restoring->first_token) return token;
+  log_line(log, LOG_LEVEL_NOTICE,
+           "tokens go on from those of the journal, which are ahead of the clock of this machine");
+  return restoring->first_token;
+}
+
+/* NULL with the reason in error. What is restored has times before the present one. */
+static struct keyspace *make_keyspace(const struct server *server, const struct options *options,
+                                      int64_t monotonic_ms, char error[REFUSAL_BYTES]) {
+  const struct restoring *restoring = &server->restoring;
+  bool restores = restoring->journal != NULL && !restoring->is_new;
   struct engine_options engine = engine_options_of(options);
   uint64_t random;
   snprintf(error, REFUSAL_BYTES, "cannot make the engine: out of memory, or no random numbers");
-  if (!get_random(engine.hash_secret, sizeof engine.hash_secret) ||
+  if (!get_secret(restoring, engine.hash_secret, sizeof engine.hash_secret) ||
       !get_random(&random, sizeof random))
     return NULL;
-  if (!find_first_token(log, random, &engine.first_token, error)) return NULL;
-  return keyspace_create(&engine, (unsigned)options->threads, now_ms);
+  if (!find_first_token(server->log, random, &engine.first_token, error)) return NULL;
+  engine.first_token = above_former(server->log, restoring, engine.first_token);
+  return keyspace_create(&engine, (unsigned)options->threads, restores ? 0 : monotonic_ms);
 }
 
 /* Connections have copies of two options in the kernel. */
@@ -138,6 +161,25 @@ static void set_up_connections(struct server *server) {
     admit_set_up_all(&server->loops.loops[i]->group);
 }
 
+/* A longer retention ends later what lies in the journal, too. */
+static void delay_ends(struct server *server) {
+  const struct options *options = server->instance.options;
+  int64_t by_ms = options->retention_ms - server->retention_ms;
+  int64_t unknown_by_ms = options->unknown_retention_ms - server->unknown_retention_ms;
+  bool for_ever = options->unknown_retention_ms == 0 && server->unknown_retention_ms != 0;
+  if (unknown_by_ms > by_ms && server->unknown_retention_ms != 0) by_ms = unknown_by_ms;
+  if (for_ever) by_ms = INT64_MAX;
+  server->retention_ms = options->retention_ms;
+  server->unknown_retention_ms = options->unknown_retention_ms;
+  if (by_ms <= 0 || server->instance.journal == NULL) return;
+  journal_delay_ends(server->instance.journal, by_ms);
+  /* Of commands before it in its EXEC, which is not appended yet. */
+  for (unsigned i = 0; i < server->instance.worker_count; i++) {
+    struct outbox *outbox = &server->instance.workers[i]->outbox;
+    if (outbox->len > 0) outbox->last_end_ms = INT64_MAX;
+  }
+}
+
 /* The other loops are paused, and all shards are locked. */
 static const char *on_reconfigured(struct instance *instance, char error[REFUSAL_BYTES]) {
   struct files *files = &server_of(instance)->files;
@@ -147,6 +189,7 @@ static const char *on_reconfigured(struct instance *instance, char error[REFUSAL
     engine_reconfigure(shard_engine(keyspace_shard(instance->keyspace, i)), &engine);
   instance->log->level = (enum log_level)instance->options->loglevel;
   set_up_connections(server_of(instance));
+  delay_ends(server_of(instance));
   return NULL;
 }
 
@@ -211,15 +254,92 @@ static void fit_maxclients(struct server *server, struct options *options) {
   options->maxclients = fits;
 }
 
-static bool set_up(struct server *server, struct options *options, char error[REFUSAL_BYTES]) {
-  int64_t now_ms = (int64_t)(clock_monotonic_ns() / 1000000);
-  struct keyspace *keyspace = make_keyspace(options, server->log, now_ms, error);
-  if (keyspace == NULL ||
-      !setup_instance_init(&server->instance, keyspace, options, server->log, now_ms)) {
+/* ---- the journal ---- */
+
+static int open_journal(struct server *server, const struct options *options,
+                        char error[REFUSAL_BYTES]) {
+  server->trimming = trimming_create(server->log);
+  if (server->trimming == NULL) {
+    snprintf(error, REFUSAL_BYTES, "cannot open the journal: out of memory");
+    return RESTORING_REFUSED;
+  }
+  const struct journal_hooks hooks = {
+      .context = server->trimming, .failed = trimming_failed, .head = trimming_head};
+  int status = restoring_open(&server->restoring, options, &hooks, error);
+  if (status == 0 && server->restoring.journal == NULL)
+    log_line(server->log, LOG_LEVEL_NOTICE,
+             "memory only: a restart forgets everything (dir keeps a journal)");
+  return status;
+}
+
+static void log_restored(const struct server *server) {
+  const struct restoring *restoring = &server->restoring;
+  struct journal_figures figures;
+  journal_figures(restoring->journal, &figures);
+  log_line(server->log, LOG_LEVEL_NOTICE,
+           "journal %s: %llu records of %llu batches in %.3f s, %llu bytes of a torn batch cut",
+           server->instance.options->dir, (unsigned long long)restoring->records,
+           (unsigned long long)figures.recovered_batches, restoring->seconds,
+           (unsigned long long)figures.cut_bytes);
+  if (restoring->files->group_may_enter)
+    log_line(server->log, LOG_LEVEL_WARNING, "dir %s: its group may enter it (chmod 700)",
+             server->instance.options->dir);
+}
+
+/* The loops are there, and have not started. */
+static int start_journal(struct server *server, char error[REFUSAL_BYTES]) {
+  struct restoring *restoring = &server->restoring;
+  if (restoring->journal == NULL) return 0;
+  struct worker *worker = &server->loops.loops[0]->group.worker;
+  if (!restoring->is_new)
+    wall_clock_raise_largest(&server->instance.wall,
+                             restoring->largest_ms + worker->now_ms - worker->monotonic_ms);
+  const struct journal_moment moment = journaling_moment(worker);
+  char text[JOURNAL_ERROR_BYTES];
+  enum journal_result result = journal_start(restoring->journal, worker, &moment, text);
+  if (result != JOURNAL_OK) {
+    snprintf(error, REFUSAL_BYTES, "%s", text);
+    return RESTORING_REFUSED;
+  }
+  log_restored(server);
+  return 0;
+}
+
+/* ---- life, on ---- */
+
+static int restore_keyspace_of(struct server *server, struct options *options,
+                               char error[REFUSAL_BYTES]) {
+  struct restoring *restoring = &server->restoring;
+  int64_t monotonic_ms = (int64_t)(clock_monotonic_ns() / 1000000);
+  struct keyspace *keyspace = make_keyspace(server, options, monotonic_ms, error);
+  int status = keyspace == NULL ? RESTORING_REFUSED : restoring_run(restoring, keyspace, error);
+  monotonic_ms = (int64_t)(clock_monotonic_ns() / 1000000); /* what that took counts for no lease */
+  if (status == 0 &&
+      !setup_instance_init(&server->instance, keyspace, options, server->log, monotonic_ms)) {
+    snprintf(error, REFUSAL_BYTES, "cannot make the server: out of memory, or no random numbers");
+    status = RESTORING_REFUSED;
+  }
+  if (status != 0) {
     keyspace_destroy(keyspace);
     server->instance = (struct instance){0};
-    return false;
+    return status;
   }
+  struct instance *instance = &server->instance;
+  instance->journal = restoring->journal;
+  instance->trimming = server->trimming;
+  instance->restored_most_bytes = restoring->most_bytes;
+  instance->eras = restoring->eras;
+  instance->recovered_ms = (uint64_t)(restoring->seconds * 1000);
+  if (restoring->journal != NULL)
+    served_clock_begin(&instance->clock, monotonic_ms, restoring->now_ms);
+  return 0;
+}
+
+/* Returns 0 or the exit status. */
+static int set_up(struct server *server, struct options *options, char error[REFUSAL_BYTES]) {
+  int status = open_journal(server, options, error);
+  if (status == 0) status = restore_keyspace_of(server, options, error);
+  if (status != 0) return status;
   server->instance.describe = conn_describe;
   server->instance.reconfigured = on_reconfigured;
   server->instance.wake = wake;
@@ -229,16 +349,22 @@ static bool set_up(struct server *server, struct options *options, char error[RE
   fit_maxclients(server, options);
   server->keepalive_s = options->tcp_keepalive_s;
   server->output_timeout_ms = options->client_output_timeout_ms;
+  server->retention_ms = options->retention_ms;
+  server->unknown_retention_ms = options->unknown_retention_ms;
   int result = make_loops(server);
   if (result != 0) {
     snprintf(error, REFUSAL_BYTES, "cannot set up the event loop: %s", uv_strerror(result));
-    return false;
+    return 1;
   }
-  return listener_open(&server->listener, error);
+  status = start_journal(server, error);
+  if (status != 0) return status;
+  return listener_open(&server->listener, error) ? 0 : 1;
 }
 
-struct server *server_create(struct options *options, struct log *log, char error[REFUSAL_BYTES]) {
+struct server *server_create(struct options *options, struct log *log, int *status,
+                             char error[REFUSAL_BYTES]) {
   struct server *server = calloc(1, sizeof *server);
+  *status = 1;
   if (server == NULL || !loop_set_init(&server->loops)) {
     snprintf(error, REFUSAL_BYTES, "cannot make the server: out of memory");
     free(server);
@@ -246,7 +372,8 @@ struct server *server_create(struct options *options, struct log *log, char erro
   }
   server->log = log;
   listener_init(&server->listener, &server->instance, &server->loops);
-  if (set_up(server, options, error)) return server;
+  *status = set_up(server, options, error);
+  if (*status == 0) return server;
   server_destroy(server);
   return NULL;
 }
@@ -294,10 +421,12 @@ void server_destroy(struct server *server) {
   atomic_store(&server->ending, true);
   listener_close(&server->listener);
   for (unsigned i = 0; i < loops->count; i++) loop_close_connections(loops->loops[i]);
+  restoring_close(&server->restoring);
   loop_set_deinit(loops);
   struct keyspace *keyspace = server->instance.keyspace;
   if (keyspace != NULL) setup_instance_deinit(&server->instance);
   keyspace_destroy(keyspace);
+  trimming_destroy(server->trimming);
   free(server);
 }
 

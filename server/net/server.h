@@ -6,7 +6,8 @@
  *     poll      sockets -> parse in place -> run                          serve.h, turn_share.h
  *     check     sockets handed over -> late AUTH errors, evicted strangers -> deadlines
  *               -> ready waiters -> connections with commands left -> slices of tasks
- *               -> messages -> output                                     turn.h
+ *               -> a slice for the journal -> messages -> what changed is made durable
+ *               -> output                                                 turn.h
  *               -> the drain                                              drain.h
  *     prepare   sleep until the next deadline, or not at all when work is left   loop.h
  *
@@ -37,11 +38,12 @@
 struct server;
 
 /*
- * Makes the keyspace and the loops, binds and listens as the options say. NULL with the reason in
- * error. Options and log are borrowed, and must outlive the server; options may be changed by
- * CONFIG SET.
+ * Recovers the journal, makes the keyspace and the loops, binds and listens as the options say.
+ * NULL with the reason in error, and the exit status: 1, or 78 when the journal is not sound.
+ * Options and log are borrowed, and must outlive the server; options may be changed by CONFIG SET.
  */
-struct server *server_create(struct options *options, struct log *log, char error[REFUSAL_BYTES]);
+struct server *server_create(struct options *options, struct log *log, int *status,
+                             char error[REFUSAL_BYTES]);
 /* Serves until it leaves, after SIGTERM, SIGINT, SHUTDOWN or server_stop. */
 void server_run(struct server *server);
 /* Asks it to leave, without waiting for owners. Callable from any thread and from signal

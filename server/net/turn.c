@@ -8,6 +8,7 @@
 #include "server/commands/shards.h"
 #include "server/commands/strangers.h"
 #include "server/commands/task.h"
+#include "server/commands/trimming.h"
 #include "server/net/serve.h"
 #include "server/engine/waiter.h"
 
@@ -101,6 +102,7 @@ void turn_end(struct conn_group *group, bool draining) {
   answer_ready(group);
   resume_runnable(group);
   run_tasks(group);
+  if (worker->trims) trimming_step(worker);
   incoming_deliver(worker);
   conn_group_send(group);
 }
@@ -108,7 +110,7 @@ void turn_end(struct conn_group *group, bool draining) {
 bool turn_left_work(struct conn_group *group, int64_t due_ms) {
   const struct worker *worker = &group->worker;
   return due_ms <= worker->now_ms || !list_empty(&group->runnable) ||
-         !list_empty(&worker->unsent) || task_ready(worker) || !inbox_empty(worker) ||
-         atomic_load(&worker->has_evicted) ||
+         !list_empty(&worker->unsent) || task_ready(worker) || worker->trims ||
+         !inbox_empty(worker) || atomic_load(&worker->has_evicted) ||
          keyspace_has_ready(keyspace_of(group), worker->number);
 }

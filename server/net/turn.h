@@ -3,7 +3,8 @@
  * leaves.
  *
  *     late AUTH errors, evicted strangers -> deadlines (budget) -> ready waiters (budget)
- *     -> connections with commands left (budget) -> slices of tasks (budget) -> messages
+ *     -> connections with commands left (budget) -> slices of tasks (budget) -> a slice for the
+ *     journal -> messages -> what changed is made durable
  *     -> output (budget)
  *
  * Nothing in it lasts longer than its budget, however many are due; what is left is for the next

@@ -32,6 +32,7 @@ const struct answer_form ANSWER_FORMS[ANSWER_KINDS] = {
     [ANSWER_OOM]       = ERROR("OOM the memory limit is reached; nothing is evicted"),
     [ANSWER_BUSYKEY]   = ERROR("BUSYKEY too many callers wait"),
     [ANSWER_DRAINING]  = ERROR("DRAINING the server is leaving; no claim is granted any more"),
+    [ANSWER_NO_ROOM]   = ERROR("MISCONF the journal has no room; nothing new is taken"),
     [ANSWER_WRONGTYPE] = ERROR("WRONGTYPE Operation against a key holding the wrong kind of value"),
     [ANSWER_NO_MEMORY] = ERROR("ERR out of memory"),
 };

@@ -35,6 +35,7 @@ enum answer_kind {
   ANSWER_OOM,       /* the memory limit */
   ANSWER_BUSYKEY,   /* a limit of waiters */
   ANSWER_DRAINING,  /* the server leaves: nothing is granted any more */
+  ANSWER_NO_ROOM,   /* nothing is granted until the journal has room */
   ANSWER_WRONGTYPE, /* a plain string lives there, or the other way round */
   ANSWER_NO_MEMORY, /* the system has no more; nothing was changed */
   ANSWER_KINDS

@@ -76,7 +76,8 @@ static void *run(void *server) {
 /* False: error says why. */
 static bool start(struct place *place, char error[REFUSAL_BYTES]) {
   system_ask_for_server();
-  place->server = server_create(&place->options, &place->log, error);
+  int status;
+  place->server = server_create(&place->options, &place->log, &status, error);
   system_ask_for_test();
   if (place->server == NULL) return false;
   place->load.port = server_port(place->server);

@@ -74,6 +74,22 @@ static void the_order_of_each_publisher_is_kept(void **state) {
                                        MESSAGE("6") MESSAGE("7") MESSAGE("8") MESSAGE("9"));
 }
 
+/* The other loop looks without a shard's lock, and would send what is not in the journal yet. */
+static void what_a_transaction_tells_waits_for_its_end(void **state) {
+  struct peers *p = *state;
+  ask(p, 1, "SUBSCRIBE c");
+  ask(p, 4, "MONITOR");
+  int64_t now_ms = p->worker.now_ms;
+  access_lock_all(&p->worker, &now_ms);
+  ask(p, 0, "PUBLISH c 1");
+  assert_true(inbox_empty(&p->further[0]));
+  access_unlock_all(&p->worker);
+  assert_false(inbox_empty(&p->further[0]));
+  end_turn(p, 1);
+  assert_string_equal(heard(p, 1), MESSAGE("1"));
+  assert_string_equal(heard(p, 4), LINE("1", "\"PUBLISH\" \"c\" \"1\""));
+}
+
 static void who_subscribes_later_gets_nothing_older(void **state) {
   struct peers *p = *state;
   ask(p, 1, "SUBSCRIBE c");
@@ -478,6 +494,7 @@ int main(void) {
       TEST(a_message_is_counted_at_once_and_arrives_with_the_turn),
       TEST(a_loop_is_woken_once_until_it_looks),
       TEST(the_order_of_each_publisher_is_kept),
+      TEST(what_a_transaction_tells_waits_for_its_end),
       TEST(who_subscribes_later_gets_nothing_older),
       TEST(who_left_meanwhile_gets_nothing),
       TEST(any_bytes_cross),

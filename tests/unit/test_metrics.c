@@ -3,6 +3,7 @@
 #include "server/ops/metrics.h"
 
 #include "server/commands/instance_metrics.h"
+#include "server/commands/journal_metrics.h"
 #include "server/commands/memory_metrics.h"
 #include "server/commands/process_metrics.h"
 #include "server/commands/pubsub_metrics.h"
@@ -128,6 +129,7 @@ static const struct metric *const TABLES[] = {
     memory_metrics_rows,       worker_metrics_traffic,       worker_metrics_refusals,
     pubsub_metrics_rows,       engine_metrics_keyspace,      engine_metrics_idem,
     redis_metrics_persistence, redis_metrics_cluster,        instance_metrics_memory_of_requests,
+    journal_metrics_rows,
 };
 #define TABLE_COUNT (sizeof TABLES / sizeof TABLES[0])
 

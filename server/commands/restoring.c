@@ -1,0 +1,272 @@
+/* restoring.c - see restoring.h. */
+#include "server/commands/restoring.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "server/base/clock.h"
+#include "server/engine/emit.h"
+#include "server/engine/restore.h"
+#include "server/engine/stats.h"
+
+/* ---- the newest head ---- */
+
+/* The next image of a batch; false: there is none, or it is malformed. */
+static bool next_image(struct span *records, struct image *image) {
+  size_t size = image_read(*records, image);
+  records->data += size;
+  records->len -= size;
+  return size > 0;
+}
+
+static bool read_eras(struct eras *eras, struct span bytes) {
+  if (bytes.len % sizeof eras->of[0] != 0 || bytes.len > sizeof eras->of) return false;
+  eras->count = (unsigned)(bytes.len / sizeof eras->of[0]);
+  memcpy(eras->of, bytes.data, bytes.len);
+  return true;
+}
+
+/* Its secret, the eras, and when the memory of requests began. */
+static bool read_keyspace(struct restoring *restoring) {
+  const size_t secret = sizeof restoring->secret;
+  struct span records = journal_newest_head(restoring->journal);
+  struct image image;
+  if (!next_image(&records, &image) || image.kind != IMAGE_KEYSPACE || image.body.len < secret)
+    return false;
+  memcpy(restoring->secret, image.body.data, secret);
+  restoring->start_ms = image.since_ms;
+  return read_eras(&restoring->eras,
+                   (struct span){image.body.data + secret, image.body.len - secret});
+}
+
+static bool read_newest(struct restoring *restoring) {
+  struct journal_moment newest = journal_newest(restoring->journal);
+  bool lost = journal_may_have_lost(restoring->journal);
+  restoring->now_ms = newest.engine_ms;
+  restoring->largest_ms = newest.largest_ms;
+  restoring->first_token = newest.next_token + (lost ? RESTORING_LOST_TOKENS : 0);
+  if (!read_keyspace(restoring)) return false;
+  eras_begin(&restoring->eras, newest.engine_ms, newest.largest_ms);
+  return true;
+}
+
+/* ---- opening ---- */
+
+static bool get_random(void *bytes, size_t count) {
+  return getrandom(bytes, count, 0) == (ssize_t)count;
+}
+
+static int status_of(enum journal_result result) {
+  return result == JOURNAL_OK        ? 0
+         : result == JOURNAL_CORRUPT ? RESTORING_CORRUPT
+                                     : RESTORING_REFUSED;
+}
+
+static int open_journal(struct restoring *restoring, const struct options *options,
+                        const struct journal_hooks *hooks, char error[REFUSAL_BYTES]) {
+  unsigned char log_id[16];
+  char text[JOURNAL_ERROR_BYTES];
+  if (!get_random(log_id, sizeof log_id)) {
+    snprintf(error, REFUSAL_BYTES, "journal: no random numbers");
+    return RESTORING_REFUSED;
+  }
+  const struct journal_options journal = {
+      .files = restoring->files,
+      .sync = (enum journal_sync)options->appendfsync,
+      .segment_bytes = (uint64_t)options->segment_bytes,
+      .log_id = log_id,
+      .hooks = *hooks,
+      .helper = true,
+  };
+  enum journal_result result = journal_open(&journal, &restoring->journal, text);
+  if (result != JOURNAL_OK) snprintf(error, REFUSAL_BYTES, "%s", text);
+  return status_of(result);
+}
+
+static int read_start(struct restoring *restoring, char error[REFUSAL_BYTES]) {
+  restoring->is_new = journal_is_new(restoring->journal);
+  if (restoring->is_new) {
+    restoring->now_ms = restoring->start_ms = (int64_t)(clock_monotonic_ns() / 1000000);
+    eras_begin(&restoring->eras, restoring->now_ms, 0);
+    if (get_random(restoring->secret, sizeof restoring->secret)) return 0;
+    snprintf(error, REFUSAL_BYTES, "journal: no random numbers");
+    return RESTORING_REFUSED;
+  }
+  if (read_newest(restoring)) return 0;
+  snprintf(error, REFUSAL_BYTES, "journal: the head of the newest segment is malformed");
+  return RESTORING_CORRUPT;
+}
+
+int restoring_open(struct restoring *restoring, const struct options *options,
+                   const struct journal_hooks *hooks, char error[REFUSAL_BYTES]) {
+  *restoring = (struct restoring){.largest_ms = INT64_MIN};
+  if (!options_keep_journal(options)) return 0;
+  char text[FILES_ERROR_BYTES];
+  restoring->files = files_open(options->dir, true, text);
+  if (restoring->files == NULL) {
+    snprintf(error, REFUSAL_BYTES, "%s", text);
+    return RESTORING_REFUSED;
+  }
+  int status = open_journal(restoring, options, hooks, error);
+  if (status == 0) status = read_start(restoring, error);
+  if (status != 0) restoring_close(restoring);
+  return status;
+}
+
+void restoring_close(struct restoring *restoring) {
+  journal_close(restoring->journal);
+  files_close(restoring->files);
+  restoring->journal = NULL;
+  restoring->files = NULL;
+}
+
+/* ---- batches into engines ---- */
+
+#define GROUP 64u /* images that are fetched together */
+#define TICK_EVERY_MS 1000
+
+struct run {
+  struct restoring *restoring;
+  struct keyspace *keyspace;
+  struct journal_ends *ends;
+  int64_t ticked_ms;
+  unsigned count; /* of the group */
+  bool malformed;
+  struct image images[GROUP];
+  struct name names[GROUP];
+  struct engine *engines[GROUP];
+};
+
+static struct engine *engine_of(struct keyspace *keyspace, unsigned number) {
+  return shard_engine(keyspace_shard(keyspace, number));
+}
+
+/* The images of a group are of many keys: what they need is fetched for all before the first is
+ * used. */
+static bool apply_group(struct run *run) {
+  for (unsigned i = 0; i < run->count; i++) restore_prefetch_entry(run->engines[i], &run->names[i]);
+  bool all = true;
+  for (unsigned i = 0; i < run->count && all; i++)
+    all = restore_image(run->engines[i], &run->names[i], &run->images[i]);
+  run->count = 0;
+  return all;
+}
+
+static bool add_to_group(struct run *run, const struct image *image) {
+  unsigned at = run->count++;
+  run->images[at] = *image;
+  run->names[at] = restore_name(engine_of(run->keyspace, 0), image);
+  run->engines[at] = shard_engine(keyspace_find_name(run->keyspace, &run->names[at]));
+  restore_prefetch(run->engines[at], &run->names[at]);
+  return run->count < GROUP || apply_group(run);
+}
+
+static bool flush_all(struct run *run, int64_t engine_ms) {
+  if (!apply_group(run)) return false;
+  for (unsigned i = 0; i < keyspace_shards(run->keyspace); i++)
+    restore_flush(engine_of(run->keyspace, i), engine_ms);
+  return true;
+}
+
+static void note(struct run *run, const struct image *image) {
+  int64_t end_ms = emit_end_of(engine_of(run->keyspace, 0), image);
+  if (end_ms > run->ends->last_ms) run->ends->last_ms = end_ms;
+  if (image->kind == IMAGE_END) run->ends->of_older = true;
+  if (image->kind != IMAGE_RECORD) return;
+  size_t size = image_size(image);
+  if (size > run->restoring->most_bytes) run->restoring->most_bytes = size;
+}
+
+static bool apply(struct run *run, const struct image *image, int64_t engine_ms) {
+  note(run, image);
+  switch (image->kind) {
+    case IMAGE_KEYSPACE:
+    case IMAGE_HORIZON: return true; /* those of the newest head were taken */
+    case IMAGE_FLUSH: return flush_all(run, engine_ms);
+    default: return add_to_group(run, image);
+  }
+}
+
+/* What has ended goes, so that no more lies in memory than before the restart. */
+static void tick(struct run *run, int64_t engine_ms) {
+  if (engine_ms - run->ticked_ms < TICK_EVERY_MS) return;
+  run->ticked_ms = engine_ms;
+  for (unsigned i = 0; i < keyspace_shards(run->keyspace); i++)
+    restore_tick(engine_of(run->keyspace, i), engine_ms);
+}
+
+static bool restore_batch(void *context, const struct journal_batch *batch,
+                          struct journal_ends *ends) {
+  struct run *run = context;
+  struct span records = batch->records;
+  struct image image;
+  run->ends = ends;
+  *ends = (struct journal_ends){.last_ms = INT64_MIN};
+  bool all = true;
+  while (all && records.len > 0) {
+    run->malformed = !next_image(&records, &image);
+    all = !run->malformed && apply(run, &image, batch->engine_ms);
+    run->restoring->records++;
+  }
+  if (!all || !apply_group(run)) return false;
+  tick(run, batch->engine_ms);
+  return true;
+}
+
+/* ---- the whole ---- */
+
+/* The horizon of the newest head counts what all heads before it do. */
+static bool restore_head(struct run *run) {
+  struct span records = journal_newest_head(run->restoring->journal);
+  struct image image;
+  while (records.len > 0) {
+    if (!next_image(&records, &image)) return false;
+    for (unsigned i = 0; i < keyspace_shards(run->keyspace); i++) {
+      struct engine *engine = engine_of(run->keyspace, i);
+      if (image.kind == IMAGE_KEYSPACE) restore_keyspace(engine, &image);
+      if (image.kind == IMAGE_HORIZON && !restore_horizon(engine, &image)) return false;
+    }
+  }
+  return true;
+}
+
+/* The counters are of this life; the times and deadlines are announced to the loops. */
+static void settle(const struct restoring *restoring, struct keyspace *keyspace) {
+  for (unsigned i = 0; i < keyspace_shards(keyspace); i++) {
+    struct shard *shard = keyspace_shard(keyspace, i);
+    int64_t now_ms = restoring->now_ms;
+    stats_reset(shard_lock(shard, &now_ms));
+    shard_unlock(shard);
+  }
+}
+
+static int recover(struct run *run, char error[REFUSAL_BYTES]) {
+  char text[JOURNAL_ERROR_BYTES];
+  if (!restore_head(run)) run->malformed = true;
+  enum journal_result result = JOURNAL_CORRUPT;
+  if (!run->malformed) result = journal_recover(run->restoring->journal, restore_batch, run, text);
+  if (run->malformed)
+    snprintf(text, sizeof text, "journal: a record is malformed, though its checksum is right");
+  if (result != JOURNAL_OK) snprintf(error, REFUSAL_BYTES, "%s", text);
+  return run->malformed ? RESTORING_CORRUPT : status_of(result);
+}
+
+int restoring_run(struct restoring *restoring, struct keyspace *keyspace,
+                  char error[REFUSAL_BYTES]) {
+  if (restoring->journal == NULL || restoring->is_new) return 0;
+  struct run *run = calloc(1, sizeof *run);
+  if (run == NULL) {
+    snprintf(error, REFUSAL_BYTES, "journal: out of memory");
+    return RESTORING_REFUSED;
+  }
+  run->restoring = restoring;
+  run->keyspace = keyspace;
+  uint64_t start_ns = clock_monotonic_ns();
+  int status = recover(run, error);
+  if (status == 0) settle(restoring, keyspace);
+  restoring->seconds = (double)(clock_monotonic_ns() - start_ns) / 1e9;
+  free(run);
+  return status;
+}
