@@ -88,7 +88,8 @@ static struct model_answer fill_answer_claimed(const struct model_key *k) {
 static struct model_answer say_busy(const struct model_key *k, int64_t at_ms) {
   struct model_answer a = say(ENGINE_BUSY);
   if (at_ms < k->grant.since_ms) at_ms = k->grant.since_ms;
-  a.left_ms = k->deadline_ms > at_ms ? k->deadline_ms - at_ms : 1;
+  bool runs = k->phase == RULES_HELD && k->deadline_ms > at_ms;
+  a.left_ms = runs ? k->deadline_ms - at_ms : 1;
   a.age_ms = at_ms - k->grant.since_ms;
   a.owner = k->grant.owner;
   a.stage = k->grant.stage;
@@ -210,7 +211,7 @@ static int enqueue(struct model *model, int key, int64_t deadline_ms) {
   return waiter;
 }
 
-static bool no_room(struct model *model, int key) {
+static bool is_full(struct model *model, int key) {
   bool key_full = model_waiting(model, key) >= model->options.waiters_per_key;
   bool all_full = model_waiting(model, NONE) >= model->options.waiters_total;
   HAPPENED_IF(key_full, busykey_of_key);
@@ -234,8 +235,10 @@ static void grant_to_waiter(struct model *model, int key, struct model_waiter *w
                             enum rules_end end, int64_t now_ms) {
   struct model_key *k = &model->keys[key];
   bool forget = forgets(&k->grant, end);
+  k->phase = RULES_HELD; /* it was held back otherwise */
   w->ended_by = end;
   w->former = k->grant;
+  w->former_deadline_ms = k->deadline_ms;
   if (k->closed_ms != MODEL_NEVER) w->former.binding = NONE;
   k->grant = (struct model_grant){
       .number = model->grants++,
@@ -294,6 +297,19 @@ static void strike_out(struct model *model, struct model_key *k, int64_t at_ms) 
   k->grant.nobody = true;
 }
 
+/* LAPSED: without room for a grant, those that claim wait on. */
+static void tell_ended(struct model *model, int key, int64_t now_ms) {
+  struct model_key *k = &model->keys[key];
+  bool held_back = k->phase == RULES_LAPSED && waiting_of(model, key, true) > 0;
+  HAPPENED_IF(held_back, held_back);
+  HAPPENED_IF(held_back && waiting_of(model, key, false) > 0, held_back_readers_lapsed);
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    struct model_waiter *w = &model->waiters[i];
+    if (waits_on(w, key) && !(held_back && w->claims)) answer_waiter(w, say_ended(k, now_ms));
+  }
+  time_out(model, key, past(model, now_ms));
+}
+
 /* To LAPSED or UNKNOWN: all waiters are told. */
 static void end_remembered(struct model *model, int key, enum rules_end end, int64_t at_ms,
                            int64_t now_ms) {
@@ -308,12 +324,22 @@ static void end_remembered(struct model *model, int key, enum rules_end end, int
   k->phase = hold ? RULES_UNKNOWN : RULES_LAPSED;
   k->deadline_ms = at_ms + (hold ? unknown_ms : model->options.retention_ms);
   if (hold && unknown_ms == 0) k->deadline_ms = MODEL_NEVER;
-  answer_all(model, key, say_ended(k, now_ms));
+  HAPPENED_IF(hold && model->no_room && waiting_of(model, key, true) > 0, held_back_unknown);
+  tell_ended(model, key, now_ms);
   if (was_held) effect(model, k, hold ? EFFECT_UNKNOWN : EFFECT_FREE);
 }
 
-/* No claim waits, so all waiters left are readers. */
-static void end_forgotten(struct model *model, int key) {
+static void end_claims(struct model *model, int key, int64_t now_ms) {
+  for (int i = 0; i < MODEL_WAITERS; i++) {
+    struct model_waiter *w = &model->waiters[i];
+    if (waits_on(w, key) && w->claims) answer_waiter(w, say_busy(&model->keys[key], now_ms));
+  }
+}
+
+/* If claims wait, there is no room. */
+static void end_forgotten(struct model *model, int key, int64_t now_ms) {
+  HAPPENED_IF(waiting_of(model, key, true) > 0, no_room_release_ends_waits);
+  end_claims(model, key, now_ms);
   answer_all(model, key, nothing());
   become_absent(model, &model->keys[key]);
 }
@@ -339,10 +365,10 @@ static struct model_waiter *end_grant(struct model *model, int key, enum rules_e
   const struct model_grant *grant = &model->keys[key].grant;
   bool forget = forgets(grant, end);
   struct model_waiter *w = NULL;
-  if (forget || !grant->hold) w = next_claimer(model, key, forget);
+  if ((forget || !grant->hold) && !model->no_room) w = next_claimer(model, key, forget);
   if (w == NULL && forget) {
     HAPPENED_IF(end == RULES_END_RELEASED && grant->hold, release_with_hold_forgets_it);
-    end_forgotten(model, key);
+    end_forgotten(model, key, now_ms);
   } else if (w == NULL) {
     end_remembered(model, key, end, at_ms, now_ms);
   } else {
@@ -370,9 +396,27 @@ static void judge_held(struct model *model, int key, int64_t now_ms) {
   time_out(model, key, past(model, now_ms));
 }
 
+/* There is room again: the oldest is granted. */
+static void judge_held_back(struct model *model, int key, int64_t now_ms) {
+  struct model_key *k = &model->keys[key];
+  if (k->kind != KEYS_RECORD || k->phase != RULES_LAPSED) return;
+  HAPPENED_IF(time_out(model, key, past(model, now_ms)) > 0, held_back_busy);
+  struct model_waiter *w = model->no_room ? NULL : oldest_claimer(model, key);
+  if (w == NULL) return;
+  HAPPENED(held_back_granted);
+  grant_to_waiter(model, key, w, RULES_END_LEASE_OVER, now_ms);
+  w->held_back = true;
+  HAPPENED_IF(waiting_of(model, key, true) > 0, held_back_keeps_others);
+}
+
+static bool is_held_back(const struct model *model, int key) {
+  const struct model_key *k = &model->keys[key];
+  return k->kind == KEYS_RECORD && k->phase == RULES_LAPSED && waiting_of(model, key, true) > 0;
+}
+
 static void drop(struct model *model, int key, int64_t at_ms, int64_t now_ms) {
   struct model_key *k = &model->keys[key];
-  if (k->kind == KEYS_RECORD && k->phase == RULES_HELD) {
+  if (is_held_back(model, key) || (k->kind == KEYS_RECORD && k->phase == RULES_HELD)) {
     end_grant(model, key, RULES_END_CLEARED, at_ms, now_ms);
   } else {
     become_absent(model, k);
@@ -384,7 +428,8 @@ static void judge_flushed(struct model *model, int key, int64_t now_ms) {
   int64_t flushed_ms = k->flushed_ms;
   k->flushed_ms = MODEL_NEVER;
   time_out(model, key, past(model, flushed_ms));
-  HAPPENED_IF(waiting_of(model, key, true) > 0, flush_to_waiter);
+  HAPPENED_IF(waiting_of(model, key, true) > 0 && !model->no_room, flush_to_waiter);
+  HAPPENED_IF(is_held_back(model, key), held_back_flushed);
   drop(model, key, flushed_ms, now_ms);
   if (k->kind != KEYS_ABSENT)
     k->birth = ++model->births; /* in between, lists of keys did not show it */
@@ -399,9 +444,16 @@ void model_judge(struct model *model, int key, int64_t now_ms) {
     return;
   }
   if (k->kind == KEYS_RECORD && k->phase == RULES_HELD) judge_held(model, key, now_ms);
-  if (k->kind == KEYS_ABSENT || (k->kind == KEYS_RECORD && k->phase == RULES_HELD) ||
-      !over(model, k->deadline_ms, now_ms))
+  if (k->kind == KEYS_ABSENT || (k->kind == KEYS_RECORD && k->phase == RULES_HELD)) return;
+  if (!over(model, k->deadline_ms, now_ms)) {
+    judge_held_back(model, key, now_ms);
     return;
+  }
+  HAPPENED_IF(is_held_back(model, key), held_back_gone);
+  if (k->kind == KEYS_RECORD && k->phase == RULES_LAPSED) {
+    time_out(model, key, past(model, now_ms)); /* as of then */
+    end_claims(model, key, now_ms);
+  }
   HAPPENED_IF(k->kind == KEYS_VALUE, value_over);
   HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_LAPSED, lapsed_over);
   HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_UNKNOWN, unknown_over);
@@ -411,14 +463,26 @@ void model_judge(struct model *model, int key, int64_t now_ms) {
   become_absent(model, k);
 }
 
+static bool may_be_held_back(const struct model *model, int key) {
+  const struct model_key *k = &model->keys[key];
+  bool ended = k->flushed_ms != MODEL_NEVER || k->closed_ms != MODEL_NEVER;
+  return model->no_room && !ended && !k->grant.hold;
+}
+
 void model_judge_waiter(struct model *model, int waiter, int64_t now_ms) {
   struct model_waiter *w = &model->waiters[waiter];
   const struct model_key *k = &model->keys[w->key];
-  bool runs_on = k->flushed_ms == MODEL_NEVER && k->closed_ms == MODEL_NEVER &&
+  bool over_itself = over(model, w->deadline_ms, now_ms);
+  if (over_itself && w->claims && may_be_held_back(model, w->key)) {
+    time_out_one(model, w); /* the end of the retention may be left for later, too */
+    return;
+  }
+  bool grantable = k->phase == RULES_LAPSED && !model->no_room;
+  bool runs_on = k->flushed_ms == MODEL_NEVER && k->closed_ms == MODEL_NEVER && !grantable &&
                  !over(model, k->deadline_ms, now_ms);
   if (!runs_on) {
     model_judge(model, w->key, now_ms);
-  } else if (over(model, w->deadline_ms, now_ms)) {
+  } else if (over_itself) {
     time_out_one(model, w);
   }
 }
@@ -468,6 +532,7 @@ static void claim_again(struct model *model, const struct model_claim *claim, in
   struct model_key *k = &model->keys[claim->key];
   HAPPENED(claim_again);
   HAPPENED_IF(model->leaving, leaving_claim_again);
+  HAPPENED_IF(model->no_room, no_room_claim_again);
   HAPPENED_IF(
       k->grant.binding != NONE && claim->binding != NONE && k->grant.binding != claim->binding,
       claim_again_moves_bind);
@@ -526,11 +591,12 @@ static void claim_held(struct model *model, const struct model_claim *claim, boo
     *answer = say_busy(k, now_ms);
     return;
   }
-  if (queued_with_owner(model, claim->key, claim->owner) == NULL && no_room(model, claim->key)) {
+  if (queued_with_owner(model, claim->key, claim->owner) == NULL && is_full(model, claim->key)) {
     *answer = say(ENGINE_BUSYKEY);
     return;
   }
   HAPPENED(claim_queued);
+  HAPPENED_IF(model->no_room, no_room_queued);
   HAPPENED_IF(waiting_of(model, claim->key, true) > 0, claim_queued_behind_others);
   HAPPENED_IF(head_came_first, fresh_claim_behind_the_head_queued);
   *answer = say(ENGINE_QUEUED);
@@ -552,6 +618,12 @@ static void claim_lapsed(struct model *model, const struct model_claim *claim, i
     *answer = say(ENGINE_DRAINING);
     return;
   }
+  if (model->no_room) {
+    HAPPENED_IF(k->phase == RULES_LAPSED, no_room_claim_on_lapsed);
+    HAPPENED_IF(k->phase == RULES_UNKNOWN, no_room_takeover);
+    *answer = say(ENGINE_NO_ROOM);
+    return;
+  }
   HAPPENED_IF(k->phase == RULES_UNKNOWN && !claim->hold, takeover_keeps_hold);
   HAPPENED_IF(k->grant.nobody, claim_on_nobodys);
   HAPPENED_IF(k->phase == RULES_UNKNOWN, takeover_on_unknown);
@@ -569,12 +641,18 @@ static void claim_absent(struct model *model, const struct model_claim *claim, i
   if (is_forgotten(model, claim->key, claim->born_ms)) {
     HAPPENED(claim_forgotten);
     HAPPENED_IF(model->leaving, leaving_claim_forgotten);
+    HAPPENED_IF(model->no_room, no_room_claim_forgotten);
     *answer = say_forgotten(model, claim->key);
     return;
   }
   if (model->leaving) {
     HAPPENED(leaving_claim_on_absent);
     *answer = say(ENGINE_DRAINING);
+    return;
+  }
+  if (model->no_room) {
+    HAPPENED(no_room_claim_on_absent);
+    *answer = say(ENGINE_NO_ROOM);
     return;
   }
   HAPPENED_IF(claim->born_ms != MODEL_NEVER, claim_born_after_the_horizon);
@@ -647,6 +725,7 @@ static enum engine_status stale(const struct model_key *k) {
 static bool release_open(struct model *model, int key, enum rules_word word, int64_t now_ms) {
   struct model_key *k = &model->keys[key];
   bool held = k->phase == RULES_HELD;
+  HAPPENED_IF(is_held_back(model, key), held_back_released);
   if (word == RULES_CLEAR) {
     HAPPENED(release_clear);
     HAPPENED_IF(!held, release_clear_on_ended);
@@ -697,6 +776,7 @@ static void store_done(struct model *model, const struct model_store *store, int
   HAPPENED_IF(waiting_of(model, store->key, true) > 0, store_answers_claimers);
   HAPPENED_IF(waiting_of(model, store->key, false) > 0, store_answers_readers);
   HAPPENED_IF(k->grant.nobody, store_of_nobody);
+  HAPPENED_IF(is_held_back(model, store->key), held_back_stored);
   if (store->ttl_ms == 0) {
     store_shared(model, store, now_ms, answer);
     return;
@@ -757,6 +837,7 @@ void model_renew(struct model *model, int key, int grant, int64_t lease_ms, int 
   HAPPENED_IF(k->phase == RULES_LAPSED && k->grant.binding != NONE, renew_keeps_bind);
   HAPPENED_IF(k->phase == RULES_LAPSED && k->bind_lost, renew_after_bind_closed);
   confirm(model, grant);
+  HAPPENED_IF(is_held_back(model, key), held_back_renewed);
   k->phase = RULES_HELD;
   if (lease_ms != 0) k->grant.lease_ms = lease_ms;
   if (stage != NONE) k->grant.stage = stage;
@@ -822,7 +903,7 @@ void model_read(struct model *model, const struct model_read *read, int64_t now_
     *answer = say_ended(k, now_ms);
   } else if (read->wait_ms == 0) {
     *answer = say_busy(k, now_ms);
-  } else if (no_room(model, read->key)) {
+  } else if (is_full(model, read->key)) {
     *answer = say(ENGINE_BUSYKEY);
   } else {
     HAPPENED(wait_queued);
@@ -841,8 +922,10 @@ void model_settle(struct model *model, int waiter) { model->waiters[waiter].stat
 static void undo_grant(struct model *model, const struct model_waiter *w, int64_t now_ms) {
   struct model_key *k = &model->keys[w->key];
   k->grant = w->former;
+  k->deadline_ms = w->former_deadline_ms;
   k->closed_ms = MODEL_NEVER;
   struct model_waiter *next = end_grant(model, w->key, w->ended_by, now_ms, now_ms);
+  HAPPENED_IF(w->held_back, held_back_taken_back);
   HAPPENED_IF(next != NULL, taken_back_to_next);
   HAPPENED_IF(next != NULL && w->undone > 0, taken_back_twice);
   HAPPENED_IF(next == NULL && k->kind == KEYS_RECORD, taken_back_to_lapsed);
@@ -886,8 +969,11 @@ void model_expire(struct model *model, int waiter, int64_t now_ms) {
   answer_waiter(w, say_busy(&model->keys[w->key], now_ms));
 }
 
+void model_set_no_room(struct model *model, bool no_room) { model->no_room = no_room; }
+
 void model_stop_grants(struct model *model, int64_t now_ms) {
   model->leaving = true;
+  HAPPENED_IF(model->no_room, no_room_leaving);
   for (int i = 0; i < MODEL_WAITERS; i++) {
     struct model_waiter *w = &model->waiters[i];
     if (w->state != WAITER_WAITS || !w->claims) continue;
@@ -932,6 +1018,7 @@ static void count_delete(struct model *model, const struct model_key *k, int key
   HAPPENED_IF(k->kind == KEYS_VALUE, delete_value);
   HAPPENED_IF(record && k->phase == RULES_HELD && !claimers, delete_held);
   HAPPENED_IF(record && k->phase == RULES_HELD && claimers, delete_held_to_waiter);
+  HAPPENED_IF(is_held_back(model, key), held_back_deleted);
   HAPPENED_IF(record && k->phase == RULES_LAPSED, delete_lapsed);
   HAPPENED_IF(record && k->phase == RULES_UNKNOWN, delete_unknown);
   HAPPENED_IF(record && k->phase == RULES_DONE, delete_done);

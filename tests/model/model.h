@@ -65,7 +65,8 @@
   X(busykey_of_key) X(busykey_in_all) X(wrongtype_claim) X(wrongtype_store) X(wrongtype_read)     \
   X(wrongtype_set) X(set_value) X(set_value_replaces) X(set_value_over_already)                   \
   X(deadline_of_done) X(deadline_of_value) X(deadline_refused) X(claim_refused_for_memory)        \
-  X(value_refused_for_memory) X(a_thousand_records_at_once) X(scan_through) X(leaving_claim_on_absent) X(leaving_claim_on_lapsed) X(leaving_takeover) X(leaving_claim_forgotten) X(leaving_claim_again) X(leaving_busy_instead_of_a_wait) X(leaving_waiters_busy) X(leaving_reader_waits) X(leaving_lease_over)
+  X(value_refused_for_memory) X(a_thousand_records_at_once) X(scan_through) X(leaving_claim_on_absent) X(leaving_claim_on_lapsed) X(leaving_takeover) X(leaving_claim_forgotten) X(leaving_claim_again) X(leaving_busy_instead_of_a_wait) X(leaving_waiters_busy) X(leaving_reader_waits) X(leaving_lease_over) \
+  X(no_room_claim_on_absent) X(no_room_claim_on_lapsed) X(no_room_takeover) X(no_room_claim_forgotten) X(no_room_claim_again) X(no_room_queued) X(held_back) X(held_back_keeps_others) X(held_back_readers_lapsed) X(held_back_unknown) X(held_back_granted) X(held_back_taken_back) X(held_back_busy) X(held_back_gone) X(held_back_deleted) X(held_back_flushed) X(held_back_stored) X(held_back_renewed) X(held_back_released) X(no_room_release_ends_waits) X(no_room_leaving)
 /* clang-format on */
 
 enum model_event {
@@ -118,9 +119,11 @@ struct model_waiter {
   uint64_t arrival;
   struct model_answer answer;
   bool confirmed; /* its owner has shown that it knows of the grant: too late to take it back */
+  bool held_back; /* when it was granted, the record was LAPSED */
   int undone;     /* grants taken back just before this one */
   enum rules_end ended_by;
   struct model_grant former;
+  int64_t former_deadline_ms;
 };
 
 struct model_options {
@@ -138,6 +141,7 @@ struct model {
   uint64_t arrivals, births;
   bool effects_wanted;
   bool leaving; /* nothing is granted any more */
+  bool no_room; /* nothing is granted for now */
   uint64_t events[EVENTS];
 };
 
@@ -188,6 +192,9 @@ void model_take_back(struct model *model, int waiter,
                      int64_t now_ms); /* of a waiter that has its answer */
 void model_cancel(struct model *model, int waiter, int64_t now_ms);
 void model_expire(struct model *model, int waiter, int64_t now_ms);
+
+/* The journal has no room, or has room again. */
+void model_set_no_room(struct model *model, bool no_room);
 
 /* The server leaves. */
 void model_stop_grants(struct model *model, int64_t now_ms);

@@ -19,6 +19,7 @@
 #include "server/engine/stats.h"
 #include "server/engine/tick.h"
 #include "server/engine/waiter.h"
+#include "tests/model/shadow.h"
 
 #define HISTORY 30
 #define HISTORY_BYTES 200
@@ -75,6 +76,7 @@ struct runner {
   struct engine_options options;
   struct engine *engine;
   struct model model;
+  struct shadow *shadow; /* NULL: in this world nobody keeps images */
   int64_t now_ms;
   uint64_t seed, step;
   struct handle handles[MODEL_WAITERS];
@@ -120,6 +122,11 @@ __attribute__((format(printf, 2, 3), noreturn)) static void fail(struct runner *
   va_end(args);
   fprintf(stderr, "\n");
   abort();
+}
+
+/* Of what says what differs. */
+static void expect_same(struct runner *r, const char *differs) {
+  if (differs != NULL) fail(r, "%s", differs);
 }
 
 #define EXPECT(condition, ...) ((condition) ? (void)0 : fail(r, __VA_ARGS__))
@@ -350,7 +357,7 @@ static const char *status_name(enum engine_status status) {
       "CLAIMED",  "DONE",         "BUSY",         "LAPSED",          "UNKNOWN",  "FORGOTTEN",
       "NOTHING",  "QUEUED",       "STORED",       "RENEWED",         "RELEASED", "NOT_YOURS",
       "MISMATCH", "STALE ABSENT", "STALE STORED", "STALE OVERTAKEN", "CONFLICT", "OOM",
-      "BUSYKEY",  "DRAINING",     "WRONGTYPE",    "NO_MEMORY"};
+      "BUSYKEY",  "DRAINING",     "NO_ROOM",      "WRONGTYPE",       "NO_MEMORY"};
   return NAMES[status];
 }
 
@@ -412,9 +419,18 @@ static void expect_delivered(struct runner *r, int key) {
   }
 }
 
+static void look_at_shadow(struct runner *r, int key, bool everything) {
+  expect_same(r, shadow_take(r->shadow, r->now_ms));
+  if (key != NONE) expect_same(r, shadow_compare_key(r->shadow, key_span(r, key), r->now_ms));
+  bool all = everything && (r->world.keys != MANY_KEYS || r->step % 200 == 0);
+  if (all) expect_same(r, shadow_compare_all(r->shadow, r->now_ms));
+  if (all && r->step % 40 == 0) expect_same(r, shadow_compare_horizon(r->shadow, r->now_ms));
+}
+
 /* key: the key that the call looked at; NONE: the call looked at all. On other keys something may
  * still be due. */
 static void settle_accounts(struct runner *r, int key, bool everything) {
+  look_at_shadow(r, key, everything);
   drain_effects(r);
   bool hurried = everything || !r->world.lazy_host ||
                  r->world.limited; /* a full engine may look at any flushed key */
@@ -559,6 +575,7 @@ static void op_store(struct runner *r) {
                                        .word = s.word};
   struct engine_answer have;
   struct model_answer want;
+  shadow_reserve(r->shadow, content_len(s.body) + (s.meta == NONE ? 0 : content_len(s.meta)));
   engine_store(r->engine, &request, r->now_ms, &have);
   note(r, "STORE %d grant %d body %d meta %d TTL %d word %d -> %s", key, s.grant, s.body, s.meta,
        (int)s.ttl_ms, (int)s.word, status_name(have.status));
@@ -767,6 +784,7 @@ static void op_flush(struct runner *r) {
 static void op_set_value(struct runner *r) {
   int key = some_key(r), value = pick(r, CONTENTS);
   int64_t deadline_ms = chance(r, 40) ? RULES_NEVER : r->now_ms - 2 + some_ms(r, r->world.ttl_ms);
+  shadow_reserve(r->shadow, content_len(value));
   enum engine_status have =
       keys_set_value(r->engine, key_span(r, key), content_span(r, value), deadline_ms, r->now_ms);
   note(r, "SET %d %d until %" PRId64 " -> %s", key, value, deadline_ms, status_name(have));
@@ -800,6 +818,7 @@ static void look(struct runner *r, int key) {
   keys_prefetch(r->engine, &name); /* these change nothing */
   keys_prefetch_entry(r->engine, &name);
   keys_look(r->engine, key_span(r, key), r->now_ms, &have);
+  expect_same(r, shadow_take(r->shadow, r->now_ms));
   judge(r, key);
   const struct model_key *k = &r->model.keys[key];
   EXPECT(have.kind == k->kind, "key %d is of kind %d, expected %d", key, (int)have.kind,
@@ -939,6 +958,7 @@ static void expect_all_judged(struct runner *r) {
 static void tick(struct runner *r, unsigned budget) {
   if (tick_next_due(r->engine) > r->now_ms) expect_all_judged(r);
   bool more = tick_run(r->engine, r->now_ms, budget);
+  expect_same(r, shadow_take(r->shadow, r->now_ms));
   note(r, "tick %u -> %d", budget, more);
   drain_effects(r);
   while (pop_one(r)) continue;
@@ -974,7 +994,29 @@ static int64_t some_later_time(struct runner *r) {
   return r->now_ms + some_ms(r, kind < 97 ? r->world.stroll_ms : 3 * r->options.retention_ms);
 }
 
+/* What is due is applied first, because the model cannot know which leases a tick has ended while
+ * there was no room. */
+static void set_no_room(struct runner *r, bool no_room) {
+  look_at_everything(r);
+  note(r, "%s", no_room ? "no room" : "room");
+  r->engine->no_room = no_room;
+  model_set_no_room(&r->model, no_room);
+}
+
+/* The journal has no room for a while. */
+static void op_room(struct runner *r) {
+  if (r->world.keys == MANY_KEYS && !chance(r, 2)) return;
+  if (r->model.no_room || chance(r, 50)) set_no_room(r, !r->model.no_room);
+}
+
+/* Soon, so that there are still some who wait. */
+static void end_no_room(struct runner *r) {
+  if (model_waiting(&r->model, NONE) > 0 && chance(r, 20)) flush(r);
+  set_no_room(r, false);
+}
+
 static void op_time(struct runner *r) {
+  if (r->model.no_room && chance(r, 15)) end_no_room(r);
   int64_t to_ms = some_later_time(r);
   if (to_ms <= r->now_ms || to_ms > r->now_ms + INT32_MAX) return;
   r->now_ms = to_ms;
@@ -990,6 +1032,7 @@ static void op_reconfigure(struct runner *r) {
   r->options.waiters_per_key = (uint32_t)(1 + pick(r, 30));
   r->options.waiters_total = (uint32_t)(1 + pick(r, 90));
   engine_reconfigure(r->engine, &r->options);
+  shadow_reconfigure(r->shadow, &r->options, r->now_ms);
   r->model.options.retention_ms = r->options.retention_ms;
   r->model.options.waiters_per_key = (int)r->options.waiters_per_key;
   r->model.options.waiters_total = (int)r->options.waiters_total;
@@ -1012,7 +1055,7 @@ struct operation {
 };
 
 static const struct operation OPERATIONS[] = {
-    {op_claim, 235},       {op_crowd, 10},
+    {op_claim, 223},       {op_crowd, 10},
     {op_store, 60},        {op_renew, 60},
     {op_release, 50},      {op_fetch, 50},
     {op_wait, 60},         {op_settle, 60},
@@ -1023,9 +1066,24 @@ static const struct operation OPERATIONS[] = {
     {op_scan, 10},         {op_random_key, 4},
     {op_time, 190},        {op_tick, 8},
     {op_reconfigure, 2},   {op_look_at_everything, 21},
+    {op_room, 12},
 };
 #define OPERATION_COUNT (sizeof OPERATIONS / sizeof *OPERATIONS)
 #define WEIGHTS 1000
+
+static void restart(struct runner *r) {
+  if (r->shadow == NULL) return;
+  expect_same(r, shadow_restart(r->shadow, r->now_ms));
+  for (int key = 0; key < r->world.keys; key++)
+    expect_same(r,
+                shadow_expect_horizon(r->shadow, key_span(r, key), r->model.keys[key].horizon_ms));
+}
+
+static void look_after_shadow(struct runner *r) {
+  if (r->shadow == NULL) return;
+  if (shadow_trim(r->shadow, r->now_ms)) drain_all(r);
+  if (shadow_restarts(r->shadow)) restart(r);
+}
 
 uint64_t runner_run(struct runner *r, uint64_t steps) {
   uint64_t done = 0;
@@ -1034,6 +1092,7 @@ uint64_t runner_run(struct runner *r, uint64_t steps) {
     size_t i = 0;
     while (at >= OPERATIONS[i].weight) at -= OPERATIONS[i++].weight;
     OPERATIONS[i].run(r);
+    look_after_shadow(r);
   }
   return done;
 }
@@ -1078,7 +1137,7 @@ static void choose_world(struct runner *r) {
   r->now_ms = STARTS[pick(r, (int)(sizeof STARTS / sizeof *STARTS))];
 }
 
-static struct runner *create(const struct source *source) {
+static struct runner *create(const struct source *source, bool shadowed) {
   struct runner *r = calloc(1, sizeof *r);
   if (r == NULL) return NULL;
   r->source = *source;
@@ -1104,15 +1163,16 @@ static struct runner *create(const struct source *source) {
   engine_reconfigure(r->engine, &r->options);
   r->model.effects_wanted = chance(r, 60);
   effect_want(r->engine, r->model.effects_wanted);
+  if (shadowed) r->shadow = shadow_create(r->engine, &r->options, r->now_ms, r->seed);
   return r;
 }
 
-struct runner *runner_from_seed(uint64_t seed) {
-  return create(&(struct source){.seed = seed});
+struct runner *runner_from_seed(uint64_t seed, bool shadowed) {
+  return create(&(struct source){.seed = seed}, shadowed);
 }
 
 struct runner *runner_from_bytes(const uint8_t *bytes, size_t size) {
-  return create(&(struct source){.bytes = bytes, .left = size});
+  return create(&(struct source){.bytes = bytes, .left = size}, false);
 }
 
 /* What an engine keeps that was once made: the horizon, and the table of queued owners. */
@@ -1176,6 +1236,7 @@ static void pass_all(struct runner *r) {
 /* Time goes on, and claims end, while nothing is granted. */
 static void leave(struct runner *r) {
   note(r, "the server leaves");
+  if (chance(r, 20)) set_no_room(r, true);
   engine_stop_grants(r->engine, r->now_ms);
   model_stop_grants(&r->model, r->now_ms);
   settle_accounts(r, NONE, false);
@@ -1183,6 +1244,7 @@ static void leave(struct runner *r) {
 }
 
 void runner_finish(struct runner *r, uint64_t events[EVENTS]) {
+  restart(r);
   if (chance(r, 50)) leave(r);
   end_everything(r);
   pass_all(r);
@@ -1190,6 +1252,8 @@ void runner_finish(struct runner *r, uint64_t events[EVENTS]) {
   pass_all(r);
   look_at_everything(r);
   expect_nothing_left(r);
+  restart(r);
+  shadow_destroy(r->shadow);
   engine_destroy(r->engine);
   for (int e = 0; e < EVENTS; e++) events[e] += r->model.events[e];
   for (int c = 0; c < CONTENTS; c++) free(r->contents[c]);

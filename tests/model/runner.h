@@ -10,6 +10,7 @@
 #ifndef IDEM_TESTS_MODEL_RUNNER_H
 #define IDEM_TESTS_MODEL_RUNNER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,9 +18,9 @@
 
 struct runner;
 
-/* Both create a fresh engine in a new world (number of keys, durations, limits, ticks). NULL: no
- * memory. */
-struct runner *runner_from_seed(uint64_t seed);
+/* Both create a fresh engine in a new world (number of keys, durations, limits, ticks). shadowed:
+ * what is restored from the engine's images has to be as it is (shadow.h). NULL: no memory. */
+struct runner *runner_from_seed(uint64_t seed, bool shadowed);
 struct runner *runner_from_bytes(const uint8_t *bytes, size_t size);
 
 /* Runs at most that many operations; stops early when the bytes are used up. Returns how many ran.
