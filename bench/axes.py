@@ -6,6 +6,7 @@ each recipe is a fair one.
 
 import dataclasses
 
+import durable
 from servers import loops_name
 
 # What a family of servers is asked for idem's scenario; no entry: it cannot do that.
@@ -13,6 +14,7 @@ RECIPES = {
     "redis": {
         "claim": ["redis-claim"],
         "replay": ["redis-replay"],
+        "store": ["redis-claim-store"],
         "job": ["redis-job", "redis-lua-job"],
         "mixed": ["redis-mixed"],
         "fill-store": ["redis-store"],
@@ -35,6 +37,7 @@ FULL_REDIS = ("redis", "valkey")
 DEEP = 64  # requests in flight from which on a replay is measured with --deep-keys
 NEEDS_FULL = ("job", "mixed", "expire", "idle", "wait", "herd")
 LARGE_KEYS = "200"  # of 100 KB: 20 MB, more than a core's own caches
+ONE_CLIENT = "durable claim, one client"
 CORES = (loops_name(1), loops_name(2))  # what the axis cores compares
 
 
@@ -55,9 +58,11 @@ class Case:
     repeats: int = 1  # measured so often on the same server and its keys
     flood: bool = False  # by the load that takes least: it has to keep several loops busy
     only: tuple = ()  # names of servers; empty: all that can
+    longer: int = 1  # the reference runs so many times --seconds
+    program: str = ""  # of the build or of bench/: it measures by itself; `more` are its options
 
     def title(self):
-        by_depth = self.axis in ("steady", "job", "threads")
+        by_depth = self.axis in ("steady", "job", "threads", "durable") and self.connections > 1
         return f"{self.name}, pipeline {self.pipeline}" if by_depth else self.name
 
 
@@ -65,6 +70,10 @@ def recipes(case, server):
     """[(label of the column, arguments that name the scenario)] of a server for a case."""
     if case.only and server.name not in case.only:
         return []
+    if server.data and case.axis != "durable":
+        return []
+    if server.family == "sync":
+        return [(server.name, [])]
     if (server.family == "loops") != (case.axis in ("threads", "cores")):
         return []
     if case.flood:
@@ -144,9 +153,9 @@ def expiry_cases(options):
 
 def engine_cases(options):
     """Of bench-engine, which needs no server."""
-    return [Case("engine", "engine, expire", "engine", rounds=3,
+    return [Case("engine", "engine, expire", "engine", rounds=3, program="bench-engine",
                  more=["expire", str(options.expiring), str(options.expire_beside), "2"]),
-            Case("engine", "engine, growth", "engine", rounds=1,
+            Case("engine", "engine, growth", "engine", rounds=1, program="bench-engine",
                  more=["pauses", str(options.growth_keys), "3"])]
 
 
@@ -164,6 +173,26 @@ def threads_cases(options):
     cases.append(Case("threads", "job by loops", "job", 16, more=keys))
     return cases + [case("cores", "on two cores", scenario, 64, CORES)
                     for scenario in ("claim", "replay")]
+
+
+def durable_cases(options):
+    # Longer than the others: a run has many syncs, and idem does Redis' amount in a fraction of the
+    # time.
+    cases = [Case("durable", f"durable {name}", scenario, depth, floors=False, longer=2,
+                  only=durable.NAMES)
+             for name, scenario in (("claim", "claim"), ("job", "store")) for depth in (1, 16)]
+    one = ["--seconds", str(options.seconds)]
+    return [*cases, Case("durable", ONE_CLIENT, "claim", 1, 1, more=one, amount="own", floors=False,
+                         only=(*durable.NAMES, durable.RAW_SYNC))]
+
+
+def journal_cases(options):
+    """Of scripts that start idem themselves: a journal that is read again, and one that ends."""
+    def case(name, *more):
+        return Case("journal", name, "journal", rounds=1, program=f"{name}.py", more=list(more))
+
+    return [case("recovery", "--keys", str(options.recovered_keys)),
+            case("compaction", "--seconds", str(options.compaction_seconds), "--figures")]
 
 
 def all_cases(options):
@@ -184,9 +213,11 @@ def all_cases(options):
         *expiry_cases(options),
         *engine_cases(options),
         *threads_cases(options),
+        *durable_cases(options),
+        *journal_cases(options),
     ]
     return [case for case in cases if case.axis in options.axes]
 
 
 AXES = ["steady", "job", "large", "latency", "wake", "memory", "expiry", "engine", "threads",
-        "cores"]
+        "cores", "durable", "journal"]

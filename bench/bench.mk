@@ -1,7 +1,7 @@
 # The load generator, the floors and their runs. Included by the Makefile of the root.
 
-.PHONY: bench bench-programs bench-horizon instructions
-bench: need-test ## server CPU, latency, memory, expiry and wake-ups beside redis-server and bare floors
+.PHONY: bench bench-programs bench-horizon bench-recovery bench-compaction instructions
+bench: need-test ## server CPU, latency, memory, expiry, wake-ups and durability beside redis-server and bare floors
 	@$(MAKE) --no-print-directory programs bench-programs
 	@$(PYTHON) bench/run.py $(BENCH_FLAGS)
 
@@ -13,18 +13,29 @@ bench-horizon: need-build ## how often a request would be called forgotten that 
 	@$(MAKE) --no-print-directory $(B)/bench-horizon
 	@$(B)/bench-horizon
 
+bench-recovery: need-build ## how long a start takes that reads 10 million responses from its journal (3 GB of disk in build/)
+	@$(MAKE) --no-print-directory programs bench-programs
+	@$(PYTHON) bench/recovery.py $(BENCH_FLAGS)
+
+bench-compaction: need-build ## a minute of responses that end after seconds: no byte of their journal may be written again
+	@$(MAKE) --no-print-directory programs bench-programs
+	@$(PYTHON) bench/compaction.py $(BENCH_FLAGS)
+
 BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard bench/*.c))
 
 # It counts line ends in what it receives: for that gcc 12 uses vectors only at -O3.
 $(B)/bench/flood.o: CFLAGS += -O3
 
-bench-programs: $(addprefix $(B)/,idem-bench bench-uv bench-epoll bench-engine bench-horizon)
+bench-programs: $(addprefix $(B)/,idem-bench bench-uv bench-epoll bench-sync bench-engine bench-horizon)
 $(B)/idem-bench: $(BENCH_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
 $(B)/bench-engine $(B)/bench-horizon: $(B)/bench-%: $(B)/bench/engine/%.o $(LIB_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
+$(B)/bench-sync: $(B)/bench/floors/sync.o
+	@echo "  LD   $@"
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
 $(B)/bench-uv $(B)/bench-epoll: $(B)/bench-%: $(B)/bench/floors/%.o $(B)/bench/floors/floor.o
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv

@@ -9,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 
+import durable
 import targets
 from servers import ROOT
 
@@ -40,6 +41,16 @@ ENGINE = [("cpu_ns_per_key", "CPU ns per ended key", 1), ("bytes_per_key", "byte
 CORES = [("operations_per_second", "ops/s", 0), ("server_cpu_ns_per_operation", "server CPU ns", 0),
          ("load_cpu_ns_per_operation", "load CPU ns", 0), ("server_cpus", "CPUs of the server", 2),
          ("load_cpus", "of the load", 2)]
+JOURNAL = [("keys", "keys", 0), ("log_bytes_per_key", "log bytes per key", 1),
+           ("ready_s", "ready s", 2), ("recovered_ms", "recovered ms", 0),
+           ("records", "records", 0), ("ns_per_record", "ns per record", 0),
+           ("cpu_ns_per_record", "CPU ns per record", 0),
+           ("jobs_per_second", "jobs/s", 0), ("most_disk_mb", "most disk MB", 0),
+           ("removed_segments", "removed", 0), ("removed_unread", "removed unread", 0),
+           ("again_bytes", "bytes again", 0), ("slice_max_us", "longest slice us", 0),
+           ("kept_most_disk_mb", "keys that stay: most disk MB", 0),
+           ("kept_removed_segments", "removed", 0), ("kept_again_bytes", "bytes again", 0),
+           ("kept_slice_max_us", "longest slice us", 0)]
 SPEED = [("operations_per_second", "ops/s", 0), ("latency_p50_us", "p50 us", 0),
          ("latency_p99_us", "p99 us", 0), ("latency_p999_us", "p99.9 us", 0),
          ("latency_max_us", "max us", 0), ("request_bytes", "bytes in", 0),
@@ -71,16 +82,16 @@ def spread(values, decimals):
     return f"{middle:.{decimals}f} ({low:.{decimals}f}..{high:.{decimals}f})"
 
 
-def cpu_table(cells):
+def cpu_table(cells, base="idem"):
     rows = []
     for name, servers in cells.items():
         for server, rounds in servers.items():
             if not flat(rounds, targets.CPU):
                 continue
-            ours = targets.ratio(cells, name, "idem", server, targets.CPU)
+            ours = targets.ratio(cells, name, base, server, targets.CPU)
             rows.append([name, server, spread(flat(rounds, targets.CPU), 0),
-                         ours.show() if ours and server != "idem" else "-"])
-    return table(["case", "server", "CPU ns per operation", "idem / server"], rows)
+                         ours.show() if ours and server != base else "-"])
+    return table(["case", "server", "CPU ns per operation", f"{base} / server"], rows)
 
 
 def windowed(rounds, field, decimals):
@@ -145,6 +156,13 @@ def sections(cells_of_axis):
         (("cores",), "Loops on two cores",
          "One loop has a CPU and the load the other one; two loops share both CPUs with the load.",
          lambda cells: field_table(cells, CORES)),
+        (("durable",), "Durable: server CPU per operation",
+         "`always`: a reply leaves after the sync. `raw sync`: 4 KiB and fdatasync in a file of zeros.",
+         lambda cells: cpu_table(cells, "idem always")),
+        (("durable",), "Durable: speed and latency", "50 clients, and one client.",
+         lambda cells: field_table(cells, SPEED)),
+        (("journal",), "The journal", "A start after a stop, and a minute of responses that end.",
+         lambda cells: field_table(cells, JOURNAL)),
     ]
     found = []
     for axes, title, says, make in parts:
@@ -182,7 +200,10 @@ def machine(options, servers):
         cpu += " (virtual)"
     system = first_match("/etc/os-release", r"^PRETTY_NAME=.(.+).$", "unknown")
     versions = [f"- {server.name}: {text_of([server.program, '--version']) or 'version unknown'}"
-                for server in servers.values() if server.family in ("redis", "memcached")]
+                for server in servers.values()
+                if server.family in ("redis", "memcached") and not server.data]
+    if {"durable", "journal"} & set(options.axes):
+        versions.append(f"- data of durable servers: {durable.file_system(options.data)}")
     return [
         f"- date: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",
         f"- commit: {commit}",

@@ -23,12 +23,14 @@ import time
 sys.dont_write_bytecode = True  # no __pycache__ beside the sources
 
 import axes
+import durable
 import render
 from servers import ROOT, BenchError, known_servers, pinned, running, shown
 
 RESULTS = os.path.join("bench", "RESULTS.md")
 KEPT = "bench.json"  # in --build
 OPERATIONS_LEAST = 1000
+REFERENCES = ("redis", "redis always")
 SEEDS = 1 << 52
 
 
@@ -53,6 +55,9 @@ class Bench:
         if not os.access(self.load_program, os.X_OK):
             raise BenchError(f"{self.load_program} is missing: make bench builds it")
         self.servers = known_servers(options.build, options.idem, options.redis, note)
+        if "durable" in options.axes:
+            self.servers.update(
+                durable.known_durable(self.servers, options.build, options.data, note))
         if options.servers:
             self.servers = {name: server for name, server in self.servers.items()
                             if name in options.servers}
@@ -96,6 +101,10 @@ class Bench:
     def measure(self, case, label, server, what, amount):
         """One fresh server and case.repeats runs on it; `amount` is ["--seconds", S],
         ["--requests", N] or nothing."""
+        if server.family == "sync":
+            command = server.command(0, None)
+            return [self.measure_program(f"{case.title()}: {label}", command,
+                                         {self.options.server_cpu})]
         sizes = self.sizes(case)
         load = [self.load_program, "--json", *what, "--connections", str(case.connections),
                 "--pipeline", str(case.pipeline), "--body-bytes", str(case.body_bytes),
@@ -114,12 +123,25 @@ class Bench:
                 runs.append(json.loads(self.output_of([*load, "--loaded"], load_cpus)))
             return runs
 
-    def measure_engine(self, case):
-        command = [os.path.join(self.options.build, "bench-engine"), *case.more]
-        cpus = {self.options.server_cpu}
-        self.commands[case.title()] = [taskset(cpus, command)]
+    def measure_program(self, title, command, cpus):
+        """Of a program that prints its figures, a name and a number in each line."""
+        self.commands[title] = [taskset(cpus, command)]
         lines = self.output_of(command, cpus).splitlines()
         return {name: float(value) for name, value in (line.split() for line in lines)}
+
+    def measure_alone(self, case):
+        """A case that one program measures: of the build, or a script beside this one, which is
+        told what it needs for starting servers."""
+        options = self.options
+        if not case.program.endswith(".py"):
+            command = [os.path.join(options.build, case.program), *case.more]
+            return self.measure_program(case.title(), command, {options.server_cpu})
+        command = [sys.executable, os.path.join(ROOT, "bench", case.program), *case.more,
+                   "--build", options.build, "--data", options.data,
+                   "--server-cpu", str(options.server_cpu), "--load-cpu", str(options.load_cpu)]
+        if options.idem:
+            command += ["--idem", options.idem]
+        return self.measure_program(case.title(), command, os.sched_getaffinity(0))
 
     def visits(self, case):
         """[(label, server, scenario arguments)] of all that can answer the case."""
@@ -132,8 +154,8 @@ class Bench:
         if case.amount != "same":
             return []
         if case.title() not in self.amounts:
-            visit = next((v for v in visits if v[1].name == "redis"), visits[0])
-            seconds = ["--seconds", str(self.options.seconds)]
+            visit = next((v for v in visits if v[1].name in REFERENCES), visits[0])
+            seconds = ["--seconds", str(case.longer * self.options.seconds)]
             operations = self.measure(case, *visit, seconds)[0]["operations"]
             self.amounts[case.title()] = max(operations, OPERATIONS_LEAST)
         return ["--requests", str(self.amounts[case.title()])]
@@ -141,9 +163,9 @@ class Bench:
     def round(self, case, number):
         """{label: [[first run, second run]]}; of a case that repeats, the rounds that its repeated
         measurements stand for."""
-        if case.axis == "engine":
+        if case.program:
             progress(f"{case.title()}: round {number}")
-            return {"engine": [[self.measure_engine(case)]]}
+            return {case.axis: [[self.measure_alone(case)]]}
         visits = self.visits(case)
         if not visits:
             return {}
@@ -238,6 +260,8 @@ SIZES = [
     ("expire-beside", 10000000, 200000, "keys beside them"),
     ("windows", 6, 3, "of mass expiry on the same server"),
     ("lead-seconds", 4, 2, "TTL of the generations before an aged fill"),
+    ("recovered-keys", 10000000, 100000, "responses that a start reads from its journal"),
+    ("compaction-seconds", 60, 6, "of responses that end after seconds, and of keys that stay"),
     ("growth-keys", 50000000, 1000000, "to which the engine alone grows"),
 ]
 
@@ -274,6 +298,8 @@ def parse_options(arguments):
                         help="another idem-server than the one in --build")
     parser.add_argument("--redis", default="redis-server", metavar="PROGRAM",
                         help="another redis-server than the one on the PATH")
+    parser.add_argument("--data", default=durable.DATA, metavar="DIR",
+                        help="where durable servers have their data: no tmpfs [build/durable]")
     parser.add_argument("--server-cpu", type=int, default=cpus[0], help=f"[{cpus[0]}]")
     parser.add_argument("--load-cpu", type=int, default=cpus[-1], help=f"[{cpus[-1]}]")
     parser.add_argument("--timeout", type=number_from(1), default=1200, metavar="SECONDS",
@@ -290,6 +316,7 @@ def parse_options(arguments):
             parser.error(f"CPU {cpu} is not one of those allowed here: {cpus}")
     fill_sizes(options)
     options.build = os.path.abspath(options.build)
+    options.data = os.path.abspath(options.data)
     options.given = arguments
     return options
 

@@ -6,6 +6,7 @@ Every server that is started here is stopped by its own pid, on errors too.
 import contextlib
 import ctypes
 import dataclasses
+import glob
 import os
 import re
 import shutil
@@ -19,6 +20,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 START_SECONDS = 10
 STOP_SECONDS = 10
 START_ATTEMPTS = 3
+SETTLE_SECONDS = 5
+AT_REST_SECONDS = 0.1
+AT_REST_CPU_NS = 1000000
 PR_SET_PDEATHSIG = 1
 MEMCACHED_MB = 16384
 LOOPS = (1, 2, 4)
@@ -32,10 +36,14 @@ class BenchError(Exception):
 class Server:
     name: str
     program: str
-    family: str  # whose requests it understands: idem, loops, redis, memcached, echo, relay
+    family: str  # whose requests it understands: idem, loops, redis, memcached, echo, relay; or sync
     arguments: object  # (port, sizes) -> list
     ready: object = None  # the line on its output; None: it is ready when it accepts a connection
     picks_port: bool = False  # `ready` has the port that the kernel picked
+    data: str = None  # where its directory is made; None: where temporary files are
+    settles: bool = False  # it prepares its files after it got ready: waited for
+    start_seconds: int = START_SECONDS
+    stop_seconds: int = STOP_SECONDS
 
     def command(self, port, sizes):
         return [self.program, *self.arguments(port, sizes)]
@@ -65,11 +73,11 @@ def pinned(cpus):
     return prepare
 
 
-def stop(process):
+def stop(process, seconds):
     if process.poll() is None:
         process.terminate()
         try:
-            process.wait(STOP_SECONDS)
+            process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -83,7 +91,7 @@ def accepts(port):
 
 def await_ready(process, log, server, port):
     """The port, or None when the server did not get ready; and its output so far."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + server.start_seconds
     while True:
         ended = process.poll() is not None
         log.seek(0)
@@ -98,10 +106,32 @@ def await_ready(process, log, server, port):
         time.sleep(0.005)
 
 
+def cpu_ns(pid):
+    """CPU time of all threads so far."""
+    total = 0
+    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            total += int(file.read().split()[0])
+    return total
+
+
+def await_settled(pid):
+    """Until it is at rest, or for SETTLE_SECONDS at most: a journal fills its first room with zeros
+    while the server is ready already. A load would be charged for room that it does not use."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    before = cpu_ns(pid)
+    while time.monotonic() < deadline:
+        time.sleep(AT_REST_SECONDS)
+        now = cpu_ns(pid)
+        if now - before < AT_REST_CPU_NS:
+            return
+        before = now
+
+
 @contextlib.contextmanager
 def running(server, sizes, cpus):
     """Starts a fresh server and yields (pid, port)."""
-    with tempfile.TemporaryDirectory(prefix="idem-bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix="idem-bench-", dir=server.data) as directory:
         for _ in range(START_ATTEMPTS):
             port = 0 if server.picks_port else free_port()
             command = server.command(port, sizes)
@@ -117,6 +147,8 @@ def running(server, sizes, cpus):
                 try:
                     port, text = await_ready(process, log, server, port)
                     if port:
+                        if server.settles:
+                            await_settled(process.pid)
                         yield process.pid, port
                         return
                 except BenchError as error:
@@ -127,7 +159,7 @@ def running(server, sizes, cpus):
                     end = f"{server.name} ended with {process.returncode}"
                     raise BenchError(f"{error}\n{end}:\n{tail}") from error
                 finally:
-                    stop(process)
+                    stop(process, server.stop_seconds)
             # Somebody else may have taken the free port in between: try another one.
         raise BenchError(f"{server.name} did not start: {shown(command)}\n{text[-2000:]}")
 

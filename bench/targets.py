@@ -7,6 +7,8 @@ shown with it. A target whose case, server or floor was not measured says so.
 import dataclasses
 import statistics
 
+from axes import ONE_CLIENT
+from durable import RAW_SYNC
 from servers import LOOPS, loops_name
 
 CORES = loops_name(2), loops_name(1)
@@ -80,12 +82,18 @@ def of_engine(name, field, limit, text, decimals=1):
                   decimals=decimals)
 
 
+def of_journal(name, field, limit, text, decimals=1, at_least=False):
+    return Target(name, text, limit, lambda cells: figure(cells, name, "journal", field), at_least,
+                  decimals)
+
+
 def between(name, over, under, field, limit, text, at_least=False):
     return Target(name, text, limit, lambda cells: ratio(cells, name, over, under, field), at_least)
 
 
 def list_targets():
-    return targets_of_cpu() + targets_of_memory_and_waiting() + targets_of_loops()
+    return (targets_of_cpu() + targets_of_memory_and_waiting() + targets_of_loops() +
+            targets_of_durability())
 
 
 def targets_of_cpu():
@@ -148,6 +156,35 @@ def targets_of_loops():
                    True),
         ]
     return targets
+
+
+def targets_of_durability():
+    targets = []
+    for depth, of_redis, of_memory, faster in ((1, 0.85, 1.3, 1.2), (16, 0.35, 1.5, 3)):
+        name = f"durable claim, pipeline {depth}"
+        targets += [
+            cpu_ratio(name, "idem always", "redis always", of_redis,
+                      f"CPU <= {of_redis} x Redis' appendfsync always"),
+            cpu_ratio(name, "idem always", "idem", of_memory, f"CPU <= {of_memory} x in memory only"),
+            between(name, "idem always", "redis always", "operations_per_second", faster,
+                    f"throughput >= {faster} x Redis' appendfsync always", True)]
+    return [
+        *targets,
+        Target(ONE_CLIENT, "p50 <= in memory only + 1.2 x a raw 4 KiB sync", 1.2, syncs_of_one_client),
+        of_journal("recovery", "ready_s", 10, "10 million responses are back within 10 s on one core"),
+        of_journal("compaction", "again_bytes", 0, "steady TTLs: no byte is appended again", 0),
+        of_journal("compaction", "removed_unread", 1, "steady TTLs: segments are removed unread", 0,
+                   True),
+        of_journal("compaction", "slice_max_us", 1000, "no slice over 1 ms, steady TTLs", 0),
+        of_journal("compaction", "kept_slice_max_us", 1000, "no slice over 1 ms, keys that stay", 0),
+    ]
+
+
+def syncs_of_one_client(cells):
+    """What being durable adds to one client's median, in raw syncs of the same round."""
+    rounds = zip(*(per_round(cells, ONE_CLIENT, name, "latency_p50_us")
+                   for name in ("idem always", "idem", RAW_SYNC)))
+    return stat([(always - memory) / sync for always, memory, sync in rounds])
 
 
 def scaled(found, factor):
