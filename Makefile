@@ -45,7 +45,7 @@ LDFLAGS += $(if $(WHOLE),-fno-lto)
 JEMALLOC := $(if $(filter release,$(MODE)),-Wl$(,)--push-state$(,)--no-as-needed -ljemalloc -Wl$(,)--pop-state)
 
 PROTO   := $(wildcard proto/*.c)
-CORE    := $(wildcard server/base/*.c server/rules/*.c server/engine/*.c server/ops/*.c server/commands/*.c server/net/*.c)
+CORE    := $(wildcard server/base/*.c server/rules/*.c server/engine/*.c server/journal/*.c server/ops/*.c server/commands/*.c server/net/*.c)
 LIB_OBJ := $(patsubst %.c,$(B)/%.o,$(PROTO) $(CORE))
 UNITS   := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 MODEL   := $(B)/tests/test_model
@@ -59,16 +59,18 @@ PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients check threads asan ubsan tsan valgrind fuzz format install clean \
-        need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units \
+        need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units model-mutants \
         shortage shortage-long explore explore-long built-ahead system-and-threads
 
 help: ## this list
-	@echo "make ..."; sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@echo "make ..."; sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 PORT ?= 4336
-run: need-build ## get what is missing, build, start the server on 127.0.0.1:4336, or another PORT=
+# A directory of its own for each port: two servers do not share one.
+DATA ?= build/data$(if $(filter-out 4336,$(PORT)),-$(PORT))
+run: need-build ## get what is missing, build, start the server on 127.0.0.1:4336, or another PORT=; its journal is in build/data
 	@$(MAKE) --no-print-directory programs
-	@exec server/run build/release/idem-server $(PORT)
+	@exec server/run build/release/idem-server $(PORT) $(DATA)
 
 all: need-client ## get what is missing, build the server, libidem and idem-once
 	@$(MAKE) --no-print-directory programs client-libraries $(B)/idem-once
@@ -77,14 +79,16 @@ programs: $(PROGRAMS)
 
 test: need-test ## get what is missing, build, pass every test (under 20 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units $(SHORTAGE) check
-	@nice $(MAKE) --no-print-directory built-ahead >build/ahead.log 2>&1 & ahead=$$!; trap "kill $$ahead 2>/dev/null" EXIT; \
-	for part in runners unit explore shortage model wire docs system-and-threads examples client-test c-examples-test; do \
+	@(nice $(MAKE) --no-print-directory built-ahead; nice $(MAKE) --no-print-directory crash-states) >build/beside.log 2>&1 & beside=$$!; \
+	trap "kill $$beside 2>/dev/null" EXIT; \
+	for part in runners unit explore shortage model model-mutants wire docs system-and-threads examples client-test c-examples-test; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done; \
-	wait $$ahead; \
+	wait $$beside || { cat build/beside.log; exit 1; }; grep -a "crash\|states" build/beside.log; \
 	for part in asan tsan fuzz-corpus; do $(MAKE) --no-print-directory $$part || exit 1; done
 	@echo "all tests passed"
 
-# What the last parts of `test` need, compiled while the others mostly wait. If it fails, those parts say why.
+# What the last parts of `test` need, compiled while the others mostly wait. If it fails, those parts say why. The states
+# of the journal after a power cut follow: they need no clock.
 built-ahead:
 	@$(MAKE) --no-print-directory MODE=asan $(ASAN_BUILT)
 	@$(MAKE) --no-print-directory MODE=tsan $(TSAN_BUILT)
@@ -117,8 +121,14 @@ explore-long: $(EXPLORE) $(PRINT_MODEL) ## the same with 28 events, and spin on 
 	@tests/limited tests/explore/check_model $(PRINT_MODEL) --all
 model: units ## five million random operations against a naive model
 	@tests/limited $(MODEL)
-wire: programs ## transcripts of every command through redis-cli
+# Without the optimisation of the whole, which takes longer than the mutants live.
+MODEL_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c)) $(LIB_OBJ)
+model-mutants: units ## the model sees it when any image of a change is left out
+	@$(PYTHON) tests/model/mutants.py --compile "$(COMPILE) $(CPPFLAGS) $(CFLAGS)" --link "$(COMPILE) $(LDFLAGS)" \
+	  --libraries "-lcmocka $(SERVER_LIBS)" --build $(B)/mutants $(MUTANT_FLAGS) $(MODEL_OBJ)
+wire: programs ## transcripts of every command through redis-cli, in memory and with a journal
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py
+	@IDEM_LOOPS=4 IDEM_SERVER=tests/durable-server $(PYTHON) tests/wire/run.py $(filter-out %/drain.transcript,$(wildcard tests/wire/*.transcript))
 system: programs ## interleavings on real sockets
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
 # Without those that say themselves how many loops they want, and those of options.
@@ -157,7 +167,7 @@ ubsan: ## units and model under UBSan alone
 	@$(MAKE) --no-print-directory MODE=ubsan programs units
 	@tests/run-units $(patsubst $(B)/%,build/ubsan/%,$(UNITS))
 TSAN_UNITS := $(addprefix build/tsan/tests/test_,$(filter $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/*.c)), \
-              keyspace inbox pubsub monitor transaction regions hugepages served_clock thread))
+              keyspace inbox pubsub monitor transaction regions hugepages served_clock thread journal_threads))
 TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py \
                tests/system/test_fairness.py))) test_strangers.WrongPasswords
 TSAN_BUILT = programs $(TSAN_UNITS) build/tsan/tests/shortage/shortage
@@ -189,6 +199,10 @@ fuzz-corpus: fuzz
 # ---- the load generator, floors, runs ----
 -include bench/bench.mk
 
+# ---- the journal and power cuts ----
+-include tests/crash/crash.mk
+-include tests/journal/journal.mk
+
 format: ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -198,8 +212,8 @@ install: all ## into DESTDIR/PREFIX (/usr/local)
 	install -D -m 644 server/README.md $(DESTDIR)$(PREFIX)/share/doc/idem/server.md
 	install -D -m 644 proto/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/idem/protocol.md
 
-clean: ## remove build/
-	rm -rf build
+clean: ## remove build/, but for the journal of `make run` in build/data
+	@for each in build/*; do case $$each in build/data*) ;; *) rm -rf "$$each" ;; esac; done
 
 # ---- rules ----
 
@@ -220,7 +234,7 @@ $(B)/idem-server: $(B)/server/main.o $(LIB_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS_whole) -o $@ $^ $(SERVER_LIBS)
 
-$(B)/tests/test_model: $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c)) $(LIB_OBJ)
+$(B)/tests/test_model: $(MODEL_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka $(SERVER_LIBS)
 
@@ -234,6 +248,7 @@ $(B)/tests/test_%: $(B)/tests/unit/test_%.o $(LIMIT) $(LIB_OBJ)
 
 # Allocations fail when the test says so.
 $(B)/tests/test_horizon: LDFLAGS_limit += -Wl,--wrap=malloc
+$(B)/tests/test_outbox: LDFLAGS_limit += -Wl,--wrap=realloc
 $(B)/tests/test_waiting: LDFLAGS_limit += -Wl,--wrap=malloc -Wl,--wrap=calloc
 # What the open claims ask memory for passes through the test.
 $(B)/tests/test_open_claims: LDFLAGS += -Wl,--wrap=memory_take
