@@ -46,7 +46,7 @@
  *     serve now, is IDEM_UNAVAILABLE.
  *   - A server that is shutting down grants nothing (its -DRAINING). The call asks again until its
  *     deadline, by when the next server may be up, and is IDEM_UNAVAILABLE then. Claims that are
- *     held go on: they are renewed and finished as ever.
+ *     held go on: they are renewed and finished as ever, if it keeps a journal at the next server.
  *   - IDEM_RUN means that the lease runs; it cannot have expired. A claim is renewed before you are
  *     told of it when more time has passed since it was sent than a renewal may take: a third of
  *     the lease, at least 50 ms. (It waited, its answer was late, or, asynchronously, the loop was
@@ -208,7 +208,7 @@ IDEM_API const char *idem_status_name(enum idem_status status);
 enum idem_stale {
   /* it was not told */
   IDEM_STALE_UNTOLD = 0,
-  /* no record: it has expired, or was deleted, or the server lost its memory */
+  /* no record: it has expired, or was deleted, or a server without a journal was restarted */
   IDEM_STALE_ABSENT,
   /* the result of another grant */
   IDEM_STALE_STORED,
@@ -337,7 +337,8 @@ enum idem_flag {
   /* the claim ends with this process: it owns a connection, and when that closes without a result
    * the next caller runs at once, not after the lease. Renewals travel on another connection, so
    * the bound one is silent for as long as the work takes: the server's `timeout` spares it, and
-   * TCP keep-alive probes it, but a proxy in between that ends silent connections ends the claim */
+   * TCP keep-alive probes it, but a proxy in between that ends silent connections ends the claim.
+   * When a server with a journal restarts, the claim goes on unbound: until its lease expires */
   IDEM_BIND = 2,
   /* do not renew in the background: the work ends within lease_ms or calls idem_renew */
   IDEM_NO_RENEWAL = 4,

@@ -384,9 +384,9 @@ def run_without_server(block, expected):
 # The first steps of a newcomer
 
 class Made(Server):
-    """The server of `make run`, on a free port."""
+    """The server of `make run`, on a free port, with its journal in this directory."""
 
-    def __init__(self):
+    def __init__(self, data):
         self.directory = tempfile.mkdtemp(prefix="idem-docs-")
         self.log_path = os.path.join(self.directory, "log")
         self.listeners = 1
@@ -394,7 +394,7 @@ class Made(Server):
             found.bind(("127.0.0.1", 0))
             port = found.getsockname()[1]
         with open(self.log_path, "wb") as log:
-            self.process = start_make("run", f"PORT={port}", stdout=log)
+            self.process = start_make("run", f"PORT={port}", f"DATA={data}", stdout=log)
         try:
             self._await_ready()
             self.pid = int(re.search(r"^(\d+) .*ready to accept", self.log(), re.M).group(1))
@@ -442,12 +442,19 @@ def follow_hints(hints):
                               text=True, timeout=PROGRAM_SECONDS).stdout.splitlines()
         if not said or said[0] != re.match(r"\w+", comment).group():
             raise Wrong(f"make run: {command}  # {comment}\n  said: {said}")
-        token = token or said[1]
+        token = token or (said[1] if said[0] == "CLAIMED" else None)
 
 
 def check_tour():
+    with tempfile.TemporaryDirectory(prefix="idem-docs-") as data:
+        steps = follow_tour(data)
+        check_remembers(data)
+    print(f"ok make run: its hints and {steps} steps of README.md on one server, read slowly; the next one remembers")
+
+
+def follow_tour(data):
     """A slow reader follows `make run`, the commands that it prints, and the tour of README.md."""
-    stage = Stage(server=Made())
+    stage = Stage(server=Made(data))
     stage.pause_seconds = 2 * TOUR_LEASE_MS / 1000
     server = stage.server
     try:
@@ -461,12 +468,25 @@ def check_tour():
                     if block.language in SESSIONS)
     finally:
         stage.close()
-    print(f"ok make run: its hints and {steps} steps of README.md on one server, read slowly")
+    return steps
+
+
+def check_remembers(data):
+    """What `make run` answered is there after the next one; the first step of the tour makes room for it."""
+    server = Made(data)
+    try:
+        with server.client() as client:
+            kept = [(client.call("FETCH", key) or [None])[0] for key in ("hello", "order-17")]
+            if kept != [b"DONE", b"DONE"] or client.call("DEL", "order-17") != 1:
+                raise Wrong(f"make run does not remember what it answered: {kept}")
+    finally:
+        server.stop()
 
 
 def check_run_refused():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        status, said = make_says("run", f"PORT={taken.getsockname()[1]}")
+    with (socket.create_server(("127.0.0.1", 0)) as taken,
+          tempfile.TemporaryDirectory(prefix="idem-docs-") as data):
+        status, said = make_says("run", f"PORT={taken.getsockname()[1]}", f"DATA={data}")
     if status == 0 or "listens" in said or "in use" not in said or "make run PORT=" not in said:
         raise Wrong(f"make run on a port that is taken: {status}\n{said}")
     print("ok make run: a port that is taken is told, and how to get another")
@@ -594,14 +614,15 @@ def check_options():
 
 
 def check_info():
-    """The operators' page explains each figure of the section idem of INFO."""
+    """The operators' page explains each figure of the section idem of INFO, and those of the journal."""
     page = read_page("server/README.md")
     with Server() as server:
-        fields = server.info("idem")
+        fields = [*server.info("idem"),
+                  *(name for name in server.info("persistence") if name.startswith("journal_"))]
     missing = [name for name in fields if f"`{name}`" not in page]
     if missing or not fields:
         raise Wrong("server/README.md does not explain: " + " ".join(missing))
-    print(f"ok server/README.md: explains the {len(fields)} figures of INFO idem")
+    print(f"ok server/README.md: explains the {len(fields)} figures of INFO idem, and of the journal")
 
 
 def check_protocol():
