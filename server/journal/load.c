@@ -42,6 +42,7 @@ enum journal_result load_refused(char error[JOURNAL_ERROR_BYTES], struct journal
 static void note_name(void *context, const char *name) {
   struct load_list *list = context;
   uint64_t first_lsn;
+  if (strcmp(name, LOAD_UNFINISHED) == 0) list->unfinished = true;
   if (strncmp(name, NAME_BEGINS, sizeof NAME_BEGINS - 1) != 0) return;
   if (!segment_has_name(name, &first_lsn)) {
     list->strangers = true;

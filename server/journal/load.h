@@ -8,11 +8,15 @@
 #include "server/journal/scan.h"
 #include "server/journal/segment.h"
 
+/* A file that is there while a salvage writes into a directory. */
+#define LOAD_UNFINISHED "salvage-is-not-finished"
+
 struct load_list {
   uint64_t *lsns; /* first of each segment, in order */
   size_t count, capacity;
   bool no_memory;
-  bool strangers; /* files with the beginning of a segment's name and another end */
+  bool unfinished; /* LOAD_UNFINISHED is there */
+  bool strangers;  /* files with the beginning of a segment's name and another end */
 };
 
 struct load_file {

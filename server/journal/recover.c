@@ -59,6 +59,9 @@ enum journal_result recover_look(struct journal *journal, char error[JOURNAL_ERR
   enum journal_result result = JOURNAL_OK;
   if (failed != 0) {
     result = load_refused(error, journal->files, "cannot be listed: %s", strerror(-failed));
+  } else if (list.unfinished) {
+    result = load_refused(error, journal->files,
+                          "a salvage into it was cut off: empty it, and salvage once more");
   } else if (list.count == 0 && list.strangers) {
     result = load_refused(error, journal->files, "has files of a journal under other names");
   } else if (list.count > 0) {

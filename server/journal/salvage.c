@@ -165,6 +165,21 @@ static bool refuse(struct salvage *salvage, const char *why) {
   return false;
 }
 
+/* A part of a log must not be taken for one: no server starts while this name is there. */
+static bool mark(struct salvage *salvage, struct journal_files *files) {
+  int file = files->open(files->context, LOAD_UNFINISHED, true);
+  int error = file < 0 ? file : files->sync_directory(files->context);
+  if (file >= 0) files->close(files->context, file);
+  return error == 0 || refuse(salvage, strerror(-error));
+}
+
+static bool unmark(struct salvage *salvage) {
+  struct journal_files *files = salvage->to->files;
+  int error = files->remove(files->context, LOAD_UNFINISHED);
+  if (error == 0) error = files->sync_directory(files->context);
+  return error == 0 || refuse(salvage, strerror(-error));
+}
+
 static bool begin(struct salvage *salvage, struct journal_files *files,
                   const unsigned char *new_id) {
   struct fault fault;
@@ -178,6 +193,7 @@ static bool begin(struct salvage *salvage, struct journal_files *files,
   if (to == NULL) return refuse(salvage, "no memory");
   if (recover_look(to, salvage->error) != JOURNAL_OK) return false;
   if (to->found.count > 0) return refuse(salvage, "the new directory has a log already");
+  if (!mark(salvage, files)) return false;
   memcpy(to->log_id, new_id, JOURNAL_ID_BYTES);
   to->key = format_key(new_id);
   if (rotate_segment(to, NULL, true, FORMAT_BATCH_BYTES, &fault)) {
@@ -193,7 +209,7 @@ static bool finish(struct salvage *salvage) {
   struct journal_moment moment = salvage->newest;
   moment.next_token += SALVAGE_TOKENS;
   pending_see(&salvage->to->pending, &moment);
-  return has_room(salvage, FORMAT_ALIGNMENT) && commit_last(salvage->to);
+  return has_room(salvage, FORMAT_ALIGNMENT) && commit_last(salvage->to) && unmark(salvage);
 }
 
 static bool salvage_all(struct salvage *salvage, const struct load_list *list,

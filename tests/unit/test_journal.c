@@ -1,5 +1,6 @@
 /* test_journal.c - the log: what was committed is there after a crash, whole batches only; what is
  * torn is cut, what is rotten is refused. */
+#include "server/journal/load.h"
 #include "tests/unit/journal_rig.h"
 
 #define HEAD_SPACE (FORMAT_SEGMENT_BYTES + FORMAT_BATCH_BYTES + 64) /* with a head of the rig's */
@@ -379,6 +380,19 @@ static void other_names_are_no_empty_log(void **state) {
   expect_refusal(rig, JOURNAL_REFUSED, "under other names");
 }
 
+static void an_unfinished_salvage_is_no_log(void **state) {
+  struct rig *rig = *state;
+  rig_start(rig);
+  rig_put(rig, 0);
+  rig_stop(rig);
+  char path[160];
+  snprintf(path, sizeof path, "%s/%s", rig->directory, LOAD_UNFINISHED);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fclose(file);
+  expect_refusal(rig, JOURNAL_REFUSED, "a salvage into it was cut off");
+}
+
 /* ---- failure ---- */
 
 static void a_failed_call_ends_it(void **state, enum rig_call call, int error, const char *says) {
@@ -646,6 +660,7 @@ int main(void) {
       TEST(a_segment_of_another_history_is_refused),
       TEST(what_cannot_be_read_never_starts_empty),
       TEST(other_names_are_no_empty_log),
+      TEST(an_unfinished_salvage_is_no_log),
       TEST(a_failed_write_ends_it),
       TEST(a_failed_sync_ends_it),
       TEST(no_space_on_a_write_ends_it),
