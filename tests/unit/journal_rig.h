@@ -283,6 +283,20 @@ static inline void rig_clean(struct rig *rig) {
 
 /* ---- use ---- */
 
+/* For cmocka: a rig for each test. */
+static inline int rig_set_up(void **state) {
+  struct rig *rig = calloc(1, sizeof *rig);
+  rig_make(rig);
+  *state = rig;
+  return 0;
+}
+
+static inline int rig_tear_down(void **state) {
+  rig_clean(*state);
+  free(*state);
+  return 0;
+}
+
 static inline void rig_append_sized(struct rig *rig, uint32_t number, uint32_t bytes,
                                     struct journal_ends ends) {
   char *record = calloc(1, bytes);

@@ -6,19 +6,6 @@
 #define HEAD_SPACE (FORMAT_SEGMENT_BYTES + FORMAT_BATCH_BYTES + 64) /* with a head of the rig's */
 #define BATCH (FORMAT_BATCH_BYTES + RIG_RECORD)                     /* of one record */
 
-static int make(void **state) {
-  struct rig *rig = calloc(1, sizeof *rig);
-  rig_make(rig);
-  *state = rig;
-  return 0;
-}
-
-static int clean(void **state) {
-  rig_clean(*state);
-  free(*state);
-  return 0;
-}
-
 static void expect_refusal(struct rig *rig, enum journal_result expected, const char *says) {
   char error[JOURNAL_ERROR_BYTES];
   enum journal_result result = rig_try(rig, error);
@@ -635,7 +622,7 @@ static void a_spare_that_was_left_is_removed(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make, clean)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
   const struct CMUnitTest tests[] = {
       TEST(a_new_log_is_empty),
       TEST(what_was_committed_is_there_after_a_crash),

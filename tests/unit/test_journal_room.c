@@ -5,19 +5,6 @@
 #define MIB (1 << 20)
 #define NEVER ((struct journal_ends){.last_ms = INT64_MAX})
 
-static int make(void **state) {
-  struct rig *rig = calloc(1, sizeof *rig);
-  rig_make(rig);
-  *state = rig;
-  return 0;
-}
-
-static int clean(void **state) {
-  rig_clean(*state);
-  free(*state);
-  return 0;
-}
-
 static void help(struct rig *rig) {
   for (int i = 0; journal_help(rig->journal); i++) assert_in_range(i, 0, 1000);
 }
@@ -482,7 +469,7 @@ static void a_flushed_log_shrinks_without_a_new_segments_worth(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make, clean)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
   const struct CMUnitTest tests[] = {
       TEST(a_full_disk_is_told_in_time_and_resumes),
       TEST(room_is_made_at_once_when_the_helper_is_late),

@@ -13,19 +13,6 @@ struct said {
   enum journal_result result;
 };
 
-static int make(void **state) {
-  struct rig *rig = calloc(1, sizeof *rig);
-  rig_make(rig);
-  *state = rig;
-  return 0;
-}
-
-static int clean(void **state) {
-  rig_clean(*state);
-  free(*state);
-  return 0;
-}
-
 static void expect_said(const struct said *said, const char *text) {
   if (strstr(said->text, text) == NULL) fail_msg("'%s' does not say '%s'", said->text, text);
 }
@@ -188,7 +175,7 @@ static void a_log_is_not_written_over(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make, clean)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
   const struct CMUnitTest tests[] = {
       TEST(a_good_log_is_fine),
       TEST(a_fault_is_told),
