@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
+#include "server/base/random.h"
 #include "server/commands/restoring.h"
 #include "server/journal/check.h"
 #include "server/journal/salvage.h"
@@ -78,11 +78,6 @@ static int finish_printing(void) {
 
 /* ---- a journal without a server ---- */
 
-static int status_of(enum journal_result result) {
-  if (result == JOURNAL_OK) return 0;
-  return result == JOURNAL_CORRUPT ? RESTORING_CORRUPT : RESTORING_REFUSED;
-}
-
 static struct journal_files *open_files(const char *directory, bool write) {
   char error[FILES_ERROR_BYTES];
   struct journal_files *files = files_open(directory, write, error);
@@ -93,7 +88,7 @@ static struct journal_files *open_files(const char *directory, bool write) {
 static int check(const char *directory) {
   struct journal_files *files = open_files(directory, false);
   if (files == NULL) return 1;
-  int status = status_of(check_journal(files, stdout));
+  int status = restoring_status(check_journal(files, stdout));
   files_close(files);
   return finish_printing() != 0 ? 1 : status;
 }
@@ -103,8 +98,8 @@ static int salvage(const char *directory, const char *to_directory) {
   struct journal_files *files = open_files(directory, false);
   struct journal_files *to = files != NULL ? open_files(to_directory, true) : NULL;
   int status = 1;
-  if (to != NULL && getrandom(id, sizeof id, 0) == (ssize_t)sizeof id)
-    status = status_of(salvage_journal(files, to, id, stdout));
+  if (to != NULL && random_get(id, sizeof id))
+    status = restoring_status(salvage_journal(files, to, id, stdout));
   files_close(to);
   files_close(files);
   return finish_printing() != 0 ? 1 : status;

@@ -4,10 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "server/base/clock.h"
+#include "server/base/random.h"
 #include "server/engine/emit.h"
+#include "server/engine/keys.h"
 #include "server/engine/restore.h"
 #include "server/engine/stats.h"
 
@@ -54,21 +55,16 @@ static bool read_newest(struct restoring *restoring) {
 
 /* ---- opening ---- */
 
-static bool get_random(void *bytes, size_t count) {
-  return getrandom(bytes, count, 0) == (ssize_t)count;
-}
-
-static int status_of(enum journal_result result) {
-  return result == JOURNAL_OK        ? 0
-         : result == JOURNAL_CORRUPT ? RESTORING_CORRUPT
-                                     : RESTORING_REFUSED;
+int restoring_status(enum journal_result result) {
+  if (result == JOURNAL_OK) return 0;
+  return result == JOURNAL_CORRUPT ? RESTORING_CORRUPT : RESTORING_REFUSED;
 }
 
 static int open_journal(struct restoring *restoring, const struct options *options,
                         const struct journal_hooks *hooks, char error[REFUSAL_BYTES]) {
   unsigned char log_id[16];
   char text[JOURNAL_ERROR_BYTES];
-  if (!get_random(log_id, sizeof log_id)) {
+  if (!random_get(log_id, sizeof log_id)) {
     snprintf(error, REFUSAL_BYTES, "journal: no random numbers");
     return RESTORING_REFUSED;
   }
@@ -82,7 +78,7 @@ static int open_journal(struct restoring *restoring, const struct options *optio
   };
   enum journal_result result = journal_open(&journal, &restoring->journal, text);
   if (result != JOURNAL_OK) snprintf(error, REFUSAL_BYTES, "%s", text);
-  return status_of(result);
+  return restoring_status(result);
 }
 
 static int read_start(struct restoring *restoring, char error[REFUSAL_BYTES]) {
@@ -90,7 +86,7 @@ static int read_start(struct restoring *restoring, char error[REFUSAL_BYTES]) {
   if (restoring->is_new) {
     restoring->now_ms = restoring->start_ms = (int64_t)(clock_monotonic_ns() / 1000000);
     eras_begin(&restoring->eras, restoring->now_ms, 0);
-    if (get_random(restoring->secret, sizeof restoring->secret)) return 0;
+    if (random_get(restoring->secret, sizeof restoring->secret)) return 0;
     snprintf(error, REFUSAL_BYTES, "journal: no random numbers");
     return RESTORING_REFUSED;
   }
@@ -146,7 +142,7 @@ static struct engine *engine_of(struct keyspace *keyspace, unsigned number) {
 /* The images of a group are of many keys: what they need is fetched for all before the first is
  * used. */
 static bool apply_group(struct run *run) {
-  for (unsigned i = 0; i < run->count; i++) restore_prefetch_entry(run->engines[i], &run->names[i]);
+  for (unsigned i = 0; i < run->count; i++) keys_prefetch_entry(run->engines[i], &run->names[i]);
   bool all = true;
   for (unsigned i = 0; i < run->count && all; i++)
     all = restore_image(run->engines[i], &run->names[i], &run->images[i]);
@@ -159,7 +155,7 @@ static bool add_to_group(struct run *run, const struct image *image) {
   run->images[at] = *image;
   run->names[at] = restore_name(engine_of(run->keyspace, 0), image);
   run->engines[at] = shard_engine(keyspace_find_name(run->keyspace, &run->names[at]));
-  restore_prefetch(run->engines[at], &run->names[at]);
+  keys_prefetch(run->engines[at], &run->names[at]);
   return run->count < GROUP || apply_group(run);
 }
 
@@ -250,7 +246,7 @@ static int recover(struct run *run, char error[REFUSAL_BYTES]) {
   if (run->malformed)
     snprintf(text, sizeof text, "journal: a record is malformed, though its checksum is right");
   if (result != JOURNAL_OK) snprintf(error, REFUSAL_BYTES, "%s", text);
-  return run->malformed ? RESTORING_CORRUPT : status_of(result);
+  return run->malformed ? RESTORING_CORRUPT : restoring_status(result);
 }
 
 int restoring_run(struct restoring *restoring, struct keyspace *keyspace,

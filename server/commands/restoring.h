@@ -23,6 +23,8 @@
 #define RESTORING_REFUSED 1
 #define RESTORING_CORRUPT 78
 
+int restoring_status(enum journal_result result);
+
 /* Added to the tokens of a log whose last batches may be lost: more than a server grants in the
  * time that a system takes to write them. */
 #define RESTORING_LOST_TOKENS (UINT64_C(1) << 24)

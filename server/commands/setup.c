@@ -4,8 +4,8 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
+#include "server/base/random.h"
 #include "server/commands/inbox.h"
 #include "server/commands/journaling.h"
 #include "server/commands/monitor.h"
@@ -22,13 +22,9 @@
 
 /* ---- the instance ---- */
 
-static bool get_random(void *bytes, size_t count) {
-  return getrandom(bytes, count, 0) == (ssize_t)count;
-}
-
 static bool make_run_id(char id[41]) {
   unsigned char random[20];
-  if (!get_random(random, sizeof random)) return false;
+  if (!random_get(random, sizeof random)) return false;
   for (size_t i = 0; i < sizeof random; i++) snprintf(id + 2 * i, 3, "%02x", random[i]);
   return true;
 }
@@ -49,7 +45,7 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
   pthread_mutex_init(&instance->strangers_lock, NULL);
   list_init(&instance->strangers);
   if (instance->commands != NULL && instance->slowlog != NULL && make_run_id(instance->run_id) &&
-      get_random(&instance->address_seed, sizeof instance->address_seed))
+      random_get(&instance->address_seed, sizeof instance->address_seed))
     return true;
   setup_instance_deinit(instance);
   return false;

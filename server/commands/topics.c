@@ -4,11 +4,11 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "server/base/random.h"
 #include "server/commands/effects.h"
 #include "server/commands/shards.h"
 
@@ -23,8 +23,7 @@ struct topics *topics_create(void) {
   }
   for (int kind = 0; kind < TOPICS_KINDS; kind++) list_init(&topics->all[kind]);
   bool made = table_init(&topics->topics) && table_init(&topics->pairs);
-  if (made && getrandom(topics->secret, sizeof topics->secret, 0) == (ssize_t)sizeof topics->secret)
-    return topics;
+  if (made && random_get(topics->secret, sizeof topics->secret)) return topics;
   topics_destroy(topics);
   return NULL;
 }

@@ -39,7 +39,6 @@ struct trimming {
   int64_t measured_ms;
   uint64_t live_bytes;
   bool lease_runs;
-  int told_error;         /* of room, as logged last */
   uint64_t segment;       /* that is read */
   struct seen seen[SEEN]; /* what was emitted again */
 };
@@ -150,8 +149,10 @@ static bool emit_image_again(struct worker *worker, const struct image *image, s
   int64_t now_ms = worker->now_ms;
   worker->emits_again = true;
   struct engine *engine = access_lock(worker, shard, &now_ms);
-  bool counts = reemit_counts(engine, image, now_ms), room = !counts || has_room(worker, bytes);
-  if (counts && room && reemit_image(engine, image, now_ms)) *place_of(trimming, &seen) = seen;
+  bool counts = reemit_counts(engine, &name, image, now_ms),
+       room = !counts || has_room(worker, bytes);
+  if (counts && room && reemit_image(engine, &name, image, now_ms))
+    *place_of(trimming, &seen) = seen;
   access_unlock(worker, shard);
   worker->emits_again = false;
   return room;
@@ -184,17 +185,12 @@ static void measure(struct trimming *trimming, struct worker *worker) {
   trimming->live_bytes = stats.memory_bytes + (stats.records + stats.values) * KEY_BYTES;
 }
 
-static void tell_room(struct trimming *trimming, const struct worker *worker) {
-  bool none = worker->no_room;
-  if (none == (trimming->told_error != 0)) return;
-  int error = journal_room_error(worker->journal);
-  if (none) {
-    trimming->told_error = error != 0 ? error : -1;
+static void tell_room(const struct worker *worker) {
+  if (worker->no_room) {
     log_line(worker->log, LOG_LEVEL_WARNING,
              "the journal has no room (%s: %s): new claims are refused until it has",
-             worker->options->dir, strerror(error));
+             worker->options->dir, strerror(journal_room_error(worker->journal)));
   } else {
-    trimming->told_error = 0;
     log_line(worker->log, LOG_LEVEL_NOTICE, "the journal has room again: claims are granted");
   }
 }
@@ -216,6 +212,7 @@ static void see_room(struct worker *worker) {
   worker->no_room = journal_room(worker->journal, 0) != JOURNAL_ROOM_ENOUGH;
   worker->had_no_room = worker->no_room;
   if (was && !worker->no_room) go_on(worker);
+  if (was != worker->no_room && worker->number == 0) tell_room(worker);
 }
 
 void trimming_cron(struct worker *worker) {
@@ -224,7 +221,6 @@ void trimming_cron(struct worker *worker) {
   struct trimming *trimming = worker->instance->trimming;
   measure(trimming, worker);
   worker->trims = true;
-  tell_room(trimming, worker);
   const struct journal_moment moment = journaling_moment(worker);
   journal_beat(worker->journal, worker, &moment, trimming->lease_runs,
                (int64_t)clock_monotonic_ns());

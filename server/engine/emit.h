@@ -51,8 +51,8 @@ bool emit_is_full(const struct engine *engine);
 int64_t emit_end_of(const struct engine *engine, const struct image *image);
 /* When what a lease leaves that ends at deadline_ms has ended, under the retention of now. */
 int64_t emit_after_lease_ms(const struct engine *engine, int64_t deadline_ms, bool hold);
-/* The images at the head of a segment, of this engine: the slots of its horizon. The time up to
- * which what ended by itself is counted in it is tick_next_due - 1, at most now. */
+/* The images at the head of a segment, of this engine: the slots of its horizon. What ended
+ * by itself is counted in it up to tick_past_ms. */
 void emit_horizon(struct engine *engine);
 #define EMIT_MORE_BYTES 1024u
 /* more: of the caller, kept beside the secret. */

@@ -20,25 +20,26 @@ struct current {
   struct response response;
 };
 
-static void find_current(struct engine *engine, const struct image *image, int64_t now_ms,
-                         struct current *current) {
-  struct name name = {.key = image->key, .hash = name_hash(engine, image->key.bytes)};
-  struct entry entry = find_entry(engine, &name, now_ms, &current->response);
+static void find_current(struct engine *engine, const struct name *name, const struct image *image,
+                         int64_t now_ms, struct current *current) {
+  struct entry entry = find_entry(engine, name, now_ms, &current->response);
   bool record = entry.record != NULL && is_current(entry.record, image);
   current->record = record ? entry.record : NULL;
   current->is_response = entry.response != NULL && image->kind == IMAGE_RESPONSE &&
                          current->response.token == image->token;
 }
 
-bool reemit_counts(struct engine *engine, const struct image *image, int64_t now_ms) {
+bool reemit_counts(struct engine *engine, const struct name *name, const struct image *image,
+                   int64_t now_ms) {
   struct current current;
-  find_current(engine, image, now_ms, &current);
+  find_current(engine, name, image, now_ms, &current);
   return current.record != NULL || current.is_response;
 }
 
-bool reemit_image(struct engine *engine, const struct image *image, int64_t now_ms) {
+bool reemit_image(struct engine *engine, const struct name *name, const struct image *image,
+                  int64_t now_ms) {
   struct current current;
-  find_current(engine, image, now_ms, &current);
+  find_current(engine, name, image, now_ms, &current);
   if (current.is_response) {
     emit_response(engine, &current.response);
   } else if (current.record != NULL && record_is_value(current.record)) {

@@ -12,11 +12,16 @@
 
 struct engine;
 struct image;
+struct name;
 
-/* Whether reemit_image would emit. What is due is applied first. */
-bool reemit_counts(struct engine *engine, const struct image *image, int64_t now_ms);
+/* `name` is that of the image's key. What is due is applied first. */
+
+/* Whether reemit_image would emit. */
+bool reemit_counts(struct engine *engine, const struct name *name, const struct image *image,
+                   int64_t now_ms);
 /* false: a later image has it, or the key is gone; nothing was emitted. What is due is applied
  * first. */
-bool reemit_image(struct engine *engine, const struct image *image, int64_t now_ms);
+bool reemit_image(struct engine *engine, const struct name *name, const struct image *image,
+                  int64_t now_ms);
 
 #endif

@@ -7,24 +7,6 @@
 #include "server/engine/sweep.h"
 #include "server/engine/tick.h"
 
-/* ---- fetching ahead ---- */
-
-/* Without a statement that it does not see through, the compiler takes a function that only fetches
- * for one without an effect, and leaves out the calls. */
-#define HAS_EFFECT() __asm__ volatile("")
-
-void restore_prefetch(const struct engine *engine, const struct name *name) {
-  index_prefetch(&engine->index, name->hash);
-  HAS_EFFECT();
-}
-
-void restore_prefetch_entry(const struct engine *engine, const struct name *name) {
-  struct index_search search = index_search(&engine->index, name->hash);
-  uint64_t word = index_next_here(&search);
-  __builtin_prefetch(word == 0 ? index_behind(search.bucket) : index_address(word));
-  HAS_EFFECT();
-}
-
 /* ---- what is there ---- */
 
 /* Without applying what is due on it. */

@@ -28,10 +28,6 @@ static inline struct name restore_name(const struct engine *engine, const struct
   return (struct name){.key = image->key, .hash = name_hash(engine, image->key.bytes)};
 }
 
-/* What restore_image will look at, first the bucket, then the entry: called for many images before
- * the first of them is restored. */
-void restore_prefetch(const struct engine *engine, const struct name *name);
-void restore_prefetch_entry(const struct engine *engine, const struct name *name);
 /* An image of a key of this engine. false: no memory; the entry is as it was, or gone. */
 bool restore_image(struct engine *engine, const struct name *name, const struct image *image);
 /* The image is FLUSH; now_ms: its since. */

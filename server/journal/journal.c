@@ -103,13 +103,6 @@ bool journal_commit_pending(struct journal *journal, void *caller) {
   return commit_all(journal, caller);
 }
 
-size_t journal_pending_bytes(const struct journal *journal) {
-  state_lock(journal);
-  size_t bytes = journal->pending.len - FORMAT_BATCH_BYTES;
-  state_unlock(journal);
-  return bytes;
-}
-
 /* ---- room ---- */
 
 enum journal_room journal_ask_room(struct journal *journal, size_t bytes) {

@@ -68,7 +68,12 @@ static inline bool journal_is_behind(const struct journal *journal) {
   const struct journal_progress *progress = (const struct journal_progress *)journal;
   return atomic_load(&progress->appended) != atomic_load(&progress->committed);
 }
-size_t journal_pending_bytes(const struct journal *journal);
+/* How many bytes of records. (What was committed is read first: it is never more.) */
+static inline uint64_t journal_pending_bytes(const struct journal *journal) {
+  const struct journal_progress *progress = (const struct journal_progress *)journal;
+  uint64_t committed = atomic_load(&progress->committed);
+  return atomic_load(&progress->appended) - committed;
+}
 /* Returns when all that was appended before is committed. false: dead, see hooks.failed. */
 bool journal_commit_pending(struct journal *journal, void *caller);
 static inline bool journal_commit(struct journal *journal, void *caller) {

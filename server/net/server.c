@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
+#include "server/base/random.h"
 #include "server/base/thread.h"
 #include "server/commands/journaling.h"
 #include "server/commands/restoring.h"
@@ -90,10 +90,6 @@ static struct engine_options engine_options_of(const struct options *options) {
   };
 }
 
-static bool get_random(void *bytes, size_t count) {
-  return getrandom(bytes, count, 0) == (ssize_t)count;
-}
-
 /* False with the reason: the clock leaves no tokens. */
 static bool find_first_token(struct log *log, uint64_t random, uint64_t *token,
                              char error[REFUSAL_BYTES]) {
@@ -120,7 +116,7 @@ static bool find_first_token(struct log *log, uint64_t random, uint64_t *token,
 }
 
 static bool get_secret(const struct restoring *restoring, unsigned char *secret, size_t bytes) {
-  if (restoring->journal == NULL) return get_random(secret, bytes);
+  if (restoring->journal == NULL) return random_get(secret, bytes);
   memcpy(secret, restoring->secret, bytes);
   return true;
 }
@@ -142,7 +138,7 @@ static struct keyspace *make_keyspace(const struct server *server, const struct 
   uint64_t random;
   snprintf(error, REFUSAL_BYTES, "cannot make the engine: out of memory, or no random numbers");
   if (!get_secret(restoring, engine.hash_secret, sizeof engine.hash_secret) ||
-      !get_random(&random, sizeof random))
+      !random_get(&random, sizeof random))
     return NULL;
   if (!find_first_token(server->log, random, &engine.first_token, error)) return NULL;
   engine.first_token = above_former(server->log, restoring, engine.first_token);

@@ -25,7 +25,7 @@ enum options_row_kind {
   OPTIONS_ROW_BIND, /* addresses with blanks between them (options_bind.h) */
 };
 
-/* The words of the last two. */
+/* The words of KEEP and SYNC, by number. */
 enum options_appendonly {
   OPTIONS_APPENDONLY_NO,
   OPTIONS_APPENDONLY_YES,

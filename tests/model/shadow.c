@@ -484,7 +484,8 @@ static void emit_batch_again(struct shadow *shadow, size_t batch, int64_t now_ms
     size_t size = image_read((struct span){bytes.data + at, bytes.len - at}, &image);
     if (size == 0) abort();
     shadow_reserve(shadow, MOST_BODIES);
-    reemit_image(shadow->live, &image, now_ms);
+    const struct name name = restore_name(shadow->live, &image);
+    reemit_image(shadow->live, &name, &image, now_ms);
     shadow_take(shadow, now_ms);
     at += size;
   }

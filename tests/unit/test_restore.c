@@ -351,7 +351,8 @@ static unsigned emitted_again(struct fixture *f, struct outbox *outbox) {
   for (size_t at = 0; at < len;) {
     struct image image;
     at += image_read((struct span){bytes + at, len - at}, &image);
-    reemit_image(f->engine, &image, f->now);
+    const struct name name = restore_name(f->engine, &image);
+    reemit_image(f->engine, &name, &image, f->now);
   }
   free(bytes);
   return outbox->count;
