@@ -60,7 +60,7 @@ SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients check threads asan ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units model-mutants \
-        shortage shortage-long explore explore-long built-ahead system-and-threads threads-and-journal
+        shortage shortage-long explore explore-long built-ahead system-and-threads rest-of-system threads-and-journal
 
 help: ## this list
 	@echo "make ..."; sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -79,16 +79,20 @@ programs: $(PROGRAMS)
 
 test: need-test ## get what is missing, build, pass every test (under 20 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units $(SHORTAGE) check
-	@(nice $(MAKE) --no-print-directory built-ahead; $(IDLE) $(MAKE) --no-print-directory crash-states) >build/beside.log 2>&1 & beside=$$!; \
+	@(nice $(MAKE) --no-print-directory built-ahead; $(IDLE) $(MAKE) --no-print-directory crash-states) >$(call log,beside) 2>&1 & beside=$$!; \
 	trap "kill $$beside 2>/dev/null" EXIT; \
 	for part in runners unit explore shortage model model-mutants wire docs system-and-threads examples client-test c-examples-test; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done; \
-	wait $$beside || { cat build/beside.log; exit 1; }; grep -a "crash\|states" build/beside.log; \
+	wait $$beside || { cat $(call log,beside); exit 1; }; grep -a "crash\|states" $(call log,beside); \
 	for part in asan tsan fuzz-corpus; do $(MAKE) --no-print-directory $$part || exit 1; done
 	@echo "all tests passed"
 
+# A line that calls make runs under `make -n` too: there it takes no log from a run beside it, and does not wait for idle
+# processors, which such a run leaves none of.
+DRY := $(findstring n,$(firstword -$(MAKEFLAGS)))
+log = $(if $(DRY),/dev/null,build/$(1).log)
 # Only with what nobody else wants of the processors: tests beside it look at times.
-IDLE := $(shell chrt --idle 0 true 2>/dev/null && echo chrt --idle 0 || echo nice -n 19)
+IDLE := $(if $(DRY),,$(shell chrt --idle 0 true 2>/dev/null && echo chrt --idle 0 || echo nice -n 19))
 
 # What the last parts of `test` need, compiled while the others mostly wait. If it fails, those parts say why. The states
 # of the journal after a power cut follow: they need no clock.
@@ -145,10 +149,12 @@ JOURNAL_SYSTEM := test_recorder test_disk test_starts test_kill9
 REST_SYSTEM := $(filter-out $(JOURNAL_SYSTEM),$(basename $(notdir $(wildcard tests/system/test_*.py))))
 threads-and-journal: threads
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py $(JOURNAL_SYSTEM)
+rest-of-system: programs
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py $(REST_SYSTEM)
 system-and-threads: programs
-	@$(MAKE) --no-print-directory threads-and-journal >build/threads.log 2>&1 & threads=$$!; trap "kill $$threads 2>/dev/null" EXIT; \
-	IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py $(REST_SYSTEM); status=$$?; \
-	wait $$threads || status=1; cat build/threads.log; exit $$status
+	@$(MAKE) --no-print-directory threads-and-journal >$(call log,threads) 2>&1 & threads=$$!; trap "kill $$threads 2>/dev/null" EXIT; \
+	$(MAKE) --no-print-directory rest-of-system; status=$$?; \
+	wait $$threads || status=1; cat $(call log,threads); exit $$status
 docs: programs client-libraries ## what the documents show, run
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py
 examples: programs ## the four systems of client/examples

@@ -500,6 +500,8 @@ def check_make():
         status, said = make_says("-n", target)
         if status or "tests/need " not in said:
             raise Wrong(f"make {target} does not install what it needs:\n{said[:2000]}")
+        if re.search(r"^(ok|Ran \d+ tests) ", said, re.M):
+            raise Wrong(f"make -n {target} does something:\n{said[-2000:]}")
     if missing:
         raise Wrong("README.md does not name: " + " ".join(missing))
     print(f"ok README.md: make {', make '.join(sorted(named))} get what is missing")
