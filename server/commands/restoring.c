@@ -2,13 +2,12 @@
 #include "server/commands/restoring.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "server/base/clock.h"
 #include "server/base/random.h"
 #include "server/engine/emit.h"
-#include "server/engine/keys.h"
+#include "server/engine/refill.h"
 #include "server/engine/restore.h"
 #include "server/engine/stats.h"
 
@@ -120,50 +119,22 @@ void restoring_close(struct restoring *restoring) {
 
 /* ---- batches into engines ---- */
 
-#define GROUP 64u /* images that are fetched together */
+/* What has ended goes now and then, so that not much more lies in memory than before the restart. */
 #define TICK_EVERY_MS 1000
+#define TICK_EVERY_BYTES (8u << 20)
 
 struct run {
   struct restoring *restoring;
   struct keyspace *keyspace;
+  struct refill *refill;
   struct journal_ends *ends;
   int64_t ticked_ms;
-  unsigned count; /* of the group */
+  uint64_t since_tick; /* bytes */
   bool malformed;
-  struct image images[GROUP];
-  struct name names[GROUP];
-  struct engine *engines[GROUP];
 };
 
 static struct engine *engine_of(struct keyspace *keyspace, unsigned number) {
   return shard_engine(keyspace_shard(keyspace, number));
-}
-
-/* The images of a group are of many keys: what they need is fetched for all before the first is
- * used. */
-static bool apply_group(struct run *run) {
-  for (unsigned i = 0; i < run->count; i++) keys_prefetch_entry(run->engines[i], &run->names[i]);
-  bool all = true;
-  for (unsigned i = 0; i < run->count && all; i++)
-    all = restore_image(run->engines[i], &run->names[i], &run->images[i]);
-  run->count = 0;
-  return all;
-}
-
-static bool add_to_group(struct run *run, const struct image *image) {
-  unsigned at = run->count++;
-  run->images[at] = *image;
-  run->names[at] = restore_name(engine_of(run->keyspace, 0), image);
-  run->engines[at] = shard_engine(keyspace_find_name(run->keyspace, &run->names[at]));
-  keys_prefetch(run->engines[at], &run->names[at]);
-  return run->count < GROUP || apply_group(run);
-}
-
-static bool flush_all(struct run *run, int64_t engine_ms) {
-  if (!apply_group(run)) return false;
-  for (unsigned i = 0; i < keyspace_shards(run->keyspace); i++)
-    restore_flush(engine_of(run->keyspace, i), engine_ms);
-  return true;
 }
 
 static void note(struct run *run, const struct image *image) {
@@ -175,22 +146,20 @@ static void note(struct run *run, const struct image *image) {
   if (size > run->restoring->most_bytes) run->restoring->most_bytes = size;
 }
 
-static bool apply(struct run *run, const struct image *image, int64_t engine_ms) {
+static bool apply(struct run *run, const char *bytes, const struct image *image) {
   note(run, image);
-  switch (image->kind) {
-    case IMAGE_KEYSPACE:
-    case IMAGE_HORIZON: return true; /* those of the newest head were taken */
-    case IMAGE_FLUSH: return flush_all(run, engine_ms);
-    default: return add_to_group(run, image);
-  }
+  if (image->kind == IMAGE_KEYSPACE || image->kind == IMAGE_HORIZON)
+    return true; /* those of the newest head were taken */
+  return refill_add(run->refill, bytes, image);
 }
 
-/* What has ended goes, so that no more lies in memory than before the restart. */
-static void tick(struct run *run, int64_t engine_ms) {
-  if (engine_ms - run->ticked_ms < TICK_EVERY_MS) return;
-  run->ticked_ms = engine_ms;
-  for (unsigned i = 0; i < keyspace_shards(run->keyspace); i++)
-    restore_tick(engine_of(run->keyspace, i), engine_ms);
+static bool tick(struct run *run, const struct journal_batch *batch) {
+  run->since_tick += batch->records.len;
+  bool due = batch->engine_ms - run->ticked_ms >= TICK_EVERY_MS;
+  if (!due || run->since_tick < TICK_EVERY_BYTES) return true;
+  run->ticked_ms = batch->engine_ms;
+  run->since_tick = 0;
+  return refill_tick(run->refill, batch->engine_ms);
 }
 
 static bool restore_batch(void *context, const struct journal_batch *batch,
@@ -200,15 +169,13 @@ static bool restore_batch(void *context, const struct journal_batch *batch,
   struct image image;
   run->ends = ends;
   *ends = (struct journal_ends){.last_ms = INT64_MIN};
-  bool all = true;
-  while (all && records.len > 0) {
+  while (records.len > 0) {
+    const char *bytes = records.data;
     run->malformed = !next_image(&records, &image);
-    all = !run->malformed && apply(run, &image, batch->engine_ms);
+    if (run->malformed || !apply(run, bytes, &image)) return false;
     run->restoring->records++;
   }
-  if (!all || !apply_group(run)) return false;
-  tick(run, batch->engine_ms);
-  return true;
+  return tick(run, batch) && (!batch->last || refill_settle(run->refill));
 }
 
 /* ---- the whole ---- */
@@ -249,20 +216,25 @@ static int recover(struct run *run, char error[REFUSAL_BYTES]) {
   return run->malformed ? RESTORING_CORRUPT : restoring_status(result);
 }
 
+static struct refill *refill_of(struct keyspace *keyspace) {
+  struct engine *engines[KEYSPACE_MAX_SHARDS];
+  for (unsigned i = 0; i < keyspace_shards(keyspace); i++) engines[i] = engine_of(keyspace, i);
+  return refill_create(engines, keyspace_shards(keyspace));
+}
+
 int restoring_run(struct restoring *restoring, struct keyspace *keyspace,
                   char error[REFUSAL_BYTES]) {
   if (restoring->journal == NULL || restoring->is_new) return 0;
-  struct run *run = calloc(1, sizeof *run);
-  if (run == NULL) {
+  struct run run = {
+      .restoring = restoring, .keyspace = keyspace, .refill = refill_of(keyspace)};
+  if (run.refill == NULL) {
     snprintf(error, REFUSAL_BYTES, "journal: out of memory");
     return RESTORING_REFUSED;
   }
-  run->restoring = restoring;
-  run->keyspace = keyspace;
   uint64_t start_ns = clock_monotonic_ns();
-  int status = recover(run, error);
+  int status = recover(&run, error);
   if (status == 0) settle(restoring, keyspace);
   restoring->seconds = (double)(clock_monotonic_ns() - start_ns) / 1e9;
-  free(run);
+  refill_destroy(run.refill);
   return status;
 }

@@ -5,7 +5,7 @@
 
 /* ---- life ---- */
 
-/* The keyspace gives a hash to the shard upper half * shards >> 32, so the border before a shard is
+/* A hash is of the shard upper half * shards >> 32 (name_shard), so the border before a shard is
  * number * 2^32 / shards. The slots in which two shards meet are of both. */
 void horizon_init(struct horizon *horizon, struct memory *memory, const struct horizon_place *place,
                   int64_t start_ms) {

@@ -91,7 +91,7 @@ struct shard *keyspace_shard(struct keyspace *keyspace, unsigned number) {
 
 struct shard *keyspace_find_name(struct keyspace *keyspace, const struct name *name) {
   if (alone(keyspace)) return &keyspace->shards[0];
-  return &keyspace->shards[(name->hash >> 32) * keyspace->count >> 32]; /* not the index's bits */
+  return &keyspace->shards[name_shard(name->hash, keyspace->count)];
 }
 
 struct shard *keyspace_find(struct keyspace *keyspace, struct span key) {

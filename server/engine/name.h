@@ -21,5 +21,9 @@ struct name {
 void name_of(const struct engine *engine, struct span text, struct name *name);
 /* The hash of a key that is packed already; bytes are those of struct key. */
 uint64_t name_hash(const struct engine *engine, struct span bytes);
+/* By bits that are not the index's. */
+static inline unsigned name_shard(uint64_t hash, unsigned shards) {
+  return (unsigned)((hash >> 32) * shards >> 32);
+}
 
 #endif

@@ -180,6 +180,12 @@ bool restore_image(struct engine *engine, const struct name *name, const struct 
   }
 }
 
+bool restore_stored(struct engine *engine, const struct name *name, const struct image *claim,
+                    const struct image *response) {
+  remove_former(engine, find(engine, name), claim);
+  return restore_response(engine, name, NULL, response);
+}
+
 /* When it ended by itself, or will. */
 static int64_t end_of(const struct engine *engine, struct entry entry) {
   int64_t end_ms = deadline_of(entry);

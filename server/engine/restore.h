@@ -30,6 +30,10 @@ static inline struct name restore_name(const struct engine *engine, const struct
 
 /* An image of a key of this engine. false: no memory; the entry is as it was, or gone. */
 bool restore_image(struct engine *engine, const struct name *name, const struct image *image);
+/* The image of a claim, and that of the response which it stored: of the same key and token, and no
+ * other of the key between them. What is left is as if each were restored. */
+bool restore_stored(struct engine *engine, const struct name *name, const struct image *claim,
+                    const struct image *response);
 /* The image is FLUSH; now_ms: its since. */
 void restore_flush(struct engine *engine, int64_t now_ms);
 /* The image is KEYSPACE, of the newest head, and the first of all. */

@@ -16,7 +16,7 @@ static bool count_batch(void *context, const struct journal_batch *batch,
                         struct journal_ends *ends) {
   struct sums *sums = context;
   ends->last_ms = INT64_MIN;
-  sums->batches++;
+  sums->batches += batch->count > 0;
   if (!batch->head) sums->records += batch->count;
   sums->bytes += batch->records.len;
   return true;

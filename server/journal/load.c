@@ -37,6 +37,13 @@ enum journal_result load_refused(char error[JOURNAL_ERROR_BYTES], struct journal
   return JOURNAL_REFUSED;
 }
 
+enum journal_result load_unread(char error[JOURNAL_ERROR_BYTES], struct journal_files *files,
+                                uint64_t first_lsn, int failed) {
+  char name[SEGMENT_NAME_BYTES];
+  segment_name(first_lsn, name);
+  return load_refused(error, files, "%s cannot be read: %s", name, strerror(-failed));
+}
+
 /* ---- which there are ---- */
 
 static void note_name(void *context, const char *name) {
@@ -82,25 +89,55 @@ void load_free_list(struct load_list *list) {
 
 /* ---- one of them ---- */
 
-int load_bytes(struct journal_files *files, uint64_t first_lsn, struct load_file *loaded) {
+#define STEP_BYTES (256u << 10)
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+static int make_room(struct load_file *loaded, size_t size) {
+  loaded->size = size;
+  if (loaded->capacity > size) return 0;
+  free(loaded->bytes);
+  loaded->bytes = malloc(size + 1);
+  loaded->capacity = loaded->bytes != NULL ? size + 1 : 0;
+  return loaded->bytes != NULL ? 0 : -ENOMEM;
+}
+
+static int open_file(struct journal_files *files, uint64_t first_lsn, struct load_file *loaded) {
   char name[SEGMENT_NAME_BYTES];
-  *loaded = (struct load_file){0};
   segment_name(first_lsn, name);
   int file = files->open(files->context, name, false);
   if (file < 0) return file;
-  int64_t size = files->size(files->context, file), got = size;
-  if (size >= 0) {
-    loaded->bytes = malloc((size_t)size + 1);
-    got =
-        loaded->bytes == NULL ? -ENOMEM : segment_read(files, file, loaded->bytes, (size_t)size, 0);
-  }
-  files->close(files->context, file);
-  if (got < 0) {
-    load_free_file(loaded);
-    return (int)got;
-  }
-  loaded->size = (size_t)got;
-  return 0;
+  int64_t size = files->size(files->context, file);
+  int error = size < 0 ? (int)size : make_room(loaded, (size_t)size);
+  loaded->there = 0;
+  loaded->file = file;
+  loaded->files = files;
+  if (error != 0) load_close(loaded);
+  return error;
+}
+
+int load_reach(void *context, size_t end) {
+  struct load_file *loaded = context;
+  if (end <= loaded->there) return 0;
+  size_t count = end - loaded->there;
+  if (count < STEP_BYTES) count = least(STEP_BYTES, loaded->size - loaded->there);
+  int64_t got = segment_read(loaded->files, loaded->file, loaded->bytes + loaded->there, count,
+                             loaded->there);
+  if (got < 0) return (int)got;
+  loaded->there += (size_t)got;
+  return (size_t)got == count ? 0 : -EIO; /* it was cut while it was read */
+}
+
+void load_close(struct load_file *loaded) {
+  if (loaded->files != NULL) loaded->files->close(loaded->files->context, loaded->file);
+  loaded->files = NULL;
+}
+
+int load_bytes(struct journal_files *files, uint64_t first_lsn, struct load_file *loaded) {
+  int error = open_file(files, first_lsn, loaded);
+  if (error == 0) error = load_reach(loaded, loaded->size);
+  load_close(loaded);
+  return error;
 }
 
 static enum journal_result check_header(struct load_file *loaded, uint64_t first_lsn,
@@ -121,20 +158,27 @@ static enum journal_result check_header(struct load_file *loaded, uint64_t first
   return load_corrupt(error, first_lsn, 0, "its header says that it is another segment");
 }
 
-enum journal_result load_file(struct journal_files *files, uint64_t first_lsn,
+enum journal_result load_open(struct journal_files *files, uint64_t first_lsn,
                               struct load_file *loaded, char error[JOURNAL_ERROR_BYTES]) {
-  char name[SEGMENT_NAME_BYTES];
-  int failed = load_bytes(files, first_lsn, loaded);
-  if (failed != 0) {
-    segment_name(first_lsn, name);
-    return load_refused(error, files, "%s cannot be read: %s", name, strerror(-failed));
-  }
-  enum journal_result result = check_header(loaded, first_lsn, error);
-  if (result != JOURNAL_OK) load_free_file(loaded);
+  int failed = open_file(files, first_lsn, loaded);
+  if (failed == 0) failed = load_reach(loaded, least(loaded->size, FORMAT_SEGMENT_BYTES));
+  enum journal_result result = failed == 0 ? check_header(loaded, first_lsn, error)
+                                           : load_unread(error, files, first_lsn, failed);
+  if (result != JOURNAL_OK) load_close(loaded);
   return result;
 }
 
+enum journal_result load_file(struct journal_files *files, uint64_t first_lsn,
+                              struct load_file *loaded, char error[JOURNAL_ERROR_BYTES]) {
+  enum journal_result result = load_open(files, first_lsn, loaded, error);
+  if (result != JOURNAL_OK) return result;
+  int failed = load_reach(loaded, loaded->size);
+  load_close(loaded);
+  return failed == 0 ? JOURNAL_OK : load_unread(error, files, first_lsn, failed);
+}
+
 void load_free_file(struct load_file *loaded) {
+  load_close(loaded);
   free(loaded->bytes);
   *loaded = (struct load_file){0};
 }

@@ -54,7 +54,7 @@ static enum journal_result sort_out(struct journal *journal, struct load_list *l
 
 enum journal_result recover_look(struct journal *journal, char error[JOURNAL_ERROR_BYTES]) {
   struct load_list list;
-  struct load_file tail;
+  struct load_file tail = {0};
   int failed = load_segments(journal->files, &list);
   enum journal_result result = JOURNAL_OK;
   if (failed != 0) {
@@ -73,6 +73,8 @@ enum journal_result recover_look(struct journal *journal, char error[JOURNAL_ERR
       journal->found.tail = tail.bytes;
       journal->found.tail_size = tail.size;
       result = scan_tail(journal, newest, error);
+    } else {
+      load_free_file(&tail);
     }
     if (result == JOURNAL_OK) result = sort_out(journal, &list, error);
   }
@@ -93,67 +95,87 @@ struct restoring {
 static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static bool restore_batch(struct restoring *restoring, const struct format_batch *batch,
-                          struct span records, struct segment *segment) {
+                          struct span records, bool last, struct segment *segment) {
   struct journal *journal = restoring->journal;
   bool head = (batch->flags & FORMAT_HEAD) != 0;
   struct journal_ends ends = {.last_ms = INT64_MIN};
   struct journal_batch whole = {.records = records,
                                 .count = batch->count,
                                 .engine_ms = batch->moment.engine_ms,
-                                .head = head};
+                                .head = head,
+                                .last = last};
   journal->recovered_batches++;
-  if (batch->count == 0 && !head) return true;
+  if (batch->count == 0 && !head && !last) return true;
   if (!restoring->restore(restoring->context, &whole, &ends)) return false;
-  if (head) return true; /* it does not hold its segment */
+  if (head || batch->count == 0) return true; /* it does not hold its segment */
   journal->recovered_records += batch->count;
   segment->last_ms = later(segment->last_ms, ends.last_ms);
   if (ends.of_older) segment->older_ms = later(segment->older_ms, ends.last_ms);
   return true;
 }
 
-/* end_lsn: where it has to end; UINT64_MAX: it is the newest. */
-static enum journal_result restore_segment(struct restoring *restoring, struct span file,
-                                           uint64_t first_lsn, uint64_t end_lsn,
-                                           char error[JOURNAL_ERROR_BYTES]) {
+/* end_lsn: where it has to end. */
+static enum journal_result restore_segment(struct restoring *restoring, struct scan *scan,
+                                           uint64_t end_lsn, char error[JOURNAL_ERROR_BYTES]) {
   struct journal *journal = restoring->journal;
+  uint64_t first_lsn = scan->first_lsn;
   struct segment segment = {.first_lsn = first_lsn, .last_ms = INT64_MIN, .older_ms = INT64_MIN};
-  struct scan scan;
   struct format_batch batch;
   struct span records;
-  scan_open(&scan, file, first_lsn, journal->key, restoring->chained ? &restoring->previous : NULL);
-  while (scan_lsn(&scan) < end_lsn && scan_next(&scan, &batch, &records)) {
-    if (!restore_batch(restoring, &batch, records, &segment)) {
+  while (scan_lsn(scan) < end_lsn && scan_next(scan, &batch, &records)) {
+    if (!restore_batch(restoring, &batch, records, scan_lsn(scan) == end_lsn, &segment)) {
       return load_refused(error, journal->files, "no memory to recover it");
     }
   }
-  segment.end_lsn = scan_lsn(&scan);
-  bool complete =
-      end_lsn == UINT64_MAX ? scan.at == journal->found.tail_end : segment.end_lsn == end_lsn;
-  if (!complete && segment.end_lsn > end_lsn) {
-    return load_corrupt(error, first_lsn, scan.at,
+  segment.end_lsn = scan_lsn(scan);
+  if (scan->stop == SCAN_UNREAD) return load_unread(error, journal->files, first_lsn, scan->error);
+  if (segment.end_lsn > end_lsn) {
+    return load_corrupt(error, first_lsn, scan->at,
                         "it goes on beyond the next segment's beginning");
   }
-  if (!complete) return load_corrupt(error, first_lsn, scan.at, "%s", scan_reason(scan.stop));
+  if (segment.end_lsn < end_lsn) {
+    return load_corrupt(error, first_lsn, scan->at, "%s", scan_reason(scan->stop));
+  }
   restoring->chained = true;
-  restoring->previous = scan.previous;
+  restoring->previous = scan->previous;
   if (!state_reserve_segment(journal)) return load_refused(error, journal->files, "no memory");
   journal->segments[journal->segment_count++] = segment;
   return JOURNAL_OK;
 }
 
-static enum journal_result restore_older(struct restoring *restoring, uint64_t first_lsn,
-                                         uint64_t end_lsn, char error[JOURNAL_ERROR_BYTES]) {
+static const uint64_t *previous_of(const struct restoring *restoring) {
+  return restoring->chained ? &restoring->previous : NULL;
+}
+
+static enum journal_result restore_older(struct restoring *restoring, struct load_file *loaded,
+                                         uint64_t first_lsn, uint64_t end_lsn,
+                                         char error[JOURNAL_ERROR_BYTES]) {
   struct journal *journal = restoring->journal;
-  struct load_file loaded;
-  enum journal_result result = load_file(journal->files, first_lsn, &loaded, error);
+  struct scan scan;
+  enum journal_result result = load_open(journal->files, first_lsn, loaded, error);
   if (result != JOURNAL_OK) return result;
-  if (memcmp(loaded.header.log_id, journal->log_id, JOURNAL_ID_BYTES) != 0) {
+  if (memcmp(loaded->header.log_id, journal->log_id, JOURNAL_ID_BYTES) != 0) {
     result = load_corrupt(error, first_lsn, 0, "it belongs to another log than the newest segment");
   } else {
-    struct span file = {loaded.bytes, loaded.size};
-    result = restore_segment(restoring, file, first_lsn, end_lsn, error);
+    struct span file = {loaded->bytes, loaded->size};
+    scan_open(&scan, file, first_lsn, journal->key, previous_of(restoring));
+    scan.source = (struct scan_source){load_reach, loaded};
+    result = restore_segment(restoring, &scan, end_lsn, error);
   }
-  load_free_file(&loaded);
+  load_close(loaded);
+  return result;
+}
+
+static enum journal_result restore_tail(struct restoring *restoring, uint64_t first_lsn,
+                                        char error[JOURNAL_ERROR_BYTES]) {
+  struct journal *journal = restoring->journal;
+  struct found *found = &journal->found;
+  struct scan scan;
+  struct span tail = {found->tail, found->tail_size};
+  scan_open(&scan, tail, first_lsn, journal->key, previous_of(restoring));
+  uint64_t end_lsn = first_lsn + (found->tail_end - FORMAT_SEGMENT_BYTES);
+  enum journal_result result = restore_segment(restoring, &scan, end_lsn, error);
+  found->recovered = result == JOURNAL_OK;
   return result;
 }
 
@@ -162,16 +184,13 @@ enum journal_result recover_batches(struct journal *journal, journal_restorer *r
   struct found *found = &journal->found;
   struct restoring restoring = {.journal = journal, .restore = restore, .context = context};
   const uint64_t *lsns = found->lsns + found->leftover_count;
-  for (size_t i = 0; i + 1 < found->count; i++) {
-    enum journal_result result = restore_older(&restoring, lsns[i], lsns[i + 1], error);
-    if (result != JOURNAL_OK) return result;
-  }
-  if (found->count == 0) return JOURNAL_OK;
-  struct span tail = {found->tail, found->tail_size};
-  enum journal_result result =
-      restore_segment(&restoring, tail, lsns[found->count - 1], UINT64_MAX, error);
-  found->recovered = result == JOURNAL_OK;
-  return result;
+  struct load_file loaded = {0};
+  enum journal_result result = JOURNAL_OK;
+  for (size_t i = 0; i + 1 < found->count && result == JOURNAL_OK; i++)
+    result = restore_older(&restoring, &loaded, lsns[i], lsns[i + 1], error);
+  load_free_file(&loaded);
+  if (result != JOURNAL_OK || found->count == 0) return result;
+  return restore_tail(&restoring, lsns[found->count - 1], error);
 }
 
 /* ---- finish ---- */

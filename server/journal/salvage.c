@@ -72,7 +72,7 @@ static bool walk_segment(struct salvage *salvage, struct span file, uint64_t fir
 static bool walk(struct salvage *salvage, const struct load_list *list, bool tell,
                  batch_visitor *visit) {
   for (size_t i = 0; i < list->count; i++) {
-    struct load_file loaded;
+    struct load_file loaded = {0};
     uint64_t first_lsn = list->lsns[i];
     uint64_t end_lsn = i + 1 < list->count ? list->lsns[i + 1] : UINT64_MAX;
     if (first_lsn < salvage->oldest_lsn) continue; /* what a crash has left */
@@ -82,9 +82,8 @@ static bool walk(struct salvage *salvage, const struct load_list *list, bool tel
       segment_name(first_lsn, name);
       fprintf(salvage->out, "lost: %s: %s\n", name, strerror(-failed));
     }
-    if (failed != 0) continue;
     struct span file = {loaded.bytes, loaded.size};
-    bool fine = walk_segment(salvage, file, first_lsn, end_lsn, tell, visit);
+    bool fine = failed != 0 || walk_segment(salvage, file, first_lsn, end_lsn, tell, visit);
     load_free_file(&loaded);
     if (!fine) return false;
   }
@@ -94,12 +93,11 @@ static bool walk(struct salvage *salvage, const struct load_list *list, bool tel
 /* A segment whose own header is rotten has batches of the same log. */
 static bool find_key(struct salvage *salvage, const struct load_list *list) {
   for (size_t i = list->count; i > 0; i--) {
-    struct load_file loaded;
-    if (load_file(salvage->from, list->lsns[i - 1], &loaded, salvage->error) != JOURNAL_OK)
-      continue;
-    salvage->key = format_key(loaded.header.log_id);
+    struct load_file loaded = {0};
+    bool found = load_file(salvage->from, list->lsns[i - 1], &loaded, salvage->error) == JOURNAL_OK;
+    if (found) salvage->key = format_key(loaded.header.log_id);
     load_free_file(&loaded);
-    return true;
+    if (found) return true;
   }
   return false;
 }

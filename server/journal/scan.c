@@ -14,8 +14,15 @@ void scan_open(struct scan *scan, struct span file, uint64_t first_lsn, uint64_t
   };
 }
 
-static enum scan_stop look(const struct scan *scan, struct format_batch *batch) {
+static bool reach(struct scan *scan, size_t more) {
+  if (scan->source.reach == NULL) return true;
+  scan->error = scan->source.reach(scan->source.context, scan->at + more);
+  return scan->error == 0;
+}
+
+static enum scan_stop look(struct scan *scan, struct format_batch *batch) {
   if (scan->size < scan->at || scan->size - scan->at < FORMAT_BATCH_BYTES) return SCAN_NO_HEADER;
+  if (!reach(scan, FORMAT_BATCH_BYTES)) return SCAN_UNREAD;
   const char *here = scan->bytes + scan->at;
   enum format_verdict verdict = format_get_batch(here, scan_lsn(scan), scan->key, batch);
   if (verdict == FORMAT_NEWER) return SCAN_NEWER;
@@ -24,6 +31,7 @@ static enum scan_stop look(const struct scan *scan, struct format_batch *batch) 
   if (scan->at == FORMAT_SEGMENT_BYTES && !(batch->flags & FORMAT_HEAD)) return SCAN_NO_HEAD;
   size_t padded = (size_t)format_padded(batch->bytes);
   if (scan->size - scan->at - FORMAT_BATCH_BYTES < padded) return SCAN_CUT_SHORT;
+  if (!reach(scan, FORMAT_BATCH_BYTES + padded)) return SCAN_UNREAD;
   uint64_t checksum = format_checksum(here + FORMAT_BATCH_BYTES, padded, scan->key);
   return checksum == batch->payload ? SCAN_GOES_ON : SCAN_CHECKSUM;
 }
@@ -90,6 +98,7 @@ const char *scan_reason(enum scan_stop stop) {
       [SCAN_CHAIN] = "a batch does not follow the one before it",
       [SCAN_NO_HEAD] = "the first batch is no head",
       [SCAN_NEWER] = "a batch of a newer version than this server reads",
+      [SCAN_UNREAD] = "it cannot be read",
   };
   return reasons[stop];
 }

@@ -21,6 +21,14 @@ enum scan_stop {
   SCAN_CHAIN,     /* it does not follow the batch before it */
   SCAN_NO_HEAD,   /* the first batch is none */
   SCAN_NEWER,     /* a valid header of a version that is not known */
+  SCAN_UNREAD,    /* the source failed: scan.error */
+};
+
+/* Reads on, so that the file is in memory up to `end` at least; returns 0 or a negative errno.
+ * Without one, all of it is there. */
+struct scan_source {
+  int (*reach)(void *context, size_t end);
+  void *context;
 };
 
 struct scan {
@@ -31,6 +39,8 @@ struct scan {
   uint64_t previous; /* checksum of the last header */
   bool chained;      /* the next has to repeat it */
   enum scan_stop stop;
+  struct scan_source source; /* the caller may set it, for scan_next */
+  int error;
 };
 
 /* previous: NULL when the batch before is not known, as at the beginning of the oldest segment. */

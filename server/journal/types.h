@@ -81,8 +81,10 @@ struct journal_batch {
   unsigned count;
   int64_t engine_ms;
   bool head; /* of a segment */
+  bool last; /* of a segment; perhaps without records */
 };
-/* Takes in one batch, whole. false: no memory. *ends: as for journal_append. */
+/* Takes in one batch, whole. false: no memory. *ends: as for journal_append. The records of all
+ * batches of a segment are borrowed until the last of them is in. */
 typedef bool journal_restorer(void *context, const struct journal_batch *batch,
                               struct journal_ends *ends);
 struct journal_append {

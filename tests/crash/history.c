@@ -279,6 +279,7 @@ bool history_restore(void *context, const struct journal_batch *batch, struct jo
     recovery->heads++;
     return same;
   }
+  if (batch->last && batch->records.len == 0) return true;
   struct record record;
   if (batch->records.len < sizeof record) return wrong(recovery, "a batch without a record");
   memcpy(&record, batch->records.data, sizeof record);

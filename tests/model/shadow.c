@@ -16,6 +16,7 @@
 #include "server/engine/open_claims.h"
 #include "server/engine/outbox.h"
 #include "server/engine/pin.h"
+#include "server/engine/refill.h"
 #include "server/engine/response_expiry.h"
 #include "server/engine/restore.h"
 #include "server/engine/tick.h"
@@ -25,6 +26,7 @@
 #define MOST_BODIES (64u * 1024)
 #define COMPLAINT_BYTES 300u
 #define SPARED 4096u
+#define SELDOM 64u       /* batches between two ticks of a restart, at most that on average */
 #define MOST_READINGS 8u /* of batches, before one is left as the first */
 
 /* ---- what there is ---- */
@@ -106,7 +108,7 @@ static void copy_destroy(struct copy *copy) {
 }
 
 static struct engine *copy_of(const struct copy *copy, uint64_t hash) {
-  return copy->engines[(hash >> 32) * copy->count >> 32];
+  return copy->engines[name_shard(hash, copy->count)];
 }
 
 static void copy_tick(struct copy *copy, int64_t now_ms) {
@@ -553,6 +555,15 @@ static struct engine_options other_options(struct shadow *shadow) {
   return options;
 }
 
+static void refill_bytes(struct refill *refill, struct span bytes) {
+  while (bytes.len > 0) {
+    struct image image;
+    size_t size = image_read(bytes, &image);
+    if (size == 0 || !refill_add(refill, bytes.data, &image)) abort();
+    bytes = (struct span){bytes.data + size, bytes.len - size};
+  }
+}
+
 static struct copy from_log(struct shadow *shadow, int64_t now_ms) {
   const struct log *log = &shadow->log;
   struct engine_options options = other_options(shadow);
@@ -560,12 +571,18 @@ static struct copy from_log(struct shadow *shadow, int64_t now_ms) {
   if (random_below(shadow, 2) == 0) start_ms = now_ms; /* wheels that are ahead of the images */
   start_ms = start_ms > RESTORE_BEHIND_MS ? start_ms - RESTORE_BEHIND_MS : 0;
   struct copy copy = copy_create(&options, random_below(shadow, 8) == 0 ? SHARDS : 1, start_ms);
+  struct refill *refill = refill_create(copy.engines, copy.count);
+  if (refill == NULL) abort();
   restore_newest_head(log, &copy);
+  uint64_t seldom = 1 + random_below(shadow, SELDOM);
   for (size_t i = log->first; i < log->count; i++) {
     if (log->batches[i].head) continue;
-    restore_bytes(&copy, log_bytes(log, i), false);
-    copy_restore_tick(&copy, log->batches[i].now_ms);
+    refill_bytes(refill, log_bytes(log, i));
+    bool ticks = random_below(shadow, seldom) == 0;
+    if (ticks && !refill_tick(refill, log->batches[i].now_ms)) abort();
   }
+  if (!refill_settle(refill)) abort();
+  refill_destroy(refill);
   return copy;
 }
 

@@ -67,6 +67,8 @@ struct rig {
   uint32_t *got; /* what a recovery has brought back */
   size_t got_count, heads, batches;
   int64_t restored_end_ms;
+  const char *lent;    /* the first record of a segment that is borrowed, */
+  uint32_t lent_first; /* and its number */
 };
 
 /* ---- the layer ---- */
@@ -170,11 +172,27 @@ static inline struct span rig_head(void *context, void *caller, int64_t *as_of_m
   return (struct span){(const char *)rig->head, sizeof rig->head};
 }
 
+/* What was borrowed stays as it was until the last batch of its segment. */
+static inline void rig_expect_lent(struct rig *rig, const struct journal_batch *batch) {
+  uint32_t record[2];
+  if (rig->lent == NULL && batch->records.len > 0 && !batch->head) {
+    rig->lent = batch->records.data;
+    memcpy(record, rig->lent, sizeof record);
+    rig->lent_first = record[1];
+  }
+  if (rig->lent != NULL) {
+    memcpy(record, rig->lent, sizeof record);
+    assert_int_equal(record[1], rig->lent_first);
+  }
+  if (batch->last) rig->lent = NULL;
+}
+
 static inline bool rig_restore(void *context, const struct journal_batch *batch,
                                struct journal_ends *ends) {
   RIG_OF(context);
   *ends = (struct journal_ends){.last_ms = rig->restored_end_ms};
   rig->batches++;
+  rig_expect_lent(rig, batch);
   if (batch->head) {
     rig->heads++;
     return true;
@@ -236,6 +254,7 @@ static inline enum journal_result rig_try(struct rig *rig, char error[JOURNAL_ER
   assert_string_equal(files_error, "");
   enum journal_result result = journal_open(&rig->options, &rig->journal, error);
   if (result == JOURNAL_OK && !journal_is_new(rig->journal)) {
+    rig->lent = NULL;
     result = journal_recover(rig->journal, rig_restore, rig, error);
   }
   if (result == JOURNAL_OK) result = journal_start(rig->journal, NULL, &rig->moment, error);
