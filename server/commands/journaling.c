@@ -19,6 +19,7 @@ static size_t most_bytes(const struct request_limits *limits) {
 bool journaling_init(struct worker *worker) {
   worker->journal = worker->instance->journal;
   if (worker->journal == NULL) return true;
+  worker->awaits_sync = worker->options->appendfsync == OPTIONS_APPENDFSYNC_ALWAYS;
   size_t restored = worker->instance->restored_most_bytes; /* under larger limits than today's */
   size_t most = most_bytes(&worker->options->limits);
   return outbox_init(&worker->outbox, most > restored ? most : restored);

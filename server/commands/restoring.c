@@ -119,7 +119,8 @@ void restoring_close(struct restoring *restoring) {
 
 /* ---- batches into engines ---- */
 
-/* What has ended goes now and then, so that not much more lies in memory than before the restart. */
+/* What has ended goes now and then, so that not much more lies in memory than before the restart.
+ */
 #define TICK_EVERY_MS 1000
 #define TICK_EVERY_BYTES (8u << 20)
 
@@ -225,8 +226,7 @@ static struct refill *refill_of(struct keyspace *keyspace) {
 int restoring_run(struct restoring *restoring, struct keyspace *keyspace,
                   char error[REFUSAL_BYTES]) {
   if (restoring->journal == NULL || restoring->is_new) return 0;
-  struct run run = {
-      .restoring = restoring, .keyspace = keyspace, .refill = refill_of(keyspace)};
+  struct run run = {.restoring = restoring, .keyspace = keyspace, .refill = refill_of(keyspace)};
   if (run.refill == NULL) {
     snprintf(error, REFUSAL_BYTES, "journal: out of memory");
     return RESTORING_REFUSED;

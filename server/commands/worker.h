@@ -59,7 +59,8 @@ struct worker {
   /* The last reading of two clocks. now_ms: the engines' (base/served_clock.h), for leases, TTLs,
    * waits and all other deadlines of keys. monotonic_ms: the system's, for everything else. */
   int64_t now_ms, monotonic_ms;
-  struct journal *journal; /* as in instance; NULL: memory only, and the next five are not used */
+  struct journal *journal; /* as in instance; NULL: memory only, and the next six are not used */
+  bool awaits_sync;        /* a commit does */
   struct outbox outbox;
   size_t promised_bytes; /* its part of instance.promised_bytes */
   unsigned appends;      /* since the last commit */

@@ -138,6 +138,11 @@ static bool step_now(struct journal *journal) {
   return helper_step(journal, sync);
 }
 
+/* Locked. Else the next commit wakes the thread, when the disk has nothing else to do. */
+static bool is_urgent(const struct journal *journal) {
+  return journal->retired != NULL || to_remove(journal) || room_is_urgent(journal);
+}
+
 static void *help(void *argument) {
   struct journal *journal = argument;
   state_lock(journal);
@@ -145,7 +150,7 @@ static void *help(void *argument) {
     state_unlock(journal);
     bool more = step_now(journal);
     state_lock(journal);
-    if (more || journal->leaving) continue;
+    if ((more && is_urgent(journal)) || journal->leaving) continue;
     bool failed = atomic_load(&journal->progress.room_error) != 0;
     int64_t next_ns = journal->synced_ns + HELPER_SYNC_NS;
     if (failed) next_ns = (int64_t)clock_monotonic_ns() + HELPER_RETRY_NS;

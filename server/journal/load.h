@@ -1,6 +1,6 @@
 /*
- * load.h - a directory as it was found: which segments there are, and one of them in memory, whole or
- * read as far as it is looked at. For recovery, the check and the salvage; changes nothing.
+ * load.h - a directory as it was found: which segments there are, and one of them in memory, whole
+ * or read as far as it is looked at. For recovery, the check and the salvage; changes nothing.
  */
 #ifndef IDEM_SERVER_JOURNAL_LOAD_H
 #define IDEM_SERVER_JOURNAL_LOAD_H

@@ -6,9 +6,9 @@
  *     spare    [ room ........................ filled | not there yet ... limit ]
  *
  * A batch lands in the active file if it fits below its limit, else in the spare, which becomes the
- * next segment. Room grows in steps of JOURNAL_GROWTH_BYTES; the helper keeps as much ahead as was
- * written since the start, at least a step in each file and at most a segment, so that a small log
- * takes little.
+ * next segment. Who lacks room makes it in steps of JOURNAL_GROWTH_BYTES; the helper keeps as much
+ * ahead as an eighth of what was written since the start, at least a step in each file and at most
+ * a segment, so that a small log takes little. It makes a piece after each commit.
  *
  * To fail here is no failure of the journal: it is remembered, and tried again by the helper.
  */
@@ -16,6 +16,8 @@
 #define IDEM_SERVER_JOURNAL_ROOM_H
 
 #include "server/journal/state.h"
+
+#define ROOM_PIECE_BYTES (1u << 20)
 
 /* ---- locked; unlocks while it grows a file ---- */
 
@@ -32,9 +34,11 @@ bool room_spare_takes(const struct journal *journal, uint64_t bytes);
 /* Whether the active file has room for a head, and what is appended already still has some then. */
 bool room_takes_head(const struct journal *journal, uint64_t bytes);
 
-/* Whether the helper should make more room. */
+/* Whether the helper should make more room, and whether at once: without waiting for the next
+ * commit. */
 bool room_is_wanted(const struct journal *journal);
-/* One step ahead, written with zeros and synced, so that a commit into it only writes data. True:
+bool room_is_urgent(const struct journal *journal);
+/* One piece ahead, written with zeros and synced, so that a commit into it only writes data. True:
  * it succeeded. */
 bool room_help(struct journal *journal);
 

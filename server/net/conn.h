@@ -44,6 +44,8 @@ struct conn_group {
       *next_check; /* in worker.sessions, whose time-outs cron checks next; NULL: the first */
   struct resp_reader reader; /* for input that arrives whole */
   size_t gathered_bytes;     /* approximate, in outputs that were not sent yet; see conn_gather */
+  unsigned looked_appends;   /* of those that wait for a commit, before the last look; 0: none */
+  uint64_t awaits_ns;        /* since when the first of them waits */
   uint64_t stamp_ns;         /* when the clock was read last, in this batch; 0: not yet */
   uint64_t part_ns;          /* when this part of the turn began; 0: nothing has been read yet */
   _Atomic unsigned connections;         /* and those that were handed over and not yet taken */

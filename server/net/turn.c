@@ -5,6 +5,7 @@
 #include "server/commands/deliver.h"
 #include "server/commands/inbox.h"
 #include "server/commands/incoming.h"
+#include "server/commands/journaling.h"
 #include "server/commands/shards.h"
 #include "server/commands/strangers.h"
 #include "server/commands/task.h"
@@ -93,6 +94,16 @@ static void run_tasks(struct conn_group *group) {
   }
 }
 
+/* Whether what was appended waits for more: the last look at the sockets brought some. */
+static bool awaits_more(struct conn_group *group) {
+  const struct worker *worker = &group->worker;
+  if (!worker->awaits_sync || worker->appends <= group->looked_appends) return false;
+  uint64_t now_ns = conn_group_see_time(group);
+  if (group->looked_appends == 0) group->awaits_ns = now_ns;
+  group->looked_appends = worker->appends;
+  return now_ns < group->awaits_ns + TURN_AWAITS_NS;
+}
+
 void turn_end(struct conn_group *group, bool draining) {
   struct worker *worker = &group->worker;
   conn_group_see_time(group);
@@ -104,7 +115,7 @@ void turn_end(struct conn_group *group, bool draining) {
   run_tasks(group);
   if (worker->trims) trimming_step(worker);
   incoming_deliver(worker);
-  conn_group_send(group);
+  if (draining || !awaits_more(group)) conn_group_send(group);
 }
 
 bool turn_left_work(struct conn_group *group, int64_t due_ms) {

@@ -21,6 +21,10 @@
 #define TURN_WAITERS_NS 2000000u
 #define TURN_RESUMED_NS 3000000u
 #define TURN_TASKS_NS 1000000u
+/* A sync takes as long for one request as for hundreds, so a turn that appended something is
+ * followed by another look at the sockets before it is committed and its output leaves, as long as
+ * each look brings more: for this long at most. */
+#define TURN_AWAITS_NS 1000000u
 
 /* draining: delayed errors are answered at once. */
 void turn_end(struct conn_group *group, bool draining);
