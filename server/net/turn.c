@@ -99,7 +99,7 @@ static bool awaits_more(struct conn_group *group) {
   const struct worker *worker = &group->worker;
   if (!worker->awaits_sync || worker->appends <= group->looked_appends) return false;
   uint64_t now_ns = conn_group_see_time(group);
-  if (group->looked_appends == 0) group->awaits_ns = now_ns;
+  if (group->looked_appends == 0) group->awaits_ns = group->part_ns != 0 ? group->part_ns : now_ns;
   group->looked_appends = worker->appends;
   return now_ns < group->awaits_ns + TURN_AWAITS_NS;
 }
@@ -121,7 +121,7 @@ void turn_end(struct conn_group *group, bool draining) {
 bool turn_left_work(struct conn_group *group, int64_t due_ms) {
   const struct worker *worker = &group->worker;
   return due_ms <= worker->now_ms || !list_empty(&group->runnable) ||
-         !list_empty(&worker->unsent) || task_ready(worker) || worker->trims ||
-         !inbox_empty(worker) || atomic_load(&worker->has_evicted) ||
+         !list_empty(&worker->unsent) || group->looked_appends > 0 || task_ready(worker) ||
+         worker->trims || !inbox_empty(worker) || atomic_load(&worker->has_evicted) ||
          keyspace_has_ready(keyspace_of(group), worker->number);
 }

@@ -4,7 +4,7 @@
  *
  *     late AUTH errors, evicted strangers -> deadlines (budget) -> ready waiters (budget)
  *     -> connections with commands left (budget) -> slices of tasks (budget) -> a slice for the
- *     journal -> messages -> what changed is made durable
+ *     journal -> messages -> another look at the sockets, or: what changed is made durable
  *     -> output (budget)
  *
  * Nothing in it lasts longer than its budget, however many are due; what is left is for the next
@@ -23,7 +23,9 @@
 #define TURN_TASKS_NS 1000000u
 /* A sync takes as long for one request as for hundreds, so a turn that appended something is
  * followed by another look at the sockets before it is committed and its output leaves, as long as
- * each look brings more: for this long at most. */
+ * each look brings more, until so much time has passed since the first of them was read. With 50
+ * clients a sync then covers all of them; before it was 38 (pipeline 1), 560 commands of 800 (16).
+ */
 #define TURN_AWAITS_NS 1000000u
 
 /* draining: delayed errors are answered at once. */
