@@ -57,6 +57,30 @@ static void a_full_disk_is_told_in_time_and_resumes(void **state) {
   rig_expect(rig, 0, 5);
 }
 
+/* The horizon has been touched since the last head, in many places. */
+static void a_head_that_has_grown_takes_nothing_from_what_was_promised(void **state) {
+  struct rig *rig = *state;
+  rig->options.segment_bytes = 8 * MIB;
+  rig->disk_bytes = 12 * MIB;
+  rig_start(rig);
+  help(rig);
+  for (uint32_t i = 0; i < 7; i++) {
+    put_sized(rig, i, MIB);
+    help(rig);
+  }
+  static uint32_t head[3 * MIB / sizeof(uint32_t)];
+  head[0] = sizeof head;
+  rig->larger = (struct span){(const char *)head, sizeof head};
+  expect_room(rig, 2 * MIB, "low"); /* in the spare, with a head like the former */
+  put_sized(rig, 7, 2 * MIB);
+  assert_int_equal(rig->times_failed, 0);
+  assert_int_equal(rig_segments(rig), 2);
+  rig->disk_bytes = 64 * MIB;
+  rig_crash(rig);
+  rig_start(rig);
+  rig_expect(rig, 0, 8);
+}
+
 static void room_is_made_at_once_when_the_helper_is_late(void **state) {
   struct rig *rig = *state;
   rig->options.segment_bytes = 16 * MIB;
@@ -472,6 +496,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
   const struct CMUnitTest tests[] = {
       TEST(a_full_disk_is_told_in_time_and_resumes),
+      TEST(a_head_that_has_grown_takes_nothing_from_what_was_promised),
       TEST(room_is_made_at_once_when_the_helper_is_late),
       TEST(without_allocation_zeros_are_written),
       TEST(other_shortages_are_no_end_either),
