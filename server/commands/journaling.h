@@ -4,7 +4,7 @@
  *     admission.h   room in the outbox and on the disk, or an error
  *     access.h      a shard is locked: its engine emits images into the worker's outbox
  *                   before it is unlocked: appended, so that the images of a key stand in order
- *     net/          the end of the turn: committed, before any output leaves
+ *     net/          the end of a turn: committed, before any output leaves
  *
  * EXEC, and commands of several keys, are appended as one when all shards are unlocked. Without a
  * journal (worker.journal NULL) only init and deinit are called.

@@ -60,7 +60,7 @@ struct worker {
    * waits and all other deadlines of keys. monotonic_ms: the system's, for everything else. */
   int64_t now_ms, monotonic_ms;
   struct journal *journal; /* as in instance; NULL: memory only, and the next six are not used */
-  bool awaits_sync;        /* a commit does */
+  bool awaits_sync;        /* appendfsync is always */
   struct outbox outbox;
   size_t promised_bytes; /* its part of instance.promised_bytes */
   unsigned appends;      /* since the last commit */

@@ -9,14 +9,14 @@
 
 /* Sixteen thousand claims are more than most servers have open; 256 KiB. */
 #define LINES 4096u
-#define LINE 4u
+#define LINE_CLAIMS 4u
 #define GROUP 64u
 #define CACHE_LINE_BYTES 64
 
 /* Claims whose hashes are of one line, the latest first. */
 struct line {
-  uint64_t hashes[LINE];
-  const char *claims[LINE]; /* as their images were read; NULL: none, nor behind it */
+  uint64_t hashes[LINE_CLAIMS];
+  const char *claims[LINE_CLAIMS]; /* as their images were read; NULL: none, nor behind it */
 };
 
 struct item {
@@ -38,9 +38,10 @@ struct refill {
 
 struct refill *refill_create(struct engine *const *engines, unsigned count) {
   size_t size = sizeof(struct refill) + count * sizeof *engines;
-  struct refill *refill = NULL;
-  if (posix_memalign((void **)&refill, _Alignof(struct refill), size) != 0) return NULL;
-  memset(refill, 0, size);
+  void *memory;
+  if (posix_memalign(&memory, _Alignof(struct refill), size) != 0) return NULL;
+  memset(memory, 0, size);
+  struct refill *refill = memory;
   memcpy(refill->engines, engines, count * sizeof *engines);
   refill->shards = count;
   return refill;
@@ -98,12 +99,12 @@ static bool take_aside(struct refill *refill, uint64_t hash, struct key key, str
   struct line *line = line_of(refill, hash);
   unsigned at = 0;
   for (;; at++) {
-    if (at == LINE || line->claims[at] == NULL) return false;
+    if (at == LINE_CLAIMS || line->claims[at] == NULL) return false;
     if (line->hashes[at] != hash) continue;
     read_again(line->claims[at], claim);
     if (key_equal(claim->key, key)) break;
   }
-  for (; at + 1 < LINE; at++) {
+  for (; at + 1 < LINE_CLAIMS; at++) {
     line->hashes[at] = line->hashes[at + 1];
     line->claims[at] = line->claims[at + 1];
   }
@@ -115,10 +116,10 @@ static bool take_aside(struct refill *refill, uint64_t hash, struct key key, str
 /* The one that was there longest gives way. */
 static bool put_aside(struct refill *refill, uint64_t hash, const char *claim) {
   struct line *line = line_of(refill, hash);
-  uint64_t last_hash = line->hashes[LINE - 1];
-  const char *last = line->claims[LINE - 1];
-  memmove(line->hashes + 1, line->hashes, (LINE - 1) * sizeof *line->hashes);
-  memmove(line->claims + 1, line->claims, (LINE - 1) * sizeof *line->claims);
+  uint64_t last_hash = line->hashes[LINE_CLAIMS - 1];
+  const char *last = line->claims[LINE_CLAIMS - 1];
+  memmove(line->hashes + 1, line->hashes, (LINE_CLAIMS - 1) * sizeof *line->hashes);
+  memmove(line->claims + 1, line->claims, (LINE_CLAIMS - 1) * sizeof *line->claims);
   line->hashes[0] = hash;
   line->claims[0] = claim;
   if (last != NULL) return add_claim(refill, last_hash, last);
@@ -127,7 +128,7 @@ static bool put_aside(struct refill *refill, uint64_t hash, const char *claim) {
 }
 
 static bool settle_line(struct refill *refill, struct line *line) {
-  for (unsigned i = 0; i < LINE && line->claims[i] != NULL; i++) {
+  for (unsigned i = 0; i < LINE_CLAIMS && line->claims[i] != NULL; i++) {
     if (!add_claim(refill, line->hashes[i], line->claims[i])) return false;
     line->claims[i] = NULL;
     refill->aside--;

@@ -28,16 +28,10 @@ static void close_retired(struct journal *journal) {
  * after the rename, when nobody can give it one more. */
 static struct log_file *recycle(struct journal *journal, const char *name) {
   struct journal_files *files = journal->files;
-  struct log_file *spare = malloc(sizeof *spare);
-  if (spare == NULL || files->rename(files->context, name, SEGMENT_SPARE) != 0) {
-    free(spare);
+  struct log_file *spare;
+  if (files->rename(files->context, name, SEGMENT_SPARE) != 0 ||
+      state_open_file(journal, SEGMENT_SPARE, false, &spare) != 0)
     return NULL;
-  }
-  *spare = (struct log_file){.file = files->open(files->context, SEGMENT_SPARE, false)};
-  if (spare->file < 0) {
-    free(spare);
-    return NULL;
-  }
   int64_t size = files->size(files->context, spare->file);
   uint64_t segment = journal->options.segment_bytes;
   bool fine = files->links(files->context, spare->file) == 1 && size > 0 &&
@@ -131,16 +125,19 @@ static void sleep_until(struct journal *journal, int64_t ns) {
   pthread_cond_timedwait(&journal->wanted, &journal->lock, &until);
 }
 
-static bool step_now(struct journal *journal) {
+static void step_now(struct journal *journal) {
   int64_t now_ns = (int64_t)clock_monotonic_ns();
   bool sync = now_ns - journal->synced_ns >= HELPER_SYNC_NS;
   if (sync) journal->synced_ns = now_ns;
-  return helper_step(journal, sync);
+  helper_step(journal, sync);
 }
 
-/* Locked. Else the next commit wakes the thread, when the disk has nothing else to do. */
+/* Locked. What else there is waits for the next commit, after which the disk has nothing to do; and
+ * what failed, for a while. */
 static bool is_urgent(const struct journal *journal) {
-  return journal->retired != NULL || to_remove(journal) || room_is_urgent(journal);
+  bool failed = atomic_load(&journal->progress.room_error) != 0;
+  return !journal->dead && !failed &&
+         (journal->retired != NULL || to_remove(journal) || room_is_urgent(journal));
 }
 
 static void *help(void *argument) {
@@ -148,9 +145,9 @@ static void *help(void *argument) {
   state_lock(journal);
   while (!journal->leaving) {
     state_unlock(journal);
-    bool more = step_now(journal);
+    step_now(journal);
     state_lock(journal);
-    if ((more && is_urgent(journal)) || journal->leaving) continue;
+    if (is_urgent(journal) || journal->leaving) continue;
     bool failed = atomic_load(&journal->progress.room_error) != 0;
     int64_t next_ns = journal->synced_ns + HELPER_SYNC_NS;
     if (failed) next_ns = (int64_t)clock_monotonic_ns() + HELPER_RETRY_NS;

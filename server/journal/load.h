@@ -40,7 +40,7 @@ int load_bytes(struct journal_files *files, uint64_t first_lsn, struct load_file
 /* One segment, its header looked at. */
 enum journal_result load_file(struct journal_files *files, uint64_t first_lsn,
                               struct load_file *loaded, char error[JOURNAL_ERROR_BYTES]);
-/* The same, but only its beginning is read yet; load_close in any case but an error. */
+/* The same, but only its beginning is read yet; after success, load_close. */
 enum journal_result load_open(struct journal_files *files, uint64_t first_lsn,
                               struct load_file *loaded, char error[JOURNAL_ERROR_BYTES]);
 /* A scan_source's: reads a step on, while what it reads is still in the processor's cache. */

@@ -238,20 +238,16 @@ static uint64_t room_there(struct journal *journal, int file) {
 static int open_tail(struct journal *journal, uint64_t first_lsn) {
   const struct found *found = &journal->found;
   char name[SEGMENT_NAME_BYTES];
-  struct log_file *active = malloc(sizeof *active);
-  if (active == NULL) return -ENOMEM;
   segment_name(first_lsn, name);
-  int file = journal->files->open(journal->files->context, name, false);
-  if (file < 0) {
-    free(active);
-    return file;
-  }
-  uint64_t segment = journal->options.segment_bytes;
-  *active = (struct log_file){.file = file, .first_lsn = first_lsn, .end = found->tail_end};
-  journal->active = active;
-  int error = make_durable(journal, file);
+  int error = state_open_file(journal, name, false, &journal->active);
   if (error != 0) return error;
-  active->filled = room_there(journal, file);
+  struct log_file *active = journal->active;
+  uint64_t segment = journal->options.segment_bytes;
+  active->first_lsn = first_lsn;
+  active->end = found->tail_end;
+  error = make_durable(journal, active->file);
+  if (error != 0) return error;
+  active->filled = room_there(journal, active->file);
   active->limit = segment > active->filled ? segment : active->filled;
   return 0;
 }

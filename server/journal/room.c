@@ -62,51 +62,32 @@ static void note(struct journal *journal, int error) {
   room_tell(journal);
 }
 
-/* A step of a file, as it was when it was locked. */
-struct step {
-  const struct log_file *file;
-  uint64_t at, count;
-  bool ahead; /* there is time to write zeros, which makes later syncs cheaper: 88 to 114 us instead
-                 of 139 where the file was only allocated (4 KiB on ext4) */
-  bool batches; /* there are some in the file */
-};
-
-/* Through a descriptor of its own: the system tells each of them that a write-back failed, so the
- * sync of a batch hears of it as well. */
-static int sync_step(struct journal_files *files, const struct step *step) {
-  char name[SEGMENT_NAME_BYTES];
-  segment_name(step->file->first_lsn, name);
-  int own = step->batches ? files->open(files->context, name, false) : -ENOENT;
-  bool is_own = own >= 0; /* else perhaps there are no descriptors */
-  int error;
-  do error = files->sync(files->context, is_own ? own : step->file->file);
-  while (error == -EINTR);
-  if (is_own) files->close(files->context, own);
-  return error;
-}
-
 /*
- * A sync that fails ends the journal here, too: what was written to the file before is not known.
+ * `ahead`: there is time to write zeros, which makes later syncs cheaper: 88 to 114 us instead of
+ * 139 where the file was only allocated (4 KiB on ext4). A sync that fails ends the journal here,
+ * too: what was written to the file before is not known.
  */
-static int make_step(struct journal *journal, const struct step *step) {
+static int make_bytes(struct journal *journal, const struct log_file *file, uint64_t count,
+                      bool ahead) {
   struct journal_files *files = journal->files;
-  int file = step->file->file, error;
-  do error = files->allocate(files->context, file, step->at, step->count);
+  uint64_t at = file->filled;
+  int error;
+  do error = files->allocate(files->context, file->ahead, at, count);
   while (error == -EINTR);
   bool unsupported = error == -EOPNOTSUPP;
   if (error != 0 && !unsupported) return error;
-  if (!step->ahead && !unsupported) return 0;
-  error = segment_write_zeros(files, file, step->count, step->at);
+  if (!ahead && !unsupported) return 0;
+  error = segment_write_zeros(files, file->ahead, count, at);
   if (error != 0) return error;
-  error = sync_step(files, step);
+  do error = files->sync(files->context, file->ahead);
+  while (error == -EINTR);
   if (error != 0) state_fail(journal, "room ahead", "sync", error);
   return error;
 }
 
 /* Zeros come in pieces, each after a commit, while a loop runs the next batch: behind them a commit
  * waited for up to 3 ms (p99), behind a whole step for 6. With pieces of 256 KiB it was no better,
- * and a twelfth slower, since each piece is also a sync. After a failure a whole step has to be
- * had, or claims would use up what is kept for owners. */
+ * and a twelfth slower, since each piece is also a sync. */
 static uint64_t step_bytes(const struct journal *journal, const struct log_file *file, bool ahead) {
   bool failed = atomic_load(&journal->progress.room_error) != 0;
   bool first = file->filled < journal->growth_bytes;
@@ -114,39 +95,34 @@ static uint64_t step_bytes(const struct journal *journal, const struct log_file 
   return least(least(most_bytes, journal->growth_bytes), file->limit - file->filled);
 }
 
-/* In the role. One step more of this file; not beyond its limit. */
+/* In the role. One step more of this file; not beyond its limit. A failure is over once a whole
+ * step can be had again, or claims would use up what is kept for owners. */
 static int grow(struct journal *journal, struct log_file *file, bool ahead) {
-  const struct step step = {.file = file,
-                            .at = file->filled,
-                            .count = step_bytes(journal, file, ahead),
-                            .ahead = ahead,
-                            .batches = file->end > 0};
+  uint64_t at = file->filled, count = step_bytes(journal, file, ahead);
   state_unlock(journal);
-  int error = make_step(journal, &step);
+  int error = make_bytes(journal, file, count, ahead);
   state_lock(journal);
-  if (error == 0) file->filled = step.at + step.count;
-  note(journal, error);
+  if (error == 0) file->filled = at + count;
+  if (error == 0 && left(journal) < journal->growth_bytes) {
+    room_tell(journal);
+  } else {
+    note(journal, error);
+  }
   return error;
 }
 
 static struct log_file *open_spare(struct journal *journal, int *error) {
-  struct log_file *file = malloc(sizeof *file);
-  if (file == NULL || !state_reserve_segment(journal)) {
-    free(file);
+  struct log_file *file = NULL;
+  if (!state_reserve_segment(journal)) {
     *error = -ENOMEM;
     return NULL;
   }
   state_unlock(journal);
-  int opened = journal->files->open(journal->files->context, SEGMENT_SPARE, true);
+  *error = state_open_file(journal, SEGMENT_SPARE, true, &file);
   state_lock(journal);
-  if (opened < 0) {
-    free(file);
-    *error = opened;
-    return NULL;
-  }
+  if (file == NULL) return NULL;
   uint64_t segment = journal->options.segment_bytes;
-  uint64_t limit = most(segment, head_space(journal) + segment / 2);
-  *file = (struct log_file){.file = opened, .limit = limit};
+  file->limit = most(segment, head_space(journal) + segment / 2);
   return file;
 }
 
@@ -246,7 +222,8 @@ bool room_is_wanted(const struct journal *journal) {
 
 bool room_is_urgent(const struct journal *journal) {
   return room_is_wanted(journal) &&
-         (spare_is_wanted(journal) || room_ahead(journal) < ahead_wanted(journal) / 2);
+         (spare_is_wanted(journal) || left(journal) < journal->growth_bytes ||
+          room_ahead(journal) < ahead_wanted(journal) / 2);
 }
 
 bool room_help(struct journal *journal) {

@@ -8,7 +8,8 @@
  * A batch lands in the active file if it fits below its limit, else in the spare, which becomes the
  * next segment. Who lacks room makes it in steps of JOURNAL_GROWTH_BYTES; the helper keeps as much
  * ahead as an eighth of what was written since the start, at least a step in each file and at most
- * a segment, so that a small log takes little. It makes a piece after each commit.
+ * a segment, so that a small log takes little. It makes a piece after each commit, or a step at
+ * once where little is left.
  *
  * To fail here is no failure of the journal: it is remembered, and tried again by the helper.
  */

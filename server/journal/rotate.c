@@ -211,7 +211,7 @@ bool rotate_segment(struct journal *journal, void *caller, bool ask, uint64_t ba
   bool has_head = span_present(head.records) || journal->active != NULL;
   if (!has_head && fails(fault, SEGMENT_SPARE, "head", -ENOMEM)) return false;
   struct log_file *spare = get_spare(journal, head.batch.bytes, batch_bytes, fault);
-  if (spare == NULL && journal->active != NULL) { /* room was kept for one as large as the former */
+  if (spare == NULL && journal->active != NULL) { /* there is room for one as large as the former */
     ask_head(journal, caller, false, &head);
     spare = get_spare(journal, head.batch.bytes, batch_bytes, fault);
   }

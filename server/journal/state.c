@@ -2,6 +2,7 @@
 #include "server/journal/state.h"
 
 #include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,9 +34,30 @@ struct journal *state_create(const struct journal_options *options) {
   return NULL;
 }
 
-void state_close_file(struct journal *journal, struct log_file *file) {
+int state_open_file(const struct journal *journal, const char *name, bool create,
+                    struct log_file **opened) {
+  struct journal_files *files = journal->files;
+  struct log_file *file = malloc(sizeof *file);
+  if (file == NULL) return -ENOMEM;
+  *file = (struct log_file){.file = files->open(files->context, name, create)};
+  int error = file->file < 0 ? file->file : 0;
+  if (error == 0) {
+    file->ahead = files->open(files->context, name, false);
+    error = file->ahead < 0 ? file->ahead : 0;
+    if (error != 0) files->close(files->context, file->file);
+  }
+  if (error != 0) {
+    free(file);
+    return error;
+  }
+  *opened = file;
+  return 0;
+}
+
+void state_close_file(const struct journal *journal, struct log_file *file) {
   if (file == NULL) return;
   journal->files->close(journal->files->context, file->file);
+  journal->files->close(journal->files->context, file->ahead);
   free(file);
 }
 

@@ -31,6 +31,8 @@
 /* A file that batches are written to, or will be. */
 struct log_file {
   int file;
+  int ahead;             /* the same, for who makes room: the system tells each descriptor once that
+                            writing back failed, and a sync of room must not hear it for a batch */
   uint64_t first_lsn;    /* once it is a segment */
   uint64_t end;          /* where the next batch begins */
   uint64_t filled;       /* there is room up to here */
@@ -134,8 +136,10 @@ struct journal *state_create(const struct journal_options *options);
 /* Closes files; takes NULL. */
 void state_destroy(struct journal *journal);
 
-/* Takes NULL. */
-void state_close_file(struct journal *journal, struct log_file *file);
+/* 0, and *opened with both descriptors and nothing else; or a negative errno. */
+int state_open_file(const struct journal *journal, const char *name, bool create,
+                    struct log_file **opened);
+void state_close_file(const struct journal *journal, struct log_file *file); /* takes NULL */
 
 /* Locked. Waits until the role is free, and takes it. */
 void state_take_role(struct journal *journal, bool *role);

@@ -237,6 +237,7 @@ void conn_group_send(struct conn_group *group) {
   if (group->worker.journal != NULL) journaling_commit(&group->worker);
   group->gathered_bytes = 0;
   group->looked_appends = 0;
+  group->unsent_ns = 0;
   for (unsigned settled = 1; !list_empty(unsent); settled++) {
     settle(conn_of(LIST_ENTRY(list_pop(unsent), struct session, unsent)));
     if (settled % SETTLED_PER_LOOK != 0) continue;

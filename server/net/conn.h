@@ -45,7 +45,7 @@ struct conn_group {
   struct resp_reader reader; /* for input that arrives whole */
   size_t gathered_bytes;     /* approximate, in outputs that were not sent yet; see conn_gather */
   unsigned looked_appends;   /* of those that wait for a commit, before the last look; 0: none */
-  uint64_t awaits_ns;        /* since when the first of them waits */
+  uint64_t unsent_ns;        /* when the first bytes were read since output last left; 0: none */
   uint64_t stamp_ns;         /* when the clock was read last, in this batch; 0: not yet */
   uint64_t part_ns;          /* when this part of the turn began; 0: nothing has been read yet */
   _Atomic unsigned connections;         /* and those that were handed over and not yet taken */

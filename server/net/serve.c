@@ -115,6 +115,7 @@ static void on_read(struct stream *stream, const char *data, ssize_t count) {
   gate_enter(group->gate);
   group->stamp_ns = conn_group_see_time(group);
   if (group->part_ns == 0) group->part_ns = group->stamp_ns;
+  if (group->unsent_ns == 0) group->unsent_ns = group->stamp_ns;
   incoming_deliver(worker);
   if (count <= 0) {
     conn_note_end(conn, count == 0);

@@ -94,18 +94,16 @@ static void run_tasks(struct conn_group *group) {
   }
 }
 
-/* Whether what was appended waits for more: the last look at the sockets brought some. */
-static bool awaits_more(struct conn_group *group) {
-  const struct worker *worker = &group->worker;
-  if (!worker->awaits_sync || worker->appends <= group->looked_appends) return false;
-  uint64_t now_ns = conn_group_see_time(group);
-  if (group->looked_appends == 0) group->awaits_ns = group->part_ns != 0 ? group->part_ns : now_ns;
-  group->looked_appends = worker->appends;
-  return now_ns < group->awaits_ns + TURN_AWAITS_NS;
+/* Whether what waits for a commit waits for more: commands that the last look at the sockets
+ * brought have appended some. */
+static bool awaits_more(struct conn_group *group, unsigned appends) {
+  bool brought = group->worker.awaits_sync && appends > group->looked_appends;
+  return brought && time_left(group, group->unsent_ns + TURN_AWAITS_NS);
 }
 
 void turn_end(struct conn_group *group, bool draining) {
   struct worker *worker = &group->worker;
+  unsigned appends = worker->appends; /* the rest of the turn appends, too */
   conn_group_see_time(group);
   answer_failed_auth(group, draining);
   strangers_close_evicted(worker);
@@ -115,7 +113,11 @@ void turn_end(struct conn_group *group, bool draining) {
   run_tasks(group);
   if (worker->trims) trimming_step(worker);
   incoming_deliver(worker);
-  if (draining || !awaits_more(group)) conn_group_send(group);
+  if (!draining && awaits_more(group, appends)) {
+    group->looked_appends = worker->appends;
+  } else {
+    conn_group_send(group);
+  }
 }
 
 bool turn_left_work(struct conn_group *group, int64_t due_ms) {

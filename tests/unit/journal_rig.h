@@ -68,6 +68,7 @@ struct rig {
   uint32_t *got; /* what a recovery has brought back */
   size_t got_count, heads, batches;
   int64_t restored_end_ms;
+  unsigned lasts;      /* batches that were the last of their segment */
   const char *lent;    /* the first record of a segment that is borrowed, */
   uint32_t lent_first; /* and its number */
 };
@@ -186,7 +187,14 @@ static inline void rig_expect_lent(struct rig *rig, const struct journal_batch *
     memcpy(record, rig->lent, sizeof record);
     assert_int_equal(record[1], rig->lent_first);
   }
+  rig->lasts += batch->last;
   if (batch->last) rig->lent = NULL;
+}
+
+static inline void rig_expect_lasts(struct rig *rig) {
+  struct journal_figures figures;
+  journal_figures(rig->journal, &figures);
+  assert_int_equal(rig->lasts, figures.segments);
 }
 
 static inline bool rig_restore(void *context, const struct journal_batch *batch,
@@ -257,7 +265,9 @@ static inline enum journal_result rig_try(struct rig *rig, char error[JOURNAL_ER
   enum journal_result result = journal_open(&rig->options, &rig->journal, error);
   if (result == JOURNAL_OK && !journal_is_new(rig->journal)) {
     rig->lent = NULL;
+    rig->lasts = 0;
     result = journal_recover(rig->journal, rig_restore, rig, error);
+    if (result == JOURNAL_OK) rig_expect_lasts(rig);
   }
   if (result == JOURNAL_OK) result = journal_start(rig->journal, NULL, &rig->moment, error);
   if (result == JOURNAL_OK) return result;

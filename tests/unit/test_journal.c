@@ -355,6 +355,33 @@ static void what_cannot_be_read_never_starts_empty(void **state) {
   rig_expect(rig, 0, 1);
 }
 
+/* A segment is read in steps. */
+static void what_cannot_be_read_on_is_refused(void **state) {
+  struct rig *rig = *state;
+  rig->options.segment_bytes = 2 << 20;
+  rig_start(rig);
+  for (uint32_t i = 0; i < 48; i++) {
+    rig_append_sized(rig, i, 64 << 10, (struct journal_ends){.last_ms = INT64_MAX});
+    rig_commit(rig);
+  }
+  assert_true(rig_segments(rig) > 1);
+  rig_crash(rig);
+  char error[JOURNAL_ERROR_BYTES];
+  rig->error = EIO;
+  for (rig->after = 0;; rig->after++) {
+    int after = rig->after;
+    rig->fails = RIG_READ;
+    enum journal_result result = rig_try(rig, error);
+    rig->fails = RIG_NONE;
+    rig->after = after;
+    if (result == JOURNAL_OK) break;
+    assert_int_equal(result, JOURNAL_REFUSED);
+    assert_non_null(strstr(error, "cannot be read: Input/output error; nothing was changed"));
+  }
+  assert_true(rig->after > 8);
+  rig_expect(rig, 0, 48);
+}
+
 static void other_names_are_no_empty_log(void **state) {
   struct rig *rig = *state;
   char path[160], other[200];
@@ -646,6 +673,7 @@ int main(void) {
       TEST(of_another_log_is_refused),
       TEST(a_segment_of_another_history_is_refused),
       TEST(what_cannot_be_read_never_starts_empty),
+      TEST(what_cannot_be_read_on_is_refused),
       TEST(other_names_are_no_empty_log),
       TEST(an_unfinished_salvage_is_no_log),
       TEST(a_failed_write_ends_it),

@@ -67,6 +67,8 @@ static void change(struct world *world, unsigned number) {
   const char *key = key_text_of(number, text);
   struct engine_claim c = as(key, "owner");
   c.lease_ms = 2000;
+  c.hold = number % 3 == 0;
+  if (number % 5 == 0) c.fingerprint = span_of("fp");
   switch (next_random(&world->random, 16)) {
     case 0: renew(f, key, world->tokens[number], "stage"); break;
     case 1: release(f, key, world->tokens[number]); break;
@@ -156,6 +158,10 @@ static struct entry find_in(const struct copy *copy, const char *key) {
   return find_entry(copy->engines[name_shard(name.hash, copy->count)], &name, 0, &response);
 }
 
+static struct span stage_of(const struct record *record) {
+  return record->claim != NULL ? pin_bytes(record->claim->stage) : SPAN_ABSENT;
+}
+
 static void expect_same_records(const struct record *a, const struct record *b) {
   assert_int_equal(a->phase, b->phase);
   assert_true(a->token == b->token);
@@ -163,7 +169,11 @@ static void expect_same_records(const struct record *a, const struct record *b) 
   assert_true(a->timer.deadline_ms == b->timer.deadline_ms);
   if (record_is_value(a)) return;
   assert_int_equal(a->attempt, b->attempt);
-  assert_int_equal(a->flags & RECORD_NOBODY, b->flags & RECORD_NOBODY);
+  const unsigned kept = RECORD_HOLD | RECORD_NOBODY;
+  assert_int_equal(a->flags & kept, b->flags & kept);
+  assert_int_equal(a->lease_ms, b->lease_ms);
+  assert_true(span_equal(record_fingerprint(a), record_fingerprint(b)));
+  assert_true(span_equal(stage_of(a), stage_of(b)));
   assert_true(span_equal(pin_bytes(record_owner(a)), pin_bytes(record_owner(b))));
 }
 
@@ -185,6 +195,8 @@ static unsigned expect_same_entries(const struct copy *a, const struct copy *b) 
       assert_true(responses[0].token == responses[1].token);
       assert_true(responses[0].deadline_ms == responses[1].deadline_ms);
       assert_true(span_equal(responses[0].body, responses[1].body));
+      assert_true(span_equal(responses[0].meta, responses[1].meta));
+      assert_true(span_equal(responses[0].fingerprint, responses[1].fingerprint));
     }
   }
   return there;

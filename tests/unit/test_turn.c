@@ -215,6 +215,80 @@ static void a_wrong_password_is_told_a_second_later(void **state) {
   c->options.requirepass = before;
 }
 
+/* ---- what waits for a commit ---- */
+
+/* A PING in the place of a command that appends. */
+static void say_appending(struct connections *c, unsigned who) {
+  say_pings(c, who, 1);
+  c->group.worker.appends++;
+}
+
+static void what_was_appended_waits_for_one_more_look(void **state) {
+  struct connections *c = *state;
+  connect_peer(c, 0);
+  say_appending(c, 0);
+  end_turn(c); /* syncs are not awaited */
+  assert_int_equal(pongs(c, 0), 1);
+  c->group.worker.awaits_sync = true;
+  say_appending(c, 0);
+  end_turn(c);
+  assert_int_equal(pongs(c, 0), 0);
+  assert_true(is_work_left(c));
+  end_turn(c); /* it brought nothing */
+  assert_int_equal(pongs(c, 0), 1);
+  assert_false(is_work_left(c));
+}
+
+static void a_look_that_brings_more_is_followed_by_another_for_a_while(void **state) {
+  struct connections *c = *state;
+  c->group.worker.awaits_sync = true;
+  for (unsigned who = 0; who < 4; who++) connect_peer(c, who);
+  for (unsigned who = 0; who < 3; who++) {
+    say_appending(c, who);
+    end_turn(c);
+    assert_int_equal(pongs(c, 0), 0);
+  }
+  number_clock.now_ns += TURN_AWAITS_NS;
+  say_appending(c, 3);
+  end_turn(c);
+  for (unsigned who = 0; who < 4; who++) assert_int_equal(pongs(c, who), 1);
+  assert_false(is_work_left(c));
+}
+
+static void what_did_not_arrive_is_not_waited_for(void **state) {
+  struct connections *c = *state;
+  c->group.worker.awaits_sync = true;
+  connect_peer(c, 0);
+  say_appending(c, 0);
+  end_turn(c);
+  c->group.looked_appends = ++c->group.worker.appends; /* the end of that turn appended */
+  say_pings(c, 0, 1);                                  /* and this one does not append */
+  end_turn(c);
+  assert_int_equal(pongs(c, 0), 2);
+}
+
+static void who_leaves_does_not_look_again(void **state) {
+  struct connections *c = *state;
+  c->group.worker.awaits_sync = true;
+  connect_peer(c, 0);
+  say_appending(c, 0);
+  turn_end(&c->group, true);
+  assert_int_equal(pongs(c, 0), 1);
+}
+
+/* What was appended by a client that has gone is committed all the same. */
+static void a_loop_does_not_sleep_before_the_commit(void **state) {
+  struct connections *c = *state;
+  c->group.worker.awaits_sync = true;
+  connect_peer(c, 0);
+  say_appending(c, 0);
+  end_turn(c);
+  peer_end(&c->peer[0], -1);
+  assert_true(is_work_left(c));
+  end_turns(c);
+  assert_int_equal(c->group.looked_appends, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_share_is_512_commands),
@@ -227,6 +301,11 @@ int main(void) {
       TEST(waiters_have_a_budget_and_keep_their_order),
       TEST(a_deadline_is_met_at_the_end_of_a_turn),
       TEST(a_wrong_password_is_told_a_second_later),
+      TEST(what_was_appended_waits_for_one_more_look),
+      TEST(a_look_that_brings_more_is_followed_by_another_for_a_while),
+      TEST(what_did_not_arrive_is_not_waited_for),
+      TEST(who_leaves_does_not_look_again),
+      TEST(a_loop_does_not_sleep_before_the_commit),
   };
   return cmocka_run_group_tests_name("turn", tests, NULL, NULL);
 }
