@@ -58,7 +58,7 @@ LDFLAGS_limit := -Wl,--wrap=_cmocka_run_group_tests
 PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
 
-.PHONY: help run all test test-clients check threads asan ubsan tsan valgrind fuzz format install clean \
+.PHONY: help run all test test-clients check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units model-mutants \
         shortage shortage-long explore explore-long built-ahead system-and-threads rest-of-system threads-and-journal
 
@@ -79,12 +79,13 @@ programs: $(PROGRAMS)
 
 test: need-test ## get what is missing, build, pass every test (under 20 minutes on 2 cores)
 	@$(MAKE) --no-print-directory programs units $(SHORTAGE) check
-	@(nice $(MAKE) --no-print-directory built-ahead; $(IDLE) $(MAKE) --no-print-directory crash-states) >$(call log,beside) 2>&1 & beside=$$!; \
+	@(nice $(MAKE) --no-print-directory built-ahead; for part in crash-states asan-units fuzz-corpus; do \
+	    $(IDLE) $(MAKE) --no-print-directory $$part || exit 1; done) >$(call log,beside) 2>&1 & beside=$$!; \
 	trap "kill $$beside 2>/dev/null" EXIT; \
 	for part in runners unit explore shortage model model-mutants wire docs system-and-threads examples client-test c-examples-test; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done; \
-	wait $$beside || { cat $(call log,beside); exit 1; }; grep -a "crash\|states" $(call log,beside); \
-	for part in asan tsan fuzz-corpus; do $(MAKE) --no-print-directory $$part || exit 1; done
+	wait $$beside || { cat $(call log,beside); exit 1; }; grep -av "^  CC \|^  LD " $(call log,beside); \
+	for part in asan-wire tsan; do $(MAKE) --no-print-directory $$part || exit 1; done
 	@echo "all tests passed"
 
 # A line that calls make runs under `make -n` too: there it takes no log from a run beside it, and does not wait for idle
@@ -94,8 +95,8 @@ log = $(if $(DRY),/dev/null,build/$(1).log)
 # Only with what nobody else wants of the processors: tests beside it look at times.
 IDLE := $(if $(DRY),,$(shell chrt --idle 0 true 2>/dev/null && echo chrt --idle 0 || echo nice -n 19))
 
-# What the last parts of `test` need, compiled while the others mostly wait. If it fails, those parts say why. The states
-# of the journal after a power cut follow: they need no clock.
+# What the last parts of `test` need, compiled while the others mostly wait. If it fails, those parts say why. What needs no
+# clock follows: the states of the journal after a power cut, units under a sanitizer, fuzzers.
 built-ahead:
 	@$(MAKE) --no-print-directory MODE=asan $(ASAN_BUILT)
 	@$(MAKE) --no-print-directory MODE=tsan $(TSAN_BUILT)
@@ -169,12 +170,17 @@ test-clients: need-test ## the Redis clients that people use, from Debian and np
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/clients/run.py $(CLIENT_TEST_FLAGS)
 
 ASAN_BUILT := programs units build/asan/tests/shortage/shortage
-asan tsan: SANITIZED = tests/sanitized "build/$@/idem-server --version"
+asan-units asan-wire: SANITIZED = tests/sanitized "build/asan/idem-server --version"
 asan: ## units, shortage, model and transcripts under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory asan-units
+	@$(MAKE) --no-print-directory asan-wire
+asan-units:
 	@$(MAKE) --no-print-directory MODE=asan $(ASAN_BUILT)
 	@$(SANITIZED) tests/run-units $(patsubst $(B)/%,build/asan/%,$(UNITS))
 	@for loops in 1 4; do $(SANITIZED) build/asan/tests/shortage/shortage --loops $$loops --step 101 || exit 1; done
 	@tests/limited $(SANITIZED) build/asan/tests/test_model --steps 200000
+asan-wire:
+	@$(MAKE) --no-print-directory MODE=asan programs
 	@IDEM_SERVER=build/asan/idem-server $(SANITIZED) $(PYTHON) tests/wire/run.py
 ubsan: ## units and model under UBSan alone
 	@$(MAKE) --no-print-directory MODE=ubsan programs units
@@ -184,6 +190,7 @@ TSAN_UNITS := $(addprefix build/tsan/tests/test_,$(filter $(patsubst tests/unit/
 TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py \
                tests/system/test_fairness.py))) test_strangers.WrongPasswords
 TSAN_BUILT = programs $(TSAN_UNITS) build/tsan/tests/shortage/shortage
+tsan: SANITIZED = tests/sanitized "build/tsan/idem-server --version"
 tsan: ## what threads share, under ThreadSanitizer: units, shortage, transcripts and interleavings with four loops
 	@$(MAKE) --no-print-directory MODE=tsan $(TSAN_BUILT)
 	@rm -f build/tsan/race.*
