@@ -9,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 
+import axes
 import durable
 import targets
 from servers import ROOT
@@ -193,7 +194,7 @@ def machine(options, servers):
     memory_kb = int(first_match("/proc/meminfo", r"^MemTotal:\s+(\d+)", "0"))
     commit = text_of(["git", "rev-parse", "HEAD"]) or "unknown"
     if text_of(["git", "status", "--porcelain", "--", "server", "proto", "bench", "Makefile",
-                ":!bench/RESULTS.md", f":!{CHARTS}"]):
+                ":!bench/RESULTS*.md", f":!{CHARTS}"]):
         commit += " with local changes"
     cpu = first_match("/proc/cpuinfo", r"^model name\s*:\s*(.+)$", platform.machine())
     if first_match("/proc/cpuinfo", r"^flags.*( hypervisor)", ""):
@@ -279,7 +280,7 @@ def results(options, servers, cells_of_axis, commands, charts):
         "Ratios and figures: median (lowest..highest round). `~`: the lowest or the highest would say "
         "otherwise.",
         "",
-        target_table(cells, True),
+        target_table(cells, options.axes == axes.AXES),
         "",
     ]
     for title, path in charts:

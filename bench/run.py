@@ -309,7 +309,8 @@ def parse_options(arguments):
     parser.add_argument("--continue", dest="continued", action="store_true",
                         help="go on from what is kept there")
     parser.add_argument("--write", action="store_true",
-                        help=f"write {RESULTS} and, with gnuplot, {render.CHARTS}")
+                        help=f"write {RESULTS} and, with gnuplot, {render.CHARTS}; of some axes "
+                             "only, a file beside it that is named after them")
     options = parser.parse_args(arguments)
     for cpu in (options.server_cpu, options.load_cpu):
         if cpu not in cpus:
@@ -346,11 +347,14 @@ def run_rounds(bench, options):
 
 
 def write_results(bench, options):
-    charts = render.write_charts(bench.cells_of_axis, note)
+    """Of some axes: in a file of their own, without charts."""
+    whole = options.axes == axes.AXES
+    name = RESULTS if whole else RESULTS.replace(".md", f"-{'-'.join(options.axes)}.md")
+    charts = render.write_charts(bench.cells_of_axis, note) if whole else []
     text = render.results(options, bench.servers, bench.cells_of_axis, bench.commands, charts)
-    with open(os.path.join(ROOT, RESULTS), "w", encoding="utf-8") as file:
+    with open(os.path.join(ROOT, name), "w", encoding="utf-8") as file:
         file.write(text)
-    note(f"wrote {RESULTS}")
+    note(f"wrote {name}")
 
 
 def run(options):
