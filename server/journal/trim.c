@@ -156,12 +156,11 @@ static int read_next(struct journal *journal, journal_visitor *visit, void *call
 /* Until it has taken long enough, or the segment ends. */
 static int read_slice(struct journal *journal, journal_visitor *visit, void *caller,
                       bool *finished) {
-  uint64_t began_ns = clock_monotonic_ns(), took_ns;
+  uint64_t end_ns = clock_monotonic_ns() + JOURNAL_SLICE_NS, began_ns = clock_thread_ns();
   int error;
-  do {
-    error = read_next(journal, visit, caller, finished);
-    took_ns = clock_monotonic_ns() - began_ns;
-  } while (error == 0 && !*finished && took_ns < JOURNAL_SLICE_NS);
+  do error = read_next(journal, visit, caller, finished);
+  while (error == 0 && !*finished && clock_monotonic_ns() < end_ns);
+  uint64_t took_ns = clock_thread_ns() - began_ns;
   state_lock(journal);
   if (took_ns > journal->counters.slice_max_ns) journal->counters.slice_max_ns = took_ns;
   state_unlock(journal);
