@@ -177,9 +177,13 @@ class Facts:
     """What was durable from when on, found by what a reply says."""
 
     def __init__(self, images):
-        self.found = {}
+        self.found, first = {}, {}
         for image in images:
-            for fact in self.facts_of(image):
+            facts = self.facts_of(image)
+            # Who deletes or releases a key for which a CLAIM waits hands it over: that is the only image.
+            if image.kind == RECORD and first.setdefault(image.key, image.token) != image.token:
+                facts.append(("absent", image.key.decode("latin-1")))
+            for fact in facts:
                 self.found[fact] = min(self.found.get(fact, NEVER), image.place)
 
     @staticmethod
