@@ -5,7 +5,6 @@
 #include "server/commands/deliver.h"
 #include "server/commands/inbox.h"
 #include "server/commands/incoming.h"
-#include "server/commands/journaling.h"
 #include "server/commands/shards.h"
 #include "server/commands/strangers.h"
 #include "server/commands/task.h"
