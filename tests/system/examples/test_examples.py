@@ -441,7 +441,8 @@ class Example:
         self.assertEqual(job.attempt, 2, "the next one is told that it is not the first")
         self.assertGreater(job.token, failing.token)
         job.answer()
-        self.assert_replays(self.send(self.pair[0]), later.result())
+        later = later.result()
+        self.assert_replays(self.send(self.pair[0]), later)
         self.assert_executions(2, 1)
 
     def test_a_view_that_did_nothing_lets_the_next_request_run(self):
