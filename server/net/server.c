@@ -259,8 +259,10 @@ static int open_journal(struct server *server, const struct options *options,
     snprintf(error, REFUSAL_BYTES, "cannot open the journal: out of memory");
     return RESTORING_REFUSED;
   }
-  const struct journal_hooks hooks = {
-      .context = server->trimming, .failed = trimming_failed, .head = trimming_head};
+  const struct journal_hooks hooks = {.context = server->trimming,
+                                      .failed = trimming_failed,
+                                      .unreadable = trimming_unreadable,
+                                      .head = trimming_head};
   int status = restoring_open(&server->restoring, options, &hooks, error);
   if (status == 0 && server->restoring.journal == NULL)
     log_line(server->log, LOG_LEVEL_NOTICE,
