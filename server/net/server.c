@@ -19,6 +19,7 @@
 #include "server/net/admit.h"
 #include "server/net/drain.h"
 #include "server/net/files.h"
+#include "server/net/recovery.h"
 #include "server/rules/rules.h"
 
 struct server {
@@ -29,6 +30,7 @@ struct server {
   struct drain drain;
   struct files files;
   struct restoring restoring;
+  struct notify notify;
   struct trimming *trimming;
   uv_signal_t terminate, interrupt; /* these three are the first loop's */
   uv_async_t stop;
@@ -253,15 +255,17 @@ static void fit_maxclients(struct server *server, struct options *options) {
 /* ---- the journal ---- */
 
 static int open_journal(struct server *server, const struct options *options,
-                        char error[REFUSAL_BYTES]) {
+                        struct recovery *recovery, char error[REFUSAL_BYTES]) {
   server->trimming = trimming_create(server->log);
   if (server->trimming == NULL) {
     snprintf(error, REFUSAL_BYTES, "cannot open the journal: out of memory");
     return RESTORING_REFUSED;
   }
-  const struct journal_hooks hooks = {
-      .context = server->trimming, .failed = trimming_failed, .head = trimming_head};
-  int status = restoring_open(&server->restoring, options, &hooks, error);
+  const struct restoring_calls calls = {
+      .hooks = {.context = server->trimming, .failed = trimming_failed, .head = trimming_head},
+      .steps = {.context = recovery, .next = recovery_step},
+  };
+  int status = restoring_open(&server->restoring, options, &calls, error);
   if (status == 0 && server->restoring.journal == NULL)
     log_line(server->log, LOG_LEVEL_NOTICE,
              "memory only: a restart forgets everything (dir keeps a journal)");
@@ -331,9 +335,10 @@ static int restore_keyspace_of(struct server *server, struct options *options,
   return 0;
 }
 
-/* Returns 0 or the exit status. */
-static int set_up(struct server *server, struct options *options, char error[REFUSAL_BYTES]) {
-  int status = open_journal(server, options, error);
+/* Returns 0, RESTORING_STOPPED or the exit status. */
+static int set_up(struct server *server, struct options *options, struct recovery *recovery,
+                  char error[REFUSAL_BYTES]) {
+  int status = open_journal(server, options, recovery, error);
   if (status == 0) status = restore_keyspace_of(server, options, error);
   if (status != 0) return status;
   server->instance.describe = conn_describe;
@@ -352,6 +357,7 @@ static int set_up(struct server *server, struct options *options, char error[REF
     snprintf(error, REFUSAL_BYTES, "cannot set up the event loop: %s", uv_strerror(result));
     return 1;
   }
+  recovery_tell(recovery);
   status = start_journal(server, error);
   if (status != 0) return status;
   return listener_open(&server->listener, error) ? 0 : 1;
@@ -367,11 +373,18 @@ struct server *server_create(struct options *options, struct log *log, int *stat
     return NULL;
   }
   server->log = log;
+  notify_open(&server->notify);
   listener_init(&server->listener, &server->instance, &server->loops);
-  *status = set_up(server, options, error);
-  if (*status == 0) return server;
-  server_destroy(server);
-  return NULL;
+  struct recovery recovery;
+  recovery_begin(&recovery, log, &server->notify);
+  *status = set_up(server, options, &recovery, error);
+  if (*status != 0) {
+    if (*status == RESTORING_STOPPED) *status = 0;
+    server_destroy(server);
+    server = NULL;
+  }
+  recovery_end(&recovery);
+  return server;
 }
 
 static void *run_in_thread(void *loop) {
@@ -423,6 +436,7 @@ void server_destroy(struct server *server) {
   if (keyspace != NULL) setup_instance_deinit(&server->instance);
   keyspace_destroy(keyspace);
   trimming_destroy(server->trimming);
+  notify_close(&server->notify);
   free(server);
 }
 
