@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/base/random.h"
 #include "server/commands/restoring.h"
@@ -61,6 +62,7 @@ static int serve(struct options *options) {
     log_line(&log, status == 0 ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "%s", error);
     if (status != 0) fprintf(stderr, "idem-server: %s\n", error);
     log_close(&log);
+    if (status == 0) _exit(0); /* see server_create */
     return status;
   }
   server_run(server);

@@ -320,7 +320,8 @@ static int restore_keyspace_of(struct server *server, struct options *options,
     status = RESTORING_REFUSED;
   }
   if (status != 0) {
-    keyspace_destroy(keyspace);
+    /* To free millions of keys takes as long as to read them: the process ends now. */
+    if (status != RESTORING_STOPPED) keyspace_destroy(keyspace);
     server->instance = (struct instance){0};
     return status;
   }
