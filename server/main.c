@@ -55,6 +55,7 @@ static int serve(struct options *options) {
             strerror(-result));
     return 1;
   }
+  log.format = (enum log_format)options->log_format;
   log_line(&log, LOG_LEVEL_NOTICE, "idem-server %s", IDEM_VERSION);
   int status = 0;
   struct server *server = server_create(options, &log, &status, error);

@@ -186,6 +186,7 @@ static const char *on_reconfigured(struct instance *instance, char error[REFUSAL
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
     engine_reconfigure(shard_engine(keyspace_shard(instance->keyspace, i)), &engine);
   instance->log->level = (enum log_level)instance->options->loglevel;
+  instance->log->format = (enum log_format)instance->options->log_format;
   set_up_connections(server_of(instance));
   delay_ends(server_of(instance));
   return NULL;
