@@ -20,6 +20,9 @@
 #include "server/net/drain.h"
 #include "server/net/files.h"
 #include "server/net/recovery.h"
+#include "server/net/reload.h"
+#include "server/net/signals.h"
+#include "server/net/watchdog.h"
 #include "server/rules/rules.h"
 
 struct server {
@@ -32,7 +35,8 @@ struct server {
   struct restoring restoring;
   struct notify notify;
   struct trimming *trimming;
-  uv_signal_t terminate, interrupt; /* these three are the first loop's */
+  struct watchdog watchdog;
+  struct signals signals; /* these two are the first loop's */
   uv_async_t stop;
   int64_t retention_ms, unknown_retention_ms; /* of the options, as the journal's ends have them */
   _Atomic bool ending;                        /* all loops have ended */
@@ -62,10 +66,18 @@ static void see_time(struct worker *worker) { conn_group_see_time(&loop_of(worke
 
 /* ---- the end ---- */
 
-static void on_signal(uv_signal_t *signal, int number) {
-  struct server *server = signal->data;
+static void end_by_signal(void *context, const char *name) {
+  struct server *server = context;
   gate_enter(&server->loops.loops[0]->gate);
-  drain_begin(&server->drain, number == SIGTERM ? "SIGTERM" : "SIGINT");
+  drain_begin(&server->drain, name);
+}
+
+static void reload_by_signal(void *context) {
+  struct server *server = context;
+  struct loop *loop = server->loops.loops[0];
+  gate_enter(&loop->gate);
+  const struct reload reload = {.worker = &loop->group.worker, .notify = &server->notify};
+  reload_all(&reload);
 }
 
 static void on_stop(uv_async_t *stop) {
@@ -206,8 +218,12 @@ static bool left_work(struct loop *loop) {
 
 static void on_cron(struct loop *loop) {
   struct server *server = loop->context;
+  const struct worker *worker = &loop->group.worker;
   drain_cron(&server->drain, loop);
-  if (loop->group.worker.number == 0) accept_resume(&server->listener.acceptor);
+  watchdog_note(&server->watchdog, worker->number, worker->monotonic_ms);
+  if (worker->number != 0) return;
+  accept_resume(&server->listener.acceptor);
+  watchdog_feed(&server->watchdog, worker->monotonic_ms);
 }
 
 static const struct loop_duties DUTIES = {
@@ -216,13 +232,11 @@ static const struct loop_duties DUTIES = {
 /* What only the first loop has: signals, and the call to stop. */
 static int open_handles(struct server *server) {
   uv_loop_t *uv = &server->loops.loops[0]->uv;
-  server->stop.data = server->terminate.data = server->interrupt.data = server;
+  const struct signals_calls calls = {
+      .end = end_by_signal, .reload = reload_by_signal, .context = server};
+  server->stop.data = server;
   int error = uv_async_init(uv, &server->stop, on_stop);
-  if (error == 0) error = uv_signal_init(uv, &server->terminate);
-  if (error == 0) error = uv_signal_init(uv, &server->interrupt);
-  if (error == 0) error = uv_signal_start(&server->terminate, on_signal, SIGTERM);
-  if (error == 0) error = uv_signal_start(&server->interrupt, on_signal, SIGINT);
-  return error;
+  return error != 0 ? error : signals_open(&server->signals, uv, &calls);
 }
 
 static int make_loops(struct server *server) {
@@ -238,6 +252,7 @@ static int make_loops(struct server *server) {
     if (error != 0) return error;
   }
   drain_init(&server->drain, &server->instance, &server->loops, &server->listener);
+  server->drain.notify = &server->notify;
   return open_handles(server);
 }
 
@@ -389,8 +404,11 @@ struct server *server_create(struct options *options, struct log *log, int *stat
   return server;
 }
 
-static void *run_in_thread(void *loop) {
+static void *run_in_thread(void *context) {
+  struct loop *loop = context;
+  struct server *server = loop->context;
   loop_run(loop);
+  watchdog_note(&server->watchdog, loop->group.worker.number, INT64_MAX);
   return NULL;
 }
 
@@ -406,6 +424,8 @@ static void ignore_late_signals(void) {
 
 void server_run(struct server *server) {
   struct loop_set *loops = &server->loops;
+  watchdog_init(&server->watchdog, &server->notify, loops->count,
+                (int64_t)(clock_monotonic_ns() / 1000000));
   unsigned started = 1;
   int error = 0;
   while (error == 0 && started < loops->count) {
@@ -419,11 +439,14 @@ void server_run(struct server *server) {
     server_stop(server);
   } else {
     listener_announce(&server->listener);
+    notify_send(&server->notify, "READY=1\nSTATUS=serving");
   }
   loop_run(loops->loops[0]);
   ignore_late_signals();
   for (unsigned i = 1; i < started; i++) pthread_join(loops->loops[i]->thread, NULL);
   drain_log_end(&server->drain);
+  /* The journal's last sync follows. */
+  notify_send(&server->notify, "EXTEND_TIMEOUT_USEC=%u\nSTATUS=ending", RECOVERY_EXTEND_US);
 }
 
 void server_destroy(struct server *server) {

@@ -68,7 +68,12 @@ static const struct options_row rows[] = {
      "Password for AUTH, only in a configuration file that no other user can read (chmod 600); "
      "\"\" means none."},
     {"requirepass-file", OPTIONS_ROW_PATH, AT(requirepass_file), 0, MAX_TEXT, "", 0, ACCESS,
-     "File whose first line is the password; no other user may be able to read it."},
+     "File whose first line is the password, read again on SIGHUP; no other user may be able to read "
+     "it."},
+    {"requirepass-file-mode", OPTIONS_ROW_READERS, AT(requirepass_file_mode),
+     OPTIONS_FILE_MODE_PRIVATE, OPTIONS_FILE_MODE_ANY, "private", 0, ACCESS,
+     "any: other users may read requirepass-file, but not write it. Below $CREDENTIALS_DIRECTORY and "
+     "/run/secrets they may in any case."},
     {"insecure", OPTIONS_ROW_YES_NO, AT(insecure), 0, 1, "no", 0, ACCESS,
      "Listen without a password on addresses that other machines can reach."},
 

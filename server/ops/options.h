@@ -45,6 +45,7 @@ struct options {
   bool insecure;          /* allows an address that other machines reach without a password */
   char *requirepass;      /* secret: never on the command line, never shown */
   char *requirepass_file; /* path of a file that holds the password */
+  int64_t requirepass_file_mode; /* enum options_file_mode */
   /* limits of a connection */
   /* Bytes of replies that may wait for one client; above it no more of its commands are read, and
    * a subscriber is closed. */

@@ -188,6 +188,7 @@ static const char *const defaults[][2] = {
     {"insecure", "no"},
     {"requirepass", ""},
     {"requirepass-file", ""},
+    {"requirepass-file-mode", "private"},
     {"client-output-limit", "67108864"},
     {"client-output-total", "1073741824"},
     {"client-output-timeout", "60000"},
