@@ -19,7 +19,14 @@ enum metric_kind {
   METRIC_TEXT     /* to be read, not measured: only INFO shows it */
 };
 
-enum metric_unit { METRIC_NO_UNIT, METRIC_BYTES, METRIC_SECONDS, METRIC_RATIO };
+enum metric_unit {
+  METRIC_NO_UNIT,
+  METRIC_BYTES,
+  METRIC_SECONDS,
+  METRIC_MILLISECONDS, /* /metrics shows these two in seconds */
+  METRIC_MICROSECONDS,
+  METRIC_RATIO
+};
 
 enum metric_type {
   METRIC_TYPE_FIXED, /* no field: the row has the value */
@@ -35,9 +42,11 @@ struct metric {
   enum metric_kind kind;
   enum metric_unit unit;
   const char *help;      /* a sentence */
-  enum metric_type type; /* these three by one of the macros below */
+  enum metric_type type; /* these by one of the macros below */
   size_t offset;         /* of the field in the struct of figures */
   const char *fixed;
+  const char *family; /* name in /metrics, without prefix, unit and _total; NULL: the same */
+  const char *labels; /* there, as in: kind="absent"; NULL: none */
 };
 
 /* clang-format off */
@@ -50,12 +59,18 @@ struct metric {
 /* clang-format on */
 
 /* A field of the struct of figures, of one of these types; another one does not compile. */
-#define METRIC_FIELD(type, field) METRIC_TYPE_OF(((type *)0)->field), offsetof(type, field), NULL
+#define METRIC_FIELD(type, field) \
+  METRIC_TYPE_OF(((type *)0)->field), offsetof(type, field), NULL, NULL, NULL
+/* The same, of another family in /metrics, with these labels. */
+#define METRIC_FIELD_AS(type, field, family, labels) \
+  METRIC_TYPE_OF(((type *)0)->field), offsetof(type, field), NULL, family, labels
 /* A number of bytes (uint64_t), as people read it. */
-#define METRIC_HUMAN(type, field) \
-  _Generic(((type *)0)->field, uint64_t : METRIC_TYPE_HUMAN), offsetof(type, field), NULL
+#define METRIC_HUMAN(type, field)       \
+  _Generic(((type *)0)->field, uint64_t \
+           : METRIC_TYPE_HUMAN),        \
+      offsetof(type, field), NULL, NULL, NULL
 /* Always the same text: what tools that know Redis look for. */
-#define METRIC_FIXED(text) METRIC_TYPE_FIXED, 0, text
+#define METRIC_FIXED(text) METRIC_TYPE_FIXED, 0, text, NULL, NULL
 #define METRIC_END \
   { .name = NULL }
 
