@@ -225,6 +225,9 @@ fuzz-corpus: fuzz
 # ---- the load generator, floors, runs ----
 -include bench/bench.mk
 
+# ---- Debian packages, the unit, installation ----
+-include server/deploy/deploy.mk
+
 # ---- the journal and power cuts ----
 -include tests/crash/crash.mk
 -include tests/journal/journal.mk
@@ -232,11 +235,8 @@ fuzz-corpus: fuzz
 format: ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
-install: all ## into DESTDIR/PREFIX (/usr/local)
-	@$(MAKE) --no-print-directory client-install
-	install -D -m 755 build/release/idem-server $(DESTDIR)$(PREFIX)/bin/idem-server
-	install -D -m 644 server/README.md $(DESTDIR)$(PREFIX)/share/doc/idem/server.md
-	install -D -m 644 proto/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/idem/protocol.md
+install: all ## into DESTDIR/PREFIX (/usr/local), with a systemd unit, configuration and manual
+	@$(MAKE) --no-print-directory client-install server-install unit-install
 
 clean: ## remove build/, but for the journal of `make run` in build/data
 	@for each in build/*; do case $$each in build/data*) ;; *) rm -rf "$$each" ;; esac; done
