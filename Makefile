@@ -73,7 +73,7 @@ run: need-build ## get what is missing, build, start the server on 127.0.0.1:433
 	@exec server/run build/release/idem-server $(PORT) $(DATA)
 
 all: need-client ## get what is missing, build the server, libidem and idem-once
-	@$(MAKE) --no-print-directory programs client-libraries $(B)/idem-once
+	@$(MAKE) --no-print-directory built-to-install
 
 programs: $(PROGRAMS)
 
@@ -172,7 +172,7 @@ test-clients: need-test ## the Redis clients that people use, from Debian and np
 # Packages, the unit, a browser, prometheus: what `make test` does not install. --strict as above.
 OPS_TEST_FLAGS ?= --strict
 test-ops: need-test ## deployment and insight, with what Debian and npm have for it (under 5 minutes)
-	@$(MAKE) --no-print-directory programs client-libraries $(B)/idem-once
+	@$(MAKE) --no-print-directory built-to-install
 	@IDEM_SERVER=$(B)/idem-server IDEM_BUILD=$(B) $(PYTHON) tests/ops/run.py $(OPS_TEST_FLAGS)
 
 ASAN_BUILT := programs units build/asan/tests/shortage/shortage

@@ -149,7 +149,7 @@ def run_test(name, may_install):
 
 def shown(said):
     """What a test measured, and what it says of itself."""
-    return "".join(f"    {line}\n" for line in said.splitlines() if line.startswith(("measured:", "# ")))
+    return "".join(f"    {line}\n" for line in re.findall(r"measured: .*|^# .*", said, re.M))
 
 
 # ---- all ----
