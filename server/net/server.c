@@ -19,6 +19,7 @@
 #include "server/net/admit.h"
 #include "server/net/drain.h"
 #include "server/net/files.h"
+#include "server/net/http.h"
 #include "server/rules/rules.h"
 
 struct server {
@@ -28,6 +29,7 @@ struct server {
   struct listener listener;
   struct drain drain;
   struct files files;
+  struct http *http; /* NULL: http-port is off */
   struct restoring restoring;
   struct trimming *trimming;
   uv_signal_t terminate, interrupt; /* these three are the first loop's */
@@ -194,17 +196,21 @@ static const char *on_reconfigured(struct instance *instance, char error[REFUSAL
 static void end_turn(struct loop *loop) {
   struct server *server = loop->context;
   drain_end_turn(&server->drain, loop);
+  if (loop->group.worker.number == 0) http_turn(server->http);
 }
 
 static bool left_work(struct loop *loop) {
   struct server *server = loop->context;
-  return drain_left_work(&server->drain, loop);
+  return drain_left_work(&server->drain, loop) ||
+         (loop->group.worker.number == 0 && http_left_work(server->http));
 }
 
 static void on_cron(struct loop *loop) {
   struct server *server = loop->context;
   drain_cron(&server->drain, loop);
-  if (loop->group.worker.number == 0) accept_resume(&server->listener.acceptor);
+  if (loop->group.worker.number != 0) return;
+  accept_resume(&server->listener.acceptor);
+  http_cron(server->http);
 }
 
 static const struct loop_duties DUTIES = {
@@ -333,6 +339,8 @@ static int restore_keyspace_of(struct server *server, struct options *options,
 
 /* Returns 0 or the exit status. */
 static int set_up(struct server *server, struct options *options, char error[REFUSAL_BYTES]) {
+  if (!http_open(&server->http, options, server->log, error)) return 1;
+  server->files.others = server->http != NULL ? HTTP_DESCRIPTORS : 0;
   int status = open_journal(server, options, error);
   if (status == 0) status = restore_keyspace_of(server, options, error);
   if (status != 0) return status;
@@ -354,7 +362,11 @@ static int set_up(struct server *server, struct options *options, char error[REF
   }
   status = start_journal(server, error);
   if (status != 0) return status;
-  return listener_open(&server->listener, error) ? 0 : 1;
+  if (!listener_open(&server->listener, error)) return 1;
+  result = http_attach(server->http, server->loops.loops[0]);
+  if (result == 0) return 0;
+  snprintf(error, REFUSAL_BYTES, "cannot open http-port: %s", uv_strerror(result));
+  return 1;
 }
 
 struct server *server_create(struct options *options, struct log *log, int *status,
@@ -416,6 +428,7 @@ void server_destroy(struct server *server) {
   struct loop_set *loops = &server->loops;
   atomic_store(&server->ending, true);
   listener_close(&server->listener);
+  http_close(server->http);
   for (unsigned i = 0; i < loops->count; i++) loop_close_connections(loops->loops[i]);
   restoring_close(&server->restoring);
   loop_set_deinit(loops);
