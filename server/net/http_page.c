@@ -390,10 +390,10 @@ static void put_memory(struct http_text *text, const struct memory_metrics *memo
     double share = (double)memory->used_bytes / (double)memory->limit_bytes;
     double width = share < 1 ? share * 100 : 100;
     http_text_print(text,
-                    "<p class=\"rate\"><b>%.0f %%</b> of maxmemory</p><svg class=\"meter%s\" "
+                    "<p class=\"rate\"><b>%.*f %%</b> of maxmemory</p><svg class=\"meter%s\" "
                     "viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><path "
                     "class=\"base\" d=\"M0 2H100\"/><path class=\"area\" d=\"M0 2H%.1f\"/></svg>",
-                    share * 100, share > 0.9 ? " bad" : "", width);
+                    share < 0.1 ? 1 : 0, share * 100, share > 0.9 ? " bad" : "", width);
   }
   http_text_put(text, "<dl class=\"list\">");
   put_bytes_fact(text, "Used for keys and responses", memory->used_bytes);

@@ -80,7 +80,10 @@ const char *const http_style_css =
     "details li>span{display:block}\n"
     ".run{display:block;background:var(--bg);border:1px solid var(--line);border-radius:6px;"
     "padding:.35rem .7rem;margin-top:.2rem;user-select:all}\n"
-    "table{width:100%;border-collapse:collapse}\n"
+    "table{width:100%;border-collapse:collapse;table-layout:fixed}\n"
+    "thead th:first-child{width:34%}\n"
+    "thead th.n{width:11%}\n"
+    "thead th.n:nth-child(-n+3){width:14%}\n"
     "caption{text-align:left;padding-bottom:.6rem}\n"
     "th,td{text-align:left;vertical-align:baseline;padding:.42rem .75rem .42rem 0;"
     "border-bottom:1px solid var(--line);font-weight:400}\n"
@@ -195,6 +198,6 @@ const char *const http_style_script =
 const char *const http_style_policy =
     "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; "
-    "style-src 'sha256-p1/G4JJ4wg39PyrCc8p1ycD9c7FHaTknvbDiXtOI+AQ='; "
+    "style-src 'sha256-HHfVfdBEjplQrQpPmSmBZ5hr+BP30WnE8SL/rWwzc/M='; "
     "script-src 'sha256-xxfXUPtActVA22EEWPcq+3k1afKplc+GAKpl0TxiI6E='";
 /* clang-format on */
