@@ -29,7 +29,8 @@
 
 /* ---- start: open, look at the newest head, recover, start ---- */
 
-/* Reads which segments there are and the newest batch. error: why not. */
+/* Reads which segments there are and the newest batch. error: why not. options->steps hears of this
+ * and of journal_recover, and may end them. */
 enum journal_result journal_open(const struct journal_options *options, struct journal **journal,
                                  char error[JOURNAL_ERROR_BYTES]);
 /* The log is new: there is no head, and nothing to recover. */

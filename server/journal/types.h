@@ -61,12 +61,27 @@ struct journal_hooks {
   struct span (*head)(void *context, void *caller, int64_t *as_of_ms);
 };
 
+/* How far a recovery has come, in bytes of the log. whole: 0 while the newest segment is looked at,
+ * before it is known how much there is. */
+struct journal_step {
+  uint64_t done, whole;
+};
+/* Called by journal_open and journal_recover after every JOURNAL_STEP_BYTES, a few milliseconds, so
+ * that a long start can see to other things; a larger batch is one piece. false: it is to end, with
+ * JOURNAL_STOPPED. */
+struct journal_steps {
+  bool (*next)(void *context, struct journal_step step); /* NULL: none */
+  void *context;
+};
+#define JOURNAL_STEP_BYTES (256u << 10)
+
 struct journal_options {
   struct journal_files *files; /* borrowed */
   enum journal_sync sync;
   uint64_t segment_bytes;      /* JOURNAL_SEGMENT_BYTES; smaller in tests */
   const unsigned char *log_id; /* 16 random bytes, for a new log */
   struct journal_hooks hooks;
+  struct journal_steps steps;
   bool helper; /* false: no thread; tests call journal_help themselves */
 };
 
@@ -74,6 +89,7 @@ enum journal_result {
   JOURNAL_OK,
   JOURNAL_REFUSED, /* no memory, no permission, no room, an I/O error: nothing was changed */
   JOURNAL_CORRUPT, /* rotten, a segment is missing, or of a newer version: nothing was changed */
+  JOURNAL_STOPPED, /* by journal_steps: nothing was changed */
 };
 
 struct journal_batch {

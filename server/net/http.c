@@ -14,8 +14,9 @@ static int64_t now_ms(void) { return (int64_t)(clock_monotonic_ns() / 1000000); 
 
 /* ---- before there is a loop ---- */
 
-void http_work(struct http *http) {
+void http_work(struct http *http, unsigned per_cent) {
   if (http == NULL) return;
+  http->restored_per_cent = per_cent;
   int64_t time_ms = now_ms();
   for (unsigned i = 0; i < http->sockets.count; i++)
     http_conns_accept(http, http->sockets.fds[i], time_ms);

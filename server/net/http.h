@@ -38,8 +38,9 @@ bool http_open(struct http **http, const struct options *options, struct log *lo
 /* Frees it and closes its connections; the loop's thread has ended, or is the caller's. */
 void http_close(struct http *http);
 
-/* Takes and answers what has arrived, without waiting: call it often while there is no loop. */
-void http_work(struct http *http);
+/* Takes and answers what has arrived, without waiting: call it often while there is no loop.
+ * per_cent: of the journal, that is restored. */
+void http_work(struct http *http, unsigned per_cent);
 /* The loop is the first one, with all that it serves; it drives the port from here on. 0, or a
  * libuv error. */
 int http_attach(struct http *http, struct loop *loop);

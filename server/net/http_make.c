@@ -50,7 +50,7 @@ static bool write_metrics(struct http *http, char **bytes, size_t *len) {
 static bool write_view(struct http *http, const struct http_view *view, char **bytes, size_t *len) {
   struct http_text text = {0};
   if (http->loop == NULL) {
-    http_page_write_recovering(&text);
+    http_page_write_recovering(&text, http->restored_per_cent);
   } else if (view->path == HTTP_PAGE) {
     const struct http_shown shown = shown_of(http, view);
     http_page_write(&text, &shown);

@@ -456,12 +456,14 @@ void http_page_write(struct http_text *text, const struct http_shown *shown) {
   put_foot(text);
 }
 
-void http_page_write_recovering(struct http_text *text) {
+void http_page_write_recovering(struct http_text *text, unsigned per_cent) {
   put_head(text, 0);
   put_state(text, "recovering");
-  http_text_put(text,
-                "</div><p id=\"live\"><a href=\"/\">Refresh</a></p></div></header>\n"
-                "<main id=\"main\" tabindex=\"-1\"><div class=\"wide\"><h2>Not yet</h2><p>The "
-                "server reads its journal. Claims are shown when it serves.</p></div></main>\n");
+  http_text_print(text,
+                  "</div><p id=\"live\"><a href=\"/\">Refresh</a></p></div></header>\n"
+                  "<main id=\"main\" tabindex=\"-1\"><div class=\"wide\"><h2>Not yet</h2><p>The "
+                  "server reads its journal, and has read %u %% of it. Claims are shown when it "
+                  "serves.</p></div></main>\n",
+                  per_cent);
   put_foot(text);
 }

@@ -15,6 +15,6 @@
 
 void http_page_write(struct http_text *text, const struct http_shown *shown);
 /* The same while there is nothing to show yet. */
-void http_page_write_recovering(struct http_text *text);
+void http_page_write_recovering(struct http_text *text, unsigned per_cent);
 
 #endif

@@ -1,6 +1,7 @@
 /* http_serve.c - see http_serve.h. */
 #include "server/net/http_serve.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -173,20 +174,26 @@ static enum MHD_Result wait_for_answer(struct http *http, struct http_conn *conn
   return MHD_YES;
 }
 
+static enum MHD_Result say_recovering(struct http *http, struct http_conn *conn,
+                                      enum http_path path) {
+  char text[64];
+  snprintf(text, sizeof text, "recovering: %u %% of the journal is read\n",
+           http->restored_per_cent);
+  return say(http, conn, path, 503, text);
+}
+
 static enum MHD_Result say_ready(struct http *http, struct http_conn *conn) {
-  const char *state = http_serve_state(http);
-  if (strcmp(state, "serving") == 0) return say(http, conn, HTTP_READYZ, 200, "ready\n");
-  return say(http, conn, HTTP_READYZ, 503,
-             state[0] == 'd' ? "draining: nothing new is granted\n"
-                             : "recovering: the journal is being read\n");
+  if (http->loop == NULL) return say_recovering(http, conn, HTTP_READYZ);
+  if (strcmp(http_serve_state(http), "serving") == 0)
+    return say(http, conn, HTTP_READYZ, 200, "ready\n");
+  return say(http, conn, HTTP_READYZ, 503, "draining: nothing new is granted\n");
 }
 
 static enum MHD_Result answer(struct http *http, struct http_conn *conn, const char *url) {
   enum http_path path = http_count_path(url);
   if (path == HTTP_HEALTHZ) return say(http, conn, path, 200, "ok\n");
   if (path == HTTP_READYZ) return say_ready(http, conn);
-  if (path != HTTP_PAGE && http->loop == NULL)
-    return say(http, conn, path, 503, "recovering: the journal is being read\n");
+  if (path != HTTP_PAGE && http->loop == NULL) return say_recovering(http, conn, path);
   return wait_for_answer(http, conn, path);
 }
 

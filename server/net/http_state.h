@@ -55,7 +55,8 @@ enum http_gathering { HTTP_NOTHING, HTTP_GATHERS, HTTP_GATHERED };
 struct http {
   const struct options *options;
   struct log *log;
-  struct loop *loop; /* the first; NULL: there is none yet, nothing is restored */
+  struct loop *loop;          /* the first; NULL: there is none yet, nothing is restored */
+  unsigned restored_per_cent; /* of the journal, while there is no loop */
   struct MHD_Daemon *daemon;
   struct http_sockets sockets;
   uv_poll_t polls[HTTP_SOCKETS_MAX], ready; /* of the sockets; of the library's epoll */

@@ -54,6 +54,13 @@ static const char *const sync_words[] = {[OPTIONS_APPENDFSYNC_ALWAYS] = "always"
                                          [OPTIONS_APPENDFSYNC_NO] = "no",
                                          NULL};
 
+static const char *const format_words[] = {
+    [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL};
+
+static const char *const readers_words[] = {[OPTIONS_FILE_MODE_PRIVATE] = "private",
+                                            [OPTIONS_FILE_MODE_ANY] = "any",
+                                            NULL};
+
 static const struct kind {
   const char *hint;
   const struct unit *units; /* NULL: not a scaled number */
@@ -73,6 +80,8 @@ static const struct kind {
     [OPTIONS_ROW_LEVEL] = {"LEVEL", NULL, "", "", level_words},
     [OPTIONS_ROW_KEEP] = {"yes|no|auto", NULL, "", "", keep_words},
     [OPTIONS_ROW_SYNC] = {"HOW", NULL, "", "", sync_words},
+    [OPTIONS_ROW_FORMAT] = {"text|json", NULL, "", "", format_words},
+    [OPTIONS_ROW_READERS] = {"WHO", NULL, "", "", readers_words},
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
@@ -192,7 +201,9 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
     case OPTIONS_ROW_YES_NO: return parse_yes_no(text, number);
     case OPTIONS_ROW_LEVEL:
     case OPTIONS_ROW_KEEP:
-    case OPTIONS_ROW_SYNC: return parse_word(kinds[row->kind].words, text, number);
+    case OPTIONS_ROW_SYNC:
+    case OPTIONS_ROW_FORMAT:
+    case OPTIONS_ROW_READERS: return parse_word(kinds[row->kind].words, text, number);
     case OPTIONS_ROW_MODE:
       if (!parse_octal(text, number)) return false;
       break;
