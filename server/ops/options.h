@@ -46,6 +46,11 @@ struct options {
   char *requirepass;      /* secret: never on the command line, never shown */
   char *requirepass_file; /* path of a file that holds the password */
   int64_t requirepass_file_mode; /* enum options_file_mode */
+  /* HTTP port */
+  int64_t http_port; /* 0: none */
+  char *http_bind;   /* addresses (options_bind.h) */
+  char *http_hosts;  /* names in Host, with blanks between them */
+  bool http_keys;    /* shows whole keys to other machines */
   /* limits of a connection */
   /* Bytes of replies that may wait for one client; above it no more of its commands are read, and
    * a subscriber is closed. */
