@@ -194,6 +194,7 @@ static const char *const defaults[][2] = {
     {"requirepass-file", ""},
     {"aclfile", ""},
     {"acllog-max-len", "128"},
+    {"requirepass-file-mode", "private"},
     {"client-output-limit", "67108864"},
     {"client-output-total", "1073741824"},
     {"client-output-timeout", "60000"},
@@ -223,6 +224,7 @@ static const char *const defaults[][2] = {
     {"appendfsync", "always"},
     {"segment-size", "67108864"},
     {"loglevel", "notice"},
+    {"log-format", "text"},
     {"slowlog-log-slower-than", "10000"},
     {"slowlog-max-len", "128"},
     {"enable-debug-command", "no"},
@@ -302,7 +304,7 @@ static void test_every_number_is_bounded(void **state) {
     assert_false(row_takes(row, row->max + 1));
     assert_false(row_takes(row, INT64_MAX));
   }
-  assert_int_equal(numbers, 34);
+  assert_int_equal(numbers, 36);
 }
 
 static void test_caps_of_the_contract(void **state) {
@@ -360,6 +362,7 @@ static void test_units(void **state) {
       {"--loglevel Debug", "loglevel", "debug"},
       {"--loglevel verbose", "loglevel", "verbose"},
       {"--loglevel warning", "loglevel", "warning"},
+      {"--log-format json", "log-format", "json"},
   };
   for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
     assert_line_gives(good[i][0], good[i][1], good[i][2]);
@@ -392,6 +395,7 @@ static void test_bad_values_name_the_right_ones(void **state) {
       {"--insecure 1", "'1' for insecure", "yes or no"},
       {"--insecure true", "'true' for insecure", "yes or no"},
       {"--loglevel loud", "'loud' for loglevel", "debug, verbose, notice or warning"},
+      {"--log-format xml", "'xml' for log-format", "text or json"},
       {"--bind localhost", "'localhost' for bind", "names are not looked up"},
       {"--bind 127.1", "'127.1' for bind", "127.0.0.1"},
       {"--bind 127.0.0.1:80", "'127.0.0.1:80'", "numeric"},
@@ -853,6 +857,7 @@ static const char *const live[] = {
     "waiters-per-key",
     "waiters-total",
     "loglevel",
+    "log-format",
     "drain-timeout",
     "requirepass",
     "requirepass-file",
