@@ -257,6 +257,12 @@ bool accounts_load_file(const struct accounts_change *change, char error[REFUSAL
   return done;
 }
 
+/* Who sets a new password stays, as if it had shown that one. */
+static void adopt(struct session *caller, const struct user *user) {
+  if (caller == NULL || caller->user != user || user_keeps(user, caller->password)) return;
+  if (user->on && user->password_count > 0) caller->password = user->passwords[0].id;
+}
+
 bool accounts_set_password(const struct accounts_change *change) {
   struct instance *instance = change->worker->instance;
   struct user *initial = instance->users->initial, *user = user_copy(initial);
@@ -266,8 +272,7 @@ bool accounts_set_password(const struct accounts_change *change) {
   }
   user_exchange(initial, user);
   user_destroy(user);
-  if (change->caller != NULL && change->caller->user == initial && initial->password_count > 0)
-    change->caller->password = initial->passwords[0].id;
+  adopt(change->caller, initial);
   review_all(change);
   return true;
 }

@@ -69,12 +69,7 @@ static bool add_digest(struct rule *rule, const struct digest *digest) {
   if (place_of(user, digest) < user->password_count) return true;
   if (user->password_count == USER_PASSWORDS_MAX)
     return refusal_write(rule->error, "A user may have %u passwords", USER_PASSWORDS_MAX);
-  struct user_password *all =
-      realloc(user->passwords, (user->password_count + 1) * sizeof *user->passwords);
-  if (all == NULL) return refuse_memory(rule);
-  user->passwords = all;
-  all[user->password_count++] = (struct user_password){*digest, USER_NO_PASSWORD};
-  return true;
+  return user_add_password(user, digest) || refuse_memory(rule);
 }
 
 static bool remove_digest(struct rule *rule, const struct digest *digest) {

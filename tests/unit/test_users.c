@@ -392,6 +392,20 @@ static void a_session_stays_as_long_as_its_password(void **state) {
   user_destroy(user);
 }
 
+/* Of a user that was never exchanged: as a file, or the first SETUSER, makes it. */
+static void a_new_users_passwords_have_ids(void **state) {
+  struct user *user = made_by(*state, "on >one >two");
+  uint8_t one = 0, two = 0;
+  assert_true(user_knows_password(user, SPAN_LITERAL("one"), &one));
+  assert_true(user_knows_password(user, SPAN_LITERAL("two"), &two));
+  assert_int_not_equal(one, USER_NO_PASSWORD);
+  assert_int_not_equal(two, USER_NO_PASSWORD);
+  assert_int_not_equal(one, two);
+  change(*state, user, ">three");
+  assert_true(user_keeps(user, one));
+  user_destroy(user);
+}
+
 static void lost_keys_are_noted(void **state) {
   static const struct {
     const char *before, *change;
@@ -728,6 +742,7 @@ int main(void) {
       TEST(patterns_are_globs),
       TEST(each_password_lets_in),
       TEST(a_session_stays_as_long_as_its_password),
+      TEST(a_new_users_passwords_have_ids),
       TEST(lost_keys_are_noted),
       TEST(random_rules_do_what_a_model_says),
       TEST(users_are_found_by_name),
