@@ -78,7 +78,6 @@ static inline bool user_allows_command(const struct user *user, size_t row) {
   return (user->commands[row / 64] >> (row % 64) & 1) != 0;
 }
 static inline bool user_allows_all_keys(const struct user *user) { return user->keys.any; }
-static inline bool user_allows_all_channels(const struct user *user) { return user->channels.any; }
 
 /* Whether a pattern of the user matches the key. Costs at most the sum of its patterns' lengths
  * times the key's. */

@@ -10,10 +10,13 @@
 #include <string.h>
 
 #include "server/commands/accounts.h"
+#include "server/commands/command_table.h"
 #include "server/ops/acl_file.h"
 #include "server/ops/acl_rules.h"
 #include "server/ops/acl_text.h"
 #include "server/ops/options_users.h"
+
+#define ROWS ((struct accounts_rows){command_table_commands, command_table_command_count})
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -94,7 +97,7 @@ static void take_line(const struct users *users, struct span text) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct options options;
   options_init(&options);
-  struct users *users = accounts_create(&options);
+  struct users *users = accounts_create(ROWS, &options);
   options_deinit(&options);
   assert(users != NULL);
   const struct span text = {(const char *)data, size};

@@ -19,6 +19,8 @@
 #include "server/ops/acl_rules.h"
 #include "server/ops/acl_text.h"
 
+#define ROWS ((struct accounts_rows){command_table_commands, command_table_command_count})
+
 #define WORDS_MAX 64
 
 /* ---- the rig ---- */
@@ -26,7 +28,7 @@
 static struct users *make_users(void) {
   struct options options;
   options_init(&options);
-  struct users *users = accounts_create(&options);
+  struct users *users = accounts_create(ROWS, &options);
   options_deinit(&options);
   assert_non_null(users);
   return users;
