@@ -1,6 +1,7 @@
 /* admit.c - see admit.h. */
 #include "server/net/admit.h"
 
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -34,12 +35,26 @@ void admit_set_up_all(struct conn_group *group) {
   }
 }
 
+/* Without its address it would be taken for the load balancer. */
+static void remember(struct conn *conn, struct session_proxied *proxied) {
+  struct session_details *details =
+      conn->phase != CONN_CLOSED ? session_details(&conn->session) : NULL;
+  if (details != NULL) {
+    details->proxied = proxied;
+    return;
+  }
+  free(proxied);
+  conn_close(conn);
+}
+
 /* False: memory is short; the socket is still the caller's. */
-static bool serve(struct conn_group *group, uv_loop_t *uv, struct handed_socket socket) {
+static bool serve(struct conn_group *group, uv_loop_t *uv, struct handed_socket socket,
+                  struct session_proxied *proxied) {
   struct conn *conn = conn_create(group, sizeof(struct stream_uv));
   if (conn == NULL || !stream_uv_open(&conn->stream, &ON_SOCKET, uv, socket.fd)) return false;
   if (!socket.is_unix) set_up_tcp(conn);
   conn_begin(conn, socket.is_unix);
+  if (proxied != NULL) remember(conn, proxied);
   return true;
 }
 
@@ -60,9 +75,12 @@ void admit_log_refusal(struct conn_group *group, const char *why) {
 
 void admit_socket(struct conn_group *group, uv_loop_t *uv, struct descriptors *descriptors,
                   struct handed_socket socket) {
+  /* In every case: the next connection with this number is another one. */
+  struct session_proxied *proxied = proxied_take(group->proxied, socket.fd);
   if (descriptors_have(descriptors, uv, socket.fd) && descriptors_watch(uv, socket.fd) &&
-      serve(group, uv, socket))
+      serve(group, uv, socket, proxied))
     return;
+  free(proxied);
   conn_group_forget(group);
   admit_log_refusal(group, "no memory");
   admit_refuse(group, socket.fd);

@@ -1,6 +1,6 @@
 /*
- * reload.h - SIGHUP: what is read again, each row by itself. What cannot be read stays as it was, and
- * the log says why.
+ * reload.h - SIGHUP: what is read again, each row by itself. What cannot be read stays as it was,
+ * and the log says why.
  */
 #ifndef IDEM_SERVER_NET_RELOAD_H
 #define IDEM_SERVER_NET_RELOAD_H

@@ -190,6 +190,7 @@ static const char *const defaults[][2] = {
     {"requirepass", ""},
     {"requirepass-file", ""},
     {"requirepass-file-mode", "private"},
+    {"proxy-protocol", ""},
     {"client-output-limit", "67108864"},
     {"client-output-total", "1073741824"},
     {"client-output-timeout", "60000"},
@@ -267,7 +268,7 @@ static void test_every_row_reads_what_it_prints(void **state) {
       {"loglevel", "WARNING"},    {"requirepass", "a \"b\" 'c' #\\ \n\xff"},
       {"lease", "61s"},           {"body-limit", "3m"},
       {"timeout", "2h"},          {"logfile", "/tmp/x"},
-      {"requirepass-file", "pw"},  {"maxmemory", "75%"},
+      {"requirepass-file", "pw"}, {"maxmemory", "75%"},
   };
   for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
     assert_round_trip(row_of(others[i][0]), others[i][1]);
