@@ -8,6 +8,8 @@
 
 #include "server/base/glob.h"
 #include "server/commands/access.h"
+#include "server/commands/audit.h"
+#include "server/commands/measure.h"
 #include "server/commands/reply.h"
 #include "server/commands/strangers.h"
 #include "server/engine/stats.h"
@@ -164,6 +166,18 @@ static size_t set_pairs(struct call *call, struct former former[SET_MAX_PAIRS], 
   return 0;
 }
 
+static void note_set(const struct call *call) {
+  for (size_t i = 2; i < call->argc; i += 2) {
+    const struct options_row *row = options_find(call->argv[i]);
+    char shown[REFUSAL_SHOWN_BYTES];
+    if ((row->flags & OPTIONS_ROW_SECRET) != 0) {
+      audit_note(call, "CONFIG SET %s", row->name);
+    } else {
+      audit_note(call, "CONFIG SET %s %s", row->name, refusal_show(call->argv[i + 1], shown));
+    }
+  }
+}
+
 void config_set(struct call *call) {
   if (!pairs_are_known(call)) return;
   struct instance *instance = call->worker->instance;
@@ -186,6 +200,7 @@ void config_set(struct call *call) {
   } else {
     if (strcmp(password, call->worker->options->requirepass) != 0) 
       password_changed(instance, call->session);
+    note_set(call);
     reply_ok(call);
   }
   free(password);
@@ -193,11 +208,7 @@ void config_set(struct call *call) {
 
 void config_resetstat(struct call *call) {
   struct instance *instance = call->worker->instance;
-  for (unsigned i = 0; i < instance->worker_count; i++) {
-    memset(instance->workers[i]->stats, 0,
-           instance->commands->count * sizeof *instance->workers[i]->stats);
-    instance->workers[i]->counters = (struct worker_counters){0};
-  }
+  for (unsigned i = 0; i < instance->worker_count; i++) measure_reset(instance->workers[i]);
   if (instance->journal != NULL) journal_reset_figures(instance->journal);
   atomic_store(&instance->peak_sessions, atomic_load(&instance->session_count));
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)

@@ -19,6 +19,7 @@
 #include "server/net/admit.h"
 #include "server/net/drain.h"
 #include "server/net/files.h"
+#include "server/net/http.h"
 #include "server/net/recovery.h"
 #include "server/net/reload.h"
 #include "server/net/signals.h"
@@ -32,6 +33,7 @@ struct server {
   struct listener listener;
   struct drain drain;
   struct files files;
+  struct http *http; /* NULL: http-port is off */
   struct restoring restoring;
   struct notify notify;
   struct trimming *trimming;
@@ -209,11 +211,13 @@ static const char *on_reconfigured(struct instance *instance, char error[REFUSAL
 static void end_turn(struct loop *loop) {
   struct server *server = loop->context;
   drain_end_turn(&server->drain, loop);
+  if (loop->group.worker.number == 0) http_turn(server->http);
 }
 
 static bool left_work(struct loop *loop) {
   struct server *server = loop->context;
-  return drain_left_work(&server->drain, loop);
+  return drain_left_work(&server->drain, loop) ||
+         (loop->group.worker.number == 0 && http_left_work(server->http));
 }
 
 static void on_cron(struct loop *loop) {
@@ -223,6 +227,7 @@ static void on_cron(struct loop *loop) {
   watchdog_note(&server->watchdog, worker->number, worker->monotonic_ms);
   if (worker->number != 0) return;
   accept_resume(&server->listener.acceptor);
+  http_cron(server->http);
   watchdog_feed(&server->watchdog, worker->monotonic_ms);
 }
 
@@ -278,7 +283,10 @@ static int open_journal(struct server *server, const struct options *options,
     return RESTORING_REFUSED;
   }
   const struct restoring_calls calls = {
-      .hooks = {.context = server->trimming, .failed = trimming_failed, .head = trimming_head},
+      .hooks = {.context = server->trimming,
+                .failed = trimming_failed,
+                .unreadable = trimming_unreadable,
+                .head = trimming_head},
       .steps = {.context = recovery, .next = recovery_step},
   };
   int status = restoring_open(&server->restoring, options, &calls, error);
@@ -352,9 +360,17 @@ static int restore_keyspace_of(struct server *server, struct options *options,
   return 0;
 }
 
+/* While the journal is read. */
+static void serve_http(void *http, struct journal_step step) {
+  http_work(http, step.whole > 0 ? (unsigned)(step.done * 100 / step.whole) : 0);
+}
+
 /* Returns 0, RESTORING_STOPPED or the exit status. */
 static int set_up(struct server *server, struct options *options, struct recovery *recovery,
                   char error[REFUSAL_BYTES]) {
+  if (!http_open(&server->http, options, server->log, error)) return 1;
+  server->files.others = server->http != NULL ? HTTP_DESCRIPTORS : 0;
+  recovery->guest = (struct recovery_guest){.turn = serve_http, .context = server->http};
   int status = open_journal(server, options, recovery, error);
   if (status == 0) status = restore_keyspace_of(server, options, error);
   if (status != 0) return status;
@@ -377,7 +393,11 @@ static int set_up(struct server *server, struct options *options, struct recover
   recovery_tell(recovery);
   status = start_journal(server, error);
   if (status != 0) return status;
-  return listener_open(&server->listener, error) ? 0 : 1;
+  if (!listener_open(&server->listener, error)) return 1;
+  result = http_attach(server->http, server->loops.loops[0]);
+  if (result == 0) return 0;
+  snprintf(error, REFUSAL_BYTES, "cannot open http-port: %s", uv_strerror(result));
+  return 1;
 }
 
 struct server *server_create(struct options *options, struct log *log, int *status,
@@ -454,6 +474,7 @@ void server_destroy(struct server *server) {
   struct loop_set *loops = &server->loops;
   atomic_store(&server->ending, true);
   listener_close(&server->listener);
+  http_close(server->http);
   for (unsigned i = 0; i < loops->count; i++) loop_close_connections(loops->loops[i]);
   restoring_close(&server->restoring);
   loop_set_deinit(loops);

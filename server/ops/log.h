@@ -27,6 +27,8 @@ enum log_kind {
   LOG_REQUEST_LATE,
   LOG_AUTH_FAILED,
   LOG_REFUSED,
+  LOG_FLUSHED,
+  LOG_CLEARED,
   LOG_KINDS
 };
 

@@ -39,6 +39,7 @@
 
 #define NETWORK "Network"
 #define ACCESS "Access"
+#define HTTP "Metrics and status page"
 #define CLIENTS "Clients"
 #define CONTRACT "Claims and responses"
 #define SIZES "Size limits"
@@ -76,6 +77,17 @@ static const struct options_row rows[] = {
      "/run/secrets they may in any case."},
     {"insecure", OPTIONS_ROW_YES_NO, AT(insecure), 0, 1, "no", 0, ACCESS,
      "Listen without a password on addresses that other machines can reach."},
+
+    {"http-port", OPTIONS_ROW_INTEGER, AT(http_port), 0, 65535, "0", 0, HTTP,
+     "TCP port for /metrics, /healthz, /readyz, the status page and claims.json; 0 means none."},
+    {"http-bind", OPTIONS_ROW_BIND, AT(http_bind), 1, MAX_TEXT, "127.0.0.1 -::1", 0, HTTP,
+     "Addresses of the HTTP port, as in bind. It has no password: whoever reaches it may read it."},
+    {"http-hosts", OPTIONS_ROW_TEXT, AT(http_hosts), 0, MAX_TEXT, "", OPTIONS_ROW_LIVE, HTTP,
+     "Names by which the HTTP port may be called, with blanks between them, besides localhost and "
+     "numeric addresses."},
+    {"http-keys", OPTIONS_ROW_YES_NO, AT(http_keys), 0, 1, "no", OPTIONS_ROW_LIVE, HTTP,
+     "Show other machines whole keys and stages. Without it they see the last 8 characters of a "
+     "key."},
 
     {"threads", OPTIONS_ROW_INTEGER, AT(threads), 1, MAX_THREADS, "1", 0, CLIENTS,
      "Event loops, each in its own thread; more loops than cores does not help."},
@@ -168,6 +180,12 @@ static const struct options_row rows[] = {
      "Keep a command that takes at least so many microseconds in SLOWLOG; 0 keeps all, -1 none."},
     {"slowlog-max-len", OPTIONS_ROW_INTEGER, AT(slowlog_max_len), 0, 100000, "128",
      OPTIONS_ROW_LIVE, RUNNING, "Commands kept in SLOWLOG."},
+    {"latency-tracking", OPTIONS_ROW_YES_NO, AT(latency_tracking), 0, 1, "yes", OPTIONS_ROW_LIVE,
+     RUNNING,
+     "Count how long commands take, for INFO latencystats, LATENCY HISTOGRAM and /metrics."},
+    {"latency-tracking-info-percentiles", OPTIONS_ROW_PERCENTILES, AT(latency_percentiles), 0,
+     MAX_TEXT, "50 99 99.9", OPTIONS_ROW_LIVE, RUNNING,
+     "Percentiles that INFO latencystats shows."},
     {"enable-debug-command", OPTIONS_ROW_YES_NO, AT(enable_debug_command), 0, 1, "no", 0, RUNNING,
      "Allow DEBUG SLEEP, which stops the whole server for a while."},
     {"logfile", OPTIONS_ROW_PATH, AT(logfile), 0, MAX_TEXT, "", 0, RUNNING,

@@ -46,6 +46,11 @@ struct options {
   char *requirepass;      /* secret: never on the command line, never shown */
   char *requirepass_file; /* path of a file that holds the password */
   int64_t requirepass_file_mode; /* enum options_file_mode */
+  /* HTTP port */
+  int64_t http_port; /* 0: none */
+  char *http_bind;   /* addresses (options_bind.h) */
+  char *http_hosts;  /* names in Host, with blanks between them */
+  bool http_keys;    /* shows whole keys to other machines */
   /* limits of a connection */
   /* Bytes of replies that may wait for one client; above it no more of its commands are read, and
    * a subscriber is closed. */
@@ -74,6 +79,8 @@ struct options {
   int64_t log_format;        /* enum log_format */
   int64_t slowlog_slower_us; /* microseconds from which on SLOWLOG keeps a command; -1 off */
   int64_t slowlog_max_len;   /* entries */
+  bool latency_tracking;
+  char *latency_percentiles; /* of INFO latencystats (options_percentiles.h) */
   bool enable_debug_command;
   char *logfile;     /* "" is standard output */
   char *config_file; /* absolute path of the loaded file, "" none; it has no row */
