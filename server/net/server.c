@@ -99,7 +99,7 @@ static struct engine_options engine_options_of(const struct options *options) {
       .born_skew_ms = options->born_skew_ms,
       .horizon_bits = (unsigned)__builtin_ctzll((uint64_t)options->horizon_slots),
       .clock_grain_ms = 1, /* libuv's clock is rounded down */
-      .memory_limit = (size_t)options->maxmemory,
+      .memory_limit = (size_t)options->maxmemory.bytes,
       .store_reserve = (size_t)options->store_reserve,
       .waiters_per_key = (uint32_t)options->waiters_per_key,
       .waiters_total = (uint32_t)options->waiters_total,

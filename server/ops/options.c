@@ -153,8 +153,9 @@ static const struct options_row rows[] = {
     {"body-limit", OPTIONS_ROW_BYTES, AT(limits.body_bytes), 1, 512 * MB, "16mb", 0, SIZES,
      "Longest response body."},
 
-    {"maxmemory", OPTIONS_ROW_BYTES, AT(maxmemory), 0, MAX_MEMORY, "0", OPTIONS_ROW_LIVE, MEMORY,
-     "Refuse new claims at this much memory; nothing is evicted. 0 means no limit."},
+    {"maxmemory", OPTIONS_ROW_MEMORY, AT(maxmemory), 0, MAX_MEMORY, "0", OPTIONS_ROW_LIVE, MEMORY,
+     "Refuse new claims at this much memory; nothing is evicted. 75% means so much of what the "
+     "machine or the control group has. 0 means no limit."},
     {"store-reserve", OPTIONS_ROW_BYTES, AT(store_reserve), 0, 512 * MB, "4kb", OPTIONS_ROW_LIVE,
      MEMORY, "Memory kept free for the response of each running claim, when maxmemory is set."},
 
@@ -226,7 +227,7 @@ void options_init(struct options *options) {
 
 void options_deinit(struct options *options) {
   for (size_t i = 0; i < ROW_COUNT; i++) {
-    struct options_value none = {0, NULL};
+    struct options_value none = {0};
     options_value_store(&rows[i], options, &none);
   }
   free(options->config_file);
@@ -241,6 +242,10 @@ void options_text(const struct options *options, const struct options_row *row,
   }
   if (row->kind == OPTIONS_ROW_KEEP) { /* what it comes to: tools know yes and no */
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", options_keep_journal(options) ? "yes" : "no");
+    return;
+  }
+  if (row->kind == OPTIONS_ROW_MEMORY) { /* what it comes to: tools know bytes */
+    snprintf(text, OPTIONS_VALUE_BYTES, "%lld", (long long)options->maxmemory.bytes);
     return;
   }
   options_value_text(row, options, text);

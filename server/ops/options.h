@@ -66,7 +66,7 @@ struct options {
   int64_t horizon_slots;        /* a power of two */
   int64_t waiters_per_key, waiters_total;
   /* memory */
-  int64_t maxmemory;     /* bytes, 0 none */
+  struct options_memory maxmemory; /* 0 bytes: none */
   int64_t store_reserve; /* bytes kept free for the response of each running claim */
   /* journal */
   char *dir;           /* path, "" none */

@@ -17,6 +17,7 @@ enum options_row_kind {
   OPTIONS_ROW_MS,      /* int64_t, a duration; a plain number is milliseconds */
   OPTIONS_ROW_SECONDS, /* int64_t, a duration; a plain number is seconds */
   OPTIONS_ROW_BYTES,   /* int64_t, a size */
+  OPTIONS_ROW_MEMORY,  /* struct options_memory: a size, or a percentage (options_memory.h) */
   OPTIONS_ROW_YES_NO,  /* bool */
   OPTIONS_ROW_LEVEL,   /* int64_t, enum log_level */
   OPTIONS_ROW_KEEP,    /* int64_t, enum options_appendonly */
@@ -48,6 +49,11 @@ enum options_appendfsync {
 
 /* Who may read a file with a secret (secret_file.h). */
 enum options_file_mode { OPTIONS_FILE_MODE_PRIVATE, OPTIONS_FILE_MODE_ANY };
+
+struct options_memory {
+  int64_t bytes;
+  int64_t percent; /* of which the bytes were made; 0: they were named */
+};
 
 #define OPTIONS_ROW_LIVE 1u   /* CONFIG SET may change it */
 #define OPTIONS_ROW_SECRET 2u /* never shown */

@@ -18,6 +18,7 @@
 #include "server/ops/options_file.h"
 #include "server/ops/options_live.h"
 #include "server/ops/options_rewrite.h"
+#include "server/base/machine_memory.h"
 #include "server/ops/version.h"
 
 #define MAX_ARGUMENTS 24
@@ -266,7 +267,7 @@ static void test_every_row_reads_what_it_prints(void **state) {
       {"loglevel", "WARNING"},    {"requirepass", "a \"b\" 'c' #\\ \n\xff"},
       {"lease", "61s"},           {"body-limit", "3m"},
       {"timeout", "2h"},          {"logfile", "/tmp/x"},
-      {"requirepass-file", "pw"},
+      {"requirepass-file", "pw"},  {"maxmemory", "75%"},
   };
   for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
     assert_round_trip(row_of(others[i][0]), others[i][1]);
@@ -275,7 +276,8 @@ static void test_every_row_reads_what_it_prints(void **state) {
 
 static bool is_number(const struct options_row *row) {
   return row->kind == OPTIONS_ROW_INTEGER || row->kind == OPTIONS_ROW_MS ||
-         row->kind == OPTIONS_ROW_SECONDS || row->kind == OPTIONS_ROW_BYTES;
+         row->kind == OPTIONS_ROW_SECONDS || row->kind == OPTIONS_ROW_BYTES ||
+         row->kind == OPTIONS_ROW_MEMORY;
 }
 
 static bool row_takes(const struct options_row *row, int64_t number) {
@@ -382,7 +384,7 @@ static void test_bad_values_name_the_right_ones(void **state) {
       {"--lease 9223372036854775807d", "for lease", "1ms to 1h"},
       {"--timeout 5ms", "'5ms' for timeout", "a plain number is seconds"},
       {"--maxmemory 1tb", "'1tb' for maxmemory", "b, k, kb, m, mb, g or gb"},
-      {"--maxmemory 10%", "'10%' for maxmemory", "a size"},
+      {"--maxmemory 101%", "'101%' for maxmemory", "1% to 100%"},
       {"--unixsocketperm 800", "'800' for unixsocketperm", "an octal mode from 0 to 777"},
       {"--unixsocketperm 1777", "'1777' for unixsocketperm", "777"},
       {"--unixsocketperm 00700", "'00700' for unixsocketperm", "an octal mode"},
@@ -883,7 +885,7 @@ static void test_set_changes_what_can_change(void **state) {
   assert_int_equal(set(&run, "loglevel", "debug"), RUN);
   assert_int_equal(run.options.loglevel, LOG_LEVEL_DEBUG);
   assert_int_equal(set(&run, "maxmemory", "1mb"), RUN);
-  assert_int_equal(run.options.maxmemory, 1024 * 1024);
+  assert_int_equal(run.options.maxmemory.bytes, 1024 * 1024);
   run_deinit(&run);
 }
 
@@ -979,6 +981,29 @@ static void test_rewrite_without_a_change_keeps_the_bytes(void **state) {
   run_config(&run, place);
   rewrite(&run);
   assert_file(place->config, text);
+  run_deinit(&run);
+}
+
+/* CONFIG GET shows bytes, the file keeps what was meant. */
+static void test_a_percentage_of_the_memory(void **state) {
+  struct place *place = *state;
+  struct run run;
+  char text[OPTIONS_VALUE_BYTES], half[32];
+  snprintf(half, sizeof half, "%lld", (long long)(machine_memory_bytes("") / 2));
+  write_text(place->config, "maxmemory  50%\n", 0600);
+  run_config(&run, place);
+  options_text(&run.options, row_of("maxmemory"), text);
+  assert_string_equal(text, half);
+  rewrite(&run);
+  assert_file(place->config, "maxmemory  50%\n");
+  assert_int_equal(set(&run, "maxmemory", "25%"), RUN);
+  rewrite(&run);
+  assert_file(place->config, "maxmemory 25%\n");
+  assert_int_equal(set(&run, "maxmemory", "64mb"), RUN);
+  rewrite(&run);
+  assert_file(place->config, "maxmemory 67108864\n");
+  assert_int_equal(set(&run, "maxmemory", "0%"), REFUSED);
+  assert_int_equal(run.options.maxmemory.bytes, 64 << 20);
   run_deinit(&run);
 }
 
@@ -1173,6 +1198,7 @@ int main(void) {
       PLACE_TEST(test_set_of_the_password),
       PLACE_TEST(test_rewrite_keeps_comments_order_and_spelling),
       PLACE_TEST(test_rewrite_without_a_change_keeps_the_bytes),
+      PLACE_TEST(test_a_percentage_of_the_memory),
       PLACE_TEST(test_a_rewritten_file_reads_back),
       PLACE_TEST(test_rewrite_writes_addresses_as_users_do),
       PLACE_TEST(test_rewrite_follows_a_link),
