@@ -262,6 +262,16 @@ void options_value_store(const struct options_row *row, struct options *options,
   }
 }
 
+void options_value_lend(const struct options_row *row, struct options *copy,
+                        const struct options_value *value) {
+  struct options_value number = {value->number, NULL};
+  if (is_text(row)) {
+    *(char **)field(row, copy) = value->text;
+  } else {
+    options_value_store(row, copy, &number);
+  }
+}
+
 static int64_t number_of(const struct options_row *row, const struct options *options) {
   const void *at = field_const(row, options);
   return row->kind == OPTIONS_ROW_YES_NO ? (*(const bool *)at ? 1 : 0) : *(const int64_t *)at;
