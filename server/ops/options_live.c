@@ -3,15 +3,24 @@
 
 #include "server/ops/options_nearest.h"
 
+static bool set_password(struct options *options, const struct options_row *row,
+                         struct options_value *value, char error[REFUSAL_BYTES]) {
+  struct options changed = *options;
+  changed.requirepass = value->text;
+  if (!options_check(&changed, error)) return false;
+  options_value_store(row, options, value);
+  /* Otherwise CONFIG REWRITE would write two passwords. */
+  options->requirepass_file[0] = '\0';
+  return true;
+}
+
 /* A flat copy with the new value in it is enough to check the whole. */
 static bool set_value(struct options *options, const struct options_row *row,
                       struct options_value *value, char error[REFUSAL_BYTES]) {
   struct options changed = *options;
-  options_value_lend(row, &changed, value);
+  options_value_show(row, &changed, value);
   if (!options_check(&changed, error)) return false;
   options_value_store(row, options, value);
-  /* Otherwise CONFIG REWRITE would write two passwords. */
-  if ((row->flags & OPTIONS_ROW_SECRET) != 0) options->requirepass_file[0] = '\0';
   return true;
 }
 
@@ -35,7 +44,8 @@ bool options_live_set(struct options *options, struct span name, struct span val
   }
   struct options_value parsed;
   if (!options_value_parse(row, value, &parsed, error)) return false;
-  bool done = set_value(options, row, &parsed, error);
+  bool done = (row->flags & OPTIONS_ROW_SECRET) != 0 ? set_password(options, row, &parsed, error)
+                                                     : set_value(options, row, &parsed, error);
   options_value_deinit(&parsed);
   return done;
 }

@@ -55,6 +55,13 @@ static const char *const sync_words[] = {[OPTIONS_APPENDFSYNC_ALWAYS] = "always"
                                          [OPTIONS_APPENDFSYNC_NO] = "no",
                                          NULL};
 
+static const char *const format_words[] = {
+    [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL};
+
+static const char *const readers_words[] = {[OPTIONS_FILE_MODE_PRIVATE] = "private",
+                                            [OPTIONS_FILE_MODE_ANY] = "any",
+                                            NULL};
+
 static const struct kind {
   const char *hint;
   const struct unit *units; /* NULL: not a scaled number */
@@ -74,6 +81,8 @@ static const struct kind {
     [OPTIONS_ROW_LEVEL] = {"LEVEL", NULL, "", "", level_words},
     [OPTIONS_ROW_KEEP] = {"yes|no|auto", NULL, "", "", keep_words},
     [OPTIONS_ROW_SYNC] = {"HOW", NULL, "", "", sync_words},
+    [OPTIONS_ROW_FORMAT] = {"text|json", NULL, "", "", format_words},
+    [OPTIONS_ROW_READERS] = {"WHO", NULL, "", "", readers_words},
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
@@ -197,7 +206,9 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
     case OPTIONS_ROW_YES_NO: return parse_yes_no(text, number);
     case OPTIONS_ROW_LEVEL:
     case OPTIONS_ROW_KEEP:
-    case OPTIONS_ROW_SYNC: return parse_word(kinds[row->kind].words, text, number);
+    case OPTIONS_ROW_SYNC:
+    case OPTIONS_ROW_FORMAT:
+    case OPTIONS_ROW_READERS: return parse_word(kinds[row->kind].words, text, number);
     case OPTIONS_ROW_MODE:
       if (!parse_octal(text, number)) return false;
       break;
@@ -262,13 +273,13 @@ void options_value_store(const struct options_row *row, struct options *options,
   }
 }
 
-void options_value_lend(const struct options_row *row, struct options *copy,
+void options_value_show(const struct options_row *row, struct options *options,
                         const struct options_value *value) {
-  struct options_value number = {value->number, NULL};
+  struct options_value borrowed = *value;
   if (is_text(row)) {
-    *(char **)field(row, copy) = value->text;
+    *(char **)field(row, options) = borrowed.text;
   } else {
-    options_value_store(row, copy, &number);
+    options_value_store(row, options, &borrowed);
   }
 }
 
