@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "server/base/random.h"
+#include "server/commands/metrics_help.h"
 #include "server/commands/restoring.h"
 #include "server/journal/check.h"
 #include "server/journal/salvage.h"
@@ -124,8 +125,16 @@ static bool look_after_journal(int argc, char **argv, int *status) {
   return true;
 }
 
+/* --help metrics */
+static bool print_metrics(int argc, char **argv) {
+  if (argc != 3 || strcmp(argv[1], "--help") != 0 || strcmp(argv[2], "metrics") != 0) return false;
+  metrics_help_print(stdout);
+  return true;
+}
+
 int main(int argc, char **argv) {
   ignore_signals();
+  if (print_metrics(argc, argv)) return finish_printing();
   if (options_arguments_print(argc, argv, stdout)) return finish_printing();
   int status = 1;
   if (look_after_journal(argc, argv, &status)) return status;

@@ -14,17 +14,19 @@
 #include <stdint.h>
 
 enum metric_kind {
-  METRIC_COUNTER, /* only rises, from the start or CONFIG RESETSTAT on */
-  METRIC_GAUGE,   /* rises and falls */
-  METRIC_TEXT     /* to be read, not measured: only INFO shows it */
+  METRIC_COUNTER,   /* only rises, from the start or CONFIG RESETSTAT on */
+  METRIC_GAUGE,     /* rises and falls */
+  METRIC_HISTOGRAM, /* a struct histogram for each of its labels: a table */
+  METRIC_TEXT       /* to be read, not measured: only INFO shows it */
 };
 
 enum metric_unit {
   METRIC_NO_UNIT,
   METRIC_BYTES,
   METRIC_SECONDS,
-  METRIC_MILLISECONDS, /* /metrics shows these two in seconds */
+  METRIC_MILLISECONDS, /* /metrics shows these three in seconds */
   METRIC_MICROSECONDS,
+  METRIC_NANOSECONDS,
   METRIC_RATIO
 };
 
@@ -34,7 +36,8 @@ enum metric_type {
   METRIC_TYPE_SIGNED,
   METRIC_TYPE_REAL,
   METRIC_TYPE_STRING, /* const char *, borrowed, never NULL */
-  METRIC_TYPE_HUMAN   /* uint64_t bytes, shown as "1.50M" */
+  METRIC_TYPE_HUMAN,  /* uint64_t bytes, shown as "1.50M" */
+  METRIC_TYPE_TABLE   /* a line for each command, error ...: code of its own shows them */
 };
 
 struct metric {
@@ -71,6 +74,9 @@ struct metric {
       offsetof(type, field), NULL, NULL, NULL
 /* Always the same text: what tools that know Redis look for. */
 #define METRIC_FIXED(text) METRIC_TYPE_FIXED, 0, text, NULL, NULL
+/* The head of a table: the name of the label that tells its lines apart, and what a line of INFO
+ * begins with; NULL: INFO has none. */
+#define METRIC_TABLE(label, info) METRIC_TYPE_TABLE, 0, info, NULL, label
 #define METRIC_END \
   { .name = NULL }
 

@@ -9,6 +9,7 @@
 #include "server/base/glob.h"
 #include "server/commands/access.h"
 #include "server/commands/audit.h"
+#include "server/commands/measure.h"
 #include "server/commands/reply.h"
 #include "server/commands/strangers.h"
 #include "server/engine/stats.h"
@@ -207,11 +208,7 @@ void config_set(struct call *call) {
 
 void config_resetstat(struct call *call) {
   struct instance *instance = call->worker->instance;
-  for (unsigned i = 0; i < instance->worker_count; i++) {
-    memset(instance->workers[i]->stats, 0,
-           instance->commands->count * sizeof *instance->workers[i]->stats);
-    instance->workers[i]->counters = (struct worker_counters){0};
-  }
+  for (unsigned i = 0; i < instance->worker_count; i++) measure_reset(instance->workers[i]);
   if (instance->journal != NULL) journal_reset_figures(instance->journal);
   atomic_store(&instance->peak_sessions, atomic_load(&instance->session_count));
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)

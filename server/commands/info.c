@@ -4,14 +4,13 @@
 #include "server/commands/reply.h"
 #include "server/commands/sections.h"
 
-static void put_section(const struct section *section, const struct worker *worker,
+static void put_section(const struct section *section, const struct instance *instance,
                         const struct figures *figures, struct metrics_text *text) {
   metrics_put_heading(text, section->is.title);
-  for (size_t i = 0; i < SECTION_PARTS && section->parts[i].rows != NULL; i++) {
-    const struct section_part *part = &section->parts[i];
-    metrics_put_rows(text, part->rows, sections_figures(part, figures));
-  }
-  if (section->put_lines != NULL) section->put_lines(worker, figures, text);
+  for (const struct section_part *part = section->parts; part->rows != NULL; part++)
+    metrics_put_rows(text, part->rows, sections_figures(figures, part->figures));
+  const struct section_table *table = &section->lines;
+  if (table->put != NULL) table->put(instance, sections_figures(figures, table->figures), text);
 }
 
 void info_command(struct call *call) {
@@ -20,7 +19,7 @@ void info_command(struct call *call) {
   sections_read(call->worker, &figures);
   for (const struct section *section = sections_all; section->is.title != NULL; section++) {
     if (metrics_section_wanted(&section->is, call->argv + 1, call->argc - 1))
-      put_section(section, call->worker, &figures, &text);
+      put_section(section, call->worker->instance, &figures, &text);
   }
   if (text.failed) {
     reply_no_memory(call);

@@ -9,6 +9,7 @@
 #ifndef IDEM_SERVER_COMMANDS_SECTIONS_H
 #define IDEM_SERVER_COMMANDS_SECTIONS_H
 
+#include "server/commands/error_metrics.h"
 #include "server/commands/instance_metrics.h"
 #include "server/commands/journal_metrics.h"
 #include "server/commands/memory_metrics.h"
@@ -26,6 +27,7 @@ struct figures {
   struct worker_counters workers; /* the sum over all workers */
   struct pubsub_metrics pubsub;
   struct journal_metrics journal;
+  struct resp_errors errors; /* the same */
 };
 
 /* Read once for a call; not to be copied. */
@@ -36,24 +38,27 @@ struct section_part {
   const struct metric *rows;
   size_t figures;
 };
-#define SECTION_PARTS 4
+#define SECTION_PARTS 6
+
+/* What is no row: `put` appends it, given the figures at that place in `struct figures`. */
+struct section_table {
+  void (*put)(const struct instance *instance, const void *figures, struct metrics_text *text);
+  size_t figures;
+};
 
 struct section {
   struct metrics_section is;
-  struct section_part parts[SECTION_PARTS]; /* the first without rows ends them */
-  /* Of a table whose lines are not rows; each may be NULL. */
-  void (*put_lines)(const struct worker *worker, const struct figures *figures,
-                    struct metrics_text *text); /* of INFO */
-  void (*put_families)(const struct worker *worker, const struct figures *figures,
-                       struct metrics_text *text); /* of /metrics */
+  struct section_part parts[SECTION_PARTS]; /* one without rows ends them */
+  struct section_table lines;               /* of INFO, after the rows; or none */
+  struct section_table families;            /* of /metrics, after those of the rows; or none */
+  const struct metric *heads;               /* of these families; or NULL */
 };
 
 /* Ends with one without a title. */
 extern const struct section sections_all[];
 
-static inline const void *sections_figures(const struct section_part *part,
-                                          const struct figures *figures) {
-  return (const char *)figures + part->figures;
+static inline const void *sections_figures(const struct figures *figures, size_t offset) {
+  return (const char *)figures + offset;
 }
 
 #endif

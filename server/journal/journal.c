@@ -144,11 +144,12 @@ static void fill_sizes(const struct journal *journal, struct journal_figures *fi
 }
 
 static void fill_syncs(const struct journal *journal, struct journal_figures *figures) {
-  const struct figures *syncs = &journal->counters.syncs;
+  const struct histogram *syncs = &journal->counters.syncs;
   figures->syncs = syncs->count;
-  figures->sync_p50_us = figures_percentile(syncs, 50);
-  figures->sync_p99_us = figures_percentile(syncs, 99);
+  figures->sync_p50_us = histogram_percentile(syncs, 50);
+  figures->sync_p99_us = histogram_percentile(syncs, 99);
   figures->sync_max_us = syncs->max;
+  figures->sync_us = *syncs;
 }
 
 void journal_figures(const struct journal *journal, struct journal_figures *figures) {

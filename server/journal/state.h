@@ -23,7 +23,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "server/journal/figures.h"
 #include "server/journal/format.h"
 #include "server/journal/pending.h"
 #include "server/journal/segment.h"
@@ -68,7 +67,7 @@ struct counters {
   uint64_t batches, records, appended_bytes, again_bytes;
   uint64_t removed_segments, removed_unread;
   uint64_t slice_max_ns;
-  struct figures syncs;
+  struct histogram syncs; /* microseconds */
 };
 
 struct journal {

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "proto/span.h"
+#include "server/base/histogram.h"
 #include "server/journal/files.h"
 
 #define JOURNAL_SEGMENT_BYTES (64u << 20)
@@ -128,6 +129,7 @@ struct journal_figures {
   uint64_t segments, disk_bytes, live_segment_bytes; /* disk_bytes: with room ahead */
   uint64_t batches, records, appended_bytes, again_bytes;
   uint64_t syncs, sync_p50_us, sync_p99_us, sync_max_us;
+  struct histogram sync_us;
   uint64_t removed_segments, removed_unread; /* unread: without a slice read */
   uint64_t slice_max_us;
   uint64_t recovered_records, recovered_batches, cut_bytes;

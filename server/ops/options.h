@@ -79,6 +79,8 @@ struct options {
   int64_t log_format;        /* enum log_format */
   int64_t slowlog_slower_us; /* microseconds from which on SLOWLOG keeps a command; -1 off */
   int64_t slowlog_max_len;   /* entries */
+  bool latency_tracking;
+  char *latency_percentiles; /* of INFO latencystats (options_percentiles.h) */
   bool enable_debug_command;
   char *logfile;     /* "" is standard output */
   char *config_file; /* absolute path of the loaded file, "" none; it has no row */

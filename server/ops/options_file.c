@@ -145,12 +145,12 @@ static bool refuse_unknown(struct span name, char reason[REFUSAL_BYTES]) {
   return refusal_write(reason, "unknown option '%s' (idem-server --help lists them)", shown);
 }
 
-/* Only bind has several values: they are joined with blanks. */
+/* Several values of a list are joined with blanks. */
 static bool parse_values(const struct options_row *row, const struct words *words,
                          struct options_value *value, char reason[REFUSAL_BYTES]) {
   if (words->argc == 1)
     return refusal_write(reason, "%s needs a value (%s)", row->name, options_value_hint(row));
-  if (row->kind != OPTIONS_ROW_BIND) {
+  if (!options_row_is_list(row->kind)) {
     if (words->argc == 2) return options_value_parse(row, words->argv[1], value, reason);
     bool comment = words->argv[2].len > 0 && words->argv[2].data[0] == '#';
     return refusal_write(reason, "%s takes one value%s", row->name,

@@ -6,6 +6,7 @@
 #ifndef IDEM_SERVER_OPS_OPTIONS_ROW_H
 #define IDEM_SERVER_OPS_OPTIONS_ROW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,10 +23,16 @@ enum options_row_kind {
   OPTIONS_ROW_SYNC,    /* int64_t, enum options_appendfsync */
   OPTIONS_ROW_FORMAT,  /* int64_t, enum log_format */
   OPTIONS_ROW_READERS, /* int64_t, enum options_file_mode */
-  OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next two */
+  OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next three */
   OPTIONS_ROW_PATH,
-  OPTIONS_ROW_BIND, /* addresses with blanks between them (options_bind.h) */
+  OPTIONS_ROW_BIND,        /* addresses with blanks between them (options_bind.h) */
+  OPTIONS_ROW_PERCENTILES, /* numbers with blanks between them (options_percentiles.h) */
 };
+
+/* Whether a value is several words, which are joined with blanks. */
+static inline bool options_row_is_list(enum options_row_kind kind) {
+  return kind == OPTIONS_ROW_BIND || kind == OPTIONS_ROW_PERCENTILES;
+}
 
 /* The words of KEEP, SYNC and READERS, by number. */
 enum options_appendonly {

@@ -7,6 +7,7 @@
 
 #include "server/ops/log.h"
 #include "server/ops/options_bind.h"
+#include "server/ops/options_percentiles.h"
 
 struct unit {
   const char *suffix;
@@ -85,6 +86,7 @@ static const struct kind {
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
+    [OPTIONS_ROW_PERCENTILES] = {"N ...", NULL, "", "", NULL},
 };
 
 void options_value_wipe(char *bytes, size_t len) {
@@ -96,7 +98,7 @@ const char *options_value_hint(const struct options_row *row) { return kinds[row
 
 static bool is_text(const struct options_row *row) {
   return row->kind == OPTIONS_ROW_TEXT || row->kind == OPTIONS_ROW_PATH ||
-         row->kind == OPTIONS_ROW_BIND;
+         options_row_is_list(row->kind);
 }
 
 static void print_scaled(const struct unit *units, int64_t number, char *text, size_t size) {
@@ -135,6 +137,9 @@ void options_value_bounds(const struct options_row *row, char text[OPTIONS_VALUE
     print_words(kinds[row->kind].words, text);
   } else if (row->kind == OPTIONS_ROW_BIND) {
     snprintf(text, OPTIONS_VALUE_BYTES, "at most %d addresses", OPTIONS_BIND_MAX);
+  } else if (row->kind == OPTIONS_ROW_PERCENTILES) {
+    snprintf(text, OPTIONS_VALUE_BYTES, "at most %d numbers from 0 to 100",
+             OPTIONS_PERCENTILES_MAX);
   } else {
     snprintf(text, OPTIONS_VALUE_BYTES, "at most %lld bytes", (long long)row->max);
   }
@@ -223,11 +228,14 @@ static bool parse_text(const struct options_row *row, struct span text, struct o
   if (copy == NULL) return refusal_write(error, "no memory for the value of %s", row->name);
   if (text.len > 0) memcpy(copy, text.data, text.len);
   copy[text.len] = '\0';
-  if (row->kind == OPTIONS_ROW_BIND && !options_bind_check(copy, error)) {
+  bool good = row->kind == OPTIONS_ROW_BIND          ? options_bind_check(copy, error)
+              : row->kind == OPTIONS_ROW_PERCENTILES ? options_percentiles_check(copy, error)
+                                                     : true;
+  if (!good) {
     free(copy);
     return false;
   }
-  if (row->kind == OPTIONS_ROW_BIND) options_bind_squeeze(copy);
+  if (options_row_is_list(row->kind)) options_bind_squeeze(copy);
   value->text = copy;
   return true;
 }

@@ -18,6 +18,7 @@ static const struct base_unit UNITS[] = {
     [METRIC_SECONDS] = {"_seconds", "_seconds", 1},
     [METRIC_MILLISECONDS] = {"_seconds", "_ms", 1e-3},
     [METRIC_MICROSECONDS] = {"_seconds", "_us", 1e-6},
+    [METRIC_NANOSECONDS] = {"_seconds", "_ns", 1e-9},
     [METRIC_RATIO] = {"_ratio", "_ratio", 1},
 };
 
@@ -36,10 +37,16 @@ void prometheus_name(const struct metric *row, char name[PROMETHEUS_NAME_BYTES])
 
 /* ---- lines ---- */
 
-void prometheus_put_head(struct metrics_text *text, const char *name, enum metric_kind kind,
-                         const char *help) {
-  static const char *const types[] = {[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge"};
-  metrics_put(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, types[kind]);
+void prometheus_put_head(struct metrics_text *text, const struct metric *row) {
+  static const char *const types[] = {
+      [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
+  char name[PROMETHEUS_NAME_BYTES];
+  prometheus_name(row, name);
+  metrics_put(text, "# HELP %s %s\n# TYPE %s %s\n", name, row->help, name, types[row->kind]);
+}
+
+static void put_real(struct metrics_text *text, double value) {
+  metrics_put(text, "%.15g\n", value);
 }
 
 static double real_value(const struct metric *row, const void *field) {
@@ -51,7 +58,7 @@ static double real_value(const struct metric *row, const void *field) {
 static void put_value(struct metrics_text *text, const struct metric *row, const void *field) {
   double by = UNITS[row->unit].by;
   if (by != 1 || row->type == METRIC_TYPE_REAL) {
-    metrics_put(text, "%.15g\n", real_value(row, field) * by);
+    put_real(text, real_value(row, field) * by);
   } else if (row->type == METRIC_TYPE_SIGNED) {
     metrics_put(text, "%" PRId64 "\n", *(const int64_t *)field);
   } else {
@@ -59,11 +66,13 @@ static void put_value(struct metrics_text *text, const struct metric *row, const
   }
 }
 
-static void put_sample(struct metrics_text *text, const char *name, const struct metric *row,
-                       const void *field) {
-  const char *labels = row->labels != NULL ? row->labels : "";
-  bool any = *labels != '\0';
-  metrics_put(text, "%s%s%s%s ", name, any ? "{" : "", labels, any ? "}" : "");
+static void put_row(struct metrics_text *text, const char *name, const struct metric *row,
+                    const void *field) {
+  if (row->labels == NULL) {
+    metrics_put(text, "%s ", name);
+  } else {
+    metrics_put(text, "%s{%s} ", name, row->labels);
+  }
   put_value(text, row, field);
 }
 
@@ -73,8 +82,54 @@ void prometheus_put_rows(struct metrics_text *text, const struct metric *rows,
   for (const struct metric *row = rows; row->name != NULL; row++) {
     if (row->kind == METRIC_TEXT) continue;
     prometheus_name(row, name);
-    if (strcmp(name, last) != 0) prometheus_put_head(text, name, row->kind, row->help);
-    memcpy(last, name, sizeof last);
-    put_sample(text, name, row, (const char *)figures + row->offset);
+    if (strcmp(name, last) != 0) prometheus_put_head(text, row);
+    snprintf(last, sizeof last, "%s", name);
+    put_row(text, name, row, (const char *)figures + row->offset);
   }
+}
+
+/* ---- tables ---- */
+
+#define LABEL_BYTES (PROMETHEUS_NAME_BYTES + 2 * PROMETHEUS_LABEL_MAX)
+
+/* `name="value"`, or nothing. */
+static void label_text(const struct metric *row, const char *value, char text[LABEL_BYTES]) {
+  text[0] = '\0';
+  if (value == NULL) return;
+  size_t at = (size_t)snprintf(text, PROMETHEUS_NAME_BYTES, "%s=\"", row->labels);
+  for (size_t i = 0; value[i] != '\0' && i < PROMETHEUS_LABEL_MAX; i++) {
+    bool escaped = value[i] == '"' || value[i] == '\\' || value[i] == '\n';
+    if (escaped) text[at++] = '\\';
+    text[at++] = value[i] == '\n' ? 'n' : value[i];
+  }
+  text[at++] = '"';
+  text[at] = '\0';
+}
+
+void prometheus_put_sample(struct metrics_text *text, const struct metric *row,
+                           const char *label_value, uint64_t value) {
+  char name[PROMETHEUS_NAME_BYTES], label[LABEL_BYTES];
+  prometheus_name(row, name);
+  label_text(row, label_value, label);
+  metrics_put(text, "%s{%s} ", name, label);
+  put_value(text, row, &value);
+}
+
+void prometheus_put_histogram(struct metrics_text *text, const struct metric *row,
+                              const char *label_value, const struct histogram *histogram,
+                              const struct prometheus_buckets *buckets) {
+  double by = UNITS[row->unit].by;
+  char name[PROMETHEUS_NAME_BYTES], label[LABEL_BYTES];
+  prometheus_name(row, name);
+  label_text(row, label_value, label);
+  const char *comma = label[0] != '\0' ? "," : "";
+  const char *open = label[0] != '\0' ? "{" : "", *close = label[0] != '\0' ? "}" : "";
+  for (unsigned bits = buckets->first; bits <= buckets->last; bits += buckets->step)
+    metrics_put(text, "%s_bucket{%s%sle=\"%.12g\"} %" PRIu64 "\n", name, label, comma,
+                (double)(UINT64_C(1) << bits) * by, histogram_below(histogram, bits));
+  metrics_put(text, "%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", name, label, comma,
+              histogram->count);
+  metrics_put(text, "%s_sum%s%s%s ", name, open, label, close);
+  put_real(text, (double)histogram->sum * by);
+  metrics_put(text, "%s_count%s%s%s %" PRIu64 "\n", name, open, label, close, histogram->count);
 }
