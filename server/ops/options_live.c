@@ -16,7 +16,11 @@ static bool set_password(struct options *options, const struct options_row *row,
 
 /* A flat copy with the new value in it is enough to check the whole. */
 static bool set_value(struct options *options, const struct options_row *row,
+<<<<<<< HEAD
                       struct options_value *value, char error[REFUSAL_BYTES]) {
+=======
+                       struct options_value *value, char error[REFUSAL_BYTES]) {
+>>>>>>> http
   struct options changed = *options;
   options_value_show(row, &changed, value);
   if (!options_check(&changed, error)) return false;

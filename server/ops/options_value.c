@@ -233,7 +233,7 @@ static bool parse_text(const struct options_row *row, struct span text, struct o
   if (copy == NULL) return refusal_write(error, "no memory for the value of %s", row->name);
   if (text.len > 0) memcpy(copy, text.data, text.len);
   copy[text.len] = '\0';
-  bool good = row->kind == OPTIONS_ROW_BIND          ? options_bind_check(copy, error)
+  bool good = row->kind == OPTIONS_ROW_BIND          ? options_bind_check(row->name, copy, error)
               : row->kind == OPTIONS_ROW_PERCENTILES ? options_percentiles_check(copy, error)
                                                      : true;
   if (!good) {
@@ -280,6 +280,16 @@ void options_value_store(const struct options_row *row, struct options *options,
     *(int64_t *)field(row, options) = value->number;
     if (row->kind == OPTIONS_ROW_MEMORY)
       ((struct options_memory *)field(row, options))->percent = value->percent;
+  }
+}
+
+void options_value_show(const struct options_row *row, struct options *options,
+                        const struct options_value *value) {
+  struct options_value borrowed = *value;
+  if (is_text(row)) {
+    *(char **)field(row, options) = borrowed.text;
+  } else {
+    options_value_store(row, options, &borrowed);
   }
 }
 
