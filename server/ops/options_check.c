@@ -58,8 +58,8 @@ static bool refuse_version(struct span word, char error[REFUSAL_BYTES]) {
                        refusal_show(word, shown));
 }
 
-bool options_check_tls_versions(const struct options *options, struct options_tls_versions *versions,
-                          char error[REFUSAL_BYTES]) {
+bool options_check_tls_versions(const struct options *options,
+                                struct options_tls_versions *versions, char error[REFUSAL_BYTES]) {
   *versions = (struct options_tls_versions){false, false};
   for (const char *at = options->tls_protocols + strspn(options->tls_protocols, " ");
        *at != '\0';) {

@@ -73,8 +73,7 @@ static bool write_row(FILE *out, const struct options_row *row, const struct opt
 
 static bool is_same(const struct options_row *row, const struct options *options,
                     const struct options_value *value) {
-  if (has_own_file(row, options))
-    return value->text[0] == '\0';
+  if (has_own_file(row, options)) return value->text[0] == '\0';
   return options_value_equal(row, options, value);
 }
 
