@@ -188,6 +188,7 @@ static const char *const defaults[][2] = {
     {"insecure", "no"},
     {"requirepass", ""},
     {"requirepass-file", ""},
+    {"requirepass-file-mode", "private"},
     {"client-output-limit", "67108864"},
     {"client-output-total", "1073741824"},
     {"client-output-timeout", "60000"},
@@ -217,6 +218,7 @@ static const char *const defaults[][2] = {
     {"appendfsync", "always"},
     {"segment-size", "67108864"},
     {"loglevel", "notice"},
+    {"log-format", "text"},
     {"slowlog-log-slower-than", "10000"},
     {"slowlog-max-len", "128"},
     {"enable-debug-command", "no"},
@@ -355,6 +357,7 @@ static void test_units(void **state) {
       {"--loglevel Debug", "loglevel", "debug"},
       {"--loglevel verbose", "loglevel", "verbose"},
       {"--loglevel warning", "loglevel", "warning"},
+      {"--log-format json", "log-format", "json"},
   };
   for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
     assert_line_gives(good[i][0], good[i][1], good[i][2]);
@@ -387,6 +390,7 @@ static void test_bad_values_name_the_right_ones(void **state) {
       {"--insecure 1", "'1' for insecure", "yes or no"},
       {"--insecure true", "'true' for insecure", "yes or no"},
       {"--loglevel loud", "'loud' for loglevel", "debug, verbose, notice or warning"},
+      {"--log-format xml", "'xml' for log-format", "text or json"},
       {"--bind localhost", "'localhost' for bind", "names are not looked up"},
       {"--bind 127.1", "'127.1' for bind", "127.0.0.1"},
       {"--bind 127.0.0.1:80", "'127.0.0.1:80'", "numeric"},
@@ -824,6 +828,7 @@ static const char *const live[] = {
     "waiters-per-key",
     "waiters-total",
     "loglevel",
+    "log-format",
     "drain-timeout",
     "requirepass",
     "client-output-limit",

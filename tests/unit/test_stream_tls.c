@@ -38,6 +38,7 @@ struct world {
   SSL_CTX *context, *client_context;
   struct stream_tls_group group;
   _Atomic unsigned handshakes;
+  _Atomic uint64_t streams;
   struct stream_tls *tls;
   struct peer peer; /* of the stream below */
   SSL *client;
@@ -112,7 +113,10 @@ static int setup(void **state) {
   w->context = tls_context_create(&w->options, &option, error);
   if (w->context == NULL) fail_msg("%s", error);
   w->client_context = SSL_CTX_new(TLS_client_method());
-  assert_true(stream_tls_group_init(&w->group, &HOOKS, &w->handshakes));
+  w->group.hooks = &HOOKS;
+  w->group.handshake_count = &w->handshakes;
+  w->group.stream_count = &w->streams;
+  assert_true(stream_tls_group_init(&w->group));
   *state = w;
   return 0;
 }
@@ -125,6 +129,7 @@ static void hang_up(struct world *w) {
   assert_true(w->user.closed);
   assert_true(list_empty(&w->group.handshakes) && list_empty(&w->group.readers));
   assert_int_equal(w->handshakes, 0);
+  assert_int_equal(w->streams, 0);
   SSL_free(w->client);
   free(w->tls);
   free(w->user.got);
