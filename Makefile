@@ -56,7 +56,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c
 LIMIT   := $(B)/tests/limit.o
 LDFLAGS_limit := -Wl,--wrap=_cmocka_run_group_tests
 PROGRAMS := $(B)/idem-server
-SERVER_LIBS := -luv -lxxhash $(JEMALLOC) -lpthread -lm
+SERVER_LIBS := -luv -lxxhash -lssl -lcrypto $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units model-mutants \
@@ -286,17 +286,17 @@ $(B)/tests/shortage/shortage: $(patsubst %.c,$(B)/%.o,$(wildcard tests/shortage/
 
 build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))) $(LIB_OBJ)
 	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv -lxxhash -lpthread
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
 
 .SECONDARY:
 -include $(shell find build/$(MODE) -name '*.d' 2>/dev/null)
 
 # ---- what the machine has to have ----
 
-PACKAGES_build := libuv1-dev libjemalloc-dev libxxhash-dev
-PACKAGES_client := $(PACKAGES_build) libhiredis-dev libssl-dev
+PACKAGES_build := libuv1-dev libjemalloc-dev libxxhash-dev libssl-dev
+PACKAGES_client := $(PACKAGES_build) libhiredis-dev
 PACKAGES_valgrind := valgrind
-PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev libssl-dev openssl libmicrohttpd-dev libevent-dev \
+PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev openssl libmicrohttpd-dev libevent-dev \
                   pkg-config groff man-db g++ redis-tools redis-server python3 python3-redis python3-flask python3-blinker lua5.1 luajit \
                   $(CLANG) libclang-rt-14-dev procps iproute2 spin
 need-build:

@@ -16,6 +16,7 @@
 #include "server/journal/check.h"
 #include "server/journal/salvage.h"
 #include "server/net/server.h"
+#include "server/net/tls.h"
 #include "server/ops/options_arguments.h"
 #include "server/ops/version.h"
 
@@ -123,6 +124,7 @@ static bool look_after_journal(int argc, char **argv, int *status) {
 
 int main(int argc, char **argv) {
   ignore_signals();
+  tls_begin();
   if (options_arguments_print(argc, argv, stdout)) return finish_printing();
   int status = 1;
   if (look_after_journal(argc, argv, &status)) return status;

@@ -125,7 +125,7 @@ static void password_changed(struct call *call) {
       struct session *session = LIST_ENTRY(node, struct session, link);
       if (open) {
         session->authenticated = true;
-        strangers_remove(worker, session);
+        if (!session->handshaking) strangers_remove(worker, session);
       } else if (session->authenticated && session != call->session) {
         session_close(session, worker);
       }

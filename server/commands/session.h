@@ -61,9 +61,10 @@ struct session {
   uint8_t shard;     /* the number of the waiter's */
   uint8_t errors;    /* errors that it was sent as a stranger */
   bool authenticated : 1;
-  bool local : 1;    /* over a unix socket */
-  bool stranger : 1; /* has little time to authenticate (strangers.h) */
-  bool delayed : 1;  /* the error of its AUTH is not sent yet; commands after it have to wait */
+  bool local : 1;       /* over a unix socket */
+  bool stranger : 1;    /* has little time to authenticate (strangers.h) */
+  bool handshaking : 1; /* of TLS: sends no commands yet */
+  bool delayed : 1;     /* the error of its AUTH is not sent yet; commands after it have to wait */
   uint8_t auth_failures : 2;
   bool waiting : 1;         /* commands after the present one have to wait */
   bool close_when_sent : 1; /* takes no more commands */

@@ -28,9 +28,10 @@ struct server {
   struct listener listener;
   struct drain drain;
   struct files files;
+  struct tls tls;
   struct restoring restoring;
   struct trimming *trimming;
-  uv_signal_t terminate, interrupt; /* these three are the first loop's */
+  uv_signal_t terminate, interrupt, reload; /* these four are the first loop's */
   uv_async_t stop;
   int64_t retention_ms, unknown_retention_ms; /* of the options, as the journal's ends have them */
   _Atomic bool ending;                        /* all loops have ended */
@@ -176,10 +177,56 @@ static void delay_ends(struct server *server) {
   }
 }
 
+/* ---- certificates ---- */
+
+static void note_tls(struct server *server, const char *refused, const char *error) {
+  struct instance *instance = &server->instance;
+  instance->tls = (struct instance_tls){
+      .port = instance->options->tls_port,
+      .ends_s = server->tls.ends_s,
+      .renewals = server->tls.renewals,
+      .failed_renewals = server->tls.failed_renewals,
+  };
+  if (server->tls.context == NULL) return;
+  if (refused != NULL) {
+    log_line(server->log, LOG_LEVEL_WARNING,
+             "TLS: the certificates are not read again, the former ones stay: %s", error);
+  } else {
+    tls_log_end(&server->tls, server->log, (int64_t)time(NULL));
+  }
+}
+
+/* The other loops are paused. Returns NULL, or the option that was refused. */
+static const char *renew_tls(struct server *server, char error[REFUSAL_BYTES]) {
+  const char *refused = tls_renew(&server->tls, server->instance.options, error);
+  note_tls(server, refused, error);
+  return refused;
+}
+
+static const char *renew_tls_if_changed(struct server *server, char error[REFUSAL_BYTES]) {
+  const struct tls *tls = &server->tls;
+  bool changed = tls->context != NULL && tls->changes != server->instance.options->tls_changes;
+  return changed ? renew_tls(server, error) : NULL;
+}
+
+static void on_reload(uv_signal_t *signal, int number) {
+  struct server *server = signal->data;
+  struct gate *gate = &server->loops.loops[0]->gate;
+  char error[REFUSAL_BYTES];
+  (void)number;
+  gate_enter(gate);
+  if (server->tls.context == NULL) return;
+  if (server->loops.count > 1) gate_pause_others(gate);
+  renew_tls(server, error);
+  if (server->loops.count > 1) gate_resume_others(gate);
+}
+
 /* The other loops are paused, and all shards are locked. */
 static const char *on_reconfigured(struct instance *instance, char error[REFUSAL_BYTES]) {
   struct files *files = &server_of(instance)->files;
   if (!files_allow(files, instance->options->maxclients, error)) return "maxclients";
+  const char *refused = renew_tls_if_changed(server_of(instance), error);
+  if (refused != NULL) return refused;
   struct engine_options engine = engine_options_of(instance->options);
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
     engine_reconfigure(shard_engine(keyspace_shard(instance->keyspace, i)), &engine);
@@ -214,9 +261,12 @@ static const struct loop_duties DUTIES = {
 static int open_handles(struct server *server) {
   uv_loop_t *uv = &server->loops.loops[0]->uv;
   server->stop.data = server->terminate.data = server->interrupt.data = server;
+  server->reload.data = server;
   int error = uv_async_init(uv, &server->stop, on_stop);
   if (error == 0) error = uv_signal_init(uv, &server->terminate);
   if (error == 0) error = uv_signal_init(uv, &server->interrupt);
+  if (error == 0) error = uv_signal_init(uv, &server->reload);
+  if (error == 0) error = uv_signal_start(&server->reload, on_reload, SIGHUP);
   if (error == 0) error = uv_signal_start(&server->terminate, on_signal, SIGTERM);
   if (error == 0) error = uv_signal_start(&server->interrupt, on_signal, SIGINT);
   return error;
@@ -347,6 +397,9 @@ static int set_up(struct server *server, struct options *options, char error[REF
   server->output_timeout_ms = options->client_output_timeout_ms;
   server->retention_ms = options->retention_ms;
   server->unknown_retention_ms = options->unknown_retention_ms;
+  if (!tls_init(&server->tls, options, error)) return 1;
+  note_tls(server, NULL, NULL);
+  if (server->tls.context != NULL) server->loops.tls = &server->tls;
   int result = make_loops(server);
   if (result != 0) {
     snprintf(error, REFUSAL_BYTES, "cannot set up the event loop: %s", uv_strerror(result));
@@ -419,6 +472,7 @@ void server_destroy(struct server *server) {
   for (unsigned i = 0; i < loops->count; i++) loop_close_connections(loops->loops[i]);
   restoring_close(&server->restoring);
   loop_set_deinit(loops);
+  tls_deinit(&server->tls);
   struct keyspace *keyspace = server->instance.keyspace;
   if (keyspace != NULL) setup_instance_deinit(&server->instance);
   keyspace_destroy(keyspace);

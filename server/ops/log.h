@@ -31,6 +31,8 @@ enum log_kind {
   LOG_REQUEST_LATE,
   LOG_AUTH_FAILED,
   LOG_REFUSED,
+  LOG_PLAIN,
+  LOG_HANDSHAKE,
   LOG_KINDS
 };
 

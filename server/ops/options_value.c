@@ -49,6 +49,14 @@ static const char *const keep_words[] = {[OPTIONS_APPENDONLY_NO] = "no",
                                          [OPTIONS_APPENDONLY_YES] = "yes",
                                          [OPTIONS_APPENDONLY_AUTO] = "auto",
                                          NULL};
+static const char *const waived_words[] = {[OPTIONS_INSECURE_NO] = "no",
+                                           [OPTIONS_INSECURE_PLAIN] = "plain",
+                                           [OPTIONS_INSECURE_YES] = "yes",
+                                           NULL};
+static const char *const certify_words[] = {[OPTIONS_TLS_AUTH_CLIENTS_NO] = "no",
+                                            [OPTIONS_TLS_AUTH_CLIENTS_YES] = "yes",
+                                            [OPTIONS_TLS_AUTH_CLIENTS_OPTIONAL] = "optional",
+                                            NULL};
 static const char *const sync_words[] = {[OPTIONS_APPENDFSYNC_ALWAYS] = "always",
                                          [OPTIONS_APPENDFSYNC_EVERYSEC] = "everysec",
                                          [OPTIONS_APPENDFSYNC_NO] = "no",
@@ -73,6 +81,8 @@ static const struct kind {
     [OPTIONS_ROW_LEVEL] = {"LEVEL", NULL, "", "", level_words},
     [OPTIONS_ROW_KEEP] = {"yes|no|auto", NULL, "", "", keep_words},
     [OPTIONS_ROW_SYNC] = {"HOW", NULL, "", "", sync_words},
+    [OPTIONS_ROW_WAIVED] = {"no|plain|yes", NULL, "", "", waived_words},
+    [OPTIONS_ROW_CERTIFY] = {"no|yes|optional", NULL, "", "", certify_words},
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
@@ -192,7 +202,9 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
     case OPTIONS_ROW_YES_NO: return parse_yes_no(text, number);
     case OPTIONS_ROW_LEVEL:
     case OPTIONS_ROW_KEEP:
-    case OPTIONS_ROW_SYNC: return parse_word(kinds[row->kind].words, text, number);
+    case OPTIONS_ROW_SYNC:
+    case OPTIONS_ROW_WAIVED:
+    case OPTIONS_ROW_CERTIFY: return parse_word(kinds[row->kind].words, text, number);
     case OPTIONS_ROW_MODE:
       if (!parse_octal(text, number)) return false;
       break;
@@ -251,6 +263,16 @@ void options_value_store(const struct options_row *row, struct options *options,
     *(bool *)field(row, options) = value->number != 0;
   } else {
     *(int64_t *)field(row, options) = value->number;
+  }
+}
+
+void options_value_show(const struct options_row *row, struct options *options,
+                        const struct options_value *value) {
+  struct options_value borrowed = *value;
+  if (is_text(row)) {
+    *(char **)field(row, options) = borrowed.text;
+  } else {
+    options_value_store(row, options, &borrowed);
   }
 }
 
