@@ -29,6 +29,9 @@ struct options {
   uint64_t windows;      /* expire: how often */
   uint64_t generations;  /* fill: generations of other sizes that end before */
   uint64_t expiring;     /* expire: keys that end in the window */
+  uint64_t tls;
+  uint64_t insecure; /* takes any certificate */
+  const char *ca_file, *cert_file, *key_file;
   const char *histogram; /* file for the distribution of latencies, or NULL */
   uint64_t loaded;       /* a former run with this seed loaded the keys */
   uint64_t json;
