@@ -9,11 +9,11 @@
 #include <sys/types.h>
 
 struct secure_options {
-  const char *host;           /* that the certificate has to bear */
-  const char *ca_file;        /* NULL: the system's */
-  const char *cert_file;      /* NULL: none; with its key, unless key_file has that */
+  const char *host;      /* that the certificate has to bear */
+  const char *ca_file;   /* NULL: the system's */
+  const char *cert_file; /* NULL: none; with its key, unless key_file has that */
   const char *key_file;
-  int insecure;               /* takes any certificate */
+  int insecure; /* takes any certificate */
 };
 
 /* What all connections share; NULL, explained on stderr. SSL_CTX_free. */
@@ -23,9 +23,9 @@ SSL_CTX *secure_context(const struct secure_options *options);
  * explained on stderr; else SSL_free, and the socket stays the caller's. */
 SSL *secure_connect(SSL_CTX *context, const struct secure_options *options, int fd);
 
-/* As send and recv with MSG_DONTWAIT: -1 with EAGAIN when it does not go now; 0 at the end of input.
- * A send that did not go is repeated with the same bytes. secure_receive reads all that has come, as
- * far as there is room. */
+/* As send and recv with MSG_DONTWAIT: -1 with EAGAIN when it does not go now; 0 at the end of
+ * input. A send that did not go is repeated with the same bytes. secure_receive reads all that has
+ * come, as far as there is room. */
 ssize_t secure_send(SSL *ssl, const char *data, size_t bytes);
 ssize_t secure_receive(SSL *ssl, char *data, size_t room);
 

@@ -40,9 +40,8 @@ static X509 *sign(const struct order *order, EVP_PKEY *key, const struct signer 
   X509_set_issuer_name(made, by != NULL ? X509_get_subject_name(by->certificate) : name);
   bool authority = order->alternatives == NULL;
   X509_EXTENSION *extension =
-      authority
-          ? X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE")
-          : X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, order->alternatives);
+      authority ? X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE")
+                : X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, order->alternatives);
   CHECK(extension != NULL && X509_add_ext(made, extension, -1) == 1, "%s", order->name);
   X509_EXTENSION_free(extension);
   CHECK(X509_sign(made, by != NULL ? by->key : key, EVP_sha256()) > 0, "%s", order->name);
@@ -75,7 +74,8 @@ void certificates_make(struct certificates *all) {
   CHECK(mkdtemp(all->dir) != NULL, "%s: %s", all->dir, strerror(errno));
   const char *here = "DNS:localhost,IP:127.0.0.1";
   struct signer ca = make(&(struct order){"ca", NULL, DAY_S}, NULL, all->dir, all->ca);
-  struct signer other = make(&(struct order){"other-ca", NULL, DAY_S}, NULL, all->dir, all->other_ca);
+  struct signer other =
+      make(&(struct order){"other-ca", NULL, DAY_S}, NULL, all->dir, all->other_ca);
   drop(make(&(struct order){"server", here, DAY_S}, &ca, all->dir, all->server));
   drop(make(&(struct order){"expired", here, -DAY_S}, &ca, all->dir, all->expired));
   drop(make(&(struct order){"named", "DNS:other.example", DAY_S}, &ca, all->dir, all->named));

@@ -366,7 +366,8 @@ static void measure(struct run *run, const struct scenario *scenario, size_t *le
   snprintf(dry.key, sizeof dry.key, "%.15s-q0000-%06d", scenario->name, 999999);
   snprintf(dry.body, sizeof dry.body, "body of %s", dry.key);
   scenario->prepare(&dry);
-  CHECK(idem_ping(run->through, NULL) == IDEM_OK, "no connection"); /* its handshake is not counted */
+  CHECK(idem_ping(run->through, NULL) == IDEM_OK,
+        "no connection"); /* its handshake is not counted */
   proxy_arm(run->proxy, NO_CUT);
   enum idem_status status = scenario->act(&dry);
   len[PROXY_REQUEST] = proxy_passed(run->proxy, PROXY_REQUEST);

@@ -173,7 +173,8 @@ static void hear(struct terminator *terminator, struct guest *guest) {
   ssize_t got = recv(guest->outside, data, sizeof data, MSG_DONTWAIT);
   if (got == 0) leave(guest);
   if (got <= 0 || guest->manner == TERMINATOR_STALLS) return;
-  if (guest->manner == TERMINATOR_PLAIN) (void)send(guest->outside, "-ERR what?\r\n", 12, MSG_NOSIGNAL);
+  if (guest->manner == TERMINATOR_PLAIN)
+    (void)send(guest->outside, "-ERR what?\r\n", 12, MSG_NOSIGNAL);
   leave(guest);
 }
 

@@ -1,6 +1,6 @@
 /*
- * terminator.h - TLS in front of a port: takes it off, passes the rest on, and does wrong what it is
- * told to do wrong. Runs on a thread of its own, on loopback, on a port of the kernel's choice.
+ * terminator.h - TLS in front of a port: takes it off, passes the rest on, and does wrong what it
+ * is told to do wrong. Runs on a thread of its own, on loopback, on a port of the kernel's choice.
  */
 #ifndef IDEM_TESTS_CLIENT_TERMINATOR_H
 #define IDEM_TESTS_CLIENT_TERMINATOR_H

@@ -1,6 +1,6 @@
 /*
- * test_tls.c - both halves over TLS: which servers are taken and which are refused, with what words;
- * deadlines through the handshake; connections that are kept, cut, renewed.
+ * test_tls.c - both halves over TLS: which servers are taken and which are refused, with what
+ * words; deadlines through the handshake; connections that are kept, cut, renewed.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -76,8 +76,8 @@ struct meeting {
   const char *name;
   struct terminator_options there;
   struct idem_options here;
-  const char *host;       /* NULL: 127.0.0.1 */
-  const char *words;      /* in the message; NULL: it is taken */
+  const char *host;        /* NULL: 127.0.0.1 */
+  const char *words;       /* in the message; NULL: it is taken */
   enum idem_status status; /* of what is not */
 };
 
@@ -115,11 +115,24 @@ static void a_server_with_the_right_certificate_is_taken(void **state) {
       {"by its address", good, {.ca_file = files->ca}, NULL, NULL, 0},
       {"by its name", good, {.ca_file = files->ca}, "localhost", NULL, 0},
       {"TLS 1.2", old, {.ca_file = files->ca}, NULL, NULL, 0},
-      {"at least 1.3", good, {.ca_file = files->ca, .tls_version_min = IDEM_TLS_1_3}, NULL, NULL, 0},
+      {"at least 1.3",
+       good,
+       {.ca_file = files->ca, .tls_version_min = IDEM_TLS_1_3},
+       NULL,
+       NULL,
+       0},
       {"we have one", asks, {.ca_file = files->ca, .cert_file = files->client}, NULL, NULL, 0},
-      {"under another name", named, {.ca_file = files->ca, .server_name = "other.example"}, NULL,
-       NULL, 0},
-      {"any at all", expired, {.tls_flags = IDEM_TLS_INSECURE_ANY_CERTIFICATE}, "localhost", NULL,
+      {"under another name",
+       named,
+       {.ca_file = files->ca, .server_name = "other.example"},
+       NULL,
+       NULL,
+       0},
+      {"any at all",
+       expired,
+       {.tls_flags = IDEM_TLS_INSECURE_ANY_CERTIFICATE},
+       "localhost",
+       NULL,
        0},
   };
   for (size_t i = 0; i < sizeof meetings / sizeof meetings[0]; i++)
@@ -146,20 +159,44 @@ static void others_are_refused_and_told_why(void **state) {
       {"expired", {.cert = files->expired}, trust, NULL, "has expired", IDEM_REFUSED},
       {"another address", {.cert = files->named}, trust, NULL, "another address", IDEM_REFUSED},
       {"another name", {.cert = files->named}, trust, "localhost", "another name", IDEM_REFUSED},
-      {"another name than asked for", good,
-       {.ca_file = files->ca, .server_name = "other.example"}, NULL, "another name", IDEM_REFUSED},
-      {"too old", old, {.ca_file = files->ca, .tls_version_min = IDEM_TLS_1_3}, NULL,
-       "no version of TLS in common", IDEM_REFUSED},
+      {"another name than asked for",
+       good,
+       {.ca_file = files->ca, .server_name = "other.example"},
+       NULL,
+       "another name",
+       IDEM_REFUSED},
+      {"too old",
+       old,
+       {.ca_file = files->ca, .tls_version_min = IDEM_TLS_1_3},
+       NULL,
+       "no version of TLS in common",
+       IDEM_REFUSED},
       {"no TLS", {.manner = TERMINATOR_PLAIN}, trust, NULL, "speaks no TLS", IDEM_REFUSED},
       {"wants one", asks, trust, NULL, "wants a certificate", IDEM_REFUSED},
       {"wants one, 1.2", asks_old, trust, NULL, "wants a certificate", IDEM_REFUSED},
-      {"takes ours not", asks, {.ca_file = files->ca, .cert_file = files->stranger}, NULL,
-       "does not", IDEM_REFUSED},
-      {"takes ours not, 1.2", asks_old, {.ca_file = files->ca, .cert_file = files->stranger}, NULL,
-       "does not", IDEM_REFUSED},
-      {"hangs up", {.manner = TERMINATOR_HANGS_UP}, hurried, NULL, "hung up during the handshake",
+      {"takes ours not",
+       asks,
+       {.ca_file = files->ca, .cert_file = files->stranger},
+       NULL,
+       "does not",
+       IDEM_REFUSED},
+      {"takes ours not, 1.2",
+       asks_old,
+       {.ca_file = files->ca, .cert_file = files->stranger},
+       NULL,
+       "does not",
+       IDEM_REFUSED},
+      {"hangs up",
+       {.manner = TERMINATOR_HANGS_UP},
+       hurried,
+       NULL,
+       "hung up during the handshake",
        IDEM_UNAVAILABLE},
-      {"stalls", {.manner = TERMINATOR_STALLS}, hurried, NULL, "no handshake in time",
+      {"stalls",
+       {.manner = TERMINATOR_STALLS},
+       hurried,
+       NULL,
+       "no handshake in time",
        IDEM_UNAVAILABLE},
   };
   for (size_t i = 0; i < sizeof meetings / sizeof meetings[0]; i++)
@@ -228,7 +265,8 @@ static void a_file_that_cannot_be_used_is_named(void **state) {
   check_invalid(&(struct idem_options){.ca_file = "/no/ca"}, "ca_file /no/ca: No such file");
   check_invalid(&(struct idem_options){.ca_dir = "/no/dir"}, "ca_dir /no/dir");
   check_invalid(&(struct idem_options){.ca_dir = files.ca}, "ca_dir");
-  check_invalid(&(struct idem_options){.cert_file = "/no/cert"}, "cert_file /no/cert: No such file");
+  check_invalid(&(struct idem_options){.cert_file = "/no/cert"},
+                "cert_file /no/cert: No such file");
   check_invalid(&(struct idem_options){.cert_file = files.ca}, "key_file");
   check_invalid(&(struct idem_options){.cert_file = files.client, .key_file = files.server},
                 "key values mismatch");
@@ -394,7 +432,8 @@ static void large_bodies_pass(void **state) {
   place_close(&place);
 }
 
-/* The connection breaks at each of many bytes of the first handshake: the call goes on with another.
+/* The connection breaks at each of many bytes of the first handshake: the call goes on with
+ * another.
  */
 static void a_handshake_may_be_cut_anywhere(void **state) {
   (void)state;
