@@ -19,7 +19,7 @@ struct proxy_guest {
   struct list link; /* in room.waiting */
   struct proxy_room *room;
   int fd;
-  int kind;
+  enum handed_kind kind;
   int64_t since_ms; /* monotonic */
   size_t got;
   char bytes[PROXY_HEADER_BYTES];
@@ -44,11 +44,12 @@ static void refuse(struct proxy_guest *guest, enum proxy_header_verdict verdict)
   char text[128], rest[DISCARDED_BYTES];
   const char *reason = proxy_header_reason(verdict);
   int len = snprintf(text, sizeof text, "-ERR Protocol error: %s\r\n", reason);
+  bool clear = guest->kind != HANDED_TLS; /* else it would be one more riddle */
   int fd = leave(guest);
   worker->counters.proxy_errors++;
   if (log_wants(worker->log, LOG_PROXY, worker->monotonic_ms))
     log_line(worker->log, LOG_LEVEL_WARNING, "load balancer's connection closed: %s", reason);
-  ssize_t sent = send(fd, text, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+  ssize_t sent = clear ? send(fd, text, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
   ssize_t got = recv(fd, rest, sizeof rest, MSG_DONTWAIT);
   (void)sent;
   (void)got; /* closed in any case */
@@ -69,7 +70,7 @@ static bool keep_addresses(struct proxy_room *room, int fd, const struct proxy_h
 
 static void pass_on(struct proxy_guest *guest, const struct proxy_header *header) {
   struct proxy_room *room = guest->room;
-  int kind = guest->kind;
+  enum handed_kind kind = guest->kind;
   int fd = leave(guest);
   if (keep_addresses(room, fd, header)) {
     room->ready(room->context, fd, kind);
@@ -127,7 +128,7 @@ static bool watch(struct proxy_guest *guest) {
   return true;
 }
 
-void proxy_room_enter(struct proxy_room *room, int fd, int kind) {
+void proxy_room_enter(struct proxy_room *room, int fd, enum handed_kind kind) {
   struct proxy_guest *guest = calloc(1, sizeof *guest);
   if (guest != NULL) {
     conn_group_see_time(&room->loop->group);
@@ -157,7 +158,7 @@ void proxy_room_review(struct proxy_room *room) {
 /* ---- life ---- */
 
 struct proxy_room *proxy_room_create(struct loop *loop, struct proxied *proxied,
-                                     void (*ready)(void *context, int fd, int kind),
+                                     void (*ready)(void *context, int fd, enum handed_kind kind),
                                      void *context) {
   struct proxy_room *room = calloc(1, sizeof *room);
   if (room == NULL) return NULL;

@@ -20,18 +20,18 @@ struct proxy_room {
   struct list waiting; /* oldest first */
   unsigned count;
   /* The header was read; the addresses, if it has any, are in proxied. Owns the socket. */
-  void (*ready)(void *context, int fd, int kind);
+  void (*ready)(void *context, int fd, enum handed_kind kind);
   void *context;
 };
 
 /* NULL: memory is short. loop and context are borrowed. */
 struct proxy_room *proxy_room_create(struct loop *loop, struct proxied *proxied,
-                                     void (*ready)(void *context, int fd, int kind), void *context);
+                                     void (*ready)(void *context, int fd, enum handed_kind kind), void *context);
 /* Closes all that wait. Takes NULL. */
 void proxy_room_destroy(struct proxy_room *room);
 void proxy_room_close_all(struct proxy_room *room);
 /* Takes the socket over. kind: what `ready` is to be told with it. */
-void proxy_room_enter(struct proxy_room *room, int fd, int kind);
+void proxy_room_enter(struct proxy_room *room, int fd, enum handed_kind kind);
 /* Call regularly: closes those whose time is over. Takes NULL. */
 void proxy_room_review(struct proxy_room *room);
 

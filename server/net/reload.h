@@ -6,11 +6,13 @@
 #define IDEM_SERVER_NET_RELOAD_H
 
 #include "server/commands/worker.h"
+#include "server/net/tls.h"
 #include "server/ops/notify.h"
 
 struct reload {
   struct worker *worker; /* the first loop's, in a turn */
   const struct notify *notify;
+  struct tls *tls;
 };
 
 void reload_all(const struct reload *reload);

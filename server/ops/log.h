@@ -31,6 +31,8 @@ enum log_kind {
   LOG_PROXY,
   LOG_FLUSHED,
   LOG_CLEARED,
+  LOG_PLAIN,
+  LOG_HANDSHAKE,
   LOG_KINDS
 };
 
