@@ -110,6 +110,12 @@ class Service:
         words = self.unit.get("ExecReload").replace("$MAINPID", str(self.process.pid)).split()
         subprocess.run(words, check=True)
 
+    def reload_and_wait(self):
+        """As `systemctl reload`, and until the server says that it is ready again."""
+        self.hear().pop("READY", None)
+        self.reload()
+        eventually(lambda: self.hear().get("READY") == "1", "the service is ready again")
+
     def stop(self):
         """The exit status."""
         if self.process is None:
