@@ -20,6 +20,7 @@
 #include "server/journal/salvage.h"
 #include "server/net/ping.h"
 #include "server/net/server.h"
+#include "server/net/tls.h"
 #include "server/ops/options_arguments.h"
 #include "server/ops/version.h"
 
@@ -174,6 +175,7 @@ static bool print_metrics(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   ignore_signals();
+  tls_begin();
   if (print_metrics(argc, argv)) return finish_printing();
   if (options_arguments_print(argc, argv, stdout)) return finish_printing();
   int status = 1;

@@ -1,6 +1,7 @@
 /* options_live.c - see options_live.h. */
 #include "server/ops/options_live.h"
 
+#include "server/ops/options_check.h"
 #include "server/ops/options_nearest.h"
 
 static bool set_password(struct options *options, const struct options_row *row,
@@ -14,12 +15,11 @@ static bool set_password(struct options *options, const struct options_row *row,
   return true;
 }
 
-/* A live row is a number or the password; a flat copy with the new number in it is enough to check
- * the whole. */
-static bool set_number(struct options *options, const struct options_row *row,
-                       struct options_value *value, char error[REFUSAL_BYTES]) {
+/* A flat copy with the new value in it is enough to check the whole. */
+static bool set_value(struct options *options, const struct options_row *row,
+                      struct options_value *value, char error[REFUSAL_BYTES]) {
   struct options changed = *options;
-  options_value_store(row, &changed, value);
+  options_value_show(row, &changed, value);
   if (!options_check(&changed, error)) return false;
   options_value_store(row, options, value);
   return true;
@@ -46,7 +46,8 @@ bool options_live_set(struct options *options, struct span name, struct span val
   struct options_value parsed;
   if (!options_value_parse(row, value, &parsed, error)) return false;
   bool done = (row->flags & OPTIONS_ROW_SECRET) != 0 ? set_password(options, row, &parsed, error)
-                                                     : set_number(options, row, &parsed, error);
+                                                     : set_value(options, row, &parsed, error);
   options_value_deinit(&parsed);
+  if (done && (row->flags & OPTIONS_ROW_TLS) != 0) options->tls_changes++;
   return done;
 }

@@ -24,6 +24,8 @@ enum options_row_kind {
   OPTIONS_ROW_SYNC,    /* int64_t, enum options_appendfsync */
   OPTIONS_ROW_FORMAT,  /* int64_t, enum log_format */
   OPTIONS_ROW_READERS, /* int64_t, enum options_file_mode */
+  OPTIONS_ROW_WAIVED,  /* int64_t, enum options_insecure */
+  OPTIONS_ROW_CERTIFY, /* int64_t, enum options_tls_auth_clients */
   OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next three */
   OPTIONS_ROW_PATH,
   OPTIONS_ROW_BIND,        /* addresses with blanks between them (options_bind.h) */
@@ -35,7 +37,7 @@ static inline bool options_row_is_list(enum options_row_kind kind) {
   return kind == OPTIONS_ROW_BIND || kind == OPTIONS_ROW_PERCENTILES;
 }
 
-/* The words of KEEP, SYNC and READERS, by number. */
+/* The words of KEEP, SYNC, READERS, WAIVED and CERTIFY, by number. */
 enum options_appendonly {
   OPTIONS_APPENDONLY_NO,
   OPTIONS_APPENDONLY_YES,
@@ -47,6 +49,17 @@ enum options_appendfsync {
   OPTIONS_APPENDFSYNC_NO
 };
 
+/* What an address that other machines can reach may lack. */
+enum options_insecure {
+  OPTIONS_INSECURE_NO,
+  OPTIONS_INSECURE_PLAIN, /* TLS */
+  OPTIONS_INSECURE_YES    /* TLS and a password */
+};
+enum options_tls_auth_clients {
+  OPTIONS_TLS_AUTH_CLIENTS_NO,
+  OPTIONS_TLS_AUTH_CLIENTS_YES,
+  OPTIONS_TLS_AUTH_CLIENTS_OPTIONAL /* a certificate that is sent has to be valid */
+};
 /* Who may read a file with a secret (secret_file.h). */
 enum options_file_mode { OPTIONS_FILE_MODE_PRIVATE, OPTIONS_FILE_MODE_ANY };
 
@@ -59,6 +72,7 @@ struct options_memory {
 #define OPTIONS_ROW_SECRET 2u /* never shown */
 /* Never a flag: every user of the machine can read a command line. */
 #define OPTIONS_ROW_FILE_ONLY 4u
+#define OPTIONS_ROW_TLS 8u /* a change has the certificates read again: options.tls_changes */
 
 struct options_row {
   const char *name;

@@ -52,6 +52,14 @@ static const char *const keep_words[] = {[OPTIONS_APPENDONLY_NO] = "no",
                                          [OPTIONS_APPENDONLY_YES] = "yes",
                                          [OPTIONS_APPENDONLY_AUTO] = "auto",
                                          NULL};
+static const char *const waived_words[] = {[OPTIONS_INSECURE_NO] = "no",
+                                           [OPTIONS_INSECURE_PLAIN] = "plain",
+                                           [OPTIONS_INSECURE_YES] = "yes",
+                                           NULL};
+static const char *const certify_words[] = {[OPTIONS_TLS_AUTH_CLIENTS_NO] = "no",
+                                            [OPTIONS_TLS_AUTH_CLIENTS_YES] = "yes",
+                                            [OPTIONS_TLS_AUTH_CLIENTS_OPTIONAL] = "optional",
+                                            NULL};
 static const char *const sync_words[] = {[OPTIONS_APPENDFSYNC_ALWAYS] = "always",
                                          [OPTIONS_APPENDFSYNC_EVERYSEC] = "everysec",
                                          [OPTIONS_APPENDFSYNC_NO] = "no",
@@ -88,6 +96,8 @@ static const struct kind {
     [OPTIONS_ROW_SYNC] = {"HOW", NULL, "", "", sync_words},
     [OPTIONS_ROW_FORMAT] = {"text|json", NULL, "", "", format_words},
     [OPTIONS_ROW_READERS] = {"WHO", NULL, "", "", readers_words},
+    [OPTIONS_ROW_WAIVED] = {"no|plain|yes", NULL, "", "", waived_words},
+    [OPTIONS_ROW_CERTIFY] = {"no|yes|optional", NULL, "", "", certify_words},
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
@@ -213,7 +223,9 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
     case OPTIONS_ROW_KEEP:
     case OPTIONS_ROW_SYNC:
     case OPTIONS_ROW_FORMAT:
-    case OPTIONS_ROW_READERS: return parse_word(kinds[row->kind].words, text, number);
+    case OPTIONS_ROW_READERS:
+    case OPTIONS_ROW_WAIVED:
+    case OPTIONS_ROW_CERTIFY: return parse_word(kinds[row->kind].words, text, number);
     case OPTIONS_ROW_MODE:
       if (!parse_octal(text, number)) return false;
       break;
@@ -233,7 +245,7 @@ static bool parse_text(const struct options_row *row, struct span text, struct o
   if (copy == NULL) return refusal_write(error, "no memory for the value of %s", row->name);
   if (text.len > 0) memcpy(copy, text.data, text.len);
   copy[text.len] = '\0';
-  bool good = row->kind == OPTIONS_ROW_BIND          ? options_bind_check(copy, error)
+  bool good = row->kind == OPTIONS_ROW_BIND          ? options_bind_check(row->name, copy, error)
               : row->kind == OPTIONS_ROW_PERCENTILES ? options_percentiles_check(copy, error)
                                                      : true;
   if (!good) {
@@ -280,6 +292,36 @@ void options_value_store(const struct options_row *row, struct options *options,
     *(int64_t *)field(row, options) = value->number;
     if (row->kind == OPTIONS_ROW_MEMORY)
       ((struct options_memory *)field(row, options))->percent = value->percent;
+  }
+}
+
+void options_value_show(const struct options_row *row, struct options *options,
+                        const struct options_value *value) {
+  struct options_value borrowed = *value;
+  if (is_text(row)) {
+    *(char **)field(row, options) = borrowed.text;
+  } else {
+    options_value_store(row, options, &borrowed);
+  }
+}
+
+void options_value_show(const struct options_row *row, struct options *options,
+                        const struct options_value *value) {
+  struct options_value borrowed = *value;
+  if (is_text(row)) {
+    *(char **)field(row, options) = borrowed.text;
+  } else {
+    options_value_store(row, options, &borrowed);
+  }
+}
+
+void options_value_show(const struct options_row *row, struct options *options,
+                        const struct options_value *value) {
+  struct options_value borrowed = *value;
+  if (is_text(row)) {
+    *(char **)field(row, options) = borrowed.text;
+  } else {
+    options_value_store(row, options, &borrowed);
   }
 }
 

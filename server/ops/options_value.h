@@ -37,6 +37,10 @@ bool options_value_copy(const struct options_row *row, const struct options *opt
 /* Moves the value into the field; the former text is wiped and freed. Cannot fail. */
 void options_value_store(const struct options_row *row, struct options *options,
                          struct options_value *value);
+/* The same for a flat copy of the options, which owns no texts: frees nothing, and the text stays
+ * the value's. */
+void options_value_show(const struct options_row *row, struct options *options,
+                        const struct options_value *value);
 bool options_value_equal(const struct options_row *row, const struct options *options,
                          const struct options_value *value);
 /* The field in base units, secrets too; a percentage as one. */
