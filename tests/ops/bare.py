@@ -16,7 +16,7 @@ import unittest
 from harness import ROOT
 
 CACHE = os.environ.get("IDEM_OPS", os.path.join(ROOT, "build/ops"))
-MOUNTED = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
+MOUNTED = 'mount -t proc {options} proc "$0/proc" && exec chroot "$0" "$@"'
 
 
 def release():
@@ -123,10 +123,10 @@ class Bare:
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root",
                 "DEBIAN_FRONTEND": "noninteractive", **more}
 
-    def command(self, *words):
-        """What runs the words inside, in the same process from beginning to end."""
+    def command(self, *words, proc="-o rw"):
+        """What runs the words inside, in the same process from beginning to end. proc: how /proc is mounted."""
         network = ["nsenter", "-t", str(self.holder.pid), "-n"] if self.holder else []
-        return [*network, "unshare", "-m", "sh", "-c", MOUNTED, self.root, *words]
+        return [*network, "unshare", "-m", "sh", "-c", MOUNTED.format(options=proc), self.root, *words]
 
     def run(self, *words, check=True):
         """What it printed."""
