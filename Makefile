@@ -56,7 +56,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c
 LIMIT   := $(B)/tests/limit.o
 LDFLAGS_limit := -Wl,--wrap=_cmocka_run_group_tests
 PROGRAMS := $(B)/idem-server
-SERVER_LIBS := -luv -lmicrohttpd -lxxhash -lcrypto $(JEMALLOC) -lpthread -lm
+SERVER_LIBS := -luv -lmicrohttpd -lxxhash -lssl -lcrypto $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients test-ops check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units model-mutants \
@@ -292,7 +292,7 @@ $(B)/tests/shortage/shortage: $(patsubst %.c,$(B)/%.o,$(wildcard tests/shortage/
 
 build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))) $(LIB_OBJ)
 	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv -lmicrohttpd -lxxhash -lcrypto -lpthread
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
 
 .SECONDARY:
 -include $(shell find build/$(MODE) -name '*.d' 2>/dev/null)

@@ -26,7 +26,7 @@ struct MHD_Daemon;
  * Browsers send the cookies of whatever else runs on this machine. */
 #define HTTP_REQUEST_BYTES (16u * 1024)
 /* Answers that go on their way in a turn, and how long gathering takes in it. */
-#define HTTP_TURN_BYTES (256u * 1024)
+#define HTTP_TURN_BYTES (64u * 1024)
 #define HTTP_TURN_NS 500000u
 /* What was gathered is shown for so long. */
 #define HTTP_FRESH_MS 1000
@@ -65,6 +65,7 @@ struct http {
   unsigned open;
   struct list waiting; /* the longest first */
   bool more;           /* the library has more to do at once */
+  bool closing;        /* nothing is answered any more */
   bool stalled;        /* those that wait cannot go on before time passes */
   enum http_gathering gathering;
   int64_t gathered_ms;

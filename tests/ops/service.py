@@ -58,6 +58,8 @@ class Service:
         inside = "/run/notify"
         if os.path.exists(self.bare.path(inside)):
             os.unlink(self.bare.path(inside))
+        if self.notified:
+            self.notified.close()
         self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notified.bind(self.bare.path(inside))
         os.chmod(self.bare.path(inside), 0o777)
@@ -80,8 +82,10 @@ class Service:
 
         def limits():
             for name in ("NOFILE", "CORE"):
-                value = int(self.unit.get("Limit" + name))
-                resource.setrlimit(getattr(resource, "RLIMIT_" + name), (value, value))
+                which, value = getattr(resource, "RLIMIT_" + name), int(self.unit.get("Limit" + name))
+                most = resource.getrlimit(which)[1]  # more than that only a machine's own root may have
+                value = value if most == resource.RLIM_INFINITY else min(value, most)
+                resource.setrlimit(which, (value, value))
             os.umask(int(self.unit.get("UMask"), 8))
         user, group = map(str, self.owner)
         # setpriv is in every Debian, and becomes the server.
@@ -119,7 +123,6 @@ class Service:
             if process.poll() is None:
                 process.kill()
                 process.wait(HANG_SECONDS)
-            self.notified.close()
         return status
 
     def kill(self):
@@ -127,3 +130,8 @@ class Service:
         if self.process is not None:
             self.process.kill()
             self.stop()
+
+    def close(self):
+        self.kill()
+        if self.notified:
+            self.notified.close()
