@@ -305,26 +305,6 @@ void options_value_show(const struct options_row *row, struct options *options,
   }
 }
 
-void options_value_show(const struct options_row *row, struct options *options,
-                        const struct options_value *value) {
-  struct options_value borrowed = *value;
-  if (is_text(row)) {
-    *(char **)field(row, options) = borrowed.text;
-  } else {
-    options_value_store(row, options, &borrowed);
-  }
-}
-
-void options_value_show(const struct options_row *row, struct options *options,
-                        const struct options_value *value) {
-  struct options_value borrowed = *value;
-  if (is_text(row)) {
-    *(char **)field(row, options) = borrowed.text;
-  } else {
-    options_value_store(row, options, &borrowed);
-  }
-}
-
 static int64_t number_of(const struct options_row *row, const struct options *options) {
   const void *at = field_const(row, options);
   return row->kind == OPTIONS_ROW_YES_NO ? (*(const bool *)at ? 1 : 0) : *(const int64_t *)at;
