@@ -121,7 +121,7 @@ static void go_on(struct http *http, struct turn *turn, struct http_conn *conn) 
   if (!find_or_make(http, turn, &conn->view, &answer)) return;
   turn->progress = true;
   if (answer != NULL) turn->bytes += answer->bytes;
-  http_conns_resume(conn, answer, turn->now_ms);
+  http_conns_resume(http, conn, answer, turn->now_ms);
   http_conns_run(http);
 }
 
