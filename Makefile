@@ -277,12 +277,12 @@ $(B)/tests/runners/hanging: $(B)/tests/runners/hanging.o $(LIMIT)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) -o $@ $^ -lcmocka
 
-# What the server and libuv ask of allocator and kernel passes through the test.
+# What the server, libuv and libmicrohttpd ask of allocator and kernel passes through the test.
 SHORTAGE_WRAP := $(foreach f,malloc calloc realloc aligned_alloc strdup strndup free mmap accept4 epoll_ctl \
                            uv_loop_init uv_poll_start,-Wl$(,)--wrap=$(f))
 $(B)/tests/shortage/shortage: $(patsubst %.c,$(B)/%.o,$(wildcard tests/shortage/*.c)) $(LIB_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) $(SHORTAGE_WRAP) -o $@ $^ $(SERVER_LIBS:-luv=-l:libuv_a.a) -ldl
+	$(Q)$(COMPILE) $(LDFLAGS) $(SHORTAGE_WRAP) -o $@ $^ $(patsubst -luv,-l:libuv_a.a,$(SERVER_LIBS:-lmicrohttpd=-l:libmicrohttpd.a)) -lgnutls -ldl
 
 build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))) $(LIB_OBJ)
 	@echo "  LD   $@"

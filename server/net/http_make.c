@@ -43,8 +43,9 @@ static bool write_metrics(struct http *http, char **bytes, size_t *len) {
   http_count_write(&http->count, http->open, &text);
   *bytes = text.bytes;
   *len = text.len;
-  if (text.failed) metrics_text_deinit(&text);
-  return !text.failed;
+  bool failed = text.failed;
+  if (failed) metrics_text_deinit(&text);
+  return !failed;
 }
 
 static bool write_view(struct http *http, const struct http_view *view, char **bytes, size_t *len) {
@@ -60,8 +61,9 @@ static bool write_view(struct http *http, const struct http_view *view, char **b
   }
   *bytes = text.bytes;
   *len = text.len;
-  if (text.failed) http_text_deinit(&text);
-  return !text.failed;
+  bool failed = text.failed;
+  if (failed) http_text_deinit(&text);
+  return !failed;
 }
 
 /* NULL: memory is short. */
