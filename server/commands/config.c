@@ -128,7 +128,7 @@ static void password_changed(struct instance *instance, const struct session *ch
       struct session *session = LIST_ENTRY(node, struct session, link);
       if (open) {
         session->authenticated = true;
-        strangers_remove(worker, session);
+        if (!session->handshaking) strangers_remove(worker, session);
       } else if (session->authenticated && session != changer) {
         session_close(session, worker);
       }
@@ -211,6 +211,7 @@ void config_resetstat(struct call *call) {
   for (unsigned i = 0; i < instance->worker_count; i++) measure_reset(instance->workers[i]);
   if (instance->journal != NULL) journal_reset_figures(instance->journal);
   atomic_store(&instance->peak_sessions, atomic_load(&instance->session_count));
+  instance->tls.renewals = instance->tls.failed_renewals = 0;
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
     stats_reset(shard_engine(keyspace_shard(instance->keyspace, i)));
   reply_ok(call);

@@ -20,6 +20,7 @@
 #include "server/commands/topics.h"
 #include "server/commands/waits.h"
 #include "server/engine/engine.h"
+#include "server/ops/users.h"
 #include "server/rules/request.h"
 
 /* ---- the instance ---- */
@@ -41,12 +42,14 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
       .horizon_start_ms = engine_horizon_start_ms(shard_engine(keyspace_shard(keyspace, 0))),
       .commands = lookup_create(command_table_commands, command_table_command_count),
       .slowlog = slowlog_create(),
+      .users = users_create(NULL, 0),
   };
   atomic_init(&instance->next_session_id, 1);
   served_clock_init(&instance->clock);
   pthread_mutex_init(&instance->strangers_lock, NULL);
   list_init(&instance->strangers);
-  if (instance->commands != NULL && instance->slowlog != NULL && make_run_id(instance->run_id) &&
+  if (instance->commands != NULL && instance->slowlog != NULL && instance->users != NULL &&
+      make_run_id(instance->run_id) &&
       random_get(&instance->address_seed, sizeof instance->address_seed))
     return true;
   setup_instance_deinit(instance);
@@ -56,6 +59,7 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
 void setup_instance_deinit(struct instance *instance) {
   lookup_destroy(instance->commands);
   slowlog_destroy(instance->slowlog);
+  users_destroy(instance->users);
   pthread_mutex_destroy(&instance->strangers_lock);
 }
 
@@ -114,6 +118,7 @@ static void note_peak(_Atomic uint64_t *peak, uint64_t count) {
 void setup_session_init(struct session *session, struct worker *worker) {
   *session = (struct session){
       .id = atomic_fetch_add(&worker->instance->next_session_id, 1),
+      .user = worker->instance->users->initial,
       .version = 2,
       .last_row = SESSION_NO_ROW,
       .connected_ms = worker->monotonic_ms,

@@ -54,6 +54,9 @@ struct journal_hooks {
    * logs the text and exits; if it returns (tests), the journal is dead: commit returns false. From
    * any thread. */
   void (*failed)(void *context, const char *text);
+  /* A segment that trimming has to read cannot be read any more (journal_wants_all); the text says
+   * which and why. Called by journal_trim; NULL: nobody listens. */
+  void (*unreadable)(void *context, const char *text);
   /*
    * The records of a segment's head: borrowed until the next call. *as_of_ms: all that ended by
    * itself up to then is counted in it. `caller` is that of commit, trim or beat; no shard is
@@ -131,6 +134,7 @@ struct journal_figures {
   uint64_t syncs, sync_p50_us, sync_p99_us, sync_max_us;
   struct histogram sync_us;
   uint64_t removed_segments, removed_unread; /* unread: without a slice read */
+  uint64_t unreadable;                               /* times that a segment could not be read */
   uint64_t slice_max_us;
   uint64_t recovered_records, recovered_batches, cut_bytes;
   uint64_t room_bytes; /* ahead, ready to be written */

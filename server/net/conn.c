@@ -156,12 +156,13 @@ struct conn *conn_create(struct conn_group *group, size_t stream_bytes) {
 
 void conn_destroy(struct conn *conn) { free(conn); }
 
-void conn_begin(struct conn *conn, bool is_unix) {
+void conn_begin(struct conn *conn, enum handed_kind kind) {
   struct worker *worker = &conn->group->worker;
   conn_group_see_time(conn->group);
   conn->phase = CONN_OPEN;
   setup_session_init(&conn->session, worker);
-  conn->session.local = is_unix;
+  conn->session.local = kind == HANDED_UNIX;
+  conn->session.handshaking = kind == HANDED_TLS;
   strangers_add(worker, &conn->session);
   set_reading(conn, true);
 }

@@ -31,6 +31,7 @@
 #include "server/commands/output_limit.h"
 #include "server/net/batch.h"
 #include "server/net/gate.h"
+#include "server/net/handed.h"
 #include "server/net/input.h"
 #include "server/net/stream.h"
 
@@ -148,8 +149,9 @@ static inline bool conn_may_run(const struct conn *conn) {
 /* A connection, and room for a stream of so many bytes with the struct stream in it. It is not
  * there yet: the stream's `closed` gives it back. NULL: memory is short. */
 struct conn *conn_create(struct conn_group *group, size_t stream_bytes);
-/* Its stream is open: it is served. May close. is_unix: over a unix socket. */
-void conn_begin(struct conn *conn, bool is_unix);
+/* Its stream is open: it is served; over TLS once its handshake is done (strangers_secured). May
+ * close. */
+void conn_begin(struct conn *conn, enum handed_kind kind);
 /* Takes no more commands, and closes once the replies of those that ran are sent. A wait ends
  * without an answer: its client has gone, or is being closed. Its input, if any, is dropped. The
  * caller marks it (conn_mark), unless it is marked already. */

@@ -1,4 +1,5 @@
-/* listener.h - the addresses to listen on: TCP v4 and v6, and a unix socket. */
+/* listener.h - the addresses to listen on: TCP v4 and v6, in clear text and for TLS, and a unix
+ * socket. */
 #ifndef IDEM_SERVER_NET_LISTENER_H
 #define IDEM_SERVER_NET_LISTENER_H
 

@@ -29,6 +29,8 @@ enum log_kind {
   LOG_REFUSED,
   LOG_FLUSHED,
   LOG_CLEARED,
+  LOG_PLAIN,
+  LOG_HANDSHAKE,
   LOG_KINDS
 };
 

@@ -1,6 +1,7 @@
 /* options_live.c - see options_live.h. */
 #include "server/ops/options_live.h"
 
+#include "server/ops/options_check.h"
 #include "server/ops/options_nearest.h"
 
 static bool set_password(struct options *options, const struct options_row *row,
@@ -16,7 +17,7 @@ static bool set_password(struct options *options, const struct options_row *row,
 
 /* A flat copy with the new value in it is enough to check the whole. */
 static bool set_value(struct options *options, const struct options_row *row,
-                       struct options_value *value, char error[REFUSAL_BYTES]) {
+                      struct options_value *value, char error[REFUSAL_BYTES]) {
   struct options changed = *options;
   options_value_show(row, &changed, value);
   if (!options_check(&changed, error)) return false;
@@ -47,5 +48,6 @@ bool options_live_set(struct options *options, struct span name, struct span val
   bool done = (row->flags & OPTIONS_ROW_SECRET) != 0 ? set_password(options, row, &parsed, error)
                                                      : set_value(options, row, &parsed, error);
   options_value_deinit(&parsed);
+  if (done && (row->flags & OPTIONS_ROW_TLS) != 0) options->tls_changes++;
   return done;
 }

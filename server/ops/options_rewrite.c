@@ -16,11 +16,16 @@
 
 #define REWRITE_MARK "# Written by CONFIG REWRITE"
 
-/* The value that the file should have for the row. A password that came from its own file stays
- * there. */
+/* A password that came from its own file stays there. */
+static bool has_own_file(const struct options_row *row, const struct options *options) {
+  return row->offset == offsetof(struct options, requirepass) &&
+         options->requirepass_file[0] != '\0';
+}
+
+/* The value that the file should have for the row. */
 static void text_for_file(const struct options_row *row, const struct options *options,
                           char text[OPTIONS_VALUE_BYTES]) {
-  if ((row->flags & OPTIONS_ROW_SECRET) != 0 && options->requirepass_file[0] != '\0') {
+  if (has_own_file(row, options)) {
     text[0] = '\0';
     return;
   }
@@ -68,8 +73,7 @@ static bool write_row(FILE *out, const struct options_row *row, const struct opt
 
 static bool is_same(const struct options_row *row, const struct options *options,
                     const struct options_value *value) {
-  if ((row->flags & OPTIONS_ROW_SECRET) != 0 && options->requirepass_file[0] != '\0')
-    return value->text[0] == '\0';
+  if (has_own_file(row, options)) return value->text[0] == '\0';
   return options_value_equal(row, options, value);
 }
 
@@ -174,7 +178,8 @@ bool options_rewrite_file(const struct options *options, char error[REFUSAL_BYTE
         error, "the server was started without a configuration file that could be rewritten");
   }
   if (!options_file_read(options->config_file, &file, error)) return false;
-  bool secret = options->requirepass[0] != '\0' && options->requirepass_file[0] == '\0';
+  bool secret = (options->requirepass[0] != '\0' && options->requirepass_file[0] == '\0') ||
+                options->tls_key_file_pass[0] != '\0';
   bool done =
       (!secret || options_file_check_private(&file, error)) && replace_file(options, &file, error);
   options_file_deinit(&file);

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/machine_memory.h"
 #include "server/ops/log.h"
 #include "server/ops/options_bind.h"
+#include "server/ops/options_memory.h"
 #include "server/ops/options_percentiles.h"
 
 struct unit {
@@ -50,6 +52,14 @@ static const char *const keep_words[] = {[OPTIONS_APPENDONLY_NO] = "no",
                                          [OPTIONS_APPENDONLY_YES] = "yes",
                                          [OPTIONS_APPENDONLY_AUTO] = "auto",
                                          NULL};
+static const char *const waived_words[] = {[OPTIONS_INSECURE_NO] = "no",
+                                           [OPTIONS_INSECURE_PLAIN] = "plain",
+                                           [OPTIONS_INSECURE_YES] = "yes",
+                                           NULL};
+static const char *const certify_words[] = {[OPTIONS_TLS_AUTH_CLIENTS_NO] = "no",
+                                            [OPTIONS_TLS_AUTH_CLIENTS_YES] = "yes",
+                                            [OPTIONS_TLS_AUTH_CLIENTS_OPTIONAL] = "optional",
+                                            NULL};
 static const char *const sync_words[] = {[OPTIONS_APPENDFSYNC_ALWAYS] = "always",
                                          [OPTIONS_APPENDFSYNC_EVERYSEC] = "everysec",
                                          [OPTIONS_APPENDFSYNC_NO] = "no",
@@ -77,12 +87,17 @@ static const struct kind {
                              " (with s, m, h or d; a plain number is seconds)", NULL},
     [OPTIONS_ROW_BYTES] = {"SIZE", byte_units, "a size",
                            " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000)", NULL},
+    [OPTIONS_ROW_MEMORY] = {"SIZE", byte_units, "a size",
+                            " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000), or 1% to "
+                            "100% of this machine's memory", NULL},
     [OPTIONS_ROW_YES_NO] = {"yes|no", NULL, "", "", NULL},
     [OPTIONS_ROW_LEVEL] = {"LEVEL", NULL, "", "", level_words},
     [OPTIONS_ROW_KEEP] = {"yes|no|auto", NULL, "", "", keep_words},
     [OPTIONS_ROW_SYNC] = {"HOW", NULL, "", "", sync_words},
     [OPTIONS_ROW_FORMAT] = {"text|json", NULL, "", "", format_words},
     [OPTIONS_ROW_READERS] = {"WHO", NULL, "", "", readers_words},
+    [OPTIONS_ROW_WAIVED] = {"no|plain|yes", NULL, "", "", waived_words},
+    [OPTIONS_ROW_CERTIFY] = {"no|yes|optional", NULL, "", "", certify_words},
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
@@ -208,7 +223,9 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
     case OPTIONS_ROW_KEEP:
     case OPTIONS_ROW_SYNC:
     case OPTIONS_ROW_FORMAT:
-    case OPTIONS_ROW_READERS: return parse_word(kinds[row->kind].words, text, number);
+    case OPTIONS_ROW_READERS:
+    case OPTIONS_ROW_WAIVED:
+    case OPTIONS_ROW_CERTIFY: return parse_word(kinds[row->kind].words, text, number);
     case OPTIONS_ROW_MODE:
       if (!parse_octal(text, number)) return false;
       break;
@@ -242,8 +259,11 @@ static bool parse_text(const struct options_row *row, struct span text, struct o
 
 bool options_value_parse(const struct options_row *row, struct span text,
                          struct options_value *value, char error[REFUSAL_BYTES]) {
-  *value = (struct options_value){0, NULL};
+  *value = (struct options_value){0};
   if (is_text(row)) return parse_text(row, text, value, error);
+  if (row->kind == OPTIONS_ROW_MEMORY && options_memory_is_percent(text))
+    return options_memory_parse(text, machine_memory_bytes(""), &value->percent, &value->number,
+                                error);
   return parse_number(row, text, &value->number) || refuse_value(row, text, error);
 }
 
@@ -270,6 +290,8 @@ void options_value_store(const struct options_row *row, struct options *options,
     *(bool *)field(row, options) = value->number != 0;
   } else {
     *(int64_t *)field(row, options) = value->number;
+    if (row->kind == OPTIONS_ROW_MEMORY)
+      ((struct options_memory *)field(row, options))->percent = value->percent;
   }
 }
 
@@ -288,25 +310,33 @@ static int64_t number_of(const struct options_row *row, const struct options *op
   return row->kind == OPTIONS_ROW_YES_NO ? (*(const bool *)at ? 1 : 0) : *(const int64_t *)at;
 }
 
+static int64_t percent_of(const struct options_row *row, const struct options *options) {
+  if (row->kind != OPTIONS_ROW_MEMORY) return 0;
+  return ((const struct options_memory *)field_const(row, options))->percent;
+}
+
 static const char *text_of(const struct options_row *row, const struct options *options) {
   return *(char *const *)field_const(row, options);
 }
 
 bool options_value_copy(const struct options_row *row, const struct options *options,
                         struct options_value *value) {
-  *value = (struct options_value){0, NULL};
+  *value = (struct options_value){0};
   if (is_text(row)) {
     value->text = strdup(text_of(row, options));
     return value->text != NULL;
   }
   value->number = number_of(row, options);
+  value->percent = percent_of(row, options);
   return true;
 }
 
 bool options_value_equal(const struct options_row *row, const struct options *options,
                          const struct options_value *value) {
   if (is_text(row)) return strcmp(text_of(row, options), value->text) == 0;
-  return number_of(row, options) == value->number;
+  int64_t percent = percent_of(row, options);
+  if (percent != value->percent) return false;
+  return percent > 0 || number_of(row, options) == value->number;
 }
 
 void options_value_text(const struct options_row *row, const struct options *options,
@@ -315,8 +345,10 @@ void options_value_text(const struct options_row *row, const struct options *opt
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", text_of(row, options));
     return;
   }
-  int64_t number = number_of(row, options);
-  if (row->kind == OPTIONS_ROW_YES_NO) {
+  int64_t number = number_of(row, options), percent = percent_of(row, options);
+  if (percent > 0) {
+    snprintf(text, OPTIONS_VALUE_BYTES, "%lld%%", (long long)percent);
+  } else if (row->kind == OPTIONS_ROW_YES_NO) {
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", number != 0 ? "yes" : "no");
   } else if (kinds[row->kind].words != NULL) {
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", kinds[row->kind].words[number]);
