@@ -102,6 +102,7 @@ void tls_receive_take(struct stream_tls *tls) {
 /* ---- handshakes ---- */
 
 static void fail(struct stream_tls *tls, enum stream_tls_failure failure, const char *reason) {
+  tls->group->taking = NULL;
   tls_kept_leave_queue(tls);
   tls->state = STREAM_TLS_DEAF;
   tls_kept_forget(tls);

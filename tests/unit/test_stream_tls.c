@@ -572,7 +572,12 @@ static void a_broken_hello_gets_an_alert(void **state) {
   end_turns(w);
   assert_failed(w, STREAM_TLS_FAILED);
   assert_int_equal(w->peer.heard[0], SSL3_RT_ALERT);
+  assert_int_equal(stream_read(stream, false), 0);
   assert_int_equal(stream_shutdown(stream), 0);
+  assert_int_equal(stream_read(stream, true), 0); /* as a connection lingers */
+  assert_true(w->peer.reads);
+  peer_end(&w->peer, 0);
+  assert_true(w->user.ended);
 }
 
 static void who_leaves_in_the_middle_has_failed(void **state) {
