@@ -10,6 +10,7 @@
 #include "server/commands/queue.h"
 #include "server/commands/reply.h"
 #include "server/commands/session_walk.h"
+#include "server/commands/sight.h"
 #include "server/commands/task.h"
 #include "server/commands/topics.h"
 #include "server/engine/waiter.h"
@@ -109,6 +110,7 @@ static bool unknown_user(struct call *call, struct span user) {
 static bool passes(const struct call *call, const struct session *session,
                    const struct filter *filter) {
   if (filter->skip_me && session == call->session) return false;
+  if (!sight_session(call->session, session)) return false;
   if (filter->id != 0 && session->id != filter->id) return false;
   if (!has_type(session, filter->type)) return false;
   if (!span_present(filter->peer) && !span_present(filter->local)) return true;
@@ -219,6 +221,7 @@ static bool parse_list(struct call *call, struct walk *walk) {
 }
 
 static bool listed(const struct walk *walk, const struct session *session) {
+  if (!sight_session(walk->task.session, session)) return false;
   if (walk->ids == NULL) return has_type(session, walk->filter.type);
   return bsearch(&session->id, walk->ids, walk->id_count, sizeof *walk->ids, by_number) != NULL;
 }
@@ -405,6 +408,7 @@ void clients_unblock(struct call *call) {
     return;
   }
   const struct session *session = waiting_session(call->worker->instance, (uint64_t)id);
+  if (session != NULL && !sight_session(call->session, session)) session = NULL;
   if (session != NULL) {
     struct shard *shard = keyspace_shard(call->worker->instance->keyspace, session->shard);
     waiter_expire(shard_engine(shard), session->waiter, call->now_ms);

@@ -7,10 +7,14 @@
 #include <string.h>
 
 #include "server/base/glob.h"
+#include "server/commands/access.h"
+#include "server/commands/audit.h"
+#include "server/commands/measure.h"
 #include "server/commands/reply.h"
 #include "server/commands/strangers.h"
 #include "server/engine/stats.h"
 #include "server/journal/journal.h"
+#include "server/ops/options_file.h"
 #include "server/ops/options_live.h"
 #include "server/ops/options_rewrite.h"
 
@@ -114,11 +118,10 @@ static bool pairs_are_known(struct call *call) {
   return true;
 }
 
-/* Closes all sessions of the former password, except the caller's. If there is no password now, all
- * sessions are authenticated. */
-static void password_changed(struct call *call) {
-  struct instance *instance = call->worker->instance;
-  bool open = call->worker->options->requirepass[0] == '\0';
+/* Closes all sessions of the former password, except the one that changed it. If there is no password
+ * now, all sessions are authenticated. */
+static void password_changed(struct instance *instance, const struct session *changer) {
+  bool open = instance->options->requirepass[0] == '\0';
   for (unsigned i = 0; i < instance->worker_count; i++) {
     struct worker *worker = instance->workers[i];
     for (struct list *node = worker->sessions.next; node != &worker->sessions; node = node->next) {
@@ -126,12 +129,24 @@ static void password_changed(struct call *call) {
       if (open) {
         session->authenticated = true;
         if (!session->handshaking) strangers_remove(worker, session);
-      } else if (session->authenticated && session != call->session) {
+      } else if (session->authenticated && session != changer) {
         session_close(session, worker);
       }
     }
   }
   instance->wake(instance, UINT64_MAX >> (64 - instance->worker_count));
+}
+
+bool config_reload_password(struct worker *worker, char error[REFUSAL_BYTES]) {
+  struct options *options = worker->instance->options;
+  char *former = strdup(options->requirepass);
+  if (former == NULL) return refusal_write(error, "out of memory");
+  access_pause_others(worker);
+  bool done = options_file_reload_password(options, error);
+  if (done && strcmp(former, options->requirepass) != 0) password_changed(worker->instance, NULL);
+  access_resume_others(worker);
+  options_value_wipe(former, strlen(former));
+  return done;
 }
 
 /* *set counts the pairs that were set. Returns the index of the argument that failed, with the
@@ -149,6 +164,18 @@ static size_t set_pairs(struct call *call, struct former former[SET_MAX_PAIRS], 
     ++*set;
   }
   return 0;
+}
+
+static void note_set(const struct call *call) {
+  for (size_t i = 2; i < call->argc; i += 2) {
+    const struct options_row *row = options_find(call->argv[i]);
+    char shown[REFUSAL_SHOWN_BYTES];
+    if ((row->flags & OPTIONS_ROW_SECRET) != 0) {
+      audit_note(call, "CONFIG SET %s", row->name);
+    } else {
+      audit_note(call, "CONFIG SET %s %s", row->name, refusal_show(call->argv[i + 1], shown));
+    }
+  }
 }
 
 void config_set(struct call *call) {
@@ -171,7 +198,9 @@ void config_set(struct call *call) {
   if (span_present(refused)) {
     reply_set_failed(call, refused, error);
   } else {
-    if (strcmp(password, call->worker->options->requirepass) != 0) password_changed(call);
+    if (strcmp(password, call->worker->options->requirepass) != 0) 
+      password_changed(instance, call->session);
+    note_set(call);
     reply_ok(call);
   }
   free(password);
@@ -179,13 +208,10 @@ void config_set(struct call *call) {
 
 void config_resetstat(struct call *call) {
   struct instance *instance = call->worker->instance;
-  for (unsigned i = 0; i < instance->worker_count; i++) {
-    memset(instance->workers[i]->stats, 0,
-           instance->commands->count * sizeof *instance->workers[i]->stats);
-    instance->workers[i]->counters = (struct worker_counters){0};
-  }
+  for (unsigned i = 0; i < instance->worker_count; i++) measure_reset(instance->workers[i]);
   if (instance->journal != NULL) journal_reset_figures(instance->journal);
   atomic_store(&instance->peak_sessions, atomic_load(&instance->session_count));
+  instance->tls.renewals = instance->tls.failed_renewals = 0;
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
     stats_reset(shard_engine(keyspace_shard(instance->keyspace, i)));
   reply_ok(call);

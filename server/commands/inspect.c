@@ -19,6 +19,7 @@
 #include "server/commands/access.h"
 #include "server/commands/gathered.h"
 #include "server/commands/reply.h"
+#include "server/commands/sight.h"
 #include "server/commands/task.h"
 #include "server/engine/inspect.h"
 #include "server/rules/inspection.h"
@@ -103,6 +104,7 @@ static unsigned items_wanted(const struct claims *claims) {
 static bool add_item(void *context, const struct inspection *shown) {
   struct source *source = context;
   struct claims *claims = source->claims;
+  if (!sight_key(claims->task.session, shown->key)) return true;
   resp_output_reset(&claims->scratch);
   struct resp_writer writer = {&claims->scratch, claims->version};
   write_shown(&writer, shown, 0);

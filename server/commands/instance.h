@@ -39,6 +39,7 @@ struct session;
 struct session_address;
 struct slowlog;
 struct trimming;
+struct users;
 struct worker;
 
 /* What only the network knows of a session. */
@@ -62,6 +63,8 @@ struct instance_tls {
   int64_t port;   /* 0: none */
   int64_t ends_s; /* unix time at which the certificate ends; 0: unknown */
   uint64_t renewals, failed_renewals;
+  _Atomic uint64_t connections; /* of all loops */
+  _Atomic unsigned handshakes;  /* of them, with something that waits for CPU */
 };
 
 struct instance {
@@ -69,6 +72,7 @@ struct instance {
   struct options *options; /* changed only while the other loops are paused */
   struct log *log;
   struct lookup *commands;
+  struct users *users; /* changed only while the other loops are paused */
   struct slowlog *slowlog;
   struct journal *journal;       /* borrowed; NULL: memory only */
   _Atomic size_t promised_bytes; /* that running commands may append to it */

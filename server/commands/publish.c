@@ -8,6 +8,7 @@
 #include "server/commands/counted.h"
 #include "server/commands/inbox.h"
 #include "server/commands/output_limit.h"
+#include "server/commands/sight.h"
 #include "server/commands/topics.h"
 
 /* Framing around the strings of a message: `>4` and the header of each string, rounded up. */
@@ -52,6 +53,7 @@ static void send_to_subscribers(struct worker *worker, struct topic *topic,
   for (struct list *node = topic->subscriptions.next; node != &topic->subscriptions;
        node = node->next) {
     struct session *session = LIST_ENTRY(node, struct subscription, in_topic)->session;
+    if (!sight_channel(session, message->channel)) continue;
     if (!output_limit_allows_push(worker, session, bytes)) continue;
     struct resp_writer push = session_writer(session, worker);
     resp_write_push(&push, topic->kind == TOPICS_PATTERN ? 4 : 3);

@@ -7,6 +7,7 @@
 #include "server/commands/effects.h"
 #include "server/commands/publish.h"
 #include "server/commands/reply.h"
+#include "server/commands/sight.h"
 #include "server/commands/topics.h"
 
 size_t pubsub_name_limit(const struct options *options, const struct span *argv, size_t index) {
@@ -97,25 +98,24 @@ void pubsub_publish_command(struct call *call) {
 
 /* The rest of PUBSUB looks at the topics of all workers, whose loops are paused. */
 
-/* A topic with subscribers on several workers is shown by the first. */
-static bool told_before(const struct instance *instance, unsigned number, enum topics_kind kind,
-                        struct span name) {
+/* A channel with subscribers on several workers is shown by the first. */
+static bool told_before(const struct instance *instance, unsigned number, struct span name) {
   for (unsigned i = 0; i < number; i++) {
-    if (topics_find(instance->workers[i]->topics, kind, name) != NULL) return true;
+    if (topics_find(instance->workers[i]->topics, TOPICS_CHANNEL, name) != NULL) return true;
   }
   return false;
 }
 
-/* Writes the channels that match, unless writer is NULL; returns how many. */
-static size_t list_channels(const struct instance *instance, struct span pattern,
-                            struct resp_writer *writer) {
+/* Writes the channels that match, unless writer is NULL; returns how many. viewer NULL: all. */
+static size_t list_channels(const struct instance *instance, const struct session *viewer,
+                            struct span pattern, struct resp_writer *writer) {
   size_t count = 0;
   for (unsigned i = 0; i < instance->worker_count; i++) {
     struct list *head = &instance->workers[i]->topics->all[TOPICS_CHANNEL];
     for (struct list *node = head->next; node != head; node = node->next) {
       struct span name = topics_name(LIST_ENTRY(node, struct topic, link));
-      if (!glob_match(pattern, name, false) || told_before(instance, i, TOPICS_CHANNEL, name))
-        continue;
+      if (viewer != NULL && !sight_channel(viewer, name)) continue;
+      if (!glob_match(pattern, name, false) || told_before(instance, i, name)) continue;
       count++;
       if (writer != NULL) resp_write_bulk(writer, name);
     }
@@ -134,42 +134,72 @@ void pubsub_channels_command(struct call *call) {
   }
   const struct span pattern = call->argc == 3 ? call->argv[2] : SPAN_LITERAL("*");
   const struct instance *instance = call->worker->instance;
-  resp_write_array(call->reply, list_channels(instance, pattern, NULL));
-  list_channels(instance, pattern, call->reply);
+  resp_write_array(call->reply, list_channels(instance, call->session, pattern, NULL));
+  list_channels(instance, call->session, pattern, call->reply);
+}
+
+static size_t listeners(const struct instance *instance, struct span channel) {
+  size_t count = 0;
+  for (unsigned i = 0; i < instance->worker_count; i++) {
+    const struct topic *topic = topics_find(instance->workers[i]->topics, TOPICS_CHANNEL, channel);
+    if (topic != NULL) count += topic->subscriber_count;
+  }
+  return count;
 }
 
 void pubsub_numsub_command(struct call *call) {
   const struct instance *instance = call->worker->instance;
   resp_write_array(call->reply, 2 * (call->argc - 2));
   for (size_t i = 2; i < call->argc; i++) {
-    size_t listeners = 0;
-    for (unsigned h = 0; h < instance->worker_count; h++) {
-      const struct topic *topic =
-          topics_find(instance->workers[h]->topics, TOPICS_CHANNEL, call->argv[i]);
-      if (topic != NULL) listeners += topic->subscriber_count;
-    }
+    bool seen = sight_channel(call->session, call->argv[i]);
     resp_write_bulk(call->reply, call->argv[i]);
-    resp_write_integer(call->reply, (int64_t)listeners);
+    resp_write_integer(call->reply, seen ? (int64_t)listeners(instance, call->argv[i]) : 0);
   }
 }
 
 size_t pubsub_channel_count(const struct instance *instance) {
-  return list_channels(instance, SPAN_LITERAL("*"), NULL);
+  return list_channels(instance, NULL, SPAN_LITERAL("*"), NULL);
 }
 
-/* A pattern of several workers counts once, as in Redis' PUBSUB NUMPAT. */
-size_t pubsub_pattern_count(const struct instance *instance) {
+static bool listens(const struct session *viewer, const struct topic *topic) {
+  for (struct list *node = topic->subscriptions.next; node != &topic->subscriptions;
+       node = node->next) {
+    if (sight_session(viewer, LIST_ENTRY(node, struct subscription, in_topic)->session))
+      return true;
+  }
+  return false;
+}
+
+/* Whether one of the first `number` workers has it, for the viewer. */
+static bool counted_before(const struct instance *instance, const struct session *viewer,
+                           unsigned number, struct span name) {
+  for (unsigned i = 0; i < number; i++) {
+    const struct topic *topic = topics_find(instance->workers[i]->topics, TOPICS_PATTERN, name);
+    if (topic != NULL && (viewer == NULL || listens(viewer, topic))) return true;
+  }
+  return false;
+}
+
+/* A pattern of several workers counts once, as in Redis' PUBSUB NUMPAT. Of a user that may not see
+ * every key, those to which sessions of that user are subscribed. viewer NULL: all. */
+static size_t count_patterns(const struct instance *instance, const struct session *viewer) {
   size_t count = 0;
   for (unsigned i = 0; i < instance->worker_count; i++) {
     struct list *head = &instance->workers[i]->topics->all[TOPICS_PATTERN];
     for (struct list *node = head->next; node != head; node = node->next) {
-      struct span name = topics_name(LIST_ENTRY(node, struct topic, link));
-      if (!told_before(instance, i, TOPICS_PATTERN, name)) count++;
+      const struct topic *topic = LIST_ENTRY(node, struct topic, link);
+      if (viewer != NULL && !listens(viewer, topic)) continue;
+      if (!counted_before(instance, viewer, i, topics_name(topic))) count++;
     }
   }
   return count;
 }
 
+size_t pubsub_pattern_count(const struct instance *instance) {
+  return count_patterns(instance, NULL);
+}
+
 void pubsub_numpat_command(struct call *call) {
-  resp_write_integer(call->reply, (int64_t)pubsub_pattern_count(call->worker->instance));
+  const struct session *viewer = sight_all(call->session) ? NULL : call->session;
+  resp_write_integer(call->reply, (int64_t)count_patterns(call->worker->instance, viewer));
 }

@@ -14,6 +14,7 @@
 #include "server/commands/generic.h"
 #include "server/commands/reply.h"
 #include "server/commands/shards.h"
+#include "server/commands/sight.h"
 #include "server/commands/task.h"
 #include "server/engine/index.h"
 #include "server/engine/stats.h"
@@ -26,7 +27,8 @@ static struct engine *engine_at(const struct call *call, unsigned number) {
   return shard_engine(keyspace_shard(call->worker->instance->keyspace, number));
 }
 
-/* KEYS and SCAN: a walk through the shards from a cursor, until it has seen enough. */
+/* KEYS and SCAN: a walk through the shards from a cursor, until it has seen enough. Keys that the
+ * session may not see count for nothing, so that where a page ends does not tell of them. */
 struct walk {
   struct task task;
   struct span pattern; /* absent: all; in `bytes` */
@@ -40,6 +42,7 @@ struct walk {
 
 static void visit(void *context, struct span key, const struct keys_entry *entry) {
   struct walk *walk = context;
+  if (!sight_key(walk->task.session, key)) return;
   walk->seen++;
   if (span_present(walk->type) && !span_is(walk->type, generic_kind_name(entry->kind))) return;
   if (span_present(walk->pattern) && !glob_match(walk->pattern, key, false)) return;

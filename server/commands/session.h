@@ -12,6 +12,7 @@
 #include "server/base/list.h"
 #include "server/commands/worker.h"
 #include "server/engine/binding.h"
+#include "server/ops/user.h"
 
 struct guard;
 struct queue;
@@ -53,19 +54,23 @@ struct session {
   /* The waiter while it waits, and after a grant until the reply is known to be written. */
   struct waiter *waiter;
   struct session_details *details; /* NULL until the first of them */
+  /* Never NULL: the default user until another one has authenticated. */
+  const struct user *user;
   uint64_t id;
   int64_t connected_ms, active_ms;
   uint16_t last_row; /* of its last command; SESSION_NO_ROW: none yet */
   uint8_t version;   /* of RESP: 2 or 3 */
-  uint8_t replies;   /* enum session_replies */
+  uint8_t password;  /* the id of the one that it showed (ops/user.h) */
   uint8_t shard;     /* the number of the waiter's */
   uint8_t errors;    /* errors that it was sent as a stranger */
   bool authenticated : 1;
+  bool restricted : 1;  /* its user may not do everything: ask session_allows_* */
   bool local : 1;       /* over a unix socket */
   bool stranger : 1;    /* has little time to authenticate (strangers.h) */
   bool handshaking : 1; /* of TLS: sends no commands yet */
   bool delayed : 1;     /* the error of its AUTH is not sent yet; commands after it have to wait */
   uint8_t auth_failures : 2;
+  uint8_t replies : 2;      /* enum session_replies */
   bool waiting : 1;         /* commands after the present one have to wait */
   bool close_when_sent : 1; /* takes no more commands */
   bool close_now : 1;       /* killed: what is unsent is dropped */
@@ -108,6 +113,17 @@ static inline struct subscriptions *session_subscriptions(const struct session *
  * pushes differ from replies, so any command may be sent between them. */
 static inline bool session_only_listens(const struct session *session) {
   return session->version == 2 && session_subscriptions(session) != NULL;
+}
+
+/* What its user may see and touch; most may everything. */
+static inline bool session_allows_key(const struct session *session, struct span key) {
+  return !session->restricted || user_allows_key(session->user, key);
+}
+static inline bool session_allows_all_keys(const struct session *session) {
+  return !session->restricted || user_allows_all_keys(session->user);
+}
+static inline bool session_allows_channel(const struct session *session, struct span channel) {
+  return !session->restricted || user_allows_channel(session->user, channel);
 }
 
 /* Replies that it has yet to take. */

@@ -8,6 +8,7 @@
 #include "server/base/random.h"
 #include "server/commands/inbox.h"
 #include "server/commands/journaling.h"
+#include "server/commands/latency.h"
 #include "server/commands/monitor.h"
 #include "server/commands/outputs.h"
 #include "server/commands/queue.h"
@@ -17,7 +18,9 @@
 #include "server/commands/command_table.h"
 #include "server/commands/task.h"
 #include "server/commands/topics.h"
+#include "server/commands/waits.h"
 #include "server/engine/engine.h"
+#include "server/ops/users.h"
 #include "server/rules/request.h"
 
 /* ---- the instance ---- */
@@ -39,12 +42,14 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
       .horizon_start_ms = engine_horizon_start_ms(shard_engine(keyspace_shard(keyspace, 0))),
       .commands = lookup_create(command_table_commands, command_table_command_count),
       .slowlog = slowlog_create(),
+      .users = users_create(NULL, 0),
   };
   atomic_init(&instance->next_session_id, 1);
   served_clock_init(&instance->clock);
   pthread_mutex_init(&instance->strangers_lock, NULL);
   list_init(&instance->strangers);
-  if (instance->commands != NULL && instance->slowlog != NULL && make_run_id(instance->run_id) &&
+  if (instance->commands != NULL && instance->slowlog != NULL && instance->users != NULL &&
+      make_run_id(instance->run_id) &&
       random_get(&instance->address_seed, sizeof instance->address_seed))
     return true;
   setup_instance_deinit(instance);
@@ -54,6 +59,7 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
 void setup_instance_deinit(struct instance *instance) {
   lookup_destroy(instance->commands);
   slowlog_destroy(instance->slowlog);
+  users_destroy(instance->users);
   pthread_mutex_destroy(&instance->strangers_lock);
 }
 
@@ -92,7 +98,9 @@ bool setup_worker_init(struct worker *worker, struct instance *instance, int64_t
 
 void setup_worker_deinit(struct worker *worker) {
   task_destroy_all(worker);
+  if (worker->stats != NULL) latency_reset(worker);
   free(worker->stats);
+  waits_reset(worker);
   topics_destroy(worker->topics);
   inbox_destroy(worker->inbox);
   outputs_deinit(worker);
@@ -110,6 +118,7 @@ static void note_peak(_Atomic uint64_t *peak, uint64_t count) {
 void setup_session_init(struct session *session, struct worker *worker) {
   *session = (struct session){
       .id = atomic_fetch_add(&worker->instance->next_session_id, 1),
+      .user = worker->instance->users->initial,
       .version = 2,
       .last_row = SESSION_NO_ROW,
       .connected_ms = worker->monotonic_ms,

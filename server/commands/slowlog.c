@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "server/commands/reply.h"
+#include "server/commands/sight.h"
 
 #define SHOWN_BY_DEFAULT 10
 
@@ -15,7 +16,7 @@ struct entry {
   uint64_t id;
   int64_t unix_s, microseconds;
   char peer[SESSION_ADDRESS_BYTES];
-  char *client_name;
+  char *client_name, *user; /* whose it is; NUL-terminated */
   size_t argc;
   char *argv[SLOWLOG_MAX_ARGS];
   size_t lengths[SLOWLOG_MAX_ARGS];
@@ -42,15 +43,19 @@ struct slowlog *slowlog_create(void) {
 static void entry_destroy(struct entry *entry) {
   for (size_t i = 0; i < entry->argc; i++) free(entry->argv[i]);
   free(entry->client_name);
+  free(entry->user);
   free(entry);
 }
 
+static void drop(struct slowlog *slowlog, struct entry *entry) {
+  list_remove(&entry->link);
+  entry_destroy(entry);
+  slowlog->count--;
+}
+
 static void trim(struct slowlog *slowlog, size_t count) {
-  for (; slowlog->count > count; slowlog->count--) {
-    struct list *oldest = slowlog->entries.prev;
-    list_remove(oldest);
-    entry_destroy(LIST_ENTRY(oldest, struct entry, link));
-  }
+  while (slowlog->count > count)
+    drop(slowlog, LIST_ENTRY(slowlog->entries.prev, struct entry, link));
 }
 
 void slowlog_destroy(struct slowlog *slowlog) {
@@ -90,9 +95,10 @@ static struct entry *entry_create(const struct call *call, uint64_t nanoseconds)
   memcpy(entry->peer, address.peer, sizeof entry->peer);
   const struct session_details *details = call->session->details;
   entry->client_name = strdup(details != NULL && details->name != NULL ? details->name : "");
+  entry->user = strdup(call->session->user->name);
   entry->unix_s = worker_unix_ms(call->worker) / 1000;
   entry->microseconds = (int64_t)(nanoseconds / 1000);
-  bool kept = entry->client_name != NULL;
+  bool kept = entry->client_name != NULL && entry->user != NULL;
   for (size_t i = 0; kept && i < call->argc && i < SLOWLOG_MAX_ARGS; i++)
     kept = keep_argument(entry, call, i);
   if (kept) return entry;
@@ -112,6 +118,22 @@ void slowlog_note(const struct call *call, uint64_t nanoseconds) {
   slowlog->count++;
   trim(slowlog, (size_t)call->worker->options->slowlog_max_len);
   pthread_mutex_unlock(&slowlog->lock);
+}
+
+/* The next entry that the caller may see, from this one on; NULL: there is no other. */
+static struct entry *next_seen(const struct call *call, struct list *node) {
+  for (; node != &call->worker->slowlog->entries; node = node->next) {
+    struct entry *entry = LIST_ENTRY(node, struct entry, link);
+    if (sight_user(call->session, span_of(entry->user))) return entry;
+  }
+  return NULL;
+}
+
+static size_t count_seen(const struct call *call) {
+  size_t count = 0;
+  struct entry *entry = next_seen(call, call->worker->slowlog->entries.next);
+  for (; entry != NULL; entry = next_seen(call, entry->link.next)) count++;
+  return count;
 }
 
 static void reply_entry(struct resp_writer *reply, const struct entry *entry) {
@@ -138,26 +160,33 @@ void slowlog_get(struct call *call) {
     return;
   }
   pthread_mutex_lock(&slowlog->lock);
-  size_t count =
-      wanted == -1 || (uint64_t)wanted > slowlog->count ? slowlog->count : (size_t)wanted;
+  size_t count = count_seen(call);
+  if (wanted != -1 && (uint64_t)wanted < count) count = (size_t)wanted;
   resp_write_array(call->reply, count);
-  const struct list *node = slowlog->entries.next;
-  for (size_t i = 0; i < count; i++, node = node->next)
-    reply_entry(call->reply, LIST_ENTRY(node, struct entry, link));
+  for (struct list *node = slowlog->entries.next; count > 0; count--) {
+    struct entry *entry = next_seen(call, node);
+    reply_entry(call->reply, entry);
+    node = entry->link.next;
+  }
   pthread_mutex_unlock(&slowlog->lock);
 }
 
 void slowlog_len(struct call *call) {
   struct slowlog *slowlog = call->worker->slowlog;
   pthread_mutex_lock(&slowlog->lock);
-  resp_write_integer(call->reply, (int64_t)slowlog->count);
+  resp_write_integer(call->reply, (int64_t)count_seen(call));
   pthread_mutex_unlock(&slowlog->lock);
 }
 
 void slowlog_reset(struct call *call) {
   struct slowlog *slowlog = call->worker->slowlog;
   pthread_mutex_lock(&slowlog->lock);
-  trim(slowlog, 0);
+  struct entry *entry = next_seen(call, slowlog->entries.next);
+  while (entry != NULL) {
+    struct entry *next = next_seen(call, entry->link.next);
+    drop(slowlog, entry);
+    entry = next;
+  }
   pthread_mutex_unlock(&slowlog->lock);
   reply_ok(call);
 }

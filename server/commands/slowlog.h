@@ -1,6 +1,7 @@
 /*
  * slowlog.h - SLOWLOG: the latest commands whose handler took long (slowlog-log-slower-than),
- * newest first. The time is the handler's alone: neither waiting nor sending counts.
+ * newest first. The time is the handler's alone: neither waiting nor sending counts. A user that
+ * may not touch every key sees, counts and forgets its own commands only.
  */
 #ifndef IDEM_SERVER_COMMANDS_SLOWLOG_H
 #define IDEM_SERVER_COMMANDS_SLOWLOG_H

@@ -81,7 +81,7 @@ static enum taking refuse_one(const struct accept_socket *from) {
 
 static bool has_to_wait(const struct accept_socket *from) {
   const struct tls *tls = from->acceptor->loops->tls;
-  return from->kind == HANDED_TLS && atomic_load(&tls->handshakes) >= ACCEPT_HANDSHAKES;
+  return from->kind == HANDED_TLS && atomic_load(&tls->figures->handshakes) >= ACCEPT_HANDSHAKES;
 }
 
 static void on_waiting(uv_poll_t *poll, int status, int events) {

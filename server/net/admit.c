@@ -7,9 +7,8 @@
 #include "server/net/serve.h"
 #include "server/net/stream_uv.h"
 
-/* With a pointer's room for a user it fills jemalloc's 384; the next size is 448. */
-_Static_assert(offsetof(struct conn, stream) + sizeof(struct stream_uv) + sizeof(void *) <=
-                   sizeof(uv_tcp_t) + 136,
+/* It fills jemalloc's 384; the next size is 448. */
+_Static_assert(offsetof(struct conn, stream) + sizeof(struct stream_uv) <= sizeof(uv_tcp_t) + 136,
                "an idle connection got larger");
 
 /* The kernel closes a connection whose client acknowledges nothing, some time after timeouts_check

@@ -19,6 +19,11 @@
 #include "server/net/admit.h"
 #include "server/net/drain.h"
 #include "server/net/files.h"
+#include "server/net/http.h"
+#include "server/net/recovery.h"
+#include "server/net/reload.h"
+#include "server/net/signals.h"
+#include "server/net/watchdog.h"
 #include "server/rules/rules.h"
 
 struct server {
@@ -29,9 +34,12 @@ struct server {
   struct drain drain;
   struct files files;
   struct tls tls;
+  struct http *http; /* NULL: http-port is off */
   struct restoring restoring;
+  struct notify notify;
   struct trimming *trimming;
-  uv_signal_t terminate, interrupt, reload; /* these four are the first loop's */
+  struct watchdog watchdog;
+  struct signals signals; /* these two are the first loop's */
   uv_async_t stop;
   int64_t retention_ms, unknown_retention_ms; /* of the options, as the journal's ends have them */
   _Atomic bool ending;                        /* all loops have ended */
@@ -61,10 +69,19 @@ static void see_time(struct worker *worker) { conn_group_see_time(&loop_of(worke
 
 /* ---- the end ---- */
 
-static void on_signal(uv_signal_t *signal, int number) {
-  struct server *server = signal->data;
+static void end_by_signal(void *context, const char *name) {
+  struct server *server = context;
   gate_enter(&server->loops.loops[0]->gate);
-  drain_begin(&server->drain, number == SIGTERM ? "SIGTERM" : "SIGINT");
+  drain_begin(&server->drain, name);
+}
+
+static void reload_by_signal(void *context) {
+  struct server *server = context;
+  struct loop *loop = server->loops.loops[0];
+  gate_enter(&loop->gate);
+  const struct reload reload = {
+      .worker = &loop->group.worker, .notify = &server->notify, .tls = &server->tls};
+  reload_all(&reload);
 }
 
 static void on_stop(uv_async_t *stop) {
@@ -84,7 +101,7 @@ static struct engine_options engine_options_of(const struct options *options) {
       .born_skew_ms = options->born_skew_ms,
       .horizon_bits = (unsigned)__builtin_ctzll((uint64_t)options->horizon_slots),
       .clock_grain_ms = 1, /* libuv's clock is rounded down */
-      .memory_limit = (size_t)options->maxmemory,
+      .memory_limit = (size_t)options->maxmemory.bytes,
       .store_reserve = (size_t)options->store_reserve,
       .waiters_per_key = (uint32_t)options->waiters_per_key,
       .waiters_total = (uint32_t)options->waiters_total,
@@ -177,60 +194,17 @@ static void delay_ends(struct server *server) {
   }
 }
 
-/* ---- certificates ---- */
-
-static void note_tls(struct server *server, const char *refused, const char *error) {
-  struct instance *instance = &server->instance;
-  instance->tls = (struct instance_tls){
-      .port = instance->options->tls_port,
-      .ends_s = server->tls.ends_s,
-      .renewals = server->tls.renewals,
-      .failed_renewals = server->tls.failed_renewals,
-  };
-  if (server->tls.context == NULL) return;
-  if (refused != NULL) {
-    log_line(server->log, LOG_LEVEL_WARNING,
-             "TLS: the certificates are not read again, the former ones stay: %s", error);
-  } else {
-    tls_log_end(&server->tls, server->log, (int64_t)time(NULL));
-  }
-}
-
-/* The other loops are paused. Returns NULL, or the option that was refused. */
-static const char *renew_tls(struct server *server, char error[REFUSAL_BYTES]) {
-  const char *refused = tls_renew(&server->tls, server->instance.options, error);
-  note_tls(server, refused, error);
-  return refused;
-}
-
-static const char *renew_tls_if_changed(struct server *server, char error[REFUSAL_BYTES]) {
-  const struct tls *tls = &server->tls;
-  bool changed = tls->context != NULL && tls->changes != server->instance.options->tls_changes;
-  return changed ? renew_tls(server, error) : NULL;
-}
-
-static void on_reload(uv_signal_t *signal, int number) {
-  struct server *server = signal->data;
-  struct gate *gate = &server->loops.loops[0]->gate;
-  char error[REFUSAL_BYTES];
-  (void)number;
-  gate_enter(gate);
-  if (server->tls.context == NULL) return;
-  if (server->loops.count > 1) gate_pause_others(gate);
-  renew_tls(server, error);
-  if (server->loops.count > 1) gate_resume_others(gate);
-}
-
 /* The other loops are paused, and all shards are locked. */
 static const char *on_reconfigured(struct instance *instance, char error[REFUSAL_BYTES]) {
   struct files *files = &server_of(instance)->files;
   if (!files_allow(files, instance->options->maxclients, error)) return "maxclients";
-  const char *refused = renew_tls_if_changed(server_of(instance), error);
+  const char *refused = tls_follow(&server_of(instance)->tls, instance->options, error);
   if (refused != NULL) return refused;
   struct engine_options engine = engine_options_of(instance->options);
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
     engine_reconfigure(shard_engine(keyspace_shard(instance->keyspace, i)), &engine);
   instance->log->level = (enum log_level)instance->options->loglevel;
+  instance->log->format = (enum log_format)instance->options->log_format;
   set_up_connections(server_of(instance));
   delay_ends(server_of(instance));
   return NULL;
@@ -241,17 +215,24 @@ static const char *on_reconfigured(struct instance *instance, char error[REFUSAL
 static void end_turn(struct loop *loop) {
   struct server *server = loop->context;
   drain_end_turn(&server->drain, loop);
+  if (loop->group.worker.number == 0) http_turn(server->http);
 }
 
 static bool left_work(struct loop *loop) {
   struct server *server = loop->context;
-  return drain_left_work(&server->drain, loop);
+  return drain_left_work(&server->drain, loop) ||
+         (loop->group.worker.number == 0 && http_left_work(server->http));
 }
 
 static void on_cron(struct loop *loop) {
   struct server *server = loop->context;
+  const struct worker *worker = &loop->group.worker;
   drain_cron(&server->drain, loop);
-  if (loop->group.worker.number == 0) accept_resume(&server->listener.acceptor);
+  watchdog_note(&server->watchdog, worker->number, worker->monotonic_ms);
+  if (worker->number != 0) return;
+  accept_resume(&server->listener.acceptor);
+  http_cron(server->http);
+  watchdog_feed(&server->watchdog, worker->monotonic_ms);
 }
 
 static const struct loop_duties DUTIES = {
@@ -260,16 +241,11 @@ static const struct loop_duties DUTIES = {
 /* What only the first loop has: signals, and the call to stop. */
 static int open_handles(struct server *server) {
   uv_loop_t *uv = &server->loops.loops[0]->uv;
-  server->stop.data = server->terminate.data = server->interrupt.data = server;
-  server->reload.data = server;
+  const struct signals_calls calls = {
+      .end = end_by_signal, .reload = reload_by_signal, .context = server};
+  server->stop.data = server;
   int error = uv_async_init(uv, &server->stop, on_stop);
-  if (error == 0) error = uv_signal_init(uv, &server->terminate);
-  if (error == 0) error = uv_signal_init(uv, &server->interrupt);
-  if (error == 0) error = uv_signal_init(uv, &server->reload);
-  if (error == 0) error = uv_signal_start(&server->reload, on_reload, SIGHUP);
-  if (error == 0) error = uv_signal_start(&server->terminate, on_signal, SIGTERM);
-  if (error == 0) error = uv_signal_start(&server->interrupt, on_signal, SIGINT);
-  return error;
+  return error != 0 ? error : signals_open(&server->signals, uv, &calls);
 }
 
 static int make_loops(struct server *server) {
@@ -285,6 +261,7 @@ static int make_loops(struct server *server) {
     if (error != 0) return error;
   }
   drain_init(&server->drain, &server->instance, &server->loops, &server->listener);
+  server->drain.notify = &server->notify;
   return open_handles(server);
 }
 
@@ -303,15 +280,20 @@ static void fit_maxclients(struct server *server, struct options *options) {
 /* ---- the journal ---- */
 
 static int open_journal(struct server *server, const struct options *options,
-                        char error[REFUSAL_BYTES]) {
+                        struct recovery *recovery, char error[REFUSAL_BYTES]) {
   server->trimming = trimming_create(server->log);
   if (server->trimming == NULL) {
     snprintf(error, REFUSAL_BYTES, "cannot open the journal: out of memory");
     return RESTORING_REFUSED;
   }
-  const struct journal_hooks hooks = {
-      .context = server->trimming, .failed = trimming_failed, .head = trimming_head};
-  int status = restoring_open(&server->restoring, options, &hooks, error);
+  const struct restoring_calls calls = {
+      .hooks = {.context = server->trimming,
+                .failed = trimming_failed,
+                .unreadable = trimming_unreadable,
+                .head = trimming_head},
+      .steps = {.context = recovery, .next = recovery_step},
+  };
+  int status = restoring_open(&server->restoring, options, &calls, error);
   if (status == 0 && server->restoring.journal == NULL)
     log_line(server->log, LOG_LEVEL_NOTICE,
              "memory only: a restart forgets everything (dir keeps a journal)");
@@ -366,7 +348,8 @@ static int restore_keyspace_of(struct server *server, struct options *options,
     status = RESTORING_REFUSED;
   }
   if (status != 0) {
-    keyspace_destroy(keyspace);
+    /* To free millions of keys takes as long as to read them: the process ends now. */
+    if (status != RESTORING_STOPPED) keyspace_destroy(keyspace);
     server->instance = (struct instance){0};
     return status;
   }
@@ -381,9 +364,18 @@ static int restore_keyspace_of(struct server *server, struct options *options,
   return 0;
 }
 
-/* Returns 0 or the exit status. */
-static int set_up(struct server *server, struct options *options, char error[REFUSAL_BYTES]) {
-  int status = open_journal(server, options, error);
+/* While the journal is read. */
+static void serve_http(void *http, struct journal_step step) {
+  http_work(http, step.whole > 0 ? (unsigned)(step.done * 100 / step.whole) : 0);
+}
+
+/* Returns 0, RESTORING_STOPPED or the exit status. */
+static int set_up(struct server *server, struct options *options, struct recovery *recovery,
+                  char error[REFUSAL_BYTES]) {
+  if (!http_open(&server->http, options, server->log, error)) return 1;
+  server->files.others = server->http != NULL ? HTTP_DESCRIPTORS : 0;
+  recovery->guest = (struct recovery_guest){.turn = serve_http, .context = server->http};
+  int status = open_journal(server, options, recovery, error);
   if (status == 0) status = restore_keyspace_of(server, options, error);
   if (status != 0) return status;
   server->instance.describe = conn_describe;
@@ -397,17 +389,21 @@ static int set_up(struct server *server, struct options *options, char error[REF
   server->output_timeout_ms = options->client_output_timeout_ms;
   server->retention_ms = options->retention_ms;
   server->unknown_retention_ms = options->unknown_retention_ms;
-  if (!tls_init(&server->tls, options, error)) return 1;
-  note_tls(server, NULL, NULL);
+  if (!tls_init(&server->tls, options, &server->instance.tls, server->log, error)) return 1;
   if (server->tls.context != NULL) server->loops.tls = &server->tls;
   int result = make_loops(server);
   if (result != 0) {
     snprintf(error, REFUSAL_BYTES, "cannot set up the event loop: %s", uv_strerror(result));
     return 1;
   }
+  recovery_tell(recovery);
   status = start_journal(server, error);
   if (status != 0) return status;
-  return listener_open(&server->listener, error) ? 0 : 1;
+  if (!listener_open(&server->listener, error)) return 1;
+  result = http_attach(server->http, server->loops.loops[0]);
+  if (result == 0) return 0;
+  snprintf(error, REFUSAL_BYTES, "cannot open http-port: %s", uv_strerror(result));
+  return 1;
 }
 
 struct server *server_create(struct options *options, struct log *log, int *status,
@@ -420,15 +416,25 @@ struct server *server_create(struct options *options, struct log *log, int *stat
     return NULL;
   }
   server->log = log;
+  notify_open(&server->notify);
   listener_init(&server->listener, &server->instance, &server->loops);
-  *status = set_up(server, options, error);
-  if (*status == 0) return server;
-  server_destroy(server);
-  return NULL;
+  struct recovery recovery;
+  recovery_begin(&recovery, log, &server->notify);
+  *status = set_up(server, options, &recovery, error);
+  if (*status != 0) {
+    if (*status == RESTORING_STOPPED) *status = 0;
+    server_destroy(server);
+    server = NULL;
+  }
+  recovery_end(&recovery);
+  return server;
 }
 
-static void *run_in_thread(void *loop) {
+static void *run_in_thread(void *context) {
+  struct loop *loop = context;
+  struct server *server = loop->context;
   loop_run(loop);
+  watchdog_note(&server->watchdog, loop->group.worker.number, INT64_MAX);
   return NULL;
 }
 
@@ -444,6 +450,8 @@ static void ignore_late_signals(void) {
 
 void server_run(struct server *server) {
   struct loop_set *loops = &server->loops;
+  watchdog_init(&server->watchdog, &server->notify, loops->count,
+                (int64_t)(clock_monotonic_ns() / 1000000));
   unsigned started = 1;
   int error = 0;
   while (error == 0 && started < loops->count) {
@@ -457,11 +465,14 @@ void server_run(struct server *server) {
     server_stop(server);
   } else {
     listener_announce(&server->listener);
+    notify_send(&server->notify, "READY=1\nSTATUS=serving");
   }
   loop_run(loops->loops[0]);
   ignore_late_signals();
   for (unsigned i = 1; i < started; i++) pthread_join(loops->loops[i]->thread, NULL);
   drain_log_end(&server->drain);
+  /* The journal's last sync follows. */
+  notify_send(&server->notify, "EXTEND_TIMEOUT_USEC=%u\nSTATUS=ending", RECOVERY_EXTEND_US);
 }
 
 void server_destroy(struct server *server) {
@@ -469,6 +480,7 @@ void server_destroy(struct server *server) {
   struct loop_set *loops = &server->loops;
   atomic_store(&server->ending, true);
   listener_close(&server->listener);
+  http_close(server->http);
   for (unsigned i = 0; i < loops->count; i++) loop_close_connections(loops->loops[i]);
   restoring_close(&server->restoring);
   loop_set_deinit(loops);
@@ -477,6 +489,7 @@ void server_destroy(struct server *server) {
   if (keyspace != NULL) setup_instance_deinit(&server->instance);
   keyspace_destroy(keyspace);
   trimming_destroy(server->trimming);
+  notify_close(&server->notify);
   free(server);
 }
 

@@ -2,6 +2,7 @@
 #include "server/net/stream_tls.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "server/net/tls_kept.h"
@@ -63,6 +64,7 @@ static void on_closed(struct stream *below) {
   tls_send_fail(tls, -ECANCELED);
   SSL_free(tls->ssl); /* it could not be opened */
   tls->ssl = NULL;
+  atomic_fetch_sub(tls->group->stream_count, 1);
   events_of(tls)->closed(&tls->stream);
 }
 
@@ -164,10 +166,7 @@ void stream_tls_read_on(struct stream_tls_group *group, bool (*more)(void *conte
 
 /* ---- life ---- */
 
-bool stream_tls_group_init(struct stream_tls_group *group, const struct stream_tls_hooks *hooks,
-                           _Atomic unsigned *handshake_count) {
-  group->hooks = hooks;
-  group->handshake_count = handshake_count;
+bool stream_tls_group_init(struct stream_tls_group *group) {
   list_init(&group->handshakes);
   list_init(&group->readers);
   group->method = tls_records_method();
@@ -197,5 +196,7 @@ bool stream_tls_open(struct stream_tls *stream, const struct stream_type *type,
   stream->state = STREAM_TLS_SHAKES;
   list_init(&stream->ready);
   stream->ssl = make_ssl(stream, context);
-  return stream->ssl != NULL;
+  if (stream->ssl == NULL) return false;
+  atomic_fetch_add(group->stream_count, 1);
+  return true;
 }

@@ -36,10 +36,9 @@ extern const struct stream_ops STREAM_TLS;
 /* Of the stream below. */
 extern const struct stream_events STREAM_TLS_BELOW;
 
-/* group is zero, and its address does not change. hooks and handshake_count are borrowed. False:
- * memory is short. */
-bool stream_tls_group_init(struct stream_tls_group *group, const struct stream_tls_hooks *hooks,
-                           _Atomic unsigned *handshake_count);
+/* group is zero but for hooks, handshake_count and stream_count, which are borrowed; its address does
+ * not change. False: memory is short. */
+bool stream_tls_group_init(struct stream_tls_group *group);
 /* All its streams are closed. */
 void stream_tls_group_deinit(struct stream_tls_group *group);
 

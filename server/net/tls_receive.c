@@ -58,9 +58,8 @@ static void rest(struct stream_tls *tls) {
   bool left = group->source.len > 0;
   bool kept = !left || tls_kept_keep(tls);
   if (!left) tls_kept_forget(tls);
-  bool more = left || SSL_pending(tls->ssl) > 0;
-  if (tls->reads && more) tls_kept_join_queue(tls);
-  if (!kept || tls_records_draw(tls, tls->reads && !more) != 0) tls_receive_end(tls, -ENOMEM);
+  if (tls->reads && left) tls_kept_join_queue(tls);
+  if (!kept || tls_records_draw(tls, tls->reads && !left) != 0) tls_receive_end(tls, -ENOMEM);
 }
 
 /* Its user has shut down or closed. */

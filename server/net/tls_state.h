@@ -58,6 +58,7 @@ struct stream_tls_group {
   struct list handshakes; /* struct stream_tls.ready: have something for their handshake */
   struct list readers;    /* the same: kept something, and their user reads */
   _Atomic unsigned *handshake_count; /* in `handshakes`, of all groups */
+  _Atomic uint64_t *stream_count;    /* of all groups */
   unsigned turn;
   struct stream_tls *taking; /* whose SSL is called, and takes from source */
   struct stream_tls_source source;

@@ -76,7 +76,10 @@ struct tls_turn *tls_turn_create(uv_loop_t *uv, struct conn_group *conns, struct
   if (turn == NULL) return NULL;
   turn->tls = tls;
   turn->conns = conns;
-  if (!stream_tls_group_init(&turn->group, &HOOKS, &tls->handshakes)) {
+  turn->group.hooks = &HOOKS;
+  turn->group.handshake_count = &tls->figures->handshakes;
+  turn->group.stream_count = &tls->figures->connections;
+  if (!stream_tls_group_init(&turn->group)) {
     free(turn);
     return NULL;
   }

@@ -40,6 +40,7 @@
 
 #define NETWORK "Network"
 #define ACCESS "Access"
+#define HTTP "Metrics and status page"
 #define CLIENTS "Clients"
 #define TLS "TLS"
 #define CONTRACT "Claims and responses"
@@ -72,7 +73,12 @@ static const struct options_row rows[] = {
      "Password for AUTH, only in a configuration file that no other user can read (chmod 600); "
      "\"\" means none."},
     {"requirepass-file", OPTIONS_ROW_PATH, AT(requirepass_file), 0, MAX_TEXT, "", 0, ACCESS,
-     "File whose first line is the password; no other user may be able to read it."},
+     "File whose first line is the password, read again on SIGHUP; no other user may be able to read "
+     "it."},
+    {"requirepass-file-mode", OPTIONS_ROW_READERS, AT(requirepass_file_mode),
+     OPTIONS_FILE_MODE_PRIVATE, OPTIONS_FILE_MODE_ANY, "private", 0, ACCESS,
+     "any: other users may read requirepass-file, but not write it. Below $CREDENTIALS_DIRECTORY and "
+     "/run/secrets they may in any case."},
     {"insecure", OPTIONS_ROW_WAIVED, AT(insecure), 0, OPTIONS_INSECURE_YES, "no", 0, ACCESS,
      "What addresses that other machines can reach may lack: plain waives TLS, yes waives TLS and "
      "the password."},
@@ -105,6 +111,17 @@ static const struct options_row rows[] = {
      "Give clients tickets with which they connect again more cheaply; nothing is kept here."},
     {"tls-session-cache-timeout", OPTIONS_ROW_SECONDS, AT(tls_session_cache_timeout_s), 1, DAY_S,
      "300", TLS_LIVE, TLS, "How long a ticket is valid."},
+
+    {"http-port", OPTIONS_ROW_INTEGER, AT(http_port), 0, 65535, "0", 0, HTTP,
+     "TCP port for /metrics, /healthz, /readyz, the status page and claims.json; 0 means none."},
+    {"http-bind", OPTIONS_ROW_BIND, AT(http_bind), 1, MAX_TEXT, "127.0.0.1 -::1", 0, HTTP,
+     "Addresses of the HTTP port, as in bind. It has no password: whoever reaches it may read it."},
+    {"http-hosts", OPTIONS_ROW_TEXT, AT(http_hosts), 0, MAX_TEXT, "", OPTIONS_ROW_LIVE, HTTP,
+     "Names by which the HTTP port may be called, with blanks between them, besides localhost and "
+     "numeric addresses."},
+    {"http-keys", OPTIONS_ROW_YES_NO, AT(http_keys), 0, 1, "no", OPTIONS_ROW_LIVE, HTTP,
+     "Show other machines whole keys and stages. Without it they see the last 8 characters of a "
+     "key."},
 
     {"threads", OPTIONS_ROW_INTEGER, AT(threads), 1, MAX_THREADS, "1", 0, CLIENTS,
      "Event loops, each in its own thread; more loops than cores does not help."},
@@ -170,8 +187,9 @@ static const struct options_row rows[] = {
     {"body-limit", OPTIONS_ROW_BYTES, AT(limits.body_bytes), 1, 512 * MB, "16mb", 0, SIZES,
      "Longest response body."},
 
-    {"maxmemory", OPTIONS_ROW_BYTES, AT(maxmemory), 0, MAX_MEMORY, "0", OPTIONS_ROW_LIVE, MEMORY,
-     "Refuse new claims at this much memory; nothing is evicted. 0 means no limit."},
+    {"maxmemory", OPTIONS_ROW_MEMORY, AT(maxmemory), 0, MAX_MEMORY, "0", OPTIONS_ROW_LIVE, MEMORY,
+     "Refuse new claims at this much memory; nothing is evicted. 75% means so much of what the "
+     "machine or the control group has. 0 means no limit."},
     {"store-reserve", OPTIONS_ROW_BYTES, AT(store_reserve), 0, 512 * MB, "4kb", OPTIONS_ROW_LIVE,
      MEMORY, "Memory kept free for the response of each running claim, when maxmemory is set."},
 
@@ -190,15 +208,23 @@ static const struct options_row rows[] = {
      RUNNING, "How long owners may take to finish after SIGTERM; then the server leaves."},
     {"loglevel", OPTIONS_ROW_LEVEL, AT(loglevel), LOG_LEVEL_DEBUG, LOG_LEVEL_WARNING, "notice",
      OPTIONS_ROW_LIVE, RUNNING, "Log lines of this level and above."},
+    {"log-format", OPTIONS_ROW_FORMAT, AT(log_format), LOG_FORMAT_TEXT, LOG_FORMAT_JSON, "text",
+     OPTIONS_ROW_LIVE, RUNNING, "Form of log lines: as Redis', or a JSON object each."},
     {"slowlog-log-slower-than", OPTIONS_ROW_INTEGER, AT(slowlog_slower_us), -1, INT64_MAX / 1000,
      "10000", OPTIONS_ROW_LIVE, RUNNING,
      "Keep a command that takes at least so many microseconds in SLOWLOG; 0 keeps all, -1 none."},
     {"slowlog-max-len", OPTIONS_ROW_INTEGER, AT(slowlog_max_len), 0, 100000, "128",
      OPTIONS_ROW_LIVE, RUNNING, "Commands kept in SLOWLOG."},
+    {"latency-tracking", OPTIONS_ROW_YES_NO, AT(latency_tracking), 0, 1, "yes", OPTIONS_ROW_LIVE,
+     RUNNING,
+     "Count how long commands take, for INFO latencystats, LATENCY HISTOGRAM and /metrics."},
+    {"latency-tracking-info-percentiles", OPTIONS_ROW_PERCENTILES, AT(latency_percentiles), 0,
+     MAX_TEXT, "50 99 99.9", OPTIONS_ROW_LIVE, RUNNING,
+     "Percentiles that INFO latencystats shows."},
     {"enable-debug-command", OPTIONS_ROW_YES_NO, AT(enable_debug_command), 0, 1, "no", 0, RUNNING,
      "Allow DEBUG SLEEP, which stops the whole server for a while."},
     {"logfile", OPTIONS_ROW_PATH, AT(logfile), 0, MAX_TEXT, "", 0, RUNNING,
-     "File to append log lines to; \"\" means standard output."},
+     "File to append log lines to, opened again on SIGHUP; \"\" means standard output."},
 };
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
 _Static_assert(ROW_COUNT <= OPTIONS_ROWS_MAX, "raise OPTIONS_ROWS_MAX");
@@ -235,7 +261,7 @@ void options_init(struct options *options) {
 
 void options_deinit(struct options *options) {
   for (size_t i = 0; i < ROW_COUNT; i++) {
-    struct options_value none = {0, NULL};
+    struct options_value none = {0};
     options_value_store(&rows[i], options, &none);
   }
   free(options->config_file);
@@ -250,6 +276,10 @@ void options_text(const struct options *options, const struct options_row *row,
   }
   if (row->kind == OPTIONS_ROW_KEEP) { /* what it comes to: tools know yes and no */
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", options_keep_journal(options) ? "yes" : "no");
+    return;
+  }
+  if (row->kind == OPTIONS_ROW_MEMORY) { /* what it comes to: tools know bytes */
+    snprintf(text, OPTIONS_VALUE_BYTES, "%lld", (long long)options->maxmemory.bytes);
     return;
   }
   options_value_text(row, options, text);

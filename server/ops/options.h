@@ -8,7 +8,7 @@
  * (options_value.h), options_follow_maxima fits defaults to lower maxima, and options_check looks
  * at the whole. From then on code that obeys a live option reads its field when it needs it, in
  * worker.options, so that a change needs nothing else. Some have copies where this struct cannot be
- * seen: main.c gives the log its level, net/server.c gives the engines their engine_options, and
+ * seen: main.c gives the log its level and its form, net/server.c gives the engines their engine_options, and
  * net/admit.c gives the kernel two time-outs of each connection. CONFIG SET (commands/config.c)
  * goes through options_live_set, which checks the whole again, and then through
  * instance.reconfigured, which makes those copies again, or refuses; then CONFIG SET puts the
@@ -45,6 +45,12 @@ struct options {
   int64_t insecure;       /* enum options_insecure */
   char *requirepass;      /* secret: never on the command line, never shown */
   char *requirepass_file; /* path of a file that holds the password */
+  int64_t requirepass_file_mode; /* enum options_file_mode */
+  /* HTTP port */
+  int64_t http_port; /* 0: none */
+  char *http_bind;   /* addresses (options_bind.h) */
+  char *http_hosts;  /* names in Host, with blanks between them */
+  bool http_keys;    /* shows whole keys to other machines */
   /* TLS (options_check.h) */
   int64_t tls_port; /* 0: none */
   char *tls_cert_file, *tls_key_file;
@@ -72,7 +78,7 @@ struct options {
   int64_t horizon_slots;        /* a power of two */
   int64_t waiters_per_key, waiters_total;
   /* memory */
-  int64_t maxmemory;     /* bytes, 0 none */
+  struct options_memory maxmemory; /* 0 bytes: none */
   int64_t store_reserve; /* bytes kept free for the response of each running claim */
   /* journal */
   char *dir;           /* path, "" none */
@@ -82,8 +88,11 @@ struct options {
   /* running */
   int64_t drain_timeout_ms;
   int64_t loglevel;          /* enum log_level */
+  int64_t log_format;        /* enum log_format */
   int64_t slowlog_slower_us; /* microseconds from which on SLOWLOG keeps a command; -1 off */
   int64_t slowlog_max_len;   /* entries */
+  bool latency_tracking;
+  char *latency_percentiles; /* of INFO latencystats (options_percentiles.h) */
   bool enable_debug_command;
   char *logfile;     /* "" is standard output */
   char *config_file; /* absolute path of the loaded file, "" none; it has no row */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/ops/options_nearest.h"
+#include "server/ops/secret_file.h"
 
 /* A name, all its values, and one to see that there are too many. */
 #define MAX_WORDS (OPTIONS_BIND_MAX + 2)
@@ -57,20 +58,15 @@ bool options_file_read(const char *path, struct options_file *file, char error[R
   return done;
 }
 
+static bool check_secret(const struct options_file *file, bool anybody_reads,
+                         char error[REFUSAL_BYTES]) {
+  const struct secret_file secret = {
+      .path = file->path, .stat = &file->stat, .what = "a password", .anybody_reads = anybody_reads};
+  return secret_file_check(&secret, error);
+}
+
 bool options_file_check_private(const struct options_file *file, char error[REFUSAL_BYTES]) {
-  char shown[REFUSAL_SHOWN_BYTES];
-  show_path(file->path, shown);
-  if ((file->stat.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return refusal_write(
-        error, "a password needs a file that no other user can read or write: chmod 600 %s", shown);
-  }
-  if (file->stat.st_uid != geteuid() && file->stat.st_uid != 0) {
-    return refusal_write(
-        error,
-        "a password needs a file that belongs to the user of the server or to root: %s does not",
-        shown);
-  }
-  return true;
+  return check_secret(file, false, error);
 }
 
 /* --- a line to words --- */
@@ -149,12 +145,12 @@ static bool refuse_unknown(struct span name, char reason[REFUSAL_BYTES]) {
   return refusal_write(reason, "unknown option '%s' (idem-server --help lists them)", shown);
 }
 
-/* Only bind has several values: they are joined with blanks. */
+/* Several values of a list are joined with blanks. */
 static bool parse_values(const struct options_row *row, const struct words *words,
                          struct options_value *value, char reason[REFUSAL_BYTES]) {
   if (words->argc == 1)
     return refusal_write(reason, "%s needs a value (%s)", row->name, options_value_hint(row));
-  if (row->kind != OPTIONS_ROW_BIND) {
+  if (!options_row_is_list(row->kind)) {
     if (words->argc == 2) return options_value_parse(row, words->argv[1], value, reason);
     bool comment = words->argv[2].len > 0 && words->argv[2].data[0] == '#';
     return refusal_write(reason, "%s takes one value%s", row->name,
@@ -173,7 +169,7 @@ static bool parse_values(const struct options_row *row, const struct words *word
 static bool parse_line(struct options_file_line *line, char reason[REFUSAL_BYTES]) {
   struct words words;
   line->row = NULL;
-  line->value = (struct options_value){0, NULL};
+  line->value = (struct options_value){0};
   if (line->raw.len > OPTIONS_FILE_LINE_MAX)
     return refusal_write(reason, "the line has more than %d bytes", OPTIONS_FILE_LINE_MAX);
   if (line->raw.len > 0 && memchr(line->raw.data, '\0', line->raw.len) != NULL) {
@@ -267,30 +263,40 @@ bool options_file_load(struct options *options, const char *path, char error[REF
   return true;
 }
 
-bool options_file_load_password(struct options *options, char error[REFUSAL_BYTES]) {
+/* The first line of requirepass-file. */
+static bool parse_password(const struct options *options, const struct options_file *file,
+                           struct options_value *value, char error[REFUSAL_BYTES]) {
   char shown[REFUSAL_SHOWN_BYTES];
+  const char *newline = file->len > 0 ? memchr(file->bytes, '\n', file->len) : NULL;
+  struct span password = {file->bytes,
+                          newline != NULL ? (size_t)(newline - file->bytes) : file->len};
+  if (password.len > 0 && password.data[password.len - 1] == '\r') password.len--;
+  bool anybody_reads = options->requirepass_file_mode == OPTIONS_FILE_MODE_ANY;
+  if (!check_secret(file, anybody_reads, error)) return false;
+  if (password.len == 0 || password.len > OPTIONS_PASSWORD_MAX) {
+    return refusal_write(
+        error, "requirepass-file: the first line of %s has %zu bytes, a password has 1 to %d",
+        show_path(file->path, shown), password.len, OPTIONS_PASSWORD_MAX);
+  }
+  const struct options_row *row = options_find(SPAN_LITERAL("requirepass"));
+  return options_value_parse(row, password, value, error);
+}
+
+bool options_file_reload_password(struct options *options, char error[REFUSAL_BYTES]) {
   struct options_file file;
-  const char *path = options->requirepass_file;
-  if (path[0] == '\0') return true;
-  if (options->requirepass[0] != '\0') {
+  struct options_value value = {0};
+  if (options->requirepass_file[0] == '\0') return true;
+  if (!options_file_read(options->requirepass_file, &file, error)) return false;
+  bool done = parse_password(options, &file, &value, error);
+  if (done) options_value_store(options_find(SPAN_LITERAL("requirepass")), options, &value);
+  options_file_deinit(&file);
+  return done;
+}
+
+bool options_file_load_password(struct options *options, char error[REFUSAL_BYTES]) {
+  if (options->requirepass_file[0] != '\0' && options->requirepass[0] != '\0') {
     return refusal_write(error,
                          "requirepass and requirepass-file both give a password: keep one of them");
   }
-  if (!options_file_read(path, &file, error)) return false;
-  const char *newline = file.len > 0 ? memchr(file.bytes, '\n', file.len) : NULL;
-  struct span password = {file.bytes, newline != NULL ? (size_t)(newline - file.bytes) : file.len};
-  if (password.len > 0 && password.data[password.len - 1] == '\r') password.len--;
-
-  bool done = options_file_check_private(&file, error);
-  if (done && (password.len == 0 || password.len > OPTIONS_PASSWORD_MAX)) {
-    done = refusal_write(
-        error, "requirepass-file: the first line of %s has %zu bytes, a password has 1 to %d",
-        show_path(path, shown), password.len, OPTIONS_PASSWORD_MAX);
-  }
-  struct options_value value = {0, NULL};
-  const struct options_row *row = options_find(SPAN_LITERAL("requirepass"));
-  done = done && options_value_parse(row, password, &value, error);
-  if (done) options_value_store(row, options, &value);
-  options_file_deinit(&file);
-  return done;
+  return options_file_reload_password(options, error);
 }

@@ -44,6 +44,8 @@ bool options_file_load(struct options *options, const char *path, char error[REF
 /* Takes the password from requirepass-file, when that is set. False with the reason: it cannot be
  * read, its mode is not private, it has no password, or requirepass gives one too. */
 bool options_file_load_password(struct options *options, char error[REFUSAL_BYTES]);
+/* The same once more: a new password takes the place of the former, which stays after a refusal. */
+bool options_file_reload_password(struct options *options, char error[REFUSAL_BYTES]);
 
 /* True: the caller has to deinit the file. False with the reason. */
 bool options_file_read(const char *path, struct options_file *file, char error[REFUSAL_BYTES]);

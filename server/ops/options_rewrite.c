@@ -44,7 +44,7 @@ static bool needs_quotes(const char *text) {
  * failed. */
 static bool write_setting(FILE *out, const struct options_row *row, const char *text) {
   size_t len = strlen(row->name) + 1;
-  bool quotes = row->kind == OPTIONS_ROW_BIND ? text[0] == '\0' : needs_quotes(text);
+  bool quotes = options_row_is_list(row->kind) ? text[0] == '\0' : needs_quotes(text);
   fprintf(out, "%s %s", row->name, quotes ? "\"" : "");
   for (const char *p = text; *p != '\0'; p++) {
     unsigned char byte = (unsigned char)*p;

@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/machine_memory.h"
 #include "server/ops/log.h"
 #include "server/ops/options_bind.h"
+#include "server/ops/options_memory.h"
+#include "server/ops/options_percentiles.h"
 
 struct unit {
   const char *suffix;
@@ -62,6 +65,13 @@ static const char *const sync_words[] = {[OPTIONS_APPENDFSYNC_ALWAYS] = "always"
                                          [OPTIONS_APPENDFSYNC_NO] = "no",
                                          NULL};
 
+static const char *const format_words[] = {
+    [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL};
+
+static const char *const readers_words[] = {[OPTIONS_FILE_MODE_PRIVATE] = "private",
+                                            [OPTIONS_FILE_MODE_ANY] = "any",
+                                            NULL};
+
 static const struct kind {
   const char *hint;
   const struct unit *units; /* NULL: not a scaled number */
@@ -77,15 +87,21 @@ static const struct kind {
                              " (with s, m, h or d; a plain number is seconds)", NULL},
     [OPTIONS_ROW_BYTES] = {"SIZE", byte_units, "a size",
                            " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000)", NULL},
+    [OPTIONS_ROW_MEMORY] = {"SIZE", byte_units, "a size",
+                            " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000), or 1% to "
+                            "100% of this machine's memory", NULL},
     [OPTIONS_ROW_YES_NO] = {"yes|no", NULL, "", "", NULL},
     [OPTIONS_ROW_LEVEL] = {"LEVEL", NULL, "", "", level_words},
     [OPTIONS_ROW_KEEP] = {"yes|no|auto", NULL, "", "", keep_words},
     [OPTIONS_ROW_SYNC] = {"HOW", NULL, "", "", sync_words},
+    [OPTIONS_ROW_FORMAT] = {"text|json", NULL, "", "", format_words},
+    [OPTIONS_ROW_READERS] = {"WHO", NULL, "", "", readers_words},
     [OPTIONS_ROW_WAIVED] = {"no|plain|yes", NULL, "", "", waived_words},
     [OPTIONS_ROW_CERTIFY] = {"no|yes|optional", NULL, "", "", certify_words},
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
+    [OPTIONS_ROW_PERCENTILES] = {"N ...", NULL, "", "", NULL},
 };
 
 void options_value_wipe(char *bytes, size_t len) {
@@ -97,7 +113,7 @@ const char *options_value_hint(const struct options_row *row) { return kinds[row
 
 static bool is_text(const struct options_row *row) {
   return row->kind == OPTIONS_ROW_TEXT || row->kind == OPTIONS_ROW_PATH ||
-         row->kind == OPTIONS_ROW_BIND;
+         options_row_is_list(row->kind);
 }
 
 static void print_scaled(const struct unit *units, int64_t number, char *text, size_t size) {
@@ -136,6 +152,9 @@ void options_value_bounds(const struct options_row *row, char text[OPTIONS_VALUE
     print_words(kinds[row->kind].words, text);
   } else if (row->kind == OPTIONS_ROW_BIND) {
     snprintf(text, OPTIONS_VALUE_BYTES, "at most %d addresses", OPTIONS_BIND_MAX);
+  } else if (row->kind == OPTIONS_ROW_PERCENTILES) {
+    snprintf(text, OPTIONS_VALUE_BYTES, "at most %d numbers from 0 to 100",
+             OPTIONS_PERCENTILES_MAX);
   } else {
     snprintf(text, OPTIONS_VALUE_BYTES, "at most %lld bytes", (long long)row->max);
   }
@@ -203,6 +222,8 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
     case OPTIONS_ROW_LEVEL:
     case OPTIONS_ROW_KEEP:
     case OPTIONS_ROW_SYNC:
+    case OPTIONS_ROW_FORMAT:
+    case OPTIONS_ROW_READERS:
     case OPTIONS_ROW_WAIVED:
     case OPTIONS_ROW_CERTIFY: return parse_word(kinds[row->kind].words, text, number);
     case OPTIONS_ROW_MODE:
@@ -224,19 +245,25 @@ static bool parse_text(const struct options_row *row, struct span text, struct o
   if (copy == NULL) return refusal_write(error, "no memory for the value of %s", row->name);
   if (text.len > 0) memcpy(copy, text.data, text.len);
   copy[text.len] = '\0';
-  if (row->kind == OPTIONS_ROW_BIND && !options_bind_check(copy, error)) {
+  bool good = row->kind == OPTIONS_ROW_BIND          ? options_bind_check(row->name, copy, error)
+              : row->kind == OPTIONS_ROW_PERCENTILES ? options_percentiles_check(copy, error)
+                                                     : true;
+  if (!good) {
     free(copy);
     return false;
   }
-  if (row->kind == OPTIONS_ROW_BIND) options_bind_squeeze(copy);
+  if (options_row_is_list(row->kind)) options_bind_squeeze(copy);
   value->text = copy;
   return true;
 }
 
 bool options_value_parse(const struct options_row *row, struct span text,
                          struct options_value *value, char error[REFUSAL_BYTES]) {
-  *value = (struct options_value){0, NULL};
+  *value = (struct options_value){0};
   if (is_text(row)) return parse_text(row, text, value, error);
+  if (row->kind == OPTIONS_ROW_MEMORY && options_memory_is_percent(text))
+    return options_memory_parse(text, machine_memory_bytes(""), &value->percent, &value->number,
+                                error);
   return parse_number(row, text, &value->number) || refuse_value(row, text, error);
 }
 
@@ -263,6 +290,8 @@ void options_value_store(const struct options_row *row, struct options *options,
     *(bool *)field(row, options) = value->number != 0;
   } else {
     *(int64_t *)field(row, options) = value->number;
+    if (row->kind == OPTIONS_ROW_MEMORY)
+      ((struct options_memory *)field(row, options))->percent = value->percent;
   }
 }
 
@@ -281,25 +310,33 @@ static int64_t number_of(const struct options_row *row, const struct options *op
   return row->kind == OPTIONS_ROW_YES_NO ? (*(const bool *)at ? 1 : 0) : *(const int64_t *)at;
 }
 
+static int64_t percent_of(const struct options_row *row, const struct options *options) {
+  if (row->kind != OPTIONS_ROW_MEMORY) return 0;
+  return ((const struct options_memory *)field_const(row, options))->percent;
+}
+
 static const char *text_of(const struct options_row *row, const struct options *options) {
   return *(char *const *)field_const(row, options);
 }
 
 bool options_value_copy(const struct options_row *row, const struct options *options,
                         struct options_value *value) {
-  *value = (struct options_value){0, NULL};
+  *value = (struct options_value){0};
   if (is_text(row)) {
     value->text = strdup(text_of(row, options));
     return value->text != NULL;
   }
   value->number = number_of(row, options);
+  value->percent = percent_of(row, options);
   return true;
 }
 
 bool options_value_equal(const struct options_row *row, const struct options *options,
                          const struct options_value *value) {
   if (is_text(row)) return strcmp(text_of(row, options), value->text) == 0;
-  return number_of(row, options) == value->number;
+  int64_t percent = percent_of(row, options);
+  if (percent != value->percent) return false;
+  return percent > 0 || number_of(row, options) == value->number;
 }
 
 void options_value_text(const struct options_row *row, const struct options *options,
@@ -308,8 +345,10 @@ void options_value_text(const struct options_row *row, const struct options *opt
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", text_of(row, options));
     return;
   }
-  int64_t number = number_of(row, options);
-  if (row->kind == OPTIONS_ROW_YES_NO) {
+  int64_t number = number_of(row, options), percent = percent_of(row, options);
+  if (percent > 0) {
+    snprintf(text, OPTIONS_VALUE_BYTES, "%lld%%", (long long)percent);
+  } else if (row->kind == OPTIONS_ROW_YES_NO) {
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", number != 0 ? "yes" : "no");
   } else if (kinds[row->kind].words != NULL) {
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", kinds[row->kind].words[number]);

@@ -17,7 +17,9 @@
 #include "server/ops/log.h"
 #include "server/ops/options_file.h"
 #include "server/ops/options_live.h"
+#include "server/ops/options_percentiles.h"
 #include "server/ops/options_rewrite.h"
+#include "server/base/machine_memory.h"
 #include "server/ops/version.h"
 
 #define MAX_ARGUMENTS 24
@@ -188,6 +190,26 @@ static const char *const defaults[][2] = {
     {"insecure", "no"},
     {"requirepass", ""},
     {"requirepass-file", ""},
+    {"requirepass-file-mode", "private"},
+    {"tls-port", "0"},
+    {"tls-cert-file", ""},
+    {"tls-key-file", ""},
+    {"tls-key-file-pass", ""},
+    {"tls-ca-cert-file", ""},
+    {"tls-ca-cert-dir", ""},
+    {"tls-auth-clients", "yes"},
+    {"tls-protocols", "TLSv1.2 TLSv1.3"},
+    {"tls-ciphers", ""},
+    {"tls-ciphersuites", ""},
+    {"tls-prefer-server-ciphers", "no"},
+    {"tls-session-caching", "yes"},
+    {"tls-session-cache-timeout", "300"},
+    {"http-port", "0"},
+    {"http-bind", "127.0.0.1 -::1"},
+    {"http-hosts", ""},
+    {"http-keys", "no"},
+    {"latency-tracking", "yes"},
+    {"latency-tracking-info-percentiles", "50 99 99.9"},
     {"client-output-limit", "67108864"},
     {"client-output-total", "1073741824"},
     {"client-output-timeout", "60000"},
@@ -217,8 +239,11 @@ static const char *const defaults[][2] = {
     {"appendfsync", "always"},
     {"segment-size", "67108864"},
     {"loglevel", "notice"},
+    {"log-format", "text"},
     {"slowlog-log-slower-than", "10000"},
     {"slowlog-max-len", "128"},
+    {"latency-tracking", "yes"},
+    {"latency-tracking-info-percentiles", "50 99 99.9"},
     {"enable-debug-command", "no"},
     {"logfile", ""},
 };
@@ -264,7 +289,7 @@ static void test_every_row_reads_what_it_prints(void **state) {
       {"loglevel", "WARNING"},    {"requirepass", "a \"b\" 'c' #\\ \n\xff"},
       {"lease", "61s"},           {"body-limit", "3m"},
       {"timeout", "2h"},          {"logfile", "/tmp/x"},
-      {"requirepass-file", "pw"},
+      {"requirepass-file", "pw"},  {"maxmemory", "75%"},
   };
   for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
     assert_round_trip(row_of(others[i][0]), others[i][1]);
@@ -273,7 +298,8 @@ static void test_every_row_reads_what_it_prints(void **state) {
 
 static bool is_number(const struct options_row *row) {
   return row->kind == OPTIONS_ROW_INTEGER || row->kind == OPTIONS_ROW_MS ||
-         row->kind == OPTIONS_ROW_SECONDS || row->kind == OPTIONS_ROW_BYTES;
+         row->kind == OPTIONS_ROW_SECONDS || row->kind == OPTIONS_ROW_BYTES ||
+         row->kind == OPTIONS_ROW_MEMORY;
 }
 
 static bool row_takes(const struct options_row *row, int64_t number) {
@@ -297,7 +323,7 @@ static void test_every_number_is_bounded(void **state) {
     assert_false(row_takes(row, row->max + 1));
     assert_false(row_takes(row, INT64_MAX));
   }
-  assert_int_equal(numbers, 33);
+  assert_int_equal(numbers, 36);
 }
 
 static void test_caps_of_the_contract(void **state) {
@@ -355,6 +381,7 @@ static void test_units(void **state) {
       {"--loglevel Debug", "loglevel", "debug"},
       {"--loglevel verbose", "loglevel", "verbose"},
       {"--loglevel warning", "loglevel", "warning"},
+      {"--log-format json", "log-format", "json"},
   };
   for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
     assert_line_gives(good[i][0], good[i][1], good[i][2]);
@@ -379,14 +406,16 @@ static void test_bad_values_name_the_right_ones(void **state) {
       {"--lease 9223372036854775807d", "for lease", "1ms to 1h"},
       {"--timeout 5ms", "'5ms' for timeout", "a plain number is seconds"},
       {"--maxmemory 1tb", "'1tb' for maxmemory", "b, k, kb, m, mb, g or gb"},
-      {"--maxmemory 10%", "'10%' for maxmemory", "a size"},
+      {"--maxmemory 101%", "'101%' for maxmemory", "1% to 100%"},
       {"--unixsocketperm 800", "'800' for unixsocketperm", "an octal mode from 0 to 777"},
       {"--unixsocketperm 1777", "'1777' for unixsocketperm", "777"},
       {"--unixsocketperm 00700", "'00700' for unixsocketperm", "an octal mode"},
       {"--unixsocketperm _", "'' for unixsocketperm", "an octal mode"},
-      {"--insecure 1", "'1' for insecure", "yes or no"},
-      {"--insecure true", "'true' for insecure", "yes or no"},
+      {"--insecure 1", "'1' for insecure", "no, plain or yes"},
+      {"--insecure true", "'true' for insecure", "no, plain or yes"},
+      {"--tls-auth-clients maybe", "'maybe' for tls-auth-clients", "no, yes or optional"},
       {"--loglevel loud", "'loud' for loglevel", "debug, verbose, notice or warning"},
+      {"--log-format xml", "'xml' for log-format", "text or json"},
       {"--bind localhost", "'localhost' for bind", "names are not looked up"},
       {"--bind 127.1", "'127.1' for bind", "127.0.0.1"},
       {"--bind 127.0.0.1:80", "'127.0.0.1:80'", "numeric"},
@@ -415,6 +444,30 @@ static void test_texts_have_a_limit(void **state) {
   memcpy(line, "--logfile=", strlen("--logfile="));
   line[strlen("--logfile=") + OPTIONS_VALUE_BYTES] = '\0';
   assert_line_refused(line, "for logfile", "at most 1023 bytes");
+}
+
+static void test_percentiles(void **state) {
+  (void)state;
+  static const char name[] = "latency-tracking-info-percentiles";
+  static const char *const bad[] = {"x",   "-1",   "100.1", "1e1", "5%",   ".5",
+                                    "50.", "1..2", "+5",    "nan", "50,99"};
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    char line[128];
+    snprintf(line, sizeof(line), "--%s %s", name, bad[i]);
+    assert_line_refused(line, "bad percentile", bad[i]);
+  }
+  assert_line_gives("--latency-tracking-info-percentiles 0 99.99 100", name, "0 99.99 100");
+  assert_line_gives("--latency-tracking-info-percentiles 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
+                    name, "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16");
+  assert_line_refused(
+      "--latency-tracking-info-percentiles 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17",
+      "percentiles", "more than 16 percentiles");
+  const char *list = "50 99.9  0";
+  double number;
+  assert_true(options_percentiles_next(&list, &number) && number == 50);
+  assert_true(options_percentiles_next(&list, &number) && number == 99.9);
+  assert_true(options_percentiles_next(&list, &number) && number == 0);
+  assert_false(options_percentiles_next(&list, &number));
 }
 
 static void test_too_many_addresses(void **state) {
@@ -465,7 +518,7 @@ static void test_bad_flags(void **state) {
   assert_line_refused("--port", "--port needs a value", "N");
   assert_line_refused("--port --lease 1", "--port needs a value", "N");
   assert_line_refused("--bind --port 1", "--bind needs a value", "ADDRESS");
-  assert_line_refused("--insecure", "--insecure needs a value", "yes|no");
+  assert_line_refused("--insecure", "--insecure needs a value", "no|plain|yes");
   assert_line_refused("--port 1 2", "unexpected argument '2'", "a configuration file comes first");
   assert_line_refused("-p 1", "unexpected argument '-p'", "options begin with --");
   assert_line_refused("--port 1 idem.conf", "unexpected argument 'idem.conf'", "comes first");
@@ -497,8 +550,9 @@ static void test_help_shows_each_row_within_100_columns(void **state) {
     for (size_t j = 0; j < options_count(); j++) {
       const struct options_row *row = options_row(j);
       char flag[64];
-      snprintf(flag, sizeof(flag), "\n  %s%s %s ", row->kind == OPTIONS_ROW_TEXT ? "  " : "--",
-               row->name, options_value_hint(row));
+      snprintf(flag, sizeof(flag), "\n  %s%s %s",
+               (row->flags & OPTIONS_ROW_FILE_ONLY) != 0 ? "  " : "--", row->name,
+               options_value_hint(row));
       assert_says(run.printed, flag);
       assert_non_null(strstr(run.printed, row->section));
     }
@@ -799,7 +853,10 @@ static void test_public_addresses_need_a_password(void **state) {
     run_line(&run, line);
     assert_int_equal(run.result, RUN);
     run_deinit(&run);
-    snprintf(line, sizeof(line), "--bind %s --requirepass-file %s", public[i], place -> secret);
+    snprintf(line, sizeof(line), "--bind %s --insecure plain", public[i]);
+    assert_line_refused(line, "there is no password", "requirepass-file");
+    snprintf(line, sizeof(line), "--bind %s --insecure plain --requirepass-file %s", public[i],
+             place -> secret);
     assert_password(line, "hunter2");
   }
   for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++) {
@@ -808,9 +865,82 @@ static void test_public_addresses_need_a_password(void **state) {
   }
 }
 
+#define WITH_TLS "--tls-port 7000 --tls-cert-file c --tls-key-file k --tls-auth-clients no "
+
+static void test_public_addresses_need_tls(void **state) {
+  struct place *place = *state;
+  char line[2 * MAX_PATH];
+  write_text(place->secret, "hunter2\n", 0600);
+  static const char *const refused[] = {"", "--port 0", WITH_TLS, WITH_TLS "--port 4336"};
+  static const char *const taken[] = {WITH_TLS "--port 0", "--insecure plain", "--insecure yes",
+                                      WITH_TLS "--insecure plain"};
+  for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+    snprintf(line, sizeof(line), "--bind 10.0.0.1 --requirepass-file %s %s", place->secret,
+             refused[i]);
+    assert_line_refused(line, "can reach bind 10.0.0.1", "speaks without TLS");
+    assert_line_refused(line, "insecure plain", "tls-port");
+  }
+  for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+    snprintf(line, sizeof(line), "--bind 10.0.0.1 --requirepass-file %s %s", place->secret,
+             taken[i]);
+    assert_password(line, "hunter2");
+  }
+}
+
+static void test_tls_needs_its_files(void **state) {
+  (void)state;
+  static const char *const refused[][2] = {
+      {"--tls-port 7000", "needs tls-cert-file"},
+      {"--tls-port 7000 --tls-cert-file c", "needs tls-key-file"},
+      {"--tls-port 7000 --tls-cert-file c --tls-key-file k", "tls-ca-cert-file"},
+      {"--tls-port 7000 --tls-cert-file c --tls-key-file k --tls-auth-clients optional",
+       "tls-auth-clients no"},
+      {WITH_TLS "--port 7000", "port and tls-port are both 7000"},
+      {WITH_TLS "--bind= --unixsocket s", "bind is empty"},
+      {"--tls-protocols TLSv1.1", "'TLSv1.1' in tls-protocols"},
+      {"--tls-protocols=", "'' in tls-protocols"},
+  };
+  for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+    assert_line_refused(refused[i][0], refused[i][1], "tls-");
+  assert_line_gives(WITH_TLS, "tls-port", "7000");
+  assert_line_gives("--tls-protocols TLSv1.3", "tls-protocols", "TLSv1.3");
+  assert_line_gives("--tls-port 7000 --tls-cert-file c --tls-key-file k --tls-ca-cert-dir d",
+                    "tls-auth-clients", "yes");
+}
+
+static void test_port_0_is_no_port_beside_a_tls_port(void **state) {
+  (void)state;
+  static const struct {
+    const char *line;
+    bool plain;
+  } cases[] = {{"", true}, {"--port 0", true}, {WITH_TLS, true}, {WITH_TLS "--port 0", false}};
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    struct run run;
+    run_line(&run, cases[i].line);
+    assert_int_equal(run.result, RUN);
+    assert_int_equal(options_listen_plain(&run.options), cases[i].plain);
+    run_deinit(&run);
+  }
+}
+
 /* --- CONFIG SET --- */
 
 static const char *const live[] = {
+    "http-hosts",
+    "http-keys",
+    "latency-tracking",
+    "latency-tracking-info-percentiles",
+    "tls-cert-file",
+    "tls-key-file",
+    "tls-ca-cert-file",
+    "tls-ca-cert-dir",
+    "tls-auth-clients",
+    "tls-protocols",
+    "tls-ciphers",
+    "tls-ciphersuites",
+    "tls-prefer-server-ciphers",
+    "tls-session-caching",
+    "tls-session-cache-timeout",
     "maxclients",
     "timeout",
     "maxmemory",
@@ -824,6 +954,9 @@ static const char *const live[] = {
     "waiters-per-key",
     "waiters-total",
     "loglevel",
+    "latency-tracking",
+    "latency-tracking-info-percentiles",
+    "log-format",
     "drain-timeout",
     "requirepass",
     "client-output-limit",
@@ -878,7 +1011,7 @@ static void test_set_changes_what_can_change(void **state) {
   assert_int_equal(set(&run, "loglevel", "debug"), RUN);
   assert_int_equal(run.options.loglevel, LOG_LEVEL_DEBUG);
   assert_int_equal(set(&run, "maxmemory", "1mb"), RUN);
-  assert_int_equal(run.options.maxmemory, 1024 * 1024);
+  assert_int_equal(run.options.maxmemory.bytes, 1024 * 1024);
   run_deinit(&run);
 }
 
@@ -909,7 +1042,7 @@ static void test_set_of_the_password(void **state) {
   struct run run;
   char line[2 * MAX_PATH];
   write_text(place->secret, "hunter2\n", 0600);
-  snprintf(line, sizeof(line), "--bind * --requirepass-file %s", place->secret);
+  snprintf(line, sizeof(line), "--bind * --insecure plain --requirepass-file %s", place->secret);
   run_line(&run, line);
   assert_set_refused(&run, "requirepass", "", "there is no password");
   assert_string_equal(run.options.requirepass_file, place->secret);
@@ -917,6 +1050,24 @@ static void test_set_of_the_password(void **state) {
   assert_string_equal(run.options.requirepass, "hunter3");
   assert_option(&run.options, "requirepass", "");
   assert_option(&run.options, "requirepass-file", "");
+  run_deinit(&run);
+}
+
+/* Texts are owned: a refused one is freed, the former one stays whole. */
+static void test_set_of_texts(void **state) {
+  (void)state;
+  struct run run;
+  run_line(&run, WITH_TLS);
+  assert_int_equal(run.options.tls_changes, 0);
+  assert_set_refused(&run, "tls-cert-file", "", "needs tls-cert-file");
+  assert_set_refused(&run, "tls-protocols", "SSLv3", "'SSLv3' in tls-protocols");
+  assert_set_refused(&run, "tls-auth-clients", "yes", "tls-ca-cert-file");
+  assert_int_equal(run.options.tls_changes, 0);
+  assert_int_equal(set(&run, "tls-cert-file", "other"), RUN);
+  assert_option(&run.options, "tls-cert-file", "other");
+  assert_int_equal(set(&run, "tls-cert-file", "other"), RUN); /* its content may be another */
+  assert_int_equal(run.options.tls_changes, 2);
+  assert_set_refused(&run, "tls-key-file-pass", "x", "cannot change while the server runs");
   run_deinit(&run);
 }
 
@@ -974,6 +1125,29 @@ static void test_rewrite_without_a_change_keeps_the_bytes(void **state) {
   run_config(&run, place);
   rewrite(&run);
   assert_file(place->config, text);
+  run_deinit(&run);
+}
+
+/* CONFIG GET shows bytes, the file keeps what was meant. */
+static void test_a_percentage_of_the_memory(void **state) {
+  struct place *place = *state;
+  struct run run;
+  char text[OPTIONS_VALUE_BYTES], half[32];
+  snprintf(half, sizeof half, "%lld", (long long)(machine_memory_bytes("") / 2));
+  write_text(place->config, "maxmemory  50%\n", 0600);
+  run_config(&run, place);
+  options_text(&run.options, row_of("maxmemory"), text);
+  assert_string_equal(text, half);
+  rewrite(&run);
+  assert_file(place->config, "maxmemory  50%\n");
+  assert_int_equal(set(&run, "maxmemory", "25%"), RUN);
+  rewrite(&run);
+  assert_file(place->config, "maxmemory 25%\n");
+  assert_int_equal(set(&run, "maxmemory", "64mb"), RUN);
+  rewrite(&run);
+  assert_file(place->config, "maxmemory 67108864\n");
+  assert_int_equal(set(&run, "maxmemory", "0%"), REFUSED);
+  assert_int_equal(run.options.maxmemory.bytes, 64 << 20);
   run_deinit(&run);
 }
 
@@ -1141,6 +1315,7 @@ int main(void) {
       cmocka_unit_test(test_units),
       cmocka_unit_test(test_bad_values_name_the_right_ones),
       cmocka_unit_test(test_texts_have_a_limit),
+      cmocka_unit_test(test_percentiles),
       cmocka_unit_test(test_too_many_addresses),
       cmocka_unit_test(test_flags),
       cmocka_unit_test(test_bad_flags),
@@ -1163,11 +1338,16 @@ int main(void) {
       PLACE_TEST(test_a_bad_password_is_not_repeated),
       cmocka_unit_test(test_settings_that_contradict_each_other),
       PLACE_TEST(test_public_addresses_need_a_password),
+      PLACE_TEST(test_public_addresses_need_tls),
+      cmocka_unit_test(test_tls_needs_its_files),
+      cmocka_unit_test(test_port_0_is_no_port_beside_a_tls_port),
+      cmocka_unit_test(test_set_of_texts),
       cmocka_unit_test(test_set_changes_what_can_change),
       cmocka_unit_test(test_a_refused_set_changes_nothing),
       PLACE_TEST(test_set_of_the_password),
       PLACE_TEST(test_rewrite_keeps_comments_order_and_spelling),
       PLACE_TEST(test_rewrite_without_a_change_keeps_the_bytes),
+      PLACE_TEST(test_a_percentage_of_the_memory),
       PLACE_TEST(test_a_rewritten_file_reads_back),
       PLACE_TEST(test_rewrite_writes_addresses_as_users_do),
       PLACE_TEST(test_rewrite_follows_a_link),
