@@ -334,10 +334,10 @@ class Files(UsersCase):
     def test_an_open_server_needs_a_default_user_with_a_password(self):
         folder = self.start().directory
         config = os.path.join(folder, "idem.conf")
-        self.write(config, "bind 0.0.0.0\nuser default on nopass\nuser a on >p +@all\n")
+        self.write(config, "bind 0.0.0.0\ninsecure plain\nuser default on nopass\nuser a on >p +@all\n")
         done = subprocess.run([PROGRAM, config, "--port", "0"], capture_output=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("password", done.stderr.decode())
+        self.assertIn("there is no password", done.stderr.decode())
 
     def test_rewrite_of_the_configuration_file(self):
         for server, admin in self.each(config="# mine\nuser u on >p ~u:* +@all\n"):

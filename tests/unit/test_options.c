@@ -251,6 +251,8 @@ static const char *const defaults[][2] = {
     {"slowlog-max-len", "128"},
     {"enable-debug-command", "no"},
     {"logfile", ""},
+    {"latency-tracking", "yes"},
+    {"latency-tracking-info-percentiles", "50 99 99.9"},
 };
 #define DEFAULT_COUNT (sizeof(defaults) / sizeof(defaults[0]))
 
@@ -327,7 +329,7 @@ static void test_every_number_is_bounded(void **state) {
     assert_false(row_takes(row, row->max + 1));
     assert_false(row_takes(row, INT64_MAX));
   }
-  assert_int_equal(numbers, 36);
+  assert_int_equal(numbers, 37);
 }
 
 static void test_caps_of_the_contract(void **state) {
@@ -1349,7 +1351,7 @@ static void test_bad_lines_of_users(void **state) {
   assert_users_refused(place, "user 'a b' on\n", "idem.conf:1: ", "no name");
   assert_users_refused(place, "aclfile /nosuch\nuser a on\n", "aclfile", "`user` lines");
   assert_users_refused(place, "aclfile /nosuch/users.acl\n", "/nosuch/users.acl", "No such file");
-  assert_users_refused(place, "bind *\nuser default on nopass\n", "bind *", "there is no password");
+  assert_users_refused(place, "bind *\ninsecure plain\nuser default on nopass\n", "bind *", "there is no password");
   assert_file_refused(place, "port 1\nuser a 'on\n", 2, "a quote is not closed");
   memset(long_line, 'x', sizeof(long_line));
   memcpy(long_line, "user ", 5);
