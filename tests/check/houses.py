@@ -123,7 +123,7 @@ TEST_C, TOOL_PY = 'tests/unit/test_count.c', 'tests/tool.py'
 
 COUNT_BACK = 'int count_back(int n) { return n - 1; }\n'
 STALE = 'has no object under build/release that is newer: run `make check`'
-SSL = 'only server/net, client, bench, tests may include <openssl/ssl.h>'
+SSL = 'only server/net, server/ops, client, bench, tests may include <openssl/ssl.h>'
 UV = 'only server/net, bench/floors, client, client/examples, tests may include <uv.h>'
 
 
