@@ -31,6 +31,7 @@ OUTSIDE = {
 SYSTEM = {
     'uv.h': ['server/net', 'bench/floors', 'client', 'client/examples', 'tests'],
     'hiredis/hiredis.h': ['client', 'tests'],
+    'microhttpd.h': ['server/net/http', 'client/examples', 'tests'],
     'openssl/': ['server/net', 'client', 'bench', 'tests'],
 }
 

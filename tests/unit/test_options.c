@@ -17,7 +17,6 @@
 #include "server/ops/log.h"
 #include "server/ops/options_file.h"
 #include "server/ops/options_live.h"
-#include "server/ops/options_percentiles.h"
 #include "server/ops/options_rewrite.h"
 #include "server/base/machine_memory.h"
 #include "server/ops/version.h"
@@ -241,8 +240,6 @@ static const char *const defaults[][2] = {
     {"log-format", "text"},
     {"slowlog-log-slower-than", "10000"},
     {"slowlog-max-len", "128"},
-    {"latency-tracking", "yes"},
-    {"latency-tracking-info-percentiles", "50 99 99.9"},
     {"enable-debug-command", "no"},
     {"logfile", ""},
 };
@@ -443,30 +440,6 @@ static void test_texts_have_a_limit(void **state) {
   memcpy(line, "--logfile=", strlen("--logfile="));
   line[strlen("--logfile=") + OPTIONS_VALUE_BYTES] = '\0';
   assert_line_refused(line, "for logfile", "at most 1023 bytes");
-}
-
-static void test_percentiles(void **state) {
-  (void)state;
-  static const char name[] = "latency-tracking-info-percentiles";
-  static const char *const bad[] = {"x",   "-1",   "100.1", "1e1", "5%",   ".5",
-                                    "50.", "1..2", "+5",    "nan", "50,99"};
-  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-    char line[128];
-    snprintf(line, sizeof(line), "--%s %s", name, bad[i]);
-    assert_line_refused(line, "bad percentile", bad[i]);
-  }
-  assert_line_gives("--latency-tracking-info-percentiles 0 99.99 100", name, "0 99.99 100");
-  assert_line_gives("--latency-tracking-info-percentiles 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
-                    name, "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16");
-  assert_line_refused(
-      "--latency-tracking-info-percentiles 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17",
-      "percentiles", "more than 16 percentiles");
-  const char *list = "50 99.9  0";
-  double number;
-  assert_true(options_percentiles_next(&list, &number) && number == 50);
-  assert_true(options_percentiles_next(&list, &number) && number == 99.9);
-  assert_true(options_percentiles_next(&list, &number) && number == 0);
-  assert_false(options_percentiles_next(&list, &number));
 }
 
 static void test_too_many_addresses(void **state) {
@@ -1306,7 +1279,6 @@ int main(void) {
       cmocka_unit_test(test_units),
       cmocka_unit_test(test_bad_values_name_the_right_ones),
       cmocka_unit_test(test_texts_have_a_limit),
-      cmocka_unit_test(test_percentiles),
       cmocka_unit_test(test_too_many_addresses),
       cmocka_unit_test(test_flags),
       cmocka_unit_test(test_bad_flags),
