@@ -6,6 +6,7 @@
 #include "server/commands/shards.h"
 #include "server/engine/keys.h"
 #include "server/engine/pin.h"
+#include "server/engine/quotas.h"
 #include "server/engine/stats.h"
 
 /* ---- looking and deleting ---- */
@@ -61,6 +62,7 @@ void generic_flush(struct call *call) {
   struct keyspace *keyspace = call->worker->instance->keyspace;
   for (unsigned i = 0; i < keyspace_shards(keyspace); i++)
     keys_flush(shard_engine(keyspace_shard(keyspace, i)), call->now_ms);
+  quotas_forget_claims(keyspace_quotas(keyspace));
   reply_ok(call);
 }
 

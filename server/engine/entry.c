@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "server/engine/binding.h"
+#include "server/engine/holding.h"
 #include "server/engine/open_claims.h"
 
 static uint64_t word_of_record(uint64_t hash, const struct record *record) {
@@ -95,6 +96,7 @@ struct record *entry_add_record(struct engine *engine, const struct name *name,
   set_timer(engine, record, facts->deadline_ms);
   open_claims_add(&engine->open_claims, record);
   count_in(engine, record);
+  holding_move(engine, 0, holding_user(engine, record));
   return record;
 }
 
@@ -114,11 +116,12 @@ static __attribute__((noinline)) void set_token(struct engine *engine, struct re
   open_claims_add(&engine->open_claims, record);
 }
 
-void entry_set_facts(struct engine *engine, struct record *record,
-                     const struct rules_record *facts) {
+void entry_set_facts(struct engine *engine, struct record *record, const struct rules_record *facts,
+                     uint16_t user) {
   assert(facts->phase == RULES_HELD || facts->phase == RULES_LAPSED ||
          facts->phase == RULES_UNKNOWN);
   assert(record->epoch == engine->epoch);
+  uint16_t former = holding_user(engine, record);
   if (record->token != facts->token) set_token(engine, record, facts->token);
   count_out(engine, record);
   if (record->phase != facts->phase) {
@@ -127,8 +130,10 @@ void entry_set_facts(struct engine *engine, struct record *record,
     open_claims_changed(&engine->open_claims, record);
   }
   record_write_facts(record, facts);
+  record->user = user;
   set_timer(engine, record, facts->deadline_ms);
   count_in(engine, record);
+  holding_move(engine, former, holding_user(engine, record));
 }
 
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms) {
@@ -141,11 +146,13 @@ void entry_revive(struct engine *engine, struct record *record) {
   record->epoch = engine->epoch;
   if (!record_is_value(record)) open_claims_changed(&engine->open_claims, record);
   count_in(engine, record);
+  holding_move(engine, 0, holding_user(engine, record));
 }
 
 /* All but its place in the index. */
 static void retire_record(struct engine *engine, struct record *record) {
   count_out(engine, record);
+  holding_move(engine, holding_user(engine, record), 0);
   wheel_cancel(wheel_of(engine, record), &record->timer);
   if (!record_is_value(record)) {
     open_claims_remove(&engine->open_claims, record);
