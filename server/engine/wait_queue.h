@@ -25,9 +25,8 @@ struct wait_queue_request {
   int64_t wait_ms;   /* above 0 */
 };
 /* The record is HELD. QUEUED, with the waiter in *answer; BUSYKEY, WAITER_QUOTA, NO_MEMORY: nothing
- * changed. A
- * CLAIM whose owner waits for the record already takes that one's place in the queue, whatever the
- * limits are, and the other one becomes ready with BUSY. */
+ * changed. A CLAIM whose owner waits for the record already takes that one's place in the queue,
+ * whatever the limits are, and the other one becomes ready with BUSY. */
 void wait_queue_join(struct engine *engine, struct record *record,
                      const struct wait_queue_request *request, int64_t now_ms,
                      struct engine_answer *answer);

@@ -206,7 +206,7 @@ static void a_waiter_over_its_quota_is_told_and_the_next_is_granted(void **state
 static void a_grant_that_is_taken_back_counts_for_nobody(void **state) {
   struct fixture *f = *state;
   allow(f, QUOTAS_CLAIMS, ANNA, 1);
-  claimed(f, by(ANNA, as("a", "1")));
+  uint64_t token = claimed(f, by(ANNA, as("a", "1")));
   struct waiter *second = queued(f, by(BEN, waiting("a", "2")));
   f->now += 100;
   tick_until_done(f);
@@ -217,6 +217,7 @@ static void a_grant_that_is_taken_back_counts_for_nobody(void **state) {
   assert_int_equal(fetch(f, "a"), ENGINE_LAPSED);
   assert_int_equal(held(f, BEN), 0);
   assert_int_equal(held(f, ANNA), 1);
+  assert_int_equal(renew(f, "a", token, NULL), ENGINE_CLAIM_QUOTA); /* it is Anna's again */
 }
 
 /* ---- waiters ---- */
