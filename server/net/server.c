@@ -11,6 +11,7 @@
 
 #include "server/base/random.h"
 #include "server/base/thread.h"
+#include "server/commands/accounts.h"
 #include "server/commands/journaling.h"
 #include "server/commands/restoring.h"
 #include "server/commands/setup.h"
@@ -30,6 +31,7 @@ struct server {
   struct files files;
   struct restoring restoring;
   struct trimming *trimming;
+  struct users *users;              /* until the instance has them */
   uv_signal_t terminate, interrupt; /* these three are the first loop's */
   uv_async_t stop;
   int64_t retention_ms, unknown_retention_ms; /* of the options, as the journal's ends have them */
@@ -321,6 +323,8 @@ static int restore_keyspace_of(struct server *server, struct options *options,
     return status;
   }
   struct instance *instance = &server->instance;
+  setup_instance_users(instance, server->users);
+  server->users = NULL;
   instance->journal = restoring->journal;
   instance->trimming = server->trimming;
   instance->restored_most_bytes = restoring->most_bytes;
@@ -333,6 +337,8 @@ static int restore_keyspace_of(struct server *server, struct options *options,
 
 /* Returns 0 or the exit status. */
 static int set_up(struct server *server, struct options *options, char error[REFUSAL_BYTES]) {
+  server->users = accounts_read(options, server->log, error);
+  if (server->users == NULL) return 1;
   int status = open_journal(server, options, error);
   if (status == 0) status = restore_keyspace_of(server, options, error);
   if (status != 0) return status;
@@ -423,6 +429,7 @@ void server_destroy(struct server *server) {
   if (keyspace != NULL) setup_instance_deinit(&server->instance);
   keyspace_destroy(keyspace);
   trimming_destroy(server->trimming);
+  users_destroy(server->users);
   free(server);
 }
 

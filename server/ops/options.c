@@ -13,6 +13,7 @@
 #include <sys/un.h>
 
 #include "server/ops/log.h"
+#include "server/ops/options_users.h"
 
 #define AT(field) offsetof(struct options, field)
 
@@ -63,12 +64,19 @@ static const struct options_row rows[] = {
     {"tcp-keepalive", OPTIONS_ROW_SECONDS, AT(tcp_keepalive_s), 0, MAX_KEEPALIVE_S, "60",
      OPTIONS_ROW_LIVE, NETWORK, "Probe a silent connection after this time; 0 means never."},
 
-    {"requirepass", OPTIONS_ROW_TEXT, AT(requirepass), 0, OPTIONS_PASSWORD_MAX, "",
+    {"requirepass", OPTIONS_ROW_PASSWORD, AT(requirepass), 0, OPTIONS_PASSWORD_MAX, "",
      OPTIONS_ROW_LIVE | OPTIONS_ROW_SECRET | OPTIONS_ROW_FILE_ONLY, ACCESS,
-     "Password for AUTH, only in a configuration file that no other user can read (chmod 600); "
-     "\"\" means none."},
-    {"requirepass-file", OPTIONS_ROW_PATH, AT(requirepass_file), 0, MAX_TEXT, "", 0, ACCESS,
-     "File whose first line is the password; no other user may be able to read it."},
+     "Password of the default user, only in a configuration file that no other user can read "
+     "(chmod 600); \"\" means none."},
+    {"requirepass-file", OPTIONS_ROW_PATH, AT(requirepass_file), 0, MAX_TEXT, "", OPTIONS_ROW_LIVE,
+     ACCESS,
+     "File whose first line is the password of the default user; a second line is another one, for "
+     "the time of a change. No other user may be able to read it."},
+    {"aclfile", OPTIONS_ROW_PATH, AT(aclfile), 0, MAX_TEXT, "", 0, ACCESS,
+     "File with the users, instead of `user` lines in the configuration file. ACL LOAD reads it "
+     "again, ACL SAVE writes it; no other user may be able to read it."},
+    {"acllog-max-len", OPTIONS_ROW_INTEGER, AT(acllog_max_len), 0, 10000, "128", OPTIONS_ROW_LIVE,
+     ACCESS, "Refusals kept in ACL LOG."},
     {"insecure", OPTIONS_ROW_YES_NO, AT(insecure), 0, 1, "no", 0, ACCESS,
      "Listen without a password on addresses that other machines can reach."},
 
@@ -206,6 +214,13 @@ void options_deinit(struct options *options) {
   }
   free(options->config_file);
   options->config_file = NULL;
+  options_users_clear(options);
+}
+
+bool options_need_password(const struct options *options) {
+  if (options->default_user == OPTIONS_DEFAULT_USER_BY_PASSWORD)
+    return options->requirepass[0] != '\0' || options->aclfile[0] != '\0' || options->users != NULL;
+  return options->default_user == OPTIONS_DEFAULT_USER_CLOSED;
 }
 
 void options_text(const struct options *options, const struct options_row *row,
@@ -234,7 +249,7 @@ static bool check_listeners(const struct options *options, char error[REFUSAL_BY
   struct span address;
   char shown[REFUSAL_SHOWN_BYTES];
   bool any = false;
-  bool open = options->requirepass[0] == '\0' && !options->insecure;
+  bool open = !options_need_password(options) && !options->insecure;
   while (options_bind_next(&cursor, &address)) {
     any = true;
     if (!open || options_bind_is_loopback(address)) continue;

@@ -28,7 +28,17 @@
 #include "server/rules/request.h"
 
 #define OPTIONS_PASSWORD_MAX 512 /* bytes */
+#define OPTIONS_PASSWORDS 2      /* of requirepass-file */
 #define OPTIONS_ROWS_MAX 64
+
+struct options_user;
+
+/* Whether the default user needs a password: who says so. */
+enum options_default_user {
+  OPTIONS_DEFAULT_USER_BY_PASSWORD, /* requirepass, as long as no user was read */
+  OPTIONS_DEFAULT_USER_OPEN,
+  OPTIONS_DEFAULT_USER_CLOSED
+};
 
 /* Values in base units: milliseconds, bytes, counts. Strings are owned, never NULL; "" is none. */
 struct options {
@@ -41,10 +51,14 @@ struct options {
   int64_t tcp_keepalive_s; /* seconds, 0 off; `tcp-keepalive 300` */
   int64_t threads;         /* event loops, each in its own thread */
   int64_t maxclients;
-  int64_t timeout_s;      /* closes a connection after so long without a command; 0 never */
-  bool insecure;          /* allows an address that other machines reach without a password */
-  char *requirepass;      /* secret: never on the command line, never shown */
-  char *requirepass_file; /* path of a file that holds the password */
+  int64_t timeout_s; /* closes a connection after so long without a command; 0 never */
+  bool insecure;     /* allows an address that other machines reach without a password */
+  /* The default user's passwords: SHA-256 in hexadecimal, with blanks between them. Secret: never
+   * on the command line, never shown. */
+  char *requirepass;
+  char *requirepass_file; /* path of a file that holds up to two passwords */
+  char *aclfile;          /* path, "" none */
+  int64_t acllog_max_len; /* entries */
   /* limits of a connection */
   /* Bytes of replies that may wait for one client; above it no more of its commands are read, and
    * a subscriber is closed. */
@@ -74,7 +88,9 @@ struct options {
   int64_t slowlog_max_len;   /* entries */
   bool enable_debug_command;
   char *logfile;     /* "" is standard output */
-  char *config_file; /* absolute path of the loaded file, "" none; it has no row */
+  char *config_file; /* absolute path of the loaded file, "" none; it has no row, nor have these */
+  struct options_user *users; /* lines of the file, until they are read (options_users.h) */
+  enum options_default_user default_user;
 };
 
 /* Fills in the defaults. deinit frees, and wipes the password. */
@@ -84,6 +100,10 @@ void options_deinit(struct options *options);
 /* Lowers lease, ttl and waiters-per-key, where they have their defaults, to lease-max, ttl-max and
  * waiters-total. */
 void options_follow_maxima(struct options *options);
+
+/* Whether no client may do anything before it has authenticated. While the users are not read yet,
+ * they are taken to say so. */
+bool options_need_password(const struct options *options);
 
 /* Whether a journal is to be kept. */
 bool options_keep_journal(const struct options *options);

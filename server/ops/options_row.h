@@ -20,9 +20,10 @@ enum options_row_kind {
   OPTIONS_ROW_LEVEL,   /* int64_t, enum log_level */
   OPTIONS_ROW_KEEP,    /* int64_t, enum options_appendonly */
   OPTIONS_ROW_SYNC,    /* int64_t, enum options_appendfsync */
-  OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next two */
+  OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next three */
   OPTIONS_ROW_PATH,
-  OPTIONS_ROW_BIND, /* addresses with blanks between them (options_bind.h) */
+  OPTIONS_ROW_PASSWORD, /* kept as its SHA-256 in hexadecimal */
+  OPTIONS_ROW_BIND,     /* addresses with blanks between them (options_bind.h) */
 };
 
 /* The words of KEEP and SYNC, by number. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/ops/digest.h"
 #include "server/ops/log.h"
 #include "server/ops/options_bind.h"
 
@@ -75,6 +76,7 @@ static const struct kind {
     [OPTIONS_ROW_SYNC] = {"HOW", NULL, "", "", sync_words},
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
+    [OPTIONS_ROW_PASSWORD] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
 };
 
@@ -87,7 +89,7 @@ const char *options_value_hint(const struct options_row *row) { return kinds[row
 
 static bool is_text(const struct options_row *row) {
   return row->kind == OPTIONS_ROW_TEXT || row->kind == OPTIONS_ROW_PATH ||
-         row->kind == OPTIONS_ROW_BIND;
+         row->kind == OPTIONS_ROW_PASSWORD || row->kind == OPTIONS_ROW_BIND;
 }
 
 static void print_scaled(const struct unit *units, int64_t number, char *text, size_t size) {
@@ -203,11 +205,27 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
   return *number >= row->min && *number <= row->max;
 }
 
+/* The text itself is not kept. */
+static bool hash_password(const struct options_row *row, struct span text,
+                          struct options_value *value, char error[REFUSAL_BYTES]) {
+  struct digest digest;
+  value->text = calloc(1, DIGEST_HEX + 1);
+  if (value->text == NULL) return refusal_write(error, "no memory for the value of %s", row->name);
+  if (text.len == 0) return true;
+  if (!digest_of(text, &digest)) {
+    options_value_deinit(value);
+    return refusal_write(error, "SHA-256 cannot be had for %s", row->name);
+  }
+  digest_text(&digest, value->text);
+  return true;
+}
+
 static bool parse_text(const struct options_row *row, struct span text, struct options_value *value,
                        char error[REFUSAL_BYTES]) {
   if ((int64_t)text.len > row->max || (text.len > 0 && memchr(text.data, '\0', text.len) != NULL)) {
     return refuse_value(row, text, error);
   }
+  if (row->kind == OPTIONS_ROW_PASSWORD) return hash_password(row, text, value, error);
   char *copy = malloc(text.len + 1);
   if (copy == NULL) return refusal_write(error, "no memory for the value of %s", row->name);
   if (text.len > 0) memcpy(copy, text.data, text.len);

@@ -5,7 +5,8 @@
  * knows none of them. A key or channel is allowed when one of the user's patterns matches it.
  *
  * Threads. A user changes only while all other loops are paused; any loop reads it. A user that is
- * deleted is freed while they are paused, after its sessions have let go of it (commands/acl.c).
+ * deleted is freed while they are paused, after its sessions have let go of it
+ * (commands/accounts.c).
  */
 #ifndef IDEM_SERVER_OPS_USER_H
 #define IDEM_SERVER_OPS_USER_H
@@ -21,8 +22,9 @@
 #define USER_COMMAND_WORDS (USER_COMMANDS_MAX / 64)
 #define USER_NAME_MAX 512u      /* bytes, as of a pattern */
 #define USER_PATTERNS_MAX 1024u /* of keys, and as many of channels */
-#define USER_PATTERN_BYTES_MAX 1024u
+#define USER_PATTERN_MAX 1024u
 #define USER_PASSWORDS_MAX 64u
+#define USER_PASSWORD_MAX 512u /* bytes */
 #define USER_DEFAULT_NUMBER 0u
 
 struct user_pattern {
@@ -50,7 +52,8 @@ struct user {
   uint16_t number; /* user_number */
   bool on, nopass;
   bool unrestricted; /* all commands, keys and channels: nothing needs to be asked */
-  bool all_future;   /* +@all and no exception: commands that come later too */
+  bool lost_keys;    /* user_exchange took a key pattern away */
+  bool deleted;      /* is in no table any more, and its sessions are about to be closed */
   uint64_t commands[USER_COMMAND_WORDS];
   char *command_rules; /* owned: "+@all -flushall", as ACL LIST shows them */
   struct user_patterns keys, channels;
@@ -58,6 +61,15 @@ struct user {
   size_t password_count;
   uint64_t quota_claims, quota_waiters; /* 0: none */
 };
+
+/* off, without passwords, commands, keys and channels. NULL: memory is short. */
+struct user *user_create(struct span name);
+void user_destroy(struct user *user); /* takes NULL */
+/* A copy with the same name and number. NULL: memory is short. */
+struct user *user_copy(const struct user *user);
+/* Gives `user` what `from` may and knows, and `from` what `user` had; names and numbers stay.
+ * Passwords that both have keep the ids that they have in `user`. */
+void user_exchange(struct user *user, struct user *from);
 
 static inline bool user_allows_command(const struct user *user, size_t row) {
   return (user->commands[row / 64] >> (row % 64) & 1) != 0;
