@@ -17,7 +17,7 @@ ADMIN_PASSWORD = "of-the-operator"
 
 
 def config(markers):
-    """The users: the operator, two of tenant a, one that may listen to every channel, and B."""
+    """The users: the operator, three of tenant a, one that may listen to every channel, and B."""
     b, password = (markers.all[name].decode() for name in ("user", "password"))
     prefix = markers.all["prefix"].decode()
     return "\n".join([
@@ -25,6 +25,7 @@ def config(markers):
         f"user operator on >{ADMIN_PASSWORD} allkeys allchannels +@all",
         f"user a on >{PASSWORD} ~a:* &a:* +@all",
         f"user a2 on >{PASSWORD} ~a:* &a:* +@all",
+        f"user a3 on >{PASSWORD} ~a:* &a:* +@all",
         f"user wide on >{PASSWORD} ~a:* allchannels +@all",
         f"user {b} on >{password} ~{prefix}* &{prefix}* &__idem__:{prefix}* +@all",
     ]) + "\n"

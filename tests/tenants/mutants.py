@@ -2,8 +2,8 @@
 
     mutants.py --compile "CC FLAGS" --link "CC FLAGS" --libraries "-l..." --build DIR [--some N] OBJECT ...
 
-Each call of sight_...() and session_allows_...() in server/commands is taken as answered yes (a mutant); the server is linked
-with that file, and the test has to fail on it. The objects are those of the server; the mutant's takes the place of one of
+Each call of sight_...(), session_allows_...() and user_allows_...() in server/commands is taken as answered yes (a mutant); the
+server is linked with that file, and the test has to fail on it. The objects are those of the server; the mutant's takes the place of one of
 them. --some N: N of the mutants, far from each other. Exit status 1: a mutant passed.
 """
 import argparse
@@ -17,8 +17,8 @@ import sys
 import time
 
 ROOM = 'server/commands'
-QUESTION = re.compile(r'\b(?:sight|session_allows)_\w+\(')
-TESTS = ('test_tenants.Tenants.test_resp3', 'test_tenants.Counts')
+QUESTION = re.compile(r'\b(?:sight_\w+|session_allows_\w+|user_allows_(?:key|channel|channel_pattern|all_keys))\(')
+TESTS = ('test_tenants.Counts', 'test_tenants.Tenants.test_resp3')
 LIMIT_S = 300
 
 
