@@ -74,8 +74,10 @@ static void over_the_quota_a_claim_is_refused_and_nothing_changes(void **state) 
   claimed(f, by(BEN, as("c", "1")));                           /* another user's */
   claimed(f, as("d", "1"));                                    /* and nobody's */
   assert_int_equal(claimed(f, by(ANNA, as("a", "1"))), token); /* the same claim is none more */
+  assert_int_equal(claimed(f, by(BEN, as("a", "1"))), token);  /* nor anybody else's */
   assert_int_equal(renew(f, "a", token, NULL), ENGINE_RENEWED);
   assert_int_equal(held(f, ANNA), 2);
+  assert_int_equal(held(f, BEN), 1);
   assert_int_equal(release(f, "a", token), ENGINE_RELEASED);
   claimed(f, by(ANNA, as("e", "1")));
 }
