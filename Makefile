@@ -56,9 +56,9 @@ FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c
 LIMIT   := $(B)/tests/limit.o
 LDFLAGS_limit := -Wl,--wrap=_cmocka_run_group_tests
 PROGRAMS := $(B)/idem-server
-SERVER_LIBS := -luv -lxxhash -lcrypto $(JEMALLOC) -lpthread -lm
+SERVER_LIBS := -luv -lmicrohttpd -lxxhash -lcrypto $(JEMALLOC) -lpthread -lm
 
-.PHONY: help run all test test-clients check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
+.PHONY: help run all test test-clients test-ops check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units model-mutants \
         shortage shortage-long explore explore-long tenants-mutants tenants-mutants-some built-ahead system-and-threads rest-of-system threads-and-journal
 
@@ -73,7 +73,7 @@ run: need-build ## get what is missing, build, start the server on 127.0.0.1:433
 	@exec server/run build/release/idem-server $(PORT) $(DATA)
 
 all: need-client ## get what is missing, build the server, libidem and idem-once
-	@$(MAKE) --no-print-directory programs client-libraries $(B)/idem-once
+	@$(MAKE) --no-print-directory built-to-install
 
 programs: $(PROGRAMS)
 
@@ -175,6 +175,12 @@ test-clients: need-test ## the Redis clients that people use, from Debian and np
 	@$(MAKE) --no-print-directory programs
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/clients/run.py $(CLIENT_TEST_FLAGS)
 
+# Packages, the unit, a browser, prometheus: what `make test` does not install. --strict as above.
+OPS_TEST_FLAGS ?= --strict
+test-ops: need-test ## deployment and insight, with what Debian and npm have for it (under 5 minutes)
+	@$(MAKE) --no-print-directory built-to-install
+	@IDEM_SERVER=$(B)/idem-server IDEM_BUILD=$(B) $(PYTHON) tests/ops/run.py $(OPS_TEST_FLAGS)
+
 ASAN_BUILT := programs units build/asan/tests/shortage/shortage
 asan-units asan-wire: SANITIZED = tests/sanitized "build/asan/idem-server --version"
 asan: ## units, shortage, model and transcripts under AddressSanitizer and UBSan
@@ -225,6 +231,9 @@ fuzz-corpus: fuzz
 # ---- the load generator, floors, runs ----
 -include bench/bench.mk
 
+# ---- Debian packages, the unit, installation ----
+-include server/deploy/deploy.mk
+
 # ---- the journal and power cuts ----
 -include tests/crash/crash.mk
 -include tests/journal/journal.mk
@@ -232,11 +241,8 @@ fuzz-corpus: fuzz
 format: ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
-install: all ## into DESTDIR/PREFIX (/usr/local)
-	@$(MAKE) --no-print-directory client-install
-	install -D -m 755 build/release/idem-server $(DESTDIR)$(PREFIX)/bin/idem-server
-	install -D -m 644 server/README.md $(DESTDIR)$(PREFIX)/share/doc/idem/server.md
-	install -D -m 644 proto/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/idem/protocol.md
+install: all ## into DESTDIR/PREFIX (/usr/local), with a systemd unit, configuration and manual
+	@$(MAKE) --no-print-directory client-install server-install unit-install
 
 clean: ## remove build/, but for the journal of `make run` in build/data
 	@for each in build/*; do case $$each in build/data*) ;; *) rm -rf "$$each" ;; esac; done
@@ -292,17 +298,17 @@ $(B)/tests/shortage/shortage: $(patsubst %.c,$(B)/%.o,$(wildcard tests/shortage/
 
 build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))) $(LIB_OBJ)
 	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv -lxxhash -lcrypto -lpthread
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -luv -lmicrohttpd -lxxhash -lcrypto -lpthread
 
 .SECONDARY:
 -include $(shell find build/$(MODE) -name '*.d' 2>/dev/null)
 
 # ---- what the machine has to have ----
 
-PACKAGES_build := libssl-dev libuv1-dev libjemalloc-dev libxxhash-dev
+PACKAGES_build := libssl-dev libuv1-dev libmicrohttpd-dev libjemalloc-dev libxxhash-dev
 PACKAGES_client := $(PACKAGES_build) libhiredis-dev
 PACKAGES_valgrind := valgrind
-PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev libmicrohttpd-dev libevent-dev \
+PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev openssl libevent-dev \
                   pkg-config groff man-db g++ redis-tools redis-server python3 python3-redis python3-flask python3-blinker lua5.1 luajit \
                   $(CLANG) libclang-rt-14-dev procps iproute2 spin
 need-build:

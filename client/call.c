@@ -121,7 +121,7 @@ static void stop(struct idem_call *call, int64_t now) {
   drop_grant(call, now);
   call->cancelled = true;
   if (call->flight == NULL) return;
-  bool sent = call->flight->sent;
+  bool sent = call->flight->departed;
   if (sent) call->outcome.maybe_done = true;
   if (!sent || call->request.verb != WIRE_CLAIM) detach_flight(call);
 }
@@ -257,29 +257,10 @@ static void bury(struct idem_call *call, const struct wire_reply *reply, int64_t
   if (call->state == CALL_IN_FLIGHT) queue_ended(call, now);
 }
 
-/* hiredis frees its reply after the callback; the contents move to a shell of our own. */
-static redisReply *steal(redisReply *reply) {
-#if HIREDIS_MAJOR >= 1
-  redisReply *own = hi_malloc(sizeof *own);
-#else
-  redisReply *own = malloc(sizeof *own);
-#endif
-  if (own == NULL) return NULL;
-  *own = *reply;
-  memset(reply, 0, sizeof *reply);
-  reply->type = REDIS_REPLY_NIL;
-  return own;
-}
-
-/* Fills *parsed with the server's word, or with why there is none. False: the link is of no further
+/* Fills *parsed with the server's word, or with why it is none. False: the link is of no further
  * use. */
 static bool parse_reply(struct idem_call *call, redisReply *reply, struct wire_reply *parsed) {
-  redisReply *own = steal(reply);
-  if (own == NULL) {
-    outcome_lost(&call->outcome, &(struct outcome_loss){IDEM_NO_MEMORY, true, NULL}, parsed);
-    return false;
-  }
-  wire_parse(call->request.verb, own, parsed);
+  wire_parse(call->request.verb, reply, parsed);
   if (parsed->status == IDEM_RUN && tokens_has(&call->async->tokens, parsed->token)) {
     wire_reply_deinit(parsed);
     const struct outcome_loss loss = {IDEM_UNAVAILABLE, true, "the grant of an earlier call"};
@@ -352,10 +333,10 @@ void call_send_later(struct idem_call *call, int64_t now) { back_off(call, now);
 static bool lose_flight(struct idem_call *call, const char *why, int64_t now) {
   struct wire_reply reply;
   struct link_flight *flight = call->flight;
-  bool may_grant = flight->sent && call->request.verb == WIRE_CLAIM;
+  bool may_grant = flight->departed && call->request.verb == WIRE_CLAIM;
   if (call->cancelled) return true;
   detach_flight(call);
-  const struct outcome_loss loss = {IDEM_UNAVAILABLE, flight->sent, why};
+  const struct outcome_loss loss = {IDEM_UNAVAILABLE, flight->departed, why};
   outcome_lost(&call->outcome, &loss, &reply);
   proceed(call, &reply, now);
   if (!may_grant || call->state != CALL_ENDED) return false;
@@ -382,15 +363,6 @@ static void abandon_link(struct idem_async *async, struct link *link, const char
   }
 }
 
-static void explain_silence(const struct link *link, char why[IDEM_MESSAGE_BYTES]) {
-  if (link->state == LINK_OPENING) {
-    snprintf(why, IDEM_MESSAGE_BYTES, "no connection to %.70s in time",
-             link->set->settings->target.name);
-  } else {
-    snprintf(why, IDEM_MESSAGE_BYTES, "no answer in time");
-  }
-}
-
 /* The time of a call in flight is over. The loop may have stood still meanwhile, so what the socket
  * holds comes first. */
 static void time_out(struct idem_call *call, int64_t now) {
@@ -406,9 +378,9 @@ static void time_out(struct idem_call *call, int64_t now) {
     return;
   }
   char why[IDEM_MESSAGE_BYTES];
-  explain_silence(link, why);
+  link_explain_silence(link, why);
   int64_t timeout_ms = async->settings.command_timeout_ms + call->request.wait_ms;
-  int64_t until_ms = link->state == LINK_OPENING ? link->until_ms : link->heard_ms + timeout_ms;
+  int64_t until_ms = link_opening(link) ? link->until_ms : link->heard_ms + timeout_ms;
   if (now >= until_ms) {
     abandon_link(async, link, why, now);
   } else if (now >= call->pace.give_up_at_ms) {

@@ -12,8 +12,7 @@
  *     link.h (connections) <- call.h <- renewal.h (claims, renewed by own calls) <- async.c
  *
  * Nothing here is shared between threads. `done` is called only by call_settle, which every entry
- * from the loop ends with: so no callback finds a change half made, and hiredis is never on the
- * stack below one.
+ * from the loop ends with: so no callback finds a change half made.
  *
  * Invariants: a call is in `calls` or `ended` until `done` has been called; it has at most one
  * flight. A grant counts when its owner is told, not when it arrives: a callback in between may

@@ -175,14 +175,15 @@ static enum idem_status exchange(struct client_call *call, struct connection *co
   struct wire_frame frame;
   wire_frame(&frame, &call->request);
   outcome_sent(&call->outcome, now);
-  if (!connection_send(connection, &frame, timeout_ms, error)) return IDEM_UNAVAILABLE;
+  enum idem_status status = connection_send(connection, &frame, timeout_ms, error);
+  if (status != IDEM_OK) return status;
   return connection_receive(connection, now + timeout_ms, answer, error);
 }
 
 /* Why the reply cannot be the answer to this very request; NULL: it can, and if it is a grant, its
  * token is known from here on. */
 static const char *find_stray(struct idem_client *client, struct client_call *call,
-                              const struct connection *connection, const struct wire_reply *reply) {
+                              struct connection *connection, const struct wire_reply *reply) {
   if (!connection_quiet(connection)) return "more than one reply to one request";
   if (reply->status != IDEM_RUN || adopt(client, call->lease, reply->token)) return NULL;
   return "the grant of an earlier call";

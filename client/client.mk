@@ -1,20 +1,17 @@
 # libidem: the static and the shared library, and its tests. Included by the top Makefile, whose variables it uses.
 #
-# IDEM_TLS=1       rediss://, needs hiredis >= 1.0 with hiredis_ssl and OpenSSL (found by itself)
 # IDEM_SHA256=1    IDEM_SHA256 fingerprints, needs libmd (found by itself)
 # HIREDIS_PREFIX   a hiredis other than the system's (DIR/include, DIR/lib)
 
 IDEM_SONAME := libidem.so.0
 HIREDIS_PREFIX ?=
-HIREDIS_INCLUDE := $(or $(HIREDIS_PREFIX),/usr)/include
-IDEM_TLS    ?= $(if $(wildcard $(HIREDIS_INCLUDE)/hiredis/hiredis_ssl.h),1)
 IDEM_SHA256 ?= $(if $(wildcard /usr/include/sha256.h),1)
 
 comma := ,
 CLIENT_CPPFLAGS := $(if $(HIREDIS_PREFIX),-isystem $(HIREDIS_PREFIX)/include) \
-                   $(if $(IDEM_TLS),-DIDEM_TLS) $(if $(IDEM_SHA256),-DIDEM_HAVE_SHA256)
+                   $(if $(IDEM_SHA256),-DIDEM_HAVE_SHA256)
 CLIENT_LDFLAGS  := $(if $(HIREDIS_PREFIX),-L$(HIREDIS_PREFIX)/lib -Wl$(comma)-rpath$(comma)$(HIREDIS_PREFIX)/lib)
-CLIENT_LIBS     := $(if $(IDEM_TLS),-lhiredis_ssl) -lhiredis $(if $(IDEM_TLS),-lssl -lcrypto) -lxxhash \
+CLIENT_LIBS     := -lhiredis -lssl -lcrypto -lxxhash \
                    $(if $(IDEM_SHA256),-lmd) -lpthread
 
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out client/once%.c,$(wildcard client/*.c)))
@@ -76,12 +73,9 @@ $(B)/tests/client/test_policy: $(B)/tests/client/test_policy.o $(LIMIT) $(CLIENT
 # A name with two addresses comes from the test.
 $(B)/tests/client/test_agree: LDFLAGS += -Wl$(comma)--wrap=getaddrinfo
 
-# Every allocation of libidem and of hiredis passes through the test, and it can tell those of libidem from the others.
+# Every allocation of libidem and of hiredis passes through the test.
 WRAP := $(foreach f,malloc calloc realloc strdup free,-Wl$(comma)--wrap=$(f))
-$(B)/tests/client/oom_idem.o: $(CLIENT_OBJ)
-	$(Q)$(LD) -r -o $@.whole $^ && objcopy --redefine-sym malloc=libidem_malloc --redefine-sym calloc=libidem_calloc \
-	  $@.whole $@ && rm -f $@.whole
-$(B)/tests/client/oom: $(B)/tests/client/oom.o $(CLIENT_TEST_SHARED) $(B)/tests/client/oom_idem.o
+$(B)/tests/client/oom: $(B)/tests/client/oom.o $(CLIENT_TEST_SHARED) $(CLIENT_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) $(CLIENT_LDFLAGS) $(WRAP) -o $@ $^ \
 	  $(patsubst -lhiredis%,-Wl$(comma)-Bstatic -lhiredis% -Wl$(comma)-Bdynamic,$(CLIENT_LIBS)) -luv

@@ -2,64 +2,57 @@
 #include "client/connection.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "client/clock.h"
 #include "client/pace.h"
-#include "client/sigpipe.h"
 #include "client/socket.h"
 
 /* Beyond this a send may have blocked, and the time that is left is looked up again. */
 #define SURELY_BUFFERED_BYTES (64 * 1024)
 /* A connection that has read more than this is not kept with its buffer. */
 #define KEPT_BUFFER_BYTES (256 * 1024)
+/* Of one read. */
+#define INPUT_BYTES (16 * 1024)
 
 /* ---- sockets ---- */
 
-/* Waits for a connect under way. 0 or an errno. */
-static int await_connected(int fd, int64_t deadline_ms) {
-  struct pollfd wanted = {.fd = fd, .events = POLLOUT};
+/* Waits until a descriptor is ready for what a result wants. False: the deadline has passed, or
+ * *error is an errno. */
+static bool await(int fd, enum stream_result wanted, int64_t deadline_ms, int *error) {
+  struct pollfd waiting = {.fd = fd, .events = wanted == STREAM_WANTS_OUTPUT ? POLLOUT : POLLIN};
+  *error = 0;
   for (;;) {
     int64_t left = clock_max(0, deadline_ms - clock_ms());
-    int ready = poll(&wanted, 1, (int)clock_min(left, CLOCK_SLEEP_MAX_MS));
-    if (ready > 0) break;
-    if (ready < 0 && errno != EINTR) return errno;
-    if (left == 0) return ETIMEDOUT;
+    int ready = poll(&waiting, 1, (int)clock_min(left, CLOCK_SLEEP_MAX_MS));
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) *error = errno;
+    if (*error != 0 || (ready == 0 && left == 0)) return false;
   }
-  int error = 0;
-  socklen_t len = sizeof error;
-  return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 ? errno : error;
 }
 
-static int open_socket(int family) {
-  return socket_move(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+/* Completes a connect that was begun. 0 or an errno. */
+static int complete(int fd, int begun, int64_t deadline_ms) {
+  int error = 0;
+  if (begun == EINPROGRESS && !await(fd, STREAM_WANTS_OUTPUT, deadline_ms, &error))
+    return error != 0 ? error : ETIMEDOUT;
+  error = socket_connected(fd);
+  return error != 0 ? error : socket_set_blocking(fd);
 }
 
 /* A connected, blocking descriptor, or the negative of an errno. */
-static int connect_address(int family, const struct sockaddr *address, socklen_t len,
-                           int64_t deadline_ms) {
-  int fd = open_socket(family);
-  if (fd < 0) return -errno;
-  int error = connect(fd, address, len) == 0 ? 0 : errno;
-  /* EAGAIN is a unix socket whose backlog is full: nothing is under way. */
-  if (error == EINPROGRESS || error == EINTR) error = await_connected(fd, deadline_ms);
-  if (error == 0 && family != AF_UNIX && socket_is_itself(fd)) error = ECONNREFUSED;
-  int flags = fcntl(fd, F_GETFL);
-  if (error == 0 && (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0)) error = errno;
-  if (error != 0) {
-    close(fd);
-    return -error;
-  }
-  if (family != AF_UNIX) socket_set_tcp_options(fd);
-  return fd;
+static int finish_connect(int fd, int begun, int64_t deadline_ms) {
+  if (fd < 0) return -begun;
+  int error = complete(fd, begun, deadline_ms);
+  if (error == 0) return fd;
+  close(fd);
+  return -error;
 }
 
 static void explain_errno(struct idem_error *error, const char *what, const char *name,
@@ -71,13 +64,8 @@ static void explain_errno(struct idem_error *error, const char *what, const char
 
 static int connect_unix(const struct target *target, int64_t deadline_ms,
                         struct idem_error *error) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  int fd = -ENAMETOOLONG;
-  size_t len = strlen(target->path);
-  if (len < sizeof address.sun_path) {
-    memcpy(address.sun_path, target->path, len + 1);
-    fd = connect_address(AF_UNIX, (const struct sockaddr *)&address, sizeof address, deadline_ms);
-  }
+  int begun, fd = socket_connect_path(target->path, &begun);
+  fd = finish_connect(fd, begun, deadline_ms);
   if (fd < 0) explain_errno(error, "cannot connect to", target->name, -fd);
   return fd;
 }
@@ -95,7 +83,8 @@ static int connect_tcp(const struct target *target, int64_t deadline_ms, struct 
     int64_t now = clock_ms(), left = deadline_ms - now;
     /* An address that swallows packets must not use up the time of those after it. */
     int64_t until = each->ai_next != NULL ? now + left / 2 : deadline_ms;
-    fd = connect_address(each->ai_family, each->ai_addr, each->ai_addrlen, until);
+    int begun, begun_fd = socket_connect(each->ai_addr, each->ai_addrlen, &begun);
+    fd = finish_connect(begun_fd, begun, until);
   }
   freeaddrinfo(found);
   if (fd < 0) explain_errno(error, "cannot connect to", target->name, -fd);
@@ -107,11 +96,31 @@ static int connect_tcp(const struct target *target, int64_t deadline_ms, struct 
 static bool set_timeout(struct connection *connection, int64_t timeout_ms) {
   if (timeout_ms < 1) timeout_ms = 1;
   if (connection->timeout_ms == timeout_ms) return true;
-  struct timeval tv = {.tv_sec = (time_t)(timeout_ms / 1000),
-                       .tv_usec = (suseconds_t)(timeout_ms % 1000 * 1000)};
-  if (redisSetTimeout(connection->context, tv) != REDIS_OK) return false;
+  const struct timeval tv = {.tv_sec = (time_t)(timeout_ms / 1000),
+                             .tv_usec = (suseconds_t)(timeout_ms % 1000 * 1000)};
+  int fd = connection->transport.fd;
+  bool plain = connection->transport.stream == NULL;
+  if (plain && (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv) != 0 ||
+                setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv) != 0))
+    return false;
   connection->timeout_ms = timeout_ms;
   return true;
+}
+
+static enum idem_status handshake(struct connection *connection, const struct target *target,
+                                  int64_t deadline_ms, struct idem_error *error) {
+  enum stream_result result;
+  int number = 0;
+  for (;;) {
+    result = transport_handshake(&connection->transport);
+    if (result == STREAM_DONE) return IDEM_OK;
+    if (result != STREAM_WANTS_INPUT && result != STREAM_WANTS_OUTPUT)
+      return transport_explain(&connection->transport, result, error->text);
+    if (!await(connection->transport.fd, result, deadline_ms, &number)) break;
+  }
+  snprintf(error->text, sizeof error->text,
+           "TLS with %.70s: no handshake in time (does it speak TLS?)", target->name);
+  return IDEM_UNAVAILABLE;
 }
 
 static enum idem_status authenticate(struct connection *connection, const struct target *target,
@@ -122,19 +131,39 @@ static enum idem_status authenticate(struct connection *connection, const struct
   struct wire_frame frame;
   wire_frame(&frame, &request);
   redisReply *reply = NULL;
-  if (!connection_send(connection, &frame, deadline_ms - clock_ms(), error))
-    return IDEM_UNAVAILABLE;
-  enum idem_status status = connection_receive(connection, deadline_ms, &reply, error);
+  enum idem_status status = connection_send(connection, &frame, deadline_ms - clock_ms(), error);
+  if (status == IDEM_OK) status = connection_receive(connection, deadline_ms, &reply, error);
   if (status != IDEM_OK) return status;
   status = wire_parse_auth(reply, error);
   freeReplyObject(reply);
   return status;
 }
 
+/* Takes over fd. */
+static bool init(struct connection *connection, int fd, const struct settings *settings) {
+  bool opened = transport_open(&connection->transport, fd, settings->tls);
+  connection->reader = redisReaderCreate();
+  if (!opened || connection->reader == NULL) return false;
+  /* hiredis 0.14 asserts that an allocation succeeds when it gives a large buffer back;
+   * connection_reusable does instead. */
+  connection->reader->maxbuf = 0;
+  reply_limit_init(&connection->limit, connection->reader, settings->reply_limit_bytes);
+  return true;
+}
+
+/* From connected to ready for commands. */
+static enum idem_status greet(struct connection *connection, const struct settings *settings,
+                              int64_t connect_until_ms, int64_t deadline_ms,
+                              struct idem_error *error) {
+  enum idem_status status = handshake(connection, &settings->target, connect_until_ms, error);
+  if (status != IDEM_OK) return status;
+  int64_t until_ms = clock_min(deadline_ms, clock_ms() + settings->command_timeout_ms);
+  return authenticate(connection, &settings->target, until_ms, error);
+}
+
 enum idem_status connection_open(struct connection **out, const struct settings *settings,
                                  int64_t deadline_ms, struct idem_error *error) {
   const struct target *target = &settings->target;
-  struct tls *tls = settings->tls;
   *out = NULL;
   struct connection *connection = calloc(1, sizeof *connection);
   if (connection == NULL) return IDEM_NO_MEMORY;
@@ -145,26 +174,9 @@ enum idem_status connection_open(struct connection **out, const struct settings 
     free(connection);
     return fd == -ENOMEM ? IDEM_NO_MEMORY : IDEM_UNAVAILABLE;
   }
-  connection->context = redisConnectFd(fd);
-  if (connection->context == NULL || connection->context->err != 0) {
-    if (connection->context == NULL) close(fd);
-    connection_close(connection);
-    return IDEM_NO_MEMORY;
-  }
-  /* hiredis 0.14 asserts that an allocation succeeds when it gives a large buffer back;
-   * connection_reusable does instead. */
-  connection->context->reader->maxbuf = 0;
-  reply_limit_init(&connection->limit, connection->context->reader, settings->reply_limit_bytes);
-  enum idem_status status =
-      set_timeout(connection, until_ms - clock_ms()) ? IDEM_OK : IDEM_UNAVAILABLE;
-  if (status == IDEM_OK && tls != NULL) {
-    connection->encrypted = true;
-    status = tls_start(tls, connection->context, target->host, error);
-  }
-  if (status == IDEM_OK) {
-    until_ms = clock_min(deadline_ms, clock_ms() + settings->command_timeout_ms);
-    status = authenticate(connection, target, until_ms, error);
-  }
+  enum idem_status status = IDEM_NO_MEMORY;
+  if (init(connection, fd, settings))
+    status = greet(connection, settings, until_ms, deadline_ms, error);
   if (status == IDEM_OK) {
     *out = connection;
   } else {
@@ -175,24 +187,12 @@ enum idem_status connection_open(struct connection **out, const struct settings 
 
 void connection_close(struct connection *connection) {
   if (connection == NULL) return;
-  redisFree(connection->context);
+  transport_close(&connection->transport);
+  if (connection->reader != NULL) redisReaderFree(connection->reader);
   free(connection);
 }
 
 /* ---- send ---- */
-
-/* TLS writes through OpenSSL, which knows no MSG_NOSIGNAL. */
-static bool send_encrypted(redisContext *context, const void *data, size_t len,
-                           int64_t deadline_ms) {
-  struct sigpipe sigpipe;
-  int done = 0;
-  sigpipe_hold(&sigpipe);
-  bool sent = redisAppendFormattedCommand(context, data, len) == REDIS_OK;
-  while (sent && !done && (sent = clock_ms() < deadline_ms))
-    sent = redisBufferWrite(context, &done) == REDIS_OK;
-  sigpipe_release(&sigpipe);
-  return sent;
-}
 
 /* Drops what was sent from the front of the parts. */
 static void advance(struct msghdr *message, size_t sent) {
@@ -206,108 +206,98 @@ static void advance(struct msghdr *message, size_t sent) {
   message->msg_iov->iov_len -= sent;
 }
 
+/* Before a write that was not possible is repeated. False: no time is left. */
+static bool await_write(struct connection *connection, enum stream_result wanted,
+                        int64_t deadline_ms) {
+  int number = 0, fd = connection->transport.fd;
+  if (connection->transport.stream != NULL && wanted != STREAM_DONE)
+    return await(fd, wanted, deadline_ms, &number);
+  int64_t left = deadline_ms - clock_ms();
+  return left > 0 && set_timeout(connection, left);
+}
+
+static enum idem_status explain_timeout(struct idem_error *error) {
+  snprintf(error->text, sizeof error->text, "no answer in time");
+  return IDEM_UNAVAILABLE;
+}
+
+static enum idem_status explain_end(const struct connection *connection, const char *what,
+                                    enum stream_result result, struct idem_error *error) {
+  char why[IDEM_MESSAGE_BYTES];
+  enum idem_status status = transport_explain(&connection->transport, result, why);
+  snprintf(error->text, sizeof error->text, "%s: %.140s", what, why);
+  return status;
+}
+
 /* All of it until timeout_ms from now. A short one fits into the socket's buffer: no look at the
  * clock. */
-static bool send_parts(struct connection *connection, struct iovec *parts, size_t count,
-                       size_t size, int64_t timeout_ms) {
-  struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+static enum idem_status send_parts(struct connection *connection, struct msghdr *message,
+                                   size_t size, int64_t timeout_ms, struct idem_error *error) {
   int64_t deadline_ms = size > SURELY_BUFFERED_BYTES ? clock_ms() + timeout_ms : 0;
+  if (!set_timeout(connection, timeout_ms)) return explain_timeout(error);
   for (;;) {
-    ssize_t sent = sendmsg(connection->context->fd, &message, MSG_NOSIGNAL);
-    if (sent < 0 && errno != EINTR) return false;
-    if (sent > 0) advance(&message, (size_t)sent);
-    if (message.msg_iovlen == 0) return true;
-    int64_t now = clock_ms();
-    if (deadline_ms == 0) deadline_ms = now + timeout_ms;
-    if (now >= deadline_ms || !set_timeout(connection, deadline_ms - now)) {
-      errno = EAGAIN;
-      return false;
-    }
+    size_t sent;
+    enum stream_result result =
+        transport_write(&connection->transport, message->msg_iov, message->msg_iovlen, &sent);
+    if (result == STREAM_FAILED || result == STREAM_ENDED)
+      return explain_end(connection, "sending", result, error);
+    advance(message, sent);
+    if (message->msg_iovlen == 0) return IDEM_OK;
+    if (deadline_ms == 0) deadline_ms = clock_ms() + timeout_ms;
+    if (!await_write(connection, result, deadline_ms)) return explain_timeout(error);
   }
 }
 
-static void explain_io(struct idem_error *error, const char *what, int number) {
-  if (number == EAGAIN || number == EWOULDBLOCK) {
-    snprintf(error->text, sizeof error->text, "no answer in time");
-    return;
-  }
-  char text[64];
-  snprintf(error->text, sizeof error->text, "%s: %s", what, strerror_r(number, text, sizeof text));
-}
-
-bool connection_send(struct connection *connection, const struct wire_frame *frame,
-                     int64_t timeout_ms, struct idem_error *error) {
-  if (!set_timeout(connection, timeout_ms)) {
-    explain_io(error, "setting a timeout", errno);
-    return false;
-  }
-  if (connection->encrypted) {
-    char *bytes = malloc(frame->size);
-    if (bytes == NULL) {
-      explain_io(error, "sending", ENOMEM);
-      return false;
-    }
-    wire_copy(frame, bytes);
-    bool sent = connection_send_bytes(connection, bytes, frame->size, timeout_ms, error);
-    free(bytes);
-    return sent;
-  }
+enum idem_status connection_send(struct connection *connection, const struct wire_frame *frame,
+                                 int64_t timeout_ms, struct idem_error *error) {
   struct iovec parts[WIRE_PARTS];
+  struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)frame->count};
   memcpy(parts, frame->parts, (size_t)frame->count * sizeof parts[0]);
   connection->fresh = frame->size <= SURELY_BUFFERED_BYTES;
-  if (send_parts(connection, parts, (size_t)frame->count, frame->size, timeout_ms)) return true;
-  explain_io(error, "sending", errno);
-  return false;
+  return send_parts(connection, &message, frame->size, timeout_ms, error);
 }
 
-bool connection_send_bytes(struct connection *connection, const void *data, size_t len,
-                           int64_t timeout_ms, struct idem_error *error) {
-  if (!set_timeout(connection, timeout_ms)) {
-    explain_io(error, "setting a timeout", errno);
-    return false;
-  }
-  if (connection->encrypted) {
-    if (send_encrypted(connection->context, data, len, clock_ms() + timeout_ms)) return true;
-    snprintf(error->text, sizeof error->text, "sending: %.120s", connection->context->errstr);
-    return false;
-  }
+enum idem_status connection_send_bytes(struct connection *connection, const void *data, size_t len,
+                                       int64_t timeout_ms, struct idem_error *error) {
   struct iovec part = {(void *)(uintptr_t)data, len};
-  if (send_parts(connection, &part, 1, len, timeout_ms)) return true;
-  explain_io(error, "sending", errno);
-  return false;
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  return send_parts(connection, &message, len, timeout_ms, error);
 }
 
 /* ---- receive ---- */
 
-static enum idem_status explain_context(const struct connection *connection,
-                                        struct idem_error *error) {
-  const redisContext *context = connection->context;
-  enum idem_status status = reply_limit_explain_end(&connection->limit, context, error->text);
+/* Why there is no reply: the reader's word first. */
+static enum idem_status explain_receive(const struct connection *connection,
+                                        enum stream_result result, struct idem_error *error) {
+  enum idem_status status =
+      reply_limit_explain_end(&connection->limit, connection->reader, error->text);
   if (status != IDEM_UNAVAILABLE) return status;
-  if (context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-    explain_io(error, "receiving", EAGAIN);
-  } else {
-    snprintf(error->text, sizeof error->text, "receiving: %.120s", context->errstr);
-  }
-  return status;
+  return explain_end(connection, "receiving", result, error);
 }
 
-/* Below TLS a read may write as well. */
-static bool read_more(struct connection *connection) {
-  if (!connection->encrypted) return redisBufferRead(connection->context) == REDIS_OK;
-  struct sigpipe sigpipe;
-  sigpipe_hold(&sigpipe);
-  bool good = redisBufferRead(connection->context) == REDIS_OK;
-  sigpipe_release(&sigpipe);
-  return good;
+/* One read, for which it waits left_ms at most. DONE: the reader has it. A WANTS means that nothing
+ * has come; the caller looks at the time. */
+static enum stream_result read_more(struct connection *connection, int64_t left_ms) {
+  char input[INPUT_BYTES];
+  size_t got;
+  struct transport *transport = &connection->transport;
+  bool waits = transport->stream != NULL && !transport_pending(transport);
+  int number = 0;
+  if (waits && !await(transport->fd, STREAM_WANTS_INPUT, clock_ms() + left_ms, &number))
+    return STREAM_WANTS_INPUT;
+  if (!set_timeout(connection, left_ms)) return STREAM_WANTS_INPUT;
+  enum stream_result result = transport_read(transport, input, sizeof input, &got);
+  if (result == STREAM_DONE) redisReaderFeed(connection->reader, input, got);
+  return result;
 }
 
 enum idem_status connection_receive(struct connection *connection, int64_t deadline_ms,
                                     redisReply **reply, struct idem_error *error) {
-  const redisReader *reader = connection->context->reader;
+  redisReader *reader = connection->reader;
+  enum stream_result result = STREAM_DONE;
   void *found = NULL;
-  for (int late = 0;;) {
-    if (redisGetReplyFromReader(connection->context, &found) != REDIS_OK) break;
+  for (int late = 0; result != STREAM_ENDED && result != STREAM_FAILED;) {
+    if (redisReaderGetReply(reader, &found) != REDIS_OK) break;
     if (found != NULL) {
       *reply = found;
       return IDEM_OK;
@@ -318,33 +308,28 @@ enum idem_status connection_receive(struct connection *connection, int64_t deadl
      * without a look at the clock. */
     int64_t left = connection->fresh ? connection->timeout_ms : deadline_ms - clock_ms();
     connection->fresh = false;
-    if (left <= 0 && (late++ == PACE_LATE_READS_MAX || !socket_readable(connection->context->fd))) {
-      explain_io(error, "receiving", EAGAIN);
-      return IDEM_UNAVAILABLE;
+    if (left <= 0) {
+      bool more = socket_readable(connection->transport.fd) ||
+                  transport_pending(&connection->transport);
+      if (late++ == PACE_LATE_READS_MAX || !more) return explain_timeout(error);
     }
-    if (!set_timeout(connection, left)) break;
-    if (!read_more(connection)) break;
+    result = read_more(connection, clock_max(left, 0));
   }
-  return explain_context(connection, error);
+  return explain_receive(connection, result, error);
 }
 
 /* ---- keeping ---- */
 
-/* Of TLS, too: what it says of itself (session tickets) comes before the first reply, and a later
- * word costs no more than a new connection. */
-bool connection_alive(const struct connection *connection) {
-  char byte = 0;
-  ssize_t got = recv(connection->context->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+bool connection_alive(struct connection *connection) {
+  return transport_idle(&connection->transport);
 }
 
-bool connection_quiet(const struct connection *connection) {
-  const redisReader *reader = connection->context->reader;
-  return reader->pos == reader->len;
+bool connection_quiet(struct connection *connection) {
+  const redisReader *reader = connection->reader;
+  if (reader->pos < reader->len) return false;
+  return !transport_pending(&connection->transport) || transport_idle(&connection->transport);
 }
 
-bool connection_reusable(const struct connection *connection) {
-  const redisContext *context = connection->context;
-  return context->err == 0 && context->reader->err == 0 && connection_quiet(connection) &&
-         !connection->swollen;
+bool connection_reusable(struct connection *connection) {
+  return connection->reader->err == 0 && connection_quiet(connection) && !connection->swollen;
 }

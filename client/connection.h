@@ -1,9 +1,7 @@
 /*
  * connection.h - one blocking connection: connect, send a frame, receive replies, each until a
- * deadline.
- *
- * The socket is opened here and not by hiredis: close-on-exec, every address under one deadline, no
- * connection to itself. hiredis reads and builds the replies. It never retries and knows no client.
+ * deadline. hiredis' reader builds the replies; the bytes are transport.h's, in plain text or under
+ * TLS. It never retries and knows no client.
  *
  * Invariant: after any failure the connection is of no further use. A late reply can therefore
  * never be taken for the answer to another request.
@@ -17,46 +15,48 @@
 #include "client/idem.h"
 #include "client/reply_limit.h"
 #include "client/settings.h"
+#include "client/transport.h"
 #include "client/wire.h"
 
 struct connection {
-  redisContext *context;
+  struct transport transport;
+  redisReader *reader;
   struct reply_limit limit;
-  int64_t timeout_ms; /* that the socket is set to */
-  bool encrypted;
-  bool fresh;   /* something was sent within the timeout just set, and nothing read since */
-  bool swollen; /* its read buffer has grown large */
+  int64_t timeout_ms; /* that the socket is set to; not under TLS, which waits by poll */
+  bool fresh;         /* something was sent within the timeout just set, and nothing read since */
+  bool swollen;       /* its read buffer has grown large */
   /* For the pool. */
   SLIST_ENTRY(connection) entry;
   uint64_t generation;
 };
 
 /*
- * Connects within connect_timeout_ms and gives the password, whose answer has command_timeout_ms: a
- * server takes its time over a wrong one. Both end at deadline_ms. IDEM_OK, UNAVAILABLE, REFUSED
- * (the password, another protocol) or NO_MEMORY; error says why. deadline_ms is on clock_ms().
+ * Connects within connect_timeout_ms, with the handshake of TLS, and gives the password, whose
+ * answer has command_timeout_ms: a server takes its time over a wrong one. Both end at deadline_ms.
+ * IDEM_OK, UNAVAILABLE, REFUSED (the certificate, the password, another protocol) or NO_MEMORY;
+ * error says why. deadline_ms is on clock_ms().
  */
 enum idem_status connection_open(struct connection **connection, const struct settings *settings,
                                  int64_t deadline_ms, struct idem_error *error);
 /* NULL is fine. */
 void connection_close(struct connection *connection);
 
-/* Sends all of it. The send, and each receive after it, may take timeout_ms from now on. False:
- * error says why. */
-bool connection_send(struct connection *connection, const struct wire_frame *frame,
-                     int64_t timeout_ms, struct idem_error *error);
-bool connection_send_bytes(struct connection *connection, const void *data, size_t len,
-                           int64_t timeout_ms, struct idem_error *error);
+/* Sends all of it. The send, and each receive after it, may take timeout_ms from now on. OK,
+ * UNAVAILABLE, or REFUSED (under TLS alone: what the server dislikes); error says why. */
+enum idem_status connection_send(struct connection *connection, const struct wire_frame *frame,
+                                 int64_t timeout_ms, struct idem_error *error);
+enum idem_status connection_send_bytes(struct connection *connection, const void *data, size_t len,
+                                       int64_t timeout_ms, struct idem_error *error);
 /* One reply, to be freed with freeReplyObject. IDEM_OK, UNAVAILABLE, NO_MEMORY, or REFUSED: what
  * came is no reply, or larger than any of idem's. What has come when the deadline passes is read.
  */
 enum idem_status connection_receive(struct connection *connection, int64_t deadline_ms,
                                     redisReply **reply, struct idem_error *error);
 /* False when the server has hung up, or sent something unasked. */
-bool connection_alive(const struct connection *connection);
+bool connection_alive(struct connection *connection);
 /* False when more than the replies that were received has come. */
-bool connection_quiet(const struct connection *connection);
+bool connection_quiet(struct connection *connection);
 /* True when it is worth keeping: nothing unread, no large buffer. */
-bool connection_reusable(const struct connection *connection);
+bool connection_reusable(struct connection *connection);
 
 #endif

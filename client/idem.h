@@ -67,14 +67,15 @@
  *     servers that both grant a claim are two runs. To move to another server, move its name or
  *     address.
  *   - There are no global variables. The library needs no initialization and writes to no stream.
+ *     (OpenSSL has globals of its own, and initializes itself when the first URL with TLS is
+ *     opened.)
  *   - fork: open the client in the process that uses it. In the child of a process that had it
  *     open, every call on it returns IDEM_INVALID and idem_close does nothing (what it holds is
  *     freed when the child exits). Its descriptors are closed by exec, not by fork: with IDEM_BIND
  *     the server sees the owner alive until the child ends as well.
  *   - Names of hosts are resolved by getaddrinfo, whose only deadline is that of the resolver's
  *     configuration. Write an address in the URL where that matters.
- *   - A failed malloc is IDEM_NO_MEMORY, with one exception, which is not the library's: the
- *     asynchronous part of hiredis 0.14 aborts the process when hiredis itself gets no memory.
+ *   - A failed malloc is IDEM_NO_MEMORY.
  *
  * THE SIZE OF STRUCTS
  *   The structs that you fill in begin with `size`. 0 is the layout of version 0.1, so that
@@ -191,7 +192,7 @@ enum idem_status {
   IDEM_TOOBIG,
   /* the server refused for a reason that trying again does not cure: a wrong password, a lease
    * over its cap, a plain string under the key, a server that is not idem, speaks no TLS or has the
-   * wrong certificate, a reply over reply_limit_bytes */
+   * wrong certificate, or does not take ours, a reply over reply_limit_bytes */
   IDEM_REFUSED,
   /* a mistake in the call itself; nothing was sent */
   IDEM_INVALID,
@@ -263,9 +264,17 @@ enum idem_claim_state {
  */
 typedef void idem_lost_fn(struct idem_claim *claim, enum idem_claim_state state, void *context);
 
+enum idem_tls_version { IDEM_TLS_1_2 = 1, IDEM_TLS_1_3 = 2 };
+
+enum idem_tls_flag {
+  /* takes any certificate of any server: whoever sits in between reads and answers everything. For
+   * trying something out, never for more */
+  IDEM_TLS_INSECURE_ANY_CERTIFICATE = 1
+};
+
 struct idem_options {
   size_t size; /* 0, or sizeof(struct idem_options) */
-  /* 1000: one attempt to connect, all addresses of the name together */
+  /* 1000: one attempt to connect, all addresses of the name and the handshake of TLS together */
   int64_t connect_timeout_ms;
   /* 2000: one attempt of a call, from sending to its whole reply, and the answer to AUTH. A waiting
    * call adds its wait. A server answers a wrong password after one second: with less than that, or
@@ -287,9 +296,11 @@ struct idem_options {
   /* the name of this client, shown to others as the first part of `owner`, as in "web-3". At most
    * 64 bytes. Copied. NULL: only the random part */
   const char *name;
-  /* rediss://: PEM of the authorities to trust. NULL: those of the system. Copied */
+  /* TLS (see below) alone, as all that follows with ca_, cert_, key_, server_ and tls_ before it.
+   * PEM of the authorities to trust. NULL, and no ca_dir: those of the system. Copied */
   const char *ca_file;
-  /* rediss://: own certificate and key, PEM. NULL: none. Copied */
+  /* own certificate, with what leads to its authority after it, and key, PEM. NULL: none; key_file
+   * NULL: the key is in cert_file too. A key with a passphrase is INVALID. Copied */
   const char *cert_file;
   const char *key_file;
   /* NULL: none */
@@ -297,6 +308,15 @@ struct idem_options {
   void *lost_context;
   /* 513 MiB, which no server exceeds: a larger reply is REFUSED. At least 64 KiB */
   size_t reply_limit_bytes;
+  /* authorities, one file each by the names of `openssl rehash`; beside ca_file. Copied */
+  const char *ca_dir;
+  /* the name or address that the server's certificate has to bear, and (a name) that the server is
+   * asked for, instead of the host in the URL. Copied */
+  const char *server_name;
+  /* enum idem_tls_version; 0: IDEM_TLS_1_2 */
+  unsigned tls_version_min;
+  /* enum idem_tls_flag */
+  unsigned tls_flags;
 };
 
 /*
@@ -306,13 +326,21 @@ struct idem_options {
  *   redis://[[user]:password@]host[:port]  port 4336 when not given; IPv6 as [::1], with a zone
  *                                          as [fe80::1%25eth0]; percent-escapes in user and
  *                                          password (needed for % ? #, and for "@/" before a path)
+ *   rediss://...                           the same over TLS
+ *   idem://..., idems://...                the same as redis:// and rediss://
  *   unix:///path/of/socket                 also unix://[[user]:password@]/path
- *   rediss://...                           TLS, when the library was built with a hiredis that
- *                                          has it
  * The case of the scheme does not matter. A password that the server does not ask for is REFUSED by
- * the calls: it is probably another server. IDEM_INVALID: the URL or an option makes no sense.
- * IDEM_REFUSED: rediss:// without TLS in the library. A client may be used by any number of threads
- * at once.
+ * the calls: it is probably another server. IDEM_INVALID: the URL or an option makes no sense, or a
+ * file cannot be used. A client may be used by any number of threads at once.
+ *
+ * TLS: 1.2 and 1.3. The server has to have a certificate of a trusted authority that is valid now
+ * and bears the host of the URL (or server_name), a name or an IP address; a * stands for one whole
+ * label. Else calls are REFUSED at once, and the message says which of it is wrong. "Those of the
+ * system" are OpenSSL's, with SSL_CERT_FILE and SSL_CERT_DIR. The handshake belongs to connecting:
+ * connect_timeout_ms holds for both. A file that changes (ca_file, cert_file, key_file) is read
+ * again before the next connection; one that cannot be used then leaves what was read before. A
+ * connection that ends without TLS's own end (a cut cable, an attacker) is UNAVAILABLE, never the
+ * end of a reply. OpenSSL's queue of errors of the calling thread is emptied.
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_open(const char *url,
                                                   const struct idem_options *options,

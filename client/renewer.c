@@ -81,7 +81,7 @@ static int exchange(struct renewer *renewer) {
   renewer->sent_ms = clock_ms();
   int64_t deadline = renewer->sent_ms + renewer->timeout_ms;
   bool good = connection_send_bytes(renewer->connection, renewer->buffer, renewer->buffer_len,
-                                    renewer->timeout_ms, &ignored);
+                                    renewer->timeout_ms, &ignored) == IDEM_OK;
   while (good && count < renewer->batch_count) {
     redisReply *reply = NULL;
     good = connection_receive(renewer->connection, deadline, &reply, &ignored) == IDEM_OK;

@@ -2,6 +2,7 @@
 #include "client/reply_limit.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #if HIREDIS_MAJOR >= 1
 typedef size_t element_count;
@@ -60,15 +61,22 @@ bool reply_limit_exceeded(const struct reply_limit *limit, const redisReader *re
   return limit->exceeded || growing > limit->bytes_max + SLACK_BYTES;
 }
 
-enum idem_status reply_limit_explain_end(const struct reply_limit *limit,
-                                         const redisContext *context, char *why) {
-  if (reply_limit_exceeded(limit, context->reader)) {
+/* A server that speaks TLS answers a plain command with an alert, which begins so. */
+#define TLS_ALERT_SEEN "\"\\x15\""
+
+enum idem_status reply_limit_explain_end(const struct reply_limit *limit, const redisReader *reader,
+                                         char *why) {
+  if (reply_limit_exceeded(limit, reader)) {
     snprintf(why, IDEM_MESSAGE_BYTES, "a reply over %zu bytes or %d fields", limit->bytes_max,
              REPLY_LIMIT_ELEMENTS_MAX);
     return IDEM_REFUSED;
   }
-  if (context->err == REDIS_ERR_OOM) return IDEM_NO_MEMORY;
-  if (context->err != REDIS_ERR_PROTOCOL) return IDEM_UNAVAILABLE;
-  snprintf(why, IDEM_MESSAGE_BYTES, "this is no idem server: %.120s", context->errstr);
+  if (reader->err == REDIS_ERR_OOM) return IDEM_NO_MEMORY;
+  if (reader->err == 0) return IDEM_UNAVAILABLE;
+  if (strstr(reader->errstr, TLS_ALERT_SEEN) != NULL) {
+    snprintf(why, IDEM_MESSAGE_BYTES, "the server speaks TLS here: write idems:// or rediss://");
+  } else {
+    snprintf(why, IDEM_MESSAGE_BYTES, "this is no idem server: %.120s", reader->errstr);
+  }
   return IDEM_REFUSED;
 }

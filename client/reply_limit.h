@@ -30,10 +30,10 @@ struct reply_limit {
 void reply_limit_init(struct reply_limit *limit, redisReader *reader, size_t bytes_max);
 /* True when what has come so far is too much; a string that is still growing counts. */
 bool reply_limit_exceeded(const struct reply_limit *limit, const redisReader *reader);
-/* Why a connection is of no further use after hiredis could not read a reply: REFUSED (this is no
- * idem server, or a reply over the limit), NO_MEMORY, or UNAVAILABLE, for which `why` is left as it
+/* Why a connection is of no further use: REFUSED (this is no idem server, or a reply over the
+ * limit), NO_MEMORY, or UNAVAILABLE when it is not for the reader, for which `why` is left as it
  * is. `why` has IDEM_MESSAGE_BYTES. */
-enum idem_status reply_limit_explain_end(const struct reply_limit *limit,
-                                         const redisContext *context, char *why);
+enum idem_status reply_limit_explain_end(const struct reply_limit *limit, const redisReader *reader,
+                                         char *why);
 
 #endif

@@ -20,7 +20,7 @@
 #define SIZED_UP_TO(type, member) (offsetof(type, member) + sizeof(((type *)0)->member))
 
 /* Where each struct ended in 0.1, whatever has been appended since. */
-#define SIZED_OPTIONS_0_1 SIZED_UP_TO(struct idem_options, reply_limit_bytes)
+#define SIZED_OPTIONS_0_1 SIZED_UP_TO(struct idem_options, tls_flags)
 #define SIZED_REQUEST_0_1 SIZED_UP_TO(struct idem_request, reserved)
 #define SIZED_RESULT_0_1 SIZED_UP_TO(struct idem_result, memory)
 #define SIZED_HTTP_REQUEST_0_1 SIZED_UP_TO(struct idem_http_request, reserved)

@@ -110,6 +110,8 @@ static const struct {
 } SCHEMES[] = {
     {"redis://", false, false},
     {"rediss://", true, false},
+    {"idem://", false, false},
+    {"idems://", true, false},
     {USERINFO_LOCAL_SCHEME, false, true},
 };
 
@@ -118,7 +120,8 @@ static enum idem_status parse(struct target *target, char *rest, struct idem_err
   while (scheme < count &&
          strncasecmp(rest, SCHEMES[scheme].prefix, strlen(SCHEMES[scheme].prefix)) != 0)
     scheme++;
-  if (scheme == count) return invalid(error, "it begins with redis://, rediss:// or unix://");
+  if (scheme == count)
+    return invalid(error, "it begins with idem://, idems://, redis://, rediss:// or unix://");
   rest += strlen(SCHEMES[scheme].prefix);
   target->tls = SCHEMES[scheme].tls;
   if (strpbrk(rest, "?#") != NULL)

@@ -1,161 +1,233 @@
 /* tls.c - see tls.h. */
 #include "client/tls.h"
 
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#if defined(IDEM_TLS) && HIREDIS_MAJOR >= 1
-
 #include <arpa/inet.h>
-#include <hiredis/hiredis_ssl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
-#include "client/sigpipe.h"
+#include "client/stream.h"
 
-struct tls {
-  SSL_CTX *context;
+/* The files and directories that options name. */
+enum { CA_FILE, CA_DIR, CERT_FILE, KEY_FILE, PATHS };
+
+/* Tells one content of a file from another. */
+struct stamp {
+  dev_t device;
+  ino_t inode;
+  off_t size;
+  struct timespec changed;
 };
 
-static void explain(struct idem_error *error, const char *what, const char *detail) {
-  unsigned long code = ERR_get_error();
-  const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
-  snprintf(error->text, sizeof error->text, "TLS: %s%s%s%s%s", what, detail != NULL ? " " : "",
-           detail != NULL ? detail : "", reason != NULL ? ": " : "", reason != NULL ? reason : "");
-  ERR_clear_error();
+struct tls {
+  char *paths[PATHS]; /* NULL: not given */
+  char *host;         /* that the certificate has to bear: a name, or a numeric address */
+  bool numeric, unverified;
+  int version_min;
+  BIO_METHOD *method;
+  pthread_mutex_t lock;
+  /* Under the lock. */
+  SSL_CTX *context;
+  struct stamp stamps[PATHS]; /* of the files in it */
+};
+
+/* ---- the files ---- */
+
+static void take_stamps(const struct tls *tls, struct stamp stamps[PATHS]) {
+  memset(stamps, 0, PATHS * sizeof stamps[0]);
+  for (int i = 0; i < PATHS; i++) {
+    struct stat file;
+    if (i == CA_DIR || tls->paths[i] == NULL || stat(tls->paths[i], &file) != 0) continue;
+    stamps[i].device = file.st_dev;
+    stamps[i].inode = file.st_ino;
+    stamps[i].size = file.st_size;
+    stamps[i].changed = file.st_mtim;
+  }
 }
 
-static bool load_files(SSL_CTX *context, const struct idem_options *options,
-                       struct idem_error *error) {
-  if (options->ca_file != NULL) {
-    if (SSL_CTX_load_verify_locations(context, options->ca_file, NULL) != 1) {
-      explain(error, "cannot use the authorities in", options->ca_file);
-      return false;
-    }
-  } else if (SSL_CTX_set_default_verify_paths(context) != 1) {
-    explain(error, "cannot use the system's authorities", NULL);
-    return false;
-  }
-  if (options->cert_file == NULL) return true;
-  const char *key = options->key_file != NULL ? options->key_file : options->cert_file;
-  if (SSL_CTX_use_certificate_chain_file(context, options->cert_file) == 1 &&
-      SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1) {
-    return true;
-  }
-  explain(error, "cannot use the certificate or key in", options->cert_file);
+static bool fail(struct idem_error *error, const char *what, const char *path) {
+  unsigned long code = ERR_peek_error();
+  const char *reason = code == 0              ? "not usable"
+                       : ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
+                                                : ERR_reason_error_string(code);
+  snprintf(error->text, sizeof error->text, "%s %.80s: %.60s", what, path,
+           reason != NULL ? reason : "not usable");
   return false;
 }
 
-enum idem_status tls_create(struct tls **out, const struct idem_options *options,
+static bool load_authorities(const struct tls *tls, SSL_CTX *context, struct idem_error *error) {
+  const char *file = tls->paths[CA_FILE], *dir = tls->paths[CA_DIR];
+  struct stat found;
+  if (file == NULL && dir == NULL)
+    return SSL_CTX_set_default_verify_paths(context) == 1 || fail(error, "the system's", "CAs");
+  if (file != NULL && SSL_CTX_load_verify_file(context, file) != 1)
+    return fail(error, "ca_file", file);
+  if (dir == NULL) return true;
+  /* OpenSSL looks into it when it needs one, and says nothing when there is none. */
+  if (stat(dir, &found) != 0 || !S_ISDIR(found.st_mode) ||
+      SSL_CTX_load_verify_dir(context, dir) != 1)
+    return fail(error, "ca_dir", dir);
+  return true;
+}
+
+static bool load_certificate(const struct tls *tls, SSL_CTX *context, struct idem_error *error) {
+  const char *cert = tls->paths[CERT_FILE];
+  const char *key = tls->paths[KEY_FILE] != NULL ? tls->paths[KEY_FILE] : cert;
+  if (cert == NULL) return true;
+  if (SSL_CTX_use_certificate_chain_file(context, cert) != 1)
+    return fail(error, "cert_file", cert);
+  if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
+    return fail(error, "key_file", key);
+  return true;
+}
+
+/* Without it OpenSSL would ask on the terminal. */
+static int no_passphrase(char *out, int size, int writing, void *context) {
+  (void)out;
+  (void)size;
+  (void)writing;
+  (void)context;
+  return -1;
+}
+
+/* With all that is given. NULL: error says why; its text is left when there is no memory. */
+static SSL_CTX *create_context(const struct tls *tls, struct idem_error *error) {
+  ERR_clear_error();
+  SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+  if (context == NULL) return NULL;
+  SSL_CTX_set_min_proto_version(context, tls->version_min);
+  SSL_CTX_set_verify(context, tls->unverified ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_read_ahead(context, 1); /* a record in one read of the socket, not in two */
+  SSL_CTX_set_default_passwd_cb(context, no_passphrase);
+  if (!load_authorities(tls, context, error) || !load_certificate(tls, context, error)) {
+    SSL_CTX_free(context);
+    context = NULL;
+  }
+  ERR_clear_error();
+  return context;
+}
+
+/* Files that are about to be replaced may not fit together: then the former ones stay, and the next
+ * connection looks again. */
+static void refresh(struct tls *tls) {
+  struct stamp now[PATHS];
+  struct idem_error ignored;
+  take_stamps(tls, now);
+  if (memcmp(now, tls->stamps, sizeof now) == 0) return;
+  SSL_CTX *context = create_context(tls, &ignored);
+  if (context == NULL) return;
+  SSL_CTX_free(tls->context);
+  tls->context = context;
+  memcpy(tls->stamps, now, sizeof now);
+}
+
+/* ---- what is asked for ---- */
+
+static bool is_numeric(const char *host) {
+  unsigned char address[sizeof(struct in6_addr)];
+  return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
+}
+
+/* The host without what no certificate bears: the zone of an IPv6 address, the dot after a name. */
+static char *copy_host(const char *host) {
+  size_t len = strlen(host);
+  if (strchr(host, ':') != NULL) len = strcspn(host, "%");
+  if (len > 1 && host[len - 1] == '.') len--;
+  return strndup(host, len);
+}
+
+static bool copy_paths(struct tls *tls, const struct idem_options *options) {
+  const char *const given[PATHS] = {options->ca_file, options->ca_dir, options->cert_file,
+                                    options->key_file};
+  for (int i = 0; i < PATHS; i++) {
+    if (given[i] == NULL) continue;
+    tls->paths[i] = strdup(given[i]);
+    if (tls->paths[i] == NULL) return false;
+  }
+  return true;
+}
+
+static const char *check(const struct idem_options *options) {
+  if (options->key_file != NULL && options->cert_file == NULL) return "key_file without cert_file";
+  if (options->server_name != NULL && options->server_name[0] == '\0') return "an empty server_name";
+  if (options->tls_version_min > IDEM_TLS_1_3) return "tls_version_min is no version of TLS";
+  if (options->tls_flags & ~(unsigned)IDEM_TLS_INSECURE_ANY_CERTIFICATE)
+    return "an unknown flag in tls_flags";
+  return NULL;
+}
+
+static enum idem_status init(struct tls *tls, const struct idem_options *options, const char *host,
+                             struct idem_error *error) {
+  tls->host = copy_host(options->server_name != NULL ? options->server_name : host);
+  tls->method = stream_method();
+  if (tls->host == NULL || tls->method == NULL || !copy_paths(tls, options)) return IDEM_NO_MEMORY;
+  tls->numeric = is_numeric(tls->host);
+  tls->unverified = (options->tls_flags & IDEM_TLS_INSECURE_ANY_CERTIFICATE) != 0;
+  tls->version_min = options->tls_version_min == IDEM_TLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
+  take_stamps(tls, tls->stamps);
+  tls->context = create_context(tls, error);
+  if (tls->context != NULL) return IDEM_OK;
+  return error->text[0] != '\0' ? IDEM_INVALID : IDEM_NO_MEMORY;
+}
+
+enum idem_status tls_create(struct tls **out, const struct idem_options *options, const char *host,
                             struct idem_error *error) {
-  struct tls *tls = malloc(sizeof *tls);
+  const char *wrong = check(options);
+  if (wrong != NULL) {
+    snprintf(error->text, sizeof error->text, "%s", wrong);
+    return IDEM_INVALID;
+  }
+  struct tls *tls = calloc(1, sizeof *tls);
   if (tls == NULL) return IDEM_NO_MEMORY;
-  tls->context = SSL_CTX_new(TLS_client_method());
-  if (tls->context == NULL) {
+  if (pthread_mutex_init(&tls->lock, NULL) != 0) {
     free(tls);
     return IDEM_NO_MEMORY;
   }
-  SSL_CTX_set_min_proto_version(tls->context, TLS1_2_VERSION);
-  SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER, NULL);
-  if (!load_files(tls->context, options, error)) {
+  enum idem_status status = init(tls, options, host, error);
+  if (status == IDEM_OK) {
+    *out = tls;
+  } else {
     tls_destroy(tls);
-    return IDEM_INVALID;
   }
-  *out = tls;
-  return IDEM_OK;
+  return status;
 }
 
 void tls_destroy(struct tls *tls) {
   if (tls == NULL) return;
+  for (int i = 0; i < PATHS; i++) free(tls->paths[i]);
+  free(tls->host);
   SSL_CTX_free(tls->context);
+  BIO_meth_free(tls->method);
+  pthread_mutex_destroy(&tls->lock);
   free(tls);
 }
 
-/* The name or address that the certificate has to bear. */
-static bool expect_host(SSL *ssl, const char *host) {
-  unsigned char address[sizeof(struct in6_addr)];
-  if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1) {
-    return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
-  }
-  return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+/* ---- a session ---- */
+
+/* Asks for the name, and has it looked for in the certificate. */
+static bool expect_host(const struct tls *tls, SSL *ssl) {
+  if (tls->numeric) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), tls->host) == 1;
+  SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  return SSL_set1_host(ssl, tls->host) == 1 && SSL_set_tlsext_host_name(ssl, tls->host) == 1;
 }
 
-/* OpenSSL has an error of its own when it disliked what the peer said; the network's have none, but
- * for the end of input, which version 3 reports: a server that stops is not one that speaks no TLS.
- */
-static bool objected(unsigned long code) {
-#ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING
-  if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) return false;
-#endif
-  return code != 0;
-}
-
-enum idem_status tls_start(struct tls *tls, redisContext *context, const char *host,
-                           struct idem_error *error) {
+struct stream *tls_begin(struct tls *tls, int fd) {
+  struct stream *stream = NULL;
+  pthread_mutex_lock(&tls->lock);
+  refresh(tls);
   SSL *ssl = SSL_new(tls->context);
-  if (ssl == NULL || !expect_host(ssl, host)) {
-    explain(error, "cannot begin with", host);
-    SSL_free(ssl);
-    return IDEM_UNAVAILABLE;
-  }
+  pthread_mutex_unlock(&tls->lock);
+  if (ssl != NULL && expect_host(tls, ssl)) stream = stream_create(ssl, tls->method, fd, tls->host);
+  if (stream == NULL) SSL_free(ssl);
   ERR_clear_error();
-  /* hiredis frees ssl only when it has taken it, which it does at the end. */
-  struct sigpipe sigpipe;
-  sigpipe_hold(&sigpipe);
-  int code = redisInitiateSSL(context, ssl);
-  sigpipe_release(&sigpipe);
-  if (code == REDIS_OK) return IDEM_OK;
-  enum idem_status status = objected(ERR_peek_error()) ? IDEM_REFUSED : IDEM_UNAVAILABLE;
-  snprintf(error->text, sizeof error->text, "TLS: no handshake with %.60s: %.70s", host,
-           context->errstr);
-  ERR_clear_error();
-  if (context->privctx == NULL) SSL_free(ssl);
-  return status;
+  return stream;
 }
-
-void tls_expect_errors(void) { ERR_clear_error(); }
-
-enum idem_status tls_explain_end(const char *host, char *why) {
-  unsigned long code = ERR_get_error();
-  ERR_clear_error();
-  if (!objected(code)) return IDEM_UNAVAILABLE;
-  const char *reason = ERR_reason_error_string(code);
-  snprintf(why, IDEM_MESSAGE_BYTES, "TLS: no handshake with %.60s: %.70s", host,
-           reason != NULL ? reason : "unknown reason");
-  return IDEM_REFUSED;
-}
-
-#else
-
-enum idem_status tls_create(struct tls **tls, const struct idem_options *options,
-                            struct idem_error *error) {
-  (void)options;
-  *tls = NULL;
-  snprintf(error->text, sizeof error->text,
-           "rediss:// needs TLS, which this libidem was built without (hiredis %d.%d)",
-           HIREDIS_MAJOR, HIREDIS_MINOR);
-  return IDEM_REFUSED;
-}
-
-void tls_destroy(struct tls *tls) { (void)tls; }
-
-enum idem_status tls_start(struct tls *tls, redisContext *context, const char *host,
-                           struct idem_error *error) {
-  (void)tls;
-  (void)context;
-  (void)host;
-  (void)error;
-  return IDEM_REFUSED;
-}
-
-void tls_expect_errors(void) {}
-
-enum idem_status tls_explain_end(const char *host, char *why) {
-  (void)host;
-  (void)why;
-  return IDEM_UNAVAILABLE;
-}
-
-#endif

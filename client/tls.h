@@ -1,34 +1,26 @@
 /*
- * tls.h - TLS below a hiredis connection, where hiredis has it (1.x, built with IDEM_TLS);
- * elsewhere a clear refusal.
+ * tls.h - what TLS needs to know of a server: authorities, own certificate, the name that the
+ * server's certificate has to bear; and streams (stream.h) that are begun with it. Knows no call.
  *
- * Certificates are checked against the authorities and against the name of the host. hiredis' own
- * setup does only the former, which is why the SSL object is made here.
+ * Files are read when the client is opened, and again for the next connection when one has changed:
+ * a renewed certificate needs no restart. What cannot be used then leaves the former one in place.
+ * May be used by several threads at once.
  */
 #ifndef IDEM_CLIENT_TLS_H
 #define IDEM_CLIENT_TLS_H
 
-#include <hiredis/hiredis.h>
-
 #include "client/idem.h"
 
 struct tls;
+struct stream;
 
-/* IDEM_OK, IDEM_REFUSED (not in this build), IDEM_INVALID (a file cannot be used) or
- * IDEM_NO_MEMORY. */
-enum idem_status tls_create(struct tls **tls, const struct idem_options *options,
+/* host: of the URL. IDEM_OK, IDEM_INVALID (a file cannot be used, an option makes no sense: error
+ * says which) or IDEM_NO_MEMORY. */
+enum idem_status tls_create(struct tls **tls, const struct idem_options *options, const char *host,
                             struct idem_error *error);
-/* NULL is fine. */
+/* NULL is fine. Every stream has been destroyed. */
 void tls_destroy(struct tls *tls);
-/* Puts TLS below a connected context: the handshake is done (blocking context) or begun. IDEM_OK,
- * UNAVAILABLE, or REFUSED: the peer speaks no TLS, or has not the certificate; error says why. */
-enum idem_status tls_start(struct tls *tls, redisContext *context, const char *host,
-                           struct idem_error *error);
-/* A handshake that was only begun goes on inside hiredis. Before hiredis reads or writes: */
-void tls_expect_errors(void);
-/* ... and after that ended the connection before a reply came: REFUSED when it was OpenSSL that
- * disliked what the peer said, with IDEM_MESSAGE_BYTES at `why`; else UNAVAILABLE, `why` is left.
- */
-enum idem_status tls_explain_end(const char *host, char *why);
+/* The client's side of a session on a connected socket, before its handshake. NULL: no memory. */
+struct stream *tls_begin(struct tls *tls, int fd);
 
 #endif

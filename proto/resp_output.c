@@ -20,7 +20,7 @@ void resp_output_reset(struct resp_output *out) {
 void resp_output_deinit(struct resp_output *out) {
   free(out->bytes);
   free(out->refs);
-  *out = (struct resp_output){0};
+  *out = (struct resp_output){.errors = out->errors};
 }
 
 bool resp_output_grow(struct resp_output *out, size_t extra) {

@@ -22,6 +22,8 @@
 /* Far above any output limit; doubling it cannot overflow. */
 #define RESP_OUTPUT_BYTES_MAX (SIZE_MAX / 4)
 
+struct resp_errors;
+
 struct resp_output_ref {
   size_t at; /* the data goes out before bytes[at] */
   const char *data;
@@ -36,9 +38,10 @@ struct resp_output {
   size_t ref_count, ref_capacity;
   size_t ref_bytes; /* sum of the lengths of refs */
   bool failed;
+  struct resp_errors *errors; /* counts those that are written here; borrowed, or NULL */
 };
 
-/* Empties the output and keeps its memory. Releases no pins. */
+/* Both keep `errors`. Empties the output and keeps its memory. Releases no pins. */
 void resp_output_reset(struct resp_output *out);
 
 /* Empties the output and frees its memory. Releases no pins. */

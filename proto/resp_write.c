@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "proto/resp_errors.h"
+
 /* A type byte, a number and CRLF. */
 #define HEADER_MAX RESP_WRITE_INTEGER_MAX
 
@@ -104,6 +106,7 @@ void resp_write_simple_span(struct resp_writer *w, struct span text) {
 
 void resp_write_error_quoting(struct resp_writer *w, const char *prefix, struct span quoted,
                               const char *suffix) {
+  if (w->out->errors != NULL) resp_errors_note(w->out->errors, prefix);
   char *p = resp_output_reserve(w->out, 1 + RESP_WRITE_ERROR_MAX + 2);
   if (p == NULL) return;
   *p++ = '-';

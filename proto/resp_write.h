@@ -31,7 +31,7 @@ static inline void resp_write_simple(struct resp_writer *w, const char *text) {
 /*
  * `-` and the text. Bytes outside printable ASCII are written as \xHH, so that no error breaks the
  * framing or carries a client's bytes raw. The text begins with its code: "ERR ...", "STALE ...".
- * After RESP_WRITE_ERROR_MAX bytes it is cut.
+ * After RESP_WRITE_ERROR_MAX bytes it is cut. The output's errors count it, by its code.
  */
 #define RESP_WRITE_ERROR_MAX 1024
 RARE void resp_write_error(struct resp_writer *w, const char *text);

@@ -1,8 +1,8 @@
 /*
  * main.c - wires: options, log, server; runs, drains, leaves.
  *
- * Exit status: 0 after a drain (also one that its deadline cut short, which is logged), --help or
- * --version; 1 when an option is refused, the server cannot start, or --help cannot be written; 74
+ * Exit status: 0 after a drain (also one that its deadline cut short, which is logged), a signal that
+ * ended the start, --help or --version; 1 when an option is refused, the server cannot start, or --help cannot be written; 74
  * when the journal cannot be written any more; 78 when it is not sound, and nothing was changed.
  */
 #include <errno.h>
@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/base/random.h"
+#include "server/commands/metrics_help.h"
 #include "server/commands/restoring.h"
 #include "server/journal/check.h"
 #include "server/journal/salvage.h"
@@ -54,13 +56,15 @@ static int serve(struct options *options) {
             strerror(-result));
     return 1;
   }
+  log.format = (enum log_format)options->log_format;
   log_line(&log, LOG_LEVEL_NOTICE, "idem-server %s", IDEM_VERSION);
   int status = 0;
   struct server *server = server_create(options, &log, &status, error);
   if (server == NULL) {
-    log_line(&log, LOG_LEVEL_WARNING, "%s", error);
-    fprintf(stderr, "idem-server: %s\n", error);
+    log_line(&log, status == 0 ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "%s", error);
+    if (status != 0) fprintf(stderr, "idem-server: %s\n", error);
     log_close(&log);
+    if (status == 0) _exit(0); /* see server_create */
     return status;
   }
   server_run(server);
@@ -121,8 +125,16 @@ static bool look_after_journal(int argc, char **argv, int *status) {
   return true;
 }
 
+/* --help metrics */
+static bool print_metrics(int argc, char **argv) {
+  if (argc != 3 || strcmp(argv[1], "--help") != 0 || strcmp(argv[2], "metrics") != 0) return false;
+  metrics_help_print(stdout);
+  return true;
+}
+
 int main(int argc, char **argv) {
   ignore_signals();
+  if (print_metrics(argc, argv)) return finish_printing();
   if (options_arguments_print(argc, argv, stdout)) return finish_printing();
   int status = 1;
   if (look_after_journal(argc, argv, &status)) return status;

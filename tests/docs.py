@@ -44,6 +44,8 @@ ROOT = os.path.dirname(HERE)
 sys.dont_write_bytecode = True
 sys.path[:0] = [os.path.join(HERE, "wire"), os.path.join(HERE, "system"), HERE]
 import run as wire  # noqa: E402
+sys.path.append(os.path.join(HERE, "ops"))
+import conf  # noqa: E402
 from harness import HANG_SECONDS, PROGRAM, Client, Server, eventually  # noqa: E402
 from limit import TimedOut, limited  # noqa: E402
 
@@ -611,8 +613,10 @@ def check_options():
                        if pair[0] != pair[1]), ("its end", "its end"))
         raise Wrong("server/README.md: the options table is not that of --help markdown:\n"
                     f"  page:    {differ[0]}\n  program: {differ[1]}")
+    if conf.complaints():
+        raise Wrong("\n".join(conf.complaints()))
     rows = len(told.split("\n")) - 2
-    print(f"ok server/README.md: the options table has {rows} options, as --help")
+    print(f"ok server/README.md, server/deploy/idem.conf: have {rows} options, as --help")
 
 
 def check_info():

@@ -14,12 +14,21 @@
 #include <stdint.h>
 
 enum metric_kind {
-  METRIC_COUNTER, /* only rises, from the start or CONFIG RESETSTAT on */
-  METRIC_GAUGE,   /* rises and falls */
-  METRIC_TEXT     /* to be read, not measured: only INFO shows it */
+  METRIC_COUNTER,   /* only rises, from the start or CONFIG RESETSTAT on */
+  METRIC_GAUGE,     /* rises and falls */
+  METRIC_HISTOGRAM, /* a struct histogram for each of its labels: a table */
+  METRIC_TEXT       /* to be read, not measured: only INFO shows it */
 };
 
-enum metric_unit { METRIC_NO_UNIT, METRIC_BYTES, METRIC_SECONDS, METRIC_RATIO };
+enum metric_unit {
+  METRIC_NO_UNIT,
+  METRIC_BYTES,
+  METRIC_SECONDS,
+  METRIC_MILLISECONDS, /* /metrics shows these three in seconds */
+  METRIC_MICROSECONDS,
+  METRIC_NANOSECONDS,
+  METRIC_RATIO
+};
 
 enum metric_type {
   METRIC_TYPE_FIXED, /* no field: the row has the value */
@@ -27,7 +36,8 @@ enum metric_type {
   METRIC_TYPE_SIGNED,
   METRIC_TYPE_REAL,
   METRIC_TYPE_STRING, /* const char *, borrowed, never NULL */
-  METRIC_TYPE_HUMAN   /* uint64_t bytes, shown as "1.50M" */
+  METRIC_TYPE_HUMAN,  /* uint64_t bytes, shown as "1.50M" */
+  METRIC_TYPE_TABLE   /* a line for each command, error ...: code of its own shows them */
 };
 
 struct metric {
@@ -35,9 +45,11 @@ struct metric {
   enum metric_kind kind;
   enum metric_unit unit;
   const char *help;      /* a sentence */
-  enum metric_type type; /* these three by one of the macros below */
+  enum metric_type type; /* these by one of the macros below */
   size_t offset;         /* of the field in the struct of figures */
   const char *fixed;
+  const char *family; /* name in /metrics, without prefix, unit and _total; NULL: the same */
+  const char *labels; /* there, as in: kind="absent"; NULL: none */
 };
 
 /* clang-format off */
@@ -50,12 +62,21 @@ struct metric {
 /* clang-format on */
 
 /* A field of the struct of figures, of one of these types; another one does not compile. */
-#define METRIC_FIELD(type, field) METRIC_TYPE_OF(((type *)0)->field), offsetof(type, field), NULL
+#define METRIC_FIELD(type, field) \
+  METRIC_TYPE_OF(((type *)0)->field), offsetof(type, field), NULL, NULL, NULL
+/* The same, of another family in /metrics, with these labels. */
+#define METRIC_FIELD_AS(type, field, family, labels) \
+  METRIC_TYPE_OF(((type *)0)->field), offsetof(type, field), NULL, family, labels
 /* A number of bytes (uint64_t), as people read it. */
-#define METRIC_HUMAN(type, field) \
-  _Generic(((type *)0)->field, uint64_t : METRIC_TYPE_HUMAN), offsetof(type, field), NULL
+#define METRIC_HUMAN(type, field)       \
+  _Generic(((type *)0)->field, uint64_t \
+           : METRIC_TYPE_HUMAN),        \
+      offsetof(type, field), NULL, NULL, NULL
 /* Always the same text: what tools that know Redis look for. */
-#define METRIC_FIXED(text) METRIC_TYPE_FIXED, 0, text
+#define METRIC_FIXED(text) METRIC_TYPE_FIXED, 0, text, NULL, NULL
+/* The head of a table: the name of the label that tells its lines apart, and what a line of INFO
+ * begins with; NULL: INFO has none. */
+#define METRIC_TABLE(label, info) METRIC_TYPE_TABLE, 0, info, NULL, label
 #define METRIC_END \
   { .name = NULL }
 

@@ -219,22 +219,25 @@ bool accounts_put(const struct accounts_change *change, struct user *user,
   return done;
 }
 
-int64_t accounts_delete(const struct accounts_change *change, const struct span *names,
-                        size_t count) {
+size_t accounts_delete(const struct accounts_change *change, const struct span *names,
+                       size_t count) {
   struct users *users = change->worker->instance->users;
-  struct user **deleted = calloc(count, sizeof(struct user *));
+  struct user *deleted = NULL;
   size_t found = 0;
-  if (deleted == NULL) return -1;
   for (size_t i = 0; i < count; i++) {
     struct user *user = users_find(users, names[i]);
     if (user == NULL) continue;
     users_remove(users, user);
-    deleted[found++] = user;
+    user->next_deleted = deleted;
+    deleted = user;
+    found++;
   }
   if (found > 0) review_all(change);
-  for (size_t i = 0; i < found; i++) user_destroy(deleted[i]);
-  free(deleted);
-  return (int64_t)found;
+  for (struct user *next; deleted != NULL; deleted = next) {
+    next = deleted->next_deleted;
+    user_destroy(deleted);
+  }
+  return found;
 }
 
 bool accounts_load_file(const struct accounts_change *change, char error[REFUSAL_BYTES]) {

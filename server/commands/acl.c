@@ -9,6 +9,7 @@
 #include "server/commands/accounts.h"
 #include "server/commands/acl_log.h"
 #include "server/commands/arguments.h"
+#include "server/commands/audit.h"
 #include "server/commands/categories.h"
 #include "server/commands/permission.h"
 #include "server/commands/reply.h"
@@ -18,10 +19,10 @@
 
 static struct users *users_of(const struct call *call) { return call->worker->instance->users; }
 
-static void log_change(const struct call *call, const char *what, struct span name) {
-  log_line(call->worker->log, LOG_LEVEL_NOTICE, "%s '%.*s' by client %llu (user '%s')", what,
-           (int)name.len, name.data, (unsigned long long)call->session->id,
-           call->session->user->name);
+/* Call after it has succeeded. */
+static void note_change(const struct call *call, const char *what, struct span name) {
+  char shown[REFUSAL_SHOWN_BYTES];
+  audit_note(call, "%s %s", what, refusal_show(name, shown));
 }
 
 /* ---- SETUSER, DELUSER ---- */
@@ -52,8 +53,8 @@ void acl_setuser(struct call *call) {
     user_destroy(user);
     return;
   }
-  log_change(call, "ACL SETUSER", name);
   if (accounts_put(&change, user, error)) {
+    note_change(call, "ACL SETUSER", name);
     reply_ok(call);
   } else {
     resp_write_errorf(call->reply, "ERR %s", error);
@@ -68,16 +69,10 @@ void acl_deluser(struct call *call) {
       return;
     }
   }
-  for (size_t i = 2; i < call->argc; i++) {
-    if (users_find(users_of(call), call->argv[i]) != NULL)
-      log_change(call, "ACL DELUSER", call->argv[i]);
-  }
-  int64_t count = accounts_delete(&change, call->argv + 2, call->argc - 2);
-  if (count < 0) {
-    reply_no_memory(call);
-  } else {
-    resp_write_integer(call->reply, count);
-  }
+  size_t count = accounts_delete(&change, call->argv + 2, call->argc - 2);
+  for (size_t i = 2; i < call->argc && count > 0; i++)
+    note_change(call, "ACL DELUSER", call->argv[i]);
+  resp_write_integer(call->reply, (int64_t)count);
 }
 
 /* ---- GETUSER, LIST, USERS, WHOAMI ---- */
@@ -280,8 +275,8 @@ void acl_load(struct call *call) {
   const struct accounts_change change = {call->worker, call->session};
   char error[REFUSAL_BYTES];
   if (!has_file(call)) return;
-  log_change(call, "ACL LOAD", span_of(call->worker->options->aclfile));
   if (accounts_load_file(&change, error)) {
+    note_change(call, "ACL LOAD", span_of(call->worker->options->aclfile));
     reply_ok(call);
   } else {
     resp_write_errorf(

@@ -55,7 +55,8 @@ static struct need need_of(const struct call *call) {
 #define NO_ROOM "the journal has no room (%s: %s); "
 
 static void reply_no_room(struct call *call, const char *what) {
-  const struct worker *worker = call->worker;
+  struct worker *worker = call->worker;
+  worker->counters.refused_by_journal++;
   bool queued = (call->command->flags & COMMAND_RUNS_QUEUE) != 0;
   int error = journal_room_error(worker->journal);
   resp_write_errorf(call->reply, "%s" NO_ROOM "%s",

@@ -15,6 +15,7 @@
 #include "proto/span.h"
 
 struct call;
+struct histogram;
 struct options;
 
 #define COMMAND_READS 1u
@@ -78,6 +79,7 @@ struct command {
 /* What is counted for each row. */
 struct command_stats {
   uint64_t calls, nanoseconds, rejected, failed;
+  struct histogram *latency; /* of calls, in nanoseconds; owned; NULL: nothing yet */
 };
 
 /* What a command needs to have locked, or paused, while it runs. From the least to the most: a

@@ -17,6 +17,7 @@
 #include "server/commands/info.h"
 #include "server/commands/inspect.h"
 #include "server/commands/introspection.h"
+#include "server/commands/latency.h"
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/scan.h"
@@ -217,7 +218,9 @@ const struct command command_table_commands[] = {
     {"SLOWLOG|LEN", slowlog_len, 2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the commands that are kept"},
     {"SLOWLOG|RESET", slowlog_reset, 2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Forgets the commands that are kept"},
     {"SLOWLOG|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
-    {"LATENCY", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about latency events, of which none is sampled"},
+    {"LATENCY", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about latency: how long commands took; no events are sampled"},
+    {"LATENCY|HISTOGRAM", latency_histogram, -2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "[command...]",
+     "Tells how many calls of commands took less than powers of two of a microsecond"},
     {"LATENCY|LATEST", server_latency_none, 2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Always empty"},
     {"LATENCY|HISTORY", server_latency_none, 3, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "event", "Always empty"},
     {"LATENCY|RESET", server_latency_reset, -2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "[event...]", "Always 0"},

@@ -7,7 +7,10 @@
 #include <string.h>
 
 #include "server/base/glob.h"
+#include "server/commands/access.h"
 #include "server/commands/accounts.h"
+#include "server/commands/audit.h"
+#include "server/commands/measure.h"
 #include "server/commands/reply.h"
 #include "server/engine/stats.h"
 #include "server/journal/journal.h"
@@ -158,6 +161,18 @@ static size_t set_pairs(struct call *call, struct set *set, char error[REFUSAL_B
   return 0;
 }
 
+static void note_set(const struct call *call) {
+  for (size_t i = 2; i < call->argc; i += 2) {
+    const struct options_row *row = options_find(call->argv[i]);
+    char shown[REFUSAL_SHOWN_BYTES];
+    if ((row->flags & OPTIONS_ROW_SECRET) != 0) {
+      audit_note(call, "CONFIG SET %s", row->name);
+    } else {
+      audit_note(call, "CONFIG SET %s %s", row->name, refusal_show(call->argv[i + 1], shown));
+    }
+  }
+}
+
 /* Gives those what was set who have copies of it. Returns NULL, or what needs more than there is,
  * with the reason in error. */
 static const char *carry_out(struct call *call, const struct set *set, char error[REFUSAL_BYTES]) {
@@ -168,6 +183,13 @@ static const char *carry_out(struct call *call, const struct set *set, char erro
   if (accounts_set_password(&change)) return NULL;
   snprintf(error, REFUSAL_BYTES, "out of memory");
   return "requirepass";
+}
+
+bool config_reload_password(struct worker *worker, char error[REFUSAL_BYTES]) {
+  access_pause_others(worker);
+  bool done = accounts_reload_password(worker, error);
+  access_resume_others(worker);
+  return done;
 }
 
 void config_set(struct call *call) {
@@ -185,6 +207,7 @@ void config_set(struct call *call) {
     put_all_back(&set, call->worker->options);
     reply_set_failed(call, refused, error);
   } else {
+    note_set(call);
     reply_ok(call);
   }
   forget(&set);
@@ -192,11 +215,7 @@ void config_set(struct call *call) {
 
 void config_resetstat(struct call *call) {
   struct instance *instance = call->worker->instance;
-  for (unsigned i = 0; i < instance->worker_count; i++) {
-    memset(instance->workers[i]->stats, 0,
-           instance->commands->count * sizeof *instance->workers[i]->stats);
-    instance->workers[i]->counters = (struct worker_counters){0};
-  }
+  for (unsigned i = 0; i < instance->worker_count; i++) measure_reset(instance->workers[i]);
   if (instance->journal != NULL) journal_reset_figures(instance->journal);
   atomic_store(&instance->peak_sessions, atomic_load(&instance->session_count));
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)

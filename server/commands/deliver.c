@@ -7,6 +7,7 @@
 #include "server/commands/born.h"
 #include "server/commands/reply.h"
 #include "server/commands/silence.h"
+#include "server/commands/waits.h"
 #include "server/rules/answer.h"
 #include "server/engine/pin.h"
 #include "server/engine/waiter.h"
@@ -225,11 +226,13 @@ void deliver_waiter(struct worker *worker, struct waiter *waiter) {
   const struct engine_answer *answer = waiter_answer(waiter);
   assert(session->waiter == waiter && session->waiting);
   struct resp_writer reply = session_writer(session, worker);
+  bool aside = silence_begin_late(worker, session, &reply);
   struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);
   int64_t now_ms = worker->now_ms;
   struct engine *engine = access_lock(worker, shard, &now_ms);
   struct engine_answer told;
-  if (!silence_take_late(session)) deliver_answer(&reply, shard, born_told(worker, answer, &told));
+  deliver_answer(&reply, shard, born_told(worker, answer, &told));
+  waits_note(worker, session->active_ms, answer->status);
   session->waiting = false;
   session->active_ms = worker->monotonic_ms;
   worker->waiting_count--;
@@ -238,6 +241,7 @@ void deliver_waiter(struct worker *worker, struct waiter *waiter) {
     waiter_settle(engine, waiter);
   }
   access_unlock(worker, shard);
+  if (aside) silence_drop(worker);
 }
 
 void deliver_written(struct session *session, struct worker *worker) {

@@ -80,7 +80,9 @@ void execute_request(struct worker *worker, struct session *session, struct requ
 void execute_toobig(struct worker *worker, struct session *session, const char *name,
                     size_t limit) {
   struct resp_writer reply = session_writer(session, worker);
-  if (!silence_covers_unread(session)) check_reply_toobig(&reply, name, limit);
+  bool aside = silence_begin_unread(worker, session, &reply);
+  check_reply_toobig(&reply, name, limit);
+  if (aside) silence_drop(worker);
   if (session->stranger) strangers_note_error(worker, session);
   queue_spoil(session);
 }
@@ -88,5 +90,7 @@ void execute_toobig(struct worker *worker, struct session *session, const char *
 void execute_malformed(struct worker *worker, struct session *session, const char *error) {
   struct resp_writer reply = session_writer(session, worker);
   worker->counters.protocol_errors++;
-  if (!silence_covers_unread(session)) resp_write_errorf(&reply, "ERR Protocol error: %s", error);
+  bool aside = silence_begin_unread(worker, session, &reply);
+  resp_write_errorf(&reply, "ERR Protocol error: %s", error);
+  if (aside) silence_drop(worker);
 }

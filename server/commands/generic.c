@@ -2,6 +2,7 @@
 #include "server/commands/generic.h"
 
 #include "server/commands/arguments.h"
+#include "server/commands/audit.h"
 #include "server/commands/reply.h"
 #include "server/commands/shards.h"
 #include "server/engine/keys.h"
@@ -63,6 +64,7 @@ void generic_flush(struct call *call) {
   for (unsigned i = 0; i < keyspace_shards(keyspace); i++)
     keys_flush(shard_engine(keyspace_shard(keyspace, i)), call->now_ms);
   quotas_forget_claims(keyspace_quotas(keyspace));
+  audit_flush(call);
   reply_ok(call);
 }
 

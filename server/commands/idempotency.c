@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "server/commands/admission.h"
+#include "server/commands/audit.h"
 #include "server/commands/born.h"
 #include "server/commands/deliver.h"
 #include "server/commands/reply.h"
@@ -139,6 +140,7 @@ void idempotency_store(struct call *call) {
   };
   struct engine_answer answer;
   engine_store(call->engine, &store, call->now_ms, &answer);
+  if (store.word == RULES_CLEAR && answer.status == ENGINE_STORED) audit_clear(call);
   finish(call, &answer);
 }
 
@@ -174,6 +176,7 @@ void idempotency_release(struct call *call) {
       .name = call->name, .key = request.key, .token = request.token, .word = request.word};
   struct engine_answer answer;
   engine_release(call->engine, &release, call->now_ms, &answer);
+  if (release.word == RULES_CLEAR && answer.status == ENGINE_RELEASED) audit_clear(call);
   finish(call, &answer);
 }
 

@@ -38,6 +38,7 @@ void instance_metrics_read(const struct worker *worker, struct instance_metrics 
 }
 
 #define FIELD(field) METRIC_FIELD(struct instance_metrics, field)
+#define OF_FAMILY(field, family) METRIC_FIELD_AS(struct instance_metrics, field, family, NULL)
 #define GAUGE METRIC_GAUGE, METRIC_NO_UNIT
 #define TEXT METRIC_TEXT, METRIC_NO_UNIT
 
@@ -45,7 +46,8 @@ const struct metric instance_metrics_server[] = {
     {"run_id", TEXT, "Another one at each start.", FIELD(run_id)},
     {"tcp_port", TEXT, "TCP port that it listens on; 0 means none.", FIELD(port)},
     {"server_time_usec", TEXT, "Unix time in microseconds.", FIELD(wall_us)},
-    {"uptime_in_seconds", METRIC_GAUGE, METRIC_SECONDS, "Time since the start.", FIELD(uptime_s)},
+    {"uptime_in_seconds", METRIC_GAUGE, METRIC_SECONDS, "Time since the start.",
+     OF_FAMILY(uptime_s, "uptime")},
     {"uptime_in_days", TEXT, "The same in days.", FIELD(uptime_days)},
     {"draining", GAUGE, "1 when it is about to leave: nobody is granted a claim.", FIELD(draining)},
     {"io_threads_active", TEXT, "1 with several event loops.", FIELD(several_loops)},
@@ -74,10 +76,10 @@ const struct metric instance_metrics_clients[] = {
 };
 
 const struct metric instance_metrics_memory_of_requests[] = {
-    {"horizon_start_unix_ms", TEXT,
-     "When the memory of requests begins, unix time in milliseconds: those born earlier may have "
+    {"horizon_start_unix_ms", METRIC_GAUGE, METRIC_MILLISECONDS,
+     "When the memory of requests begins, unix time: those born earlier may have "
      "been forgotten.",
-     FIELD(horizon_start_unix_ms)},
+     OF_FAMILY(horizon_start_unix_ms, "horizon_start_timestamp")},
     METRIC_END,
 };
 

@@ -2,10 +2,13 @@
 #include "server/commands/measure.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "proto/rare.h"
 #include "server/base/clock.h"
+#include "server/commands/latency.h"
 #include "server/commands/slowlog.h"
+#include "server/commands/waits.h"
 
 #define OUT_OF_LINE __attribute__((noinline))
 
@@ -28,6 +31,14 @@ static void count(struct worker *worker, const struct command *command, unsigned
   stats->nanoseconds += spent_ns;
   stats->calls += calls;
   worker->counters.commands += calls;
+}
+
+void measure_reset(struct worker *worker) {
+  latency_reset(worker);
+  waits_reset(worker);
+  memset(worker->stats, 0, worker->commands->count * sizeof *worker->stats);
+  *worker->errors = (struct resp_errors){0};
+  worker->counters = (struct worker_counters){0};
 }
 
 /* One command of the timed run was slow; which one is not known. */
@@ -53,6 +64,7 @@ OUT_OF_LINE static uint64_t end_run(struct worker *worker) {
   uint64_t now_ns = clock_monotonic_ns();
   uint64_t spent_ns = now_ns - run->start_ns;
   count(worker, run->command, run->calls, spent_ns);
+  latency_note(worker, run->command, run->calls, spent_ns);
   if (slowlog_wants(worker, spent_ns)) note_slow(run, worker, spent_ns);
   run->calls = 0;
   return now_ns;
@@ -71,6 +83,7 @@ RARE void measure_alone(struct call *call) {
   call->request->stamp_ns = clock_monotonic_ns();
   uint64_t spent_ns = call->request->stamp_ns - start_ns;
   count(worker, call->command, 1, spent_ns);
+  if (!call->session->working) latency_note(worker, call->command, 1, spent_ns);
   if (slowlog_wants(worker, spent_ns)) slowlog_note(call, spent_ns);
   /* Later commands of this turn must use the new time. */
   bool time_has_passed = spent_ns >= CLOCK_GRAIN_NS && !call->in_exec;

@@ -30,6 +30,9 @@ static inline void measure_failure(const struct call *call, size_t before) {
   if (reply_is_error(call->reply, before)) worker_stats(call->worker, call->command)->failed++;
 }
 
+/* CONFIG RESETSTAT: sets what this worker has counted to 0. The other loops are paused. */
+void measure_reset(struct worker *worker);
+
 /* Ends the timed run. Call it after the commands of one connection in one turn, and before its
  * session may end. */
 void measure_end(struct worker *worker);

@@ -28,25 +28,28 @@ void memory_metrics_read(const struct stats *engine, const struct options *optio
 }
 
 #define FIELD(field) METRIC_FIELD(struct memory_metrics, field)
+#define OF_FAMILY(field, family) METRIC_FIELD_AS(struct memory_metrics, field, family, NULL)
 #define HUMAN(field) METRIC_HUMAN(struct memory_metrics, field)
 #define BYTES METRIC_GAUGE, METRIC_BYTES
 #define TEXT METRIC_TEXT, METRIC_NO_UNIT
 
 const struct metric memory_metrics_rows[] = {
     {"used_memory", BYTES, "Allocated for keys, responses, claims, waiters and the table.",
-     FIELD(used_bytes)},
+     OF_FAMILY(used_bytes, "memory_used")},
     {"used_memory_human", TEXT, "The same for people.", HUMAN(used_bytes)},
-    {"used_memory_rss", BYTES, "Memory of the process that is resident.", FIELD(resident_bytes)},
+    {"used_memory_rss", BYTES, "Memory of the process that is resident.",
+     OF_FAMILY(resident_bytes, "memory_resident")},
     {"used_memory_rss_human", TEXT, "The same for people.", HUMAN(resident_bytes)},
-    {"used_memory_peak", BYTES, "Highest used_memory.", FIELD(peak_bytes)},
+    {"used_memory_peak", BYTES, "Highest used memory.", OF_FAMILY(peak_bytes, "memory_peak")},
     {"used_memory_peak_human", TEXT, "The same for people.", HUMAN(peak_bytes)},
     {"used_memory_dataset", METRIC_TEXT, METRIC_BYTES, "As used_memory.", FIELD(used_bytes)},
     {"used_memory_lua", TEXT, "There are no scripts.", METRIC_FIXED("0")},
-    {"maxmemory", BYTES, "The option maxmemory; 0 means no limit.", FIELD(limit_bytes)},
+    {"maxmemory", BYTES, "The option maxmemory; 0 means no limit.",
+     OF_FAMILY(limit_bytes, "memory_max")},
     {"maxmemory_human", TEXT, "The same for people.", HUMAN(limit_bytes)},
     {"maxmemory_policy", TEXT, "Nothing is evicted.", METRIC_FIXED("noeviction")},
-    {"mem_fragmentation_ratio", METRIC_GAUGE, METRIC_RATIO, "used_memory_rss by used_memory.",
-     FIELD(resident_by_used)},
+    {"mem_fragmentation_ratio", METRIC_GAUGE, METRIC_RATIO, "Resident memory by used memory.",
+     OF_FAMILY(resident_by_used, "memory_fragmentation")},
     {"mem_allocator", TEXT, "The allocator.", METRIC_FIXED("jemalloc")},
     {"store_reserve", BYTES, "The option store-reserve.", FIELD(reserve_bytes)},
     METRIC_END,

@@ -14,17 +14,22 @@ static void destroy(struct resp_output *out) {
 
 bool outputs_init(struct worker *worker) {
   worker->spare_outputs = calloc(OUTPUTS_SPARE, sizeof *worker->spare_outputs);
-  return worker->spare_outputs != NULL;
+  worker->errors = calloc(1, sizeof *worker->errors);
+  worker->aside.errors = worker->lost_output.errors = worker->errors;
+  return worker->spare_outputs != NULL && worker->errors != NULL;
 }
 
 void outputs_deinit(struct worker *worker) {
   while (worker->spare_count > 0) destroy(worker->spare_outputs[--worker->spare_count]);
   free(worker->spare_outputs);
+  free(worker->errors);
 }
 
 struct resp_output *outputs_take(struct worker *worker) {
   if (worker->spare_count > 0) return worker->spare_outputs[--worker->spare_count];
-  return calloc(1, sizeof(struct resp_output));
+  struct resp_output *out = calloc(1, sizeof *out);
+  if (out != NULL) out->errors = worker->errors;
+  return out;
 }
 
 void outputs_give(struct worker *worker, struct resp_output *out) {

@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "server/ops/prometheus.h"
 #include "server/ops/version.h"
 
 static double seconds(struct timeval time) {
@@ -28,6 +29,7 @@ void process_metrics_read(struct process_metrics *figures) {
            system.machine);
 }
 
+#define CPU(field, mode) METRIC_FIELD_AS(struct process_metrics, field, "cpu", "mode=\"" mode "\"")
 #define FIELD(field) METRIC_FIELD(struct process_metrics, field)
 #define TEXT METRIC_TEXT, METRIC_NO_UNIT
 #define WORD(number) #number
@@ -51,9 +53,23 @@ const struct metric process_metrics_program[] = {
 };
 
 const struct metric process_metrics_cpu[] = {
-    {"used_cpu_sys", METRIC_COUNTER, METRIC_SECONDS, "CPU time in the kernel.",
-     FIELD(cpu_system_s)},
+    {"used_cpu_sys", METRIC_COUNTER, METRIC_SECONDS, "CPU time, in the kernel and outside of it.",
+     CPU(cpu_system_s, "system")},
     {"used_cpu_user", METRIC_COUNTER, METRIC_SECONDS, "CPU time outside of the kernel.",
-     FIELD(cpu_user_s)},
+     CPU(cpu_user_s, "user")},
     METRIC_END,
 };
+
+const struct metric process_metrics_tables[] = {
+    {"build_info", METRIC_GAUGE, METRIC_NO_UNIT, "Always 1: its version.",
+     METRIC_TABLE("version", NULL)},
+    METRIC_END,
+};
+
+void process_metrics_put_families(const struct instance *instance, const void *figures,
+                                  struct metrics_text *text) {
+  (void)instance;
+  (void)figures;
+  prometheus_put_head(text, process_metrics_tables);
+  prometheus_put_sample(text, process_metrics_tables, IDEM_VERSION, 1);
+}

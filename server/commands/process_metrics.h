@@ -3,6 +3,8 @@
 #define IDEM_SERVER_COMMANDS_PROCESS_METRICS_H
 
 #include "server/base/metric.h"
+#include "server/commands/instance.h"
+#include "server/ops/metrics.h"
 
 struct process_metrics {
   char os_text[256];
@@ -16,5 +18,9 @@ void process_metrics_read(struct process_metrics *figures);
 
 extern const struct metric process_metrics_program[];
 extern const struct metric process_metrics_cpu[];
+extern const struct metric process_metrics_tables[]; /* for /metrics only */
+
+void process_metrics_put_families(const struct instance *instance, const void *figures,
+                                  struct metrics_text *text);
 
 #endif

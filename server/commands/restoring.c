@@ -56,11 +56,12 @@ static bool read_newest(struct restoring *restoring) {
 
 int restoring_status(enum journal_result result) {
   if (result == JOURNAL_OK) return 0;
+  if (result == JOURNAL_STOPPED) return RESTORING_STOPPED;
   return result == JOURNAL_CORRUPT ? RESTORING_CORRUPT : RESTORING_REFUSED;
 }
 
 static int open_journal(struct restoring *restoring, const struct options *options,
-                        const struct journal_hooks *hooks, char error[REFUSAL_BYTES]) {
+                        const struct restoring_calls *calls, char error[REFUSAL_BYTES]) {
   unsigned char log_id[16];
   char text[JOURNAL_ERROR_BYTES];
   if (!random_get(log_id, sizeof log_id)) {
@@ -72,7 +73,8 @@ static int open_journal(struct restoring *restoring, const struct options *optio
       .sync = (enum journal_sync)options->appendfsync,
       .segment_bytes = (uint64_t)options->segment_bytes,
       .log_id = log_id,
-      .hooks = *hooks,
+      .hooks = calls->hooks,
+      .steps = calls->steps,
       .helper = true,
   };
   enum journal_result result = journal_open(&journal, &restoring->journal, text);
@@ -95,7 +97,7 @@ static int read_start(struct restoring *restoring, char error[REFUSAL_BYTES]) {
 }
 
 int restoring_open(struct restoring *restoring, const struct options *options,
-                   const struct journal_hooks *hooks, char error[REFUSAL_BYTES]) {
+                   const struct restoring_calls *calls, char error[REFUSAL_BYTES]) {
   *restoring = (struct restoring){.largest_ms = INT64_MIN};
   if (!options_keep_journal(options)) return 0;
   char text[FILES_ERROR_BYTES];
@@ -104,7 +106,7 @@ int restoring_open(struct restoring *restoring, const struct options *options,
     snprintf(error, REFUSAL_BYTES, "%s", text);
     return RESTORING_REFUSED;
   }
-  int status = open_journal(restoring, options, hooks, error);
+  int status = open_journal(restoring, options, calls, error);
   if (status == 0) status = read_start(restoring, error);
   if (status != 0) restoring_close(restoring);
   return status;

@@ -23,6 +23,9 @@
 #define RESTORING_REFUSED 1
 #define RESTORING_CORRUPT 78
 
+/* No exit status: the caller's step ended it. Nothing was changed. */
+#define RESTORING_STOPPED (-1)
+
 int restoring_status(enum journal_result result);
 
 /* Added to the tokens of a log whose last batches may be lost: more than a server grants in the
@@ -43,10 +46,16 @@ struct restoring {
   double seconds;
 };
 
-/* Opens the journal that the options want; if none is, nothing. Returns 0, or the exit status with
- * the reason in error; then nothing is open. hooks: the journal's. */
+/* What the caller sees to: the journal's. The steps come here and in restoring_run. */
+struct restoring_calls {
+  struct journal_hooks hooks;
+  struct journal_steps steps;
+};
+
+/* Opens the journal that the options want; if none is, nothing. Returns 0, RESTORING_STOPPED, or the
+ * exit status with the reason in error; then nothing is open. */
 int restoring_open(struct restoring *restoring, const struct options *options,
-                   const struct journal_hooks *hooks, char error[REFUSAL_BYTES]);
+                   const struct restoring_calls *calls, char error[REFUSAL_BYTES]);
 /* Into the engines of a keyspace that has no keys, and was made at time 0 with this secret. Returns
  * as restoring_open; the caller closes. */
 int restoring_run(struct restoring *restoring, struct keyspace *keyspace,

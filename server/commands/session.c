@@ -6,6 +6,7 @@
 
 #include "server/commands/access.h"
 #include "server/commands/outputs.h"
+#include "server/commands/waits.h"
 #include "server/engine/binding.h"
 #include "server/engine/waiter.h"
 
@@ -23,7 +24,10 @@ void session_close(struct session *session, struct worker *worker) {
 }
 
 void session_cancel_wait(struct session *session, struct worker *worker) {
-  if (session->waiting) worker->waiting_count--;
+  if (session->waiting) {
+    worker->waiting_count--;
+    waits_note_gone(worker, session->active_ms);
+  }
   session->waiting = false;
   if (session->waiter == NULL) return;
   struct shard *shard = keyspace_shard(worker->instance->keyspace, session->shard);

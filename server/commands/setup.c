@@ -10,6 +10,7 @@
 #include "server/commands/acl_log.h"
 #include "server/commands/inbox.h"
 #include "server/commands/journaling.h"
+#include "server/commands/latency.h"
 #include "server/commands/monitor.h"
 #include "server/commands/outputs.h"
 #include "server/commands/queue.h"
@@ -19,6 +20,7 @@
 #include "server/commands/command_table.h"
 #include "server/commands/task.h"
 #include "server/commands/topics.h"
+#include "server/commands/waits.h"
 #include "server/engine/engine.h"
 #include "server/rules/request.h"
 
@@ -105,7 +107,9 @@ bool setup_worker_init(struct worker *worker, struct instance *instance, int64_t
 
 void setup_worker_deinit(struct worker *worker) {
   task_destroy_all(worker);
+  if (worker->stats != NULL) latency_reset(worker);
   free(worker->stats);
+  waits_reset(worker);
   topics_destroy(worker->topics);
   inbox_destroy(worker->inbox);
   outputs_deinit(worker);

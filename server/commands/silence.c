@@ -25,8 +25,16 @@ RARE void silence_settle(struct call *call) {
   resp_output_deinit(out);
 }
 
-bool silence_covers_unread(struct session *session) {
-  return session->replies != SESSION_REPLIES_ON && take(session);
+bool silence_begin_unread(struct worker *worker, struct session *session,
+                          struct resp_writer *reply) {
+  bool silent = session->replies != SESSION_REPLIES_ON && take(session);
+  if (silent) reply->out = &worker->aside;
+  return silent;
+}
+
+void silence_drop(struct worker *worker) {
+  outputs_unpin(worker, &worker->aside, 0);
+  resp_output_deinit(&worker->aside);
 }
 
 void silence_command(struct call *call) {

@@ -32,16 +32,21 @@ static inline void silence_end(struct call *call, bool aside) {
   if (aside || call->session->replies != SESSION_REPLIES_ON) silence_settle(call);
 }
 
-/* Whether the error of a command that could not be read is dropped. Counts as that command. */
-bool silence_covers_unread(struct session *session);
+/* The same for the error of a command that could not be read, and that counts as that command; and
+ * silence_drop afterwards if it was turned aside. */
+bool silence_begin_unread(struct worker *worker, struct session *session,
+                          struct resp_writer *reply);
 
-/* Whether the reply of the command that blocked the session is dropped. Call once, when the reply
- * is due or will never come. */
-static inline bool silence_take_late(struct session *session) {
+/* The same for the reply of the command that blocked the session. */
+static inline bool silence_begin_late(struct worker *worker, struct session *session,
+                                      struct resp_writer *reply) {
   bool silent = session->silent;
   session->silent = false;
+  if (silent) reply->out = &worker->aside;
   return silent;
 }
+/* Drops what was written aside. Its errors are counted as if they had been sent, as in Redis. */
+void silence_drop(struct worker *worker);
 
 /* CLIENT REPLY ON|OFF|SKIP. */
 void silence_command(struct call *call);

@@ -232,7 +232,9 @@ struct session *strangers_answer(struct worker *worker, bool all) {
   struct session *session = guard->session;
   if (!all && guard->until_ms > worker->monotonic_ms) return NULL;
   struct resp_writer reply = session_writer(session, worker);
-  if (!silence_take_late(session)) reply_wrong(&reply);
+  bool aside = silence_begin_late(worker, session, &reply);
+  reply_wrong(&reply);
+  if (aside) silence_drop(worker);
   session->active_ms = worker->monotonic_ms;
   session->close_when_sent |= strangers_exhausted(session);
   strangers_forget_delay(session);
@@ -242,7 +244,7 @@ struct session *strangers_answer(struct worker *worker, bool all) {
 void strangers_forget_delay(struct session *session) {
   if (!session->delayed) return;
   session->delayed = false;
-  silence_take_late(session);
+  session->silent = false;
   list_remove(&session->details->guard->delayed);
   drop_unused(session);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "server/base/clock.h"
+#include "server/commands/latency.h"
 #include "server/commands/output_limit.h"
 #include "server/commands/reply.h"
 #include "server/commands/silence.h"
@@ -54,6 +55,7 @@ void task_abandon(struct task *task) {
 static void note_time(const struct call *call, const struct task *task) {
   struct worker *worker = call->worker;
   worker_stats(worker, task->command)->nanoseconds += task->spent_ns - task->begun_ns;
+  latency_note(worker, task->command, 1, task->spent_ns);
   if (!slowlog_wants(worker, task->spent_ns)) return;
   const struct span argv[] = {span_of(task->command->name), SPAN_LITERAL("... (in slices)")};
   struct call whole = *call;
@@ -66,7 +68,9 @@ static void finish(struct call *call, struct task *task) {
   struct session *session = task->session;
   struct resp_writer reply = session_writer(session, call->worker);
   call->reply = &reply;
-  if (!silence_take_late(session)) task->reply(call, task);
+  bool aside = silence_begin_late(call->worker, session, &reply);
+  task->reply(call, task);
+  if (aside) silence_drop(call->worker);
   session->active_ms = call->worker->monotonic_ms;
   note_time(call, task);
   task_abandon(task);

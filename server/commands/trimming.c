@@ -41,6 +41,8 @@ struct trimming {
   bool lease_runs;
   uint64_t segment;       /* that is read */
   struct seen seen[SEEN]; /* what was emitted again */
+  unsigned shard;         /* where writing all again stands: */
+  uint64_t cursor;        /* as of keys_scan */
 };
 
 struct trimming *trimming_create(struct log *log) {
@@ -169,9 +171,55 @@ static bool visit(void *caller, uint64_t segment, struct span record) {
   return !keeps || emit_image_again(worker, &image, record.len);
 }
 
+/* ---- all again ---- */
+
+void trimming_unreadable(void *context, const char *text) {
+  struct trimming *trimming = context;
+  log_line(trimming->log, LOG_LEVEL_WARNING, "%s; all that is there is written again, from memory",
+           text);
+  trimming->shard = 0;
+  trimming->cursor = 0;
+}
+
+/* false: there is no room for it now. */
+static bool write_bucket(struct worker *worker, struct trimming *trimming) {
+  struct shard *shard = keyspace_shard(worker->instance->keyspace, trimming->shard);
+  int64_t now_ms = worker->now_ms;
+  worker->emits_again = true;
+  struct engine *engine = access_lock(worker, shard, &now_ms);
+  const struct reemit_need need = reemit_need(engine, trimming->cursor, now_ms);
+  size_t bytes = need.bytes + need.images * worker->outbox.most_bytes;
+  bool room = journal_room(worker->journal, bytes) == JOURNAL_ROOM_ENOUGH &&
+              outbox_reserve(&worker->outbox, need.images, need.bytes);
+  if (room) trimming->cursor = reemit_bucket(engine, trimming->cursor, now_ms);
+  access_unlock(worker, shard);
+  worker->emits_again = false;
+  if (room && trimming->cursor == 0) trimming->shard++;
+  return room;
+}
+
+static bool has_written_all(const struct worker *worker, const struct trimming *trimming) {
+  return trimming->shard == keyspace_shards(worker->instance->keyspace);
+}
+
+/* A slice. false: nothing more is to be done now. */
+static bool write_all(struct worker *worker, struct trimming *trimming) {
+  uint64_t end_ns = clock_monotonic_ns() + JOURNAL_SLICE_NS;
+  while (!has_written_all(worker, trimming)) {
+    if (!write_bucket(worker, trimming)) return false;
+    if (clock_monotonic_ns() >= end_ns) return true;
+  }
+  journal_note_all(worker->journal);
+  log_line(worker->log, LOG_LEVEL_NOTICE,
+           "the journal has all again; the segment that cannot be read goes with the next head");
+  return true;
+}
+
 void trimming_step(struct worker *worker) {
-  const struct trimming *trimming = worker->instance->trimming;
-  worker->trims = journal_trim(worker->journal, trimming->live_bytes, visit, worker);
+  struct trimming *trimming = worker->instance->trimming;
+  worker->trims = journal_wants_all(worker->journal)
+                      ? write_all(worker, trimming)
+                      : journal_trim(worker->journal, trimming->live_bytes, visit, worker);
 }
 
 /* ---- cron ---- */

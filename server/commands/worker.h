@@ -5,10 +5,12 @@
 #ifndef IDEM_SERVER_COMMANDS_WORKER_H
 #define IDEM_SERVER_COMMANDS_WORKER_H
 
+#include "proto/resp_errors.h"
 #include "proto/resp_write.h"
 #include "server/commands/instance.h"
 #include "server/engine/outbox.h"
 
+struct histogram;
 struct inbox;
 struct topics;
 
@@ -26,6 +28,20 @@ struct worker_counters {
   uint64_t bytes_in, bytes_out;
   uint64_t closed_for_unread_replies, closed_by_input_limit, closed_before_auth;
   uint64_t closed_by_request_timeout;
+  uint64_t refused_by_journal;
+};
+
+/* How a wait ended (waits.h). */
+enum worker_wait {
+  WORKER_WAIT_CLAIMED,
+  WORKER_WAIT_DONE,
+  WORKER_WAIT_BUSY,
+  WORKER_WAIT_LAPSED,
+  WORKER_WAIT_UNKNOWN,
+  WORKER_WAIT_NOTHING,
+  WORKER_WAIT_ERROR,
+  WORKER_WAIT_GONE,
+  WORKER_WAIT_OUTCOMES
 };
 
 struct worker {
@@ -51,6 +67,7 @@ struct worker {
   size_t spare_count;
   struct resp_output aside;       /* of a command whose replies CLIENT REPLY may cover */
   struct resp_output lost_output; /* used when no output can be allocated: takes nothing */
+  struct resp_errors *errors;     /* that were written to any of these outputs */
   uint64_t session_count, waiting_count;
   _Atomic uint64_t monitor_count;
   _Atomic bool wants_effects; /* counted in instance.effect_workers */
@@ -72,6 +89,7 @@ struct worker {
   struct worker_timed_run timed_run;
   size_t unasked_bytes; /* request_least_limit: arguments up to this need no check */
   struct worker_counters counters;
+  struct histogram *waits[WORKER_WAIT_OUTCOMES]; /* owned; NULL: none yet */
   int64_t pause_ended_ms; /* the instance.pause_until_ms whose end was handled */
   bool holds_all;         /* all shards, for the command that runs */
   bool others_paused;

@@ -4,29 +4,33 @@
 #include "server/engine/stats.h"
 
 #define FIELD(field) METRIC_FIELD(struct stats, field)
+#define OF_FAMILY(field, family, labels) METRIC_FIELD_AS(struct stats, field, family, labels)
 #define COUNTER METRIC_COUNTER, METRIC_NO_UNIT
 #define GAUGE METRIC_GAUGE, METRIC_NO_UNIT
+#define AGE METRIC_GAUGE, METRIC_MILLISECONDS
+#define TEXT METRIC_TEXT, METRIC_NO_UNIT
 
 const struct metric engine_metrics_keyspace[] = {
     {"expired_keys", COUNTER, "Keys that reached their end.", FIELD(expired)},
-    {"evicted_keys", METRIC_TEXT, METRIC_NO_UNIT, "Nothing is evicted.", METRIC_FIXED("0")},
-    {"keyspace_hits", COUNTER, "Replays: CLAIM answered DONE.", FIELD(replayed)},
-    {"keyspace_misses", COUNTER, "Claims granted at once.", FIELD(granted)},
+    {"evicted_keys", TEXT, "Nothing is evicted.", METRIC_FIXED("0")},
+    {"keyspace_hits", TEXT, "As replayed.", FIELD(replayed)},
+    {"keyspace_misses", TEXT, "As claims_granted.", FIELD(granted)},
     METRIC_END,
 };
 
 const struct metric engine_metrics_idem[] = {
-    {"records", GAUGE, "Keys that are records, in any state.", FIELD(records)},
-    {"held", GAUGE, "Records with an owner.", FIELD(phases[RULES_HELD])},
+    {"records", TEXT, "Keys that are records, in any state.", FIELD(records)},
+    {"held", GAUGE, "Records by state. held: it has an owner.",
+     OF_FAMILY(phases[RULES_HELD], "records", "state=\"held\"")},
     {"lapsed", GAUGE, "Records whose owner has gone without a response.",
-     FIELD(phases[RULES_LAPSED])},
+     OF_FAMILY(phases[RULES_LAPSED], "records", "state=\"lapsed\"")},
     {"unknown", GAUGE, "Records whose outcome has to be looked into.",
-     FIELD(phases[RULES_UNKNOWN])},
-    {"oldest_held_ms", GAUGE, "Milliseconds since the oldest HELD claim was granted.",
-     FIELD(oldest_held_ms)},
-    {"oldest_unknown_ms", GAUGE, "Milliseconds since the oldest UNKNOWN claim was granted.",
+     OF_FAMILY(phases[RULES_UNKNOWN], "records", "state=\"unknown\"")},
+    {"done", GAUGE, "Records with a response.",
+     OF_FAMILY(phases[RULES_DONE], "records", "state=\"done\"")},
+    {"oldest_held_ms", AGE, "Age of the oldest grant of a HELD claim.", FIELD(oldest_held_ms)},
+    {"oldest_unknown_ms", AGE, "Age of the oldest grant of an UNKNOWN claim.",
      FIELD(oldest_unknown_ms)},
-    {"done", GAUGE, "Records with a response.", FIELD(phases[RULES_DONE])},
     {"values", GAUGE, "Keys that are plain strings.", FIELD(values)},
     {"waiters", GAUGE, "Clients that wait on a key.", FIELD(waiters)},
     {"claims_granted", COUNTER, "Claims granted at once.", FIELD(granted)},
@@ -44,11 +48,18 @@ const struct metric engine_metrics_idem[] = {
     {"mismatches", COUNTER, "MISMATCH errors: a key was used for another request.",
      FIELD(mismatched)},
     {"stored", COUNTER, "Responses stored by owners.", FIELD(stored)},
-    {"stale", COUNTER, "STALE errors: an owner had lost its claim.", FIELD(stale)},
+    {"stale", TEXT, "STALE errors: the sum of the next three.", FIELD(stale)},
+    {"stale_absent", COUNTER, "STALE errors, by kind. absent: the key has no record.",
+     OF_FAMILY(stale_absent, "stale", "kind=\"absent\"")},
+    {"stale_stored", COUNTER, "A response was stored already.",
+     OF_FAMILY(stale_stored, "stale", "kind=\"stored\"")},
+    {"stale_overtaken", COUNTER, "The token was not the current owner's.",
+     OF_FAMILY(stale_overtaken, "stale", "kind=\"overtaken\"")},
     {"conflicts", COUNTER, "CONFLICT errors: a caller has a bug.", FIELD(conflicts)},
     {"renewed", COUNTER, "Leases renewed by owners.", FIELD(renewed)},
     {"released", COUNTER, "Claims released by owners.", FIELD(released)},
     {"leases_over", COUNTER, "Leases that expired.", FIELD(lapsed)},
+    {"claims_unknown", COUNTER, "Claims that became UNKNOWN.", FIELD(became_unknown)},
     {"waits_timed_out", COUNTER, "Waits that ended with BUSY.", FIELD(waits_timed_out)},
     {"refused_memory", COUNTER, "OOM errors: maxmemory was reached.", FIELD(refused_memory)},
     METRIC_END,

@@ -127,7 +127,9 @@ static void to_ended(struct engine *engine, struct record *record, const struct 
   }
   entry_set_facts(engine, record, facts, record->user);
   tell_ended(engine, record, now_ms);
-  if (unknown && !was_unknown) effect_emit(engine, EFFECT_UNKNOWN, record_key(record));
+  if (!unknown || was_unknown) return;
+  engine->counters.became_unknown++;
+  effect_emit(engine, EFFECT_UNKNOWN, record_key(record));
 }
 
 static void to_absent(struct engine *engine, struct record *record, int64_t now_ms) {

@@ -124,4 +124,10 @@ void inspect_walk_on(struct engine *engine, struct inspect_walk *walk, unsigned 
   }
 }
 
+uint64_t inspect_before_oldest(struct engine *engine, enum rules_phase phase) {
+  if (phase != RULES_HELD && phase != RULES_UNKNOWN) return 0;
+  const struct record *oldest = open_claims_oldest(&engine->open_claims, phase, engine->epoch);
+  return oldest != NULL ? oldest->token - 1 : token_end(engine);
+}
+
 uint64_t inspect_end(const struct engine *engine) { return token_end(engine); }

@@ -1,6 +1,7 @@
 /* reemit.c - see reemit.h. */
 #include "server/engine/reemit.h"
 
+#include "server/engine/due.h"
 #include "server/engine/emit.h"
 #include "server/engine/find.h"
 
@@ -29,6 +30,14 @@ static void find_current(struct engine *engine, const struct name *name, const s
                          current->response.token == image->token;
 }
 
+static void emit_of_record(struct engine *engine, const struct record *record) {
+  if (record_is_value(record)) {
+    emit_value(engine, record);
+  } else {
+    emit_record(engine, record);
+  }
+}
+
 bool reemit_counts(struct engine *engine, const struct name *name, const struct image *image,
                    int64_t now_ms) {
   struct current current;
@@ -42,12 +51,43 @@ bool reemit_image(struct engine *engine, const struct name *name, const struct i
   find_current(engine, name, image, now_ms, &current);
   if (current.is_response) {
     emit_response(engine, &current.response);
-  } else if (current.record != NULL && record_is_value(current.record)) {
-    emit_value(engine, current.record);
   } else if (current.record != NULL) {
-    emit_record(engine, current.record);
-  } else {
-    return false;
+    emit_of_record(engine, current.record);
   }
-  return true;
+  return current.is_response || current.record != NULL;
+}
+
+/* ---- every key ---- */
+
+struct reemit_need reemit_need(const struct engine *engine, uint64_t cursor, int64_t now_ms) {
+  struct reemit_need need = {0};
+  uint64_t next;
+  struct index_walk walk = index_scan(&engine->index, cursor, &next);
+  for (uint64_t word; (word = index_next(&walk)) != 0;) {
+    struct entry entry = entry_of_word(word);
+    if (due_is_gone(engine, entry, now_ms)) continue;
+    need.images++;
+    need.bytes += entry_memory(entry);
+  }
+  return need;
+}
+
+static void emit_entry(struct engine *engine, struct entry entry) {
+  struct response response;
+  if (entry.response != NULL) {
+    response_log_read(entry.response, &response);
+    emit_response(engine, &response);
+  } else {
+    emit_of_record(engine, entry.record);
+  }
+}
+
+uint64_t reemit_bucket(struct engine *engine, uint64_t cursor, int64_t now_ms) {
+  uint64_t next;
+  struct index_walk walk = index_scan(&engine->index, cursor, &next);
+  for (uint64_t word; (word = index_next(&walk)) != 0;) {
+    struct entry entry = entry_of_word(word);
+    if (!due_is_gone(engine, entry, now_ms)) emit_entry(engine, entry);
+  }
+  return next;
 }

@@ -1,6 +1,7 @@
 /*
- * reemit.h - an image out of the oldest part of the journal: the state that its key has now is
- * emitted again, if no later image has it.
+ * reemit.h - what is there, into the journal once more. An image out of its oldest part: the state
+ * that its key has now is emitted again, if no later image has it. Or, when that part cannot be
+ * read, the state of every key, bucket by bucket.
  *
  * Only the thread that holds the engine calls.
  */
@@ -8,6 +9,7 @@
 #define IDEM_SERVER_ENGINE_REEMIT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct engine;
@@ -23,5 +25,15 @@ bool reemit_counts(struct engine *engine, const struct name *name, const struct 
  * first. */
 bool reemit_image(struct engine *engine, const struct name *name, const struct image *image,
                   int64_t now_ms);
+
+/* What reemit_bucket needs of outbox_reserve: images, and bytes besides. */
+struct reemit_need {
+  size_t images, bytes;
+};
+/* Of the bucket under the cursor of a scan (keys_scan). Changes nothing. */
+struct reemit_need reemit_need(const struct engine *engine, uint64_t cursor, int64_t now_ms);
+/* Emits the state of each of its keys; returns the cursor after it, 0 at the end. What is due is
+ * not applied: time alone writes nothing. */
+uint64_t reemit_bucket(struct engine *engine, uint64_t cursor, int64_t now_ms);
 
 #endif

@@ -5,8 +5,8 @@
  * Invariants:
  *  - a record's timer is armed in `leases` while it is HELD, else in `ends` (one without an end:
  *    nowhere), and the record has no other deadline;
- *  - only a HELD record has waiters, but for a LAPSED one with those that claim and were not granted
- *    for lack of room (held_back); while no_grants is set none that claims;
+ *  - only a HELD record has waiters, but for a LAPSED one with those that claim and were not
+ * granted for lack of room (held_back); while no_grants is set none that claims;
  *  - a waiter is in exactly one of: a record's queue, a ready list, the caller's hands;
  *  - memory.bytes counts every allocation of the engine.
  */
@@ -35,7 +35,7 @@ struct quotas;
 struct state_counters {
   uint64_t granted, granted_again, handed_over, taken_back;
   uint64_t stored, renewed, released;
-  uint64_t lapsed, expired, forgotten, waits_timed_out;
+  uint64_t lapsed, became_unknown, expired, forgotten, waits_timed_out;
 };
 
 struct engine {
@@ -52,12 +52,12 @@ struct engine {
   struct list closing;                 /* struct binding.link */
   struct queued_owners queued_owners;
   struct horizon horizon;
-  bool no_grants;        /* the server leaves */
-  bool no_room;          /* the journal takes no grant: nobody is granted until there is room */
-  bool held_back;        /* a LAPSED record has waiters that claim, and were not granted for that */
+  bool no_grants; /* the server leaves */
+  bool no_room;   /* the journal takes no grant: nobody is granted until there is room */
+  bool held_back; /* a LAPSED record has waiters that claim, and were not granted for that */
   uint64_t next_token;
   uint64_t value_serial; /* of the last plain value that was set, in record.token */
-  uint32_t epoch;     /* of records; log.epoch of responses */
+  uint32_t epoch;        /* of records; log.epoch of responses */
   int64_t flushed_ms; /* when the epoch began: waiters alive at that time are granted, even if it is
                          noticed later */
   bool sweeping;      /* flushed entries are left; sweep_cursor as of index_scan */

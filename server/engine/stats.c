@@ -15,8 +15,10 @@ static void read_answers(const uint64_t answers[ENGINE_STATUSES], struct stats *
   stats->busy = answers[ENGINE_BUSY];
   stats->unknown = answers[ENGINE_UNKNOWN];
   stats->mismatched = answers[ENGINE_MISMATCH];
-  stats->stale =
-      answers[ENGINE_STALE_ABSENT] + answers[ENGINE_STALE_STORED] + answers[ENGINE_STALE_OVERTAKEN];
+  stats->stale_absent = answers[ENGINE_STALE_ABSENT];
+  stats->stale_stored = answers[ENGINE_STALE_STORED];
+  stats->stale_overtaken = answers[ENGINE_STALE_OVERTAKEN];
+  stats->stale = stats->stale_absent + stats->stale_stored + stats->stale_overtaken;
   stats->conflicts = answers[ENGINE_CONFLICT];
   stats->refused_memory = answers[ENGINE_OOM];
 }
@@ -35,6 +37,7 @@ void stats_read(const struct engine *engine, struct stats *stats) {
       .renewed = counters->renewed,
       .released = counters->released,
       .lapsed = counters->lapsed,
+      .became_unknown = counters->became_unknown,
       .expired = counters->expired,
       .forgotten = counters->forgotten,
       .waits_timed_out = counters->waits_timed_out,

@@ -26,10 +26,11 @@ struct stats {                     /* numbers only: stats_add adds them up as su
   uint64_t memory_bytes, memory_peak_bytes; /* allocated for keys, bodies, waiters and the table;
                                                with allocator rounding */
   /* Since the start, or stats_reset. handed_over: when a waiter is settled, so without those that
-   * were undone, which taken_back counts. lapsed: leases that expired, whatever came after. */
+   * were undone, which taken_back counts. lapsed: leases that expired, whatever came after. stale:
+   * the sum of its kinds. */
   uint64_t granted, granted_again, handed_over, taken_back, replayed, busy, unknown, mismatched;
-  uint64_t stored, stale, conflicts, renewed, released, lapsed, expired, forgotten, waits_timed_out,
-      refused_memory;
+  uint64_t stored, stale, stale_absent, stale_stored, stale_overtaken, conflicts, renewed, released,
+      lapsed, became_unknown, expired, forgotten, waits_timed_out, refused_memory;
 };
 
 /* Reads all of them, in O(1). */

@@ -130,6 +130,10 @@ bool journal_trim(struct journal *journal, uint64_t live_bytes, journal_visitor 
   return trim_now(journal, live_bytes, visit, caller);
 }
 
+bool journal_wants_all(const struct journal *journal) { return trim_wants_all(journal); }
+
+void journal_note_all(struct journal *journal) { trim_note_all(journal); }
+
 bool journal_help(struct journal *journal) { return helper_step(journal, true); }
 
 /* ---- figures ---- */
@@ -144,11 +148,12 @@ static void fill_sizes(const struct journal *journal, struct journal_figures *fi
 }
 
 static void fill_syncs(const struct journal *journal, struct journal_figures *figures) {
-  const struct figures *syncs = &journal->counters.syncs;
+  const struct histogram *syncs = &journal->counters.syncs;
   figures->syncs = syncs->count;
-  figures->sync_p50_us = figures_percentile(syncs, 50);
-  figures->sync_p99_us = figures_percentile(syncs, 99);
+  figures->sync_p50_us = histogram_percentile(syncs, 50);
+  figures->sync_p99_us = histogram_percentile(syncs, 99);
   figures->sync_max_us = syncs->max;
+  figures->sync_us = *syncs;
 }
 
 void journal_figures(const struct journal *journal, struct journal_figures *figures) {
@@ -162,6 +167,7 @@ void journal_figures(const struct journal *journal, struct journal_figures *figu
       .again_bytes = counters->again_bytes,
       .removed_segments = counters->removed_segments,
       .removed_unread = counters->removed_unread,
+      .unreadable = counters->unreadable,
       .slice_max_us = counters->slice_max_ns / 1000,
       .recovered_records = journal->recovered_records,
       .recovered_batches = journal->recovered_batches,

@@ -29,7 +29,8 @@
 
 /* ---- start: open, look at the newest head, recover, start ---- */
 
-/* Reads which segments there are and the newest batch. error: why not. */
+/* Reads which segments there are and the newest batch. error: why not. options->steps hears of this
+ * and of journal_recover, and may end them. */
 enum journal_result journal_open(const struct journal_options *options, struct journal **journal,
                                  char error[JOURNAL_ERROR_BYTES]);
 /* The log is new: there is no head, and nothing to recover. */
@@ -109,6 +110,14 @@ void journal_delay_ends(struct journal *journal, int64_t by_ms);
  */
 bool journal_trim(struct journal *journal, uint64_t live_bytes, journal_visitor *visit,
                   void *caller);
+/*
+ * The oldest segment cannot be read any more, or is gone, so it cannot be compacted, and a start
+ * would find it rotten. Nothing is lost while the process lives: the caller appends the state of
+ * all that is alive once more (`again`), as it is after this was first true, and then says so. The
+ * older segments then go as if they had been read.
+ */
+bool journal_wants_all(const struct journal *journal);
+void journal_note_all(struct journal *journal);
 /* One step of what the thread does, in its place. True: there is more to do. */
 bool journal_help(struct journal *journal);
 

@@ -89,8 +89,6 @@ void load_free_list(struct load_list *list) {
 
 /* ---- one of them ---- */
 
-#define STEP_BYTES (256u << 10)
-
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 static int make_room(struct load_file *loaded, size_t size) {
@@ -120,7 +118,7 @@ int load_reach(void *context, size_t end) {
   struct load_file *loaded = context;
   if (end <= loaded->there) return 0;
   size_t count = end - loaded->there;
-  if (count < STEP_BYTES) count = least(STEP_BYTES, loaded->size - loaded->there);
+  if (count < LOAD_STEP_BYTES) count = least(LOAD_STEP_BYTES, loaded->size - loaded->there);
   int64_t got = segment_read(loaded->files, loaded->file, loaded->bytes + loaded->there, count,
                              loaded->there);
   if (got < 0) return (int)got;

@@ -11,6 +11,9 @@
 /* A file that is there while a salvage writes into a directory. */
 #define LOAD_UNFINISHED "salvage-is-not-finished"
 
+/* What is read at a time, unless more is asked for. */
+#define LOAD_STEP_BYTES (256u << 10)
+
 struct load_list {
   uint64_t *lsns; /* first of each segment, in order */
   size_t count, capacity;

@@ -11,7 +11,37 @@
 
 #define BLOCK_BYTES (4u << 10)
 
+/* ---- pieces ---- */
+
+static bool step_on(const struct journal *journal, uint64_t done, uint64_t whole) {
+  const struct journal_steps *steps = &journal->options.steps;
+  return steps->next == NULL || steps->next(steps->context, (struct journal_step){done, whole});
+}
+
+static enum journal_result stopped(char error[JOURNAL_ERROR_BYTES], struct journal_files *files) {
+  snprintf(error, JOURNAL_ERROR_BYTES, "journal: dir %s: stopped while it was read; nothing was changed",
+           files->directory);
+  return JOURNAL_STOPPED;
+}
+
 /* ---- look ---- */
+
+/* Opens a segment, and reads all of it piece by piece. */
+static enum journal_result load_tail(struct journal *journal, uint64_t first_lsn,
+                                     struct load_file *tail, char error[JOURNAL_ERROR_BYTES]) {
+  struct journal_files *files = journal->files;
+  enum journal_result result = load_open(files, first_lsn, tail, error);
+  if (result != JOURNAL_OK) return result;
+  int failed = 0;
+  bool goes_on = true;
+  while (failed == 0 && tail->there < tail->size && goes_on) {
+    failed = load_reach(tail, tail->there + 1);
+    goes_on = step_on(journal, tail->there, 0);
+  }
+  load_close(tail);
+  if (failed != 0) return load_unread(error, files, first_lsn, failed);
+  return goes_on ? JOURNAL_OK : stopped(error, files);
+}
 
 /* To the end of the newest segment. */
 static enum journal_result scan_tail(struct journal *journal, uint64_t first_lsn,
@@ -21,10 +51,14 @@ static enum journal_result scan_tail(struct journal *journal, uint64_t first_lsn
   struct format_batch batch, later;
   struct span records;
   struct span file = {found->tail, found->tail_size};
+  size_t stepped = 0;
   scan_open(&scan, file, first_lsn, journal->key, NULL);
   while (scan_next(&scan, &batch, &records)) {
     if (batch.flags & FORMAT_HEAD) found->head = records;
     found->newest = batch;
+    if (scan.at - stepped < JOURNAL_STEP_BYTES) continue;
+    stepped = scan.at;
+    if (!step_on(journal, scan.at, 0)) return stopped(error, journal->files);
   }
   found->tail_end = scan.at;
   if (scan.at == FORMAT_SEGMENT_BYTES || scan.stop == SCAN_NEWER) {
@@ -66,7 +100,7 @@ enum journal_result recover_look(struct journal *journal, char error[JOURNAL_ERR
     result = load_refused(error, journal->files, "has files of a journal under other names");
   } else if (list.count > 0) {
     uint64_t newest = list.lsns[list.count - 1];
-    result = load_file(journal->files, newest, &tail, error);
+    result = load_tail(journal, newest, &tail, error);
     if (result == JOURNAL_OK) {
       memcpy(journal->log_id, tail.header.log_id, JOURNAL_ID_BYTES);
       journal->key = format_key(journal->log_id);
@@ -90,6 +124,7 @@ struct restoring {
   void *context;
   bool chained;
   uint64_t previous;
+  uint64_t end_lsn, stepped_lsn; /* of the log; of the last step */
 };
 
 static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -114,6 +149,13 @@ static bool restore_batch(struct restoring *restoring, const struct format_batch
   return true;
 }
 
+static bool take_step(struct restoring *restoring, uint64_t lsn) {
+  if (lsn - restoring->stepped_lsn < JOURNAL_STEP_BYTES) return true;
+  restoring->stepped_lsn = lsn;
+  uint64_t oldest = restoring->journal->found.newest.oldest_lsn;
+  return step_on(restoring->journal, lsn - oldest, restoring->end_lsn - oldest);
+}
+
 /* end_lsn: where it has to end. */
 static enum journal_result restore_segment(struct restoring *restoring, struct scan *scan,
                                            uint64_t end_lsn, char error[JOURNAL_ERROR_BYTES]) {
@@ -126,6 +168,7 @@ static enum journal_result restore_segment(struct restoring *restoring, struct s
     if (!restore_batch(restoring, &batch, records, scan_lsn(scan) == end_lsn, &segment)) {
       return load_refused(error, journal->files, "no memory to recover it");
     }
+    if (!take_step(restoring, scan_lsn(scan))) return stopped(error, journal->files);
   }
   segment.end_lsn = scan_lsn(scan);
   if (scan->stop == SCAN_UNREAD) return load_unread(error, journal->files, first_lsn, scan->error);
@@ -173,17 +216,26 @@ static enum journal_result restore_tail(struct restoring *restoring, uint64_t fi
   struct scan scan;
   struct span tail = {found->tail, found->tail_size};
   scan_open(&scan, tail, first_lsn, journal->key, previous_of(restoring));
-  uint64_t end_lsn = first_lsn + (found->tail_end - FORMAT_SEGMENT_BYTES);
-  enum journal_result result = restore_segment(restoring, &scan, end_lsn, error);
+  enum journal_result result = restore_segment(restoring, &scan, restoring->end_lsn, error);
   found->recovered = result == JOURNAL_OK;
   return result;
+}
+
+static uint64_t tail_end_lsn(const struct found *found) {
+  if (found->count == 0) return 0;
+  uint64_t first_lsn = found->lsns[found->leftover_count + found->count - 1];
+  return first_lsn + (found->tail_end - FORMAT_SEGMENT_BYTES);
 }
 
 enum journal_result recover_batches(struct journal *journal, journal_restorer *restore,
                                     void *context, char error[JOURNAL_ERROR_BYTES]) {
   struct found *found = &journal->found;
-  struct restoring restoring = {.journal = journal, .restore = restore, .context = context};
   const uint64_t *lsns = found->lsns + found->leftover_count;
+  struct restoring restoring = {.journal = journal,
+                                .restore = restore,
+                                .context = context,
+                                .end_lsn = tail_end_lsn(found),
+                                .stepped_lsn = found->newest.oldest_lsn};
   struct load_file loaded = {0};
   enum journal_result result = JOURNAL_OK;
   for (size_t i = 0; i + 1 < found->count && result == JOURNAL_OK; i++)

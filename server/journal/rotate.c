@@ -33,7 +33,7 @@ int rotate_sync(struct journal *journal, int file) {
   while (error == -EINTR);
   uint64_t took_ns = clock_monotonic_ns() - began_ns;
   state_lock(journal);
-  figures_note(&journal->counters.syncs, took_ns / 1000);
+  histogram_add(&journal->counters.syncs, took_ns / 1000, 1);
   state_unlock(journal);
   return error;
 }

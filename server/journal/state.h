@@ -23,7 +23,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "server/journal/figures.h"
 #include "server/journal/format.h"
 #include "server/journal/pending.h"
 #include "server/journal/segment.h"
@@ -66,9 +65,9 @@ struct found {
 
 struct counters {
   uint64_t batches, records, appended_bytes, again_bytes;
-  uint64_t removed_segments, removed_unread;
+  uint64_t removed_segments, removed_unread, unreadable;
   uint64_t slice_max_ns;
-  struct figures syncs;
+  struct histogram syncs; /* microseconds */
 };
 
 struct journal {
@@ -114,6 +113,7 @@ struct journal {
   bool sealed; /* nothing was appended since the last seal */
 
   struct reading reading;
+  uint64_t again_lsn; /* trim.h: segments before it are replaced by what the caller appends; 0: none */
   struct found found;
   struct counters counters;
   uint64_t recovered_records, recovered_batches, cut_bytes;

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,13 @@ static void let_go(struct journal *journal) {
   }
 }
 
+/* Locked. A new segment begins, before it would have to. */
+static void want_head(struct journal *journal) {
+  if (journal->head_wanted) return;
+  journal->head_wanted = true;
+  pthread_cond_signal(&journal->wanted);
+}
+
 /* ---- which is to be read ---- */
 
 /* The oldest that was not read, if the log is too large without those that were. */
@@ -56,56 +64,71 @@ static struct segment *to_read(struct journal *journal, uint64_t live_bytes) {
     *(segment->read ? &was_read : &used) += segment_used(segment);
     if (!segment->read && oldest == NULL && i + 1 < journal->segment_count) oldest = segment;
   }
-  if (was_read >= TRIM_HEAD_SEGMENTS * segment_bytes && !journal->head_wanted) {
-    journal->head_wanted = true;
-    pthread_cond_signal(&journal->wanted);
-  }
+  if (was_read >= TRIM_HEAD_SEGMENTS * segment_bytes) want_head(journal);
   return used > 2 * live_bytes + 2 * segment_bytes ? oldest : NULL;
 }
 
 /* ---- reading ---- */
 
+/* The buffer stays for the next segment: fresh pages cost more than reading into used ones. */
 static void close_reading(struct journal *journal) {
   struct reading *reading = &journal->reading;
   if (reading->open) journal->files->close(journal->files->context, reading->file);
-  free(reading->bytes);
-  *reading = (struct reading){0};
+  bool keeps = reading->capacity <= TRIM_KEPT_BYTES;
+  if (!keeps) free(reading->bytes);
+  *reading = (struct reading){.bytes = keeps ? reading->bytes : NULL,
+                              .capacity = keeps ? reading->capacity : 0};
 }
 
 static int open_reading(struct journal *journal, uint64_t first_lsn, uint64_t end_lsn) {
+  struct reading *reading = &journal->reading;
   char name[SEGMENT_NAME_BYTES];
   segment_name(first_lsn, name);
   int file = journal->files->open(journal->files->context, name, false);
   if (file < 0) return file;
-  journal->reading = (struct reading){.open = true,
-                                      .file = file,
-                                      .first_lsn = first_lsn,
-                                      .end_lsn = end_lsn,
-                                      .lsn = first_lsn,
-                                      .buffer_lsn = first_lsn};
+  *reading = (struct reading){.open = true,
+                              .file = file,
+                              .first_lsn = first_lsn,
+                              .end_lsn = end_lsn,
+                              .lsn = first_lsn,
+                              .buffer_lsn = first_lsn,
+                              .bytes = reading->bytes,
+                              .capacity = reading->capacity};
   return 0;
 }
 
-/* So many bytes from here on are in the buffer. */
+/* The bytes of the next batch that are there begin the buffer, which has room for so many. */
+static int begin_buffer(struct reading *reading, size_t capacity) {
+  size_t before = reading->lsn - reading->buffer_lsn;
+  reading->len = before < reading->len ? reading->len - before : 0;
+  if (reading->len > 0 && before > 0)
+    memmove(reading->bytes, reading->bytes + before, reading->len);
+  reading->buffer_lsn = reading->lsn;
+  if (reading->capacity >= capacity) return 0;
+  char *grown = realloc(reading->bytes, capacity);
+  if (grown == NULL) return -ENOMEM;
+  reading->bytes = grown;
+  reading->capacity = capacity;
+  return 0;
+}
+
+/* So many bytes from here on are in the buffer; -EINPROGRESS: a piece of them has been read. */
 static int have(struct journal *journal, uint64_t bytes) {
   struct reading *reading = &journal->reading;
   uint64_t rest = reading->end_lsn - reading->lsn;
   if (bytes > rest) return -EBADMSG;
   if (reading->lsn + bytes <= reading->buffer_lsn + reading->len) return 0;
-  uint64_t wanted = bytes > TRIM_READ_BYTES ? bytes : TRIM_READ_BYTES;
-  if (reading->capacity < wanted) {
-    char *grown = realloc(reading->bytes, wanted);
-    if (grown == NULL) return -ENOMEM;
-    reading->bytes = grown;
-    reading->capacity = wanted;
-  }
-  if (wanted > rest) wanted = rest;
-  int64_t got = segment_read(journal->files, reading->file, reading->bytes, wanted,
-                             segment_offset(reading->first_lsn, reading->lsn));
+  int error = begin_buffer(reading, bytes > TRIM_READ_BYTES ? bytes : TRIM_READ_BYTES);
+  if (error != 0) return error;
+  uint64_t piece = reading->capacity - reading->len;
+  if (piece > TRIM_READ_BYTES) piece = TRIM_READ_BYTES;
+  if (piece > rest - reading->len) piece = rest - reading->len;
+  int64_t got = segment_read(journal->files, reading->file, reading->bytes + reading->len, piece,
+                             segment_offset(reading->first_lsn, reading->lsn + reading->len));
   if (got < 0) return (int)got;
-  reading->buffer_lsn = reading->lsn;
-  reading->len = (size_t)got;
-  return (uint64_t)got < bytes ? -EBADMSG : 0;
+  reading->len += (size_t)got;
+  if (reading->len >= bytes) return 0;
+  return (uint64_t)got < piece ? -EBADMSG : -EINPROGRESS;
 }
 
 static const char *here(const struct reading *reading) {
@@ -142,7 +165,7 @@ static bool visit_next(struct reading *reading, journal_visitor *visit, void *ca
   return true;
 }
 
-/* One record, or the next batch. *finished: there is none. */
+/* One record, or the next batch or a piece of it. *finished: there is none. */
 static int read_next(struct journal *journal, journal_visitor *visit, void *caller,
                      bool *finished) {
   struct reading *reading = &journal->reading;
@@ -150,12 +173,13 @@ static int read_next(struct journal *journal, journal_visitor *visit, void *call
     return visit_next(reading, visit, caller) ? 0 : -EAGAIN;
   }
   *finished = reading->lsn >= reading->end_lsn;
-  return *finished ? 0 : next_batch(journal);
+  int error = *finished ? 0 : next_batch(journal);
+  return error == -EINPROGRESS ? 0 : error;
 }
 
-/* A batch is read as a whole, which may take as long as half a slice. */
+/* A batch is checked as a whole, which may take as long as a quarter of a slice. */
 static bool has_time(const struct reading *reading, uint64_t end_ns) {
-  uint64_t next_ns = reading->records.len > 0 ? 0 : JOURNAL_SLICE_NS / 2;
+  uint64_t next_ns = reading->records.len > 0 ? 0 : JOURNAL_SLICE_NS / 4;
   return clock_monotonic_ns() + next_ns < end_ns;
 }
 
@@ -173,34 +197,69 @@ static int read_slice(struct journal *journal, journal_visitor *visit, void *cal
   return error;
 }
 
-/* Locked. */
-static void note_read(struct journal *journal, uint64_t first_lsn) {
+static void note_read(struct journal *journal, uint64_t from_lsn, uint64_t before_lsn) {
+  state_lock(journal);
   for (size_t i = 0; i < journal->segment_count; i++) {
     struct segment *segment = &journal->segments[i];
-    if (segment->first_lsn != first_lsn) continue;
+    if (segment->first_lsn < from_lsn || segment->first_lsn >= before_lsn) continue;
     segment->read = true;
     segment->read_appended = atomic_load(&journal->progress.appended);
     segment->read_heads = journal->heads_asked;
   }
+  state_unlock(journal);
+}
+
+/* Another try may do: there is no memory, no descriptor, no room for what it says. */
+static bool is_passing(int error) {
+  return error == -ENOMEM || error == -EAGAIN || error == -EMFILE || error == -ENFILE;
+}
+
+static void give_up(struct journal *journal, uint64_t first_lsn, int error) {
+  const struct journal_hooks *hooks = &journal->options.hooks;
+  char name[SEGMENT_NAME_BYTES], text[JOURNAL_ERROR_BYTES];
+  close_reading(journal);
+  state_lock(journal);
+  journal->again_lsn = journal->active->first_lsn;
+  journal->counters.unreadable++;
+  state_unlock(journal);
+  segment_name(first_lsn, name);
+  const char *why = error == -EBADMSG ? "a batch is not valid any more" : strerror(-error);
+  snprintf(text, sizeof text, "journal: %s/%s: it cannot be read again: %s",
+           journal->files->directory, name, why);
+  if (hooks->unreadable != NULL) hooks->unreadable(hooks->context, text);
+}
+
+bool trim_wants_all(const struct journal *journal) { return journal->again_lsn != 0; }
+
+void trim_note_all(struct journal *journal) {
+  note_read(journal, 0, journal->again_lsn);
+  journal->again_lsn = 0;
+  state_lock(journal);
+  want_head(journal);
+  state_unlock(journal);
 }
 
 static bool read_on(struct journal *journal, journal_visitor *visit, void *caller) {
   uint64_t first_lsn = journal->reading.first_lsn;
   bool finished = false;
   int error = read_slice(journal, visit, caller, &finished);
-  if (error == -ENOMEM || error == -EAGAIN) return false; /* later */
   if (error != 0) {
-    char name[SEGMENT_NAME_BYTES];
-    segment_name(first_lsn, name);
-    state_fail(journal, name, "read again", error);
+    if (!is_passing(error)) give_up(journal, first_lsn, error);
     return false;
   }
   if (!finished) return true;
   close_reading(journal);
-  state_lock(journal);
-  note_read(journal, first_lsn);
-  state_unlock(journal);
+  note_read(journal, first_lsn, first_lsn + 1);
   return true;
+}
+
+/* Begins where it stands, or with the next segment. false: there is nothing to read now. */
+static bool is_reading(struct journal *journal, uint64_t first_lsn, uint64_t end_lsn) {
+  if (journal->reading.open) return true;
+  if (first_lsn == end_lsn) return false;
+  int error = open_reading(journal, first_lsn, end_lsn);
+  if (error != 0 && !is_passing(error)) give_up(journal, first_lsn, error);
+  return error == 0;
 }
 
 /* ---- */
@@ -233,9 +292,7 @@ bool trim_now(struct journal *journal, uint64_t live_bytes, journal_visitor *vis
   uint64_t first_lsn = next != NULL ? next->first_lsn : 0,
            end_lsn = next != NULL ? next->end_lsn : 0;
   state_unlock(journal);
-  if (!reading->open) {
-    if (next == NULL || open_reading(journal, first_lsn, end_lsn) != 0) return false;
-  }
+  if (trim_wants_all(journal) || !is_reading(journal, first_lsn, end_lsn)) return false;
   return read_on(journal, visit, caller);
 }
 

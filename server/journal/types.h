@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "proto/span.h"
+#include "server/base/histogram.h"
 #include "server/journal/files.h"
 
 #define JOURNAL_SEGMENT_BYTES (64u << 20)
@@ -53,6 +54,9 @@ struct journal_hooks {
    * logs the text and exits; if it returns (tests), the journal is dead: commit returns false. From
    * any thread. */
   void (*failed)(void *context, const char *text);
+  /* A segment that trimming has to read cannot be read any more (journal_wants_all); the text says
+   * which and why. Called by journal_trim; NULL: nobody listens. */
+  void (*unreadable)(void *context, const char *text);
   /*
    * The records of a segment's head: borrowed until the next call. *as_of_ms: all that ended by
    * itself up to then is counted in it. `caller` is that of commit, trim or beat; no shard is
@@ -61,12 +65,27 @@ struct journal_hooks {
   struct span (*head)(void *context, void *caller, int64_t *as_of_ms);
 };
 
+/* How far a recovery has come, in bytes of the log. whole: 0 while the newest segment is looked at,
+ * before it is known how much there is. */
+struct journal_step {
+  uint64_t done, whole;
+};
+/* Called by journal_open and journal_recover after every JOURNAL_STEP_BYTES, a few milliseconds, so
+ * that a long start can see to other things; a larger batch is one piece. false: it is to end, with
+ * JOURNAL_STOPPED. */
+struct journal_steps {
+  bool (*next)(void *context, struct journal_step step); /* NULL: none */
+  void *context;
+};
+#define JOURNAL_STEP_BYTES (256u << 10)
+
 struct journal_options {
   struct journal_files *files; /* borrowed */
   enum journal_sync sync;
   uint64_t segment_bytes;      /* JOURNAL_SEGMENT_BYTES; smaller in tests */
   const unsigned char *log_id; /* 16 random bytes, for a new log */
   struct journal_hooks hooks;
+  struct journal_steps steps;
   bool helper; /* false: no thread; tests call journal_help themselves */
 };
 
@@ -74,6 +93,7 @@ enum journal_result {
   JOURNAL_OK,
   JOURNAL_REFUSED, /* no memory, no permission, no room, an I/O error: nothing was changed */
   JOURNAL_CORRUPT, /* rotten, a segment is missing, or of a newer version: nothing was changed */
+  JOURNAL_STOPPED, /* by journal_steps: nothing was changed */
 };
 
 struct journal_batch {
@@ -112,7 +132,9 @@ struct journal_figures {
   uint64_t segments, disk_bytes, live_segment_bytes; /* disk_bytes: with room ahead */
   uint64_t batches, records, appended_bytes, again_bytes;
   uint64_t syncs, sync_p50_us, sync_p99_us, sync_max_us;
+  struct histogram sync_us;
   uint64_t removed_segments, removed_unread; /* unread: without a slice read */
+  uint64_t unreadable;                               /* times that a segment could not be read */
   uint64_t slice_max_us;
   uint64_t recovered_records, recovered_batches, cut_bytes;
   uint64_t room_bytes; /* ahead, ready to be written */

@@ -66,6 +66,14 @@ static void log_begin(const struct drain *drain, const char *why, double timeout
       why, held(drain), timeout_s);
 }
 
+/* It has to wait a little longer than drain-timeout. */
+static void tell_supervisor(const struct drain *drain, int64_t timeout_ms) {
+  if (drain->notify == NULL) return;
+  notify_send(drain->notify,
+              "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld\nSTATUS=draining: %llu claims are held",
+              (long long)(timeout_ms + DRAIN_EXTEND_MS) * 1000, held(drain));
+}
+
 static void finish_claims(struct drain *drain, const char *why) {
   struct worker *worker = first_worker(drain);
   conn_group_see_time(&drain->loops->loops[0]->group);
@@ -75,6 +83,7 @@ static void finish_claims(struct drain *drain, const char *why) {
   served_clock_resume(&drain->instance->clock);
   shards_stop_grants(worker);
   log_begin(drain, why, timeout_s);
+  tell_supervisor(drain, worker->options->drain_timeout_ms);
   move_to(drain, DRAIN_FINISHES);
 }
 

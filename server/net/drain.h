@@ -19,9 +19,12 @@
 #define IDEM_SERVER_NET_DRAIN_H
 
 #include "server/net/listener.h"
+#include "server/ops/notify.h"
 
 /* Time for the last replies, when owners used all of drain-timeout. */
 #define DRAIN_LAST_MS 500
+/* What a supervisor is asked to wait longer than drain-timeout: for the last replies and commits. */
+#define DRAIN_EXTEND_MS 10000
 
 enum drain_stage { DRAIN_SERVES, DRAIN_FINISHES, DRAIN_LEAVES, DRAIN_GONE };
 
@@ -38,6 +41,7 @@ struct drain {
   struct instance *instance;
   struct loop_set *loops;
   struct listener *listener;
+  const struct notify *notify; /* the caller may set it */
   int64_t deadline_ms; /* drain-timeout after the beginning; the first loop's */
   _Atomic int stage;   /* enum drain_stage: what every loop is to follow */
   struct drain_loop of_loop[KEYSPACE_MAX_LOOPS];

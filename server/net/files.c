@@ -12,7 +12,8 @@
 /* *limit: the most descriptors that connections and all others may take. */
 static int64_t connections_that_fit(const struct files *files, int64_t wanted, rlim_t *limit) {
   struct rlimit system;
-  rlim_t others = OTHER_DESCRIPTORS + LOOP_DESCRIPTORS * ((rlim_t)files->loops - 1);
+  rlim_t others =
+      OTHER_DESCRIPTORS + files->others + LOOP_DESCRIPTORS * ((rlim_t)files->loops - 1);
   rlim_t needed = (rlim_t)wanted + others;
   *limit = needed;
   if (getrlimit(RLIMIT_NOFILE, &system) != 0) return wanted;

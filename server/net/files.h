@@ -12,11 +12,12 @@
 
 struct files {
   unsigned loops;
+  unsigned others; /* descriptors of rooms beside: not connections, not the loops' */
   int count;    /* limit of descriptors: connections and others */
   int64_t fits; /* connections that certainly fit */
 };
 
-/* Returns how many of the wanted connections fit, at least one. */
+/* Returns how many of the wanted connections fit, at least one. `others` is set before. */
 int64_t files_init(struct files *files, int64_t wanted, unsigned loops);
 /* Whether so many fit too. False with the reason in error. */
 bool files_allow(struct files *files, int64_t wanted, char error[REFUSAL_BYTES]);

@@ -124,7 +124,7 @@ static void on_read(struct stream *stream, const char *data, ssize_t count) {
   if (conn->phase != CONN_OPEN) return; /* lingering */
   struct span bytes = {data, (size_t)count};
   worker->counters.bytes_in += bytes.len;
-  conn->session.active_ms = worker->monotonic_ms;
+  if (!conn->session.waiting) conn->session.active_ms = worker->monotonic_ms; /* else: its start */
   if (conn->input != NULL) {
     add_to_input(conn, bytes);
   } else {

@@ -20,6 +20,11 @@
 #include "server/net/admit.h"
 #include "server/net/drain.h"
 #include "server/net/files.h"
+#include "server/net/http.h"
+#include "server/net/recovery.h"
+#include "server/net/reload.h"
+#include "server/net/signals.h"
+#include "server/net/watchdog.h"
 #include "server/rules/rules.h"
 
 struct server {
@@ -29,10 +34,13 @@ struct server {
   struct listener listener;
   struct drain drain;
   struct files files;
+  struct http *http; /* NULL: http-port is off */
   struct restoring restoring;
+  struct notify notify;
   struct trimming *trimming;
-  struct users *users;              /* until the instance has them */
-  uv_signal_t terminate, interrupt; /* these three are the first loop's */
+  struct users *users; /* until the instance has them */
+  struct watchdog watchdog;
+  struct signals signals; /* these two are the first loop's */
   uv_async_t stop;
   int64_t retention_ms, unknown_retention_ms; /* of the options, as the journal's ends have them */
   _Atomic bool ending;                        /* all loops have ended */
@@ -62,10 +70,18 @@ static void see_time(struct worker *worker) { conn_group_see_time(&loop_of(worke
 
 /* ---- the end ---- */
 
-static void on_signal(uv_signal_t *signal, int number) {
-  struct server *server = signal->data;
+static void end_by_signal(void *context, const char *name) {
+  struct server *server = context;
   gate_enter(&server->loops.loops[0]->gate);
-  drain_begin(&server->drain, number == SIGTERM ? "SIGTERM" : "SIGINT");
+  drain_begin(&server->drain, name);
+}
+
+static void reload_by_signal(void *context) {
+  struct server *server = context;
+  struct loop *loop = server->loops.loops[0];
+  gate_enter(&loop->gate);
+  const struct reload reload = {.worker = &loop->group.worker, .notify = &server->notify};
+  reload_all(&reload);
 }
 
 static void on_stop(uv_async_t *stop) {
@@ -186,6 +202,7 @@ static const char *on_reconfigured(struct instance *instance, char error[REFUSAL
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
     engine_reconfigure(shard_engine(keyspace_shard(instance->keyspace, i)), &engine);
   instance->log->level = (enum log_level)instance->options->loglevel;
+  instance->log->format = (enum log_format)instance->options->log_format;
   set_up_connections(server_of(instance));
   delay_ends(server_of(instance));
   return NULL;
@@ -196,17 +213,24 @@ static const char *on_reconfigured(struct instance *instance, char error[REFUSAL
 static void end_turn(struct loop *loop) {
   struct server *server = loop->context;
   drain_end_turn(&server->drain, loop);
+  if (loop->group.worker.number == 0) http_turn(server->http);
 }
 
 static bool left_work(struct loop *loop) {
   struct server *server = loop->context;
-  return drain_left_work(&server->drain, loop);
+  return drain_left_work(&server->drain, loop) ||
+         (loop->group.worker.number == 0 && http_left_work(server->http));
 }
 
 static void on_cron(struct loop *loop) {
   struct server *server = loop->context;
+  const struct worker *worker = &loop->group.worker;
   drain_cron(&server->drain, loop);
-  if (loop->group.worker.number == 0) accept_resume(&server->listener.acceptor);
+  watchdog_note(&server->watchdog, worker->number, worker->monotonic_ms);
+  if (worker->number != 0) return;
+  accept_resume(&server->listener.acceptor);
+  http_cron(server->http);
+  watchdog_feed(&server->watchdog, worker->monotonic_ms);
 }
 
 static const struct loop_duties DUTIES = {
@@ -215,13 +239,11 @@ static const struct loop_duties DUTIES = {
 /* What only the first loop has: signals, and the call to stop. */
 static int open_handles(struct server *server) {
   uv_loop_t *uv = &server->loops.loops[0]->uv;
-  server->stop.data = server->terminate.data = server->interrupt.data = server;
+  const struct signals_calls calls = {
+      .end = end_by_signal, .reload = reload_by_signal, .context = server};
+  server->stop.data = server;
   int error = uv_async_init(uv, &server->stop, on_stop);
-  if (error == 0) error = uv_signal_init(uv, &server->terminate);
-  if (error == 0) error = uv_signal_init(uv, &server->interrupt);
-  if (error == 0) error = uv_signal_start(&server->terminate, on_signal, SIGTERM);
-  if (error == 0) error = uv_signal_start(&server->interrupt, on_signal, SIGINT);
-  return error;
+  return error != 0 ? error : signals_open(&server->signals, uv, &calls);
 }
 
 static int make_loops(struct server *server) {
@@ -237,6 +259,7 @@ static int make_loops(struct server *server) {
     if (error != 0) return error;
   }
   drain_init(&server->drain, &server->instance, &server->loops, &server->listener);
+  server->drain.notify = &server->notify;
   return open_handles(server);
 }
 
@@ -255,15 +278,20 @@ static void fit_maxclients(struct server *server, struct options *options) {
 /* ---- the journal ---- */
 
 static int open_journal(struct server *server, const struct options *options,
-                        char error[REFUSAL_BYTES]) {
+                        struct recovery *recovery, char error[REFUSAL_BYTES]) {
   server->trimming = trimming_create(server->log);
   if (server->trimming == NULL) {
     snprintf(error, REFUSAL_BYTES, "cannot open the journal: out of memory");
     return RESTORING_REFUSED;
   }
-  const struct journal_hooks hooks = {
-      .context = server->trimming, .failed = trimming_failed, .head = trimming_head};
-  int status = restoring_open(&server->restoring, options, &hooks, error);
+  const struct restoring_calls calls = {
+      .hooks = {.context = server->trimming,
+                .failed = trimming_failed,
+                .unreadable = trimming_unreadable,
+                .head = trimming_head},
+      .steps = {.context = recovery, .next = recovery_step},
+  };
+  int status = restoring_open(&server->restoring, options, &calls, error);
   if (status == 0 && server->restoring.journal == NULL)
     log_line(server->log, LOG_LEVEL_NOTICE,
              "memory only: a restart forgets everything (dir keeps a journal)");
@@ -318,7 +346,8 @@ static int restore_keyspace_of(struct server *server, struct options *options,
     status = RESTORING_REFUSED;
   }
   if (status != 0) {
-    keyspace_destroy(keyspace);
+    /* To free millions of keys takes as long as to read them: the process ends now. */
+    if (status != RESTORING_STOPPED) keyspace_destroy(keyspace);
     server->instance = (struct instance){0};
     return status;
   }
@@ -335,11 +364,20 @@ static int restore_keyspace_of(struct server *server, struct options *options,
   return 0;
 }
 
-/* Returns 0 or the exit status. */
-static int set_up(struct server *server, struct options *options, char error[REFUSAL_BYTES]) {
+/* While the journal is read. */
+static void serve_http(void *http, struct journal_step step) {
+  http_work(http, step.whole > 0 ? (unsigned)(step.done * 100 / step.whole) : 0);
+}
+
+/* Returns 0, RESTORING_STOPPED or the exit status. */
+static int set_up(struct server *server, struct options *options, struct recovery *recovery,
+                  char error[REFUSAL_BYTES]) {
   server->users = accounts_read(options, server->log, error);
   if (server->users == NULL) return 1;
-  int status = open_journal(server, options, error);
+  if (!http_open(&server->http, options, server->log, error)) return 1;
+  server->files.others = server->http != NULL ? HTTP_DESCRIPTORS : 0;
+  recovery->guest = (struct recovery_guest){.turn = serve_http, .context = server->http};
+  int status = open_journal(server, options, recovery, error);
   if (status == 0) status = restore_keyspace_of(server, options, error);
   if (status != 0) return status;
   server->instance.describe = conn_describe;
@@ -358,9 +396,14 @@ static int set_up(struct server *server, struct options *options, char error[REF
     snprintf(error, REFUSAL_BYTES, "cannot set up the event loop: %s", uv_strerror(result));
     return 1;
   }
+  recovery_tell(recovery);
   status = start_journal(server, error);
   if (status != 0) return status;
-  return listener_open(&server->listener, error) ? 0 : 1;
+  if (!listener_open(&server->listener, error)) return 1;
+  result = http_attach(server->http, server->loops.loops[0]);
+  if (result == 0) return 0;
+  snprintf(error, REFUSAL_BYTES, "cannot open http-port: %s", uv_strerror(result));
+  return 1;
 }
 
 struct server *server_create(struct options *options, struct log *log, int *status,
@@ -373,15 +416,25 @@ struct server *server_create(struct options *options, struct log *log, int *stat
     return NULL;
   }
   server->log = log;
+  notify_open(&server->notify);
   listener_init(&server->listener, &server->instance, &server->loops);
-  *status = set_up(server, options, error);
-  if (*status == 0) return server;
-  server_destroy(server);
-  return NULL;
+  struct recovery recovery;
+  recovery_begin(&recovery, log, &server->notify);
+  *status = set_up(server, options, &recovery, error);
+  if (*status != 0) {
+    if (*status == RESTORING_STOPPED) *status = 0;
+    server_destroy(server);
+    server = NULL;
+  }
+  recovery_end(&recovery);
+  return server;
 }
 
-static void *run_in_thread(void *loop) {
+static void *run_in_thread(void *context) {
+  struct loop *loop = context;
+  struct server *server = loop->context;
   loop_run(loop);
+  watchdog_note(&server->watchdog, loop->group.worker.number, INT64_MAX);
   return NULL;
 }
 
@@ -397,6 +450,8 @@ static void ignore_late_signals(void) {
 
 void server_run(struct server *server) {
   struct loop_set *loops = &server->loops;
+  watchdog_init(&server->watchdog, &server->notify, loops->count,
+                (int64_t)(clock_monotonic_ns() / 1000000));
   unsigned started = 1;
   int error = 0;
   while (error == 0 && started < loops->count) {
@@ -410,11 +465,14 @@ void server_run(struct server *server) {
     server_stop(server);
   } else {
     listener_announce(&server->listener);
+    notify_send(&server->notify, "READY=1\nSTATUS=serving");
   }
   loop_run(loops->loops[0]);
   ignore_late_signals();
   for (unsigned i = 1; i < started; i++) pthread_join(loops->loops[i]->thread, NULL);
   drain_log_end(&server->drain);
+  /* The journal's last sync follows. */
+  notify_send(&server->notify, "EXTEND_TIMEOUT_USEC=%u\nSTATUS=ending", RECOVERY_EXTEND_US);
 }
 
 void server_destroy(struct server *server) {
@@ -422,6 +480,7 @@ void server_destroy(struct server *server) {
   struct loop_set *loops = &server->loops;
   atomic_store(&server->ending, true);
   listener_close(&server->listener);
+  http_close(server->http);
   for (unsigned i = 0; i < loops->count; i++) loop_close_connections(loops->loops[i]);
   restoring_close(&server->restoring);
   loop_set_deinit(loops);
@@ -430,6 +489,7 @@ void server_destroy(struct server *server) {
   keyspace_destroy(keyspace);
   trimming_destroy(server->trimming);
   users_destroy(server->users);
+  notify_close(&server->notify);
   free(server);
 }
 

@@ -1,5 +1,5 @@
 /*
- * log.c - formats a line in a buffer on the stack and hands it to the kernel with one write(2).
+ * log.c - formats a line on the stack (log_format.h) and hands it to the kernel with one write(2).
  *
  * Knows no options, no engine and no loop. Keeps: one event is one line, however hostile its text,
  * and a reader of the log that has stalled never stalls the server.
@@ -11,60 +11,34 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
-#define LOG_ESCAPE_BYTES 4 /* \xHH */
-#define LOG_CUT_MARK "..."
+static int open_file(const char *path) {
+  int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+  return fd >= 0 ? fd : -errno;
+}
 
 int log_open(struct log *log, const char *path, enum log_level level) {
   *log = (struct log){.fd = STDOUT_FILENO, .level = level};
   if (path == NULL || path[0] == '\0') return 0;
-  int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
-  if (fd < 0) return -errno;
+  int fd = open_file(path);
+  if (fd < 0) return fd;
   log->fd = fd;
+  log->path = path;
   return 0;
 }
 
-/* "PID 21 Nov 2026 10:00:00.123 * "; returns its length. */
-static size_t print_head(char *line, size_t size, enum log_level level) {
-  static const char marks[] = {[LOG_LEVEL_DEBUG] = '.',
-                               [LOG_LEVEL_VERBOSE] = '-',
-                               [LOG_LEVEL_NOTICE] = '*',
-                               [LOG_LEVEL_WARNING] = '#'};
-  struct timespec now;
-  struct tm local;
-  char day[64] = "?";
-  clock_gettime(CLOCK_REALTIME, &now);
-  if (localtime_r(&now.tv_sec, &local) != NULL)
-    strftime(day, sizeof(day), "%d %b %Y %H:%M:%S", &local);
-  int len = snprintf(line, size, "%ld %s.%03ld %c ", (long)getpid(), day, now.tv_nsec / 1000000,
-                     marks[level]);
-  return len > 0 && (size_t)len < size ? (size_t)len : 0;
-}
-
-/* Appends text with its control bytes escaped, as far as it fits before the newline; returns
- * the new length. */
-static size_t append_escaped(char *line, size_t len, size_t size, const char *text) {
-  for (const char *p = text; *p != '\0'; p++) {
-    if (len + LOG_ESCAPE_BYTES + sizeof(LOG_CUT_MARK) > size) {
-      memcpy(line + len, LOG_CUT_MARK, sizeof(LOG_CUT_MARK) - 1);
-      return len + sizeof(LOG_CUT_MARK) - 1;
-    }
-    unsigned char byte = (unsigned char)*p;
-    /* Bytes over 0x7f pass: names and paths in UTF-8 stay readable. */
-    if (byte >= ' ' && byte != 0x7f) {
-      line[len++] = *p;
-    } else {
-      static const char digits[] = "0123456789abcdef";
-      const char escape[LOG_ESCAPE_BYTES] = {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
-      memcpy(line + len, escape, sizeof(escape));
-      len += sizeof(escape);
-    }
-  }
-  return len;
+/* The descriptor keeps its number, so that other threads may write meanwhile, to one file or the
+ * other. */
+int log_reopen(struct log *log) {
+  if (log->path == NULL) return 0;
+  int fd = open_file(log->path);
+  if (fd < 0) return fd;
+  int error = dup3(fd, log->fd, O_CLOEXEC) < 0 ? -errno : 0;
+  close(fd);
+  return error;
 }
 
 /*
@@ -83,14 +57,13 @@ void log_line(struct log *log, enum log_level level, const char *format, ...) {
   if (level < log->level || log->fd < 0) return;
   int saved_errno = errno;
   char line[LOG_LINE_MAX], text[LOG_LINE_MAX];
+  struct log_event event = {.pid = (long)getpid(), .level = level, .text = text};
   va_list arguments;
   va_start(arguments, format);
   if (vsnprintf(text, sizeof(text), format, arguments) < 0) text[0] = '\0';
   va_end(arguments);
-  size_t len = print_head(line, sizeof(line), level);
-  len = append_escaped(line, len, sizeof(line), text);
-  line[len++] = '\n';
-  write_line(log->fd, line, len);
+  clock_gettime(CLOCK_REALTIME, &event.time);
+  write_line(log->fd, line, log_format_line(log->format, &event, line));
   errno = saved_errno;
 }
 
@@ -107,6 +80,8 @@ static const struct {
     [LOG_REQUEST_LATE] = {"client closed: its command did not arrive in time", LOG_QUIET_MS},
     [LOG_AUTH_FAILED] = {"wrong password", LOG_SHORTLY_QUIET_MS},
     [LOG_REFUSED] = {"connection refused", LOG_SHORTLY_QUIET_MS},
+    [LOG_FLUSHED] = {"FLUSHALL", LOG_SHORTLY_QUIET_MS},
+    [LOG_CLEARED] = {"CLEAR of a key", LOG_SHORTLY_QUIET_MS},
 };
 _Static_assert(sizeof kinds / sizeof kinds[0] == LOG_KINDS, "a row for each kind");
 

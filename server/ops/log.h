@@ -1,12 +1,10 @@
 /*
- * log.h - log lines: one line per event, `PID 21 Nov 2026 10:00:00.123 * text`, as Redis' users
- * know them.
+ * log.h - log lines: one line per event, as text or JSON (log_format.h).
  *
- * A log is a struct that its caller owns; nothing here is process-wide. Control bytes in the text
- * are escaped, a line is cut at LOG_LINE_MAX, and events that clients cause cannot fill the disk.
- * Writing a line is one write(2); a line that cannot be written at once (a full pipe, a full disk)
- * is dropped: logging never stops the server. All functions but log_open and log_close may be
- * called from any thread.
+ * A log is a struct that its caller owns; nothing here is process-wide. Hostile text is escaped, a
+ * line is cut at LOG_LINE_MAX, and events that clients cause cannot fill the disk. Writing a line is
+ * one write(2); a line that cannot be written at once (a full pipe, a full disk) is dropped: logging
+ * never stops the server. All functions but log_open and log_close may be called from any thread.
  */
 #ifndef IDEM_SERVER_OPS_LOG_H
 #define IDEM_SERVER_OPS_LOG_H
@@ -15,9 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LOG_LINE_MAX 1024
-
-enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_VERBOSE, LOG_LEVEL_NOTICE, LOG_LEVEL_WARNING };
+#include "server/ops/log_format.h"
 
 /* Events that any client can cause, as often as it likes. After a line of a kind, further events
  * are counted for a minute; or for a second, where an operator wants to see them as they come
@@ -31,6 +27,8 @@ enum log_kind {
   LOG_REQUEST_LATE,
   LOG_AUTH_FAILED,
   LOG_REFUSED,
+  LOG_FLUSHED,
+  LOG_CLEARED,
   LOG_KINDS
 };
 
@@ -41,12 +39,17 @@ struct log_quiet {
 
 struct log {
   int fd;
-  enum log_level level; /* lines below it are dropped */
+  const char *path;       /* NULL: standard output */
+  enum log_level level;   /* lines below it are dropped */
+  enum log_format format; /* the caller may set it after log_open */
   struct log_quiet quiet[LOG_KINDS];
 };
 
-/* path "" or NULL: standard output. Returns 0 or a negative errno. */
+/* path "" or NULL: standard output; else it is borrowed. Returns 0 or a negative errno. */
 int log_open(struct log *log, const char *path, enum log_level level);
+/* Opens the file by its path again, which has been renamed since. Returns 0 or a negative errno, and
+ * then writes to the former on. Standard output stays. */
+int log_reopen(struct log *log);
 void log_close(struct log *log);
 /* Notes an event. True: the caller may write a line about it; false: a line of its kind was written
  * lately, and the event is counted. */

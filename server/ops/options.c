@@ -40,6 +40,7 @@
 
 #define NETWORK "Network"
 #define ACCESS "Access"
+#define HTTP "Metrics and status page"
 #define CLIENTS "Clients"
 #define CONTRACT "Claims and responses"
 #define SIZES "Size limits"
@@ -71,7 +72,12 @@ static const struct options_row rows[] = {
     {"requirepass-file", OPTIONS_ROW_PATH, AT(requirepass_file), 0, MAX_TEXT, "", OPTIONS_ROW_LIVE,
      ACCESS,
      "File whose first line is the password of the default user; a second line is another one, for "
-     "the time of a change. No other user may be able to read it."},
+     "the time of a change. Read again on SIGHUP; no other user may be able to read it."},
+    {"requirepass-file-mode", OPTIONS_ROW_READERS, AT(requirepass_file_mode),
+     OPTIONS_FILE_MODE_PRIVATE, OPTIONS_FILE_MODE_ANY, "private", 0, ACCESS,
+     "any: other users may read requirepass-file, but not write it. Below $CREDENTIALS_DIRECTORY "
+     "and "
+     "/run/secrets they may in any case."},
     {"aclfile", OPTIONS_ROW_PATH, AT(aclfile), 0, MAX_TEXT, "", 0, ACCESS,
      "File with the users, instead of `user` lines in the configuration file. ACL LOAD reads it "
      "again, ACL SAVE writes it; no other user may be able to read it."},
@@ -79,6 +85,17 @@ static const struct options_row rows[] = {
      ACCESS, "Refusals kept in ACL LOG."},
     {"insecure", OPTIONS_ROW_YES_NO, AT(insecure), 0, 1, "no", 0, ACCESS,
      "Listen without a password on addresses that other machines can reach."},
+
+    {"http-port", OPTIONS_ROW_INTEGER, AT(http_port), 0, 65535, "0", 0, HTTP,
+     "TCP port for /metrics, /healthz, /readyz, the status page and claims.json; 0 means none."},
+    {"http-bind", OPTIONS_ROW_BIND, AT(http_bind), 1, MAX_TEXT, "127.0.0.1 -::1", 0, HTTP,
+     "Addresses of the HTTP port, as in bind. It has no password: whoever reaches it may read it."},
+    {"http-hosts", OPTIONS_ROW_TEXT, AT(http_hosts), 0, MAX_TEXT, "", OPTIONS_ROW_LIVE, HTTP,
+     "Names by which the HTTP port may be called, with blanks between them, besides localhost and "
+     "numeric addresses."},
+    {"http-keys", OPTIONS_ROW_YES_NO, AT(http_keys), 0, 1, "no", OPTIONS_ROW_LIVE, HTTP,
+     "Show other machines whole keys and stages. Without it they see the last 8 characters of a "
+     "key."},
 
     {"threads", OPTIONS_ROW_INTEGER, AT(threads), 1, MAX_THREADS, "1", 0, CLIENTS,
      "Event loops, each in its own thread; more loops than cores does not help."},
@@ -164,15 +181,23 @@ static const struct options_row rows[] = {
      RUNNING, "How long owners may take to finish after SIGTERM; then the server leaves."},
     {"loglevel", OPTIONS_ROW_LEVEL, AT(loglevel), LOG_LEVEL_DEBUG, LOG_LEVEL_WARNING, "notice",
      OPTIONS_ROW_LIVE, RUNNING, "Log lines of this level and above."},
+    {"log-format", OPTIONS_ROW_FORMAT, AT(log_format), LOG_FORMAT_TEXT, LOG_FORMAT_JSON, "text",
+     OPTIONS_ROW_LIVE, RUNNING, "Form of log lines: as Redis', or a JSON object each."},
     {"slowlog-log-slower-than", OPTIONS_ROW_INTEGER, AT(slowlog_slower_us), -1, INT64_MAX / 1000,
      "10000", OPTIONS_ROW_LIVE, RUNNING,
      "Keep a command that takes at least so many microseconds in SLOWLOG; 0 keeps all, -1 none."},
     {"slowlog-max-len", OPTIONS_ROW_INTEGER, AT(slowlog_max_len), 0, 100000, "128",
      OPTIONS_ROW_LIVE, RUNNING, "Commands kept in SLOWLOG."},
+    {"latency-tracking", OPTIONS_ROW_YES_NO, AT(latency_tracking), 0, 1, "yes", OPTIONS_ROW_LIVE,
+     RUNNING,
+     "Count how long commands take, for INFO latencystats, LATENCY HISTOGRAM and /metrics."},
+    {"latency-tracking-info-percentiles", OPTIONS_ROW_PERCENTILES, AT(latency_percentiles), 0,
+     MAX_TEXT, "50 99 99.9", OPTIONS_ROW_LIVE, RUNNING,
+     "Percentiles that INFO latencystats shows."},
     {"enable-debug-command", OPTIONS_ROW_YES_NO, AT(enable_debug_command), 0, 1, "no", 0, RUNNING,
      "Allow DEBUG SLEEP, which stops the whole server for a while."},
     {"logfile", OPTIONS_ROW_PATH, AT(logfile), 0, MAX_TEXT, "", 0, RUNNING,
-     "File to append log lines to; \"\" means standard output."},
+     "File to append log lines to, opened again on SIGHUP; \"\" means standard output."},
 };
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
 _Static_assert(ROW_COUNT <= OPTIONS_ROWS_MAX, "raise OPTIONS_ROWS_MAX");

@@ -8,9 +8,9 @@
  * (options_value.h), options_follow_maxima fits defaults to lower maxima, and options_check looks
  * at the whole. From then on code that obeys a live option reads its field when it needs it, in
  * worker.options, so that a change needs nothing else. Some have copies where this struct cannot be
- * seen: main.c gives the log its level, net/server.c gives the engines their engine_options, and
- * net/admit.c gives the kernel two time-outs of each connection. CONFIG SET (commands/config.c)
- * goes through options_live_set, which checks the whole again, and then through
+ * seen: main.c gives the log its level and its form, net/server.c gives the engines their
+ * engine_options, and net/admit.c gives the kernel two time-outs of each connection. CONFIG SET
+ * (commands/config.c) goes through options_live_set, which checks the whole again, and then through
  * instance.reconfigured, which makes those copies again, or refuses; then CONFIG SET puts the
  * former values back. An option that is not live may be copied anywhere. Flags, lines of the file,
  * --help, CONFIG GET, CONFIG REWRITE, the table in server/README.md and the manual follow from the
@@ -56,9 +56,15 @@ struct options {
   /* The default user's passwords: SHA-256 in hexadecimal, with blanks between them. Secret: never
    * on the command line, never shown. */
   char *requirepass;
-  char *requirepass_file; /* path of a file that holds up to two passwords */
-  char *aclfile;          /* path, "" none */
-  int64_t acllog_max_len; /* entries */
+  char *requirepass_file;        /* path of a file that holds up to two passwords */
+  int64_t requirepass_file_mode; /* enum options_file_mode */
+  char *aclfile;                 /* path, "" none */
+  int64_t acllog_max_len;        /* entries */
+  /* HTTP port */
+  int64_t http_port; /* 0: none */
+  char *http_bind;   /* addresses (options_bind.h) */
+  char *http_hosts;  /* names in Host, with blanks between them */
+  bool http_keys;    /* shows whole keys to other machines */
   /* limits of a connection */
   /* Bytes of replies that may wait for one client; above it no more of its commands are read, and
    * a subscriber is closed. */
@@ -84,8 +90,11 @@ struct options {
   /* running */
   int64_t drain_timeout_ms;
   int64_t loglevel;          /* enum log_level */
+  int64_t log_format;        /* enum log_format */
   int64_t slowlog_slower_us; /* microseconds from which on SLOWLOG keeps a command; -1 off */
   int64_t slowlog_max_len;   /* entries */
+  bool latency_tracking;
+  char *latency_percentiles; /* of INFO latencystats (options_percentiles.h) */
   bool enable_debug_command;
   char *logfile;     /* "" is standard output */
   char *config_file; /* absolute path of the loaded file, "" none; it has no row, nor have these */

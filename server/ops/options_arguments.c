@@ -72,12 +72,12 @@ static bool take_value(struct arguments *arguments, const struct options_row *ro
     return refusal_write(arguments->error, "--%s needs a value (%s)", row->name,
                          options_value_hint(row));
   }
-  if (row->kind != OPTIONS_ROW_BIND) {
+  if (!options_row_is_list(row->kind)) {
     *value = span_of(arguments->argv[arguments->at++]);
     return true;
   }
   return join_values(arguments, value) ||
-         refusal_write(arguments->error, "--%s has more than %d bytes of addresses", row->name,
+         refusal_write(arguments->error, "--%s has a value of more than %d bytes", row->name,
                        OPTIONS_VALUE_BYTES - 1);
 }
 

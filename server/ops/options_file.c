@@ -12,6 +12,7 @@
 #include "server/ops/options_nearest.h"
 #include "server/ops/options_users.h"
 #include "server/ops/options_words.h"
+#include "server/ops/secret_file.h"
 
 /* A name, all its values, and one to see that there are too many. */
 #define MAX_WORDS (OPTIONS_BIND_MAX + 2)
@@ -57,20 +58,17 @@ bool options_file_read(const char *path, struct options_file *file, char error[R
   return options_file_read_at_most(path, OPTIONS_FILE_MAX, file, error);
 }
 
+static bool check_secret(const struct options_file *file, bool anybody_reads,
+                         char error[REFUSAL_BYTES]) {
+  const struct secret_file secret = {.path = file->path,
+                                     .stat = &file->stat,
+                                     .what = "a password",
+                                     .anybody_reads = anybody_reads};
+  return secret_file_check(&secret, error);
+}
+
 bool options_file_check_private(const struct options_file *file, char error[REFUSAL_BYTES]) {
-  char shown[REFUSAL_SHOWN_BYTES];
-  show_path(file->path, shown);
-  if ((file->stat.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return refusal_write(
-        error, "a password needs a file that no other user can read or write: chmod 600 %s", shown);
-  }
-  if (file->stat.st_uid != geteuid() && file->stat.st_uid != 0) {
-    return refusal_write(
-        error,
-        "a password needs a file that belongs to the user of the server or to root: %s does not",
-        shown);
-  }
-  return true;
+  return check_secret(file, false, error);
 }
 
 /* --- words to a value --- */
@@ -84,12 +82,12 @@ static bool refuse_unknown(struct span name, char reason[REFUSAL_BYTES]) {
   return refusal_write(reason, "unknown option '%s' (idem-server --help lists them)", shown);
 }
 
-/* Only bind has several values: they are joined with blanks. */
+/* Several values of a list are joined with blanks. */
 static bool parse_values(const struct options_row *row, const struct options_words *words,
                          struct options_value *value, char reason[REFUSAL_BYTES]) {
   if (words->argc == 1)
     return refusal_write(reason, "%s needs a value (%s)", row->name, options_value_hint(row));
-  if (row->kind != OPTIONS_ROW_BIND) {
+  if (!options_row_is_list(row->kind)) {
     if (words->argc == 2) return options_value_parse(row, words->argv[1], value, reason);
     bool comment = words->argv[2].len > 0 && words->argv[2].data[0] == '#';
     return refusal_write(reason, "%s takes one value%s", row->name,
@@ -258,7 +256,8 @@ char *options_file_read_passwords(const struct options *options, char error[REFU
   if (!options_file_read(options->requirepass_file, &file, error)) return NULL;
   char *digests = calloc(OPTIONS_PASSWORDS, DIGEST_HEX + 1);
   bool done = digests != NULL || refusal_write(error, "no memory for the passwords");
-  done = done && options_file_check_private(&file, error) && take_passwords(&file, digests, error);
+  bool anybody_reads = options->requirepass_file_mode == OPTIONS_FILE_MODE_ANY;
+  done = done && check_secret(&file, anybody_reads, error) && take_passwords(&file, digests, error);
   options_file_deinit(&file);
   if (done) return digests;
   free(digests);

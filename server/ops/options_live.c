@@ -20,6 +20,7 @@ static bool set_password(struct options *options, const struct options_row *row,
 static bool set_password_file(struct options *options, const struct options_row *row,
                               struct options_value *value, char error[REFUSAL_BYTES]) {
   struct options changed = *options;
+  if (value->text[0] == '\0' && options->requirepass_file[0] == '\0') return true;
   if (value->text[0] == '\0')
     return refusal_write(error, "%s stays until CONFIG SET requirepass sets another password",
                          row->name);

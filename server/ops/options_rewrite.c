@@ -59,11 +59,11 @@ static void text_for_file(const struct options_row *row, const struct options *o
 }
 
 /* Writes "name value" and a newline; false when the line is too long to be read back, or the write
- * failed. Addresses are several words. */
+ * failed. A list is several words. */
 static bool write_setting(FILE *out, const struct options_row *row, const char *text) {
   struct span value = span_of(text);
-  bool quotes = row->kind == OPTIONS_ROW_BIND ? value.len == 0
-                                              : text[0] == '#' || options_words_need_quotes(value);
+  bool quotes = options_row_is_list(row->kind) ? value.len == 0
+                                               : text[0] == '#' || options_words_need_quotes(value);
   fprintf(out, "%s ", row->name);
   size_t len = strlen(row->name) + 1 + options_words_write(out, value, quotes);
   fputc('\n', out);

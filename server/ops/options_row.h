@@ -6,6 +6,7 @@
 #ifndef IDEM_SERVER_OPS_OPTIONS_ROW_H
 #define IDEM_SERVER_OPS_OPTIONS_ROW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,13 +21,21 @@ enum options_row_kind {
   OPTIONS_ROW_LEVEL,   /* int64_t, enum log_level */
   OPTIONS_ROW_KEEP,    /* int64_t, enum options_appendonly */
   OPTIONS_ROW_SYNC,    /* int64_t, enum options_appendfsync */
-  OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next three */
+  OPTIONS_ROW_FORMAT,  /* int64_t, enum log_format */
+  OPTIONS_ROW_READERS, /* int64_t, enum options_file_mode */
+  OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next four */
   OPTIONS_ROW_PATH,
-  OPTIONS_ROW_PASSWORD, /* kept as its SHA-256 in hexadecimal */
-  OPTIONS_ROW_BIND,     /* addresses with blanks between them (options_bind.h) */
+  OPTIONS_ROW_PASSWORD,    /* kept as its SHA-256 in hexadecimal */
+  OPTIONS_ROW_BIND,        /* addresses with blanks between them (options_bind.h) */
+  OPTIONS_ROW_PERCENTILES, /* numbers with blanks between them (options_percentiles.h) */
 };
 
-/* The words of KEEP and SYNC, by number. */
+/* Whether a value is several words, which are joined with blanks. */
+static inline bool options_row_is_list(enum options_row_kind kind) {
+  return kind == OPTIONS_ROW_BIND || kind == OPTIONS_ROW_PERCENTILES;
+}
+
+/* The words of KEEP, SYNC and READERS, by number. */
 enum options_appendonly {
   OPTIONS_APPENDONLY_NO,
   OPTIONS_APPENDONLY_YES,
@@ -37,6 +46,9 @@ enum options_appendfsync {
   OPTIONS_APPENDFSYNC_EVERYSEC,
   OPTIONS_APPENDFSYNC_NO
 };
+
+/* Who may read a file with a secret (secret_file.h). */
+enum options_file_mode { OPTIONS_FILE_MODE_PRIVATE, OPTIONS_FILE_MODE_ANY };
 
 #define OPTIONS_ROW_LIVE 1u   /* CONFIG SET may change it */
 #define OPTIONS_ROW_SECRET 2u /* never shown */

@@ -8,6 +8,7 @@
 #include "server/ops/digest.h"
 #include "server/ops/log.h"
 #include "server/ops/options_bind.h"
+#include "server/ops/options_percentiles.h"
 
 struct unit {
   const char *suffix;
@@ -55,6 +56,12 @@ static const char *const sync_words[] = {[OPTIONS_APPENDFSYNC_ALWAYS] = "always"
                                          [OPTIONS_APPENDFSYNC_NO] = "no",
                                          NULL};
 
+static const char *const format_words[] = {
+    [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL};
+
+static const char *const readers_words[] = {
+    [OPTIONS_FILE_MODE_PRIVATE] = "private", [OPTIONS_FILE_MODE_ANY] = "any", NULL};
+
 static const struct kind {
   const char *hint;
   const struct unit *units; /* NULL: not a scaled number */
@@ -74,10 +81,13 @@ static const struct kind {
     [OPTIONS_ROW_LEVEL] = {"LEVEL", NULL, "", "", level_words},
     [OPTIONS_ROW_KEEP] = {"yes|no|auto", NULL, "", "", keep_words},
     [OPTIONS_ROW_SYNC] = {"HOW", NULL, "", "", sync_words},
+    [OPTIONS_ROW_FORMAT] = {"text|json", NULL, "", "", format_words},
+    [OPTIONS_ROW_READERS] = {"WHO", NULL, "", "", readers_words},
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
     [OPTIONS_ROW_PASSWORD] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
+    [OPTIONS_ROW_PERCENTILES] = {"N ...", NULL, "", "", NULL},
 };
 
 void options_value_wipe(char *bytes, size_t len) {
@@ -89,7 +99,7 @@ const char *options_value_hint(const struct options_row *row) { return kinds[row
 
 static bool is_text(const struct options_row *row) {
   return row->kind == OPTIONS_ROW_TEXT || row->kind == OPTIONS_ROW_PATH ||
-         row->kind == OPTIONS_ROW_PASSWORD || row->kind == OPTIONS_ROW_BIND;
+         row->kind == OPTIONS_ROW_PASSWORD || options_row_is_list(row->kind);
 }
 
 static void print_scaled(const struct unit *units, int64_t number, char *text, size_t size) {
@@ -128,6 +138,9 @@ void options_value_bounds(const struct options_row *row, char text[OPTIONS_VALUE
     print_words(kinds[row->kind].words, text);
   } else if (row->kind == OPTIONS_ROW_BIND) {
     snprintf(text, OPTIONS_VALUE_BYTES, "at most %d addresses", OPTIONS_BIND_MAX);
+  } else if (row->kind == OPTIONS_ROW_PERCENTILES) {
+    snprintf(text, OPTIONS_VALUE_BYTES, "at most %d numbers from 0 to 100",
+             OPTIONS_PERCENTILES_MAX);
   } else {
     snprintf(text, OPTIONS_VALUE_BYTES, "at most %lld bytes", (long long)row->max);
   }
@@ -194,7 +207,9 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
     case OPTIONS_ROW_YES_NO: return parse_yes_no(text, number);
     case OPTIONS_ROW_LEVEL:
     case OPTIONS_ROW_KEEP:
-    case OPTIONS_ROW_SYNC: return parse_word(kinds[row->kind].words, text, number);
+    case OPTIONS_ROW_SYNC:
+    case OPTIONS_ROW_FORMAT:
+    case OPTIONS_ROW_READERS: return parse_word(kinds[row->kind].words, text, number);
     case OPTIONS_ROW_MODE:
       if (!parse_octal(text, number)) return false;
       break;
@@ -230,11 +245,14 @@ static bool parse_text(const struct options_row *row, struct span text, struct o
   if (copy == NULL) return refusal_write(error, "no memory for the value of %s", row->name);
   if (text.len > 0) memcpy(copy, text.data, text.len);
   copy[text.len] = '\0';
-  if (row->kind == OPTIONS_ROW_BIND && !options_bind_check(copy, error)) {
+  bool good = row->kind == OPTIONS_ROW_BIND          ? options_bind_check(copy, error)
+              : row->kind == OPTIONS_ROW_PERCENTILES ? options_percentiles_check(copy, error)
+                                                     : true;
+  if (!good) {
     free(copy);
     return false;
   }
-  if (row->kind == OPTIONS_ROW_BIND) options_bind_squeeze(copy);
+  if (options_row_is_list(row->kind)) options_bind_squeeze(copy);
   value->text = copy;
   return true;
 }

@@ -51,9 +51,10 @@ struct user {
   size_t name_len;
   uint16_t number; /* user_number */
   bool on, nopass;
-  bool unrestricted; /* all commands, keys and channels: nothing needs to be asked */
-  bool lost_keys;    /* user_exchange took a key pattern away */
-  bool deleted;      /* is in no table any more, and its sessions are about to be closed */
+  bool unrestricted;         /* all commands, keys and channels: nothing needs to be asked */
+  bool lost_keys;            /* user_exchange took a key pattern away */
+  struct user *next_deleted; /* the caller's of users_remove */
+  bool deleted;              /* is in no table any more, and its sessions are about to be closed */
   uint64_t commands[USER_COMMAND_WORDS];
   char *command_rules; /* owned: "+@all -flushall", as ACL LIST shows them */
   struct user_patterns keys, channels;

@@ -25,7 +25,6 @@ static struct {
   _Atomic long live;    /* allocations that were not freed */
   _Atomic long counter; /* since the scenario began */
   long fail_at;         /* 0: none */
-  bool of_libidem;      /* only libidem's own are counted and fail, not those of hiredis */
 } heap;
 
 void *__real_malloc(size_t size);
@@ -39,12 +38,7 @@ void *__wrap_realloc(void *old, size_t size);
 char *__wrap_strdup(const char *text);
 void __wrap_free(void *memory);
 
-/* What libidem calls instead of malloc and calloc; see client.mk. */
-void *libidem_malloc(size_t size);
-void *libidem_calloc(size_t count, size_t size);
-
-static bool is_next(void) { return atomic_fetch_add(&heap.counter, 1) + 1 == heap.fail_at; }
-static bool fails(void) { return !heap.of_libidem && is_next(); }
+static bool fails(void) { return atomic_fetch_add(&heap.counter, 1) + 1 == heap.fail_at; }
 
 static void *count(void *memory) {
   if (memory != NULL) heap.live++;
@@ -56,14 +50,6 @@ void *__wrap_calloc(size_t n, size_t size) {
   return fails() ? NULL : count(__real_calloc(n, size));
 }
 char *__wrap_strdup(const char *text) { return fails() ? NULL : count(__real_strdup(text)); }
-
-void *libidem_malloc(size_t size) {
-  return heap.of_libidem && is_next() ? NULL : __wrap_malloc(size);
-}
-
-void *libidem_calloc(size_t n, size_t size) {
-  return heap.of_libidem && is_next() ? NULL : __wrap_calloc(n, size);
-}
 
 void *__wrap_realloc(void *old, size_t size) {
   if (fails()) return NULL;
@@ -219,8 +205,6 @@ int main(void) {
   server_start(&server, 0, NULL);
   port = server.port;
   sweep("synchronous", synchronous);
-  /* hiredis 0.14 aborts when its asynchronous part has no memory; see idem.h. */
-  heap.of_libidem = HIREDIS_MAJOR < 1;
   sweep("asynchronous", asynchronous);
   server_kill(&server, SIGTERM);
   return 0;

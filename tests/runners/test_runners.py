@@ -141,6 +141,24 @@ class Runners(unittest.TestCase):
         for protocol in ("RESP2", "RESP3"):
             self.assert_lines(output, rf"redis-cli +{protocol} .*FAILED", r"FAILED \(timeout\): it did")
 
+    def test_a_test_of_operation(self):
+        """Even if a child process holds its output open."""
+        self.file("test_hangs.py", "import subprocess\nsubprocess.run(['sleep', '1000'])\n")
+        self.file("test_passes.py", "import unittest\nclass One(unittest.TestCase):\n"
+                  "    def test_one(self):\n        pass\n")
+        output = self.run_runner(PYTHON, os.path.join(TESTS, "ops/run.py"), "--no-install",
+                                 "test_hangs", "test_passes", IDEM_PROGRAM_LIMIT_S="1")
+        self.assert_lines(output, r"test_hangs +FAILED \(timeout\)", r"test_passes +passed",
+                          "ops: 1 passed, 1 failed, 0 skipped")
+
+    def test_tests_of_operation_that_hang(self):
+        self.file("test_hanging.py", HANGING)
+        output = self.run_runner(PYTHON, os.path.join(TESTS, "ops/run.py"), "--no-install",
+                                 "test_hanging")
+        self.assert_lines(
+            output, r"test_hanging +FAILED", r"FAILED \(timeout\): test_hanging.Cases.test_a_hangs did",
+            "b ran", "c ran", "ops: 0 passed, 1 failed, 0 skipped")
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -214,6 +214,56 @@ class Images(DurableCase):
             self.assert_status(waiter.read(), "CLAIMED")
 
 
+class Unreadable(NoRoomCase):
+    """A segment that cannot be read while the server runs is replaced out of its memory; a start knows all."""
+
+    PRELOADED = False
+
+    def replaced(self, loops, damage):
+        self.LOOPS = loops
+        self.claims(("--segment-size", "1mb"))
+        for number in range(80):  # 1.5 MB: two segments, of which none is read yet
+            self.call("SET", f"stays{number}", b"%d" % number * 10_000)
+        damage(os.path.join(self.dir, "idem-0000000000000000.log"))
+        eventually(lambda: self.fill_segments(1) and "cannot be read again" in self.server.log(), "it is noticed")
+        eventually(lambda: self.fill_segments(1) and int(self.persistence("journal_removed_segments")), "it goes")
+        self.assertIn("the journal has all again", self.server.log())
+        self.assertEqual(self.persistence("journal_unreadable_segments"), "1")
+        held = self.state("renews")["token"]
+        self.again()
+        self.answered_as_before(held)
+        self.remove()
+
+    def fill_segments(self, count):
+        end = int(self.persistence("journal_appended_bytes")) + count * (1 << 20)
+        while int(self.persistence("journal_appended_bytes")) < end:
+            for number in range(8):
+                self.call("SET", f"again{number}", os.urandom(20_000))
+        return True
+
+    def answered_as_before(self, held):
+        self.assertEqual(self.state("renews")["token"], held)
+        for number in range(80):
+            self.assertEqual(self.call("GET", f"stays{number}"), b"%d" % number * 10_000)
+        self.assertEqual(self.state("lapsed")["state"], b"LAPSED")
+        self.answered()
+        self.assert_status(self.call("CLAIM", "lapsed"), "CLAIMED")
+
+    def rot(self, path):
+        with open(path, "r+b") as file:
+            file.seek(os.path.getsize(path) // 2)
+            former = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([former[0] ^ 0x10]))
+
+    def test_a_byte_that_has_changed(self):
+        for loops in (1, 4):
+            self.replaced(loops, self.rot)
+
+    def test_one_that_somebody_has_removed(self):
+        self.replaced(4, os.remove)
+
+
 class NoRoomOnFourLoops(NoRoomCase):
     LOOPS = 4
 

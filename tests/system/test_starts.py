@@ -20,13 +20,15 @@ MAGIC = struct.pack("<I", 0x6d656469)
 
 
 class StartCase(DurableCase):
-    def program(self, *options, prefix=(), umask=None, dir=None):
-        """Runs the server to its end; (status, what it says)."""
+    def program(self, *options, prefix=(), umask=None, dir=None, before=None):
+        """Runs the server to its end; (status, what it says). before: runs in its process, before it does."""
+        if umask is not None:
+            before = lambda: os.umask(umask)
         where = self.dir if dir is None else dir
         options = ("--dir", where, *options) if where else options
         done = subprocess.run([*prefix, PROGRAM, "--port", "0", "--bind", "127.0.0.1", *map(str, options)],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-                              timeout=HANG_SECONDS, preexec_fn=None if umask is None else lambda: os.umask(umask))
+                              timeout=HANG_SECONDS, preexec_fn=before)
         return done.returncode, done.stdout.decode("latin-1")
 
     def refused(self, status, text, *options, **settings):

@@ -58,6 +58,8 @@ struct rig {
 
   char failed[JOURNAL_ERROR_BYTES]; /* what hooks.failed was told */
   _Atomic int times_failed;
+  int times_unreadable;
+  size_t largest_read;
   uint32_t head[16];  /* what heads are made of: a record with this number in it */
   struct span larger; /* or this, if it is there */
   bool no_head;
@@ -106,6 +108,7 @@ static inline int64_t rig_read(void *context, int file, void *to, size_t count, 
   RIG_OF(context);
   int error = rig_fails(rig, RIG_READ);
   if (error != 0) return error;
+  if (count > rig->largest_read) rig->largest_read = count;
   return rig->real->read(RIG_REAL, file, to, rig->short_writes ? count / 2 + 1 : count, at);
 }
 static inline int64_t rig_write(void *context, int file, const void *from, size_t count,
@@ -162,6 +165,13 @@ static inline void rig_failed(void *context, const char *text) {
   RIG_OF(context);
   snprintf(rig->failed, sizeof rig->failed, "%s", text);
   rig->times_failed++;
+}
+
+/* The same way, since there is one text for each. */
+static inline void rig_unreadable(void *context, const char *text) {
+  RIG_OF(context);
+  snprintf(rig->failed, sizeof rig->failed, "%s", text);
+  rig->times_unreadable++;
 }
 
 static inline struct span rig_head(void *context, void *caller, int64_t *as_of_ms) {
@@ -246,11 +256,12 @@ static inline void rig_make(struct rig *rig) {
                                       .rename = rig_rename,
                                       .remove = rig_remove,
                                       .sync_directory = rig_sync_directory};
-  rig->options =
-      (struct journal_options){.files = &rig->files,
-                               .segment_bytes = RIG_SEGMENT,
-                               .log_id = log_id,
-                               .hooks = {.context = rig, .failed = rig_failed, .head = rig_head}};
+  rig->options = (struct journal_options){
+      .files = &rig->files,
+      .segment_bytes = RIG_SEGMENT,
+      .log_id = log_id,
+      .hooks = {
+          .context = rig, .failed = rig_failed, .unreadable = rig_unreadable, .head = rig_head}};
   rig->moment = (struct journal_moment){.engine_ms = 1000, .wall_ms = 5000, .next_token = 1};
   rig->got = calloc(RIG_MOST, sizeof *rig->got);
 }

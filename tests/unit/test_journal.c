@@ -382,6 +382,50 @@ static void what_cannot_be_read_on_is_refused(void **state) {
   rig_expect(rig, 0, 48);
 }
 
+struct pieces {
+  unsigned count, most;
+  struct journal_step last;
+};
+
+static bool next_piece(void *context, struct journal_step step) {
+  struct pieces *pieces = context;
+  if (step.whole > 0) {
+    assert_true(step.done <= step.whole);
+    assert_true(step.done - pieces->last.done <= 2 * JOURNAL_STEP_BYTES);
+    pieces->last = step;
+  }
+  return ++pieces->count < pieces->most;
+}
+
+/* Each piece may be the last: while the newest segment is read, looked at, and all are taken in. */
+static void a_recovery_ends_after_any_piece(void **state) {
+  struct rig *rig = *state;
+  rig->options.segment_bytes = 2 << 20;
+  rig_start(rig);
+  for (uint32_t i = 0; i < 60; i++) {
+    rig_append_sized(rig, i, 64 << 10, (struct journal_ends){.last_ms = INT64_MAX});
+    rig_commit(rig);
+  }
+  rig_crash(rig);
+  struct pieces pieces;
+  char error[JOURNAL_ERROR_BYTES];
+  rig->options.steps = (struct journal_steps){.next = next_piece, .context = &pieces};
+  unsigned stopped = 0;
+  for (unsigned most = 1;; most++) {
+    pieces = (struct pieces){.most = most};
+    int writes = rig->writes;
+    enum journal_result result = rig_try(rig, error);
+    if (result == JOURNAL_OK) break;
+    assert_int_equal(result, JOURNAL_STOPPED);
+    assert_non_null(strstr(error, "stopped while it was read; nothing was changed"));
+    assert_int_equal(rig->writes, writes);
+    stopped++;
+  }
+  assert_in_range(stopped, 16, 64);
+  assert_true(pieces.last.done > pieces.last.whole - 2 * JOURNAL_STEP_BYTES);
+  rig_expect(rig, 0, 60);
+}
+
 static void other_names_are_no_empty_log(void **state) {
   struct rig *rig = *state;
   char path[160], other[200];
@@ -674,6 +718,7 @@ int main(void) {
       TEST(a_segment_of_another_history_is_refused),
       TEST(what_cannot_be_read_never_starts_empty),
       TEST(what_cannot_be_read_on_is_refused),
+      TEST(a_recovery_ends_after_any_piece),
       TEST(other_names_are_no_empty_log),
       TEST(an_unfinished_salvage_is_no_log),
       TEST(a_failed_write_ends_it),

@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-#include "server/journal/figures.h"
 #include "server/journal/format.h"
 #include "server/journal/segment.h"
 
@@ -124,22 +123,6 @@ static void a_name_is_a_position(void **state) {
   }
 }
 
-static void percentiles_are_at_most_an_eighth_too_large(void **state) {
-  (void)state;
-  static struct figures figures;
-  assert_int_equal(figures_percentile(&figures, 99), 0);
-  for (uint64_t value = 1; value <= 10000; value++) figures_note(&figures, value);
-  assert_in_range(figures_percentile(&figures, 50), 5000, 5625);
-  assert_in_range(figures_percentile(&figures, 99), 9900, 10000);
-  assert_int_equal(figures_percentile(&figures, 100), 10000);
-  figures_note(&figures, UINT64_MAX);
-  assert_int_equal(figures_percentile(&figures, 100), UINT64_MAX);
-  static struct figures small;
-  for (uint64_t value = 0; value < 5; value++) figures_note(&small, value);
-  assert_int_equal(figures_percentile(&small, 20), 0);
-  assert_int_equal(figures_percentile(&small, 60), 2);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_segment_header_comes_back),
@@ -149,7 +132,6 @@ int main(void) {
       cmocka_unit_test(every_bit_of_a_batch_header_counts),
       cmocka_unit_test(a_batch_is_of_one_place_in_one_log),
       cmocka_unit_test(a_name_is_a_position),
-      cmocka_unit_test(percentiles_are_at_most_an_eighth_too_large),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

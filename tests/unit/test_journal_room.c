@@ -465,16 +465,102 @@ static void a_small_log_is_not_read(void **state) {
   assert_int_equal(rig_figures(rig).again_bytes, 0);
 }
 
-static void what_is_rotten_when_it_is_read_ends_it(void **state) {
+/* What the caller knows lives on: it is appended again, and the segments before it go. */
+static void expect_replaced(struct rig *rig, uint32_t end) {
+  assert_int_equal(rig->times_unreadable, 1);
+  assert_non_null(strstr(rig->failed, "/idem-0000000000000000.log: it cannot be read again: "));
+  assert_true(journal_wants_all(rig->journal));
+  assert_false(journal_trim(rig->journal, 0, keep_all, rig));
+  help(rig);
+  assert_int_equal(rig_figures(rig).removed_segments, 0);
+  for (uint32_t number = 0; number < 20; number++) rig_append(rig, number);
+  journal_note_all(rig->journal);
+  assert_false(journal_wants_all(rig->journal));
+  for (int i = 0; i < 4; i++) {
+    rig_put(rig, end);
+    help(rig);
+    journal_trim(rig->journal, UINT64_MAX / 4, keep_all, rig);
+  }
+  assert_int_equal(rig->times_failed + rig->times_unreadable, 1);
+  assert_int_equal(rig_figures(rig).removed_segments, 3);
+  assert_int_equal(rig_figures(rig).unreadable, 1);
+  rig_crash(rig);
+  rig_start(rig);
+  for (uint32_t number = 0; number < 20; number++) {
+    size_t at = 0;
+    while (at < rig->got_count && rig->got[at] != number) at++;
+    assert_true(at < rig->got_count);
+  }
+}
+
+static void what_is_rotten_when_it_is_read_is_replaced(void **state) {
   struct rig *rig = *state;
   char path[160];
   rig_start(rig);
-  rig_fill(rig, 0, 4);
+  uint32_t end = rig_fill(rig, 0, 4);
   rig_segment(rig, 0, path);
   rig_flip(path, RIG_SEGMENT / 2, 1);
   while (journal_trim(rig->journal, 0, keep_every_third, rig)) continue;
-  assert_int_equal(rig->times_failed, 1);
-  assert_non_null(strstr(rig->failed, "idem-0000000000000000.log"));
+  expect_replaced(rig, end);
+}
+
+static void what_the_disk_cannot_read_is_replaced(void **state) {
+  struct rig *rig = *state;
+  rig_start(rig);
+  uint32_t end = rig_fill(rig, 0, 4);
+  rig->error = EIO;
+  rig->fails = RIG_READ;
+  while (journal_trim(rig->journal, 0, keep_every_third, rig)) continue;
+  rig->fails = RIG_NONE;
+  expect_replaced(rig, end);
+}
+
+static void what_somebody_has_removed_is_replaced(void **state) {
+  struct rig *rig = *state;
+  char path[160];
+  rig_start(rig);
+  uint32_t end = rig_fill(rig, 0, 4);
+  rig_segment(rig, 0, path);
+  assert_int_equal(unlink(path), 0);
+  while (journal_trim(rig->journal, 0, keep_every_third, rig)) continue;
+  expect_replaced(rig, end);
+}
+
+static void what_cannot_be_read_for_a_moment_is_read_later(void **state) {
+  struct rig *rig = *state;
+  rig_start(rig);
+  rig_fill(rig, 0, 4);
+  rig->error = EMFILE;
+  rig->fails = RIG_OPEN;
+  assert_false(journal_trim(rig->journal, 0, keep_every_third, rig));
+  rig->fails = RIG_NONE;
+  assert_int_equal(rig->times_failed + rig->times_unreadable, 0);
+  assert_true(journal_trim(rig->journal, 0, keep_every_third, rig));
+}
+
+static bool expect_next(void *shown, uint64_t segment, struct span record) {
+  uint32_t number;
+  (void)segment;
+  memcpy(&number, record.data + 4, sizeof number);
+  assert_int_equal(number, (*(uint32_t *)shown)++);
+  return true;
+}
+
+/* So that a slice stays short. */
+static void a_large_batch_is_read_in_pieces(void **state) {
+  struct rig *rig = *state;
+  const uint32_t count = 20000;
+  uint32_t shown = 0;
+  rig_start(rig);
+  assert_int_equal(journal_room(rig->journal, (size_t)count * RIG_RECORD), JOURNAL_ROOM_ENOUGH);
+  for (unsigned i = 0; i < count; i++) rig_append(rig, i);
+  rig_commit(rig);
+  rig_fill(rig, count, rig_segments(rig) + 2);
+  rig->largest_read = 0;
+  while (shown < count && journal_trim(rig->journal, 0, expect_next, &shown)) continue;
+  assert_true(shown >= count);
+  assert_true(rig->largest_read > 0);
+  assert_true(rig->largest_read <= 64 << 10);
 }
 
 /* Much is read at once, of which nothing counts: a segment begins early, for its head. */
@@ -514,7 +600,11 @@ int main(void) {
       TEST(what_was_not_taken_is_shown_again),
       TEST(what_was_read_counts_until_its_copy_is_durable),
       TEST(a_small_log_is_not_read),
-      TEST(what_is_rotten_when_it_is_read_ends_it),
+      TEST(what_is_rotten_when_it_is_read_is_replaced),
+      TEST(what_the_disk_cannot_read_is_replaced),
+      TEST(what_somebody_has_removed_is_replaced),
+      TEST(what_cannot_be_read_for_a_moment_is_read_later),
+      TEST(a_large_batch_is_read_in_pieces),
       TEST(a_flushed_log_shrinks_without_a_new_segments_worth),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -40,9 +42,9 @@ static const char *logged(struct pipe_log *pair) {
   return pair->text;
 }
 
-/* The text after "PID day month year time mark ". */
+/* The text after "PID day month year time offset mark ". */
 static const char *message_of(const char *line) {
-  for (int blank = 0; blank < 6; blank++) {
+  for (int blank = 0; blank < 7; blank++) {
     line = strchr(line, ' ');
     assert_non_null(line);
     line++;
@@ -56,12 +58,14 @@ static void test_line_is_as_redis_prints_it(void **state) {
   open_pipe(&pair, LOG_LEVEL_DEBUG);
   log_line(&pair.log, LOG_LEVEL_NOTICE, "ready on port %d", 4336);
   const char *line = logged(&pair);
-  int day, year, hour, minute, second, millisecond, end = 0;
+  int day, year, hour, minute, second, millisecond, east, minutes, end = 0;
   long pid;
-  char month[4], mark;
-  int fields = sscanf(line, "%ld %2d %3s %4d %2d:%2d:%2d.%3d %c %n", &pid, &day, month, &year,
-                      &hour, &minute, &second, &millisecond, &mark, &end);
-  assert_int_equal(fields, 9);
+  char month[4], sign, mark;
+  int fields = sscanf(line, "%ld %2d %3s %4d %2d:%2d:%2d.%3d %c%2d:%2d %c %n", &pid, &day, month,
+                      &year, &hour, &minute, &second, &millisecond, &sign, &east, &minutes, &mark,
+                      &end);
+  assert_int_equal(fields, 12);
+  assert_true(sign == '+' || sign == '-');
   assert_int_equal(pid, getpid());
   assert_true(year >= 2024 && day >= 1 && day <= 31 && hour < 24 && minute < 60 && second <= 60);
   assert_int_equal(mark, '*');
@@ -103,6 +107,86 @@ static void test_control_bytes_cannot_forge_a_line(void **state) {
   log_line(&pair.log, LOG_LEVEL_NOTICE, "gr\xc3\xbc\xc3\x9f");
   assert_string_equal(message_of(logged(&pair)), "gr\xc3\xbc\xc3\x9f\n");
   close_pipe(&pair);
+}
+
+/* The instant of the example in log_format.h, in a zone that is ahead of UTC and one behind it. */
+static void test_the_time_has_its_distance_from_utc(void **state) {
+  (void)state;
+  static const struct {
+    const char *zone, *text, *json;
+  } cases[] = {
+      {"UTC0", "7 21 Nov 2026 08:00:00.123 +00:00 * x\n",
+       "{\"time\":\"2026-11-21T08:00:00.123+00:00\",\"pid\":7,\"level\":\"notice\",\"text\":\"x\"}\n"},
+      {"IST-5:30", "7 21 Nov 2026 13:30:00.123 +05:30 * x\n",
+       "{\"time\":\"2026-11-21T13:30:00.123+05:30\",\"pid\":7,\"level\":\"notice\",\"text\":\"x\"}\n"},
+      {"NST3:30", "7 21 Nov 2026 04:30:00.123 -03:30 * x\n",
+       "{\"time\":\"2026-11-21T04:30:00.123-03:30\",\"pid\":7,\"level\":\"notice\",\"text\":\"x\"}\n"},
+  };
+  const struct log_event event = {{1795248000, 123999999}, 7, LOG_LEVEL_NOTICE, "x"};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char line[LOG_LINE_MAX + 1];
+    setenv("TZ", cases[i].zone, 1);
+    tzset();
+    line[log_format_line(LOG_FORMAT_TEXT, &event, line)] = '\0';
+    assert_string_equal(line, cases[i].text);
+    line[log_format_line(LOG_FORMAT_JSON, &event, line)] = '\0';
+    assert_string_equal(line, cases[i].json);
+  }
+}
+
+/* The text after "text": in a line of JSON, with its end. */
+static const char *json_of(const char *text, char line[LOG_LINE_MAX + 1]) {
+  const struct log_event event = {.text = text};
+  line[log_format_line(LOG_FORMAT_JSON, &event, line)] = '\0';
+  const char *at = strstr(line, "\"text\":");
+  assert_non_null(at);
+  return at + strlen("\"text\":");
+}
+
+static void test_json_holds_any_text(void **state) {
+  (void)state;
+  char line[LOG_LINE_MAX + 1];
+  assert_string_equal(json_of("a \"b\" c\\d", line), "\"a \\\"b\\\" c\\\\d\"}\n");
+  assert_string_equal(json_of("a\nb\x7f", line), "\"a\\\\x0ab\\\\x7f\"}\n");
+  assert_string_equal(json_of("gr\xc3\xbc\xc3\x9f", line), "\"gr\xc3\xbc\xc3\x9f\"}\n");
+  assert_string_equal(json_of("\xff\xc3", line), "\"\\\\xff\\\\xc3\"}\n");
+}
+
+/* Bytes that are no UTF-8, ends of lines that only some readers know, and what turns the text round. */
+static void test_what_misleads_a_reader_is_escaped(void **state) {
+  (void)state;
+  static const char *const hostile[] = {
+      "\x80",         "\xc0\xaf",     "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8",
+      "\xc2\x85",     "\xe2\x80\xa8", "\xe2\x80\xae", "\xe2\x81\xa6", "\xef\xbb\xbf",     "\xe2\x82"};
+  struct pipe_log pair;
+  open_pipe(&pair, LOG_LEVEL_DEBUG);
+  for (size_t i = 0; i < sizeof hostile / sizeof hostile[0]; i++) {
+    log_line(&pair.log, LOG_LEVEL_NOTICE, "%s", hostile[i]);
+    const char *message = message_of(logged(&pair));
+    assert_int_equal(strlen(message), 4 * strlen(hostile[i]) + 1);
+    for (const char *at = message; *at != '\0'; at++) assert_true((unsigned char)*at < 0x80);
+  }
+  log_line(&pair.log, LOG_LEVEL_NOTICE, "\xe2\x82\xac \xf0\x9f\x94\x91");
+  assert_string_equal(message_of(logged(&pair)), "\xe2\x82\xac \xf0\x9f\x94\x91\n");
+  close_pipe(&pair);
+}
+
+static void test_json_that_is_cut_is_json(void **state) {
+  (void)state;
+  static const char *const units[] = {"x", "\"", "\1", "\xf0\x9f\x94\x91"};
+  char text[2 * LOG_LINE_MAX], line[LOG_LINE_MAX + 1];
+  for (size_t unit = 0; unit < sizeof units / sizeof units[0]; unit++) {
+    for (size_t shift = 0; shift < 8; shift++) {
+      size_t len = shift, more = strlen(units[unit]);
+      memset(text, 'x', shift);
+      for (; len + more < sizeof text; len += more) memcpy(text + len, units[unit], more);
+      text[len] = '\0';
+      const char *end = json_of(text, line);
+      size_t bytes = strlen(line);
+      assert_true(bytes <= LOG_LINE_MAX && bytes > LOG_LINE_MAX - 16);
+      assert_string_equal(end + strlen(end) - 6, "...\"}\n");
+    }
+  }
 }
 
 static void test_a_long_line_is_cut_and_still_ends(void **state) {
@@ -163,6 +247,41 @@ static void test_a_file_is_appended_to(void **state) {
   assert_null(fgets(line, sizeof(line), file));
   fclose(file);
   unlink(path);
+}
+
+static size_t size_of(const char *path) {
+  struct stat file;
+  return stat(path, &file) == 0 ? (size_t)file.st_size : 0;
+}
+
+static void test_after_a_rename_it_is_opened_again(void **state) {
+  (void)state;
+  char path[] = "/tmp/idem-test-log-XXXXXX", former[64];
+  int fd = mkstemp(path);
+  assert_true(fd >= 0);
+  close(fd);
+  snprintf(former, sizeof former, "%s.1", path);
+  struct log log;
+  assert_int_equal(log_open(&log, path, LOG_LEVEL_NOTICE), 0);
+  log_line(&log, LOG_LEVEL_NOTICE, "former");
+  assert_int_equal(rename(path, former), 0);
+  log_line(&log, LOG_LEVEL_NOTICE, "former, too");
+  size_t before = size_of(former);
+  assert_int_equal(log_reopen(&log), 0);
+  log_line(&log, LOG_LEVEL_NOTICE, "new");
+  assert_int_equal(size_of(former), before);
+  assert_true(size_of(path) > 0);
+  assert_int_equal(fcntl(log.fd, F_GETFD), FD_CLOEXEC);
+  /* A directory stands there now: the log goes on where it was. */
+  before = size_of(path);
+  assert_int_equal(rename(path, former), 0);
+  assert_int_equal(mkdir(path, 0700), 0);
+  assert_int_equal(log_reopen(&log), -EISDIR);
+  log_line(&log, LOG_LEVEL_NOTICE, "kept");
+  assert_true(size_of(former) > before);
+  log_close(&log);
+  rmdir(path);
+  unlink(former);
 }
 
 static void test_open_tells_why_it_failed(void **state) {
@@ -251,9 +370,14 @@ int main(void) {
       cmocka_unit_test(test_each_level_has_its_mark),
       cmocka_unit_test(test_lines_below_the_level_are_dropped),
       cmocka_unit_test(test_control_bytes_cannot_forge_a_line),
+      cmocka_unit_test(test_the_time_has_its_distance_from_utc),
+      cmocka_unit_test(test_json_holds_any_text),
+      cmocka_unit_test(test_what_misleads_a_reader_is_escaped),
+      cmocka_unit_test(test_json_that_is_cut_is_json),
       cmocka_unit_test(test_a_long_line_is_cut_and_still_ends),
       cmocka_unit_test(test_a_stalled_reader_does_not_stop_the_server),
       cmocka_unit_test(test_a_file_is_appended_to),
+      cmocka_unit_test(test_after_a_rename_it_is_opened_again),
       cmocka_unit_test(test_open_tells_why_it_failed),
       cmocka_unit_test(test_no_path_is_standard_output_and_stays_open),
       cmocka_unit_test(test_errno_survives),

@@ -2,6 +2,7 @@
  */
 #include "server/ops/metrics.h"
 
+#include "server/commands/error_metrics.h"
 #include "server/commands/instance_metrics.h"
 #include "server/commands/journal_metrics.h"
 #include "server/commands/memory_metrics.h"
@@ -129,7 +130,7 @@ static const struct metric *const TABLES[] = {
     memory_metrics_rows,       worker_metrics_traffic,       worker_metrics_refusals,
     pubsub_metrics_rows,       engine_metrics_keyspace,      engine_metrics_idem,
     redis_metrics_persistence, redis_metrics_cluster,        instance_metrics_memory_of_requests,
-    journal_metrics_rows,
+    journal_metrics_rows,      worker_metrics_idem,          error_metrics_rows,
 };
 #define TABLE_COUNT (sizeof TABLES / sizeof TABLES[0])
 
@@ -162,9 +163,10 @@ static void every_row_has_help_and_a_name_of_its_own(void **state) {
   }
 }
 
-/* Lines of tables: one for each loop, command, database. */
+/* Lines of tables: one for each loop, command, error, database. */
 static bool is_of_a_table(struct span line) {
-  static const char *const begins[] = {"loop_", "cmdstat_", "db0:"};
+  static const char *const begins[] = {
+      "loop_", "cmdstat_", "db0:", "errorstat_", "wait_", "latency_percentiles_usec_"};
   for (size_t i = 0; i < sizeof begins / sizeof begins[0]; i++) {
     size_t len = strlen(begins[i]);
     if (line.len > len && memcmp(line.data, begins[i], len) == 0) return true;
@@ -197,8 +199,17 @@ static void info_shows_every_row_and_nothing_else(void **state) {
   struct peers *p = *state;
   ask(p, 0, "CLAIM k");
   ask(p, 0, "SET v 1");
+  ask(p, 0, "NOSUCH");
+  ask(p, 2, "CLAIM k WAIT 1000");
+  peers_pass_ms(p, 20);
+  ask(p, 0, "DEL k");
+  end_turn(p, 0);
   const char *info = strchr(ask(p, 1, "INFO everything"), '\n') + 1; /* after the bulk's length */
-  assert_non_null(strstr(info, "\ncmdstat_claim:calls=1,"));
+  assert_non_null(strstr(info, "\ncmdstat_claim:calls=2,"));
+  assert_non_null(strstr(info, "\nlatency_percentiles_usec_claim:p50="));
+  assert_non_null(strstr(info, "\nerrorstat_ERR:count=1\r\n"));
+  assert_non_null(
+      strstr(info, "\nwait_claimed:count=1,sum_ms=20,p50_ms=20,p99_ms=20,max_ms=20\r\n"));
   assert_non_null(strstr(info, "\nloop_0:clients="));
   assert_non_null(strstr(info, "\ndb0:keys=2,expires=0,"));
   assert_int_equal(count_rows(info), all_rows());

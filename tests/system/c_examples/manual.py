@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """The manual pages: idem-server.8 has the options of --help, and roff reports nothing.
 
-    manual.py            compares, exits with 1 when the page is out of date
+    manual.py            compares, exits with 1 when a page is out of date
     manual.py --write    puts the options of `idem-server --help` into the page
+
+The same for idem-bench.1, where idem-bench is built.
 """
 
 import os
@@ -12,8 +14,9 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 SERVER = os.environ.get("IDEM_SERVER", os.path.join(ROOT, "build/release/idem-server"))
+BENCH = os.path.join(os.path.dirname(SERVER), "idem-bench")
 PAGES = [os.path.join(ROOT, "client/man", name)
-         for name in ("idem-server.8", "idem-once.1", "libidem.3")]
+         for name in ("idem-server.8", "idem-once.1", "libidem.3", "idem-bench.1")]
 BEGIN, END = '.\\" options\n', '.\\" /options\n'
 EXAMPLE = re.compile(r"^\.SH EXAMPLES\n\.EX\n(#include.*?)^\.EE\n", re.M | re.S)
 
@@ -37,6 +40,19 @@ def options_of_help(text):
             out.append(roff(line.strip()))
         elif re.match(r"[A-Z][A-Za-z ]+$", line):
             out.append(f".SS {line}")
+    return "\n".join(out) + "\n"
+
+
+def options_of_bench(text):
+    """The options and scenarios of `idem-bench --help`, as roff."""
+    out = []
+    for line in text.splitlines():
+        row = re.match(r"  ((?:--)?[a-z][a-z-]*)(?: ([A-Z]+))?\s{2,}(.*)$", line)
+        if row:
+            value = f"I {roff(row[1])} \\~{row[2]}" if row[2] else f" {roff(row[1])}"
+            out.append(f".TP\n.B{value}\n{roff(row[3])}")
+        elif line in ("options:", "scenarios:"):
+            out.append(f".SS {line[:-1].capitalize()}")
     return "\n".join(out) + "\n"
 
 
@@ -70,20 +86,32 @@ def example_of(path):
     return text.replace("\\-", "-").replace("\\e", "\\")
 
 
-def main():
-    with open(PAGES[0], encoding="utf-8") as file:
+def look_at(path, options, write):
+    """True when the page has these options, or has them now."""
+    with open(path, encoding="utf-8") as file:
         page = file.read()
-    help_text = subprocess.run([SERVER, "--help"], capture_output=True, text=True, check=True).stdout
-    fresh = page_with(page, options_of_help(help_text))
-    if "--write" in sys.argv:
-        with open(PAGES[0], "w", encoding="utf-8") as file:
+    fresh = page_with(page, options)
+    if write:
+        with open(path, "w", encoding="utf-8") as file:
             file.write(fresh)
     elif fresh != page:
-        print(f"{PAGES[0]}: not the options of --help; tests/system/c_examples/manual.py --write")
-        return 1
+        print(f"{path}: not the options of --help; tests/system/c_examples/manual.py --write")
+        return False
+    return True
+
+
+def help_of(program):
+    return subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+
+
+def main():
+    write = "--write" in sys.argv
+    good = look_at(PAGES[0], options_of_help(help_of(SERVER)), write)
+    if os.path.exists(BENCH):
+        good = look_at(PAGES[3], options_of_bench(help_of(BENCH)), write) and good
     found = complaints()
     print("\n".join(found), end="\n" if found else "")
-    return 1 if found else 0
+    return 0 if good and not found else 1
 
 
 if __name__ == "__main__":
