@@ -23,7 +23,9 @@ void allowance_apply(struct instance *instance) {
   }
 }
 
-void allowance_put(const struct instance *instance, struct metrics_text *text) {
+void allowance_put_lines(const struct instance *instance, const void *figures,
+                         struct metrics_text *text) {
+  (void)figures;
   const struct quotas *quotas = keyspace_quotas(instance->keyspace);
   for (size_t i = 0; i < instance->users->count; i++) {
     const struct user *user = instance->users->all[i];

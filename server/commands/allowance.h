@@ -14,7 +14,8 @@ struct metrics_text;
 /* Call when users have changed, while all other loops are paused, or before they run. */
 void allowance_apply(struct instance *instance);
 
-/* A line for each user. While users do not change. */
-void allowance_put(const struct instance *instance, struct metrics_text *text);
+/* A line for each user, as sections.h wants it: no figures. While users do not change. */
+void allowance_put_lines(const struct instance *instance, const void *figures,
+                         struct metrics_text *text);
 
 #endif

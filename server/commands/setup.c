@@ -8,6 +8,7 @@
 #include "server/base/random.h"
 #include "server/commands/accounts.h"
 #include "server/commands/acl_log.h"
+#include "server/commands/allowance.h"
 #include "server/commands/inbox.h"
 #include "server/commands/journaling.h"
 #include "server/commands/latency.h"
@@ -62,6 +63,7 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
 void setup_instance_users(struct instance *instance, struct users *users) {
   users_destroy(instance->users);
   instance->users = users;
+  allowance_apply(instance);
 }
 
 void setup_instance_deinit(struct instance *instance) {
