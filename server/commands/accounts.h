@@ -46,10 +46,10 @@ struct accounts_change {
  * default user without a password may not be reached by other machines. */
 bool accounts_put(const struct accounts_change *change, struct user *user,
                   char error[REFUSAL_BYTES]);
-/* Deletes those of these names, none of which is the default user's. Returns how many there were;
- * -1: memory is short. */
-int64_t accounts_delete(const struct accounts_change *change, const struct span *names,
-                        size_t count);
+/* Deletes those of these names, none of which is the default user's. Returns how many there
+ * were. */
+size_t accounts_delete(const struct accounts_change *change, const struct span *names,
+                       size_t count);
 /* Reads aclfile; takes all of it or nothing. False with the reason. */
 bool accounts_load_file(const struct accounts_change *change, char error[REFUSAL_BYTES]);
 /* Options.requirepass has changed: it is the default user's password from now on. The caller stays.
