@@ -24,8 +24,7 @@ void info_command(struct call *call) {
   struct figures figures;
   sections_read(call->worker, &figures);
   for (const struct section *section = sections_all; section->is.title != NULL; section++) {
-    if (is_wanted(call, section))
-      put_section(section, call->worker->instance, &figures, &text);
+    if (is_wanted(call, section)) put_section(section, call->worker->instance, &figures, &text);
   }
   if (text.failed) {
     reply_no_memory(call);

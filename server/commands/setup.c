@@ -52,8 +52,7 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
   pthread_mutex_init(&instance->strangers_lock, NULL);
   list_init(&instance->strangers);
   if (instance->commands != NULL && instance->slowlog != NULL && instance->users != NULL &&
-      keyspace_count_users(keyspace) &&
-      make_run_id(instance->run_id) &&
+      keyspace_count_users(keyspace) && make_run_id(instance->run_id) &&
       random_get(&instance->address_seed, sizeof instance->address_seed))
     return true;
   setup_instance_deinit(instance);
