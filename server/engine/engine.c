@@ -156,7 +156,7 @@ static bool grant(struct engine *engine, struct record *record, const struct eng
   }
   claim_confirm(record->claim);
   bind_anew(engine, record, claim->binding);
-  entry_set_facts(engine, record, facts, verdict == RULES_GRANT_AGAIN ? record->user : claim->user);
+  entry_grant(engine, record, facts, verdict == RULES_GRANT_AGAIN ? record->user : claim->user);
   return true;
 }
 
@@ -522,7 +522,7 @@ static void renew_record(struct engine *engine, struct record *record,
   if (claim != NULL && claim->binding != NULL && claim->binding->closed)
     binding_unbind(engine, claim);
   facts.bind = claim != NULL && claim->binding != NULL;
-  entry_set_facts(engine, record, &facts, record->user);
+  entry_set_facts(engine, record, &facts);
   emit_record(engine, record);
   engine->counters.renewed++;
   *answer = (struct engine_answer){.status = ENGINE_RENEWED, .lease_ms = facts.lease_ms};

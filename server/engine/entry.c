@@ -116,12 +116,11 @@ static __attribute__((noinline)) void set_token(struct engine *engine, struct re
   open_claims_add(&engine->open_claims, record);
 }
 
-void entry_set_facts(struct engine *engine, struct record *record, const struct rules_record *facts,
-                     uint16_t user) {
+static inline void set_facts(struct engine *engine, struct record *record,
+                             const struct rules_record *facts) {
   assert(facts->phase == RULES_HELD || facts->phase == RULES_LAPSED ||
          facts->phase == RULES_UNKNOWN);
   assert(record->epoch == engine->epoch);
-  uint16_t former = holding_user(engine, record);
   if (record->token != facts->token) set_token(engine, record, facts->token);
   count_out(engine, record);
   if (record->phase != facts->phase) {
@@ -130,10 +129,26 @@ void entry_set_facts(struct engine *engine, struct record *record, const struct 
     open_claims_changed(&engine->open_claims, record);
   }
   record_write_facts(record, facts);
-  record->user = user;
   set_timer(engine, record, facts->deadline_ms);
   count_in(engine, record);
+}
+
+__attribute__((noinline)) void entry_grant(struct engine *engine, struct record *record,
+                                           const struct rules_record *facts, uint16_t user) {
+  uint16_t former = holding_user(engine, record);
+  set_facts(engine, record, facts);
+  record->user = user;
   holding_move(engine, former, holding_user(engine, record));
+}
+
+/* Of nobody whose claims are counted, as nearly always: nothing is kept over the change. */
+void entry_set_facts(struct engine *engine, struct record *record,
+                     const struct rules_record *facts) {
+  if (record->user == 0) {
+    set_facts(engine, record, facts);
+  } else {
+    entry_grant(engine, record, facts, record->user);
+  }
 }
 
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms) {

@@ -53,10 +53,12 @@ struct record *entry_add_record(struct engine *engine, const struct name *name,
 /* A plain value under a key that has no entry, without bytes and without an end. NULL: no memory.
  */
 struct record *entry_add_value(struct engine *engine, const struct name *name);
-/* The next state of an open claim: HELD, LAPSED or UNKNOWN; of a grant to another user, that one's.
- */
-void entry_set_facts(struct engine *engine, struct record *record, const struct rules_record *facts,
-                     uint16_t user);
+/* The next state of an open claim: HELD, LAPSED or UNKNOWN. */
+void entry_set_facts(struct engine *engine, struct record *record,
+                     const struct rules_record *facts);
+/* The same of one that was granted, or is given back, to this user. */
+void entry_grant(struct engine *engine, struct record *record, const struct rules_record *facts,
+                 uint16_t user);
 /* The end of a plain value; RULES_NEVER: it has none. */
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms);
 /* A flushed record counts as one of this epoch, so that it can end like any other. */

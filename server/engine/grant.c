@@ -75,7 +75,7 @@ static bool hand_over(struct engine *engine, struct record *record, enum rules_e
   token_take(engine);
   wait_queue_leave(engine, waiter);
   keep_former(record, end, &waiter->undo);
-  entry_set_facts(engine, record, &facts, waiter->user);
+  entry_grant(engine, record, &facts, waiter->user);
   hand_over_parts(engine, record, waiter, verdict);
   emit_record(engine, record);
   fill_answer_record(record, verdict, now_ms, &waiter->answer);
@@ -125,7 +125,7 @@ static void to_ended(struct engine *engine, struct record *record, const struct 
     token_take(engine);
     drop_owner(engine, record);
   }
-  entry_set_facts(engine, record, facts, record->user);
+  entry_set_facts(engine, record, facts);
   tell_ended(engine, record, now_ms);
   if (!unknown || was_unknown) return;
   engine->counters.became_unknown++;
@@ -213,7 +213,7 @@ void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
   undo->owner = undo->stage = NULL;
   undo->facts.bind = claim->binding != NULL;
   undo->facts.phase = RULES_HELD; /* that of one that was held back ends once more, too */
-  entry_set_facts(engine, record, &undo->facts, undo->user);
+  entry_grant(engine, record, &undo->facts, undo->user);
   engine->counters.taken_back++;
   /* Not grant_end: the lease did not end now, so now is not compared with waits as its deadline. */
   record = end_grant(engine, record, undo->end, now_ms, now_ms);

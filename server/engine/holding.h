@@ -19,6 +19,7 @@
 
 /* The user for whom the record counts; 0: nobody. */
 static inline uint16_t holding_user(const struct engine *engine, const struct record *record) {
+  if (record->user == 0) return 0; /* as nearly always */
   return record->phase == RULES_HELD && record->epoch == engine->epoch ? record->user : 0;
 }
 
