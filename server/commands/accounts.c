@@ -6,7 +6,6 @@
 
 #include "server/commands/allowance.h"
 #include "server/commands/categories.h"
-#include "server/commands/command_table.h"
 #include "server/commands/strangers.h"
 #include "server/commands/topics.h"
 #include "server/ops/acl_file.h"
@@ -17,32 +16,30 @@
 /* ---- the table ---- */
 
 /* Rows with one handler are the same command under two names (WAIT, AWAIT), if it is idem's. */
-static uint16_t first_of_same(size_t row) {
-  const struct command *rows = command_table_commands;
+static uint16_t first_of_same(const struct command *rows, size_t row) {
   for (size_t i = 0; i < row && (rows[row].flags & COMMAND_IDEM) != 0; i++) {
     if (rows[i].run == rows[row].run) return (uint16_t)i;
   }
   return (uint16_t)row;
 }
 
-static struct users_command *make_commands(void) {
-  struct users_command *commands = calloc(command_table_command_count, sizeof *commands);
-  for (size_t i = 0; commands != NULL && i < command_table_command_count; i++) {
-    const struct command *row = &command_table_commands[i];
+static struct users_command *make_commands(struct accounts_rows rows) {
+  struct users_command *commands = calloc(rows.count, sizeof *commands);
+  for (size_t i = 0; commands != NULL && i < rows.count; i++) {
+    const struct command *row = &rows.rows[i];
     commands[i] = (struct users_command){
         .name = row->name,
         .categories = categories_of(row),
         .prefixed = (row->flags & COMMAND_IDEM) != 0,
-        .same_as = first_of_same(i),
+        .same_as = first_of_same(rows.rows, i),
     };
   }
   return commands;
 }
 
-struct users *accounts_create(const struct options *options) {
-  struct users_command *commands = make_commands();
-  struct users *users =
-      commands != NULL ? users_create(commands, command_table_command_count) : NULL;
+struct users *accounts_create(struct accounts_rows rows, const struct options *options) {
+  struct users_command *commands = make_commands(rows);
+  struct users *users = commands != NULL ? users_create(commands, rows.count) : NULL;
   if (users == NULL || acl_rules_set_passwords(users->initial, options->requirepass)) return users;
   users_destroy(users);
   return NULL;
@@ -91,13 +88,14 @@ static bool take_all(struct options *options, struct users *users, bool *has_def
   return true;
 }
 
-struct users *accounts_read(struct options *options, struct log *log, char error[REFUSAL_BYTES]) {
+struct users *accounts_read(struct accounts_rows rows, struct options *options, struct log *log,
+                            char error[REFUSAL_BYTES]) {
   bool has_default = false;
-  struct users *users = accounts_create(options);
+  struct users *users = accounts_create(rows, options);
   bool done = users != NULL || refusal_write(error, "no memory for the users");
   done = done && take_all(options, users, &has_default, error) &&
          check(options, default_user_of(users), error);
-  options_users_clear(options);
+  options_users_clear(&options->users);
   if (!done) {
     users_destroy(users);
     return NULL;
@@ -259,6 +257,12 @@ bool accounts_load_file(const struct accounts_change *change, char error[REFUSAL
   return done;
 }
 
+/* Who sets a new password stays, as if it had shown that one. */
+static void adopt(struct session *caller, const struct user *user) {
+  if (caller == NULL || caller->user != user || user_keeps(user, caller->password)) return;
+  if (user->on && user->password_count > 0) caller->password = user->passwords[0].id;
+}
+
 bool accounts_set_password(const struct accounts_change *change) {
   struct instance *instance = change->worker->instance;
   struct user *initial = instance->users->initial, *user = user_copy(initial);
@@ -268,8 +272,7 @@ bool accounts_set_password(const struct accounts_change *change) {
   }
   user_exchange(initial, user);
   user_destroy(user);
-  if (change->caller != NULL && change->caller->user == initial && initial->password_count > 0)
-    change->caller->password = initial->passwords[0].id;
+  adopt(change->caller, initial);
   review_all(change);
   return true;
 }

@@ -18,11 +18,17 @@
 
 /* ---- the table ---- */
 
+/* The table of commands, for rules about them. */
+struct accounts_rows {
+  const struct command *rows;
+  size_t count;
+};
 /* The default user alone, with the passwords of the options. NULL: memory is short. */
-struct users *accounts_create(const struct options *options);
+struct users *accounts_create(struct accounts_rows rows, const struct options *options);
 /* At the start: all users that the options name, by lines of the configuration file, which are
  * wiped, or by aclfile. NULL with the reason, which names file and line. */
-struct users *accounts_read(struct options *options, struct log *log, char error[REFUSAL_BYTES]);
+struct users *accounts_read(struct accounts_rows rows, struct options *options, struct log *log,
+                            char error[REFUSAL_BYTES]);
 
 /* ---- sessions ---- */
 

@@ -45,7 +45,8 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
       .commands = lookup_create(command_table_commands, command_table_command_count),
       .slowlog = slowlog_create(),
       .acl_log = acl_log_create(),
-      .users = accounts_create(options),
+      .users = accounts_create(
+          (struct accounts_rows){command_table_commands, command_table_command_count}, options),
   };
   atomic_init(&instance->next_session_id, 1);
   served_clock_init(&instance->clock);

@@ -12,6 +12,7 @@
 #include "server/base/random.h"
 #include "server/base/thread.h"
 #include "server/commands/accounts.h"
+#include "server/commands/command_table.h"
 #include "server/commands/journaling.h"
 #include "server/commands/restoring.h"
 #include "server/commands/setup.h"
@@ -372,7 +373,8 @@ static void serve_http(void *http, struct journal_step step) {
 /* Returns 0, RESTORING_STOPPED or the exit status. */
 static int set_up(struct server *server, struct options *options, struct recovery *recovery,
                   char error[REFUSAL_BYTES]) {
-  server->users = accounts_read(options, server->log, error);
+  const struct accounts_rows rows = {command_table_commands, command_table_command_count};
+  server->users = accounts_read(rows, options, server->log, error);
   if (server->users == NULL) return 1;
   if (!http_open(&server->http, options, server->log, error)) return 1;
   server->files.others = server->http != NULL ? HTTP_DESCRIPTORS : 0;

@@ -63,29 +63,13 @@ static size_t place_of(const struct user *user, const struct digest *digest) {
   return i;
 }
 
-/* Larger than those of its other passwords: a user of a file has sessions before it is ever
- * exchanged, which gives ids anew. */
-static uint8_t next_id(const struct user *user) {
-  uint8_t id = USER_NO_PASSWORD + 1;
-  for (size_t i = 0; i < user->password_count; i++) {
-    if (user->passwords[i].id >= id) id = (uint8_t)(user->passwords[i].id + 1);
-  }
-  return id;
-}
-
 static bool add_digest(struct rule *rule, const struct digest *digest) {
   struct user *user = rule->user;
   user->nopass = false;
   if (place_of(user, digest) < user->password_count) return true;
   if (user->password_count == USER_PASSWORDS_MAX)
     return refusal_write(rule->error, "A user may have %u passwords", USER_PASSWORDS_MAX);
-  struct user_password *all =
-      realloc(user->passwords, (user->password_count + 1) * sizeof *user->passwords);
-  if (all == NULL) return refuse_memory(rule);
-  user->passwords = all;
-  all[user->password_count] = (struct user_password){*digest, next_id(user)};
-  user->password_count++;
-  return true;
+  return user_add_password(user, digest) || refuse_memory(rule);
 }
 
 static bool remove_digest(struct rule *rule, const struct digest *digest) {

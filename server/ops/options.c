@@ -239,7 +239,7 @@ void options_deinit(struct options *options) {
   }
   free(options->config_file);
   options->config_file = NULL;
-  options_users_clear(options);
+  options_users_clear(&options->users);
 }
 
 bool options_need_password(const struct options *options) {

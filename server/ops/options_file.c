@@ -194,7 +194,7 @@ static bool load_lines(struct options *options, const struct options_file *file,
       return refuse_line(file, &line, reason, error);
     }
     if (line.row != NULL) options_value_store(line.row, options, &line.value);
-    if (line.user != NULL) options_users_add(options, line.user);
+    if (line.user != NULL) options_users_add(&options->users, line.user);
   }
   return true;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#include "server/ops/options.h"
+#include "server/ops/options_value.h"
 #include "server/ops/options_words.h"
 
 static bool is_blank(char byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
@@ -54,16 +54,16 @@ void options_users_destroy(struct options_user *user) {
   options_value_wipe((char *)user, user != NULL ? user->bytes : 0);
 }
 
-void options_users_add(struct options *options, struct options_user *user) {
-  struct options_user **last = &options->users;
+void options_users_add(struct options_user **chain, struct options_user *user) {
+  struct options_user **last = chain;
   while (*last != NULL) last = &(*last)->next;
   *last = user;
 }
 
-void options_users_clear(struct options *options) {
-  for (struct options_user *next, *user = options->users; user != NULL; user = next) {
+void options_users_clear(struct options_user **chain) {
+  for (struct options_user *next, *user = *chain; user != NULL; user = next) {
     next = user->next;
     options_users_destroy(user);
   }
-  options->users = NULL;
+  *chain = NULL;
 }

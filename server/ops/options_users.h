@@ -12,8 +12,6 @@
 
 #define OPTIONS_USERS_LINE_MAX (64u * 1024) /* bytes of such a line */
 
-struct options;
-
 /* One allocation: the spans, and after them the bytes that they point at. */
 struct options_user {
   struct options_user *next;
@@ -33,9 +31,9 @@ bool options_users_has_password(const struct options_user *user);
 /* Wipes and frees. Takes NULL. */
 void options_users_destroy(struct options_user *user);
 
-/* Takes the line over, after those that the options have. */
-void options_users_add(struct options *options, struct options_user *user);
+/* Takes the line over, after those of the chain. */
+void options_users_add(struct options_user **chain, struct options_user *user);
 /* Destroys them all. */
-void options_users_clear(struct options *options);
+void options_users_clear(struct options_user **chain);
 
 #endif

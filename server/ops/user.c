@@ -99,6 +99,25 @@ static bool id_is_used(const struct user *user, size_t count, uint8_t id) {
   return false;
 }
 
+/* The smallest that neither has. */
+static uint8_t unused_id(const struct user *former, const struct user *user) {
+  uint8_t id = USER_NO_PASSWORD + 1;
+  while (id_is_used(former, former->password_count, id) ||
+         id_is_used(user, user->password_count, id))
+    id++;
+  return id;
+}
+
+bool user_add_password(struct user *user, const struct digest *digest) {
+  struct user_password *all =
+      realloc(user->passwords, (user->password_count + 1) * sizeof *user->passwords);
+  if (all == NULL) return false;
+  user->passwords = all;
+  const struct user_password password = {*digest, unused_id(user, user)};
+  all[user->password_count++] = password;
+  return true;
+}
+
 /* A new password's id is none that either of the two has: sessions of the former passwords are
  * still to be told from those of the new. */
 static void give_ids(const struct user *former, struct user *user) {
@@ -108,12 +127,7 @@ static void give_ids(const struct user *former, struct user *user) {
     user->passwords[i].id = same != NULL ? same->id : USER_NO_PASSWORD;
   }
   for (size_t i = 0; i < user->password_count; i++) {
-    uint8_t id = 1;
-    if (user->passwords[i].id != USER_NO_PASSWORD) continue;
-    while (id_is_used(former, former->password_count, id) ||
-           id_is_used(user, user->password_count, id))
-      id++;
-    user->passwords[i].id = id;
+    if (user->passwords[i].id == USER_NO_PASSWORD) user->passwords[i].id = unused_id(former, user);
   }
 }
 

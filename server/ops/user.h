@@ -68,6 +68,8 @@ struct user *user_create(struct span name);
 void user_destroy(struct user *user); /* takes NULL */
 /* A copy with the same name and number. NULL: memory is short. */
 struct user *user_copy(const struct user *user);
+/* A password that the user has not yet; there is room for it. False: memory is short. */
+bool user_add_password(struct user *user, const struct digest *digest);
 /* Gives `user` what `from` may and knows, and `from` what `user` had; names and numbers stay.
  * Passwords that both have keep the ids that they have in `user`. */
 void user_exchange(struct user *user, struct user *from);
@@ -76,7 +78,6 @@ static inline bool user_allows_command(const struct user *user, size_t row) {
   return (user->commands[row / 64] >> (row % 64) & 1) != 0;
 }
 static inline bool user_allows_all_keys(const struct user *user) { return user->keys.any; }
-static inline bool user_allows_all_channels(const struct user *user) { return user->channels.any; }
 
 /* Whether a pattern of the user matches the key. Costs at most the sum of its patterns' lengths
  * times the key's. */

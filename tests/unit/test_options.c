@@ -4,6 +4,7 @@
  * it.
  */
 #include "server/commands/accounts.h"
+#include "server/commands/command_table.h"
 #include "server/ops/acl_rules.h"
 #include "server/ops/digest.h"
 #include "server/ops/options_arguments.h"
@@ -23,6 +24,8 @@
 #include "server/ops/options_rewrite.h"
 #include "server/ops/options_users.h"
 #include "server/ops/version.h"
+
+#define ROWS ((struct accounts_rows){command_table_commands, command_table_command_count})
 
 #define MAX_ARGUMENTS 24
 #define MAX_PATH 128
@@ -965,7 +968,7 @@ static void run_config(struct run *run, const struct place *place) {
 
 /* The users are the default one, with the password of the options. */
 static bool rewrites(struct run *run) {
-  struct users *users = accounts_create(&run->options);
+  struct users *users = accounts_create(ROWS, &run->options);
   assert_non_null(users);
   bool done = options_rewrite_file(&run->options, users, run->error);
   users_destroy(users);
@@ -1166,7 +1169,7 @@ static void test_rewrite_of_users(void **state) {
   struct log log = {.fd = -1, .level = LOG_LEVEL_WARNING};
   write_text(place->config, text, 0600);
   run_config(&run, place);
-  struct users *users = accounts_read(&run.options, &log, run.error);
+  struct users *users = accounts_read(ROWS, &run.options, &log, run.error);
   if (users == NULL) fail_msg("%s", run.error);
   assert_true(options_rewrite_file(&run.options, users, run.error));
   assert_file(place->config, text);
@@ -1195,7 +1198,7 @@ static void assert_users_refused(const struct place *place, const char *text, co
   struct log log = {.fd = -1, .level = LOG_LEVEL_WARNING};
   write_text(place->config, text, 0600);
   run_config(&run, place);
-  assert_null(accounts_read(&run.options, &log, run.error));
+  assert_null(accounts_read(ROWS, &run.options, &log, run.error));
   assert_says(run.error, where);
   assert_says(run.error, why);
   run_deinit(&run);

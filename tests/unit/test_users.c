@@ -19,6 +19,8 @@
 #include "server/ops/acl_rules.h"
 #include "server/ops/acl_text.h"
 
+#define ROWS ((struct accounts_rows){command_table_commands, command_table_command_count})
+
 #define WORDS_MAX 64
 
 /* ---- the rig ---- */
@@ -26,7 +28,7 @@
 static struct users *make_users(void) {
   struct options options;
   options_init(&options);
-  struct users *users = accounts_create(&options);
+  struct users *users = accounts_create(ROWS, &options);
   options_deinit(&options);
   assert_non_null(users);
   return users;
@@ -392,6 +394,20 @@ static void a_session_stays_as_long_as_its_password(void **state) {
   user_destroy(user);
 }
 
+/* Of a user that was never exchanged: as a file, or the first SETUSER, makes it. */
+static void a_new_users_passwords_have_ids(void **state) {
+  struct user *user = made_by(*state, "on >one >two");
+  uint8_t one = 0, two = 0;
+  assert_true(user_knows_password(user, SPAN_LITERAL("one"), &one));
+  assert_true(user_knows_password(user, SPAN_LITERAL("two"), &two));
+  assert_int_not_equal(one, USER_NO_PASSWORD);
+  assert_int_not_equal(two, USER_NO_PASSWORD);
+  assert_int_not_equal(one, two);
+  change(*state, user, ">three");
+  assert_true(user_keeps(user, one));
+  user_destroy(user);
+}
+
 static void lost_keys_are_noted(void **state) {
   static const struct {
     const char *before, *change;
@@ -728,6 +744,7 @@ int main(void) {
       TEST(patterns_are_globs),
       TEST(each_password_lets_in),
       TEST(a_session_stays_as_long_as_its_password),
+      TEST(a_new_users_passwords_have_ids),
       TEST(lost_keys_are_noted),
       TEST(random_rules_do_what_a_model_says),
       TEST(users_are_found_by_name),
