@@ -137,6 +137,11 @@ model-mutants: units ## the model sees it when any image of a change is left out
 wire: programs ## transcripts of every command through redis-cli, in memory and with a journal
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py
 	@IDEM_LOOPS=4 IDEM_SERVER=tests/durable-server $(PYTHON) tests/wire/run.py $(filter-out %/drain.transcript,$(wildcard tests/wire/*.transcript))
+tls-wire: programs ## the same transcripts over TLS
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py --tls
+# Its own load, and what a client may send that knows no key.
+tls-soak: programs ## SECONDS (600) of commands over TLS, and other certificates each second: no command may fail
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/tls_soak.py --seconds $(or $(SECONDS),600)
 system: programs ## interleavings on real sockets
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
 # Without those that say themselves how many loops they want, and those of options.

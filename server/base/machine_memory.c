@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define GROUPS "/sys/fs/cgroup"
 #define GROUPS_OF_MEMORY GROUPS "/memory" /* where version 1 mounts that controller */
@@ -29,19 +30,25 @@ static void lower_to_file(uint64_t *bytes, FILE *file) {
   fclose(file);
 }
 
+/* Where /proc shows nothing but processes, or is not there: a unit with ProcSubset=pid. */
+static uint64_t of_kernel(void) {
+  long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+  return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+}
+
 static uint64_t of_machine(const char *root) {
   unsigned long long kib = 0;
   char line[256];
   FILE *file = open_parts(root, "/proc/meminfo", "");
-  if (file == NULL) return 0;
+  if (file == NULL) return root[0] == '\0' ? of_kernel() : 0;
   while (kib == 0 && fgets(line, sizeof line, file) != NULL)
     if (sscanf(line, "MemTotal: %llu kB", &kib) != 1) kib = 0;
   fclose(file);
   return (uint64_t)kib * 1024;
 }
 
-/* The group and those above it, up to the root of its tree: in a container its path may be that of the
- * host, which is not there, while the root is the container's own. */
+/* The group and those above it, up to the root of its tree: in a container its path may be that of
+ * the host, which is not there, while the root is the container's own. */
 static void lower_to_groups(uint64_t *bytes, const char *root, const char *tree, char *group) {
   const char *name = strcmp(tree, GROUPS) == 0 ? "/memory.max" : "/memory.limit_in_bytes";
   char directory[PATH_MAX];

@@ -121,7 +121,7 @@ CLIENTS = (
     Client("redis-commander", "Node.js", [PYTHON, "redis-commander/check.py"],
            npm="redis-commander@0.9.0", steps=("connect", "list", "show", "info", "quiet")),
     python("redis-exporter", "prometheus-redis-exporter", (2,),
-           ("up", "keys", "commands", "quiet"), "Go"),
+           ("up", "keys", "commands", "errors", "latencies", "quiet"), "Go"),
     python("pattern", "python3-redis", (2,),
            ("first", "duplicate", "expiry", "many", "late"), title="SET NX pattern (redis-py)"),
     over_tls("redis-cli", "shell", [PYTHON, "tls/redis_cli.py"], package="redis-tools"),

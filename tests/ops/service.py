@@ -1,7 +1,7 @@
 """Starts what a systemd unit starts, as systemd would: its user, umask, limits, directories, credentials and environment.
 
 For a bare Debian (bare.py), where no systemd runs. It emulates what is written here and nothing else: of the hardening
-only no-new-privs and the empty set of capabilities (test_unit.py has the system calls).
+only no-new-privs, the empty set of capabilities, and what /proc shows (test_unit.py has the system calls).
 """
 
 import os
@@ -54,6 +54,11 @@ class Service:
         os.chown(outside, 0, self.owner[1])
         return {"CREDENTIALS_DIRECTORY": inside}
 
+    def _proc(self):
+        subset, protect = self.unit.get("ProcSubset", "all"), self.unit.get("ProtectProc", "default")
+        return "-o rw" + (",subset=pid" if subset == "pid" else "") + \
+            (f",hidepid={protect}" if protect != "default" else "")
+
     def _listen(self):
         inside = "/run/notify"
         if os.path.exists(self.bare.path(inside)):
@@ -92,7 +97,7 @@ class Service:
         words = ["setpriv", "--reuid", user, "--regid", group, "--clear-groups", "--no-new-privs", "--inh-caps=-all",
                  "--bounding-set=-all", *self.unit.get("ExecStart").split()]
         with open(self.bare.path("/run/log"), "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(self.bare.command(*words), env=environment, preexec_fn=limits,
+            self.process = subprocess.Popen(self.bare.command(*words, proc=self._proc()), env=environment, preexec_fn=limits,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         eventually(self._ready, "the service is ready")
         return self
@@ -109,6 +114,12 @@ class Service:
         # Not with exec: kill is a program of the machine outside, whose process this is.
         words = self.unit.get("ExecReload").replace("$MAINPID", str(self.process.pid)).split()
         subprocess.run(words, check=True)
+
+    def reload_and_wait(self):
+        """As `systemctl reload`, and until the server says that it is ready again."""
+        self.hear().pop("READY", None)
+        self.reload()
+        eventually(lambda: self.hear().get("READY") == "1", "the service is ready again")
 
     def stop(self):
         """The exit status."""

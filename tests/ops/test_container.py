@@ -78,7 +78,7 @@ class Image(Case):
 
     def run_inside(self, root, words, **more):
         # The test's own server may stand on the port of the image; HEALTHCHECK asks the one that is configured.
-        return subprocess.Popen(["unshare", "-m", "-n", "sh", "-c", 'ip link set lo up; exec chroot --userspec=4336:4336 '
+        return subprocess.Popen(["unshare", "-m", "-n", "sh", "-c", 'ip link set lo up; mount -t proc proc "$0/proc"; exec chroot --userspec=4336:4336 '
                                  '--groups= "$0" "$@"', root, *words], **more)
 
     def live(self, root, config):
