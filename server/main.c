@@ -1,9 +1,10 @@
 /*
  * main.c - wires: options, log, server; runs, drains, leaves.
  *
- * Exit status: 0 after a drain (also one that its deadline cut short, which is logged), a signal that
- * ended the start, --help or --version; 1 when an option is refused, the server cannot start, or --help cannot be written; 74
- * when the journal cannot be written any more; 78 when it is not sound, and nothing was changed. Of
+ * Exit status: 0 after a drain (also one that its deadline cut short, which is logged), a signal
+ * that ended the start, --help or --version; 1 when an option is refused, the server cannot start,
+ * or --help cannot be written; 74 when the journal cannot be written any more; 78 when it is not
+ * sound, and nothing was changed. Of
  * --ping: see ping.h.
  */
 #include <errno.h>
@@ -132,7 +133,8 @@ static bool look_after_journal(int argc, char **argv, int *status) {
 
 #define ARGUMENTS_MAX 256
 
-/* Takes "--ping [URL]" out of the arguments; false: it is not among them. *url: NULL without one. */
+/* Takes "--ping [URL]" out of the arguments; false: it is not among them. *url: NULL without one.
+ */
 static bool take_ping(int *argc, char **argv, char *rest[ARGUMENTS_MAX], const char **url) {
   int at = 1, count = 0;
   while (at < *argc && strcmp(argv[at], "--ping") != 0) at++;

@@ -47,8 +47,8 @@ static uint64_t of_machine(const char *root) {
   return (uint64_t)kib * 1024;
 }
 
-/* The group and those above it, up to the root of its tree: in a container its path may be that of the
- * host, which is not there, while the root is the container's own. */
+/* The group and those above it, up to the root of its tree: in a container its path may be that of
+ * the host, which is not there, while the root is the container's own. */
 static void lower_to_groups(uint64_t *bytes, const char *root, const char *tree, char *group) {
   const char *name = strcmp(tree, GROUPS) == 0 ? "/memory.max" : "/memory.limit_in_bytes";
   char directory[PATH_MAX];

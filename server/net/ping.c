@@ -113,12 +113,12 @@ static enum ping_result authenticate(int fd, const struct ping_target *target,
                                      const char *password) {
   char command[COMMAND_BYTES];
   const char *user = target->user;
-  int len = user[0] == '\0'
-                ? snprintf(command, sizeof command, "*2\r\n$4\r\nAUTH\r\n$%zu\r\n%s\r\n",
-                           strlen(password), password)
-                : snprintf(command, sizeof command,
-                           "*3\r\n$4\r\nAUTH\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n", strlen(user), user,
-                           strlen(password), password);
+  int len =
+      user[0] == '\0'
+          ? snprintf(command, sizeof command, "*2\r\n$4\r\nAUTH\r\n$%zu\r\n%s\r\n",
+                     strlen(password), password)
+          : snprintf(command, sizeof command, "*3\r\n$4\r\nAUTH\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n",
+                     strlen(user), user, strlen(password), password);
   enum ping_result result = ask(fd, (struct span){command, (size_t)len}, "+OK");
   explicit_bzero(command, sizeof command);
   return result;

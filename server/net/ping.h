@@ -1,8 +1,9 @@
 /*
  * ping.h - `idem-server --ping`: asks a running server whether it serves, for health checks.
  *
- * AUTH with the password of the options, if there is one, then PING. The whole has PING_SECONDS, which
- * an alarm ends, since a look-up of a name cannot be ended otherwise: it is for a process of its own.
+ * AUTH with the password of the options, if there is one, then PING. The whole has PING_SECONDS,
+ * which an alarm ends, since a look-up of a name cannot be ended otherwise: it is for a process of
+ * its own.
  */
 #ifndef IDEM_SERVER_NET_PING_H
 #define IDEM_SERVER_NET_PING_H

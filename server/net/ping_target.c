@@ -27,9 +27,10 @@ static bool take_user(const char **text, struct ping_target *target, char error[
   if (at == NULL) return true;
   struct span user = {*text, (size_t)(at - *text)};
   if (memchr(user.data, ':', user.len) != NULL)
-    return refuse("a URL with a password is refused, since every user of this machine can read a "
-                  "command line: put it into requirepass-file",
-                  error);
+    return refuse(
+        "a URL with a password is refused, since every user of this machine can read a "
+        "command line: put it into requirepass-file",
+        error);
   if (memchr(user.data, '%', user.len) != NULL || !copy(user, target->user, sizeof target->user))
     return refuse("a user has 1 to 128 bytes, without %", error);
   *text = at + 1;

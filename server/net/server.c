@@ -484,6 +484,7 @@ void server_destroy(struct server *server) {
   for (unsigned i = 0; i < loops->count; i++) loop_close_connections(loops->loops[i]);
   restoring_close(&server->restoring);
   loop_set_deinit(loops);
+  listener_deinit(&server->listener);
   tls_deinit(&server->tls);
   struct keyspace *keyspace = server->instance.keyspace;
   if (keyspace != NULL) setup_instance_deinit(&server->instance);

@@ -65,6 +65,10 @@ static const struct options_row rows[] = {
      "Mode of the unix socket."},
     {"tcp-backlog", OPTIONS_ROW_INTEGER, AT(tcp_backlog), 1, 65535, "511", 0, NETWORK,
      "Connections that may wait to be accepted; the kernel's somaxconn limits them too."},
+    {"proxy-protocol", OPTIONS_ROW_NETWORKS, AT(proxy_protocol), 0, MAX_TEXT, "", 0, NETWORK,
+     "Load balancers that send a PROXY header of version 2 before the client's first byte, and "
+     "have to; "
+     "from all other addresses it is refused."},
     {"tcp-keepalive", OPTIONS_ROW_SECONDS, AT(tcp_keepalive_s), 0, MAX_KEEPALIVE_S, "60",
      OPTIONS_ROW_LIVE, NETWORK, "Probe a silent connection after this time; 0 means never."},
 
@@ -73,11 +77,13 @@ static const struct options_row rows[] = {
      "Password for AUTH, only in a configuration file that no other user can read (chmod 600); "
      "\"\" means none."},
     {"requirepass-file", OPTIONS_ROW_PATH, AT(requirepass_file), 0, MAX_TEXT, "", 0, ACCESS,
-     "File whose first line is the password, read again on SIGHUP; no other user may be able to read "
+     "File whose first line is the password, read again on SIGHUP; no other user may be able to "
+     "read "
      "it."},
     {"requirepass-file-mode", OPTIONS_ROW_READERS, AT(requirepass_file_mode),
      OPTIONS_FILE_MODE_PRIVATE, OPTIONS_FILE_MODE_ANY, "private", 0, ACCESS,
-     "any: other users may read requirepass-file, but not write it. Below $CREDENTIALS_DIRECTORY and "
+     "any: other users may read requirepass-file, but not write it. Below $CREDENTIALS_DIRECTORY "
+     "and "
      "/run/secrets they may in any case."},
     {"insecure", OPTIONS_ROW_WAIVED, AT(insecure), 0, OPTIONS_INSECURE_YES, "no", 0, ACCESS,
      "What addresses that other machines can reach may lack: plain waives TLS, yes waives TLS and "

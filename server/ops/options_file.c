@@ -60,8 +60,10 @@ bool options_file_read(const char *path, struct options_file *file, char error[R
 
 static bool check_secret(const struct options_file *file, bool anybody_reads,
                          char error[REFUSAL_BYTES]) {
-  const struct secret_file secret = {
-      .path = file->path, .stat = &file->stat, .what = "a password", .anybody_reads = anybody_reads};
+  const struct secret_file secret = {.path = file->path,
+                                     .stat = &file->stat,
+                                     .what = "a password",
+                                     .anybody_reads = anybody_reads};
   return secret_file_check(&secret, error);
 }
 

@@ -15,8 +15,10 @@ bool options_memory_parse(struct span text, uint64_t whole, int64_t *percent, in
   if (!span_to_i64((struct span){text.data, text.len - 1}, &number) || number < 1 || number > 100)
     return refusal_write(error, "bad value '%s' for maxmemory: expected 1%% to 100%%", shown);
   if (whole == 0)
-    return refusal_write(error, "maxmemory %s: nothing says how much memory this machine has: name "
-                         "a size", shown);
+    return refusal_write(error,
+                         "maxmemory %s: nothing says how much memory this machine has: name "
+                         "a size",
+                         shown);
   *percent = number;
   *bytes = (int64_t)(whole / 100 * (uint64_t)number + whole % 100 * (uint64_t)number / 100);
   if (*bytes >= OPTIONS_MEMORY_LEAST) return true;

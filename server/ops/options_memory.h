@@ -13,8 +13,8 @@
 
 /* Whether it is written as a percentage. */
 bool options_memory_is_percent(struct span text);
-/* "75%" -> 75, and the bytes. whole: what the process may have. False with the reason: it is not from
- * 1% to 100%, the bytes are too few, or nobody knows how many there are (whole is 0). */
+/* "75%" -> 75, and the bytes. whole: what the process may have. False with the reason: it is not
+ * from 1% to 100%, the bytes are too few, or nobody knows how many there are (whole is 0). */
 bool options_memory_parse(struct span text, uint64_t whole, int64_t *percent, int64_t *bytes,
                           char error[REFUSAL_BYTES]);
 

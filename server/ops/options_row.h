@@ -29,12 +29,14 @@ enum options_row_kind {
   OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next three */
   OPTIONS_ROW_PATH,
   OPTIONS_ROW_BIND,        /* addresses with blanks between them (options_bind.h) */
+  OPTIONS_ROW_NETWORKS,    /* addresses with blanks between them (options_networks.h) */
   OPTIONS_ROW_PERCENTILES, /* numbers with blanks between them (options_percentiles.h) */
 };
 
 /* Whether a value is several words, which are joined with blanks. */
 static inline bool options_row_is_list(enum options_row_kind kind) {
-  return kind == OPTIONS_ROW_BIND || kind == OPTIONS_ROW_PERCENTILES;
+  return kind == OPTIONS_ROW_BIND || kind == OPTIONS_ROW_NETWORKS ||
+         kind == OPTIONS_ROW_PERCENTILES;
 }
 
 /* The words of KEEP, SYNC, READERS, WAIVED and CERTIFY, by number. */

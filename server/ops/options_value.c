@@ -9,6 +9,7 @@
 #include "server/ops/log.h"
 #include "server/ops/options_bind.h"
 #include "server/ops/options_memory.h"
+#include "server/ops/options_networks.h"
 #include "server/ops/options_percentiles.h"
 
 struct unit {
@@ -68,9 +69,8 @@ static const char *const sync_words[] = {[OPTIONS_APPENDFSYNC_ALWAYS] = "always"
 static const char *const format_words[] = {
     [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL};
 
-static const char *const readers_words[] = {[OPTIONS_FILE_MODE_PRIVATE] = "private",
-                                            [OPTIONS_FILE_MODE_ANY] = "any",
-                                            NULL};
+static const char *const readers_words[] = {
+    [OPTIONS_FILE_MODE_PRIVATE] = "private", [OPTIONS_FILE_MODE_ANY] = "any", NULL};
 
 static const struct kind {
   const char *hint;
@@ -89,7 +89,8 @@ static const struct kind {
                            " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000)", NULL},
     [OPTIONS_ROW_MEMORY] = {"SIZE", byte_units, "a size",
                             " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000), or 1% to "
-                            "100% of this machine's memory", NULL},
+                            "100% of this machine's memory",
+                            NULL},
     [OPTIONS_ROW_YES_NO] = {"yes|no", NULL, "", "", NULL},
     [OPTIONS_ROW_LEVEL] = {"LEVEL", NULL, "", "", level_words},
     [OPTIONS_ROW_KEEP] = {"yes|no|auto", NULL, "", "", keep_words},
@@ -101,6 +102,7 @@ static const struct kind {
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
+    [OPTIONS_ROW_NETWORKS] = {"ADDRESS ...", NULL, "", "", NULL},
     [OPTIONS_ROW_PERCENTILES] = {"N ...", NULL, "", "", NULL},
 };
 
@@ -152,6 +154,8 @@ void options_value_bounds(const struct options_row *row, char text[OPTIONS_VALUE
     print_words(kinds[row->kind].words, text);
   } else if (row->kind == OPTIONS_ROW_BIND) {
     snprintf(text, OPTIONS_VALUE_BYTES, "at most %d addresses", OPTIONS_BIND_MAX);
+  } else if (row->kind == OPTIONS_ROW_NETWORKS) {
+    snprintf(text, OPTIONS_VALUE_BYTES, "at most %d addresses or networks", OPTIONS_NETWORKS_MAX);
   } else if (row->kind == OPTIONS_ROW_PERCENTILES) {
     snprintf(text, OPTIONS_VALUE_BYTES, "at most %d numbers from 0 to 100",
              OPTIONS_PERCENTILES_MAX);
@@ -246,6 +250,7 @@ static bool parse_text(const struct options_row *row, struct span text, struct o
   if (text.len > 0) memcpy(copy, text.data, text.len);
   copy[text.len] = '\0';
   bool good = row->kind == OPTIONS_ROW_BIND          ? options_bind_check(row->name, copy, error)
+              : row->kind == OPTIONS_ROW_NETWORKS    ? options_networks_check(copy, error)
               : row->kind == OPTIONS_ROW_PERCENTILES ? options_percentiles_check(copy, error)
                                                      : true;
   if (!good) {

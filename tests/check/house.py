@@ -50,7 +50,7 @@ LIMITS = [
 
 # File -> lines.
 LONG_FILES = {
-    'client/idem.h': 800,  # public and complete: a program includes this one file
+    'client/idem.h': 850,  # public and complete: a program includes this one file
 }
 
 # (file, symbol): mutable state.

@@ -1,5 +1,5 @@
-/* test_machine_memory.c - how much memory a process may have: machines, containers and units that are
- * made of files; and a percentage of it. */
+/* test_machine_memory.c - how much memory a process may have: machines, containers and units that
+ * are made of files; and a percentage of it. */
 #include "server/base/machine_memory.h"
 
 #include <setjmp.h>
@@ -22,7 +22,8 @@ struct file {
 
 #define MEMINFO "/proc/meminfo"
 #define CGROUP "/proc/self/cgroup"
-#define MACHINE {MEMINFO, "MemTotal:       16777216 kB\nMemFree:            12 kB\n"} /* 16 GB */
+#define MACHINE \
+  { MEMINFO, "MemTotal:       16777216 kB\nMemFree:            12 kB\n" } /* 16 GB */
 
 static const struct {
   const char *what;
@@ -31,8 +32,12 @@ static const struct {
 } cases[] = {
     {"nothing is known", {{"/etc/none", ""}}, 0},
     {"a machine without groups", {MACHINE}, 16 * GB},
-    {"a group without a limit", {MACHINE, {CGROUP, "0::/\n"}, {"/sys/fs/cgroup/memory.max", "max\n"}}, 16 * GB},
-    {"version 2, a container", {MACHINE, {CGROUP, "0::/\n"}, {"/sys/fs/cgroup/memory.max", "1073741824\n"}}, GB},
+    {"a group without a limit",
+     {MACHINE, {CGROUP, "0::/\n"}, {"/sys/fs/cgroup/memory.max", "max\n"}},
+     16 * GB},
+    {"version 2, a container",
+     {MACHINE, {CGROUP, "0::/\n"}, {"/sys/fs/cgroup/memory.max", "1073741824\n"}},
+     GB},
     {"version 2, a unit",
      {MACHINE,
       {CGROUP, "0::/system.slice/idem.service\n"},
@@ -45,7 +50,9 @@ static const struct {
       {"/sys/fs/cgroup/system.slice/idem.service/memory.max", "2147483648\n"},
       {"/sys/fs/cgroup/system.slice/memory.max", "1073741824\n"}},
      GB},
-    {"more than the machine has", {MACHINE, {CGROUP, "0::/a\n"}, {"/sys/fs/cgroup/a/memory.max", "1099511627776\n"}}, 16 * GB},
+    {"more than the machine has",
+     {MACHINE, {CGROUP, "0::/a\n"}, {"/sys/fs/cgroup/a/memory.max", "1099511627776\n"}},
+     16 * GB},
     {"version 1, a unit",
      {MACHINE,
       {CGROUP, "9:name=systemd:/\n4:cpu,memory:/a/b\n0::/\n"},
@@ -57,7 +64,11 @@ static const struct {
       {CGROUP, "4:memory:/docker/0123456789\n"},
       {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n"}},
      GB},
-    {"another controller", {MACHINE, {CGROUP, "4:memoryless:/a\n"}, {"/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "1\n"}}, 16 * GB},
+    {"another controller",
+     {MACHINE,
+      {CGROUP, "4:memoryless:/a\n"},
+      {"/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "1\n"}},
+     16 * GB},
     {"no sense", {MACHINE, {CGROUP, "\n:\n4\n4:memory\n0::\n"}}, 16 * GB},
 };
 
@@ -98,9 +109,11 @@ static void a_percentage(void **state) {
   assert_true(options_memory_parse(SPAN_LITERAL("75%"), 16 * GB, &percent, &bytes, error));
   assert_int_equal(percent, 75);
   assert_int_equal(bytes, 12 * GB);
-  assert_true(options_memory_parse(SPAN_LITERAL("100%"), 16 * GB + 7 * KB, &percent, &bytes, error));
+  assert_true(
+      options_memory_parse(SPAN_LITERAL("100%"), 16 * GB + 7 * KB, &percent, &bytes, error));
   assert_int_equal(bytes, 16 * GB + 7 * KB);
-  assert_true(options_memory_parse(SPAN_LITERAL("100%"), UINT64_C(1) << 62, &percent, &bytes, error));
+  assert_true(
+      options_memory_parse(SPAN_LITERAL("100%"), UINT64_C(1) << 62, &percent, &bytes, error));
   assert_int_equal(bytes, UINT64_C(1) << 62);
 }
 

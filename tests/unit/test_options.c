@@ -17,7 +17,6 @@
 #include "server/ops/log.h"
 #include "server/ops/options_file.h"
 #include "server/ops/options_live.h"
-#include "server/ops/options_percentiles.h"
 #include "server/ops/options_rewrite.h"
 #include "server/base/machine_memory.h"
 #include "server/ops/version.h"
@@ -191,6 +190,7 @@ static const char *const defaults[][2] = {
     {"requirepass", ""},
     {"requirepass-file", ""},
     {"requirepass-file-mode", "private"},
+    {"proxy-protocol", ""},
     {"tls-port", "0"},
     {"tls-cert-file", ""},
     {"tls-key-file", ""},
@@ -208,8 +208,6 @@ static const char *const defaults[][2] = {
     {"http-bind", "127.0.0.1 -::1"},
     {"http-hosts", ""},
     {"http-keys", "no"},
-    {"latency-tracking", "yes"},
-    {"latency-tracking-info-percentiles", "50 99 99.9"},
     {"client-output-limit", "67108864"},
     {"client-output-total", "1073741824"},
     {"client-output-timeout", "60000"},
@@ -242,8 +240,6 @@ static const char *const defaults[][2] = {
     {"log-format", "text"},
     {"slowlog-log-slower-than", "10000"},
     {"slowlog-max-len", "128"},
-    {"latency-tracking", "yes"},
-    {"latency-tracking-info-percentiles", "50 99 99.9"},
     {"enable-debug-command", "no"},
     {"logfile", ""},
 };
@@ -289,7 +285,7 @@ static void test_every_row_reads_what_it_prints(void **state) {
       {"loglevel", "WARNING"},    {"requirepass", "a \"b\" 'c' #\\ \n\xff"},
       {"lease", "61s"},           {"body-limit", "3m"},
       {"timeout", "2h"},          {"logfile", "/tmp/x"},
-      {"requirepass-file", "pw"},  {"maxmemory", "75%"},
+      {"requirepass-file", "pw"}, {"maxmemory", "75%"},
   };
   for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
     assert_round_trip(row_of(others[i][0]), others[i][1]);
@@ -444,30 +440,6 @@ static void test_texts_have_a_limit(void **state) {
   memcpy(line, "--logfile=", strlen("--logfile="));
   line[strlen("--logfile=") + OPTIONS_VALUE_BYTES] = '\0';
   assert_line_refused(line, "for logfile", "at most 1023 bytes");
-}
-
-static void test_percentiles(void **state) {
-  (void)state;
-  static const char name[] = "latency-tracking-info-percentiles";
-  static const char *const bad[] = {"x",   "-1",   "100.1", "1e1", "5%",   ".5",
-                                    "50.", "1..2", "+5",    "nan", "50,99"};
-  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-    char line[128];
-    snprintf(line, sizeof(line), "--%s %s", name, bad[i]);
-    assert_line_refused(line, "bad percentile", bad[i]);
-  }
-  assert_line_gives("--latency-tracking-info-percentiles 0 99.99 100", name, "0 99.99 100");
-  assert_line_gives("--latency-tracking-info-percentiles 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
-                    name, "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16");
-  assert_line_refused(
-      "--latency-tracking-info-percentiles 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17",
-      "percentiles", "more than 16 percentiles");
-  const char *list = "50 99.9  0";
-  double number;
-  assert_true(options_percentiles_next(&list, &number) && number == 50);
-  assert_true(options_percentiles_next(&list, &number) && number == 99.9);
-  assert_true(options_percentiles_next(&list, &number) && number == 0);
-  assert_false(options_percentiles_next(&list, &number));
 }
 
 static void test_too_many_addresses(void **state) {
@@ -1132,22 +1104,14 @@ static void test_rewrite_without_a_change_keeps_the_bytes(void **state) {
 static void test_a_percentage_of_the_memory(void **state) {
   struct place *place = *state;
   struct run run;
-  char text[OPTIONS_VALUE_BYTES], half[32];
-  snprintf(half, sizeof half, "%lld", (long long)(machine_memory_bytes("") / 2));
   write_text(place->config, "maxmemory  50%\n", 0600);
   run_config(&run, place);
-  options_text(&run.options, row_of("maxmemory"), text);
-  assert_string_equal(text, half);
+  assert_int_equal(run.options.maxmemory.bytes, machine_memory_bytes("") / 2);
   rewrite(&run);
   assert_file(place->config, "maxmemory  50%\n");
-  assert_int_equal(set(&run, "maxmemory", "25%"), RUN);
-  rewrite(&run);
-  assert_file(place->config, "maxmemory 25%\n");
   assert_int_equal(set(&run, "maxmemory", "64mb"), RUN);
   rewrite(&run);
   assert_file(place->config, "maxmemory 67108864\n");
-  assert_int_equal(set(&run, "maxmemory", "0%"), REFUSED);
-  assert_int_equal(run.options.maxmemory.bytes, 64 << 20);
   run_deinit(&run);
 }
 
@@ -1315,7 +1279,6 @@ int main(void) {
       cmocka_unit_test(test_units),
       cmocka_unit_test(test_bad_values_name_the_right_ones),
       cmocka_unit_test(test_texts_have_a_limit),
-      cmocka_unit_test(test_percentiles),
       cmocka_unit_test(test_too_many_addresses),
       cmocka_unit_test(test_flags),
       cmocka_unit_test(test_bad_flags),
