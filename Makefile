@@ -60,7 +60,7 @@ SERVER_LIBS := -luv -lmicrohttpd -lxxhash -lssl -lcrypto $(JEMALLOC) -lpthread -
 
 .PHONY: help run all test test-clients test-ops screenshot check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units model-mutants \
-        shortage shortage-long explore explore-long built-ahead system-and-threads rest-of-system threads-and-journal
+        shortage shortage-long explore explore-long tenants-mutants tenants-mutants-some built-ahead system-and-threads rest-of-system threads-and-journal
 
 help: ## this list
 	@echo "make ..."; sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -82,7 +82,7 @@ test: need-test ## get what is missing, build, pass every test (under 20 minutes
 	@(nice $(MAKE) --no-print-directory built-ahead; for part in crash-states asan-units fuzz-corpus; do \
 	    $(IDLE) $(MAKE) --no-print-directory $$part || exit 1; done) >$(call log,beside) 2>&1 & beside=$$!; \
 	trap "kill $$beside 2>/dev/null" EXIT; \
-	for part in runners unit explore shortage model model-mutants wire docs system-and-threads examples client-test c-examples-test; do \
+	for part in runners unit explore shortage model model-mutants tenants-mutants-some wire docs system-and-threads examples client-test c-examples-test; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done; \
 	wait $$beside || { cat $(call log,beside); exit 1; }; grep -av "^  CC \|^  LD " $(call log,beside); \
 	for part in asan-wire tsan; do $(MAKE) --no-print-directory $$part || exit 1; done
@@ -134,6 +134,12 @@ MODEL_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c)) $(LIB_OBJ)
 model-mutants: units ## the model sees it when any image of a change is left out
 	@$(PYTHON) tests/model/mutants.py --compile "$(COMPILE) $(CPPFLAGS) $(CFLAGS)" --link "$(COMPILE) $(LDFLAGS)" \
 	  --libraries "-lcmocka $(SERVER_LIBS)" --build $(B)/mutants $(MUTANT_FLAGS) $(MODEL_OBJ)
+# The server's objects, but for the one that is mutated.
+tenants-mutants: programs ## a tenant's view: each question about what it may see is left out, and the test sees it (2 minutes)
+	@$(PYTHON) tests/tenants/mutants.py --compile "$(COMPILE) $(CPPFLAGS) $(CFLAGS)" --link "$(COMPILE) $(LDFLAGS)" \
+	  --libraries "$(SERVER_LIBS)" --build $(B)/tenants $(MUTANT_FLAGS) $(B)/server/main.o $(LIB_OBJ)
+tenants-mutants-some: MUTANT_FLAGS := --some 3
+tenants-mutants-some: tenants-mutants
 wire: programs ## transcripts of every command through redis-cli, in memory and with a journal
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py
 	@IDEM_LOOPS=4 IDEM_SERVER=tests/durable-server $(PYTHON) tests/wire/run.py $(filter-out %/drain.transcript,$(wildcard tests/wire/*.transcript))

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/commands/allowance.h"
 #include "server/commands/categories.h"
 #include "server/commands/strangers.h"
 #include "server/commands/topics.h"
@@ -192,6 +193,7 @@ static void review(const struct accounts_change *change, struct worker *worker,
 static void review_all(const struct accounts_change *change) {
   struct instance *instance = change->worker->instance;
   instance->options->default_user = default_user_of(instance->users);
+  allowance_apply(instance);
   for (unsigned i = 0; i < instance->worker_count; i++) {
     struct worker *worker = instance->workers[i];
     for (struct list *node = worker->sessions.next; node != &worker->sessions; node = node->next)

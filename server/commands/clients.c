@@ -238,7 +238,8 @@ static bool parse_kill_pair(struct call *call, struct span name, struct span val
   } else if (span_is(name, "LADDR")) {
     filter->local = value;
   } else if (span_is(name, "USER")) {
-    if (users_find(call->worker->instance->users, value) == NULL) return unknown_user(call, value);
+    bool known = users_find(call->worker->instance->users, value) != NULL;
+    if (!known || !sight_user(call->session, value)) return unknown_user(call, value);
     filter->user = value;
   } else if (span_is(name, "SKIPME") && (span_is(value, "yes") || span_is(value, "no"))) {
     filter->skip_me = span_is(value, "yes");

@@ -8,6 +8,7 @@
 #include "server/base/random.h"
 #include "server/commands/accounts.h"
 #include "server/commands/acl_log.h"
+#include "server/commands/allowance.h"
 #include "server/commands/inbox.h"
 #include "server/commands/journaling.h"
 #include "server/commands/latency.h"
@@ -52,7 +53,7 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
   pthread_mutex_init(&instance->strangers_lock, NULL);
   list_init(&instance->strangers);
   if (instance->commands != NULL && instance->slowlog != NULL && instance->users != NULL &&
-      make_run_id(instance->run_id) &&
+      keyspace_count_users(keyspace) && make_run_id(instance->run_id) &&
       random_get(&instance->address_seed, sizeof instance->address_seed))
     return true;
   setup_instance_deinit(instance);
@@ -62,6 +63,7 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
 void setup_instance_users(struct instance *instance, struct users *users) {
   users_destroy(instance->users);
   instance->users = users;
+  allowance_apply(instance);
 }
 
 void setup_instance_deinit(struct instance *instance) {

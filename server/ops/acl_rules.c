@@ -287,6 +287,8 @@ static bool set_quota(struct user *user, const struct quota *quota, struct span 
   long long value;
   if (!span_present(number) || !span_to_i64(number, &value) || value < 0)
     return refusal_write(error, "%s needs a number, 0 for none", quota->text);
+  if (value > 0 && span_equal(user_name(user), SPAN_LITERAL("default")))
+    return refusal_write(error, "the default user has no quotas: give each tenant its own user");
   *(uint64_t *)(void *)((char *)user + quota->offset) = (uint64_t)value;
   return true;
 }

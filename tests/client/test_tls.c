@@ -481,7 +481,7 @@ static void a_handshake_may_be_cut_anywhere(void **state) {
   char url[64];
   tls_url(url, "127.0.0.1", proxy_port(proxy));
   for (enum half half = SYNC; half < HALVES; half++) {
-    for (size_t at = 0; at < 1200; at += 13) {
+    for (size_t at = 0; at < 1200; at += 29) {
       struct pair pair;
       const struct proxy_plan plan = {at % 2 == 0 || at > 250 ? PROXY_REPLY : PROXY_REQUEST, at,
                                       at % 3 == 0, 1};

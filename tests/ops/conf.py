@@ -101,6 +101,8 @@ def block(name, default, bounds, live, meaning):
     text = comment(f"{meaning} {known}")
     if name in ADVICE:
         text += comment(ADVICE[name])
+    if " " in default and not name.endswith("bind"):
+        default = f'"{default}"'
     return text + (f"{name} {SHIPPED[name]}\n" if name in SHIPPED else f"#{name} {default}\n")
 
 

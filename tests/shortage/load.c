@@ -402,3 +402,24 @@ void load_round(struct load *load) {
   }
   load->round++;
 }
+
+/* ---- TLS ---- */
+
+static void speak_tls(struct load *load, struct talk *talk) {
+  char key[KEY_BYTES];
+  snprintf(key, sizeof key, "tls-%ld", load->round);
+  if (granted(talk_ask(talk, "SET %s @%d", key, RECEIVED_BYTES), "+OK")) {
+    learn(key, SET, RECEIVED_BYTES);
+    granted(talk_ask(talk, "GET %s", key), "x");
+  }
+  run_once(load, talk, "tls-claim", LARGE_BYTES);
+}
+
+void load_tls_round(struct load *load) {
+  for (unsigned i = 0; i < 3; i++) {
+    load->round++;
+    if (talk_open_tls(&talks[i], load->tls_port)) speak_tls(load, &talks[i]);
+  }
+  granted(talk_ask(open_talk(load, 3), "PING"), "+PONG"); /* nobody else is drawn in */
+  close_talks();
+}

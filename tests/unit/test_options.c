@@ -960,8 +960,6 @@ static const char *const live[] = {
     "waiters-per-key",
     "waiters-total",
     "loglevel",
-    "latency-tracking",
-    "latency-tracking-info-percentiles",
     "log-format",
     "drain-timeout",
     "requirepass",

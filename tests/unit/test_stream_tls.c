@@ -1,7 +1,8 @@
 /* test_stream_tls.c - a TLS stream between a stream of memory and OpenSSL's own client: bytes in
  * any pieces both ways, what is called written, ends of all kinds, floods. TLS 1.2 and 1.3. */
-#include "tests/unit/certificates.h"
 #include "tests/unit/stream_memory.h"
+
+#include "tests/unit/certificates.h"
 
 #include <openssl/err.h>
 #include <stdio.h>
