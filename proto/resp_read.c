@@ -498,6 +498,8 @@ static enum resp_read_result read_inline(struct resp_reader *reader, const char 
   *used = line.len + 1;
   command_end(reader);
   if (resp_inline_is_http(line)) return RESP_READ_HTTP;
+  if (resp_inline_is_proxy(line))
+    return malformed(reader, "a PROXY header from an address that may send none");
   enum resp_read_result result = read_words(reader, line);
   if (result != RESP_READ_COMMAND) return result;
   if (reader->command_limit == 0 || reader->total <= reader->command_limit)

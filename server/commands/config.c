@@ -118,8 +118,8 @@ static bool pairs_are_known(struct call *call) {
   return true;
 }
 
-/* Closes all sessions of the former password, except the one that changed it. If there is no password
- * now, all sessions are authenticated. */
+/* Closes all sessions of the former password, except the one that changed it. If there is no
+ * password now, all sessions are authenticated. */
 static void password_changed(struct instance *instance, const struct session *changer) {
   bool open = instance->options->requirepass[0] == '\0';
   for (unsigned i = 0; i < instance->worker_count; i++) {
@@ -198,7 +198,7 @@ void config_set(struct call *call) {
   if (span_present(refused)) {
     reply_set_failed(call, refused, error);
   } else {
-    if (strcmp(password, call->worker->options->requirepass) != 0) 
+    if (strcmp(password, call->worker->options->requirepass) != 0)
       password_changed(instance, call->session);
     note_set(call);
     reply_ok(call);

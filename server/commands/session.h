@@ -36,6 +36,11 @@ enum session_replies {
   SESSION_REPLIES_SKIP
 };
 
+/* Of a client behind a load balancer that has told them. */
+struct session_proxied {
+  char peer[SESSION_ADDRESS_BYTES], local[SESSION_ADDRESS_BYTES];
+};
+
 /* NULL, or owned. */
 struct session_details {
   char *name, *library_name, *library_version;
@@ -44,6 +49,7 @@ struct session_details {
   struct subscriptions *subscriptions; /* while it is subscribed to something */
   struct task *task;                   /* while a task of its own runs */
   struct guard *guard;                 /* while it is a stranger, or delayed */
+  struct session_proxied *proxied;
 };
 
 struct session {

@@ -7,7 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/net/address.h"
 #include "server/net/admit.h"
+#include "server/ops/options_networks.h"
 
 /* Connections taken from one socket in one turn; then the others have theirs. */
 #define PER_TURN 64u
@@ -46,16 +48,31 @@ static void give(struct acceptor *acceptor, struct handed_socket socket) {
   loop_adopt(loop, socket);
 }
 
+void accept_proxied(void *context, int fd, enum handed_kind kind) {
+  give(context, (struct handed_socket){fd, kind});
+}
+
+/* Whether it comes from a load balancer, whose PROXY header is awaited first. */
+static bool is_proxied(const struct accept_socket *from, int fd) {
+  struct in6_addr address;
+  const struct acceptor *acceptor = from->acceptor;
+  if (acceptor->proxies == NULL || from->kind == HANDED_UNIX || !address_of_peer(fd, &address)) return false;
+  const struct options *options = loop_of(acceptor)->group.worker.options;
+  return options_networks_have(options->proxy_protocol, &address);
+}
+
 static enum taking take_one(const struct accept_socket *from) {
   struct acceptor *acceptor = from->acceptor;
   struct conn_group *group = &loop_of(acceptor)->group;
   int fd = next_connection(from);
   if (fd < 0) return outcome_of(errno);
   uint64_t most = (uint64_t)group->worker.options->maxclients;
-  if (atomic_load(&acceptor->loops->connections) < most) {
-    give(acceptor, (struct handed_socket){fd, from->kind});
-  } else {
+  if (atomic_load(&acceptor->loops->connections) >= most) {
     admit_refuse(group, (struct handed_socket){fd, from->kind});
+  } else if (is_proxied(from, fd)) {
+    proxy_room_enter(acceptor->proxies, fd, from->kind);
+  } else {
+    give(acceptor, (struct handed_socket){fd, from->kind});
   }
   return TAKEN;
 }
@@ -118,6 +135,7 @@ int accept_add(struct acceptor *acceptor, struct handed_socket socket, int backl
 }
 
 void accept_close(struct acceptor *acceptor) {
+  proxy_room_close_all(acceptor->proxies);
   while (acceptor->count > 0) {
     struct accept_socket *socket = &acceptor->sockets[--acceptor->count];
     if (socket->open) uv_close((uv_handle_t *)&socket->poll, NULL);
@@ -128,6 +146,7 @@ void accept_close(struct acceptor *acceptor) {
 }
 
 void accept_resume(struct acceptor *acceptor) {
+  proxy_room_review(acceptor->proxies);
   for (unsigned i = 0; i < acceptor->count; i++) {
     struct accept_socket *socket = &acceptor->sockets[i];
     if (!socket->open || uv_is_active((const uv_handle_t *)&socket->poll)) continue;

@@ -10,6 +10,7 @@
 #define IDEM_SERVER_NET_ACCEPT_H
 
 #include "server/net/loop.h"
+#include "server/net/proxy_room.h"
 #include "server/ops/options.h"
 
 /* Each address for TCP and TLS, and a unix socket. */
@@ -35,16 +36,19 @@ struct acceptor {
   unsigned count;
   int spare_fd; /* closed to refuse a connection when no other is left; -1: it could not be opened
                    again */
+  struct proxy_room *proxies; /* the caller's; NULL: no load balancers */
 };
 
+/* What a proxy_room's `ready` does; context: struct acceptor. */
+void accept_proxied(void *context, int fd, enum handed_kind kind);
 void accept_init(struct acceptor *acceptor, struct loop_set *loops);
 /* Listens on a bound socket and begins to take connections from it; owns it in every case. 0, or a
  * libuv error. */
 int accept_add(struct acceptor *acceptor, struct handed_socket socket, int backlog);
 /* Closes all sockets. Can be repeated. */
 void accept_close(struct acceptor *acceptor);
-/* Call regularly: resumes the sockets that were paused: memory or descriptors were short, or
- * handshakes too many. */
+/* Call regularly: closes load balancers' connections without a header, and resumes the sockets that
+ * were paused: memory or descriptors were short, or handshakes too many. */
 void accept_resume(struct acceptor *acceptor);
 
 #endif

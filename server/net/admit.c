@@ -1,6 +1,7 @@
 /* admit.c - see admit.h. */
 #include "server/net/admit.h"
 
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -55,13 +56,27 @@ static struct conn *make_secret(const struct admit_place *place, int fd) {
   return stream_uv_open(&stream->below, &BELOW_TLS, place->uv, fd) ? conn : NULL;
 }
 
+/* Without its address it would be taken for the load balancer. */
+static void remember(struct conn *conn, struct session_proxied *proxied) {
+  struct session_details *details =
+      conn->phase != CONN_CLOSED ? session_details(&conn->session) : NULL;
+  if (details != NULL) {
+    details->proxied = proxied;
+    return;
+  }
+  free(proxied);
+  conn_close(conn);
+}
+
 /* False: memory is short; the socket is still the caller's. */
-static bool serve(const struct admit_place *place, struct handed_socket socket) {
+static bool serve(const struct admit_place *place, struct handed_socket socket,
+                  struct session_proxied *proxied) {
   struct conn *conn =
       socket.kind == HANDED_TLS ? make_secret(place, socket.fd) : make_plain(place, socket.fd);
   if (conn == NULL) return false;
   if (socket.kind != HANDED_UNIX) set_up_tcp(conn);
   conn_begin(conn, socket.kind);
+  if (proxied != NULL) remember(conn, proxied);
   return true;
 }
 
@@ -85,9 +100,12 @@ void admit_log_refusal(struct conn_group *group, const char *why) {
 }
 
 void admit_socket(const struct admit_place *place, struct handed_socket socket) {
+  /* In every case: the next connection with this number is another one. */
+  struct session_proxied *proxied = proxied_take(place->group->proxied, socket.fd);
   if (descriptors_have(place->descriptors, place->uv, socket.fd) &&
-      descriptors_watch(place->uv, socket.fd) && serve(place, socket))
+      descriptors_watch(place->uv, socket.fd) && serve(place, socket, proxied))
     return;
+  free(proxied);
   conn_group_forget(place->group);
   admit_log_refusal(place->group, "no memory");
   admit_refuse(place->group, socket);

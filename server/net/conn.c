@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/commands/deliver.h"
 #include "server/commands/journaling.h"
@@ -303,6 +304,13 @@ void conn_describe(const struct session *session, struct session_address *addres
       .input_bytes = input_size(conn->input),
       .output_bytes = session_output_bytes(session),
   };
+  const struct session_proxied *proxied =
+      session->details != NULL ? session->details->proxied : NULL;
+  if (proxied != NULL) {
+    memcpy(address->peer, proxied->peer, sizeof address->peer);
+    memcpy(address->local, proxied->local, sizeof address->local);
+    return;
+  }
   address_describe(address, address->fd,
                    session->local ? conn->group->worker.options->unixsocket : NULL);
 }

@@ -33,6 +33,7 @@
 #include "server/net/gate.h"
 #include "server/net/handed.h"
 #include "server/net/input.h"
+#include "server/net/proxied.h"
 #include "server/net/stream.h"
 
 /* The connections of one loop, and what they share. */
@@ -52,6 +53,7 @@ struct conn_group {
   _Atomic unsigned connections;         /* and those that were handed over and not yet taken */
   _Atomic uint64_t *connections_of_all; /* loops */
   struct batch batch;
+  struct proxied *proxied; /* borrowed; NULL: no load balancers */
   char read_buffer[INPUT_READ_BYTES];
 };
 

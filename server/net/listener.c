@@ -162,7 +162,27 @@ void listener_init(struct listener *listener, struct instance *instance, struct 
   accept_init(&listener->acceptor, loops);
 }
 
+/* Where connections of load balancers wait for their header. */
+static bool open_proxies(struct listener *listener, char error[REFUSAL_BYTES]) {
+  struct acceptor *acceptor = &listener->acceptor;
+  struct loop_set *loops = acceptor->loops;
+  if (listener->instance->options->proxy_protocol[0] == '\0') return true;
+  struct proxied *proxied = listener->proxied = proxied_create();
+  if (proxied != NULL)
+    acceptor->proxies = proxy_room_create(loops->loops[0], proxied, accept_proxied, acceptor);
+  if (acceptor->proxies == NULL)
+    return refusal_write(error, "cannot set up proxy-protocol: out of memory");
+  for (unsigned i = 0; i < loops->count; i++) loops->loops[i]->group.proxied = proxied;
+  return true;
+}
+
+void listener_deinit(struct listener *listener) {
+  proxy_room_destroy(listener->acceptor.proxies);
+  proxied_destroy(listener->proxied);
+}
+
 bool listener_open(struct listener *listener, char error[REFUSAL_BYTES]) {
+  if (!open_proxies(listener, error)) return false;
   if (!open_tcp(listener, error) || !open_unix(listener, error)) return false;
   if (listener->acceptor.count > 0) return true;
   snprintf(error, REFUSAL_BYTES, "no address to listen on is available");

@@ -8,7 +8,8 @@
 struct listener {
   struct acceptor acceptor;
   struct instance *instance;
-  bool unixsocket_bound; /* to be removed at the end */
+  bool unixsocket_bound;   /* to be removed at the end */
+  struct proxied *proxied; /* NULL: no load balancers */
 };
 
 /* Nothing is open; both are borrowed. */
@@ -19,5 +20,7 @@ bool listener_open(struct listener *listener, char error[REFUSAL_BYTES]);
 void listener_announce(const struct listener *listener);
 /* Can be repeated. */
 void listener_close(struct listener *listener);
+/* Closed, and all loops are gone. */
+void listener_deinit(struct listener *listener);
 
 #endif

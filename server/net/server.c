@@ -101,7 +101,7 @@ static struct engine_options engine_options_of(const struct options *options) {
       .born_skew_ms = options->born_skew_ms,
       .horizon_bits = (unsigned)__builtin_ctzll((uint64_t)options->horizon_slots),
       .clock_grain_ms = 1, /* libuv's clock is rounded down */
-      .memory_limit = (size_t)options->maxmemory,
+      .memory_limit = (size_t)options->maxmemory.bytes,
       .store_reserve = (size_t)options->store_reserve,
       .waiters_per_key = (uint32_t)options->waiters_per_key,
       .waiters_total = (uint32_t)options->waiters_total,
@@ -484,6 +484,7 @@ void server_destroy(struct server *server) {
   for (unsigned i = 0; i < loops->count; i++) loop_close_connections(loops->loops[i]);
   restoring_close(&server->restoring);
   loop_set_deinit(loops);
+  listener_deinit(&server->listener);
   tls_deinit(&server->tls);
   struct keyspace *keyspace = server->instance.keyspace;
   if (keyspace != NULL) setup_instance_deinit(&server->instance);

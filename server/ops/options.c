@@ -65,6 +65,10 @@ static const struct options_row rows[] = {
      "Mode of the unix socket."},
     {"tcp-backlog", OPTIONS_ROW_INTEGER, AT(tcp_backlog), 1, 65535, "511", 0, NETWORK,
      "Connections that may wait to be accepted; the kernel's somaxconn limits them too."},
+    {"proxy-protocol", OPTIONS_ROW_NETWORKS, AT(proxy_protocol), 0, MAX_TEXT, "", 0, NETWORK,
+     "Load balancers that send a PROXY header of version 2 before the client's first byte, and "
+     "have to; "
+     "from all other addresses it is refused."},
     {"tcp-keepalive", OPTIONS_ROW_SECONDS, AT(tcp_keepalive_s), 0, MAX_KEEPALIVE_S, "60",
      OPTIONS_ROW_LIVE, NETWORK, "Probe a silent connection after this time; 0 means never."},
 
@@ -73,11 +77,13 @@ static const struct options_row rows[] = {
      "Password for AUTH, only in a configuration file that no other user can read (chmod 600); "
      "\"\" means none."},
     {"requirepass-file", OPTIONS_ROW_PATH, AT(requirepass_file), 0, MAX_TEXT, "", 0, ACCESS,
-     "File whose first line is the password, read again on SIGHUP; no other user may be able to read "
+     "File whose first line is the password, read again on SIGHUP; no other user may be able to "
+     "read "
      "it."},
     {"requirepass-file-mode", OPTIONS_ROW_READERS, AT(requirepass_file_mode),
      OPTIONS_FILE_MODE_PRIVATE, OPTIONS_FILE_MODE_ANY, "private", 0, ACCESS,
-     "any: other users may read requirepass-file, but not write it. Below $CREDENTIALS_DIRECTORY and "
+     "any: other users may read requirepass-file, but not write it. Below $CREDENTIALS_DIRECTORY "
+     "and "
      "/run/secrets they may in any case."},
     {"insecure", OPTIONS_ROW_WAIVED, AT(insecure), 0, OPTIONS_INSECURE_YES, "no", 0, ACCESS,
      "What addresses that other machines can reach may lack: plain waives TLS, yes waives TLS and "
@@ -187,8 +193,9 @@ static const struct options_row rows[] = {
     {"body-limit", OPTIONS_ROW_BYTES, AT(limits.body_bytes), 1, 512 * MB, "16mb", 0, SIZES,
      "Longest response body."},
 
-    {"maxmemory", OPTIONS_ROW_BYTES, AT(maxmemory), 0, MAX_MEMORY, "0", OPTIONS_ROW_LIVE, MEMORY,
-     "Refuse new claims at this much memory; nothing is evicted. 0 means no limit."},
+    {"maxmemory", OPTIONS_ROW_MEMORY, AT(maxmemory), 0, MAX_MEMORY, "0", OPTIONS_ROW_LIVE, MEMORY,
+     "Refuse new claims at this much memory; nothing is evicted. 75% means so much of what the "
+     "machine or the control group has. 0 means no limit."},
     {"store-reserve", OPTIONS_ROW_BYTES, AT(store_reserve), 0, 512 * MB, "4kb", OPTIONS_ROW_LIVE,
      MEMORY, "Memory kept free for the response of each running claim, when maxmemory is set."},
 
@@ -260,7 +267,7 @@ void options_init(struct options *options) {
 
 void options_deinit(struct options *options) {
   for (size_t i = 0; i < ROW_COUNT; i++) {
-    struct options_value none = {0, NULL};
+    struct options_value none = {0};
     options_value_store(&rows[i], options, &none);
   }
   free(options->config_file);
@@ -275,6 +282,10 @@ void options_text(const struct options *options, const struct options_row *row,
   }
   if (row->kind == OPTIONS_ROW_KEEP) { /* what it comes to: tools know yes and no */
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", options_keep_journal(options) ? "yes" : "no");
+    return;
+  }
+  if (row->kind == OPTIONS_ROW_MEMORY) { /* what it comes to: tools know bytes */
+    snprintf(text, OPTIONS_VALUE_BYTES, "%lld", (long long)options->maxmemory.bytes);
     return;
   }
   options_value_text(row, options, text);

@@ -8,9 +8,9 @@
  * (options_value.h), options_follow_maxima fits defaults to lower maxima, and options_check looks
  * at the whole. From then on code that obeys a live option reads its field when it needs it, in
  * worker.options, so that a change needs nothing else. Some have copies where this struct cannot be
- * seen: main.c gives the log its level and its form, net/server.c gives the engines their engine_options, and
- * net/admit.c gives the kernel two time-outs of each connection. CONFIG SET (commands/config.c)
- * goes through options_live_set, which checks the whole again, and then through
+ * seen: main.c gives the log its level and its form, net/server.c gives the engines their
+ * engine_options, and net/admit.c gives the kernel two time-outs of each connection. CONFIG SET
+ * (commands/config.c) goes through options_live_set, which checks the whole again, and then through
  * instance.reconfigured, which makes those copies again, or refuses; then CONFIG SET puts the
  * former values back. An option that is not live may be copied anywhere. Flags, lines of the file,
  * --help, CONFIG GET, CONFIG REWRITE, the table in server/README.md and the manual follow from the
@@ -38,6 +38,7 @@ struct options {
   char *unixsocket;       /* path, "" none */
   int64_t unixsocketperm; /* mode, octal in text */
   int64_t tcp_backlog;
+  char *proxy_protocol;    /* networks of load balancers (options_networks.h); "" none */
   int64_t tcp_keepalive_s; /* seconds, 0 off; `tcp-keepalive 300` */
   int64_t threads;         /* event loops, each in its own thread */
   int64_t maxclients;
@@ -78,8 +79,8 @@ struct options {
   int64_t horizon_slots;        /* a power of two */
   int64_t waiters_per_key, waiters_total;
   /* memory */
-  int64_t maxmemory;     /* bytes, 0 none */
-  int64_t store_reserve; /* bytes kept free for the response of each running claim */
+  struct options_memory maxmemory; /* 0 bytes: none */
+  int64_t store_reserve;           /* bytes kept free for the response of each running claim */
   /* journal */
   char *dir;           /* path, "" none */
   int64_t appendonly;  /* enum options_appendonly */

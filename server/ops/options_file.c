@@ -60,8 +60,10 @@ bool options_file_read(const char *path, struct options_file *file, char error[R
 
 static bool check_secret(const struct options_file *file, bool anybody_reads,
                          char error[REFUSAL_BYTES]) {
-  const struct secret_file secret = {
-      .path = file->path, .stat = &file->stat, .what = "a password", .anybody_reads = anybody_reads};
+  const struct secret_file secret = {.path = file->path,
+                                     .stat = &file->stat,
+                                     .what = "a password",
+                                     .anybody_reads = anybody_reads};
   return secret_file_check(&secret, error);
 }
 
@@ -169,7 +171,7 @@ static bool parse_values(const struct options_row *row, const struct words *word
 static bool parse_line(struct options_file_line *line, char reason[REFUSAL_BYTES]) {
   struct words words;
   line->row = NULL;
-  line->value = (struct options_value){0, NULL};
+  line->value = (struct options_value){0};
   if (line->raw.len > OPTIONS_FILE_LINE_MAX)
     return refusal_write(reason, "the line has more than %d bytes", OPTIONS_FILE_LINE_MAX);
   if (line->raw.len > 0 && memchr(line->raw.data, '\0', line->raw.len) != NULL) {
@@ -284,7 +286,7 @@ static bool parse_password(const struct options *options, const struct options_f
 
 bool options_file_reload_password(struct options *options, char error[REFUSAL_BYTES]) {
   struct options_file file;
-  struct options_value value = {0, NULL};
+  struct options_value value = {0};
   if (options->requirepass_file[0] == '\0') return true;
   if (!options_file_read(options->requirepass_file, &file, error)) return false;
   bool done = parse_password(options, &file, &value, error);

@@ -17,6 +17,7 @@ enum options_row_kind {
   OPTIONS_ROW_MS,      /* int64_t, a duration; a plain number is milliseconds */
   OPTIONS_ROW_SECONDS, /* int64_t, a duration; a plain number is seconds */
   OPTIONS_ROW_BYTES,   /* int64_t, a size */
+  OPTIONS_ROW_MEMORY,  /* struct options_memory: a size, or a percentage (options_memory.h) */
   OPTIONS_ROW_YES_NO,  /* bool */
   OPTIONS_ROW_LEVEL,   /* int64_t, enum log_level */
   OPTIONS_ROW_KEEP,    /* int64_t, enum options_appendonly */
@@ -28,12 +29,14 @@ enum options_row_kind {
   OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next three */
   OPTIONS_ROW_PATH,
   OPTIONS_ROW_BIND,        /* addresses with blanks between them (options_bind.h) */
+  OPTIONS_ROW_NETWORKS,    /* addresses with blanks between them (options_networks.h) */
   OPTIONS_ROW_PERCENTILES, /* numbers with blanks between them (options_percentiles.h) */
 };
 
 /* Whether a value is several words, which are joined with blanks. */
 static inline bool options_row_is_list(enum options_row_kind kind) {
-  return kind == OPTIONS_ROW_BIND || kind == OPTIONS_ROW_PERCENTILES;
+  return kind == OPTIONS_ROW_BIND || kind == OPTIONS_ROW_NETWORKS ||
+         kind == OPTIONS_ROW_PERCENTILES;
 }
 
 /* The words of KEEP, SYNC, READERS, WAIVED and CERTIFY, by number. */
@@ -61,6 +64,11 @@ enum options_tls_auth_clients {
 };
 /* Who may read a file with a secret (secret_file.h). */
 enum options_file_mode { OPTIONS_FILE_MODE_PRIVATE, OPTIONS_FILE_MODE_ANY };
+
+struct options_memory {
+  int64_t bytes;
+  int64_t percent; /* of which the bytes were made; 0: they were named */
+};
 
 #define OPTIONS_ROW_LIVE 1u   /* CONFIG SET may change it */
 #define OPTIONS_ROW_SECRET 2u /* never shown */

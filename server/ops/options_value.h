@@ -20,6 +20,7 @@ struct options;
 /* A value that is not stored yet. text: of rows that are texts, owned; NULL for numbers. */
 struct options_value {
   int64_t number;
+  int64_t percent; /* of OPTIONS_ROW_MEMORY; 0: none */
   char *text;
 };
 
@@ -42,7 +43,7 @@ void options_value_show(const struct options_row *row, struct options *options,
                         const struct options_value *value);
 bool options_value_equal(const struct options_row *row, const struct options *options,
                          const struct options_value *value);
-/* The field in base units, secrets too. */
+/* The field in base units, secrets too; a percentage as one. */
 void options_value_text(const struct options_row *row, const struct options *options,
                         char text[OPTIONS_VALUE_BYTES]);
 

@@ -199,6 +199,8 @@ CASES = [
     ('includes from the client into the server', include(CLAIM_C, '"server/base/count.h"'),
      [('includes', f'{CLAIM_C}:3', 'client must not include server/base ("server/base/count.h")')]),
     ('includes a library of net', include(LOG_C, '<uv.h>'), [('includes', f'{LOG_C}:3', UV)]),
+    ('includes a library of few files', include(LOOP_C, '<microhttpd.h>'),
+     [('includes', f'{LOOP_C}:3', 'only server/net/http, client/examples, tests may include <microhttpd.h>')]),
     ('includes a folder of net', include(LOG_C, '<openssl/ssl.h>'), [('includes', f'{LOG_C}:3', SSL)]),
     ('includes from beside', include(LOG_C, '"log.h"'),
      [('includes', f'{LOG_C}:3', '"log.h" is not named from the root of the repository')]),

@@ -66,11 +66,13 @@ static int free_port(void) {
 }
 
 static void options_of(struct place *place, long loops) {
-  char count[16], port[16], tls_port[16], error[REFUSAL_BYTES];
+  char count[16], port[16], tls_port[16], http_port[16], error[REFUSAL_BYTES];
   snprintf(count, sizeof count, "%ld", loops);
   place->load.tls_port = free_port();
   snprintf(port, sizeof port, "%d", free_port());
   snprintf(tls_port, sizeof tls_port, "%d", place->load.tls_port);
+  place->load.http_port = free_port();
+  snprintf(http_port, sizeof http_port, "%d", place->load.http_port);
   char *arguments[] = {"shortage",
                        place->file,
                        "--port",
@@ -83,6 +85,8 @@ static void options_of(struct place *place, long loops) {
                        place->certificates.key,
                        "--tls-auth-clients",
                        "no",
+                       "--http-port",
+                       http_port,
                        "--bind",
                        "127.0.0.1",
                        "--threads",

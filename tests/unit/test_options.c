@@ -18,6 +18,7 @@
 #include "server/ops/options_file.h"
 #include "server/ops/options_live.h"
 #include "server/ops/options_rewrite.h"
+#include "server/base/machine_memory.h"
 #include "server/ops/version.h"
 
 #define MAX_ARGUMENTS 24
@@ -189,6 +190,7 @@ static const char *const defaults[][2] = {
     {"requirepass", ""},
     {"requirepass-file", ""},
     {"requirepass-file-mode", "private"},
+    {"proxy-protocol", ""},
     {"tls-port", "0"},
     {"tls-cert-file", ""},
     {"tls-key-file", ""},
@@ -206,8 +208,6 @@ static const char *const defaults[][2] = {
     {"http-bind", "127.0.0.1 -::1"},
     {"http-hosts", ""},
     {"http-keys", "no"},
-    {"latency-tracking", "yes"},
-    {"latency-tracking-info-percentiles", "50 99 99.9"},
     {"client-output-limit", "67108864"},
     {"client-output-total", "1073741824"},
     {"client-output-timeout", "60000"},
@@ -285,7 +285,7 @@ static void test_every_row_reads_what_it_prints(void **state) {
       {"loglevel", "WARNING"},    {"requirepass", "a \"b\" 'c' #\\ \n\xff"},
       {"lease", "61s"},           {"body-limit", "3m"},
       {"timeout", "2h"},          {"logfile", "/tmp/x"},
-      {"requirepass-file", "pw"},
+      {"requirepass-file", "pw"}, {"maxmemory", "75%"},
   };
   for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
     assert_round_trip(row_of(others[i][0]), others[i][1]);
@@ -294,7 +294,8 @@ static void test_every_row_reads_what_it_prints(void **state) {
 
 static bool is_number(const struct options_row *row) {
   return row->kind == OPTIONS_ROW_INTEGER || row->kind == OPTIONS_ROW_MS ||
-         row->kind == OPTIONS_ROW_SECONDS || row->kind == OPTIONS_ROW_BYTES;
+         row->kind == OPTIONS_ROW_SECONDS || row->kind == OPTIONS_ROW_BYTES ||
+         row->kind == OPTIONS_ROW_MEMORY;
 }
 
 static bool row_takes(const struct options_row *row, int64_t number) {
@@ -401,7 +402,7 @@ static void test_bad_values_name_the_right_ones(void **state) {
       {"--lease 9223372036854775807d", "for lease", "1ms to 1h"},
       {"--timeout 5ms", "'5ms' for timeout", "a plain number is seconds"},
       {"--maxmemory 1tb", "'1tb' for maxmemory", "b, k, kb, m, mb, g or gb"},
-      {"--maxmemory 10%", "'10%' for maxmemory", "a size"},
+      {"--maxmemory 101%", "'101%' for maxmemory", "1% to 100%"},
       {"--unixsocketperm 800", "'800' for unixsocketperm", "an octal mode from 0 to 777"},
       {"--unixsocketperm 1777", "'1777' for unixsocketperm", "777"},
       {"--unixsocketperm 00700", "'00700' for unixsocketperm", "an octal mode"},
@@ -925,6 +926,8 @@ static const char *const live[] = {
     "waiters-per-key",
     "waiters-total",
     "loglevel",
+    "latency-tracking",
+    "latency-tracking-info-percentiles",
     "log-format",
     "drain-timeout",
     "requirepass",
@@ -980,7 +983,7 @@ static void test_set_changes_what_can_change(void **state) {
   assert_int_equal(set(&run, "loglevel", "debug"), RUN);
   assert_int_equal(run.options.loglevel, LOG_LEVEL_DEBUG);
   assert_int_equal(set(&run, "maxmemory", "1mb"), RUN);
-  assert_int_equal(run.options.maxmemory, 1024 * 1024);
+  assert_int_equal(run.options.maxmemory.bytes, 1024 * 1024);
   run_deinit(&run);
 }
 
@@ -1094,6 +1097,21 @@ static void test_rewrite_without_a_change_keeps_the_bytes(void **state) {
   run_config(&run, place);
   rewrite(&run);
   assert_file(place->config, text);
+  run_deinit(&run);
+}
+
+/* CONFIG GET shows bytes, the file keeps what was meant. */
+static void test_a_percentage_of_the_memory(void **state) {
+  struct place *place = *state;
+  struct run run;
+  write_text(place->config, "maxmemory  50%\n", 0600);
+  run_config(&run, place);
+  assert_int_equal(run.options.maxmemory.bytes, machine_memory_bytes("") / 2);
+  rewrite(&run);
+  assert_file(place->config, "maxmemory  50%\n");
+  assert_int_equal(set(&run, "maxmemory", "64mb"), RUN);
+  rewrite(&run);
+  assert_file(place->config, "maxmemory 67108864\n");
   run_deinit(&run);
 }
 
@@ -1292,6 +1310,7 @@ int main(void) {
       PLACE_TEST(test_set_of_the_password),
       PLACE_TEST(test_rewrite_keeps_comments_order_and_spelling),
       PLACE_TEST(test_rewrite_without_a_change_keeps_the_bytes),
+      PLACE_TEST(test_a_percentage_of_the_memory),
       PLACE_TEST(test_a_rewritten_file_reads_back),
       PLACE_TEST(test_rewrite_writes_addresses_as_users_do),
       PLACE_TEST(test_rewrite_follows_a_link),
