@@ -148,6 +148,10 @@ tls-wire: programs ## the same transcripts over TLS
 # Its own load, and what a client may send that knows no key.
 tls-soak: programs ## SECONDS (600) of commands over TLS, and other certificates each second: no command may fail
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/tls_soak.py --seconds $(or $(SECONDS),600)
+tls-fuzz: ## COUNT (100,000) malformed hellos and records from a SEED, against the sanitized server
+	@$(MAKE) --no-print-directory MODE=asan programs
+	@IDEM_SERVER=build/asan/idem-server tests/sanitized "build/asan/idem-server --version" $(PYTHON) tests/system/tls_fuzz.py \
+	  --count $(or $(COUNT),100000) --seed $(or $(SEED),1)
 system: programs ## interleavings on real sockets
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
 # Without those that say themselves how many loops they want, and those of options.

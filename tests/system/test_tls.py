@@ -271,6 +271,12 @@ class Attacks(TlsCase):
         self.assertEqual(self.connect_tls().call("PING"), "PONG")
         self.assertLessEqual(int(self.server.info("clients", known)["clients_before_auth"]), 256)
 
+    def test_malformed_hellos_and_records(self):
+        """A few of those of `make tls-fuzz`."""
+        fuzz = script("tls_fuzz.py", "--count", 300, "--seed", os.getpid())
+        self.assertEqual(fuzz.returncode, 0, fuzz.stdout + fuzz.stderr)
+        measured(fuzz.stdout.strip())
+
     def test_a_crowd_that_comes_back_at_once(self):
         """Their handshakes wait for the server's CPU, not for them: nobody is evicted."""
         self.start_tls()
@@ -290,6 +296,30 @@ class Attacks(TlsCase):
         for thread in threads:
             thread.join()
         self.assertEqual(failed, [])
+
+
+def script(name, *arguments):
+    return subprocess.run(["/usr/bin/python3", os.path.join(os.path.dirname(os.path.abspath(__file__)), name),
+                           *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False,
+                          env={**os.environ, "IDEM_SERVER": PROGRAM})
+
+
+class Memory(TlsCase):
+    def test_an_idle_connection(self):
+        """24 KB at most. (With a certificate of the client it is a little less than that.)"""
+        for version in VERSIONS:
+            self.start_tls()
+            context = self.ca.context(version=version)
+            crowd = [TlsClient(self.port, context) for _ in range(20)]
+            before, counted = self.server.rss_bytes(), 150
+            crowd += [TlsClient(self.port, context) for _ in range(counted)]
+            for client in crowd:
+                self.assertEqual(client.call("PING"), "PONG")
+            each = (self.server.rss_bytes() - before) / counted
+            measured(f"{version.name}: {each / 1024:.1f} KB an idle connection")
+            self.assertLess(each, 24 * 1024)
+            for client in crowd:
+                client.close()
 
 
 class Certificates(TlsCase):
@@ -402,10 +432,6 @@ class Certificates(TlsCase):
     def test_reloads_under_load(self):
         """Commands on old and new connections with a reload each 20 ms; `make tls-soak` takes
         longer."""
-        self.start_tls("--threads", 2)
-        soak = subprocess.run(["/usr/bin/python3", os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                                                                "tls_soak.py"), "--seconds", "0.7", "--reload", "0.02"],
-                              capture_output=True, text=True, timeout=60, check=False,
-                              env={**os.environ, "IDEM_SERVER": PROGRAM})
+        soak = script("tls_soak.py", "--seconds", 0.7, "--reload", 0.02)
         self.assertEqual(soak.returncode, 0, soak.stdout + soak.stderr)
         measured(soak.stdout.strip())
