@@ -91,6 +91,7 @@ static const struct reason REASONS[] = {
     {SSL_R_UNSUPPORTED_PROTOCOL, IDEM_REFUSED, "no version of TLS in common"},
     {SSL_R_NO_PROTOCOLS_AVAILABLE, IDEM_REFUSED, "no version of TLS is allowed here"},
     {ALERT(SSL_AD_PROTOCOL_VERSION), IDEM_REFUSED, "no version of TLS in common"},
+    {ALERT(SSL_AD_UNEXPECTED_MESSAGE), IDEM_REFUSED, "the server expects no TLS at this port"},
     {ALERT(SSL_AD_HANDSHAKE_FAILURE), IDEM_REFUSED,
      "the server refuses (no cipher in common, or it wants a certificate)"},
     {ALERT(TLS13_AD_CERTIFICATE_REQUIRED), IDEM_REFUSED,

@@ -86,6 +86,10 @@ class Tls(Case):
         self.refused(port, "key_file without cert_file", *trust, "--key-file", self.files.key, status=64)
         self.refused(port, "a server without TLS", *trust, status=64, scheme="redis")
 
+    def test_the_wrong_port(self):
+        self.refused(self.start().address[1], "expects no TLS", "--insecure-any-certificate")
+        self.refused(self.serve(), "the server speaks TLS here", scheme="idem")
+
     def in_libevent(self, port, ca, *keys):
         done = subprocess.run(
             [example("async_libevent"), "--server", f"idems://127.0.0.1:{port}", "--work-ms", "1", *keys],
