@@ -9,6 +9,7 @@
 
 #include "server/commands/instance.h"
 
+struct metric;
 struct metrics_text;
 
 /* Call when users have changed, while all other loops are paused, or before they run. */
@@ -17,5 +18,11 @@ void allowance_apply(struct instance *instance);
 /* A line for each user, as sections.h wants it: no figures. While users do not change. */
 void allowance_put_lines(const struct instance *instance, const void *figures,
                          struct metrics_text *text);
+
+/* The same for /metrics. */
+void allowance_put_families(const struct instance *instance, const void *figures,
+                            struct metrics_text *text);
+
+extern const struct metric allowance_rows[];
 
 #endif
