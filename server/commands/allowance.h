@@ -7,9 +7,9 @@
 #ifndef IDEM_SERVER_COMMANDS_ALLOWANCE_H
 #define IDEM_SERVER_COMMANDS_ALLOWANCE_H
 
+#include "server/base/metric.h"
 #include "server/commands/instance.h"
 
-struct metric;
 struct metrics_text;
 
 /* Call when users have changed, while all other loops are paused, or before they run. */
