@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 #include "server/engine/quotas.h"
-#include "server/ops/metrics.h"
+#include "server/ops/prometheus.h"
 #include "server/ops/users.h"
 
 static uint32_t most_of(uint64_t quota) {
@@ -40,4 +40,31 @@ void allowance_put_lines(const struct instance *instance, const void *figures,
         quotas_most(quotas, QUOTAS_WAITERS, number), quotas_refused(quotas, QUOTAS_CLAIMS, number),
         quotas_refused(quotas, QUOTAS_WAITERS, number));
   }
+}
+
+const struct metric allowance_rows[] = {
+    {"user_claims_refused", METRIC_COUNTER, METRIC_NO_UNIT,
+     "Claims refused to a user for its quota-claims.", METRIC_TABLE("user", "user_")},
+    {"user_waiters_refused", METRIC_COUNTER, METRIC_NO_UNIT,
+     "Waits refused to a user for its quota-waiters.", METRIC_TABLE("user", "user_")},
+    METRIC_END,
+};
+
+static void put_family(const struct instance *instance, const struct metric *row,
+                       enum quotas_kind kind, struct metrics_text *text) {
+  const struct quotas *quotas = keyspace_quotas(instance->keyspace);
+  prometheus_put_head(text, row);
+  for (size_t i = 0; i < instance->users->count; i++) {
+    const struct user *user = instance->users->all[i];
+    uint16_t number = user_number(user);
+    if (number == USER_DEFAULT_NUMBER) continue;
+    prometheus_put_sample(text, row, user->name, quotas_refused(quotas, kind, number));
+  }
+}
+
+void allowance_put_families(const struct instance *instance, const void *figures,
+                            struct metrics_text *text) {
+  (void)figures;
+  put_family(instance, &allowance_rows[0], QUOTAS_CLAIMS, text);
+  put_family(instance, &allowance_rows[1], QUOTAS_WAITERS, text);
 }

@@ -7,6 +7,7 @@
 #ifndef IDEM_SERVER_COMMANDS_ALLOWANCE_H
 #define IDEM_SERVER_COMMANDS_ALLOWANCE_H
 
+#include "server/base/metric.h"
 #include "server/commands/instance.h"
 
 struct metrics_text;
@@ -17,5 +18,11 @@ void allowance_apply(struct instance *instance);
 /* A line for each user, as sections.h wants it: no figures. While users do not change. */
 void allowance_put_lines(const struct instance *instance, const void *figures,
                          struct metrics_text *text);
+
+/* The same for /metrics. */
+void allowance_put_families(const struct instance *instance, const void *figures,
+                            struct metrics_text *text);
+
+extern const struct metric allowance_rows[];
 
 #endif

@@ -103,7 +103,11 @@ const struct section sections_all[] = {
      .families = TABLE_OF_WORKERS(latency_put_families),
      .heads = latency_rows},
     {.is = {"Cluster", true}, .parts = {FIXED(redis_metrics_cluster)}},
-    {.is = {"Users", false}, .lines = TABLE_OF_WORKERS(allowance_put_lines), .whole = true},
+    {.is = {"Users", false},
+     .lines = TABLE_OF_WORKERS(allowance_put_lines),
+     .families = TABLE_OF_WORKERS(allowance_put_families),
+     .heads = allowance_rows,
+     .whole = true},
     {.is = {"Keyspace", true}, .lines = TABLE(put_databases, engine), .whole = true},
     {.is = {NULL, false}},
 };
