@@ -7,6 +7,7 @@ each recipe is a fair one.
 import dataclasses
 
 import durable
+import encrypted
 from servers import loops_name
 
 # What a family of servers is asked for idem's scenario; no entry: it cannot do that.
@@ -62,7 +63,7 @@ class Case:
     program: str = ""  # of the build or of bench/: it measures by itself; `more` are its options
 
     def title(self):
-        by_depth = self.axis in ("steady", "job", "threads", "durable") and self.connections > 1
+        by_depth = self.axis in ("steady", "job", "threads", "durable", "tls") and self.connections > 1
         return f"{self.name}, pipeline {self.pipeline}" if by_depth else self.name
 
 
@@ -70,7 +71,7 @@ def recipes(case, server):
     """[(label of the column, arguments that name the scenario)] of a server for a case."""
     if case.only and server.name not in case.only:
         return []
-    if server.data and case.axis != "durable":
+    if (server.data and case.axis != "durable") or (server.load and case.axis != "tls"):
         return []
     if server.family == "sync":
         return [(server.name, [])]
@@ -186,6 +187,14 @@ def durable_cases(options):
                          only=(*durable.NAMES, durable.RAW_SYNC))]
 
 
+def tls_cases(options):
+    """The same servers in plain text are beside them: what TLS adds."""
+    keys = ["--keys", str(options.keys)]
+    both = (*encrypted.NAMES, "idem", "redis")
+    return [Case("tls", f"tls {scenario}", scenario, depth, more=keys, floors=False, only=both)
+            for scenario in ("claim", "replay") for depth in (1, 16)]
+
+
 def journal_cases(options):
     """Of scripts that start idem themselves: a journal that is read again, and one that ends."""
     def case(name, *more):
@@ -214,10 +223,11 @@ def all_cases(options):
         *engine_cases(options),
         *threads_cases(options),
         *durable_cases(options),
+        *tls_cases(options),
         *journal_cases(options),
     ]
     return [case for case in cases if case.axis in options.axes]
 
 
 AXES = ["steady", "job", "large", "latency", "wake", "memory", "expiry", "engine", "threads",
-        "cores", "durable", "journal"]
+        "cores", "durable", "tls", "journal"]

@@ -29,7 +29,7 @@ $(B)/bench/flood.o: CFLAGS += -O3
 bench-programs: $(addprefix $(B)/,idem-bench bench-uv bench-epoll bench-sync bench-engine bench-horizon)
 $(B)/idem-bench: $(BENCH_OBJ)
 	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lssl -lcrypto
 $(B)/bench-engine $(B)/bench-horizon: $(B)/bench-%: $(B)/bench/engine/%.o $(LIB_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
@@ -43,4 +43,4 @@ $(B)/bench-uv $(B)/bench-epoll: $(B)/bench-%: $(B)/bench/floors/%.o $(B)/bench/f
 # The load generator's parts that units test; not its main.
 $(B)/tests/test_bench_%: $(B)/tests/unit/test_bench_%.o $(filter-out $(B)/bench/load.o,$(BENCH_OBJ))
 	@mkdir -p $(@D); echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka -lssl -lcrypto

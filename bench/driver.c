@@ -7,6 +7,7 @@
 #include "bench/net.h"
 #include "bench/progress.h"
 #include "bench/schedule.h"
+#include "bench/secure.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -24,6 +25,7 @@ enum { EVENTS_PER_WAIT = 64 };
 
 struct connection {
   int fd;
+  SSL *ssl; /* NULL: plain text */
   bool waits_to_write;
   const struct scenario *scenario; /* of the batch */
   size_t step;
@@ -41,6 +43,7 @@ struct connection {
 
 struct driver {
   struct driver_options options;
+  SSL_CTX *secure; /* NULL: plain text */
   int epoll_fd;
   struct connection *connections;
   uint64_t key_base; /* far apart for different seeds, so that their keys do not overlap */
@@ -85,10 +88,16 @@ static int watch(struct driver *driver, struct connection *connection, int opera
   return 0;
 }
 
+static ssize_t send_some(struct connection *connection) {
+  const char *data = connection->out + connection->out_sent;
+  size_t bytes = connection->out_bytes - connection->out_sent;
+  if (connection->ssl != NULL) return secure_send(connection->ssl, data, bytes);
+  return send(connection->fd, data, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static int flush(struct driver *driver, struct connection *connection) {
   while (connection->out_sent < connection->out_bytes) {
-    ssize_t sent = send(connection->fd, connection->out + connection->out_sent,
-                        connection->out_bytes - connection->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = send_some(connection);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
     if (sent < 0) return fail_errno("send");
@@ -268,7 +277,9 @@ static int receive(struct driver *driver, struct connection *connection) {
   size_t room =
       driver->options.batch_most * driver->options.reply_most_bytes - connection->in_bytes;
   if (room == 0) return fail_reply(driver, connection, 0, "reply too long");
-  ssize_t got = recv(connection->fd, connection->in + connection->in_bytes, room, MSG_DONTWAIT);
+  char *in = connection->in + connection->in_bytes;
+  ssize_t got = connection->ssl != NULL ? secure_receive(connection->ssl, in, room)
+                                        : recv(connection->fd, in, room, MSG_DONTWAIT);
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return 0;
   if (got < 0) return fail_errno("recv");
   if (got == 0) return fail_reply(driver, connection, 0, "the server closed the connection");
@@ -365,6 +376,10 @@ static int open_connection(struct driver *driver, struct connection *connection)
   }
   connection->fd = net_connect(options->host, options->port);
   if (connection->fd < 0) return -1;
+  if (driver->secure != NULL) {
+    connection->ssl = secure_connect(driver->secure, options->secure, connection->fd);
+    if (connection->ssl == NULL) return -1;
+  }
   return watch(driver, connection, EPOLL_CTL_ADD, EPOLLIN);
 }
 
@@ -384,6 +399,10 @@ struct driver *driver_create(const struct driver_options *options) {
     goto failed;
   }
   for (size_t i = 0; i < options->connections; i++) driver->connections[i].fd = -1;
+  if (options->secure != NULL) {
+    driver->secure = secure_context(options->secure);
+    if (driver->secure == NULL) goto failed;
+  }
   for (size_t i = 0; i < options->connections; i++) {
     if (open_connection(driver, &driver->connections[i]) != 0) goto failed;
   }
@@ -398,6 +417,7 @@ void driver_destroy(struct driver *driver) {
   if (driver == NULL) return;
   for (size_t i = 0; driver->connections != NULL && i < driver->options.connections; i++) {
     struct connection *connection = &driver->connections[i];
+    SSL_free(connection->ssl);
     if (connection->fd >= 0) close(connection->fd);
     free(connection->subjects);
     free(connection->out);
@@ -405,6 +425,7 @@ void driver_destroy(struct driver *driver) {
   }
   free(driver->connections);
   free(driver->idle);
+  SSL_CTX_free(driver->secure);
   if (driver->epoll_fd >= 0) close(driver->epoll_fd);
   free(driver);
 }

@@ -19,10 +19,12 @@
 #include <stdint.h>
 
 struct driver;
+struct secure_options;
 
 struct driver_options {
   const char *host;
   uint16_t port;
+  const struct secure_options *secure; /* NULL: plain text */
   size_t connections;
   size_t batch_most;         /* no phase has a larger pipeline */
   size_t request_most_bytes; /* over all steps that will be run */

@@ -13,6 +13,7 @@
 #include "bench/steady.h"
 #include "bench/wakeup.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,11 +40,13 @@ static const struct experiment experiments[] = {
 enum { EXPERIMENTS = sizeof experiments / sizeof experiments[0] };
 
 static enum plan_status run(const struct options *options, struct report *report) {
+  static const char plain_only[] = "--tls goes with a steady load, not with this scenario";
   for (size_t i = 0; i < EXPERIMENTS; i++) {
-    if (strcmp(experiments[i].name, options->scenario) == 0)
-      return experiments[i].run(options, report);
+    if (strcmp(experiments[i].name, options->scenario) != 0) continue;
+    return options->tls ? plan_refuse(plain_only) : experiments[i].run(options, report);
   }
-  if (recipe_knows(options->scenario)) return wakeup_run(options, report);
+  if (recipe_knows(options->scenario))
+    return options->tls ? plan_refuse(plain_only) : wakeup_run(options, report);
   return steady_run(options, report);
 }
 
@@ -91,6 +94,7 @@ int main(int argc, char **argv) {
     return (int)plan_refuse("no random seed from the system; give --seed");
 
   net_raise_file_limit();
+  (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
   /* An open loop sleeps until the next operation is due; 50 us more would be most of a latency. */
   (void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
   struct report report = {.count = 0};

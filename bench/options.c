@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,14 @@ struct option_row {
 static const struct option_row rows[] = {
     {"--host", OPTION_TEXT, ROW(host), 0, 0, "127.0.0.1", "ADDRESS", "where the server listens"},
     {"--port", OPTION_NUMBER, ROW(port), 1, 65535, NULL, "N", "its TCP port (required)"},
+    {"--tls", OPTION_FLAG, ROW(tls), 0, 1, NULL, "",
+     "over TLS, 1.2 or 1.3; for a steady load, handshakes are not measured"},
+    {"--cacert", OPTION_TEXT, ROW(ca_file), 0, 0, NULL, "FILE",
+     "PEM of the authorities to trust (default: the system's)"},
+    {"--cert", OPTION_TEXT, ROW(cert_file), 0, 0, NULL, "FILE", "own certificate, PEM"},
+    {"--key", OPTION_TEXT, ROW(key_file), 0, 0, NULL, "FILE",
+     "its key, PEM (default: in the file of the certificate)"},
+    {"--insecure", OPTION_FLAG, ROW(insecure), 0, 1, NULL, "", "take any certificate"},
     {"--scenario", OPTION_TEXT, ROW(scenario), 0, 0, NULL, "NAME",
      "what to send, see below (required)"},
     {"--like", OPTION_TEXT, ROW(like), 0, 0, NULL, "NAME",
@@ -134,8 +143,18 @@ static const struct option_row *find(const char *name, size_t bytes) {
   return NULL;
 }
 
+static int check_tls(const struct options *options) {
+  bool any = options->ca_file != NULL || options->cert_file != NULL || options->key_file != NULL ||
+             options->insecure;
+  if (any && !options->tls) return complain("--tls", NULL, "is missing beside its options");
+  if (options->key_file != NULL && options->cert_file == NULL)
+    return complain("--key", NULL, "needs --cert");
+  return 0;
+}
+
 static int check_together(const struct options *options, uint64_t given) {
   if (options->help) return 0;
+  if (check_tls(options) != 0) return -1;
   const struct option_row *seconds = find("--seconds", strlen("--seconds"));
   if (options->requests > 0 && (given >> (seconds - rows) & 1)) {
     return complain("--seconds", NULL, "cannot be given together with --requests");

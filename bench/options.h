@@ -21,14 +21,17 @@ struct options {
   uint64_t ttl_ms;
   uint64_t body_bytes;
   uint64_t stall_ms;
-  uint64_t server_pid;   /* 0: none given */
-  uint64_t seed;         /* 0: pick one */
-  uint64_t rate;         /* operations per second of an open loop; 0: closed loop */
-  uint64_t lead_ms;      /* expire: from the start of the filling to the first deadline */
-  uint64_t window_ms;    /* expire: from the first deadline to the last */
-  uint64_t windows;      /* expire: how often */
-  uint64_t generations;  /* fill: generations of other sizes that end before */
-  uint64_t expiring;     /* expire: keys that end in the window */
+  uint64_t server_pid;  /* 0: none given */
+  uint64_t seed;        /* 0: pick one */
+  uint64_t rate;        /* operations per second of an open loop; 0: closed loop */
+  uint64_t lead_ms;     /* expire: from the start of the filling to the first deadline */
+  uint64_t window_ms;   /* expire: from the first deadline to the last */
+  uint64_t windows;     /* expire: how often */
+  uint64_t generations; /* fill: generations of other sizes that end before */
+  uint64_t expiring;    /* expire: keys that end in the window */
+  uint64_t tls;
+  uint64_t insecure; /* takes any certificate */
+  const char *ca_file, *cert_file, *key_file;
   const char *histogram; /* file for the distribution of latencies, or NULL */
   uint64_t loaded;       /* a former run with this seed loaded the keys */
   uint64_t json;

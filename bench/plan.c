@@ -90,15 +90,22 @@ int plan_run(struct plan *plan, const struct driver_phase *phase) {
 int plan_open(struct plan *plan) {
   const struct options *options = plan->options;
   size_t pipeline = (size_t)options->pipeline;
+  const struct secure_options secure = {.host = options->host,
+                                        .ca_file = options->ca_file,
+                                        .cert_file = options->cert_file,
+                                        .key_file = options->key_file,
+                                        .insecure = options->insecure != 0};
   struct driver_options wanted = {
       .host = options->host,
       .port = (uint16_t)options->port,
+      .secure = options->tls ? &plan->secure : NULL,
       .connections = (size_t)options->connections,
       .batch_most = pipeline > plan->fill_pipeline ? pipeline : plan->fill_pipeline,
       .request_most_bytes = plan->request_most_bytes,
       .reply_most_bytes = plan->reply_most_bytes,
       .stall_ms = options->stall_ms,
       .seed = options->seed};
+  plan->secure = secure;
   plan->driver = driver_create(&wanted);
   if (plan->driver == NULL) return -1;
 
@@ -132,6 +139,7 @@ void plan_begin_report(const struct options *options, struct report *report) {
   if (options->like != NULL) report_add_text(report, "like", options->like);
   report_add_count(report, "connections", options->connections);
   report_add_count(report, "pipeline", options->pipeline);
+  report_add_count(report, "tls", options->tls);
   report_add_count(report, "body_bytes", options->body_bytes);
   report_add_count(report, "seed", options->seed);
 }

@@ -10,6 +10,7 @@
 #include "bench/mix.h"
 #include "bench/options.h"
 #include "bench/report.h"
+#include "bench/secure.h"
 
 enum plan_status { PLAN_OK = 0, PLAN_FAILED = 1, PLAN_USAGE = 2 };
 
@@ -23,6 +24,7 @@ struct plan {
   size_t fill_pipeline; /* for phases that are not measured */
   size_t request_most_bytes;
   size_t reply_most_bytes;
+  struct secure_options secure; /* of the driver */
   struct driver *driver;
   struct driver_tally tally; /* of the last phase */
 };

@@ -162,6 +162,11 @@ def sections(cells_of_axis):
          lambda cells: cpu_table(cells, "idem always")),
         (("durable",), "Durable: speed and latency", "50 clients, and one client.",
          lambda cells: field_table(cells, SPEED)),
+        (("tls",), "TLS: server CPU per operation",
+         "Nanoseconds: median (lowest..highest run), with and without TLS. Handshakes are not in it.",
+         lambda cells: cpu_table(cells, "idem tls")),
+        (("tls",), "TLS: speed and latency", "Of this load on this machine.",
+         lambda cells: field_table(cells, SPEED)),
         (("journal",), "The journal", "A start after a stop, and a minute of responses that end.",
          lambda cells: field_table(cells, JOURNAL)),
     ]
@@ -202,7 +207,7 @@ def machine(options, servers):
     system = first_match("/etc/os-release", r"^PRETTY_NAME=.(.+).$", "unknown")
     versions = [f"- {server.name}: {text_of([server.program, '--version']) or 'version unknown'}"
                 for server in servers.values()
-                if server.family in ("redis", "memcached") and not server.data]
+                if server.family in ("redis", "memcached") and not server.data and not server.load]
     if {"durable", "journal"} & set(options.axes):
         versions.append(f"- data of durable servers: {durable.file_system(options.data)}")
     return [

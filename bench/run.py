@@ -24,13 +24,14 @@ sys.dont_write_bytecode = True  # no __pycache__ beside the sources
 
 import axes
 import durable
+import encrypted
 import render
 from servers import ROOT, BenchError, known_servers, pinned, running, shown
 
 RESULTS = os.path.join("bench", "RESULTS.md")
 KEPT = "bench.json"  # in --build
 OPERATIONS_LEAST = 1000
-REFERENCES = ("redis", "redis always")
+REFERENCES = ("redis", "redis always", "redis tls")
 SEEDS = 1 << 52
 
 
@@ -58,6 +59,8 @@ class Bench:
         if "durable" in options.axes:
             self.servers.update(
                 durable.known_durable(self.servers, options.build, options.data, note))
+        if "tls" in options.axes:
+            self.servers.update(encrypted.known_encrypted(self.servers, options.build, note))
         if options.servers:
             self.servers = {name: server for name, server in self.servers.items()
                             if name in options.servers}
@@ -108,7 +111,7 @@ class Bench:
         sizes = self.sizes(case)
         load = [self.load_program, "--json", *what, "--connections", str(case.connections),
                 "--pipeline", str(case.pipeline), "--body-bytes", str(case.body_bytes),
-                *case.more, *amount]
+                *case.more, *server.load, *amount]
         server_cpus, load_cpus = self.cpus_of(case, server)
         with running(server, sizes, server_cpus) as (pid, port):
             start = server.command("PORT", sizes)

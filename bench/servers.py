@@ -42,6 +42,7 @@ class Server:
     picks_port: bool = False  # `ready` has the port that the kernel picked
     data: str = None  # where its directory is made; None: where temporary files are
     settles: bool = False  # it prepares its files after it got ready: waited for
+    load: tuple = ()  # options of the load that it needs: TLS
     start_seconds: int = START_SECONDS
     stop_seconds: int = STOP_SECONDS
 

@@ -93,7 +93,7 @@ def between(name, over, under, field, limit, text, at_least=False):
 
 def list_targets():
     return (targets_of_cpu() + targets_of_memory_and_waiting() + targets_of_loops() +
-            targets_of_durability())
+            targets_of_durability() + targets_of_tls())
 
 
 def targets_of_cpu():
@@ -156,6 +156,13 @@ def targets_of_loops():
                    True),
         ]
     return targets
+
+
+def targets_of_tls():
+    """As in plain text; the encryption itself costs both the same."""
+    return [cpu_ratio(f"tls {scenario}, pipeline {depth}", "idem tls", "redis tls", limit,
+                      f"CPU <= {limit} x Redis with TLS")
+            for scenario in ("claim", "replay") for depth, limit in ((1, 0.85), (16, 0.6))]
 
 
 def targets_of_durability():

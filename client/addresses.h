@@ -27,8 +27,8 @@ struct addresses {
 /* Blocks. OK; else why says it. */
 enum idem_status addresses_resolve(struct addresses *addresses, const struct target *target,
                                    struct idem_error *why);
-/* Makes sure that there is one to use: when there is none, or none works, the name is resolved again
- * now and then. OK, UNAVAILABLE or NO_MEMORY. */
+/* Makes sure that there is one to use: when there is none, or none works, the name is resolved
+ * again now and then. OK, UNAVAILABLE or NO_MEMORY. */
 enum idem_status addresses_find(struct addresses *addresses, const struct target *target,
                                 int64_t now, struct idem_error *why);
 /* The current one does not work, or does. */

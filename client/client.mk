@@ -15,7 +15,7 @@ CLIENT_LIBS     := -lhiredis -lssl -lcrypto -lxxhash \
                    $(if $(IDEM_SHA256),-lmd) -lpthread
 
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out client/once%.c,$(wildcard client/*.c)))
-CLIENT_TEST_HELPERS := $(patsubst %,tests/client/%.c,harness pair proxy stranger world)
+CLIENT_TEST_HELPERS := $(patsubst %,tests/client/%.c,certificates harness pair proxy stranger terminator world)
 CLIENT_TEST_SHARED := $(patsubst %.c,$(B)/%.o,$(CLIENT_TEST_HELPERS))
 CLIENT_TESTS := $(patsubst tests/client/%.c,$(B)/tests/client/%,\
                   $(filter-out $(CLIENT_TEST_HELPERS),$(wildcard tests/client/*.c)))

@@ -309,8 +309,8 @@ enum idem_status connection_receive(struct connection *connection, int64_t deadl
     int64_t left = connection->fresh ? connection->timeout_ms : deadline_ms - clock_ms();
     connection->fresh = false;
     if (left <= 0) {
-      bool more = socket_readable(connection->transport.fd) ||
-                  transport_pending(&connection->transport);
+      bool more =
+          socket_readable(connection->transport.fd) || transport_pending(&connection->transport);
       if (late++ == PACE_LATE_READS_MAX || !more) return explain_timeout(error);
     }
     result = read_more(connection, clock_max(left, 0));

@@ -9,10 +9,10 @@
 #include "client/clock.h"
 #include "client/socket.h"
 
-/* Of one read; and of all reads after one event, so that a server which says much leaves the loop to
- * others in between. */
+/* Of one read; and of all reads after one event, so that a server which says much leaves the loop
+ * to others in between. */
 #define INPUT_BYTES (16 * 1024)
-#define TURN_BYTES (256 * 1024)
+#define TURN_BYTES (64 * 1024)
 
 static const char STRAY[] = "more than one reply to one request";
 
@@ -21,8 +21,8 @@ bool link_opening(const struct link *link) { return link->state < LINK_READY; }
 void link_explain_silence(const struct link *link, char *why) {
   const char *name = link->set->settings->target.name;
   if (link->state == LINK_HANDSHAKING) {
-    snprintf(why, IDEM_MESSAGE_BYTES,
-             "TLS with %.70s: no handshake in time (does it speak TLS?)", name);
+    snprintf(why, IDEM_MESSAGE_BYTES, "TLS with %.70s: no handshake in time (does it speak TLS?)",
+             name);
   } else if (link_opening(link)) {
     snprintf(why, IDEM_MESSAGE_BYTES, "no connection to %.70s in time", name);
   } else {

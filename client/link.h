@@ -1,13 +1,13 @@
 /*
  * link.h - the connections of an idem_async in the user's loop. What connection.h is to the
- * synchronous calls: the bytes are transport.h's, hiredis' reader builds the replies. It knows how a
- * command is sent and that its reply comes, not what the reply means, nor what a call is.
+ * synchronous calls: the bytes are transport.h's, hiredis' reader builds the replies. It knows how
+ * a command is sent and that its reply comes, not what the reply means, nor what a call is.
  *
  *     link_send -> flight --(the link is not READY: pending)--> departs --> sent --> arrived
  *
  * Invariants: a flight is one command given to a link, and arrives exactly once. Replies answer the
- * flights in `sent` in their order; one that none of them waits for ends the link. All of it belongs
- * to the thread of the loop.
+ * flights in `sent` in their order; one that none of them waits for ends the link. All of it
+ * belongs to the thread of the loop.
  */
 #ifndef IDEM_CLIENT_LINK_H
 #define IDEM_CLIENT_LINK_H

@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 
 /* Begins to connect: *error is 0 (connected), EINPROGRESS (socket_connected tells when it is
- * writable) or why it failed, with -1 returned. The descriptor does not block, is closed by exec and
- * is none of stdin, stdout and stderr: what a program prints must not reach the server. */
+ * writable) or why it failed, with -1 returned. The descriptor does not block, is closed by exec
+ * and is none of stdin, stdout and stderr: what a program prints must not reach the server. */
 int socket_connect(const struct sockaddr *address, socklen_t len, int *error);
 /* The same for the path of a unix socket. */
 int socket_connect_path(const char *path, int *error);

@@ -220,8 +220,8 @@ enum stream_result stream_peek(struct stream *stream) {
   return conclude(stream, SSL_peek_ex(stream->ssl, &byte, 1, &done));
 }
 
-/* A server that refuses the client's certificate says so after the handshake (TLS 1.3) and hangs up:
- * a write may see the end of the socket before anyone has read why. */
+/* A server that refuses the client's certificate says so after the handshake (TLS 1.3) and hangs
+ * up: a write may see the end of the socket before anyone has read why. */
 static void look_for_last_words(struct stream *stream) {
   enum idem_status status = stream->status;
   char why[IDEM_MESSAGE_BYTES];

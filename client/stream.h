@@ -1,7 +1,7 @@
 /*
- * stream.h - one TLS session over a socket: handshake, read, write, end, none of which blocks. Knows
- * neither a deadline nor which authorities are trusted (tls.h does); the caller waits for what a
- * result wants.
+ * stream.h - one TLS session over a socket: handshake, read, write, end, none of which blocks.
+ * Knows neither a deadline nor which authorities are trusted (tls.h does); the caller waits for
+ * what a result wants.
  *
  * The socket is read and written here and not by OpenSSL, which knows no MSG_NOSIGNAL: no signal.
  *
@@ -27,7 +27,8 @@ enum stream_result {
   STREAM_FAILED        /* stream_explain says why */
 };
 
-/* How OpenSSL reaches the sockets of streams. NULL: no memory. BIO_meth_free after the last of them.
+/* How OpenSSL reaches the sockets of streams. NULL: no memory. BIO_meth_free after the last of
+ * them.
  */
 BIO_METHOD *stream_method(void);
 /* Takes over ssl, on success only; fd stays the caller's. `host`, for messages, is borrowed. NULL:

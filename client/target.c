@@ -108,11 +108,8 @@ static const struct {
   const char *prefix;
   bool tls, local;
 } SCHEMES[] = {
-    {"redis://", false, false},
-    {"rediss://", true, false},
-    {"idem://", false, false},
-    {"idems://", true, false},
-    {USERINFO_LOCAL_SCHEME, false, true},
+    {"redis://", false, false}, {"rediss://", true, false},           {"idem://", false, false},
+    {"idems://", true, false},  {USERINFO_LOCAL_SCHEME, false, true},
 };
 
 static enum idem_status parse(struct target *target, char *rest, struct idem_error *error) {

@@ -53,7 +53,7 @@ static void take_stamps(const struct tls *tls, struct stamp stamps[PATHS]) {
 
 static bool fail(struct idem_error *error, const char *what, const char *path) {
   unsigned long code = ERR_peek_error();
-  const char *reason = code == 0              ? "not usable"
+  const char *reason = code == 0                ? "not usable"
                        : ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
                                                 : ERR_reason_error_string(code);
   snprintf(error->text, sizeof error->text, "%s %.80s: %.60s", what, path,
@@ -80,8 +80,7 @@ static bool load_certificate(const struct tls *tls, SSL_CTX *context, struct ide
   const char *cert = tls->paths[CERT_FILE];
   const char *key = tls->paths[KEY_FILE] != NULL ? tls->paths[KEY_FILE] : cert;
   if (cert == NULL) return true;
-  if (SSL_CTX_use_certificate_chain_file(context, cert) != 1)
-    return fail(error, "cert_file", cert);
+  if (SSL_CTX_use_certificate_chain_file(context, cert) != 1) return fail(error, "cert_file", cert);
   if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
     return fail(error, "key_file", key);
   return true;
@@ -158,7 +157,8 @@ static bool copy_paths(struct tls *tls, const struct idem_options *options) {
 
 static const char *check(const struct idem_options *options) {
   if (options->key_file != NULL && options->cert_file == NULL) return "key_file without cert_file";
-  if (options->server_name != NULL && options->server_name[0] == '\0') return "an empty server_name";
+  if (options->server_name != NULL && options->server_name[0] == '\0')
+    return "an empty server_name";
   if (options->tls_version_min > IDEM_TLS_1_3) return "tls_version_min is no version of TLS";
   if (options->tls_flags & ~(unsigned)IDEM_TLS_INSECURE_ANY_CERTIFICATE)
     return "an unknown flag in tls_flags";

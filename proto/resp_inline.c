@@ -46,6 +46,11 @@ bool resp_inline_is_http(struct span line) {
   return false;
 }
 
+bool resp_inline_is_proxy(struct span line) {
+  bool second = line.len == 2 && line.data[0] == '\0' && line.data[1] == '\r';
+  return second || begins_with(line, "PROXY ");
+}
+
 /* ---- words ---- */
 
 static int hex_value(char c) {

@@ -36,5 +36,7 @@ enum resp_inline_result resp_inline_next(struct resp_inline *words, struct span 
 /* Whether a line begins an HTTP request or is a header of one: a browser may be led here and can
  * send any word as a method, with a path after it. */
 bool resp_inline_is_http(struct span line);
+/* Whether a line is of a PROXY header, of version 1 or 2, which a load balancer sends first. */
+bool resp_inline_is_proxy(struct span line);
 
 #endif

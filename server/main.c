@@ -1,9 +1,11 @@
 /*
  * main.c - wires: options, log, server; runs, drains, leaves.
  *
- * Exit status: 0 after a drain (also one that its deadline cut short, which is logged), a signal that
- * ended the start, --help or --version; 1 when an option is refused, the server cannot start, or --help cannot be written; 74
- * when the journal cannot be written any more; 78 when it is not sound, and nothing was changed.
+ * Exit status: 0 after a drain (also one that its deadline cut short, which is logged), a signal
+ * that ended the start, --help or --version; 1 when an option is refused, the server cannot start,
+ * or --help cannot be written; 74 when the journal cannot be written any more; 78 when it is not
+ * sound, and nothing was changed. Of
+ * --ping: see ping.h.
  */
 #include <errno.h>
 #include <signal.h>
@@ -17,7 +19,9 @@
 #include "server/commands/restoring.h"
 #include "server/journal/check.h"
 #include "server/journal/salvage.h"
+#include "server/net/ping.h"
 #include "server/net/server.h"
+#include "server/net/tls.h"
 #include "server/ops/options_arguments.h"
 #include "server/ops/version.h"
 
@@ -125,6 +129,45 @@ static bool look_after_journal(int argc, char **argv, int *status) {
   return true;
 }
 
+/* ---- a question to another server ---- */
+
+#define ARGUMENTS_MAX 256
+
+/* Takes "--ping [URL]" out of the arguments; false: it is not among them. *url: NULL without one.
+ */
+static bool take_ping(int *argc, char **argv, char *rest[ARGUMENTS_MAX], const char **url) {
+  int at = 1, count = 0;
+  while (at < *argc && strcmp(argv[at], "--ping") != 0) at++;
+  if (at >= *argc || *argc > ARGUMENTS_MAX) return false;
+  bool named = at + 1 < *argc && strncmp(argv[at + 1], "--", 2) != 0;
+  *url = named ? argv[at + 1] : NULL;
+  for (int i = 0; i < *argc; i++)
+    if (i != at && !(named && i == at + 1)) rest[count++] = argv[i];
+  *argc = count;
+  return true;
+}
+
+/* False: the arguments are those of a server. */
+static bool ping(int argc, char **argv, int *status) {
+  char *rest[ARGUMENTS_MAX];
+  const char *url;
+  if (!take_ping(&argc, argv, rest, &url)) return false;
+  struct options options;
+  struct ping_target target;
+  char error[REFUSAL_BYTES];
+  options_init(&options);
+  *status = 1;
+  if (!options_arguments_parse(&options, argc, rest, error) ||
+      !(url != NULL ? ping_target_of_url(url, &options, &target, error)
+                    : ping_target_of_options(&options, &target, error))) {
+    fprintf(stderr, "idem-server: %s\n", error);
+  } else {
+    *status = (int)ping_run(&target, &options);
+  }
+  options_deinit(&options);
+  return true;
+}
+
 /* --help metrics */
 static bool print_metrics(int argc, char **argv) {
   if (argc != 3 || strcmp(argv[1], "--help") != 0 || strcmp(argv[2], "metrics") != 0) return false;
@@ -134,10 +177,11 @@ static bool print_metrics(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   ignore_signals();
+  tls_begin();
   if (print_metrics(argc, argv)) return finish_printing();
   if (options_arguments_print(argc, argv, stdout)) return finish_printing();
   int status = 1;
-  if (look_after_journal(argc, argv, &status)) return status;
+  if (look_after_journal(argc, argv, &status) || ping(argc, argv, &status)) return status;
   struct options options;
   char error[REFUSAL_BYTES];
   options_init(&options);

@@ -619,6 +619,21 @@ def check_options():
     print(f"ok server/README.md, server/deploy/idem.conf: have {rows} options, as --help")
 
 
+def check_metrics():
+    """server/METRICS.md has the table that the program prints."""
+    page = read_page("server/METRICS.md")
+    found = re.search(r"^<!-- metrics: .* -->\n(.*?)\n<!-- /metrics -->$", page, re.M | re.S)
+    if not found:
+        raise Wrong("server/METRICS.md has no table of metrics")
+    told = subprocess.run([PROGRAM, "--help", "metrics"], capture_output=True, text=True, check=True).stdout.strip()
+    if found.group(1).strip() != told:
+        differ = next((pair for pair in zip(found.group(1).strip().split("\n"), told.split("\n"))
+                       if pair[0] != pair[1]), ("its end", "its end"))
+        raise Wrong("server/METRICS.md: the table is not that of --help metrics:\n"
+                    f"  page:    {differ[0]}\n  program: {differ[1]}")
+    print(f"ok server/METRICS.md: the table has {len(told.splitlines()) - 2} metrics, as --help metrics")
+
+
 def check_info():
     """The operators' page explains each figure of the section idem of INFO, and those of the journal."""
     page = read_page("server/README.md")
@@ -651,7 +666,7 @@ def main():
     checks = [(page, lambda page=page: check_page(page)) for page in chosen or RUN_PAGES]
     if not chosen:
         checks += [(check.__name__, check)
-                   for check in (check_tour, check_run_refused, check_make, check_options, check_info,
+                   for check in (check_tour, check_run_refused, check_make, check_options, check_metrics, check_info,
                                  check_protocol, check_links)]
     good = True
     for name, check in checks:

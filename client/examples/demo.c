@@ -53,6 +53,8 @@ int demo_options(struct demo *demo, int argc, char **argv) {
       case 'h': demo->header = optarg; break;
       default:
         fprintf(stderr,
+                "URL: idem://[user:password@]host[:port], idems://... (TLS; the authorities are"
+                " those of the system, or of $SSL_CERT_FILE), unix:///path\n"
                 "usage: %s [--server URL] [--port N] [--ledger FILE] [--work-ms N]"
                 " [--lease-ms N] [--wait-ms N] [--hold 0|1] [--fail 0|1] [--status N]"
                 " [--header LINE]\n",

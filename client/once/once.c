@@ -337,7 +337,16 @@ int main(int argc, char **argv) {
   }
   gethostname(host, sizeof host - 1);
   const struct idem_options client_options = {
-      .name = host, .on_lost = tell_loss, .lost_context = &loss[1]};
+      .name = host,
+      .on_lost = tell_loss,
+      .lost_context = &loss[1],
+      .ca_file = options.ca_file,
+      .ca_dir = options.ca_dir,
+      .cert_file = options.cert_file,
+      .key_file = options.key_file,
+      .server_name = options.server_name,
+      .tls_flags = options.insecure_any_certificate ? IDEM_TLS_INSECURE_ANY_CERTIFICATE : 0u,
+  };
   struct idem_client *client;
   struct idem_error error;
   enum idem_status status = idem_open(options.url, &client_options, &client, &error);

@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -34,12 +36,21 @@ static const char USAGE[] =
     "Runs the command unless it has run under this key before; then it repeats its output and\n"
     "exit status. While it runs elsewhere, waits.\n"
     "\n"
-    "  --server URL     redis://[user:password@]host[:port], rediss://..., unix:///path\n"
+    "  --server URL     idem://[user:password@]host[:port], idems://... (TLS), unix:///path,\n"
+    "                   redis://..., rediss://...\n"
     "                   [$IDEM_SERVER_URL, else " DEFAULT_URL
     "]\n"
     "  --password-file FILE\n"
     "                   its first line is the password; only its user may be able to read it\n"
     "                   [$IDEM_PASSWORD_FILE]\n"
+    "  --ca-file FILE, --ca-dir DIR\n"
+    "                   TLS: the authorities to trust [$IDEM_CA_FILE, $IDEM_CA_DIR, the system's]\n"
+    "  --cert-file FILE, --key-file FILE\n"
+    "                   TLS: own certificate and its key [$IDEM_CERT_FILE, $IDEM_KEY_FILE]\n"
+    "  --server-name NAME\n"
+    "                   TLS: what the server's certificate has to bear [the host of the URL]\n"
+    "  --insecure-any-certificate\n"
+    "                   TLS: take any server for the right one\n"
     "  --key K          names the work: the same K on all machines\n"
     "  --lease TIME     a machine that is silent for this long is given up [the server's, 60s]\n"
     "  --wait TIME      how long to wait while it runs elsewhere; 0 does not wait [1m]\n"
@@ -176,6 +187,33 @@ static const char *variable_or(const char *name, const char *otherwise) {
   return value != NULL && *value != '\0' ? value : otherwise;
 }
 
+static bool is_encrypted(const char *url) {
+  static const char *const schemes[] = {"idems://", "rediss://"};
+  for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+    if (strncasecmp(url, schemes[i], strlen(schemes[i])) == 0) return true;
+  }
+  return false;
+}
+
+/* What the command line does not say the environment may, for a server with TLS. To say it for one
+ * without would be taken for protection that there is not. */
+static void find_tls(struct options *options) {
+  const struct {
+    const char **value, *name;
+  } all[] = {
+      {&options->ca_file, "IDEM_CA_FILE"},         {&options->ca_dir, "IDEM_CA_DIR"},
+      {&options->cert_file, "IDEM_CERT_FILE"},     {&options->key_file, "IDEM_KEY_FILE"},
+      {&options->server_name, "IDEM_SERVER_NAME"},
+  };
+  bool encrypted = is_encrypted(options->url), given = options->insecure_any_certificate != 0;
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    given = given || *all[i].value != NULL;
+    if (encrypted && *all[i].value == NULL) *all[i].value = variable_or(all[i].name, NULL);
+  }
+  if (given && !encrypted)
+    refuse_usage("an option of TLS, and a server without TLS (write idems:// or rediss://)", NULL);
+}
+
 /* A file that is named in the environment is for URLs without a password. */
 static void find_server(struct options *options, const char *url, const char *password_file) {
   char password[OPTIONS_PASSWORD_BYTES];
@@ -241,7 +279,12 @@ enum {
   OPTION_WAIT,
   OPTION_TTL,
   OPTION_BORN,
-  OPTION_TAKEOVER
+  OPTION_TAKEOVER,
+  OPTION_CA_FILE,
+  OPTION_CA_DIR,
+  OPTION_CERT_FILE,
+  OPTION_KEY_FILE,
+  OPTION_SERVER_NAME
 };
 
 struct given {
@@ -274,6 +317,11 @@ static void options_take(struct options *options, int option, struct given *give
     case OPTION_TAKEOVER:
       options->takeover = (uint64_t)whole_number("not a token", optarg, 1, TOKEN_END);
       break;
+    case OPTION_CA_FILE: options->ca_file = optarg; break;
+    case OPTION_CA_DIR: options->ca_dir = optarg; break;
+    case OPTION_CERT_FILE: options->cert_file = optarg; break;
+    case OPTION_KEY_FILE: options->key_file = optarg; break;
+    case OPTION_SERVER_NAME: options->server_name = optarg; break;
     case 'v': options->verbose = 1; break;
     case 'h': print_and_leave(USAGE);
     case 'V': print_version();
@@ -287,6 +335,12 @@ void options_parse(struct options *options, int argc, char **argv) {
   const struct option known[] = {
       {"server", required_argument, NULL, OPTION_SERVER},
       {"password-file", required_argument, NULL, OPTION_PASSWORD},
+      {"ca-file", required_argument, NULL, OPTION_CA_FILE},
+      {"ca-dir", required_argument, NULL, OPTION_CA_DIR},
+      {"cert-file", required_argument, NULL, OPTION_CERT_FILE},
+      {"key-file", required_argument, NULL, OPTION_KEY_FILE},
+      {"server-name", required_argument, NULL, OPTION_SERVER_NAME},
+      {"insecure-any-certificate", no_argument, &options->insecure_any_certificate, 1},
       {"key", required_argument, NULL, OPTION_KEY},
       {"lease", required_argument, NULL, OPTION_LEASE},
       {"wait", required_argument, NULL, OPTION_WAIT},
@@ -314,4 +368,5 @@ void options_parse(struct options *options, int argc, char **argv) {
   if (optind == argc) refuse_usage("there is no command", NULL);
   options->command = argv + optind;
   find_server(options, given.url, given.password_file);
+  find_tls(options);
 }

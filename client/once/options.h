@@ -15,6 +15,8 @@
 
 struct options {
   char url[OPTIONS_URL_BYTES];
+  const char *ca_file, *ca_dir, *cert_file, *key_file, *server_name; /* TLS; NULL: not given */
+  int insecure_any_certificate;
   const char *key;
   int64_t lease_ms, wait_ms, ttl_ms;
   int64_t born_unix_ms; /* 0: not given */

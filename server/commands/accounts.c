@@ -10,6 +10,7 @@
 #include "server/commands/topics.h"
 #include "server/ops/acl_file.h"
 #include "server/ops/acl_rules.h"
+#include "server/ops/options_check.h"
 #include "server/ops/options_file.h"
 #include "server/ops/options_users.h"
 
@@ -180,7 +181,7 @@ static void review(const struct accounts_change *change, struct worker *worker,
   if (!session->authenticated) {
     if (session->close_when_sent || users_need_password(worker->instance->users)) return;
     accounts_begin_session(session, worker);
-    strangers_remove(worker, session);
+    if (!session->handshaking) strangers_remove(worker, session);
     return;
   }
   session->restricted = !session->user->unrestricted;

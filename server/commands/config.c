@@ -218,6 +218,7 @@ void config_resetstat(struct call *call) {
   for (unsigned i = 0; i < instance->worker_count; i++) measure_reset(instance->workers[i]);
   if (instance->journal != NULL) journal_reset_figures(instance->journal);
   atomic_store(&instance->peak_sessions, atomic_load(&instance->session_count));
+  instance->tls.renewals = instance->tls.failed_renewals = 0;
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
     stats_reset(shard_engine(keyspace_shard(instance->keyspace, i)));
   reply_ok(call);

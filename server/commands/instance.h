@@ -59,6 +59,15 @@ enum instance_shutdown { INSTANCE_STAYS, INSTANCE_DRAINS, INSTANCE_LEAVES };
 
 #define INSTANCE_AUTH_ADDRESSES 1024u
 
+/* What the network knows of its certificates; as options. */
+struct instance_tls {
+  int64_t port;   /* 0: none */
+  int64_t ends_s; /* unix time at which the certificate ends; 0: unknown */
+  uint64_t renewals, failed_renewals;
+  _Atomic uint64_t connections; /* of all loops */
+  _Atomic unsigned handshakes;  /* of them, with something that waits for CPU */
+};
+
 struct instance {
   struct keyspace *keyspace;
   struct options *options; /* changed only while the other loops are paused */
@@ -109,6 +118,7 @@ struct instance {
   int64_t started_ms;        /* on the monotonic clock, as pause_until_ms */
   int64_t horizon_start_ms;  /* on the engines' clock: their memory of requests began */
   int port;                  /* that listens; 0 none */
+  struct instance_tls tls;
   char run_id[41];
   int64_t pause_until_ms; /* CLIENT PAUSE; 0 none. As options */
   bool pause_writes_only;

@@ -21,7 +21,7 @@ void memory_metrics_read(const struct stats *engine, const struct options *optio
       .used_bytes = used,
       .peak_bytes = engine->memory_peak_bytes,
       .resident_bytes = resident,
-      .limit_bytes = (uint64_t)options->maxmemory,
+      .limit_bytes = (uint64_t)options->maxmemory.bytes,
       .reserve_bytes = options->store_reserve,
       .resident_by_used = used > 0 ? (double)resident / (double)used : 0,
   };

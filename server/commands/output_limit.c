@@ -4,7 +4,7 @@
 /* Half of what all readers together may leave untaken; the other half is for their shares. */
 static uint64_t half_of_total(const struct worker *worker) {
   uint64_t total = (uint64_t)worker->options->client_output_total;
-  uint64_t quarter = (uint64_t)worker->options->maxmemory / 4;
+  uint64_t quarter = (uint64_t)worker->options->maxmemory.bytes / 4;
   return (quarter > 0 && quarter < total ? quarter : total) / 2;
 }
 

@@ -52,8 +52,8 @@ struct restoring_calls {
   struct journal_steps steps;
 };
 
-/* Opens the journal that the options want; if none is, nothing. Returns 0, RESTORING_STOPPED, or the
- * exit status with the reason in error; then nothing is open. */
+/* Opens the journal that the options want; if none is, nothing. Returns 0, RESTORING_STOPPED, or
+ * the exit status with the reason in error; then nothing is open. */
 int restoring_open(struct restoring *restoring, const struct options *options,
                    const struct restoring_calls *calls, char error[REFUSAL_BYTES]);
 /* Into the engines of a keyspace that has no keys, and was made at time 0 with this secret. Returns

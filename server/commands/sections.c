@@ -34,6 +34,7 @@ void sections_read(struct worker *worker, struct figures *figures) {
   pubsub_metrics_read(instance, &figures->pubsub);
   journal_metrics_read(instance, &figures->journal);
   error_metrics_read(instance, &figures->errors);
+  tls_metrics_read(worker, &figures->tls);
 }
 
 /* ---- tables: a line for each database ---- */
@@ -74,6 +75,7 @@ const struct section sections_all[] = {
      .parts = {PART(worker_metrics_traffic, workers), PART(engine_metrics_keyspace, engine),
                PART(pubsub_metrics_rows, pubsub), PART(error_metrics_rows, errors),
                PART(worker_metrics_refusals, workers)}},
+    {.is = {"TLS", true}, .parts = {PART(tls_metrics_rows, tls)}},
     {.is = {"Replication", true}, .parts = {PART(instance_metrics_replication, instance)}},
     {.is = {"CPU", true}, .parts = {PART(process_metrics_cpu, process)}},
     {.is = {"Idem", true},

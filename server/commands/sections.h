@@ -15,6 +15,7 @@
 #include "server/commands/memory_metrics.h"
 #include "server/commands/process_metrics.h"
 #include "server/commands/pubsub_metrics.h"
+#include "server/commands/tls_metrics.h"
 #include "server/commands/worker_metrics.h"
 #include "server/engine/stats.h"
 #include "server/ops/metrics.h"
@@ -28,6 +29,7 @@ struct figures {
   struct pubsub_metrics pubsub;
   struct journal_metrics journal;
   struct resp_errors errors; /* the same */
+  struct tls_metrics tls;
 };
 
 /* Read once for a call; not to be copied. */

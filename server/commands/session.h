@@ -36,6 +36,11 @@ enum session_replies {
   SESSION_REPLIES_SKIP
 };
 
+/* Of a client behind a load balancer that has told them. */
+struct session_proxied {
+  char peer[SESSION_ADDRESS_BYTES], local[SESSION_ADDRESS_BYTES];
+};
+
 /* NULL, or owned. */
 struct session_details {
   char *name, *library_name, *library_version;
@@ -44,6 +49,7 @@ struct session_details {
   struct subscriptions *subscriptions; /* while it is subscribed to something */
   struct task *task;                   /* while a task of its own runs */
   struct guard *guard;                 /* while it is a stranger, or delayed */
+  struct session_proxied *proxied;
 };
 
 struct session {
@@ -64,10 +70,11 @@ struct session {
   uint8_t shard;     /* the number of the waiter's */
   uint8_t errors;    /* errors that it was sent as a stranger */
   bool authenticated : 1;
-  bool restricted : 1; /* its user may not do everything: ask session_allows_* */
-  bool local : 1;      /* over a unix socket */
-  bool stranger : 1;   /* has little time to authenticate (strangers.h) */
-  bool delayed : 1;    /* the error of its AUTH is not sent yet; commands after it have to wait */
+  bool restricted : 1;  /* its user may not do everything: ask session_allows_* */
+  bool local : 1;       /* over a unix socket */
+  bool stranger : 1;    /* has little time to authenticate (strangers.h) */
+  bool handshaking : 1; /* of TLS: sends no commands yet */
+  bool delayed : 1;     /* the error of its AUTH is not sent yet; commands after it have to wait */
   uint8_t auth_failures : 2;
   uint8_t replies : 2;      /* enum session_replies */
   bool waiting : 1;         /* commands after the present one have to wait */

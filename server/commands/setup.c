@@ -148,6 +148,7 @@ static void details_destroy(struct session_details *details) {
   free(details->name);
   free(details->library_name);
   free(details->library_version);
+  free(details->proxied);
   free(details);
 }
 

@@ -68,7 +68,8 @@ static uint64_t evict(struct instance *instance, struct guard *guard) {
 
 void strangers_add(struct worker *worker, struct session *session) {
   struct instance *instance = worker->instance;
-  if (session->authenticated || session->local || session->stranger) return;
+  bool known = session->authenticated && !session->handshaking;
+  if (known || session->local || session->stranger) return;
   struct guard *guard = guard_of(worker, session);
   if (guard == NULL) {
     session_close(session, worker);
@@ -96,6 +97,12 @@ void strangers_remove(struct worker *worker, struct session *session) {
   unlock(worker->instance);
   session->stranger = false;
   drop_unused(session);
+}
+
+void strangers_secured(struct worker *worker, struct session *session) {
+  session->handshaking = false;
+  strangers_remove(worker, session);
+  strangers_add(worker, session);
 }
 
 unsigned strangers_count(struct instance *instance) {
@@ -138,7 +145,11 @@ static struct session *next_evicted(struct worker *worker) {
 void strangers_close_evicted(struct worker *worker) {
   if (!atomic_exchange(&worker->has_evicted, false)) return;
   for (struct session *session; (session = next_evicted(worker)) != NULL;) {
-    worker->counters.closed_before_auth++;
+    if (session->handshaking) {
+      worker->counters.tls_handshakes_late++;
+    } else {
+      worker->counters.closed_before_auth++;
+    }
     strangers_remove(worker, session);
     session_close(session, worker);
   }

@@ -1,9 +1,11 @@
 /*
- * strangers.h - clients that have not authenticated, and what a wrong password costs.
+ * strangers.h - clients that have not authenticated, or whose TLS handshake is not done, and what a
+ * wrong password costs.
  *
  * A stranger has little time, few errors and few replies. The server has room for few strangers,
- * and evicts the oldest for a new one. The file mode of a unix socket decides about its
- * connections: they need the password, but are not strangers.
+ * and evicts the oldest for a new one. Who needs no password is a stranger until its handshake is
+ * done; who needs one has the same time again after it. The file mode of a unix socket decides
+ * about its connections: they need the password, but are not strangers.
  *
  * The error of a failed AUTH is sent a second later (session->delayed), and what was pipelined
  * after it waits; the third failure closes. When one address fails more often than that in one
@@ -18,16 +20,19 @@
 
 #include "server/commands/call.h"
 
-#define STRANGERS_MAX 256u               /* of the whole server */
-#define STRANGERS_MS 5000                /* until it has authenticated */
-#define STRANGERS_ERRORS 64u             /* replies that are errors */
-#define STRANGERS_AUTH_DELAY_MS 1000     /* of the error of a failed AUTH */
-#define STRANGERS_AUTH_FAILURES 3u       /* on one connection */
-#define STRANGERS_AUTH_FAILURES_PER_S 10 /* of one address; more are not answered */
+#define STRANGERS_MAX 256u                  /* of the whole server */
+#define STRANGERS_MS 5000                   /* until it has authenticated */
+#define STRANGERS_HANDSHAKE_MS STRANGERS_MS /* until its TLS handshake is done */
+#define STRANGERS_ERRORS 64u                /* replies that are errors */
+#define STRANGERS_AUTH_DELAY_MS 1000        /* of the error of a failed AUTH */
+#define STRANGERS_AUTH_FAILURES 3u          /* on one connection */
+#define STRANGERS_AUTH_FAILURES_PER_S 10    /* of one address; more are not answered */
 
 /* A session that has to authenticate becomes a stranger, unless it is local. May close the oldest
  * stranger, and the session itself when memory is short. */
 void strangers_add(struct worker *worker, struct session *session);
+/* Call when the handshake of a session over TLS is done. */
+void strangers_secured(struct worker *worker, struct session *session);
 /* Call when it has authenticated, or closes. */
 void strangers_remove(struct worker *worker, struct session *session);
 /* How many there are, of all loops. From any thread. */

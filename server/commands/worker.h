@@ -27,7 +27,9 @@ struct worker_counters {
   uint64_t denied_commands, denied_keys, denied_channels;
   uint64_t bytes_in, bytes_out;
   uint64_t closed_for_unread_replies, closed_by_input_limit, closed_before_auth;
-  uint64_t closed_by_request_timeout;
+  uint64_t closed_by_request_timeout, proxy_errors;
+  uint64_t tls_handshakes, tls_handshakes_failed;
+  uint64_t tls_handshakes_late; /* closed by strangers.h */
   uint64_t refused_by_journal;
 };
 

@@ -57,6 +57,8 @@ const struct metric worker_metrics_refusals[] = {
      FIELD(closed_before_auth)},
     {"request_timeout_disconnections", COUNTER,
      "Connections closed whose command did not arrive in time.", FIELD(closed_by_request_timeout)},
+    {"proxy_header_disconnections", COUNTER,
+     "Connections of load balancers closed that sent no PROXY header.", FIELD(proxy_errors)},
     METRIC_END,
 };
 

@@ -26,6 +26,9 @@ server-install: $(B)/idem-server $(B)/idem-bench
 	install -D -m 644 client/man/idem-bench.1 $(DESTDIR)$(MANDIR)/man1/idem-bench.1
 	install -D -m 644 server/README.md $(DOCDIR)/server.md
 	install -D -m 644 server/GUIDE.md $(DOCDIR)/guide.md
+	install -D -m 644 server/METRICS.md $(DOCDIR)/metrics.md
+	install -D -m 644 server/deploy/prometheus/idem.rules.yml $(DOCDIR)/examples/idem.rules.yml
+	install -D -m 644 server/deploy/grafana/idem.json $(DOCDIR)/examples/grafana.json
 	install -D -m 644 proto/PROTOCOL.md $(DOCDIR)/protocol.md
 	install -D -m 644 server/deploy/users.acl $(DOCDIR)/examples/users.acl
 	install -D -m 644 server/deploy/idem.conf $(DOCDIR)/examples/idem.conf

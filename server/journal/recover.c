@@ -19,8 +19,8 @@ static bool step_on(const struct journal *journal, uint64_t done, uint64_t whole
 }
 
 static enum journal_result stopped(char error[JOURNAL_ERROR_BYTES], struct journal_files *files) {
-  snprintf(error, JOURNAL_ERROR_BYTES, "journal: dir %s: stopped while it was read; nothing was changed",
-           files->directory);
+  snprintf(error, JOURNAL_ERROR_BYTES,
+           "journal: dir %s: stopped while it was read; nothing was changed", files->directory);
   return JOURNAL_STOPPED;
 }
 

@@ -134,7 +134,7 @@ struct journal_figures {
   uint64_t syncs, sync_p50_us, sync_p99_us, sync_max_us;
   struct histogram sync_us;
   uint64_t removed_segments, removed_unread; /* unread: without a slice read */
-  uint64_t unreadable;                               /* times that a segment could not be read */
+  uint64_t unreadable;                       /* times that a segment could not be read */
   uint64_t slice_max_us;
   uint64_t recovered_records, recovered_batches, cut_bytes;
   uint64_t room_bytes; /* ahead, ready to be written */

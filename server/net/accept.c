@@ -7,7 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/net/address.h"
 #include "server/net/admit.h"
+#include "server/ops/options_networks.h"
 
 /* Connections taken from one socket in one turn; then the others have theirs. */
 #define PER_TURN 64u
@@ -46,16 +48,31 @@ static void give(struct acceptor *acceptor, struct handed_socket socket) {
   loop_adopt(loop, socket);
 }
 
+void accept_proxied(void *context, int fd, enum handed_kind kind) {
+  give(context, (struct handed_socket){fd, kind});
+}
+
+/* Whether it comes from a load balancer, whose PROXY header is awaited first. */
+static bool is_proxied(const struct accept_socket *from, int fd) {
+  struct in6_addr address;
+  const struct acceptor *acceptor = from->acceptor;
+  if (acceptor->proxies == NULL || from->kind == HANDED_UNIX || !address_of_peer(fd, &address)) return false;
+  const struct options *options = loop_of(acceptor)->group.worker.options;
+  return options_networks_have(options->proxy_protocol, &address);
+}
+
 static enum taking take_one(const struct accept_socket *from) {
   struct acceptor *acceptor = from->acceptor;
   struct conn_group *group = &loop_of(acceptor)->group;
   int fd = next_connection(from);
   if (fd < 0) return outcome_of(errno);
   uint64_t most = (uint64_t)group->worker.options->maxclients;
-  if (atomic_load(&acceptor->loops->connections) < most) {
-    give(acceptor, (struct handed_socket){fd, from->is_unix});
+  if (atomic_load(&acceptor->loops->connections) >= most) {
+    admit_refuse(group, (struct handed_socket){fd, from->kind});
+  } else if (is_proxied(from, fd)) {
+    proxy_room_enter(acceptor->proxies, fd, from->kind);
   } else {
-    admit_refuse(group, fd);
+    give(acceptor, (struct handed_socket){fd, from->kind});
   }
   return TAKEN;
 }
@@ -74,9 +91,14 @@ static enum taking refuse_one(const struct accept_socket *from) {
   close_spare(acceptor);
   int fd = next_connection(from);
   enum taking taking = fd >= 0 ? TAKEN : outcome_of(errno);
-  if (fd >= 0) admit_refuse(&loop_of(acceptor)->group, fd);
+  if (fd >= 0) admit_refuse(&loop_of(acceptor)->group, (struct handed_socket){fd, from->kind});
   acceptor->spare_fd = open_spare();
   return taking;
+}
+
+static bool has_to_wait(const struct accept_socket *from) {
+  const struct tls *tls = from->acceptor->loops->tls;
+  return from->kind == HANDED_TLS && atomic_load(&tls->figures->handshakes) >= ACCEPT_HANDSHAKES;
 }
 
 static void on_waiting(uv_poll_t *poll, int status, int events) {
@@ -84,7 +106,7 @@ static void on_waiting(uv_poll_t *poll, int status, int events) {
   struct loop *loop = loop_of(from->acceptor);
   (void)events;
   gate_enter(&loop->gate);
-  enum taking taking = status == 0 ? TAKEN : SHORT;
+  enum taking taking = status == 0 && !has_to_wait(from) ? TAKEN : SHORT;
   for (unsigned i = 0; i < PER_TURN && taking == TAKEN; i++) {
     taking = take_one(from);
     if (taking != SHORT) continue;
@@ -102,7 +124,7 @@ void accept_init(struct acceptor *acceptor, struct loop_set *loops) {
 
 int accept_add(struct acceptor *acceptor, struct handed_socket socket, int backlog) {
   struct accept_socket *added = &acceptor->sockets[acceptor->count++];
-  *added = (struct accept_socket){.acceptor = acceptor, .fd = socket.fd, .is_unix = socket.is_unix};
+  *added = (struct accept_socket){.acceptor = acceptor, .fd = socket.fd, .kind = socket.kind};
   if (listen(added->fd, backlog) != 0) return -errno;
   if (acceptor->spare_fd < 0) acceptor->spare_fd = open_spare();
   int error = uv_poll_init(&loop_of(acceptor)->uv, &added->poll, added->fd);
@@ -113,6 +135,7 @@ int accept_add(struct acceptor *acceptor, struct handed_socket socket, int backl
 }
 
 void accept_close(struct acceptor *acceptor) {
+  proxy_room_close_all(acceptor->proxies);
   while (acceptor->count > 0) {
     struct accept_socket *socket = &acceptor->sockets[--acceptor->count];
     if (socket->open) uv_close((uv_handle_t *)&socket->poll, NULL);
@@ -123,9 +146,11 @@ void accept_close(struct acceptor *acceptor) {
 }
 
 void accept_resume(struct acceptor *acceptor) {
+  proxy_room_review(acceptor->proxies);
   for (unsigned i = 0; i < acceptor->count; i++) {
     struct accept_socket *socket = &acceptor->sockets[i];
     if (!socket->open || uv_is_active((const uv_handle_t *)&socket->poll)) continue;
+    if (has_to_wait(socket)) continue;
     if (descriptors_watch(&loop_of(acceptor)->uv, socket->fd))
       uv_poll_start(&socket->poll, UV_READABLE, on_waiting);
   }

@@ -3,10 +3,9 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <sys/socket.h>
+#include <string.h>
 
-static void write_address(const struct sockaddr_storage *address,
-                          char text[SESSION_ADDRESS_BYTES]) {
+void address_write(const struct sockaddr_storage *address, char text[SESSION_ADDRESS_BYTES]) {
   char host[INET6_ADDRSTRLEN] = "?";
   if (address->ss_family == AF_INET6) {
     const struct sockaddr_in6 *v6 = (const void *)address;
@@ -28,8 +27,21 @@ void address_describe(struct session_address *address, int fd, const char *unix_
   struct sockaddr_storage storage = {0};
   socklen_t len = sizeof storage;
   if (getpeername(fd, (struct sockaddr *)&storage, &len) == 0)
-    write_address(&storage, address->peer);
+    address_write(&storage, address->peer);
   len = sizeof storage;
   if (getsockname(fd, (struct sockaddr *)&storage, &len) == 0)
-    write_address(&storage, address->local);
+    address_write(&storage, address->local);
+}
+
+bool address_of_peer(int fd, struct in6_addr *address) {
+  struct sockaddr_storage storage = {0};
+  socklen_t len = sizeof storage;
+  if (getpeername(fd, (struct sockaddr *)&storage, &len) != 0) return false;
+  if (storage.ss_family == AF_INET6) {
+    *address = ((const struct sockaddr_in6 *)(const void *)&storage)->sin6_addr;
+    return true;
+  }
+  *address = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
+  memcpy(address->s6_addr + 12, &((const struct sockaddr_in *)(const void *)&storage)->sin_addr, 4);
+  return storage.ss_family == AF_INET;
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/commands/deliver.h"
 #include "server/commands/journaling.h"
@@ -156,12 +157,13 @@ struct conn *conn_create(struct conn_group *group, size_t stream_bytes) {
 
 void conn_destroy(struct conn *conn) { free(conn); }
 
-void conn_begin(struct conn *conn, bool is_unix) {
+void conn_begin(struct conn *conn, enum handed_kind kind) {
   struct worker *worker = &conn->group->worker;
   conn_group_see_time(conn->group);
   conn->phase = CONN_OPEN;
   setup_session_init(&conn->session, worker);
-  conn->session.local = is_unix;
+  conn->session.local = kind == HANDED_UNIX;
+  conn->session.handshaking = kind == HANDED_TLS;
   strangers_add(worker, &conn->session);
   set_reading(conn, true);
 }
@@ -302,6 +304,13 @@ void conn_describe(const struct session *session, struct session_address *addres
       .input_bytes = input_size(conn->input),
       .output_bytes = session_output_bytes(session),
   };
+  const struct session_proxied *proxied =
+      session->details != NULL ? session->details->proxied : NULL;
+  if (proxied != NULL) {
+    memcpy(address->peer, proxied->peer, sizeof address->peer);
+    memcpy(address->local, proxied->local, sizeof address->local);
+    return;
+  }
   address_describe(address, address->fd,
                    session->local ? conn->group->worker.options->unixsocket : NULL);
 }

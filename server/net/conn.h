@@ -31,7 +31,9 @@
 #include "server/commands/output_limit.h"
 #include "server/net/batch.h"
 #include "server/net/gate.h"
+#include "server/net/handed.h"
 #include "server/net/input.h"
+#include "server/net/proxied.h"
 #include "server/net/stream.h"
 
 /* The connections of one loop, and what they share. */
@@ -51,6 +53,7 @@ struct conn_group {
   _Atomic unsigned connections;         /* and those that were handed over and not yet taken */
   _Atomic uint64_t *connections_of_all; /* loops */
   struct batch batch;
+  struct proxied *proxied; /* borrowed; NULL: no load balancers */
   char read_buffer[INPUT_READ_BYTES];
 };
 
@@ -148,8 +151,9 @@ static inline bool conn_may_run(const struct conn *conn) {
 /* A connection, and room for a stream of so many bytes with the struct stream in it. It is not
  * there yet: the stream's `closed` gives it back. NULL: memory is short. */
 struct conn *conn_create(struct conn_group *group, size_t stream_bytes);
-/* Its stream is open: it is served. May close. is_unix: over a unix socket. */
-void conn_begin(struct conn *conn, bool is_unix);
+/* Its stream is open: it is served; over TLS once its handshake is done (strangers_secured). May
+ * close. */
+void conn_begin(struct conn *conn, enum handed_kind kind);
 /* Takes no more commands, and closes once the replies of those that ran are sent. A wait ends
  * without an answer: its client has gone, or is being closed. Its input, if any, is dropped. The
  * caller marks it (conn_mark), unless it is marked already. */

@@ -10,9 +10,11 @@
 
 #define HANDED_MAX 1024u
 
+enum handed_kind { HANDED_TCP, HANDED_UNIX, HANDED_TLS /* over TCP */ };
+
 struct handed_socket {
   int fd;
-  bool is_unix;
+  enum handed_kind kind;
 };
 
 struct handed {

@@ -61,8 +61,8 @@ bool http_serve_add_headers(struct MHD_Response *response, enum http_path path) 
 /* After a refusal the connection ends: what follows of the request is not read. */
 static enum MHD_Result say(struct http *http, struct http_conn *conn, enum http_path path,
                            unsigned status, const char *text) {
-  struct MHD_Response *response = MHD_create_response_from_buffer(
-      strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+  struct MHD_Response *response =
+      MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
   if (response == NULL) return MHD_NO;
   bool whole = http_serve_add_headers(response, HTTP_OTHER);
   if (status == 405 && MHD_add_response_header(response, "Allow", "GET, HEAD") != MHD_YES)
@@ -73,52 +73,51 @@ static enum MHD_Result say(struct http *http, struct http_conn *conn, enum http_
   enum MHD_Result result = whole ? MHD_queue_response(conn->connection, status, response) : MHD_NO;
   MHD_destroy_response(response);
   if (result == MHD_YES) http_count_answer(&http->count, path, status);
-  http_conns_move(conn, HTTP_SENDS, now_ms());
+  http_conns_move(http, conn, HTTP_SENDS, now_ms());
   return result;
 }
 
 /* ---- whether it may ---- */
 
-struct hosts {
-  unsigned count;
-  const char *last;
+/* Of its header. */
+struct fields {
+  unsigned hosts;
+  const char *host; /* the last; NULL: it is empty */
+  bool body;        /* one follows, or its length is unclear */
 };
 
 /* MHD_KeyValueIterator. */
-static enum MHD_Result note_host(void *context, enum MHD_ValueKind kind, const char *name,
-                                 const char *value) {
+static enum MHD_Result note_field(void *context, enum MHD_ValueKind kind, const char *name,
+                                  const char *value) {
   (void)kind;
-  struct hosts *hosts = context;
-  if (strcasecmp(name, "Host") != 0) return MHD_YES;
-  hosts->count++;
-  hosts->last = value;
+  struct fields *fields = context;
+  if (strcasecmp(name, "Host") == 0) {
+    fields->hosts++;
+    fields->host = value;
+  }
+  if (strcasecmp(name, "Transfer-Encoding") == 0) fields->body = true;
+  if (strcasecmp(name, "Content-Length") == 0 && (value == NULL || strcmp(value, "0") != 0))
+    fields->body = true;
   return MHD_YES;
 }
 
 /* A browser always sends one; HTTP/1.0 need not. */
-static bool host_is_allowed(const struct http *http, struct MHD_Connection *connection,
+static bool host_is_allowed(const struct http *http, const struct fields *fields,
                             const char *version) {
-  struct hosts hosts = {0};
-  MHD_get_connection_values(connection, MHD_HEADER_KIND, note_host, &hosts);
-  if (hosts.count == 0) return strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
-  return hosts.count == 1 && http_host_allowed(span_of(hosts.last), http->options->http_hosts);
-}
-
-static bool has_body(struct MHD_Connection *connection) {
-  const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
-  const char *coding =
-      MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Transfer-Encoding");
-  return coding != NULL || (length != NULL && strcmp(length, "0") != 0);
+  if (fields->hosts == 0) return strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
+  return fields->hosts == 1 && fields->host != NULL &&
+         http_host_allowed(span_of(fields->host), http->options->http_hosts);
 }
 
 static enum MHD_Result begin(struct http *http, struct http_conn *conn, const char *url,
                              const char *method, const char *version) {
   enum http_path path = http_count_path(url);
+  struct fields fields = {0};
+  MHD_get_connection_values(conn->connection, MHD_HEADER_KIND, note_field, &fields);
   if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
     return say(http, conn, path, 405, "This port only shows: GET and HEAD.\n");
-  if (has_body(conn->connection))
-    return say(http, conn, path, 413, "A request has no body here.\n");
-  if (!host_is_allowed(http, conn->connection, version))
+  if (fields.body) return say(http, conn, path, 413, "A request has no body here.\n");
+  if (!host_is_allowed(http, &fields, version))
     return say(http, conn, path, 421,
                "This Host is not one of this server's: use its address, or list the name in "
                "http-hosts.\n");
@@ -168,7 +167,7 @@ static enum MHD_Result wait_for_answer(struct http *http, struct http_conn *conn
     return say(http, conn, path, 400,
                "state is held, lapsed or unknown; limit is a number from 1 to 200.\n");
   list_append(&http->waiting, &conn->link);
-  http_conns_move(conn, HTTP_WAITS, now_ms());
+  http_conns_move(http, conn, HTTP_WAITS, now_ms());
   http->stalled = false;
   MHD_suspend_connection(conn->connection);
   return MHD_YES;
@@ -216,7 +215,7 @@ enum MHD_Result http_serve_request(void *context, struct MHD_Connection *connect
       MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
   (void)upload;
   *upload_len = 0;
-  if (conn == NULL) return MHD_NO;
+  if (conn == NULL || http->closing) return MHD_NO;
   if (conn->resumed) return send_made(http, conn);
   if (*request != NULL) return answer(http, conn, url);
   *request = conn;
@@ -225,11 +224,12 @@ enum MHD_Result http_serve_request(void *context, struct MHD_Connection *connect
 
 void http_serve_done(void *context, struct MHD_Connection *connection, void **request,
                      enum MHD_RequestTerminationCode code) {
+  struct http *http = context;
   struct http_conn *conn = *request;
-  (void)context, (void)connection, (void)code;
+  (void)code;
   *request = NULL;
   if (conn == NULL || conn->connection != connection) return;
-  if (conn->phase == HTTP_SENDS) http_conns_move(conn, HTTP_READS, now_ms());
+  if (conn->phase == HTTP_SENDS) http_conns_move(http, conn, HTTP_READS, now_ms());
 }
 
 void http_serve_connection(void *context, struct MHD_Connection *connection, void **conn,

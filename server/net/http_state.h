@@ -26,7 +26,7 @@ struct MHD_Daemon;
  * Browsers send the cookies of whatever else runs on this machine. */
 #define HTTP_REQUEST_BYTES (16u * 1024)
 /* Answers that go on their way in a turn, and how long gathering takes in it. */
-#define HTTP_TURN_BYTES (256u * 1024)
+#define HTTP_TURN_BYTES (64u * 1024)
 #define HTTP_TURN_NS 500000u
 /* What was gathered is shown for so long. */
 #define HTTP_FRESH_MS 1000
@@ -43,7 +43,8 @@ struct http_conn {
   int fd;     /* the library's */
   bool local; /* from the machine itself */
   struct MHD_Connection *connection;
-  int64_t deadline_ms, since_ms; /* since_ms: in this phase */
+  int64_t deadline_ms;
+  uint64_t moved; /* into this phase, in the order of http.moves */
   struct list link;
   struct http_view view;            /* what it waits for */
   const struct http_cached *answer; /* of the cache: what it is resumed for */
@@ -63,8 +64,10 @@ struct http {
   unsigned poll_count;                      /* the loop has these handles, and `ready` */
   struct http_conn conns[HTTP_CONNECTIONS];
   unsigned open;
+  uint64_t moves;
   struct list waiting; /* the longest first */
   bool more;           /* the library has more to do at once */
+  bool closing;        /* nothing is answered any more */
   bool stalled;        /* those that wait cannot go on before time passes */
   enum http_gathering gathering;
   int64_t gathered_ms;

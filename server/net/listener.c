@@ -49,7 +49,8 @@ static int bind_tcp(int fd, const struct sockaddr_storage *address) {
   return bind(fd, (const struct sockaddr *)address, len) == 0 ? 0 : -errno;
 }
 
-static int listen_tcp(struct listener *listener, const char *text, int port) {
+static int listen_tcp(struct listener *listener, const char *text, int port,
+                      enum handed_kind kind) {
   struct sockaddr_storage address = {0};
   int error = parse_address(text, port, &address);
   if (error != 0) return error;
@@ -60,30 +61,42 @@ static int listen_tcp(struct listener *listener, const char *text, int port) {
     close(fd);
     return error;
   }
-  error = listen_on(listener, (struct handed_socket){fd, false});
-  if (error != 0) return error;
-  if (listener->instance->port == 0) listener->instance->port = bound_port(fd);
-  return 0;
+  error = listen_on(listener, (struct handed_socket){fd, kind});
+  if (error == 0 && kind == HANDED_TCP && listener->instance->port == 0)
+    listener->instance->port = bound_port(fd);
+  return error;
+}
+
+static bool is_missing(int error) {
+  return error == UV_EADDRNOTAVAIL || error == UV_EAFNOSUPPORT || error == UV_EINVAL;
+}
+
+/* One with a leading '-' may be missing. */
+static bool open_address(struct listener *listener, const char *text, int port,
+                         enum handed_kind kind, char error[REFUSAL_BYTES]) {
+  bool optional = *text == '-';
+  if (optional) text++;
+  int result = listen_tcp(listener, text, port, kind);
+  if (result == 0 || (optional && is_missing(result))) return true;
+  return refusal_write(error, "cannot listen on %s port %d: %s", text, port, uv_strerror(result));
 }
 
 /* With port 0 the kernel picks one for the first address; the others follow. */
+static bool open_both(struct listener *listener, const char *text, char error[REFUSAL_BYTES]) {
+  const struct options *options = listener->instance->options;
+  int port = listener->instance->port != 0 ? listener->instance->port : (int)options->port;
+  if (options_listen_plain(options) && !open_address(listener, text, port, HANDED_TCP, error))
+    return false;
+  return options->tls_port == 0 ||
+         open_address(listener, text, (int)options->tls_port, HANDED_TLS, error);
+}
+
 static bool open_tcp(struct listener *listener, char error[REFUSAL_BYTES]) {
   const struct options *options = listener->instance->options;
   char addresses[OPTIONS_VALUE_BYTES], *rest = addresses;
   snprintf(addresses, sizeof addresses, "%s", options->bind);
   for (char *text; (text = strsep(&rest, " ")) != NULL;) {
-    if (*text == '\0') continue;
-    bool optional = *text == '-';
-    if (optional) text++;
-    int port = listener->instance->port != 0 ? listener->instance->port : (int)options->port;
-    int result = listen_tcp(listener, text, port);
-    if (result == 0) continue;
-    if (optional &&
-        (result == UV_EADDRNOTAVAIL || result == UV_EAFNOSUPPORT || result == UV_EINVAL))
-      continue;
-    snprintf(error, REFUSAL_BYTES, "cannot listen on %s port %d: %s", text, port,
-             uv_strerror(result));
-    return false;
+    if (*text != '\0' && !open_both(listener, text, error)) return false;
   }
   return true;
 }
@@ -123,7 +136,7 @@ static int listen_unix(struct listener *listener) {
   int fd = new_socket(AF_UNIX);
   if (fd < 0) return fd;
   int error = bind_unix(listener, fd);
-  if (error == 0) return listen_on(listener, (struct handed_socket){fd, true});
+  if (error == 0) return listen_on(listener, (struct handed_socket){fd, HANDED_UNIX});
   close(fd);
   return error;
 }
@@ -149,9 +162,29 @@ void listener_init(struct listener *listener, struct instance *instance, struct 
   accept_init(&listener->acceptor, loops);
 }
 
+/* Where connections of load balancers wait for their header. */
+static bool open_proxies(struct listener *listener, char error[REFUSAL_BYTES]) {
+  struct acceptor *acceptor = &listener->acceptor;
+  struct loop_set *loops = acceptor->loops;
+  if (listener->instance->options->proxy_protocol[0] == '\0') return true;
+  struct proxied *proxied = listener->proxied = proxied_create();
+  if (proxied != NULL)
+    acceptor->proxies = proxy_room_create(loops->loops[0], proxied, accept_proxied, acceptor);
+  if (acceptor->proxies == NULL)
+    return refusal_write(error, "cannot set up proxy-protocol: out of memory");
+  for (unsigned i = 0; i < loops->count; i++) loops->loops[i]->group.proxied = proxied;
+  return true;
+}
+
+void listener_deinit(struct listener *listener) {
+  proxy_room_destroy(listener->acceptor.proxies);
+  proxied_destroy(listener->proxied);
+}
+
 bool listener_open(struct listener *listener, char error[REFUSAL_BYTES]) {
+  if (!open_proxies(listener, error)) return false;
   if (!open_tcp(listener, error) || !open_unix(listener, error)) return false;
-  if (listener->instance->port != 0 || listener->unixsocket_bound) return true;
+  if (listener->acceptor.count > 0) return true;
   snprintf(error, REFUSAL_BYTES, "no address to listen on is available");
   return false;
 }
@@ -163,10 +196,11 @@ void listener_announce(const struct listener *listener) {
     const struct accept_socket *socket = &acceptor->sockets[i];
     if (!socket->open) continue;
     struct session_address address = {0};
-    if (!socket->is_unix) address_describe(&address, socket->fd, NULL);
-    log_line(log, LOG_LEVEL_NOTICE, "ready to accept connections on %s%s",
-             socket->is_unix ? "unix:" : "",
-             socket->is_unix ? listener->instance->options->unixsocket : address.local);
+    bool is_unix = socket->kind == HANDED_UNIX;
+    if (!is_unix) address_describe(&address, socket->fd, NULL);
+    log_line(log, LOG_LEVEL_NOTICE, "ready to accept connections on %s%s%s", is_unix ? "unix:" : "",
+             is_unix ? listener->instance->options->unixsocket : address.local,
+             socket->kind == HANDED_TLS ? " (TLS)" : "");
   }
 }
 

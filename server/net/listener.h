@@ -1,4 +1,5 @@
-/* listener.h - the addresses to listen on: TCP v4 and v6, and a unix socket. */
+/* listener.h - the addresses to listen on: TCP v4 and v6, in clear text and for TLS, and a unix
+ * socket. */
 #ifndef IDEM_SERVER_NET_LISTENER_H
 #define IDEM_SERVER_NET_LISTENER_H
 
@@ -7,7 +8,8 @@
 struct listener {
   struct acceptor acceptor;
   struct instance *instance;
-  bool unixsocket_bound; /* to be removed at the end */
+  bool unixsocket_bound;   /* to be removed at the end */
+  struct proxied *proxied; /* NULL: no load balancers */
 };
 
 /* Nothing is open; both are borrowed. */
@@ -18,5 +20,7 @@ bool listener_open(struct listener *listener, char error[REFUSAL_BYTES]);
 void listener_announce(const struct listener *listener);
 /* Can be repeated. */
 void listener_close(struct listener *listener);
+/* Closed, and all loops are gone. */
+void listener_deinit(struct listener *listener);
 
 #endif

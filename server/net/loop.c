@@ -12,7 +12,8 @@ _Static_assert(GATE_LOOPS >= KEYSPACE_MAX_LOOPS, "there is a gate for each");
 /* ---- the turn ---- */
 
 void loop_adopt(struct loop *loop, struct handed_socket socket) {
-  admit_socket(&loop->group, &loop->uv, &loop->descriptors, socket);
+  const struct admit_place place = {&loop->group, &loop->uv, &loop->descriptors, loop->tls};
+  admit_socket(&place, socket);
 }
 
 static void adopt_handed(struct loop *loop) {
@@ -154,6 +155,7 @@ static void deinit(struct loop *loop) {
   int busy = uv_loop_close(&loop->uv);
   assert(busy == 0);
   (void)busy;
+  tls_turn_destroy(loop->tls);
   gate_deinit(&loop->gate);
   handed_deinit(&loop->handed);
   if (loop->group.worker.instance != NULL) conn_group_deinit(&loop->group);
@@ -170,6 +172,10 @@ static int init(struct loop *loop, struct loop_set *set, const struct loop_setup
   error = open_handles(loop, setup->descriptors);
   if (error == 0 && !conn_group_init(&loop->group, setup->instance, &loop->gate, &set->connections))
     error = UV_ENOMEM;
+  if (error == 0 && set->tls != NULL) {
+    loop->tls = tls_turn_create(&loop->uv, &loop->group, set->tls);
+    if (loop->tls == NULL) error = UV_ENOMEM;
+  }
   if (error != 0) {
     deinit(loop);
     return error;

@@ -20,6 +20,7 @@
 #include "server/net/cron.h"
 #include "server/net/descriptors.h"
 #include "server/net/handed.h"
+#include "server/net/tls_turn.h"
 
 struct loop;
 
@@ -29,6 +30,7 @@ struct loop_set {
   unsigned count;
   struct gate_set gates;
   _Atomic uint64_t connections; /* of all of them */
+  struct tls *tls;              /* borrowed; NULL: no tls-port */
 };
 
 /* What rooms above do in each loop. */
@@ -57,6 +59,7 @@ struct loop {
   bool draining;         /* it ends soon: nothing is answered late from here on */
   pthread_t thread;
   struct handed handed;
+  struct tls_turn *tls; /* NULL without tls-port */
   struct conn_group group;
 };
 

@@ -25,10 +25,8 @@ static int take_signal(void) {
 
 void recovery_begin(struct recovery *recovery, struct log *log, const struct notify *notify) {
   int64_t now_ms = monotonic_ms();
-  *recovery = (struct recovery){.log = log,
-                                .notify = notify,
-                                .turned_ms = now_ms - RECOVERY_TURN_MS,
-                                .told_ms = now_ms};
+  *recovery = (struct recovery){
+      .log = log, .notify = notify, .turned_ms = now_ms - RECOVERY_TURN_MS, .told_ms = now_ms};
   const sigset_t signals = ending_signals();
   pthread_sigmask(SIG_BLOCK, &signals, NULL);
 }
@@ -65,8 +63,7 @@ bool recovery_step(void *context, struct journal_step step) {
   if (now_ms - recovery->turned_ms < RECOVERY_TURN_MS) return true;
   recovery->turned_ms = now_ms;
   recovery->ended_by = take_signal();
-  if (recovery->guest.turn != NULL) 
-    recovery->guest.turn(recovery->guest.context, step);
+  if (recovery->guest.turn != NULL) recovery->guest.turn(recovery->guest.context, step);
   if (now_ms - recovery->told_ms >= RECOVERY_TELL_MS) {
     recovery->told_ms = now_ms;
     tell_progress(recovery, step);

@@ -1,12 +1,12 @@
 /*
- * recovery.h - what a server sees to while it starts and reads its journal, when no loop runs yet: the
- * log and the supervisor hear how far it is, SIGTERM and SIGINT end it, and another room may have its
- * turn.
+ * recovery.h - what a server sees to while it starts and reads its journal, when no loop runs yet:
+ * the log and the supervisor hear how far it is, SIGTERM and SIGINT end it, and another room may
+ * have its turn.
  *
- * The two signals are blocked from recovery_begin to recovery_end, and asked for in between; so they
- * need no handler, which would need a variable of the whole process. One that comes too late to end
- * the recovery is heard by the first loop, in its first turn. They are unblocked in the end, also if
- * the process was started with them blocked: else it could not be told to stop.
+ * The two signals are blocked from recovery_begin to recovery_end, and asked for in between; so
+ * they need no handler, which would need a variable of the whole process. One that comes too late
+ * to end the recovery is heard by the first loop, in its first turn. They are unblocked in the end,
+ * also if the process was started with them blocked: else it could not be told to stop.
  */
 #ifndef IDEM_SERVER_NET_RECOVERY_H
 #define IDEM_SERVER_NET_RECOVERY_H
@@ -19,7 +19,8 @@
 #include "server/ops/log.h"
 #include "server/ops/notify.h"
 
-/* How often it looks for signals and lets others have their turn; the pieces between are shorter. */
+/* How often it looks for signals and lets others have their turn; the pieces between are shorter.
+ */
 #define RECOVERY_TURN_MS 20
 /* How often the log and the supervisor hear of it. */
 #define RECOVERY_TELL_MS 3000

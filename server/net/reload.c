@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/base/clock.h"
+#include "server/commands/access.h"
 #include "server/commands/config.h"
 
 static bool log_again(const struct reload *reload, char error[REFUSAL_BYTES]) {
@@ -15,6 +16,13 @@ static bool password_again(const struct reload *reload, char error[REFUSAL_BYTES
   return config_reload_password(reload->worker, error);
 }
 
+static bool certificates_again(const struct reload *reload, char error[REFUSAL_BYTES]) {
+  access_pause_others(reload->worker);
+  const char *refused = tls_renew(reload->tls, reload->worker->options, error);
+  access_resume_others(reload->worker);
+  return refused == NULL;
+}
+
 /* In this order. False with the reason, and nothing changed. */
 static const struct {
   const char *what; /* an option */
@@ -22,6 +30,7 @@ static const struct {
 } rows[] = {
     {"logfile", log_again},
     {"requirepass-file", password_again},
+    {"TLS", certificates_again},
 };
 
 void reload_all(const struct reload *reload) {

@@ -35,6 +35,7 @@ struct server {
   struct listener listener;
   struct drain drain;
   struct files files;
+  struct tls tls;
   struct http *http; /* NULL: http-port is off */
   struct restoring restoring;
   struct notify notify;
@@ -81,7 +82,8 @@ static void reload_by_signal(void *context) {
   struct server *server = context;
   struct loop *loop = server->loops.loops[0];
   gate_enter(&loop->gate);
-  const struct reload reload = {.worker = &loop->group.worker, .notify = &server->notify};
+  const struct reload reload = {
+      .worker = &loop->group.worker, .notify = &server->notify, .tls = &server->tls};
   reload_all(&reload);
 }
 
@@ -102,7 +104,7 @@ static struct engine_options engine_options_of(const struct options *options) {
       .born_skew_ms = options->born_skew_ms,
       .horizon_bits = (unsigned)__builtin_ctzll((uint64_t)options->horizon_slots),
       .clock_grain_ms = 1, /* libuv's clock is rounded down */
-      .memory_limit = (size_t)options->maxmemory,
+      .memory_limit = (size_t)options->maxmemory.bytes,
       .store_reserve = (size_t)options->store_reserve,
       .waiters_per_key = (uint32_t)options->waiters_per_key,
       .waiters_total = (uint32_t)options->waiters_total,
@@ -199,6 +201,8 @@ static void delay_ends(struct server *server) {
 static const char *on_reconfigured(struct instance *instance, char error[REFUSAL_BYTES]) {
   struct files *files = &server_of(instance)->files;
   if (!files_allow(files, instance->options->maxclients, error)) return "maxclients";
+  const char *refused = tls_follow(&server_of(instance)->tls, instance->options, error);
+  if (refused != NULL) return refused;
   struct engine_options engine = engine_options_of(instance->options);
   for (unsigned i = 0; i < keyspace_shards(instance->keyspace); i++)
     engine_reconfigure(shard_engine(keyspace_shard(instance->keyspace, i)), &engine);
@@ -393,6 +397,8 @@ static int set_up(struct server *server, struct options *options, struct recover
   server->output_timeout_ms = options->client_output_timeout_ms;
   server->retention_ms = options->retention_ms;
   server->unknown_retention_ms = options->unknown_retention_ms;
+  if (!tls_init(&server->tls, options, &server->instance.tls, server->log, error)) return 1;
+  if (server->tls.context != NULL) server->loops.tls = &server->tls;
   int result = make_loops(server);
   if (result != 0) {
     snprintf(error, REFUSAL_BYTES, "cannot set up the event loop: %s", uv_strerror(result));
@@ -486,6 +492,8 @@ void server_destroy(struct server *server) {
   for (unsigned i = 0; i < loops->count; i++) loop_close_connections(loops->loops[i]);
   restoring_close(&server->restoring);
   loop_set_deinit(loops);
+  listener_deinit(&server->listener);
+  tls_deinit(&server->tls);
   struct keyspace *keyspace = server->instance.keyspace;
   if (keyspace != NULL) setup_instance_deinit(&server->instance);
   keyspace_destroy(keyspace);

@@ -39,10 +39,10 @@ struct server;
 
 /*
  * Recovers the journal, makes the keyspace and the loops, binds and listens as the options say.
- * NULL with the reason in error, and the exit status: 1, 78 when the journal is not sound, or 0 when
- * SIGTERM or SIGINT came before it was read: then the journal is unchanged, and the caller is to end
- * the process, which alone gives back the memory of what was read.
- * Options and log are borrowed, and must outlive the server; options may be changed by CONFIG SET.
+ * NULL with the reason in error, and the exit status: 1, 78 when the journal is not sound, or 0
+ * when SIGTERM or SIGINT came before it was read: then the journal is unchanged, and the caller is
+ * to end the process, which alone gives back the memory of what was read. Options and log are
+ * borrowed, and must outlive the server; options may be changed by CONFIG SET.
  */
 struct server *server_create(struct options *options, struct log *log, int *status,
                              char error[REFUSAL_BYTES]);

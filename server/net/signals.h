@@ -1,6 +1,6 @@
 /*
- * signals.h - what the first loop hears: SIGTERM and SIGINT end the server, SIGHUP has it read again
- * what others may have changed.
+ * signals.h - what the first loop hears: SIGTERM and SIGINT end the server, SIGHUP has it read
+ * again what others may have changed.
  */
 #ifndef IDEM_SERVER_NET_SIGNALS_H
 #define IDEM_SERVER_NET_SIGNALS_H

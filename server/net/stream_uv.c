@@ -174,8 +174,8 @@ bool stream_uv_open(struct stream *stream, const struct stream_type *type, uv_lo
   return false;
 }
 
-void stream_uv_set_up(struct stream *stream, const struct stream_uv_tcp *tcp) {
-  int fd = descriptor(stream), on = 1, keeps = tcp->keepalive_s > 0;
+void stream_uv_set_up(int fd, const struct stream_uv_tcp *tcp) {
+  int on = 1, keeps = tcp->keepalive_s > 0;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &keeps, sizeof keeps);
   if (keeps) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &tcp->keepalive_s, sizeof tcp->keepalive_s);

@@ -35,7 +35,7 @@ struct stream_uv_tcp {
   unsigned user_timeout_ms; /* after which the kernel gives up a peer that acknowledges nothing */
 };
 /* By the descriptor, not by libuv, which would write its handle: the loop may be another one's. */
-void stream_uv_set_up(struct stream *stream, const struct stream_uv_tcp *tcp);
+void stream_uv_set_up(int fd, const struct stream_uv_tcp *tcp);
 
 extern const struct stream_ops STREAM_UV;
 

@@ -1,7 +1,7 @@
 /*
  * watchdog.h - the supervisor's watchdog ($WATCHDOG_USEC, sd_watchdog_enabled(3)): fed by the first
- * loop while every loop makes turns. One that hangs, for example on a disk that does not answer, stops
- * it, and the supervisor starts the server again.
+ * loop while every loop makes turns. One that hangs, for example on a disk that does not answer,
+ * stops it, and the supervisor starts the server again.
  */
 #ifndef IDEM_SERVER_NET_WATCHDOG_H
 #define IDEM_SERVER_NET_WATCHDOG_H

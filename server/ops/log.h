@@ -2,9 +2,10 @@
  * log.h - log lines: one line per event, as text or JSON (log_format.h).
  *
  * A log is a struct that its caller owns; nothing here is process-wide. Hostile text is escaped, a
- * line is cut at LOG_LINE_MAX, and events that clients cause cannot fill the disk. Writing a line is
- * one write(2); a line that cannot be written at once (a full pipe, a full disk) is dropped: logging
- * never stops the server. All functions but log_open and log_close may be called from any thread.
+ * line is cut at LOG_LINE_MAX, and events that clients cause cannot fill the disk. Writing a line
+ * is one write(2); a line that cannot be written at once (a full pipe, a full disk) is dropped:
+ * logging never stops the server. All functions but log_open and log_close may be called from any
+ * thread.
  */
 #ifndef IDEM_SERVER_OPS_LOG_H
 #define IDEM_SERVER_OPS_LOG_H
@@ -27,8 +28,12 @@ enum log_kind {
   LOG_REQUEST_LATE,
   LOG_AUTH_FAILED,
   LOG_REFUSED,
+  LOG_PROXY,
   LOG_FLUSHED,
   LOG_CLEARED,
+  LOG_PLAIN,
+  LOG_HELLO,
+  LOG_HANDSHAKE,
   LOG_KINDS
 };
 
@@ -47,8 +52,8 @@ struct log {
 
 /* path "" or NULL: standard output; else it is borrowed. Returns 0 or a negative errno. */
 int log_open(struct log *log, const char *path, enum log_level level);
-/* Opens the file by its path again, which has been renamed since. Returns 0 or a negative errno, and
- * then writes to the former on. Standard output stays. */
+/* Opens the file by its path again, which has been renamed since. Returns 0 or a negative errno,
+ * and then writes to the former on. Standard output stays. */
 int log_reopen(struct log *log);
 void log_close(struct log *log);
 /* Notes an event. True: the caller may write a line about it; false: a line of its kind was written

@@ -5,8 +5,8 @@
  *     {"time":"2026-11-21T10:00:00.123+02:00","pid":4711,"level":"notice","text":"text"}
  *
  * Whatever the text has in it, the line has no control byte, is valid UTF-8, and ends. What cannot
- * stand in it is \xHH, the same in both forms: control bytes, bytes that are not UTF-8, and characters
- * that end a line or turn the direction of writing.
+ * stand in it is \xHH, the same in both forms: control bytes, bytes that are not UTF-8, and
+ * characters that end a line or turn the direction of writing.
  */
 #ifndef IDEM_SERVER_OPS_LOG_FORMAT_H
 #define IDEM_SERVER_OPS_LOG_FORMAT_H

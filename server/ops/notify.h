@@ -1,9 +1,9 @@
 /*
- * notify.h - what a supervisor is told (sd_notify(3)): one datagram to the socket that $NOTIFY_SOCKET
- * names, lines of NAME=VALUE. An address that begins with @ is abstract.
+ * notify.h - what a supervisor is told (sd_notify(3)): one datagram to the socket that
+ * $NOTIFY_SOCKET names, lines of NAME=VALUE. An address that begins with @ is abstract.
  *
- * Not by libsystemd: the protocol is one sendmsg, and has been promised to stay. Without the variable
- * nothing is sent. A supervisor that does not take the message is not waited for.
+ * Not by libsystemd: the protocol is one sendmsg, and has been promised to stay. Without the
+ * variable nothing is sent. A supervisor that does not take the message is not waited for.
  */
 #ifndef IDEM_SERVER_OPS_NOTIFY_H
 #define IDEM_SERVER_OPS_NOTIFY_H

@@ -1,5 +1,5 @@
 /*
- * options.c - the table of settings; defaults, and the checks across settings.
+ * options.c - the table of settings; defaults. options_check.h has the checks across settings.
  *
  * Knows no socket and no engine. Keeps: every default is a value of its own row (options_init
  * asserts it), and the defaults pass options_check.
@@ -35,6 +35,7 @@
 #define MAX_KEEPALIVE_S 32767
 #define MAX_HORIZON_SLOTS (16 * 1024 * KB) /* HORIZON_MOST_BITS: 8 bytes each */
 #define MAX_TEXT (OPTIONS_VALUE_BYTES - 1)
+#define MAX_TLS_TEXT 512
 #define MAX_DIR 255
 #define MAX_SOCKET_PATH ((int64_t)sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
@@ -42,17 +43,20 @@
 #define ACCESS "Access"
 #define HTTP "Metrics and status page"
 #define CLIENTS "Clients"
+#define TLS "TLS"
 #define CONTRACT "Claims and responses"
 #define SIZES "Size limits"
 #define MEMORY "Memory"
 #define JOURNAL "Journal"
 #define RUNNING "Running"
 
+#define TLS_LIVE (OPTIONS_ROW_LIVE | OPTIONS_ROW_TLS)
+
 /* Names and defaults are redis.conf's where Redis has the setting; the maxima of the others are
  * those of proto/PROTOCOL.md. */
 static const struct options_row rows[] = {
     {"port", OPTIONS_ROW_INTEGER, AT(port), 0, 65535, "4336", 0, NETWORK,
-     "TCP port; 0 lets the kernel pick one."},
+     "TCP port; 0 lets the kernel pick one, or means none when there is a tls-port."},
     {"bind", OPTIONS_ROW_BIND, AT(bind), 0, MAX_TEXT, "127.0.0.1 -::1", 0, NETWORK,
      "Addresses to listen on. One with a leading '-' may be missing; * means every IPv4 address, "
      "::* every IPv6 address, \"\" no TCP."},
@@ -62,6 +66,10 @@ static const struct options_row rows[] = {
      "Mode of the unix socket."},
     {"tcp-backlog", OPTIONS_ROW_INTEGER, AT(tcp_backlog), 1, 65535, "511", 0, NETWORK,
      "Connections that may wait to be accepted; the kernel's somaxconn limits them too."},
+    {"proxy-protocol", OPTIONS_ROW_NETWORKS, AT(proxy_protocol), 0, MAX_TEXT, "", 0, NETWORK,
+     "Load balancers that send a PROXY header of version 2 before the client's first byte, and "
+     "have to; "
+     "from all other addresses it is refused."},
     {"tcp-keepalive", OPTIONS_ROW_SECONDS, AT(tcp_keepalive_s), 0, MAX_KEEPALIVE_S, "60",
      OPTIONS_ROW_LIVE, NETWORK, "Probe a silent connection after this time; 0 means never."},
 
@@ -83,8 +91,38 @@ static const struct options_row rows[] = {
      "again, ACL SAVE writes it; no other user may be able to read it."},
     {"acllog-max-len", OPTIONS_ROW_INTEGER, AT(acllog_max_len), 0, 10000, "128", OPTIONS_ROW_LIVE,
      ACCESS, "Refusals kept in ACL LOG."},
-    {"insecure", OPTIONS_ROW_YES_NO, AT(insecure), 0, 1, "no", 0, ACCESS,
-     "Listen without a password on addresses that other machines can reach."},
+    {"insecure", OPTIONS_ROW_WAIVED, AT(insecure), 0, OPTIONS_INSECURE_YES, "no", 0, ACCESS,
+     "What addresses that other machines can reach may lack: plain waives TLS, yes waives TLS and "
+     "the password."},
+
+    {"tls-port", OPTIONS_ROW_INTEGER, AT(tls_port), 0, 65535, "0", 0, TLS,
+     "TCP port for TLS; 0 means none."},
+    {"tls-cert-file", OPTIONS_ROW_PATH, AT(tls_cert_file), 0, MAX_TEXT, "", TLS_LIVE, TLS,
+     "Certificate of the server in PEM, with those that lead to its CA."},
+    {"tls-key-file", OPTIONS_ROW_PATH, AT(tls_key_file), 0, MAX_TEXT, "", TLS_LIVE, TLS,
+     "Its private key in PEM."},
+    {"tls-key-file-pass", OPTIONS_ROW_TEXT, AT(tls_key_file_pass), 0, OPTIONS_PASSWORD_MAX, "",
+     OPTIONS_ROW_SECRET | OPTIONS_ROW_FILE_ONLY, TLS,
+     "Password of the private key, only in a configuration file that no other user can read."},
+    {"tls-ca-cert-file", OPTIONS_ROW_PATH, AT(tls_ca_cert_file), 0, MAX_TEXT, "", TLS_LIVE, TLS,
+     "CA certificates in PEM, by which those of clients are checked."},
+    {"tls-ca-cert-dir", OPTIONS_ROW_PATH, AT(tls_ca_cert_dir), 0, MAX_TEXT, "", TLS_LIVE, TLS,
+     "Directory of CA certificates, named by their hashes (openssl rehash)."},
+    {"tls-auth-clients", OPTIONS_ROW_CERTIFY, AT(tls_auth_clients), 0,
+     OPTIONS_TLS_AUTH_CLIENTS_OPTIONAL, "yes", TLS_LIVE, TLS,
+     "Whether clients need a certificate. optional: one that is sent has to be valid."},
+    {"tls-protocols", OPTIONS_ROW_TEXT, AT(tls_protocols), 0, MAX_TLS_TEXT, "TLSv1.2 TLSv1.3",
+     TLS_LIVE, TLS, "Versions of TLS, with blanks between them: TLSv1.2, TLSv1.3."},
+    {"tls-ciphers", OPTIONS_ROW_TEXT, AT(tls_ciphers), 0, MAX_TLS_TEXT, "", TLS_LIVE, TLS,
+     "Ciphers of TLS 1.2, as OpenSSL lists them; \"\" means ECDHE with AES-GCM or ChaCha20."},
+    {"tls-ciphersuites", OPTIONS_ROW_TEXT, AT(tls_ciphersuites), 0, MAX_TLS_TEXT, "", TLS_LIVE, TLS,
+     "Ciphersuites of TLS 1.3, as OpenSSL lists them; \"\" means its defaults."},
+    {"tls-prefer-server-ciphers", OPTIONS_ROW_YES_NO, AT(tls_prefer_server_ciphers), 0, 1, "no",
+     TLS_LIVE, TLS, "Choose ciphers in the order of the server, not of the client."},
+    {"tls-session-caching", OPTIONS_ROW_YES_NO, AT(tls_session_caching), 0, 1, "yes", TLS_LIVE, TLS,
+     "Give clients tickets with which they connect again more cheaply; nothing is kept here."},
+    {"tls-session-cache-timeout", OPTIONS_ROW_SECONDS, AT(tls_session_cache_timeout_s), 1, DAY_S,
+     "300", TLS_LIVE, TLS, "How long a ticket is valid."},
 
     {"http-port", OPTIONS_ROW_INTEGER, AT(http_port), 0, 65535, "0", 0, HTTP,
      "TCP port for /metrics, /healthz, /readyz, the status page and claims.json; 0 means none."},
@@ -161,8 +199,9 @@ static const struct options_row rows[] = {
     {"body-limit", OPTIONS_ROW_BYTES, AT(limits.body_bytes), 1, 512 * MB, "16mb", 0, SIZES,
      "Longest response body."},
 
-    {"maxmemory", OPTIONS_ROW_BYTES, AT(maxmemory), 0, MAX_MEMORY, "0", OPTIONS_ROW_LIVE, MEMORY,
-     "Refuse new claims at this much memory; nothing is evicted. 0 means no limit."},
+    {"maxmemory", OPTIONS_ROW_MEMORY, AT(maxmemory), 0, MAX_MEMORY, "0", OPTIONS_ROW_LIVE, MEMORY,
+     "Refuse new claims at this much memory; nothing is evicted. 75% means so much of what the "
+     "machine or the control group has. 0 means no limit."},
     {"store-reserve", OPTIONS_ROW_BYTES, AT(store_reserve), 0, 512 * MB, "4kb", OPTIONS_ROW_LIVE,
      MEMORY, "Memory kept free for the response of each running claim, when maxmemory is set."},
 
@@ -234,7 +273,7 @@ void options_init(struct options *options) {
 
 void options_deinit(struct options *options) {
   for (size_t i = 0; i < ROW_COUNT; i++) {
-    struct options_value none = {0, NULL};
+    struct options_value none = {0};
     options_value_store(&rows[i], options, &none);
   }
   free(options->config_file);
@@ -258,35 +297,15 @@ void options_text(const struct options *options, const struct options_row *row,
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", options_keep_journal(options) ? "yes" : "no");
     return;
   }
+  if (row->kind == OPTIONS_ROW_MEMORY) { /* what it comes to: tools know bytes */
+    snprintf(text, OPTIONS_VALUE_BYTES, "%lld", (long long)options->maxmemory.bytes);
+    return;
+  }
   options_value_text(row, options, text);
 }
 
-/* Only numbers are compared here, so their shown form is the plain one. */
-static bool refuse_order(const char *low, int64_t low_value, const char *high, int64_t high_value,
-                         char error[REFUSAL_BYTES]) {
-  return refusal_write(error,
-                       "%s (%lld) is more than %s (%lld): lower the first or raise the second", low,
-                       (long long)low_value, high, (long long)high_value);
-}
-
-static bool check_listeners(const struct options *options, char error[REFUSAL_BYTES]) {
-  const char *cursor = options->bind;
-  struct span address;
-  char shown[REFUSAL_SHOWN_BYTES];
-  bool any = false;
-  bool open = !options_need_password(options) && !options->insecure;
-  while (options_bind_next(&cursor, &address)) {
-    any = true;
-    if (!open || options_bind_is_loopback(address)) continue;
-    return refusal_write(
-        error,
-        "other machines can reach bind %s and there is no password: set requirepass in a "
-        "configuration file (chmod 600) or requirepass-file, or bind 127.0.0.1 only, or set "
-        "insecure yes",
-        refusal_show(address, shown));
-  }
-  if (any || options->unixsocket[0] != '\0') return true;
-  return refusal_write(error, "nothing to listen on: bind is empty and there is no unixsocket");
+bool options_listen_plain(const struct options *options) {
+  return options->port != 0 || options->tls_port == 0;
 }
 
 /* A default gives way to a lower maximum; a value that was set does not. */
@@ -308,27 +327,4 @@ bool options_keep_journal(const struct options *options) {
   if (options->appendonly != OPTIONS_APPENDONLY_AUTO)
     return options->appendonly == OPTIONS_APPENDONLY_YES;
   return options->dir[0] != '\0';
-}
-
-bool options_check(const struct options *options, char error[REFUSAL_BYTES]) {
-  if (options->limits.lease_ms > options->limits.lease_max_ms) {
-    return refuse_order("lease", options->limits.lease_ms, "lease-max",
-                        options->limits.lease_max_ms, error);
-  }
-  if (options->limits.ttl_ms > options->limits.ttl_max_ms) {
-    return refuse_order("ttl", options->limits.ttl_ms, "ttl-max", options->limits.ttl_max_ms,
-                        error);
-  }
-  if (options->waiters_per_key > options->waiters_total) {
-    return refuse_order("waiters-per-key", options->waiters_per_key, "waiters-total",
-                        options->waiters_total, error);
-  }
-  if (__builtin_popcountll((uint64_t)options->horizon_slots) != 1) {
-    return refusal_write(error, "horizon-slots (%lld) is not a power of two",
-                         (long long)options->horizon_slots);
-  }
-  if (options->appendonly == OPTIONS_APPENDONLY_YES && options->dir[0] == '\0') {
-    return refusal_write(error, "appendonly yes needs dir, the directory of the journal");
-  }
-  return check_listeners(options, error);
 }

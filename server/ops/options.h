@@ -29,7 +29,7 @@
 
 #define OPTIONS_PASSWORD_MAX 512 /* bytes */
 #define OPTIONS_PASSWORDS 2      /* of requirepass-file */
-#define OPTIONS_ROWS_MAX 64
+#define OPTIONS_ROWS_MAX 128
 
 struct options_user;
 
@@ -43,16 +43,17 @@ enum options_default_user {
 /* Values in base units: milliseconds, bytes, counts. Strings are owned, never NULL; "" is none. */
 struct options {
   /* network */
-  int64_t port;           /* TCP port; 0: the kernel picks one */
+  int64_t port;           /* TCP port; 0: the kernel picks one, or none with tls_port */
   char *bind;             /* addresses (options_bind.h); "" is no TCP */
   char *unixsocket;       /* path, "" none */
   int64_t unixsocketperm; /* mode, octal in text */
   int64_t tcp_backlog;
+  char *proxy_protocol;    /* networks of load balancers (options_networks.h); "" none */
   int64_t tcp_keepalive_s; /* seconds, 0 off; `tcp-keepalive 300` */
   int64_t threads;         /* event loops, each in its own thread */
   int64_t maxclients;
   int64_t timeout_s; /* closes a connection after so long without a command; 0 never */
-  bool insecure;     /* allows an address that other machines reach without a password */
+  int64_t insecure;  /* enum options_insecure */
   /* The default user's passwords: SHA-256 in hexadecimal, with blanks between them. Secret: never
    * on the command line, never shown. */
   char *requirepass;
@@ -65,6 +66,18 @@ struct options {
   char *http_bind;   /* addresses (options_bind.h) */
   char *http_hosts;  /* names in Host, with blanks between them */
   bool http_keys;    /* shows whole keys to other machines */
+  /* TLS (options_check.h) */
+  int64_t tls_port; /* 0: none */
+  char *tls_cert_file, *tls_key_file;
+  char *tls_key_file_pass; /* secret, as requirepass */
+  char *tls_ca_cert_file, *tls_ca_cert_dir;
+  int64_t tls_auth_clients; /* enum options_tls_auth_clients */
+  char *tls_protocols;      /* words */
+  char *tls_ciphers, *tls_ciphersuites;
+  bool tls_prefer_server_ciphers;
+  bool tls_session_caching;
+  int64_t tls_session_cache_timeout_s;
+  uint64_t tls_changes; /* it has no row: counts what CONFIG SET did to these */
   /* limits of a connection */
   /* Bytes of replies that may wait for one client; above it no more of its commands are read, and
    * a subscriber is closed. */
@@ -80,8 +93,8 @@ struct options {
   int64_t horizon_slots;        /* a power of two */
   int64_t waiters_per_key, waiters_total;
   /* memory */
-  int64_t maxmemory;     /* bytes, 0 none */
-  int64_t store_reserve; /* bytes kept free for the response of each running claim */
+  struct options_memory maxmemory; /* 0 bytes: none */
+  int64_t store_reserve;           /* bytes kept free for the response of each running claim */
   /* journal */
   char *dir;           /* path, "" none */
   int64_t appendonly;  /* enum options_appendonly */
@@ -114,12 +127,11 @@ void options_follow_maxima(struct options *options);
  * they are taken to say so. */
 bool options_need_password(const struct options *options);
 
+/* Whether to listen on `port`: with tls-port, 0 means no. */
+bool options_listen_plain(const struct options *options);
+
 /* Whether a journal is to be kept. */
 bool options_keep_journal(const struct options *options);
-
-/* Whether the settings make sense together: defaults within their maxima, something to listen on, a
- * password for an address that other machines reach. False with the reason. */
-bool options_check(const struct options *options, char error[REFUSAL_BYTES]);
 
 /* The table: rows by index, 0 .. options_count()-1. find ignores case; NULL: there is none. */
 size_t options_count(void);

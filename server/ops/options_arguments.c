@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/ops/options_check.h"
 #include "server/ops/options_file.h"
 #include "server/ops/options_help.h"
 #include "server/ops/options_nearest.h"
@@ -107,9 +108,11 @@ static bool take_flag(struct arguments *arguments) {
   if ((row->flags & OPTIONS_ROW_FILE_ONLY) != 0) {
     return refusal_write(arguments->error,
                          "--%s is refused, since every user of this machine can read a command "
-                         "line: put %s into a configuration file (chmod 600), or use "
-                         "--requirepass-file FILE",
-                         row->name, row->name);
+                         "line: put %s into a configuration file (chmod 600)%s",
+                         row->name, row->name,
+                         row->offset == offsetof(struct options, requirepass)
+                             ? ", or use --requirepass-file FILE"
+                             : "");
   }
   return set_flag(arguments, row, value);
 }

@@ -39,21 +39,21 @@ bool options_bind_is_loopback(struct span address) {
   }
 }
 
-bool options_bind_check(const char *list, char error[REFUSAL_BYTES]) {
+bool options_bind_check(const char *name, const char *list, char error[REFUSAL_BYTES]) {
   char shown[REFUSAL_SHOWN_BYTES];
   struct span address;
   struct in6_addr bytes;
   size_t count = 0;
   while (options_bind_next(&list, &address)) {
     if (++count > OPTIONS_BIND_MAX)
-      return refusal_write(error, "bind has more than %d addresses", OPTIONS_BIND_MAX);
+      return refusal_write(error, "%s has more than %d addresses", name, OPTIONS_BIND_MAX);
     if (span_is(address, "*") || span_is(address, "::*") || address_parse(address, &bytes) != 0)
       continue;
     return refusal_write(
         error,
-        "bad address '%s' for bind: expected numeric IPv4 or IPv6 addresses (127.0.0.1, ::1), "
+        "bad address '%s' for %s: expected numeric IPv4 or IPv6 addresses (127.0.0.1, ::1), "
         "* or ::*; names are not looked up",
-        refusal_show(address, shown));
+        refusal_show(address, shown), name);
   }
   return true;
 }

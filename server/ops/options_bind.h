@@ -17,9 +17,9 @@ bool options_bind_next(const char **cursor, struct span *address);
 /* False for "*" and "::*" too. */
 bool options_bind_is_loopback(struct span address);
 
-/* False with the reason when the list has more than OPTIONS_BIND_MAX addresses, or a word that is
+/* name: of the option. False with the reason when the list has more than OPTIONS_BIND_MAX addresses, or a word that is
  * not an address. */
-bool options_bind_check(const char *list, char error[REFUSAL_BYTES]);
+bool options_bind_check(const char *name, const char *list, char error[REFUSAL_BYTES]);
 /* Rewrites the list with one space between addresses and none around them: so it fits a line of the
  * configuration file unquoted. */
 void options_bind_squeeze(char *list);

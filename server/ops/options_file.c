@@ -115,7 +115,7 @@ static bool parse_line(struct options_file_line *line, char reason[REFUSAL_BYTES
   char bytes[OPTIONS_FILE_LINE_MAX + 1];
   struct options_words words = {.argv = argv, .most = MAX_WORDS, .bytes = bytes};
   line->row = NULL;
-  line->value = (struct options_value){0, NULL};
+  line->value = (struct options_value){0};
   line->user = NULL;
   if (options_users_is_line(line->raw)) return parse_user(line, reason);
   if (line->raw.len > OPTIONS_FILE_LINE_MAX)
@@ -220,7 +220,7 @@ bool options_file_load(struct options *options, const char *path, char error[REF
 static bool take_password(const struct options_file *file, struct span line, char *digests,
                           char error[REFUSAL_BYTES]) {
   char shown[REFUSAL_SHOWN_BYTES];
-  struct options_value value = {0, NULL};
+  struct options_value value = {0};
   const struct options_row *row = options_find(SPAN_LITERAL("requirepass"));
   if (line.len == 0 || line.len > OPTIONS_PASSWORD_MAX)
     return refusal_write(error,
@@ -266,7 +266,7 @@ char *options_file_read_passwords(const struct options *options, char error[REFU
 
 bool options_file_reload_password(struct options *options, char error[REFUSAL_BYTES]) {
   if (options->requirepass_file[0] == '\0') return true;
-  struct options_value value = {0, options_file_read_passwords(options, error)};
+  struct options_value value = {.text = options_file_read_passwords(options, error)};
   if (value.text == NULL) return false;
   options_value_store(options_find(SPAN_LITERAL("requirepass")), options, &value);
   return true;

@@ -54,6 +54,7 @@ void options_help_print(FILE *out) {
       "Usage: idem-server [FILE] [--NAME VALUE | --NAME=VALUE] ...\n"
       "       idem-server -h | --help [markdown | metrics]\n"
       "       idem-server -v | -V | --version\n"
+      "       idem-server [FILE] ... --ping [URL]    (asks a running server; exit status 0 on PONG)\n"
       "       idem-server --check-journal DIR        (looks at a journal; exit status 0, 1, or 78)\n"
       "       idem-server --salvage DIR TO           (what is valid in it, into a new journal)\n"
       "\n"

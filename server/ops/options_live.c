@@ -1,6 +1,7 @@
 /* options_live.c - see options_live.h. */
 #include "server/ops/options_live.h"
 
+#include "server/ops/options_check.h"
 #include "server/ops/options_file.h"
 #include "server/ops/options_nearest.h"
 
@@ -25,7 +26,7 @@ static bool set_password_file(struct options *options, const struct options_row 
     return refusal_write(error, "%s stays until CONFIG SET requirepass sets another password",
                          row->name);
   changed.requirepass_file = value->text;
-  struct options_value passwords = {0, options_file_read_passwords(&changed, error)};
+  struct options_value passwords = {.text = options_file_read_passwords(&changed, error)};
   if (passwords.text == NULL) return false;
   changed.requirepass = passwords.text;
   changed.default_user = OPTIONS_DEFAULT_USER_BY_PASSWORD;
@@ -38,12 +39,11 @@ static bool set_password_file(struct options *options, const struct options_row 
   return done;
 }
 
-/* A live row is a number or the password; a flat copy with the new number in it is enough to check
- * the whole. */
-static bool set_number(struct options *options, const struct options_row *row,
-                       struct options_value *value, char error[REFUSAL_BYTES]) {
+/* A flat copy with the new value in it is enough to check the whole. */
+static bool set_value(struct options *options, const struct options_row *row,
+                      struct options_value *value, char error[REFUSAL_BYTES]) {
   struct options changed = *options;
-  options_value_store(row, &changed, value);
+  options_value_show(row, &changed, value);
   if (!options_check(&changed, error)) return false;
   options_value_store(row, options, value);
   return true;
@@ -75,8 +75,9 @@ bool options_live_set(struct options *options, struct span name, struct span val
   } else if (row->offset == offsetof(struct options, requirepass_file)) {
     done = set_password_file(options, row, &parsed, error);
   } else {
-    done = set_number(options, row, &parsed, error);
+    done = set_value(options, row, &parsed, error);
   }
   options_value_deinit(&parsed);
+  if (done && (row->flags & OPTIONS_ROW_TLS) != 0) options->tls_changes++;
   return done;
 }

@@ -232,7 +232,8 @@ static bool replace_file(struct rewrite *rewrite) {
 
 /* Whether a password, or its SHA-256, may stand in the new file. */
 static bool has_secret(const struct options *options, const struct users *users) {
-  bool secret = options->requirepass[0] != '\0' && options->requirepass_file[0] == '\0';
+  bool secret = (options->requirepass[0] != '\0' && options->requirepass_file[0] == '\0') ||
+                options->tls_key_file_pass[0] != '\0';
   for (size_t i = 0; users != NULL && i < users->count; i++) {
     bool in_own_file = users->all[i] == users->initial && options->requirepass_file[0] != '\0';
     secret |= users->all[i]->password_count > 0 && !in_own_file;

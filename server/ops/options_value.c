@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/machine_memory.h"
 #include "server/ops/digest.h"
 #include "server/ops/log.h"
 #include "server/ops/options_bind.h"
+#include "server/ops/options_memory.h"
+#include "server/ops/options_networks.h"
 #include "server/ops/options_percentiles.h"
 
 struct unit {
@@ -51,6 +54,14 @@ static const char *const keep_words[] = {[OPTIONS_APPENDONLY_NO] = "no",
                                          [OPTIONS_APPENDONLY_YES] = "yes",
                                          [OPTIONS_APPENDONLY_AUTO] = "auto",
                                          NULL};
+static const char *const waived_words[] = {[OPTIONS_INSECURE_NO] = "no",
+                                           [OPTIONS_INSECURE_PLAIN] = "plain",
+                                           [OPTIONS_INSECURE_YES] = "yes",
+                                           NULL};
+static const char *const certify_words[] = {[OPTIONS_TLS_AUTH_CLIENTS_NO] = "no",
+                                            [OPTIONS_TLS_AUTH_CLIENTS_YES] = "yes",
+                                            [OPTIONS_TLS_AUTH_CLIENTS_OPTIONAL] = "optional",
+                                            NULL};
 static const char *const sync_words[] = {[OPTIONS_APPENDFSYNC_ALWAYS] = "always",
                                          [OPTIONS_APPENDFSYNC_EVERYSEC] = "everysec",
                                          [OPTIONS_APPENDFSYNC_NO] = "no",
@@ -77,16 +88,23 @@ static const struct kind {
                              " (with s, m, h or d; a plain number is seconds)", NULL},
     [OPTIONS_ROW_BYTES] = {"SIZE", byte_units, "a size",
                            " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000)", NULL},
+    [OPTIONS_ROW_MEMORY] = {"SIZE", byte_units, "a size",
+                            " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000), or 1% to "
+                            "100% of this machine's memory",
+                            NULL},
     [OPTIONS_ROW_YES_NO] = {"yes|no", NULL, "", "", NULL},
     [OPTIONS_ROW_LEVEL] = {"LEVEL", NULL, "", "", level_words},
     [OPTIONS_ROW_KEEP] = {"yes|no|auto", NULL, "", "", keep_words},
     [OPTIONS_ROW_SYNC] = {"HOW", NULL, "", "", sync_words},
     [OPTIONS_ROW_FORMAT] = {"text|json", NULL, "", "", format_words},
     [OPTIONS_ROW_READERS] = {"WHO", NULL, "", "", readers_words},
+    [OPTIONS_ROW_WAIVED] = {"no|plain|yes", NULL, "", "", waived_words},
+    [OPTIONS_ROW_CERTIFY] = {"no|yes|optional", NULL, "", "", certify_words},
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
     [OPTIONS_ROW_PASSWORD] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
+    [OPTIONS_ROW_NETWORKS] = {"ADDRESS ...", NULL, "", "", NULL},
     [OPTIONS_ROW_PERCENTILES] = {"N ...", NULL, "", "", NULL},
 };
 
@@ -138,6 +156,8 @@ void options_value_bounds(const struct options_row *row, char text[OPTIONS_VALUE
     print_words(kinds[row->kind].words, text);
   } else if (row->kind == OPTIONS_ROW_BIND) {
     snprintf(text, OPTIONS_VALUE_BYTES, "at most %d addresses", OPTIONS_BIND_MAX);
+  } else if (row->kind == OPTIONS_ROW_NETWORKS) {
+    snprintf(text, OPTIONS_VALUE_BYTES, "at most %d addresses or networks", OPTIONS_NETWORKS_MAX);
   } else if (row->kind == OPTIONS_ROW_PERCENTILES) {
     snprintf(text, OPTIONS_VALUE_BYTES, "at most %d numbers from 0 to 100",
              OPTIONS_PERCENTILES_MAX);
@@ -209,7 +229,9 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
     case OPTIONS_ROW_KEEP:
     case OPTIONS_ROW_SYNC:
     case OPTIONS_ROW_FORMAT:
-    case OPTIONS_ROW_READERS: return parse_word(kinds[row->kind].words, text, number);
+    case OPTIONS_ROW_READERS:
+    case OPTIONS_ROW_WAIVED:
+    case OPTIONS_ROW_CERTIFY: return parse_word(kinds[row->kind].words, text, number);
     case OPTIONS_ROW_MODE:
       if (!parse_octal(text, number)) return false;
       break;
@@ -245,7 +267,8 @@ static bool parse_text(const struct options_row *row, struct span text, struct o
   if (copy == NULL) return refusal_write(error, "no memory for the value of %s", row->name);
   if (text.len > 0) memcpy(copy, text.data, text.len);
   copy[text.len] = '\0';
-  bool good = row->kind == OPTIONS_ROW_BIND          ? options_bind_check(copy, error)
+  bool good = row->kind == OPTIONS_ROW_BIND          ? options_bind_check(row->name, copy, error)
+              : row->kind == OPTIONS_ROW_NETWORKS    ? options_networks_check(copy, error)
               : row->kind == OPTIONS_ROW_PERCENTILES ? options_percentiles_check(copy, error)
                                                      : true;
   if (!good) {
@@ -259,8 +282,11 @@ static bool parse_text(const struct options_row *row, struct span text, struct o
 
 bool options_value_parse(const struct options_row *row, struct span text,
                          struct options_value *value, char error[REFUSAL_BYTES]) {
-  *value = (struct options_value){0, NULL};
+  *value = (struct options_value){0};
   if (is_text(row)) return parse_text(row, text, value, error);
+  if (row->kind == OPTIONS_ROW_MEMORY && options_memory_is_percent(text))
+    return options_memory_parse(text, machine_memory_bytes(""), &value->percent, &value->number,
+                                error);
   return parse_number(row, text, &value->number) || refuse_value(row, text, error);
 }
 
@@ -287,6 +313,18 @@ void options_value_store(const struct options_row *row, struct options *options,
     *(bool *)field(row, options) = value->number != 0;
   } else {
     *(int64_t *)field(row, options) = value->number;
+    if (row->kind == OPTIONS_ROW_MEMORY)
+      ((struct options_memory *)field(row, options))->percent = value->percent;
+  }
+}
+
+void options_value_show(const struct options_row *row, struct options *options,
+                        const struct options_value *value) {
+  struct options_value borrowed = *value;
+  if (is_text(row)) {
+    *(char **)field(row, options) = borrowed.text;
+  } else {
+    options_value_store(row, options, &borrowed);
   }
 }
 
@@ -295,25 +333,33 @@ static int64_t number_of(const struct options_row *row, const struct options *op
   return row->kind == OPTIONS_ROW_YES_NO ? (*(const bool *)at ? 1 : 0) : *(const int64_t *)at;
 }
 
+static int64_t percent_of(const struct options_row *row, const struct options *options) {
+  if (row->kind != OPTIONS_ROW_MEMORY) return 0;
+  return ((const struct options_memory *)field_const(row, options))->percent;
+}
+
 static const char *text_of(const struct options_row *row, const struct options *options) {
   return *(char *const *)field_const(row, options);
 }
 
 bool options_value_copy(const struct options_row *row, const struct options *options,
                         struct options_value *value) {
-  *value = (struct options_value){0, NULL};
+  *value = (struct options_value){0};
   if (is_text(row)) {
     value->text = strdup(text_of(row, options));
     return value->text != NULL;
   }
   value->number = number_of(row, options);
+  value->percent = percent_of(row, options);
   return true;
 }
 
 bool options_value_equal(const struct options_row *row, const struct options *options,
                          const struct options_value *value) {
   if (is_text(row)) return strcmp(text_of(row, options), value->text) == 0;
-  return number_of(row, options) == value->number;
+  int64_t percent = percent_of(row, options);
+  if (percent != value->percent) return false;
+  return percent > 0 || number_of(row, options) == value->number;
 }
 
 void options_value_text(const struct options_row *row, const struct options *options,
@@ -322,8 +368,10 @@ void options_value_text(const struct options_row *row, const struct options *opt
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", text_of(row, options));
     return;
   }
-  int64_t number = number_of(row, options);
-  if (row->kind == OPTIONS_ROW_YES_NO) {
+  int64_t number = number_of(row, options), percent = percent_of(row, options);
+  if (percent > 0) {
+    snprintf(text, OPTIONS_VALUE_BYTES, "%lld%%", (long long)percent);
+  } else if (row->kind == OPTIONS_ROW_YES_NO) {
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", number != 0 ? "yes" : "no");
   } else if (kinds[row->kind].words != NULL) {
     snprintf(text, OPTIONS_VALUE_BYTES, "%s", kinds[row->kind].words[number]);

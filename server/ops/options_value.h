@@ -20,6 +20,7 @@ struct options;
 /* A value that is not stored yet. text: of rows that are texts, owned; NULL for numbers. */
 struct options_value {
   int64_t number;
+  int64_t percent; /* of OPTIONS_ROW_MEMORY; 0: none */
   char *text;
 };
 
@@ -36,9 +37,13 @@ bool options_value_copy(const struct options_row *row, const struct options *opt
 /* Moves the value into the field; the former text is wiped and freed. Cannot fail. */
 void options_value_store(const struct options_row *row, struct options *options,
                          struct options_value *value);
+/* The same for a flat copy of the options, which owns no texts: frees nothing, and the text stays
+ * the value's. */
+void options_value_show(const struct options_row *row, struct options *options,
+                        const struct options_value *value);
 bool options_value_equal(const struct options_row *row, const struct options *options,
                          const struct options_value *value);
-/* The field in base units, secrets too. */
+/* The field in base units, secrets too; a percentage as one. */
 void options_value_text(const struct options_row *row, const struct options *options,
                         char text[OPTIONS_VALUE_BYTES]);
 

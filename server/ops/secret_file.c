@@ -20,7 +20,8 @@ static bool is_below(const char *real, const char *directory) {
 static bool is_with_secrets(const char *path) {
   char real[PATH_MAX];
   if (realpath(path, real) == NULL) return false;
-  return is_below(real, getenv("CREDENTIALS_DIRECTORY")) || is_below(real, "/run/secrets");
+  return is_below(real, getenv("CREDENTIALS_DIRECTORY")) || is_below(real, "/run/credentials") ||
+         is_below(real, "/run/secrets");
 }
 
 bool secret_file_check(const struct secret_file *file, char error[REFUSAL_BYTES]) {

@@ -3,8 +3,9 @@
  * users.
  *
  * Nobody else may write it. Nobody else may read it either, unless it lies where a supervisor puts
- * secrets, in directories that only the service sees: $CREDENTIALS_DIRECTORY (systemd) and
- * /run/secrets (containers), whose files often have the mode 0440 or 0444.
+ * secrets, in directories that only the service sees: $CREDENTIALS_DIRECTORY (systemd; /run/credentials
+ * for root, who asks with --ping outside the service) and /run/secrets (containers), whose files often
+ * have the mode 0440 or 0444.
  */
 #ifndef IDEM_SERVER_OPS_SECRET_FILE_H
 #define IDEM_SERVER_OPS_SECRET_FILE_H

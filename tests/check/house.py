@@ -31,6 +31,8 @@ OUTSIDE = {
 SYSTEM = {
     'uv.h': ['server/net', 'bench/floors', 'client', 'client/examples', 'tests'],
     'hiredis/hiredis.h': ['client', 'tests'],
+    'microhttpd.h': ['server/net/http', 'client/examples', 'tests'],
+    'openssl/': ['server/net', 'client', 'bench', 'tests'],
 }
 
 # Where objects are checked: every .c of these rooms. The tests link what they like.
@@ -49,7 +51,7 @@ LIMITS = [
 
 # File -> lines.
 LONG_FILES = {
-    'client/idem.h': 800,  # public and complete: a program includes this one file
+    'client/idem.h': 850,  # public and complete: a program includes this one file
 }
 
 # (file, symbol): mutable state.

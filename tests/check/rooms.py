@@ -23,12 +23,19 @@ def includes(tree):
             continue
         for line, quote, name in text.includes:
             if quote == '<':
-                if room not in house.SYSTEM.get(name, [room]):
-                    yield f'{path}:{line}', f'only {", ".join(house.SYSTEM[name])} may include <{name}>'
+                rooms = rooms_of_system(name, [room])
+                if not any(room == one or path.startswith(one + '_') or path.startswith(one + '.') for one in rooms):
+                    yield f'{path}:{line}', f'only {", ".join(rooms)} may include <{name}>'
             elif name not in tree.sources:
                 yield f'{path}:{line}', f'"{name}" is not named from the root of the repository'
             elif not sees(room, room_of(name)):
                 yield f'{path}:{line}', f'{room} must not include {room_of(name)} ("{name}")'
+
+
+def rooms_of_system(name, otherwise):
+    """A header of the system, or all headers of a folder, which is written with its slash. A row may name, instead of a
+    room, the beginning of its files' names."""
+    return house.SYSTEM.get(name, house.SYSTEM.get(name.partition('/')[0] + '/', otherwise))
 
 
 def symbols(tree):

@@ -5,7 +5,7 @@
  *
  * What counts is the server's own state, seen over a connection that is not cut: no outcome may
  * contradict it. No descriptor may be left over (memory: by the leak checkers, under which this
- * runs, too).
+ * runs, too). Under TLS a cut is inside of records: nothing that was cut off may look like a reply.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -13,8 +13,10 @@
 #include <string.h>
 
 #include "client/idem.h"
+#include "tests/client/certificates.h"
 #include "tests/client/harness.h"
 #include "tests/client/proxy.h"
+#include "tests/client/terminator.h"
 
 #define SHORT_LEASE_MS 15
 #define NONE idem_data(NULL, 0)
@@ -364,6 +366,8 @@ static void measure(struct run *run, const struct scenario *scenario, size_t *le
   snprintf(dry.key, sizeof dry.key, "%.15s-q0000-%06d", scenario->name, 999999);
   snprintf(dry.body, sizeof dry.body, "body of %s", dry.key);
   scenario->prepare(&dry);
+  CHECK(idem_ping(run->through, NULL) == IDEM_OK,
+        "no connection"); /* its handshake is not counted */
   proxy_arm(run->proxy, NO_CUT);
   enum idem_status status = scenario->act(&dry);
   len[PROXY_REQUEST] = proxy_passed(run->proxy, PROXY_REQUEST);
@@ -391,15 +395,43 @@ static void sweep(struct run *run, const struct scenario *scenario, const size_t
   fflush(stdout);
 }
 
-/* cut [step of the positions [deadline of a call that is cut every time, ms]] */
+/* TLS between the proxy and the server. */
+struct cover {
+  struct certificates files;
+  struct terminator *terminator;
+};
+
+static void cover_open(struct cover *cover, int port) {
+  certificates_make(&cover->files);
+  const struct terminator_options options = {.cert = cover->files.server};
+  cover->terminator = terminator_open(port, &options);
+}
+
+static void cover_close(const struct cover *cover) {
+  terminator_close(cover->terminator);
+  certificates_remove(&cover->files);
+}
+
+static struct idem_client *open_through(const struct run *run, const struct cover *cover,
+                                        struct idem_options *options) {
+  char url[64];
+  if (cover->terminator == NULL) return must_open(proxy_port(run->proxy), options);
+  options->ca_file = cover->files.ca;
+  snprintf(url, sizeof url, "rediss://127.0.0.1:%d", proxy_port(run->proxy));
+  return must_open_url(url, options);
+}
+
+/* cut [step of the positions [deadline of a call that is cut every time, ms [tls]]] */
 int main(int argc, char **argv) {
   size_t step = argc > 1 ? (size_t)atoi(argv[1]) : 1, len[SCENARIO_COUNT][2];
   int64_t brief_ms = argc > 2 ? atoi(argv[2]) : 20;
   struct server server;
+  struct cover cover = {.terminator = NULL};
   server_start(&server, 0, NULL);
+  if (argc > 3) cover_open(&cover, server.port);
   struct run run;
   memset(&run, 0, sizeof run);
-  run.proxy = proxy_open(server.port);
+  run.proxy = proxy_open(argc > 3 ? terminator_port(cover.terminator) : server.port);
   run.direct = must_open(server.port, NULL);
   int before = open_descriptors();
   for (int always = 0; always < 2; always++) {
@@ -408,7 +440,7 @@ int main(int argc, char **argv) {
     options.backoff_first_ms = 1;
     options.backoff_max_ms = 2;
     options.deadline_ms = always ? brief_ms : 0;
-    run.through = must_open(proxy_port(run.proxy), &options);
+    run.through = open_through(&run, &cover, &options);
     for (size_t i = 0; i < SCENARIO_COUNT; i++) {
       if (!always) measure(&run, &SCENARIOS[i], len[i]);
       sweep(&run, &SCENARIOS[i], len[i], always, always ? 2 * step + 1 : step);
@@ -422,6 +454,7 @@ int main(int argc, char **argv) {
         before); /* the direct client's own connection */
   idem_close(run.direct);
   proxy_close(run.proxy);
+  if (argc > 3) cover_close(&cover);
   server_kill(&server, SIGTERM);
   return 0;
 }

@@ -68,10 +68,14 @@ struct idem_options patient_options(const struct idem_options *options) {
 
 struct idem_client *must_open(int port, const struct idem_options *options) {
   char url[64];
+  url_of(url, sizeof url, port);
+  return must_open_url(url, options);
+}
+
+struct idem_client *must_open_url(const char *url, const struct idem_options *options) {
   struct idem_client *client = NULL;
   struct idem_error error;
   const struct idem_options patient = patient_options(options);
-  url_of(url, sizeof url, port);
   enum idem_status status = idem_open(url, &patient, &client, &error);
   CHECK(status == IDEM_OK, "%s: %s", idem_status_name(status), error.text);
   return client;

@@ -57,6 +57,7 @@ long server_count(int port, const char *field);
 struct idem_options patient_options(const struct idem_options *options);
 /* A client that must open, with such limits. */
 struct idem_client *must_open(int port, const struct idem_options *options);
+struct idem_client *must_open_url(const char *url, const struct idem_options *options);
 /* A claim of the key that must be granted, without a renewer. */
 struct idem_claim *must_begin_key(struct idem_client *client, const char *key);
 /* An idem_work that adds 1 to its context, an int, and answers "made". */

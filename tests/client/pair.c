@@ -7,16 +7,23 @@
 
 const char *pair_name(enum half half) { return half == SYNC ? "sync" : "async"; }
 
-void pair_open_port(struct pair *pair, enum half half, int port,
-                    const struct idem_options *options) {
+void pair_open_url(struct pair *pair, enum half half, const char *url,
+                   const struct idem_options *options) {
   pair->half = half;
   pair->stranger = NULL;
   pair->client = NULL;
   if (half == SYNC) {
-    pair->client = must_open(port, options);
+    pair->client = must_open_url(url, options);
   } else {
-    world_open(&pair->world, port, options);
+    world_open_url(&pair->world, url, options);
   }
+}
+
+void pair_open_port(struct pair *pair, enum half half, int port,
+                    const struct idem_options *options) {
+  char url[64];
+  url_of(url, sizeof url, port);
+  pair_open_url(pair, half, url, options);
 }
 
 void pair_open(struct pair *pair, enum half half, stranger_fn *answer, void *context,
@@ -100,12 +107,17 @@ enum idem_status pair_wait(struct pair *pair, int64_t wait_ms, struct idem_answe
                &seen, answer);
 }
 
-enum idem_status pair_finish(struct pair *pair, struct idem_claim *claim, int uncached) {
-  const struct idem_result result = {.body = idem_text("b"), .uncached = uncached};
-  if (pair->half == SYNC) return idem_finish(claim, &result);
+enum idem_status pair_store(struct pair *pair, struct idem_claim *claim,
+                            const struct idem_result *result) {
+  if (pair->half == SYNC) return idem_finish(claim, result);
   struct seen seen;
   seen_init(&seen, pair);
-  return await(pair, idem_async_finish(claim, &result, world_on_done, &seen, NULL), &seen, NULL);
+  return await(pair, idem_async_finish(claim, result, world_on_done, &seen, NULL), &seen, NULL);
+}
+
+enum idem_status pair_finish(struct pair *pair, struct idem_claim *claim, int uncached) {
+  const struct idem_result result = {.body = idem_text("b"), .uncached = uncached};
+  return pair_store(pair, claim, &result);
 }
 
 enum idem_status pair_stage(struct pair *pair, struct idem_claim *claim, const char *stage) {

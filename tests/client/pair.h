@@ -28,6 +28,8 @@ void pair_open(struct pair *pair, enum half half, stranger_fn *answer, void *con
                const struct idem_options *options);
 void pair_open_port(struct pair *pair, enum half half, int port,
                     const struct idem_options *options);
+void pair_open_url(struct pair *pair, enum half half, const char *url,
+                   const struct idem_options *options);
 void pair_close(struct pair *pair);
 
 /* Each makes the call, and runs it to its end. Clear the answers. */
@@ -38,6 +40,8 @@ enum idem_status pair_fetch(struct pair *pair, struct idem_answer *answer);
 enum idem_status pair_wait(struct pair *pair, int64_t wait_ms, struct idem_answer *answer);
 /* A claim without a renewal, or the test fails. */
 struct idem_claim *pair_must_begin(struct pair *pair, const char *key);
+enum idem_status pair_store(struct pair *pair, struct idem_claim *claim,
+                            const struct idem_result *result);
 /* Stores "b"; uncached as in struct idem_result. */
 enum idem_status pair_finish(struct pair *pair, struct idem_claim *claim, int uncached);
 enum idem_status pair_stage(struct pair *pair, struct idem_claim *claim, const char *stage);

@@ -1,4 +1,5 @@
-"""Runs the tests of libidem: the programs of this directory, the header in C++, the shape of the libraries, TLS.
+"""Runs the tests of libidem: the programs of this directory, the header in C++, the shape of the
+libraries.
 
     run.py BUILD [--brief] [--valgrind] [--cc CC] [--cxx CXX] [NAME ...]
 
@@ -9,12 +10,8 @@ import argparse
 import os
 import re
 import shutil
-import socket
-import ssl
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -25,7 +22,7 @@ import limit  # noqa: E402
 VALGRIND = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--fair-sched=yes",
             "--child-silent-after-fork=yes"]
 
-# name, arguments, arguments in a brief run
+# name (of the program, up to a hyphen), arguments, arguments in a brief run
 PROGRAMS = [
     ("test_key", [], []),
     ("test_policy", [], []),
@@ -40,7 +37,9 @@ PROGRAMS = [
     ("test_evidence", [], []),
     ("test_contract", [], []),
     ("test_suspend", [], []),
+    ("test_tls", [], []),
     ("cut", [], ["7", "100"]),
+    ("cut-tls", ["29", "30", "tls"], ["41", "100", "tls"]),
     ("crash", [], ["1000"]),
     ("crowd", [], ["8", "100"]),
     ("oom", [], []),
@@ -60,7 +59,7 @@ def check(condition, what):
 
 
 def run_program(build, name, arguments, under):
-    command = under + [os.path.join(build, "tests/client", name)] + arguments
+    command = under + [os.path.join(build, "tests/client", name.partition("-")[0])] + arguments
     status, text = limit.run_group(command)
     if status is None:
         raise Failed(f"FAILED (timeout)\n{text}")
@@ -135,119 +134,6 @@ def calls(options):
     return []
 
 
-def probe(build, *arguments):
-    """What the synchronous and the asynchronous call end with, or the one line of a refusal to open."""
-    return subprocess.check_output([os.path.join(build, "tests/client/probe"), *arguments],
-                                   text=True).splitlines()
-
-
-def check_probe(said, expected, what):
-    check([line.split()[0] for line in said] == [expected, expected], f"{what}: {said}")
-
-
-def pump(source, target):
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-    except OSError:
-        pass
-    for sock in (source, target):
-        try:
-            sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-
-
-def serve_tls(listener, context, port):
-    """Takes TLS off and passes the rest on to the server; until the listener is closed."""
-    while True:
-        try:
-            plain, _ = listener.accept()
-        except OSError:
-            return
-        try:
-            client = context.wrap_socket(plain, server_side=True)
-        except (ssl.SSLError, OSError):
-            continue
-        server = socket.create_connection(("127.0.0.1", port))
-        for pair in ((client, server), (server, client)):
-            threading.Thread(target=pump, args=pair, daemon=True).start()
-
-
-def serve_plainly(listener):
-    """Answers in plain text whatever comes; until the listener is closed."""
-    while True:
-        try:
-            client, _ = listener.accept()
-        except OSError:
-            return
-        client.recv(65536)
-        client.sendall(b"-ERR what is this?\r\n")
-        client.close()
-
-
-def serve_nothing(listener):
-    """Hangs up on whoever comes; until the listener is closed."""
-    while True:
-        try:
-            listener.accept()[0].close()
-        except OSError:
-            return
-
-
-def certificate(directory):
-    files = [os.path.join(directory, name) for name in ("cert.pem", "key.pem")]
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                    "-nodes", "-days", "2", "-subj", "/CN=test", "-addext",
-                    "subjectAltName=IP:127.0.0.1", "-keyout", files[1], "-out", files[0]],
-                   check=True, stderr=subprocess.DEVNULL)
-    return files
-
-
-def start_server():
-    program = os.environ.get("IDEM_SERVER", os.path.join(ROOT, "build/release/idem-server"))
-    server = subprocess.Popen([program, "--port", "0", "--bind", "127.0.0.1", "--drain-timeout", "0"],
-                              stdout=subprocess.PIPE, text=True)
-    for line in server.stdout:
-        found = re.search(r"ready to accept connections on .*:(\d+)", line)
-        if found:
-            return server, int(found.group(1))
-    raise Failed("the server does not start")
-
-
-def tls(options):
-    """With TLS in hiredis: a good certificate is taken, others are not. Without: a clear refusal."""
-    if probe(options.build, "rediss://127.0.0.1")[0].startswith("REFUSED rediss:// needs TLS"):
-        return ["  hiredis without TLS: rediss:// is refused"]
-    server, port = start_server()
-    listener, plain, shut = (socket.create_server(("127.0.0.1", 0)) for _ in range(3))
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            cert, key = certificate(directory)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(cert, key)
-            threading.Thread(target=serve_tls, args=(listener, context, port), daemon=True).start()
-            tls_port = listener.getsockname()[1]
-            for host, ca, expected in (("127.0.0.1", [cert], "ABSENT"), ("127.0.0.1", [], "REFUSED"),
-                                       ("localhost", [cert], "REFUSED")):
-                said = probe(options.build, f"rediss://{host}:{tls_port}", *ca)
-                check_probe(said, expected, f"{host} {ca}")
-            threading.Thread(target=serve_plainly, args=(plain,), daemon=True).start()
-            said = probe(options.build, f"rediss://127.0.0.1:{plain.getsockname()[1]}")
-            check_probe(said, "REFUSED", "a server that speaks no TLS")
-            threading.Thread(target=serve_nothing, args=(shut,), daemon=True).start()
-            said = probe(options.build, f"rediss://127.0.0.1:{shut.getsockname()[1]}", cert, "500")
-            check_probe(said, "UNAVAILABLE", "a server that hangs up")
-    finally:
-        listener.close()
-        plain.close()
-        shut.close()
-        server.terminate()
-        server.wait()
-        server.stdout.close()
-    return []
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
@@ -265,8 +151,7 @@ def main():
                       run_program(options.build, name, chosen, under)))
     if not options.brief:
         tests += [("headers", lambda: headers(options)), ("libraries", lambda: libraries(options)),
-                  ("calls", lambda: calls(options)),
-                  ("tls", lambda: tls(options))]
+                  ("calls", lambda: calls(options))]
     failures = 0
     for name, test in tests:
         if options.names and name not in options.names:

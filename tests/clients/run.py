@@ -6,7 +6,7 @@ usage: run.py [--strict] [--write] [--no-install] [--list] [NAME ...]
   --write       puts the table into client/README.md, between its markers
   --no-install  does not call apt-get or npm for what is missing
 
-A program gets IDEM_HOST, IDEM_PORT and IDEM_PROTOCOL and prints one line per step: `ok STEP` or
+A program gets IDEM_HOST, IDEM_PORT and IDEM_PROTOCOL (one over TLS: see tls_environment) and prints one line per step: `ok STEP` or
 `not ok STEP why`, or `skip STEP why` where each step is another client. The line `restart` asks for a
 new server on the same port; `restarted` on standard input is the answer.
 This file must not know the commands or the right answers: the programs do. Invariants: a step that
@@ -20,6 +20,7 @@ import platform
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -27,7 +28,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests/system"))
+sys.path[:0] = [os.path.join(ROOT, "tests/system"), os.path.join(ROOT, "tests")]
+import tls_files  # noqa: E402
 from harness import PROGRAM, Server  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
@@ -47,6 +49,8 @@ NODE_MAJOR, NODE_VERSION = 20, "20.20.2"  # what redis 6 and ioredis 6 require
 # The steps of every client library; README.md explains them.
 STEPS = ("connect", "name", "claim", "duplicate", "wait", "store", "replay", "binary", "refusal",
          "null", "strings", "transaction", "pubsub", "pipeline", "reconnect")
+# Over TLS: with a server that wants no certificate of its clients, and with one that does.
+TLS_STEPS = ("connect", "claim", "stranger", "certificate", "without")
 CLI = ("pipe", "stat", "bigkeys", "memkeys", "scan", "latency", "hints", "tab", "help")
 
 
@@ -54,12 +58,13 @@ class Client:
     """One row of the table, or one for each protocol version."""
 
     def __init__(self, name, language, program, package=None, npm=None, protocols=(2,),
-                 steps=STEPS, compile=None, title=None, lacks=None):
+                 steps=STEPS, compile=None, title=None, lacks=None, tls=False):
         self.name, self.language, self.title = name, language, title or name
         self.program, self.compile = program, compile
         self.package, self.npm = package, npm
         self.protocols, self.steps = protocols, steps
         self.lacks = lacks or {}
+        self.tls = tls
 
     def expected(self, protocol):
         return [step for step in self.steps if step not in self.lacks.get(protocol, ())]
@@ -84,6 +89,11 @@ def node(name, directory, npm, protocols, title=None, lacks=None):
 def python(name, package, protocols=(2,), steps=STEPS, language="Python", title=None):
     return Client(name, language, [PYTHON, name + "/check.py"], package=package,
                   protocols=protocols, steps=steps, title=title)
+
+
+def over_tls(name, language, program, **more):
+    return Client("tls-" + name, language, program, steps=TLS_STEPS, title=name + " over TLS",
+                  tls=True, **more)
 
 
 OUT = os.path.join(BUILD, "bin")
@@ -111,9 +121,14 @@ CLIENTS = (
     Client("redis-commander", "Node.js", [PYTHON, "redis-commander/check.py"],
            npm="redis-commander@0.9.0", steps=("connect", "list", "show", "info", "quiet")),
     python("redis-exporter", "prometheus-redis-exporter", (2,),
-           ("up", "keys", "commands", "quiet"), "Go"),
+           ("up", "keys", "commands", "errors", "latencies", "quiet"), "Go"),
     python("pattern", "python3-redis", (2,),
            ("first", "duplicate", "expiry", "many", "late"), title="SET NX pattern (redis-py)"),
+    over_tls("redis-cli", "shell", [PYTHON, "tls/redis_cli.py"], package="redis-tools"),
+    over_tls("redis-py", "Python", [PYTHON, "tls/redis_py.py"], package="python3-redis"),
+    over_tls("phpredis", "PHP", ["php", "tls/phpredis.php"], package="php-redis"),
+    over_tls("ioredis", "Node.js", ["node", "tls/ioredis.js"], npm="ioredis@6.0.0"),
+    over_tls("node-redis", "Node.js", ["node", "tls/node-redis.js"], npm="redis@6.3.1"),
     Client("snippets", "", [PYTHON, "snippets/check.py"], title="snippets of this page",
            steps=None),
     Client("handshakes", "", [PYTHON, "handshakes/check.py"], title="handshakes (transcripts)",
@@ -235,6 +250,38 @@ def prepare(client, may_install):
         raise Unavailable(client.program[0] + " is not installed")
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_tls(files, clients):
+    """With TLS alone; clients: whether they need a certificate, yes or no."""
+    for attempt in range(BIND_ATTEMPTS):
+        try:
+            return Server("--port", 0, "--tls-port", free_port(), "--tls-cert-file", files.cert,
+                          "--tls-key-file", files.key, "--tls-ca-cert-file", files.ca,
+                          "--tls-auth-clients", clients)
+        except AssertionError:
+            if attempt == BIND_ATTEMPTS - 1:
+                raise
+    return None
+
+
+def tls_directory():
+    directory = os.path.join(BUILD, "tls")
+    os.makedirs(directory, exist_ok=True)
+    return directory
+
+
+def tls_environment(files, asking):
+    """IDEM_PORT is a server that wants no certificate, IDEM_TLS_ASKING_PORT one that does."""
+    return {"IDEM_TLS_CA": files.ca, "IDEM_TLS_OTHER_CA": files.other_ca,
+            "IDEM_TLS_CERT": files.client_cert, "IDEM_TLS_KEY": files.client_key,
+            "IDEM_TLS_ASKING_PORT": str(asking.address[1])}
+
+
 def start_again(port):
     """For a moment the port may be the local end of another connection: try again."""
     for attempt in range(BIND_ATTEMPTS):
@@ -260,14 +307,28 @@ class Run:
         self.passed, self.failures, self.skipped = [], [], []
 
     def go(self):
-        self.server = Server()
+        self.more = {}
+        if self.client.tls:
+            files = tls_files.make(tls_directory())
+            self.server, asking = start_tls(files, "no"), start_tls(files, "yes")
+            self.more = tls_environment(files, asking)
+            servers = [asking]
+        else:
+            self.server, servers = Server(), []
         try:
             self._talk()
         finally:
-            try:
-                self.server.stop()
-            except AssertionError as error:
-                self.failures.append(f"server: {error}")
+            for server in [self.server, *servers]:
+                self._stop(server)
+        self._compare()
+
+    def _stop(self, server):
+        try:
+            server.stop()
+        except AssertionError as error:
+            self.failures.append(f"server: {error}")
+
+    def _compare(self):
         if self.client.steps is None:
             if not self.passed:
                 self.failures.append("no step was printed")
@@ -284,7 +345,7 @@ class Run:
     def _talk(self):
         host, port = self.server.address
         env = dict(environment(self.client), IDEM_HOST=host, IDEM_PORT=str(port),
-                   IDEM_PROTOCOL=str(self.protocol))
+                   IDEM_PROTOCOL=str(self.protocol), **self.more)
         process = subprocess.Popen(self.client.program, cwd=HERE, env=env, text=True,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, errors="replace",

@@ -16,7 +16,7 @@ import unittest
 from harness import ROOT
 
 CACHE = os.environ.get("IDEM_OPS", os.path.join(ROOT, "build/ops"))
-MOUNTED = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
+MOUNTED = 'mount -t proc {options} proc "$0/proc" && exec chroot "$0" "$@"'
 
 
 def release():
@@ -73,8 +73,11 @@ def need():
 
 
 class Bare:
-    def __init__(self, packages):
+    """network: it has a loopback of its own, on which nobody else listens."""
+
+    def __init__(self, packages, network=False):
         need()
+        self.holder = None
         whole = archive(packages)
         self.root = tempfile.mkdtemp(prefix="idem-bare-")
         try:
@@ -83,8 +86,22 @@ class Bare:
             self.remove()
             raise
         os.chmod(self.root, 0o755)
+        if network:
+            self._isolate()
+
+    def _isolate(self):
+        """A process that keeps the network until the end; it says when the loopback is there."""
+        self.holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up && echo up && exec cat"],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self.holder.stdout.readline() != b"up\n":
+            self.remove()
+            raise unittest.SkipTest("this machine gives no network of one's own")
 
     def remove(self):
+        if self.holder:
+            self.holder.stdin.close()
+            self.holder.stdout.close()
+            self.holder.wait()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def path(self, inside):
@@ -95,8 +112,10 @@ class Bare:
             return file.read()
 
     def write(self, inside, text, mode=0o644, add=False):
+        new = not os.path.exists(self.path(inside))
         with open(self.path(inside), "a" if add else "w", encoding="utf-8") as file:
-            os.chmod(self.path(inside), mode)
+            if new:
+                os.chmod(self.path(inside), mode)
             file.write(text)
 
     @staticmethod
@@ -104,9 +123,10 @@ class Bare:
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root",
                 "DEBIAN_FRONTEND": "noninteractive", **more}
 
-    def command(self, *words):
-        """What runs the words inside, in the same process from beginning to end."""
-        return ["unshare", "-m", "sh", "-c", MOUNTED, self.root, *words]
+    def command(self, *words, proc="-o rw"):
+        """What runs the words inside, in the same process from beginning to end. proc: how /proc is mounted."""
+        network = ["nsenter", "-t", str(self.holder.pid), "-n"] if self.holder else []
+        return [*network, "unshare", "-m", "sh", "-c", MOUNTED.format(options=proc), self.root, *words]
 
     def run(self, *words, check=True):
         """What it printed."""

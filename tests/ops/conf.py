@@ -36,7 +36,7 @@ SHIPPED = {
     "unixsocket": "/run/idem/idem.sock",
     "unixsocketperm": "770",
     "dir": "/var/lib/idem/journal",
-    "maxmemory": "0",
+    "maxmemory": "75%",
 }
 ADVICE = {
     "bind": "Other machines reach it only at addresses that are named here, and only with a password or users.",

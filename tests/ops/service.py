@@ -1,7 +1,7 @@
 """Starts what a systemd unit starts, as systemd would: its user, umask, limits, directories, credentials and environment.
 
 For a bare Debian (bare.py), where no systemd runs. It emulates what is written here and nothing else: of the hardening
-only no-new-privs and the empty set of capabilities (test_unit.py has the system calls).
+only no-new-privs, the empty set of capabilities, and what /proc shows (test_unit.py has the system calls).
 """
 
 import os
@@ -54,10 +54,17 @@ class Service:
         os.chown(outside, 0, self.owner[1])
         return {"CREDENTIALS_DIRECTORY": inside}
 
+    def _proc(self):
+        subset, protect = self.unit.get("ProcSubset", "all"), self.unit.get("ProtectProc", "default")
+        return "-o rw" + (",subset=pid" if subset == "pid" else "") + \
+            (f",hidepid={protect}" if protect != "default" else "")
+
     def _listen(self):
         inside = "/run/notify"
         if os.path.exists(self.bare.path(inside)):
             os.unlink(self.bare.path(inside))
+        if self.notified:
+            self.notified.close()
         self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notified.bind(self.bare.path(inside))
         os.chmod(self.bare.path(inside), 0o777)
@@ -80,15 +87,17 @@ class Service:
 
         def limits():
             for name in ("NOFILE", "CORE"):
-                value = int(self.unit.get("Limit" + name))
-                resource.setrlimit(getattr(resource, "RLIMIT_" + name), (value, value))
+                which, value = getattr(resource, "RLIMIT_" + name), int(self.unit.get("Limit" + name))
+                most = resource.getrlimit(which)[1]  # more than that only a machine's own root may have
+                value = value if most == resource.RLIM_INFINITY else min(value, most)
+                resource.setrlimit(which, (value, value))
             os.umask(int(self.unit.get("UMask"), 8))
         user, group = map(str, self.owner)
         # setpriv is in every Debian, and becomes the server.
         words = ["setpriv", "--reuid", user, "--regid", group, "--clear-groups", "--no-new-privs", "--inh-caps=-all",
                  "--bounding-set=-all", *self.unit.get("ExecStart").split()]
         with open(self.bare.path("/run/log"), "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(self.bare.command(*words), env=environment, preexec_fn=limits,
+            self.process = subprocess.Popen(self.bare.command(*words, proc=self._proc()), env=environment, preexec_fn=limits,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         eventually(self._ready, "the service is ready")
         return self
@@ -106,6 +115,12 @@ class Service:
         words = self.unit.get("ExecReload").replace("$MAINPID", str(self.process.pid)).split()
         subprocess.run(words, check=True)
 
+    def reload_and_wait(self):
+        """As `systemctl reload`, and until the server says that it is ready again."""
+        self.hear().pop("READY", None)
+        self.reload()
+        eventually(lambda: self.hear().get("READY") == "1", "the service is ready again")
+
     def stop(self):
         """The exit status."""
         if self.process is None:
@@ -119,7 +134,6 @@ class Service:
             if process.poll() is None:
                 process.kill()
                 process.wait(HANG_SECONDS)
-            self.notified.close()
         return status
 
     def kill(self):
@@ -127,3 +141,8 @@ class Service:
         if self.process is not None:
             self.process.kill()
             self.stop()
+
+    def close(self):
+        self.kill()
+        if self.notified:
+            self.notified.close()

@@ -108,7 +108,7 @@ class Life(unittest.TestCase):
         self.bare = Bare(needed() + ["logrotate"])
         self.addCleanup(self.bare.remove)
         self.service = None
-        self.addCleanup(lambda: self.service and self.service.kill())
+        self.addCleanup(lambda: self.service and self.service.close())
 
     def install(self, *paths):
         inside = []
@@ -119,7 +119,7 @@ class Life(unittest.TestCase):
 
     def newer(self):
         """The server's package as a later version would be, whose configuration has one comment more."""
-        tree = self.bare.path("/root/newer")
+        tree = self.bare.path("/tmp/newer")
         run("dpkg-deb", "-R", package("idem-server"), tree)
         control = os.path.join(tree, "DEBIAN/control")
         with open(control, encoding="utf-8") as file:
@@ -128,7 +128,7 @@ class Life(unittest.TestCase):
             file.write(text)
         with open(os.path.join(tree, "etc/idem/idem.conf"), "a", encoding="utf-8") as file:
             file.write("# what the next version explains\n")
-        path = self.bare.path("/root/idem-server_newer.deb")
+        path = self.bare.path("/tmp/idem-server_newer.deb")
         run("dpkg-deb", "--root-owner-group", "-b", tree, path)
         shutil.rmtree(tree)
         return path

@@ -9,7 +9,7 @@
 #define IDEM_TESTS_SHORTAGE_LOAD_H
 
 struct load {
-  int port; /* set before use */
+  int port, http_port; /* set before use */
   const char *path;
   long round;          /* part of all names */
   unsigned info_lines; /* lines of INFO when nothing fails */

@@ -5,11 +5,13 @@
  *
  *     shortage [--loops N] [--most N] [--step N] [--from N]
  */
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "server/net/server.h"
@@ -41,25 +43,28 @@ struct place {
 
 /* ---- the server ---- */
 
+static int free_port(void) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof address;
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&address, len) == 0 &&
+            getsockname(fd, (struct sockaddr *)&address, &len) == 0,
+        "no port is free");
+  close(fd);
+  return ntohs(address.sin_port);
+}
+
 static void options_of(struct place *place, long loops) {
-  char count[16], error[REFUSAL_BYTES];
+  char count[16], http_port[16], error[REFUSAL_BYTES];
+  place->load.http_port = free_port();
+  snprintf(http_port, sizeof http_port, "%d", place->load.http_port);
   snprintf(count, sizeof count, "%ld", loops);
-  char *arguments[] = {"shortage",
-                       place->file,
-                       "--port",
-                       "0",
-                       "--bind",
-                       "127.0.0.1",
-                       "--threads",
-                       count,
-                       "--unixsocket",
-                       place->socket,
-                       "--logfile",
-                       "/dev/null",
-                       "--slowlog-log-slower-than",
-                       "0",
-                       "--maxclients",
-                       "200",
+  char *arguments[] = {"shortage",    place->file,    "--port",
+                       "0",           "--bind",       "127.0.0.1",
+                       "--http-port", http_port,      "--threads",
+                       count,         "--unixsocket", place->socket,
+                       "--logfile",   "/dev/null",    "--slowlog-log-slower-than",
+                       "0",           "--maxclients", "200",
                        NULL};
   int argc = (int)(sizeof arguments / sizeof arguments[0]) - 1;
   FILE *file = fopen(place->file, "w");

@@ -107,7 +107,7 @@ static inline struct conn *connect_peer(struct connections *c, unsigned who) {
   assert_non_null(conn);
   peer_connect(&c->peer[who], &conn->stream, &ON_MEMORY);
   conn_group_count(&c->group);
-  conn_begin(conn, false);
+  conn_begin(conn, HANDED_TCP);
   return conn;
 }
 

@@ -517,7 +517,7 @@ static void it_closes_when_it_cannot_be_read(void **state) {
   peer_connect(&c->peer[0], &conn->stream, &ON_MEMORY);
   c->peer[0].read_error = -ENOMEM;
   conn_group_count(&c->group);
-  conn_begin(conn, false);
+  conn_begin(conn, HANDED_TCP);
   finish_closed(c);
   assert_true(is_closed(c, 0));
 }

@@ -61,9 +61,9 @@ static void test_line_is_as_redis_prints_it(void **state) {
   int day, year, hour, minute, second, millisecond, east, minutes, end = 0;
   long pid;
   char month[4], sign, mark;
-  int fields = sscanf(line, "%ld %2d %3s %4d %2d:%2d:%2d.%3d %c%2d:%2d %c %n", &pid, &day, month,
-                      &year, &hour, &minute, &second, &millisecond, &sign, &east, &minutes, &mark,
-                      &end);
+  int fields =
+      sscanf(line, "%ld %2d %3s %4d %2d:%2d:%2d.%3d %c%2d:%2d %c %n", &pid, &day, month, &year,
+             &hour, &minute, &second, &millisecond, &sign, &east, &minutes, &mark, &end);
   assert_int_equal(fields, 12);
   assert_true(sign == '+' || sign == '-');
   assert_int_equal(pid, getpid());
@@ -116,11 +116,14 @@ static void test_the_time_has_its_distance_from_utc(void **state) {
     const char *zone, *text, *json;
   } cases[] = {
       {"UTC0", "7 21 Nov 2026 08:00:00.123 +00:00 * x\n",
-       "{\"time\":\"2026-11-21T08:00:00.123+00:00\",\"pid\":7,\"level\":\"notice\",\"text\":\"x\"}\n"},
+       "{\"time\":\"2026-11-21T08:00:00.123+00:00\",\"pid\":7,\"level\":\"notice\",\"text\":\"x\"}"
+       "\n"},
       {"IST-5:30", "7 21 Nov 2026 13:30:00.123 +05:30 * x\n",
-       "{\"time\":\"2026-11-21T13:30:00.123+05:30\",\"pid\":7,\"level\":\"notice\",\"text\":\"x\"}\n"},
+       "{\"time\":\"2026-11-21T13:30:00.123+05:30\",\"pid\":7,\"level\":\"notice\",\"text\":\"x\"}"
+       "\n"},
       {"NST3:30", "7 21 Nov 2026 04:30:00.123 -03:30 * x\n",
-       "{\"time\":\"2026-11-21T04:30:00.123-03:30\",\"pid\":7,\"level\":\"notice\",\"text\":\"x\"}\n"},
+       "{\"time\":\"2026-11-21T04:30:00.123-03:30\",\"pid\":7,\"level\":\"notice\",\"text\":\"x\"}"
+       "\n"},
   };
   const struct log_event event = {{1795248000, 123999999}, 7, LOG_LEVEL_NOTICE, "x"};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -152,12 +155,13 @@ static void test_json_holds_any_text(void **state) {
   assert_string_equal(json_of("\xff\xc3", line), "\"\\\\xff\\\\xc3\"}\n");
 }
 
-/* Bytes that are no UTF-8, ends of lines that only some readers know, and what turns the text round. */
+/* Bytes that are no UTF-8, ends of lines that only some readers know, and what turns the text
+ * round. */
 static void test_what_misleads_a_reader_is_escaped(void **state) {
   (void)state;
   static const char *const hostile[] = {
-      "\x80",         "\xc0\xaf",     "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8",
-      "\xc2\x85",     "\xe2\x80\xa8", "\xe2\x80\xae", "\xe2\x81\xa6", "\xef\xbb\xbf",     "\xe2\x82"};
+      "\x80",     "\xc0\xaf",     "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8",
+      "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xae", "\xe2\x81\xa6", "\xef\xbb\xbf",     "\xe2\x82"};
   struct pipe_log pair;
   open_pipe(&pair, LOG_LEVEL_DEBUG);
   for (size_t i = 0; i < sizeof hostile / sizeof hostile[0]; i++) {

@@ -113,7 +113,7 @@ static struct conn *join(struct world *w, unsigned who, unsigned number) {
   peer_connect(&w->peer[who], &conn->stream, &ON_MEMORY);
   conn_group_count(group);
   gate_enter(group->gate);
-  conn_begin(conn, false);
+  conn_begin(conn, HANDED_TCP);
   return conn;
 }
 

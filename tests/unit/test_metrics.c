@@ -9,6 +9,7 @@
 #include "server/commands/process_metrics.h"
 #include "server/commands/pubsub_metrics.h"
 #include "server/commands/redis_metrics.h"
+#include "server/commands/tls_metrics.h"
 #include "server/commands/worker_metrics.h"
 #include "server/engine/engine_metrics.h"
 #include "tests/unit/peers.h"
@@ -131,6 +132,7 @@ static const struct metric *const TABLES[] = {
     pubsub_metrics_rows,       engine_metrics_keyspace,      engine_metrics_idem,
     redis_metrics_persistence, redis_metrics_cluster,        instance_metrics_memory_of_requests,
     journal_metrics_rows,      worker_metrics_idem,          error_metrics_rows,
+    tls_metrics_rows,
 };
 #define TABLE_COUNT (sizeof TABLES / sizeof TABLES[0])
 

@@ -23,6 +23,7 @@
 #include "server/ops/options_live.h"
 #include "server/ops/options_rewrite.h"
 #include "server/ops/options_users.h"
+#include "server/base/machine_memory.h"
 #include "server/ops/version.h"
 
 #define ROWS ((struct accounts_rows){command_table_commands, command_table_command_count})
@@ -198,6 +199,24 @@ static const char *const defaults[][2] = {
     {"aclfile", ""},
     {"acllog-max-len", "128"},
     {"requirepass-file-mode", "private"},
+    {"proxy-protocol", ""},
+    {"tls-port", "0"},
+    {"tls-cert-file", ""},
+    {"tls-key-file", ""},
+    {"tls-key-file-pass", ""},
+    {"tls-ca-cert-file", ""},
+    {"tls-ca-cert-dir", ""},
+    {"tls-auth-clients", "yes"},
+    {"tls-protocols", "TLSv1.2 TLSv1.3"},
+    {"tls-ciphers", ""},
+    {"tls-ciphersuites", ""},
+    {"tls-prefer-server-ciphers", "no"},
+    {"tls-session-caching", "yes"},
+    {"tls-session-cache-timeout", "300"},
+    {"http-port", "0"},
+    {"http-bind", "127.0.0.1 -::1"},
+    {"http-hosts", ""},
+    {"http-keys", "no"},
     {"client-output-limit", "67108864"},
     {"client-output-total", "1073741824"},
     {"client-output-timeout", "60000"},
@@ -274,7 +293,7 @@ static void test_every_row_reads_what_it_prints(void **state) {
       {"bind", "10.0.0.1 -::2"}, {"unixsocket", "/run/a b"}, {"unixsocketperm", "0770"},
       {"insecure", "yes"},       {"loglevel", "WARNING"},    {"aclfile", "/etc/idem/users.acl"},
       {"lease", "61s"},          {"body-limit", "3m"},       {"timeout", "2h"},
-      {"logfile", "/tmp/x"},     {"requirepass-file", "pw"},
+      {"logfile", "/tmp/x"},     {"requirepass-file", "pw"}, {"maxmemory", "75%"},
   };
   for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
     assert_round_trip(row_of(others[i][0]), others[i][1]);
@@ -283,7 +302,8 @@ static void test_every_row_reads_what_it_prints(void **state) {
 
 static bool is_number(const struct options_row *row) {
   return row->kind == OPTIONS_ROW_INTEGER || row->kind == OPTIONS_ROW_MS ||
-         row->kind == OPTIONS_ROW_SECONDS || row->kind == OPTIONS_ROW_BYTES;
+         row->kind == OPTIONS_ROW_SECONDS || row->kind == OPTIONS_ROW_BYTES ||
+         row->kind == OPTIONS_ROW_MEMORY;
 }
 
 static bool row_takes(const struct options_row *row, int64_t number) {
@@ -390,13 +410,14 @@ static void test_bad_values_name_the_right_ones(void **state) {
       {"--lease 9223372036854775807d", "for lease", "1ms to 1h"},
       {"--timeout 5ms", "'5ms' for timeout", "a plain number is seconds"},
       {"--maxmemory 1tb", "'1tb' for maxmemory", "b, k, kb, m, mb, g or gb"},
-      {"--maxmemory 10%", "'10%' for maxmemory", "a size"},
+      {"--maxmemory 101%", "'101%' for maxmemory", "1% to 100%"},
       {"--unixsocketperm 800", "'800' for unixsocketperm", "an octal mode from 0 to 777"},
       {"--unixsocketperm 1777", "'1777' for unixsocketperm", "777"},
       {"--unixsocketperm 00700", "'00700' for unixsocketperm", "an octal mode"},
       {"--unixsocketperm _", "'' for unixsocketperm", "an octal mode"},
-      {"--insecure 1", "'1' for insecure", "yes or no"},
-      {"--insecure true", "'true' for insecure", "yes or no"},
+      {"--insecure 1", "'1' for insecure", "no, plain or yes"},
+      {"--insecure true", "'true' for insecure", "no, plain or yes"},
+      {"--tls-auth-clients maybe", "'maybe' for tls-auth-clients", "no, yes or optional"},
       {"--loglevel loud", "'loud' for loglevel", "debug, verbose, notice or warning"},
       {"--log-format xml", "'xml' for log-format", "text or json"},
       {"--bind localhost", "'localhost' for bind", "names are not looked up"},
@@ -477,7 +498,7 @@ static void test_bad_flags(void **state) {
   assert_line_refused("--port", "--port needs a value", "N");
   assert_line_refused("--port --lease 1", "--port needs a value", "N");
   assert_line_refused("--bind --port 1", "--bind needs a value", "ADDRESS");
-  assert_line_refused("--insecure", "--insecure needs a value", "yes|no");
+  assert_line_refused("--insecure", "--insecure needs a value", "no|plain|yes");
   assert_line_refused("--port 1 2", "unexpected argument '2'", "a configuration file comes first");
   assert_line_refused("-p 1", "unexpected argument '-p'", "options begin with --");
   assert_line_refused("--port 1 idem.conf", "unexpected argument 'idem.conf'", "comes first");
@@ -509,8 +530,9 @@ static void test_help_shows_each_row_within_100_columns(void **state) {
     for (size_t j = 0; j < options_count(); j++) {
       const struct options_row *row = options_row(j);
       char flag[64];
-      snprintf(flag, sizeof(flag), "\n  %s%s %s ", row->kind == OPTIONS_ROW_PASSWORD ? "  " : "--",
-               row->name, options_value_hint(row));
+      snprintf(flag, sizeof(flag), "\n  %s%s %s",
+               (row->flags & OPTIONS_ROW_FILE_ONLY) != 0 ? "  " : "--", row->name,
+               options_value_hint(row));
       assert_says(run.printed, flag);
       assert_non_null(strstr(run.printed, row->section));
     }
@@ -835,7 +857,10 @@ static void test_public_addresses_need_a_password(void **state) {
     run_line(&run, line);
     assert_int_equal(run.result, RUN);
     run_deinit(&run);
-    snprintf(line, sizeof(line), "--bind %s --requirepass-file %s", public[i], place -> secret);
+    snprintf(line, sizeof(line), "--bind %s --insecure plain", public[i]);
+    assert_line_refused(line, "there is no password", "requirepass-file");
+    snprintf(line, sizeof(line), "--bind %s --insecure plain --requirepass-file %s", public[i],
+             place -> secret);
     assert_password(line, "hunter2");
   }
   for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++) {
@@ -844,9 +869,82 @@ static void test_public_addresses_need_a_password(void **state) {
   }
 }
 
+#define WITH_TLS "--tls-port 7000 --tls-cert-file c --tls-key-file k --tls-auth-clients no "
+
+static void test_public_addresses_need_tls(void **state) {
+  struct place *place = *state;
+  char line[2 * MAX_PATH];
+  write_text(place->secret, "hunter2\n", 0600);
+  static const char *const refused[] = {"", "--port 0", WITH_TLS, WITH_TLS "--port 4336"};
+  static const char *const taken[] = {WITH_TLS "--port 0", "--insecure plain", "--insecure yes",
+                                      WITH_TLS "--insecure plain"};
+  for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+    snprintf(line, sizeof(line), "--bind 10.0.0.1 --requirepass-file %s %s", place->secret,
+             refused[i]);
+    assert_line_refused(line, "can reach bind 10.0.0.1", "speaks without TLS");
+    assert_line_refused(line, "insecure plain", "tls-port");
+  }
+  for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+    snprintf(line, sizeof(line), "--bind 10.0.0.1 --requirepass-file %s %s", place->secret,
+             taken[i]);
+    assert_password(line, "hunter2");
+  }
+}
+
+static void test_tls_needs_its_files(void **state) {
+  (void)state;
+  static const char *const refused[][2] = {
+      {"--tls-port 7000", "needs tls-cert-file"},
+      {"--tls-port 7000 --tls-cert-file c", "needs tls-key-file"},
+      {"--tls-port 7000 --tls-cert-file c --tls-key-file k", "tls-ca-cert-file"},
+      {"--tls-port 7000 --tls-cert-file c --tls-key-file k --tls-auth-clients optional",
+       "tls-auth-clients no"},
+      {WITH_TLS "--port 7000", "port and tls-port are both 7000"},
+      {WITH_TLS "--bind= --unixsocket s", "bind is empty"},
+      {"--tls-protocols TLSv1.1", "'TLSv1.1' in tls-protocols"},
+      {"--tls-protocols=", "'' in tls-protocols"},
+  };
+  for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+    assert_line_refused(refused[i][0], refused[i][1], "tls-");
+  assert_line_gives(WITH_TLS, "tls-port", "7000");
+  assert_line_gives("--tls-protocols TLSv1.3", "tls-protocols", "TLSv1.3");
+  assert_line_gives("--tls-port 7000 --tls-cert-file c --tls-key-file k --tls-ca-cert-dir d",
+                    "tls-auth-clients", "yes");
+}
+
+static void test_port_0_is_no_port_beside_a_tls_port(void **state) {
+  (void)state;
+  static const struct {
+    const char *line;
+    bool plain;
+  } cases[] = {{"", true}, {"--port 0", true}, {WITH_TLS, true}, {WITH_TLS "--port 0", false}};
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    struct run run;
+    run_line(&run, cases[i].line);
+    assert_int_equal(run.result, RUN);
+    assert_int_equal(options_listen_plain(&run.options), cases[i].plain);
+    run_deinit(&run);
+  }
+}
+
 /* --- CONFIG SET --- */
 
 static const char *const live[] = {
+    "http-hosts",
+    "http-keys",
+    "latency-tracking",
+    "latency-tracking-info-percentiles",
+    "tls-cert-file",
+    "tls-key-file",
+    "tls-ca-cert-file",
+    "tls-ca-cert-dir",
+    "tls-auth-clients",
+    "tls-protocols",
+    "tls-ciphers",
+    "tls-ciphersuites",
+    "tls-prefer-server-ciphers",
+    "tls-session-caching",
+    "tls-session-cache-timeout",
     "maxclients",
     "timeout",
     "maxmemory",
@@ -860,6 +958,8 @@ static const char *const live[] = {
     "waiters-per-key",
     "waiters-total",
     "loglevel",
+    "latency-tracking",
+    "latency-tracking-info-percentiles",
     "log-format",
     "drain-timeout",
     "requirepass",
@@ -917,7 +1017,7 @@ static void test_set_changes_what_can_change(void **state) {
   assert_int_equal(set(&run, "loglevel", "debug"), RUN);
   assert_int_equal(run.options.loglevel, LOG_LEVEL_DEBUG);
   assert_int_equal(set(&run, "maxmemory", "1mb"), RUN);
-  assert_int_equal(run.options.maxmemory, 1024 * 1024);
+  assert_int_equal(run.options.maxmemory.bytes, 1024 * 1024);
   run_deinit(&run);
 }
 
@@ -948,7 +1048,7 @@ static void test_set_of_the_password(void **state) {
   struct run run;
   char line[2 * MAX_PATH];
   write_text(place->secret, "hunter2\n", 0600);
-  snprintf(line, sizeof(line), "--bind * --requirepass-file %s", place->secret);
+  snprintf(line, sizeof(line), "--bind * --insecure plain --requirepass-file %s", place->secret);
   run_line(&run, line);
   assert_set_refused(&run, "requirepass", "", "there is no password");
   assert_string_equal(run.options.requirepass_file, place->secret);
@@ -956,6 +1056,24 @@ static void test_set_of_the_password(void **state) {
   assert_kept(&run.options, "hunter3", NULL);
   assert_option(&run.options, "requirepass", "");
   assert_option(&run.options, "requirepass-file", "");
+  run_deinit(&run);
+}
+
+/* Texts are owned: a refused one is freed, the former one stays whole. */
+static void test_set_of_texts(void **state) {
+  (void)state;
+  struct run run;
+  run_line(&run, WITH_TLS);
+  assert_int_equal(run.options.tls_changes, 0);
+  assert_set_refused(&run, "tls-cert-file", "", "needs tls-cert-file");
+  assert_set_refused(&run, "tls-protocols", "SSLv3", "'SSLv3' in tls-protocols");
+  assert_set_refused(&run, "tls-auth-clients", "yes", "tls-ca-cert-file");
+  assert_int_equal(run.options.tls_changes, 0);
+  assert_int_equal(set(&run, "tls-cert-file", "other"), RUN);
+  assert_option(&run.options, "tls-cert-file", "other");
+  assert_int_equal(set(&run, "tls-cert-file", "other"), RUN); /* its content may be another */
+  assert_int_equal(run.options.tls_changes, 2);
+  assert_set_refused(&run, "tls-key-file-pass", "x", "cannot change while the server runs");
   run_deinit(&run);
 }
 
@@ -1022,6 +1140,21 @@ static void test_rewrite_without_a_change_keeps_the_bytes(void **state) {
   run_config(&run, place);
   rewrite(&run);
   assert_file(place->config, text);
+  run_deinit(&run);
+}
+
+/* CONFIG GET shows bytes, the file keeps what was meant. */
+static void test_a_percentage_of_the_memory(void **state) {
+  struct place *place = *state;
+  struct run run;
+  write_text(place->config, "maxmemory  50%\n", 0600);
+  run_config(&run, place);
+  assert_int_equal(run.options.maxmemory.bytes, machine_memory_bytes("") / 2);
+  rewrite(&run);
+  assert_file(place->config, "maxmemory  50%\n");
+  assert_int_equal(set(&run, "maxmemory", "64mb"), RUN);
+  rewrite(&run);
+  assert_file(place->config, "maxmemory 67108864\n");
   run_deinit(&run);
 }
 
@@ -1309,11 +1442,16 @@ int main(void) {
       PLACE_TEST(test_a_bad_password_is_not_repeated),
       cmocka_unit_test(test_settings_that_contradict_each_other),
       PLACE_TEST(test_public_addresses_need_a_password),
+      PLACE_TEST(test_public_addresses_need_tls),
+      cmocka_unit_test(test_tls_needs_its_files),
+      cmocka_unit_test(test_port_0_is_no_port_beside_a_tls_port),
+      cmocka_unit_test(test_set_of_texts),
       cmocka_unit_test(test_set_changes_what_can_change),
       cmocka_unit_test(test_a_refused_set_changes_nothing),
       PLACE_TEST(test_set_of_the_password),
       PLACE_TEST(test_rewrite_keeps_comments_order_and_spelling),
       PLACE_TEST(test_rewrite_without_a_change_keeps_the_bytes),
+      PLACE_TEST(test_a_percentage_of_the_memory),
       PLACE_TEST(test_a_rewritten_file_reads_back),
       PLACE_TEST(test_rewrite_writes_addresses_as_users_do),
       PLACE_TEST(test_rewrite_follows_a_link),

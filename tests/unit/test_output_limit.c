@@ -38,7 +38,7 @@ static void all_together_have_a_quarter_of_maxmemory_at_most(void **state) {
   p->options.client_output_total = 1000000;
   assert_false(output_limit_crowds(&p->worker, 500000));
   assert_true(output_limit_crowds(&p->worker, 500001));
-  p->options.maxmemory = 800000;
+  p->options.maxmemory.bytes = 800000;
   assert_false(output_limit_crowds(&p->worker, 100000));
   assert_true(output_limit_crowds(&p->worker, 100001));
 }

@@ -74,8 +74,8 @@ static void the_log_and_the_supervisor_hear_how_far_it_is(void **state) {
   assert_string_equal(read_from(&rig, rig.lines), "");
   assert_string_equal(read_from(&rig, rig.messages), "");
   assert_true(step_after(&rig, RECOVERY_TELL_MS, HALF));
-  assert_non_null(strstr(read_from(&rig, rig.lines),
-                         "recovering the journal: 512 of 1024 bytes (50 %)\n"));
+  assert_non_null(
+      strstr(read_from(&rig, rig.lines), "recovering the journal: 512 of 1024 bytes (50 %)\n"));
   assert_string_equal(read_from(&rig, rig.messages), "EXTEND_TIMEOUT_USEC=60000000");
   assert_string_equal(read_from(&rig, rig.messages), "STATUS=recovering: 50 % of 1024 bytes");
   assert_true(step_after(&rig, RECOVERY_TURN_MS, HALF));
@@ -112,7 +112,9 @@ static void a_signal_ends_it(void **state) {
   }
 }
 
-static void note(int number) { (void)!write(STDERR_FILENO, number == SIGTERM ? "heard\n" : "?\n", 6); }
+static void note(int number) {
+  (void)!write(STDERR_FILENO, number == SIGTERM ? "heard\n" : "?\n", 6);
+}
 
 /* It is left to those who hear it when the server runs. */
 static void a_late_signal_stays(void **state) {

@@ -1,4 +1,5 @@
-"""prometheus-redis-exporter: redis_up is 1, keys and command counts are right, its log has no complaint."""
+"""prometheus-redis-exporter: redis_up is 1, keys and command counts are right, idem's own errors and the
+percentiles of its commands are there, its log has no complaint."""
 
 import os
 import re
@@ -51,12 +52,27 @@ def keys(text):
 
 
 def commands(text, before):
-    for command, count in (("claim", CLAIMS), ("set", EXPIRING + 1)):
+    for command, count in (("claim", CLAIMS + 1), ("set", EXPIRING + 1)):
         shown = value(text, 'redis_commands_total{cmd="%s"}' % command)
         expect(shown == count, f"{command} ran {count} times, shown {shown}")
     expect(value(text, 'redis_commands_rejected_calls_total{cmd="claim"}') == 1, "rejected calls")
-    expect(value(text, 'redis_commands_failed_calls_total{cmd="store"}') == 1, "failed calls")
+    for command in "store", "claim":
+        expect(value(text, 'redis_commands_failed_calls_total{cmd="%s"}' % command) == 1, "failed calls")
     expect(value(text, "redis_commands_processed_total") >= before, "commands processed")
+
+
+def errors(text):
+    for code in "MISMATCH", "STALE", "ERR":
+        expect(value(text, 'redis_errors_total{err="%s"}' % code) == 1, f"{code} errors")
+    expect(value(text, "redis_total_error_replies") == 3, "errors")
+
+
+def latencies(text):
+    for command, count in (("claim", CLAIMS + 1), ("set", EXPIRING + 1)):
+        name = 'redis_latency_percentiles_usec%s{cmd="' + command + '"%s}'
+        shown = [value(text, name % ("", f',quantile="{share}"')) for share in ("50", "99", "99.9")]
+        expect(0 < shown[0] <= shown[1] <= shown[2], f"percentiles of {command}: {shown}")
+        expect(value(text, name % ("_count", "")) == count, f"calls of {command}")
 
 
 def quiet(process, log, reader):
@@ -76,6 +92,7 @@ def main():
         client.call("SET", "forever", "x")
         client.call("CLAIM")
         client.call("STORE", "order-1", "1", "not the owner")
+        client.call("CLAIM", "order-1", "FP", "another request")
         client.call("STORE", "order-0", client.call("CLAIM", "order-0", "OWNER", "me")[1], "x")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -90,6 +107,8 @@ def main():
         text = step("up", up, address)
         step("keys", keys, text)
         step("commands", commands, text, CLAIMS + EXPIRING)
+        step("errors", errors, text)
+        step("latencies", latencies, text)
         step("quiet", quiet, process, log, reader)
     finally:
         if process.poll() is None:
