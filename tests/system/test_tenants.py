@@ -220,6 +220,13 @@ class Counts(World):
                 client.send("ECHO", END)
                 self.assertNotIn(END, Visitor.all_of(client), command)
 
+    def test_sections_of_info(self):
+        text = self.tenant().call("INFO", "everything") + self.tenant().call("INFO", "keyspace", "users")
+        self.assertIn(b"# Server", text)
+        for section in (b"# Keyspace", b"db0:", b"# Users", b"user_"):
+            self.assertNotIn(section, text)
+        self.assertIn(b"user_a:claims=0,", self.operator.call("INFO", "users"))
+
     def test_pages_of_a_scan(self):
         """Where a page ends does not tell of keys that are not shown."""
         for number in range(100):
