@@ -58,9 +58,9 @@ LDFLAGS_limit := -Wl,--wrap=_cmocka_run_group_tests
 PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lmicrohttpd -lxxhash -lssl -lcrypto $(JEMALLOC) -lpthread -lm
 
-.PHONY: help run all test test-clients test-ops check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
+.PHONY: help run all test test-clients test-ops screenshot check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units model-mutants \
-        shortage shortage-long explore explore-long built-ahead system-and-threads rest-of-system threads-and-journal
+        shortage shortage-long explore explore-long tenants-mutants tenants-mutants-some built-ahead system-and-threads rest-of-system threads-and-journal
 
 help: ## this list
 	@echo "make ..."; sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -82,7 +82,7 @@ test: need-test ## get what is missing, build, pass every test (under 20 minutes
 	@(nice $(MAKE) --no-print-directory built-ahead; for part in crash-states asan-units fuzz-corpus; do \
 	    $(IDLE) $(MAKE) --no-print-directory $$part || exit 1; done) >$(call log,beside) 2>&1 & beside=$$!; \
 	trap "kill $$beside 2>/dev/null" EXIT; \
-	for part in runners unit explore shortage model model-mutants wire docs system-and-threads examples client-test c-examples-test; do \
+	for part in runners unit explore shortage model model-mutants tenants-mutants-some wire docs system-and-threads examples client-test c-examples-test; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done; \
 	wait $$beside || { cat $(call log,beside); exit 1; }; grep -av "^  CC \|^  LD " $(call log,beside); \
 	for part in asan-wire tsan; do $(MAKE) --no-print-directory $$part || exit 1; done
@@ -134,9 +134,20 @@ MODEL_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c)) $(LIB_OBJ)
 model-mutants: units ## the model sees it when any image of a change is left out
 	@$(PYTHON) tests/model/mutants.py --compile "$(COMPILE) $(CPPFLAGS) $(CFLAGS)" --link "$(COMPILE) $(LDFLAGS)" \
 	  --libraries "-lcmocka $(SERVER_LIBS)" --build $(B)/mutants $(MUTANT_FLAGS) $(MODEL_OBJ)
+# The server's objects, but for the one that is mutated.
+tenants-mutants: programs ## a tenant's view: each question about what it may see is left out, and the test sees it (2 minutes)
+	@$(PYTHON) tests/tenants/mutants.py --compile "$(COMPILE) $(CPPFLAGS) $(CFLAGS)" --link "$(COMPILE) $(LDFLAGS)" \
+	  --libraries "$(SERVER_LIBS)" --build $(B)/tenants $(MUTANT_FLAGS) $(B)/server/main.o $(LIB_OBJ)
+tenants-mutants-some: MUTANT_FLAGS := --some 3
+tenants-mutants-some: tenants-mutants
 wire: programs ## transcripts of every command through redis-cli, in memory and with a journal
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py
 	@IDEM_LOOPS=4 IDEM_SERVER=tests/durable-server $(PYTHON) tests/wire/run.py $(filter-out %/drain.transcript,$(wildcard tests/wire/*.transcript))
+tls-wire: programs ## the same transcripts over TLS
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py --tls
+# Its own load, and what a client may send that knows no key.
+tls-soak: programs ## SECONDS (600) of commands over TLS, and other certificates each second: no command may fail
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/tls_soak.py --seconds $(or $(SECONDS),600)
 system: programs ## interleavings on real sockets
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py
 # Without those that say themselves how many loops they want, and those of options.
@@ -174,6 +185,9 @@ OPS_TEST_FLAGS ?= --strict
 test-ops: need-test ## deployment and insight, with what Debian and npm have for it (under 5 minutes)
 	@$(MAKE) --no-print-directory built-to-install
 	@IDEM_SERVER=$(B)/idem-server IDEM_BUILD=$(B) $(PYTHON) tests/ops/run.py $(OPS_TEST_FLAGS)
+screenshot: need-build ## the picture of the status page in server/README.md, anew
+	@$(MAKE) --no-print-directory programs
+	@IDEM_SERVER=$(B)/idem-server IDEM_BUILD=$(B) $(PYTHON) tests/ops/screenshot.py server/deploy/status-page.png
 
 ASAN_BUILT := programs units build/asan/tests/shortage/shortage
 asan-units asan-wire: SANITIZED = tests/sanitized "build/asan/idem-server --version"
@@ -283,12 +297,12 @@ $(B)/tests/runners/hanging: $(B)/tests/runners/hanging.o $(LIMIT)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) -o $@ $^ -lcmocka
 
-# What the server and libuv ask of allocator and kernel passes through the test.
+# What the server, libuv and libmicrohttpd ask of allocator and kernel passes through the test.
 SHORTAGE_WRAP := $(foreach f,malloc calloc realloc aligned_alloc strdup strndup free mmap accept4 epoll_ctl \
                            uv_loop_init uv_poll_start,-Wl$(,)--wrap=$(f))
 $(B)/tests/shortage/shortage: $(patsubst %.c,$(B)/%.o,$(wildcard tests/shortage/*.c)) $(LIB_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) $(SHORTAGE_WRAP) -o $@ $^ $(SERVER_LIBS:-luv=-l:libuv_a.a) -ldl
+	$(Q)$(COMPILE) $(LDFLAGS) $(SHORTAGE_WRAP) -o $@ $^ $(patsubst -luv,-l:libuv_a.a,$(SERVER_LIBS:-lmicrohttpd=-l:libmicrohttpd.a)) -lgnutls -ldl
 
 build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))) $(LIB_OBJ)
 	@echo "  LD   $@"

@@ -12,7 +12,7 @@
 /* Of one read; and of all reads after one event, so that a server which says much leaves the loop
  * to others in between. */
 #define INPUT_BYTES (16 * 1024)
-#define TURN_BYTES (256 * 1024)
+#define TURN_BYTES (64 * 1024)
 
 static const char STRAY[] = "more than one reply to one request";
 

@@ -476,9 +476,13 @@ static enum resp_read_result read_words(struct resp_reader *reader, struct span 
   }
 }
 
+/* Of a TLS handshake record. */
+#define TLS_HANDSHAKE 0x16
+
 /* RESP_READ_COMMAND with argc == 0 is a blank line. */
 static enum resp_read_result read_inline(struct resp_reader *reader, const char *data, size_t len,
                                          size_t *used) {
+  if (data[0] == TLS_HANDSHAKE) return RESP_READ_TLS;
   size_t most =
       reader->unauthenticated ? RESP_READ_INLINE_UNAUTHENTICATED_MAX : RESP_READ_INLINE_MAX;
   size_t stop = len > most ? most : len;

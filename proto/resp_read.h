@@ -51,6 +51,7 @@ enum resp_read_result {
                           `toobig_limit` */
   RESP_READ_MALFORMED, /* framing is broken: send `-ERR Protocol error: <error>` and close */
   RESP_READ_HTTP,      /* a line that begins like an HTTP request or header: close without a word */
+  RESP_READ_TLS,       /* a first byte that begins TLS, and no command */
   RESP_READ_NO_MEMORY, /* the argument vector could not grow: close */
 };
 

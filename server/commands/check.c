@@ -7,6 +7,7 @@
 #include "proto/rare.h"
 #include "server/commands/admission.h"
 #include "server/commands/argument_limits.h"
+#include "server/commands/permission.h"
 #include "server/commands/queue.h"
 #include "server/commands/reply.h"
 
@@ -97,9 +98,9 @@ static bool arity_fits(struct call *call) {
   return fits;
 }
 
-/* True for most sessions, which then skip may_run. */
+/* True for most sessions, which then skip may_run and permission_check. */
 static bool may_run_all(const struct session *session) {
-  return session->authenticated && session_subscriptions(session) == NULL &&
+  return session->authenticated && !session->restricted && session_subscriptions(session) == NULL &&
          session_queue(session) == NULL;
 }
 
@@ -124,6 +125,10 @@ RARE static bool may_run(struct call *call) {
     return false;
   }
   return true;
+}
+
+static bool is_permitted(struct call *call) {
+  return !call->session->restricted || permission_check(call);
 }
 
 /* The limits are checked here for every command whose request does not say that they fit: one that
@@ -152,7 +157,7 @@ bool check_call(struct call *call) {
   if (!find_row(call)) return false;
   call->session->last_row = (uint16_t)(call->command - call->worker->commands->rows);
   if (!arity_fits(call)) return false;
-  if (!may_run_all(call->session) && !may_run(call)) return false;
+  if (!may_run_all(call->session) && !(may_run(call) && is_permitted(call))) return false;
   if (!call->request->sizes_fit && !sizes_fit(call)) return false;
   return call->worker->journal == NULL || is_kept(call);
 }

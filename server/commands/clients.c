@@ -1,11 +1,11 @@
 /* clients.c - see clients.h. Texts and filters are Redis 7.0's. */
 #include "server/commands/clients.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/commands/arguments.h"
+#include "server/commands/client_line.h"
 #include "server/commands/gathered.h"
 #include "server/commands/queue.h"
 #include "server/commands/reply.h"
@@ -14,60 +14,11 @@
 #include "server/commands/task.h"
 #include "server/commands/topics.h"
 #include "server/engine/waiter.h"
-
-/* ---- a line of LIST and INFO ---- */
-
-static const char *text_or_empty(const char *text) { return text != NULL ? text : ""; }
-
-static void session_flags(const struct session *session, char flags[8]) {
-  size_t n = 0;
-  if (session->monitors) flags[n++] = 'O';
-  if (topics_count_both(session) > 0) flags[n++] = 'P';
-  if (session_queue(session) != NULL) flags[n++] = 'x';
-  if (session->waiting) flags[n++] = 'b';
-  if (session->close_when_sent) flags[n++] = 'c';
-  if (session->close_now) flags[n++] = 'A';
-  if (n == 0) flags[n++] = 'N';
-  flags[n] = '\0';
-}
-
-/* A longer line is cut. */
-#define LINE_BYTES 4096
-
-/* Returns the length of the line, its end included. */
-static size_t describe(const struct worker *worker, const struct session *session,
-                       char line[LINE_BYTES + 1]) {
-  struct session_address address;
-  worker->instance->describe(session, &address);
-  char flags[8], name[COMMAND_NAME_BYTES] = "NULL";
-  session_flags(session, flags);
-  if (session->last_row != SESSION_NO_ROW)
-    command_name(&worker->commands->rows[session->last_row], name);
-  const struct session_details none = {0},
-                               *details = session->details != NULL ? session->details : &none;
-  int len = snprintf(
-      line, LINE_BYTES,
-      "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=%zu psub=%zu "
-      "ssub=0 multi=%d qbuf=%zu "
-      "qbuf-free=0 argv-mem=0 multi-mem=%zu rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r "
-      "cmd=%s user=default redir=-1 "
-      "resp=%d lib-name=%s lib-ver=%s",
-      (unsigned long long)session->id, address.peer, address.local, address.fd,
-      text_or_empty(details->name),
-      (long long)((worker->monotonic_ms - session->connected_ms) / 1000),
-      (long long)((worker->monotonic_ms - session->active_ms) / 1000), flags,
-      topics_count(session, TOPICS_CHANNEL), topics_count(session, TOPICS_PATTERN),
-      queue_length(session), address.input_bytes, queue_bytes(session), address.output_bytes,
-      address.input_bytes + address.output_bytes, name, session->version,
-      text_or_empty(details->library_name), text_or_empty(details->library_version));
-  size_t used = len < LINE_BYTES ? (size_t)len : LINE_BYTES - 1;
-  line[used++] = '\n';
-  return used;
-}
+#include "server/ops/users.h"
 
 void clients_info(struct call *call) {
-  char line[LINE_BYTES + 1];
-  size_t len = describe(call->worker, call->session, line);
+  char line[CLIENT_LINE_BYTES + 1];
+  size_t len = client_line(call->worker, call->session, line);
   resp_write_verbatim(call->reply, "txt", (struct span){line, len});
 }
 
@@ -77,6 +28,7 @@ struct filter {
   uint64_t id; /* 0: any */
   struct span peer, local;
   struct span type; /* absent: any */
+  struct span user; /* a name; absent: any */
   bool skip_me;
 };
 
@@ -99,9 +51,6 @@ static bool unknown_type(struct call *call, struct span type) {
   return false;
 }
 
-/* There is one user: every client is that user. */
-static bool is_user(struct span user) { return span_equal(user, SPAN_LITERAL("default")); }
-
 static bool unknown_user(struct call *call, struct span user) {
   resp_write_error_quoting(call->reply, "ERR No such user '", user, "'");
   return false;
@@ -113,6 +62,8 @@ static bool passes(const struct call *call, const struct session *session,
   if (!sight_session(call->session, session)) return false;
   if (filter->id != 0 && session->id != filter->id) return false;
   if (!has_type(session, filter->type)) return false;
+  if (span_present(filter->user) && !span_equal(filter->user, user_name(session->user)))
+    return false;
   if (!span_present(filter->peer) && !span_present(filter->local)) return true;
   struct session_address address;
   call->worker->instance->describe(session, &address);
@@ -157,7 +108,8 @@ static struct walk *walk_create(struct call *call) {
 
 /* Copies the spans of the filter, which outlive the arguments. False: memory is short. */
 static bool keep_filter(struct walk *walk) {
-  struct span *const spans[] = {&walk->filter.peer, &walk->filter.local, &walk->filter.type};
+  struct span *const spans[] = {&walk->filter.peer, &walk->filter.local, &walk->filter.type,
+                                &walk->filter.user};
   size_t bytes = 1;
   for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) bytes += spans[i]->len;
   char *to = walk->text = malloc(bytes);
@@ -232,8 +184,8 @@ static bool list_step(struct call *call, struct task *task) {
   for (struct session *session;
        (session = session_walk_next(walk->cursors, call->worker->instance, &worker)) != NULL;) {
     if (listed(walk, session)) {
-      char line[LINE_BYTES + 1];
-      size_t len = describe(worker, session, line);
+      char line[CLIENT_LINE_BYTES + 1];
+      size_t len = client_line(worker, session, line);
       gathered_append(&walk->lines, line, len);
     }
     if (walk->lines.failed) return true;
@@ -286,7 +238,9 @@ static bool parse_kill_pair(struct call *call, struct span name, struct span val
   } else if (span_is(name, "LADDR")) {
     filter->local = value;
   } else if (span_is(name, "USER")) {
-    if (!is_user(value)) return unknown_user(call, value);
+    bool known = users_find(call->worker->instance->users, value) != NULL;
+    if (!known || !sight_user(call->session, value)) return unknown_user(call, value);
+    filter->user = value;
   } else if (span_is(name, "SKIPME") && (span_is(value, "yes") || span_is(value, "no"))) {
     filter->skip_me = span_is(value, "yes");
   } else {

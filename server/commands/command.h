@@ -41,6 +41,12 @@ struct options;
 #define COMMAND_INSPECTS 131072u   /* shows tokens: who may run it may settle claims */
 /* Leaves less behind: allowed with the last of the journal's room. */
 #define COMMAND_FREES 262144u
+/* About all keys, or the server: for users that may access every key. */
+#define COMMAND_NEEDS_ALL_KEYS 524288u
+/* All arguments, or with a fixed number of them the first, are channels, or patterns of channels.
+ */
+#define COMMAND_CHANNELS 1048576u
+#define COMMAND_CHANNEL_PATTERNS 2097152u
 
 #define COMMAND_BODY 3u
 

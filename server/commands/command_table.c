@@ -6,6 +6,7 @@
  */
 #include "server/commands/command_table.h"
 
+#include "server/commands/acl.h"
 #include "server/commands/argument_limits.h"
 #include "server/commands/clients.h"
 #include "server/commands/config.h"
@@ -45,6 +46,9 @@
 #define ADOPTS_BODY COMMAND_ADOPTS_BODY
 #define INSPECTS COMMAND_INSPECTS
 #define FREES COMMAND_FREES
+#define WHOLE COMMAND_NEEDS_ALL_KEYS
+#define CHANNELS COMMAND_CHANNELS
+#define PATTERNS COMMAND_CHANNEL_PATTERNS
 
 _Static_assert(COMMAND_BODY == REQUEST_STORE_BODY, "where STORE has its body");
 
@@ -97,7 +101,7 @@ const struct command command_table_commands[] = {
     {"KEYS", scan_keys, 2, READS, 0, 0, 0, argument_limits_pattern, GROUP_GENERIC, "pattern", "Lists all keys that match a glob"},
     {"SCAN", scan_from, -2, READS, 0, 0, 0, argument_limits_pattern, GROUP_GENERIC, "cursor [MATCH pattern] [COUNT count] [TYPE type]",
      "Lists keys, some at each call"},
-    {"RANDOMKEY", scan_randomkey, 1, READS | ALL_KEYS, 0, 0, 0, NULL, GROUP_GENERIC, "", "Tells some key"},
+    {"RANDOMKEY", scan_randomkey, 1, READS | ALL_KEYS | WHOLE, 0, 0, 0, NULL, GROUP_GENERIC, "", "Tells some key"},
     {"OBJECT", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_GENERIC, "", "Commands about what a key holds"},
     {"OBJECT|ENCODING", generic_object_encoding, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Tells how Redis would keep the value"},
     {"OBJECT|REFCOUNT", generic_object_refcount, 3, READS, 2, 2, 1, NULL, GROUP_GENERIC, "key", "Answers 1 for a key that exists"},
@@ -127,14 +131,14 @@ const struct command command_table_commands[] = {
      "Deletes a key, or a string that equals the value"},
 
     /* pub/sub */
-    {"SUBSCRIBE", pubsub_subscribe, -2, LISTENING, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "channel...", "Listens to channels"},
+    {"SUBSCRIBE", pubsub_subscribe, -2, LISTENING | CHANNELS, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "channel...", "Listens to channels"},
     {"UNSUBSCRIBE", pubsub_unsubscribe, -1, LISTENING, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[channel...]",
      "Stops listening to channels, or to all of them"},
-    {"PSUBSCRIBE", pubsub_psubscribe, -2, LISTENING, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "pattern...",
+    {"PSUBSCRIBE", pubsub_psubscribe, -2, LISTENING | PATTERNS, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "pattern...",
      "Listens to all channels that match the patterns"},
     {"PUNSUBSCRIBE", pubsub_punsubscribe, -1, LISTENING, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[pattern...]",
      "Stops listening to patterns, or to all of them"},
-    {"PUBLISH", pubsub_publish_command, 3, FAST | SPREADS, 0, 0, 0, pubsub_publish_limit, GROUP_PUBSUB, "channel message",
+    {"PUBLISH", pubsub_publish_command, 3, FAST | SPREADS | CHANNELS, 0, 0, 0, pubsub_publish_limit, GROUP_PUBSUB, "channel message",
      "Sends a message to all subscribers of a channel"},
     {"PUBSUB", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_PUBSUB, "", "Commands about channels"},
     {"PUBSUB|CHANNELS", pubsub_channels_command, -2, STOPS, 0, 0, 0, pubsub_name_limit, GROUP_PUBSUB, "[pattern]",
@@ -173,9 +177,9 @@ const struct command command_table_commands[] = {
      "[TYPE normal|TYPE master|TYPE replica|TYPE pubsub|ID client-id...]", "Describes connections"},
     {"CLIENT|KILL", clients_kill, -3, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION,
      "ip:port|[ID client-id] [TYPE type] [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME yes-or-no]", "Closes connections"},
-    {"CLIENT|PAUSE", clients_pause, -3, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION, "milliseconds [WRITE|ALL]",
+    {"CLIENT|PAUSE", clients_pause, -3, ADMIN | STOPS | WHOLE, 0, 0, 0, NULL, GROUP_CONNECTION, "milliseconds [WRITE|ALL]",
      "Holds commands back for a while"},
-    {"CLIENT|UNPAUSE", clients_unpause, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Ends CLIENT PAUSE"},
+    {"CLIENT|UNPAUSE", clients_unpause, 2, ADMIN | STOPS | WHOLE, 0, 0, 0, NULL, GROUP_CONNECTION, "", "Ends CLIENT PAUSE"},
     {"CLIENT|REPLY", silence_command, 3, FAST | NOT_IN_MULTI, 0, 0, 0, NULL, GROUP_CONNECTION, "ON|OFF|SKIP", "Switches the replies on and off"},
     {"CLIENT|UNBLOCK", clients_unblock, -3, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_CONNECTION, "client-id [TIMEOUT]",
      "Ends the wait of a connection"},
@@ -202,12 +206,12 @@ const struct command command_table_commands[] = {
     {"COMMAND|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
     {"INFO", info_command, -1, STOPS, 0, 0, 0, NULL, GROUP_SERVER, "[section...]", "Figures about the server"},
     {"CONFIG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about the settings"},
-    {"CONFIG|GET", config_get, -3, ADMIN, 0, 0, 0, argument_limits_pattern, GROUP_SERVER, "parameter...", "Tells settings, by name or glob"},
-    {"CONFIG|SET", config_set, -4, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "parameter value...", "Changes settings, all or none"},
-    {"CONFIG|RESETSTAT", config_resetstat, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "", "Sets the counters of INFO to 0"},
-    {"CONFIG|REWRITE", config_rewrite, 2, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "", "Writes the settings to the configuration file"},
+    {"CONFIG|GET", config_get, -3, ADMIN | WHOLE, 0, 0, 0, argument_limits_pattern, GROUP_SERVER, "parameter...", "Tells settings, by name or glob"},
+    {"CONFIG|SET", config_set, -4, ADMIN | STOPS | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "parameter value...", "Changes settings, all or none"},
+    {"CONFIG|RESETSTAT", config_resetstat, 2, ADMIN | STOPS | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "", "Sets the counters of INFO to 0"},
+    {"CONFIG|REWRITE", config_rewrite, 2, ADMIN | STOPS | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "", "Writes the settings to the configuration file"},
     {"CONFIG|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
-    {"DBSIZE", generic_dbsize, 1, READS | FAST | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the keys"},
+    {"DBSIZE", generic_dbsize, 1, READS | FAST | ALL_KEYS | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "", "Counts the keys"},
     {"TIME", server_time, 1, FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Tells the unix time in seconds and microseconds"},
     {"SLOWLOG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about commands that took long"},
     {"SLOWLOG|GET", slowlog_get, -2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "[count]", "Tells the latest commands that took long"},
@@ -222,7 +226,7 @@ const struct command command_table_commands[] = {
     {"LATENCY|RESET", server_latency_reset, -2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "[event...]", "Always 0"},
     {"LATENCY|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
     {"DEBUG", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands for tests; refused unless enable-debug-command is set"},
-    {"DEBUG|SLEEP", server_debug_sleep, 3, ADMIN | STOPS, 0, 0, 0, NULL, GROUP_SERVER, "seconds", "Stops the whole server for a while"},
+    {"DEBUG|SLEEP", server_debug_sleep, 3, ADMIN | STOPS | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "seconds", "Stops the whole server for a while"},
     {"DEBUG|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
     {"FUNCTION", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "For programs that flush functions before they begin"},
     {"FUNCTION|FLUSH", server_no_scripts, -2, WRITES, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Does nothing: there are none"},
@@ -234,15 +238,26 @@ const struct command command_table_commands[] = {
     {"MODULE|LIST", server_no_modules, 2, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Always empty"},
     {"MODULE|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
     {"ROLE", server_role, 1, FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Always a master without replicas"},
-    {"ACL", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "For programs that ask who they are"},
-    {"ACL|WHOAMI", server_acl_whoami, 2, FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Always default, the only user"},
+    {"ACL", NULL, -2, CONTAINER, 0, 0, 0, NULL, GROUP_SERVER, "", "Commands about users"},
+    {"ACL|SETUSER", acl_setuser, -3, ADMIN | STOPS | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "username [rule...]", "Makes or changes a user"},
+    {"ACL|GETUSER", acl_getuser, 3, ADMIN | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "username", "Describes a user"},
+    {"ACL|DELUSER", acl_deluser, -3, ADMIN | STOPS | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "username...", "Deletes users and closes their connections"},
+    {"ACL|LIST", acl_list, 2, ADMIN | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "", "Describes all users, as in a file"},
+    {"ACL|USERS", acl_users, 2, ADMIN | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "", "Tells the names of all users"},
+    {"ACL|WHOAMI", acl_whoami, 2, FAST, 0, 0, 0, NULL, GROUP_SERVER, "", "Tells the name of the connection's user"},
+    {"ACL|CAT", acl_cat, -2, 0, 0, 0, 0, NULL, GROUP_SERVER, "[category]", "Lists the categories of commands, or the commands in one"},
+    {"ACL|DRYRUN", acl_dryrun, -4, ADMIN | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "username command [arg...]", "Tells whether a user may run a command"},
+    {"ACL|LOG", acl_show_log, -2, ADMIN | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "[count|RESET]", "Tells what was refused to whom, or forgets it"},
+    {"ACL|LOAD", acl_load, 2, ADMIN | STOPS | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "", "Reads the users from aclfile, all or none"},
+    {"ACL|SAVE", acl_save, 2, ADMIN | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "", "Writes the users to aclfile"},
+    {"ACL|GENPASS", acl_genpass, -2, FAST, 0, 0, 0, NULL, GROUP_SERVER, "[bits]", "Makes a password of random hexadecimal digits"},
     {"ACL|HELP", introspection_container_help, 2, 0, 0, 0, 0, NULL, GROUP_SERVER, "", "Lists the subcommands"},
-    {"SHUTDOWN", server_shutdown, -1, ADMIN | NOT_IN_MULTI, 0, 0, 0, NULL, GROUP_SERVER, "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]",
+    {"SHUTDOWN", server_shutdown, -1, ADMIN | NOT_IN_MULTI | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]",
      "Stops the server when no claim is held any more"},
     {"LOLWUT", server_lolwut, -1, FAST, 0, 0, 0, NULL, GROUP_SERVER, "[VERSION version]", "Tells the version"},
-    {"FLUSHALL", generic_flush, -1, WRITES | FREES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
-    {"FLUSHDB", generic_flush, -1, WRITES | FREES | ALL_KEYS, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
-    {"MONITOR", monitor_command, 1, ADMIN, 0, 0, 0, NULL, GROUP_SERVER, "", "Shows every command that runs"},
+    {"FLUSHALL", generic_flush, -1, WRITES | FREES | ALL_KEYS | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
+    {"FLUSHDB", generic_flush, -1, WRITES | FREES | ALL_KEYS | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "[ASYNC|SYNC]", "Deletes all keys"},
+    {"MONITOR", monitor_command, 1, ADMIN | WHOLE, 0, 0, 0, NULL, GROUP_SERVER, "", "Shows every command that runs"},
 };
 /* clang-format on */
 

@@ -8,13 +8,12 @@
 
 #include "server/base/glob.h"
 #include "server/commands/access.h"
+#include "server/commands/accounts.h"
 #include "server/commands/audit.h"
 #include "server/commands/measure.h"
 #include "server/commands/reply.h"
-#include "server/commands/strangers.h"
 #include "server/engine/stats.h"
 #include "server/journal/journal.h"
-#include "server/ops/options_file.h"
 #include "server/ops/options_live.h"
 #include "server/ops/options_rewrite.h"
 
@@ -28,6 +27,7 @@ static const struct {
     {"cluster-enabled", "no"},
     {"notify-keyspace-events", ""},
     {"proto-max-bulk-len", "536870912"},
+    {"acl-pubsub-default", "resetchannels"},
 };
 #define FIXED_COUNT (sizeof FIXED / sizeof FIXED[0])
 
@@ -73,21 +73,48 @@ static void reply_set_failed(struct call *call, struct span name, const char *re
 struct former {
   const struct options_row *row;
   struct options_value value; /* owned */
-  char file_begins;           /* of requirepass-file, which a new password replaces */
 };
 
-/* False: memory is short. */
+static void put_back(struct options *options, struct former *former) {
+  options_value_store(former->row, options, &former->value);
+}
+
+/* Each of the two that say what the password is changes the other. */
+static const char *const PASSWORD_ROWS[] = {"requirepass", "requirepass-file"};
+#define PASSWORD_ROW_COUNT (sizeof PASSWORD_ROWS / sizeof PASSWORD_ROWS[0])
+
+struct set {
+  struct former former[SET_MAX_PAIRS];
+  size_t count;
+  struct former passwords[PASSWORD_ROW_COUNT];
+};
+
 static bool remember(const struct options *options, const struct options_row *row,
                      struct former *former) {
   former->row = row;
-  former->file_begins = options->requirepass_file[0];
   return options_value_copy(row, options, &former->value);
 }
 
-static void put_back(struct options *options, struct former *former) {
-  if ((former->row->flags & OPTIONS_ROW_SECRET) != 0)
-    options->requirepass_file[0] = former->file_begins;
-  options_value_store(former->row, options, &former->value);
+/* False: memory is short. */
+static bool remember_passwords(struct set *set, const struct options *options) {
+  bool done = true;
+  for (size_t i = 0; i < PASSWORD_ROW_COUNT; i++)
+    done = remember(options, options_find(span_of(PASSWORD_ROWS[i])), &set->passwords[i]) && done;
+  return done;
+}
+
+static bool password_is_another(const struct set *set, const struct options *options) {
+  return !options_value_equal(set->passwords[0].row, options, &set->passwords[0].value);
+}
+
+static void forget(struct set *set) {
+  while (set->count > 0) options_value_deinit(&set->former[--set->count].value);
+  for (size_t i = 0; i < PASSWORD_ROW_COUNT; i++) options_value_deinit(&set->passwords[i].value);
+}
+
+static void put_all_back(struct set *set, struct options *options) {
+  for (size_t i = set->count; i > 0; i--) put_back(options, &set->former[i - 1]);
+  for (size_t i = 0; i < PASSWORD_ROW_COUNT; i++) put_back(options, &set->passwords[i]);
 }
 
 static bool is_repeated(const struct call *call, size_t argument) {
@@ -118,50 +145,18 @@ static bool pairs_are_known(struct call *call) {
   return true;
 }
 
-/* Closes all sessions of the former password, except the one that changed it. If there is no
- * password now, all sessions are authenticated. */
-static void password_changed(struct instance *instance, const struct session *changer) {
-  bool open = instance->options->requirepass[0] == '\0';
-  for (unsigned i = 0; i < instance->worker_count; i++) {
-    struct worker *worker = instance->workers[i];
-    for (struct list *node = worker->sessions.next; node != &worker->sessions; node = node->next) {
-      struct session *session = LIST_ENTRY(node, struct session, link);
-      if (open) {
-        session->authenticated = true;
-        if (!session->handshaking) strangers_remove(worker, session);
-      } else if (session->authenticated && session != changer) {
-        session_close(session, worker);
-      }
-    }
-  }
-  instance->wake(instance, UINT64_MAX >> (64 - instance->worker_count));
-}
-
-bool config_reload_password(struct worker *worker, char error[REFUSAL_BYTES]) {
-  struct options *options = worker->instance->options;
-  char *former = strdup(options->requirepass);
-  if (former == NULL) return refusal_write(error, "out of memory");
-  access_pause_others(worker);
-  bool done = options_file_reload_password(options, error);
-  if (done && strcmp(former, options->requirepass) != 0) password_changed(worker->instance, NULL);
-  access_resume_others(worker);
-  options_value_wipe(former, strlen(former));
-  return done;
-}
-
-/* *set counts the pairs that were set. Returns the index of the argument that failed, with the
- * reason in error; 0: none did. */
-static size_t set_pairs(struct call *call, struct former former[SET_MAX_PAIRS], size_t *set,
-                        char error[REFUSAL_BYTES]) {
+/* Returns the index of the argument that failed, with the reason in error; 0: none did. */
+static size_t set_pairs(struct call *call, struct set *set, char error[REFUSAL_BYTES]) {
   struct options *options = call->worker->options;
-  snprintf(error, REFUSAL_BYTES, "out of memory");
   for (size_t i = 2; i < call->argc; i += 2) {
-    if (!remember(options, options_find(call->argv[i]), &former[*set])) return i;
+    struct former *former = &set->former[set->count];
+    snprintf(error, REFUSAL_BYTES, "out of memory");
+    if (!remember(options, options_find(call->argv[i]), former)) return i;
     if (!options_live_set(options, call->argv[i], call->argv[i + 1], error)) {
-      options_value_deinit(&former[*set].value);
+      options_value_deinit(&former->value);
       return i;
     }
-    ++*set;
+    set->count++;
   }
   return 0;
 }
@@ -178,32 +173,44 @@ static void note_set(const struct call *call) {
   }
 }
 
-void config_set(struct call *call) {
-  if (!pairs_are_known(call)) return;
+/* Gives those what was set who have copies of it. Returns NULL, or what needs more than there is,
+ * with the reason in error. */
+static const char *carry_out(struct call *call, const struct set *set, char error[REFUSAL_BYTES]) {
   struct instance *instance = call->worker->instance;
-  struct former former[SET_MAX_PAIRS];
+  const struct accounts_change change = {call->worker, call->session};
+  const char *refused = instance->reconfigured(instance, error);
+  if (refused != NULL || !password_is_another(set, instance->options)) return refused;
+  if (accounts_set_password(&change)) return NULL;
+  snprintf(error, REFUSAL_BYTES, "out of memory");
+  return "requirepass";
+}
+
+bool config_reload_password(struct worker *worker, char error[REFUSAL_BYTES]) {
+  access_pause_others(worker);
+  bool done = accounts_reload_password(worker, error);
+  access_resume_others(worker);
+  return done;
+}
+
+void config_set(struct call *call) {
+  struct set set = {.count = 0};
   char error[REFUSAL_BYTES];
-  char *password = strdup(call->worker->options->requirepass);
-  if (password == NULL) {
+  if (!pairs_are_known(call)) return;
+  if (!remember_passwords(&set, call->worker->options)) {
+    forget(&set);
     reply_no_memory(call);
     return;
   }
-  size_t set = 0, failed = set_pairs(call, former, &set, error);
-  struct span refused = failed != 0 ? call->argv[failed] : SPAN_ABSENT;
-  if (failed == 0) refused = span_of(instance->reconfigured(instance, error));
-  while (set-- > 0) {
-    if (span_present(refused)) put_back(call->worker->options, &former[set]);
-    options_value_deinit(&former[set].value);
-  }
+  size_t failed = set_pairs(call, &set, error);
+  struct span refused = failed != 0 ? call->argv[failed] : span_of(carry_out(call, &set, error));
   if (span_present(refused)) {
+    put_all_back(&set, call->worker->options);
     reply_set_failed(call, refused, error);
   } else {
-    if (strcmp(password, call->worker->options->requirepass) != 0)
-      password_changed(instance, call->session);
     note_set(call);
     reply_ok(call);
   }
-  free(password);
+  forget(&set);
 }
 
 void config_resetstat(struct call *call) {
@@ -219,7 +226,7 @@ void config_resetstat(struct call *call) {
 
 void config_rewrite(struct call *call) {
   char error[REFUSAL_BYTES];
-  if (options_rewrite_file(call->worker->options, error)) {
+  if (options_rewrite_file(call->worker->options, call->worker->instance->users, error)) {
     reply_ok(call);
   } else {
     resp_write_errorf(call->reply, "ERR Rewriting config file: %s", error);

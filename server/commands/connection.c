@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/commands/accounts.h"
 #include "server/commands/arguments.h"
 #include "server/commands/monitor.h"
 #include "server/commands/queue.h"
@@ -14,36 +15,15 @@
 
 /* ---- passwords ---- */
 
-/* Compares every byte of the room whatever the texts are, so that the time taken does not show
- * where they differ, nor how long the right one is. */
-static bool same_secret(struct span given, const char *secret) {
-  char left[OPTIONS_PASSWORD_MAX + 1] = {0}, right[OPTIONS_PASSWORD_MAX + 1] = {0};
-  size_t secret_len = strlen(secret);
-  size_t given_len = given.len <= OPTIONS_PASSWORD_MAX ? given.len : OPTIONS_PASSWORD_MAX;
-  if (given_len > 0) memcpy(left, given.data, given_len);
-  memcpy(right, secret, secret_len <= OPTIONS_PASSWORD_MAX ? secret_len : OPTIONS_PASSWORD_MAX);
-  volatile unsigned char differ = given.len != secret_len;
-  for (size_t i = 0; i < sizeof left; i++) differ = (unsigned char)(differ | (left[i] ^ right[i]));
-  return differ == 0;
-}
-
-/* The only user is `default`. */
-static bool is_right(const struct call *call, struct span user, struct span password) {
-  const char *secret = call->worker->options->requirepass;
-  bool right = same_secret(password, secret) || secret[0] == '\0';
-  return right && span_equal(user, SPAN_LITERAL("default"));
-}
-
 /* False: an error was replied, or will be. */
 static bool authenticate(struct call *call, struct span user, struct span password) {
   struct session *session = call->session;
-  if (strangers_exhausted(session) || !is_right(call, user, password)) {
-    strangers_auth_failed(call);
+  if (strangers_exhausted(session) ||
+      !accounts_authenticate(session, call->worker, user, password)) {
+    strangers_auth_failed(call, user);
     return false;
   }
-  session->authenticated = true;
   session->auth_failures = 0;
-  strangers_remove(call->worker, session);
   return true;
 }
 
@@ -52,7 +32,7 @@ void connection_auth(struct call *call) {
     reply_syntax_error(call);
     return;
   }
-  if (call->argc == 2 && call->worker->options->requirepass[0] == '\0') {
+  if (call->argc == 2 && call->worker->instance->users->initial->nopass) {
     resp_write_error(
         call->reply,
         "ERR AUTH <password> called without any password configured for the default user. "
@@ -230,7 +210,7 @@ void connection_select(struct call *call) {
   long long index = 0;
   if (!arguments_integer(call, call->argv[1], &index)) return;
   if (index != 0) {
-    resp_write_error(call->reply, "ERR DB index is out of range");
+    resp_write_error(call->reply, "ERR DB index is out of range: there is database 0 only");
   } else {
     reply_ok(call);
   }
@@ -254,7 +234,7 @@ void connection_reset(struct call *call) {
   session->replies = SESSION_REPLIES_ON;
   session->version = 2;
   call->reply->version = 2;
-  session->authenticated = call->worker->options->requirepass[0] == '\0';
+  accounts_begin_session(session, call->worker);
   strangers_add(call->worker, session);
   resp_write_simple(call->reply, "RESET");
 }

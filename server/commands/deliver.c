@@ -22,6 +22,7 @@ static inline int64_t integer_of(const struct engine_answer *answer, enum answer
     case ANSWER_AGE: return answer->age_ms;
     case ANSWER_LEFT: return answer->left_ms;
     case ANSWER_WAITERS: return (int64_t)answer->count;
+    case ANSWER_MOST: return (int64_t)answer->count;
     case ANSWER_HORIZON: return answer->horizon_ms;
     case ANSWER_ONE: return 1;
     case ANSWER_ZERO:
@@ -132,6 +133,16 @@ static SPECIALISED void write_array(struct resp_writer *reply, struct shard *sha
   resp_write_commit(reply, put_part(reply, p, answer, e));
 }
 
+static void write_error(struct resp_writer *reply, const struct engine_answer *answer,
+                        const struct answer_form *form) {
+  if (form->count == 0) {
+    resp_write_error(reply, form->text.data);
+  } else {
+    resp_write_errorf(reply, "%s %lld %s", form->text.data,
+                      (long long)integer_of(answer, form->fields[0]), form->rest);
+  }
+}
+
 static SPECIALISED void write_answer(struct resp_writer *reply, struct shard *shard,
                                      const struct engine_answer *answer,
                                      const struct answer_form *form) {
@@ -140,7 +151,7 @@ static SPECIALISED void write_answer(struct resp_writer *reply, struct shard *sh
     case ANSWER_IS_INTEGER: resp_write_integer(reply, integer_of(answer, form->fields[0])); return;
     case ANSWER_IS_NULL: resp_write_null_array(reply); return;
     case ANSWER_IS_ERROR:
-    default: resp_write_error(reply, form->text.data); return;
+    default: write_error(reply, answer, form); return;
   }
 }
 
@@ -169,6 +180,8 @@ WRITER(write_no_room, ANSWER_NO_ROOM)
 WRITER(write_conflict, ANSWER_CONFLICT)
 WRITER(write_oom, ANSWER_OOM)
 WRITER(write_busykey, ANSWER_BUSYKEY)
+WRITER(write_claim_quota, ANSWER_CLAIM_QUOTA)
+WRITER(write_waiter_quota, ANSWER_WAITER_QUOTA)
 WRITER(write_wrongtype, ANSWER_WRONGTYPE)
 WRITER(write_no_memory, ANSWER_NO_MEMORY)
 
@@ -190,6 +203,8 @@ static writer *const WRITERS[] = {
     [ENGINE_STALE_ABSENT] = write_stale_absent,
     [ENGINE_STALE_STORED] = write_stale_stored,
     [ENGINE_STALE_OVERTAKEN] = write_stale_overtaken,
+    [ENGINE_CLAIM_QUOTA] = write_claim_quota,
+    [ENGINE_WAITER_QUOTA] = write_waiter_quota,
     [ENGINE_DRAINING] = write_draining,
     [ENGINE_NO_ROOM] = write_no_room,
     [ENGINE_CONFLICT] = write_conflict,

@@ -7,6 +7,7 @@
 #include "server/commands/shards.h"
 #include "server/engine/keys.h"
 #include "server/engine/pin.h"
+#include "server/engine/quotas.h"
 #include "server/engine/stats.h"
 
 /* ---- looking and deleting ---- */
@@ -62,6 +63,7 @@ void generic_flush(struct call *call) {
   struct keyspace *keyspace = call->worker->instance->keyspace;
   for (unsigned i = 0; i < keyspace_shards(keyspace); i++)
     keys_flush(shard_engine(keyspace_shard(keyspace, i)), call->now_ms);
+  quotas_forget_claims(keyspace_quotas(keyspace));
   audit_flush(call);
   reply_ok(call);
 }
@@ -104,9 +106,8 @@ void generic_object_freq(struct call *call) {
   if (!find_object(call, &entry)) return;
   resp_write_error(
       call->reply,
-      "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
-      "note that when switching between policies at runtime LRU and LFU data will take some "
-      "time to adjust.");
+      "ERR An LFU maxmemory policy is not selected, access frequency not tracked: nothing is ever "
+      "evicted");
 }
 
 void generic_object_idletime(struct call *call) {

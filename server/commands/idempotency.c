@@ -113,6 +113,7 @@ void idempotency_claim(struct call *call) {
       .binding = binding,
       .context = call->session,
       .loop_id = call->worker->number,
+      .user = user_number(call->session->user),
   };
   struct engine_answer answer;
   engine_claim(call->engine, &claim, call->now_ms, &answer);
@@ -188,6 +189,7 @@ static inline void run_read(struct call *call, const struct request_read *reques
       .wait_ms = wait_of(call, request->wait_ms),
       .context = call->session,
       .loop_id = call->worker->number,
+      .user = user_number(call->session->user),
   };
   struct engine_answer answer;
   engine_read(call->engine, &read, call->now_ms, &answer);

@@ -15,8 +15,8 @@
  *  - while all other loops are paused (access_pause_others): rare commands that read or change what
  *    belongs to all, like CLIENT LIST or CONFIG SET, then need no locks at all.
  * Locks are taken in this order: pause, shards in the order of their numbers, then one of topics,
- * inbox, slowlog or strangers, or the journal's. With one loop none of them is ever contended, and
- * shards have none. No shard is locked in a commit: a new segment's head locks each.
+ * inbox, slowlog, ACL log or strangers, or the journal's. With one loop none of them is ever
+ * contended, and shards have none. No shard is locked in a commit: a new segment's head locks each.
  */
 #ifndef IDEM_SERVER_COMMANDS_INSTANCE_H
 #define IDEM_SERVER_COMMANDS_INSTANCE_H
@@ -33,6 +33,7 @@
 #include "server/ops/log.h"
 #include "server/ops/options.h"
 
+struct acl_log;
 struct instance;
 struct journal;
 struct session;
@@ -72,6 +73,7 @@ struct instance {
   struct options *options; /* changed only while the other loops are paused */
   struct log *log;
   struct lookup *commands;
+  struct acl_log *acl_log;
   struct users *users; /* changed only while the other loops are paused */
   struct slowlog *slowlog;
   struct journal *journal;       /* borrowed; NULL: memory only */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/base/glob.h"
+#include "server/commands/categories.h"
 #include "server/commands/reply.h"
 #include "server/commands/usage.h"
 #include "server/ops/version.h"
@@ -159,15 +160,15 @@ void introspection_docs(struct call *call) {
 
 struct flag_name {
   unsigned flag;
-  const char *flag_name, *category;
+  const char *name;
 };
 
 static const struct flag_name FLAG_NAMES[] = {
-    {COMMAND_WRITES, "write", "@write"},      {COMMAND_READS, "readonly", "@read"},
-    {COMMAND_LOADS_MEMORY, "denyoom", NULL},  {COMMAND_ADMIN, "admin", "@admin"},
-    {COMMAND_PUBSUB, "pubsub", NULL},         {COMMAND_WAITS, "blocking", "@blocking"},
-    {COMMAND_BEFORE_AUTH, "no_auth", NULL},   {COMMAND_FAST, "fast", "@fast"},
-    {COMMAND_NOT_IN_MULTI, "no_multi", NULL}, {COMMAND_INSPECTS, NULL, "@inspect"},
+    {COMMAND_WRITES, "write"},          {COMMAND_READS, "readonly"},
+    {COMMAND_LOADS_MEMORY, "denyoom"},  {COMMAND_ADMIN, "admin"},
+    {COMMAND_PUBSUB, "pubsub"},         {COMMAND_WAITS, "blocking"},
+    {COMMAND_BEFORE_AUTH, "no_auth"},   {COMMAND_FAST, "fast"},
+    {COMMAND_NOT_IN_MULTI, "no_multi"},
 };
 #define FLAG_NAME_COUNT (sizeof FLAG_NAMES / sizeof FLAG_NAMES[0])
 
@@ -179,22 +180,25 @@ static unsigned shown_flags(const struct command *command) {
   return (command->flags & ~COMMAND_PUBSUB) | (about_channels ? COMMAND_PUBSUB : 0);
 }
 
-static void reply_flags(struct resp_writer *reply, const struct command *command, bool categories) {
-  size_t count = categories ? 1 : 0;
+static void reply_flags(struct resp_writer *reply, const struct command *command) {
+  size_t count = 0;
   unsigned flags = shown_flags(command);
-  for (size_t i = 0; i < FLAG_NAME_COUNT; i++) {
-    const char *name = categories ? FLAG_NAMES[i].category : FLAG_NAMES[i].flag_name;
-    count += name != NULL && (flags & FLAG_NAMES[i].flag) != 0;
-  }
+  for (size_t i = 0; i < FLAG_NAME_COUNT; i++) count += (flags & FLAG_NAMES[i].flag) != 0;
   resp_write_set(reply, count);
   for (size_t i = 0; i < FLAG_NAME_COUNT; i++) {
-    const char *name = categories ? FLAG_NAMES[i].category : FLAG_NAMES[i].flag_name;
-    if (name != NULL && (flags & FLAG_NAMES[i].flag) != 0) resp_write_simple(reply, name);
+    if ((flags & FLAG_NAMES[i].flag) != 0) resp_write_simple(reply, FLAG_NAMES[i].name);
   }
-  if (!categories) return;
-  char group[COMMAND_NAME_BYTES];
-  snprintf(group, sizeof group, "@%s", command_group_name(command->group));
-  resp_write_simple(reply, group);
+}
+
+static void reply_categories(struct resp_writer *reply, const struct command *command) {
+  uint64_t categories = categories_of(command);
+  resp_write_set(reply, (size_t)__builtin_popcountll(categories));
+  for (unsigned i = 0; i < ACL_CATEGORY_COUNT; i++) {
+    char text[COMMAND_NAME_BYTES];
+    if ((categories >> i & 1) == 0) continue;
+    snprintf(text, sizeof text, "@%s", acl_categories_name(i));
+    resp_write_simple(reply, text);
+  }
 }
 
 static void reply_key_specs(struct resp_writer *reply, const struct command *command) {
@@ -239,11 +243,11 @@ static void reply_info(struct resp_writer *reply, const struct lookup *commands,
   resp_write_array(reply, 10);
   reply_lower_name(reply, command);
   resp_write_integer(reply, command->arity);
-  reply_flags(reply, command, false);
+  reply_flags(reply, command);
   resp_write_integer(reply, command->first_key);
   resp_write_integer(reply, command->last_key);
   resp_write_integer(reply, command->step);
-  reply_flags(reply, command, true);
+  reply_categories(reply, command);
   resp_write_set(reply, 0); /* tips */
   reply_key_specs(reply, command);
   size_t subs = is_sub(command) ? 0 : subcommands(commands, command);
@@ -282,22 +286,14 @@ void introspection_count(struct call *call) {
 
 /* ---- COMMAND LIST, GETKEYS, HELP ---- */
 
-static bool has_category(const struct command *command, struct span category) {
-  for (size_t i = 0; i < FLAG_NAME_COUNT; i++) {
-    const char *name = FLAG_NAMES[i].category;
-    if (name != NULL && (command->flags & FLAG_NAMES[i].flag) != 0 && span_is(category, name + 1))
-      return true;
-  }
-  return span_is(category, command_group_name(command->group));
-}
-
 /* argv: COMMAND LIST [FILTERBY kind value]. Subcommands are listed like commands, as in Redis. */
 static bool listed(const struct call *call, const struct command *command) {
   if (call->argc == 2) return true;
   char name[COMMAND_NAME_BYTES];
   command_name(command, name);
   if (span_is(call->argv[3], "PATTERN")) return glob_match(call->argv[4], span_of(name), true);
-  if (span_is(call->argv[3], "ACLCAT")) return has_category(command, call->argv[4]);
+  if (span_is(call->argv[3], "ACLCAT"))
+    return (categories_of(command) & acl_categories_find(call->argv[4])) != 0;
   return false; /* MODULE: there are none */
 }
 

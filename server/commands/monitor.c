@@ -14,7 +14,6 @@
 #include "server/commands/output_limit.h"
 #include "server/commands/reply.h"
 #include "server/commands/session_walk.h"
-#include "server/commands/sight.h"
 
 /* Room at the end of a line for the mark that it was cut, and CRLF. */
 #define CUT_MARK "...\r\n"
@@ -94,7 +93,6 @@ static struct session *next_watcher(struct worker *worker, struct session *after
 
 void monitor_deliver(struct worker *worker, struct span line) {
   for (struct session *session = NULL; (session = next_watcher(worker, session)) != NULL;) {
-    if (!sight_all(session)) continue; /* its user may no longer watch */
     if (!output_limit_allows_push(worker, session, line.len)) continue;
     struct resp_writer writer = session_writer(session, worker);
     resp_output_append(writer.out, line.data, line.len);

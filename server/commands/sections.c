@@ -15,6 +15,7 @@
 
 #include <inttypes.h>
 
+#include "server/commands/allowance.h"
 #include "server/commands/command_metrics.h"
 #include "server/commands/latency.h"
 #include "server/commands/redis_metrics.h"
@@ -102,6 +103,7 @@ const struct section sections_all[] = {
      .families = TABLE_OF_WORKERS(latency_put_families),
      .heads = latency_rows},
     {.is = {"Cluster", true}, .parts = {FIXED(redis_metrics_cluster)}},
-    {.is = {"Keyspace", true}, .lines = TABLE(put_databases, engine)},
+    {.is = {"Users", false}, .lines = TABLE_OF_WORKERS(allowance_put_lines), .whole = true},
+    {.is = {"Keyspace", true}, .lines = TABLE(put_databases, engine), .whole = true},
     {.is = {NULL, false}},
 };

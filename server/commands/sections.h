@@ -54,6 +54,7 @@ struct section {
   struct section_table lines;               /* of INFO, after the rows; or none */
   struct section_table families;            /* of /metrics, after those of the rows; or none */
   const struct metric *heads;               /* of these families; or NULL */
+  bool whole; /* INFO shows it only to a user that may touch every key */
 };
 
 /* Ends with one without a title. */

@@ -115,8 +115,6 @@ void server_role(struct call *call) {
   resp_write_array(call->reply, 0);
 }
 
-void server_acl_whoami(struct call *call) { resp_write_bulk_text(call->reply, "default"); }
-
 /* Arguments other than VERSION are about the picture, which does not exist here. */
 void server_lolwut(struct call *call) {
   long long version = 0;

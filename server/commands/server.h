@@ -15,7 +15,6 @@ void server_no_cluster(struct call *call);
 void server_no_scripts(struct call *call);
 void server_no_modules(struct call *call);
 void server_role(struct call *call);
-void server_acl_whoami(struct call *call);
 void server_lolwut(struct call *call);
 
 #endif

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 
 #include "server/base/random.h"
+#include "server/commands/accounts.h"
+#include "server/commands/acl_log.h"
+#include "server/commands/allowance.h"
 #include "server/commands/inbox.h"
 #include "server/commands/journaling.h"
 #include "server/commands/latency.h"
@@ -20,7 +23,6 @@
 #include "server/commands/topics.h"
 #include "server/commands/waits.h"
 #include "server/engine/engine.h"
-#include "server/ops/users.h"
 #include "server/rules/request.h"
 
 /* ---- the instance ---- */
@@ -42,23 +44,32 @@ bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
       .horizon_start_ms = engine_horizon_start_ms(shard_engine(keyspace_shard(keyspace, 0))),
       .commands = lookup_create(command_table_commands, command_table_command_count),
       .slowlog = slowlog_create(),
-      .users = users_create(NULL, 0),
+      .acl_log = acl_log_create(),
+      .users = accounts_create(
+          (struct accounts_rows){command_table_commands, command_table_command_count}, options),
   };
   atomic_init(&instance->next_session_id, 1);
   served_clock_init(&instance->clock);
   pthread_mutex_init(&instance->strangers_lock, NULL);
   list_init(&instance->strangers);
   if (instance->commands != NULL && instance->slowlog != NULL && instance->users != NULL &&
-      make_run_id(instance->run_id) &&
+      keyspace_count_users(keyspace) && make_run_id(instance->run_id) &&
       random_get(&instance->address_seed, sizeof instance->address_seed))
     return true;
   setup_instance_deinit(instance);
   return false;
 }
 
+void setup_instance_users(struct instance *instance, struct users *users) {
+  users_destroy(instance->users);
+  instance->users = users;
+  allowance_apply(instance);
+}
+
 void setup_instance_deinit(struct instance *instance) {
   lookup_destroy(instance->commands);
   slowlog_destroy(instance->slowlog);
+  acl_log_destroy(instance->acl_log);
   users_destroy(instance->users);
   pthread_mutex_destroy(&instance->strangers_lock);
 }
@@ -118,13 +129,12 @@ static void note_peak(_Atomic uint64_t *peak, uint64_t count) {
 void setup_session_init(struct session *session, struct worker *worker) {
   *session = (struct session){
       .id = atomic_fetch_add(&worker->instance->next_session_id, 1),
-      .user = worker->instance->users->initial,
       .version = 2,
       .last_row = SESSION_NO_ROW,
       .connected_ms = worker->monotonic_ms,
       .active_ms = worker->monotonic_ms,
-      .authenticated = worker->options->requirepass[0] == '\0',
   };
+  accounts_begin_session(session, worker);
   list_append(&worker->sessions, &session->link);
   list_init(&session->unsent);
   worker->session_count++;

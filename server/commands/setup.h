@@ -11,6 +11,8 @@
  * to functions are set by the caller. */
 bool setup_instance_init(struct instance *instance, struct keyspace *keyspace,
                          struct options *options, struct log *log, int64_t monotonic_ms);
+/* Gives it other users than the default one alone, before it has workers. Takes them over. */
+void setup_instance_users(struct instance *instance, struct users *users);
 /* Call after its workers are unmade. */
 void setup_instance_deinit(struct instance *instance);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "server/commands/acl_log.h"
 #include "server/commands/output_limit.h"
 #include "server/commands/silence.h"
 
@@ -210,10 +211,18 @@ static void log_failure(const struct call *call) {
            address.peer, (unsigned long long)call->session->id);
 }
 
-void strangers_auth_failed(struct call *call) {
-  struct session *session = call->session;
+static void note_failure(const struct call *call, struct span username) {
+  char name[COMMAND_NAME_BYTES];
+  command_name(call->command, name);
+  const struct acl_log_event event = {ACL_LOG_AUTH, span_of(name), username};
   call->worker->counters.auth_failures++;
   log_failure(call);
+  acl_log_note(call, &event);
+}
+
+void strangers_auth_failed(struct call *call, struct span username) {
+  struct session *session = call->session;
+  note_failure(call, username);
   if (session->auth_failures < STRANGERS_AUTH_FAILURES) session->auth_failures++;
   if (session->stranger) strangers_note_error(call->worker, session);
   bool last = strangers_exhausted(session), unanswered = too_many_of_address(call);

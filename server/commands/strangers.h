@@ -46,8 +46,9 @@ void strangers_review(struct worker *worker);
 /* Closes the sessions of this worker that any loop has evicted. */
 void strangers_close_evicted(struct worker *worker);
 
-/* Call when the password was wrong. Replies, now or later, or closes. */
-void strangers_auth_failed(struct call *call);
+/* Call when the password was wrong, or there is no such user, which looks the same. Replies, now or
+ * later, or closes. */
+void strangers_auth_failed(struct call *call, struct span username);
 /* Whether this connection may not try another password. */
 bool strangers_exhausted(const struct session *session);
 /* Writes the error of the next failed AUTH whose delay has passed, of any when `all`. Returns its

@@ -3,6 +3,7 @@
 
 #include "server/commands/measure.h"
 #include "server/commands/monitor.h"
+#include "server/commands/permission.h"
 #include "server/commands/queue.h"
 #include "server/commands/reply.h"
 
@@ -23,6 +24,7 @@ static void run_queued(struct call *exec, const struct queue_item *item) {
   call.argc = item->argc;
   call.name = NULL;
   call.in_exec = true;
+  if (call.session->restricted && !permission_check_queued(&call)) return;
   size_t before = call.reply->out->len;
   measure_alone(&call);
   measure_failure(&call, before);

@@ -24,6 +24,7 @@ struct worker_timed_run {
 
 struct worker_counters {
   uint64_t connections, connections_refused, commands, protocol_errors, auth_failures;
+  uint64_t denied_commands, denied_keys, denied_channels;
   uint64_t bytes_in, bytes_out;
   uint64_t closed_for_unread_replies, closed_by_input_limit, closed_before_auth;
   uint64_t closed_by_request_timeout, proxy_errors;

@@ -41,6 +41,12 @@ const struct metric worker_metrics_traffic[] = {
 
 const struct metric worker_metrics_refusals[] = {
     {"acl_access_denied_auth", COUNTER, "Failed AUTHs.", OF_FAMILY(auth_failures, "auth_failures")},
+    {"acl_access_denied_cmd", COUNTER, "Commands that their user may not run.",
+     FIELD(denied_commands)},
+    {"acl_access_denied_key", COUNTER, "Commands on keys that their user may not access.",
+     FIELD(denied_keys)},
+    {"acl_access_denied_channel", COUNTER, "Commands on channels that their user may not access.",
+     FIELD(denied_channels)},
     {"protocol_errors", COUNTER, "Connections closed for bytes that are no command.",
      FIELD(protocol_errors)},
     {"client_query_buffer_limit_disconnections", COUNTER,

@@ -66,6 +66,7 @@ static struct image image_of_record(const struct record *record) {
       .hold = (record->flags & RECORD_HOLD) != 0,
       .bind = (record->flags & RECORD_BIND) != 0,
       .nobody = (record->flags & RECORD_NOBODY) != 0,
+      .user = record->user,
       .token = record->token,
       .since_ms = record->since_ms,
       .deadline_ms = record->timer.deadline_ms,

@@ -10,6 +10,7 @@
 #include "server/engine/fill_answer.h"
 #include "server/engine/find.h"
 #include "server/engine/grant.h"
+#include "server/engine/holding.h"
 #include "server/engine/memory_limit.h"
 #include "server/engine/open_claims.h"
 #include "server/engine/pin.h"
@@ -155,7 +156,7 @@ static bool grant(struct engine *engine, struct record *record, const struct eng
   }
   claim_confirm(record->claim);
   bind_anew(engine, record, claim->binding);
-  entry_set_facts(engine, record, facts);
+  entry_grant(engine, record, facts, verdict == RULES_GRANT_AGAIN ? record->user : claim->user);
   return true;
 }
 
@@ -165,6 +166,7 @@ static void queue_claim(struct engine *engine, struct record *record,
   const struct wait_queue_request request = {
       .as = {.claims = true,
              .hold = claim->hold,
+             .user = claim->user,
              .lease_ms = claim->lease_ms,
              .born = claim->born,
              .born_ms = claim->born_ms,
@@ -192,7 +194,8 @@ static struct rules_claim rules_request(const struct engine *engine,
 static struct record *grant_first(struct engine *engine, const struct name *name,
                                   const struct engine_claim *claim,
                                   const struct rules_record *facts) {
-  struct record_parts parts = {.key = name->key, .fingerprint = claim->fingerprint};
+  struct record_parts parts = {
+      .key = name->key, .fingerprint = claim->fingerprint, .user = claim->user};
   if (span_present(claim->owner)) {
     parts.owner = blob_create(&engine->memory, claim->owner);
     if (parts.owner == NULL) return NULL;
@@ -238,9 +241,14 @@ static void claim_absent(struct engine *engine, const struct name *name,
     fill_answer_status(answer, ENGINE_OOM);
     return;
   }
+  if (!holding_take(engine, NULL, claim->user)) {
+    fill_answer_quota(engine->quotas, QUOTAS_CLAIMS, claim->user, answer);
+    return;
+  }
   facts.token = token_peek(engine); /* not before: making room may have granted others */
   struct record *record = grant_first(engine, name, claim, &facts);
   if (record == NULL) {
+    holding_give_back(engine);
     fill_answer_status(answer, ENGINE_NO_MEMORY);
     return;
   }
@@ -264,6 +272,7 @@ static void grant_record(struct engine *engine, struct record *record,
     emit_record(engine, record);
     fill_answer_claimed(record, answer);
   } else {
+    holding_give_back(engine);
     fill_answer_status(answer, ENGINE_NO_MEMORY);
   }
 }
@@ -281,11 +290,13 @@ static void claim_record(struct engine *engine, struct record *record,
     queue_claim(engine, record, claim, now_ms, answer);
   } else if (!fill_answer_grants(verdict)) {
     fill_answer_record(record, verdict, now_ms, answer);
-  } else if (has_reserve(engine, record, claim->owner.len, now_ms)) {
+  } else if (!has_reserve(engine, record, claim->owner.len, now_ms)) {
+    fill_answer_status(answer, ENGINE_OOM);
+  } else if (verdict != RULES_GRANT_AGAIN && !holding_take(engine, record, claim->user)) {
+    fill_answer_quota(engine->quotas, QUOTAS_CLAIMS, claim->user, answer);
+  } else {
     if (verdict != RULES_GRANT_AGAIN) facts.token = token_peek(engine);
     grant_record(engine, record, claim, &facts, verdict, answer);
-  } else {
-    fill_answer_status(answer, ENGINE_OOM);
   }
 }
 
@@ -495,7 +506,12 @@ static void renew_record(struct engine *engine, struct record *record,
     fill_answer_status(answer, ENGINE_OOM);
     return;
   }
+  if (!holding_take(engine, record, record->user)) {
+    fill_answer_quota(engine->quotas, QUOTAS_CLAIMS, record->user, answer);
+    return;
+  }
   if (span_present(renew->stage) && !set_stage(engine, record, renew->stage)) {
+    holding_give_back(engine);
     fill_answer_status(answer, ENGINE_NO_MEMORY);
     return;
   }
@@ -564,7 +580,7 @@ static void read_record(struct engine *engine, struct record *record,
     return;
   }
   const struct wait_queue_request request = {
-      .as = {.context = read->context, .loop_id = (uint8_t)read->loop_id},
+      .as = {.user = read->user, .context = read->context, .loop_id = (uint8_t)read->loop_id},
       .wait_ms = read->wait_ms,
   };
   wait_queue_join(engine, record, &request, now_ms, answer);

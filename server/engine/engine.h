@@ -70,9 +70,11 @@ struct engine_claim {
   struct binding *binding; /* BIND: the connection's; NULL without */
   void *context;           /* of the waiter, if one is made */
   unsigned loop_id;        /* which loop is to answer the waiter, below ENGINE_MAX_LOOPS */
+  uint16_t user;           /* for whom the claim and the waiter count (quotas.h); 0: nobody */
 };
-/* CLAIMED, DONE, BUSY, UNKNOWN, FORGOTTEN, QUEUED, MISMATCH, OOM, BUSYKEY, DRAINING, NO_ROOM,
- * WRONGTYPE, NO_MEMORY. Of a waiter: CLAIMED, DONE, BUSY, UNKNOWN, FORGOTTEN, NOTHING */
+/* CLAIMED, DONE, BUSY, UNKNOWN, FORGOTTEN, QUEUED, MISMATCH, OOM, BUSYKEY, CLAIM_QUOTA,
+ * WAITER_QUOTA, DRAINING, NO_ROOM, WRONGTYPE, NO_MEMORY. Of a waiter: CLAIMED, DONE, BUSY, UNKNOWN,
+ * FORGOTTEN, CLAIM_QUOTA, NOTHING */
 void engine_claim(struct engine *engine, const struct engine_claim *claim, int64_t now_ms,
                   struct engine_answer *answer);
 
@@ -94,7 +96,7 @@ struct engine_renew {
   uint64_t token;
   int64_t lease_ms; /* 0: the length last granted */
 };
-/* RENEWED, STALE_*, WRONGTYPE, NO_MEMORY; OOM on LAPSED and UNKNOWN */
+/* RENEWED, STALE_*, WRONGTYPE, NO_MEMORY; OOM and CLAIM_QUOTA on LAPSED and UNKNOWN */
 void engine_renew(struct engine *engine, const struct engine_renew *renew, int64_t now_ms,
                   struct engine_answer *answer);
 
@@ -114,8 +116,10 @@ struct engine_read {
   int64_t wait_ms;              /* 0: FETCH; above: WAIT */
   void *context;
   unsigned loop_id;
+  uint16_t user;
 };
-/* DONE, BUSY, LAPSED, UNKNOWN, NOTHING, QUEUED, MISMATCH, BUSYKEY, WRONGTYPE, NO_MEMORY */
+/* DONE, BUSY, LAPSED, UNKNOWN, NOTHING, QUEUED, MISMATCH, BUSYKEY, WAITER_QUOTA, WRONGTYPE,
+ * NO_MEMORY */
 void engine_read(struct engine *engine, const struct engine_read *read, int64_t now_ms,
                  struct engine_answer *answer);
 

@@ -27,12 +27,14 @@ enum engine_status {
   ENGINE_STALE_STORED,
   ENGINE_STALE_OVERTAKEN,
   ENGINE_CONFLICT,
-  ENGINE_OOM,       /* the memory limit */
-  ENGINE_BUSYKEY,   /* a waiter limit */
-  ENGINE_DRAINING,  /* nothing is granted any more */
-  ENGINE_NO_ROOM,   /* nothing is granted until the journal has room */
-  ENGINE_WRONGTYPE, /* a plain value lives there, or the other way round */
-  ENGINE_NO_MEMORY, /* the allocator failed; nothing changed */
+  ENGINE_OOM,          /* the memory limit */
+  ENGINE_BUSYKEY,      /* a waiter limit */
+  ENGINE_CLAIM_QUOTA,  /* count: so many claims the user may hold, and does */
+  ENGINE_WAITER_QUOTA, /* count: so many waiters the user may have, and has */
+  ENGINE_DRAINING,     /* nothing is granted any more */
+  ENGINE_NO_ROOM,      /* nothing is granted until the journal has room */
+  ENGINE_WRONGTYPE,    /* a plain value lives there, or the other way round */
+  ENGINE_NO_MEMORY,    /* the allocator failed; nothing changed */
 };
 #define ENGINE_STATUSES (ENGINE_NO_MEMORY + 1)
 

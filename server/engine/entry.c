@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "server/engine/binding.h"
+#include "server/engine/holding.h"
 #include "server/engine/open_claims.h"
 
 static uint64_t word_of_record(uint64_t hash, const struct record *record) {
@@ -95,6 +96,7 @@ struct record *entry_add_record(struct engine *engine, const struct name *name,
   set_timer(engine, record, facts->deadline_ms);
   open_claims_add(&engine->open_claims, record);
   count_in(engine, record);
+  holding_move(engine, 0, holding_user(engine, record));
   return record;
 }
 
@@ -114,8 +116,8 @@ static __attribute__((noinline)) void set_token(struct engine *engine, struct re
   open_claims_add(&engine->open_claims, record);
 }
 
-void entry_set_facts(struct engine *engine, struct record *record,
-                     const struct rules_record *facts) {
+static inline void set_facts(struct engine *engine, struct record *record,
+                             const struct rules_record *facts) {
   assert(facts->phase == RULES_HELD || facts->phase == RULES_LAPSED ||
          facts->phase == RULES_UNKNOWN);
   assert(record->epoch == engine->epoch);
@@ -131,6 +133,24 @@ void entry_set_facts(struct engine *engine, struct record *record,
   count_in(engine, record);
 }
 
+__attribute__((noinline)) void entry_grant(struct engine *engine, struct record *record,
+                                           const struct rules_record *facts, uint16_t user) {
+  uint16_t former = holding_user(engine, record);
+  set_facts(engine, record, facts);
+  record->user = user;
+  holding_move(engine, former, holding_user(engine, record));
+}
+
+/* Of nobody whose claims are counted, as nearly always: nothing is kept over the change. */
+void entry_set_facts(struct engine *engine, struct record *record,
+                     const struct rules_record *facts) {
+  if (record->user == 0) {
+    set_facts(engine, record, facts);
+  } else {
+    entry_grant(engine, record, facts, record->user);
+  }
+}
+
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms) {
   count_out(engine, record);
   set_timer(engine, record, deadline_ms);
@@ -141,11 +161,13 @@ void entry_revive(struct engine *engine, struct record *record) {
   record->epoch = engine->epoch;
   if (!record_is_value(record)) open_claims_changed(&engine->open_claims, record);
   count_in(engine, record);
+  holding_move(engine, 0, holding_user(engine, record));
 }
 
 /* All but its place in the index. */
 static void retire_record(struct engine *engine, struct record *record) {
   count_out(engine, record);
+  holding_move(engine, holding_user(engine, record), 0);
   wheel_cancel(wheel_of(engine, record), &record->timer);
   if (!record_is_value(record)) {
     open_claims_remove(&engine->open_claims, record);

@@ -7,10 +7,10 @@
  * STORE writes the response to the log, points the index at it and frees the record: an entry is a
  * record until it is DONE, and never becomes one again.
  *
- * Every change goes through here, so that the index, the record's timer, the engine's counts and
- * its open claims agree: that is the invariant. (Responses that have expired leave in groups, in
- * tick.h.) It must not know time, waiters or watchers, and does not decide whether an entry should
- * change.
+ * Every change goes through here, so that the index, the record's timer, the engine's counts, its
+ * open claims and what users hold agree: that is the invariant. (Responses that have expired leave
+ * in groups, in tick.h.) It must not know time, waiters or watchers, and does not decide whether an
+ * entry should change.
  *
  * Only the thread that holds the engine calls.
  */
@@ -56,6 +56,9 @@ struct record *entry_add_value(struct engine *engine, const struct name *name);
 /* The next state of an open claim: HELD, LAPSED or UNKNOWN. */
 void entry_set_facts(struct engine *engine, struct record *record,
                      const struct rules_record *facts);
+/* The same of one that was granted, or is given back, to this user. */
+void entry_grant(struct engine *engine, struct record *record, const struct rules_record *facts,
+                 uint16_t user);
 /* The end of a plain value; RULES_NEVER: it has none. */
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms);
 /* A flushed record counts as one of this epoch, so that it can end like any other. */

@@ -53,6 +53,12 @@ void fill_answer_refused(enum rules_verdict verdict, struct engine_answer *answe
   fill_answer_status(answer, status_of(verdict));
 }
 
+void fill_answer_quota(const struct quotas *quotas, enum quotas_kind kind, uint16_t user,
+                       struct engine_answer *answer) {
+  fill_answer_status(answer, kind == QUOTAS_CLAIMS ? ENGINE_CLAIM_QUOTA : ENGINE_WAITER_QUOTA);
+  answer->count = quotas_most(quotas, kind, user);
+}
+
 void fill_answer_forgotten(int64_t horizon_ms, struct engine_answer *answer) {
   fill_answer_status(answer, ENGINE_FORGOTTEN);
   answer->horizon_ms = horizon_ms;

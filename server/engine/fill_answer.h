@@ -10,6 +10,7 @@
 #ifndef IDEM_SERVER_ENGINE_FILL_ANSWER_H
 #define IDEM_SERVER_ENGINE_FILL_ANSWER_H
 
+#include "server/engine/quotas.h"
 #include "server/engine/record.h"
 
 /* Clears what a CLAIMED has not. Field by field: for a whole struct gcc makes a loop, 14
@@ -39,6 +40,9 @@ void fill_answer_claimed(const struct record *record, struct engine_answer *answ
 /* The answer for a verdict that says nothing of the record but its state: MISMATCH, STALE and so
  * on. */
 void fill_answer_refused(enum rules_verdict verdict, struct engine_answer *answer);
+/* CLAIM_QUOTA or WAITER_QUOTA. */
+void fill_answer_quota(const struct quotas *quotas, enum quotas_kind kind, uint16_t user,
+                       struct engine_answer *answer);
 /* FORGOTTEN. */
 void fill_answer_forgotten(int64_t horizon_ms, struct engine_answer *answer);
 /* The answer from a record for a verdict that does not change it. Grants have been applied

@@ -6,6 +6,7 @@
 #include "server/engine/emit.h"
 #include "server/engine/fill_answer.h"
 #include "server/engine/forget.h"
+#include "server/engine/holding.h"
 #include "server/engine/outbox.h"
 #include "server/engine/pin.h"
 #include "server/engine/token.h"
@@ -17,6 +18,7 @@ static void keep_former(struct record *record, enum rules_end end, struct waiter
   struct claim *claim = record->claim;
   *undo = (struct waiter_undo){
       .end = end,
+      .user = record->user,
       .facts = record_facts(record),
       .owner = record_owner(record),
       .stage = claim->stage,
@@ -54,8 +56,8 @@ static void hand_over_parts(struct engine *engine, struct record *record,
   claim->stage = verdict == RULES_GRANT_NEXT ? pin_take(waiter->undo.stage) : NULL;
 }
 
-/* To the oldest claimer. false: its request may have been forgotten, which is its answer; the
- * record is unchanged. */
+/* To the oldest claimer. false: its request may have been forgotten, or its user's quota is
+ * reached, which is its answer; the record is unchanged. */
 static bool hand_over(struct engine *engine, struct record *record, enum rules_end end,
                       int64_t now_ms) {
   struct claim *claim = record->claim;
@@ -66,10 +68,14 @@ static bool hand_over(struct engine *engine, struct record *record, enum rules_e
     wait_queue_forget(engine, waiter, horizon_of(engine, record));
     return false;
   }
+  if (!holding_take(engine, record, waiter->user)) {
+    wait_queue_refuse(engine, waiter);
+    return false;
+  }
   token_take(engine);
   wait_queue_leave(engine, waiter);
   keep_former(record, end, &waiter->undo);
-  entry_set_facts(engine, record, &facts);
+  entry_grant(engine, record, &facts, waiter->user);
   hand_over_parts(engine, record, waiter, verdict);
   emit_record(engine, record);
   fill_answer_record(record, verdict, now_ms, &waiter->answer);
@@ -207,7 +213,7 @@ void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
   undo->owner = undo->stage = NULL;
   undo->facts.bind = claim->binding != NULL;
   undo->facts.phase = RULES_HELD; /* that of one that was held back ends once more, too */
-  entry_set_facts(engine, record, &undo->facts);
+  entry_grant(engine, record, &undo->facts, undo->user);
   engine->counters.taken_back++;
   /* Not grant_end: the lease did not end now, so now is not compared with waits as its deadline. */
   record = end_grant(engine, record, undo->end, now_ms, now_ms);

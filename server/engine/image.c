@@ -26,7 +26,7 @@ struct head {
   int64_t since_ms, deadline_ms;
   uint32_t lease_ms, attempt;
   uint32_t key_len;
-  uint16_t fingerprint_len, unused;
+  uint16_t fingerprint_len, user;
   uint32_t second_len, third_len;
 };
 _Static_assert(sizeof(struct head) == IMAGE_HEAD_BYTES, "no padding");
@@ -68,6 +68,7 @@ char *image_write(const struct image *image, char *to) {
       .attempt = image->attempt,
       .key_len = (uint32_t)image->key.bytes.len,
       .fingerprint_len = (uint16_t)image->fingerprint.len,
+      .user = image->user,
       .second_len = (uint32_t)image->body.len,
       .third_len = (uint32_t)image->meta.len,
   };
@@ -147,6 +148,7 @@ size_t image_read(struct span bytes, struct image *image) {
       .hold = (head.flags & HOLD) != 0,
       .bind = (head.flags & BIND) != 0,
       .nobody = (head.flags & NOBODY) != 0,
+      .user = head.user,
       .token = head.token,
       .since_ms = head.since_ms,
       .deadline_ms = (head.flags & NO_END) != 0 ? RULES_NEVER : head.deadline_ms,

@@ -30,7 +30,8 @@ enum image_kind {
   IMAGE_END,        /* key, deadline: that of its response or value was moved */
   IMAGE_FLUSH,      /* all keys are absent, since then */
   /* These stand at the head of a segment. */
-  IMAGE_KEYSPACE, /* body: the hash secret, and what the server adds; since: when the memory of requests began */
+  IMAGE_KEYSPACE, /* body: the hash secret, and what the server adds; since: when the memory of
+                     requests began */
   IMAGE_HORIZON,  /* of `token` slots from `slot` on: body, 8 bytes each, or since for all of them;
                      the whole table has 2^lg_slots */
 };
@@ -39,6 +40,7 @@ struct image {
   enum image_kind kind;
   uint8_t phase; /* enum rules_phase, of a record */
   bool hold, bind, nobody;
+  uint16_t user; /* of a record: for whom it counts; 0, as in older journals: nobody */
   uint64_t token;
   int64_t since_ms, deadline_ms; /* RULES_NEVER: no end */
   union {

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "server/engine/holding.h"
 #include "server/engine/memory_limit.h"
 #include "server/engine/regions.h"
 #include "server/engine/tick.h"
@@ -12,6 +13,7 @@
 struct keyspace {
   unsigned loops, count;
   struct regions *regions;
+  struct quotas *quotas;
   struct engine_common common;
   struct engine *engines[KEYSPACE_MAX_SHARDS];
   struct shard_errands errands[KEYSPACE_MAX_LOOPS];
@@ -44,6 +46,7 @@ static void init(struct keyspace *keyspace, unsigned loops, uint64_t first_token
   keyspace->loops = loops;
   keyspace->count = 0;
   keyspace->regions = regions_create();
+  keyspace->quotas = NULL;
   keyspace->common =
       (struct engine_common){.engines = keyspace->engines, .count = shards_for(loops)};
   atomic_init(&keyspace->common.next_token, first_token);
@@ -77,7 +80,20 @@ void keyspace_destroy(struct keyspace *keyspace) {
   if (keyspace == NULL) return;
   for (unsigned i = 0; i < keyspace->count; i++) shard_deinit(&keyspace->shards[i]);
   regions_destroy(keyspace->regions);
+  quotas_destroy(keyspace->quotas);
   free(keyspace);
+}
+
+bool keyspace_count_users(struct keyspace *keyspace) {
+  keyspace->quotas = quotas_create();
+  if (keyspace->quotas == NULL) return false;
+  for (unsigned i = 0; i < keyspace->count; i++)
+    holding_begin(keyspace->engines[i], keyspace->quotas);
+  return true;
+}
+
+struct quotas *keyspace_quotas(struct keyspace *keyspace) {
+  return keyspace->quotas;
 }
 
 /* ---- which shard ---- */

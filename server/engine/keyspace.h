@@ -29,6 +29,11 @@ struct keyspace *keyspace_create(const struct engine_options *options, unsigned 
                                  int64_t now_ms);
 void keyspace_destroy(struct keyspace *keyspace); /* takes NULL */
 
+/* Counts from now on what each user holds (quotas.h), and what is there already. Call once, before
+ * the first command. False: memory is short. */
+bool keyspace_count_users(struct keyspace *keyspace);
+struct quotas *keyspace_quotas(struct keyspace *keyspace); /* NULL before */
+
 /* ---- which shard; any loop may call these, without a lock ---- */
 
 unsigned keyspace_shards(const struct keyspace *keyspace);

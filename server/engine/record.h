@@ -1,10 +1,9 @@
 /*
  * record.h - the layout of an entry that is not DONE: an open claim or a plain value.
  *
- *     record   [links deadline|links|token|since|lease attempt|claim|epoch phase flags|bytes]
- *                                                              |                     owner? key
- *                                                              v                     fingerprint?
- *                                        claim.h: only when a caller waits, it is bound, ...
+ *     record   [links deadline|links|token|since|lease attempt|claim|epoch user phase flags|bytes]
+ *                                                              |                          owner?
+ * key v                          fingerprint? claim.h: only when a caller waits, it is bound, ...
  *
  * A claim of a UUID that no caller waits for is one allocation of 96 bytes.
  *
@@ -40,6 +39,7 @@ struct record {
     struct blob *value;  /* of a plain value */
   };
   uint32_t epoch; /* of engine.epoch: a record of an older one was flushed and will be removed */
+  uint16_t user;  /* to whom it was granted (holding.h); 0: nobody whose claims are counted */
   uint8_t phase;  /* enum rules_phase but DONE, or STATE_VALUE */
   uint8_t flags;
   char bytes[]; /* owner: an address; key: its length unless it is a UUID, then the bytes;
@@ -51,7 +51,11 @@ struct record_parts {
   struct key key;
   struct span fingerprint; /* may be absent */
   struct blob *owner;
+  uint16_t user;
 };
+
+_Static_assert(offsetof(struct record, bytes) + KEY_UUID_BYTES <= 96,
+               "a claim of a UUID got larger");
 
 static inline bool record_is_value(const struct record *record) {
   return record->phase == STATE_VALUE;

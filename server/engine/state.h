@@ -29,6 +29,7 @@
 
 struct effect_kept;
 struct outbox;
+struct quotas;
 
 /* Since the start or stats_reset; only what counts and answers do not show. */
 struct state_counters {
@@ -62,6 +63,8 @@ struct engine {
   bool sweeping;      /* flushed entries are left; sweep_cursor as of index_scan */
   uint64_t sweep_cursor;
   struct outbox *outbox; /* NULL: nobody keeps images */
+  struct quotas *quotas; /* NULL: nobody is counted */
+  uint16_t taken_for;    /* the user for whom a claim was taken in advance (holding.h); 0: none */
   bool effects_wanted;
   struct list effects;
   struct list effects_lost; /* in effects in place of those that could not be kept */

@@ -5,6 +5,7 @@
 #include "server/engine/fill_answer.h"
 #include "server/engine/pin.h"
 #include "server/engine/queued_owners.h"
+#include "server/engine/quotas.h"
 
 /* ---- joining and leaving ---- */
 
@@ -29,6 +30,18 @@ static bool too_many_wait(const struct engine *engine, const struct record *reco
   uint64_t all = common != NULL ? atomic_load_explicit(&common->waiters, memory_order_relaxed)
                                 : engine->waiters;
   return all >= engine->options.waiters_total;
+}
+
+/* One that takes another one's place counts anew for its own user, whatever the quota is. */
+static bool take_place(struct engine *engine, uint16_t user, bool replaces) {
+  if (user == 0 || engine->quotas == NULL) return true;
+  if (!replaces) return quotas_take(engine->quotas, QUOTAS_WAITERS, user);
+  quotas_add(engine->quotas, QUOTAS_WAITERS, user);
+  return true;
+}
+
+static void give_place(struct engine *engine, uint16_t user) {
+  if (user != 0 && engine->quotas != NULL) quotas_give(engine->quotas, QUOTAS_WAITERS, user);
 }
 
 /* NULL: no memory. */
@@ -76,9 +89,14 @@ void wait_queue_join(struct engine *engine, struct record *record,
     fill_answer_status(answer, ENGINE_BUSYKEY);
     return;
   }
+  if (!take_place(engine, request->as.user, former != NULL)) {
+    fill_answer_quota(engine->quotas, QUOTAS_WAITERS, request->as.user, answer);
+    return;
+  }
   struct claim *claim = record_need_claim(&engine->memory, record);
   struct waiter *waiter = claim != NULL ? create_waiter(engine, record, request) : NULL;
   if (waiter == NULL) {
+    give_place(engine, request->as.user);
     fill_answer_status(answer, ENGINE_NO_MEMORY);
     return;
   }
@@ -97,6 +115,7 @@ void wait_queue_leave(struct engine *engine, struct waiter *waiter) {
   list_remove(&waiter->link);
   wheel_cancel(&engine->waits, &waiter->timer);
   note_waiting(engine, waiter->record->claim, -1);
+  give_place(engine, waiter->user);
   waiter->record = NULL;
 }
 
@@ -142,6 +161,12 @@ void wait_queue_answer_readers(struct engine *engine, struct record *record,
   struct engine_answer answer;
   fill_answer_record(record, verdict, now_ms, &answer);
   answer_list(engine, &record->claim->readers, &answer);
+}
+
+void wait_queue_refuse(struct engine *engine, struct waiter *waiter) {
+  struct engine_answer answer;
+  fill_answer_quota(engine->quotas, QUOTAS_CLAIMS, waiter->user, &answer);
+  answer_waiter(engine, waiter, &answer);
 }
 
 void wait_queue_forget(struct engine *engine, struct waiter *waiter, int64_t horizon_ms) {

@@ -21,6 +21,7 @@ enum waiter_phase {
 /* What a hand-over replaced. */
 struct waiter_undo {
   enum rules_end end;
+  uint16_t user;
   struct rules_record facts;
   struct blob *owner, *stage;
   struct binding *binding;
@@ -35,6 +36,7 @@ struct waiter {
   bool claims;     /* CLAIM ... WAIT; otherwise WAIT */
   bool hold, born;
   uint8_t phase; /* enum waiter_phase */
+  uint16_t user; /* for whom it counts; 0: nobody */
   uint32_t lease_ms;
   int64_t born_ms; /* of its request, if `born` */
   struct blob *owner;

@@ -71,16 +71,13 @@ static int make_bytes(struct journal *journal, const struct log_file *file, uint
                       bool ahead) {
   struct journal_files *files = journal->files;
   uint64_t at = file->filled;
-  int error;
-  do error = files->allocate(files->context, file->ahead, at, count);
-  while (error == -EINTR);
+  int error = segment_allocate(files, file->ahead, at, count);
   bool unsupported = error == -EOPNOTSUPP;
   if (error != 0 && !unsupported) return error;
   if (!ahead && !unsupported) return 0;
   error = segment_write_zeros(files, file->ahead, count, at);
   if (error != 0) return error;
-  do error = files->sync(files->context, file->ahead);
-  while (error == -EINTR);
+  error = segment_sync(files, file->ahead);
   if (error != 0) state_fail(journal, "room ahead", "sync", error);
   return error;
 }

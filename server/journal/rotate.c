@@ -27,10 +27,8 @@ static bool fails(struct fault *fault, const char *file, const char *what, int e
 }
 
 int rotate_sync(struct journal *journal, int file) {
-  int error;
   uint64_t began_ns = clock_monotonic_ns();
-  do error = journal->files->sync(journal->files->context, file);
-  while (error == -EINTR);
+  int error = segment_sync(journal->files, file);
   uint64_t took_ns = clock_monotonic_ns() - began_ns;
   state_lock(journal);
   histogram_add(&journal->counters.syncs, took_ns / 1000, 1);

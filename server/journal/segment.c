@@ -19,12 +19,35 @@ bool segment_has_name(const char *name, uint64_t *first_lsn) {
   return strcmp(name, back) == 0;
 }
 
+bool segment_again(int64_t error, unsigned *interruptions) {
+  if (error == -EINTR) return ++*interruptions <= SEGMENT_INTERRUPTIONS;
+  *interruptions = 0;
+  return false;
+}
+
+int segment_sync(struct journal_files *files, int file) {
+  unsigned interruptions = 0;
+  int error;
+  do error = files->sync(files->context, file);
+  while (segment_again(error, &interruptions));
+  return error;
+}
+
+int segment_allocate(struct journal_files *files, int file, uint64_t at, uint64_t count) {
+  unsigned interruptions = 0;
+  int error;
+  do error = files->allocate(files->context, file, at, count);
+  while (segment_again(error, &interruptions));
+  return error;
+}
+
 int segment_write(struct journal_files *files, int file, const void *from, size_t count,
                   uint64_t at) {
   const char *rest = from;
+  unsigned interruptions = 0;
   while (count > 0) {
     int64_t written = files->write(files->context, file, rest, count, at);
-    if (written == -EINTR) continue;
+    if (segment_again(written, &interruptions)) continue;
     if (written <= 0) return written == 0 ? -EIO : (int)written;
     rest += written;
     at += (uint64_t)written;
@@ -47,9 +70,10 @@ int segment_write_zeros(struct journal_files *files, int file, uint64_t count, u
 
 int64_t segment_read(struct journal_files *files, int file, void *to, size_t count, uint64_t at) {
   size_t have = 0;
+  unsigned interruptions = 0;
   while (have < count) {
     int64_t got = files->read(files->context, file, (char *)to + have, count - have, at + have);
-    if (got == -EINTR) continue;
+    if (segment_again(got, &interruptions)) continue;
     if (got < 0) return got;
     if (got == 0) break;
     have += (size_t)got;

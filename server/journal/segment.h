@@ -35,10 +35,18 @@ static inline uint64_t segment_used(const struct segment *segment) {
 void segment_name(uint64_t first_lsn, char name[SEGMENT_NAME_BYTES]);
 bool segment_has_name(const char *name, uint64_t *first_lsn);
 
+/* A call that a signal has interrupted is made again, so many times in a row. Then the signals are
+ * no accident (a file system in user space may answer so for ever), and it has failed. */
+#define SEGMENT_INTERRUPTIONS 1000u
+/* Whether to make the call again that has returned `error`. *interruptions: 0 before the first. */
+bool segment_again(int64_t error, unsigned *interruptions);
+
 /* All of it, however often the layer has to be asked: 0, or a negative errno. */
 int segment_write(struct journal_files *files, int file, const void *from, size_t count,
                   uint64_t at);
 int segment_write_zeros(struct journal_files *files, int file, uint64_t count, uint64_t at);
+int segment_sync(struct journal_files *files, int file);
+int segment_allocate(struct journal_files *files, int file, uint64_t at, uint64_t count);
 /* As many bytes as there are: less than count only at the end of the file. */
 int64_t segment_read(struct journal_files *files, int file, void *to, size_t count, uint64_t at);
 

@@ -33,15 +33,25 @@ void address_describe(struct session_address *address, int fd, const char *unix_
     address_write(&storage, address->local);
 }
 
-bool address_of_peer(int fd, struct in6_addr *address) {
-  struct sockaddr_storage storage = {0};
-  socklen_t len = sizeof storage;
-  if (getpeername(fd, (struct sockaddr *)&storage, &len) != 0) return false;
-  if (storage.ss_family == AF_INET6) {
-    *address = ((const struct sockaddr_in6 *)(const void *)&storage)->sin6_addr;
+/* IPv4: mapped. */
+static bool to_v6(const struct sockaddr_storage *storage, struct in6_addr *address) {
+  if (storage->ss_family == AF_INET6) {
+    *address = ((const struct sockaddr_in6 *)(const void *)storage)->sin6_addr;
     return true;
   }
   *address = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
-  memcpy(address->s6_addr + 12, &((const struct sockaddr_in *)(const void *)&storage)->sin_addr, 4);
-  return storage.ss_family == AF_INET;
+  memcpy(address->s6_addr + 12, &((const struct sockaddr_in *)(const void *)storage)->sin_addr, 4);
+  return storage->ss_family == AF_INET;
+}
+
+bool address_of_peer(int fd, struct in6_addr *address) {
+  struct sockaddr_storage storage = {0};
+  socklen_t len = sizeof storage;
+  return getpeername(fd, (struct sockaddr *)&storage, &len) == 0 && to_v6(&storage, address);
+}
+
+bool address_own(int fd, struct in6_addr *address) {
+  struct sockaddr_storage storage = {0};
+  socklen_t len = sizeof storage;
+  return getsockname(fd, (struct sockaddr *)&storage, &len) == 0 && to_v6(&storage, address);
 }

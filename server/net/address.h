@@ -12,6 +12,8 @@
 void address_describe(struct session_address *address, int fd, const char *unix_path);
 /* Of the other end, one of IPv4 mapped. False: it is gone. */
 bool address_of_peer(int fd, struct in6_addr *address);
+/* The same of this end. */
+bool address_own(int fd, struct in6_addr *address);
 /* One of IPv4 or IPv6. */
 void address_write(const struct sockaddr_storage *address, char text[SESSION_ADDRESS_BYTES]);
 

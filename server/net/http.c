@@ -167,7 +167,7 @@ bool http_open(struct http **made, const struct options *options, struct log *lo
 static void let_go(struct http *http) {
   http->closing = true;
   while (!list_empty(&http->waiting))
-    http_conns_resume(LIST_ENTRY(http->waiting.next, struct http_conn, link), NULL, now_ms());
+    http_conns_resume(http, LIST_ENTRY(http->waiting.next, struct http_conn, link), NULL, now_ms());
   http_conns_run(http);
 }
 

@@ -5,13 +5,15 @@
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <unistd.h>
 
 #define PER_TURN 8u
 
-void http_conns_move(struct http_conn *conn, enum http_phase phase, int64_t now_ms) {
+void http_conns_move(struct http *http, struct http_conn *conn, enum http_phase phase,
+                     int64_t now_ms) {
   conn->phase = phase;
-  conn->since_ms = now_ms;
+  conn->moved = ++http->moves;
   conn->deadline_ms = now_ms + HTTP_TIMEOUT_MS;
 }
 
@@ -41,9 +43,10 @@ void http_conns_closed(struct http *http, struct http_conn *conn) {
   http->open--;
 }
 
-void http_conns_resume(struct http_conn *conn, const struct http_cached *answer, int64_t now_ms) {
+void http_conns_resume(struct http *http, struct http_conn *conn, const struct http_cached *answer,
+                       int64_t now_ms) {
   list_remove(&conn->link);
-  http_conns_move(conn, HTTP_SENDS, now_ms);
+  http_conns_move(http, conn, HTTP_SENDS, now_ms);
   conn->answer = answer;
   conn->resumed = true;
   MHD_resume_connection(conn->connection);
@@ -64,7 +67,7 @@ static struct http_conn *longest_read(struct http *http) {
   struct http_conn *longest = NULL;
   for (struct http_conn *conn = http->conns; conn < http->conns + HTTP_CONNECTIONS; conn++) {
     if (conn->phase != HTTP_READS) continue;
-    if (longest == NULL || conn->since_ms < longest->since_ms) longest = conn;
+    if (longest == NULL || conn->moved < longest->moved) longest = conn;
   }
   return longest;
 }
@@ -83,7 +86,7 @@ void http_conns_check(struct http *http, int64_t now_ms) {
   bool any = false;
   for (struct http_conn *conn = http->conns; conn < http->conns + HTTP_CONNECTIONS; conn++) {
     if (conn->phase == HTTP_FREE || now_ms < conn->deadline_ms) continue;
-    if (conn->phase == HTTP_WAITS) http_conns_resume(conn, NULL, now_ms);
+    if (conn->phase == HTTP_WAITS) http_conns_resume(http, conn, NULL, now_ms);
     http->count.late++;
     conn->deadline_ms = INT64_MAX;
     end(http, conn);
@@ -113,7 +116,7 @@ static void take(struct http *http, int fd, const struct sockaddr_storage *addre
   struct http_conn *conn = free_slot(http);
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   *conn = (struct http_conn){.fd = fd, .local = http_sockets_is_loopback(address)};
-  http_conns_move(conn, HTTP_READS, now_ms);
+  http_conns_move(http, conn, HTTP_READS, now_ms);
   http->open++;
   http->count.connections++;
   if (MHD_add_connection(http->daemon, fd, (const struct sockaddr *)address, len) == MHD_YES)
@@ -121,8 +124,15 @@ static void take(struct http *http, int fd, const struct sockaddr_storage *addre
   if (conn->phase != HTTP_FREE) http_conns_closed(http, conn);
 }
 
+/* Asked first, so that no connection is closed for one that does not come. */
+static bool is_wanted(int socket) {
+  struct pollfd asked = {.fd = socket, .events = POLLIN};
+  return poll(&asked, 1, 0) == 1;
+}
+
 bool http_conns_accept(struct http *http, int socket, int64_t now_ms) {
   for (unsigned i = 0; i < PER_TURN; i++) {
+    if (!is_wanted(socket)) return true;
     if (!make_room(http)) return false;
     struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;

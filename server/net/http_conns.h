@@ -14,7 +14,8 @@ bool http_conns_accept(struct http *http, int socket, int64_t now_ms);
 /* Closes those that are late. */
 void http_conns_check(struct http *http, int64_t now_ms);
 
-void http_conns_move(struct http_conn *conn, enum http_phase phase, int64_t now_ms);
+void http_conns_move(struct http *http, struct http_conn *conn, enum http_phase phase,
+                     int64_t now_ms);
 /* The library's connection is now one of ours, or is gone. */
 void http_conns_opened(struct http *http, struct MHD_Connection *connection, void **context);
 void http_conns_closed(struct http *http, struct http_conn *conn);
@@ -22,6 +23,7 @@ void http_conns_closed(struct http *http, struct http_conn *conn);
 /* The library works on what has arrived. */
 void http_conns_run(struct http *http);
 /* Goes on with a connection that waits; answer NULL: it is closed. */
-void http_conns_resume(struct http_conn *conn, const struct http_cached *answer, int64_t now_ms);
+void http_conns_resume(struct http *http, struct http_conn *conn, const struct http_cached *answer,
+                       int64_t now_ms);
 
 #endif

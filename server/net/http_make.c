@@ -43,8 +43,9 @@ static bool write_metrics(struct http *http, char **bytes, size_t *len) {
   http_count_write(&http->count, http->open, &text);
   *bytes = text.bytes;
   *len = text.len;
-  if (text.failed) metrics_text_deinit(&text);
-  return !text.failed;
+  bool failed = text.failed;
+  if (failed) metrics_text_deinit(&text);
+  return !failed;
 }
 
 static bool write_view(struct http *http, const struct http_view *view, char **bytes, size_t *len) {
@@ -60,8 +61,9 @@ static bool write_view(struct http *http, const struct http_view *view, char **b
   }
   *bytes = text.bytes;
   *len = text.len;
-  if (text.failed) http_text_deinit(&text);
-  return !text.failed;
+  bool failed = text.failed;
+  if (failed) http_text_deinit(&text);
+  return !failed;
 }
 
 /* NULL: memory is short. */
@@ -121,7 +123,7 @@ static void go_on(struct http *http, struct turn *turn, struct http_conn *conn) 
   if (!find_or_make(http, turn, &conn->view, &answer)) return;
   turn->progress = true;
   if (answer != NULL) turn->bytes += answer->bytes;
-  http_conns_resume(conn, answer, turn->now_ms);
+  http_conns_resume(http, conn, answer, turn->now_ms);
   http_conns_run(http);
 }
 

@@ -416,10 +416,10 @@ static void put_journal(struct http_text *text, const struct journal_metrics *jo
   put_bytes_fact(text, "Written", figures->live_segment_bytes);
   put_bytes_fact(text, "On the disk", figures->disk_bytes);
   put_count_fact(text, "Segments", figures->segments);
-  http_text_print(text, "<div><dt>Sync, median</dt><dd>%llu µs</dd></div>",
-                  (unsigned long long)figures->sync_p50_us);
-  http_text_print(text, "<div><dt>Sync, 99 of 100</dt><dd>%llu µs</dd></div></dl></section>\n",
-                  (unsigned long long)figures->sync_p99_us);
+  http_text_print(text, "<div><dt>Sync, median</dt><dd>%.1f ms</dd></div>",
+                  (double)figures->sync_p50_us / 1000);
+  http_text_print(text, "<div><dt>Sync, 99 of 100</dt><dd>%.1f ms</dd></div></dl></section>\n",
+                  (double)figures->sync_p99_us / 1000);
 }
 
 static void put_clients(struct http_text *text, const struct figures *figures) {

@@ -73,7 +73,7 @@ static enum MHD_Result say(struct http *http, struct http_conn *conn, enum http_
   enum MHD_Result result = whole ? MHD_queue_response(conn->connection, status, response) : MHD_NO;
   MHD_destroy_response(response);
   if (result == MHD_YES) http_count_answer(&http->count, path, status);
-  http_conns_move(conn, HTTP_SENDS, now_ms());
+  http_conns_move(http, conn, HTTP_SENDS, now_ms());
   return result;
 }
 
@@ -167,7 +167,7 @@ static enum MHD_Result wait_for_answer(struct http *http, struct http_conn *conn
     return say(http, conn, path, 400,
                "state is held, lapsed or unknown; limit is a number from 1 to 200.\n");
   list_append(&http->waiting, &conn->link);
-  http_conns_move(conn, HTTP_WAITS, now_ms());
+  http_conns_move(http, conn, HTTP_WAITS, now_ms());
   http->stalled = false;
   MHD_suspend_connection(conn->connection);
   return MHD_YES;
@@ -224,11 +224,12 @@ enum MHD_Result http_serve_request(void *context, struct MHD_Connection *connect
 
 void http_serve_done(void *context, struct MHD_Connection *connection, void **request,
                      enum MHD_RequestTerminationCode code) {
+  struct http *http = context;
   struct http_conn *conn = *request;
-  (void)context, (void)connection, (void)code;
+  (void)code;
   *request = NULL;
   if (conn == NULL || conn->connection != connection) return;
-  if (conn->phase == HTTP_SENDS) http_conns_move(conn, HTTP_READS, now_ms());
+  if (conn->phase == HTTP_SENDS) http_conns_move(http, conn, HTTP_READS, now_ms());
 }
 
 void http_serve_connection(void *context, struct MHD_Connection *connection, void **conn,

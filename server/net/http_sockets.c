@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define BACKLOG 64
+#define BACKLOG 511
 
 static int parse_address(const char *text, int port, struct sockaddr_storage *address) {
   if (strcmp(text, "*") == 0) text = "0.0.0.0";

@@ -43,7 +43,8 @@ struct http_conn {
   int fd;     /* the library's */
   bool local; /* from the machine itself */
   struct MHD_Connection *connection;
-  int64_t deadline_ms, since_ms; /* since_ms: in this phase */
+  int64_t deadline_ms;
+  uint64_t moved; /* into this phase, in the order of http.moves */
   struct list link;
   struct http_view view;            /* what it waits for */
   const struct http_cached *answer; /* of the cache: what it is resumed for */
@@ -63,6 +64,7 @@ struct http {
   unsigned poll_count;                      /* the loop has these handles, and `ready` */
   struct http_conn conns[HTTP_CONNECTIONS];
   unsigned open;
+  uint64_t moves;
   struct list waiting; /* the longest first */
   bool more;           /* the library has more to do at once */
   bool closing;        /* nothing is answered any more */

@@ -10,6 +10,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "server/net/address.h"
+#include "server/net/ping_tls.h"
+#include "server/net/proxy_header.h"
+#include "server/ops/options_networks.h"
+
 #define PROGRAM "idem-server --ping: "
 #define LINE_BYTES 256 /* of an answer that is looked at */
 #define COMMAND_BYTES (OPTIONS_PASSWORD_MAX + PING_USER_BYTES + 64)
@@ -72,9 +77,23 @@ static int connect_tcp(const struct ping_target *target) {
 
 /* ---- the talk ---- */
 
-static bool send_all(int fd, const char *bytes, size_t len) {
+struct link {
+  int fd;
+  struct ping_tls *tls; /* NULL: none */
+};
+
+static ssize_t send_some(const struct link *link, const char *bytes, size_t len) {
+  return link->tls != NULL ? SSL_write(link->tls->connection, bytes, (int)len)
+                           : send(link->fd, bytes, len, MSG_NOSIGNAL);
+}
+
+static ssize_t receive_byte(const struct link *link, char *byte) {
+  return link->tls != NULL ? SSL_read(link->tls->connection, byte, 1) : recv(link->fd, byte, 1, 0);
+}
+
+static bool send_all(const struct link *link, const char *bytes, size_t len) {
   while (len > 0) {
-    ssize_t sent = send(fd, bytes, len, MSG_NOSIGNAL);
+    ssize_t sent = send_some(link, bytes, len);
     if (sent < 0 && errno == EINTR) continue;
     if (sent <= 0) return false;
     bytes += sent;
@@ -84,10 +103,10 @@ static bool send_all(int fd, const char *bytes, size_t len) {
 }
 
 /* Up to the end of the line, which is not in it; false: it ended before. */
-static bool receive_line(int fd, char line[LINE_BYTES]) {
+static bool receive_line(const struct link *link, char line[LINE_BYTES]) {
   size_t len = 0;
   for (;;) {
-    ssize_t got = recv(fd, line + len, 1, 0);
+    ssize_t got = receive_byte(link, line + len);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return false;
     if (line[len] == '\n' || len == LINE_BYTES - 1) break;
@@ -98,9 +117,9 @@ static bool receive_line(int fd, char line[LINE_BYTES]) {
 }
 
 /* Sends a command; PING_PONG: the answer was the expected one. */
-static enum ping_result ask(int fd, struct span command, const char *expected) {
+static enum ping_result ask(const struct link *link, struct span command, const char *expected) {
   char line[LINE_BYTES], shown[REFUSAL_SHOWN_BYTES];
-  if (!send_all(fd, command.data, command.len) || !receive_line(fd, line)) {
+  if (!send_all(link, command.data, command.len) || !receive_line(link, line)) {
     tell("no answer", "the connection ended");
     return PING_SILENT;
   }
@@ -109,7 +128,7 @@ static enum ping_result ask(int fd, struct span command, const char *expected) {
   return PING_UNEXPECTED;
 }
 
-static enum ping_result authenticate(int fd, const struct ping_target *target,
+static enum ping_result authenticate(const struct link *link, const struct ping_target *target,
                                      const char *password) {
   char command[COMMAND_BYTES];
   const char *user = target->user;
@@ -119,18 +138,48 @@ static enum ping_result authenticate(int fd, const struct ping_target *target,
                      strlen(password), password)
           : snprintf(command, sizeof command, "*3\r\n$4\r\nAUTH\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n",
                      strlen(user), user, strlen(password), password);
-  enum ping_result result = ask(fd, (struct span){command, (size_t)len}, "+OK");
+  enum ping_result result = ask(link, (struct span){command, (size_t)len}, "+OK");
   explicit_bzero(command, sizeof command);
   return result;
+}
+
+static enum ping_result talk(const struct link *link, const struct ping_target *target,
+                             const struct options *options) {
+  bool named = target->user[0] != '\0' || options->requirepass[0] != '\0';
+  enum ping_result result = named ? authenticate(link, target, options->requirepass) : PING_PONG;
+  return result != PING_PONG ? result : ask(link, SPAN_LITERAL("*1\r\n$4\r\nPING\r\n"), "+PONG");
+}
+
+static enum ping_result talk_in_secret(int fd, const struct ping_target *target,
+                                       const struct options *options) {
+  struct ping_tls tls;
+  char error[REFUSAL_BYTES];
+  enum ping_result result = PING_UNEXPECTED;
+  if (ping_tls_open(&tls, fd, target, options, error)) {
+    result = talk(&(struct link){fd, &tls}, target, options);
+  } else {
+    tell(target->host, error);
+  }
+  ping_tls_close(&tls);
+  return result;
+}
+
+/* Where a load balancer would have to say for whom it speaks, we say that it is for ourselves. */
+static bool send_header(int fd, const struct options *options) {
+  struct in6_addr own;
+  if (!address_own(fd, &own) || !options_networks_have(options->proxy_protocol, &own)) return true;
+  struct span header = proxy_header_local();
+  return send_all(&(struct link){fd, NULL}, header.data, header.len);
 }
 
 enum ping_result ping_run(const struct ping_target *target, const struct options *options) {
   start_alarm();
   int fd = target->kind == PING_UNIX ? connect_unix(target) : connect_tcp(target);
-  if (fd < 0) return PING_SILENT;
-  bool named = target->user[0] != '\0' || options->requirepass[0] != '\0';
-  enum ping_result result = named ? authenticate(fd, target, options->requirepass) : PING_PONG;
-  if (result == PING_PONG) result = ask(fd, SPAN_LITERAL("*1\r\n$4\r\nPING\r\n"), "+PONG");
+  enum ping_result result = PING_SILENT;
+  if (fd < 0) return result;
+  if (!target->own || target->kind == PING_UNIX || send_header(fd, options))
+    result = target->kind == PING_TLS ? talk_in_secret(fd, target, options)
+                                      : talk(&(struct link){fd, NULL}, target, options);
   close(fd);
   return result;
 }

@@ -66,14 +66,22 @@ static bool set_port(struct ping_target *target, int64_t port, char error[REFUSA
   return true;
 }
 
+static int64_t port_of(const struct ping_target *target, const struct options *options) {
+  return target->kind == PING_TLS ? options->tls_port : options->port;
+}
+
 bool ping_target_of_url(const char *url, const struct options *options, struct ping_target *target,
                         char error[REFUSAL_BYTES]) {
   static const struct {
     const char *begins;
     enum ping_kind kind;
-  } schemes[] = {{"redis://", PING_TCP}, {"rediss://", PING_TLS}, {"unix://", PING_UNIX}};
+  } schemes[] = {{"redis://", PING_TCP},
+                 {"rediss://", PING_TLS},
+                 {"idem://", PING_TCP},
+                 {"idems://", PING_TLS},
+                 {"unix://", PING_UNIX}};
   const char *rest = NULL;
-  *target = (struct ping_target){.kind = PING_TCP};
+  *target = (struct ping_target){.kind = PING_TCP, .verifies = true};
   for (size_t i = 0; i < sizeof schemes / sizeof schemes[0] && rest == NULL; i++) {
     rest = begins(url, schemes[i].begins);
     if (rest != NULL) target->kind = schemes[i].kind;
@@ -81,7 +89,7 @@ bool ping_target_of_url(const char *url, const struct options *options, struct p
   if (rest == NULL) return refuse("a URL begins with redis://, rediss:// or unix://", error);
   if (!take_user(&rest, target, error)) return false;
   if (target->kind != PING_UNIX)
-    return take_address(rest, target, error) && set_port(target, options->port, error);
+    return take_address(rest, target, error) && set_port(target, port_of(target, options), error);
   if (rest[0] == '/' && copy(span_of(rest), target->host, sizeof target->host)) return true;
   return refuse("a URL of a unix socket has a whole path: unix:///run/idem.sock", error);
 }
@@ -99,7 +107,8 @@ bool ping_target_of_options(const struct options *options, struct ping_target *t
                             char error[REFUSAL_BYTES]) {
   const char *cursor = options->bind;
   struct span address;
-  *target = (struct ping_target){.kind = PING_TCP};
+  *target = (struct ping_target){.kind = options_listen_plain(options) ? PING_TCP : PING_TLS,
+                                 .own = true};
   if (options->unixsocket[0] != '\0') {
     target->kind = PING_UNIX;
     snprintf(target->host, sizeof target->host, "%s", options->unixsocket);
@@ -108,5 +117,5 @@ bool ping_target_of_options(const struct options *options, struct ping_target *t
   if (!options_bind_next(&cursor, &address)) return refuse("there is no address to ask", error);
   if (!copy(address_to_ask(address), target->host, sizeof target->host))
     return refuse("the first address of bind is too long", error);
-  return set_port(target, options->port, error);
+  return set_port(target, port_of(target, options), error);
 }

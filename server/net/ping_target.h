@@ -2,6 +2,7 @@
  * ping_target.h - whom `idem-server --ping` asks: the server of a configuration, or that of a URL.
  *
  *     redis://[user@]host[:port]    rediss://... (TLS)    unix://[user@]/path
+ *     idem://...                    idems://...
  *
  * No password is taken from a URL: every user of the machine can read a command line.
  */
@@ -20,6 +21,9 @@ struct ping_target {
   char host[PING_HOST_BYTES]; /* PING_UNIX: the path */
   char port[6];
   char user[PING_USER_BYTES]; /* "": none */
+  bool verifies; /* with TLS: that the certificate is that of the host. One's own server is asked by
+                    an address that is in no certificate */
+  bool own;      /* of the options */
 };
 
 /* False with the reason. The port of the options, if it names none. */

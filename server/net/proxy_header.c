@@ -93,6 +93,10 @@ enum proxy_header_verdict proxy_header_read(struct span bytes, struct proxy_head
   return bytes.len < header->bytes ? PROXY_HEADER_MORE : read_whole(bytes, header);
 }
 
+struct span proxy_header_local(void) {
+  return SPAN_LITERAL(SIGNATURE "\x20\0\0\0");
+}
+
 const char *proxy_header_reason(enum proxy_header_verdict verdict) {
   static const char *const reasons[] = {
       [PROXY_HEADER_MORE] = "the PROXY header did not arrive in time",

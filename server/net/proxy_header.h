@@ -34,6 +34,8 @@ struct proxy_header {
 };
 
 enum proxy_header_verdict proxy_header_read(struct span bytes, struct proxy_header *header);
+/* One without addresses: its sender speaks for itself. */
+struct span proxy_header_local(void);
 /* What the sender is told. */
 const char *proxy_header_reason(enum proxy_header_verdict verdict);
 

@@ -11,6 +11,8 @@
 
 #include "server/base/random.h"
 #include "server/base/thread.h"
+#include "server/commands/accounts.h"
+#include "server/commands/command_table.h"
 #include "server/commands/journaling.h"
 #include "server/commands/restoring.h"
 #include "server/commands/setup.h"
@@ -38,6 +40,7 @@ struct server {
   struct restoring restoring;
   struct notify notify;
   struct trimming *trimming;
+  struct users *users; /* until the instance has them */
   struct watchdog watchdog;
   struct signals signals; /* these two are the first loop's */
   uv_async_t stop;
@@ -354,6 +357,8 @@ static int restore_keyspace_of(struct server *server, struct options *options,
     return status;
   }
   struct instance *instance = &server->instance;
+  setup_instance_users(instance, server->users);
+  server->users = NULL;
   instance->journal = restoring->journal;
   instance->trimming = server->trimming;
   instance->restored_most_bytes = restoring->most_bytes;
@@ -372,6 +377,9 @@ static void serve_http(void *http, struct journal_step step) {
 /* Returns 0, RESTORING_STOPPED or the exit status. */
 static int set_up(struct server *server, struct options *options, struct recovery *recovery,
                   char error[REFUSAL_BYTES]) {
+  const struct accounts_rows rows = {command_table_commands, command_table_command_count};
+  server->users = accounts_read(rows, options, server->log, error);
+  if (server->users == NULL) return 1;
   if (!http_open(&server->http, options, server->log, error)) return 1;
   server->files.others = server->http != NULL ? HTTP_DESCRIPTORS : 0;
   recovery->guest = (struct recovery_guest){.turn = serve_http, .context = server->http};
@@ -490,6 +498,7 @@ void server_destroy(struct server *server) {
   if (keyspace != NULL) setup_instance_deinit(&server->instance);
   keyspace_destroy(keyspace);
   trimming_destroy(server->trimming);
+  users_destroy(server->users);
   notify_close(&server->notify);
   free(server);
 }

@@ -82,8 +82,10 @@ static int read_tls(struct stream *stream, bool on) {
   tls->reads = on;
   if (tls->group->taking == tls) return 0; /* settled when what arrived is used */
   bool more = tls->kept != NULL || (tls->state == STREAM_TLS_OPEN && SSL_pending(tls->ssl) > 0);
+  if (!on) list_remove(&tls->half);
   if (tls->state == STREAM_TLS_OPEN && !on) tls_kept_leave_queue(tls);
   if (tls->state == STREAM_TLS_OPEN && on && more) tls_kept_join_queue(tls);
+  if (on && !more) tls_kept_note_half(tls, true);
   return tls_records_draw(tls, on && !more);
 }
 
@@ -100,6 +102,7 @@ static void close_tls(struct stream *stream) {
   struct stream_tls *tls = tls_of(stream);
   tls_send_goodbye(tls);
   tls_kept_leave_queue(tls);
+  list_remove(&tls->half);
   tls->state = STREAM_TLS_CLOSED;
   tls_kept_forget(tls);
   free(tls->untaken);
@@ -164,11 +167,22 @@ void stream_tls_read_on(struct stream_tls_group *group, bool (*more)(void *conte
   run(&group->readers, read_on, more, context);
 }
 
+void stream_tls_end_late(struct stream_tls_group *group) {
+  while (!list_empty(&group->halves)) {
+    struct stream_tls *tls = LIST_ENTRY(group->halves.next, struct stream_tls, half);
+    if (group->now_ms - tls->half_since_ms < STREAM_TLS_RECORD_MS) return;
+    list_remove(&tls->half);
+    tls->broken = true;
+    tls_receive_end(tls, -ETIMEDOUT);
+  }
+}
+
 /* ---- life ---- */
 
 bool stream_tls_group_init(struct stream_tls_group *group) {
   list_init(&group->handshakes);
   list_init(&group->readers);
+  list_init(&group->halves);
   group->method = tls_records_method();
   return group->method != NULL;
 }
@@ -195,6 +209,7 @@ bool stream_tls_open(struct stream_tls *stream, const struct stream_type *type,
   stream->group = group;
   stream->state = STREAM_TLS_SHAKES;
   list_init(&stream->ready);
+  list_init(&stream->half);
   stream->ssl = make_ssl(stream, context);
   if (stream->ssl == NULL) return false;
   atomic_fetch_add(group->stream_count, 1);

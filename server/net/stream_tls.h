@@ -36,8 +36,8 @@ extern const struct stream_ops STREAM_TLS;
 /* Of the stream below. */
 extern const struct stream_events STREAM_TLS_BELOW;
 
-/* group is zero but for hooks, handshake_count and stream_count, which are borrowed; its address does
- * not change. False: memory is short. */
+/* group is zero but for hooks, handshake_count and stream_count, which are borrowed; its address
+ * does not change. False: memory is short. */
 bool stream_tls_group_init(struct stream_tls_group *group);
 /* All its streams are closed. */
 void stream_tls_group_deinit(struct stream_tls_group *group);
@@ -51,6 +51,9 @@ bool stream_tls_open(struct stream_tls *stream, const struct stream_type *type,
 static inline bool stream_tls_has_work(const struct stream_tls_group *group) {
   return !list_empty(&group->handshakes) || !list_empty(&group->readers);
 }
+/* Breaks the streams of which a record has not arrived in time. Call it about ten times a second,
+ * when they have been read. */
+void stream_tls_end_late(struct stream_tls_group *group);
 /* Begins a turn: every stream may decrypt as much as in the last one. */
 static inline void stream_tls_begin_turn(struct stream_tls_group *group) { group->turn++; }
 /* These two go on with handshakes, and with streams that have something kept: those that are there

@@ -36,3 +36,11 @@ bool tls_kept_keep(struct stream_tls *tls) {
   tls->kept_len = (uint32_t)source->len;
   return true;
 }
+
+void tls_kept_note_half(struct stream_tls *tls, bool anew) {
+  bool is_half = tls->state == STREAM_TLS_OPEN && tls->reads && SSL_has_pending(tls->ssl) == 1;
+  if (anew || !is_half) list_remove(&tls->half);
+  if (!is_half || !list_empty(&tls->half)) return;
+  tls->half_since_ms = tls->group->now_ms;
+  list_append(&tls->group->halves, &tls->half);
+}

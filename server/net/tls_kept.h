@@ -12,6 +12,10 @@
 void tls_kept_join_queue(struct stream_tls *tls);
 void tls_kept_leave_queue(struct stream_tls *tls);
 
+/* Notes whether it waits for the rest of a record; anew: of another one than before. Call it when
+ * SSL has used all that arrived, or its user reads on. */
+void tls_kept_note_half(struct stream_tls *tls, bool anew);
+
 /* Keeps what is left of the source, which may lie in what was kept before. False: no memory. */
 bool tls_kept_keep(struct stream_tls *tls);
 void tls_kept_forget(struct stream_tls *tls);

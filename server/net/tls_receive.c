@@ -51,14 +51,16 @@ static enum outcome decrypt(struct stream_tls *tls, struct iovec room, size_t *g
   return outcome;
 }
 
-/* The source is used as far as the stream may, now: what is left is kept. */
-static void rest(struct stream_tls *tls) {
+/* The source is used as far as the stream may, now: what is left is kept. any: some plaintext came.
+ */
+static void rest(struct stream_tls *tls, bool any) {
   struct stream_tls_group *group = tls->group;
   group->taking = NULL;
   bool left = group->source.len > 0;
   bool kept = !left || tls_kept_keep(tls);
   if (!left) tls_kept_forget(tls);
   if (tls->reads && left) tls_kept_join_queue(tls);
+  tls_kept_note_half(tls, any || left);
   if (!kept || tls_records_draw(tls, tls->reads && !left) != 0) tls_receive_end(tls, -ENOMEM);
 }
 
@@ -71,12 +73,14 @@ static void drop_source(struct stream_tls *tls) {
 
 void tls_receive_take(struct stream_tls *tls) {
   enum outcome outcome = DONE;
+  bool any = false;
   while (tls->reads && outcome == DONE) {
     struct iovec room = events_of(tls)->room(&tls->stream);
     size_t got;
     outcome = decrypt(tls, room, &got);
     tls_records_pass_on(tls, false);
     if (got == 0) continue;
+    any = true;
     events_of(tls)->read(&tls->stream, room.iov_base, (ssize_t)got);
     if (tls->state != STREAM_TLS_OPEN) {
       drop_source(tls);
@@ -91,13 +95,14 @@ void tls_receive_take(struct stream_tls *tls) {
     tls->group->taking = NULL;
     tls_receive_end(tls, outcome == ENDED ? 0 : -EPROTO);
   } else {
-    rest(tls);
+    rest(tls, any);
   }
 }
 
 /* ---- handshakes ---- */
 
 static void fail(struct stream_tls *tls, enum stream_tls_failure failure, const char *reason) {
+  tls->group->taking = NULL;
   tls_kept_leave_queue(tls);
   tls->state = STREAM_TLS_DEAF;
   tls_kept_forget(tls);

@@ -23,6 +23,8 @@
 #define STREAM_TLS_RECORDS_PER_TURN 64u
 /* Records in a row that bring no byte (KeyUpdate, empty ones): above it the stream breaks. */
 #define STREAM_TLS_BARREN_RECORDS 256u
+/* From the first byte of a record to its last, while its stream is read. As INPUT_REQUEST_MS. */
+#define STREAM_TLS_RECORD_MS 10000
 /* Records that are sent at most when the stream below has taken what it had. */
 #define STREAM_TLS_RECORDS_PER_EVENT 64u
 
@@ -57,6 +59,8 @@ struct stream_tls_group {
   BIO_METHOD *method;
   struct list handshakes; /* struct stream_tls.ready: have something for their handshake */
   struct list readers;    /* the same: kept something, and their user reads */
+  struct list halves;     /* struct stream_tls.half: have a part of a record, since longest first */
+  int64_t now_ms;         /* the caller's to set; counts little of a stall */
   _Atomic unsigned *handshake_count; /* in `handshakes`, of all groups */
   _Atomic uint64_t *stream_count;    /* of all groups */
   unsigned turn;
@@ -82,7 +86,9 @@ struct stream_tls {
   struct stream_tls_group *group;
   SSL *ssl;          /* NULL once closed */
   struct list ready; /* in a list of the group, or in none */
-  char *kept;        /* records not yet decrypted */
+  struct list half;  /* the same */
+  int64_t half_since_ms;
+  char *kept; /* records not yet decrypted */
   uint32_t kept_len;
   uint32_t records; /* decrypted in `turn` */
   unsigned turn;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "server/commands/strangers.h"
+#include "server/net/cron.h"
 
 /* ---- what connections are told ---- */
 
@@ -45,10 +46,20 @@ static bool time_left(void *context) {
   return conn_group_see_time(turn->conns) < turn->end_ns;
 }
 
+/* What was sent while the loop did not run is still in the sockets. The loop has a turn every
+ * CRON_MS. */
+static void count_time(struct tls_turn *turn) {
+  int64_t now_ms = turn->conns->worker.monotonic_ms, passed_ms = now_ms - turn->seen_ms;
+  turn->seen_ms = now_ms;
+  turn->group.now_ms += passed_ms < CRON_STALL_MS ? passed_ms : CRON_STALL_MS;
+  stream_tls_end_late(&turn->group);
+}
+
 static void on_check(uv_check_t *check) {
   struct tls_turn *turn = check->data;
   gate_enter(turn->conns->gate);
   stream_tls_begin_turn(&turn->group);
+  count_time(turn);
   if (!stream_tls_has_work(&turn->group)) return;
   turn->end_ns = conn_group_see_time(turn->conns) + TLS_TURN_HANDSHAKES_NS;
   stream_tls_shake(&turn->group, time_left, turn);

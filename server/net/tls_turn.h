@@ -27,6 +27,7 @@ struct tls_turn {
   const struct tls *tls; /* whose present context new connections get */
   struct conn_group *conns;
   uint64_t end_ns; /* of the part that runs */
+  int64_t seen_ms; /* monotonic time of the last turn */
   uv_check_t check;
   uv_prepare_t prepare;
   uv_idle_t busy;

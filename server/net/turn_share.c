@@ -51,6 +51,14 @@ static bool run_command(struct conn *conn, struct request *request) {
   return true;
 }
 
+/* With the alert unexpected_message, which its client understands. */
+static void refuse_tls(struct worker *worker, struct session *session) {
+  static const char alert[] = {21, 3, 1, 0, 2, 2, 10};
+  struct resp_writer reply = session_writer(session, worker);
+  log_happened(worker->log, LOG_HELLO, session->id, worker->monotonic_ms);
+  resp_output_append(reply.out, alert, sizeof alert);
+}
+
 /* Takes one result of the reader. False: nothing more can be run from these bytes. */
 static bool take_result(struct conn *conn, const struct resp_reader *reader,
                         struct batch_item *item, struct share *share) {
@@ -66,6 +74,7 @@ static bool take_result(struct conn *conn, const struct resp_reader *reader,
     case RESP_READ_HTTP:
       log_happened(worker->log, LOG_HTTP, session->id, worker->monotonic_ms);
       break;
+    case RESP_READ_TLS: refuse_tls(worker, session); break;
     case RESP_READ_NO_MEMORY:
     default: break;
   }

@@ -84,6 +84,7 @@ static const struct {
     [LOG_FLUSHED] = {"FLUSHALL", LOG_SHORTLY_QUIET_MS},
     [LOG_CLEARED] = {"CLEAR of a key", LOG_SHORTLY_QUIET_MS},
     [LOG_PLAIN] = {"client closed: it does not speak TLS on the port for TLS", LOG_QUIET_MS},
+    [LOG_HELLO] = {"client closed: it speaks TLS on a port without", LOG_QUIET_MS},
     [LOG_HANDSHAKE] = {"TLS handshake failed", LOG_SHORTLY_QUIET_MS},
 };
 _Static_assert(sizeof kinds / sizeof kinds[0] == LOG_KINDS, "a row for each kind");

@@ -32,6 +32,7 @@ enum log_kind {
   LOG_FLUSHED,
   LOG_CLEARED,
   LOG_PLAIN,
+  LOG_HELLO,
   LOG_HANDSHAKE,
   LOG_KINDS
 };

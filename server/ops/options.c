@@ -13,6 +13,7 @@
 #include <sys/un.h>
 
 #include "server/ops/log.h"
+#include "server/ops/options_users.h"
 
 #define AT(field) offsetof(struct options, field)
 
@@ -72,19 +73,24 @@ static const struct options_row rows[] = {
     {"tcp-keepalive", OPTIONS_ROW_SECONDS, AT(tcp_keepalive_s), 0, MAX_KEEPALIVE_S, "60",
      OPTIONS_ROW_LIVE, NETWORK, "Probe a silent connection after this time; 0 means never."},
 
-    {"requirepass", OPTIONS_ROW_TEXT, AT(requirepass), 0, OPTIONS_PASSWORD_MAX, "",
+    {"requirepass", OPTIONS_ROW_PASSWORD, AT(requirepass), 0, OPTIONS_PASSWORD_MAX, "",
      OPTIONS_ROW_LIVE | OPTIONS_ROW_SECRET | OPTIONS_ROW_FILE_ONLY, ACCESS,
-     "Password for AUTH, only in a configuration file that no other user can read (chmod 600); "
-     "\"\" means none."},
-    {"requirepass-file", OPTIONS_ROW_PATH, AT(requirepass_file), 0, MAX_TEXT, "", 0, ACCESS,
-     "File whose first line is the password, read again on SIGHUP; no other user may be able to "
-     "read "
-     "it."},
+     "Password of the default user, only in a configuration file that no other user can read "
+     "(chmod 600); \"\" means none."},
+    {"requirepass-file", OPTIONS_ROW_PATH, AT(requirepass_file), 0, MAX_TEXT, "", OPTIONS_ROW_LIVE,
+     ACCESS,
+     "File whose first line is the password of the default user; a second line is another one, for "
+     "the time of a change. Read again on SIGHUP; no other user may be able to read it."},
     {"requirepass-file-mode", OPTIONS_ROW_READERS, AT(requirepass_file_mode),
      OPTIONS_FILE_MODE_PRIVATE, OPTIONS_FILE_MODE_ANY, "private", 0, ACCESS,
      "any: other users may read requirepass-file, but not write it. Below $CREDENTIALS_DIRECTORY "
      "and "
      "/run/secrets they may in any case."},
+    {"aclfile", OPTIONS_ROW_PATH, AT(aclfile), 0, MAX_TEXT, "", 0, ACCESS,
+     "File with the users, instead of `user` lines in the configuration file. ACL LOAD reads it "
+     "again, ACL SAVE writes it; no other user may be able to read it."},
+    {"acllog-max-len", OPTIONS_ROW_INTEGER, AT(acllog_max_len), 0, 10000, "128", OPTIONS_ROW_LIVE,
+     ACCESS, "Refusals kept in ACL LOG."},
     {"insecure", OPTIONS_ROW_WAIVED, AT(insecure), 0, OPTIONS_INSECURE_YES, "no", 0, ACCESS,
      "What addresses that other machines can reach may lack: plain waives TLS, yes waives TLS and "
      "the password."},
@@ -272,6 +278,13 @@ void options_deinit(struct options *options) {
   }
   free(options->config_file);
   options->config_file = NULL;
+  options_users_clear(&options->users);
+}
+
+bool options_need_password(const struct options *options) {
+  if (options->default_user == OPTIONS_DEFAULT_USER_BY_PASSWORD)
+    return options->requirepass[0] != '\0' || options->aclfile[0] != '\0' || options->users != NULL;
+  return options->default_user == OPTIONS_DEFAULT_USER_CLOSED;
 }
 
 void options_text(const struct options *options, const struct options_row *row,

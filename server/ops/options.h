@@ -28,7 +28,17 @@
 #include "server/rules/request.h"
 
 #define OPTIONS_PASSWORD_MAX 512 /* bytes */
+#define OPTIONS_PASSWORDS 2      /* of requirepass-file */
 #define OPTIONS_ROWS_MAX 128
+
+struct options_user;
+
+/* Whether the default user needs a password: who says so. */
+enum options_default_user {
+  OPTIONS_DEFAULT_USER_BY_PASSWORD, /* requirepass, as long as no user was read */
+  OPTIONS_DEFAULT_USER_OPEN,
+  OPTIONS_DEFAULT_USER_CLOSED
+};
 
 /* Values in base units: milliseconds, bytes, counts. Strings are owned, never NULL; "" is none. */
 struct options {
@@ -42,11 +52,15 @@ struct options {
   int64_t tcp_keepalive_s; /* seconds, 0 off; `tcp-keepalive 300` */
   int64_t threads;         /* event loops, each in its own thread */
   int64_t maxclients;
-  int64_t timeout_s;      /* closes a connection after so long without a command; 0 never */
-  int64_t insecure;       /* enum options_insecure */
-  char *requirepass;      /* secret: never on the command line, never shown */
-  char *requirepass_file; /* path of a file that holds the password */
+  int64_t timeout_s; /* closes a connection after so long without a command; 0 never */
+  int64_t insecure;  /* enum options_insecure */
+  /* The default user's passwords: SHA-256 in hexadecimal, with blanks between them. Secret: never
+   * on the command line, never shown. */
+  char *requirepass;
+  char *requirepass_file;        /* path of a file that holds up to two passwords */
   int64_t requirepass_file_mode; /* enum options_file_mode */
+  char *aclfile;                 /* path, "" none */
+  int64_t acllog_max_len;        /* entries */
   /* HTTP port */
   int64_t http_port; /* 0: none */
   char *http_bind;   /* addresses (options_bind.h) */
@@ -96,7 +110,9 @@ struct options {
   char *latency_percentiles; /* of INFO latencystats (options_percentiles.h) */
   bool enable_debug_command;
   char *logfile;     /* "" is standard output */
-  char *config_file; /* absolute path of the loaded file, "" none; it has no row */
+  char *config_file; /* absolute path of the loaded file, "" none; it has no row, nor have these */
+  struct options_user *users; /* lines of the file, until they are read (options_users.h) */
+  enum options_default_user default_user;
 };
 
 /* Fills in the defaults. deinit frees, and wipes the password. */
@@ -106,6 +122,10 @@ void options_deinit(struct options *options);
 /* Lowers lease, ttl and waiters-per-key, where they have their defaults, to lease-max, ttl-max and
  * waiters-total. */
 void options_follow_maxima(struct options *options);
+
+/* Whether no client may do anything before it has authenticated. While the users are not read yet,
+ * they are taken to say so. */
+bool options_need_password(const struct options *options);
 
 /* Whether to listen on `port`: with tls-port, 0 means no. */
 bool options_listen_plain(const struct options *options);

@@ -30,7 +30,7 @@ static bool refuse_plain(const struct options *options, struct span address,
 static bool check_address(const struct options *options, struct span address,
                           char error[REFUSAL_BYTES]) {
   if (options_bind_is_loopback(address) || options->insecure == OPTIONS_INSECURE_YES) return true;
-  if (options->requirepass[0] == '\0') return refuse_stranger(address, error);
+  if (!options_need_password(options)) return refuse_stranger(address, error);
   if (options_listen_plain(options) && options->insecure == OPTIONS_INSECURE_NO)
     return refuse_plain(options, address, error);
   return true;

@@ -8,18 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/ops/digest.h"
 #include "server/ops/options_nearest.h"
+#include "server/ops/options_users.h"
+#include "server/ops/options_words.h"
 #include "server/ops/secret_file.h"
 
 /* A name, all its values, and one to see that there are too many. */
 #define MAX_WORDS (OPTIONS_BIND_MAX + 2)
-
-struct words {
-  struct span argv[MAX_WORDS];
-  size_t argc;
-  char bytes[OPTIONS_FILE_LINE_MAX + 1]; /* unescaping never makes a line longer */
-  size_t len;
-};
 
 static const char *show_path(const char *path, char shown[REFUSAL_SHOWN_BYTES]) {
   return refusal_show(span_of(path), shown);
@@ -29,33 +25,37 @@ static const char *show_path(const char *path, char shown[REFUSAL_SHOWN_BYTES]) 
 
 void options_file_deinit(struct options_file *file) { options_value_wipe(file->bytes, file->len); }
 
-static bool read_all(int fd, struct options_file *file, char error[REFUSAL_BYTES]) {
+static bool read_all(int fd, struct options_file *file, size_t most, char error[REFUSAL_BYTES]) {
   char shown[REFUSAL_SHOWN_BYTES];
-  file->bytes = malloc(OPTIONS_FILE_MAX + 1);
+  file->bytes = malloc(most + 1);
   if (file->bytes == NULL)
     return refusal_write(error, "no memory to read %s", show_path(file->path, shown));
-  while (file->len <= OPTIONS_FILE_MAX) {
-    ssize_t got = read(fd, file->bytes + file->len, OPTIONS_FILE_MAX + 1 - file->len);
+  while (file->len <= most) {
+    ssize_t got = read(fd, file->bytes + file->len, most + 1 - file->len);
     if (got == 0) return true;
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return refusal_write_errno("read", file->path, error);
     file->len += (size_t)got;
   }
-  return refusal_write(error, "%s has more than %u bytes", show_path(file->path, shown),
-                       OPTIONS_FILE_MAX);
+  return refusal_write(error, "%s has more than %zu bytes", show_path(file->path, shown), most);
 }
 
 /* Checks the mode of the open file, not of the path, so that the checked file is the one that is
  * read. */
-bool options_file_read(const char *path, struct options_file *file, char error[REFUSAL_BYTES]) {
+bool options_file_read_at_most(const char *path, size_t most, struct options_file *file,
+                               char error[REFUSAL_BYTES]) {
   *file = (struct options_file){.path = path};
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
   if (fd < 0) return refusal_write_errno("open", path, error);
   bool done = fstat(fd, &file->stat) == 0 || refusal_write_errno("read", path, error);
-  done = done && read_all(fd, file, error);
+  done = done && read_all(fd, file, most, error);
   close(fd);
   if (!done) options_file_deinit(file);
   return done;
+}
+
+bool options_file_read(const char *path, struct options_file *file, char error[REFUSAL_BYTES]) {
+  return options_file_read_at_most(path, OPTIONS_FILE_MAX, file, error);
 }
 
 static bool check_secret(const struct options_file *file, bool anybody_reads,
@@ -71,71 +71,6 @@ bool options_file_check_private(const struct options_file *file, char error[REFU
   return check_secret(file, false, error);
 }
 
-/* --- a line to words --- */
-
-static int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* The byte that is written as the escape at text[0] == '\\'; *used takes its length. */
-static char unescape(struct span text, size_t *used) {
-  static const char names[] = "nrtab", bytes[] = "\n\r\t\a\b";
-  *used = 2;
-  if (text.data[1] == 'x' && text.len >= 4) {
-    int high = hex_digit(text.data[2]), low = hex_digit(text.data[3]);
-    if (high >= 0 && low >= 0) {
-      *used = 4;
-      return (char)(high * 16 + low);
-    }
-  }
-  const char *name = strchr(names, text.data[1]);
-  return name != NULL && *name != '\0' ? bytes[name - names] : text.data[1];
-}
-
-/* Reads the quoted run after the quote at text[*at]; false when it does not end, or ends inside a
- * word. */
-static bool read_quoted(struct words *words, struct span text, size_t *at) {
-  char quote = text.data[(*at)++];
-  while (*at < text.len && text.data[*at] != quote) {
-    struct span rest = {text.data + *at, text.len - *at};
-    size_t used = 1;
-    char byte = rest.data[0];
-    if (byte == '\\' && rest.len > 1 && quote == '"') {
-      byte = unescape(rest, &used);
-    } else if (byte == '\\' && rest.len > 1 && rest.data[1] == '\'') {
-      byte = '\'';
-      used = 2;
-    }
-    words->bytes[words->len++] = byte;
-    *at += used;
-  }
-  if (*at == text.len) return false;
-  (*at)++;
-  return *at == text.len || isspace((unsigned char)text.data[*at]);
-}
-
-/* NULL, or what is wrong with the line. */
-static const char *split_words(struct span text, struct words *words) {
-  size_t at = 0;
-  words->argc = words->len = 0;
-  for (;;) {
-    while (at < text.len && isspace((unsigned char)text.data[at])) at++;
-    if (at == text.len) return NULL;
-    if (words->argc == MAX_WORDS) return "too many values";
-    size_t start = words->len;
-    while (at < text.len && !isspace((unsigned char)text.data[at])) {
-      if (text.data[at] == '"' || text.data[at] == '\'') {
-        if (!read_quoted(words, text, &at)) return "a quote is not closed, or no blank follows it";
-      } else {
-        words->bytes[words->len++] = text.data[at++];
-      }
-    }
-    words->argv[words->argc++] = (struct span){words->bytes + start, words->len - start};
-  }
-}
-
 /* --- words to a value --- */
 
 static bool refuse_unknown(struct span name, char reason[REFUSAL_BYTES]) {
@@ -148,7 +83,7 @@ static bool refuse_unknown(struct span name, char reason[REFUSAL_BYTES]) {
 }
 
 /* Several values of a list are joined with blanks. */
-static bool parse_values(const struct options_row *row, const struct words *words,
+static bool parse_values(const struct options_row *row, const struct options_words *words,
                          struct options_value *value, char reason[REFUSAL_BYTES]) {
   if (words->argc == 1)
     return refusal_write(reason, "%s needs a value (%s)", row->name, options_value_hint(row));
@@ -168,10 +103,21 @@ static bool parse_values(const struct options_row *row, const struct words *word
   return options_value_parse(row, (struct span){joined, len}, value, reason);
 }
 
+static bool parse_user(struct options_file_line *line, char reason[REFUSAL_BYTES]) {
+  if (memchr(line->raw.data, '\0', line->raw.len) != NULL)
+    return refusal_write(reason, "the line has a NUL byte");
+  line->user = options_users_parse(line->raw, line->number, reason);
+  return line->user != NULL;
+}
+
 static bool parse_line(struct options_file_line *line, char reason[REFUSAL_BYTES]) {
-  struct words words;
+  struct span argv[MAX_WORDS];
+  char bytes[OPTIONS_FILE_LINE_MAX + 1];
+  struct options_words words = {.argv = argv, .most = MAX_WORDS, .bytes = bytes};
   line->row = NULL;
   line->value = (struct options_value){0};
+  line->user = NULL;
+  if (options_users_is_line(line->raw)) return parse_user(line, reason);
   if (line->raw.len > OPTIONS_FILE_LINE_MAX)
     return refusal_write(reason, "the line has more than %d bytes", OPTIONS_FILE_LINE_MAX);
   if (line->raw.len > 0 && memchr(line->raw.data, '\0', line->raw.len) != NULL) {
@@ -181,14 +127,14 @@ static bool parse_line(struct options_file_line *line, char reason[REFUSAL_BYTES
   while (blanks < line->raw.len && isspace((unsigned char)line->raw.data[blanks])) blanks++;
   if (blanks == line->raw.len || line->raw.data[blanks] == '#') return true;
 
-  const char *wrong = split_words(line->raw, &words);
+  const char *wrong = options_words_split(line->raw, &words);
   bool done = wrong == NULL || refusal_write(reason, "%s", wrong);
   if (done) {
     line->row = options_find(words.argv[0]);
     done = line->row != NULL ? parse_values(line->row, &words, &line->value, reason)
                              : refuse_unknown(words.argv[0], reason);
   }
-  explicit_bzero(&words, sizeof(words));
+  explicit_bzero(bytes, sizeof(bytes));
   return done;
 }
 
@@ -228,22 +174,27 @@ bool options_file_parse_line(const struct options_file *file, struct options_fil
   return true;
 }
 
+static bool has_password(const struct options_file_line *line) {
+  if (line->user != NULL) return options_users_has_password(line->user);
+  if (line->row == NULL || (line->row->flags & OPTIONS_ROW_SECRET) == 0) return false;
+  return line->value.text[0] != '\0';
+}
+
 static bool load_lines(struct options *options, const struct options_file *file,
                        char error[REFUSAL_BYTES]) {
   struct options_file_seen seen = {{0}};
   struct options_file_line line = {.number = 0};
   size_t offset = 0;
   while (options_file_next_line(file, &offset, &line)) {
+    char reason[REFUSAL_BYTES];
     if (!options_file_parse_line(file, &seen, &line, error)) return false;
-    if (line.row == NULL) continue;
-    if ((line.row->flags & OPTIONS_ROW_SECRET) != 0 && line.value.text[0] != '\0') {
-      char reason[REFUSAL_BYTES];
-      if (!options_file_check_private(file, reason)) {
-        options_value_deinit(&line.value);
-        return refuse_line(file, &line, reason, error);
-      }
+    if (has_password(&line) && !options_file_check_private(file, reason)) {
+      options_value_deinit(&line.value);
+      options_users_destroy(line.user);
+      return refuse_line(file, &line, reason, error);
     }
-    options_value_store(line.row, options, &line.value);
+    if (line.row != NULL) options_value_store(line.row, options, &line.value);
+    if (line.user != NULL) options_users_add(&options->users, line.user);
   }
   return true;
 }
@@ -265,34 +216,60 @@ bool options_file_load(struct options *options, const char *path, char error[REF
   return true;
 }
 
-/* The first line of requirepass-file. */
-static bool parse_password(const struct options *options, const struct options_file *file,
-                           struct options_value *value, char error[REFUSAL_BYTES]) {
+/* Appends the digest of a line's password to `digests`, which has room for it. */
+static bool take_password(const struct options_file *file, struct span line, char *digests,
+                          char error[REFUSAL_BYTES]) {
   char shown[REFUSAL_SHOWN_BYTES];
-  const char *newline = file->len > 0 ? memchr(file->bytes, '\n', file->len) : NULL;
-  struct span password = {file->bytes,
-                          newline != NULL ? (size_t)(newline - file->bytes) : file->len};
-  if (password.len > 0 && password.data[password.len - 1] == '\r') password.len--;
-  bool anybody_reads = options->requirepass_file_mode == OPTIONS_FILE_MODE_ANY;
-  if (!check_secret(file, anybody_reads, error)) return false;
-  if (password.len == 0 || password.len > OPTIONS_PASSWORD_MAX) {
-    return refusal_write(
-        error, "requirepass-file: the first line of %s has %zu bytes, a password has 1 to %d",
-        show_path(file->path, shown), password.len, OPTIONS_PASSWORD_MAX);
-  }
+  struct options_value value = {0};
   const struct options_row *row = options_find(SPAN_LITERAL("requirepass"));
-  return options_value_parse(row, password, value, error);
+  if (line.len == 0 || line.len > OPTIONS_PASSWORD_MAX)
+    return refusal_write(error,
+                         "requirepass-file: a line of %s has %zu bytes, a password has 1 to %d",
+                         show_path(file->path, shown), line.len, OPTIONS_PASSWORD_MAX);
+  if (!options_value_parse(row, line, &value, error)) return false;
+  if (digests[0] != '\0') strcat(digests, " ");
+  strcat(digests, value.text);
+  options_value_deinit(&value);
+  return true;
+}
+
+/* The first line is a password, a second one that is not empty too. */
+static bool take_passwords(const struct options_file *file, char *digests,
+                           char error[REFUSAL_BYTES]) {
+  char shown[REFUSAL_SHOWN_BYTES];
+  struct options_file_line line = {.number = 0};
+  size_t offset = 0;
+  while (options_file_next_line(file, &offset, &line)) {
+    struct span text = line.raw;
+    if (text.len > 0 && text.data[text.len - 1] == '\r') text.len--;
+    if (text.len == 0 && line.number > 1) continue;
+    if (line.number > OPTIONS_PASSWORDS)
+      return refusal_write(error, "requirepass-file: %s has more than %d lines",
+                           show_path(file->path, shown), OPTIONS_PASSWORDS);
+    if (!take_password(file, text, digests, error)) return false;
+  }
+  return line.number > 0 || take_password(file, SPAN_LITERAL(""), digests, error);
+}
+
+char *options_file_read_passwords(const struct options *options, char error[REFUSAL_BYTES]) {
+  struct options_file file;
+  if (!options_file_read(options->requirepass_file, &file, error)) return NULL;
+  char *digests = calloc(OPTIONS_PASSWORDS, DIGEST_HEX + 1);
+  bool done = digests != NULL || refusal_write(error, "no memory for the passwords");
+  bool anybody_reads = options->requirepass_file_mode == OPTIONS_FILE_MODE_ANY;
+  done = done && check_secret(&file, anybody_reads, error) && take_passwords(&file, digests, error);
+  options_file_deinit(&file);
+  if (done) return digests;
+  free(digests);
+  return NULL;
 }
 
 bool options_file_reload_password(struct options *options, char error[REFUSAL_BYTES]) {
-  struct options_file file;
-  struct options_value value = {0};
   if (options->requirepass_file[0] == '\0') return true;
-  if (!options_file_read(options->requirepass_file, &file, error)) return false;
-  bool done = parse_password(options, &file, &value, error);
-  if (done) options_value_store(options_find(SPAN_LITERAL("requirepass")), options, &value);
-  options_file_deinit(&file);
-  return done;
+  struct options_value value = {.text = options_file_read_passwords(options, error)};
+  if (value.text == NULL) return false;
+  options_value_store(options_find(SPAN_LITERAL("requirepass")), options, &value);
+  return true;
 }
 
 bool options_file_load_password(struct options *options, char error[REFUSAL_BYTES]) {

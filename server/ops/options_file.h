@@ -29,7 +29,8 @@ struct options_file {
 struct options_file_line {
   struct span raw;               /* without its newline; borrows the file */
   size_t number;                 /* from 1 */
-  const struct options_row *row; /* NULL: a blank line or a comment */
+  const struct options_row *row; /* NULL: a blank line, a comment, or a `user` line */
+  struct options_user *user;     /* of a `user` line; owned as the value */
   struct options_value value;    /* owned by the caller of options_file_parse_line */
 };
 
@@ -41,14 +42,21 @@ struct options_file_seen {
 /* Reads the file `path` into the options, as far as the first bad line, and sets config_file. False
  * with the reason. */
 bool options_file_load(struct options *options, const char *path, char error[REFUSAL_BYTES]);
-/* Takes the password from requirepass-file, when that is set. False with the reason: it cannot be
- * read, its mode is not private, it has no password, or requirepass gives one too. */
+/* Takes the passwords from requirepass-file, when that is set. False with the reason: it cannot be
+ * read, its mode is not private, it has no password or more than two, or requirepass gives one
+ * too. */
 bool options_file_load_password(struct options *options, char error[REFUSAL_BYTES]);
-/* The same once more: a new password takes the place of the former, which stays after a refusal. */
+/* Takes them again, while the server runs. False with the reason: the former ones stay. */
 bool options_file_reload_password(struct options *options, char error[REFUSAL_BYTES]);
+/* What requirepass is to be with the passwords of that file; the caller owns it. NULL with the
+ * reason. */
+char *options_file_read_passwords(const struct options *options, char error[REFUSAL_BYTES]);
 
 /* True: the caller has to deinit the file. False with the reason. */
 bool options_file_read(const char *path, struct options_file *file, char error[REFUSAL_BYTES]);
+/* The same for another kind of file, with another limit of its bytes. */
+bool options_file_read_at_most(const char *path, size_t most, struct options_file *file,
+                               char error[REFUSAL_BYTES]);
 /* Wipes and frees. */
 void options_file_deinit(struct options_file *file);
 /* False with the reason, which says how to mend it, when others could read or write the file. */

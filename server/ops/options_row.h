@@ -26,8 +26,9 @@ enum options_row_kind {
   OPTIONS_ROW_READERS, /* int64_t, enum options_file_mode */
   OPTIONS_ROW_WAIVED,  /* int64_t, enum options_insecure */
   OPTIONS_ROW_CERTIFY, /* int64_t, enum options_tls_auth_clients */
-  OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next three */
+  OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next five */
   OPTIONS_ROW_PATH,
+  OPTIONS_ROW_PASSWORD,    /* kept as its SHA-256 in hexadecimal */
   OPTIONS_ROW_BIND,        /* addresses with blanks between them (options_bind.h) */
   OPTIONS_ROW_NETWORKS,    /* addresses with blanks between them (options_networks.h) */
   OPTIONS_ROW_PERCENTILES, /* numbers with blanks between them (options_percentiles.h) */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/base/machine_memory.h"
+#include "server/ops/digest.h"
 #include "server/ops/log.h"
 #include "server/ops/options_bind.h"
 #include "server/ops/options_memory.h"
@@ -101,6 +102,7 @@ static const struct kind {
     [OPTIONS_ROW_CERTIFY] = {"no|yes|optional", NULL, "", "", certify_words},
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
+    [OPTIONS_ROW_PASSWORD] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_BIND] = {"ADDRESS ...", NULL, "", "", NULL},
     [OPTIONS_ROW_NETWORKS] = {"ADDRESS ...", NULL, "", "", NULL},
     [OPTIONS_ROW_PERCENTILES] = {"N ...", NULL, "", "", NULL},
@@ -115,7 +117,7 @@ const char *options_value_hint(const struct options_row *row) { return kinds[row
 
 static bool is_text(const struct options_row *row) {
   return row->kind == OPTIONS_ROW_TEXT || row->kind == OPTIONS_ROW_PATH ||
-         options_row_is_list(row->kind);
+         row->kind == OPTIONS_ROW_PASSWORD || options_row_is_list(row->kind);
 }
 
 static void print_scaled(const struct unit *units, int64_t number, char *text, size_t size) {
@@ -240,11 +242,27 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
   return *number >= row->min && *number <= row->max;
 }
 
+/* The text itself is not kept. */
+static bool hash_password(const struct options_row *row, struct span text,
+                          struct options_value *value, char error[REFUSAL_BYTES]) {
+  struct digest digest;
+  value->text = calloc(1, DIGEST_HEX + 1);
+  if (value->text == NULL) return refusal_write(error, "no memory for the value of %s", row->name);
+  if (text.len == 0) return true;
+  if (!digest_of(text, &digest)) {
+    options_value_deinit(value);
+    return refusal_write(error, "SHA-256 cannot be had for %s", row->name);
+  }
+  digest_text(&digest, value->text);
+  return true;
+}
+
 static bool parse_text(const struct options_row *row, struct span text, struct options_value *value,
                        char error[REFUSAL_BYTES]) {
   if ((int64_t)text.len > row->max || (text.len > 0 && memchr(text.data, '\0', text.len) != NULL)) {
     return refuse_value(row, text, error);
   }
+  if (row->kind == OPTIONS_ROW_PASSWORD) return hash_password(row, text, value, error);
   char *copy = malloc(text.len + 1);
   if (copy == NULL) return refusal_write(error, "no memory for the value of %s", row->name);
   if (text.len > 0) memcpy(copy, text.data, text.len);

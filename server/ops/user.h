@@ -5,7 +5,8 @@
  * knows none of them. A key or channel is allowed when one of the user's patterns matches it.
  *
  * Threads. A user changes only while all other loops are paused; any loop reads it. A user that is
- * deleted is freed while they are paused, after its sessions have let go of it (commands/acl.c).
+ * deleted is freed while they are paused, after its sessions have let go of it
+ * (commands/accounts.c).
  */
 #ifndef IDEM_SERVER_OPS_USER_H
 #define IDEM_SERVER_OPS_USER_H
@@ -21,8 +22,9 @@
 #define USER_COMMAND_WORDS (USER_COMMANDS_MAX / 64)
 #define USER_NAME_MAX 512u      /* bytes, as of a pattern */
 #define USER_PATTERNS_MAX 1024u /* of keys, and as many of channels */
-#define USER_PATTERN_BYTES_MAX 1024u
+#define USER_PATTERN_MAX 1024u
 #define USER_PASSWORDS_MAX 64u
+#define USER_PASSWORD_MAX 512u /* bytes */
 #define USER_DEFAULT_NUMBER 0u
 
 struct user_pattern {
@@ -49,8 +51,10 @@ struct user {
   size_t name_len;
   uint16_t number; /* user_number */
   bool on, nopass;
-  bool unrestricted; /* all commands, keys and channels: nothing needs to be asked */
-  bool all_future;   /* +@all and no exception: commands that come later too */
+  bool unrestricted;         /* all commands, keys and channels: nothing needs to be asked */
+  bool lost_keys;            /* user_exchange took a key pattern away */
+  struct user *next_deleted; /* the caller's of users_remove */
+  bool deleted;              /* is in no table any more, and its sessions are about to be closed */
   uint64_t commands[USER_COMMAND_WORDS];
   char *command_rules; /* owned: "+@all -flushall", as ACL LIST shows them */
   struct user_patterns keys, channels;
@@ -59,11 +63,21 @@ struct user {
   uint64_t quota_claims, quota_waiters; /* 0: none */
 };
 
+/* off, without passwords, commands, keys and channels. NULL: memory is short. */
+struct user *user_create(struct span name);
+void user_destroy(struct user *user); /* takes NULL */
+/* A copy with the same name and number. NULL: memory is short. */
+struct user *user_copy(const struct user *user);
+/* A password that the user has not yet; there is room for it. False: memory is short. */
+bool user_add_password(struct user *user, const struct digest *digest);
+/* Gives `user` what `from` may and knows, and `from` what `user` had; names and numbers stay.
+ * Passwords that both have keep the ids that they have in `user`. */
+void user_exchange(struct user *user, struct user *from);
+
 static inline bool user_allows_command(const struct user *user, size_t row) {
   return (user->commands[row / 64] >> (row % 64) & 1) != 0;
 }
 static inline bool user_allows_all_keys(const struct user *user) { return user->keys.any; }
-static inline bool user_allows_all_channels(const struct user *user) { return user->channels.any; }
 
 /* Whether a pattern of the user matches the key. Costs at most the sum of its patterns' lengths
  * times the key's. */

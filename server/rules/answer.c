@@ -7,10 +7,11 @@
 #define COUNT(...) (sizeof((enum answer_field[]){__VA_ARGS__}) / sizeof(enum answer_field))
 
 /* clang-format off */
-#define ARRAY(word, ...) {ANSWER_IS_ARRAY, TEXT(word), COUNT(__VA_ARGS__), {__VA_ARGS__}}
-#define INTEGER(field)   {ANSWER_IS_INTEGER, {NULL, 0}, 1, {field}}
-#define NULL_ARRAY       {ANSWER_IS_NULL, {NULL, 0}, 0, {ANSWER_NO_FIELD}}
-#define ERROR(text)      {ANSWER_IS_ERROR, TEXT(text), 0, {ANSWER_NO_FIELD}}
+#define ARRAY(word, ...) {ANSWER_IS_ARRAY, TEXT(word), NULL, COUNT(__VA_ARGS__), {__VA_ARGS__}}
+#define INTEGER(field)   {ANSWER_IS_INTEGER, {NULL, 0}, NULL, 1, {field}}
+#define NULL_ARRAY       {ANSWER_IS_NULL, {NULL, 0}, NULL, 0, {ANSWER_NO_FIELD}}
+#define ERROR(text)      {ANSWER_IS_ERROR, TEXT(text), NULL, 0, {ANSWER_NO_FIELD}}
+#define ERROR_OF(text, field, rest) {ANSWER_IS_ERROR, TEXT(text), rest, 1, {field}}
 
 const struct answer_form ANSWER_FORMS[ANSWER_KINDS] = {
     [ANSWER_CLAIMED]   = ARRAY("CLAIMED", ANSWER_TOKEN, ANSWER_LEASE, ANSWER_ATTEMPT, ANSWER_STAGE),
@@ -31,6 +32,8 @@ const struct answer_form ANSWER_FORMS[ANSWER_KINDS] = {
     [ANSWER_CONFLICT]  = ERROR("CONFLICT this grant has already stored other bytes; the first ones stay"),
     [ANSWER_OOM]       = ERROR("OOM the memory limit is reached; nothing is evicted"),
     [ANSWER_BUSYKEY]   = ERROR("BUSYKEY too many callers wait"),
+    [ANSWER_CLAIM_QUOTA] = ERROR_OF("OOM quota-claims", ANSWER_MOST, "claims are held by this user, and it may hold no more"),
+    [ANSWER_WAITER_QUOTA] = ERROR_OF("BUSYKEY quota-waiters", ANSWER_MOST, "callers of this user wait, and no more may"),
     [ANSWER_DRAINING]  = ERROR("DRAINING the server is leaving; no claim is granted any more"),
     [ANSWER_NO_ROOM]   = ERROR("MISCONF the journal has no room; nothing new is taken"),
     [ANSWER_WRONGTYPE] = ERROR("WRONGTYPE Operation against a key holding the wrong kind of value"),

@@ -32,12 +32,14 @@ enum answer_kind {
   ANSWER_STALE_STORED,
   ANSWER_STALE_OVERTAKEN,
   ANSWER_CONFLICT,
-  ANSWER_OOM,       /* the memory limit */
-  ANSWER_BUSYKEY,   /* a limit of waiters */
-  ANSWER_DRAINING,  /* the server leaves: nothing is granted any more */
-  ANSWER_NO_ROOM,   /* nothing is granted until the journal has room */
-  ANSWER_WRONGTYPE, /* a plain string lives there, or the other way round */
-  ANSWER_NO_MEMORY, /* the system has no more; nothing was changed */
+  ANSWER_OOM,          /* the memory limit */
+  ANSWER_BUSYKEY,      /* a limit of waiters */
+  ANSWER_CLAIM_QUOTA,  /* the user holds as many claims as it may */
+  ANSWER_WAITER_QUOTA, /* as many of its callers wait as may */
+  ANSWER_DRAINING,     /* the server leaves: nothing is granted any more */
+  ANSWER_NO_ROOM,      /* nothing is granted until the journal has room */
+  ANSWER_WRONGTYPE,    /* a plain string lives there, or the other way round */
+  ANSWER_NO_MEMORY,    /* the system has no more; nothing was changed */
   ANSWER_KINDS
 };
 
@@ -50,6 +52,7 @@ enum answer_field {
   ANSWER_AGE,     /* since the grant; DONE: since the STORE */
   ANSWER_LEFT,    /* until the lease ends; DONE: until the response is forgotten */
   ANSWER_WAITERS, /* that the STORE answered */
+  ANSWER_MOST,    /* of a quota */
   ANSWER_HORIZON, /* unix time up to which requests may have been forgotten */
   ANSWER_ONE,     /* 1 and 0, whatever the record */
   ANSWER_ZERO,
@@ -67,15 +70,17 @@ enum answer_shape { ANSWER_IS_ARRAY, ANSWER_IS_INTEGER, ANSWER_IS_NULL, ANSWER_I
 #define ANSWER_MAX_FIELDS 5
 struct answer_form {
   enum answer_shape shape;
-  struct span text; /* the first element of an array; all of an error, its code first */
-  size_t count;     /* of fields: what follows the word of an array; 1 for an integer, else 0 */
+  struct span text; /* the first element of an array; of an error its code and text, */
+  const char *rest; /* and what follows the number in it, if it has one; else NULL */
+  size_t count; /* of fields: what follows the word of an array, or is in an error; 1 for an integer
+                 */
   enum answer_field fields[ANSWER_MAX_FIELDS]; /* ANSWER_NO_FIELD from count on */
 };
 
 /* By enum answer_kind. */
 extern const struct answer_form ANSWER_FORMS[ANSWER_KINDS];
 
-/* The text of an error, terminated. */
+/* The text of an error without a number, terminated. */
 static inline const char *answer_error(enum answer_kind kind) {
   return ANSWER_FORMS[kind].text.data;
 }

@@ -31,7 +31,8 @@ OUTSIDE = {
 SYSTEM = {
     'uv.h': ['server/net', 'bench/floors', 'client', 'client/examples', 'tests'],
     'hiredis/hiredis.h': ['client', 'tests'],
-    'openssl/': ['server/net', 'client', 'bench', 'tests'],
+    'microhttpd.h': ['server/net/http', 'client/examples', 'tests'],
+    'openssl/': ['server/net', 'server/ops', 'client', 'bench', 'tests'],
 }
 
 # Where objects are checked: every .c of these rooms. The tests link what they like.

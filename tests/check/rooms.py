@@ -24,7 +24,7 @@ def includes(tree):
         for line, quote, name in text.includes:
             if quote == '<':
                 rooms = rooms_of_system(name, [room])
-                if room not in rooms:
+                if not any(room == one or path.startswith(one + '_') or path.startswith(one + '.') for one in rooms):
                     yield f'{path}:{line}', f'only {", ".join(rooms)} may include <{name}>'
             elif name not in tree.sources:
                 yield f'{path}:{line}', f'"{name}" is not named from the root of the repository'
@@ -33,7 +33,8 @@ def includes(tree):
 
 
 def rooms_of_system(name, otherwise):
-    """A header of the system, or all headers of a folder, which is written with its slash."""
+    """A header of the system, or all headers of a folder, which is written with its slash. A row may name, instead of a
+    room, the beginning of its files' names."""
     return house.SYSTEM.get(name, house.SYSTEM.get(name.partition('/')[0] + '/', otherwise))
 
 

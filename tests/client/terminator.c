@@ -19,6 +19,7 @@
 #include "tests/client/harness.h"
 
 #define GUESTS 128
+#define RECORD_BYTES 16384
 
 struct guest {
   int outside, inside; /* -1: gone */
@@ -35,6 +36,7 @@ struct terminator {
   /* Under the lock. */
   SSL_CTX *context;
   enum terminator_manner manner;
+  size_t record_bytes;
   struct guest guests[GUESTS];
   int count, accepted, closed;
 };
@@ -138,9 +140,9 @@ static bool pass_in(struct terminator *terminator, struct guest *guest) {
 }
 
 /* From the server to the client. */
-static bool pass_out(struct guest *guest) {
-  char data[16384];
-  ssize_t got = recv(guest->inside, data, sizeof data, MSG_DONTWAIT);
+static bool pass_out(const struct terminator *terminator, struct guest *guest) {
+  char data[RECORD_BYTES];
+  ssize_t got = recv(guest->inside, data, terminator->record_bytes, MSG_DONTWAIT);
   if (got > 0) return write_outside(guest, data, (size_t)got);
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return true;
   (void)SSL_shutdown(guest->ssl);
@@ -159,7 +161,7 @@ static bool serve(struct terminator *terminator, struct guest *guest) {
     guest->inside = connect_inside(terminator->server_port);
     if (guest->inside < 0) return false;
   }
-  return pass_in(terminator, guest) && pass_out(guest);
+  return pass_in(terminator, guest) && pass_out(terminator, guest);
 }
 
 static void hear(struct terminator *terminator, struct guest *guest) {
@@ -217,6 +219,7 @@ void terminator_set(struct terminator *terminator, const struct terminator_optio
   SSL_CTX_free(terminator->context);
   terminator->context = context;
   terminator->manner = options->manner;
+  terminator->record_bytes = options->record_bytes != 0 ? options->record_bytes : RECORD_BYTES;
   pthread_mutex_unlock(&terminator->lock);
 }
 

@@ -5,6 +5,8 @@
 #ifndef IDEM_TESTS_CLIENT_TERMINATOR_H
 #define IDEM_TESTS_CLIENT_TERMINATOR_H
 
+#include <stddef.h>
+
 enum terminator_manner {
   TERMINATOR_SERVES,
   TERMINATOR_STALLS,   /* takes connections and says nothing */
@@ -17,6 +19,7 @@ struct terminator_options {
   const char *cert;      /* of the server, with its key */
   const char *client_ca; /* clients need a certificate of it; NULL: none */
   int version_max;       /* of TLS, OpenSSL's number; 0: any */
+  size_t record_bytes;   /* that are put into one record of TLS; 0: as many as fit */
 };
 
 struct terminator;

@@ -10,6 +10,7 @@
 #include "server/engine/binding.h"
 #include "server/engine/effect.h"
 #include "server/engine/engine.h"
+#include "server/engine/holding.h"
 #include "server/engine/horizon.h"
 #include "server/engine/keys.h"
 #include "server/engine/memory_limit.h"
@@ -19,6 +20,7 @@
 #include "server/engine/stats.h"
 #include "server/engine/tick.h"
 #include "server/engine/waiter.h"
+#include "tests/model/census.h"
 #include "tests/model/shadow.h"
 
 #define HISTORY 30
@@ -75,6 +77,7 @@ struct runner {
   struct world world;
   struct engine_options options;
   struct engine *engine;
+  struct quotas *quotas;
   struct model model;
   struct shadow *shadow; /* NULL: in this world nobody keeps images */
   int64_t now_ms;
@@ -519,6 +522,7 @@ static void claim(struct runner *r, int key, int wait_percent) {
       .born_ms = c.born_ms,
       .binding = c.binding == NONE ? NULL : r->bindings[c.binding],
       .context = waiter == NONE ? NULL : &r->handles[waiter],
+      .user = (uint16_t)(r->step % CENSUS_USERS),
   };
   struct engine_answer have;
   struct model_answer want;
@@ -645,7 +649,8 @@ static void read_key(struct runner *r, bool wait) {
   const struct engine_read request = {.key = key_span(r, m.key),
                                       .fingerprint = content_span(r, m.fingerprint),
                                       .wait_ms = m.wait_ms,
-                                      .context = waiter == NONE ? NULL : &r->handles[waiter]};
+                                      .context = waiter == NONE ? NULL : &r->handles[waiter],
+                                      .user = (uint16_t)(r->step % CENSUS_USERS)};
   struct engine_answer have;
   struct model_answer want;
   engine_read(r->engine, &request, r->now_ms, &have);
@@ -768,6 +773,7 @@ static void op_delete(struct runner *r) {
 static void flush(struct runner *r) {
   note(r, "FLUSHALL");
   keys_flush(r->engine, r->now_ms);
+  quotas_forget_claims(r->quotas);
   model_flush(&r->model, r->now_ms);
   struct stats stats;
   stats_read(r->engine, &stats);
@@ -871,6 +877,8 @@ static void look_at_everything(struct runner *r) {
   for (int key = 0; key < r->world.keys; key++) look(r, key);
   settle_accounts(r, NONE, true);
   compare_figures(r);
+  char text[128];
+  expect_same(r, census_differs(r->engine, text));
 }
 
 /* ---- scans ---- */
@@ -1144,7 +1152,9 @@ static struct runner *create(const struct source *source, bool shadowed) {
   r->seed = source->seed;
   choose_world(r);
   r->engine = engine_create(&r->options, r->now_ms);
-  if (r->engine == NULL || !make_contents(r)) abort();
+  r->quotas = quotas_create();
+  if (r->engine == NULL || r->quotas == NULL || !make_contents(r)) abort();
+  holding_begin(r->engine, r->quotas);
   model_init(&r->model,
              &(struct model_options){.retention_ms = r->options.retention_ms,
                                      .unknown_retention_ms = r->options.unknown_retention_ms,
@@ -1255,6 +1265,7 @@ void runner_finish(struct runner *r, uint64_t events[EVENTS]) {
   restart(r);
   shadow_destroy(r->shadow);
   engine_destroy(r->engine);
+  quotas_destroy(r->quotas);
   for (int e = 0; e < EVENTS; e++) events[e] += r->model.events[e];
   for (int c = 0; c < CONTENTS; c++) free(r->contents[c]);
   free(r->grants);

@@ -327,6 +327,7 @@ static const char *compare_records(const struct record *a, const struct record *
   FIRST(SAME(since_ms));
   FIRST(SAME(timer.deadline_ms));
   FIRST(SAME(lease_ms));
+  FIRST(SAME(user));
   FIRST((a->flags & kept) == (b->flags & kept) ? NULL : "flags");
   FIRST(same_bytes(record_fingerprint(a), record_fingerprint(b), "fingerprint"));
   FIRST(same_bytes(pin_bytes(record_owner(a)), pin_bytes(record_owner(b)), "owner"));

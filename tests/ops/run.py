@@ -96,8 +96,8 @@ def install_npm(spec, may_install):
         install_debian(["nodejs", "npm"], may_install)
     os.makedirs(BUILD, exist_ok=True)
     print("    installing: " + spec, flush=True)
-    # Packages' scripts do not run: playwright's would fetch a browser.
-    command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts",
+    # Saved, or the next one would remove it. Their scripts do not run: playwright's would fetch a browser.
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts",
                "--loglevel=error", "--prefix", BUILD, spec]
     try:
         subprocess.run(command, capture_output=True, timeout=INSTALL_SECONDS)

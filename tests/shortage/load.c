@@ -1,10 +1,15 @@
 /* load.c - see load.h. */
 #include "tests/shortage/load.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/shortage/talk.h"
 
@@ -303,6 +308,55 @@ static void step_crowd(struct load *load) {
   for (unsigned i = 0; i < TALKS; i++) granted(talk_hear(&talks[i]), "+PONG");
 }
 
+/* ---- the HTTP port ---- */
+
+#define HTTP_BYTES 65536
+
+static int http_connection(int port) {
+  struct sockaddr_in address = {.sin_family = AF_INET,
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                .sin_port = htons((uint16_t)port)};
+  const struct timeval hang = {.tv_sec = TALK_HANG_S};
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK(fd >= 0, "no socket");
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &hang, sizeof hang);
+  CHECK(connect(fd, (struct sockaddr *)&address, sizeof address) == 0, "the HTTP port is closed");
+  return fd;
+}
+
+/* All of the answer, as far as it comes. */
+static size_t http_read(int fd, char answer[HTTP_BYTES]) {
+  size_t len = 0;
+  for (ssize_t more = 1; more > 0; len += (size_t)more) {
+    more = recv(fd, answer + len, HTTP_BYTES - 1 - len, 0);
+    if (more < 0) CHECK(errno == ECONNRESET, "no answer, and no end: %s", strerror(errno));
+    if (more < 0) break;
+  }
+  answer[len] = '\0';
+  return len;
+}
+
+/* It is whole, or the connection is closed. */
+static void ask_http(const struct load *load, const char *path) {
+  static char answer[HTTP_BYTES];
+  char request[128];
+  int fd = http_connection(load->http_port);
+  snprintf(request, sizeof request,
+           "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
+  if (send(fd, request, strlen(request), MSG_NOSIGNAL) > 0 && http_read(fd, answer) > 0) {
+    CHECK(begins(answer, "HTTP/1.1 200 ") || begins(answer, "HTTP/1.1 5"), "'%.40s' for %s", answer,
+          path);
+    CHECK(strstr(answer, "\r\n\r\n") != NULL, "half an answer for %s", path);
+  }
+  close(fd);
+}
+
+static void step_http(struct load *load) {
+  static const char *const paths[] = {"/", "/claims.json?state=held", "/metrics", "/healthz",
+                                      "/readyz"};
+  for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) ask_http(load, paths[i]);
+}
+
 /* ---- administration ---- */
 
 /* INFO is complete, or refused. */
@@ -340,11 +394,32 @@ void load_round(struct load *load) {
   static void (*const steps[])(struct load *) = {
       step_claims, step_waiting,  step_pipeline, step_strings, step_transaction,
       step_pubsub, step_channels, step_monitor,  step_names,   step_silence,
-      step_pieces, step_crowd,    step_server,
+      step_pieces, step_crowd,    step_server,   step_http,
   };
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
     steps[i](load);
     close_talks();
   }
   load->round++;
+}
+
+/* ---- TLS ---- */
+
+static void speak_tls(struct load *load, struct talk *talk) {
+  char key[KEY_BYTES];
+  snprintf(key, sizeof key, "tls-%ld", load->round);
+  if (granted(talk_ask(talk, "SET %s @%d", key, RECEIVED_BYTES), "+OK")) {
+    learn(key, SET, RECEIVED_BYTES);
+    granted(talk_ask(talk, "GET %s", key), "x");
+  }
+  run_once(load, talk, "tls-claim", LARGE_BYTES);
+}
+
+void load_tls_round(struct load *load) {
+  for (unsigned i = 0; i < 3; i++) {
+    load->round++;
+    if (talk_open_tls(&talks[i], load->tls_port)) speak_tls(load, &talks[i]);
+  }
+  granted(talk_ask(open_talk(load, 3), "PING"), "+PONG"); /* nobody else is drawn in */
+  close_talks();
 }

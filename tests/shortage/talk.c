@@ -4,6 +4,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,14 +61,30 @@ void talk_open(struct talk *talk, int port, const char *path) {
   CHECK(connect_to(talk->fd, port, path), "cannot connect: %s", strerror(errno));
 }
 
+bool talk_open_tls(struct talk *talk, int port) {
+  int on = 1;
+  talk_open(talk, port, NULL);
+  setsockopt(talk->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* records are small */
+  SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+  talk->ssl = SSL_new(context);
+  SSL_CTX_free(context);
+  CHECK(talk->ssl != NULL && SSL_set_fd(talk->ssl, talk->fd) == 1, "no TLS here");
+  if (SSL_connect(talk->ssl) == 1) return true;
+  talk_close(talk);
+  return false;
+}
+
 void talk_close(struct talk *talk) {
+  SSL_free(talk->ssl);
+  talk->ssl = NULL;
   if (talk->fd >= 0) close(talk->fd);
   talk->fd = -1;
 }
 
 static void send_all(struct talk *talk, const char *data, size_t len) {
   while (len > 0 && talk->fd >= 0) {
-    ssize_t sent = send(talk->fd, data, len, MSG_NOSIGNAL);
+    ssize_t sent = talk->ssl != NULL ? SSL_write(talk->ssl, data, (int)len)
+                                     : send(talk->fd, data, len, MSG_NOSIGNAL);
     CHECK(sent > 0 || errno != EAGAIN, "the server takes nothing: it hangs");
     if (sent <= 0) return; /* closed; replies sent before that can still be read */
     data += sent;
@@ -79,7 +98,9 @@ void talk_send(struct talk *talk, const char *bytes) { send_all(talk, bytes, str
 static int next_byte(struct talk *talk) {
   if (talk->start < talk->end) return (unsigned char)talk->buffer[talk->start++];
   if (talk->fd < 0) return -1;
-  ssize_t got = recv(talk->fd, talk->buffer, sizeof talk->buffer, 0);
+  errno = 0;
+  ssize_t got = talk->ssl != NULL ? SSL_read(talk->ssl, talk->buffer, sizeof talk->buffer)
+                                  : recv(talk->fd, talk->buffer, sizeof talk->buffer, 0);
   CHECK(got >= 0 || errno != EAGAIN, "no reply, and not closed: it hangs");
   if (got <= 0) {
     talk_close(talk);

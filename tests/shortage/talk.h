@@ -23,7 +23,8 @@ _Noreturn void talk_fail(const char *file, int line, const char *condition, cons
 void talk_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 struct talk {
-  int fd; /* -1: closed */
+  int fd;             /* -1: closed */
+  struct ssl_st *ssl; /* NULL: without TLS */
   size_t start, end;
   char buffer[TALK_BUFFER_BYTES];
   char heard[TALK_TEXT_BYTES]; /* the last reply; see talk_hear */
@@ -32,6 +33,8 @@ struct talk {
 
 /* To the port, or with port 0 to the unix socket at path. */
 void talk_open(struct talk *talk, int port, const char *path);
+/* Over TLS. False: the handshake failed, and it is closed. */
+bool talk_open_tls(struct talk *talk, int port);
 void talk_close(struct talk *talk);
 
 /* Sends one command, its words separated by blanks; a word @N stands for N bytes. */

@@ -2,16 +2,28 @@
 
 import os
 import socket
+import ssl
 import subprocess
+import sys
 import tempfile
 import time
 
-from harness import HANG_SECONDS, PROGRAM, ServerCase
+from harness import HANG_SECONDS, PROGRAM, ROOT, ServerCase
+from test_proxy import BALANCER, header
+
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+import tls_files  # noqa: E402
 
 PONG, REFUSED, SILENT, UNEXPECTED = 0, 1, 2, 3
 
 
 class Ping(ServerCase):
+    @classmethod
+    def setUpClass(cls):
+        certificates = tempfile.TemporaryDirectory(prefix="idem-test-")
+        cls.addClassCleanup(certificates.cleanup)
+        cls.files = tls_files.make(certificates.name)
+
     def setUp(self):
         directory = tempfile.TemporaryDirectory(prefix="idem-test-")
         self.addCleanup(directory.cleanup)
@@ -115,6 +127,42 @@ class Ping(ServerCase):
         connection.close()
         said = asked.communicate(timeout=HANG_SECONDS)[1]
         self.assertEqual([asked.returncode, said], [SILENT, b"idem-server --ping: no answer: the connection ended\n"])
+
+    def secret(self, *options):
+        """A server with TLS alone, and its options."""
+        files = self.files
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        options = ("--tls-port", port, "--port", 0, "--tls-cert-file", files.cert, "--tls-key-file", files.key,
+                   "--tls-ca-cert-file", files.ca, *options)
+        self.start(*options)
+        return files, port, options
+
+    def test_over_tls(self):
+        files, port, options = self.secret("--tls-auth-clients", "yes", "--proxy-protocol", BALANCER)
+        self.ping(PONG, *options, "--ping")
+        # What the header says comes in the clear, before the hello.
+        context = ssl.create_default_context(cafile=files.ca)
+        context.load_cert_chain(files.client_cert, files.client_key)
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            plain.sendall(header())
+            with context.wrap_socket(plain, server_hostname="localhost") as client:
+                client.sendall(b"CLIENT INFO\r\n")
+                self.assertIn(b" addr=10.0.0.7:4660 laddr=192.168.1.2:4336 ", client.recv(4096))
+
+    def test_over_tls_the_certificate_of_a_url_counts(self):
+        files, port, _ = self.secret("--tls-auth-clients", "no", "--bind", "127.0.0.1 127.0.0.2")
+        for host in ("localhost", "127.0.0.1"):
+            self.ping(PONG, "--ping", f"rediss://{host}:{port}", "--tls-ca-cert-file", files.ca)
+        self.ping(PONG, "--ping", "idems://localhost", "--tls-ca-cert-file", files.ca, "--tls-port", port,
+                  "--tls-cert-file", files.client_cert, "--tls-key-file", files.client_key)
+        for authority, host, why in ((files.other_ca, "localhost", "TLS: the certificate: unable to get local issuer"),
+                                     (files.ca, "127.0.0.2", "TLS: the certificate: IP address mismatch")):
+            said = self.ping(UNEXPECTED, "--ping", f"rediss://{host}:{port}", "--tls-ca-cert-file", authority)
+            self.assertIn(why, said)
+        plain = self.start()
+        self.ping(UNEXPECTED, "--ping", f"rediss://127.0.0.1:{plain.address[1]}", "--tls-ca-cert-file", files.ca)
 
     def test_the_version(self):
         for flag in ("-V", "-v", "--version"):

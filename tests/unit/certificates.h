@@ -3,12 +3,6 @@
 #ifndef IDEM_TESTS_UNIT_CERTIFICATES_H
 #define IDEM_TESTS_UNIT_CERTIFICATES_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -18,6 +12,10 @@
 #include <unistd.h>
 
 #include "server/ops/options.h"
+
+static inline void certificates_must(bool done) {
+  if (!done) abort();
+}
 
 struct certificates {
   char directory[64], certificate[96], key[96];
@@ -34,7 +32,7 @@ static inline X509 *certificates_sign(EVP_PKEY *key, long days) {
                              0);
   X509_set_issuer_name(made, name);
   X509_set_pubkey(made, key);
-  assert_true(X509_sign(made, key, EVP_sha256()) > 0);
+  certificates_must(X509_sign(made, key, EVP_sha256()) > 0);
   return made;
 }
 
@@ -44,15 +42,15 @@ static inline void certificates_write(const struct certificates *files, long day
   EVP_PKEY *key = EVP_EC_gen("P-256");
   X509 *certificate = certificates_sign(key, days);
   FILE *to = fopen(files->key, "w");
-  assert_non_null(to);
-  assert_int_equal(PEM_write_PrivateKey(to, key, password != NULL ? EVP_aes_128_cbc() : NULL,
-                                        (const unsigned char *)password,
-                                        password != NULL ? (int)strlen(password) : 0, NULL, NULL),
-                   1);
+  certificates_must(to != NULL);
+  certificates_must(PEM_write_PrivateKey(to, key, password != NULL ? EVP_aes_128_cbc() : NULL,
+                                         (const unsigned char *)password,
+                                         password != NULL ? (int)strlen(password) : 0, NULL,
+                                         NULL) == 1);
   fclose(to);
   to = fopen(files->certificate, "w");
-  assert_non_null(to);
-  assert_int_equal(PEM_write_X509(to, certificate), 1);
+  certificates_must(to != NULL);
+  certificates_must(PEM_write_X509(to, certificate) == 1);
   fclose(to);
   X509_free(certificate);
   EVP_PKEY_free(key);
@@ -60,7 +58,7 @@ static inline void certificates_write(const struct certificates *files, long day
 
 static inline void certificates_make(struct certificates *files) {
   strcpy(files->directory, "/tmp/idem-certificates-XXXXXX");
-  assert_non_null(mkdtemp(files->directory));
+  certificates_must(mkdtemp(files->directory) != NULL);
   snprintf(files->certificate, sizeof files->certificate, "%s/cert.pem", files->directory);
   snprintf(files->key, sizeof files->key, "%s/key.pem", files->directory);
   certificates_write(files, 30, NULL);
@@ -75,7 +73,7 @@ static inline void certificates_remove(const struct certificates *files) {
 static inline void certificates_text(char **field, const char *text) {
   free(*field);
   *field = strdup(text);
-  assert_non_null(*field);
+  certificates_must(*field != NULL);
 }
 
 /* For a server that asks clients for none. */

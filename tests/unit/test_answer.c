@@ -21,6 +21,7 @@ static const char *field_name(enum answer_field field) {
     case ANSWER_LEFT: return "left";
     case ANSWER_WAITERS: return "waiters";
     case ANSWER_HORIZON: return "horizon";
+    case ANSWER_MOST: return "most";
     case ANSWER_ONE: return "1";
     case ANSWER_ZERO: return "0";
     case ANSWER_STAGE: return "stage or null";
@@ -85,6 +86,8 @@ static void every_refusal_has_its_code_and_its_text(void **state) {
          "error: CONFLICT this grant has already stored other bytes; the first ones stay");
   expect(ANSWER_OOM, "error: OOM the memory limit is reached; nothing is evicted");
   expect(ANSWER_BUSYKEY, "error: BUSYKEY too many callers wait");
+  expect(ANSWER_CLAIM_QUOTA, "error: OOM quota-claims, most");
+  expect(ANSWER_WAITER_QUOTA, "error: BUSYKEY quota-waiters, most");
   expect(ANSWER_WRONGTYPE,
          "error: WRONGTYPE Operation against a key holding the wrong kind of value");
   expect(ANSWER_NO_MEMORY, "error: ERR out of memory");
@@ -102,8 +105,10 @@ static void every_form_is_whole(void **state) {
     assert_in_range(form->count, 0, ANSWER_MAX_FIELDS);
     for (size_t i = 0; i < ANSWER_MAX_FIELDS; i++)
       assert_int_equal(form->fields[i] != ANSWER_NO_FIELD, i < form->count);
+    bool has_rest = form->rest != NULL; /* of an error, after the number in it */
+    assert_true(!has_rest || form->shape == ANSWER_IS_ERROR);
     if (form->shape != ANSWER_IS_ARRAY)
-      assert_int_equal(form->count, form->shape == ANSWER_IS_INTEGER);
+      assert_int_equal(form->count, form->shape == ANSWER_IS_INTEGER || has_rest);
     if (form->shape == ANSWER_IS_INTEGER) assert_true(answer_is_integer(form->fields[0]));
   }
 }
@@ -112,7 +117,8 @@ static void a_field_is_an_integer_or_a_string(void **state) {
   (void)state;
   static const enum answer_field integers[] = {ANSWER_TOKEN, ANSWER_LEASE, ANSWER_ATTEMPT,
                                                ANSWER_AGE,   ANSWER_LEFT,  ANSWER_WAITERS,
-                                               ANSWER_ONE,   ANSWER_ZERO,  ANSWER_HORIZON};
+                                               ANSWER_ONE,   ANSWER_ZERO,  ANSWER_HORIZON,
+                                               ANSWER_MOST};
   static const enum answer_field strings[] = {ANSWER_STAGE, ANSWER_OWNER, ANSWER_BODY, ANSWER_META};
   for (size_t i = 0; i < sizeof integers / sizeof integers[0]; i++)
     assert_true(answer_is_integer(integers[i]));

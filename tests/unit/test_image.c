@@ -42,6 +42,7 @@ static struct image record_image(void) {
   return (struct image){
       .kind = IMAGE_RECORD,
       .phase = RULES_HELD,
+      .user = 40000,
       .token = UINT64_C(361000000000001),
       .since_ms = 1000000,
       .deadline_ms = 1060000,
@@ -114,6 +115,7 @@ static void expect_same(const struct image *have, const struct image *want) {
   assert_int_equal(have->hold, want->hold);
   assert_int_equal(have->bind, want->bind);
   assert_int_equal(have->nobody, want->nobody);
+  assert_int_equal(have->user, want->user);
   assert_true(have->token == want->token);
   assert_true(have->since_ms == want->since_ms);
   assert_true(have->deadline_ms == want->deadline_ms);

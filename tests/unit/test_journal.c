@@ -483,6 +483,14 @@ static void a_failed_sync_ends_it(void **state) {
   a_failed_call_ends_it(state, RIG_SYNC, EIO, "sync: Input/output error");
 }
 
+static void a_sync_that_is_interrupted_for_ever_ends_it(void **state) {
+  a_failed_call_ends_it(state, RIG_SYNC, EINTR, "sync: Interrupted system call");
+}
+
+static void a_write_that_is_interrupted_for_ever_ends_it(void **state) {
+  a_failed_call_ends_it(state, RIG_WRITE, EINTR, "write: Interrupted system call");
+}
+
 static void no_space_on_a_write_ends_it(void **state) {
   a_failed_call_ends_it(state, RIG_WRITE, ENOSPC, "write: No space left on device");
 }
@@ -723,6 +731,8 @@ int main(void) {
       TEST(an_unfinished_salvage_is_no_log),
       TEST(a_failed_write_ends_it),
       TEST(a_failed_sync_ends_it),
+      TEST(a_sync_that_is_interrupted_for_ever_ends_it),
+      TEST(a_write_that_is_interrupted_for_ever_ends_it),
       TEST(no_space_on_a_write_ends_it),
       TEST(short_and_interrupted_writes_go_on),
       TEST(whatever_fails_nothing_committed_is_lost),

@@ -3,6 +3,10 @@
  * CONFIG GET, SET and REWRITE. Each test makes its own directory under /tmp for files, and removes
  * it.
  */
+#include "server/commands/accounts.h"
+#include "server/commands/command_table.h"
+#include "server/ops/acl_rules.h"
+#include "server/ops/digest.h"
 #include "server/ops/options_arguments.h"
 
 #include <dirent.h>
@@ -18,8 +22,11 @@
 #include "server/ops/options_file.h"
 #include "server/ops/options_live.h"
 #include "server/ops/options_rewrite.h"
+#include "server/ops/options_users.h"
 #include "server/base/machine_memory.h"
 #include "server/ops/version.h"
+
+#define ROWS ((struct accounts_rows){command_table_commands, command_table_command_count})
 
 #define MAX_ARGUMENTS 24
 #define MAX_PATH 128
@@ -189,6 +196,8 @@ static const char *const defaults[][2] = {
     {"insecure", "no"},
     {"requirepass", ""},
     {"requirepass-file", ""},
+    {"aclfile", ""},
+    {"acllog-max-len", "128"},
     {"requirepass-file-mode", "private"},
     {"proxy-protocol", ""},
     {"tls-port", "0"},
@@ -242,6 +251,8 @@ static const char *const defaults[][2] = {
     {"slowlog-max-len", "128"},
     {"enable-debug-command", "no"},
     {"logfile", ""},
+    {"latency-tracking", "yes"},
+    {"latency-tracking-info-percentiles", "50 99 99.9"},
 };
 #define DEFAULT_COUNT (sizeof(defaults) / sizeof(defaults[0]))
 
@@ -262,6 +273,7 @@ static void assert_round_trip(const struct options_row *row, const char *text) {
   struct options options;
   struct options_value value;
   char shown[OPTIONS_VALUE_BYTES], again[OPTIONS_VALUE_BYTES], error[REFUSAL_BYTES];
+  if (row->kind == OPTIONS_ROW_PASSWORD) return; /* kept as its SHA-256 */
   options_init(&options);
   if (!options_value_parse(row, span_of(text), &value, error)) fail_msg("%s: %s", row->name, error);
   options_value_store(row, &options, &value);
@@ -280,12 +292,10 @@ static void test_every_row_reads_what_it_prints(void **state) {
   for (size_t i = 0; i < options_count(); i++)
     assert_round_trip(options_row(i), options_row(i)->initial);
   static const char *const others[][2] = {
-      {"bind", "10.0.0.1 -::2"},  {"unixsocket", "/run/a b"},
-      {"unixsocketperm", "0770"}, {"insecure", "yes"},
-      {"loglevel", "WARNING"},    {"requirepass", "a \"b\" 'c' #\\ \n\xff"},
-      {"lease", "61s"},           {"body-limit", "3m"},
-      {"timeout", "2h"},          {"logfile", "/tmp/x"},
-      {"requirepass-file", "pw"}, {"maxmemory", "75%"},
+      {"bind", "10.0.0.1 -::2"}, {"unixsocket", "/run/a b"}, {"unixsocketperm", "0770"},
+      {"insecure", "yes"},       {"loglevel", "WARNING"},    {"aclfile", "/etc/idem/users.acl"},
+      {"lease", "61s"},          {"body-limit", "3m"},       {"timeout", "2h"},
+      {"logfile", "/tmp/x"},     {"requirepass-file", "pw"}, {"maxmemory", "75%"},
   };
   for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
     assert_round_trip(row_of(others[i][0]), others[i][1]);
@@ -319,7 +329,7 @@ static void test_every_number_is_bounded(void **state) {
     assert_false(row_takes(row, row->max + 1));
     assert_false(row_takes(row, INT64_MAX));
   }
-  assert_int_equal(numbers, 36);
+  assert_int_equal(numbers, 37);
 }
 
 static void test_caps_of_the_contract(void **state) {
@@ -688,13 +698,31 @@ static void test_files_that_cannot_be_read(void **state) {
 
 /* --- the password --- */
 
-static void assert_password(const char *line, const char *expected) {
+/* What is kept of a password; of two with a blank between them. */
+static void assert_kept(const struct options *options, const char *first, const char *second) {
+  char expected[2 * (DIGEST_HEX + 1)] = "";
+  struct digest digest;
+  assert_true(digest_of(span_of(first), &digest));
+  digest_text(&digest, expected);
+  if (second != NULL) {
+    assert_true(digest_of(span_of(second), &digest));
+    expected[DIGEST_HEX] = ' ';
+    digest_text(&digest, expected + DIGEST_HEX + 1);
+  }
+  assert_string_equal(options->requirepass, expected);
+}
+
+static void assert_passwords(const char *line, const char *first, const char *second) {
   struct run run;
   run_line(&run, line);
   if (run.result != RUN) fail_msg("%s: %s", line, run.error);
-  assert_string_equal(run.options.requirepass, expected);
+  assert_kept(&run.options, first, second);
   assert_option(&run.options, "requirepass", "");
   run_deinit(&run);
+}
+
+static void assert_password(const char *line, const char *expected) {
+  assert_passwords(line, expected, NULL);
 }
 
 static void test_password_needs_a_private_file(void **state) {
@@ -731,8 +759,14 @@ static void test_password_from_its_own_file(void **state) {
   struct place *place = *state;
   char line[MAX_PATH + 32], bytes[OPTIONS_PASSWORD_MAX + 2];
   snprintf(line, sizeof(line), "--requirepass-file %s", place->secret);
-  write_text(place->secret, "hunter2\nsecond line\n", 0600);
+  write_text(place->secret, "hunter2\n", 0600);
   assert_password(line, "hunter2");
+  write_text(place->secret, "hunter2\nhunter3", 0600);
+  assert_passwords(line, "hunter2", "hunter3");
+  write_text(place->secret, "hunter2\r\nhunter3\r\n\n", 0600);
+  assert_passwords(line, "hunter2", "hunter3");
+  write_text(place->secret, "hunter2\nhunter3\nhunter4\n", 0600);
+  assert_line_refused(line, place->secret, "more than 2 lines");
   write_text(place->secret, " with blanks \r\n", 0600);
   assert_password(line, " with blanks ");
   write_text(place->secret, "unended", 0400);
@@ -926,11 +960,11 @@ static const char *const live[] = {
     "waiters-per-key",
     "waiters-total",
     "loglevel",
-    "latency-tracking",
-    "latency-tracking-info-percentiles",
     "log-format",
     "drain-timeout",
     "requirepass",
+    "requirepass-file",
+    "acllog-max-len",
     "client-output-limit",
     "client-output-timeout",
     "tcp-keepalive",
@@ -1019,7 +1053,7 @@ static void test_set_of_the_password(void **state) {
   assert_set_refused(&run, "requirepass", "", "there is no password");
   assert_string_equal(run.options.requirepass_file, place->secret);
   assert_int_equal(set(&run, "requirepass", "hunter3"), RUN);
-  assert_string_equal(run.options.requirepass, "hunter3");
+  assert_kept(&run.options, "hunter3", NULL);
   assert_option(&run.options, "requirepass", "");
   assert_option(&run.options, "requirepass-file", "");
   run_deinit(&run);
@@ -1050,8 +1084,17 @@ static void run_config(struct run *run, const struct place *place) {
   if (run->result != RUN) fail_msg("%s", run->error);
 }
 
+/* The users are the default one, with the password of the options. */
+static bool rewrites(struct run *run) {
+  struct users *users = accounts_create(ROWS, &run->options);
+  assert_non_null(users);
+  bool done = options_rewrite_file(&run->options, users, run->error);
+  users_destroy(users);
+  return done;
+}
+
 static void rewrite(struct run *run) {
-  if (!options_rewrite_file(&run->options, run->error)) fail_msg("%s", run->error);
+  if (!rewrites(run)) fail_msg("%s", run->error);
 }
 
 static void assert_same_settings(const struct options *a, const struct options *b) {
@@ -1126,15 +1169,12 @@ static void test_a_rewritten_file_reads_back(void **state) {
            place->config);
   run_line(&first, line);
   assert_int_equal(first.result, RUN);
-  assert_int_equal(set(&first, "requirepass", "# a \"b\" 'c'\t\\x41 \xff\n"), RUN);
   rewrite(&first);
   run_config(&second, place);
   assert_same_settings(&first.options, &second.options);
-  assert_string_equal(second.options.requirepass, "# a \"b\" 'c'\t\\x41 \xff\n");
   assert_option(&second.options, "bind", "127.0.0.2 -::1");
 
   /* And again, when the lines exist already and change once more. */
-  assert_int_equal(set(&second, "requirepass", "plain"), RUN);
   free(second.options.unixsocket);
   second.options.unixsocket = strdup("quote\"\\\1");
   rewrite(&second);
@@ -1182,7 +1222,7 @@ static void test_rewrite_follows_a_link(void **state) {
 }
 
 static void assert_rewrite_refused(struct run *run, const char *reason) {
-  assert_false(options_rewrite_file(&run->options, run->error));
+  assert_false(rewrites(run));
   assert_says(run->error, reason);
 }
 
@@ -1197,14 +1237,17 @@ static void test_rewrite_writes_a_password_only_into_a_private_file(void **state
   assert_int_equal(count_files(place), 1);
   assert_int_equal(chmod(place->config, 0600), 0);
   rewrite(&run);
-  assert_file(place->config, "port 7000\n# Written by CONFIG REWRITE\nrequirepass hunter2\n");
+  assert_file(place->config,
+              "port 7000\n# Written by CONFIG REWRITE\nuser default on "
+              "#f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7 ~* &* "
+              "+@all\n");
   run_deinit(&run);
 }
 
 static void test_rewrite_leaves_the_password_in_its_own_file(void **state) {
   struct place *place = *state;
   struct run run;
-  char text[2 * MAX_PATH], expected[4 * MAX_PATH];
+  char text[2 * MAX_PATH];
   write_text(place->secret, "hunter2\n", 0600);
   snprintf(text, sizeof(text), "requirepass-file %s\n", place->secret);
   write_text(place->config, text, 0600);
@@ -1214,11 +1257,108 @@ static void test_rewrite_leaves_the_password_in_its_own_file(void **state) {
 
   assert_int_equal(set(&run, "requirepass", "hunter3"), RUN);
   rewrite(&run);
-  snprintf(expected, sizeof(expected),
-           "requirepass-file \"\"\n# Written by CONFIG REWRITE\nrequirepass hunter3\n");
-  assert_file(place->config, expected);
+  assert_file(place->config,
+              "requirepass-file \"\"\n# Written by CONFIG REWRITE\nuser default on "
+              "#fb8c2e2b85ca81eb4350199faddd983cb26af3064614e737ea9f479621cfa57a ~* &* "
+              "+@all\n");
   run_deinit(&run);
-  assert_password(place->config, "hunter3");
+}
+
+static void test_rewrite_keeps_a_password_that_the_file_has(void **state) {
+  struct place *place = *state;
+  static const char text[] = "port 7000\nrequirepass  'hunter2'\n";
+  struct run run;
+  write_text(place->config, text, 0600);
+  run_config(&run, place);
+  rewrite(&run);
+  assert_file(place->config, text);
+  assert_int_equal(set(&run, "requirepass", "hunter3"), RUN);
+  rewrite(&run);
+  assert_file(place->config,
+              "port 7000\n# Written by CONFIG REWRITE\nuser default on "
+              "#fb8c2e2b85ca81eb4350199faddd983cb26af3064614e737ea9f479621cfa57a ~* &* "
+              "+@all\n");
+  run_deinit(&run);
+}
+
+/* Changes a user, as ACL SETUSER does; makes it, if there is none. */
+static void change_user(struct users *users, const char *name, struct span rule) {
+  char error[REFUSAL_BYTES];
+  size_t bad;
+  struct user *user = users_find(users, span_of(name));
+  if (user == NULL) {
+    user = user_create(span_of(name));
+    assert_true(users_add(users, user));
+  }
+  assert_true(acl_rules_apply(users, user, &rule, 1, &bad, error));
+}
+
+static void test_rewrite_of_users(void **state) {
+  struct place *place = *state;
+  static const char text[] =
+      "# tenants\nuser  kept on  >secret ~k:* -@all +@claim\nuser gone on\n"
+      "user changed on ~'c\"x' +get\nport 7000\n";
+  struct run run;
+  struct log log = {.fd = -1, .level = LOG_LEVEL_WARNING};
+  write_text(place->config, text, 0600);
+  run_config(&run, place);
+  struct users *users = accounts_read(ROWS, &run.options, &log, run.error);
+  if (users == NULL) fail_msg("%s", run.error);
+  assert_true(options_rewrite_file(&run.options, users, run.error));
+  assert_file(place->config, text);
+
+  struct user *gone = users_find(users, SPAN_LITERAL("gone"));
+  users_remove(users, gone);
+  user_destroy(gone);
+  change_user(users, "changed", SPAN_LITERAL("~#\xff\\"));
+  change_user(users, "new", SPAN_LITERAL("+ping"));
+  change_user(users, "default", SPAN_LITERAL("-flushall"));
+  for (int twice = 0; twice < 2; twice++) {
+    if (!options_rewrite_file(&run.options, users, run.error)) fail_msg("%s", run.error);
+    assert_file(place->config,
+                "# tenants\nuser  kept on  >secret ~k:* -@all +@claim\n"
+                "user changed on \"~c\\\"x\" \"~#\xff\\\\\" resetchannels -@all +get\nport 7000\n"
+                "# Written by CONFIG REWRITE\nuser default on nopass ~* &* +@all -flushall\n"
+                "user new off resetchannels -@all +ping\n");
+  }
+  users_destroy(users);
+  run_deinit(&run);
+}
+
+static void assert_users_refused(const struct place *place, const char *text, const char *where,
+                                 const char *why) {
+  struct run run;
+  struct log log = {.fd = -1, .level = LOG_LEVEL_WARNING};
+  write_text(place->config, text, 0600);
+  run_config(&run, place);
+  assert_null(accounts_read(ROWS, &run.options, &log, run.error));
+  assert_says(run.error, where);
+  assert_says(run.error, why);
+  run_deinit(&run);
+}
+
+static void test_bad_lines_of_users(void **state) {
+  struct place *place = *state;
+  char long_line[OPTIONS_USERS_LINE_MAX + 2];
+  assert_users_refused(place, "user a on\nuser a off\n", "idem.conf:2: ", "'a' is there twice");
+  assert_users_refused(place, "user default on\n\nuser default on\n",
+                       "idem.conf:3: ", "'default' is there twice");
+  assert_users_refused(place, "user a on +nosuch\n", "idem.conf:1: ", "'+nosuch'");
+  assert_users_refused(place, "user\n", "idem.conf:1: ", "user NAME");
+  assert_users_refused(place, "user '' on\n", "idem.conf:1: ", "no name");
+  assert_users_refused(place, "user 'a b' on\n", "idem.conf:1: ", "no name");
+  assert_users_refused(place, "aclfile /nosuch\nuser a on\n", "aclfile", "`user` lines");
+  assert_users_refused(place, "aclfile /nosuch/users.acl\n", "/nosuch/users.acl", "No such file");
+  assert_users_refused(place, "bind *\ninsecure plain\nuser default on nopass\n", "bind *", "there is no password");
+  assert_file_refused(place, "port 1\nuser a 'on\n", 2, "a quote is not closed");
+  memset(long_line, 'x', sizeof(long_line));
+  memcpy(long_line, "user ", 5);
+  long_line[sizeof(long_line) - 1] = '\0';
+  assert_file_refused(place, long_line, 1, "more than 65536 bytes");
+  write_text(place->config, "user a on >secret\n", 0644);
+  assert_line_refused(place->config, ":1: a password needs a file", "chmod 600");
+  write_text(place->config, "user a on\n", 0644);
+  assert_line_gives(place->config, "port", "4336");
 }
 
 static void test_a_rewrite_that_is_impossible(void **state) {
@@ -1231,13 +1371,14 @@ static void test_a_rewrite_that_is_impossible(void **state) {
   write_text(place->config, "port 7000\n", 0600);
   run_config(&run, place);
   /* Each byte takes four in the file, so the line would be too long to be read back. */
-  char password[OPTIONS_PASSWORD_MAX + 1];
-  memset(password, '\1', sizeof(password) - 1);
-  password[sizeof(password) - 1] = '\0';
-  assert_int_equal(set(&run, "requirepass", password), RUN);
+  char path[512];
+  memset(path, '\1', sizeof(path) - 1);
+  path[sizeof(path) - 1] = '\0';
+  free(run.options.logfile);
+  run.options.logfile = strdup(path);
   assert_rewrite_refused(&run, "more than 1024 bytes");
   assert_file(place->config, "port 7000\n");
-  assert_int_equal(set(&run, "requirepass", ""), RUN);
+  run.options.logfile[0] = '\0';
 
   write_text(place->config, "port 7000\nnonsense 1\n", 0600);
   assert_rewrite_refused(&run, ":2: unknown option 'nonsense'");
@@ -1316,6 +1457,9 @@ int main(void) {
       PLACE_TEST(test_rewrite_follows_a_link),
       PLACE_TEST(test_rewrite_writes_a_password_only_into_a_private_file),
       PLACE_TEST(test_rewrite_leaves_the_password_in_its_own_file),
+      PLACE_TEST(test_rewrite_keeps_a_password_that_the_file_has),
+      PLACE_TEST(test_rewrite_of_users),
+      PLACE_TEST(test_bad_lines_of_users),
       PLACE_TEST(test_a_rewrite_that_is_impossible),
       PLACE_TEST(test_rewrite_does_not_outgrow_the_limit),
   };

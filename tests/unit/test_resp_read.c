@@ -116,6 +116,7 @@ static void text_add_result(struct text *text, const struct resp_reader *reader,
       break;
     case RESP_READ_MALFORMED: text_add(text, "malformed: %s\n", reader->error); break;
     case RESP_READ_HTTP: text_add(text, "http\n"); break;
+    case RESP_READ_TLS: text_add(text, "tls\n"); break;
     case RESP_READ_MORE:
     case RESP_READ_NO_MEMORY: fail_msg("result %d is not for the record", (int)result);
   }
@@ -461,6 +462,7 @@ static const struct transcript {
      "command [a b]\ncommand [c d]\ncommand [e]\nidle\n"},
 
     /* HTTP */
+    {"TLS", NULL, SPAN_LITERAL("\x16\x03\x01\x02\x00\x01"), "tls\n"},
     {"GET", NULL, SPAN_LITERAL("GET / HTTP/1.1\r\nHost: x\r\n"), "http\n"},
     {"lower case", NULL, SPAN_LITERAL("get / http/1.0\n"), "http\n"},
     {"POST", NULL, SPAN_LITERAL("POST /x\r\n"), "http\n"},

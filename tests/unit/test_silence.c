@@ -95,6 +95,21 @@ static void a_reply_that_comes_later_is_silenced(void **state) {
   assert_string_equal(ask(p, 1, "PING"), "+PONG\r\n");
 }
 
+/* As in Redis: an error counts, whoever gets it. */
+static void errors_that_are_dropped_are_counted(void **state) {
+  struct peers *p = *state;
+  const struct resp_errors *errors = p->worker.errors;
+  ask(p, 0, "CLAIM k");
+  ask(p, 1, "CLIENT REPLY OFF");
+  assert_string_equal(ask(p, 1, "CLAIM k FP"), "");
+  assert_int_equal(errors->total, 1);
+  execute_toobig(&p->worker, &p->session[1], "key", 10);
+  assert_int_equal(errors->total, 2);
+  execute_malformed(&p->worker, &p->session[1], "bad");
+  assert_int_equal(errors->total, 3);
+  assert_string_equal(heard(p, 1), "");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(off_silences_until_on),
@@ -105,6 +120,7 @@ int main(void) {
       TEST(without_it_a_confirmation_stands_in_the_array_of_exec),
       TEST(the_error_of_a_subscription_is_silenced),
       TEST(a_reply_that_comes_later_is_silenced),
+      TEST(errors_that_are_dropped_are_counted),
   };
   return cmocka_run_group_tests_name("silence", tests, NULL, NULL);
 }

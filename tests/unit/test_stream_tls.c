@@ -1,7 +1,8 @@
 /* test_stream_tls.c - a TLS stream between a stream of memory and OpenSSL's own client: bytes in
  * any pieces both ways, what is called written, ends of all kinds, floods. TLS 1.2 and 1.3. */
-#include "tests/unit/certificates.h"
 #include "tests/unit/stream_memory.h"
+
+#include "tests/unit/certificates.h"
 
 #include <openssl/err.h>
 #include <stdio.h>
@@ -572,7 +573,12 @@ static void a_broken_hello_gets_an_alert(void **state) {
   end_turns(w);
   assert_failed(w, STREAM_TLS_FAILED);
   assert_int_equal(w->peer.heard[0], SSL3_RT_ALERT);
+  assert_int_equal(stream_read(stream, false), 0);
   assert_int_equal(stream_shutdown(stream), 0);
+  assert_int_equal(stream_read(stream, true), 0); /* as a connection lingers */
+  assert_true(w->peer.reads);
+  peer_end(&w->peer, 0);
+  assert_true(w->user.ended);
 }
 
 static void who_leaves_in_the_middle_has_failed(void **state) {
@@ -602,6 +608,52 @@ static void handshakes_wait_for_their_turn(void **state) {
   assert_int_equal(w->handshakes, 0);
   assert_true(w->peer.heard_len > 0);
   assert_true(w->peer.reads);
+}
+
+/* ---- records that do not end ---- */
+
+static void pass_ms(struct world *w, int64_t ms) {
+  w->group.now_ms += ms;
+  stream_tls_end_late(&w->group);
+}
+
+static size_t say_part(struct world *w, const char *bytes, size_t len, size_t from, size_t to) {
+  assert_true(to <= len);
+  return peer_say(&w->peer, bytes + from, to - from);
+}
+
+static void a_record_has_ten_seconds_to_arrive(void **state) {
+  struct world *w = *state;
+  EACH_VERSION(version) {
+    struct stream *stream = connect_client(w, version, 0, false);
+    char records[512];
+    client_says(w, "0123456789", 10);
+    client_says(w, "0123456789", 10);
+    size_t len = (size_t)BIO_read(w->from_client, records, sizeof records), half = len / 2;
+    say_part(w, records, len, 0, 3);
+    pass_ms(w, STREAM_TLS_RECORD_MS - 1);
+    say_part(w, records, len, 3, half + 1); /* the next one has begun, too */
+    pass_ms(w, STREAM_TLS_RECORD_MS - 1);
+    stream_read(stream, false);
+    pass_ms(w, STREAM_TLS_RECORD_MS); /* not read, and it does not count */
+    stream_read(stream, true);
+    say_part(w, records, len, half + 1, half + 2);
+    pass_ms(w, STREAM_TLS_RECORD_MS - 1);
+    assert_false(w->user.ended);
+    pass_ms(w, 1);
+    assert_true(w->user.ended && w->user.end < 0);
+  }
+}
+
+static void an_idle_stream_has_all_the_time(void **state) {
+  struct world *w = *state;
+  EACH_VERSION(version) {
+    connect_client(w, version, 0, false);
+    client_says(w, "PING", 4);
+    carry(w, 3, false);
+    pass_ms(w, 10 * STREAM_TLS_RECORD_MS);
+    assert_false(w->user.ended);
+  }
 }
 
 /* ---- floods ---- */
@@ -718,6 +770,8 @@ int main(void) {
       TEST(a_broken_hello_gets_an_alert),
       TEST(who_leaves_in_the_middle_has_failed),
       TEST(handshakes_wait_for_their_turn),
+      TEST(a_record_has_ten_seconds_to_arrive),
+      TEST(an_idle_stream_has_all_the_time),
       TEST(keys_may_be_updated),
       TEST(a_flood_of_key_updates_breaks_it),
       TEST(a_turn_decrypts_so_many_records),

@@ -1,5 +1,7 @@
 /* test_turn.c - the parts of a turn and their budgets: one connection's share, what is left for the
  * next turn, and in which order. */
+#include "server/ops/acl_rules.h"
+#include "server/ops/users.h"
 #include "tests/unit/connections.h"
 
 #define PING "*1\r\n$4\r\nPING\r\n"
@@ -198,10 +200,12 @@ static void a_deadline_is_met_at_the_end_of_a_turn(void **state) {
   assert_non_null(strstr(heard(c, 1), "CLAIMED"));
 }
 
+/* SHA-256 of "right". */
+#define RIGHT "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9"
+
 static void a_wrong_password_is_told_a_second_later(void **state) {
   struct connections *c = *state;
-  char password[] = "right", *before = c->options.requirepass;
-  c->options.requirepass = password;
+  assert_true(acl_rules_set_passwords(c->instance.users->initial, RIGHT));
   struct conn *conn = connect_peer(c, 0);
   assert_string_equal(ask(c, 0, "AUTH wrong"), "");
   assert_int_equal(conn_blocked_by(conn), CONN_BLOCKED_BY_DELAYED_ERROR);
@@ -212,7 +216,6 @@ static void a_wrong_password_is_told_a_second_later(void **state) {
   assert_string_equal(ask(c, 0, "AUTH wrong"), "");
   turn_end(&c->group, true); /* a server that leaves does not wait */
   assert_memory_equal(heard(c, 0), "-WRONGPASS", 10);
-  c->options.requirepass = before;
 }
 
 /* ---- what waits for a commit ---- */

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Runs the wire transcripts: readable text, sent through redis-cli to a fresh server.
 
-usage: run.py [--coverage] [FILE.transcript ...]      (without files: all, and the coverage)
+usage: run.py [--coverage] [--tls] [FILE.transcript ...]      (without files: all, and the coverage)
+--tls: redis-cli speaks TLS; raw bytes go to a port without.
 The server is $IDEM_SERVER, by default build/release/idem-server. The format is in README.md.
 
 It must not know what any command means. Invariants: a file has its own server; every line of output
@@ -22,6 +23,7 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [os.path.join(os.path.dirname(HERE), "system"), os.path.dirname(HERE)]
 from harness import (HANG_SECONDS, POLL_SECONDS, PROGRAM, Client, RespError, Server,  # noqa: E402
                      encode)
+from certificates import Authority, free_port  # noqa: E402
 from limit import TimedOut, limited  # noqa: E402
 
 # redis-cli itself answers a line that it cannot split, and flushes. So the end of a reply is visible
@@ -174,12 +176,33 @@ def match_lines(expected, actual, values):
     return rest
 
 
+class Tls:
+    """What servers and redis-cli need for TLS. The port is another one for each server."""
+
+    def __init__(self):
+        self.authority = Authority()
+        self.pair = self.authority.sign("server")
+        self.port = 0
+
+    def options(self, given):
+        """For a server, besides those that a transcript gives it."""
+        self.port = free_port()
+        plain = [] if "--port" in given else ["--port", free_port()]
+        return [*plain, "--tls-port", self.port, "--tls-cert-file", self.pair[0], "--tls-key-file", self.pair[1],
+                "--tls-auth-clients", "no"]
+
+
+TLS = None  # or a Tls
+
+
 class Cli:
     """One redis-cli that reads commands from a pipe."""
 
     def __init__(self, server, protocol):
         host, port = server.address
         command = ["redis-cli", "-h", host, "-p", str(port), "--no-raw"]
+        if TLS is not None:
+            command[4:5] = [str(TLS.port), "--tls", "--cacert", TLS.authority.certificate]
         if protocol == 3:
             command.append("-3")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -313,7 +336,8 @@ class Run:
         self.problems, self.skipped, self.checked = [], None, 0
 
     def run(self):
-        with Server(*self.transcript.options, config=self.transcript.config) as server:
+        options = [*self.transcript.options, *(TLS.options(self.transcript.options) if TLS else [])]
+        with Server(*options, config=self.transcript.config) as server:
             self.server = server
             if not self._has_needed():
                 return self
@@ -538,37 +562,46 @@ def check_coverage(transcripts):
     return not missing
 
 
+def run_one(transcript, protocol):
+    """Prints what came of it; True: all was as written."""
+    started = time.monotonic()
+    run = Run(transcript, protocol)
+    label = f"{transcript.name} RESP{protocol}"
+    try:
+        with limited(label):
+            run.run()
+    except (AssertionError, Failed, OSError, TimedOut) as failure:
+        run.problems.append(f"{transcript.name} (RESP{protocol}): {failure}")
+    if run.skipped:
+        print(f"ok {label} # SKIP {run.skipped}")
+    elif run.problems:
+        print(f"not ok {label}")
+        print("  " + "\n".join(run.problems).replace("\n", "\n  "))
+    else:
+        print(f"ok {label}: {run.checked} steps, {time.monotonic() - started:.2f} s")
+    sys.stdout.flush()
+    return not run.problems
+
+
 def main():
+    global TLS
     arguments = sys.argv[1:]
     coverage = "--coverage" in arguments
+    TLS = Tls() if "--tls" in arguments else None
     paths = [argument for argument in arguments if not argument.startswith("-")]
     all_paths = sorted(glob.glob(os.path.join(HERE, "*.transcript")))
     if not paths and not coverage:
-        paths, coverage = all_paths, True
-    print(f"wire transcripts against {PROGRAM}")
+        paths, coverage = all_paths, TLS is None
+    print(f"wire transcripts against {PROGRAM}{' over TLS' if TLS else ''}")
     good = True
     for path in paths:
         transcript = Transcript(path)
         for protocol in transcript.protocols:
-            started = time.monotonic()
-            run = Run(transcript, protocol)
-            label = f"{transcript.name} RESP{protocol}"
-            try:
-                with limited(label):
-                    run.run()
-            except (AssertionError, Failed, OSError, TimedOut) as failure:
-                run.problems.append(f"{transcript.name} (RESP{protocol}): {failure}")
-            if run.skipped:
-                print(f"ok {label} # SKIP {run.skipped}")
-            elif run.problems:
-                good = False
-                print(f"not ok {label}")
-                print("  " + "\n".join(run.problems).replace("\n", "\n  "))
-            else:
-                print(f"ok {label}: {run.checked} steps, {time.monotonic() - started:.2f} s")
-            sys.stdout.flush()
+            good = run_one(transcript, protocol) and good
     if coverage:
         good = check_coverage([Transcript(path) for path in all_paths]) and good
+    if TLS is not None:
+        TLS.authority.remove()
     sys.exit(0 if good else 1)
 
 

@@ -1,4 +1,4 @@
-"""idem-once over TLS, against the real server."""
+"""idem-once, and a loop of libevent, over TLS, against the real server."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 from harness import ROOT, Server
-from support import ONCE, PATIENCE_SECONDS, Case
+from support import ONCE, PATIENCE_SECONDS, Case, example
 
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 import tls_files  # noqa: E402
@@ -85,6 +85,21 @@ class Tls(Case):
         self.refused(port, "ca_file /no/file", "--ca-file", "/no/file", status=64)
         self.refused(port, "key_file without cert_file", *trust, "--key-file", self.files.key, status=64)
         self.refused(port, "a server without TLS", *trust, status=64, scheme="redis")
+
+    def in_libevent(self, port, ca, *keys):
+        done = subprocess.run(
+            [example("async_libevent"), "--server", f"idems://127.0.0.1:{port}", "--work-ms", "1", *keys],
+            capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+            env={**os.environ, "SSL_CERT_FILE": ca})
+        return sorted(done.stdout.splitlines())
+
+    def test_a_loop_of_libevent(self):
+        port, keys = self.serve(), [f"k{number}" for number in range(50)]
+        for word in ("ran", "replayed"):
+            said = self.in_libevent(port, self.files.ca, *keys)
+            self.assertEqual([line.split()[:2] for line in said], sorted([key, word] for key in keys))
+        self.assertEqual([line.split()[1] for line in self.in_libevent(port, self.files.other_ca, "k")],
+                         ["failed"])
 
     def test_users(self):
         port = self.serve(config="requirepass secret\n")
