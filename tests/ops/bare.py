@@ -86,6 +86,7 @@ class Bare:
             self.remove()
             raise
         os.chmod(self.root, 0o755)
+        self.write("/etc/hosts", "127.0.0.1 localhost\n")
         if network:
             self._isolate()
 

@@ -71,6 +71,19 @@ class Manual(Case):
         self.assertEqual((done.returncode, done.stdout), (0, ""))
 
 
+class Alerts(unittest.TestCase):
+    def test_the_guide_explains_each(self):
+        with open(os.path.join(ROOT, "server/deploy/prometheus/idem.rules.yml"), encoding="utf-8") as file:
+            rules = file.read()
+        with open(os.path.join(ROOT, "server/GUIDE.md"), encoding="utf-8") as file:
+            guide = file.read()
+        alerts, anchors = re.findall(r"alert: (\w+)", rules), re.findall(r"GUIDE\.md#(\w+)", rules)
+        self.assertEqual(len(alerts), len(anchors))
+        headings = {name.lower() for name in re.findall(r"^### (\w+)$", guide, re.M)}
+        self.assertEqual(sorted(set(anchors) - headings), [])
+        self.assertEqual([name for name in alerts if name not in guide], [])
+
+
 class Installed(Case):
     def install(self, prefix):
         environment = {name: value for name, value in os.environ.items()
