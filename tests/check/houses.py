@@ -201,7 +201,7 @@ CASES = [
     ('includes a library of net', include(LOG_C, '<uv.h>'), [('includes', f'{LOG_C}:3', UV)]),
     ('includes a library of few files', include(LOOP_C, '<microhttpd.h>'),
      [('includes', f'{LOOP_C}:3', 'only server/net/http, client/examples, tests may include <microhttpd.h>')]),
-    ('includes a folder of net', include(LOG_C, '<openssl/ssl.h>'), [('includes', f'{LOG_C}:3', SSL)]),
+    ('includes a folder of net', include(ENGINE_C, '<openssl/ssl.h>'), [('includes', f'{ENGINE_C}:3', SSL)]),
     ('includes from beside', include(LOG_C, '"log.h"'),
      [('includes', f'{LOG_C}:3', '"log.h" is not named from the root of the repository')]),
     ('a file of no room', {'lib/x.h': '/* x.h - lost. */\n'}, [('includes', 'lib/x.h', 'lies in no known room')]),
