@@ -19,7 +19,8 @@ bool segment_has_name(const char *name, uint64_t *first_lsn) {
   return strcmp(name, back) == 0;
 }
 
-bool segment_again(int64_t error, unsigned *interruptions) {
+/* Whether to make the call again that has returned `error`. *interruptions: 0 before the first. */
+static bool again(int64_t error, unsigned *interruptions) {
   if (error == -EINTR) return ++*interruptions <= SEGMENT_INTERRUPTIONS;
   *interruptions = 0;
   return false;
@@ -29,7 +30,7 @@ int segment_sync(struct journal_files *files, int file) {
   unsigned interruptions = 0;
   int error;
   do error = files->sync(files->context, file);
-  while (segment_again(error, &interruptions));
+  while (again(error, &interruptions));
   return error;
 }
 
@@ -37,7 +38,7 @@ int segment_allocate(struct journal_files *files, int file, uint64_t at, uint64_
   unsigned interruptions = 0;
   int error;
   do error = files->allocate(files->context, file, at, count);
-  while (segment_again(error, &interruptions));
+  while (again(error, &interruptions));
   return error;
 }
 
@@ -47,7 +48,7 @@ int segment_write(struct journal_files *files, int file, const void *from, size_
   unsigned interruptions = 0;
   while (count > 0) {
     int64_t written = files->write(files->context, file, rest, count, at);
-    if (segment_again(written, &interruptions)) continue;
+    if (again(written, &interruptions)) continue;
     if (written <= 0) return written == 0 ? -EIO : (int)written;
     rest += written;
     at += (uint64_t)written;
@@ -73,7 +74,7 @@ int64_t segment_read(struct journal_files *files, int file, void *to, size_t cou
   unsigned interruptions = 0;
   while (have < count) {
     int64_t got = files->read(files->context, file, (char *)to + have, count - have, at + have);
-    if (segment_again(got, &interruptions)) continue;
+    if (again(got, &interruptions)) continue;
     if (got < 0) return got;
     if (got == 0) break;
     have += (size_t)got;

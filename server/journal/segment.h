@@ -38,8 +38,6 @@ bool segment_has_name(const char *name, uint64_t *first_lsn);
 /* A call that a signal has interrupted is made again, so many times in a row. Then the signals are
  * no accident (a file system in user space may answer so for ever), and it has failed. */
 #define SEGMENT_INTERRUPTIONS 1000u
-/* Whether to make the call again that has returned `error`. *interruptions: 0 before the first. */
-bool segment_again(int64_t error, unsigned *interruptions);
 
 /* All of it, however often the layer has to be asked: 0, or a negative errno. */
 int segment_write(struct journal_files *files, int file, const void *from, size_t count,
