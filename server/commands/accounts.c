@@ -155,13 +155,18 @@ bool accounts_authenticate(struct session *session, struct worker *worker, struc
 
 /* ---- what a change means for sessions ---- */
 
-/* A caller gets its reply first; whatever runs before it is closed is refused. */
-static void end(const struct accounts_change *change, struct worker *worker,
-                struct session *session) {
+/* Whatever runs before it is closed is refused. */
+static void let_go(struct worker *worker, struct session *session) {
   session->user = worker->instance->users->initial;
   session->password = USER_NO_PASSWORD;
   session->restricted = true;
   session->authenticated = false;
+}
+
+/* A caller gets its reply first. */
+static void end(const struct accounts_change *change, struct worker *worker,
+                struct session *session) {
+  let_go(worker, session);
   if (session == change->caller) {
     session->close_when_sent = true;
   } else {
@@ -177,7 +182,10 @@ static bool may_wait(const struct session *session) {
 
 static void review(const struct accounts_change *change, struct worker *worker,
                    struct session *session) {
-  if (session->close_now) return;
+  if (session->close_now) {
+    if (session->user->deleted) let_go(worker, session); /* which is freed before it is closed */
+    return;
+  }
   if (!session->authenticated) {
     if (session->close_when_sent || users_need_password(worker->instance->users)) return;
     accounts_begin_session(session, worker);

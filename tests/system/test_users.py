@@ -70,6 +70,24 @@ class Sessions(UsersCase):
             self.set(admin, "u", "resetpass")
             self.assertTrue(open_one.ended())
 
+    def test_a_killed_session_outlives_its_user(self):
+        """It is closed at the end of the turn only, and CLIENT LIST shows it until then."""
+        for server, admin in self.each():
+            for _ in range(4):
+                self.set(admin, "u", "on", "nopass", *ALL)
+                killed = [self.sign_in(server, "u", "x") for _ in range(8)]
+                steps = (("CLIENT", "KILL", "USER", "u"), ("ACL", "DELUSER", "u"), ("CLIENT", "LIST"),
+                         ("CLIENT", "KILL", "USER", "default"))
+                admin.send("MULTI")
+                for step in steps:
+                    admin.send(*step)
+                admin.send("EXEC")
+                replies = [admin.read() for _ in range(len(steps) + 2)][-1]
+                self.assertEqual(replies[:2], [8, 1])
+                self.assertEqual(replies[2].count(b" user=default "), 9, replies[2])
+                for client in killed:
+                    self.assertTrue(client.ended())
+
     def test_a_deleted_user_leaves_its_claims(self):
         """Its waiter is closed and never granted; what it holds stays held; its bound claim ends."""
         for server, admin in self.each():
