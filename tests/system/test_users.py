@@ -280,6 +280,25 @@ class Rotation(UsersCase):
                 self.assertEqual(new.call("CONFIG", "GET", "requirepass-file")[1], path.encode())
                 self.assertEqual(self.sign_in(server, "default", "new").call("PING"), "PONG")
 
+    def test_the_default_users_file_beside_other_passwords(self):
+        """SIGHUP, as of logrotate, does not bring back the file's password."""
+        path = os.path.join(self.folder(), "password")
+        self.write(path, "of-the-file\n")
+        line = "user default on >own ~* &* +@all\n"
+        for config, change in ((line, False), ("", True)):
+            server = self.start("--requirepass-file", path, config=config)
+            client = self.sign_in(server, "default", "of-the-file" if change else "own")
+            if change:
+                self.set(client, "default", ">own")
+                client = self.sign_in(server, "default", "own")
+                self.set(client, "default", "<of-the-file")
+            server.signal(signal.SIGHUP)
+            eventually(lambda server=server: "SIGHUP: files are read again" in server.log())
+            self.assertIn("requirepass-file is not used", server.log())
+            self.assertEqual(client.call("PING"), "PONG")
+            self.assertEqual(self.sign_in(server, "default", "own").call("PING"), "PONG")
+            self.assert_error(self.connect(server).call("AUTH", "of-the-file"), "WRONGPASS")
+
     def folder(self):
         server = self.start()  # for its directory, which is removed with it
         return server.directory
