@@ -376,6 +376,18 @@ class Files(UsersCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("there is no password", done.stderr.decode())
 
+    def test_rewrite_does_not_show_the_default_user(self):
+        """Its password has a file of its own; a line of it needs one that nobody else can read."""
+        path = os.path.join(self.start().directory, "password")
+        self.write(path, "of-the-file\n")
+        server = self.start(config=f"requirepass-file {path}\n", config_mode=0o644)
+        admin = self.sign_in(server, "default", "of-the-file")
+        self.assertEqual(admin.call("CONFIG", "REWRITE"), "OK")
+        before = self.read(server.config_path)
+        self.set(admin, "default", ">new")
+        self.assertIn("needs a file that no other user can read", str(admin.call("CONFIG", "REWRITE")))
+        self.assertEqual(self.read(server.config_path), before)
+
     def test_rewrite_of_the_configuration_file(self):
         for server, admin in self.each(config="# mine\nuser u on >p ~u:* +@all\n"):
             self.set(admin, "v", "on", ">v", "~v:*", "+@claim", "quota-waiters", 3)
