@@ -299,6 +299,24 @@ class Rotation(UsersCase):
             self.assertEqual(self.sign_in(server, "default", "own").call("PING"), "PONG")
             self.assert_error(self.connect(server).call("AUTH", "of-the-file"), "WRONGPASS")
 
+    def test_config_set_of_the_same_password(self):
+        """It closes the server again that ACL SETUSER had opened; an empty one that is none does not open it."""
+        path = os.path.join(self.folder(), "password")
+        self.write(path, "right\n")
+        for setting in (("requirepass", "right"), ("requirepass-file", path)):
+            server = self.start(config=" ".join(setting) + "\n")
+            admin = self.sign_in(server, "default", "right")
+            self.set(admin, "default", "nopass")
+            self.assertEqual(self.connect(server).call("PING"), "PONG")
+            self.assertEqual(admin.call("CONFIG", "SET", *setting), "OK")
+            self.assert_error(self.connect(server).call("PING"), "NOAUTH")
+            self.assertEqual(self.sign_in(server, "default", "right").call("PING"), "PONG")
+        server = self.start(config="user default on >right ~* &* +@all\n")
+        admin = self.sign_in(server, "default", "right")
+        for name in ("requirepass", "requirepass-file"):
+            admin.call("CONFIG", "SET", name, "")
+            self.assert_error(self.connect(server).call("PING"), "NOAUTH")
+
     def folder(self):
         server = self.start()  # for its directory, which is removed with it
         return server.directory
