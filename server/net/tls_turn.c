@@ -30,7 +30,8 @@ static void failed(struct stream *stream, enum stream_tls_failure failure, const
     struct session_address address;
     conn_describe(&conn->session, &address);
     log_line(worker->log, LOG_LEVEL_WARNING, "TLS handshake with %s failed: %s (client %llu)",
-             address.peer, reason != NULL ? reason : "the client left, or memory is short",
+             address.peer[0] != '\0' ? address.peer : "a client that is gone",
+             reason != NULL ? reason : "the client left, or memory is short",
              (unsigned long long)conn->session.id);
   }
   conn_end(conn);
