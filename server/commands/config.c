@@ -103,8 +103,16 @@ static bool remember_passwords(struct set *set, const struct options *options) {
   return done;
 }
 
-static bool password_is_another(const struct set *set, const struct options *options) {
-  return !options_value_equal(set->passwords[0].row, options, &set->passwords[0].value);
+/* Whether the call says what the default user's password is: another one, or the same again, since
+ * ACL SETUSER may have given it others. */
+static bool tells_password(const struct call *call, const struct set *set) {
+  const struct former *passwords = set->passwords;
+  for (size_t i = 2; i < call->argc; i += 2) {
+    const struct options_row *row = options_find(call->argv[i]);
+    bool is_password = row == passwords[0].row || row == passwords[1].row;
+    if (is_password && call->argv[i + 1].len > 0) return true;
+  }
+  return !options_value_equal(passwords[0].row, call->worker->options, &passwords[0].value);
 }
 
 static void forget(struct set *set) {
@@ -179,7 +187,7 @@ static const char *carry_out(struct call *call, const struct set *set, char erro
   struct instance *instance = call->worker->instance;
   const struct accounts_change change = {call->worker, call->session};
   const char *refused = instance->reconfigured(instance, error);
-  if (refused != NULL || !password_is_another(set, instance->options)) return refused;
+  if (refused != NULL || !tells_password(call, set)) return refused;
   if (accounts_set_password(&change)) return NULL;
   snprintf(error, REFUSAL_BYTES, "out of memory");
   return "requirepass";
