@@ -82,8 +82,8 @@ struct session {
   bool working : 1; /* its command runs in slices (task.h); those after it have to wait */
   bool close_when_sent : 1; /* takes no more commands */
   bool close_now : 1;       /* killed: what is unsent is dropped */
-  bool silent : 1; /* CLIENT REPLY covers the command under way, whose reply comes later */
-  uint8_t replies : 2; /* enum session_replies */
+  bool silent : 1;          /* CLIENT REPLY covers the command under way, whose reply comes later */
+  uint8_t replies : 2;      /* enum session_replies */
 };
 #define SESSION_NO_ROW UINT16_MAX
 

@@ -494,8 +494,8 @@ static bool set_stage(struct engine *engine, struct record *record, struct span 
   return true;
 }
 
-/* A renewal of a claim that was not HELD takes the reserve and its user's place again. False with the
- * answer. */
+/* A renewal of a claim that was not HELD takes the reserve and its user's place again. False with
+ * the answer. */
 static bool take_again(struct engine *engine, const struct record *record, size_t more_bytes,
                        int64_t now_ms, struct engine_answer *answer) {
   if (!has_reserve(engine, record, more_bytes, now_ms)) {
@@ -516,8 +516,7 @@ static void renew_record(struct engine *engine, struct record *record,
     fill_answer_refused(verdict, answer);
     return;
   }
-  if (record->phase != RULES_HELD &&
-      !take_again(engine, record, renew->stage.len, now_ms, answer))
+  if (record->phase != RULES_HELD && !take_again(engine, record, renew->stage.len, now_ms, answer))
     return;
   if (span_present(renew->stage) && !set_stage(engine, record, renew->stage)) {
     holding_give_back(engine);

@@ -116,7 +116,8 @@ static __attribute__((noinline)) void set_token(struct engine *engine, struct re
 }
 
 /* Not inlined: RENEW of a HELD claim has no use for it either. */
-static __attribute__((noinline)) void set_phase(struct engine *engine, struct record *record, uint8_t phase) {
+static __attribute__((noinline)) void set_phase(struct engine *engine, struct record *record,
+                                                uint8_t phase) {
   uint16_t former = holding_user(engine, record);
   wheel_cancel(wheel_of(engine, record), &record->timer);
   record->phase = phase;

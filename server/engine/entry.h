@@ -56,8 +56,8 @@ struct record *entry_add_value(struct engine *engine, const struct name *name);
 /* The next state of an open claim: HELD, LAPSED or UNKNOWN. */
 void entry_set_facts(struct engine *engine, struct record *record,
                      const struct rules_record *facts);
-/* To whom it is granted, or given back; 0, as for every record that is added: nobody. Call it before
- * entry_set_facts. */
+/* To whom it is granted, or given back; 0, as for every record that is added: nobody. Call it
+ * before entry_set_facts. */
 void entry_change_user(struct engine *engine, struct record *record, uint16_t user);
 static inline void entry_set_user(struct engine *engine, struct record *record, uint16_t user) {
   if (record->user != user) entry_change_user(engine, record, user);

@@ -87,8 +87,7 @@ static bool set_stage(struct engine *engine, struct record *record, struct span 
 
 static bool restore_record(struct engine *engine, const struct name *name,
                            const struct image *image) {
-  struct record_parts parts = {
-      .key = name->key, .fingerprint = image->fingerprint};
+  struct record_parts parts = {.key = name->key, .fingerprint = image->fingerprint};
   if (span_present(image->owner)) {
     parts.owner = blob_create(&engine->memory, image->owner);
     if (parts.owner == NULL) return false;
