@@ -94,10 +94,10 @@ test: need-test ## get what is missing, build, pass every test (under 20 minutes
 DRY := $(findstring n,$(firstword -$(MAKEFLAGS)))
 log = $(if $(DRY),/dev/null,build/$(1).log)
 # Two parts side by side that both mostly wait: what the first says is shown afterwards, and if either fails, both have
-# failed. In a line that begins with + or has $(MAKE) in it.
-both = $(MAKE) --no-print-directory $(1) >$(call log,$(1)) 2>&1 & first=$$!; trap "kill $$first 2>/dev/null" EXIT; \
+# failed. For a line that begins with +.
+both = $(MAKE) --no-print-directory $(1) >$(call log,$(firstword $(1))) 2>&1 & first=$$!; trap "kill $$first 2>/dev/null" EXIT; \
 	$(MAKE) --no-print-directory $(2); status=$$?; \
-	wait $$first || status=1; cat $(call log,$(1)); exit $$status
+	wait $$first || status=1; cat $(call log,$(firstword $(1))); exit $$status
 # Only with what nobody else wants of the processors: tests beside it look at times.
 IDLE := $(if $(DRY),,$(shell chrt --idle 0 true 2>/dev/null && echo chrt --idle 0 || echo nice -n 19))
 
@@ -116,7 +116,8 @@ check: $(patsubst %.c,$(B)/%.o,$(CHECKED)) ## the house, without running it: flo
 
 # With one loop and with four; a test that hangs ends.
 SHORTAGE := $(B)/tests/shortage/shortage
-each-shortage = for loops in 1 4; do timeout 900 $(SHORTAGE) --loops $$loops $(1) || exit 1; done
+shortage-of-1-loop shortage-of-4-loops: shortage-of-%: $(SHORTAGE)
+	@timeout 900 $(SHORTAGE) --loops $(firstword $(subst -, ,$*)) --step $(STEP)
 
 runners: programs client $(B)/tests/runners/hanging ## the test runners end and name what hangs
 	@IDEM_SERVER=$(B)/idem-server IDEM_BUILD=$(B) $(PYTHON) tests/runners/test_runners.py
@@ -124,9 +125,9 @@ units: $(UNITS) $(MODEL)
 unit: units ## units of every module
 	@tests/run-units $(UNITS)
 shortage: $(SHORTAGE) ## a server to which memory and descriptors are refused (half a minute)
-	@$(call each-shortage,--step 23)
+	+@$(call both,shortage-of-4-loops STEP=23,shortage-of-1-loop STEP=23)
 shortage-long: $(SHORTAGE) ## the same, each of 5,000 allocations by itself (6 minutes)
-	@$(call each-shortage,--step 1)
+	+@$(call both,shortage-of-4-loops STEP=1,shortage-of-1-loop STEP=1)
 explore: $(EXPLORE) $(PRINT_MODEL) ## every history of 20 events on one key, mutants of the rules, the model in proto/model (half a minute)
 	@tests/limited $(EXPLORE) --seconds 40
 	@tests/limited tests/explore/check_model $(PRINT_MODEL)

@@ -29,7 +29,7 @@ static bool has_room(struct http_text *text, size_t len) {
 }
 
 static void append(struct http_text *text, const char *bytes, size_t len) {
-  if (!has_room(text, len)) return;
+  if (len == 0 || !has_room(text, len)) return;
   memcpy(text->bytes + text->len, bytes, len);
   text->len += len;
 }

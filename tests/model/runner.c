@@ -360,7 +360,9 @@ static const char *status_name(enum engine_status status) {
       "CLAIMED",  "DONE",         "BUSY",         "LAPSED",          "UNKNOWN",  "FORGOTTEN",
       "NOTHING",  "QUEUED",       "STORED",       "RENEWED",         "RELEASED", "NOT_YOURS",
       "MISMATCH", "STALE ABSENT", "STALE STORED", "STALE OVERTAKEN", "CONFLICT", "OOM",
-      "BUSYKEY",  "DRAINING",     "NO_ROOM",      "WRONGTYPE",       "NO_MEMORY"};
+      "BUSYKEY",  "CLAIM_QUOTA",  "WAITER_QUOTA", "DRAINING",        "NO_ROOM",  "WRONGTYPE",
+      "NO_MEMORY"};
+  _Static_assert(sizeof NAMES / sizeof *NAMES == ENGINE_STATUSES, "each status has a name");
   return NAMES[status];
 }
 
