@@ -60,7 +60,8 @@ SERVER_LIBS := -luv -lmicrohttpd -lxxhash -lssl -lcrypto $(JEMALLOC) -lpthread -
 
 .PHONY: help run all test test-clients test-ops screenshot check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units model-mutants \
-        shortage shortage-long explore explore-long tenants-mutants tenants-mutants-some built-ahead system-and-threads rest-of-system threads-and-journal
+        shortage shortage-long explore explore-long tenants-mutants tenants-mutants-some built-ahead system-and-threads rest-of-system threads-and-journal \
+        wire-memory wire-journal wire-and-docs operated docs-and-operated clients-and-examples c-examples-and-examples asan-wire-and-tsan
 
 help: ## this list
 	@echo "make ..."; sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile */*.mk */*/*.mk | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -82,16 +83,21 @@ test: need-test ## get what is missing, build, pass every test (under 20 minutes
 	@(nice $(MAKE) --no-print-directory built-ahead; for part in crash-states asan-units fuzz-corpus; do \
 	    $(IDLE) $(MAKE) --no-print-directory $$part || exit 1; done) >$(call log,beside) 2>&1 & beside=$$!; \
 	trap "kill $$beside 2>/dev/null" EXIT; \
-	for part in runners unit explore shortage model model-mutants tenants-mutants-some wire docs system-and-threads examples client-test c-examples-test; do \
+	for part in runners unit explore shortage model model-mutants tenants-mutants-some wire-and-docs system-and-threads clients-and-examples; do \
 	  $(MAKE) --no-print-directory $$part || exit 1; done; \
 	wait $$beside || { cat $(call log,beside); exit 1; }; grep -av "^  CC \|^  LD " $(call log,beside); \
-	for part in asan-wire tsan; do $(MAKE) --no-print-directory $$part || exit 1; done
+	$(MAKE) --no-print-directory asan-wire-and-tsan
 	@echo "all tests passed"
 
 # A line that calls make runs under `make -n` too: there it takes no log from a run beside it, and does not wait for idle
 # processors, which such a run leaves none of.
 DRY := $(findstring n,$(firstword -$(MAKEFLAGS)))
 log = $(if $(DRY),/dev/null,build/$(1).log)
+# Two parts side by side that both mostly wait: what the first says is shown afterwards, and if either fails, both have
+# failed. In a line that begins with + or has $(MAKE) in it.
+both = $(MAKE) --no-print-directory $(1) >$(call log,$(1)) 2>&1 & first=$$!; trap "kill $$first 2>/dev/null" EXIT; \
+	$(MAKE) --no-print-directory $(2); status=$$?; \
+	wait $$first || status=1; cat $(call log,$(1)); exit $$status
 # Only with what nobody else wants of the processors: tests beside it look at times.
 IDLE := $(if $(DRY),,$(shell chrt --idle 0 true 2>/dev/null && echo chrt --idle 0 || echo nice -n 19))
 
@@ -140,8 +146,12 @@ tenants-mutants: programs ## a tenant's view: each question about what it may se
 	  --libraries "$(SERVER_LIBS)" --build $(B)/tenants $(MUTANT_FLAGS) $(B)/server/main.o $(LIB_OBJ)
 tenants-mutants-some: MUTANT_FLAGS := --some 3
 tenants-mutants-some: tenants-mutants
-wire: programs ## transcripts of every command through redis-cli, in memory and with a journal
+wire: ## transcripts of every command through redis-cli, in memory and with a journal
+	@$(MAKE) --no-print-directory wire-memory
+	@$(MAKE) --no-print-directory wire-journal
+wire-memory: programs
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py
+wire-journal: programs
 	@IDEM_LOOPS=4 IDEM_SERVER=tests/durable-server $(PYTHON) tests/wire/run.py $(filter-out %/drain.transcript,$(wildcard tests/wire/*.transcript))
 tls-wire: programs ## the same transcripts over TLS
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/wire/run.py --tls
@@ -160,23 +170,34 @@ THREADS_SYSTEM := test_strangers test_fairness test_chaos test_connections test_
 threads: programs ## transcripts and system tests once more, with four loops
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/wire/run.py
 	@IDEM_SERVER=tests/threads-server $(PYTHON) tests/system/run.py $(THREADS_SYSTEM)
-# Side by side, about as long: both mostly wait. What `threads` says is shown afterwards.
+# Side by side, about as long.
 JOURNAL_SYSTEM := test_recorder test_disk test_starts test_kill9
-REST_SYSTEM := $(filter-out $(JOURNAL_SYSTEM),$(basename $(notdir $(wildcard tests/system/test_*.py))))
+# What an operator uses: it mostly waits, and no test of it needs a machine of its own.
+OPERATED_SYSTEM := test_users test_quotas test_tenants test_log test_supervisor test_recovery test_ping test_proxy
+REST_SYSTEM := $(filter-out $(JOURNAL_SYSTEM) $(OPERATED_SYSTEM),$(basename $(notdir $(wildcard tests/system/test_*.py))))
 threads-and-journal: threads
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py $(JOURNAL_SYSTEM)
 rest-of-system: programs
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py $(REST_SYSTEM)
+operated: programs
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/run.py $(OPERATED_SYSTEM)
 system-and-threads: programs
-	@$(MAKE) --no-print-directory threads-and-journal >$(call log,threads) 2>&1 & threads=$$!; trap "kill $$threads 2>/dev/null" EXIT; \
-	$(MAKE) --no-print-directory rest-of-system; status=$$?; \
-	wait $$threads || status=1; cat $(call log,threads); exit $$status
+	+@$(call both,threads-and-journal,rest-of-system)
+docs-and-operated: docs
+	@$(MAKE) --no-print-directory operated
+wire-and-docs: programs client-libraries
+	+@$(call both,docs-and-operated,wire)
 docs: programs client-libraries ## what the documents show, run
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py
 examples: programs ## the four systems of client/examples
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_examples.py
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_flask.py
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_promises.py
+
+c-examples-and-examples: c-examples-test
+	@$(MAKE) --no-print-directory examples
+clients-and-examples: programs client-programs client-examples
+	+@$(call both,c-examples-and-examples,client-test)
 
 # --strict: a client that cannot be had is a failure, not only a line that says so.
 CLIENT_TEST_FLAGS ?= --strict
@@ -206,6 +227,10 @@ asan-units:
 asan-wire:
 	@$(MAKE) --no-print-directory MODE=asan programs
 	@IDEM_SERVER=build/asan/idem-server $(SANITIZED) $(PYTHON) tests/wire/run.py
+asan-wire-and-tsan:
+	@$(MAKE) --no-print-directory MODE=asan programs
+	@$(MAKE) --no-print-directory MODE=tsan $(TSAN_BUILT)
+	+@$(call both,asan-wire,tsan)
 ubsan: ## units and model under UBSan alone
 	@$(MAKE) --no-print-directory MODE=ubsan programs units
 	@tests/run-units $(patsubst $(B)/%,build/ubsan/%,$(UNITS))
@@ -233,7 +258,7 @@ FUZZ_SECONDS ?= 60
 fuzz: need-test ## each fuzz target for FUZZ_SECONDS (60); the one of 52 bytes for 3
 	@$(MAKE) --no-print-directory MODE=fuzz $(FUZZERS)
 	@for f in $(FUZZERS); do case $$f in *_proxy) s=3 ;; *) s=$(FUZZ_SECONDS) ;; esac; tests/fuzz/run $$f $$s || exit 1; done
-fuzz-corpus: FUZZ_SECONDS := 20
+fuzz-corpus: FUZZ_SECONDS := 13
 fuzz-corpus: fuzz
 
 # ---- the C client: libidem, idem-once, examples ----
@@ -302,7 +327,7 @@ $(B)/tests/runners/hanging: $(B)/tests/runners/hanging.o $(LIMIT)
 	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) -o $@ $^ -lcmocka
 
 # What the server, libuv and libmicrohttpd ask of allocator and kernel passes through the test.
-SHORTAGE_WRAP := $(foreach f,malloc calloc realloc aligned_alloc strdup strndup free mmap accept4 epoll_ctl \
+SHORTAGE_WRAP := $(foreach f,malloc calloc realloc aligned_alloc strdup strndup open_memstream free mmap accept4 epoll_ctl \
                            uv_loop_init uv_poll_start,-Wl$(,)--wrap=$(f))
 $(B)/tests/shortage/shortage: $(patsubst %.c,$(B)/%.o,$(wildcard tests/shortage/*.c)) $(LIB_OBJ)
 	@mkdir -p $(@D); echo "  LD   $@"

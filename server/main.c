@@ -156,6 +156,7 @@ static bool ping(int argc, char **argv, int *status) {
   struct ping_target target;
   char error[REFUSAL_BYTES];
   options_init(&options);
+  options.keeps_password = true;
   *status = 1;
   if (!options_arguments_parse(&options, argc, rest, error) ||
       !(url != NULL ? ping_target_of_url(url, &options, &target, error)

@@ -6,25 +6,10 @@
 
 #define SUB (1u << HISTOGRAM_SUB_BITS)
 
-/* Small values have a bucket each; of larger ones the highest bits count. */
-static inline unsigned bucket_of(uint64_t value) {
-  if (value < SUB) return (unsigned)value;
-  unsigned shift = 63u - (unsigned)__builtin_clzll(value) - HISTOGRAM_SUB_BITS;
-  unsigned bucket = ((shift + 1) << HISTOGRAM_SUB_BITS) + (unsigned)(value >> shift) - SUB;
-  return bucket < HISTOGRAM_BUCKETS ? bucket : HISTOGRAM_BUCKETS - 1;
-}
-
 static uint64_t largest_in(unsigned bucket) {
   if (bucket < SUB) return bucket;
   unsigned shift = (bucket >> HISTOGRAM_SUB_BITS) - 1;
   return (((uint64_t)SUB + bucket % SUB + 1) << shift) - 1;
-}
-
-void histogram_add(struct histogram *histogram, uint64_t value, uint64_t times) {
-  histogram->count += times;
-  histogram->sum += value * times;
-  histogram->buckets[bucket_of(value)] += times;
-  if (value > histogram->max) histogram->max = value;
 }
 
 void histogram_merge(struct histogram *to, const struct histogram *from) {

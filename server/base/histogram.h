@@ -15,13 +15,27 @@
 #define HISTOGRAM_BITS 40u /* values up to 2^40 - 1; larger ones are in the last bucket */
 #define HISTOGRAM_BUCKETS ((HISTOGRAM_BITS + 1 - HISTOGRAM_SUB_BITS) << HISTOGRAM_SUB_BITS)
 
+/* Of `sum` and `count` as neighbours gcc makes one addition, of six instructions. */
 struct histogram {
-  uint64_t count, sum, max;
+  uint64_t count, max, sum;
   uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 
+/* Of larger values the highest bits count; each of the smallest has a bucket of its own. */
+static inline unsigned histogram_bucket(uint64_t value) {
+  unsigned highest = 63u ^ (unsigned)__builtin_clzll(value | 1u << HISTOGRAM_SUB_BITS);
+  unsigned shift = highest - HISTOGRAM_SUB_BITS;
+  unsigned bucket = (shift << HISTOGRAM_SUB_BITS) + (unsigned)(value >> shift);
+  return bucket < HISTOGRAM_BUCKETS ? bucket : HISTOGRAM_BUCKETS - 1;
+}
+
 /* The same value so many times. */
-void histogram_add(struct histogram *histogram, uint64_t value, uint64_t times);
+static inline void histogram_add(struct histogram *histogram, uint64_t value, uint64_t times) {
+  histogram->count += times;
+  histogram->sum += value * times;
+  histogram->buckets[histogram_bucket(value)] += times;
+  if (value > histogram->max) histogram->max = value;
+}
 /* Adds up all that is counted; max is the larger one. */
 void histogram_merge(struct histogram *to, const struct histogram *from);
 /* The value that this share of all values does not exceed, in per cent; 0: there are none. */

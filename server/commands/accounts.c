@@ -155,13 +155,18 @@ bool accounts_authenticate(struct session *session, struct worker *worker, struc
 
 /* ---- what a change means for sessions ---- */
 
-/* A caller gets its reply first; whatever runs before it is closed is refused. */
-static void end(const struct accounts_change *change, struct worker *worker,
-                struct session *session) {
+/* Whatever runs before it is closed is refused. */
+static void let_go(struct worker *worker, struct session *session) {
   session->user = worker->instance->users->initial;
   session->password = USER_NO_PASSWORD;
   session->restricted = true;
   session->authenticated = false;
+}
+
+/* A caller gets its reply first. */
+static void end(const struct accounts_change *change, struct worker *worker,
+                struct session *session) {
+  let_go(worker, session);
   if (session == change->caller) {
     session->close_when_sent = true;
   } else {
@@ -177,7 +182,10 @@ static bool may_wait(const struct session *session) {
 
 static void review(const struct accounts_change *change, struct worker *worker,
                    struct session *session) {
-  if (session->close_now) return;
+  if (session->close_now) {
+    if (session->user->deleted) let_go(worker, session); /* which is freed before it is closed */
+    return;
+  }
   if (!session->authenticated) {
     if (session->close_when_sent || users_need_password(worker->instance->users)) return;
     accounts_begin_session(session, worker);
@@ -264,13 +272,18 @@ static void adopt(struct session *caller, const struct user *user) {
   if (user->on && user->password_count > 0) caller->password = user->passwords[0].id;
 }
 
+/* The default user with the passwords of requirepass. NULL: memory is short. */
+static struct user *make_default(const struct instance *instance) {
+  struct user *user = user_copy(instance->users->initial);
+  if (user != NULL && acl_rules_set_passwords(user, instance->options->requirepass)) return user;
+  user_destroy(user);
+  return NULL;
+}
+
 bool accounts_set_password(const struct accounts_change *change) {
   struct instance *instance = change->worker->instance;
-  struct user *initial = instance->users->initial, *user = user_copy(initial);
-  if (user == NULL || !acl_rules_set_passwords(user, instance->options->requirepass)) {
-    user_destroy(user);
-    return false;
-  }
+  struct user *initial = instance->users->initial, *user = make_default(instance);
+  if (user == NULL) return false;
   user_exchange(initial, user);
   user_destroy(user);
   adopt(change->caller, initial);
@@ -281,6 +294,15 @@ bool accounts_set_password(const struct accounts_change *change) {
 bool accounts_reload_password(struct worker *worker, char error[REFUSAL_BYTES]) {
   const struct accounts_change change = {.worker = worker};
   if (worker->options->requirepass_file[0] == '\0') return true;
+  struct user *user = make_default(worker->instance);
+  if (user == NULL) return refusal_write(error, "no memory for the passwords");
+  bool in_use = user_has_passwords_of(worker->instance->users->initial, user);
+  user_destroy(user);
   if (!options_file_reload_password(worker->options, error)) return false;
-  return accounts_set_password(&change) || refusal_write(error, "no memory for the passwords");
+  if (in_use)
+    return accounts_set_password(&change) || refusal_write(error, "no memory for the passwords");
+  log_line(worker->log, LOG_LEVEL_WARNING,
+           "requirepass-file is not used: `user default` or ACL SETUSER says what the default "
+           "user's password is");
+  return true;
 }

@@ -61,7 +61,8 @@ bool accounts_load_file(const struct accounts_change *change, char error[REFUSAL
 /* Options.requirepass has changed: it is the default user's password from now on. The caller stays.
  * False: memory is short. */
 bool accounts_set_password(const struct accounts_change *change);
-/* Reads requirepass-file again (SIGHUP). False with the reason: the former passwords stay. */
+/* Reads requirepass-file again (SIGHUP). False with the reason: the former passwords stay. They also
+ * stay, which is logged, when the default user was given others than it said so far. */
 bool accounts_reload_password(struct worker *worker, char error[REFUSAL_BYTES]);
 
 #endif

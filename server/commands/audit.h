@@ -8,14 +8,15 @@
 #ifndef IDEM_SERVER_COMMANDS_AUDIT_H
 #define IDEM_SERVER_COMMANDS_AUDIT_H
 
+#include "proto/rare.h"
 #include "server/commands/call.h"
 
 /* "TEXT by client 7 from 127.0.0.1:5000". Always written: for what only an administrator can do. */
 __attribute__((format(printf, 2, 3))) void audit_note(const struct call *call, const char *format,
                                                       ...);
 /* One line of the kind in a second; the others are counted. */
-void audit_flush(const struct call *call);
+RARE void audit_flush(const struct call *call);
 /* Of the call's key. */
-void audit_clear(const struct call *call);
+RARE void audit_clear(const struct call *call);
 
 #endif

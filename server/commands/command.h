@@ -78,7 +78,7 @@ struct command {
 
 /* What is counted for each row. */
 struct command_stats {
-  uint64_t calls, nanoseconds, rejected, failed;
+  uint64_t calls, rejected, nanoseconds, failed; /* as in histogram.h: the sum apart */
   struct histogram *latency; /* of calls, in nanoseconds; owned; NULL: nothing yet */
 };
 

@@ -74,15 +74,16 @@ struct session {
   bool local : 1;       /* over a unix socket */
   bool stranger : 1;    /* has little time to authenticate (strangers.h) */
   bool handshaking : 1; /* of TLS: sends no commands yet */
-  bool delayed : 1;     /* the error of its AUTH is not sent yet; commands after it have to wait */
+  bool monitors : 1;
   uint8_t auth_failures : 2;
-  uint8_t replies : 2;      /* enum session_replies */
-  bool waiting : 1;         /* commands after the present one have to wait */
+  /* The first five say whether it may run a command: in one byte, which is tested at once. */
+  bool delayed : 1; /* the error of its AUTH is not sent yet; commands after it have to wait */
+  bool waiting : 1; /* commands after the present one have to wait */
+  bool working : 1; /* its command runs in slices (task.h); those after it have to wait */
   bool close_when_sent : 1; /* takes no more commands */
   bool close_now : 1;       /* killed: what is unsent is dropped */
-  bool monitors : 1;
-  bool working : 1; /* its command runs in slices (task.h); those after it have to wait */
-  bool silent : 1;  /* CLIENT REPLY covers the command under way, whose reply comes later */
+  bool silent : 1; /* CLIENT REPLY covers the command under way, whose reply comes later */
+  uint8_t replies : 2; /* enum session_replies */
 };
 #define SESSION_NO_ROW UINT16_MAX
 

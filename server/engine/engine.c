@@ -156,7 +156,8 @@ static bool grant(struct engine *engine, struct record *record, const struct eng
   }
   claim_confirm(record->claim);
   bind_anew(engine, record, claim->binding);
-  entry_grant(engine, record, facts, verdict == RULES_GRANT_AGAIN ? record->user : claim->user);
+  if (verdict != RULES_GRANT_AGAIN) entry_set_user(engine, record, claim->user);
+  entry_set_facts(engine, record, facts);
   return true;
 }
 
@@ -194,8 +195,7 @@ static struct rules_claim rules_request(const struct engine *engine,
 static struct record *grant_first(struct engine *engine, const struct name *name,
                                   const struct engine_claim *claim,
                                   const struct rules_record *facts) {
-  struct record_parts parts = {
-      .key = name->key, .fingerprint = claim->fingerprint, .user = claim->user};
+  struct record_parts parts = {.key = name->key, .fingerprint = claim->fingerprint};
   if (span_present(claim->owner)) {
     parts.owner = blob_create(&engine->memory, claim->owner);
     if (parts.owner == NULL) return NULL;
@@ -205,6 +205,7 @@ static struct record *grant_first(struct engine *engine, const struct name *name
     blob_release(&engine->memory, parts.owner);
     return NULL;
   }
+  if (claim->user != 0) entry_change_user(engine, record, claim->user);
   if (claim->binding == NULL) return record;
   if (record_need_claim(&engine->memory, record) == NULL) {
     entry_remove_record(engine, record);
@@ -493,6 +494,19 @@ static bool set_stage(struct engine *engine, struct record *record, struct span 
   return true;
 }
 
+/* A renewal of a claim that was not HELD takes the reserve and its user's place again. False with the
+ * answer. */
+static bool take_again(struct engine *engine, const struct record *record, size_t more_bytes,
+                       int64_t now_ms, struct engine_answer *answer) {
+  if (!has_reserve(engine, record, more_bytes, now_ms)) {
+    fill_answer_status(answer, ENGINE_OOM);
+    return false;
+  }
+  if (holding_take(engine, record, record->user)) return true;
+  fill_answer_quota(engine->quotas, QUOTAS_CLAIMS, record->user, answer);
+  return false;
+}
+
 static void renew_record(struct engine *engine, struct record *record,
                          const struct engine_renew *renew, int64_t now_ms,
                          struct engine_answer *answer) {
@@ -502,14 +516,9 @@ static void renew_record(struct engine *engine, struct record *record,
     fill_answer_refused(verdict, answer);
     return;
   }
-  if (!has_reserve(engine, record, renew->stage.len, now_ms)) {
-    fill_answer_status(answer, ENGINE_OOM);
+  if (record->phase != RULES_HELD &&
+      !take_again(engine, record, renew->stage.len, now_ms, answer))
     return;
-  }
-  if (!holding_take(engine, record, record->user)) {
-    fill_answer_quota(engine->quotas, QUOTAS_CLAIMS, record->user, answer);
-    return;
-  }
   if (span_present(renew->stage) && !set_stage(engine, record, renew->stage)) {
     holding_give_back(engine);
     fill_answer_status(answer, ENGINE_NO_MEMORY);

@@ -96,7 +96,6 @@ struct record *entry_add_record(struct engine *engine, const struct name *name,
   set_timer(engine, record, facts->deadline_ms);
   open_claims_add(&engine->open_claims, record);
   count_in(engine, record);
-  holding_move(engine, 0, holding_user(engine, record));
   return record;
 }
 
@@ -116,39 +115,32 @@ static __attribute__((noinline)) void set_token(struct engine *engine, struct re
   open_claims_add(&engine->open_claims, record);
 }
 
-static inline void set_facts(struct engine *engine, struct record *record,
-                             const struct rules_record *facts) {
+/* Not inlined: RENEW of a HELD claim has no use for it either. */
+static __attribute__((noinline)) void set_phase(struct engine *engine, struct record *record, uint8_t phase) {
+  uint16_t former = holding_user(engine, record);
+  wheel_cancel(wheel_of(engine, record), &record->timer);
+  record->phase = phase;
+  open_claims_changed(&engine->open_claims, record);
+  holding_move(engine, former, holding_user(engine, record));
+}
+
+void entry_set_facts(struct engine *engine, struct record *record,
+                     const struct rules_record *facts) {
   assert(facts->phase == RULES_HELD || facts->phase == RULES_LAPSED ||
          facts->phase == RULES_UNKNOWN);
   assert(record->epoch == engine->epoch);
   if (record->token != facts->token) set_token(engine, record, facts->token);
   count_out(engine, record);
-  if (record->phase != facts->phase) {
-    wheel_cancel(wheel_of(engine, record), &record->timer);
-    record->phase = facts->phase;
-    open_claims_changed(&engine->open_claims, record);
-  }
+  if (record->phase != facts->phase) set_phase(engine, record, facts->phase);
   record_write_facts(record, facts);
   set_timer(engine, record, facts->deadline_ms);
   count_in(engine, record);
 }
 
-__attribute__((noinline)) void entry_grant(struct engine *engine, struct record *record,
-                                           const struct rules_record *facts, uint16_t user) {
+void entry_change_user(struct engine *engine, struct record *record, uint16_t user) {
   uint16_t former = holding_user(engine, record);
-  set_facts(engine, record, facts);
   record->user = user;
   holding_move(engine, former, holding_user(engine, record));
-}
-
-/* Of nobody whose claims are counted, as nearly always: nothing is kept over the change. */
-void entry_set_facts(struct engine *engine, struct record *record,
-                     const struct rules_record *facts) {
-  if (record->user == 0) {
-    set_facts(engine, record, facts);
-  } else {
-    entry_grant(engine, record, facts, record->user);
-  }
 }
 
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms) {
@@ -167,10 +159,10 @@ void entry_revive(struct engine *engine, struct record *record) {
 /* All but its place in the index. */
 static void retire_record(struct engine *engine, struct record *record) {
   count_out(engine, record);
-  holding_move(engine, holding_user(engine, record), 0);
   wheel_cancel(wheel_of(engine, record), &record->timer);
   if (!record_is_value(record)) {
     open_claims_remove(&engine->open_claims, record);
+    holding_move(engine, holding_user(engine, record), 0);
     if (record->claim != NULL) binding_unbind(engine, record->claim);
   }
   record_free(&engine->memory, record);

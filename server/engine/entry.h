@@ -56,9 +56,12 @@ struct record *entry_add_value(struct engine *engine, const struct name *name);
 /* The next state of an open claim: HELD, LAPSED or UNKNOWN. */
 void entry_set_facts(struct engine *engine, struct record *record,
                      const struct rules_record *facts);
-/* The same of one that was granted, or is given back, to this user. */
-void entry_grant(struct engine *engine, struct record *record, const struct rules_record *facts,
-                 uint16_t user);
+/* To whom it is granted, or given back; 0, as for every record that is added: nobody. Call it before
+ * entry_set_facts. */
+void entry_change_user(struct engine *engine, struct record *record, uint16_t user);
+static inline void entry_set_user(struct engine *engine, struct record *record, uint16_t user) {
+  if (record->user != user) entry_change_user(engine, record, user);
+}
 /* The end of a plain value; RULES_NEVER: it has none. */
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms);
 /* A flushed record counts as one of this epoch, so that it can end like any other. */

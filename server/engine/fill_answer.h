@@ -10,6 +10,7 @@
 #ifndef IDEM_SERVER_ENGINE_FILL_ANSWER_H
 #define IDEM_SERVER_ENGINE_FILL_ANSWER_H
 
+#include "proto/rare.h"
 #include "server/engine/quotas.h"
 #include "server/engine/record.h"
 
@@ -41,8 +42,8 @@ void fill_answer_claimed(const struct record *record, struct engine_answer *answ
  * on. */
 void fill_answer_refused(enum rules_verdict verdict, struct engine_answer *answer);
 /* CLAIM_QUOTA or WAITER_QUOTA. */
-void fill_answer_quota(const struct quotas *quotas, enum quotas_kind kind, uint16_t user,
-                       struct engine_answer *answer);
+RARE void fill_answer_quota(const struct quotas *quotas, enum quotas_kind kind, uint16_t user,
+                            struct engine_answer *answer);
 /* FORGOTTEN. */
 void fill_answer_forgotten(int64_t horizon_ms, struct engine_answer *answer);
 /* The answer from a record for a verdict that does not change it. Grants have been applied

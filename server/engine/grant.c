@@ -75,7 +75,8 @@ static bool hand_over(struct engine *engine, struct record *record, enum rules_e
   token_take(engine);
   wait_queue_leave(engine, waiter);
   keep_former(record, end, &waiter->undo);
-  entry_grant(engine, record, &facts, waiter->user);
+  entry_set_user(engine, record, waiter->user);
+  entry_set_facts(engine, record, &facts);
   hand_over_parts(engine, record, waiter, verdict);
   emit_record(engine, record);
   fill_answer_record(record, verdict, now_ms, &waiter->answer);
@@ -213,7 +214,8 @@ void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
   undo->owner = undo->stage = NULL;
   undo->facts.bind = claim->binding != NULL;
   undo->facts.phase = RULES_HELD; /* that of one that was held back ends once more, too */
-  entry_grant(engine, record, &undo->facts, undo->user);
+  entry_set_user(engine, record, undo->user);
+  entry_set_facts(engine, record, &undo->facts);
   engine->counters.taken_back++;
   /* Not grant_end: the lease did not end now, so now is not compared with waits as its deadline. */
   record = end_grant(engine, record, undo->end, now_ms, now_ms);

@@ -14,6 +14,7 @@
 #ifndef IDEM_SERVER_ENGINE_HOLDING_H
 #define IDEM_SERVER_ENGINE_HOLDING_H
 
+#include "proto/rare.h"
 #include "server/engine/quotas.h"
 #include "server/engine/record.h"
 
@@ -25,15 +26,15 @@ static inline uint16_t holding_user(const struct engine *engine, const struct re
 
 /* Whether the quota lets the user hold the claim of the record (NULL: a new one), which it takes. A
  * claim that it holds already is none more. */
-bool holding_take_slowly(struct engine *engine, const struct record *record, uint16_t user);
+RARE bool holding_take_slowly(struct engine *engine, const struct record *record, uint16_t user);
 static inline bool holding_take(struct engine *engine, const struct record *record, uint16_t user) {
   return user == 0 || holding_take_slowly(engine, record, user);
 }
 /* What was taken in advance was not needed. */
-void holding_give_back(struct engine *engine);
+RARE void holding_give_back(struct engine *engine);
 
 /* For entry.c: what counted for one user counts for the other, each of which may be 0. */
-void holding_move_slowly(struct engine *engine, uint16_t from, uint16_t to);
+RARE void holding_move_slowly(struct engine *engine, uint16_t from, uint16_t to);
 static inline void holding_move(struct engine *engine, uint16_t from, uint16_t to) {
   if (from != to) holding_move_slowly(engine, from, to);
 }

@@ -71,7 +71,7 @@ struct record *record_create(struct memory *memory, const struct record_parts *p
   record->timer.deadline_ms = RULES_NEVER;
   record->flags = (uint8_t)((unsigned)parts->key.form << RECORD_FORM_SHIFT);
   record_write_facts(record, facts);
-  record->user = parts->user;
+  record->user = 0;
   record->claim = NULL;
   write_parts(record, parts);
   return record;

@@ -51,7 +51,6 @@ struct record_parts {
   struct key key;
   struct span fingerprint; /* may be absent */
   struct blob *owner;
-  uint16_t user;
 };
 
 _Static_assert(offsetof(struct record, bytes) + KEY_UUID_BYTES <= 96,

@@ -88,7 +88,7 @@ static bool set_stage(struct engine *engine, struct record *record, struct span 
 static bool restore_record(struct engine *engine, const struct name *name,
                            const struct image *image) {
   struct record_parts parts = {
-      .key = name->key, .fingerprint = image->fingerprint, .user = image->user};
+      .key = name->key, .fingerprint = image->fingerprint};
   if (span_present(image->owner)) {
     parts.owner = blob_create(&engine->memory, image->owner);
     if (parts.owner == NULL) return false;
@@ -99,6 +99,7 @@ static bool restore_record(struct engine *engine, const struct name *name,
     blob_release(&engine->memory, parts.owner);
     return false;
   }
+  entry_set_user(engine, record, image->user);
   return set_stage(engine, record, image->stage);
 }
 

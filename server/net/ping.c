@@ -145,8 +145,9 @@ static enum ping_result authenticate(const struct link *link, const struct ping_
 
 static enum ping_result talk(const struct link *link, const struct ping_target *target,
                              const struct options *options) {
-  bool named = target->user[0] != '\0' || options->requirepass[0] != '\0';
-  enum ping_result result = named ? authenticate(link, target, options->requirepass) : PING_PONG;
+  const char *password = options->password != NULL ? options->password : "";
+  bool named = target->user[0] != '\0' || password[0] != '\0';
+  enum ping_result result = named ? authenticate(link, target, password) : PING_PONG;
   return result != PING_PONG ? result : ask(link, SPAN_LITERAL("*1\r\n$4\r\nPING\r\n"), "+PONG");
 }
 

@@ -215,16 +215,26 @@ static const char *on_reconfigured(struct instance *instance, char error[REFUSAL
 
 /* ---- loops ---- */
 
+/* Neither is inlined: a loop without HTTP port would save their registers. */
+#define OUT_OF_LINE __attribute__((noinline))
+OUT_OF_LINE static void end_http_turn(struct http *http, const struct loop *loop) {
+  if (loop->group.worker.number == 0) http_turn(http);
+}
+
+OUT_OF_LINE static bool left_http_work(const struct http *http, const struct loop *loop) {
+  return loop->group.worker.number == 0 && http_left_work(http);
+}
+
 static void end_turn(struct loop *loop) {
   struct server *server = loop->context;
   drain_end_turn(&server->drain, loop);
-  if (loop->group.worker.number == 0) http_turn(server->http);
+  if (server->http != NULL) end_http_turn(server->http, loop);
 }
 
 static bool left_work(struct loop *loop) {
   struct server *server = loop->context;
-  return drain_left_work(&server->drain, loop) ||
-         (loop->group.worker.number == 0 && http_left_work(server->http));
+  if (server->http != NULL && left_http_work(server->http, loop)) return true;
+  return drain_left_work(&server->drain, loop);
 }
 
 static void on_cron(struct loop *loop) {

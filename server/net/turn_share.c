@@ -1,6 +1,7 @@
 /* turn_share.c - see turn_share.h. */
 #include "server/net/turn_share.h"
 
+#include "proto/rare.h"
 #include "server/commands/check.h"
 #include "server/commands/execute.h"
 #include "server/commands/measure.h"
@@ -52,7 +53,7 @@ static bool run_command(struct conn *conn, struct request *request) {
 }
 
 /* With the alert unexpected_message, which its client understands. */
-static void refuse_tls(struct worker *worker, struct session *session) {
+RARE static void refuse_tls(struct worker *worker, struct session *session) {
   static const char alert[] = {21, 3, 1, 0, 2, 2, 10};
   struct resp_writer reply = session_writer(session, worker);
   log_happened(worker->log, LOG_HELLO, session->id, worker->monotonic_ms);

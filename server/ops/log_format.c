@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/base/utf8.h"
+
 #define ESCAPE_BYTES 4 /* \xHH */
 #define CUT_MARK "..."
 #define CUT_BYTES (sizeof CUT_MARK - 1)
@@ -19,21 +21,12 @@ static bool is_hidden(uint32_t code) {
          (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
 }
 
-/* The length of the character at `text`, which ends with NUL, if it may stand there; 0: it may not.
- * (RFC 3629: no surrogates, none longer than needed, none above 10FFFF.) */
-static size_t plain_bytes(const unsigned char *text) {
-  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  unsigned char first = text[0];
-  if (first < 0x80) return first >= ' ' && first != 0x7f ? 1 : 0;
-  size_t len = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4) return 0;
-  uint32_t code = first & (0x7fu >> len);
-  for (size_t i = 1; i < len; i++) {
-    if ((text[i] & 0xc0) != 0x80) return 0;
-    code = code << 6 | (text[i] & 0x3fu);
-  }
-  bool valid = code >= least[len] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
-  return valid && !is_hidden(code) ? len : 0;
+/* The length of the character at `text`, if it may stand there; 0: it may not. */
+static size_t plain_bytes(const char *text) {
+  uint32_t code;
+  size_t len = utf8_read(text, &code);
+  bool plain = len > 1 ? !is_hidden(code) : code >= ' ' && code != 0x7f;
+  return plain ? len : 0;
 }
 
 static void put_escape(char *to, unsigned char byte) {
@@ -60,7 +53,7 @@ static size_t put_hidden(char *to, char byte, bool quoted) {
 static size_t put_text(char *line, size_t len, size_t end, const struct log_event *event,
                        bool quoted) {
   for (const char *text = event->text; *text != '\0';) {
-    size_t plain = plain_bytes((const unsigned char *)text);
+    size_t plain = plain_bytes(text);
     if (len + ESCAPE_BYTES + 1 + CUT_BYTES > end) {
       memcpy(line + len, CUT_MARK, CUT_BYTES);
       return len + CUT_BYTES;

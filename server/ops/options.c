@@ -276,6 +276,8 @@ void options_deinit(struct options *options) {
     struct options_value none = {0};
     options_value_store(&rows[i], options, &none);
   }
+  options_value_wipe(options->password, options->password != NULL ? strlen(options->password) : 0);
+  options->password = NULL;
   free(options->config_file);
   options->config_file = NULL;
   options_users_clear(&options->users);

@@ -57,6 +57,10 @@ struct options {
   /* The default user's passwords: SHA-256 in hexadecimal, with blanks between them. Secret: never
    * on the command line, never shown. */
   char *requirepass;
+  /* For who signs in elsewhere (--ping): before the options are read, true; then the first password
+   * as it was given, NULL without one. */
+  bool keeps_password;
+  char *password;
   char *requirepass_file;        /* path of a file that holds up to two passwords */
   int64_t requirepass_file_mode; /* enum options_file_mode */
   char *aclfile;                 /* path, "" none */

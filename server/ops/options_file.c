@@ -174,6 +174,14 @@ bool options_file_parse_line(const struct options_file *file, struct options_fil
   return true;
 }
 
+/* Takes the plain text from a value that is to be stored, if these options keep it. */
+static void keep_password(struct options *options, struct options_value *value) {
+  if (!options->keeps_password || value->plain == NULL) return;
+  options_value_wipe(options->password, options->password != NULL ? strlen(options->password) : 0);
+  options->password = value->plain;
+  value->plain = NULL;
+}
+
 static bool has_password(const struct options_file_line *line) {
   if (line->user != NULL) return options_users_has_password(line->user);
   if (line->row == NULL || (line->row->flags & OPTIONS_ROW_SECRET) == 0) return false;
@@ -193,6 +201,7 @@ static bool load_lines(struct options *options, const struct options_file *file,
       options_users_destroy(line.user);
       return refuse_line(file, &line, reason, error);
     }
+    keep_password(options, &line.value);
     if (line.row != NULL) options_value_store(line.row, options, &line.value);
     if (line.user != NULL) options_users_add(&options->users, line.user);
   }
@@ -216,9 +225,10 @@ bool options_file_load(struct options *options, const char *path, char error[REF
   return true;
 }
 
-/* Appends the digest of a line's password to `digests`, which has room for it. */
-static bool take_password(const struct options_file *file, struct span line, char *digests,
-                          char error[REFUSAL_BYTES]) {
+/* Appends the digest of a line's password to those in `all`, which has room for it; the first one is
+ * its plain text. */
+static bool take_password(const struct options_file *file, struct span line,
+                          struct options_value *all, char error[REFUSAL_BYTES]) {
   char shown[REFUSAL_SHOWN_BYTES];
   struct options_value value = {0};
   const struct options_row *row = options_find(SPAN_LITERAL("requirepass"));
@@ -227,14 +237,18 @@ static bool take_password(const struct options_file *file, struct span line, cha
                          "requirepass-file: a line of %s has %zu bytes, a password has 1 to %d",
                          show_path(file->path, shown), line.len, OPTIONS_PASSWORD_MAX);
   if (!options_value_parse(row, line, &value, error)) return false;
-  if (digests[0] != '\0') strcat(digests, " ");
-  strcat(digests, value.text);
+  if (all->text[0] != '\0') strcat(all->text, " ");
+  strcat(all->text, value.text);
+  if (all->plain == NULL) {
+    all->plain = value.plain;
+    value.plain = NULL;
+  }
   options_value_deinit(&value);
   return true;
 }
 
 /* The first line is a password, a second one that is not empty too. */
-static bool take_passwords(const struct options_file *file, char *digests,
+static bool take_passwords(const struct options_file *file, struct options_value *all,
                            char error[REFUSAL_BYTES]) {
   char shown[REFUSAL_SHOWN_BYTES];
   struct options_file_line line = {.number = 0};
@@ -246,28 +260,30 @@ static bool take_passwords(const struct options_file *file, char *digests,
     if (line.number > OPTIONS_PASSWORDS)
       return refusal_write(error, "requirepass-file: %s has more than %d lines",
                            show_path(file->path, shown), OPTIONS_PASSWORDS);
-    if (!take_password(file, text, digests, error)) return false;
+    if (!take_password(file, text, all, error)) return false;
   }
-  return line.number > 0 || take_password(file, SPAN_LITERAL(""), digests, error);
+  return line.number > 0 || take_password(file, SPAN_LITERAL(""), all, error);
 }
 
-char *options_file_read_passwords(const struct options *options, char error[REFUSAL_BYTES]) {
+bool options_file_read_passwords(const struct options *options, struct options_value *all,
+                                 char error[REFUSAL_BYTES]) {
   struct options_file file;
-  if (!options_file_read(options->requirepass_file, &file, error)) return NULL;
-  char *digests = calloc(OPTIONS_PASSWORDS, DIGEST_HEX + 1);
-  bool done = digests != NULL || refusal_write(error, "no memory for the passwords");
+  *all = (struct options_value){0};
+  if (!options_file_read(options->requirepass_file, &file, error)) return false;
+  all->text = calloc(OPTIONS_PASSWORDS, DIGEST_HEX + 1);
+  bool done = all->text != NULL || refusal_write(error, "no memory for the passwords");
   bool anybody_reads = options->requirepass_file_mode == OPTIONS_FILE_MODE_ANY;
-  done = done && check_secret(&file, anybody_reads, error) && take_passwords(&file, digests, error);
+  done = done && check_secret(&file, anybody_reads, error) && take_passwords(&file, all, error);
   options_file_deinit(&file);
-  if (done) return digests;
-  free(digests);
-  return NULL;
+  if (!done) options_value_deinit(all);
+  return done;
 }
 
 bool options_file_reload_password(struct options *options, char error[REFUSAL_BYTES]) {
   if (options->requirepass_file[0] == '\0') return true;
-  struct options_value value = {.text = options_file_read_passwords(options, error)};
-  if (value.text == NULL) return false;
+  struct options_value value;
+  if (!options_file_read_passwords(options, &value, error)) return false;
+  keep_password(options, &value);
   options_value_store(options_find(SPAN_LITERAL("requirepass")), options, &value);
   return true;
 }

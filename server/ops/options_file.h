@@ -48,9 +48,10 @@ bool options_file_load(struct options *options, const char *path, char error[REF
 bool options_file_load_password(struct options *options, char error[REFUSAL_BYTES]);
 /* Takes them again, while the server runs. False with the reason: the former ones stay. */
 bool options_file_reload_password(struct options *options, char error[REFUSAL_BYTES]);
-/* What requirepass is to be with the passwords of that file; the caller owns it. NULL with the
- * reason. */
-char *options_file_read_passwords(const struct options *options, char error[REFUSAL_BYTES]);
+/* What requirepass is to be with the passwords of that file. True: the caller has to store or deinit
+ * the value. False with the reason. */
+bool options_file_read_passwords(const struct options *options, struct options_value *all,
+                                 char error[REFUSAL_BYTES]);
 
 /* True: the caller has to deinit the file. False with the reason. */
 bool options_file_read(const char *path, struct options_file *file, char error[REFUSAL_BYTES]);

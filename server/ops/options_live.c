@@ -26,8 +26,8 @@ static bool set_password_file(struct options *options, const struct options_row 
     return refusal_write(error, "%s stays until CONFIG SET requirepass sets another password",
                          row->name);
   changed.requirepass_file = value->text;
-  struct options_value passwords = {.text = options_file_read_passwords(&changed, error)};
-  if (passwords.text == NULL) return false;
+  struct options_value passwords;
+  if (!options_file_read_passwords(&changed, &passwords, error)) return false;
   changed.requirepass = passwords.text;
   changed.default_user = OPTIONS_DEFAULT_USER_BY_PASSWORD;
   bool done = options_check(&changed, error);

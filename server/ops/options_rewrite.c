@@ -166,13 +166,17 @@ static bool rewrite_user(struct rewrite *rewrite, const struct options_file_line
 }
 
 /* Whether the default user is as the settings say without a line of its own. */
-static bool is_plain(struct rewrite *rewrite) {
-  struct users *fresh = users_create_beside(rewrite->users);
-  bool plain = fresh != NULL &&
-               acl_rules_set_passwords(fresh->initial, rewrite->options->requirepass) &&
-               is_alike(fresh->initial, rewrite->users->initial);
+static bool is_plain(const struct options *options, const struct users *users) {
+  struct users *fresh = users_create_beside(users);
+  bool plain = fresh != NULL && acl_rules_set_passwords(fresh->initial, options->requirepass) &&
+               is_alike(fresh->initial, users->initial);
   users_destroy(fresh);
-  return plain && !rewrite->untold_password;
+  return plain;
+}
+
+static bool needs_no_line(const struct rewrite *rewrite) {
+  return rewrite->told_default ||
+         (!rewrite->untold_password && is_plain(rewrite->options, rewrite->users));
 }
 
 static bool append_users(struct rewrite *rewrite) {
@@ -180,7 +184,7 @@ static bool append_users(struct rewrite *rewrite) {
   for (size_t i = 0; i < rewrite->users->count; i++) {
     const struct user *user = rewrite->users->all[i];
     bool is_default = user == rewrite->users->initial;
-    bool told = is_default ? rewrite->told_default || is_plain(rewrite)
+    bool told = is_default ? needs_no_line(rewrite)
                            : users_find(rewrite->told, user_name(user)) != NULL;
     if (told) continue;
     mark(rewrite);
@@ -235,7 +239,8 @@ static bool has_secret(const struct options *options, const struct users *users)
   bool secret = (options->requirepass[0] != '\0' && options->requirepass_file[0] == '\0') ||
                 options->tls_key_file_pass[0] != '\0';
   for (size_t i = 0; users != NULL && i < users->count; i++) {
-    bool in_own_file = users->all[i] == users->initial && options->requirepass_file[0] != '\0';
+    bool in_own_file = users->all[i] == users->initial && options->requirepass_file[0] != '\0' &&
+                       is_plain(options, users);
     secret |= users->all[i]->password_count > 0 && !in_own_file;
   }
   return secret;

@@ -242,12 +242,15 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
   return *number >= row->min && *number <= row->max;
 }
 
-/* The text itself is not kept. */
 static bool hash_password(const struct options_row *row, struct span text,
                           struct options_value *value, char error[REFUSAL_BYTES]) {
   struct digest digest;
   value->text = calloc(1, DIGEST_HEX + 1);
-  if (value->text == NULL) return refusal_write(error, "no memory for the value of %s", row->name);
+  value->plain = strndup(text.data != NULL ? text.data : "", text.len);
+  if (value->text == NULL || value->plain == NULL) {
+    options_value_deinit(value);
+    return refusal_write(error, "no memory for the value of %s", row->name);
+  }
   if (text.len == 0) return true;
   if (!digest_of(text, &digest)) {
     options_value_deinit(value);
@@ -297,18 +300,24 @@ static const void *field_const(const struct options_row *row, const struct optio
   return (const char *)options + row->offset;
 }
 
+static void wipe_text(char **text) {
+  options_value_wipe(*text, *text != NULL ? strlen(*text) : 0);
+  *text = NULL;
+}
+
 void options_value_deinit(struct options_value *value) {
-  options_value_wipe(value->text, value->text != NULL ? strlen(value->text) : 0);
-  value->text = NULL;
+  wipe_text(&value->text);
+  wipe_text(&value->plain);
 }
 
 void options_value_store(const struct options_row *row, struct options *options,
                          struct options_value *value) {
   if (is_text(row)) {
     char **text = field(row, options);
-    options_value_wipe(*text, *text != NULL ? strlen(*text) : 0);
+    wipe_text(text);
     *text = value->text;
     value->text = NULL;
+    wipe_text(&value->plain);
   } else if (row->kind == OPTIONS_ROW_YES_NO) {
     *(bool *)field(row, options) = value->number != 0;
   } else {

@@ -17,11 +17,13 @@ struct options;
 /* Room for any value as text, with its final NUL. */
 #define OPTIONS_VALUE_BYTES 1024
 
-/* A value that is not stored yet. text: of rows that are texts, owned; NULL for numbers. */
+/* A value that is not stored yet. text: of rows that are texts, owned; NULL for numbers. plain: of a
+ * password, of which text is the digest; owned. */
 struct options_value {
   int64_t number;
   int64_t percent; /* of OPTIONS_ROW_MEMORY; 0: none */
   char *text;
+  char *plain;
 };
 
 /* False with the reason ("bad value 'x' for port: expected an integer from 0 to 65535") when text
@@ -34,7 +36,8 @@ void options_value_deinit(struct options_value *value);
 /* Sets *value to a copy of the field. False: memory is short. */
 bool options_value_copy(const struct options_row *row, const struct options *options,
                         struct options_value *value);
-/* Moves the value into the field; the former text is wiped and freed. Cannot fail. */
+/* Moves the value into the field; the former text is wiped and freed, and so is what a password is
+ * the digest of. Cannot fail. */
 void options_value_store(const struct options_row *row, struct options *options,
                          struct options_value *value);
 /* The same for a flat copy of the options, which owns no texts: frees nothing, and the text stays

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/base/utf8.h"
+
 /* ---- names ---- */
 
 struct base_unit {
@@ -90,17 +92,32 @@ void prometheus_put_rows(struct metrics_text *text, const struct metric *rows,
 
 /* ---- tables ---- */
 
-#define LABEL_BYTES (PROMETHEUS_NAME_BYTES + 2 * PROMETHEUS_LABEL_MAX)
+#define ESCAPED_BYTES 5 /* \\xHH */
+#define LABEL_BYTES (PROMETHEUS_NAME_BYTES + ESCAPED_BYTES * PROMETHEUS_LABEL_MAX)
+
+/* A character of a label's value: one byte that is not UTF-8, with which the whole page would be
+ * refused, is shown as \xHH. Returns how many bytes were written. */
+static size_t put_character(char *to, const char *from, size_t len) {
+  static const char escaped[] = "\"\\\n", as[] = "\"\\n";
+  if (len == 0) return (size_t)sprintf(to, "\\\\x%02x", (unsigned char)from[0]);
+  const char *known = strchr(escaped, from[0]);
+  if (known != NULL) return (size_t)sprintf(to, "\\%c", as[known - escaped]);
+  memcpy(to, from, len);
+  return len;
+}
 
 /* `name="value"`, or nothing. */
 static void label_text(const struct metric *row, const char *value, char text[LABEL_BYTES]) {
   text[0] = '\0';
   if (value == NULL) return;
   size_t at = (size_t)snprintf(text, PROMETHEUS_NAME_BYTES, "%s=\"", row->labels);
-  for (size_t i = 0; value[i] != '\0' && i < PROMETHEUS_LABEL_MAX; i++) {
-    bool escaped = value[i] == '"' || value[i] == '\\' || value[i] == '\n';
-    if (escaped) text[at++] = '\\';
-    text[at++] = value[i] == '\n' ? 'n' : value[i];
+  const char *end = value + strnlen(value, PROMETHEUS_LABEL_MAX);
+  while (value < end) {
+    uint32_t code;
+    size_t len = utf8_read(value, &code);
+    if (len > (size_t)(end - value)) break;
+    at += put_character(text + at, value, len);
+    value += len > 0 ? len : 1;
   }
   text[at++] = '"';
   text[at] = '\0';

@@ -188,6 +188,14 @@ bool user_allows_channel_pattern(const struct user *user, struct span pattern) {
 
 /* ---- passwords ---- */
 
+bool user_has_passwords_of(const struct user *user, const struct user *other) {
+  if (user->nopass != other->nopass || user->password_count != other->password_count) return false;
+  for (size_t i = 0; i < user->password_count; i++) {
+    if (find_digest(other, &user->passwords[i].digest) == NULL) return false;
+  }
+  return true;
+}
+
 bool user_keeps(const struct user *user, uint8_t password_id) {
   if (user->deleted || !user->on) return false;
   return user->nopass || id_is_used(user, user->password_count, password_id);

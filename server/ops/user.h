@@ -99,6 +99,8 @@ static inline struct span user_name(const struct user *user) {
   return (struct span){user->name, user->name_len};
 }
 
+/* Whether both know the same passwords, or need none. */
+bool user_has_passwords_of(const struct user *user, const struct user *other);
 /* Whether a session that showed the password of that id is still let in. */
 bool user_keeps(const struct user *user, uint8_t password_id);
 /* Whether the password is one of the user's; sets its id. The time does not depend on which one,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -60,6 +61,7 @@ void *__real_aligned_alloc(size_t alignment, size_t size);
 char *__real_strdup(const char *text);
 char *__real_strndup(const char *text, size_t most);
 void __real_free(void *piece);
+FILE *__real_open_memstream(char **text, size_t *len);
 void *__real_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
@@ -68,6 +70,7 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t most);
 void __wrap_free(void *piece);
+FILE *__wrap_open_memstream(char **text, size_t *len);
 void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset);
 
 static bool fails(void) {
@@ -110,6 +113,11 @@ char *__wrap_strndup(const char *text, size_t most) {
 void __wrap_free(void *piece) {
   if (piece != NULL) atomic_fetch_sub(&state.live, 1);
   __real_free(piece);
+}
+
+/* Its text is allocated within libc, and freed by us. */
+FILE *__wrap_open_memstream(char **text, size_t *len) {
+  return fails() ? NULL : counted(__real_open_memstream(text, len));
 }
 
 void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset) {

@@ -70,6 +70,24 @@ class Sessions(UsersCase):
             self.set(admin, "u", "resetpass")
             self.assertTrue(open_one.ended())
 
+    def test_a_killed_session_outlives_its_user(self):
+        """It is closed at the end of the turn only, and CLIENT LIST shows it until then."""
+        for server, admin in self.each():
+            for _ in range(4):
+                self.set(admin, "u", "on", "nopass", *ALL)
+                killed = [self.sign_in(server, "u", "x") for _ in range(8)]
+                steps = (("CLIENT", "KILL", "USER", "u"), ("ACL", "DELUSER", "u"), ("CLIENT", "LIST"),
+                         ("CLIENT", "KILL", "USER", "default"))
+                admin.send("MULTI")
+                for step in steps:
+                    admin.send(*step)
+                admin.send("EXEC")
+                replies = [admin.read() for _ in range(len(steps) + 2)][-1]
+                self.assertEqual(replies[:2], [8, 1])
+                self.assertEqual(replies[2].count(b" user=default "), 9, replies[2])
+                for client in killed:
+                    self.assertTrue(client.ended())
+
     def test_a_deleted_user_leaves_its_claims(self):
         """Its waiter is closed and never granted; what it holds stays held; its bound claim ends."""
         for server, admin in self.each():
@@ -262,6 +280,25 @@ class Rotation(UsersCase):
                 self.assertEqual(new.call("CONFIG", "GET", "requirepass-file")[1], path.encode())
                 self.assertEqual(self.sign_in(server, "default", "new").call("PING"), "PONG")
 
+    def test_the_default_users_file_beside_other_passwords(self):
+        """SIGHUP, as of logrotate, does not bring back the file's password."""
+        path = os.path.join(self.folder(), "password")
+        self.write(path, "of-the-file\n")
+        line = "user default on >own ~* &* +@all\n"
+        for config, change in ((line, False), ("", True)):
+            server = self.start("--requirepass-file", path, config=config)
+            client = self.sign_in(server, "default", "of-the-file" if change else "own")
+            if change:
+                self.set(client, "default", ">own")
+                client = self.sign_in(server, "default", "own")
+                self.set(client, "default", "<of-the-file")
+            server.signal(signal.SIGHUP)
+            eventually(lambda server=server: "SIGHUP: files are read again" in server.log())
+            self.assertIn("requirepass-file is not used", server.log())
+            self.assertEqual(client.call("PING"), "PONG")
+            self.assertEqual(self.sign_in(server, "default", "own").call("PING"), "PONG")
+            self.assert_error(self.connect(server).call("AUTH", "of-the-file"), "WRONGPASS")
+
     def folder(self):
         server = self.start()  # for its directory, which is removed with it
         return server.directory
@@ -339,6 +376,18 @@ class Files(UsersCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("there is no password", done.stderr.decode())
 
+    def test_rewrite_does_not_show_the_default_user(self):
+        """Its password has a file of its own; a line of it needs one that nobody else can read."""
+        path = os.path.join(self.start().directory, "password")
+        self.write(path, "of-the-file\n")
+        server = self.start(config=f"requirepass-file {path}\n", config_mode=0o644)
+        admin = self.sign_in(server, "default", "of-the-file")
+        self.assertEqual(admin.call("CONFIG", "REWRITE"), "OK")
+        before = self.read(server.config_path)
+        self.set(admin, "default", ">new")
+        self.assertIn("needs a file that no other user can read", str(admin.call("CONFIG", "REWRITE")))
+        self.assertEqual(self.read(server.config_path), before)
+
     def test_rewrite_of_the_configuration_file(self):
         for server, admin in self.each(config="# mine\nuser u on >p ~u:* +@all\n"):
             self.set(admin, "v", "on", ">v", "~v:*", "+@claim", "quota-waiters", 3)
@@ -373,8 +422,11 @@ class Oracle(UsersCase):
         for server, admin in self.each():
             self.set(admin, "u", "on", ">p", *ALL)
             self.set(admin, "off", ">p", *ALL)
-            texts = {str(self.connect(server).call("AUTH", *pair))
-                     for pair in (("u", "x"), ("nobody", "x"), ("off", "p"))}
+            clients = []
+            for pair in (("u", "x"), ("nobody", "x"), ("off", "p")):
+                clients.append(self.connect(server))
+                clients[-1].send("AUTH", *pair)
+            texts = {str(client.read()) for client in clients}  # each takes a second
             self.assertEqual(len(texts), 1, texts)
             self.assertTrue(texts.pop().startswith("WRONGPASS"))
             self.assertEqual(server.info("stats", admin)["acl_access_denied_auth"], "3")

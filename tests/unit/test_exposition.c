@@ -234,6 +234,31 @@ static void labels_are_escaped(void **state) {
   metrics_text_deinit(&text);
 }
 
+/* One byte that is none of UTF-8 would make Prometheus refuse the whole page. */
+static void labels_are_utf8(void **state) {
+  (void)state;
+  static const struct metric row = {"a", METRIC_GAUGE, METRIC_NO_UNIT, "Help.",
+                                    METRIC_TABLE("user", NULL)};
+  static const struct {
+    const char *value, *shown;
+  } cases[] = {
+      {"J\xc3\xbcrg \xf0\x9f\x98\x80", "J\xc3\xbcrg \xf0\x9f\x98\x80"},
+      {"J\xfcrg", "J\\\\xfcrg"},
+      {"\xc3", "\\\\xc3"},
+      {"\xed\xa0\x80", "\\\\xed\\\\xa0\\\\x80"},
+      {"\xc0\xaf", "\\\\xc0\\\\xaf"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct metrics_text text = {0};
+    char line[128];
+    int len = snprintf(line, sizeof line, "idem_a{user=\"%s\"} 1\n", cases[i].shown);
+    prometheus_put_sample(&text, &row, cases[i].value, 1);
+    assert_int_equal(text.len, len);
+    assert_memory_equal(text.bytes, line, text.len);
+    metrics_text_deinit(&text);
+  }
+}
+
 static void resetstat_sets_it_to_0(void **state) {
   struct peers *p = *state;
   let_things_happen(p);
@@ -260,6 +285,7 @@ int main(void) {
                                       peers_teardown),
       cmocka_unit_test(units_are_base_units),
       cmocka_unit_test(labels_are_escaped),
+      cmocka_unit_test(labels_are_utf8),
       cmocka_unit_test_setup_teardown(resetstat_sets_it_to_0, peers_setup, peers_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
