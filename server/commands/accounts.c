@@ -67,7 +67,7 @@ static bool take_line(const struct options *options, struct users *users,
   struct user *user = NULL;
   bool done = acl_file_take_user(users, line->argv, line->argc, &user, reason);
   if (done && user == users->initial) {
-    done = !*has_default || refusal_write(reason, "user 'default' is there twice");
+    done = !*has_default || refusal_write(reason, "Duplicate user 'default' found");
     *has_default = true;
   }
   return done ||

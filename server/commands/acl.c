@@ -167,7 +167,7 @@ static void list_category(struct call *call, uint64_t category) {
 
 void acl_cat(struct call *call) {
   if (call->argc > 3) {
-    reply_syntax_error(call);
+    reply_sub_syntax_error(call, "ACL");
     return;
   }
   if (call->argc == 3) {
@@ -184,13 +184,14 @@ void acl_cat(struct call *call) {
     resp_write_bulk_text(call->reply, acl_categories_name(i));
 }
 
-/* The row that argv[3] names, with its subcommand; NULL: there is none. */
+/* The row that argv[3] names, with its subcommand; NULL: there is none. A container alone has too
+ * few arguments, unless it can be run. */
 static const struct command *find_row(const struct call *call) {
   const struct lookup *commands = call->worker->commands;
   const struct command *command = lookup_find(commands, call->argv[3]);
   bool container = command != NULL && (command->flags & COMMAND_CONTAINER) != 0;
-  if (!container || (call->argc == 4 && command->run != NULL)) return command;
-  return call->argc > 4 ? lookup_find_sub(commands, call->argv[3], call->argv[4]) : NULL;
+  if (!container || call->argc == 4) return command;
+  return lookup_find_sub(commands, call->argv[3], call->argv[4]);
 }
 
 static void reply_dryrun(struct call *call, const struct permission_question *question) {
@@ -249,7 +250,7 @@ void acl_dryrun(struct call *call) {
 void acl_show_log(struct call *call) {
   long long count = LOG_SHOWN_BY_DEFAULT;
   if (call->argc > 3) {
-    reply_syntax_error(call);
+    reply_sub_syntax_error(call, "ACL");
   } else if (call->argc == 3 && span_is(call->argv[2], "RESET")) {
     acl_log_clear(call->worker->instance->acl_log);
     reply_ok(call);
@@ -265,7 +266,7 @@ static bool has_file(struct call *call) {
   if (call->worker->options->aclfile[0] != '\0') return true;
   resp_write_error(
       call->reply,
-      "ERR This server is not configured to use an ACL file. You may want to specify users via "
+      "ERR This instance is not configured to use an ACL file. You may want to specify users via "
       "the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a configuration "
       "file set) in order to store users in the configuration.");
   return false;
@@ -308,7 +309,7 @@ void acl_genpass(struct call *call) {
   char text[GENPASS_BITS_MAX / 4];
   long long bits = GENPASS_BITS;
   if (call->argc > 3) {
-    reply_syntax_error(call);
+    reply_sub_syntax_error(call, "ACL");
     return;
   }
   if (call->argc == 3 && !arguments_integer(call, call->argv[2], &bits)) return;

@@ -127,9 +127,7 @@ static size_t list_channels(const struct instance *instance, const struct sessio
  * remembering the matches. */
 void pubsub_channels_command(struct call *call) {
   if (call->argc > 3) {
-    resp_write_error_quoting(call->reply,
-                             "ERR unknown subcommand or wrong number of arguments for '",
-                             call->argv[1], "'. Try PUBSUB HELP.");
+    reply_sub_syntax_error(call, "PUBSUB");
     return;
   }
   const struct span pattern = call->argc == 3 ? call->argv[2] : SPAN_LITERAL("*");

@@ -1,12 +1,25 @@
 /* reply.c - see reply.h. */
 #include "server/commands/reply.h"
 
-#include "server/rules/answer.h"
+#include <stdio.h>
+
 #include "server/engine/pin.h"
+#include "server/rules/answer.h"
+
+#define SUB_SHOWN_BYTES 128u /* of a subcommand in an error, as Redis */
 
 void reply_ok(struct call *call) { resp_write_simple(call->reply, "OK"); }
 
 void reply_syntax_error(struct call *call) { resp_write_error(call->reply, "ERR syntax error"); }
+
+void reply_sub_syntax_error(struct call *call, const char *container) {
+  char suffix[COMMAND_NAME_BYTES + sizeof "'. Try  HELP."];
+  struct span sub = call->argv[1];
+  if (sub.len > SUB_SHOWN_BYTES) sub.len = SUB_SHOWN_BYTES;
+  snprintf(suffix, sizeof suffix, "'. Try %s HELP.", container);
+  resp_write_error_quoting(call->reply, "ERR unknown subcommand or wrong number of arguments for '",
+                           sub, suffix);
+}
 
 void reply_wrongtype(struct call *call) {
   resp_write_error(call->reply, answer_error(ANSWER_WRONGTYPE));

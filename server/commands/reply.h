@@ -8,6 +8,8 @@
 
 void reply_ok(struct call *call);
 void reply_syntax_error(struct call *call);
+/* Of a subcommand that has too many arguments; `container` is the command's name in upper case. */
+void reply_sub_syntax_error(struct call *call, const char *container);
 void reply_wrongtype(struct call *call);
 void reply_oom(struct call *call);       /* at maxmemory */
 void reply_no_memory(struct call *call); /* the system has none */

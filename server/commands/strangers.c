@@ -212,9 +212,7 @@ static void log_failure(const struct call *call) {
 }
 
 static void note_failure(const struct call *call, struct span username) {
-  char name[COMMAND_NAME_BYTES];
-  command_name(call->command, name);
-  const struct acl_log_event event = {ACL_LOG_AUTH, span_of(name), username};
+  const struct acl_log_event event = {ACL_LOG_AUTH, call->argv[0], username}; /* as Redis */
   call->worker->counters.auth_failures++;
   log_failure(call);
   acl_log_note(call, &event);

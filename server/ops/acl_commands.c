@@ -118,21 +118,27 @@ static bool follows(const struct users *users, const struct users_command *comma
   return is_sub || row->same_as == command - users->commands;
 }
 
+static bool has_subs(const struct users *users, const struct users_command *command) {
+  size_t len = strlen(command->name);
+  for (size_t i = 0; i < users->command_count; i++) {
+    const char *name = users->commands[i].name;
+    if (strncmp(name, command->name, len) == 0 && name[len] == '|') return true;
+  }
+  return false;
+}
+
+/* What stands before the last bar decides, as in Redis. */
 static bool refuse_name(const struct rule *rule) {
   struct span text = rule->name;
-  const char *bar = text.len > 0 ? memchr(text.data, '|', text.len) : NULL;
+  const char *bar = text.len > 0 ? memrchr(text.data, '|', text.len) : NULL;
   if (bar == NULL || !rule->allow) return refuse_command(rule);
-  size_t len = (size_t)(bar - text.data);
-  if (memchr(bar + 1, '|', text.len - len - 1) != NULL)
-    return refusal_write(rule->error, "Allowing first-arg of a subcommand is not supported");
-  const struct users_command *command = find_command(rule->users, (struct span){text.data, len});
+  struct span before = {text.data, (size_t)(bar - text.data)};
+  const struct users_command *command = find_command(rule->users, before);
   if (command == NULL) return refuse_command(rule);
-  for (size_t i = 0; i < rule->users->command_count; i++) {
-    const char *name = rule->users->commands[i].name;
-    if (strncmp(name, command->name, strlen(command->name)) == 0 &&
-        name[strlen(command->name)] == '|')
-      return refuse_command(rule);
-  }
+  if (strchr(command->name, '|') != NULL)
+    return refusal_write(rule->error, "Allowing first-arg of a subcommand is not supported");
+  if (before.len + 1 == text.len) return refusal_write(rule->error, "Syntax error");
+  if (has_subs(rule->users, command)) return refuse_command(rule);
   return refusal_write(rule->error, "Allowing first-arg of a command is not supported");
 }
 

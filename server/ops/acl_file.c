@@ -25,6 +25,11 @@ static bool refuse_name(struct span name, const char *why, char reason[REFUSAL_B
   return refusal_write(reason, "user '%s' %s", refusal_show(name, shown), why);
 }
 
+static bool refuse_duplicate(struct span name, char reason[REFUSAL_BYTES]) {
+  char shown[REFUSAL_SHOWN_BYTES];
+  return refusal_write(reason, "Duplicate user '%s' found", refusal_show(name, shown));
+}
+
 /* The default user as its line says, and not as it is without one. */
 static bool begin_default(struct user *initial, char reason[REFUSAL_BYTES]) {
   struct user *fresh = user_create(user_name(initial));
@@ -40,7 +45,7 @@ static bool begin_user(struct users *staged, struct span name, struct user **use
   if (span_equal(name, user_name(staged->initial))) return begin_default(*user, reason);
   if (!acl_rules_name_fits(name))
     return refuse_name(name, "is no name: at most 512 bytes, without blanks", reason);
-  if (users_find(staged, name) != NULL) return refuse_name(name, "is there twice", reason);
+  if (users_find(staged, name) != NULL) return refuse_duplicate(name, reason);
   *user = user_create(name);
   if (*user != NULL && users_add(staged, *user)) return true;
   user_destroy(*user);
@@ -87,7 +92,7 @@ static bool take_line(struct users *staged, struct span line, bool *has_default,
   if (words[0].data[0] != '#') {
     done = acl_file_take_user(staged, words, count, &user, reason);
     bool is_default = done && user == staged->initial;
-    if (is_default && *has_default) done = refuse_name(words[1], "is there twice", reason);
+    if (is_default && *has_default) done = refuse_duplicate(words[1], reason);
     *has_default |= is_default;
   }
   free(words);

@@ -186,14 +186,21 @@ static bool add_key(struct rule *rule) {
 
 /* %RW~pattern; %R~ and %W~ are keys that may be read or written only. */
 static bool add_key_for(struct rule *rule) {
-  const struct span both = SPAN_LITERAL("RW~");
-  if (rule->text.len >= both.len && strncasecmp(rule->text.data, both.data, both.len) == 0) {
-    rule->text = (struct span){rule->text.data + both.len, rule->text.len - both.len};
-    return add_key(rule);
+  bool may_read = false, may_write = false;
+  size_t at = 0;
+  for (; at < rule->text.len && rule->text.data[at] != '~'; at++) {
+    char letter = rule->text.data[at];
+    may_read |= letter == 'R' || letter == 'r';
+    may_write |= letter == 'W' || letter == 'w';
+    if (strchr("RrWw", letter) == NULL || letter == '\0') break;
   }
-  return refusal_write(rule->error,
-                       "Keys to read or write only are not supported: ~pattern allows "
-                       "both");
+  bool named = at < rule->text.len && rule->text.data[at] == '~' && at > 0;
+  if (!named) return refusal_write(rule->error, "Syntax error");
+  if (!may_read || !may_write)
+    return refusal_write(rule->error,
+                         "Keys to read or write only are not supported: ~pattern allows both");
+  rule->text = (struct span){rule->text.data + at + 1, rule->text.len - at - 1};
+  return add_key(rule);
 }
 
 static bool allow_all_channels(struct rule *rule) {

@@ -365,7 +365,7 @@ class Files(UsersCase):
         folder = self.start().directory
         path = os.path.join(folder, "users.acl")
         for text, line, why in (
-                ("user a on\nuser a on\n", 2, "user 'a' is there twice"),
+                ("user a on\nuser a on\n", 2, "Duplicate user 'a' found"),
                 ("user a on +nosuch\n", 1, "bad rule '+nosuch': Unknown command or category"),
                 ("\nuser a on (~x)\n", 2, "Selectors are not supported"),
                 ("user a on %W~x\n", 1, "Keys to read or write only are not supported"),

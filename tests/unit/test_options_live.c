@@ -413,9 +413,9 @@ static void assert_users_refused(const struct place *place, const char *text, co
 static void test_bad_lines_of_users(void **state) {
   struct place *place = *state;
   char long_line[OPTIONS_USERS_LINE_MAX + 2];
-  assert_users_refused(place, "user a on\nuser a off\n", "idem.conf:2: ", "'a' is there twice");
+  assert_users_refused(place, "user a on\nuser a off\n", "idem.conf:2: ", "Duplicate user 'a' found");
   assert_users_refused(place, "user default on\n\nuser default on\n",
-                       "idem.conf:3: ", "'default' is there twice");
+                       "idem.conf:3: ", "Duplicate user 'default' found");
   assert_users_refused(place, "user a on +nosuch\n", "idem.conf:1: ", "'+nosuch'");
   assert_users_refused(place, "user\n", "idem.conf:1: ", "user NAME");
   assert_users_refused(place, "user '' on\n", "idem.conf:1: ", "no name");
