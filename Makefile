@@ -346,7 +346,7 @@ build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsub
 PACKAGES_build := libssl-dev libuv1-dev libmicrohttpd-dev libjemalloc-dev libxxhash-dev
 PACKAGES_client := $(PACKAGES_build) libhiredis-dev
 PACKAGES_valgrind := valgrind
-PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev openssl libevent-dev \
+PACKAGES_test  := $(PACKAGES_build) libcmocka-dev libhiredis-dev openssl curl libevent-dev \
                   pkg-config groff man-db g++ redis-tools redis-server python3 python3-redis python3-flask python3-blinker lua5.1 luajit \
                   $(CLANG) libclang-rt-14-dev procps iproute2 spin
 need-build:

@@ -210,7 +210,7 @@ void connection_select(struct call *call) {
   long long index = 0;
   if (!arguments_integer(call, call->argv[1], &index)) return;
   if (index != 0) {
-    resp_write_error(call->reply, "ERR DB index is out of range: there is database 0 only");
+    resp_write_error(call->reply, "ERR DB index is out of range");
   } else {
     reply_ok(call);
   }

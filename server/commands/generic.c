@@ -106,8 +106,9 @@ void generic_object_freq(struct call *call) {
   if (!find_object(call, &entry)) return;
   resp_write_error(
       call->reply,
-      "ERR An LFU maxmemory policy is not selected, access frequency not tracked: nothing is ever "
-      "evicted");
+      "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
+      "note that when switching between policies at runtime LRU and LFU data will take some "
+      "time to adjust.");
 }
 
 void generic_object_idletime(struct call *call) {

@@ -244,7 +244,7 @@ class Listening(ServerCase):
         with open(path, "w", encoding="ascii") as file:
             file.write("s3cret\n")
         os.chmod(path, 0o600)
-        for arguments in (("--insecure", "yes"), ("--requirepass-file", path)):
+        for arguments in (("--insecure", "yes"), ("--insecure", "plain", "--requirepass-file", path)):
             with self.subTest(arguments):
                 process = subprocess.Popen([*isolate, PROGRAM, "--port", "0", "--bind", "0.0.0.0",
                                             *arguments], stdout=subprocess.PIPE,
