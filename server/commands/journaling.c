@@ -35,7 +35,14 @@ static bool spares(const struct worker *worker) {
          journal_room(worker->journal, 2 * OUTBOX_TICK_BYTES) >= JOURNAL_ROOM_LAST;
 }
 
+/* Another loop may have found out since this one looked. */
+static void see_room(struct worker *worker) {
+  if (worker->no_room || journal_room_error(worker->journal) == 0) return;
+  worker->no_room = journal_room(worker->journal, 0) != JOURNAL_ROOM_ENOUGH;
+}
+
 void journaling_attach(struct worker *worker, struct engine *engine) {
+  see_room(worker);
   worker->outbox.spares = spares(worker);
   engine_use_outbox(engine, &worker->outbox, worker->no_room);
 }

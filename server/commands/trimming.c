@@ -243,11 +243,10 @@ static void tell_room(const struct worker *worker) {
   }
 }
 
-/* What was held back is due from when its shard was looked at. */
+/* What was held back, by whichever loop, is due from when its shard was looked at. */
 static void go_on(struct worker *worker) {
   struct keyspace *keyspace = worker->instance->keyspace;
-  unsigned loops = worker->instance->worker_count;
-  for (unsigned i = worker->number; i < keyspace_shards(keyspace); i += loops) {
+  for (unsigned i = 0; i < keyspace_shards(keyspace); i++) {
     struct shard *shard = keyspace_shard(keyspace, i);
     int64_t now_ms = worker->now_ms;
     access_lock(worker, shard, &now_ms);
@@ -256,10 +255,10 @@ static void go_on(struct worker *worker) {
 }
 
 static void see_room(struct worker *worker) {
-  bool was = worker->had_no_room;
+  bool was = worker->had_no_room, held_back = was || worker->no_room;
   worker->no_room = journal_room(worker->journal, 0) != JOURNAL_ROOM_ENOUGH;
   worker->had_no_room = worker->no_room;
-  if (was && !worker->no_room) go_on(worker);
+  if (held_back && !worker->no_room) go_on(worker);
   if (was != worker->no_room && worker->number == 0) tell_room(worker);
 }
 
