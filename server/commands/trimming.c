@@ -133,10 +133,10 @@ static bool was_seen(struct trimming *trimming, const struct seen *image) {
 
 /* One that no longer counts needs no room: on a full disk those have to go first. The present image
  * may be larger by a stage. */
-static bool has_room(struct worker *worker, size_t bytes) {
-  size_t most = bytes + worker->outbox.most_bytes;
+static bool has_room(struct worker *worker, struct reemit_need need) {
+  size_t most = need.bytes + need.images * worker->outbox.most_bytes;
   return journal_room(worker->journal, most) == JOURNAL_ROOM_ENOUGH &&
-         outbox_reserve(&worker->outbox, 1, bytes);
+         outbox_reserve(&worker->outbox, need.images, need.bytes);
 }
 
 /* Noted only if it was emitted: an older image of the same claim hides none. false: no room. */
@@ -152,7 +152,7 @@ static bool emit_image_again(struct worker *worker, const struct image *image, s
   worker->emits_again = true;
   struct engine *engine = access_lock(worker, shard, &now_ms);
   bool counts = reemit_counts(engine, &name, image, now_ms),
-       room = !counts || has_room(worker, bytes);
+       room = !counts || has_room(worker, (struct reemit_need){.images = 1, .bytes = bytes});
   if (counts && room && reemit_image(engine, &name, image, now_ms))
     *place_of(trimming, &seen) = seen;
   access_unlock(worker, shard);
@@ -187,10 +187,7 @@ static bool write_bucket(struct worker *worker, struct trimming *trimming) {
   int64_t now_ms = worker->now_ms;
   worker->emits_again = true;
   struct engine *engine = access_lock(worker, shard, &now_ms);
-  const struct reemit_need need = reemit_need(engine, trimming->cursor, now_ms);
-  size_t bytes = need.bytes + need.images * worker->outbox.most_bytes;
-  bool room = journal_room(worker->journal, bytes) == JOURNAL_ROOM_ENOUGH &&
-              outbox_reserve(&worker->outbox, need.images, need.bytes);
+  bool room = has_room(worker, reemit_need(engine, trimming->cursor, now_ms));
   if (room) trimming->cursor = reemit_bucket(engine, trimming->cursor, now_ms);
   access_unlock(worker, shard);
   worker->emits_again = false;

@@ -8,44 +8,20 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "server/net/bound_socket.h"
+
 #define BACKLOG 511
 
-static int parse_address(const char *text, int port, struct sockaddr_storage *address) {
-  if (strcmp(text, "*") == 0) text = "0.0.0.0";
-  if (strcmp(text, "::*") == 0) text = "::";
-  if (strchr(text, ':') != NULL)
-    return uv_ip6_addr(text, port, (struct sockaddr_in6 *)(void *)address);
-  return uv_ip4_addr(text, port, (struct sockaddr_in *)(void *)address);
-}
-
-static int listen_at(int fd, const struct sockaddr_storage *address) {
-  int on = 1;
-  bool v6 = address->ss_family == AF_INET6;
-  socklen_t len = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) return -errno;
-  if (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) return -errno;
-  if (bind(fd, (const struct sockaddr *)address, len) != 0) return -errno;
-  return listen(fd, BACKLOG) == 0 ? 0 : -errno;
-}
-
 static int open_one(struct http_sockets *sockets, const char *text, int port) {
-  struct sockaddr_storage address = {0};
-  int error = parse_address(text, port, &address);
-  if (error != 0) return error;
-  int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -errno;
-  error = listen_at(fd, &address);
-  if (error == 0) {
-    sockets->fds[sockets->count++] = fd;
-  } else {
+  int fd = bound_socket_open(text, port);
+  if (fd < 0) return fd;
+  if (listen(fd, BACKLOG) != 0) {
+    int error = -errno;
     close(fd);
+    return error;
   }
-  return error;
-}
-
-/* One with a leading '-' may be missing on this machine. */
-static bool may_be_missing(int error) {
-  return error == UV_EADDRNOTAVAIL || error == UV_EAFNOSUPPORT || error == UV_EINVAL;
+  sockets->fds[sockets->count++] = fd;
+  return 0;
 }
 
 bool http_sockets_open(struct http_sockets *sockets, const struct options *options,
@@ -58,7 +34,7 @@ bool http_sockets_open(struct http_sockets *sockets, const struct options *optio
     if (optional) text++;
     if (*text == '\0') continue;
     int result = open_one(sockets, text, (int)options->http_port);
-    if (result == 0 || (optional && may_be_missing(result))) continue;
+    if (result == 0 || (optional && bound_socket_is_missing(result))) continue;
     snprintf(error, REFUSAL_BYTES, "cannot listen on %s http-port %lld: %s", text,
              (long long)options->http_port, uv_strerror(result));
     http_sockets_close(sockets);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/net/address.h"
+#include "server/net/bound_socket.h"
 
 /* The acceptor owns the socket, in every case, and closes it with the others. Returns 0 or a libuv
  * error (a negative errno), like all functions here. */
@@ -27,48 +28,19 @@ static int bound_port(int fd) {
   return ntohs(((const struct sockaddr_in *)(const void *)&storage)->sin_port);
 }
 
-static int parse_address(const char *text, int port, struct sockaddr_storage *address) {
-  if (strcmp(text, "*") == 0) text = "0.0.0.0";
-  if (strcmp(text, "::*") == 0) text = "::";
-  if (strchr(text, ':') != NULL)
-    return uv_ip6_addr(text, port, (struct sockaddr_in6 *)(void *)address);
-  return uv_ip4_addr(text, port, (struct sockaddr_in *)(void *)address);
-}
-
 static int new_socket(int family) {
   int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   return fd >= 0 ? fd : -errno;
 }
 
-static int bind_tcp(int fd, const struct sockaddr_storage *address) {
-  int on = 1;
-  bool v6 = address->ss_family == AF_INET6;
-  socklen_t len = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) return -errno;
-  if (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) return -errno;
-  return bind(fd, (const struct sockaddr *)address, len) == 0 ? 0 : -errno;
-}
-
 static int listen_tcp(struct listener *listener, const char *text, int port,
                       enum handed_kind kind) {
-  struct sockaddr_storage address = {0};
-  int error = parse_address(text, port, &address);
-  if (error != 0) return error;
-  int fd = new_socket(address.ss_family);
+  int fd = bound_socket_open(text, port);
   if (fd < 0) return fd;
-  error = bind_tcp(fd, &address);
-  if (error != 0) {
-    close(fd);
-    return error;
-  }
-  error = listen_on(listener, (struct handed_socket){fd, kind});
+  int error = listen_on(listener, (struct handed_socket){fd, kind});
   if (error == 0 && kind == HANDED_TCP && listener->instance->port == 0)
     listener->instance->port = bound_port(fd);
   return error;
-}
-
-static bool is_missing(int error) {
-  return error == UV_EADDRNOTAVAIL || error == UV_EAFNOSUPPORT || error == UV_EINVAL;
 }
 
 /* One with a leading '-' may be missing. */
@@ -77,7 +49,7 @@ static bool open_address(struct listener *listener, const char *text, int port,
   bool optional = *text == '-';
   if (optional) text++;
   int result = listen_tcp(listener, text, port, kind);
-  if (result == 0 || (optional && is_missing(result))) return true;
+  if (result == 0 || (optional && bound_socket_is_missing(result))) return true;
   return refusal_write(error, "cannot listen on %s port %d: %s", text, port, uv_strerror(result));
 }
 
