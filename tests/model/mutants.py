@@ -6,14 +6,15 @@ Each place in server/engine that emits an image, and each where restore.c notes 
 (a mutant); the model is linked with that file, and has to fail. The objects are those of the model; the mutant's takes the
 place of one of them. Exit status 1: a mutant passed.
 """
-import argparse
-import concurrent.futures
 import os
 import re
-import shlex
 import subprocess
 import sys
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import mutating  # noqa: E402
 
 ROOM = 'server/engine'
 EMITTING = ('engine.c', 'grant.c', 'keys.c')
@@ -35,24 +36,10 @@ def places():
             yield path, line, text[:match.start()] + LEFT_OUT + text[match.end():]
 
 
-def build(options, number, path, text):
-    """The model with this text in the place of the file."""
-    base = f'{options.build}/{number}'
-    os.makedirs(base, exist_ok=True)
-    source, program = f'{base}/{os.path.basename(path)}', f'{base}/test_model'
-    with open(source, 'w', encoding='utf-8') as file:
-        file.write(text)
-    subprocess.run([*shlex.split(options.compile), '-w', '-c', '-o', f'{source}.o', source], check=True)
-    own = [f'{source}.o' if other.endswith(path[:-2] + '.o') else other for other in options.objects]
-    assert own != options.objects, f'{path} is no part of the model'
-    subprocess.run([*shlex.split(options.link), '-o', program, *own, *shlex.split(options.libraries)], check=True)
-    return program
-
-
 def judge(options, number, mutant):
     """(place, what the model said, or None if it passed, seconds)"""
     path, line, text = mutant
-    program = build(options, number, path, text)
+    program = mutating.build(options, f'{number}/test_model', path, text)
     begin = time.monotonic()
     run = subprocess.run([program, '--seed', '1', '--steps', str(STEPS), '--shadowed', '5'], check=False, text=True,
                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=LIMIT_S)
@@ -62,23 +49,8 @@ def judge(options, number, mutant):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    for option in ('compile', 'link', 'libraries', 'build'):
-        parser.add_argument(f'--{option}', required=True)
-    parser.add_argument('--verbose', action='store_true')
-    parser.add_argument('objects', nargs='+')
-    options = parser.parse_args()
-    mutants = list(places())
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda pair: judge(options, *pair), enumerate(mutants)))
-    passed = [place for place, said, _ in found if said is None]
-    for place, said, seconds in found:
-        if options.verbose:
-            print(f'{seconds:6.1f} s  {place}: {said}')
-    for place in passed:
-        print(f'FAILED: {place} can be left out, and the model does not see it')
-    print(f'model: {len(found)} mutants, {len(passed)} of them passed')
-    return 1 if passed or not found else 0
+    options = mutating.parser().parse_args()
+    return mutating.run(options, list(places()), judge, 'model', 'the model does not see it')
 
 
 if __name__ == '__main__':
