@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A token of the usual digits, for a request whose token no reply has brought: an echo's. */
+#define STEP_USUAL_TOKEN UINT64_C(100000000000000)
+
 /* The next step is sent when this one of the whole batch is answered, with the tokens that came
  * back. */
 struct step {

@@ -115,6 +115,12 @@ static void an_echo_moves_the_bytes_of_the_step_it_is_told(void **state) {
     assert_int_equal(message_usual_bytes(&echo.steps[0].request),
                      message_usual_bytes(&step->request));
     assert_int_equal(message_usual_bytes(&echo.steps[0].reply), message_usual_bytes(&step->reply));
+    /* A floor counts bytes: what is written has as many as it was told. */
+    struct message_subject subject = {.token = STEP_USUAL_TOKEN};
+    char text[1024];
+    memset(subject.key, 'k', sizeof subject.key);
+    assert_int_equal(message_write(&echo.steps[0].request, &subject, text),
+                     message_usual_bytes(&step->request));
     scenario_deinit(&echo);
   }
   assert_string_equal(scenario_init(&echo, "echo", "job", &sizes), "--like has no such --step");
