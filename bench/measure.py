@@ -77,7 +77,7 @@ class Measurer:
 
     @contextlib.contextmanager
     def started(self, case, label, server, what, step=1):
-        """Starts the server and yields what runs the load on it: more options -> its figures."""
+        """Starts the server and yields its pid and what runs the load on it: more options -> figures."""
         sizes = self.sizes(case, step)
         server_cpus, load_cpus = self.cpus_of(case, server)
         load = [self.load_program, "--json", *what, "--connections", str(case.connections),
@@ -95,7 +95,7 @@ class Measurer:
                     f"{taskset(load_cpus, [*load, *more])} {shown_target} --server-pid PID"]
                 return json.loads(self.output_of([*load, *more, *target], load_cpus))
 
-            yield run
+            yield pid, run
 
     def one(self, case, label, server, what, amount):
         """One run on a fresh server; `amount` is ["--seconds", S], ["--requests", N] or nothing."""
@@ -104,7 +104,7 @@ class Measurer:
                                 {self.options.server_cpu})
         runs = []
         for step in range(1, axes.steps(case, server) + 1):
-            with self.started(case, label, server, what, step) as run:
+            with self.started(case, label, server, what, step) as (_, run):
                 runs.append(run(amount))
         return summed(runs)
 
@@ -115,7 +115,7 @@ class Measurer:
             turns = []
             for label, server, what in visits:
                 progress(f"{case.title()}: {label} is loaded")
-                run = stack.enter_context(self.started(case, label, server, what))
+                _, run = stack.enter_context(self.started(case, label, server, what))
                 seed = ["--seed", str(random.randrange(1, SEEDS))]
                 run([*seed, "--warmup", "0"])  # for its loading
                 turns.append((label, run, [*seed, "--loaded"]))

@@ -26,6 +26,7 @@ import backing
 import durable
 import encrypted
 import render
+import samples
 from measure import Measurer
 from servers import ROOT, UNIX, BenchError, known_servers, known_unix
 
@@ -62,6 +63,7 @@ class Bench:
                             if name in options.servers}
         self.amounts = {}  # of a case's operations, by its title
         self.cells_of_axis = {}  # axis -> case -> label -> rounds -> runs
+        self.profiles = []  # rows of samples.py
         self.seconds_of = {}  # case -> what it took so far
         self.backed = None  # the least that was touched before a case, and of that in huge pages
 
@@ -248,6 +250,9 @@ def parse_options(arguments):
                         help=f"where every single run is kept [{KEPT} in --build]")
     parser.add_argument("--continue", dest="continued", action="store_true",
                         help="go on from what is kept there")
+    parser.add_argument("--profile", action="store_true",
+                        help="at the end, let perf say where idem's CPU time goes in the cases whose "
+                             "target is not met")
     parser.add_argument("--write", action="store_true",
                         help=f"write {RESULTS} and, with gnuplot, {render.CHARTS}; of some axes "
                              "only, a file beside it that is named after them")
@@ -267,11 +272,22 @@ def whole(options):
     return set(axes.USUAL) <= set(options.axes)
 
 
+def profile_missed(bench, options):
+    """For the last table: rows of samples.py."""
+    cells = {name: found for axis in bench.cells_of_axis.values() for name, found in axis.items()}
+    cases = {case.title(): case for case in axes.all_cases(options)}
+    missed = {(title, label): cases[title] for title, label in render.targets.missed(cells)
+              if title in cases}
+    return samples.of_missed(bench, missed, note)
+
+
 def print_all(bench, options):
     cells_of_axis = bench.cells_of_axis
     cells = {name: found for axis in cells_of_axis.values() for name, found in axis.items()}
     for title, says, text in render.sections(cells_of_axis):
         print(f"\n{title}\n{says}\n\n{text}")
+    if bench.profiles:
+        print(f"\n{render.PROFILE[0]}\n{render.PROFILE[1]}\n\n{render.profile_table(bench.profiles)}")
     for title, text in render.target_tables(cells, whole(options)):
         print(f"\n{title}\n\n{text}", flush=True)
     note(render.disturbance(cells))
@@ -298,8 +314,7 @@ def write_results(bench, options):
     usual = whole(options)
     name = RESULTS if usual else RESULTS.replace(".md", f"-{'-'.join(options.axes)}.md")
     charts = render.write_charts(bench.cells_of_axis, note) if usual else []
-    text = render.results(options, bench.servers, bench.cells_of_axis, bench.measurer.commands,
-                          charts, bench.says_backed())
+    text = render.results(options, bench, charts)
     with open(os.path.join(ROOT, name), "w", encoding="utf-8") as file:
         file.write(text)
     note(f"wrote {name}")
@@ -317,6 +332,8 @@ def run(options):
     finally:
         # Also of a run that was interrupted.
         progress("")
+        if good and options.profile:
+            bench.profiles = profile_missed(bench, options)
         if bench.cells_of_axis:
             print_all(bench, options)
             if options.write:
