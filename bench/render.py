@@ -157,9 +157,9 @@ def disturbance(cells):
             f"CPU for more than {DISTURBED_PERCENT} % of the time)")
 
 
-def sections(cells_of_axis):
-    """[(title, what it says, table)] of what was measured."""
-    parts = [
+def parts_of_speed():
+    """[(axes, title, what it says, cells -> table)], in the order of the report."""
+    return [
         (("steady", "job", "unix", "large", "loops"), "Server CPU per operation",
          "Nanoseconds: median (lowest..highest run). Ratios: median (lowest..highest round). Calls: "
          "how often the server read, wrote and slept for an operation; - where it uses other calls.",
@@ -172,6 +172,11 @@ def sections(cells_of_axis):
          lambda cells: field_table(cells, OPEN_LOOP)),
         (("wake",), "Wake-ups", "From the owner's sending; medians over the rounds of one run.",
          lambda cells: field_table(cells, WAKE)),
+    ]
+
+
+def parts_of_the_rest():
+    return [
         (("memory", "aged"), "Memory",
          "Bytes; claims of idem have a fingerprint of 16. `used`: what the server says of itself. Worst: from half full to full.",
          lambda cells: field_table(cells, MEMORY)),
@@ -196,9 +201,13 @@ def sections(cells_of_axis):
         (("journal",), "The journal", "A start after a stop, and a minute of responses that end.",
          lambda cells: field_table(cells, JOURNAL)),
     ]
+
+
+def sections(cells_of_axis):
+    """[(title, what it says, table)] of what was measured."""
     found = []
-    for axes, title, says, make in parts:
-        cells = {name: servers for axis in axes for name, servers in
+    for names, title, says, make in [*parts_of_speed(), *parts_of_the_rest()]:
+        cells = {name: servers for axis in names for name, servers in
                  cells_of_axis.get(axis, {}).items()}
         if cells:
             found.append((title, says, make(cells)))
