@@ -124,6 +124,7 @@ runners: programs client $(B)/tests/runners/hanging ## the test runners end and 
 units: $(UNITS) $(MODEL)
 unit: units ## units of every module
 	@tests/run-units $(UNITS)
+	@$(PYTHON) tests/bench/test_bench.py --quiet
 shortage: $(SHORTAGE) ## a server to which memory and descriptors are refused (half a minute)
 	+@$(call both,shortage-of-4-loops STEP=23,shortage-of-1-loop STEP=23)
 shortage-long: $(SHORTAGE) ## the same, each of 5,000 allocations by itself (6 minutes)

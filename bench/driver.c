@@ -374,7 +374,8 @@ static int open_connection(struct driver *driver, struct connection *connection)
   if (connection->subjects == NULL || connection->out == NULL || connection->in == NULL) {
     return fail_errno("connection buffers");
   }
-  connection->fd = net_connect(options->host, options->port);
+  for (size_t i = 0; i < options->batch_most; i++) connection->subjects[i].token = STEP_USUAL_TOKEN;
+  connection->fd = net_connect(&options->target);
   if (connection->fd < 0) return -1;
   if (driver->secure != NULL) {
     connection->ssl = secure_connect(driver->secure, options->secure, connection->fd);

@@ -14,6 +14,7 @@
 
 #include "bench/histogram.h"
 #include "bench/mix.h"
+#include "bench/net.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -22,8 +23,7 @@ struct driver;
 struct secure_options;
 
 struct driver_options {
-  const char *host;
-  uint16_t port;
+  struct net_target target;
   const struct secure_options *secure; /* NULL: plain text */
   size_t connections;
   size_t batch_most;         /* no phase has a larger pipeline */

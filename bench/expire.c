@@ -279,7 +279,7 @@ enum plan_status expire_run(const struct options *options, struct report *report
   if (status == PLAN_OK && plan->preload.part_count == 0)
     status = plan_refuse("expire needs a scenario that reads keys: --like replay, redis-replay");
   if (status == PLAN_OK) {
-    control = net_connect(options->host, (uint16_t)options->port);
+    control = plan_connect(options);
     if (control < 0 || plan_open(plan) != 0 || expire(plan, found, control) != 0)
       status = PLAN_FAILED;
   }

@@ -196,7 +196,7 @@ static int open_sources(struct flood *flood) {
   for (uint64_t i = 0; i < count; i++) {
     struct source *source = &flood->sources[i];
     source->batch = i % POOL_BATCHES;
-    source->fd = net_connect(flood->options->host, (uint16_t)flood->options->port);
+    source->fd = plan_connect(flood->options);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
     if (source->fd < 0 || epoll_ctl(flood->epoll_fd, EPOLL_CTL_ADD, source->fd, &event) != 0)
       return -1;
@@ -237,7 +237,7 @@ static void add_figures(const struct flood *flood, const struct measured *found,
   report_add_number(report, "load_cpu_ns_per_operation", (double)found->own_cpu_ns / operations, 2);
   if (flood->options->server_pid == 0) return;
   uint64_t run_ns = found->after.cpu.run_ns - found->before.cpu.run_ns;
-  report_add_number(report, "server_cpu_ns_per_operation", (double)run_ns / operations, 2);
+  plan_add_server(report, &found->before, &found->after, operations);
   report_add_number(report, "server_cpus", (double)run_ns / (double)found->elapsed_ns, 3);
   report_add_number(report, "load_cpus", (double)found->own_cpu_ns / (double)found->elapsed_ns, 3);
 }

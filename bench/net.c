@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,7 +38,26 @@ void net_raise_file_limit(void) {
   (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int net_connect(const char *host, uint16_t port) {
+static int connect_unix(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t bytes = strlen(path);
+  int fd = -1;
+  errno = ENAMETOOLONG;
+  if (bytes < sizeof address.sun_path) {
+    memcpy(address.sun_path, path, bytes + 1);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  }
+  if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    fd = -1;
+  }
+  if (fd < 0) fprintf(stderr, "idem-bench: connect to %s: %s\n", path, strerror(errno));
+  return fd;
+}
+
+static int connect_tcp(const char *host, uint16_t port) {
   char service[8];
   snprintf(service, sizeof service, "%u", (unsigned)port);
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
@@ -59,6 +79,11 @@ int net_connect(const char *host, uint16_t port) {
   if (fd < 0)
     fprintf(stderr, "idem-bench: connect to %s port %s: %s\n", host, service, strerror(errno));
   return fd;
+}
+
+int net_connect(const struct net_target *target) {
+  return target->unix_path != NULL ? connect_unix(target->unix_path)
+                                   : connect_tcp(target->host, target->port);
 }
 
 int net_send_all(int fd, const char *data, size_t bytes) {

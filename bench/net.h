@@ -16,8 +16,15 @@ void net_sleep_ms(uint64_t ms);
 /* Raises the soft limit of open files to the hard one, for runs with many connections. */
 void net_raise_file_limit(void);
 
-/* A connected TCP socket without Nagle's delay, or -1 with the reason on stderr. */
-int net_connect(const char *host, uint16_t port);
+/* Where a server listens; the strings are borrowed. */
+struct net_target {
+  const char *unix_path; /* of its unix socket; NULL: TCP */
+  const char *host;
+  uint16_t port;
+};
+
+/* A connected socket, on TCP without Nagle's delay, or -1 with the reason on stderr. */
+int net_connect(const struct net_target *target);
 
 /* Sends all of `bytes`, waiting as long as it takes. 0 or -1, explained on stderr. */
 int net_send_all(int fd, const char *data, size_t bytes);

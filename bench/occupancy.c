@@ -99,7 +99,7 @@ enum plan_status occupancy_fill(const struct options *options, struct report *re
   if (status == PLAN_OK && plan->preload.part_count > 0)
     status = plan_refuse("fill needs a scenario that makes keys: --like store, claim, redis-store");
   if (status == PLAN_OK) {
-    control = net_connect(options->host, (uint16_t)options->port);
+    control = plan_connect(options);
     if (control < 0 || plan_open(plan) != 0 || fill(plan, control, report) != 0)
       status = PLAN_FAILED;
   }
@@ -115,7 +115,7 @@ static int open_used(const struct options *options) {
   static const char ping[] = "*1\r\n$4\r\nPING\r\n", pong[] = "+PONG\r\n";
   char reply[sizeof pong];
   size_t bytes = 0;
-  int fd = net_connect(options->host, (uint16_t)options->port);
+  int fd = plan_connect(options);
   if (fd < 0) return -1;
   if (net_send_all(fd, ping, sizeof ping - 1) != 0) goto failed;
   while (bytes < sizeof pong - 1) {

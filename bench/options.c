@@ -1,6 +1,8 @@
 /* The table of options and its reader. */
 #include "bench/options.h"
 
+#include "bench/scenario.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -27,7 +29,9 @@ struct option_row {
 
 static const struct option_row rows[] = {
     {"--host", OPTION_TEXT, ROW(host), 0, 0, "127.0.0.1", "ADDRESS", "where the server listens"},
-    {"--port", OPTION_NUMBER, ROW(port), 1, 65535, NULL, "N", "its TCP port (required)"},
+    {"--port", OPTION_NUMBER, ROW(port), 1, 65535, NULL, "N", "its TCP port (required, or --unix)"},
+    {"--unix", OPTION_TEXT, ROW(unix_path), 0, 0, NULL, "PATH",
+     "its unix socket, instead of --port"},
     {"--tls", OPTION_FLAG, ROW(tls), 0, 1, NULL, "",
      "over TLS, 1.2 or 1.3; for a steady load, handshakes are not measured"},
     {"--cacert", OPTION_TEXT, ROW(ca_file), 0, 0, NULL, "FILE",
@@ -41,6 +45,8 @@ static const struct option_row rows[] = {
     {"--like", OPTION_TEXT, ROW(like), 0, 0, NULL, "NAME",
      "echo: the scenario whose bytes are moved; fill: whose keys are made; expire: whose keys "
      "stand by; flood: what is sent"},
+    {"--step", OPTION_NUMBER, ROW(step), 1, SCENARIO_STEPS_MAX, "1", "N",
+     "echo and --sizes: which step of the scenario"},
     {"--connections", OPTION_NUMBER, ROW(connections), 1, 100000, "50", "N",
      "connections; herd: those that wait"},
     {"--rate", OPTION_NUMBER, ROW(rate), 1, 100000000, NULL, "N",
@@ -62,6 +68,8 @@ static const struct option_row rows[] = {
      "TTL of a stored body; PX of a Redis value"},
     {"--body-bytes", OPTION_NUMBER, ROW(body_bytes), 36, 1 << 20, "100", "N",
      "size of a stored body; it begins with its key, so that a mixed-up reply is seen"},
+    {"--fingerprint-bytes", OPTION_NUMBER, ROW(fingerprint_bytes), 0, 64, "0", "N",
+     "FP of each CLAIM; 0: none is sent"},
     {"--server-pid", OPTION_NUMBER, ROW(server_pid), 1, INT32_MAX, NULL, "PID",
      "measure the CPU time of this process"},
     {"--seed", OPTION_NUMBER, ROW(seed), 1, UINT64_C(1) << 53, NULL, "N",
@@ -161,7 +169,10 @@ static int check_together(const struct options *options, uint64_t given) {
   }
   if (options->json && options->csv) return complain("--json", NULL, "cannot go with --csv");
   if (options->scenario == NULL) return complain("--scenario", NULL, "is required");
-  if (options->port == 0 && !options->sizes) return complain("--port", NULL, "is required");
+  if (options->unix_path != NULL && (options->port > 0 || options->tls))
+    return complain("--unix", NULL, "cannot go with --port or --tls");
+  if (options->port == 0 && options->unix_path == NULL && !options->sizes)
+    return complain("--port", NULL, "or --unix is required");
   return 0;
 }
 
@@ -194,7 +205,7 @@ int options_parse(struct options *options, int argc, char **argv) {
 
 void options_print_help(void) {
   printf(
-      "usage: idem-bench --port N --scenario NAME [options]\n\n"
+      "usage: idem-bench --port N | --unix PATH --scenario NAME [options]\n\n"
       "Load on one server from one thread: closed loop, or open loop with --rate. A wrong reply "
       "ends\n"
       "the run.\n"

@@ -8,9 +8,11 @@
 
 struct options {
   const char *host;
+  const char *unix_path; /* instead of host and port, or NULL */
   const char *scenario;
   const char *like;
   uint64_t port;
+  uint64_t step; /* echo, --sizes: of the scenario, from 1 */
   uint64_t connections;
   uint64_t pipeline;
   uint64_t requests;   /* 0: run for `seconds_ms` instead */
@@ -20,6 +22,7 @@ struct options {
   uint64_t lease_ms;
   uint64_t ttl_ms;
   uint64_t body_bytes;
+  uint64_t fingerprint_bytes; /* of each CLAIM; 0: none */
   uint64_t stall_ms;
   uint64_t server_pid;  /* 0: none given */
   uint64_t seed;        /* 0: pick one */

@@ -55,7 +55,9 @@ enum plan_status plan_init(struct plan *plan, const struct options *options, con
   plan->options = options;
   struct step_sizes sizes = {.lease_ms = options->lease_ms,
                              .ttl_ms = options->ttl_ms,
-                             .body_bytes = (size_t)options->body_bytes};
+                             .body_bytes = (size_t)options->body_bytes,
+                             .fingerprint_bytes = (size_t)options->fingerprint_bytes,
+                             .echo_step = (size_t)options->step - 1};
   const char *reason = mix_init(&plan->mix, scenario, like, &sizes);
   if (reason == NULL) reason = init_helpers(plan, sizes);
   if (reason == NULL && options->generations > 0) reason = init_aging(plan, scenario, sizes);
@@ -87,6 +89,16 @@ int plan_run(struct plan *plan, const struct driver_phase *phase) {
   return driver_run(plan->driver, phase, &plan->tally);
 }
 
+static struct net_target target_of(const struct options *options) {
+  return (struct net_target){
+      .unix_path = options->unix_path, .host = options->host, .port = (uint16_t)options->port};
+}
+
+int plan_connect(const struct options *options) {
+  struct net_target target = target_of(options);
+  return net_connect(&target);
+}
+
 int plan_open(struct plan *plan) {
   const struct options *options = plan->options;
   size_t pipeline = (size_t)options->pipeline;
@@ -96,8 +108,7 @@ int plan_open(struct plan *plan) {
                                         .key_file = options->key_file,
                                         .insecure = options->insecure != 0};
   struct driver_options wanted = {
-      .host = options->host,
-      .port = (uint16_t)options->port,
+      .target = target_of(options),
       .secure = options->tls ? &plan->secure : NULL,
       .connections = (size_t)options->connections,
       .batch_most = pipeline > plan->fill_pipeline ? pipeline : plan->fill_pipeline,
@@ -128,10 +139,30 @@ int plan_read_server(const struct options *options, struct plan_server *state) {
     error = memory_read((pid_t)options->server_pid, &state->memory);
     what = "status";
   }
+  calls_read((pid_t)options->server_pid, &state->calls);
   if (error == 0) return 0;
   fprintf(stderr, "idem-bench: --server-pid %" PRIu64 ": /proc/PID/%s: %s\n", options->server_pid,
           what, strerror(-error));
   return -1;
+}
+
+static double each(uint64_t after, uint64_t before, double operations) {
+  return (double)(after - before) / operations;
+}
+
+void plan_add_server(struct report *report, const struct plan_server *before,
+                     const struct plan_server *after, double operations) {
+  report_add_number(report, "server_cpu_ns_per_operation",
+                    each(after->cpu.run_ns, before->cpu.run_ns, operations), 2);
+  /* One or the other is none where the server's calls are of another kind. */
+  if (after->calls.reads > before->calls.reads && after->calls.writes > before->calls.writes) {
+    report_add_number(report, "server_reads_per_operation",
+                      each(after->calls.reads, before->calls.reads, operations), 4);
+    report_add_number(report, "server_writes_per_operation",
+                      each(after->calls.writes, before->calls.writes, operations), 4);
+  }
+  report_add_number(report, "server_sleeps_per_operation",
+                    each(after->calls.sleeps, before->calls.sleeps, operations), 4);
 }
 
 void plan_begin_report(const struct options *options, struct report *report) {

@@ -4,6 +4,7 @@
 #ifndef IDEM_BENCH_PLAN_H
 #define IDEM_BENCH_PLAN_H
 
+#include "bench/calls.h"
 #include "bench/cpu.h"
 #include "bench/driver.h"
 #include "bench/memory.h"
@@ -32,6 +33,7 @@ struct plan {
 struct plan_server {
   struct cpu_time cpu;
   struct memory memory;
+  struct calls calls;
 };
 
 /* Says why on stderr, returns PLAN_USAGE. */
@@ -42,14 +44,21 @@ enum plan_status plan_init(struct plan *plan, const struct options *options, con
                            const char *like);
 void plan_deinit(struct plan *plan);
 
+/* A connection of its own to the server, blocking: the socket, or -1, explained on stderr. */
+int plan_connect(const struct options *options);
+
 /* Connects, sets up and loads the keys. 0 or -1, as the following. */
 int plan_open(struct plan *plan);
 
 /* Runs a phase over the plan's connections; the result is in plan->tally. */
 int plan_run(struct plan *plan, const struct driver_phase *phase);
 
-/* CPU time and memory of --server-pid; zeros without one. */
+/* CPU time, memory and calls of --server-pid; zeros without one. */
 int plan_read_server(const struct options *options, struct plan_server *state);
+
+/* What `operations` cost the server: CPU time, reads, writes, sleeps. */
+void plan_add_server(struct report *report, const struct plan_server *before,
+                     const struct plan_server *after, double operations);
 
 /* What every run begins with. */
 void plan_begin_report(const struct options *options, struct report *report);

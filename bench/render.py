@@ -33,6 +33,8 @@ EXPIRY = [("expiry_cpu_ns_per_key", "CPU ns per key", 0),
           ("bystander_p999_rise_us", "p99.9 rise us", 0),
           ("used_bytes_per_expiring_key", "bytes per key", 0),
           ("memory_back_at_most_ms", "memory back ms", 0)]
+CALLS = [("server_reads_per_operation", "reads"), ("server_writes_per_operation", "writes"),
+         ("server_sleeps_per_operation", "sleeps")]
 ENGINE = [("cpu_ns_per_key", "CPU ns per ended key", 1), ("bytes_per_key", "bytes per key", 1),
           ("tick_p50_us", "tick p50 us", 1), ("tick_p999_us", "tick p99.9 us", 1),
           ("tick_longest_us", "longest tick us", 1), ("keys", "keys grown to", 0),
@@ -61,6 +63,9 @@ OPEN_LOOP = [("latency_p50_us", "p50 us", 0), ("latency_p90_us", "p90 us", 0),
              ("latency_max_us", "max us", 0), ("send_lag_p99_us", "load late p99 us", 0)]
 
 
+PROFILE = ("Where the time goes", "perf's samples of the server in the cases that fall short.")
+
+
 def flat(rounds, field):
     return [run[field] for pair in rounds for run in pair if field in run]
 
@@ -83,16 +88,28 @@ def spread(values, decimals):
     return f"{middle:.{decimals}f} ({low:.{decimals}f}..{high:.{decimals}f})"
 
 
+def middle(values, decimals):
+    return f"{statistics.median(values):.{decimals}f}" if values else "-"
+
+
+def base_of(servers, base):
+    """The one that the others of a case are compared with: `base`, or of its kind."""
+    return base if base in servers else next((name for name in servers if name.startswith(base)), base)
+
+
 def cpu_table(cells, base="idem"):
     rows = []
     for name, servers in cells.items():
         for server, rounds in servers.items():
             if not flat(rounds, targets.CPU):
                 continue
-            ours = targets.ratio(cells, name, base, server, targets.CPU)
+            own = base_of(servers, base)
+            ours = targets.ratio(cells, name, own, server, targets.CPU)
             rows.append([name, server, spread(flat(rounds, targets.CPU), 0),
-                         ours.show() if ours and server != base else "-"])
-    return table(["case", "server", "CPU ns per operation", f"{base} / server"], rows)
+                         ours.show() if ours and server != own else "-",
+                         *(middle(flat(rounds, field), 4) for field, _ in CALLS)])
+    return table(["case", "server", "CPU ns per operation", f"{base} / server",
+                  *(head for _, head in CALLS)], rows)
 
 
 def windowed(rounds, field, decimals):
@@ -115,8 +132,16 @@ def field_table(cells, fields):
     return table(["case", "server", *(head for _, head, _ in used)], rows)
 
 
-def target_table(cells, all_axes):
-    return table(["axis", "target", "measured", "met"], targets.rows(cells, all_axes))
+def target_tables(cells, all_axes):
+    """[(title, table)] of those that have rows."""
+    found = [("Targets", ["axis", "target", "before", "measured", "met"],
+              targets.rows(cells, all_axes)),
+             ("Earlier targets", ["axis", "target", "measured", "met"], targets.further_rows(cells))]
+    return [(title, table(head, rows)) for title, head, rows in found if rows]
+
+
+def profile_table(rows):
+    return table(["case", "in the kernel", "our functions, percent of all samples"], rows)
 
 
 def waited_percent(run):
@@ -132,13 +157,14 @@ def disturbance(cells):
             f"CPU for more than {DISTURBED_PERCENT} % of the time)")
 
 
-def sections(cells_of_axis):
-    """[(title, what it says, table)] of what was measured."""
-    parts = [
-        (("steady", "job", "large", "threads"), "Server CPU per operation",
-         "Nanoseconds: median (lowest..highest run). Ratios: median (lowest..highest round).",
+def parts_of_speed():
+    """[(axes, title, what it says, cells -> table)], in the order of the report."""
+    return [
+        (("steady", "job", "unix", "large", "loops"), "Server CPU per operation",
+         "Nanoseconds: median (lowest..highest run). Ratios: median (lowest..highest round). Calls: "
+         "how often the server read, wrote and slept for an operation; - where it uses other calls.",
          cpu_table),
-        (("steady", "job", "large"), "Speed and latency of the closed loop",
+        (("steady", "job", "unix", "large"), "Speed and latency of the closed loop",
          "They describe this load on this machine, not what a server can do.",
          lambda cells: field_table(cells, SPEED)),
         (("latency",), "Latency at a fixed rate",
@@ -146,13 +172,18 @@ def sections(cells_of_axis):
          lambda cells: field_table(cells, OPEN_LOOP)),
         (("wake",), "Wake-ups", "From the owner's sending; medians over the rounds of one run.",
          lambda cells: field_table(cells, WAKE)),
-        (("memory",), "Memory",
-         "Bytes. `used`: what the server says of itself. Worst: from half full to full.",
+    ]
+
+
+def parts_of_the_rest():
+    return [
+        (("memory", "aged"), "Memory",
+         "Bytes; claims of idem have a fingerprint of 16. `used`: what the server says of itself. Worst: from half full to full.",
          lambda cells: field_table(cells, MEMORY)),
         (("expiry",), "Mass expiry",
          "Many keys within a second, beside readers at a fixed rate: median (lowest..highest window).",
          lambda cells: field_table(cells, EXPIRY)),
-        (("engine",), "The engine alone", "Without sockets and protocol (`bench-engine`).",
+        (("engine", "growth"), "The engine alone", "Without sockets and protocol (`bench-engine`).",
          lambda cells: field_table(cells, ENGINE)),
         (("cores",), "Loops on two cores",
          "One loop has a CPU and the load the other one; two loops share both CPUs with the load.",
@@ -170,9 +201,13 @@ def sections(cells_of_axis):
         (("journal",), "The journal", "A start after a stop, and a minute of responses that end.",
          lambda cells: field_table(cells, JOURNAL)),
     ]
+
+
+def sections(cells_of_axis):
+    """[(title, what it says, table)] of what was measured."""
     found = []
-    for axes, title, says, make in parts:
-        cells = {name: servers for axis in axes for name, servers in
+    for names, title, says, make in [*parts_of_speed(), *parts_of_the_rest()]:
+        cells = {name: servers for axis in names for name, servers in
                  cells_of_axis.get(axis, {}).items()}
         if cells:
             found.append((title, says, make(cells)))
@@ -269,31 +304,33 @@ def most_rounds(cells):
     return max(len(rounds) for servers in cells.values() for rounds in servers.values())
 
 
-def results(options, servers, cells_of_axis, commands, charts):
+def results(options, bench, charts):
+    cells_of_axis, commands = bench.cells_of_axis, bench.measurer.commands
     cells = {name: found for axis in cells_of_axis.values() for name, found in axis.items()}
     lines = [
         "# Results",
         "",
         "Generated by `bench/run.py --write`; do not edit. README.md explains the method.",
         "",
-        *machine(options, servers),
+        *machine(options, bench.servers),
+        f"- {bench.says_backed()}",
         f"- up to {most_rounds(cells)} rounds, each server twice in each",
         f"- {disturbance(cells)}",
         f"- made by: `/usr/bin/python3 bench/run.py {' '.join(options.given)}`",
         "",
-        "## Targets",
-        "Ratios and figures: median (lowest..highest round). `~`: the lowest or the highest would say "
-        "otherwise.",
-        "",
-        target_table(cells, options.axes == axes.AXES),
-        "",
     ]
+    for title, text in target_tables(cells, set(axes.USUAL) <= set(options.axes)):
+        lines += [f"## {title}",
+                  "Ratios and figures: median (lowest..highest round). `~`: the lowest or the highest "
+                  "would say otherwise.", "", text, ""]
+    if bench.profiles:
+        lines += [f"## {PROFILE[0]}", PROFILE[1], "", profile_table(bench.profiles), ""]
     for title, path in charts:
         lines += [f"![{title}]({os.path.relpath(path, 'bench')})", ""]
     for title, says, text in sections(cells_of_axis):
         lines += [f"## {title}", says, "", text, ""]
     lines += ["## Commands",
-              "Each pair was run with a fresh server; PORT and PID are the server's.", "", "```"]
+              "Each pair was run with a fresh server; PORT, PATH and PID are the server's.", "", "```"]
     for command_lines in commands.values():
         lines += command_lines
     return "\n".join([*lines, "```", ""])

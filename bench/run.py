@@ -14,7 +14,6 @@ Only the standard library.
 import argparse
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -23,16 +22,18 @@ import time
 sys.dont_write_bytecode = True  # no __pycache__ beside the sources
 
 import axes
+import backing
 import durable
 import encrypted
 import render
-from servers import ROOT, BenchError, known_servers, pinned, running, shown
+import samples
+from measure import Measurer
+from servers import ROOT, UNIX, BenchError, known_servers, known_unix
 
 RESULTS = os.path.join("bench", "RESULTS.md")
 KEPT = "bench.json"  # in --build
 OPERATIONS_LEAST = 1000
-REFERENCES = ("redis", "redis always", "redis tls")
-SEEDS = 1 << 52
+REFERENCES = ("redis", "redis always", "redis tls", "redis" + UNIX)
 
 
 def note(text):
@@ -45,17 +46,13 @@ def progress(text):
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def taskset(cpus, command):
-    return f"taskset -c {','.join(map(str, sorted(cpus)))} {shown(command)}"
-
-
 class Bench:
     def __init__(self, options):
         self.options = options
-        self.load_program = os.path.join(options.build, "idem-bench")
-        if not os.access(self.load_program, os.X_OK):
-            raise BenchError(f"{self.load_program} is missing: make bench builds it")
+        self.measurer = Measurer(options)
         self.servers = known_servers(options.build, options.idem, options.redis, note)
+        if "unix" in options.axes:
+            self.servers.update(known_unix(self.servers))
         if "durable" in options.axes:
             self.servers.update(
                 durable.known_durable(self.servers, options.build, options.data, note))
@@ -64,87 +61,11 @@ class Bench:
         if options.servers:
             self.servers = {name: server for name, server in self.servers.items()
                             if name in options.servers}
-        self.sizes_cache = {}
         self.amounts = {}  # of a case's operations, by its title
-        self.commands = {}  # "case: label" -> the command lines
         self.cells_of_axis = {}  # axis -> case -> label -> rounds -> runs
+        self.profiles = []  # rows of samples.py
         self.seconds_of = {}  # case -> what it took so far
-
-    def sizes(self, case):
-        """What the floors have to move. A wake-up answers what a replay answers."""
-        key = ("claim" if case.scenario == "claim" else "replay", case.body_bytes)
-        if key not in self.sizes_cache:
-            command = [self.load_program, "--sizes", "--scenario", key[0], "--body-bytes",
-                       str(key[1])]
-            self.sizes_cache[key] = json.loads(self.output_of(command))
-        return {**self.sizes_cache[key], "floor_more": case.floor_more}
-
-    def cpus_of(self, case, server):
-        """Of the server and of the load. Loops are for several CPUs, and the load is on one of
-        them: what it takes is waited for, not counted. On the axis cores one loop has a CPU for
-        itself, which is more than each of two loops has there."""
-        everywhere = os.sched_getaffinity(0)
-        if case.axis == "threads" or (case.axis == "cores" and server.name != axes.CORES[0]):
-            return everywhere, everywhere
-        return {self.options.server_cpu}, {self.options.load_cpu}
-
-    def output_of(self, command, cpus=None):
-        result = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            preexec_fn=None if cpus is None else pinned(cpus),
-            timeout=self.options.timeout,
-        )
-        if result.returncode != 0:
-            raise BenchError(f"{shown(command)}\n{result.stderr.strip()}")
-        return result.stdout
-
-    def measure(self, case, label, server, what, amount):
-        """One fresh server and case.repeats runs on it; `amount` is ["--seconds", S],
-        ["--requests", N] or nothing."""
-        if server.family == "sync":
-            command = server.command(0, None)
-            return [self.measure_program(f"{case.title()}: {label}", command,
-                                         {self.options.server_cpu})]
-        sizes = self.sizes(case)
-        load = [self.load_program, "--json", *what, "--connections", str(case.connections),
-                "--pipeline", str(case.pipeline), "--body-bytes", str(case.body_bytes),
-                *case.more, *server.load, *amount]
-        server_cpus, load_cpus = self.cpus_of(case, server)
-        with running(server, sizes, server_cpus) as (pid, port):
-            start = server.command("PORT", sizes)
-            self.commands[f"{case.title()}: {label}"] = [
-                taskset(server_cpus, start),
-                f"{taskset(load_cpus, load)} --port PORT --server-pid PID"]
-            load += ["--port", str(port), "--server-pid", str(pid)]
-            if case.repeats > 1:
-                load += ["--seed", str(random.randrange(1, SEEDS))]
-            runs = [json.loads(self.output_of(load, load_cpus))]
-            for _ in range(case.repeats - 1):
-                runs.append(json.loads(self.output_of([*load, "--loaded"], load_cpus)))
-            return runs
-
-    def measure_program(self, title, command, cpus):
-        """Of a program that prints its figures, a name and a number in each line."""
-        self.commands[title] = [taskset(cpus, command)]
-        lines = self.output_of(command, cpus).splitlines()
-        return {name: float(value) for name, value in (line.split() for line in lines)}
-
-    def measure_alone(self, case):
-        """A case that one program measures: of the build, or a script beside this one, which is
-        told what it needs for starting servers."""
-        options = self.options
-        if not case.program.endswith(".py"):
-            command = [os.path.join(options.build, case.program), *case.more]
-            return self.measure_program(case.title(), command, {options.server_cpu})
-        command = [sys.executable, os.path.join(ROOT, "bench", case.program), *case.more,
-                   "--build", options.build, "--data", options.data,
-                   "--server-cpu", str(options.server_cpu), "--load-cpu", str(options.load_cpu)]
-        if options.idem:
-            command += ["--idem", options.idem]
-        return self.measure_program(case.title(), command, os.sched_getaffinity(0))
+        self.backed = None  # the least that was touched before a case, and of that in huge pages
 
     def visits(self, case):
         """[(label, server, scenario arguments)] of all that can answer the case."""
@@ -159,36 +80,46 @@ class Bench:
         if case.title() not in self.amounts:
             visit = next((v for v in visits if v[1].name in REFERENCES), visits[0])
             seconds = ["--seconds", str(case.longer * self.options.seconds)]
-            operations = self.measure(case, *visit, seconds)[0]["operations"]
+            operations = self.measurer.one(case, *visit, seconds)["operations"]
             self.amounts[case.title()] = max(operations, OPERATIONS_LEAST)
         return ["--requests", str(self.amounts[case.title()])]
 
     def round(self, case, number):
-        """{label: [[first run, second run]]}; of a case that repeats, the rounds that its repeated
-        measurements stand for."""
+        """{label: [[first run, second run]]}; of a case that repeats, more than one round."""
         if case.program:
             progress(f"{case.title()}: round {number}")
-            return {case.axis: [[self.measure_alone(case)]]}
+            return {case.axis: [[self.measurer.alone(case)]]}
         visits = self.visits(case)
         if not visits:
             return {}
+        if case.repeats:
+            return self.measurer.side_by_side(case, visits, progress)
         amount = self.amount(case, visits)
         runs = {label: [] for label, _, _ in visits}
         for label, server, what in visits if case.once else [*visits, *reversed(visits)]:
             progress(f"{case.title()}: round {number}, {label}")
-            runs[label].append(self.measure(case, label, server, what, amount))
-        if case.repeats > 1:
-            return {label: [list(pair) for pair in zip(*found)] for label, found in runs.items()}
-        return {label: [[run for found in visited for run in found]]
-                for label, visited in runs.items()}
+            runs[label].append(self.measurer.one(case, label, server, what, amount))
+        return {label: [found] for label, found in runs.items()}
+
+    def back(self, case):
+        """See backing.py."""
+        progress(f"{case.title()}: memory is touched")
+        touched = backing.touch(case.backed_gb << 30)
+        self.backed = min(self.backed or touched, touched)
+
+    def says_backed(self):
+        touched, huge = (size / 2**30 for size in self.backed or (0, 0))
+        return (f"memory: at least {touched:.1f} GiB, {huge:.1f} of it in huge pages, were touched and "
+                "given back before each case")
 
     def rounds_done(self, case):
         cells = self.cells_of_axis.get(case.axis, {}).get(case.title(), {})
-        return max((len(rounds) // case.repeats for rounds in cells.values()), default=0)
+        return max((len(rounds) // max(case.repeats, 1) for rounds in cells.values()), default=0)
 
     def add_round(self, case, number):
         """Whether it was measured. What goes wrong in one case does not end the others."""
         began = time.monotonic()
+        self.back(case)
         try:
             found = self.round(case, number)
         except (BenchError, subprocess.TimeoutExpired) as error:
@@ -208,7 +139,7 @@ class Bench:
         path = self.options.json or os.path.join(self.options.build, KEPT)
         with open(f"{path}.new", "w", encoding="utf-8") as file:
             json.dump({"machine": render.machine(self.options, self.servers),
-                       "amounts": self.amounts, "commands": self.commands,
+                       "backed": self.backed, "amounts": self.amounts, "commands": self.measurer.commands,
                        "axes": self.cells_of_axis}, file, indent=1)
         os.replace(f"{path}.new", path)
 
@@ -219,7 +150,8 @@ class Bench:
             kept = json.load(file)
         if kept["machine"][1:] != render.machine(self.options, self.servers)[1:]:
             note(f"{path} was made with another commit, machine or server: its figures are mixed in")
-        self.amounts, self.commands = kept["amounts"], kept["commands"]
+        self.amounts, self.measurer.commands = kept["amounts"], kept["commands"]
+        self.backed = tuple(kept["backed"])
         self.cells_of_axis = kept["axes"]
 
 
@@ -235,6 +167,10 @@ def list_of(kind, allowed=None):
     return parse
 
 
+def list_of_axes(text):
+    return list(axes.AXES) if text == "all" else list_of(str, list(axes.AXES))(text)
+
+
 def number_from(least, kind=int):
     def parse(text):
         value = kind(text)
@@ -248,13 +184,15 @@ def number_from(least, kind=int):
 
 # How large each axis is: (option, default, with --quick, help). The defaults are the targets' own.
 SIZES = [
-    ("rounds", 5, 1, "of A B C C B A, if --minutes allow; memory, expiry and growth have 1"),
-    ("minutes", 25, 25, "begin no further round that would last longer"),
+    ("rounds", 5, 1, "of A B C C B A, if --minutes allow; large cases have 1"),
+    ("minutes", 19, 19, "begin no further round that would last longer"),
     ("keys", 100000, 10000, "to replay"),
-    ("deep-keys", 10000000, 20000, "to replay at the deepest pipeline"),
+    ("middle-keys", 3000000, 20000, "to replay 16 at a time"),
+    ("deep-keys", 10000000, 20000, "to replay 64 at a time"),
+    ("large-rounds", 5, 2, "on the servers that hold these keys"),
     ("large-requests", 3000, 500, "replays of 100 KB"),
     ("rate", 10000, 2000, "operations per second of the open loop and beside expiry"),
-    ("waits", 2000, 200, "rounds with one waiter"),
+    ("waits", 1000, 200, "rounds with one waiter"),
     ("waiters", 1000, 200, "of a herd"),
     ("herds", 20, 3, "rounds of a herd"),
     ("fill-keys", 10000000, 100000, "to fill memory with"),
@@ -287,8 +225,9 @@ def fill_sizes(options):
 def parse_options(arguments):
     cpus = sorted(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--axes", type=list_of(str, axes.AXES), default=axes.AXES,
-                        help=f"of {','.join(axes.AXES)} [all]")
+    parser.add_argument("--axes", type=list_of_axes, default=axes.USUAL,
+                        help=f"of {','.join(axes.AXES)}, or all "
+                             f"[all up to {axes.USUAL[-1]}]")
     parser.add_argument("--servers", type=list_of(str), help="only these, by name [all there are]")
     parser.add_argument("--pipelines", type=list_of(number_from(1)), default=[1, 16, 64],
                         help="depths of the axis steady [1,16,64]")
@@ -311,6 +250,9 @@ def parse_options(arguments):
                         help=f"where every single run is kept [{KEPT} in --build]")
     parser.add_argument("--continue", dest="continued", action="store_true",
                         help="go on from what is kept there")
+    parser.add_argument("--profile", action="store_true",
+                        help="at the end, let perf say where idem's CPU time goes in the cases whose "
+                             "target is not met")
     parser.add_argument("--write", action="store_true",
                         help=f"write {RESULTS} and, with gnuplot, {render.CHARTS}; of some axes "
                              "only, a file beside it that is named after them")
@@ -325,13 +267,31 @@ def parse_options(arguments):
     return options
 
 
-def print_all(cells_of_axis, options):
+def whole(options):
+    """Whether all was asked for that the table of targets needs."""
+    return set(axes.USUAL) <= set(options.axes)
+
+
+def profile_missed(bench, options):
+    """For the last table: rows of samples.py."""
+    cells = {name: found for axis in bench.cells_of_axis.values() for name, found in axis.items()}
+    cases = {case.title(): case for case in axes.all_cases(options)}
+    missed = {(title, label): cases[title] for title, label in render.targets.missed(cells)
+              if title in cases}
+    return samples.of_missed(bench, missed, note)
+
+
+def print_all(bench, options):
+    cells_of_axis = bench.cells_of_axis
     cells = {name: found for axis in cells_of_axis.values() for name, found in axis.items()}
     for title, says, text in render.sections(cells_of_axis):
         print(f"\n{title}\n{says}\n\n{text}")
-    if render.targets.rows(cells, options.axes == axes.AXES):
-        print(f"\nTargets\n\n{render.target_table(cells, options.axes == axes.AXES)}", flush=True)
+    if bench.profiles:
+        print(f"\n{render.PROFILE[0]}\n{render.PROFILE[1]}\n\n{render.profile_table(bench.profiles)}")
+    for title, text in render.target_tables(cells, whole(options)):
+        print(f"\n{title}\n\n{text}", flush=True)
     note(render.disturbance(cells))
+    note(bench.says_backed())
 
 
 def run_rounds(bench, options):
@@ -351,10 +311,10 @@ def run_rounds(bench, options):
 
 def write_results(bench, options):
     """Of some axes: in a file of their own, without charts."""
-    whole = options.axes == axes.AXES
-    name = RESULTS if whole else RESULTS.replace(".md", f"-{'-'.join(options.axes)}.md")
-    charts = render.write_charts(bench.cells_of_axis, note) if whole else []
-    text = render.results(options, bench.servers, bench.cells_of_axis, bench.commands, charts)
+    usual = whole(options)
+    name = RESULTS if usual else RESULTS.replace(".md", f"-{'-'.join(options.axes)}.md")
+    charts = render.write_charts(bench.cells_of_axis, note) if usual else []
+    text = render.results(options, bench, charts)
     with open(os.path.join(ROOT, name), "w", encoding="utf-8") as file:
         file.write(text)
     note(f"wrote {name}")
@@ -372,8 +332,10 @@ def run(options):
     finally:
         # Also of a run that was interrupted.
         progress("")
+        if good and options.profile:
+            bench.profiles = profile_missed(bench, options)
         if bench.cells_of_axis:
-            print_all(bench.cells_of_axis, options)
+            print_all(bench, options)
             if options.write:
                 write_results(bench, options)
     return good

@@ -25,7 +25,7 @@ struct row {
 };
 
 static void shape_replay(struct step *step, const struct step_sizes *sizes) {
-  step_add_claim(&step->request, sizes->lease_ms);
+  step_add_claim(&step->request, sizes);
   step_add_done_reply(&step->reply, sizes->body_bytes);
 }
 
@@ -257,8 +257,13 @@ static void build(struct scenario *scenario, const struct row *row,
   }
 }
 
-/* The floor: the same requests, so many bytes back, no key to preload. */
-static void make_echo(struct scenario *scenario) {
+/* The floor: the requests of one step, so many bytes back, no key to preload. */
+static void make_echo(struct scenario *scenario, size_t step) {
+  struct step chosen = scenario->steps[step];
+  memset(&scenario->steps[step], 0, sizeof chosen);
+  scenario_deinit(scenario);
+  scenario->steps[0] = chosen;
+  scenario->step_count = 1;
   struct message *reply = &scenario->steps[0].reply;
   size_t bytes = message_usual_bytes(reply);
   message_deinit(reply);
@@ -275,10 +280,11 @@ const char *scenario_init(struct scenario *scenario, const char *name, const cha
 
   const struct row *row = find(echo ? like : name);
   if (row == NULL) return echo ? "--like names no scenario" : "--scenario names no scenario";
-  if (echo && row->steps[1] != NULL)
-    return "echo has one request size: --like needs a scenario of one step";
   build(scenario, row, sizes);
-  if (echo) make_echo(scenario);
+  if (!echo) return NULL;
+  /* A floor has one size of requests. */
+  if (sizes->echo_step >= scenario->step_count) return "--like has no such --step";
+  make_echo(scenario, sizes->echo_step);
   return NULL;
 }
 

@@ -25,7 +25,9 @@ AT_REST_SECONDS = 0.1
 AT_REST_CPU_NS = 1000000
 PR_SET_PDEATHSIG = 1
 MEMCACHED_MB = 16384
-LOOPS = (1, 2, 4)
+LOOPS = (1, 2)
+SOCKET = "socket"  # in the directory of a server
+UNIX = " unix"  # ends the name of a server on one
 
 
 class BenchError(Exception):
@@ -43,6 +45,7 @@ class Server:
     data: str = None  # where its directory is made; None: where temporary files are
     settles: bool = False  # it prepares its files after it got ready: waited for
     load: tuple = ()  # options of the load that it needs: TLS
+    socket: bool = False  # it listens on SOCKET in its directory as well, where the load goes
     start_seconds: int = START_SECONDS
     stop_seconds: int = STOP_SECONDS
 
@@ -84,14 +87,23 @@ def stop(process, seconds):
             process.wait()
 
 
-def accepts(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+def accepts(place):
+    """Whether a server accepts there: a port, or the path of a unix socket."""
+    family = socket.AF_UNIX if isinstance(place, str) else socket.AF_INET
+    with contextlib.suppress(OSError), socket.socket(family) as probe:
+        probe.settimeout(1)
+        probe.connect(place if family == socket.AF_UNIX else ("127.0.0.1", place))
         return True
     return False
 
 
-def await_ready(process, log, server, port):
-    """The port, or None when the server did not get ready; and its output so far."""
+def where(place):
+    """For the load."""
+    return ["--unix", place] if isinstance(place, str) else ["--port", str(place)]
+
+
+def await_ready(process, log, server, place):
+    """The place, or None when the server did not get ready; and its output so far."""
     deadline = time.monotonic() + server.start_seconds
     while True:
         ended = process.poll() is not None
@@ -99,11 +111,11 @@ def await_ready(process, log, server, port):
         text = log.read().decode(errors="replace")
         match = server.ready.search(text) if server.ready else None
         if match:
-            return (int(match.group(1)) if server.picks_port else port), text
+            return (int(match.group(1)) if server.picks_port else place), text
         if ended or time.monotonic() > deadline:
             return None, text
-        if not server.ready and accepts(port):
-            return port, text
+        if not server.ready and accepts(place):
+            return place, text
         time.sleep(0.005)
 
 
@@ -131,10 +143,11 @@ def await_settled(pid):
 
 @contextlib.contextmanager
 def running(server, sizes, cpus):
-    """Starts a fresh server and yields (pid, port)."""
+    """Starts a fresh server and yields (pid, port), or (pid, path) of one on a unix socket."""
     with tempfile.TemporaryDirectory(prefix="idem-bench-", dir=server.data) as directory:
         for _ in range(START_ATTEMPTS):
             port = 0 if server.picks_port else free_port()
+            place = os.path.join(directory, SOCKET) if server.socket else port
             command = server.command(port, sizes)
             with open(os.path.join(directory, "log"), "w+b") as log:
                 process = subprocess.Popen(
@@ -146,11 +159,11 @@ def running(server, sizes, cpus):
                     preexec_fn=pinned(cpus),
                 )
                 try:
-                    port, text = await_ready(process, log, server, port)
-                    if port:
+                    place, text = await_ready(process, log, server, place)
+                    if place:
                         if server.settles:
                             await_settled(process.pid)
-                        yield process.pid, port
+                        yield process.pid, place
                         return
                 except BenchError as error:
                     if process.poll() is None:
@@ -222,6 +235,26 @@ def looped(program):
             return [*idem_arguments(port, sizes), "--threads", str(count)]
 
         yield Server(loops_name(count), program, "loops", arguments, IDEM_READY, True)
+
+
+# How a server is told to listen on a unix socket too, by its name or its family.
+ON_UNIX = {"idem": "--unixsocket", "redis": "--unixsocket", "valkey": "--unixsocket",
+           "pogocache": "-s", "echo": "--unix", "epoll-echo": "--unix"}
+
+
+def known_unix(servers):
+    """{name: Server} of those that can."""
+    found = {}
+    for name, option in ON_UNIX.items():
+        if name not in servers:
+            continue
+
+        def arguments(port, sizes, usual=servers[name].arguments, option=option):
+            return [*usual(port, sizes), option, SOCKET]
+
+        found[name + UNIX] = dataclasses.replace(servers[name], name=name + UNIX, ready=None,
+                                                 arguments=arguments, picks_port=False, socket=True)
+    return found
 
 
 def loops_name(count):

@@ -64,7 +64,7 @@ static void add_figures(const struct plan *plan, const struct measurement *found
     report_add_count(report, "server_cpu_ns", run_ns);
     report_add_count(report, "server_wait_ns",
                      found->after.cpu.wait_ns - found->before.cpu.wait_ns);
-    report_add_number(report, "server_cpu_ns_per_operation", (double)run_ns / operations, 2);
+    plan_add_server(report, &found->before, &found->after, operations);
   }
   report_add_number(report, "load_cpu_ns_per_operation", (double)found->own_cpu_ns / operations, 2);
 }

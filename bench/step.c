@@ -2,6 +2,7 @@
 #include "bench/step.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,10 +44,17 @@ void step_add_ttl(struct message *message, const struct step_sizes *sizes) {
   }
 }
 
-void step_add_claim(struct message *message, uint64_t lease_ms) {
-  step_add_command(message, 4, "CLAIM");
+void step_add_claim(struct message *message, const struct step_sizes *sizes) {
+  bool fingerprint = sizes->fingerprint_bytes > 0;
+  step_add_command(message, fingerprint ? 6 : 4, "CLAIM");
+  if (fingerprint) {
+    step_add_word(message, "FP");
+    message_add_text(message, "$%zu\r\n", sizes->fingerprint_bytes);
+    message_add_fill(message, 'f', sizes->fingerprint_bytes);
+    message_add_text(message, "\r\n");
+  }
   step_add_word(message, "LEASE");
-  step_add_number(message, lease_ms);
+  step_add_number(message, sizes->lease_ms);
 }
 
 void step_add_done_reply(struct message *message, size_t body_bytes) {
@@ -60,7 +68,7 @@ void step_add_done_reply(struct message *message, size_t body_bytes) {
 }
 
 void step_claim(struct step *step, const struct step_sizes *sizes) {
-  step_add_claim(&step->request, sizes->lease_ms);
+  step_add_claim(&step->request, sizes);
   message_add_text(&step->reply, "*5\r\n$7\r\nCLAIMED\r\n:");
   message_add_hole(&step->reply, MESSAGE_PIECE_TOKEN, TOKEN_DIGITS);
   message_add_text(&step->reply, "\r\n:%" PRIu64 "\r\n:1\r\n$-1\r\n", sizes->lease_ms);

@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A token of the usual digits, for a request whose token no reply has brought: an echo's. */
+#define STEP_USUAL_TOKEN UINT64_C(100000000000000)
+
 /* The next step is sent when this one of the whole batch is answered, with the tokens that came
  * back. */
 struct step {
@@ -20,6 +23,8 @@ struct step_sizes {
   uint64_t lease_ms;
   uint64_t ttl_ms; /* 0: the TTL of a stored body is the subject's own, MESSAGE_PIECE_TTL_BULK */
   size_t body_bytes;
+  size_t fingerprint_bytes; /* 0: a CLAIM says none */
+  size_t echo_step;         /* of the scenario that an echo is like, from 0 */
 };
 
 /* ---- pieces; each is appended to the message ---- */
@@ -32,8 +37,8 @@ void step_add_number(struct message *message, uint64_t number);
 void step_add_body(struct message *message, size_t bytes);
 /* The TTL of a stored body: that of the run, or the subject's own. */
 void step_add_ttl(struct message *message, const struct step_sizes *sizes);
-/* CLAIM key LEASE ms. */
-void step_add_claim(struct message *message, uint64_t lease_ms);
+/* CLAIM key [FP fingerprint] LEASE ms. */
+void step_add_claim(struct message *message, const struct step_sizes *sizes);
 /* The reply to a CLAIM or FETCH of a stored key. */
 void step_add_done_reply(struct message *message, size_t body_bytes);
 

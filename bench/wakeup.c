@@ -250,7 +250,7 @@ static int open_connection(struct wakeup *wakeup, struct connection *connection,
                            uint64_t index) {
   connection->room = room;
   connection->in = malloc(room);
-  connection->fd = net_connect(wakeup->options->host, (uint16_t)wakeup->options->port);
+  connection->fd = plan_connect(wakeup->options);
   if (connection->in == NULL || connection->fd < 0) return -1;
   struct epoll_event event = {.events = EPOLLIN, .data.u64 = index};
   return epoll_ctl(wakeup->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event);
@@ -273,7 +273,7 @@ static int open_all(struct wakeup *wakeup) {
     return -1;
   }
   for (size_t i = 0; i < count; i++) wakeup->waiters[i].fd = -1;
-  wakeup->control = net_connect(options->host, (uint16_t)options->port);
+  wakeup->control = plan_connect(options);
   if (wakeup->control < 0 || open_connection(wakeup, &wakeup->owner, owner_room, count) != 0)
     return -1;
   for (size_t i = 0; i < count; i++) {

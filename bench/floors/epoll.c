@@ -1,4 +1,4 @@
-/* bench-epoll: the same floors as bench-uv without libuv: recv, send, epoll_wait
+/* bench-epoll: the same floors as bench-uv without libuv: read, write, epoll_wait
  * and nothing between. It shows what libuv costs, and its relay is a bare loop of writes.
  *
  *   bench-epoll echo  --request-bytes N --reply-bytes N
@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { EVENTS_PER_WAIT = 1024 };
@@ -56,7 +57,7 @@ static void flush(struct server *server, struct connection *connection) {
   while (connection->fd >= 0 && connection->owed_bytes > 0) {
     size_t part;
     char *data = floor_output_next(&server->output, connection->owed_bytes, &part);
-    ssize_t sent = send(connection->fd, data, part, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = write(connection->fd, data, part);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno == EAGAIN) break;
     if (sent < 0) {
@@ -76,7 +77,7 @@ static void flush(struct server *server, struct connection *connection) {
 static void write_count(struct server *server, struct connection *connection, size_t count) {
   char text[FLOOR_COUNT_BYTES];
   size_t bytes = floor_count(text, count);
-  if (send(connection->fd, text, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)bytes)
+  if (write(connection->fd, text, bytes) != (ssize_t)bytes)
     drop(server, connection);
 }
 
@@ -104,7 +105,7 @@ static void take_lines(struct server *server, struct connection *connection, siz
 }
 
 static void receive(struct server *server, struct connection *connection) {
-  ssize_t got = recv(connection->fd, server->input, FLOOR_READ_BYTES, MSG_DONTWAIT);
+  ssize_t got = read(connection->fd, server->input, FLOOR_READ_BYTES);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got <= 0) {
     drop(server, connection);
@@ -131,7 +132,8 @@ static void accept_one(struct server *server) {
   }
   connection->fd = fd;
   struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
-  if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
+  bool tcp = server->options.unix_path == NULL;
+  if ((tcp && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) ||
       epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
     drop(server, connection);
 }
@@ -157,30 +159,51 @@ static int turn(struct server *server) {
   return 0;
 }
 
-static int listen_on(struct server *server) {
+static int bind_tcp(struct server *server) {
   struct sockaddr_in address = {.sin_family = AF_INET,
                                 .sin_port = htons((uint16_t)server->options.port),
                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t bytes = sizeof address;
   int on = 1;
-  server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-  if (server->epoll_fd < 0 || server->listener < 0 ||
+  if (server->listener < 0 ||
       setsockopt(server->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
       bind(server->listener, (struct sockaddr *)&address, bytes) != 0 ||
-      listen(server->listener, FLOOR_BACKLOG) != 0 ||
-      getsockname(server->listener, (struct sockaddr *)&address, &bytes) != 0 ||
+      getsockname(server->listener, (struct sockaddr *)&address, &bytes) != 0)
+    return -1;
+  server->options.port = ntohs(address.sin_port);
+  return 0;
+}
+
+static int bind_unix(struct server *server) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t bytes = strlen(server->options.unix_path);
+  if (bytes >= sizeof address.sun_path) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  memcpy(address.sun_path, server->options.unix_path, bytes + 1);
+  server->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (server->listener < 0) return -1;
+  return bind(server->listener, (struct sockaddr *)&address, sizeof address);
+}
+
+static int listen_on(struct server *server) {
+  int error = server->options.unix_path == NULL ? bind_tcp(server) : bind_unix(server);
+  server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+  if (error != 0 || server->epoll_fd < 0 || listen(server->listener, FLOOR_BACKLOG) != 0 ||
       epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->listener, &event) != 0)
     return -1;
-  floor_ready(ntohs(address.sin_port));
+  floor_ready(server->options.port);
   return 0;
 }
 
 static int usage(FILE *stream) {
   fprintf(stream,
-          "usage: bench-epoll echo --request-bytes N --reply-bytes N [--bodies N] [--port N]\n"
-          "       bench-epoll relay --reply-bytes N [--port N]\n"
+          "usage: bench-epoll echo --request-bytes N --reply-bytes N [--bodies N]\n"
+          "         [--port N | --unix PATH]\n"
+          "       bench-epoll relay --reply-bytes N [--port N | --unix PATH]\n"
           "As bench-uv, without libuv.\n");
   return stream == stdout ? EXIT_SUCCESS : FLOOR_EXIT_USAGE;
 }

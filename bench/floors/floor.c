@@ -28,6 +28,10 @@ bool floor_parse(struct floor_options *options, const char *name, bool relay, in
   size_t count = sizeof rows / sizeof rows[0] - (relay ? 2 : 0);
   for (int i = 1; i < argc; i += 2) {
     size_t row = 0;
+    if (strcmp(argv[i], "--unix") == 0 && i + 1 < argc) {
+      options->unix_path = argv[i + 1];
+      continue;
+    }
     while (row < count && strcmp(rows[row].name, argv[i]) != 0) row++;
     if (row == count) {
       fprintf(stderr, "%s: %s: unknown option\n", name, argv[i]);

@@ -25,6 +25,7 @@ enum {
 };
 
 struct floor_options {
+  const char *unix_path; /* listens there instead, borrowed; NULL: TCP */
   size_t port;
   size_t request_bytes; /* echo only */
   size_t reply_bytes;
@@ -49,7 +50,7 @@ char floor_next(struct floor_line *line, const char **at, const char *end);
 /* ":N" CR LF into `text` of FLOOR_COUNT_BYTES; returns its bytes. */
 size_t floor_count(char *text, size_t count);
 
-/* "ready PORT" on stdout. */
+/* "ready PORT" on stdout; on a unix socket the port is 0. */
 void floor_ready(size_t port);
 
 /* What is sent. With one body its bytes lie side by side as often as they fit FLOOR_WRITE_BYTES,

@@ -28,7 +28,12 @@ struct server {
 };
 
 struct connection {
-  uv_tcp_t tcp;
+  union {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+  };
   size_t pending_bytes; /* echo: of a request that is not whole yet */
   struct floor_line line;
 };
@@ -36,14 +41,14 @@ struct connection {
 static void on_closed(uv_handle_t *handle) { free(handle->data); }
 
 static void drop(struct connection *connection) {
-  struct server *server = connection->tcp.loop->data;
-  if (uv_is_closing((uv_handle_t *)&connection->tcp)) return;
+  struct server *server = connection->handle.loop->data;
+  if (uv_is_closing(&connection->handle)) return;
   /* Rare: at the end of a run. A list that knew its places would cost the waking. */
   for (size_t i = 0; i < server->waiter_count; i++) {
     if (server->waiters[i] == connection)
       server->waiters[i--] = server->waiters[--server->waiter_count];
   }
-  uv_close((uv_handle_t *)&connection->tcp, on_closed);
+  uv_close(&connection->handle, on_closed);
 }
 
 static void on_written(uv_write_t *request, int status) {
@@ -54,8 +59,8 @@ static void on_written(uv_write_t *request, int status) {
 
 /* What the socket did not take at once. */
 static int write_later(struct connection *connection, size_t bytes) {
-  struct server *server = connection->tcp.loop->data;
-  uv_stream_t *stream = (uv_stream_t *)&connection->tcp;
+  struct server *server = connection->handle.loop->data;
+  uv_stream_t *stream = &connection->stream;
   while (bytes > 0) {
     if (uv_stream_get_write_queue_size(stream) > QUEUE_LIMIT_BYTES) return UV_ENOBUFS;
     size_t part;
@@ -73,14 +78,14 @@ static int write_later(struct connection *connection, size_t bytes) {
 }
 
 static void write_output(struct connection *connection, size_t bytes) {
-  struct server *server = connection->tcp.loop->data;
+  struct server *server = connection->handle.loop->data;
   uv_buf_t buffers[BUFFERS_MAX];
   unsigned count = 0;
   for (size_t left = bytes, part = 0; left > 0 && count < BUFFERS_MAX; left -= part) {
     char *data = floor_output_next(&server->output, left, &part);
     buffers[count++] = uv_buf_init(data, (unsigned)part);
   }
-  int written = uv_try_write((uv_stream_t *)&connection->tcp, buffers, count);
+  int written = uv_try_write(&connection->stream, buffers, count);
   if ((written < 0 && written != UV_EAGAIN) ||
       write_later(connection, bytes - (written > 0 ? (size_t)written : 0)) != 0)
     drop(connection);
@@ -90,7 +95,7 @@ static void write_output(struct connection *connection, size_t bytes) {
 static void write_count(struct connection *connection, size_t count) {
   char text[FLOOR_COUNT_BYTES];
   uv_buf_t buffer = uv_buf_init(text, (unsigned)floor_count(text, count));
-  if (uv_try_write((uv_stream_t *)&connection->tcp, &buffer, 1) != (int)buffer.len)
+  if (uv_try_write(&connection->stream, &buffer, 1) != (int)buffer.len)
     drop(connection);
 }
 
@@ -140,38 +145,51 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer) {
   }
 }
 
+static int init_stream(uv_loop_t *loop, struct connection *connection) {
+  const struct server *server = loop->data;
+  return server->options.unix_path == NULL ? uv_tcp_init(loop, &connection->tcp)
+                                           : uv_pipe_init(loop, &connection->pipe, 0);
+}
+
 static void on_connection(uv_stream_t *listener, int status) {
   struct connection *connection = status < 0 ? NULL : calloc(1, sizeof *connection);
   if (connection == NULL) return;
-  if (uv_tcp_init(listener->loop, &connection->tcp) != 0) {
+  if (init_stream(listener->loop, connection) != 0) {
     free(connection);
     return;
   }
-  connection->tcp.data = connection;
-  if (uv_accept(listener, (uv_stream_t *)&connection->tcp) != 0 ||
-      uv_tcp_nodelay(&connection->tcp, 1) != 0 ||
-      uv_read_start((uv_stream_t *)&connection->tcp, on_allocate, on_read) != 0) {
+  connection->handle.data = connection;
+  if (uv_accept(listener, &connection->stream) != 0 ||
+      (connection->handle.type == UV_TCP && uv_tcp_nodelay(&connection->tcp, 1) != 0) ||
+      uv_read_start(&connection->stream, on_allocate, on_read) != 0) {
     drop(connection);
   }
 }
 
-static int listen_on(uv_loop_t *loop, uv_tcp_t *listener, size_t *port) {
+static int bind_tcp(uv_tcp_t *listener, size_t *port) {
   struct sockaddr_in address;
   int bytes = sizeof address;
   int error = uv_ip4_addr("127.0.0.1", (int)*port, &address);
-  if (error == 0) error = uv_tcp_init(loop, listener);
   if (error == 0) error = uv_tcp_bind(listener, (const struct sockaddr *)&address, 0);
-  if (error == 0) error = uv_listen((uv_stream_t *)listener, FLOOR_BACKLOG, on_connection);
   if (error == 0) error = uv_tcp_getsockname(listener, (struct sockaddr *)&address, &bytes);
   if (error == 0) *port = ntohs(address.sin_port);
   return error;
 }
 
+static int listen_on(uv_loop_t *loop, struct connection *listener, struct floor_options *options) {
+  int error = init_stream(loop, listener);
+  if (error != 0) return error;
+  error = options->unix_path == NULL ? bind_tcp(&listener->tcp, &options->port)
+                                     : uv_pipe_bind(&listener->pipe, options->unix_path);
+  return error != 0 ? error : uv_listen(&listener->stream, FLOOR_BACKLOG, on_connection);
+}
+
 static int usage(FILE *stream) {
   fprintf(
       stream,
-      "usage: bench-uv echo --request-bytes N --reply-bytes N [--bodies N] [--port N]\n"
-      "       bench-uv relay --reply-bytes N [--port N]\n"
+      "usage: bench-uv echo --request-bytes N --reply-bytes N [--bodies N]\n"
+      "         [--port N | --unix PATH]\n"
+      "       bench-uv relay --reply-bytes N [--port N | --unix PATH]\n"
       "Listens on 127.0.0.1 (port 0, the default: the kernel picks) and prints \"ready PORT\".\n"
       "echo: answers every N bytes of requests with N bytes of reply, of N different ones.\n"
       "relay: lines. W... waits, S... sends all that wait N bytes, P counts them.\n");
@@ -189,13 +207,13 @@ int main(int argc, char **argv) {
   server.input = malloc(FLOOR_READ_BYTES);
   server.waiters = calloc(FLOOR_WAITERS_MAX, sizeof(struct connection *));
   uv_loop_t loop;
-  uv_tcp_t listener;
+  struct connection listener;
   bool fits = server.input != NULL && server.waiters != NULL &&
               floor_output_init(&server.output, &server.options);
   int error = fits ? uv_loop_init(&loop) : UV_ENOMEM;
   if (error == 0) {
     loop.data = &server;
-    error = listen_on(&loop, &listener, &server.options.port);
+    error = listen_on(&loop, &listener, &server.options);
   }
   if (error != 0) {
     fprintf(stderr, "bench-uv: %s\n", uv_strerror(error));

@@ -82,12 +82,60 @@ static void the_lua_recipe_names_its_setup(void **state) {
   scenario_deinit(&job);
 }
 
+/* "*6", "FP" and 16 bytes, not more; without one as before. */
+static void a_claim_has_the_fingerprint_that_was_asked_for(void **state) {
+  (void)state;
+  struct step_sizes wanted = SIZES;
+  wanted.fingerprint_bytes = 16;
+  struct scenario plain, with;
+  struct message_subject subject = {.token = 1};
+  char text[1024];
+  memset(subject.key, 'k', sizeof subject.key);
+  assert_null(scenario_init(&plain, "claim", NULL, &SIZES));
+  assert_null(scenario_init(&with, "claim", NULL, &wanted));
+  size_t bytes = message_write(&with.steps[0].request, &subject, text);
+  text[bytes] = '\0';
+  assert_string_equal(text,
+                      "*6\r\n$5\r\nCLAIM\r\n$36\r\nkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk\r\n"
+                      "$2\r\nFP\r\n$16\r\nffffffffffffffff\r\n$5\r\nLEASE\r\n$5\r\n60000\r\n");
+  assert_int_equal(message_usual_bytes(&plain.steps[0].request), bytes - 31);
+  scenario_deinit(&plain);
+  scenario_deinit(&with);
+}
+
+static void an_echo_moves_the_bytes_of_the_step_it_is_told(void **state) {
+  (void)state;
+  struct step_sizes sizes = SIZES;
+  struct scenario job, echo;
+  assert_null(scenario_init(&job, "job", NULL, &SIZES));
+  for (sizes.echo_step = 0; sizes.echo_step < job.step_count; sizes.echo_step++) {
+    const struct step *step = &job.steps[sizes.echo_step];
+    assert_null(scenario_init(&echo, "echo", "job", &sizes));
+    assert_int_equal(echo.step_count, 1);
+    assert_int_equal(message_usual_bytes(&echo.steps[0].request),
+                     message_usual_bytes(&step->request));
+    assert_int_equal(message_usual_bytes(&echo.steps[0].reply), message_usual_bytes(&step->reply));
+    /* A floor counts bytes: what is written has as many as it was told. */
+    struct message_subject subject = {.token = STEP_USUAL_TOKEN};
+    char text[1024];
+    memset(subject.key, 'k', sizeof subject.key);
+    assert_int_equal(message_write(&echo.steps[0].request, &subject, text),
+                     message_usual_bytes(&step->request));
+    scenario_deinit(&echo);
+  }
+  assert_string_equal(scenario_init(&echo, "echo", "job", &sizes), "--like has no such --step");
+  scenario_deinit(&echo);
+  scenario_deinit(&job);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(keys_are_random_uuids_that_differ),
       cmocka_unit_test(a_ttl_per_key_stands_where_the_ttl_of_the_run_stood),
       cmocka_unit_test(a_mix_has_its_parts_and_their_keys),
       cmocka_unit_test(the_lua_recipe_names_its_setup),
+      cmocka_unit_test(a_claim_has_the_fingerprint_that_was_asked_for),
+      cmocka_unit_test(an_echo_moves_the_bytes_of_the_step_it_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
