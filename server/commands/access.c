@@ -34,7 +34,7 @@ static struct engine *lock(struct worker *worker, struct shard *shard, int64_t *
   return engine;
 }
 
-struct engine *access_lock(struct worker *worker, struct shard *shard, int64_t *now_ms) {
+struct engine *access_lock_shared(struct worker *worker, struct shard *shard, int64_t *now_ms) {
   struct engine *engine = lock(worker, shard, now_ms);
   if (worker->journal != NULL) journaling_attach(worker, engine);
   return engine;
@@ -45,7 +45,7 @@ static inline void append(struct worker *worker) {
   if (worker->outbox.len > 0) journaling_append(worker);
 }
 
-void access_unlock(struct worker *worker, struct shard *shard) {
+void access_unlock_shared(struct worker *worker, struct shard *shard) {
   struct engine *engine = shard_engine(shard);
   if (!worker->holds_all) append(worker);
   if (effect_any(engine)) effects_post(worker, engine);

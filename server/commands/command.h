@@ -69,12 +69,14 @@ struct command {
   command_handler *run; /* NULL for a container */
   int arity; /* with the name; negative: at least so many. A subcommand counts both words */
   unsigned flags;
-  int first_key, last_key, step; /* 0 0 0: none; last_key -1: to the end */
-  command_limit *limit;          /* NULL: key_limit at the key positions, body_limit elsewhere */
+  int16_t first_key, last_key, step; /* 0 0 0: none; last_key -1: to the end */
+  command_limit *limit; /* NULL: key_limit at the key positions, body_limit elsewhere */
   enum command_group group;
   const char *syntax; /* arguments after the name(s), as in "key [LEASE milliseconds] [BIND]" */
   const char *summary;
 };
+/* The number of a row is computed for every command: without a multiplication. */
+_Static_assert(sizeof(struct command) == 64, "a power of 2");
 
 /* What is counted for each row. */
 struct command_stats {

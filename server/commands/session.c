@@ -82,7 +82,7 @@ static struct resp_output *no_output(struct worker *worker) {
   return &worker->lost_output;
 }
 
-struct resp_writer session_writer(struct session *session, struct worker *worker) {
+struct resp_writer session_begin_output(struct session *session, struct worker *worker) {
   if (session->out == NULL) session->out = outputs_take(worker);
   if (list_empty(&session->unsent)) list_append(&worker->unsent, &session->unsent);
   if (session->out == NULL) session->close_now = true;

@@ -141,6 +141,11 @@ static inline size_t session_output_bytes(const struct session *session) {
  * A writer for replies to the session, now or later: it is marked as having something to send.
  * Never fails; when memory is short the output is marked failed and the connection closed.
  */
-struct resp_writer session_writer(struct session *session, struct worker *worker);
+struct resp_writer session_begin_output(struct session *session, struct worker *worker);
+static inline struct resp_writer session_writer(struct session *session, struct worker *worker) {
+  if (session->out == NULL || list_empty(&session->unsent))
+    return session_begin_output(session, worker);
+  return (struct resp_writer){session->out, session->version};
+}
 
 #endif

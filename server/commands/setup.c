@@ -87,6 +87,7 @@ bool setup_worker_init(struct worker *worker, struct instance *instance, int64_t
       .slowlog = instance->slowlog,
       .now_ms = served_clock_at(served_clock_look(&instance->clock), monotonic_ms),
       .monotonic_ms = monotonic_ms,
+      .plain = keyspace_shards(instance->keyspace) == 1 && instance->journal == NULL,
       .unasked_bytes = request_least_limit(&instance->options->limits),
       .stats = calloc(instance->commands->count, sizeof *worker->stats),
       .topics = topics_create(),

@@ -79,6 +79,7 @@ struct worker {
   /* The last reading of two clocks. now_ms: the engines' (base/served_clock.h), for leases, TTLs,
    * waits and all other deadlines of keys. monotonic_ms: the system's, for everything else. */
   int64_t now_ms, monotonic_ms;
+  bool plain; /* one loop and no journal: nobody to lock out, and nothing to append (access.h) */
   struct journal *journal; /* as in instance; NULL: memory only, and the next six are not used */
   bool awaits_sync;        /* appendfsync is always */
   struct outbox outbox;

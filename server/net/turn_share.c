@@ -88,9 +88,9 @@ static bool take_result(struct conn *conn, const struct resp_reader *reader,
 static size_t run_batch(struct conn *conn, struct resp_reader *reader, struct share *share,
                         bool *more) {
   struct batch *batch = &conn->group->batch;
-  for (unsigned i = 0; i < batch->count; i++) {
-    struct batch_item *item = &batch->items[i];
-    bool stopped = i > 0 && (!conn_may_run(conn) || is_used(conn, share));
+  struct batch_item *const end = batch->items + batch->count;
+  for (struct batch_item *item = batch->items; item < end; item++) {
+    bool stopped = item > batch->items && (!conn_may_run(conn) || is_used(conn, share));
     if (!stopped && must_come_later(item, share)) stopped = share->used = true;
     *more = !stopped && take_result(conn, reader, item, share);
     if (stopped || conn->paused) {
@@ -98,7 +98,7 @@ static size_t run_batch(struct conn *conn, struct resp_reader *reader, struct sh
       return item->start;
     }
   }
-  return batch->items[batch->count - 1].end;
+  return end[-1].end;
 }
 
 size_t turn_share_run(struct conn *conn, struct resp_reader *reader, struct span bytes,
