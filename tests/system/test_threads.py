@@ -471,6 +471,7 @@ class AllShards(ThreadsCase):
                 self.assertEqual(client.read(), ["OK"] * 4)
             else:
                 self.assertIn(client.call("EXISTS", *keys), (0, 4))
+                self.assertIn(client.call("MGET", *keys), ([b"1"] * 4, [None] * 4))
 
         with self.at_work(server, 4, work) as turns:
             eventually(lambda: min(turns) >= 500 // FEWER, "500 commands of each")
