@@ -149,6 +149,19 @@ class Users(HttpCase):
         self.assertIn(shown, range(100, 32 * 1024 // len(name)))
 
 
+class HalfClosed(HttpCase):
+    def test_it_is_answered_and_then_closed(self):
+        """Not only when its time is over."""
+        self.open()
+        for path in PATHS:
+            for count in (1, 3):
+                with self.subTest(path=path, pipelined=count):
+                    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+                    self.assertEqual(self.raw(request * count).count(b"HTTP/1.1 200 OK"), count)
+        closed = [line for line in self.get("/metrics").text.splitlines() if 'reason="late"' in line]
+        self.assertEqual(closed, ['idem_http_connections_closed_total{reason="late"} 0'])
+
+
 class Answers(HttpCase):
     def test_paths_methods_and_headers(self):
         self.open()
