@@ -16,7 +16,7 @@ struct gathered {
   struct worker *worker; /* whose instance.gathered_bytes count it */
   struct gathered_piece *first, *last;
   size_t bytes; /* of all pieces */
-  bool failed; /* memory is short; nothing more is taken */
+  bool failed;  /* memory is short; nothing more is taken */
 };
 
 void gathered_append(struct gathered *gathered, const char *bytes, size_t len);

@@ -14,11 +14,11 @@
 
 struct mget {
   struct task task;
-  struct gathered values;   /* as the reply shows them */
-  size_t next, count;       /* keys */
-  int version;              /* of RESP */
-  bool over;                /* client-output-limit */
-  struct span keys[];       /* and after them their bytes */
+  struct gathered values; /* as the reply shows them */
+  size_t next, count;     /* keys */
+  int version;            /* of RESP */
+  bool over;              /* client-output-limit */
+  struct span keys[];     /* and after them their bytes */
 };
 
 /* ---- one key ---- */
@@ -47,8 +47,7 @@ static void read_next(struct call *call, struct mget *mget) {
   struct shard *shard = keyspace_find(call->worker->instance->keyspace, key);
   size_t limit = (size_t)call->worker->options->client_output_limit;
   struct keys_entry entry = {0};
-  if (sight_key(mget->task.session, key))
-    keys_look(shard_engine(shard), key, call->now_ms, &entry);
+  if (sight_key(mget->task.session, key)) keys_look(shard_engine(shard), key, call->now_ms, &entry);
   size_t more = pin_bytes(entry.body).len, bytes = mget->values.bytes;
   mget->over = mget->next > 0 && (bytes > limit || more > limit - bytes);
   if (mget->over) return;
@@ -120,13 +119,11 @@ static struct mget *mget_create(const struct call *call) {
   for (size_t i = 0; i < count; i++) bytes += call->argv[i + 1].len;
   struct mget *mget = malloc(bytes);
   if (mget == NULL) return NULL;
-  *mget = (struct mget){.task = {.large = true,
-                                 .step = mget_step,
-                                 .reply = mget_reply,
-                                 .destroy = mget_destroy},
-                        .values.worker = call->worker,
-                        .count = count,
-                        .version = call->session->version};
+  *mget = (struct mget){
+      .task = {.large = true, .step = mget_step, .reply = mget_reply, .destroy = mget_destroy},
+      .values.worker = call->worker,
+      .count = count,
+      .version = call->session->version};
   copy_keys(mget, call);
   return mget;
 }
