@@ -25,7 +25,8 @@ static enum takes takes_of(const struct command *command) {
 }
 
 /* Each key may leave two images: of what was due on it, and of the command; one that is only read
- * may leave the first. */
+ * may leave the first. A command that runs in slices reserves for each of them by itself, except in
+ * EXEC. */
 static void add_need(struct need *need, const struct command *command, const struct span *argv,
                      size_t argc) {
   enum takes takes = takes_of(command);
@@ -41,6 +42,7 @@ static void add_need(struct need *need, const struct command *command, const str
 
 static struct need need_of(const struct call *call) {
   struct need need = {0};
+  if ((call->command->flags & COMMAND_SLICES) != 0) return need;
   if ((call->command->flags & COMMAND_RUNS_QUEUE) == 0) {
     add_need(&need, call->command, call->argv, call->argc);
     return need;

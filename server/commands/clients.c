@@ -101,7 +101,7 @@ static struct walk *walk_create(struct call *call) {
     return NULL;
   }
   session_walk_begin(walk->cursors, instance);
-  walk->lines.instance = instance;
+  walk->lines.worker = call->worker;
   walk->task.destroy = walk_destroy;
   return walk;
 }

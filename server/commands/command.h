@@ -47,6 +47,8 @@ struct options;
  */
 #define COMMAND_CHANNELS 1048576u
 #define COMMAND_CHANNEL_PATTERNS 2097152u
+/* Has keys, but locks their shards itself, in slices (task.h). */
+#define COMMAND_SLICES 4194304u
 
 #define COMMAND_BODY 3u
 
@@ -97,7 +99,8 @@ enum command_reach {
 static inline enum command_reach command_reach(const struct command *command, size_t argc) {
   if ((command->flags & COMMAND_STOPS) != 0) return COMMAND_REACHES_OTHERS;
   if ((command->flags & COMMAND_ALL_KEYS) != 0) return COMMAND_REACHES_ALL;
-  if (command->first_key == 0) return COMMAND_REACHES_NOTHING;
+  if (command->first_key == 0 || (command->flags & COMMAND_SLICES) != 0)
+    return COMMAND_REACHES_NOTHING;
   bool several = command->last_key < 0 && argc > (size_t)command->first_key + 1;
   return several ? COMMAND_REACHES_ALL : COMMAND_REACHES_A_KEY;
 }

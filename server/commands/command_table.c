@@ -18,6 +18,7 @@
 #include "server/commands/inspect.h"
 #include "server/commands/introspection.h"
 #include "server/commands/latency.h"
+#include "server/commands/mget.h"
 #include "server/commands/monitor.h"
 #include "server/commands/pubsub.h"
 #include "server/commands/scan.h"
@@ -49,6 +50,7 @@
 #define WHOLE COMMAND_NEEDS_ALL_KEYS
 #define CHANNELS COMMAND_CHANNELS
 #define PATTERNS COMMAND_CHANNEL_PATTERNS
+#define SLICES COMMAND_SLICES
 
 _Static_assert(COMMAND_BODY == REQUEST_STORE_BODY, "where STORE has its body");
 
@@ -121,6 +123,8 @@ const struct command command_table_commands[] = {
     {"SETEX", strings_setex, 4, WRITES | LOADS, 1, 1, 1, NULL, GROUP_STRING, "key seconds value", "Sets a string that expires"},
     {"PSETEX", strings_psetex, 4, WRITES | LOADS, 1, 1, 1, NULL, GROUP_STRING, "key milliseconds value", "Sets a string that expires"},
     {"GET", strings_get, 2, READS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key", "Reads a string, or the response stored under a key"},
+    {"MGET", mget_command, -2, READS | FAST | SLICES, 1, -1, 1, NULL, GROUP_STRING, "key...",
+     "Reads strings, or the responses stored under keys"},
     {"GETSET", strings_getset, 3, WRITES | LOADS | FAST, 1, 1, 1, NULL, GROUP_STRING, "key value", "Sets a string and answers the former one"},
     {"GETEX", strings_getex, -2, WRITES | FAST, 1, 1, 1, NULL, GROUP_STRING,
      "key [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]", "Reads a string and sets when it expires"},

@@ -115,7 +115,7 @@ static bool add_item(void *context, const struct inspection *shown) {
   }
   *item = (struct item){.token = (uint64_t)shown->token, .len = claims->scratch.len};
   memcpy(item->bytes, claims->scratch.bytes, item->len);
-  atomic_fetch_add(&claims->gathered.instance->gathered_bytes, item_bytes(item));
+  atomic_fetch_add(&claims->gathered.worker->instance->gathered_bytes, item_bytes(item));
   *source->last = item;
   source->last = &item->next;
   source->bytes += item_bytes(item);
@@ -129,7 +129,7 @@ static struct item *take_item(struct source *source) {
   if (source->first == NULL) source->last = &source->first;
   source->count--;
   source->bytes -= item_bytes(item);
-  atomic_fetch_sub(&source->claims->gathered.instance->gathered_bytes, item_bytes(item));
+  atomic_fetch_sub(&source->claims->gathered.worker->instance->gathered_bytes, item_bytes(item));
   return item;
 }
 
@@ -209,7 +209,7 @@ static struct claims *claims_create(const struct call *call, const struct reques
                                      .destroy = claims_destroy},
                             .left = request->count,
                             .version = call->session->version,
-                            .gathered.instance = call->worker->instance,
+                            .gathered.worker = call->worker,
                             .shards = shards};
   struct span prefix = request->prefix;
   if (prefix.len > 0) prefix.data = memcpy((char *)claims + bytes, prefix.data, prefix.len);

@@ -41,15 +41,17 @@ void outputs_give(struct worker *worker, struct resp_output *out) {
   worker->spare_outputs[worker->spare_count++] = out;
 }
 
-void outputs_unpin(struct worker *worker, struct resp_output *out, size_t first) {
-  for (size_t i = first; i < out->ref_count; i++) {
-    int64_t now_ms = worker->now_ms;
-    if (out->refs[i].keeper == NULL) {
-      counted_release(out->refs[i].pin);
-      continue;
-    }
-    struct engine *engine = access_lock(worker, out->refs[i].keeper, &now_ms);
-    pin_release(engine, out->refs[i].pin);
-    access_unlock(worker, out->refs[i].keeper);
+void outputs_unpin_one(struct worker *worker, const struct resp_output_ref *ref) {
+  int64_t now_ms = worker->now_ms;
+  if (ref->keeper == NULL) {
+    counted_release(ref->pin);
+    return;
   }
+  struct engine *engine = access_lock(worker, ref->keeper, &now_ms);
+  pin_release(engine, ref->pin);
+  access_unlock(worker, ref->keeper);
+}
+
+void outputs_unpin(struct worker *worker, struct resp_output *out, size_t first) {
+  for (size_t i = first; i < out->ref_count; i++) outputs_unpin_one(worker, &out->refs[i]);
 }

@@ -27,9 +27,11 @@ void outputs_deinit(struct worker *worker);
 struct resp_output *outputs_take(struct worker *worker);
 void outputs_give(struct worker *worker, struct resp_output *out);
 
-/* Releases the references that the output holds, from number `first` on: blobs of a shard are
- * unpinned, bytes without a keeper are counted (counted.h). The output still lists them: reset or
- * give it next. */
+/* Releases one reference: a blob of a shard, which is its keeper, is unpinned; bytes without a
+ * keeper are counted (counted.h). */
+void outputs_unpin_one(struct worker *worker, const struct resp_output_ref *ref);
+/* Releases the references that the output holds, from number `first` on. The output still lists
+ * them: reset or give it next. */
 void outputs_unpin(struct worker *worker, struct resp_output *out, size_t first);
 
 #endif

@@ -133,7 +133,7 @@ static void walk_begin(struct call *call, const struct walk *as) {
   char *to = walk->bytes;
   walk->pattern = keep(&to, as->pattern);
   walk->type = keep(&to, as->type);
-  walk->keys.instance = call->worker->instance;
+  walk->keys.worker = call->worker;
   walk->task.large = true;
   walk->task.step = walk_step;
   walk->task.destroy = walk_destroy;

@@ -82,9 +82,24 @@ static bool make_room(struct http *http) {
   return http->open < HTTP_CONNECTIONS;
 }
 
+/* Whether the client has closed its side, and no byte of a request is left. The library does not
+ * look again when it was told of that while the connection was suspended; what it has read itself
+ * it runs at once (http.more). */
+static bool has_ended(const struct http *http, const struct http_conn *conn) {
+  char byte;
+  return conn->phase == HTTP_READS && !http->more && conn->deadline_ms != INT64_MAX &&
+         recv(conn->fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 void http_conns_check(struct http *http, int64_t now_ms) {
   bool any = false;
   for (struct http_conn *conn = http->conns; conn < http->conns + HTTP_CONNECTIONS; conn++) {
+    if (has_ended(http, conn)) {
+      conn->deadline_ms = INT64_MAX;
+      end(http, conn);
+      any = true;
+      continue;
+    }
     if (conn->phase == HTTP_FREE || now_ms < conn->deadline_ms) continue;
     if (conn->phase == HTTP_WAITS) http_conns_resume(http, conn, NULL, now_ms);
     http->count.late++;

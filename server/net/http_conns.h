@@ -11,7 +11,8 @@
 
 /* Takes what waits at the socket, a few at most. False: it can take no more for now. */
 bool http_conns_accept(struct http *http, int socket, int64_t now_ms);
-/* Closes those that are late. */
+/* Closes those that are late, and those that have had their last answer: the client has closed its
+ * side. */
 void http_conns_check(struct http *http, int64_t now_ms);
 
 void http_conns_move(struct http *http, struct http_conn *conn, enum http_phase phase,

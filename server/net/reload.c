@@ -33,7 +33,9 @@ static const struct {
     {"TLS", certificates_again},
 };
 
-void reload_all(const struct reload *reload) {
+static int64_t now_ms(void) { return (int64_t)(clock_monotonic_ns() / 1000000); }
+
+static void read_all(const struct reload *reload) {
   char error[REFUSAL_BYTES];
   struct log *log = reload->worker->log;
   unsigned failed = 0;
@@ -46,4 +48,16 @@ void reload_all(const struct reload *reload) {
   }
   if (failed == 0) log_line(log, LOG_LEVEL_NOTICE, "SIGHUP: files are read again");
   notify_send(reload->notify, "READY=1");
+}
+
+void reload_cron(struct reload *reload) {
+  if (!reload->wanted || now_ms() - reload->ended_ms < RELOAD_APART_MS) return;
+  reload->wanted = false;
+  read_all(reload);
+  reload->ended_ms = now_ms();
+}
+
+void reload_ask(struct reload *reload) {
+  reload->wanted = true;
+  reload_cron(reload);
 }

@@ -42,7 +42,8 @@ struct server {
   struct trimming *trimming;
   struct users *users; /* until the instance has them */
   struct watchdog watchdog;
-  struct signals signals; /* these two are the first loop's */
+  struct signals signals; /* these three are the first loop's */
+  struct reload reload;
   uv_async_t stop;
   int64_t retention_ms, unknown_retention_ms; /* of the options, as the journal's ends have them */
   _Atomic bool ending;                        /* all loops have ended */
@@ -80,11 +81,8 @@ static void end_by_signal(void *context, const char *name) {
 
 static void reload_by_signal(void *context) {
   struct server *server = context;
-  struct loop *loop = server->loops.loops[0];
-  gate_enter(&loop->gate);
-  const struct reload reload = {
-      .worker = &loop->group.worker, .notify = &server->notify, .tls = &server->tls};
-  reload_all(&reload);
+  gate_enter(&server->loops.loops[0]->gate);
+  reload_ask(&server->reload);
 }
 
 static void on_stop(uv_async_t *stop) {
@@ -245,6 +243,7 @@ static void on_cron(struct loop *loop) {
   if (worker->number != 0) return;
   accept_resume(&server->listener.acceptor);
   http_cron(server->http);
+  reload_cron(&server->reload);
   watchdog_feed(&server->watchdog, worker->monotonic_ms);
 }
 
@@ -257,6 +256,9 @@ static int open_handles(struct server *server) {
   const struct signals_calls calls = {
       .end = end_by_signal, .reload = reload_by_signal, .context = server};
   server->stop.data = server;
+  server->reload = (struct reload){.worker = &server->loops.loops[0]->group.worker,
+                                   .notify = &server->notify,
+                                   .tls = &server->tls};
   int error = uv_async_init(uv, &server->stop, on_stop);
   return error != 0 ? error : signals_open(&server->signals, uv, &calls);
 }

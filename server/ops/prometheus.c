@@ -128,7 +128,7 @@ void prometheus_put_sample(struct metrics_text *text, const struct metric *row,
   char name[PROMETHEUS_NAME_BYTES], label[LABEL_BYTES];
   prometheus_name(row, name);
   label_text(row, label_value, label);
-  metrics_put(text, "%s{%s} ", name, label);
+  metrics_put(text, label_value != NULL ? "%s{%s} " : "%s%s ", name, label);
   put_value(text, row, &value);
 }
 

@@ -31,7 +31,7 @@ void prometheus_put_rows(struct metrics_text *text, const struct metric *rows, c
 
 /* HELP and TYPE. */
 void prometheus_put_head(struct metrics_text *text, const struct metric *row);
-/* The value in the row's unit. */
+/* The value in the row's unit. A row without a label has label_value NULL. */
 void prometheus_put_sample(struct metrics_text *text, const struct metric *row,
                            const char *label_value, uint64_t value);
 

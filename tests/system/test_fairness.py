@@ -51,23 +51,35 @@ class Shares(ServerCase):
         ran = self.calls_before_a_ping(server, "keys", encode("KEYS", "nosuch") * 100, 20)
         self.assertLess(ran, 60)
 
-    def test_one_keys_leaves_room_between_its_slices(self):
-        server = self.start("--threads", "1")
-        self.fill(server, 100_000)
+    def slices_of(self, server, command, reply):
+        """The most PINGs of another client that were answered while the command ran."""
         greedy, other = self.connect(server), self.connect(server)
         most = 0
         for _ in range(20):  # this process may be late, but not every time
             with server.stopped():
-                greedy.send("KEYS", "nosuch")
+                greedy.send(*command)
                 other.send("PING")
             answered = 0
             while not greedy.readable():
                 self.assertEqual(other.read(), "PONG")
                 other.send("PING")
                 answered += 1
-            self.assertEqual((greedy.read(), other.read()), ([], "PONG"))
+            self.assertEqual((greedy.read(), other.read()), (reply, "PONG"))
             most = max(most, answered)
-        self.assertGreater(most, 2)
+        return most
+
+    def test_one_keys_leaves_room_between_its_slices(self):
+        server = self.start("--threads", "1")
+        self.fill(server, 100_000)
+        self.assertGreater(self.slices_of(server, ("KEYS", "nosuch"), []), 2)
+
+    def test_one_mget_leaves_room_between_its_slices(self):
+        """Its command takes long to arrive, so the first slices are over before another client is heard."""
+        server = self.start("--threads", "1")
+        client = self.connect(server)
+        client.call("SET", "k", b"x" * 10_000)
+        command = ("MGET", *["k"] * 6000)
+        self.assertGreater(self.slices_of(server, command, [b"x" * 10_000] * 6000), 2)
 
     def test_scan_that_asks_for_everything(self):
         server = self.start("--threads", "1")
@@ -178,6 +190,32 @@ class Slices(ServerCase):
             for _ in range(10_000):
                 other.read()
             self.assertEqual(sorted(set(reader.read())), self.names)
+
+    def test_mget(self):
+        """In their order; absent, short and pinned ones (more than 16 KiB)."""
+        large = os.urandom(20_000)
+        self.client.call("SET", "large", large)
+        self.assertEqual(self.client.call("MGET", *self.names), [b"v"] * self.KEYS)
+        some = ("large", "nosuch", "key:1") * 700
+        self.assertEqual(self.client.call("MGET", *some), [large, None, b"v"] * 700)
+
+    def test_mget_that_exceeds_the_output_limit(self):
+        self.client.call("CONFIG", "SET", "client-output-limit", "1mb")
+        self.client.call("SET", "large", b"x" * MIB)
+        self.client.call("SET", "more", b"x" * (MIB + 1))
+        self.assertEqual(self.client.call("MGET", "more"), [b"x" * (MIB + 1)])
+        self.assert_error(self.client.call("MGET", "key:1", "large"), "ERR")
+        self.assert_error(self.client.call("MGET", *["large"] * 5000), "ERR")
+        self.assertEqual(self.client.call("MGET", "key:1", "key:2"), [b"v", b"v"])
+
+    def test_mget_of_a_client_that_hangs_up_lets_go_what_it_pinned(self):
+        self.client.call("SET", "large", os.urandom(20_000))
+        for _ in range(20):
+            with Client(self.server) as client:
+                client.send_raw(encode("MGET", *["large"] * 3000) * 5)
+                client.reset()
+        self.assertEqual(self.client.call("DEL", "large"), 1)
+        self.assertEqual(len(self.client.call("MGET", *self.names)), self.KEYS)
 
     def test_a_draining_server_answers_it(self):
         self.client.send("KEYS", "*")

@@ -115,6 +115,53 @@ class HttpCase(ServerCase):
         return self.claims()
 
 
+class Users(HttpCase):
+    """What /metrics tells of users."""
+
+    def samples(self):
+        lines = [line.rsplit(" ", 1) for line in self.get("/metrics").text.splitlines() if line.startswith("idem_user")]
+        return {name: float(value) for name, value in lines}
+
+    def test_those_that_have_something(self):
+        self.open(config="user anna on nopass ~* +@all quota-claims 1\nuser ben on nopass ~* +@all\nuser eve on nopass ~* +@all\n")
+        anna, ben = self.connect(self.server), self.connect(self.server)
+        for client, name in ((anna, "anna"), (ben, "ben")):
+            self.assertEqual(client.call("AUTH", name, "any"), "OK")
+        self.claim(anna, "a")
+        self.assert_error(anna.call("CLAIM", "b"), "OOM")
+        ben.send("CLAIM", "a", "WAIT", 60_000)
+        eventually(lambda: self.server.info("users", anna)["user_ben"].split(",")[1] == "waiters=1", "a waiter")
+        self.assertEqual(self.samples(), {
+            'idem_user_claims{user="anna"}': 1, 'idem_user_claims{user="ben"}': 0,
+            'idem_user_waiters{user="anna"}': 0, 'idem_user_waiters{user="ben"}': 1,
+            'idem_user_claims_refused_total{user="anna"}': 1, 'idem_user_claims_refused_total{user="ben"}': 0,
+            'idem_user_waiters_refused_total{user="anna"}': 0, 'idem_user_waiters_refused_total{user="ben"}': 0,
+            "idem_users_left_out": 0})
+
+    def test_a_thousand_with_long_names(self):
+        """One family has room for 32 KiB, so that nobody waits while it is written."""
+        count, name = 1000, "u" * 200
+        self.open(config="".join(f"user {name}{number} on nopass ~* +@all quota-claims 1\n" for number in range(count)))
+        samples = self.samples()
+        shown = sum(sample.startswith("idem_user_claims{") for sample in samples)
+        self.assertEqual(shown + samples["idem_users_left_out"], count)
+        self.assertEqual(len(samples), 4 * shown + 1)
+        self.assertIn(shown, range(100, 32 * 1024 // len(name)))
+
+
+class HalfClosed(HttpCase):
+    def test_it_is_answered_and_then_closed(self):
+        """Not only when its time is over."""
+        self.open()
+        for path in PATHS:
+            for count in (1, 3):
+                with self.subTest(path=path, pipelined=count):
+                    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+                    self.assertEqual(self.raw(request * count).count(b"HTTP/1.1 200 OK"), count)
+        closed = [line for line in self.get("/metrics").text.splitlines() if 'reason="late"' in line]
+        self.assertEqual(closed, ['idem_http_connections_closed_total{reason="late"} 0'])
+
+
 class Answers(HttpCase):
     def test_paths_methods_and_headers(self):
         self.open()

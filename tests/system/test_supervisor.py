@@ -6,8 +6,9 @@ import re
 import signal
 import socket
 import tempfile
+import time
 
-from harness import ServerCase
+from harness import Client, ServerCase, eventually
 
 NOTIFY_SECONDS = 60
 
@@ -126,6 +127,23 @@ class HangUp(SupervisorCase):
         self.assertEqual(texts[1:], ["SIGHUP: logfile stays as it was: cannot be opened again: Is a directory"])
         server.signal(signal.SIGTERM)
         self.assertEqual(server.leave(), 0)
+
+    def test_a_storm_of_signals(self):
+        """They are read for ten times a second at most, others are served meanwhile, and the last one counts."""
+        secret = self.write("secret", "first\n")
+        server = self.start("--requirepass-file", secret)
+        began = time.monotonic()
+        while time.monotonic() - began < 1.5:
+            for _ in range(2000):
+                server.signal(signal.SIGHUP)
+            with Client(server) as client:
+                self.assertEqual(client.call("AUTH", "first"), "OK")
+        self.write("secret", "second\n")
+        server.signal(signal.SIGHUP)
+        client = self.connect(server)
+        eventually(lambda: client.call("AUTH", "second") == "OK", "the password of the last signal")
+        took = time.monotonic() - began
+        self.assertLessEqual(server.log().count("SIGHUP: files are read again"), took * 10 + 2)
 
     def test_the_password_file_is_read_again(self):
         for threads in (1, 2):

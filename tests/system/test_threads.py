@@ -458,19 +458,21 @@ class AllShards(ThreadsCase):
 
     def test_commands_of_several_keys_are_atomic(self):
         server = self.start_loops()
+        count = 32  # so many locks are taken one after another that another loop gets between them
 
         def work(client, number, turn):
-            keys = [f"k{turn % 5}-{n}" for n in range(4)]
+            keys = [f"k{turn % 5}-{n}" for n in range(count)]
             if number == 0:
-                self.assertIn(client.call("DEL", *keys), (0, 4))
+                self.assertIn(client.call("DEL", *keys), (0, count))
             elif number == 1:
                 client.send_raw(encode("MULTI") + b"".join(encode("SET", k, 1) for k in keys)
                                 + encode("EXEC"))
-                for _ in range(5):
+                for _ in range(count + 1):
                     client.read()
-                self.assertEqual(client.read(), ["OK"] * 4)
+                self.assertEqual(client.read(), ["OK"] * count)
             else:
-                self.assertIn(client.call("EXISTS", *keys), (0, 4))
+                self.assertIn(client.call("EXISTS", *keys), (0, count))
+                self.assertIn(client.call("MGET", *keys), ([b"1"] * count, [None] * count))
 
         with self.at_work(server, 4, work) as turns:
             eventually(lambda: min(turns) >= 500 // FEWER, "500 commands of each")

@@ -47,7 +47,7 @@ class Streams:
         self.now_s = now_s
         self.makers = [
             (14, self.set), (10, self.get), (3, self.setnx), (3, self.setex), (3, self.getset),
-            (6, self.getex), (3, self.getdel), (2, self.strlen), (4, self.delete), (3, self.exists),
+            (6, self.getex), (3, self.getdel), (2, self.strlen), (3, self.mget), (4, self.delete), (3, self.exists),
             (2, self.type), (6, self.ttl), (12, self.expire), (3, self.persist), (3, self.keys),
             (2, self.scan_errors), (2, self.object), (2, self.memory), (1, self.connection),
             (1, self.flush), (1, self.unknown), (2, self.wrong_arity),
@@ -179,6 +179,9 @@ class Streams:
     def some_keys(self):
         return [self.key() for _ in range(self.random.randrange(1, 5))]
 
+    def mget(self):
+        return [b"MGET"] + self.some_keys()
+
     def delete(self):
         return [self.random.choice([b"DEL", b"UNLINK"])] + self.some_keys()
 
@@ -252,14 +255,14 @@ class Streams:
 
     def wrong_arity(self):
         name = self.random.choice([b"SET", b"GET", b"SETNX", b"SETEX", b"PSETEX", b"GETSET",
-                                   b"GETEX", b"GETDEL", b"STRLEN", b"DEL", b"UNLINK", b"EXISTS",
+                                   b"GETEX", b"GETDEL", b"STRLEN", b"MGET", b"DEL", b"UNLINK", b"EXISTS",
                                    b"TOUCH", b"TYPE", b"TTL", b"PTTL", b"EXPIRETIME",
                                    b"PEXPIRETIME", b"EXPIRE", b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT",
                                    b"PERSIST", b"KEYS", b"SCAN", b"DBSIZE", b"RANDOMKEY",
                                    b"MULTI"])
         if name in (b"DBSIZE", b"RANDOMKEY", b"MULTI"):
             return [name, b"0"]
-        fixed = name not in (b"SET", b"GETEX", b"DEL", b"UNLINK", b"EXISTS", b"TOUCH",
+        fixed = name not in (b"SET", b"GETEX", b"MGET", b"DEL", b"UNLINK", b"EXISTS", b"TOUCH",
                              b"SCAN") and b"EXPIRE" not in name
         return [name] + [b"0"] * (self.random.choice([0, 5]) if fixed
                                   or name in (b"EXPIRETIME", b"PEXPIRETIME") else 0)
