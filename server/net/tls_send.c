@@ -57,7 +57,8 @@ static struct iovec next_record(struct stream_tls_group *group, const struct pla
 }
 
 /* Sends one record, or as many short ones as the peer wants (max_fragment_length): then the first
- * may fly, and the rest of them be untaken. Returns how much plaintext it has; 0: the stream is broken. */
+ * may fly, and the rest of them be untaken. Returns how much plaintext it has; 0: the stream is
+ * broken. */
 static size_t send_record(struct stream_tls *tls, const struct place *place, bool all) {
   struct iovec record = next_record(tls->group, place);
   size_t written = 0;

@@ -419,6 +419,24 @@ class Certificates(TlsCase):
             self.assertEqual(done.returncode, 1, (change, done))
             self.assertIn(reason, done.stderr)
 
+    def test_who_else_can_read_or_write_the_key(self):
+        """Read: a warning at the start and at each reload, but not where a supervisor puts secrets. Written: refused."""
+        warning = "needs a file that no other user can read or write: chmod 600"
+        os.chmod(self.pair[1], 0o640)
+        self.start_tls()
+        self.assertEqual(self.server.log().count(warning), 1)
+        self.reload(1)
+        self.assertEqual(self.server.log().count(warning), 2)
+        os.chmod(self.pair[1], 0o600)
+        self.reload(2)
+        self.assertEqual(self.server.log().count(warning), 2)
+        os.chmod(self.pair[1], 0o620)
+        self.reload(1, "tls_reloads_failed")
+        self.assertIn("a private key needs a file that no other user can write: chmod go-w", self.server.log())
+        os.chmod(self.pair[1], 0o440)
+        self.start_tls(env={"CREDENTIALS_DIRECTORY": self.ca.directory})
+        self.assertNotIn(warning, self.server.log())
+
     def test_the_password_of_a_key(self):
         run("ec", "-in", self.pair[1], "-out", self.pair[1] + ".locked", "-aes128", "-passout", "pass:secret")
         self.pair[1] += ".locked"

@@ -107,12 +107,12 @@ static const struct stream_tls_hooks HOOKS = {on_enter, on_secured, on_failed};
 static int setup(void **state) {
   struct world *w = calloc(1, sizeof *w);
   const char *option;
-  char error[REFUSAL_BYTES];
+  char error[REFUSAL_BYTES], warning[REFUSAL_BYTES];
   assert_non_null(w);
   certificates_make(&w->certificates);
   options_init(&w->options);
   certificates_set(&w->certificates, &w->options);
-  w->context = tls_context_create(&w->options, &option, error);
+  w->context = tls_context_create(&w->options, &option, error, warning);
   if (w->context == NULL) fail_msg("%s", error);
   w->client_context = SSL_CTX_new(TLS_client_method());
   w->group.hooks = &HOOKS;
