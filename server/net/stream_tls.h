@@ -8,10 +8,11 @@
  *      below         its records          (a socket, or memory in tests)
  *
  * Sending. One record at a time is encrypted and given to the stream below; while some of it has
- * not been taken there it is `flying`, and nothing more is encrypted. Plaintext counts as taken
- * once the kernel has its whole record: so a reply is not called written, nor a grant kept, because
- * it was encrypted. After a write without `later` that took a part, the rest has to be left to the
- * stream at once, or the stream closed: its first bytes may be encrypted already.
+ * not been taken there it is `flying`, and nothing more is encrypted. For a peer that wants short
+ * records it is several, written at once. Plaintext counts as taken once the kernel has all of its
+ * record: so a reply is not called written, nor a grant kept, because it was encrypted. After a
+ * write without `later` that took a part, the rest has to be left to the stream at once, or the
+ * stream closed: its first bytes may be encrypted already.
  *
  * Receiving. Records are read into a buffer that all streams of a loop share. What cannot be
  * decrypted now (its user does not read, or it had its share of the turn) is kept, at most one

@@ -50,13 +50,15 @@ static void log_end(const struct tls *tls, int64_t ends_s) {
 /* Returns NULL, or the option that was refused. */
 static const char *make(struct tls *tls, const struct options *options, char error[REFUSAL_BYTES]) {
   const char *option;
-  SSL_CTX *context = tls_context_create(options, &option, error);
+  char warning[REFUSAL_BYTES];
+  SSL_CTX *context = tls_context_create(options, &option, error, warning);
   tls->changes = options->tls_changes;
   if (context == NULL) return option;
   tls_context_destroy(tls->context); /* connections have it as long as they live */
   tls->context = context;
   tls->figures->ends_s = tls_context_ends_s(context);
   log_end(tls, tls->figures->ends_s);
+  if (warning[0] != '\0') log_line(tls->log, LOG_LEVEL_WARNING, "TLS: %s", warning);
   return NULL;
 }
 

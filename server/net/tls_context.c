@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "server/ops/options_check.h"
+#include "server/ops/options_file.h"
+#include "server/ops/secret_file.h"
 
 /* Forward secrecy and authenticated encryption, which every client since 2014 has. */
 #define DEFAULT_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -22,7 +24,7 @@ struct making {
   SSL_CTX *context;
   const struct options *options;
   const char **option; /* that a refusal is about */
-  char *error;
+  char *error, *warning;
 };
 
 /* ---- refusals: "OPTION VALUE: reason" ---- */
@@ -91,14 +93,37 @@ static const char *key_reason(const struct options *options) {
              : "no private key in it, or it needs tls-key-file-pass";
 }
 
+static bool use_key(struct making *making, const struct options_file *file) {
+  void *options = (void *)(uintptr_t)making->options;
+  BIO *bio = BIO_new_mem_buf(file->bytes, (int)file->len);
+  EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, give_password, options) : NULL;
+  bool done = key != NULL && SSL_CTX_use_PrivateKey(making->context, key) == 1;
+  EVP_PKEY_free(key);
+  BIO_free(bio);
+  return done;
+}
+
+/* Who else writes the file may be the server from then on: that is refused. Who reads it may be,
+ * too, but many a deployment gives a group the right to: that is warned of. */
+static bool check_key_file(struct making *making, const struct options_file *file) {
+  struct secret_file secret = {
+      .path = file->path, .stat = &file->stat, .what = "a private key", .anybody_reads = true};
+  *making->option = "tls-key-file";
+  if (!secret_file_check(&secret, making->error)) return false;
+  secret.anybody_reads = false;
+  if (secret_file_check(&secret, making->warning)) making->warning[0] = '\0';
+  return true;
+}
+
+/* Read once, so that the file that is checked is the one that is used. */
 static bool load_key(struct making *making) {
   const char *path = making->options->tls_key_file;
-  SSL_CTX_set_default_passwd_cb(making->context, give_password);
-  SSL_CTX_set_default_passwd_cb_userdata(making->context, (void *)(uintptr_t)making->options);
-  bool done = SSL_CTX_use_PrivateKey_file(making->context, path, SSL_FILETYPE_PEM) == 1;
-  SSL_CTX_set_default_passwd_cb_userdata(making->context, NULL);
-  SSL_CTX_set_default_passwd_cb(making->context, NULL);
-  if (done) return true;
+  struct options_file file;
+  *making->option = "tls-key-file";
+  if (!options_file_read(path, &file, making->error)) return false;
+  bool safe = check_key_file(making, &file), used = safe && use_key(making, &file);
+  options_file_deinit(&file);
+  if (!safe || used) return used;
   if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH)
     return refuse(making, "tls-key-file", path, "it is not the key of tls-cert-file");
   return refuse(making, "tls-key-file", path, key_reason(making->options));
@@ -172,8 +197,9 @@ static void set_modes(struct making *making) {
 /* ---- the whole ---- */
 
 SSL_CTX *tls_context_create(const struct options *options, const char **option,
-                            char error[REFUSAL_BYTES]) {
-  struct making making = {.options = options, .option = option, .error = error};
+                            char error[REFUSAL_BYTES], char warning[REFUSAL_BYTES]) {
+  struct making making = {.options = options, .option = option, .error = error, .warning = warning};
+  warning[0] = '\0';
   *option = "tls-cert-file";
   ERR_clear_error();
   making.context = SSL_CTX_new(TLS_server_method());

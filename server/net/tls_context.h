@@ -12,9 +12,10 @@
 
 #include "server/ops/options.h"
 
-/* NULL with the reason, and in *option the name of the one that it is about. Reads files. */
+/* NULL with the reason, and in *option the name of the one that it is about. Else what is to be
+ * warned of, or "": that others can read the key. Reads files. */
 SSL_CTX *tls_context_create(const struct options *options, const char **option,
-                            char error[REFUSAL_BYTES]);
+                            char error[REFUSAL_BYTES], char warning[REFUSAL_BYTES]);
 void tls_context_destroy(SSL_CTX *context);
 /* When the certificate of the server ends, unix time in seconds; 0: unknown. */
 int64_t tls_context_ends_s(const SSL_CTX *context);

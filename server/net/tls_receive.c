@@ -137,8 +137,20 @@ static void await_more(struct stream_tls *tls) {
   }
 }
 
+static void empty(STACK_OF(X509) * chain) {
+  while (sk_X509_num(chain) > 0) X509_free(sk_X509_pop(chain));
+}
+
+/* The certificates between the client's own and its CA have been checked, and a ticket holds the
+ * client's own only. An idle connection would keep a kilobyte or more for each. */
+static void forget_chains(SSL *ssl) {
+  empty(SSL_get0_verified_chain(ssl));
+  empty(SSL_get_peer_cert_chain(ssl));
+}
+
 static void secured(struct stream_tls *tls) {
   tls->state = STREAM_TLS_OPEN;
+  forget_chains(tls->ssl);
   tls->barren = 0;
   tls->group->hooks->secured(&tls->stream);
   if (tls->state == STREAM_TLS_OPEN && tls->flying == NULL) tls_send_on(tls);

@@ -56,13 +56,16 @@ static struct iovec next_record(struct stream_tls_group *group, const struct pla
   return (struct iovec){group->gathered, len};
 }
 
-/* Sends one record. Returns how much plaintext it has; 0: the stream is broken. */
+/* Sends one record, or as many short ones as the peer wants (max_fragment_length): then the first
+ * may fly, and the rest of them be untaken. Returns how much plaintext it has; 0: the stream is
+ * broken. */
 static size_t send_record(struct stream_tls *tls, const struct place *place, bool all) {
   struct iovec record = next_record(tls->group, place);
   size_t written = 0;
   ERR_clear_error();
   bool done = SSL_write_ex(tls->ssl, record.iov_base, record.iov_len, &written) == 1;
   tls_records_pass_on(tls, all);
+  tls->flight_untaken = tls->untaken_len;
   if (!done) tls->broken = true;
   return tls->broken ? 0 : record.iov_len;
 }
@@ -125,7 +128,7 @@ int64_t tls_send_later(struct stream_tls *tls, const struct iovec *parts, unsign
   return -EPIPE;
 }
 
-/* The kernel has the record that flew. May close. */
+/* The kernel has all of the record that flew. May close. */
 static void note_taken(struct stream_tls *tls) {
   size_t taken = tls->flight;
   tls->flight = 0;
@@ -194,8 +197,14 @@ void tls_send_taken(struct stream_tls *tls, int error) {
     tls_send_fail(tls, error);
     return;
   }
+  bool whole = tls->flight_untaken == 0;
+  tls->flight_untaken = 0;
   tls_records_send_untaken(tls);
-  note_taken(tls);
+  if (whole) {
+    note_taken(tls);
+  } else if (tls->flying == NULL) {
+    tls_send_fail(tls, -EPIPE);
+  }
   if (tls->flying == NULL) tls_send_on(tls);
   bool all = tls->first == NULL && tls->flying == NULL;
   if (all && tls->shuts && tls->state != STREAM_TLS_CLOSED) finish_shutdown(tls);

@@ -96,7 +96,8 @@ struct stream_tls {
   char *flying;    /* ciphertext left to the stream below; NULL: none */
   char *untaken;   /* what follows it */
   uint32_t untaken_len;
-  uint32_t flight;                      /* plaintext in `flying` */
+  uint32_t flight;                      /* plaintext in `flying`, and in the next: */
+  uint32_t flight_untaken;              /* first bytes of `untaken` that belong to it */
   struct stream_tls_left *first, *last; /* what was left to this stream */
   size_t left_bytes;
   enum stream_tls_state state : 8;

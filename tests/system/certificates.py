@@ -43,20 +43,29 @@ class Authority:
         curve = ["-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec" else []
         return ["-newkey", kind, *curve, "-nodes"]
 
-    def sign(self, name, days=20, kind="ec", subject=None):
-        """NAME.pem and NAME.key; days below 1: it has ended. Returns both paths."""
+    def sign(self, name, days=20, kind="ec", subject=None, by=None, extensions=NAMES):
+        """NAME.pem and NAME.key; days below 1: it has ended. by: a CA that was signed. Returns both paths."""
         certificate, key, request = self.path(name + ".pem"), self.path(name + ".key"), self.path(name + ".csr")
         run("req", *self._new(kind), "-keyout", key, "-out", request, "-subj", f"/CN={subject or name}")
         with open(self.path("names"), "w", encoding="ascii") as file:
-            file.write(NAMES)
+            file.write(extensions)
+        authority = by or (self.certificate, self.key)
         when = ["-days", days] if days > 0 else ["-days", 1]
-        signing = ["x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
+        signing = ["x509", "-req", "-in", request, "-CA", authority[0], "-CAkey", authority[1], "-CAcreateserial",
                    "-extfile", self.path("names"), "-out", certificate, *when]
         if days > 0:
             run(*signing)
         else:
             self._sign_ended(request, certificate)
         return certificate, key
+
+    def sign_below(self, name, kind):
+        """The same by a CA of its own below this one, whose certificate follows in NAME.pem."""
+        lower = self.sign(name + "-ca", kind=kind, extensions="basicConstraints=critical,CA:TRUE")
+        pair = self.sign(name, kind=kind, by=lower)
+        with open(pair[0], "a", encoding="ascii") as chain, open(lower[0], encoding="ascii") as file:
+            chain.write(file.read())
+        return pair
 
     def _sign_ended(self, request, certificate):
         """`openssl x509` cannot date back; `openssl ca` can."""

@@ -44,7 +44,8 @@ struct world {
   struct peer peer; /* of the stream below */
   SSL *client;
   BIO *to_client, *from_client;
-  char *heard; /* plaintext, by the client */
+  uint8_t fragment; /* max_fragment_length that the client asks for; 0: it does not */
+  char *heard;      /* plaintext, by the client */
   size_t heard_len;
   struct user user;
 };
@@ -106,12 +107,12 @@ static const struct stream_tls_hooks HOOKS = {on_enter, on_secured, on_failed};
 static int setup(void **state) {
   struct world *w = calloc(1, sizeof *w);
   const char *option;
-  char error[REFUSAL_BYTES];
+  char error[REFUSAL_BYTES], warning[REFUSAL_BYTES];
   assert_non_null(w);
   certificates_make(&w->certificates);
   options_init(&w->options);
   certificates_set(&w->certificates, &w->options);
-  w->context = tls_context_create(&w->options, &option, error);
+  w->context = tls_context_create(&w->options, &option, error, warning);
   if (w->context == NULL) fail_msg("%s", error);
   w->client_context = SSL_CTX_new(TLS_client_method());
   w->group.hooks = &HOOKS;
@@ -156,6 +157,7 @@ static void make_client(struct world *w, int version) {
   w->client = SSL_new(w->client_context);
   SSL_set_min_proto_version(w->client, version);
   SSL_set_max_proto_version(w->client, version);
+  if (w->fragment != 0) SSL_set_tlsext_max_fragment_length(w->client, w->fragment);
   w->to_client = BIO_new(BIO_s_mem());
   w->from_client = BIO_new(BIO_s_mem());
   BIO_set_mem_eof_return(w->to_client, -1);
@@ -363,6 +365,36 @@ static void nothing_is_written_before_the_kernel_has_it(void **state) {
     a_slow_reader(w, version, 100000, 50000, 100000);
     a_slow_reader(w, version, 3000000, 100, 1000000);
   }
+}
+
+/* What is encrypted at once is then several records, of which a part flies and the rest follows. */
+static void nor_in_short_records(void **state) {
+  struct world *w = *state;
+  w->fragment = TLSEXT_max_fragment_length_512;
+  EACH_VERSION(version) {
+    for (size_t room = 0; room < 18000; room += 500) a_slow_reader(w, version, 16384, room, 300);
+    a_slow_reader(w, version, 100000, 700, SIZE_MAX);
+  }
+}
+
+/* The kernel has a part of a reply; what follows it cannot be left to the stream below. */
+static void a_rest_that_cannot_be_sent_is_not_written(void **state) {
+  struct world *w = *state;
+  size_t len = 16384;
+  char *bytes = pattern(len), later;
+  w->fragment = TLSEXT_max_fragment_length_512;
+  EACH_VERSION(version) {
+    struct stream *stream = connect_client(w, version, 0, false);
+    w->peer.room = 0;
+    assert_int_equal(send_or_leave(stream, bytes, len, &later), 0);
+    assert_true(w->tls->untaken_len > 0);
+    w->peer.write_error = -EPIPE;
+    while (peer_take(&w->peer, SIZE_MAX) > 0) continue;
+    assert_int_equal(w->user.written, 1);
+    assert_int_equal(w->user.written_error, -EPIPE);
+    w->peer.write_error = 0;
+  }
+  free(bytes);
 }
 
 static void parts_are_sent_in_order_as_full_records(void **state) {
@@ -756,6 +788,8 @@ int main(void) {
       TEST(data_may_be_cut_at_every_byte),
       TEST(records_fill_rooms_of_any_size),
       TEST(nothing_is_written_before_the_kernel_has_it),
+      TEST(nor_in_short_records),
+      TEST(a_rest_that_cannot_be_sent_is_not_written),
       TEST(parts_are_sent_in_order_as_full_records),
       TEST(what_is_left_while_another_record_flies_follows_it),
       TEST(what_was_left_ends_with_an_error_when_it_closes),
