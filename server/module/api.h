@@ -88,6 +88,9 @@ typedef int api_notified(RedisModuleCtx *ctx, int type, const char *event, Redis
 typedef void api_event(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t subevent, void *data);
 typedef void api_scanned(RedisModuleCtx *ctx, RedisModuleString *name, RedisModuleKey *key,
                          void *data);
+typedef long long api_get_number(const char *name, void *setting);
+typedef int api_set_number(const char *name, long long value, void *setting,
+                           RedisModuleString **error);
 typedef void api_info(RedisModuleInfoCtx *info, int for_crash_report);
 
 /* clang-format off */
@@ -101,6 +104,9 @@ typedef void api_info(RedisModuleInfoCtx *info, int for_crash_report);
   F(int, InfoAddSection, (RedisModuleInfoCtx *, const char *)) \
   F(int, InfoAddFieldULongLong, (RedisModuleInfoCtx *, const char *, unsigned long long)) \
   F(void, Log, (RedisModuleCtx *, const char *, const char *, ...)) \
+  F(int, RegisterNumericConfig, (RedisModuleCtx *, const char *, long long, unsigned, long long, long long, \
+                                 api_get_number *, api_set_number *, void *, void *)) \
+  F(int, LoadConfigs, (RedisModuleCtx *)) \
   /* memory, counted by the host; none of these fails */ \
   F(void *, Alloc, (size_t)) \
   F(void *, Calloc, (size_t, size_t)) \

@@ -60,7 +60,7 @@ static void apply_end(struct visit *visit, enum rules_end end, int64_t at_ms) {
 static void apply_time(struct visit *visit) {
   for (;;) {
     int64_t closed_ms = visit_closed_ms(visit);
-    struct rules_moment now = {visit->now_ms, 0};
+    struct rules_moment now = {visit->now_ms, TOKENS_GRAIN_MS};
     switch (rules_due(&visit->record.facts, closed_ms, now)) {
       case RULES_LEASE_OVER:
         apply_end(visit, RULES_END_LEASE_OVER, visit->record.facts.deadline_ms);
@@ -76,7 +76,7 @@ static void apply_time(struct visit *visit) {
 void due_apply(struct visit *visit) {
   if (visit->writes) apply_other_hands(visit);
   apply_time(visit);
-  if (visit->writes) grant_time_out(visit, visit->now_ms);
+  if (visit->writes) grant_time_out(visit, rules_past_ms(visit->now_ms, TOKENS_GRAIN_MS));
 }
 
 /* ---- opening and closing ---- */

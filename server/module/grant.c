@@ -42,6 +42,7 @@ void grant_time_out(struct visit *visit, int64_t past_ms) {
 
 static void forget_waiter(struct visit *visit, struct waiter *waiter) {
   const struct reply reply = {.kind = ANSWER_FORGOTTEN, .number = visit_horizon_ms(visit)};
+  visit->host->counters.answers[ANSWER_FORGOTTEN]++;
   waiters_answer(&visit->host->waiters, waiter, &reply);
 }
 
@@ -117,14 +118,15 @@ static void drop_owner(struct visit *visit) {
   bindings_drop(bindings, bindings_find(bindings, visit->db, visit->text));
 }
 
-/* What follows from a lease that ends is not written: it is known from the deadline. */
+/* What follows from a lease that ends is not written: it is known from the deadline. What is
+ * written is a lease that has ended for certain, whatever the clock's grain is. */
 static void to_ended(struct visit *visit, const struct rules_record *facts, int64_t at_ms,
                      bool is_written) {
   bool strikes_out = facts->token != visit->record.facts.token;
   if (facts->phase == RULES_UNKNOWN && visit->record.facts.phase == RULES_HELD)
     visit->host->counters.became_unknown++;
   visit->record.facts = *facts;
-  visit->record.ended_ms = at_ms;
+  visit->record.ended_ms = is_written ? at_ms - TOKENS_GRAIN_MS : at_ms;
   if (strikes_out) drop_owner(visit);
   if (is_written) visit_commit(visit);
   grant_tell_record(visit);
@@ -167,7 +169,7 @@ static void end_at(struct visit *visit, enum rules_end end, int64_t at_ms, bool 
 }
 
 void grant_end(struct visit *visit, enum rules_end end, int64_t at_ms) {
-  grant_time_out(visit, rules_waits_past_ms(end, (struct rules_moment){at_ms, 0}));
+  grant_time_out(visit, rules_waits_past_ms(end, (struct rules_moment){at_ms, TOKENS_GRAIN_MS}));
   end_at(visit, end, at_ms, end != RULES_END_LEASE_OVER);
 }
 

@@ -9,6 +9,7 @@
 #include "server/module/host.h"
 #include "server/module/info.h"
 #include "server/module/inspect.h"
+#include "server/module/live.h"
 
 #define VERSION 1
 /* More than there are settings. */
@@ -104,6 +105,7 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
   api.SetModuleOptions(ctx, API_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED);
   if (!take_settings(ctx, argv, argc) || !begin(ctx)) return API_ERR;
   if (!create_commands(ctx) || !events_subscribe(ctx)) return API_ERR;
+  if (!live_register(ctx, &host.settings)) return API_ERR;
   if (api.RegisterInfoFunc(ctx, info_section) != API_OK) return API_ERR;
   warn_of_eviction(ctx);
   return API_OK;

@@ -13,11 +13,15 @@
  */
 #define WAITERS_MAX 1048576
 
-static const struct options_row ROWS[] = {OPTIONS_CONTRACT_ROWS(ROW) ROW(
-    "waiters-per-key", INTEGER, waiters_per_key, 1, WAITERS_MAX, "1000", 0, OPTIONS_CONTRACT_TIMES,
-    "Clients that may wait on one key.") ROW("waiters-total", INTEGER, waiters_total, 1,
-                                             WAITERS_MAX, "10000", 0, OPTIONS_CONTRACT_TIMES,
-                                             "Clients that may wait on all keys together.")};
+/* clang-format off */
+static const struct options_row ROWS[] = {
+    OPTIONS_CONTRACT_ROWS(ROW)
+    ROW("waiters-per-key", INTEGER, waiters_per_key, 1, WAITERS_MAX, "1000", OPTIONS_ROW_LIVE, OPTIONS_CONTRACT_TIMES,
+        "Clients that may wait on one key.")
+    ROW("waiters-total", INTEGER, waiters_total, 1, WAITERS_MAX, "10000", OPTIONS_ROW_LIVE, OPTIONS_CONTRACT_TIMES,
+        "Clients that may wait on all keys together.")
+};
+/* clang-format on */
 #define COUNT (sizeof ROWS / sizeof *ROWS)
 
 size_t settings_count(void) { return COUNT; }

@@ -18,6 +18,9 @@
 /* By so much a replica that becomes master is ahead of its clock: as much may the clocks of
  * masters differ without a token that falls. */
 #define TOKENS_JUMP_MS 60000
+/* The clock is read in whole milliseconds, so a time may be too early by as much: a deadline counts
+ * only when it has certainly come (rules_due). The host's own ends, PXAT, count so too. */
+#define TOKENS_GRAIN_MS 1
 
 struct tokens {
   int64_t now_ms;

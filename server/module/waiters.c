@@ -3,6 +3,7 @@
 
 #include <limits.h>
 
+#include "server/module/tokens.h"
 #include "server/rules/rules.h"
 
 /* ---- names of queues and owners ---- */
@@ -56,7 +57,7 @@ struct queue *waiters_open(struct waiters *waiters, int db, struct span key,
   queue->fingerprint = keep(&to, fingerprint);
   queue->db = db;
   queue->count = 0;
-  queue->first_wait_ms = queue->record_ms = RULES_NEVER;
+  queue->first_wait_ms = RULES_NEVER;
   list_init(&queue->claimers);
   list_init(&queue->readers);
   wheel_node_init(&queue->alarm);
@@ -161,8 +162,8 @@ struct waiter *waiters_over(struct queue *queue, int64_t past_ms) {
 /* ---- alarms ---- */
 
 void waiters_alarm(struct waiters *waiters, struct queue *queue, int64_t record_ms) {
-  queue->record_ms = record_ms;
-  int64_t at_ms = record_ms < queue->first_wait_ms ? record_ms : queue->first_wait_ms;
+  int64_t first_ms = record_ms < queue->first_wait_ms ? record_ms : queue->first_wait_ms;
+  int64_t at_ms = rules_over_at_ms(first_ms, TOKENS_GRAIN_MS);
   if (!wheel_node_armed(&queue->alarm) || queue->alarm.deadline_ms != at_ms)
     wheel_set(&waiters->alarms, &queue->alarm, at_ms);
 }

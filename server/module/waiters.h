@@ -31,7 +31,6 @@ struct queue {
   struct list claimers, readers; /* struct waiter.link, in order of arrival */
   struct wheel_node alarm;
   int64_t first_wait_ms; /* at most the earliest deadline of a wait */
-  int64_t record_ms;     /* when the record is to be looked at; RULES_NEVER */
   uint64_t count;
   int db;
   struct span key, fingerprint; /* of the record; into bytes */
