@@ -21,12 +21,16 @@ static bool read_record(RedisModuleKey *key, struct layout_record *record) {
   return layout_read(value, record);
 }
 
-/* A replica learns what its master gave, and a start what was given before. */
-static void note_token(RedisModuleCtx *ctx, RedisModuleString *name) {
+/* A replica learns what its master gave, and a start what was given before. The name is copied:
+ * while it loads, the host has it on its stack, and ends itself when somebody keeps that. */
+static void note_token(RedisModuleCtx *ctx, const RedisModuleString *borrowed) {
   struct layout_record record;
+  struct span text = text_of(borrowed);
+  RedisModuleString *name = api.CreateString(NULL, text.data, text.len);
   RedisModuleKey *key = api.OpenKey(ctx, name, API_READ);
   if (read_record(key, &record)) tokens_note(&host.tokens, record.facts.token);
   if (key != NULL) api.CloseKey(key);
+  api.FreeString(NULL, name);
 }
 
 /* The event comes while the command that caused it runs: it is looked into once that has ended. */
