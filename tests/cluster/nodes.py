@@ -58,8 +58,8 @@ def slot_of(key):
 
 
 class Node:
-    """One server. module: arguments of the module, None: it is not loaded. clock: seconds by which libfaketime moves its
-    wall clock."""
+    """One server. module: arguments of the module, None: it is not loaded. clock: seconds by which its wall clock is
+    wrong."""
 
     def __init__(self, *options, module=(), clock=None, port=None, directory=None):
         self.port = port or free_port()
@@ -77,7 +77,7 @@ class Node:
         with open(os.path.join(self.directory, "log"), "ab") as log:
             began = log.tell()
             self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env={**os.environ, **faked(self.clock)})
+                                            env={**os.environ, **faked(self.clock, self.directory)})
         eventually(lambda: READY in self.log()[began:] or self.process.poll() is not None, "a node that is ready")
         assert self.process.poll() is None, self.log()
 
@@ -116,22 +116,17 @@ class Node:
         assert not BAD_REPORT.search(report), report[-4000:]
 
 
-def faketime_library():
-    """None: there is none on this machine."""
-    for path in ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"):
-        if os.path.exists(path):
-            return path
-    return None
-
-
-def faked(seconds):
-    if seconds is None:
+def faked(seconds, directory):
+    """The environment of a node whose wall clock is wrong by so many seconds."""
+    if not seconds:
         return {}
-    return {"LD_PRELOAD": faketime_library(), "FAKETIME": f"{seconds:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    library = os.path.join(directory, "skewed_clock.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, os.path.join(HERE, "skewed_clock.c")], check=True)
+    return {"LD_PRELOAD": library, "IDEM_TEST_SKEW": str(seconds)}
 
 
 class Cluster:
-    """Three masters with a replica each. clocks: by node, for libfaketime; without: nodes that lack the module."""
+    """Three masters with a replica each. clocks: seconds by which each node's is wrong; without: nodes that lack the module."""
 
     def __init__(self, *options, clocks=(), without=()):
         self.nodes = []

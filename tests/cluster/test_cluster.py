@@ -12,7 +12,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE]
-from nodes import Closed, Client, Cluster, Node, RespError, eventually, faketime_library, slot_of  # noqa: E402
+from nodes import Closed, Cluster, Node, RespError, eventually, slot_of  # noqa: E402
 
 LONG_MS = 60_000
 SHORT_MS = 300
@@ -257,7 +257,6 @@ class Migration(Case):
         self.assertEqual(caller.call("IDEM.STORE", key, token, "body"), 0)
 
 
-@unittest.skipUnless(faketime_library(), "libfaketime is not installed")
 class Clocks(Case):
     def test_tokens_rise_when_the_promoted_replica_is_behind(self):
         cluster = self.cluster(clocks=(0, 0, 0, -30, 0, 0))

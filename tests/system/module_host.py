@@ -17,7 +17,7 @@ MODULE = os.path.abspath(os.environ.get("IDEM_MODULE", os.path.join(ROOT, "build
 
 COMMANDS = ("CLAIM", "STORE", "RENEW", "RELEASE", "FETCH", "WAIT", "AWAIT", "INSPECT", "CLAIMS")
 # Options that redis-server itself has.
-OF_REDIS = ("maxmemory", "requirepass")
+OF_REDIS = ("maxmemory", "requirepass", "enable-debug-command")
 # Settings of the module that CONFIG SET changes.
 OF_MODULE = ("lease", "ttl", "retention", "unknown-retention", "born-skew", "wait-max", "waiters-per-key", "waiters-total")
 READY = "Ready to accept connections"
