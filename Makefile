@@ -273,6 +273,9 @@ fuzz-corpus: fuzz
 # ---- Debian packages, the unit, installation ----
 -include server/deploy/deploy.mk
 
+# ---- the module for Redis and Valkey ----
+-include server/module/module.mk
+
 # ---- the journal and power cuts ----
 -include tests/crash/crash.mk
 -include tests/journal/journal.mk

@@ -45,7 +45,11 @@ static enum idem_status init(struct idem_async *async, const char *url,
     settings_deinit(&async->settings);
     return IDEM_NO_MEMORY;
   }
-  call_init(async);
+  if (!call_init(async)) {
+    wakeup_deinit(&async->wakeup);
+    settings_deinit(&async->settings);
+    return IDEM_NO_MEMORY;
+  }
   return IDEM_OK;
 }
 
@@ -83,6 +87,7 @@ void idem_async_close(struct idem_async *async) {
   call_close_all(async, clock_ms());
   renewal_orphan_all(async);
   link_set_deinit(&async->links);
+  cluster_deinit(&async->cluster);
   settings_deinit(&async->settings);
   call_release_async(async);
 }

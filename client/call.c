@@ -234,9 +234,22 @@ static bool conclude_in_time(struct idem_call *call, int64_t now) {
 
 /* ---- attempts ---- */
 
+/* What a reply says of who has the key, and a lack of one of the node. */
+static void note_topology(struct idem_call *call, const struct wire_reply *reply) {
+  struct cluster *cluster = &call->async->cluster;
+  if (call->node == NULL) return;
+  if (reply->memory != NULL) {
+    call->next = cluster_follow(cluster, call->node, call->request.key, reply);
+  } else {
+    cluster_failed(cluster, call->node);
+  }
+}
+
 /* An attempt has ended with this reply. */
 static void proceed(struct idem_call *call, struct wire_reply *reply, int64_t now) {
-  bool once = call->ended != NULL; /* renewal.c tries again by itself */
+  /* Those of the library's own have one attempt, but for what is sent elsewhere. */
+  bool once = call->ended != NULL && outcome_next(reply) != OUTCOME_REDIRECT;
+  note_topology(call, reply);
   int64_t at_ms = once ? CLOCK_NEVER : outcome_again_at(reply, &call->pace, &call->attempt, now);
   if (at_ms != CLOCK_NEVER) {
     outcome_go_on(&call->outcome, reply);
@@ -298,6 +311,60 @@ static const struct wire_request *departs(struct idem_call *call, int64_t now) {
   return &call->request;
 }
 
+/* ---- the table of a cluster ---- */
+
+/* Calls that could not be sent without it. */
+static void send_unrouted(struct idem_async *async, int64_t now) {
+  struct idem_call *call;
+  TAILQ_FOREACH(call, &async->calls, entry) {
+    if (call->state == CALL_BACKOFF && call->unrouted) set_due(call, now);
+  }
+}
+
+static void on_table(struct idem_call *call, const struct wire_reply *reply, int64_t now) {
+  cluster_learn(&call->async->cluster, call->node, reply);
+  send_unrouted(call->async, now);
+}
+
+/* Asks for it, if this is the time and it is not under way. */
+static void refresh_table(struct idem_async *async, int64_t now) {
+  const struct wire_request request = {.verb = WIRE_NODES};
+  const struct call_order order = {.request = &request, .ended = on_table};
+  struct node *source = cluster_refresh(&async->cluster, now);
+  if (source == NULL) return;
+  struct idem_call *call = call_create(async, &order, now);
+  if (call == NULL) {
+    const struct wire_reply none = {.status = IDEM_NO_MEMORY};
+    cluster_learn(&async->cluster, source, &none);
+    return;
+  }
+  call->node = call->next = source;
+  call_send_later(call, now);
+}
+
+/* Whom it is sent to. */
+static enum idem_status find_node(struct idem_call *call, int64_t now, struct idem_error *why) {
+  struct idem_async *async = call->async;
+  struct node *own = call->next;
+  bool is_own = call->request.verb == WIRE_NODES;
+  if (!is_own) refresh_table(async, now);
+  call->request.asking = own != NULL && !is_own;
+  call->next = NULL;
+  call->node = own;
+  if (own != NULL) return IDEM_OK;
+  enum idem_status status = cluster_route(&async->cluster, call->request.key, &call->node, why);
+  call->unrouted = status == IDEM_UNAVAILABLE;
+  return status;
+}
+
+/* ---- sending ---- */
+
+static enum idem_status send_to_node(struct idem_call *call, int64_t now, struct link_sent *sent) {
+  enum idem_status status = find_node(call, now, &sent->why);
+  const struct link_order order = {call, call->node, call->waits};
+  return status == IDEM_OK ? link_send(&call->async->links, &order, sent) : status;
+}
+
 /* Sends it, if there is a link. */
 void call_send(struct idem_call *call, int64_t now) {
   struct link_sent sent = {0};
@@ -305,7 +372,8 @@ void call_send(struct idem_call *call, int64_t now) {
   pace_set_wait(&call->pace, &call->request, now);
   call->waits = call->request.wait_ms > 0;
   call->attempt = (struct pace_attempt){.start_ms = now};
-  enum idem_status status = link_send(&call->async->links, call, call->waits, &sent);
+  call->unrouted = false;
+  enum idem_status status = send_to_node(call, now, &sent);
   switch (status) {
     case IDEM_OK:
       call->flight = sent.flight;
@@ -505,8 +573,9 @@ struct idem_call *call_create(struct idem_async *async, const struct call_order 
   return call;
 }
 
-void call_init(struct idem_async *async) {
+bool call_init(struct idem_async *async) {
   static const struct link_user user = {.departs = departs, .arrived = arrived, .settle = settle};
+  if (!cluster_init(&async->cluster, &async->settings.target)) return false;
   async->references = 1;
   TAILQ_INIT(&async->calls);
   TAILQ_INIT(&async->ended);
@@ -518,6 +587,8 @@ void call_init(struct idem_async *async) {
                                    .user = &user,
                                    .context = async};
   link_set_init(&async->links);
+  for (unsigned i = 0; i < async->cluster.count; i++) link_resolve(async->cluster.nodes[i]);
+  return true;
 }
 
 void call_release_async(struct idem_async *async) {

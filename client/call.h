@@ -64,6 +64,9 @@ struct idem_call {
   struct pace_attempt attempt;
   struct outcome outcome;
   int64_t due_ms;
+  struct node *node;  /* that the last attempt went to; NULL: none was known */
+  struct node *next;  /* that the next one goes to: its own choice, or an ASK said so; NULL: by key */
+  bool unrouted;      /* BACKOFF: sent as soon as a table of the cluster is known */
   bool begins;    /* whatever its request is at the moment */
   bool waits;     /* the attempt under way is on a link of its own */
   bool cancelled; /* answered already; what the server may still grant is given back */
@@ -84,6 +87,7 @@ struct idem_async {
   struct settings settings;
   struct idem_loop loop;
   struct wakeup wakeup;
+  struct cluster cluster;
   struct link_set links;
   struct call_list calls, ended;
   unsigned queued; /* calls in CALL_QUEUED */
@@ -93,8 +97,9 @@ struct idem_async {
   bool closed;
 };
 
-/* settings, loop and wakeup are set. Resolves the server's name, which may block. */
-void call_init(struct idem_async *async);
+/* settings, loop and wakeup are set. Resolves the servers' names, which may block. False: no
+ * memory. */
+bool call_init(struct idem_async *async);
 
 /* A call that was not sent yet: call_send, call_send_later or call_fail is next. NULL: no memory.
  */

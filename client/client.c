@@ -14,9 +14,14 @@ static enum idem_status client_init(struct idem_client *client, const char *url,
                                     const struct idem_options *options, struct idem_error *error) {
   enum idem_status status = settings_init(&client->settings, url, options, error);
   if (status != IDEM_OK) return status;
-  client->renewer = renewer_create(&client->settings);
+  if (!cluster_init(&client->cluster, &client->settings.target)) {
+    settings_deinit(&client->settings);
+    return IDEM_NO_MEMORY;
+  }
+  client->renewer = renewer_create(&client->settings, &client->cluster);
   if (client->renewer == NULL || pthread_mutex_init(&client->lock, NULL) != 0) {
     renewer_destroy(client->renewer);
+    cluster_deinit(&client->cluster);
     settings_deinit(&client->settings);
     return IDEM_NO_MEMORY;
   }
@@ -64,6 +69,7 @@ static void unlock_released(struct idem_client *client) {
   pthread_mutex_unlock(&client->lock);
   if (!last) return;
   renewer_destroy(client->renewer);
+  cluster_deinit(&client->cluster);
   settings_deinit(&client->settings);
   tokens_deinit(&client->tokens);
   pthread_mutex_destroy(&client->lock);
@@ -102,13 +108,17 @@ const char *client_check(const struct idem_client *client) {
 
 /* ---- the pool ---- */
 
-static struct connection *pop_idle(struct idem_client *client, bool *stale) {
+static struct connection *pop_idle(struct idem_client *client, const struct node *node,
+                                   bool *stale) {
+  struct connection *connection;
   pthread_mutex_lock(&client->lock);
-  struct connection *connection = SLIST_FIRST(&client->idle);
+  SLIST_FOREACH(connection, &client->idle, entry) {
+    if (connection->node == node) break;
+  }
   if (connection != NULL) {
-    SLIST_REMOVE_HEAD(&client->idle, entry);
+    SLIST_REMOVE(&client->idle, connection, connection, entry);
     client->idle_count--;
-    *stale = connection->generation != client->generation;
+    *stale = connection->generation != node->generation;
   }
   pthread_mutex_unlock(&client->lock);
   return connection;
@@ -116,10 +126,10 @@ static struct connection *pop_idle(struct idem_client *client, bool *stale) {
 
 /* One that can be used, or NULL. Each is looked at: what lies unread in it would be taken for the
  * answer to the next request. */
-static struct connection *take_idle(struct idem_client *client) {
+static struct connection *take_idle(struct idem_client *client, const struct node *node) {
   for (;;) {
     bool stale = false;
-    struct connection *connection = pop_idle(client, &stale);
+    struct connection *connection = pop_idle(client, node, &stale);
     if (connection == NULL) return NULL;
     if (!stale && connection_alive(connection)) return connection;
     connection_close(connection);
@@ -130,7 +140,7 @@ void client_give_back(struct idem_client *client, struct connection *connection)
   bool keep = connection_reusable(connection);
   pthread_mutex_lock(&client->lock);
   keep = keep && !client->closed && client->idle_count < client->settings.idle_connections &&
-         connection->generation == client->generation;
+         connection->generation == connection->node->generation;
   if (keep) {
     SLIST_INSERT_HEAD(&client->idle, connection, entry);
     client->idle_count++;
@@ -139,29 +149,95 @@ void client_give_back(struct idem_client *client, struct connection *connection)
   if (!keep) connection_close(connection);
 }
 
-/* A connection failed: those that were opened before are suspects, too. */
+/* A connection failed: those to the same node that were opened before are suspects, too. */
 static void distrust(struct idem_client *client, struct connection *connection) {
   pthread_mutex_lock(&client->lock);
-  if (connection->generation == client->generation) client->generation++;
+  if (connection->generation == connection->node->generation) connection->node->generation++;
   pthread_mutex_unlock(&client->lock);
   connection_close(connection);
 }
 
 /* ---- one attempt ---- */
 
-static enum idem_status get_connection(struct idem_client *client, struct client_call *call,
-                                       struct connection **out, struct idem_error *error) {
-  *out = take_idle(client);
-  call->attempt.reused = *out != NULL;
-  if (*out != NULL) return IDEM_OK;
+static enum idem_status open_connection(struct idem_client *client, struct node *node,
+                                        int64_t deadline_ms, struct connection **out,
+                                        struct idem_error *error) {
+  const struct connection_order order = {&client->settings, &node->target, deadline_ms};
   pthread_mutex_lock(&client->lock);
-  uint64_t generation = client->generation;
+  uint64_t generation = node->generation;
   pthread_mutex_unlock(&client->lock);
-  enum idem_status status =
-      connection_open(out, &client->settings, call->pace.give_up_at_ms, error);
+  enum idem_status status = connection_open(out, &order, error);
   if (status != IDEM_OK) return status;
+  (*out)->node = node;
   (*out)->generation = generation;
   return IDEM_OK;
+}
+
+/* A request of the client's own to a node: sends it, and takes what comes. Fills *reply in any case. */
+static void ask_node(struct idem_client *client, struct node *node,
+                     const struct wire_request *request, int64_t deadline_ms,
+                     struct wire_reply *reply) {
+  struct idem_error error = {""};
+  struct connection *connection = take_idle(client, node);
+  redisReply *answer = NULL;
+  struct wire_frame frame;
+  enum idem_status status = IDEM_OK;
+  if (connection == NULL) status = open_connection(client, node, deadline_ms, &connection, &error);
+  wire_frame(&frame, request);
+  if (status == IDEM_OK)
+    status = connection_send(connection, &frame, deadline_ms - clock_ms(), &error);
+  if (status == IDEM_OK) status = connection_receive(connection, deadline_ms, &answer, &error);
+  if (status == IDEM_OK) {
+    wire_parse(request->verb, answer, reply);
+    client_give_back(client, connection);
+    return;
+  }
+  wire_reply_fail(reply, status, error.text);
+  if (connection != NULL) distrust(client, connection);
+}
+
+/* Brings the table of a cluster up to date, if this is the time and nobody else does. Anything but
+ * OK: why not. */
+static enum idem_status refresh_table(struct idem_client *client, const struct client_call *call,
+                                      struct idem_error *error) {
+  const struct wire_request request = {.verb = WIRE_NODES};
+  struct wire_reply reply;
+  int64_t now = call->attempt.start_ms;
+  struct node *source = cluster_refresh(&client->cluster, now);
+  if (source == NULL) return IDEM_OK;
+  int64_t until_ms = now + client->settings.command_timeout_ms;
+  ask_node(client, source, &request, clock_min(until_ms, call->pace.give_up_at_ms), &reply);
+  cluster_learn(&client->cluster, source, &reply);
+  memcpy(error->text, reply.message, sizeof error->text);
+  enum idem_status status = reply.status;
+  wire_reply_deinit(&reply);
+  return status;
+}
+
+/* Whom the attempt is sent to. */
+static enum idem_status find_node(struct idem_client *client, struct client_call *call,
+                                  struct idem_error *error) {
+  struct idem_error why = {""};
+  enum idem_status refreshed = refresh_table(client, call, &why);
+  call->node = call->asked;
+  call->request.asking = call->asked != NULL;
+  call->asked = NULL;
+  if (call->node != NULL) return IDEM_OK;
+  enum idem_status status = cluster_route(&client->cluster, call->request.key, &call->node, error);
+  /* Without a table what came of asking for it says more: a wrong password. */
+  if (status != IDEM_UNAVAILABLE || refreshed == IDEM_OK) return status;
+  *error = why;
+  return refreshed;
+}
+
+static enum idem_status get_connection(struct idem_client *client, struct client_call *call,
+                                       struct connection **out, struct idem_error *error) {
+  enum idem_status status = find_node(client, call, error);
+  if (status != IDEM_OK) return status;
+  *out = take_idle(client, call->node);
+  call->attempt.reused = *out != NULL;
+  if (*out != NULL) return IDEM_OK;
+  return open_connection(client, call->node, call->pace.give_up_at_ms, out, error);
 }
 
 /* Sends and receives once. Anything but OK: not answered. */
@@ -173,9 +249,12 @@ static enum idem_status exchange(struct client_call *call, struct connection *co
   pace_set_wait(&call->pace, &call->request, now);
   int64_t timeout_ms = pace_timeout_ms(&call->pace, &call->request, now);
   struct wire_frame frame;
+  enum idem_status status = IDEM_OK;
+  if (call->request.asking) status = connection_ask(connection, timeout_ms, error);
+  if (status != IDEM_OK) return status;
   wire_frame(&frame, &call->request);
   outcome_sent(&call->outcome, now);
-  enum idem_status status = connection_send(connection, &frame, timeout_ms, error);
+  status = connection_send(connection, &frame, timeout_ms, error);
   if (status != IDEM_OK) return status;
   return connection_receive(connection, now + timeout_ms, answer, error);
 }
@@ -209,6 +288,7 @@ static void attempt(struct idem_client *client, struct client_call *call,
   redisReply *answer = NULL;
   enum idem_status status = get_connection(client, call, &connection, &error);
   if (status != IDEM_OK) {
+    if (call->node != NULL) cluster_failed(&client->cluster, call->node);
     outcome_lost(&call->outcome, &(struct outcome_loss){status, false, error.text}, reply);
     return;
   }
@@ -218,12 +298,14 @@ static void attempt(struct idem_client *client, struct client_call *call,
     wire_parse(call->request.verb, answer, reply);
     stray = find_stray(client, call, connection, reply);
     if (stray == NULL) {
+      call->asked = cluster_follow(&client->cluster, call->node, call->request.key, reply);
       settle_connection(client, call, connection, reply);
       return;
     }
     wire_reply_deinit(reply);
     status = IDEM_UNAVAILABLE;
   }
+  cluster_failed(&client->cluster, call->node);
   distrust(client, connection);
   const struct outcome_loss loss = {status, true, stray != NULL ? stray : error.text};
   outcome_lost(&call->outcome, &loss, reply);
@@ -257,7 +339,9 @@ enum idem_status client_make(struct idem_client *client, struct client_call *cal
 void client_tell(struct idem_client *client, const struct wire_request *request) {
   struct idem_error ignored;
   struct wire_frame frame;
-  struct connection *connection = take_idle(client);
+  struct node *node = NULL;
+  if (cluster_route(&client->cluster, request->key, &node, &ignored) != IDEM_OK) return;
+  struct connection *connection = take_idle(client, node);
   if (connection == NULL) return;
   wire_frame(&frame, request);
   (void)connection_send(connection, &frame, 1, &ignored);

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
+#include "client/cluster.h"
 #include "client/connection.h"
 #include "client/outcome.h"
 #include "client/pace.h"
@@ -22,13 +23,12 @@
 
 struct idem_client {
   struct settings settings;
+  struct cluster cluster;
   struct renewer *renewer;
   pthread_mutex_t lock;
   /* Under the lock. */
   SLIST_HEAD(, connection) idle; /* most recently used first */
   unsigned idle_count;
-  uint64_t generation;  /* connections of an earlier one are closed, not used: one of their kind has
-                           failed */
   struct tokens tokens; /* of the claims that were not freed yet */
   unsigned references;  /* one of the user until idem_close, one of each claim */
   bool closed;
@@ -55,6 +55,8 @@ struct client_call {
   struct pace pace;
   struct outcome outcome;        /* what it kept ends with client_make */
   struct pace_attempt attempt;   /* the last one */
+  struct node *node;             /* that it was sent to; NULL: none was known */
+  struct node *asked;            /* that the next one is to ask, because an ASK said so */
   int64_t ended_ms;              /* when it ended */
   struct connection *connection; /* pin: it, when the call was answered */
 };

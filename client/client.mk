@@ -15,7 +15,7 @@ CLIENT_LIBS     := -lhiredis -lssl -lcrypto -lxxhash \
                    $(if $(IDEM_SHA256),-lmd) -lpthread
 
 CLIENT_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out client/once%.c,$(wildcard client/*.c)))
-CLIENT_TEST_HELPERS := $(patsubst %,tests/client/%.c,certificates harness pair proxy stranger terminator world)
+CLIENT_TEST_HELPERS := $(patsubst %,tests/client/%.c,certificates harness pair proxy stranger terminator town world)
 CLIENT_TEST_SHARED := $(patsubst %.c,$(B)/%.o,$(CLIENT_TEST_HELPERS))
 CLIENT_TESTS := $(patsubst tests/client/%.c,$(B)/tests/client/%,\
                   $(filter-out $(CLIENT_TEST_HELPERS),$(wildcard tests/client/*.c)))
@@ -66,7 +66,8 @@ client-valgrind: programs client-programs ## libidem under valgrind
 $(B)/tests/client/test_suspend: LDFLAGS += -Wl$(comma)--wrap=clock_gettime
 
 # What the library decides is tried without its inner names being shown to the world: the objects, not the archive.
-$(B)/tests/client/test_policy: $(B)/tests/client/test_policy.o $(LIMIT) $(CLIENT_TEST_SHARED) $(CLIENT_OBJ)
+$(B)/tests/client/test_policy $(B)/tests/client/test_cluster: $(B)/tests/client/%: $(B)/tests/client/%.o $(LIMIT) \
+    $(CLIENT_TEST_SHARED) $(CLIENT_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) $(CLIENT_LDFLAGS) -o $@ $^ $(CLIENT_LIBS) -lcmocka -luv
 

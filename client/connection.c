@@ -140,8 +140,9 @@ static enum idem_status authenticate(struct connection *connection, const struct
 }
 
 /* Takes over fd. */
-static bool init(struct connection *connection, int fd, const struct settings *settings) {
-  bool opened = transport_open(&connection->transport, fd, settings->tls);
+static bool init(struct connection *connection, int fd, const struct settings *settings,
+                 const struct target *target) {
+  bool opened = transport_open(&connection->transport, fd, settings->tls, target->host);
   connection->reader = redisReaderCreate();
   if (!opened || connection->reader == NULL) return false;
   /* hiredis 0.14 asserts that an allocation succeeds when it gives a large buffer back;
@@ -152,22 +153,22 @@ static bool init(struct connection *connection, int fd, const struct settings *s
 }
 
 /* From connected to ready for commands. */
-static enum idem_status greet(struct connection *connection, const struct settings *settings,
-                              int64_t connect_until_ms, int64_t deadline_ms,
-                              struct idem_error *error) {
-  enum idem_status status = handshake(connection, &settings->target, connect_until_ms, error);
+static enum idem_status greet(struct connection *connection, const struct connection_order *order,
+                              int64_t connect_until_ms, struct idem_error *error) {
+  enum idem_status status = handshake(connection, order->target, connect_until_ms, error);
   if (status != IDEM_OK) return status;
-  int64_t until_ms = clock_min(deadline_ms, clock_ms() + settings->command_timeout_ms);
-  return authenticate(connection, &settings->target, until_ms, error);
+  int64_t until_ms = clock_ms() + order->settings->command_timeout_ms;
+  return authenticate(connection, order->target, clock_min(order->deadline_ms, until_ms), error);
 }
 
-enum idem_status connection_open(struct connection **out, const struct settings *settings,
-                                 int64_t deadline_ms, struct idem_error *error) {
-  const struct target *target = &settings->target;
+enum idem_status connection_open(struct connection **out, const struct connection_order *order,
+                                 struct idem_error *error) {
+  const struct settings *settings = order->settings;
+  const struct target *target = order->target;
   *out = NULL;
   struct connection *connection = calloc(1, sizeof *connection);
   if (connection == NULL) return IDEM_NO_MEMORY;
-  int64_t until_ms = clock_min(deadline_ms, clock_ms() + settings->connect_timeout_ms);
+  int64_t until_ms = clock_min(order->deadline_ms, clock_ms() + settings->connect_timeout_ms);
   int fd = target->path != NULL ? connect_unix(target, until_ms, error)
                                 : connect_tcp(target, until_ms, error);
   if (fd < 0) {
@@ -175,8 +176,7 @@ enum idem_status connection_open(struct connection **out, const struct settings 
     return fd == -ENOMEM ? IDEM_NO_MEMORY : IDEM_UNAVAILABLE;
   }
   enum idem_status status = IDEM_NO_MEMORY;
-  if (init(connection, fd, settings))
-    status = greet(connection, settings, until_ms, deadline_ms, error);
+  if (init(connection, fd, settings, target)) status = greet(connection, order, until_ms, error);
   if (status == IDEM_OK) {
     *out = connection;
   } else {
@@ -255,6 +255,23 @@ enum idem_status connection_send(struct connection *connection, const struct wir
   memcpy(parts, frame->parts, (size_t)frame->count * sizeof parts[0]);
   connection->fresh = frame->size <= SURELY_BUFFERED_BYTES;
   return send_parts(connection, &message, frame->size, timeout_ms, error);
+}
+
+enum idem_status connection_ask(struct connection *connection, int64_t timeout_ms,
+                                struct idem_error *error) {
+  const struct wire_request request = {.verb = WIRE_ASKING};
+  struct wire_frame frame;
+  struct wire_reply parsed;
+  redisReply *reply = NULL;
+  int64_t deadline_ms = clock_ms() + timeout_ms;
+  wire_frame(&frame, &request);
+  enum idem_status status = connection_send(connection, &frame, timeout_ms, error);
+  if (status == IDEM_OK) status = connection_receive(connection, deadline_ms, &reply, error);
+  if (status != IDEM_OK) return status;
+  wire_parse(WIRE_ASKING, reply, &parsed);
+  snprintf(error->text, sizeof error->text, "%s", parsed.message);
+  wire_reply_deinit(&parsed);
+  return parsed.status == IDEM_OK ? IDEM_OK : IDEM_UNAVAILABLE;
 }
 
 enum idem_status connection_send_bytes(struct connection *connection, const void *data, size_t len,

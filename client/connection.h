@@ -18,6 +18,8 @@
 #include "client/transport.h"
 #include "client/wire.h"
 
+struct node;
+
 struct connection {
   struct transport transport;
   redisReader *reader;
@@ -26,18 +28,26 @@ struct connection {
   bool fresh;         /* something was sent within the timeout just set, and nothing read since */
   bool swollen;       /* its read buffer has grown large */
   /* For the pool. */
+  struct node *node; /* that it leads to */
   SLIST_ENTRY(connection) entry;
   uint64_t generation;
+};
+
+/* Whom to connect to. */
+struct connection_order {
+  const struct settings *settings;
+  const struct target *target; /* both outlive the connection */
+  int64_t deadline_ms;         /* on clock_ms() */
 };
 
 /*
  * Connects within connect_timeout_ms, with the handshake of TLS, and gives the password, whose
  * answer has command_timeout_ms: a server takes its time over a wrong one. Both end at deadline_ms.
  * IDEM_OK, UNAVAILABLE, REFUSED (the certificate, the password, another protocol) or NO_MEMORY;
- * error says why. deadline_ms is on clock_ms().
+ * error says why.
  */
-enum idem_status connection_open(struct connection **connection, const struct settings *settings,
-                                 int64_t deadline_ms, struct idem_error *error);
+enum idem_status connection_open(struct connection **connection,
+                                 const struct connection_order *order, struct idem_error *error);
 /* NULL is fine. */
 void connection_close(struct connection *connection);
 
@@ -47,6 +57,10 @@ enum idem_status connection_send(struct connection *connection, const struct wir
                                  int64_t timeout_ms, struct idem_error *error);
 enum idem_status connection_send_bytes(struct connection *connection, const void *data, size_t len,
                                        int64_t timeout_ms, struct idem_error *error);
+/* Tells a node of a cluster that the next command is for it although the key is another node's, as an
+ * ASK said. OK, or why it cannot be sent. */
+enum idem_status connection_ask(struct connection *connection, int64_t timeout_ms,
+                                struct idem_error *error);
 /* One reply, to be freed with freeReplyObject. IDEM_OK, UNAVAILABLE, NO_MEMORY, or REFUSED: what
  * came is no reply, or larger than any of idem's. What has come when the deadline passes is read.
  */

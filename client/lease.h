@@ -20,6 +20,8 @@
 /* A longer key is taken by no server; renewals of shorter ones fit into the renewer's buffer. */
 #define LEASE_KEY_BYTES (63 * 1024)
 
+struct node;
+
 struct lease {
   /* Set before it is listed, constant then. */
   struct idem_claim *claim;
@@ -36,8 +38,10 @@ struct lease {
   bool muted;         /* finish or abandon is under way: STALE is their own doing */
   bool told_doubtful; /* since the last success */
   /* Of the renewer. */
-  int slot;     /* in the batch under way, or -1 */
-  bool calling; /* on_lost runs */
+  int slot;           /* in the batch under way, or -1 */
+  bool calling;       /* on_lost runs */
+  struct node *asked; /* that is to be asked next, because an ASK said so; NULL: none */
+  unsigned redirects; /* to other nodes, followed without a pause */
   /* Of tokens.h, under its owner's lock. */
   struct lease *same_bucket;
 };

@@ -19,7 +19,7 @@ static const char STRAY[] = "more than one reply to one request";
 bool link_opening(const struct link *link) { return link->state < LINK_READY; }
 
 void link_explain_silence(const struct link *link, char *why) {
-  const char *name = link->set->settings->target.name;
+  const char *name = link->node->target.name;
   if (link->state == LINK_HANDSHAKING) {
     snprintf(why, IDEM_MESSAGE_BYTES, "TLS with %.70s: no handshake in time (does it speak TLS?)",
              name);
@@ -104,7 +104,7 @@ static void note_end(struct link *link, enum idem_status status, const char *why
 
 void link_end(struct link *link, const char *why) {
   if (link->state == LINK_ENDED) return;
-  if (link->state <= LINK_HANDSHAKING) addresses_turn(&link->set->addresses);
+  if (link->state <= LINK_HANDSHAKING) addresses_turn(&link->node->addresses);
   note_end(link, IDEM_UNAVAILABLE, why != NULL ? why : "the connection was closed");
   link->state = LINK_ENDED;
   link->set->untidy = true;
@@ -153,10 +153,35 @@ static bool submit(struct link *link, const struct wire_request *request) {
   return true;
 }
 
+/* NULL: no memory. */
+static struct link_flight *create_flight(struct link *link, struct idem_call *call) {
+  struct link_flight *flight = malloc(sizeof *flight);
+  if (flight == NULL) return NULL;
+  *flight = (struct link_flight){
+      .link = link, .call = call, .reused = link->state == LINK_READY};
+  link->flights++;
+  return flight;
+}
+
+/* Tells the other node that what comes next is for it; nobody waits for the answer. False: no
+ * memory. */
+static bool depart_asking(struct link *link) {
+  const struct wire_request request = {.verb = WIRE_ASKING};
+  struct link_flight *flight = create_flight(link, NULL);
+  if (flight == NULL) return false;
+  if (!submit(link, &request)) {
+    free_flight(flight);
+    return false;
+  }
+  STAILQ_INSERT_TAIL(&link->sent, flight, entry);
+  return true;
+}
+
 /* False: no memory; the flight is still the caller's. */
 static bool depart(struct link_flight *flight, struct idem_call *call, int64_t now) {
   struct link *link = flight->link;
-  if (!submit(link, link->set->user->departs(call, now))) return false;
+  const struct wire_request *request = link->set->user->departs(call, now);
+  if ((request->asking && !depart_asking(link)) || !submit(link, request)) return false;
   flight->departed = true;
   STAILQ_INSERT_TAIL(&link->sent, flight, entry);
   return true;
@@ -191,7 +216,7 @@ static void become_ready(struct link *link) {
 
 static void authenticate(struct link *link) {
   const struct settings *settings = link->set->settings;
-  const struct target *target = &settings->target;
+  const struct target *target = &link->node->target;
   const struct wire_request request = {
       .verb = WIRE_AUTH, .key = idem_text(target->password), .owner = idem_text(target->user)};
   link->state = LINK_AUTHENTICATING;
@@ -206,8 +231,8 @@ static void handshake(struct link *link) {
   if (!goes_on(link, result)) return;
   link->read_wants = link->write_wants = result;
   if (result != STREAM_DONE) return;
-  addresses_worked(&link->set->addresses);
-  if (link->set->settings->target.password == NULL) {
+  addresses_worked(&link->node->addresses);
+  if (link->node->target.password == NULL) {
     become_ready(link);
   } else {
     authenticate(link);
@@ -344,9 +369,8 @@ bool link_read(struct link *link) {
 
 /* Begins to connect. */
 static enum idem_status begin_connect(struct link *link, int64_t now, struct idem_error *why) {
-  struct link_set *set = link->set;
-  struct addresses *addresses = &set->addresses;
-  const struct target *target = &set->settings->target;
+  struct addresses *addresses = &link->node->addresses;
+  const struct target *target = &link->node->target;
   char text[64];
   int error, fd;
   if (target->path != NULL) {
@@ -357,8 +381,10 @@ static enum idem_status begin_connect(struct link *link, int64_t now, struct ide
     unsigned i = addresses->current;
     fd = socket_connect((const struct sockaddr *)&addresses->list[i], addresses->sizes[i], &error);
   }
-  if (fd >= 0)
-    return transport_open(&link->transport, fd, set->settings->tls) ? IDEM_OK : IDEM_NO_MEMORY;
+  if (fd >= 0) {
+    struct tls *tls = link->set->settings->tls;
+    return transport_open(&link->transport, fd, tls, target->host) ? IDEM_OK : IDEM_NO_MEMORY;
+  }
   snprintf(why->text, sizeof why->text, "%s", strerror_r(error, text, sizeof text));
   return error == ENOMEM ? IDEM_NO_MEMORY : IDEM_UNAVAILABLE;
 }
@@ -377,7 +403,7 @@ static enum idem_status prepare(struct link *link) {
 }
 
 static unsigned *count_of(struct link *link) {
-  return link->waiting ? &link->set->waiting_links : &link->set->command_links;
+  return link->waiting ? &link->set->waiting_links : &link->node->command_links;
 }
 
 static void free_link(struct link *link) {
@@ -391,14 +417,15 @@ static void remove_link(struct link *link) {
   free_link(link);
 }
 
-static enum idem_status open_link(struct link_set *set, bool waiting, struct link **out,
-                                  struct idem_error *why) {
+static enum idem_status open_link(struct link_set *set, const struct link_order *order,
+                                  struct link **out, struct idem_error *why) {
   struct link *link = calloc(1, sizeof *link);
   if (link == NULL) return IDEM_NO_MEMORY;
   int64_t now = clock_ms();
   link->set = set;
+  link->node = order->node;
   link->transport.fd = -1;
-  link->waiting = waiting;
+  link->waiting = order->waits;
   link->heard_ms = now;
   link->until_ms = now + set->settings->connect_timeout_ms;
   STAILQ_INIT(&link->pending);
@@ -406,7 +433,7 @@ static enum idem_status open_link(struct link_set *set, bool waiting, struct lin
   enum idem_status status = begin_connect(link, now, why);
   if (status == IDEM_OK) status = prepare(link);
   if (status != IDEM_OK) {
-    if (status == IDEM_UNAVAILABLE) addresses_turn(&set->addresses);
+    if (status == IDEM_UNAVAILABLE) addresses_turn(&link->node->addresses);
     close_link(link);
     free_link(link);
     return status;
@@ -460,11 +487,12 @@ void link_sweep(struct link_set *set, int64_t now) {
   }
 }
 
-void link_set_init(struct link_set *set) {
+void link_set_init(struct link_set *set) { LIST_INIT(&set->links); }
+
+void link_resolve(struct node *node) {
   struct idem_error ignored;
-  const struct target *target = &set->settings->target;
-  LIST_INIT(&set->links);
-  if (target->path == NULL) (void)addresses_resolve(&set->addresses, target, &ignored);
+  const struct target *target = &node->target;
+  if (target->path == NULL) (void)addresses_resolve(&node->addresses, target, &ignored);
 }
 
 void link_set_deinit(struct link_set *set) {
@@ -477,49 +505,61 @@ void link_set_deinit(struct link_set *set) {
 
 static bool usable(const struct link *link) { return link->state < LINK_CLOSING; }
 
-static enum idem_status find_waiting(struct link_set *set, struct link **out,
-                                     struct idem_error *why) {
+/* Room for a link to wait on, if need be that of one which leads to another node and is idle. */
+static bool have_room_to_wait(struct link_set *set) {
+  struct link *link;
+  if (set->waiting_links < set->settings->async_waits) return true;
+  LIST_FOREACH(link, &set->links, entry) {
+    if (link->waiting && link->flights == 0 && link->state != LINK_ENDED) {
+      link_end(link, NULL);
+      remove_link(link);
+      return true;
+    }
+  }
+  return false;
+}
+
+static enum idem_status find_waiting(struct link_set *set, const struct link_order *order,
+                                     struct link **out, struct idem_error *why) {
   struct link *link;
   LIST_FOREACH(link, &set->links, entry) {
     *out = link;
+    if (link->node != order->node) continue;
     if (link->waiting && link->flights == 0 && usable(link)) return IDEM_OK;
   }
-  if (set->waiting_links >= set->settings->async_waits) return IDEM_BUSY;
-  return open_link(set, true, out, why);
+  if (!have_room_to_wait(set)) return IDEM_BUSY;
+  return open_link(set, order, out, why);
 }
 
 /* The one with the least to do; a new one as long as there may be more and all have something. */
-static enum idem_status find_shared(struct link_set *set, struct link **out,
-                                    struct idem_error *why) {
+static enum idem_status find_shared(struct link_set *set, const struct link_order *order,
+                                    struct link **out, struct idem_error *why) {
   struct link *best = NULL, *link;
   LIST_FOREACH(link, &set->links, entry) {
-    if (link->waiting || !usable(link)) continue;
+    if (link->node != order->node || link->waiting || !usable(link)) continue;
     if (best == NULL || link->flights < best->flights) best = link;
   }
   *out = best;
-  bool enough = set->command_links >= set->settings->async_connections;
+  bool enough = order->node->command_links >= set->settings->async_connections;
   if (best != NULL && (best->flights == 0 || enough)) return IDEM_OK;
-  enum idem_status status = open_link(set, false, out, why);
+  enum idem_status status = open_link(set, order, out, why);
   if (status == IDEM_OK || best == NULL) return status;
   *out = best;
   return IDEM_OK;
 }
 
-enum idem_status link_send(struct link_set *set, struct idem_call *call, bool waits,
+enum idem_status link_send(struct link_set *set, const struct link_order *order,
                            struct link_sent *sent) {
   struct link *link = NULL;
-  enum idem_status status =
-      waits ? find_waiting(set, &link, &sent->why) : find_shared(set, &link, &sent->why);
+  enum idem_status status = order->waits ? find_waiting(set, order, &link, &sent->why)
+                                         : find_shared(set, order, &link, &sent->why);
   if (status != IDEM_OK) return status;
-  struct link_flight *flight = malloc(sizeof *flight);
+  struct link_flight *flight = create_flight(link, order->call);
   if (flight == NULL) return IDEM_NO_MEMORY;
-  bool ready = link->state == LINK_READY;
   int64_t now = clock_ms();
-  *flight = (struct link_flight){.link = link, .call = call, .reused = ready};
-  link->flights++;
   if (link->flights == 1) link->heard_ms = now;
-  if (!ready) STAILQ_INSERT_TAIL(&link->pending, flight, entry);
-  if (ready && !depart(flight, call, now)) {
+  if (!flight->reused) STAILQ_INSERT_TAIL(&link->pending, flight, entry);
+  if (flight->reused && !depart(flight, order->call, now)) {
     free_flight(flight);
     return IDEM_NO_MEMORY;
   }

@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
-#include "client/addresses.h"
+#include "client/cluster.h"
 #include "client/outbox.h"
 #include "client/outcome.h"
 #include "client/reply_limit.h"
@@ -60,6 +60,7 @@ struct link_user {
 /* One connection. */
 struct link {
   struct link_set *set;
+  struct node *node; /* that it leads to */
   LIST_ENTRY(link) entry;
   struct transport transport;
   redisReader *reader;
@@ -86,17 +87,25 @@ struct link_set {
   struct wakeup *wakeup;
   const struct link_user *user;
   void *context; /* of user->settle */
-  struct addresses addresses;
   LIST_HEAD(, link) links;
-  unsigned command_links, waiting_links;
+  unsigned waiting_links;
   bool untidy; /* a link wants link_sweep */
 };
 
-/* Resolves the addresses of the server, which may block and may fail: then it is tried again when
- * one is needed. What the set points to is set before and must outlive it. */
+/* What the set points to is set before and must outlive it. */
 void link_set_init(struct link_set *set);
+/* Resolves the addresses of a server, which may block and may fail: then it is tried again when one
+ * is needed. */
+void link_resolve(struct node *node);
 /* Ends all links; every flight arrives. */
 void link_set_deinit(struct link_set *set);
+
+/* What a link_send is about. */
+struct link_order {
+  struct idem_call *call;
+  struct node *node; /* that it goes to */
+  bool waits;        /* on a link of its own */
+};
 
 /* What came of a link_send. */
 struct link_sent {
@@ -106,7 +115,7 @@ struct link_sent {
 
 /* Sends the call's request: on a shared link, or on one of its own when it waits. OK; BUSY: no link
  * to wait on is free; UNAVAILABLE, REFUSED or NO_MEMORY. *sent is filled with zeros before. */
-enum idem_status link_send(struct link_set *set, struct idem_call *call, bool waits,
+enum idem_status link_send(struct link_set *set, const struct link_order *order,
                            struct link_sent *sent);
 /* The reply of the flight is no longer wanted. */
 void link_forget(struct link_flight *flight);

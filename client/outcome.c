@@ -30,7 +30,13 @@ static bool is_unserved(const struct wire_reply *reply) {
   return reply->status == IDEM_UNAVAILABLE && (reply->again || reply->memory == NULL);
 }
 
+static bool is_redirect(const struct wire_reply *reply) {
+  return reply->topology == WIRE_MOVED || reply->topology == WIRE_ASK ||
+         reply->topology == WIRE_UNBLOCKED;
+}
+
 enum outcome_step outcome_next(const struct wire_reply *reply) {
+  if (is_redirect(reply)) return OUTCOME_REDIRECT;
   if (is_unserved(reply)) return OUTCOME_RETRY;
   if (reply->status == IDEM_BUSY) return OUTCOME_WAIT_ON;
   return reply->status == IDEM_RUN ? OUTCOME_CONFIRM : OUTCOME_FINAL;
@@ -40,6 +46,7 @@ int64_t outcome_again_at(const struct wire_reply *reply, struct pace *pace,
                          const struct pace_attempt *attempt, int64_t now) {
   switch (outcome_next(reply)) {
     case OUTCOME_RETRY: return pace_retry_at(pace, attempt, reply->again, now);
+    case OUTCOME_REDIRECT: return pace_redirect_at(pace, attempt, now);
     case OUTCOME_WAIT_ON: return pace_wait_on_at(pace, attempt, now);
     case OUTCOME_CONFIRM:
     case OUTCOME_FINAL: break;

@@ -6,6 +6,7 @@
  *
  *     CLAIMED                       OUTCOME_CONFIRM   pace_check_grant says whether it counts
  *     BUSY                          OUTCOME_WAIT_ON   while the call waits; else final
+ *     MOVED, ASK, UNBLOCKED         OUTCOME_REDIRECT  at once, to the node that has the key now
  *     no reply, LOADING, ...        OUTCOME_RETRY     until its time is over; then UNAVAILABLE, or
  *                                                     the last BUSY that was heard
  *     OOM                           OUTCOME_FINAL     UNAVAILABLE, or the last BUSY that was heard
@@ -26,7 +27,13 @@ struct outcome {
 };
 
 /* What comes after an attempt. */
-enum outcome_step { OUTCOME_FINAL, OUTCOME_RETRY, OUTCOME_WAIT_ON, OUTCOME_CONFIRM };
+enum outcome_step {
+  OUTCOME_FINAL,
+  OUTCOME_RETRY,
+  OUTCOME_REDIRECT,
+  OUTCOME_WAIT_ON,
+  OUTCOME_CONFIRM
+};
 
 void outcome_deinit(struct outcome *outcome);
 

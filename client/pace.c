@@ -70,6 +70,13 @@ int64_t pace_retry_at(struct pace *pace, const struct pace_attempt *attempt, boo
   return at_ms < pace->give_up_at_ms ? at_ms : CLOCK_NEVER;
 }
 
+int64_t pace_redirect_at(struct pace *pace, const struct pace_attempt *attempt, int64_t now) {
+  if (pace->redirects == PACE_REDIRECTS_MAX) return pace_retry_at(pace, attempt, true, now);
+  pace->redirects++;
+  pace_heard(pace);
+  return now;
+}
+
 void pace_heard(struct pace *pace) {
   pace->down_since_ms = 0;
   pace->give_up_at_ms = pace->wait_until_ms + pace->settings->deadline_ms;
@@ -78,6 +85,7 @@ void pace_heard(struct pace *pace) {
 int64_t pace_wait_on_at(struct pace *pace, const struct pace_attempt *attempt, int64_t now) {
   if (now >= pace->wait_until_ms) return CLOCK_NEVER;
   pace_heard(pace);
+  pace->redirects = 0;
   if (now - attempt->sent_ms >= SOON_MS) {
     pace->failures = 0;
     return now;
@@ -128,7 +136,7 @@ struct pace pace_of_renewals(const struct pace *pace, int64_t now) {
   renewals.wait_until_ms = clock_min(pace->wait_until_ms, now);
   renewals.give_up_at_ms = clock_min(pace->give_up_at_ms, now + pace->settings->deadline_ms);
   renewals.down_since_ms = 0;
-  renewals.failures = 0;
+  renewals.failures = renewals.redirects = 0;
   renewals.retried_at_once = false;
   return renewals;
 }

@@ -20,6 +20,8 @@
 /* Renewals of one grant before it counts. When that many answers were late, the next ones will
  * be, too. */
 #define PACE_RENEWALS_MAX 3
+/* Of one call to other nodes of a cluster without a pause. More means that they do not agree. */
+#define PACE_REDIRECTS_MAX 8
 /* Reads of what a socket holds when the time of a call is over, before the call is given up: the
  * process may have stood still meanwhile. */
 #define PACE_LATE_READS_MAX 64
@@ -31,6 +33,7 @@ struct pace {
   int64_t give_up_at_ms; /* when the call ends for want of an answer */
   int64_t down_since_ms; /* since when the server does not answer; 0: it does */
   unsigned failures;     /* attempts without an answer, for the pauses */
+  unsigned redirects;    /* followed without a pause */
   bool retried_at_once;  /* one failure of an older connection was repeated without a pause */
 };
 
@@ -53,6 +56,9 @@ int64_t pace_timeout_ms(const struct pace *pace, const struct wire_request *requ
  * next one; CLOCK_NEVER: none, the call's time would be over by then. */
 int64_t pace_retry_at(struct pace *pace, const struct pace_attempt *attempt, bool spoken,
                       int64_t now);
+/* A node of a cluster sent the call elsewhere: there is a server to wait at, so that the wait goes
+ * on. When to ask there; CLOCK_NEVER as above. */
+int64_t pace_redirect_at(struct pace *pace, const struct pace_attempt *attempt, int64_t now);
 /* It was answered BUSY. When to ask again, for the server waits only so long in one go;
  * CLOCK_NEVER: the wait is over, or would be after the pause. */
 int64_t pace_wait_on_at(struct pace *pace, const struct pace_attempt *attempt, int64_t now);

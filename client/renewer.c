@@ -18,8 +18,17 @@
 #define BATCH 64
 #define BATCH_BYTES (LEASE_KEY_BYTES + 1024)
 
+/* What leads to one node. */
+struct channel {
+  SLIST_ENTRY(channel) entry;
+  struct node *node;
+  struct connection *connection; /* NULL: none */
+  int64_t shut_until_ms;         /* it was not reached: others come first */
+};
+
 struct renewer {
   const struct settings *settings;
+  struct cluster *cluster;
   pthread_mutex_t lock;
   pthread_cond_t changed; /* something became due earlier, or stop */
   pthread_cond_t called;  /* a callback has returned */
@@ -31,73 +40,174 @@ struct renewer {
   /* The batch: slots are emptied by removal; the rest belongs to the thread. */
   struct lease *batch[BATCH];
   int batch_count;
+  bool asking[BATCH]; /* the other node is told so before it */
+  struct node *node;  /* of the batch; NULL: it is not known */
   int64_t timeout_ms; /* of the shortest lease in it */
   int64_t sent_ms;
   size_t buffer_len;
-  struct connection *connection;
+  SLIST_HEAD(, channel) channels; /* the thread's */
   struct wire_reply replies[BATCH];
   char buffer[BATCH_BYTES];
 };
 
 /* ---- one turn ---- */
 
-/* Frames what is due. Under the lock. */
+/* The node of a lease; NULL: not known yet. */
+static struct node *node_of(struct renewer *renewer, const struct lease *lease) {
+  struct idem_error ignored;
+  struct node *node = lease->asked;
+  if (node == NULL && cluster_route(renewer->cluster, lease->key, &node, &ignored) != IDEM_OK)
+    return NULL;
+  return node;
+}
+
+/* False: it does not fit. */
+static bool put(struct renewer *renewer, const struct wire_request *request) {
+  struct wire_frame frame;
+  wire_frame(&frame, request);
+  if (renewer->buffer_len + frame.size > BATCH_BYTES) return false;
+  wire_copy(&frame, renewer->buffer + renewer->buffer_len);
+  renewer->buffer_len += frame.size;
+  return true;
+}
+
+/* Frames its renewal. False: it does not fit any more. */
+static bool put_renewal(struct renewer *renewer, struct lease *lease) {
+  const struct wire_request ask = {.verb = WIRE_ASKING};
+  const struct wire_request renew = {
+      .verb = WIRE_RENEW, .key = lease->key, .token = lease->token};
+  size_t before = renewer->buffer_len;
+  bool asking = lease->asked != NULL;
+  if ((asking && !put(renewer, &ask)) || !put(renewer, &renew)) {
+    renewer->buffer_len = before;
+    return false;
+  }
+  lease->asked = NULL;
+  lease->slot = renewer->batch_count;
+  renewer->asking[renewer->batch_count] = asking;
+  renewer->batch[renewer->batch_count++] = lease;
+  renewer->timeout_ms = clock_min(renewer->timeout_ms, pace_renewal_timeout_ms(lease->lease_ms));
+  return true;
+}
+
+/* Frames what is due at the node whose lease is due first. Under the lock. */
 static void gather(struct renewer *renewer, int64_t now) {
+  struct lease *lease = TAILQ_FIRST(&renewer->leases);
+  renewer->node = node_of(renewer, lease);
   renewer->batch_count = 0;
   renewer->buffer_len = 0;
   renewer->timeout_ms = renewer->settings->command_timeout_ms;
-  struct wire_frame frame;
-  struct lease *lease;
-  TAILQ_FOREACH(lease, &renewer->leases, entry) {
+  for (; lease != NULL; lease = TAILQ_NEXT(lease, entry)) {
     if (lease->due_ms > now + TOGETHER_MS || renewer->batch_count == BATCH) break;
-    struct wire_request request = {.verb = WIRE_RENEW, .key = lease->key, .token = lease->token};
-    wire_frame(&frame, &request);
-    if (renewer->buffer_len + frame.size > BATCH_BYTES) break;
-    wire_copy(&frame, renewer->buffer + renewer->buffer_len);
-    renewer->buffer_len += frame.size;
-    lease->slot = renewer->batch_count;
-    renewer->batch[renewer->batch_count++] = lease;
-    renewer->timeout_ms = clock_min(renewer->timeout_ms, pace_renewal_timeout_ms(lease->lease_ms));
+    if (node_of(renewer, lease) != renewer->node) continue;
+    if (!put_renewal(renewer, lease)) break;
   }
 }
 
-static bool connect_again(struct renewer *renewer, int64_t now) {
-  struct idem_error ignored;
-  if (renewer->connection != NULL) {
-    if (connection_alive(renewer->connection)) return true;
-    connection_close(renewer->connection);
-    renewer->connection = NULL;
+/* NULL: no memory. */
+static struct channel *channel_to(struct renewer *renewer, struct node *node) {
+  struct channel *channel;
+  SLIST_FOREACH(channel, &renewer->channels, entry) {
+    if (channel->node == node) return channel;
   }
-  return connection_open(&renewer->connection, renewer->settings, now + renewer->timeout_ms,
-                         &ignored) == IDEM_OK;
+  channel = calloc(1, sizeof *channel);
+  if (channel == NULL) return NULL;
+  channel->node = node;
+  SLIST_INSERT_HEAD(&renewer->channels, channel, entry);
+  return channel;
+}
+
+static void close_channel(struct channel *channel) {
+  connection_close(channel->connection);
+  channel->connection = NULL;
+}
+
+/* A node that is not reached takes the time of the others: so it is left alone for as long as the
+ * last try took. */
+static bool connect_again(struct renewer *renewer, struct channel *channel, int64_t now) {
+  struct idem_error ignored;
+  if (channel->connection != NULL && connection_alive(channel->connection)) return true;
+  close_channel(channel);
+  if (now < channel->shut_until_ms) return false;
+  const struct connection_order order = {renewer->settings, &channel->node->target,
+                                         now + renewer->timeout_ms};
+  if (connection_open(&channel->connection, &order, &ignored) == IDEM_OK) return true;
+  int64_t end_ms = clock_ms();
+  channel->shut_until_ms = end_ms + (end_ms - now);
+  cluster_failed(renewer->cluster, channel->node);
+  return false;
+}
+
+/* Reads the answer to one renewal, after that to ASKING if there is one: a word that does not
+ * matter, for without it the other node says so. */
+static bool receive(struct renewer *renewer, struct connection *connection, int item,
+                    int64_t deadline_ms) {
+  struct idem_error ignored;
+  redisReply *reply = NULL;
+  if (renewer->asking[item]) {
+    if (connection_receive(connection, deadline_ms, &reply, &ignored) != IDEM_OK) return false;
+    freeReplyObject(reply);
+  }
+  if (connection_receive(connection, deadline_ms, &reply, &ignored) != IDEM_OK) return false;
+  wire_parse(WIRE_RENEW, reply, &renewer->replies[item]);
+  return true;
 }
 
 /* Sends the batch and reads what comes. Returns how many replies were read. Without the lock. */
-static int exchange(struct renewer *renewer) {
+static int exchange_over(struct renewer *renewer, struct channel *channel) {
   struct idem_error ignored;
-  int64_t now = clock_ms();
+  struct connection *connection = channel->connection;
   int count = 0;
-  if (!connect_again(renewer, now)) return 0;
   renewer->sent_ms = clock_ms();
   int64_t deadline = renewer->sent_ms + renewer->timeout_ms;
-  bool good = connection_send_bytes(renewer->connection, renewer->buffer, renewer->buffer_len,
+  bool good = connection_send_bytes(connection, renewer->buffer, renewer->buffer_len,
                                     renewer->timeout_ms, &ignored) == IDEM_OK;
   while (good && count < renewer->batch_count) {
-    redisReply *reply = NULL;
-    good = connection_receive(renewer->connection, deadline, &reply, &ignored) == IDEM_OK;
+    good = receive(renewer, connection, count, deadline);
     if (!good) break;
-    wire_parse(WIRE_RENEW, reply, &renewer->replies[count]);
     good = !renewer->replies[count].spent;
     count++;
   }
   /* One reply too many: which of them answers what cannot be told. */
-  bool stray = !connection_quiet(renewer->connection);
+  bool stray = !connection_quiet(connection);
   while (stray && count > 0) wire_reply_deinit(&renewer->replies[--count]);
-  if (!good || stray || !connection_reusable(renewer->connection)) {
-    connection_close(renewer->connection);
-    renewer->connection = NULL;
-  }
+  if (!good) cluster_failed(renewer->cluster, channel->node);
+  if (!good || stray || !connection_reusable(connection)) close_channel(channel);
   return count;
+}
+
+static int exchange(struct renewer *renewer) {
+  struct channel *channel = renewer->node != NULL ? channel_to(renewer, renewer->node) : NULL;
+  if (channel == NULL || !connect_again(renewer, channel, clock_ms())) return 0;
+  return exchange_over(renewer, channel);
+}
+
+/* Brings the table of a cluster up to date, if this is the time and nobody else does. Without the
+ * lock. */
+static void refresh_table(struct renewer *renewer) {
+  const struct wire_request request = {.verb = WIRE_NODES};
+  struct idem_error error = {""};
+  struct wire_frame frame;
+  struct wire_reply parsed;
+  redisReply *reply = NULL;
+  int64_t now = clock_ms();
+  struct node *source = cluster_refresh(renewer->cluster, now);
+  if (source == NULL) return;
+  struct channel *channel = channel_to(renewer, source);
+  bool good = channel != NULL && connect_again(renewer, channel, now);
+  wire_frame(&frame, &request);
+  int64_t until_ms = clock_ms() + renewer->timeout_ms;
+  good = good &&
+         connection_send(channel->connection, &frame, renewer->timeout_ms, &error) == IDEM_OK &&
+         connection_receive(channel->connection, until_ms, &reply, &error) == IDEM_OK;
+  if (good) {
+    wire_parse(WIRE_NODES, reply, &parsed);
+  } else {
+    wire_reply_fail(&parsed, IDEM_UNAVAILABLE, error.text);
+    if (channel != NULL) close_channel(channel);
+  }
+  cluster_learn(renewer->cluster, source, &parsed);
+  wire_reply_deinit(&parsed);
 }
 
 /* Tells the application, without the lock. */
@@ -111,9 +221,22 @@ static void call_out(struct renewer *renewer, struct lease *lease, enum idem_cla
   pthread_cond_broadcast(&renewer->called);
 }
 
+/* Another node has the lease: it is due there at once. False: not so. */
+static bool redirect(struct renewer *renewer, struct lease *lease, const struct wire_reply *reply,
+                     int64_t now) {
+  lease->asked = cluster_follow(renewer->cluster, renewer->node, lease->key, reply);
+  bool elsewhere = reply->topology == WIRE_MOVED || reply->topology == WIRE_ASK;
+  if (!elsewhere || lease->redirects == PACE_REDIRECTS_MAX) return false;
+  lease->redirects++;
+  lease_schedule(&renewer->leases, lease, now);
+  return true;
+}
+
 /* One renewal has ended. Under the lock, which it may let go at its end. */
 static void end_renewal(struct renewer *renewer, struct lease *lease,
                         const struct wire_reply *reply, int64_t now) {
+  if (reply != NULL && redirect(renewer, lease, reply, now)) return;
+  lease->redirects = 0;
   const struct lease_renewal renewal = {reply, renewer->sent_ms, now};
   enum idem_claim_state told = lease_renewal_ended(&renewer->leases, lease, &renewal);
   if (told != IDEM_CLAIM_HELD) call_out(renewer, lease, told);
@@ -122,6 +245,7 @@ static void end_renewal(struct renewer *renewer, struct lease *lease,
 static void turn(struct renewer *renewer, int64_t now) {
   gather(renewer, now);
   pthread_mutex_unlock(&renewer->lock);
+  refresh_table(renewer);
   int answered = exchange(renewer);
   pthread_mutex_lock(&renewer->lock);
   now = clock_ms();
@@ -161,8 +285,11 @@ static void *run(void *argument) {
     }
   }
   pthread_mutex_unlock(&renewer->lock);
-  connection_close(renewer->connection);
-  renewer->connection = NULL;
+  for (struct channel *channel; (channel = SLIST_FIRST(&renewer->channels)) != NULL;) {
+    SLIST_REMOVE_HEAD(&renewer->channels, entry);
+    close_channel(channel);
+    free(channel);
+  }
   return NULL;
 }
 
@@ -180,12 +307,14 @@ static bool init_conditions(struct renewer *renewer) {
   return false;
 }
 
-struct renewer *renewer_create(const struct settings *settings) {
+struct renewer *renewer_create(const struct settings *settings, struct cluster *cluster) {
   struct renewer *renewer = malloc(sizeof *renewer);
   if (renewer == NULL) return NULL;
   /* The buffers stay as they are: a client that holds no claim for long never touches them. */
   memset(renewer, 0, offsetof(struct renewer, replies));
   renewer->settings = settings;
+  renewer->cluster = cluster;
+  SLIST_INIT(&renewer->channels);
   renewer->wake_ms = CLOCK_NEVER;
   TAILQ_INIT(&renewer->leases);
   if (pthread_mutex_init(&renewer->lock, NULL) != 0) {

@@ -1,9 +1,9 @@
 /*
  * renewer.h - the background thread of an idem_client that renews its claims, all of them together,
- * over one connection.
+ * over one connection; in a cluster over one for each node.
  *
- *     one turn: the leases that are due are framed into one buffer, sent at once, the replies read
- *     in order
+ *     one turn: the leases of one node that are due are framed into one buffer, sent at once, the
+ *     replies read in order
  *
  * It knows leases, not claims. A lease can be removed at any time without waiting for the network:
  * the batch under way forgets it.
@@ -15,13 +15,14 @@
 #ifndef IDEM_CLIENT_RENEWER_H
 #define IDEM_CLIENT_RENEWER_H
 
+#include "client/cluster.h"
 #include "client/lease.h"
 #include "client/settings.h"
 
 struct renewer;
 
-/* settings must outlive it. NULL: no memory. No thread runs yet. */
-struct renewer *renewer_create(const struct settings *settings);
+/* Both must outlive it. NULL: no memory. No thread runs yet. */
+struct renewer *renewer_create(const struct settings *settings, struct cluster *cluster);
 /* Ends the thread. Leases stay where they are; nothing more happens to them. */
 void renewer_stop(struct renewer *renewer);
 /* NULL is fine. */

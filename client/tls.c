@@ -17,6 +17,9 @@
 /* The files and directories that options name. */
 enum { CA_FILE, CA_DIR, CERT_FILE, KEY_FILE, PATHS };
 
+/* Longer names are none: DNS has 253. */
+#define HOST_BYTES 256
+
 /* Tells one content of a file from another. */
 struct stamp {
   dev_t device;
@@ -27,8 +30,8 @@ struct stamp {
 
 struct tls {
   char *paths[PATHS]; /* NULL: not given */
-  char *host;         /* that the certificate has to bear: a name, or a numeric address */
-  bool numeric, unverified;
+  char *name;         /* that certificates have to bear instead of the host's; NULL: not given */
+  bool unverified;
   int version_min;
   BIO_METHOD *method;
   pthread_mutex_t lock;
@@ -137,11 +140,11 @@ static bool is_numeric(const char *host) {
 }
 
 /* The host without what no certificate bears: the zone of an IPv6 address, the dot after a name. */
-static char *copy_host(const char *host) {
+static void copy_host(char out[HOST_BYTES], const char *host) {
   size_t len = strlen(host);
   if (strchr(host, ':') != NULL) len = strcspn(host, "%");
   if (len > 1 && host[len - 1] == '.') len--;
-  return strndup(host, len);
+  snprintf(out, HOST_BYTES, "%.*s", (int)len, host);
 }
 
 static bool copy_paths(struct tls *tls, const struct idem_options *options) {
@@ -165,12 +168,12 @@ static const char *check(const struct idem_options *options) {
   return NULL;
 }
 
-static enum idem_status init(struct tls *tls, const struct idem_options *options, const char *host,
+static enum idem_status init(struct tls *tls, const struct idem_options *options,
                              struct idem_error *error) {
-  tls->host = copy_host(options->server_name != NULL ? options->server_name : host);
+  tls->name = options->server_name != NULL ? strdup(options->server_name) : NULL;
   tls->method = stream_method();
-  if (tls->host == NULL || tls->method == NULL || !copy_paths(tls, options)) return IDEM_NO_MEMORY;
-  tls->numeric = is_numeric(tls->host);
+  if ((tls->name == NULL) != (options->server_name == NULL)) return IDEM_NO_MEMORY;
+  if (tls->method == NULL || !copy_paths(tls, options)) return IDEM_NO_MEMORY;
   tls->unverified = (options->tls_flags & IDEM_TLS_INSECURE_ANY_CERTIFICATE) != 0;
   tls->version_min = options->tls_version_min == IDEM_TLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
   take_stamps(tls, tls->stamps);
@@ -179,7 +182,7 @@ static enum idem_status init(struct tls *tls, const struct idem_options *options
   return error->text[0] != '\0' ? IDEM_INVALID : IDEM_NO_MEMORY;
 }
 
-enum idem_status tls_create(struct tls **out, const struct idem_options *options, const char *host,
+enum idem_status tls_create(struct tls **out, const struct idem_options *options,
                             struct idem_error *error) {
   const char *wrong = check(options);
   if (wrong != NULL) {
@@ -192,7 +195,7 @@ enum idem_status tls_create(struct tls **out, const struct idem_options *options
     free(tls);
     return IDEM_NO_MEMORY;
   }
-  enum idem_status status = init(tls, options, host, error);
+  enum idem_status status = init(tls, options, error);
   if (status == IDEM_OK) {
     *out = tls;
   } else {
@@ -204,7 +207,7 @@ enum idem_status tls_create(struct tls **out, const struct idem_options *options
 void tls_destroy(struct tls *tls) {
   if (tls == NULL) return;
   for (int i = 0; i < PATHS; i++) free(tls->paths[i]);
-  free(tls->host);
+  free(tls->name);
   SSL_CTX_free(tls->context);
   BIO_meth_free(tls->method);
   pthread_mutex_destroy(&tls->lock);
@@ -214,19 +217,22 @@ void tls_destroy(struct tls *tls) {
 /* ---- a session ---- */
 
 /* Asks for the name, and has it looked for in the certificate. */
-static bool expect_host(const struct tls *tls, SSL *ssl) {
-  if (tls->numeric) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), tls->host) == 1;
+static bool expect_host(SSL *ssl, const char *host) {
+  char name[HOST_BYTES];
+  copy_host(name, host);
+  if (is_numeric(name)) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
   SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-  return SSL_set1_host(ssl, tls->host) == 1 && SSL_set_tlsext_host_name(ssl, tls->host) == 1;
+  return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 
-struct stream *tls_begin(struct tls *tls, int fd) {
+struct stream *tls_begin(struct tls *tls, int fd, const char *host) {
   struct stream *stream = NULL;
+  if (tls->name != NULL) host = tls->name;
   pthread_mutex_lock(&tls->lock);
   refresh(tls);
   SSL *ssl = SSL_new(tls->context);
   pthread_mutex_unlock(&tls->lock);
-  if (ssl != NULL && expect_host(tls, ssl)) stream = stream_create(ssl, tls->method, fd, tls->host);
+  if (ssl != NULL && expect_host(ssl, host)) stream = stream_create(ssl, tls->method, fd, host);
   if (stream == NULL) SSL_free(ssl);
   ERR_clear_error();
   return stream;

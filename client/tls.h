@@ -14,13 +14,15 @@
 struct tls;
 struct stream;
 
-/* host: of the URL. IDEM_OK, IDEM_INVALID (a file cannot be used, an option makes no sense: error
+/* IDEM_OK, IDEM_INVALID (a file cannot be used, an option makes no sense: error
  * says which) or IDEM_NO_MEMORY. */
-enum idem_status tls_create(struct tls **tls, const struct idem_options *options, const char *host,
+enum idem_status tls_create(struct tls **tls, const struct idem_options *options,
                             struct idem_error *error);
 /* NULL is fine. Every stream has been destroyed. */
 void tls_destroy(struct tls *tls);
-/* The client's side of a session on a connected socket, before its handshake. NULL: no memory. */
-struct stream *tls_begin(struct tls *tls, int fd);
+/* The client's side of a session on a socket that is connected to `host`, before its handshake. The
+ * host has to be borne by the certificate, unless the options name another one; it is borrowed.
+ * NULL: no memory. */
+struct stream *tls_begin(struct tls *tls, int fd, const char *host);
 
 #endif

@@ -11,10 +11,10 @@
  * is one record and one write. */
 #define RECORD_BYTES (16 * 1024)
 
-bool transport_open(struct transport *transport, int fd, struct tls *tls) {
+bool transport_open(struct transport *transport, int fd, struct tls *tls, const char *host) {
   *transport = (struct transport){.fd = fd};
   if (tls == NULL) return true;
-  transport->stream = tls_begin(tls, fd);
+  transport->stream = tls_begin(tls, fd, host);
   return transport->stream != NULL;
 }
 

@@ -24,9 +24,10 @@ struct transport {
   int error;             /* errno, in plain text */
 };
 
-/* Takes over a socket that is connected or connecting; tls NULL: plain text. False: no memory (and
+/* Takes over a socket that is connected or connecting to `host`, which is borrowed; tls NULL: plain
+ * text. False: no memory (and
  * fd is closed by transport_close). */
-bool transport_open(struct transport *transport, int fd, struct tls *tls);
+bool transport_open(struct transport *transport, int fd, struct tls *tls, const char *host);
 void transport_close(struct transport *transport);
 
 /* Plain text: DONE at once. */

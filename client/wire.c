@@ -138,7 +138,7 @@ static void put_wait(struct framer *f, const struct wire_request *r) {
   put_bytes_option(f, "FP", r->fingerprint);
 }
 
-static void put_ping(struct framer *f, const struct wire_request *r) {
+static void put_nothing(struct framer *f, const struct wire_request *r) {
   (void)f;
   (void)r;
 }
@@ -148,6 +148,11 @@ static void put_auth(struct framer *f, const struct wire_request *r) {
   put_argument(f, r->key);
 }
 
+static void put_nodes(struct framer *f, const struct wire_request *r) {
+  (void)r;
+  put_word(f, "NODES");
+}
+
 static const struct {
   const char *name;
   void (*put)(struct framer *f, const struct wire_request *r);
@@ -155,7 +160,8 @@ static const struct {
     [WIRE_CLAIM] = {"IDEM.CLAIM", put_claim}, [WIRE_STORE] = {"IDEM.STORE", put_store},
     [WIRE_RENEW] = {"IDEM.RENEW", put_renew}, [WIRE_RELEASE] = {"IDEM.RELEASE", put_release},
     [WIRE_FETCH] = {"IDEM.FETCH", put_fetch}, [WIRE_WAIT] = {"IDEM.WAIT", put_wait},
-    [WIRE_PING] = {"PING", put_ping},         [WIRE_AUTH] = {"AUTH", put_auth},
+    [WIRE_PING] = {"PING", put_nothing},         [WIRE_AUTH] = {"AUTH", put_auth},
+    [WIRE_NODES] = {"CLUSTER", put_nodes},    [WIRE_ASKING] = {"ASKING", put_nothing},
 };
 
 /* Room before the first argument for "*16\r\n", whose number is known at the end. */
@@ -206,26 +212,31 @@ static const struct {
   unsigned verbs;
   enum idem_status status;
   bool again, spent;
+  enum wire_topology topology;
 } ERRORS[] = {
-    {"MISMATCH", TO_LOOKS, IDEM_MISMATCH, false, false},
-    {"STALE", TO(WIRE_STORE) | TO(WIRE_RENEW), IDEM_STALE, false, false},
-    {"CONFLICT", TO(WIRE_STORE), IDEM_CONFLICT, false, false},
+    {"MISMATCH", TO_LOOKS, IDEM_MISMATCH, false, false, WIRE_SETTLED},
+    {"STALE", TO(WIRE_STORE) | TO(WIRE_RENEW), IDEM_STALE, false, false, WIRE_SETTLED},
+    {"CONFLICT", TO(WIRE_STORE), IDEM_CONFLICT, false, false, WIRE_SETTLED},
     {"TOOBIG", TO_LOOKS | TO(WIRE_STORE) | TO(WIRE_RENEW) | TO(WIRE_RELEASE), IDEM_TOOBIG, false,
-     false},
-    {"OOM", TO_ANY, IDEM_UNAVAILABLE, false, false},
-    {"MISCONF", TO_ANY, IDEM_UNAVAILABLE, false, false},
-    {"BUSYKEY", TO(WIRE_CLAIM) | TO(WIRE_WAIT), IDEM_BUSY, false, false},
+     false, WIRE_SETTLED},
+    {"OOM", TO_ANY, IDEM_UNAVAILABLE, false, false, WIRE_SETTLED},
+    {"MISCONF", TO_ANY, IDEM_UNAVAILABLE, false, false, WIRE_SETTLED},
+    {"BUSYKEY", TO(WIRE_CLAIM) | TO(WIRE_WAIT), IDEM_BUSY, false, false, WIRE_SETTLED},
     /* Claims that are held are renewed and finished over the same connection. */
-    {"DRAINING", TO(WIRE_CLAIM), IDEM_UNAVAILABLE, true, false},
+    {"DRAINING", TO(WIRE_CLAIM), IDEM_UNAVAILABLE, true, false, WIRE_SETTLED},
+    /* A cluster. The connection is as good as before. */
+    {"MOVED", TO_ANY, IDEM_UNAVAILABLE, true, false, WIRE_MOVED},
+    {"ASK", TO_ANY, IDEM_UNAVAILABLE, true, false, WIRE_ASK},
+    {"UNBLOCKED", TO_LOOKS, IDEM_UNAVAILABLE, true, false, WIRE_UNBLOCKED},
+    {"TRYAGAIN", TO_ANY, IDEM_UNAVAILABLE, true, false, WIRE_SETTLED},
+    {"CLUSTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true, false, WIRE_UNSETTLED},
     /* A server that starts, fails over or is full. A connection that gets this is of no use,
        another one later may be. */
-    {"LOADING", TO_ANY, IDEM_UNAVAILABLE, true, true},
-    {"BUSY", TO_ANY, IDEM_UNAVAILABLE, true, true},
-    {"TRYAGAIN", TO_ANY, IDEM_UNAVAILABLE, true, true},
-    {"MASTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true, true},
-    {"CLUSTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true, true},
-    {"READONLY", TO_ANY, IDEM_UNAVAILABLE, true, true},
-    {"ERR max number of clients reached", TO_ANY, IDEM_UNAVAILABLE, true, true},
+    {"LOADING", TO_ANY, IDEM_UNAVAILABLE, true, true, WIRE_SETTLED},
+    {"BUSY", TO_ANY, IDEM_UNAVAILABLE, true, true, WIRE_SETTLED},
+    {"MASTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true, true, WIRE_UNSETTLED},
+    {"READONLY", TO_ANY, IDEM_UNAVAILABLE, true, true, WIRE_UNSETTLED},
+    {"ERR max number of clients reached", TO_ANY, IDEM_UNAVAILABLE, true, true, WIRE_SETTLED},
 };
 
 /* The word after STALE. */
@@ -262,6 +273,7 @@ static void parse_error(enum wire_verb verb, const redisReply *reply, struct wir
     out->status = ERRORS[i].status;
     out->again = ERRORS[i].again;
     out->spent = ERRORS[i].spent;
+    out->topology = ERRORS[i].topology;
     break;
   }
   if (out->status == IDEM_BUSY) out->left_ms = WIRE_UNTOLD_RETRY_MS;
@@ -399,7 +411,11 @@ void wire_parse(enum wire_verb verb, redisReply *reply, struct wire_reply *out) 
       if (!is_word(reply, "PONG")) broken(out);
       break;
     case WIRE_AUTH:
+    case WIRE_ASKING:
       if (!is_word(reply, "OK")) broken(out);
+      break;
+    case WIRE_NODES:
+      if (!read_bytes(reply, &out->body)) broken(out);
       break;
   }
 }

@@ -27,7 +27,9 @@ enum wire_verb {
   WIRE_FETCH,
   WIRE_WAIT,
   WIRE_PING,
-  WIRE_AUTH /* owner is the user (may be absent), key the password */
+  WIRE_AUTH,   /* owner is the user (may be absent), key the password */
+  WIRE_NODES,  /* CLUSTER NODES */
+  WIRE_ASKING  /* what comes next is asked of the node that an ASK named */
 };
 
 /* One command. Bytes are borrowed; absent ones and zero durations are not sent. */
@@ -41,8 +43,18 @@ struct wire_request {
   int64_t born_unix_ms;
   uint64_t takeover;
   unsigned flags; /* IDEM_HOLD, IDEM_BIND */
+  bool asking;    /* WIRE_ASKING goes before it */
   /* RELEASE: what is said of the work. STORE: the same, with TTL 0; 0: it is kept */
   enum idem_release release;
+};
+
+/* What a reply says of who has which keys. */
+enum wire_topology {
+  WIRE_SETTLED,   /* nothing */
+  WIRE_MOVED,     /* another node has the key, for good */
+  WIRE_ASK,       /* another node may have it, this once */
+  WIRE_UNBLOCKED, /* it was taken from this node while the call waited */
+  WIRE_UNSETTLED  /* this node cannot serve it: another one may have it by now */
 };
 
 /* For a BUSY that tells no lease: a second is soon enough when too many wait, or when a grant was
@@ -74,6 +86,7 @@ struct wire_reply {
   bool again; /* the server cannot now (loading, draining, too many clients): ask later */
   bool spent; /* the connection is of no further use: so the server says, or it is no answer */
   enum idem_stale stale;
+  enum wire_topology topology;
   struct idem_bytes body, meta, owner, stage;
   int64_t age_ms, left_ms; /* left: of the TTL (REPLAY) or of the lease (BUSY) */
   int64_t lease_ms, attempt;

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 
 #include "server/ops/log.h"
+#include "server/ops/options_contract.h"
 #include "server/ops/options_users.h"
 
 #define AT(field) offsetof(struct options, field)
@@ -33,7 +34,6 @@
 #define MAX_MEMORY (64 * 1024 * GB)
 /* Linux takes no larger TCP_KEEPIDLE (MAX_TCP_KEEPIDLE, include/net/tcp.h). */
 #define MAX_KEEPALIVE_S 32767
-#define MAX_HORIZON_SLOTS (16 * 1024 * KB) /* HORIZON_MOST_BITS: 8 bytes each */
 #define MAX_TEXT (OPTIONS_VALUE_BYTES - 1)
 #define MAX_TLS_TEXT 512
 #define MAX_DIR 255
@@ -44,11 +44,12 @@
 #define HTTP "Metrics and status page"
 #define CLIENTS "Clients"
 #define TLS "TLS"
-#define CONTRACT "Claims and responses"
-#define SIZES "Size limits"
 #define MEMORY "Memory"
 #define JOURNAL "Journal"
 #define RUNNING "Running"
+
+#define SHARED(name, kind, field, min, max, initial, flags, section, help) \
+  {name, OPTIONS_ROW_##kind, AT(field), min, max, initial, flags, section, help},
 
 #define TLS_LIVE (OPTIONS_ROW_LIVE | OPTIONS_ROW_TLS)
 
@@ -163,41 +164,7 @@ static const struct options_row rows[] = {
     {"waiters-total", OPTIONS_ROW_INTEGER, AT(waiters_total), 1, MAX_CONNECTIONS, "100000",
      OPTIONS_ROW_LIVE, CLIENTS, "Clients that may wait on all keys together."},
 
-    {"lease", OPTIONS_ROW_MS, AT(limits.lease_ms), 1, HOUR_MS, "60s", OPTIONS_ROW_LIVE, CONTRACT,
-     "Lease of a CLAIM that names none."},
-    {"lease-max", OPTIONS_ROW_MS, AT(limits.lease_max_ms), 1, HOUR_MS, "1h", 0, CONTRACT,
-     "Longest lease that a client may ask for."},
-    {"ttl", OPTIONS_ROW_MS, AT(limits.ttl_ms), 1, 31 * DAY_MS, "24h", OPTIONS_ROW_LIVE, CONTRACT,
-     "How long the response of a STORE that names no TTL is kept."},
-    {"ttl-max", OPTIONS_ROW_MS, AT(limits.ttl_max_ms), 1, 31 * DAY_MS, "31d", 0, CONTRACT,
-     "Longest TTL that a client may ask for."},
-    {"retention", OPTIONS_ROW_MS, AT(retention_ms), 1, 31 * DAY_MS, "24h", OPTIONS_ROW_LIVE,
-     CONTRACT, "How long an abandoned claim (LAPSED) is remembered."},
-    {"unknown-retention", OPTIONS_ROW_MS, AT(unknown_retention_ms), 0, 3650 * DAY_MS, "0",
-     OPTIONS_ROW_LIVE, CONTRACT,
-     "How long an abandoned claim with HOLD (UNKNOWN) is remembered. 0 means for ever."},
-    {"born-skew", OPTIONS_ROW_MS, AT(born_skew_ms), 0, HOUR_MS, "5s", OPTIONS_ROW_LIVE, CONTRACT,
-     "By how much the clocks that BORN is read from may differ from this machine's."},
-    {"horizon-slots", OPTIONS_ROW_INTEGER, AT(horizon_slots), 1, MAX_HORIZON_SLOTS, "65536", 0,
-     CONTRACT,
-     "Slots in which is noted up to when requests may have been forgotten; a power of two. More of "
-     "them refuse fewer first tries as FORGOTTEN."},
-    {"wait-max", OPTIONS_ROW_MS, AT(limits.wait_max_ms), 1, 300 * SECOND_MS, "60s",
-     OPTIONS_ROW_LIVE, CONTRACT,
-     "Longest wait; a longer one is shortened to it, and WAIT 0 means it."},
-
-    {"key-limit", OPTIONS_ROW_BYTES, AT(limits.key_bytes), 1, 64 * KB, "1kb", 0, SIZES,
-     "Longest key."},
-    {"fingerprint-limit", OPTIONS_ROW_BYTES, AT(limits.fingerprint_bytes), 1, KB, "64", 0, SIZES,
-     "Longest fingerprint (FP)."},
-    {"owner-limit", OPTIONS_ROW_BYTES, AT(limits.owner_bytes), 1, 4 * KB, "128", 0, SIZES,
-     "Longest OWNER."},
-    {"stage-limit", OPTIONS_ROW_BYTES, AT(limits.stage_bytes), 1, 64 * KB, "1kb", 0, SIZES,
-     "Longest STAGE."},
-    {"meta-limit", OPTIONS_ROW_BYTES, AT(limits.meta_bytes), 1, MB, "64kb", 0, SIZES,
-     "Longest META."},
-    {"body-limit", OPTIONS_ROW_BYTES, AT(limits.body_bytes), 1, 512 * MB, "16mb", 0, SIZES,
-     "Longest response body."},
+    OPTIONS_CONTRACT_ROWS(SHARED)
 
     {"maxmemory", OPTIONS_ROW_MEMORY, AT(maxmemory), 0, MAX_MEMORY, "0", OPTIONS_ROW_LIVE, MEMORY,
      "Refuse new claims at this much memory; nothing is evicted. 75% means so much of what the "

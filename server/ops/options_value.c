@@ -12,38 +12,7 @@
 #include "server/ops/options_memory.h"
 #include "server/ops/options_networks.h"
 #include "server/ops/options_percentiles.h"
-
-struct unit {
-  const char *suffix;
-  int64_t factor;
-};
-
-#define SECOND_MS INT64_C(1000)
-#define KIB INT64_C(1024)
-
-/* Smallest first; a bound is shown in the largest unit that divides it. */
-static const struct unit ms_units[] = {
-    {"ms", 1},
-    {"s", SECOND_MS},
-    {"m", 60 * SECOND_MS},
-    {"h", 3600 * SECOND_MS},
-    {"d", 86400 * SECOND_MS},
-    {NULL, 0},
-};
-static const struct unit second_units[] = {
-    {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {NULL, 0}};
-/* redis.conf: k is 1000 and kb is 1024. */
-static const struct unit byte_units[] = {
-    {"b", 1},
-    {"k", 1000},
-    {"kb", KIB},
-    {"m", 1000 * 1000},
-    {"mb", KIB *KIB},
-    {"g", 1000 * 1000 * 1000},
-    {"gb", KIB *KIB *KIB},
-    {NULL, 0},
-};
-static const struct unit no_units[] = {{NULL, 0}};
+#include "server/ops/options_scale.h"
 
 static const char *const level_words[] = {[LOG_LEVEL_DEBUG] = "debug",
                                           [LOG_LEVEL_VERBOSE] = "verbose",
@@ -75,20 +44,20 @@ static const char *const readers_words[] = {
 
 static const struct kind {
   const char *hint;
-  const struct unit *units; /* NULL: not a scaled number */
-  const char *article;      /* before the bounds of a number */
-  const char *example;      /* after them */
-  const char *const *words; /* NULL: it is none of some words */
+  const struct options_scale_unit *units; /* NULL: not a scaled number */
+  const char *article;                    /* before the bounds of a number */
+  const char *example;                    /* after them */
+  const char *const *words;               /* NULL: it is none of some words */
 } kinds[] = {
-    [OPTIONS_ROW_INTEGER] = {"N", no_units, "an integer", "", NULL},
+    [OPTIONS_ROW_INTEGER] = {"N", options_scale_none, "an integer", "", NULL},
     [OPTIONS_ROW_MODE] = {"MODE", NULL, "an octal mode", "", NULL},
-    [OPTIONS_ROW_MS] = {"TIME", ms_units, "a duration",
+    [OPTIONS_ROW_MS] = {"TIME", options_scale_ms, "a duration",
                         " (with ms, s, m, h or d; a plain number is milliseconds)", NULL},
-    [OPTIONS_ROW_SECONDS] = {"SECONDS", second_units, "a duration",
+    [OPTIONS_ROW_SECONDS] = {"SECONDS", options_scale_seconds, "a duration",
                              " (with s, m, h or d; a plain number is seconds)", NULL},
-    [OPTIONS_ROW_BYTES] = {"SIZE", byte_units, "a size",
+    [OPTIONS_ROW_BYTES] = {"SIZE", options_scale_bytes, "a size",
                            " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000)", NULL},
-    [OPTIONS_ROW_MEMORY] = {"SIZE", byte_units, "a size",
+    [OPTIONS_ROW_MEMORY] = {"SIZE", options_scale_bytes, "a size",
                             " (with b, k, kb, m, mb, g or gb; kb is 1024, k is 1000), or 1% to "
                             "100% of this machine's memory",
                             NULL},
@@ -120,16 +89,6 @@ static bool is_text(const struct options_row *row) {
          row->kind == OPTIONS_ROW_PASSWORD || options_row_is_list(row->kind);
 }
 
-static void print_scaled(const struct unit *units, int64_t number, char *text, size_t size) {
-  struct unit best = {"", 1};
-  for (const struct unit *unit = units; unit->suffix != NULL && number != 0; unit++) {
-    if (number % unit->factor == 0) best = *unit;
-  }
-  /* A size in single bytes reads better without its b. */
-  if (best.factor == 1 && units == byte_units) best.suffix = "";
-  snprintf(text, size, "%lld%s", (long long)(number / best.factor), best.suffix);
-}
-
 /* "debug, notice or warning" */
 static void print_words(const char *const *words, char text[OPTIONS_VALUE_BYTES]) {
   size_t len = 0;
@@ -141,11 +100,11 @@ static void print_words(const char *const *words, char text[OPTIONS_VALUE_BYTES]
 }
 
 void options_value_bounds(const struct options_row *row, char text[OPTIONS_VALUE_BYTES]) {
-  const struct unit *units = kinds[row->kind].units;
+  const struct options_scale_unit *units = kinds[row->kind].units;
   char low[32], high[32];
   if (units != NULL) {
-    print_scaled(units, row->min, low, sizeof(low));
-    print_scaled(units, row->max, high, sizeof(high));
+    options_scale_print(units, row->min, low, sizeof(low));
+    options_scale_print(units, row->max, high, sizeof(high));
     snprintf(text, OPTIONS_VALUE_BYTES, "%s to %s", low, high);
   } else if (row->kind == OPTIONS_ROW_MODE) {
     snprintf(text, OPTIONS_VALUE_BYTES, "%llo to %llo", (unsigned long long)row->min,
@@ -178,23 +137,6 @@ static bool refuse_value(const struct options_row *row, struct span text,
   }
   return refusal_write(error, "bad value '%s' for %s: expected %s%s%s%s", refusal_show(text, shown),
                        row->name, kind->article, what, bounds, kind->example);
-}
-
-/* A number, then one of the units or nothing. span_to_i64 refuses plus signs and leading zeros. */
-static bool parse_scaled(struct span text, const struct unit *units, int64_t *number) {
-  size_t digits = text.len > 0 && text.data[0] == '-' ? 1 : 0;
-  while (digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9') digits++;
-  long long count;
-  if (!span_to_i64((struct span){text.data, digits}, &count)) return false;
-  struct span suffix = {text.data + digits, text.len - digits};
-  if (suffix.len == 0) {
-    *number = count;
-    return true;
-  }
-  for (const struct unit *unit = units; unit->suffix != NULL; unit++) {
-    if (span_is(suffix, unit->suffix)) return !__builtin_mul_overflow(count, unit->factor, number);
-  }
-  return false;
 }
 
 static bool parse_octal(struct span text, int64_t *number) {
@@ -236,7 +178,7 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
       if (!parse_octal(text, number)) return false;
       break;
     default:
-      if (!parse_scaled(text, kinds[row->kind].units, number)) return false;
+      if (!options_scale_parse(text, kinds[row->kind].units, number)) return false;
       break;
   }
   return *number >= row->min && *number <= row->max;

@@ -38,6 +38,7 @@ PROGRAMS = [
     ("test_contract", [], []),
     ("test_suspend", [], []),
     ("test_tls", [], []),
+    ("test_cluster", [], []),
     ("cut", [], ["7", "100"]),
     ("cut-tls", ["37", "30", "tls"], ["41", "100", "tls"]),
     ("crash", [], ["1000"]),

@@ -239,23 +239,7 @@ class Server:
         self.directory = tempfile.mkdtemp(prefix="idem-test-")
         self.log_path = os.path.join(self.directory, "log")
         self.address = None
-        arguments = [PROGRAM]
-        if config is not None:
-            self.config_path = os.path.join(self.directory, "idem.conf")
-            with open(self.config_path, "w", encoding="latin-1") as file:
-                file.write(config)
-            os.chmod(self.config_path, config_mode)
-            arguments.append(self.config_path)
-        given = " ".join(map(str, options)) + "\n" + (config or "")
-        # The server logs one line per listening socket: wait for all of them.
-        bind = re.search(r"(?:^|\s)(?:--)?bind ([^\n]*?)(?= --|\n|$)", given)
-        self.listeners = (len(bind.group(1).split()) if bind else 1) + bool(
-            re.search(r"(^|\s)(--)?unixsocket\s", given))
-        if not re.search(r"(^|\s)(--)?port\s", given):
-            arguments += ["--port", "0"]
-        if not re.search(r"(^|\s)(--)?bind\s", given):
-            arguments += ["--bind", "127.0.0.1"]
-        arguments += map(str, options)
+        arguments = self._arguments(options, config, config_mode)
 
         def limits():
             if nofile:
@@ -275,6 +259,26 @@ class Server:
                 self.kill()
                 self.forget()
                 raise
+
+    def _arguments(self, options, config, config_mode):
+        """The program and what it is started with."""
+        arguments = [PROGRAM]
+        if config is not None:
+            self.config_path = os.path.join(self.directory, "idem.conf")
+            with open(self.config_path, "w", encoding="latin-1") as file:
+                file.write(config)
+            os.chmod(self.config_path, config_mode)
+            arguments.append(self.config_path)
+        given = " ".join(map(str, options)) + "\n" + (config or "")
+        # The server logs one line per listening socket: wait for all of them.
+        bind = re.search(r"(?:^|\s)(?:--)?bind ([^\n]*?)(?= --|\n|$)", given)
+        self.listeners = (len(bind.group(1).split()) if bind else 1) + bool(
+            re.search(r"(^|\s)(--)?unixsocket\s", given))
+        if not re.search(r"(^|\s)(--)?port\s", given):
+            arguments += ["--port", "0"]
+        if not re.search(r"(^|\s)(--)?bind\s", given):
+            arguments += ["--bind", "127.0.0.1"]
+        return [*arguments, *map(str, options)]
 
     def _await_ready(self):
         deadline = time.monotonic() + HANG_SECONDS
@@ -458,3 +462,8 @@ def measured(text):
 def percentile(values, fraction):
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))]
+
+
+if os.environ.get("IDEM_HOST") == "module":  # the same tests against the module inside redis-server
+    import module_host  # pylint: disable=wrong-import-position
+    Server, encode = module_host.server_class(Server), module_host.encoder(encode)

@@ -1,0 +1,85 @@
+/*
+ * cluster.h - which server a key lies on. One server, or a cluster of Redis or Valkey: its nodes, and
+ * the node of each of its slots. It opens no connection; who asks a node and what came of that is
+ * told to it.
+ *
+ *     cluster_route     the node of a key, as far as is known; else one of those in the URL
+ *     cluster_follow    what a reply says of the table: MOVED, ASK, or that it may have changed
+ *     cluster_failed    a node was not reached: the table may have changed
+ *     cluster_refresh, cluster_learn     one caller at a time asks a node for the whole table
+ *
+ * With one server in the URL it is a cluster as soon as it says MOVED or ASK. With several it has to
+ * be one, and nothing is sent before that is known: each of several single servers would grant the
+ * same key.
+ *
+ * May be used by several threads at once. Invariants: nodes are added and never freed before
+ * cluster_deinit, and their targets do not change, so a node may be used without a lock.
+ */
+#ifndef IDEM_CLIENT_CLUSTER_H
+#define IDEM_CLIENT_CLUSTER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/addresses.h"
+#include "client/target.h"
+#include "client/wire.h"
+
+/* Servers that were ever heard of. A further one is not followed to, until the client is opened
+ * anew. */
+#define CLUSTER_NODES_MAX 1024
+/* The table is not asked for more often. */
+#define CLUSTER_REFRESH_MS 100
+/* Nor does one that was asked for count as under way for longer. */
+#define CLUSTER_REFRESH_LIMIT_MS 10000
+
+struct node {
+  struct target target; /* user and password are those of the URL */
+  /* Of the synchronous calls: connections of an earlier one are closed, not used, because one of
+   * their kind has failed. Under the lock of the client. */
+  uint64_t generation;
+  /* Of the asynchronous calls, whose thread they belong to. */
+  struct addresses addresses;
+  unsigned command_links;
+};
+
+struct cluster {
+  const struct target *target; /* of the URL */
+  pthread_mutex_t lock;
+  _Atomic bool on; /* it is a cluster, or has to be one */
+  /* Under the lock. */
+  struct node **nodes; /* the first target->seed_count are those of the URL */
+  unsigned count;
+  uint16_t *owners; /* of each slot: 1 + the place in `nodes`; 0: not known */
+  bool known;       /* that it is a cluster: by its table, or by what it says */
+  bool stale;       /* the table may have changed */
+  int64_t asked_ms; /* when the table was asked for last; 0: never */
+  bool asking;
+  unsigned source;    /* who is asked next */
+  char refused[IDEM_MESSAGE_BYTES]; /* why it is no cluster; "": it may be one */
+};
+
+/* `target` is borrowed. False: no memory. */
+bool cluster_init(struct cluster *cluster, const struct target *target);
+/* No node is used any more. */
+void cluster_deinit(struct cluster *cluster);
+
+/* Where to send a command about `key`; absent: anywhere. OK; UNAVAILABLE: the table has to be asked
+ * for first; REFUSED: the servers are no cluster. */
+enum idem_status cluster_route(struct cluster *cluster, struct idem_bytes key, struct node **node,
+                               struct idem_error *why);
+/* What a reply of `from` to a command about `key` says of the table. The node that an ASK names:
+ * the next try of this very call is to go there, asking. Else NULL. */
+struct node *cluster_follow(struct cluster *cluster, struct node *from, struct idem_bytes key,
+                            const struct wire_reply *reply);
+/* It was not reached, or did not answer. */
+void cluster_failed(struct cluster *cluster, const struct node *node);
+
+/* Whom the caller has to ask for the table now (WIRE_NODES); NULL: nobody. cluster_learn follows in
+ * any case. */
+struct node *cluster_refresh(struct cluster *cluster, int64_t now);
+/* The answer, or why there is none. */
+void cluster_learn(struct cluster *cluster, struct node *from, const struct wire_reply *reply);
+
+#endif

@@ -1,0 +1,121 @@
+/* events.c - see events.h. */
+#include "server/module/events.h"
+
+#include "server/module/alarm.h"
+#include "server/module/host.h"
+#include "server/module/layout.h"
+#include "server/module/take_back.h"
+
+/* ---- keys ---- */
+
+static struct span text_of(const RedisModuleString *name) {
+  struct span text;
+  text.data = api.StringPtrLen(name, &text.len);
+  return text;
+}
+
+static bool read_record(RedisModuleKey *key, struct layout_record *record) {
+  if (key == NULL || api.KeyType(key) != API_KEYTYPE_STRING) return false;
+  struct span value;
+  value.data = api.StringDMA(key, &value.len, API_READ);
+  return layout_read(value, record);
+}
+
+/* A replica learns what its master gave, and a start what was given before. The name is copied:
+ * while it loads, the host has it on its stack, and ends itself when somebody keeps that. */
+static void note_token(RedisModuleCtx *ctx, const RedisModuleString *borrowed) {
+  struct layout_record record;
+  struct span text = text_of(borrowed);
+  RedisModuleString *name = api.CreateString(NULL, text.data, text.len);
+  RedisModuleKey *key = api.OpenKey(ctx, name, API_READ);
+  if (read_record(key, &record)) tokens_note(&host.tokens, record.facts.token);
+  if (key != NULL) api.CloseKey(key);
+  api.FreeString(NULL, name);
+}
+
+/* The event comes while the command that caused it runs: it is looked into once that has ended. */
+static void look_soon(RedisModuleCtx *ctx, RedisModuleString *name) {
+  if (host.waiters.count == 0) return;
+  struct queue *queue = waiters_find(&host.waiters, api.GetSelectedDb(ctx), text_of(name));
+  if (queue == NULL) return;
+  waiters_alarm(&host.waiters, queue, 0);
+  alarm_set(&host);
+}
+
+/* Redis 7.0 tells of an end only when the value is gone: whether it was a record, and when it was
+ * granted, is not known any more. */
+static void note_expired(RedisModuleString *name) {
+  if (!host.knows_expired && !host.replica)
+    forgotten_note(&host.forgotten, text_of(name), host_now_ms(&host));
+}
+
+static int on_key(RedisModuleCtx *ctx, int type, const char *event, RedisModuleString *name) {
+  (void)event;
+  bool written = (type & (API_NOTIFY_STRING | API_NOTIFY_LOADED)) != 0;
+  if (written && (host.replica || host.loading)) note_token(ctx, name);
+  if (type == API_NOTIFY_EXPIRED) note_expired(name);
+  look_soon(ctx, name);
+  return API_OK;
+}
+
+/* From Redis 7.2 on, while the value is still there. */
+static void on_key_end(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t how, void *data) {
+  (void)ctx, (void)event;
+  const struct api_key_info *info = data;
+  struct layout_record record;
+  if (how != API_KEY_EXPIRED || host.replica || !read_record(info->key, &record)) return;
+  struct span key = text_of(api.GetKeyNameFromModuleKey(info->key));
+  forgotten_note(&host.forgotten, key, record.facts.since_ms);
+}
+
+static void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t when, void *data) {
+  (void)ctx, (void)event, (void)data;
+  if (when != API_FLUSH_END || host.waiters.count == 0) return;
+  waiters_alarm_all(&host.waiters);
+  alarm_set(&host);
+}
+
+/* ---- connections ---- */
+
+static void on_client(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) {
+  (void)event;
+  if (what != API_CLIENT_DISCONNECTED) return;
+  const struct api_client_info *client = data;
+  take_back_close(&host, ctx, client->id);
+  bool bound = bindings_close(&host.bindings, client->id, host_now_ms(&host));
+  if (bound || !list_empty(&host.undos)) alarm_set(&host);
+}
+
+/* ---- the role, loading ---- */
+
+/* The host answers those that wait when its master is another one from now on. */
+static void on_role(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t role, void *data) {
+  (void)event, (void)data;
+  host.replica = role != API_ROLE_NOW_MASTER;
+  if (host.replica) return;
+  forgotten_begin(&host.forgotten, host_now_ms(&host));
+  tokens_jump(&host.tokens);
+  api.Log(ctx, "notice", "idem: now a master; tokens go on from %llu",
+          (unsigned long long)host.tokens.high);
+}
+
+static void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) {
+  (void)ctx, (void)event, (void)data;
+  host.loading = what != API_LOADING_ENDED && what != API_LOADING_FAILED;
+}
+
+/* ---- all of them ---- */
+
+static bool subscribe(RedisModuleCtx *ctx, uint64_t id, api_event *handler) {
+  const struct RedisModuleEvent event = {id, API_EVENT_VERSION};
+  return api.SubscribeToServerEvent(ctx, event, handler) == API_OK;
+}
+
+bool events_subscribe(RedisModuleCtx *ctx) {
+  const int types = API_NOTIFY_GENERIC | API_NOTIFY_STRING | API_NOTIFY_EXPIRED |
+                    API_NOTIFY_EVICTED | API_NOTIFY_LOADED;
+  host.knows_expired = subscribe(ctx, API_EVENT_KEY, on_key_end);
+  return api.SubscribeToKeyspaceEvents(ctx, types, on_key) == API_OK &&
+         subscribe(ctx, API_EVENT_FLUSH, on_flush) && subscribe(ctx, API_EVENT_CLIENT, on_client) &&
+         subscribe(ctx, API_EVENT_ROLE, on_role) && subscribe(ctx, API_EVENT_LOADING, on_loading);
+}

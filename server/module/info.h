@@ -1,0 +1,9 @@
+/* info.h - the section `idem` of INFO: the rows of host_metrics, and what the process is. */
+#ifndef IDEM_SERVER_MODULE_INFO_H
+#define IDEM_SERVER_MODULE_INFO_H
+
+#include "server/module/api.h"
+
+api_info info_section;
+
+#endif

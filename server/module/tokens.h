@@ -1,0 +1,48 @@
+/*
+ * tokens.h - the clock of the module, and the numbers of grants.
+ *
+ * The clock is the wall clock, which never runs backwards here: where it is set back, it stands. A
+ * token is the greatest of what the clock gives, one more than the highest that was seen, and one
+ * more than the record's: records move between masters, so each grant asks the clock, and not only
+ * the start of the process, as the server does.
+ *
+ * Pure: the caller reads the wall clock. Invariant: no token is given twice by one master, and all
+ * stay below RULES_TOKEN_LIMIT.
+ */
+#ifndef IDEM_SERVER_MODULE_TOKENS_H
+#define IDEM_SERVER_MODULE_TOKENS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* By so much a replica that becomes master is ahead of its clock: as much may the clocks of
+ * masters differ without a token that falls. */
+#define TOKENS_JUMP_MS 60000
+/* The clock is read in whole milliseconds, so a time may be too early by as much: a deadline counts
+ * only when it has certainly come (rules_due). The host's own ends, PXAT, count so too. */
+#define TOKENS_GRAIN_MS 1
+
+struct tokens {
+  int64_t now_ms;
+  uint64_t high; /* the highest that was given or seen */
+};
+
+enum tokens_clock { TOKENS_CLOCK_RIGHT, TOKENS_CLOCK_EARLY, TOKENS_CLOCK_LATE };
+/* Begins at the wall clock. random: 64 bits, from which tokens begin while the clock is before the
+ * epoch of tokens (EARLY). LATE: there are none left. */
+enum tokens_clock tokens_init(struct tokens *tokens, int64_t wall_ms, uint64_t random);
+
+/* The time now, given what the wall clock says. */
+static inline int64_t tokens_now(struct tokens *tokens, int64_t wall_ms) {
+  if (wall_ms > tokens->now_ms) tokens->now_ms = wall_ms;
+  return tokens->now_ms;
+}
+
+/* The next token of a record that had `former`, 0: none. The same one until tokens_note. */
+uint64_t tokens_peek(const struct tokens *tokens, uint64_t former);
+/* It was given, or seen in a record that another master wrote. */
+void tokens_note(struct tokens *tokens, uint64_t token);
+/* This process becomes master, after another one. */
+void tokens_jump(struct tokens *tokens);
+
+#endif

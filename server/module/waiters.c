@@ -1,0 +1,189 @@
+/* waiters.c - see waiters.h. */
+#include "server/module/waiters.h"
+
+#include <limits.h>
+
+#include "server/module/tokens.h"
+#include "server/rules/rules.h"
+
+/* ---- names of queues and owners ---- */
+
+/* Longer than any key or owner that the settings allow, and a number before it. */
+#define ID_MAX (sizeof(uint64_t) + 64 * 1024)
+
+/* The id of a queue begins with its database, that of an owner with its queue. */
+static size_t put_id(char *id, const void *number, size_t number_bytes, struct span text) {
+  memcpy(id, number, number_bytes);
+  if (text.len > 0) memcpy(id + number_bytes, text.data, text.len);
+  return number_bytes + text.len;
+}
+
+static size_t queue_id(char *id, int db, struct span key) {
+  return put_id(id, &db, sizeof db, key);
+}
+
+static size_t owner_id(char *id, const struct queue *queue, struct span owner) {
+  return put_id(id, &queue, sizeof(struct queue *), owner);
+}
+
+/* ---- life ---- */
+
+void waiters_init(struct waiters *waiters, int64_t now_ms) {
+  *waiters = (struct waiters){.queues = api.CreateDict(NULL), .owners = api.CreateDict(NULL)};
+  wheel_init(&waiters->alarms, now_ms);
+}
+
+/* ---- queues ---- */
+
+struct queue *waiters_find(const struct waiters *waiters, int db, struct span key) {
+  char id[ID_MAX];
+  if (waiters->count == 0 || key.len > ID_MAX - sizeof db) return NULL;
+  return api.DictGetC(waiters->queues, id, queue_id(id, db, key), NULL);
+}
+
+static struct span keep(char **to, struct span text) {
+  if (!span_present(text)) return text;
+  if (text.len > 0) memcpy(*to, text.data, text.len);
+  struct span kept = {*to, text.len};
+  *to += text.len;
+  return kept;
+}
+
+struct queue *waiters_open(struct waiters *waiters, int db, struct span key,
+                           struct span fingerprint) {
+  struct queue *queue = api.Alloc(sizeof *queue + key.len + fingerprint.len);
+  char *to = queue->bytes;
+  queue->key = keep(&to, key);
+  queue->fingerprint = keep(&to, fingerprint);
+  queue->db = db;
+  queue->count = 0;
+  queue->first_wait_ms = RULES_NEVER;
+  list_init(&queue->claimers);
+  list_init(&queue->readers);
+  wheel_node_init(&queue->alarm);
+  char id[ID_MAX];
+  api.DictSetC(waiters->queues, id, queue_id(id, db, key), queue);
+  return queue;
+}
+
+static void close_queue(struct waiters *waiters, struct queue *queue) {
+  char id[ID_MAX];
+  wheel_cancel(&waiters->alarms, &queue->alarm);
+  api.DictDelC(waiters->queues, id, queue_id(id, queue->db, queue->key), NULL);
+  api.Free(queue);
+}
+
+/* ---- waiters ---- */
+
+struct waiter *waiters_create(const struct waiter *as) {
+  struct waiter *waiter = api.Alloc(sizeof *waiter + as->owner.len);
+  *waiter = *as;
+  char *to = waiter->bytes;
+  waiter->owner = keep(&to, as->owner);
+  waiter->queue = NULL;
+  list_init(&waiter->link);
+  return waiter;
+}
+
+void waiters_free(struct waiter *waiter) { api.Free(waiter); }
+
+static bool is_listed(const struct waiter *waiter) {
+  return waiter->claims && span_present(waiter->owner);
+}
+
+struct waiter *waiters_same_owner(const struct waiters *waiters, const struct queue *queue,
+                                  struct span owner) {
+  char id[ID_MAX];
+  return api.DictGetC(waiters->owners, id, owner_id(id, queue, owner), NULL);
+}
+
+void waiters_join(struct waiters *waiters, struct queue *queue, struct waiter *waiter,
+                  struct waiter *before) {
+  struct list *head = waiter->claims ? &queue->claimers : &queue->readers;
+  list_append(before != NULL ? &before->link : head, &waiter->link);
+  waiter->queue = queue;
+  queue->count++;
+  waiters->count++;
+  if (waiter->deadline_ms < queue->first_wait_ms) queue->first_wait_ms = waiter->deadline_ms;
+  if (!is_listed(waiter)) return;
+  char id[ID_MAX];
+  size_t len = owner_id(id, queue, waiter->owner);
+  api.DictDelC(waiters->owners, id, len, NULL); /* the one whose place it takes */
+  api.DictSetC(waiters->owners, id, len, waiter);
+}
+
+void waiters_leave(struct waiters *waiters, struct waiter *waiter) {
+  struct queue *queue = waiter->queue;
+  if (queue == NULL) return;
+  if (is_listed(waiter) && waiters_same_owner(waiters, queue, waiter->owner) == waiter) {
+    char id[ID_MAX];
+    api.DictDelC(waiters->owners, id, owner_id(id, queue, waiter->owner), NULL);
+  }
+  list_remove(&waiter->link);
+  waiter->queue = NULL;
+  waiters->count--;
+  if (--queue->count == 0) close_queue(waiters, queue);
+}
+
+void waiters_answer(struct waiters *waiters, struct waiter *waiter, const struct reply *reply) {
+  waiters_leave(waiters, waiter);
+  waiter->reply = reply;
+  /* Calls the timeout callback of the blocked client, which writes the reply, before it returns. */
+  api.UnblockClient(waiter->client, waiter);
+  waiter->reply = NULL;
+}
+
+/* ---- whose turn it is, and whose time is over ---- */
+
+struct waiter *waiters_first_claimer(const struct queue *queue) {
+  if (queue == NULL || list_empty(&queue->claimers)) return NULL;
+  return LIST_ENTRY(queue->claimers.next, struct waiter, link);
+}
+
+/* The first deadline of the others is noted on the way. */
+static struct waiter *over_in(struct list *head, int64_t past_ms, int64_t *first_ms) {
+  for (struct list *node = head->next; node != head; node = node->next) {
+    struct waiter *waiter = LIST_ENTRY(node, struct waiter, link);
+    if (rules_is_over(waiter->deadline_ms, past_ms)) return waiter;
+    if (waiter->deadline_ms < *first_ms) *first_ms = waiter->deadline_ms;
+  }
+  return NULL;
+}
+
+struct waiter *waiters_over(struct queue *queue, int64_t past_ms) {
+  if (!rules_is_over(queue->first_wait_ms, past_ms)) return NULL;
+  int64_t first_ms = RULES_NEVER;
+  struct waiter *waiter = over_in(&queue->claimers, past_ms, &first_ms);
+  if (waiter == NULL) waiter = over_in(&queue->readers, past_ms, &first_ms);
+  if (waiter == NULL) queue->first_wait_ms = first_ms;
+  return waiter;
+}
+
+/* ---- alarms ---- */
+
+void waiters_alarm(struct waiters *waiters, struct queue *queue, int64_t record_ms) {
+  int64_t first_ms = record_ms < queue->first_wait_ms ? record_ms : queue->first_wait_ms;
+  int64_t at_ms = rules_over_at_ms(first_ms, TOKENS_GRAIN_MS);
+  if (!wheel_node_armed(&queue->alarm) || queue->alarm.deadline_ms != at_ms)
+    wheel_set(&waiters->alarms, &queue->alarm, at_ms);
+}
+
+void waiters_alarm_all(struct waiters *waiters) {
+  RedisModuleDictIter *iterator = api.DictIteratorStartC(waiters->queues, "^", NULL, 0);
+  size_t len;
+  void *queue;
+  while (api.DictNextC(iterator, &len, &queue) != NULL) waiters_alarm(waiters, queue, 0);
+  api.DictIteratorStop(iterator);
+}
+
+struct queue *waiters_due(struct waiters *waiters, int64_t now_ms) {
+  unsigned budget = UINT_MAX;
+  struct wheel_node *node = wheel_pop(&waiters->alarms, now_ms, &budget);
+  return node != NULL ? LIST_ENTRY(node, struct queue, alarm) : NULL;
+}
+
+int64_t waiters_next_ms(struct waiters *waiters) {
+  if (waiters->count == 0) return RULES_NEVER;
+  wheel_refresh(&waiters->alarms);
+  return wheel_next(&waiters->alarms);
+}
