@@ -337,7 +337,7 @@ $(B)/tests/shortage/shortage: $(patsubst %.c,$(B)/%.o,$(wildcard tests/shortage/
 
 build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))) $(LIB_OBJ)
 	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka $(SERVER_LIBS)
 
 .SECONDARY:
 -include $(shell find build/$(MODE) -name '*.d' 2>/dev/null)

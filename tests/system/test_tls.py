@@ -286,7 +286,7 @@ class Attacks(TlsCase):
             try:
                 with TlsClient(self.port, context) as client:
                     client.call("PING")
-            except OSError as error:
+            except Exception as error:  # pylint: disable=broad-except
                 failed.append(error)
         with self.server.stopped():
             threads = [threading.Thread(target=come) for _ in range(crowd)]
