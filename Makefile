@@ -239,7 +239,8 @@ ubsan: ## units and model under UBSan alone
 TSAN_UNITS := $(addprefix build/tsan/tests/test_,$(filter $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/*.c)), \
               keyspace inbox pubsub monitor transaction regions hugepages served_clock thread journal_threads))
 TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py \
-               tests/system/test_fairness.py))) test_strangers.WrongPasswords
+               tests/system/test_fairness.py))) test_strangers.WrongPasswords \
+               test_tls.Certificates.test_several_loops_verify_by_new_certificates_at_once
 TSAN_BUILT = programs $(TSAN_UNITS) build/tsan/tests/shortage/shortage
 tsan: SANITIZED = tests/sanitized "build/tsan/idem-server --version"
 tsan: ## what threads share, under ThreadSanitizer: units, shortage, transcripts and interleavings with four loops

@@ -9,11 +9,12 @@ import ssl
 import subprocess
 import threading
 import time
+import unittest
 
 import redis
 
 from certificates import Authority, TlsClient, free_port, run
-from harness import PROGRAM, Client, ServerCase, encode, eventually, measured
+from harness import INSTRUMENTED, PROGRAM, Client, ServerCase, encode, eventually, measured
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 HANDSHAKE_SECONDS = 5
@@ -304,6 +305,7 @@ def script(name, *arguments):
                           env={**os.environ, "IDEM_SERVER": PROGRAM})
 
 
+@unittest.skipIf(INSTRUMENTED, "a sanitizer's memory is no measure")
 class Memory(TlsCase):
     def test_an_idle_connection(self):
         """24 KB at most, also after a client sent an RSA certificate and that of the CA between."""
@@ -396,6 +398,43 @@ class Certificates(TlsCase):
                 again.sendall(encode("PING"))
                 if not again.recv(10):
                     raise ConnectionError
+
+    def test_a_ticket_is_good_until_a_reload(self):
+        """Both versions. What a client was verified by is no longer known then, whatever has changed."""
+        self.start_tls(auth="yes")
+        for version in VERSIONS:
+            context, session, resumed = self.ca.context(self.own, version), None, []
+            for reload in (False, False, True, False):
+                if reload:
+                    self.reload(int(self.figures()["tls_reloads"]) + 1)
+                with TlsClient(self.port, context, session=session) as client:
+                    client.call("PING")
+                    resumed.append(client.sock.session_reused)
+                    session = client.sock.session
+            self.assertEqual(resumed, [False, True, False, True], version)
+
+    def test_several_loops_verify_by_new_certificates_at_once(self):
+        """What OpenSSL works out at the first use is shared by the loops: `make tsan` looks at it."""
+        self.start_tls("--threads", 4, auth="yes")
+        contexts, failed, crowd = [self.ca.context(self.own, version) for version in VERSIONS], [], 8
+
+        def come(number, barrier):
+            barrier.wait()
+            try:
+                with TlsClient(self.port, contexts[number % 2]) as client:
+                    client.call("PING")
+            except Exception as error:  # pylint: disable=broad-except
+                failed.append(error)
+        for count in range(1, 11):
+            self.server.signal(signal.SIGHUP)
+            eventually(lambda done=count: self.server.log().count("TLS: the certificate") > done, "a reload")
+            barrier = threading.Barrier(crowd)
+            threads = [threading.Thread(target=come, args=(number, barrier)) for number in range(crowd)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(failed, [])
 
     def test_days_until_the_certificate_ends(self):
         self.put("soon", days=3)
