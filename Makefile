@@ -239,7 +239,8 @@ ubsan: ## units and model under UBSan alone
 TSAN_UNITS := $(addprefix build/tsan/tests/test_,$(filter $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/*.c)), \
               keyspace inbox pubsub monitor transaction regions hugepages served_clock thread journal_threads))
 TSAN_SYSTEM := $(basename $(notdir $(wildcard tests/system/test_chaos.py tests/system/test_threads.py \
-               tests/system/test_fairness.py))) test_strangers.WrongPasswords
+               tests/system/test_fairness.py))) test_strangers.WrongPasswords \
+               test_tls.Certificates.test_several_loops_verify_by_new_certificates_at_once
 TSAN_BUILT = programs $(TSAN_UNITS) build/tsan/tests/shortage/shortage
 tsan: SANITIZED = tests/sanitized "build/tsan/idem-server --version"
 tsan: ## what threads share, under ThreadSanitizer: units, shortage, transcripts and interleavings with four loops
@@ -340,7 +341,7 @@ $(B)/tests/shortage/shortage: $(patsubst %.c,$(B)/%.o,$(wildcard tests/shortage/
 
 build/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(filter-out %/test_model.o,$(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))) $(LIB_OBJ)
 	@echo "  LD   $@"
-	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ $(SERVER_LIBS)
+	$(Q)$(COMPILE) $(LDFLAGS) -o $@ $^ -lcmocka $(SERVER_LIBS)
 
 .SECONDARY:
 -include $(shell find build/$(MODE) -name '*.d' 2>/dev/null)

@@ -338,7 +338,8 @@ struct idem_options {
  * label. Else calls are REFUSED at once, and the message says which of it is wrong. "Those of the
  * system" are OpenSSL's, with SSL_CERT_FILE and SSL_CERT_DIR. The handshake belongs to connecting:
  * connect_timeout_ms holds for both. A file that changes (ca_file, cert_file, key_file) is read
- * again before the next connection; one that cannot be used then leaves what was read before. A
+ * again before the next connection; one that cannot be used then leaves what was read before. Until
+ * a file changes, a connection resumes the session of the one before it where the server allows. A
  * connection that ends without TLS's own end (a cut cable, an attacker) is UNAVAILABLE, never the
  * end of a reply. OpenSSL's queue of errors of the calling thread is emptied.
  */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "client/resumption.h"
 #include "client/stream.h"
 
 /* The files and directories that options name. */
@@ -34,6 +35,7 @@ struct tls {
   bool unverified;
   int version_min;
   BIO_METHOD *method;
+  struct resumption resumption; /* of the context's sessions */
   pthread_mutex_t lock;
   /* Under the lock. */
   SSL_CTX *context;
@@ -107,7 +109,6 @@ static SSL_CTX *create_context(const struct tls *tls, struct idem_error *error) 
   SSL_CTX_set_verify(context, tls->unverified ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_read_ahead(context, 1); /* a record in one read of the socket, not in two */
   SSL_CTX_set_default_passwd_cb(context, no_passphrase);
   if (!load_authorities(tls, context, error) || !load_certificate(tls, context, error)) {
@@ -127,6 +128,7 @@ static void refresh(struct tls *tls) {
   if (memcmp(now, tls->stamps, sizeof now) == 0) return;
   SSL_CTX *context = create_context(tls, &ignored);
   if (context == NULL) return;
+  resumption_follow(&tls->resumption, context);
   SSL_CTX_free(tls->context);
   tls->context = context;
   memcpy(tls->stamps, now, sizeof now);
@@ -178,8 +180,18 @@ static enum idem_status init(struct tls *tls, const struct idem_options *options
   tls->version_min = options->tls_version_min == IDEM_TLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
   take_stamps(tls, tls->stamps);
   tls->context = create_context(tls, error);
-  if (tls->context != NULL) return IDEM_OK;
+  if (tls->context != NULL) {
+    resumption_follow(&tls->resumption, tls->context);
+    return IDEM_OK;
+  }
   return error->text[0] != '\0' ? IDEM_INVALID : IDEM_NO_MEMORY;
+}
+
+static bool init_locks(struct tls *tls) {
+  if (pthread_mutex_init(&tls->lock, NULL) != 0) return false;
+  if (resumption_init(&tls->resumption)) return true;
+  pthread_mutex_destroy(&tls->lock);
+  return false;
 }
 
 enum idem_status tls_create(struct tls **out, const struct idem_options *options,
@@ -191,7 +203,7 @@ enum idem_status tls_create(struct tls **out, const struct idem_options *options
   }
   struct tls *tls = calloc(1, sizeof *tls);
   if (tls == NULL) return IDEM_NO_MEMORY;
-  if (pthread_mutex_init(&tls->lock, NULL) != 0) {
+  if (!init_locks(tls)) {
     free(tls);
     return IDEM_NO_MEMORY;
   }
@@ -209,6 +221,7 @@ void tls_destroy(struct tls *tls) {
   for (int i = 0; i < PATHS; i++) free(tls->paths[i]);
   free(tls->name);
   SSL_CTX_free(tls->context);
+  resumption_deinit(&tls->resumption);
   BIO_meth_free(tls->method);
   pthread_mutex_destroy(&tls->lock);
   free(tls);
@@ -232,7 +245,10 @@ struct stream *tls_begin(struct tls *tls, int fd, const char *host) {
   refresh(tls);
   SSL *ssl = SSL_new(tls->context);
   pthread_mutex_unlock(&tls->lock);
-  if (ssl != NULL && expect_host(ssl, host)) stream = stream_create(ssl, tls->method, fd, host);
+  if (ssl != NULL && expect_host(ssl, host)) {
+    resumption_lend(&tls->resumption, ssl);
+    stream = stream_create(ssl, tls->method, fd, host);
+  }
   if (stream == NULL) SSL_free(ssl);
   ERR_clear_error();
   return stream;

@@ -4,6 +4,7 @@
  *
  * Files are read when the client is opened, and again for the next connection when one has changed:
  * a renewed certificate needs no restart. What cannot be used then leaves the former one in place.
+ * A connection resumes the session of the one before it (resumption.h), unless a file has changed.
  * May be used by several threads at once.
  */
 #ifndef IDEM_CLIENT_TLS_H

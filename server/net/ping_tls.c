@@ -12,6 +12,9 @@ static bool refuse(const char *what, char error[REFUSAL_BYTES]) {
                        reason != NULL ? reason : "the connection ended");
 }
 
+/* Who else may write the key is not asked here: with a key that somebody has put there a ping is
+ * refused, and no more; the server itself does not start with such a file. And root asks with the
+ * key of the user idem, which secret_file_check would refuse. */
 static bool use_certificate(SSL_CTX *context, const struct options *options,
                             char error[REFUSAL_BYTES]) {
   if (options->tls_cert_file[0] == '\0') return true;

@@ -31,6 +31,7 @@ static enum outcome outcome_of(const struct stream_tls *tls, int result) {
 
 void tls_receive_end(struct stream_tls *tls, ssize_t count) {
   tls->reads = false;
+  list_remove(&tls->half); /* or its time would bring a second end */
   tls_records_draw(tls, false);
   tls_kept_forget(tls);
   events_of(tls)->read(&tls->stream, NULL, count);
@@ -142,7 +143,9 @@ static void empty(STACK_OF(X509) * chain) {
 }
 
 /* The certificates between the client's own and its CA have been checked, and a ticket holds the
- * client's own only. An idle connection would keep a kilobyte or more for each. */
+ * client's own only. An idle connection would keep a kilobyte or more for each. Both stacks own a
+ * reference to each of theirs, and nothing but this SSL knows them: its session is in no cache
+ * (tls_context.c), where it would have to stay as it is. */
 static void forget_chains(SSL *ssl) {
   empty(SSL_get0_verified_chain(ssl));
   empty(SSL_get_peer_cert_chain(ssl));

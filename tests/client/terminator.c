@@ -38,7 +38,7 @@ struct terminator {
   enum terminator_manner manner;
   size_t record_bytes;
   struct guest guests[GUESTS];
-  int count, accepted, closed;
+  int count, accepted, closed, resumed;
 };
 
 static SSL_CTX *create_context(const struct terminator_options *options) {
@@ -53,6 +53,7 @@ static SSL_CTX *create_context(const struct terminator_options *options) {
   if (options->client_ca != NULL) {
     CHECK(SSL_CTX_load_verify_file(context, options->client_ca) == 1, "%s", options->client_ca);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_session_id_context(context, (const unsigned char *)"t", 1);
   }
   return context;
 }
@@ -158,6 +159,7 @@ static bool serve(struct terminator *terminator, struct guest *guest) {
       return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE;
     }
     guest->ready = true;
+    if (SSL_session_reused(guest->ssl)) terminator->resumed++;
     guest->inside = connect_inside(terminator->server_port);
     if (guest->inside < 0) return false;
   }
@@ -272,6 +274,10 @@ static int read_locked(struct terminator *terminator, const int *number) {
 
 int terminator_connections(struct terminator *terminator) {
   return read_locked(terminator, &terminator->accepted);
+}
+
+int terminator_resumed(struct terminator *terminator) {
+  return read_locked(terminator, &terminator->resumed);
 }
 
 int terminator_closed(struct terminator *terminator) {

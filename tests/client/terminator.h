@@ -35,6 +35,8 @@ void terminator_end_all(struct terminator *terminator, enum terminator_end how);
 void terminator_say(struct terminator *terminator, const char *text);
 /* Accepted so far. */
 int terminator_connections(struct terminator *terminator);
+/* Handshakes that resumed a session. Those of former options cannot be. */
+int terminator_resumed(struct terminator *terminator);
 /* Whether a client ended one with TLS's own end. */
 int terminator_closed(struct terminator *terminator);
 void terminator_close(struct terminator *terminator);

@@ -385,6 +385,79 @@ static void a_kept_connection_that_has_ended_is_replaced(void **state) {
   place_close(&place);
 }
 
+/* ---- sessions that are resumed ---- */
+
+/* Ends the connection, and has a call make the next one. Whether that resumed a session. */
+static bool resumes(struct place *place, struct pair *pair, enum terminator_end how) {
+  int resumed = terminator_resumed(place->terminator);
+  terminator_end_all(place->terminator, how);
+  until_connections(place, pair, terminator_connections(place->terminator) + 1);
+  return terminator_resumed(place->terminator) > resumed;
+}
+
+#define CHECK_RESUMES(place, pair, how, wanted)                                                \
+  CHECK(resumes(place, pair, how) == (wanted), "%s, version %#x: %s", pair_name((pair)->half), \
+        (unsigned)version, (wanted) ? "it did not resume" : "it resumed")
+
+static void check_resumption(struct place *place, enum half half, int version) {
+  struct pair pair;
+  char ca[CERTIFICATES_PATH + 8];
+  const struct terminator_options there = {.cert = place->files.server, .version_max = version};
+  snprintf(ca, sizeof ca, "%s/copy", place->files.dir);
+  certificates_replace(ca, place->files.ca);
+  terminator_set(place->terminator, &there);
+  open_tls(&pair, half, place, &(struct idem_options){.ca_file = ca});
+  expect_absent(&pair);
+  CHECK_RESUMES(place, &pair, TERMINATOR_CLOSES, true);
+  CHECK_RESUMES(place, &pair, TERMINATOR_CUTS, true); /* OpenSSL drops its own one then */
+  CHECK_RESUMES(place, &pair, TERMINATOR_CLOSES, true);
+  terminator_set(place->terminator, &there);
+  CHECK_RESUMES(place, &pair, TERMINATOR_CLOSES, false); /* the server has forgotten it */
+  CHECK_RESUMES(place, &pair, TERMINATOR_CLOSES, true);
+  certificates_replace(ca, place->files.ca);
+  CHECK_RESUMES(place, &pair, TERMINATOR_CLOSES, false); /* other files here */
+  CHECK_RESUMES(place, &pair, TERMINATOR_CLOSES, true);
+  pair_close(&pair);
+  unlink(ca);
+}
+
+static void the_next_connection_resumes_the_session(void **state) {
+  (void)state;
+  struct place place;
+  place_open(&place);
+  for (enum half half = SYNC; half < HALVES; half++) {
+    check_resumption(&place, half, TLS1_2_VERSION);
+    check_resumption(&place, half, TLS1_3_VERSION);
+  }
+  place_close(&place);
+}
+
+/* Who is not trusted any more is not taken because of a session. */
+static void an_authority_that_is_replaced_is_trusted_no_more(void **state) {
+  (void)state;
+  struct place place;
+  place_open(&place);
+  char ca[CERTIFICATES_PATH + 8];
+  snprintf(ca, sizeof ca, "%s/copy", place.files.dir);
+  for (enum half half = SYNC; half < HALVES; half++) {
+    struct pair pair;
+    struct idem_answer answer;
+    certificates_replace(ca, place.files.ca);
+    open_tls(&pair, half, &place, &(struct idem_options){.ca_file = ca});
+    expect_absent(&pair);
+    certificates_replace(ca, place.files.other_ca);
+    terminator_end_all(place.terminator, TERMINATOR_CLOSES);
+    if (half == ASYNC) world_run_for(&pair.world, 1);
+    enum idem_status status = pair_fetch(&pair, &answer);
+    CHECK(status == IDEM_REFUSED, "%s: %s %s", pair_name(half), idem_status_name(status),
+          answer.message);
+    idem_answer_clear(&answer);
+    pair_close(&pair);
+  }
+  unlink(ca);
+  place_close(&place);
+}
+
 static void a_server_that_comes_back_is_found(void **state) {
   (void)state;
   struct place place;
@@ -565,6 +638,8 @@ int main(void) {
       cmocka_unit_test(a_file_that_changes_is_read_again),
       cmocka_unit_test(a_connection_is_kept),
       cmocka_unit_test(a_kept_connection_that_has_ended_is_replaced),
+      cmocka_unit_test(the_next_connection_resumes_the_session),
+      cmocka_unit_test(an_authority_that_is_replaced_is_trusted_no_more),
       cmocka_unit_test(a_server_that_comes_back_is_found),
       cmocka_unit_test(large_bodies_pass),
       cmocka_unit_test(what_lies_in_the_stream_is_read),

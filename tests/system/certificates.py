@@ -91,17 +91,18 @@ class Authority:
 
 
 class TlsClient(Client):
-    """A connection over TLS. plain: the socket below stays without it until `secure`."""
+    """A connection over TLS. plain: the socket below stays without it until `secure`. session: of a former one, to
+    be resumed."""
 
-    def __init__(self, port, context, plain=False, timeout=HANG_SECONDS):
+    def __init__(self, port, context, plain=False, timeout=HANG_SECONDS, session=None):
         super().__init__(("127.0.0.1", port), timeout=timeout)
-        self.context = context
+        self.context, self.session = context, session
         if not plain:
             self.secure()
 
     def secure(self):
         try:
-            self.sock = self.context.wrap_socket(self.sock, server_hostname="localhost")
+            self.sock = self.context.wrap_socket(self.sock, server_hostname="localhost", session=self.session)
         except BaseException:
             self.sock.close()
             raise

@@ -677,6 +677,20 @@ static void a_record_has_ten_seconds_to_arrive(void **state) {
   }
 }
 
+/* The user is told of one end. */
+static void half_a_record_before_the_end_is_no_second_end(void **state) {
+  struct world *w = *state;
+  EACH_VERSION(version) {
+    connect_client(w, version, 0, false);
+    client_says(w, "0123456789", 10);
+    carry_some(w, 7);
+    peer_end(&w->peer, 0);
+    assert_true(w->user.ended && w->user.end == 0);
+    pass_ms(w, STREAM_TLS_RECORD_MS);
+    assert_int_equal(w->user.end, 0);
+  }
+}
+
 static void an_idle_stream_has_all_the_time(void **state) {
   struct world *w = *state;
   EACH_VERSION(version) {
@@ -805,6 +819,7 @@ int main(void) {
       TEST(who_leaves_in_the_middle_has_failed),
       TEST(handshakes_wait_for_their_turn),
       TEST(a_record_has_ten_seconds_to_arrive),
+      TEST(half_a_record_before_the_end_is_no_second_end),
       TEST(an_idle_stream_has_all_the_time),
       TEST(keys_may_be_updated),
       TEST(a_flood_of_key_updates_breaks_it),
