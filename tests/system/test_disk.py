@@ -263,6 +263,23 @@ class Unreadable(NoRoomCase):
     def test_one_that_somebody_has_removed(self):
         self.replaced(4, os.remove)
 
+    def test_the_newest_that_somebody_has_removed(self):
+        """It is noticed within a second, though nothing is written any more."""
+        for self.LOOPS in (1, 4):
+            self.claims(("--segment-size", "1mb"))
+            for number in range(80):
+                self.call("SET", f"stays{number}", b"%d" % number * 10_000)
+            os.remove(max(path for path in map(self.dir_path, os.listdir(self.dir)) if path.endswith(".log")))
+            eventually(lambda: "the journal has all again" in self.server.log(), "all again")
+            held = self.state("renews")["token"]
+            eventually(lambda: self.fill_segments(1) and int(self.persistence("journal_removed_segments")), "it goes")
+            self.again()
+            self.answered_as_before(held)
+            self.remove()
+
+    def dir_path(self, name):
+        return os.path.join(self.dir, name)
+
 
 class NoRoomOnFourLoops(NoRoomCase):
     LOOPS = 4
