@@ -41,6 +41,8 @@ static struct users_command *make_commands(struct accounts_rows rows) {
 struct users *accounts_create(struct accounts_rows rows, const struct options *options) {
   struct users_command *commands = make_commands(rows);
   struct users *users = commands != NULL ? users_create(commands, rows.count) : NULL;
+  if (users != NULL)
+    users->all_channels = options->acl_pubsub_default == OPTIONS_ACL_PUBSUB_ALLCHANNELS;
   if (users == NULL || acl_rules_set_passwords(users->initial, options->requirepass)) return users;
   users_destroy(users);
   return NULL;

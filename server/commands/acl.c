@@ -43,7 +43,7 @@ void acl_setuser(struct call *call) {
     return;
   }
   const struct user *known = users_find(users_of(call), name);
-  struct user *user = known != NULL ? user_copy(known) : user_create(name);
+  struct user *user = known != NULL ? user_copy(known) : users_new(users_of(call), name);
   if (user == NULL) {
     reply_no_memory(call);
     return;

@@ -5,6 +5,7 @@
 
 #include "server/commands/queue.h"
 #include "server/commands/reply.h"
+#include "server/engine/image.h"
 #include "server/journal/journal.h"
 
 /* ---- what a command may leave ---- */
@@ -40,8 +41,21 @@ static void add_need(struct need *need, const struct command *command, const str
   for (size_t i = 1; i < argc; i++) need->bytes += argv[i].len;
 }
 
+/* That keys are absent; and two images of each that has a claim. */
+static struct need need_of_deleting(const struct call *call, size_t claims) {
+  size_t keys = call->argc - 1;
+  struct need need = {.takes = FREES_ONLY,
+                      .images = 2 * claims,
+                      .bytes = keys * (IMAGE_HEAD_BYTES + IMAGE_ALIGNMENT)};
+  for (size_t i = 1; i < call->argc; i++) need.bytes += call->argv[i].len;
+  return need;
+}
+
 static struct need need_of(const struct call *call) {
   struct need need = {0};
+  bool frees = (call->command->flags & COMMAND_FREES) != 0;
+  if (frees && call->command->last_key < 0 && admission_counts(call))
+    return need_of_deleting(call, 0);
   if ((call->command->flags & COMMAND_SLICES) != 0) return need;
   if ((call->command->flags & COMMAND_RUNS_QUEUE) == 0) {
     add_need(&need, call->command, call->argv, call->argc);
@@ -95,6 +109,13 @@ static bool has_room(struct call *call, const struct need *need) {
     case JOURNAL_ROOM_NONE:
     default: reply_no_room(call, "nothing can be changed"); return false;
   }
+}
+
+bool admission_keeps_claims(struct call *call, size_t claims) {
+  struct need need = need_of_deleting(call, claims);
+  if (outbox_reserve(&call->worker->outbox, need.images, need.bytes)) return has_room(call, &need);
+  reply_no_memory(call);
+  return false;
 }
 
 /* What is due on keys that are read is granted while there is room (worker.no_room). */

@@ -15,6 +15,15 @@
 
 /* false: an error was replied. */
 bool admission_keeps(struct call *call);
+/* Of a command that deletes more keys, admission_keeps counts only that each is absent afterwards;
+ * the command counts, under the locks, how many have a claim (keys_has_claim), and asks for these
+ * before it changes anything: as many images as there may be of each key would be 46 MB for 10,000
+ * of them. Not in EXEC, which has asked for all. */
+#define ADMISSION_COUNTED_KEYS 64u
+static inline bool admission_counts(const struct call *call) {
+  return call->argc > ADMISSION_COUNTED_KEYS + 1 && !call->in_exec && call->worker->journal != NULL;
+}
+bool admission_keeps_claims(struct call *call, size_t claims);
 /* The error of a CLAIM that would be granted if there were room. */
 void admission_refuse_claim(struct call *call);
 

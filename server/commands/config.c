@@ -27,7 +27,6 @@ static const struct {
     {"cluster-enabled", "no"},
     {"notify-keyspace-events", ""},
     {"proto-max-bulk-len", "536870912"},
-    {"acl-pubsub-default", "resetchannels"},
 };
 #define FIXED_COUNT (sizeof FIXED / sizeof FIXED[0])
 

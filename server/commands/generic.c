@@ -1,6 +1,7 @@
 /* generic.c - see generic.h. */
 #include "server/commands/generic.h"
 
+#include "server/commands/admission.h"
 #include "server/commands/arguments.h"
 #include "server/commands/audit.h"
 #include "server/commands/reply.h"
@@ -17,8 +18,16 @@ static void look(struct call *call, size_t index, struct keys_entry *entry) {
   keys_look(call_engine(call, call->argv[index]), call->argv[index], call->now_ms, entry);
 }
 
+static size_t count_claims(const struct call *call) {
+  size_t claims = 0;
+  for (size_t i = 1; i < call->argc; i++)
+    claims += keys_has_claim(call_engine(call, call->argv[i]), call->argv[i]);
+  return claims;
+}
+
 void generic_del(struct call *call) {
   int64_t deleted = 0;
+  if (admission_counts(call) && !admission_keeps_claims(call, count_claims(call))) return;
   for (size_t i = 1; i < call->argc; i++)
     deleted += keys_delete(call_engine(call, call->argv[i]), call->argv[i], call->now_ms);
   resp_write_integer(call->reply, deleted);

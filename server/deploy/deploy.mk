@@ -3,7 +3,7 @@
 DEB_DIRECTORY ?= build/deb
 # As for packages that are not Debian's own: one of Debian, -1, would replace it.
 DEB_REVISION  ?= 0idem1
-PACKAGES_deb   = $(PACKAGES_client) dpkg-dev debhelper
+PACKAGES_deb   = $(PACKAGES_client) dpkg-dev debhelper dh-apparmor
 
 .PHONY: deb need-deb server-install unit-install files-install built-to-install
 deb: need-deb ## Debian packages idem-server, idem-tools, libidem0 and libidem-dev, into build/deb

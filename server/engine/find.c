@@ -20,6 +20,17 @@ struct entry find_entry(struct engine *engine, const struct name *name, int64_t 
   return (struct entry){0};
 }
 
+const struct record *find_record(const struct engine *engine, struct span key) {
+  struct name name;
+  name_of(engine, key, &name);
+  struct index_search search = index_search(&engine->index, name.hash);
+  for (uint64_t word; (word = index_next_of(&search)) != 0;) {
+    const struct record *record = entry_of_word(word).record;
+    if (record != NULL && key_equal(record_key(record), name.key)) return record;
+  }
+  return NULL;
+}
+
 struct entry find_key(struct engine *engine, struct span key, int64_t now_ms) {
   struct name name;
   struct response response;

@@ -17,7 +17,9 @@
  * parts borrowed from the log; else it may have been written to. */
 struct entry find_entry(struct engine *engine, const struct name *name, int64_t now_ms,
                         struct response *response);
-/* The same by the text of a key. */
+/* The record that is there, whatever is due on it; NULL: none, or a response. */
+const struct record *find_record(const struct engine *engine, struct span key);
+/* The same as find_entry by the text of a key. */
 struct entry find_key(struct engine *engine, struct span key, int64_t now_ms);
 
 #endif

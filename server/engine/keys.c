@@ -72,6 +72,11 @@ void keys_prefetch_entry(const struct engine *engine, const struct name *name) {
 
 /* ---- changing ---- */
 
+bool keys_has_claim(const struct engine *engine, struct span key) {
+  const struct record *record = find_record(engine, key);
+  return record != NULL && !record_is_value(record);
+}
+
 bool keys_delete(struct engine *engine, struct span key, int64_t now_ms) {
   struct entry entry = find_key(engine, key, now_ms);
   if (entry_is_absent(entry)) return false;

@@ -56,6 +56,10 @@ enum engine_status keys_set_value(struct engine *engine, struct span key, struct
  * (HELD, LAPSED, UNKNOWN). For a DONE record RULES_NEVER is refused: responses end. */
 bool keys_set_deadline(struct engine *engine, struct span key, int64_t deadline_ms, int64_t now_ms);
 
+/* Whether keys_delete may leave more than that the key is absent: there is a claim, HELD, LAPSED or
+ * UNKNOWN, whatever is due on it. Changes nothing. */
+bool keys_has_claim(const struct engine *engine, struct span key);
+
 /* Everything is absent at once; waiters of HELD records are served as by RELEASE. tick_run frees
  * the memory. */
 void keys_flush(struct engine *engine, int64_t now_ms);

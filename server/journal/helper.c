@@ -65,7 +65,7 @@ static bool remove_oldest(struct journal *journal) {
   if (journal->segments[0].first_lsn >= journal->durable_oldest_lsn) return false;
   state_take_role(journal, &journal->growing);
   uint64_t first_lsn = journal->segments[0].first_lsn;
-  bool wanted = journal->spare == NULL && state_reserve_segment(journal);
+  bool wanted = journal->spare == NULL && !journal->unnamed && state_reserve_segment(journal);
   state_unlock(journal);
   struct log_file *spare = remove_file(journal, first_lsn, wanted);
   state_lock(journal);
@@ -97,6 +97,22 @@ static void sync_active(struct journal *journal) {
   if (error == 0) state_note_durable(journal, lsn, appended);
 }
 
+/* ---- the newest file, removed by somebody ---- */
+
+/* Locked. What is written to it is gone with the process. It is still written to until a new
+ * segment begins, which the next batch does; then trimming replaces it (trim.h). */
+static void look_for_active(struct journal *journal) {
+  struct journal_files *files = journal->files;
+  struct log_file *active = journal->active; /* only this thread closes files */
+  if (journal->dead || journal->active_is_lost) return;
+  state_unlock(journal);
+  bool removed = files->links(files->context, active->file) == 0;
+  state_lock(journal);
+  if (!removed || active != journal->active) return;
+  journal->active_is_lost = journal->head_wanted = true;
+  journal->lost_lsn = active->first_lsn;
+}
+
 /* ---- steps ---- */
 
 static bool to_remove(const struct journal *journal) {
@@ -106,6 +122,7 @@ static bool to_remove(const struct journal *journal) {
 bool helper_step(struct journal *journal, bool sync) {
   state_lock(journal);
   if (sync) sync_active(journal);
+  if (sync) look_for_active(journal);
   close_retired(journal);
   bool grew = true;
   bool tried = !journal->dead && !remove_oldest(journal) &&

@@ -46,15 +46,7 @@ enum journal_result load_unread(char error[JOURNAL_ERROR_BYTES], struct journal_
 
 /* ---- which there are ---- */
 
-static void note_name(void *context, const char *name) {
-  struct load_list *list = context;
-  uint64_t first_lsn;
-  if (strcmp(name, LOAD_UNFINISHED) == 0) list->unfinished = true;
-  if (strncmp(name, NAME_BEGINS, sizeof NAME_BEGINS - 1) != 0) return;
-  if (!segment_has_name(name, &first_lsn)) {
-    list->strangers = true;
-    return;
-  }
+static void add_segment(struct load_list *list, uint64_t first_lsn) {
   if (list->count == list->capacity) {
     size_t capacity = list->capacity * 2 + 16;
     uint64_t *grown = realloc(list->lsns, capacity * sizeof *grown);
@@ -68,18 +60,17 @@ static void note_name(void *context, const char *name) {
   list->lsns[list->count++] = first_lsn;
 }
 
-static int by_number(const void *a, const void *b) {
-  const uint64_t *one = a, *other = b;
-  return (*one > *other) - (*one < *other);
-}
-
-int load_segments(struct journal_files *files, struct load_list *list) {
-  *list = (struct load_list){0};
-  int error = files->list(files->context, note_name, list);
-  if (error < 0) return error;
-  if (list->no_memory) return -ENOMEM;
-  if (list->count > 0) qsort(list->lsns, list->count, sizeof *list->lsns, by_number);
-  return 0;
+static void note_name(void *context, const char *name) {
+  struct load_list *list = context;
+  uint64_t first_lsn;
+  if (strcmp(name, LOAD_UNFINISHED) == 0) list->unfinished = true;
+  if (strcmp(name, SEGMENT_SPARE) == 0) list->spare = true;
+  if (strncmp(name, NAME_BEGINS, sizeof NAME_BEGINS - 1) != 0) return;
+  if (segment_has_name(name, &first_lsn)) {
+    add_segment(list, first_lsn);
+  } else {
+    list->strangers = true;
+  }
 }
 
 void load_free_list(struct load_list *list) {
@@ -100,9 +91,7 @@ static int make_room(struct load_file *loaded, size_t size) {
   return loaded->bytes != NULL ? 0 : -ENOMEM;
 }
 
-static int open_file(struct journal_files *files, uint64_t first_lsn, struct load_file *loaded) {
-  char name[SEGMENT_NAME_BYTES];
-  segment_name(first_lsn, name);
+static int open_name(struct journal_files *files, const char *name, struct load_file *loaded) {
   int file = files->open(files->context, name, false);
   if (file < 0) return file;
   int64_t size = files->size(files->context, file);
@@ -112,6 +101,13 @@ static int open_file(struct journal_files *files, uint64_t first_lsn, struct loa
   loaded->files = files;
   if (error != 0) load_close(loaded);
   return error;
+}
+
+static int open_file(struct journal_files *files, uint64_t first_lsn, struct load_file *loaded) {
+  char name[SEGMENT_NAME_BYTES];
+  segment_name(first_lsn, name);
+  int error = open_name(files, name, loaded);
+  return error == -ENOENT ? open_name(files, SEGMENT_SPARE, loaded) : error;
 }
 
 int load_reach(void *context, size_t end) {
@@ -179,4 +175,49 @@ void load_free_file(struct load_file *loaded) {
   load_close(loaded);
   free(loaded->bytes);
   *loaded = (struct load_file){0};
+}
+
+/* ---- all of them ---- */
+
+/* Whether the file begins as a segment does; then *first_lsn. Or a negative errno. */
+static int begins_segment(struct load_file *loaded, uint64_t *first_lsn) {
+  unsigned version;
+  struct scan scan;
+  struct format_batch batch;
+  struct span records;
+  int error = load_reach(loaded, least(loaded->size, FORMAT_SEGMENT_BYTES));
+  if (error != 0 || loaded->size < FORMAT_SEGMENT_BYTES) return error;
+  if (format_get_segment(loaded->bytes, &loaded->header, &version) != FORMAT_VALID) return 0;
+  *first_lsn = loaded->header.first_lsn;
+  scan_open(&scan, (struct span){loaded->bytes, loaded->size}, *first_lsn,
+            format_key(loaded->header.log_id), NULL);
+  scan.source = (struct scan_source){load_reach, loaded};
+  if (scan_next(&scan, &batch, &records)) return (batch.flags & FORMAT_HEAD) != 0;
+  return scan.stop == SCAN_UNREAD ? scan.error : 0;
+}
+
+static int note_spare(struct journal_files *files, struct load_list *list) {
+  struct load_file loaded = {0};
+  uint64_t first_lsn = 0;
+  int begins = open_name(files, SEGMENT_SPARE, &loaded);
+  if (begins == 0) begins = begins_segment(&loaded, &first_lsn);
+  bool later = list->count == 0 || first_lsn > list->lsns[list->count - 1];
+  if (begins > 0 && later) add_segment(list, first_lsn);
+  load_free_file(&loaded);
+  return begins < 0 ? begins : 0;
+}
+
+static int by_number(const void *a, const void *b) {
+  const uint64_t *one = a, *other = b;
+  return (*one > *other) - (*one < *other);
+}
+
+int load_segments(struct journal_files *files, struct load_list *list) {
+  *list = (struct load_list){0};
+  int error = files->list(files->context, note_name, list);
+  if (error < 0) return error;
+  if (list->no_memory) return -ENOMEM;
+  if (list->count > 0) qsort(list->lsns, list->count, sizeof *list->lsns, by_number);
+  if (list->spare) error = note_spare(files, list);
+  return error != 0 ? error : list->no_memory ? -ENOMEM : 0;
 }

@@ -14,10 +14,13 @@
 /* What is read at a time, unless more is asked for. */
 #define LOAD_STEP_BYTES (256u << 10)
 
+/* A segment that had no room for its own name is the spare (rotate.h): one that begins with a valid
+ * header and head, later than the others. Its number is in the list; load_open finds it. */
 struct load_list {
   uint64_t *lsns; /* first of each segment, in order */
   size_t count, capacity;
   bool no_memory;
+  bool spare;      /* SEGMENT_SPARE is there */
   bool unfinished; /* LOAD_UNFINISHED is there */
   bool strangers;  /* files with the beginning of a segment's name and another end */
 };

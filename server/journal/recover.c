@@ -292,6 +292,8 @@ static int open_tail(struct journal *journal, uint64_t first_lsn) {
   char name[SEGMENT_NAME_BYTES];
   segment_name(first_lsn, name);
   int error = state_open_file(journal, name, false, &journal->active);
+  journal->unnamed = error == -ENOENT; /* load.h */
+  if (journal->unnamed) error = state_open_file(journal, SEGMENT_SPARE, false, &journal->active);
   if (error != 0) return error;
   struct log_file *active = journal->active;
   uint64_t segment = journal->options.segment_bytes;
@@ -313,7 +315,7 @@ static int remove_file(struct journal_files *files, const char *name) {
 static int remove_leftovers(struct journal *journal) {
   const struct found *found = &journal->found;
   char name[SEGMENT_NAME_BYTES];
-  int error = remove_file(journal->files, SEGMENT_SPARE);
+  int error = journal->unnamed ? 0 : remove_file(journal->files, SEGMENT_SPARE);
   for (size_t i = 0; i < found->leftover_count && error == 0; i++) {
     segment_name(found->lsns[i], name);
     error = remove_file(journal->files, name);

@@ -108,6 +108,24 @@ static int grow(struct journal *journal, struct log_file *file, bool ahead) {
   return error;
 }
 
+/* In the role. Who begins a segment may have found no room for its name (rotate.h). The next spare
+ * may take the former name only once this is durable: or a power cut could undo the one and keep
+ * the other. */
+static int name_active(struct journal *journal) {
+  struct journal_files *files = journal->files;
+  char name[SEGMENT_NAME_BYTES];
+  if (!journal->unnamed) return 0;
+  segment_name(journal->active->first_lsn, name);
+  state_unlock(journal);
+  int error = files->rename(files->context, SEGMENT_SPARE, name);
+  int unsynced = error == 0 ? files->sync_directory(files->context) : 0;
+  if (unsynced != 0) state_fail(journal, name, "sync of the directory", unsynced);
+  state_lock(journal);
+  if (error == -ENOENT) error = 0; /* somebody has removed it: helper.c */
+  journal->unnamed = error != 0 || unsynced != 0;
+  return error != 0 ? error : unsynced;
+}
+
 static struct log_file *open_spare(struct journal *journal, int *error) {
   struct log_file *file = NULL;
   if (!state_reserve_segment(journal)) {
@@ -125,7 +143,8 @@ static struct log_file *open_spare(struct journal *journal, int *error) {
 
 /* In the role. */
 static struct log_file *have_spare(struct journal *journal, int *error) {
-  if (journal->spare == NULL) journal->spare = open_spare(journal, error);
+  if (journal->spare == NULL) *error = name_active(journal);
+  if (journal->spare == NULL && *error == 0) journal->spare = open_spare(journal, error);
   if (journal->spare == NULL) note(journal, *error);
   return journal->spare;
 }

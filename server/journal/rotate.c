@@ -153,11 +153,17 @@ static struct log_file *get_spare(struct journal *journal, uint32_t head_bytes,
   return fails(fault, SEGMENT_SPARE, "room", error) ? NULL : spare;
 }
 
-static bool name_spare(struct journal *journal, uint64_t first_lsn, struct fault *fault) {
+static bool is_no_room(int error) { return error == -ENOSPC || error == -EDQUOT; }
+
+/* *unnamed: it keeps its name for now, which has to be as durable as the other would be. */
+static bool name_spare(struct journal *journal, uint64_t first_lsn, bool *unnamed,
+                       struct fault *fault) {
   struct journal_files *files = journal->files;
   char name[SEGMENT_NAME_BYTES];
   segment_name(first_lsn, name);
-  return !fails(fault, name, "rename", files->rename(files->context, SEGMENT_SPARE, name)) &&
+  int error = files->rename(files->context, SEGMENT_SPARE, name);
+  *unnamed = is_no_room(error) && journal->active != NULL;
+  return (*unnamed || !fails(fault, name, "rename", error)) &&
          !fails(fault, name, "sync of the directory", files->sync_directory(files->context));
 }
 
@@ -204,6 +210,7 @@ static void adopt(struct journal *journal, const struct head *head) {
 bool rotate_segment(struct journal *journal, void *caller, bool ask, uint64_t batch_bytes,
                     struct fault *fault) {
   struct head head;
+  bool unnamed;
   if (!finish_former(journal, fault)) return false;
   ask_head(journal, caller, ask, &head);
   bool has_head = span_present(head.records) || journal->active != NULL;
@@ -217,10 +224,11 @@ bool rotate_segment(struct journal *journal, void *caller, bool ask, uint64_t ba
   fill_head(journal, &head);
   if (fails(fault, SEGMENT_SPARE, "write", write_head(journal, spare->file, &head)) ||
       fails(fault, SEGMENT_SPARE, "sync", rotate_sync(journal, spare->file)) ||
-      !name_spare(journal, head.batch.lsn, fault)) {
+      !name_spare(journal, head.batch.lsn, &unnamed, fault)) {
     return false;
   }
   state_lock(journal);
+  journal->unnamed = unnamed;
   adopt(journal, &head);
   state_unlock(journal);
   return true;

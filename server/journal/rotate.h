@@ -5,6 +5,10 @@
  *
  * Only then are batches written to it. A crash in between leaves no new segment, or a whole one:
  * a file that has the name of a segment begins with a valid header and a valid head.
+ *
+ * Where the directory has no room for the new name, the segment begins under the name of the spare,
+ * which is there: batches of it were promised room. A start finds it there (load.h). There is no
+ * other spare until it has its name, so that nothing more is promised than it has room for.
  */
 #ifndef IDEM_SERVER_JOURNAL_ROTATE_H
 #define IDEM_SERVER_JOURNAL_ROTATE_H

@@ -83,6 +83,7 @@ struct journal {
   pthread_cond_t wanted;  /* the helper's */
   bool writing, growing;
   bool dead, started, leaving;
+  bool unnamed; /* the active file still has the spare's name (rotate.h); then there is no spare */
 
   struct pending pending, taken;
   struct log_file *active, *spare;
@@ -113,7 +114,11 @@ struct journal {
   bool sealed; /* nothing was appended since the last seal */
 
   struct reading reading;
-  uint64_t again_lsn; /* trim.h: segments before it are replaced by what the caller appends; 0: none */
+  bool
+      active_is_lost; /* somebody has removed the active file: helper.c; until trim.c has seen it */
+  uint64_t lost_lsn;  /* its first */
+  uint64_t
+      again_lsn; /* trim.h: segments before it are replaced by what the caller appends; 0: none */
   struct found found;
   struct counters counters;
   uint64_t recovered_records, recovered_batches, cut_bytes;

@@ -9,6 +9,7 @@
 
 #include "server/base/clock.h"
 #include "server/journal/commit.h"
+#include "server/journal/room.h"
 
 static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
 
@@ -253,6 +254,21 @@ static bool read_on(struct journal *journal, journal_visitor *visit, void *calle
   return true;
 }
 
+/* A segment that was removed while it was the newest: replaced once there is a newer one, which an
+ * empty batch begins if nothing is appended. true: it is seen to. */
+static bool replace_lost(struct journal *journal, void *caller) {
+  state_lock(journal);
+  bool lost = journal->active_is_lost, follows = journal->active->first_lsn > journal->lost_lsn;
+  bool may_begin = room_spare_takes(journal, FORMAT_BATCH_BYTES);
+  struct journal_moment moment = journal->pending.moment;
+  if (lost && follows) journal->active_is_lost = false;
+  state_unlock(journal);
+  if (lost && !follows && may_begin) commit_empty(journal, caller, &moment, 0);
+  if (!lost || !follows) return false;
+  give_up(journal, journal->lost_lsn, -ENOENT);
+  return true;
+}
+
 /* Begins where it stands, or with the next segment. false: there is nothing to read now. */
 static bool is_reading(struct journal *journal, uint64_t first_lsn, uint64_t end_lsn) {
   if (journal->reading.open) return true;
@@ -292,7 +308,9 @@ bool trim_now(struct journal *journal, uint64_t live_bytes, journal_visitor *vis
   uint64_t first_lsn = next != NULL ? next->first_lsn : 0,
            end_lsn = next != NULL ? next->end_lsn : 0;
   state_unlock(journal);
-  if (trim_wants_all(journal) || !is_reading(journal, first_lsn, end_lsn)) return false;
+  if (trim_wants_all(journal) || replace_lost(journal, caller) ||
+      !is_reading(journal, first_lsn, end_lsn))
+    return false;
   return read_on(journal, visit, caller);
 }
 

@@ -10,6 +10,7 @@
  *
  *  - The oldest cannot be read, or is not there: the caller appends all that is alive from memory.
  *    It goes then as if it had been read, with all that were there when that was found out.
+ *  - The newest is not there: the same, once a new segment has begun.
  *
  * Here it is only decided: the next batch says where the log begins, and once that is durable the
  * helper removes the file. One thread trims.

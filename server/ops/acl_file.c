@@ -31,8 +31,8 @@ static bool refuse_duplicate(struct span name, char reason[REFUSAL_BYTES]) {
 }
 
 /* The default user as its line says, and not as it is without one. */
-static bool begin_default(struct user *initial, char reason[REFUSAL_BYTES]) {
-  struct user *fresh = user_create(user_name(initial));
+static bool begin_default(const struct users *staged, char reason[REFUSAL_BYTES]) {
+  struct user *initial = staged->initial, *fresh = users_new(staged, user_name(initial));
   if (fresh == NULL) return refusal_write(reason, "out of memory");
   user_exchange(initial, fresh);
   user_destroy(fresh);
@@ -42,11 +42,11 @@ static bool begin_default(struct user *initial, char reason[REFUSAL_BYTES]) {
 static bool begin_user(struct users *staged, struct span name, struct user **user,
                        char reason[REFUSAL_BYTES]) {
   *user = staged->initial;
-  if (span_equal(name, user_name(staged->initial))) return begin_default(*user, reason);
+  if (span_equal(name, user_name(staged->initial))) return begin_default(staged, reason);
   if (!acl_rules_name_fits(name))
     return refuse_name(name, "is no name: at most 512 bytes, without blanks", reason);
   if (users_find(staged, name) != NULL) return refuse_duplicate(name, reason);
-  *user = user_create(name);
+  *user = users_new(staged, name);
   if (*user != NULL && users_add(staged, *user)) return true;
   user_destroy(*user);
   return refuse_name(name, "finds no room: there are 10000 users, or memory is short", reason);

@@ -30,7 +30,7 @@ static bool switch_off(struct rule *rule) {
 }
 
 static bool reset(struct rule *rule) {
-  struct user *user = rule->user, *fresh = user_create(user_name(user));
+  struct user *user = rule->user, *fresh = users_new(rule->users, user_name(user));
   if (fresh == NULL) return refuse_memory(rule);
   user_exchange(user, fresh);
   user_destroy(fresh);

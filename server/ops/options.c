@@ -90,6 +90,11 @@ static const struct options_row rows[] = {
     {"aclfile", OPTIONS_ROW_PATH, AT(aclfile), 0, MAX_TEXT, "", 0, ACCESS,
      "File with the users, instead of `user` lines in the configuration file. ACL LOAD reads it "
      "again, ACL SAVE writes it; no other user may be able to read it."},
+    {"acl-pubsub-default", OPTIONS_ROW_CHANNELS, AT(acl_pubsub_default),
+     OPTIONS_ACL_PUBSUB_RESETCHANNELS, OPTIONS_ACL_PUBSUB_ALLCHANNELS, "resetchannels", 0, ACCESS,
+     "Channels of a user of whom nothing else is said, and after `reset`: resetchannels means "
+     "none, "
+     "allchannels all."},
     {"acllog-max-len", OPTIONS_ROW_INTEGER, AT(acllog_max_len), 0, 10000, "128", OPTIONS_ROW_LIVE,
      ACCESS, "Refusals kept in ACL LOG."},
     {"insecure", OPTIONS_ROW_WAIVED, AT(insecure), 0, OPTIONS_INSECURE_YES, "no", 0, ACCESS,

@@ -64,6 +64,7 @@ struct options {
   char *requirepass_file;        /* path of a file that holds up to two passwords */
   int64_t requirepass_file_mode; /* enum options_file_mode */
   char *aclfile;                 /* path, "" none */
+  int64_t acl_pubsub_default;    /* enum options_acl_pubsub */
   int64_t acllog_max_len;        /* entries */
   /* HTTP port */
   int64_t http_port; /* 0: none */

@@ -12,21 +12,22 @@
 
 /* How a value is written, and its type in struct options. */
 enum options_row_kind {
-  OPTIONS_ROW_INTEGER, /* int64_t */
-  OPTIONS_ROW_MODE,    /* int64_t, written in octal */
-  OPTIONS_ROW_MS,      /* int64_t, a duration; a plain number is milliseconds */
-  OPTIONS_ROW_SECONDS, /* int64_t, a duration; a plain number is seconds */
-  OPTIONS_ROW_BYTES,   /* int64_t, a size */
-  OPTIONS_ROW_MEMORY,  /* struct options_memory: a size, or a percentage (options_memory.h) */
-  OPTIONS_ROW_YES_NO,  /* bool */
-  OPTIONS_ROW_LEVEL,   /* int64_t, enum log_level */
-  OPTIONS_ROW_KEEP,    /* int64_t, enum options_appendonly */
-  OPTIONS_ROW_SYNC,    /* int64_t, enum options_appendfsync */
-  OPTIONS_ROW_FORMAT,  /* int64_t, enum log_format */
-  OPTIONS_ROW_READERS, /* int64_t, enum options_file_mode */
-  OPTIONS_ROW_WAIVED,  /* int64_t, enum options_insecure */
-  OPTIONS_ROW_CERTIFY, /* int64_t, enum options_tls_auth_clients */
-  OPTIONS_ROW_TEXT,    /* char *, owned, never NULL, as are the next five */
+  OPTIONS_ROW_INTEGER,  /* int64_t */
+  OPTIONS_ROW_MODE,     /* int64_t, written in octal */
+  OPTIONS_ROW_MS,       /* int64_t, a duration; a plain number is milliseconds */
+  OPTIONS_ROW_SECONDS,  /* int64_t, a duration; a plain number is seconds */
+  OPTIONS_ROW_BYTES,    /* int64_t, a size */
+  OPTIONS_ROW_MEMORY,   /* struct options_memory: a size, or a percentage (options_memory.h) */
+  OPTIONS_ROW_YES_NO,   /* bool */
+  OPTIONS_ROW_LEVEL,    /* int64_t, enum log_level */
+  OPTIONS_ROW_KEEP,     /* int64_t, enum options_appendonly */
+  OPTIONS_ROW_SYNC,     /* int64_t, enum options_appendfsync */
+  OPTIONS_ROW_FORMAT,   /* int64_t, enum log_format */
+  OPTIONS_ROW_READERS,  /* int64_t, enum options_file_mode */
+  OPTIONS_ROW_WAIVED,   /* int64_t, enum options_insecure */
+  OPTIONS_ROW_CERTIFY,  /* int64_t, enum options_tls_auth_clients */
+  OPTIONS_ROW_CHANNELS, /* int64_t, enum options_acl_pubsub */
+  OPTIONS_ROW_TEXT,     /* char *, owned, never NULL, as are the next five */
   OPTIONS_ROW_PATH,
   OPTIONS_ROW_PASSWORD,    /* kept as its SHA-256 in hexadecimal */
   OPTIONS_ROW_BIND,        /* addresses with blanks between them (options_bind.h) */
@@ -40,7 +41,7 @@ static inline bool options_row_is_list(enum options_row_kind kind) {
          kind == OPTIONS_ROW_PERCENTILES;
 }
 
-/* The words of KEEP, SYNC, READERS, WAIVED and CERTIFY, by number. */
+/* The words of KEEP, SYNC, READERS, WAIVED, CERTIFY and CHANNELS, by number. */
 enum options_appendonly {
   OPTIONS_APPENDONLY_NO,
   OPTIONS_APPENDONLY_YES,
@@ -63,6 +64,8 @@ enum options_tls_auth_clients {
   OPTIONS_TLS_AUTH_CLIENTS_YES,
   OPTIONS_TLS_AUTH_CLIENTS_OPTIONAL /* a certificate that is sent has to be valid */
 };
+/* The channels of a new user. */
+enum options_acl_pubsub { OPTIONS_ACL_PUBSUB_RESETCHANNELS, OPTIONS_ACL_PUBSUB_ALLCHANNELS };
 /* Who may read a file with a secret (secret_file.h). */
 enum options_file_mode { OPTIONS_FILE_MODE_PRIVATE, OPTIONS_FILE_MODE_ANY };
 

@@ -42,6 +42,10 @@ static const char *const format_words[] = {
 static const char *const readers_words[] = {
     [OPTIONS_FILE_MODE_PRIVATE] = "private", [OPTIONS_FILE_MODE_ANY] = "any", NULL};
 
+static const char *const channels_words[] = {[OPTIONS_ACL_PUBSUB_RESETCHANNELS] = "resetchannels",
+                                             [OPTIONS_ACL_PUBSUB_ALLCHANNELS] = "allchannels",
+                                             NULL};
+
 static const struct kind {
   const char *hint;
   const struct options_scale_unit *units; /* NULL: not a scaled number */
@@ -69,6 +73,7 @@ static const struct kind {
     [OPTIONS_ROW_READERS] = {"WHO", NULL, "", "", readers_words},
     [OPTIONS_ROW_WAIVED] = {"no|plain|yes", NULL, "", "", waived_words},
     [OPTIONS_ROW_CERTIFY] = {"no|yes|optional", NULL, "", "", certify_words},
+    [OPTIONS_ROW_CHANNELS] = {"WHICH", NULL, "", "", channels_words},
     [OPTIONS_ROW_TEXT] = {"TEXT", NULL, "a text", "", NULL},
     [OPTIONS_ROW_PATH] = {"PATH", NULL, "a path", "", NULL},
     [OPTIONS_ROW_PASSWORD] = {"TEXT", NULL, "a text", "", NULL},
@@ -173,7 +178,8 @@ static bool parse_number(const struct options_row *row, struct span text, int64_
     case OPTIONS_ROW_FORMAT:
     case OPTIONS_ROW_READERS:
     case OPTIONS_ROW_WAIVED:
-    case OPTIONS_ROW_CERTIFY: return parse_word(kinds[row->kind].words, text, number);
+    case OPTIONS_ROW_CERTIFY:
+    case OPTIONS_ROW_CHANNELS: return parse_word(kinds[row->kind].words, text, number);
     case OPTIONS_ROW_MODE:
       if (!parse_octal(text, number)) return false;
       break;

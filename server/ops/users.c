@@ -117,8 +117,16 @@ struct users *users_create(struct users_command *commands, size_t count) {
 
 struct users *users_create_beside(const struct users *users) {
   struct users *beside = create(users->commands, users->command_count);
-  if (beside != NULL) beside->borrows_commands = true;
+  if (beside == NULL) return NULL;
+  beside->borrows_commands = true;
+  beside->all_channels = users->all_channels;
   return beside;
+}
+
+struct user *users_new(const struct users *users, struct span name) {
+  struct user *user = user_create(name);
+  if (user != NULL) user->channels.any = users->all_channels;
+  return user;
 }
 
 void users_destroy(struct users *users) {

@@ -28,6 +28,7 @@ struct users {
   struct user *initial; /* of a session that has not named one: `default`; one of `all` */
   struct users_command *commands;
   size_t command_count;
+  bool all_channels;                    /* are what a new user has */
   bool borrows_commands;                /* of the table beside which it stands */
   uint64_t numbers[USERS_NUMBERS / 64]; /* that users have */
 };
@@ -35,9 +36,13 @@ struct users {
 /* With the default user, who may do everything without a password. Takes over `commands`, allocated
  * by malloc, at most USER_COMMANDS_MAX rows; frees them when it fails. NULL: memory is short. */
 struct users *users_create(struct users_command *commands, size_t count);
-/* Another one for the same commands, which it borrows. */
+/* Another one for the same commands, which it borrows, and the same channels of new users. */
 struct users *users_create_beside(const struct users *users);
 void users_destroy(struct users *users); /* takes NULL */
+
+/* A user as Redis makes one, off, who may do nothing, but use every channel if the table says so;
+ * not in the table yet, and the caller's. NULL: memory is short. */
+struct user *users_new(const struct users *users, struct span name);
 
 /* NULL: there is none of that name. */
 struct user *users_find(const struct users *users, struct span name);

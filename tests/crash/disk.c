@@ -274,6 +274,7 @@ static int call_open(void *context, const char *name, bool create) {
   if (error == -ENOSPC && (!create || file >= 0)) error = 0;
   if (error != 0) return error;
   if (file < 0 && !create) return -ENOENT;
+  if (file < 0 && disk->names_full) return -ENOSPC;
   if (file < 0) {
     file = new_file(disk);
     change(disk, "", name, file);
@@ -395,6 +396,7 @@ static int call_rename(void *context, const char *from, const char *to) {
   int error = enter(disk, DISK_RENAME, &is_short), file = disk_find(disk, from);
   if (error != 0) return error;
   if (file < 0) return file;
+  if (disk->names_full && disk_find(disk, to) < 0) return -ENOSPC;
   if (disk_find(disk, to) != file) change(disk, from, to, file);
   return 0;
 }
@@ -474,6 +476,7 @@ void disk_clear(struct disk *disk) {
   disk_empty(disk);
   disk->allocates = true;
   disk->limit_bytes = UINT64_MAX;
+  disk->names_full = false;
   disk->lies = DISK_HONEST;
   disk->dead = false;
   disk->fault = (struct disk_fault){0};

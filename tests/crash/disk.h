@@ -122,6 +122,7 @@ struct disk {
 
   bool allocates;       /* else allocate says -EOPNOTSUPP */
   uint64_t limit_bytes; /* of all files together; UINT64_MAX: none */
+  bool names_full;      /* the directory has no room for one more name */
   unsigned lies;
   bool dead; /* the process was killed: nothing happens any more */
   struct disk_fault fault;

@@ -570,6 +570,7 @@ static void fill_or_free(struct world *w) {
   uint64_t more = random_below(&w->random, 2) * random_below(&w->random, w->segment_bytes);
   w->disk->limit_bytes = full ? UINT64_MAX : disk_used_bytes(w->disk) + more;
   w->other->limit_bytes = w->disk->limit_bytes;
+  w->disk->names_full = w->other->names_full = !full && random_once(&w->random, 2);
   trace(w, full ? "freed" : "full");
 }
 

@@ -12,9 +12,11 @@
 #include "server/engine/engine.h"
 #include "server/engine/holding.h"
 #include "server/engine/horizon.h"
+#include "server/engine/image.h"
 #include "server/engine/keys.h"
 #include "server/engine/memory_limit.h"
 #include "server/engine/name.h"
+#include "server/engine/outbox.h"
 #include "server/engine/pin.h"
 #include "server/engine/state.h"
 #include "server/engine/stats.h"
@@ -357,11 +359,11 @@ static void compare_answer(struct runner *r, const char *who, const struct engin
 
 static const char *status_name(enum engine_status status) {
   static const char *const NAMES[] = {
-      "CLAIMED",  "DONE",         "BUSY",         "LAPSED",          "UNKNOWN",  "FORGOTTEN",
-      "NOTHING",  "QUEUED",       "STORED",       "RENEWED",         "RELEASED", "NOT_YOURS",
-      "MISMATCH", "STALE ABSENT", "STALE STORED", "STALE OVERTAKEN", "CONFLICT", "OOM",
-      "BUSYKEY",  "CLAIM_QUOTA",  "WAITER_QUOTA", "DRAINING",        "NO_ROOM",  "WRONGTYPE",
-      "NO_MEMORY"};
+      "CLAIMED",         "DONE",      "BUSY",     "LAPSED",       "UNKNOWN",
+      "FORGOTTEN",       "NOTHING",   "QUEUED",   "STORED",       "RENEWED",
+      "RELEASED",        "NOT_YOURS", "MISMATCH", "STALE ABSENT", "STALE STORED",
+      "STALE OVERTAKEN", "CONFLICT",  "OOM",      "BUSYKEY",      "CLAIM_QUOTA",
+      "WAITER_QUOTA",    "DRAINING",  "NO_ROOM",  "WRONGTYPE",    "NO_MEMORY"};
   _Static_assert(sizeof NAMES / sizeof *NAMES == ENGINE_STATUSES, "each status has a name");
   return NAMES[status];
 }
@@ -762,9 +764,26 @@ static void op_close(struct runner *r) {
 
 /* ---- keys ---- */
 
+/* What is asked for of each key that is deleted (commands/admission.h). */
+static void expect_deleted_in(struct runner *r, struct span key, bool had_claim,
+                              const struct outbox *before) {
+  const struct outbox *outbox = r->engine->outbox;
+  if (outbox == NULL) return;
+  unsigned images = outbox->count - before->count;
+  size_t bytes = outbox->len - before->len - (outbox->swept_bytes - before->swept_bytes);
+  size_t absent = IMAGE_HEAD_BYTES + IMAGE_ALIGNMENT + key.len;
+  size_t most = absent + (had_claim ? 2 * outbox->most_bytes : 0);
+  EXPECT(bytes <= most, "DEL left %zu bytes in %u images, announced %zu", bytes, images, most);
+  EXPECT(images <= (had_claim ? 3 : 1), "DEL left %u images", images);
+}
+
 static void op_delete(struct runner *r) {
   int key = some_key(r);
-  bool have = keys_delete(r->engine, key_span(r, key), r->now_ms);
+  struct span name = key_span(r, key);
+  struct outbox before = r->engine->outbox != NULL ? *r->engine->outbox : (struct outbox){0};
+  bool had_claim = keys_has_claim(r->engine, name);
+  bool have = keys_delete(r->engine, name, r->now_ms);
+  expect_deleted_in(r, name, had_claim, &before);
   note(r, "DEL %d -> %d", key, have);
   bool want = model_delete(&r->model, key, r->now_ms);
   note_grants(r, key);

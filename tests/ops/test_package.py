@@ -12,6 +12,7 @@ import tempfile
 import unittest
 
 import service
+import unit_file
 from bare import Bare, need
 from harness import ROOT, Client
 
@@ -76,6 +77,20 @@ class Built(unittest.TestCase):
         said = subprocess.run(["lintian", "--allow-root", "--pedantic", "--fail-on", "error,warning", *changes],
                               text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.assertEqual((said.returncode, said.stdout), (0, ""))
+
+    def test_apparmor_takes_the_profile(self):
+        """No kernel is asked: it may have no AppArmor. The unit names the profile; what the unit lets it write to, it may."""
+        run("dpkg-deb", "-x", package("idem-server"), self.directory)
+        profile = self.directory + "/etc/apparmor.d/usr.bin.idem-server"
+        run("apparmor_parser", "--skip-kernel-load", "--skip-cache", profile)
+        name = subprocess.run(["apparmor_parser", "--names", profile], check=True, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL).stdout.strip()
+        unit = unit_file.Unit(self.directory + UNIT)
+        self.assertEqual(unit.get("AppArmorProfile"), "-" + name)
+        with open(profile, encoding="utf-8") as file:
+            rules = re.findall(r"^  (?:owner )?(/\S+) (\w+),$", file.read(), re.M)
+        for setting, above in (("RuntimeDirectory", "/run"), ("StateDirectory", "/var/lib"), ("LogsDirectory", "/var/log")):
+            self.assertIn("rw", dict(rules)[f"{above}/{unit.get(setting)}/**"], setting)
 
     def test_no_path_of_the_machine_that_built_it(self):
         for name in PACKAGES[:3]:

@@ -157,7 +157,20 @@ class NoRoom(NoRoomCase):
         self.whole(errno.EDQUOT)
 
     def test_the_last_of_it_is_for_what_frees(self):
+        """DEL needs room for what it leaves: that a key is absent, or of one with a claim who is granted it."""
+        for self.LOOPS in (1, 4):
+            self.frees()
+            self.remove()
+
+    def frees(self):
         self.claims()
+        claims = [f"c{n}" for n in range(2000)]
+        for key in claims:
+            self.control.send("CLAIM", key, "LEASE", HOUR_MS)
+        for _ in claims:
+            self.assert_status(self.control.read(), "CLAIMED")
+        self.control.send_raw(b"".join(encode("SET", f"v{n}", "v") for n in range(10_000)))
+        self.assertEqual([self.control.read() for _ in range(10_000)], ["OK"] * 10_000)
         self.without_room(errno.ENOSPC)
         refused = self.fill(lambda n: ("RENEW", "long", self.tokens["long"], "STAGE", b"%04d" % n * 250), 20_000, 50)
         self.assert_refused(refused, what="only DEL and FLUSHALL are")
@@ -165,7 +178,9 @@ class NoRoom(NoRoomCase):
         self.assert_refused(refused, what="only DEL and FLUSHALL are")
         self.assertEqual(self.call("DEL", "fill0", "deleted"), 2)
         self.assertEqual(self.call("FETCH", "done")[1], b"the body")
-        self.assert_refused(self.call("DEL", *(f"none{n}" for n in range(2000))), what="nothing can be changed")
+        self.assert_refused(self.call("DEL", "v0", *claims), what="nothing can be changed")
+        self.assertEqual(self.call("EXISTS", "v0", *claims), 2001)
+        self.assertEqual(self.call("DEL", *(f"v{n}" for n in range(10_000))), 10_000)
         self.assertEqual(self.call("FLUSHALL"), "OK")
         self.disk.set(room_errno=0)
         eventually(lambda: not isinstance(self.call("SET", "k", "v"), RespError), "room")
@@ -262,6 +277,23 @@ class Unreadable(NoRoomCase):
 
     def test_one_that_somebody_has_removed(self):
         self.replaced(4, os.remove)
+
+    def test_the_newest_that_somebody_has_removed(self):
+        """It is noticed within a second, though nothing is written any more."""
+        for self.LOOPS in (1, 4):
+            self.claims(("--segment-size", "1mb"))
+            for number in range(80):
+                self.call("SET", f"stays{number}", b"%d" % number * 10_000)
+            os.remove(max(path for path in map(self.dir_path, os.listdir(self.dir)) if path.endswith(".log")))
+            eventually(lambda: "the journal has all again" in self.server.log(), "all again")
+            held = self.state("renews")["token"]
+            eventually(lambda: self.fill_segments(1) and int(self.persistence("journal_removed_segments")), "it goes")
+            self.again()
+            self.answered_as_before(held)
+            self.remove()
+
+    def dir_path(self, name):
+        return os.path.join(self.dir, name)
 
 
 class NoRoomOnFourLoops(NoRoomCase):

@@ -435,6 +435,36 @@ class Files(UsersCase):
             self.assertNotIn(rule, str(admin.call("ACL", "LIST")))
 
 
+class Channels(UsersCase):
+    """acl-pubsub-default: what a user has of whom nothing else is said."""
+
+    def channels(self, client, name):
+        rules = client.call("ACL", "GETUSER", name)
+        return rules[rules.index(b"channels") + 1]
+
+    def test_of_new_users(self):
+        config = "user default on nopass ~* &* +@all\nuser lined on nopass ~* +@all\nuser none on nopass resetchannels\n"
+        for words, channels in (((), b""), (("--acl-pubsub-default", "resetchannels"), b""),
+                                (("--acl-pubsub-default", "allchannels"), b"&*")):
+            client = self.connect(self.start(*words, config=config))
+            client.call("ACL", "SETUSER", "fresh")
+            client.call("ACL", "SETUSER", "again", "resetchannels", "&some", "reset")
+            client.call("ACL", "SETUSER", "told", "resetchannels", "&some")
+            self.assertEqual([self.channels(client, name) for name in ("lined", "fresh", "again")], [channels] * 3)
+            self.assertEqual([self.channels(client, name) for name in ("none", "told")], [b"", b"&some"])
+            self.assertEqual(client.call("CONFIG", "GET", "acl-pubsub-default")[1], (words or (0, "resetchannels"))[1].encode())
+
+    def test_of_a_file(self):
+        path = os.path.join(self.start().directory, "users")
+        with open(path, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write("user default on nopass ~* +@all\nuser filed on nopass\n")
+        for word, channels in (("resetchannels", b""), ("allchannels", b"&*")):
+            client = self.connect(self.start("--aclfile", path, "--acl-pubsub-default", word))
+            for _ in range(2):
+                self.assertEqual([self.channels(client, name) for name in ("default", "filed")], [channels] * 2)
+                self.assertEqual(client.call("ACL", "LOAD"), "OK")
+
+
 class Oracle(UsersCase):
     def test_an_unknown_user_looks_like_a_wrong_password(self):
         for server, admin in self.each():

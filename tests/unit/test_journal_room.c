@@ -57,6 +57,46 @@ static void a_full_disk_is_told_in_time_and_resumes(void **state) {
   rig_expect(rig, 0, 5);
 }
 
+/* The blocks of the spare were promised to the batch; the directory's own block is full. */
+static void a_segment_without_room_for_its_name_begins_as_the_spare(void **state) {
+  struct rig *rig = *state;
+  rig->options.segment_bytes = 8 * MIB;
+  rig_start(rig);
+  help(rig);
+  put_sized(rig, 0, 7 * MIB);
+  help(rig);
+  rig->error = ENOSPC;
+  rig->fails = RIG_RENAME;
+  expect_room(rig, 2 * MIB, "enough");
+  put_sized(rig, 1, 2 * MIB);
+  assert_int_equal(rig->times_failed, 0);
+  assert_int_equal(rig_segments(rig), 1);
+  assert_true(rig_has(rig, "spare"));
+  help(rig); /* no other spare: what fits in this segment is all that is promised */
+  assert_int_equal(journal_room_error(rig->journal), ENOSPC);
+  expect_room(rig, 7 * MIB, "none");
+  expect_room(rig, 5 * MIB + MIB / 2, "last");
+  expect_room(rig, 4 * MIB, "low");
+  put_sized(rig, 2, 3 * MIB);
+  rig_crash(rig);
+  rig_start(rig); /* it is no leftover, and the directory is still full */
+  rig_expect(rig, 0, 3);
+  put_sized(rig, 3, MIB);
+  help(rig);
+  assert_int_equal(journal_room_error(rig->journal), ENOSPC);
+  assert_true(rig_has(rig, "spare"));
+  rig->fails = RIG_NONE; /* somebody has made room */
+  help(rig);
+  assert_int_equal(journal_room_error(rig->journal), 0);
+  assert_int_equal(rig_segments(rig), 2);
+  expect_room(rig, 4 * MIB, "enough");
+  put_sized(rig, 4, 4 * MIB);
+  assert_int_equal(rig->times_failed, 0);
+  rig_crash(rig);
+  rig_start(rig);
+  rig_expect(rig, 0, 5);
+}
+
 /* The horizon has been touched since the last head, in many places. */
 static void a_head_that_has_grown_takes_nothing_from_what_was_promised(void **state) {
   struct rig *rig = *state;
@@ -526,6 +566,38 @@ static void what_somebody_has_removed_is_replaced(void **state) {
   expect_replaced(rig, end);
 }
 
+/* The newest, too, before a power cut or a restart finds that it is gone. */
+static void the_newest_that_somebody_has_removed_is_replaced(void **state) {
+  struct rig *rig = *state;
+  char path[160];
+  rig_start(rig);
+  uint32_t end = rig_fill(rig, 20, 2);
+  for (uint32_t number = 0; number < 20; number++) rig_put(rig, number);
+  help(rig);
+  rig_segment(rig, 1, path);
+  assert_int_equal(unlink(path), 0);
+  for (int i = 0; i < 3 && !journal_wants_all(rig->journal); i++) {
+    help(rig);
+    journal_trim(rig->journal, UINT64_MAX / 4, keep_all, rig);
+  }
+  assert_true(journal_wants_all(rig->journal));
+  assert_int_equal(rig->times_unreadable, 1);
+  assert_non_null(strstr(rig->failed, "it cannot be read again: No such file or directory"));
+  for (uint32_t number = 0; number < end; number++) rig_put(rig, number);
+  journal_note_all(rig->journal);
+  for (int i = 0; i < 4; i++) {
+    rig_put(rig, end);
+    help(rig);
+    journal_trim(rig->journal, UINT64_MAX / 4, keep_all, rig);
+  }
+  assert_int_equal(rig->times_failed + rig->times_unreadable, 1);
+  assert_int_equal(rig_figures(rig).removed_segments, 2);
+  rig_crash(rig);
+  rig_start(rig);
+  assert_true(rig->got_count >= end);
+  for (uint32_t number = 0; number < end; number++) assert_int_equal(rig->got[number], number);
+}
+
 static void what_cannot_be_read_for_a_moment_is_read_later(void **state) {
   struct rig *rig = *state;
   rig_start(rig);
@@ -582,6 +654,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
   const struct CMUnitTest tests[] = {
       TEST(a_full_disk_is_told_in_time_and_resumes),
+      TEST(a_segment_without_room_for_its_name_begins_as_the_spare),
       TEST(a_head_that_has_grown_takes_nothing_from_what_was_promised),
       TEST(room_is_made_at_once_when_the_helper_is_late),
       TEST(without_allocation_zeros_are_written),
@@ -603,6 +676,7 @@ int main(void) {
       TEST(what_is_rotten_when_it_is_read_is_replaced),
       TEST(what_the_disk_cannot_read_is_replaced),
       TEST(what_somebody_has_removed_is_replaced),
+      TEST(the_newest_that_somebody_has_removed_is_replaced),
       TEST(what_cannot_be_read_for_a_moment_is_read_later),
       TEST(a_large_batch_is_read_in_pieces),
       TEST(a_flushed_log_shrinks_without_a_new_segments_worth),

@@ -21,6 +21,7 @@ static const char *const defaults[][2] = {
     {"requirepass", ""},
     {"requirepass-file", ""},
     {"aclfile", ""},
+    {"acl-pubsub-default", "resetchannels"},
     {"acllog-max-len", "128"},
     {"requirepass-file-mode", "private"},
     {"proxy-protocol", ""},
