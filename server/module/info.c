@@ -14,5 +14,5 @@ void info_section(RedisModuleInfoCtx *info, int for_crash_report) {
   for (const struct metric *row = host_metrics; row->name != NULL; row++)
     api.InfoAddFieldULongLong(info, row->name, value_of(row));
   api.InfoAddFieldULongLong(info, "highest_token", host.tokens.high);
-  api.InfoAddFieldULongLong(info, "horizon_start_ms", (uint64_t)host.forgotten.start_ms);
+  api.InfoAddFieldULongLong(info, "horizon_start_unix_ms", (uint64_t)host.forgotten.start_ms);
 }

@@ -5,11 +5,13 @@ the prefix IDEM., options of the contract become arguments of the module, INFO's
 must not know what a command means.
 """
 
+import importlib
 import os
 import re
 import signal
 import socket
 import time
+import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 REDIS = os.environ.get("IDEM_REDIS", "redis-server")
@@ -18,6 +20,8 @@ MODULE = os.path.abspath(os.environ.get("IDEM_MODULE", os.path.join(ROOT, "build
 COMMANDS = ("CLAIM", "STORE", "RENEW", "RELEASE", "FETCH", "WAIT", "AWAIT", "INSPECT", "CLAIMS")
 # Options that redis-server itself has.
 OF_REDIS = ("maxmemory", "requirepass", "enable-debug-command")
+# Options of idem-server that change nothing of what a client sees.
+OF_SERVER = ("threads",)
 # Settings of the module that CONFIG SET changes.
 OF_MODULE = ("lease", "ttl", "retention", "unknown-retention", "born-skew", "wait-max", "waiters-per-key", "waiters-total")
 READY = "Ready to accept connections"
@@ -78,6 +82,8 @@ def pairs(options, config):
 def arguments(options, config, port, directory):
     of_redis, of_module = [], []
     for key, value in pairs(options, config):
+        if key in OF_SERVER or key == "port":
+            continue
         if key in OF_REDIS:
             of_redis += ["--" + key, value]
         else:
@@ -86,17 +92,34 @@ def arguments(options, config, port, directory):
             "--enable-debug-command", "yes", "--loadmodule", MODULE, *of_module]
 
 
+# The tests that ask what the contract promises; those of idem-server's own workings are not among them.
+ACCEPTANCE = ("test_attacks", "test_born", "test_claims", "test_evidence", "test_waiting")
+SKIPPED_TEST = re.compile(r"^\| `(test_\w+)\.(\w+)\.(\w+)` \| (.*?) \|$", re.M)
 SKIP_ROW = re.compile(r"^\| `([\w-]+)` \| (.*?) \| .* \|$", re.M)
 
 
-def skips(path=os.path.join(ROOT, "server/module/README.md")):
+DOCUMENT = os.path.join(ROOT, "server/module/README.md")
+
+
+def table_of_skips():
+    with open(DOCUMENT, encoding="utf-8") as file:
+        return file.read().partition("<!-- skips -->")[2].partition("<!-- end of skips -->")[0]
+
+
+def skip_tests():
+    """Marks the tests that the documentation says are not the module's; one that is not there is an error."""
+    for module, case, test, why in SKIPPED_TEST.findall(table_of_skips()):
+        case = getattr(importlib.import_module(module), case)
+        setattr(case, test, unittest.skip(why)(getattr(case, test)))
+
+
+def skips():
     """{(transcript, step)} of what the documentation says is not the module's; the step `all`: the whole file."""
-    with open(path, encoding="utf-8") as file:
-        table = file.read().partition("<!-- skips -->")[2].partition("<!-- end of skips -->")[0]
+    table = table_of_skips()
     found = {(file, step) for file, steps in SKIP_ROW.findall(table)
              for step in (["all"] if steps == "all" else re.findall(r"`([^`]+)`", steps))}
     if not found:
-        raise SystemExit(f"{path}: no table of skips")
+        raise SystemExit(f"{DOCUMENT}: no table of skips")
     return found
 
 
@@ -106,7 +129,7 @@ def server_class(base):
     class ModuleServer(base):
         def _arguments(self, options, config, config_mode):
             del config_mode
-            self.address = ("127.0.0.1", free_port())
+            self.address = ("127.0.0.1", int(dict(pairs(options, config)).get("port", 0)) or free_port())
             return arguments(options, config, self.address[1], self.directory)
 
         def _await_ready(self):
