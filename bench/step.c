@@ -43,10 +43,10 @@ void step_add_ttl(struct message *message, const struct step_sizes *sizes) {
   }
 }
 
-void step_add_claim(struct message *message, uint64_t lease_ms) {
-  step_add_command(message, 4, "CLAIM");
+void step_add_claim(struct message *message, const struct step_sizes *sizes) {
+  step_add_command(message, 4, sizes->prefixed ? "IDEM.CLAIM" : "CLAIM");
   step_add_word(message, "LEASE");
-  step_add_number(message, lease_ms);
+  step_add_number(message, sizes->lease_ms);
 }
 
 void step_add_done_reply(struct message *message, size_t body_bytes) {
@@ -60,14 +60,14 @@ void step_add_done_reply(struct message *message, size_t body_bytes) {
 }
 
 void step_claim(struct step *step, const struct step_sizes *sizes) {
-  step_add_claim(&step->request, sizes->lease_ms);
+  step_add_claim(&step->request, sizes);
   message_add_text(&step->reply, "*5\r\n$7\r\nCLAIMED\r\n:");
   message_add_hole(&step->reply, MESSAGE_PIECE_TOKEN, TOKEN_DIGITS);
   message_add_text(&step->reply, "\r\n:%" PRIu64 "\r\n:1\r\n$-1\r\n", sizes->lease_ms);
 }
 
 void step_store(struct step *step, const struct step_sizes *sizes) {
-  step_add_command(&step->request, 6, "STORE");
+  step_add_command(&step->request, 6, sizes->prefixed ? "IDEM.STORE" : "STORE");
   message_add_hole(&step->request, MESSAGE_PIECE_TOKEN_BULK, TOKEN_DIGITS);
   step_add_body(&step->request, sizes->body_bytes);
   step_add_word(&step->request, "TTL");

@@ -6,6 +6,7 @@
 
 #include "bench/message.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,7 @@ struct step_sizes {
   uint64_t lease_ms;
   uint64_t ttl_ms; /* 0: the TTL of a stored body is the subject's own, MESSAGE_PIECE_TTL_BULK */
   size_t body_bytes;
+  bool prefixed; /* idem's commands are called IDEM.X: by the module */
 };
 
 /* ---- pieces; each is appended to the message ---- */
@@ -33,7 +35,7 @@ void step_add_body(struct message *message, size_t bytes);
 /* The TTL of a stored body: that of the run, or the subject's own. */
 void step_add_ttl(struct message *message, const struct step_sizes *sizes);
 /* CLAIM key LEASE ms. */
-void step_add_claim(struct message *message, uint64_t lease_ms);
+void step_add_claim(struct message *message, const struct step_sizes *sizes);
 /* The reply to a CLAIM or FETCH of a stored key. */
 void step_add_done_reply(struct message *message, size_t body_bytes);
 

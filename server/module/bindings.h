@@ -14,8 +14,11 @@
 #include "server/base/list.h"
 #include "server/module/api.h"
 
+#define BINDINGS_KEY_MAX (64 * 1024) /* the longest key that settings allow */
+
 struct bindings {
   RedisModuleDict *keys, *clients;
+  char *id; /* room to put the name of a key together */
   struct list
       closed; /* struct binding.link: their connection was closed, and nothing was done yet */
 };
