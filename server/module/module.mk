@@ -18,3 +18,22 @@ $(B)/module/%.o: %.c $(B)/flags
 $(B)/idem.so: $(MODULE_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(CFLAGS_module) $(LDFLAGS_module) -o $@ $^
+
+# What of the module knows no host, for its units.
+$(B)/tests/test_module: $(patsubst %,$(B)/server/module/%.o,layout settings tokens)
+
+.PHONY: module-wire module-acceptance test-cluster cluster module-asan
+MODULE_HOST := IDEM_HOST=module IDEM_MODULE=
+module-wire: module ## the transcripts that are the module's too, inside redis-server
+	@$(MODULE_HOST)$(B)/idem.so $(PYTHON) tests/wire/run.py
+module-acceptance: module ## the same for the system tests that ask what the contract promises
+	@$(MODULE_HOST)$(B)/idem.so $(PYTHON) tests/system/run.py
+test-cluster: module ## the module in a cluster, over restarts, beside plain keys: each scenario once (under 3 minutes)
+	@IDEM_MODULE=$(B)/idem.so $(PYTHON) tests/cluster/run.py
+cluster: module ## the same 20 times, or TIMES=
+	@IDEM_MODULE=$(B)/idem.so $(PYTHON) tests/cluster/run.py --times $(or $(TIMES),20)
+# The host has no sanitizer, so its runtime is preloaded; the host's own allocations that it leaves at its end are its own.
+module-asan: ## the transcripts with the module under AddressSanitizer and UBSan, and a thousand waiters without a leak
+	@$(MAKE) --no-print-directory MODE=asan module
+	@IDEM_SANITIZER=$$($(COMPILE) -print-file-name=libasan.so) $(MODULE_HOST)build/asan/idem.so $(PYTHON) tests/wire/run.py
+	@IDEM_SANITIZER=$$($(COMPILE) -print-file-name=libasan.so) IDEM_MODULE=build/asan/idem.so $(PYTHON) tests/cluster/run.py test_module
