@@ -19,7 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(ROOT, "tests/system"), os.path.join(ROOT, "tests")]
 from harness import Client, Closed, RespError, eventually  # noqa: E402
-from module_host import BAD_REPORT, MODULE, READY, REDIS  # noqa: E402
+from module_host import BAD_REPORT, MODULE, READY, REDIS, launcher  # noqa: E402
 
 SLOTS = 16384
 NODE_TIMEOUT_MS = 1000
@@ -71,7 +71,7 @@ class Node:
 
     def start(self):
         loaded = [] if self.module is None else ["--loadmodule", MODULE, *map(str, self.module)]
-        arguments = [REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
+        arguments = [*launcher(), REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
                      "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1",
                      *map(str, self.options), *loaded]
         with open(os.path.join(self.directory, "log"), "ab") as log:

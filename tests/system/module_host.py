@@ -79,6 +79,14 @@ def pairs(options, config):
     return [(key, value.strip()) for key, value in found]
 
 
+def launcher():
+    """What the server is started through: with a module that has a sanitizer, $IDEM_SANITIZER is its runtime."""
+    runtime = os.environ.get("IDEM_SANITIZER")
+    if not runtime:
+        return []
+    return ["env", "LD_PRELOAD=" + runtime, "ASAN_OPTIONS=detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS=print_stacktrace=1"]
+
+
 def arguments(options, config, port, directory):
     of_redis, of_module = [], []
     for key, value in pairs(options, config):
@@ -88,7 +96,7 @@ def arguments(options, config, port, directory):
             of_redis += ["--" + key, value]
         else:
             of_module += [key, value]
-    return [REDIS, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", directory, *of_redis,
+    return [*launcher(), REDIS, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", directory, *of_redis,
             "--enable-debug-command", "yes", "--loadmodule", MODULE, *of_module]
 
 
