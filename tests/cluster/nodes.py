@@ -126,15 +126,16 @@ def faked(seconds, directory):
 
 
 class Cluster:
-    """Three masters with a replica each. clocks: seconds by which each node's is wrong; without: nodes that lack the module."""
+    """Three masters with a replica each. clocks: seconds by which each node's is wrong; without: nodes that lack the
+    module; arguments: of the module."""
 
-    def __init__(self, *options, clocks=(), without=()):
+    def __init__(self, *options, clocks=(), without=(), arguments=()):
         self.nodes = []
         try:
             for number in range(6):
                 self.nodes.append(Node(
                     "--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT_MS, *options,
-                    module=None if number in without else (), clock=clocks[number] if clocks else None))
+                    module=None if number in without else arguments, clock=clocks[number] if clocks else None))
             self.ids = [node.call("CLUSTER", "MYID").decode() for node in self.nodes]
             self._meet()
         except BaseException:

@@ -120,7 +120,7 @@ class Failover(Case):
         self.assertIn(waiter.read().code, ("UNBLOCKED", "MOVED"))
 
     def test_a_request_born_before_the_promotion_is_forgotten(self):
-        cluster = self.cluster()
+        cluster = self.cluster(arguments=("born-skew", "0"))
         caller, key = cluster.caller(), cluster.key_of(0)
         born = time.time_ns() // 1_000_000
         cluster.nodes[3].call("CLUSTER", "FAILOVER")
@@ -296,6 +296,18 @@ class Restarts(Case):
         node.start()
         self.check(node, tokens)
 
+    def test_tokens_rise_when_the_clock_was_set_back_meanwhile(self):
+        for options in (("--appendonly", "yes", "--appendfsync", "always"), ("--dbfilename", "dump.rdb")):
+            with self.subTest(options[0]):
+                node = self.node(*options)
+                tokens = self.records(node)
+                if options[0] == "--dbfilename":
+                    node.call("SAVE")
+                node.kill()
+                node.clock = -30
+                node.start()
+                self.assertGreater(self.granted(node.call("IDEM.CLAIM", "new")), max(tokens.values()))
+
     def test_a_dump_keeps_the_records(self):
         node = self.node("--dbfilename", "dump.rdb")
         tokens = self.records(node)
@@ -319,7 +331,7 @@ class Restarts(Case):
         self.check(node, tokens)
 
     def test_a_request_born_before_the_start_is_forgotten(self):
-        node = self.node("--appendonly", "yes", "--appendfsync", "always")
+        node = self.node("--appendonly", "yes", "--appendfsync", "always", module=("born-skew", "0"))
         born = time.time_ns() // 1_000_000
         token = self.granted(node.call("IDEM.CLAIM", "kept"))
         node.kill()

@@ -68,6 +68,7 @@ class OtherHands(Case):
                 self.assertEqual((reply[0], reply[3]), (b"CLAIMED", 1))
                 self.assertGreater(reply[1], token)
                 self.assert_code(self.call("IDEM.FETCH", "k", "FP", "other"), "MISMATCH")
+                self.assertEqual(self.call("IDEM.FETCH", "k", "FP", "f")[0], b"BUSY")
                 self.call("DEL", "k")
 
     def test_an_overwritten_record_tells_its_waiters(self):
@@ -114,6 +115,7 @@ class Host(Case):
         self.call("WATCH", "k")
         other.call("IDEM.FETCH", "k")
         other.call("IDEM.INSPECT", "k")
+        other.call("IDEM.RELEASE", "k", 1)
         self.call("MULTI")
         self.call("IDEM.STORE", "k", token, "body")
         self.assertEqual(self.call("EXEC"), [0])
