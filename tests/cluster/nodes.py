@@ -18,7 +18,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(ROOT, "tests/system"), os.path.join(ROOT, "tests")]
-from harness import Client, Closed, RespError, eventually  # noqa: E402
+from harness import Client, Closed, RespError, encode, eventually  # noqa: E402
 from module_host import BAD_REPORT, MODULE, READY, REDIS, launcher  # noqa: E402
 
 SLOTS = 16384

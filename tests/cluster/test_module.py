@@ -7,7 +7,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE]
-from nodes import MODULE, REDIS, Node, RespError, eventually, free_port, launcher  # noqa: E402
+from nodes import MODULE, REDIS, Node, RespError, encode, eventually, free_port, launcher  # noqa: E402
 
 LONG_MS = 60_000
 HERD = 1000
@@ -100,6 +100,8 @@ class OtherHands(Case):
 
 
 class Host(Case):
+    OPTIONS = ("--enable-module-command", "yes")
+
     def test_watch_sees_a_claim(self):
         other = self.connect()
         self.call("WATCH", "k")
@@ -143,6 +145,17 @@ class Host(Case):
             self.assertEqual(reply.code if isinstance(reply, RespError) else reply[0], expected)
             self.assertEqual(self.figure("waiters"), "0")
 
+    def test_who_is_unblocked_is_not_granted_in_the_same_turn(self):
+        token = self.grant("k")
+        waiter = self.connect()
+        number = waiter.call("CLIENT", "ID")
+        waiter.send("IDEM.CLAIM", "k", "WAIT", LONG_MS)
+        eventually(lambda: self.figure("waiters") == "1", "a waiter")
+        self.client.send_raw(encode("CLIENT", "UNBLOCK", number) + encode("IDEM.RELEASE", "k", token))
+        self.assertEqual([self.client.read(), self.client.read()], [1, 1])
+        self.assertEqual(waiter.read()[0], b"BUSY")
+        self.assertIsNone(self.call("IDEM.FETCH", "k"))
+
     def test_a_user_needs_the_commands_by_name(self):
         """Redis 7.0 puts a module's commands into no category."""
         self.call("ACL", "SETUSER", "app", "on", ">secret", "~order:*", "+@read", "+@write")
@@ -155,6 +168,7 @@ class Host(Case):
 
     def test_it_stays_loaded(self):
         self.assert_code(self.call("MODULE", "UNLOAD", "idem"), "ERR")
+        self.assertIn("the module stays", self.node.log())
         self.grant("k")
 
     def test_settings_are_shown_and_changed(self):
