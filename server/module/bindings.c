@@ -16,7 +16,9 @@ void bindings_init(struct bindings *bindings) {
   list_init(&bindings->closed);
 }
 
+/* A longer key was made by other hands (RENAME): no claim of it was bound under that name. */
 struct binding *bindings_find(const struct bindings *bindings, int db, struct span key) {
+  if (key.len > BINDINGS_KEY_MAX) return NULL;
   return api.DictGetC(bindings->keys, bindings->id, key_id(bindings, db, key), NULL);
 }
 
@@ -56,6 +58,16 @@ void bindings_drop(struct bindings *bindings, struct binding *binding) {
   drop_list_if_empty(bindings, binding->client_id);
   api.DictDelC(bindings->keys, bindings->id, key_id(bindings, binding->db, binding->key), NULL);
   api.Free(binding);
+}
+
+void bindings_clear(struct bindings *bindings) {
+  for (void *binding = NULL;; bindings_drop(bindings, binding)) {
+    RedisModuleDictIter *iterator = api.DictIteratorStartC(bindings->keys, "^", NULL, 0);
+    size_t len;
+    bool found = api.DictNextC(iterator, &len, &binding) != NULL;
+    api.DictIteratorStop(iterator);
+    if (!found) return;
+  }
 }
 
 bool bindings_close(struct bindings *bindings, uint64_t client_id, int64_t now_ms) {

@@ -21,7 +21,7 @@ struct host_counters {
   uint64_t granted, granted_again, handed_over, taken_back;
   uint64_t became_unknown, waits_timed_out;
   uint64_t answers[ANSWER_KINDS]; /* given at once; FORGOTTEN: all */
-  uint64_t waiters;               /* that wait now */
+  uint64_t waiters, bound;        /* now: clients that wait, claims with BIND */
 };
 
 struct host {

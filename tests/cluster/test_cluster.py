@@ -119,6 +119,21 @@ class Failover(Case):
         cluster.await_master(3)
         self.assertIn(waiter.read().code, ("UNBLOCKED", "MOVED"))
 
+    def test_bind_ends_with_the_role(self):
+        """Documented: the new master knows nothing of the connection; the former one is done with it."""
+        cluster = self.cluster()
+        caller, key = cluster.caller(), cluster.key_of(0)
+        owner = cluster.nodes[0].client()
+        token = self.granted(owner.call("IDEM.CLAIM", key, "BIND", "LEASE", LONG_MS))
+        self.assertEqual(cluster.nodes[0].info("idem")["idem_bound"], "1")
+        cluster.nodes[3].call("CLUSTER", "FAILOVER")
+        cluster.await_master(3)
+        eventually(lambda: cluster.nodes[0].info("replication")["role"] == "slave", "a former master")
+        self.assertEqual(cluster.nodes[0].info("idem")["idem_bound"], "0")
+        owner.close()
+        self.assertEqual(caller.call("IDEM.CLAIM", key)[0], b"BUSY")
+        self.assertEqual(caller.call("IDEM.STORE", key, token, "body"), 0)
+
     def test_a_request_born_before_the_promotion_is_forgotten(self):
         cluster = self.cluster(arguments=("born-skew", "0"))
         caller, key = cluster.caller(), cluster.key_of(0)
