@@ -285,7 +285,7 @@ format: ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 install: all ## into DESTDIR/PREFIX (/usr/local), with a systemd unit, configuration and manual
-	@$(MAKE) --no-print-directory client-install server-install unit-install
+	@$(MAKE) --no-print-directory client-install server-install module-install unit-install
 
 clean: ## remove build/, but for the journal of `make run` in build/data
 	@for each in build/*; do case $$each in build/data*) ;; *) rm -rf "$$each" ;; esac; done

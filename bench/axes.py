@@ -25,6 +25,13 @@ RECIPES = {
         "wait": ["redis-push-wait", "redis-wait", "redis-stream-wait"],
         "herd": ["redis-push-herd", "redis-herd", "redis-stream-herd"],
     },
+    "module": {
+        "claim": ["module-claim"],
+        "replay": ["module-replay"],
+        "store": ["module-store"],
+        "fill-store": ["module-store"],
+        "fill-claim": ["module-claim"],
+    },
     "memcached": {
         "claim": ["memcached-claim"],
         "replay": ["memcached-replay"],

@@ -21,6 +21,7 @@ struct row {
   enum scenario_keys key_source;
   const char *preload;
   const char *setup;
+  bool prefixed;
   shape *steps[SCENARIO_STEPS_MAX];
 };
 
@@ -202,6 +203,20 @@ static const struct row rows[] = {
      .key_source = SCENARIO_KEYS_LOADED,
      .preload = "store",
      .steps = {shape_fetch}},
+    {.name = "module-claim",
+     .help = "the module: IDEM.CLAIM key LEASE ms, ever-new keys",
+     .prefixed = true,
+     .steps = {step_claim}},
+    {.name = "module-store",
+     .help = "the module: IDEM.CLAIM, then IDEM.STORE with its token; one operation is both",
+     .prefixed = true,
+     .steps = {step_claim, step_store}},
+    {.name = "module-replay",
+     .help = "the module: IDEM.CLAIM key LEASE ms on DONE keys",
+     .key_source = SCENARIO_KEYS_LOADED,
+     .preload = "module-store",
+     .prefixed = true,
+     .steps = {shape_replay}},
     {.name = "redis-claim",
      .help = "Redis: SET key 20-bytes NX PX ms, ever-new keys",
      .steps = {shape_redis_claim}},
@@ -247,7 +262,10 @@ static const struct row *find(const char *name) {
 }
 
 static void build(struct scenario *scenario, const struct row *row,
-                  const struct step_sizes *sizes) {
+                  const struct step_sizes *usual) {
+  struct step_sizes own = *usual;
+  const struct step_sizes *sizes = &own;
+  own.prefixed = row->prefixed;
   scenario->key_source = row->key_source;
   scenario->preload = row->preload;
   scenario->setup = row->setup;

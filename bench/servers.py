@@ -38,7 +38,7 @@ class BenchError(Exception):
 class Server:
     name: str
     program: str
-    family: str  # whose requests it understands: idem, loops, redis, memcached, echo, relay; or sync
+    family: str  # whose requests it understands: idem, loops, module, redis, memcached, echo, relay; or sync
     arguments: object  # (port, sizes) -> list
     ready: object = None  # the line on its output; None: it is ready when it accepts a connection
     picks_port: bool = False  # `ready` has the port that the kernel picked
@@ -271,6 +271,13 @@ def known_servers(build, idem, redis, note):
         found.update({server.name: server for server in looped(found["idem"].program)})
     else:
         note("no idem-server: only the others are measured")
+    module = os.path.join(build, "idem.so")
+    host = shutil.which(redis) if redis else None
+    if host and os.access(module, os.R_OK):
+        def arguments(port, sizes):
+            return [*redis_arguments(port, sizes), "--loadmodule", os.path.abspath(module)]
+
+        found["module"] = Server("module", host, "module", arguments, REDIS_READY)
     absent = []
     for peer in PEERS:
         program = shutil.which(redis if peer.name == "redis" else peer.program)

@@ -46,7 +46,7 @@ void step_add_ttl(struct message *message, const struct step_sizes *sizes) {
 
 void step_add_claim(struct message *message, const struct step_sizes *sizes) {
   bool fingerprint = sizes->fingerprint_bytes > 0;
-  step_add_command(message, fingerprint ? 6 : 4, "CLAIM");
+  step_add_command(message, fingerprint ? 6 : 4, sizes->prefixed ? "IDEM.CLAIM" : "CLAIM");
   if (fingerprint) {
     step_add_word(message, "FP");
     message_add_text(message, "$%zu\r\n", sizes->fingerprint_bytes);
@@ -75,7 +75,7 @@ void step_claim(struct step *step, const struct step_sizes *sizes) {
 }
 
 void step_store(struct step *step, const struct step_sizes *sizes) {
-  step_add_command(&step->request, 6, "STORE");
+  step_add_command(&step->request, 6, sizes->prefixed ? "IDEM.STORE" : "STORE");
   message_add_hole(&step->request, MESSAGE_PIECE_TOKEN_BULK, TOKEN_DIGITS);
   step_add_body(&step->request, sizes->body_bytes);
   step_add_word(&step->request, "TTL");

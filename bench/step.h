@@ -6,6 +6,7 @@
 
 #include "bench/message.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ struct step_sizes {
   size_t body_bytes;
   size_t fingerprint_bytes; /* 0: a CLAIM says none */
   size_t echo_step;         /* of the scenario that an echo is like, from 0 */
+  bool prefixed; /* idem's commands are called IDEM.X: by the module */
 };
 
 /* ---- pieces; each is appended to the message ---- */

@@ -6,15 +6,15 @@ DEB_REVISION  ?= 0idem1
 PACKAGES_deb   = $(PACKAGES_client) dpkg-dev debhelper dh-apparmor
 
 .PHONY: deb need-deb server-install unit-install files-install built-to-install
-deb: need-deb ## Debian packages idem-server, idem-tools, libidem0 and libidem-dev, into build/deb
+deb: need-deb ## Debian packages idem-server, idem-module, idem-tools, libidem0 and libidem-dev, into build/deb
 	@server/deploy/make-deb $(DEB_DIRECTORY) $(DEB_REVISION)
 	@ls $(DEB_DIRECTORY)/*.deb
 need-deb:
 	@tests/need $(PACKAGES_deb)
 
 # What debian/rules calls: all that is installed, without a look at what the machine has.
-built-to-install: $(B)/idem-server $(B)/idem-once $(B)/idem-bench client-libraries
-files-install: server-install client-install
+built-to-install: $(B)/idem-server $(B)/idem-once $(B)/idem-bench $(B)/idem.so client-libraries
+files-install: server-install client-install module-install
 
 # Configuration that is there is left alone.
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)

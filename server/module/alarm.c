@@ -86,12 +86,11 @@ static void start_timer(struct host *of, int64_t at_ms, int64_t now_ms) {
 static void on_written(void *data) {
   struct host *of = data;
   of->check_runs = false;
-  take_back_settle(of, of->ctx);
+  if (api.AvoidReplicaTraffic() == 0) take_back_settle(of, of->ctx);
   alarm_set(of);
 }
 
 void alarm_set(struct host *of) {
-  of->counters.waiters = of->waiters.count;
   if (!of->check_runs && undos_has_new(&of->undos))
     of->check_runs = api.EventLoopAddOneShot(on_written, of) == API_OK;
   int64_t now_ms = of->tokens.now_ms, at_ms = next_ms(of, now_ms);

@@ -30,7 +30,6 @@
 #define API_FLAGS_CLUSTER (1 << 5)
 #define API_FLAGS_EVICT (1 << 9)
 #define API_FLAGS_OOM (1 << 10)
-#define API_FLAGS_LOADING (1 << 13)
 #define API_FLAGS_DENY_BLOCKING (1 << 21)
 
 /* SubscribeToKeyspaceEvents */
@@ -156,7 +155,6 @@ typedef void api_info(RedisModuleInfoCtx *info, int for_crash_report);
     (RedisModuleCtx *, api_command *, api_command *, api_free *, long long, RedisModuleString **, int, void *)) \
   F(int, UnblockClient, (RedisModuleBlockedClient *, void *)) \
   F(void *, GetBlockedClientPrivateData, (RedisModuleCtx *)) \
-  F(RedisModuleBlockedClient *, GetBlockedClientHandle, (RedisModuleCtx *)) \
   F(void, SetDisconnectCallback, (RedisModuleBlockedClient *, api_disconnected *)) \
   /* time and events */ \
   F(RedisModuleTimerID, CreateTimer, (RedisModuleCtx *, long long, api_timer *, void *)) \
@@ -173,7 +171,6 @@ typedef void api_info(RedisModuleInfoCtx *info, int for_crash_report);
   F(int, DictDelC, (RedisModuleDict *, void *, size_t, void *)) \
   F(RedisModuleDictIter *, DictIteratorStartC, (RedisModuleDict *, const char *, void *, size_t)) \
   F(void *, DictNextC, (RedisModuleDictIter *, size_t *, void **)) \
-  F(void *, DictPrevC, (RedisModuleDictIter *, size_t *, void **)) \
   F(void, DictIteratorStop, (RedisModuleDictIter *))
 
 #define API_FIELD(result, name, parameters) result (*name) parameters;

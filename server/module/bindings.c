@@ -3,23 +3,23 @@
 
 #include "server/rules/rules.h"
 
-#define ID_MAX (sizeof(int) + 64 * 1024)
-
-static size_t key_id(char *id, int db, struct span key) {
-  memcpy(id, &db, sizeof db);
-  memcpy(id + sizeof db, key.data, key.len);
+static size_t key_id(const struct bindings *bindings, int db, struct span key) {
+  memcpy(bindings->id, &db, sizeof db);
+  memcpy(bindings->id + sizeof db, key.data, key.len);
   return sizeof db + key.len;
 }
 
 void bindings_init(struct bindings *bindings) {
   bindings->keys = api.CreateDict(NULL);
   bindings->clients = api.CreateDict(NULL);
+  bindings->id = api.Alloc(sizeof(int) + BINDINGS_KEY_MAX);
   list_init(&bindings->closed);
 }
 
+/* A longer key was made by other hands (RENAME): no claim of it was bound under that name. */
 struct binding *bindings_find(const struct bindings *bindings, int db, struct span key) {
-  char id[ID_MAX];
-  return api.DictGetC(bindings->keys, id, key_id(id, db, key), NULL);
+  if (key.len > BINDINGS_KEY_MAX) return NULL;
+  return api.DictGetC(bindings->keys, bindings->id, key_id(bindings, db, key), NULL);
 }
 
 static struct list *list_of(struct bindings *bindings, uint64_t client_id) {
@@ -49,17 +49,25 @@ void bindings_set(struct bindings *bindings, int db, struct span key, uint64_t c
                               .key = {binding->bytes, key.len}};
   memcpy(binding->bytes, key.data, key.len);
   list_append(list_of(bindings, client_id), &binding->link);
-  char id[ID_MAX];
-  api.DictSetC(bindings->keys, id, key_id(id, db, key), binding);
+  api.DictSetC(bindings->keys, bindings->id, key_id(bindings, db, key), binding);
 }
 
 void bindings_drop(struct bindings *bindings, struct binding *binding) {
   if (binding == NULL) return;
-  char id[ID_MAX];
   list_remove(&binding->link);
   drop_list_if_empty(bindings, binding->client_id);
-  api.DictDelC(bindings->keys, id, key_id(id, binding->db, binding->key), NULL);
+  api.DictDelC(bindings->keys, bindings->id, key_id(bindings, binding->db, binding->key), NULL);
   api.Free(binding);
+}
+
+void bindings_clear(struct bindings *bindings) {
+  for (void *binding = NULL;; bindings_drop(bindings, binding)) {
+    RedisModuleDictIter *iterator = api.DictIteratorStartC(bindings->keys, "^", NULL, 0);
+    size_t len;
+    bool found = api.DictNextC(iterator, &len, &binding) != NULL;
+    api.DictIteratorStop(iterator);
+    if (!found) return;
+  }
 }
 
 bool bindings_close(struct bindings *bindings, uint64_t client_id, int64_t now_ms) {

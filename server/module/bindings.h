@@ -14,8 +14,11 @@
 #include "server/base/list.h"
 #include "server/module/api.h"
 
+#define BINDINGS_KEY_MAX (64 * 1024) /* the longest key that settings allow */
+
 struct bindings {
   RedisModuleDict *keys, *clients;
+  char *id; /* room to put the name of a key together */
   struct list
       closed; /* struct binding.link: their connection was closed, and nothing was done yet */
 };
@@ -38,6 +41,8 @@ void bindings_set(struct bindings *bindings, int db, struct span key, uint64_t c
                   uint64_t token);
 /* Takes NULL. */
 void bindings_drop(struct bindings *bindings, struct binding *binding);
+/* Drops all. */
+void bindings_clear(struct bindings *bindings);
 /* Its bindings are closed as of then. True: it had any. */
 bool bindings_close(struct bindings *bindings, uint64_t client_id, int64_t now_ms);
 /* One that was closed; the caller drops it. NULL: none. */

@@ -9,6 +9,6 @@
 
 #include "server/module/api.h"
 
-api_command claims_command;
+int claims_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
 
 #endif

@@ -6,7 +6,12 @@
 
 #include "server/module/api.h"
 
-api_command commands_claim, commands_store, commands_renew, commands_release, commands_fetch,
-    commands_wait;
+int commands_claim(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
+int commands_store(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
+int commands_renew(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
+int commands_release(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
+int commands_fetch(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
+/* AWAIT too. */
+int commands_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
 
 #endif

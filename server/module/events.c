@@ -88,11 +88,16 @@ static void on_client(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what
 
 /* ---- the role, loading ---- */
 
-/* The host answers those that wait when its master is another one from now on. */
+/* From now on another one is master, and knows nothing of the connections of this one. Those that
+ * wait are answered by the host. */
 static void on_role(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t role, void *data) {
   (void)event, (void)data;
   host.replica = role != API_ROLE_NOW_MASTER;
-  if (host.replica) return;
+  if (host.replica) {
+    bindings_clear(&host.bindings);
+    undos_clear(&host.undos);
+    return;
+  }
   forgotten_begin(&host.forgotten, host_now_ms(&host));
   tokens_jump(&host.tokens);
   api.Log(ctx, "notice", "idem: now a master; tokens go on from %llu",

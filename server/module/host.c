@@ -10,6 +10,7 @@ struct host host;
 /* With the names that the server's figures have (engine/engine_metrics.c). */
 const struct metric host_metrics[] = {
     {"waiters", GAUGE, "Clients that wait on a key.", FIELD(waiters)},
+    {"bound", GAUGE, "Claims with BIND whose connection is one of this process.", FIELD(bound)},
     {"claims_granted", COUNTER, "Claims granted at once.", FIELD(granted)},
     {"claims_granted_again", COUNTER,
      "Claims granted to the same OWNER again, since its reply had been lost.",

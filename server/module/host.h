@@ -21,7 +21,7 @@ struct host_counters {
   uint64_t granted, granted_again, handed_over, taken_back;
   uint64_t became_unknown, waits_timed_out;
   uint64_t answers[ANSWER_KINDS]; /* given at once; FORGOTTEN: all */
-  uint64_t waiters;               /* that wait now */
+  uint64_t waiters, bound;        /* now: clients that wait, claims with BIND */
 };
 
 struct host {
@@ -32,11 +32,12 @@ struct host {
   struct bindings bindings;
   struct list undos; /* struct undo.link */
   struct host_counters counters;
-  RedisModuleCtx *ctx; /* of no client; for what begins without a call of the host */
-  bool replica;        /* it grants nothing */
-  bool loading;        /* from a file, or from its master */
-  bool knows_expired;  /* the host tells what a value was when it ends by time */
-  bool timer_runs;     /* what alarm.h does next is at timer_ms */
+  RedisModuleCtx *ctx;     /* of no client; for what begins without a call of the host */
+  RedisModuleString *pxat; /* the word */
+  bool replica;            /* it grants nothing */
+  bool loading;            /* from a file, or from its master */
+  bool knows_expired;      /* the host tells what a value was when it ends by time */
+  bool timer_runs;         /* what alarm.h does next is at timer_ms */
   RedisModuleTimerID timer;
   int64_t timer_ms;
   bool check_runs; /* whether replies were written is asked soon */

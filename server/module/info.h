@@ -4,6 +4,7 @@
 
 #include "server/module/api.h"
 
-api_info info_section;
+/* api_info. */
+void info_section(RedisModuleInfoCtx *info, int for_crash_report);
 
 #endif

@@ -12,6 +12,6 @@ void inspect_show(const struct visit *visit, struct inspection *shown);
 /* As a map, from this field on. */
 void inspect_write(RedisModuleCtx *ctx, const struct inspection *shown, size_t first);
 
-api_command inspect_command;
+int inspect_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
 
 #endif

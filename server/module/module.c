@@ -82,6 +82,7 @@ static bool begin(RedisModuleCtx *ctx) {
   bindings_init(&host.bindings);
   list_init(&host.undos);
   host.ctx = api.GetDetachedThreadSafeContext(ctx);
+  host.pxat = api.CreateString(NULL, "PXAT", sizeof "PXAT" - 1);
   host.replica = (api.GetContextFlags(ctx) & API_FLAGS_REPLICA) != 0;
   return true;
 }

@@ -8,7 +8,7 @@ CFLAGS_module  = $(filter-out -fPIE,$(CFLAGS)) -fPIC -fvisibility=hidden $(CFLAG
 # host's process.
 LDFLAGS_module = -shared $(filter-out -pie,$(LDFLAGS_$(MODE))) $(if $(filter asan ubsan tsan,$(MODE)),,-Wl$(,)-z$(,)defs)
 
-.PHONY: module
+.PHONY: module module-install
 module: $(B)/idem.so ## idem.so, the module for Redis and Valkey, into build/release
 
 $(B)/module/%.o: %.c $(B)/flags
@@ -18,3 +18,31 @@ $(B)/module/%.o: %.c $(B)/flags
 $(B)/idem.so: $(MODULE_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(CFLAGS_module) $(LDFLAGS_module) -o $@ $^
+
+module-install: $(B)/idem.so
+	install -D -m 644 $(B)/idem.so $(DESTDIR)$(PREFIX)/lib/redis/modules/idem.so
+	install -D -m 644 server/module/idem.lua $(DESTDIR)$(PREFIX)/share/idem/idem.lua
+	install -D -m 644 server/module/README.md $(DOCDIR)/module.md
+
+# What of the module knows no host, for its units.
+$(B)/tests/test_module: $(patsubst %,$(B)/server/module/%.o,layout settings tokens)
+
+.PHONY: module-wire module-acceptance module-functions test-module test-cluster cluster module-asan
+MODULE_HOST := IDEM_HOST=module IDEM_MODULE=
+module-wire: module ## the transcripts that are the module's too, inside redis-server
+	@$(MODULE_HOST)$(B)/idem.so $(PYTHON) tests/wire/run.py
+module-acceptance: module ## the same for the system tests that ask what the contract promises
+	@$(MODULE_HOST)$(B)/idem.so $(PYTHON) tests/system/run.py
+module-functions: ## the transcripts that idem.lua can answer, in a redis-server without the module
+	@IDEM_HOST=functions $(PYTHON) tests/wire/run.py
+test-module: need-test ## all of the module: transcripts, acceptance, functions, cluster, AddressSanitizer (6 minutes)
+	@for part in module-wire module-acceptance module-functions test-cluster module-asan; do $(MAKE) --no-print-directory $$part || exit 1; done
+test-cluster: module ## the module in a cluster, over restarts, beside plain keys: each scenario once (under 3 minutes)
+	@IDEM_MODULE=$(B)/idem.so $(PYTHON) tests/cluster/run.py
+cluster: module ## the same 20 times, or TIMES=
+	@IDEM_MODULE=$(B)/idem.so $(PYTHON) tests/cluster/run.py --times $(or $(TIMES),20)
+# The host has no sanitizer, so its runtime is preloaded; the host's own allocations that it leaves at its end are its own.
+module-asan: ## the transcripts with the module under AddressSanitizer and UBSan, and a thousand waiters without a leak
+	@$(MAKE) --no-print-directory MODE=asan module
+	@IDEM_SANITIZER=$$($(COMPILE) -print-file-name=libasan.so) $(MODULE_HOST)build/asan/idem.so $(PYTHON) tests/wire/run.py
+	@IDEM_SANITIZER=$$($(COMPILE) -print-file-name=libasan.so) IDEM_MODULE=build/asan/idem.so $(PYTHON) tests/cluster/run.py test_module

@@ -16,6 +16,10 @@ void undos_drop(struct undo *undo) {
   api.Free(undo);
 }
 
+void undos_clear(struct list *undos) {
+  while (!list_empty(undos)) undos_drop(UNDO(undos->next));
+}
+
 void undos_confirm(struct list *undos, uint64_t token) {
   for (struct list *node = undos->next; node != undos; node = node->next) {
     if (UNDO(node)->token != token) continue;

@@ -26,6 +26,8 @@ struct undo {
 /* Takes over name and former. */
 void undos_add(struct list *undos, const struct undo *as);
 void undos_drop(struct undo *undo);
+/* Drops all. */
+void undos_clear(struct list *undos);
 /* Its owner came back: it has its reply. Any token. */
 void undos_confirm(struct list *undos, uint64_t token);
 /* A grant to this client stands here. */

@@ -63,6 +63,23 @@ static int64_t end_ms(const struct visit *visit) {
   return facts->deadline_ms + settings->unknown_retention_ms;
 }
 
+/* The text of a natural number, which ends at `end`. (snprintf took a twelfth of a whole CLAIM.) */
+static struct span digits_before(char *end, uint64_t number) {
+  char *at = end;
+  do *--at = (char)('0' + number % 10);
+  while ((number /= 10) > 0);
+  return (struct span){at, (size_t)(end - at)};
+}
+
+/* The words are made here: the host takes an allocation more for each that it makes itself. */
+static void replicate_until(struct visit *visit, RedisModuleString *value, int64_t end) {
+  char room[SPAN_NUMBER_MAX];
+  struct span digits = digits_before(room + sizeof room, (uint64_t)end);
+  RedisModuleString *number = api.CreateString(NULL, digits.data, digits.len);
+  api.Replicate(visit->ctx, "SET", "ssss", visit->name, value, visit->host->pxat, number);
+  api.FreeString(NULL, number);
+}
+
 static void write_value(struct visit *visit, RedisModuleString *value) {
   int64_t end = end_ms(visit);
   api.StringSet(visit->key, value);
@@ -70,7 +87,7 @@ static void write_value(struct visit *visit, RedisModuleString *value) {
     api.Replicate(visit->ctx, "SET", "ss", visit->name, value);
   } else {
     api.SetAbsExpire(visit->key, end);
-    api.Replicate(visit->ctx, "SET", "sscl", visit->name, value, "PXAT", (long long)end);
+    replicate_until(visit, value, end);
   }
 }
 

@@ -8,9 +8,6 @@
 
 /* ---- names of queues and owners ---- */
 
-/* Longer than any key or owner that the settings allow, and a number before it. */
-#define ID_MAX (sizeof(uint64_t) + 64 * 1024)
-
 /* The id of a queue begins with its database, that of an owner with its queue. */
 static size_t put_id(char *id, const void *number, size_t number_bytes, struct span text) {
   memcpy(id, number, number_bytes);
@@ -18,27 +15,29 @@ static size_t put_id(char *id, const void *number, size_t number_bytes, struct s
   return number_bytes + text.len;
 }
 
-static size_t queue_id(char *id, int db, struct span key) {
-  return put_id(id, &db, sizeof db, key);
+static size_t queue_id(const struct waiters *waiters, int db, struct span key) {
+  return put_id(waiters->id, &db, sizeof db, key);
 }
 
-static size_t owner_id(char *id, const struct queue *queue, struct span owner) {
-  return put_id(id, &queue, sizeof(struct queue *), owner);
+static size_t owner_id(const struct waiters *waiters, const struct queue *queue,
+                       struct span owner) {
+  return put_id(waiters->id, &queue, sizeof(struct queue *), owner);
 }
 
 /* ---- life ---- */
 
 void waiters_init(struct waiters *waiters, int64_t now_ms) {
-  *waiters = (struct waiters){.queues = api.CreateDict(NULL), .owners = api.CreateDict(NULL)};
+  *waiters = (struct waiters){.queues = api.CreateDict(NULL),
+                              .owners = api.CreateDict(NULL),
+                              .id = api.Alloc(sizeof(uint64_t) + WAITERS_TEXT_MAX)};
   wheel_init(&waiters->alarms, now_ms);
 }
 
 /* ---- queues ---- */
 
 struct queue *waiters_find(const struct waiters *waiters, int db, struct span key) {
-  char id[ID_MAX];
-  if (waiters->count == 0 || key.len > ID_MAX - sizeof db) return NULL;
-  return api.DictGetC(waiters->queues, id, queue_id(id, db, key), NULL);
+  if (waiters->count == 0 || key.len > WAITERS_TEXT_MAX) return NULL;
+  return api.DictGetC(waiters->queues, waiters->id, queue_id(waiters, db, key), NULL);
 }
 
 static struct span keep(char **to, struct span text) {
@@ -61,15 +60,13 @@ struct queue *waiters_open(struct waiters *waiters, int db, struct span key,
   list_init(&queue->claimers);
   list_init(&queue->readers);
   wheel_node_init(&queue->alarm);
-  char id[ID_MAX];
-  api.DictSetC(waiters->queues, id, queue_id(id, db, key), queue);
+  api.DictSetC(waiters->queues, waiters->id, queue_id(waiters, db, key), queue);
   return queue;
 }
 
 static void close_queue(struct waiters *waiters, struct queue *queue) {
-  char id[ID_MAX];
   wheel_cancel(&waiters->alarms, &queue->alarm);
-  api.DictDelC(waiters->queues, id, queue_id(id, queue->db, queue->key), NULL);
+  api.DictDelC(waiters->queues, waiters->id, queue_id(waiters, queue->db, queue->key), NULL);
   api.Free(queue);
 }
 
@@ -93,8 +90,7 @@ static bool is_listed(const struct waiter *waiter) {
 
 struct waiter *waiters_same_owner(const struct waiters *waiters, const struct queue *queue,
                                   struct span owner) {
-  char id[ID_MAX];
-  return api.DictGetC(waiters->owners, id, owner_id(id, queue, owner), NULL);
+  return api.DictGetC(waiters->owners, waiters->id, owner_id(waiters, queue, owner), NULL);
 }
 
 void waiters_join(struct waiters *waiters, struct queue *queue, struct waiter *waiter,
@@ -106,18 +102,16 @@ void waiters_join(struct waiters *waiters, struct queue *queue, struct waiter *w
   waiters->count++;
   if (waiter->deadline_ms < queue->first_wait_ms) queue->first_wait_ms = waiter->deadline_ms;
   if (!is_listed(waiter)) return;
-  char id[ID_MAX];
-  size_t len = owner_id(id, queue, waiter->owner);
-  api.DictDelC(waiters->owners, id, len, NULL); /* the one whose place it takes */
-  api.DictSetC(waiters->owners, id, len, waiter);
+  size_t len = owner_id(waiters, queue, waiter->owner);
+  api.DictDelC(waiters->owners, waiters->id, len, NULL); /* the one whose place it takes */
+  api.DictSetC(waiters->owners, waiters->id, len, waiter);
 }
 
 void waiters_leave(struct waiters *waiters, struct waiter *waiter) {
   struct queue *queue = waiter->queue;
   if (queue == NULL) return;
   if (is_listed(waiter) && waiters_same_owner(waiters, queue, waiter->owner) == waiter) {
-    char id[ID_MAX];
-    api.DictDelC(waiters->owners, id, owner_id(id, queue, waiter->owner), NULL);
+    api.DictDelC(waiters->owners, waiters->id, owner_id(waiters, queue, waiter->owner), NULL);
   }
   list_remove(&waiter->link);
   waiter->queue = NULL;

@@ -21,8 +21,13 @@
 
 struct reply;
 
+/* The longest key or owner that settings allow. */
+#define WAITERS_TEXT_MAX (64 * 1024)
+
 struct waiters {
   RedisModuleDict *queues, *owners;
+  char *id; /* room to put the name of a queue or an owner together: not on the stack, whose pages
+               each call would have to touch */
   struct wheel alarms; /* struct queue.alarm */
   uint64_t count;
 };

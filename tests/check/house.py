@@ -59,11 +59,15 @@ LONG_FILES = {
 # (file, symbol): mutable state.
 STATE = {
     ('server/main.c', 'malloc_conf'): 'jemalloc looks for this name',
+    ('server/module/api.c', 'api'): 'written once, at load: what the host hands out',
+    ('server/module/host.c', 'host'): 'the host calls commands and events without a pointer of ours',
 }
 
 # (file, symbol): a name without the prefix of its file. Those of the public header and main are allowed everywhere.
 NAMES = {
     ('server/main.c', 'malloc_conf'): 'jemalloc looks for this name',
+    ('server/module/module.c', 'RedisModule_OnLoad'): 'the host looks for this name',
+    ('server/module/module.c', 'RedisModule_OnUnload'): 'the host looks for this name',
     ('bench/floors/fixed_random.c', 'getrandom'): 'preloaded in the place of the C library\'s',
 }
 

@@ -18,8 +18,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(ROOT, "tests/system"), os.path.join(ROOT, "tests")]
-from harness import Client, Closed, RespError, eventually  # noqa: E402
-from module_host import BAD_REPORT, MODULE, READY, REDIS  # noqa: E402
+from harness import Client, Closed, RespError, encode, eventually  # noqa: E402
+from module_host import BAD_REPORT, MODULE, READY, REDIS, launcher  # noqa: E402
 
 SLOTS = 16384
 NODE_TIMEOUT_MS = 1000
@@ -71,7 +71,7 @@ class Node:
 
     def start(self):
         loaded = [] if self.module is None else ["--loadmodule", MODULE, *map(str, self.module)]
-        arguments = [REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
+        arguments = [*launcher(), REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
                      "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1",
                      *map(str, self.options), *loaded]
         with open(os.path.join(self.directory, "log"), "ab") as log:
@@ -126,15 +126,16 @@ def faked(seconds, directory):
 
 
 class Cluster:
-    """Three masters with a replica each. clocks: seconds by which each node's is wrong; without: nodes that lack the module."""
+    """Three masters with a replica each. clocks: seconds by which each node's is wrong; without: nodes that lack the
+    module; arguments: of the module."""
 
-    def __init__(self, *options, clocks=(), without=()):
+    def __init__(self, *options, clocks=(), without=(), arguments=()):
         self.nodes = []
         try:
             for number in range(6):
                 self.nodes.append(Node(
                     "--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT_MS, *options,
-                    module=None if number in without else (), clock=clocks[number] if clocks else None))
+                    module=None if number in without else arguments, clock=clocks[number] if clocks else None))
             self.ids = [node.call("CLUSTER", "MYID").decode() for node in self.nodes]
             self._meet()
         except BaseException:

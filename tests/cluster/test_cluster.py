@@ -119,8 +119,23 @@ class Failover(Case):
         cluster.await_master(3)
         self.assertIn(waiter.read().code, ("UNBLOCKED", "MOVED"))
 
-    def test_a_request_born_before_the_promotion_is_forgotten(self):
+    def test_bind_ends_with_the_role(self):
+        """Documented: the new master knows nothing of the connection; the former one is done with it."""
         cluster = self.cluster()
+        caller, key = cluster.caller(), cluster.key_of(0)
+        owner = cluster.nodes[0].client()
+        token = self.granted(owner.call("IDEM.CLAIM", key, "BIND", "LEASE", LONG_MS))
+        self.assertEqual(cluster.nodes[0].info("idem")["idem_bound"], "1")
+        cluster.nodes[3].call("CLUSTER", "FAILOVER")
+        cluster.await_master(3)
+        eventually(lambda: cluster.nodes[0].info("replication")["role"] == "slave", "a former master")
+        self.assertEqual(cluster.nodes[0].info("idem")["idem_bound"], "0")
+        owner.close()
+        self.assertEqual(caller.call("IDEM.CLAIM", key)[0], b"BUSY")
+        self.assertEqual(caller.call("IDEM.STORE", key, token, "body"), 0)
+
+    def test_a_request_born_before_the_promotion_is_forgotten(self):
+        cluster = self.cluster(arguments=("born-skew", "0"))
         caller, key = cluster.caller(), cluster.key_of(0)
         born = time.time_ns() // 1_000_000
         cluster.nodes[3].call("CLUSTER", "FAILOVER")
@@ -296,6 +311,18 @@ class Restarts(Case):
         node.start()
         self.check(node, tokens)
 
+    def test_tokens_rise_when_the_clock_was_set_back_meanwhile(self):
+        for options in (("--appendonly", "yes", "--appendfsync", "always"), ("--dbfilename", "dump.rdb")):
+            with self.subTest(options[0]):
+                node = self.node(*options)
+                tokens = self.records(node)
+                if options[0] == "--dbfilename":
+                    node.call("SAVE")
+                node.kill()
+                node.clock = -30
+                node.start()
+                self.assertGreater(self.granted(node.call("IDEM.CLAIM", "new")), max(tokens.values()))
+
     def test_a_dump_keeps_the_records(self):
         node = self.node("--dbfilename", "dump.rdb")
         tokens = self.records(node)
@@ -319,7 +346,7 @@ class Restarts(Case):
         self.check(node, tokens)
 
     def test_a_request_born_before_the_start_is_forgotten(self):
-        node = self.node("--appendonly", "yes", "--appendfsync", "always")
+        node = self.node("--appendonly", "yes", "--appendfsync", "always", module=("born-skew", "0"))
         born = time.time_ns() // 1_000_000
         token = self.granted(node.call("IDEM.CLAIM", "kept"))
         node.kill()

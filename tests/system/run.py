@@ -14,6 +14,11 @@ if __name__ == "__main__":
     sys.path[:0] = [HERE, os.path.dirname(HERE)]
     import limit
     arguments = sys.argv[1:]
+    if os.environ.get("IDEM_HOST"):
+        import module_host
+        module_host.skip_tests()
+        if not any(argument.startswith("test_") for argument in arguments):
+            arguments += module_host.ACCEPTANCE
     if not any(argument.startswith("test_") for argument in arguments):
         arguments += sorted(name[:-3] for name in os.listdir(HERE)
                             if name.startswith("test_") and name.endswith(".py"))
