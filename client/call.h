@@ -64,9 +64,10 @@ struct idem_call {
   struct pace_attempt attempt;
   struct outcome outcome;
   int64_t due_ms;
-  struct node *node;  /* that the last attempt went to; NULL: none was known */
-  struct node *next;  /* that the next one goes to: its own choice, or an ASK said so; NULL: by key */
-  bool unrouted;      /* BACKOFF: sent as soon as a table of the cluster is known */
+  struct node *node; /* that the last attempt went to; NULL: none was known */
+  struct node
+      *next;      /* that the next one goes to: its own choice, or an ASK said so; NULL: by key */
+  bool unrouted;  /* BACKOFF: sent as soon as a table of the cluster is known */
   bool begins;    /* whatever its request is at the moment */
   bool waits;     /* the attempt under way is on a link of its own */
   bool cancelled; /* answered already; what the server may still grant is given back */

@@ -173,7 +173,8 @@ static enum idem_status open_connection(struct idem_client *client, struct node 
   return IDEM_OK;
 }
 
-/* A request of the client's own to a node: sends it, and takes what comes. Fills *reply in any case. */
+/* A request of the client's own to a node: sends it, and takes what comes. Fills *reply in any
+ * case. */
 static void ask_node(struct idem_client *client, struct node *node,
                      const struct wire_request *request, int64_t deadline_ms,
                      struct wire_reply *reply) {

@@ -126,8 +126,8 @@ enum idem_status cluster_route(struct cluster *cluster, struct idem_bytes key, s
 /* Of an error that names a host, which has 253 at most. */
 #define REDIRECT_BYTES 320
 
-/* Cuts "host:port", which may be an IPv6 address without brackets. An empty host, or "?", is that of
- * the node which says so. False: it is no address. */
+/* Cuts "host:port", which may be an IPv6 address without brackets. An empty host, or "?", is that
+ * of the node which says so. False: it is no address. */
 static bool cut_address(char *text, const struct node *from, const char **host, const char **port) {
   char *colon = strrchr(text, ':');
   if (colon == NULL || !target_port_valid(colon + 1)) return false;
@@ -254,7 +254,8 @@ static bool take_table(struct cluster *cluster, const struct node *from, struct 
   if (good) {
     memcpy(text, table.data, table.len);
     text[table.len] = '\0';
-    for (char *line = strtok_r(text, "\r\n", &rest); line != NULL; line = strtok_r(NULL, "\r\n", &rest))
+    for (char *line = strtok_r(text, "\r\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\r\n", &rest))
       take_line(cluster, from, line, cluster->owners);
   }
   free(text);

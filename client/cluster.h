@@ -1,16 +1,16 @@
 /*
- * cluster.h - which server a key lies on. One server, or a cluster of Redis or Valkey: its nodes, and
- * the node of each of its slots. It opens no connection; who asks a node and what came of that is
- * told to it.
+ * cluster.h - which server a key lies on. One server, or a cluster of Redis or Valkey: its nodes,
+ * and the node of each of its slots. It opens no connection; who asks a node and what came of that
+ * is told to it.
  *
  *     cluster_route     the node of a key, as far as is known; else one of those in the URL
  *     cluster_follow    what a reply says of the table: MOVED, ASK, or that it may have changed
  *     cluster_failed    a node was not reached: the table may have changed
  *     cluster_refresh, cluster_learn     one caller at a time asks a node for the whole table
  *
- * With one server in the URL it is a cluster as soon as it says MOVED or ASK. With several it has to
- * be one, and nothing is sent before that is known: each of several single servers would grant the
- * same key.
+ * With one server in the URL it is a cluster as soon as it says MOVED or ASK. With several it has
+ * to be one, and nothing is sent before that is known: each of several single servers would grant
+ * the same key.
  *
  * May be used by several threads at once. Invariants: nodes are added and never freed before
  * cluster_deinit, and their targets do not change, so a node may be used without a lock.
@@ -56,7 +56,7 @@ struct cluster {
   bool stale;       /* the table may have changed */
   int64_t asked_ms; /* when the table was asked for last; 0: never */
   bool asking;
-  unsigned source;    /* who is asked next */
+  unsigned source;                  /* who is asked next */
   char refused[IDEM_MESSAGE_BYTES]; /* why it is no cluster; "": it may be one */
 };
 

@@ -57,8 +57,8 @@ enum idem_status connection_send(struct connection *connection, const struct wir
                                  int64_t timeout_ms, struct idem_error *error);
 enum idem_status connection_send_bytes(struct connection *connection, const void *data, size_t len,
                                        int64_t timeout_ms, struct idem_error *error);
-/* Tells a node of a cluster that the next command is for it although the key is another node's, as an
- * ASK said. OK, or why it cannot be sent. */
+/* Tells a node of a cluster that the next command is for it although the key is another node's, as
+ * an ASK said. OK, or why it cannot be sent. */
 enum idem_status connection_ask(struct connection *connection, int64_t timeout_ms,
                                 struct idem_error *error);
 /* One reply, to be freed with freeReplyObject. IDEM_OK, UNAVAILABLE, NO_MEMORY, or REFUSED: what

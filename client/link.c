@@ -157,8 +157,7 @@ static bool submit(struct link *link, const struct wire_request *request) {
 static struct link_flight *create_flight(struct link *link, struct idem_call *call) {
   struct link_flight *flight = malloc(sizeof *flight);
   if (flight == NULL) return NULL;
-  *flight = (struct link_flight){
-      .link = link, .call = call, .reused = link->state == LINK_READY};
+  *flight = (struct link_flight){.link = link, .call = call, .reused = link->state == LINK_READY};
   link->flights++;
   return flight;
 }

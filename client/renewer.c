@@ -74,8 +74,7 @@ static bool put(struct renewer *renewer, const struct wire_request *request) {
 /* Frames its renewal. False: it does not fit any more. */
 static bool put_renewal(struct renewer *renewer, struct lease *lease) {
   const struct wire_request ask = {.verb = WIRE_ASKING};
-  const struct wire_request renew = {
-      .verb = WIRE_RENEW, .key = lease->key, .token = lease->token};
+  const struct wire_request renew = {.verb = WIRE_RENEW, .key = lease->key, .token = lease->token};
   size_t before = renewer->buffer_len;
   bool asking = lease->asked != NULL;
   if ((asking && !put(renewer, &ask)) || !put(renewer, &renew)) {

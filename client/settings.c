@@ -86,8 +86,7 @@ enum idem_status settings_init(struct settings *settings, const char *url,
   process_mark_init(&settings->process);
   enum idem_status status = take_options(settings, &own, error);
   if (status == IDEM_OK) status = target_parse(&settings->target, url, error);
-  if (status == IDEM_OK && settings->target.tls)
-    status = tls_create(&settings->tls, &own, error);
+  if (status == IDEM_OK && settings->target.tls) status = tls_create(&settings->tls, &own, error);
   if (status != IDEM_OK) settings_deinit(settings);
   return status;
 }

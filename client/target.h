@@ -29,9 +29,9 @@ struct target {
   const char *password; /* NULL: none */
   const char *name;     /* "host:port", several with commas, or the path: for messages */
   bool tls;
-  unsigned seed_count; /* servers in the URL; a path is one */
+  unsigned seed_count;                        /* servers in the URL; a path is one */
   struct target_seed seeds[TARGET_SEEDS_MAX]; /* not of a path */
-  char *memory; /* private: all of the above */
+  char *memory;                               /* private: all of the above */
 };
 
 /* IDEM_OK, IDEM_INVALID (error says what is wrong, never quoting the password) or IDEM_NO_MEMORY.
@@ -39,8 +39,8 @@ struct target {
 enum idem_status target_parse(struct target *target, const char *url, struct idem_error *error);
 void target_deinit(struct target *target);
 
-/* One of the servers in the URL by itself; user, password and path are borrowed from `whole`. False:
- * no memory. */
+/* One of the servers in the URL by itself; user, password and path are borrowed from `whole`.
+ * False: no memory. */
 bool target_of_seed(struct target *target, const struct target *whole, unsigned seed);
 /* A server at this address, to be spoken to like those of the URL. False: no memory. */
 bool target_of_node(struct target *target, const struct target *whole, const char *host,

@@ -160,7 +160,7 @@ static const struct {
     [WIRE_CLAIM] = {"IDEM.CLAIM", put_claim}, [WIRE_STORE] = {"IDEM.STORE", put_store},
     [WIRE_RENEW] = {"IDEM.RENEW", put_renew}, [WIRE_RELEASE] = {"IDEM.RELEASE", put_release},
     [WIRE_FETCH] = {"IDEM.FETCH", put_fetch}, [WIRE_WAIT] = {"IDEM.WAIT", put_wait},
-    [WIRE_PING] = {"PING", put_nothing},         [WIRE_AUTH] = {"AUTH", put_auth},
+    [WIRE_PING] = {"PING", put_nothing},      [WIRE_AUTH] = {"AUTH", put_auth},
     [WIRE_NODES] = {"CLUSTER", put_nodes},    [WIRE_ASKING] = {"ASKING", put_nothing},
 };
 

@@ -27,9 +27,9 @@ enum wire_verb {
   WIRE_FETCH,
   WIRE_WAIT,
   WIRE_PING,
-  WIRE_AUTH,   /* owner is the user (may be absent), key the password */
-  WIRE_NODES,  /* CLUSTER NODES */
-  WIRE_ASKING  /* what comes next is asked of the node that an ASK named */
+  WIRE_AUTH,  /* owner is the user (may be absent), key the password */
+  WIRE_NODES, /* CLUSTER NODES */
+  WIRE_ASKING /* what comes next is asked of the node that an ASK named */
 };
 
 /* One command. Bytes are borrowed; absent ones and zero durations are not sent. */

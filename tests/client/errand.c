@@ -3,9 +3,9 @@
  *
  *     errand sync|async URL
  *
- * Reads lines, answers each with one: `begin KEY LEASE-MS`, `finish BODY`, `state` (of the last claim),
- * `fetch KEY`, `wait KEY MS`. An answer is the name of its status, and the body or the message after
- * it. Claims are renewed while it waits for the next line.
+ * Reads lines, answers each with one: `begin KEY LEASE-MS`, `finish BODY`, `state` (of the last
+ * claim), `fetch KEY`, `wait KEY MS`. An answer is the name of its status, and the body or the
+ * message after it. Claims are renewed while it waits for the next line.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -16,7 +16,8 @@
 #define LINE_BYTES 256
 #define NONE idem_data(NULL, 0)
 
-/* Waits for a line; the loop of the asynchronous half goes on meanwhile. False: there is no more. */
+/* Waits for a line; the loop of the asynchronous half goes on meanwhile. False: there is no more.
+ */
 static bool next_line(struct pair *pair, char line[LINE_BYTES]) {
   struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
   while (pair->half == ASYNC && poll(&input, 1, 0) == 0) world_run_for(&pair->world, 1);

@@ -329,6 +329,10 @@ static void any_bytes(void **state) {
   idem_answer_clear(&answer);
 }
 
+/* As many servers as one URL may have. */
+#define FOUR "g.invalid,g.invalid,g.invalid,g.invalid"
+#define SIXTEEN "redis://" FOUR "," FOUR "," FOUR "," FOUR
+
 static void mistakes_are_invalid(void **state) {
   struct idem_client *client = *state, *none = NULL;
   struct idem_answer answer;
@@ -362,6 +366,14 @@ static void mistakes_are_invalid(void **state) {
                                      "redis://::1",
                                      "unix://relative",
                                      "redis://h?db=1",
+                                     "redis://a,,b",
+                                     "redis://a,",
+                                     "redis://,a",
+                                     "redis://a:0,b",
+                                     "redis://a/0,b",
+                                     "redis://a,b/1",
+                                     "redis://[::1],::2",
+                                     SIXTEEN ",h",
                                      "redis://:a%00b@h"};
   for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
     CHECK(idem_open(urls[i], NULL, &none, &error) == IDEM_INVALID, "%s", urls[i]);
@@ -382,6 +394,9 @@ static void urls_name_their_server(void **state) {
                {"redis://:a/b:c@h.invalid", "h.invalid"},
                {"redis://[fe80::1%25none]:7", "[fe80::1%none]:7"},
                {"redis://[fe80::1%none]:7", "[fe80::1%none]:7"},
+               {"redis://u:a,b@h.invalid", "h.invalid"},
+               {"redis://:p@g.invalid,[::1]:9,h.invalid:5/", "g.invalid:4336,[::1]:9,h.invalid:5"},
+               {SIXTEEN, "g.invalid:4336,g.invalid:4336,g.invalid:4336"},
                {"unix:///tmp/none.a@b", "/tmp/none.a@b"},
                {"Unix://:a/b@/tmp/none.a@b", "/tmp/none.a@b"}};
   const struct idem_options options = {.deadline_ms = 1};
@@ -389,7 +404,8 @@ static void urls_name_their_server(void **state) {
     struct idem_client *client = NULL;
     struct idem_error error;
     assert_int_equal(idem_open(cases[i].url, &options, &client, &error), IDEM_OK);
-    assert_int_equal(idem_ping(client, &error), IDEM_UNAVAILABLE);
+    enum idem_status status = idem_ping(client, &error);
+    CHECK(status == IDEM_UNAVAILABLE, "%s: %s", cases[i].url, idem_status_name(status));
     CHECK(strstr(error.text, cases[i].name) != NULL, "%s: %s", cases[i].url, error.text);
     idem_close(client);
   }

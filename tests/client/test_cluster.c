@@ -1,6 +1,6 @@
 /*
- * test_cluster.c - clusters: which slot a key has, what each redirect means, how the table is learned
- * and learned again. In both halves of idem.h, against nodes inside the test.
+ * test_cluster.c - clusters: which slot a key has, what each redirect means, how the table is
+ * learned and learned again. In both halves of idem.h, against nodes inside the test.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,8 +25,8 @@ static void a_key_has_the_slot_that_redis_gives_it(void **state) {
   static const struct {
     const char *key;
     unsigned slot;
-  } KNOWN[] = {{"123456789", 12739}, {"", 0},          {"foo", 12182},   {"somekey", 11058},
-               {"x", TOWN_SLOT_OF_X}, {"bar", 5061},    {"a{bar}b", 5061}, {"a{bar}{foo}", 5061},
+  } KNOWN[] = {{"123456789", 12739},  {"", 0},         {"foo", 12182},    {"somekey", 11058},
+               {"x", TOWN_SLOT_OF_X}, {"bar", 5061},   {"a{bar}b", 5061}, {"a{bar}{foo}", 5061},
                {"{bar", 4015},        {"{}bar", 6479}, {"a{}{bar}", 9827}};
   for (size_t i = 0; i < sizeof KNOWN / sizeof KNOWN[0]; i++) {
     unsigned slot = slot_of(idem_text(KNOWN[i].key));
@@ -270,6 +270,26 @@ static void a_wait_goes_on_at_the_node_that_has_the_key_now(void **state) {
   }
 }
 
+/* There may be one link to wait on, and it leads to another node. */
+static void an_idle_link_makes_room_for_a_wait_elsewhere(void **state) {
+  (void)state;
+  const struct idem_options options = {.async_waits = 1};
+  struct town town;
+  struct pair pair;
+  struct idem_answer answer;
+  char url[256];
+  town_open(&town, NULL);
+  town_url(&town, 0, 0, url, sizeof url);
+  pair_open_url(&pair, ASYNC, url, &options);
+  for (town.owner = 0; town.owner < 2; town.owner++) {
+    enum idem_status status = pair_wait(&pair, HANG_MS / 2, &answer);
+    CHECK_STATUS(&pair, status, IDEM_ABSENT);
+    idem_answer_clear(&answer);
+  }
+  pair_close(&pair);
+  town_close(&town);
+}
+
 /* ---- a node that is gone ---- */
 
 static void a_node_that_is_gone_has_the_table_asked_again(void **state) {
@@ -319,7 +339,8 @@ static void nodes_that_do_not_agree_are_given_up(void **state) {
     CHECK_STATUS(&pair, status, IDEM_UNAVAILABLE);
     CHECK(strstr(answer.message, "MOVED") != NULL, "%s", answer.message);
     int heard = town.heard[0] + town.heard[1];
-    /* At once so often, and then with pauses, of which each is half as long as the longest at least. */
+    /* At once so often, and then with pauses, of which each is half as long as the longest at
+     * least. */
     CHECK(heard > PACE_REDIRECTS_MAX && heard <= PACE_REDIRECTS_MAX + 30, "%d", heard);
     idem_answer_clear(&answer);
     pair_close(&pair);
@@ -334,9 +355,10 @@ static const char *say_first(struct town *town, int node, const struct command *
 
 static void a_redirect_to_nowhere_is_no_more_than_a_failure(void **state) {
   (void)state;
-  static const char *const texts[] = {"-MOVED\r\n",          "-MOVED 1\r\n",
-                                      "-MOVED 1 nowhere\r\n", "-MOVED 1 here:0\r\n",
-                                      "-ASK 1 here:70000\r\n", "-ASK\r\n", "-MOVED 1 :x\r\n"};
+  static const char *const texts[] = {
+      "-MOVED\r\n",          "-MOVED 1\r\n",          "-MOVED 1 nowhere\r\n",
+      "-MOVED 1 here:0\r\n", "-ASK 1 here:70000\r\n", "-ASK\r\n",
+      "-MOVED 1 :x\r\n"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     for (enum half half = 0; half < HALVES; half++) {
       struct town town;
@@ -440,6 +462,7 @@ int main(void) {
       cmocka_unit_test(ask_is_followed_once_and_asking),
       cmocka_unit_test(words_of_a_cluster_that_changes_are_asked_again),
       cmocka_unit_test(a_wait_goes_on_at_the_node_that_has_the_key_now),
+      cmocka_unit_test(an_idle_link_makes_room_for_a_wait_elsewhere),
       cmocka_unit_test(a_node_that_is_gone_has_the_table_asked_again),
       cmocka_unit_test(nodes_that_do_not_agree_are_given_up),
       cmocka_unit_test(a_redirect_to_nowhere_is_no_more_than_a_failure),
