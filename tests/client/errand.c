@@ -59,7 +59,9 @@ static void state(const struct idem_claim *claim) {
 /* fetch, or with a time wait. */
 static void look(struct pair *pair, const char *key, int64_t wait_ms) {
   struct idem_answer answer;
-  say(pair_look(pair, key, wait_ms, &answer), &answer);
+  enum idem_status status = wait_ms == 0 ? pair_fetch_key(pair, key, &answer)
+                                         : pair_wait_key(pair, key, wait_ms, &answer);
+  say(status, &answer);
 }
 
 int main(int argc, char **argv) {

@@ -88,26 +88,32 @@ struct idem_claim *pair_must_begin(struct pair *pair, const char *key) {
   return claim;
 }
 
-enum idem_status pair_look(struct pair *pair, const char *text, int64_t wait_ms,
-                           struct idem_answer *answer) {
-  const struct idem_bytes key = idem_text(text);
-  if (pair->half == SYNC && wait_ms == 0) return idem_fetch(pair->client, key, NONE, answer);
-  if (pair->half == SYNC) return idem_wait(pair->client, key, NONE, wait_ms, answer);
+enum idem_status pair_fetch_key(struct pair *pair, const char *key, struct idem_answer *answer) {
+  if (pair->half == SYNC) return idem_fetch(pair->client, idem_text(key), NONE, answer);
   struct seen seen;
   seen_init(&seen, pair);
-  struct idem_async *async = pair->world.async;
-  enum idem_status started =
-      wait_ms == 0 ? idem_async_fetch(async, key, NONE, world_on_done, &seen, NULL)
-                   : idem_async_wait(async, key, NONE, wait_ms, world_on_done, &seen, NULL);
-  return await(pair, started, &seen, answer);
+  return await(pair,
+               idem_async_fetch(pair->world.async, idem_text(key), NONE, world_on_done, &seen, NULL),
+               &seen, answer);
+}
+
+enum idem_status pair_wait_key(struct pair *pair, const char *key, int64_t wait_ms,
+                               struct idem_answer *answer) {
+  if (pair->half == SYNC) return idem_wait(pair->client, idem_text(key), NONE, wait_ms, answer);
+  struct seen seen;
+  seen_init(&seen, pair);
+  return await(pair,
+               idem_async_wait(pair->world.async, idem_text(key), NONE, wait_ms, world_on_done,
+                               &seen, NULL),
+               &seen, answer);
 }
 
 enum idem_status pair_fetch(struct pair *pair, struct idem_answer *answer) {
-  return pair_look(pair, "x", 0, answer);
+  return pair_fetch_key(pair, "x", answer);
 }
 
 enum idem_status pair_wait(struct pair *pair, int64_t wait_ms, struct idem_answer *answer) {
-  return pair_look(pair, "x", wait_ms, answer);
+  return pair_wait_key(pair, "x", wait_ms, answer);
 }
 
 enum idem_status pair_store(struct pair *pair, struct idem_claim *claim,

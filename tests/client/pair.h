@@ -35,9 +35,9 @@ void pair_close(struct pair *pair);
 /* Each makes the call, and runs it to its end. Clear the answers. */
 enum idem_status pair_begin(struct pair *pair, const struct idem_request *request,
                             struct idem_claim **claim, struct idem_answer *answer);
-/* wait_ms 0: fetches. */
-enum idem_status pair_look(struct pair *pair, const char *key, int64_t wait_ms,
-                           struct idem_answer *answer);
+enum idem_status pair_fetch_key(struct pair *pair, const char *key, struct idem_answer *answer);
+enum idem_status pair_wait_key(struct pair *pair, const char *key, int64_t wait_ms,
+                               struct idem_answer *answer);
 /* Of the key "x". */
 enum idem_status pair_fetch(struct pair *pair, struct idem_answer *answer);
 enum idem_status pair_wait(struct pair *pair, int64_t wait_ms, struct idem_answer *answer);
