@@ -329,9 +329,21 @@ struct idem_options {
  *   rediss://...                           the same over TLS
  *   idem://..., idems://...                the same as redis:// and rediss://
  *   unix:///path/of/socket                 also unix://[[user]:password@]/path
+ *   redis://[...@]host[:port],host[:port]  and so on, up to 16, with any of the schemes but unix:
+ *                                          nodes of a cluster
  * The case of the scheme does not matter. A password that the server does not ask for is REFUSED by
  * the calls: it is probably another server. IDEM_INVALID: the URL or an option makes no sense, or a
  * file cannot be used. A client may be used by any number of threads at once.
+ *
+ * A cluster of Redis or Valkey with idem's module: a call goes to the node that has its key, by the
+ * table that the nodes show (CLUSTER NODES), and follows MOVED and ASK; after a failover calls,
+ * waits and renewals go on at the new master. That costs no more than the call's deadline_ms, after
+ * which it is UNAVAILABLE as ever. One node in the URL is enough, the cluster is noticed by its
+ * first MOVED. Several servers have to be a cluster: else calls are REFUSED and nothing is sent,
+ * for each of them would grant the same key. idle_connections and async_waits hold for all nodes
+ * together, async_connections for each. Under TLS each node's certificate has to bear the host name
+ * that it announces, or its address, or server_name. At most 1,024 addresses are followed to in the
+ * life of a client.
  *
  * TLS: 1.2 and 1.3. The server has to have a certificate of a trusted authority that is valid now
  * and bears the host of the URL (or server_name), a name or an IP address; a * stands for one whole

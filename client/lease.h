@@ -41,7 +41,6 @@ struct lease {
   int slot;           /* in the batch under way, or -1 */
   bool calling;       /* on_lost runs */
   struct node *asked; /* that is to be asked next, because an ASK said so; NULL: none */
-  unsigned redirects; /* to other nodes, followed without a pause */
   /* Of tokens.h, under its owner's lock. */
   struct lease *same_bucket;
 };

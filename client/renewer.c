@@ -220,22 +220,12 @@ static void call_out(struct renewer *renewer, struct lease *lease, enum idem_cla
   pthread_cond_broadcast(&renewer->called);
 }
 
-/* Another node has the lease: it is due there at once. False: not so. */
-static bool redirect(struct renewer *renewer, struct lease *lease, const struct wire_reply *reply,
-                     int64_t now) {
-  lease->asked = cluster_follow(renewer->cluster, renewer->node, lease->key, reply);
-  bool elsewhere = reply->topology == WIRE_MOVED || reply->topology == WIRE_ASK;
-  if (!elsewhere || lease->redirects == PACE_REDIRECTS_MAX) return false;
-  lease->redirects++;
-  lease_schedule(&renewer->leases, lease, now);
-  return true;
-}
-
 /* One renewal has ended. Under the lock, which it may let go at its end. */
 static void end_renewal(struct renewer *renewer, struct lease *lease,
                         const struct wire_reply *reply, int64_t now) {
-  if (reply != NULL && redirect(renewer, lease, reply, now)) return;
-  lease->redirects = 0;
+  /* One that was sent elsewhere has failed, and is tried there soon. */
+  if (reply != NULL)
+    lease->asked = cluster_follow(renewer->cluster, renewer->node, lease->key, reply);
   const struct lease_renewal renewal = {reply, renewer->sent_ms, now};
   enum idem_claim_state told = lease_renewal_ended(&renewer->leases, lease, &renewal);
   if (told != IDEM_CLAIM_HELD) call_out(renewer, lease, told);

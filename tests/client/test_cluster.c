@@ -123,6 +123,38 @@ static void a_node_that_says_no_host_means_its_own(void **state) {
   }
 }
 
+/* Of a town in which "x" is at node 1, and all else at node 2. */
+static const char *part(struct town *town, int node, const struct command *command, bool asked) {
+  int owner = strcmp(command->words[1], "x") == 0 ? 1 : 2;
+  if (node != owner) return town_redirect(town, node, "MOVED", owner);
+  (void)asked;
+  return "*-1\r\n";
+}
+
+static void what_moved_said_of_a_slot_is_kept_for_it_alone(void **state) {
+  (void)state;
+  static const char *const keys[] = {"x", "y", "x", "y"};
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct pair pair;
+    struct idem_answer answer;
+    town_open(&town, part);
+    town.no_table = "-NOPERM no table for you\r\n";
+    open_at(&pair, half, &town, 0, 0);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+      enum idem_status status = pair_look(&pair, keys[i], 0, &answer);
+      CHECK_STATUS(&pair, status, IDEM_ABSENT);
+      idem_answer_clear(&answer);
+    }
+    /* "y" was asked at node 1 once, where "x" had gone. */
+    assert_int_equal(town.heard[0], 1);
+    assert_int_equal(town.heard[1], 3);
+    assert_int_equal(town.heard[2], 2);
+    pair_close(&pair);
+    town_close(&town);
+  }
+}
+
 static void the_table_sends_each_key_to_its_node(void **state) {
   (void)state;
   for (enum half half = 0; half < HALVES; half++) {
@@ -214,10 +246,12 @@ static const char *first_answer;
 
 static const char *refuse_once(struct town *town, int node, const struct command *command,
                                bool asked) {
-  if (node == 0 && town->heard[0] == 1) {
-    if (strncmp(first_answer, "-READONLY", 9) == 0) town->owner = 1;
+  /* A replica stays one: only the table tells who is not. */
+  if (node == 0 && strncmp(first_answer, "-READONLY", 9) == 0) {
+    town->owner = 1;
     return first_answer;
   }
+  if (node == 0 && town->heard[0] == 1) return first_answer;
   return town_usual(town, node, command, asked);
 }
 
@@ -264,6 +298,33 @@ static void a_wait_goes_on_at_the_node_that_has_the_key_now(void **state) {
     enum idem_status status = pair_wait(&pair, HANG_MS / 2, &answer);
     CHECK_STATUS(&pair, status, IDEM_ABSENT);
     assert_int_equal(town.heard[1], 1);
+    idem_answer_clear(&answer);
+    pair_close(&pair);
+    town_close(&town);
+  }
+}
+
+static const char *unblock_often(struct town *town, int node, const struct command *command,
+                                 bool asked) {
+  if (town->heard[node] <= PACE_REDIRECTS_MAX) return "-UNBLOCKED by a change\r\n";
+  return town_usual(town, node, command, asked);
+}
+
+/* No pause comes in between, and no time-out begins: with one that doubles from a minute on, the
+ * call would not end. */
+static void an_unblocked_wait_is_no_failure(void **state) {
+  (void)state;
+  const struct idem_options options = {.backoff_first_ms = HANG_MS, .backoff_max_ms = HANG_MS};
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct pair pair;
+    struct idem_answer answer;
+    char url[256];
+    town_open(&town, unblock_often);
+    town_url(&town, 0, 0, url, sizeof url);
+    pair_open_url(&pair, half, url, &options);
+    enum idem_status status = pair_wait(&pair, HANG_MS / 2, &answer);
+    CHECK_STATUS(&pair, status, IDEM_ABSENT);
     idem_answer_clear(&answer);
     pair_close(&pair);
     town_close(&town);
@@ -456,12 +517,14 @@ int main(void) {
       cmocka_unit_test(a_key_has_the_slot_that_redis_gives_it),
       cmocka_unit_test(moved_is_followed_and_remembered),
       cmocka_unit_test(a_node_that_says_no_host_means_its_own),
+      cmocka_unit_test(what_moved_said_of_a_slot_is_kept_for_it_alone),
       cmocka_unit_test(the_table_sends_each_key_to_its_node),
       cmocka_unit_test(a_seed_that_is_gone_is_passed_over),
       cmocka_unit_test(several_servers_that_are_no_cluster_are_refused),
       cmocka_unit_test(ask_is_followed_once_and_asking),
       cmocka_unit_test(words_of_a_cluster_that_changes_are_asked_again),
       cmocka_unit_test(a_wait_goes_on_at_the_node_that_has_the_key_now),
+      cmocka_unit_test(an_unblocked_wait_is_no_failure),
       cmocka_unit_test(an_idle_link_makes_room_for_a_wait_elsewhere),
       cmocka_unit_test(a_node_that_is_gone_has_the_table_asked_again),
       cmocka_unit_test(nodes_that_do_not_agree_are_given_up),
