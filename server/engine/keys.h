@@ -37,10 +37,13 @@ size_t keys_memory(struct engine *engine, struct span key, int64_t now_ms);
 /*
  * Prefetching: a call mostly waits for memory, and these waits overlap when the memory is fetched
  * before the calls. A caller that has many commands at hand calls keys_prefetch for all of them,
- * then keys_prefetch_entry, then runs them. Nothing is changed, and nothing that is due is applied;
- * between them the engine may be used freely.
+ * then keys_prefetch_chain, then keys_prefetch_entry, then runs them: each step reads what the one
+ * before it has fetched. Nothing is changed, and nothing that is due is applied; between them the
+ * engine may be used freely. keys_exceed_cache: whether it is worth its instructions.
  */
+bool keys_exceed_cache(const struct engine *engine);
 void keys_prefetch(const struct engine *engine, const struct name *name);
+void keys_prefetch_chain(const struct engine *engine, const struct name *name);
 void keys_prefetch_entry(const struct engine *engine, const struct name *name);
 
 /* ---- changing ---- */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "server/engine/holding.h"
+#include "server/engine/keys.h"
 #include "server/engine/memory_limit.h"
 #include "server/engine/regions.h"
 #include "server/engine/tick.h"
@@ -123,6 +124,19 @@ void keyspace_name(const struct keyspace *keyspace, struct span key, struct name
 
 void keyspace_prefetch(struct keyspace *keyspace, const struct name *name) {
   shard_prefetch(keyspace_find_name(keyspace, name), name);
+}
+
+enum keyspace_ahead keyspace_ahead(const struct keyspace *keyspace) {
+  if (!alone(keyspace)) return KEYSPACE_BUCKETS;
+  return keys_exceed_cache(keyspace->engines[0]) ? KEYSPACE_ENTRIES : KEYSPACE_NOTHING;
+}
+
+void keyspace_prefetch_chain(const struct keyspace *keyspace, const struct name *name) {
+  keys_prefetch_chain(keyspace->engines[0], name);
+}
+
+void keyspace_prefetch_entry(const struct keyspace *keyspace, const struct name *name) {
+  keys_prefetch_entry(keyspace->engines[0], name);
 }
 
 /* ---- all shards ---- */

@@ -58,6 +58,7 @@ static bool restore(const struct item *item) {
 
 static bool restore_group(struct refill *refill) {
   const struct item *group = refill->group;
+  for (unsigned i = 0; i < refill->count; i++) keys_prefetch_chain(group[i].engine, &group[i].name);
   for (unsigned i = 0; i < refill->count; i++) keys_prefetch_entry(group[i].engine, &group[i].name);
   bool all = true;
   for (unsigned i = 0; i < refill->count && all; i++) all = restore(&group[i]);

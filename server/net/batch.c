@@ -10,14 +10,13 @@ static bool reads_on(const struct command *command) {
   return command->first_key != 0 || flags == COMMAND_FAST;
 }
 
-/* The name of its key, whose bucket is fetched; NULL: it does not have exactly one key. */
-static const struct name *fetch(struct batch_item *item, const struct worker *worker,
-                                const struct command *command) {
+/* The name of its key; NULL: it does not have exactly one key. */
+static const struct name *name_key(struct batch_item *item, const struct worker *worker,
+                                   const struct command *command) {
   bool one_key = command->first_key == 1 && command->last_key == 1;
   if (!one_key || item->array.argc < 2) return NULL;
   struct keyspace *keyspace = worker->instance->keyspace;
   keyspace_name(keyspace, item->array.argv[1], &item->name);
-  keyspace_prefetch(keyspace, &item->name);
   return &item->name;
 }
 
@@ -38,7 +37,7 @@ static size_t read_short(struct batch_item *item, const struct resp_reader *read
   item->request.argc = array->argc;
   item->request.command = command;
   item->request.body = NULL;
-  item->request.name = *more ? fetch(item, worker, command) : NULL;
+  item->request.name = *more ? name_key(item, worker, command) : NULL;
   item->request.sizes_fit =
       *more; /* not of containers: their subcommands have limits of their own */
   item->request.bytes = used;
@@ -57,6 +56,25 @@ static size_t read_any(struct batch_item *item, struct resp_reader *reader,
   return used;
 }
 
+/*
+ * Buckets, what is chained to them, entries: one step for all commands, then the next. In loops of
+ * their own: a prefetch that misses the TLB stalls the instructions after it until its page is
+ * found, and here those are other prefetches, which overlap. Fetched one by one while the commands
+ * run, 12 and 6 of them ahead, a replay of 3 million keys took 450 ns instead of 365.
+ */
+static void fetch(const struct batch *batch, struct keyspace *keyspace) {
+  enum keyspace_ahead ahead = keyspace_ahead(keyspace);
+  if (ahead == KEYSPACE_NOTHING) return;
+  const struct batch_item *end = batch->items + batch->count;
+  for (const struct batch_item *item = batch->items; item < end; item++)
+    if (item->request.name != NULL) keyspace_prefetch(keyspace, item->request.name);
+  if (batch->count < 2 || ahead == KEYSPACE_BUCKETS) return;
+  for (const struct batch_item *item = batch->items; item < end; item++)
+    if (item->request.name != NULL) keyspace_prefetch_chain(keyspace, item->request.name);
+  for (const struct batch_item *item = batch->items; item < end; item++)
+    if (item->request.name != NULL) keyspace_prefetch_entry(keyspace, item->request.name);
+}
+
 void batch_read(struct batch *batch, struct resp_reader *reader, const struct worker *worker,
                 const char *data, size_t len, unsigned most) {
   if (most > BATCH_COMMANDS) most = BATCH_COMMANDS;
@@ -73,4 +91,5 @@ void batch_read(struct batch *batch, struct resp_reader *reader, const struct wo
     item->end = at += used;
   }
   batch->count = count;
+  fetch(batch, worker->instance->keyspace);
 }

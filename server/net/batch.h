@@ -3,7 +3,8 @@
  * is fetched in parallel before they run.
  *
  *     read   [ CLAIM a ][ CLAIM b ][ STORE c ][ PING ]  - - ->  the next batch
- *     fetch    bucket a   bucket b   bucket c          of the index
+ *     fetch    bucket a   bucket b   bucket c          of an index that no core's cache keeps
+ *              entry a    entry b    entry c           after what is chained; with one loop only
  *     run    in order, each as if it had been read just then
  *
  * Reading ahead may be taken back: a command that waits, closes, or changes how bytes are read is
