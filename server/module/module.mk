@@ -20,7 +20,7 @@ $(B)/idem.so: $(MODULE_OBJ)
 	$(Q)$(COMPILE) $(CFLAGS_module) $(LDFLAGS_module) -o $@ $^
 
 module-install: $(B)/idem.so
-	install -D -m 644 $(B)/idem.so $(DESTDIR)$(PREFIX)/lib/redis/modules/idem.so
+	install -D -m 755 $(B)/idem.so $(DESTDIR)$(PREFIX)/lib/redis/modules/idem.so
 	install -D -m 644 server/module/idem.lua $(DESTDIR)$(PREFIX)/share/idem/idem.lua
 	install -D -m 644 server/module/README.md $(DOCDIR)/module.md
 

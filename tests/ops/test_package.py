@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
@@ -14,7 +15,7 @@ import unittest
 import service
 import unit_file
 from bare import Bare, need
-from harness import ROOT, Client
+from harness import ROOT, Client, eventually
 
 UNIT = "/lib/systemd/system/idem-server.service"
 PACKAGES = ("idem-server", "idem-tools", "libidem0", "libidem-dev")
@@ -98,6 +99,27 @@ class Built(unittest.TestCase):
         for path in glob.glob(self.directory + "/usr/bin/*") + glob.glob(self.directory + "/usr/lib/*/*.so.*"):
             with open(path, "rb") as file:
                 self.assertNotIn(ROOT.encode(), file.read(), path)
+
+    def test_the_module_is_loaded_by_redis_server(self):
+        """It has what it shares with no other program, and no path of the machine that built it."""
+        run("dpkg-deb", "-x", package("idem-module"), self.directory)
+        module = os.path.join(self.directory, "usr/lib/redis/modules/idem.so")
+        with open(module, "rb") as file:
+            self.assertNotIn(ROOT.encode(), file.read())
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = str(sock.getsockname()[1])
+        server = subprocess.Popen(["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--loadmodule", module],
+                                  stdout=subprocess.DEVNULL, cwd=self.directory)
+        try:
+            def claimed():
+                said = subprocess.run(["redis-cli", "-p", port, "IDEM.CLAIM", "k"], text=True, capture_output=True,
+                                      check=False)
+                return said.stdout.startswith(("CLAIMED", "BUSY"))
+            eventually(claimed, "a claim of the module")
+        finally:
+            server.terminate()
+            server.wait()
 
     def test_a_program_against_the_library(self):
         for name in ("libidem0", "libidem-dev"):
