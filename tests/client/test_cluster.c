@@ -182,7 +182,6 @@ static void a_seed_that_is_gone_is_passed_over(void **state) {
     town_url(&town, 0, 1, url, sizeof url);
     town_lose(&town, 0);
     pair_open_url(&pair, half, url, NULL);
-    /* What is left of the table names no node 0. */
     town.no_table = "-NOPERM no table for you\r\n";
     fetch_nothing(&pair);
     assert_int_equal(town.heard[2], 1);
@@ -362,14 +361,10 @@ static void a_node_that_is_gone_has_the_table_asked_again(void **state) {
     town.owner = 1;
     open_at(&pair, half, &town, 0, 2);
     fetch_nothing(&pair);
-    /* The table of nodes 0 and 2 names only who is there. */
     town.owner = 2;
-    town.no_table = NULL;
-    stranger_close(town.nodes[1]);
-    town.nodes[1] = town.nodes[2];
+    town_lose(&town, 1);
     fetch_nothing(&pair);
     assert_int_equal(town.heard[2], 1);
-    town.nodes[1] = NULL;
     pair_close(&pair);
     town_close(&town);
   }
@@ -499,14 +494,11 @@ static void a_renewal_finds_the_node_that_took_over(void **state) {
     open_at(&pair, half, &town, 0, 2);
     struct idem_claim *claim = begin(&pair);
     town.owner = 2;
-    struct stranger *gone = town.nodes[0];
-    town.nodes[0] = town.nodes[2];
-    stranger_close(gone);
+    town_lose(&town, 0);
     await_heard(&pair, &town, 2, 2);
     assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_HELD);
     CHECK_STATUS(&pair, pair_finish(&pair, claim, 0), IDEM_OK);
     idem_claim_free(claim);
-    town.nodes[0] = NULL;
     pair_close(&pair);
     town_close(&town);
   }

@@ -5,7 +5,7 @@
 
 #include "tests/client/harness.h"
 
-int town_port(const struct town *town, int node) { return stranger_port(town->nodes[node]); }
+int town_port(const struct town *town, int node) { return town->ports[node]; }
 
 void town_url(const struct town *town, int first, int last, char *out, size_t size) {
   int len = snprintf(out, size, "redis://");
@@ -72,6 +72,7 @@ void town_open(struct town *town, town_fn *say) {
   for (int i = 0; i < TOWN_NODES; i++) {
     town->places[i] = (struct town_place){.town = town, .node = i};
     town->nodes[i] = stranger_open(answer, &town->places[i]);
+    town->ports[i] = stranger_port(town->nodes[i]);
   }
 }
 
