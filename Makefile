@@ -276,6 +276,9 @@ fuzz-corpus: fuzz
 -include tests/crash/crash.mk
 -include tests/journal/journal.mk
 
+# ---- the middleware ----
+-include tests/http/http.mk
+
 format: ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')
 

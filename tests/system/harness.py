@@ -26,7 +26,7 @@ INSTRUMENTED = any(word in PROGRAM for word in ("asan", "ubsan", "tsan"))
 
 # After so long a test gives up on a condition. Then something hangs; it is not merely slow: durations
 # are measured and printed, and a test that fails on a slow machine is a defect.
-HANG_SECONDS = 60
+HANG_SECONDS = float(os.environ.get("IDEM_HANG_S", 60))
 POLL_SECONDS = 0.002
 SILENT_SECONDS = 1.0
 DRAIN_SECONDS = 5  # a server says sooner that it drains, unless its log is elsewhere

@@ -83,14 +83,17 @@ urlpatterns = [
     for prefix in ("work", "early", "required", "tight")]
 
 
-def main():
+def make():
     settings.configure(
         ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="the same in both processes",
         MIDDLEWARE=[__name__ + ".login", __name__ + ".early", "idem.django.Idempotency"],
         IDEMPOTENCY=control.settings(lambda request, name: request.headers.get(name)))
     django.setup()
-    application = WSGIHandler()
-    control.serve_wsgi(application, lambda: None)
+    return WSGIHandler()
+
+
+def main():
+    control.serve_wsgi(make(), lambda: None)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ def load_user(of_request):
     return User(name) if name else None
 
 
-def main():
+def make():
+    """(application, its middleware)"""
     app = Flask(__name__)
     app.config["SECRET_KEY"] = "the same in both processes"
     idempotency = Idempotency(app, **control.settings(lambda of, name: of.headers.get(name)))
@@ -76,6 +77,11 @@ def main():
         view = idempotent(**control.ROUTES[prefix])(lambda **rest: work(**rest)) if prefix in control.ROUTES else work
         app.add_url_rule(prefix, prefix, view, methods=METHODS, provide_automatic_options=False)
         app.add_url_rule(prefix + "/<path:rest>", prefix, view, methods=METHODS, provide_automatic_options=False)
+    return app, idempotency
+
+
+def main():
+    app, idempotency = make()
     control.serve_wsgi(app, idempotency.close)
 
 

@@ -2,6 +2,7 @@
 
 tests/http/README.md is the contract. Knows no framework.
 """
+import _thread
 import asyncio
 import base64
 import hashlib
@@ -213,7 +214,9 @@ def end_with_stdin():
         while os.read(0, 1):  # not sys.stdin, whose lock the end of the interpreter wants
             continue
         os._exit(0)
-    threading.Thread(target=wait, daemon=True).start()
+    # A thread of the system, also where gevent has replaced them.
+    gevent = sys.modules.get("gevent.monkey")
+    (gevent.get_original("_thread", "start_new_thread") if gevent else _thread.start_new_thread)(wait, ())
 
 
 def serve_wsgi(app, close):
