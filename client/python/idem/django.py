@@ -13,9 +13,7 @@ import io
 from typing import Any, Callable, Iterator, Optional
 
 from django.conf import settings as django_settings
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.http import Http404, HttpResponse
-from django.http.multipartparser import MultiPartParserError
+from django.http import HttpResponse
 
 from .claims import Claim, DidNothing
 from .guard import Guard, Held, Refused, content_type_of
@@ -26,8 +24,6 @@ from .wsgi import Capture, Flow, RecordedInput, checked_size, read_whole
 
 __all__ = ["Idempotency", "idempotent"]
 
-# Django makes answers below 500 of them: they are answers of the view.
-ANSWERS = (Http404, PermissionDenied, SuspiciousOperation, MultiPartParserError)
 FILE_CHUNK_BYTES = 64 * 1024
 
 
@@ -72,8 +68,7 @@ class Idempotency:
             return None
         if isinstance(exception, DidNothing):
             return as_response(self._guard_of(request).did_nothing(request.idempotency, exception))
-        if not isinstance(exception, ANSWERS):
-            request._idem_raised = exception
+        request._idem_raised = exception  # of Http404 and the like Django makes answers below 500: those are the view's
         return None
 
     def _guard_of(self, request: Any) -> Guard:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import os
 import threading
 import time
@@ -44,17 +45,17 @@ class Renewer:
         self._due: List[Tuple[float, int, Job]] = []
         self._order = itertools.count()
         self._thread: Optional[threading.Thread] = None
+        self._wakes_at = 0.0  # the thread sleeps until then; most claims end before, and wake nobody
         self.retry_bytes = 0
 
     def add(self, job: Job, seconds: float) -> None:
         due = time.monotonic() + seconds
         with self._changed:
-            earliest = not self._due or due < self._due[0][0]
             heapq.heappush(self._due, (due, next(self._order), job))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="idem-renewer", daemon=True)
                 self._thread.start()
-            elif earliest:
+            elif due < self._wakes_at:
                 self._changed.notify()
 
     def _run(self) -> None:
@@ -70,13 +71,15 @@ class Renewer:
             while True:
                 now = time.monotonic()
                 jobs: List[Job] = []
-                while self._due and len(jobs) < BATCH and (self._due[0][0] <= now or self._due[0][2].done):
+                self._wakes_at = 0.0
+                while self._due and len(jobs) < BATCH and self._due[0][0] <= now:
                     job = heapq.heappop(self._due)[2]
                     if not job.done:
                         jobs.append(job)
                 if jobs:
                     return jobs
-                self._changed.wait(self._due[0][0] - now if self._due else None)
+                self._wakes_at = self._due[0][0] if self._due else math.inf
+                self._changed.wait(self._wakes_at - now if self._due else None)
 
     def _turn(self, jobs: List[Job]) -> None:
         by_client: Dict[Idem, List[Tuple[Job, Words]]] = {}
