@@ -134,12 +134,23 @@ class Grant {
     if (this.failed && status >= 500) return this.#release('UNSURE');
     const { settings } = this.#context;
     const keeps = this.kept !== false && settings.keep(status);
-    const ttlMs = keeps ? (this.kept === true ? settings.ttlMs : this.kept) : 0;
     const unsure = status >= 500 && !keeps ? ['UNSURE'] : [];
-    const words = (bytes, head) => ['IDEM.STORE', this.#record, this.token, bytes, 'TTL', ttlMs,
-      'META', encoded(status, head), ...unsure];
-    const notKept = words('', null);
-    return this.#store(body === null ? notKept : words(body, headers), notKept, status, ttlMs);
+    const store = (bytes, head) => this.#storing(bytes, encoded(status, head), keeps, unsure);
+    const notKept = store('', null);
+    return this.#store(body === null ? notKept : store(body, headers), notKept, status);
+  }
+
+  /* A result that is no response, with its own META. notKept: the META without a body. */
+  async finished(body, meta, notKept) {
+    if (!this.#end()) return null;
+    if (this.nothing) return this.#release();
+    const keeps = this.kept !== false;
+    return this.#store(this.#storing(body, meta, keeps), this.#storing('', notKept, keeps), null);
+  }
+
+  #storing(body, meta, keeps, unsure = []) {
+    const ttlMs = keeps ? (this.kept === true ? this.#context.settings.ttlMs : this.kept) : 0;
+    return { words: ['IDEM.STORE', this.#record, this.token, body, 'TTL', ttlMs, 'META', meta, ...unsure], ttlMs };
   }
 
   /* An exception that no answer will follow. */
@@ -156,33 +167,31 @@ class Grant {
     return true;
   }
 
-  async #store(words, notKept, status, ttlMs) {
+  /* what, notKept: of #storing(); notKept is what is stored instead when the server finds it too big. */
+  async #store(what, notKept, status) {
+    const stored = () => this.#emit(what === notKept ? 'not_kept' : what.ttlMs > 0 ? 'stored' : 'shared', status);
     try {
-      await this.#context.store.call(words);
-      this.#stored(words === notKept, ttlMs, status);
+      await this.#context.store.call(what.words);
+      stored();
       return null;
     } catch (error) {
       if (error.code === 'STALE') return this.#overtaken(error, status);
-      if (error.code === 'TOOBIG' && words !== notKept) return this.#store(notKept, notKept, status, ttlMs);
-      this.#storeLater(words, notKept, status, ttlMs, error);
+      if (error.code === 'TOOBIG' && what !== notKept) return this.#store(notKept, notKept, status);
+      this.#say('error', 'the response is NOT stored', error);
+      this.#emit('not_stored', status);
+      this.#storeLater(what.words, stored);
       return null;
     }
   }
 
-  #stored(isNotKept, ttlMs, status) {
-    this.#emit(isNotKept ? 'not_kept' : ttlMs > 0 ? 'stored' : 'shared', status);
-  }
-
-  #storeLater(words, notKept, status, ttlMs, error) {
-    this.#say('error', 'the response is NOT stored', error);
-    this.#emit('not_stored', status);
+  #storeLater(words, stored) {
     this.#context.later.add(this.#leaseEnd, async () => {
       try {
         await this.#context.store.call(words);
-        this.#stored(words === notKept, ttlMs, status);
+        stored();
         return true;
-      } catch (again) {
-        return again.code === 'STALE';
+      } catch (error) {
+        return error.code === 'STALE';
       }
     });
   }

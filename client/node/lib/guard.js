@@ -14,17 +14,18 @@
  */
 'use strict';
 
-const { createHash, randomUUID } = require('node:crypto');
+const { createHash } = require('node:crypto');
+const { Claiming } = require('./claiming.js');
 const { BadKey, keyFromHeader, recordKey, bornOfKey, bornFromHeader } = require('./key.js');
+const { emitter } = require('./events.js');
 const { fingerprint } = require('./fingerprint.js');
 const { Grant } = require('./grant.js');
-const { Later } = require('./later.js');
-const { Log, named } = require('./log.js');
+const { named } = require('./log.js');
 const { decoded } = require('./meta.js');
 const { problem } = require('./problem.js');
 const { parsed } = require('./reply.js');
 const { checked, otherStore } = require('./settings.js');
-const { Store, Refusal, NoAnswer } = require('./store.js');
+const { Shared } = require('./shared.js');
 const { parsedTarget } = require('./target.js');
 
 const NEVER_GUARDED = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'CONNECT']); // safe by definition, whatever `methods` says
@@ -34,35 +35,16 @@ class TooLarge extends Error {}
 
 const PASS = Object.freeze({});
 
-/* What all guards of one application have in common. */
-class Shared {
-  #stores = [];
-
-  constructor(logger) {
-    this.log = new Log(logger);
-    this.later = new Later();
-  }
-
-  open(settings) {
-    const store = new Store(settings);
-    this.#stores.push(store);
-    return store;
-  }
-
-  close() {
-    this.later.close();
-    for (const store of this.#stores) store.close();
-  }
-}
-
 class Guard {
   #shared;
   #store;
+  #claiming;
 
   constructor(settings, shared, store) {
     this.settings = settings;
     this.#shared = shared;
     this.#store = store;
+    this.#claiming = new Claiming(store, shared.later, settings);
   }
 
   /* logger: what the framework logs with, unless the settings have one. */
@@ -94,7 +76,7 @@ class Guard {
   async begin(request) {
     const { settings } = this;
     if (settings.skip !== null && await settings.skip(request.native)) return PASS;
-    const values = request.header(settings.header);
+    const values = request.header(settings.header.toLowerCase());
     if (values.length === 0 && !settings.required) return PASS;
     const emit = this.#emitter(request);
     if (values.length === 0) return this.#answer(emit, 'refused', 'key-missing', `Send a header ${settings.header} with a key of your choice.`);
@@ -115,18 +97,10 @@ class Guard {
 
   async #claim(request, key, emit) {
     const asked = await this.#asked(request, key);
-    const owner = randomUUID();
-    const words = ['IDEM.CLAIM', asked.record, 'FP', asked.fingerprint, 'OWNER', owner, 'LEASE', this.settings.leaseMs];
-    if (asked.born !== null) words.push('BORN', asked.born);
-    if (this.settings.hold) words.push('HOLD');
     try {
-      let reply = parsed(await this.#store.call(words));
-      if (reply.status === 'BUSY' && this.settings.waitMs > 0 && this.#store.canWait()) {
-        reply = await this.#wait(words, request.left());
-      }
-      return this.#decided(asked.record, reply, emit);
+      return this.#decided(asked.record, await this.#claiming.ask(asked), emit);
     } catch (error) {
-      return this.#refused(asked, words, error, emit);
+      return this.#refused(asked, error, emit);
     }
   }
 
@@ -140,6 +114,7 @@ class Guard {
       record: recordKey(settings.prefix, await this.#scope(request), method, operation, key),
       fingerprint: fingerprint(method, whole, await request.pieces(settings.requestLimit)),
       born: await this.#born(request, key),
+      left: () => request.left(),
     };
   }
 
@@ -163,18 +138,6 @@ class Guard {
     if (typeof born === 'function') return (await born(request.native)) ?? null;
     const [value] = request.header(born.toLowerCase());
     return value === undefined ? null : bornFromHeader(value);
-  }
-
-  /* A client that leaves while it waits has done nothing, also when it was granted the claim at that moment. */
-  async #wait(words, left) {
-    try {
-      const reply = parsed(await this.#store.wait(words, this.settings.waitMs, left));
-      if (!left.aborted || reply.status !== 'CLAIMED') return reply;
-    } catch (error) {
-      if (!left.aborted) throw error;
-    }
-    this.#giveBack(words);
-    return { status: 'BUSY' };
   }
 
   #decided(record, reply, emit) {
@@ -209,7 +172,7 @@ class Guard {
     return { answer: { status: head.status, headers: [...head.headers, ['idempotent-replayed', 'true']], body } };
   }
 
-  #refused(asked, words, error, emit) {
+  #refused(asked, error, emit) {
     const { settings, log } = this;
     if (error.code === 'MISMATCH') return this.#answer(emit, 'mismatch', 'key-reused', 'Method, path, query and body have to be those of the first request.');
     if (error.code === 'BUSYKEY') return this.#answer(emit, 'in_progress', 'in-progress', 'Send it again later, with the same key.');
@@ -221,38 +184,12 @@ class Guard {
       emit('fail_open', {});
       return PASS;
     }
-    if (error instanceof NoAnswer && error.sent) this.#giveBack(words);
     log.refused(`${named(asked.record)} is refused: ${error.message}`);
     return this.#answer(emit, 'unavailable', 'unavailable', 'Nothing was run. Send it again later, with the same key.');
   }
 
-  /* A CLAIM whose answer was not seen may have been granted, and nobody runs it: without this the next one would be
-   * attempt 2, and with `hold` UNKNOWN. The same OWNER is told its token again. */
-  #giveBack(words) {
-    this.#shared.later.add(Date.now() + this.settings.leaseMs, async () => {
-      try {
-        const reply = parsed(await this.#store.call(words));
-        if (reply.status === 'CLAIMED') await this.#store.call(['IDEM.RELEASE', words[1], reply.token]);
-        return true;
-      } catch (error) {
-        return error instanceof Refusal;
-      }
-    });
-  }
-
   #emitter(request) {
-    const { onEvent } = this.settings;
-    if (onEvent === null) return () => {};
-    const began = process.hrtime.bigint();
-    const { path } = parsedTarget(request.target);
-    return (name, { status = null, attempt = null }) => {
-      const ms = Number(process.hrtime.bigint() - began) / 1e6;
-      try {
-        onEvent(name, { method: request.method, path: path.toString(), status, attempt, ms });
-      } catch (error) {
-        this.log.error(`onEvent: ${error.message}`);
-      }
-    };
+    return emitter(this.settings, this.log, request.method, () => parsedTarget(request.target).path.toString());
   }
 }
 

@@ -11,6 +11,7 @@
  */
 'use strict';
 
+const { BODILESS, isEvents } = require('./body.js');
 const { storable } = require('./meta.js');
 
 const HELD = 'held';
@@ -20,10 +21,8 @@ const OPEN = 'open';
 
 const METHODS = ['writeHead', 'write', 'end', 'flushHeaders', 'setHeader', 'appendHeader', 'removeHeader', 'destroy', 'emit'];
 const PASSING = ['writeContinue', 'writeProcessing', 'writeEarlyHints']; // 1xx: passes, is not stored
-const BODILESS = new Set([204, 205, 304]);
 const FAILURE = 'Internal Server Error\n';
 
-const isEvents = (value) => /^\s*text\/event-stream/i.test(String(value ?? ''));
 const bytesOf = (chunk, encoding) => (typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(chunk));
 
 function headersSentError(method) {

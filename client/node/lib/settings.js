@@ -96,7 +96,6 @@ function normal(settings) {
     ...settings,
     methods: settings.methods.map((method) => method.toUpperCase()),
     dropHeaders: settings.dropHeaders.map((name) => name.toLowerCase()),
-    header: settings.header.toLowerCase(),
   };
 }
 
