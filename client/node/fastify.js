@@ -18,6 +18,7 @@ const { didNothing } = require('./lib/problem.js');
 const { headerValues, pieces, left, idOf } = require('./lib/node_request.js');
 
 const RUN = Symbol('idem.run'); // on a request: {grant, held, before, settings} while it is guarded
+const UNTYPED = Symbol('idem.untyped'); // on a request: what is replayed has no Content-Type, and Fastify is not to give it one
 
 const asked = (request, reply) => ({
   native: request,
@@ -83,6 +84,7 @@ function hooksOf(guardOf) {
       mine.begin(asked(request, reply)).then(({ answer, grant }) => {
         if (answer) {
           answerWith(reply, answer);
+          request[UNTYPED] = !answer.headers.some(([name]) => name === 'content-type');
           return reply.send(BODILESS.has(answer.status) ? null : answer.body);
         }
         if (grant) {
@@ -105,6 +107,7 @@ function hooksOf(guardOf) {
 
     /* A handler that has hijacked the reply never comes here: the held response does the rest. */
     async onSend(request, reply, payload) {
+      if (request[UNTYPED]) reply.removeHeader('content-type');
       const run = request[RUN];
       if (!run) return payload;
       request[RUN] = null;
@@ -129,6 +132,7 @@ async function idempotency(app, given) {
   const ofRoutes = new Map(); // settings of a route -> its guard
   app.decorateRequest('idempotency', null);
   app.decorateRequest(RUN, null);
+  app.decorateRequest(UNTYPED, false);
   app.addHook('onRoute', ({ config }) => {
     if (config?.idempotency) ofRoutes.set(config.idempotency, guard.with(config.idempotency)); // throws at start
   });

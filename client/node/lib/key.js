@@ -65,11 +65,15 @@ function bornOfKey(key) {
   return found ? parseInt(found[1] + found[2], 16) : null;
 }
 
+// Date.parse() alone takes almost anything for a date.
+const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
+
 /* Unix ms from a header with the time of the first try: milliseconds, or an HTTP date as in
  * Repeatability-First-Sent. Throws BadKey. */
 function bornFromHeader(value) {
-  const time = /^\d{1,15}$/.test(value.trim()) ? Number(value) : Date.parse(value);
-  if (!Number.isSafeInteger(time) || time < 0) throw new BadKey('the time of the first try has to be an HTTP date, or milliseconds since 1970');
+  const text = value.trim();
+  const time = /^\d{1,15}$/.test(text) ? Number(text) : HTTP_DATE.test(text) ? Date.parse(text) : NaN;
+  if (Number.isNaN(time)) throw new BadKey('the time of the first try has to be an HTTP date, or milliseconds since 1970');
   return time;
 }
 
