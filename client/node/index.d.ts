@@ -1,5 +1,3 @@
-/// <reference types="node" />
-
 /** Methods of an ioredis or node-redis client that this package uses. */
 export type RedisClient =
   | { callBuffer(...words: any[]): Promise<unknown>; duplicate(...options: any[]): any }
