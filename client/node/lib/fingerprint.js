@@ -13,7 +13,7 @@ const { createHash } = require('node:crypto');
 
 function length(bytes) {
   const number = Buffer.alloc(8);
-  number.writeBigUInt64LE(BigInt(bytes.length));
+  number.writeUIntLE(bytes.length, 0, 6); // a Buffer is shorter than 2^48
   return number;
 }
 

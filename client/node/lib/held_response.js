@@ -58,7 +58,6 @@ class HeldResponse {
   #grant;
   #settings;
   #real = {}; // the methods below this one
-  #own = []; // names of properties that were put on res
   #before; // the headers at the time of the claim
   #state = HELD;
   #head = null; // {status, headers} when the handler has sent them
@@ -75,7 +74,7 @@ class HeldResponse {
     for (const name of [...METHODS, ...PASSING]) {
       if (typeof res[name] !== 'function') continue; // appendHeader came with Node 18.3
       this.#real[name] = res[name];
-      this.#put(name, { value: (...args) => this[name](...args), writable: true });
+      res[name] = (...args) => this[name](...args);
     }
     for (const name of PASSING) {
       if (this.#real[name]) this[name] = (...args) => this.#unsheltered(() => this.#call(name, ...args));
@@ -91,9 +90,8 @@ class HeldResponse {
     return this.#real[name].apply(this.#res, args);
   }
 
-  #put(name, descriptor) {
-    Object.defineProperty(this.#res, name, { configurable: true, enumerable: true, ...descriptor });
-    this.#own.push(name);
+  #show(name, get, set) {
+    Object.defineProperty(this.#res, name, { configurable: true, enumerable: true, get, set });
   }
 
   // ---- what the handler sees ----
@@ -101,19 +99,14 @@ class HeldResponse {
   #shelter() {
     const res = this.#res;
     const prototype = Object.getPrototypeOf(res);
-    this.#put('headersSent', { get: () => (this.#holds ? this.#head !== null : Reflect.get(prototype, 'headersSent', res)) });
-    this.#put('writableEnded', { get: () => this.#state === SETTLING || Reflect.get(prototype, 'writableEnded', res) });
+    this.#show('headersSent', () => (this.#holds ? this.#head !== null : Reflect.get(prototype, 'headersSent', res)));
+    this.#show('writableEnded', () => this.#state === SETTLING || Reflect.get(prototype, 'writableEnded', res));
     // The package on-finished, with which Express and Koa end streams when the client has left, looks at the socket,
     // and keeps its listeners in a list that middleware outside may have begun.
     if (!Object.hasOwn(res, 'socket')) return;
     this.#socket = res.socket;
     delete res.__onFinished;
-    Object.defineProperty(res, 'socket', {
-      configurable: true,
-      enumerable: true,
-      get: () => (this.#holds ? null : this.#socket),
-      set: (socket) => { this.#socket = socket; },
-    });
+    this.#show('socket', () => (this.#holds ? null : this.#socket), (socket) => { this.#socket = socket; });
   }
 
   /* Node writes a 1xx to res.socket. */

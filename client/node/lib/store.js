@@ -68,10 +68,12 @@ class Store {
     const { timeoutMs } = this.#settings;
     const shared = (this.#shared ??= this.#open(timeoutMs));
     let sent = false;
-    try {
-      const connection = await within(timeoutMs, shared);
+    const ask = (connection) => {
       sent = true;
-      return await within(timeoutMs, connection.call(words));
+      return connection.call(words);
+    };
+    try {
+      return await within(timeoutMs, shared.then(ask));
     } catch (error) {
       if (sent && REFUSAL.test(error.message)) throw new Refusal(error.message);
       this.#drop(shared);
