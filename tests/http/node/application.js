@@ -14,6 +14,7 @@ const readline = require('node:readline');
 
 const PACKAGES = process.env.IDEM_TEST_PACKAGES ?? path.join(__dirname, '../../../build/http/node');
 const need = createRequire(path.join(PACKAGES, 'package.json'));
+const needPeer = createRequire(path.join(PACKAGES, '../peers/package.json')); // other libraries, beside what they bring
 const [CONTROL_HOST, CONTROL_PORT] = process.env.IDEM_TEST_CONTROL.split(':');
 const IDLE_CHECK_MS = 20; // how often idle connections are closed while the server ends
 
@@ -176,4 +177,4 @@ function grouped(pairs) {
 let answered = 0;
 const outer = () => String(answered += 1);
 
-module.exports = { need, handle, formOf, filesOf, sha256, kindOf, settings, ROUTES, ends, port, listening, serve, grouped, outer };
+module.exports = { need, needPeer, handle, formOf, filesOf, sha256, kindOf, settings, ROUTES, ends, port, listening, serve, grouped, outer };
