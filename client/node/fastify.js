@@ -20,13 +20,14 @@ const { headerValues, pieces, left, idOf } = require('./lib/node_request.js');
 const RUN = Symbol('idem.run'); // on a request: {grant, held, before, settings} while it is guarded
 const UNTYPED = Symbol('idem.untyped'); // on a request: what is replayed has no Content-Type, and Fastify is not to give it one
 
-const asked = (request, reply) => ({
+/* payload: the stream that will be parsed; a hook before may have put another one in place of the request's. */
+const asked = (request, reply, payload) => ({
   native: request,
   method: request.method,
   target: request.raw.url,
   header: (name) => headerValues(request.raw, name),
   user: () => idOf(request.user, request.auth),
-  pieces: (limit) => pieces(request.raw, limit, request),
+  pieces: (limit) => pieces(request.raw, limit, { holder: request, stream: payload }),
   left: () => left(reply.raw),
 });
 
@@ -81,7 +82,7 @@ function hooksOf(guardOf) {
     preParsing(request, reply, payload, done) {
       const mine = guardOf(request);
       if (!mine.concerns(request.method)) return done(null, payload);
-      mine.begin(asked(request, reply)).then(({ answer, grant }) => {
+      mine.begin(asked(request, reply, payload)).then(({ answer, grant }) => {
         if (answer) {
           answerWith(reply, answer);
           request[UNTYPED] = !answer.headers.some(([name]) => name === 'content-type');

@@ -23,7 +23,7 @@ const asked = (ctx) => ({
   target: ctx.originalUrl,
   header: (name) => headerValues(ctx.req, name),
   user: () => idOf(ctx.state.user ?? ctx.req.user, ctx.state.auth),
-  pieces: (limit) => pieces(ctx.req, limit, readByKoa(ctx)),
+  pieces: (limit) => pieces(ctx.req, limit, { holder: readByKoa(ctx) }),
   left: () => left(ctx.res),
 });
 

@@ -8,7 +8,7 @@ const { createReadStream } = require('node:fs');
 const http = require('node:http');
 const http2 = require('node:http2');
 const net = require('node:net');
-const { Readable } = require('node:stream');
+const { PassThrough, Readable, pipeline } = require('node:stream');
 const test = require('node:test');
 const { LIMIT_MS, need, Server, until, post, listening, memory } = require('./world.js');
 
@@ -136,6 +136,7 @@ test('a handler sees its own response as sent, as without the middleware', optio
 for (const [name, respond] of Object.entries({
   'sendFile()': (req, res) => res.sendFile(__filename),
   'pipe()': (req, res) => createReadStream(__filename).pipe(res),
+  'pipeline()': (req, res) => pipeline(createReadStream(__filename), res, () => {}),
 })) {
   test(`a client that leaves before ${name} ends nothing`, options, async () => {
     const { settings, events } = world();
@@ -149,10 +150,9 @@ for (const [name, respond] of Object.entries({
       respond(req, res);
     }, { outside });
     const socket = rawPost(port, 'k');
-    const running = door.running;
-    await running;
+    await door.running;
     socket.destroy();
-    await until(async () => await connections(port) === 0, 'the end of the connection');
+    await until(() => openSockets(port) === 0, 'the end of the connection');
     door.leave();
     await until(() => names(events).includes('stored'), 'the response stored');
     const again = await post(port, '/work', 'k', { body: '{}' });
@@ -161,8 +161,32 @@ for (const [name, respond] of Object.entries({
   });
 }
 
-/* Those of an application of this process, that are still open at its side. */
-const connections = (port) => process.getActiveResourcesInfo && openSockets(port);
+test('what a handler listens to does not hear that the client has left, until the response is stored', options, async () => {
+  const { settings, events } = world();
+  const door = gate();
+  const heard = [];
+  const outside = [(req, res, next) => {
+    onFinished(res, () => heard.push('outside'));
+    next();
+  }];
+  const port = await application(settings, async (req, res) => {
+    onFinished(res, () => heard.push('on-finished'));
+    res.on('close', () => heard.push('close'));
+    await door.enter();
+    heard.push('answered');
+    res.end('done');
+  }, { outside });
+  const socket = rawPost(port, 'k');
+  await door.running;
+  socket.destroy();
+  await until(() => heard.includes('outside'), 'the end of the connection, outside');
+  door.leave();
+  await until(() => heard.includes('close'), 'the end of the connection, inside');
+  assert.deepEqual(heard.slice(0, 2), ['outside', 'answered']);
+  assert.deepEqual(names(events), ['claimed', 'stored']);
+});
+
+/* Connections of an application of this process that are still open at its side. */
 const openSockets = (port) => process._getActiveHandles()
   .filter((handle) => handle instanceof net.Socket && handle.localPort === port && !handle.destroyed).length;
 
@@ -173,8 +197,9 @@ test('a stream of Koa goes on when the client has left', options, async () => {
   app.silent = true;
   app.use(forKoa.idempotency(settings));
   app.use(async (ctx) => {
+    ctx.body = new PassThrough(); // Koa destroys it when the client has left
     await door.enter();
-    ctx.body = Readable.from(['a', 'b']);
+    ctx.body.end('done');
   });
   const server = http.createServer(app.callback());
   const port = await listening(server);
@@ -194,7 +219,6 @@ test('a source that fails is a clean 500, and the next one is attempt 2', option
     yield 'some';
     throw new Error('broken');
   }
-  const { pipeline } = require('node:stream');
   const port = await application(settings, (req, res) => pipeline(Readable.from(failing()), res, () => {}));
   assert.equal((await post(port, '/work', 'k')).status, 500);
   assert.equal((await post(port, '/work', 'k')).status, 500);

@@ -126,7 +126,7 @@ class Guard {
     const [authorization] = request.header('authorization');
     if (authorization !== undefined) return createHash('sha256').update(authorization, 'latin1').digest('hex');
     if (request.header('cookie').length > 0) {
-      this.log.warnOnce("cookies come, but no user is seen: set 'scope', or one user can get the response of another");
+      this.log.warnOnce('cookies come, but no user is seen: set scope, or one user can get the response of another');
     }
     return null;
   }

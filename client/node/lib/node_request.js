@@ -24,6 +24,9 @@ function headerValues(req, name) {
 // over HTTP/2, and 'end' comes too late, for then nothing can be given back.
 const hasArrived = (req) => req._readableState.ended;
 
+// As the body parsers say it, so that it is logged as that: nobody gets this answer.
+const aborted = () => Object.assign(new Error('request aborted'), { code: 'ECONNABORTED', status: 400, statusCode: 400, expose: true });
+
 /* All bytes of a stream that nobody has read, which it has again afterwards. Throws TooLarge, or why it broke off. */
 function readAndGiveBack(req, limit) {
   return new Promise((resolve, reject) => {
@@ -36,7 +39,7 @@ function readAndGiveBack(req, limit) {
       end(value);
     };
     const fail = (error) => settle(reject, error);
-    const leave = () => fail(new Error('the client left before it had sent the request'));
+    const leave = () => fail(aborted());
     const giveBack = () => {
       const body = Buffer.concat(chunks, size);
       if (size > 0) req.unshift(body); // in the turn of the read: in the next one the stream has ended
@@ -89,13 +92,13 @@ async function keptPieces(req, contentType) {
 const isBodiless = (req) => req.httpVersionMajor < 2 && req.headers['transfer-encoding'] === undefined &&
   (req.headers['content-length'] === undefined || Number(req.headers['content-length']) === 0);
 
-/* holder: where rawBody, body and files are, when that is not req. */
-async function pieces(req, limit, holder = req) {
+/* holder: where rawBody, body and files are; stream: what the parser will read. Both are req, unless the framework says otherwise. */
+async function pieces(req, limit, { holder = req, stream = req } = {}) {
   const contentType = req.headers['content-type'] ?? '';
   if (isBodiless(req)) return [Buffer.alloc(0)];
   if (Number(req.headers['content-length']) > limit) throw new TooLarge();
-  if (req.readableDidRead || holder.rawBody !== undefined) return keptPieces(holder, contentType);
-  return bodyPieces(await readAndGiveBack(req, limit), contentType);
+  if (stream.readableDidRead || holder.rawBody !== undefined) return keptPieces(holder, contentType);
+  return bodyPieces(await readAndGiveBack(stream, limit), contentType);
 }
 
 /* An AbortSignal that is aborted when the client leaves before its response was sent. */

@@ -34,7 +34,7 @@ async function authenticated(ctx, next) {
 // ---- the handler ----
 
 const parseForms = bodyParser({ enableTypes: ['form'], formLimit: LIMIT });
-const parseJson = bodyParser({ enableTypes: ['json'], jsonLimit: LIMIT, strict: false });
+const parseEarly = bodyParser({ enableTypes: ['json', 'form'], jsonLimit: LIMIT, formLimit: LIMIT, strict: false });
 const parseMultipart = multer().any();
 
 async function bytesOf(stream) {
@@ -116,7 +116,7 @@ const early = (middleware) => below('/early', async (ctx, next) => {
 
 const inner = new Koa();
 inner.use(atTheOutside).use(authenticated);
-inner.use(early(parseJson)).use(early(parseForms));
+inner.use(early(parseEarly));
 inner.use(early((ctx, next) => (kindOf(ctx.get('Content-Type')) === 'multipart' ? parseMultipart(ctx, next) : next())));
 const routes = Object.entries(ROUTES).map(([path, own]) => [path, guard.with(own)]);
 inner.use((ctx, next) => {
