@@ -81,7 +81,7 @@ const does = (req, res, next, { DidNothing, say = (response, body) => response.e
 function start(express, middleware) {
   const forms = [express.urlencoded({ limit: LIMIT, extended: false }), multipart];
   const json = express.json({ limit: LIMIT, strict: false });
-  const bytes = express.raw({ type: (req) => kindOf(req.headers['content-type']) !== 'form', limit: LIMIT });
+  const bytes = express.raw({ type: (req) => /^(json|bytes)$/.test(kindOf(req.headers['content-type'])), limit: LIMIT });
   const { guard, own, errors, close, parsesBefore = false, isHit = () => false } = middleware;
   const handler = (req, res, next) => {
     if (!isHit(req)) handle(seen(req), does(req, res, next, middleware)).catch(next);
