@@ -3,7 +3,7 @@ import signal
 import time
 
 import harness
-from cases import case, expect, expect_problem, expect_replay, record_key
+from cases import case, expect, expect_problem, expect_replay, fingerprint, record_key
 from world import new_key, now_ms
 
 
@@ -54,7 +54,8 @@ def a_duplicate_is_told_when_to_come_again(w):
     for number in (1, 2):
         expect_problem(w.app(number).send(key=key).reply(), 409, "in-progress", retry=True)
     execution.answer()
-    expect_replay(w.app(2).send(key=key).reply(), exchange.reply())
+    first = exchange.reply()
+    expect_replay(w.app(2).send(key=key).reply(), first)
 
 
 @case("MISMATCH is judged before BUSY")
@@ -181,7 +182,7 @@ def without_the_password_nothing_runs(w):
 def a_record_of_another_version_is_not_replayed(w):
     for meta in ("[2,200,[]]", '["200 OK",[]]', "no JSON", "[1,99,[]]", '[1,200,[["a\\r\\nb","c"]]]', "[1,200]"):
         key = new_key()
-        claimed = w.ask("CLAIM", record_key(key))
+        claimed = w.ask("CLAIM", record_key(key), "FP", fingerprint("POST", "/work", "", [b""]))
         w.ask("STORE", record_key(key), claimed[1], "body", "META", meta)
         expect_problem(w.app().send(key=key).reply(), 503, "unavailable", retry=True)
 

@@ -207,7 +207,8 @@ def work_may_take_longer_than_the_lease(w):
     expect_problem(app.send(key=key).reply(), 409, "in-progress", retry=True)
     expect(execution.ask("look")["claim"]["lost"], False, "lost")
     execution.answer()
-    expect_replay(app.send(key=key).reply(), exchange.reply())
+    first = exchange.reply()
+    expect_replay(app.send(key=key).reply(), first)
     expect(w.ask("FETCH", record_key(key))[0], b"DONE", "the record")
     expect(execution.claim["token"], token, "the token")
 

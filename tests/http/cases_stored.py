@@ -81,7 +81,7 @@ def bytes_come_back_as_they_were(w):
     reply = w.app().send(key=key).reply()
     expect_replay(reply, first)
     expect((reply.body, reply.first("Content-Length")), (body, str(len(body))), "bytes")
-    expect((reply.first("Content-Encoding"), reply.first("Vary")), ("x-own", "Accept"), "encoding")
+    expect((reply.first("Content-Encoding"), reply.first("Vary")), ("x-own", first.first("Vary")), "encoding")
 
 
 @case("Content-Length is made anew")
@@ -156,9 +156,13 @@ def the_limit_is_that_of_the_route(w):
         key = new_key()
         _, first = w.run(w.app(), target="/tight/a", key=key, answer={"body": b"x" * size})
         expect(len(first.body), size, "the first")
+        # Of a response that flows the last bytes may come before its end is stored.
+        record = record_key(key, path="/tight/a")
+        harness.eventually(lambda: w.inspect(record)["state"] == b"DONE", "its end is stored")
         expect(w.app().send(target="/tight/a", key=key).reply().status, status, f"{size} bytes")
     key = new_key()
     w.run(w.app(), key=key, answer={"body": b"x" * 2_000_000})
+    harness.eventually(lambda: w.inspect(record_key(key))["state"] == b"DONE", "its end is stored")
     expect(w.app().send(key=key).reply().status, 410, "over 1 MiB")
 
 

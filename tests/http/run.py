@@ -21,7 +21,7 @@ import traceback
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, os.pardir)]
+sys.path[:0] = [HERE, os.path.join(HERE, os.pardir), os.path.join(HERE, os.pardir, "system")]
 import limit  # noqa: E402
 import cases_answers, cases_fate, cases_key, cases_settings, cases_stored  # noqa: E402, E401, F401
 from cases import CASES  # noqa: E402

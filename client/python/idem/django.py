@@ -97,7 +97,8 @@ class Idempotency:
             guard.raised(claim, raised)
             return response
         if not response.streaming:
-            other = guard.answered(claim, response.status_code, _headers(response), response.content)
+            body = response.content if len(response.content) <= guard.settings.body_limit else None
+            other = guard.answered(claim, response.status_code, _headers(response), body)
             return response if other is None else _instead(response, other)
         return self._settle_stream(guard, claim, response)
 
@@ -116,6 +117,8 @@ class Idempotency:
             raise
         if held.over:
             response.streaming_content = _Flowing(guard, claim, response, held.bytes(), pieces)
+            # Closed first: when the client has left, the rest is still produced.
+            response._resource_closers.insert(0, response._resource_closers.pop())
             response.file_to_stream = None  # else the server would send the file itself
             return response
         other = guard.answered(claim, response.status_code, _headers(response), held.bytes())

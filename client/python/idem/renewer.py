@@ -164,7 +164,8 @@ class LateStore(Job):
     def words(self) -> Optional[Words]:
         if time.monotonic() < self._ends_at:
             return self._words
-        return self._over()
+        self._over()
+        return None
 
     def heard(self, reply: Any) -> Optional[float]:
         if isinstance(reply, Exception) and not isinstance(reply, Stale):
@@ -174,7 +175,8 @@ class LateStore(Job):
         else:
             log.warning("record %s: its response is stored now", tail(self._key))
             self._tell("stored")
-        return self._over()
+        self._over()
+        return None
 
     def _over(self) -> None:
         RENEWER.retry_bytes -= self._bytes

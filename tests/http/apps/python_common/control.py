@@ -209,7 +209,11 @@ def outer(app):
 
 
 def end_with_stdin():
-    threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+    def wait():
+        while os.read(0, 1):  # not sys.stdin, whose lock the end of the interpreter wants
+            continue
+        os._exit(0)
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def serve_wsgi(app, close):
@@ -258,11 +262,19 @@ def serve_asgi(app, close):
     config = uvicorn.Config(AsgiOuter(app), host="127.0.0.1", port=LISTEN_PORT, log_level="warning",
                             lifespan="on")  # Starlette makes its middleware then: a refused setting ends the process
     listener = config.bind_socket()
-    server = uvicorn.Server(config)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None):
+            await super().startup(sockets)
+            if not self.should_exit:
+                print(f"listening on {listener.getsockname()[1]}", flush=True)
+
+    server = Server(config)
     end_with_stdin()
-    print(f"listening on {listener.getsockname()[1]}", flush=True)
     server.run(sockets=[listener])
     close()
+    if not server.started:
+        sys.exit(3)
 
 
 def ends_with_reason(start):
