@@ -61,6 +61,8 @@ export interface Settings<Request = any> extends ClaimSettings {
   operation?: ((request: Request) => [string, string] | Promise<[string, string]>) | null;
   /** When the first try was made: 'uuid7' (in the key), a header's name, or a function that gives unix milliseconds. */
   born?: 'uuid7' | (string & {}) | ((request: Request) => number | null | undefined | Promise<number | null | undefined>) | null;
+  /** Of an answer that the first still runs. Default 409. */
+  busyStatus?: 409 | 408;
   /** Which statuses are kept. Default: below 500, but 401, 408, 409, 423, 425, 429. */
   keep?: (status: number) => boolean;
   /** Bytes of a response that is kept. Default 1 MiB. */

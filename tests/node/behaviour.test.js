@@ -270,6 +270,39 @@ test('a large body is given back whole, and an empty one ends', options, async (
   assert.equal(String(await response.toArray()), '0');
 });
 
+test('a body that the handler has not read yet is there when the client has left', options, async () => {
+  const { settings, events } = world();
+  const door = gate();
+  let body = null;
+  const port = await application(settings, async (req, res) => {
+    await door.enter();
+    body = String(Buffer.concat(await req.toArray()));
+    res.end('done');
+  });
+  const socket = rawPost(port, 'k', '{"a":1}');
+  await door.running;
+  socket.destroy();
+  await until(() => openSockets(port) === 0, 'the end of the connection');
+  door.leave();
+  await until(() => names(events).includes('stored'), 'the response stored');
+  assert.equal(body, '{"a":1}');
+});
+
+test('a client that leaves while it sends the body claims nothing', options, async () => {
+  const { settings, events } = world();
+  const heard = [];
+  const outside = [(req, res, next) => {
+    req.on('error', (error) => heard.push(error.code));
+    next();
+  }];
+  const port = await application(settings, (req, res) => res.end('ran'), { outside });
+  const socket = rawPost(port, 'k', { length: 100, toString: () => 'half' });
+  await until(() => openSockets(port) === 1, 'the connection');
+  socket.destroy();
+  await until(() => heard.length > 0, 'the end of the request');
+  assert.deepEqual(events, []);
+});
+
 test('two middlewares on one request are an error, not a second claim', options, async () => {
   const { settings } = world();
   const port = await application(settings, (req, res) => res.end('ran'), { inside: [forExpress.idempotency(settings)] });

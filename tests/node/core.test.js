@@ -30,7 +30,7 @@ test('a setting over another one is checked too, and what is not given stays', (
   assert.deepEqual(base.methods, ['POST']);
   assert.equal(checked({ required: true }, base).waitMs, 5);
   assert.equal(checked({ scope: null }, base).scope, null);
-  assert.throws(() => checked({ ttlMs: 0 }, base), /ttlMs/);
+  assert.throws(() => checked({ ttlMs: -1 }, base), /ttlMs/);
   assert.throws(() => { base.waitMs = 7; }, TypeError);
 });
 

@@ -198,7 +198,7 @@ class Grant {
 
   /* One key, one answer: if the other owner has answered, its answer is everybody's. */
   async #overtaken(stale, status) {
-    this.#say('error', 'another caller took over before the response was stored', stale);
+    this.#say('error', 'another caller took over, this response is not stored', stale);
     this.#emit('overtaken', status);
     try {
       const now = parsed(await this.#context.store.call(['IDEM.FETCH', this.#record]));

@@ -152,7 +152,7 @@ class Guard {
       case 'DONE':
         return this.#done(record, reply, emit);
       case 'BUSY':
-        return this.#answer(emit, 'in_progress', 'in-progress', 'Send it again later, with the same key.');
+        return this.#busy(emit);
       case 'UNKNOWN':
         return this.#answer(emit, 'unknown', 'outcome-unknown', 'It is not run again until somebody has looked.');
       case 'FORGOTTEN':
@@ -160,6 +160,10 @@ class Guard {
       default:
         throw new Error(`a CLAIM was answered ${reply.status}`);
     }
+  }
+
+  #busy(emit) {
+    return this.#answer(emit, 'in_progress', 'in-progress', 'Send it again later, with the same key.', { status: this.settings.busyStatus });
   }
 
   #done(record, { body, meta }, emit) {
@@ -175,7 +179,7 @@ class Guard {
   #refused(asked, error, emit) {
     const { settings, log } = this;
     if (error.code === 'MISMATCH') return this.#answer(emit, 'mismatch', 'key-reused', 'Method, path, query and body have to be those of the first request.');
-    if (error.code === 'BUSYKEY') return this.#answer(emit, 'in_progress', 'in-progress', 'Send it again later, with the same key.');
+    if (error.code === 'BUSYKEY') return this.#busy(emit);
     if (asked.born !== null && error.code === 'ERR' && /BORN/.test(error.message)) {
       throw new BadKey('the time of the first try is in the future');
     }

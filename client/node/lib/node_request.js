@@ -92,8 +92,20 @@ async function keptPieces(req, contentType) {
 const isBodiless = (req) => req.httpVersionMajor < 2 && req.headers['transfer-encoding'] === undefined &&
   (req.headers['content-length'] === undefined || Number(req.headers['content-length']) === 0);
 
+/* Node destroys the request of a client that has left, with what of it was not read yet; the handler goes on, and reads. */
+function stayReadable(req) {
+  const { destroy } = req;
+  req.destroy = (error) => (error?.code === 'ECONNRESET' ? req : destroy.call(req, error));
+}
+
 /* holder: where rawBody, body and files are; stream: what the parser will read. Both are req, unless the framework says otherwise. */
-async function pieces(req, limit, { holder = req, stream = req } = {}) {
+async function pieces(req, limit, where) {
+  const found = await piecesOf(req, limit, where);
+  stayReadable(req); // no sooner: a request that breaks off while it is read is an error
+  return found;
+}
+
+async function piecesOf(req, limit, { holder = req, stream = req } = {}) {
   const contentType = req.headers['content-type'] ?? '';
   if (isBodiless(req)) return [Buffer.alloc(0)];
   if (Number(req.headers['content-length']) > limit) throw new TooLarge();

@@ -1,7 +1,7 @@
 /* problem.js - every answer that is not the application's: application/problem+json (RFC 9457), never stored. */
 'use strict';
 
-const RETRY_AFTER_S = '1';
+const RETRY_AFTER = ['retry-after', '1']; // seconds
 
 // type: [status, title, whether to try again soon]
 const PROBLEMS = {
@@ -22,12 +22,16 @@ function problem(settings, type, detail, more = {}) {
   const [status, title, soon] = PROBLEMS[type];
   const members = { type: settings.problemBase + type, title, status, detail, ...more };
   const headers = [['content-type', 'application/problem+json']];
-  if (soon) headers.push(['retry-after', RETRY_AFTER_S]);
+  if (soon) headers.push(RETRY_AFTER);
   if (settings.docsUrl) headers.push(['link', `<${settings.docsUrl}>; rel="describedby"`]);
   return { status: members.status, headers, body: Buffer.from(JSON.stringify(members)) };
 }
 
 /* For an error that says so. */
-const didNothing = (settings, error) => problem(settings, 'did-nothing', error.message, { status: error.status });
+function didNothing(settings, error) {
+  const answer = problem(settings, 'did-nothing', error.message, { status: error.status });
+  if (answer.status === 503) answer.headers.push(RETRY_AFTER);
+  return answer;
+}
 
 module.exports = { problem, didNothing };

@@ -123,6 +123,6 @@ routes().then(() => app.listen({ port: port(), host: '127.0.0.1', backlog: 1024 
   listening(app.server.address().port);
   ends(() => app.close());
 }, (error) => {
-  console.error(error.message);
+  console.error(error);
   process.exit(1);
 });
