@@ -108,13 +108,17 @@ async function run(ctx, next, grant, settings) {
   const before = { ...ctx.res.getHeaders() };
   const held = new HeldResponse(ctx.res, grant, settings);
   ctx.state.idempotency = grant.claim;
+  // Koa calls it when a connection breaks off, and would answer in place of the handler, which goes on.
+  ctx.onerror = () => {};
   try {
     await next();
     // With ctx.respond = false the handler writes to ctx.res by itself: the held response does the rest.
     if (ctx.respond === false || ctx.res.headersSent) return;
     await settle(ctx, { grant, held, before, settings });
     held.release();
+    delete ctx.onerror;
   } catch (error) {
+    delete ctx.onerror;
     await failed(ctx, error, { grant, held, settings });
   }
 }

@@ -39,21 +39,27 @@ async function gather(source, limit) {
   return { pieces, rest: iterator };
 }
 
-/* What is too long to be kept, or has to flow. At its end "not kept" is stored, before the client sees the end. When the
- * source fails, or nobody reads on because the client has left, there is no end to be told. */
+/* What is too long to be kept, or has to flow. At its end "not kept" is stored, before the client sees the end. When nobody
+ * reads on, because the client has left, the rest is read here: a client that leaves ends nothing. */
 async function* flowing({ pieces, rest }, grant, status) {
-  let whole = false;
+  const end = () => grant.answered(status, [], null);
+  let goesOn = true; // the source, when nobody asks this generator for more
   try {
     yield* pieces;
     for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
-    whole = true;
-    await grant.answered(status, [], null);
+    goesOn = false;
+    await end();
+  } catch (error) {
+    goesOn = false;
+    await grant.raised(error);
+    throw error;
   } finally {
-    if (!whole) {
-      await grant.raised();
-      await rest.return?.();
-    }
+    if (goesOn) drained(rest).then(end, (error) => grant.raised(error));
   }
+}
+
+async function drained(iterator) {
+  for (let next = await iterator.next(); !next.done;) next = await iterator.next();
 }
 
 module.exports = { BODILESS, isEvents, ofWebStream, gather, flowing };

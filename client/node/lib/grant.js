@@ -111,7 +111,7 @@ class Grant {
       this.#emit('lost');
       return;
     }
-    this.#say('warn', 'renewal failed', error);
+    this.#say('warn', 'not renewed', error);
     this.#emit('renewal_failed');
     this.#nextRenewal();
   }

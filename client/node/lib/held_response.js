@@ -5,8 +5,8 @@
  *     HELD --- end() ---> SETTLING ---> OPEN: everything passes
  *       \--- over the limit, or events ---> FLOWING: bytes pass, the end waits until "not kept" is stored
  *
- * While it is HELD or SETTLING the handler sees a response that has been sent as far as it has written it (headersSent,
- * writableEnded), and does not see that the client leaves: the work goes on. What other middleware has put in place of
+ * Until it is OPEN the handler sees a response that has been sent as far as it has written it (headersSent, writableEnded),
+ * and does not see that the client leaves: the work goes on. What other middleware has put in place of
  * res.write and its kin before stays below, what is put there later stays above: neither is lost.
  */
 'use strict';
@@ -63,6 +63,7 @@ class HeldResponse {
   #head = null; // {status, headers} when the handler has sent them
   #chunks = [];
   #size = 0;
+  #ended = false; // the handler has called end()
   #left = false; // the client has
   #socket;
 
@@ -77,7 +78,7 @@ class HeldResponse {
       res[name] = (...args) => this[name](...args);
     }
     for (const name of PASSING) {
-      if (this.#real[name]) this[name] = (...args) => this.#unsheltered(() => this.#call(name, ...args));
+      if (this.#real[name]) this[name] = (...args) => this.#pass(name, ...args);
     }
     this.#shelter();
   }
@@ -100,30 +101,35 @@ class HeldResponse {
     const res = this.#res;
     const prototype = Object.getPrototypeOf(res);
     this.#show('headersSent', () => (this.#holds ? this.#head !== null : Reflect.get(prototype, 'headersSent', res)));
-    this.#show('writableEnded', () => this.#state === SETTLING || Reflect.get(prototype, 'writableEnded', res));
+    this.#show('writableEnded', () => this.#ended || Reflect.get(prototype, 'writableEnded', res));
     // The package on-finished, with which Express and Koa end streams when the client has left, looks at the socket,
     // and keeps its listeners in a list that middleware outside may have begun.
     if (!Object.hasOwn(res, 'socket')) return;
     this.#socket = res.socket;
     delete res.__onFinished;
-    this.#show('socket', () => (this.#holds ? null : this.#socket), (socket) => { this.#socket = socket; });
+    this.#show('socket', () => (this.#state === OPEN ? this.#socket : null), (socket) => { this.#socket = socket; });
   }
 
-  /* Node writes a 1xx to res.socket. */
-  #unsheltered(act) {
+  /* Node looks at res.socket when it writes. What a client that has left would get is dropped. */
+  #pass(name, ...args) {
+    if (this.#left) {
+      const callback = args.findLast((arg) => typeof arg === 'function');
+      if (callback) process.nextTick(callback);
+      return true;
+    }
     const state = this.#state;
     this.#state = OPEN;
     try {
-      return act();
+      return this.#call(name, ...args);
     } finally {
       this.#state = state;
     }
   }
 
   /* From here on everything passes. What was put above stays there and finds our functions, which only pass. */
-  #open(state) {
+  #open() {
     const res = this.#res;
-    this.#state = state;
+    this.#state = OPEN;
     for (const name of ['headersSent', 'writableEnded']) delete res[name];
     if (Object.hasOwn(res, 'socket')) Object.defineProperty(res, 'socket', { value: this.#socket, writable: true, configurable: true, enumerable: true });
     if (this.#left) this.#hasLeft();
@@ -137,16 +143,19 @@ class HeldResponse {
   }
 
   emit(event, ...args) {
-    if (event === 'close' && this.#holds) {
-      this.#left = true;
-      // Node has set them; pipe() and pipeline() would stop the work that writes to us.
-      if (Object.hasOwn(this.#res, 'destroyed')) this.#res.destroyed = false;
-      this.#res._closed = false;
-      return true;
-    }
-    if (event === 'finish' && this.#holds) return true; // HTTP/2 says so when the client has left
-    if (event === 'close' && this.#state === FLOWING) this.#grant.raised(); // what was cut off has no end to be told
+    if (this.#state === OPEN) return this.#call('emit', event, ...args);
+    if (event === 'close') return this.#leave();
+    if (event === 'finish') return true; // HTTP/2 says so when the client has left
     return this.#call('emit', event, ...args);
+  }
+
+  #leave() {
+    this.#left = true;
+    // Node has set them; pipe() and pipeline() would stop the work that writes to us.
+    if (Object.hasOwn(this.#res, 'destroyed')) this.#res.destroyed = false;
+    this.#res._closed = false;
+    process.nextTick(() => this.#call('emit', 'drain')); // for who waits to write on
+    return true;
   }
 
   // ---- headers ----
@@ -161,7 +170,7 @@ class HeldResponse {
   removeHeader(...args) { return this.#setter('removeHeader', args); }
 
   writeHead(status, ...rest) {
-    if (!this.#holds) return this.#call('writeHead', status, ...rest);
+    if (!this.#holds) return this.#pass('writeHead', status, ...rest);
     if (this.#head !== null) throw headersSentError('write');
     const res = this.#res;
     res.statusCode = status;
@@ -179,14 +188,14 @@ class HeldResponse {
 
   flushHeaders() {
     if (this.#state === HELD) this.#commit();
-    else if (this.#state !== SETTLING) this.#call('flushHeaders');
+    if (!this.#holds) this.#pass('flushHeaders');
   }
 
   // ---- body ----
 
   write(chunk, encoding, callback) {
     if (this.#state === HELD) this.#commit(); // which lets events flow
-    if (!this.#holds) return this.#call('write', chunk, encoding, callback);
+    if (!this.#holds) return this.#pass('write', chunk, encoding, callback);
     const written = typeof encoding === 'function' ? encoding : callback;
     this.#keep(chunk, encoding);
     if (typeof written === 'function') process.nextTick(written);
@@ -202,10 +211,10 @@ class HeldResponse {
 
   /* What is held is sent, the rest passes. Returns what write() does. */
   #flow() {
-    this.#open(FLOWING);
-    this.#call('writeHead', this.#head.status);
+    this.#state = FLOWING;
+    this.#pass('writeHead', this.#head.status);
     const chunks = this.#chunks.splice(0);
-    return chunks.map((chunk) => this.#call('write', chunk)).at(-1) ?? true;
+    return chunks.map((chunk) => this.#pass('write', chunk)).at(-1) ?? true;
   }
 
   end(chunk, encoding, callback) {
@@ -214,19 +223,25 @@ class HeldResponse {
     const res = this.#res;
     if (this.#state === HELD) this.#commit();
     if (this.#state === OPEN) return this.#call('end', chunk, encoding ?? undefined, callback);
+    if (this.#ended) return res;
+    this.#ended = true;
     if (typeof callback === 'function') res.once('finish', callback);
-    if (this.#state === FLOWING) {
-      if (chunk !== null && chunk !== undefined) this.#call('write', chunk, encoding ?? undefined);
-      this.#settle(null).then(() => {
-        this.#state = OPEN;
-        this.#call('end');
-      });
-    } else if (this.#state === HELD) {
-      this.#keep(chunk, encoding);
-      this.#state = SETTLING;
-      this.#sendStored();
-    }
+    if (this.#state === FLOWING) this.#endFlow(chunk, encoding);
+    else this.#endHeld(chunk, encoding);
     return res;
+  }
+
+  async #endFlow(chunk, encoding) {
+    if (chunk !== null && chunk !== undefined) this.#pass('write', chunk, encoding ?? undefined);
+    await this.#settle(null);
+    this.#open();
+    this.#call('end');
+  }
+
+  #endHeld(chunk, encoding) {
+    this.#keep(chunk, encoding);
+    this.#state = SETTLING;
+    this.#sendStored();
   }
 
   #settle(body) {
@@ -238,7 +253,7 @@ class HeldResponse {
     const body = BODILESS.has(this.#head.status) ? Buffer.alloc(0) : Buffer.concat(this.#chunks, this.#size);
     const other = await this.#settle(body.length > this.#settings.bodyLimit ? null : body);
     if (other !== null) return this.#replace(other);
-    this.#open(OPEN);
+    this.#open();
     this.#res.statusCode = this.#head.status;
     if (body.length > 0) this.#call('end', body);
     else this.#call('end');
@@ -247,7 +262,7 @@ class HeldResponse {
   /* Another answer than what the handler has written. */
   #replace(answer) {
     this.discard();
-    this.#open(OPEN);
+    this.#open();
     send(this.#res, answer);
   }
 
@@ -276,7 +291,7 @@ class HeldResponse {
 
   /* The framework sends the response by other means, and has told the grant. */
   release() {
-    if (this.#holds) this.#open(OPEN);
+    if (this.#holds) this.#open();
   }
 
   get isHeld() {
@@ -286,10 +301,13 @@ class HeldResponse {
   /* The handler cuts the response off, as pipeline() does when its source fails. Of a held one nothing was sent, so it
    * can still be a clean 500. */
   destroy(error) {
-    if (this.#state === FLOWING) this.#grant.raised();
-    if (!this.#holds) return this.#call('destroy', error);
     if (this.#state === HELD) this.refuse({ status: 500, headers: [['content-type', 'text/plain; charset=utf-8']], body: FAILURE }, error);
-    return this.#res;
+    if (this.#holds) return this.#res;
+    if (this.#state === FLOWING) {
+      this.#grant.raised(error);
+      this.#open();
+    }
+    return this.#call('destroy', error);
   }
 }
 
