@@ -264,6 +264,7 @@ fuzz-corpus: fuzz
 
 # ---- the C client: libidem, idem-once, examples ----
 -include client/client.mk
+-include client/node/node.mk
 -include client/examples/examples.mk
 
 # ---- the load generator, floors, runs ----
