@@ -1,7 +1,7 @@
 # The middleware over HTTP. Included by the top Makefile.
 
 PACKAGES_http := python3 python3-redis python3-flask python3-flask-login python3-django python3-starlette python3-fastapi python3-multipart \
-                 uvicorn gunicorn python3-gevent python3-httpx python3-pip python3-setuptools python3-wheel python3-venv python3-mypy
+                 uvicorn gunicorn python3-gevent python3-celery python3-httpx python3-pip python3-setuptools python3-wheel python3-venv python3-mypy
 # All cases on two adapters, a sample on the others.
 HTTP_FULL   ?= flask $(if $(wildcard tests/http/apps/express/app.json),express,starlette)
 HTTP_SAMPLE ?= 25

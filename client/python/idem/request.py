@@ -29,6 +29,10 @@ class TooLarge(Exception):
     """The body is over request_limit: 413."""
 
 
+class Consumed(Exception):
+    """Something outside has read the body and kept nothing: 500. All such requests would be equal."""
+
+
 class Incomplete(Exception):
     """The client left before the end of the body: there is nothing to compare."""
 

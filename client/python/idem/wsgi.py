@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tupl
 from .claims import Claim, DidNothing
 from .guard import Guard, Held, Refused, content_type_of
 from .report import log, tail
-from .request import Incomplete, TooLarge, View
+from .request import Consumed, Incomplete, TooLarge, View
 from .response import Answer, Headers, phrase
 from .settings import Settings
 
@@ -84,7 +84,7 @@ class RecordedInput(io.RawIOBase):
     before, and it can read on afterwards. Over the limit nothing is kept."""
 
     def __init__(self, environ: Environ, limit: int) -> None:
-        self._source = environ["wsgi.input"]
+        self._source = _kept_by_werkzeug(environ) or environ["wsgi.input"]
         self._left = _length(environ)  # None: until its end
         self._limit = limit
         self._kept, self._given = bytearray(), 0  # bytes; how many of them the application has read
@@ -102,13 +102,13 @@ class RecordedInput(io.RawIOBase):
         return len(piece)
 
     def whole(self) -> bytes:
-        """All bytes. Raises TooLarge, Incomplete."""
+        """All bytes. Raises TooLarge, Incomplete, Consumed."""
         while not self._over and self._pull(INPUT_BUFFER_BYTES):
             continue
         if self._over:
             raise TooLarge
         if self._left:
-            raise Incomplete
+            raise Incomplete if self._kept else Consumed
         return bytes(self._kept)
 
     def _pull(self, size: int) -> bool:
@@ -121,6 +121,12 @@ class RecordedInput(io.RawIOBase):
             self._given = 0
         self._kept += piece
         return bool(piece)
+
+
+def _kept_by_werkzeug(environ: Environ) -> Optional[io.BytesIO]:
+    """What a Request outside of this one has read and kept (`get_data()`)."""
+    data = getattr(environ.get("werkzeug.request"), "_cached_data", None)
+    return io.BytesIO(data) if data else None
 
 
 def _length(environ: Environ) -> Optional[int]:
@@ -136,6 +142,8 @@ def read_whole(guard: Guard, view: View, recorded: RecordedInput) -> bytes:
         body = recorded.whole()
     except TooLarge:
         raise guard.too_large(view) from None
+    except Consumed:
+        raise guard.consumed(view) from None
     except (Incomplete, OSError):
         raise guard.incomplete(view) from None
     return checked_size(guard, view, body)

@@ -21,6 +21,19 @@ class TheDecorator(WithServer):
         self.assertEqual([run(self.key), run(self.key)], [{"number": 17, "text": "ü"}] * 2)
         self.assertEqual(self.ran, [self.key])
 
+    def test_a_task_of_celery_runs_once(self):
+        import celery
+        app = celery.Celery("tasks")
+        app.conf.task_always_eager = True
+
+        @app.task
+        @self.jobs.once(key=lambda order: f"{self.key}:{order}")
+        def charge(order):
+            self.ran.append(order)
+            return {"charged": order}
+        self.assertEqual([charge.delay(17).get(), charge.delay(17).get()], [{"charged": 17}] * 2)
+        self.assertEqual(self.ran, [17])
+
     def test_a_coroutine_runs_once(self):
         async def work(key):
             self.ran.append(key)

@@ -105,6 +105,24 @@ class Around(WithServer):
         status, _ = self.call(app, environ(self.key, b"half", CONTENT_LENGTH="9"))
         self.assertEqual((status, self.state(record(self.key))), ("400 Bad Request", None))
 
+    def test_a_body_that_was_read_outside_is_taken_from_who_kept_it_or_is_a_500(self):
+        from werkzeug.wrappers import Request
+        seen = []
+
+        def app(given, start_response):
+            seen.append(given["wsgi.input"].read())
+            start_response("200 OK", [])
+            return [b"done"]
+        given = environ(self.key, b"whole")
+        self.outer = Request(given)
+        self.outer.get_data()
+        self.assertEqual(self.call(app, given), ("200 OK", b"done"))
+        self.assertEqual(seen, [b"whole"])
+        given = environ(self.key + "2", b"whole")
+        given["wsgi.input"].read()
+        status, problem = self.call(app, given)
+        self.assertEqual((status, b"body-consumed" in problem), ("500 Internal Server Error", True))
+
     def test_after_a_fork_parent_and_child_have_claims_of_their_own(self):
         def app(given, start_response):
             start_response("200 OK", [])
