@@ -10,6 +10,7 @@ const formbody = need('@fastify/formbody');
 const multipart = need('@fastify/multipart');
 const { idempotency, DidNothing } = need('idem-node/fastify');
 
+const BODILESS = new Set([204, 205, 304]);
 const LIMIT = 64 << 20; // of a body; the suite sends more than the default of 1 MiB
 
 const app = Fastify({
@@ -82,11 +83,13 @@ function head(reply, status, headers) {
 const does = (request, reply) => ({
   claim: request.idempotency, DidNothing,
   httpError: (statusCode) => Object.assign(new Error('by order'), { statusCode }),
-  hints: (hints) => reply.writeEarlyHints(hints),
+  hints(hints) {
+    reply.writeEarlyHints(hints); // not returned: to await a reply is to await its end
+  },
   answer(status, headers, body, trailers) {
     head(reply, status, headers);
     for (const [name, value] of trailers) reply.trailer(name, async () => value);
-    return reply.send(body);
+    return reply.send(BODILESS.has(status) ? undefined : body);
   },
   file(path, status, headers) {
     head(reply, status, headers);
