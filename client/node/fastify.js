@@ -86,7 +86,7 @@ function hooksOf(guardOf) {
         if (answer) {
           answerWith(reply, answer);
           request[UNTYPED] = !answer.headers.some(([name]) => name === 'content-type');
-          return reply.send(BODILESS.has(answer.status) ? null : answer.body);
+          return reply.send(BODILESS.has(answer.status) ? undefined : answer.body); // null would be JSON
         }
         if (grant) {
           request.idempotency = grant.claim;

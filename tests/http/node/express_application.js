@@ -37,7 +37,7 @@ function seen(req) {
   const isBytes = Buffer.isBuffer(req.body);
   return {
     method: req.method, path: decodeURIComponent(url.pathname), query: url.search.slice(1), user: req.user?.id ?? null,
-    body: isForm || (kind === 'json' && !isBytes && req.early) ? null : Buffer.from(isBytes ? req.body : '').toString('base64'),
+    body: isForm || (kind === 'json' && !isBytes && req.early) ? null : Buffer.from(isBytes || typeof req.body === 'string' ? req.body : '').toString('base64'),
     form: isForm ? formOf(req.body) : null,
     files: kind === 'multipart' ? filesOf(req.files) : null,
     json: req.early && kind === 'json' ? req.body ?? null : null,
@@ -81,7 +81,8 @@ const does = (req, res, next, { DidNothing, say = (response, body) => response.e
 function start(express, middleware) {
   const forms = [express.urlencoded({ limit: LIMIT, extended: false }), multipart];
   const json = express.json({ limit: LIMIT, strict: false });
-  const bytes = express.raw({ type: (req) => /^(json|bytes)$/.test(kindOf(req.headers['content-type'])), limit: LIMIT });
+  // Other libraries store what was parsed as JSON, which a text survives.
+  const bytes = (middleware.parsesBefore ? express.text : express.raw)({ type: (req) => /^(json|bytes)$/.test(kindOf(req.headers['content-type'])), limit: LIMIT });
   const { guard, own, errors, close, parsesBefore = false, isHit = () => false } = middleware;
   const handler = (req, res, next) => {
     if (!isHit(req)) handle(seen(req), does(req, res, next, middleware)).catch(next);
