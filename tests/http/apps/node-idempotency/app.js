@@ -11,9 +11,9 @@ const storage = new RedisStorageAdapter({ url: process.env.IDEM_URL });
 const idempotency = new Idempotency(storage, {});
 const asked = (req) => ({ headers: req.headers, body: req.body, path: req.originalUrl, method: req.method });
 
-function replay(res, { body, additional }) {
+function replay(res, { body, error, additional }) {
   for (const name of Object.values(headers2Cache)) if (additional?.[name]) res.set(name, additional[name]);
-  res.set(HTTPHeaderEnum.idempotentReplayed, 'true').status(additional?.statusCode ?? 200).send(body);
+  res.set(HTTPHeaderEnum.idempotentReplayed, 'true').status(additional?.statusCode ?? 200).send(body ?? error?.message);
 }
 
 /* res.send() is where an application of Express answers; what it is given is stored first. */
@@ -41,6 +41,12 @@ async function guard(req, res, next) {
   }
 }
 
+/* As its wrapper does: an exception is kept like a response. */
+function errors(error, req, res, next) {
+  const { message, status = 500 } = error;
+  idempotency.onResponse(asked(req), { error: { message, status }, additional: { statusCode: status } }).then(() => next(error), next);
+}
+
 storage.connect().then(() => start(need('express4'), {
-  guard, own: () => guard, parsesBefore: true, say: (res, body) => res.send(String(body)), DidNothing: Error, close: () => storage.disconnect(),
+  guard, own: () => guard, errors, parsesBefore: true, say: (res, body) => res.send(String(body)), DidNothing: Error, close: () => storage.disconnect(),
 }));
