@@ -19,7 +19,7 @@ from typing import Any, Awaitable, Callable, Dict, List, MutableMapping, Optiona
 from .aio import AsyncIdem
 from .claims import AsyncClaim, Claim, DidNothing
 from .guard import Asked, Guard, Held, Plan, Refused, content_type_of
-from .protocol import Busy, IdemError
+from .protocol import Busy, Claimed, IdemError
 from .report import log, tail
 from .request import View
 from .response import BODILESS, Answer, Headers
@@ -34,8 +34,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 STATE = "idempotency"  # scope["state"]["idempotency"]: the claim, None when it is unguarded
-# Threads for commands, each a few hundred microseconds long. More do not help one interpreter.
-THREADS = 16
+# Threads for commands, made when they are needed. A command takes a few hundred microseconds, but a server that hangs holds
+# each for twice timeout_ms, and who comes after them waits too.
+THREADS = 64
 # By which the kernel sends a file, past whoever holds the response.
 FILE_EXTENSIONS = ("http.response.pathsend", "http.response.zerocopysend")
 
@@ -97,18 +98,42 @@ class Idempotency:
             raise
         if isinstance(asked, Busy) and guard.may_wait():
             try:
-                return await _wait(guard, plan, receive)
+                return await self._wait(guard, plan, receive)
             finally:
                 guard.engine.leave()
         return asked
 
-    def _give_back(self, guard: Guard, plan: Plan, asked: "asyncio.Future[Asked]") -> None:
+    async def _wait(self, guard: Guard, plan: Plan, receive: Receive) -> Asked:
+        """Queued in the server, until the claim is answered or the client leaves: then the connection is closed, and it is
+        never granted. Raises _Gone."""
+        client = AsyncIdem(guard.engine.client.url, timeout_ms=guard.settings.timeout_ms)
+        waiting = asyncio.ensure_future(client.wait_to_claim(plan.words, guard.settings.wait_ms))
+        leaving = asyncio.ensure_future(_left(receive))
+        heard = False
+        try:
+            await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            heard = waiting.done()
+            if not heard:
+                raise _Gone
+            return waiting.result()
+        except IdemError as error:
+            return error
+        finally:
+            for task in (waiting, leaving):
+                task.cancel()
+            await asyncio.gather(waiting, leaving, return_exceptions=True)
+            await client.close()
+            if not heard:  # its answer may have come at that very moment
+                self._give_back(guard, plan, waiting)
+
+    def _give_back(self, guard: Guard, plan: Plan, asked: "asyncio.Future[Any]") -> None:
         if asked.cancelled() or asked.exception() is not None:
             return
-        begun = guard.begin(plan, asked.result())
-        if isinstance(begun, Claim):
-            begun.did_nothing()
-            self._threads.submit(guard.raised, begun, None)
+        if isinstance(asked.result(), Claimed):
+            claim = guard.begin(plan, asked.result())
+            assert isinstance(claim, Claim)
+            claim.did_nothing()
+            self._threads.submit(guard.raised, claim, None)
 
     async def _guarded(self, guard: Guard, scope: Scope, begun: Tuple[Claim, bytes], send: Send) -> None:
         claim, body = begun
@@ -228,26 +253,6 @@ async def _read(guard: Guard, view: View, receive: Receive) -> bytes:
             raise guard.too_large(view)
         if not message.get("more_body", False):
             return b"".join(pieces)
-
-
-async def _wait(guard: Guard, plan: Plan, receive: Receive) -> Asked:
-    """Queued in the server, until the claim is answered or the client leaves: then the connection is closed, and it is never
-    granted."""
-    client = AsyncIdem(guard.engine.client.url, timeout_ms=guard.settings.timeout_ms)
-    waiting = asyncio.ensure_future(client.wait_to_claim(plan.words, guard.settings.wait_ms))
-    leaving = asyncio.ensure_future(_left(receive))
-    try:
-        await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
-            raise _Gone
-        return waiting.result()
-    except IdemError as error:
-        return error
-    finally:
-        for task in (waiting, leaving):
-            task.cancel()
-        await asyncio.gather(waiting, leaving, return_exceptions=True)
-        await client.close()
 
 
 async def _left(receive: Receive) -> None:

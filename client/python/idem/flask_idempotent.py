@@ -76,7 +76,9 @@ class Idempotent(Idempotency):
         return super()._wsgi_app(environ, start_response)
 
     def _may_have_key(self, environ: wsgi.Environ) -> bool:
-        return environ["REQUEST_METHOD"] in METHODS
+        return environ["REQUEST_METHOD"] in METHODS and (
+            bool(self._finders) or FIELD in environ.get("QUERY_STRING", "") or wsgi.variable(HEADER) in environ
+            or environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() in FORMS)
 
     def _find_key(self, guard: Guard, view: View) -> Optional[str]:
         if not guard.concerns(view.method):

@@ -21,7 +21,7 @@ from .report import log, tail
 RENEWALS_IN_A_LEASE = 3
 RETRY_S = 0.5  # after a renewal or a STORE that failed
 BATCH = 1_000  # commands in one round trip
-RETRY_BYTES = 64 * 1024 * 1024  # of responses that wait to be stored, in all; over it they are given up
+LATE_BYTES = 64 * 1024 * 1024  # of responses that wait to be stored, in all; over it they are given up
 
 
 class Job:
@@ -46,7 +46,7 @@ class Renewer:
         self._order = itertools.count()
         self._thread: Optional[threading.Thread] = None
         self._wakes_at = 0.0  # the thread sleeps until then; most claims end before, and wake nobody
-        self.retry_bytes = 0
+        self._late_bytes = 0
 
     def add(self, job: Job, seconds: float) -> None:
         due = time.monotonic() + seconds
@@ -57,6 +57,18 @@ class Renewer:
                 self._thread.start()
             elif due < self._wakes_at:
                 self._changed.notify()
+
+    def hold(self, size: int) -> bool:
+        """Room for a response that waits to be stored. False: there is none."""
+        with self._changed:
+            if self._late_bytes + size > LATE_BYTES:
+                return False
+            self._late_bytes += size
+            return True
+
+    def drop(self, size: int) -> None:
+        with self._changed:
+            self._late_bytes -= size
 
     def _run(self) -> None:
         while True:
@@ -158,16 +170,15 @@ class LateStore(Job):
         self._bytes = sum(len(word) for word in words if isinstance(word, (str, bytes)))
 
     def start(self) -> bool:
-        if RENEWER.retry_bytes + self._bytes > RETRY_BYTES:
+        if not RENEWER.hold(self._bytes):
             return False
-        RENEWER.retry_bytes += self._bytes
         RENEWER.add(self, RETRY_S)
         return True
 
     def words(self) -> Optional[Words]:
         if time.monotonic() < self._ends_at:
             return self._words
-        self._over()
+        RENEWER.drop(self._bytes)
         return None
 
     def heard(self, reply: Any) -> Optional[float]:
@@ -178,8 +189,5 @@ class LateStore(Job):
         else:
             log.warning("record %s: its response is stored now", tail(self._key))
             self._tell("stored")
-        self._over()
+        RENEWER.drop(self._bytes)
         return None
-
-    def _over(self) -> None:
-        RENEWER.retry_bytes -= self._bytes
