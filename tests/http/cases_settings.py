@@ -88,6 +88,27 @@ def events_tell_of_exceptions(w):
     expect(names(w, None, 2), ["claimed", "unsure"], "events")
 
 
+@case("on_event: unknown, forgotten, lost, fail_open")
+def events_tell_what_was_refused_and_lost(w):
+    app, key = w.own_app(on_event="control", hold=True, born="callable", lease_ms=900), new_key()
+    w.run(app, key=key, answer={"status": 500})
+    app.send(key=key).reply()
+    app.send(key=new_key(), headers=[("X-Birth", "1")]).reply()
+    key = new_key()
+    exchange = app.send(key=key)
+    execution = w.execution()
+    w.ask("DEL", record_key(key))
+    w.ask("CLAIM", record_key(key))
+    harness.eventually(lambda: {"unknown", "forgotten", "lost"} <= set(dict(w.control.events)), "the events")
+    execution.answer()
+    exchange.reply()
+    told = dict(w.control.events)
+    expect((told["unknown"]["status"], told["forgotten"]["status"]), (409, 412), "status")
+    app = w.own_app("redis://127.0.0.1:1", on_event="control", fail_open=True)
+    w.run(app, key=new_key())
+    harness.eventually(lambda: "fail_open" in dict(w.control.events), "fail_open")
+
+
 @case("on_event: renewals, the server that is away")
 def events_tell_of_a_server_that_is_away(w):
     server = w.own_server()

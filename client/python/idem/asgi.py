@@ -57,8 +57,11 @@ class Idempotency:
         if scope["type"] != "http" or scope.get("state", {}).get(STATE) is not None:
             await self._app(scope, receive, send)
             return
-        guard = self.guard.for_route(_route_settings(scope))
         scope = _with_state(scope)
+        if not any(guard.concerns(scope["method"]) for guard in self.guard.any_route()):
+            await self._app(scope, receive, send)
+            return
+        guard = self.guard.for_route(_route_settings(scope))
         try:
             begun = await self._begin(guard, scope, receive)
         except Refused as refused:
@@ -137,6 +140,7 @@ class Idempotency:
 
     async def _guarded(self, guard: Guard, scope: Scope, begun: Tuple[Claim, bytes], send: Send) -> None:
         claim, body = begun
+        scope = _with_plain_files(scope)
         scope["state"][STATE] = claim
         if isinstance(claim, AsyncClaim):
             claim.sender = lambda words: self._threads.run(guard.engine.client.send, words)
@@ -160,12 +164,14 @@ def _hear(task: "asyncio.Task[None]") -> None:
 
 
 def _with_state(scope: Scope) -> Scope:
-    """With a state of this request's own, and plain bytes for files."""
+    """With a state of this request's own."""
+    return {**scope, "state": {**(scope.get("state") or {}), STATE: None}}
+
+
+def _with_plain_files(scope: Scope) -> Scope:
     extensions = {name: value for name, value in (scope.get("extensions") or {}).items()
                   if name not in FILE_EXTENSIONS}
-    state = dict(scope.get("state") or {})
-    state[STATE] = None
-    return {**scope, "state": state, "extensions": extensions}
+    return {**scope, "extensions": extensions}
 
 
 class _Threads:

@@ -95,6 +95,9 @@ class Idempotency:
             body = response.content if len(response.content) <= guard.settings.body_limit else None
             other = guard.answered(claim, response.status_code, _headers(response), body)
             return response if other is None else _instead(response, other)
+        if getattr(response, "is_async", False):  # this middleware has no loop in which it could be held
+            guard.answered(claim, response.status_code, _headers(response), None)
+            return response
         return self._settle_stream(guard, claim, response)
 
     def _settle_stream(self, guard: Guard, claim: Claim, response: Any) -> Any:

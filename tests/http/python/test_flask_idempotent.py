@@ -99,6 +99,30 @@ class ItsUsage(WithServer):
         client.post("/", data={"order": "tea", "__idempotent_key": self.key})
         self.assertEqual(client.post("/", data={"order": "milk", "__idempotent_key": self.key}).status_code, 422)
 
+    def test_where_the_key_stands_is_no_part_of_the_request(self):
+        client = self.application().test_client()
+        key = self.key
+        for send in (lambda: client.post("/", data={"order": "tea", "__idempotent_key": key}),
+                     lambda: client.post("/", data={"__idempotent_key": key, "order": "tea"}),
+                     lambda: client.post(f"/?__idempotent_key={key}", data={"order": "tea"}),
+                     lambda: client.post("/", data={"order": "tea"}, headers={"X-Idempotent-Key": key})):
+            self.assertEqual((send().data, self.ran), (b"order 1", ["tea"]))
+
+    def test_a_file_with_the_name_of_the_key_is_compared(self):
+        client = self.application().test_client()
+        from io import BytesIO
+
+        def send(content):
+            return client.post(f"/?__idempotent_key={self.key}", data={
+                "order": "tea", "__idempotent_key": (BytesIO(content), "key.txt")}, content_type="multipart/form-data")
+        self.assertEqual([send(b"1").status_code, send(b"1").status_code, send(b"2").status_code], [201, 201, 422])
+
+    def test_a_malformed_key_is_refused(self):
+        client = self.application().test_client()
+        for key in ("", "k" * 256, "ü"):
+            self.assertEqual(client.post("/", data={"order": "tea", "__idempotent_key": key}).status_code, 400)
+        self.assertEqual(self.ran, [])
+
     def test_a_finder_of_keys_can_be_added(self):
         app = self.application()
 
