@@ -54,7 +54,9 @@ function readAndGiveBack(req, limit) {
         size += chunk.length;
       }
       if (size > limit) return settle(reject, new TooLarge());
-      if (hasArrived(req)) settle(resolve, giveBack());
+      if (!hasArrived(req)) return;
+      if (req.aborted) leave(); // over HTTP/2 the stream of a client that has left just ends
+      else settle(resolve, giveBack());
     };
     if (hasArrived(req)) return read();
     if (req.destroyed) return leave();
