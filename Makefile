@@ -266,6 +266,7 @@ fuzz-corpus: fuzz
 
 # ---- the C client: libidem, idem-once, examples ----
 -include client/client.mk
+-include client/node/node.mk
 -include client/examples/examples.mk
 
 # ---- the load generator, floors, runs ----
@@ -280,6 +281,9 @@ fuzz-corpus: fuzz
 # ---- the journal and power cuts ----
 -include tests/crash/crash.mk
 -include tests/journal/journal.mk
+
+# ---- the middleware ----
+-include tests/http/http.mk
 
 format: ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')

@@ -142,7 +142,7 @@ static void what_moved_said_of_a_slot_is_kept_for_it_alone(void **state) {
     town.no_table = "-NOPERM no table for you\r\n";
     open_at(&pair, half, &town, 0, 0);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-      enum idem_status status = pair_look(&pair, keys[i], 0, &answer);
+      enum idem_status status = pair_fetch_key(&pair, keys[i], &answer);
       CHECK_STATUS(&pair, status, IDEM_ABSENT);
       idem_answer_clear(&answer);
     }

@@ -1,0 +1,314 @@
+/*
+ * held_response.js - a ServerResponse (node:http, or node:http2's compatibility API) whose bytes are held back until
+ * the response is stored.
+ *
+ *     HELD --- end() ---> SETTLING ---> OPEN: everything passes
+ *       \--- over the limit, or events ---> FLOWING: bytes pass, the end waits until "not kept" is stored
+ *
+ * Until it is OPEN the handler sees a response that has been sent as far as it has written it (headersSent, writableEnded),
+ * and does not see that the client leaves: the work goes on. What other middleware has put in place of
+ * res.write and its kin before stays below, what is put there later stays above: neither is lost.
+ */
+'use strict';
+
+const { BODILESS, isEvents } = require('./body.js');
+const { storable } = require('./meta.js');
+
+const HELD = 'held';
+const SETTLING = 'settling';
+const FLOWING = 'flowing';
+const OPEN = 'open';
+
+const METHODS = ['writeHead', 'write', 'end', 'flushHeaders', 'setHeader', 'appendHeader', 'removeHeader', 'destroy', 'emit'];
+const PASSING = ['writeContinue', 'writeProcessing', 'writeEarlyHints']; // 1xx: passes, is not stored
+const FAILURE = 'Internal Server Error\n';
+
+const bytesOf = (chunk, encoding) => (typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(chunk));
+
+function headersSentError(method) {
+  const error = new Error(`Cannot ${method} headers after they are sent to the client`);
+  error.code = 'ERR_HTTP_HEADERS_SENT';
+  return error;
+}
+
+/* The headers that writeHead() takes: an object, a list of pairs, or names and values in turn. */
+function pairsOf(headers) {
+  if (!Array.isArray(headers)) return Object.entries(headers ?? {}).filter(([, value]) => value !== undefined);
+  if (Array.isArray(headers[0])) return headers;
+  return headers.flatMap((name, i) => (i % 2 === 0 ? [[name, headers[i + 1]]] : []));
+}
+
+/* Each name replaces what res has of it; a name that comes more than once has several values. */
+function setHeaders(res, pairs) {
+  const all = new Map();
+  for (const [name, value] of pairs) all.set(name, [...(all.get(name) ?? []), value].flat());
+  for (const [name, values] of all) res.setHeader(name, values.length > 1 ? values : values[0]);
+}
+
+/* An answer of begin(), as the whole response. */
+function send(res, { status, headers, body }) {
+  res.statusCode = status;
+  setHeaders(res, headers);
+  if (BODILESS.has(status)) res.end();
+  else res.end(body);
+}
+
+class HeldResponse {
+  #res;
+  #grant;
+  #settings;
+  #real = {}; // the methods below this one
+  #before; // the headers at the time of the claim
+  #state = HELD;
+  #head = null; // {status, headers} when the handler has sent them
+  #chunks = [];
+  #size = 0;
+  #ended = false; // the handler has called end()
+  #left = false; // the client has
+  #socket;
+
+  constructor(res, grant, settings) {
+    this.#res = res;
+    this.#grant = grant;
+    this.#settings = settings;
+    this.#before = { ...res.getHeaders() };
+    for (const name of [...METHODS, ...PASSING]) {
+      if (typeof res[name] !== 'function') continue; // appendHeader came with Node 18.3
+      this.#real[name] = res[name];
+      res[name] = (...args) => this[name](...args);
+    }
+    for (const name of PASSING) {
+      if (this.#real[name]) this[name] = (...args) => this.#pass(name, ...args);
+    }
+    this.#shelter();
+  }
+
+  get #holds() {
+    return this.#state === HELD || this.#state === SETTLING;
+  }
+
+  #call(name, ...args) {
+    return this.#real[name].apply(this.#res, args);
+  }
+
+  #show(name, get, set) {
+    Object.defineProperty(this.#res, name, { configurable: true, enumerable: true, get, set });
+  }
+
+  // ---- what the handler sees ----
+
+  #shelter() {
+    const res = this.#res;
+    const prototype = Object.getPrototypeOf(res);
+    this.#show('headersSent', () => (this.#holds ? this.#head !== null : Reflect.get(prototype, 'headersSent', res)));
+    this.#show('writableEnded', () => this.#ended || Reflect.get(prototype, 'writableEnded', res));
+    // The package on-finished, with which Express and Koa end streams when the client has left, looks at the socket,
+    // and keeps its listeners in a list that middleware outside may have begun.
+    if (!Object.hasOwn(res, 'socket')) return;
+    this.#socket = res.socket;
+    delete res.__onFinished;
+    this.#show('socket', () => (this.#state === OPEN ? this.#socket : null), (socket) => { this.#socket = socket; });
+  }
+
+  /* Node looks at res.socket when it writes. What a client that has left would get is dropped. */
+  #pass(name, ...args) {
+    if (this.#left) {
+      const callback = args.findLast((arg) => typeof arg === 'function');
+      if (callback) process.nextTick(callback);
+      return true;
+    }
+    const state = this.#state;
+    this.#state = OPEN;
+    try {
+      return this.#call(name, ...args);
+    } finally {
+      this.#state = state;
+    }
+  }
+
+  /* From here on everything passes. What was put above stays there and finds our functions, which only pass. */
+  #open() {
+    const res = this.#res;
+    this.#state = OPEN;
+    for (const name of ['headersSent', 'writableEnded']) delete res[name];
+    if (Object.hasOwn(res, 'socket')) Object.defineProperty(res, 'socket', { value: this.#socket, writable: true, configurable: true, enumerable: true });
+    if (this.#left) this.#hasLeft();
+  }
+
+  #hasLeft() {
+    const res = this.#res;
+    if (Object.hasOwn(res, 'destroyed')) res.destroyed = true;
+    res._closed = true;
+    this.#call('emit', 'close');
+  }
+
+  emit(event, ...args) {
+    if (this.#state === OPEN) return this.#call('emit', event, ...args);
+    if (event === 'close') return this.#leave();
+    if (event === 'finish') return true; // HTTP/2 says so when the client has left
+    return this.#call('emit', event, ...args);
+  }
+
+  #leave() {
+    this.#left = true;
+    // Node has set them; pipe() and pipeline() would stop the work that writes to us.
+    if (Object.hasOwn(this.#res, 'destroyed')) this.#res.destroyed = false;
+    this.#res._closed = false;
+    process.nextTick(() => this.#call('emit', 'drain')); // for who waits to write on
+    return true;
+  }
+
+  // ---- headers ----
+
+  #setter(name, args) {
+    if (this.#holds && this.#head !== null) throw headersSentError(name === 'removeHeader' ? 'remove' : 'set');
+    return this.#call(name, ...args);
+  }
+
+  setHeader(...args) { return this.#setter('setHeader', args); }
+  appendHeader(...args) { return this.#setter('appendHeader', args); }
+  removeHeader(...args) { return this.#setter('removeHeader', args); }
+
+  writeHead(status, ...rest) {
+    if (!this.#holds) return this.#pass('writeHead', status, ...rest);
+    if (this.#head !== null) throw headersSentError('write');
+    const res = this.#res;
+    res.statusCode = status;
+    if (typeof rest[0] === 'string') res.statusMessage = rest.shift();
+    setHeaders({ setHeader: (...args) => this.#call('setHeader', ...args) }, pairsOf(rest.pop()));
+    this.#head = { status: res.statusCode, headers: { ...res.getHeaders() } };
+    if (isEvents(res.getHeader('content-type'))) this.#flow();
+    return res;
+  }
+
+  /* By the name on res, for middleware inside may have put a listener for the headers there. */
+  #commit() {
+    if (this.#head === null) this.#res.writeHead(this.#res.statusCode);
+  }
+
+  flushHeaders() {
+    if (this.#state === HELD) this.#commit();
+    if (!this.#holds) this.#pass('flushHeaders');
+  }
+
+  // ---- body ----
+
+  write(chunk, encoding, callback) {
+    if (this.#state === HELD) this.#commit(); // which lets events flow
+    if (!this.#holds) return this.#pass('write', chunk, encoding, callback);
+    const written = typeof encoding === 'function' ? encoding : callback;
+    this.#keep(chunk, encoding);
+    if (typeof written === 'function') process.nextTick(written);
+    return this.#size > this.#settings.bodyLimit && this.#state === HELD ? this.#flow() : true;
+  }
+
+  #keep(chunk, encoding) {
+    if (this.#state !== HELD || chunk === null || chunk === undefined) return;
+    const bytes = bytesOf(chunk, typeof encoding === 'string' ? encoding : undefined);
+    this.#chunks.push(bytes);
+    this.#size += bytes.length;
+  }
+
+  /* What is held is sent, the rest passes. Returns what write() does. */
+  #flow() {
+    this.#state = FLOWING;
+    this.#pass('writeHead', this.#head.status);
+    const chunks = this.#chunks.splice(0);
+    return chunks.map((chunk) => this.#pass('write', chunk)).at(-1) ?? true;
+  }
+
+  end(chunk, encoding, callback) {
+    if (typeof chunk === 'function') return this.end(null, null, chunk);
+    if (typeof encoding === 'function') return this.end(chunk, null, encoding);
+    const res = this.#res;
+    if (this.#state === HELD) this.#commit();
+    if (this.#state === OPEN) return this.#call('end', chunk, encoding ?? undefined, callback);
+    if (this.#ended) return res;
+    this.#ended = true;
+    if (typeof callback === 'function') res.once('finish', callback);
+    if (this.#state === FLOWING) this.#endFlow(chunk, encoding);
+    else this.#endHeld(chunk, encoding);
+    return res;
+  }
+
+  async #endFlow(chunk, encoding) {
+    if (chunk !== null && chunk !== undefined) this.#pass('write', chunk, encoding ?? undefined);
+    await this.#settle(null);
+    this.#open();
+    this.#call('end');
+  }
+
+  #endHeld(chunk, encoding) {
+    this.#keep(chunk, encoding);
+    this.#state = SETTLING;
+    this.#sendStored();
+  }
+
+  #settle(body) {
+    const { status, headers } = this.#head;
+    return this.#grant.answered(status, storable(headers, this.#before, this.#settings.dropHeaders), body);
+  }
+
+  async #sendStored() {
+    const body = BODILESS.has(this.#head.status) ? Buffer.alloc(0) : Buffer.concat(this.#chunks, this.#size);
+    const other = await this.#settle(body.length > this.#settings.bodyLimit ? null : body);
+    if (other !== null) return this.#replace(other);
+    this.#open();
+    this.#res.statusCode = this.#head.status;
+    if (body.length > 0) this.#call('end', body);
+    else this.#call('end');
+  }
+
+  /* Another answer than what the handler has written. */
+  #replace(answer) {
+    this.discard();
+    this.#open();
+    send(this.#res, answer);
+  }
+
+  // ---- other ends ----
+
+  /* What was written is not to be sent: something else follows. */
+  discard() {
+    this.#chunks = [];
+    this.#size = 0;
+    this.#head = null;
+    const res = this.#res;
+    for (const name of res.getHeaderNames()) {
+      if (!Object.hasOwn(this.#before, name)) this.#call('removeHeader', name);
+    }
+    for (const [name, value] of Object.entries(this.#before)) this.#call('setHeader', name, value);
+    if (Object.hasOwn(res, 'statusMessage')) res.statusMessage = undefined; // over HTTP/2 there is none
+  }
+
+  /* A problem of this package stands for what the handler has written. */
+  async refuse(answer, error) {
+    if (!this.#holds) return;
+    this.#state = SETTLING;
+    await this.#grant.raised(error);
+    this.#replace(answer);
+  }
+
+  /* The framework sends the response by other means, and has told the grant. */
+  release() {
+    if (this.#holds) this.#open();
+  }
+
+  get isHeld() {
+    return this.#state === HELD;
+  }
+
+  /* The handler cuts the response off, as pipeline() does when its source fails. Of a held one nothing was sent, so it
+   * can still be a clean 500. */
+  destroy(error) {
+    if (this.#state === HELD) this.refuse({ status: 500, headers: [['content-type', 'text/plain; charset=utf-8']], body: FAILURE }, error);
+    if (this.#holds) return this.#res;
+    if (this.#state === FLOWING) {
+      this.#grant.raised(error);
+      this.#open();
+    }
+    return this.#call('destroy', error);
+  }
+}
+
+module.exports = { HeldResponse, send };

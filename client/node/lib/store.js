@@ -1,0 +1,155 @@
+/*
+ * store.js - commands to the server: one shared connection, and one of its own for each CLAIM that waits, since
+ * it blocks everything after it. Connections are opened at first use; one that has failed or was silent for too
+ * long is dropped, and the next call opens another.
+ */
+'use strict';
+
+const { given, duplicate, opener } = require('./connection.js');
+
+const ATTEMPTS = 2; // every command may be sent again: a CLAIM has an OWNER of its own, the others a token
+
+/* The server answered with an error. code is its first word; kind the second, of STALE and TOOBIG. */
+class Refusal extends Error {
+  constructor(message) {
+    super(message);
+    [this.code, this.kind] = message.split(' ', 2);
+  }
+}
+
+/* No answer was seen. sent: the command may have reached the server, and may have taken effect. */
+class NoAnswer extends Error {
+  constructor(reason, sent) {
+    super(reason);
+    this.sent = sent;
+  }
+}
+
+const REFUSAL = /^[A-Z]{2,}(?: |$)/; // both client libraries hand over the server's text; their own errors begin otherwise
+
+function within(ms, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+class Store {
+  #settings;
+  #open; // (timeoutMs) -> a new connection
+  #shared = null; // the promise of the connection that all share
+  #waiting = new Set(); // connections of those that wait
+  #waiters = 0;
+  #closed = false;
+
+  constructor(settings) {
+    const { url, client } = settings;
+    this.#settings = settings;
+    this.#open = client ? (timeoutMs) => duplicate(client, timeoutMs) : opener(url);
+    if (client) this.#shared = Promise.resolve(given(client));
+  }
+
+  /* Throws Refusal or NoAnswer, after at most ATTEMPTS times timeoutMs. */
+  async call(words) {
+    for (let attempt = 1, sent = false; ; attempt += 1) {
+      try {
+        return await this.#once(words);
+      } catch (error) {
+        if (error instanceof Refusal) throw error;
+        sent ||= error.sent;
+        if (attempt === ATTEMPTS || this.#closed) throw new NoAnswer(error.message, sent);
+      }
+    }
+  }
+
+  async #once(words) {
+    if (this.#closed) throw new NoAnswer('closed', false);
+    const { timeoutMs } = this.#settings;
+    const shared = (this.#shared ??= this.#open(timeoutMs));
+    let sent = false;
+    const ask = (connection) => {
+      sent = true;
+      return connection.call(words);
+    };
+    try {
+      return await within(timeoutMs, shared.then(ask));
+    } catch (error) {
+      if (sent && REFUSAL.test(error.message)) throw new Refusal(error.message);
+      this.#drop(shared);
+      throw new NoAnswer(error.message, sent);
+    }
+  }
+
+  #drop(shared) {
+    if (this.#settings.client || this.#shared !== shared) return;
+    this.#shared = null;
+    shared.then((connection) => connection.close(), () => {});
+  }
+
+  /* False when maxWaiting callers wait already: nothing was asked. */
+  canWait() {
+    return this.#waiters < this.#settings.maxWaiting;
+  }
+
+  /* words: a CLAIM without WAIT. left: an AbortSignal, aborted when the client has left: then the connection is
+   * closed, which takes the caller out of the queue. Throws as call() does. */
+  async wait(words, waitMs, left) {
+    const end = Date.now() + waitMs;
+    this.#waiters += 1;
+    try {
+      for (let attempt = 1, sent = false; ; attempt += 1) {
+        try {
+          return await this.#waitOnce(words, Math.max(1, end - Date.now()), left);
+        } catch (error) {
+          if (error instanceof Refusal) throw error;
+          sent ||= error.sent;
+          if (attempt === ATTEMPTS || left.aborted || this.#closed) throw new NoAnswer(error.message, sent);
+        }
+      }
+    } finally {
+      this.#waiters -= 1;
+    }
+  }
+
+  async #waitOnce(words, waitMs, left) {
+    const { timeoutMs } = this.#settings;
+    let connection = null;
+    let sent = false;
+    const close = () => connection.close();
+    try {
+      connection = await this.#opened(timeoutMs);
+      if (left.aborted || this.#closed) throw new Error('the caller has left');
+      this.#waiting.add(connection);
+      left.addEventListener('abort', close, { once: true });
+      sent = true;
+      return await within(waitMs + timeoutMs, connection.call([...words, 'WAIT', waitMs]));
+    } catch (error) {
+      if (sent && REFUSAL.test(error.message)) throw new Refusal(error.message);
+      throw new NoAnswer(error.message, sent);
+    } finally {
+      left.removeEventListener('abort', close);
+      this.#waiting.delete(connection);
+      if (connection && !left.aborted) connection.close();
+    }
+  }
+
+  async #opened(timeoutMs) {
+    const opening = this.#open(timeoutMs);
+    try {
+      return await within(timeoutMs, opening);
+    } catch (error) {
+      opening.then((late) => late.close(), () => {});
+      throw error;
+    }
+  }
+
+  /* Of the connections that were opened here. Nothing is released: a lease ends by itself. */
+  close() {
+    this.#closed = true;
+    for (const connection of this.#waiting) connection.close();
+    if (this.#shared) this.#drop(this.#shared);
+  }
+}
+
+module.exports = { Store, Refusal, NoAnswer };

@@ -1,0 +1,424 @@
+"""The middleware for ASGI: Starlette, FastAPI and any other.
+
+    app.add_middleware(Idempotency, ...)      Starlette, FastAPI: before (so inside of) the one that authenticates
+    app = Idempotency(app, ...)               any other
+
+A guarded request runs in a task of its own, which no client can end: the application never sees http.disconnect. Commands go
+over one pool in threads of their own; a CLAIM that waits has a connection of the loop, which is closed when its client leaves.
+Runs on asyncio.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Awaitable, Callable, Dict, List, MutableMapping, Optional, Set, Tuple, Union
+
+from .aio import AsyncIdem
+from .claims import AsyncClaim, Claim, DidNothing
+from .guard import Asked, Guard, Held, Plan, Refused, content_type_of
+from .protocol import Busy, Claimed, IdemError
+from .report import log, tail
+from .request import View
+from .response import BODILESS, Answer, Headers
+from .settings import Settings, idempotent, route_of
+
+__all__ = ["Idempotency", "idempotent"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+STATE = "idempotency"  # scope["state"]["idempotency"]: the claim, None when it is unguarded
+# Threads for commands, made when they are needed. A command takes a few hundred microseconds, but a server that hangs holds
+# each for twice timeout_ms, and who comes after them waits too.
+THREADS = 64
+# By which the kernel sends a file, past whoever holds the response.
+FILE_EXTENSIONS = ("http.response.pathsend", "http.response.zerocopysend")
+
+
+class Idempotency:
+    """Around an ASGI application. The claim is `request.state.idempotency`. Settings as keywords; raises SettingsError."""
+
+    def __init__(self, app: App, **settings: Any) -> None:
+        self._app = app
+        self.guard = Guard(Settings.of(settings), claim_class=AsyncClaim)
+        self._threads = _Threads()
+        self._running: Set["asyncio.Task[None]"] = set()
+
+    def close(self) -> None:
+        self.guard.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope.get("state", {}).get(STATE) is not None:
+            await self._app(scope, receive, send)
+            return
+        scope = _with_state(scope)
+        if not any(guard.concerns(scope["method"]) for guard in self.guard.any_route()):
+            await self._app(scope, receive, send)
+            return
+        guard = self.guard.for_route(_route_settings(scope))
+        try:
+            begun = await self._begin(guard, scope, receive)
+        except Refused as refused:
+            begun = refused.answer
+        except _Gone:
+            return
+        if isinstance(begun, Answer):
+            await send_answer(begun, send)
+        elif isinstance(begun, bytes):  # unguarded, its body was read
+            await self._app(scope, _Given(begun, receive).receive, send)
+        elif begun is None:
+            await self._app(scope, receive, send)
+        else:
+            await self._guarded(guard, scope, begun, send)
+
+    async def _begin(self, guard: Guard, scope: Scope, receive: Receive
+                     ) -> Union[Answer, bytes, None, Tuple[Claim, bytes]]:
+        view = view_of(scope)
+        key = guard.key_of(view)
+        if key is None:
+            return None
+        body = await _read(guard, view, receive)
+        plan = guard.plan(view, key, body)
+        asked = await self._ask(guard, plan, receive)
+        begun = guard.begin(plan, asked)
+        if begun is None:
+            return body
+        return begun if isinstance(begun, Answer) else (begun, body)
+
+    async def _ask(self, guard: Guard, plan: Plan, receive: Receive) -> Asked:
+        # A CLAIM that was sent is heard out, even if the caller is cancelled: else its grant would be nobody's.
+        asking = asyncio.ensure_future(self._threads.run(guard.ask_now, plan))
+        try:
+            asked = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(lambda asked: self._give_back(guard, plan, asked))
+            raise
+        if isinstance(asked, Busy) and guard.may_wait():
+            try:
+                return await self._wait(guard, plan, receive)
+            finally:
+                guard.engine.leave()
+        return asked
+
+    async def _wait(self, guard: Guard, plan: Plan, receive: Receive) -> Asked:
+        """Queued in the server, until the claim is answered or the client leaves: then the connection is closed, and it is
+        never granted. Raises _Gone."""
+        client = AsyncIdem(guard.engine.client.url, timeout_ms=guard.settings.timeout_ms)
+        waiting = asyncio.ensure_future(client.wait_to_claim(plan.words, guard.settings.wait_ms))
+        leaving = asyncio.ensure_future(_left(receive))
+        heard = False
+        try:
+            await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            heard = waiting.done()
+            if not heard:
+                raise _Gone
+            return waiting.result()
+        except IdemError as error:
+            return error
+        finally:
+            for task in (waiting, leaving):
+                task.cancel()
+            await asyncio.gather(waiting, leaving, return_exceptions=True)
+            await client.close()
+            if not heard:  # its answer may have come at that very moment
+                self._give_back(guard, plan, waiting)
+
+    def _give_back(self, guard: Guard, plan: Plan, asked: "asyncio.Future[Any]") -> None:
+        if asked.cancelled() or asked.exception() is not None:
+            return
+        if isinstance(asked.result(), Claimed):
+            claim = guard.begin(plan, asked.result())
+            assert isinstance(claim, Claim)
+            claim.did_nothing()
+            self._threads.submit(guard.raised, claim, None)
+
+    async def _guarded(self, guard: Guard, scope: Scope, begun: Tuple[Claim, bytes], send: Send) -> None:
+        claim, body = begun
+        scope = _with_plain_files(scope)
+        scope["state"][STATE] = claim
+        if isinstance(claim, AsyncClaim):
+            claim.sender = lambda words: self._threads.run(guard.engine.client.send, words)
+        work = _Work(self._threads, guard, claim, send)
+        task = asyncio.ensure_future(work.run(self._app, scope, body))
+        self._running.add(task)  # a loop keeps only weak references
+        task.add_done_callback(self._running.discard)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.done():  # the server has given up on this request; the work goes on
+                work.client_has_left()
+                task.add_done_callback(_hear)
+            raise
+
+
+def _hear(task: "asyncio.Task[None]") -> None:
+    """What nobody awaits any more is said nevertheless."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("work whose client had left failed: %r", task.exception())
+
+
+def _with_state(scope: Scope) -> Scope:
+    """With a state of this request's own."""
+    return {**scope, "state": {**(scope.get("state") or {}), STATE: None}}
+
+
+def _with_plain_files(scope: Scope) -> Scope:
+    extensions = {name: value for name, value in (scope.get("extensions") or {}).items()
+                  if name not in FILE_EXTENSIONS}
+    return {**scope, "extensions": extensions}
+
+
+class _Threads:
+    """A pool of threads, and another one after a fork."""
+
+    def __init__(self) -> None:
+        self._pid, self._pool = 0, None  # type: Tuple[int, Optional[ThreadPoolExecutor]]
+
+    def _now(self) -> ThreadPoolExecutor:
+        if self._pool is None or self._pid != os.getpid():
+            self._pid, self._pool = os.getpid(), ThreadPoolExecutor(THREADS, "idem")
+        return self._pool
+
+    def run(self, call: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
+        return asyncio.get_running_loop().run_in_executor(self._now(), call, *args)
+
+    def submit(self, call: Callable[..., Any], *args: Any) -> None:
+        self._now().submit(call, *args)
+
+
+# ---- the request ----
+
+def view_of(scope: Scope) -> View:
+    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+    path = scope["path"]
+    mount = scope.get("root_path", "")
+    if mount and not path.startswith(mount + "/"):  # servers and frameworks differ in whether it is in the path
+        path = mount + path
+    return View(scope["method"], path.encode("utf-8", "surrogateescape"), scope.get("query_string", b""), headers,
+                _native(scope), lambda: _user(scope))
+
+
+def _native(scope: Scope) -> Any:
+    try:
+        from starlette.requests import HTTPConnection
+    except ImportError:
+        return scope
+    return HTTPConnection(scope)
+
+
+def _user(scope: Scope) -> Optional[str]:
+    user = scope.get("user")
+    if user is None or not getattr(user, "is_authenticated", True):
+        return None
+    for name in ("identity", "pk", "id", "username", "display_name"):
+        with contextlib.suppress(AttributeError, NotImplementedError):  # Starlette's SimpleUser has no identity
+            value = getattr(user, name)
+            if value is not None:
+                return str(value)
+    return None
+
+
+def _route_settings(scope: Scope) -> Any:
+    """The settings that `idempotent` has left at the endpoint, before the application routes to it."""
+    routes = getattr(getattr(scope.get("app"), "router", None), "routes", None)
+    endpoint = _endpoint(routes, scope) if routes else None
+    return route_of(endpoint)
+
+
+def _endpoint(routes: Any, scope: Scope) -> Any:
+    for route in routes:
+        match, child = route.matches(scope)
+        if match.value == 2:  # Match.FULL
+            inner = getattr(route, "routes", None)
+            endpoint = child.get("endpoint")
+            return _endpoint(inner, {**scope, **child}) if inner else endpoint
+    return None
+
+
+class _Gone(Exception):
+    """The client has left before anything ran."""
+
+
+async def _read(guard: Guard, view: View, receive: Receive) -> bytes:
+    """The whole body. Raises Refused, _Gone."""
+    pieces: List[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > guard.settings.request_limit:
+            raise guard.too_large(view)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+
+
+class _Given:
+    """A receive that gives the body that was read, once, and then what the server says."""
+
+    def __init__(self, body: bytes, after: Receive) -> None:
+        self._body: Optional[bytes] = body
+        self._after = after
+
+    async def receive(self) -> Message:
+        if self._body is None:
+            return await self._after()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+# ---- the response ----
+
+async def send_answer(answer: Answer, send: Send) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.with_length()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+class _Work:
+    """One guarded run: holds the response until it is stored. `_state` is what the client has of it."""
+
+    HELD, FLOWS, SENT = range(3)
+
+    def __init__(self, threads: _Threads, guard: Guard, claim: Claim, send: Send) -> None:
+        self._threads, self._guard, self._claim, self._send_on = threads, guard, claim, send
+        self._state = self.HELD
+        self._start: Dict[str, Any] = {}
+        self._held: Optional[Held] = None
+        self._whole = False  # a 5xx is complete, and waits for an exception after it
+        self._over = asyncio.Event()
+        self._gone = False
+        self._give_up = time.monotonic() + guard.settings.renew_for_ms / 1000
+
+    def client_has_left(self) -> None:
+        self._gone = True
+
+    async def run(self, app: App, scope: Scope, body: bytes) -> None:
+        try:
+            await app(scope, _Given(body, self._silent).receive, self._send)
+        except BaseException as error:
+            await self._failed(error)
+            return
+        if self._whole:
+            await self._settle()
+        if not self._claim.ended:
+            # It returned without a whole response: what it did is unknown, and a server would make a 500 of it.
+            await self._blocking(self._guard.raised, self._claim, None)
+            if self._state == self.HELD and self._start:
+                await self._forward(self._start)
+                await self._forward({"type": "http.response.body", "body": self._held_bytes(), "more_body": True})
+
+    async def _silent(self) -> Message:
+        """The client's leaving is not told; only after the response, when it means its end."""
+        await self._over.wait()
+        return {"type": "http.disconnect"}
+
+    async def _blocking(self, call: Callable[..., Any], *args: Any) -> Any:
+        """What ends a claim is not interrupted by a cancellation."""
+        return await asyncio.shield(self._threads.run(call, *args))
+
+    async def _failed(self, error: BaseException) -> None:
+        if isinstance(error, DidNothing) and self._state == self.HELD:
+            answer = await self._blocking(self._guard.did_nothing, self._claim, error)
+            await self._deliver(answer)
+            return
+        if not isinstance(error, Exception):  # cancelled, or the end of the process: no time to await
+            self._threads.submit(self._guard.raised, self._claim, error)
+            raise error
+        await self._blocking(self._guard.raised, self._claim, error)
+        if self._whole:  # an error handler inside has made a 500 of it, and tells the server too
+            await self._deliver(Answer(self._start["status"], self._headers(), self._held_bytes()))
+        raise error
+
+    # -- messages of the application --
+
+    async def _send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._start = dict(message)
+            self._held = Held(self._guard.settings.body_limit, content_type_of(self._headers()))
+        elif kind == "http.response.body":
+            await self._body(message)
+        else:  # 1xx, pushes, trailers: not stored
+            await self._forward(message)
+
+    async def _body(self, message: Message) -> None:
+        if self._state == self.FLOWS:
+            await self._flow(message)
+        elif self._state == self.HELD and self._held is not None:
+            self._held.add(message.get("body", b""))
+            if self._held.over:
+                await self._begin_to_flow(message)
+            elif not message.get("more_body", False):
+                self._whole = True
+                if self._start["status"] < 500:
+                    await self._settle()
+
+    async def _begin_to_flow(self, message: Message) -> None:
+        self._state = self.FLOWS
+        held = self._held_bytes()
+        self._held = None
+        await self._forward(self._start)
+        await self._flow({**message, "body": held})
+
+    async def _flow(self, message: Message) -> None:
+        if not message.get("more_body", False):
+            self._state = self.SENT
+            await self._blocking(self._guard.answered, self._claim, self._start["status"], self._headers(), None)
+            await self._forward(message)
+            self._over.set()
+        elif self._gone and time.monotonic() >= self._give_up:
+            raise _Endless(tail(self._claim.key))
+        else:
+            await self._forward(message)
+
+    async def _settle(self) -> None:
+        """The whole response is here: store it, then send it."""
+        own = Answer(self._start["status"], self._headers(), self._held_bytes())
+        self._whole = False
+        other = await self._blocking(self._guard.answered, self._claim, own.status, own.headers, own.body)
+        await self._deliver(other or own)
+
+    # -- messages to the client --
+
+    async def _deliver(self, answer: Answer) -> None:
+        self._state = self.SENT
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.with_length()]
+        start = self._start if answer.status not in BODILESS else {}
+        await self._forward({**start, "type": "http.response.start", "status": answer.status, "headers": headers})
+        await self._forward({"type": "http.response.body", "body": answer.body, "more_body": False})
+        self._over.set()
+
+    async def _forward(self, message: Message) -> None:
+        """A client that has left ends nothing."""
+        if self._gone:
+            return
+        try:
+            await self._send_on(message)
+        except (OSError, RuntimeError) as error:
+            log.debug("record %s: its client has left: %r", tail(self._claim.key), error)
+            self._gone = True
+
+    def _headers(self) -> Headers:
+        return [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1"))
+                for name, value in self._start.get("headers", [])]
+
+    def _held_bytes(self) -> bytes:
+        return b"" if self._held is None else self._held.bytes()
+
+
+class _Endless(Exception):
+    """A stream whose client has left did not end in renew_for_ms."""

@@ -1,0 +1,188 @@
+"""For work without HTTP: jobs, Celery tasks, scripts. A decorator and a context manager, for functions and coroutines.
+
+    jobs = Jobs(lease_ms=60_000, hold=True)
+
+    @jobs.once(key=lambda order: f"charge:{order}")
+    def charge(order): ...
+
+Results are JSON. The claim is renewed while the work runs. An exception is not "it did not happen": the next one is told attempt
+2, or with hold nobody runs it before somebody has looked; work that *knows* that it did nothing raises DidNothing.
+"""
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import json
+from types import TracebackType
+from typing import Any, Callable, Optional, Type
+
+from . import protocol
+from .aio import AsyncIdem
+from .claims import AsyncClaim, Claim, DidNothing
+from .client import Idem
+from .protocol import Busy, Claimed, Done, IdemError, Mismatch, Stale, Unknown
+from .renewer import LateStore
+from .report import log, tail
+from .settings import DAY_MS
+
+META = b"[1]"  # of a result of a job
+
+
+class InProgress(IdemError):
+    """Another one runs it. `lease_left_ms`: after so long it is replaced, if it is silent."""
+
+    def __init__(self, busy: Busy) -> None:
+        super().__init__("another one runs it")
+        self.lease_left_ms = busy.lease_left_ms
+
+
+class OutcomeUnknown(IdemError):
+    """It may have run, and had asked that nobody run it again before somebody has looked. `token` settles it:
+    Idem.store, Idem.release(clear=True), or Idem.claim(takeover=token)."""
+
+    def __init__(self, unknown: Unknown) -> None:
+        super().__init__("it may have run: somebody has to look")
+        self.token = unknown.token
+
+
+class Jobs:
+    """Settings for a kind of work. Connections are opened at first use, and again after a fork.
+
+    url: None: IDEM_URL, else redis://127.0.0.1:4336. prefix: first part of every key. lease_ms: after so long a dead process is
+    replaced. renew_for_ms: work that hangs is no longer renewed then. ttl_ms: how long a result is kept. wait_ms: how long one
+    that comes second waits for the first. hold: what may have run is not run again.
+    """
+
+    def __init__(self, url: Optional[str] = None, *, prefix: str = "job", lease_ms: int = 15_000,
+                 renew_for_ms: int = DAY_MS, ttl_ms: int = DAY_MS, wait_ms: int = 0, hold: bool = False,
+                 timeout_ms: int = 2_000) -> None:
+        self.client = Idem(url, timeout_ms=timeout_ms)
+        self.prefix, self.lease_ms, self.renew_for_ms = prefix, lease_ms, renew_for_ms
+        self.ttl_ms, self.wait_ms, self.hold = ttl_ms, wait_ms, hold
+
+    def close(self) -> None:
+        self.client.close()
+
+    def claim(self, key: str, *, fingerprint: Optional[bytes] = None, born_ms: Optional[int] = None) -> "Work":
+        """For `with` and `async with`. The key has at most 1,000 characters. Raises InProgress, OutcomeUnknown, Mismatch,
+        Forgotten, Unavailable."""
+        return Work(self, f"{self.prefix}:{key}", fingerprint, born_ms)
+
+    def once(self, key: Callable[..., str]) -> Callable[[Any], Any]:
+        """Decorator. key: gets the arguments. The function returns what JSON can hold, and so do its repeats."""
+        def decorate(function: Any) -> Any:
+            if inspect.iscoroutinefunction(function):
+                @functools.wraps(function)
+                async def run_async(*args: Any, **kwargs: Any) -> Any:
+                    async with self.claim(key(*args, **kwargs)) as work:
+                        if not work.done:
+                            work.result = await function(*args, **kwargs)
+                    return work.result
+                return run_async
+
+            @functools.wraps(function)
+            def run(*args: Any, **kwargs: Any) -> Any:
+                with self.claim(key(*args, **kwargs)) as work:
+                    if not work.done:
+                        work.result = function(*args, **kwargs)
+                return work.result
+            return run
+        return decorate
+
+
+class Work:
+    """One claim. `done`: it ran before, and `result` is what it gave; else set `result`, and use `claim` (its token, attempt,
+    stage, lost, set_stage)."""
+
+    def __init__(self, jobs: Jobs, key: str, fingerprint: Optional[bytes], born_ms: Optional[int]) -> None:
+        self.done, self.result = False, None  # type: bool, Any
+        self.claim: Optional[Claim] = None
+        self._jobs, self._key = jobs, key
+        self._words = protocol.claim(key, owner=protocol.new_owner(), fingerprint=fingerprint, lease_ms=jobs.lease_ms,
+                                     born_ms=born_ms, hold=jobs.hold)
+
+    def __enter__(self) -> "Work":
+        client = self._jobs.client
+        outcome = protocol.record(client.send(self._words))
+        if isinstance(outcome, Busy) and self._jobs.wait_ms:
+            outcome = client.wait_to_claim(self._words, self._jobs.wait_ms)
+        return self._begin(outcome, Claim)
+
+    def __exit__(self, _kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 _trace: Optional[TracebackType]) -> None:
+        self._end(error)
+
+    async def __aenter__(self) -> "Work":
+        outcome = protocol.record(await asyncio.to_thread(self._jobs.client.send, self._words))
+        if isinstance(outcome, Busy) and self._jobs.wait_ms:
+            client = AsyncIdem(self._jobs.client.url, timeout_ms=self._jobs.client.timeout_ms)
+            try:
+                outcome = await client.wait_to_claim(self._words, self._jobs.wait_ms)
+            finally:
+                await client.close()
+        return self._begin(outcome, AsyncClaim)
+
+    async def __aexit__(self, _kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                        _trace: Optional[TracebackType]) -> None:
+        # A claim's end is not interrupted by a cancellation.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._end, error))
+
+    def _begin(self, outcome: Any, kind: Type[Claim]) -> "Work":
+        if isinstance(outcome, Busy):
+            raise InProgress(outcome)
+        if isinstance(outcome, Unknown):
+            raise OutcomeUnknown(outcome)
+        if isinstance(outcome, Done):
+            self.done, self.result = True, self._result(outcome)
+        elif isinstance(outcome, Claimed):
+            self.claim = kind(self._jobs.client, self._key, outcome, self._jobs.renew_for_ms)
+            if isinstance(self.claim, AsyncClaim):
+                self.claim.sender = functools.partial(asyncio.to_thread, self._jobs.client.send)
+        return self
+
+    @staticmethod
+    def _result(done: Done) -> Any:
+        if done.meta != META:
+            raise Mismatch("what is stored under this key is no result of a job")
+        return json.loads(done.body)
+
+    def _end(self, error: Optional[BaseException]) -> None:
+        if self.claim is None or not self.claim.end():
+            return
+        if error is None and not self.claim.nothing:
+            self._store(self.claim)
+        else:
+            self._release(self.claim, unsure=not (self.claim.nothing or isinstance(error, DidNothing)))
+
+    def _store(self, claim: Claim) -> None:
+        try:
+            body = json.dumps(self.result).encode()
+        except (TypeError, ValueError):
+            self._release(claim, unsure=True)
+            raise
+        kept = self._jobs.ttl_ms if claim.kept is True else 0 if claim.kept is False else claim.kept
+        words = protocol.store(claim.key, claim.token, body, ttl_ms=kept, meta=META)
+        try:
+            self._jobs.client.send(words)
+        except Stale as error:
+            log.error("record %s: another caller took over, this result is not stored: %s", tail(claim.key), error)
+            self._take_theirs()
+        except IdemError as error:  # the work is done all the same
+            log.error("record %s: its result is NOT stored: %s", tail(claim.key), error)
+            LateStore(self._jobs.client, claim.key, words, claim.renewal.ends_at, claim.tell).start()
+
+    def _take_theirs(self) -> None:
+        """One key, one result."""
+        try:
+            found = self._jobs.client.fetch(self._key)
+        except IdemError:
+            return
+        if isinstance(found, Done) and found.meta == META:
+            self.result = self._result(found)
+
+    def _release(self, claim: Claim, unsure: bool) -> None:
+        try:
+            self._jobs.client.release(claim.key, claim.token, unsure=unsure)
+        except IdemError as error:
+            log.error("record %s: it is not released, its lease runs on: %s", tail(claim.key), error)

@@ -1,0 +1,193 @@
+"""One daemon thread a process renews all claims, and tries again to store what could not be stored.
+
+A thread, so that a blocked event loop does not lose them; a daemon, so that they end with the process. What is due at the same
+time goes in one round trip, so a thousand claims cost no more patience than one. A fork leaves the jobs to the parent.
+"""
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import os
+import threading
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from .client import Idem
+from .protocol import IdemError, Stale, Words
+from .report import log, tail
+
+# A third of the lease: two renewals in a row may fail before anybody else gets in.
+RENEWALS_IN_A_LEASE = 3
+RETRY_S = 0.5  # after a renewal or a STORE that failed
+BATCH = 1_000  # commands in one round trip
+LATE_BYTES = 64 * 1024 * 1024  # of responses that wait to be stored, in all; over it they are given up
+
+
+class Job:
+    """Something to send again and again. `done` is set by its owner, from any thread."""
+
+    def __init__(self, client: Idem) -> None:
+        self.client, self.done = client, False
+
+    def words(self) -> Optional[Words]:
+        """None: it is over."""
+        raise NotImplementedError
+
+    def heard(self, reply: Any) -> Optional[float]:
+        """reply: a value or an exception. Seconds until it is due again; None: it is over."""
+        raise NotImplementedError
+
+
+class Renewer:
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._due: List[Tuple[float, int, Job]] = []
+        self._order = itertools.count()
+        self._thread: Optional[threading.Thread] = None
+        self._wakes_at = 0.0  # the thread sleeps until then; most claims end before, and wake nobody
+        self._late_bytes = 0
+
+    def add(self, job: Job, seconds: float) -> None:
+        due = time.monotonic() + seconds
+        with self._changed:
+            heapq.heappush(self._due, (due, next(self._order), job))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="idem-renewer", daemon=True)
+                self._thread.start()
+            elif due < self._wakes_at:
+                self._changed.notify()
+
+    def hold(self, size: int) -> bool:
+        """Room for a response that waits to be stored. False: there is none."""
+        with self._changed:
+            if self._late_bytes + size > LATE_BYTES:
+                return False
+            self._late_bytes += size
+            return True
+
+    def drop(self, size: int) -> None:
+        with self._changed:
+            self._late_bytes -= size
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._turn(self._take())
+            except Exception:  # a job's fault must not end the others' renewals
+                log.exception("renewing failed")
+
+    def _take(self) -> List[Job]:
+        """Awaits what is due next, and takes all that is due by then."""
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                jobs: List[Job] = []
+                self._wakes_at = 0.0
+                while self._due and len(jobs) < BATCH and self._due[0][0] <= now:
+                    job = heapq.heappop(self._due)[2]
+                    if not job.done:
+                        jobs.append(job)
+                if jobs:
+                    return jobs
+                self._wakes_at = self._due[0][0] if self._due else math.inf
+                self._changed.wait(self._wakes_at - now if self._due else None)
+
+    def _turn(self, jobs: List[Job]) -> None:
+        by_client: Dict[Idem, List[Tuple[Job, Words]]] = {}
+        for job in jobs:
+            words = job.words()
+            if words is not None:
+                by_client.setdefault(job.client, []).append((job, words))
+        for client, pairs in by_client.items():
+            try:
+                replies = client.send_all(words for _, words in pairs)
+            except IdemError as error:
+                replies = [error] * len(pairs)
+            for (job, _), reply in zip(pairs, replies):
+                again = None if job.done else job.heard(reply)
+                if again is not None:
+                    self.add(job, again)
+
+
+RENEWER = Renewer()
+
+
+def _after_fork() -> None:
+    global RENEWER
+    RENEWER = Renewer()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class Renewal(Job):
+    """Keeps one claim until it is done, lost, or has run for renew_for_ms."""
+
+    def __init__(self, client: Idem, key: str, token: int, lease_ms: int, renew_for_ms: int,
+                 tell: Any = lambda event: None) -> None:
+        super().__init__(client)
+        self.lost = False
+        self.ends_at = 0.0  # monotonic: when the lease that was last granted ends
+        self._key, self._token, self._lease_s, self._tell = key, token, lease_ms / 1000, tell
+        self._give_up = time.monotonic() + renew_for_ms / 1000
+        self._granted()
+
+    def start(self) -> None:
+        RENEWER.add(self, self._lease_s / RENEWALS_IN_A_LEASE)
+
+    def _granted(self) -> None:
+        self.ends_at = time.monotonic() + self._lease_s
+
+    def words(self) -> Optional[Words]:
+        if time.monotonic() < self._give_up:
+            return ["IDEM.RENEW", self._key, self._token]
+        log.warning("record %s: its work still runs, and is no longer renewed", tail(self._key))
+        self._tell("renewal_failed")
+        return None
+
+    def heard(self, reply: Any) -> Optional[float]:
+        if isinstance(reply, Stale):
+            self.lost = True
+            log.error("record %s: another caller has taken over while its work runs: %s", tail(self._key), reply)
+            self._tell("lost")
+            return None
+        if isinstance(reply, Exception):
+            log.warning("record %s: could not be renewed, will be tried again: %s", tail(self._key), reply)
+            self._tell("renewal_failed")
+            return min(RETRY_S, self._lease_s / RENEWALS_IN_A_LEASE)
+        self._granted()
+        return self._lease_s / RENEWALS_IN_A_LEASE
+
+
+class LateStore(Job):
+    """A STORE that failed, tried again until the lease would have ended."""
+
+    def __init__(self, client: Idem, key: str, words: Words, ends_at: float, tell: Any) -> None:
+        super().__init__(client)
+        self._key, self._words, self._ends_at, self._tell = key, words, ends_at, tell
+        self._bytes = sum(len(word) for word in words if isinstance(word, (str, bytes)))
+
+    def start(self) -> bool:
+        if not RENEWER.hold(self._bytes):
+            return False
+        RENEWER.add(self, RETRY_S)
+        return True
+
+    def words(self) -> Optional[Words]:
+        if time.monotonic() < self._ends_at:
+            return self._words
+        RENEWER.drop(self._bytes)
+        return None
+
+    def heard(self, reply: Any) -> Optional[float]:
+        if isinstance(reply, Exception) and not isinstance(reply, Stale):
+            return RETRY_S
+        if isinstance(reply, Stale):
+            log.error("record %s: its response is NOT stored: %s", tail(self._key), reply)
+        else:
+            log.warning("record %s: its response is stored now", tail(self._key))
+            self._tell("stored")
+        RENEWER.drop(self._bytes)
+        return None

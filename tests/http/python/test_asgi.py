@@ -1,0 +1,163 @@
+"""The ASGI middleware beside any server: cancellation, what passes untouched, an application that is wrapped from outside."""
+import asyncio
+import hashlib
+import base64
+
+import idem
+from idem.asgi import Idempotency
+from shared_server import WithServer
+
+
+def scope(key, **rest):
+    return {"type": "http", "method": "POST", "path": "/a", "query_string": b"", "root_path": "",
+            "headers": [(b"idempotency-key", key.encode())], **rest}
+
+
+def record(key):
+    parts = b"-4:POST2:/a%d:%b" % (len(key), key.encode())
+    return "http:" + base64.urlsafe_b64encode(hashlib.sha256(parts).digest()).rstrip(b"=").decode()
+
+
+async def answer(send, status=200, body=b"done"):
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Around(WithServer):
+    def call(self, app, given=None, middleware=None, during=None):
+        """Messages that the client gets; raises what the middleware raises."""
+        sent = []
+
+        async def run():
+            messages = [{"type": "http.request", "body": b"x", "more_body": False}]
+
+            async def receive():
+                if messages:
+                    return messages.pop(0)
+                return await asyncio.Event().wait()
+
+            async def send(message):
+                sent.append(message)
+            around = middleware or Idempotency(app, url=self.url)
+            task = asyncio.ensure_future(around(given or scope(self.key), receive, send))
+            if during is not None:
+                await during(task)
+            await task
+        asyncio.run(run())
+        return sent
+
+    def test_other_kinds_of_connection_pass_untouched(self):
+        for kind in ("websocket", "lifespan"):
+            seen = []
+
+            async def app(given, receive, send):
+                seen.append(given)
+            given = {"type": kind, "path": "/a", "headers": [(b"idempotency-key", self.key.encode())]}
+            self.call(app, given)
+            self.assertIs(seen[0], given)
+
+    def test_who_cancels_from_outside_does_not_end_the_work(self):
+        finished = []
+
+        async def main():
+            running, go_on = asyncio.Event(), asyncio.Event()
+
+            async def app(given, receive, send):
+                await receive()
+                running.set()
+                await go_on.wait()
+                await answer(send)
+                finished.append(True)
+
+            async def receive():
+                return {"type": "http.request", "body": b"", "more_body": False}
+
+            async def send(_message):
+                raise AssertionError("nobody is there")
+            middleware = Idempotency(app, url=self.url)
+            task = asyncio.ensure_future(middleware(scope(self.key), receive, send))
+            await running.wait()
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            go_on.set()
+            await asyncio.gather(*middleware._running)
+        asyncio.run(main())
+        self.assertEqual((finished, self.state(record(self.key))), ([True], "DONE"))
+
+    def test_a_handler_that_is_cancelled_from_within_is_unsure(self):
+        async def app(given, receive, send):
+            raise asyncio.CancelledError
+        with self.assertRaises(asyncio.CancelledError):
+            self.call(app)
+        self.await_state("LAPSED")
+
+    def await_state(self, state):
+        import harness
+        harness.eventually(lambda: self.state(record(self.key)) == state, state)
+
+    def test_an_error_handler_inside_and_an_exception_after_it(self):
+        async def fails(error):
+            async def app(given, receive, send):
+                await answer(send, 500, b"sorry")
+                raise error
+            return app
+        for error, state in ((RuntimeError("no"), "LAPSED"), (idem.DidNothing(), None)):
+            with self.subTest(repr(error)):
+                app = asyncio.run(fails(error))
+                self.setUp()
+                if state:
+                    with self.assertRaises(RuntimeError):
+                        self.call(app)
+                else:
+                    sent = self.call(app)
+                    self.assertEqual((sent[0]["status"], b"did-nothing" in sent[1]["body"]), (503, True))
+                self.assertEqual(self.state(record(self.key)), state)
+
+    def test_an_application_without_an_answer_is_unsure(self):
+        async def app(given, receive, send):
+            return None
+        self.assertEqual(self.call(app), [])
+        self.assertEqual(self.state(record(self.key)), "LAPSED")
+
+    def test_files_by_the_kernel_are_switched_off(self):
+        seen = []
+
+        async def app(given, receive, send):
+            seen.append(sorted(given["extensions"]))
+            await answer(send)
+        extensions = {"http.response.pathsend": {}, "http.response.zerocopysend": {}, "http.response.trailers": {}}
+        self.call(app, scope(self.key, extensions=extensions))
+        self.assertEqual(seen, [["http.response.trailers"]])
+
+    def test_early_hints_and_trailers_pass_and_are_not_stored(self):
+        async def app(given, receive, send):
+            await send({"type": "http.response.early_hint", "links": [b"</a>"]})
+            await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": True})
+            await send({"type": "http.response.body", "body": b"done"})
+            await send({"type": "http.response.trailers", "headers": [(b"x-t", b"1")]})
+        kinds = [message["type"].rpartition(".")[2] for message in self.call(app)]
+        self.assertEqual(kinds, ["early_hint", "start", "body", "trailers"])
+        sent = self.call(app)
+        self.assertEqual([message["type"].rpartition(".")[2] for message in sent], ["start", "body"])
+        self.assertFalse(sent[0].get("trailers"))
+
+    def test_the_client_is_never_seen_to_leave(self):
+        async def app(given, receive, send):
+            await receive()
+            waiting = asyncio.ensure_future(receive())
+            done, _ = await asyncio.wait({waiting}, timeout=0.05)
+            self.assertFalse(done)
+            await answer(send)
+            self.assertEqual((await waiting)["type"], "http.disconnect")  # its end
+        self.call(app)
+
+    def test_two_of_it_claim_once(self):
+        seen = []
+
+        async def app(given, receive, send):
+            seen.append(given["state"]["idempotency"].attempt)
+            await answer(send)
+        inner = Idempotency(app, url=self.url)
+        self.call(None, middleware=Idempotency(inner, url=self.url))
+        self.assertEqual(seen, [1])

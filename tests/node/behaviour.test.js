@@ -1,0 +1,536 @@
+// What a framework or Node itself makes hard: each of these was wrong in some middleware. The suite of tests/http proves
+// the rest over HTTP, in every framework.
+'use strict';
+
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const { createReadStream } = require('node:fs');
+const http = require('node:http');
+const http2 = require('node:http2');
+const net = require('node:net');
+const { PassThrough, Readable, pipeline } = require('node:stream');
+const test = require('node:test');
+const { LIMIT_MS, need, Server, until, post, listening, memory } = require('./world.js');
+
+const express = need('express');
+const Fastify = need('fastify');
+const Koa = need('koa');
+const onFinished = need('on-finished');
+const onHeaders = need('on-headers');
+const forExpress = need('idem-node/express');
+const forFastify = need('idem-node/fastify');
+const forKoa = need('idem-node/koa');
+const { job, DidNothing, InProgress, KeyReused, OutcomeUnknown, NotKept, Unavailable } = need('idem-node');
+
+const options = { timeout: LIMIT_MS };
+let idem;
+let number = 0;
+const closing = [];
+
+test.before(async () => { idem = await new Server().start(); });
+test.after(async () => {
+  for (const close of closing) await close();
+  await idem.stop();
+});
+
+/* Settings for one test: records of its own, and what it saw. */
+function world(more = {}) {
+  const events = [];
+  number += 1;
+  return { events, settings: { url: idem.url, prefix: `t${number}`, logger: memory(), onEvent: (name, fields) => events.push([name, fields]), ...more } };
+}
+const names = (events) => events.map(([name]) => name);
+
+/* An Express application with one handler for POST /work; returns its port. */
+async function application(settings, handler, { outside = [], inside = [] } = {}) {
+  const app = express();
+  app.set('env', 'test');
+  const guard = forExpress.idempotency(settings);
+  for (const middleware of [...outside, guard, ...inside]) app.use(middleware);
+  app.post('/work', handler);
+  app.use(forExpress.idempotency.errors);
+  const server = http.createServer(app);
+  const port = await listening(server);
+  closing.push(() => {
+    server.closeAllConnections();
+    server.close();
+    guard.close();
+  });
+  return port;
+}
+
+/* A raw request; returns the socket. */
+function rawPost(port, key, body = '{}') {
+  const socket = net.connect(port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write(`POST /work HTTP/1.1\r\nHost: x\r\nIdempotency-Key: ${key}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  return socket;
+}
+
+/* A handler that the test lets go on: `running` resolves with it when it runs. */
+function gate() {
+  const all = [];
+  let seen;
+  let running = new Promise((resolve) => { seen = resolve; });
+  return {
+    enter: () => new Promise((resolve) => {
+      all.push(resolve);
+      seen();
+      running = new Promise((next) => { seen = next; });
+    }),
+    get running() { return running; },
+    leave: () => all.shift()(),
+  };
+}
+
+test('the implicit head is seen by middleware inside, and is stored', options, async () => {
+  const { settings } = world();
+  const inside = [(req, res, next) => {
+    onHeaders(res, () => res.setHeader('X-Late', '1'));
+    next();
+  }];
+  const port = await application(settings, (req, res) => res.end('done'), { inside });
+  const first = await post(port, '/work', 'k');
+  const again = await post(port, '/work', 'k');
+  assert.equal(first.headers['x-late'], '1');
+  assert.equal(again.headers['x-late'], '1');
+  assert.equal(again.headers['idempotent-replayed'], 'true');
+});
+
+test('middleware outside that has replaced write() and end() gets every byte, once, also of a replay', options, async () => {
+  const { settings } = world();
+  const outside = [(req, res, next) => {
+    const { end, write } = res;
+    res.write = (chunk) => write.call(res, Buffer.from(String(chunk).toUpperCase()));
+    res.end = (chunk) => end.call(res, chunk ? Buffer.from(String(chunk).toUpperCase()) : undefined);
+    next();
+  }];
+  const handler = (req, res) => {
+    res.write('a');
+    res.end('b');
+  };
+  const port = await application(settings, handler, { outside });
+  assert.equal((await post(port, '/work', 'k')).text, 'AB');
+  assert.equal((await post(port, '/work', 'k')).text, 'AB');
+});
+
+test('a handler sees its own response as sent, as without the middleware', options, async () => {
+  const { settings } = world();
+  const seen = [];
+  const port = await application(settings, (req, res) => {
+    seen.push(res.headersSent, res.writableEnded);
+    res.writeHead(202, 'Fine', [['X-A', '1'], ['X-A', '2']]);
+    seen.push(res.headersSent);
+    assert.throws(() => res.setHeader('X-B', '1'), { code: 'ERR_HTTP_HEADERS_SENT' });
+    assert.throws(() => res.writeHead(200), { code: 'ERR_HTTP_HEADERS_SENT' });
+    res.end('x', () => seen.push('finished'));
+    seen.push(res.writableEnded);
+  });
+  const { status, headers } = await post(port, '/work', 'k');
+  assert.equal(status, 202);
+  assert.equal(headers['x-a'], '1, 2');
+  await until(() => seen.length === 5, 'the callback of end()');
+  assert.deepEqual(seen, [false, false, true, true, 'finished']);
+});
+
+for (const [name, respond] of Object.entries({
+  'sendFile()': (req, res) => res.sendFile(__filename),
+  'pipe()': (req, res) => createReadStream(__filename).pipe(res),
+  'pipeline()': (req, res) => pipeline(createReadStream(__filename), res, () => {}),
+})) {
+  test(`a client that leaves before ${name} ends nothing`, options, async () => {
+    const { settings, events } = world();
+    const door = gate();
+    const outside = [(req, res, next) => {
+      onFinished(res, () => {}); // as a log of requests does
+      next();
+    }];
+    const port = await application(settings, async (req, res) => {
+      await door.enter();
+      respond(req, res);
+    }, { outside });
+    const socket = rawPost(port, 'k');
+    await door.running;
+    socket.destroy();
+    await until(() => openSockets(port) === 0, 'the end of the connection');
+    door.leave();
+    await until(() => names(events).includes('stored'), 'the response stored');
+    const again = await post(port, '/work', 'k', { body: '{}' });
+    assert.equal(again.headers['idempotent-replayed'], 'true');
+    assert.ok(again.text.startsWith('// What a framework'));
+  });
+}
+
+test('what a handler listens to does not hear that the client has left, until the response is stored', options, async () => {
+  const { settings, events } = world();
+  const door = gate();
+  const heard = [];
+  const outside = [(req, res, next) => {
+    onFinished(res, () => heard.push('outside'));
+    next();
+  }];
+  const port = await application(settings, async (req, res) => {
+    onFinished(res, () => heard.push('on-finished'));
+    res.on('close', () => heard.push('close'));
+    await door.enter();
+    heard.push('answered');
+    res.end('done');
+  }, { outside });
+  const socket = rawPost(port, 'k');
+  await door.running;
+  socket.destroy();
+  await until(() => heard.includes('outside'), 'the end of the connection, outside');
+  door.leave();
+  await until(() => heard.includes('close'), 'the end of the connection, inside');
+  assert.deepEqual(heard.slice(0, 2), ['outside', 'answered']);
+  assert.deepEqual(names(events), ['claimed', 'stored']);
+});
+
+/* Connections of an application of this process that are still open at its side. */
+const openSockets = (port) => process._getActiveHandles()
+  .filter((handle) => handle instanceof net.Socket && handle.localPort === port && !handle.destroyed).length;
+
+test('a stream of Koa goes on when the client has left', options, async () => {
+  const { settings, events } = world();
+  const door = gate();
+  const app = new Koa();
+  app.silent = true;
+  app.use(forKoa.idempotency(settings));
+  app.use(async (ctx) => {
+    ctx.body = new PassThrough(); // Koa destroys it when the client has left
+    await door.enter();
+    ctx.body.end('done');
+  });
+  const server = http.createServer(app.callback());
+  const port = await listening(server);
+  closing.push(() => server.close());
+  const socket = rawPost(port, 'k');
+  await door.running;
+  socket.destroy();
+  await until(() => openSockets(port) === 0, 'the end of the connection');
+  door.leave();
+  await until(() => events.length > 1, 'the end of the claim');
+  assert.deepEqual(names(events), ['claimed', 'stored']);
+});
+
+test('a source that fails is a clean 500, and the next one is attempt 2', options, async () => {
+  const { settings, events } = world();
+  async function* failing() {
+    yield 'some';
+    throw new Error('broken');
+  }
+  const port = await application(settings, (req, res) => pipeline(Readable.from(failing()), res, () => {}));
+  assert.equal((await post(port, '/work', 'k')).status, 500);
+  assert.equal((await post(port, '/work', 'k')).status, 500);
+  assert.deepEqual(events.map(([name, { attempt }]) => [name, attempt]), [['claimed', 1], ['unsure', 1], ['claimed', 2], ['unsure', 2]]);
+});
+
+test('an exception after some of the answer was written is a clean 500', options, async () => {
+  const { settings, events } = world();
+  const port = await application(settings, (req, res) => {
+    res.set('X-Half', '1').write('half of it');
+    throw new Error('broken');
+  });
+  const { status, headers, text } = await post(port, '/work', 'k');
+  assert.equal(status, 500);
+  assert.equal(headers['x-half'], undefined);
+  assert.ok(!text.startsWith('half'));
+  assert.deepEqual(names(events), ['claimed', 'unsure']);
+});
+
+test('a body that something outside has read counts by what is left of it', options, async () => {
+  const { settings } = world();
+  const port = await application(settings, (req, res) => res.json(req.body), { outside: [express.json()] });
+  assert.equal((await post(port, '/work', 'k', { body: '{"a":1,"b":2}' })).status, 200);
+  assert.equal((await post(port, '/work', 'k', { body: '{"b":2, "a":1}' })).headers['idempotent-replayed'], 'true');
+  assert.equal((await post(port, '/work', 'k', { body: '{"a":2,"b":2}' })).status, 422);
+});
+
+test('a body of which nothing is left is an error at the first request', options, async () => {
+  const { settings } = world();
+  const eaten = (req, res, next) => req.resume().on('end', next);
+  const port = await application(settings, (req, res) => res.end('ran'), { outside: [eaten] });
+  const { status, text } = await post(port, '/work', 'k');
+  assert.equal(status, 500);
+  assert.match(text, /move it outside of the body parser/);
+});
+
+test('a large body is given back whole, and an empty one ends', options, async () => {
+  const { settings } = world();
+  const port = await application(settings, async (req, res) => {
+    let size = 0;
+    for await (const chunk of req) size += chunk.length;
+    res.end(String(size));
+  });
+  assert.equal((await post(port, '/work', 'large', { body: 'x'.repeat(3 << 20) })).text, String(3 << 20));
+  assert.equal((await post(port, '/work', 'empty', { body: '' })).text, '0');
+  const chunked = http.request({ port, path: '/work', method: 'POST', headers: { 'Idempotency-Key': 'chunked', 'Transfer-Encoding': 'chunked' } });
+  chunked.end();
+  const [response] = await once(chunked, 'response');
+  assert.equal(String(await response.toArray()), '0');
+});
+
+test('a body that the handler has not read yet is there when the client has left', options, async () => {
+  const { settings, events } = world();
+  const door = gate();
+  let body = null;
+  const port = await application(settings, async (req, res) => {
+    await door.enter();
+    body = String(Buffer.concat(await req.toArray()));
+    res.end('done');
+  });
+  const socket = rawPost(port, 'k', '{"a":1}');
+  await door.running;
+  socket.destroy();
+  await until(() => openSockets(port) === 0, 'the end of the connection');
+  door.leave();
+  await until(() => names(events).includes('stored'), 'the response stored');
+  assert.equal(body, '{"a":1}');
+});
+
+test('a client that leaves while it sends the body claims nothing', options, async () => {
+  const { settings, events } = world();
+  const heard = [];
+  const outside = [(req, res, next) => {
+    req.on('error', (error) => heard.push(error.code));
+    next();
+  }];
+  const port = await application(settings, (req, res) => res.end('ran'), { outside });
+  const socket = rawPost(port, 'k', { length: 100, toString: () => 'half' });
+  await until(() => openSockets(port) === 1, 'the connection');
+  socket.destroy();
+  await until(() => heard.length > 0, 'the end of the request');
+  assert.deepEqual(events, []);
+});
+
+test('two middlewares on one request are an error, not a second claim', options, async () => {
+  const { settings } = world();
+  const port = await application(settings, (req, res) => res.end('ran'), { inside: [forExpress.idempotency(settings)] });
+  const { status, text } = await post(port, '/work', 'k');
+  assert.equal(status, 500);
+  assert.match(text, /guards this request already/);
+});
+
+test('HTTP/2: Koa and Fastify answer, store and replay', options, async () => {
+  const koa = new Koa();
+  koa.use(forKoa.idempotency(world().settings));
+  koa.use((ctx) => { ctx.body = { a: 1 }; });
+  const server = http2.createServer(koa.callback());
+  const fastify = Fastify({ http2: true });
+  await fastify.register(forFastify.idempotency, world().settings);
+  fastify.post('/work', async () => ({ a: 1 }));
+  await fastify.listen({ port: 0, host: '127.0.0.1' });
+  for (const port of [await listening(server), fastify.server.address().port]) {
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    for (const replayed of [undefined, 'true']) {
+      const stream = session.request({ ':method': 'POST', ':path': '/work', 'idempotency-key': 'k', 'content-type': 'application/json' });
+      stream.end('{"x":1}');
+      const [headers] = await once(stream, 'response');
+      assert.equal(headers[':status'], 200);
+      assert.equal(headers['idempotent-replayed'], replayed);
+      assert.equal(String(await stream.toArray()), '{"a":1}');
+    }
+    session.close();
+  }
+  server.close();
+  await fastify.close();
+});
+
+test('HTTP/2: an Express-like handler that writes by itself is held, and a 103 passes', options, async () => {
+  const { settings, events } = world();
+  const guard = forExpress.idempotency(settings);
+  const server = http2.createServer((req, res) => guard(req, res, () => {
+    res.writeEarlyHints({ link: '</a.css>; rel=preload' });
+    res.writeHead(201, { 'x-a': '1' });
+    res.write('a');
+    res.end('b');
+  }));
+  const session = http2.connect(`http://127.0.0.1:${await listening(server)}`);
+  const stream = session.request({ ':method': 'POST', ':path': '/work', 'idempotency-key': 'k' });
+  const early = [];
+  stream.on('headers', (headers) => early.push(headers[':status']));
+  stream.end('x');
+  const [headers] = await once(stream, 'response');
+  assert.equal(headers[':status'], 201);
+  assert.equal(String(await stream.toArray()), 'ab');
+  assert.deepEqual(early, [103]);
+  assert.deepEqual(names(events), ['claimed', 'stored']);
+  session.close();
+  server.close();
+});
+
+test('a reply that Fastify\'s handler has hijacked is held, stored and replayed', options, async () => {
+  const { settings } = world();
+  const app = Fastify({ forceCloseConnections: true }); // Node 18 leaves those open that are kept alive
+  await app.register(forFastify.idempotency, settings);
+  app.post('/work', (request, reply) => {
+    reply.hijack();
+    reply.raw.writeHead(202, { 'x-a': '1' });
+    reply.raw.end('by hand');
+  });
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  const { port } = app.server.address();
+  await post(port, '/work', 'k');
+  const { status, headers, text } = await post(port, '/work', 'k');
+  assert.deepEqual([status, headers['x-a'], headers['content-type'], text], [202, '1', undefined, 'by hand']);
+  await app.close();
+});
+
+test('a wrong setting of a route stops Fastify at start', options, async () => {
+  const app = Fastify();
+  await app.register(forFastify.idempotency, world().settings);
+  assert.throws(() => app.post('/work', { config: { idempotency: { waitMS: 1 } } }, async () => 'x'), /no setting is called 'waitMS'/);
+  await app.close();
+});
+
+// ---- the server is silent, or away ----
+
+/* A server of its own, for it is paused. */
+async function pausable(t, more = {}) {
+  const server = await new Server().start();
+  t.after(() => server.stop());
+  return { server, ...world({ url: server.url, timeoutMs: 150, ...more }) };
+}
+
+for (const hold of [false, true]) {
+  test(`a CLAIM that was granted though nobody saw it is given back (hold ${hold})`, options, async (t) => {
+    const { server, settings, events } = await pausable(t, { hold });
+    const port = await application(settings, (req, res) => res.end('ran'));
+    assert.equal((await post(port, '/work', 'warm')).status, 200); // the connection is open: the CLAIM reaches the server
+    server.pause();
+    assert.equal((await post(port, '/work', 'k')).status, 503);
+    server.resume();
+    await until(async () => (await post(port, '/work', 'k')).status === 200, 'the key free again');
+    assert.equal(events.findLast(([name]) => name === 'claimed')[1].attempt, 1);
+  });
+}
+
+test('a response that could not be stored is sent, and stored as soon as the server is there again', options, async (t) => {
+  const { server, settings, events } = await pausable(t);
+  const port = await application(settings, (req, res) => {
+    server.pause();
+    res.end('ran');
+  });
+  const first = await post(port, '/work', 'k');
+  assert.deepEqual([first.status, first.text], [200, 'ran']);
+  assert.deepEqual(names(events), ['claimed', 'not_stored']);
+  assert.match(settings.logger.lines.join(), /the response is NOT stored/);
+  server.resume();
+  await until(() => names(events).includes('stored'), 'the response stored');
+  assert.equal((await post(port, '/work', 'k')).headers['idempotent-replayed'], 'true');
+});
+
+test('without a server there is one line a second, with a count', options, async () => {
+  const { settings } = world({ url: 'redis://127.0.0.1:1', timeoutMs: 500 });
+  const port = await application(settings, (req, res) => res.end('ran'));
+  const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => post(port, '/work', `k${i}`)));
+  assert.ok(answers.every(({ status, headers }) => status === 503 && headers['retry-after'] === '1'));
+  assert.equal(settings.logger.lines.length, 1);
+  assert.ok(!settings.logger.lines[0].includes('k1'));
+});
+
+test('a renewal that fails is tried again, and one that another owner has made impossible tells lost', options, async (t) => {
+  const { server, settings, events } = await pausable(t, { leaseMs: 900 });
+  const door = gate();
+  let claim;
+  const port = await application(settings, async (req, res) => {
+    claim = req.idempotency;
+    await door.enter();
+    res.end('ran');
+  });
+  const answer = post(port, '/work', 'k');
+  await door.running;
+  server.pause();
+  await until(() => names(events).includes('renewal_failed'), 'a renewal that failed');
+  server.resume();
+  const admin = new (need('ioredis').Redis)(server.url);
+  await admin.call('FLUSHALL');
+  await until(() => claim.lost, 'lost');
+  door.leave();
+  assert.equal((await answer).text, 'ran'); // nothing is there: its own
+  assert.ok(names(events).includes('lost') && names(events).includes('overtaken'));
+  admin.disconnect();
+});
+
+// ---- clients of the application ----
+
+for (const [name, open, close] of [
+  ['ioredis', async () => new (need('ioredis').Redis)(idem.url), (client) => client.disconnect()],
+  ['node-redis', async () => need('redis').createClient({ url: idem.url }).on('error', () => {}).connect(), (client) => client.destroy()],
+]) {
+  test(`a client of ${name} that is given is used, duplicated for waits, and not closed`, options, async () => {
+    const client = await open();
+    const { settings } = world({ client, waitMs: 10_000 });
+    delete settings.url;
+    const door = gate();
+    const guard = forExpress.idempotency(settings);
+    const port = await application({ ...settings }, async (req, res) => {
+      await door.enter();
+      res.end(Buffer.from([0, 13, 10, 255]));
+    });
+    const first = post(port, '/work', 'k');
+    await door.running;
+    const second = post(port, '/work', 'k');
+    const admin = new (need('ioredis').Redis)(idem.url);
+    await until(async () => /waiting_callers:[1-9]|blocked_clients:[1-9]/.test(await admin.info()), 'a caller that waits');
+    door.leave();
+    assert.equal((await first).status, 200);
+    assert.equal((await second).headers['idempotent-replayed'], 'true');
+    guard.close();
+    assert.ok(await (client.ping ? client.ping() : client.PING()));
+    close(client);
+    admin.disconnect();
+  });
+}
+
+// ---- jobs ----
+
+test('a job runs once, and its result is everybody\'s', options, async () => {
+  const { settings } = world({ prefix: 'jobs' });
+  let runs = 0;
+  const pay = job({ ...settings, key: (order) => order.id, input: (order) => order }, async (order, claim) => {
+    runs += 1;
+    assert.equal(claim.attempt, 1);
+    return { paid: order.amount };
+  });
+  assert.deepEqual(await pay({ id: 'a', amount: 5 }), { paid: 5 });
+  assert.deepEqual(await pay({ id: 'a', amount: 5 }), { paid: 5 });
+  await assert.rejects(pay({ id: 'a', amount: 6 }), KeyReused);
+  assert.equal(runs, 1);
+  pay.close();
+});
+
+test('a job that raised is attempt 2, one that did nothing attempt 1, one with hold waits for somebody', options, async () => {
+  const attempts = [];
+  const failing = (error, more) => job({ ...world().settings, key: () => 'k', ...more }, (claim) => {
+    attempts.push(claim.attempt);
+    throw error;
+  });
+  for (const [error, more] of [[new Error('x'), {}], [new DidNothing(), {}], [new Error('x'), { hold: true }]]) {
+    const work = failing(error, more);
+    await assert.rejects(work(), error);
+    await assert.rejects(work(), more.hold ? OutcomeUnknown : error);
+    work.close();
+  }
+  assert.deepEqual(attempts, [1, 2, 1, 1, 1]);
+});
+
+test('a job that runs already, whose result is too big, or without a server says so', options, async () => {
+  const { settings } = world();
+  let again;
+  const work = job({ ...settings, key: (name) => name }, async (name) => {
+    if (name === 'busy') again = await work('busy').catch((error) => error);
+    return name === 'big' ? 'x'.repeat(17 << 20) : undefined;
+  });
+  assert.equal(await work('busy'), undefined);
+  assert.ok(again instanceof InProgress && again.retryable);
+  assert.equal(await work('busy'), undefined);
+  await work('big');
+  await assert.rejects(work('big'), NotKept);
+  work.close();
+  const alone = job({ ...settings, url: 'redis://127.0.0.1:1', key: () => 'k' }, () => {});
+  await assert.rejects(alone(), Unavailable);
+  alone.close();
+  assert.throws(() => job({ key: () => 1, scope: () => 1 }, () => {}), /no setting 'scope'/);
+  assert.throws(() => job({}, () => {}), /'key' has to be a function/);
+});
