@@ -219,6 +219,23 @@ def a_long_response_goes_on_without_its_client(w):
     expect_problem(w.app().send(target="/tight/a", key=key).reply(), 410, "response-not-kept")
 
 
+@case("A client that leaves in the middle of a long response: the rest is produced", "exceptions")
+def a_long_response_that_fails_without_its_client_is_unsure(w):
+    key = new_key()
+    exchange = w.app().send(target="/tight/a", key=key)
+    execution = w.execution()
+    execution.order("stream", status=200, headers=[TEXT])
+    execution.piece(b"x" * 1500)
+    if "flush" in w.features:
+        exchange.receives(b"xxx")
+    exchange.leave()
+    for _ in range(50):
+        execution.piece(b"y" * 10_000)
+    execution.end("fail")
+    record = record_key(key, path="/tight/a")
+    harness.eventually(lambda: w.inspect(record)["state"] == b"LAPSED", "it is released")
+
+
 @case("Files")
 def a_file_is_stored(w):
     with tempfile.TemporaryDirectory(prefix="idem-http-") as directory:

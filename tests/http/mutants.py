@@ -82,7 +82,7 @@ MUTANTS = [
     ("django.py", "raised is not None and response.status_code >= 500", "raised is not None", "django",
      "an_http_exception_is_an_answer"),
     ("django.py", "            response._resource_closers.insert(0, response._resource_closers.pop())\n", "", "django",
-     "a_long_response_goes_on_without_its_client"),
+     "a_long_response_that_fails_without_its_client"),
     ("django.py", "[(file.name, _digest(file)) for file in files]", "[]", "django", "files_that_were_parsed_before"),
     ("asgi.py", "leaving = asyncio.ensure_future(_left(receive))", "leaving = asyncio.ensure_future(asyncio.sleep(9))",
      "starlette", "a_client_that_leaves_while_it_waits_is_never_granted"),
