@@ -58,7 +58,7 @@ LDFLAGS_limit := -Wl,--wrap=_cmocka_run_group_tests
 PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lmicrohttpd -lxxhash -lssl -lcrypto $(JEMALLOC) -lpthread -lm
 
-.PHONY: help run all test test-clients test-ops screenshot check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
+.PHONY: help run all test test-clients test-ops screenshot pictures check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
         need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units model-mutants \
         shortage shortage-long explore explore-long tenants-mutants tenants-mutants-some built-ahead system-and-threads rest-of-system threads-and-journal \
         wire-memory wire-journal wire-and-docs operated docs-and-operated clients-and-examples c-examples-and-examples asan-wire-and-tsan
@@ -190,7 +190,9 @@ docs-and-operated: docs
 wire-and-docs: programs client-libraries
 	+@$(call both,docs-and-operated,wire)
 docs: programs client-libraries ## what the documents show, run
-	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) proto/pictures/session.py --check & pictures=$$!; \
+	IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py && $(PYTHON) proto/pictures/life.py --check; status=$$?; \
+	wait $$pictures || status=1; exit $$status
 examples: programs ## the four systems of client/examples
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_examples.py
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_flask.py
@@ -212,6 +214,10 @@ OPS_TEST_FLAGS ?= --strict
 test-ops: need-test ## deployment and insight, with what Debian and npm have for it (under 5 minutes)
 	@$(MAKE) --no-print-directory built-to-install
 	@IDEM_SERVER=$(B)/idem-server IDEM_BUILD=$(B) $(PYTHON) tests/ops/run.py $(OPS_TEST_FLAGS)
+pictures: programs ## the life of a request, and a session of two terminals, in proto/pictures, anew
+	@$(PYTHON) proto/pictures/life.py
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) proto/pictures/session.py
+
 screenshot: need-build ## the picture of the status page in server/README.md, anew
 	@$(MAKE) --no-print-directory programs
 	@IDEM_SERVER=$(B)/idem-server IDEM_BUILD=$(B) $(PYTHON) tests/ops/screenshot.py server/deploy/status-page.png
