@@ -63,10 +63,8 @@ class Drawing:
         self.parts.append(f'<path class="cross" d="M{x - 8} {self.at - 8}l16 16m0 -16l-16 16"/>')
 
 
-def draw():
-    scene = Drawing()
-    for lane in LANES:
-        scene.lane(*lane)
+def draw_begin(scene):
+    """A runs the work, B waits. Where both began."""
     scene.down(0.4)
     scene.say(FIRST, IDEM, "CLAIM order-17")
     scene.down(0.7)
@@ -80,6 +78,11 @@ def draw():
     scene.down(0.35)
     scene.note(SECOND + 16, "runs twice", anchor="start")
     scene.down(0.55)
+    return began, asked
+
+
+def draw_end(scene, began, asked):
+    """A is gone; B takes over and stores; A's STORE comes too late; a retry gets B's response."""
     scene.cross(FIRST)
     scene.bar(FIRST, began, scene.at - 10)
     scene.note(FIRST - 16, "stalls, or crashes", "bad", "end")
@@ -107,6 +110,13 @@ def draw():
     scene.down(0.6)
     scene.say(IDEM, FIRST, 'DONE  "paid"', "said good")
     scene.note(FIRST - 16, "replays, byte for byte", anchor="end")
+
+
+def draw():
+    scene = Drawing()
+    for lane in LANES:
+        scene.lane(*lane)
+    draw_end(scene, *draw_begin(scene))
     end = int(scene.at + 22)
     for x, *_ in LANES:
         scene.life(x, end)
