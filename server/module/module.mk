@@ -37,9 +37,9 @@ module-functions: ## the transcripts that idem.lua can answer, in a redis-server
 	@IDEM_HOST=functions $(PYTHON) tests/wire/run.py
 test-module: need-test ## all of the module: transcripts, acceptance, functions, cluster, AddressSanitizer (6 minutes)
 	@for part in module-wire module-acceptance module-functions test-cluster module-asan; do $(MAKE) --no-print-directory $$part || exit 1; done
-test-cluster: module ## the module in a cluster, over restarts, beside plain keys: each scenario once (under 3 minutes)
+test-cluster: module client-programs $(B)/idem-once ## the module in a cluster, over restarts, beside plain keys: each scenario once (under 3 minutes)
 	@IDEM_MODULE=$(B)/idem.so $(PYTHON) tests/cluster/run.py
-cluster: module ## the same 20 times, or TIMES=
+cluster: module client-programs $(B)/idem-once ## the same 20 times, or TIMES=
 	@IDEM_MODULE=$(B)/idem.so $(PYTHON) tests/cluster/run.py --times $(or $(TIMES),20)
 # The host has no sanitizer, so its runtime is preloaded; the host's own allocations that it leaves at its end are its own.
 module-asan: ## the transcripts with the module under AddressSanitizer and UBSan, and a thousand waiters without a leak
