@@ -235,6 +235,7 @@ class Terminal:
         environment = dict(os.environ, TERM="xterm", HOME=self.home.name)
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it ends by this, under nohup too
             os.execvpe("redis-cli", COMMAND, environment)
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
         self.prompt = f"{PORT}> "
