@@ -28,7 +28,10 @@ local function now()
 end
 
 local function next_token(us, record)
-  local token = math.floor((us - EPOCH_US) * TOKENS_PER_US) + 1
+  -- In the upper half of its millisecond, in steps of half a microsecond: the module counts from the begin of each, so the
+  -- two never give the same one.
+  local late_us = us - us % 1000 + 500 + us % 1000 / 2
+  local token = math.floor((late_us - EPOCH_US) * TOKENS_PER_US) + 1
   if record and token <= record.token then token = record.token + 1 end
   return token
 end

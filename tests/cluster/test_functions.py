@@ -107,6 +107,12 @@ class Functions(unittest.TestCase):
                          "OVERTAKEN"):
             self.assertTrue(any(expected in reply for reply in seen), f"{expected} never came: {seen}")
 
+    def test_its_tokens_are_none_of_the_modules(self):
+        """Which count from the begin of each millisecond: these lie in its second half."""
+        for number in range(300):
+            token = self.client.call("FCALL", "idem_claim", 1, f"t{number}")[1]
+            self.assertGreaterEqual(token * 1000 / (1 << 22) % 1, 0.5)
+
     def test_a_lease_ends(self):
         for hold, state in (((), b"LAPSED"), (("HOLD",), b"UNKNOWN")):
             key = "ends" + "".join(hold)
