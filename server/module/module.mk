@@ -28,13 +28,13 @@ module-install: $(B)/idem.so
 $(B)/tests/test_module: $(patsubst %,$(B)/server/module/%.o,layout settings tokens)
 
 .PHONY: module-wire module-acceptance module-functions test-module test-cluster cluster module-asan
-MODULE_HOST := IDEM_HOST=module IDEM_MODULE=
+MODULE_HOST := IDEM_SUITE_HOST=module IDEM_MODULE=
 module-wire: module ## the transcripts that are the module's too, inside redis-server
 	@$(MODULE_HOST)$(B)/idem.so $(PYTHON) tests/wire/run.py
 module-acceptance: module ## the same for the system tests that ask what the contract promises
 	@$(MODULE_HOST)$(B)/idem.so $(PYTHON) tests/system/run.py
 module-functions: ## the transcripts that idem.lua can answer, in a redis-server without the module
-	@IDEM_HOST=functions $(PYTHON) tests/wire/run.py
+	@IDEM_SUITE_HOST=functions $(PYTHON) tests/wire/run.py
 test-module: need-test ## all of the module: transcripts, acceptance, functions, cluster, AddressSanitizer (6 minutes)
 	@for part in module-wire module-acceptance module-functions test-cluster module-asan; do $(MAKE) --no-print-directory $$part || exit 1; done
 test-cluster: module client-programs $(B)/idem-once ## the module in a cluster, over restarts, beside plain keys: each scenario once (under 3 minutes)

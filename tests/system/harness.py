@@ -464,6 +464,6 @@ def percentile(values, fraction):
     return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))]
 
 
-if os.environ.get("IDEM_HOST"):  # the same tests against the module inside redis-server
+if os.environ.get("IDEM_SUITE_HOST"):  # the same tests against the module inside redis-server
     import module_host  # pylint: disable=wrong-import-position
     Server, encode = module_host.server_class(Server), module_host.encoder(encode)

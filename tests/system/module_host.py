@@ -1,6 +1,6 @@
 """The module inside redis-server in the place of idem-server, for tests that know only harness.py.
 
-IDEM_HOST=functions is idem.lua in a redis-server without the module. IDEM_HOST=module starts $IDEM_REDIS (redis-server) with $IDEM_MODULE (build/release/idem.so). Names of commands get
+IDEM_SUITE_HOST=functions is idem.lua in a redis-server without the module. IDEM_SUITE_HOST=module starts $IDEM_REDIS (redis-server) with $IDEM_MODULE (build/release/idem.so). Names of commands get
 the prefix IDEM., options of the contract become arguments of the module, INFO's figures lose the module's prefix. It
 must not know what a command means.
 """
@@ -18,7 +18,7 @@ REDIS = os.environ.get("IDEM_REDIS", "redis-server")
 MODULE = os.path.abspath(os.environ.get("IDEM_MODULE", os.path.join(ROOT, "build/release/idem.so")))
 
 FUNCTIONS = os.path.join(ROOT, "server/module/idem.lua")
-IS_FUNCTIONS = os.environ.get("IDEM_HOST") == "functions"
+IS_FUNCTIONS = os.environ.get("IDEM_SUITE_HOST") == "functions"
 
 COMMANDS = ("CLAIM", "STORE", "RENEW", "RELEASE", "FETCH", "WAIT", "AWAIT", "INSPECT", "CLAIMS")
 # Options that redis-server itself has.

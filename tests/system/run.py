@@ -14,7 +14,7 @@ if __name__ == "__main__":
     sys.path[:0] = [HERE, os.path.dirname(HERE)]
     import limit
     arguments = sys.argv[1:]
-    if os.environ.get("IDEM_HOST"):
+    if os.environ.get("IDEM_SUITE_HOST"):
         import module_host
         module_host.skip_tests()
         if not any(argument.startswith("test_") for argument in arguments):

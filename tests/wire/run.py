@@ -26,7 +26,7 @@ from harness import (HANG_SECONDS, POLL_SECONDS, PROGRAM, Client, RespError, Ser
 from certificates import Authority, free_port  # noqa: E402
 from limit import TimedOut, limited  # noqa: E402
 
-if os.environ.get("IDEM_HOST"):
+if os.environ.get("IDEM_SUITE_HOST"):
     import module_host as names  # noqa: E402
 else:
     names = None
