@@ -136,17 +136,34 @@ static struct connection *take_idle(struct idem_client *client, const struct nod
   }
 }
 
+/* Makes room for a connection to this node at the cost of one to another, which may be a node that
+ * is gone. NULL: there was room, or all are to this one. Under the lock. */
+static struct connection *make_room(struct idem_client *client, const struct node *node) {
+  struct connection *other;
+  if (client->idle_count < client->settings.idle_connections) return NULL;
+  SLIST_FOREACH(other, &client->idle, entry) {
+    if (other->node != node) break;
+  }
+  if (other == NULL) return NULL;
+  SLIST_REMOVE(&client->idle, other, connection, entry);
+  client->idle_count--;
+  return other;
+}
+
 void client_give_back(struct idem_client *client, struct connection *connection) {
+  struct connection *other = NULL;
   bool keep = connection_reusable(connection);
   pthread_mutex_lock(&client->lock);
-  keep = keep && !client->closed && client->idle_count < client->settings.idle_connections &&
-         connection->generation == connection->node->generation;
+  keep = keep && !client->closed && connection->generation == connection->node->generation;
+  if (keep) other = make_room(client, connection->node);
+  keep = keep && client->idle_count < client->settings.idle_connections;
   if (keep) {
     SLIST_INSERT_HEAD(&client->idle, connection, entry);
     client->idle_count++;
   }
   pthread_mutex_unlock(&client->lock);
   if (!keep) connection_close(connection);
+  if (other != NULL) connection_close(other);
 }
 
 /* A connection failed: those to the same node that were opened before are suspects, too. */
