@@ -34,8 +34,8 @@ MUTANTS = [
     ("request.py", "for piece in _pieces(body, content_type, key_field):", "for piece in []:", "flask",
      "another_body_under_the_same_key_is_422"),
     ("request.py", 'kind.get_content_type() == "multipart/form-data" and', "False and", "flask", "a_new_boundary_is_the_same"),
-    ("guard.py", 'method, named = settings.operation(view.native)', 'named = "/work/v1"', "flask", "the_operation_can_be"),
-    ("guard.py", "or (self.settings.skip and self.settings.skip(view.native))", "", "flask", "requests_can_be_skipped"),
+    ("guard.py", 'method, named = _now("operation", settings.operation(view.native))', 'named = "/work/v1"', "flask", "the_operation_can_be"),
+    ("guard.py", 'or (self.settings.skip and _now("skip", self.settings.skip(view.native)))', "", "flask", "requests_can_be_skipped"),
     ("guard.py", "return method in self.settings.methods and method not in self._unguarded",
      "return method in self.settings.methods", "flask", "methods_can_be_added_but_not_safe_ones"),
     ("guard.py", "if isinstance(asked, (Busy, BusyKey)):", "if isinstance(asked, Busy):\n            return None\n"

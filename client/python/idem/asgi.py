@@ -61,7 +61,7 @@ class Idempotency:
         if not any(guard.concerns(scope["method"]) for guard in self.guard.any_route()):
             await self._app(scope, receive, send)
             return
-        guard = self.guard.for_route(_route_settings(scope))
+        guard = self.guard.for_route(_route_settings(scope, self._app))
         try:
             begun = await self._begin(guard, scope, receive)
         except Refused as refused:
@@ -224,9 +224,10 @@ def _user(scope: Scope) -> Optional[str]:
     return None
 
 
-def _route_settings(scope: Scope) -> Any:
+def _route_settings(scope: Scope, inner: App) -> Any:
     """The settings that `idempotent` has left at the endpoint, before the application routes to it."""
-    routes = getattr(getattr(scope.get("app"), "router", None), "routes", None)
+    application = scope.get("app") or inner  # not there yet when the application is wrapped from outside
+    routes = getattr(getattr(application, "router", None), "routes", None)
     endpoint = _endpoint(routes, scope) if routes else None
     return route_of(endpoint)
 

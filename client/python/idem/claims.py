@@ -8,6 +8,7 @@ from . import protocol
 from .client import Idem
 from .protocol import Claimed, TooBig
 from .renewer import Renewal
+from .settings import check_range
 
 STAGE_LIMIT = 1024  # bytes, the server's default
 
@@ -56,10 +57,10 @@ class Claim:
         self.nothing = True
 
     def keep(self, value: Union[bool, int]) -> None:
-        """False: the response is shared with those who wait, and not kept. A number: for so many ms. True: as the
-        settings say."""
-        if value is not True and value is not False and (not isinstance(value, int) or value < 0):
-            raise ValueError(f"keep takes True, False or milliseconds, not {value!r}")
+        """False: the response is shared with those who wait, and not kept. A number: for so many ms, if the
+        settings keep a response of its status. True: as they say. Raises ValueError."""
+        if value is not True and value is not False:
+            check_range("ttl_ms", value)
         self.kept = value
 
     # -- for the middleware --

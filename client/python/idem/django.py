@@ -138,6 +138,8 @@ def _record(request: Any, limit: int) -> None:
 
 
 def _body(guard: Guard, view: View, request: Any) -> Body:
+    if not hasattr(request, "_idem_recorded"):  # a route with a header of its own was declared since
+        _record(request, guard.settings.request_limit)
     if request._idem_recorded is not None:
         return read_whole(guard, view, request._idem_recorded)
     if hasattr(request, "_body"):

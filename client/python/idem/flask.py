@@ -92,7 +92,9 @@ class Idempotency:
         if key is None:
             return None
         recorded = request.environ.get(RECORDED)
-        body = b"" if recorded is None else wsgi.read_whole(guard, view, recorded)
+        if recorded is None:  # it did not come through wsgi_app: nobody would end its claim
+            raise guard.consumed(view)
+        body = wsgi.read_whole(guard, view, recorded)
         plan = guard.plan(view, key, body)
         begun = guard.begin(plan, guard.ask(plan))
         if isinstance(begun, Claim):

@@ -16,8 +16,10 @@ key with another request is a 422. After IDEMPOTENT_TIMEOUT it is a 408, as ther
 from __future__ import annotations
 
 import io
+import threading
 import uuid
 from typing import Any, Callable, List, Optional
+from urllib.parse import unquote_plus
 
 import flask
 from flask import Request, request
@@ -45,6 +47,7 @@ class Idempotent(Idempotency):
 
     def __init__(self, app: Optional[flask.Flask] = None) -> None:
         self._finders: List[Finder] = []
+        self._configuring = threading.Lock()
         super().__init__(app)
 
     def init_app(self, app: flask.Flask) -> None:
@@ -71,13 +74,15 @@ class Idempotent(Idempotency):
     def _wsgi_app(self, environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Any:
         # Its documentation makes the extension before it sets the configuration.
         if not self._configured_late:
-            self._configured_late = True
-            self.guard = self._configured(self._app)
+            with self._configuring:
+                if not self._configured_late:
+                    self.guard = self._configured(self._app)
+                    self._configured_late = True  # last: after an error the next request says it too
         return super()._wsgi_app(environ, start_response)
 
     def _may_have_key(self, environ: wsgi.Environ) -> bool:
         return environ["REQUEST_METHOD"] in METHODS and (
-            bool(self._finders) or FIELD in environ.get("QUERY_STRING", "") or wsgi.variable(HEADER) in environ
+            bool(self._finders) or FIELD in unquote_plus(environ.get("QUERY_STRING", "")) or wsgi.variable(HEADER) in environ
             or environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() in FORMS)
 
     def _find_key(self, guard: Guard, view: View) -> Optional[str]:

@@ -14,6 +14,7 @@ fail_open); a response is stored, then sent; an error does not prove that nothin
 """
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from . import protocol
 from .claims import Claim, DidNothing
 from .client import Idem
 from .protocol import (BornAhead, Busy, BusyKey, Claimed, Done, Forgotten, IdemError, Mismatch, Stale, TooBig,
-                       Unknown, Words)
-from .renewer import LateStore
+                       Unavailable, Unknown, Words)
+from .renewer import GiveBack, LateStore
 from .report import Events, Once, Seldom, log, tail
 from .request import (BadKey, Body, View, born_of_header, born_of_key, checked_key, fingerprint, key_from_header,
                       record_key, scope_of_authorization)
@@ -121,7 +122,7 @@ class Guard:
 
     def key_of(self, view: View) -> Optional[str]:
         """None: it passes unguarded. Raises Refused."""
-        if not self.concerns(view.method) or (self.settings.skip and self.settings.skip(view.native)):
+        if not self.concerns(view.method) or (self.settings.skip and _now("skip", self.settings.skip(view.native))):
             return None
         try:
             key = key_from_header(view.all(self._header))
@@ -157,7 +158,7 @@ class Guard:
         settings = self.settings
         method, path = view.method, view.path
         if settings.operation is not None:
-            method, named = settings.operation(view.native)
+            method, named = _now("operation", settings.operation(view.native))
             path = named.encode("utf-8", "surrogateescape")
         record = record_key(settings.prefix, self._scope(view), method, path, key)
         digest = fingerprint(method, path, view.query, body, view.first("content-type") or "", self._key_field)
@@ -167,8 +168,7 @@ class Guard:
 
     def _scope(self, view: View) -> Optional[str]:
         if self.settings.scope is not None:
-            scope = self.settings.scope(view.native)
-            return None if scope is None else str(scope)
+            return _scope_text(self.settings.scope(view.native))
         user = view.user()
         if user is not None:
             return user
@@ -185,7 +185,8 @@ class Guard:
         if born is None:
             return None
         if callable(born):
-            return born(view.native)
+            at: Optional[int] = _now("born", born(view.native))
+            return at
         if born == "uuid7":
             return born_of_key(key)
         value = view.first(born)
@@ -247,6 +248,8 @@ class Guard:
             self._tell(plan, "fail_open", None)
             return None
         self.engine.refusals.error("record %s: %s: the request is refused", tail(plan.record), error)
+        if isinstance(error, Unavailable):
+            GiveBack(self.engine.client, plan.record, plan.words, self.settings.lease_ms).start()
         return self._problem(plan, "unavailable", "unavailable", 503, "So it does not run. Try again.", retry=True)
 
     def _replay(self, plan: Plan, done: Done) -> Optional[Answer]:
@@ -265,12 +268,16 @@ class Guard:
     def answered(self, claim: Claim, status: int, headers: Headers, body: Optional[bytes]) -> Optional[Answer]:
         """body None: the response is not kept. Returns the answer to send in place of the handler's, if another caller has
         taken over and answered."""
+        try:
+            ttl_ms, unsure = self._fate(claim, status)
+        except BaseException as error:
+            self.raised(claim, error)
+            raise
         if not claim.end():
             return None
         if claim.nothing:
             self._release(claim, unsure=False)
             return None
-        ttl_ms, unsure = self._fate(claim, status)
         kept = None if body is None else storable(headers, self.settings.drop_headers)
         return self._store(claim, status, b"" if body is None else body, kept, ttl_ms, unsure)
 
@@ -288,12 +295,11 @@ class Guard:
     def _fate(self, claim: Claim, status: int) -> Tuple[int, bool]:
         """(TTL, whether it is unsure)."""
         keep = self.settings.keep
-        keeps = keep(status) if keep is not None else status < 500 and status not in RETRYABLE
+        keeps = _now("keep", keep(status)) if keep is not None else status < 500 and status not in RETRYABLE
         if claim.kept is False:
             keeps = False
-        elif claim.kept is not True:
-            return claim.kept, claim.kept == 0 and status >= 500
-        return (self.settings.ttl_ms, False) if keeps else (0, status >= 500)
+        ttl_ms = self.settings.ttl_ms if claim.kept is True else int(claim.kept)
+        return (ttl_ms, False) if keeps and ttl_ms else (0, status >= 500)
 
     def _store(self, claim: Claim, status: int, body: bytes, kept: Optional[Headers], ttl_ms: int,
                unsure: bool) -> Optional[Answer]:
@@ -314,6 +320,8 @@ class Guard:
         except IdemError as error:
             self._not_stored(claim, words, error, status)
             return None
+        if unsure:
+            claim.renewal.ended_unsure()
         claim.tell("not_kept" if kept is None else "stored" if ttl_ms else "shared", status)
         return None
 
@@ -339,6 +347,8 @@ class Guard:
         claim.tell("unsure" if unsure else "released")
         try:
             self.engine.client.release(claim.key, claim.token, unsure=unsure)
+            if unsure:
+                claim.renewal.ended_unsure()
         except IdemError as error:
             log.error("record %s: it is not released, its lease runs on: %s", tail(claim.key), error)
 
@@ -358,6 +368,25 @@ class Guard:
         method, path = plan.about
         self.events.tell(event, {"method": method, "path": path, "status": status, "attempt": None,
                                  "ms": int((time.monotonic() - plan.began) * 1000)})
+
+
+def _now(setting: str, value: Any) -> Any:
+    """What a function of the settings has returned. An awaitable would count as true, and is another one at each try."""
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        raise TypeError(f"{setting} has to return a value, not an awaitable")
+    return value
+
+
+def _scope_text(scope: Any) -> Optional[str]:
+    """Text or a whole number: of other objects the text may differ at each try, or be the same for all."""
+    _now("scope", scope)
+    if scope is None or isinstance(scope, str):
+        return scope
+    if isinstance(scope, int) and not isinstance(scope, bool):
+        return str(scope)
+    raise TypeError(f"scope has to return a text, a whole number or None, not {type(scope).__name__}")
 
 
 class Held:

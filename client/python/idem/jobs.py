@@ -14,6 +14,7 @@ import asyncio
 import functools
 import inspect
 import json
+import threading
 from types import TracebackType
 from typing import Any, Callable, Optional, Type
 
@@ -21,12 +22,13 @@ from . import protocol
 from .aio import AsyncIdem
 from .claims import AsyncClaim, Claim, DidNothing
 from .client import Idem
-from .protocol import Busy, Claimed, Done, IdemError, Mismatch, Stale, Unknown
-from .renewer import LateStore
+from .protocol import Busy, Claimed, Done, IdemError, Mismatch, Stale, TooBig, Unavailable, Unknown
+from .renewer import GiveBack, LateStore
 from .report import log, tail
-from .settings import DAY_MS
+from .settings import DAY_MS, check_range
 
 META = b"[1]"  # of a result of a job
+META_NOT_KEPT = b"[1,null]"
 
 
 class InProgress(IdemError):
@@ -46,17 +48,24 @@ class OutcomeUnknown(IdemError):
         self.token = unknown.token
 
 
+class ResultNotKept(IdemError):
+    """It ran, and does not run again; its result was too big for the server."""
+
+
 class Jobs:
     """Settings for a kind of work. Connections are opened at first use, and again after a fork.
 
     url: None: IDEM_URL, else redis://127.0.0.1:4336. prefix: first part of every key. lease_ms: after so long a dead process is
     replaced. renew_for_ms: work that hangs is no longer renewed then. ttl_ms: how long a result is kept. wait_ms: how long one
-    that comes second waits for the first. hold: what may have run is not run again.
+    that comes second waits for the first. hold: what may have run is not run again. Raises SettingsError.
     """
 
     def __init__(self, url: Optional[str] = None, *, prefix: str = "job", lease_ms: int = 15_000,
                  renew_for_ms: int = DAY_MS, ttl_ms: int = DAY_MS, wait_ms: int = 0, hold: bool = False,
                  timeout_ms: int = 2_000) -> None:
+        for name, value in (("lease_ms", lease_ms), ("renew_for_ms", renew_for_ms), ("ttl_ms", ttl_ms),
+                            ("wait_ms", wait_ms), ("timeout_ms", timeout_ms)):
+            check_range(name, value)
         self.client = Idem(url, timeout_ms=timeout_ms)
         self.prefix, self.lease_ms, self.renew_for_ms = prefix, lease_ms, renew_for_ms
         self.ttl_ms, self.wait_ms, self.hold = ttl_ms, wait_ms, hold
@@ -65,8 +74,8 @@ class Jobs:
         self.client.close()
 
     def claim(self, key: str, *, fingerprint: Optional[bytes] = None, born_ms: Optional[int] = None) -> "Work":
-        """For `with` and `async with`. The key has at most 1,000 characters. Raises InProgress, OutcomeUnknown, Mismatch,
-        Forgotten, Unavailable."""
+        """For `with` and `async with`. The key has at most 1,000 characters. Raises InProgress, OutcomeUnknown,
+        ResultNotKept, Mismatch, Forgotten, Unavailable."""
         return Work(self, f"{self.prefix}:{key}", fingerprint, born_ms)
 
     def once(self, key: Callable[..., str]) -> Callable[[Any], Any]:
@@ -104,24 +113,44 @@ class Work:
 
     def __enter__(self) -> "Work":
         client = self._jobs.client
-        outcome = protocol.record(client.send(self._words))
-        if isinstance(outcome, Busy) and self._jobs.wait_ms:
-            outcome = client.wait_to_claim(self._words, self._jobs.wait_ms)
+        try:
+            outcome = protocol.record(client.send(self._words))
+            if isinstance(outcome, Busy) and self._jobs.wait_ms:
+                outcome = client.wait_to_claim(self._words, self._jobs.wait_ms)
+        except Unavailable:
+            self._give_back()
+            raise
         return self._begin(outcome, Claim)
+
+    def _give_back(self) -> None:
+        GiveBack(self._jobs.client, self._key, self._words, self._jobs.lease_ms).start()
 
     def __exit__(self, _kind: Optional[Type[BaseException]], error: Optional[BaseException],
                  _trace: Optional[TracebackType]) -> None:
         self._end(error)
 
     async def __aenter__(self) -> "Work":
-        outcome = protocol.record(await asyncio.to_thread(self._jobs.client.send, self._words))
-        if isinstance(outcome, Busy) and self._jobs.wait_ms:
-            client = AsyncIdem(self._jobs.client.url, timeout_ms=self._jobs.client.timeout_ms)
-            try:
-                outcome = await client.wait_to_claim(self._words, self._jobs.wait_ms)
-            finally:
-                await client.close()
+        cancelled = threading.Event()
+        try:
+            outcome = protocol.record(await asyncio.to_thread(self._ask, cancelled))
+            if isinstance(outcome, Busy) and self._jobs.wait_ms:
+                client = AsyncIdem(self._jobs.client.url, timeout_ms=self._jobs.client.timeout_ms)
+                try:
+                    outcome = await client.wait_to_claim(self._words, self._jobs.wait_ms)
+                finally:
+                    await client.close()
+        except (asyncio.CancelledError, Unavailable):
+            cancelled.set()  # before: who looks at it later gives back what came later
+            self._give_back()
+            raise
         return self._begin(outcome, AsyncClaim)
+
+    def _ask(self, cancelled: threading.Event) -> Any:
+        """In a thread, which no cancellation ends."""
+        reply = self._jobs.client.send(self._words)
+        if cancelled.is_set():
+            self._give_back()
+        return reply
 
     async def __aexit__(self, _kind: Optional[Type[BaseException]], error: Optional[BaseException],
                         _trace: Optional[TracebackType]) -> None:
@@ -143,6 +172,8 @@ class Work:
 
     @staticmethod
     def _result(done: Done) -> Any:
+        if done.meta == META_NOT_KEPT:
+            raise ResultNotKept("it ran, but its result was too big to be kept")
         if done.meta != META:
             raise Mismatch("what is stored under this key is no result of a job")
         return json.loads(done.body)
@@ -161,13 +192,22 @@ class Work:
         except (TypeError, ValueError):
             self._release(claim, unsure=True)
             raise
+        self._send_result(claim, body, META)
+
+    def _send_result(self, claim: Claim, body: bytes, meta: bytes) -> None:
         kept = self._jobs.ttl_ms if claim.kept is True else 0 if claim.kept is False else claim.kept
-        words = protocol.store(claim.key, claim.token, body, ttl_ms=kept, meta=META)
+        words = protocol.store(claim.key, claim.token, body, ttl_ms=kept, meta=meta)
         try:
             self._jobs.client.send(words)
         except Stale as error:
             log.error("record %s: another caller took over, this result is not stored: %s", tail(claim.key), error)
             self._take_theirs()
+        except TooBig as error:
+            if meta == META_NOT_KEPT:
+                log.error("record %s: its result is NOT stored: %s", tail(claim.key), error)
+                return
+            log.error("record %s: its result is not kept: %s", tail(claim.key), error)
+            self._send_result(claim, b"", META_NOT_KEPT)
         except IdemError as error:  # the work is done all the same
             log.error("record %s: its result is NOT stored: %s", tail(claim.key), error)
             LateStore(self._jobs.client, claim.key, words, claim.renewal.ends_at, claim.tell).start()
@@ -184,5 +224,7 @@ class Work:
     def _release(self, claim: Claim, unsure: bool) -> None:
         try:
             self._jobs.client.release(claim.key, claim.token, unsure=unsure)
+            if unsure:
+                claim.renewal.ended_unsure()
         except IdemError as error:
             log.error("record %s: it is not released, its lease runs on: %s", tail(claim.key), error)

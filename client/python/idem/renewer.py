@@ -13,8 +13,9 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
+from . import protocol
 from .client import Idem
-from .protocol import IdemError, Stale, Words
+from .protocol import Claimed, Stale, Words
 from .report import log, tail
 
 # A third of the lease: two renewals in a row may fail before anybody else gets in.
@@ -39,6 +40,10 @@ class Job:
         raise NotImplementedError
 
 
+    def heard_late(self, reply: Any) -> None:
+        """It was done while the command was on its way."""
+
+
 class Renewer:
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -53,10 +58,18 @@ class Renewer:
         with self._changed:
             heapq.heappush(self._due, (due, next(self._order), job))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="idem-renewer", daemon=True)
-                self._thread.start()
+                self._start()
             elif due < self._wakes_at:
                 self._changed.notify()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="idem-renewer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads: whoever comes next tries again
+            log.error("claims are not renewed: %s", error)
+        else:
+            self._thread = thread
 
     def hold(self, size: int) -> bool:
         """Room for a response that waits to be stored. False: there is none."""
@@ -102,10 +115,13 @@ class Renewer:
         for client, pairs in by_client.items():
             try:
                 replies = client.send_all(words for _, words in pairs)
-            except IdemError as error:
+            except Exception as error:  # whatever it is: the jobs of all clients go on
                 replies = [error] * len(pairs)
             for (job, _), reply in zip(pairs, replies):
-                again = None if job.done else job.heard(reply)
+                if job.done:
+                    job.heard_late(reply)
+                    continue
+                again = job.heard(reply)
                 if again is not None:
                     self.add(job, again)
 
@@ -128,7 +144,7 @@ class Renewal(Job):
     def __init__(self, client: Idem, key: str, token: int, lease_ms: int, renew_for_ms: int,
                  tell: Any = lambda event: None) -> None:
         super().__init__(client)
-        self.lost = False
+        self.lost = self._unsure = self._renewed_late = False
         self.ends_at = 0.0  # monotonic: when the lease that was last granted ends
         self._key, self._token, self._lease_s, self._tell = key, token, lease_ms / 1000, tell
         self._give_up = time.monotonic() + renew_for_ms / 1000
@@ -147,6 +163,20 @@ class Renewal(Job):
         self._tell("renewal_failed")
         return None
 
+    def ended_unsure(self) -> None:
+        """The claim has ended, and may have acted. A RENEW that was on its way would have made it HELD again."""
+        self._unsure = True
+        if self._renewed_late:
+            self._release_again()
+
+    def heard_late(self, reply: Any) -> None:
+        self._renewed_late = not isinstance(reply, Exception)
+        if self._renewed_late and self._unsure:
+            self._release_again()
+
+    def _release_again(self) -> None:
+        RENEWER.add(Repeat(self.client, protocol.release(self._key, self._token, unsure=True)), 0)
+
     def heard(self, reply: Any) -> Optional[float]:
         if isinstance(reply, Stale):
             self.lost = True
@@ -159,6 +189,50 @@ class Renewal(Job):
             return min(RETRY_S, self._lease_s / RENEWALS_IN_A_LEASE)
         self._granted()
         return self._lease_s / RENEWALS_IN_A_LEASE
+
+
+class Repeat(Job):
+    """A command that is sent once more, with the next round."""
+
+    def __init__(self, client: Idem, words: Words) -> None:
+        super().__init__(client)
+        self._words = words
+
+    def words(self) -> Optional[Words]:
+        return self._words
+
+    def heard(self, reply: Any) -> Optional[float]:
+        return None
+
+
+class GiveBack(Job):
+    """A CLAIM whose answer was lost, or which nobody awaits any more: its grant, if there is one, is asked for again by its
+    OWNER and released. Until its lease would have ended."""
+
+    def __init__(self, client: Idem, key: str, words: Words, lease_ms: int) -> None:
+        super().__init__(client)
+        self._key, self._words = key, words
+        self._ends_at = time.monotonic() + lease_ms / 1000
+        self._bytes = sum(len(word) for word in words if isinstance(word, (str, bytes)))
+
+    def start(self) -> None:
+        if RENEWER.hold(self._bytes):
+            RENEWER.add(self, RETRY_S)
+
+    def words(self) -> Optional[Words]:
+        if time.monotonic() < self._ends_at:
+            return self._words
+        RENEWER.drop(self._bytes)
+        return None
+
+    def heard(self, reply: Any) -> Optional[float]:
+        if isinstance(reply, protocol.Unavailable):
+            return RETRY_S
+        if isinstance(reply, list) and reply and reply[0] == b"CLAIMED":
+            self._words = protocol.release(self._key, Claimed._make(reply[1:5]).token)
+            return 0
+        RENEWER.drop(self._bytes)
+        return None
 
 
 class LateStore(Job):

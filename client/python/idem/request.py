@@ -17,6 +17,7 @@ from datetime import timezone
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any, Callable, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
+from urllib.parse import unquote_to_bytes
 
 KEY_LIMIT = 255  # characters of a caller's key, as Stripe has it
 
@@ -161,7 +162,8 @@ def _pieces(body: Body, content_type: str, key_field: Optional[str]) -> Iterable
 def _without(fields: bytes, name: Optional[str]) -> bytes:
     if name is None:
         return fields
-    return b"&".join(pair for pair in fields.split(b"&") if pair.partition(b"=")[0] != name.encode())
+    return b"&".join(pair for pair in fields.split(b"&")
+                     if unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" ")) != name.encode())
 
 
 def _is_field(piece: bytes, name: Optional[str]) -> bool:

@@ -5,12 +5,16 @@ Durations are whole milliseconds, sizes bytes. client/python/README.md has the t
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 from dataclasses import dataclass
 from typing import Any, Callable, Collection, Dict, FrozenSet, List, Mapping, Optional, Tuple, Union
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 DAY_MS = 86_400_000
 MIB = 1024 * 1024
+PREFIX_LIMIT = 256  # characters; the server's keys have at most 1,024 bytes
+_URL = re.compile(r"[!#-;=?-~]+")  # visible ASCII that stands between the < and > of a Link
 
 
 class SettingsError(ValueError):
@@ -47,19 +51,24 @@ class Settings:
     on_event: Optional[Callable[[str, Dict[str, Any]], None]] = None
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise SettingsError(f"{name} has to be a whole number from {low} to {high}, not {value!r}")
+        for name in _RANGES:
+            check_range(name, getattr(self, name))
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise SettingsError(f"{name} has to be True or False, not {getattr(self, name)!r}")
         for name in _FUNCTIONS:
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise SettingsError(f"{name} has to be a function, not {getattr(self, name)!r}")
+        for name in (*_FUNCTIONS, "born"):
+            if _is_coroutine_function(getattr(self, name)):
+                raise SettingsError(f"{name} has to be a plain function, not a coroutine function")
         for name in _TEXTS:
             if not isinstance(getattr(self, name), str) or not getattr(self, name).isprintable():
                 raise SettingsError(f"{name} has to be a text, not {getattr(self, name)!r}")
+        if len(self.prefix) > PREFIX_LIMIT:
+            raise SettingsError(f"prefix has at most {PREFIX_LIMIT} characters")
+        if self.docs_url is not None and not (isinstance(self.docs_url, str) and _URL.fullmatch(self.docs_url)):
+            raise SettingsError(f"docs_url has to be a URL, not {self.docs_url!r}")
         if not _is_token(self.header):
             raise SettingsError(f"header has to be the name of a header, not {self.header!r}")
         if self.born is not None and not callable(self.born) and not (
@@ -100,6 +109,20 @@ _RANGES = {
     "request_limit": (0, 512 * MIB),
     "timeout_ms": (1, 600_000),
 }
+
+
+def check_range(name: str, value: Any) -> None:
+    """Raises SettingsError."""
+    low, high = _RANGES[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise SettingsError(f"{name} has to be a whole number from {low} to {high}, not {value!r}")
+
+
+def _is_coroutine_function(value: Any) -> bool:
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
+               for each in (value, getattr(value, "__call__", None)))
+
+
 _FLAGS = ("required", "hold", "fail_open")
 _FUNCTIONS = ("scope", "operation", "keep", "skip", "on_event")
 _TEXTS = ("prefix", "problem_base", "header")

@@ -152,6 +152,19 @@ class Around(WithServer):
             self.assertEqual((await waiting)["type"], "http.disconnect")  # its end
         self.call(app)
 
+    def test_an_application_that_is_wrapped_from_outside_has_settings_of_its_routes(self):
+        from idem.asgi import idempotent
+        from starlette.applications import Starlette
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+
+        @idempotent(required=True)
+        async def view(request):
+            return PlainTextResponse("it runs")
+        app = Starlette(routes=[Route("/a", view, methods=["POST"])])
+        sent = self.call(app, scope(self.key, headers=[]))
+        self.assertEqual(sent[0]["status"], 400)
+
     def test_two_of_it_claim_once(self):
         seen = []
 

@@ -49,6 +49,16 @@ class ItsUsage(WithServer):
             self.key += "x"
             self.assertEqual([send().data, send().data], [b"order %d" % number] * 2)
 
+    def test_an_argument_with_escapes_in_its_name_is_the_key_too(self):
+        client = self.application().test_client()
+        replies = [client.post(f"/?order=tea&__idempotent%5Fkey={self.key}") for _ in range(2)]
+        self.assertEqual([reply.data for reply in replies], [b"order 1"] * 2)
+
+    def test_a_wrong_configuration_is_told_to_each_request(self):
+        client = self.application(IDEMPOTENT_BUSY=200).test_client()
+        for _ in range(2):
+            self.assertRaises(ValueError, client.get, "/")
+
     def test_requests_without_a_key_run_each_time(self):
         client = self.application().test_client()
         for expected in (b"order 1", b"order 2"):

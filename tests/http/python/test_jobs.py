@@ -1,6 +1,7 @@
 """Jobs: the decorator and the context manager; the commands, synchronous and asynchronous."""
 import asyncio
 import threading
+import unittest.mock
 
 import idem
 from shared_server import WithServer
@@ -135,6 +136,39 @@ class TheDecorator(WithServer):
         with self.assertRaises(TypeError), self.jobs.claim(self.key) as work:
             work.result = object()
         self.assertEqual(self.state(f"job:{self.key}"), "LAPSED")
+
+    def test_a_result_that_is_too_big_is_told_and_does_not_run_again(self):
+        with self.jobs.claim(self.key) as work, unittest.mock.patch.object(
+                self.jobs.client, "send", side_effect=[idem.TooBig("it is"), 0]) as send:
+            work.result = "x"
+            work._end(None)
+        token, words = work.claim.token, send.call_args.args[0]
+        self.jobs.client.send(words)
+        self.assertEqual(token, words[2])
+        with self.assertRaises(idem.ResultNotKept), self.jobs.claim(self.key):
+            self.fail("it runs")
+
+    def test_a_claim_that_is_cancelled_before_its_answer_is_given_back(self):
+        jobs = idem.Jobs(self.url, hold=True)
+        self.addCleanup(jobs.close)
+        asked, go_on, send = threading.Event(), threading.Event(), jobs.client.send
+
+        def slow(words):
+            reply = send(words)
+            asked.set()
+            go_on.wait(60)
+            return reply
+
+        async def cancelled():
+            task = asyncio.ensure_future(jobs.claim(self.key).__aenter__())
+            await asyncio.to_thread(asked.wait)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            go_on.set()
+        with unittest.mock.patch.object(jobs.client, "send", slow):
+            asyncio.run(cancelled())
+        import harness
+        harness.eventually(lambda: self.state(f"job:{self.key}") is None, "it is released")
 
     def test_stages_are_left(self):
         with self.assertRaises(RuntimeError), self.jobs.claim(self.key) as work:

@@ -1,0 +1,147 @@
+"""What a setting's function may be and return; what becomes of a claim whose answer was lost, or whose renewal came late."""
+import contextlib
+import threading
+import unittest
+from unittest import mock
+
+import harness
+import idem
+from idem import protocol, renewer
+from idem.claims import Claim
+from idem.guard import Engine, Guard
+from idem.request import View
+from idem.settings import Settings, SettingsError
+from shared_server import WithServer
+
+
+def view(key):
+    return View("POST", b"/a", b"", [("idempotency-key", key)], None)
+
+
+async def coroutine_function(*_):
+    return True
+
+
+class WithAsync:
+    async def __call__(self, *_):
+        return True
+
+
+class TheSettings(unittest.TestCase):
+    def test_functions_that_have_to_be_awaited_are_refused(self):
+        for name in ("scope", "operation", "keep", "skip", "on_event", "born"):
+            for function in (coroutine_function, WithAsync()):
+                with self.subTest(name), self.assertRaisesRegex(SettingsError, name):
+                    Settings(**{name: function})
+
+    def test_documents_have_a_url_and_prefixes_an_end(self):
+        for settings in ({"docs_url": "https://a b"}, {"docs_url": "https://a>"}, {"docs_url": 5}, {"prefix": "p" * 257}):
+            with self.subTest(settings), self.assertRaises(SettingsError):
+                Settings(**settings)
+        Settings(docs_url="https://example.org/a?b=c#d", prefix="p" * 256)
+
+    def test_jobs_and_keep_have_the_same_ranges(self):
+        for given in ({"ttl_ms": 32 * 86_400_000}, {"wait_ms": 60_001}, {"lease_ms": 1}, {"timeout_ms": 0}):
+            with self.subTest(given), self.assertRaises(SettingsError):
+                idem.Jobs(**given)
+        with self.assertRaises(ValueError):
+            Claim.keep(mock.Mock(), 32 * 86_400_000)
+
+
+class TheGuard(WithServer):
+    def guard(self, **settings):
+        guard = Guard(Settings(url=self.url, **settings))
+        self.addCleanup(guard.close)
+        return guard
+
+    def begun(self, guard):
+        plan = guard.plan(view(self.key), self.key, b"")
+        return guard.begin(plan, guard.ask(plan))
+
+    def test_an_awaitable_is_no_answer(self):
+        for name, call in (("skip", lambda guard: guard.key_of(view(self.key))), ("scope", self.begun),
+                           ("operation", self.begun), ("born", self.begun)):
+            guard = self.guard(**{name: lambda _: coroutine_function()})
+            with self.subTest(name), self.assertRaisesRegex(TypeError, "awaitable"):
+                call(guard)
+
+    def test_a_keep_that_fails_leaves_the_claim_unsure(self):
+        guard = self.guard(keep=lambda _: coroutine_function())
+        claim = self.begun(guard)
+        with self.assertRaisesRegex(TypeError, "awaitable"):
+            guard.answered(claim, 500, [], b"")
+        self.assertEqual(self.state(claim.key), "LAPSED")
+
+    def test_a_scope_is_a_text_or_a_number(self):
+        for scope in (object(), b"5", True, 1.5, {"id": 5}):
+            with self.subTest(scope), self.assertRaisesRegex(TypeError, "scope"):
+                self.begun(self.guard(scope=lambda _: scope))
+        keys = {self.begun(self.guard(scope=lambda _: scope)).key for scope in (5, None)}
+        self.assertEqual(len(keys), 2)
+        self.begun(self.guard(scope=lambda _: "5"))  # the same as 5: in progress
+
+    def test_a_handler_asks_for_less_never_for_more(self):
+        for status, state in ((503, "LAPSED"), (409, None), (200, "DONE")):
+            self.setUp()
+            guard = self.guard()
+            claim = self.begun(guard)
+            claim.keep(60_000)
+            guard.answered(claim, status, [], b"")
+            with self.subTest(status):
+                self.assertEqual(self.state(claim.key), state)
+
+    def test_a_claim_whose_answer_was_lost_is_given_back(self):
+        guard = self.guard(hold=True)
+        plan = guard.plan(view(self.key), self.key, b"")
+        self.assertIsInstance(guard.ask(plan), protocol.Claimed)
+        self.assertEqual(guard.begin(plan, protocol.Unavailable("lost")).status, 503)
+        harness.eventually(lambda: self.state(plan.record) is None, "it is released")
+
+    def test_a_renewal_that_came_late_is_undone(self):
+        guard = self.guard()
+        for late_first in (True, False):
+            self.setUp()
+            claim = self.begun(guard)
+            token = claim.token
+            claim.end()
+            claim.ended = False
+            if late_first:
+                claim.renewal.heard_late(1)
+            guard.raised(claim, None)
+            self.ask("RENEW", claim.key, str(token))
+            if not late_first:
+                claim.renewal.heard_late(1)
+            with self.subTest(late_first):
+                harness.eventually(lambda: self.state(claim.key) == "LAPSED", "LAPSED again")
+
+
+class TheRenewer(unittest.TestCase):
+    class Once(renewer.Job):
+        def __init__(self, client):
+            super().__init__(client)
+            self.was_heard = threading.Event()
+
+        def words(self):
+            return ["PING"]
+
+        def heard(self, reply):
+            self.was_heard.set()
+
+    def test_a_thread_that_could_not_start_is_tried_again(self):
+        ours, client = renewer.Renewer(), mock.Mock()
+        client.send_all.return_value = [1, 1]
+        jobs = [self.Once(client), self.Once(client)]
+        with mock.patch("threading.Thread.start", side_effect=RuntimeError("no more")), self.assertLogs("idem"):
+            ours.add(jobs[0], 0)
+        ours.add(jobs[1], 0)
+        for job in jobs:
+            self.assertTrue(job.was_heard.wait(60))
+
+    def test_a_client_that_fails_in_its_own_way_does_not_end_the_others_renewals(self):
+        ours, bad, good = renewer.Renewer(), mock.Mock(), mock.Mock()
+        bad.send_all.side_effect = UnicodeError("whatever")
+        good.send_all.return_value = [1]
+        jobs = [self.Once(bad), self.Once(good)]
+        with contextlib.suppress(UnicodeError):
+            ours._turn(jobs)
+        self.assertEqual([job.was_heard.is_set() for job in jobs], [True, True])
