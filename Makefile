@@ -59,7 +59,7 @@ PROGRAMS := $(B)/idem-server
 SERVER_LIBS := -luv -lmicrohttpd -lxxhash -lssl -lcrypto $(JEMALLOC) -lpthread -lm
 
 .PHONY: help run all test test-clients test-ops screenshot pictures check threads asan asan-units asan-wire ubsan tsan valgrind fuzz format install clean \
-        need-build need-client need-test need-valgrind runners unit model wire docs system examples fuzz-corpus programs units model-mutants \
+        need-build need-client need-test need-valgrind runners unit model wire docs pages pictures-checked system examples fuzz-corpus programs units model-mutants \
         shortage shortage-long explore explore-long tenants-mutants tenants-mutants-some built-ahead system-and-threads rest-of-system threads-and-journal \
         wire-memory wire-journal wire-and-docs operated docs-and-operated clients-and-examples c-examples-and-examples asan-wire-and-tsan
 
@@ -189,10 +189,13 @@ docs-and-operated: docs
 	@$(MAKE) --no-print-directory operated
 wire-and-docs: programs client-libraries
 	+@$(call both,docs-and-operated,wire)
-docs: programs client-libraries ## what the documents show, run
-	@IDEM_SERVER=$(B)/idem-server $(PYTHON) proto/pictures/session.py --check & pictures=$$!; \
-	IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py && $(PYTHON) proto/pictures/life.py --check; status=$$?; \
-	wait $$pictures || status=1; exit $$status
+docs: programs client-libraries ## what the documents show, run; and that the pictures show it
+	+@$(call both,pictures-checked,pages)
+pages:
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/docs.py
+pictures-checked:
+	@$(PYTHON) proto/pictures/life.py --check
+	@IDEM_SERVER=$(B)/idem-server $(PYTHON) proto/pictures/session.py --check
 examples: programs ## the four systems of client/examples
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_examples.py
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/system/examples/test_flask.py

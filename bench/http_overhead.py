@@ -24,6 +24,8 @@ import uuid
 sys.dont_write_bytecode = True
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(ROOT, "client", "python"), os.path.join(ROOT, "tests", "system")]
+from certificates import free_port  # noqa: E402
+
 FRAMEWORKS = ("flask", "django", "starlette", "fastapi")
 BODY = b'{"item": "tea", "count": 1}'
 ANSWER = b'{"order": 17}'
@@ -127,11 +129,6 @@ def serve(framework, guarded, port):
 
 
 # ---- the client ----
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
 
 class Served:
     """A process that serves an application."""

@@ -5,9 +5,9 @@
  * A session is lent to one connection, and is kept again once that one has another (TLS 1.3, whose
  * tickets come after the handshake and are for one use) or has resumed it (TLS 1.2). It resumes
  * what was verified, so it is lent only to a connection that expects the same name or address (a
- * cluster has several), and only by the files of one SSL_CTX: with the next SSL_CTX it is forgotten, and so is
- * what arrives on connections of a former one. What is kept is a copy that no connection knows:
- * OpenSSL changes those of its connections without a lock.
+ * cluster has several), and only by the files of one SSL_CTX: with the next SSL_CTX it is
+ * forgotten, and so is what arrives on connections of a former one. What is kept is a copy that no
+ * connection knows: OpenSSL changes those of its connections without a lock.
  *
  * May be used by several threads at once.
  */

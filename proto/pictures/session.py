@@ -14,19 +14,18 @@ import pty
 import re
 import select
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from xml.sax.saxutils import escape
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
+sys.path.append(os.path.join(HERE, "../../tests/system"))
+from harness import Server  # noqa: E402
 from style import picture, text  # noqa: E402
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 FILE = os.path.join(HERE, "session.svg")
-SERVER = os.environ.get("IDEM_SERVER", os.path.join(HERE, "../../build/release/idem-server"))
 ANSWER_SECONDS = 20                   # at most, for what must come
 TYPED_EVERY_S = 0.045                 # a key
 SHORT_S, LONG_S = 1.0, 1.8            # pauses in which a caption can be read
@@ -105,35 +104,10 @@ class Stage:
         self.rest(seconds)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start_server(directory):
-    port = free_port()
-    server = subprocess.Popen([SERVER, "--port", str(port), "--dir", directory], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return server, port
-        except OSError:
-            time.sleep(0.01)
-    server.kill()
-    raise RuntimeError("the server does not start")
-
-
 def record():
     """What both terminals showed, the captions (seconds, words), and the port."""
-    with tempfile.TemporaryDirectory() as directory:
-        server, port = start_server(directory)
-        try:
-            return play(Stage(port))
-        finally:
-            server.terminate()
-            server.wait()
+    with tempfile.TemporaryDirectory() as directory, Server("--dir", directory) as server:
+        return play(Stage(server.address[1]))
 
 
 def play(stage):

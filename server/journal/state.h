@@ -114,11 +114,10 @@ struct journal {
   bool sealed; /* nothing was appended since the last seal */
 
   struct reading reading;
-  bool
-      active_is_lost; /* somebody has removed the active file: helper.c; until trim.c has seen it */
-  uint64_t lost_lsn;  /* its first */
-  uint64_t
-      again_lsn; /* trim.h: segments before it are replaced by what the caller appends; 0: none */
+  bool active_is_lost; /* somebody has removed the active file (helper.c) */
+  uint64_t lost_lsn;   /* its first; both until trim.c has seen it */
+  /* trim.h: segments before it are replaced by what the caller appends; 0: none. */
+  uint64_t again_lsn;
   struct found found;
   struct counters counters;
   uint64_t recovered_records, recovered_batches, cut_bytes;

@@ -201,8 +201,9 @@ def a_stream_that_fails_late_is_cut(w):
     expect(w.run(w.app(), target="/tight/a", key=key)[0].attempt, 2, "the next one")
 
 
-@case("A client that leaves in the middle of a long response")
-def a_long_response_goes_on_without_its_client(w):
+def leave_a_long_response(w, end):
+    """A client leaves in the middle of a response that is too long to be kept; its handler goes on to this end. The key of
+    the request and that of its record."""
     key = new_key()
     exchange = w.app().send(target="/tight/a", key=key)
     execution = w.execution()
@@ -213,26 +214,21 @@ def a_long_response_goes_on_without_its_client(w):
     exchange.leave()
     for _ in range(50):
         execution.piece(b"y" * 10_000)
-    execution.end("end")
+    execution.end(end)
     record = record_key(key, path="/tight/a")
+    return key, record
+
+
+@case("A client that leaves in the middle of a long response")
+def a_long_response_goes_on_without_its_client(w):
+    key, record = leave_a_long_response(w, "end")
     harness.eventually(lambda: w.inspect(record)["state"] == b"DONE", "its end is stored")
     expect_problem(w.app().send(target="/tight/a", key=key).reply(), 410, "response-not-kept")
 
 
 @case("A client that leaves in the middle of a long response: the rest is produced", "exceptions")
 def a_long_response_that_fails_without_its_client_is_unsure(w):
-    key = new_key()
-    exchange = w.app().send(target="/tight/a", key=key)
-    execution = w.execution()
-    execution.order("stream", status=200, headers=[TEXT])
-    execution.piece(b"x" * 1500)
-    if "flush" in w.features:
-        exchange.receives(b"xxx")
-    exchange.leave()
-    for _ in range(50):
-        execution.piece(b"y" * 10_000)
-    execution.end("fail")
-    record = record_key(key, path="/tight/a")
+    _, record = leave_a_long_response(w, "fail")
     harness.eventually(lambda: w.inspect(record)["state"] == b"LAPSED", "it is released")
 
 
