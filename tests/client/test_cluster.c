@@ -350,6 +350,25 @@ static void an_idle_link_makes_room_for_a_wait_elsewhere(void **state) {
   town_close(&town);
 }
 
+/* A node that is gone would keep the places of the pool for ever: each call would connect anew. */
+static void an_idle_connection_makes_room_for_one_elsewhere(void **state) {
+  (void)state;
+  const struct idem_options options = {.idle_connections = 1};
+  struct town town;
+  struct pair pair;
+  char url[256];
+  town_open(&town, NULL);
+  town_url(&town, 0, 0, url, sizeof url);
+  pair_open_url(&pair, SYNC, url, &options);
+  fetch_nothing(&pair);
+  town.owner = 1;
+  for (int i = 0; i < 4; i++) fetch_nothing(&pair);
+  int connections = stranger_connections(town.nodes[1]);
+  CHECK(connections == 1, "%d connections to one node", connections);
+  pair_close(&pair);
+  town_close(&town);
+}
+
 /* ---- a node that is gone ---- */
 
 static void a_node_that_is_gone_has_the_table_asked_again(void **state) {
@@ -518,6 +537,7 @@ int main(void) {
       cmocka_unit_test(a_wait_goes_on_at_the_node_that_has_the_key_now),
       cmocka_unit_test(an_unblocked_wait_is_no_failure),
       cmocka_unit_test(an_idle_link_makes_room_for_a_wait_elsewhere),
+      cmocka_unit_test(an_idle_connection_makes_room_for_one_elsewhere),
       cmocka_unit_test(a_node_that_is_gone_has_the_table_asked_again),
       cmocka_unit_test(nodes_that_do_not_agree_are_given_up),
       cmocka_unit_test(a_redirect_to_nowhere_is_no_more_than_a_failure),
