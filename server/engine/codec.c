@@ -3,39 +3,10 @@
 
 /* ---- numbers ---- */
 
-#define LEB_MOST 10u
-
-static size_t leb_size(uint64_t value) {
-  return value == 0 ? 1 : (63u - (unsigned)__builtin_clzll(value)) / 7 + 1;
-}
-
-static unsigned char *leb_write(unsigned char *to, uint64_t value) {
-  for (; value > 0x7f; value >>= 7) *to++ = (unsigned char)(value | 0x80);
-  *to++ = (unsigned char)value;
-  return to;
-}
-
-static const unsigned char *leb_read(const unsigned char *from, uint64_t *value) {
-  uint64_t read = *from & 0x7fu;
-  for (unsigned shift = 7; (*from++ & 0x80) != 0; shift += 7)
-    read |= (uint64_t)(*from & 0x7f) << shift;
-  *value = read;
-  return from;
-}
-
-static const unsigned char *leb_skip(const unsigned char *from) {
-  while ((*from++ & 0x80) != 0) continue;
-  return from;
-}
-
 /* Small differences of either sign to small numbers; wraps around. */
 static uint64_t difference(uint64_t value, uint64_t base) {
   uint64_t d = value - base;
   return d << 1 ^ (0 - (d >> 63));
-}
-
-static uint64_t sum(uint64_t base, uint64_t difference) {
-  return base + (difference >> 1 ^ (0 - (difference & 1)));
 }
 
 /* Of a response, as they stand in its bytes. */
@@ -134,13 +105,6 @@ static const unsigned char *skip_part(const unsigned char *from) {
   return from + len;
 }
 
-static const unsigned char *read_key(const unsigned char *from, unsigned flags, struct key *key) {
-  key->form = (enum key_form)(flags & CODEC_FORM);
-  if (key->form == KEY_RAW) return read_part(from, &key->bytes);
-  key->bytes = (struct span){(const char *)from, KEY_UUID_BYTES};
-  return from + KEY_UUID_BYTES;
-}
-
 static const unsigned char *read_blob(const unsigned char *from, struct blob **blob,
                                       struct span *part) {
   memcpy(blob, from, sizeof *blob);
@@ -154,11 +118,11 @@ void codec_read(const struct codec_base *base, const struct response_ref *ref, s
   uint64_t since, ttl, token;
   from = leb_read(leb_read(leb_read(from, &since), &ttl), &token);
   *r = (struct response){
-      .token = sum(base->token, token),
-      .since_ms = (int64_t)sum((uint64_t)base->since_ms, since),
+      .token = codec_sum(base->token, token),
+      .since_ms = (int64_t)codec_sum((uint64_t)base->since_ms, since),
   };
-  r->deadline_ms = r->since_ms + (int64_t)sum((uint64_t)base->ttl_ms, ttl);
-  from = read_key(from, flags, &r->key);
+  r->deadline_ms = r->since_ms + (int64_t)codec_sum((uint64_t)base->ttl_ms, ttl);
+  from = codec_read_key(from, flags, &r->key);
   if ((flags & CODEC_FINGERPRINT) != 0) from = read_part(from, &r->fingerprint);
   if ((flags & CODEC_BLOBS) != 0) {
     from = read_blob(from, &r->body_blob, &r->body);
@@ -172,43 +136,16 @@ void codec_read(const struct codec_base *base, const struct response_ref *ref, s
   read_part(from, &r->meta);
 }
 
-/* The three numbers nearly always take less than eight bytes, so that their last bytes are found in
- * one word. At least eight bytes follow the flags when the key is a UUID. */
-static inline const unsigned char *after_numbers(const struct response_ref *ref) {
-  const unsigned char *from = (const unsigned char *)ref + 1;
-  if ((codec_flags(ref) & CODEC_FORM) != KEY_RAW) {
-    uint64_t bytes;
-    memcpy(&bytes, from, sizeof bytes);
-    uint64_t ends = ~bytes & UINT64_C(0x8080808080808080);
-    ends &= ends - 1;
-    ends &= ends - 1;
-    if (ends != 0) return from + __builtin_ctzll(ends) / 8 + 1;
-  }
-  return leb_skip(leb_skip(leb_skip(from)));
-}
-
-struct key codec_key(const struct response_ref *ref) {
-  struct key key;
-  read_key(after_numbers(ref), codec_flags(ref), &key);
-  return key;
-}
-
-int64_t codec_since_ms(const struct codec_base *base, const struct response_ref *ref) {
-  uint64_t since;
-  leb_read((const unsigned char *)ref + 1, &since);
-  return (int64_t)sum((uint64_t)base->since_ms, since);
-}
-
 int64_t codec_deadline_ms(const struct codec_base *base, const struct response_ref *ref) {
   uint64_t since, ttl;
   leb_read(leb_read((const unsigned char *)ref + 1, &since), &ttl);
-  return (int64_t)(sum((uint64_t)base->since_ms, since) + sum((uint64_t)base->ttl_ms, ttl));
+  return (int64_t)(codec_sum((uint64_t)base->since_ms, since) +
+                   codec_sum((uint64_t)base->ttl_ms, ttl));
 }
 
-struct codec_outline codec_outline(const struct response_ref *ref) {
+/* The size of a response, the rest of which begins after its key. */
+static inline uint32_t size_to_end(const struct response_ref *ref, const unsigned char *from) {
   unsigned flags = codec_flags(ref);
-  struct key key;
-  const unsigned char *from = read_key(after_numbers(ref), flags, &key);
   if ((flags & CODEC_FINGERPRINT) != 0) from = skip_part(from);
   if ((flags & CODEC_BLOBS) != 0) {
     from += sizeof(struct blob *) << ((flags & CODEC_META) != 0 ? 1 : 0);
@@ -216,6 +153,22 @@ struct codec_outline codec_outline(const struct response_ref *ref) {
     from = skip_part(from);
     if ((flags & CODEC_META) != 0) from = skip_part(from);
   }
-  size_t size = (size_t)(from - (const unsigned char *)ref);
-  return (struct codec_outline){key.bytes, (uint32_t)aligned(size)};
+  return (uint32_t)aligned((size_t)(from - (const unsigned char *)ref));
+}
+
+uint32_t codec_length(const struct response_ref *ref) {
+  struct key key;
+  return size_to_end(ref, codec_read_key(codec_after_numbers(ref), codec_flags(ref), &key));
+}
+
+void codec_look(const struct codec_base *base, const struct response_ref *ref,
+                struct codec_outline *outline) {
+  uint64_t since, ttl;
+  struct key key;
+  const unsigned char *from = leb_read((const unsigned char *)ref + 1, &since);
+  from = codec_read_key(leb_skip(leb_read(from, &ttl)), codec_flags(ref), &key);
+  outline->key = key.bytes;
+  outline->since_ms = (int64_t)codec_sum((uint64_t)base->since_ms, since);
+  outline->deadline_ms = outline->since_ms + (int64_t)codec_sum((uint64_t)base->ttl_ms, ttl);
+  outline->size = size_to_end(ref, from);
 }

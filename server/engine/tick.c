@@ -115,9 +115,8 @@ static void group_batch(const struct engine *engine, const struct response_expir
 static void note_horizon(struct engine *engine, const struct response_expiry_batch *batch,
                          const struct index_group *group) {
   for (size_t i = 0; i < batch->count; i++) {
-    const struct response_ref *response = batch->refs[i];
-    if (batch->flushed > 0 && response_log_is_flushed(&engine->log, response)) continue;
-    horizon_note(&engine->horizon, group->hashes[i], response_log_since_ms(response));
+    if (batch->flushed > 0 && response_log_is_flushed(&engine->log, batch->refs[i])) continue;
+    horizon_note(&engine->horizon, group->hashes[i], batch->since_ms[i]);
   }
 }
 

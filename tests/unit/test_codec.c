@@ -51,7 +51,13 @@ static void expect_same(const struct codec_base *base, const struct response_ref
   assert_true(have.deadline_ms == want->deadline_ms);
   assert_true(codec_deadline_ms(base, ref) == want->deadline_ms);
   assert_true(key_equal(codec_key(ref), want->key));
-  assert_true(span_equal(codec_outline(ref).key, want->key.bytes));
+  assert_true(codec_since_ms(base, ref) == want->since_ms);
+  struct codec_outline seen;
+  codec_look(base, ref, &seen);
+  assert_true(span_equal(seen.key, want->key.bytes));
+  assert_true(seen.since_ms == want->since_ms);
+  assert_true(seen.deadline_ms == want->deadline_ms);
+  assert_int_equal(seen.size, codec_length(ref));
 }
 
 /* In a piece that ends where the response should: a sanitizer sees a read or write beyond it. */
@@ -63,7 +69,7 @@ static size_t expect_round_trip(const struct codec_base *base, const struct resp
   const struct response_ref *ref = (const void *)bytes;
   assert_int_equal(size % CODEC_ALIGNMENT, 0);
   assert_true(size <= codec_most(response));
-  assert_int_equal(codec_outline(ref).size, size);
+  assert_int_equal(codec_length(ref), size);
   assert_int_equal(codec_class(ref), 2);
   expect_same(base, ref, response);
   free(bytes);
@@ -130,7 +136,7 @@ static void blobs_come_back_as_addresses_and_an_outline_does_not_look_at_them(vo
   expect_same(&BASE, ref, &response);
   response_drop_blobs(&memory, &response);
   assert_int_equal(memory.bytes, 0);
-  assert_int_equal(codec_outline(ref).size, codec_size(&BASE, &response));
+  assert_int_equal(codec_length(ref), codec_size(&BASE, &response));
 }
 
 static void what_is_dropped_is_marked_and_stays_readable(void **state) {
