@@ -35,7 +35,7 @@ static bool add_segment(struct index *index) {
   struct index_bucket *segment =
       memory_take_aligned(index->memory, sizeof *segment, segment_bytes(bits), MEMORY_KIN_INDEX);
   if (segment == NULL) return false;
-  index->segments[index_segment_at(index->capacity, bits)] = segment;
+  INDEX_PUBLISH(index->segments[index_segment_at(index->capacity, bits)], segment);
   index->capacity += (size_t)1 << bits;
   return true;
 }
@@ -49,7 +49,7 @@ static void drop_segment(struct index *index) {
   index->capacity -= (size_t)1 << bits;
   struct index_bucket **segment = &index->segments[index_segment_at(index->capacity, bits)];
   memory_give_aligned(index->memory, *segment, segment_bytes(bits));
-  *segment = NULL;
+  INDEX_PUBLISH(*segment, NULL);
 }
 
 /* Buckets that are in no chain at the moment, linked like one. */
@@ -191,8 +191,8 @@ static __attribute__((noinline)) void grow(struct index *index) {
   if (added == index->capacity && !add_segment(index)) return;
   struct index_bucket *from = index_bucket_at(index, added & (index->level - 1));
   unsigned bit = (unsigned)__builtin_ctzll(index->level);
-  index->size++;
-  if (index->size == 2 * index->level) index->level = index->size;
+  INDEX_PUBLISH(index->size, added + 1);
+  if (index->size == 2 * index->level) INDEX_PUBLISH(index->level, index->size);
   struct index_bucket *go = index_bucket_at(index, added);
   *go = (struct index_bucket){.used = 0};
   /* Indexed rather than branched on: which of the two it is cannot be predicted. */
@@ -225,8 +225,8 @@ static void shrink(struct index *index) {
       return;
     }
   }
-  index->level = level;
-  index->size = dropped;
+  INDEX_PUBLISH(index->level, level);
+  INDEX_PUBLISH(index->size, dropped);
   struct drain drain;
   drain_bucket(&drain, from);
   *from = (struct index_bucket){.used = 0};

@@ -50,7 +50,9 @@ size_t keys_memory(struct engine *engine, struct span key, int64_t now_ms) {
 /* 512 KiB of buckets, 50,000 keys: a core keeps them, and their entries, in its own cache. */
 #define CACHED_BUCKETS ((512u << 10) / sizeof(struct index_bucket))
 
-bool keys_exceed_cache(const struct engine *engine) { return engine->index.size > CACHED_BUCKETS; }
+bool keys_exceed_cache(const struct engine *engine, size_t engines) {
+  return index_size_seen(&engine->index) * engines > CACHED_BUCKETS;
+}
 
 void keys_prefetch(const struct engine *engine, const struct name *name) {
   index_prefetch(&engine->index, name->hash);

@@ -4,7 +4,7 @@
  *
  *     read   [ CLAIM a ][ CLAIM b ][ STORE c ][ PING ]  - - ->  the next batch
  *     fetch    bucket a   bucket b   bucket c          of an index that no core's cache keeps
- *              entry a    entry b    entry c           after what is chained; with one loop only
+ *              entry a    entry b    entry c           after what is chained
  *     run    in order, each as if it had been read just then
  *
  * Reading ahead may be taken back: a command that waits, closes, or changes how bytes are read is
