@@ -15,12 +15,12 @@ need-http: need-build
 test-http: need-http ## the middleware in every framework: all cases on two adapters, a sample on the others, and the cookbook (under 6 minutes)
 	@$(MAKE) --no-print-directory programs
 	@$(HTTP_RUN) --quiet $(HTTP_TEST_FLAGS) $(addprefix --full ,$(HTTP_FULL)) --sample $(HTTP_SAMPLE) $(HTTP_SEED)
-	+@$(call both,test-cookbook,http-python)
+	+@$(call both,readme-and-cookbook,http-python)
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/http/mutants.py --some 8 $(HTTP_SEED)
 http-all: need-http ## every case on every adapter, every mutant (20 minutes)
 	@$(MAKE) --no-print-directory programs
 	@$(HTTP_RUN) $(HTTP_TEST_FLAGS)
-	+@$(call both,test-cookbook,http-python)
+	+@$(call both,readme-and-cookbook,http-python)
 	@$(MAKE) --no-print-directory http-mutants
 http-mutants: need-http programs ## the adapters with one place changed: the suite fails on each
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/http/mutants.py
