@@ -80,6 +80,26 @@ class TheGuard(WithServer):
         self.assertEqual(len(keys), 2)
         self.begun(self.guard(scope=lambda _: "5"))  # the same as 5: in progress
 
+    def test_a_user_of_flask_or_django_without_an_identity_is_an_error(self):
+        import types
+        import flask
+        import flask_login
+        from idem.django import _user
+        from idem.flask import user
+        app = flask.Flask(__name__)
+        login = flask_login.LoginManager(app)
+        for identity, right in (("a", True), (None, False), (object(), False)):
+            of_login = flask_login.UserMixin()
+            of_login.get_id = lambda identity=identity: identity
+            login.request_loader(lambda _, it=of_login: it)
+            request = types.SimpleNamespace(user=types.SimpleNamespace(pk=identity, is_authenticated=True))
+            with self.subTest(identity), app.test_request_context():
+                for call in (user, lambda it=request: _user(it)):
+                    if right:
+                        self.assertEqual(call(), identity)
+                    else:
+                        self.assertRaisesRegex(TypeError, "scope", call)
+
     def test_a_handler_asks_for_less_never_for_more(self):
         for status, state in ((503, "LAPSED"), (409, None), (200, "DONE")):
             self.setUp()
