@@ -273,6 +273,38 @@ class TheCommands(WithServer):
     def shape(value):
         return (type(value).__name__, getattr(value, "body", None), getattr(value, "meta", None))
 
+    def test_a_call_that_is_cancelled_leaves_no_answer_to_the_next(self):
+        """Also with versions of redis-py that keep the connection then (before 4.5.3)."""
+        from redis.asyncio.connection import Connection
+        self.ask("CLAIM", self.key)
+        asked = asyncio.Event()
+
+        async def keeps_it(connection, *_args, **_rest):
+            asked.set()
+            return await connection._parser.read_response()
+
+        async def main():
+            client = idem.AsyncIdem(self.url)
+            with unittest.mock.patch.object(Connection, "read_response", keeps_it):
+                first = asyncio.ensure_future(client.send(["IDEM.WAIT", self.key, 500]))  # its answer comes later
+                await asked.wait()
+                first.cancel()
+                await asyncio.gather(first, return_exceptions=True)
+            try:
+                return await client.send(["ECHO", "of the second"])
+            finally:
+                await client.close()
+        self.assertEqual(asyncio.run(main()), b"of the second")
+
+    def test_many_calls_at_once_have_connections_of_their_own(self):
+        async def main():
+            client = idem.AsyncIdem(self.url)
+            try:
+                return await asyncio.gather(*[client.send(["ECHO", str(number)]) for number in range(50)])
+            finally:
+                await client.close()
+        self.assertEqual(asyncio.run(main()), [b"%d" % number for number in range(50)])
+
     def test_refusals_are_told_apart(self):
         client = idem.Idem(self.url)
         self.addCleanup(client.close)
