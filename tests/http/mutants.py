@@ -77,7 +77,7 @@ MUTANTS = [
      "a_long_response_goes_on_without_its_client"),
     ("wsgi.py", "if len(body) > guard.settings.request_limit:", "if False:", "flask", "a_request_over_the_limit_is_413"),
     ("flask.py", "request.environ[wsgi.RAISED] = error", "pass", "flask", "after_an_exception_who_waits_runs_as_attempt_2"),
-    ("flask.py", "return str(flask_login.current_user.get_id())", "pass", "flask", "two_users_have_keys_of_their_own"),
+    ("flask.py", "return scope_text(flask_login.current_user.get_id(), \"the user's get_id()\")", "pass", "flask", "two_users_have_keys_of_their_own"),
     ("django.py", "request._idem_raised = exception", "pass", "django", "after_an_exception_who_waits_runs_as_attempt_2"),
     ("django.py", "raised is not None and response.status_code >= 500", "raised is not None", "django",
      "an_http_exception_is_an_answer"),
@@ -87,7 +87,8 @@ MUTANTS = [
     ("asgi.py", "leaving = asyncio.ensure_future(_left(receive))", "leaving = asyncio.ensure_future(asyncio.sleep(9))",
      "starlette", "a_client_that_leaves_while_it_waits_is_never_granted"),
     ("asgi.py", "await self._over.wait()", "pass", "starlette", "a_long_response_goes_on_without_its_client"),
-    ("asgi.py", "return route_of(endpoint)", "return None", "starlette", "a_route_can_require_a_key"),
+    ("asgi.py", "route = find_route(scope, self._app) if Route.declared else None", "route = None", "starlette",
+     "a_route_can_require_a_key"),
     ("report.py", "return record[-NAME_CHARACTERS:]", "return record", "flask", "logs_have_no_secrets"),
 ]
 

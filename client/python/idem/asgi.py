@@ -17,13 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Awaitable, Callable, Dict, List, MutableMapping, Optional, Set, Tuple, Union
 
 from .aio import AsyncIdem
+from .asgi_routes import WatchedScope, find_route
 from .claims import AsyncClaim, Claim, DidNothing
 from .guard import Asked, Guard, Held, Plan, Refused, content_type_of
 from .protocol import Busy, Claimed, IdemError
 from .report import log, tail
-from .request import View
+from .request import View, scope_text
 from .response import BODILESS, Answer, Headers
-from .settings import Settings, idempotent, route_of
+from .settings import Route, Settings, idempotent
 
 __all__ = ["Idempotency", "idempotent"]
 
@@ -33,6 +34,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+# Of a user, the first that is there. Not a display name: two users may have the same.
+IDENTITIES = ("identity", "pk", "id", "username")
 STATE = "idempotency"  # scope["state"]["idempotency"]: the claim, None when it is unguarded
 # Threads for commands, made when they are needed. A command takes a few hundred microseconds, but a server that hangs holds
 # each for twice timeout_ms, and who comes after them waits too.
@@ -61,7 +64,10 @@ class Idempotency:
         if not any(guard.concerns(scope["method"]) for guard in self.guard.any_route()):
             await self._app(scope, receive, send)
             return
-        guard = self.guard.for_route(_route_settings(scope, self._app))
+        route = find_route(scope, self._app) if Route.declared else None
+        guard = self.guard.for_route(route)
+        if isinstance(scope, WatchedScope):
+            scope.seen = route
         try:
             begun = await self._begin(guard, scope, receive)
         except Refused as refused:
@@ -140,7 +146,7 @@ class Idempotency:
 
     async def _guarded(self, guard: Guard, scope: Scope, begun: Tuple[Claim, bytes], send: Send) -> None:
         claim, body = begun
-        scope = _with_plain_files(scope)
+        scope["extensions"] = _plain_files(scope)
         scope["state"][STATE] = claim
         if isinstance(claim, AsyncClaim):
             claim.sender = lambda words: self._threads.run(guard.engine.client.send, words)
@@ -165,13 +171,18 @@ def _hear(task: "asyncio.Task[None]") -> None:
 
 def _with_state(scope: Scope) -> Scope:
     """With a state of this request's own."""
-    return {**scope, "state": {**(scope.get("state") or {}), STATE: None}}
+    state = {**(scope.get("state") or {}), STATE: None}
+    scope = {**scope, "state": state}
+    return WatchedScope(scope, lambda: _nothing_ran(state)) if Route.declared else scope
 
 
-def _with_plain_files(scope: Scope) -> Scope:
-    extensions = {name: value for name, value in (scope.get("extensions") or {}).items()
-                  if name not in FILE_EXTENSIONS}
-    return {**scope, "extensions": extensions}
+def _nothing_ran(state: Dict[str, Any]) -> None:
+    if state[STATE] is not None:
+        state[STATE].did_nothing()
+
+
+def _plain_files(scope: Scope) -> Dict[str, Any]:
+    return {name: value for name, value in (scope.get("extensions") or {}).items() if name not in FILE_EXTENSIONS}
 
 
 class _Threads:
@@ -213,33 +224,18 @@ def _native(scope: Scope) -> Any:
 
 
 def _user(scope: Scope) -> Optional[str]:
+    """Whom an authentication has put into the scope. Raises TypeError when it cannot be told from others."""
     user = scope.get("user")
     if user is None or not getattr(user, "is_authenticated", True):
         return None
-    for name in ("identity", "pk", "id", "username", "display_name"):
+    if isinstance(user, (str, int)):
+        return scope_text(user, "scope['user']")
+    for name in IDENTITIES:
         with contextlib.suppress(AttributeError, NotImplementedError):  # Starlette's SimpleUser has no identity
             value = getattr(user, name)
-            if value is not None:
-                return str(value)
-    return None
-
-
-def _route_settings(scope: Scope, inner: App) -> Any:
-    """The settings that `idempotent` has left at the endpoint, before the application routes to it."""
-    application = scope.get("app") or inner  # not there yet when the application is wrapped from outside
-    routes = getattr(getattr(application, "router", None), "routes", None)
-    endpoint = _endpoint(routes, scope) if routes else None
-    return route_of(endpoint)
-
-
-def _endpoint(routes: Any, scope: Scope) -> Any:
-    for route in routes:
-        match, child = route.matches(scope)
-        if match.value == 2:  # Match.FULL
-            inner = getattr(route, "routes", None)
-            endpoint = child.get("endpoint")
-            return _endpoint(inner, {**scope, **child}) if inner else endpoint
-    return None
+            if value is not None and value != "":
+                return scope_text(value, f"scope['user'].{name}")
+    raise TypeError(f"scope['user'] has none of {', '.join(IDENTITIES)}: set scope")
 
 
 class _Gone(Exception):

@@ -17,7 +17,7 @@ from django.http import HttpResponse
 
 from .claims import Claim, DidNothing
 from .guard import Guard, Held, Refused, content_type_of
-from .request import Body, Parsed, View
+from .request import Body, Parsed, View, scope_text
 from .response import Answer, Headers
 from .settings import Settings, idempotent, route_of
 from .wsgi import Capture, Flow, RecordedInput, checked_size, read_whole
@@ -166,7 +166,7 @@ def view_of(request: Any) -> View:
 
 def _user(request: Any) -> Optional[str]:
     user = getattr(request, "user", None)
-    return str(user.pk) if user is not None and user.is_authenticated else None
+    return scope_text(user.pk, "request.user.pk") if user is not None and user.is_authenticated else None
 
 
 # ---- the response ----

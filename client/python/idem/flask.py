@@ -14,7 +14,7 @@ from flask import current_app, g, request
 from . import wsgi
 from .claims import Claim, DidNothing
 from .guard import Guard, Refused
-from .request import View
+from .request import View, scope_text
 from .response import Answer
 from .settings import Settings, idempotent, route_of
 
@@ -122,7 +122,7 @@ def user() -> Optional[str]:
     if hasattr(current_app, "login_manager"):
         import flask_login
         if flask_login.current_user.is_authenticated:
-            return str(flask_login.current_user.get_id())
+            return scope_text(flask_login.current_user.get_id(), "the user's get_id()")
     remote: Optional[str] = request.remote_user
     return remote or None
 

@@ -28,7 +28,7 @@ from .protocol import (BornAhead, Busy, BusyKey, Claimed, Done, Forgotten, IdemE
 from .renewer import GiveBack, LateStore
 from .report import Events, Once, Seldom, log, tail
 from .request import (BadKey, Body, View, born_of_header, born_of_key, checked_key, fingerprint, key_from_header,
-                      record_key, scope_of_authorization)
+                      record_key, scope_of_authorization, scope_text)
 from .response import RETRYABLE, Answer, Headers, NotKept, OtherVersion, Problems, pack_meta, storable, unpack
 from .settings import SAFE, Route, Settings
 
@@ -168,7 +168,8 @@ class Guard:
 
     def _scope(self, view: View) -> Optional[str]:
         if self.settings.scope is not None:
-            return _scope_text(self.settings.scope(view.native))
+            scope = _now("scope", self.settings.scope(view.native))
+            return None if scope is None else scope_text(scope, "what the function scope returns")
         user = view.user()
         if user is not None:
             return user
@@ -377,16 +378,6 @@ def _now(setting: str, value: Any) -> Any:
             value.close()
         raise TypeError(f"{setting} has to return a value, not an awaitable")
     return value
-
-
-def _scope_text(scope: Any) -> Optional[str]:
-    """Text or a whole number: of other objects the text may differ at each try, or be the same for all."""
-    _now("scope", scope)
-    if scope is None or isinstance(scope, str):
-        return scope
-    if isinstance(scope, int) and not isinstance(scope, bool):
-        return str(scope)
-    raise TypeError(f"scope has to return a text, a whole number or None, not {type(scope).__name__}")
 
 
 class Held:

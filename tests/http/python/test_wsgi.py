@@ -123,6 +123,54 @@ class Around(WithServer):
         status, problem = self.call(app, given)
         self.assertEqual((status, b"body-consumed" in problem), ("500 Internal Server Error", True))
 
+    def chunked(self, stream, **rest):
+        """The answer to a request without a length whose body comes from this stream."""
+        def app(given, start_response):
+            start_response("200 OK", [])
+            return [given["wsgi.input"].read()]
+        self.key += "c"
+        given = environ(self.key, **{"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True, **rest})
+        del given["CONTENT_LENGTH"]
+        status, body = self.call(app, {**given, "wsgi.input": stream})
+        return (status[:3], b"consumed" if b"body-consumed" in body else body)
+
+    def test_a_body_without_a_length_that_was_read_outside_is_no_empty_one(self):
+        from gunicorn.http.body import Body, ChunkedReader
+        from gunicorn.http.unreader import IterUnreader
+        from werkzeug.serving import DechunkedInput
+
+        class Unknown:  # a stream that tells nothing of itself
+            def __init__(self, body):
+                self.read = io.BytesIO(body).read
+        streams = {
+            "werkzeug": lambda body: DechunkedInput(io.BytesIO(body)),
+            "gunicorn": lambda body: Body(ChunkedReader(None, IterUnreader(iter([body])))),
+            "a file": lambda body: io.BytesIO(b"body" if len(body) > 5 else b"")}
+        for name, make in streams.items():
+            with self.subTest(name):
+                whole, empty = b"4\r\nbody\r\n0\r\n\r\n", b"0\r\n\r\n"
+                self.assertEqual(self.chunked(make(whole)), ("200", b"body"))
+                self.assertEqual(self.chunked(make(empty)), ("200", b""))
+                outside = make(whole)
+                outside.read(100)
+                self.assertEqual(self.chunked(outside), ("500", b"consumed"))
+        self.assertEqual(self.chunked(Unknown(b"body")), ("200", b"body"))
+        self.assertEqual(self.chunked(Unknown(b"")), ("500", b"consumed"))
+        self.assertEqual(self.chunked(Unknown(b""), HTTP_TRANSFER_ENCODING="", SERVER_PROTOCOL="HTTP/2"), ("500", b"consumed"))
+
+    def test_a_body_that_the_server_does_not_decode_is_no_empty_one(self):
+        self.assertEqual(self.chunked(io.BytesIO(b"4\r\nbody"), **{"wsgi.input_terminated": False}), ("500", b"consumed"))
+
+    def test_a_request_without_a_body_is_one_with_an_empty_body(self):
+        def app(given, start_response):
+            start_response("200 OK", [])
+            return [given["wsgi.input"].read()]
+        for terminated in (True, False):
+            self.key += "e"
+            given = environ(self.key, b"", **{"wsgi.input_terminated": terminated})
+            del given["CONTENT_LENGTH"]
+            self.assertEqual(self.call(app, given), ("200 OK", b""))
+
     def test_after_a_fork_parent_and_child_have_claims_of_their_own(self):
         def app(given, start_response):
             start_response("200 OK", [])
