@@ -47,6 +47,9 @@ export interface ClaimSettings {
   logger?: { error(text: string): void; warn(text: string): void } | null;
 }
 
+/** null: callers that are nobody in particular share their keys. */
+export type Scope = string | number | bigint | null | undefined;
+
 /** Request: what the framework calls one (of Koa and Hono: the context). */
 export interface Settings<Request = any> extends ClaimSettings {
   /** Guarded methods; GET, HEAD and OPTIONS never are. Default POST, PATCH. */
@@ -55,8 +58,9 @@ export interface Settings<Request = any> extends ClaimSettings {
   header?: string;
   /** 400 without a key. Default false. */
   required?: boolean;
-  /** Who the caller is: each has keys of its own. Default: the authenticated user, or else a digest of Authorization. */
-  scope?: ((request: Request) => unknown) | null;
+  /** Who the caller is: each has keys of its own. Default: the authenticated user, or else a digest of Authorization.
+   * Anything else than a text, a whole number or none is an error, and the request is not run. */
+  scope?: ((request: Request) => Scope | Promise<Scope>) | null;
   /** [method, path] of the operation. Default: those of the request. */
   operation?: ((request: Request) => [string, string] | Promise<[string, string]>) | null;
   /** When the first try was made: 'uuid7' (in the key), a header's name, or a function that gives unix milliseconds. */

@@ -383,6 +383,57 @@ test('a wrong setting of a route stops Fastify at start', options, async () => {
   await app.close();
 });
 
+// ---- who the caller is ----
+
+test('a scope that is no text is an error, and nothing runs: it would be one scope for all', options, async () => {
+  for (const scope of [{ id: 5 }, true, 1.5, 2 ** 53, Buffer.from('5'), ['a'], Symbol('a')]) {
+    const { settings, events } = world({ scope: async () => scope });
+    const port = await application(settings, (req, res) => res.end('ran'));
+    const { status, text } = await post(port, '/work', 'k');
+    assert.equal(status, 500, String(scope));
+    assert.match(text, /scope has to give a text or a whole number/);
+    assert.deepEqual(events, []);
+  }
+});
+
+test('a number as a scope is its digits, and none is not the empty one', options, async () => {
+  const scopes = [5, '5', 5n, null, undefined, ''];
+  const { settings } = world({ scope: () => scopes.shift() });
+  const port = await application(settings, (req, res) => res.end('ran'));
+  const replayed = [];
+  while (scopes.length > 0) replayed.push((await post(port, '/work', 'k')).headers['idempotent-replayed']);
+  assert.deepEqual(replayed, [undefined, 'true', 'true', undefined, 'true', undefined]);
+});
+
+test('a user without an id is nobody else: a digest of Authorization, or an error that says to set scope', options, async () => {
+  const { settings } = world();
+  const users = { object: { email: 'a' }, id: { id: { a: 1 } }, text: 'alice', other: 'bob' };
+  const login = (req, res, next) => {
+    req.user = users[req.get('X-User')];
+    next();
+  };
+  const port = await application(settings, (req, res) => res.end('ran'), { outside: [login] });
+  for (const name of ['object', 'id']) {
+    const { status, text } = await post(port, '/work', 'k', { headers: { 'X-User': name } });
+    assert.equal(status, 500, name);
+    assert.match(text, /set scope/);
+    assert.equal((await post(port, '/work', 'k', { headers: { 'X-User': name, Authorization: name } })).text, 'ran');
+  }
+  for (const name of ['text', 'other']) assert.equal((await post(port, '/work', 'k', { headers: { 'X-User': name } })).headers['idempotent-replayed'], undefined, name);
+});
+
+test('what operation and born give is checked', options, async () => {
+  for (const more of [{ operation: () => 'POST /a' }, { operation: () => ['POST', { path: 1 }] }, { operation: () => undefined },
+    { born: () => new Date() }, { born: () => NaN }, { born: () => '5' }]) {
+    const { settings, events } = world(more);
+    const port = await application(settings, (req, res) => res.end('ran'));
+    const { status, text } = await post(port, '/work', 'k');
+    assert.equal(status, 500);
+    assert.match(text, /has to give/);
+    assert.deepEqual(events, []);
+  }
+});
+
 // ---- the server is silent, or away ----
 
 /* A server of its own, for it is paused. */

@@ -38,6 +38,8 @@ throw new DidNothing('no', { status: 503 });
 
 // @ts-expect-error: no such setting
 forExpress({ waitMS: 5 });
+// @ts-expect-error: no text
+forExpress({ scope: () => ({ id: 5 }) });
 // @ts-expect-error: not a number
 forKoa({ ttlMs: '1' });
 // @ts-expect-error: which job is it?
