@@ -42,7 +42,7 @@ export interface ClaimSettings {
   /** For each answer of the server; one retry. Default 2,000. */
   timeoutMs?: number;
   /** For metrics. What it throws is logged and ignored. */
-  onEvent?: ((name: EventName, fields: EventFields) => void) | null;
+  onEvent?: ((name: EventName, fields: EventFields) => unknown) | null;
   /** Default: console, or Fastify's. */
   logger?: { error(text: string): void; warn(text: string): void } | null;
 }
@@ -68,7 +68,7 @@ export interface Settings<Request = any> extends ClaimSettings {
   /** Of an answer that the first still runs. Default 409. */
   busyStatus?: 409 | 408;
   /** Which statuses are kept. Default: below 500, but 401, 408, 409, 423, 425, 429. */
-  keep?: (status: number) => boolean;
+  keep?: (status: number) => boolean | Promise<boolean>;
   /** Bytes of a response that is kept. Default 1 MiB. */
   bodyLimit?: number;
   /** Bytes of a request with a key. Default 16 MiB. */
@@ -99,7 +99,8 @@ export interface Claim {
   setStage(text: string): Promise<void>;
   /** The next one runs as attempt 1, whatever is answered now. */
   didNothing(): void;
-  /** false: the response is shared with those who wait, and not kept; a number: it is kept for so many milliseconds. */
+  /** false: the response is shared with those who wait, and not kept; a number: it is kept for so many milliseconds,
+   * 31 days at most. */
   keep(howLong: boolean | number): void;
 }
 

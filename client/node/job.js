@@ -88,7 +88,7 @@ class Jobs {
     this.#work = work;
     this.#shared = new Shared(this.#settings.logger);
     this.#store = this.#shared.open(this.#settings);
-    this.#claiming = new Claiming(this.#store, this.#shared.later, this.#settings);
+    this.#claiming = new Claiming(this.#store, this.#settings);
   }
 
   async call(args) {
@@ -121,7 +121,7 @@ class Jobs {
 
   #context(record, emit) {
     const replay = (reply) => ({ result: () => resultOf(record, reply) });
-    return { store: this.#store, later: this.#shared.later, log: this.#shared.log, settings: this.#settings, emit, replay };
+    return { store: this.#store, log: this.#shared.log, settings: this.#settings, emit, replay };
   }
 
   async #run(grant, args) {

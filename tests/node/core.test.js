@@ -3,10 +3,8 @@
 
 const assert = require('node:assert/strict');
 const test = require('node:test');
-const path = require('node:path');
-const { ROOT } = require('./world.js');
+const { lib } = require('./world.js');
 
-const lib = (name) => require(path.join(ROOT, 'client/node/lib', name));
 const { checked } = lib('settings.js');
 const { BadKey, keyFromHeader, joined, bornOfKey, bornFromHeader } = lib('key.js');
 const { bodyPieces, parsedPieces } = lib('fingerprint.js');

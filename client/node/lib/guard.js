@@ -46,7 +46,7 @@ class Guard {
     this.settings = settings;
     this.#shared = shared;
     this.#store = store;
-    this.#claiming = new Claiming(store, shared.later, settings);
+    this.#claiming = new Claiming(store, settings);
   }
 
   /* logger: what the framework logs with, unless the settings have one. */
@@ -153,7 +153,7 @@ class Guard {
       case 'CLAIMED': {
         emit('claimed', { attempt: reply.attempt });
         const replay = (other) => this.#decided(record, other, emit).answer;
-        const context = { store: this.#store, later: this.#shared.later, log, settings, emit, replay };
+        const context = { store: this.#store, log, settings, emit, replay };
         return { grant: new Grant(context, record, reply) };
       }
       case 'DONE':
