@@ -20,6 +20,15 @@ const MUTANTS = [
   ['lib/node_request.js', '?? auth?.sub ?? user;', '?? auth?.sub;', 'behaviour', 'a user without an id'],
   ['lib/guard.js', 'pairOf(await settings.operation(request.native))', 'await settings.operation(request.native)', 'behaviour', 'what operation and born'],
   ['lib/guard.js', 'return msOf(await born(request.native));', 'return (await born(request.native)) ?? null;', 'behaviour', 'what operation and born'],
+  // which job it is
+  ['job.js', 'jobRecord(this.#settings.prefix, this.#name, String(key))', "jobRecord(this.#settings.prefix, 'job', String(key))", 'behaviour', 'two jobs with equal keys'],
+  ['job.js', "key === '' || !isText(key)", "key === ''", 'behaviour', 'a key that is no text'],
+  ['job.js', 'msOf(await born(...args))', 'await born(...args)', 'behaviour', 'a key that is no text'],
+  ['lib/key.js', '${escaped(prefix)}:', '${prefix}:', 'core', 'the record of a job'],
+  ['lib/key.js', ':${escaped(name)}:', ':${name}:', 'core', 'the record of a job'],
+  ['lib/key.js', "'%25' : '%3A'", "'%' : '%3A'", 'core', 'the record of a job'],
+  ['lib/key.js', '\\p{Surrogate}', 'nothing', 'behaviour', 'a key that is no text'],
+  ['lib/fingerprint.js', 'if (showsNothing(value)) throw', 'if (false) throw', 'behaviour', 'a key that is no text'],
   // claims
   ['lib/grant.js', 'return await this.#context.settings.keep(status);', 'return this.#context.settings.keep(status);', 'claims', 'a keep that fails'],
   ['lib/grant.js', 'const keeps = await this.#keeps(status);\n    if (!this.#end()) return null;', 'if (!this.#end()) return null;\n    const keeps = this.#context.settings.keep(status);', 'claims', 'an async keep is awaited'],

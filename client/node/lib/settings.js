@@ -10,7 +10,7 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const MEBIBYTE = 1 << 20;
 const TTL_LIMIT_MS = 31 * DAY_MS; // the server's
-const TEXT_LIMIT = 256; // of a prefix: with the digest after it a record's key stays below the server's 1 KiB
+const TEXT_LIMIT = 256; // of a prefix and of a job's name: with the digest after it a record's key stays below the server's 1 KiB
 
 // Answers that say nothing about the work: the same request may succeed later, or with credentials.
 const RETRYABLE = new Set([401, 408, 409, 423, 425, 429]);
@@ -114,4 +114,4 @@ function checkedUrl(value) {
 
 const otherStore = (settings) => OF_THE_STORE.some((name) => settings[name] !== undefined);
 
-module.exports = { checked, otherStore, TTL_LIMIT_MS };
+module.exports = { checked, otherStore, TEXT_LIMIT, TTL_LIMIT_MS };
