@@ -383,6 +383,57 @@ test('a wrong setting of a route stops Fastify at start', options, async () => {
   await app.close();
 });
 
+// ---- who the caller is ----
+
+test('a scope that is no text is an error, and nothing runs: it would be one scope for all', options, async () => {
+  for (const scope of [{ id: 5 }, true, 1.5, 2 ** 53, Buffer.from('5'), ['a'], Symbol('a')]) {
+    const { settings, events } = world({ scope: async () => scope });
+    const port = await application(settings, (req, res) => res.end('ran'));
+    const { status, text } = await post(port, '/work', 'k');
+    assert.equal(status, 500, String(scope));
+    assert.match(text, /scope has to give a text or a whole number/);
+    assert.deepEqual(events, []);
+  }
+});
+
+test('a number as a scope is its digits, and none is not the empty one', options, async () => {
+  const scopes = [5, '5', 5n, null, undefined, ''];
+  const { settings } = world({ scope: () => scopes.shift() });
+  const port = await application(settings, (req, res) => res.end('ran'));
+  const replayed = [];
+  while (scopes.length > 0) replayed.push((await post(port, '/work', 'k')).headers['idempotent-replayed']);
+  assert.deepEqual(replayed, [undefined, 'true', 'true', undefined, 'true', undefined]);
+});
+
+test('a user without an id is nobody else: a digest of Authorization, or an error that says to set scope', options, async () => {
+  const { settings } = world();
+  const users = { object: { email: 'a' }, id: { id: { a: 1 } }, text: 'alice', other: 'bob' };
+  const login = (req, res, next) => {
+    req.user = users[req.get('X-User')];
+    next();
+  };
+  const port = await application(settings, (req, res) => res.end('ran'), { outside: [login] });
+  for (const name of ['object', 'id']) {
+    const { status, text } = await post(port, '/work', 'k', { headers: { 'X-User': name } });
+    assert.equal(status, 500, name);
+    assert.match(text, /set scope/);
+    assert.equal((await post(port, '/work', 'k', { headers: { 'X-User': name, Authorization: name } })).text, 'ran');
+  }
+  for (const name of ['text', 'other']) assert.equal((await post(port, '/work', 'k', { headers: { 'X-User': name } })).headers['idempotent-replayed'], undefined, name);
+});
+
+test('what operation and born give is checked', options, async () => {
+  for (const more of [{ operation: () => 'POST /a' }, { operation: () => ['POST', { path: 1 }] }, { operation: () => undefined },
+    { born: () => new Date() }, { born: () => NaN }, { born: () => '5' }]) {
+    const { settings, events } = world(more);
+    const port = await application(settings, (req, res) => res.end('ran'));
+    const { status, text } = await post(port, '/work', 'k');
+    assert.equal(status, 500);
+    assert.match(text, /has to give/);
+    assert.deepEqual(events, []);
+  }
+});
+
 // ---- the server is silent, or away ----
 
 /* A server of its own, for it is paused. */
@@ -488,7 +539,7 @@ for (const [name, open, close] of [
 test('a job runs once, and its result is everybody\'s', options, async () => {
   const { settings } = world({ prefix: 'jobs' });
   let runs = 0;
-  const pay = job({ ...settings, key: (order) => order.id, input: (order) => order }, async (order, claim) => {
+  const pay = job({ ...settings, name: 'a', key: (order) => order.id, input: (order) => order }, async (order, claim) => {
     runs += 1;
     assert.equal(claim.attempt, 1);
     return { paid: order.amount };
@@ -502,7 +553,7 @@ test('a job runs once, and its result is everybody\'s', options, async () => {
 
 test('a job that raised is attempt 2, one that did nothing attempt 1, one with hold waits for somebody', options, async () => {
   const attempts = [];
-  const failing = (error, more) => job({ ...world().settings, key: () => 'k', ...more }, (claim) => {
+  const failing = (error, more) => job({ ...world().settings, name: 'a', key: () => 'k', ...more }, (claim) => {
     attempts.push(claim.attempt);
     throw error;
   });
@@ -518,7 +569,7 @@ test('a job that raised is attempt 2, one that did nothing attempt 1, one with h
 test('a job that runs already, whose result is too big, or without a server says so', options, async () => {
   const { settings } = world();
   let again;
-  const work = job({ ...settings, key: (name) => name }, async (name) => {
+  const work = job({ ...settings, name: 'a', key: (name) => name }, async (name) => {
     if (name === 'busy') again = await work('busy').catch((error) => error);
     return name === 'big' ? 'x'.repeat(17 << 20) : undefined;
   });
@@ -528,9 +579,32 @@ test('a job that runs already, whose result is too big, or without a server says
   await work('big');
   await assert.rejects(work('big'), NotKept);
   work.close();
-  const alone = job({ ...settings, url: 'redis://127.0.0.1:1', key: () => 'k' }, () => {});
+  const alone = job({ ...settings, url: 'redis://127.0.0.1:1', name: 'a', key: () => 'k' }, () => {});
   await assert.rejects(alone(), Unavailable);
   alone.close();
-  assert.throws(() => job({ key: () => 1, scope: () => 1 }, () => {}), /no setting 'scope'/);
+  assert.throws(() => job({ name: 'a', key: () => 1, scope: () => 1 }, () => {}), /no setting 'scope'/);
+  for (const name of [undefined, '', 5, 'x'.repeat(257)]) assert.throws(() => job({ name, key: () => 1 }, () => {}), /'name' has to be a text/);
   assert.throws(() => job({}, () => {}), /'key' has to be a function/);
+});
+
+test('two jobs with equal keys are two jobs', options, async () => {
+  const { settings } = world();
+  const works = ['charge', 'ship'].map((name) => job({ ...settings, name, key: (id) => id }, () => name));
+  for (const work of works) assert.equal(await work(7), await work('7'));
+  assert.deepEqual(await Promise.all(works.map((work) => work(7))), ['charge', 'ship']);
+  for (const work of works) work.close();
+});
+
+test('a key that is no text is an error, and nothing runs', options, async () => {
+  const { settings, events } = world();
+  const work = job({ ...settings, name: 'a', key: (key) => key }, () => 'ran');
+  for (const key of [{ id: 5 }, null, undefined, '', true, 1.5, ['a'], NaN]) await assert.rejects(work(key), /has to give a text/, String(key));
+  await assert.rejects(work('x'.repeat(1024)), RangeError);
+  await assert.rejects(work('\ud800'), TypeError);
+  const compared = job({ ...settings, name: 'b', key: () => 1, input: (input) => input }, () => 'ran');
+  for (const input of [new Map([[1, 2]]), new Set(), { form: new URLSearchParams('a=1') }]) await assert.rejects(compared(input), /cannot be compared/);
+  const born = job({ ...settings, name: 'c', key: () => 1, born: () => new Date() }, () => 'ran');
+  await assert.rejects(born(), /born has to give/);
+  assert.deepEqual(events, []);
+  for (const each of [work, compared, born]) each.close();
 });

@@ -125,6 +125,7 @@ function left(res) {
   return leaving.signal;
 }
 
-const idOf = (user, auth) => user?.id ?? user?.sub ?? auth?.sub;
+/* The id of whom a framework has authenticated, or the whole of what it says when there is none. */
+const idOf = (user, auth) => user?.id ?? user?.sub ?? auth?.sub ?? user;
 
 module.exports = { headerValues, pieces, left, idOf };
