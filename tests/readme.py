@@ -238,11 +238,11 @@ def follow_row(newcomer, name, line_cell, of_cell):
 
 def follow_jobs(newcomer, line_cell, of_cell):
     decorator, wrapper = CODE.findall(line_cell)
-    newcomer.program("python", "from idem import Jobs\njobs = Jobs(prefix='readme')\nruns = []\n"
-                     + decorator.replace("...", "lambda n: f'work:{n}'") + "\ndef work(n):\n    runs.append(n)\n    return n\n"
+    newcomer.program("python", "from idem import Jobs\njobs = Jobs()\nruns = []\n"
+                     + decorator.replace("...", "lambda n: n") + "\ndef work(n):\n    runs.append(n)\n    return n\n"
                      "assert [work(5), work(5)] == [5, 5] and runs == [5], runs\n")
     print(f"ok {decorator}")
-    newcomer.program("node", "const { job } = require('idem-node');\nlet runs = 0;\nconst key = (n) => `work:${n}`, work = async (n) => { runs += 1; return n; };\n"
+    newcomer.program("node", "const { job } = require('idem-node');\nlet runs = 0;\nconst name = 'refund', key = (n) => n, work = async (n) => { runs += 1; return n; };\n"
                      f"const once = {wrapper};\n"
                      "(async () => { const told = [await once(5), await once(5), runs].join(); if (told !== '5,5,1') throw new Error(told); process.exit(); })();\n")
     print(f"ok {wrapper}")
