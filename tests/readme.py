@@ -25,8 +25,7 @@ from limit import limited  # noqa: E402
 
 SECONDS = 300
 BEGIN, END = "## One line in your framework", "## One minute with redis-cli"
-ROW = re.compile(r"^\| (?!in \||---|`)([^|]+?) \| (.+?) \| (.+) \|$", re.M)
-CODE = re.compile(r"`([^`]+)`")
+ROWS = re.compile(r"^```\n(.*?)^```$", re.S | re.M)
 
 PYTHON_ASKS = """
 def asks(post):
@@ -60,7 +59,7 @@ const asks = async (port) => {
 };
 """
 
-# name: (language, what has to be there, the application). LINE and OF are the page's, LAST a second line of the cell OF.
+# name: (language, what has to be there, the application). OF and LINE are the second and the third column of the page.
 APPLICATIONS = {
     "Flask": ("python", ["flask"], """
 from flask import Flask
@@ -77,7 +76,7 @@ asks(lambda: Reply(app.test_client().post("/x", headers=KEY)))
 """),
     "Django": ("python", ["django"], """
 MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
-LINE
+OF
 import django
 from django.conf import settings
 from django.http import JsonResponse
@@ -97,22 +96,11 @@ LINE
 async def view():
     return run()
 """ + ASGI_ASKS),
-    "Starlette": ("python", ["starlette", "httpx"], """
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse
-from starlette.routing import Route
-OF
-async def view(request):
-    return JSONResponse(run(), 201)
-app = Starlette(routes=[Route("/x", view, methods=["POST"])])
-LINE
-""" + ASGI_ASKS),
     "Express": ("node", ["express"], """
 const app = require('express')();
 OF
 LINE
 app.post('/x', (req, res) => res.status(201).json(run()));
-LAST
 const server = app.listen(0, '127.0.0.1', () => asks(server.address().port));
 """),
     "Fastify": ("node", ["fastify"], """
@@ -124,14 +112,14 @@ app.listen({ port: 0, host: '127.0.0.1' }).then(() => asks(app.server.address().
 """),
     "Koa": ("node", ["koa"], """
 const app = new (require('koa'))();
-const { idempotency } = require('idem-node/koa');
+OF
 LINE
 app.use((ctx) => { ctx.status = 201; ctx.body = run(); });
 const server = app.listen(0, '127.0.0.1', () => asks(server.address().port));
 """),
     "Hono": ("node", ["hono", "@hono/node-server"], """
 const app = new (require('hono').Hono)();
-const { idempotency } = require('idem-node/hono');
+OF
 LINE
 app.post('/x', (c) => c.json(run(), 201));
 require('@hono/node-server').serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }, ({ port }) => asks(port));
@@ -226,31 +214,41 @@ def follow_install(newcomer, text):
     newcomer.run("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", *node_packages())
 
 
-def follow_row(newcomer, name, line_cell, of_cell):
+def follow_row(newcomer, name, of, line):
     language, packages, text = APPLICATIONS[name]
     for package in packages:
         if not newcomer.has(language, package):
             raise Skipped(f"{package} is not installed")
-    of = [*CODE.findall(of_cell), "", ""]
-    text = text.replace("LINE", CODE.search(line_cell).group(1)).replace("OF", of[0]).replace("LAST", of[1])
+    text = text.replace("LINE", line).replace("OF", of)
     newcomer.program(language, (PYTHON_ASKS if language == "python" else NODE_ASKS) % name + text)
 
 
-def follow_jobs(newcomer, line_cell, of_cell):
-    decorator, wrapper = CODE.findall(line_cell)
-    newcomer.program("python", "from idem import Jobs\njobs = Jobs()\nruns = []\n"
-                     + decorator.replace("...", "lambda n: n") + "\ndef work(n):\n    runs.append(n)\n    return n\n"
-                     "assert [work(5), work(5)] == [5, 5] and runs == [5], runs\n")
-    print(f"ok {decorator}")
-    newcomer.program("node", "const { job } = require('idem-node');\nlet runs = 0;\nconst name = 'refund', key = (n) => n, work = async (n) => { runs += 1; return n; };\n"
-                     f"const once = {wrapper};\n"
-                     "(async () => { const told = [await once(5), await once(5), runs].join(); if (told !== '5,5,1') throw new Error(told); process.exit(); })();\n")
-    print(f"ok {wrapper}")
-    [command] = [code for code in CODE.findall(of_cell) if code.startswith("idem-once")]
-    line = command.replace("command", "sh -c 'echo ran; echo ran >>runs'").replace("--key K", "--key readme")
-    if newcomer.shell(f"{line}; {line}; cat runs") != "ran\nran\nran\n":
-        raise Wrong(command)
-    print(f"ok {command}")
+def follow_python_job(newcomer, of, line):
+    newcomer.program("python", of + "\nruns = []\n" + line.replace("...", "lambda n: n")
+                     + "\ndef work(n):\n    runs.append(n)\n    return n\nassert [work(5), work(5)] == [5, 5] and runs == [5], runs\n")
+
+
+def follow_node_job(newcomer, of, line):
+    newcomer.program("node", of + """;
+let runs = 0;
+const name = 'refund', key = (n) => n, work = async (n) => { runs += 1; return n; };
+const once = LINE;
+(async () => {
+  const told = [await once(5), await once(5), runs].join();
+  if (told !== '5,5,1') throw new Error(told);
+  process.exit();
+})();
+""".replace("LINE", line))
+
+
+def follow_shell(newcomer, of, _):
+    line = of.replace("command", "sh -c 'echo ran; echo ran >>runs'")
+    said = newcomer.shell(f"{line}; {line}; cat runs")
+    if said != "ran\nran\nran\n":
+        raise Wrong(f"{of}\nsaid {said!r}")
+
+
+OTHERS = {"a job, python": follow_python_job, "a job, node": follow_node_job, "a shell": follow_shell}
 
 
 def follow_redis_cli(newcomer, text):
@@ -271,17 +269,19 @@ def follow_redis_cli(newcomer, text):
 def steps(newcomer, text, only):
     """(what, function), in the order of the page."""
     yield "install", lambda: follow_install(newcomer, text)
-    rows = ROW.findall(text)
-    named = {name for names, _, _ in rows for name in re.split(", ?", names)}
-    if named - {"jobs", "scripts"} != set(APPLICATIONS):
-        raise Wrong(f"the page has {sorted(named)}, here are {sorted(APPLICATIONS)}")
-    for names, line, of in rows:
-        if names.startswith("jobs"):
-            yield "jobs", lambda line=line, of=of: follow_jobs(newcomer, line, of)
+    followed = set()
+    for row in ROWS.search(text).group(1).splitlines():
+        name, of, line = re.split(" {2,}", row)
+        name += {"a job": ", node" if "require" in of else ", python"}.get(name, "")
+        followed.add(name)
+        if only and name not in only:
             continue
-        for name in names.split(", "):
-            if not only or name in only:
-                yield name, lambda name=name, line=line, of=of: follow_row(newcomer, name, line, of)
+        if name in OTHERS:
+            yield name, lambda name=name, of=of, line=line: OTHERS[name](newcomer, of, line)
+        else:
+            yield name, lambda name=name, of=of, line=line: follow_row(newcomer, name, of, line)
+    if followed != {*APPLICATIONS, *OTHERS}:
+        raise Wrong(f"the page has {sorted(followed)}")
     yield "redis-cli", lambda: follow_redis_cli(newcomer, text)
 
 
