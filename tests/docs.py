@@ -97,6 +97,11 @@ def read_page(path):
         return file.read()
 
 
+def read_file(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 def blocks_of(page):
     """The fenced blocks that have a language; `heading` is the number of headings above."""
     blocks, block, heading = [], None, 0
@@ -654,6 +659,26 @@ def check_options():
     print(f"ok server/README.md, server/deploy/idem.conf: have {rows} options, as --help")
 
 
+def check_configuration():
+    """The server starts with the configuration file that its page shows."""
+    found = re.search(r"^A configuration file has [^\n]*(?:\n[^\n]+)*\n\n((?:    [^\n]*\n)+)", read_page("server/README.md"), re.M)
+    with tempfile.TemporaryDirectory(prefix="idem-docs-") as directory:
+        os.mkdir(os.path.join(directory, "idem"))
+        config = re.sub(r"^ +", "", found.group(1), flags=re.M).replace("port " + DEFAULT_PORT, "port 0")
+        log = os.path.join(directory, "idem.log")
+        config = config.replace("/var/log/idem.log", log).replace("/var/lib", directory)
+        server = Server(config=config, wait_ready=False)
+        try:
+            eventually(lambda: server.process.poll() is not None or os.path.exists(log) and "ready to accept" in read_file(log),
+                       "the server of the configuration file")
+            if server.process.poll() is not None:
+                raise Wrong("server/README.md: the configuration file is refused: " + server.log())
+        finally:
+            server.kill()
+            server.forget()
+    print("ok server/README.md: the server starts with the configuration file")
+
+
 def check_metrics():
     """server/METRICS.md has the table that the program prints."""
     page = read_page("server/METRICS.md")
@@ -702,7 +727,7 @@ def main():
     if not chosen:
         checks += [(check.__name__, check)
                    for check in (check_tour, check_run_refused, check_make, check_options, check_metrics, check_info,
-                                 check_protocol, check_links, check_figures)]
+                                 check_protocol, check_links, check_figures, check_configuration)]
     good = True
     for name, check in checks:
         try:
