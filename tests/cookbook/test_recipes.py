@@ -323,6 +323,11 @@ class GraphQL(Kitchen):
         self.assertEqual(self.told(self.ask_for(site, "{ hello }"))[0], 200)
         self.assertEqual(self.ask("DBSIZE"), 0)
 
+    def test_what_is_no_graphql_is_told_and_not_kept(self):
+        status, body = self.told(self.ask_for(self.site(*self.words), "mutation {"))
+        self.assertEqual((status, body["errors"][0]["message"][:12]), (200, "Syntax Error"))
+        self.assertEqual(self.ask("DBSIZE"), 0)
+
     def test_a_resolver_that_crashed_runs_again(self):
         site = self.site(*self.words)
         mutation = self.ask_for(site, self.MUTATION)
