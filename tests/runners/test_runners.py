@@ -3,7 +3,8 @@ the tests after it.
 
     /usr/bin/python3 tests/runners/test_runners.py      $IDEM_BUILD (build/release), $IDEM_SERVER
 
-Where a runner can run only its own tests, the limit is so short that one of them exceeds it.
+Where a runner can run only its own tests, the limit is so short that one of them exceeds it. `need`, which installs what they
+lack, can be called by two targets at once.
 """
 
 import os
@@ -46,6 +47,30 @@ class Last(unittest.TestCase):
     def test_c_passes(self):
         print("c ran")
 """
+
+
+# Refuses to run beside itself, as apt-get does.
+APT_GET = """#!/bin/sh
+mkdir {directory}/running 2>/dev/null || {{ echo 'E: Could not get lock'; exit 100; }}
+sleep 0.2
+rmdir {directory}/running
+"""
+
+
+class Need(unittest.TestCase):
+    def test_two_that_install_wait_for_each_other(self):
+        with tempfile.TemporaryDirectory(prefix="idem-test-") as directory:
+            for name, text in (("apt-get", APT_GET.format(directory=directory)), ("dpkg-query", "#!/bin/sh\n"),
+                               ("sudo", "#!/bin/sh\nexec \"$@\"\n")):
+                path = os.path.join(directory, name)
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+                os.chmod(path, 0o755)
+            environment = {**os.environ, "PATH": directory + os.pathsep + os.environ["PATH"]}
+            both = [subprocess.Popen([os.path.join(TESTS, "need"), name], env=environment, text=True, stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT) for name in ("one", "another")]
+            said = [each.communicate(timeout=NEVER_S)[0] for each in both]
+            self.assertEqual([each.returncode for each in both], [0, 0], said)
 
 
 class Runners(unittest.TestCase):
