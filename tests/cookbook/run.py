@@ -35,7 +35,7 @@ def main(arguments):
         if not found:
             sys.exit("there is no /usr/lib/postgresql/*/bin: apt-get install postgresql python3-psycopg2")
         os.environ["IDEM_POSTGRES"] = found[-1]
-    if not any(argument.startswith("test_") and before != "-k" for before, argument in zip(["", *arguments], arguments)):
+    if not limit.named(arguments):
         arguments += sorted(name[:-3] for name in os.listdir(HERE) if name.startswith("test_") and name.endswith(".py"))
     limit.main("cookbook", arguments)
 

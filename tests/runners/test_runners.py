@@ -114,6 +114,17 @@ class Runners(unittest.TestCase):
         self.assert_lines(output, rf"FAILED \(timeout\): {hanging} did not end within 1 s",
                           "units: 1 passed, 1 failed")
 
+    def test_a_pattern_that_no_test_has(self):
+        for runner in ("system", "cookbook"):
+            output = self.run_runner(PYTHON, os.path.join(TESTS, runner, "run.py"), "-k", "test_that_nobody_has_written", limit_s=NEVER_S)
+            self.assert_lines(output, "FAILED: no test has run")
+
+    def test_a_pattern_that_begins_as_a_module_does(self):
+        done = subprocess.run([PYTHON, os.path.join(TESTS, "cookbook/run.py"), "-k", "test_each_recipe_of_the_page"], cwd=ROOT,
+                              timeout=NEVER_S, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("Ran 1 test in", done.stdout)
+
     def python_tests(self, runner):
         self.file("test_hanging.py", HANGING)
         output = self.run_runner(PYTHON, os.path.join(TESTS, runner), "test_hanging")
