@@ -481,16 +481,6 @@ const char *shadow_expect_horizon(struct shadow *shadow, struct span key, int64_
 
 /* ---- a shorter log ---- */
 
-/* What the last looks say: all that ended by itself up to then is counted in the live horizon. */
-static int64_t past_of(const struct engine *engine, int64_t now_ms) {
-  const int64_t next[] = {wheel_next(&engine->leases), wheel_next(&engine->ends),
-                          response_expiry_next(&engine->log)};
-  int64_t past_ms = now_ms;
-  for (size_t i = 0; i < sizeof next / sizeof *next; i++)
-    if (next[i] <= past_ms) past_ms = next[i] - 1;
-  return past_ms;
-}
-
 static void emit_batch_again(struct shadow *shadow, size_t batch, int64_t now_ms) {
   for (size_t at = 0; at < log_bytes(&shadow->log, batch).len;) {
     struct span bytes = log_bytes(&shadow->log, batch); /* the log may have moved */
@@ -508,7 +498,7 @@ static void emit_batch_again(struct shadow *shadow, size_t batch, int64_t now_ms
 /* What holds the others back is read, as a journal reads the oldest segment. */
 static void drop_unread(struct shadow *shadow, int64_t now_ms) {
   struct log *log = &shadow->log;
-  int64_t past_ms = past_of(shadow->live, now_ms);
+  int64_t past_ms = tick_past_ms(shadow->live, now_ms);
   size_t first = log->first, end = log->count;
   for (unsigned readings = MOST_READINGS; first < end; first++) {
     if (log->batches[first].end_ms <= past_ms) continue;
