@@ -220,10 +220,10 @@ class Guard:
         """After True the engine is to be left."""
         return self.settings.wait_ms > 0 and self.engine.enter()
 
-    def begin(self, plan: Plan, asked: Asked) -> Union[Claim, Answer, None]:
+    def begin(self, plan: Plan, asked: Asked, claim_class: Optional[Type[Claim]] = None) -> Union[Claim, Answer, None]:
         if isinstance(asked, Claimed):
-            claim = self._claim_class(self.engine.client, plan.record, asked, self.settings.renew_for_ms, plan.about,
-                                      self.events)
+            kind = claim_class or self._claim_class
+            claim = kind(self.engine.client, plan.record, asked, self.settings.renew_for_ms, plan.about, self.events)
             claim.tell("claimed")
             return claim
         if isinstance(asked, Done):
