@@ -209,6 +209,8 @@ def follow_install(newcomer, text):
     print("ok " + lines[0])
     if shutil.which("npm") is None:
         raise Skipped("npm is not installed")
+    if subprocess.run(["npm", "view", "ioredis", "version"], capture_output=True, env=newcomer.environment).returncode != 0:
+        raise Skipped("npm's registry does not answer")
     newcomer.shell(lines[1])
     print("ok " + lines[1])
     newcomer.run("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", *node_packages())
@@ -229,6 +231,8 @@ def follow_python_job(newcomer, of, line):
 
 
 def follow_node_job(newcomer, of, line):
+    if not newcomer.has("node", "idem-node"):
+        raise Skipped("idem-node is not installed")
     newcomer.program("node", of + """;
 let runs = 0;
 const name = 'refund', key = (n) => n, work = async (n) => { runs += 1; return n; };
