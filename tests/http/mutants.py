@@ -76,7 +76,7 @@ MUTANTS = [
     ("wsgi.py", "            if not self._drained(pieces):\n", "            if True:\n", "wsgi",
      "a_long_response_goes_on_without_its_client"),
     ("wsgi.py", "if len(body) > guard.settings.request_limit:", "if False:", "flask", "a_request_over_the_limit_is_413"),
-    ("flask.py", "request.environ[wsgi.RAISED] = error", "pass", "flask", "after_an_exception_who_waits_runs_as_attempt_2"),
+    ("flask.py", "request.environ[wsgi.RAISED] = request.environ[SEEN]", "pass", "flask", "after_an_exception_who_waits_runs_as_attempt_2"),
     ("flask.py", "return scope_text(flask_login.current_user.get_id(), \"the user's get_id()\")", "pass", "flask", "two_users_have_keys_of_their_own"),
     ("django.py", "request._idem_raised = exception", "pass", "django", "after_an_exception_who_waits_runs_as_attempt_2"),
     ("django.py", "raised is not None and response.status_code >= 500", "raised is not None", "django",

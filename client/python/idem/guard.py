@@ -120,15 +120,23 @@ class Guard:
     def concerns(self, method: str) -> bool:
         return method in self.settings.methods and method not in self._unguarded
 
+    def passes(self, view: View) -> bool:
+        """Whether it is none of its requests."""
+        return not self.concerns(view.method) or bool(self.settings.skip and _now("skip", self.settings.skip(view.native)))
+
     def key_of(self, view: View) -> Optional[str]:
         """None: it passes unguarded. Raises Refused."""
-        if not self.concerns(view.method) or (self.settings.skip and _now("skip", self.settings.skip(view.native))):
-            return None
+        return None if self.passes(view) else self.demand(view, self.key_in_header(view))
+
+    def key_in_header(self, view: View) -> Optional[str]:
+        """Raises Refused."""
         try:
-            key = key_from_header(view.all(self._header))
+            return key_from_header(view.all(self._header))
         except BadKey as error:
             raise self._refuse(view, "key-malformed", 400, f"{self.settings.header}: {error}") from None
-        return self.demand(view, key)
+
+    def several_keys(self, view: View) -> Refused:
+        return self._refuse(view, "key-malformed", 400, "There is more than one idempotency key.")
 
     def key_in_field(self, view: View, value: str) -> str:
         """The key as it came in a form. Raises Refused."""
