@@ -15,6 +15,7 @@ fail_open); a response is stored, then sent; an error does not prove that nothin
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -50,10 +51,12 @@ class Engine:
         self.client = Idem(settings.url, timeout_ms=settings.timeout_ms)
         self.max_waiting = settings.max_waiting
         self.refusals, self.no_scope = Seldom(), Once()
-        self._waiting, self._lock = 0, threading.Lock()
+        self._pid, self._waiting, self._lock = os.getpid(), 0, threading.Lock()
 
     def enter(self) -> bool:
         """False: as many wait as may."""
+        if self._pid != os.getpid():  # those of the parent do not wait here, and its lock may be held for ever
+            self._pid, self._waiting, self._lock = os.getpid(), 0, threading.Lock()
         with self._lock:
             if self._waiting >= self.max_waiting:
                 return False
