@@ -15,6 +15,7 @@ fail_open); a response is stored, then sent; an error does not prove that nothin
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -50,10 +51,12 @@ class Engine:
         self.client = Idem(settings.url, timeout_ms=settings.timeout_ms)
         self.max_waiting = settings.max_waiting
         self.refusals, self.no_scope = Seldom(), Once()
-        self._waiting, self._lock = 0, threading.Lock()
+        self._pid, self._waiting, self._lock = os.getpid(), 0, threading.Lock()
 
     def enter(self) -> bool:
         """False: as many wait as may."""
+        if self._pid != os.getpid():  # those of the parent do not wait here, and its lock may be held for ever
+            self._pid, self._waiting, self._lock = os.getpid(), 0, threading.Lock()
         with self._lock:
             if self._waiting >= self.max_waiting:
                 return False
@@ -120,15 +123,23 @@ class Guard:
     def concerns(self, method: str) -> bool:
         return method in self.settings.methods and method not in self._unguarded
 
+    def passes(self, view: View) -> bool:
+        """Whether it is none of its requests."""
+        return not self.concerns(view.method) or bool(self.settings.skip and _now("skip", self.settings.skip(view.native)))
+
     def key_of(self, view: View) -> Optional[str]:
         """None: it passes unguarded. Raises Refused."""
-        if not self.concerns(view.method) or (self.settings.skip and _now("skip", self.settings.skip(view.native))):
-            return None
+        return None if self.passes(view) else self.demand(view, self.key_in_header(view))
+
+    def key_in_header(self, view: View) -> Optional[str]:
+        """Raises Refused."""
         try:
-            key = key_from_header(view.all(self._header))
+            return key_from_header(view.all(self._header))
         except BadKey as error:
             raise self._refuse(view, "key-malformed", 400, f"{self.settings.header}: {error}") from None
-        return self.demand(view, key)
+
+    def several_keys(self, view: View) -> Refused:
+        return self._refuse(view, "key-malformed", 400, "There is more than one idempotency key.")
 
     def key_in_field(self, view: View, value: str) -> str:
         """The key as it came in a form. Raises Refused."""

@@ -295,7 +295,7 @@ def _send_held(guard: Guard, claim: Claim, environ: Environ, capture: Capture, b
     try:
         # Closing is a part of producing it: what it raises comes before anything is stored.
         close(response)
-        if environ.get(RAISED) is not None and capture.code >= 500:
+        if environ.get(RAISED) is not None:
             guard.raised(claim, environ[RAISED])
         else:
             other = guard.answered(claim, own.status, own.headers, own.body)

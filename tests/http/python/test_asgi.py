@@ -165,6 +165,40 @@ class Around(WithServer):
         sent = self.call(app, scope(self.key, headers=[]))
         self.assertEqual(sent[0]["status"], 400)
 
+    def test_tasks_in_the_background_run_after_what_is_stored(self):
+        from starlette.applications import Starlette
+        from starlette.background import BackgroundTask
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+        seen = []
+
+        async def view(request):
+            return PlainTextResponse("done", background=BackgroundTask(lambda: seen.append(self.state(record(self.key)))))
+        app = Starlette(routes=[Route("/a", view, methods=["POST"])])
+        for _ in range(2):
+            self.assertEqual(self.call(app)[1]["body"], b"done")
+        self.assertEqual(seen, ["DONE"])
+
+    def test_the_application_has_its_lifespan_and_its_websockets(self):
+        from starlette.applications import Starlette
+        from starlette.middleware import Middleware
+        from starlette.routing import WebSocketRoute
+        from starlette.testclient import TestClient
+        began = []
+
+        async def echo(socket):
+            await socket.accept()
+            await socket.send_text(await socket.receive_text())
+            await socket.close()
+        for wrapped in (True, False):
+            routes, start = [WebSocketRoute("/a", echo)], [lambda: began.append(True)]
+            app = (Idempotency(Starlette(routes=routes, on_startup=start), url=self.url) if wrapped else
+                   Starlette(routes=routes, on_startup=start, middleware=[Middleware(Idempotency, url=self.url)]))
+            with TestClient(app) as client, client.websocket_connect("/a", headers={"Idempotency-Key": self.key}) as socket:
+                socket.send_text("hello")
+                self.assertEqual(socket.receive_text(), "hello")
+        self.assertEqual(began, [True, True])
+
     def routed(self, wrap, path="/a", **rest):
         """The status of a request without a key to a view that requires one, in an application that `wrap` makes of it."""
         from idem.asgi import idempotent

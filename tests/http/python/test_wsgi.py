@@ -1,10 +1,14 @@
 """The WSGI middleware beside any server: the ends of a process, closing, the environ, a fork."""
 import base64
+import contextlib
 import hashlib
 import io
 import os
+import signal
+import threading
 
-from idem.wsgi import Idempotency
+import harness
+from idem.wsgi import Idempotency, view_of
 from shared_server import WithServer
 
 
@@ -170,6 +174,75 @@ class Around(WithServer):
             given = environ(self.key, b"", **{"wsgi.input_terminated": terminated})
             del given["CONTENT_LENGTH"]
             self.assertEqual(self.call(app, given), ("200 OK", b""))
+
+    def in_child(self, call):
+        """What `call` returns in a child of a process that has connections, a renewal thread and somebody who waits."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(10)  # one that waits for ever ends
+            said = b"nothing"
+            with contextlib.suppress(BaseException):
+                said = call()
+            os.write(writing, said)
+            os._exit(0)
+        os.close(writing)
+        try:
+            return os.read(reading, 1000)
+        finally:
+            os.close(reading)
+            os.waitpid(child, 0)
+
+    def held(self, key, **settings):
+        """A claim that is made in this process now."""
+        guard = Idempotency(None, url=self.url, lease_ms=300, **settings).guard
+        plan = guard.plan(view_of(environ(key), None), key, b"x")
+        return guard, guard.begin(plan, guard.ask(plan))
+
+    def test_a_child_renews_its_own_claims(self):
+        _, ours = self.held(self.key)
+
+        def call():
+            _, claim = self.held(self.key + "c")
+            threading.Event().wait(1.2)  # four leases: time is the subject
+            return self.state(claim.key).encode()
+        self.assertEqual(self.in_child(call), b"HELD")
+        self.assertEqual(self.state(ours.key), "HELD")
+        ours.end()
+
+    def test_a_child_has_nobody_who_waits(self):
+        guard, claim = self.held(self.key, max_waiting=1, wait_ms=5_000)
+        self.assertTrue(guard.engine.enter())
+        with guard.engine._lock:  # as another thread may hold it at the fork
+            self.assertEqual(self.in_child(lambda: b"%d%d" % (guard.may_wait(), guard.may_wait())), b"10")
+        self.assertFalse(guard.engine.enter())
+        claim.end()
+
+    def test_a_thousand_at_once_run_once(self):
+        ran, running, go_on = [], threading.Event(), threading.Event()
+
+        def app(given, start_response):
+            ran.append(True)
+            running.set()
+            go_on.wait(60)
+            start_response("201 Created", [])
+            return [b"done"]
+        middleware = Idempotency(app, url=self.url, wait_ms=60_000, max_waiting=1_000, timeout_ms=30_000)
+
+        def send():
+            began = []
+            body = b"".join(middleware(environ(self.key), lambda status, headers: began.append(status)))
+            replies.append((began[0], body))
+        replies, threads = [], [threading.Thread(target=send) for _ in range(1_000)]
+        for thread in threads:
+            thread.start()
+        running.wait(60)
+        harness.eventually(lambda: self.ask("INSPECT", record(self.key))[19] == 999, "all wait")
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((len(ran), len(replies), set(replies)), (1, 1_000, {("201 Created", b"done")}))
 
     def test_after_a_fork_parent_and_child_have_claims_of_their_own(self):
         def app(given, start_response):
