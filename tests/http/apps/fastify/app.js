@@ -1,13 +1,14 @@
-// Fastify 5.
+// Fastify 5, or with the argument fastify4 that version.
 'use strict';
 
 const { createReadStream } = require('node:fs');
 const { Readable } = require('node:stream');
 const { need, handle, formOf, sha256, kindOf, settings, ROUTES, ends, port, listening, grouped, outer } = require('../../node/application.js');
 
-const Fastify = need('fastify');
-const formbody = need('@fastify/formbody');
-const multipart = need('@fastify/multipart');
+const VERSIONS = { fastify: ['@fastify/formbody', '@fastify/multipart'], fastify4: ['formbody7', 'multipart8'] };
+const version = process.argv[2] ?? 'fastify';
+const Fastify = need(version);
+const [formbody, multipart] = VERSIONS[version].map(need);
 const { idempotency, DidNothing } = need('idem-node/fastify');
 
 const BODILESS = new Set([204, 205, 304]);
