@@ -65,6 +65,11 @@ async function* iterated(source) {
   yield* source;
 }
 
+/* Koa 3 does it. With Koa 2 a client would wait for ever for the rest of a stream that has failed. */
+function cutAtError({ body, res }) {
+  if (typeof body?.pipe === 'function') body.once('error', (error) => res.destroy(error));
+}
+
 async function settle(ctx, { grant, held, before, settings }) {
   const { status } = ctx;
   const source = sourceOf(ctx);
@@ -75,6 +80,7 @@ async function settle(ctx, { grant, held, before, settings }) {
     whenClosed(ctx.res, () => flow.drain());
     ctx.status = status;
     ctx.body = Readable.from(flow, { objectMode: false });
+    cutAtError(ctx);
     return;
   }
   const headers = storable(ctx.res.getHeaders(), before, settings.dropHeaders);
@@ -115,7 +121,7 @@ async function run(ctx, next, grant, { settings, log }) {
   try {
     await next();
     // With ctx.respond = false the handler writes to ctx.res by itself: the held response does the rest.
-    if (!held.isSentElsewhere && (ctx.respond === false || ctx.res.headersSent)) return;
+    if (!held.isSentElsewhere && (ctx.respond === false || ctx.res.headersSent)) return cutAtError(ctx);
     await settle(ctx, { grant, held, before, settings });
     held.release();
     delete ctx.onerror;

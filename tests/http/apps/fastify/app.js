@@ -85,7 +85,7 @@ const does = (request, reply) => ({
   claim: request.idempotency, DidNothing,
   httpError: (statusCode) => Object.assign(new Error('by order'), { statusCode }),
   hints(hints) {
-    reply.writeEarlyHints(hints); // not returned: to await a reply is to await its end
+    (reply.writeEarlyHints ? reply : reply.raw).writeEarlyHints(hints); // Fastify 4 has none; not returned: to await a reply is to await its end
   },
   answer(status, headers, body, trailers) {
     head(reply, status, headers);
