@@ -6,7 +6,7 @@ node-packages: programs
 	@tests/http/node/install
 
 test-node: node-packages ## the package for Node: its core, what frameworks make hard, its README and types (a minute)
-	@IDEM_SERVER=$(abspath $(B)/idem-server) node --test tests/node/*.test.js
+	@IDEM_SERVER=$(abspath $(B)/idem-server) node --test --test-reporter=$(abspath tests/node/reporter.mjs) tests/node/*.test.js
 
 node-mutants: node-packages ## the package for Node with one place changed: its tests fail on each (2 minutes)
 	@IDEM_SERVER=$(abspath $(B)/idem-server) node tests/node/mutants.js

@@ -10,7 +10,8 @@ const http2 = require('node:http2');
 const net = require('node:net');
 const { PassThrough, Readable, pipeline } = require('node:stream');
 const test = require('node:test');
-const { LIMIT_MS, need, Server, until, post, listening, memory } = require('./world.js');
+const suite = require('./suite.js');
+const { need, until, post, listening } = require('./world.js');
 
 const express = need('express');
 const Fastify = need('fastify');
@@ -22,66 +23,7 @@ const forFastify = need('idem-node/fastify');
 const forKoa = need('idem-node/koa');
 const { job, DidNothing, InProgress, KeyReused, OutcomeUnknown, NotKept, Unavailable } = need('idem-node');
 
-const options = { timeout: LIMIT_MS };
-let idem;
-let number = 0;
-const closing = [];
-
-test.before(async () => { idem = await new Server().start(); });
-test.after(async () => {
-  for (const close of closing) await close();
-  await idem.stop();
-});
-
-/* Settings for one test: records of its own, and what it saw. */
-function world(more = {}) {
-  const events = [];
-  number += 1;
-  return { events, settings: { url: idem.url, prefix: `t${number}`, logger: memory(), onEvent: (name, fields) => events.push([name, fields]), ...more } };
-}
-const names = (events) => events.map(([name]) => name);
-
-/* An Express application with one handler for POST /work; returns its port. */
-async function application(settings, handler, { outside = [], inside = [] } = {}) {
-  const app = express();
-  app.set('env', 'test');
-  const guard = forExpress.idempotency(settings);
-  for (const middleware of [...outside, guard, ...inside]) app.use(middleware);
-  app.post('/work', handler);
-  app.use(forExpress.idempotency.errors);
-  const server = http.createServer(app);
-  const port = await listening(server);
-  closing.push(() => {
-    server.closeAllConnections();
-    server.close();
-    guard.close();
-  });
-  return port;
-}
-
-/* A raw request; returns the socket. */
-function rawPost(port, key, body = '{}') {
-  const socket = net.connect(port, '127.0.0.1');
-  socket.on('error', () => {});
-  socket.write(`POST /work HTTP/1.1\r\nHost: x\r\nIdempotency-Key: ${key}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-  return socket;
-}
-
-/* A handler that the test lets go on: `running` resolves with it when it runs. */
-function gate() {
-  const all = [];
-  let seen;
-  let running = new Promise((resolve) => { seen = resolve; });
-  return {
-    enter: () => new Promise((resolve) => {
-      all.push(resolve);
-      seen();
-      running = new Promise((next) => { seen = next; });
-    }),
-    get running() { return running; },
-    leave: () => all.shift()(),
-  };
-}
+const { options, server, world, names, application, rawPost, gate, openSockets, pausable, closing } = suite(test);
 
 test('the implicit head is seen by middleware inside, and is stored', options, async () => {
   const { settings } = world();
@@ -185,10 +127,6 @@ test('what a handler listens to does not hear that the client has left, until th
   assert.deepEqual(heard.slice(0, 2), ['outside', 'answered']);
   assert.deepEqual(names(events), ['claimed', 'stored']);
 });
-
-/* Connections of an application of this process that are still open at its side. */
-const openSockets = (port) => process._getActiveHandles()
-  .filter((handle) => handle instanceof net.Socket && handle.localPort === port && !handle.destroyed).length;
 
 test('a stream of Koa goes on when the client has left', options, async () => {
   const { settings, events } = world();
@@ -436,13 +374,6 @@ test('what operation and born give is checked', options, async () => {
 
 // ---- the server is silent, or away ----
 
-/* A server of its own, for it is paused. */
-async function pausable(t, more = {}) {
-  const server = await new Server().start();
-  t.after(() => server.stop());
-  return { server, ...world({ url: server.url, timeoutMs: 150, ...more }) };
-}
-
 for (const hold of [false, true]) {
   test(`a CLAIM that was granted though nobody saw it is given back (hold ${hold})`, options, async (t) => {
     const { server, settings, events } = await pausable(t, { hold });
@@ -506,8 +437,8 @@ test('a renewal that fails is tried again, and one that another owner has made i
 // ---- clients of the application ----
 
 for (const [name, open, close] of [
-  ['ioredis', async () => new (need('ioredis').Redis)(idem.url), (client) => client.disconnect()],
-  ['node-redis', async () => need('redis').createClient({ url: idem.url }).on('error', () => {}).connect(), (client) => client.destroy()],
+  ['ioredis', async () => new (need('ioredis').Redis)(server().url), (client) => client.disconnect()],
+  ['node-redis', async () => need('redis').createClient({ url: server().url }).on('error', () => {}).connect(), (client) => client.destroy()],
 ]) {
   test(`a client of ${name} that is given is used, duplicated for waits, and not closed`, options, async () => {
     const client = await open();
@@ -522,7 +453,7 @@ for (const [name, open, close] of [
     const first = post(port, '/work', 'k');
     await door.running;
     const second = post(port, '/work', 'k');
-    const admin = new (need('ioredis').Redis)(idem.url);
+    const admin = new (need('ioredis').Redis)(server().url);
     await until(async () => /waiting_callers:[1-9]|blocked_clients:[1-9]/.test(await admin.info()), 'a caller that waits');
     door.leave();
     assert.equal((await first).status, 200);

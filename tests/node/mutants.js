@@ -48,6 +48,23 @@ const MUTANTS = [
   ['lib/later.js', 'if (this.#tasks.delete(task)) this.#size -= task.size;', 'this.#tasks.delete(task);', 'claims', 'what waits is bounded'],
   ['lib/later.js', 'const now = performance.now();', 'const now = Date.now() - performance.timeOrigin;', 'claims', 'who finds no room'],
   ['lib/grant.js', 'if (!hasRoom) ', 'if (false) ', 'claims', 'who finds no room'],
+  // how a request ends
+  ['express.js', 'decided(guard, req, res).then((runs) => runs && goOn(res, next), next);', 'decided(guard, req, res).then((runs) => runs && next(), next);', 'ends', 'a handler that throws where nobody'],
+  ['express.js', 'if (isSent(res)) {', 'if (false) {', 'ends', 'express: a time-out that answers'],
+  ['fastify.js', 'if (reply.sent || isSent(reply.raw)) {', 'if (false) {', 'ends', 'fastify: a time-out that answers'],
+  ['koa.js', 'if (isSent(ctx.res)) return', 'if (false) return', 'ends', 'koa: a time-out that answers'],
+  ['lib/held_response.js', 'if (this.#holds) this.#stepAside();', '', 'ends', 'express: something that has kept'],
+  ['lib/held_response.js', 'end.catch((error) => this.#broken(error));', '', 'ends', 'a status message that cannot be sent'],
+  ['lib/held_response.js', 'if (!(status >= 100 && status <= 999)) throw', 'if (false) throw', 'ends', 'a status that does not exist'],
+  ['lib/held_response.js', "if (res.destroyed || res.stream?.destroyed) this.#leave();", '', 'ends', 'express: a client that leaves at any moment'],
+  ['lib/held_response.js', 'if (this.#state === FLOWING && this.#left && !this.#grant.hasTime) this.#giveUp();', '', 'ends', 'express: a source without an end'],
+  ['lib/body.js', 'while (this.#grant.hasTime) {', 'for (;;) {', 'ends', 'koa: a source without an end'],
+  ['fastify.js', 'whenClosed(reply.raw, () => flow.drain());', '', 'ends', 'fastify: a client that leaves before a long'],
+  ['koa.js', 'whenClosed(ctx.res, () => flow.drain());', '', 'ends', 'koa: a client that leaves before a long'],
+  ['fastify.js', 'if (run.held.isSentElsewhere) await never();', '', 'ends', 'fastify: something that has kept'],
+  // a server that fails
+  ['lib/connection.js', '    // that is what was wanted\n', '    throw new Error();\n', 'load', 'redis: a server that fails'],
+  ['lib/claiming.js', "if (reply.status === 'CLAIMED') await", "if (false) await", 'load', 'ioredis: a server that fails at any command is one execution in the end (hold true)'],
   // logs and events
   ['lib/events.js', 'const told = async (tell) => tell();', 'const told = (tell) => { tell(); return Promise.resolve(); };', 'claims', 'an onEvent or a log'],
   ['lib/log.js', 'this.#logger[level](text);\n    } catch {', 'this.#logger[level](text);\n    } finally {', 'claims', 'an onEvent or a log'],

@@ -78,6 +78,11 @@ class Grant {
 
   // ---- while the work runs ----
 
+  /* False: it hangs, by the setting renewForMs. */
+  get hasTime() {
+    return performance.now() < this.#began + this.#context.settings.renewForMs;
+  }
+
   #renewed() {
     const { leaseMs } = this.#context.settings;
     this.#leaseEnd = performance.now() + leaseMs;
@@ -186,6 +191,12 @@ class Grant {
   async raised(error = null) {
     if (!this.#end()) return;
     await this.#release(...(this.nothing || error instanceof DidNothing ? [] : ['UNSURE']));
+  }
+
+  /* The work was not begun. */
+  async dismissed() {
+    this.nothing = true;
+    await this.raised();
   }
 
   /* True for the first who ends it. */
