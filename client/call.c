@@ -159,6 +159,7 @@ static void take_grant(struct idem_call *call, struct wire_reply *reply, int64_t
   call->granted = *reply;
   reply->memory = NULL;
   call->claim->lease.token = call->request.token = reply->token;
+  call->claim->lease.granted_by = call->node;
   tokens_add(&call->async->tokens, &call->claim->lease);
   call->asked = call->pace;
   call->pace = pace_of_renewals(&call->pace, now);
@@ -274,7 +275,7 @@ static void bury(struct idem_call *call, const struct wire_reply *reply, int64_t
  * use. */
 static bool parse_reply(struct idem_call *call, redisReply *reply, struct wire_reply *parsed) {
   wire_parse(call->request.verb, reply, parsed);
-  if (parsed->status == IDEM_RUN && tokens_has(&call->async->tokens, parsed->token)) {
+  if (parsed->status == IDEM_RUN && tokens_has(&call->async->tokens, call->node, parsed->token)) {
     wire_reply_deinit(parsed);
     const struct outcome_loss loss = {IDEM_UNAVAILABLE, true, "the grant of an earlier call"};
     outcome_lost(&call->outcome, &loss, parsed);

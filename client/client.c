@@ -51,11 +51,13 @@ enum idem_status idem_open(const char *url, const struct idem_options *options,
 
 /* A grant: its token is known from now on. False: it was before. One step, so that of two calls
  * that are told the same grant one has it. */
-static bool adopt(struct idem_client *client, struct lease *lease, uint64_t token) {
+static bool adopt(struct idem_client *client, const struct client_call *call, uint64_t token) {
+  struct lease *lease = call->lease;
   pthread_mutex_lock(&client->lock);
-  bool fresh = !tokens_has(&client->tokens, token);
+  bool fresh = !tokens_has(&client->tokens, call->node, token);
   if (fresh) {
     lease->token = token;
+    lease->granted_by = call->node;
     client->references++;
     tokens_add(&client->tokens, lease);
   }
@@ -282,7 +284,7 @@ static enum idem_status exchange(struct client_call *call, struct connection *co
 static const char *find_stray(struct idem_client *client, struct client_call *call,
                               struct connection *connection, const struct wire_reply *reply) {
   if (!connection_quiet(connection)) return "more than one reply to one request";
-  if (reply->status != IDEM_RUN || adopt(client, call->lease, reply->token)) return NULL;
+  if (reply->status != IDEM_RUN || adopt(client, call, reply->token)) return NULL;
   return "the grant of an earlier call";
 }
 

@@ -27,6 +27,7 @@ struct lease {
   struct idem_claim *claim;
   struct idem_bytes key;
   uint64_t token;
+  const struct node *granted_by;
   /* Also read by other threads, in idem_claim_state. */
   _Atomic int64_t expires_ms; /* when it has surely expired */
   _Atomic int stale;          /* enum idem_stale: what the last STALE told */

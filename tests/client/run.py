@@ -39,6 +39,7 @@ PROGRAMS = [
     ("test_suspend", [], []),
     ("test_tls", [], []),
     ("test_cluster", [], []),
+    ("test_nodes", [], []),
     ("cut", [], ["7", "100"]),
     ("cut-tls", ["37", "30", "tls"], ["41", "100", "tls"]),
     ("crash", [], ["1000"]),

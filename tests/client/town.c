@@ -21,14 +21,18 @@ const char *town_redirect(struct town *town, int node, const char *word, int to)
   return text;
 }
 
-const char *town_usual(struct town *town, int node, const struct command *command, bool asked) {
-  if (town->owner != node && !asked) return town_redirect(town, node, "MOVED", town->owner);
+const char *town_own(const struct command *command) {
   if (command_is(command, "IDEM.CLAIM"))
     return "*5\r\n$7\r\nCLAIMED\r\n:5\r\n:300\r\n:1\r\n$-1\r\n";
   if (command_is(command, "IDEM.RENEW")) return ":300\r\n";
   if (command_is(command, "IDEM.STORE")) return ":0\r\n";
   if (command_is(command, "PING")) return "+PONG\r\n";
   return "*-1\r\n";
+}
+
+const char *town_usual(struct town *town, int node, const struct command *command, bool asked) {
+  if (town->owner != node && !asked) return town_redirect(town, node, "MOVED", town->owner);
+  return town_own(command);
 }
 
 /* As CLUSTER NODES writes it: the owner has all slots, a replica and a slot on its way are shown,

@@ -47,8 +47,9 @@ int town_port(const struct town *town, int node);
 /* "redis://127.0.0.1:port" of nodes first to last, with commas. */
 void town_url(const struct town *town, int first, int last, char *out, size_t size);
 
-/* The owner says that there is no record, grants, renews for `lease_ms`, stores; the others MOVED.
- */
+/* There is no record; grants token 5 for 300 ms, renews for as long, stores. */
+const char *town_own(const struct command *command);
+/* The owner says that; the others MOVED. */
 const char *town_usual(struct town *town, int node, const struct command *command, bool asked);
 /* "-MOVED slot host:port" or "-ASK ...", to `to`; in the place of the node that says it. */
 const char *town_redirect(struct town *town, int node, const char *word, int to);
