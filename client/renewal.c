@@ -33,8 +33,7 @@ static void renew(struct idem_async *async, struct lease *lease, int64_t now) {
     conclude(async, lease, &none);
     return;
   }
-  struct pace *pace = &claim->renewal->pace;
-  pace->give_up_at_ms = clock_min(pace->give_up_at_ms, until_ms);
+  pace_bound(&claim->renewal->pace, until_ms);
   call_send_later(claim->renewal, now);
 }
 

@@ -50,6 +50,24 @@ static void pauses_double_up_to_the_longest(void **state) {
   }
 }
 
+static void a_bound_holds_whatever_is_heard(void **state) {
+  (void)state;
+  const struct pace_attempt attempt = {.start_ms = START_MS, .sent_ms = START_MS};
+  struct pace pace = pace_for(0);
+  pace_bound(&pace, START_MS + 100);
+  assert_int_equal(pace_redirect_at(&pace, &attempt, START_MS + 10), START_MS + 10);
+  assert_int_equal(pace.give_up_at_ms, START_MS + 100);
+  pace_heard(&pace);
+  assert_int_equal(pace.give_up_at_ms, START_MS + 100);
+  int64_t at_ms = pace_retry_at(&pace, &attempt, true, START_MS + 20);
+  assert_true(at_ms < START_MS + 100);
+  assert_int_equal(pace.give_up_at_ms, START_MS + 100);
+  pace = pace_for(0);
+  pace_bound(&pace, START_MS + 10 * DEADLINE_MS);
+  pace_heard(&pace);
+  assert_int_equal(pace.give_up_at_ms, START_MS + DEADLINE_MS);
+}
+
 static void an_old_connection_is_replaced_at_once_and_once(void **state) {
   (void)state;
   struct pace pace = pace_for(0);
@@ -354,6 +372,7 @@ static void stale_is_a_loss_unless_its_owner_ends_it(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(pauses_double_up_to_the_longest),
+      cmocka_unit_test(a_bound_holds_whatever_is_heard),
       cmocka_unit_test(an_old_connection_is_replaced_at_once_and_once),
       cmocka_unit_test(a_call_ends_at_its_deadline),
       cmocka_unit_test(a_wait_lasts_while_the_server_answers),
