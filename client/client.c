@@ -260,18 +260,26 @@ static enum idem_status get_connection(struct idem_client *client, struct client
   return open_connection(client, call->node, call->pace.give_up_at_ms, out, error);
 }
 
+/* Says ASKING, where the attempt has to, before anything is sent. */
+static enum idem_status ask_first(const struct client_call *call, struct connection *connection,
+                                  struct idem_error *error) {
+  static const struct wire_request asking = {.verb = WIRE_ASKING};
+  if (!call->request.asking) return IDEM_OK;
+  return connection_ask(connection, pace_timeout_ms(&call->pace, &asking, clock_ms()), error);
+}
+
 /* Sends and receives once. Anything but OK: not answered. */
 static enum idem_status exchange(struct client_call *call, struct connection *connection,
                                  redisReply **answer, struct idem_error *error) {
+  enum idem_status status = ask_first(call, connection, error);
+  if (status != IDEM_OK) return status;
   /* A connection that stood before took no time. */
-  int64_t now = call->attempt.reused ? call->attempt.start_ms : clock_ms();
+  bool at_once = call->attempt.reused && !call->request.asking;
+  int64_t now = at_once ? call->attempt.start_ms : clock_ms();
   call->attempt.sent_ms = now;
   pace_set_wait(&call->pace, &call->request, now);
   int64_t timeout_ms = pace_timeout_ms(&call->pace, &call->request, now);
   struct wire_frame frame;
-  enum idem_status status = IDEM_OK;
-  if (call->request.asking) status = connection_ask(connection, timeout_ms, error);
-  if (status != IDEM_OK) return status;
   wire_frame(&frame, &call->request);
   outcome_sent(&call->outcome, now);
   status = connection_send(connection, &frame, timeout_ms, error);
@@ -327,7 +335,8 @@ static void attempt(struct idem_client *client, struct client_call *call,
   }
   cluster_failed(&client->cluster, call->node);
   distrust(client, connection);
-  const struct outcome_loss loss = {status, true, stray != NULL ? stray : error.text};
+  bool sent = call->attempt.sent_ms != 0;
+  const struct outcome_loss loss = {status, sent, stray != NULL ? stray : error.text};
   outcome_lost(&call->outcome, &loss, reply);
 }
 

@@ -14,6 +14,7 @@
 #include "tests/client/pair.h"
 #include "tests/client/town.h"
 
+#define TIMEOUT_MS 800
 #define NO_TABLE "-NOPERM no table for you\r\n"
 
 static void open_at(struct pair *pair, enum half half, const struct town *town, int first, int last,
@@ -51,9 +52,81 @@ static void two_nodes_may_grant_the_same_token(void **state) {
   }
 }
 
+/* ---- ASK ---- */
+
+/* Node 0 sends all to node 1, which takes its time. */
+static const char *ask_elsewhere(struct town *town, int node, const struct command *command,
+                                 bool asked) {
+  (void)command;
+  (void)asked;
+  return node == 0 ? town_redirect(town, 0, "ASK", 1) : NULL;
+}
+
+/* ASKING is answered when half of the time is over, the command never. */
+static const char *ask_late(struct town *town, int node) {
+  (void)town;
+  (void)node;
+  pause_ms(TIMEOUT_MS * 3 / 4);
+  return "+OK\r\n";
+}
+
+static void a_call_that_asks_has_no_more_time_than_another(void **state) {
+  (void)state;
+  const struct idem_options options = {.command_timeout_ms = TIMEOUT_MS, .deadline_ms = TIMEOUT_MS};
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct pair pair;
+    struct idem_answer answer;
+    town_open(&town, ask_elsewhere);
+    town.no_table = NO_TABLE;
+    town.to_asking = ask_late;
+    open_at(&pair, half, &town, 0, 0, &options);
+    int64_t start_ms = now_ms();
+    CHECK_STATUS(&pair, pair_fetch(&pair, &answer), IDEM_UNAVAILABLE);
+    int64_t took_ms = now_ms() - start_ms;
+    CHECK(took_ms < TIMEOUT_MS * 3 / 2, "%s: %lld ms", pair_name(half), (long long)took_ms);
+    idem_answer_clear(&answer);
+    pair_close(&pair);
+    town_close(&town);
+  }
+}
+
+/* A STORE that was not sent. */
+static const char *ask_stores(struct town *town, int node, const struct command *command,
+                              bool asked) {
+  if (command_is(command, "IDEM.STORE") && node == 0)
+    return town->heard[0] == 2 ? town_redirect(town, 0, "ASK", 1) : "-STALE ABSENT it is gone\r\n";
+  return town_usual(town, node, command, asked);
+}
+
+static const char *hang_up(struct town *town, int node) {
+  (void)town;
+  (void)node;
+  return STRANGER_HANGS_UP;
+}
+
+/* Had it been sent, STALE could be its own doing, for nothing is kept. The other half sends both
+ * together. */
+static void a_command_that_asking_did_not_lead_to_was_not_sent(void **state) {
+  (void)state;
+  struct town town;
+  struct pair pair;
+  town_open(&town, ask_stores);
+  town.no_table = NO_TABLE;
+  town.to_asking = hang_up;
+  open_at(&pair, SYNC, &town, 0, 0, NULL);
+  struct idem_claim *claim = pair_must_begin(&pair, "x");
+  CHECK_STATUS(&pair, pair_finish(&pair, claim, IDEM_RELEASE_NOTHING), IDEM_STALE);
+  idem_claim_free(claim);
+  pair_close(&pair);
+  town_close(&town);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_nodes_may_grant_the_same_token),
+      cmocka_unit_test(a_call_that_asks_has_no_more_time_than_another),
+      cmocka_unit_test(a_command_that_asking_did_not_lead_to_was_not_sent),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,7 +61,7 @@ static const char *answer(const struct command *command, void *context) {
   if (command_is(command, "CLUSTER")) return show_table(town, place->node);
   if (command_is(command, "ASKING")) {
     place->asking = true;
-    return "+OK\r\n";
+    return town->to_asking != NULL ? town->to_asking(town, place->node) : "+OK\r\n";
   }
   bool asked = place->asking;
   place->asking = false;

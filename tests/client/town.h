@@ -22,6 +22,7 @@ typedef const char *town_fn(struct town *town, int node, const struct command *c
 
 struct town {
   town_fn *answer;
+  const char *(*to_asking)(struct town *town, int node); /* NULL: +OK */
   const char *no_table;               /* said instead of the table; NULL: it is shown */
   _Atomic int owner;                  /* who has all slots by the table */
   _Atomic int tables;                 /* how often it was shown */
