@@ -38,6 +38,7 @@ PROGRAMS = [
     ("test_contract", [], []),
     ("test_suspend", [], []),
     ("test_tls", [], []),
+    ("test_table", [], []),
     ("test_cluster", [], []),
     ("test_nodes", [], []),
     ("cut", [], ["7", "100"]),

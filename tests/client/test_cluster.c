@@ -182,7 +182,6 @@ static void a_seed_that_is_gone_is_passed_over(void **state) {
     town_url(&town, 0, 1, url, sizeof url);
     town_lose(&town, 0);
     pair_open_url(&pair, half, url, NULL);
-    town.no_table = "-NOPERM no table for you\r\n";
     fetch_nothing(&pair);
     assert_int_equal(town.heard[2], 1);
     pair_close(&pair);
@@ -190,24 +189,29 @@ static void a_seed_that_is_gone_is_passed_over(void **state) {
   }
 }
 
+static void check_refused(enum half half, const char *no_table, const char *why) {
+  struct town town;
+  struct pair pair;
+  struct idem_answer answer;
+  town_open(&town, NULL);
+  town.no_table = no_table;
+  open_at(&pair, half, &town, 0, 2);
+  for (int i = 0; i < 2; i++) {
+    enum idem_status status = pair_fetch(&pair, &answer);
+    CHECK_STATUS(&pair, status, IDEM_REFUSED);
+    CHECK(strstr(answer.message, why) != NULL, "%s", answer.message);
+    idem_answer_clear(&answer);
+  }
+  assert_int_equal(town.heard[0] + town.heard[1] + town.heard[2], 0);
+  pair_close(&pair);
+  town_close(&town);
+}
+
 static void several_servers_that_are_no_cluster_are_refused(void **state) {
   (void)state;
   for (enum half half = 0; half < HALVES; half++) {
-    struct town town;
-    struct pair pair;
-    struct idem_answer answer;
-    town_open(&town, NULL);
-    town.no_table = "-ERR This instance has cluster support disabled\r\n";
-    open_at(&pair, half, &town, 0, 2);
-    for (int i = 0; i < 2; i++) {
-      enum idem_status status = pair_fetch(&pair, &answer);
-      CHECK_STATUS(&pair, status, IDEM_REFUSED);
-      CHECK(strstr(answer.message, "is no cluster") != NULL, "%s", answer.message);
-      idem_answer_clear(&answer);
-    }
-    assert_int_equal(town.heard[0] + town.heard[1] + town.heard[2], 0);
-    pair_close(&pair);
-    town_close(&town);
+    check_refused(half, "-ERR This instance has cluster support disabled\r\n", "is no cluster");
+    check_refused(half, "-NOPERM no table for you\r\n", "may not be asked for its table");
   }
 }
 
