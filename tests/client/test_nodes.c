@@ -11,7 +11,9 @@
 
 #include <stdio.h>
 
+#include "tests/client/certificates.h"
 #include "tests/client/pair.h"
+#include "tests/client/terminator.h"
 #include "tests/client/town.h"
 
 #define TIMEOUT_MS 800
@@ -122,11 +124,99 @@ static void a_command_that_asking_did_not_lead_to_was_not_sent(void **state) {
   town_close(&town);
 }
 
+/* ---- TLS ---- */
+
+struct walls {
+  struct certificates files;
+  struct terminator *terminators[TOWN_NODES];
+};
+
+/* The nodes are reached through TLS alone, and bear the name localhost. */
+static void walls_build(struct walls *walls, struct town *town) {
+  certificates_make(&walls->files);
+  const struct terminator_options options = {.cert = walls->files.local};
+  town->host_name = "localhost";
+  for (int i = 0; i < TOWN_NODES; i++) {
+    walls->terminators[i] = terminator_open(town->ports[i], &options);
+    town->ports[i] = terminator_port(walls->terminators[i]);
+  }
+}
+
+static void walls_tear_down(struct walls *walls) {
+  for (int i = 0; i < TOWN_NODES; i++) terminator_close(walls->terminators[i]);
+  certificates_remove(&walls->files);
+}
+
+static const char *ask_once(struct town *town, int node, const struct command *command,
+                            bool asked) {
+  if (node == 1 && !asked) return town_redirect(town, 1, "ASK", 2);
+  return town_usual(town, node, command, asked);
+}
+
+static void a_redirect_by_address_finds_the_name_of_the_certificate(void **state) {
+  (void)state;
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct walls walls;
+    struct pair pair;
+    struct idem_answer answer;
+    char url[64];
+    town_open(&town, ask_once);
+    walls_build(&walls, &town);
+    town.owner = 1; /* after MOVED, ASK */
+    const struct idem_options options = {.ca_file = walls.files.ca};
+    snprintf(url, sizeof url, "rediss://localhost:%d", town_port(&town, 0));
+    pair_open_url(&pair, half, url, &options);
+    for (int i = 0; i < 2; i++) {
+      enum idem_status status = pair_fetch(&pair, &answer);
+      CHECK(status == IDEM_ABSENT, "%s: %s %s", pair_name(half), idem_status_name(status),
+            answer.message);
+      idem_answer_clear(&answer);
+    }
+    assert_int_equal(town.asked[2], 2);
+    pair_close(&pair);
+    walls_tear_down(&walls);
+    town_close(&town);
+  }
+}
+
+/* The address is all that there is, and its certificate does not bear it. */
+static void a_node_without_a_name_is_refused_by_its_certificate(void **state) {
+  (void)state;
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct walls walls;
+    struct pair pair;
+    struct idem_answer answer;
+    char url[64];
+    town_open(&town, NULL);
+    walls_build(&walls, &town);
+    town.owner = 1;
+    town.no_table = NO_TABLE;
+    snprintf(url, sizeof url, "rediss://localhost:%d", town_port(&town, 0));
+    const struct idem_options plain = {.ca_file = walls.files.ca};
+    pair_open_url(&pair, half, url, &plain);
+    CHECK_STATUS(&pair, pair_fetch(&pair, &answer), IDEM_REFUSED);
+    CHECK(strstr(answer.message, "127.0.0.1") != NULL, "%s", answer.message);
+    idem_answer_clear(&answer);
+    pair_close(&pair);
+    const struct idem_options named = {.ca_file = walls.files.ca, .server_name = "localhost"};
+    pair_open_url(&pair, half, url, &named);
+    CHECK_STATUS(&pair, pair_fetch(&pair, &answer), IDEM_ABSENT);
+    idem_answer_clear(&answer);
+    pair_close(&pair);
+    walls_tear_down(&walls);
+    town_close(&town);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_nodes_may_grant_the_same_token),
       cmocka_unit_test(a_call_that_asks_has_no_more_time_than_another),
       cmocka_unit_test(a_command_that_asking_did_not_lead_to_was_not_sent),
+      cmocka_unit_test(a_redirect_by_address_finds_the_name_of_the_certificate),
+      cmocka_unit_test(a_node_without_a_name_is_refused_by_its_certificate),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

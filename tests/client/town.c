@@ -38,16 +38,17 @@ const char *town_usual(struct town *town, int node, const struct command *comman
 /* As CLUSTER NODES writes it: the owner has all slots, a replica and a slot on its way are shown,
  * too; the node that is asked does not know its own address. */
 static const char *show_table(struct town *town, int node) {
-  char nodes[1024];
+  char nodes[1024], name[16];
   int len = 0;
   town->tables++;
   if (town->no_table != NULL) return town->no_table;
   for (int i = 0; i < TOWN_NODES; i++) {
+    snprintf(name, sizeof name, "name%d", i);
     len += snprintf(nodes + len, sizeof nodes - (size_t)len,
-                    "%040d %s:%d@%d,name%d,shard-id=%d %smaster - 0 0 %d connected%s\n", i,
-                    i == node ? "" : "127.0.0.1", town_port(town, i), 10000 + i, i, i,
-                    i == node ? "myself," : "", i,
-                    town->owner == i ? " 0-100 101 102-16383 [93->-x]" : "");
+                    "%040d %s:%d@%d,%s,shard-id=%d %smaster - 0 0 %d connected%s\n", i,
+                    i == node ? "" : "127.0.0.1", town_port(town, i), 10000 + i,
+                    town->host_name != NULL ? town->host_name : name, i, i == node ? "myself," : "",
+                    i, town->owner == i ? " 0-100 101 102-16383 [93->-x]" : "");
   }
   len += snprintf(nodes + len, sizeof nodes - (size_t)len,
                   "%040d 127.0.0.1:1@2 slave %040d 0 0 1 connected\n", 9, 0);

@@ -23,13 +23,14 @@ typedef const char *town_fn(struct town *town, int node, const struct command *c
 struct town {
   town_fn *answer;
   const char *(*to_asking)(struct town *town, int node); /* NULL: +OK */
+  const char *host_name;                                 /* in the table; NULL: name0 ... */
   const char *no_table;               /* said instead of the table; NULL: it is shown */
   _Atomic int owner;                  /* who has all slots by the table */
   _Atomic int tables;                 /* how often it was shown */
   _Atomic int heard[TOWN_NODES];      /* commands but CLUSTER and ASKING */
   _Atomic int asked[TOWN_NODES];      /* of these, after ASKING */
   struct stranger *nodes[TOWN_NODES]; /* the test's thread alone; NULL: gone */
-  int ports[TOWN_NODES];
+  int ports[TOWN_NODES];              /* that others are told */
   /* Each node's own. */
   struct town_place {
     struct town *town;
