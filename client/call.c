@@ -328,7 +328,8 @@ static void on_table(struct idem_call *call, const struct wire_reply *reply, int
 }
 
 /* Asks for it, if this is the time and it is not under way. */
-static void refresh_table(struct idem_async *async, int64_t now) {
+static void refresh_table(const struct idem_call *asker, int64_t now) {
+  struct idem_async *async = asker->async;
   const struct wire_request request = {.verb = WIRE_NODES};
   const struct call_order order = {.request = &request, .ended = on_table};
   struct node *source = cluster_refresh(&async->cluster, now);
@@ -339,6 +340,7 @@ static void refresh_table(struct idem_async *async, int64_t now) {
     cluster_learn(&async->cluster, source, &none);
     return;
   }
+  pace_bound(&call->pace, now + pace_table_timeout_ms(&asker->pace, now));
   call->node = call->next = source;
   call_send_later(call, now);
 }
@@ -348,7 +350,7 @@ static enum idem_status find_node(struct idem_call *call, int64_t now, struct id
   struct idem_async *async = call->async;
   struct node *own = call->next;
   bool is_own = call->request.verb == WIRE_NODES;
-  if (!is_own) refresh_table(async, now);
+  if (!is_own) refresh_table(call, now);
   call->request.asking = own != NULL && !is_own;
   call->next = NULL;
   call->node = own;

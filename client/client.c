@@ -225,8 +225,7 @@ static enum idem_status refresh_table(struct idem_client *client, const struct c
   int64_t now = call->attempt.start_ms;
   struct node *source = cluster_refresh(&client->cluster, now);
   if (source == NULL) return IDEM_OK;
-  int64_t until_ms = now + client->settings.command_timeout_ms;
-  ask_node(client, source, &request, clock_min(until_ms, call->pace.give_up_at_ms), &reply);
+  ask_node(client, source, &request, now + pace_table_timeout_ms(&call->pace, now), &reply);
   cluster_learn(&client->cluster, source, &reply);
   memcpy(error->text, reply.message, sizeof error->text);
   enum idem_status status = reply.status;

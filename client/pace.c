@@ -44,6 +44,11 @@ int64_t pace_timeout_ms(const struct pace *pace, const struct wire_request *requ
   return clock_max(1, clock_min(timeout_ms, pace->give_up_at_ms - now));
 }
 
+int64_t pace_table_timeout_ms(const struct pace *pace, int64_t now) {
+  int64_t half_ms = (pace->give_up_at_ms - now) / 2;
+  return clock_max(1, clock_min(pace->settings->command_timeout_ms, half_ms));
+}
+
 /* A duration that doubles with each failure; of that, at random, from half to all. */
 static int64_t backoff_ms(struct pace *pace) {
   int64_t pause_ms = pace->settings->backoff_first_ms;

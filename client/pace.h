@@ -55,6 +55,9 @@ void pace_set_wait(const struct pace *pace, struct wire_request *request, int64_
 /* How long an attempt may take from now on, at least 1 ms. After pace_set_wait: what the request
  * waits is part of it. */
 int64_t pace_timeout_ms(const struct pace *pace, const struct wire_request *request, int64_t now);
+/* How long the table of a cluster may be asked for within a call: half of its time at most, so that
+ * a node which hangs leaves time for the call, or for the next node. */
+int64_t pace_table_timeout_ms(const struct pace *pace, int64_t now);
 /* An attempt was not answered, or the server said that it cannot now (`spoken`). When to make the
  * next one; CLOCK_NEVER: none, the call's time would be over by then. */
 int64_t pace_retry_at(struct pace *pace, const struct pace_attempt *attempt, bool spoken,

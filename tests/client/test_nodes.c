@@ -11,12 +11,13 @@
 
 #include <stdio.h>
 
+#include "client/cluster.h"
 #include "tests/client/certificates.h"
 #include "tests/client/pair.h"
 #include "tests/client/terminator.h"
 #include "tests/client/town.h"
 
-#define TIMEOUT_MS 800
+#define TIMEOUT_MS 2000
 #define NO_TABLE "-NOPERM no table for you\r\n"
 
 static void open_at(struct pair *pair, enum half half, const struct town *town, int first, int last,
@@ -124,6 +125,54 @@ static void a_command_that_asking_did_not_lead_to_was_not_sent(void **state) {
   town_close(&town);
 }
 
+/* ---- nodes that hang ---- */
+
+static void fetch_nothing(struct pair *pair, const char *key) {
+  struct idem_answer answer;
+  enum idem_status status = pair_fetch_key(pair, key, &answer);
+  CHECK(status == IDEM_ABSENT, "%s: %s %s", pair_name(pair->half), idem_status_name(status),
+        answer.message);
+  idem_answer_clear(&answer);
+}
+
+/* Whoever asks it for the table still has time for the call. */
+static void a_seed_that_hangs_leaves_time_for_the_next(void **state) {
+  (void)state;
+  const struct idem_options options = {.command_timeout_ms = TIMEOUT_MS, .deadline_ms = TIMEOUT_MS};
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct pair pair;
+    town_open(&town, NULL);
+    town.owner = 1;
+    town.silent = 1 << 0;
+    open_at(&pair, half, &town, 0, 1, &options);
+    fetch_nothing(&pair, "x");
+    pair_close(&pair);
+    town_close(&town);
+  }
+}
+
+static void a_node_that_hangs_with_the_table_leaves_time_for_the_call(void **state) {
+  (void)state;
+  const struct idem_options options = {.command_timeout_ms = TIMEOUT_MS, .deadline_ms = TIMEOUT_MS};
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct pair pair;
+    town_open(&town, part);
+    open_at(&pair, half, &town, 0, 2, &options);
+    fetch_nothing(&pair, "x");
+    fetch_nothing(&pair, "y"); /* MOVED: where it leads is asked for the table next */
+    town.silent = 1 << 2;
+    pause_ms(CLUSTER_REFRESH_MS + 1);
+    int64_t start_ms = now_ms();
+    fetch_nothing(&pair, "x");
+    int64_t took_ms = now_ms() - start_ms;
+    CHECK(took_ms < TIMEOUT_MS * 3 / 4, "%s: %lld ms", pair_name(half), (long long)took_ms);
+    pair_close(&pair);
+    town_close(&town);
+  }
+}
+
 /* ---- TLS ---- */
 
 struct walls {
@@ -159,7 +208,6 @@ static void a_redirect_by_address_finds_the_name_of_the_certificate(void **state
     struct town town;
     struct walls walls;
     struct pair pair;
-    struct idem_answer answer;
     char url[64];
     town_open(&town, ask_once);
     walls_build(&walls, &town);
@@ -167,12 +215,7 @@ static void a_redirect_by_address_finds_the_name_of_the_certificate(void **state
     const struct idem_options options = {.ca_file = walls.files.ca};
     snprintf(url, sizeof url, "rediss://localhost:%d", town_port(&town, 0));
     pair_open_url(&pair, half, url, &options);
-    for (int i = 0; i < 2; i++) {
-      enum idem_status status = pair_fetch(&pair, &answer);
-      CHECK(status == IDEM_ABSENT, "%s: %s %s", pair_name(half), idem_status_name(status),
-            answer.message);
-      idem_answer_clear(&answer);
-    }
+    for (int i = 0; i < 2; i++) fetch_nothing(&pair, "x");
     assert_int_equal(town.asked[2], 2);
     pair_close(&pair);
     walls_tear_down(&walls);
@@ -215,6 +258,8 @@ int main(void) {
       cmocka_unit_test(two_nodes_may_grant_the_same_token),
       cmocka_unit_test(a_call_that_asks_has_no_more_time_than_another),
       cmocka_unit_test(a_command_that_asking_did_not_lead_to_was_not_sent),
+      cmocka_unit_test(a_seed_that_hangs_leaves_time_for_the_next),
+      cmocka_unit_test(a_node_that_hangs_with_the_table_leaves_time_for_the_call),
       cmocka_unit_test(a_redirect_by_address_finds_the_name_of_the_certificate),
       cmocka_unit_test(a_node_without_a_name_is_refused_by_its_certificate),
   };
