@@ -80,16 +80,16 @@ static void conclude_claim(struct idem_call *call, struct wire_reply *reply, int
   const struct outcome_of_call ended = {&call->outcome, &call->request, now};
   switch (claim_conclude(claim, &ended, reply)) {
     case OUTCOME_CLAIM_ENDED:
-      lease_remove(&async->leases, lease);
+      lease_remove(lease);
       atomic_store(&lease->state, IDEM_CLAIM_ENDED);
       break;
     case OUTCOME_CLAIM_LOST:
-      lease_remove(&async->leases, lease);
+      lease_remove(lease);
       atomic_store(&lease->state, IDEM_CLAIM_LOST);
       break;
     case OUTCOME_CLAIM_RENEWED:
       lease_renewed(&async->leases, lease, call->attempt.sent_ms, reply->number);
-      if (lease->listed) wakeup_at(&async->wakeup, lease->due_ms);
+      if (lease->list != NULL) wakeup_at(&async->wakeup, lease->due_ms);
       break;
     case OUTCOME_CLAIM_UNCHANGED: break;
   }
@@ -194,7 +194,7 @@ static void take_renewed(struct idem_call *call, struct wire_reply *reply, int64
 /* Takes a claim out of the idem_async that granted it. */
 static void leave_async(struct idem_claim *claim) {
   struct idem_async *async = claim->async;
-  lease_remove(&async->leases, &claim->lease);
+  lease_remove(&claim->lease);
   tokens_remove(&async->tokens, &claim->lease);
   if (claim->call != NULL) claim->call->claim = NULL;
   if (claim->renewal != NULL) claim->renewal->claim = NULL;

@@ -173,6 +173,72 @@ static void a_node_that_hangs_with_the_table_leaves_time_for_the_call(void **sta
   }
 }
 
+#define LONG_MS 6000 /* a lease, of which a renewal may take a third */
+
+/* Like `part`, and the lease of "x" is long. */
+static const char *part_with_leases(struct town *town, int node, const struct command *command,
+                                    bool asked) {
+  bool is_long = node == 1 && strcmp(command->words[1], "x") == 0;
+  if (is_long && command_is(command, "IDEM.RENEW")) return ":6000\r\n";
+  if (is_long && command_is(command, "IDEM.CLAIM"))
+    return "*5\r\n$7\r\nCLAIMED\r\n:7\r\n:6000\r\n:1\r\n$-1\r\n";
+  return part(town, node, command, asked);
+}
+
+static void count_doubt(struct idem_claim *claim, enum idem_claim_state state, void *context) {
+  (void)claim;
+  (void)state;
+  ++*(_Atomic int *)context;
+}
+
+static struct idem_claim *begin(struct pair *pair, const char *key) {
+  const struct idem_request request = {.key = idem_text(key)};
+  struct idem_answer answer;
+  struct idem_claim *claim = NULL;
+  CHECK_STATUS(pair, pair_begin(pair, &request, &claim, &answer), IDEM_RUN);
+  idem_answer_clear(&answer);
+  return claim;
+}
+
+/* Lets the background do its work until a counter has come so far. */
+static void await_count(struct pair *pair, const _Atomic int *counter, int wanted) {
+  int64_t until_ms = now_ms() + HANG_MS;
+  while (*counter < wanted) {
+    CHECK(now_ms() < until_ms, "%s: %d of %d", pair_name(pair->half), *counter, wanted);
+    if (pair->half == SYNC) {
+      pause_ms(1);
+    } else {
+      world_run_for(&pair->world, 1);
+    }
+  }
+}
+
+/* While the renewal of "x" waits for its answer, that of "y" goes on. */
+static void a_node_that_hangs_does_not_hold_up_the_renewals_of_another(void **state) {
+  (void)state;
+  for (enum half half = 0; half < HALVES; half++) {
+    _Atomic int doubts = 0;
+    const struct idem_options options = {.on_lost = count_doubt, .lost_context = &doubts};
+    struct town town;
+    struct pair pair;
+    town_open(&town, part_with_leases);
+    town.no_table = NO_TABLE;
+    open_at(&pair, half, &town, 0, 0, &options);
+    struct idem_claim *hung = begin(&pair, "x"), *well = begin(&pair, "y");
+    town.silent = 1 << 1;
+    await_count(&pair, &town.unanswered, 1);
+    int64_t start_ms = now_ms();
+    await_count(&pair, &town.heard[2], town.heard[2] + 4);
+    int64_t took_ms = now_ms() - start_ms;
+    CHECK(took_ms < LONG_MS / 4, "%s: %lld ms", pair_name(half), (long long)took_ms);
+    assert_int_equal(idem_claim_state(hung), IDEM_CLAIM_HELD);
+    idem_claim_free(hung);
+    idem_claim_free(well);
+    pair_close(&pair);
+    town_close(&town);
+  }
+}
+
 /* ---- TLS ---- */
 
 struct walls {
@@ -260,6 +326,7 @@ int main(void) {
       cmocka_unit_test(a_command_that_asking_did_not_lead_to_was_not_sent),
       cmocka_unit_test(a_seed_that_hangs_leaves_time_for_the_next),
       cmocka_unit_test(a_node_that_hangs_with_the_table_leaves_time_for_the_call),
+      cmocka_unit_test(a_node_that_hangs_does_not_hold_up_the_renewals_of_another),
       cmocka_unit_test(a_redirect_by_address_finds_the_name_of_the_certificate),
       cmocka_unit_test(a_node_without_a_name_is_refused_by_its_certificate),
   };

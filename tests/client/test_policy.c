@@ -310,8 +310,8 @@ static void leases_are_listed_by_time(void **state) {
   static const int64_t due_ms[4] = {30, 10, CLOCK_NEVER, 20};
   for (int i = 0; i < 4; i++) lease_schedule(&list, &leases[i], due_ms[i]);
   lease_schedule(&list, &leases[0], 5);
-  lease_remove(&list, &leases[3]);
-  lease_remove(&list, &leases[3]);
+  lease_remove(&leases[3]);
+  lease_remove(&leases[3]);
   assert_ptr_equal(TAILQ_FIRST(&list), &leases[0]);
   assert_ptr_equal(TAILQ_NEXT(&leases[0], entry), &leases[1]);
   assert_ptr_equal(TAILQ_LAST(&list, lease_list), &leases[2]);
@@ -360,12 +360,12 @@ static void stale_is_a_loss_unless_its_owner_ends_it(void **state) {
   list_one(&list, &lease);
   lease.muted = true;
   assert_int_equal(ended(&list, &lease, &stale, 700), IDEM_CLAIM_HELD);
-  assert_true(lease.listed);
+  assert_true(lease.list != NULL);
   lease.muted = false; /* its end was not seen: what was not told before is told now */
   assert_int_equal(ended(&list, &lease, NULL, 750), IDEM_CLAIM_DOUBTFUL);
   assert_int_equal(ended(&list, &lease, &stale, 800), IDEM_CLAIM_LOST);
   assert_int_equal(lease.stale, IDEM_STALE_ABSENT);
-  assert_false(lease.listed);
+  assert_false(lease.list != NULL);
   assert_int_equal(lease.state, IDEM_CLAIM_LOST);
 }
 

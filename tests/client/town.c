@@ -59,7 +59,10 @@ static const char *show_table(struct town *town, int node) {
 static const char *answer(const struct command *command, void *context) {
   struct town_place *place = context;
   struct town *town = place->town;
-  if (town->silent & 1u << place->node) return NULL;
+  if (town->silent & 1u << place->node) {
+    town->unanswered++;
+    return NULL;
+  }
   if (command_is(command, "CLUSTER")) return show_table(town, place->node);
   if (command_is(command, "ASKING")) {
     place->asking = true;

@@ -26,6 +26,7 @@ struct town {
   const char *host_name;                                 /* in the table; NULL: name0 ... */
   const char *no_table;               /* said instead of the table; NULL: it is shown */
   _Atomic unsigned silent;            /* nodes that hear all and say nothing: 1 << node */
+  _Atomic int unanswered;             /* commands that they heard */
   _Atomic int owner;                  /* who has all slots by the table */
   _Atomic int tables;                 /* how often it was shown */
   _Atomic int heard[TOWN_NODES];      /* commands but CLUSTER and ASKING */
