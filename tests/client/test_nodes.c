@@ -9,9 +9,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "client/cluster.h"
+#include "client/pace.h"
 #include "tests/client/certificates.h"
 #include "tests/client/pair.h"
 #include "tests/client/terminator.h"
@@ -88,6 +90,32 @@ static void a_call_that_asks_has_no_more_time_than_another(void **state) {
     CHECK_STATUS(&pair, pair_fetch(&pair, &answer), IDEM_UNAVAILABLE);
     int64_t took_ms = now_ms() - start_ms;
     CHECK(took_ms < TIMEOUT_MS * 3 / 2, "%s: %lld ms", pair_name(half), (long long)took_ms);
+    idem_answer_clear(&answer);
+    pair_close(&pair);
+    town_close(&town);
+  }
+}
+
+static const char *ask_the_other(struct town *town, int node, const struct command *command,
+                                 bool asked) {
+  (void)command;
+  (void)asked;
+  return town_redirect(town, node, "ASK", 1 - node);
+}
+
+static void nodes_that_ask_in_a_circle_are_given_up(void **state) {
+  (void)state;
+  const struct idem_options options = {.deadline_ms = 300};
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct pair pair;
+    struct idem_answer answer;
+    town_open(&town, ask_the_other);
+    open_at(&pair, half, &town, 0, 1, &options);
+    CHECK_STATUS(&pair, pair_fetch(&pair, &answer), IDEM_UNAVAILABLE);
+    CHECK(strstr(answer.message, "ASK") != NULL, "%s", answer.message);
+    int heard = town.heard[0] + town.heard[1];
+    CHECK(heard > PACE_REDIRECTS_MAX && heard <= PACE_REDIRECTS_MAX + 30, "%d", heard);
     idem_answer_clear(&answer);
     pair_close(&pair);
     town_close(&town);
@@ -173,6 +201,31 @@ static void a_node_that_hangs_with_the_table_leaves_time_for_the_call(void **sta
   }
 }
 
+/* The first command at node 1 is answered half. */
+static const char *say_half(struct town *town, int node, const struct command *command,
+                            bool asked) {
+  if (node != 1) return town_usual(town, node, command, asked);
+  town->owner = 2;
+  return "*5\r\n$4\r\nBUSY\r\n:70";
+}
+
+static void a_node_that_hangs_in_the_middle_of_a_reply_is_left(void **state) {
+  (void)state;
+  const struct idem_options options = {.command_timeout_ms = 200};
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct pair pair;
+    town_open(&town, say_half);
+    town.owner = 1;
+    open_at(&pair, half, &town, 0, 0, &options);
+    fetch_nothing(&pair, "x");
+    assert_int_equal(town.heard[1], 1);
+    assert_int_equal(town.heard[2], 1);
+    pair_close(&pair);
+    town_close(&town);
+  }
+}
+
 #define LONG_MS 6000 /* a lease, of which a renewal may take a third */
 
 /* Like `part`, and the lease of "x" is long. */
@@ -237,6 +290,75 @@ static void a_node_that_hangs_does_not_hold_up_the_renewals_of_another(void **st
     pair_close(&pair);
     town_close(&town);
   }
+}
+
+/* ---- threads ---- */
+
+#define THREADS 4
+#define ROUNDS 200
+
+struct visitor {
+  pthread_t thread;
+  struct idem_client *client;
+  _Atomic bool *goes_on;
+  int number, claims;
+};
+
+static void *visit(void *argument) {
+  struct visitor *visitor = argument;
+  char key[16];
+  snprintf(key, sizeof key, "key %d", visitor->number);
+  while (*visitor->goes_on) {
+    const struct idem_request request = {.key = idem_text(key)};
+    struct idem_answer answer;
+    struct idem_claim *claim = NULL;
+    enum idem_status status = idem_begin(visitor->client, &request, &claim, &answer);
+    CHECK(status == IDEM_RUN, "%s %s", idem_status_name(status), answer.message);
+    CHECK(idem_abandon(claim, IDEM_RELEASE_NOTHING) == IDEM_OK, "%s", idem_claim_message(claim));
+    idem_claim_free(claim);
+    idem_answer_clear(&answer);
+    visitor->claims++;
+  }
+  return NULL;
+}
+
+static _Atomic int tokens;
+
+/* No two grants have one token, and the slots go round. */
+static const char *move_on(struct town *town, int node, const struct command *command, bool asked) {
+  char *text = town->places[node].text;
+  if (town->owner != node) return town_usual(town, node, command, asked);
+  if (command_is(command, "IDEM.RELEASE")) return ":1\r\n";
+  if (!command_is(command, "IDEM.CLAIM")) return town_own(command);
+  snprintf(text, sizeof town->places[node].text,
+           "*5\r\n$7\r\nCLAIMED\r\n:%d\r\n:300\r\n:1\r\n$-1\r\n", ++tokens);
+  return text;
+}
+
+/* For the race detectors above all: calls, renewals and the table, while slots move. */
+static void one_client_serves_threads_while_slots_move(void **state) {
+  (void)state;
+  struct town town;
+  struct pair pair;
+  struct visitor visitors[THREADS];
+  _Atomic bool goes_on = true;
+  town_open(&town, move_on);
+  open_at(&pair, SYNC, &town, 0, 2, NULL);
+  for (int i = 0; i < THREADS; i++) {
+    visitors[i] = (struct visitor){.client = pair.client, .goes_on = &goes_on, .number = i};
+    CHECK(pthread_create(&visitors[i].thread, NULL, visit, &visitors[i]) == 0, "no thread");
+  }
+  for (int i = 0; i < ROUNDS; i++) {
+    town.owner = i % TOWN_NODES;
+    pause_ms(2);
+  }
+  goes_on = false;
+  for (int i = 0; i < THREADS; i++) {
+    pthread_join(visitors[i].thread, NULL);
+    CHECK(visitors[i].claims > 0, "thread %d had no claim", i);
+  }
+  pair_close(&pair);
+  town_close(&town);
 }
 
 /* ---- TLS ---- */
@@ -323,10 +445,13 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_nodes_may_grant_the_same_token),
       cmocka_unit_test(a_call_that_asks_has_no_more_time_than_another),
+      cmocka_unit_test(nodes_that_ask_in_a_circle_are_given_up),
       cmocka_unit_test(a_command_that_asking_did_not_lead_to_was_not_sent),
       cmocka_unit_test(a_seed_that_hangs_leaves_time_for_the_next),
       cmocka_unit_test(a_node_that_hangs_with_the_table_leaves_time_for_the_call),
+      cmocka_unit_test(a_node_that_hangs_in_the_middle_of_a_reply_is_left),
       cmocka_unit_test(a_node_that_hangs_does_not_hold_up_the_renewals_of_another),
+      cmocka_unit_test(one_client_serves_threads_while_slots_move),
       cmocka_unit_test(a_redirect_by_address_finds_the_name_of_the_certificate),
       cmocka_unit_test(a_node_without_a_name_is_refused_by_its_certificate),
   };
