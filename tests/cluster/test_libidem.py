@@ -11,7 +11,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE]
-from nodes import FAILOVER_SECONDS, ROOT, Cluster, eventually, free_port, slot_of  # noqa: E402
+from nodes import FAILOVER_SECONDS, ROOT, Cluster, Node, eventually, free_port, slot_of  # noqa: E402
 
 BUILD = os.path.abspath(os.environ.get("IDEM_BUILD", os.path.join(ROOT, "build/release")))
 HALVES = "sync", "async"
@@ -20,8 +20,13 @@ SHORT_MS = 600
 PATIENCE_MS = FAILOVER_SECONDS * 1000
 
 
-def url_of(*ports):
-    return "redis://" + ",".join(f"127.0.0.1:{port}" for port in ports)
+def url_of(*ports, user=""):
+    return "redis://" + user + ",".join(f"127.0.0.1:{port}" for port in ports)
+
+
+# One that may not ask for the table.
+USER = "app:secret@"
+NEW_USER = "ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", "-cluster"
 
 
 class Errand:
@@ -93,6 +98,41 @@ class Everyday(Case):
                        "sh", "-c", "echo $$"]
             said = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
             self.assertEqual(said[0], said[1])
+
+
+class Tables(Case):
+    def single_servers(self):
+        nodes = [Node(), Node()]
+        for node in nodes:
+            self.addCleanup(node.remove)
+            node.call(*NEW_USER)
+        return nodes
+
+    def test_single_servers_of_one_url_are_refused_whoever_asks(self):
+        nodes = self.single_servers()
+        for half in HALVES:
+            for user in ("", USER):
+                errand = Errand(half, url_of(*(node.port for node in nodes), user=user))
+                self.addCleanup(errand.close)
+                said = errand.call("begin", "key", LONG_MS)
+                self.assertTrue(said.startswith("REFUSED several servers in the URL"), said)
+        self.assertEqual([node.call("DBSIZE") for node in nodes], [0, 0])
+
+    def test_a_user_that_may_not_ask_for_the_table_gives_one_node(self):
+        cluster = self.cluster()
+        for node in cluster.nodes:
+            node.call(*NEW_USER)
+        for half in HALVES:
+            several = Errand(half, url_of(*(node.port for node in cluster.nodes[:3]), user=USER))
+            self.addCleanup(several.close)
+            self.assertIn("may not be asked for its table", several.call("begin", "key", LONG_MS))
+            errand = Errand(half, url_of(cluster.nodes[0].port, user=USER))
+            self.addCleanup(errand.close)
+            for master in range(3):
+                key = cluster.key_of(master, half)
+                self.begun(errand, key)
+                self.assertEqual(errand.call("finish", master), "OK")
+                self.assertEqual(errand.call("fetch", key), f"REPLAY {master}")
 
 
 class Changes(Case):
