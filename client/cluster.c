@@ -45,6 +45,7 @@ static struct node *add_node(struct cluster *cluster, struct target *target) {
   }
   node->target = *target;
   cluster->nodes[cluster->count++] = node;
+  node->number = (uint16_t)cluster->count;
   return node;
 }
 
@@ -54,12 +55,6 @@ static struct node *node_at(struct cluster *cluster, const char *host, const cha
   struct node *node = find_node(cluster, host, port);
   if (node != NULL) return node;
   return target_of_node(&target, cluster->target, host, port) ? add_node(cluster, &target) : NULL;
-}
-
-static uint16_t owner_number(const struct cluster *cluster, const struct node *node) {
-  unsigned i = 0;
-  while (cluster->nodes[i] != node) i++;
-  return (uint16_t)(i + 1);
 }
 
 /* From now on slots have owners. False: no memory. */
@@ -211,9 +206,8 @@ static struct node *redirected_to(struct cluster *cluster, const struct node *fr
 
 /* It sends the key there. Who is called by an address alone is not asked for the table. */
 static void take_owner(struct cluster *cluster, struct idem_bytes key, const struct node *to) {
-  uint16_t number = owner_number(cluster, to);
-  cluster->owners[slot_of(key)] = number;
-  if (!to->unnamed) cluster->source = number - 1u;
+  cluster->owners[slot_of(key)] = to->number;
+  if (!to->unnamed) cluster->source = to->number - 1u;
 }
 
 struct node *cluster_follow(struct cluster *cluster, struct node *from, struct idem_bytes key,
@@ -342,8 +336,8 @@ static void take_line(struct reading *reading, char *line) {
   char *slots = master ? strtok_r(NULL, " ", &rest) : NULL;
   if (slots != NULL || place.address != NULL) node = list_node(reading, &place);
   if (node == NULL) return;
-  uint16_t number = owner_number(reading->cluster, node);
-  for (; slots != NULL; slots = strtok_r(NULL, " ", &rest)) take_slots(reading, slots, number);
+  for (; slots != NULL; slots = strtok_r(NULL, " ", &rest))
+    take_slots(reading, slots, node->number);
 }
 
 /* False: it is no table. */

@@ -43,6 +43,7 @@
 
 struct node {
   struct target target; /* user and password are those of the URL */
+  uint16_t number;      /* 1 + its place in `nodes` */
   /* Under the lock of the cluster. */
   bool member;                         /* may be sent calls */
   bool unnamed;                        /* the table is to be asked for its name first */
@@ -63,7 +64,7 @@ struct cluster {
   /* Under the lock. */
   struct node **nodes; /* the first target->seed_count are those of the URL */
   unsigned count;
-  uint16_t *owners; /* of each slot: 1 + the place in `nodes`; 0: not known */
+  uint16_t *owners; /* of each slot: the number of the node; 0: not known */
   bool known;       /* that it is a cluster: by its table, or by what it says */
   bool stale;       /* the table may have changed */
   int64_t asked_ms; /* when the table was asked for last; 0: never */

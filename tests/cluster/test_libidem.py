@@ -118,6 +118,13 @@ class Tables(Case):
                 self.assertTrue(said.startswith("REFUSED several servers in the URL"), said)
         self.assertEqual([node.call("DBSIZE") for node in nodes], [0, 0])
 
+    def test_idem_once_runs_nothing_then(self):
+        server = url_of(*(node.port for node in self.single_servers()))
+        command = [os.path.join(BUILD, "idem-once"), "--server", server, "--key", "key", "--", "echo", "ran"]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertEqual((ended.returncode, ended.stdout), (os.EX_CONFIG, ""))
+        self.assertIn("is no cluster", ended.stderr)
+
     def test_a_user_that_may_not_ask_for_the_table_gives_one_node(self):
         cluster = self.cluster()
         for node in cluster.nodes:
