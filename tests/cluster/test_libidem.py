@@ -4,6 +4,7 @@ tests/client/errand.c calls the library as it is told. $IDEM_BUILD has it and id
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,8 +55,8 @@ class Errand:
 
 
 class Case(unittest.TestCase):
-    def cluster(self):
-        cluster = Cluster()
+    def cluster(self, *options):
+        cluster = Cluster(*options)
         self.addCleanup(cluster.remove)
         return cluster
 
@@ -156,6 +157,26 @@ class Changes(Case):
             eventually(lambda: errand.call("state") == "held", "a lease that is renewed again", FAILOVER_SECONDS)
             self.assertEqual(errand.call("finish", "late"), "OK")
             self.assertEqual(errand.call("fetch", f"{{{key}}}{half}"), "REPLAY late")
+
+    def test_a_master_that_hangs_costs_no_lease_of_another(self):
+        # With full coverage all masters answer CLUSTERDOWN until a replica has taken over.
+        cluster = self.cluster("--cluster-require-full-coverage", "no")
+        errands = {half: self.errand(half, cluster) for half in HALVES}
+        for half, errand in errands.items():
+            # A renewal of this one may take a third of its lease, and has no answer.
+            self.begun(errand, cluster.key_of(0, half), 20 * SHORT_MS)
+            self.assertEqual(errand.call("keep"), "held")
+            self.begun(errand, cluster.key_of(1, half), SHORT_MS)
+        cluster.await_in_step(3, 0)
+        cluster.nodes[0].signal(signal.SIGSTOP)
+        until = time.monotonic() + 15 * SHORT_MS / 1000
+        while time.monotonic() < until:
+            for errand in errands.values():
+                self.assertEqual(errand.call("state"), "held")
+        cluster.nodes[0].signal(signal.SIGCONT)
+        for errand in errands.values():
+            eventually(lambda: errand.call("kept") == "held", "the other lease, at one of the two", FAILOVER_SECONDS)
+            self.assertEqual(errand.call("finish", "b"), "OK")
 
     def test_a_wait_goes_on_after_a_manual_failover(self):
         cluster = self.cluster()
