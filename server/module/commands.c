@@ -103,19 +103,29 @@ static void count_grant(struct host_counters *counters, enum rules_verdict verdi
   }
 }
 
+static void write_grant(struct visit *visit, const struct request_claim *request,
+                        enum rules_verdict verdict, const struct rules_record *facts) {
+  visit->record.facts = *facts;
+  switch (verdict) {
+    case RULES_GRANT_FIRST:
+      visit->record = (struct layout_record){
+          .facts = *facts, .fingerprint = request->fingerprint, .owner = request->owner};
+      tokens_note(&visit->host->tokens, facts->token);
+      visit_create(visit);
+      return;
+    case RULES_GRANT_NEXT:
+      tokens_note(&visit->host->tokens, facts->token);
+      visit->record.owner = request->owner;
+      break;
+    default: confirm(visit);
+  }
+  visit_commit(visit);
+}
+
 static int grant_claim(struct visit *visit, const struct request_claim *request,
                        enum rules_verdict verdict, const struct rules_record *facts) {
   bool was_bound = visit->record.facts.bind;
-  visit->record.facts = *facts;
-  if (verdict == RULES_GRANT_FIRST)
-    visit->record = (struct layout_record){.facts = *facts, .fingerprint = request->fingerprint};
-  if (verdict != RULES_GRANT_AGAIN) {
-    tokens_note(&visit->host->tokens, facts->token);
-    visit->record.owner = request->owner;
-  } else {
-    confirm(visit);
-  }
-  visit_commit(visit);
+  write_grant(visit, request, verdict, facts);
   bind_claim(visit, request, was_bound);
   count_grant(&visit->host->counters, verdict);
   return tell_verdict(visit, verdict);

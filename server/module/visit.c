@@ -89,6 +89,7 @@ static void write_value(struct visit *visit, RedisModuleString *value) {
     api.SetAbsExpire(visit->key, end);
     replicate_until(visit, value, end);
   }
+  api.SignalModifiedKey(visit->ctx, visit->name);
 }
 
 /* The bytes are those of the value now; all but the spans are as they were. */
@@ -103,20 +104,34 @@ static void point_into(struct visit *visit, RedisModuleString *value) {
   visit->found = VISIT_RECORD;
 }
 
+static void remove_key(struct visit *visit) {
+  set_absent(visit, VISIT_ABSENT);
+  if (api.KeyType(visit->key) == API_KEYTYPE_EMPTY) return;
+  api.DeleteKey(visit->key);
+  api.Replicate(visit->ctx, "UNLINK", "s", visit->name);
+  api.SignalModifiedKey(visit->ctx, visit->name);
+}
+
+static void keep_value(struct visit *visit, RedisModuleString *value) {
+  if (visit->value != NULL) api.FreeString(NULL, visit->value);
+  visit->value = value;
+}
+
 void visit_commit(struct visit *visit) {
   if (visit->record.facts.phase == RULES_ABSENT) {
-    set_absent(visit, VISIT_ABSENT);
-    if (api.KeyType(visit->key) == API_KEYTYPE_EMPTY) return;
-    api.DeleteKey(visit->key);
-    api.Replicate(visit->ctx, "UNLINK", "s", visit->name);
-  } else {
-    RedisModuleString *value = visit_value(visit);
-    write_value(visit, value);
-    point_into(visit, value);
-    if (visit->value != NULL) api.FreeString(NULL, visit->value);
-    visit->value = value;
+    remove_key(visit);
+    return;
   }
-  api.SignalModifiedKey(visit->ctx, visit->name);
+  RedisModuleString *value = visit_value(visit);
+  write_value(visit, value);
+  point_into(visit, value);
+  keep_value(visit, value);
+}
+
+void visit_create(struct visit *visit) {
+  keep_value(visit, visit_value(visit));
+  write_value(visit, visit->value);
+  visit->found = VISIT_RECORD;
 }
 
 void visit_put_back(struct visit *visit, RedisModuleString *value) {

@@ -40,6 +40,8 @@ void visit_close(struct visit *visit);
 /* Writes the record as it is now; ABSENT: the key is deleted. The spans then point into the new
  * value. */
 void visit_commit(struct visit *visit);
+/* The same for a record that was not there, whose spans stay where the caller has put them. */
+void visit_create(struct visit *visit);
 /* The value as visit_commit would write it. Owned by the caller. */
 RedisModuleString *visit_value(const struct visit *visit);
 /* The record is what these bytes say; it is not written. */
