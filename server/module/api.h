@@ -21,6 +21,8 @@
 
 #define API_READ 1
 #define API_WRITE 2
+/* Of OpenKey: to look is no use of the key. (7.0 counts a hit all the same.) */
+#define API_UNSEEN (1 << 16 | 1 << 17)
 
 #define API_KEYTYPE_EMPTY 0
 #define API_KEYTYPE_STRING 1
@@ -128,6 +130,7 @@ typedef void api_info(RedisModuleInfoCtx *info, int for_crash_report);
   F(RedisModuleKey *, OpenKey, (RedisModuleCtx *, RedisModuleString *, int)) \
   F(void, CloseKey, (RedisModuleKey *)) \
   F(int, KeyType, (RedisModuleKey *)) \
+  F(size_t, ValueLength, (RedisModuleKey *)) \
   F(char *, StringDMA, (RedisModuleKey *, size_t *, int)) \
   F(int, StringSet, (RedisModuleKey *, RedisModuleString *)) \
   F(int, DeleteKey, (RedisModuleKey *)) \
@@ -171,6 +174,7 @@ typedef void api_info(RedisModuleInfoCtx *info, int for_crash_report);
   F(int, DictDelC, (RedisModuleDict *, void *, size_t, void *)) \
   F(RedisModuleDictIter *, DictIteratorStartC, (RedisModuleDict *, const char *, void *, size_t)) \
   F(void *, DictNextC, (RedisModuleDictIter *, size_t *, void **)) \
+  F(void *, DictPrevC, (RedisModuleDictIter *, size_t *, void **)) \
   F(void, DictIteratorStop, (RedisModuleDictIter *))
 
 #define API_FIELD(result, name, parameters) result (*name) parameters;

@@ -1,10 +1,12 @@
 /* events.c - see events.h. */
 #include "server/module/events.h"
 
+#include <string.h>
+
 #include "server/module/alarm.h"
 #include "server/module/host.h"
-#include "server/module/layout.h"
 #include "server/module/take_back.h"
+#include "server/module/visit.h"
 
 /* ---- keys ---- */
 
@@ -14,23 +16,17 @@ static struct span text_of(const RedisModuleString *name) {
   return text;
 }
 
-static bool read_record(RedisModuleKey *key, struct layout_record *record) {
-  if (key == NULL || api.KeyType(key) != API_KEYTYPE_STRING) return false;
-  struct span value;
-  value.data = api.StringDMA(key, &value.len, API_READ);
-  return layout_read(value, record);
-}
-
-/* A replica learns what its master gave, and a start what was given before. The name is copied:
- * while it loads, the host has it on its stack, and ends itself when somebody keeps that. */
-static void note_token(RedisModuleCtx *ctx, const RedisModuleString *borrowed) {
+/* A replica learns what its master gave, a start what was given before, a master what came to it
+ * from another one. While it loads, the host has the name on its stack, and ends itself when
+ * somebody keeps that. */
+static void note_token(RedisModuleCtx *ctx, RedisModuleString *borrowed, bool is_on_stack) {
   struct layout_record record;
   struct span text = text_of(borrowed);
-  RedisModuleString *name = api.CreateString(NULL, text.data, text.len);
-  RedisModuleKey *key = api.OpenKey(ctx, name, API_READ);
-  if (read_record(key, &record)) tokens_note(&host.tokens, record.facts.token);
+  RedisModuleString *name = is_on_stack ? api.CreateString(NULL, text.data, text.len) : borrowed;
+  RedisModuleKey *key = api.OpenKey(ctx, name, API_READ | API_UNSEEN);
+  if (visit_read(key, &record) == VISIT_RECORD) tokens_note(&host.tokens, record.facts.token);
   if (key != NULL) api.CloseKey(key);
-  api.FreeString(NULL, name);
+  if (is_on_stack) api.FreeString(NULL, name);
 }
 
 /* The event comes while the command that caused it runs: it is looked into once that has ended. */
@@ -50,9 +46,10 @@ static void note_expired(RedisModuleString *name) {
 }
 
 static int on_key(RedisModuleCtx *ctx, int type, const char *event, RedisModuleString *name) {
-  (void)event;
-  bool written = (type & (API_NOTIFY_STRING | API_NOTIFY_LOADED)) != 0;
-  if (written && (host.replica || host.loading)) note_token(ctx, name);
+  bool is_loaded = (type & API_NOTIFY_LOADED) != 0;
+  bool written = is_loaded || (type & API_NOTIFY_STRING) != 0;
+  bool imported = (type & API_NOTIFY_GENERIC) != 0 && strcmp(event, "restore") == 0;
+  if (imported || (written && (host.replica || host.loading))) note_token(ctx, name, is_loaded);
   if (type == API_NOTIFY_EXPIRED) note_expired(name);
   look_soon(ctx, name);
   return API_OK;
@@ -63,7 +60,8 @@ static void on_key_end(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t how
   (void)ctx, (void)event;
   const struct api_key_info *info = data;
   struct layout_record record;
-  if (how != API_KEY_EXPIRED || host.replica || !read_record(info->key, &record)) return;
+  if (how != API_KEY_EXPIRED || host.replica) return;
+  if (visit_read(info->key, &record) != VISIT_RECORD) return;
   struct span key = text_of(api.GetKeyNameFromModuleKey(info->key));
   forgotten_note(&host.forgotten, key, record.facts.since_ms);
 }

@@ -27,7 +27,7 @@ uint64_t tokens_peek(const struct tokens *tokens, uint64_t former) {
 }
 
 void tokens_note(struct tokens *tokens, uint64_t token) {
-  if (token > tokens->high && token < RULES_TOKEN_LIMIT) tokens->high = token;
+  if (token > tokens->high && token < RULES_TOKEN_LIMIT - TOKENS_RESERVE) tokens->high = token;
 }
 
 void tokens_jump(struct tokens *tokens) {

@@ -4,21 +4,24 @@
 /* Values up to this size are put together on the stack. */
 #define SMALL_BYTES 2048
 
+static const struct layout_record ABSENT_RECORD = {.facts = {.phase = RULES_ABSENT}};
+
 static void set_absent(struct visit *visit, enum visit_found found) {
   visit->found = found;
-  visit->record = (struct layout_record){.facts = {.phase = RULES_ABSENT}};
+  visit->record = ABSENT_RECORD;
 }
 
-static void load(struct visit *visit) {
-  int type = visit->key != NULL ? api.KeyType(visit->key) : API_KEYTYPE_EMPTY;
-  if (type != API_KEYTYPE_STRING) {
-    set_absent(visit, type == API_KEYTYPE_EMPTY ? VISIT_ABSENT : VISIT_FOREIGN);
-    return;
+/* A string that the host keeps as a number is not asked for its bytes: the host would keep these
+ * from then on. */
+enum visit_found visit_read(RedisModuleKey *key, struct layout_record *record) {
+  int type = key != NULL ? api.KeyType(key) : API_KEYTYPE_EMPTY;
+  if (type == API_KEYTYPE_STRING && api.ValueLength(key) >= LAYOUT_BYTES_LEAST) {
+    struct span value;
+    value.data = api.StringDMA(key, &value.len, API_READ);
+    if (layout_read(value, record)) return VISIT_RECORD;
   }
-  struct span value;
-  value.data = api.StringDMA(visit->key, &value.len, API_READ);
-  visit->found = VISIT_RECORD;
-  if (!layout_read(value, &visit->record)) set_absent(visit, VISIT_FOREIGN);
+  *record = ABSENT_RECORD;
+  return type == API_KEYTYPE_EMPTY ? VISIT_ABSENT : VISIT_FOREIGN;
 }
 
 void visit_open(struct visit *visit, struct host *of, RedisModuleCtx *ctx, RedisModuleString *name,
@@ -33,7 +36,7 @@ void visit_open(struct visit *visit, struct host *of, RedisModuleCtx *ctx, Redis
   };
   visit->text.data = api.StringPtrLen(name, &visit->text.len);
   visit->key = api.OpenKey(ctx, name, writes ? API_READ | API_WRITE : API_READ);
-  load(visit);
+  visit->found = visit_read(visit->key, &visit->record);
 }
 
 void visit_close(struct visit *visit) {

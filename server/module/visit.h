@@ -33,6 +33,9 @@ struct visit {
   RedisModuleString *value; /* that was written; NULL: none. The keyspace may have a copy of it */
 };
 
+/* What the key has: NULL is ABSENT. The record's spans point into its value. */
+enum visit_found visit_read(RedisModuleKey *key, struct layout_record *record);
+
 /* In the database that is selected in ctx. */
 void visit_open(struct visit *visit, struct host *host, RedisModuleCtx *ctx,
                 RedisModuleString *name, bool writes);

@@ -99,6 +99,71 @@ class OtherHands(Case):
         self.assertIsNone(waiter.read())
 
 
+class Imports(Case):
+    """Records that another server wrote."""
+
+    def forged(self, ahead):
+        """The bytes of a claim whose token is so far ahead, and the token."""
+        token = self.grant("fresh") + ahead
+        value = self.call("GET", "fresh")
+        self.call("DEL", "fresh")
+        return value[:6] + token.to_bytes(7, "little") + value[13:], token
+
+    def replica(self):
+        replica = Node("--replicaof", f"127.0.0.1 {self.node.port}")
+        self.addCleanup(replica.remove)
+        eventually(lambda: replica.info("replication").get("master_link_status") == "up", "a replica")
+        return replica
+
+    def test_tokens_go_on_above_that_of_an_imported_record(self):
+        value, token = self.forged(100 << 22)
+        with Node(module=None) as other:
+            other.call("SET", "k", value)
+            self.assertEqual(self.call("RESTORE", "k", 0, other.call("DUMP", "k")), "OK")
+        self.assertEqual(self.call("IDEM.RELEASE", "k", token), 1)
+        self.assertGreater(self.grant("k"), token)
+
+    def test_a_forged_record_does_not_use_up_the_tokens(self):
+        """Who may write strings may write this one."""
+        last = (1 << 53) - 1
+        value, _ = self.forged(0)
+        replica = self.replica()
+        self.call("SET", "k", value[:6] + (last - 1).to_bytes(7, "little") + value[13:])
+        self.call("IDEM.RELEASE", "k", last - 1, "UNSURE")
+        self.assertEqual(self.grant("k", attempt=2), last)
+        self.assertEqual(self.call("WAIT", 1, 10_000), 1)
+        replica.call("REPLICAOF", "NO", "ONE")
+        for node in (self.node, replica):
+            token = node.call("IDEM.CLAIM", "other")[1]
+            self.assertLess(token, last >> 1)
+            self.assertEqual(node.call("IDEM.STORE", "other", token, "body"), 0)
+
+    def test_claims_shows_all_that_have_one_token(self):
+        for key in ("a", "c"):
+            self.grant(key)
+        for name in ("a1", "a2", "c1"):
+            self.call("COPY", name[0], name)
+        all_of = [b"a", b"a1", b"a2", b"c", b"c1"]
+        self.assertEqual(sorted(claim[1] for claim in self.call("IDEM.CLAIMS")), all_of)
+        for count in (1, 2, 3, 4):
+            with self.subTest(count=count):
+                seen, after = [], 0
+                while page := self.call("IDEM.CLAIMS", "AFTER", after, "COUNT", count):
+                    seen += [claim[1] for claim in page]
+                    after = page[-1][7]
+                self.assertEqual(sorted(seen), all_of)
+
+    def test_a_plain_number_stays_as_small_as_it_is(self):
+        self.call("SET", "n", 123)
+        for command in ("IDEM.FETCH", "IDEM.CLAIM", "IDEM.INSPECT"):
+            self.assert_code(self.call(command, "n"), "WRONGTYPE")
+            self.assertEqual(self.call("OBJECT", "ENCODING", "n"), b"int")
+        replica = self.replica()
+        self.call("SET", "m", 123)
+        self.assertEqual(self.call("WAIT", 1, 10_000), 1)
+        self.assertEqual([replica.call("OBJECT", "ENCODING", key) for key in "nm"], [b"int", b"int"])
+
+
 class Host(Case):
     OPTIONS = ("--enable-module-command", "yes")
 

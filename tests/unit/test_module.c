@@ -278,6 +278,17 @@ static void a_promoted_replica_is_ahead_of_its_clock(void **state) {
   assert_true(tokens_peek(&behind, 0) > tokens_peek(&ahead, 0));
 }
 
+static void a_forged_token_uses_up_none(void **state) {
+  (void)state;
+  struct tokens tokens = begun(NOW_MS);
+  const uint64_t most = RULES_TOKEN_LIMIT - TOKENS_RESERVE - 1;
+  uint64_t next = tokens_peek(&tokens, 0);
+  tokens_note(&tokens, RULES_TOKEN_LIMIT - 1);
+  assert_int_equal(tokens_peek(&tokens, 0), next);
+  tokens_note(&tokens, most);
+  assert_int_equal(tokens_peek(&tokens, 0), most + 1);
+}
+
 static void without_a_right_clock_tokens_begin_at_random_or_not_at_all(void **state) {
   (void)state;
   struct tokens tokens;
@@ -302,6 +313,7 @@ int main(void) {
       cmocka_unit_test(a_token_follows_the_clock_and_the_record),
       cmocka_unit_test(a_clock_that_is_set_back_stands),
       cmocka_unit_test(a_promoted_replica_is_ahead_of_its_clock),
+      cmocka_unit_test(a_forged_token_uses_up_none),
       cmocka_unit_test(without_a_right_clock_tokens_begin_at_random_or_not_at_all),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
