@@ -60,6 +60,14 @@ static bool has_memory(const struct visit *visit) {
 
 /* ---- CLAIM ---- */
 
+/* A record says itself which token it had. */
+static uint64_t next_token(const struct visit *visit) {
+  struct host *of = visit->host;
+  bool absent = visit->record.facts.phase == RULES_ABSENT;
+  if (absent && !slots_known(&of->slots, visit->text)) tokens_lead(&of->tokens);
+  return tokens_peek(&of->tokens, visit->record.facts.token);
+}
+
 static enum rules_verdict decide_claim(const struct visit *visit,
                                        const struct request_claim *request,
                                        struct rules_record *facts) {
@@ -73,7 +81,7 @@ static enum rules_verdict decide_claim(const struct visit *visit,
       .forgotten = request->born && absent && request->born_ms <= visit_horizon_ms(visit),
       .lease_ms = (uint32_t)request->lease_ms,
       .takeover = request->takeover,
-      .token = tokens_peek(&visit->host->tokens, facts->token),
+      .token = next_token(visit),
   };
   return rules_claim(facts, &claim, visit->now_ms);
 }

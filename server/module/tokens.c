@@ -34,3 +34,7 @@ void tokens_jump(struct tokens *tokens) {
   const uint64_t jump = (uint64_t)TOKENS_JUMP_MS / 1000 << RULES_TOKEN_SHIFT;
   tokens_note(tokens, tokens_peek(tokens, 0) + jump);
 }
+
+void tokens_lead(struct tokens *tokens) {
+  tokens_note(tokens, at_ms(tokens->now_ms + TOKENS_JUMP_MS));
+}

@@ -15,8 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* By so much a replica that becomes master is ahead of its clock: as much may the clocks of
- * masters differ without a token that falls. */
+/* By so much a replica that becomes master, and one that a slot comes to, is ahead of its clock: as
+ * much may the clocks of masters differ without a token that falls. */
 #define TOKENS_JUMP_MS 60000
 /* The clock is read in whole milliseconds, so a time may be too early by as much: a deadline counts
  * only when it has certainly come (rules_due). The host's own ends, PXAT, count so too. */
@@ -48,5 +48,8 @@ uint64_t tokens_peek(const struct tokens *tokens, uint64_t former);
 void tokens_note(struct tokens *tokens, uint64_t token);
 /* This process becomes master, after another one. */
 void tokens_jump(struct tokens *tokens);
+/* It serves a key that another master may just have had: as far ahead of its clock. Any number of
+ * times. */
+void tokens_lead(struct tokens *tokens);
 
 #endif

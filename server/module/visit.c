@@ -178,6 +178,7 @@ bool visit_is_bound(const struct visit *visit) {
 }
 
 int64_t visit_horizon_ms(const struct visit *visit) {
-  return forgotten_until_ms(&visit->host->forgotten, visit->text) +
-         visit->host->settings.born_skew_ms;
+  int64_t until_ms = forgotten_until_ms(&visit->host->forgotten, visit->text);
+  int64_t since_ms = slots_since_ms(&visit->host->slots, visit->text, visit->now_ms);
+  return (since_ms > until_ms ? since_ms : until_ms) + visit->host->settings.born_skew_ms;
 }
