@@ -51,7 +51,8 @@ struct log {
   size_t first, count, batch_capacity;
 };
 
-/* Had ended when everything was flushed, and nobody had noticed. */
+/* Had ended by itself for those who read the log, and does not for the live engine: nobody had
+ * noticed when everything was flushed, or before a waiter was granted. */
 struct spared {
   uint32_t slot;
   int64_t since_ms;
@@ -205,25 +206,47 @@ static struct span log_bytes(const struct log *log, size_t batch) {
 
 /* ---- taking ---- */
 
-/* A flushed entry of the live engine that had ended before. */
+static bool was_spared(const struct shadow *shadow, uint32_t slot, int64_t since_ms) {
+  if (shadow->spared_count == SPARED) return true;
+  for (unsigned i = 0; i < shadow->spared_count; i++) {
+    const struct spared *spared = &shadow->spared[i];
+    if (spared->slot == slot && spared->since_ms == since_ms) return true;
+  }
+  return false;
+}
+
+/* If it is an entry of the live engine that had ended before. */
 static void spare(struct shadow *shadow, struct entry entry, int64_t now_ms) {
   if (entry.record != NULL && record_is_value(entry.record)) return;
   int64_t deadline_ms = entry.record != NULL ? entry.record->timer.deadline_ms
                                              : response_log_deadline_ms(entry.response);
-  if (deadline_ms > now_ms || shadow->spared_count == SPARED) return;
+  if (deadline_ms > now_ms) return;
   uint64_t hash = name_hash(shadow->live, entry_key(entry).bytes);
-  shadow->spared[shadow->spared_count++] = (struct spared){
-      horizon_slot_of(&shadow->live->horizon, hash),
-      entry.record != NULL ? entry.record->since_ms : response_log_since_ms(entry.response)};
+  uint32_t slot = horizon_slot_of(&shadow->live->horizon, hash);
+  int64_t since_ms =
+      entry.record != NULL ? entry.record->since_ms : response_log_since_ms(entry.response);
+  if (was_spared(shadow, slot, since_ms)) return;
+  shadow->spared[shadow->spared_count++] = (struct spared){slot, since_ms};
 }
 
-static void spare_flushed(struct shadow *shadow, int64_t now_ms) {
+static bool has_waiters(const struct record *record) {
+  return !record_is_value(record) && record->claim != NULL && record->claim->waiting > 0;
+}
+
+static bool is_waited_for(const struct engine *engine, struct entry entry) {
+  (void)engine;
+  return entry.record != NULL && has_waiters(entry.record);
+}
+
+static void spare_all(struct shadow *shadow,
+                      bool (*which)(const struct engine *engine, struct entry entry),
+                      int64_t now_ms) {
   uint64_t next = 0;
   do {
     struct index_walk walk = index_scan(&shadow->live->index, next, &next);
     for (uint64_t word; (word = index_next(&walk)) != 0;) {
       struct entry entry = entry_of_word(word);
-      if (entry_is_flushed(shadow->live, entry)) spare(shadow, entry, now_ms);
+      if (which(shadow->live, entry)) spare(shadow, entry, now_ms);
     }
   } while (next != 0);
 }
@@ -244,7 +267,7 @@ const char *shadow_take(struct shadow *shadow, int64_t now_ms) {
   struct span bytes = log_append(&shadow->log, &shadow->outbox, now_ms, false);
   outbox_clear(&shadow->outbox);
   shadow->taken++;
-  if (has_flush(bytes)) spare_flushed(shadow, now_ms);
+  if (has_flush(bytes)) spare_all(shadow, entry_is_flushed, now_ms);
   if (has_end) shadow->next_trim = shadow->taken + random_below(shadow, 60);
   restore_bytes(&shadow->copy, bytes, false);
   if (shadow->restarted.count > 0) restore_bytes(&shadow->restarted, bytes, false);
@@ -279,10 +302,6 @@ static struct entry find_raw(const struct engine *engine, const struct name *nam
     if (key_equal(entry_key(entry), name->key)) return entry;
   }
   return (struct entry){0};
-}
-
-static bool has_waiters(const struct record *record) {
-  return !record_is_value(record) && record->claim != NULL && record->claim->waiting > 0;
 }
 
 /* The next call on it changes it in a way that time alone does not, or that cannot be told here. */
@@ -408,6 +427,7 @@ static const char *compare_order(struct shadow *shadow, const struct engine *eng
 }
 
 static const char *compare_copy(struct shadow *shadow, struct copy *copy, int64_t now_ms) {
+  spare_all(shadow, is_waited_for, now_ms);
   copy_tick(copy, now_ms);
   FIRST(compare_keys_of(shadow, shadow->live, copy, now_ms));
   for (unsigned i = 0; i < copy->count; i++) {
@@ -422,15 +442,6 @@ const char *shadow_compare_all(struct shadow *shadow, int64_t now_ms) {
 }
 
 /* ---- comparing horizons ---- */
-
-static bool was_spared(const struct shadow *shadow, uint32_t slot, int64_t since_ms) {
-  if (shadow->spared_count == SPARED) return true;
-  for (unsigned i = 0; i < shadow->spared_count; i++) {
-    const struct spared *spared = &shadow->spared[i];
-    if (spared->slot == slot && spared->since_ms == since_ms) return true;
-  }
-  return false;
-}
 
 static const char *compare_slot(struct shadow *shadow, const struct horizon *copy, uint32_t slot) {
   int64_t live_ms = horizon_slot_ms(&shadow->live->horizon, slot);
