@@ -17,25 +17,27 @@ static void visit_waiting(struct host *of, RedisModuleCtx *ctx) {
 }
 
 /* A claim that had lapsed before its connection was closed is bound to none from now on. */
-static void unbind_lapsed(struct host *of, RedisModuleCtx *ctx, const struct binding *binding,
-                          RedisModuleString *name) {
+static void unbind_lapsed(struct host *of, RedisModuleCtx *ctx, RedisModuleString *name,
+                          uint64_t token) {
   struct visit visit;
-  api.SelectDb(ctx, binding->db);
   due_open(&visit, of, ctx, name, true);
   struct rules_record *facts = &visit.record.facts;
   bool lapsed = facts->phase == RULES_LAPSED || facts->phase == RULES_UNKNOWN;
-  if (lapsed && facts->bind && facts->token == binding->token) {
+  if (lapsed && facts->bind && facts->token == token) {
     facts->bind = false;
     visit_commit(&visit);
   }
+  struct binding *binding = bindings_find(&of->bindings, visit.db, visit.text);
+  if (binding != NULL && binding->token == token) bindings_drop(&of->bindings, binding);
   due_close(&visit);
 }
 
+/* The key may be gone by now, and its binding with it, once it is looked at. */
 static void visit_closed(struct host *of, RedisModuleCtx *ctx) {
   for (struct binding *binding; (binding = bindings_closed(&of->bindings)) != NULL;) {
     RedisModuleString *name = api.CreateString(NULL, binding->key.data, binding->key.len);
-    unbind_lapsed(of, ctx, binding, name);
-    if (bindings_closed(&of->bindings) == binding) bindings_drop(&of->bindings, binding);
+    api.SelectDb(ctx, binding->db);
+    unbind_lapsed(of, ctx, name, binding->token);
     api.FreeString(NULL, name);
   }
 }

@@ -52,6 +52,7 @@
 #define API_LOADING_FAILED 4
 #define API_EVENT_CLIENT 4
 #define API_CLIENT_DISCONNECTED 1
+#define API_EVENT_SWAPDB 11
 #define API_EVENT_KEY 17 /* from Redis 7.2 on, and Valkey */
 #define API_KEY_EXPIRED 1
 
@@ -73,6 +74,11 @@ typedef struct RedisModuleEvent {
 /* The data of API_EVENT_CLIENT, as far as it is read here. */
 struct api_client_info {
   uint64_t version, flags, id;
+};
+/* The data of API_EVENT_FLUSH. */
+struct api_flush_info {
+  uint64_t version;
+  int32_t sync, db; /* db: -1: all */
 };
 /* The data of API_EVENT_KEY. */
 struct api_key_info {

@@ -45,12 +45,26 @@ static void note_expired(RedisModuleString *name) {
     forgotten_note(&host.forgotten, text_of(name), host_now_ms(&host));
 }
 
+/* A key that is gone, or has another name, is bound to none: what other hands do with records they
+ * do without their connections. */
+static void unbind_gone(RedisModuleCtx *ctx, int type, const char *event, RedisModuleString *name) {
+  static const char *const gone[] = {"del", "rename_from", "move_from", "expired", "evicted"};
+  if ((type & (API_NOTIFY_GENERIC | API_NOTIFY_EXPIRED | API_NOTIFY_EVICTED)) == 0) return;
+  if (api.DictSize(host.bindings.keys) == 0) return;
+  for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) {
+    if (strcmp(event, gone[i]) != 0) continue;
+    int db = api.GetSelectedDb(ctx);
+    bindings_drop(&host.bindings, bindings_find(&host.bindings, db, text_of(name)));
+  }
+}
+
 static int on_key(RedisModuleCtx *ctx, int type, const char *event, RedisModuleString *name) {
   bool is_loaded = (type & API_NOTIFY_LOADED) != 0;
   bool written = is_loaded || (type & API_NOTIFY_STRING) != 0;
   bool imported = (type & API_NOTIFY_GENERIC) != 0 && strcmp(event, "restore") == 0;
   if (imported || (written && (host.replica || host.loading))) note_token(ctx, name, is_loaded);
   if (type == API_NOTIFY_EXPIRED) note_expired(name);
+  unbind_gone(ctx, type, event, name);
   look_soon(ctx, name);
   return API_OK;
 }
@@ -66,11 +80,23 @@ static void on_key_end(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t how
   forgotten_note(&host.forgotten, key, record.facts.since_ms);
 }
 
-static void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t when, void *data) {
-  (void)ctx, (void)event, (void)data;
-  if (when != API_FLUSH_END || host.waiters.count == 0) return;
+static void look_at_all_soon(void) {
+  if (host.waiters.count == 0) return;
   waiters_alarm_all(&host.waiters);
   alarm_set(&host);
+}
+
+static void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t when, void *data) {
+  (void)ctx, (void)event;
+  if (when != API_FLUSH_END) return;
+  const struct api_flush_info *flush = data;
+  bindings_clear(&host.bindings, flush->db);
+  look_at_all_soon();
+}
+
+static void on_swap(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) {
+  (void)ctx, (void)event, (void)what, (void)data;
+  look_at_all_soon();
 }
 
 /* ---- connections ---- */
@@ -92,7 +118,7 @@ static void on_role(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t role, 
   (void)event, (void)data;
   host.replica = role != API_ROLE_NOW_MASTER;
   if (host.replica) {
-    bindings_clear(&host.bindings);
+    bindings_clear(&host.bindings, -1);
     undos_clear(&host.undos);
     return;
   }
@@ -119,6 +145,7 @@ bool events_subscribe(RedisModuleCtx *ctx) {
                     API_NOTIFY_EVICTED | API_NOTIFY_LOADED;
   host.knows_expired = subscribe(ctx, API_EVENT_KEY, on_key_end);
   return api.SubscribeToKeyspaceEvents(ctx, types, on_key) == API_OK &&
-         subscribe(ctx, API_EVENT_FLUSH, on_flush) && subscribe(ctx, API_EVENT_CLIENT, on_client) &&
-         subscribe(ctx, API_EVENT_ROLE, on_role) && subscribe(ctx, API_EVENT_LOADING, on_loading);
+         subscribe(ctx, API_EVENT_FLUSH, on_flush) && subscribe(ctx, API_EVENT_SWAPDB, on_swap) &&
+         subscribe(ctx, API_EVENT_CLIENT, on_client) && subscribe(ctx, API_EVENT_ROLE, on_role) &&
+         subscribe(ctx, API_EVENT_LOADING, on_loading);
 }

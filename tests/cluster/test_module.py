@@ -80,6 +80,43 @@ class OtherHands(Case):
         for command in (("IDEM.CLAIM", "k"), ("IDEM.STORE", "k", 1, "b"), ("IDEM.INSPECT", "k"), ("IDEM.FETCH", "k")):
             self.assert_code(self.call(*command), "WRONGTYPE")
 
+    def test_databases_that_are_swapped_hand_over(self):
+        self.grant("k", "FP", "f")
+        claimer = self.queue("IDEM.CLAIM", "k", "FP", "f", "WAIT", LONG_MS)
+        self.assertEqual(self.call("SWAPDB", 0, 1), "OK")
+        self.assertEqual(claimer.read()[0], b"CLAIMED")
+        self.call("SELECT", 1)
+        self.assertEqual(self.call("IDEM.FETCH", "k")[0], b"BUSY")
+
+    def test_the_record_of_another_request_is_no_answer(self):
+        """Renamed to the key that they wait for, HELD or DONE."""
+        for done in (False, True):
+            with self.subTest(done=done):
+                self.grant("k", "FP", "f")
+                token = self.grant("other", "FP", "g")
+                if done:
+                    self.call("IDEM.STORE", "other", token, "secret")
+                waiters = [self.queue("IDEM.CLAIM", "k", "FP", "f", "WAIT", LONG_MS),
+                           self.queue("IDEM.WAIT", "k", LONG_MS, "FP", "f")]
+                self.call("RENAME", "other", "k")
+                for waiter in waiters:
+                    self.assert_code(waiter.read(), "MISMATCH")
+                self.call("DEL", "k")
+
+    def test_what_is_bound_is_forgotten_with_its_key(self):
+        owner = self.connect()
+        for command in (("DEL", "k"), ("PEXPIRE", "k", 1), ("RENAME", "k", "l"), ("MOVE", "k", 1), ("FLUSHDB",), ("FLUSHALL",)):
+            with self.subTest(command[0]):
+                self.assertEqual(owner.call("IDEM.CLAIM", "k", "BIND")[0], b"CLAIMED")
+                self.assertEqual(self.figure("bound"), "1")
+                self.call(*command)
+                eventually(lambda: self.call("EXISTS", "k") == 0 and self.figure("bound") == "0", "no binding")
+        owner.call("SELECT", 1)
+        self.call("SELECT", 2)
+        self.assertEqual(owner.call("IDEM.CLAIM", "k", "BIND")[0], b"CLAIMED")
+        self.call("FLUSHDB")
+        self.assertEqual(self.figure("bound"), "1")
+
     def test_a_renamed_record_is_the_same(self):
         token = self.grant("k", "OWNER", "me")
         waiter = self.queue("IDEM.WAIT", "k", LONG_MS)
