@@ -51,16 +51,9 @@ static void run(struct host *of, RedisModuleCtx *ctx) {
 
 /* ---- the timer ---- */
 
-static bool has_gone(const struct list *undos) {
-  for (struct list *node = undos->next; node != undos; node = node->next) {
-    if (LIST_ENTRY(node, struct undo, link)->gone) return true;
-  }
-  return false;
-}
-
 /* When the timer is needed, now_ms at the earliest. RULES_NEVER: not at all. */
 static int64_t next_ms(struct host *of, int64_t now_ms) {
-  if (bindings_closed(&of->bindings) != NULL || has_gone(&of->undos)) return now_ms;
+  if (bindings_closed(&of->bindings) != NULL || undos_has_gone(&of->undos)) return now_ms;
   int64_t waiting_ms = waiters_next_ms(&of->waiters);
   int64_t unwritten_ms = list_empty(&of->undos) ? RULES_NEVER : now_ms + UNWRITTEN_MS;
   return waiting_ms < unwritten_ms ? waiting_ms : unwritten_ms;

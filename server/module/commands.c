@@ -7,13 +7,10 @@
 #include "server/module/due.h"
 #include "server/module/grant.h"
 
+#define READONLY "READONLY You can't write against a read only replica."
 #define EVICTS "MISCONF maxmemory-policy has to be noeviction: a claim could be evicted"
 
 /* ---- what the commands share ---- */
-
-static void open_for(struct visit *visit, RedisModuleCtx *ctx, RedisModuleString *name) {
-  due_open(visit, &host, ctx, name, true);
-}
 
 static int end(struct visit *visit) {
   due_close(visit);
@@ -34,6 +31,19 @@ static int tell_kind(struct visit *visit, enum answer_kind kind) {
 
 static int tell_verdict(struct visit *visit, enum rules_verdict verdict) {
   return tell_kind(visit, reply_kind(verdict));
+}
+
+/* False: the key is not for it, which it was told. A replica that others may write to grants
+ * nothing: its master would not know. */
+static bool open_for(struct visit *visit, RedisModuleCtx *ctx, RedisModuleString *name) {
+  if (host.replica) {
+    api.ReplyWithError(ctx, READONLY);
+    return false;
+  }
+  due_open(visit, &host, ctx, name, true);
+  if (visit->found != VISIT_FOREIGN) return true;
+  tell_kind(visit, ANSWER_WRONGTYPE);
+  return false;
 }
 
 static int refuse(RedisModuleCtx *ctx, const struct request_error *error) {
@@ -183,8 +193,7 @@ int commands_claim(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   if (request.born && request.born_ms > latest_ms)
     return refuse(ctx, &(struct request_error){.fault = REQUEST_BORN_LATER});
   struct visit visit;
-  open_for(&visit, ctx, argv[1]);
-  if (visit.found == VISIT_FOREIGN) return tell_kind(&visit, ANSWER_WRONGTYPE);
+  if (!open_for(&visit, ctx, argv[1])) return API_OK;
   return claim_record(&visit, &request);
 }
 
@@ -249,8 +258,7 @@ int commands_store(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   if (!arguments_take(&arguments, ctx, argv, argc, 4, limits, request_store_limit)) return API_OK;
   if (!request_parse_store(&arguments.input, &request, &error)) return refuse(ctx, &error);
   struct visit visit;
-  open_for(&visit, ctx, argv[1]);
-  if (visit.found == VISIT_FOREIGN) return tell_kind(&visit, ANSWER_WRONGTYPE);
+  if (!open_for(&visit, ctx, argv[1])) return API_OK;
   return store_record(&visit, &request);
 }
 
@@ -279,8 +287,7 @@ int commands_renew(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   if (!arguments_take(&arguments, ctx, argv, argc, 3, limits, request_limit)) return API_OK;
   if (!request_parse_renew(&arguments.input, &request, &error)) return refuse(ctx, &error);
   struct visit visit;
-  open_for(&visit, ctx, argv[1]);
-  if (visit.found == VISIT_FOREIGN) return tell_kind(&visit, ANSWER_WRONGTYPE);
+  if (!open_for(&visit, ctx, argv[1])) return API_OK;
   return renew_record(&visit, &request);
 }
 
@@ -292,8 +299,7 @@ int commands_release(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   if (!arguments_take(&arguments, ctx, argv, argc, 3, limits, request_limit)) return API_OK;
   if (!request_parse_release(&arguments.input, &request, &error)) return refuse(ctx, &error);
   struct visit visit;
-  open_for(&visit, ctx, argv[1]);
-  if (visit.found == VISIT_FOREIGN) return tell_kind(&visit, ANSWER_WRONGTYPE);
+  if (!open_for(&visit, ctx, argv[1])) return API_OK;
   enum rules_end how;
   enum rules_verdict verdict =
       rules_release(&visit.record.facts, request.token, request.word, &how);
@@ -338,7 +344,6 @@ int commands_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   if (!arguments_take(&arguments, ctx, argv, argc, 3, limits, request_limit)) return API_OK;
   if (!request_parse_wait(&arguments.input, &request, &error)) return refuse(ctx, &error);
   struct visit visit;
-  open_for(&visit, ctx, argv[1]);
-  if (visit.found == VISIT_FOREIGN) return tell_kind(&visit, ANSWER_WRONGTYPE);
+  if (!open_for(&visit, ctx, argv[1])) return API_OK;
   return read_record(&visit, &request);
 }

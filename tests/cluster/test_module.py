@@ -1,8 +1,11 @@
 """The module in one server: what only this host has, beside the transcripts that both hosts pass."""
 
 import os
+import re
+import socket
 import subprocess
 import sys
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -190,6 +193,15 @@ class Imports(Case):
                     after = page[-1][7]
                 self.assertEqual(sorted(seen), all_of)
 
+    def test_a_replica_that_may_be_written_to_grants_nothing(self):
+        replica = self.replica()
+        token = self.grant("k")
+        self.assertEqual(self.call("WAIT", 1, 10_000), 1)
+        self.assertEqual(replica.call("CONFIG", "SET", "replica-read-only", "no"), "OK")
+        for command in (("CLAIM", "new"), ("STORE", "k", token, "b"), ("RENEW", "k", token), ("RELEASE", "k", token), ("WAIT", "k", 1)):
+            self.assert_code(replica.call("IDEM." + command[0], *command[1:]), "READONLY")
+        self.assertEqual(replica.call("IDEM.FETCH", "k")[0], b"BUSY")
+
     def test_a_plain_number_stays_as_small_as_it_is(self):
         self.call("SET", "n", 123)
         for command in ("IDEM.FETCH", "IDEM.CLAIM", "IDEM.INSPECT"):
@@ -374,6 +386,30 @@ class Herd(Case):
             waiter.close()
         eventually(lambda: self.figure("waiters") == "0", "nobody that waits")
         eventually(lambda: int(self.node.info("clients")["connected_clients"]) < 5, "closed connections")
+
+    def test_granted_clients_that_read_nothing_cost_little(self):
+        """Whether their grants were written is asked of the host again and again."""
+        clients, reads = 30, 16
+        self.call("SET", "body", "b" * 400_000)
+        waiters = [self.connect() for _ in range(clients)]
+        for number, waiter in enumerate(waiters):
+            waiter.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            self.grant(f"k{number}")
+            waiter.send_raw(encode("GET", "body") * reads + encode("IDEM.CLAIM", f"k{number}", "WAIT", LONG_MS))
+        eventually(lambda: self.figure("waiters") == str(clients), "all that wait")
+        for number in range(clients):
+            self.call("DEL", f"k{number}")
+        eventually(lambda: self.figure("waiters") == "0", "all that are granted")
+        before, began = self.asked(), time.monotonic()
+        eventually(lambda: time.monotonic() - began > 0.5, "half a second")
+        each_second = (self.asked() - before) / (time.monotonic() - began)
+        print(f"    measured: the host is asked {each_second:.0f} times a second", flush=True)
+        self.assertGreater(each_second, 0)
+        self.assertLess(each_second, 1000)
+
+    def asked(self):
+        found = re.search(rb"cmdstat_client\|list:calls=(\d+)", self.call("INFO", "commandstats"))
+        return int(found[1]) if found else 0
 
     def test_a_thousand_that_hang_up_leave_nothing(self):
         self.grant("k")
