@@ -229,26 +229,23 @@ static void spare(struct shadow *shadow, struct entry entry, int64_t now_ms) {
   shadow->spared[shadow->spared_count++] = (struct spared){slot, since_ms};
 }
 
-static bool has_waiters(const struct record *record) {
-  return !record_is_value(record) && record->claim != NULL && record->claim->waiting > 0;
-}
-
-static bool is_waited_for(const struct engine *engine, struct entry entry) {
-  (void)engine;
-  return entry.record != NULL && has_waiters(entry.record);
-}
-
-static void spare_all(struct shadow *shadow,
-                      bool (*which)(const struct engine *engine, struct entry entry),
-                      int64_t now_ms) {
+static void spare_flushed(struct shadow *shadow, int64_t now_ms) {
   uint64_t next = 0;
   do {
     struct index_walk walk = index_scan(&shadow->live->index, next, &next);
     for (uint64_t word; (word = index_next(&walk)) != 0;) {
       struct entry entry = entry_of_word(word);
-      if (which(shadow->live, entry)) spare(shadow, entry, now_ms);
+      if (entry_is_flushed(shadow->live, entry)) spare(shadow, entry, now_ms);
     }
   } while (next != 0);
+}
+
+static void spare_waited(struct shadow *shadow, int64_t now_ms) {
+  const struct list *waited = &shadow->live->waited;
+  for (const struct list *node = waited->next; node != waited; node = node->next) {
+    struct record *record = LIST_ENTRY(node, struct claim, waited)->record;
+    spare(shadow, (struct entry){.record = record}, now_ms);
+  }
 }
 
 static bool has_flush(struct span bytes) {
@@ -267,7 +264,8 @@ const char *shadow_take(struct shadow *shadow, int64_t now_ms) {
   struct span bytes = log_append(&shadow->log, &shadow->outbox, now_ms, false);
   outbox_clear(&shadow->outbox);
   shadow->taken++;
-  if (has_flush(bytes)) spare_all(shadow, entry_is_flushed, now_ms);
+  spare_waited(shadow, now_ms);
+  if (has_flush(bytes)) spare_flushed(shadow, now_ms);
   if (has_end) shadow->next_trim = shadow->taken + random_below(shadow, 60);
   restore_bytes(&shadow->copy, bytes, false);
   if (shadow->restarted.count > 0) restore_bytes(&shadow->restarted, bytes, false);
@@ -302,6 +300,10 @@ static struct entry find_raw(const struct engine *engine, const struct name *nam
     if (key_equal(entry_key(entry), name->key)) return entry;
   }
   return (struct entry){0};
+}
+
+static bool has_waiters(const struct record *record) {
+  return !record_is_value(record) && record->claim != NULL && record->claim->waiting > 0;
 }
 
 /* The next call on it changes it in a way that time alone does not, or that cannot be told here. */
@@ -427,7 +429,7 @@ static const char *compare_order(struct shadow *shadow, const struct engine *eng
 }
 
 static const char *compare_copy(struct shadow *shadow, struct copy *copy, int64_t now_ms) {
-  spare_all(shadow, is_waited_for, now_ms);
+  spare_waited(shadow, now_ms);
   copy_tick(copy, now_ms);
   FIRST(compare_keys_of(shadow, shadow->live, copy, now_ms));
   for (unsigned i = 0; i < copy->count; i++) {
@@ -481,16 +483,6 @@ const char *shadow_expect_horizon(struct shadow *shadow, struct span key, int64_
 
 /* ---- a shorter log ---- */
 
-/* What the last looks say: all that ended by itself up to then is counted in the live horizon. */
-static int64_t past_of(const struct engine *engine, int64_t now_ms) {
-  const int64_t next[] = {wheel_next(&engine->leases), wheel_next(&engine->ends),
-                          response_expiry_next(&engine->log)};
-  int64_t past_ms = now_ms;
-  for (size_t i = 0; i < sizeof next / sizeof *next; i++)
-    if (next[i] <= past_ms) past_ms = next[i] - 1;
-  return past_ms;
-}
-
 static void emit_batch_again(struct shadow *shadow, size_t batch, int64_t now_ms) {
   for (size_t at = 0; at < log_bytes(&shadow->log, batch).len;) {
     struct span bytes = log_bytes(&shadow->log, batch); /* the log may have moved */
@@ -508,7 +500,7 @@ static void emit_batch_again(struct shadow *shadow, size_t batch, int64_t now_ms
 /* What holds the others back is read, as a journal reads the oldest segment. */
 static void drop_unread(struct shadow *shadow, int64_t now_ms) {
   struct log *log = &shadow->log;
-  int64_t past_ms = past_of(shadow->live, now_ms);
+  int64_t past_ms = tick_past_ms(shadow->live, now_ms);
   size_t first = log->first, end = log->count;
   for (unsigned readings = MOST_READINGS; first < end; first++) {
     if (log->batches[first].end_ms <= past_ms) continue;
