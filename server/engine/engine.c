@@ -123,6 +123,12 @@ static struct rules_record facts_of_response(const struct response *response) {
   };
 }
 
+/* Whether it is the fingerprint of this text; both may be absent. */
+static bool is_of(struct fingerprint fingerprint, struct span text) {
+  char packed[FINGERPRINT_PACKED];
+  return fingerprint_equal(fingerprint, fingerprint_of(text, packed));
+}
+
 static bool wrong_type(struct entry entry, struct engine_answer *answer) {
   if (entry.record == NULL || !record_is_value(entry.record)) return false;
   fill_answer_status(answer, ENGINE_WRONGTYPE);
@@ -132,7 +138,7 @@ static bool wrong_type(struct entry entry, struct engine_answer *answer) {
 /* ---- CLAIM ---- */
 
 static void bind_anew(struct engine *engine, struct record *record, struct binding *binding) {
-  struct claim *claim = record->claim;
+  struct claim *claim = record_claim(record);
   if (claim == NULL || claim->binding == binding) return;
   binding_unbind(engine, claim);
   binding_bind(binding, claim);
@@ -142,7 +148,7 @@ static void bind_anew(struct engine *engine, struct record *record, struct bindi
 static bool grant(struct engine *engine, struct record *record, const struct engine_claim *claim,
                   const struct rules_record *facts, enum rules_verdict verdict) {
   bool has_place = (record->flags & RECORD_OWNER) != 0 || !span_present(claim->owner);
-  bool needs_claim = claim->binding != NULL || !has_place;
+  bool needs_claim = claim->binding != NULL || !has_place || !record_facts_are_brief(facts);
   if (needs_claim && record_need_claim(&engine->memory, record) == NULL) return false;
   if (verdict == RULES_GRANT_AGAIN) {
     engine->counters.granted_again++;
@@ -154,7 +160,7 @@ static bool grant(struct engine *engine, struct record *record, const struct eng
     blob_release(&engine->memory, record_owner(record));
     record_set_owner(record, owner);
   }
-  claim_confirm(record->claim);
+  claim_confirm(record_claim(record));
   bind_anew(engine, record, claim->binding);
   if (verdict != RULES_GRANT_AGAIN) entry_set_user(engine, record, claim->user);
   entry_set_facts(engine, record, facts);
@@ -195,7 +201,9 @@ static struct rules_claim rules_request(const struct engine *engine,
 static struct record *grant_first(struct engine *engine, const struct name *name,
                                   const struct engine_claim *claim,
                                   const struct rules_record *facts) {
-  struct record_parts parts = {.key = name->key, .fingerprint = claim->fingerprint};
+  char packed[FINGERPRINT_PACKED];
+  struct record_parts parts = {.key = name->key,
+                               .fingerprint = fingerprint_of(claim->fingerprint, packed)};
   if (span_present(claim->owner)) {
     parts.owner = blob_create(&engine->memory, claim->owner);
     if (parts.owner == NULL) return NULL;
@@ -211,7 +219,7 @@ static struct record *grant_first(struct engine *engine, const struct name *name
     entry_remove_record(engine, record);
     return NULL;
   }
-  binding_bind(claim->binding, record->claim);
+  binding_bind(claim->binding, record_claim(record));
   return record;
 }
 
@@ -283,7 +291,7 @@ static void claim_record(struct engine *engine, struct record *record,
                          struct engine_answer *answer) {
   struct rules_record facts = record_facts(record);
   struct rules_claim request = rules_request(engine, claim);
-  request.fingerprint_matches = span_equal(record_fingerprint(record), claim->fingerprint);
+  request.fingerprint_matches = is_of(record_fingerprint(record), claim->fingerprint);
   request.owner_matches =
       span_present(claim->owner) && span_equal(pin_bytes(record_owner(record)), claim->owner);
   enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
@@ -307,7 +315,7 @@ static void claim_response(const struct engine *engine, const struct response *r
                            struct engine_answer *answer) {
   struct rules_record facts = facts_of_response(response);
   struct rules_claim request = rules_request(engine, claim);
-  request.fingerprint_matches = span_equal(response->fingerprint, claim->fingerprint);
+  request.fingerprint_matches = is_of(response->fingerprint, claim->fingerprint);
   if (rules_claim(&facts, &request, now_ms) == RULES_MISMATCH) {
     fill_answer_status(answer, ENGINE_MISMATCH);
   } else {
@@ -355,8 +363,8 @@ static void share_stored(struct engine *engine, struct record *record,
 static bool response_fits(struct engine *engine, const struct record *record,
                           const struct response *response, int64_t now_ms) {
   if (record->phase == RULES_HELD) return true;
-  size_t bytes =
-      response->key.bytes.len + response->fingerprint.len + response->body.len + response->meta.len;
+  size_t bytes = response->key.bytes.len + response->fingerprint.bytes.len + response->body.len +
+                 response->meta.len;
   const struct memory_limit_demand more = {response_log_alone_bytes(bytes), false};
   return memory_limit_make_room(engine, more, now_ms);
 }
@@ -368,7 +376,7 @@ static enum engine_status keep_response(struct engine *engine, struct record *re
   size_t room_bytes = memory_limit_room(engine, reserved ? engine->claim_reserve : 0);
   struct response_ref *stored = response_log_write(&engine->log, response, room_bytes, now_ms);
   if (stored == NULL) return ENGINE_NO_MEMORY;
-  if (record->claim != NULL) share_stored(engine, record, stored, now_ms);
+  if (record_claim(record) != NULL) share_stored(engine, record, stored, now_ms);
   effect_emit(engine, EFFECT_DONE, response->key);
   emit_response(engine, response);
   entry_store(engine, record, hash, stored);
@@ -378,7 +386,7 @@ static enum engine_status keep_response(struct engine *engine, struct record *re
 /* The waiters get it. false: memory is short. */
 static bool share_response(struct engine *engine, struct record *record, struct response *response,
                            int64_t now_ms) {
-  if (record->claim == NULL || record->claim->waiting == 0) return true;
+  if (record_claim(record) == NULL || record->claim->waiting == 0) return true;
   if (!response_make_blobs(&engine->memory, response)) return false;
   response->body = pin_bytes(response->body_blob); /* the waiters outlive the caller's bytes */
   response->meta = pin_bytes(response->meta_blob);
@@ -438,7 +446,7 @@ static void store_record(struct engine *engine, struct record *record, uint64_t 
     fill_answer_status(answer, ENGINE_OOM);
     return;
   }
-  uint64_t waiting = record->claim != NULL ? record->claim->waiting : 0;
+  uint64_t waiting = record_claim(record) != NULL ? record->claim->waiting : 0;
   if (store->adopted != NULL && (verdict == RULES_STORED || waiting > 0))
     response.body_blob = adopt(engine, store);
   enum engine_status status = verdict == RULES_SHARED
@@ -523,7 +531,7 @@ static void renew_record(struct engine *engine, struct record *record,
     fill_answer_status(answer, ENGINE_NO_MEMORY);
     return;
   }
-  struct claim *claim = record->claim;
+  struct claim *claim = record_claim(record);
   claim_confirm(claim);
   /* A connection that closed while the claim was not HELD did not end it then, and must not end it
    * now. */
@@ -573,8 +581,8 @@ void engine_release(struct engine *engine, const struct engine_release *release,
 
 /* ---- FETCH, WAIT ---- */
 
-static bool differs(struct span fingerprint, struct span given) {
-  return span_present(given) && !span_equal(fingerprint, given);
+static bool differs(struct fingerprint fingerprint, struct span given) {
+  return span_present(given) && !is_of(fingerprint, given);
 }
 
 static void read_record(struct engine *engine, struct record *record,

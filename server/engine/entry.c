@@ -31,7 +31,7 @@ size_t entry_memory(struct entry entry) {
 }
 
 bool entry_is_flushed(const struct engine *engine, struct entry entry) {
-  return entry.record != NULL ? entry.record->epoch != engine->epoch
+  return entry.record != NULL ? record_is_flushed(engine, entry.record)
                               : response_log_is_flushed(&engine->log, entry.response);
 }
 
@@ -46,7 +46,7 @@ void entry_remove(struct engine *engine, struct entry entry) {
 /* ---- counts and timers of records ---- */
 
 static bool ends_by_itself(const struct record *record) {
-  return record->phase != RULES_HELD && record->timer.deadline_ms != RULES_NEVER;
+  return record->phase != RULES_HELD && record_deadline_ms(record) != RULES_NEVER;
 }
 
 static void count_in(struct engine *engine, const struct record *record) {
@@ -55,7 +55,7 @@ static void count_in(struct engine *engine, const struct record *record) {
 }
 
 static void count_out(struct engine *engine, const struct record *record) {
-  if (record->epoch != engine->epoch) return;
+  if (record_is_flushed(engine, record)) return;
   engine->counts[record->phase]--;
   if (ends_by_itself(record)) engine->ending--;
 }
@@ -81,7 +81,6 @@ static struct record *insert_record(struct engine *engine, const struct name *na
                                     const struct rules_record *facts) {
   struct record *record = record_create(&engine->memory, parts, facts);
   if (record == NULL) return NULL;
-  record->epoch = engine->epoch;
   if (index_insert(&engine->index, name->hash, word_of_record(name->hash, record))) return record;
   if (parts->owner != NULL) record_set_owner(record, NULL); /* the caller's again */
   record_free(&engine->memory, record);
@@ -99,8 +98,8 @@ struct record *entry_add_record(struct engine *engine, const struct name *name,
   return record;
 }
 
-struct record *entry_add_value(struct engine *engine, const struct name *name) {
-  const struct rules_record facts = {.phase = STATE_VALUE};
+struct record *entry_add_value(struct engine *engine, const struct name *name, uint64_t serial) {
+  const struct rules_record facts = {.token = serial, .phase = STATE_VALUE};
   const struct record_parts parts = {.key = name->key};
   struct record *record = insert_record(engine, name, &parts, &facts);
   if (record != NULL) count_in(engine, record);
@@ -112,6 +111,11 @@ static __attribute__((noinline)) void set_token(struct engine *engine, struct re
                                                 uint64_t token) {
   open_claims_remove(&engine->open_claims, record);
   record->token = token;
+  if (token < engine->flushed_token) {
+    record->flags |= RECORD_REVIVED; /* a grant of before, which is taken back into this time */
+  } else {
+    record->flags &= (uint16_t)~RECORD_REVIVED;
+  }
   open_claims_add(&engine->open_claims, record);
 }
 
@@ -129,7 +133,7 @@ void entry_set_facts(struct engine *engine, struct record *record,
                      const struct rules_record *facts) {
   assert(facts->phase == RULES_HELD || facts->phase == RULES_LAPSED ||
          facts->phase == RULES_UNKNOWN);
-  assert(record->epoch == engine->epoch);
+  assert(!record_is_flushed(engine, record));
   if (record->token != facts->token) set_token(engine, record, facts->token);
   count_out(engine, record);
   if (record->phase != facts->phase) set_phase(engine, record, facts->phase);
@@ -151,8 +155,8 @@ void entry_set_end(struct engine *engine, struct record *record, int64_t deadlin
 }
 
 void entry_revive(struct engine *engine, struct record *record) {
-  record->epoch = engine->epoch;
-  if (!record_is_value(record)) open_claims_changed(&engine->open_claims, record);
+  record->flags |= RECORD_REVIVED;
+  open_claims_changed(&engine->open_claims, record);
   count_in(engine, record);
   holding_move(engine, 0, holding_user(engine, record));
 }
@@ -164,7 +168,7 @@ static void retire_record(struct engine *engine, struct record *record) {
   if (!record_is_value(record)) {
     open_claims_remove(&engine->open_claims, record);
     holding_move(engine, holding_user(engine, record), 0);
-    if (record->claim != NULL) binding_unbind(engine, record->claim);
+    if (record_claim(record) != NULL) binding_unbind(engine, record_claim(record));
   }
   record_free(&engine->memory, record);
 }

@@ -9,9 +9,9 @@
 static bool is_current(const struct record *record, const struct image *image) {
   if (record_is_value(record)) return image->kind == IMAGE_VALUE && record->token == image->token;
   if (image->kind != IMAGE_RECORD) return false;
-  bool same = record->token == image->token && record->since_ms == image->since_ms;
+  bool same = record->token == image->token && record_since_ms(record) == image->since_ms;
   bool moved_on = record->phase != image->phase;
-  return same && (moved_on || record->timer.deadline_ms == image->deadline_ms);
+  return same && (moved_on || record_deadline_ms(record) == image->deadline_ms);
 }
 
 /* What is emitted: one of the two, or neither. */

@@ -57,9 +57,11 @@ struct engine {
   bool held_back; /* a LAPSED record has waiters that claim, and were not granted for that */
   uint64_t next_token;
   uint64_t value_serial; /* of the last plain value that was set, in record.token */
-  uint32_t epoch;        /* of records; log.epoch of responses */
-  int64_t flushed_ms; /* when the epoch began: waiters alive at that time are granted, even if it is
-                         noticed later */
+  /* FLUSHALL removed the claims with lower tokens, values with lower serials, and responses of
+   * other epochs than log.epoch. */
+  uint64_t flushed_token, flushed_serial;
+  int64_t flushed_ms; /* when it did: waiters alive at that time are granted, even if it is noticed
+                         later */
   bool sweeping;      /* flushed entries are left; sweep_cursor as of index_scan */
   uint64_t sweep_cursor;
   struct outbox *outbox; /* NULL: nobody keeps images */
@@ -73,6 +75,7 @@ struct engine {
   _Atomic int64_t demand_bytes; /* what the limit is compared with, as last published */
   int64_t counted_bytes;        /* of it, in common.demand_bytes */
   char random_key[KEY_UUID_TEXT];
+  char shown_fingerprint[FINGERPRINT_TEXT];
   uint64_t counts[STATE_VALUE + 1];  /* entries by phase, not flushed */
   uint64_t ending;                   /* of them, those that are not HELD and have an end */
   uint64_t answers[ENGINE_STATUSES]; /* given at once */

@@ -26,7 +26,7 @@ static void tick_leases(struct engine *engine, int64_t now_ms, unsigned *budget)
  * ended by FLUSHALL or a closed connection before the wait did; that end is applied first. */
 static bool grant_may_have_ended(const struct engine *engine, const struct record *record) {
   const struct binding *binding = record->claim->binding;
-  return record->epoch != engine->epoch || (binding != NULL && binding->closed);
+  return record_is_flushed(engine, record) || (binding != NULL && binding->closed);
 }
 
 static void tick_waits(struct engine *engine, int64_t now_ms, unsigned *budget) {
@@ -71,8 +71,8 @@ static void tick_claim(struct engine *engine, struct claim *claim, int64_t now_m
   binding_refer(binding); /* keeps it for another look after its last claim has left */
   if (record->phase == RULES_HELD) record = due_apply(engine, record, now_ms);
   /* When it was LAPSED or UNKNOWN before, nothing ends with the connection but BIND. */
-  if (record != NULL && record->claim != NULL && record->claim->binding == binding) {
-    binding_unbind(engine, record->claim);
+  if (record != NULL && record_claim(record) != NULL && record->claim->binding == binding) {
+    binding_unbind(engine, record_claim(record));
     record->flags &= (uint8_t)~RECORD_BIND;
   }
   binding_release(engine, binding);
