@@ -145,12 +145,13 @@ void due_apply_entry(struct engine *engine, struct entry entry, int64_t now_ms) 
   }
 }
 
-/* Most records have no claim, and are not due. In a plain value the body stands in the place of the
- * claim (record.h): it is never NULL, so a value goes the longer way, where its kind is looked at.
- */
+/* Most records have no claim, are no values, and are not due; without an end, the deadline of one
+ * is larger than any time. */
 struct entry due_found_record(struct engine *engine, struct record *record, int64_t now_ms) {
-  bool settled = !record_is_flushed(engine, record) && record_claim(record) == NULL &&
-                 due_at(engine, record, RULES_NEVER, now_ms) == RULES_NOT_DUE;
+  const struct rules_record facts = {.deadline_ms = record->deadline_ms, .phase = record->phase};
+  bool settled = (record->flags & RECORD_CLAIM) == 0 && !record_is_value(record) &&
+                 record->token >= engine->flushed_token &&
+                 rules_due(&facts, RULES_NEVER, state_moment(engine, now_ms)) == RULES_NOT_DUE;
   return (struct entry){.record = settled ? record : due_apply(engine, record, now_ms)};
 }
 

@@ -42,9 +42,8 @@ struct engine *engine_create(const struct engine_options *options, int64_t now_m
   horizon_init(&engine->horizon, &engine->memory, &place, now_ms);
   response_log_init(&engine->log, &engine->memory, now_ms);
   open_claims_init(&engine->open_claims, &engine->memory);
-  wheel_init(&engine->leases, now_ms);
+  slab_init(&engine->records, &engine->memory, now_ms);
   wheel_init(&engine->waits, now_ms);
-  wheel_init(&engine->ends, now_ms);
   for (unsigned loop_id = 0; loop_id < ENGINE_MAX_LOOPS; loop_id++)
     list_init(&engine->ready[loop_id]);
   list_init(&engine->waited);
@@ -123,10 +122,21 @@ static struct rules_record facts_of_response(const struct response *response) {
   };
 }
 
-/* Whether it is the fingerprint of this text; both may be absent. */
-static bool is_of(struct fingerprint fingerprint, struct span text) {
+/* Whether it is the fingerprint of this text. Not inlined: often both are absent. */
+static __attribute__((noinline)) bool is_of(struct fingerprint fingerprint, struct span text) {
   char packed[FINGERPRINT_PACKED];
   return fingerprint_equal(fingerprint, fingerprint_of(text, packed));
+}
+
+static inline bool record_is_of(const struct record *record, struct span text) {
+  if (record->fingerprint == 0 || !span_present(text))
+    return (record->fingerprint == 0) == !span_present(text);
+  return is_of(record_fingerprint(record), text);
+}
+
+static inline bool response_is_of(const struct response *response, struct span text) {
+  if (!span_present(response->fingerprint.bytes) && !span_present(text)) return true;
+  return is_of(response->fingerprint, text);
 }
 
 static bool wrong_type(struct entry entry, struct engine_answer *answer) {
@@ -197,20 +207,25 @@ static struct rules_claim rules_request(const struct engine *engine,
   };
 }
 
+/* Whether a record of these parts fits below the limit; a slab may come with it. */
+static bool has_room(struct engine *engine, const struct record_parts *parts, struct span owner,
+                     int64_t now_ms) {
+  if (engine->options.memory_limit == 0) return true;
+  size_t more = record_growth(&engine->records, parts, span_present(owner)) + owner.len;
+  return memory_limit_make_room(engine, (struct memory_limit_demand){more, true}, now_ms);
+}
+
 /* The record of a first grant; NULL: no memory. */
 static struct record *grant_first(struct engine *engine, const struct name *name,
-                                  const struct engine_claim *claim,
+                                  const struct engine_claim *claim, struct record_parts *parts,
                                   const struct rules_record *facts) {
-  char packed[FINGERPRINT_PACKED];
-  struct record_parts parts = {.key = name->key,
-                               .fingerprint = fingerprint_of(claim->fingerprint, packed)};
   if (span_present(claim->owner)) {
-    parts.owner = blob_create(&engine->memory, claim->owner);
-    if (parts.owner == NULL) return NULL;
+    parts->owner = blob_create(&engine->memory, claim->owner);
+    if (parts->owner == NULL) return NULL;
   }
-  struct record *record = entry_add_record(engine, name, &parts, facts);
+  struct record *record = entry_add_record(engine, name, parts, facts);
   if (record == NULL) {
-    blob_release(&engine->memory, parts.owner);
+    blob_release(&engine->memory, parts->owner);
     return NULL;
   }
   if (claim->user != 0) entry_change_user(engine, record, claim->user);
@@ -245,8 +260,10 @@ static void claim_absent(struct engine *engine, const struct name *name,
     refuse_absent(engine, verdict, name->hash, answer);
     return;
   }
-  size_t more = sizeof(struct record) + claim->key.len + claim->fingerprint.len + claim->owner.len;
-  if (!memory_limit_make_room(engine, (struct memory_limit_demand){more, true}, now_ms)) {
+  char packed[FINGERPRINT_PACKED];
+  struct record_parts parts = {.key = name->key,
+                               .fingerprint = fingerprint_of(claim->fingerprint, packed)};
+  if (!has_room(engine, &parts, claim->owner, now_ms)) {
     fill_answer_status(answer, ENGINE_OOM);
     return;
   }
@@ -255,7 +272,7 @@ static void claim_absent(struct engine *engine, const struct name *name,
     return;
   }
   facts.token = token_peek(engine); /* not before: making room may have granted others */
-  struct record *record = grant_first(engine, name, claim, &facts);
+  struct record *record = grant_first(engine, name, claim, &parts, &facts);
   if (record == NULL) {
     holding_give_back(engine);
     fill_answer_status(answer, ENGINE_NO_MEMORY);
@@ -291,7 +308,7 @@ static void claim_record(struct engine *engine, struct record *record,
                          struct engine_answer *answer) {
   struct rules_record facts = record_facts(record);
   struct rules_claim request = rules_request(engine, claim);
-  request.fingerprint_matches = is_of(record_fingerprint(record), claim->fingerprint);
+  request.fingerprint_matches = record_is_of(record, claim->fingerprint);
   request.owner_matches =
       span_present(claim->owner) && span_equal(pin_bytes(record_owner(record)), claim->owner);
   enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
@@ -315,7 +332,7 @@ static void claim_response(const struct engine *engine, const struct response *r
                            struct engine_answer *answer) {
   struct rules_record facts = facts_of_response(response);
   struct rules_claim request = rules_request(engine, claim);
-  request.fingerprint_matches = is_of(response->fingerprint, claim->fingerprint);
+  request.fingerprint_matches = response_is_of(response, claim->fingerprint);
   if (rules_claim(&facts, &request, now_ms) == RULES_MISMATCH) {
     fill_answer_status(answer, ENGINE_MISMATCH);
   } else {
@@ -581,16 +598,13 @@ void engine_release(struct engine *engine, const struct engine_release *release,
 
 /* ---- FETCH, WAIT ---- */
 
-static bool differs(struct fingerprint fingerprint, struct span given) {
-  return span_present(given) && !is_of(fingerprint, given);
-}
-
 static void read_record(struct engine *engine, struct record *record,
                         const struct engine_read *read, int64_t now_ms,
                         struct engine_answer *answer) {
   const struct rules_record facts = record_facts(record);
-  enum rules_verdict verdict =
-      rules_read(&facts, differs(record_fingerprint(record), read->fingerprint));
+  struct span given = read->fingerprint;
+  bool differs = span_present(given) && !record_is_of(record, given);
+  enum rules_verdict verdict = rules_read(&facts, differs);
   if (verdict != RULES_SAY_BUSY || read->wait_ms == 0) {
     fill_answer_record(record, verdict, now_ms, answer);
     return;
@@ -605,7 +619,9 @@ static void read_record(struct engine *engine, struct record *record,
 static void read_response(const struct response *response, const struct engine_read *read,
                           int64_t now_ms, struct engine_answer *answer) {
   const struct rules_record facts = facts_of_response(response);
-  if (rules_read(&facts, differs(response->fingerprint, read->fingerprint)) == RULES_MISMATCH) {
+  struct span given = read->fingerprint;
+  bool differs = span_present(given) && !response_is_of(response, given);
+  if (rules_read(&facts, differs) == RULES_MISMATCH) {
     fill_answer_status(answer, ENGINE_MISMATCH);
   } else {
     fill_answer_response(response, now_ms, answer);

@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "server/engine/binding.h"
+#include "server/engine/deadlines.h"
 #include "server/engine/holding.h"
 #include "server/engine/open_claims.h"
 
@@ -43,7 +44,7 @@ void entry_remove(struct engine *engine, struct entry entry) {
   }
 }
 
-/* ---- counts and timers of records ---- */
+/* ---- counts of records ---- */
 
 static bool ends_by_itself(const struct record *record) {
   return record->phase != RULES_HELD && record_deadline_ms(record) != RULES_NEVER;
@@ -60,30 +61,17 @@ static void count_out(struct engine *engine, const struct record *record) {
   if (ends_by_itself(record)) engine->ending--;
 }
 
-static struct wheel *wheel_of(struct engine *engine, const struct record *record) {
-  return record->phase == RULES_HELD ? &engine->leases : &engine->ends;
-}
-
-static void set_timer(struct engine *engine, struct record *record, int64_t deadline_ms) {
-  if (deadline_ms != RULES_NEVER) {
-    wheel_set(wheel_of(engine, record), &record->timer, deadline_ms);
-    return;
-  }
-  wheel_cancel(wheel_of(engine, record), &record->timer);
-  record->timer.deadline_ms = RULES_NEVER;
-}
-
 /* ---- records ---- */
 
-/* In the index, but in no wheel, and not counted. */
+/* In the index, but without a deadline, and not counted. */
 static struct record *insert_record(struct engine *engine, const struct name *name,
                                     const struct record_parts *parts,
                                     const struct rules_record *facts) {
-  struct record *record = record_create(&engine->memory, parts, facts);
+  struct record *record = record_create(&engine->records, parts, facts);
   if (record == NULL) return NULL;
   if (index_insert(&engine->index, name->hash, word_of_record(name->hash, record))) return record;
   if (parts->owner != NULL) record_set_owner(record, NULL); /* the caller's again */
-  record_free(&engine->memory, record);
+  record_free(&engine->records, record);
   return NULL;
 }
 
@@ -92,7 +80,7 @@ struct record *entry_add_record(struct engine *engine, const struct name *name,
                                 const struct rules_record *facts) {
   struct record *record = insert_record(engine, name, parts, facts);
   if (record == NULL) return NULL;
-  set_timer(engine, record, facts->deadline_ms);
+  deadlines_set(&engine->records, record, facts->deadline_ms);
   open_claims_add(&engine->open_claims, record);
   count_in(engine, record);
   return record;
@@ -123,7 +111,6 @@ static __attribute__((noinline)) void set_token(struct engine *engine, struct re
 static __attribute__((noinline)) void set_phase(struct engine *engine, struct record *record,
                                                 uint8_t phase) {
   uint16_t former = holding_user(engine, record);
-  wheel_cancel(wheel_of(engine, record), &record->timer);
   record->phase = phase;
   open_claims_changed(&engine->open_claims, record);
   holding_move(engine, former, holding_user(engine, record));
@@ -138,7 +125,7 @@ void entry_set_facts(struct engine *engine, struct record *record,
   count_out(engine, record);
   if (record->phase != facts->phase) set_phase(engine, record, facts->phase);
   record_write_facts(record, facts);
-  set_timer(engine, record, facts->deadline_ms);
+  deadlines_set(&engine->records, record, facts->deadline_ms);
   count_in(engine, record);
 }
 
@@ -150,7 +137,7 @@ void entry_change_user(struct engine *engine, struct record *record, uint16_t us
 
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms) {
   count_out(engine, record);
-  set_timer(engine, record, deadline_ms);
+  deadlines_set(&engine->records, record, deadline_ms);
   count_in(engine, record);
 }
 
@@ -164,13 +151,12 @@ void entry_revive(struct engine *engine, struct record *record) {
 /* All but its place in the index. */
 static void retire_record(struct engine *engine, struct record *record) {
   count_out(engine, record);
-  wheel_cancel(wheel_of(engine, record), &record->timer);
   if (!record_is_value(record)) {
     open_claims_remove(&engine->open_claims, record);
     holding_move(engine, holding_user(engine, record), 0);
     if (record_claim(record) != NULL) binding_unbind(engine, record_claim(record));
   }
-  record_free(&engine->memory, record);
+  record_free(&engine->records, record);
 }
 
 void entry_remove_record(struct engine *engine, struct record *record) {

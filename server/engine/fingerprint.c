@@ -22,10 +22,9 @@ static bool pack(struct span text, enum hex_case of, char packed[FINGERPRINT_PAC
   return !hex_is_wrong(wrong);
 }
 
-struct fingerprint fingerprint_of(struct span text, char packed[FINGERPRINT_PACKED]) {
+struct fingerprint fingerprint_of_long(struct span text, char packed[FINGERPRINT_PACKED]) {
   struct fingerprint print = {FINGERPRINT_RAW, text};
-  bool even = text.len % 2 == 0;
-  if (!even || text.len < FINGERPRINT_LEAST || text.len > FINGERPRINT_TEXT) return print;
+  if (text.len % 2 != 0 || text.len > FINGERPRINT_TEXT) return print;
   if (pack(text, HEX_LOWER, packed)) {
     print.form = FINGERPRINT_LOWER;
   } else if (pack(text, HEX_UPPER, packed)) {

@@ -35,7 +35,12 @@ struct fingerprint {
 
 /* The fingerprint of a text, which may be absent: into `packed` when it is of digits, else the text
  * itself is borrowed. */
-struct fingerprint fingerprint_of(struct span text, char packed[FINGERPRINT_PACKED]);
+struct fingerprint fingerprint_of_long(struct span text, char packed[FINGERPRINT_PACKED]);
+static inline struct fingerprint fingerprint_of(struct span text,
+                                                char packed[FINGERPRINT_PACKED]) {
+  return text.len < FINGERPRINT_LEAST ? (struct fingerprint){FINGERPRINT_RAW, text}
+                                      : fingerprint_of_long(text, packed);
+}
 /* The text of a fingerprint: written into `text` when it is of digits, else the bytes themselves.
  */
 struct span fingerprint_text(struct fingerprint print, char text[FINGERPRINT_TEXT]);

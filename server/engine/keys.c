@@ -130,7 +130,8 @@ enum engine_status keys_set_value(struct engine *engine, struct span key, struct
   struct record *record = entry.record;
   if (entry.response != NULL || (record != NULL && !record_is_value(record)))
     return ENGINE_WRONGTYPE;
-  size_t more = value.len + (record == NULL ? sizeof *record + key.len : 0);
+  const struct record_parts parts = {.key = name.key};
+  size_t more = value.len + (record == NULL ? record_growth(&engine->records, &parts, false) : 0);
   /* The sweep removes flushed records only, so not this one. */
   if (!memory_limit_make_room(engine, (struct memory_limit_demand){more, false}, now_ms)) {
     engine->answers[ENGINE_OOM]++;

@@ -14,13 +14,13 @@ static unsigned char *write_bytes(unsigned char *to, struct span bytes) {
   return to + bytes.len;
 }
 
-static unsigned char *write_key(unsigned char *to, struct key key) {
+static inline unsigned char *write_key(unsigned char *to, struct key key) {
   if (key.form == KEY_RAW) return write_bytes(leb_write(to, key.bytes.len), key.bytes);
   memcpy(to, key.bytes.data, KEY_UUID_BYTES);
   return to + KEY_UUID_BYTES;
 }
 
-static size_t size_for(bool owner, struct key key, struct fingerprint fingerprint) {
+static inline size_t size_for(bool owner, struct key key, struct fingerprint fingerprint) {
   size_t size = offsetof(struct record, bytes) + key.bytes.len + fingerprint_size(fingerprint);
   if (owner) size += sizeof(struct blob *);
   if (key.form == KEY_RAW) size += leb_size(key.bytes.len);
@@ -34,7 +34,7 @@ static size_t record_size(const struct record *record) {
 
 /* ---- life ---- */
 
-static void write_parts(struct record *record, const struct record_parts *parts) {
+static inline void write_parts(struct record *record, const struct record_parts *parts) {
   unsigned char *to = record->bytes;
   if (parts->owner != NULL) {
     record->flags |= RECORD_OWNER;
@@ -46,39 +46,50 @@ static void write_parts(struct record *record, const struct record_parts *parts)
   fingerprint_write(to, parts->fingerprint);
 }
 
-static struct record *create(struct memory *memory, const struct record_parts *parts) {
-  struct record *record =
-      memory_take(memory, size_for(parts->owner != NULL, parts->key, parts->fingerprint));
+size_t record_growth(const struct slabs *slabs, const struct record_parts *parts, bool owner) {
+  size_t size = size_for(owner, parts->key, parts->fingerprint);
+  size_t growth = slab_growth(slabs, size);
+  return growth > size ? growth : size;
+}
+
+static inline struct record *create(struct slabs *slabs, const struct record_parts *parts) {
+  size_t size = size_for(parts->owner != NULL, parts->key, parts->fingerprint);
+  struct record *record = slab_take(slabs, size);
   if (record == NULL) return NULL;
-  wheel_node_init(&record->timer);
-  record->timer.deadline_ms = RULES_NEVER;
   record->value = NULL;
   record->user = 0;
   record->flags = (uint16_t)((unsigned)parts->key.form << RECORD_FORM_SHIFT);
+  if (slab_is_alone(size)) record->flags |= RECORD_ALONE;
   write_parts(record, parts);
   return record;
 }
 
-static void destroy(struct memory *memory, struct record *record) {
-  memory_give(memory, record, record_size(record));
+static void destroy(struct slabs *slabs, struct record *record) {
+  if ((record->flags & RECORD_ALONE) != 0) {
+    slab_give_alone(slabs, record, record_size(record));
+  } else {
+    slab_give(slabs, record);
+  }
 }
 
-struct record *record_create(struct memory *memory, const struct record_parts *parts,
+struct record *record_create(struct slabs *slabs, const struct record_parts *parts,
                              const struct rules_record *facts) {
-  struct record *record = create(memory, parts);
+  struct record *record = create(slabs, parts);
   if (record == NULL) return NULL;
-  if (facts->phase != STATE_VALUE && !record_facts_are_brief(facts)) {
-    record->phase = facts->phase;
-    if (record_need_claim(memory, record) == NULL) {
-      destroy(memory, record);
-      return NULL;
-    }
+  record->phase = facts->phase;
+  if (record_is_value(record)) {
+    record->value_since_ms = 0;
+    record->value_deadline_ms = RULES_NEVER;
+  } else if (!record_facts_are_brief(facts) && record_need_claim(slabs->memory, record) == NULL) {
+    destroy(slabs, record);
+    return NULL;
   }
   record_write_facts(record, facts);
   return record;
 }
 
-void record_free(struct memory *memory, struct record *record) {
+void record_free(struct slabs *slabs, struct record *record) {
+  struct memory *memory = slabs->memory;
   if (record_is_value(record)) {
     blob_release(memory, record->value);
   } else if ((record->flags & (RECORD_CLAIM | RECORD_OWNER)) != 0) {
@@ -87,7 +98,7 @@ void record_free(struct memory *memory, struct record *record) {
     blob_release(memory, owner);
     claim_destroy(memory, record_claim(record));
   }
-  destroy(memory, record);
+  destroy(slabs, record);
 }
 
 /* ---- its parts ---- */
@@ -98,6 +109,10 @@ struct key record_key(const struct record *record) {
   uint64_t len = KEY_UUID_BYTES;
   if (form_of(record) == KEY_RAW) from = leb_read(from, &len);
   return (struct key){form_of(record), {(const char *)from, (size_t)len}};
+}
+
+bool record_raw_key_is(const struct record *record, struct span bytes) {
+  return span_equal(record_key(record).bytes, bytes);
 }
 
 struct fingerprint record_fingerprint(const struct record *record) {
@@ -138,7 +153,7 @@ struct claim *record_need_claim(struct memory *memory, struct record *record) {
 }
 
 size_t record_memory(const struct record *record) {
-  size_t bytes = memory_rounded(record_size(record));
+  size_t bytes = slab_rounded(record_size(record));
   if (record_is_value(record)) return bytes + memory_rounded(blob_size(record->value));
   const struct blob *owner = record_owner(record);
   const struct claim *claim = record_claim(record);
@@ -150,17 +165,6 @@ size_t record_memory(const struct record *record) {
 }
 
 /* ---- as the rules see it ---- */
-
-int64_t record_since_ms(const struct record *record) {
-  if (record_is_value(record)) return record->value_since_ms;
-  const struct claim *claim = record_claim(record);
-  return claim != NULL ? claim->since_ms : (int64_t)record->brief.since_ms;
-}
-
-uint32_t record_attempt(const struct record *record) {
-  const struct claim *claim = record_claim(record);
-  return claim != NULL ? claim->attempt : record->brief.attempt;
-}
 
 struct rules_record record_facts(const struct record *record) {
   return (struct rules_record){
@@ -176,12 +180,7 @@ struct rules_record record_facts(const struct record *record) {
   };
 }
 
-#define SINCE_MOST ((INT64_C(1) << RECORD_SINCE_BITS) - 1)
 #define ATTEMPT_MOST ((1u << RECORD_ATTEMPT_BITS) - 1)
-
-bool record_facts_are_brief(const struct rules_record *facts) {
-  return facts->since_ms >= 0 && facts->since_ms <= SINCE_MOST && facts->attempt <= ATTEMPT_MOST;
-}
 
 static void write_since(struct record *record, const struct rules_record *facts) {
   struct claim *claim = record_claim(record);
@@ -191,7 +190,7 @@ static void write_since(struct record *record, const struct rules_record *facts)
     return;
   }
   assert(record_facts_are_brief(facts));
-  record->brief.since_ms = (uint64_t)facts->since_ms & SINCE_MOST;
+  record->brief.since_ms = (uint64_t)facts->since_ms & (RECORD_TIME_MOST + 1);
   record->brief.attempt = facts->attempt & ATTEMPT_MOST;
 }
 

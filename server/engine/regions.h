@@ -40,7 +40,7 @@
  * taken / REGIONS_SLACK_PART. */
 #define REGIONS_SLACK_UNITS 128u
 #define REGIONS_SLACK_PART 32u
-#define REGIONS_KINS 8u
+#define REGIONS_KINS 9u
 
 struct regions;
 

@@ -3,8 +3,8 @@
  * does; outside this folder struct engine is opaque.
  *
  * Invariants:
- *  - a record's timer is armed in `leases` while it is HELD, else in `ends` (one without an end:
- *    nowhere), and the record has no other deadline;
+ *  - the timer of a record's slab is armed not after its deadline (deadlines.h), and the record has
+ *    no other;
  *  - only a HELD record has waiters, but for a LAPSED one with those that claim and were not
  * granted for lack of room (held_back); while no_grants is set none that claims;
  *  - a waiter is in exactly one of: a record's queue, a ready list, the caller's hands;
@@ -23,6 +23,7 @@
 #include "server/engine/open_claims_state.h"
 #include "server/engine/queued_owners_state.h"
 #include "server/engine/response_log.h"
+#include "server/engine/slab.h"
 #include "server/rules/rules.h"
 
 #define STATE_VALUE (RULES_DONE + 1) /* one more than enum rules_phase: a plain value */
@@ -44,7 +45,8 @@ struct engine {
   struct index index;
   struct response_log log;
   struct open_claims open_claims;
-  struct wheel leases, waits, ends;
+  struct slabs records; /* and their deadlines */
+  struct wheel waits;
   int64_t waits_past_ms;               /* every wait that had ended by then has been answered */
   struct list ready[ENGINE_MAX_LOOPS]; /* struct waiter.link */
   uint64_t ready_loops;                /* a bit for each that is not empty */

@@ -487,7 +487,7 @@ static void expect_over_limit(struct runner *r, size_t content) {
   stats_read(r->engine, &s);
   uint64_t would = s.memory_bytes +
                    (s.phases[RULES_HELD] + 1) * memory_limit_reserve(r->options.store_reserve) +
-                   content + LARGEST_RECORD;
+                   content + LARGEST_RECORD + pages_growth(&r->engine->records.pages);
   EXPECT(would > r->options.memory_limit, "OOM at %" PRIu64 " bytes of %zu", s.memory_bytes,
          r->options.memory_limit);
 }

@@ -480,8 +480,7 @@ const char *shadow_expect_horizon(struct shadow *shadow, struct span key, int64_
 
 /* What the last looks say: all that ended by itself up to then is counted in the live horizon. */
 static int64_t past_of(const struct engine *engine, int64_t now_ms) {
-  const int64_t next[] = {wheel_next(&engine->leases), wheel_next(&engine->ends),
-                          response_expiry_next(&engine->log)};
+  const int64_t next[] = {wheel_next(&engine->records.timers), response_expiry_next(&engine->log)};
   int64_t past_ms = now_ms;
   for (size_t i = 0; i < sizeof next / sizeof *next; i++)
     if (next[i] <= past_ms) past_ms = next[i] - 1;

@@ -30,6 +30,7 @@ void *__wrap_memory_take(struct memory *memory, size_t size) {
 
 struct fixture {
   struct memory memory;
+  struct slabs slabs;
   struct open_claims claims;
   struct record *records[MOST]; /* by token, all of them */
   size_t count;
@@ -41,6 +42,7 @@ static int set_up(void **state) {
   if (f == NULL) return -1;
   allocator.refused = false;
   open_claims_init(&f->claims, &f->memory);
+  slab_init(&f->slabs, &f->memory, 0);
   f->next_token = 1000;
   f->seed = UINT64_C(0x1234567887654321);
   *state = f;
@@ -73,7 +75,7 @@ static void add(struct fixture *f, uint64_t token, unsigned phase) {
   const struct record_parts parts = {.key = {KEY_RAW, SPAN_LITERAL("a key")}};
   bool refused = allocator.refused;
   allocator.refused = false; /* only anchors are */
-  struct record *record = record_create(&f->memory, &parts, &facts);
+  struct record *record = record_create(&f->slabs, &parts, &facts);
   allocator.refused = refused;
   assert_non_null(record);
   assert_true(f->count < MOST);
@@ -89,7 +91,7 @@ static void append(struct fixture *f, unsigned phase) { add(f, f->next_token++, 
 static void remove_at(struct fixture *f, size_t at) {
   struct record *record = f->records[at];
   open_claims_remove(&f->claims, record);
-  record_free(&f->memory, record);
+  record_free(&f->slabs, record);
   f->count--;
   memmove(&f->records[at], &f->records[at + 1], (f->count - at) * sizeof f->records[0]);
 }
