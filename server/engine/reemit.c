@@ -67,7 +67,7 @@ struct reemit_need reemit_need(const struct engine *engine, uint64_t cursor, int
     struct entry entry = entry_of_word(word);
     if (due_is_gone(engine, entry, now_ms)) continue;
     need.images++;
-    need.bytes += entry_memory(entry);
+    need.bytes += entry_memory(entry) + FINGERPRINT_PACKED; /* an image has its text */
   }
   return need;
 }
