@@ -9,6 +9,7 @@
 struct pass {
   struct response_log *log;
   struct chunk *chunk;
+  int64_t first_ms; /* none of the chunk's responses ends before */
   int64_t past_ms;
   unsigned *budget;
   struct response_expiry_batch *batch;
@@ -18,6 +19,9 @@ struct pass {
 static void arm(struct pass *pass, int64_t deadline_ms) {
   wheel_set(&pass->log->ends, &pass->chunk->timer, deadline_ms);
 }
+
+/* Some that have ended are left for the next call. */
+static void arm_again(struct pass *pass) { arm(pass, pass->first_ms); }
 
 static void spend(struct pass *pass, unsigned steps) {
   *pass->budget -= steps < *pass->budget ? steps : *pass->budget;
@@ -81,7 +85,7 @@ static void pass_over_order(struct pass *pass) {
   chunk->order_at = item;
   spend(pass, (unsigned)(count - batch->count));
   batch->count = count;
-  if (item < items) arm(pass, rules_is_over(end_ms, pass->past_ms) ? pass->past_ms : end_ms);
+  if (item < items) arm(pass, end_ms);
 }
 
 /* One response of a pass over the bytes; false: the pass stops before it. */
@@ -95,7 +99,7 @@ static bool pass_over_response(struct pass *pass, struct response_ref *ref,
     arm(pass, seen->deadline_ms);
     return false;
   } else if (pass_is_full(pass)) {
-    arm(pass, pass->past_ms);
+    arm_again(pass);
     return false;
   } else if (over) {
     take(pass, ref, seen);
@@ -160,6 +164,7 @@ size_t response_expiry_due(struct response_log *log, int64_t past_ms, unsigned *
     struct wheel_node *node = wheel_pop(&log->ends, past_ms, budget);
     if (node == NULL) break;
     pass.chunk = LIST_ENTRY(node, struct chunk, timer);
+    pass.first_ms = node->deadline_ms;
     /* The pop may have used up the budget: then the pass arms the chunk again. */
     pass_over(&pass);
   }
