@@ -31,11 +31,11 @@
  * bucket may have free places: the next insertions fill them, or words from the chain do when few
  * are left.
  *
- * The load is what decides between bytes and chains. Over all sizes, with 5 words a bucket a key
+ * The load is what decides between bytes and chains. Over all sizes, with 5 words a bucket a word
  * takes 15.2 bytes and a lookup 1.12 buckets (at worst 15.5 and 1.14), with 6 it is 13.9 bytes and
- * 1.19 (14.2 and 1.21). Of the words that end in groups 18 in 100 do not lie in the first bucket
- * instead of 30, for which mass expiry takes 44 instead of 51 ns a key; replay hardly gains, since
- * chains are prefetched.
+ * 1.19 (14.2 and 1.21). Of the words that end in groups 23 in 100 need more than the first bucket
+ * instead of 31, and mass expiry took 44 to 48 instead of 50 to 52 ns a key; replay hardly gains,
+ * since chains are prefetched.
  *
  * Invariants: the words of a bucket are at its front; in a chain all buckets but the first and the
  * last are full; the last bucket of a chain of several has at least two words. Addresses are below
