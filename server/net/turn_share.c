@@ -87,18 +87,19 @@ static bool take_result(struct conn *conn, const struct resp_reader *reader,
  * and is read once more later. *more: the commands after it may run now. */
 static size_t run_batch(struct conn *conn, struct resp_reader *reader, struct share *share,
                         bool *more) {
-  struct batch *batch = &conn->group->batch;
-  struct batch_item *const first = batch->items + batch->first, *const end = first + batch->count;
-  for (struct batch_item *item = first; item < end; item++) {
-    bool stopped = item > first && (!conn_may_run(conn) || is_used(conn, share));
-    if (!stopped && must_come_later(item, share)) stopped = share->used = true;
-    *more = !stopped && take_result(conn, reader, item, share);
-    if (stopped || conn->paused) {
-      resp_read_forget(reader);
-      return item->start;
-    }
-  }
-  return end[-1].end;
+  const struct batch *batch = &conn->group->batch;
+  struct batch_item *item = &conn->group->batch.items[batch->first], *end = item + batch->count;
+  do {
+    share->used |= must_come_later(item, share);
+    if (share->used) break;
+    *more = take_result(conn, reader, item, share);
+    if (conn->paused) break;
+    item++;
+  } while (item < end && conn_may_run(conn) && !is_used(conn, share));
+  if (item == end) return end[-1].end;
+  *more = false;
+  resp_read_forget(reader);
+  return item->start;
 }
 
 size_t turn_share_run(struct conn *conn, struct resp_reader *reader, struct span bytes,
