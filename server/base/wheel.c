@@ -12,7 +12,7 @@ static unsigned slot_at(int64_t time_ms, unsigned level) {
 void wheel_init(struct wheel *wheel, int64_t now_ms) {
   assert(now_ms >= 0); /* bits are compared, not numbers */
   wheel->time_ms = now_ms;
-  wheel->nearest_ms = INT64_MAX;
+  wheel->nearest_ms = wheel->late_ms = INT64_MAX;
   wheel->count = 0;
   for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
     wheel->occupied[level] = 0;
@@ -27,7 +27,11 @@ static unsigned level_of(int64_t deadline_ms, int64_t time_ms) {
 }
 
 static void put(struct wheel *wheel, struct wheel_node *node) {
-  int64_t when = node->deadline_ms > wheel->time_ms ? node->deadline_ms : wheel->time_ms;
+  int64_t when = node->deadline_ms;
+  if (when < wheel->time_ms) {
+    if (when < wheel->late_ms) wheel->late_ms = when;
+    when = wheel->time_ms;
+  }
   unsigned level = level_of(when, wheel->time_ms);
   unsigned slot = slot_at(when, level);
   list_append(&wheel->slots[level][slot], &node->link);
@@ -107,7 +111,10 @@ struct wheel_node *wheel_pop(struct wheel *wheel, int64_t now_ms, unsigned *budg
     wheel->count--;
     return node;
   }
-  if (*budget > 0 && wheel->time_ms < now_ms) wheel->time_ms = now_ms;
+  if (*budget > 0 && wheel->time_ms <= now_ms) {
+    wheel->time_ms = now_ms;
+    wheel->late_ms = INT64_MAX;
+  }
   return NULL;
 }
 
@@ -116,6 +123,11 @@ int64_t wheel_next(const struct wheel *wheel) {
   return slot_under_way(wheel) != NULL
              ? wheel->time_ms
              : next_slot_ms(wheel); /* what is not laid out may end at any time */
+}
+
+int64_t wheel_earliest(const struct wheel *wheel) {
+  int64_t next_ms = wheel_next(wheel);
+  return wheel->late_ms < next_ms ? wheel->late_ms : next_ms;
 }
 
 void wheel_refresh(struct wheel *wheel) { wheel->nearest_ms = wheel_next(wheel); }

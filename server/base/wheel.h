@@ -17,7 +17,7 @@
  * for each of a million deadlines that end together.
  *
  * Invariant: no node lies in a slot that the wheel's time has passed. A deadline in the past counts
- * as "now".
+ * as "now", but for wheel_earliest.
  */
 #ifndef IDEM_SERVER_BASE_WHEEL_H
 #define IDEM_SERVER_BASE_WHEEL_H
@@ -38,6 +38,7 @@ struct wheel_node {
 struct wheel {
   int64_t time_ms;
   int64_t nearest_ms; /* a lower bound of all deadlines: the earliest one set since wheel_refresh */
+  int64_t late_ms;    /* one of those that were in the past when they were put in; INT64_MAX: none */
   uint64_t count;
   uint64_t occupied[WHEEL_LEVELS]; /* a bit per slot */
   struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
@@ -66,7 +67,9 @@ struct wheel_node *wheel_pop(struct wheel *wheel, int64_t now_ms, unsigned *budg
 /* When wheel_pop has work to do next: a lower bound of the earliest deadline; INT64_MAX when the
  * wheel is empty. */
 int64_t wheel_next(const struct wheel *wheel);
-/* Sets nearest_ms to that. */
+/* A lower bound of all deadlines, also of those in the past: wheel_next says the present of them. */
+int64_t wheel_earliest(const struct wheel *wheel);
+/* Sets nearest_ms to wheel_next. */
 void wheel_refresh(struct wheel *wheel);
 
 #endif

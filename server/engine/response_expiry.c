@@ -9,6 +9,7 @@
 struct pass {
   struct response_log *log;
   struct chunk *chunk;
+  int64_t first_ms; /* none of the chunk's responses ends before */
   int64_t past_ms;
   unsigned *budget;
   struct response_expiry_batch *batch;
@@ -18,6 +19,9 @@ struct pass {
 static void arm(struct pass *pass, int64_t deadline_ms) {
   wheel_set(&pass->log->ends, &pass->chunk->timer, deadline_ms);
 }
+
+/* Some that have ended are left for the next call. */
+static void arm_again(struct pass *pass) { arm(pass, pass->first_ms); }
 
 static void spend(struct pass *pass, unsigned steps) {
   *pass->budget -= steps < *pass->budget ? steps : *pass->budget;
@@ -70,7 +74,7 @@ static void pass_over_order(struct pass *pass) {
     int64_t deadline_ms = order_end_ms(chunk, chunk->order_at);
     bool over = rules_is_over(deadline_ms, pass->past_ms);
     if (!over || pass_is_full(pass)) {
-      arm(pass, over ? pass->past_ms : deadline_ms);
+      arm(pass, deadline_ms);
       return;
     }
     struct response_ref *ref = order_ref(chunk, chunk->order_at);
@@ -91,7 +95,7 @@ static bool pass_over_response(struct pass *pass, struct response_ref *ref, int6
     arm(pass, deadline_ms);
     return false;
   } else if (pass_is_full(pass)) {
-    arm(pass, pass->past_ms);
+    arm_again(pass);
     return false;
   } else if (over) {
     take(pass, ref, key);
@@ -158,6 +162,7 @@ size_t response_expiry_due(struct response_log *log, int64_t past_ms, unsigned *
     struct wheel_node *node = wheel_pop(&log->ends, past_ms, budget);
     if (node == NULL) break;
     pass.chunk = LIST_ENTRY(node, struct chunk, timer);
+    pass.first_ms = node->deadline_ms;
     /* The pop may have used up the budget: then the pass arms the chunk again. */
     pass_over(&pass);
   }

@@ -176,8 +176,8 @@ int64_t tick_next_due_hint(const struct engine *engine) {
 }
 
 int64_t tick_past_ms(const struct engine *engine, int64_t now_ms) {
-  const int64_t ends[] = {wheel_next(&engine->leases), wheel_next(&engine->ends),
-                          response_expiry_next(&engine->log)};
+  const int64_t ends[] = {wheel_earliest(&engine->leases), wheel_earliest(&engine->ends),
+                          wheel_earliest(&engine->log.ends)};
   int64_t past_ms = now_ms;
   for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
     if (ends[i] <= past_ms) past_ms = ends[i] - 1;

@@ -1040,7 +1040,8 @@ void model_flush(struct model *model, int64_t now_ms) {
     HAPPENED_IF(k->kind == KEYS_VALUE, flush_value);
     HAPPENED_IF(k->kind == KEYS_RECORD && k->phase == RULES_HELD, flush_held);
     HAPPENED_IF(k->kind == KEYS_RECORD && k->phase != RULES_HELD, flush_other);
-    if (over(model, k->deadline_ms, now_ms)) k->horizon_most_ms = now_ms;
+    if (over(model, k->deadline_ms, now_ms) || k->closed_ms != MODEL_NEVER)
+      k->horizon_most_ms = now_ms;
     k->flushed_ms = now_ms;
   }
 }

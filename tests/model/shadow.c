@@ -51,7 +51,8 @@ struct log {
   size_t first, count, batch_capacity;
 };
 
-/* Had ended when everything was flushed, and nobody had noticed. */
+/* Had ended by itself for those who read the log, and does not for the live engine: nobody had
+ * noticed when everything was flushed, or before a waiter was granted. */
 struct spared {
   uint32_t slot;
   int64_t since_ms;
@@ -205,16 +206,27 @@ static struct span log_bytes(const struct log *log, size_t batch) {
 
 /* ---- taking ---- */
 
-/* A flushed entry of the live engine that had ended before. */
+static bool was_spared(const struct shadow *shadow, uint32_t slot, int64_t since_ms) {
+  if (shadow->spared_count == SPARED) return true;
+  for (unsigned i = 0; i < shadow->spared_count; i++) {
+    const struct spared *spared = &shadow->spared[i];
+    if (spared->slot == slot && spared->since_ms == since_ms) return true;
+  }
+  return false;
+}
+
+/* If it is an entry of the live engine that had ended before. */
 static void spare(struct shadow *shadow, struct entry entry, int64_t now_ms) {
   if (entry.record != NULL && record_is_value(entry.record)) return;
   int64_t deadline_ms = entry.record != NULL ? entry.record->timer.deadline_ms
                                              : response_log_deadline_ms(entry.response);
-  if (deadline_ms > now_ms || shadow->spared_count == SPARED) return;
+  if (deadline_ms > now_ms) return;
   uint64_t hash = name_hash(shadow->live, entry_key(entry).bytes);
-  shadow->spared[shadow->spared_count++] = (struct spared){
-      horizon_slot_of(&shadow->live->horizon, hash),
-      entry.record != NULL ? entry.record->since_ms : response_log_since_ms(entry.response)};
+  uint32_t slot = horizon_slot_of(&shadow->live->horizon, hash);
+  int64_t since_ms =
+      entry.record != NULL ? entry.record->since_ms : response_log_since_ms(entry.response);
+  if (was_spared(shadow, slot, since_ms)) return;
+  shadow->spared[shadow->spared_count++] = (struct spared){slot, since_ms};
 }
 
 static void spare_flushed(struct shadow *shadow, int64_t now_ms) {
@@ -226,6 +238,14 @@ static void spare_flushed(struct shadow *shadow, int64_t now_ms) {
       if (entry_is_flushed(shadow->live, entry)) spare(shadow, entry, now_ms);
     }
   } while (next != 0);
+}
+
+static void spare_waited(struct shadow *shadow, int64_t now_ms) {
+  const struct list *waited = &shadow->live->waited;
+  for (const struct list *node = waited->next; node != waited; node = node->next) {
+    struct record *record = LIST_ENTRY(node, struct claim, waited)->record;
+    spare(shadow, (struct entry){.record = record}, now_ms);
+  }
 }
 
 static bool has_flush(struct span bytes) {
@@ -244,6 +264,7 @@ const char *shadow_take(struct shadow *shadow, int64_t now_ms) {
   struct span bytes = log_append(&shadow->log, &shadow->outbox, now_ms, false);
   outbox_clear(&shadow->outbox);
   shadow->taken++;
+  spare_waited(shadow, now_ms);
   if (has_flush(bytes)) spare_flushed(shadow, now_ms);
   if (has_end) shadow->next_trim = shadow->taken + random_below(shadow, 60);
   restore_bytes(&shadow->copy, bytes, false);
@@ -408,6 +429,7 @@ static const char *compare_order(struct shadow *shadow, const struct engine *eng
 }
 
 static const char *compare_copy(struct shadow *shadow, struct copy *copy, int64_t now_ms) {
+  spare_waited(shadow, now_ms);
   copy_tick(copy, now_ms);
   FIRST(compare_keys_of(shadow, shadow->live, copy, now_ms));
   for (unsigned i = 0; i < copy->count; i++) {
@@ -422,15 +444,6 @@ const char *shadow_compare_all(struct shadow *shadow, int64_t now_ms) {
 }
 
 /* ---- comparing horizons ---- */
-
-static bool was_spared(const struct shadow *shadow, uint32_t slot, int64_t since_ms) {
-  if (shadow->spared_count == SPARED) return true;
-  for (unsigned i = 0; i < shadow->spared_count; i++) {
-    const struct spared *spared = &shadow->spared[i];
-    if (spared->slot == slot && spared->since_ms == since_ms) return true;
-  }
-  return false;
-}
 
 static const char *compare_slot(struct shadow *shadow, const struct horizon *copy, uint32_t slot) {
   int64_t live_ms = horizon_slot_ms(&shadow->live->horizon, slot);
@@ -470,16 +483,6 @@ const char *shadow_expect_horizon(struct shadow *shadow, struct span key, int64_
 
 /* ---- a shorter log ---- */
 
-/* What the last looks say: all that ended by itself up to then is counted in the live horizon. */
-static int64_t past_of(const struct engine *engine, int64_t now_ms) {
-  const int64_t next[] = {wheel_next(&engine->leases), wheel_next(&engine->ends),
-                          response_expiry_next(&engine->log)};
-  int64_t past_ms = now_ms;
-  for (size_t i = 0; i < sizeof next / sizeof *next; i++)
-    if (next[i] <= past_ms) past_ms = next[i] - 1;
-  return past_ms;
-}
-
 static void emit_batch_again(struct shadow *shadow, size_t batch, int64_t now_ms) {
   for (size_t at = 0; at < log_bytes(&shadow->log, batch).len;) {
     struct span bytes = log_bytes(&shadow->log, batch); /* the log may have moved */
@@ -497,7 +500,7 @@ static void emit_batch_again(struct shadow *shadow, size_t batch, int64_t now_ms
 /* What holds the others back is read, as a journal reads the oldest segment. */
 static void drop_unread(struct shadow *shadow, int64_t now_ms) {
   struct log *log = &shadow->log;
-  int64_t past_ms = past_of(shadow->live, now_ms);
+  int64_t past_ms = tick_past_ms(shadow->live, now_ms);
   size_t first = log->first, end = log->count;
   for (unsigned readings = MOST_READINGS; first < end; first++) {
     if (log->batches[first].end_ms <= past_ms) continue;

@@ -902,6 +902,36 @@ static void a_crowd_that_ends_together_is_worked_off_in_small_steps(void **state
   expect_empty(f);
 }
 
+/* Half of CROWD ends 1000 ms after START, half of it 2000 ms. */
+static void expect_past_behind_what_is_left(struct fixture *f) {
+  f->now += 5000;
+  for (bool more = true; more;) {
+    more = tick_run(f->engine, f->now, 100);
+    uint64_t gone = stats_of(f).expired;
+    int64_t past_ms = tick_past_ms(f->engine, f->now);
+    if (gone < CROWD / 2) assert_true(past_ms < START + 1000);
+    if (gone < CROWD) assert_true(past_ms < START + 2000);
+  }
+  assert_int_equal(tick_past_ms(f->engine, f->now), f->now);
+}
+
+static void what_is_past_is_behind_each_key_that_is_left(void **state) {
+  struct fixture *f = *state;
+  fill(f, "a", CROWD / 2, 1000);
+  fill(f, "b", CROWD / 2, 2000);
+  expect_past_behind_what_is_left(f);
+}
+
+static void also_in_chunks_that_are_mixed(void **state) {
+  struct fixture *f = *state;
+  char prefix[16];
+  for (unsigned i = 0; i < CROWD; i++) {
+    snprintf(prefix, sizeof prefix, "%u-", i);
+    fill(f, prefix, 1, i % 2 == 0 ? 2000 : 1000);
+  }
+  expect_past_behind_what_is_left(f);
+}
+
 static void a_crowd_of_waiters_times_out_in_small_steps(void **state) {
   struct fixture *f = *state;
   struct engine_claim c = as("k", "a"), w = as("k", NULL);
@@ -1101,6 +1131,8 @@ int main(void) {
       CASE(what_has_expired_is_not_listed_though_no_call_has_noticed),
       CASE(a_random_key_is_any_key),
       CASE(a_crowd_that_ends_together_is_worked_off_in_small_steps),
+      CASE(what_is_past_is_behind_each_key_that_is_left),
+      CASE(also_in_chunks_that_are_mixed),
       CASE(a_crowd_of_waiters_times_out_in_small_steps),
       CASE(a_tick_without_anything_due_does_nothing),
       CASE(values_and_records_do_not_mix),

@@ -172,11 +172,13 @@ static void expect_due(struct wheel *wheel, struct naive *all, int64_t now, unsi
     if (all[i].deadline_ms < earliest) earliest = all[i].deadline_ms;
   }
   assert_int_equal(wheel->count, armed);
+  assert_true(wheel_earliest(wheel) <= earliest);
   int64_t next = wheel_next(wheel);
   assert_true(armed == 0 ? next == INT64_MAX : next <= (earliest > now ? earliest : now));
   if (*budget == 0) return;
   assert_true(earliest > now);
   assert_true(next > now); /* a host that sleeps until then does not spin */
+  assert_true(wheel_earliest(wheel) == next);
 }
 
 static int64_t random_distance(uint64_t *seed) {
