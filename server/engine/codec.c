@@ -1,32 +1,9 @@
 /* codec.c - see codec.h. */
 #include "server/engine/codec.h"
 
+#include "server/engine/leb.h"
+
 /* ---- numbers ---- */
-
-#define LEB_MOST 10u
-
-static size_t leb_size(uint64_t value) {
-  return value == 0 ? 1 : (63u - (unsigned)__builtin_clzll(value)) / 7 + 1;
-}
-
-static unsigned char *leb_write(unsigned char *to, uint64_t value) {
-  for (; value > 0x7f; value >>= 7) *to++ = (unsigned char)(value | 0x80);
-  *to++ = (unsigned char)value;
-  return to;
-}
-
-static const unsigned char *leb_read(const unsigned char *from, uint64_t *value) {
-  uint64_t read = *from & 0x7fu;
-  for (unsigned shift = 7; (*from++ & 0x80) != 0; shift += 7)
-    read |= (uint64_t)(*from & 0x7f) << shift;
-  *value = read;
-  return from;
-}
-
-static const unsigned char *leb_skip(const unsigned char *from) {
-  while ((*from++ & 0x80) != 0) continue;
-  return from;
-}
 
 /* Small differences of either sign to small numbers; wraps around. */
 static uint64_t difference(uint64_t value, uint64_t base) {
@@ -68,15 +45,15 @@ size_t codec_size(const struct codec_base *base, const struct response *r) {
   size_t key = r->key.form == KEY_RAW ? leb_size(r->key.bytes.len) : 0;
   size_t size = 1 + leb_size(n.since) + leb_size(n.ttl) + leb_size(n.token) + key;
   size += r->key.bytes.len + part_size(r->body, blobs);
-  if (span_present(r->fingerprint)) size += part_size(r->fingerprint, false);
+  if (span_present(r->fingerprint.bytes)) size += 1 + fingerprint_size(r->fingerprint);
   if (span_present(r->meta)) size += part_size(r->meta, blobs);
   return aligned(size);
 }
 
 size_t codec_most(const struct response *r) {
   const size_t lengths_and_numbers = 7;
-  return 1 + lengths_and_numbers * LEB_MOST + r->key.bytes.len + r->fingerprint.len + r->body.len +
-         r->meta.len + CODEC_ALIGNMENT;
+  return 1 + lengths_and_numbers * LEB_MOST + r->key.bytes.len + r->fingerprint.bytes.len +
+         r->body.len + r->meta.len + CODEC_ALIGNMENT;
 }
 
 /* ---- writing ---- */
@@ -98,9 +75,14 @@ static unsigned char *write_key(unsigned char *to, struct key key) {
   return to + KEY_UUID_BYTES;
 }
 
+static unsigned char *write_fingerprint(unsigned char *to, struct fingerprint print) {
+  *to++ = fingerprint_code(print);
+  return fingerprint_write(to, print);
+}
+
 static unsigned flags_for(unsigned class, const struct response *r) {
   unsigned flags = (unsigned)r->key.form | class << CODEC_CLASS_SHIFT;
-  if (span_present(r->fingerprint)) flags |= CODEC_FINGERPRINT;
+  if (span_present(r->fingerprint.bytes)) flags |= CODEC_FINGERPRINT;
   if (span_present(r->meta)) flags |= CODEC_META;
   if (r->body_blob != NULL) flags |= CODEC_BLOBS;
   return flags;
@@ -113,7 +95,7 @@ size_t codec_write(const struct codec_base *base, unsigned class, unsigned char 
   *to++ = (unsigned char)flags_for(class, r);
   to = leb_write(leb_write(leb_write(to, n.since), n.ttl), n.token);
   to = write_key(to, r->key);
-  if (span_present(r->fingerprint)) to = write_part(to, r->fingerprint, NULL);
+  if (span_present(r->fingerprint.bytes)) to = write_fingerprint(to, r->fingerprint);
   to = write_part(to, r->body, r->body_blob);
   if (span_present(r->meta)) to = write_part(to, r->meta, r->meta_blob);
   return aligned((size_t)(to - begin));
@@ -141,6 +123,10 @@ static const unsigned char *read_key(const unsigned char *from, unsigned flags, 
   return from + KEY_UUID_BYTES;
 }
 
+static const unsigned char *read_fingerprint(const unsigned char *from, struct fingerprint *print) {
+  return fingerprint_read(*from, from + 1, print);
+}
+
 static const unsigned char *read_blob(const unsigned char *from, struct blob **blob,
                                       struct span *part) {
   memcpy(blob, from, sizeof *blob);
@@ -159,7 +145,7 @@ void codec_read(const struct codec_base *base, const struct response_ref *ref, s
   };
   r->deadline_ms = r->since_ms + (int64_t)sum((uint64_t)base->ttl_ms, ttl);
   from = read_key(from, flags, &r->key);
-  if ((flags & CODEC_FINGERPRINT) != 0) from = read_part(from, &r->fingerprint);
+  if ((flags & CODEC_FINGERPRINT) != 0) from = read_fingerprint(from, &r->fingerprint);
   if ((flags & CODEC_BLOBS) != 0) {
     from = read_blob(from, &r->body_blob, &r->body);
     if ((flags & CODEC_META) != 0) read_blob(from, &r->meta_blob, &r->meta);
@@ -208,8 +194,9 @@ int64_t codec_deadline_ms(const struct codec_base *base, const struct response_r
 struct codec_outline codec_outline(const struct response_ref *ref) {
   unsigned flags = codec_flags(ref);
   struct key key;
+  struct fingerprint print;
   const unsigned char *from = read_key(after_numbers(ref), flags, &key);
-  if ((flags & CODEC_FINGERPRINT) != 0) from = skip_part(from);
+  if ((flags & CODEC_FINGERPRINT) != 0) from = read_fingerprint(from, &print);
   if ((flags & CODEC_BLOBS) != 0) {
     from += sizeof(struct blob *) << ((flags & CODEC_META) != 0 ? 1 : 0);
   } else {

@@ -4,8 +4,9 @@
  *     flags | since | ttl | token | key | fingerprint | body | meta      aligned to CODEC_ALIGNMENT
  *
  * Numbers are differences to a base, those of the chunk's first response, in seven bits a byte
- * (LEB128), so that a response of 100 bytes under a UUID with a fingerprint of 16 takes 140. Where
- * body and meta are blobs, their addresses stand in their places.
+ * (LEB128), so that a response of 100 bytes under a UUID with a fingerprint of 16 digits takes
+ * 132. A fingerprint is its code and its bytes (fingerprint.h). Where body and meta are blobs,
+ * their addresses stand in their places.
  *
  * Knows no chunk: the caller says what the base is. The flags keep the chunk's class in two bits:
  * it says how the chunk is found from one of its responses.

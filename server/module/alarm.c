@@ -17,25 +17,27 @@ static void visit_waiting(struct host *of, RedisModuleCtx *ctx) {
 }
 
 /* A claim that had lapsed before its connection was closed is bound to none from now on. */
-static void unbind_lapsed(struct host *of, RedisModuleCtx *ctx, const struct binding *binding,
-                          RedisModuleString *name) {
+static void unbind_lapsed(struct host *of, RedisModuleCtx *ctx, RedisModuleString *name,
+                          uint64_t token) {
   struct visit visit;
-  api.SelectDb(ctx, binding->db);
   due_open(&visit, of, ctx, name, true);
   struct rules_record *facts = &visit.record.facts;
   bool lapsed = facts->phase == RULES_LAPSED || facts->phase == RULES_UNKNOWN;
-  if (lapsed && facts->bind && facts->token == binding->token) {
+  if (lapsed && facts->bind && facts->token == token) {
     facts->bind = false;
     visit_commit(&visit);
   }
+  struct binding *binding = bindings_find(&of->bindings, visit.db, visit.text);
+  if (binding != NULL && binding->token == token) bindings_drop(&of->bindings, binding);
   due_close(&visit);
 }
 
+/* The key may be gone by now, and its binding with it, once it is looked at. */
 static void visit_closed(struct host *of, RedisModuleCtx *ctx) {
   for (struct binding *binding; (binding = bindings_closed(&of->bindings)) != NULL;) {
     RedisModuleString *name = api.CreateString(NULL, binding->key.data, binding->key.len);
-    unbind_lapsed(of, ctx, binding, name);
-    if (bindings_closed(&of->bindings) == binding) bindings_drop(&of->bindings, binding);
+    api.SelectDb(ctx, binding->db);
+    unbind_lapsed(of, ctx, name, binding->token);
     api.FreeString(NULL, name);
   }
 }
@@ -49,16 +51,9 @@ static void run(struct host *of, RedisModuleCtx *ctx) {
 
 /* ---- the timer ---- */
 
-static bool has_gone(const struct list *undos) {
-  for (struct list *node = undos->next; node != undos; node = node->next) {
-    if (LIST_ENTRY(node, struct undo, link)->gone) return true;
-  }
-  return false;
-}
-
 /* When the timer is needed, now_ms at the earliest. RULES_NEVER: not at all. */
 static int64_t next_ms(struct host *of, int64_t now_ms) {
-  if (bindings_closed(&of->bindings) != NULL || has_gone(&of->undos)) return now_ms;
+  if (bindings_closed(&of->bindings) != NULL || undos_has_gone(&of->undos)) return now_ms;
   int64_t waiting_ms = waiters_next_ms(&of->waiters);
   int64_t unwritten_ms = list_empty(&of->undos) ? RULES_NEVER : now_ms + UNWRITTEN_MS;
   return waiting_ms < unwritten_ms ? waiting_ms : unwritten_ms;

@@ -21,6 +21,8 @@
 
 #define API_READ 1
 #define API_WRITE 2
+/* Of OpenKey: to look is no use of the key. (7.0 counts a hit all the same.) */
+#define API_UNSEEN (1 << 16 | 1 << 17)
 
 #define API_KEYTYPE_EMPTY 0
 #define API_KEYTYPE_STRING 1
@@ -50,6 +52,7 @@
 #define API_LOADING_FAILED 4
 #define API_EVENT_CLIENT 4
 #define API_CLIENT_DISCONNECTED 1
+#define API_EVENT_SWAPDB 11
 #define API_EVENT_KEY 17 /* from Redis 7.2 on, and Valkey */
 #define API_KEY_EXPIRED 1
 
@@ -71,6 +74,11 @@ typedef struct RedisModuleEvent {
 /* The data of API_EVENT_CLIENT, as far as it is read here. */
 struct api_client_info {
   uint64_t version, flags, id;
+};
+/* The data of API_EVENT_FLUSH. */
+struct api_flush_info {
+  uint64_t version;
+  int32_t sync, db; /* db: -1: all */
 };
 /* The data of API_EVENT_KEY. */
 struct api_key_info {
@@ -128,6 +136,7 @@ typedef void api_info(RedisModuleInfoCtx *info, int for_crash_report);
   F(RedisModuleKey *, OpenKey, (RedisModuleCtx *, RedisModuleString *, int)) \
   F(void, CloseKey, (RedisModuleKey *)) \
   F(int, KeyType, (RedisModuleKey *)) \
+  F(size_t, ValueLength, (RedisModuleKey *)) \
   F(char *, StringDMA, (RedisModuleKey *, size_t *, int)) \
   F(int, StringSet, (RedisModuleKey *, RedisModuleString *)) \
   F(int, DeleteKey, (RedisModuleKey *)) \
@@ -171,6 +180,7 @@ typedef void api_info(RedisModuleInfoCtx *info, int for_crash_report);
   F(int, DictDelC, (RedisModuleDict *, void *, size_t, void *)) \
   F(RedisModuleDictIter *, DictIteratorStartC, (RedisModuleDict *, const char *, void *, size_t)) \
   F(void *, DictNextC, (RedisModuleDictIter *, size_t *, void **)) \
+  F(void *, DictPrevC, (RedisModuleDictIter *, size_t *, void **)) \
   F(void, DictIteratorStop, (RedisModuleDictIter *))
 
 #define API_FIELD(result, name, parameters) result (*name) parameters;

@@ -60,14 +60,21 @@ void bindings_drop(struct bindings *bindings, struct binding *binding) {
   api.Free(binding);
 }
 
-void bindings_clear(struct bindings *bindings) {
-  for (void *binding = NULL;; bindings_drop(bindings, binding)) {
-    RedisModuleDictIter *iterator = api.DictIteratorStartC(bindings->keys, "^", NULL, 0);
-    size_t len;
-    bool found = api.DictNextC(iterator, &len, &binding) != NULL;
-    api.DictIteratorStop(iterator);
-    if (!found) return;
-  }
+/* The first one of the database, -1: of any. NULL: there is none. */
+static struct binding *first_of(const struct bindings *bindings, int db) {
+  bool any = db < 0;
+  RedisModuleDictIter *iterator = api.DictIteratorStartC(
+      bindings->keys, any ? "^" : ">=", any ? NULL : &db, any ? 0 : sizeof db);
+  size_t len;
+  void *binding = NULL;
+  if (api.DictNextC(iterator, &len, &binding) == NULL) binding = NULL;
+  api.DictIteratorStop(iterator);
+  return binding != NULL && (any || ((struct binding *)binding)->db == db) ? binding : NULL;
+}
+
+void bindings_clear(struct bindings *bindings, int db) {
+  for (struct binding *binding; (binding = first_of(bindings, db)) != NULL;)
+    bindings_drop(bindings, binding);
 }
 
 bool bindings_close(struct bindings *bindings, uint64_t client_id, int64_t now_ms) {

@@ -41,8 +41,8 @@ void bindings_set(struct bindings *bindings, int db, struct span key, uint64_t c
                   uint64_t token);
 /* Takes NULL. */
 void bindings_drop(struct bindings *bindings, struct binding *binding);
-/* Drops all. */
-void bindings_clear(struct bindings *bindings);
+/* Drops those of this database, -1: all. */
+void bindings_clear(struct bindings *bindings, int db);
 /* Its bindings are closed as of then. True: it had any. */
 bool bindings_close(struct bindings *bindings, uint64_t client_id, int64_t now_ms);
 /* One that was closed; the caller drops it. NULL: none. */

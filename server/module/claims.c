@@ -10,16 +10,24 @@
  * two slices the host serves its other clients. */
 #define SLICE_STEPS 2048
 
+/* A page has all claims of its last token, so that AFTER that token none is missed, but not more
+ * than this in all: anybody may copy a record. */
+#define PAGE_MOST 20000
+#define TOKEN_BYTES sizeof(uint64_t)
+
 /* One claim that was found: its key, and how it was then. */
 struct item {
   struct inspection shown; /* its spans point into bytes */
-  char bytes[];
+  char bytes[];            /* its place in the order: the token, big endian, and the key */
 };
 
 struct scan {
   RedisModuleBlockedClient *client; /* NULL: it is one slice */
   RedisModuleScanCursor *cursor;
-  RedisModuleDict *found; /* token, big endian --> struct item: at most `count`, the lowest */
+  RedisModuleDict
+      *found;       /* token, key --> struct item: the `count` lowest, and all of the last token */
+  int64_t last;     /* the highest token of those found */
+  uint64_t of_last; /* how many have it */
   struct request_claims request; /* its prefix points into bytes */
   int db;
   char bytes[];
@@ -27,7 +35,7 @@ struct scan {
 
 /* ---- what is found ---- */
 
-static void put_token(unsigned char to[sizeof(uint64_t)], int64_t token) {
+static void put_token(char to[TOKEN_BYTES], int64_t token) {
   uint64_t big = __builtin_bswap64((uint64_t)token);
   memcpy(to, &big, sizeof big);
 }
@@ -53,9 +61,10 @@ static struct span keep(char **to, struct span bytes) {
 }
 
 static struct item *item_of(const struct inspection *shown) {
-  struct item *item = api.Alloc(sizeof *item + shown->key.len + shown->owner.len +
+  struct item *item = api.Alloc(sizeof *item + TOKEN_BYTES + shown->key.len + shown->owner.len +
                                 shown->stage.len + shown->fingerprint.len);
-  char *to = item->bytes;
+  char *to = item->bytes + TOKEN_BYTES;
+  put_token(item->bytes, shown->token);
   item->shown = *shown;
   item->shown.key = keep(&to, shown->key);
   item->shown.owner = keep(&to, shown->owner);
@@ -64,9 +73,13 @@ static struct item *item_of(const struct inspection *shown) {
   return item;
 }
 
-/* NULL: there is none. Where: "^" the lowest, "$" the highest. */
-static struct item *item_at(const struct scan *scan, const char *where) {
-  RedisModuleDictIter *iterator = api.DictIteratorStartC(scan->found, where, NULL, 0);
+static size_t place_bytes(const struct item *item) { return TOKEN_BYTES + item->shown.key.len; }
+
+/* The first one from this token on. NULL: there is none. */
+static struct item *item_from(const struct scan *scan, int64_t token) {
+  char place[TOKEN_BYTES];
+  put_token(place, token);
+  RedisModuleDictIter *iterator = api.DictIteratorStartC(scan->found, ">=", place, sizeof place);
   size_t len;
   void *item = NULL;
   if (api.DictNextC(iterator, &len, &item) == NULL) item = NULL;
@@ -75,20 +88,50 @@ static struct item *item_at(const struct scan *scan, const char *where) {
 }
 
 static void drop_item(struct scan *scan, struct item *item) {
-  unsigned char token[sizeof(uint64_t)];
-  put_token(token, item->shown.token);
-  api.DictDelC(scan->found, token, sizeof token, NULL);
+  api.DictDelC(scan->found, item->bytes, place_bytes(item), NULL);
   api.Free(item);
+}
+
+/* Whose token is the highest of those that are left. */
+static void find_last(struct scan *scan) {
+  RedisModuleDictIter *iterator = api.DictIteratorStartC(scan->found, "$", NULL, 0);
+  size_t len;
+  void *item;
+  scan->of_last = 0;
+  while (api.DictPrevC(iterator, &len, &item) != NULL) {
+    int64_t token = ((struct item *)item)->shown.token;
+    if (scan->of_last > 0 && token != scan->last) break;
+    scan->last = token;
+    scan->of_last++;
+  }
+  api.DictIteratorStop(iterator);
+}
+
+static void drop_last(struct scan *scan) {
+  for (struct item *item; (item = item_from(scan, scan->last)) != NULL;) drop_item(scan, item);
+  find_last(scan);
+}
+
+static bool has_room(const struct scan *scan, int64_t token) {
+  uint64_t size = api.DictSize(scan->found);
+  if (size < scan->request.count || token < scan->last) return true;
+  return token == scan->last && size < PAGE_MOST;
 }
 
 /* A key that the host's scan returns twice is found once. */
 static void add_item(struct scan *scan, const struct inspection *shown) {
-  unsigned char token[sizeof(uint64_t)];
-  put_token(token, shown->token);
-  struct item *former = api.DictGetC(scan->found, token, sizeof token, NULL);
-  if (former != NULL) return;
-  api.DictSetC(scan->found, token, sizeof token, item_of(shown));
-  if (api.DictSize(scan->found) > scan->request.count) drop_item(scan, item_at(scan, "$"));
+  if (!has_room(scan, shown->token)) return;
+  struct item *item = item_of(shown);
+  if (api.DictSetC(scan->found, item->bytes, place_bytes(item), item) != API_OK) {
+    api.Free(item);
+    return;
+  }
+  if (scan->of_last == 0 || shown->token > scan->last) {
+    scan->last = shown->token;
+    scan->of_last = 0;
+  }
+  if (shown->token == scan->last) scan->of_last++;
+  if (api.DictSize(scan->found) - scan->of_last >= scan->request.count) drop_last(scan);
 }
 
 static void on_key(RedisModuleCtx *ctx, RedisModuleString *name, RedisModuleKey *key, void *data) {
@@ -118,7 +161,7 @@ static struct scan *create_scan(RedisModuleCtx *ctx, const struct request_claims
 }
 
 static void destroy_scan(struct scan *scan) {
-  for (struct item *item; (item = item_at(scan, "^")) != NULL;) drop_item(scan, item);
+  for (struct item *item; (item = item_from(scan, 0)) != NULL;) drop_item(scan, item);
   api.FreeDict(NULL, scan->found);
   api.ScanCursorDestroy(scan->cursor);
   api.Free(scan);

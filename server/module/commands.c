@@ -7,13 +7,10 @@
 #include "server/module/due.h"
 #include "server/module/grant.h"
 
+#define READONLY "READONLY You can't write against a read only replica."
 #define EVICTS "MISCONF maxmemory-policy has to be noeviction: a claim could be evicted"
 
 /* ---- what the commands share ---- */
-
-static void open_for(struct visit *visit, RedisModuleCtx *ctx, RedisModuleString *name) {
-  due_open(visit, &host, ctx, name, true);
-}
 
 static int end(struct visit *visit) {
   due_close(visit);
@@ -34,6 +31,19 @@ static int tell_kind(struct visit *visit, enum answer_kind kind) {
 
 static int tell_verdict(struct visit *visit, enum rules_verdict verdict) {
   return tell_kind(visit, reply_kind(verdict));
+}
+
+/* False: the key is not for it, which it was told. A replica that others may write to grants
+ * nothing: its master would not know. */
+static bool open_for(struct visit *visit, RedisModuleCtx *ctx, RedisModuleString *name) {
+  if (host.replica) {
+    api.ReplyWithError(ctx, READONLY);
+    return false;
+  }
+  due_open(visit, &host, ctx, name, true);
+  if (visit->found != VISIT_FOREIGN) return true;
+  tell_kind(visit, ANSWER_WRONGTYPE);
+  return false;
 }
 
 static int refuse(RedisModuleCtx *ctx, const struct request_error *error) {
@@ -60,6 +70,14 @@ static bool has_memory(const struct visit *visit) {
 
 /* ---- CLAIM ---- */
 
+/* A record says itself which token it had. */
+static uint64_t next_token(const struct visit *visit) {
+  struct host *of = visit->host;
+  bool absent = visit->record.facts.phase == RULES_ABSENT;
+  if (absent && !slots_known(&of->slots, visit->text)) tokens_lead(&of->tokens);
+  return tokens_peek(&of->tokens, visit->record.facts.token);
+}
+
 static enum rules_verdict decide_claim(const struct visit *visit,
                                        const struct request_claim *request,
                                        struct rules_record *facts) {
@@ -73,7 +91,7 @@ static enum rules_verdict decide_claim(const struct visit *visit,
       .forgotten = request->born && absent && request->born_ms <= visit_horizon_ms(visit),
       .lease_ms = (uint32_t)request->lease_ms,
       .takeover = request->takeover,
-      .token = tokens_peek(&visit->host->tokens, facts->token),
+      .token = next_token(visit),
   };
   return rules_claim(facts, &claim, visit->now_ms);
 }
@@ -103,19 +121,29 @@ static void count_grant(struct host_counters *counters, enum rules_verdict verdi
   }
 }
 
+static void write_grant(struct visit *visit, const struct request_claim *request,
+                        enum rules_verdict verdict, const struct rules_record *facts) {
+  visit->record.facts = *facts;
+  switch (verdict) {
+    case RULES_GRANT_FIRST:
+      visit->record = (struct layout_record){
+          .facts = *facts, .fingerprint = request->fingerprint, .owner = request->owner};
+      tokens_note(&visit->host->tokens, facts->token);
+      visit_create(visit);
+      return;
+    case RULES_GRANT_NEXT:
+      tokens_note(&visit->host->tokens, facts->token);
+      visit->record.owner = request->owner;
+      break;
+    default: confirm(visit);
+  }
+  visit_commit(visit);
+}
+
 static int grant_claim(struct visit *visit, const struct request_claim *request,
                        enum rules_verdict verdict, const struct rules_record *facts) {
   bool was_bound = visit->record.facts.bind;
-  visit->record.facts = *facts;
-  if (verdict == RULES_GRANT_FIRST)
-    visit->record = (struct layout_record){.facts = *facts, .fingerprint = request->fingerprint};
-  if (verdict != RULES_GRANT_AGAIN) {
-    tokens_note(&visit->host->tokens, facts->token);
-    visit->record.owner = request->owner;
-  } else {
-    confirm(visit);
-  }
-  visit_commit(visit);
+  write_grant(visit, request, verdict, facts);
   bind_claim(visit, request, was_bound);
   count_grant(&visit->host->counters, verdict);
   return tell_verdict(visit, verdict);
@@ -165,8 +193,7 @@ int commands_claim(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   if (request.born && request.born_ms > latest_ms)
     return refuse(ctx, &(struct request_error){.fault = REQUEST_BORN_LATER});
   struct visit visit;
-  open_for(&visit, ctx, argv[1]);
-  if (visit.found == VISIT_FOREIGN) return tell_kind(&visit, ANSWER_WRONGTYPE);
+  if (!open_for(&visit, ctx, argv[1])) return API_OK;
   return claim_record(&visit, &request);
 }
 
@@ -231,8 +258,7 @@ int commands_store(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   if (!arguments_take(&arguments, ctx, argv, argc, 4, limits, request_store_limit)) return API_OK;
   if (!request_parse_store(&arguments.input, &request, &error)) return refuse(ctx, &error);
   struct visit visit;
-  open_for(&visit, ctx, argv[1]);
-  if (visit.found == VISIT_FOREIGN) return tell_kind(&visit, ANSWER_WRONGTYPE);
+  if (!open_for(&visit, ctx, argv[1])) return API_OK;
   return store_record(&visit, &request);
 }
 
@@ -261,8 +287,7 @@ int commands_renew(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   if (!arguments_take(&arguments, ctx, argv, argc, 3, limits, request_limit)) return API_OK;
   if (!request_parse_renew(&arguments.input, &request, &error)) return refuse(ctx, &error);
   struct visit visit;
-  open_for(&visit, ctx, argv[1]);
-  if (visit.found == VISIT_FOREIGN) return tell_kind(&visit, ANSWER_WRONGTYPE);
+  if (!open_for(&visit, ctx, argv[1])) return API_OK;
   return renew_record(&visit, &request);
 }
 
@@ -274,8 +299,7 @@ int commands_release(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   if (!arguments_take(&arguments, ctx, argv, argc, 3, limits, request_limit)) return API_OK;
   if (!request_parse_release(&arguments.input, &request, &error)) return refuse(ctx, &error);
   struct visit visit;
-  open_for(&visit, ctx, argv[1]);
-  if (visit.found == VISIT_FOREIGN) return tell_kind(&visit, ANSWER_WRONGTYPE);
+  if (!open_for(&visit, ctx, argv[1])) return API_OK;
   enum rules_end how;
   enum rules_verdict verdict =
       rules_release(&visit.record.facts, request.token, request.word, &how);
@@ -320,7 +344,6 @@ int commands_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   if (!arguments_take(&arguments, ctx, argv, argc, 3, limits, request_limit)) return API_OK;
   if (!request_parse_wait(&arguments.input, &request, &error)) return refuse(ctx, &error);
   struct visit visit;
-  open_for(&visit, ctx, argv[1]);
-  if (visit.found == VISIT_FOREIGN) return tell_kind(&visit, ANSWER_WRONGTYPE);
+  if (!open_for(&visit, ctx, argv[1])) return API_OK;
   return read_record(&visit, &request);
 }

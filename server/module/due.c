@@ -24,6 +24,8 @@ static void apply_other_hands(struct visit *visit) {
     grant_tell_all(visit, &(struct reply){.kind = ANSWER_WRONGTYPE});
   } else if (visit->found == VISIT_ABSENT) {
     apply_absent(visit);
+  } else if (!span_equal(visit->record.fingerprint, visit_queue(visit)->fingerprint)) {
+    grant_tell_all(visit, &(struct reply){.kind = ANSWER_MISMATCH});
   } else if (visit->record.facts.phase == RULES_DONE) {
     grant_tell_record(visit);
   }

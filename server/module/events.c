@@ -1,10 +1,12 @@
 /* events.c - see events.h. */
 #include "server/module/events.h"
 
+#include <string.h>
+
 #include "server/module/alarm.h"
 #include "server/module/host.h"
-#include "server/module/layout.h"
 #include "server/module/take_back.h"
+#include "server/module/visit.h"
 
 /* ---- keys ---- */
 
@@ -14,23 +16,17 @@ static struct span text_of(const RedisModuleString *name) {
   return text;
 }
 
-static bool read_record(RedisModuleKey *key, struct layout_record *record) {
-  if (key == NULL || api.KeyType(key) != API_KEYTYPE_STRING) return false;
-  struct span value;
-  value.data = api.StringDMA(key, &value.len, API_READ);
-  return layout_read(value, record);
-}
-
-/* A replica learns what its master gave, and a start what was given before. The name is copied:
- * while it loads, the host has it on its stack, and ends itself when somebody keeps that. */
-static void note_token(RedisModuleCtx *ctx, const RedisModuleString *borrowed) {
+/* A replica learns what its master gave, a start what was given before, a master what came to it
+ * from another one. While it loads, the host has the name on its stack, and ends itself when
+ * somebody keeps that. */
+static void note_token(RedisModuleCtx *ctx, RedisModuleString *borrowed, bool is_on_stack) {
   struct layout_record record;
   struct span text = text_of(borrowed);
-  RedisModuleString *name = api.CreateString(NULL, text.data, text.len);
-  RedisModuleKey *key = api.OpenKey(ctx, name, API_READ);
-  if (read_record(key, &record)) tokens_note(&host.tokens, record.facts.token);
+  RedisModuleString *name = is_on_stack ? api.CreateString(NULL, text.data, text.len) : borrowed;
+  RedisModuleKey *key = api.OpenKey(ctx, name, API_READ | API_UNSEEN);
+  if (visit_read(key, &record) == VISIT_RECORD) tokens_note(&host.tokens, record.facts.token);
   if (key != NULL) api.CloseKey(key);
-  api.FreeString(NULL, name);
+  if (is_on_stack) api.FreeString(NULL, name);
 }
 
 /* The event comes while the command that caused it runs: it is looked into once that has ended. */
@@ -49,11 +45,26 @@ static void note_expired(RedisModuleString *name) {
     forgotten_note(&host.forgotten, text_of(name), host_now_ms(&host));
 }
 
+/* A key that is gone, or has another name, is bound to none: what other hands do with records they
+ * do without their connections. */
+static void unbind_gone(RedisModuleCtx *ctx, int type, const char *event, RedisModuleString *name) {
+  static const char *const gone[] = {"del", "rename_from", "move_from", "expired", "evicted"};
+  if ((type & (API_NOTIFY_GENERIC | API_NOTIFY_EXPIRED | API_NOTIFY_EVICTED)) == 0) return;
+  if (api.DictSize(host.bindings.keys) == 0) return;
+  for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) {
+    if (strcmp(event, gone[i]) != 0) continue;
+    int db = api.GetSelectedDb(ctx);
+    bindings_drop(&host.bindings, bindings_find(&host.bindings, db, text_of(name)));
+  }
+}
+
 static int on_key(RedisModuleCtx *ctx, int type, const char *event, RedisModuleString *name) {
-  (void)event;
-  bool written = (type & (API_NOTIFY_STRING | API_NOTIFY_LOADED)) != 0;
-  if (written && (host.replica || host.loading)) note_token(ctx, name);
+  bool is_loaded = (type & API_NOTIFY_LOADED) != 0;
+  bool written = is_loaded || (type & API_NOTIFY_STRING) != 0;
+  bool imported = (type & API_NOTIFY_GENERIC) != 0 && strcmp(event, "restore") == 0;
+  if (imported || (written && (host.replica || host.loading))) note_token(ctx, name, is_loaded);
   if (type == API_NOTIFY_EXPIRED) note_expired(name);
+  unbind_gone(ctx, type, event, name);
   look_soon(ctx, name);
   return API_OK;
 }
@@ -63,16 +74,29 @@ static void on_key_end(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t how
   (void)ctx, (void)event;
   const struct api_key_info *info = data;
   struct layout_record record;
-  if (how != API_KEY_EXPIRED || host.replica || !read_record(info->key, &record)) return;
+  if (how != API_KEY_EXPIRED || host.replica) return;
+  if (visit_read(info->key, &record) != VISIT_RECORD) return;
   struct span key = text_of(api.GetKeyNameFromModuleKey(info->key));
   forgotten_note(&host.forgotten, key, record.facts.since_ms);
 }
 
-static void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t when, void *data) {
-  (void)ctx, (void)event, (void)data;
-  if (when != API_FLUSH_END || host.waiters.count == 0) return;
+static void look_at_all_soon(void) {
+  if (host.waiters.count == 0) return;
   waiters_alarm_all(&host.waiters);
   alarm_set(&host);
+}
+
+static void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t when, void *data) {
+  (void)ctx, (void)event;
+  if (when != API_FLUSH_END) return;
+  const struct api_flush_info *flush = data;
+  bindings_clear(&host.bindings, flush->db);
+  look_at_all_soon();
+}
+
+static void on_swap(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) {
+  (void)ctx, (void)event, (void)what, (void)data;
+  look_at_all_soon();
 }
 
 /* ---- connections ---- */
@@ -94,7 +118,7 @@ static void on_role(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t role, 
   (void)event, (void)data;
   host.replica = role != API_ROLE_NOW_MASTER;
   if (host.replica) {
-    bindings_clear(&host.bindings);
+    bindings_clear(&host.bindings, -1);
     undos_clear(&host.undos);
     return;
   }
@@ -121,6 +145,7 @@ bool events_subscribe(RedisModuleCtx *ctx) {
                     API_NOTIFY_EVICTED | API_NOTIFY_LOADED;
   host.knows_expired = subscribe(ctx, API_EVENT_KEY, on_key_end);
   return api.SubscribeToKeyspaceEvents(ctx, types, on_key) == API_OK &&
-         subscribe(ctx, API_EVENT_FLUSH, on_flush) && subscribe(ctx, API_EVENT_CLIENT, on_client) &&
-         subscribe(ctx, API_EVENT_ROLE, on_role) && subscribe(ctx, API_EVENT_LOADING, on_loading);
+         subscribe(ctx, API_EVENT_FLUSH, on_flush) && subscribe(ctx, API_EVENT_SWAPDB, on_swap) &&
+         subscribe(ctx, API_EVENT_CLIENT, on_client) && subscribe(ctx, API_EVENT_ROLE, on_role) &&
+         subscribe(ctx, API_EVENT_LOADING, on_loading);
 }

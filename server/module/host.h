@@ -11,6 +11,7 @@
 #include "server/module/bindings.h"
 #include "server/module/forgotten.h"
 #include "server/module/settings.h"
+#include "server/module/slots.h"
 #include "server/module/tokens.h"
 #include "server/module/undos.h"
 #include "server/module/waiters.h"
@@ -28,6 +29,7 @@ struct host {
   struct settings settings;
   struct tokens tokens;
   struct forgotten forgotten;
+  struct slots slots;
   struct waiters waiters;
   struct bindings bindings;
   struct list undos; /* struct undo.link */

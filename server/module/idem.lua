@@ -10,6 +10,7 @@ local MAGIC = '\255i\1'
 local DONE, EXTRA, HOLD, BIND, NOBODY, MOVED, LATER, WIDE = 1, 2, 4, 8, 16, 32, 64, 128
 local LEASE, LEASE_MAX, TTL, TTL_MAX, RETENTION = 60000, 3600000, 86400000, 2678400000, 86400000
 local EPOCH_US, TOKENS_PER_US = 1704067200000000, 4.194304
+local TOKEN_LIMIT = 9007199254740992
 local LIMITS = {key = 1024, FP = 64, OWNER = 128, STAGE = 1024, META = 65536, body = 16777216}
 local NAMES = {FP = 'fingerprint', OWNER = 'owner', STAGE = 'stage', META = 'meta'}
 
@@ -42,6 +43,7 @@ local function has(flags, flag) return math.floor(flags / flag) % 2 == 1 end
 
 local function text_at(value, at, length, absent)
   if length == absent then return nil, at end
+  assert(at + length <= #value + 1)
   return string.sub(value, at, at + length - 1), at + length
 end
 
@@ -63,11 +65,9 @@ local function derive(record, ms)
   return record
 end
 
--- nil: there is none. nil, error: another value is there.
-local function load(key, ms)
-  local value = redis.call('GET', key)
-  if not value then return nil end
-  if string.sub(value, 1, 3) ~= MAGIC or #value < 20 then return nil, redis.error_reply(WRONGTYPE) end
+-- Fails if these are not the bytes of a record.
+local function read(value)
+  assert(string.sub(value, 1, 3) == MAGIC)
   local flags = string.byte(value, 4)
   local size, absent = '<I1', 255
   if has(flags, WIDE) then size, absent = '<I2', 65535 end
@@ -87,7 +87,19 @@ local function load(key, ms)
   record.fp, at = text_at(value, at, fp, absent)
   record.owner, at = text_at(value, at, owner, absent)
   if extra then record.extra, at = text_at(value, at, extra) end
-  if record.phase == 'DONE' then record.body = string.sub(value, at) end
+  if record.phase == 'DONE' then record.body, at = string.sub(value, at), #value + 1 end
+  assert(at == #value + 1 and record.token > 0 and record.token < TOKEN_LIMIT and record.attempt ~= 0)
+  return record
+end
+
+-- nil: there is none. nil, error: another value is there.
+local function load(key, ms)
+  local value = redis.pcall('GET', key)
+  if not value then return nil end
+  local refused = type(value) == 'table' and string.sub(value.err, 1, 9) ~= 'WRONGTYPE'
+  if refused then return nil, value end
+  local fine, record = pcall(read, value)
+  if not fine then return nil, redis.error_reply(WRONGTYPE) end
   return derive(record, ms)
 end
 
@@ -101,20 +113,25 @@ local function write_grant(record, ended)
     .. (later and struct.pack('<I4', record.attempt) or '')
 end
 
+local function length_of(text, wide)
+  return wide and struct.pack('<I2', text and #text or 65535) or struct.pack('<I1', text and #text or 255)
+end
+
 -- ended: when the grant ended, of LAPSED and UNKNOWN.
 local function save(key, record, ended)
   local done = record.phase == 'DONE'
+  local owner = not done and record.owner or nil
+  local wide = #(record.fp or '') > 254 or #(owner or '') > 254
   local flags, numbers, last = DONE, nil, nil
   if done then numbers, last = struct.pack('<I6', record.deadline), record.deadline
   else
     flags, numbers = write_grant(record, ended)
     if not record.hold then last = (ended or record.deadline) + RETENTION end
   end
-  local owner = not done and struct.pack('<I1', record.owner and #record.owner or 255) or ''
-  local value = MAGIC .. string.char(flags + (record.extra and EXTRA or 0))
-    .. struct.pack('<I1', record.fp and #record.fp or 255) .. owner .. struct.pack('<I7I6', record.token, record.since)
+  local value = MAGIC .. string.char(flags + (record.extra and EXTRA or 0) + (wide and WIDE or 0))
+    .. length_of(record.fp, wide) .. (done and '' or length_of(owner, wide)) .. struct.pack('<I7I6', record.token, record.since)
     .. numbers .. (record.extra and struct.pack('<I4', #record.extra) or '') .. (record.fp or '')
-    .. (not done and record.owner or '') .. (record.extra or '') .. (done and record.body or '')
+    .. (owner or '') .. (record.extra or '') .. (done and record.body or '')
   if last then redis.call('SET', key, value, 'PXAT', string.format('%.0f', last))
   else redis.call('SET', key, value) end
 end
@@ -171,6 +188,7 @@ end
 -- The options from args[first] on. allowed: their words, with blanks around.
 local function options(keys, args, first, allowed)
   local found, at = {}, first
+  if #keys ~= 1 then return fail('ERR one key is needed') end
   if #keys[1] > LIMITS.key then return too_big('key', LIMITS.key) end
   while args[at] do
     local word = string.upper(args[at])
@@ -193,6 +211,10 @@ local function options(keys, args, first, allowed)
   local fine, problem = within(found, 'LEASE', 1, LEASE_MAX)
   if fine then fine, problem = within(found, 'TTL', 0, TTL_MAX) end
   if not fine then return nil, problem end
+  local takes_ttl = string.find(allowed, ' TTL ', 1, true)
+  if takes_ttl and (found.TTL or TTL) ~= 0 and (found.UNSURE or found.CLEAR) then
+    return fail('ERR ' .. (found.CLEAR and 'CLEAR' or 'UNSURE') .. ' needs TTL 0')
+  end
   return found
 end
 
@@ -252,7 +274,6 @@ local function claim(keys, args)
   return say(record, ms)
 end
 
--- The record, if the token is its current owner's; else nil and the error, or nothing for RELEASE.
 local function is_current(record, token)
   return record and record.phase ~= 'DONE' and record.token == token
 end
@@ -279,68 +300,55 @@ local function finish(key, record, found, ms, us)
   return 1
 end
 
-local function store(keys, args)
-  local key = keys[1]
-  if not args[2] then return redis.error_reply("ERR wrong number of arguments for 'idem_store' function") end
-  local token, problem = natural('token', args[1])
-  if not token then return problem end
-  if #args[2] > LIMITS.body then return select(2, too_big('body', LIMITS.body)) end
-  local found, wrong = options(keys, args, 3, ' TTL META UNSURE CLEAR ')
-  if not found then return wrong end
-  local ttl = found.TTL or TTL
-  if ttl ~= 0 and (found.UNSURE or found.CLEAR) then
-    return redis.error_reply('ERR ' .. (found.CLEAR and 'CLEAR' or 'UNSURE') .. ' needs TTL 0')
+-- What an owner calls: a token, the body of STORE, options. call has all of it, and the moment.
+local function of_owner(name, with_body, allowed, run)
+  local least = with_body and 2 or 1
+  return function(keys, args)
+    if not args[least] then return redis.error_reply("ERR wrong number of arguments for 'idem_" .. name .. "' function") end
+    local token, problem = natural('token', args[1])
+    if not token then return problem end
+    if with_body and #args[2] > LIMITS.body then return select(2, too_big('body', LIMITS.body)) end
+    local found, wrong = options(keys, args, least + 1, allowed)
+    if not found then return wrong end
+    local ms, us = now()
+    local record, other = load(keys[1], ms)
+    if other then return other end
+    return run(record, {key = keys[1], token = token, body = with_body and args[2], found = found, ms = ms, us = us})
   end
-  local ms, us = now()
-  local record, other = load(key, ms)
-  if other then return other end
-  if record and record.phase == 'DONE' and record.token == token then
-    if record.body == args[2] and record.extra == found.META then return 0 end
+end
+
+local function store(record, call)
+  local found, ms = call.found, call.ms
+  local ttl = found.TTL or TTL
+  if record and record.phase == 'DONE' and record.token == call.token then
+    if record.body == call.body and record.extra == found.META then return 0 end
     return redis.error_reply(CONFLICT)
   end
-  if not is_current(record, token) then return stale(record) end
+  if not is_current(record, call.token) then return stale(record) end
   if ttl == 0 then
-    tell(key, 'done')
-    finish(key, record, found, ms, us)
+    tell(call.key, 'done')
+    finish(call.key, record, found, ms, call.us)
     return 0
   end
   record.phase, record.since, record.deadline = 'DONE', ms, ms + ttl
-  record.extra, record.body = found.META, args[2]
-  save(key, record)
-  tell(key, 'done')
+  record.extra, record.body = found.META, call.body
+  save(call.key, record)
+  tell(call.key, 'done')
   return 0
 end
 
-local function renew(keys, args)
-  local key = keys[1]
-  if not args[1] then return redis.error_reply("ERR wrong number of arguments for 'idem_renew' function") end
-  local token, problem = natural('token', args[1])
-  if not token then return problem end
-  local found, wrong = options(keys, args, 2, ' LEASE STAGE ')
-  if not found then return wrong end
-  local ms = now()
-  local record, other = load(key, ms)
-  if other then return other end
-  if not is_current(record, token) or record.nobody then return stale(record) end
-  record.phase, record.lease = 'HELD', found.LEASE or record.lease
-  record.deadline = ms + record.lease
-  if found.STAGE then record.extra = found.STAGE end
-  save(key, record)
+local function renew(record, call)
+  if not is_current(record, call.token) or record.nobody then return stale(record) end
+  record.phase, record.lease = 'HELD', call.found.LEASE or record.lease
+  record.deadline = call.ms + record.lease
+  record.extra = call.found.STAGE or record.extra
+  save(call.key, record)
   return record.lease
 end
 
-local function release(keys, args)
-  local key = keys[1]
-  if not args[1] then return redis.error_reply("ERR wrong number of arguments for 'idem_release' function") end
-  local token, problem = natural('token', args[1])
-  if not token then return problem end
-  local found, wrong = options(keys, args, 2, ' UNSURE CLEAR ')
-  if not found then return wrong end
-  local ms, us = now()
-  local record, other = load(key, ms)
-  if other then return other end
-  if not is_current(record, token) then return 0 end
-  return finish(key, record, found, ms, us)
+local function release(record, call)
+  if not is_current(record, call.token) then return 0 end
+  return finish(call.key, record, call.found, call.ms, call.us)
 end
 
 local function fetch(keys, args)
@@ -354,8 +362,13 @@ local function fetch(keys, args)
   return say(record, ms)
 end
 
-redis.register_function('idem_claim', claim)
-redis.register_function('idem_store', store)
-redis.register_function('idem_renew', renew)
-redis.register_function('idem_release', release)
-redis.register_function{function_name = 'idem_fetch', callback = fetch, flags = {'no-writes'}}
+-- At the limit of memory owners go on, and nobody is granted.
+local function register(name, callback, ...)
+  redis.register_function{function_name = 'idem_' .. name, callback = callback, flags = {...}}
+end
+
+register('claim', claim)
+register('store', of_owner('store', true, ' TTL META UNSURE CLEAR ', store), 'allow-oom')
+register('renew', of_owner('renew', false, ' LEASE STAGE ', renew), 'allow-oom')
+register('release', of_owner('release', false, ' UNSURE CLEAR ', release), 'allow-oom')
+register('fetch', fetch, 'no-writes')

@@ -23,6 +23,9 @@
 #include "proto/span.h"
 #include "server/rules/rules.h"
 
+/* No record has fewer bytes. The text of a number of 64 bits has. */
+#define LAYOUT_BYTES_LEAST 22
+
 struct layout_record {
   struct rules_record facts; /* as read: HELD or DONE */
   int64_t ended_ms;          /* LAPSED, UNKNOWN: when the grant ended */

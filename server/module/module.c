@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "server/module/claims.h"
+#include "server/module/cluster.h"
 #include "server/module/commands.h"
 #include "server/module/events.h"
 #include "server/module/host.h"
@@ -78,6 +79,8 @@ static bool begin(RedisModuleCtx *ctx) {
   if (!begin_tokens(ctx, random[0])) return false;
   int64_t now_ms = host.tokens.now_ms;
   forgotten_init(&host.forgotten, (size_t)host.settings.horizon_slots, random[1], now_ms);
+  bool clustered = (api.GetContextFlags(ctx) & API_FLAGS_CLUSTER) != 0;
+  slots_init(&host.slots, clustered ? api.Calloc(SLOTS_COUNT, sizeof(int64_t)) : NULL);
   waiters_init(&host.waiters, now_ms);
   bindings_init(&host.bindings);
   list_init(&host.undos);
@@ -108,6 +111,7 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
   if (!create_commands(ctx) || !events_subscribe(ctx)) return API_ERR;
   if (!live_register(ctx, &host.settings)) return API_ERR;
   if (api.RegisterInfoFunc(ctx, info_section) != API_OK) return API_ERR;
+  cluster_watch(&host);
   warn_of_eviction(ctx);
   return API_OK;
 }

@@ -25,7 +25,7 @@ module-install: $(B)/idem.so
 	install -D -m 644 server/module/README.md $(DOCDIR)/module.md
 
 # What of the module knows no host, for its units.
-$(B)/tests/test_module: $(patsubst %,$(B)/server/module/%.o,layout settings tokens)
+$(B)/tests/test_module: $(patsubst %,$(B)/server/module/%.o,layout settings slots tokens)
 
 .PHONY: module-wire module-acceptance module-functions test-module test-cluster cluster module-asan
 MODULE_HOST := IDEM_SUITE_HOST=module IDEM_MODULE=

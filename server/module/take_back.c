@@ -7,6 +7,10 @@
 #include "server/module/due.h"
 #include "server/module/grant.h"
 
+/* Of those that were asked about before, and were not written then, so many are asked about in a
+ * turn: each takes the host some microseconds, and any number of clients may read nothing. */
+#define ASKED_AGAIN_MOST 4
+
 /* ---- one ---- */
 
 /* The former connection may have ended meanwhile, which nobody has watched: BIND is gone. */
@@ -50,24 +54,36 @@ static bool is_written(RedisModuleCtx *ctx, uint64_t client_id) {
   return line[0] == '\0' || (strstr(line, " obl=0 ") != NULL && strstr(line, " oll=0 ") != NULL);
 }
 
-/* Taking one back may hand over, which adds to the end of the list. */
+static void drop_if_written(RedisModuleCtx *ctx, struct undo *undo, struct list *unwritten) {
+  if (is_written(ctx, undo->client_id)) {
+    undos_drop(undo);
+    return;
+  }
+  undo->checked = true;
+  list_remove(&undo->link);
+  list_append(unwritten, &undo->link);
+}
+
+/* Taking one back may hand over, which adds to the end of the list: there the new ones stay. */
 void take_back_settle(struct host *of, RedisModuleCtx *ctx) {
-  struct list seen;
-  list_init(&seen);
+  struct list seen, left, unwritten;
+  unsigned again = ASKED_AGAIN_MOST;
+  list_init(&seen), list_init(&left), list_init(&unwritten);
   list_splice(&seen, &of->undos);
   while (!list_empty(&seen)) {
     struct undo *undo = LIST_ENTRY(seen.next, struct undo, link);
     if (undo->gone) {
       take_back(of, ctx, undo);
       undos_drop(undo);
-    } else if (is_written(ctx, undo->client_id)) {
-      undos_drop(undo);
+    } else if (!undo->checked || again > 0) {
+      if (undo->checked) again--;
+      drop_if_written(ctx, undo, &unwritten);
     } else {
-      undo->checked = true;
-      list_remove(&undo->link);
-      list_append(&of->undos, &undo->link);
+      list_append(&left, list_pop(&seen));
     }
   }
+  list_splice(&of->undos, &unwritten);
+  list_splice(&of->undos, &left);
 }
 
 /* Asked while its output is still there: a client that has its grant may act, and hang up, before

@@ -27,10 +27,14 @@ uint64_t tokens_peek(const struct tokens *tokens, uint64_t former) {
 }
 
 void tokens_note(struct tokens *tokens, uint64_t token) {
-  if (token > tokens->high && token < RULES_TOKEN_LIMIT) tokens->high = token;
+  if (token > tokens->high && token < RULES_TOKEN_LIMIT - TOKENS_RESERVE) tokens->high = token;
 }
 
 void tokens_jump(struct tokens *tokens) {
   const uint64_t jump = (uint64_t)TOKENS_JUMP_MS / 1000 << RULES_TOKEN_SHIFT;
   tokens_note(tokens, tokens_peek(tokens, 0) + jump);
+}
+
+void tokens_lead(struct tokens *tokens) {
+  tokens_note(tokens, at_ms(tokens->now_ms + TOKENS_JUMP_MS));
 }

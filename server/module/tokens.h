@@ -15,12 +15,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* By so much a replica that becomes master is ahead of its clock: as much may the clocks of
- * masters differ without a token that falls. */
+/* By so much a replica that becomes master, and one that a slot comes to, is ahead of its clock: as
+ * much may the clocks of masters differ without a token that falls. */
 #define TOKENS_JUMP_MS 60000
 /* The clock is read in whole milliseconds, so a time may be too early by as much: a deadline counts
  * only when it has certainly come (rules_due). The host's own ends, PXAT, count so too. */
 #define TOKENS_GRAIN_MS 1
+
+/* Tokens that no forged record can use up: two years of a million grants a second. */
+#define TOKENS_RESERVE (UINT64_C(1) << 46)
 
 struct tokens {
   int64_t now_ms;
@@ -40,9 +43,13 @@ static inline int64_t tokens_now(struct tokens *tokens, int64_t wall_ms) {
 
 /* The next token of a record that had `former`, 0: none. The same one until tokens_note. */
 uint64_t tokens_peek(const struct tokens *tokens, uint64_t former);
-/* It was given, or seen in a record that another master wrote. */
+/* It was given, or seen in a record that another master wrote. One of the last TOKENS_RESERVE does
+ * not count: a record is a string, which other hands can make. */
 void tokens_note(struct tokens *tokens, uint64_t token);
 /* This process becomes master, after another one. */
 void tokens_jump(struct tokens *tokens);
+/* It serves a key that another master may just have had: as far ahead of its clock. Any number of
+ * times. */
+void tokens_lead(struct tokens *tokens);
 
 #endif

@@ -40,13 +40,17 @@ void undos_close(struct list *undos, uint64_t client_id, bool written) {
     next = node->next;
     if (UNDO(node)->client_id != client_id) continue;
     UNDO(node)->gone = true;
+    list_remove(node);
+    list_prepend(undos, node);
     if (written) undos_drop(UNDO(node));
   }
 }
 
 bool undos_has_new(const struct list *undos) {
-  for (struct list *node = undos->next; node != undos; node = node->next) {
-    if (!UNDO(node)->checked && !UNDO(node)->gone) return true;
-  }
-  return false;
+  const struct undo *last = UNDO(undos->prev);
+  return !list_empty(undos) && !last->checked && !last->gone;
+}
+
+bool undos_has_gone(const struct list *undos) {
+  return !list_empty(undos) && UNDO(undos->next)->gone;
 }

@@ -34,7 +34,9 @@ void undos_confirm(struct list *undos, uint64_t token);
 bool undos_has_client(const struct list *undos, uint64_t client_id);
 /* Its connection is closed: written: its replies had been sent, so all its grants count. */
 void undos_close(struct list *undos, uint64_t client_id, bool written);
-/* One has not been asked about yet. */
+/* One has not been asked about yet. Those stand last. */
 bool undos_has_new(const struct list *undos);
+/* The connection of one was closed before its reply was written. Those stand first. */
+bool undos_has_gone(const struct list *undos);
 
 #endif

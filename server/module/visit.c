@@ -4,21 +4,24 @@
 /* Values up to this size are put together on the stack. */
 #define SMALL_BYTES 2048
 
+static const struct layout_record ABSENT_RECORD = {.facts = {.phase = RULES_ABSENT}};
+
 static void set_absent(struct visit *visit, enum visit_found found) {
   visit->found = found;
-  visit->record = (struct layout_record){.facts = {.phase = RULES_ABSENT}};
+  visit->record = ABSENT_RECORD;
 }
 
-static void load(struct visit *visit) {
-  int type = visit->key != NULL ? api.KeyType(visit->key) : API_KEYTYPE_EMPTY;
-  if (type != API_KEYTYPE_STRING) {
-    set_absent(visit, type == API_KEYTYPE_EMPTY ? VISIT_ABSENT : VISIT_FOREIGN);
-    return;
+/* A string that the host keeps as a number is not asked for its bytes: the host would keep these
+ * from then on. */
+enum visit_found visit_read(RedisModuleKey *key, struct layout_record *record) {
+  int type = key != NULL ? api.KeyType(key) : API_KEYTYPE_EMPTY;
+  if (type == API_KEYTYPE_STRING && api.ValueLength(key) >= LAYOUT_BYTES_LEAST) {
+    struct span value;
+    value.data = api.StringDMA(key, &value.len, API_READ);
+    if (layout_read(value, record)) return VISIT_RECORD;
   }
-  struct span value;
-  value.data = api.StringDMA(visit->key, &value.len, API_READ);
-  visit->found = VISIT_RECORD;
-  if (!layout_read(value, &visit->record)) set_absent(visit, VISIT_FOREIGN);
+  *record = ABSENT_RECORD;
+  return type == API_KEYTYPE_EMPTY ? VISIT_ABSENT : VISIT_FOREIGN;
 }
 
 void visit_open(struct visit *visit, struct host *of, RedisModuleCtx *ctx, RedisModuleString *name,
@@ -33,7 +36,7 @@ void visit_open(struct visit *visit, struct host *of, RedisModuleCtx *ctx, Redis
   };
   visit->text.data = api.StringPtrLen(name, &visit->text.len);
   visit->key = api.OpenKey(ctx, name, writes ? API_READ | API_WRITE : API_READ);
-  load(visit);
+  visit->found = visit_read(visit->key, &visit->record);
 }
 
 void visit_close(struct visit *visit) {
@@ -89,6 +92,7 @@ static void write_value(struct visit *visit, RedisModuleString *value) {
     api.SetAbsExpire(visit->key, end);
     replicate_until(visit, value, end);
   }
+  api.SignalModifiedKey(visit->ctx, visit->name);
 }
 
 /* The bytes are those of the value now; all but the spans are as they were. */
@@ -103,20 +107,34 @@ static void point_into(struct visit *visit, RedisModuleString *value) {
   visit->found = VISIT_RECORD;
 }
 
+static void remove_key(struct visit *visit) {
+  set_absent(visit, VISIT_ABSENT);
+  if (api.KeyType(visit->key) == API_KEYTYPE_EMPTY) return;
+  api.DeleteKey(visit->key);
+  api.Replicate(visit->ctx, "UNLINK", "s", visit->name);
+  api.SignalModifiedKey(visit->ctx, visit->name);
+}
+
+static void keep_value(struct visit *visit, RedisModuleString *value) {
+  if (visit->value != NULL) api.FreeString(NULL, visit->value);
+  visit->value = value;
+}
+
 void visit_commit(struct visit *visit) {
   if (visit->record.facts.phase == RULES_ABSENT) {
-    set_absent(visit, VISIT_ABSENT);
-    if (api.KeyType(visit->key) == API_KEYTYPE_EMPTY) return;
-    api.DeleteKey(visit->key);
-    api.Replicate(visit->ctx, "UNLINK", "s", visit->name);
-  } else {
-    RedisModuleString *value = visit_value(visit);
-    write_value(visit, value);
-    point_into(visit, value);
-    if (visit->value != NULL) api.FreeString(NULL, visit->value);
-    visit->value = value;
+    remove_key(visit);
+    return;
   }
-  api.SignalModifiedKey(visit->ctx, visit->name);
+  RedisModuleString *value = visit_value(visit);
+  write_value(visit, value);
+  point_into(visit, value);
+  keep_value(visit, value);
+}
+
+void visit_create(struct visit *visit) {
+  keep_value(visit, visit_value(visit));
+  write_value(visit, visit->value);
+  visit->found = VISIT_RECORD;
 }
 
 void visit_put_back(struct visit *visit, RedisModuleString *value) {
@@ -160,6 +178,7 @@ bool visit_is_bound(const struct visit *visit) {
 }
 
 int64_t visit_horizon_ms(const struct visit *visit) {
-  return forgotten_until_ms(&visit->host->forgotten, visit->text) +
-         visit->host->settings.born_skew_ms;
+  int64_t until_ms = forgotten_until_ms(&visit->host->forgotten, visit->text);
+  int64_t since_ms = slots_since_ms(&visit->host->slots, visit->text, visit->now_ms);
+  return (since_ms > until_ms ? since_ms : until_ms) + visit->host->settings.born_skew_ms;
 }

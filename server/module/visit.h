@@ -33,6 +33,9 @@ struct visit {
   RedisModuleString *value; /* that was written; NULL: none. The keyspace may have a copy of it */
 };
 
+/* What the key has: NULL is ABSENT. The record's spans point into its value. */
+enum visit_found visit_read(RedisModuleKey *key, struct layout_record *record);
+
 /* In the database that is selected in ctx. */
 void visit_open(struct visit *visit, struct host *host, RedisModuleCtx *ctx,
                 RedisModuleString *name, bool writes);
@@ -40,6 +43,8 @@ void visit_close(struct visit *visit);
 /* Writes the record as it is now; ABSENT: the key is deleted. The spans then point into the new
  * value. */
 void visit_commit(struct visit *visit);
+/* The same for a record that was not there, whose spans stay where the caller has put them. */
+void visit_create(struct visit *visit);
 /* The value as visit_commit would write it. Owned by the caller. */
 RedisModuleString *visit_value(const struct visit *visit);
 /* The record is what these bytes say; it is not written. */

@@ -69,6 +69,12 @@ class Node:
         self.process = None
         self.start()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.remove()
+
     def start(self):
         loaded = [] if self.module is None else ["--loadmodule", MODULE, *map(str, self.module)]
         arguments = [*launcher(), REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",

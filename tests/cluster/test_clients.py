@@ -1,11 +1,13 @@
 """The snippets of server/module/README.md for clients of a cluster, run as they stand there, but for the port.
 
-redis-cli and redis-py are Debian's. ioredis and node-redis come from npm, into build/cluster; without them that test is
+redis-cli and redis-py are Debian's. ioredis and node-redis come from npm, into build/cluster-clients; without them that test is
 skipped, and says so.
 """
 
+import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +19,7 @@ from nodes import ROOT, Cluster  # noqa: E402
 
 DOCUMENT = os.path.join(ROOT, "server/module/README.md")
 PACKAGES = ("ioredis@5", "redis@4")
-MODULES = os.path.join(ROOT, "build/cluster")
+MODULES = os.path.join(ROOT, "build/cluster-clients")
 
 
 def snippets(language):
@@ -26,17 +28,26 @@ def snippets(language):
 
 
 def install():
-    """None, or why the packages cannot be had."""
-    if os.path.isdir(os.path.join(MODULES, "node_modules/ioredis")) and \
-            os.path.isdir(os.path.join(MODULES, "node_modules/redis")):
-        return None
-    os.makedirs(MODULES, exist_ok=True)
+    """None, or why the packages cannot be had. Whole or not at all: they have their name once they are complete, and only
+    one of several runs at a time installs."""
+    os.makedirs(os.path.dirname(MODULES), exist_ok=True)
+    with open(MODULES + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return None if os.path.isdir(MODULES) else install_anew(MODULES + ".begun")
+
+
+def install_anew(begun):
+    shutil.rmtree(begun, ignore_errors=True)
+    os.makedirs(begun)
     try:
-        done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", MODULES, *PACKAGES],
+        done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", begun, *PACKAGES],
                               capture_output=True, text=True, timeout=120, check=False)
     except (OSError, subprocess.TimeoutExpired) as problem:
         return f"npm: {problem}"
-    return None if done.returncode == 0 else "npm: " + done.stderr[-200:]
+    if done.returncode != 0:
+        return "npm: " + done.stderr[-200:]
+    os.rename(begun, MODULES)
+    return None
 
 
 class Snippets(unittest.TestCase):

@@ -258,6 +258,39 @@ class Migration(Case):
         tokens.append(self.granted(caller.call("IDEM.CLAIM", key), attempt=2))
         self.assertEqual(tokens, sorted(set(tokens)))
 
+    def test_tokens_rise_over_the_move_to_a_node_that_is_behind(self):
+        cluster = self.cluster(clocks=(30, 0, 0, 30, 0, 0))
+        caller, key = cluster.caller(), cluster.key_of(0)
+        token = self.granted(caller.call("IDEM.CLAIM", key))
+        self.assertEqual(caller.call("IDEM.RELEASE", key, token), 1)
+        slot = self.begin(cluster, key)
+        self.finish(cluster, slot)
+        self.assertGreater(self.granted(caller.call("IDEM.CLAIM", key)), token)
+
+    def test_a_request_born_before_its_slot_came_may_be_forgotten(self):
+        """A record of it may have ended at the former master."""
+        cluster = self.cluster(arguments=("born-skew", "0"))
+        caller, key, other = cluster.caller(), cluster.key_of(0), cluster.key_of(1)
+        eventually(lambda: caller.call("IDEM.CLAIM", cluster.key_of(1, "first"), "BORN", self.now_ms())[0] == b"CLAIMED",
+                   "slots that are known")
+        born = self.now_ms()
+        token = self.granted(caller.call("IDEM.CLAIM", key))
+        self.assertEqual(caller.call("IDEM.STORE", key, token, "body", "TTL", 1), 0)
+        eventually(lambda: caller.call("IDEM.FETCH", key) is None, "the end of the record")
+        slot = self.begin(cluster, key)
+        with cluster.nodes[1].client() as client:
+            self.assertEqual(client.call("ASKING"), "OK")
+            self.assertEqual(client.call("IDEM.CLAIM", key, "BORN", born)[0], b"FORGOTTEN")
+        self.finish(cluster, slot)
+        self.assertEqual(caller.call("IDEM.CLAIM", key, "BORN", born)[0], b"FORGOTTEN")
+        self.assertEqual(caller.call("IDEM.CLAIM", other, "BORN", born)[0], b"CLAIMED")
+        # Until the new master knows that it has the slot, nobody is told to run a first try.
+        eventually(lambda: caller.call("IDEM.CLAIM", key, "BORN", self.now_ms())[0] == b"CLAIMED", "a slot that is known")
+
+    @staticmethod
+    def now_ms():
+        return time.time_ns() // 1_000_000
+
     def test_bind_does_not_move(self):
         """Documented: the connection that it ended with is another process'."""
         cluster = self.cluster()

@@ -80,14 +80,18 @@ def step(chooser, tokens):
 
 
 class Functions(unittest.TestCase):
+    MODULE = ()
+
     def setUp(self):
-        self.node = Node()
+        self.node = Node(module=self.MODULE)
         self.addCleanup(self.node.remove)
         self.client = self.node.client()
         self.addCleanup(self.client.close)
         with open(FUNCTIONS, "rb") as file:
             self.assertEqual(self.client.call("FUNCTION", "LOAD", file.read()), b"idem")
 
+
+class Answers(Functions):
     def test_the_same_calls_get_the_same_answers(self):
         seen = set()
         for seed in range(SEEDS):
@@ -113,6 +117,49 @@ class Functions(unittest.TestCase):
             token = self.client.call("FCALL", "idem_claim", 1, f"t{number}")[1]
             self.assertGreaterEqual(token * 1000 / (1 << 22) % 1, 0.5)
 
+    def test_what_is_no_record_is_none(self):
+        """The same bytes are for both the same: nothing that only begins like a record is one."""
+        magic = b"\xffi\1"
+        values = [magic + b"\0" + b"\xf0" * 18, magic + b"\2" + b"\0" * 22, magic + b"\1" + b"\x20" * 3 + b"\0" * 22,
+                  magic + b"\0", magic, b"", magic + b"\0" + b"\xff" * 2 + b"\xff" * 18, b"12"]
+        for number, value in enumerate(values):
+            key = f"v{number}"
+            self.client.call("SET", key, value)
+            for command in (("FCALL", "idem_claim", 1, key), ("FCALL_RO", "idem_fetch", 1, key), ("IDEM.FETCH", key)):
+                self.assertEqual(getattr(self.client.call(*command), "code", None), "WRONGTYPE", (value, command))
+        self.client.call("RPUSH", "list", "x")
+        self.assertEqual(str(self.client.call("FCALL", "idem_claim", 1, "list")), str(self.client.call("IDEM.CLAIM", "list")))
+
+    def test_one_key_is_needed(self):
+        for command, args in (("claim", ()), ("fetch", ()), ("store", (1, "b")), ("renew", (1,)), ("release", (1,))):
+            for keys in ((), ("k", "l")):
+                reply = self.client.call("FCALL", "idem_" + command, len(keys), *keys, *args)
+                self.assertEqual(str(reply).split(" script:")[0], "ERR one key is needed")
+
+    def test_at_the_limit_owners_go_on_and_nobody_new_is_granted(self):
+        tokens = {key: self.client.call("FCALL", "idem_claim", 1, key)[1] for key in ("stored", "renewed", "released")}
+        self.client.call("CONFIG", "SET", "maxmemory", 1)
+        self.assertEqual(self.client.call("FCALL", "idem_claim", 1, "new").code, "OOM")
+        self.assertEqual(self.client.call("FCALL_RO", "idem_fetch", 1, "stored")[0], b"BUSY")
+        self.assertEqual(self.client.call("FCALL", "idem_store", 1, "stored", tokens["stored"], "body"), 0)
+        self.assertEqual(self.client.call("FCALL", "idem_renew", 1, "renewed", tokens["renewed"]), 60_000)
+        self.assertEqual(self.client.call("FCALL", "idem_release", 1, "released", tokens["released"]), 1)
+
+    def test_a_user_needs_the_commands_that_they_use(self):
+        """As server/module/README.md says."""
+        self.client.call("ACL", "SETUSER", "app", "on", ">secret", "~order:*", "&order:*", "+fcall", "+fcall_ro", "+time", "+get",
+                         "+set", "+unlink", "+spublish", "+ssubscribe")
+        with self.node.client() as user:
+            self.assertEqual(user.call("AUTH", "app", "secret"), "OK")
+            token = user.call("FCALL", "idem_claim", 1, "order:1")[1]
+            self.assertEqual(user.call("FCALL", "idem_store", 1, "order:1", token, "body", "TTL", 0), 0)
+            self.assertIsNone(user.call("FCALL_RO", "idem_fetch", 1, "order:1"))
+            self.assertEqual(user.call("FCALL", "idem_claim", 1, "other").code, "NOPERM")
+            self.client.call("ACL", "SETUSER", "app", "-get")
+            refused = user.call("FCALL", "idem_claim", 1, "order:1")
+            self.assertIsInstance(refused, RespError)
+            self.assertNotEqual(refused.code, "WRONGTYPE", str(refused))
+
     def test_a_lease_ends(self):
         for hold, state in (((), b"LAPSED"), (("HOLD",), b"UNKNOWN")):
             key = "ends" + "".join(hold)
@@ -130,6 +177,23 @@ class Functions(unittest.TestCase):
             self.assertEqual(self.client.call("FCALL", "idem_store", 1, "k", token, "body"), 0)
             self.assertEqual(waiter.read(), [b"smessage", b"k", b"done"])
             self.assertEqual(self.client.call("FCALL_RO", "idem_fetch", 1, "k")[:2], [b"DONE", b"body"])
+
+
+class Wide(Functions):
+    """Records with longer texts than the functions write."""
+    MODULE = ("fingerprint-limit", "1kb", "owner-limit", "1kb")
+
+    def test_they_stay_what_they_are(self):
+        fingerprint, owner = "f" * 300, "o" * 255
+        tokens = {}
+        for key, args in (("owned", ("OWNER", owner)), ("both", ("FP", fingerprint, "OWNER", owner)), ("fp", ("FP", fingerprint))):
+            tokens[key] = self.client.call("IDEM.CLAIM", key, *args)[1]
+            self.assertEqual(self.client.call("FCALL", "idem_renew", 1, key, tokens[key], "STAGE", "s"), 60_000)
+            busy = self.client.call("IDEM.FETCH", key, *args[:2] if "FP" in args else ())
+            self.assertEqual(busy[3:], [owner.encode() if "OWNER" in args else None, b"s"])
+            self.assertEqual(self.client.call("FCALL", "idem_store", 1, key, tokens[key], "body"), 0)
+        self.assertEqual(self.client.call("IDEM.CLAIM", "fp", "FP", fingerprint)[:2], [b"DONE", b"body"])
+        self.assertEqual(self.client.call("IDEM.CLAIM", "owned")[:2], [b"DONE", b"body"])
 
 
 if __name__ == "__main__":

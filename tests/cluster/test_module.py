@@ -1,8 +1,11 @@
 """The module in one server: what only this host has, beside the transcripts that both hosts pass."""
 
 import os
+import re
+import socket
 import subprocess
 import sys
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -80,6 +83,43 @@ class OtherHands(Case):
         for command in (("IDEM.CLAIM", "k"), ("IDEM.STORE", "k", 1, "b"), ("IDEM.INSPECT", "k"), ("IDEM.FETCH", "k")):
             self.assert_code(self.call(*command), "WRONGTYPE")
 
+    def test_databases_that_are_swapped_hand_over(self):
+        self.grant("k", "FP", "f")
+        claimer = self.queue("IDEM.CLAIM", "k", "FP", "f", "WAIT", LONG_MS)
+        self.assertEqual(self.call("SWAPDB", 0, 1), "OK")
+        self.assertEqual(claimer.read()[0], b"CLAIMED")
+        self.call("SELECT", 1)
+        self.assertEqual(self.call("IDEM.FETCH", "k")[0], b"BUSY")
+
+    def test_the_record_of_another_request_is_no_answer(self):
+        """Renamed to the key that they wait for, HELD or DONE."""
+        for done in (False, True):
+            with self.subTest(done=done):
+                self.grant("k", "FP", "f")
+                token = self.grant("other", "FP", "g")
+                if done:
+                    self.call("IDEM.STORE", "other", token, "secret")
+                waiters = [self.queue("IDEM.CLAIM", "k", "FP", "f", "WAIT", LONG_MS),
+                           self.queue("IDEM.WAIT", "k", LONG_MS, "FP", "f")]
+                self.call("RENAME", "other", "k")
+                for waiter in waiters:
+                    self.assert_code(waiter.read(), "MISMATCH")
+                self.call("DEL", "k")
+
+    def test_what_is_bound_is_forgotten_with_its_key(self):
+        owner = self.connect()
+        for command in (("DEL", "k"), ("PEXPIRE", "k", 1), ("RENAME", "k", "l"), ("MOVE", "k", 1), ("FLUSHDB",), ("FLUSHALL",)):
+            with self.subTest(command[0]):
+                self.assertEqual(owner.call("IDEM.CLAIM", "k", "BIND")[0], b"CLAIMED")
+                self.assertEqual(self.figure("bound"), "1")
+                self.call(*command)
+                eventually(lambda: self.call("EXISTS", "k") == 0 and self.figure("bound") == "0", "no binding")
+        owner.call("SELECT", 1)
+        self.call("SELECT", 2)
+        self.assertEqual(owner.call("IDEM.CLAIM", "k", "BIND")[0], b"CLAIMED")
+        self.call("FLUSHDB")
+        self.assertEqual(self.figure("bound"), "1")
+
     def test_a_renamed_record_is_the_same(self):
         token = self.grant("k", "OWNER", "me")
         waiter = self.queue("IDEM.WAIT", "k", LONG_MS)
@@ -97,6 +137,80 @@ class OtherHands(Case):
         self.call("SELECT", 0)
         self.call("DEL", "k")
         self.assertIsNone(waiter.read())
+
+
+class Imports(Case):
+    """Records that another server wrote."""
+
+    def forged(self, ahead):
+        """The bytes of a claim whose token is so far ahead, and the token."""
+        token = self.grant("fresh") + ahead
+        value = self.call("GET", "fresh")
+        self.call("DEL", "fresh")
+        return value[:6] + token.to_bytes(7, "little") + value[13:], token
+
+    def replica(self):
+        replica = Node("--replicaof", f"127.0.0.1 {self.node.port}")
+        self.addCleanup(replica.remove)
+        eventually(lambda: replica.info("replication").get("master_link_status") == "up", "a replica")
+        return replica
+
+    def test_tokens_go_on_above_that_of_an_imported_record(self):
+        value, token = self.forged(100 << 22)
+        with Node(module=None) as other:
+            other.call("SET", "k", value)
+            self.assertEqual(self.call("RESTORE", "k", 0, other.call("DUMP", "k")), "OK")
+        self.assertEqual(self.call("IDEM.RELEASE", "k", token), 1)
+        self.assertGreater(self.grant("k"), token)
+
+    def test_a_forged_record_does_not_use_up_the_tokens(self):
+        """Who may write strings may write this one."""
+        last = (1 << 53) - 1
+        value, _ = self.forged(0)
+        replica = self.replica()
+        self.call("SET", "k", value[:6] + (last - 1).to_bytes(7, "little") + value[13:])
+        self.call("IDEM.RELEASE", "k", last - 1, "UNSURE")
+        self.assertEqual(self.grant("k", attempt=2), last)
+        self.assertEqual(self.call("WAIT", 1, 10_000), 1)
+        replica.call("REPLICAOF", "NO", "ONE")
+        for node in (self.node, replica):
+            token = node.call("IDEM.CLAIM", "other")[1]
+            self.assertLess(token, last >> 1)
+            self.assertEqual(node.call("IDEM.STORE", "other", token, "body"), 0)
+
+    def test_claims_shows_all_that_have_one_token(self):
+        for key in ("a", "c"):
+            self.grant(key)
+        for name in ("a1", "a2", "c1"):
+            self.call("COPY", name[0], name)
+        all_of = [b"a", b"a1", b"a2", b"c", b"c1"]
+        self.assertEqual(sorted(claim[1] for claim in self.call("IDEM.CLAIMS")), all_of)
+        for count in (1, 2, 3, 4):
+            with self.subTest(count=count):
+                seen, after = [], 0
+                while page := self.call("IDEM.CLAIMS", "AFTER", after, "COUNT", count):
+                    seen += [claim[1] for claim in page]
+                    after = page[-1][7]
+                self.assertEqual(sorted(seen), all_of)
+
+    def test_a_replica_that_may_be_written_to_grants_nothing(self):
+        replica = self.replica()
+        token = self.grant("k")
+        self.assertEqual(self.call("WAIT", 1, 10_000), 1)
+        self.assertEqual(replica.call("CONFIG", "SET", "replica-read-only", "no"), "OK")
+        for command in (("CLAIM", "new"), ("STORE", "k", token, "b"), ("RENEW", "k", token), ("RELEASE", "k", token), ("WAIT", "k", 1)):
+            self.assert_code(replica.call("IDEM." + command[0], *command[1:]), "READONLY")
+        self.assertEqual(replica.call("IDEM.FETCH", "k")[0], b"BUSY")
+
+    def test_a_plain_number_stays_as_small_as_it_is(self):
+        self.call("SET", "n", 123)
+        for command in ("IDEM.FETCH", "IDEM.CLAIM", "IDEM.INSPECT"):
+            self.assert_code(self.call(command, "n"), "WRONGTYPE")
+            self.assertEqual(self.call("OBJECT", "ENCODING", "n"), b"int")
+        replica = self.replica()
+        self.call("SET", "m", 123)
+        self.assertEqual(self.call("WAIT", 1, 10_000), 1)
+        self.assertEqual([replica.call("OBJECT", "ENCODING", key) for key in "nm"], [b"int", b"int"])
 
 
 class Host(Case):
@@ -272,6 +386,30 @@ class Herd(Case):
             waiter.close()
         eventually(lambda: self.figure("waiters") == "0", "nobody that waits")
         eventually(lambda: int(self.node.info("clients")["connected_clients"]) < 5, "closed connections")
+
+    def test_granted_clients_that_read_nothing_cost_little(self):
+        """Whether their grants were written is asked of the host again and again."""
+        clients, reads = 30, 16
+        self.call("SET", "body", "b" * 400_000)
+        waiters = [self.connect() for _ in range(clients)]
+        for number, waiter in enumerate(waiters):
+            waiter.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            self.grant(f"k{number}")
+            waiter.send_raw(encode("GET", "body") * reads + encode("IDEM.CLAIM", f"k{number}", "WAIT", LONG_MS))
+        eventually(lambda: self.figure("waiters") == str(clients), "all that wait")
+        for number in range(clients):
+            self.call("DEL", f"k{number}")
+        eventually(lambda: self.figure("waiters") == "0", "all that are granted")
+        before, began = self.asked(), time.monotonic()
+        eventually(lambda: time.monotonic() - began > 0.5, "half a second")
+        each_second = (self.asked() - before) / (time.monotonic() - began)
+        print(f"    measured: the host is asked {each_second:.0f} times a second", flush=True)
+        self.assertGreater(each_second, 0)
+        self.assertLess(each_second, 1000)
+
+    def asked(self):
+        found = re.search(rb"cmdstat_client\|list:calls=(\d+)", self.call("INFO", "commandstats"))
+        return int(found[1]) if found else 0
 
     def test_a_thousand_that_hang_up_leave_nothing(self):
         self.grant("k")

@@ -12,6 +12,7 @@
 
 #include "server/module/layout.h"
 #include "server/module/settings.h"
+#include "server/module/slots.h"
 #include "server/module/tokens.h"
 
 #define NOW_MS INT64_C(1796000000000)
@@ -233,6 +234,71 @@ static void what_is_wrong_is_refused_with_its_reason(void **state) {
   }
 }
 
+/* ---- slots ---- */
+
+static int64_t since_ms[SLOTS_COUNT];
+
+static struct slots clustered(void) {
+  struct slots slots;
+  memset(since_ms, 0, sizeof since_ms);
+  slots_init(&slots, since_ms);
+  return slots;
+}
+
+static void slots_are_those_of_the_host(void **state) {
+  (void)state;
+  struct slots slots = clustered();
+  assert_int_equal(slots_of(&slots, span_of("123456789")), 0x31c3); /* the check value */
+  assert_int_equal(slots_of(&slots, span_of("{123456789}.a")), 0x31c3);
+  assert_int_equal(slots_of(&slots, span_of("a{123456789}{b}")), 0x31c3);
+  assert_int_equal(slots_of(&slots, span_of("")), 0);
+  unsigned braces = slots_of(&slots, span_of("{}123456789"));
+  assert_int_not_equal(braces, 0x31c3);
+  assert_int_not_equal(braces, slots_of(&slots, span_of("")));
+  assert_int_not_equal(slots_of(&slots, span_of("{123456789")), 0x31c3);
+}
+
+#define LINE(flags) "07c37df 127.0.0.1:30004@31004,name " flags " - 0 1426238317239 4 connected"
+#define MYSELF LINE("myself,master")
+
+static void a_slot_is_known_from_when_it_was_seen_to_come(void **state) {
+  (void)state;
+  struct slots slots = clustered();
+  const struct span key = SPAN_LITERAL("123456789"); /* slot 12739 */
+  assert_false(slots_known(&slots, key));
+  assert_int_equal(slots_since_ms(&slots, key, NOW_MS), NOW_MS);
+  slots_take(&slots, span_of(LINE("master") " 0-16383\n" MYSELF " 0-12738 12740\n"), 1);
+  assert_false(slots_known(&slots, key));
+  slots_take(&slots, span_of(MYSELF " [12739-<-67ed2db]\n" LINE("slave")), 2);
+  assert_false(slots_known(&slots, key));
+  slots_take(&slots, span_of(MYSELF " 7 12739 [93->-67ed2db]\n"), 3);
+  slots_take(&slots, span_of(MYSELF " 12000-16383\n"), 4);
+  assert_true(slots_known(&slots, key));
+  assert_int_equal(slots_since_ms(&slots, key, NOW_MS), 3);
+  slots_take(&slots, span_of(MYSELF "\n"), 5);
+  slots_take(&slots, span_of(MYSELF " 12739-12739"), 6);
+  assert_int_equal(slots_since_ms(&slots, key, NOW_MS), 6);
+}
+
+static void a_list_that_is_none_has_no_slots(void **state) {
+  (void)state;
+  static const char *const lists[] = {"", "\n\n", "myself", "a b myself c d e f g -1 1-16384 x 5-4",
+                                      MYSELF " 99999999999999999999 -"};
+  struct slots slots = clustered();
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    slots_take(&slots, span_of(lists[i]), 1);
+    for (size_t slot = 0; slot < SLOTS_COUNT; slot++) assert_int_equal(since_ms[slot], 0);
+  }
+}
+
+static void outside_a_cluster_all_slots_are_known(void **state) {
+  (void)state;
+  struct slots slots;
+  slots_init(&slots, NULL);
+  assert_true(slots_known(&slots, span_of("k")));
+  assert_true(slots_since_ms(&slots, span_of("k"), NOW_MS) < 0);
+}
+
 /* ---- tokens ---- */
 
 static struct tokens begun(int64_t wall_ms) {
@@ -278,6 +344,27 @@ static void a_promoted_replica_is_ahead_of_its_clock(void **state) {
   assert_true(tokens_peek(&behind, 0) > tokens_peek(&ahead, 0));
 }
 
+static void who_gets_a_slot_is_ahead_of_its_clock_once(void **state) {
+  (void)state;
+  struct tokens ahead = begun(NOW_MS), behind = begun(NOW_MS - TOKENS_JUMP_MS + 1000);
+  tokens_lead(&behind);
+  uint64_t led = tokens_peek(&behind, 0);
+  assert_true(led > tokens_peek(&ahead, 0));
+  tokens_lead(&behind);
+  assert_int_equal(tokens_peek(&behind, 0), led);
+}
+
+static void a_forged_token_uses_up_none(void **state) {
+  (void)state;
+  struct tokens tokens = begun(NOW_MS);
+  const uint64_t most = RULES_TOKEN_LIMIT - TOKENS_RESERVE - 1;
+  uint64_t next = tokens_peek(&tokens, 0);
+  tokens_note(&tokens, RULES_TOKEN_LIMIT - 1);
+  assert_int_equal(tokens_peek(&tokens, 0), next);
+  tokens_note(&tokens, most);
+  assert_int_equal(tokens_peek(&tokens, 0), most + 1);
+}
+
 static void without_a_right_clock_tokens_begin_at_random_or_not_at_all(void **state) {
   (void)state;
   struct tokens tokens;
@@ -302,6 +389,12 @@ int main(void) {
       cmocka_unit_test(a_token_follows_the_clock_and_the_record),
       cmocka_unit_test(a_clock_that_is_set_back_stands),
       cmocka_unit_test(a_promoted_replica_is_ahead_of_its_clock),
+      cmocka_unit_test(a_forged_token_uses_up_none),
+      cmocka_unit_test(who_gets_a_slot_is_ahead_of_its_clock_once),
+      cmocka_unit_test(slots_are_those_of_the_host),
+      cmocka_unit_test(a_slot_is_known_from_when_it_was_seen_to_come),
+      cmocka_unit_test(a_list_that_is_none_has_no_slots),
+      cmocka_unit_test(outside_a_cluster_all_slots_are_known),
       cmocka_unit_test(without_a_right_clock_tokens_begin_at_random_or_not_at_all),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,24 @@
+/* cluster.c - see cluster.h. */
+#include "server/module/cluster.h"
+
+/* A tenth of a millisecond of work for the host. A slot that came is known so much later: until
+ * then, as for whatever was born before it came, first tries with BORN are told FORGOTTEN. */
+#define EACH_MS 1000
+
+static void take_slots(struct host *of, RedisModuleCtx *ctx) {
+  RedisModuleCallReply *reply = api.Call(ctx, "CLUSTER", "c", "NODES");
+  if (reply == NULL) return;
+  struct span nodes;
+  nodes.data = api.CallReplyStringPtr(reply, &nodes.len);
+  if (nodes.data != NULL) slots_take(&of->slots, nodes, host_now_ms(of));
+  api.FreeCallReply(reply);
+}
+
+static void on_time(RedisModuleCtx *ctx, void *data) {
+  take_slots(data, ctx);
+  api.CreateTimer(ctx, EACH_MS, on_time, data);
+}
+
+void cluster_watch(struct host *of) {
+  if (of->slots.since_ms != NULL) api.CreateTimer(of->ctx, 0, on_time, of);
+}
