@@ -22,9 +22,17 @@ static bool pack(struct span text, enum hex_case of, char packed[FINGERPRINT_PAC
   return !hex_is_wrong(wrong);
 }
 
+static bool may_be_digit(char byte) {
+  unsigned letter = ((unsigned char)byte | 0x20u) - 'a',
+           digit = (unsigned char)byte - (unsigned)'0';
+  return letter < 6 || digit < 10;
+}
+
+/* Bytes that are no digits are mostly told from the first and the last. */
 struct fingerprint fingerprint_of_long(struct span text, char packed[FINGERPRINT_PACKED]) {
   struct fingerprint print = {FINGERPRINT_RAW, text};
   if (text.len % 2 != 0 || text.len > FINGERPRINT_TEXT) return print;
+  if (!may_be_digit(text.data[0]) || !may_be_digit(text.data[text.len - 1])) return print;
   if (pack(text, HEX_LOWER, packed)) {
     print.form = FINGERPRINT_LOWER;
   } else if (pack(text, HEX_UPPER, packed)) {

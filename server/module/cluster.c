@@ -5,18 +5,26 @@
  * then, as for whatever was born before it came, first tries with BORN are told FORGOTTEN. */
 #define EACH_MS 1000
 
-static void take_slots(struct host *of, RedisModuleCtx *ctx) {
+/* False: the host has no such command, which was given another name: then all slots are known, as
+ * if none ever came. */
+static bool take_slots(struct host *of, RedisModuleCtx *ctx) {
   RedisModuleCallReply *reply = api.Call(ctx, "CLUSTER", "c", "NODES");
-  if (reply == NULL) return;
+  if (reply == NULL) {
+    api.Log(ctx, "warning",
+            "idem: CLUSTER NODES is not to be had; slots that come are not noticed");
+    api.Free(of->slots.since_ms);
+    of->slots.since_ms = NULL;
+    return false;
+  }
   struct span nodes;
   nodes.data = api.CallReplyStringPtr(reply, &nodes.len);
   if (nodes.data != NULL) slots_take(&of->slots, nodes, host_now_ms(of));
   api.FreeCallReply(reply);
+  return true;
 }
 
 static void on_time(RedisModuleCtx *ctx, void *data) {
-  take_slots(data, ctx);
-  api.CreateTimer(ctx, EACH_MS, on_time, data);
+  if (take_slots(data, ctx)) api.CreateTimer(ctx, EACH_MS, on_time, data);
 }
 
 void cluster_watch(struct host *of) {

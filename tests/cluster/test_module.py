@@ -292,6 +292,17 @@ class Host(Case):
         self.assert_code(self.call("CONFIG", "SET", "idem.lease", "3600001"), "ERR")
 
 
+class RenamedCommand(Case):
+    OPTIONS = ("--cluster-enabled", "yes", "--rename-command", "CLUSTER", "HIDDEN")
+    ARGUMENTS = ("born-skew", "0")
+
+    def test_slots_that_cannot_be_asked_for_are_known(self):
+        self.assertEqual(self.call("HIDDEN", "ADDSLOTSRANGE", 0, 16383), "OK")
+        eventually(lambda: b"cluster_state:ok" in self.call("HIDDEN", "INFO"), "a cluster that is ok")
+        eventually(lambda: self.call("IDEM.CLAIM", "k", "BORN", time.time_ns() // 1_000_000)[0] == b"CLAIMED", "a grant", 5)
+        self.assertIn("slots that come are not noticed", self.node.log())
+
+
 class Arguments(unittest.TestCase):
     def test_a_wrong_argument_refuses_the_module(self):
         for arguments, reason in ((("leas", "1s"), "unknown argument 'leas'"),

@@ -70,7 +70,7 @@ MUTANTS = [
     ("jobs.py", 'text.replace("%", "%25").replace(":", "%3A")', "text", "test_jobs", "no_two_names"),
     ("claims.py", "self.renewal.start()", "pass", "test_jobs", "the_claim_is_renewed"),
     ("aio.py", "            await connection.disconnect()\n            raise", "            raise", "test_jobs", "leaves_no_answer"),
-    ("protocol.py", '"META": meta', '"META": None', "test_jobs", "both_clients_say"),
+    ("aio.py", "meta=meta, unsure", "unsure", "test_jobs", "both_clients_say"),
     ("protocol.py", '"STALE": Stale, ', "", "test_jobs", "told_apart"),
     ("flask_idempotent.py", "app.add_template_global(idempotent_input)", "pass", "test_flask_idempotent", "sent_twice_runs_once"),
     ("flask_idempotent.py", 'METHODS = ("GET", ', "METHODS = (", "test_flask_idempotent", "an_argument_or_a_header"),
