@@ -20,8 +20,6 @@ const { headerValues, pieces, left, whenClosed, idOf } = require('./lib/node_req
 const RUN = Symbol('idem.run'); // on a request: {grant, held, before, settings} while it is guarded
 const UNTYPED = Symbol('idem.untyped'); // on a request: what is replayed has no Content-Type, and Fastify is not to give it one
 
-const never = () => new Promise(() => {});
-
 /* payload: the stream that will be parsed; a hook before may have put another one in place of the request's. */
 const asked = (request, reply, payload) => ({
   native: request,
@@ -138,7 +136,6 @@ function hooksOf(guardOf) {
         throw error;
       } finally {
         run.held.release();
-        if (run.held.isSentElsewhere) await never(); // Fastify would send it, which throws where nobody catches it
       }
     },
   };

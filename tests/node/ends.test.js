@@ -4,7 +4,6 @@
 
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
-
 const test = require('node:test');
 const FRAMEWORKS = require('./frameworks.js');
 const suite = require('./suite.js');

@@ -8,7 +8,7 @@ const path = require('node:path');
 const { ROOT, PACKAGES } = require('./world.js');
 
 const BUILD = path.join(ROOT, 'build/node-mutants');
-const MUTANT_MS = 60_000;
+const MUTANT_MS = 20_000; // over it, something is left that does not end
 const TEST_MS = '4000'; // a mutant that hangs has failed
 
 // [file, what is there, what stands there instead, test file, the beginning of the test's name]
@@ -59,12 +59,11 @@ const MUTANTS = [
   ['lib/held_response.js', "if (res.destroyed || res.stream?.destroyed) this.#leave();", '', 'ends', 'express: a client that leaves at any moment'],
   ['lib/held_response.js', 'if (this.#state === FLOWING && this.#left && !this.#grant.hasTime) this.#giveUp();', '', 'ends', 'express: a source without an end'],
   ['lib/body.js', 'while (this.#grant.hasTime) {', 'for (;;) {', 'ends', 'koa: a source without an end'],
-  ['fastify.js', 'whenClosed(reply.raw, () => flow.drain());', '', 'ends', 'fastify: a client that leaves before a long'],
   ['koa.js', 'whenClosed(ctx.res, () => flow.drain());', '', 'ends', 'koa: a client that leaves before a long'],
-  ['fastify.js', 'if (run.held.isSentElsewhere) await never();', '', 'ends', 'fastify: something that has kept'],
   // a server that fails
   ['lib/connection.js', '    // that is what was wanted\n', '    throw new Error();\n', 'load', 'redis: a server that fails'],
   ['lib/claiming.js', "if (reply.status === 'CLAIMED') await", "if (false) await", 'load', 'ioredis: a server that fails at any command is one execution in the end (hold true)'],
+  ['lib/grant.js', 'this.#storeLater(what.words, stored);', '', 'load', 'ioredis: a server that fails at any command is one execution in the end (hold false)'],
   // logs and events
   ['lib/events.js', 'const told = async (tell) => tell();', 'const told = (tell) => { tell(); return Promise.resolve(); };', 'claims', 'an onEvent or a log'],
   ['lib/log.js', 'this.#logger[level](text);\n    } catch {', 'this.#logger[level](text);\n    } finally {', 'claims', 'an onEvent or a log'],
@@ -81,6 +80,7 @@ function judged([file, from, to, suite, name], number) {
   writeFileSync(path.join(folder, file), text.replace(from, () => to));
   const words = ['--test', '--test-name-pattern', `^${escaped(name)}`, path.join(__dirname, `${suite}.test.js`)];
   const done = spawnSync(process.execPath, words, { cwd: PACKAGES, encoding: 'utf8', timeout: MUTANT_MS, env: { ...process.env, IDEM_TEST_PACKAGE: folder, IDEM_TEST_LIMIT_MS: TEST_MS } });
+  if (done.error?.code === 'ETIMEDOUT') return null;
   if (!/^# (pass|fail|cancelled) [1-9]/m.test(done.stdout)) return `no test ran: ${done.stderr}`;
   return done.status === 0 ? 'the test passes' : null;
 }

@@ -7,7 +7,7 @@ export default async function* reporter(source) {
       const { cause, message } = data.details.error;
       yield `FAILED: ${data.name} (${data.file}:${data.line})\n${cause?.stack ?? cause ?? message}\n`;
     }
-    if (type === 'test:pass' && data.nesting === 0) passed += 1;
+    if (type === 'test:pass' && data.nesting === 0 && data.skip === undefined) passed += 1;
     if (type === 'test:stdout' || type === 'test:stderr') yield data.message;
   }
   yield `node: ${passed} tests passed, ${failed} failed\n`;

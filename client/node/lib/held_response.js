@@ -11,6 +11,7 @@
  */
 'use strict';
 
+const { OutgoingMessage } = require('node:http');
 const { BODILESS, isEvents } = require('./body.js');
 const { storable } = require('./meta.js');
 
@@ -25,6 +26,24 @@ const PASSING = ['writeContinue', 'writeProcessing', 'writeEarlyHints']; // 1xx:
 const FAILED = { status: 500, headers: [['content-type', 'text/plain; charset=utf-8']], body: 'Internal Server Error\n' };
 
 const bytesOf = (chunk, encoding) => (typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(chunk));
+
+/* Where res has its socket: in itself, or (since Node 22) behind a property of its prototype. */
+function socketOf(res) {
+  if (!Object.hasOwn(res, 'socket')) {
+    const prototype = Object.getPrototypeOf(res);
+    return {
+      get: () => Reflect.get(prototype, 'socket', res),
+      set: (socket) => Reflect.set(prototype, 'socket', socket, res),
+      show: () => delete res.socket,
+    };
+  }
+  let { socket } = res;
+  return {
+    get: () => socket,
+    set: (other) => { socket = other; },
+    show: () => Object.defineProperty(res, 'socket', { value: socket, writable: true, configurable: true, enumerable: true }),
+  };
+}
 
 function headersSentError(method) {
   const error = new Error(`Cannot ${method} headers after they are sent to the client`);
@@ -77,7 +96,7 @@ class HeldResponse {
   #ended = false; // the handler has called end()
   #left = false; // the client has
   #isElsewhere = false; // something else has answered, below: what is written here is neither sent nor kept
-  #socket;
+  #socket = null; // of socketOf(); none over HTTP/2
 
   constructor(res, grant, { settings, log }) {
     this.#res = res;
@@ -146,10 +165,10 @@ class HeldResponse {
     this.#show('writableEnded', () => this.#ended); // also when something else has answered: Fastify would not say what its handler does
     // The package on-finished, with which Express and Koa end streams when the client has left, looks at the socket,
     // and keeps its listeners in a list that middleware outside may have begun.
-    if (!Object.hasOwn(res, 'socket')) return;
-    this.#socket = res.socket;
+    if (!(res instanceof OutgoingMessage)) return; // HTTP/2
+    this.#socket = socketOf(res);
     delete res.__onFinished;
-    this.#show('socket', () => (this.#state === OPEN ? this.#socket : null), (socket) => { this.#socket = socket; });
+    this.#show('socket', () => (this.#state === OPEN ? this.#socket.get() : null), this.#socket.set);
   }
 
   /* Node looks at res.socket when it writes. What a client that has left would get is dropped. */
@@ -179,9 +198,7 @@ class HeldResponse {
   }
 
   #showSocket() {
-    const res = this.#res;
-    if (!Object.hasOwn(res, 'socket')) return;
-    Object.defineProperty(res, 'socket', { value: this.#socket, writable: true, configurable: true, enumerable: true });
+    this.#socket?.show();
   }
 
   #hasLeft() {
