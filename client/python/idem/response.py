@@ -27,6 +27,8 @@ NEVER_STORED = frozenset({
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
     # Made anew from the bytes.
     "content-length",
+    # Says of the replay what it is.
+    "idempotent-replayed",
 })
 BODILESS = frozenset({204, 205, 304})
 VERSION = 1
