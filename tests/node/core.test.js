@@ -11,6 +11,7 @@ const { bodyPieces, parsedPieces } = lib('fingerprint.js');
 const { storable, encoded, decoded } = lib('meta.js');
 const { parsedTarget } = lib('target.js');
 const { problem } = lib('problem.js');
+const { Store } = lib('store.js');
 
 test('a setting that is unknown or out of range is an error at start', () => {
   const refused = [
@@ -21,6 +22,19 @@ test('a setting that is unknown or out of range is an error at start', () => {
     [{ prefix: '' }, /prefix/], [{ logger: {} }, /error\(\) and warn\(\)/], [null, /an object/],
   ];
   for (const [settings, message] of refused) assert.throws(() => checked(settings), message, JSON.stringify(settings));
+});
+
+test('a client that sends again later what was timed out here is an error at start', () => {
+  const ioredis = (options) => ({ options, callBuffer() {}, duplicate() {} });
+  const nodeRedis = (options) => ({ options, sendCommand() {}, duplicate() {} });
+  const never = { enableOfflineQueue: false, autoResendUnfulfilledCommands: false };
+  for (const client of [ioredis({}), ioredis({ ...never, enableOfflineQueue: true }), ioredis({ enableOfflineQueue: false }), ioredis(undefined)]) {
+    assert.throws(() => new Store(checked({ client })), /'client'.*enableOfflineQueue: false, autoResendUnfulfilledCommands: false/);
+  }
+  for (const client of [nodeRedis({}), nodeRedis(undefined)]) {
+    assert.throws(() => new Store(checked({ client })), /'client'.*disableOfflineQueue: true/);
+  }
+  for (const client of [ioredis(never), nodeRedis({ disableOfflineQueue: true })]) new Store(checked({ client })).close();
 });
 
 test('a setting over another one is checked too, and what is not given stays', () => {
@@ -100,7 +114,7 @@ test('META is what it was, and nothing else is', () => {
   const head = { status: 201, headers: [['location', '/a'], ['link', 'a'], ['link', '\u00e9']] };
   assert.deepEqual(decoded(encoded(head.status, head.headers)), head);
   assert.deepEqual(decoded(encoded(200, null)), { status: 200, headers: null });
-  const others = ['', '{}', '[2,200,[]]', '[1,"200",[]]', '[1,99,[]]', '[1,200,[["a"]]]', '[1,200,[["a","b\\r\\nc"]]]', '[1,200]', '[1,"job"]', null];
+  const others = ['', '{}', '[2,200,[]]', '[1,"200",[]]', '[1,99,[]]', '[1,99,null]', '[1,1000,null]', '[1,199,[]]', '[1,600,[]]', '[1,200,[["a"]]]', '[1,200,[["a","b\\r\\nc"]]]', '[1,200]', '[1,"job"]', null];
   for (const meta of others) assert.equal(decoded(meta), null, String(meta));
 });
 

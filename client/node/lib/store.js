@@ -22,7 +22,10 @@ function within(ms, promise) {
 }
 
 class Store {
-  later = new Later(); // what could not be told to this server
+  // What could not be told to this server. Responses have a room of their own: while the server is away, any number of
+  // claims may be refused, and what ran must not find it full of them.
+  later = new Later(); // STORE
+  givingBack = new Later(); // claims whose answer nobody has seen
   #settings;
   #open; // (timeoutMs) -> a new connection
   #shared = null; // the promise of the connection that all share
@@ -100,6 +103,7 @@ class Store {
   }
 
   async #waitOnce(words, waitMs, left) {
+    if (left.aborted) throw new NoAnswer('the caller has left', false);
     const { timeoutMs } = this.#settings;
     let connection = null;
     let sent = false;
@@ -117,7 +121,7 @@ class Store {
     } finally {
       left.removeEventListener('abort', close);
       this.#waiting.delete(connection);
-      if (connection && !left.aborted) connection.close();
+      connection?.close(); // a second time when the caller has left while it waited
     }
   }
 
@@ -135,6 +139,7 @@ class Store {
   close() {
     this.#closed = true;
     this.later.close();
+    this.givingBack.close();
     for (const connection of this.#waiting) connection.close();
     if (this.#shared) this.#drop(this.#shared);
   }
