@@ -47,7 +47,7 @@ const MUTANTS = [
   ['lib/store.js', "if (left.aborted) throw new NoAnswer('the caller has left', false);", '', 'claims', 'a caller that leaves before it waits'],
   ['lib/store.js', 'connection?.close();', 'if (connection && !left.aborted) connection.close();', 'claims', 'a caller that leaves while its connection is opened'],
   ['lib/store.js', 'connection?.close();', 'if (connection && !left.aborted) connection.close();', 'behaviour', 'ioredis: a caller that leaves at any moment'],
-  ['lib/connection.js', 'if (!isSo(client.options ?? {})) return;', 'return;', 'core', 'a client that sends again later'],
+  ['lib/connection.js', 'if (sendsLater(client)) return null;', '', 'core', 'of a client that sends again later'],
   // what is told later
   ['lib/claiming.js', 'this.#store.givingBack.add(', 'this.#store.later.add(', 'claims', 'claims that are to be given back'],
   ['lib/later.js', 'if (outcome === AWAY || this.#closed) break;', 'if (outcome !== TOLD || this.#closed) break;', 'claims', 'what is refused holds up nothing'],

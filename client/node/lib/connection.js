@@ -45,25 +45,17 @@ const overNodeRedis = (client) => ({
 
 const isIoredis = (client) => typeof client.callBuffer === 'function';
 
-// Such a client sends again after a reconnection what was timed out here, perhaps when the lease is over: a claim of nobody.
-const SENDS_LATER = {
-  ioredis: {
-    isSo: ({ enableOfflineQueue, autoResendUnfulfilledCommands }) => enableOfflineQueue !== false || autoResendUnfulfilledCommands !== false,
-    wanted: 'enableOfflineQueue: false, autoResendUnfulfilledCommands: false',
-  },
-  'node-redis': { isSo: ({ disableOfflineQueue }) => disableOfflineQueue !== true, wanted: 'disableOfflineQueue: true' },
-};
-
-function refuseWhatSendsLater(client) {
-  const name = isIoredis(client) ? 'ioredis' : 'node-redis';
-  const { isSo, wanted } = SENDS_LATER[name];
-  if (!isSo(client.options ?? {})) return;
-  throw new TypeError(`idem: setting 'client': this client of ${name} sends again later what was timed out; open one with { ${wanted} }`);
+/* Such a client sends again after a reconnection what was timed out here, perhaps when the lease is over: a claim of
+ * nobody. */
+function sendsLater(client) {
+  const { enableOfflineQueue, autoResendUnfulfilledCommands, disableOfflineQueue } = client.options ?? {};
+  return isIoredis(client) ? enableOfflineQueue !== false || autoResendUnfulfilledCommands !== false : disableOfflineQueue !== true;
 }
 
-/* A client that the application has opened. It is never closed here. Throws TypeError for one that sends again by itself. */
+/* A client that the application has opened, which is never closed here. Null: it sends again by itself, and only its
+ * duplicates may be used. */
 function given(client) {
-  refuseWhatSendsLater(client);
+  if (sendsLater(client)) return null;
   const { call } = isIoredis(client) ? overIoredis(client) : overNodeRedis(client);
   return { call, close: () => {} };
 }

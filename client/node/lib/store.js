@@ -28,6 +28,7 @@ class Store {
   givingBack = new Later(); // claims whose answer nobody has seen
   #settings;
   #open; // (timeoutMs) -> a new connection
+  #lent; // the application's own connection, or null
   #shared = null; // the promise of the connection that all share
   #waiting = new Set(); // connections of those that wait
   #waiters = 0;
@@ -37,7 +38,8 @@ class Store {
     const { url, client } = settings;
     this.#settings = settings;
     this.#open = client ? (timeoutMs) => duplicate(client, timeoutMs) : opener(url);
-    if (client) this.#shared = Promise.resolve(given(client));
+    this.#lent = client ? given(client) : null;
+    if (this.#lent) this.#shared = Promise.resolve(this.#lent);
   }
 
   /* Throws Refusal or NoAnswer, after at most ATTEMPTS times timeoutMs. */
@@ -72,7 +74,7 @@ class Store {
   }
 
   #drop(shared) {
-    if (this.#settings.client || this.#shared !== shared) return;
+    if (this.#lent || this.#shared !== shared) return;
     this.#shared = null;
     shared.then((connection) => connection.close(), () => {});
   }
