@@ -308,16 +308,17 @@ class SharedByReaders(ServerCase):
     def test_a_large_message_is_held_once(self):
         server = self.start("--maxmemory", "128mb")
         control = self.connect(server)
-        subscribers = [self.connect(server) for _ in range(100)]
+        # The kernel keeps what they do not read; with several such tests it has no room for a hundred.
+        subscribers = [self.connect(server) for _ in range(40)]
         for one in subscribers:
             one.send("SUBSCRIBE", "c")
             one.read()
         base, payload = server.rss_bytes(), os.urandom(4 * MIB)
-        self.assertEqual(control.call("PUBLISH", "c", payload), 100)
+        self.assertEqual(control.call("PUBLISH", "c", payload), 40)
         self.assertEqual(subscribers[7].read()[2], payload)
         self.assertEqual(control.call("PING"), "PONG")
         grown = (server.peak_rss_bytes() - base) / MIB
-        measured(f"4 MiB to 100 subscribers: the server's peak grew by {grown:.1f} MiB")
+        measured(f"4 MiB to 40 subscribers: the server's peak grew by {grown:.1f} MiB")
         if not INSTRUMENTED:
             self.assertLess(grown, 64)
 
