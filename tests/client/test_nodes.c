@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "client/cluster.h"
 #include "client/pace.h"
@@ -292,6 +293,37 @@ static void a_node_that_hangs_does_not_hold_up_the_renewals_of_another(void **st
   }
 }
 
+/* ---- a wait after the table ---- */
+
+static _Atomic int64_t waited_ms; /* as the node was told */
+
+static const char *part_with_waits(struct town *town, int node, const struct command *command,
+                                   bool asked) {
+  if (command_is(command, "IDEM.WAIT")) waited_ms = strtoll(command->words[2], NULL, 10);
+  return part(town, node, command, asked);
+}
+
+/* Asking for the table is part of the wait, though the connection to the node stands. */
+static void a_wait_that_comes_after_the_table_is_shorter(void **state) {
+  (void)state;
+  const struct idem_options options = {.command_timeout_ms = TIMEOUT_MS / 4};
+  struct town town;
+  struct pair pair;
+  struct idem_answer answer;
+  town_open(&town, part_with_waits);
+  open_at(&pair, SYNC, &town, 0, 2, &options);
+  fetch_nothing(&pair, "x");
+  fetch_nothing(&pair, "y"); /* MOVED: where it leads is asked for the table next */
+  town.silent = 1 << 2;
+  pause_ms(CLUSTER_REFRESH_MS + 1);
+  CHECK_STATUS(&pair, pair_wait(&pair, HANG_MS, &answer), IDEM_ABSENT);
+  assert_int_equal(town.unanswered, 1);
+  CHECK(waited_ms <= HANG_MS - TIMEOUT_MS / 4, "told to wait for %lld ms", (long long)waited_ms);
+  idem_answer_clear(&answer);
+  pair_close(&pair);
+  town_close(&town);
+}
+
 /* ---- threads ---- */
 
 #define THREADS 4
@@ -451,6 +483,7 @@ int main(void) {
       cmocka_unit_test(a_node_that_hangs_with_the_table_leaves_time_for_the_call),
       cmocka_unit_test(a_node_that_hangs_in_the_middle_of_a_reply_is_left),
       cmocka_unit_test(a_node_that_hangs_does_not_hold_up_the_renewals_of_another),
+      cmocka_unit_test(a_wait_that_comes_after_the_table_is_shorter),
       cmocka_unit_test(one_client_serves_threads_while_slots_move),
       cmocka_unit_test(a_redirect_by_address_finds_the_name_of_the_certificate),
       cmocka_unit_test(a_node_without_a_name_is_refused_by_its_certificate),
