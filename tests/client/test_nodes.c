@@ -473,6 +473,40 @@ static void a_node_without_a_name_is_refused_by_its_certificate(void **state) {
   }
 }
 
+#define CLAIMS 16
+
+/* The slots go to a node whose name no table tells, so that nothing can be sent until the leases
+ * end, one shortly after the other. */
+static void renewals_that_lead_nowhere_leave_doubt(void **state) {
+  (void)state;
+  for (enum half half = 0; half < HALVES; half++) {
+    _Atomic int doubts = 0;
+    struct town town;
+    struct walls walls;
+    struct pair pair;
+    struct idem_claim *claims[CLAIMS];
+    char text[64];
+    town_open(&town, move_on);
+    walls_build(&walls, &town);
+    const struct idem_options options = {
+        .ca_file = walls.files.ca, .on_lost = count_doubt, .lost_context = &doubts};
+    snprintf(text, sizeof text, "rediss://localhost:%d", town_port(&town, 0));
+    pair_open_url(&pair, half, text, &options);
+    for (int i = 0; i < CLAIMS; i++) {
+      snprintf(text, sizeof text, "key %d", i);
+      claims[i] = begin(&pair, text);
+      pause_ms(1);
+    }
+    town.no_table = "$0\r\n\r\n";
+    town.owner = 1;
+    await_count(&pair, &doubts, CLAIMS);
+    for (int i = 0; i < CLAIMS; i++) idem_claim_free(claims[i]);
+    pair_close(&pair);
+    walls_tear_down(&walls);
+    town_close(&town);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_nodes_may_grant_the_same_token),
@@ -487,6 +521,7 @@ int main(void) {
       cmocka_unit_test(one_client_serves_threads_while_slots_move),
       cmocka_unit_test(a_redirect_by_address_finds_the_name_of_the_certificate),
       cmocka_unit_test(a_node_without_a_name_is_refused_by_its_certificate),
+      cmocka_unit_test(renewals_that_lead_nowhere_leave_doubt),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
