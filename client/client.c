@@ -218,12 +218,13 @@ static void ask_node(struct idem_client *client, struct node *node,
 
 /* Brings the table of a cluster up to date, if this is the time and nobody else does. Anything but
  * OK: why not. */
-static enum idem_status refresh_table(struct idem_client *client, const struct client_call *call,
+static enum idem_status refresh_table(struct idem_client *client, struct client_call *call,
                                       struct idem_error *error) {
   const struct wire_request request = {.verb = WIRE_NODES};
   struct wire_reply reply;
   int64_t now = call->attempt.start_ms;
   struct node *source = cluster_refresh(&client->cluster, now);
+  call->table_first = source != NULL;
   if (source == NULL) return IDEM_OK;
   ask_node(client, source, &request, now + pace_table_timeout_ms(&call->pace, now), &reply);
   cluster_learn(&client->cluster, source, &reply);
@@ -273,7 +274,7 @@ static enum idem_status exchange(struct client_call *call, struct connection *co
   enum idem_status status = ask_first(call, connection, error);
   if (status != IDEM_OK) return status;
   /* A connection that stood before took no time. */
-  bool at_once = call->attempt.reused && !call->request.asking;
+  bool at_once = call->attempt.reused && !call->request.asking && !call->table_first;
   int64_t now = at_once ? call->attempt.start_ms : clock_ms();
   call->attempt.sent_ms = now;
   pace_set_wait(&call->pace, &call->request, now);

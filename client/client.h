@@ -55,6 +55,7 @@ struct client_call {
   struct pace pace;
   struct outcome outcome;        /* what it kept ends with client_make */
   struct pace_attempt attempt;   /* the last one */
+  bool table_first;              /* it asked for the table of the cluster before it was sent */
   struct node *node;             /* that it was sent to; NULL: none was known */
   struct node *asked;            /* that the next one is to ask, because an ASK said so */
   int64_t ended_ms;              /* when it ended */

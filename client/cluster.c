@@ -257,13 +257,18 @@ struct node *cluster_refresh(struct cluster *cluster, int64_t now) {
   return source;
 }
 
-/* What is read of one table. */
+/* What is read of one table. The cluster learns of it when it is one: of what is none nothing but
+ * its nodes stays, which nobody asks. */
 struct reading {
   struct cluster *cluster;
   const struct node *from; /* who shows it */
-  unsigned number;
-  long unowned; /* slots that have no owner in it yet; negative: one has two */
+  long unowned;            /* slots that have no owner in it yet; negative: one has two */
   uint16_t owners[SLOT_COUNT];
+  /* Of each node, by its place. */
+  struct listing {
+    bool listed;
+    char address[CLUSTER_ADDRESS_BYTES];
+  } listings[CLUSTER_NODES_MAX];
 };
 
 /* "5461-10922" or "93"; what begins with '[' is a slot on its way. */
@@ -311,17 +316,24 @@ static bool is_flagged(const char *flags, const char *flag) {
   return false;
 }
 
+/* No redirect leads to it, though the others may remember its name. */
+static bool is_dead(const char *flags) {
+  return is_flagged(flags, "fail") || is_flagged(flags, "noaddr") || is_flagged(flags, "handshake");
+}
+
 /* The one that the table has there. NULL: no memory, or no place. */
-static struct node *list_node(const struct reading *reading, const struct place *place) {
+static struct node *list_node(struct reading *reading, const struct place *place) {
   struct node *node = node_at(reading->cluster, place->host, place->port);
   if (node == NULL) return NULL;
-  node->listed = reading->number;
-  snprintf(node->address, sizeof node->address, "%s", place->address != NULL ? place->address : "");
+  struct listing *listing = &reading->listings[node->number - 1];
+  listing->listed = true;
+  snprintf(listing->address, sizeof listing->address, "%s",
+           place->address != NULL ? place->address : "");
   return node;
 }
 
 /* One line of CLUSTER NODES: id, address, flags, master, ping, pong, epoch, link, slots ... Of
- * those without slots the name alone counts: a redirect may lead to them. */
+ * those without slots the name alone counts, while they live: a redirect may lead to them. */
 static void take_line(struct reading *reading, char *line) {
   enum { ADDRESS = 1, FLAGS = 2, LINK = 7, FIELDS = 8 };
   char *fields[FIELDS], *rest = NULL;
@@ -334,7 +346,8 @@ static void take_line(struct reading *reading, char *line) {
   if (!take_place(reading, fields[ADDRESS], &place)) return;
   bool master = is_flagged(fields[FLAGS], "master");
   char *slots = master ? strtok_r(NULL, " ", &rest) : NULL;
-  if (slots != NULL || place.address != NULL) node = list_node(reading, &place);
+  bool named = place.address != NULL && !is_dead(fields[FLAGS]);
+  if (slots != NULL || named) node = list_node(reading, &place);
   if (node == NULL) return;
   for (; slots != NULL; slots = strtok_r(NULL, " ", &rest))
     take_slots(reading, slots, node->number);
@@ -365,27 +378,32 @@ static void end_naming(struct cluster *cluster) {
   for (unsigned i = 0; i < cluster->count; i++) cluster->nodes[i]->unnamed = false;
 }
 
-static void note_members(struct cluster *cluster, struct node *from) {
-  from->member = true;
+/* Those that it lists are members, as is the one that shows it. */
+static void take_nodes(struct cluster *cluster, const struct reading *reading) {
+  cluster->table++;
   for (unsigned i = 0; i < cluster->count; i++) {
-    if (cluster->nodes[i]->listed == cluster->table) cluster->nodes[i]->member = true;
+    const struct listing *listing = &reading->listings[i];
+    struct node *node = cluster->nodes[i];
+    if (node == reading->from) node->member = true;
+    if (!listing->listed) continue;
+    node->member = true;
+    node->listed = cluster->table;
+    memcpy(node->address, listing->address, sizeof node->address);
   }
 }
 
 /* False: no memory, or it has no slots: that of a node which was not taken in, or was thrown out.
  */
-static bool take_table(struct cluster *cluster, struct node *from, struct idem_bytes table) {
+static bool take_table(struct cluster *cluster, const struct node *from, struct idem_bytes table) {
   struct reading *reading = calloc(1, sizeof *reading);
   if (reading == NULL) return false;
   reading->cluster = cluster;
   reading->from = from;
-  reading->number = ++cluster->tables;
   reading->unowned = SLOT_COUNT;
   bool good = read_table(reading, table) && have_owners(cluster);
   if (good) {
-    cluster->table = reading->number;
     take_owners(cluster, reading);
-    note_members(cluster, from);
+    take_nodes(cluster, reading);
     end_naming(cluster);
   }
   free(reading);

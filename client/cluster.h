@@ -70,7 +70,7 @@ struct cluster {
   int64_t asked_ms; /* when the table was asked for last; 0: never */
   bool asking;
   unsigned source;                  /* who is asked next */
-  unsigned tables, table;           /* that were read; the last that was one */
+  unsigned table;                   /* the number of the last one; 0: there was none */
   char refused[IDEM_MESSAGE_BYTES]; /* why it is no cluster; "": it may be one */
 };
 

@@ -87,7 +87,8 @@ static bool receive(struct lane *lane, int item, int64_t deadline_ms) {
 /* Sends the batch and reads what comes. False: the node has failed. */
 static bool exchange_batch(struct lane *lane) {
   struct idem_error ignored;
-  if (!connect_again(lane, &ignored)) return false;
+  lane->reached = connect_again(lane, &ignored);
+  if (!lane->reached) return false;
   struct connection *connection = lane->connection;
   lane->sent_ms = clock_ms();
   int64_t deadline_ms = lane->sent_ms + lane->timeout_ms;

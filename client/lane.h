@@ -60,6 +60,7 @@ struct lane {
   size_t buffer_len;
   /* Of the exchange. */
   struct connection *connection; /* NULL: none */
+  bool reached;                  /* it was sent */
   int64_t sent_ms;
   int answered; /* of the batch, in its order: so many replies are there */
   struct wire_reply replies[LANE_BATCH];

@@ -48,6 +48,13 @@ static void end_renewal(struct renewer *renewer, struct lease *lease,
   if (told != IDEM_CLAIM_HELD) call_out(renewer, lease, told);
 }
 
+/* Nothing was sent, or is known of it. */
+static void fail_renewal(struct renewer *renewer, struct lease *lease, int64_t now) {
+  const struct lease_renewal none = {NULL, now, now};
+  lease->asked = NULL;
+  end_renewal(renewer, lease, &none);
+}
+
 /* One in the batch of a lane. What was sent elsewhere has failed, and is tried there soon. */
 static void take_reply(struct renewer *renewer, struct lane *lane, int item, int64_t now) {
   struct lease *lease = lane->batch[item];
@@ -73,14 +80,23 @@ static void load_next(struct lane *lane) {
   }
 }
 
+/* Their node cannot be reached. Each batch would take a time-out of its own, and of hundreds of
+ * claims the last would be in doubt without anybody knowing. */
+static void fail_all(struct renewer *renewer, struct lane *lane, int64_t now) {
+  for (struct lease *lease; (lease = TAILQ_FIRST(&lane->leases)) != NULL;)
+    fail_renewal(renewer, lease, now);
+}
+
 /* What a lane has done. Those that became due meanwhile come next, if the node has answered. */
 static void conclude(struct renewer *renewer, struct lane *lane) {
   int64_t now = clock_ms();
-  bool well = lane->answered == lane->count;
+  bool well = lane->answered == lane->count, reached = lane->reached;
   for (int i = 0; i < lane->count; i++) take_reply(renewer, lane, i, now);
   lane_finish(lane);
   if (well) {
     load_next(lane);
+  } else if (!reached) {
+    fail_all(renewer, lane, now);
   } else {
     send_back(renewer, lane);
   }
@@ -124,8 +140,7 @@ static void dispatch(struct renewer *renewer, struct lease *lease, int64_t now) 
   }
   struct lane *lane = lane_of(renewer, lease);
   if (lane == NULL) {
-    const struct lease_renewal none = {NULL, now, now};
-    end_renewal(renewer, lease, &none);
+    fail_renewal(renewer, lease, now);
     return;
   }
   if (lane->state == LANE_IDLE) (void)lane_load(lane, lease);
@@ -145,12 +160,16 @@ static void refresh_table(struct renewer *renewer, int64_t now) {
   lane_start(lane, now);
 }
 
+/* They are set apart first, each is looked at once: one that cannot be sent may be due again at
+ * once, at the end of its lease. */
 static void run_due(struct renewer *renewer, int64_t now) {
+  struct lease_list due = TAILQ_HEAD_INITIALIZER(due);
   struct lease *first = TAILQ_FIRST(&renewer->leases);
   if (first == NULL || first->due_ms > now) return;
   refresh_table(renewer, now);
   while ((first = TAILQ_FIRST(&renewer->leases)) != NULL && first->due_ms <= now + TOGETHER_MS)
-    dispatch(renewer, first, now);
+    lease_move_last(&due, first);
+  while ((first = TAILQ_FIRST(&due)) != NULL) dispatch(renewer, first, now);
 }
 
 static void start_all(struct renewer *renewer, int64_t now) {

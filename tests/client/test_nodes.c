@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "client/cluster.h"
 #include "client/pace.h"
@@ -292,6 +293,37 @@ static void a_node_that_hangs_does_not_hold_up_the_renewals_of_another(void **st
   }
 }
 
+/* ---- a wait after the table ---- */
+
+static _Atomic int64_t waited_ms; /* as the node was told */
+
+static const char *part_with_waits(struct town *town, int node, const struct command *command,
+                                   bool asked) {
+  if (command_is(command, "IDEM.WAIT")) waited_ms = strtoll(command->words[2], NULL, 10);
+  return part(town, node, command, asked);
+}
+
+/* Asking for the table is part of the wait, though the connection to the node stands. */
+static void a_wait_that_comes_after_the_table_is_shorter(void **state) {
+  (void)state;
+  const struct idem_options options = {.command_timeout_ms = TIMEOUT_MS / 4};
+  struct town town;
+  struct pair pair;
+  struct idem_answer answer;
+  town_open(&town, part_with_waits);
+  open_at(&pair, SYNC, &town, 0, 2, &options);
+  fetch_nothing(&pair, "x");
+  fetch_nothing(&pair, "y"); /* MOVED: where it leads is asked for the table next */
+  town.silent = 1 << 2;
+  pause_ms(CLUSTER_REFRESH_MS + 1);
+  CHECK_STATUS(&pair, pair_wait(&pair, HANG_MS, &answer), IDEM_ABSENT);
+  assert_int_equal(town.unanswered, 1);
+  CHECK(waited_ms <= HANG_MS - TIMEOUT_MS / 4, "told to wait for %lld ms", (long long)waited_ms);
+  idem_answer_clear(&answer);
+  pair_close(&pair);
+  town_close(&town);
+}
+
 /* ---- threads ---- */
 
 #define THREADS 4
@@ -441,6 +473,40 @@ static void a_node_without_a_name_is_refused_by_its_certificate(void **state) {
   }
 }
 
+#define CLAIMS 16
+
+/* The slots go to a node whose name no table tells, so that nothing can be sent until the leases
+ * end, one shortly after the other. */
+static void renewals_that_lead_nowhere_leave_doubt(void **state) {
+  (void)state;
+  for (enum half half = 0; half < HALVES; half++) {
+    _Atomic int doubts = 0;
+    struct town town;
+    struct walls walls;
+    struct pair pair;
+    struct idem_claim *claims[CLAIMS];
+    char text[64];
+    town_open(&town, move_on);
+    walls_build(&walls, &town);
+    const struct idem_options options = {
+        .ca_file = walls.files.ca, .on_lost = count_doubt, .lost_context = &doubts};
+    snprintf(text, sizeof text, "rediss://localhost:%d", town_port(&town, 0));
+    pair_open_url(&pair, half, text, &options);
+    for (int i = 0; i < CLAIMS; i++) {
+      snprintf(text, sizeof text, "key %d", i);
+      claims[i] = begin(&pair, text);
+      pause_ms(1);
+    }
+    town.no_table = "$0\r\n\r\n";
+    town.owner = 1;
+    await_count(&pair, &doubts, CLAIMS);
+    for (int i = 0; i < CLAIMS; i++) idem_claim_free(claims[i]);
+    pair_close(&pair);
+    walls_tear_down(&walls);
+    town_close(&town);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_nodes_may_grant_the_same_token),
@@ -451,9 +517,11 @@ int main(void) {
       cmocka_unit_test(a_node_that_hangs_with_the_table_leaves_time_for_the_call),
       cmocka_unit_test(a_node_that_hangs_in_the_middle_of_a_reply_is_left),
       cmocka_unit_test(a_node_that_hangs_does_not_hold_up_the_renewals_of_another),
+      cmocka_unit_test(a_wait_that_comes_after_the_table_is_shorter),
       cmocka_unit_test(one_client_serves_threads_while_slots_move),
       cmocka_unit_test(a_redirect_by_address_finds_the_name_of_the_certificate),
       cmocka_unit_test(a_node_without_a_name_is_refused_by_its_certificate),
+      cmocka_unit_test(renewals_that_lead_nowhere_leave_doubt),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,12 +8,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "client/idem.h"
 #include "tests/client/harness.h"
@@ -195,6 +198,62 @@ static void a_dead_server_leaves_doubt_and_a_live_one_ends_it(void **state) {
   server_kill(&mortal, SIGTERM);
 }
 
+/* It listens, and nobody can connect: packets are swallowed as by a firewall. */
+struct swallower {
+  int listener, guests[8];
+};
+
+static void swallower_open(struct swallower *swallower, int port) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+  int on = 1;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  swallower->listener = socket(AF_INET, SOCK_STREAM, 0);
+  setsockopt(swallower->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  CHECK(bind(swallower->listener, (struct sockaddr *)&address, sizeof address) == 0, "bind");
+  CHECK(listen(swallower->listener, 0) == 0, "listen");
+  for (size_t i = 0; i < sizeof swallower->guests / sizeof(int); i++) {
+    swallower->guests[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    (void)connect(swallower->guests[i], (struct sockaddr *)&address, sizeof address);
+  }
+}
+
+static void swallower_close(struct swallower *swallower) {
+  for (size_t i = 0; i < sizeof swallower->guests / sizeof(int); i++) close(swallower->guests[i]);
+  close(swallower->listener);
+}
+
+/* False: the doubt came late, or the machine was too slow for the lease. */
+static bool doubt_is_told_in_time(int64_t lease_ms) {
+  struct losses losses = {0, 0};
+  struct server mortal;
+  struct swallower swallower;
+  struct idem_claim *claims[MANY];
+  server_start(&mortal, 0, NULL);
+  struct idem_client *client = open_with_losses(mortal.port, &losses);
+  for (int i = 0; i < MANY; i++) {
+    char key[32];
+    snprintf(key, sizeof key, "swallowed %d", i);
+    claims[i] = must_begin(client, key, lease_ms, 0);
+  }
+  server_kill(&mortal, SIGKILL);
+  swallower_open(&swallower, mortal.port);
+  int64_t start_ms = now_ms();
+  await(&losses.doubtful, MANY);
+  bool in_time = now_ms() - start_ms < 2 * lease_ms;
+  for (int i = 0; i < MANY; i++) idem_claim_free(claims[i]);
+  idem_close(client);
+  swallower_close(&swallower);
+  return in_time;
+}
+
+/* More claims than fit into one batch: not each batch waits for the connection. */
+static void a_server_that_cannot_be_reached_leaves_doubt_in_time(void **state) {
+  (void)state;
+  int64_t lease_ms = 600;
+  for (int i = 1; !doubt_is_told_in_time(lease_ms); i++, lease_ms *= SCALE)
+    CHECK(i < PATIENCE, "not even of leases of %lld ms", (long long)lease_ms);
+}
+
 static void a_longer_lease_is_kept(void **state) {
   (void)state;
   struct losses losses = {0, 0};
@@ -280,6 +339,7 @@ int main(void) {
       cmocka_unit_test(a_long_job_under_a_short_lease),
       cmocka_unit_test(many_claims_are_renewed_together),
       cmocka_unit_test(a_dead_server_leaves_doubt_and_a_live_one_ends_it),
+      cmocka_unit_test(a_server_that_cannot_be_reached_leaves_doubt_in_time),
       cmocka_unit_test(a_longer_lease_is_kept),
       cmocka_unit_test(freeing_waits_for_the_callback),
       cmocka_unit_test(claims_end_while_they_are_renewed),

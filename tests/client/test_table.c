@@ -353,6 +353,46 @@ static void an_address_means_the_name_of_the_last_table(void **state) {
   close_all();
 }
 
+/* What it says of names is not believed, either. */
+static void a_table_that_is_none_changes_no_name(void **state) {
+  (void)state;
+  static const char *const tables[] = {
+      LINE("10.0.0.2:2@1,two.example", "master", "0-16383") LINE("c:3@1", "master", "16287"),
+      LINE("10.0.0.2:2@1,new.example", "master", "0-16383") LINE("c:3@1", "master", "16287"),
+      LINE("10.0.0.9:2@1,two.example", "master", "")};
+  for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+    open_at("rediss://a:1");
+    say(cluster.nodes[0], "MOVED 16287 10.0.0.2:2");
+    show(source(), NAMED);
+    cluster_failed(&cluster, cluster.nodes[0]);
+    show(source(), tables[i]);
+    say(cluster.nodes[0], "MOVED 16287 10.0.0.2:2");
+    check_route("two.example:2");
+    close_all();
+  }
+}
+
+/* It has a name for as long as the others remember it. */
+static void a_dead_node_with_a_name_is_not_asked(void **state) {
+  (void)state;
+  static const char *const tables[] = {
+      NAMED LINE("10.0.0.3:3@1,three.example", "master,fail", ""),
+      NAMED LINE("10.0.0.3:3@1,three.example", "slave,fail", ""),
+      NAMED LINE("10.0.0.3:3@1,three.example", "slave,fail,noaddr", ""),
+      NAMED LINE("10.0.0.3:3@1,three.example", "handshake", "")};
+  for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+    open_at("rediss://a:1");
+    say(cluster.nodes[0], "MOVED 16287 10.0.0.2:2");
+    show(source(), tables[i]);
+    for (int turn = 0; turn < 6; turn++) {
+      cluster_failed(&cluster, cluster.nodes[cluster.source]);
+      const char *name = source()->target.name;
+      CHECK(strcmp(name, "three.example:3") != 0, "table %zu: %s", i, name);
+    }
+    close_all();
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(servers_that_do_not_show_a_table_may_be_no_cluster),
@@ -370,6 +410,8 @@ int main(void) {
       cmocka_unit_test(under_tls_ask_comes_after_the_name_too),
       cmocka_unit_test(an_address_that_has_no_name_is_taken_as_it_is),
       cmocka_unit_test(an_address_means_the_name_of_the_last_table),
+      cmocka_unit_test(a_table_that_is_none_changes_no_name),
+      cmocka_unit_test(a_dead_node_with_a_name_is_not_asked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
