@@ -293,6 +293,7 @@ fuzz-corpus: fuzz
 
 # ---- the middleware ----
 -include tests/http/http.mk
+-include tests/cookbook/cookbook.mk
 
 format: ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')

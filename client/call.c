@@ -80,16 +80,16 @@ static void conclude_claim(struct idem_call *call, struct wire_reply *reply, int
   const struct outcome_of_call ended = {&call->outcome, &call->request, now};
   switch (claim_conclude(claim, &ended, reply)) {
     case OUTCOME_CLAIM_ENDED:
-      lease_remove(&async->leases, lease);
+      lease_remove(lease);
       atomic_store(&lease->state, IDEM_CLAIM_ENDED);
       break;
     case OUTCOME_CLAIM_LOST:
-      lease_remove(&async->leases, lease);
+      lease_remove(lease);
       atomic_store(&lease->state, IDEM_CLAIM_LOST);
       break;
     case OUTCOME_CLAIM_RENEWED:
       lease_renewed(&async->leases, lease, call->attempt.sent_ms, reply->number);
-      if (lease->listed) wakeup_at(&async->wakeup, lease->due_ms);
+      if (lease->list != NULL) wakeup_at(&async->wakeup, lease->due_ms);
       break;
     case OUTCOME_CLAIM_UNCHANGED: break;
   }
@@ -159,6 +159,7 @@ static void take_grant(struct idem_call *call, struct wire_reply *reply, int64_t
   call->granted = *reply;
   reply->memory = NULL;
   call->claim->lease.token = call->request.token = reply->token;
+  call->claim->lease.granted_by = call->node;
   tokens_add(&call->async->tokens, &call->claim->lease);
   call->asked = call->pace;
   call->pace = pace_of_renewals(&call->pace, now);
@@ -193,7 +194,7 @@ static void take_renewed(struct idem_call *call, struct wire_reply *reply, int64
 /* Takes a claim out of the idem_async that granted it. */
 static void leave_async(struct idem_claim *claim) {
   struct idem_async *async = claim->async;
-  lease_remove(&async->leases, &claim->lease);
+  lease_remove(&claim->lease);
   tokens_remove(&async->tokens, &claim->lease);
   if (claim->call != NULL) claim->call->claim = NULL;
   if (claim->renewal != NULL) claim->renewal->claim = NULL;
@@ -274,7 +275,7 @@ static void bury(struct idem_call *call, const struct wire_reply *reply, int64_t
  * use. */
 static bool parse_reply(struct idem_call *call, redisReply *reply, struct wire_reply *parsed) {
   wire_parse(call->request.verb, reply, parsed);
-  if (parsed->status == IDEM_RUN && tokens_has(&call->async->tokens, parsed->token)) {
+  if (parsed->status == IDEM_RUN && tokens_has(&call->async->tokens, call->node, parsed->token)) {
     wire_reply_deinit(parsed);
     const struct outcome_loss loss = {IDEM_UNAVAILABLE, true, "the grant of an earlier call"};
     outcome_lost(&call->outcome, &loss, parsed);
@@ -327,7 +328,8 @@ static void on_table(struct idem_call *call, const struct wire_reply *reply, int
 }
 
 /* Asks for it, if this is the time and it is not under way. */
-static void refresh_table(struct idem_async *async, int64_t now) {
+static void refresh_table(const struct idem_call *asker, int64_t now) {
+  struct idem_async *async = asker->async;
   const struct wire_request request = {.verb = WIRE_NODES};
   const struct call_order order = {.request = &request, .ended = on_table};
   struct node *source = cluster_refresh(&async->cluster, now);
@@ -338,6 +340,7 @@ static void refresh_table(struct idem_async *async, int64_t now) {
     cluster_learn(&async->cluster, source, &none);
     return;
   }
+  pace_bound(&call->pace, now + pace_table_timeout_ms(&asker->pace, now));
   call->node = call->next = source;
   call_send_later(call, now);
 }
@@ -347,7 +350,7 @@ static enum idem_status find_node(struct idem_call *call, int64_t now, struct id
   struct idem_async *async = call->async;
   struct node *own = call->next;
   bool is_own = call->request.verb == WIRE_NODES;
-  if (!is_own) refresh_table(async, now);
+  if (!is_own) refresh_table(call, now);
   call->request.asking = own != NULL && !is_own;
   call->next = NULL;
   call->node = own;

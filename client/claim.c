@@ -15,7 +15,6 @@ struct idem_claim *claim_create(struct idem_bytes key) {
   if (key.len > 0) memcpy(claim->key, key.data, key.len);
   claim->lease.claim = claim;
   claim->lease.key = idem_data(claim->key, key.len);
-  claim->lease.slot = -1;
   return claim;
 }
 

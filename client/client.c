@@ -51,11 +51,13 @@ enum idem_status idem_open(const char *url, const struct idem_options *options,
 
 /* A grant: its token is known from now on. False: it was before. One step, so that of two calls
  * that are told the same grant one has it. */
-static bool adopt(struct idem_client *client, struct lease *lease, uint64_t token) {
+static bool adopt(struct idem_client *client, const struct client_call *call, uint64_t token) {
+  struct lease *lease = call->lease;
   pthread_mutex_lock(&client->lock);
-  bool fresh = !tokens_has(&client->tokens, token);
+  bool fresh = !tokens_has(&client->tokens, call->node, token);
   if (fresh) {
     lease->token = token;
+    lease->granted_by = call->node;
     client->references++;
     tokens_add(&client->tokens, lease);
   }
@@ -223,8 +225,7 @@ static enum idem_status refresh_table(struct idem_client *client, const struct c
   int64_t now = call->attempt.start_ms;
   struct node *source = cluster_refresh(&client->cluster, now);
   if (source == NULL) return IDEM_OK;
-  int64_t until_ms = now + client->settings.command_timeout_ms;
-  ask_node(client, source, &request, clock_min(until_ms, call->pace.give_up_at_ms), &reply);
+  ask_node(client, source, &request, now + pace_table_timeout_ms(&call->pace, now), &reply);
   cluster_learn(&client->cluster, source, &reply);
   memcpy(error->text, reply.message, sizeof error->text);
   enum idem_status status = reply.status;
@@ -258,18 +259,26 @@ static enum idem_status get_connection(struct idem_client *client, struct client
   return open_connection(client, call->node, call->pace.give_up_at_ms, out, error);
 }
 
+/* Says ASKING, where the attempt has to, before anything is sent. */
+static enum idem_status ask_first(const struct client_call *call, struct connection *connection,
+                                  struct idem_error *error) {
+  static const struct wire_request asking = {.verb = WIRE_ASKING};
+  if (!call->request.asking) return IDEM_OK;
+  return connection_ask(connection, pace_timeout_ms(&call->pace, &asking, clock_ms()), error);
+}
+
 /* Sends and receives once. Anything but OK: not answered. */
 static enum idem_status exchange(struct client_call *call, struct connection *connection,
                                  redisReply **answer, struct idem_error *error) {
+  enum idem_status status = ask_first(call, connection, error);
+  if (status != IDEM_OK) return status;
   /* A connection that stood before took no time. */
-  int64_t now = call->attempt.reused ? call->attempt.start_ms : clock_ms();
+  bool at_once = call->attempt.reused && !call->request.asking;
+  int64_t now = at_once ? call->attempt.start_ms : clock_ms();
   call->attempt.sent_ms = now;
   pace_set_wait(&call->pace, &call->request, now);
   int64_t timeout_ms = pace_timeout_ms(&call->pace, &call->request, now);
   struct wire_frame frame;
-  enum idem_status status = IDEM_OK;
-  if (call->request.asking) status = connection_ask(connection, timeout_ms, error);
-  if (status != IDEM_OK) return status;
   wire_frame(&frame, &call->request);
   outcome_sent(&call->outcome, now);
   status = connection_send(connection, &frame, timeout_ms, error);
@@ -282,7 +291,7 @@ static enum idem_status exchange(struct client_call *call, struct connection *co
 static const char *find_stray(struct idem_client *client, struct client_call *call,
                               struct connection *connection, const struct wire_reply *reply) {
   if (!connection_quiet(connection)) return "more than one reply to one request";
-  if (reply->status != IDEM_RUN || adopt(client, call->lease, reply->token)) return NULL;
+  if (reply->status != IDEM_RUN || adopt(client, call, reply->token)) return NULL;
   return "the grant of an earlier call";
 }
 
@@ -325,7 +334,8 @@ static void attempt(struct idem_client *client, struct client_call *call,
   }
   cluster_failed(&client->cluster, call->node);
   distrust(client, connection);
-  const struct outcome_loss loss = {status, true, stray != NULL ? stray : error.text};
+  bool sent = call->attempt.sent_ms != 0;
+  const struct outcome_loss loss = {status, sent, stray != NULL ? stray : error.text};
   outcome_lost(&call->outcome, &loss, reply);
 }
 

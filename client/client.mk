@@ -66,7 +66,7 @@ client-valgrind: programs client-programs ## libidem under valgrind
 $(B)/tests/client/test_suspend: LDFLAGS += -Wl$(comma)--wrap=clock_gettime
 
 # What the library decides is tried without its inner names being shown to the world: the objects, not the archive.
-$(B)/tests/client/test_policy $(B)/tests/client/test_cluster: $(B)/tests/client/%: $(B)/tests/client/%.o $(LIMIT) \
+$(B)/tests/client/test_policy $(B)/tests/client/test_cluster $(B)/tests/client/test_table: $(B)/tests/client/%: $(B)/tests/client/%.o $(LIMIT) \
     $(CLIENT_TEST_SHARED) $(CLIENT_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(COMPILE) $(LDFLAGS) $(LDFLAGS_limit) $(CLIENT_LDFLAGS) -o $@ $^ $(CLIENT_LIBS) -lcmocka -luv

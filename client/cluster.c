@@ -13,11 +13,25 @@ _Static_assert(CLUSTER_NODES_MAX < UINT16_MAX, "an owner is a uint16_t");
 
 /* ---- nodes ---- */
 
+static bool listens_on(const struct node *node, const char *port) {
+  return node->target.path == NULL && strcmp(node->target.port, port) == 0;
+}
+
 static struct node *find_node(const struct cluster *cluster, const char *host, const char *port) {
   for (unsigned i = 0; i < cluster->count; i++) {
-    const struct target *target = &cluster->nodes[i]->target;
-    if (target->path == NULL && strcmp(target->host, host) == 0 && strcmp(target->port, port) == 0)
-      return cluster->nodes[i];
+    struct node *node = cluster->nodes[i];
+    if (listens_on(node, port) && strcmp(node->target.host, host) == 0) return node;
+  }
+  return NULL;
+}
+
+/* The one that has a name for this address in the last table. */
+static struct node *find_named(const struct cluster *cluster, const char *address,
+                               const char *port) {
+  for (unsigned i = 0; i < cluster->count; i++) {
+    struct node *node = cluster->nodes[i];
+    bool listed = node->listed == cluster->table && listens_on(node, port);
+    if (listed && strcmp(node->address, address) == 0) return node;
   }
   return NULL;
 }
@@ -31,6 +45,7 @@ static struct node *add_node(struct cluster *cluster, struct target *target) {
   }
   node->target = *target;
   cluster->nodes[cluster->count++] = node;
+  node->number = (uint16_t)cluster->count;
   return node;
 }
 
@@ -42,12 +57,6 @@ static struct node *node_at(struct cluster *cluster, const char *host, const cha
   return target_of_node(&target, cluster->target, host, port) ? add_node(cluster, &target) : NULL;
 }
 
-static uint16_t owner_number(const struct cluster *cluster, const struct node *node) {
-  unsigned i = 0;
-  while (cluster->nodes[i] != node) i++;
-  return (uint16_t)(i + 1);
-}
-
 /* From now on slots have owners. False: no memory. */
 static bool have_owners(struct cluster *cluster) {
   if (cluster->owners == NULL) cluster->owners = calloc(SLOT_COUNT, sizeof *cluster->owners);
@@ -57,9 +66,19 @@ static bool have_owners(struct cluster *cluster) {
   return true;
 }
 
-/* Another one is asked for the table. */
-static void turn_source(struct cluster *cluster) {
-  cluster->source = (cluster->source + 1) % cluster->count;
+/* Whether it is asked for the table: those of the URL and those that are known now. Of the past
+ * there may be many, each of which would take a time-out. */
+static bool may_be_source(const struct cluster *cluster, unsigned place) {
+  const struct node *node = cluster->nodes[place];
+  if (node->unnamed) return false;
+  return place < cluster->target->seed_count || node->listed == cluster->table;
+}
+
+/* Another one is asked for the table, if it was this one. */
+static void turn_source(struct cluster *cluster, const struct node *from) {
+  if (cluster->nodes[cluster->source] != from) return;
+  do cluster->source = (cluster->source + 1) % cluster->count;
+  while (!may_be_source(cluster, cluster->source));
 }
 
 /* ---- life ---- */
@@ -93,11 +112,31 @@ void cluster_deinit(struct cluster *cluster) {
 
 /* ---- routes ---- */
 
+/* Any member: there is one, or the cluster is not known. */
+static struct node *any_member(const struct cluster *cluster) {
+  unsigned place = cluster->source;
+  while (!cluster->nodes[place]->member) place = (place + 1) % cluster->count;
+  return cluster->nodes[place];
+}
+
+/* Of a slot without an owner any member tells who has it. */
 static struct node *owner_of(const struct cluster *cluster, struct idem_bytes key) {
   uint16_t owner = 0;
   if (key.data != NULL && cluster->owners != NULL) owner = cluster->owners[slot_of(key)];
-  /* Of a slot without one any node tells who has it. */
-  return cluster->nodes[owner > 0 ? owner - 1u : cluster->source];
+  return owner > 0 ? cluster->nodes[owner - 1u] : any_member(cluster);
+}
+
+/* Of a cluster that is known. */
+static enum idem_status route(const struct cluster *cluster, struct idem_bytes key,
+                              struct node **node, struct idem_error *why) {
+  struct node *owner = owner_of(cluster, key);
+  if (owner->unnamed) {
+    snprintf(why->text, sizeof why->text, "no node has told yet the name of %.60s",
+             owner->target.name);
+    return IDEM_UNAVAILABLE;
+  }
+  *node = owner;
+  return IDEM_OK;
 }
 
 enum idem_status cluster_route(struct cluster *cluster, struct idem_bytes key, struct node **node,
@@ -109,12 +148,12 @@ enum idem_status cluster_route(struct cluster *cluster, struct idem_bytes key, s
   }
   pthread_mutex_lock(&cluster->lock);
   if (cluster->known) {
-    *node = owner_of(cluster, key);
+    status = route(cluster, key, node, why);
   } else if (cluster->refused[0] != '\0') {
     snprintf(why->text, sizeof why->text, "%s", cluster->refused);
     status = IDEM_REFUSED;
   } else {
-    snprintf(why->text, sizeof why->text, "no node of the cluster has answered yet");
+    snprintf(why->text, sizeof why->text, "no node of the cluster has shown its table yet");
     status = IDEM_UNAVAILABLE;
   }
   pthread_mutex_unlock(&cluster->lock);
@@ -137,34 +176,57 @@ static bool cut_address(char *text, const struct node *from, const char **host, 
   return *host != NULL; /* a unix socket has none */
 }
 
+/* The node at this address, which may be new. NULL: no memory, or no place. */
+static struct node *redirect_target(struct cluster *cluster, const char *host, const char *port) {
+  struct node *named = find_named(cluster, host, port);
+  if (named != NULL) return named;
+  bool is_new = find_node(cluster, host, port) == NULL;
+  struct node *node = node_at(cluster, host, port);
+  if (node == NULL) return NULL;
+  node->member = true;
+  if (node->listed != cluster->table) node->address[0] = '\0';
+  node->listed = cluster->table;
+  if (is_new) node->unnamed = cluster->target->tls && target_is_numeric(host);
+  if (node->unnamed) cluster->asked_ms = 0; /* the table is asked for at once */
+  return node;
+}
+
 /* "MOVED 3999 127.0.0.1:6381", "ASK 3999 ...". NULL: it cannot be followed. */
 static struct node *redirected_to(struct cluster *cluster, const struct node *from,
                                   const struct wire_reply *reply) {
   char text[REDIRECT_BYTES], *rest = NULL;
   const char *host, *port;
-  snprintf(text, sizeof text, "%s", reply->memory->str);
+  int len = snprintf(text, sizeof text, "%s", reply->memory->str);
+  if (len < 0 || len >= REDIRECT_BYTES) return NULL;
   if (strtok_r(text, " ", &rest) == NULL || strtok_r(NULL, " ", &rest) == NULL) return NULL;
   char *address = strtok_r(NULL, " ", &rest);
   if (address == NULL || !cut_address(address, from, &host, &port)) return NULL;
-  return node_at(cluster, host, port);
+  return redirect_target(cluster, host, port);
+}
+
+/* It sends the key there. Who is called by an address alone is not asked for the table. */
+static void take_owner(struct cluster *cluster, struct idem_bytes key, const struct node *to) {
+  cluster->owners[slot_of(key)] = to->number;
+  if (!to->unnamed) cluster->source = to->number - 1u;
 }
 
 struct node *cluster_follow(struct cluster *cluster, struct node *from, struct idem_bytes key,
                             const struct wire_reply *reply) {
-  struct node *asked = NULL;
+  struct node *asked = NULL, *to = NULL;
   if (reply->topology == WIRE_SETTLED) return NULL;
   pthread_mutex_lock(&cluster->lock);
-  struct node *to = NULL;
   bool redirect = reply->topology == WIRE_MOVED || reply->topology == WIRE_ASK;
-  if (redirect && have_owners(cluster)) to = redirected_to(cluster, from, reply);
+  if (redirect && have_owners(cluster)) {
+    from->member = true;
+    to = redirected_to(cluster, from, reply);
+  }
   if (reply->topology == WIRE_ASK) {
-    asked = to;
+    if (to != NULL && to->unnamed) cluster->stale = true;
+    asked = to != NULL && !to->unnamed ? to : NULL;
   } else {
     cluster->stale = true;
-    if (to != NULL && key.data != NULL) {
-      cluster->owners[slot_of(key)] = owner_number(cluster, to);
-      cluster->source = owner_number(cluster, to) - 1u;
-    }
+    if (to != NULL && key.data != NULL) take_owner(cluster, key, to);
+    if (reply->topology == WIRE_UNSETTLED) turn_source(cluster, from);
   }
   pthread_mutex_unlock(&cluster->lock);
   return asked;
@@ -174,7 +236,7 @@ void cluster_failed(struct cluster *cluster, const struct node *node) {
   if (!atomic_load_explicit(&cluster->on, memory_order_relaxed)) return;
   pthread_mutex_lock(&cluster->lock);
   cluster->stale = true;
-  if (cluster->nodes[cluster->source] == node) turn_source(cluster);
+  turn_source(cluster, node);
   pthread_mutex_unlock(&cluster->lock);
 }
 
@@ -195,27 +257,48 @@ struct node *cluster_refresh(struct cluster *cluster, int64_t now) {
   return source;
 }
 
+/* What is read of one table. */
+struct reading {
+  struct cluster *cluster;
+  const struct node *from; /* who shows it */
+  unsigned number;
+  long unowned; /* slots that have no owner in it yet; negative: one has two */
+  uint16_t owners[SLOT_COUNT];
+};
+
 /* "5461-10922" or "93"; what begins with '[' is a slot on its way. */
-static void take_slots(uint16_t *owners, const char *text, uint16_t owner) {
+static void take_slots(struct reading *reading, const char *text, uint16_t owner) {
   char *end = NULL;
   if (*text < '0' || *text > '9') return;
   unsigned long first = strtoul(text, &end, 10), last = first;
   if (*end == '-') last = strtoul(end + 1, &end, 10);
-  if (*end != '\0' || last >= SLOT_COUNT) return;
-  for (unsigned long slot = first; slot <= last; slot++) owners[slot] = owner;
+  if (*end != '\0' || last < first || last >= SLOT_COUNT) return;
+  reading->unowned -= (long)(last - first + 1);
+  if (reading->unowned < 0) return;
+  for (unsigned long slot = first; slot <= last; slot++) reading->owners[slot] = owner;
 }
+
+/* Where a node is. */
+struct place {
+  const char *host;
+  const char *port;
+  const char *address; /* that the host is a name for; NULL: none */
+};
 
 /* "10.0.0.1:6379@16379,host.name,more=...". Under TLS the name counts when there is one: it is what
  * certificates bear. */
-static bool take_address(const struct cluster *cluster, const struct node *from, char *text,
-                         const char **host, const char **port) {
+static bool take_place(const struct reading *reading, char *text, struct place *place) {
   char *bus = strchr(text, '@'), *comma = strchr(text, ',');
   char *name = comma != NULL ? comma + 1 : NULL;
   if (comma != NULL) *comma = '\0';
   if (bus != NULL) *bus = '\0';
   if (name != NULL) name[strcspn(name, ",")] = '\0';
-  if (!cut_address(text, from, host, port)) return false;
-  if (cluster->target->tls && name != NULL && *name != '\0') *host = name;
+  *place = (struct place){NULL, NULL, NULL};
+  if (!cut_address(text, reading->from, &place->host, &place->port)) return false;
+  bool named = name != NULL && *name != '\0' && strlen(place->host) < CLUSTER_ADDRESS_BYTES;
+  if (!reading->cluster->target->tls || !named) return true;
+  place->address = place->host;
+  place->host = name;
   return true;
 }
 
@@ -228,50 +311,113 @@ static bool is_flagged(const char *flags, const char *flag) {
   return false;
 }
 
-/* One line of CLUSTER NODES: id, address, flags, master, ping, pong, epoch, link, slots ... */
-static void take_line(struct cluster *cluster, const struct node *from, char *line,
-                      uint16_t *owners) {
+/* The one that the table has there. NULL: no memory, or no place. */
+static struct node *list_node(const struct reading *reading, const struct place *place) {
+  struct node *node = node_at(reading->cluster, place->host, place->port);
+  if (node == NULL) return NULL;
+  node->listed = reading->number;
+  snprintf(node->address, sizeof node->address, "%s", place->address != NULL ? place->address : "");
+  return node;
+}
+
+/* One line of CLUSTER NODES: id, address, flags, master, ping, pong, epoch, link, slots ... Of
+ * those without slots the name alone counts: a redirect may lead to them. */
+static void take_line(struct reading *reading, char *line) {
   enum { ADDRESS = 1, FLAGS = 2, LINK = 7, FIELDS = 8 };
   char *fields[FIELDS], *rest = NULL;
-  const char *host, *port;
+  struct place place;
+  struct node *node = NULL;
   for (int i = 0; i < FIELDS; i++) {
     fields[i] = strtok_r(i == 0 ? line : NULL, " ", &rest);
     if (fields[i] == NULL) return;
   }
-  if (!is_flagged(fields[FLAGS], "master")) return;
-  if (!take_address(cluster, from, fields[ADDRESS], &host, &port)) return;
-  struct node *node = NULL;
-  for (char *slots; (slots = strtok_r(NULL, " ", &rest)) != NULL;) {
-    if (node == NULL) node = node_at(cluster, host, port);
-    if (node != NULL) take_slots(owners, slots, owner_number(cluster, node));
+  if (!take_place(reading, fields[ADDRESS], &place)) return;
+  bool master = is_flagged(fields[FLAGS], "master");
+  char *slots = master ? strtok_r(NULL, " ", &rest) : NULL;
+  if (slots != NULL || place.address != NULL) node = list_node(reading, &place);
+  if (node == NULL) return;
+  for (; slots != NULL; slots = strtok_r(NULL, " ", &rest))
+    take_slots(reading, slots, node->number);
+}
+
+/* False: it is no table. */
+static bool read_table(struct reading *reading, struct idem_bytes table) {
+  char *text = malloc(table.len + 1), *rest = NULL;
+  if (text == NULL) return false;
+  memcpy(text, table.data, table.len);
+  text[table.len] = '\0';
+  for (char *line = strtok_r(text, "\r\n", &rest); line != NULL && reading->unowned >= 0;
+       line = strtok_r(NULL, "\r\n", &rest))
+    take_line(reading, line);
+  free(text);
+  return reading->unowned >= 0 && reading->unowned < SLOT_COUNT;
+}
+
+/* What was learned from replies and is not in the table stays. */
+static void take_owners(struct cluster *cluster, const struct reading *reading) {
+  for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
+    if (reading->owners[slot] != 0) cluster->owners[slot] = reading->owners[slot];
   }
 }
 
-/* False: no memory. What was learned from replies and is not in the table stays. */
-static bool take_table(struct cluster *cluster, const struct node *from, struct idem_bytes table) {
-  char *text = malloc(table.len + 1), *rest = NULL;
-  bool good = text != NULL && have_owners(cluster);
-  if (good) {
-    memcpy(text, table.data, table.len);
-    text[table.len] = '\0';
-    for (char *line = strtok_r(text, "\r\n", &rest); line != NULL;
-         line = strtok_r(NULL, "\r\n", &rest))
-      take_line(cluster, from, line, cluster->owners);
+/* Nobody will tell more of the names than is known now. */
+static void end_naming(struct cluster *cluster) {
+  for (unsigned i = 0; i < cluster->count; i++) cluster->nodes[i]->unnamed = false;
+}
+
+static void note_members(struct cluster *cluster, struct node *from) {
+  from->member = true;
+  for (unsigned i = 0; i < cluster->count; i++) {
+    if (cluster->nodes[i]->listed == cluster->table) cluster->nodes[i]->member = true;
   }
-  free(text);
+}
+
+/* False: no memory, or it has no slots: that of a node which was not taken in, or was thrown out.
+ */
+static bool take_table(struct cluster *cluster, struct node *from, struct idem_bytes table) {
+  struct reading *reading = calloc(1, sizeof *reading);
+  if (reading == NULL) return false;
+  reading->cluster = cluster;
+  reading->from = from;
+  reading->number = ++cluster->tables;
+  reading->unowned = SLOT_COUNT;
+  bool good = read_table(reading, table) && have_owners(cluster);
+  if (good) {
+    cluster->table = reading->number;
+    take_owners(cluster, reading);
+    note_members(cluster, from);
+    end_naming(cluster);
+  }
+  free(reading);
   return good;
 }
 
-/* It has answered, but not with a table. */
+static bool says_noperm(const struct wire_reply *reply) {
+  return strncmp(reply->message, "NOPERM ", strlen("NOPERM ")) == 0;
+}
+
+/* Several servers that may be no cluster. */
+static void explain_refusal(struct cluster *cluster, const struct node *from,
+                            const struct wire_reply *reply) {
+  const char *what = says_noperm(reply) ? "may not be asked for its table" : "is no cluster";
+  snprintf(cluster->refused, sizeof cluster->refused,
+           "several servers in the URL, and %.40s %s: %.50s", from->target.name, what,
+           reply->message);
+}
+
+/* It has answered, but not with a table. A cluster that is known does without: then each slot is
+ * learned from its first MOVED. */
 static void take_refusal(struct cluster *cluster, const struct node *from,
                          const struct wire_reply *reply) {
-  if (strncmp(reply->message, "NOPERM", strlen("NOPERM")) == 0) {
-    /* A user that may not ask: then each slot is learned from its first MOVED. */
-    if (have_owners(cluster)) cluster->stale = false;
-  } else if (!cluster->known) {
-    snprintf(cluster->refused, sizeof cluster->refused,
-             "several servers in the URL, and %.40s is no cluster: %.60s", from->target.name,
-             reply->message);
+  if (!cluster->known) {
+    explain_refusal(cluster, from, reply);
+    return;
+  }
+  end_naming(cluster);
+  if (says_noperm(reply)) {
+    cluster->stale = false; /* a user that may not ask one may not ask another */
+  } else {
+    turn_source(cluster, from);
   }
 }
 
@@ -282,8 +428,8 @@ void cluster_learn(struct cluster *cluster, struct node *from, const struct wire
     cluster->stale = false;
   } else if (reply->status == IDEM_REFUSED && reply->memory != NULL) {
     take_refusal(cluster, from, reply);
-  } else if (cluster->nodes[cluster->source] == from) {
-    turn_source(cluster);
+  } else {
+    turn_source(cluster, from);
   }
   pthread_mutex_unlock(&cluster->lock);
 }

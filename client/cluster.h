@@ -9,8 +9,12 @@
  *     cluster_refresh, cluster_learn     one caller at a time asks a node for the whole table
  *
  * With one server in the URL it is a cluster as soon as it says MOVED or ASK. With several it has
- * to be one, and nothing is sent before that is known: each of several single servers would grant
- * the same key.
+ * to be one, and nothing is sent before one of them has shown a table with slots: each of several
+ * single servers would grant the same key. For the same reason a call goes to members alone: to
+ * nodes that have shown a table, that one names, or that a redirect leads to.
+ *
+ * Under TLS a node is called by the host name that the table has for its address, for certificates
+ * bear names; an address that no table has named waits for the next one.
  *
  * May be used by several threads at once. Invariants: nodes are added and never freed before
  * cluster_deinit, and their targets do not change, so a node may be used without a lock.
@@ -34,8 +38,17 @@
 /* Nor does one that was asked for count as under way for longer. */
 #define CLUSTER_REFRESH_LIMIT_MS 10000
 
+/* An address in numbers, with a zone. */
+#define CLUSTER_ADDRESS_BYTES 64
+
 struct node {
   struct target target; /* user and password are those of the URL */
+  uint16_t number;      /* 1 + its place in `nodes` */
+  /* Under the lock of the cluster. */
+  bool member;                         /* may be sent calls */
+  bool unnamed;                        /* the table is to be asked for its name first */
+  unsigned listed;                     /* in the table of this number; of a redirect: the last */
+  char address[CLUSTER_ADDRESS_BYTES]; /* that the table `listed` has for it; "": no other one */
   /* Of the synchronous calls: connections of an earlier one are closed, not used, because one of
    * their kind has failed. Under the lock of the client. */
   uint64_t generation;
@@ -51,12 +64,13 @@ struct cluster {
   /* Under the lock. */
   struct node **nodes; /* the first target->seed_count are those of the URL */
   unsigned count;
-  uint16_t *owners; /* of each slot: 1 + the place in `nodes`; 0: not known */
+  uint16_t *owners; /* of each slot: the number of the node; 0: not known */
   bool known;       /* that it is a cluster: by its table, or by what it says */
   bool stale;       /* the table may have changed */
   int64_t asked_ms; /* when the table was asked for last; 0: never */
   bool asking;
   unsigned source;                  /* who is asked next */
+  unsigned tables, table;           /* that were read; the last that was one */
   char refused[IDEM_MESSAGE_BYTES]; /* why it is no cluster; "": it may be one */
 };
 

@@ -339,11 +339,13 @@ struct idem_options {
  * table that the nodes show (CLUSTER NODES), and follows MOVED and ASK; after a failover calls,
  * waits and renewals go on at the new master. That costs no more than the call's deadline_ms, after
  * which it is UNAVAILABLE as ever. One node in the URL is enough, the cluster is noticed by its
- * first MOVED. Several servers have to be a cluster: else calls are REFUSED and nothing is sent,
- * for each of them would grant the same key. idle_connections and async_waits hold for all nodes
- * together, async_connections for each. Under TLS each node's certificate has to bear the host name
- * that it announces, or its address, or server_name. At most 1,024 addresses are followed to in the
- * life of a client.
+ * first MOVED. Several servers have to be a cluster, and one of them has to show its table: else
+ * calls are REFUSED and nothing is sent, for each of them would grant the same key. (A user that
+ * may not ask for the table gives one node.) idle_connections and async_waits hold for all nodes
+ * together, async_connections for each; an idem_client renews with a thread for each node, so that
+ * one which hangs holds up its own leases alone. Under TLS each node's certificate has to bear the
+ * host name that it announces, or its address, or server_name. At most 1,024 addresses are followed
+ * to in the life of a client. Tokens rise for each key; those of two nodes may be the same.
  *
  * TLS: 1.2 and 1.3. The server has to have a certificate of a trusted authority that is valid now
  * and bears the host of the URL (or server_name), a name or an IP address; a * stands for one whole

@@ -10,17 +10,29 @@ void lease_run(struct lease *lease, int64_t sent_ms, int64_t lease_ms) {
   atomic_store(&lease->expires_ms, sent_ms + lease_ms);
 }
 
-void lease_remove(struct lease_list *list, struct lease *lease) {
-  if (!lease->listed) return;
-  TAILQ_REMOVE(list, lease, entry);
-  lease->listed = false;
+void lease_remove(struct lease *lease) {
+  if (lease->list == NULL) return;
+  TAILQ_REMOVE(lease->list, lease, entry);
+  lease->list = NULL;
+}
+
+void lease_move_last(struct lease_list *list, struct lease *lease) {
+  lease_remove(lease);
+  TAILQ_INSERT_TAIL(list, lease, entry);
+  lease->list = list;
+}
+
+void lease_move_first(struct lease_list *list, struct lease *lease) {
+  lease_remove(lease);
+  TAILQ_INSERT_HEAD(list, lease, entry);
+  lease->list = list;
 }
 
 /* From the end: claims of one client mostly have one lease, and the newest is due last. */
 void lease_schedule(struct lease_list *list, struct lease *lease, int64_t due_ms) {
-  lease_remove(list, lease);
+  lease_remove(lease);
   lease->due_ms = due_ms;
-  lease->listed = true;
+  lease->list = list;
   struct lease *before = TAILQ_LAST(list, lease_list);
   while (before != NULL && before->due_ms > due_ms) before = TAILQ_PREV(before, lease_list, entry);
   if (before != NULL) {
@@ -33,7 +45,7 @@ void lease_schedule(struct lease_list *list, struct lease *lease, int64_t due_ms
 void lease_renewed(struct lease_list *list, struct lease *lease, int64_t sent_ms,
                    int64_t lease_ms) {
   lease_run(lease, sent_ms, lease_ms);
-  if (!lease->listed || lease->due_ms == CLOCK_NEVER) return;
+  if (lease->list == NULL || lease->due_ms == CLOCK_NEVER) return;
   lease_schedule(list, lease, sent_ms + pace_renewal_period_ms(lease_ms));
 }
 
@@ -61,7 +73,7 @@ enum idem_claim_state lease_renewal_ended(struct lease_list *list, struct lease 
   }
   if (reply == NULL || reply->status != IDEM_STALE || lease->muted)
     return note_failure(list, lease, renewal->ended_ms);
-  lease_remove(list, lease);
+  lease_remove(lease);
   atomic_store(&lease->stale, reply->stale);
   atomic_store(&lease->state, IDEM_CLAIM_LOST);
   return IDEM_CLAIM_LOST;

@@ -142,12 +142,25 @@ static void flush(struct link *link) {
   }
 }
 
+/* What other nodes are told before a command that an ASK sent to them. */
+static void append_asking(struct link *link) {
+  const struct wire_request request = {.verb = WIRE_ASKING};
+  struct wire_frame frame;
+  wire_frame(&frame, &request);
+  (void)outbox_append(&link->outbox, &frame);
+}
+
+#define ASKING_BYTES 32 /* room for "*1 $6 ASKING" with its line ends */
+
 /* Commands leave when the loop says that the socket can be written: all that were given meanwhile
- * leave together. False: no memory. */
+ * leave together. False: no memory, and nothing leaves: ASKING without its command would be for the
+ * next one. */
 static bool submit(struct link *link, const struct wire_request *request) {
   struct wire_frame frame;
   wire_frame(&frame, request);
-  if (!outbox_append(&link->outbox, &frame)) return false;
+  if (!outbox_reserve(&link->outbox, frame.size + ASKING_BYTES)) return false;
+  if (request->asking) append_asking(link);
+  (void)outbox_append(&link->outbox, &frame);
   if (link->write_wants == STREAM_DONE) link->write_wants = STREAM_WANTS_OUTPUT;
   update_events(link);
   return true;
@@ -162,25 +175,18 @@ static struct link_flight *create_flight(struct link *link, struct idem_call *ca
   return flight;
 }
 
-/* Tells the other node that what comes next is for it; nobody waits for the answer. False: no
- * memory. */
-static bool depart_asking(struct link *link) {
-  const struct wire_request request = {.verb = WIRE_ASKING};
-  struct link_flight *flight = create_flight(link, NULL);
-  if (flight == NULL) return false;
-  if (!submit(link, &request)) {
-    free_flight(flight);
-    return false;
-  }
-  STAILQ_INSERT_TAIL(&link->sent, flight, entry);
-  return true;
-}
-
 /* False: no memory; the flight is still the caller's. */
 static bool depart(struct link_flight *flight, struct idem_call *call, int64_t now) {
   struct link *link = flight->link;
   const struct wire_request *request = link->set->user->departs(call, now);
-  if ((request->asking && !depart_asking(link)) || !submit(link, request)) return false;
+  /* Nobody waits for the answer to ASKING. */
+  struct link_flight *asking = request->asking ? create_flight(link, NULL) : NULL;
+  if (request->asking && asking == NULL) return false;
+  if (!submit(link, request)) {
+    if (asking != NULL) free_flight(asking);
+    return false;
+  }
+  if (asking != NULL) STAILQ_INSERT_TAIL(&link->sent, asking, entry);
   flight->departed = true;
   STAILQ_INSERT_TAIL(&link->sent, flight, entry);
   return true;

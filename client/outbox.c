@@ -13,8 +13,8 @@ void outbox_deinit(struct outbox *outbox) {
   *outbox = (struct outbox){0};
 }
 
-/* Moves what waits to the front of a buffer with room for so many more. */
-static bool make_room(struct outbox *outbox, size_t more) {
+/* Moves what waits to the front of a buffer with that room. */
+bool outbox_reserve(struct outbox *outbox, size_t more) {
   size_t waiting = outbox_waiting(outbox), size = outbox->size;
   if (outbox->size - outbox->len >= more) return true;
   if (waiting + more > size / 2) { /* else moving it would be done too often */
@@ -30,7 +30,7 @@ static bool make_room(struct outbox *outbox, size_t more) {
 }
 
 bool outbox_append(struct outbox *outbox, const struct wire_frame *frame) {
-  if (!make_room(outbox, frame->size)) return false;
+  if (!outbox_reserve(outbox, frame->size)) return false;
   wire_copy(frame, outbox->bytes + outbox->len);
   outbox->len += frame->size;
   return true;

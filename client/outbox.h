@@ -18,6 +18,8 @@ struct outbox {
 };
 
 void outbox_deinit(struct outbox *outbox);
+/* Room for so many more bytes, so that no append of them fails. False: no memory. */
+bool outbox_reserve(struct outbox *outbox, size_t more);
 /* False: no memory, and nothing was appended. */
 bool outbox_append(struct outbox *outbox, const struct wire_frame *frame);
 /* What waits. */

@@ -14,9 +14,22 @@
 #define RENEWAL_RETRY_MIN_MS 10
 #define RENEWAL_RETRY_MAX_MS 1000
 
+/* Its deadline runs from then on. */
+static void give_up_after(struct pace *pace, int64_t since_ms) {
+  pace->give_up_at_ms = clock_min(pace->bound_ms, since_ms + pace->settings->deadline_ms);
+}
+
 void pace_begin(struct pace *pace, const struct settings *settings, int64_t now, int64_t wait_ms) {
-  *pace = (struct pace){.settings = settings, .start_ms = now, .wait_until_ms = now + wait_ms};
-  pace->give_up_at_ms = pace->wait_until_ms + settings->deadline_ms;
+  *pace = (struct pace){.settings = settings,
+                        .start_ms = now,
+                        .wait_until_ms = now + wait_ms,
+                        .bound_ms = CLOCK_NEVER};
+  give_up_after(pace, pace->wait_until_ms);
+}
+
+void pace_bound(struct pace *pace, int64_t until_ms) {
+  pace->bound_ms = until_ms;
+  pace->give_up_at_ms = clock_min(pace->give_up_at_ms, until_ms);
 }
 
 void pace_set_wait(const struct pace *pace, struct wire_request *request, int64_t now) {
@@ -29,6 +42,11 @@ void pace_set_wait(const struct pace *pace, struct wire_request *request, int64_
 int64_t pace_timeout_ms(const struct pace *pace, const struct wire_request *request, int64_t now) {
   int64_t timeout_ms = request->wait_ms + pace->settings->command_timeout_ms;
   return clock_max(1, clock_min(timeout_ms, pace->give_up_at_ms - now));
+}
+
+int64_t pace_table_timeout_ms(const struct pace *pace, int64_t now) {
+  int64_t half_ms = (pace->give_up_at_ms - now) / 2;
+  return clock_max(1, clock_min(pace->settings->command_timeout_ms, half_ms));
 }
 
 /* A duration that doubles with each failure; of that, at random, from half to all. */
@@ -55,8 +73,7 @@ static void note_failure(struct pace *pace, const struct pace_attempt *attempt, 
   } else if (pace->down_since_ms == 0) {
     pace->down_since_ms = attempt->start_ms;
   }
-  pace->give_up_at_ms =
-      clock_min(pace->wait_until_ms, pace->down_since_ms) + pace->settings->deadline_ms;
+  give_up_after(pace, clock_min(pace->wait_until_ms, pace->down_since_ms));
 }
 
 /* A connection that stood before may have been closed long ago, by a server that is back: then a
@@ -79,7 +96,7 @@ int64_t pace_redirect_at(struct pace *pace, const struct pace_attempt *attempt, 
 
 void pace_heard(struct pace *pace) {
   pace->down_since_ms = 0;
-  pace->give_up_at_ms = pace->wait_until_ms + pace->settings->deadline_ms;
+  give_up_after(pace, pace->wait_until_ms);
 }
 
 int64_t pace_wait_on_at(struct pace *pace, const struct pace_attempt *attempt, int64_t now) {

@@ -30,6 +30,7 @@ struct pace {
   const struct settings *settings; /* borrowed */
   int64_t start_ms;
   int64_t wait_until_ms;
+  int64_t bound_ms;      /* when it ends, whatever is heard; CLOCK_NEVER: no bound */
   int64_t give_up_at_ms; /* when the call ends for want of an answer */
   int64_t down_since_ms; /* since when the server does not answer; 0: it does */
   unsigned failures;     /* attempts without an answer, for the pauses */
@@ -46,12 +47,17 @@ struct pace_attempt {
 
 /* settings must outlive the pace. wait_ms: how long the call may wait for another owner. */
 void pace_begin(struct pace *pace, const struct settings *settings, int64_t now, int64_t wait_ms);
+/* It ends at `until_ms` at the latest, whatever is heard meanwhile. */
+void pace_bound(struct pace *pace, int64_t until_ms);
 /* What is left of the wait goes into the request of the next attempt; a WAIT of nothing is a FETCH.
  */
 void pace_set_wait(const struct pace *pace, struct wire_request *request, int64_t now);
 /* How long an attempt may take from now on, at least 1 ms. After pace_set_wait: what the request
  * waits is part of it. */
 int64_t pace_timeout_ms(const struct pace *pace, const struct wire_request *request, int64_t now);
+/* How long the table of a cluster may be asked for within a call: half of its time at most, so that
+ * a node which hangs leaves time for the call, or for the next node. */
+int64_t pace_table_timeout_ms(const struct pace *pace, int64_t now);
 /* An attempt was not answered, or the server said that it cannot now (`spoken`). When to make the
  * next one; CLOCK_NEVER: none, the call's time would be over by then. */
 int64_t pace_retry_at(struct pace *pace, const struct pace_attempt *attempt, bool spoken,

@@ -6,7 +6,7 @@
 static void conclude(struct idem_async *async, struct lease *lease,
                      const struct lease_renewal *renewal) {
   enum idem_claim_state told = lease_renewal_ended(&async->leases, lease, renewal);
-  if (lease->listed) wakeup_at(&async->wakeup, lease->due_ms);
+  if (lease->list != NULL) wakeup_at(&async->wakeup, lease->due_ms);
   if (told == IDEM_CLAIM_HELD || async->settings.on_lost == NULL) return;
   async->settings.on_lost(lease->claim, told, async->settings.lost_context);
 }
@@ -16,7 +16,7 @@ static void on_ended(struct idem_call *call, const struct wire_reply *reply, int
   const struct lease_renewal renewal = {reply, call->attempt.sent_ms, now};
   if (claim == NULL) return; /* freed meanwhile */
   claim->renewal = NULL;
-  if (claim->lease.listed) conclude(call->async, &claim->lease, &renewal);
+  if (claim->lease.list != NULL) conclude(call->async, &claim->lease, &renewal);
 }
 
 /* Starts one renewal. Until it has ended the lease has a later place, at which nothing is due. */
@@ -33,8 +33,7 @@ static void renew(struct idem_async *async, struct lease *lease, int64_t now) {
     conclude(async, lease, &none);
     return;
   }
-  struct pace *pace = &claim->renewal->pace;
-  pace->give_up_at_ms = clock_min(pace->give_up_at_ms, until_ms);
+  pace_bound(&claim->renewal->pace, until_ms);
   call_send_later(claim->renewal, now);
 }
 
@@ -49,7 +48,7 @@ int64_t renewal_run(struct idem_async *async, int64_t now) {
 
 void renewal_orphan_all(struct idem_async *async) {
   for (struct lease *lease; (lease = TAILQ_FIRST(&async->leases)) != NULL;) {
-    lease_remove(&async->leases, lease);
+    lease_remove(lease);
     lease->claim->call = lease->claim->renewal = NULL;
   }
 }

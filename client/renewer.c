@@ -1,251 +1,188 @@
 /* renewer.c - see renewer.h. */
 #include "client/renewer.h"
 
-#include <assert.h>
 #include <pthread.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "client/clock.h"
-#include "client/connection.h"
+#include "client/lane.h"
 #include "client/pace.h"
+#include "client/thread.h"
 
 /* Those due within this go along: fewer wake-ups, and no lease is in danger from being early. */
 #define TOGETHER_MS 5
 
-/* Renewals in one turn, and the bytes of their commands. */
-#define BATCH 64
-#define BATCH_BYTES (LEASE_KEY_BYTES + 1024)
-
-/* What leads to one node. */
-struct channel {
-  SLIST_ENTRY(channel) entry;
-  struct node *node;
-  struct connection *connection; /* NULL: none */
-  int64_t shut_until_ms;         /* it was not reached: others come first */
-};
-
 struct renewer {
-  const struct settings *settings;
-  struct cluster *cluster;
+  struct lane_base base;
   pthread_mutex_t lock;
-  pthread_cond_t changed; /* something became due earlier, or stop */
+  pthread_cond_t changed; /* something became due earlier, a lane is DONE, or stop */
   pthread_cond_t called;  /* a callback has returned */
   pthread_t thread;
   _Atomic bool running; /* written under the lock */
   bool stopping;
-  struct lease_list leases;
-  int64_t wake_ms; /* when the thread wakes up by itself */
-  /* The batch: slots are emptied by removal; the rest belongs to the thread. */
-  struct lease *batch[BATCH];
-  int batch_count;
-  bool asking[BATCH]; /* the other node is told so before it */
-  struct node *node;  /* of the batch; NULL: it is not known */
-  int64_t timeout_ms; /* of the shortest lease in it */
-  int64_t sent_ms;
-  size_t buffer_len;
-  SLIST_HEAD(, channel) channels; /* the thread's */
-  struct wire_reply replies[BATCH];
-  char buffer[BATCH_BYTES];
+  struct lease_list leases;    /* those in no lane */
+  int64_t wake_ms;             /* when the thread wakes up by itself */
+  SLIST_HEAD(, lane) lanes;    /* the thread's, as is the next one */
+  struct lane *lane_for_table; /* NULL: none was needed yet */
 };
 
-/* ---- one turn ---- */
-
-/* The node of a lease; NULL: not known yet. */
-static struct node *node_of(struct renewer *renewer, const struct lease *lease) {
-  struct idem_error ignored;
-  struct node *node = lease->asked;
-  if (node == NULL && cluster_route(renewer->cluster, lease->key, &node, &ignored) != IDEM_OK)
-    return NULL;
-  return node;
-}
-
-/* False: it does not fit. */
-static bool put(struct renewer *renewer, const struct wire_request *request) {
-  struct wire_frame frame;
-  wire_frame(&frame, request);
-  if (renewer->buffer_len + frame.size > BATCH_BYTES) return false;
-  wire_copy(&frame, renewer->buffer + renewer->buffer_len);
-  renewer->buffer_len += frame.size;
-  return true;
-}
-
-/* Frames its renewal. False: it does not fit any more. */
-static bool put_renewal(struct renewer *renewer, struct lease *lease) {
-  const struct wire_request ask = {.verb = WIRE_ASKING};
-  const struct wire_request renew = {.verb = WIRE_RENEW, .key = lease->key, .token = lease->token};
-  size_t before = renewer->buffer_len;
-  bool asking = lease->asked != NULL;
-  if ((asking && !put(renewer, &ask)) || !put(renewer, &renew)) {
-    renewer->buffer_len = before;
-    return false;
-  }
-  lease->asked = NULL;
-  lease->slot = renewer->batch_count;
-  renewer->asking[renewer->batch_count] = asking;
-  renewer->batch[renewer->batch_count++] = lease;
-  renewer->timeout_ms = clock_min(renewer->timeout_ms, pace_renewal_timeout_ms(lease->lease_ms));
-  return true;
-}
-
-/* Frames what is due at the node whose lease is due first. Under the lock. */
-static void gather(struct renewer *renewer, int64_t now) {
-  struct lease *lease = TAILQ_FIRST(&renewer->leases);
-  renewer->node = node_of(renewer, lease);
-  renewer->batch_count = 0;
-  renewer->buffer_len = 0;
-  renewer->timeout_ms = renewer->settings->command_timeout_ms;
-  for (; lease != NULL; lease = TAILQ_NEXT(lease, entry)) {
-    if (lease->due_ms > now + TOGETHER_MS || renewer->batch_count == BATCH) break;
-    if (node_of(renewer, lease) != renewer->node) continue;
-    if (!put_renewal(renewer, lease)) break;
-  }
-}
-
-/* NULL: no memory. */
-static struct channel *channel_to(struct renewer *renewer, struct node *node) {
-  struct channel *channel;
-  SLIST_FOREACH(channel, &renewer->channels, entry) {
-    if (channel->node == node) return channel;
-  }
-  channel = calloc(1, sizeof *channel);
-  if (channel == NULL) return NULL;
-  channel->node = node;
-  SLIST_INSERT_HEAD(&renewer->channels, channel, entry);
-  return channel;
-}
-
-static void close_channel(struct channel *channel) {
-  connection_close(channel->connection);
-  channel->connection = NULL;
-}
-
-/* A node that is not reached takes the time of the others: so it is left alone for as long as the
- * last try took. */
-static bool connect_again(struct renewer *renewer, struct channel *channel, int64_t now) {
-  struct idem_error ignored;
-  if (channel->connection != NULL && connection_alive(channel->connection)) return true;
-  close_channel(channel);
-  if (now < channel->shut_until_ms) return false;
-  const struct connection_order order = {renewer->settings, &channel->node->target,
-                                         now + renewer->timeout_ms};
-  if (connection_open(&channel->connection, &order, &ignored) == IDEM_OK) return true;
-  int64_t end_ms = clock_ms();
-  channel->shut_until_ms = end_ms + (end_ms - now);
-  cluster_failed(renewer->cluster, channel->node);
-  return false;
-}
-
-/* Reads the answer to one renewal, after that to ASKING if there is one: a word that does not
- * matter, for without it the other node says so. */
-static bool receive(struct renewer *renewer, struct connection *connection, int item,
-                    int64_t deadline_ms) {
-  struct idem_error ignored;
-  redisReply *reply = NULL;
-  if (renewer->asking[item]) {
-    if (connection_receive(connection, deadline_ms, &reply, &ignored) != IDEM_OK) return false;
-    freeReplyObject(reply);
-  }
-  if (connection_receive(connection, deadline_ms, &reply, &ignored) != IDEM_OK) return false;
-  wire_parse(WIRE_RENEW, reply, &renewer->replies[item]);
-  return true;
-}
-
-/* Sends the batch and reads what comes. Returns how many replies were read. Without the lock. */
-static int exchange_over(struct renewer *renewer, struct channel *channel) {
-  struct idem_error ignored;
-  struct connection *connection = channel->connection;
-  int count = 0;
-  renewer->sent_ms = clock_ms();
-  int64_t deadline = renewer->sent_ms + renewer->timeout_ms;
-  bool good = connection_send_bytes(connection, renewer->buffer, renewer->buffer_len,
-                                    renewer->timeout_ms, &ignored) == IDEM_OK;
-  while (good && count < renewer->batch_count) {
-    good = receive(renewer, connection, count, deadline);
-    if (!good) break;
-    good = !renewer->replies[count].spent;
-    count++;
-  }
-  /* One reply too many: which of them answers what cannot be told. */
-  bool stray = !connection_quiet(connection);
-  while (stray && count > 0) wire_reply_deinit(&renewer->replies[--count]);
-  if (!good) cluster_failed(renewer->cluster, channel->node);
-  if (!good || stray || !connection_reusable(connection)) close_channel(channel);
-  return count;
-}
-
-static int exchange(struct renewer *renewer) {
-  struct channel *channel = renewer->node != NULL ? channel_to(renewer, renewer->node) : NULL;
-  if (channel == NULL || !connect_again(renewer, channel, clock_ms())) return 0;
-  return exchange_over(renewer, channel);
-}
-
-/* Brings the table of a cluster up to date, if this is the time and nobody else does. Without the
- * lock. */
-static void refresh_table(struct renewer *renewer) {
-  const struct wire_request request = {.verb = WIRE_NODES};
-  struct idem_error error = {""};
-  struct wire_frame frame;
-  struct wire_reply parsed;
-  redisReply *reply = NULL;
-  int64_t now = clock_ms();
-  struct node *source = cluster_refresh(renewer->cluster, now);
-  if (source == NULL) return;
-  struct channel *channel = channel_to(renewer, source);
-  bool good = channel != NULL && connect_again(renewer, channel, now);
-  wire_frame(&frame, &request);
-  int64_t until_ms = clock_ms() + renewer->timeout_ms;
-  good = good &&
-         connection_send(channel->connection, &frame, renewer->timeout_ms, &error) == IDEM_OK &&
-         connection_receive(channel->connection, until_ms, &reply, &error) == IDEM_OK;
-  if (good) {
-    wire_parse(WIRE_NODES, reply, &parsed);
-  } else {
-    wire_reply_fail(&parsed, IDEM_UNAVAILABLE, error.text);
-    if (channel != NULL) close_channel(channel);
-  }
-  cluster_learn(renewer->cluster, source, &parsed);
-  wire_reply_deinit(&parsed);
-}
+/* ---- the end of a renewal ---- */
 
 /* Tells the application, without the lock. */
 static void call_out(struct renewer *renewer, struct lease *lease, enum idem_claim_state state) {
-  if (renewer->settings->on_lost == NULL) return;
+  const struct settings *settings = renewer->base.settings;
+  if (settings->on_lost == NULL) return;
   lease->calling = true;
   pthread_mutex_unlock(&renewer->lock);
-  renewer->settings->on_lost(lease->claim, state, renewer->settings->lost_context);
+  settings->on_lost(lease->claim, state, settings->lost_context);
   pthread_mutex_lock(&renewer->lock);
   lease->calling = false;
   pthread_cond_broadcast(&renewer->called);
 }
 
-/* One renewal has ended. Under the lock, which it may let go at its end. */
+/* Under the lock, which it may let go at its end. */
 static void end_renewal(struct renewer *renewer, struct lease *lease,
-                        const struct wire_reply *reply, int64_t now) {
-  /* One that was sent elsewhere has failed, and is tried there soon. */
-  if (reply != NULL)
-    lease->asked = cluster_follow(renewer->cluster, renewer->node, lease->key, reply);
-  const struct lease_renewal renewal = {reply, renewer->sent_ms, now};
-  enum idem_claim_state told = lease_renewal_ended(&renewer->leases, lease, &renewal);
+                        const struct lease_renewal *renewal) {
+  enum idem_claim_state told = lease_renewal_ended(&renewer->leases, lease, renewal);
   if (told != IDEM_CLAIM_HELD) call_out(renewer, lease, told);
 }
 
-static void turn(struct renewer *renewer, int64_t now) {
-  gather(renewer, now);
-  pthread_mutex_unlock(&renewer->lock);
-  refresh_table(renewer);
-  int answered = exchange(renewer);
-  pthread_mutex_lock(&renewer->lock);
-  now = clock_ms();
-  for (int i = 0; i < renewer->batch_count; i++) {
-    struct lease *lease = renewer->batch[i];
-    if (lease == NULL) continue;
-    lease->slot = -1;
-    renewer->batch[i] = NULL;
-    end_renewal(renewer, lease, i < answered ? &renewer->replies[i] : NULL, now);
+/* One in the batch of a lane. What was sent elsewhere has failed, and is tried there soon. */
+static void take_reply(struct renewer *renewer, struct lane *lane, int item, int64_t now) {
+  struct lease *lease = lane->batch[item];
+  const struct wire_reply *reply = item < lane->answered ? &lane->replies[item] : NULL;
+  const struct lease_renewal renewal = {reply, lane->sent_ms, now};
+  if (lease == NULL) return;
+  lane_unload(lease);
+  if (reply != NULL)
+    lease->asked = cluster_follow(renewer->base.cluster, lane->node, lease->key, reply);
+  end_renewal(renewer, lease, &renewal);
+}
+
+/* Those that are in a lane, and in no batch, look for their node again. */
+static void send_back(struct renewer *renewer, struct lane *lane) {
+  for (struct lease *lease; (lease = TAILQ_LAST(&lane->leases, lease_list)) != NULL;)
+    lease_move_first(&renewer->leases, lease);
+}
+
+static void load_next(struct lane *lane) {
+  struct lease *lease;
+  TAILQ_FOREACH(lease, &lane->leases, entry) {
+    if (!lane_load(lane, lease)) break;
   }
-  for (int i = 0; i < answered; i++) wire_reply_deinit(&renewer->replies[i]);
+}
+
+/* What a lane has done. Those that became due meanwhile come next, if the node has answered. */
+static void conclude(struct renewer *renewer, struct lane *lane) {
+  int64_t now = clock_ms();
+  bool well = lane->answered == lane->count;
+  for (int i = 0; i < lane->count; i++) take_reply(renewer, lane, i, now);
+  lane_finish(lane);
+  if (well) {
+    load_next(lane);
+  } else {
+    send_back(renewer, lane);
+  }
+}
+
+static void conclude_all(struct renewer *renewer) {
+  struct lane *lane, *table = renewer->lane_for_table;
+  SLIST_FOREACH(lane, &renewer->lanes, entry) {
+    if (lane->state == LANE_DONE) conclude(renewer, lane);
+  }
+  if (table != NULL && table->state == LANE_DONE) lane_finish(table);
+}
+
+/* ---- what is due ---- */
+
+/* NULL: no memory. */
+static struct lane *lane_to(struct renewer *renewer, struct node *node) {
+  struct lane *lane;
+  SLIST_FOREACH(lane, &renewer->lanes, entry) {
+    if (lane->node == node) return lane;
+  }
+  lane = lane_create(&renewer->base, node);
+  if (lane != NULL) SLIST_INSERT_HEAD(&renewer->lanes, lane, entry);
+  return lane;
+}
+
+/* NULL: its node is not known yet, or there is no memory. */
+static struct lane *lane_of(struct renewer *renewer, const struct lease *lease) {
+  struct idem_error ignored;
+  struct node *node = lease->asked;
+  if (node == NULL && cluster_route(renewer->base.cluster, lease->key, &node, &ignored) != IDEM_OK)
+    return NULL;
+  return lane_to(renewer, node);
+}
+
+/* Finds its lane for a lease that is due. Under the lock, which it may let go. */
+static void dispatch(struct renewer *renewer, struct lease *lease, int64_t now) {
+  if (lease->lane != NULL) { /* a call of the user came before the answer to its renewal */
+    lease_schedule(&renewer->leases, lease, now + pace_renewal_retry_ms(lease->lease_ms));
+    return;
+  }
+  struct lane *lane = lane_of(renewer, lease);
+  if (lane == NULL) {
+    const struct lease_renewal none = {NULL, now, now};
+    end_renewal(renewer, lease, &none);
+    return;
+  }
+  if (lane->state == LANE_IDLE) (void)lane_load(lane, lease);
+  lease_move_last(&lane->leases, lease);
+}
+
+/* Brings the table of a cluster up to date, if this is the time and nobody else does. */
+static void refresh_table(struct renewer *renewer, int64_t now) {
+  struct cluster *cluster = renewer->base.cluster;
+  if (!atomic_load_explicit(&cluster->on, memory_order_relaxed)) return;
+  if (renewer->lane_for_table == NULL) renewer->lane_for_table = lane_create(&renewer->base, NULL);
+  struct lane *lane = renewer->lane_for_table;
+  if (lane == NULL || lane->state != LANE_IDLE) return;
+  struct node *source = cluster_refresh(cluster, now);
+  if (source == NULL) return;
+  lane->node = source;
+  lane_start(lane, now);
+}
+
+static void run_due(struct renewer *renewer, int64_t now) {
+  struct lease *first = TAILQ_FIRST(&renewer->leases);
+  if (first == NULL || first->due_ms > now) return;
+  refresh_table(renewer, now);
+  while ((first = TAILQ_FIRST(&renewer->leases)) != NULL && first->due_ms <= now + TOGETHER_MS)
+    dispatch(renewer, first, now);
+}
+
+static void start_all(struct renewer *renewer, int64_t now) {
+  struct lane *lane;
+  SLIST_FOREACH(lane, &renewer->lanes, entry) {
+    if (lane->state == LANE_IDLE && lane->count > 0) lane_start(lane, now);
+  }
+}
+
+/* Nodes come and go: threads that lead to former ones do not stay. */
+static void end_unused(struct renewer *renewer, int64_t now) {
+  struct lane *lane = SLIST_FIRST(&renewer->lanes);
+  for (struct lane *next = NULL; lane != NULL; lane = next) {
+    next = SLIST_NEXT(lane, entry);
+    bool unused = lane->threaded && lane->state == LANE_IDLE && lane->count == 0;
+    if (!unused || now - lane->used_ms < LANE_IDLE_MS) continue;
+    SLIST_REMOVE(&renewer->lanes, lane, lane, entry);
+    lane_destroy(lane);
+  }
+}
+
+/* ---- the thread ---- */
+
+/* When the thread has something to do by itself; 0: now. */
+static int64_t next_due(const struct renewer *renewer) {
+  const struct lane *lane, *table = renewer->lane_for_table;
+  const struct lease *first = TAILQ_FIRST(&renewer->leases);
+  if (table != NULL && table->state == LANE_DONE) return 0;
+  SLIST_FOREACH(lane, &renewer->lanes, entry) {
+    if (lane->state == LANE_DONE) return 0;
+  }
+  return first != NULL ? first->due_ms : CLOCK_NEVER;
 }
 
 static void sleep_until(struct renewer *renewer, int64_t ms) {
@@ -259,26 +196,46 @@ static void sleep_until(struct renewer *renewer, int64_t ms) {
   pthread_cond_timedwait(&renewer->changed, &renewer->lock, &until);
 }
 
+static void await_end(struct renewer *renewer, const struct lane *lane) {
+  while (lane->state == LANE_RUNNING) pthread_cond_wait(&renewer->changed, &renewer->lock);
+}
+
+/* Leases stay where they are, out of the lanes. */
+static void end_lane(struct renewer *renewer, struct lane *lane) {
+  await_end(renewer, lane);
+  for (int i = 0; i < lane->count; i++) {
+    if (lane->batch[i] != NULL) lane_unload(lane->batch[i]);
+  }
+  send_back(renewer, lane);
+  lane_destroy(lane);
+}
+
+static void end_all(struct renewer *renewer) {
+  for (struct lane *lane; (lane = SLIST_FIRST(&renewer->lanes)) != NULL;) {
+    SLIST_REMOVE_HEAD(&renewer->lanes, entry);
+    end_lane(renewer, lane);
+  }
+  if (renewer->lane_for_table != NULL) end_lane(renewer, renewer->lane_for_table);
+  renewer->lane_for_table = NULL;
+}
+
 static void *run(void *argument) {
   struct renewer *renewer = argument;
   pthread_mutex_lock(&renewer->lock);
   while (!renewer->stopping) {
-    int64_t now = clock_ms();
-    const struct lease *first = TAILQ_FIRST(&renewer->leases);
-    int64_t due_ms = first != NULL ? first->due_ms : CLOCK_NEVER;
+    int64_t now = clock_ms(), due_ms = next_due(renewer);
     if (due_ms > now) {
       sleep_until(renewer, due_ms);
-    } else {
-      renewer->wake_ms = 0;
-      turn(renewer, now);
+      continue;
     }
+    renewer->wake_ms = 0;
+    conclude_all(renewer);
+    run_due(renewer, clock_ms());
+    end_unused(renewer, now);
+    if (!renewer->stopping) start_all(renewer, now);
   }
+  end_all(renewer);
   pthread_mutex_unlock(&renewer->lock);
-  for (struct channel *channel; (channel = SLIST_FIRST(&renewer->channels)) != NULL;) {
-    SLIST_REMOVE_HEAD(&renewer->channels, entry);
-    close_channel(channel);
-    free(channel);
-  }
   return NULL;
 }
 
@@ -297,13 +254,10 @@ static bool init_conditions(struct renewer *renewer) {
 }
 
 struct renewer *renewer_create(const struct settings *settings, struct cluster *cluster) {
-  struct renewer *renewer = malloc(sizeof *renewer);
+  struct renewer *renewer = calloc(1, sizeof *renewer);
   if (renewer == NULL) return NULL;
-  /* The buffers stay as they are: a client that holds no claim for long never touches them. */
-  memset(renewer, 0, offsetof(struct renewer, replies));
-  renewer->settings = settings;
-  renewer->cluster = cluster;
-  SLIST_INIT(&renewer->channels);
+  renewer->base = (struct lane_base){settings, cluster, &renewer->lock, &renewer->changed};
+  SLIST_INIT(&renewer->lanes);
   renewer->wake_ms = CLOCK_NEVER;
   TAILQ_INIT(&renewer->leases);
   if (pthread_mutex_init(&renewer->lock, NULL) != 0) {
@@ -335,20 +289,11 @@ void renewer_destroy(struct renewer *renewer) {
   free(renewer);
 }
 
-/* Signals belong to the application's threads. */
-static bool spawn(struct renewer *renewer) {
-  sigset_t all, before;
-  sigfillset(&all);
-  if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0) return false;
-  bool good = pthread_create(&renewer->thread, NULL, run, renewer) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return good;
-}
-
 bool renewer_start(struct renewer *renewer) {
   if (atomic_load_explicit(&renewer->running, memory_order_acquire)) return true;
   pthread_mutex_lock(&renewer->lock);
-  if (!renewer->running && !renewer->stopping) renewer->running = spawn(renewer);
+  if (!renewer->running && !renewer->stopping)
+    renewer->running = thread_start(&renewer->thread, run, renewer);
   bool good = renewer->running;
   pthread_mutex_unlock(&renewer->lock);
   return good;
@@ -356,12 +301,12 @@ bool renewer_start(struct renewer *renewer) {
 
 /* The thread sleeps until the first lease is due, as it last saw it. */
 static void wake_for(struct renewer *renewer, const struct lease *lease) {
-  if (lease->listed && lease->due_ms < renewer->wake_ms) pthread_cond_signal(&renewer->changed);
+  if (lease->list != NULL && lease->due_ms < renewer->wake_ms)
+    pthread_cond_signal(&renewer->changed);
 }
 
 void renewer_add(struct renewer *renewer, struct lease *lease, int64_t sent_ms) {
   pthread_mutex_lock(&renewer->lock);
-  lease->slot = -1;
   lease_schedule(&renewer->leases, lease, sent_ms + pace_renewal_period_ms(lease->lease_ms));
   wake_for(renewer, lease);
   pthread_mutex_unlock(&renewer->lock);
@@ -383,9 +328,8 @@ void renewer_mute(struct renewer *renewer, struct lease *lease, bool muted) {
 
 void renewer_remove(struct renewer *renewer, struct lease *lease) {
   pthread_mutex_lock(&renewer->lock);
-  lease_remove(&renewer->leases, lease);
-  if (lease->slot >= 0) renewer->batch[lease->slot] = NULL;
-  lease->slot = -1;
+  lease_remove(lease);
+  lane_unload(lease);
   while (lease->calling) pthread_cond_wait(&renewer->called, &renewer->lock);
   pthread_mutex_unlock(&renewer->lock);
 }

@@ -1,9 +1,15 @@
 /*
- * renewer.h - the background thread of an idem_client that renews its claims, all of them together,
- * over one connection; in a cluster over one for each node.
+ * renewer.h - the background thread of an idem_client that renews its claims, those of one node
+ * together, over one connection (lane.h).
  *
- *     one turn: the leases of one node that are due are framed into one buffer, sent at once, the
- *     replies read in order
+ *     leases, by the time at which they are due:  [a 10][b 12][c 15] ...
+ *          |           |
+ *       lane to A   lane to B   lane for the table     each batch is framed into one buffer, sent
+ * at once, and its replies are read in order
+ *
+ * In a cluster each lane has a thread: one node that hangs holds up nobody else's renewals, nor
+ * does one that hangs with the table. What an answer means for a lease, and the callbacks, are the
+ * one thread's.
  *
  * It knows leases, not claims. A lease can be removed at any time without waiting for the network:
  * the batch under way forgets it.

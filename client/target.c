@@ -1,6 +1,7 @@
 /* target.c - see target.h. */
 #include "client/target.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,11 @@ bool target_port_valid(const char *port) {
   if (len == 0 || len > 5 || strspn(port, "0123456789") != len) return false;
   long value = strtol(port, NULL, 10);
   return value >= 1 && value <= 65535;
+}
+
+bool target_is_numeric(const char *host) {
+  unsigned char address[sizeof(struct in6_addr)];
+  return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
 }
 
 /* "host", "host:port", "[v6]", "[v6]:port". */

@@ -45,6 +45,8 @@ bool target_of_seed(struct target *target, const struct target *whole, unsigned 
 /* A server at this address, to be spoken to like those of the URL. False: no memory. */
 bool target_of_node(struct target *target, const struct target *whole, const char *host,
                     const char *port);
+/* An address, not a name; one with a zone counts as a name. */
+bool target_is_numeric(const char *host);
 /* A number from 1 to 65535. */
 bool target_port_valid(const char *port);
 

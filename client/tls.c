@@ -1,7 +1,6 @@
 /* tls.c - see tls.h. */
 #include "client/tls.h"
 
-#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -14,6 +13,7 @@
 
 #include "client/resumption.h"
 #include "client/stream.h"
+#include "client/target.h"
 
 /* The files and directories that options name. */
 enum { CA_FILE, CA_DIR, CERT_FILE, KEY_FILE, PATHS };
@@ -136,11 +136,6 @@ static void refresh(struct tls *tls) {
 
 /* ---- what is asked for ---- */
 
-static bool is_numeric(const char *host) {
-  unsigned char address[sizeof(struct in6_addr)];
-  return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
-}
-
 /* The host without what no certificate bears: the zone of an IPv6 address, the dot after a name. */
 static void copy_host(char out[HOST_BYTES], const char *host) {
   size_t len = strlen(host);
@@ -233,7 +228,7 @@ void tls_destroy(struct tls *tls) {
 static bool expect_host(SSL *ssl, const char *host) {
   char name[HOST_BYTES];
   copy_host(name, host);
-  if (is_numeric(name)) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
+  if (target_is_numeric(name)) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
   SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
   return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
 }

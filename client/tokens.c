@@ -39,9 +39,10 @@ static void grow(struct tokens *tokens) {
   if (former != tokens->first) free(former);
 }
 
-bool tokens_has(const struct tokens *tokens, uint64_t token) {
+bool tokens_has(const struct tokens *tokens, const struct node *node, uint64_t token) {
   const struct lease *lease = *bucket_of(tokens, token);
-  while (lease != NULL && lease->token != token) lease = lease->same_bucket;
+  while (lease != NULL && (lease->token != token || lease->granted_by != node))
+    lease = lease->same_bucket;
   return lease != NULL;
 }
 

@@ -6,6 +6,9 @@
  *         [0] -> lease -> lease
  *         [1] -> lease
  *
+ * In a cluster two nodes may give the same one, so that a token is known together with the node
+ * that gave it. (With its key would not do: the reply that came twice answers another key.)
+ *
  * Never fails: without memory for more buckets the chains are longer. Not locked: its owner locks.
  */
 #ifndef IDEM_CLIENT_TOKENS_H
@@ -23,9 +26,9 @@ struct tokens {
 
 void tokens_init(struct tokens *tokens);
 void tokens_deinit(struct tokens *tokens);
-/* True when a lease of this token was added and not removed. */
-bool tokens_has(const struct tokens *tokens, uint64_t token);
-/* The lease stays where it is until it is removed. */
+/* True when a lease of this token, granted by this node, was added and not removed. */
+bool tokens_has(const struct tokens *tokens, const struct node *node, uint64_t token);
+/* Its token and granted_by are set. The lease stays where it is until it is removed. */
 void tokens_add(struct tokens *tokens, struct lease *lease);
 /* Fine for one that was not added. */
 void tokens_remove(struct tokens *tokens, struct lease *lease);

@@ -229,10 +229,12 @@ static const struct {
     {"ASK", TO_ANY, IDEM_UNAVAILABLE, true, false, WIRE_ASK},
     {"UNBLOCKED", TO_LOOKS, IDEM_UNAVAILABLE, true, false, WIRE_UNBLOCKED},
     {"TRYAGAIN", TO_ANY, IDEM_UNAVAILABLE, true, false, WIRE_SETTLED},
+    /* min-replicas-to-write: too few replicas follow this master. */
+    {"NOREPLICAS", TO_ANY, IDEM_UNAVAILABLE, true, false, WIRE_UNSETTLED},
     {"CLUSTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true, false, WIRE_UNSETTLED},
     /* A server that starts, fails over or is full. A connection that gets this is of no use,
        another one later may be. */
-    {"LOADING", TO_ANY, IDEM_UNAVAILABLE, true, true, WIRE_SETTLED},
+    {"LOADING", TO_ANY, IDEM_UNAVAILABLE, true, true, WIRE_UNSETTLED},
     {"BUSY", TO_ANY, IDEM_UNAVAILABLE, true, true, WIRE_SETTLED},
     {"MASTERDOWN", TO_ANY, IDEM_UNAVAILABLE, true, true, WIRE_UNSETTLED},
     {"READONLY", TO_ANY, IDEM_UNAVAILABLE, true, true, WIRE_UNSETTLED},

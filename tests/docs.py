@@ -97,6 +97,11 @@ def read_page(path):
         return file.read()
 
 
+def read_file(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 def blocks_of(page):
     """The fenced blocks that have a language; `heading` is the number of headings above."""
     blocks, block, heading = [], None, 0
@@ -294,9 +299,10 @@ def node_command(text, directory):
     if node is None or package is None:
         raise Skipped("node is not installed")
     places = glob.glob(os.path.join("/usr/share/nodejs", package.group(1)))
-    places += sorted(glob.glob(os.path.join(ROOT, "build/clients/*/node_modules", package.group(1))))
+    for folder in ("http", "clients"):
+        places += sorted(glob.glob(os.path.join(ROOT, f"build/{folder}/*/node_modules", package.group(1))))
     if not places:
-        raise Skipped(f"the npm package {package.group(1)} is not installed (make test-clients)")
+        raise Skipped(f"the npm package {package.group(1)} is not installed (make readme, make test-clients)")
     os.environ["NODE_PATH"] = os.path.dirname(places[-1])  # the newest
     path = os.path.join(directory, "snippet.js")
     with open(path, "w", encoding="utf-8") as file:
@@ -601,6 +607,40 @@ def check_links():
     print(f"ok links: {count} have targets")
 
 
+def microseconds(nanoseconds):
+    """As the page writes it: two digits."""
+    return f"{nanoseconds / 1000:.2f}" if nanoseconds < 1000 else f"{nanoseconds / 1000:.1f}"
+
+
+def check_figures():
+    """What README.md says of speed and of other libraries is what the pages say that were generated."""
+    page = " ".join(read_page("README.md").split())
+    [results] = re.findall(r"\]\((bench/RESULTS[\w-]*\.md)\)\)\.", page)
+    measured = {}
+    for case, server, figure in re.findall(r"^\| +(?:tls )?(claim, pipeline \d+) \| +(idem|redis) \| +(\d+) \(", read_page(results), re.M):
+        measured.setdefault((case, server), microseconds(int(figure)))  # the first table: of the processor
+    told = [measured[f"claim, pipeline {depth}", server] for depth in (16, 1) for server in ("idem", "redis")]
+    shown = re.search(r"([\d.]+) µs of the server's CPU for a `CLAIM`, where `SET NX` costs redis-server ([\d.]+) µs "
+                      r"\(16 commands a round trip; with one ([\d.]+) and ([\d.]+) µs", page)
+    if not shown or list(shown.groups()) != told:
+        raise Wrong(f"README.md: {results} says {told}, the page {shown and list(shown.groups())}")
+    check_comparison(page)
+    print("ok README.md: its figures are those of " + results + " and tests/http/COMPARISON.md")
+
+
+def check_comparison(page):
+    table = read_page("tests/http/COMPARISON.md")
+    names = re.search(r"^\| case \| (.+) \|$", table, re.M).group(1).split(" | ")
+    passed = re.search(r"^\| \*\*passed\*\* \| (.+) \|$", table, re.M).group(1).split(" | ")
+    results = {name: tuple(map(int, result.split(" of "))) for name, result in zip(names, passed)}
+    for library in ("node-idempotency", "express-idempotency"):
+        right, asked = results.pop(library)
+        if asked != 10 or f"`{library}` passes {right}" not in page and f"`{library}` {right};" not in page:
+            raise Wrong(f"README.md: `{library}` passes {right} of {asked}")
+    if "of the [ten cases]" not in page or any(right != asked for right, asked in results.values()):
+        raise Wrong(f"README.md: every adapter passes all of ten: {results}")
+
+
 def check_options():
     page = read_page("server/README.md")
     found = re.search(r"^<!-- options -->\n+(.*?)\n+<!-- /options -->$", page, re.M | re.S)
@@ -617,6 +657,26 @@ def check_options():
         raise Wrong("\n".join(conf.complaints()))
     rows = len(told.split("\n")) - 2
     print(f"ok server/README.md, server/deploy/idem.conf: have {rows} options, as --help")
+
+
+def check_configuration():
+    """The server starts with the configuration file that its page shows."""
+    found = re.search(r"^A configuration file has [^\n]*(?:\n[^\n]+)*\n\n((?:    [^\n]*\n)+)", read_page("server/README.md"), re.M)
+    with tempfile.TemporaryDirectory(prefix="idem-docs-") as directory:
+        os.mkdir(os.path.join(directory, "idem"))
+        config = re.sub(r"^ +", "", found.group(1), flags=re.M).replace("port " + DEFAULT_PORT, "port 0")
+        log = os.path.join(directory, "idem.log")
+        config = config.replace("/var/log/idem.log", log).replace("/var/lib", directory)
+        server = Server(config=config, wait_ready=False)
+        try:
+            eventually(lambda: server.process.poll() is not None or os.path.exists(log) and "ready to accept" in read_file(log),
+                       "the server of the configuration file")
+            if server.process.poll() is not None:
+                raise Wrong("server/README.md: the configuration file is refused: " + server.log())
+        finally:
+            server.kill()
+            server.forget()
+    print("ok server/README.md: the server starts with the configuration file")
 
 
 def check_metrics():
@@ -667,7 +727,7 @@ def main():
     if not chosen:
         checks += [(check.__name__, check)
                    for check in (check_tour, check_run_refused, check_make, check_options, check_metrics, check_info,
-                                 check_protocol, check_links)]
+                                 check_protocol, check_links, check_figures, check_configuration)]
     good = True
     for name, check in checks:
         try:

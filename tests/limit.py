@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -65,8 +66,17 @@ class Runner(unittest.TextTestRunner):
     resultclass = Result
 
 
+def named(arguments):
+    """Whether they name modules or tests. What follows -k is a pattern."""
+    return any(argument.startswith("test_") and before != "-k" for before, argument in zip(["", *arguments], arguments))
+
+
 def main(name, arguments):
-    unittest.main(module=None, argv=[name, "-v", *arguments], testRunner=Runner)
+    """Ends the process. A run in which there was no test has failed."""
+    result = unittest.main(module=None, argv=[name, "-v", *arguments], testRunner=Runner, exit=False).result
+    if not result.testsRun and not result.skipped:
+        print("FAILED: no test has run", file=sys.stderr)
+    sys.exit(0 if result.wasSuccessful() and (result.testsRun or result.skipped) else 1)
 
 
 def run_group(command):

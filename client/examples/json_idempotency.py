@@ -1,32 +1,23 @@
-"""A JSON endpoint that demands X-Idempotency-Key and caches its successes for an hour.
+"""A JSON endpoint that demands X-Idempotency-Key and keeps its successes for an hour.
 
     400  no key                           422  the key came before with another request
-    409  the first one still runs after JSON_WAIT; Retry-After says when to ask again
-    2xx  kept with status code and headers for JSON_TTL, replayed with Idempotent-Replayed: true
-    else not kept: callers that wait for it get it too (one failure is not run fifty times over), and
-         the next request with the key runs anew
+    409  the first one still runs after 10 s; Retry-After says when to ask again
+    2xx  kept with status code and headers, replayed with Idempotent-Replayed: true
+    else not kept: callers that wait for it get it too (one failure is not run fifty times over), and the next request with the
+         key runs anew
 
-A payment must not run twice.  So when the view raises, answers 5xx or dies, the key is UNKNOWN
-(409) until somebody has looked: JSON_HOLD.  If that is false the next request runs, as attempt 2.
+A payment must not run twice. So when the view raises, answers 5xx or dies, the key is UNKNOWN (409) until somebody has looked: `hold`.
+If that is false the next request runs, as attempt 2.
 
-    JSON_TTL  3600   JSON_WAIT  10   JSON_LEASE  30   (seconds)   JSON_HOLD  true
+Settings are those of the package: FLASK_IDEMPOTENCY__ttl_ms=3600000, FLASK_IDEMPOTENCY__hold=true, ...
 
-Run: /usr/bin/python3 json_idempotency.py   (FLASK_IDEM_URL, FLASK_JSON_TTL, ...)
+Run: /usr/bin/python3 json_idempotency.py   (IDEM_URL)
 """
 import uuid
 
-from flask import abort, request
-
-from idem_flask import IdempotentFlask, Policy, Refused, answer_errors_in_json, key_in_header
-
-
-def find_key():
-    if request.method != "POST":
-        return None
-    key = key_in_header("X-Idempotency-Key")
-    if key is None:
-        raise Refused(400, "The header X-Idempotency-Key is required.")
-    return key
+from flask import Flask, abort, request
+from idem.flask import Idempotency
+from werkzeug.exceptions import HTTPException
 
 
 def create_payment():
@@ -34,20 +25,19 @@ def create_payment():
     if not isinstance(order, dict) or not isinstance(order.get("amount"), int):
         abort(400, "amount must be an integer.")
     payment = str(uuid.uuid4())
-    return ({"payment": payment, "amount": order["amount"]}, 201,
-            {"Location": f"/payments/{payment}"})
+    return {"payment": payment, "amount": order["amount"]}, 201, {"Location": f"/payments/{payment}"}
+
+
+def as_problem(error):
+    return {"title": error.name, "status": error.code, "detail": error.description}, error.code
 
 
 def create_app(view=create_payment):
-    app = IdempotentFlask(__name__)
-    app.config.from_mapping(IDEM_URL="redis://127.0.0.1:4336", MAX_CONTENT_LENGTH=1024 * 1024,
-                            JSON_TTL=3600, JSON_WAIT=10, JSON_LEASE=30, JSON_HOLD=True)
+    app = Flask(__name__)
+    app.config["IDEMPOTENCY"] = {"prefix": "json", "wait_ms": 10_000, "lease_ms": 30_000, "ttl_ms": 3_600_000, "hold": True}
     app.config.from_prefixed_env()
-    app.guard(Policy(
-        name="json", find_key=find_key, keeps=lambda status: 200 <= status < 300,
-        ttl_s=app.config["JSON_TTL"], lease_s=app.config["JSON_LEASE"],
-        wait_s=app.config["JSON_WAIT"], hold=app.config["JSON_HOLD"]))
-    answer_errors_in_json(app)
+    Idempotency(app, header="X-Idempotency-Key", required=True, methods=["POST"], keep=lambda status: 200 <= status < 300)
+    app.register_error_handler(HTTPException, as_problem)
     app.add_url_rule("/payments", "payments", view, methods=["POST"])
     return app
 

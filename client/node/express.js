@@ -11,7 +11,7 @@
 
 const { Guard } = require('./lib/guard.js');
 const { DidNothing } = require('./lib/grant.js');
-const { HeldResponse, send } = require('./lib/held_response.js');
+const { HeldResponse, isSent, send } = require('./lib/held_response.js');
 const { didNothing } = require('./lib/problem.js');
 const { headerValues, pieces, left, idOf } = require('./lib/node_request.js');
 
@@ -27,19 +27,39 @@ const asked = (req, res) => ({
   left: () => left(res),
 });
 
+/* Whether the handler is to run. */
+async function decided(guard, req, res) {
+  const { settings, log } = guard;
+  const { answer, grant } = await guard.begin(asked(req, res));
+  if (!answer && !grant) return true;
+  if (isSent(res)) { // a time-out, while the server was asked: nothing runs behind an answer
+    if (grant) await grant.dismissed();
+    return false;
+  }
+  if (answer) send(res, answer);
+  if (!grant) return false;
+  req.idempotency = grant.claim;
+  res[RUN] = { grant, settings, log, held: new HeldResponse(res, grant, { settings, log }) };
+  return true;
+}
+
+/* Express catches what a handler throws; others may not, and here nobody would. */
+function goOn(res, next) {
+  try {
+    next();
+  } catch (error) {
+    if (!res[RUN]) throw error;
+    res[RUN].log.error(`a handler has thrown: ${error?.message ?? error}`);
+    res[RUN].held.fail(error);
+  }
+}
+
 function middleware(guard) {
   const idempotency = (req, res, next) => {
     if (res[RUN]) return next(new Error('idempotency() guards this request already: leave out one of them, or give the outer one `skip`'));
     req.idempotency = null;
     if (!guard.concerns(req.method)) return next();
-    guard.begin(asked(req, res)).then(({ answer, grant }) => {
-      if (answer) return send(res, answer);
-      if (grant) {
-        req.idempotency = grant.claim;
-        res[RUN] = { grant, settings: guard.settings, held: new HeldResponse(res, grant, guard.settings) };
-      }
-      next();
-    }, next);
+    decided(guard, req, res).then((runs) => runs && goOn(res, next), next);
   };
   idempotency.with = (settings) => middleware(guard.with(settings));
   idempotency.close = () => guard.close();
@@ -51,8 +71,14 @@ const idempotency = (settings) => middleware(Guard.create(settings));
 /* The last app.use(): an exception is seen before Express makes a 500 of it. */
 idempotency.errors = (error, req, res, next) => {
   const run = res[RUN];
+  if (run?.held.isSettling) return run.log.error(`a handler has thrown after it had answered: ${error?.message ?? error}`);
   if (!run?.held.isHeld) return next(error);
   if (error instanceof DidNothing) return run.held.refuse(didNothing(run.settings, error), error);
+  if (run.held.isSentElsewhere) {
+    run.grant.raised(error);
+    run.held.release();
+    return next(error);
+  }
   run.grant.failed = true; // a status below 500, of http-errors, is an answer of the application all the same
   run.held.discard();
   return next(error);

@@ -9,13 +9,13 @@
 'use strict';
 
 const { Readable } = require('node:stream');
-const { BODILESS, isEvents, ofWebStream, gather, flowing } = require('./lib/body.js');
+const { BODILESS, isEvents, ofWebStream, gather, Flow } = require('./lib/body.js');
 const { Guard } = require('./lib/guard.js');
 const { DidNothing } = require('./lib/grant.js');
-const { HeldResponse } = require('./lib/held_response.js');
+const { HeldResponse, isSent } = require('./lib/held_response.js');
 const { storable } = require('./lib/meta.js');
 const { didNothing } = require('./lib/problem.js');
-const { headerValues, pieces, left, idOf } = require('./lib/node_request.js');
+const { headerValues, pieces, left, whenClosed, idOf } = require('./lib/node_request.js');
 
 const RUN = Symbol('idem.run'); // on a request: {grant, held, before, settings} while it is guarded
 const UNTYPED = Symbol('idem.untyped'); // on a request: what is replayed has no Content-Type, and Fastify is not to give it one
@@ -63,17 +63,42 @@ async function* sourceOf(payload) {
   else yield payload;
 }
 
+function flowing(reply, flow) {
+  whenClosed(reply.raw, () => flow.drain());
+  return Readable.from(flow, { objectMode: false });
+}
+
 /* The payload that is sent: that of the handler, once it is stored. */
-async function settle(reply, payload, { grant, before, settings }) {
+async function settle(reply, payload, { grant, held, before, settings }) {
   const source = unpacked(reply, payload);
   const status = reply.statusCode;
   const limit = isEvents(reply.getHeader('content-type')) ? -1 : settings.bodyLimit;
   const hold = BODILESS.has(status) ? { body: Buffer.alloc(0) } : await gather(sourceOf(source), limit);
-  if (!hold.body) return Readable.from(flowing(hold, grant, status), { objectMode: false });
-  const other = await grant.answered(status, storable(reply.getHeaders(), before, settings.dropHeaders), hold.body);
+  if (!hold.body) return flowing(reply, new Flow(hold, grant, status));
+  const other = await grant.answered(status, storable(reply.getHeaders(), before, settings.dropHeaders), held.isSentElsewhere ? null : hold.body);
   if (other) return replace(reply, other, before);
   reply.removeHeader('content-length'); // made anew, of what was held
   return source === null || source === undefined || BODILESS.has(status) ? null : hold.body;
+}
+
+/* Whether the handler is to run. */
+async function decided(guard, request, reply, payload) {
+  const { settings, log } = guard;
+  const { answer, grant } = await guard.begin(asked(request, reply, payload));
+  if (!answer && !grant) return true;
+  if (reply.sent || isSent(reply.raw)) { // a time-out, while the server was asked: nothing runs behind an answer
+    if (grant) await grant.dismissed();
+    return false;
+  }
+  if (answer) {
+    answerWith(reply, answer);
+    request[UNTYPED] = !answer.headers.some(([name]) => name === 'content-type');
+    reply.send(BODILESS.has(answer.status) ? undefined : answer.body); // null would be JSON
+    return false;
+  }
+  request.idempotency = grant.claim;
+  request[RUN] = { grant, settings, before: { ...reply.getHeaders() }, held: new HeldResponse(reply.raw, grant, { settings, log }) };
+  return true;
 }
 
 /* Hooks of one plugin. Those with a callback end the request by not calling it. */
@@ -82,19 +107,7 @@ function hooksOf(guardOf) {
     preParsing(request, reply, payload, done) {
       const mine = guardOf(request);
       if (!mine.concerns(request.method)) return done(null, payload);
-      mine.begin(asked(request, reply, payload)).then(({ answer, grant }) => {
-        if (answer) {
-          answerWith(reply, answer);
-          request[UNTYPED] = !answer.headers.some(([name]) => name === 'content-type');
-          return reply.send(BODILESS.has(answer.status) ? undefined : answer.body); // null would be JSON
-        }
-        if (grant) {
-          request.idempotency = grant.claim;
-          const { settings } = mine;
-          request[RUN] = { grant, settings, before: { ...reply.getHeaders() }, held: new HeldResponse(reply.raw, grant, settings) };
-        }
-        return done(null, payload);
-      }, done);
+      decided(mine, request, reply, payload).then((runs) => runs && done(null, payload), done);
     },
 
     onError(request, reply, error, done) {

@@ -7,13 +7,13 @@
  */
 'use strict';
 
-const { BODILESS, isEvents, ofWebStream, gather, flowing } = require('./lib/body.js');
+const { BODILESS, isEvents, ofWebStream, gather, Flow } = require('./lib/body.js');
 const { bodyPieces, parsedPieces } = require('./lib/fingerprint.js');
 const { Guard, TooLarge } = require('./lib/guard.js');
 const { DidNothing } = require('./lib/grant.js');
 const { storable } = require('./lib/meta.js');
 const { didNothing } = require('./lib/problem.js');
-const { idOf } = require('./lib/node_request.js');
+const { idOf, whenClosed } = require('./lib/node_request.js');
 
 const IDEMPOTENCY = 'idempotency'; // c.get() of it: the claim
 
@@ -87,13 +87,25 @@ function streamOf(iterator) {
   });
 }
 
+/* The response of node:http, under @hono/node-server; elsewhere there is a signal. */
+function whenLeft(c, call) {
+  const { outgoing } = c.env ?? {};
+  if (outgoing) return whenClosed(outgoing, call);
+  const { signal } = c.req.raw;
+  if (signal.aborted) call();
+  else signal.addEventListener('abort', call, { once: true });
+  return undefined;
+}
+
 async function settle(c, grant, outside, settings) {
   const { status, headers, body } = c.res;
   if (c.error && status >= 500) grant.failed = true;
   const limit = isEvents(headers.get('content-type')) ? -1 : settings.bodyLimit;
   const hold = body === null || BODILESS.has(status) ? { body: Buffer.alloc(0) } : await gather(ofWebStream(body), limit);
   if (!hold.body) {
-    return replace(c, status, headers, streamOf(flowing(hold, grant, status)));
+    const flow = new Flow(hold, grant, status);
+    whenLeft(c, () => flow.drain());
+    return replace(c, status, headers, streamOf(flow));
   }
   const kept = storable(Object.fromEntries(headers), Object.fromEntries(outside), settings.dropHeaders);
   const other = await grant.answered(status, kept, hold.body);

@@ -42,10 +42,13 @@ export interface ClaimSettings {
   /** For each answer of the server; one retry. Default 2,000. */
   timeoutMs?: number;
   /** For metrics. What it throws is logged and ignored. */
-  onEvent?: ((name: EventName, fields: EventFields) => void) | null;
+  onEvent?: ((name: EventName, fields: EventFields) => unknown) | null;
   /** Default: console, or Fastify's. */
   logger?: { error(text: string): void; warn(text: string): void } | null;
 }
+
+/** null: callers that are nobody in particular share their keys. */
+export type Scope = string | number | bigint | null | undefined;
 
 /** Request: what the framework calls one (of Koa and Hono: the context). */
 export interface Settings<Request = any> extends ClaimSettings {
@@ -55,8 +58,9 @@ export interface Settings<Request = any> extends ClaimSettings {
   header?: string;
   /** 400 without a key. Default false. */
   required?: boolean;
-  /** Who the caller is: each has keys of its own. Default: the authenticated user, or else a digest of Authorization. */
-  scope?: ((request: Request) => unknown) | null;
+  /** Who the caller is: each has keys of its own. Default: the authenticated user, or else a digest of Authorization.
+   * Anything else than a text, a whole number or none is an error, and the request is not run. */
+  scope?: ((request: Request) => Scope | Promise<Scope>) | null;
   /** [method, path] of the operation. Default: those of the request. */
   operation?: ((request: Request) => [string, string] | Promise<[string, string]>) | null;
   /** When the first try was made: 'uuid7' (in the key), a header's name, or a function that gives unix milliseconds. */
@@ -64,7 +68,7 @@ export interface Settings<Request = any> extends ClaimSettings {
   /** Of an answer that the first still runs. Default 409. */
   busyStatus?: 409 | 408;
   /** Which statuses are kept. Default: below 500, but 401, 408, 409, 423, 425, 429. */
-  keep?: (status: number) => boolean;
+  keep?: (status: number) => boolean | Promise<boolean>;
   /** Bytes of a response that is kept. Default 1 MiB. */
   bodyLimit?: number;
   /** Bytes of a request with a key. Default 16 MiB. */
@@ -95,7 +99,8 @@ export interface Claim {
   setStage(text: string): Promise<void>;
   /** The next one runs as attempt 1, whatever is answered now. */
   didNothing(): void;
-  /** false: the response is shared with those who wait, and not kept; a number: it is kept for so many milliseconds. */
+  /** false: the response is shared with those who wait, and not kept; a number: it is kept for so many milliseconds,
+   * 31 days at most. */
   keep(howLong: boolean | number): void;
 }
 

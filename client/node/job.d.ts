@@ -2,9 +2,13 @@ import { Claim, ClaimSettings, DidNothing } from './index';
 
 export { DidNothing };
 
+export type Key = string | number | bigint;
+
 export interface JobSettings<Arguments extends unknown[]> extends ClaimSettings {
-  /** Which job it is: the same for every try, different for every job. */
-  key: (...args: Arguments) => unknown;
+  /** Which kind of work it is, 1 to 256 characters: jobs with other names have keys of their own. */
+  name: string;
+  /** Which job of that name it is: the same for every try, different for every job. */
+  key: (...args: Arguments) => Key | Promise<Key>;
   /** What has to be the same in every try; otherwise KeyReused. Default: not compared. */
   input?: (...args: Arguments) => unknown;
   /** When the job was made (unix milliseconds); never the time of this try. */

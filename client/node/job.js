@@ -1,9 +1,10 @@
 /*
  * job.js - a wrapper for handlers of jobs: BullMQ, SQS, cron, or whatever calls a function again when it has failed.
  *
- *     const pay = job({ key: (job) => job.id, hold: true }, async (job, claim) => { ... });
+ *     const pay = job({ name: 'pay', key: (job) => job.id, hold: true }, async (job, claim) => { ... });
  *
- * The first call runs the work and stores its result (as JSON); every other one gets that result. Work that raises may
+ * The name is required, and not taken from the function: bundlers and refactoring change that, and then what ran would run
+ * again. The first call runs the work and stores its result (as JSON); every other one gets that result. Work that raises may
  * have acted, so the next call is attempt 2, or with `hold` OutcomeUnknown; DidNothing says that it did not.
  */
 'use strict';
@@ -12,9 +13,10 @@ const { Claiming } = require('./lib/claiming.js');
 const { emitter } = require('./lib/events.js');
 const { fingerprint, parsedPieces } = require('./lib/fingerprint.js');
 const { DidNothing, Grant } = require('./lib/grant.js');
-const { recordKey } = require('./lib/key.js');
+const { isText, msOf } = require('./lib/given.js');
+const { jobRecord } = require('./lib/key.js');
 const { named } = require('./lib/log.js');
-const { checked } = require('./lib/settings.js');
+const { checked, TEXT_LIMIT } = require('./lib/settings.js');
 const { Shared } = require('./lib/shared.js');
 
 const SETTINGS = ['url', 'client', 'prefix', 'waitMs', 'maxWaiting', 'leaseMs', 'renewForMs', 'ttlMs', 'hold', 'timeoutMs',
@@ -47,10 +49,17 @@ function callbacksOf(settings) {
   return { key: settings.key, input: settings.input ?? null, born: settings.born ?? null };
 }
 
+function nameOf({ name }) {
+  if (typeof name !== 'string' || name === '' || name.length > TEXT_LIMIT) {
+    throw new TypeError(`idem: setting 'name' has to be a text of 1 to ${TEXT_LIMIT} characters: two jobs may have equal keys`);
+  }
+  return name;
+}
+
 function settingsOf(settings) {
-  const others = Object.entries(settings).filter(([name]) => !CALLBACKS.includes(name));
+  const others = Object.entries(settings).filter(([name]) => name !== 'name' && !CALLBACKS.includes(name));
   const unknown = others.find(([name]) => !SETTINGS.includes(name));
-  if (unknown) throw new TypeError(`idem: job() has no setting '${unknown[0]}'; it has ${[...CALLBACKS, ...SETTINGS].join(', ')}`);
+  if (unknown) throw new TypeError(`idem: job() has no setting '${unknown[0]}'; it has ${['name', ...CALLBACKS, ...SETTINGS].join(', ')}`);
   return checked({ prefix: 'job', ...Object.fromEntries(others) });
 }
 
@@ -76,6 +85,7 @@ function resultOf(record, { status, body, meta }) {
 
 class Jobs {
   #settings;
+  #name;
   #callbacks;
   #work;
   #shared;
@@ -84,16 +94,17 @@ class Jobs {
 
   constructor(settings, work) {
     this.#callbacks = callbacksOf(settings);
+    this.#name = nameOf(settings);
     this.#settings = settingsOf(settings);
     this.#work = work;
     this.#shared = new Shared(this.#settings.logger);
     this.#store = this.#shared.open(this.#settings);
-    this.#claiming = new Claiming(this.#store, this.#shared.later, this.#settings);
+    this.#claiming = new Claiming(this.#store, this.#settings);
   }
 
   async call(args) {
     const asked = await this.#asked(args);
-    const emit = emitter(this.#settings, this.#shared.log, 'JOB', () => this.#settings.prefix);
+    const emit = emitter(this.#settings, this.#shared.log, 'JOB', () => this.#name);
     let reply;
     try {
       reply = await this.#claiming.ask(asked);
@@ -107,21 +118,24 @@ class Jobs {
 
   async #asked(args) {
     const { key, input, born } = this.#callbacks;
-    const { prefix } = this.#settings;
-    const name = await key(...args);
-    if (name === null || name === undefined || String(name) === '') throw new TypeError('idem: key() gave no key');
+    const record = this.#record(await key(...args));
     const pieces = input && parsedPieces(await input(...args));
     return {
-      record: recordKey(prefix, null, 'JOB', prefix, String(name)),
-      fingerprint: pieces && fingerprint('JOB', Buffer.from(prefix), pieces),
-      born: born ? (await born(...args)) ?? null : null,
+      record,
+      fingerprint: pieces && fingerprint('JOB', Buffer.from(this.#name), pieces),
+      born: born ? msOf(await born(...args)) : null,
       left: () => NEVER_LEFT,
     };
   }
 
+  #record(key) {
+    if (key === '' || !isText(key)) throw new TypeError(`idem: key of job '${this.#name}' has to give a text that is not empty, or a whole number`);
+    return jobRecord(this.#settings.prefix, this.#name, String(key));
+  }
+
   #context(record, emit) {
     const replay = (reply) => ({ result: () => resultOf(record, reply) });
-    return { store: this.#store, later: this.#shared.later, log: this.#shared.log, settings: this.#settings, emit, replay };
+    return { store: this.#store, log: this.#shared.log, settings: this.#settings, emit, replay };
   }
 
   async #run(grant, args) {

@@ -9,13 +9,13 @@
 'use strict';
 
 const { Readable } = require('node:stream');
-const { BODILESS, isEvents, ofWebStream, gather, flowing } = require('./lib/body.js');
+const { BODILESS, isEvents, ofWebStream, gather, Flow } = require('./lib/body.js');
 const { Guard } = require('./lib/guard.js');
 const { DidNothing } = require('./lib/grant.js');
-const { HeldResponse } = require('./lib/held_response.js');
+const { HeldResponse, isSent } = require('./lib/held_response.js');
 const { storable } = require('./lib/meta.js');
 const { didNothing } = require('./lib/problem.js');
-const { headerValues, pieces, left, idOf } = require('./lib/node_request.js');
+const { headerValues, pieces, left, whenClosed, idOf } = require('./lib/node_request.js');
 
 const asked = (ctx) => ({
   native: ctx,
@@ -65,18 +65,26 @@ async function* iterated(source) {
   yield* source;
 }
 
+/* Koa 3 does it. With Koa 2 a client would wait for ever for the rest of a stream that has failed. */
+function cutAtError({ body, res }) {
+  if (typeof body?.pipe === 'function') body.once('error', (error) => res.destroy(error));
+}
+
 async function settle(ctx, { grant, held, before, settings }) {
   const { status } = ctx;
   const source = sourceOf(ctx);
   const limit = isEvents(ctx.response.get('Content-Type')) ? -1 : settings.bodyLimit;
   const hold = await gather(iterated(source), limit);
   if (!hold.body) {
+    const flow = new Flow(hold, grant, status);
+    whenClosed(ctx.res, () => flow.drain());
     ctx.status = status;
-    ctx.body = Readable.from(flowing(hold, grant, status), { objectMode: false });
+    ctx.body = Readable.from(flow, { objectMode: false });
+    cutAtError(ctx);
     return;
   }
   const headers = storable(ctx.res.getHeaders(), before, settings.dropHeaders);
-  const other = await grant.answered(status, headers, hold.body);
+  const other = await grant.answered(status, headers, held.isSentElsewhere ? null : hold.body);
   if (other) {
     held.discard();
     answerWith(ctx, other);
@@ -104,16 +112,16 @@ async function failed(ctx, error, { grant, held, settings }) {
   throw error;
 }
 
-async function run(ctx, next, grant, settings) {
+async function run(ctx, next, grant, { settings, log }) {
   const before = { ...ctx.res.getHeaders() };
-  const held = new HeldResponse(ctx.res, grant, settings);
+  const held = new HeldResponse(ctx.res, grant, { settings, log });
   ctx.state.idempotency = grant.claim;
   // Koa calls it when a connection breaks off, and would answer in place of the handler, which goes on.
   ctx.onerror = () => {};
   try {
     await next();
     // With ctx.respond = false the handler writes to ctx.res by itself: the held response does the rest.
-    if (ctx.respond === false || ctx.res.headersSent) return;
+    if (!held.isSentElsewhere && (ctx.respond === false || ctx.res.headersSent)) return cutAtError(ctx);
     await settle(ctx, { grant, held, before, settings });
     held.release();
     delete ctx.onerror;
@@ -129,8 +137,9 @@ function middleware(guard) {
     ctx.state.idempotency = null;
     if (!guard.concerns(ctx.method)) return next();
     const { answer, grant } = await guard.begin(asked(ctx));
-    if (answer) return answerWith(ctx, answer);
-    return grant ? run(ctx, next, grant, guard.settings) : next();
+    if (!answer && !grant) return next();
+    if (isSent(ctx.res)) return grant && grant.dismissed(); // a time-out, while the server was asked: nothing runs behind an answer
+    return answer ? answerWith(ctx, answer) : run(ctx, next, grant, guard);
   };
   idempotency.with = (settings) => middleware(guard.with(settings));
   idempotency.close = () => guard.close();

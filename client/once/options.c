@@ -37,7 +37,7 @@ static const char USAGE[] =
     "exit status. While it runs elsewhere, waits.\n"
     "\n"
     "  --server URL     idem://[user:password@]host[:port], idems://... (TLS), unix:///path,\n"
-    "                   redis://..., rediss://...; nodes of a cluster as redis://a,b,c:7000\n"
+    "                   redis://..., rediss://...; of a cluster redis://a:7000,b:7000\n"
     "                   [$IDEM_SERVER_URL, else " DEFAULT_URL
     "]\n"
     "  --password-file FILE\n"

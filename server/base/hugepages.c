@@ -1,9 +1,12 @@
 /* hugepages.c - see hugepages.h. */
 #include "server/base/hugepages.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <time.h>
 
+#include "server/base/clock.h"
 #include "server/base/thread.h"
 
 #define PAGE_BYTES 4096u /* the smallest page size that Linux has */
@@ -59,12 +62,28 @@ void hugepages_wake(struct hugepages *helper) {
   pthread_cond_signal(&helper->work);
 }
 
+static struct timespec after_ms(unsigned ms) {
+  uint64_t ns = clock_monotonic_ns() + ms * UINT64_C(1000000);
+  return (struct timespec){.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+}
+
+static void rest(struct hugepages *helper) {
+  if (helper->again_ms == 0) {
+    pthread_cond_wait(&helper->work, &helper->lock);
+    return;
+  }
+  const struct timespec until = after_ms(helper->again_ms);
+  helper->rested = pthread_cond_timedwait(&helper->work, &helper->lock, &until) == ETIMEDOUT;
+}
+
 static void *run(void *argument) {
   struct hugepages *helper = argument;
   hugepages_lock(helper);
   while (!helper->ending) {
+    helper->again_ms = 0;
     helper->busy = helper->step(helper->owner);
-    if (!helper->busy) pthread_cond_wait(&helper->work, &helper->lock);
+    helper->rested = false;
+    if (!helper->busy) rest(helper);
   }
   hugepages_unlock(helper);
   return NULL;
@@ -73,7 +92,11 @@ static void *run(void *argument) {
 void hugepages_start(struct hugepages *helper, hugepages_step *step, void *owner) {
   *helper = (struct hugepages){.step = step, .owner = owner};
   pthread_mutex_init(&helper->lock, NULL);
-  pthread_cond_init(&helper->work, NULL);
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&helper->work, &monotonic);
+  pthread_condattr_destroy(&monotonic);
   hugepages_lock(helper);
   helper->started = thread_start(&helper->thread, run, helper) == 0;
   hugepages_unlock(helper);

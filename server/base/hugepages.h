@@ -28,7 +28,8 @@ void hugepages_unmap(char *page);
 void hugepages_give_back(char *part, size_t bytes);
 
 /* Called in the thread of the helper, with the lock held; returns with the lock held. False: there
- * was nothing to do, and the lock was not released. */
+ * was nothing to do, and the lock was not released. It may then set again_ms, to be called again
+ * when nobody has woken the helper for so long. */
 typedef bool hugepages_step(void *owner);
 
 struct hugepages {
@@ -37,7 +38,9 @@ struct hugepages {
   pthread_t thread;
   bool started; /* false: no thread could be made, and no step is ever called */
   bool ending;
-  bool busy; /* a step is running, or the thread has been woken for one */
+  bool busy;         /* a step is running, or the thread has been woken for one */
+  bool rested;       /* for the step: it is called because again_ms have passed */
+  unsigned again_ms; /* 0: it sleeps until it is woken */
   hugepages_step *step;
   void *owner;
 };

@@ -70,8 +70,8 @@ OUT_OF_LINE static uint64_t end_run(struct worker *worker) {
   return now_ns;
 }
 
-void measure_end(struct worker *worker) {
-  if (worker->timed_run.calls > 0) end_run(worker);
+uint64_t measure_end(struct worker *worker) {
+  return worker->timed_run.calls > 0 ? end_run(worker) : 0;
 }
 
 RARE void measure_alone(struct call *call) {

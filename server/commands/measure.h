@@ -34,7 +34,7 @@ static inline void measure_failure(const struct call *call, size_t before) {
 void measure_reset(struct worker *worker);
 
 /* Ends the timed run. Call it after the commands of one connection in one turn, and before its
- * session may end. */
-void measure_end(struct worker *worker);
+ * session may end. Returns the time; 0: there was no run. */
+uint64_t measure_end(struct worker *worker);
 
 #endif

@@ -23,18 +23,19 @@ struct waiter;
 
 struct claim {
   struct record *record;
+  int64_t since_ms; /* of the record, which has no place for it then, nor for its attempt */
+  uint32_t attempt, waiting;
   struct blob *owner; /* when the record has no place for one */
   struct blob *stage;
   struct list claimers, readers; /* struct waiter.link, oldest first */
-  uint32_t waiting;
-  int64_t first_wait_ms; /* no waiter's deadline is earlier */
-  struct list waited;    /* in engine.waited while waiting > 0 */
+  int64_t first_wait_ms;         /* no waiter's deadline is earlier */
+  struct list waited;            /* in engine.waited while waiting > 0 */
   struct binding *binding;
   struct list bound;      /* in binding.claims */
   struct waiter *granted; /* the waiter it was handed over to, while the grant may be taken back */
 };
 
-/* Of a record that has none. NULL: no memory. */
+/* Of a record that has none, without its since and attempt. NULL: no memory. */
 struct claim *claim_create(struct memory *memory, struct record *record);
 /* Frees it with its owner and stage. It has no waiters and no binding by then. Takes NULL. */
 void claim_destroy(struct memory *memory, struct claim *claim);

@@ -1,41 +1,14 @@
 /* codec.c - see codec.h. */
 #include "server/engine/codec.h"
 
+#include "server/engine/leb.h"
+
 /* ---- numbers ---- */
-
-#define LEB_MOST 10u
-
-static size_t leb_size(uint64_t value) {
-  return value == 0 ? 1 : (63u - (unsigned)__builtin_clzll(value)) / 7 + 1;
-}
-
-static unsigned char *leb_write(unsigned char *to, uint64_t value) {
-  for (; value > 0x7f; value >>= 7) *to++ = (unsigned char)(value | 0x80);
-  *to++ = (unsigned char)value;
-  return to;
-}
-
-static const unsigned char *leb_read(const unsigned char *from, uint64_t *value) {
-  uint64_t read = *from & 0x7fu;
-  for (unsigned shift = 7; (*from++ & 0x80) != 0; shift += 7)
-    read |= (uint64_t)(*from & 0x7f) << shift;
-  *value = read;
-  return from;
-}
-
-static const unsigned char *leb_skip(const unsigned char *from) {
-  while ((*from++ & 0x80) != 0) continue;
-  return from;
-}
 
 /* Small differences of either sign to small numbers; wraps around. */
 static uint64_t difference(uint64_t value, uint64_t base) {
   uint64_t d = value - base;
   return d << 1 ^ (0 - (d >> 63));
-}
-
-static uint64_t sum(uint64_t base, uint64_t difference) {
-  return base + (difference >> 1 ^ (0 - (difference & 1)));
 }
 
 /* Of a response, as they stand in its bytes. */
@@ -68,15 +41,15 @@ size_t codec_size(const struct codec_base *base, const struct response *r) {
   size_t key = r->key.form == KEY_RAW ? leb_size(r->key.bytes.len) : 0;
   size_t size = 1 + leb_size(n.since) + leb_size(n.ttl) + leb_size(n.token) + key;
   size += r->key.bytes.len + part_size(r->body, blobs);
-  if (span_present(r->fingerprint)) size += part_size(r->fingerprint, false);
+  if (span_present(r->fingerprint.bytes)) size += 1 + fingerprint_size(r->fingerprint);
   if (span_present(r->meta)) size += part_size(r->meta, blobs);
   return aligned(size);
 }
 
 size_t codec_most(const struct response *r) {
   const size_t lengths_and_numbers = 7;
-  return 1 + lengths_and_numbers * LEB_MOST + r->key.bytes.len + r->fingerprint.len + r->body.len +
-         r->meta.len + CODEC_ALIGNMENT;
+  return 1 + lengths_and_numbers * LEB_MOST + r->key.bytes.len + r->fingerprint.bytes.len +
+         r->body.len + r->meta.len + CODEC_ALIGNMENT;
 }
 
 /* ---- writing ---- */
@@ -98,9 +71,14 @@ static unsigned char *write_key(unsigned char *to, struct key key) {
   return to + KEY_UUID_BYTES;
 }
 
+static unsigned char *write_fingerprint(unsigned char *to, struct fingerprint print) {
+  *to++ = fingerprint_code(print);
+  return fingerprint_write(to, print);
+}
+
 static unsigned flags_for(unsigned class, const struct response *r) {
   unsigned flags = (unsigned)r->key.form | class << CODEC_CLASS_SHIFT;
-  if (span_present(r->fingerprint)) flags |= CODEC_FINGERPRINT;
+  if (span_present(r->fingerprint.bytes)) flags |= CODEC_FINGERPRINT;
   if (span_present(r->meta)) flags |= CODEC_META;
   if (r->body_blob != NULL) flags |= CODEC_BLOBS;
   return flags;
@@ -113,7 +91,7 @@ size_t codec_write(const struct codec_base *base, unsigned class, unsigned char 
   *to++ = (unsigned char)flags_for(class, r);
   to = leb_write(leb_write(leb_write(to, n.since), n.ttl), n.token);
   to = write_key(to, r->key);
-  if (span_present(r->fingerprint)) to = write_part(to, r->fingerprint, NULL);
+  if (span_present(r->fingerprint.bytes)) to = write_fingerprint(to, r->fingerprint);
   to = write_part(to, r->body, r->body_blob);
   if (span_present(r->meta)) to = write_part(to, r->meta, r->meta_blob);
   return aligned((size_t)(to - begin));
@@ -134,11 +112,8 @@ static const unsigned char *skip_part(const unsigned char *from) {
   return from + len;
 }
 
-static const unsigned char *read_key(const unsigned char *from, unsigned flags, struct key *key) {
-  key->form = (enum key_form)(flags & CODEC_FORM);
-  if (key->form == KEY_RAW) return read_part(from, &key->bytes);
-  key->bytes = (struct span){(const char *)from, KEY_UUID_BYTES};
-  return from + KEY_UUID_BYTES;
+static const unsigned char *read_fingerprint(const unsigned char *from, struct fingerprint *print) {
+  return fingerprint_read(*from, from + 1, print);
 }
 
 static const unsigned char *read_blob(const unsigned char *from, struct blob **blob,
@@ -154,12 +129,12 @@ void codec_read(const struct codec_base *base, const struct response_ref *ref, s
   uint64_t since, ttl, token;
   from = leb_read(leb_read(leb_read(from, &since), &ttl), &token);
   *r = (struct response){
-      .token = sum(base->token, token),
-      .since_ms = (int64_t)sum((uint64_t)base->since_ms, since),
+      .token = codec_sum(base->token, token),
+      .since_ms = (int64_t)codec_sum((uint64_t)base->since_ms, since),
   };
-  r->deadline_ms = r->since_ms + (int64_t)sum((uint64_t)base->ttl_ms, ttl);
-  from = read_key(from, flags, &r->key);
-  if ((flags & CODEC_FINGERPRINT) != 0) from = read_part(from, &r->fingerprint);
+  r->deadline_ms = r->since_ms + (int64_t)codec_sum((uint64_t)base->ttl_ms, ttl);
+  from = codec_read_key(from, flags, &r->key);
+  if ((flags & CODEC_FINGERPRINT) != 0) from = read_fingerprint(from, &r->fingerprint);
   if ((flags & CODEC_BLOBS) != 0) {
     from = read_blob(from, &r->body_blob, &r->body);
     if ((flags & CODEC_META) != 0) read_blob(from, &r->meta_blob, &r->meta);
@@ -172,50 +147,40 @@ void codec_read(const struct codec_base *base, const struct response_ref *ref, s
   read_part(from, &r->meta);
 }
 
-/* The three numbers nearly always take less than eight bytes, so that their last bytes are found in
- * one word. At least eight bytes follow the flags when the key is a UUID. */
-static inline const unsigned char *after_numbers(const struct response_ref *ref) {
-  const unsigned char *from = (const unsigned char *)ref + 1;
-  if ((codec_flags(ref) & CODEC_FORM) != KEY_RAW) {
-    uint64_t bytes;
-    memcpy(&bytes, from, sizeof bytes);
-    uint64_t ends = ~bytes & UINT64_C(0x8080808080808080);
-    ends &= ends - 1;
-    ends &= ends - 1;
-    if (ends != 0) return from + __builtin_ctzll(ends) / 8 + 1;
-  }
-  return leb_skip(leb_skip(leb_skip(from)));
-}
-
-struct key codec_key(const struct response_ref *ref) {
-  struct key key;
-  read_key(after_numbers(ref), codec_flags(ref), &key);
-  return key;
-}
-
-int64_t codec_since_ms(const struct codec_base *base, const struct response_ref *ref) {
-  uint64_t since;
-  leb_read((const unsigned char *)ref + 1, &since);
-  return (int64_t)sum((uint64_t)base->since_ms, since);
-}
-
 int64_t codec_deadline_ms(const struct codec_base *base, const struct response_ref *ref) {
   uint64_t since, ttl;
   leb_read(leb_read((const unsigned char *)ref + 1, &since), &ttl);
-  return (int64_t)(sum((uint64_t)base->since_ms, since) + sum((uint64_t)base->ttl_ms, ttl));
+  return (int64_t)(codec_sum((uint64_t)base->since_ms, since) +
+                   codec_sum((uint64_t)base->ttl_ms, ttl));
 }
 
-struct codec_outline codec_outline(const struct response_ref *ref) {
+/* The size of a response, the rest of which begins after its key. */
+static inline uint32_t size_to_end(const struct response_ref *ref, const unsigned char *from) {
   unsigned flags = codec_flags(ref);
-  struct key key;
-  const unsigned char *from = read_key(after_numbers(ref), flags, &key);
-  if ((flags & CODEC_FINGERPRINT) != 0) from = skip_part(from);
+  struct fingerprint print;
+  if ((flags & CODEC_FINGERPRINT) != 0) from = read_fingerprint(from, &print);
   if ((flags & CODEC_BLOBS) != 0) {
     from += sizeof(struct blob *) << ((flags & CODEC_META) != 0 ? 1 : 0);
   } else {
     from = skip_part(from);
     if ((flags & CODEC_META) != 0) from = skip_part(from);
   }
-  size_t size = (size_t)(from - (const unsigned char *)ref);
-  return (struct codec_outline){key.bytes, (uint32_t)aligned(size)};
+  return (uint32_t)aligned((size_t)(from - (const unsigned char *)ref));
+}
+
+uint32_t codec_length(const struct response_ref *ref) {
+  struct key key;
+  return size_to_end(ref, codec_read_key(codec_after_numbers(ref), codec_flags(ref), &key));
+}
+
+void codec_look(const struct codec_base *base, const struct response_ref *ref,
+                struct codec_outline *outline) {
+  uint64_t since, ttl;
+  struct key key;
+  const unsigned char *from = leb_read((const unsigned char *)ref + 1, &since);
+  from = codec_read_key(leb_skip(leb_read(from, &ttl)), codec_flags(ref), &key);
+  outline->key = key.bytes;
+  outline->since_ms = (int64_t)codec_sum((uint64_t)base->since_ms, since);
+  outline->deadline_ms = outline->since_ms + (int64_t)codec_sum((uint64_t)base->ttl_ms, ttl);
+  outline->size = size_to_end(ref, from);
 }

@@ -11,7 +11,7 @@
 static inline enum rules_due due_at(const struct engine *engine, const struct record *record,
                                     int64_t bind_closed_ms, int64_t now_ms) {
   const struct rules_record facts = {
-      .deadline_ms = record->timer.deadline_ms,
+      .deadline_ms = record_deadline_ms(record),
       .phase = record_is_value(record) ? RULES_DONE : record->phase,
   };
   return rules_due(&facts, bind_closed_ms, state_moment(engine, now_ms));
@@ -19,7 +19,7 @@ static inline enum rules_due due_at(const struct engine *engine, const struct re
 
 /* When the connection of a HELD claim was closed; RULES_NEVER: it is open, or there is none. */
 static int64_t binding_closed_ms(const struct record *record) {
-  if (record->phase != RULES_HELD || record->claim == NULL) return RULES_NEVER;
+  if (record->phase != RULES_HELD || record_claim(record) == NULL) return RULES_NEVER;
   const struct binding *binding = record->claim->binding;
   return binding != NULL && binding->closed ? binding->closed_ms : RULES_NEVER;
 }
@@ -40,7 +40,8 @@ bool due_is_gone(const struct engine *engine, struct entry entry, int64_t now_ms
   if (entry.record == NULL)
     return response_is_gone(engine, entry.response, response_log_deadline_ms(entry.response),
                             now_ms);
-  return entry.record->epoch != engine->epoch || due_on(engine, entry.record, now_ms) == RULES_GONE;
+  return record_is_flushed(engine, entry.record) ||
+         due_on(engine, entry.record, now_ms) == RULES_GONE;
 }
 
 /* ---- records ---- */
@@ -48,18 +49,20 @@ bool due_is_gone(const struct engine *engine, struct entry entry, int64_t now_ms
 /* Nobody can be granted: those whose time was over are told so as of then, as by grant_end. */
 static void end_flushed_waits(struct engine *engine, struct record *record, int64_t now_ms) {
   struct rules_moment flushed = state_moment(engine, engine->flushed_ms);
-  wait_queue_time_out_all(engine, record->claim, rules_waits_past_ms(RULES_END_CLEARED, flushed));
+  wait_queue_time_out_all(engine, record_claim(record),
+                          rules_waits_past_ms(RULES_END_CLEARED, flushed));
   wait_queue_end_claims(engine, record, now_ms);
   wait_queue_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
 }
 
 /* Its end is known from the flush: there is nothing to emit, unless a waiter is granted. */
 static struct record *end_flushed(struct engine *engine, struct record *record, int64_t now_ms) {
-  entry_revive(engine, record);
-  struct claim *claim = record_is_value(record) ? NULL : record->claim;
+  struct claim *claim = record_claim(record);
   bool waits = claim != NULL && claim->waiting > 0;
-  if (waits && !engine->no_room)
+  if (waits && !engine->no_room) {
+    entry_revive(engine, record);
     return grant_end(engine, record, RULES_END_CLEARED, engine->flushed_ms, now_ms);
+  }
   claim_confirm(claim);
   if (waits) end_flushed_waits(engine, record, now_ms);
   forget_record(engine, record);
@@ -68,8 +71,8 @@ static struct record *end_flushed(struct engine *engine, struct record *record, 
 
 /* Of one that was held back: those whose time was over are told so as of then. */
 static void end_waits_on(struct engine *engine, struct record *record, int64_t now_ms) {
-  if (record->claim == NULL || record->claim->waiting == 0) return;
-  wait_queue_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
+  if (record_claim(record) == NULL || record->claim->waiting == 0) return;
+  wait_queue_time_out_all(engine, record_claim(record), state_past_ms(engine, now_ms));
   wait_queue_end_claims(engine, record, now_ms);
 }
 
@@ -79,7 +82,7 @@ static struct record *end_expired(struct engine *engine, struct record *record, 
   if (!record_is_value(record)) {
     end_waits_on(engine, record, now_ms);
     uint64_t hash = name_hash(engine, record_key(record).bytes);
-    horizon_note(&engine->horizon, hash, record->since_ms);
+    horizon_note(&engine->horizon, hash, record_since_ms(record));
   }
   forget_record(engine, record);
   return NULL;
@@ -95,7 +98,7 @@ static struct record *end_if_gone(struct engine *engine, struct record *record, 
  * undone. */
 static struct record *end_lease(struct engine *engine, struct record *record, int64_t now_ms) {
   engine->counters.lapsed++;
-  return grant_end(engine, record, RULES_END_LEASE_OVER, record->timer.deadline_ms, now_ms);
+  return grant_end(engine, record, RULES_END_LEASE_OVER, record_deadline_ms(record), now_ms);
 }
 
 static struct record *end_bound(struct engine *engine, struct record *record, int64_t now_ms) {
@@ -104,13 +107,14 @@ static struct record *end_bound(struct engine *engine, struct record *record, in
 
 /* Waits that have ended; then those that were held back for lack of room, when there is room. */
 static void end_waits(struct engine *engine, struct record *record, int64_t now_ms) {
-  if (record_is_value(record) || record->claim == NULL || record->claim->waiting == 0) return;
-  wait_queue_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
+  if (record_is_value(record) || record_claim(record) == NULL || record->claim->waiting == 0)
+    return;
+  wait_queue_time_out_all(engine, record_claim(record), state_past_ms(engine, now_ms));
   if (record->phase == RULES_LAPSED) grant_held_back(engine, record, now_ms);
 }
 
 struct record *due_apply(struct engine *engine, struct record *record, int64_t now_ms) {
-  if (record->epoch != engine->epoch) record = end_flushed(engine, record, now_ms);
+  if (record_is_flushed(engine, record)) record = end_flushed(engine, record, now_ms);
   if (record == NULL) return NULL;
   switch (due_on(engine, record, now_ms)) {
     case RULES_LEASE_OVER: return end_if_gone(engine, end_lease(engine, record, now_ms), now_ms);
@@ -141,12 +145,13 @@ void due_apply_entry(struct engine *engine, struct entry entry, int64_t now_ms) 
   }
 }
 
-/* Most records have no claim, and are not due. In a plain value the body stands in the place of the
- * claim (record.h): it is never NULL, so a value goes the longer way, where its kind is looked at.
- */
+/* Most records have no claim, are no values, and are not due; without an end, the deadline of one
+ * is larger than any time. */
 struct entry due_found_record(struct engine *engine, struct record *record, int64_t now_ms) {
-  bool settled = record->epoch == engine->epoch && record->claim == NULL &&
-                 due_at(engine, record, RULES_NEVER, now_ms) == RULES_NOT_DUE;
+  const struct rules_record facts = {.deadline_ms = record->deadline_ms, .phase = record->phase};
+  bool settled = (record->flags & RECORD_CLAIM) == 0 && !record_is_value(record) &&
+                 record->token >= engine->flushed_token &&
+                 rules_due(&facts, RULES_NEVER, state_moment(engine, now_ms)) == RULES_NOT_DUE;
   return (struct entry){.record = settled ? record : due_apply(engine, record, now_ms)};
 }
 

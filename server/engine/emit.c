@@ -59,7 +59,8 @@ int64_t emit_end_of(const struct engine *engine, const struct image *image) {
 
 /* ---- images ---- */
 
-static struct image image_of_record(const struct record *record) {
+/* text: of the fingerprint, as long as the image is used. */
+static struct image image_of_record(const struct record *record, char text[FINGERPRINT_TEXT]) {
   return (struct image){
       .kind = IMAGE_RECORD,
       .phase = record->phase,
@@ -68,25 +69,26 @@ static struct image image_of_record(const struct record *record) {
       .nobody = (record->flags & RECORD_NOBODY) != 0,
       .user = record->user,
       .token = record->token,
-      .since_ms = record->since_ms,
-      .deadline_ms = record->timer.deadline_ms,
+      .since_ms = record_since_ms(record),
+      .deadline_ms = record_deadline_ms(record),
       .lease_ms = record->lease_ms,
-      .attempt = record->attempt,
+      .attempt = record_attempt(record),
       .key = record_key(record),
-      .fingerprint = record_fingerprint(record),
+      .fingerprint = fingerprint_text(record_fingerprint(record), text),
       .owner = pin_bytes(record_owner(record)),
-      .stage = record->claim != NULL ? pin_bytes(record->claim->stage) : SPAN_ABSENT,
+      .stage = record_claim(record) != NULL ? pin_bytes(record->claim->stage) : SPAN_ABSENT,
   };
 }
 
-static struct image image_of_response(const struct response *response) {
+static struct image image_of_response(const struct response *response,
+                                      char text[FINGERPRINT_TEXT]) {
   return (struct image){
       .kind = IMAGE_RESPONSE,
       .token = response->token,
       .since_ms = response->since_ms,
       .deadline_ms = response->deadline_ms,
       .key = response->key,
-      .fingerprint = response->fingerprint,
+      .fingerprint = fingerprint_text(response->fingerprint, text),
       .body = response->body,
       .meta = response->meta,
   };
@@ -96,8 +98,8 @@ static struct image image_of_value(const struct record *record) {
   return (struct image){
       .kind = IMAGE_VALUE,
       .token = record->token,
-      .since_ms = record->since_ms,
-      .deadline_ms = record->timer.deadline_ms,
+      .since_ms = record_since_ms(record),
+      .deadline_ms = record_deadline_ms(record),
       .key = record_key(record),
       .fingerprint = SPAN_ABSENT,
       .body = pin_bytes(record->value),
@@ -122,12 +124,14 @@ static const struct key NO_KEY = {KEY_RAW, {"", 0}};
 /* ---- what changed ---- */
 
 void emit_record_image(struct engine *engine, const struct record *record) {
-  const struct image image = image_of_record(record);
+  char text[FINGERPRINT_TEXT];
+  const struct image image = image_of_record(record, text);
   emit(engine, &image);
 }
 
 void emit_response_image(struct engine *engine, const struct response *response) {
-  const struct image image = image_of_response(response);
+  char text[FINGERPRINT_TEXT];
+  const struct image image = image_of_response(response, text);
   emit(engine, &image);
 }
 

@@ -42,9 +42,8 @@ struct engine *engine_create(const struct engine_options *options, int64_t now_m
   horizon_init(&engine->horizon, &engine->memory, &place, now_ms);
   response_log_init(&engine->log, &engine->memory, now_ms);
   open_claims_init(&engine->open_claims, &engine->memory);
-  wheel_init(&engine->leases, now_ms);
+  slab_init(&engine->records, &engine->memory, now_ms);
   wheel_init(&engine->waits, now_ms);
-  wheel_init(&engine->ends, now_ms);
   for (unsigned loop_id = 0; loop_id < ENGINE_MAX_LOOPS; loop_id++)
     list_init(&engine->ready[loop_id]);
   list_init(&engine->waited);
@@ -123,6 +122,23 @@ static struct rules_record facts_of_response(const struct response *response) {
   };
 }
 
+/* Whether it is the fingerprint of this text. Not inlined: often both are absent. */
+static __attribute__((noinline)) bool is_of(struct fingerprint fingerprint, struct span text) {
+  char packed[FINGERPRINT_PACKED];
+  return fingerprint_equal(fingerprint, fingerprint_of(text, packed));
+}
+
+static inline bool record_is_of(const struct record *record, struct span text) {
+  if (record->fingerprint == 0 || !span_present(text))
+    return (record->fingerprint == 0) == !span_present(text);
+  return is_of(record_fingerprint(record), text);
+}
+
+static inline bool response_is_of(const struct response *response, struct span text) {
+  if (!span_present(response->fingerprint.bytes) && !span_present(text)) return true;
+  return is_of(response->fingerprint, text);
+}
+
 static bool wrong_type(struct entry entry, struct engine_answer *answer) {
   if (entry.record == NULL || !record_is_value(entry.record)) return false;
   fill_answer_status(answer, ENGINE_WRONGTYPE);
@@ -132,7 +148,7 @@ static bool wrong_type(struct entry entry, struct engine_answer *answer) {
 /* ---- CLAIM ---- */
 
 static void bind_anew(struct engine *engine, struct record *record, struct binding *binding) {
-  struct claim *claim = record->claim;
+  struct claim *claim = record_claim(record);
   if (claim == NULL || claim->binding == binding) return;
   binding_unbind(engine, claim);
   binding_bind(binding, claim);
@@ -142,7 +158,7 @@ static void bind_anew(struct engine *engine, struct record *record, struct bindi
 static bool grant(struct engine *engine, struct record *record, const struct engine_claim *claim,
                   const struct rules_record *facts, enum rules_verdict verdict) {
   bool has_place = (record->flags & RECORD_OWNER) != 0 || !span_present(claim->owner);
-  bool needs_claim = claim->binding != NULL || !has_place;
+  bool needs_claim = claim->binding != NULL || !has_place || !record_facts_are_brief(facts);
   if (needs_claim && record_need_claim(&engine->memory, record) == NULL) return false;
   if (verdict == RULES_GRANT_AGAIN) {
     engine->counters.granted_again++;
@@ -154,7 +170,7 @@ static bool grant(struct engine *engine, struct record *record, const struct eng
     blob_release(&engine->memory, record_owner(record));
     record_set_owner(record, owner);
   }
-  claim_confirm(record->claim);
+  claim_confirm(record_claim(record));
   bind_anew(engine, record, claim->binding);
   if (verdict != RULES_GRANT_AGAIN) entry_set_user(engine, record, claim->user);
   entry_set_facts(engine, record, facts);
@@ -191,18 +207,25 @@ static struct rules_claim rules_request(const struct engine *engine,
   };
 }
 
+/* Whether a record of these parts fits below the limit; a slab may come with it. */
+static bool has_room(struct engine *engine, const struct record_parts *parts, struct span owner,
+                     int64_t now_ms) {
+  if (engine->options.memory_limit == 0) return true;
+  size_t more = record_growth(&engine->records, parts, span_present(owner)) + owner.len;
+  return memory_limit_make_room(engine, (struct memory_limit_demand){more, true}, now_ms);
+}
+
 /* The record of a first grant; NULL: no memory. */
 static struct record *grant_first(struct engine *engine, const struct name *name,
-                                  const struct engine_claim *claim,
+                                  const struct engine_claim *claim, struct record_parts *parts,
                                   const struct rules_record *facts) {
-  struct record_parts parts = {.key = name->key, .fingerprint = claim->fingerprint};
   if (span_present(claim->owner)) {
-    parts.owner = blob_create(&engine->memory, claim->owner);
-    if (parts.owner == NULL) return NULL;
+    parts->owner = blob_create(&engine->memory, claim->owner);
+    if (parts->owner == NULL) return NULL;
   }
-  struct record *record = entry_add_record(engine, name, &parts, facts);
+  struct record *record = entry_add_record(engine, name, parts, facts);
   if (record == NULL) {
-    blob_release(&engine->memory, parts.owner);
+    blob_release(&engine->memory, parts->owner);
     return NULL;
   }
   if (claim->user != 0) entry_change_user(engine, record, claim->user);
@@ -211,7 +234,7 @@ static struct record *grant_first(struct engine *engine, const struct name *name
     entry_remove_record(engine, record);
     return NULL;
   }
-  binding_bind(claim->binding, record->claim);
+  binding_bind(claim->binding, record_claim(record));
   return record;
 }
 
@@ -237,8 +260,10 @@ static void claim_absent(struct engine *engine, const struct name *name,
     refuse_absent(engine, verdict, name->hash, answer);
     return;
   }
-  size_t more = sizeof(struct record) + claim->key.len + claim->fingerprint.len + claim->owner.len;
-  if (!memory_limit_make_room(engine, (struct memory_limit_demand){more, true}, now_ms)) {
+  char packed[FINGERPRINT_PACKED];
+  struct record_parts parts = {.key = name->key,
+                               .fingerprint = fingerprint_of(claim->fingerprint, packed)};
+  if (!has_room(engine, &parts, claim->owner, now_ms)) {
     fill_answer_status(answer, ENGINE_OOM);
     return;
   }
@@ -247,7 +272,7 @@ static void claim_absent(struct engine *engine, const struct name *name,
     return;
   }
   facts.token = token_peek(engine); /* not before: making room may have granted others */
-  struct record *record = grant_first(engine, name, claim, &facts);
+  struct record *record = grant_first(engine, name, claim, &parts, &facts);
   if (record == NULL) {
     holding_give_back(engine);
     fill_answer_status(answer, ENGINE_NO_MEMORY);
@@ -283,7 +308,7 @@ static void claim_record(struct engine *engine, struct record *record,
                          struct engine_answer *answer) {
   struct rules_record facts = record_facts(record);
   struct rules_claim request = rules_request(engine, claim);
-  request.fingerprint_matches = span_equal(record_fingerprint(record), claim->fingerprint);
+  request.fingerprint_matches = record_is_of(record, claim->fingerprint);
   request.owner_matches =
       span_present(claim->owner) && span_equal(pin_bytes(record_owner(record)), claim->owner);
   enum rules_verdict verdict = rules_claim(&facts, &request, now_ms);
@@ -307,7 +332,7 @@ static void claim_response(const struct engine *engine, const struct response *r
                            struct engine_answer *answer) {
   struct rules_record facts = facts_of_response(response);
   struct rules_claim request = rules_request(engine, claim);
-  request.fingerprint_matches = span_equal(response->fingerprint, claim->fingerprint);
+  request.fingerprint_matches = response_is_of(response, claim->fingerprint);
   if (rules_claim(&facts, &request, now_ms) == RULES_MISMATCH) {
     fill_answer_status(answer, ENGINE_MISMATCH);
   } else {
@@ -355,8 +380,8 @@ static void share_stored(struct engine *engine, struct record *record,
 static bool response_fits(struct engine *engine, const struct record *record,
                           const struct response *response, int64_t now_ms) {
   if (record->phase == RULES_HELD) return true;
-  size_t bytes =
-      response->key.bytes.len + response->fingerprint.len + response->body.len + response->meta.len;
+  size_t bytes = response->key.bytes.len + response->fingerprint.bytes.len + response->body.len +
+                 response->meta.len;
   const struct memory_limit_demand more = {response_log_alone_bytes(bytes), false};
   return memory_limit_make_room(engine, more, now_ms);
 }
@@ -368,7 +393,7 @@ static enum engine_status keep_response(struct engine *engine, struct record *re
   size_t room_bytes = memory_limit_room(engine, reserved ? engine->claim_reserve : 0);
   struct response_ref *stored = response_log_write(&engine->log, response, room_bytes, now_ms);
   if (stored == NULL) return ENGINE_NO_MEMORY;
-  if (record->claim != NULL) share_stored(engine, record, stored, now_ms);
+  if (record_claim(record) != NULL) share_stored(engine, record, stored, now_ms);
   effect_emit(engine, EFFECT_DONE, response->key);
   emit_response(engine, response);
   entry_store(engine, record, hash, stored);
@@ -378,7 +403,7 @@ static enum engine_status keep_response(struct engine *engine, struct record *re
 /* The waiters get it. false: memory is short. */
 static bool share_response(struct engine *engine, struct record *record, struct response *response,
                            int64_t now_ms) {
-  if (record->claim == NULL || record->claim->waiting == 0) return true;
+  if (record_claim(record) == NULL || record->claim->waiting == 0) return true;
   if (!response_make_blobs(&engine->memory, response)) return false;
   response->body = pin_bytes(response->body_blob); /* the waiters outlive the caller's bytes */
   response->meta = pin_bytes(response->meta_blob);
@@ -438,7 +463,7 @@ static void store_record(struct engine *engine, struct record *record, uint64_t 
     fill_answer_status(answer, ENGINE_OOM);
     return;
   }
-  uint64_t waiting = record->claim != NULL ? record->claim->waiting : 0;
+  uint64_t waiting = record_claim(record) != NULL ? record->claim->waiting : 0;
   if (store->adopted != NULL && (verdict == RULES_STORED || waiting > 0))
     response.body_blob = adopt(engine, store);
   enum engine_status status = verdict == RULES_SHARED
@@ -523,7 +548,7 @@ static void renew_record(struct engine *engine, struct record *record,
     fill_answer_status(answer, ENGINE_NO_MEMORY);
     return;
   }
-  struct claim *claim = record->claim;
+  struct claim *claim = record_claim(record);
   claim_confirm(claim);
   /* A connection that closed while the claim was not HELD did not end it then, and must not end it
    * now. */
@@ -573,16 +598,13 @@ void engine_release(struct engine *engine, const struct engine_release *release,
 
 /* ---- FETCH, WAIT ---- */
 
-static bool differs(struct span fingerprint, struct span given) {
-  return span_present(given) && !span_equal(fingerprint, given);
-}
-
 static void read_record(struct engine *engine, struct record *record,
                         const struct engine_read *read, int64_t now_ms,
                         struct engine_answer *answer) {
   const struct rules_record facts = record_facts(record);
-  enum rules_verdict verdict =
-      rules_read(&facts, differs(record_fingerprint(record), read->fingerprint));
+  struct span given = read->fingerprint;
+  bool differs = span_present(given) && !record_is_of(record, given);
+  enum rules_verdict verdict = rules_read(&facts, differs);
   if (verdict != RULES_SAY_BUSY || read->wait_ms == 0) {
     fill_answer_record(record, verdict, now_ms, answer);
     return;
@@ -597,7 +619,9 @@ static void read_record(struct engine *engine, struct record *record,
 static void read_response(const struct response *response, const struct engine_read *read,
                           int64_t now_ms, struct engine_answer *answer) {
   const struct rules_record facts = facts_of_response(response);
-  if (rules_read(&facts, differs(response->fingerprint, read->fingerprint)) == RULES_MISMATCH) {
+  struct span given = read->fingerprint;
+  bool differs = span_present(given) && !response_is_of(response, given);
+  if (rules_read(&facts, differs) == RULES_MISMATCH) {
     fill_answer_status(answer, ENGINE_MISMATCH);
   } else {
     fill_answer_response(response, now_ms, answer);

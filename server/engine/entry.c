@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "server/engine/binding.h"
+#include "server/engine/deadlines.h"
 #include "server/engine/holding.h"
 #include "server/engine/open_claims.h"
 
@@ -31,7 +32,7 @@ size_t entry_memory(struct entry entry) {
 }
 
 bool entry_is_flushed(const struct engine *engine, struct entry entry) {
-  return entry.record != NULL ? entry.record->epoch != engine->epoch
+  return entry.record != NULL ? record_is_flushed(engine, entry.record)
                               : response_log_is_flushed(&engine->log, entry.response);
 }
 
@@ -43,10 +44,10 @@ void entry_remove(struct engine *engine, struct entry entry) {
   }
 }
 
-/* ---- counts and timers of records ---- */
+/* ---- counts of records ---- */
 
 static bool ends_by_itself(const struct record *record) {
-  return record->phase != RULES_HELD && record->timer.deadline_ms != RULES_NEVER;
+  return record->phase != RULES_HELD && record_deadline_ms(record) != RULES_NEVER;
 }
 
 static void count_in(struct engine *engine, const struct record *record) {
@@ -55,36 +56,22 @@ static void count_in(struct engine *engine, const struct record *record) {
 }
 
 static void count_out(struct engine *engine, const struct record *record) {
-  if (record->epoch != engine->epoch) return;
+  if (record_is_flushed(engine, record)) return;
   engine->counts[record->phase]--;
   if (ends_by_itself(record)) engine->ending--;
 }
 
-static struct wheel *wheel_of(struct engine *engine, const struct record *record) {
-  return record->phase == RULES_HELD ? &engine->leases : &engine->ends;
-}
-
-static void set_timer(struct engine *engine, struct record *record, int64_t deadline_ms) {
-  if (deadline_ms != RULES_NEVER) {
-    wheel_set(wheel_of(engine, record), &record->timer, deadline_ms);
-    return;
-  }
-  wheel_cancel(wheel_of(engine, record), &record->timer);
-  record->timer.deadline_ms = RULES_NEVER;
-}
-
 /* ---- records ---- */
 
-/* In the index, but in no wheel, and not counted. */
+/* In the index, but without a deadline, and not counted. */
 static struct record *insert_record(struct engine *engine, const struct name *name,
                                     const struct record_parts *parts,
                                     const struct rules_record *facts) {
-  struct record *record = record_create(&engine->memory, parts, facts);
+  struct record *record = record_create(&engine->records, parts, facts);
   if (record == NULL) return NULL;
-  record->epoch = engine->epoch;
   if (index_insert(&engine->index, name->hash, word_of_record(name->hash, record))) return record;
   if (parts->owner != NULL) record_set_owner(record, NULL); /* the caller's again */
-  record_free(&engine->memory, record);
+  record_free(&engine->records, record);
   return NULL;
 }
 
@@ -93,14 +80,14 @@ struct record *entry_add_record(struct engine *engine, const struct name *name,
                                 const struct rules_record *facts) {
   struct record *record = insert_record(engine, name, parts, facts);
   if (record == NULL) return NULL;
-  set_timer(engine, record, facts->deadline_ms);
+  deadlines_set(&engine->records, record, facts->deadline_ms);
   open_claims_add(&engine->open_claims, record);
   count_in(engine, record);
   return record;
 }
 
-struct record *entry_add_value(struct engine *engine, const struct name *name) {
-  const struct rules_record facts = {.phase = STATE_VALUE};
+struct record *entry_add_value(struct engine *engine, const struct name *name, uint64_t serial) {
+  const struct rules_record facts = {.token = serial, .phase = STATE_VALUE};
   const struct record_parts parts = {.key = name->key};
   struct record *record = insert_record(engine, name, &parts, &facts);
   if (record != NULL) count_in(engine, record);
@@ -112,6 +99,11 @@ static __attribute__((noinline)) void set_token(struct engine *engine, struct re
                                                 uint64_t token) {
   open_claims_remove(&engine->open_claims, record);
   record->token = token;
+  if (token < engine->flushed_token) {
+    record->flags |= RECORD_REVIVED; /* a grant of before, which is taken back into this time */
+  } else {
+    record->flags &= (uint16_t)~RECORD_REVIVED;
+  }
   open_claims_add(&engine->open_claims, record);
 }
 
@@ -119,7 +111,6 @@ static __attribute__((noinline)) void set_token(struct engine *engine, struct re
 static __attribute__((noinline)) void set_phase(struct engine *engine, struct record *record,
                                                 uint8_t phase) {
   uint16_t former = holding_user(engine, record);
-  wheel_cancel(wheel_of(engine, record), &record->timer);
   record->phase = phase;
   open_claims_changed(&engine->open_claims, record);
   holding_move(engine, former, holding_user(engine, record));
@@ -129,12 +120,12 @@ void entry_set_facts(struct engine *engine, struct record *record,
                      const struct rules_record *facts) {
   assert(facts->phase == RULES_HELD || facts->phase == RULES_LAPSED ||
          facts->phase == RULES_UNKNOWN);
-  assert(record->epoch == engine->epoch);
+  assert(!record_is_flushed(engine, record));
   if (record->token != facts->token) set_token(engine, record, facts->token);
   count_out(engine, record);
   if (record->phase != facts->phase) set_phase(engine, record, facts->phase);
   record_write_facts(record, facts);
-  set_timer(engine, record, facts->deadline_ms);
+  deadlines_set(&engine->records, record, facts->deadline_ms);
   count_in(engine, record);
 }
 
@@ -146,13 +137,13 @@ void entry_change_user(struct engine *engine, struct record *record, uint16_t us
 
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms) {
   count_out(engine, record);
-  set_timer(engine, record, deadline_ms);
+  deadlines_set(&engine->records, record, deadline_ms);
   count_in(engine, record);
 }
 
 void entry_revive(struct engine *engine, struct record *record) {
-  record->epoch = engine->epoch;
-  if (!record_is_value(record)) open_claims_changed(&engine->open_claims, record);
+  record->flags |= RECORD_REVIVED;
+  open_claims_changed(&engine->open_claims, record);
   count_in(engine, record);
   holding_move(engine, 0, holding_user(engine, record));
 }
@@ -160,13 +151,12 @@ void entry_revive(struct engine *engine, struct record *record) {
 /* All but its place in the index. */
 static void retire_record(struct engine *engine, struct record *record) {
   count_out(engine, record);
-  wheel_cancel(wheel_of(engine, record), &record->timer);
   if (!record_is_value(record)) {
     open_claims_remove(&engine->open_claims, record);
     holding_move(engine, holding_user(engine, record), 0);
-    if (record->claim != NULL) binding_unbind(engine, record->claim);
+    if (record_claim(record) != NULL) binding_unbind(engine, record_claim(record));
   }
-  record_free(&engine->memory, record);
+  record_free(&engine->records, record);
 }
 
 void entry_remove_record(struct engine *engine, struct record *record) {

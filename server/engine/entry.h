@@ -52,7 +52,7 @@ struct record *entry_add_record(struct engine *engine, const struct name *name,
                                 const struct record_parts *parts, const struct rules_record *facts);
 /* A plain value under a key that has no entry, without bytes and without an end. NULL: no memory.
  */
-struct record *entry_add_value(struct engine *engine, const struct name *name);
+struct record *entry_add_value(struct engine *engine, const struct name *name, uint64_t serial);
 /* The next state of an open claim: HELD, LAPSED or UNKNOWN. */
 void entry_set_facts(struct engine *engine, struct record *record,
                      const struct rules_record *facts);
@@ -64,7 +64,7 @@ static inline void entry_set_user(struct engine *engine, struct record *record, 
 }
 /* The end of a plain value; RULES_NEVER: it has none. */
 void entry_set_end(struct engine *engine, struct record *record, int64_t deadline_ms);
-/* A flushed record counts as one of this epoch, so that it can end like any other. */
+/* A flushed claim is there again, so that its grant can end like any other. */
 void entry_revive(struct engine *engine, struct record *record);
 /* Frees the record, and unbinds its claim; it has no waiters by then. */
 void entry_remove_record(struct engine *engine, struct record *record);

@@ -2,7 +2,7 @@
 #include "server/engine/fill_answer.h"
 
 static struct blob *stage_of(const struct record *record) {
-  return record->claim != NULL ? record->claim->stage : NULL;
+  return record_claim(record) != NULL ? record->claim->stage : NULL;
 }
 
 void fill_answer_claimed(const struct record *record, struct engine_answer *answer) {
@@ -10,19 +10,19 @@ void fill_answer_claimed(const struct record *record, struct engine_answer *answ
   answer->status = ENGINE_CLAIMED;
   answer->token = record->token;
   answer->lease_ms = record->lease_ms;
-  answer->attempt = record->attempt;
+  answer->attempt = record_attempt(record);
   answer->stage = stage_of(record);
 }
 
 static void say_busy(const struct record *record, int64_t at_ms, struct engine_answer *answer) {
   /* A waiter of one that was held back: its lease has expired. */
-  int64_t deadline_ms = record->phase == RULES_HELD ? record->timer.deadline_ms : at_ms;
-  if (at_ms < record->since_ms) at_ms = record->since_ms;
+  int64_t deadline_ms = record->phase == RULES_HELD ? record_deadline_ms(record) : at_ms;
+  if (at_ms < record_since_ms(record)) at_ms = record_since_ms(record);
   answer->status = ENGINE_BUSY;
   /* With a rounded clock a lease lasts a moment longer than its deadline; until it ends, at least 1
    * ms is left. */
   answer->left_ms = deadline_ms > at_ms ? deadline_ms - at_ms : 1;
-  answer->age_ms = at_ms - record->since_ms;
+  answer->age_ms = at_ms - record_since_ms(record);
   answer->owner = record_owner(record);
   answer->stage = stage_of(record);
 }
@@ -32,8 +32,8 @@ static void say_ended(const struct record *record, enum engine_status status, in
                       struct engine_answer *answer) {
   answer->status = status;
   answer->token = record->token;
-  answer->age_ms = now_ms - record->since_ms;
-  answer->attempt = record->attempt;
+  answer->age_ms = now_ms - record_since_ms(record);
+  answer->attempt = record_attempt(record);
   answer->owner = record_owner(record);
   answer->stage = stage_of(record);
 }

@@ -9,7 +9,7 @@ struct entry find_entry(struct engine *engine, const struct name *name, int64_t 
   for (uint64_t word; (word = index_next_of(&search)) != 0;) {
     struct entry entry = entry_of_word(word);
     if (entry.record != NULL) {
-      if (!key_equal(record_key(entry.record), name->key)) continue;
+      if (!record_key_is(entry.record, name->key)) continue;
       return due_found_record(engine, entry.record, now_ms);
     }
     response_log_prefetch(entry.response);
@@ -26,7 +26,7 @@ const struct record *find_record(const struct engine *engine, struct span key) {
   struct index_search search = index_search(&engine->index, name.hash);
   for (uint64_t word; (word = index_next_of(&search)) != 0;) {
     const struct record *record = entry_of_word(word).record;
-    if (record != NULL && key_equal(record_key(record), name.key)) return record;
+    if (record != NULL && record_key_is(record, name.key)) return record;
   }
   return NULL;
 }

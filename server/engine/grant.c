@@ -15,7 +15,7 @@
 
 /* Moves the owner, stage and binding of the record to the waiter's undo. */
 static void keep_former(struct record *record, enum rules_end end, struct waiter_undo *undo) {
-  struct claim *claim = record->claim;
+  struct claim *claim = record_claim(record);
   *undo = (struct waiter_undo){
       .end = end,
       .user = record->user,
@@ -49,7 +49,7 @@ static enum rules_verdict hand_over_facts(struct engine *engine, const struct re
 /* What they do not know of: owner, connection, stage. keep_former has kept the former ones. */
 static void hand_over_parts(struct engine *engine, struct record *record,
                             const struct waiter *waiter, enum rules_verdict verdict) {
-  struct claim *claim = record->claim;
+  struct claim *claim = record_claim(record);
   binding_unbind(engine, claim);
   binding_bind(waiter->binding, claim);
   record_set_owner(record, pin_take(waiter->owner));
@@ -60,7 +60,7 @@ static void hand_over_parts(struct engine *engine, struct record *record,
  * reached, which is its answer; the record is unchanged. */
 static bool hand_over(struct engine *engine, struct record *record, enum rules_end end,
                       int64_t now_ms) {
-  struct claim *claim = record->claim;
+  struct claim *claim = record_claim(record);
   struct waiter *waiter = LIST_ENTRY(claim->claimers.next, struct waiter, link);
   struct rules_record facts = record_facts(record);
   enum rules_verdict verdict = hand_over_facts(engine, record, waiter, end, now_ms, &facts);
@@ -94,18 +94,18 @@ static bool hand_over(struct engine *engine, struct record *record, enum rules_e
 static void drop_owner(struct engine *engine, struct record *record) {
   blob_release(&engine->memory, record_owner(record));
   record_set_owner(record, NULL);
-  if (record->claim != NULL) binding_unbind(engine, record->claim);
+  if (record_claim(record) != NULL) binding_unbind(engine, record_claim(record));
 }
 
 /* Those that claim wait on when it is for lack of room that nobody is granted. */
 static void tell_ended(struct engine *engine, struct record *record, int64_t now_ms) {
   bool unknown = record->phase == RULES_UNKNOWN;
-  if (unknown || record->claim == NULL || list_empty(&record->claim->claimers)) {
+  if (unknown || record_claim(record) == NULL || list_empty(&record->claim->claimers)) {
     wait_queue_answer_all(engine, record, unknown ? RULES_SAY_UNKNOWN : RULES_SAY_LAPSED, now_ms);
     return;
   }
   wait_queue_answer_readers(engine, record, RULES_SAY_LAPSED, now_ms);
-  wait_queue_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
+  wait_queue_time_out_all(engine, record_claim(record), state_past_ms(engine, now_ms));
   engine->held_back = true;
 }
 
@@ -135,7 +135,7 @@ static void to_ended(struct engine *engine, struct record *record, const struct 
 
 static void to_absent(struct engine *engine, struct record *record, int64_t now_ms) {
   if (engine->outbox != NULL) emit_absent(engine, record_key(record));
-  if (record->claim != NULL) {
+  if (record_claim(record) != NULL) {
     wait_queue_end_claims(engine, record, now_ms); /* nobody can be granted */
     wait_queue_answer_all(engine, record, RULES_SAY_NOTHING, now_ms);
   }
@@ -144,8 +144,8 @@ static void to_absent(struct engine *engine, struct record *record, int64_t now_
 
 static struct rules_ending ending_of(struct engine *engine, const struct record *record,
                                      enum rules_end end, int64_t at_ms) {
-  const struct claim *claim = record->claim;
-  bool strikes_out = end == RULES_END_RELEASED && record->attempt > 1;
+  const struct claim *claim = record_claim(record);
+  bool strikes_out = end == RULES_END_RELEASED && record_attempt(record) > 1;
   return (struct rules_ending){
       .end = end,
       .claim_waits = claim != NULL && !list_empty(&claim->claimers) && state_may_grant(engine),
@@ -165,7 +165,7 @@ static struct record *end_grant(struct engine *engine, struct record *record, en
     switch (rules_end_grant(&facts, &ending)) {
       case RULES_HAND_OVER:
         if (!hand_over(engine, record, end, now_ms)) continue;
-        wait_queue_time_out_all(engine, record->claim, state_past_ms(engine, now_ms));
+        wait_queue_time_out_all(engine, record_claim(record), state_past_ms(engine, now_ms));
         return record;
       case RULES_TO_LAPSED:
       case RULES_TO_UNKNOWN:
@@ -180,7 +180,7 @@ static struct record *end_grant(struct engine *engine, struct record *record, en
 
 struct record *grant_end(struct engine *engine, struct record *record, enum rules_end end,
                          int64_t at_ms, int64_t now_ms) {
-  struct claim *claim = record->claim;
+  struct claim *claim = record_claim(record);
   claim_confirm(claim);
   if (claim != NULL)
     wait_queue_time_out_all(engine, claim, rules_waits_past_ms(end, state_moment(engine, at_ms)));
@@ -189,7 +189,8 @@ struct record *grant_end(struct engine *engine, struct record *record, enum rule
 
 bool grant_has_waiters_or_runs(const struct record *record) {
   if (record->phase == RULES_HELD) return true;
-  return record->phase == RULES_LAPSED && record->claim != NULL && record->claim->waiting > 0;
+  return record->phase == RULES_LAPSED && record_claim(record) != NULL &&
+         record->claim->waiting > 0;
 }
 
 void grant_held_back(struct engine *engine, struct record *record, int64_t now_ms) {
@@ -202,7 +203,7 @@ void grant_held_back(struct engine *engine, struct record *record, int64_t now_m
 
 void grant_undo(struct engine *engine, struct waiter *waiter, int64_t now_ms) {
   struct record *record = waiter->record;
-  struct claim *claim = record->claim;
+  struct claim *claim = record_claim(record);
   struct waiter_undo *undo = &waiter->undo;
   claim_confirm(claim);
   binding_unbind(engine, claim);

@@ -4,7 +4,7 @@
  *     take, before anything changes --> entry.c: the record is HELD by the user, and counts as it
  *                                  \--> give back: it could not be done
  *
- * A claim counts for the user to whom it was granted, as long as it is HELD and of this epoch. What
+ * A claim counts for the user to whom it was granted, as long as it is HELD and not flushed. What
  * was taken in advance is counted once: the next claim that becomes HELD by the same user is that
  * one. It must not know why a claim is granted or ends.
  *
@@ -21,7 +21,7 @@
 /* The user for whom the record counts; 0: nobody. */
 static inline uint16_t holding_user(const struct engine *engine, const struct record *record) {
   if (record->user == 0) return 0; /* as nearly always */
-  return record->phase == RULES_HELD && record->epoch == engine->epoch ? record->user : 0;
+  return record->phase == RULES_HELD && !record_is_flushed(engine, record) ? record->user : 0;
 }
 
 /* Whether the quota lets the user hold the claim of the record (NULL: a new one), which it takes. A

@@ -23,16 +23,17 @@ static int64_t length_of(struct span bytes) {
 }
 
 /* As BUSY says it: until a lease ends, at least 1 ms is left. */
-static void show_record(const struct record *record, int64_t now_ms, struct inspection *shown) {
+static void show_record(struct engine *engine, const struct record *record, int64_t now_ms,
+                        struct inspection *shown) {
   const struct rules_record facts = record_facts(record);
-  const struct claim *claim = record->claim;
+  const struct claim *claim = record_claim(record);
   bool held = facts.phase == RULES_HELD;
   *shown = (struct inspection){
       .key = shown->key,
       .state = inspection_state(facts.phase),
       .owner = pin_bytes(record_owner(record)),
       .stage = claim != NULL ? pin_bytes(claim->stage) : SPAN_ABSENT,
-      .fingerprint = record_fingerprint(record),
+      .fingerprint = fingerprint_text(record_fingerprint(record), engine->shown_fingerprint),
       .token = (int64_t)facts.token,
       .attempt = facts.attempt,
       .age_ms = age_ms(facts.since_ms, now_ms),
@@ -46,12 +47,12 @@ static void show_record(const struct record *record, int64_t now_ms, struct insp
   };
 }
 
-static void show_response(const struct response *response, int64_t now_ms,
+static void show_response(struct engine *engine, const struct response *response, int64_t now_ms,
                           struct inspection *shown) {
   *shown = (struct inspection){
       .key = shown->key,
       .state = inspection_state(RULES_DONE),
-      .fingerprint = response->fingerprint,
+      .fingerprint = fingerprint_text(response->fingerprint, engine->shown_fingerprint),
       .token = (int64_t)response->token,
       .attempt = INSPECTION_NONE,
       .age_ms = age_ms(response->since_ms, now_ms),
@@ -72,9 +73,9 @@ enum inspect_found inspect_key(struct engine *engine, struct span key, int64_t n
   if (entry.record != NULL && record_is_value(entry.record)) return INSPECT_VALUE;
   shown->key = key;
   if (entry.record != NULL) {
-    show_record(entry.record, now_ms, shown);
+    show_record(engine, entry.record, now_ms, shown);
   } else {
-    show_response(&response, now_ms, shown);
+    show_response(engine, &response, now_ms, shown);
   }
   return INSPECT_RECORD;
 }
@@ -95,7 +96,7 @@ static struct record *live_match(struct engine *engine, const struct inspect_wal
   record = due_found_record(engine, record, now_ms).record;
   if (record == NULL || record->token != token) return NULL;
   if (walk->phase != RULES_ABSENT && walk->phase != record->phase) return NULL;
-  return age_ms(record->since_ms, now_ms) >= walk->older_ms ? record : NULL;
+  return age_ms(record_since_ms(record), now_ms) >= walk->older_ms ? record : NULL;
 }
 
 /* Whether it takes more. */
@@ -106,7 +107,7 @@ static bool look_at(struct engine *engine, const struct inspect_walk *walk, stru
   shown.key = key_text(record_key(record), text);
   record = live_match(engine, walk, record, shown.key, now_ms);
   if (record == NULL) return true;
-  show_record(record, now_ms, &shown);
+  show_record(engine, record, now_ms, &shown);
   return walk->visit(walk->context, &shown);
 }
 
@@ -126,7 +127,8 @@ void inspect_walk_on(struct engine *engine, struct inspect_walk *walk, unsigned 
 
 uint64_t inspect_before_oldest(struct engine *engine, enum rules_phase phase) {
   if (phase != RULES_HELD && phase != RULES_UNKNOWN) return 0;
-  const struct record *oldest = open_claims_oldest(&engine->open_claims, phase, engine->epoch);
+  const struct record *oldest =
+      open_claims_oldest(&engine->open_claims, phase, engine->flushed_token);
   return oldest != NULL ? oldest->token - 1 : token_end(engine);
 }
 

@@ -46,8 +46,8 @@ struct inspect_walk {
 };
 void inspect_walk_on(struct engine *engine, struct inspect_walk *walk, unsigned budget,
                      int64_t now_ms);
-/* A walk over the records of one phase that begins after this token misses none of them. O(1); lower
- * than need be when very many others are older (open_claims_oldest). */
+/* A walk over the records of one phase that begins after this token misses none of them. O(1);
+ * lower than need be when very many others are older (open_claims_oldest). */
 uint64_t inspect_before_oldest(struct engine *engine, enum rules_phase phase);
 /* No token is as high that was given by now, by any engine of the keyspace. */
 uint64_t inspect_end(const struct engine *engine);

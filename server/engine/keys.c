@@ -7,6 +7,7 @@
 #include "server/engine/forget.h"
 #include "server/engine/grant.h"
 #include "server/engine/memory_limit.h"
+#include "server/engine/token.h"
 
 /* ---- looking ---- */
 
@@ -21,10 +22,10 @@ static int64_t describe_response(const struct response_ref *ref, struct keys_ent
 static int64_t describe_record(const struct record *record, struct keys_entry *as) {
   if (record_is_value(record)) {
     *as = (struct keys_entry){KEYS_VALUE, RULES_ABSENT, record->value, .left_ms = -1};
-    return record->timer.deadline_ms;
+    return record_deadline_ms(record);
   }
   *as = (struct keys_entry){KEYS_RECORD, (enum rules_phase)record->phase, NULL, .left_ms = -1};
-  return record->phase != RULES_HELD ? record->timer.deadline_ms : RULES_NEVER;
+  return record->phase != RULES_HELD ? record_deadline_ms(record) : RULES_NEVER;
 }
 
 static void describe(struct entry entry, int64_t now_ms, struct keys_entry *as) {
@@ -50,7 +51,9 @@ size_t keys_memory(struct engine *engine, struct span key, int64_t now_ms) {
 /* 512 KiB of buckets, 50,000 keys: a core keeps them, and their entries, in its own cache. */
 #define CACHED_BUCKETS ((512u << 10) / sizeof(struct index_bucket))
 
-bool keys_exceed_cache(const struct engine *engine) { return engine->index.size > CACHED_BUCKETS; }
+bool keys_exceed_cache(const struct engine *engine, size_t engines) {
+  return index_size_seen(&engine->index) * engines > CACHED_BUCKETS;
+}
 
 void keys_prefetch(const struct engine *engine, const struct name *name) {
   index_prefetch(&engine->index, name->hash);
@@ -110,7 +113,7 @@ static struct record *record_of_value(struct engine *engine, const struct name *
                                       struct record *record, struct span value) {
   struct blob *body = blob_create(&engine->memory, value);
   if (body == NULL) return NULL;
-  if (record == NULL) record = entry_add_value(engine, name);
+  if (record == NULL) record = entry_add_value(engine, name, engine->value_serial + 1);
   if (record == NULL) {
     blob_release(&engine->memory, body);
     return NULL;
@@ -129,7 +132,8 @@ enum engine_status keys_set_value(struct engine *engine, struct span key, struct
   struct record *record = entry.record;
   if (entry.response != NULL || (record != NULL && !record_is_value(record)))
     return ENGINE_WRONGTYPE;
-  size_t more = value.len + (record == NULL ? sizeof *record + key.len : 0);
+  const struct record_parts parts = {.key = name.key};
+  size_t more = value.len + (record == NULL ? record_growth(&engine->records, &parts, false) : 0);
   /* The sweep removes flushed records only, so not this one. */
   if (!memory_limit_make_room(engine, (struct memory_limit_demand){more, false}, now_ms)) {
     engine->answers[ENGINE_OOM]++;
@@ -138,7 +142,7 @@ enum engine_status keys_set_value(struct engine *engine, struct span key, struct
   bool replaces = record != NULL;
   record = record_of_value(engine, &name, record, value);
   if (record == NULL) return ENGINE_NO_MEMORY;
-  record->since_ms = now_ms;
+  record->value_since_ms = now_ms;
   record->token = ++engine->value_serial;
   entry_set_end(engine, record, deadline_ms);
   if (is_past(deadline_ms, now_ms)) {
@@ -180,7 +184,8 @@ bool keys_set_deadline(struct engine *engine, struct span key, int64_t deadline_
 }
 
 void keys_flush(struct engine *engine, int64_t now_ms) {
-  engine->epoch++;
+  engine->flushed_token = token_end(engine);
+  engine->flushed_serial = engine->value_serial + 1;
   engine->log.epoch++;
   engine->flushed_ms = now_ms;
   engine->sweeping = true;

@@ -39,10 +39,14 @@ size_t keys_memory(struct engine *engine, struct span key, int64_t now_ms);
  * before the calls. A caller that has many commands at hand calls keys_prefetch for all of them,
  * then keys_prefetch_chain, then keys_prefetch_entry, then runs them: each step reads what the one
  * before it has fetched. Nothing is changed, and nothing that is due is applied; between them the
- * engine may be used freely. keys_exceed_cache: whether it is worth its instructions.
+ * engine may be used freely. keys_exceed_cache: whether it is worth its instructions, where so many
+ * engines share the keys.
+ *
+ * These two may also be called without the engine, while another thread uses it.
  */
-bool keys_exceed_cache(const struct engine *engine);
+bool keys_exceed_cache(const struct engine *engine, size_t engines);
 void keys_prefetch(const struct engine *engine, const struct name *name);
+/* These may not. */
 void keys_prefetch_chain(const struct engine *engine, const struct name *name);
 void keys_prefetch_entry(const struct engine *engine, const struct name *name);
 

@@ -122,21 +122,29 @@ void keyspace_name(const struct keyspace *keyspace, struct span key, struct name
   name_of(keyspace->engines[0], key, name);
 }
 
-void keyspace_prefetch(struct keyspace *keyspace, const struct name *name) {
-  shard_prefetch(keyspace_find_name(keyspace, name), name);
+bool keyspace_exceeds_cache(const struct keyspace *keyspace) {
+  return keys_exceed_cache(keyspace->engines[0], keyspace->count);
 }
 
-enum keyspace_ahead keyspace_ahead(const struct keyspace *keyspace) {
-  if (!alone(keyspace)) return KEYSPACE_BUCKETS;
-  return keys_exceed_cache(keyspace->engines[0]) ? KEYSPACE_ENTRIES : KEYSPACE_NOTHING;
+void keyspace_prefetch(const struct keyspace *keyspace, const struct name *name) {
+  unsigned number = alone(keyspace) ? 0 : name_shard(name->hash, keyspace->count);
+  keys_prefetch(keyspace->engines[number], name);
 }
 
-void keyspace_prefetch_chain(const struct keyspace *keyspace, const struct name *name) {
-  keys_prefetch_chain(keyspace->engines[0], name);
+void keyspace_prefetch_chain(struct keyspace *keyspace, const struct name *name) {
+  if (alone(keyspace)) {
+    keys_prefetch_chain(keyspace->engines[0], name);
+  } else {
+    shard_prefetch_chain(keyspace_find_name(keyspace, name), name);
+  }
 }
 
-void keyspace_prefetch_entry(const struct keyspace *keyspace, const struct name *name) {
-  keys_prefetch_entry(keyspace->engines[0], name);
+void keyspace_prefetch_entry(struct keyspace *keyspace, const struct name *name) {
+  if (alone(keyspace)) {
+    keys_prefetch_entry(keyspace->engines[0], name);
+  } else {
+    shard_prefetch_entry(keyspace_find_name(keyspace, name), name);
+  }
 }
 
 /* ---- all shards ---- */

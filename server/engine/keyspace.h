@@ -43,14 +43,14 @@ struct shard *keyspace_find(struct keyspace *keyspace, struct span key);
 struct shard *keyspace_find_name(struct keyspace *keyspace, const struct name *name);
 void keyspace_name(const struct keyspace *keyspace, struct span key, struct name *name);
 
-/* shard_prefetch of its shard. */
-void keyspace_prefetch(struct keyspace *keyspace, const struct name *name);
-/* How much of it is worth its instructions. With several loops each step would take a lock. */
-enum keyspace_ahead { KEYSPACE_NOTHING, KEYSPACE_BUCKETS, KEYSPACE_ENTRIES };
-enum keyspace_ahead keyspace_ahead(const struct keyspace *keyspace);
-/* keys_prefetch_chain and keys_prefetch_entry of the only engine. */
-void keyspace_prefetch_chain(const struct keyspace *keyspace, const struct name *name);
-void keyspace_prefetch_entry(const struct keyspace *keyspace, const struct name *name);
+/* Whether the three below are worth their instructions. */
+bool keyspace_exceeds_cache(const struct keyspace *keyspace);
+/* keys_prefetch, without a lock. */
+void keyspace_prefetch(const struct keyspace *keyspace, const struct name *name);
+/* keys_prefetch_chain and keys_prefetch_entry. With several loops they fetch nothing of a shard
+ * that another loop uses. */
+void keyspace_prefetch_chain(struct keyspace *keyspace, const struct name *name);
+void keyspace_prefetch_entry(struct keyspace *keyspace, const struct name *name);
 
 /* ---- all shards ---- */
 

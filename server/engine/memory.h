@@ -14,7 +14,8 @@
 #include <stddef.h>
 
 #define MEMORY_KIN_INDEX 0u
-#define MEMORY_KIN_RESPONSES 1u /* and those above it, by how long they live */
+#define MEMORY_KIN_RECORDS 1u
+#define MEMORY_KIN_RESPONSES 2u /* and those above it, by how long they live */
 
 struct regions;
 

@@ -54,12 +54,12 @@ void open_claims_changed(struct open_claims *claims, struct record *record) {
 }
 
 const struct record *open_claims_oldest(struct open_claims *claims, enum rules_phase phase,
-                                        uint32_t epoch) {
+                                        uint64_t flushed_token) {
   struct list **finger = finger_of(claims, phase);
   assert(finger != NULL);
   for (unsigned left = OPEN_CLAIMS_LOOKED_AT; left > 0 && !is_end(claims, *finger); left--) {
     const struct record *record = record_of(*finger);
-    if (record->phase == phase && record->epoch == epoch) return record;
+    if (record->phase == phase && !record_is_flushed_by(record, flushed_token)) return record;
     *finger = (*finger)->next;
   }
   return is_end(claims, *finger) ? NULL : record_of(*finger);
@@ -115,7 +115,7 @@ static void squeeze(struct open_claims *claims) {
 }
 
 static void make_hole(struct open_claims *claims, uint32_t at) {
-  claims->anchors[at].record->flags &= (uint8_t)~RECORD_ANCHOR;
+  claims->anchors[at].record->flags &= (uint16_t)~RECORD_ANCHOR;
   claims->anchors[at].record = NULL;
   if (++claims->holes > claims->count / 2) squeeze(claims);
 }
@@ -148,7 +148,7 @@ static bool add_anchor(struct open_claims *claims, struct record *record) {
 /* Holes that it passes take its token, so that tokens do not fall. */
 static void move_anchor(struct open_claims *claims, uint32_t at, struct record *to) {
   struct open_claims_anchor *anchors = claims->anchors;
-  anchors[at].record->flags &= (uint8_t)~RECORD_ANCHOR;
+  anchors[at].record->flags &= (uint16_t)~RECORD_ANCHOR;
   anchors[at] = (struct open_claims_anchor){to->token, to};
   to->flags |= RECORD_ANCHOR;
   for (uint32_t i = at + 1; i < claims->count && anchors[i].token < to->token; i++)

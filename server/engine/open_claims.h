@@ -21,7 +21,7 @@
  *
  * It must not know time, the index, nor what a phase means. Invariants: tokens rise along the list;
  * RECORD_ANCHOR is set in the records that anchors point at, and in no others; a plain value is
- * never in the list. A flushed record (of an older epoch) stays until it is removed.
+ * never in the list. A flushed record stays until it is removed.
  *
  * Only the thread that holds the engine calls.
  */
@@ -42,7 +42,7 @@ void open_claims_deinit(struct open_claims *claims);
  * record before and add it afterwards. */
 void open_claims_add(struct open_claims *claims, struct record *record);
 void open_claims_remove(struct open_claims *claims, struct record *record);
-/* Call when a record of the list is in another phase, or of another epoch, than it was. */
+/* Call when a record of the list is in another phase than it was, or not flushed any more. */
 void open_claims_changed(struct open_claims *claims, struct record *record);
 
 /* The first record with a larger token; NULL: there is none. Good until it is removed. */
@@ -50,13 +50,13 @@ struct record *open_claims_after(const struct open_claims *claims, uint64_t toke
 struct record *open_claims_next(const struct open_claims *claims, const struct record *record);
 
 /*
- * The oldest record that is HELD or UNKNOWN, and of this epoch; NULL: there is none.
+ * The oldest record that is HELD or UNKNOWN, and not flushed; NULL: there is none.
  *
  * A call looks at OPEN_CLAIMS_LOOKED_AT records at most, and the next goes on where it ended. If so
  * many others stand before the first of that phase, it returns the one that it came to: that is of
  * another phase or flushed, and older than the one sought.
  */
 const struct record *open_claims_oldest(struct open_claims *claims, enum rules_phase phase,
-                                        uint32_t epoch);
+                                        uint64_t flushed_token);
 
 #endif

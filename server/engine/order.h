@@ -16,6 +16,10 @@
 
 #include "server/engine/chunk.h"
 
+#define ORDER_PLACE_BITS 14u /* where a response lies in the largest chunk, in CODEC_ALIGNMENTs */
+/* No place: a chunk begins with its head. */
+#define ORDER_GONE ((UINT64_C(1) << ORDER_PLACE_BITS) - 1)
+
 /* Makes the order of a chunk that has none: chunk.order, order_count, order_at. Returns the number
  * of items; 0: the chunk stays without an order, because memory is short or the slot is too wide
  * for the items. */
@@ -23,8 +27,16 @@ uint32_t order_make(struct memory *memory, struct chunk *chunk);
 void order_free(struct memory *memory, struct chunk *chunk); /* if there is one */
 
 /* The end of an item, gone or not; item < chunk.order_count. */
-int64_t order_end_ms(const struct chunk *chunk, uint32_t item);
-struct response_ref *order_ref(struct chunk *chunk, uint32_t item); /* NULL: it is gone */
+static inline int64_t order_end_ms(const struct chunk *chunk, uint32_t item) {
+  return chunk_slot_start_ms(chunk) + (int64_t)(chunk->order[item] >> ORDER_PLACE_BITS);
+}
+
+/* NULL: it is gone. */
+static inline struct response_ref *order_ref(struct chunk *chunk, uint32_t item) {
+  uint64_t place = chunk->order[item] & ORDER_GONE;
+  return place != ORDER_GONE ? chunk_at(chunk, (uint32_t)place * CODEC_ALIGNMENT) : NULL;
+}
+
 /* Call when a live response is dropped: a pass over the order does not read the
  * flags of responses. */
 void order_mark_gone(struct chunk *chunk, const struct response_ref *ref);

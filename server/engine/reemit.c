@@ -9,9 +9,9 @@
 static bool is_current(const struct record *record, const struct image *image) {
   if (record_is_value(record)) return image->kind == IMAGE_VALUE && record->token == image->token;
   if (image->kind != IMAGE_RECORD) return false;
-  bool same = record->token == image->token && record->since_ms == image->since_ms;
+  bool same = record->token == image->token && record_since_ms(record) == image->since_ms;
   bool moved_on = record->phase != image->phase;
-  return same && (moved_on || record->timer.deadline_ms == image->deadline_ms);
+  return same && (moved_on || record_deadline_ms(record) == image->deadline_ms);
 }
 
 /* What is emitted: one of the two, or neither. */
@@ -67,7 +67,7 @@ struct reemit_need reemit_need(const struct engine *engine, uint64_t cursor, int
     struct entry entry = entry_of_word(word);
     if (due_is_gone(engine, entry, now_ms)) continue;
     need.images++;
-    need.bytes += entry_memory(entry);
+    need.bytes += entry_memory(entry) + FINGERPRINT_PACKED; /* an image has its text */
   }
   return need;
 }

@@ -29,6 +29,7 @@ struct region {
 struct regions {
   struct hugepages helper;                  /* its lock protects all that follows */
   bool short_of_memory;                     /* until a region is wanted again */
+  bool grew, at_rest;                       /* a region was taken since the last look; none was */
   struct table all;                         /* of struct region */
   struct list partial[REGIONS_KINS][WHOLE]; /* in use, by the largest free run that they have */
   struct list ready;                        /* free, with all its pages */
@@ -125,6 +126,11 @@ static struct region *region_with(const struct regions *regions, unsigned kin, u
   return region != NULL ? region : first_in(&regions->ready);
 }
 
+static void note_growth(struct regions *regions) {
+  regions->grew = true;
+  regions->at_rest = false;
+}
+
 static void *take_from(struct regions *regions, unsigned kin, unsigned order) {
   struct region *region = region_with(regions, kin, order);
   if (region == NULL) return NULL;
@@ -132,7 +138,10 @@ static void *take_from(struct regions *regions, unsigned kin, unsigned order) {
   if (runs == 0) runs = runs_of(~region->used, order);
   unsigned unit = (unsigned)__builtin_ctzll(runs);
   list_out(regions, region);
-  if (region->used == 0) region->kin = kin;
+  if (region->used == 0) {
+    region->kin = kin;
+    note_growth(regions);
+  }
   region->used |= run_mask(order) << unit;
   region->cold &= ~region->used;
   list_in(regions, region);
@@ -151,6 +160,7 @@ static struct region *find(const struct regions *regions, const void *piece) {
 /* The threshold is halved once a region is ready, so that a source whose size varies around it does
  * not map each time. */
 static size_t wanted(const struct regions *regions) {
+  if (regions->at_rest) return 0;
   size_t enough = regions->ready_count == 0 ? REGIONS_PLAIN_BYTES : REGIONS_PLAIN_BYTES / 2;
   if (regions->units == 0 && regions->plain_bytes < enough) return 0;
   size_t part = 1 + regions->units / (REGIONS_REGION_UNITS * REGIONS_AHEAD_PART);
@@ -256,8 +266,15 @@ static void cool_region(struct regions *regions) {
   list_in(regions, region);
 }
 
+static void note_rest(struct regions *regions) {
+  if (!regions->helper.rested) return;
+  regions->at_rest = !regions->grew;
+  regions->grew = false;
+}
+
 static bool step(void *owner) {
   struct regions *regions = owner;
+  note_rest(regions);
   if (too_few(regions)) {
     add_region(regions);
   } else if (too_many(regions)) {
@@ -265,6 +282,7 @@ static bool step(void *owner) {
   } else if (too_slack(regions)) {
     cool_region(regions);
   } else {
+    if (regions->ready_count > 0) regions->helper.again_ms = REGIONS_REST_MS;
     return false;
   }
   return true;
@@ -308,6 +326,7 @@ void *regions_take(struct regions *regions, size_t alignment, size_t size, unsig
   hugepages_lock(&regions->helper);
   void *piece = take_from(regions, kin, order_of(size));
   if (piece == NULL) {
+    note_growth(regions);
     regions->plain_bytes += size;
     regions->short_of_memory = false;
   }

@@ -33,14 +33,16 @@
 /* A TLB covers 8 MiB and more with small pages, so huge ones are of little use below this. */
 #define REGIONS_PLAIN_BYTES ((size_t)16 << 20)
 /* At most 1 + in_use / REGIONS_AHEAD_PART regions are kept ready, and never more than
- * REGIONS_AHEAD: a loop at full speed fills 50 a second, and to make one takes 0.3 to 6 ms. */
+ * REGIONS_AHEAD: a loop at full speed fills 50 a second, and to make one takes 0.3 to 6 ms. None
+ * is when none has been taken for REGIONS_REST_MS: a server at rest has no use for them. */
 #define REGIONS_AHEAD 4u
-#define REGIONS_AHEAD_PART 16u
+#define REGIONS_AHEAD_PART 32u
+#define REGIONS_REST_MS 2000u
 /* Units that may be free in regions that are in use: the larger of REGIONS_SLACK_UNITS and
  * taken / REGIONS_SLACK_PART. */
 #define REGIONS_SLACK_UNITS 128u
 #define REGIONS_SLACK_PART 32u
-#define REGIONS_KINS 8u
+#define REGIONS_KINS 9u
 
 struct regions;
 

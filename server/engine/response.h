@@ -8,6 +8,7 @@
 #define IDEM_SERVER_ENGINE_RESPONSE_H
 
 #include "server/engine/blob.h"
+#include "server/engine/fingerprint.h"
 #include "server/engine/key.h"
 
 #define RESPONSE_BLOB_BYTES 8192u
@@ -16,7 +17,8 @@ struct response_ref; /* where a response lies in the log */
 
 struct response {
   struct key key;
-  struct span fingerprint, body, meta; /* fingerprint and meta may be absent */
+  struct fingerprint fingerprint; /* may be absent, as meta may */
+  struct span body, meta;
   struct blob *body_blob, *meta_blob; /* the blobs that hold body and meta; read from the log, parts
                                          of the response_ref if there are none */
   uint64_t token;

@@ -36,28 +36,26 @@ static bool pass_is_full(const struct pass *pass) {
   return pass->batch->count == RESPONSE_EXPIRY_AT_ONCE || *pass->budget == 0;
 }
 
-static void put(struct pass *pass, struct response_ref *ref, struct span key) {
-  struct response_expiry_batch *batch = pass->batch;
-  batch->refs[batch->count] = ref;
-  batch->keys[batch->count++] = key;
-  spend(pass, 1);
-}
-
 /* live_bytes is no longer used once a chunk ends. The response is not marked as dropped: its cache
  * line would have to be written back, and the pass does not come here again. */
-static void take(struct pass *pass, struct response_ref *ref, struct span key) {
-  put(pass, ref, key);
-  chunk_release_blobs(pass->log->memory, ref);
+static void take(struct pass *pass, struct response_ref *ref, const struct codec_outline *seen) {
+  struct response_expiry_batch *batch = pass->batch;
+  batch->refs[batch->count] = ref;
+  batch->keys[batch->count] = seen->key;
+  batch->since_ms[batch->count++] = seen->since_ms;
+  spend(pass, 1);
+  if (codec_has_blobs(ref)) chunk_release_blobs(pass->log->memory, ref);
 }
 
-/* Reads the keys of responses that were taken from an order without being read. Their cache lines
- * have been fetched by now. */
+/* Reads the responses that were taken from an order without being read. Their cache lines have been
+ * fetched by now. */
 static void read_unseen(struct response_log *log, struct response_expiry_batch *batch) {
   for (size_t i = 0; i < batch->count; i++) {
     struct response_ref *ref = batch->refs[i];
     if (span_present(batch->keys[i])) continue;
     batch->keys[i] = codec_key(ref).bytes;
-    chunk_release_blobs(log->memory, ref);
+    batch->since_ms[i] = codec_since_ms(&chunk_of(ref)->base, ref);
+    if (codec_has_blobs(ref)) chunk_release_blobs(log->memory, ref);
   }
 }
 
@@ -70,39 +68,45 @@ static void taken_since(struct pass *pass, size_t count) {
 
 static void pass_over_order(struct pass *pass) {
   struct chunk *chunk = pass->chunk;
-  for (; chunk->order_at < chunk->order_count; chunk->order_at++) {
-    int64_t deadline_ms = order_end_ms(chunk, chunk->order_at);
-    bool over = rules_is_over(deadline_ms, pass->past_ms);
-    if (!over || pass_is_full(pass)) {
-      arm(pass, deadline_ms);
-      return;
-    }
-    struct response_ref *ref = order_ref(chunk, chunk->order_at);
+  struct response_expiry_batch *batch = pass->batch;
+  size_t count = batch->count, room = RESPONSE_EXPIRY_AT_ONCE - count;
+  size_t most = count + (room < *pass->budget ? room : *pass->budget);
+  uint32_t item = chunk->order_at, items = chunk->order_count;
+  int64_t end_ms = INT64_MIN;
+  for (; item < items; item++) {
+    end_ms = order_end_ms(chunk, item);
+    if (!rules_is_over(end_ms, pass->past_ms) || count == most) break;
+    struct response_ref *ref = order_ref(chunk, item);
     if (ref == NULL) continue;
     __builtin_prefetch(ref);
-    put(pass, ref, SPAN_ABSENT);
+    batch->refs[count] = ref;
+    batch->keys[count++] = SPAN_ABSENT; /* unseen */
   }
+  chunk->order_at = item;
+  spend(pass, (unsigned)(count - batch->count));
+  batch->count = count;
+  if (item < items) arm(pass, end_ms);
 }
 
 /* One response of a pass over the bytes; false: the pass stops before it. */
-static bool pass_over_response(struct pass *pass, struct response_ref *ref, int64_t deadline_ms,
-                               struct span key) {
+static bool pass_over_response(struct pass *pass, struct response_ref *ref,
+                               const struct codec_outline *seen) {
   struct chunk *chunk = pass->chunk;
-  bool over = rules_is_over(deadline_ms, pass->past_ms);
+  bool over = rules_is_over(seen->deadline_ms, pass->past_ms);
   if (codec_is_dropped(ref)) {
     glance(pass);
   } else if (!over && !chunk->mixed) {
-    arm(pass, deadline_ms);
+    arm(pass, seen->deadline_ms);
     return false;
   } else if (pass_is_full(pass)) {
     arm_again(pass);
     return false;
   } else if (over) {
-    take(pass, ref, key);
+    take(pass, ref, seen);
     if (chunk->mixed) codec_mark_dropped(ref);
   } else {
     glance(pass);
-    if (deadline_ms < chunk->next_ms) chunk->next_ms = deadline_ms;
+    if (seen->deadline_ms < chunk->next_ms) chunk->next_ms = seen->deadline_ms;
   }
   return true;
 }
@@ -111,16 +115,14 @@ static bool pass_over_response(struct pass *pass, struct response_ref *ref, int6
  * then again from chunk.begin once the earliest of the remaining ends has come. */
 static void pass_over_bytes(struct pass *pass) {
   struct chunk *chunk = pass->chunk;
-  bool all_over =
-      !chunk->mixed && rules_is_over(chunk->last_ms, pass->past_ms); /* no end was read */
   if (chunk->at == chunk->begin) chunk->next_ms = INT64_MAX;
   while (chunk->at < chunk->used) {
     struct response_ref *ref = chunk_at(chunk, chunk->at);
-    struct codec_outline outline = codec_outline(ref);
-    int64_t deadline_ms = all_over ? chunk->last_ms : codec_deadline_ms(&chunk->base, ref);
+    struct codec_outline seen;
+    codec_look(&chunk->base, ref, &seen);
     __builtin_prefetch((const char *)ref + AHEAD_BYTES);
-    if (!pass_over_response(pass, ref, deadline_ms, outline.key)) return;
-    chunk->at += outline.size;
+    if (!pass_over_response(pass, ref, &seen)) return;
+    chunk->at += seen.size;
     if (!chunk->mixed) chunk->begin = chunk->at;
   }
   if (!chunk->mixed) return;

@@ -22,6 +22,7 @@ struct response_expiry_batch {
   size_t count, flushed; /* how many of them are of an older epoch */
   struct response_ref *refs[RESPONSE_EXPIRY_AT_ONCE];
   struct span keys[RESPONSE_EXPIRY_AT_ONCE]; /* the bytes of struct key */
+  int64_t since_ms[RESPONSE_EXPIRY_AT_ONCE];
 };
 
 /*

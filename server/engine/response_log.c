@@ -45,7 +45,7 @@ void response_log_prefetch(const struct response_ref *ref) {
 }
 
 size_t response_log_size(const struct response_ref *ref) {
-  size_t size = codec_outline(ref).size;
+  size_t size = codec_length(ref);
   if (!codec_has_blobs(ref)) return size;
   struct response r;
   response_log_read(ref, &r);
@@ -232,7 +232,7 @@ void response_log_drop(struct response_log *log, struct response_ref *ref) {
   struct chunk *chunk = chunk_of(ref);
   assert(!codec_is_dropped(ref));
   chunk_release_blobs(log->memory, ref);
-  chunk->live_bytes -= codec_outline(ref).size;
+  chunk->live_bytes -= codec_length(ref);
   chunk->live--;
   codec_mark_dropped(ref);
   if (chunk->order != NULL) order_mark_gone(chunk, ref);
@@ -261,7 +261,7 @@ size_t response_log_sparse(struct response_log *log, struct response_ref *live[]
   while (found < room && chunk->at < chunk->used) {
     struct response_ref *ref = chunk_at(chunk, chunk->at);
     if (!codec_is_dropped(ref)) live[found++] = ref;
-    chunk->at += codec_outline(ref).size;
+    chunk->at += codec_length(ref);
   }
   if (found == 0) list_remove(&chunk->sparse);
   return found;

@@ -20,7 +20,7 @@ static struct entry find(const struct engine *engine, const struct name *name) {
 }
 
 static int64_t deadline_of(struct entry entry) {
-  return entry.record != NULL ? entry.record->timer.deadline_ms
+  return entry.record != NULL ? record_deadline_ms(entry.record)
                               : response_log_deadline_ms(entry.response);
 }
 
@@ -34,7 +34,7 @@ static uint64_t token_of(struct entry entry) {
 static void note_in_horizon(struct engine *engine, struct entry entry) {
   if (entry.record != NULL && record_is_value(entry.record)) return;
   int64_t since_ms =
-      entry.record != NULL ? entry.record->since_ms : response_log_since_ms(entry.response);
+      entry.record != NULL ? record_since_ms(entry.record) : response_log_since_ms(entry.response);
   horizon_note(&engine->horizon, name_hash(engine, entry_key(entry).bytes), since_ms);
 }
 
@@ -87,7 +87,9 @@ static bool set_stage(struct engine *engine, struct record *record, struct span 
 
 static bool restore_record(struct engine *engine, const struct name *name,
                            const struct image *image) {
-  struct record_parts parts = {.key = name->key, .fingerprint = image->fingerprint};
+  char packed[FINGERPRINT_PACKED];
+  struct record_parts parts = {.key = name->key,
+                               .fingerprint = fingerprint_of(image->fingerprint, packed)};
   if (span_present(image->owner)) {
     parts.owner = blob_create(&engine->memory, image->owner);
     if (parts.owner == NULL) return false;
@@ -114,9 +116,10 @@ static bool put_response(struct engine *engine, const struct name *name, struct 
 
 static bool restore_response(struct engine *engine, const struct name *name, struct record *record,
                              const struct image *image) {
+  char packed[FINGERPRINT_PACKED];
   struct response response = {
       .key = name->key,
-      .fingerprint = image->fingerprint,
+      .fingerprint = fingerprint_of(image->fingerprint, packed),
       .body = image->body,
       .meta = image->meta,
       .token = image->token,
@@ -134,14 +137,13 @@ static bool restore_value(struct engine *engine, const struct name *name,
                           const struct image *image) {
   struct blob *body = blob_create(&engine->memory, image->body);
   if (body == NULL) return false;
-  struct record *record = entry_add_value(engine, name);
+  struct record *record = entry_add_value(engine, name, image->token);
   if (record == NULL) {
     blob_release(&engine->memory, body);
     return false;
   }
   record->value = body;
-  record->token = image->token;
-  record->since_ms = image->since_ms;
+  record->value_since_ms = image->since_ms;
   if (engine->value_serial < image->token) engine->value_serial = image->token;
   entry_set_end(engine, record, image->deadline_ms);
   return true;
@@ -211,8 +213,10 @@ static void note_ended(struct engine *engine, int64_t now_ms) {
 void restore_flush(struct engine *engine, int64_t now_ms) {
   note_ended(engine, now_ms);
   keys_flush(engine, now_ms);
+  engine->flushed_token = engine->flushed_serial = UINT64_MAX; /* what comes may have any token */
   for (unsigned budget = UINT32_MAX; engine->sweeping; budget = UINT32_MAX)
     sweep_flushed(engine, now_ms, &budget);
+  engine->flushed_token = engine->flushed_serial = 0;
 }
 
 void restore_keyspace(struct engine *engine, const struct image *image) {

@@ -111,11 +111,14 @@ uint64_t shard_unlock(struct shard *shard) {
 
 /* ---- fetching ahead ---- */
 
-void shard_prefetch(struct shard *shard, const struct name *name) {
-  if (alone(shard)) {
-    keys_prefetch(shard->engine, name);
-  } else if (try_lock(shard)) {
-    keys_prefetch(shard->engine, name);
-    unlock(shard);
-  }
+void shard_prefetch_chain(struct shard *shard, const struct name *name) {
+  if (!try_lock(shard)) return;
+  keys_prefetch_chain(shard->engine, name);
+  unlock(shard);
+}
+
+void shard_prefetch_entry(struct shard *shard, const struct name *name) {
+  if (!try_lock(shard)) return;
+  keys_prefetch_entry(shard->engine, name);
+  unlock(shard);
 }

@@ -58,9 +58,10 @@ struct engine *shard_try_lock(struct shard *shard, int64_t *now_ms);
 void shard_see_time(struct shard *shard, int64_t *now_ms);
 uint64_t shard_unlock(struct shard *shard);
 
-/* keys_prefetch, for a loop that does not hold the lock. If the shard is in use it does not wait, and
- * fetches nothing. */
-void shard_prefetch(struct shard *shard, const struct name *name);
+/* keys_prefetch_chain and keys_prefetch_entry of one of several loops, which does not hold the
+ * lock. If the shard is in use it does not wait, and fetches nothing. */
+void shard_prefetch_chain(struct shard *shard, const struct name *name);
+void shard_prefetch_entry(struct shard *shard, const struct name *name);
 
 /* ---- for keyspace.h ---- */
 

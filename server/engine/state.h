@@ -3,8 +3,8 @@
  * does; outside this folder struct engine is opaque.
  *
  * Invariants:
- *  - a record's timer is armed in `leases` while it is HELD, else in `ends` (one without an end:
- *    nowhere), and the record has no other deadline;
+ *  - the timer of a record's slab is armed not after its deadline (deadlines.h), and the record has
+ *    no other;
  *  - only a HELD record has waiters, but for a LAPSED one with those that claim and were not
  * granted for lack of room (held_back); while no_grants is set none that claims;
  *  - a waiter is in exactly one of: a record's queue, a ready list, the caller's hands;
@@ -23,6 +23,7 @@
 #include "server/engine/open_claims_state.h"
 #include "server/engine/queued_owners_state.h"
 #include "server/engine/response_log.h"
+#include "server/engine/slab.h"
 #include "server/rules/rules.h"
 
 #define STATE_VALUE (RULES_DONE + 1) /* one more than enum rules_phase: a plain value */
@@ -44,7 +45,8 @@ struct engine {
   struct index index;
   struct response_log log;
   struct open_claims open_claims;
-  struct wheel leases, waits, ends;
+  struct slabs records; /* and their deadlines */
+  struct wheel waits;
   int64_t waits_past_ms;               /* every wait that had ended by then has been answered */
   struct list ready[ENGINE_MAX_LOOPS]; /* struct waiter.link */
   uint64_t ready_loops;                /* a bit for each that is not empty */
@@ -57,9 +59,11 @@ struct engine {
   bool held_back; /* a LAPSED record has waiters that claim, and were not granted for that */
   uint64_t next_token;
   uint64_t value_serial; /* of the last plain value that was set, in record.token */
-  uint32_t epoch;        /* of records; log.epoch of responses */
-  int64_t flushed_ms; /* when the epoch began: waiters alive at that time are granted, even if it is
-                         noticed later */
+  /* FLUSHALL removed the claims with lower tokens, values with lower serials, and responses of
+   * other epochs than log.epoch. */
+  uint64_t flushed_token, flushed_serial;
+  int64_t flushed_ms; /* when it did: waiters alive at that time are granted, even if it is noticed
+                         later */
   bool sweeping;      /* flushed entries are left; sweep_cursor as of index_scan */
   uint64_t sweep_cursor;
   struct outbox *outbox; /* NULL: nobody keeps images */
@@ -73,6 +77,7 @@ struct engine {
   _Atomic int64_t demand_bytes; /* what the limit is compared with, as last published */
   int64_t counted_bytes;        /* of it, in common.demand_bytes */
   char random_key[KEY_UUID_TEXT];
+  char shown_fingerprint[FINGERPRINT_TEXT];
   uint64_t counts[STATE_VALUE + 1];  /* entries by phase, not flushed */
   uint64_t ending;                   /* of them, those that are not HELD and have an end */
   uint64_t answers[ENGINE_STATUSES]; /* given at once */

@@ -49,9 +49,10 @@ void stats_read(const struct engine *engine, struct stats *stats) {
 static void raise_age(struct engine *engine, enum rules_phase phase, int64_t now_ms,
                       uint64_t *age_ms) {
   if (engine->counts[phase] == 0) return;
-  const struct record *record = open_claims_oldest(&engine->open_claims, phase, engine->epoch);
-  if (record == NULL || record->since_ms >= now_ms) return;
-  uint64_t age = (uint64_t)(now_ms - record->since_ms);
+  const struct record *record =
+      open_claims_oldest(&engine->open_claims, phase, engine->flushed_token);
+  if (record == NULL || record_since_ms(record) >= now_ms) return;
+  uint64_t age = (uint64_t)(now_ms - record_since_ms(record));
   if (age > *age_ms) *age_ms = age;
 }
 

@@ -18,7 +18,7 @@ bool sweep_is_needed(const struct engine *engine) {
 static struct record *flushed_with_waiters(const struct engine *engine) {
   if (list_empty(&engine->waited)) return NULL;
   struct record *record = LIST_ENTRY(engine->waited.next, struct claim, waited)->record;
-  return record->epoch != engine->epoch ? record : NULL;
+  return record_is_flushed(engine, record) ? record : NULL;
 }
 
 /* The next flushed entry in the bucket under the cursor; false when there is none. */

@@ -2,6 +2,7 @@
 #include "server/engine/tick.h"
 
 #include "server/engine/binding.h"
+#include "server/engine/deadlines.h"
 #include "server/engine/due.h"
 #include "server/engine/effect.h"
 #include "server/engine/emit.h"
@@ -12,21 +13,21 @@
 /* ---- records and waits ---- */
 
 /* Leases before waits: of equal deadlines, the lease's is first. */
-static void tick_leases(struct engine *engine, int64_t now_ms, unsigned *budget) {
-  struct wheel_node *node;
-  while ((node = wheel_pop(&engine->leases, state_past_ms(engine, now_ms), budget)) != NULL) {
-    struct record *record = LIST_ENTRY(node, struct record, timer);
-    wheel_set(&engine->leases, node, node->deadline_ms); /* a HELD record's timer is armed */
+static void tick_records(struct engine *engine, int64_t now_ms, unsigned *budget) {
+  struct deadlines_pass pass = {0};
+  int64_t past_ms = state_past_ms(engine, now_ms);
+  struct record *record;
+  while ((record = deadlines_next(&engine->records, &pass, past_ms, budget)) != NULL) {
     due_apply(engine, record, now_ms);
     if (emit_is_full(engine)) *budget = 0;
   }
 }
 
-/* tick_leases has ended the leases that have expired, since it left a budget. A grant may also have
- * ended by FLUSHALL or a closed connection before the wait did; that end is applied first. */
+/* tick_records has ended the leases that have expired, since it left a budget. A grant may also
+ * have ended by FLUSHALL or a closed connection before the wait did; that end is applied first. */
 static bool grant_may_have_ended(const struct engine *engine, const struct record *record) {
   const struct binding *binding = record->claim->binding;
-  return record->epoch != engine->epoch || (binding != NULL && binding->closed);
+  return record_is_flushed(engine, record) || (binding != NULL && binding->closed);
 }
 
 static void tick_waits(struct engine *engine, int64_t now_ms, unsigned *budget) {
@@ -40,13 +41,6 @@ static void tick_waits(struct engine *engine, int64_t now_ms, unsigned *budget) 
     if (emit_is_full(engine)) *budget = 0;
   }
   if (*budget > 0) engine->waits_past_ms = past_ms;
-}
-
-static void tick_ends(struct engine *engine, int64_t now_ms, unsigned *budget) {
-  struct wheel_node *node;
-  while ((node = wheel_pop(&engine->ends, state_past_ms(engine, now_ms), budget)) != NULL) {
-    due_apply(engine, LIST_ENTRY(node, struct record, timer), now_ms);
-  }
 }
 
 /* There is room again. Only those that are granted count: the others are passed by. */
@@ -71,8 +65,8 @@ static void tick_claim(struct engine *engine, struct claim *claim, int64_t now_m
   binding_refer(binding); /* keeps it for another look after its last claim has left */
   if (record->phase == RULES_HELD) record = due_apply(engine, record, now_ms);
   /* When it was LAPSED or UNKNOWN before, nothing ends with the connection but BIND. */
-  if (record != NULL && record->claim != NULL && record->claim->binding == binding) {
-    binding_unbind(engine, record->claim);
+  if (record != NULL && record_claim(record) != NULL && record->claim->binding == binding) {
+    binding_unbind(engine, record_claim(record));
     record->flags &= (uint8_t)~RECORD_BIND;
   }
   binding_release(engine, binding);
@@ -115,9 +109,8 @@ static void group_batch(const struct engine *engine, const struct response_expir
 static void note_horizon(struct engine *engine, const struct response_expiry_batch *batch,
                          const struct index_group *group) {
   for (size_t i = 0; i < batch->count; i++) {
-    const struct response_ref *response = batch->refs[i];
-    if (batch->flushed > 0 && response_log_is_flushed(&engine->log, response)) continue;
-    horizon_note(&engine->horizon, group->hashes[i], response_log_since_ms(response));
+    if (batch->flushed > 0 && response_log_is_flushed(&engine->log, batch->refs[i])) continue;
+    horizon_note(&engine->horizon, group->hashes[i], batch->since_ms[i]);
   }
 }
 
@@ -143,21 +136,22 @@ static void tick_responses(struct engine *engine, int64_t now_ms, unsigned *budg
 
 bool tick_run(struct engine *engine, int64_t now_ms, unsigned budget) {
   tick_held_back(engine, now_ms, &budget);
-  tick_leases(engine, now_ms, &budget);
+  tick_records(engine, now_ms, &budget);
   tick_waits(engine, now_ms, &budget);
   tick_bindings(engine, now_ms, &budget);
-  tick_ends(engine, now_ms, &budget);
+  /* What the former has ended may be gone by now. */
+  if (engine->records.timers.nearest_ms <= state_past_ms(engine, now_ms))
+    tick_records(engine, now_ms, &budget);
   tick_responses(engine, now_ms, &budget);
   sweep_sparse(engine, now_ms, &budget);
   sweep_flushed(engine, now_ms, &budget);
-  wheel_refresh(&engine->leases);
+  wheel_refresh(&engine->records.timers);
   wheel_refresh(&engine->waits);
-  wheel_refresh(&engine->ends);
   wheel_refresh(&engine->log.ends);
   return tick_next_due_hint(engine) <= now_ms;
 }
 
-#define WHEELS 4u
+#define WHEELS 3u
 
 static int64_t due_after(const struct engine *engine, const int64_t deadlines[WHEELS]) {
   if (sweep_is_needed(engine) || !list_empty(&engine->closing)) return INT64_MIN;
@@ -170,13 +164,13 @@ static int64_t due_after(const struct engine *engine, const int64_t deadlines[WH
 }
 
 int64_t tick_next_due_hint(const struct engine *engine) {
-  const int64_t deadlines[WHEELS] = {engine->leases.nearest_ms, engine->waits.nearest_ms,
-                                     engine->ends.nearest_ms, engine->log.ends.nearest_ms};
+  const int64_t deadlines[WHEELS] = {engine->records.timers.nearest_ms, engine->waits.nearest_ms,
+                                     engine->log.ends.nearest_ms};
   return due_after(engine, deadlines);
 }
 
 int64_t tick_past_ms(const struct engine *engine, int64_t now_ms) {
-  const int64_t ends[] = {wheel_earliest(&engine->leases), wheel_earliest(&engine->ends),
+  const int64_t ends[] = {wheel_earliest(&engine->records.timers),
                           wheel_earliest(&engine->log.ends)};
   int64_t past_ms = now_ms;
   for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
@@ -186,7 +180,8 @@ int64_t tick_past_ms(const struct engine *engine, int64_t now_ms) {
 }
 
 int64_t tick_next_due(const struct engine *engine) {
-  const int64_t deadlines[WHEELS] = {wheel_next(&engine->leases), wheel_next(&engine->waits),
-                                     wheel_next(&engine->ends), response_expiry_next(&engine->log)};
+  const int64_t deadlines[WHEELS] = {wheel_next(&engine->records.timers),
+                                     wheel_next(&engine->waits),
+                                     response_expiry_next(&engine->log)};
   return due_after(engine, deadlines);
 }

@@ -24,7 +24,7 @@ static void note_waiting(struct engine *engine, struct claim *claim, int delta) 
 }
 
 static bool too_many_wait(const struct engine *engine, const struct record *record) {
-  uint32_t here = record->claim != NULL ? record->claim->waiting : 0;
+  uint32_t here = record_claim(record) != NULL ? record->claim->waiting : 0;
   if (here >= engine->options.waiters_per_key) return true;
   const struct engine_common *common = engine->options.common;
   uint64_t all = common != NULL ? atomic_load_explicit(&common->waiters, memory_order_relaxed)
@@ -72,7 +72,7 @@ static struct waiter *same_owner(const struct engine *engine, const struct recor
 }
 
 static void start_wait(struct engine *engine, struct waiter *waiter, int64_t deadline_ms) {
-  struct claim *claim = waiter->record->claim;
+  struct claim *claim = record_claim(waiter->record);
   wheel_node_init(&waiter->timer);
   wheel_set(&engine->waits, &waiter->timer, deadline_ms);
   if (deadline_ms < claim->first_wait_ms) claim->first_wait_ms = deadline_ms;
@@ -114,7 +114,7 @@ void wait_queue_leave(struct engine *engine, struct waiter *waiter) {
   if (is_listed(waiter)) queued_owners_remove(engine, waiter);
   list_remove(&waiter->link);
   wheel_cancel(&engine->waits, &waiter->timer);
-  note_waiting(engine, waiter->record->claim, -1);
+  note_waiting(engine, record_claim(waiter->record), -1);
   give_place(engine, waiter->user);
   waiter->record = NULL;
 }
@@ -143,14 +143,14 @@ static void answer_list(struct engine *engine, struct list *waiters,
 
 void wait_queue_share(struct engine *engine, struct record *record,
                       const struct engine_answer *answer) {
-  if (record->claim == NULL) return;
+  if (record_claim(record) == NULL) return;
   answer_list(engine, &record->claim->claimers, answer);
   answer_list(engine, &record->claim->readers, answer);
 }
 
 void wait_queue_answer_all(struct engine *engine, struct record *record, enum rules_verdict verdict,
                            int64_t now_ms) {
-  if (record->claim == NULL) return;
+  if (record_claim(record) == NULL) return;
   struct engine_answer answer;
   fill_answer_record(record, verdict, now_ms, &answer);
   wait_queue_share(engine, record, &answer);
@@ -186,7 +186,7 @@ void wait_queue_time_out(struct engine *engine, struct waiter *waiter, int64_t a
 }
 
 void wait_queue_end_claims(struct engine *engine, struct record *record, int64_t at_ms) {
-  struct claim *claim = record->claim;
+  struct claim *claim = record_claim(record);
   while (claim != NULL && !list_empty(&claim->claimers))
     wait_queue_time_out(engine, LIST_ENTRY(claim->claimers.next, struct waiter, link), at_ms);
 }

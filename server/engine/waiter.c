@@ -45,7 +45,7 @@ static void destroy(struct engine *engine, struct waiter *waiter) {
 
 void waiter_settle(struct engine *engine, struct waiter *waiter) {
   assert(waiter->phase != WAITER_WAITING);
-  if (waiter->phase == WAITER_GRANTED) claim_confirm(waiter->record->claim);
+  if (waiter->phase == WAITER_GRANTED) claim_confirm(record_claim(waiter->record));
   count_hand_over(engine, waiter);
   destroy(engine, waiter);
 }

@@ -1,10 +1,10 @@
 /*
- * batch.h - the commands of one connection that are read ahead, so that the memory that they need
- * is fetched in parallel before they run.
+ * batch.h - commands that are read ahead, so that the memory that they need is fetched in parallel
+ * before they run: several of one connection, after one each of several others (serve.h).
  *
  *     read   [ CLAIM a ][ CLAIM b ][ STORE c ][ PING ]  - - ->  the next batch
  *     fetch    bucket a   bucket b   bucket c          of an index that no core's cache keeps
- *              entry a    entry b    entry c           after what is chained; with one loop only
+ *              entry a    entry b    entry c           after what is chained
  *     run    in order, each as if it had been read just then
  *
  * Reading ahead may be taken back: a command that waits, closes, or changes how bytes are read is
@@ -33,12 +33,17 @@ struct batch_item {
 };
 
 struct batch {
-  unsigned count;
+  unsigned first, count; /* what was read last; those before it are the caller's */
   struct batch_item items[BATCH_COMMANDS];
 };
 
-/* Reads at most `most` > 0 commands, and fetches what they need. There is one item at least. */
+/* Reads at most `most` > 0 commands to items[first], and fetches what they need. There is one item
+ * at least; first < BATCH_COMMANDS. */
 void batch_read(struct batch *batch, struct resp_reader *reader, const struct worker *worker,
                 const char *data, size_t len, unsigned most);
+
+/* The first `count` items were read one by one, for which only buckets are fetched: now the rest.
+ */
+void batch_fetch_on(const struct batch *batch, unsigned count, const struct worker *worker);
 
 #endif

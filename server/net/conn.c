@@ -31,6 +31,7 @@ bool conn_group_init(struct conn_group *group, struct instance *instance, struct
   group->connections_of_all = connections_of_all;
   input_budget_init(&group->budget, &group->worker);
   input_init_reader(&group->reader, &group->worker);
+  input_init_reader(&group->idle, &group->worker);
   return true;
 }
 

@@ -36,6 +36,12 @@
 #include "server/net/proxied.h"
 #include "server/net/stream.h"
 
+/* A connection whose one command has arrived: it is in group.batch, at the same place. */
+struct conn_queued {
+  struct conn *conn;
+  struct span bytes; /* in group.read_buffer */
+};
+
 /* The connections of one loop, and what they share. */
 struct conn_group {
   struct worker worker;
@@ -45,6 +51,7 @@ struct conn_group {
   struct list
       *next_check; /* in worker.sessions, whose time-outs cron checks next; NULL: the first */
   struct resp_reader reader; /* for input that arrives whole */
+  struct resp_reader idle;   /* stays so: for commands that were read without one */
   size_t gathered_bytes;     /* approximate, in outputs that were not sent yet; see conn_gather */
   unsigned looked_appends;   /* of those that wait for a commit, before the last look; 0: none */
   uint64_t unsent_ns;        /* when the first bytes were read since output last left; 0: none */
@@ -53,6 +60,9 @@ struct conn_group {
   _Atomic unsigned connections;         /* and those that were handed over and not yet taken */
   _Atomic uint64_t *connections_of_all; /* loops */
   struct batch batch;
+  struct conn_queued queued[BATCH_COMMANDS]; /* see serve.h */
+  unsigned queued_count;
+  size_t queued_bytes;     /* of read_buffer, from its start */
   struct proxied *proxied; /* borrowed; NULL: no load balancers */
   char read_buffer[INPUT_READ_BYTES];
 };
@@ -90,6 +100,7 @@ struct conn {
   enum conn_incoming incoming : 8;
   bool unrun : 1; /* input begins with what was not run: blocked, or its share was used */
   bool paused : 1;
+  bool queued : 1;         /* in group.queued */
   bool grant_gathered : 1; /* the reply to a hand-over lies in session.out */
   struct stream stream;    /* of its kind, see conn_create */
 };

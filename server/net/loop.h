@@ -2,7 +2,7 @@
  * loop.h - one event loop: its handles, sleeping and waking, and what other threads may leave for
  * it. conn.h has the connections, turn.h the end of a turn.
  *
- *     poll     what sockets bring: read -> parse in place -> run
+ *     poll     what sockets bring: read -> parse in place -> run, a few connections together
  *     check    sockets that were handed over -> turn_end -> duties of rooms above -> poll
  *     prepare  sleep until the next deadline, or not at all when work is left
  *

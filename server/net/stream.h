@@ -53,8 +53,8 @@ struct stream_ops {
 struct stream_events {
   /* Where the next bytes are to be read to: at least one byte. */
   struct iovec (*room)(struct stream *stream);
-  /* count > 0 bytes, valid during the call; 0: the peer sends no more; negative: it broke. After
-   * the last two nothing more is read. */
+  /* count > 0 bytes, in that room; 0: the peer sends no more; negative: it broke. After the last
+   * two nothing more is read. */
   void (*read)(struct stream *stream, const char *data, ssize_t count);
   /* The kernel took some of what was left to the stream, or it never will (error, negative).
    * `later` is NULL until the last of its bytes; from then on nothing of it is borrowed. */

@@ -102,6 +102,7 @@ static bool awaits_more(struct conn_group *group, unsigned appends) {
 
 void turn_end(struct conn_group *group, bool draining) {
   struct worker *worker = &group->worker;
+  serve_run_queued(group);
   unsigned appends = worker->appends; /* the rest of the turn appends, too */
   conn_group_see_time(group);
   answer_failed_auth(group, draining);

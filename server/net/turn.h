@@ -2,10 +2,10 @@
  * turn.h - the end of a turn: what became due, the waiters of it, and the one place at which output
  * leaves.
  *
- *     late AUTH errors, evicted strangers -> deadlines (budget) -> ready waiters (budget)
- *     -> connections with commands left (budget) -> slices of tasks (budget) -> a slice for the
- *     journal -> messages -> another look at the sockets, or: what changed is made durable
- *     -> output (budget)
+ *     commands that are queued (serve.h) -> late AUTH errors, evicted strangers -> deadlines
+ *     (budget) -> ready waiters (budget) -> connections with commands left (budget) -> slices of
+ *     tasks (budget) -> a slice for the journal -> messages -> another look at the sockets, or:
+ *     what changed is made durable -> output (budget)
  *
  * Nothing in it lasts longer than its budget, however many are due; what is left is for the next
  * turn.

@@ -87,18 +87,19 @@ static bool take_result(struct conn *conn, const struct resp_reader *reader,
  * and is read once more later. *more: the commands after it may run now. */
 static size_t run_batch(struct conn *conn, struct resp_reader *reader, struct share *share,
                         bool *more) {
-  struct batch *batch = &conn->group->batch;
-  struct batch_item *const end = batch->items + batch->count;
-  for (struct batch_item *item = batch->items; item < end; item++) {
-    bool stopped = item > batch->items && (!conn_may_run(conn) || is_used(conn, share));
-    if (!stopped && must_come_later(item, share)) stopped = share->used = true;
-    *more = !stopped && take_result(conn, reader, item, share);
-    if (stopped || conn->paused) {
-      resp_read_forget(reader);
-      return item->start;
-    }
-  }
-  return end[-1].end;
+  const struct batch *batch = &conn->group->batch;
+  struct batch_item *item = &conn->group->batch.items[batch->first], *end = item + batch->count;
+  do {
+    share->used |= must_come_later(item, share);
+    if (share->used) break;
+    *more = take_result(conn, reader, item, share);
+    if (conn->paused) break;
+    item++;
+  } while (item < end && conn_may_run(conn) && !is_used(conn, share));
+  if (item == end) return end[-1].end;
+  *more = false;
+  resp_read_forget(reader);
+  return item->start;
 }
 
 size_t turn_share_run(struct conn *conn, struct resp_reader *reader, struct span bytes,
@@ -109,18 +110,25 @@ size_t turn_share_run(struct conn *conn, struct resp_reader *reader, struct span
   size_t at = 0;
   bool more = true;
   while (more && at < bytes.len && conn_may_run(conn)) {
-    reader->unauthenticated = !conn->session.authenticated;
-    batch_read(&group->batch, reader, worker, bytes.data + at, bytes.len - at, share.commands);
-    group->batch.items[0].request.body = body;
+    if (group->batch.count == 0) {
+      reader->unauthenticated = !conn->session.authenticated;
+      batch_read(&group->batch, reader, worker, bytes.data + at, bytes.len - at, share.commands);
+    }
+    group->batch.items[group->batch.first].request.body = body;
     body = NULL;
     share.commands -= group->batch.count;
     at += run_batch(conn, reader, &share, &more);
+    group->batch.first = group->batch.count = 0;
     if (at < bytes.len) group->stamp_ns = conn_group_see_time(group); /* running took time */
     if (share.commands == 0 || share.late || is_used(conn, &share)) share.used = true;
     more = more && !share.used;
   }
+  if (group->batch.count > 0) { /* it may not run what was read before */
+    resp_read_forget(reader);
+    group->batch.first = group->batch.count = 0;
+  }
   conn->unrun = at < bytes.len && (share.used || !share.starved);
-  measure_end(worker);
-  group->stamp_ns = 0;
+  uint64_t now_ns = measure_end(worker);
+  if (now_ns != 0) group->stamp_ns = now_ns;
   return at;
 }

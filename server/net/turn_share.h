@@ -16,7 +16,8 @@
 #define TURN_SHARE_PART_NS 5000000u
 
 /*
- * Runs what `reader` finds in the bytes, which conn_group.stamp_ns has the time of. body: of the
+ * Runs what is in the batch already, which `reader` has found in the bytes, and what else it finds
+ * there. conn_group.stamp_ns has the time, also afterwards, about. body: of the
  * first command; NULL: it has none of its own. Returns how many were consumed; what is left is
  * incomplete, or (conn.unrun) was not run. The session may be marked to end; the input stays, since
  * the bytes may lie in it.

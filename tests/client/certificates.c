@@ -79,6 +79,7 @@ void certificates_make(struct certificates *all) {
   drop(make(&(struct order){"server", here, DAY_S}, &ca, all->dir, all->server));
   drop(make(&(struct order){"expired", here, -DAY_S}, &ca, all->dir, all->expired));
   drop(make(&(struct order){"named", "DNS:other.example", DAY_S}, &ca, all->dir, all->named));
+  drop(make(&(struct order){"local", "DNS:localhost", DAY_S}, &ca, all->dir, all->local));
   drop(make(&(struct order){"client", "DNS:client", DAY_S}, &ca, all->dir, all->client));
   drop(make(&(struct order){"stranger", "DNS:client", DAY_S}, &other, all->dir, all->stranger));
   drop(ca);
@@ -87,8 +88,8 @@ void certificates_make(struct certificates *all) {
 }
 
 void certificates_remove(const struct certificates *all) {
-  const char *const files[] = {all->ca,    all->other_ca, all->server,  all->expired,
-                               all->named, all->client,   all->stranger};
+  const char *const files[] = {all->ca,    all->other_ca, all->server, all->expired,
+                               all->named, all->local,    all->client, all->stranger};
   for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) unlink(files[i]);
   rmdir(all->dir);
 }

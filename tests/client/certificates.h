@@ -12,8 +12,9 @@ struct certificates {
   char dir[CERTIFICATES_PATH];
   char ca[CERTIFICATES_PATH], other_ca[CERTIFICATES_PATH];
   /* Of servers, by the first authority. server: for localhost and 127.0.0.1; named: for
-   * other.example alone */
+   * other.example alone; local: for localhost alone */
   char server[CERTIFICATES_PATH], expired[CERTIFICATES_PATH], named[CERTIFICATES_PATH];
+  char local[CERTIFICATES_PATH];
   /* Of clients: by the first authority, and by the other one */
   char client[CERTIFICATES_PATH], stranger[CERTIFICATES_PATH];
 };

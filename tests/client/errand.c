@@ -4,8 +4,9 @@
  *     errand sync|async URL
  *
  * Reads lines, answers each with one: `begin KEY LEASE-MS`, `finish BODY`, `state` (of the last
- * claim), `fetch KEY`, `wait KEY MS`. An answer is the name of its status, and the body or the
- * message after it. Claims are renewed while it waits for the next line.
+ * claim), `keep` (the last claim: the next begin does not free it), `kept` (the state of the claim
+ * that was kept), `fetch KEY`, `wait KEY MS`. An answer is the name of its status, and the body or
+ * the message after it. Claims are renewed while it waits for the next line.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -66,7 +67,7 @@ static void look(struct pair *pair, const char *key, int64_t wait_ms) {
 
 int main(int argc, char **argv) {
   struct pair pair;
-  struct idem_claim *claim = NULL;
+  struct idem_claim *claim = NULL, *kept = NULL;
   char line[LINE_BYTES], word[LINE_BYTES], first[LINE_BYTES];
   long long number = 0;
   CHECK(argc == 3, "usage: errand sync|async URL");
@@ -77,10 +78,18 @@ int main(int argc, char **argv) {
     if (words == 3 && strcmp(word, "begin") == 0) begin(&pair, first, number, &claim);
     if (words == 2 && strcmp(word, "finish") == 0) finish(&pair, claim, first);
     if (words == 1 && strcmp(word, "state") == 0) state(claim);
+    if (words == 1 && strcmp(word, "keep") == 0) {
+      idem_claim_free(kept);
+      kept = claim;
+      claim = NULL;
+      state(kept);
+    }
+    if (words == 1 && strcmp(word, "kept") == 0) state(kept);
     if (words == 2 && strcmp(word, "fetch") == 0) look(&pair, first, 0);
     if (words == 3 && strcmp(word, "wait") == 0) look(&pair, first, number);
   }
   idem_claim_free(claim);
+  idem_claim_free(kept);
   pair_close(&pair);
   return 0;
 }

@@ -92,9 +92,9 @@ enum idem_status pair_fetch_key(struct pair *pair, const char *key, struct idem_
   if (pair->half == SYNC) return idem_fetch(pair->client, idem_text(key), NONE, answer);
   struct seen seen;
   seen_init(&seen, pair);
-  return await(pair,
-               idem_async_fetch(pair->world.async, idem_text(key), NONE, world_on_done, &seen, NULL),
-               &seen, answer);
+  return await(
+      pair, idem_async_fetch(pair->world.async, idem_text(key), NONE, world_on_done, &seen, NULL),
+      &seen, answer);
 }
 
 enum idem_status pair_wait_key(struct pair *pair, const char *key, int64_t wait_ms,
@@ -102,10 +102,10 @@ enum idem_status pair_wait_key(struct pair *pair, const char *key, int64_t wait_
   if (pair->half == SYNC) return idem_wait(pair->client, idem_text(key), NONE, wait_ms, answer);
   struct seen seen;
   seen_init(&seen, pair);
-  return await(pair,
-               idem_async_wait(pair->world.async, idem_text(key), NONE, wait_ms, world_on_done,
-                               &seen, NULL),
-               &seen, answer);
+  return await(
+      pair,
+      idem_async_wait(pair->world.async, idem_text(key), NONE, wait_ms, world_on_done, &seen, NULL),
+      &seen, answer);
 }
 
 enum idem_status pair_fetch(struct pair *pair, struct idem_answer *answer) {

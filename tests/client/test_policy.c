@@ -50,6 +50,24 @@ static void pauses_double_up_to_the_longest(void **state) {
   }
 }
 
+static void a_bound_holds_whatever_is_heard(void **state) {
+  (void)state;
+  const struct pace_attempt attempt = {.start_ms = START_MS, .sent_ms = START_MS};
+  struct pace pace = pace_for(0);
+  pace_bound(&pace, START_MS + 100);
+  assert_int_equal(pace_redirect_at(&pace, &attempt, START_MS + 10), START_MS + 10);
+  assert_int_equal(pace.give_up_at_ms, START_MS + 100);
+  pace_heard(&pace);
+  assert_int_equal(pace.give_up_at_ms, START_MS + 100);
+  int64_t at_ms = pace_retry_at(&pace, &attempt, true, START_MS + 20);
+  assert_true(at_ms < START_MS + 100);
+  assert_int_equal(pace.give_up_at_ms, START_MS + 100);
+  pace = pace_for(0);
+  pace_bound(&pace, START_MS + 10 * DEADLINE_MS);
+  pace_heard(&pace);
+  assert_int_equal(pace.give_up_at_ms, START_MS + DEADLINE_MS);
+}
+
 static void an_old_connection_is_replaced_at_once_and_once(void **state) {
   (void)state;
   struct pace pace = pace_for(0);
@@ -292,8 +310,8 @@ static void leases_are_listed_by_time(void **state) {
   static const int64_t due_ms[4] = {30, 10, CLOCK_NEVER, 20};
   for (int i = 0; i < 4; i++) lease_schedule(&list, &leases[i], due_ms[i]);
   lease_schedule(&list, &leases[0], 5);
-  lease_remove(&list, &leases[3]);
-  lease_remove(&list, &leases[3]);
+  lease_remove(&leases[3]);
+  lease_remove(&leases[3]);
   assert_ptr_equal(TAILQ_FIRST(&list), &leases[0]);
   assert_ptr_equal(TAILQ_NEXT(&leases[0], entry), &leases[1]);
   assert_ptr_equal(TAILQ_LAST(&list, lease_list), &leases[2]);
@@ -342,18 +360,19 @@ static void stale_is_a_loss_unless_its_owner_ends_it(void **state) {
   list_one(&list, &lease);
   lease.muted = true;
   assert_int_equal(ended(&list, &lease, &stale, 700), IDEM_CLAIM_HELD);
-  assert_true(lease.listed);
+  assert_true(lease.list != NULL);
   lease.muted = false; /* its end was not seen: what was not told before is told now */
   assert_int_equal(ended(&list, &lease, NULL, 750), IDEM_CLAIM_DOUBTFUL);
   assert_int_equal(ended(&list, &lease, &stale, 800), IDEM_CLAIM_LOST);
   assert_int_equal(lease.stale, IDEM_STALE_ABSENT);
-  assert_false(lease.listed);
+  assert_false(lease.list != NULL);
   assert_int_equal(lease.state, IDEM_CLAIM_LOST);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(pauses_double_up_to_the_longest),
+      cmocka_unit_test(a_bound_holds_whatever_is_heard),
       cmocka_unit_test(an_old_connection_is_replaced_at_once_and_once),
       cmocka_unit_test(a_call_ends_at_its_deadline),
       cmocka_unit_test(a_wait_lasts_while_the_server_answers),

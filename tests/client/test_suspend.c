@@ -8,13 +8,17 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
 #include "client/idem.h"
+#include "client/lane.h"
 #include "tests/client/harness.h"
+#include "tests/client/pair.h"
+#include "tests/client/town.h"
 #include "tests/client/world.h"
 
 /* A third of it is far longer than HANG_MS: without a look at the clock nothing would be renewed.
@@ -87,6 +91,66 @@ static void async_a_lease_runs_on_in_suspend(void **state) {
   world_close(&world);
 }
 
+/* ---- a long time without work ---- */
+
+/* "x" is at node 1, and all else at node 2. */
+static const char *part(struct town *town, int node, const struct command *command, bool asked) {
+  int owner = strcmp(command->words[1], "x") == 0 ? 1 : 2;
+  (void)asked;
+  return node == owner ? town_own(command) : town_redirect(town, node, "MOVED", owner);
+}
+
+static int threads(void) {
+  int count = 0;
+  DIR *tasks = opendir("/proc/self/task");
+  CHECK(tasks != NULL, "no /proc");
+  while (readdir(tasks) != NULL) count++;
+  closedir(tasks);
+  return count;
+}
+
+static void await_heard(const struct town *town, int node, int more) {
+  int64_t until_ms = now_ms() + HANG_MS;
+  for (int wanted = town->heard[node] + more; town->heard[node] < wanted; pause_ms(1))
+    CHECK(now_ms() < until_ms, "node %d heard %d, not %d", node, town->heard[node], wanted);
+}
+
+static struct idem_claim *begin(struct pair *pair, const char *key) {
+  const struct idem_request request = {.key = idem_text(key)};
+  struct idem_answer answer;
+  struct idem_claim *claim = NULL;
+  CHECK_STATUS(pair, pair_begin(pair, &request, &claim, &answer), IDEM_RUN);
+  idem_answer_clear(&answer);
+  return claim;
+}
+
+static void the_thread_of_a_node_that_is_left_ends(void **state) {
+  (void)state;
+  struct town town;
+  struct pair pair;
+  char url[64];
+  town_open(&town, part);
+  town.no_table = "-NOPERM no table for you\r\n";
+  town_url(&town, 0, 0, url, sizeof url);
+  pair_open_url(&pair, SYNC, url, NULL);
+  struct idem_claim *left = begin(&pair, "x"), *kept = begin(&pair, "y");
+  await_heard(&town, 1, 2);
+  await_heard(&town, 2, 2);
+  int before = threads();
+  CHECK_STATUS(&pair, pair_finish(&pair, left, 0), IDEM_OK);
+  idem_claim_free(left);
+  suspended_s += LANE_IDLE_MS / 1000 + 1;
+  for (int64_t until_ms = now_ms() + HANG_MS; threads() != before - 1; pause_ms(5))
+    CHECK(now_ms() < until_ms, "%d threads, before %d", threads(), before);
+  await_heard(&town, 2, 2);
+  left = begin(&pair, "x"); /* and it is had again */
+  await_heard(&town, 1, 2);
+  idem_claim_free(left);
+  idem_claim_free(kept);
+  pair_close(&pair);
+  town_close(&town);
+}
+
 static int start_server(void **state) {
   (void)state;
   server_start(&server, 0, NULL);
@@ -102,6 +166,7 @@ static int stop_server(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_lease_runs_on_in_suspend),
+      cmocka_unit_test(the_thread_of_a_node_that_is_left_ends),
       cmocka_unit_test(async_a_lease_runs_on_in_suspend),
   };
   return cmocka_run_group_tests_name("suspend", tests, start_server, stop_server);

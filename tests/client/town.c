@@ -21,8 +21,7 @@ const char *town_redirect(struct town *town, int node, const char *word, int to)
   return text;
 }
 
-const char *town_usual(struct town *town, int node, const struct command *command, bool asked) {
-  if (town->owner != node && !asked) return town_redirect(town, node, "MOVED", town->owner);
+const char *town_own(const struct command *command) {
   if (command_is(command, "IDEM.CLAIM"))
     return "*5\r\n$7\r\nCLAIMED\r\n:5\r\n:300\r\n:1\r\n$-1\r\n";
   if (command_is(command, "IDEM.RENEW")) return ":300\r\n";
@@ -31,19 +30,25 @@ const char *town_usual(struct town *town, int node, const struct command *comman
   return "*-1\r\n";
 }
 
+const char *town_usual(struct town *town, int node, const struct command *command, bool asked) {
+  if (town->owner != node && !asked) return town_redirect(town, node, "MOVED", town->owner);
+  return town_own(command);
+}
+
 /* As CLUSTER NODES writes it: the owner has all slots, a replica and a slot on its way are shown,
  * too; the node that is asked does not know its own address. */
 static const char *show_table(struct town *town, int node) {
-  char nodes[1024];
+  char nodes[1024], name[16];
   int len = 0;
   town->tables++;
   if (town->no_table != NULL) return town->no_table;
   for (int i = 0; i < TOWN_NODES; i++) {
+    snprintf(name, sizeof name, "name%d", i);
     len += snprintf(nodes + len, sizeof nodes - (size_t)len,
-                    "%040d %s:%d@%d,name%d,shard-id=%d %smaster - 0 0 %d connected%s\n", i,
-                    i == node ? "" : "127.0.0.1", town_port(town, i), 10000 + i, i, i,
-                    i == node ? "myself," : "", i,
-                    town->owner == i ? " 0-100 101 102-16383 [93->-x]" : "");
+                    "%040d %s:%d@%d,%s,shard-id=%d %smaster - 0 0 %d connected%s\n", i,
+                    i == node ? "" : "127.0.0.1", town_port(town, i), 10000 + i,
+                    town->host_name != NULL ? town->host_name : name, i, i == node ? "myself," : "",
+                    i, town->owner == i ? " 0-100 101 102-16383 [93->-x]" : "");
   }
   len += snprintf(nodes + len, sizeof nodes - (size_t)len,
                   "%040d 127.0.0.1:1@2 slave %040d 0 0 1 connected\n", 9, 0);
@@ -54,10 +59,14 @@ static const char *show_table(struct town *town, int node) {
 static const char *answer(const struct command *command, void *context) {
   struct town_place *place = context;
   struct town *town = place->town;
+  if (town->silent & 1u << place->node) {
+    town->unanswered++;
+    return NULL;
+  }
   if (command_is(command, "CLUSTER")) return show_table(town, place->node);
   if (command_is(command, "ASKING")) {
     place->asking = true;
-    return "+OK\r\n";
+    return town->to_asking != NULL ? town->to_asking(town, place->node) : "+OK\r\n";
   }
   bool asked = place->asking;
   place->asking = false;

@@ -22,13 +22,17 @@ typedef const char *town_fn(struct town *town, int node, const struct command *c
 
 struct town {
   town_fn *answer;
+  const char *(*to_asking)(struct town *town, int node); /* NULL: +OK */
+  const char *host_name;                                 /* in the table; NULL: name0 ... */
   const char *no_table;               /* said instead of the table; NULL: it is shown */
+  _Atomic unsigned silent;            /* nodes that hear all and say nothing: 1 << node */
+  _Atomic int unanswered;             /* commands that they heard */
   _Atomic int owner;                  /* who has all slots by the table */
   _Atomic int tables;                 /* how often it was shown */
   _Atomic int heard[TOWN_NODES];      /* commands but CLUSTER and ASKING */
   _Atomic int asked[TOWN_NODES];      /* of these, after ASKING */
   struct stranger *nodes[TOWN_NODES]; /* the test's thread alone; NULL: gone */
-  int ports[TOWN_NODES];
+  int ports[TOWN_NODES];              /* that others are told */
   /* Each node's own. */
   struct town_place {
     struct town *town;
@@ -47,8 +51,9 @@ int town_port(const struct town *town, int node);
 /* "redis://127.0.0.1:port" of nodes first to last, with commas. */
 void town_url(const struct town *town, int first, int last, char *out, size_t size);
 
-/* The owner says that there is no record, grants, renews for `lease_ms`, stores; the others MOVED.
- */
+/* There is no record; grants token 5 for 300 ms, renews for as long, stores. */
+const char *town_own(const struct command *command);
+/* The owner says that; the others MOVED. */
 const char *town_usual(struct town *town, int node, const struct command *command, bool asked);
 /* "-MOVED slot host:port" or "-ASK ...", to `to`; in the place of the node that says it. */
 const char *town_redirect(struct town *town, int node, const char *word, int to);

@@ -17,6 +17,6 @@ if __name__ == "__main__":
     times = 1
     if arguments[:1] == ["--times"]:
         times, arguments = int(arguments[1]), arguments[2:]
-    if not any(argument.startswith("test_") for argument in arguments):
+    if not limit.named(arguments):
         arguments += sorted(name[:-3] for name in os.listdir(HERE) if name.startswith("test_") and name.endswith(".py"))
     limit.main("cluster", arguments * times)

@@ -4,6 +4,7 @@ tests/client/errand.c calls the library as it is told. $IDEM_BUILD has it and id
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE]
-from nodes import FAILOVER_SECONDS, ROOT, Cluster, eventually, free_port, slot_of  # noqa: E402
+from nodes import FAILOVER_SECONDS, ROOT, Cluster, Node, eventually, free_port, slot_of  # noqa: E402
 
 BUILD = os.path.abspath(os.environ.get("IDEM_BUILD", os.path.join(ROOT, "build/release")))
 HALVES = "sync", "async"
@@ -20,8 +21,13 @@ SHORT_MS = 600
 PATIENCE_MS = FAILOVER_SECONDS * 1000
 
 
-def url_of(*ports):
-    return "redis://" + ",".join(f"127.0.0.1:{port}" for port in ports)
+def url_of(*ports, user=""):
+    return "redis://" + user + ",".join(f"127.0.0.1:{port}" for port in ports)
+
+
+# One that may not ask for the table.
+USER = "app:secret@"
+NEW_USER = "ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", "-cluster"
 
 
 class Errand:
@@ -49,8 +55,8 @@ class Errand:
 
 
 class Case(unittest.TestCase):
-    def cluster(self):
-        cluster = Cluster()
+    def cluster(self, *options):
+        cluster = Cluster(*options)
         self.addCleanup(cluster.remove)
         return cluster
 
@@ -95,6 +101,48 @@ class Everyday(Case):
             self.assertEqual(said[0], said[1])
 
 
+class Tables(Case):
+    def single_servers(self):
+        nodes = [Node(), Node()]
+        for node in nodes:
+            self.addCleanup(node.remove)
+            node.call(*NEW_USER)
+        return nodes
+
+    def test_single_servers_of_one_url_are_refused_whoever_asks(self):
+        nodes = self.single_servers()
+        for half in HALVES:
+            for user in ("", USER):
+                errand = Errand(half, url_of(*(node.port for node in nodes), user=user))
+                self.addCleanup(errand.close)
+                said = errand.call("begin", "key", LONG_MS)
+                self.assertTrue(said.startswith("REFUSED several servers in the URL"), said)
+        self.assertEqual([node.call("DBSIZE") for node in nodes], [0, 0])
+
+    def test_idem_once_runs_nothing_then(self):
+        server = url_of(*(node.port for node in self.single_servers()))
+        command = [os.path.join(BUILD, "idem-once"), "--server", server, "--key", "key", "--", "echo", "ran"]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertEqual((ended.returncode, ended.stdout), (os.EX_CONFIG, ""))
+        self.assertIn("is no cluster", ended.stderr)
+
+    def test_a_user_that_may_not_ask_for_the_table_gives_one_node(self):
+        cluster = self.cluster()
+        for node in cluster.nodes:
+            node.call(*NEW_USER)
+        for half in HALVES:
+            several = Errand(half, url_of(*(node.port for node in cluster.nodes[:3]), user=USER))
+            self.addCleanup(several.close)
+            self.assertIn("may not be asked for its table", several.call("begin", "key", LONG_MS))
+            errand = Errand(half, url_of(cluster.nodes[0].port, user=USER))
+            self.addCleanup(errand.close)
+            for master in range(3):
+                key = cluster.key_of(master, half)
+                self.begun(errand, key)
+                self.assertEqual(errand.call("finish", master), "OK")
+                self.assertEqual(errand.call("fetch", key), f"REPLAY {master}")
+
+
 class Changes(Case):
     def test_an_owner_finishes_at_the_replica_that_took_over(self):
         cluster = self.cluster()
@@ -109,6 +157,26 @@ class Changes(Case):
             eventually(lambda: errand.call("state") == "held", "a lease that is renewed again", FAILOVER_SECONDS)
             self.assertEqual(errand.call("finish", "late"), "OK")
             self.assertEqual(errand.call("fetch", f"{{{key}}}{half}"), "REPLAY late")
+
+    def test_a_master_that_hangs_costs_no_lease_of_another(self):
+        # With full coverage all masters answer CLUSTERDOWN until a replica has taken over.
+        cluster = self.cluster("--cluster-require-full-coverage", "no")
+        errands = {half: self.errand(half, cluster) for half in HALVES}
+        for half, errand in errands.items():
+            # A renewal of this one may take a third of its lease, and has no answer.
+            self.begun(errand, cluster.key_of(0, half), 20 * SHORT_MS)
+            self.assertEqual(errand.call("keep"), "held")
+            self.begun(errand, cluster.key_of(1, half), SHORT_MS)
+        cluster.await_in_step(3, 0)
+        cluster.nodes[0].signal(signal.SIGSTOP)
+        until = time.monotonic() + 15 * SHORT_MS / 1000
+        while time.monotonic() < until:
+            for errand in errands.values():
+                self.assertEqual(errand.call("state"), "held")
+        cluster.nodes[0].signal(signal.SIGCONT)
+        for errand in errands.values():
+            eventually(lambda: errand.call("kept") == "held", "the other lease, at one of the two", FAILOVER_SECONDS)
+            self.assertEqual(errand.call("finish", "b"), "OK")
 
     def test_a_wait_goes_on_after_a_manual_failover(self):
         cluster = self.cluster()

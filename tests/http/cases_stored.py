@@ -10,7 +10,8 @@ from world import new_key
 NEVER = [("Set-Cookie", "session=secret"), ("WWW-Authenticate", "Basic"), ("Proxy-Authenticate", "Basic"),
          ("Authentication-Info", "x"), ("Authorization", "Bearer x"), ("Age", "5"), ("Via", "1.1 x"),
          ("Alt-Svc", "h2"), ("Keep-Alive", "timeout=5"), ("X-Request-Id", "1"), ("X-Correlation-Id", "1"),
-         ("Server-Timing", "a"), ("Access-Control-Allow-Credentials", "true"), ("Clear-Site-Data", '"cookies"')]
+         ("Server-Timing", "a"), ("Access-Control-Allow-Credentials", "true"), ("Clear-Site-Data", '"cookies"'),
+         ("Proxy-Authorization", "Basic x"), ("Idempotent-Replayed", "false")]
 
 
 @case("Not stored: cookies, what authenticates, what is of one exchange")

@@ -12,15 +12,17 @@ HTTP_SEED   := $(if $(SEED),--seed $(SEED))
 need-http: need-build
 	@tests/need $(PACKAGES_http)
 # HTTP_TEST_FLAGS=--strict: an application that cannot run here is a failure, not only a line that says so.
-test-http: need-http ## the middleware in every framework: all cases on two adapters, a sample on the others (under 6 minutes)
+test-http: need-http ## the middleware in every framework: all cases on two adapters, a sample on the others, and the cookbook (under 6 minutes)
 	@$(MAKE) --no-print-directory programs
 	@$(HTTP_RUN) --quiet $(HTTP_TEST_FLAGS) $(addprefix --full ,$(HTTP_FULL)) --sample $(HTTP_SAMPLE) $(HTTP_SEED)
-	@$(MAKE) --no-print-directory http-python
+	+@$(call both,readme-and-cookbook,http-python)
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/http/mutants.py --some 8 $(HTTP_SEED)
+	@if tests/http/node/install; then $(MAKE) --no-print-directory test-node; else echo "test-node: SKIPPED: its packages are not to be had" $(if $(findstring strict,$(HTTP_TEST_FLAGS)),; false); fi
 http-all: need-http ## every case on every adapter, every mutant (20 minutes)
 	@$(MAKE) --no-print-directory programs
 	@$(HTTP_RUN) $(HTTP_TEST_FLAGS)
-	@$(MAKE) --no-print-directory http-python http-mutants
+	+@$(call both,readme-and-cookbook,http-python)
+	@$(MAKE) --no-print-directory http-mutants test-node node-mutants
 http-mutants: need-http programs ## the adapters with one place changed: the suite fails on each
 	@IDEM_SERVER=$(B)/idem-server $(PYTHON) tests/http/mutants.py
 http-python: programs ## the package in Python: installed, its README run, jobs, in place of Flask-Idempotent

@@ -13,7 +13,11 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import mutants_python  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(HERE))
+PYTHON = "the tests of python/"
 BUILD = os.path.join(ROOT, "build", "http-mutants")
 PACKAGE = os.path.join(ROOT, "client", "python")
 MUTANT_S = 120
@@ -35,7 +39,7 @@ MUTANTS = [
      "another_body_under_the_same_key_is_422"),
     ("request.py", 'kind.get_content_type() == "multipart/form-data" and', "False and", "flask", "a_new_boundary_is_the_same"),
     ("guard.py", 'method, named = _now("operation", settings.operation(view.native))', 'named = "/work/v1"', "flask", "the_operation_can_be"),
-    ("guard.py", 'or (self.settings.skip and _now("skip", self.settings.skip(view.native)))', "", "flask", "requests_can_be_skipped"),
+    ("guard.py", 'or bool(self.settings.skip and _now("skip", self.settings.skip(view.native)))', "", "flask", "requests_can_be_skipped"),
     ("guard.py", "return method in self.settings.methods and method not in self._unguarded",
      "return method in self.settings.methods", "flask", "methods_can_be_added_but_not_safe_ones"),
     ("guard.py", "if isinstance(asked, (Busy, BusyKey)):", "if isinstance(asked, Busy):\n            return None\n"
@@ -76,19 +80,21 @@ MUTANTS = [
     ("wsgi.py", "            if not self._drained(pieces):\n", "            if True:\n", "wsgi",
      "a_long_response_goes_on_without_its_client"),
     ("wsgi.py", "if len(body) > guard.settings.request_limit:", "if False:", "flask", "a_request_over_the_limit_is_413"),
-    ("flask.py", "request.environ[wsgi.RAISED] = error", "pass", "flask", "after_an_exception_who_waits_runs_as_attempt_2"),
-    ("flask.py", "return str(flask_login.current_user.get_id())", "pass", "flask", "two_users_have_keys_of_their_own"),
+    ("flask.py", "request.environ[wsgi.RAISED] = request.environ[SEEN]", "pass", "flask", "after_an_exception_who_waits_runs_as_attempt_2"),
+    ("flask.py", "return scope_text(flask_login.current_user.get_id(), \"the user's get_id()\")", "pass", "flask", "two_users_have_keys_of_their_own"),
     ("django.py", "request._idem_raised = exception", "pass", "django", "after_an_exception_who_waits_runs_as_attempt_2"),
     ("django.py", "raised is not None and response.status_code >= 500", "raised is not None", "django",
      "an_http_exception_is_an_answer"),
     ("django.py", "            response._resource_closers.insert(0, response._resource_closers.pop())\n", "", "django",
      "a_long_response_that_fails_without_its_client"),
     ("django.py", "[(file.name, _digest(file)) for file in files]", "[]", "django", "files_that_were_parsed_before"),
-    ("asgi.py", "leaving = asyncio.ensure_future(_left(receive))", "leaving = asyncio.ensure_future(asyncio.sleep(9))",
-     "starlette", "a_client_that_leaves_while_it_waits_is_never_granted"),
+    ("asgi.py", "lambda: _left(receive)", "lambda: asyncio.sleep(9)", "starlette",
+     "a_client_that_leaves_while_it_waits_is_never_granted"),
     ("asgi.py", "await self._over.wait()", "pass", "starlette", "a_long_response_goes_on_without_its_client"),
-    ("asgi.py", "return route_of(endpoint)", "return None", "starlette", "a_route_can_require_a_key"),
+    ("asgi.py", "route = find_route(scope, self._app) if Route.declared else None", "route = None", "starlette",
+     "a_route_can_require_a_key"),
     ("report.py", "return record[-NAME_CHARACTERS:]", "return record", "flask", "logs_have_no_secrets"),
+    *((file, old, new, PYTHON, f"{module} {test}") for file, old, new, module, test in mutants_python.MUTANTS),
 ]
 
 
@@ -105,11 +111,13 @@ def judge(number, mutant):
         return "its place is not there any more"
     with open(path, "w", encoding="utf-8") as source:
         source.write(text.replace(old, new, 1))
-    done = subprocess.run([sys.executable, os.path.join(HERE, "run.py"), "--app", app, "-k", case, "--quiet"],
+    module, _, test = case.partition(" ")
+    words = ["python/run.py", module, "-k", test] if app == PYTHON else ["run.py", "--app", app, "-k", case, "--quiet"]
+    done = subprocess.run([sys.executable, os.path.join(HERE, words[0]), *words[1:]],
                           env={**os.environ, "IDEM_TEST_PACKAGE": folder, "IDEM_TEST_LIMIT_S": "15",
                                "IDEM_HANG_SECONDS": "4"}, capture_output=True, text=True, timeout=MUTANT_S)
-    if "SKIPPED" in done.stdout or "no case ran" in done.stdout:
-        return done.stdout.strip()
+    if "SKIPPED" in done.stdout or "no case ran" in done.stdout or "Ran 0 tests" in done.stderr:
+        return (done.stdout + done.stderr).strip()
     return None if done.returncode else "the case passes"
 
 
@@ -120,7 +128,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--verbose", action="store_true")
     given = parser.parse_args()
-    numbers = [number for number, mutant in enumerate(MUTANTS) if given.only in mutant[0] + mutant[4]]
+    numbers = [number for number, mutant in enumerate(MUTANTS) if given.only in " ".join((mutant[0], mutant[3], mutant[4]))]
     numbers = sorted(random.Random(given.seed).sample(numbers, min(given.some, len(numbers))))
     bad = 0
     for number in numbers:

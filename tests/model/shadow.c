@@ -218,13 +218,13 @@ static bool was_spared(const struct shadow *shadow, uint32_t slot, int64_t since
 /* If it is an entry of the live engine that had ended before. */
 static void spare(struct shadow *shadow, struct entry entry, int64_t now_ms) {
   if (entry.record != NULL && record_is_value(entry.record)) return;
-  int64_t deadline_ms = entry.record != NULL ? entry.record->timer.deadline_ms
+  int64_t deadline_ms = entry.record != NULL ? record_deadline_ms(entry.record)
                                              : response_log_deadline_ms(entry.response);
   if (deadline_ms > now_ms) return;
   uint64_t hash = name_hash(shadow->live, entry_key(entry).bytes);
   uint32_t slot = horizon_slot_of(&shadow->live->horizon, hash);
   int64_t since_ms =
-      entry.record != NULL ? entry.record->since_ms : response_log_since_ms(entry.response);
+      entry.record != NULL ? record_since_ms(entry.record) : response_log_since_ms(entry.response);
   if (was_spared(shadow, slot, since_ms)) return;
   shadow->spared[shadow->spared_count++] = (struct spared){slot, since_ms};
 }
@@ -303,18 +303,18 @@ static struct entry find_raw(const struct engine *engine, const struct name *nam
 }
 
 static bool has_waiters(const struct record *record) {
-  return !record_is_value(record) && record->claim != NULL && record->claim->waiting > 0;
+  return record_claim(record) != NULL && record->claim->waiting > 0;
 }
 
 /* The next call on it changes it in a way that time alone does not, or that cannot be told here. */
 static bool is_pending(const struct engine *engine, struct entry entry, int64_t now_ms) {
   const struct record *record = entry.record;
   if (record == NULL || record_is_value(record)) return false;
-  if (has_waiters(record) && record->epoch != engine->epoch) return true;
+  if (has_waiters(record) && record_is_flushed(engine, record)) return true;
   if (record->phase != RULES_HELD) return has_waiters(record) && state_may_grant(engine);
-  const struct binding *binding = record->claim != NULL ? record->claim->binding : NULL;
+  const struct binding *binding = record_claim(record) != NULL ? record->claim->binding : NULL;
   if (binding != NULL && binding->closed) return true;
-  return rules_is_over(record->timer.deadline_ms, state_past_ms(engine, now_ms));
+  return rules_is_over(record_deadline_ms(record), state_past_ms(engine, now_ms));
 }
 
 #define SAME(field) ((a->field) == (b->field) ? NULL : #field)
@@ -328,13 +328,21 @@ static const char *same_bytes(struct span a, struct span b, const char *what) {
   return span_present(a) == span_present(b) && span_equal(a, b) ? NULL : what;
 }
 
+static const char *same_numbers(int64_t a, int64_t b, const char *what) {
+  return a == b ? NULL : what;
+}
+
+static const char *same_fingerprint(struct fingerprint a, struct fingerprint b) {
+  return fingerprint_equal(a, b) ? NULL : "fingerprint";
+}
+
 static struct span stage_of(const struct record *record) {
-  return record->claim != NULL ? pin_bytes(record->claim->stage) : SPAN_ABSENT;
+  return record_claim(record) != NULL ? pin_bytes(record->claim->stage) : SPAN_ABSENT;
 }
 
 static const char *compare_values(const struct record *a, const struct record *b) {
-  FIRST(SAME(timer.deadline_ms));
-  FIRST(SAME(since_ms));
+  FIRST(same_numbers(record_deadline_ms(a), record_deadline_ms(b), "deadline"));
+  FIRST(same_numbers(record_since_ms(a), record_since_ms(b), "since"));
   FIRST(SAME(token));
   return same_bytes(pin_bytes(a->value), pin_bytes(b->value), "value");
 }
@@ -344,13 +352,13 @@ static const char *compare_records(const struct record *a, const struct record *
   FIRST(SAME(phase));
   if (record_is_value(a)) return compare_values(a, b);
   FIRST(SAME(token));
-  FIRST(SAME(attempt));
-  FIRST(SAME(since_ms));
-  FIRST(SAME(timer.deadline_ms));
+  FIRST(same_numbers(record_attempt(a), record_attempt(b), "attempt"));
+  FIRST(same_numbers(record_since_ms(a), record_since_ms(b), "since"));
+  FIRST(same_numbers(record_deadline_ms(a), record_deadline_ms(b), "deadline"));
   FIRST(SAME(lease_ms));
   FIRST(SAME(user));
   FIRST((a->flags & kept) == (b->flags & kept) ? NULL : "flags");
-  FIRST(same_bytes(record_fingerprint(a), record_fingerprint(b), "fingerprint"));
+  FIRST(same_fingerprint(record_fingerprint(a), record_fingerprint(b)));
   FIRST(same_bytes(pin_bytes(record_owner(a)), pin_bytes(record_owner(b)), "owner"));
   return same_bytes(stage_of(a), stage_of(b), "stage");
 }
@@ -363,7 +371,7 @@ static const char *compare_responses(const struct response_ref *live,
   FIRST(SAME(token));
   FIRST(SAME(since_ms));
   FIRST(SAME(deadline_ms));
-  FIRST(same_bytes(a->fingerprint, b->fingerprint, "fingerprint"));
+  FIRST(same_fingerprint(a->fingerprint, b->fingerprint));
   FIRST(same_bytes(a->body, b->body, "body"));
   return same_bytes(a->meta, b->meta, "meta");
 }

@@ -10,7 +10,8 @@ const http2 = require('node:http2');
 const net = require('node:net');
 const { PassThrough, Readable, pipeline } = require('node:stream');
 const test = require('node:test');
-const { LIMIT_MS, need, Server, until, post, listening, memory } = require('./world.js');
+const suite = require('./suite.js');
+const { need, until, post, listening } = require('./world.js');
 
 const express = need('express');
 const Fastify = need('fastify');
@@ -22,66 +23,7 @@ const forFastify = need('idem-node/fastify');
 const forKoa = need('idem-node/koa');
 const { job, DidNothing, InProgress, KeyReused, OutcomeUnknown, NotKept, Unavailable } = need('idem-node');
 
-const options = { timeout: LIMIT_MS };
-let idem;
-let number = 0;
-const closing = [];
-
-test.before(async () => { idem = await new Server().start(); });
-test.after(async () => {
-  for (const close of closing) await close();
-  await idem.stop();
-});
-
-/* Settings for one test: records of its own, and what it saw. */
-function world(more = {}) {
-  const events = [];
-  number += 1;
-  return { events, settings: { url: idem.url, prefix: `t${number}`, logger: memory(), onEvent: (name, fields) => events.push([name, fields]), ...more } };
-}
-const names = (events) => events.map(([name]) => name);
-
-/* An Express application with one handler for POST /work; returns its port. */
-async function application(settings, handler, { outside = [], inside = [] } = {}) {
-  const app = express();
-  app.set('env', 'test');
-  const guard = forExpress.idempotency(settings);
-  for (const middleware of [...outside, guard, ...inside]) app.use(middleware);
-  app.post('/work', handler);
-  app.use(forExpress.idempotency.errors);
-  const server = http.createServer(app);
-  const port = await listening(server);
-  closing.push(() => {
-    server.closeAllConnections();
-    server.close();
-    guard.close();
-  });
-  return port;
-}
-
-/* A raw request; returns the socket. */
-function rawPost(port, key, body = '{}') {
-  const socket = net.connect(port, '127.0.0.1');
-  socket.on('error', () => {});
-  socket.write(`POST /work HTTP/1.1\r\nHost: x\r\nIdempotency-Key: ${key}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-  return socket;
-}
-
-/* A handler that the test lets go on: `running` resolves with it when it runs. */
-function gate() {
-  const all = [];
-  let seen;
-  let running = new Promise((resolve) => { seen = resolve; });
-  return {
-    enter: () => new Promise((resolve) => {
-      all.push(resolve);
-      seen();
-      running = new Promise((next) => { seen = next; });
-    }),
-    get running() { return running; },
-    leave: () => all.shift()(),
-  };
-}
+const { options, server, world, names, application, rawPost, gate, openSockets, pausable, closing } = suite(test);
 
 test('the implicit head is seen by middleware inside, and is stored', options, async () => {
   const { settings } = world();
@@ -185,10 +127,6 @@ test('what a handler listens to does not hear that the client has left, until th
   assert.deepEqual(heard.slice(0, 2), ['outside', 'answered']);
   assert.deepEqual(names(events), ['claimed', 'stored']);
 });
-
-/* Connections of an application of this process that are still open at its side. */
-const openSockets = (port) => process._getActiveHandles()
-  .filter((handle) => handle instanceof net.Socket && handle.localPort === port && !handle.destroyed).length;
 
 test('a stream of Koa goes on when the client has left', options, async () => {
   const { settings, events } = world();
@@ -383,14 +321,58 @@ test('a wrong setting of a route stops Fastify at start', options, async () => {
   await app.close();
 });
 
-// ---- the server is silent, or away ----
+// ---- who the caller is ----
 
-/* A server of its own, for it is paused. */
-async function pausable(t, more = {}) {
-  const server = await new Server().start();
-  t.after(() => server.stop());
-  return { server, ...world({ url: server.url, timeoutMs: 150, ...more }) };
-}
+test('a scope that is no text is an error, and nothing runs: it would be one scope for all', options, async () => {
+  for (const scope of [{ id: 5 }, true, 1.5, 2 ** 53, Buffer.from('5'), ['a'], Symbol('a')]) {
+    const { settings, events } = world({ scope: async () => scope });
+    const port = await application(settings, (req, res) => res.end('ran'));
+    const { status, text } = await post(port, '/work', 'k');
+    assert.equal(status, 500, String(scope));
+    assert.match(text, /scope has to give a text or a whole number/);
+    assert.deepEqual(events, []);
+  }
+});
+
+test('a number as a scope is its digits, and none is not the empty one', options, async () => {
+  const scopes = [5, '5', 5n, null, undefined, ''];
+  const { settings } = world({ scope: () => scopes.shift() });
+  const port = await application(settings, (req, res) => res.end('ran'));
+  const replayed = [];
+  while (scopes.length > 0) replayed.push((await post(port, '/work', 'k')).headers['idempotent-replayed']);
+  assert.deepEqual(replayed, [undefined, 'true', 'true', undefined, 'true', undefined]);
+});
+
+test('a user without an id is nobody else: a digest of Authorization, or an error that says to set scope', options, async () => {
+  const { settings } = world();
+  const users = { object: { email: 'a' }, id: { id: { a: 1 } }, text: 'alice', other: 'bob' };
+  const login = (req, res, next) => {
+    req.user = users[req.get('X-User')];
+    next();
+  };
+  const port = await application(settings, (req, res) => res.end('ran'), { outside: [login] });
+  for (const name of ['object', 'id']) {
+    const { status, text } = await post(port, '/work', 'k', { headers: { 'X-User': name } });
+    assert.equal(status, 500, name);
+    assert.match(text, /set scope/);
+    assert.equal((await post(port, '/work', 'k', { headers: { 'X-User': name, Authorization: name } })).text, 'ran');
+  }
+  for (const name of ['text', 'other']) assert.equal((await post(port, '/work', 'k', { headers: { 'X-User': name } })).headers['idempotent-replayed'], undefined, name);
+});
+
+test('what operation and born give is checked', options, async () => {
+  for (const more of [{ operation: () => 'POST /a' }, { operation: () => ['POST', { path: 1 }] }, { operation: () => undefined },
+    { born: () => new Date() }, { born: () => NaN }, { born: () => '5' }]) {
+    const { settings, events } = world(more);
+    const port = await application(settings, (req, res) => res.end('ran'));
+    const { status, text } = await post(port, '/work', 'k');
+    assert.equal(status, 500);
+    assert.match(text, /has to give/);
+    assert.deepEqual(events, []);
+  }
+});
+
+// ---- the server is silent, or away ----
 
 for (const hold of [false, true]) {
   test(`a CLAIM that was granted though nobody saw it is given back (hold ${hold})`, options, async (t) => {
@@ -455,8 +437,8 @@ test('a renewal that fails is tried again, and one that another owner has made i
 // ---- clients of the application ----
 
 for (const [name, open, close] of [
-  ['ioredis', async () => new (need('ioredis').Redis)(idem.url), (client) => client.disconnect()],
-  ['node-redis', async () => need('redis').createClient({ url: idem.url }).on('error', () => {}).connect(), (client) => client.destroy()],
+  ['ioredis', async () => new (need('ioredis').Redis)(server().url), (client) => client.disconnect()],
+  ['node-redis', async () => need('redis').createClient({ url: server().url }).on('error', () => {}).connect(), (client) => client.destroy()],
 ]) {
   test(`a client of ${name} that is given is used, duplicated for waits, and not closed`, options, async () => {
     const client = await open();
@@ -471,7 +453,7 @@ for (const [name, open, close] of [
     const first = post(port, '/work', 'k');
     await door.running;
     const second = post(port, '/work', 'k');
-    const admin = new (need('ioredis').Redis)(idem.url);
+    const admin = new (need('ioredis').Redis)(server().url);
     await until(async () => /waiting_callers:[1-9]|blocked_clients:[1-9]/.test(await admin.info()), 'a caller that waits');
     door.leave();
     assert.equal((await first).status, 200);
@@ -488,7 +470,7 @@ for (const [name, open, close] of [
 test('a job runs once, and its result is everybody\'s', options, async () => {
   const { settings } = world({ prefix: 'jobs' });
   let runs = 0;
-  const pay = job({ ...settings, key: (order) => order.id, input: (order) => order }, async (order, claim) => {
+  const pay = job({ ...settings, name: 'a', key: (order) => order.id, input: (order) => order }, async (order, claim) => {
     runs += 1;
     assert.equal(claim.attempt, 1);
     return { paid: order.amount };
@@ -502,7 +484,7 @@ test('a job runs once, and its result is everybody\'s', options, async () => {
 
 test('a job that raised is attempt 2, one that did nothing attempt 1, one with hold waits for somebody', options, async () => {
   const attempts = [];
-  const failing = (error, more) => job({ ...world().settings, key: () => 'k', ...more }, (claim) => {
+  const failing = (error, more) => job({ ...world().settings, name: 'a', key: () => 'k', ...more }, (claim) => {
     attempts.push(claim.attempt);
     throw error;
   });
@@ -518,7 +500,7 @@ test('a job that raised is attempt 2, one that did nothing attempt 1, one with h
 test('a job that runs already, whose result is too big, or without a server says so', options, async () => {
   const { settings } = world();
   let again;
-  const work = job({ ...settings, key: (name) => name }, async (name) => {
+  const work = job({ ...settings, name: 'a', key: (name) => name }, async (name) => {
     if (name === 'busy') again = await work('busy').catch((error) => error);
     return name === 'big' ? 'x'.repeat(17 << 20) : undefined;
   });
@@ -528,9 +510,32 @@ test('a job that runs already, whose result is too big, or without a server says
   await work('big');
   await assert.rejects(work('big'), NotKept);
   work.close();
-  const alone = job({ ...settings, url: 'redis://127.0.0.1:1', key: () => 'k' }, () => {});
+  const alone = job({ ...settings, url: 'redis://127.0.0.1:1', name: 'a', key: () => 'k' }, () => {});
   await assert.rejects(alone(), Unavailable);
   alone.close();
-  assert.throws(() => job({ key: () => 1, scope: () => 1 }, () => {}), /no setting 'scope'/);
+  assert.throws(() => job({ name: 'a', key: () => 1, scope: () => 1 }, () => {}), /no setting 'scope'/);
+  for (const name of [undefined, '', 5, 'x'.repeat(257)]) assert.throws(() => job({ name, key: () => 1 }, () => {}), /'name' has to be a text/);
   assert.throws(() => job({}, () => {}), /'key' has to be a function/);
+});
+
+test('two jobs with equal keys are two jobs', options, async () => {
+  const { settings } = world();
+  const works = ['charge', 'ship'].map((name) => job({ ...settings, name, key: (id) => id }, () => name));
+  for (const work of works) assert.equal(await work(7), await work('7'));
+  assert.deepEqual(await Promise.all(works.map((work) => work(7))), ['charge', 'ship']);
+  for (const work of works) work.close();
+});
+
+test('a key that is no text is an error, and nothing runs', options, async () => {
+  const { settings, events } = world();
+  const work = job({ ...settings, name: 'a', key: (key) => key }, () => 'ran');
+  for (const key of [{ id: 5 }, null, undefined, '', true, 1.5, ['a'], NaN]) await assert.rejects(work(key), /has to give a text/, String(key));
+  await assert.rejects(work('x'.repeat(1024)), RangeError);
+  await assert.rejects(work('\ud800'), TypeError);
+  const compared = job({ ...settings, name: 'b', key: () => 1, input: (input) => input }, () => 'ran');
+  for (const input of [new Map([[1, 2]]), new Set(), { form: new URLSearchParams('a=1') }]) await assert.rejects(compared(input), /cannot be compared/);
+  const born = job({ ...settings, name: 'c', key: () => 1, born: () => new Date() }, () => 'ran');
+  await assert.rejects(born(), /born has to give/);
+  assert.deepEqual(events, []);
+  for (const each of [work, compared, born]) each.close();
 });

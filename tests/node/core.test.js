@@ -3,12 +3,10 @@
 
 const assert = require('node:assert/strict');
 const test = require('node:test');
-const path = require('node:path');
-const { ROOT } = require('./world.js');
+const { lib } = require('./world.js');
 
-const lib = (name) => require(path.join(ROOT, 'client/node/lib', name));
 const { checked } = lib('settings.js');
-const { BadKey, keyFromHeader, joined, bornOfKey, bornFromHeader } = lib('key.js');
+const { BadKey, keyFromHeader, joined, jobRecord, bornOfKey, bornFromHeader } = lib('key.js');
 const { bodyPieces, parsedPieces } = lib('fingerprint.js');
 const { storable, encoded, decoded } = lib('meta.js');
 const { parsedTarget } = lib('target.js');
@@ -60,6 +58,19 @@ test('what is no key is an error, never "none"', () => {
 
 test('parts never run into each other, and an absent one is not an empty one', () => {
   assert.equal(String(joined(['a', null, '', '\u00e9'])), '1:a-0:2:\u00e9');
+});
+
+test('the record of a job says which one it is, and never that of another', () => {
+  const vectors = [
+    [['job', 'charge', 'order-17'], 'job:charge:order-17'], [['job', 'a:b', 'c'], 'job:a%3Ab:c'], [['job', 'a', 'b:c'], 'job:a:b:c'],
+    [['job', '100%', 'k:%3A'], 'job:100%25:k:%3A'], [['x:y', 'zahlung', '\u00fc'], 'x%3Ay:zahlung:\u00fc'], [['x', 'y:zahlung', 'a'], 'x:y%3Azahlung:a'],
+  ];
+  for (const [parts, record] of vectors) assert.equal(jobRecord(...parts), record);
+  const texts = ['a', 'a:', ':a', '%', '%3A', 'a%3A', ':', '%25'];
+  const all = texts.flatMap((prefix) => texts.flatMap((name) => texts.map((key) => jobRecord(prefix, name, key))));
+  assert.equal(new Set(all).size, texts.length ** 3);
+  assert.equal(jobRecord('job', 'a', 'x'.repeat(1018)).length, 1024);
+  assert.throws(() => jobRecord('job', 'a', 'x'.repeat(1019)), RangeError);
 });
 
 test('a birth is that of a UUIDv7, of milliseconds, or of an HTTP date', () => {

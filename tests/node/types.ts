@@ -32,15 +32,21 @@ server.post('/a', { config: { idempotency: { required: true } } }, async (reques
 new Hono().use(forHono());
 forKoa().with({}).close();
 
-const pay = job({ key: (order: { id: string }) => order.id }, async (order, claim: Claim) => ({ id: order.id, token: claim.token }));
+const pay = job({ name: 'pay', key: (order: { id: string }) => order.id }, async (order, claim: Claim) => ({ id: order.id, token: claim.token }));
 pay({ id: 'a' }).then(({ token }) => token.toFixed(), (error) => error instanceof InProgress && error.retryable);
 throw new DidNothing('no', { status: 503 });
 
 // @ts-expect-error: no such setting
 forExpress({ waitMS: 5 });
+// @ts-expect-error: no text
+forExpress({ scope: () => ({ id: 5 }) });
 // @ts-expect-error: not a number
 forKoa({ ttlMs: '1' });
 // @ts-expect-error: which job is it?
-job({}, async () => 1);
+job({ name: 'a' }, async () => 1);
+// @ts-expect-error: which kind of work is it?
+job({ key: () => 'a' }, async () => 1);
+// @ts-expect-error: "[object Object]" is no key
+job({ name: 'a', key: () => ({}) }, async () => 1);
 // @ts-expect-error: the token is not to be changed
 (null as unknown as Claim).token = 5;

@@ -12,8 +12,11 @@ const readline = require('node:readline');
 const ROOT = path.join(__dirname, '../..');
 const PACKAGES = path.join(ROOT, 'build/http/node');
 const PROGRAM = process.env.IDEM_SERVER ?? path.join(ROOT, 'build/release/idem-server');
-const need = createRequire(path.join(PACKAGES, 'package.json'));
-const LIMIT_MS = 20_000; // ends what hangs, not what is slow
+const OURS = process.env.IDEM_TEST_PACKAGE; // another copy of the package than the installed one: a mutant
+const installed = createRequire(path.join(PACKAGES, 'package.json'));
+const need = (name) => (OURS && /^idem-node\b/.test(name) ? require(path.join(OURS, name.replace(/^idem-node/, ''))) : installed(name));
+const lib = (name) => require(path.join(OURS ?? path.join(ROOT, 'client/node'), 'lib', name));
+const LIMIT_MS = Number(process.env.IDEM_TEST_LIMIT_MS ?? 20_000); // ends what hangs, not what is slow
 
 class Server {
   #process;
@@ -80,4 +83,4 @@ function memory() {
   return { lines, error: (text) => lines.push(`error ${text}`), warn: (text) => lines.push(`warn ${text}`) };
 }
 
-module.exports = { ROOT, PACKAGES, LIMIT_MS, need, Server, until, post, listening, memory };
+module.exports = { ROOT, PACKAGES, LIMIT_MS, need, lib, Server, until, post, listening, memory };

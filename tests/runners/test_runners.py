@@ -3,7 +3,8 @@ the tests after it.
 
     /usr/bin/python3 tests/runners/test_runners.py      $IDEM_BUILD (build/release), $IDEM_SERVER
 
-Where a runner can run only its own tests, the limit is so short that one of them exceeds it.
+Where a runner can run only its own tests, the limit is so short that one of them exceeds it. `need`, which installs what they
+lack, can be called by two targets at once.
 """
 
 import os
@@ -48,6 +49,30 @@ class Last(unittest.TestCase):
 """
 
 
+# Refuses to run beside itself, as apt-get does.
+APT_GET = """#!/bin/sh
+mkdir {directory}/running 2>/dev/null || {{ echo 'E: Could not get lock'; exit 100; }}
+sleep 0.2
+rmdir {directory}/running
+"""
+
+
+class Need(unittest.TestCase):
+    def test_two_that_install_wait_for_each_other(self):
+        with tempfile.TemporaryDirectory(prefix="idem-test-") as directory:
+            for name, text in (("apt-get", APT_GET.format(directory=directory)), ("dpkg-query", "#!/bin/sh\n"),
+                               ("sudo", "#!/bin/sh\nexec \"$@\"\n")):
+                path = os.path.join(directory, name)
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+                os.chmod(path, 0o755)
+            environment = {**os.environ, "PATH": directory + os.pathsep + os.environ["PATH"]}
+            both = [subprocess.Popen([os.path.join(TESTS, "need"), name], env=environment, text=True, stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT) for name in ("one", "another")]
+            said = [each.communicate(timeout=NEVER_S)[0] for each in both]
+            self.assertEqual([each.returncode for each in both], [0, 0], said)
+
+
 class Runners(unittest.TestCase):
     def setUp(self):
         self.directory = tempfile.mkdtemp(prefix="idem-test-")
@@ -88,6 +113,17 @@ class Runners(unittest.TestCase):
                                  self.file("good", "#!/bin/sh\n", 0o755), IDEM_PROGRAM_LIMIT_S="1")
         self.assert_lines(output, rf"FAILED \(timeout\): {hanging} did not end within 1 s",
                           "units: 1 passed, 1 failed")
+
+    def test_a_pattern_that_no_test_has(self):
+        for runner in ("system", "cookbook"):
+            output = self.run_runner(PYTHON, os.path.join(TESTS, runner, "run.py"), "-k", "test_that_nobody_has_written", limit_s=NEVER_S)
+            self.assert_lines(output, "FAILED: no test has run")
+
+    def test_a_pattern_that_begins_as_a_module_does(self):
+        done = subprocess.run([PYTHON, os.path.join(TESTS, "cookbook/run.py"), "-k", "test_each_recipe_of_the_page"], cwd=ROOT,
+                              timeout=NEVER_S, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("Ran 1 test in", done.stdout)
 
     def python_tests(self, runner):
         self.file("test_hanging.py", HANGING)

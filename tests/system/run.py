@@ -17,9 +17,9 @@ if __name__ == "__main__":
     if os.environ.get("IDEM_SUITE_HOST"):
         import module_host
         module_host.skip_tests()
-        if not any(argument.startswith("test_") for argument in arguments):
+        if not limit.named(arguments):
             arguments += module_host.ACCEPTANCE
-    if not any(argument.startswith("test_") for argument in arguments):
+    if not limit.named(arguments):
         arguments += sorted(name[:-3] for name in os.listdir(HERE)
                             if name.startswith("test_") and name.endswith(".py"))
     limit.main("system", arguments)

@@ -12,6 +12,7 @@ struct reading {
 
 static void reading_init(struct reading *r, struct peers *p) {
   input_init_reader(&r->reader, &p->worker);
+  r->batch.first = 0;
 }
 
 static void read_text(struct reading *r, struct peers *p, const char *text) {

@@ -814,6 +814,65 @@ static void no_deadline_is_lost_between_two_loops(void **state) {
   assert_int_equal(lost, 0);
 }
 
+/* ---- fetching ahead while another loop changes what is fetched ---- */
+
+#define FETCHED_KEYS 60000u /* so many that each of 32 indexes gets a second segment */
+
+struct fetching {
+  struct keyspace *keyspace;
+  _Atomic bool ended;
+  unsigned rounds;
+};
+
+static struct span number_key(unsigned number, char key[KEY_BYTES]) {
+  int len = snprintf(key, KEY_BYTES, "n%u", number);
+  return (struct span){key, (size_t)len};
+}
+
+static void *fetch_ahead(void *argument) {
+  struct fetching *fetching = argument;
+  char key[KEY_BYTES];
+  struct name name;
+  do {
+    for (unsigned i = 0; i < FETCHED_KEYS; i += 7) {
+      keyspace_name(fetching->keyspace, number_key(i, key), &name);
+      keyspace_exceeds_cache(fetching->keyspace);
+      keyspace_prefetch(fetching->keyspace, &name);
+      keyspace_prefetch_chain(fetching->keyspace, &name);
+      keyspace_prefetch_entry(fetching->keyspace, &name);
+    }
+    fetching->rounds++;
+  } while (!atomic_load(&fetching->ended));
+  return NULL;
+}
+
+static void delete_number(struct fixture *f, unsigned number) {
+  char key[KEY_BYTES];
+  struct span span = number_key(number, key);
+  int64_t now_ms = f->now;
+  struct shard *shard = keyspace_find(f->keyspace, span);
+  assert_true(keys_delete(shard_lock(shard, &now_ms), span, now_ms));
+  shard_unlock(shard);
+}
+
+/* Neither a fault nor, under ThreadSanitizer, a race. */
+static void keys_come_and_go_while_another_loop_fetches(void **state) {
+  struct fixture *f = *state;
+  make(f, &OPTIONS, 2);
+  struct fetching fetching = {.keyspace = f->keyspace};
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, fetch_ahead, &fetching), 0);
+  char key[KEY_BYTES];
+  for (unsigned i = 0; i < FETCHED_KEYS; i++) {
+    number_key(i, key);
+    claim(f, key, FOREVER, 0, 0);
+  }
+  for (unsigned i = 0; i < FETCHED_KEYS; i++) delete_number(f, i);
+  atomic_store(&fetching.ended, true);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_true(fetching.rounds > 0);
+}
+
 /* ---- the hammer ---- */
 
 #define HAMMER_KEYS 300u
@@ -1224,6 +1283,7 @@ int main(void) {
       TEST(all_shards_are_flushed_at_once),
       TEST(figures_add_up),
       TEST(no_deadline_is_lost_between_two_loops),
+      TEST(keys_come_and_go_while_another_loop_fetches),
       TEST(four_threads_at_random),
   };
   return cmocka_run_group_tests_name("keyspace", tests, NULL, NULL);

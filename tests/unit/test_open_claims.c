@@ -14,7 +14,6 @@
 
 #define MOST 6000u
 #define STEPS 60000u
-#define EPOCH 7u
 
 /* ---- memory that can be refused ---- */
 
@@ -31,6 +30,7 @@ void *__wrap_memory_take(struct memory *memory, size_t size) {
 
 struct fixture {
   struct memory memory;
+  struct slabs slabs;
   struct open_claims claims;
   struct record *records[MOST]; /* by token, all of them */
   size_t count;
@@ -42,6 +42,7 @@ static int set_up(void **state) {
   if (f == NULL) return -1;
   allocator.refused = false;
   open_claims_init(&f->claims, &f->memory);
+  slab_init(&f->slabs, &f->memory, 0);
   f->next_token = 1000;
   f->seed = UINT64_C(0x1234567887654321);
   *state = f;
@@ -74,11 +75,10 @@ static void add(struct fixture *f, uint64_t token, unsigned phase) {
   const struct record_parts parts = {.key = {KEY_RAW, SPAN_LITERAL("a key")}};
   bool refused = allocator.refused;
   allocator.refused = false; /* only anchors are */
-  struct record *record = record_create(&f->memory, &parts, &facts);
+  struct record *record = record_create(&f->slabs, &parts, &facts);
   allocator.refused = refused;
   assert_non_null(record);
   assert_true(f->count < MOST);
-  record->epoch = EPOCH;
   size_t at = place_of(f, token);
   memmove(&f->records[at + 1], &f->records[at], (f->count - at) * sizeof f->records[0]);
   f->records[at] = record;
@@ -91,7 +91,7 @@ static void append(struct fixture *f, unsigned phase) { add(f, f->next_token++, 
 static void remove_at(struct fixture *f, size_t at) {
   struct record *record = f->records[at];
   open_claims_remove(&f->claims, record);
-  record_free(&f->memory, record);
+  record_free(&f->slabs, record);
   f->count--;
   memmove(&f->records[at], &f->records[at + 1], (f->count - at) * sizeof f->records[0]);
 }
@@ -144,13 +144,13 @@ static void assert_finds_after(const struct fixture *f, uint64_t token) {
 /* The oldest in a phase, or one before it if the answer was cut short. */
 static void assert_oldest(struct fixture *f, enum rules_phase phase) {
   size_t at = 0;
-  while (at < f->count && (f->records[at]->phase != phase || f->records[at]->epoch != EPOCH)) at++;
+  while (at < f->count && (f->records[at]->phase != phase)) at++;
   const struct record *oldest = at < f->count ? f->records[at] : NULL;
-  const struct record *found = open_claims_oldest(&f->claims, phase, EPOCH);
+  const struct record *found = open_claims_oldest(&f->claims, phase, 0);
   for (size_t i = 0; found != oldest && i < MOST / OPEN_CLAIMS_LOOKED_AT + 1; i++) {
     assert_non_null(found);
     assert_true(oldest == NULL || found->token < oldest->token);
-    found = open_claims_oldest(&f->claims, phase, EPOCH);
+    found = open_claims_oldest(&f->claims, phase, 0);
   }
   assert_ptr_equal(found, oldest);
 }
@@ -349,20 +349,20 @@ static void the_oldest_is_found_in_bounded_steps(void **state) {
   remove_at(f, 0);
   const struct record *oldest = f->records[f->count - 1];
   for (unsigned i = 1; i < 4; i++) {
-    const struct record *found = open_claims_oldest(&f->claims, RULES_HELD, EPOCH);
+    const struct record *found = open_claims_oldest(&f->claims, RULES_HELD, 0);
     assert_ptr_equal(found, i < 3 ? f->records[i * OPEN_CLAIMS_LOOKED_AT] : oldest);
   }
-  assert_null(open_claims_oldest(&f->claims, RULES_UNKNOWN, EPOCH));
+  assert_null(open_claims_oldest(&f->claims, RULES_UNKNOWN, 0));
 }
 
 static void a_flushed_one_is_not_the_oldest_until_it_is_revived(void **state) {
   struct fixture *f = *state;
   append_many(f, 3);
-  f->records[0]->epoch = f->records[1]->epoch = EPOCH - 1;
-  assert_ptr_equal(open_claims_oldest(&f->claims, RULES_HELD, EPOCH), f->records[2]);
-  f->records[1]->epoch = EPOCH;
+  uint64_t flushed_token = f->records[2]->token;
+  assert_ptr_equal(open_claims_oldest(&f->claims, RULES_HELD, flushed_token), f->records[2]);
+  f->records[1]->flags |= RECORD_REVIVED;
   open_claims_changed(&f->claims, f->records[1]);
-  assert_ptr_equal(open_claims_oldest(&f->claims, RULES_HELD, EPOCH), f->records[1]);
+  assert_ptr_equal(open_claims_oldest(&f->claims, RULES_HELD, flushed_token), f->records[1]);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -151,6 +151,27 @@ static void a_small_source_has_no_regions(void **state) {
   }
 }
 
+/* So many that a first look after a second may still see growth. */
+#define REST_STEPS (3 * REGIONS_REST_MS * (1000000 / STEP_NS) + 10 * WAIT_STEPS)
+
+static void expect_rest(struct fixture *f) {
+  for (unsigned step = 0; step < REST_STEPS; step++) {
+    if (settled(f).ready == 0) return;
+    nanosleep(&(struct timespec){.tv_nsec = STEP_NS}, NULL);
+  }
+  fail_msg("at rest a region is still kept ready");
+}
+
+static void at_rest_none_is_kept_ready_until_it_grows_again(void **state) {
+  struct fixture *f = *state;
+  unsigned from = fill_plain(f);
+  expect_rest(f);
+  assert_int_equal(settled(f).regions, 0);
+  assert_true(take_as(f->regions, &f->pieces[from], UNIT, 0, from)); /* the allocator's */
+  assert_in_range(settled(f).ready, 1, REGIONS_AHEAD + 1);
+  give_all(f);
+}
+
 static void a_large_one_takes_them_from_there_ready_for_use(void **state) {
   struct fixture *f = *state;
   unsigned from = fill_plain(f);
@@ -319,6 +340,7 @@ static void threads_may_share_it(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       CASE(a_small_source_has_no_regions),
+      CASE(at_rest_none_is_kept_ready_until_it_grows_again),
       CASE(a_large_one_takes_them_from_there_ready_for_use),
       CASE(all_of_it_comes_back),
       CASE(pieces_of_every_size_keep_their_bytes),

@@ -39,27 +39,76 @@ async function gather(source, limit) {
   return { pieces, rest: iterator };
 }
 
-/* What is too long to be kept, or has to flow. At its end "not kept" is stored, before the client sees the end. When nobody
- * reads on, because the client has left, the rest is read here: a client that leaves ends nothing. */
-async function* flowing({ pieces, rest }, grant, status) {
-  const end = () => grant.answered(status, [], null);
-  let goesOn = true; // the source, when nobody asks this generator for more
-  try {
-    yield* pieces;
-    for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
-    goesOn = false;
-    await end();
-  } catch (error) {
-    goesOn = false;
-    await grant.raised(error);
-    throw error;
-  } finally {
-    if (goesOn) drained(rest).then(end, (error) => grant.raised(error));
+/*
+ * What is too long to be kept, or has to flow: an iterator over all of it. At its end "not kept" is stored, before the client
+ * sees the end. A client that leaves ends nothing: the adapter calls drain() when the response is closed, and what nobody
+ * has read is read here, also when nobody has begun to. (A generator that was not begun knows nothing of its end.)
+ */
+class Flow {
+  #pieces;
+  #rest;
+  #grant;
+  #status;
+  #turn = Promise.resolve(); // one step after the other, whoever asks for it
+  #isOver = false;
+  #isDrained = false;
+
+  constructor({ pieces, rest }, grant, status) {
+    this.#pieces = pieces;
+    this.#rest = rest;
+    this.#grant = grant;
+    this.#status = status;
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  next() {
+    const step = this.#turn.then(() => this.#step());
+    this.#turn = step.catch(() => {});
+    return step;
+  }
+
+  async #step() {
+    if (this.#isOver) return { done: true, value: undefined };
+    if (this.#pieces.length > 0) return { done: false, value: this.#pieces.shift() };
+    try {
+      const { done, value } = await this.#rest.next();
+      if (!done) return { done, value: toBytes(value) };
+    } catch (error) {
+      this.#isOver = true;
+      await this.#grant.raised(error);
+      throw error;
+    }
+    this.#isOver = true;
+    await this.#grant.answered(this.#status, [], null);
+    return { done: true, value: undefined };
+  }
+
+  /* Whoever reads has enough. */
+  async return() {
+    this.drain();
+    return { done: true, value: undefined };
+  }
+
+  drain() {
+    if (this.#isDrained) return;
+    this.#isDrained = true;
+    this.#pieces = [];
+    this.#drain().catch(() => {}); // the claim knows
+  }
+
+  /* A source without an end, as one of events, is left when its claim is renewed no longer. */
+  async #drain() {
+    while (this.#grant.hasTime) {
+      const { done } = await this.next();
+      if (done) return;
+    }
+    this.#isOver = true;
+    await this.#grant.raised();
+    await this.#rest.return?.();
   }
 }
 
-async function drained(iterator) {
-  for (let next = await iterator.next(); !next.done;) next = await iterator.next();
-}
-
-module.exports = { BODILESS, isEvents, ofWebStream, gather, flowing };
+module.exports = { BODILESS, isEvents, ofWebStream, gather, Flow };

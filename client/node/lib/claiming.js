@@ -6,16 +6,14 @@
 
 const { randomUUID } = require('node:crypto');
 const { parsed } = require('./reply.js');
-const { Refusal, NoAnswer } = require('./store.js');
+const { Refusal, NoAnswer } = require('./errors.js');
 
 class Claiming {
   #store;
-  #later;
   #settings;
 
-  constructor(store, later, settings) {
+  constructor(store, settings) {
     this.#store = store;
-    this.#later = later;
     this.#settings = settings;
   }
 
@@ -58,15 +56,15 @@ class Claiming {
   /* A CLAIM whose answer was not seen may have been granted, and nobody runs it: without this the next one would be
    * attempt 2, and with `hold` UNKNOWN. */
   #giveBack(words) {
-    this.#later.add(Date.now() + this.#settings.leaseMs, async () => {
+    const attempt = async () => {
       try {
         const reply = parsed(await this.#store.call(words));
         if (reply.status === 'CLAIMED') await this.#store.call(['IDEM.RELEASE', words[1], reply.token]);
-        return true;
       } catch (error) {
-        return error instanceof Refusal;
+        if (!(error instanceof Refusal)) throw error; // a refusal says that there is nothing to give back
       }
-    });
+    };
+    this.#store.later.add({ until: performance.now() + this.#settings.leaseMs, words, attempt });
   }
 }
 

@@ -29,9 +29,18 @@ const overIoredis = (client) => ({
   close: () => client.disconnect(),
 });
 
+/* node-redis refuses to close what is closed already: version 4 by a promise, 5 at once. */
+async function closeNodeRedis(client) {
+  try {
+    await (client.destroy ? client.destroy() : client.disconnect());
+  } catch {
+    // that is what was wanted
+  }
+}
+
 const overNodeRedis = (client) => ({
   call: (words) => client.sendCommand(words.map(asText), AS_BUFFERS),
-  close: () => (client.destroy ? client.destroy() : client.disconnect()),
+  close: () => closeNodeRedis(client),
 });
 
 const isIoredis = (client) => typeof client.callBuffer === 'function';
@@ -66,11 +75,7 @@ async function connected(client, connection) {
     await client.connect();
     return connection;
   } catch (error) {
-    try {
-      connection.close();
-    } catch {
-      // node-redis refuses to close what never was open
-    }
+    connection.close();
     throw reason ?? error;
   }
 }

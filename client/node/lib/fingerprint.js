@@ -49,10 +49,18 @@ function bodyPieces(body, contentType) {
   return pieces;
 }
 
+/* Of a Map or a FormData JSON makes "{}", whatever is in it: all would be equal. */
+function showsNothing(value) {
+  const prototype = Object.getPrototypeOf(value);
+  return prototype !== null && prototype !== Object.prototype && Object.keys(value).length === 0 && typeof value.constructor === 'function' &&
+    value.constructor !== Object;
+}
+
 /* JSON with sorted keys: equal values have equal texts. */
 function canonical(value) {
   if (Array.isArray(value)) return `[${value.map((item) => canonical(item ?? null)).join(',')}]`;
   if (value === null || typeof value !== 'object' || typeof value.toJSON === 'function') return JSON.stringify(value ?? null);
+  if (showsNothing(value)) throw new TypeError(`idem: a ${value.constructor.name} cannot be compared: it has no JSON`);
   const names = Object.keys(value).filter((name) => value[name] !== undefined).sort();
   return `{${names.map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(',')}}`;
 }

@@ -13,7 +13,8 @@
 const { encoded } = require('./meta.js');
 const { named } = require('./log.js');
 const { parsed } = require('./reply.js');
-const { Refusal } = require('./store.js');
+const { Refusal } = require('./errors.js');
+const { TTL_LIMIT_MS } = require('./settings.js');
 
 const STAGE_LIMIT = 1024; // bytes, the server's
 const RENEWALS_A_LEASE = 3;
@@ -44,8 +45,8 @@ class Claim {
   didNothing() { this.#grant.nothing = true; }
 
   keep(howLong) {
-    if (typeof howLong !== 'boolean' && !(Number.isInteger(howLong) && howLong > 0)) {
-      throw new TypeError('keep() takes true, false, or milliseconds above 0');
+    if (typeof howLong !== 'boolean' && !(Number.isInteger(howLong) && howLong > 0 && howLong <= TTL_LIMIT_MS)) {
+      throw new TypeError(`keep() takes true, false, or whole milliseconds from 1 to ${TTL_LIMIT_MS}`);
     }
     this.#grant.kept = howLong;
   }
@@ -56,12 +57,14 @@ class Grant {
   kept = true; // false, or ms: the handler asked for less
   failed = false; // an exception was seen; its answer is still to come
   lost = false; // another owner has taken over
-  #context; // {store, later, log, settings, emit, replay: what becomes of a reply of FETCH}
+  #context; // {store, log, settings, emit, replay: what becomes of a reply of FETCH}
   #record;
-  #began = Date.now();
-  #leaseEnd; // Date.now() at which it ends, as far as is known
+  #began = performance.now(); // no clock that can be set: it decides how long a lease is renewed
+  #leaseEnd; // of the same clock, as far as is known
   #timer = null;
   #over = false;
+  #unsure = false; // it is over, may have acted, and the server knows
+  #renewedLate = false; // a renewal was granted when it was over
 
   constructor(context, record, claimed) {
     this.#context = context;
@@ -75,36 +78,55 @@ class Grant {
 
   // ---- while the work runs ----
 
+  /* False: it hangs, by the setting renewForMs. */
+  get hasTime() {
+    return performance.now() < this.#began + this.#context.settings.renewForMs;
+  }
+
   #renewed() {
     const { leaseMs } = this.#context.settings;
-    this.#leaseEnd = Date.now() + leaseMs;
+    this.#leaseEnd = performance.now() + leaseMs;
     this.#nextRenewal();
   }
 
+  /* There is one timer, also when a stage was told while a renewal was on its way. */
   #nextRenewal() {
     const { leaseMs, renewForMs } = this.#context.settings;
     const pause = Math.ceil(leaseMs / RENEWALS_A_LEASE);
-    if (this.#over || this.lost || Date.now() + pause > this.#began + renewForMs) return;
+    clearTimeout(this.#timer);
+    if (this.#over || this.lost || performance.now() + pause > this.#began + renewForMs) return;
     this.#timer = setTimeout(() => this.#renew(), pause);
     this.#timer.unref();
   }
 
   async #renew(stage = null) {
+    if (this.#over) return;
     const { store, settings } = this.#context;
     const words = ['IDEM.RENEW', this.#record, this.token, 'LEASE', settings.leaseMs];
     if (stage !== null) words.push('STAGE', stage);
     clearTimeout(this.#timer);
     try {
       await store.call(words);
-      if (!this.#over) this.#renewed();
+      if (this.#over) this.#undo('renewedLate');
+      else this.#renewed();
     } catch (error) {
       this.#notRenewed(error);
       if (stage !== null) throw error;
     }
   }
 
+  /* A RENEW that comes after a RELEASE UNSURE takes a claim up again that nobody works on. It is released once more, as soon
+   * as both are known to have come. */
+  #undo(what) {
+    if (what === 'renewedLate') this.#renewedLate = true;
+    else this.#unsure = true;
+    if (!this.#renewedLate || !this.#unsure) return;
+    this.#renewedLate = false;
+    this.#context.store.call(this.#releasing('UNSURE')).catch(() => {}); // its lease ends by itself
+  }
+
   #notRenewed(error) {
-    if (this.#over) return; // it has ended meanwhile, and says what became of it by itself
+    if (this.#over || this.lost) return; // it has ended meanwhile, and says what became of it by itself
     if (error.code === 'STALE') {
       this.lost = true;
       this.#say('error', 'another caller has taken over while the work runs', error);
@@ -127,17 +149,29 @@ class Grant {
   // ---- its end ----
 
   /* An answer. headers: pairs, those to be stored; body: null when it is not kept. Returns null when that answer is to
-   * be sent, or else the one that stands for it: {status, headers, body}. */
+   * be sent, or else the one that stands for it: {status, headers, body}. Throws what the setting `keep` throws; then the
+   * claim has ended as after an exception. */
   async answered(status, headers, body) {
+    if (this.#over) return null;
+    const keeps = await this.#keeps(status);
     if (!this.#end()) return null;
     if (this.nothing) return this.#release();
     if (this.failed && status >= 500) return this.#release('UNSURE');
-    const { settings } = this.#context;
-    const keeps = this.kept !== false && settings.keep(status);
     const unsure = status >= 500 && !keeps ? ['UNSURE'] : [];
     const store = (bytes, head) => this.#storing(bytes, encoded(status, head), keeps, unsure);
     const notKept = store('', null);
     return this.#store(body === null ? notKept : store(body, headers), notKept, status);
+  }
+
+  /* The setting is asked while the claim is still renewed. */
+  async #keeps(status) {
+    if (this.kept === false || this.nothing || (this.failed && status >= 500)) return false;
+    try {
+      return await this.#context.settings.keep(status);
+    } catch (error) {
+      await this.raised(error);
+      throw error;
+    }
   }
 
   /* A result that is no response, with its own META. notKept: the META without a body. */
@@ -159,6 +193,12 @@ class Grant {
     await this.#release(...(this.nothing || error instanceof DidNothing ? [] : ['UNSURE']));
   }
 
+  /* The work was not begun. */
+  async dismissed() {
+    this.nothing = true;
+    await this.raised();
+  }
+
   /* True for the first who ends it. */
   #end() {
     if (this.#over) return false;
@@ -173,6 +213,7 @@ class Grant {
     try {
       await this.#context.store.call(what.words);
       stored();
+      if (what.words.at(-1) === 'UNSURE') this.#undo('unsure');
       return null;
     } catch (error) {
       if (error.code === 'STALE') return this.#overtaken(error, status);
@@ -185,15 +226,12 @@ class Grant {
   }
 
   #storeLater(words, stored) {
-    this.#context.later.add(this.#leaseEnd, async () => {
-      try {
-        await this.#context.store.call(words);
-        stored();
-        return true;
-      } catch (error) {
-        return error.code === 'STALE';
-      }
-    });
+    const attempt = async () => {
+      await this.#context.store.call(words);
+      stored();
+    };
+    const hasRoom = this.#context.store.later.add({ until: this.#leaseEnd, words, attempt });
+    if (!hasRoom) this.#context.log.error(`${named(this.#record)} (token ${this.token}): it is not tried again: too much waits for that`);
   }
 
   /* One key, one answer: if the other owner has answered, its answer is everybody's. */
@@ -209,10 +247,15 @@ class Grant {
     }
   }
 
+  #releasing(...how) {
+    return ['IDEM.RELEASE', this.#record, this.token, ...how];
+  }
+
   async #release(...how) {
     try {
-      await this.#context.store.call(['IDEM.RELEASE', this.#record, this.token, ...how]);
+      await this.#context.store.call(this.#releasing(...how));
       this.#emit(how.length > 0 ? 'unsure' : 'released');
+      if (how.length > 0) this.#undo('unsure');
     } catch (error) {
       this.#say('error', 'not released, the lease runs on', error);
     }

@@ -8,7 +8,8 @@
  *     native               what the framework calls a request: given to the callbacks of the settings
  *     method, target       as they came; target with its mount point and query
  *     header(name)         the values of all lines with that name (in lower case)
- *     user()               whom the framework has authenticated; null or undefined when nobody
+ *     user()               whom the framework has authenticated: an id, or what has none that is known; null or undefined
+ *                          when nobody
  *     pieces(limit)        the body for the fingerprint, one Buffer or several; throws TooLarge
  *     left()               an AbortSignal that is aborted when the client leaves
  */
@@ -22,6 +23,7 @@ const { fingerprint } = require('./fingerprint.js');
 const { Grant } = require('./grant.js');
 const { named } = require('./log.js');
 const { decoded } = require('./meta.js');
+const { isText, msOf, pairOf, textOf } = require('./given.js');
 const { problem } = require('./problem.js');
 const { parsed } = require('./reply.js');
 const { checked, otherStore } = require('./settings.js');
@@ -44,7 +46,7 @@ class Guard {
     this.settings = settings;
     this.#shared = shared;
     this.#store = store;
-    this.#claiming = new Claiming(store, shared.later, settings);
+    this.#claiming = new Claiming(store, settings);
   }
 
   /* logger: what the framework logs with, unless the settings have one. */
@@ -108,7 +110,7 @@ class Guard {
   async #asked(request, key) {
     const { settings } = this;
     const { path, query } = parsedTarget(request.target);
-    const [method, operation] = settings.operation ? await settings.operation(request.native) : [request.method, path];
+    const [method, operation] = settings.operation ? pairOf(await settings.operation(request.native)) : [request.method, path];
     const whole = query.length > 0 ? Buffer.concat([Buffer.from(operation), Buffer.from('?'), query]) : Buffer.from(operation);
     return {
       record: recordKey(settings.prefix, await this.#scope(request), method, operation, key),
@@ -120,11 +122,16 @@ class Guard {
 
   async #scope(request) {
     const { scope } = this.settings;
-    const found = scope ? await scope(request.native) : request.user();
-    if (found !== null && found !== undefined) return String(found);
-    if (scope) return null;
+    if (scope) {
+      const given = await scope(request.native);
+      return given === null || given === undefined ? null : textOf(given, 'scope has to give');
+    }
+    const user = request.user();
+    if (isText(user)) return textOf(user);
     const [authorization] = request.header('authorization');
     if (authorization !== undefined) return createHash('sha256').update(authorization, 'latin1').digest('hex');
+    // A caller that is known, but not by what: nobody else is to get that caller's responses.
+    if (user !== null && user !== undefined) return textOf(user, "set scope: a user's id has to be");
     if (request.header('cookie').length > 0) {
       this.log.warnOnce('cookies come, but no user is seen: set scope, or one user can get the response of another');
     }
@@ -135,7 +142,7 @@ class Guard {
     const { born } = this.settings;
     if (born === null) return null;
     if (born === 'uuid7') return bornOfKey(key);
-    if (typeof born === 'function') return (await born(request.native)) ?? null;
+    if (typeof born === 'function') return msOf(await born(request.native));
     const [value] = request.header(born.toLowerCase());
     return value === undefined ? null : bornFromHeader(value);
   }
@@ -146,7 +153,7 @@ class Guard {
       case 'CLAIMED': {
         emit('claimed', { attempt: reply.attempt });
         const replay = (other) => this.#decided(record, other, emit).answer;
-        const context = { store: this.#store, later: this.#shared.later, log, settings, emit, replay };
+        const context = { store: this.#store, log, settings, emit, replay };
         return { grant: new Grant(context, record, reply) };
       }
       case 'DONE':

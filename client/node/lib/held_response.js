@@ -11,6 +11,7 @@
  */
 'use strict';
 
+const { OutgoingMessage } = require('node:http');
 const { BODILESS, isEvents } = require('./body.js');
 const { storable } = require('./meta.js');
 
@@ -20,14 +21,39 @@ const FLOWING = 'flowing';
 const OPEN = 'open';
 
 const METHODS = ['writeHead', 'write', 'end', 'flushHeaders', 'setHeader', 'appendHeader', 'removeHeader', 'destroy', 'emit'];
+const BELOW = ['_implicitHeader', '_send']; // of node:http: all that is sent comes through one of these
 const PASSING = ['writeContinue', 'writeProcessing', 'writeEarlyHints']; // 1xx: passes, is not stored
-const FAILURE = 'Internal Server Error\n';
+const FAILED = { status: 500, headers: [['content-type', 'text/plain; charset=utf-8']], body: 'Internal Server Error\n' };
 
 const bytesOf = (chunk, encoding) => (typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(chunk));
+
+/* Where res has its socket: in itself, or (since Node 22) behind a property of its prototype. */
+function socketOf(res) {
+  if (!Object.hasOwn(res, 'socket')) {
+    const prototype = Object.getPrototypeOf(res);
+    return {
+      get: () => Reflect.get(prototype, 'socket', res),
+      set: (socket) => Reflect.set(prototype, 'socket', socket, res),
+      show: () => delete res.socket,
+    };
+  }
+  let { socket } = res;
+  return {
+    get: () => socket,
+    set: (other) => { socket = other; },
+    show: () => Object.defineProperty(res, 'socket', { value: socket, writable: true, configurable: true, enumerable: true }),
+  };
+}
 
 function headersSentError(method) {
   const error = new Error(`Cannot ${method} headers after they are sent to the client`);
   error.code = 'ERR_HTTP_HEADERS_SENT';
+  return error;
+}
+
+function invalidStatusError(status) {
+  const error = new RangeError(`Invalid status code: ${status}`);
+  error.code = 'ERR_HTTP_INVALID_STATUS_CODE';
   return error;
 }
 
@@ -45,6 +71,9 @@ function setHeaders(res, pairs) {
   for (const [name, values] of all) res.setHeader(name, values.length > 1 ? values : values[0]);
 }
 
+/* Something else has answered, a time-out for example. */
+const isSent = (res) => res.headersSent || res.writableEnded;
+
 /* An answer of begin(), as the whole response. */
 function send(res, { status, headers, body }) {
   res.statusCode = status;
@@ -57,6 +86,7 @@ class HeldResponse {
   #res;
   #grant;
   #settings;
+  #log;
   #real = {}; // the methods below this one
   #before; // the headers at the time of the claim
   #state = HELD;
@@ -65,12 +95,14 @@ class HeldResponse {
   #size = 0;
   #ended = false; // the handler has called end()
   #left = false; // the client has
-  #socket;
+  #isElsewhere = false; // something else has answered, below: what is written here is neither sent nor kept
+  #socket = null; // of socketOf(); none over HTTP/2
 
-  constructor(res, grant, settings) {
+  constructor(res, grant, { settings, log }) {
     this.#res = res;
     this.#grant = grant;
     this.#settings = settings;
+    this.#log = log;
     this.#before = { ...res.getHeaders() };
     for (const name of [...METHODS, ...PASSING]) {
       if (typeof res[name] !== 'function') continue; // appendHeader came with Node 18.3
@@ -80,11 +112,21 @@ class HeldResponse {
     for (const name of PASSING) {
       if (this.#real[name]) this[name] = (...args) => this.#pass(name, ...args);
     }
+    this.#lookBelow();
     this.#shelter();
+    if (res.destroyed || res.stream?.destroyed) this.#leave(); // while the server was asked
   }
 
   get #holds() {
     return this.#state === HELD || this.#state === SETTLING;
+  }
+
+  get #wasSent() {
+    return Reflect.get(Object.getPrototypeOf(this.#res), 'headersSent', this.#res);
+  }
+
+  get isSentElsewhere() {
+    return this.#isElsewhere;
   }
 
   #call(name, ...args) {
@@ -95,24 +137,43 @@ class HeldResponse {
     Object.defineProperty(this.#res, name, { configurable: true, enumerable: true, get, set });
   }
 
+  // ---- what something else does below, with functions that it had kept: a time-out that answers, for example ----
+
+  #lookBelow() {
+    const res = this.#res;
+    for (const name of BELOW) {
+      const own = res[name];
+      if (typeof own !== 'function') continue; // over HTTP/2 there is none
+      res[name] = (...args) => {
+        if (this.#holds) this.#stepAside();
+        // It would call our writeHead().
+        return name === '_implicitHeader' && this.#isElsewhere ? this.#call('writeHead', res.statusCode) : own.apply(res, args);
+      };
+    }
+  }
+
+  #stepAside() {
+    this.#isElsewhere = true;
+    this.#showSocket();
+  }
+
   // ---- what the handler sees ----
 
   #shelter() {
     const res = this.#res;
-    const prototype = Object.getPrototypeOf(res);
-    this.#show('headersSent', () => (this.#holds ? this.#head !== null : Reflect.get(prototype, 'headersSent', res)));
-    this.#show('writableEnded', () => this.#ended || Reflect.get(prototype, 'writableEnded', res));
+    this.#show('headersSent', () => (this.#holds ? this.#isElsewhere || this.#head !== null : this.#wasSent));
+    this.#show('writableEnded', () => this.#ended); // also when something else has answered: Fastify would not say what its handler does
     // The package on-finished, with which Express and Koa end streams when the client has left, looks at the socket,
     // and keeps its listeners in a list that middleware outside may have begun.
-    if (!Object.hasOwn(res, 'socket')) return;
-    this.#socket = res.socket;
+    if (!(res instanceof OutgoingMessage)) return; // HTTP/2
+    this.#socket = socketOf(res);
     delete res.__onFinished;
-    this.#show('socket', () => (this.#state === OPEN ? this.#socket : null), (socket) => { this.#socket = socket; });
+    this.#show('socket', () => (this.#state === OPEN ? this.#socket.get() : null), this.#socket.set);
   }
 
   /* Node looks at res.socket when it writes. What a client that has left would get is dropped. */
   #pass(name, ...args) {
-    if (this.#left) {
+    if (this.#left || this.#isElsewhere) {
       const callback = args.findLast((arg) => typeof arg === 'function');
       if (callback) process.nextTick(callback);
       return true;
@@ -128,11 +189,16 @@ class HeldResponse {
 
   /* From here on everything passes. What was put above stays there and finds our functions, which only pass. */
   #open() {
+    if (this.#state === OPEN) return;
     const res = this.#res;
     this.#state = OPEN;
     for (const name of ['headersSent', 'writableEnded']) delete res[name];
-    if (Object.hasOwn(res, 'socket')) Object.defineProperty(res, 'socket', { value: this.#socket, writable: true, configurable: true, enumerable: true });
+    this.#showSocket();
     if (this.#left) this.#hasLeft();
+  }
+
+  #showSocket() {
+    this.#socket?.show();
   }
 
   #hasLeft() {
@@ -143,7 +209,7 @@ class HeldResponse {
   }
 
   emit(event, ...args) {
-    if (this.#state === OPEN) return this.#call('emit', event, ...args);
+    if (this.#state === OPEN || this.#isElsewhere) return this.#call('emit', event, ...args);
     if (event === 'close') return this.#leave();
     if (event === 'finish') return true; // HTTP/2 says so when the client has left
     return this.#call('emit', event, ...args);
@@ -172,6 +238,7 @@ class HeldResponse {
   writeHead(status, ...rest) {
     if (!this.#holds) return this.#pass('writeHead', status, ...rest);
     if (this.#head !== null) throw headersSentError('write');
+    if (!(status >= 100 && status <= 999)) throw invalidStatusError(status); // what is held is sent where nobody can be told
     const res = this.#res;
     res.statusCode = status;
     if (typeof rest[0] === 'string') res.statusMessage = rest.shift();
@@ -195,11 +262,18 @@ class HeldResponse {
 
   write(chunk, encoding, callback) {
     if (this.#state === HELD) this.#commit(); // which lets events flow
+    if (this.#state === FLOWING && this.#left && !this.#grant.hasTime) this.#giveUp();
     if (!this.#holds) return this.#pass('write', chunk, encoding, callback);
     const written = typeof encoding === 'function' ? encoding : callback;
     this.#keep(chunk, encoding);
     if (typeof written === 'function') process.nextTick(written);
     return this.#size > this.#settings.bodyLimit && this.#state === HELD ? this.#flow() : true;
+  }
+
+  /* Nobody reads what has no end, as events: now the handler hears that its client has left. */
+  #giveUp() {
+    this.#grant.raised();
+    this.#open();
   }
 
   #keep(chunk, encoding) {
@@ -226,7 +300,7 @@ class HeldResponse {
     if (this.#ended) return res;
     this.#ended = true;
     if (typeof callback === 'function') res.once('finish', callback);
-    if (this.#state === FLOWING) this.#endFlow(chunk, encoding);
+    if (this.#state === FLOWING) this.#ends(this.#endFlow(chunk, encoding));
     else this.#endHeld(chunk, encoding);
     return res;
   }
@@ -235,35 +309,68 @@ class HeldResponse {
     if (chunk !== null && chunk !== undefined) this.#pass('write', chunk, encoding ?? undefined);
     await this.#settle(null);
     this.#open();
-    this.#call('end');
+    if (!this.#isElsewhere) this.#call('end');
   }
 
   #endHeld(chunk, encoding) {
     this.#keep(chunk, encoding);
     this.#state = SETTLING;
-    this.#sendStored();
+    this.#ends(this.#sendStored());
   }
 
   #settle(body) {
     const { status, headers } = this.#head;
-    return this.#grant.answered(status, storable(headers, this.#before, this.#settings.dropHeaders), body);
+    return this.#grant.answered(status, storable(headers, this.#before, this.#settings.dropHeaders), this.#isElsewhere ? null : body);
   }
 
   async #sendStored() {
     const body = BODILESS.has(this.#head.status) ? Buffer.alloc(0) : Buffer.concat(this.#chunks, this.#size);
     const other = await this.#settle(body.length > this.#settings.bodyLimit ? null : body);
     if (other !== null) return this.#replace(other);
+    if (this.#isTooLate()) return;
+    const { status } = this.#head;
     this.#open();
-    this.#res.statusCode = this.#head.status;
+    this.#res.statusCode = status;
     if (body.length > 0) this.#call('end', body);
     else this.#call('end');
   }
 
   /* Another answer than what the handler has written. */
   #replace(answer) {
+    if (this.#isTooLate()) return;
     this.discard();
     this.#open();
     send(this.#res, answer);
+  }
+
+  #isTooLate() {
+    if (!this.#isElsewhere) return false;
+    this.#log.warn('something else has answered: the response is not sent');
+    this.#open();
+    return true;
+  }
+
+  /* Nobody awaits this end: what fails in it would end the process. */
+  #ends(end) {
+    end.catch((error) => this.#broken(error));
+  }
+
+  /* It is the handler's fault, or that of the setting `keep`: a 500 as long as nothing was sent, else the connection is cut. */
+  async #broken(error) {
+    const { status } = this.#head ?? {};
+    this.#log.error(`a response ${status ?? ''} cannot be sent: ${error?.message ?? error}`);
+    await this.#grant.raised(error);
+    try {
+      if (this.#state === FLOWING || this.#wasSent) return this.#cut();
+      this.#replace(FAILED);
+    } catch {
+      this.#cut();
+    }
+  }
+
+  #cut() {
+    this.#open();
+    this.#call('destroy');
   }
 
   // ---- other ends ----
@@ -282,11 +389,15 @@ class HeldResponse {
   }
 
   /* A problem of this package stands for what the handler has written. */
-  async refuse(answer, error) {
+  refuse(answer, error) {
     if (!this.#holds) return;
     this.#state = SETTLING;
-    await this.#grant.raised(error);
-    this.#replace(answer);
+    this.#ends(this.#grant.raised(error).then(() => this.#replace(answer)));
+  }
+
+  /* The handler has thrown. */
+  fail(error) {
+    this.refuse(FAILED, error);
   }
 
   /* The framework sends the response by other means, and has told the grant. */
@@ -298,10 +409,15 @@ class HeldResponse {
     return this.#state === HELD;
   }
 
+  /* Its end was written, and is being stored. */
+  get isSettling() {
+    return this.#state === SETTLING;
+  }
+
   /* The handler cuts the response off, as pipeline() does when its source fails. Of a held one nothing was sent, so it
    * can still be a clean 500. */
   destroy(error) {
-    if (this.#state === HELD) this.refuse({ status: 500, headers: [['content-type', 'text/plain; charset=utf-8']], body: FAILURE }, error);
+    if (this.#state === HELD) this.fail(error);
     if (this.#holds) return this.#res;
     if (this.#state === FLOWING) {
       this.#grant.raised(error);
@@ -311,4 +427,4 @@ class HeldResponse {
   }
 }
 
-module.exports = { HeldResponse, send };
+module.exports = { HeldResponse, isSent, send };

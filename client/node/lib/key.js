@@ -10,6 +10,7 @@
 const { createHash } = require('node:crypto');
 
 const KEY_LIMIT = 255; // characters
+const RECORD_LIMIT = 1024; // bytes, the server's
 
 // RFC 8941: an Item that is a String. Its parameters are checked and ignored.
 const STRING = String.raw`"(?:[ !#-\[\]-~]|\\["\\])*"`;
@@ -56,6 +57,16 @@ function recordKey(prefix, scope, method, path, key) {
   return `${prefix}:${digest}`;
 }
 
+/* The record of a job: "prefix:name:key", in which neither prefix nor name has a colon, so that two jobs never share one. It is
+ * readable, unlike a request's: a job's key is no secret, and who looks at CLAIMS finds it. client/python makes the same. */
+function jobRecord(prefix, name, key) {
+  const escaped = (text) => text.replace(/[%:]/g, (character) => (character === '%' ? '%25' : '%3A'));
+  const record = `${escaped(prefix)}:${escaped(name)}:${key}`;
+  if (/\p{Surrogate}/u.test(record)) throw new TypeError("idem: half of a surrogate pair is in a job's key or name");
+  if (Buffer.byteLength(record) > RECORD_LIMIT) throw new RangeError(`idem: prefix, name and key of a job have at most ${RECORD_LIMIT} bytes together`);
+  return record;
+}
+
 // With its hyphens only: of other strings of 32 hexadecimal digits one in 64 would look like it.
 const UUID7 = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
 
@@ -77,4 +88,4 @@ function bornFromHeader(value) {
   return time;
 }
 
-module.exports = { BadKey, keyFromHeader, joined, recordKey, bornOfKey, bornFromHeader };
+module.exports = { BadKey, keyFromHeader, joined, recordKey, jobRecord, bornOfKey, bornFromHeader };

@@ -1,47 +1,82 @@
 /*
- * later.js - what could not be told to the server and is tried again in the background, one after the other, until
- * it is told or its time is over. It does not keep a process alive.
+ * later.js - what could not be told to a server and is tried again in the background, until it is told or its time is
+ * over. It does not keep a process alive.
+ *
+ * While the server is away one attempt in a round finds that out. What it refuses waits longer each time, and holds up
+ * nothing else.
  */
 'use strict';
 
+const { NoAnswer } = require('./errors.js');
+
 const PAUSE_MS = 200; // between two rounds
-const LIMIT = 256; // things to be told; a STORE holds its body, so this bounds memory too
+const PAUSE_LIMIT_MS = 5_000; // between two attempts of what is refused
+const LIMIT = 256; // tasks
+const LIMIT_BYTES = 64 << 20; // of their commands: a STORE holds its body
+
+const TOLD = 'told'; // or not to be told any more
+const REFUSED = 'refused';
+const AWAY = 'away';
+
+const sizeOf = (words) => words.reduce((sum, word) => sum + (word.length ?? 0), 0);
 
 class Later {
-  #tasks = [];
+  #tasks = new Set();
+  #size = 0;
   #timer = null;
   #closed = false;
 
-  /* attempt() -> true when nothing is left to do. until: Date.now() after which it is given up. False: no room. */
-  add(until, attempt) {
-    if (this.#closed || this.#tasks.length >= LIMIT) return false;
-    this.#tasks.push({ until, attempt });
+  /* words: the command; attempt(): tells it, throws Refusal or NoAnswer; until: performance.now() after which it is
+   * given up. Returns false when there is no room. */
+  add({ until, words, attempt }) {
+    const size = sizeOf(words);
+    if (this.#closed || this.#tasks.size >= LIMIT || this.#size + size > LIMIT_BYTES) return false;
+    this.#tasks.add({ until, attempt, size, due: 0, pauseMs: PAUSE_MS });
+    this.#size += size;
     this.#arm();
     return true;
   }
 
   close() {
     this.#closed = true;
-    this.#tasks = [];
+    for (const task of this.#tasks) this.#remove(task);
     clearTimeout(this.#timer);
   }
 
+  #remove(task) {
+    if (this.#tasks.delete(task)) this.#size -= task.size;
+  }
+
   #arm() {
-    if (this.#timer !== null || this.#tasks.length === 0 || this.#closed) return;
+    if (this.#timer !== null || this.#tasks.size === 0 || this.#closed) return;
     this.#timer = setTimeout(() => this.#round(), PAUSE_MS);
     this.#timer.unref();
   }
 
   async #round() {
-    const tasks = this.#tasks.splice(0);
-    for (const [at, task] of tasks.entries()) {
-      if (Date.now() >= task.until) continue;
-      if (await task.attempt()) continue;
-      this.#tasks.push(...tasks.slice(at)); // the server is away: the others need not try now
-      break;
+    for (const task of [...this.#tasks]) {
+      const outcome = await this.#outcome(task);
+      if (outcome === TOLD) this.#remove(task);
+      if (outcome === AWAY || this.#closed) break;
     }
     this.#timer = null;
     this.#arm();
+  }
+
+  async #outcome(task) {
+    const now = performance.now();
+    if (now >= task.until) return TOLD;
+    if (now < task.due) return REFUSED;
+    try {
+      await task.attempt();
+      return TOLD;
+    } catch (error) {
+      if (error instanceof NoAnswer) return AWAY;
+      if (error.code === 'STALE') return TOLD;
+      task.due = performance.now() + task.pauseMs;
+      task.pauseMs = Math.min(2 * task.pauseMs, PAUSE_LIMIT_MS);
+      return REFUSED;
+    }
   }
 }
 

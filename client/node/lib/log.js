@@ -24,11 +24,20 @@ class Log {
   }
 
   error(text) {
-    this.#logger.error(text);
+    this.#say('error', text);
   }
 
   warn(text) {
-    this.#logger.warn(text);
+    this.#say('warn', text);
+  }
+
+  /* A log that is full must not end the process, nor what it tells of. */
+  #say(level, text) {
+    try {
+      this.#logger[level](text);
+    } catch {
+      // there is nothing left to tell it to
+    }
   }
 
   warnOnce(text) {
@@ -39,7 +48,7 @@ class Log {
 
   refused(text) {
     this.#refused += 1;
-    const now = Date.now();
+    const now = performance.now();
     if (now < this.#next) return;
     this.#next = now + EVERY_MS;
     this.error(`${text} (${this.#refused} since the last line)`);

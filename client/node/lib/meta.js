@@ -14,6 +14,7 @@ const NEVER_STORED = new Set([
   'set-cookie', 'set-cookie2', 'clear-site-data',
   // What authenticates belongs to one exchange: a challenge and its nonce, a proof, credentials.
   'www-authenticate', 'proxy-authenticate', 'authentication-info', 'proxy-authentication-info', 'authorization',
+  'proxy-authorization',
   // Said of one message at one time.
   'date', 'age', 'via', 'server', 'alt-svc', 'x-request-id', 'x-correlation-id', 'server-timing',
   // Hop by hop.

@@ -125,6 +125,13 @@ function left(res) {
   return leaving.signal;
 }
 
-const idOf = (user, auth) => user?.id ?? user?.sub ?? auth?.sub;
+/* Calls it when the response has been sent, or cannot be any more. */
+function whenClosed(res, call) {
+  if (res.closed) call();
+  else res.once('close', call);
+}
 
-module.exports = { headerValues, pieces, left, idOf };
+/* The id of whom a framework has authenticated, or the whole of what it says when there is none. */
+const idOf = (user, auth) => user?.id ?? user?.sub ?? auth?.sub ?? user;
+
+module.exports = { headerValues, pieces, left, whenClosed, idOf };

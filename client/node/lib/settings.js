@@ -9,7 +9,8 @@
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const MEBIBYTE = 1 << 20;
-const TEXT_LIMIT = 256; // of a prefix: with the digest after it a record's key stays below the server's 1 KiB
+const TTL_LIMIT_MS = 31 * DAY_MS; // the server's
+const TEXT_LIMIT = 256; // of a prefix and of a job's name: with the digest after it a record's key stays below the server's 1 KiB
 
 // Answers that say nothing about the work: the same request may succeed later, or with credentials.
 const RETRYABLE = new Set([401, 408, 409, 423, 425, 429]);
@@ -57,7 +58,7 @@ const SETTINGS = {
   busyStatus: [409, { check: (value) => value === 409 || value === 408, says: '409 or 408' }],
   leaseMs: [15_000, number(300, HOUR_MS)],
   renewForMs: [600_000, number(0, DAY_MS)],
-  ttlMs: [DAY_MS, number(0, 31 * DAY_MS)],
+  ttlMs: [DAY_MS, number(0, TTL_LIMIT_MS)],
   hold: [false, flag],
   born: [null, { check: (value) => isToken(value) || isFunction(value), says: "'uuid7', a header's name or a function" }],
   keep: [(status) => status < 500 && !RETRYABLE.has(status), callback],
@@ -113,4 +114,4 @@ function checkedUrl(value) {
 
 const otherStore = (settings) => OF_THE_STORE.some((name) => settings[name] !== undefined);
 
-module.exports = { checked, otherStore };
+module.exports = { checked, otherStore, TEXT_LIMIT, TTL_LIMIT_MS };

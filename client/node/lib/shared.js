@@ -1,7 +1,6 @@
-/* shared.js - what all guards of one application have in common: the log, what is told later, the connections. */
+/* shared.js - what all guards of one application have in common: the log, the connections. */
 'use strict';
 
-const { Later } = require('./later.js');
 const { Log } = require('./log.js');
 const { Store } = require('./store.js');
 
@@ -10,7 +9,6 @@ class Shared {
 
   constructor(logger) {
     this.log = new Log(logger);
-    this.later = new Later();
   }
 
   open(settings) {
@@ -20,7 +18,6 @@ class Shared {
   }
 
   close() {
-    this.later.close();
     for (const store of this.#stores) store.close();
   }
 }

@@ -6,24 +6,10 @@
 'use strict';
 
 const { given, duplicate, opener } = require('./connection.js');
+const { Later } = require('./later.js');
+const { Refusal, NoAnswer } = require('./errors.js');
 
 const ATTEMPTS = 2; // every command may be sent again: a CLAIM has an OWNER of its own, the others a token
-
-/* The server answered with an error. code is its first word; kind the second, of STALE and TOOBIG. */
-class Refusal extends Error {
-  constructor(message) {
-    super(message);
-    [this.code, this.kind] = message.split(' ', 2);
-  }
-}
-
-/* No answer was seen. sent: the command may have reached the server, and may have taken effect. */
-class NoAnswer extends Error {
-  constructor(reason, sent) {
-    super(reason);
-    this.sent = sent;
-  }
-}
 
 const REFUSAL = /^[A-Z]{2,}(?: |$)/; // both client libraries hand over the server's text; their own errors begin otherwise
 
@@ -36,6 +22,7 @@ function within(ms, promise) {
 }
 
 class Store {
+  later = new Later(); // what could not be told to this server
   #settings;
   #open; // (timeoutMs) -> a new connection
   #shared = null; // the promise of the connection that all share
@@ -95,12 +82,12 @@ class Store {
   /* words: a CLAIM without WAIT. left: an AbortSignal, aborted when the client has left: then the connection is
    * closed, which takes the caller out of the queue. Throws as call() does. */
   async wait(words, waitMs, left) {
-    const end = Date.now() + waitMs;
+    const end = performance.now() + waitMs;
     this.#waiters += 1;
     try {
       for (let attempt = 1, sent = false; ; attempt += 1) {
         try {
-          return await this.#waitOnce(words, Math.max(1, end - Date.now()), left);
+          return await this.#waitOnce(words, Math.max(1, Math.ceil(end - performance.now())), left);
         } catch (error) {
           if (error instanceof Refusal) throw error;
           sent ||= error.sent;
@@ -147,9 +134,10 @@ class Store {
   /* Of the connections that were opened here. Nothing is released: a lease ends by itself. */
   close() {
     this.#closed = true;
+    this.later.close();
     for (const connection of this.#waiting) connection.close();
     if (this.#shared) this.#drop(this.#shared);
   }
 }
 
-module.exports = { Store, Refusal, NoAnswer };
+module.exports = { Store };

@@ -60,7 +60,7 @@ class AsyncIdem:
         return cast(Record, protocol.record(await self.send(protocol.fetch(key, fingerprint=fingerprint))))
 
     async def send(self, words: Words) -> Any:
-        return await self._tried(lambda: self._redis.execute_command(*words))
+        return await self._tried(lambda: self._send(words))
 
     @staticmethod
     async def _tried(call: Callable[[], Awaitable[Any]]) -> Any:
@@ -71,6 +71,22 @@ class AsyncIdem:
                 ours = _as_ours(error)
                 if tries_left == 0 or not isinstance(ours, Unavailable):
                     raise ours from None
+
+    async def _send(self, words: Words) -> Any:
+        """Not by execute_command: some versions of redis-py (before 4.5.3) put the connection of a call that was cancelled back, and
+        the next call gets the answer to that one."""
+        pool = self._redis.connection_pool
+        connection = await pool.get_connection(str(words[0]))
+        try:
+            await connection.send_command(*words)
+            return await connection.read_response()
+        except redis.ResponseError:
+            raise
+        except BaseException:
+            await connection.disconnect()
+            raise
+        finally:
+            await pool.release(connection)
 
     async def _send_apart(self, words: Words, deadline: protocol.Deadline) -> Any:
         pool = self._redis.connection_pool

@@ -3,27 +3,23 @@
     app.add_middleware(Idempotency, ...)      Starlette, FastAPI: before (so inside of) the one that authenticates
     app = Idempotency(app, ...)               any other
 
-A guarded request runs in a task of its own, which no client can end: the application never sees http.disconnect. Commands go
-over one pool in threads of their own; a CLAIM that waits has a connection of the loop, which is closed when its client leaves.
-Runs on asyncio.
+A guarded request runs in a task of its own, which no client can end: the application never sees http.disconnect. Runs on asyncio.
 """
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Awaitable, Callable, Dict, List, MutableMapping, Optional, Set, Tuple, Union
 
-from .aio import AsyncIdem
+from .asgi_routes import WatchedScope, find_route
 from .claims import AsyncClaim, Claim, DidNothing
-from .guard import Asked, Guard, Held, Plan, Refused, content_type_of
-from .protocol import Busy, Claimed, IdemError
+from .guard import Guard, Held, Refused, content_type_of
+from .loop import Asker, ClientLeft, Threads
 from .report import log, tail
-from .request import View
+from .request import View, scope_text
 from .response import BODILESS, Answer, Headers
-from .settings import Settings, idempotent, route_of
+from .settings import Route, Settings, idempotent
 
 __all__ = ["Idempotency", "idempotent"]
 
@@ -33,10 +29,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+# Of a user, the first that is there. Not a display name: two users may have the same.
+IDENTITIES = ("identity", "pk", "id", "username")
 STATE = "idempotency"  # scope["state"]["idempotency"]: the claim, None when it is unguarded
-# Threads for commands, made when they are needed. A command takes a few hundred microseconds, but a server that hangs holds
-# each for twice timeout_ms, and who comes after them waits too.
-THREADS = 64
 # By which the kernel sends a file, past whoever holds the response.
 FILE_EXTENSIONS = ("http.response.pathsend", "http.response.zerocopysend")
 
@@ -47,7 +42,8 @@ class Idempotency:
     def __init__(self, app: App, **settings: Any) -> None:
         self._app = app
         self.guard = Guard(Settings.of(settings), claim_class=AsyncClaim)
-        self._threads = _Threads()
+        self._threads = Threads()
+        self._asker = Asker(self._threads)
         self._running: Set["asyncio.Task[None]"] = set()
 
     def close(self) -> None:
@@ -61,12 +57,15 @@ class Idempotency:
         if not any(guard.concerns(scope["method"]) for guard in self.guard.any_route()):
             await self._app(scope, receive, send)
             return
-        guard = self.guard.for_route(_route_settings(scope, self._app))
+        route = find_route(scope, self._app) if Route.declared else None
+        guard = self.guard.for_route(route)
+        if isinstance(scope, WatchedScope):
+            scope.seen = route
         try:
             begun = await self._begin(guard, scope, receive)
         except Refused as refused:
             begun = refused.answer
-        except _Gone:
+        except ClientLeft:
             return
         if isinstance(begun, Answer):
             await send_answer(begun, send)
@@ -85,62 +84,15 @@ class Idempotency:
             return None
         body = await _read(guard, view, receive)
         plan = guard.plan(view, key, body)
-        asked = await self._ask(guard, plan, receive)
+        asked = await self._asker.ask(guard, plan, lambda: _left(receive))
         begun = guard.begin(plan, asked)
         if begun is None:
             return body
         return begun if isinstance(begun, Answer) else (begun, body)
 
-    async def _ask(self, guard: Guard, plan: Plan, receive: Receive) -> Asked:
-        # A CLAIM that was sent is heard out, even if the caller is cancelled: else its grant would be nobody's.
-        asking = asyncio.ensure_future(self._threads.run(guard.ask_now, plan))
-        try:
-            asked = await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            asking.add_done_callback(lambda asked: self._give_back(guard, plan, asked))
-            raise
-        if isinstance(asked, Busy) and guard.may_wait():
-            try:
-                return await self._wait(guard, plan, receive)
-            finally:
-                guard.engine.leave()
-        return asked
-
-    async def _wait(self, guard: Guard, plan: Plan, receive: Receive) -> Asked:
-        """Queued in the server, until the claim is answered or the client leaves: then the connection is closed, and it is
-        never granted. Raises _Gone."""
-        client = AsyncIdem(guard.engine.client.url, timeout_ms=guard.settings.timeout_ms)
-        waiting = asyncio.ensure_future(client.wait_to_claim(plan.words, guard.settings.wait_ms))
-        leaving = asyncio.ensure_future(_left(receive))
-        heard = False
-        try:
-            await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            heard = waiting.done()
-            if not heard:
-                raise _Gone
-            return waiting.result()
-        except IdemError as error:
-            return error
-        finally:
-            for task in (waiting, leaving):
-                task.cancel()
-            await asyncio.gather(waiting, leaving, return_exceptions=True)
-            await client.close()
-            if not heard:  # its answer may have come at that very moment
-                self._give_back(guard, plan, waiting)
-
-    def _give_back(self, guard: Guard, plan: Plan, asked: "asyncio.Future[Any]") -> None:
-        if asked.cancelled() or asked.exception() is not None:
-            return
-        if isinstance(asked.result(), Claimed):
-            claim = guard.begin(plan, asked.result())
-            assert isinstance(claim, Claim)
-            claim.did_nothing()
-            self._threads.submit(guard.raised, claim, None)
-
     async def _guarded(self, guard: Guard, scope: Scope, begun: Tuple[Claim, bytes], send: Send) -> None:
         claim, body = begun
-        scope = _with_plain_files(scope)
+        scope["extensions"] = _plain_files(scope)
         scope["state"][STATE] = claim
         if isinstance(claim, AsyncClaim):
             claim.sender = lambda words: self._threads.run(guard.engine.client.send, words)
@@ -165,31 +117,18 @@ def _hear(task: "asyncio.Task[None]") -> None:
 
 def _with_state(scope: Scope) -> Scope:
     """With a state of this request's own."""
-    return {**scope, "state": {**(scope.get("state") or {}), STATE: None}}
+    state = {**(scope.get("state") or {}), STATE: None}
+    scope = {**scope, "state": state}
+    return WatchedScope(scope, lambda: _nothing_ran(state)) if Route.declared else scope
 
 
-def _with_plain_files(scope: Scope) -> Scope:
-    extensions = {name: value for name, value in (scope.get("extensions") or {}).items()
-                  if name not in FILE_EXTENSIONS}
-    return {**scope, "extensions": extensions}
+def _nothing_ran(state: Dict[str, Any]) -> None:
+    if state[STATE] is not None:
+        state[STATE].did_nothing()
 
 
-class _Threads:
-    """A pool of threads, and another one after a fork."""
-
-    def __init__(self) -> None:
-        self._pid, self._pool = 0, None  # type: Tuple[int, Optional[ThreadPoolExecutor]]
-
-    def _now(self) -> ThreadPoolExecutor:
-        if self._pool is None or self._pid != os.getpid():
-            self._pid, self._pool = os.getpid(), ThreadPoolExecutor(THREADS, "idem")
-        return self._pool
-
-    def run(self, call: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
-        return asyncio.get_running_loop().run_in_executor(self._now(), call, *args)
-
-    def submit(self, call: Callable[..., Any], *args: Any) -> None:
-        self._now().submit(call, *args)
+def _plain_files(scope: Scope) -> Dict[str, Any]:
+    return {name: value for name, value in (scope.get("extensions") or {}).items() if name not in FILE_EXTENSIONS}
 
 
 # ---- the request ----
@@ -213,47 +152,28 @@ def _native(scope: Scope) -> Any:
 
 
 def _user(scope: Scope) -> Optional[str]:
+    """Whom an authentication has put into the scope. Raises TypeError when it cannot be told from others."""
     user = scope.get("user")
     if user is None or not getattr(user, "is_authenticated", True):
         return None
-    for name in ("identity", "pk", "id", "username", "display_name"):
+    if isinstance(user, (str, int)):
+        return scope_text(user, "scope['user']")
+    for name in IDENTITIES:
         with contextlib.suppress(AttributeError, NotImplementedError):  # Starlette's SimpleUser has no identity
             value = getattr(user, name)
-            if value is not None:
-                return str(value)
-    return None
-
-
-def _route_settings(scope: Scope, inner: App) -> Any:
-    """The settings that `idempotent` has left at the endpoint, before the application routes to it."""
-    application = scope.get("app") or inner  # not there yet when the application is wrapped from outside
-    routes = getattr(getattr(application, "router", None), "routes", None)
-    endpoint = _endpoint(routes, scope) if routes else None
-    return route_of(endpoint)
-
-
-def _endpoint(routes: Any, scope: Scope) -> Any:
-    for route in routes:
-        match, child = route.matches(scope)
-        if match.value == 2:  # Match.FULL
-            inner = getattr(route, "routes", None)
-            endpoint = child.get("endpoint")
-            return _endpoint(inner, {**scope, **child}) if inner else endpoint
-    return None
-
-
-class _Gone(Exception):
-    """The client has left before anything ran."""
+            if value is not None and value != "":
+                return scope_text(value, f"scope['user'].{name}")
+    raise TypeError(f"scope['user'] has none of {', '.join(IDENTITIES)}: set scope")
 
 
 async def _read(guard: Guard, view: View, receive: Receive) -> bytes:
-    """The whole body. Raises Refused, _Gone."""
+    """The whole body. Raises Refused, ClientLeft."""
     pieces: List[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Gone
+            raise ClientLeft
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
         if size > guard.settings.request_limit:
@@ -294,7 +214,7 @@ class _Work:
 
     HELD, FLOWS, SENT = range(3)
 
-    def __init__(self, threads: _Threads, guard: Guard, claim: Claim, send: Send) -> None:
+    def __init__(self, threads: Threads, guard: Guard, claim: Claim, send: Send) -> None:
         self._threads, self._guard, self._claim, self._send_on = threads, guard, claim, send
         self._state = self.HELD
         self._start: Dict[str, Any] = {}
@@ -317,7 +237,7 @@ class _Work:
             await self._settle()
         if not self._claim.ended:
             # It returned without a whole response: what it did is unknown, and a server would make a 500 of it.
-            await self._blocking(self._guard.raised, self._claim, None)
+            await self._threads.finish(self._guard.raised, self._claim, None)
             if self._state == self.HELD and self._start:
                 await self._forward(self._start)
                 await self._forward({"type": "http.response.body", "body": self._held_bytes(), "more_body": True})
@@ -327,19 +247,15 @@ class _Work:
         await self._over.wait()
         return {"type": "http.disconnect"}
 
-    async def _blocking(self, call: Callable[..., Any], *args: Any) -> Any:
-        """What ends a claim is not interrupted by a cancellation."""
-        return await asyncio.shield(self._threads.run(call, *args))
-
     async def _failed(self, error: BaseException) -> None:
         if isinstance(error, DidNothing) and self._state == self.HELD:
-            answer = await self._blocking(self._guard.did_nothing, self._claim, error)
+            answer = await self._threads.finish(self._guard.did_nothing, self._claim, error)
             await self._deliver(answer)
             return
         if not isinstance(error, Exception):  # cancelled, or the end of the process: no time to await
             self._threads.submit(self._guard.raised, self._claim, error)
             raise error
-        await self._blocking(self._guard.raised, self._claim, error)
+        await self._threads.finish(self._guard.raised, self._claim, error)
         if self._whole:  # an error handler inside has made a 500 of it, and tells the server too
             await self._deliver(Answer(self._start["status"], self._headers(), self._held_bytes()))
         raise error
@@ -378,7 +294,7 @@ class _Work:
     async def _flow(self, message: Message) -> None:
         if not message.get("more_body", False):
             self._state = self.SENT
-            await self._blocking(self._guard.answered, self._claim, self._start["status"], self._headers(), None)
+            await self._threads.finish(self._guard.answered, self._claim, self._start["status"], self._headers(), None)
             await self._forward(message)
             self._over.set()
         elif self._gone and time.monotonic() >= self._give_up:
@@ -390,7 +306,7 @@ class _Work:
         """The whole response is here: store it, then send it."""
         own = Answer(self._start["status"], self._headers(), self._held_bytes())
         self._whole = False
-        other = await self._blocking(self._guard.answered, self._claim, own.status, own.headers, own.body)
+        other = await self._threads.finish(self._guard.answered, self._claim, own.status, own.headers, own.body)
         await self._deliver(other or own)
 
     # -- messages to the client --

@@ -4,20 +4,26 @@
     IDEMPOTENCY = {"wait_ms": 10_000}
 
 The body is read in the request phase, before a CSRF check parses it; the claim is made just before the view, where the login and
-the view's own settings are known. The claim is `request.idempotency`, None when unguarded.
+the view's own settings are known. The claim is `request.idempotency`, None when unguarded. Under ASGI it runs in the event loop,
+unless a middleware inside of it cannot.
 """
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
-from typing import Any, Callable, Iterator, Optional
+import time
+from typing import Any, AsyncIterator, Callable, Iterator, Optional, Set, Tuple, Union
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings as django_settings
 from django.http import HttpResponse
 
-from .claims import Claim, DidNothing
-from .guard import Guard, Held, Refused, content_type_of
-from .request import Body, Parsed, View
+from .claims import AsyncClaim, Claim, DidNothing
+from .guard import Guard, Held, Plan, Refused, content_type_of
+from .loop import Asker, Threads
+from .report import log, tail
+from .request import Body, Parsed, View, scope_text
 from .response import Answer, Headers
 from .settings import Settings, idempotent, route_of
 from .wsgi import Capture, Flow, RecordedInput, checked_size, read_whole
@@ -30,19 +36,27 @@ FILE_CHUNK_BYTES = 64 * 1024
 class Idempotency:
     """Django makes one of it. Settings are the mapping IDEMPOTENCY in Django's; raises SettingsError."""
 
-    sync_capable, async_capable = True, False
+    sync_capable = async_capable = True
 
     def __init__(self, get_response: Callable[[Any], Any]) -> None:
         self._get_response = get_response
+        self._in_loop = iscoroutinefunction(get_response)
+        if self._in_loop:
+            markcoroutinefunction(self)
+            this: Any = self
+            this.process_view = self._process_view_in_loop
+            self._threads = Threads()
+            self._asker = Asker(self._threads)
+            self._running: Set["asyncio.Task[Any]"] = set()
         self.guard = Guard(Settings.of(getattr(django_settings, "IDEMPOTENCY", {})))
 
     def close(self) -> None:
         self.guard.close()
 
     def __call__(self, request: Any) -> Any:
-        request.idempotency = None
-        if self.guard.may_concern(request.method, request.headers.__contains__):
-            _record(request, self.guard.record_limit())
+        self._before(request)
+        if self._in_loop:
+            return self._call_in_loop(request)
         try:
             response = self._get_response(request)
         except BaseException as error:
@@ -52,16 +66,33 @@ class Idempotency:
         claim: Optional[Claim] = request.idempotency
         return response if claim is None else self._settle(request, claim, response)
 
+    def _before(self, request: Any) -> None:
+        request.idempotency = None
+        if self.guard.may_concern(request.method, request.headers.__contains__):
+            _record(request, self.guard.record_limit())
+
     def process_view(self, request: Any, view_func: Any, _args: Any, _kwargs: Any) -> Any:
+        planned = self._plan(request, view_func)
+        if not isinstance(planned, Plan):
+            return planned
+        guard = self._guard_of(request)
+        return self._begun(request, guard.begin(planned, guard.ask(planned)))
+
+    def _plan(self, request: Any, view_func: Any) -> Union[Plan, HttpResponse, None]:
         guard = request._idem_guard = self.guard.for_route(route_of(view_func))
         try:
-            begun = self._begin(guard, request)
+            view = view_of(request)
+            key = guard.key_of(view)
+            return None if key is None else guard.plan(view, key, _body(guard, view, request))
         except Refused as refused:
-            begun = refused.answer
-        if isinstance(begun, Claim):
-            request.idempotency = begun
-            return None
-        return None if begun is None else as_response(begun)
+            return as_response(refused.answer)
+
+    @staticmethod
+    def _begun(request: Any, begun: Union[Claim, Answer, None]) -> Optional[HttpResponse]:
+        if isinstance(begun, Answer):
+            return as_response(begun)
+        request.idempotency = begun
+        return None
 
     def process_exception(self, request: Any, exception: Exception) -> Any:
         if request.idempotency is None:
@@ -75,13 +106,61 @@ class Idempotency:
         guard: Guard = request._idem_guard
         return guard
 
-    def _begin(self, guard: Guard, request: Any) -> Any:
-        view = view_of(request)
-        key = guard.key_of(view)
-        if key is None:
-            return None
-        plan = guard.plan(view, key, _body(guard, view, request))
-        return guard.begin(plan, guard.ask(plan))
+    # -- in an event loop --
+
+    async def _call_in_loop(self, request: Any) -> Any:
+        """In a task of its own, which a client that leaves does not end."""
+        task = asyncio.ensure_future(self._run_in_loop(request))
+        self._running.add(task)  # a loop keeps only weak references
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _run_in_loop(self, request: Any) -> Any:
+        try:
+            response = await self._get_response(request)
+        except BaseException as error:
+            if request.idempotency is not None:
+                self._threads.submit(self._guard_of(request).raised, request.idempotency, error)
+            raise
+        claim: Optional[Claim] = request.idempotency
+        if claim is None:
+            return response
+        if response.streaming and getattr(response, "is_async", False):
+            return await self._settle_async_stream(self._guard_of(request), claim, response)
+        if response.streaming:  # the application's own code: where Django runs such
+            return await sync_to_async(self._settle, thread_sensitive=True)(request, claim, response)
+        return await self._threads.finish(self._settle, request, claim, response)
+
+    async def _process_view_in_loop(self, request: Any, view_func: Any, _args: Any, _kwargs: Any) -> Any:
+        # What it asks of the application (who the user is) may be in the database; Django has a thread for that.
+        planned = await sync_to_async(self._plan, thread_sensitive=True)(request, view_func)
+        if not isinstance(planned, Plan):
+            return planned
+        guard = self._guard_of(request)
+        asked = await self._asker.ask(guard, planned)
+        begun = guard.begin(planned, asked, AsyncClaim if iscoroutinefunction(view_func) else Claim)
+        if isinstance(begun, AsyncClaim):
+            begun.sender = lambda words: self._threads.run(guard.engine.client.send, words)
+        return self._begun(request, begun)
+
+    async def _settle_async_stream(self, guard: Guard, claim: Claim, response: Any) -> Any:
+        pieces = response.streaming_content.__aiter__()
+        held = Held(guard.settings.body_limit, content_type_of(_headers(response)))
+        try:
+            while not held.over:
+                try:
+                    held.add(await pieces.__anext__())
+                except StopAsyncIteration:
+                    break
+        except BaseException as error:
+            self._threads.submit(guard.raised, claim, error)
+            raise
+        if held.over:
+            response.streaming_content = _flow(self._threads, guard, claim, response, held.bytes(), pieces)
+            return response
+        own = Answer(response.status_code, _headers(response), held.bytes())
+        other = await self._threads.finish(guard.answered, claim, own.status, own.headers, own.body)
+        return _instead(response, other or own)
 
     # -- the response --
 
@@ -95,7 +174,7 @@ class Idempotency:
             body = response.content if len(response.content) <= guard.settings.body_limit else None
             other = guard.answered(claim, response.status_code, _headers(response), body)
             return response if other is None else _instead(response, other)
-        if getattr(response, "is_async", False):  # this middleware has no loop in which it could be held
+        if getattr(response, "is_async", False):  # under WSGI, or a synchronous middleware inside: Django reads it whole then
             guard.answered(claim, response.status_code, _headers(response), None)
             return response
         return self._settle_stream(guard, claim, response)
@@ -166,7 +245,7 @@ def view_of(request: Any) -> View:
 
 def _user(request: Any) -> Optional[str]:
     user = getattr(request, "user", None)
-    return str(user.pk) if user is not None and user.is_authenticated else None
+    return scope_text(user.pk, "request.user.pk") if user is not None and user.is_authenticated else None
 
 
 # ---- the response ----
@@ -205,3 +284,39 @@ class _Flowing:
 
     def close(self) -> None:
         self._flow.close()
+
+
+async def _flow(threads: Threads, guard: Guard, claim: Claim, response: Any, held: bytes,
+                pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """As Flow of wsgi.py, of an asynchronous stream."""
+    about = (response.status_code, _headers(response), None)
+    try:
+        yield held
+        del held
+        async for piece in pieces:
+            yield piece
+    except (GeneratorExit, asyncio.CancelledError):  # the client has left: nothing can be awaited here
+        draining = asyncio.ensure_future(_drain(threads, guard, claim, about, pieces))
+        _DRAINING.add(draining)
+        draining.add_done_callback(_DRAINING.discard)
+        raise
+    except BaseException as error:
+        await threads.finish(guard.raised, claim, error)
+        raise
+    await threads.finish(guard.answered, claim, *about)
+
+
+_DRAINING: Set["asyncio.Future[None]"] = set()  # a loop keeps only weak references
+
+
+async def _drain(threads: Threads, guard: Guard, claim: Claim, about: Tuple[Any, ...], pieces: AsyncIterator[bytes]) -> None:
+    give_up = time.monotonic() + guard.settings.renew_for_ms / 1000
+    try:
+        async for _ in pieces:
+            if time.monotonic() >= give_up:
+                raise TimeoutError("it did not end in renew_for_ms")
+    except BaseException as error:
+        log.error("record %s: its response failed after the client had left: %r", tail(claim.key), error)
+        threads.submit(guard.raised, claim, None)
+        raise
+    await threads.finish(guard.answered, claim, *about)

@@ -10,17 +10,19 @@ from typing import Any, Callable, Iterable, Optional
 
 import flask
 from flask import current_app, g, request
+from werkzeug.exceptions import HTTPException
 
 from . import wsgi
 from .claims import Claim, DidNothing
 from .guard import Guard, Refused
-from .request import View
+from .request import View, scope_text
 from .response import Answer
 from .settings import Settings, idempotent, route_of
 
 __all__ = ["Idempotency", "idempotent"]
 
 RECORDED = "idem.recorded"  # in the environ: the input
+SEEN = "idem.seen"  # an exception for which a handler may have an answer
 EXTENSION = "idempotency"
 
 
@@ -48,8 +50,10 @@ class Idempotency:
         self._inner: wsgi.App = app.wsgi_app
         self._dispatch: Callable[[], Any] = app.dispatch_request
         self._handle: Callable[[Exception], Any] = app.handle_exception
+        self._process: Callable[[Any], Any] = app.process_response
         wrapped: Any = app
         wrapped.wsgi_app, wrapped.dispatch_request, wrapped.handle_exception = self._wsgi_app, self._view, self._failed
+        wrapped.process_response = self._processed
 
     # -- around one request --
 
@@ -80,6 +84,11 @@ class Idempotency:
             return self._dispatch()
         except DidNothing as error:
             return as_response(self.guard.did_nothing(g.idempotency, error))
+        except HTTPException:  # an answer
+            raise
+        except Exception as error:
+            request.environ[SEEN] = error
+            raise
 
     def _begin(self) -> Optional[Answer]:
         """None: the view is to run."""
@@ -113,8 +122,15 @@ class Idempotency:
 
     def _failed(self, error: Exception) -> Any:
         """In place of handle_exception: of the view, of a function after it, of the session."""
-        request.environ[wsgi.RAISED] = error
+        request.environ[SEEN] = error
         return self._handle(error)
+
+    def _processed(self, response: Any) -> Any:
+        """In place of process_response. Below 500 a handler has decided what the exception means; the functions after the request,
+        which may put anything into an envelope of 200, have not."""
+        if SEEN in request.environ and response.status_code >= 500:
+            request.environ[wsgi.RAISED] = request.environ[SEEN]
+        return self._process(response)
 
 
 def user() -> Optional[str]:
@@ -122,7 +138,7 @@ def user() -> Optional[str]:
     if hasattr(current_app, "login_manager"):
         import flask_login
         if flask_login.current_user.is_authenticated:
-            return str(flask_login.current_user.get_id())
+            return scope_text(flask_login.current_user.get_id(), "the user's get_id()")
     remote: Optional[str] = request.remote_user
     return remote or None
 

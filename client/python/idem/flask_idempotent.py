@@ -86,16 +86,20 @@ class Idempotent(Idempotency):
             or environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() in FORMS)
 
     def _find_key(self, guard: Guard, view: View) -> Optional[str]:
-        if not guard.concerns(view.method):
+        if guard.passes(view):
             return None
-        fields = [*request.args.getlist(FIELD), *in_form(guard, view)]
+        in_header = guard.key_in_header(view)
+        fields = {guard.key_in_field(view, value) for value in [*request.args.getlist(FIELD), *in_form(guard, view)]}
+        fields |= set() if in_header is None else {in_header}
+        if len(fields) > 1:
+            raise guard.several_keys(view)
         if fields:
-            return guard.key_in_field(view, fields[0])
+            return fields.pop()
         for find in self._finders:
             found = find(request)
             if found:
                 return guard.key_in_field(view, found)
-        return guard.key_of(view)
+        return guard.demand(view, None)
 
 
 def in_form(guard: Guard, view: View) -> List[str]:

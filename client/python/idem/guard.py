@@ -15,6 +15,7 @@ fail_open); a response is stored, then sent; an error does not prove that nothin
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from .protocol import (BornAhead, Busy, BusyKey, Claimed, Done, Forgotten, IdemE
 from .renewer import GiveBack, LateStore
 from .report import Events, Once, Seldom, log, tail
 from .request import (BadKey, Body, View, born_of_header, born_of_key, checked_key, fingerprint, key_from_header,
-                      record_key, scope_of_authorization)
+                      record_key, scope_of_authorization, scope_text)
 from .response import RETRYABLE, Answer, Headers, NotKept, OtherVersion, Problems, pack_meta, storable, unpack
 from .settings import SAFE, Route, Settings
 
@@ -50,10 +51,12 @@ class Engine:
         self.client = Idem(settings.url, timeout_ms=settings.timeout_ms)
         self.max_waiting = settings.max_waiting
         self.refusals, self.no_scope = Seldom(), Once()
-        self._waiting, self._lock = 0, threading.Lock()
+        self._pid, self._waiting, self._lock = os.getpid(), 0, threading.Lock()
 
     def enter(self) -> bool:
         """False: as many wait as may."""
+        if self._pid != os.getpid():  # those of the parent do not wait here, and its lock may be held for ever
+            self._pid, self._waiting, self._lock = os.getpid(), 0, threading.Lock()
         with self._lock:
             if self._waiting >= self.max_waiting:
                 return False
@@ -120,15 +123,23 @@ class Guard:
     def concerns(self, method: str) -> bool:
         return method in self.settings.methods and method not in self._unguarded
 
+    def passes(self, view: View) -> bool:
+        """Whether it is none of its requests."""
+        return not self.concerns(view.method) or bool(self.settings.skip and _now("skip", self.settings.skip(view.native)))
+
     def key_of(self, view: View) -> Optional[str]:
         """None: it passes unguarded. Raises Refused."""
-        if not self.concerns(view.method) or (self.settings.skip and _now("skip", self.settings.skip(view.native))):
-            return None
+        return None if self.passes(view) else self.demand(view, self.key_in_header(view))
+
+    def key_in_header(self, view: View) -> Optional[str]:
+        """Raises Refused."""
         try:
-            key = key_from_header(view.all(self._header))
+            return key_from_header(view.all(self._header))
         except BadKey as error:
             raise self._refuse(view, "key-malformed", 400, f"{self.settings.header}: {error}") from None
-        return self.demand(view, key)
+
+    def several_keys(self, view: View) -> Refused:
+        return self._refuse(view, "key-malformed", 400, "There is more than one idempotency key.")
 
     def key_in_field(self, view: View, value: str) -> str:
         """The key as it came in a form. Raises Refused."""
@@ -168,7 +179,8 @@ class Guard:
 
     def _scope(self, view: View) -> Optional[str]:
         if self.settings.scope is not None:
-            return _scope_text(self.settings.scope(view.native))
+            scope = _now("scope", self.settings.scope(view.native))
+            return None if scope is None else scope_text(scope, "what the function scope returns")
         user = view.user()
         if user is not None:
             return user
@@ -219,10 +231,10 @@ class Guard:
         """After True the engine is to be left."""
         return self.settings.wait_ms > 0 and self.engine.enter()
 
-    def begin(self, plan: Plan, asked: Asked) -> Union[Claim, Answer, None]:
+    def begin(self, plan: Plan, asked: Asked, claim_class: Optional[Type[Claim]] = None) -> Union[Claim, Answer, None]:
         if isinstance(asked, Claimed):
-            claim = self._claim_class(self.engine.client, plan.record, asked, self.settings.renew_for_ms, plan.about,
-                                      self.events)
+            kind = claim_class or self._claim_class
+            claim = kind(self.engine.client, plan.record, asked, self.settings.renew_for_ms, plan.about, self.events)
             claim.tell("claimed")
             return claim
         if isinstance(asked, Done):
@@ -377,16 +389,6 @@ def _now(setting: str, value: Any) -> Any:
             value.close()
         raise TypeError(f"{setting} has to return a value, not an awaitable")
     return value
-
-
-def _scope_text(scope: Any) -> Optional[str]:
-    """Text or a whole number: of other objects the text may differ at each try, or be the same for all."""
-    _now("scope", scope)
-    if scope is None or isinstance(scope, str):
-        return scope
-    if isinstance(scope, int) and not isinstance(scope, bool):
-        return str(scope)
-    raise TypeError(f"scope has to return a text, a whole number or None, not {type(scope).__name__}")
 
 
 class Held:

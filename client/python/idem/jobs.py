@@ -2,10 +2,10 @@
 
     jobs = Jobs(lease_ms=60_000, hold=True)
 
-    @jobs.once(key=lambda order: f"charge:{order}")
+    @jobs.once("charge", key=lambda order: order)
     def charge(order): ...
 
-Results are JSON. The claim is renewed while the work runs. An exception is not "it did not happen": the next one is told attempt
+Name and key together are the record; the package for Node makes the same one of them. Results are JSON. The claim is renewed while the work runs. An exception is not "it did not happen": the next one is told attempt
 2, or with hold nobody runs it before somebody has looked; work that *knows* that it did nothing raises DidNothing.
 """
 from __future__ import annotations
@@ -16,7 +16,7 @@ import inspect
 import json
 import threading
 from types import TracebackType
-from typing import Any, Callable, Optional, Type
+from typing import Any, Callable, Optional, Type, Union
 
 from . import protocol
 from .aio import AsyncIdem
@@ -25,10 +25,33 @@ from .client import Idem
 from .protocol import Busy, Claimed, Done, IdemError, Mismatch, Stale, TooBig, Unavailable, Unknown
 from .renewer import GiveBack, LateStore
 from .report import log, tail
-from .settings import DAY_MS, check_range
+from .settings import DAY_MS, SettingsError, check_range
 
-META = b"[1]"  # of a result of a job
-META_NOT_KEPT = b"[1,null]"
+META = b'[1,"job"]'  # of a result of a job
+META_NOT_KEPT = b'[1,"job",null]'
+NAME_LIMIT = 256  # characters
+RECORD_LIMIT = 1024  # bytes, the server's default for a key
+
+
+def _escaped(what: str, text: Any) -> str:
+    """Without the colon that ends it. Raises SettingsError."""
+    if not isinstance(text, str) or not 1 <= len(text) <= NAME_LIMIT:
+        raise SettingsError(f"{what} has to be a text of 1 to {NAME_LIMIT} characters, not {text!r}")
+    return text.replace("%", "%25").replace(":", "%3A")
+
+
+def record_of(prefix: str, name: str, key: Union[str, int]) -> str:
+    """No two triples share a record. Raises SettingsError, TypeError, ValueError."""
+    if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "":
+        raise TypeError(f"the key of a job has to be a text or a whole number, not {type(key).__name__} {key!r}")
+    record = f"{_escaped('prefix', prefix)}:{_escaped('name', name)}:{key}"
+    try:
+        size = len(record.encode())
+    except UnicodeEncodeError as error:
+        raise TypeError(f"the key of a job: {error.reason}") from None
+    if size > RECORD_LIMIT:
+        raise ValueError(f"prefix, name and key of a job have at most {RECORD_LIMIT} bytes, not {size}")
+    return record
 
 
 class InProgress(IdemError):
@@ -66,6 +89,7 @@ class Jobs:
         for name, value in (("lease_ms", lease_ms), ("renew_for_ms", renew_for_ms), ("ttl_ms", ttl_ms),
                             ("wait_ms", wait_ms), ("timeout_ms", timeout_ms)):
             check_range(name, value)
+        record_of(prefix, "name", 0)
         self.client = Idem(url, timeout_ms=timeout_ms)
         self.prefix, self.lease_ms, self.renew_for_ms = prefix, lease_ms, renew_for_ms
         self.ttl_ms, self.wait_ms, self.hold = ttl_ms, wait_ms, hold
@@ -73,18 +97,22 @@ class Jobs:
     def close(self) -> None:
         self.client.close()
 
-    def claim(self, key: str, *, fingerprint: Optional[bytes] = None, born_ms: Optional[int] = None) -> "Work":
-        """For `with` and `async with`. The key has at most 1,000 characters. Raises InProgress, OutcomeUnknown,
-        ResultNotKept, Mismatch, Forgotten, Unavailable."""
-        return Work(self, f"{self.prefix}:{key}", fingerprint, born_ms)
+    def claim(self, name: str, key: Union[str, int], *, fingerprint: Optional[bytes] = None,
+              born_ms: Optional[int] = None) -> "Work":
+        """For `with` and `async with`. name: of the kind of work, key: which one of it; with the prefix at most 1,024 bytes.
+        Raises InProgress, OutcomeUnknown, ResultNotKept, Mismatch, Forgotten, Unavailable."""
+        return Work(self, record_of(self.prefix, name, key), fingerprint, born_ms)
 
-    def once(self, key: Callable[..., str]) -> Callable[[Any], Any]:
-        """Decorator. key: gets the arguments. The function returns what JSON can hold, and so do its repeats."""
+    def once(self, name: str, key: Callable[..., Union[str, int]]) -> Callable[[Any], Any]:
+        """Decorator. name: stays when the function gets another one, or what ran would run again. key: gets the arguments.
+        The function returns what JSON can hold, and so do its repeats. Raises SettingsError."""
+        record_of(self.prefix, name, 0)
+
         def decorate(function: Any) -> Any:
             if inspect.iscoroutinefunction(function):
                 @functools.wraps(function)
                 async def run_async(*args: Any, **kwargs: Any) -> Any:
-                    async with self.claim(key(*args, **kwargs)) as work:
+                    async with self.claim(name, key(*args, **kwargs)) as work:
                         if not work.done:
                             work.result = await function(*args, **kwargs)
                     return work.result
@@ -92,7 +120,7 @@ class Jobs:
 
             @functools.wraps(function)
             def run(*args: Any, **kwargs: Any) -> Any:
-                with self.claim(key(*args, **kwargs)) as work:
+                with self.claim(name, key(*args, **kwargs)) as work:
                     if not work.done:
                         work.result = function(*args, **kwargs)
                 return work.result
@@ -176,7 +204,7 @@ class Work:
             raise ResultNotKept("it ran, but its result was too big to be kept")
         if done.meta != META:
             raise Mismatch("what is stored under this key is no result of a job")
-        return json.loads(done.body)
+        return json.loads(done.body) if done.body else None  # Node's undefined
 
     def _end(self, error: Optional[BaseException]) -> None:
         if self.claim is None or not self.claim.end():

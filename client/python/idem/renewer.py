@@ -1,13 +1,14 @@
-"""One daemon thread a process renews all claims, and tries again to store what could not be stored.
+"""A daemon thread for each server renews all claims there, and tries again to store what could not be stored.
 
-A thread, so that a blocked event loop does not lose them; a daemon, so that they end with the process. What is due at the same
-time goes in one round trip, so a thousand claims cost no more patience than one. A fork leaves the jobs to the parent.
+A thread, so that a blocked event loop does not lose them; a daemon, so that they end with the process; one a server, so that one
+that hangs delays nobody else's renewals. It ends when it has had nothing to do. Renewals that are due at the same time go in one round
+trip, so a thousand claims cost no more patience than one; responses go after them, some at a time. A fork leaves the jobs
+to the parent.
 """
 from __future__ import annotations
 
 import heapq
 import itertools
-import math
 import os
 import threading
 import time
@@ -22,11 +23,16 @@ from .report import log, tail
 RENEWALS_IN_A_LEASE = 3
 RETRY_S = 0.5  # after a renewal or a STORE that failed
 BATCH = 1_000  # commands in one round trip
+TRIP_BYTES = 4 * 1024 * 1024  # of responses in one round trip; renewals do not wait longer for them
+IDLE_S = 60.0  # without work the thread ends
 LATE_BYTES = 64 * 1024 * 1024  # of responses that wait to be stored, in all; over it they are given up
 
 
 class Job:
     """Something to send again and again. `done` is set by its owner, from any thread."""
+
+    urgent = False  # a lease hangs on it
+    size = 0  # bytes, of a large one
 
     def __init__(self, client: Idem) -> None:
         self.client, self.done = client, False
@@ -39,19 +45,19 @@ class Job:
         """reply: a value or an exception. Seconds until it is due again; None: it is over."""
         raise NotImplementedError
 
-
     def heard_late(self, reply: Any) -> None:
         """It was done while the command was on its way."""
 
 
 class Renewer:
+    """Of one server."""
+
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._due: List[Tuple[float, int, Job]] = []
         self._order = itertools.count()
         self._thread: Optional[threading.Thread] = None
         self._wakes_at = 0.0  # the thread sleeps until then; most claims end before, and wake nobody
-        self._late_bytes = 0
 
     def add(self, job: Job, seconds: float) -> None:
         due = time.monotonic() + seconds
@@ -71,28 +77,21 @@ class Renewer:
         else:
             self._thread = thread
 
-    def hold(self, size: int) -> bool:
-        """Room for a response that waits to be stored. False: there is none."""
-        with self._changed:
-            if self._late_bytes + size > LATE_BYTES:
-                return False
-            self._late_bytes += size
-            return True
-
-    def drop(self, size: int) -> None:
-        with self._changed:
-            self._late_bytes -= size
-
     def _run(self) -> None:
         while True:
+            jobs = self._take()
+            if not jobs:
+                return
             try:
-                self._turn(self._take())
+                self._turn(jobs)
             except Exception:  # a job's fault must not end the others' renewals
                 log.exception("renewing failed")
 
     def _take(self) -> List[Job]:
-        """Awaits what is due next, and takes all that is due by then."""
+        """Awaits what is due next, and takes all that is due by then. Nothing: there has been nothing to do, and the thread is no
+        longer this renewer's."""
         with self._changed:
+            idle_since = time.monotonic()
             while True:
                 now = time.monotonic()
                 jobs: List[Job] = []
@@ -103,10 +102,31 @@ class Renewer:
                         jobs.append(job)
                 if jobs:
                     return jobs
-                self._wakes_at = self._due[0][0] if self._due else math.inf
-                self._changed.wait(self._wakes_at - now if self._due else None)
+                if not self._due and now - idle_since >= IDLE_S:
+                    self._thread = None
+                    return []
+                self._wakes_at = self._due[0][0] if self._due else idle_since + IDLE_S
+                self._changed.wait(self._wakes_at - now)
 
     def _turn(self, jobs: List[Job]) -> None:
+        urgent = [job for job in jobs if job.urgent]
+        if urgent:
+            self._send(urgent)
+        trip: List[Job] = []
+        size = 0
+        for job in jobs:
+            if job.urgent:
+                continue
+            if trip and size + job.size > TRIP_BYTES:
+                self.add(job, 0)  # after the renewals that are due by then
+                continue
+            trip.append(job)
+            size += job.size
+        if trip:
+            self._send(trip)
+
+    def _send(self, jobs: List[Job]) -> None:
+        """Of all clients of the server: they may differ in their patience."""
         by_client: Dict[Idem, List[Tuple[Job, Words]]] = {}
         for job in jobs:
             words = job.words()
@@ -126,12 +146,38 @@ class Renewer:
                     self.add(job, again)
 
 
-RENEWER = Renewer()
+class Renewers:
+    """Of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of: Dict[str, Renewer] = {}
+        self._late_bytes = 0
+
+    def add(self, job: Job, seconds: float) -> None:
+        with self._lock:
+            renewer = self._of.setdefault(job.client.url, Renewer())
+        renewer.add(job, seconds)
+
+    def hold(self, size: int) -> bool:
+        """Room for a response that waits to be stored. False: there is none."""
+        with self._lock:
+            if self._late_bytes + size > LATE_BYTES:
+                return False
+            self._late_bytes += size
+            return True
+
+    def drop(self, size: int) -> None:
+        with self._lock:
+            self._late_bytes -= size
+
+
+RENEWERS = Renewers()
 
 
 def _after_fork() -> None:
-    global RENEWER
-    RENEWER = Renewer()
+    global RENEWERS
+    RENEWERS = Renewers()
 
 
 if hasattr(os, "register_at_fork"):
@@ -140,6 +186,8 @@ if hasattr(os, "register_at_fork"):
 
 class Renewal(Job):
     """Keeps one claim until it is done, lost, or has run for renew_for_ms."""
+
+    urgent = True
 
     def __init__(self, client: Idem, key: str, token: int, lease_ms: int, renew_for_ms: int,
                  tell: Any = lambda event: None) -> None:
@@ -151,7 +199,7 @@ class Renewal(Job):
         self._granted()
 
     def start(self) -> None:
-        RENEWER.add(self, self._lease_s / RENEWALS_IN_A_LEASE)
+        RENEWERS.add(self, self._lease_s / RENEWALS_IN_A_LEASE)
 
     def _granted(self) -> None:
         self.ends_at = time.monotonic() + self._lease_s
@@ -175,7 +223,7 @@ class Renewal(Job):
             self._release_again()
 
     def _release_again(self) -> None:
-        RENEWER.add(Repeat(self.client, protocol.release(self._key, self._token, unsure=True)), 0)
+        RENEWERS.add(Repeat(self.client, protocol.release(self._key, self._token, unsure=True)), 0)
 
     def heard(self, reply: Any) -> Optional[float]:
         if isinstance(reply, Stale):
@@ -213,16 +261,16 @@ class GiveBack(Job):
         super().__init__(client)
         self._key, self._words = key, words
         self._ends_at = time.monotonic() + lease_ms / 1000
-        self._bytes = sum(len(word) for word in words if isinstance(word, (str, bytes)))
+        self.size = sum(len(word) for word in words if isinstance(word, (str, bytes)))
 
     def start(self) -> None:
-        if RENEWER.hold(self._bytes):
-            RENEWER.add(self, RETRY_S)
+        if RENEWERS.hold(self.size):
+            RENEWERS.add(self, RETRY_S)
 
     def words(self) -> Optional[Words]:
         if time.monotonic() < self._ends_at:
             return self._words
-        RENEWER.drop(self._bytes)
+        RENEWERS.drop(self.size)
         return None
 
     def heard(self, reply: Any) -> Optional[float]:
@@ -231,7 +279,7 @@ class GiveBack(Job):
         if isinstance(reply, list) and reply and reply[0] == b"CLAIMED":
             self._words = protocol.release(self._key, Claimed._make(reply[1:5]).token)
             return 0
-        RENEWER.drop(self._bytes)
+        RENEWERS.drop(self.size)
         return None
 
 
@@ -241,18 +289,18 @@ class LateStore(Job):
     def __init__(self, client: Idem, key: str, words: Words, ends_at: float, tell: Any) -> None:
         super().__init__(client)
         self._key, self._words, self._ends_at, self._tell = key, words, ends_at, tell
-        self._bytes = sum(len(word) for word in words if isinstance(word, (str, bytes)))
+        self.size = sum(len(word) for word in words if isinstance(word, (str, bytes)))
 
     def start(self) -> bool:
-        if not RENEWER.hold(self._bytes):
+        if not RENEWERS.hold(self.size):
             return False
-        RENEWER.add(self, RETRY_S)
+        RENEWERS.add(self, RETRY_S)
         return True
 
     def words(self) -> Optional[Words]:
         if time.monotonic() < self._ends_at:
             return self._words
-        RENEWER.drop(self._bytes)
+        RENEWERS.drop(self.size)
         return None
 
     def heard(self, reply: Any) -> Optional[float]:
@@ -263,5 +311,5 @@ class LateStore(Job):
         else:
             log.warning("record %s: its response is stored now", tail(self._key))
             self._tell("stored")
-        RENEWER.drop(self._bytes)
+        RENEWERS.drop(self.size)
         return None

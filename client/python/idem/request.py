@@ -18,6 +18,7 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any, Callable, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 from urllib.parse import unquote_to_bytes
+from uuid import UUID
 
 KEY_LIMIT = 255  # characters of a caller's key, as Stripe has it
 
@@ -102,6 +103,13 @@ def record_key(prefix: str, scope: Optional[str], method: str, path: bytes, key:
     joined = b"".join(b"-" if part is None else b"%d:%b" % (len(part), part) for part in parts)
     digest = base64.urlsafe_b64encode(hashlib.sha256(joined).digest()).rstrip(b"=")
     return f"{prefix}:{digest.decode()}"
+
+
+def scope_text(value: Any, whose: str) -> str:
+    """Whose key it is. Raises TypeError for other objects: their text may differ at each try, or be the same for all."""
+    if isinstance(value, str) or (isinstance(value, (int, UUID)) and not isinstance(value, bool)):
+        return str(value)
+    raise TypeError(f"scope: {whose} has to be a text, a whole number or a UUID, not {type(value).__name__}")
 
 
 def scope_of_authorization(value: str) -> str:

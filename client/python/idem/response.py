@@ -20,12 +20,15 @@ NEVER_STORED = frozenset({
     "set-cookie", "set-cookie2", "clear-site-data",
     # What authenticates belongs to one exchange.
     "www-authenticate", "proxy-authenticate", "authentication-info", "proxy-authentication-info", "authorization",
+    "proxy-authorization",
     # Said of one message at one time.
     "date", "age", "via", "server", "alt-svc", "x-request-id", "x-correlation-id", "server-timing",
     # Hop by hop.
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
     # Made anew from the bytes.
     "content-length",
+    # Says of the replay what it is.
+    "idempotent-replayed",
 })
 BODILESS = frozenset({204, 205, 304})
 VERSION = 1

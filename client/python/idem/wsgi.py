@@ -5,7 +5,9 @@ the application gets is a copy: servers look at their own afterwards (gunicorn f
 """
 from __future__ import annotations
 
+import contextlib
 import io
+import operator
 import sys
 import time
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
@@ -84,8 +86,10 @@ class RecordedInput(io.RawIOBase):
     before, and it can read on afterwards. Over the limit nothing is kept."""
 
     def __init__(self, environ: Environ, limit: int) -> None:
-        self._source = _kept_by_werkzeug(environ) or environ["wsgi.input"]
+        kept = _kept_by_werkzeug(environ)
+        self._source = kept or environ["wsgi.input"]
         self._left = _length(environ)  # None: until its end
+        self._fresh: Optional[bool] = True if kept else _is_fresh(environ)
         self._limit = limit
         self._kept, self._given = bytearray(), 0  # bytes; how many of them the application has read
         self._over = self._left is not None and self._left > limit
@@ -109,6 +113,8 @@ class RecordedInput(io.RawIOBase):
             raise TooLarge
         if self._left:
             raise Incomplete if self._kept else Consumed
+        if self._fresh is False or (self._fresh is None and not self._kept):
+            raise Consumed
         return bytes(self._kept)
 
     def _pull(self, size: int) -> bool:
@@ -134,6 +140,32 @@ def _length(environ: Environ) -> Optional[int]:
     if given and given.isdigit() and "HTTP_TRANSFER_ENCODING" not in environ:
         return int(given)
     return None if environ.get("wsgi.input_terminated") else 0
+
+
+# What the streams of werkzeug's server and of gunicorn know of themselves, and whether they still have all.
+_SIGNS: Tuple[Tuple[str, Callable[[Any], bool]], ...] = (
+    ("_done", lambda done: not done), ("reader.parser", lambda parser: parser is not None))
+
+
+def _is_fresh(environ: Environ) -> Optional[bool]:
+    """Whether nobody has read of a body without a length; None: it does not show. Then what gives nothing may be one that was
+    consumed, and is not taken for an empty one."""
+    if "HTTP_TRANSFER_ENCODING" not in environ and (environ.get("CONTENT_LENGTH") or not _may_be_without(environ)):
+        return True  # its length tells
+    if not environ.get("wsgi.input_terminated"):
+        return False  # chunked, and the server does not decode it
+    source = environ["wsgi.input"]
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        return bool(source.tell() == 0)
+    for name, is_fresh in _SIGNS:
+        with contextlib.suppress(AttributeError):
+            return is_fresh(operator.attrgetter(name)(source))
+    return None
+
+
+def _may_be_without(environ: Environ) -> bool:
+    """Since HTTP/2 a body needs neither Content-Length nor Transfer-Encoding."""
+    return not str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")).startswith("HTTP/1")
 
 
 def read_whole(guard: Guard, view: View, recorded: RecordedInput) -> bytes:
@@ -263,7 +295,7 @@ def _send_held(guard: Guard, claim: Claim, environ: Environ, capture: Capture, b
     try:
         # Closing is a part of producing it: what it raises comes before anything is stored.
         close(response)
-        if environ.get(RAISED) is not None and capture.code >= 500:
+        if environ.get(RAISED) is not None:
             guard.raised(claim, environ[RAISED])
         else:
             other = guard.answered(claim, own.status, own.headers, own.body)

@@ -7,7 +7,8 @@
 'use strict';
 
 const { createHash } = require('node:crypto');
-const { createRequire } = require('node:module');
+const Module = require('node:module');
+const { createRequire } = Module;
 const net = require('node:net');
 const path = require('node:path');
 const readline = require('node:readline');
@@ -16,7 +17,22 @@ const PACKAGES = process.env.IDEM_TEST_PACKAGES ?? path.join(__dirname, '../../.
 const need = createRequire(path.join(PACKAGES, 'package.json'));
 const needPeer = createRequire(path.join(PACKAGES, '../peers/package.json')); // other libraries, beside what they bring
 const [CONTROL_HOST, CONTROL_PORT] = process.env.IDEM_TEST_CONTROL.split(':');
+const REDIS = process.argv[3] ?? process.env.IDEM_TEST_REDIS; // redis4: that package stands for `redis`, and ioredis is not installed
 const IDLE_CHECK_MS = 20; // how often idle connections are closed while the server ends
+
+// ---- the client library ----
+
+function onlyWith(name) {
+  const resolve = Module._resolveFilename;
+  const own = name.replace(/\d+$/, '');
+  const found = need.resolve(name);
+  Module._resolveFilename = (request, ...rest) => {
+    if (request === own) return found;
+    if (/^(io)?redis$/.test(request)) throw Object.assign(new Error(`${request} is not installed`), { code: 'MODULE_NOT_FOUND' });
+    return resolve(request, ...rest);
+  };
+}
+if (REDIS) onlyWith(REDIS);
 
 // ---- the control port ----
 

@@ -17,6 +17,6 @@ if __name__ == "__main__":
     import limit
     limit.LIMIT_S = float(os.environ.get("IDEM_TEST_LIMIT_S", 180))
     arguments = sys.argv[1:]
-    if not any(argument.startswith("test_") for argument in arguments):
+    if not limit.named(arguments):
         arguments += sorted(name[:-3] for name in os.listdir(HERE) if name.startswith("test_") and name.endswith(".py"))
     limit.main("http-python", arguments)

@@ -165,6 +165,185 @@ class Around(WithServer):
         sent = self.call(app, scope(self.key, headers=[]))
         self.assertEqual(sent[0]["status"], 400)
 
+    def test_tasks_in_the_background_run_after_what_is_stored(self):
+        from starlette.applications import Starlette
+        from starlette.background import BackgroundTask
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+        seen = []
+
+        async def view(request):
+            return PlainTextResponse("done", background=BackgroundTask(lambda: seen.append(self.state(record(self.key)))))
+        app = Starlette(routes=[Route("/a", view, methods=["POST"])])
+        for _ in range(2):
+            self.assertEqual(self.call(app)[1]["body"], b"done")
+        self.assertEqual(seen, ["DONE"])
+
+    def test_the_application_has_its_lifespan_and_its_websockets(self):
+        from starlette.applications import Starlette
+        from starlette.middleware import Middleware
+        from starlette.routing import WebSocketRoute
+        from starlette.testclient import TestClient
+        began = []
+
+        async def echo(socket):
+            await socket.accept()
+            await socket.send_text(await socket.receive_text())
+            await socket.close()
+        for wrapped in (True, False):
+            routes, start = [WebSocketRoute("/a", echo)], [lambda: began.append(True)]
+            app = (Idempotency(Starlette(routes=routes, on_startup=start), url=self.url) if wrapped else
+                   Starlette(routes=routes, on_startup=start, middleware=[Middleware(Idempotency, url=self.url)]))
+            with TestClient(app) as client, client.websocket_connect("/a", headers={"Idempotency-Key": self.key}) as socket:
+                socket.send_text("hello")
+                self.assertEqual(socket.receive_text(), "hello")
+        self.assertEqual(began, [True, True])
+
+    def routed(self, wrap, path="/a", **rest):
+        """The status of a request without a key to a view that requires one, in an application that `wrap` makes of it."""
+        from idem.asgi import idempotent
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+
+        @idempotent(required=True)
+        async def view(request):
+            return PlainTextResponse("it runs")
+        given = scope(self.key, **{"headers": [], "path": path, **rest})
+        return self.call(None, given, middleware=wrap(Route("/a", view, methods=["POST"])))[0]["status"]
+
+    def test_settings_of_a_route_are_found_wherever_it_is(self):
+        from starlette.applications import Starlette
+        from starlette.middleware import Middleware
+        from starlette.middleware.base import BaseHTTPMiddleware
+        from starlette.middleware.gzip import GZipMiddleware
+        from starlette.routing import Host, Mount, Router
+
+        async def dispatch(request, call_next):
+            return await call_next(request)
+
+        def around(app):
+            return Idempotency(app, url=self.url)
+        inside = Middleware(Idempotency, url=self.url)
+        for name, wrap, path in (
+                ("other middleware between", lambda it: around(GZipMiddleware(GZipMiddleware(Starlette(routes=[it])))), "/a"),
+                ("a base class between", lambda it: around(BaseHTTPMiddleware(Starlette(routes=[it]), dispatch)), "/a"),
+                ("inside of the application", lambda it: Starlette(routes=[it], middleware=[
+                    inside, Middleware(BaseHTTPMiddleware, dispatch=dispatch), Middleware(GZipMiddleware)]), "/a"),
+                ("a mount of routes", lambda it: around(Starlette(routes=[Mount("/m", routes=[it])])), "/m/a"),
+                ("a mount of an application", lambda it: around(Starlette(routes=[Mount("/m", Starlette(routes=[it]))])),
+                 "/m/a"),
+                ("a mount of one in a middleware", lambda it: around(Starlette(routes=[
+                    Mount("/m", GZipMiddleware(Starlette(routes=[it])))])), "/m/a"),
+                ("two mounts", lambda it: around(Starlette(routes=[Mount("/m", Router([Mount("/n", Router([it]))]))])), "/m/n/a"),
+                ("a host", lambda it: around(Starlette(routes=[Host("h", Router([it]))])), "/a"),
+                ("itself in a mount", lambda it: Starlette(routes=[Mount("/m", around(Starlette(routes=[it])))]), "/m/a"),
+                ("itself in the route", lambda it: Starlette(routes=[self.with_app(it, around)]), "/a")):
+            with self.subTest(name):
+                self.assertEqual(self.routed(wrap, path, headers=[(b"host", b"h")]), 400)
+
+    @staticmethod
+    def with_app(route, around):
+        route.app = around(route.app)
+        return route
+
+    def test_settings_of_a_method_are_found(self):
+        from idem.asgi import idempotent
+        from starlette.applications import Starlette
+        from starlette.endpoints import HTTPEndpoint
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+
+        class View(HTTPEndpoint):
+            @idempotent(required=True)
+            async def post(self, request):
+                return PlainTextResponse("it runs")
+
+            async def patch(self, request):
+                return PlainTextResponse("it runs")
+        app = Idempotency(Starlette(routes=[Route("/a", View)]), url=self.url)
+        for method, status in (("POST", 400), ("PATCH", 200)):
+            sent = self.call(None, scope(self.key, headers=[], method=method), middleware=app)
+            self.assertEqual(sent[0]["status"], status)
+
+    def test_settings_of_a_router_of_fastapi_are_found(self):
+        import fastapi
+        from idem.asgi import idempotent
+        ran = []
+
+        def view():
+            ran.append(True)
+
+        def made(wrap):
+            router, app, inner = fastapi.APIRouter(), fastapi.FastAPI(), fastapi.FastAPI()
+            router.post("/a", status_code=201)(idempotent(required=True)(view))
+            app.include_router(router, prefix="/v1")
+            inner.include_router(router)
+            app.mount("/sub", inner)
+            if wrap:
+                return Idempotency(app, url=self.url)
+            app.add_middleware(Idempotency, url=self.url)
+            return app
+        for wrap in (True, False):
+            for path in ("/v1/a", "/sub/a"):
+                app = made(wrap)
+                self.assertEqual(self.call(None, scope(self.key, headers=[], path=path), middleware=app)[0]["status"], 400)
+                self.assertEqual(ran, [])
+
+    def test_settings_that_were_not_found_are_an_error_and_the_view_does_not_run(self):
+        from idem.asgi import idempotent
+        from starlette.applications import Starlette
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+        ran = []
+
+        @idempotent(hold=True)
+        async def view(request):
+            ran.append(True)
+            return PlainTextResponse("it runs")
+        app = Starlette(routes=[Route("/a", view, methods=["POST"])])
+
+        async def hidden(given, receive, send):
+            await app(given, receive, send)
+
+        async def rewritten(given, receive, send):
+            given["path"] = "/a"
+            await app(given, receive, send)
+        for inner, given in ((hidden, scope(self.key)), (hidden, scope(self.key, headers=[])),
+                             (rewritten, scope(self.key, path="/b"))):
+            with self.assertRaisesRegex(RuntimeError, "idempotent.*view"):
+                self.call(None, given, middleware=Idempotency(inner, url=self.url))
+            self.assertEqual((ran, self.state(record(self.key))), ([], None))
+
+    def begun(self, user):
+        """Whose key it is, as the record's key says."""
+        async def app(given, receive, send):
+            await answer(send)
+        before = set(self.records())
+        self.call(app, scope(self.key, user=user))
+        return set(self.records()) - before
+
+    def test_whose_key_it_is_is_a_text_or_a_number(self):
+        import types
+        import uuid
+
+        def user(**attributes):
+            return types.SimpleNamespace(**attributes)
+        for one, other in ((user(identity="a"), user(identity="b")), (user(pk=1), user(pk=2)), ("a", "b"), (1, 2),
+                           (user(id=uuid.UUID(int=1)), user(id=uuid.UUID(int=2))),
+                           (user(identity="", username="a"), user(identity="", username="b"))):
+            self.setUp()
+            with self.subTest(one):
+                self.assertEqual([len(self.begun(each)) for each in (one, one, other, other)], [1, 0, 1, 0])
+
+    def test_an_identity_that_is_none_is_an_error_and_nothing_runs(self):
+        import types
+        for user in (types.SimpleNamespace(identity=object()), types.SimpleNamespace(id=b"1"), types.SimpleNamespace(pk=True),
+                     types.SimpleNamespace(display_name="John Smith"), types.SimpleNamespace(identity=""), object(),
+                     {"id": 5}, types.SimpleNamespace(id={"id": 5})):
+            with self.subTest(user), self.assertRaisesRegex(TypeError, "scope"):
+                self.begun(user)
+        self.assertEqual(self.begun(types.SimpleNamespace(is_authenticated=False, identity=object())).__len__(), 1)
+
     def test_two_of_it_claim_once(self):
         seen = []
 

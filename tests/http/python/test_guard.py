@@ -80,6 +80,26 @@ class TheGuard(WithServer):
         self.assertEqual(len(keys), 2)
         self.begun(self.guard(scope=lambda _: "5"))  # the same as 5: in progress
 
+    def test_a_user_of_flask_or_django_without_an_identity_is_an_error(self):
+        import types
+        import flask
+        import flask_login
+        from idem.django import _user
+        from idem.flask import user
+        app = flask.Flask(__name__)
+        login = flask_login.LoginManager(app)
+        for identity, right in (("a", True), (None, False), (object(), False)):
+            of_login = flask_login.UserMixin()
+            of_login.get_id = lambda identity=identity: identity
+            login.request_loader(lambda _, it=of_login: it)
+            request = types.SimpleNamespace(user=types.SimpleNamespace(pk=identity, is_authenticated=True))
+            with self.subTest(identity), app.test_request_context():
+                for call in (user, lambda it=request: _user(it)):
+                    if right:
+                        self.assertEqual(call(), identity)
+                    else:
+                        self.assertRaisesRegex(TypeError, "scope", call)
+
     def test_a_handler_asks_for_less_never_for_more(self):
         for status, state in ((503, "LAPSED"), (409, None), (200, "DONE")):
             self.setUp()
@@ -98,17 +118,22 @@ class TheGuard(WithServer):
         harness.eventually(lambda: self.state(plan.record) is None, "it is released")
 
     def test_a_renewal_that_came_late_is_undone(self):
-        guard = self.guard()
+        guard = self.guard(lease_ms=3_600_000)  # not by its end
         for late_first in (True, False):
             self.setUp()
             claim = self.begun(guard)
             token = claim.token
             claim.end()
             claim.ended = False
-            if late_first:
+            if late_first:  # the reply is heard before that of the release, which the server had first
                 claim.renewal.heard_late(1)
+            ended = claim.renewal.ended_unsure
+
+            def renewed_then_ended():
+                self.ask("RENEW", claim.key, str(token))
+                ended()
+            claim.renewal.ended_unsure = renewed_then_ended
             guard.raised(claim, None)
-            self.ask("RENEW", claim.key, str(token))
             if not late_first:
                 claim.renewal.heard_late(1)
             with self.subTest(late_first):
@@ -117,8 +142,9 @@ class TheGuard(WithServer):
 
 class TheRenewer(unittest.TestCase):
     class Once(renewer.Job):
-        def __init__(self, client):
+        def __init__(self, client, size=0, urgent=False):
             super().__init__(client)
+            self.size, self.urgent = size, urgent
             self.was_heard = threading.Event()
 
         def words(self):
@@ -136,6 +162,55 @@ class TheRenewer(unittest.TestCase):
         ours.add(jobs[1], 0)
         for job in jobs:
             self.assertTrue(job.was_heard.wait(60))
+
+    def test_a_server_that_hangs_delays_no_other_ones_renewals(self):
+        hangs, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+        bad, good = mock.Mock(url="redis://bad"), mock.Mock(url="redis://good")
+
+        def hang(_commands):
+            hangs.set()
+            go_on.wait(60)
+            return [1]
+        bad.send_all.side_effect, good.send_all.return_value = hang, [1]
+        renewer.RENEWERS.add(self.Once(bad), 0)
+        self.assertTrue(hangs.wait(60))
+        job = self.Once(good)
+        renewer.RENEWERS.add(job, 0)
+        self.assertTrue(job.was_heard.wait(10))
+
+    def test_renewals_do_not_wait_for_responses(self):
+        client, trips = mock.Mock(url="redis://big"), []
+
+        def send_all(commands):
+            trips.append(len(list(commands)))
+            return [1] * trips[-1]
+        client.send_all.side_effect = send_all
+        ours = renewer.Renewer()
+        with mock.patch("threading.Thread.start"):  # turned by hand
+            jobs = [self.Once(client, renewer.TRIP_BYTES) for _ in range(3)] + [self.Once(client, urgent=True) for _ in range(2)]
+            for job in jobs:
+                ours.add(job, 0)
+            ours._turn(ours._take())
+            self.assertEqual(trips, [2, 1])
+            self.assertEqual([job.was_heard.is_set() for job in jobs], [True, False, False, True, True])
+            for _ in range(2):
+                ours._turn(ours._take())
+        self.assertEqual(trips, [2, 1, 1, 1])
+
+    def test_a_thread_without_work_ends_and_the_next_job_has_another(self):
+        client = mock.Mock(url="redis://idle")
+        client.send_all.return_value = [1]
+        ours = renewer.Renewer()
+        with mock.patch.object(renewer, "IDLE_S", 0.01):
+            for _ in range(2):
+                job = self.Once(client)
+                ours.add(job, 0)
+                thread = ours._thread
+                self.assertTrue(job.was_heard.wait(60))
+                if thread is not None:
+                    thread.join(60)
+                harness.eventually(lambda: ours._thread is None, "its thread has ended")
 
     def test_a_client_that_fails_in_its_own_way_does_not_end_the_others_renewals(self):
         ours, bad, good = renewer.Renewer(), mock.Mock(), mock.Mock()

@@ -15,7 +15,7 @@ class TheDecorator(WithServer):
         self.ran = []
 
     def once(self, work, jobs=None):
-        return (jobs or self.jobs).once(key=lambda key: key)(work)
+        return (jobs or self.jobs).once("test", key=lambda key: key)(work)
 
     def test_it_runs_once_and_gives_the_same_result(self):
         run = self.once(lambda key: self.ran.append(key) or {"number": 17, "text": "ü"})
@@ -28,7 +28,7 @@ class TheDecorator(WithServer):
         app.conf.task_always_eager = True
 
         @app.task
-        @self.jobs.once(key=lambda order: f"{self.key}:{order}")
+        @self.jobs.once("test", key=lambda order: f"{self.key}:{order}")
         def charge(order):
             self.ran.append(order)
             return {"charged": order}
@@ -51,7 +51,7 @@ class TheDecorator(WithServer):
         attempts = []
 
         def fails():
-            with self.jobs.claim(self.key) as work:
+            with self.jobs.claim("test", self.key) as work:
                 attempts.append(work.claim.attempt)
                 raise RuntimeError("no")
         for _ in range(2):
@@ -61,7 +61,7 @@ class TheDecorator(WithServer):
     def test_work_that_did_nothing_leaves_attempt_1(self):
         attempts = []
         for _ in range(2):
-            with self.assertRaises(idem.DidNothing), self.jobs.claim(self.key) as work:
+            with self.assertRaises(idem.DidNothing), self.jobs.claim("test", self.key) as work:
                 attempts.append(work.claim.attempt)
                 raise idem.DidNothing()
         self.assertEqual(attempts, [1, 1])
@@ -69,17 +69,17 @@ class TheDecorator(WithServer):
     def test_with_hold_somebody_has_to_look(self):
         jobs = idem.Jobs(self.url, hold=True)
         self.addCleanup(jobs.close)
-        with self.assertRaises(RuntimeError), jobs.claim(self.key):
+        with self.assertRaises(RuntimeError), jobs.claim("test", self.key):
             raise RuntimeError("no")
-        with self.assertRaises(idem.OutcomeUnknown) as caught, jobs.claim(self.key):
+        with self.assertRaises(idem.OutcomeUnknown) as caught, jobs.claim("test", self.key):
             self.fail("it runs")
-        self.assertTrue(jobs.client.release(f"job:{self.key}", caught.exception.token, clear=True))
-        with jobs.claim(self.key) as work:
+        self.assertTrue(jobs.client.release(f"job:test:{self.key}", caught.exception.token, clear=True))
+        with jobs.claim("test", self.key) as work:
             self.assertEqual(work.claim.attempt, 1)
 
     def test_while_it_runs_another_is_told(self):
-        with self.jobs.claim(self.key) as work:
-            with self.assertRaises(idem.InProgress) as caught, self.jobs.claim(self.key):
+        with self.jobs.claim("test", self.key) as work:
+            with self.assertRaises(idem.InProgress) as caught, self.jobs.claim("test", self.key):
                 self.fail("it runs twice")
             self.assertGreater(caught.exception.lease_left_ms, 0)
             work.result = 1
@@ -90,12 +90,12 @@ class TheDecorator(WithServer):
         results = []
 
         def second():
-            with waiting.claim(self.key) as work:
+            with waiting.claim("test", self.key) as work:
                 results.append((work.done, work.result))
         thread = threading.Thread(target=second)
-        with self.jobs.claim(self.key) as work:
+        with self.jobs.claim("test", self.key) as work:
             thread.start()
-            while self.ask("INSPECT", f"job:{self.key}")[19] != 1:  # waiters
+            while self.ask("INSPECT", f"job:test:{self.key}")[19] != 1:  # waiters
                 continue
             work.result = "first"
         thread.join()
@@ -107,11 +107,11 @@ class TheDecorator(WithServer):
 
         async def both():
             async def second():
-                async with waiting.claim(self.key) as work:
+                async with waiting.claim("test", self.key) as work:
                     return work.result
-            async with self.jobs.claim(self.key) as work:
+            async with self.jobs.claim("test", self.key) as work:
                 task = asyncio.ensure_future(second())
-                while (await asyncio.to_thread(self.ask, "INSPECT", f"job:{self.key}"))[19] != 1:
+                while (await asyncio.to_thread(self.ask, "INSPECT", f"job:test:{self.key}"))[19] != 1:
                     continue
                 work.result = "first"
             return await task
@@ -122,7 +122,7 @@ class TheDecorator(WithServer):
             started = asyncio.Event()
 
             async def work():
-                async with self.jobs.claim(self.key):
+                async with self.jobs.claim("test", self.key):
                     started.set()
                     await asyncio.Event().wait()
             task = asyncio.ensure_future(work())
@@ -130,22 +130,22 @@ class TheDecorator(WithServer):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         asyncio.run(cancelled())
-        self.assertEqual(self.state(f"job:{self.key}"), "LAPSED")
+        self.assertEqual(self.state(f"job:test:{self.key}"), "LAPSED")
 
     def test_a_result_that_is_no_json_is_told(self):
-        with self.assertRaises(TypeError), self.jobs.claim(self.key) as work:
+        with self.assertRaises(TypeError), self.jobs.claim("test", self.key) as work:
             work.result = object()
-        self.assertEqual(self.state(f"job:{self.key}"), "LAPSED")
+        self.assertEqual(self.state(f"job:test:{self.key}"), "LAPSED")
 
     def test_a_result_that_is_too_big_is_told_and_does_not_run_again(self):
-        with self.jobs.claim(self.key) as work, unittest.mock.patch.object(
+        with self.jobs.claim("test", self.key) as work, unittest.mock.patch.object(
                 self.jobs.client, "send", side_effect=[idem.TooBig("it is"), 0]) as send:
             work.result = "x"
             work._end(None)
         token, words = work.claim.token, send.call_args.args[0]
         self.jobs.client.send(words)
         self.assertEqual(token, words[2])
-        with self.assertRaises(idem.ResultNotKept), self.jobs.claim(self.key):
+        with self.assertRaises(idem.ResultNotKept), self.jobs.claim("test", self.key):
             self.fail("it runs")
 
     def test_a_claim_that_is_cancelled_before_its_answer_is_given_back(self):
@@ -160,7 +160,7 @@ class TheDecorator(WithServer):
             return reply
 
         async def cancelled():
-            task = asyncio.ensure_future(jobs.claim(self.key).__aenter__())
+            task = asyncio.ensure_future(jobs.claim("test", self.key).__aenter__())
             await asyncio.to_thread(asked.wait)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -168,34 +168,75 @@ class TheDecorator(WithServer):
         with unittest.mock.patch.object(jobs.client, "send", slow):
             asyncio.run(cancelled())
         import harness
-        harness.eventually(lambda: self.state(f"job:{self.key}") is None, "it is released")
+        harness.eventually(lambda: self.state(f"job:test:{self.key}") is None, "it is released")
 
     def test_stages_are_left(self):
-        with self.assertRaises(RuntimeError), self.jobs.claim(self.key) as work:
+        with self.assertRaises(RuntimeError), self.jobs.claim("test", self.key) as work:
             work.claim.set_stage("half")
             raise RuntimeError("no")
-        with self.jobs.claim(self.key) as work:
+        with self.jobs.claim("test", self.key) as work:
             self.assertEqual(work.claim.stage, "half")
 
     def test_what_is_no_result_of_a_job_is_refused(self):
-        token = self.jobs.client.claim(f"job:{self.key}").token
-        self.jobs.client.store(f"job:{self.key}", token, "x")
-        with self.assertRaises(idem.Mismatch), self.jobs.claim(self.key):
+        token = self.jobs.client.claim(f"job:test:{self.key}").token
+        self.jobs.client.store(f"job:test:{self.key}", token, "x")
+        with self.assertRaises(idem.Mismatch), self.jobs.claim("test", self.key):
             self.fail("it runs")
+
+    def test_two_jobs_with_one_key_are_two(self):
+        for name in ("charge", "refund", "a:b", "a", "100%"):
+            with self.jobs.claim(name, self.key) as work:
+                self.assertFalse(work.done)
+                work.result = name
+        with self.jobs.claim("charge", self.key) as work:
+            self.assertEqual(work.result, "charge")
+
+    def test_no_two_names_and_keys_share_a_record(self):
+        for prefix, name, key, record in (("job", "charge", "order-17", "job:charge:order-17"), ("job", "a:b", "c", "job:a%3Ab:c"),
+                                          ("job", "a", "b:c", "job:a:b:c"), ("job", "100%", "k:%3A", "job:100%25:k:%3A"),
+                                          ("x:y", "zahlung", "ü", "x%3Ay:zahlung:ü"), ("job", "n", 7, "job:n:7")):
+            with idem.Jobs(self.url, prefix=prefix).claim(name, key):
+                pass
+            self.assertEqual(self.state(record), "DONE")
+            self.ask("DEL", record)
+
+    def test_keys_that_are_none_are_refused_before_anything_is_asked(self):
+        jobs = idem.Jobs("redis://127.0.0.1:1")
+        for key, error in (("", TypeError), (None, TypeError), (True, TypeError), (1.5, TypeError), (b"k", TypeError),
+                           (object(), TypeError), ("\ud800", TypeError), ("k" * 1100, ValueError)):
+            with self.subTest(key), self.assertRaises(error):
+                jobs.claim("n", key)
+        for name in ("", 5, None, "n" * 257):
+            with self.subTest(name), self.assertRaises(ValueError):
+                jobs.claim(name, "k")
+            with self.subTest(name), self.assertRaises(ValueError):
+                jobs.once(name, key=str)
+        for prefix in ("", "p" * 257, 5):
+            with self.subTest(prefix), self.assertRaises(ValueError):
+                idem.Jobs(self.url, prefix=prefix)
+
+    def test_what_is_stored_is_what_the_package_for_node_reads(self):
+        with self.jobs.claim("test", self.key) as work:
+            work.result = {"a": 1}
+        self.assertEqual(self.ask("FETCH", f"job:test:{self.key}")[1:3], [b'{"a": 1}', b'[1,"job"]'])
+        token = self.jobs.client.claim(f"job:test:{self.key}2").token
+        self.jobs.client.store(f"job:test:{self.key}2", token, b"", meta=b'[1,"job"]')
+        with self.jobs.claim("test", self.key + "2") as work:  # a function of Node that returned nothing
+            self.assertEqual((work.done, work.result), (True, None))
 
     def test_without_the_server_it_does_not_run(self):
         jobs = idem.Jobs("redis://127.0.0.1:1")
-        with self.assertRaises(idem.Unavailable), jobs.claim(self.key):
+        with self.assertRaises(idem.Unavailable), jobs.claim("test", self.key):
             self.fail("it runs")
 
     def test_the_claim_is_renewed(self):
         jobs = idem.Jobs(self.url, lease_ms=300)
         self.addCleanup(jobs.close)
-        with jobs.claim(self.key) as work:
+        with jobs.claim("test", self.key) as work:
             threading.Event().wait(1.2)  # four leases: time is the subject
-            self.assertEqual(self.state(f"job:{self.key}"), "HELD")
+            self.assertEqual(self.state(f"job:test:{self.key}"), "HELD")
             work.result = 1
-        self.assertEqual(self.state(f"job:{self.key}"), "DONE")
+        self.assertEqual(self.state(f"job:test:{self.key}"), "DONE")
 
 
 class TheCommands(WithServer):
@@ -231,6 +272,38 @@ class TheCommands(WithServer):
     @staticmethod
     def shape(value):
         return (type(value).__name__, getattr(value, "body", None), getattr(value, "meta", None))
+
+    def test_a_call_that_is_cancelled_leaves_no_answer_to_the_next(self):
+        """Also with versions of redis-py that keep the connection then (before 4.5.3)."""
+        from redis.asyncio.connection import Connection
+        self.ask("CLAIM", self.key)
+        asked = asyncio.Event()
+
+        async def keeps_it(connection, *_args, **_rest):
+            asked.set()
+            return await connection._parser.read_response()
+
+        async def main():
+            client = idem.AsyncIdem(self.url)
+            with unittest.mock.patch.object(Connection, "read_response", keeps_it):
+                first = asyncio.ensure_future(client.send(["IDEM.WAIT", self.key, 500]))  # its answer comes later
+                await asked.wait()
+                first.cancel()
+                await asyncio.gather(first, return_exceptions=True)
+            try:
+                return await client.send(["ECHO", "of the second"])
+            finally:
+                await client.close()
+        self.assertEqual(asyncio.run(main()), b"of the second")
+
+    def test_many_calls_at_once_have_connections_of_their_own(self):
+        async def main():
+            client = idem.AsyncIdem(self.url)
+            try:
+                return await asyncio.gather(*[client.send(["ECHO", str(number)]) for number in range(50)])
+            finally:
+                await client.close()
+        self.assertEqual(asyncio.run(main()), [b"%d" % number for number in range(50)])
 
     def test_refusals_are_told_apart(self):
         client = idem.Idem(self.url)

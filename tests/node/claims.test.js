@@ -1,0 +1,234 @@
+// Claims, and what is told later, with a server that is played here: what it answers, and in which order, is part of the test.
+'use strict';
+
+const assert = require('node:assert/strict');
+const test = require('node:test');
+const { LIMIT_MS, lib, until, memory } = require('./world.js');
+
+const { checked } = lib('settings.js');
+const { emitter } = lib('events.js');
+const { Grant } = lib('grant.js');
+const { Later } = lib('later.js');
+const { Log } = lib('log.js');
+const { Refusal, NoAnswer } = lib('errors.js');
+
+const options = { timeout: LIMIT_MS };
+const OLD = 60_000; // ms: a lease that does not end here
+const ok = async () => 1;
+const yielded = () => new Promise((resolve) => { setImmediate(resolve); });
+
+/* answer(words): what the server says, or throws. */
+function claim(answer, more = {}) {
+  const asked = [];
+  const events = [];
+  const store = {
+    later: new Later(),
+    call: (words) => {
+      asked.push(words);
+      return answer(words);
+    },
+  };
+  const logger = memory();
+  const emit = (name) => events.push(name);
+  const context = { store, log: new Log(logger), settings: checked({ leaseMs: 300, ...more }), emit, replay: (reply) => reply };
+  const grant = new Grant(context, 'http:record', { token: 7, attempt: 1, stage: null });
+  const commands = () => asked.map(([name]) => name.slice(5));
+  return { grant, asked, events, commands, logger, store };
+}
+
+/* A promise that the test ends. */
+function pending() {
+  const made = {};
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
+  return made;
+}
+
+/* Date.now() off by an hour while work() goes on. */
+async function clockSet(ms, work) {
+  const { now } = Date;
+  Date.now = () => now() + ms;
+  try {
+    return await work();
+  } finally {
+    Date.now = now;
+  }
+}
+
+// ---- the setting `keep` ----
+
+for (const [keeps, ttlMs] of [[true, 86_400_000], [false, 0]]) {
+  test(`an async keep is awaited (${keeps})`, options, async () => {
+    const { grant, asked } = claim(ok, { keep: async () => keeps });
+    await grant.answered(200, [], Buffer.from('x'));
+    assert.equal(asked[0][asked[0].indexOf('TTL') + 1], ttlMs);
+  });
+}
+
+test('the claim is renewed while keep is awaited', options, async () => {
+  const waits = pending();
+  const { grant, commands } = claim(ok, { keep: () => waits.promise });
+  const answered = grant.answered(200, [], Buffer.from('x'));
+  await until(() => commands().includes('RENEW'), 'a renewal');
+  waits.resolve(true);
+  await answered;
+  assert.equal(commands().at(-1), 'STORE');
+});
+
+test('a keep that fails leaves what an exception leaves', options, async () => {
+  for (const keep of [() => { throw new Error('broken'); }, () => Promise.reject(new Error('broken'))]) {
+    const { grant, asked } = claim(ok, { keep });
+    await assert.rejects(grant.answered(200, [], Buffer.from('x')), /broken/);
+    assert.deepEqual(asked, [['IDEM.RELEASE', 'http:record', 7, 'UNSURE']]);
+  }
+});
+
+test('keep() takes no more than the server does', options, async () => {
+  const { grant, asked } = claim(ok);
+  for (const wrong of [31 * 86_400_000 + 1, 0, -1, 1.5, Infinity, NaN, '5', null, undefined]) assert.throws(() => grant.claim.keep(wrong), TypeError, String(wrong));
+  grant.claim.keep(31 * 86_400_000);
+  await grant.answered(200, [], Buffer.from('x'));
+  assert.ok(asked[0].includes(31 * 86_400_000));
+});
+
+// ---- renewals ----
+
+test('stages that are told beside a renewal leave one renewal at a time, and none after the end', options, async () => {
+  const first = pending();
+  const replies = [first.promise];
+  const { grant, commands } = claim((words) => (words[0] === 'IDEM.RENEW' ? replies.shift() ?? ok() : ok()));
+  await until(() => commands().length === 1, 'a renewal that is on its way');
+  const told = Array.from({ length: 20 }, (_, i) => grant.setStage(`step ${i}`));
+  first.resolve(1);
+  await Promise.all(told);
+  await until(() => commands().length > 21, 'the next renewal');
+  await yielded();
+  assert.ok(commands().length < 25, `${commands().length - 21} renewals at once`);
+  await grant.raised(new Error('x'));
+  const before = commands().length;
+  await new Promise((resolve) => { setTimeout(resolve, 250); }); // more than the pause between two renewals
+  assert.deepEqual(commands().slice(before), []);
+});
+
+for (const order of ['before', 'after']) {
+  test(`a renewal that is granted ${order} the answer to RELEASE UNSURE is undone`, options, async () => {
+    const [renewal, release] = [pending(), pending()];
+    const { grant, commands, asked } = claim((words) => (words[0] === 'IDEM.RENEW' ? renewal.promise : release.promise));
+    await until(() => commands().length === 1, 'a renewal');
+    const raised = grant.raised(new Error('x'));
+    for (const one of order === 'before' ? [renewal, release] : [release, renewal]) {
+      one.resolve(1);
+      await yielded();
+    }
+    await raised;
+    await until(() => commands().length >= 3, 'a second RELEASE');
+    assert.deepEqual(commands(), ['RENEW', 'RELEASE', 'RELEASE']);
+    assert.deepEqual(asked[2], asked[1]);
+  });
+}
+
+test('a renewal that was refused undoes nothing, nor one beside a response that is stored', options, async () => {
+  for (const [end, renewed] of [[(grant) => grant.raised(new Error('x')), false], [(grant) => grant.answered(200, [], Buffer.from('x')), true]]) {
+    const renewal = pending();
+    const { grant, commands } = claim((words) => (words[0] === 'IDEM.RENEW' ? renewal.promise : ok()));
+    await until(() => commands().length === 1, 'a renewal');
+    await end(grant);
+    if (renewed) renewal.resolve(1);
+    else renewal.reject(new Refusal('STALE ABSENT'));
+    await yielded();
+    assert.equal(commands().length, 2);
+  }
+});
+
+test('a renewal does not look at a clock that can be set', options, async () => {
+  for (const ms of [-3_600_000, 3_600_000]) {
+    const { grant, commands } = claim(ok);
+    await clockSet(ms, () => until(() => commands().length >= 2, `two renewals, with the clock ${ms} ms away`));
+    await grant.raised();
+  }
+});
+
+// ---- what is told later ----
+
+const task = (attempt, more = {}) => ({ until: performance.now() + OLD, words: ['x'], attempt, ...more });
+
+test('what is refused holds up nothing that comes after it', options, async (t) => {
+  const later = new Later();
+  t.after(() => later.close());
+  let [refused, told] = [0, 0];
+  later.add(task(async () => {
+    refused += 1;
+    throw new Refusal('ERR no');
+  }));
+  later.add(task(async () => { told += 1; }));
+  await until(() => told === 1, 'the second one told');
+  await until(() => refused > 1, 'the first one tried again');
+  assert.equal(told, 1);
+});
+
+test('what fails in a way of its own ends neither the process nor the others', options, async (t) => {
+  const later = new Later();
+  t.after(() => later.close());
+  let told = false;
+  later.add(task(() => { throw new TypeError('broken'); }));
+  later.add(task(async () => { told = true; }));
+  await until(() => told, 'the second one told');
+});
+
+test('without the server one attempt in a round is made, and in the end all are told', options, async (t) => {
+  const later = new Later();
+  t.after(() => later.close());
+  let away = true;
+  const tried = [];
+  for (const name of ['a', 'b']) {
+    later.add(task(async () => {
+      tried.push(name);
+      if (away) throw new NoAnswer('away', false);
+    }));
+  }
+  await until(() => tried.length === 3, 'three rounds');
+  assert.deepEqual(tried, ['a', 'a', 'a']);
+  away = false;
+  await until(() => tried.length === 5, 'both told');
+  assert.deepEqual(tried.slice(3), ['a', 'b']);
+});
+
+test('what waits is bounded, in number and in bytes, and room comes back', options, async (t) => {
+  const later = new Later();
+  t.after(() => later.close());
+  for (let i = 0; i < 256; i += 1) assert.ok(later.add(task(ok)), String(i));
+  assert.equal(later.add(task(ok)), false);
+  await until(() => later.add(task(ok)), 'room again');
+  const large = new Later();
+  t.after(() => large.close());
+  const words = ['IDEM.STORE', Buffer.alloc(48 << 20)];
+  assert.ok(large.add(task(ok, { words })));
+  assert.equal(large.add(task(ok, { words })), false);
+  await until(() => large.add(task(ok, { words })), 'room again');
+});
+
+test('who finds no room is told, and the time of what waits is no clock that can be set', options, async (t) => {
+  const { grant, logger, store } = claim((words) => { throw new NoAnswer(words[0], true); });
+  t.after(() => store.later.close());
+  for (let i = 0; i < 256; i += 1) store.later.add(task(() => { throw new NoAnswer('away', false); }));
+  await grant.answered(200, [], Buffer.from('x'));
+  assert.match(logger.lines.join(), /NOT stored.*not tried again/);
+  const later = new Later();
+  t.after(() => later.close());
+  let told = false;
+  later.add(task(async () => { told = true; }));
+  await clockSet(3_600_000, () => until(() => told, 'what waits, told'));
+});
+
+// ---- events and logs ----
+
+test('an onEvent or a log that fails, at once or later, ends nothing', options, async () => {
+  const failing = [() => { throw null; }, () => { throw new Error('x'); }, () => Promise.reject(new Error('x'))]; // eslint-disable-line no-throw-literal
+  for (const onEvent of failing) {
+    const logger = memory();
+    emitter({ onEvent }, new Log(logger), 'POST', () => '/')('stored', {});
+    await until(() => logger.lines.length === 1, 'a line');
+    assert.match(logger.lines[0], /^error onEvent: /);
+  }
+  const log = new Log({ error: failing[1], warn: failing[1] });
+  for (const level of ['error', 'warn', 'refused', 'warnOnce']) log[level]('x');
+});
