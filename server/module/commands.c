@@ -318,7 +318,8 @@ static int read_record(struct visit *visit, const struct request_read *request) 
   enum rules_verdict verdict = rules_read(&visit->record.facts, differs);
   if (verdict != RULES_SAY_BUSY || request->wait_ms == 0 || !blocking_is_allowed(visit->ctx))
     return tell_verdict(visit, verdict);
-  if (!blocking_begin(visit, &(struct waiter){.claims = false}, request->wait_ms))
+  const struct waiter as = {.checks = span_present(request->fingerprint)};
+  if (!blocking_begin(visit, &as, request->wait_ms))
     return tell_kind(visit, ANSWER_BUSYKEY);
   return end(visit);
 }
