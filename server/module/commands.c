@@ -70,7 +70,8 @@ static bool has_memory(const struct visit *visit) {
 
 /* ---- CLAIM ---- */
 
-/* A record says itself which token it had. */
+/* A record says itself which token it had. Of a slot that may have come since the last look, which
+ * did not lead yet (cluster.c), a key without a record may have had any. */
 static uint64_t next_token(const struct visit *visit) {
   struct host *of = visit->host;
   bool absent = visit->record.facts.phase == RULES_ABSENT;
