@@ -5,6 +5,11 @@
  * then, as for whatever was born before it came, first tries with BORN are told FORGOTTEN. */
 #define EACH_MS 1000
 
+/* Another master may have had the keys of a slot that came, and have left no record of a token. */
+static void take_nodes(struct host *of, struct span nodes) {
+  if (slots_take(&of->slots, nodes, host_now_ms(of))) tokens_lead(&of->tokens);
+}
+
 /* False: the host has no such command, which was given another name: then all slots are known, as
  * if none ever came. */
 static bool take_slots(struct host *of, RedisModuleCtx *ctx) {
@@ -18,7 +23,7 @@ static bool take_slots(struct host *of, RedisModuleCtx *ctx) {
   }
   struct span nodes;
   nodes.data = api.CallReplyStringPtr(reply, &nodes.len);
-  if (nodes.data != NULL) slots_take(&of->slots, nodes, host_now_ms(of));
+  if (nodes.data != NULL) take_nodes(of, nodes);
   api.FreeCallReply(reply);
   return true;
 }

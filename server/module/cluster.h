@@ -1,5 +1,6 @@
 /*
- * cluster.h - asks the host each second which slots this node has (slots.h).
+ * cluster.h - asks the host each second which slots this node has (slots.h). When one came,
+ * tokens lead (tokens.h).
  */
 #ifndef IDEM_SERVER_MODULE_CLUSTER_H
 #define IDEM_SERVER_MODULE_CLUSTER_H

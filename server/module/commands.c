@@ -70,7 +70,8 @@ static bool has_memory(const struct visit *visit) {
 
 /* ---- CLAIM ---- */
 
-/* A record says itself which token it had. */
+/* A record says itself which token it had. Of a slot that may have come since the last look, which
+ * did not lead yet (cluster.c), a key without a record may have had any. */
 static uint64_t next_token(const struct visit *visit) {
   struct host *of = visit->host;
   bool absent = visit->record.facts.phase == RULES_ABSENT;
@@ -318,7 +319,8 @@ static int read_record(struct visit *visit, const struct request_read *request) 
   enum rules_verdict verdict = rules_read(&visit->record.facts, differs);
   if (verdict != RULES_SAY_BUSY || request->wait_ms == 0 || !blocking_is_allowed(visit->ctx))
     return tell_verdict(visit, verdict);
-  if (!blocking_begin(visit, &(struct waiter){.claims = false}, request->wait_ms))
+  const struct waiter as = {.checks = span_present(request->fingerprint)};
+  if (!blocking_begin(visit, &as, request->wait_ms))
     return tell_kind(visit, ANSWER_BUSYKEY);
   return end(visit);
 }

@@ -17,6 +17,12 @@ static void apply_absent(struct visit *visit) {
   }
 }
 
+/* With waiters, who have asked for the one that was there. */
+static bool is_of_another_request(const struct visit *visit) {
+  const struct queue *queue = visit_queue(visit);
+  return queue != NULL && !span_equal(visit->record.fingerprint, queue->fingerprint);
+}
+
 /* What a key with waiters may be besides a HELD record. */
 static void apply_other_hands(struct visit *visit) {
   if (visit_queue(visit) == NULL) return;
@@ -24,8 +30,8 @@ static void apply_other_hands(struct visit *visit) {
     grant_tell_all(visit, &(struct reply){.kind = ANSWER_WRONGTYPE});
   } else if (visit->found == VISIT_ABSENT) {
     apply_absent(visit);
-  } else if (!span_equal(visit->record.fingerprint, visit_queue(visit)->fingerprint)) {
-    grant_tell_all(visit, &(struct reply){.kind = ANSWER_MISMATCH});
+  } else if (is_of_another_request(visit)) {
+    grant_tell_mismatch(visit);
   } else if (visit->record.facts.phase == RULES_DONE) {
     grant_tell_record(visit);
   }
@@ -78,7 +84,11 @@ static void apply_time(struct visit *visit) {
 void due_apply(struct visit *visit) {
   if (visit->writes) apply_other_hands(visit);
   apply_time(visit);
-  if (visit->writes) grant_time_out(visit, rules_past_ms(visit->now_ms, TOKENS_GRAIN_MS));
+  if (!visit->writes) return;
+  grant_time_out(visit, rules_past_ms(visit->now_ms, TOKENS_GRAIN_MS));
+  /* Who reads without a fingerprint does not wait on: a queue has one fingerprint, and who claims
+   * for that of the record may come next. */
+  if (is_of_another_request(visit)) grant_tell_record(visit);
 }
 
 /* ---- opening and closing ---- */

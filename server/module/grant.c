@@ -28,6 +28,12 @@ void grant_tell_record(struct visit *visit) {
   grant_tell_all(visit, &reply);
 }
 
+void grant_tell_mismatch(struct visit *visit) {
+  const struct reply reply = {.kind = ANSWER_MISMATCH};
+  for (struct waiter *waiter; (waiter = waiters_first_checker(visit_queue(visit))) != NULL;)
+    waiters_answer(&visit->host->waiters, waiter, &reply);
+}
+
 void grant_time_out(struct visit *visit, int64_t past_ms) {
   for (struct queue *queue; (queue = visit_queue(visit)) != NULL;) {
     struct waiter *waiter = waiters_over(queue, past_ms);

@@ -14,6 +14,9 @@
 int64_t grant_tell_all(struct visit *visit, const struct reply *reply);
 /* All get what the record says now. */
 void grant_tell_record(struct visit *visit);
+/* The record is of a request with another fingerprint: MISMATCH for all but those who read without
+ * one. */
+void grant_tell_mismatch(struct visit *visit);
 /* Those whose wait was over at past_ms get BUSY as of then. */
 void grant_time_out(struct visit *visit, int64_t past_ms);
 

@@ -83,13 +83,17 @@ static void mark(bool has[SLOTS_COUNT], struct span ranges) {
   }
 }
 
-void slots_take(struct slots *slots, struct span nodes, int64_t now_ms) {
+bool slots_take(struct slots *slots, struct span nodes, int64_t now_ms) {
   bool has[SLOTS_COUNT] = {false};
+  bool any_came = false;
   mark(has, own_slots(nodes));
   for (unsigned slot = 0; slot < SLOTS_COUNT; slot++) {
+    bool came = has[slot] && slots->since_ms[slot] == 0;
+    if (came) slots->since_ms[slot] = now_ms;
     if (!has[slot]) slots->since_ms[slot] = 0;
-    if (has[slot] && slots->since_ms[slot] == 0) slots->since_ms[slot] = now_ms;
+    any_came |= came;
   }
+  return any_came;
 }
 
 int64_t slots_since_ms(const struct slots *slots, struct span key, int64_t now_ms) {

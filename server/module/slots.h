@@ -30,8 +30,9 @@ void slots_init(struct slots *slots, int64_t *since_ms);
 unsigned slots_of(const struct slots *slots, struct span key);
 
 /* What CLUSTER NODES said at now_ms (above 0): slots of this node that were not known have come
- * then, those that are not listed are not known any more. */
-void slots_take(struct slots *slots, struct span nodes, int64_t now_ms);
+ * then, those that are not listed are not known any more. Returns whether any came. One that left
+ * and came back between two lists was never away, as far as this can tell. */
+bool slots_take(struct slots *slots, struct span nodes, int64_t now_ms);
 
 /* When the key's slot came, at the latest; now_ms if it is not known. INT64_MIN: this is no
  * cluster. */

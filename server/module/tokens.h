@@ -16,7 +16,9 @@
 #include <stdint.h>
 
 /* By so much a replica that becomes master, and one that a slot comes to, is ahead of its clock: as
- * much may the clocks of masters differ without a token that falls. */
+ * much may the clocks of masters differ without a token that falls. In the minute after, its own
+ * tokens are as far ahead, so the next master that its slots come to has nothing left of that: with
+ * equal clocks tokens rise, since it leads later; with a clock that is behind they may fall. */
 #define TOKENS_JUMP_MS 60000
 /* The clock is read in whole milliseconds, so a time may be too early by as much: a deadline counts
  * only when it has certainly come (rules_due). The host's own ends, PXAT, count so too. */
@@ -46,10 +48,11 @@ uint64_t tokens_peek(const struct tokens *tokens, uint64_t former);
 /* It was given, or seen in a record that another master wrote. One of the last TOKENS_RESERVE does
  * not count: a record is a string, which other hands can make. */
 void tokens_note(struct tokens *tokens, uint64_t token);
-/* This process becomes master, after another one. */
+/* This process becomes master, after another one: above all that it saw of that one, too. So
+ * several within a minute add up, which tokens_lead does not: up to so many minutes ahead. */
 void tokens_jump(struct tokens *tokens);
-/* It serves a key that another master may just have had: as far ahead of its clock. Any number of
- * times. */
+/* It serves keys that another master may just have had: as far ahead of its clock, never more. Any
+ * number of times. */
 void tokens_lead(struct tokens *tokens);
 
 #endif

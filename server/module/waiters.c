@@ -134,6 +134,16 @@ struct waiter *waiters_first_claimer(const struct queue *queue) {
   return LIST_ENTRY(queue->claimers.next, struct waiter, link);
 }
 
+struct waiter *waiters_first_checker(const struct queue *queue) {
+  if (queue == NULL || !list_empty(&queue->claimers)) return waiters_first_claimer(queue);
+  const struct list *head = &queue->readers;
+  for (struct list *node = head->next; node != head; node = node->next) {
+    struct waiter *waiter = LIST_ENTRY(node, struct waiter, link);
+    if (waiter->checks) return waiter;
+  }
+  return NULL;
+}
+
 /* The first deadline of the others is noted on the way. */
 static struct waiter *over_in(struct list *head, int64_t past_ms, int64_t *first_ms) {
   for (struct list *node = head->next; node != head; node = node->next) {

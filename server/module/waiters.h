@@ -47,6 +47,7 @@ struct waiter {
   struct queue *queue; /* NULL: it has left */
   RedisModuleBlockedClient *client;
   uint64_t client_id;
+  bool checks;                   /* a WAIT with FP */
   bool claims, hold, bind, born; /* the rest is of a CLAIM */
   uint32_t lease_ms;
   int64_t born_ms;
@@ -80,6 +81,8 @@ void waiters_answer(struct waiters *waiters, struct waiter *waiter, const struct
 
 /* The oldest that claims. NULL: none. */
 struct waiter *waiters_first_claimer(const struct queue *queue);
+/* One for whom a record with another fingerprint is no answer: it claims, or checks. NULL: none. */
+struct waiter *waiters_first_checker(const struct queue *queue);
 /* One whose wait was over at past_ms. NULL: none. */
 struct waiter *waiters_over(struct queue *queue, int64_t past_ms);
 

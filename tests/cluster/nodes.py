@@ -59,7 +59,7 @@ def slot_of(key):
 
 class Node:
     """One server. module: arguments of the module, None: it is not loaded. clock: seconds by which its wall clock is
-    wrong."""
+    wrong; None: it is right, and set_clock cannot change that."""
 
     def __init__(self, *options, module=(), clock=None, port=None, directory=None):
         self.port = port or free_port()
@@ -102,6 +102,11 @@ class Node:
         text = self.call("INFO", section).decode()
         return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
 
+    def set_clock(self, seconds):
+        """While it runs. Its timers of the wall clock see a step."""
+        self.clock = seconds
+        write_skew(seconds, self.directory)
+
     def signal(self, number):
         os.kill(self.process.pid, number)
 
@@ -124,11 +129,19 @@ class Node:
 
 def faked(seconds, directory):
     """The environment of a node whose wall clock is wrong by so many seconds."""
-    if not seconds:
+    if seconds is None:
         return {}
     library = os.path.join(directory, "skewed_clock.so")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, os.path.join(HERE, "skewed_clock.c")], check=True)
-    return {"LD_PRELOAD": library, "IDEM_TEST_SKEW": str(seconds)}
+    return {"LD_PRELOAD": library, "IDEM_TEST_SKEW": write_skew(seconds, directory)}
+
+
+def write_skew(seconds, directory):
+    """In place: running nodes have the file mapped."""
+    path = os.path.join(directory, "skew")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+        file.write(seconds.to_bytes(8, sys.byteorder, signed=True))
+    return path
 
 
 class Cluster:
@@ -153,13 +166,19 @@ class Cluster:
             node.call("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for number, node in enumerate(self.nodes[:3]):
             node.call("CLUSTER", "ADDSLOTSRANGE", number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1)
-        for node in self.nodes[1:]:
-            self.nodes[0].call("CLUSTER", "MEET", "127.0.0.1", node.port)
-        eventually(lambda: all(len(self.table(node)) == 6 for node in self.nodes), "nodes that know each other")
+        eventually(self._have_met, "nodes that know each other")
         for number in range(3):
             self.replicate(number + 3, number)
         for node in self.nodes:
             eventually(lambda: b"cluster_state:ok" in node.call("CLUSTER", "INFO"), "a cluster that is ok")
+
+    def _have_met(self):
+        """A node gives up a handshake that takes longer than the node timeout, so it is begun until all know all."""
+        if all(len(self.table(node)) == len(self.nodes) for node in self.nodes):
+            return True
+        for node in self.nodes[1:]:
+            self.nodes[0].call("CLUSTER", "MEET", "127.0.0.1", node.port)
+        return False
 
     def replicate(self, replica, master):
         eventually(lambda: self.nodes[replica].call("CLUSTER", "REPLICATE", self.ids[master]) == "OK", "a replica")

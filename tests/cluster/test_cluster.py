@@ -5,6 +5,7 @@ tokens of a key rise; of two grants of one attempt, only what the document allow
 """
 
 import os
+import re
 import signal
 import sys
 import time
@@ -16,6 +17,10 @@ from nodes import Closed, Cluster, Node, RespError, eventually, slot_of  # noqa:
 
 LONG_MS = 60_000
 SHORT_MS = 300
+# TOKENS_JUMP_MS, and some.
+LEAD_SECONDS = 65
+# Nodes that let their clocks be set so much ahead, and go on.
+PATIENT = ("--cluster-node-timeout", 600_000, "--repl-timeout", 600)
 
 
 class Case(unittest.TestCase):
@@ -214,20 +219,33 @@ class Replicas(Case):
 
 
 class Migration(Case):
-    """A slot moves from the first master to the second."""
+    """A slot moves from one master to another one, of which the numbers are told: the first two, if not."""
 
-    def begin(self, cluster, key):
-        slot, source, target = slot_of(key), cluster.nodes[0], cluster.nodes[1]
-        self.assertEqual(target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.ids[0]), "OK")
-        self.assertEqual(source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.ids[1]), "OK")
+    def begin(self, cluster, key, of=0, to=1):
+        slot, source, target = slot_of(key), cluster.nodes[of], cluster.nodes[to]
+        self.assertEqual(target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.ids[of]), "OK")
+        self.assertEqual(source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.ids[to]), "OK")
         return slot
 
     def move_key(self, cluster, key):
         self.assertEqual(cluster.nodes[0].call("MIGRATE", "127.0.0.1", cluster.nodes[1].port, key, 0, 5000), "OK")
 
-    def finish(self, cluster, slot):
-        for node in (cluster.nodes[1], cluster.nodes[0], cluster.nodes[2]):
-            node.call("CLUSTER", "SETSLOT", slot, "NODE", cluster.ids[1])
+    def finish(self, cluster, slot, to=1):
+        for number in (to, *({0, 1, 2} - {to})):
+            cluster.nodes[number].call("CLUSTER", "SETSLOT", slot, "NODE", cluster.ids[to])
+
+    def await_look(self, node):
+        """The module has asked the host for its slots once more. (A CLAIM that would tell may lead.)"""
+        def looks():
+            return int(re.search(rb"cmdstat_cluster\|nodes:calls=(\d+)", node.call("INFO", "commandstats"))[1])
+        before = looks()
+        eventually(lambda: looks() > before, "a look at the slots")
+
+    def granted_and_released(self, caller, key):
+        """The token of a claim that leaves no record."""
+        token = self.granted(caller.call("IDEM.CLAIM", key))
+        self.assertEqual(caller.call("IDEM.RELEASE", key, token), 1)
+        return token
 
     def test_a_claim_moves_with_its_waiters_told(self):
         cluster = self.cluster()
@@ -258,13 +276,38 @@ class Migration(Case):
         tokens.append(self.granted(caller.call("IDEM.CLAIM", key), attempt=2))
         self.assertEqual(tokens, sorted(set(tokens)))
 
+    def moved_to_a_node_that_is_behind(self):
+        """The cluster is older than a minute; a key whose slot moved, and the token that it had before."""
+        ahead = (30, 0, 0, 30, 0, 0)
+        cluster = self.cluster(*PATIENT, clocks=ahead)
+        for number, node in enumerate(cluster.nodes):
+            node.set_clock(ahead[number] + LEAD_SECONDS)
+        key = cluster.key_of(0)
+        token = self.granted_and_released(cluster.caller(), key)
+        self.finish(cluster, self.begin(cluster, key))
+        return cluster, key, token
+
     def test_tokens_rise_over_the_move_to_a_node_that_is_behind(self):
-        cluster = self.cluster(clocks=(30, 0, 0, 30, 0, 0))
-        caller, key = cluster.caller(), cluster.key_of(0)
-        token = self.granted(caller.call("IDEM.CLAIM", key))
-        self.assertEqual(caller.call("IDEM.RELEASE", key, token), 1)
-        slot = self.begin(cluster, key)
-        self.finish(cluster, slot)
+        cluster, key, token = self.moved_to_a_node_that_is_behind()
+        self.assertGreater(self.granted(cluster.caller().call("IDEM.CLAIM", key)), token)
+
+    def test_tokens_rise_when_the_node_that_is_behind_knows_its_slot(self):
+        cluster, key, token = self.moved_to_a_node_that_is_behind()
+        self.await_look(cluster.nodes[1])
+        self.assertGreater(self.granted(cluster.caller().call("IDEM.CLAIM", key)), token)
+
+    def test_tokens_rise_when_slots_move_on_from_a_node_that_one_came_to(self):
+        """It is ahead of its clock for a minute; so is the next one."""
+        cluster = self.cluster()
+        caller, came, key = cluster.caller(), cluster.key_of(1), cluster.key_of(0)
+        slot = self.begin(cluster, came, of=1, to=0)
+        with cluster.nodes[0].client() as client:
+            self.assertEqual(client.call("ASKING"), "OK")
+            self.granted(client.call("IDEM.CLAIM", came))
+        self.finish(cluster, slot, to=0)
+        token = self.granted_and_released(caller, key)
+        self.finish(cluster, self.begin(cluster, key, to=2), to=2)
+        self.await_look(cluster.nodes[2])
         self.assertGreater(self.granted(caller.call("IDEM.CLAIM", key)), token)
 
     def test_a_request_born_before_its_slot_came_may_be_forgotten(self):
@@ -281,6 +324,9 @@ class Migration(Case):
         with cluster.nodes[1].client() as client:
             self.assertEqual(client.call("ASKING"), "OK")
             self.assertEqual(client.call("IDEM.CLAIM", key, "BORN", born)[0], b"FORGOTTEN")
+            self.await_look(cluster.nodes[1])  # a slot that is imported is not known by that
+            self.assertEqual(client.call("ASKING"), "OK")
+            self.assertEqual(client.call("IDEM.CLAIM", key, "BORN", self.now_ms())[0], b"FORGOTTEN")
         self.finish(cluster, slot)
         self.assertEqual(caller.call("IDEM.CLAIM", key, "BORN", born)[0], b"FORGOTTEN")
         self.assertEqual(caller.call("IDEM.CLAIM", other, "BORN", born)[0], b"CLAIMED")

@@ -106,6 +106,29 @@ class OtherHands(Case):
                     self.assert_code(waiter.read(), "MISMATCH")
                 self.call("DEL", "k")
 
+    def test_who_reads_without_a_fingerprint_is_told_any_record(self):
+        """HELD: as if its wait were over. DONE. A lease that was over before it was renamed."""
+        for phase, reply in (("HELD", b"BUSY"), ("DONE", b"DONE"), ("LAPSED", b"LAPSED")):
+            with self.subTest(phase):
+                self.grant("k", "FP", "f")
+                token = self.grant("other", "FP", "g", "OWNER", "another", "LEASE", 1 if phase == "LAPSED" else LONG_MS)
+                if phase == "DONE":
+                    self.call("IDEM.STORE", "other", token, "body")
+                if phase == "LAPSED":
+                    eventually(lambda: self.call("IDEM.FETCH", "other")[0] == b"LAPSED", "a lease that is over")
+                reads = [self.queue("IDEM.WAIT", "k", LONG_MS) for _ in range(2)]
+                checks = [self.queue("IDEM.WAIT", "k", LONG_MS, "FP", "f"), self.queue("IDEM.CLAIM", "k", "FP", "f", "WAIT", LONG_MS)]
+                reads.append(self.queue("IDEM.WAIT", "k", LONG_MS))
+                self.call("RENAME", "other", "k")
+                for waiter in checks:
+                    self.assert_code(waiter.read(), "MISMATCH")
+                for waiter in reads:
+                    told = waiter.read()
+                    self.assertIsInstance(told, list, told)
+                    self.assertEqual(told[0], reply)
+                self.assertEqual(self.figure("waiters"), "0")
+                self.call("DEL", "k")
+
     def test_what_is_bound_is_forgotten_with_its_key(self):
         owner = self.connect()
         for command in (("DEL", "k"), ("PEXPIRE", "k", 1), ("RENAME", "k", "l"), ("MOVE", "k", 1), ("FLUSHDB",), ("FLUSHALL",)):

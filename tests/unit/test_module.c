@@ -267,16 +267,17 @@ static void a_slot_is_known_from_when_it_was_seen_to_come(void **state) {
   const struct span key = SPAN_LITERAL("123456789"); /* slot 12739 */
   assert_false(slots_known(&slots, key));
   assert_int_equal(slots_since_ms(&slots, key, NOW_MS), NOW_MS);
-  slots_take(&slots, span_of(LINE("master") " 0-16383\n" MYSELF " 0-12738 12740\n"), 1);
+  assert_true(slots_take(&slots, span_of(LINE("master") " 0-16383\n" MYSELF " 0-12738 12740\n"), 1));
   assert_false(slots_known(&slots, key));
   slots_take(&slots, span_of(MYSELF " [12739-<-67ed2db]\n" LINE("slave")), 2);
   assert_false(slots_known(&slots, key));
-  slots_take(&slots, span_of(MYSELF " 7 12739 [93->-67ed2db]\n"), 3);
-  slots_take(&slots, span_of(MYSELF " 12000-16383\n"), 4);
+  assert_true(slots_take(&slots, span_of(MYSELF " 7 12739 [93->-67ed2db]\n"), 3));
+  assert_false(slots_take(&slots, span_of(MYSELF " 7 12739\n"), 3));
+  assert_true(slots_take(&slots, span_of(MYSELF " 12000-16383\n"), 4));
   assert_true(slots_known(&slots, key));
   assert_int_equal(slots_since_ms(&slots, key, NOW_MS), 3);
-  slots_take(&slots, span_of(MYSELF "\n"), 5);
-  slots_take(&slots, span_of(MYSELF " 12739-12739"), 6);
+  assert_false(slots_take(&slots, span_of(MYSELF "\n"), 5));
+  assert_true(slots_take(&slots, span_of(MYSELF " 12739-12739"), 6));
   assert_int_equal(slots_since_ms(&slots, key, NOW_MS), 6);
 }
 
@@ -354,6 +355,25 @@ static void who_gets_a_slot_is_ahead_of_its_clock_once(void **state) {
   assert_int_equal(tokens_peek(&behind, 0), led);
 }
 
+/* Each one leads when the slot comes to it, 2 ms after the one before, and gives a few tokens. */
+static void tokens_rise_along_a_chain_of_masters_with_equal_clocks(void **state) {
+  (void)state;
+  uint64_t last = 0;
+  for (int i = 0; i < 100; i++) {
+    struct tokens tokens = begun(NOW_MS);
+    tokens_now(&tokens, NOW_MS + 2 * i);
+    tokens_lead(&tokens);
+    for (int grant = 0; grant < 10; grant++) {
+      uint64_t token = tokens_peek(&tokens, 0);
+      assert_true(token > last);
+      tokens_note(&tokens, last = token);
+    }
+  }
+  struct tokens right = begun(NOW_MS);
+  tokens_now(&right, NOW_MS + TOKENS_JUMP_MS + 300);
+  assert_true(tokens_peek(&right, 0) > last); /* leads did not add up */
+}
+
 static void a_forged_token_uses_up_none(void **state) {
   (void)state;
   struct tokens tokens = begun(NOW_MS);
@@ -391,6 +411,7 @@ int main(void) {
       cmocka_unit_test(a_promoted_replica_is_ahead_of_its_clock),
       cmocka_unit_test(a_forged_token_uses_up_none),
       cmocka_unit_test(who_gets_a_slot_is_ahead_of_its_clock_once),
+      cmocka_unit_test(tokens_rise_along_a_chain_of_masters_with_equal_clocks),
       cmocka_unit_test(slots_are_those_of_the_host),
       cmocka_unit_test(a_slot_is_known_from_when_it_was_seen_to_come),
       cmocka_unit_test(a_list_that_is_none_has_no_slots),
