@@ -49,8 +49,9 @@ function goOn(res, next) {
     next();
   } catch (error) {
     if (!res[RUN]) throw error;
-    res[RUN].log.error(`a handler has thrown: ${error?.message ?? error}`);
-    res[RUN].held.fail(error);
+    const { log, held } = res[RUN];
+    if (!held.isSettling) log.error(`a handler has thrown: ${error?.message ?? error}`);
+    held.fail(error);
   }
 }
 
@@ -71,8 +72,11 @@ const idempotency = (settings) => middleware(Guard.create(settings));
 /* The last app.use(): an exception is seen before Express makes a 500 of it. */
 idempotency.errors = (error, req, res, next) => {
   const run = res[RUN];
-  if (run?.held.isSettling) return run.log.error(`a handler has thrown after it had answered: ${error?.message ?? error}`);
-  if (!run?.held.isHeld) return next(error);
+  if (run?.held.isSettling) return run.held.fail(error);
+  if (!run?.held.isHeld) { // it is not guarded, or it flows
+    run?.held.fail(error);
+    return next(error);
+  }
   if (error instanceof DidNothing) return run.held.refuse(didNothing(run.settings, error), error);
   if (run.held.isSentElsewhere) {
     run.grant.raised(error);

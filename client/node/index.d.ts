@@ -23,7 +23,8 @@ export interface EventFields {
 export interface ClaimSettings {
   /** Default: the environment's IDEM_URL, or redis://127.0.0.1:4336. */
   url?: string;
-  /** A connected client of ioredis or node-redis; it is never closed here. Default: one is opened at first use. */
+  /** A client of ioredis or node-redis, which says where the server is and how to get in; it is never closed here. One that
+   * sends nothing again by itself is used too (README: A client of your own), else only duplicates of it. Default: url. */
   client?: RedisClient | null;
   /** First part of the record's key: two services on one server. Default 'http'; of a job 'job'. */
   prefix?: string;

@@ -97,6 +97,10 @@ async function settle(ctx, { grant, held, before, settings }) {
 }
 
 async function failed(ctx, error, { grant, held, settings }) {
+  if (!held.isHeld) { // with ctx.respond = false: it flows, or is an answer already
+    held.fail(error);
+    throw error;
+  }
   if (error instanceof DidNothing) {
     await grant.raised(error);
     held.discard();

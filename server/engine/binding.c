@@ -28,7 +28,7 @@ void binding_forget(struct engine *engine, struct binding *binding) {
   binding_refer(binding);
   while (!list_empty(&binding->claims)) {
     struct claim *claim = LIST_ENTRY(binding->claims.next, struct claim, bound);
-    claim->record->flags &= (uint8_t)~RECORD_BIND;
+    record_clear(claim->record, RECORD_BIND);
     binding_unbind(engine, claim);
   }
   binding->references--; /* the caller's part is left */

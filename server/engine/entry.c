@@ -102,7 +102,7 @@ static __attribute__((noinline)) void set_token(struct engine *engine, struct re
   if (token < engine->flushed_token) {
     record->flags |= RECORD_REVIVED; /* a grant of before, which is taken back into this time */
   } else {
-    record->flags &= (uint16_t)~RECORD_REVIVED;
+    record_clear(record, RECORD_REVIVED);
   }
   open_claims_add(&engine->open_claims, record);
 }

@@ -410,6 +410,7 @@ void index_fetch_group(const struct index *index, struct index_group *group) {
 /* Takes the word out if it stands in the first bucket, which keeps enough; else nothing changes.
  * Without a branch: a quarter of the words lie behind, and which cannot be predicted. */
 static inline unsigned take_here(struct index_bucket *bucket, uint64_t word) {
+  assert(items_in(bucket) > 0);
   unsigned same = index_same(bucket, word >> 32);
   unsigned at = (unsigned)__builtin_ctz(same | 1u << LAST), last = items_in(bucket) - 1;
   unsigned here = (bucket->words[at] == word) & !has_few(bucket, FEW + 1);

@@ -9,7 +9,9 @@
  * chunks are freed before a caller is refused.
  *
  * It must not know commands or answers. Invariant: an engine that sweeps after FLUSHALL counts as
- * empty for the others, so it frees more than it takes: each memory_limit_make_room sweeps some.
+ * empty for the others, so it removes more than it takes: each memory_limit_make_room sweeps some.
+ * Records give their bytes back by whole slabs: until the sweep ends, all may be over the limit by
+ * the slabs that claims of other sizes took meanwhile.
  *
  * Only the thread that holds the engine calls; of the other engines only their published figures
  * are read, which are atomic.

@@ -115,7 +115,7 @@ static void squeeze(struct open_claims *claims) {
 }
 
 static void make_hole(struct open_claims *claims, uint32_t at) {
-  claims->anchors[at].record->flags &= (uint16_t)~RECORD_ANCHOR;
+  record_clear(claims->anchors[at].record, RECORD_ANCHOR);
   claims->anchors[at].record = NULL;
   if (++claims->holes > claims->count / 2) squeeze(claims);
 }
@@ -148,7 +148,7 @@ static bool add_anchor(struct open_claims *claims, struct record *record) {
 /* Holes that it passes take its token, so that tokens do not fall. */
 static void move_anchor(struct open_claims *claims, uint32_t at, struct record *to) {
   struct open_claims_anchor *anchors = claims->anchors;
-  anchors[at].record->flags &= (uint16_t)~RECORD_ANCHOR;
+  record_clear(anchors[at].record, RECORD_ANCHOR);
   anchors[at] = (struct open_claims_anchor){to->token, to};
   to->flags |= RECORD_ANCHOR;
   for (uint32_t i = at + 1; i < claims->count && anchors[i].token < to->token; i++)

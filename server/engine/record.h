@@ -82,6 +82,11 @@ static inline struct claim *record_claim(const struct record *record) {
   return (record->flags & RECORD_CLAIM) != 0 ? record->claim : NULL;
 }
 
+/* The one way in which flags go: nowhere else is said how wide they are. */
+static inline void record_clear(struct record *record, unsigned flags) {
+  record->flags &= (uint16_t)~flags;
+}
+
 /* Whether FLUSHALL has removed it, and it is only not freed yet. Tokens rise, as do the serials of
  * values. */
 static inline bool record_is_flushed_by(const struct record *record, uint64_t flushed) {

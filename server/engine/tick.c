@@ -67,7 +67,7 @@ static void tick_claim(struct engine *engine, struct claim *claim, int64_t now_m
   /* When it was LAPSED or UNKNOWN before, nothing ends with the connection but BIND. */
   if (record != NULL && record_claim(record) != NULL && record->claim->binding == binding) {
     binding_unbind(engine, record_claim(record));
-    record->flags &= (uint8_t)~RECORD_BIND;
+    record_clear(record, RECORD_BIND);
   }
   binding_release(engine, binding);
 }

@@ -11,7 +11,7 @@
 struct engine;
 
 /* Applies what is due, at most `budget` steps (a step touches one record or waiter, or moves one
- * bucket). Returns true when more is already due. */
+ * bucket), at least two of them: with one a chunk of responses is found and not read. Returns true when more is already due. */
 bool tick_run(struct engine *engine, int64_t now_ms, unsigned budget);
 /* When tick_run has something to do next; may be early, never late. INT64_MAX: never; now or
  * earlier: at once. */

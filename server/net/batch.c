@@ -85,7 +85,7 @@ static void fetch(const struct batch *batch, struct keyspace *keyspace) {
 
 void batch_fetch_on(const struct batch *batch, unsigned count, const struct worker *worker) {
   struct keyspace *keyspace = worker->instance->keyspace;
-  if (keyspace_exceeds_cache(keyspace)) fetch_on(batch->items, count, keyspace);
+  if (count >= 2 && keyspace_exceeds_cache(keyspace)) fetch_on(batch->items, count, keyspace);
 }
 
 void batch_read(struct batch *batch, struct resp_reader *reader, const struct worker *worker,

@@ -250,17 +250,26 @@ void conn_group_send(struct conn_group *group) {
   }
 }
 
+/* Neither a sync nor sending counts for the command that runs next, nor does its lease begin before. */
+static void see_time_again(struct conn_group *group) {
+  group->stamp_ns = conn_group_see_time(group);
+}
+
 void conn_gather(struct conn *conn) {
   struct conn_group *group = conn->group;
   const struct resp_output *out = conn->session.out;
   conn_mark(conn);
-  if (group->worker.journal != NULL && journaling_commits_early(&group->worker))
+  if (group->worker.journal != NULL && journaling_commits_early(&group->worker)) {
     journaling_commit(&group->worker);
+    see_time_again(group);
+  }
   if (out == NULL) return;
   group->gathered_bytes += resp_output_size(out);
   /* A push would close a subscriber that is over its limit by replies that it was not offered. */
   bool in_danger = conn_output_over(conn) && conn_is_subscribed(conn);
-  if (group->gathered_bytes >= GATHERED_BYTES || in_danger) conn_group_send(group);
+  if (group->gathered_bytes < GATHERED_BYTES && !in_danger) return;
+  conn_group_send(group);
+  see_time_again(group);
 }
 
 void conn_unpause(struct conn *conn) {

@@ -29,7 +29,7 @@
 #define HISTORY_BYTES 200
 #define CONTENTS 12 /* owners, fingerprints, stages, bodies, metas, values */
 #define LARGEST_CONTENT 20000
-#define KEY_BYTES 400
+#define KEY_BYTES 600 /* a record of it is alone: slab.h */
 #define SHORT_KEY 8
 #define UUID_KEY 36         /* the engine stores UUIDs in another form */
 #define LARGEST_RECORD 1000 /* with key, fingerprint and owner */

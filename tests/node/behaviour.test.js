@@ -10,8 +10,9 @@ const http2 = require('node:http2');
 const net = require('node:net');
 const { PassThrough, Readable, pipeline } = require('node:stream');
 const test = require('node:test');
+const FRAMEWORKS = require('./frameworks.js');
 const suite = require('./suite.js');
-const { need, until, post, listening } = require('./world.js');
+const { lib, need, until, post, listening } = require('./world.js');
 
 const express = need('express');
 const Fastify = need('fastify');
@@ -21,6 +22,8 @@ const onHeaders = need('on-headers');
 const forExpress = need('idem-node/express');
 const forFastify = need('idem-node/fastify');
 const forKoa = need('idem-node/koa');
+const { checked } = lib('settings.js');
+const { Store } = lib('store.js');
 const { job, DidNothing, InProgress, KeyReused, OutcomeUnknown, NotKept, Unavailable } = need('idem-node');
 
 const { options, server, world, names, application, rawPost, gate, openSockets, pausable, closing } = suite(test);
@@ -350,15 +353,67 @@ test('a user without an id is nobody else: a digest of Authorization, or an erro
     req.user = users[req.get('X-User')];
     next();
   };
-  const port = await application(settings, (req, res) => res.end('ran'), { outside: [login] });
+  let ran = 0;
+  const port = await application(settings, (req, res) => {
+    ran += 1;
+    res.end('ran');
+  }, { outside: [login] });
   for (const name of ['object', 'id']) {
     const { status, text } = await post(port, '/work', 'k', { headers: { 'X-User': name } });
     assert.equal(status, 500, name);
     assert.match(text, /set scope/);
     assert.equal((await post(port, '/work', 'k', { headers: { 'X-User': name, Authorization: name } })).text, 'ran');
   }
-  for (const name of ['text', 'other']) assert.equal((await post(port, '/work', 'k', { headers: { 'X-User': name } })).headers['idempotent-replayed'], undefined, name);
+  assert.equal(ran, 2);
+  for (const name of ['text', 'other']) assert.equal((await post(port, '/work', 'k', { headers: { 'X-User': name } })).text, 'ran', name);
+  assert.equal(ran, 4);
 });
+
+/* Middleware that authenticates, in each framework's own terms. */
+const LOGINS = {
+  express: (user) => (req, res, next) => {
+    req.user = user(req.headers);
+    next();
+  },
+  fastify: (user) => [Object.assign(async (app) => {
+    app.addHook('onRequest', async (request) => { request.user = user(request.headers); });
+  }, { [Symbol.for('skip-override')]: true })],
+  koa: (user) => (ctx, next) => {
+    ctx.state.user = user(ctx.headers);
+    return next();
+  },
+  hono: (user) => (c, next) => {
+    c.set('user', user(c.req.header()));
+    return next();
+  },
+};
+
+for (const [framework, login] of Object.entries(LOGINS)) {
+  test(`${framework}: a user that is a text or a number is the same caller with a renewed token, and without one`, options, async (t) => {
+    const users = { alice: 'alice', bob: 'bob', five: 5, none: undefined };
+    const { settings } = world();
+    let ran = 0;
+    const work = () => {
+      ran += 1;
+      return { body: 'ran' };
+    };
+    const { port, close } = await FRAMEWORKS[framework](settings, work, { around: [login((headers) => users[headers['x-user']])] });
+    t.after(close);
+    const replayed = async (headers) => {
+      const answer = await post(port, '/work', 'k', { headers });
+      assert.deepEqual([answer.status, answer.text], [200, 'ran'], JSON.stringify(headers));
+      return answer.headers['idempotent-replayed'] === 'true';
+    };
+    for (const [i, name] of ['alice', 'bob', 'five'].entries()) {
+      assert.equal(await replayed({ 'X-User': name, Authorization: 'Bearer 1' }), false, name);
+      assert.equal(await replayed({ 'X-User': name, Authorization: 'Bearer 2' }), true, name);
+      assert.equal(await replayed({ 'X-User': name }), true, name);
+      assert.equal(ran, i + 1);
+    }
+    assert.equal(await replayed({ 'X-User': 'none', Authorization: 'Bearer 1' }), false);
+    assert.equal(await replayed({ 'X-User': 'none', Authorization: 'Bearer 2' }), false);
+  });
+}
 
 test('what operation and born give is checked', options, async () => {
   for (const more of [{ operation: () => 'POST /a' }, { operation: () => ['POST', { path: 1 }] }, { operation: () => undefined },
@@ -436,9 +491,23 @@ test('a renewal that fails is tried again, and one that another owner has made i
 
 // ---- clients of the application ----
 
+const NOT_LATER = { enableOfflineQueue: false, autoResendUnfulfilledCommands: false };
+
+async function openNodeRedis(version) {
+  const client = need(version).createClient({ url: server().url, disableOfflineQueue: true });
+  client.on('error', () => {});
+  await client.connect();
+  return client;
+}
+
+async function ready(client) {
+  await once(client, 'ready');
+  return client;
+}
+
 for (const [name, open, close] of [
-  ['ioredis', async () => new (need('ioredis').Redis)(server().url), (client) => client.disconnect()],
-  ['node-redis', async () => need('redis').createClient({ url: server().url }).on('error', () => {}).connect(), (client) => client.destroy()],
+  ['ioredis', async () => ready(new (need('ioredis').Redis)(server().url, NOT_LATER)), (client) => client.disconnect()],
+  ['node-redis', () => openNodeRedis('redis'), (client) => client.destroy()],
 ]) {
   test(`a client of ${name} that is given is used, duplicated for waits, and not closed`, options, async () => {
     const client = await open();
@@ -462,6 +531,31 @@ for (const [name, open, close] of [
     assert.ok(await (client.ping ? client.ping() : client.PING()));
     close(client);
     admin.disconnect();
+  });
+}
+
+for (const version of ['ioredis', 'ioredis6', 'redis4', 'redis', 'redis6']) {
+  test(`${version}: a caller that leaves at any moment closes its waiting connection, once or twice`, options, async (t) => {
+    const isIoredis = version.startsWith('io');
+    const client = await (isIoredis ? ready(new (need(version).Redis)(server().url, NOT_LATER)) : openNodeRedis(version));
+    t.after(() => (client.destroy ? client.destroy() : client.disconnect()));
+    const store = new Store(checked({ client, timeoutMs: 5_000 }));
+    t.after(() => store.close());
+    const admin = await ready(new (need('ioredis').Redis)(server().url));
+    t.after(() => admin.disconnect());
+    const clients = async () => Number(/connected_clients:(\d+)/.exec(await admin.info())[1]);
+    const before = await clients();
+    const record = `leaving:${version}`;
+    await store.call(['IDEM.CLAIM', record, 'OWNER', 'first', 'LEASE', 60_000]);
+    const leave = (ms) => {
+      const leaving = new AbortController();
+      const waits = store.wait(['IDEM.CLAIM', record, 'OWNER', `o${ms}`, 'LEASE', 60_000], 20_000, leaving.signal);
+      if (ms === 0) leaving.abort();
+      else setTimeout(() => leaving.abort(), ms);
+      return assert.rejects(waits);
+    };
+    await Promise.all(Array.from({ length: 20 }, (_, ms) => leave(ms)));
+    await until(async () => await clients() === before, 'the connections closed');
   });
 }
 

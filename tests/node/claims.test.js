@@ -6,10 +6,13 @@ const test = require('node:test');
 const { LIMIT_MS, lib, until, memory } = require('./world.js');
 
 const { checked } = lib('settings.js');
+const { Claiming } = lib('claiming.js');
 const { emitter } = lib('events.js');
 const { Grant } = lib('grant.js');
 const { Later } = lib('later.js');
 const { Log } = lib('log.js');
+const { decoded } = lib('meta.js');
+const { Store } = lib('store.js');
 const { Refusal, NoAnswer } = lib('errors.js');
 
 const options = { timeout: LIMIT_MS };
@@ -34,6 +37,26 @@ function claim(answer, more = {}) {
   const grant = new Grant(context, 'http:record', { token: 7, attempt: 1, stage: null });
   const commands = () => asked.map(([name]) => name.slice(5));
   return { grant, asked, events, commands, logger, store };
+}
+
+/* A client of ioredis, as far as the package knows one. answer(words): what the server says, or throws; opens(): how a
+ * connection of its own is opened. `opened` and `open`: those connections, ever and now. */
+function played(answer, opens = ok) {
+  const open = new Set();
+  const call = async (...words) => answer(words);
+  const client = {
+    opened: 0,
+    open,
+    options: { enableOfflineQueue: false, autoResendUnfulfilledCommands: false },
+    callBuffer: call,
+    duplicate() {
+      client.opened += 1;
+      const copy = { callBuffer: call, on: () => {}, connect: () => opens(), disconnect: () => open.delete(copy) };
+      open.add(copy);
+      return copy;
+    },
+  };
+  return client;
 }
 
 /* A promise that the test ends. */
@@ -89,6 +112,54 @@ test('keep() takes no more than the server does', options, async () => {
   await grant.answered(200, [], Buffer.from('x'));
   assert.ok(asked[0].includes(31 * 86_400_000));
 });
+
+test('a 5xx is unsure whenever it is not kept, also by the setting ttlMs', options, async () => {
+  for (const [more, status, ttlMs, isUnsure] of [
+    [{ ttlMs: 0, keep: () => true }, 500, 0, true], [{ ttlMs: 0, keep: () => true }, 499, 0, false], [{ ttlMs: 0 }, 503, 0, true],
+    [{ keep: () => true }, 500, 86_400_000, false], [{}, 500, 0, true], [{}, 409, 0, false],
+  ]) {
+    const { grant, asked } = claim(ok, more);
+    await grant.answered(status, [], Buffer.from('x'));
+    const what = `${status} ${Object.keys(more)}`;
+    assert.equal(asked[0][asked[0].indexOf('TTL') + 1], ttlMs, what);
+    assert.equal(asked[0].includes('UNSURE'), isUnsure, what);
+  }
+});
+
+test('a status that not every framework can send again is stored as a response that is not kept', options, async () => {
+  for (const [status, headers, event] of [[200, [], 'stored'], [599, [], 'stored'], [600, null, 'not_kept'], [999, null, 'not_kept'], [150, null, 'not_kept']]) {
+    const { grant, asked, events } = claim(ok, { keep: () => true });
+    await grant.answered(status, [], Buffer.from('x'));
+    assert.deepEqual(decoded(asked[0][asked[0].indexOf('META') + 1]), { status, headers });
+    assert.equal(String(asked[0][3]), headers === null ? '' : 'x');
+    assert.deepEqual(events, [event]);
+  }
+});
+
+// ---- who waits ----
+
+for (const when of ['before it waits', 'while its connection is opened', 'when it is open', 'while it waits']) {
+  test(`a caller that leaves ${when} leaves no connection open`, options, async (t) => {
+    const leaving = new AbortController();
+    const [opening, answer] = [pending(), pending()];
+    const client = played(() => answer.promise, () => opening.promise);
+    const store = new Store(checked({ client }));
+    t.after(() => store.close());
+    if (when === 'before it waits') leaving.abort();
+    const waits = store.wait(['IDEM.CLAIM', 'r'], 10_000, leaving.signal);
+    if (when === 'while its connection is opened') leaving.abort();
+    opening.resolve();
+    if (when === 'when it is open') leaving.abort();
+    if (when === 'while it waits') {
+      await yielded();
+      leaving.abort();
+      answer.reject(new Error('closed'));
+    }
+    await assert.rejects(waits, NoAnswer);
+    assert.equal(client.open.size, 0);
+    assert.equal(client.opened, when === 'before it waits' ? 0 : 1);
+  });
+}
 
 // ---- renewals ----
 
@@ -217,6 +288,32 @@ test('who finds no room is told, and the time of what waits is no clock that can
   let told = false;
   later.add(task(async () => { told = true; }));
   await clockSet(3_600_000, () => until(() => told, 'what waits, told'));
+});
+
+test('claims that are to be given back leave room for a response that is to be stored', options, async (t) => {
+  let isAway = true;
+  const told = [];
+  const client = played((words) => {
+    if (isAway) throw new Error('gone');
+    told.push(words[0]);
+    if (words[0] === 'IDEM.CLAIM') throw new Error('ERR nothing to give back');
+    return 1;
+  });
+  const settings = checked({ client });
+  const store = new Store(settings);
+  t.after(() => store.close());
+  const claiming = new Claiming(store, settings);
+  const left = () => new AbortController().signal;
+  const asked = Array.from({ length: 300 }, (_, i) => claiming.ask({ record: `r${i}`, fingerprint: null, born: null, left }));
+  for (const { status, reason } of await Promise.allSettled(asked)) assert.ok(status === 'rejected' && reason.sent);
+  const logger = memory();
+  const grant = new Grant({ store, log: new Log(logger), settings, emit: () => {} }, 'http:record', { token: 7, attempt: 1, stage: null });
+  await grant.answered(200, [], Buffer.from('x'));
+  assert.match(logger.lines.join(), /NOT stored/);
+  assert.doesNotMatch(logger.lines.join(), /not tried again/);
+  isAway = false;
+  await until(() => told.includes('IDEM.STORE'), 'the response stored');
+  await until(() => told.includes('IDEM.CLAIM'), 'a claim given back');
 });
 
 // ---- events and logs ----

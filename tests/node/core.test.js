@@ -11,6 +11,7 @@ const { bodyPieces, parsedPieces } = lib('fingerprint.js');
 const { storable, encoded, decoded } = lib('meta.js');
 const { parsedTarget } = lib('target.js');
 const { problem } = lib('problem.js');
+const { Store } = lib('store.js');
 
 test('a setting that is unknown or out of range is an error at start', () => {
   const refused = [
@@ -21,6 +22,22 @@ test('a setting that is unknown or out of range is an error at start', () => {
     [{ prefix: '' }, /prefix/], [{ logger: {} }, /error\(\) and warn\(\)/], [null, /an object/],
   ];
   for (const [settings, message] of refused) assert.throws(() => checked(settings), message, JSON.stringify(settings));
+});
+
+test('of a client that sends again later what was timed out here only duplicates are used', async () => {
+  const says = (method, who) => ({ [method]: async () => who, on() {}, async connect() {}, disconnect() {} });
+  const client = (options, method) => ({ ...says(method, 'itself'), options, duplicate: () => says(method, 'a duplicate') });
+  const never = { enableOfflineQueue: false, autoResendUnfulfilledCommands: false };
+  const cases = [
+    ['callBuffer', {}, 'a duplicate'], ['callBuffer', undefined, 'a duplicate'], ['callBuffer', { ...never, enableOfflineQueue: true }, 'a duplicate'],
+    ['callBuffer', { enableOfflineQueue: false }, 'a duplicate'], ['callBuffer', never, 'itself'],
+    ['sendCommand', {}, 'a duplicate'], ['sendCommand', undefined, 'a duplicate'], ['sendCommand', { disableOfflineQueue: true }, 'itself'],
+  ];
+  for (const [method, options, who] of cases) {
+    const store = new Store(checked({ client: client(options, method) }));
+    assert.equal(await store.call(['PING']), who, `${method} ${JSON.stringify(options)}`);
+    store.close();
+  }
 });
 
 test('a setting over another one is checked too, and what is not given stays', () => {
@@ -100,7 +117,7 @@ test('META is what it was, and nothing else is', () => {
   const head = { status: 201, headers: [['location', '/a'], ['link', 'a'], ['link', '\u00e9']] };
   assert.deepEqual(decoded(encoded(head.status, head.headers)), head);
   assert.deepEqual(decoded(encoded(200, null)), { status: 200, headers: null });
-  const others = ['', '{}', '[2,200,[]]', '[1,"200",[]]', '[1,99,[]]', '[1,200,[["a"]]]', '[1,200,[["a","b\\r\\nc"]]]', '[1,200]', '[1,"job"]', null];
+  const others = ['', '{}', '[2,200,[]]', '[1,"200",[]]', '[1,99,[]]', '[1,99,null]', '[1,1000,null]', '[1,199,[]]', '[1,600,[]]', '[1,200,[["a"]]]', '[1,200,[["a","b\\r\\nc"]]]', '[1,200]', '[1,"job"]', null];
   for (const meta of others) assert.equal(decoded(meta), null, String(meta));
 });
 

@@ -164,6 +164,88 @@ test('a keep that fails when the response flows already: the connection is cut',
   assert.deepEqual(names(events), ['claimed', 'unsure']);
 });
 
+test('a status that is a text is stored as the number that is sent', options, async () => {
+  const { settings } = world();
+  const port = await application(settings, (req, res) => {
+    res.statusCode = '201';
+    res.end('ran');
+  });
+  assert.equal((await post(port, '/work', 'k')).status, 201);
+  const again = await post(port, '/work', 'k');
+  assert.deepEqual([again.status, again.headers['idempotent-replayed']], [201, 'true']);
+});
+
+test('a status above 599 that is to be kept is known to have run', options, async () => {
+  const { settings, events } = world({ keep: () => true });
+  const port = await application(settings, (req, res) => {
+    res.statusCode = 700;
+    res.end('ran');
+  });
+  assert.equal((await post(port, '/work', 'k')).status, 700);
+  const again = await post(port, '/work', 'k');
+  assert.deepEqual([again.status, JSON.parse(again.text).original_status], [410, 700]);
+  assert.deepEqual(names(events), ['claimed', 'not_kept', 'not_kept']);
+});
+
+// ---- a handler that throws when its response flows, or has ended ----
+
+/* handler(res) writes by itself, and may throw. Of Express, of what calls (req, res, next) without it, and of Koa. */
+const BY_HAND = {
+  express: (settings, handler) => application(settings, (req, res) => handler(res)),
+  plain: (settings, handler) => {
+    const guard = forExpress.idempotency(settings);
+    return served((req, res) => guard(req, res, () => handler(res)), () => guard.close());
+  },
+  koa: (settings, handler) => {
+    const app = new (need('koa'))();
+    app.silent = true;
+    const guard = need('idem-node/koa').idempotency(settings);
+    app.use(guard);
+    app.use((ctx) => {
+      ctx.respond = false;
+      ctx.res.statusCode = 200; // Koa begins with 404
+      handler(ctx.res);
+    });
+    return served(app.callback(), () => guard.close());
+  },
+};
+
+for (const [framework, start] of Object.entries(BY_HAND)) {
+  for (const [what, error, event, attempt] of [
+    ['an exception', () => new Error('broken'), 'unsure', 2],
+    ['an exception with a status below 500', () => Object.assign(new Error('broken'), { status: 402 }), 'unsure', 2],
+    ['DidNothing', () => new forExpress.DidNothing('nothing'), 'released', 1],
+  ]) {
+    test(`${framework}: ${what} when the response flows: the connection is cut, and the next one is attempt ${attempt}`, options, async () => {
+      const { settings, events } = world({ bodyLimit: 10, leaseMs: 300 });
+      const port = await start(settings, (res) => {
+        res.write('x'.repeat(11));
+        throw error();
+      });
+      for (let i = 0; i < 2; i += 1) {
+        await assert.rejects(post(port, '/work', 'k'));
+        await until(() => events.length === 2 * (i + 1), 'the end of the claim');
+      }
+      assert.deepEqual(events.map(([name, fields]) => [name, fields.attempt]), [['claimed', 1], [event, 1], ['claimed', attempt], [event, attempt]]);
+    });
+  }
+
+  for (const [bodyLimit, event, again] of [[1000, 'stored', 200], [10, 'not_kept', 410]]) {
+    test(`${framework}: a handler that throws after it has ended its response (${event}): it is sent, and that it ran is known`, options, async () => {
+      const { settings, events } = world({ bodyLimit, keep: async () => true });
+      const port = await start(settings, (res) => {
+        res.write('x'.repeat(11));
+        res.end('y');
+        throw new Error('too late');
+      });
+      assert.equal((await post(port, '/work', 'k')).text, `${'x'.repeat(11)}y`);
+      assert.equal((await post(port, '/work', 'k')).status, again);
+      assert.deepEqual(names(events).slice(0, 2), ['claimed', event]);
+      assert.match(settings.logger.lines.join(), /after it had answered: too late/);
+    });
+  }
+}
+
 // ---- a client that leaves ----
 
 /* A response over the limit: so many pieces, and then perhaps an error. */

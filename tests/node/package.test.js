@@ -104,6 +104,13 @@ test('README: a route with settings of its own', options, async (t) => {
   assert.equal((await post(port, '/payments', 'route')).text, '{"hold":true}');
 });
 
+test('README: a client of your own', options, async (t) => {
+  const around = ["const express = require('express'); const app = express(); const { idempotency } = require('idem-node/express');",
+    snippet('client'), "app.use(express.json()); app.post('/payments', (req, res) => res.status(201).json({ charged: req.body.amount }));",
+    "client.once('ready', () => app.listen(3000));"].join('\n');
+  await pays(await program(t, path.join(PACKAGES, 'snippets'), around), 'client');
+});
+
 test('README: a job', options, async () => {
   const directory = path.join(PACKAGES, 'snippets');
   mkdirSync(directory, { recursive: true });

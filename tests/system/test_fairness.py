@@ -41,14 +41,14 @@ class Shares(ServerCase):
 
     def test_keys(self):
         server = self.start("--threads", "1")
-        self.fill(server, 20_000)
-        ran = self.calls_before_a_ping(server, "keys", encode("KEYS", "nosuch") * 500)
+        self.fill(server, 200_000)
+        ran = self.calls_before_a_ping(server, "keys", encode("KEYS", "nosuch") * 50)
         self.assertLess(ran, 10)
 
     def test_keys_of_many(self):
         server = self.start("--threads", "1")
-        self.fill(server, 20_000)
-        ran = self.calls_before_a_ping(server, "keys", encode("KEYS", "nosuch") * 100, 20)
+        self.fill(server, 200_000)
+        ran = self.calls_before_a_ping(server, "keys", encode("KEYS", "nosuch") * 20, 20)
         self.assertLess(ran, 60)
 
     def slices_of(self, server, command, reply):

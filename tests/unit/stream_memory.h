@@ -41,6 +41,7 @@ struct peer {
   size_t heard_len;
   struct peer_left left[PEER_LEFT_MAX];
   unsigned left_first, left_end;
+  void (*on_write)(void);  /* called at each write; NULL: nothing is */
   struct peer *ends_other; /* whose end comes with the next write here; NULL: nobody's */
   bool other_is_read;      /* the server hears of that end; else it lies in the socket */
 };
@@ -112,6 +113,7 @@ static inline int64_t memory_write(struct stream *stream, const struct iovec *pa
   assert_false(peer->closed);
   memory_end_other(peer);
   if (peer->shut) return -EPIPE;
+  if (peer->on_write != NULL) peer->on_write();
   if (peer->write_error != 0) return peer->write_error;
   if (later != NULL) {
     memory_leave(peer, parts, count, later);

@@ -457,6 +457,41 @@ static void a_bound_claim_that_stored_does_not_end_with_its_connection(void **st
 
 /* ---- DEL, FLUSHALL ---- */
 
+/* A record of it is alone (slab.h). */
+static void long_text(char key[601]) {
+  memset(key, 'k', 600);
+  key[600] = '\0';
+}
+
+static void a_record_that_is_alone_outlives_its_connection(void **state) {
+  struct fixture *f = *state;
+  char key[601];
+  long_text(key);
+  for (int how = 0; how < 3; how++) {
+    struct binding *connection = binding_create(f->engine);
+    claimed(f, bound(key, "a", connection));
+    binding_close(f->engine, connection, f->now);
+    tick_until_done(f);
+    uint64_t token = claimed(f, as(key, "b"));
+    if (how == 0) assert_int_equal(store_for(f, key, token, "response", 1000), ENGINE_STORED);
+    if (how == 1) assert_true(keys_delete(f->engine, span_of(key), f->now));
+    f->now += RETENTION + 1000; /* 2: it is left */
+    tick_until_done(f);
+    assert_int_equal(fetch(f, key), ENGINE_NOTHING);
+  }
+  expect_empty(f);
+}
+
+static void and_an_engine_that_no_longer_knows_it(void **state) {
+  struct fixture *f = *state;
+  char key[601];
+  long_text(key);
+  struct binding *connection = binding_create(f->engine);
+  uint64_t token = claimed(f, bound(key, "a", connection));
+  binding_forget(f->engine, connection);
+  assert_int_equal(store_for(f, key, token, "response", 1000), ENGINE_STORED);
+}
+
 static void deleting_a_held_record_serves_its_waiters(void **state) {
   struct fixture *f = *state;
   uint64_t token = claimed(f, as("k", "a"));
@@ -1116,6 +1151,8 @@ int main(void) {
       CASE(bind_moves_with_the_claim_that_is_sent_again),
       CASE(a_connection_ends_only_what_is_held_when_it_closes),
       CASE(a_bound_claim_that_stored_does_not_end_with_its_connection),
+      CASE(a_record_that_is_alone_outlives_its_connection),
+      CASE(and_an_engine_that_no_longer_knows_it),
       CASE(deleting_a_held_record_serves_its_waiters),
       CASE(a_flush_is_seen_at_once_and_its_memory_comes_back_in_steps),
       CASE(at_the_memory_limit_claims_are_refused_and_granted_ones_still_store),

@@ -279,6 +279,23 @@ static void one_that_may_not_run_late_in_a_turn_comes_later(void **state) {
   assert_null(conn_number(c, 1)->input);
 }
 
+static void a_write_takes_time(void) { number_clock_pass_ms(50); }
+
+/* Sending is not the time of the command that comes next, and its lease begins after it. */
+static void one_runs_as_of_when_what_was_gathered_has_left(void **state) {
+  struct connections *c = *state;
+  connect_peers(c, 3);
+  c->peer[0].on_write = a_write_takes_time;
+  say(c, 0, "PING");
+  say(c, 1, "CLAIM k LEASE 1000");
+  c->group.gathered_bytes = (size_t)1 << 30;
+  uint64_t began_ns = number_clock.now_ns;
+  end_turn(c);
+  assert_in_range(number_clock.now_ns - began_ns, 50000000, 60000000);
+  assert_string_equal(ask(c, 2, "SLOWLOG LEN"), ":0\r\n");
+  assert_non_null(strstr(ask(c, 2, "CLAIM k"), "BUSY\r\n:1000\r\n:0\r\n"));
+}
+
 static void one_that_quits_is_answered_and_ends(void **state) {
   struct connections *c = *state;
   connect_peers(c, 2);
@@ -526,6 +543,7 @@ int main(void) {
       TEST(one_that_is_paused_is_kept),
       TEST(what_follows_a_wait_is_kept),
       TEST(one_that_may_not_run_late_in_a_turn_comes_later),
+      TEST(one_runs_as_of_when_what_was_gathered_has_left),
       TEST(one_that_quits_is_answered_and_ends),
       TEST(what_a_connection_set_up_before_holds),
       TEST(replies_are_exact_and_in_order_whatever_arrives_in_a_turn),

@@ -64,7 +64,7 @@ class Claiming {
         if (!(error instanceof Refusal)) throw error; // a refusal says that there is nothing to give back
       }
     };
-    this.#store.later.add({ until: performance.now() + this.#settings.leaseMs, words, attempt });
+    this.#store.givingBack.add({ until: performance.now() + this.#settings.leaseMs, words, attempt });
   }
 }
 

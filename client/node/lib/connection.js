@@ -45,8 +45,17 @@ const overNodeRedis = (client) => ({
 
 const isIoredis = (client) => typeof client.callBuffer === 'function';
 
-/* A client that the application has opened. It is never closed here. */
+/* Such a client sends again after a reconnection what was timed out here, perhaps when the lease is over: a claim of
+ * nobody. */
+function sendsLater(client) {
+  const { enableOfflineQueue, autoResendUnfulfilledCommands, disableOfflineQueue } = client.options ?? {};
+  return isIoredis(client) ? enableOfflineQueue !== false || autoResendUnfulfilledCommands !== false : disableOfflineQueue !== true;
+}
+
+/* A client that the application has opened, which is never closed here. Null: it sends again by itself, and only its
+ * duplicates may be used. */
 function given(client) {
+  if (sendsLater(client)) return null;
   const { call } = isIoredis(client) ? overIoredis(client) : overNodeRedis(client);
   return { call, close: () => {} };
 }

@@ -10,7 +10,7 @@
  */
 'use strict';
 
-const { encoded } = require('./meta.js');
+const { encoded, isReplayable } = require('./meta.js');
 const { named } = require('./log.js');
 const { parsed } = require('./reply.js');
 const { Refusal } = require('./errors.js');
@@ -157,10 +157,9 @@ class Grant {
     if (!this.#end()) return null;
     if (this.nothing) return this.#release();
     if (this.failed && status >= 500) return this.#release('UNSURE');
-    const unsure = status >= 500 && !keeps ? ['UNSURE'] : [];
-    const store = (bytes, head) => this.#storing(bytes, encoded(status, head), keeps, unsure);
+    const store = (bytes, head) => this.#storing(bytes, encoded(status, head), keeps, status);
     const notKept = store('', null);
-    return this.#store(body === null ? notKept : store(body, headers), notKept, status);
+    return this.#store(body === null || !isReplayable(status) ? notKept : store(body, headers), notKept, status);
   }
 
   /* The setting is asked while the claim is still renewed. */
@@ -182,8 +181,10 @@ class Grant {
     return this.#store(this.#storing(body, meta, keeps), this.#storing('', notKept, keeps), null);
   }
 
-  #storing(body, meta, keeps, unsure = []) {
+  /* status: null for a result that is no response. */
+  #storing(body, meta, keeps, status = null) {
     const ttlMs = keeps ? (this.kept === true ? this.#context.settings.ttlMs : this.kept) : 0;
+    const unsure = status >= 500 && ttlMs === 0 ? ['UNSURE'] : [];
     return { words: ['IDEM.STORE', this.#record, this.token, body, 'TTL', ttlMs, 'META', meta, ...unsure], ttlMs };
   }
 

@@ -238,9 +238,10 @@ class HeldResponse {
   writeHead(status, ...rest) {
     if (!this.#holds) return this.#pass('writeHead', status, ...rest);
     if (this.#head !== null) throw headersSentError('write');
-    if (!(status >= 100 && status <= 999)) throw invalidStatusError(status); // what is held is sent where nobody can be told
+    const code = status | 0; // as Node does: '201' is 201
+    if (code < 100 || code > 999) throw invalidStatusError(status); // what is held is sent where nobody can be told
     const res = this.#res;
-    res.statusCode = status;
+    res.statusCode = code;
     if (typeof rest[0] === 'string') res.statusMessage = rest.shift();
     setHeaders({ setHeader: (...args) => this.#call('setHeader', ...args) }, pairsOf(rest.pop()));
     this.#head = { status: res.statusCode, headers: { ...res.getHeaders() } };
@@ -395,9 +396,13 @@ class HeldResponse {
     this.#ends(this.#grant.raised(error).then(() => this.#replace(answer)));
   }
 
-  /* The handler has thrown. */
+  /* The handler has thrown. What flows is cut; what it has ended before is its answer. */
   fail(error) {
-    this.refuse(FAILED, error);
+    if (this.#state === HELD) return this.refuse(FAILED, error);
+    if (this.isSettling) return this.#log.error(`a handler has thrown after it had answered: ${error?.message ?? error}`);
+    if (this.#state !== FLOWING) return;
+    this.#grant.raised(error);
+    this.#cut();
   }
 
   /* The framework sends the response by other means, and has told the grant. */
@@ -411,7 +416,7 @@ class HeldResponse {
 
   /* Its end was written, and is being stored. */
   get isSettling() {
-    return this.#state === SETTLING;
+    return this.#ended && this.#state !== OPEN;
   }
 
   /* The handler cuts the response off, as pipeline() does when its source fails. Of a held one nothing was sent, so it

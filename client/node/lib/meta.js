@@ -23,6 +23,9 @@ const NEVER_STORED = new Set([
   'idempotent-replayed', // says of the replay what it is
 ]);
 
+/* Every framework can send it: those of the Fetch API know no other status. One beyond is only known as "not kept". */
+const isReplayable = (status) => status >= 200 && status <= 599;
+
 const valuesOf = (value) => (Array.isArray(value) ? value.map(String) : [String(value)]);
 
 /* headers: {name: value or values}, as of ServerResponse.getHeaders(). before: the same of the time of the claim: what
@@ -43,6 +46,8 @@ function storable(headers, before = {}, dropped = []) {
 /* headers null: the response is not kept. */
 const encoded = (status, headers) => JSON.stringify([VERSION, status, headers]);
 
+const isStatus = (status) => Number.isInteger(status) && status >= 100 && status <= 999;
+
 const isPair = (pair) => Array.isArray(pair) && pair.length === 2 &&
   pair.every((text) => typeof text === 'string' && !/[\r\n\0]/.test(text));
 
@@ -56,9 +61,9 @@ function decoded(meta) {
   }
   if (!Array.isArray(parts) || parts.length !== 3 || parts[0] !== VERSION) return null;
   const [, status, headers] = parts;
-  if (!Number.isInteger(status) || status < 200 || status > 599) return null;
-  if (headers !== null && !(Array.isArray(headers) && headers.every(isPair))) return null;
-  return { status, headers };
+  if (!isStatus(status)) return null;
+  const isWhole = isReplayable(status) && Array.isArray(headers) && headers.every(isPair);
+  return isWhole || headers === null ? { status, headers } : null;
 }
 
-module.exports = { storable, encoded, decoded };
+module.exports = { isReplayable, storable, encoded, decoded };

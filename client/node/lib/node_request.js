@@ -132,6 +132,9 @@ function whenClosed(res, call) {
 }
 
 /* The id of whom a framework has authenticated, or the whole of what it says when there is none. */
-const idOf = (user, auth) => user?.id ?? user?.sub ?? auth?.sub ?? user;
+const idOf = (user, auth) => memberOf(user, 'id') ?? memberOf(user, 'sub') ?? memberOf(auth, 'sub') ?? user;
+
+/* Of an object alone: a text has a method sub(). */
+const memberOf = (value, name) => (value !== null && typeof value === 'object' ? value[name] : undefined);
 
 module.exports = { headerValues, pieces, left, whenClosed, idOf };

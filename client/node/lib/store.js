@@ -22,9 +22,13 @@ function within(ms, promise) {
 }
 
 class Store {
-  later = new Later(); // what could not be told to this server
+  // What could not be told to this server. Responses have a room of their own: while the server is away, any number of
+  // claims may be refused, and what ran must not find it full of them.
+  later = new Later(); // STORE
+  givingBack = new Later(); // claims whose answer nobody has seen
   #settings;
   #open; // (timeoutMs) -> a new connection
+  #lent; // the application's own connection, or null
   #shared = null; // the promise of the connection that all share
   #waiting = new Set(); // connections of those that wait
   #waiters = 0;
@@ -34,7 +38,8 @@ class Store {
     const { url, client } = settings;
     this.#settings = settings;
     this.#open = client ? (timeoutMs) => duplicate(client, timeoutMs) : opener(url);
-    if (client) this.#shared = Promise.resolve(given(client));
+    this.#lent = client ? given(client) : null;
+    if (this.#lent) this.#shared = Promise.resolve(this.#lent);
   }
 
   /* Throws Refusal or NoAnswer, after at most ATTEMPTS times timeoutMs. */
@@ -69,7 +74,7 @@ class Store {
   }
 
   #drop(shared) {
-    if (this.#settings.client || this.#shared !== shared) return;
+    if (this.#lent || this.#shared !== shared) return;
     this.#shared = null;
     shared.then((connection) => connection.close(), () => {});
   }
@@ -100,6 +105,7 @@ class Store {
   }
 
   async #waitOnce(words, waitMs, left) {
+    if (left.aborted) throw new NoAnswer('the caller has left', false);
     const { timeoutMs } = this.#settings;
     let connection = null;
     let sent = false;
@@ -117,7 +123,7 @@ class Store {
     } finally {
       left.removeEventListener('abort', close);
       this.#waiting.delete(connection);
-      if (connection && !left.aborted) connection.close();
+      connection?.close(); // a second time when the caller has left while it waited
     }
   }
 
@@ -135,6 +141,7 @@ class Store {
   close() {
     this.#closed = true;
     this.later.close();
+    this.givingBack.close();
     for (const connection of this.#waiting) connection.close();
     if (this.#shared) this.#drop(this.#shared);
   }
