@@ -12,7 +12,7 @@ import contextlib
 import time
 from typing import Any, Awaitable, Callable, Dict, List, MutableMapping, Optional, Set, Tuple, Union
 
-from .asgi_routes import WatchedScope, find_route
+from .asgi_routes import Found, WatchedScope, find_route
 from .claims import AsyncClaim, Claim, DidNothing
 from .guard import Guard, Held, Refused, content_type_of
 from .loop import Asker, ClientLeft, Threads
@@ -32,6 +32,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 # Of a user, the first that is there. Not a display name: two users may have the same.
 IDENTITIES = ("identity", "pk", "id", "username")
 STATE = "idempotency"  # scope["state"]["idempotency"]: the claim, None when it is unguarded
+CLAIMED = "idem.claimed"  # in the scope of a request that has a claim
 # By which the kernel sends a file, past whoever holds the response.
 FILE_EXTENSIONS = ("http.response.pathsend", "http.response.zerocopysend")
 
@@ -50,17 +51,17 @@ class Idempotency:
         self.guard.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope.get("state", {}).get(STATE) is not None:
+        if scope["type"] != "http" or CLAIMED in scope:
             await self._app(scope, receive, send)
             return
-        scope = _with_state(scope)
+        state = _state(scope)
+        state[STATE] = None
         if not any(guard.concerns(scope["method"]) for guard in self.guard.any_route()):
             await self._app(scope, receive, send)
             return
-        route = find_route(scope, self._app) if Route.declared else None
-        guard = self.guard.for_route(route)
-        if isinstance(scope, WatchedScope):
-            scope.seen = route
+        found = find_route(scope, self._app) if Route.declared else Found()
+        guard = self.guard.for_route(found.route)
+        scope = WatchedScope(scope, found.seen, lambda: _nothing_ran(state))
         try:
             begun = await self._begin(guard, scope, receive)
         except Refused as refused:
@@ -76,7 +77,7 @@ class Idempotency:
         else:
             await self._guarded(guard, scope, begun, send)
 
-    async def _begin(self, guard: Guard, scope: Scope, receive: Receive
+    async def _begin(self, guard: Guard, scope: WatchedScope, receive: Receive
                      ) -> Union[Answer, bytes, None, Tuple[Claim, bytes]]:
         view = view_of(scope)
         key = guard.key_of(view)
@@ -90,9 +91,9 @@ class Idempotency:
             return body
         return begun if isinstance(begun, Answer) else (begun, body)
 
-    async def _guarded(self, guard: Guard, scope: Scope, begun: Tuple[Claim, bytes], send: Send) -> None:
+    async def _guarded(self, guard: Guard, scope: WatchedScope, begun: Tuple[Claim, bytes], send: Send) -> None:
         claim, body = begun
-        scope["extensions"] = _plain_files(scope)
+        scope.own({"extensions": _plain_files(scope), CLAIMED: True})
         scope["state"][STATE] = claim
         if isinstance(claim, AsyncClaim):
             claim.sender = lambda words: self._threads.run(guard.engine.client.send, words)
@@ -115,11 +116,12 @@ def _hear(task: "asyncio.Task[None]") -> None:
         log.error("work whose client had left failed: %r", task.exception())
 
 
-def _with_state(scope: Scope) -> Scope:
-    """With a state of this request's own."""
-    state = {**(scope.get("state") or {}), STATE: None}
-    scope = {**scope, "state": state}
-    return WatchedScope(scope, lambda: _nothing_ran(state)) if Route.declared else scope
+def _state(scope: Scope) -> Dict[str, Any]:
+    """Of this request alone: servers copy that of the lifespan. Shared with what is outside."""
+    if scope.get("state") is None:
+        scope["state"] = {}
+    state: Dict[str, Any] = scope["state"]
+    return state
 
 
 def _nothing_ran(state: Dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import io
 import time
-from typing import Any, AsyncIterator, Callable, Iterator, Optional, Set, Tuple, Union
+from typing import Any, AsyncIterator, Callable, Coroutine, Iterator, Optional, Set, Union
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings as django_settings
@@ -31,6 +31,7 @@ from .wsgi import Capture, Flow, RecordedInput, checked_size, read_whole
 __all__ = ["Idempotency", "idempotent"]
 
 FILE_CHUNK_BYTES = 64 * 1024
+OF_A_STREAM = frozenset({"streaming", "is_async", "streaming_content", "file_to_stream", "block_size"})  # attributes of a response
 
 
 class Idempotency:
@@ -109,11 +110,39 @@ class Idempotency:
     # -- in an event loop --
 
     async def _call_in_loop(self, request: Any) -> Any:
-        """In a task of its own, which a client that leaves does not end."""
-        task = asyncio.ensure_future(self._run_in_loop(request))
+        """One that may have a key in a task of its own, which a client that leaves does not end."""
+        if not hasattr(request, "_idem_recorded"):
+            return await self._run_in_loop(request)
+        task = self._start(self._run_in_loop(request))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda task: self._unsent(request, task))
+            raise
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        task = asyncio.ensure_future(work)
         self._running.add(task)  # a loop keeps only weak references
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        return task
+
+    def _unsent(self, request: Any, task: "asyncio.Task[Any]") -> None:
+        """Nobody gets its response; a long one is produced all the same."""
+        if task.cancelled() or task.exception() is not None:
+            return
+        claim: Optional[Claim] = request.idempotency
+        if claim is not None and not claim.ended and hasattr(request, "_idem_flow"):
+            self._start(self._read_out(request._idem_flow, task.result()))
+
+    @staticmethod
+    async def _read_out(flow: "Union[_Flowing, _AsyncFlow]", response: Any) -> None:
+        try:
+            if isinstance(flow, _AsyncFlow):
+                await flow.drain()
+            else:
+                await sync_to_async(flow.drain, thread_sensitive=True)()
+        finally:
+            await sync_to_async(response.close, thread_sensitive=True)()
 
     async def _run_in_loop(self, request: Any) -> Any:
         try:
@@ -126,7 +155,7 @@ class Idempotency:
         if claim is None:
             return response
         if response.streaming and getattr(response, "is_async", False):
-            return await self._settle_async_stream(self._guard_of(request), claim, response)
+            return await self._settle_async_stream(request, claim, response)
         if response.streaming:  # the application's own code: where Django runs such
             return await sync_to_async(self._settle, thread_sensitive=True)(request, claim, response)
         return await self._threads.finish(self._settle, request, claim, response)
@@ -143,7 +172,8 @@ class Idempotency:
             begun.sender = lambda words: self._threads.run(guard.engine.client.send, words)
         return self._begun(request, begun)
 
-    async def _settle_async_stream(self, guard: Guard, claim: Claim, response: Any) -> Any:
+    async def _settle_async_stream(self, request: Any, claim: Claim, response: Any) -> Any:
+        guard = self._guard_of(request)
         pieces = response.streaming_content.__aiter__()
         held = Held(guard.settings.body_limit, content_type_of(_headers(response)))
         try:
@@ -154,9 +184,11 @@ class Idempotency:
                     break
         except BaseException as error:
             self._threads.submit(guard.raised, claim, error)
+            await sync_to_async(response.close, thread_sensitive=True)()
             raise
         if held.over:
-            response.streaming_content = _flow(self._threads, guard, claim, response, held.bytes(), pieces)
+            request._idem_flow = _AsyncFlow(self._threads, guard, claim, response, held.bytes(), pieces)
+            response.streaming_content = request._idem_flow
             return response
         own = Answer(response.status_code, _headers(response), held.bytes())
         other = await self._threads.finish(guard.answered, claim, own.status, own.headers, own.body)
@@ -177,9 +209,10 @@ class Idempotency:
         if getattr(response, "is_async", False):  # under WSGI, or a synchronous middleware inside: Django reads it whole then
             guard.answered(claim, response.status_code, _headers(response), None)
             return response
-        return self._settle_stream(guard, claim, response)
+        return self._settle_stream(request, claim, response)
 
-    def _settle_stream(self, guard: Guard, claim: Claim, response: Any) -> Any:
+    def _settle_stream(self, request: Any, claim: Claim, response: Any) -> Any:
+        guard = self._guard_of(request)
         pieces = iter(response.streaming_content)
         held = Held(guard.settings.body_limit, content_type_of(_headers(response)))
         try:
@@ -193,7 +226,7 @@ class Idempotency:
             response.close()
             raise
         if held.over:
-            response.streaming_content = _Flowing(guard, claim, response, held.bytes(), pieces)
+            request._idem_flow = response.streaming_content = _Flowing(guard, claim, response, held.bytes(), pieces)
             # Closed first: when the client has left, the rest is still produced.
             response._resource_closers.insert(0, response._resource_closers.pop())
             response.file_to_stream = None  # else the server would send the file itself
@@ -263,8 +296,12 @@ def as_response(answer: Answer) -> HttpResponse:
 
 
 def _instead(response: Any, answer: Answer) -> HttpResponse:
-    """The answer with the first response's cookies, which belong to this client."""
+    """The answer with the first response's cookies, which belong to this client, and with what the view has told other middleware
+    by attributes (xframe_options_exempt). A replay that no view made has none."""
     own = as_response(answer)
+    for name, value in vars(response).items():
+        if name not in OF_A_STREAM and not name.startswith("_") and name not in vars(own):
+            setattr(own, name, value)
     if not answer.replayed:
         own.cookies.update(response.cookies)
     own._resource_closers.append(response.close)
@@ -282,41 +319,60 @@ class _Flowing:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._flow)
 
+    def drain(self) -> None:
+        """Of one that nobody has begun: what is left is produced as after a client that has left."""
+        next(iter(self._flow), None)
+        self._flow.close()
+
     def close(self) -> None:
         self._flow.close()
 
 
-async def _flow(threads: Threads, guard: Guard, claim: Claim, response: Any, held: bytes,
-                pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+class _AsyncFlow:
     """As Flow of wsgi.py, of an asynchronous stream."""
-    about = (response.status_code, _headers(response), None)
-    try:
-        yield held
-        del held
-        async for piece in pieces:
-            yield piece
-    except (GeneratorExit, asyncio.CancelledError):  # the client has left: nothing can be awaited here
-        draining = asyncio.ensure_future(_drain(threads, guard, claim, about, pieces))
-        _DRAINING.add(draining)
-        draining.add_done_callback(_DRAINING.discard)
-        raise
-    except BaseException as error:
-        await threads.finish(guard.raised, claim, error)
-        raise
-    await threads.finish(guard.answered, claim, *about)
+
+    def __init__(self, threads: Threads, guard: Guard, claim: Claim, response: Any, held: bytes,
+                 pieces: AsyncIterator[bytes]) -> None:
+        self._threads, self._guard, self._claim = threads, guard, claim
+        self._about = (response.status_code, _headers(response), None)
+        self._held, self._pieces = held, pieces
+        self._begun = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._begun = True
+        try:
+            held, self._held = self._held, b""
+            yield held
+            del held
+            async for piece in self._pieces:
+                yield piece
+        except (GeneratorExit, asyncio.CancelledError):  # the client has left: nothing can be awaited here
+            draining = asyncio.ensure_future(self.drain())
+            _DRAINING.add(draining)
+            draining.add_done_callback(_DRAINING.discard)
+            raise
+        except BaseException as error:
+            await self._threads.finish(self._guard.raised, self._claim, error)
+            raise
+        await self._threads.finish(self._guard.answered, self._claim, *self._about)
+
+    def close(self) -> None:
+        if not self._begun and not self._claim.ended:
+            self._guard.raised(self._claim, None)
+
+    async def drain(self) -> None:
+        """Produces what is left, for renew_for_ms at most."""
+        self._begun = True
+        give_up = time.monotonic() + self._guard.settings.renew_for_ms / 1000
+        try:
+            async for _ in self._pieces:
+                if time.monotonic() >= give_up:
+                    raise TimeoutError("it did not end in renew_for_ms")
+        except BaseException as error:
+            log.error("record %s: its response failed after the client had left: %r", tail(self._claim.key), error)
+            self._threads.submit(self._guard.raised, self._claim, None)
+            raise
+        await self._threads.finish(self._guard.answered, self._claim, *self._about)
 
 
 _DRAINING: Set["asyncio.Future[None]"] = set()  # a loop keeps only weak references
-
-
-async def _drain(threads: Threads, guard: Guard, claim: Claim, about: Tuple[Any, ...], pieces: AsyncIterator[bytes]) -> None:
-    give_up = time.monotonic() + guard.settings.renew_for_ms / 1000
-    try:
-        async for _ in pieces:
-            if time.monotonic() >= give_up:
-                raise TimeoutError("it did not end in renew_for_ms")
-    except BaseException as error:
-        log.error("record %s: its response failed after the client had left: %r", tail(claim.key), error)
-        threads.submit(guard.raised, claim, None)
-        raise
-    await threads.finish(guard.answered, claim, *about)

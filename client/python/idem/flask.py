@@ -1,12 +1,13 @@
 """The middleware for Flask: `Idempotency(app)`, or `Idempotency()` and `init_app(app)`.
 
 The claim is made after the application's functions before the request (its login), just before the view; the response is held
-outside, after the functions after the request and the session. So a replay passes them too, and a failure in them is seen.
+outside, after the functions after the request and the session. So a failure in them is seen. A replay passes them too, and then
+is made again what they had made of the first response; of what they add then stays what is never stored (the session's cookie).
 Where Flask has no hook for that, methods of the application object are wrapped.
 """
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Optional
+from typing import Any, Callable, Collection, Iterable, Optional
 
 import flask
 from flask import current_app, g, request
@@ -16,12 +17,13 @@ from . import wsgi
 from .claims import Claim, DidNothing
 from .guard import Guard, Refused
 from .request import View, scope_text
-from .response import Answer
+from .response import Answer, of_this_exchange
 from .settings import Settings, idempotent, route_of
 
 __all__ = ["Idempotency", "idempotent"]
 
 RECORDED = "idem.recorded"  # in the environ: the input
+RUN = "idem.run"  # in the environ: what conduct has to know
 SEEN = "idem.seen"  # an exception for which a handler may have an answer
 EXTENSION = "idempotency"
 
@@ -63,7 +65,8 @@ class Idempotency:
         recorded = wsgi.RecordedInput(environ, self._record_limit())
         environ = wsgi.copy_with(environ, recorded)
         environ[RECORDED] = recorded
-        return wsgi.conduct(self.guard, self._inner, environ, start_response)
+        environ[RUN] = run = wsgi.Run(self.guard)
+        return wsgi.conduct(run, self._inner, environ, start_response)
 
     def _may_have_key(self, environ: wsgi.Environ) -> bool:
         return self.guard.may_concern(environ["REQUEST_METHOD"], lambda name: wsgi.variable(name) in environ)
@@ -106,10 +109,13 @@ class Idempotency:
         body = wsgi.read_whole(guard, view, recorded)
         plan = guard.plan(view, key, body)
         begun = guard.begin(plan, guard.ask(plan))
+        run: wsgi.Run = request.environ[RUN]
+        run.guard = guard
         if isinstance(begun, Claim):
-            g.idempotency = request.environ[wsgi.CLAIM] = begun
-            request.environ["idem.guard"] = guard
+            g.idempotency = request.environ[wsgi.CLAIM] = run.claim = begun
             return None
+        if begun is not None and begun.replayed:
+            run.replay = begun
         return begun
 
     def _find_key(self, guard: Guard, view: View) -> Optional[str]:
@@ -128,9 +134,13 @@ class Idempotency:
     def _processed(self, response: Any) -> Any:
         """In place of process_response. Below 500 a handler has decided what the exception means; the functions after the request,
         which may put anything into an envelope of 200, have not."""
-        if SEEN in request.environ and response.status_code >= 500:
-            request.environ[wsgi.RAISED] = request.environ[SEEN]
-        return self._process(response)
+        run: Optional[wsgi.Run] = request.environ.get(RUN)
+        if run is not None and SEEN in request.environ and response.status_code >= 500:
+            run.raised = request.environ[SEEN]
+        response = self._process(response)
+        if run is not None and run.replay is not None and SEEN not in request.environ:
+            replay_again(response, run.replay, run.guard.settings.drop_headers)
+        return response
 
 
 def user() -> Optional[str]:
@@ -149,3 +159,13 @@ def as_response(answer: Answer) -> flask.Response:
     for name, value in answer.with_length():
         response.headers.add(name, value)
     return response
+
+
+def replay_again(response: Any, answer: Answer, drop: Collection[str]) -> None:
+    """The record has what the functions after the request made of the first response: not once more."""
+    headers = [*of_this_exchange(list(response.headers), drop), *answer.with_length()]
+    response.set_data(answer.body)
+    response.status_code = answer.status
+    response.headers.clear()
+    for name, value in headers:
+        response.headers.add(name, value)

@@ -30,7 +30,7 @@ from .renewer import GiveBack, LateStore
 from .report import Events, Once, Seldom, log, tail
 from .request import (BadKey, Body, View, born_of_header, born_of_key, checked_key, fingerprint, key_from_header,
                       record_key, scope_of_authorization, scope_text)
-from .response import RETRYABLE, Answer, Headers, NotKept, OtherVersion, Problems, pack_meta, storable, unpack
+from .response import RETRYABLE, Answer, Headers, NotKept, OtherVersion, Problems, pack_meta, replayable, storable, unpack
 from .settings import SAFE, Route, Settings
 
 Asked = Union[Claimed, Done, Busy, Unknown, IdemError]
@@ -290,8 +290,9 @@ class Guard:
         if claim.nothing:
             self._release(claim, unsure=False)
             return None
-        kept = None if body is None else storable(headers, self.settings.drop_headers)
-        return self._store(claim, status, b"" if body is None else body, kept, ttl_ms, unsure)
+        if body is None or not replayable(status):
+            return self._store(claim, status, b"", None, ttl_ms, unsure)
+        return self._store(claim, status, body, storable(headers, self.settings.drop_headers), ttl_ms, unsure)
 
     def raised(self, claim: Claim, error: Optional[BaseException]) -> None:
         """The handler raised, or what it produced did: it may have acted, unless the exception says otherwise."""

@@ -13,7 +13,8 @@ from typing import Any, Awaitable, Callable, Optional, Set, Tuple
 from .aio import AsyncIdem
 from .claims import Claim
 from .guard import Asked, Guard, Plan
-from .protocol import Busy, Claimed, IdemError
+from .protocol import Busy, Claimed, IdemError, Unavailable
+from .renewer import GiveBack
 
 # Threads for commands, made when they are needed. A command takes a few hundred microseconds, but a server that hangs holds
 # each for twice timeout_ms, and who comes after them waits too.
@@ -94,9 +95,10 @@ class Asker:
                 self._give_back(guard, plan, waiting)
 
     def _give_back(self, guard: Guard, plan: Plan, asked: "asyncio.Future[Any]") -> None:
-        if asked.cancelled() or asked.exception() is not None:
-            return
-        if isinstance(asked.result(), Claimed):
+        """Nobody awaits it any more. Where no answer came the server may have granted it all the same."""
+        if asked.cancelled() or asked.exception() is not None or isinstance(asked.result(), Unavailable):
+            GiveBack(guard.engine.client, plan.record, plan.words, guard.settings.lease_ms).start()
+        elif isinstance(asked.result(), Claimed):
             claim = guard.begin(plan, asked.result())
             assert isinstance(claim, Claim)
             claim.did_nothing()

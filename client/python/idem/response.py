@@ -71,6 +71,17 @@ def storable(headers: Headers, drop: Collection[str]) -> Headers:
             and name.lower() not in drop and not name.lower().startswith("access-control-")]
 
 
+def of_this_exchange(headers: Headers, drop: Collection[str]) -> Headers:
+    """What of a replay's headers is no record's: those that are not stored, but what is made anew."""
+    stored = {name for name, _ in storable(headers, drop)} | {"content-length", "idempotent-replayed"}
+    return [(name, value) for name, value in headers if name.lower() not in stored]
+
+
+def replayable(status: int) -> bool:
+    """Every framework, also those of the package for Node, can send it. One beyond is only known as "not kept"."""
+    return 200 <= status <= 599
+
+
 def pack_meta(status: int, headers: Optional[Headers]) -> bytes:
     """headers None: the response is not kept."""
     return json.dumps([VERSION, status, headers], separators=(",", ":")).encode()
@@ -96,10 +107,12 @@ def unpack(body: bytes, meta: Optional[bytes]) -> Answer:
                                        for name, value in headers for text in (name, value))
     except (TypeError, ValueError, RecursionError):
         raise OtherVersion from None
-    if version != VERSION or type(status) is not int or not 200 <= status <= 999 or not whole:
+    if version != VERSION or type(status) is not int or not 100 <= status <= 999 or not whole:
         raise OtherVersion
     if headers is None:
         raise NotKept(status)
+    if not replayable(status):
+        raise OtherVersion
     pairs = [(name, value) for name, value in headers]
     return Answer(status, [*pairs, ("idempotent-replayed", "true")], body, replayed=True)
 

@@ -10,6 +10,7 @@ import io
 import operator
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from .claims import Claim, DidNothing
@@ -24,7 +25,6 @@ StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 CLAIM = "idem.claim"  # in the environ: the Claim, None when it is unguarded
-RAISED = "idem.raised"  # in the environ: an exception that the application has made a 500 of
 INPUT_BUFFER_BYTES = 64 * 1024
 
 
@@ -51,7 +51,7 @@ class Idempotency:
         environ[CLAIM] = first
         if first is None:
             return self._app(environ, start_response)
-        return conduct(self.guard, self._app, environ, start_response)
+        return conduct(Run(self.guard, first), self._app, environ, start_response)
 
     def _begin(self, environ: Environ) -> Tuple[Any, Environ]:
         view = view_of(environ, environ)
@@ -218,19 +218,28 @@ class Capture:
         return int(self.status.split(" ", 1)[0])
 
 
-def conduct(guard: Guard, app: App, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+@dataclass
+class Run:
+    """What is learned of one request inside of the application. An object, which stays the same in a copy of the environ."""
+    guard: Guard  # with the settings of the route, once it is known
+    claim: Optional[Claim] = None
+    raised: Optional[BaseException] = None  # the application has made a 500 of it
+    replay: Optional[Answer] = None
+
+
+def conduct(run: Run, app: App, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Runs the application, holds its response, ends the claim, sends. The claim may be made while it runs."""
     capture = Capture()
     response: Any = ()
     try:
         response = app(environ, capture)
-        claim: Optional[Claim] = environ.get(CLAIM)
+        claim = run.claim
         if claim is None:
             return _pass_on(capture, response, start_response)
         pieces = iter(response)
         # The status is only known when the first piece is.
         first = next(pieces, None)
-        held = Held(claim_guard(environ, guard).settings.body_limit, content_type_of(capture.headers))
+        held = Held(run.guard.settings.body_limit, content_type_of(capture.headers))
         for piece in [*capture.written, *([] if first is None else [first])]:
             held.add(piece)
         while not held.over:
@@ -239,25 +248,18 @@ def conduct(guard: Guard, app: App, environ: Environ, start_response: StartRespo
                 break
             held.add(piece)
     except BaseException as error:
-        claim = environ.get(CLAIM)
         try:
             close(response)
         finally:
-            if claim is not None:
-                claim_guard(environ, guard).raised(claim, error)
+            if run.claim is not None:
+                run.guard.raised(run.claim, error)
         if isinstance(error, DidNothing):
-            return send(guard.did_nothing(None, error), start_response)
+            return send(run.guard.did_nothing(None, error), start_response)
         raise
     if held.over:
         start_response(capture.status, capture.headers)
-        return Flow(claim_guard(environ, guard), claim, capture, held.bytes(), pieces, response)
-    return _send_held(claim_guard(environ, guard), claim, environ, capture, held.bytes(), response, start_response)
-
-
-def claim_guard(environ: Environ, guard: Guard) -> Guard:
-    """The guard with the settings of the route, if it has its own."""
-    found: Guard = environ.get("idem.guard", guard)
-    return found
+        return Flow(run.guard, claim, capture, held.bytes(), pieces, response)
+    return _send_held(run, claim, capture, held.bytes(), response, start_response)
 
 
 def close(response: Any) -> None:
@@ -288,19 +290,19 @@ class _Rest:
         close(self._response)
 
 
-def _send_held(guard: Guard, claim: Claim, environ: Environ, capture: Capture, body: bytes, response: Any,
+def _send_held(run: Run, claim: Claim, capture: Capture, body: bytes, response: Any,
                start_response: StartResponse) -> Iterable[bytes]:
     own = Answer(capture.code, capture.headers, body)
     other = None
     try:
         # Closing is a part of producing it: what it raises comes before anything is stored.
         close(response)
-        if environ.get(RAISED) is not None:
-            guard.raised(claim, environ[RAISED])
+        if run.raised is not None:
+            run.guard.raised(claim, run.raised)
         else:
-            other = guard.answered(claim, own.status, own.headers, own.body)
+            other = run.guard.answered(claim, own.status, own.headers, own.body)
     except BaseException as error:
-        guard.raised(claim, error)
+        run.guard.raised(claim, error)
         raise
     if other is not None:
         return send(other, start_response)

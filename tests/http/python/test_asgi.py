@@ -265,6 +265,89 @@ class Around(WithServer):
             sent = self.call(None, scope(self.key, headers=[], method=method), middleware=app)
             self.assertEqual(sent[0]["status"], status)
 
+    METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+
+    def statuses(self, app):
+        """Of a request with each method, without a key."""
+        return [self.call(None, scope(self.key, headers=[], method=method), middleware=app)[0]["status"]
+                for method in self.METHODS]
+
+    def test_every_method_of_a_view_with_settings_is_answered(self):
+        import fastapi
+        from idem.asgi import idempotent
+        from starlette.applications import Starlette
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Mount, Route
+
+        @idempotent(required=True)
+        async def view(request: fastapi.Request):
+            return PlainTextResponse("it runs")
+
+        def of_starlette(methods, inner=Starlette):
+            return inner(routes=[Route("/a", view, methods=methods)])
+
+        def of_fastapi(methods):
+            app = fastapi.FastAPI()
+            app.api_route("/a", methods=methods)(view)
+            return app
+
+        def of_a_mount(methods):
+            return Starlette(routes=[Mount("", of_starlette(methods))])
+        for made in (of_starlette, of_fastapi, of_a_mount):
+            for wrapped in (True, False):
+                with self.subTest(made=made.__name__, wrapped=wrapped):
+                    apps = [made(["POST"]), made(["GET", "POST"])]
+                    if wrapped:
+                        apps = [Idempotency(app, url=self.url) for app in apps]
+                    else:
+                        for app in apps:
+                            app.add_middleware(Idempotency, url=self.url)
+                    self.assertEqual(self.statuses(apps[0]), [405, 405, 405, 400, 405, 405, 405])
+                    head = 405 if made is of_fastapi else 200  # FastAPI adds none
+                    self.assertEqual(self.statuses(apps[1]), [200, head, 405, 400, 405, 405, 405])
+
+    def test_another_view_may_have_the_other_method(self):
+        from idem.asgi import idempotent
+        from starlette.applications import Starlette
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+
+        @idempotent(required=True)
+        async def post(request):
+            return PlainTextResponse("it runs")
+
+        @idempotent(body_limit=0)
+        async def patch(request):
+            return PlainTextResponse("it runs")
+        app = Idempotency(Starlette(routes=[Route("/a", post, methods=["POST"]), Route("/a", patch, methods=["PATCH"])]),
+                          url=self.url)
+        self.assertEqual(self.statuses(app), [405, 405, 405, 400, 405, 200, 405])
+
+    def test_a_server_without_a_state(self):
+        async def app(given, receive, send):
+            self.assertIsNone(given["state"]["idempotency"])
+            await answer(send)
+        for method in ("GET", "POST"):
+            sent = self.call(app, scope(self.key, headers=[], method=method, state=None))
+            self.assertEqual(sent[0]["status"], 200)
+
+    def test_middleware_outside_sees_what_is_set_inside(self):
+        from starlette.applications import Starlette
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+
+        async def view(request):
+            request.state.seen = "inside"
+            return PlainTextResponse("done")
+        app = Starlette(routes=[Route("/{name}", view, methods=["GET", "POST"])])
+        for method in ("GET", "POST"):
+            extensions = {"http.response.pathsend": {}}
+            given = scope(self.key, method=method, state={"began": 1}, extensions=extensions)
+            state = given["state"]
+            self.call(app, given)
+            self.assertEqual((state["seen"], state["began"], given["endpoint"], given["path_params"], given["extensions"]),
+                             ("inside", 1, view, {"name": "a"}, extensions))
+
     def test_settings_of_a_router_of_fastapi_are_found(self):
         import fastapi
         from idem.asgi import idempotent
@@ -353,3 +436,64 @@ class Around(WithServer):
         inner = Idempotency(app, url=self.url)
         self.call(None, middleware=Idempotency(inner, url=self.url))
         self.assertEqual(seen, [1])
+
+    def ready(self):
+        """A guard, two CLAIMs of one key, and what asks from a loop."""
+        from idem.asgi import view_of
+        from idem.loop import Asker, Threads
+        guard = Idempotency(None, url=self.url, wait_ms=60_000, lease_ms=60_000).guard
+        return guard, [guard.plan(view_of(scope(self.key)), self.key, b"x") for _ in range(2)], Asker(Threads())
+
+    def test_a_grant_that_came_as_its_client_left_is_given_back(self):
+        import idem.loop
+        guard, (first, second), asker = self.ready()
+        granted = []
+
+        class Granted(idem.loop.AsyncIdem):
+            """Its answer is on the way to who waits."""
+            async def wait_to_claim(self, words, wait_ms):
+                granted.append(await super().wait_to_claim(words, wait_ms))
+                told.set()
+                await asyncio.Event().wait()
+
+        async def main(left):
+            waiting = asyncio.ensure_future(asker.ask(guard, second, left))
+            while not self.ask("INSPECT", first.record)[19]:
+                await asyncio.sleep(0)
+            claim.did_nothing()
+            guard.raised(claim, None)
+            if left is None:
+                await told.wait()
+                waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        original, idem.loop.AsyncIdem = idem.loop.AsyncIdem, Granted
+        self.addCleanup(setattr, idem.loop, "AsyncIdem", original)
+        for left in (None, lambda: told.wait()):
+            told = asyncio.Event()
+            claim = guard.begin(first, guard.ask_now(first))
+            asyncio.run(main(left))
+            self.assertEqual(type(granted.pop()).__name__, "Claimed")
+            self.await_state(None)
+
+    def test_a_grant_whose_answer_was_lost_as_its_client_left_is_given_back(self):
+        import threading
+        guard, (plan, _), asker = self.ready()
+        asked, go_on = threading.Event(), threading.Event()
+        ask_now = guard.ask_now
+
+        def lost(plan):
+            ask_now(plan)
+            asked.set()
+            go_on.wait(60)
+            return idem.Unavailable("its answer was lost")
+        guard.ask_now = lost
+
+        async def main():
+            task = asyncio.ensure_future(asker.ask(guard, plan))
+            await asyncio.to_thread(asked.wait, 60)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self.assertEqual(self.state(plan.record), "HELD")
+            go_on.set()
+            await asyncio.to_thread(self.await_state, None)
+        asyncio.run(main())

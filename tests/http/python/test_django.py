@@ -30,6 +30,9 @@ class AsyncStream(HttpResponse):
 
 
 async def pieces(count, fails):
+    if CONTROL.go_on is not None:
+        CONTROL.running.set()
+        await CONTROL.go_on.wait()
     for number in range(count):
         await asyncio.sleep(0)
         yield b"%d" % (number % 10)
@@ -60,12 +63,22 @@ async def async_view(request, kind):
     return view(request, kind)
 
 
+async def unguarded(request):
+    CONTROL.running.set()
+    try:
+        await CONTROL.go_on.wait()
+    except asyncio.CancelledError:
+        CONTROL.cancelled = True
+        raise
+
+
 @idempotent(required=True)
 async def required(request):
     return HttpResponse("it runs")
 
 
-urlpatterns = [path("sync/<kind>", view), path("async/<kind>", async_view), path("required", required)]
+urlpatterns = [path("sync/<kind>", view), path("async/<kind>", async_view), path("required", required),
+               path("unguarded", unguarded)]
 
 
 def configure(url):
@@ -84,6 +97,7 @@ class OnDjango(WithServer):
     def setUp(self):
         super().setUp()
         del ATTEMPTS[:]
+        CONTROL.running = CONTROL.go_on = None
         conf.settings.IDEMPOTENCY = {"url": self.url, "body_limit": 1000}
 
     async def exchange(self, handler, target, key):
@@ -182,7 +196,7 @@ class OnDjango(WithServer):
         """The middleware around a view that gives this response, and a request as Django has it when the view runs."""
         async def get_response(request):
             self.assertIsNone(await around.process_view(request, get_response, (), {}))
-            return response
+            return await response(request) if callable(response) else response
         from django.core.handlers.asgi import ASGIRequest
         from io import BytesIO
         from idem.django import Idempotency
@@ -252,3 +266,87 @@ class OnDjango(WithServer):
         (first,), again = self.while_one_runs(leaves)
         self.assertIsInstance(first, asyncio.CancelledError)
         self.assertEqual((again[1].get("idempotent-replayed"), ATTEMPTS), ("true", [1]))
+
+    def left_early(self, response, state):
+        """The client leaves while the view runs; awaits what becomes of the record."""
+        self.before = set(self.records())
+
+        async def main():
+            CONTROL.running, CONTROL.go_on = asyncio.Event(), asyncio.Event()
+            around, request = self.middleware(response)
+            made = asyncio.ensure_future(around(request))
+            await CONTROL.running.wait()
+            made.cancel()
+            await asyncio.gather(made, return_exceptions=True)
+            self.assertTrue(made.cancelled())
+            CONTROL.go_on.set()
+            await asyncio.to_thread(harness.eventually, lambda: self.state(self.record()) == state, state)
+            while len(asyncio.all_tasks()) > 1:
+                await asyncio.sleep(0)
+        asyncio.run(main())
+
+    def test_a_long_stream_whose_client_left_before_it_goes_on(self):
+        async def run(request):
+            CONTROL.running.set()
+            await CONTROL.go_on.wait()
+            return StreamingHttpResponse(self.counted(given), status=201)
+        for count, given in ((2000, [b"a"] * 2000), (3, [b"a" * 900] * 3)):
+            self.setUp()
+            self.read = 0
+            self.left_early(run, "DONE")
+            self.assertEqual((self.read, self.send_same()), (count, 410))
+
+    def counted(self, given):
+        for piece in given:
+            self.read += 1
+            yield piece
+
+    def test_a_long_asynchronous_stream_whose_client_left_before_it_goes_on(self):
+        for fails, state in ((False, "DONE"), (True, "LAPSED")):
+            self.setUp()
+            response, closed = AsyncStream(pieces(2000, fails)), []
+            response._resource_closers.append(lambda: closed.append(True))
+            self.left_early(response, state)
+            self.assertEqual(closed, [True])
+
+    def test_a_long_asynchronous_stream_that_nobody_begins_is_unsure(self):
+        self.before = set(self.records())
+
+        async def main():
+            around, request = self.middleware(AsyncStream(pieces(2000, False)))
+            (await around(request)).streaming_content.close()
+        asyncio.run(main())
+        self.assertEqual(self.state(self.record()), "LAPSED")
+
+    def test_an_asynchronous_stream_that_fails_is_closed(self):
+        response, closed = AsyncStream(pieces(2, True)), []
+        response._resource_closers.append(lambda: closed.append(True))
+
+        async def main():
+            around, request = self.middleware(response)
+            with self.assertRaises(RuntimeError):
+                await around(request)
+        asyncio.run(main())
+        self.assertEqual(closed, [True])
+
+    def test_a_view_that_cannot_have_a_key_is_cancelled_as_without_us(self):
+        async def main():
+            CONTROL.running, CONTROL.go_on, CONTROL.cancelled = asyncio.Event(), asyncio.Event(), False
+            task = asyncio.ensure_future(self.exchange(ASGIHandler(), "unguarded", None))
+            await CONTROL.running.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return CONTROL.cancelled
+        self.assertTrue(asyncio.run(main()))
+
+    def test_a_short_stream_keeps_what_the_view_has_told_other_middleware(self):
+        async def main():
+            response = StreamingHttpResponse(iter([b"a"]), status=201)
+            response.xframe_options_exempt, response.file_to_stream = True, object()
+            around, request = self.middleware(response)
+            made = await around(request)
+            self.assertEqual((made.status_code, made.content, made.streaming), (201, b"a", False))
+            return made
+        made = asyncio.run(main())
+        self.assertTrue(getattr(made, "xframe_options_exempt", False))
+        self.assertFalse(hasattr(made, "file_to_stream"))  # a server would send it

@@ -10,6 +10,7 @@ from idem import protocol, renewer
 from idem.claims import Claim
 from idem.guard import Engine, Guard
 from idem.request import View
+from idem.response import NotKept, OtherVersion, pack_meta, unpack
 from idem.settings import Settings, SettingsError
 from shared_server import WithServer
 
@@ -71,6 +72,19 @@ class TheGuard(WithServer):
         with self.assertRaisesRegex(TypeError, "awaitable"):
             guard.answered(claim, 500, [], b"")
         self.assertEqual(self.state(claim.key), "LAPSED")
+
+    def test_only_a_response_that_every_framework_can_send_is_replayed(self):
+        for status, headers, expected in ((200, [], None), (599, [], None), (199, [], OtherVersion), (600, [], OtherVersion),
+                                          (999, [], OtherVersion), (999, None, NotKept), (1000, None, OtherVersion)):
+            with self.subTest(status), contextlib.nullcontext() if expected is None else self.assertRaises(expected):
+                self.assertEqual(unpack(b"", pack_meta(status, headers)).status, status)
+
+    def test_another_response_is_not_kept(self):
+        guard = Guard(Settings(url=self.url, keep=lambda status: True))
+        plans = [guard.plan(view(self.key), self.key, b"x") for _ in range(2)]
+        guard.answered(guard.begin(plans[0], guard.ask(plans[0])), 600, [("X-A", "1")], b"done")
+        again = guard.begin(plans[1], guard.ask(plans[1]))
+        self.assertEqual((again.status, b'"original_status": 600' in again.body), (410, True))
 
     def test_a_scope_is_a_text_or_a_number(self):
         for scope in (object(), b"5", True, 1.5, {"id": 5}):
