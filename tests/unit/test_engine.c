@@ -490,6 +490,7 @@ static void and_an_engine_that_no_longer_knows_it(void **state) {
   uint64_t token = claimed(f, bound(key, "a", connection));
   binding_forget(f->engine, connection);
   assert_int_equal(store_for(f, key, token, "response", 1000), ENGINE_STORED);
+  binding_close(f->engine, connection, f->now);
 }
 
 static void deleting_a_held_record_serves_its_waiters(void **state) {
