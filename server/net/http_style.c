@@ -140,12 +140,12 @@ const char *const http_style_css =
     "#live{margin-left:0}\n"
     "table,caption,tbody,tr{display:block}\n"
     "thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}\n"
-    "tr{display:grid;grid-template-columns:1fr 1fr;gap:.1rem 1.25rem;padding:.7rem 0;"
+    "tr{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.1rem 1.25rem;padding:.7rem 0;"
     "border-bottom:1px solid var(--line)}\n"
     "th,td,.n+td:not(.n),td+td.n,th+th.n{border:0;padding:0}\n"
     "tbody th,td:last-child{grid-column:1/-1}\n"
     "tbody th code{font-weight:600}\n"
-    "td,.n{display:flex;justify-content:space-between;gap:.75rem;text-align:left}\n"
+    "td,.n{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 .75rem;text-align:left}\n"
     "td::before{content:attr(data-label);color:var(--soft)}\n"
     "}\n"
     "@media(forced-colors:active){.area{stroke:CanvasText}.card,"
@@ -198,6 +198,6 @@ const char *const http_style_script =
 const char *const http_style_policy =
     "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; "
-    "style-src 'sha256-HHfVfdBEjplQrQpPmSmBZ5hr+BP30WnE8SL/rWwzc/M='; "
+    "style-src 'sha256-BRdUOYXrc2THQrMsOHguprqB8RBuJFi2fr0e5w/fxrk='; "
     "script-src 'sha256-xxfXUPtActVA22EEWPcq+3k1afKplc+GAKpl0TxiI6E='";
 /* clang-format on */
