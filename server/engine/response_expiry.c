@@ -9,7 +9,6 @@
 struct pass {
   struct response_log *log;
   struct chunk *chunk;
-  int64_t first_ms; /* none of the chunk's responses ends before */
   int64_t past_ms;
   unsigned *budget;
   struct response_expiry_batch *batch;
@@ -20,8 +19,8 @@ static void arm(struct pass *pass, int64_t deadline_ms) {
   wheel_set(&pass->log->ends, &pass->chunk->timer, deadline_ms);
 }
 
-/* Some that have ended are left for the next call. */
-static void arm_again(struct pass *pass) { arm(pass, pass->first_ms); }
+/* Some that have ended are left for the next call; none of them ended before it was due. */
+static void arm_again(struct pass *pass) { arm(pass, pass->chunk->timer.deadline_ms); }
 
 static void spend(struct pass *pass, unsigned steps) {
   *pass->budget -= steps < *pass->budget ? steps : *pass->budget;
@@ -164,7 +163,6 @@ size_t response_expiry_due(struct response_log *log, int64_t past_ms, unsigned *
     struct wheel_node *node = wheel_pop(&log->ends, past_ms, budget);
     if (node == NULL) break;
     pass.chunk = LIST_ENTRY(node, struct chunk, timer);
-    pass.first_ms = node->deadline_ms;
     /* The pop may have used up the budget: then the pass arms the chunk again. */
     pass_over(&pass);
   }
