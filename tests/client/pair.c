@@ -77,15 +77,24 @@ enum idem_status pair_begin(struct pair *pair, const struct idem_request *reques
   return status;
 }
 
-struct idem_claim *pair_must_begin(struct pair *pair, const char *key) {
-  const struct idem_request request = {.key = idem_text(key), .flags = IDEM_NO_RENEWAL};
+static struct idem_claim *must_begin(struct pair *pair, const struct idem_request *request) {
   struct idem_answer answer;
   struct idem_claim *claim = NULL;
-  enum idem_status status = pair_begin(pair, &request, &claim, &answer);
+  enum idem_status status = pair_begin(pair, request, &claim, &answer);
   CHECK(status == IDEM_RUN, "%s %s: %s", pair_name(pair->half), idem_status_name(status),
         answer.message);
   idem_answer_clear(&answer);
   return claim;
+}
+
+struct idem_claim *pair_must_begin(struct pair *pair, const char *key) {
+  const struct idem_request request = {.key = idem_text(key), .flags = IDEM_NO_RENEWAL};
+  return must_begin(pair, &request);
+}
+
+struct idem_claim *pair_must_hold(struct pair *pair, const char *key) {
+  const struct idem_request request = {.key = idem_text(key)};
+  return must_begin(pair, &request);
 }
 
 enum idem_status pair_fetch_key(struct pair *pair, const char *key, struct idem_answer *answer) {

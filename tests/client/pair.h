@@ -43,6 +43,8 @@ enum idem_status pair_fetch(struct pair *pair, struct idem_answer *answer);
 enum idem_status pair_wait(struct pair *pair, int64_t wait_ms, struct idem_answer *answer);
 /* A claim without a renewal, or the test fails. */
 struct idem_claim *pair_must_begin(struct pair *pair, const char *key);
+/* One that is renewed. */
+struct idem_claim *pair_must_hold(struct pair *pair, const char *key);
 enum idem_status pair_store(struct pair *pair, struct idem_claim *claim,
                             const struct idem_result *result);
 /* Stores "b"; uncached as in struct idem_result. */

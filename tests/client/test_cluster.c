@@ -464,16 +464,6 @@ static void a_redirect_to_nowhere_is_no_more_than_a_failure(void **state) {
 
 /* ---- claims ---- */
 
-static struct idem_claim *begin(struct pair *pair) {
-  const struct idem_request request = {.key = idem_text("x")};
-  struct idem_answer answer;
-  struct idem_claim *claim = NULL;
-  enum idem_status status = pair_begin(pair, &request, &claim, &answer);
-  CHECK_STATUS(pair, status, IDEM_RUN);
-  idem_answer_clear(&answer);
-  return claim;
-}
-
 static void renewals_and_the_result_follow_the_key(void **state) {
   (void)state;
   for (enum half half = 0; half < HALVES; half++) {
@@ -481,7 +471,7 @@ static void renewals_and_the_result_follow_the_key(void **state) {
     struct pair pair;
     town_open(&town, NULL);
     open_at(&pair, half, &town, 0, 0);
-    struct idem_claim *claim = begin(&pair);
+    struct idem_claim *claim = pair_must_hold(&pair, "x");
     await_heard(&pair, &town, 0, 2);
     town.owner = 1;
     await_heard(&pair, &town, 1, 2);
@@ -506,7 +496,7 @@ static void renewals_of_a_key_on_its_way_ask(void **state) {
     struct pair pair;
     town_open(&town, ask_for_renewals);
     open_at(&pair, half, &town, 0, 0);
-    struct idem_claim *claim = begin(&pair);
+    struct idem_claim *claim = pair_must_hold(&pair, "x");
     await_heard(&pair, &town, 1, 2);
     assert_int_equal(town.asked[1], town.heard[1]);
     assert_int_equal(idem_claim_state(claim), IDEM_CLAIM_HELD);
@@ -524,7 +514,7 @@ static void a_renewal_finds_the_node_that_took_over(void **state) {
     struct pair pair;
     town_open(&town, NULL);
     open_at(&pair, half, &town, 0, 2);
-    struct idem_claim *claim = begin(&pair);
+    struct idem_claim *claim = pair_must_hold(&pair, "x");
     town.owner = 2;
     town_lose(&town, 0);
     await_heard(&pair, &town, 2, 2);

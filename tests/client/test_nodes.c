@@ -245,15 +245,6 @@ static void count_doubt(struct idem_claim *claim, enum idem_claim_state state, v
   ++*(_Atomic int *)context;
 }
 
-static struct idem_claim *begin(struct pair *pair, const char *key) {
-  const struct idem_request request = {.key = idem_text(key)};
-  struct idem_answer answer;
-  struct idem_claim *claim = NULL;
-  CHECK_STATUS(pair, pair_begin(pair, &request, &claim, &answer), IDEM_RUN);
-  idem_answer_clear(&answer);
-  return claim;
-}
-
 /* Lets the background do its work until a counter has come so far. */
 static void await_count(struct pair *pair, const _Atomic int *counter, int wanted) {
   int64_t until_ms = now_ms() + HANG_MS;
@@ -278,7 +269,7 @@ static void a_node_that_hangs_does_not_hold_up_the_renewals_of_another(void **st
     town_open(&town, part_with_leases);
     town.no_table = NO_TABLE;
     open_at(&pair, half, &town, 0, 0, &options);
-    struct idem_claim *hung = begin(&pair, "x"), *well = begin(&pair, "y");
+    struct idem_claim *hung = pair_must_hold(&pair, "x"), *well = pair_must_hold(&pair, "y");
     town.silent = 1 << 1;
     await_count(&pair, &town.unanswered, 1);
     int64_t start_ms = now_ms();
@@ -494,7 +485,7 @@ static void renewals_that_lead_nowhere_leave_doubt(void **state) {
     pair_open_url(&pair, half, text, &options);
     for (int i = 0; i < CLAIMS; i++) {
       snprintf(text, sizeof text, "key %d", i);
-      claims[i] = begin(&pair, text);
+      claims[i] = pair_must_hold(&pair, text);
       pause_ms(1);
     }
     town.no_table = "$0\r\n\r\n";

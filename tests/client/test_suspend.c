@@ -115,15 +115,6 @@ static void await_heard(const struct town *town, int node, int more) {
     CHECK(now_ms() < until_ms, "node %d heard %d, not %d", node, town->heard[node], wanted);
 }
 
-static struct idem_claim *begin(struct pair *pair, const char *key) {
-  const struct idem_request request = {.key = idem_text(key)};
-  struct idem_answer answer;
-  struct idem_claim *claim = NULL;
-  CHECK_STATUS(pair, pair_begin(pair, &request, &claim, &answer), IDEM_RUN);
-  idem_answer_clear(&answer);
-  return claim;
-}
-
 static void the_thread_of_a_node_that_is_left_ends(void **state) {
   (void)state;
   struct town town;
@@ -133,7 +124,7 @@ static void the_thread_of_a_node_that_is_left_ends(void **state) {
   town.no_table = "-NOPERM no table for you\r\n";
   town_url(&town, 0, 0, url, sizeof url);
   pair_open_url(&pair, SYNC, url, NULL);
-  struct idem_claim *left = begin(&pair, "x"), *kept = begin(&pair, "y");
+  struct idem_claim *left = pair_must_hold(&pair, "x"), *kept = pair_must_hold(&pair, "y");
   await_heard(&town, 1, 2);
   await_heard(&town, 2, 2);
   int before = threads();
@@ -143,7 +134,7 @@ static void the_thread_of_a_node_that_is_left_ends(void **state) {
   for (int64_t until_ms = now_ms() + HANG_MS; threads() != before - 1; pause_ms(5))
     CHECK(now_ms() < until_ms, "%d threads, before %d", threads(), before);
   await_heard(&town, 2, 2);
-  left = begin(&pair, "x"); /* and it is had again */
+  left = pair_must_hold(&pair, "x"); /* and it is had again */
   await_heard(&town, 1, 2);
   idem_claim_free(left);
   idem_claim_free(kept);
