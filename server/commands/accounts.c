@@ -224,7 +224,7 @@ bool accounts_put(const struct accounts_change *change, struct user *user,
   if (done && known == NULL)
     done = users_add(instance->users, user) ||
            refusal_write(error, "there are %u users, or memory is short", USERS_MAX);
-  if (done && known != NULL) user_exchange(known, user);
+  if (done && known != NULL) user_change(known, user);
   if (done) review_all(change);
   if (!done || known != NULL) user_destroy(user);
   return done;
@@ -286,7 +286,7 @@ bool accounts_set_password(const struct accounts_change *change) {
   struct instance *instance = change->worker->instance;
   struct user *initial = instance->users->initial, *user = make_default(instance);
   if (user == NULL) return false;
-  user_exchange(initial, user);
+  user_change(initial, user);
   user_destroy(user);
   adopt(change->caller, initial);
   review_all(change);

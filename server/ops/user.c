@@ -154,7 +154,6 @@ static bool lacks_pattern(const struct user_patterns *before, const struct user_
 
 void user_exchange(struct user *user, struct user *from) {
   give_ids(user, from);
-  from->lost_keys = user->lost_keys || lacks_pattern(&user->keys, &from->keys);
   struct user former = *user;
   *user = *from;
   *from = former;
@@ -164,6 +163,12 @@ void user_exchange(struct user *user, struct user *from) {
   user->name = former.name;
   user->name_len = former.name_len;
   user->number = former.number;
+}
+
+void user_change(struct user *user, struct user *to) {
+  bool lost_keys = user->lost_keys || lacks_pattern(&user->keys, &to->keys);
+  user_exchange(user, to);
+  user->lost_keys = lost_keys;
 }
 
 /* ---- what it may ---- */

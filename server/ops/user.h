@@ -52,7 +52,7 @@ struct user {
   uint16_t number; /* user_number */
   bool on, nopass;
   bool unrestricted;         /* all commands, keys and channels: nothing needs to be asked */
-  bool lost_keys;            /* user_exchange took a key pattern away */
+  bool lost_keys;            /* user_change took a key pattern away */
   struct user *next_deleted; /* the caller's of users_remove */
   bool deleted;              /* is in no table any more, and its sessions are about to be closed */
   uint64_t commands[USER_COMMAND_WORDS];
@@ -73,6 +73,8 @@ bool user_add_password(struct user *user, const struct digest *digest);
 /* Gives `user` what `from` may and knows, and `from` what `user` had; names and numbers stay.
  * Passwords that both have keep the ids that they have in `user`. */
 void user_exchange(struct user *user, struct user *from);
+/* user_exchange for a user that may have sessions: notes whether they lost keys. */
+void user_change(struct user *user, struct user *to);
 
 static inline bool user_allows_command(const struct user *user, size_t row) {
   return (user->commands[row / 64] >> (row % 64) & 1) != 0;

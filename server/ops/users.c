@@ -169,7 +169,7 @@ static void move_new(struct users *users, struct users *staged) {
   for (size_t i = 0; i < staged->count;) {
     struct user *user = staged->all[i], *known = users_find(users, user_name(user));
     if (known != NULL || user->deleted) {
-      if (known != NULL) user_exchange(known, user);
+      if (known != NULL) user_change(known, user);
       i++;
       continue;
     }

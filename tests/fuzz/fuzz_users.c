@@ -74,7 +74,7 @@ static void set_user(const struct users *users, struct span text) {
   read_again(users, user);
   struct user *copy = user_copy(user);
   assert(copy != NULL);
-  user_exchange(user, copy);
+  user_change(user, copy);
   assert(!user->lost_keys);
   user_destroy(copy);
   user_destroy(user);

@@ -367,13 +367,13 @@ static void each_password_lets_in(void **state) {
   user_destroy(user);
 }
 
-/* As SETUSER does: a copy is changed, and then exchanged. */
+/* As SETUSER does: a copy is changed, and then the user. */
 static void change(const struct users *users, struct user *user, const char *rules) {
   char error[REFUSAL_BYTES];
   struct user *copy = user_copy(user);
   assert_non_null(copy);
   assert_true(apply(users, copy, rules, error));
-  user_exchange(user, copy);
+  user_change(user, copy);
   user_destroy(copy);
 }
 
@@ -423,7 +423,7 @@ static void lost_keys_are_noted(void **state) {
   } cases[] = {
       {"~a ~b", "~c", false},       {"~a ~b", "resetkeys ~b", true},  {"~a", "allkeys", false},
       {"~*", "resetkeys ~a", true}, {"~a", "resetkeys ~b ~a", false}, {"~a", "off", false},
-      {"~*", "on", false},
+      {"~*", "on", false},          {"~a", "reset ~a", false},        {"~a", "reset", true},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct user *user = user_create(SPAN_LITERAL("u"));
@@ -433,6 +433,9 @@ static void lost_keys_are_noted(void **state) {
     if (user->lost_keys != cases[i].lost) fail_msg("%s, %s", cases[i].before, cases[i].change);
     user_destroy(user);
   }
+  struct user *begun_again = made_by(*state, "~a reset");
+  assert_false(begun_again->lost_keys);
+  user_destroy(begun_again);
 }
 
 /* ---- random rules, beside a naive model ---- */
