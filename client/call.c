@@ -236,13 +236,13 @@ static bool conclude_in_time(struct idem_call *call, int64_t now) {
 /* ---- attempts ---- */
 
 /* What a reply says of who has the key, and a lack of one of the node. */
-static void note_topology(struct idem_call *call, const struct wire_reply *reply) {
+static void note_topology(struct idem_call *call, const struct wire_reply *reply, int64_t now) {
   struct cluster *cluster = &call->async->cluster;
   if (call->node == NULL) return;
   if (reply->memory != NULL) {
     call->next = cluster_follow(cluster, call->node, call->request.key, reply);
   } else {
-    cluster_failed(cluster, call->node);
+    cluster_failed(cluster, call->node, now);
   }
 }
 
@@ -250,7 +250,7 @@ static void note_topology(struct idem_call *call, const struct wire_reply *reply
 static void proceed(struct idem_call *call, struct wire_reply *reply, int64_t now) {
   /* Those of the library's own have one attempt, but for what is sent elsewhere. */
   bool once = call->ended != NULL && outcome_next(reply) != OUTCOME_REDIRECT;
-  note_topology(call, reply);
+  note_topology(call, reply, now);
   int64_t at_ms = once ? CLOCK_NEVER : outcome_again_at(reply, &call->pace, &call->attempt, now);
   if (at_ms != CLOCK_NEVER) {
     outcome_go_on(&call->outcome, reply);
@@ -364,8 +364,13 @@ static enum idem_status find_node(struct idem_call *call, int64_t now, struct id
 
 static enum idem_status send_to_node(struct idem_call *call, int64_t now, struct link_sent *sent) {
   enum idem_status status = find_node(call, now, &sent->why);
-  const struct link_order order = {call, call->node, call->waits};
-  return status == IDEM_OK ? link_send(&call->async->links, &order, sent) : status;
+  if (status != IDEM_OK) return status;
+  const struct link_order order = {
+      .call = call,
+      .node = call->node,
+      .waits = call->waits,
+      .provisional = cluster_may_rename(&call->async->cluster, call->node, now)};
+  return link_send(&call->async->links, &order, sent);
 }
 
 /* Sends it, if there is a link. */

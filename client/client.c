@@ -181,7 +181,11 @@ static void distrust(struct idem_client *client, struct connection *connection) 
 static enum idem_status open_connection(struct idem_client *client, struct node *node,
                                         int64_t deadline_ms, struct connection **out,
                                         struct idem_error *error) {
-  const struct connection_order order = {&client->settings, &node->target, deadline_ms};
+  const struct connection_order order = {
+      .settings = &client->settings,
+      .target = &node->target,
+      .deadline_ms = deadline_ms,
+      .provisional = cluster_may_rename(&client->cluster, node, clock_ms())};
   pthread_mutex_lock(&client->lock);
   uint64_t generation = node->generation;
   pthread_mutex_unlock(&client->lock);
@@ -316,7 +320,7 @@ static void attempt(struct idem_client *client, struct client_call *call,
   redisReply *answer = NULL;
   enum idem_status status = get_connection(client, call, &connection, &error);
   if (status != IDEM_OK) {
-    if (call->node != NULL) cluster_failed(&client->cluster, call->node);
+    if (call->node != NULL) cluster_failed(&client->cluster, call->node, clock_ms());
     outcome_lost(&call->outcome, &(struct outcome_loss){status, false, error.text}, reply);
     return;
   }
@@ -333,7 +337,7 @@ static void attempt(struct idem_client *client, struct client_call *call,
     wire_reply_deinit(reply);
     status = IDEM_UNAVAILABLE;
   }
-  cluster_failed(&client->cluster, call->node);
+  cluster_failed(&client->cluster, call->node, clock_ms());
   distrust(client, connection);
   bool sent = call->attempt.sent_ms != 0;
   const struct outcome_loss loss = {status, sent, stray != NULL ? stray : error.text};

@@ -210,9 +210,16 @@ static void take_owner(struct cluster *cluster, struct idem_bytes key, const str
   if (!to->unnamed) cluster->source = to->number - 1u;
 }
 
+/* After each reply: as a rule there is nothing to write, and no lock is taken. */
+static void note_heard(struct node *from) {
+  if (atomic_load_explicit(&from->failing_ms, memory_order_relaxed) != 0)
+    atomic_store_explicit(&from->failing_ms, 0, memory_order_relaxed);
+}
+
 struct node *cluster_follow(struct cluster *cluster, struct node *from, struct idem_bytes key,
                             const struct wire_reply *reply) {
   struct node *asked = NULL, *to = NULL;
+  note_heard(from);
   if (reply->topology == WIRE_SETTLED) return NULL;
   pthread_mutex_lock(&cluster->lock);
   bool redirect = reply->topology == WIRE_MOVED || reply->topology == WIRE_ASK;
@@ -232,12 +239,24 @@ struct node *cluster_follow(struct cluster *cluster, struct node *from, struct i
   return asked;
 }
 
-void cluster_failed(struct cluster *cluster, const struct node *node) {
+void cluster_failed(struct cluster *cluster, struct node *node, int64_t now) {
+  int64_t heard = 0;
   if (!atomic_load_explicit(&cluster->on, memory_order_relaxed)) return;
+  atomic_compare_exchange_strong(&node->failing_ms, &heard, now);
   pthread_mutex_lock(&cluster->lock);
   cluster->stale = true;
   turn_source(cluster, node);
   pthread_mutex_unlock(&cluster->lock);
+}
+
+bool cluster_may_rename(struct cluster *cluster, const struct node *node, int64_t now) {
+  if (node->number <= cluster->target->seed_count) return false;
+  int64_t since_ms = atomic_load_explicit(&node->failing_ms, memory_order_relaxed);
+  if (since_ms != 0 && now - since_ms >= CLUSTER_NAMING_MS) return false;
+  pthread_mutex_lock(&cluster->lock);
+  bool hidden = cluster->hidden;
+  pthread_mutex_unlock(&cluster->lock);
+  return !hidden;
 }
 
 /* ---- the table ---- */
@@ -434,6 +453,7 @@ static void take_refusal(struct cluster *cluster, const struct node *from,
   end_naming(cluster);
   if (says_noperm(reply)) {
     cluster->stale = false; /* a user that may not ask one may not ask another */
+    cluster->hidden = true;
   } else {
     turn_source(cluster, from);
   }
@@ -442,8 +462,9 @@ static void take_refusal(struct cluster *cluster, const struct node *from,
 void cluster_learn(struct cluster *cluster, struct node *from, const struct wire_reply *reply) {
   pthread_mutex_lock(&cluster->lock);
   cluster->asking = false;
+  if (reply->memory != NULL) note_heard(from);
   if (reply->status == IDEM_OK && take_table(cluster, from, reply->body)) {
-    cluster->stale = false;
+    cluster->stale = cluster->hidden = false;
   } else if (reply->status == IDEM_REFUSED && reply->memory != NULL) {
     take_refusal(cluster, from, reply);
   } else {

@@ -7,6 +7,7 @@
  *     cluster_follow    what a reply says of the table: MOVED, ASK, or that it may have changed
  *     cluster_failed    a node was not reached: the table may have changed
  *     cluster_refresh, cluster_learn     one caller at a time asks a node for the whole table
+ *     cluster_may_rename  a certificate that does not bear the node's name is no refusal yet
  *
  * With one server in the URL it is a cluster as soon as it says MOVED or ASK. With several it has
  * to be one, and nothing is sent before one of them has shown a table with slots: each of several
@@ -14,7 +15,9 @@
  * nodes that have shown a table, that one names, or that a redirect leads to.
  *
  * Under TLS a node is called by the host name that the table has for its address, for certificates
- * bear names; an address that no table has named waits for the next one.
+ * bear names; an address that no table has named waits for the next one. A new node's name takes
+ * its time to reach the table, and so does one that changes: until then its certificate may not
+ * bear what the node is called by, and the table is asked again.
  *
  * May be used by several threads at once. Invariants: nodes are added and never freed before
  * cluster_deinit, and their targets do not change, so a node may be used without a lock.
@@ -38,12 +41,19 @@
 /* Nor does one that was asked for count as under way for longer. */
 #define CLUSTER_REFRESH_LIMIT_MS 10000
 
+/* A node that was not reached for so long under the name that it has gets no better one: nodes tell
+ * their names in the pings of the cluster's bus, of which each node has one from each other within
+ * cluster-node-timeout, 15 s by default. An end there has to be: what is configured wrong is to be
+ * REFUSED some day, and not to be UNAVAILABLE for good. */
+#define CLUSTER_NAMING_MS 15000
+
 /* An address in numbers, with a zone. */
 #define CLUSTER_ADDRESS_BYTES 64
 
 struct node {
-  struct target target; /* user and password are those of the URL */
-  uint16_t number;      /* 1 + its place in `nodes` */
+  struct target target;       /* user and password are those of the URL */
+  uint16_t number;            /* 1 + its place in `nodes` */
+  _Atomic int64_t failing_ms; /* since when it is not reached; 0: it was heard last */
   /* Under the lock of the cluster. */
   bool member;                         /* may be sent calls */
   bool unnamed;                        /* the table is to be asked for its name first */
@@ -67,6 +77,7 @@ struct cluster {
   uint16_t *owners; /* of each slot: the number of the node; 0: not known */
   bool known;       /* that it is a cluster: by its table, or by what it says */
   bool stale;       /* the table may have changed */
+  bool hidden;      /* it may not be asked for: no name comes */
   int64_t asked_ms; /* when the table was asked for last; 0: never */
   bool asking;
   unsigned source;                  /* who is asked next */
@@ -88,7 +99,11 @@ enum idem_status cluster_route(struct cluster *cluster, struct idem_bytes key, s
 struct node *cluster_follow(struct cluster *cluster, struct node *from, struct idem_bytes key,
                             const struct wire_reply *reply);
 /* It was not reached, or did not answer. */
-void cluster_failed(struct cluster *cluster, const struct node *node);
+void cluster_failed(struct cluster *cluster, struct node *node, int64_t now);
+/* Whether the node may still get a better name than the one in its target, or one that its
+ * certificate will bear. Not a server of the URL: its name is the user's. Nor when no table can be
+ * asked for, or the node was not reached for CLUSTER_NAMING_MS. */
+bool cluster_may_rename(struct cluster *cluster, const struct node *node, int64_t now);
 
 /* Whom the caller has to ask for the table now (WIRE_NODES); NULL: nobody. cluster_learn follows in
  * any case. */

@@ -140,9 +140,10 @@ static enum idem_status authenticate(struct connection *connection, const struct
 }
 
 /* Takes over fd. */
-static bool init(struct connection *connection, int fd, const struct settings *settings,
-                 const struct target *target) {
-  bool opened = transport_open(&connection->transport, fd, settings->tls, target->host);
+static bool init(struct connection *connection, int fd, const struct connection_order *order) {
+  const struct settings *settings = order->settings;
+  const struct stream_peer peer = {order->target->host, order->provisional};
+  bool opened = transport_open(&connection->transport, fd, settings->tls, &peer);
   connection->reader = redisReaderCreate();
   if (!opened || connection->reader == NULL) return false;
   /* hiredis 0.14 asserts that an allocation succeeds when it gives a large buffer back;
@@ -176,7 +177,7 @@ enum idem_status connection_open(struct connection **out, const struct connectio
     return fd == -ENOMEM ? IDEM_NO_MEMORY : IDEM_UNAVAILABLE;
   }
   enum idem_status status = IDEM_NO_MEMORY;
-  if (init(connection, fd, settings, target)) status = greet(connection, order, until_ms, error);
+  if (init(connection, fd, order)) status = greet(connection, order, until_ms, error);
   if (status == IDEM_OK) {
     *out = connection;
   } else {

@@ -38,13 +38,14 @@ struct connection_order {
   const struct settings *settings;
   const struct target *target; /* both outlive the connection */
   int64_t deadline_ms;         /* on clock_ms() */
+  bool provisional;            /* the target's name: see stream.h, and cluster_may_rename */
 };
 
 /*
  * Connects within connect_timeout_ms, with the handshake of TLS, and gives the password, whose
  * answer has command_timeout_ms: a server takes its time over a wrong one. Both end at deadline_ms.
  * IDEM_OK, UNAVAILABLE, REFUSED (the certificate, the password, another protocol) or NO_MEMORY;
- * error says why.
+ * error says why. A name that the certificate does not bear is UNAVAILABLE while it is provisional.
  */
 enum idem_status connection_open(struct connection **connection,
                                  const struct connection_order *order, struct idem_error *error);

@@ -344,18 +344,22 @@ struct idem_options {
  * may not ask for the table gives one node.) idle_connections and async_waits hold for all nodes
  * together, async_connections for each; an idem_client renews with a thread for each node, so that
  * one which hangs holds up its own leases alone. Under TLS each node's certificate has to bear the
- * host name that it announces, or its address, or server_name. At most 1,024 addresses are followed
- * to in the life of a client. Tokens rise for each key; those of two nodes may be the same.
+ * host name that it announces, or its address when it announces none, or server_name. A name that
+ * came from the cluster may be about to change: when the certificate does not bear it, the call
+ * asks for the table again and is UNAVAILABLE at its deadline, until the node was not reached for
+ * 15 s; from then on it is REFUSED at once. At most 1,024 addresses are followed to in the life of
+ * a client. Tokens rise for each key; those of two nodes may be the same.
  *
  * TLS: 1.2 and 1.3. The server has to have a certificate of a trusted authority that is valid now
  * and bears the host of the URL (or server_name), a name or an IP address; a * stands for one whole
- * label. Else calls are REFUSED at once, and the message says which of it is wrong. "Those of the
- * system" are OpenSSL's, with SSL_CERT_FILE and SSL_CERT_DIR. The handshake belongs to connecting:
- * connect_timeout_ms holds for both. A file that changes (ca_file, cert_file, key_file) is read
- * again before the next connection; one that cannot be used then leaves what was read before. Until
- * a file changes, a connection resumes the session of the one before it where the server allows. A
- * connection that ends without TLS's own end (a cut cable, an attacker) is UNAVAILABLE, never the
- * end of a reply. OpenSSL's queue of errors of the calling thread is emptied.
+ * label. Else calls are REFUSED at once (but for names that a cluster told, see above), and the
+ * message says which of it is wrong. "Those of the system" are OpenSSL's, with SSL_CERT_FILE and
+ * SSL_CERT_DIR. The handshake belongs to connecting: connect_timeout_ms holds for both. A file that
+ * changes (ca_file, cert_file, key_file) is read again before the next connection; one that cannot
+ * be used then leaves what was read before. Until a file changes, a connection resumes the session
+ * of the one before it where the server allows. A connection that ends without TLS's own end (a cut
+ * cable, an attacker) is UNAVAILABLE, never the end of a reply. OpenSSL's queue of errors of the
+ * calling thread is emptied.
  */
 IDEM_API IDEM_MUST_USE enum idem_status idem_open(const char *url,
                                                   const struct idem_options *options,

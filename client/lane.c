@@ -62,8 +62,12 @@ static bool connect_again(struct lane *lane, struct idem_error *error) {
   struct connection *old = lane->connection;
   if (old != NULL && old->node == lane->node && connection_alive(old)) return true;
   hang_up(lane);
-  const struct connection_order order = {lane->base->settings, &lane->node->target,
-                                         clock_ms() + lane->timeout_ms};
+  int64_t now = clock_ms();
+  const struct connection_order order = {
+      .settings = lane->base->settings,
+      .target = &lane->node->target,
+      .deadline_ms = now + lane->timeout_ms,
+      .provisional = cluster_may_rename(lane->base->cluster, lane->node, now)};
   if (connection_open(&lane->connection, &order, error) != IDEM_OK) return false;
   lane->connection->node = lane->node;
   return true;
@@ -131,7 +135,7 @@ static void exchange(struct lane *lane) {
   struct cluster *cluster = lane->base->cluster;
   struct wire_reply table;
   if (!lane->for_table) {
-    if (!exchange_batch(lane)) cluster_failed(cluster, lane->node);
+    if (!exchange_batch(lane)) cluster_failed(cluster, lane->node, clock_ms());
     return;
   }
   ask_for_table(lane, &table);

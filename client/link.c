@@ -373,9 +373,11 @@ bool link_read(struct link *link) {
 /* ---- open and close ---- */
 
 /* Begins to connect. */
-static enum idem_status begin_connect(struct link *link, int64_t now, struct idem_error *why) {
+static enum idem_status begin_connect(struct link *link, const struct link_order *order,
+                                      int64_t now, struct idem_error *why) {
   struct addresses *addresses = &link->node->addresses;
   const struct target *target = &link->node->target;
+  const struct stream_peer peer = {target->host, order->provisional};
   char text[64];
   int error, fd;
   if (target->path != NULL) {
@@ -388,7 +390,7 @@ static enum idem_status begin_connect(struct link *link, int64_t now, struct ide
   }
   if (fd >= 0) {
     struct tls *tls = link->set->settings->tls;
-    return transport_open(&link->transport, fd, tls, target->host) ? IDEM_OK : IDEM_NO_MEMORY;
+    return transport_open(&link->transport, fd, tls, &peer) ? IDEM_OK : IDEM_NO_MEMORY;
   }
   snprintf(why->text, sizeof why->text, "%s", strerror_r(error, text, sizeof text));
   return error == ENOMEM ? IDEM_NO_MEMORY : IDEM_UNAVAILABLE;
@@ -435,7 +437,7 @@ static enum idem_status open_link(struct link_set *set, const struct link_order 
   link->until_ms = now + set->settings->connect_timeout_ms;
   STAILQ_INIT(&link->pending);
   STAILQ_INIT(&link->sent);
-  enum idem_status status = begin_connect(link, now, why);
+  enum idem_status status = begin_connect(link, order, now, why);
   if (status == IDEM_OK) status = prepare(link);
   if (status != IDEM_OK) {
     if (status == IDEM_UNAVAILABLE) addresses_turn(&link->node->addresses);

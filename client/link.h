@@ -105,6 +105,7 @@ struct link_order {
   struct idem_call *call;
   struct node *node; /* that it goes to */
   bool waits;        /* on a link of its own */
+  bool provisional;  /* the node's name, for a link that is opened: see cluster_may_rename */
 };
 
 /* What came of a link_send. */

@@ -12,7 +12,7 @@
 struct stream {
   SSL *ssl;
   int fd;
-  const char *host;
+  struct stream_peer peer;
   int error;   /* errno of the socket; 0: none */
   bool cut;    /* the socket has ended */
   bool broken; /* nothing more can be said on it */
@@ -80,49 +80,48 @@ BIO_METHOD *stream_method(void) {
 /* What OpenSSL, or the server by an alert, dislikes, in words for people. */
 struct reason {
   int code;
-  enum idem_status status;
+  enum { OF_SETUP, OF_NAME, OF_SERVER } what; /* see status_of */
   const char *text;
 };
 
 #define ALERT(number) (SSL_AD_REASON_OFFSET + (number))
 
 static const struct reason REASONS[] = {
-    {SSL_R_WRONG_VERSION_NUMBER, IDEM_REFUSED, "the server speaks no TLS"},
-    {SSL_R_UNSUPPORTED_PROTOCOL, IDEM_REFUSED, "no version of TLS in common"},
-    {SSL_R_NO_PROTOCOLS_AVAILABLE, IDEM_REFUSED, "no version of TLS is allowed here"},
-    {ALERT(SSL_AD_PROTOCOL_VERSION), IDEM_REFUSED, "no version of TLS in common"},
-    {ALERT(SSL_AD_UNEXPECTED_MESSAGE), IDEM_REFUSED, "the server expects no TLS at this port"},
-    {ALERT(SSL_AD_HANDSHAKE_FAILURE), IDEM_REFUSED,
+    {SSL_R_WRONG_VERSION_NUMBER, OF_SETUP, "the server speaks no TLS"},
+    {SSL_R_UNSUPPORTED_PROTOCOL, OF_SETUP, "no version of TLS in common"},
+    {SSL_R_NO_PROTOCOLS_AVAILABLE, OF_SETUP, "no version of TLS is allowed here"},
+    {ALERT(SSL_AD_PROTOCOL_VERSION), OF_SETUP, "no version of TLS in common"},
+    {ALERT(SSL_AD_UNEXPECTED_MESSAGE), OF_SETUP, "the server expects no TLS at this port"},
+    {ALERT(SSL_AD_HANDSHAKE_FAILURE), OF_SETUP,
      "the server refuses (no cipher in common, or it wants a certificate)"},
-    {ALERT(TLS13_AD_CERTIFICATE_REQUIRED), IDEM_REFUSED,
-     "the server wants a certificate (cert_file)"},
-    {ALERT(SSL_AD_BAD_CERTIFICATE), IDEM_REFUSED, "the server does not take our certificate"},
-    {ALERT(SSL_AD_CERTIFICATE_REVOKED), IDEM_REFUSED, "the server says: revoked certificate"},
-    {ALERT(SSL_AD_CERTIFICATE_EXPIRED), IDEM_REFUSED, "the server says: our certificate expired"},
-    {ALERT(SSL_AD_CERTIFICATE_UNKNOWN), IDEM_REFUSED, "the server does not take our certificate"},
-    {ALERT(SSL_AD_UNSUPPORTED_CERTIFICATE), IDEM_REFUSED,
+    {ALERT(TLS13_AD_CERTIFICATE_REQUIRED), OF_SETUP, "the server wants a certificate (cert_file)"},
+    {ALERT(SSL_AD_BAD_CERTIFICATE), OF_SETUP, "the server does not take our certificate"},
+    {ALERT(SSL_AD_CERTIFICATE_REVOKED), OF_SETUP, "the server says: revoked certificate"},
+    {ALERT(SSL_AD_CERTIFICATE_EXPIRED), OF_SETUP, "the server says: our certificate expired"},
+    {ALERT(SSL_AD_CERTIFICATE_UNKNOWN), OF_SETUP, "the server does not take our certificate"},
+    {ALERT(SSL_AD_UNSUPPORTED_CERTIFICATE), OF_SETUP,
      "the server does not take our kind of certificate"},
-    {ALERT(SSL_AD_UNKNOWN_CA), IDEM_REFUSED,
+    {ALERT(SSL_AD_UNKNOWN_CA), OF_SETUP,
      "the server does not know the authority of our certificate"},
-    {ALERT(SSL_AD_ACCESS_DENIED), IDEM_REFUSED, "the server denies access"},
-    {ALERT(SSL_AD_UNRECOGNIZED_NAME), IDEM_REFUSED, "the server does not know the name"},
-    {ALERT(SSL_AD_INTERNAL_ERROR), IDEM_UNAVAILABLE, "the server has an internal error"},
-    {ALERT(SSL_AD_USER_CANCELLED), IDEM_UNAVAILABLE, "the server gave up"},
+    {ALERT(SSL_AD_ACCESS_DENIED), OF_SETUP, "the server denies access"},
+    {ALERT(SSL_AD_UNRECOGNIZED_NAME), OF_NAME, "the server does not know the name"},
+    {ALERT(SSL_AD_INTERNAL_ERROR), OF_SERVER, "the server has an internal error"},
+    {ALERT(SSL_AD_USER_CANCELLED), OF_SERVER, "the server gave up"},
 };
 
 /* The same for its certificate. */
 static const struct reason CERTIFICATES[] = {
-    {X509_V_ERR_CERT_HAS_EXPIRED, IDEM_REFUSED, "its certificate has expired"},
-    {X509_V_ERR_CERT_NOT_YET_VALID, IDEM_REFUSED, "its certificate is not valid yet"},
-    {X509_V_ERR_HOSTNAME_MISMATCH, IDEM_REFUSED, "its certificate has another name"},
-    {X509_V_ERR_IP_ADDRESS_MISMATCH, IDEM_REFUSED, "its certificate has another address"},
-    {X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, IDEM_REFUSED,
+    {X509_V_ERR_CERT_HAS_EXPIRED, OF_SETUP, "its certificate has expired"},
+    {X509_V_ERR_CERT_NOT_YET_VALID, OF_SETUP, "its certificate is not valid yet"},
+    {X509_V_ERR_HOSTNAME_MISMATCH, OF_NAME, "its certificate has another name"},
+    {X509_V_ERR_IP_ADDRESS_MISMATCH, OF_NAME, "its certificate has another address"},
+    {X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, OF_SETUP,
      "unknown authority (its certificate is self-signed)"},
-    {X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN, IDEM_REFUSED, "unknown authority"},
-    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, IDEM_REFUSED, "unknown authority"},
-    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, IDEM_REFUSED, "unknown authority"},
-    {X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, IDEM_REFUSED, "unknown authority"},
-    {X509_V_ERR_CERT_REVOKED, IDEM_REFUSED, "its certificate is revoked"},
+    {X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN, OF_SETUP, "unknown authority"},
+    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, OF_SETUP, "unknown authority"},
+    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, OF_SETUP, "unknown authority"},
+    {X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, OF_SETUP, "unknown authority"},
+    {X509_V_ERR_CERT_REVOKED, OF_SETUP, "its certificate is revoked"},
 };
 
 static const struct reason *find_reason(const struct reason *table, size_t count, long code) {
@@ -136,7 +135,7 @@ static const struct reason *find_reason(const struct reason *table, size_t count
 
 static void say(struct stream *stream, enum idem_status status, const char *text) {
   stream->status = status;
-  snprintf(stream->why, sizeof stream->why, "TLS with %.60s: %.80s", stream->host, text);
+  snprintf(stream->why, sizeof stream->why, "TLS with %.60s: %.80s", stream->peer.host, text);
 }
 
 /* Of the socket, if it was that. */
@@ -152,19 +151,29 @@ static bool explain_socket(struct stream *stream) {
   return stream->error != 0 || stream->cut;
 }
 
+/* Trying again cures what is wrong with the server, and with a name in the place of which a better
+ * one may come. */
+static enum idem_status status_of(const struct stream *stream, const struct reason *reason) {
+  bool passes = reason->what == OF_SERVER || (reason->what == OF_NAME && stream->peer.provisional);
+  return passes ? IDEM_UNAVAILABLE : IDEM_REFUSED;
+}
+
+/* What is not in the tables is refused, in OpenSSL's own words. */
+static void say_reason(struct stream *stream, const struct reason *known, const char *otherwise) {
+  if (known != NULL) {
+    say(stream, status_of(stream, known), known->text);
+  } else {
+    say(stream, IDEM_REFUSED, otherwise != NULL ? otherwise : "unknown error");
+  }
+}
+
 static void explain_error(struct stream *stream, unsigned long code) {
   int reason = ERR_GET_REASON(code);
-  long verified = SSL_get_verify_result(stream->ssl);
-  const struct reason *known = FIND(REASONS, reason);
   if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
-    known = FIND(CERTIFICATES, verified);
-    say(stream, IDEM_REFUSED,
-        known != NULL ? known->text : X509_verify_cert_error_string(verified));
-  } else if (known != NULL) {
-    say(stream, known->status, known->text);
+    long verified = SSL_get_verify_result(stream->ssl);
+    say_reason(stream, FIND(CERTIFICATES, verified), X509_verify_cert_error_string(verified));
   } else {
-    const char *text = ERR_reason_error_string(code);
-    say(stream, IDEM_REFUSED, text != NULL ? text : "unknown error");
+    say_reason(stream, FIND(REASONS, reason), ERR_reason_error_string(code));
   }
 }
 
@@ -253,7 +262,7 @@ void stream_half_close(struct stream *stream) {
 
 /* ---- life ---- */
 
-struct stream *stream_create(SSL *ssl, BIO_METHOD *method, int fd, const char *host) {
+struct stream *stream_create(SSL *ssl, BIO_METHOD *method, int fd, const struct stream_peer *peer) {
   struct stream *stream = calloc(1, sizeof *stream);
   BIO *bio = BIO_new(method);
   if (stream == NULL || bio == NULL) {
@@ -261,7 +270,7 @@ struct stream *stream_create(SSL *ssl, BIO_METHOD *method, int fd, const char *h
     BIO_free(bio);
     return NULL;
   }
-  *stream = (struct stream){.ssl = ssl, .fd = fd, .host = host, .status = IDEM_UNAVAILABLE};
+  *stream = (struct stream){.ssl = ssl, .fd = fd, .peer = *peer, .status = IDEM_UNAVAILABLE};
   BIO_set_data(bio, stream);
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl, bio, bio);

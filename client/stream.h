@@ -19,6 +19,12 @@
 
 struct stream;
 
+/* Whom the certificate has to be of. */
+struct stream_peer {
+  const char *host; /* a name or an address, for messages; borrowed */
+  bool provisional; /* a better name for it may still come: one that is not borne is no refusal */
+};
+
 enum stream_result {
   STREAM_DONE,
   STREAM_WANTS_INPUT,  /* the same call again when the socket is readable */
@@ -31,9 +37,8 @@ enum stream_result {
  * them.
  */
 BIO_METHOD *stream_method(void);
-/* Takes over ssl, on success only; fd stays the caller's. `host`, for messages, is borrowed. NULL:
- * no memory. */
-struct stream *stream_create(SSL *ssl, BIO_METHOD *method, int fd, const char *host);
+/* Takes over ssl, on success only; fd stays the caller's. NULL: no memory. */
+struct stream *stream_create(SSL *ssl, BIO_METHOD *method, int fd, const struct stream_peer *peer);
 /* Says close_notify where that makes sense, without waiting. NULL is fine. */
 void stream_destroy(struct stream *stream);
 
@@ -49,7 +54,8 @@ enum stream_result stream_peek(struct stream *stream);
 void stream_half_close(struct stream *stream);
 
 /* Why it FAILED, with IDEM_MESSAGE_BYTES at `why`: REFUSED (trying again does not help: the
- * certificate, another protocol) or UNAVAILABLE. */
+ * certificate, another protocol) or UNAVAILABLE (the network; the name, when that is provisional).
+ */
 enum idem_status stream_explain(const struct stream *stream, char *why);
 
 #endif

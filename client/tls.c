@@ -233,16 +233,17 @@ static bool expect_host(SSL *ssl, const char *host) {
   return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 
-struct stream *tls_begin(struct tls *tls, int fd, const char *host) {
+struct stream *tls_begin(struct tls *tls, int fd, const struct stream_peer *peer) {
+  const struct stream_peer named = {.host = tls->name};
   struct stream *stream = NULL;
-  if (tls->name != NULL) host = tls->name;
+  if (tls->name != NULL) peer = &named;
   pthread_mutex_lock(&tls->lock);
   refresh(tls);
   SSL *ssl = SSL_new(tls->context);
   pthread_mutex_unlock(&tls->lock);
-  if (ssl != NULL && expect_host(ssl, host)) {
+  if (ssl != NULL && expect_host(ssl, peer->host)) {
     resumption_lend(&tls->resumption, ssl);
-    stream = stream_create(ssl, tls->method, fd, host);
+    stream = stream_create(ssl, tls->method, fd, peer);
   }
   if (stream == NULL) SSL_free(ssl);
   ERR_clear_error();

@@ -14,6 +14,7 @@
 
 struct tls;
 struct stream;
+struct stream_peer;
 
 /* IDEM_OK, IDEM_INVALID (a file cannot be used, an option makes no sense: error
  * says which) or IDEM_NO_MEMORY. */
@@ -21,9 +22,9 @@ enum idem_status tls_create(struct tls **tls, const struct idem_options *options
                             struct idem_error *error);
 /* NULL is fine. Every stream has been destroyed. */
 void tls_destroy(struct tls *tls);
-/* The client's side of a session on a socket that is connected to `host`, before its handshake. The
- * host has to be borne by the certificate, unless the options name another one; it is borrowed.
- * NULL: no memory. */
-struct stream *tls_begin(struct tls *tls, int fd, const char *host);
+/* The client's side of a session on a socket that is connected to this peer, before its handshake.
+ * The certificate has to bear the host, unless the options name another one: that one is the
+ * user's, and not provisional. NULL: no memory. */
+struct stream *tls_begin(struct tls *tls, int fd, const struct stream_peer *peer);
 
 #endif

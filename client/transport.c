@@ -11,10 +11,11 @@
  * is one record and one write. */
 #define RECORD_BYTES (16 * 1024)
 
-bool transport_open(struct transport *transport, int fd, struct tls *tls, const char *host) {
+bool transport_open(struct transport *transport, int fd, struct tls *tls,
+                    const struct stream_peer *peer) {
   *transport = (struct transport){.fd = fd};
   if (tls == NULL) return true;
-  transport->stream = tls_begin(tls, fd, host);
+  transport->stream = tls_begin(tls, fd, peer);
   return transport->stream != NULL;
 }
 

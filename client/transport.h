@@ -24,10 +24,10 @@ struct transport {
   int error;             /* errno, in plain text */
 };
 
-/* Takes over a socket that is connected or connecting to `host`, which is borrowed; tls NULL: plain
- * text. False: no memory (and
- * fd is closed by transport_close). */
-bool transport_open(struct transport *transport, int fd, struct tls *tls, const char *host);
+/* Takes over a socket that is connected or connecting to this peer; tls NULL: plain text. False: no
+ * memory (and fd is closed by transport_close). */
+bool transport_open(struct transport *transport, int fd, struct tls *tls,
+                    const struct stream_peer *peer);
 void transport_close(struct transport *transport);
 
 /* Plain text: DONE at once. */

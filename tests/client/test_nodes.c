@@ -434,7 +434,8 @@ static void a_redirect_by_address_finds_the_name_of_the_certificate(void **state
   }
 }
 
-/* The address is all that there is, and its certificate does not bear it. */
+/* The address is all that there will be, for the user may not ask for a table; and its certificate
+ * does not bear it. */
 static void a_node_without_a_name_is_refused_by_its_certificate(void **state) {
   (void)state;
   for (enum half half = 0; half < HALVES; half++) {
@@ -458,6 +459,141 @@ static void a_node_without_a_name_is_refused_by_its_certificate(void **state) {
     pair_open_url(&pair, half, url, &named);
     CHECK_STATUS(&pair, pair_fetch(&pair, &answer), IDEM_ABSENT);
     idem_answer_clear(&answer);
+    pair_close(&pair);
+    walls_tear_down(&walls);
+    town_close(&town);
+  }
+}
+
+#define ALL_TABLES 1000000
+
+/* Enough for a name that comes, and less than CLUSTER_NAMING_MS. */
+#define NAMING_MS 1000
+
+/* The second node has all slots, and what it is called by comes from the table. */
+static void open_to_second(struct pair *pair, enum half half, struct town *town,
+                           const struct idem_options *options) {
+  char url[64];
+  town->owner = 1;
+  snprintf(url, sizeof url, "rediss://localhost:%d", town_port(town, 0));
+  pair_open_url(pair, half, url, options);
+}
+
+static void check_fetch(struct pair *pair, enum idem_status wanted, const char *words) {
+  struct idem_answer answer;
+  CHECK_STATUS(pair, pair_fetch(pair, &answer), wanted);
+  CHECK(strstr(answer.message, words) != NULL, "%s: %s", pair_name(pair->half), answer.message);
+  idem_answer_clear(&answer);
+}
+
+/* Its name reaches the table after its address. */
+static void a_call_waits_for_the_name_of_a_new_node(void **state) {
+  (void)state;
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct walls walls;
+    struct pair pair;
+    town_open(&town, NULL);
+    walls_build(&walls, &town);
+    town.nameless = 2;
+    const struct idem_options options = {.ca_file = walls.files.ca};
+    open_to_second(&pair, half, &town, &options);
+    fetch_nothing(&pair, "x");
+    CHECK(town.tables > 2, "%s: %d tables", pair_name(half), town.tables);
+    pair_close(&pair);
+    walls_tear_down(&walls);
+    town_close(&town);
+  }
+}
+
+/* The same call may be made again, and the message says what it lacked. */
+static void a_name_that_does_not_come_in_time_is_unavailable(void **state) {
+  (void)state;
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct walls walls;
+    struct pair pair;
+    town_open(&town, NULL);
+    walls_build(&walls, &town);
+    town.nameless = ALL_TABLES;
+    const struct idem_options options = {.ca_file = walls.files.ca, .deadline_ms = NAMING_MS};
+    open_to_second(&pair, half, &town, &options);
+    check_fetch(&pair, IDEM_UNAVAILABLE, "its certificate has another address");
+    town.nameless = 0;
+    fetch_nothing(&pair, "x");
+    pair_close(&pair);
+    walls_tear_down(&walls);
+    town_close(&town);
+  }
+}
+
+/* A node that was renamed, and the table that has its former name. */
+static void a_name_of_the_table_that_is_not_borne_is_unavailable(void **state) {
+  (void)state;
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct walls walls;
+    struct pair pair;
+    town_open(&town, NULL);
+    walls_build(&walls, &town);
+    const struct terminator_options other = {.cert = walls.files.named};
+    const struct terminator_options renewed = {.cert = walls.files.local};
+    terminator_set(walls.terminators[1], &other);
+    const struct idem_options options = {.ca_file = walls.files.ca, .deadline_ms = NAMING_MS};
+    open_to_second(&pair, half, &town, &options);
+    check_fetch(&pair, IDEM_UNAVAILABLE, "its certificate has another name");
+    terminator_set(walls.terminators[1], &renewed);
+    fetch_nothing(&pair, "x");
+    pair_close(&pair);
+    walls_tear_down(&walls);
+    town_close(&town);
+  }
+}
+
+/* What the user has named gets no other name, whatever table lists it. */
+static void a_name_of_the_user_that_is_not_borne_is_refused(void **state) {
+  (void)state;
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct walls walls;
+    struct pair pair;
+    char url[128];
+    town_open(&town, NULL);
+    walls_build(&walls, &town);
+    town.nameless = ALL_TABLES;
+    town.owner = 1;
+    const struct idem_options plain = {.ca_file = walls.files.ca, .deadline_ms = NAMING_MS};
+    snprintf(url, sizeof url, "rediss://localhost:%d,127.0.0.1:%d", town_port(&town, 0),
+             town_port(&town, 1));
+    pair_open_url(&pair, half, url, &plain);
+    check_fetch(&pair, IDEM_REFUSED, "its certificate has another address");
+    pair_close(&pair);
+    const struct terminator_options other = {.cert = walls.files.named};
+    terminator_set(walls.terminators[1], &other);
+    const struct idem_options named = {
+        .ca_file = walls.files.ca, .server_name = "localhost", .deadline_ms = NAMING_MS};
+    open_to_second(&pair, half, &town, &named);
+    check_fetch(&pair, IDEM_REFUSED, "its certificate has another name");
+    pair_close(&pair);
+    walls_tear_down(&walls);
+    town_close(&town);
+  }
+}
+
+/* That is no matter of names. */
+static void a_certificate_that_has_expired_is_refused(void **state) {
+  (void)state;
+  for (enum half half = 0; half < HALVES; half++) {
+    struct town town;
+    struct walls walls;
+    struct pair pair;
+    town_open(&town, NULL);
+    walls_build(&walls, &town);
+    const struct terminator_options expired = {.cert = walls.files.expired};
+    terminator_set(walls.terminators[1], &expired);
+    const struct idem_options options = {.ca_file = walls.files.ca};
+    open_to_second(&pair, half, &town, &options);
+    check_fetch(&pair, IDEM_REFUSED, "its certificate has expired");
     pair_close(&pair);
     walls_tear_down(&walls);
     town_close(&town);
@@ -512,6 +648,11 @@ int main(void) {
       cmocka_unit_test(one_client_serves_threads_while_slots_move),
       cmocka_unit_test(a_redirect_by_address_finds_the_name_of_the_certificate),
       cmocka_unit_test(a_node_without_a_name_is_refused_by_its_certificate),
+      cmocka_unit_test(a_call_waits_for_the_name_of_a_new_node),
+      cmocka_unit_test(a_name_that_does_not_come_in_time_is_unavailable),
+      cmocka_unit_test(a_name_of_the_table_that_is_not_borne_is_unavailable),
+      cmocka_unit_test(a_name_of_the_user_that_is_not_borne_is_refused),
+      cmocka_unit_test(a_certificate_that_has_expired_is_refused),
       cmocka_unit_test(renewals_that_lead_nowhere_leave_doubt),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

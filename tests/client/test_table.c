@@ -142,7 +142,7 @@ static void a_server_that_no_table_names_gets_no_call(void **state) {
   open_at("redis://a:1,b:2");
   show(source(), LINE("a:1@1", "myself,master", "0-100"));
   check_route("a:1");
-  cluster_failed(&cluster, cluster.nodes[0]); /* now b is asked for the table */
+  cluster_failed(&cluster, cluster.nodes[0], now_at); /* now b is asked for the table */
   check_source("b:2");
   check_route("a:1");
   refuse(cluster.nodes[1], "ERR This instance has cluster support disabled");
@@ -218,7 +218,7 @@ static void addresses_that_are_of_the_past_are_not_asked(void **state) {
     char table[200];
     snprintf(table, sizeof table, LINE("10.0.0.%d:1@1", "master", "0-16383"), i);
     show(source(), table);
-    cluster_failed(&cluster, cluster.nodes[0]); /* stale */
+    cluster_failed(&cluster, cluster.nodes[0], now_at); /* stale */
   }
   stay_silent(source()); /* the one that showed the last, too */
   for (int i = 0; i < 8; i++) {
@@ -346,10 +346,61 @@ static void an_address_means_the_name_of_the_last_table(void **state) {
   open_at("rediss://a:1");
   say(cluster.nodes[0], "MOVED 16287 10.0.0.2:2");
   show(source(), NAMED);
-  cluster_failed(&cluster, cluster.nodes[0]);
+  cluster_failed(&cluster, cluster.nodes[0], now_at);
   show(source(), LINE("10.0.0.2:2@1,new.example", "master", "0-16383"));
   say(cluster.nodes[0], "MOVED 16287 10.0.0.2:2");
   check_route("new.example:2");
+  close_all();
+}
+
+static void check_rename(const struct node *node, bool wanted) {
+  bool may = cluster_may_rename(&cluster, node, now_at);
+  CHECK(may == wanted, "%s: %s", node->target.name, may ? "it may" : "it may not");
+}
+
+static void a_server_of_the_url_gets_no_other_name(void **state) {
+  (void)state;
+  open_at("rediss://a:1,10.0.0.2:2");
+  show(source(), LINE("10.0.0.2:2@1", "master", "0-16383") LINE("c:3@1", "master", ""));
+  check_route("10.0.0.2:2");
+  check_rename(cluster.nodes[0], false);
+  check_rename(cluster.nodes[1], false);
+  close_all();
+}
+
+static void a_node_of_the_table_gets_another_name_for_some_time(void **state) {
+  (void)state;
+  open_at("rediss://a:1");
+  say(cluster.nodes[0], "MOVED 16287 10.0.0.2:2");
+  show(source(), LINE("10.0.0.2:2@1,", "master", "0-16383"));
+  struct node *node = cluster.nodes[1];
+  now_at += 10 * CLUSTER_NAMING_MS; /* it has worked for long */
+  check_rename(node, true);
+  cluster_failed(&cluster, node, now_at);
+  now_at += CLUSTER_NAMING_MS - 1;
+  cluster_failed(&cluster, node, now_at);
+  check_rename(node, true);
+  now_at += 1;
+  check_rename(node, false);
+  say(node, "TRYAGAIN it is heard again");
+  check_rename(node, true);
+  cluster_failed(&cluster, node, now_at);
+  now_at += CLUSTER_NAMING_MS;
+  show(node, LINE("10.0.0.2:2@1,", "master", "0-16383")); /* its table is a word, too */
+  check_rename(node, true);
+  close_all();
+}
+
+static void no_name_comes_where_no_table_may_be_asked_for(void **state) {
+  (void)state;
+  open_at("rediss://a:1");
+  say(cluster.nodes[0], "MOVED 16287 10.0.0.2:2");
+  check_rename(cluster.nodes[1], true);
+  refuse(source(), "NOPERM this user has no permissions");
+  check_rename(cluster.nodes[1], false);
+  cluster_failed(&cluster, cluster.nodes[1], now_at);
+  show(source(), NAMED); /* now it may */
+  check_rename(cluster.nodes[2], true);
   close_all();
 }
 
@@ -364,7 +415,7 @@ static void a_table_that_is_none_changes_no_name(void **state) {
     open_at("rediss://a:1");
     say(cluster.nodes[0], "MOVED 16287 10.0.0.2:2");
     show(source(), NAMED);
-    cluster_failed(&cluster, cluster.nodes[0]);
+    cluster_failed(&cluster, cluster.nodes[0], now_at);
     show(source(), tables[i]);
     say(cluster.nodes[0], "MOVED 16287 10.0.0.2:2");
     check_route("two.example:2");
@@ -385,7 +436,7 @@ static void a_dead_node_with_a_name_is_not_asked(void **state) {
     say(cluster.nodes[0], "MOVED 16287 10.0.0.2:2");
     show(source(), tables[i]);
     for (int turn = 0; turn < 6; turn++) {
-      cluster_failed(&cluster, cluster.nodes[cluster.source]);
+      cluster_failed(&cluster, cluster.nodes[cluster.source], now_at);
       const char *name = source()->target.name;
       CHECK(strcmp(name, "three.example:3") != 0, "table %zu: %s", i, name);
     }
@@ -410,6 +461,9 @@ int main(void) {
       cmocka_unit_test(under_tls_ask_comes_after_the_name_too),
       cmocka_unit_test(an_address_that_has_no_name_is_taken_as_it_is),
       cmocka_unit_test(an_address_means_the_name_of_the_last_table),
+      cmocka_unit_test(a_server_of_the_url_gets_no_other_name),
+      cmocka_unit_test(a_node_of_the_table_gets_another_name_for_some_time),
+      cmocka_unit_test(no_name_comes_where_no_table_may_be_asked_for),
       cmocka_unit_test(a_table_that_is_none_changes_no_name),
       cmocka_unit_test(a_dead_node_with_a_name_is_not_asked),
   };

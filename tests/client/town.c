@@ -43,12 +43,17 @@ static const char *show_table(struct town *town, int node) {
   town->tables++;
   if (town->no_table != NULL) return town->no_table;
   for (int i = 0; i < TOWN_NODES; i++) {
-    snprintf(name, sizeof name, "name%d", i);
+    if (town->host_name != NULL) {
+      snprintf(name, sizeof name, "%s", town->host_name);
+    } else {
+      snprintf(name, sizeof name, "name%d", i);
+    }
+    if (town->tables <= town->nameless) name[0] = '\0';
     len += snprintf(nodes + len, sizeof nodes - (size_t)len,
                     "%040d %s:%d@%d,%s,shard-id=%d %smaster - 0 0 %d connected%s\n", i,
-                    i == node ? "" : "127.0.0.1", town_port(town, i), 10000 + i,
-                    town->host_name != NULL ? town->host_name : name, i, i == node ? "myself," : "",
-                    i, town->owner == i ? " 0-100 101 102-16383 [93->-x]" : "");
+                    i == node ? "" : "127.0.0.1", town_port(town, i), 10000 + i, name, i,
+                    i == node ? "myself," : "", i,
+                    town->owner == i ? " 0-100 101 102-16383 [93->-x]" : "");
   }
   len += snprintf(nodes + len, sizeof nodes - (size_t)len,
                   "%040d 127.0.0.1:1@2 slave %040d 0 0 1 connected\n", 9, 0);

@@ -24,6 +24,7 @@ struct town {
   town_fn *answer;
   const char *(*to_asking)(struct town *town, int node); /* NULL: +OK */
   const char *host_name;                                 /* in the table; NULL: name0 ... */
+  _Atomic int nameless;               /* so many tables, the first, have addresses alone */
   const char *no_table;               /* said instead of the table; NULL: it is shown */
   _Atomic unsigned silent;            /* nodes that hear all and say nothing: 1 << node */
   _Atomic int unanswered;             /* commands that they heard */
