@@ -66,6 +66,8 @@ class Bench:
         self.profiles = []  # rows of samples.py
         self.seconds_of = {}  # case -> what it took so far
         self.backed = None  # the least that was touched before a case, and of that in huge pages
+        self.pace = 0.0  # the most seconds that touching a GiB took
+        self.reporting = None  # what backing.kept did
 
     def visits(self, case):
         """[(label, server, scenario arguments)] of all that can answer the case."""
@@ -104,13 +106,15 @@ class Bench:
     def back(self, case):
         """See backing.py."""
         progress(f"{case.title()}: memory is touched")
-        touched = backing.touch(case.backed_gb << 30)
+        *touched, pace = backing.touch_until_fast(case.backed_gb << 30)
         self.backed = min(self.backed or touched, touched)
+        self.pace = max(self.pace, pace)
 
     def says_backed(self):
         touched, huge = (size / 2**30 for size in self.backed or (0, 0))
-        return (f"memory: at least {touched:.1f} GiB, {huge:.1f} of it in huge pages, were touched and "
-                "given back before each case")
+        says = (f"memory: at least {touched:.1f} GiB, {huge:.1f} of it in huge pages, were touched and "
+                f"given back before each case, which took at most {self.pace:.2f} s a GiB")
+        return f"{says}; {self.reporting}" if self.reporting else says
 
     def rounds_done(self, case):
         cells = self.cells_of_axis.get(case.axis, {}).get(case.title(), {})
@@ -139,7 +143,7 @@ class Bench:
         path = self.options.json or os.path.join(self.options.build, KEPT)
         with open(f"{path}.new", "w", encoding="utf-8") as file:
             json.dump({"machine": render.machine(self.options, self.servers),
-                       "backed": self.backed, "amounts": self.amounts, "commands": self.measurer.commands,
+                       "backed": self.backed, "pace": self.pace, "amounts": self.amounts, "commands": self.measurer.commands,
                        "axes": self.cells_of_axis}, file, indent=1)
         os.replace(f"{path}.new", path)
 
@@ -151,7 +155,7 @@ class Bench:
         if kept["machine"][1:] != render.machine(self.options, self.servers)[1:]:
             note(f"{path} was made with another commit, machine or server: its figures are mixed in")
         self.amounts, self.measurer.commands = kept["amounts"], kept["commands"]
-        self.backed = tuple(kept["backed"])
+        self.backed, self.pace = kept["backed"], kept["pace"]
         self.cells_of_axis = kept["axes"]
 
 
@@ -328,7 +332,8 @@ def run(options):
         bench.take_up()
     good = False
     try:
-        good = run_rounds(bench, options)
+        with backing.kept() as bench.reporting:
+            good = run_rounds(bench, options)
     finally:
         # Also of a run that was interrupted.
         progress("")

@@ -5,7 +5,9 @@ among the units.
 import argparse
 import os
 import sys
+import tempfile
 import unittest
+from unittest import mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'bench'))
@@ -146,6 +148,33 @@ class Backing(unittest.TestCase):
         touched, huge = backing.touch(2 * backing.HUGE + 1)
         self.assertEqual(touched, 2 * backing.HUGE)
         self.assertLessEqual(huge, touched)
+
+    def test_it_is_touched_again_only_while_that_is_slow(self):
+        with mock.patch.object(backing, 'touch', return_value=(1 << 20, 0)) as touch:
+            with mock.patch.object(backing, 'BACKED_S_PER_GIB', 1e9):
+                backing.touch_until_fast(1 << 20)
+            self.assertEqual(touch.call_count, 1)
+            with mock.patch.object(backing, 'BACKED_S_PER_GIB', -1):
+                size, huge, pace = backing.touch_until_fast(1 << 20)
+            self.assertEqual(touch.call_count, 1 + backing.TRIES)
+        self.assertEqual((size, huge), (1 << 20, 0))
+        self.assertGreater(pace, 0)
+
+    def test_reporting_is_as_before_when_the_run_ends(self):
+        with tempfile.NamedTemporaryFile('w+') as file:
+            file.write('9\n')
+            file.flush()
+            with self.assertRaises(servers.BenchError), backing.kept(file.name) as says:
+                self.assertIn('from order 11 on, not 9', says)
+                with open(file.name, encoding='ascii') as now:
+                    self.assertEqual(now.read(), '11')
+                raise servers.BenchError('the run fails')
+            with open(file.name, encoding='ascii') as now:
+                self.assertEqual(now.read(), '9')
+
+    def test_a_kernel_that_reports_nothing(self):
+        with backing.kept('/nowhere/page_reporting_order') as says:
+            self.assertIsNone(says)
 
     def test_no_more_than_there_is(self):
         available = backing.field_kb('/proc/meminfo', 'MemAvailable') << 10
