@@ -109,7 +109,7 @@ class Failover(Case):
                 self.assertEqual(cluster.nodes[3].call("CLUSTER", "FAILOVER"), "OK")
             key = cluster.key_of(0, f"n{number}")
             tokens[key] = self.granted(caller.call("IDEM.CLAIM", key, "LEASE", LONG_MS))
-        cluster.await_master(3)
+        cluster.fail_over(3)
         self.assertEqual(len(set(tokens.values())), len(tokens))
         for key, token in tokens.items():
             self.assertEqual(caller.call("IDEM.STORE", key, token, key), 0, key)
@@ -120,8 +120,7 @@ class Failover(Case):
         caller, key = cluster.caller(), cluster.key_of(0)
         self.granted(caller.call("IDEM.CLAIM", key, "LEASE", LONG_MS))
         waiter = self.queue(cluster.nodes[0], "IDEM.CLAIM", key, "WAIT", LONG_MS)
-        cluster.nodes[3].call("CLUSTER", "FAILOVER")
-        cluster.await_master(3)
+        cluster.fail_over(3)
         self.assertIn(waiter.read().code, ("UNBLOCKED", "MOVED"))
 
     def test_bind_ends_with_the_role(self):
@@ -131,8 +130,7 @@ class Failover(Case):
         owner = cluster.nodes[0].client()
         token = self.granted(owner.call("IDEM.CLAIM", key, "BIND", "LEASE", LONG_MS))
         self.assertEqual(cluster.nodes[0].info("idem")["idem_bound"], "1")
-        cluster.nodes[3].call("CLUSTER", "FAILOVER")
-        cluster.await_master(3)
+        cluster.fail_over(3)
         eventually(lambda: cluster.nodes[0].info("replication")["role"] == "slave", "a former master")
         self.assertEqual(cluster.nodes[0].info("idem")["idem_bound"], "0")
         owner.close()
@@ -143,8 +141,7 @@ class Failover(Case):
         cluster = self.cluster(arguments=("born-skew", "0"))
         caller, key = cluster.caller(), cluster.key_of(0)
         born = time.time_ns() // 1_000_000
-        cluster.nodes[3].call("CLUSTER", "FAILOVER")
-        cluster.await_master(3)
+        cluster.fail_over(3)
         self.assertEqual(caller.call("IDEM.CLAIM", key, "BORN", born)[0], b"FORGOTTEN")
         self.granted(caller.call("IDEM.CLAIM", key))
 
