@@ -15,7 +15,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE]
-from nodes import Cluster, eventually, slot_of  # noqa: E402
+from nodes import Cluster, RespError, eventually, slot_of  # noqa: E402
 
 KEYS = [f"key:{number}" for number in range(10)]
 WORKERS = 8
@@ -130,6 +130,9 @@ class Changes:
         masters = [self.master_of(shard) for shard in range(3)]
         eventually(lambda: all(self.knows(one, masters) for one in masters), "masters that know each other")
         self.move_slot(slot, masters[source], masters[target], masters)
+        self.await_known(key, masters[target])
+        # So that its keys are not there again when this master is killed, and the slot comes back.
+        self.cluster.await_in_step(self.replica_of(source), masters[source])
         self.homes[slot], self.moved[slot] = target, time.monotonic()
         self.count["moves"] += 1
 
@@ -149,6 +152,15 @@ class Changes:
             self.pause()
         for number in (target, source, *({*masters} - {source, target})):
             assert nodes[number].call("CLUSTER", "SETSLOT", slot, "NODE", ids[target]) == "OK"
+
+    def await_known(self, key, master):
+        """All nodes know who has the slot: a replica that does not, and takes over, serves it no more."""
+        def sends_there(node):
+            reply = node.call("GET", key)
+            moved = isinstance(reply, RespError) and reply.code == "MOVED" and str(reply).endswith(f":{home.port}")
+            return moved or (node is home and not isinstance(reply, RespError))
+        home = self.cluster.nodes[master]
+        eventually(lambda: all(sends_there(node) for node in self.cluster.nodes), "nodes that know where a slot is")
 
     def pause(self):
         time.sleep(self.chooser.random() * 0.05)
