@@ -123,14 +123,19 @@ static void on_role(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t role, 
     return;
   }
   forgotten_begin(&host.forgotten, host_now_ms(&host));
-  tokens_jump(&host.tokens);
+  tokens_take_over(&host.tokens);
   api.Log(ctx, "notice", "idem: now a master; tokens go on from %llu",
           (unsigned long long)host.tokens.high);
 }
 
+/* The process before this one may have been ahead of its clock, and have left no record of its last
+ * tokens. */
 static void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) {
   (void)ctx, (void)event, (void)data;
   host.loading = what != API_LOADING_ENDED && what != API_LOADING_FAILED;
+  if (what != API_LOADING_ENDED || host.replica) return;
+  host_now_ms(&host);
+  tokens_lead(&host.tokens);
 }
 
 /* ---- all of them ---- */

@@ -30,11 +30,13 @@ void tokens_note(struct tokens *tokens, uint64_t token) {
   if (token > tokens->high && token < RULES_TOKEN_LIMIT - TOKENS_RESERVE) tokens->high = token;
 }
 
-void tokens_jump(struct tokens *tokens) {
-  const uint64_t jump = (uint64_t)TOKENS_JUMP_MS / 1000 << RULES_TOKEN_SHIFT;
-  tokens_note(tokens, tokens_peek(tokens, 0) + jump);
+void tokens_lead(struct tokens *tokens) {
+  tokens_note(tokens, at_ms(tokens->now_ms + TOKENS_LEAD_MS));
 }
 
-void tokens_lead(struct tokens *tokens) {
-  tokens_note(tokens, at_ms(tokens->now_ms + TOKENS_JUMP_MS));
+void tokens_take_over(struct tokens *tokens) {
+  const uint64_t lead = (uint64_t)TOKENS_LEAD_MS / 1000 << RULES_TOKEN_SHIFT;
+  const uint64_t seen = tokens->high;
+  tokens_lead(tokens);
+  if (tokens->high == seen) tokens_note(tokens, seen + lead);
 }

@@ -15,11 +15,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* By so much a replica that becomes master, and one that a slot comes to, is ahead of its clock: as
- * much may the clocks of masters differ without a token that falls. In the minute after, its own
- * tokens are as far ahead, so the next master that its slots come to has nothing left of that: with
- * equal clocks tokens rise, since it leads later; with a clock that is behind they may fall. */
-#define TOKENS_JUMP_MS 60000
+/* By so much a replica that becomes master, a process that starts with records, and a master that
+ * slots come to are ahead of their clock: as much may the clocks of masters differ without a token
+ * that falls. In the minute after, its own tokens are as far ahead, so the next master that its
+ * keys come to, by a slot or by another failover, has only the time in between left of that: with
+ * equal clocks tokens rise along any chain, since each one leads later than the one before; with a
+ * clock that is behind by more than that time they may fall. */
+#define TOKENS_LEAD_MS 60000
 /* The clock is read in whole milliseconds, so a time may be too early by as much: a deadline counts
  * only when it has certainly come (rules_due). The host's own ends, PXAT, count so too. */
 #define TOKENS_GRAIN_MS 1
@@ -48,9 +50,12 @@ uint64_t tokens_peek(const struct tokens *tokens, uint64_t former);
 /* It was given, or seen in a record that another master wrote. One of the last TOKENS_RESERVE does
  * not count: a record is a string, which other hands can make. */
 void tokens_note(struct tokens *tokens, uint64_t token);
-/* This process becomes master, after another one: above all that it saw of that one, too. So
- * several within a minute add up, which tokens_lead does not: up to so many minutes ahead. */
-void tokens_jump(struct tokens *tokens);
+/* This process becomes master, after another one, whose last tokens it may not have seen: it leads.
+ * A lead that is not above all that it saw shows a clock that is behind, and then it goes on so
+ * much above what it saw. (To go on above that whatever the clock says adds up over failovers: a
+ * replica that has seen no token of the master before it then gave that master's tokens once more.)
+ */
+void tokens_take_over(struct tokens *tokens);
 /* It serves keys that another master may just have had: as far ahead of its clock, never more. Any
  * number of times. */
 void tokens_lead(struct tokens *tokens);

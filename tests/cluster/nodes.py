@@ -24,6 +24,8 @@ from module_host import BAD_REPORT, MODULE, READY, REDIS, launcher  # noqa: E402
 SLOTS = 16384
 NODE_TIMEOUT_MS = 1000
 FAILOVER_SECONDS = 30
+# The host gives up a failover by hand after 5 s.
+FAILOVER_AGAIN_SECONDS = 6
 # The bus of a cluster listens on the port plus this.
 BUS = 10000
 PORT_MAX = 65535 - BUS
@@ -220,6 +222,22 @@ class Cluster:
                    FAILOVER_SECONDS)
         eventually(lambda: b"cluster_state:ok" in self.nodes[number].call("CLUSTER", "INFO"), "a cluster that is ok",
                    FAILOVER_SECONDS)
+
+    def fail_over(self, number):
+        """By hand, to this replica. It is begun again when the host gave it up: masters do not vote twice about the same
+        one within two node timeouts."""
+        node, again = self.nodes[number], 0.0
+
+        def is_master():
+            nonlocal again
+            if node.info("replication")["role"] == "master":
+                return True
+            if time.monotonic() > again:
+                again = time.monotonic() + FAILOVER_AGAIN_SECONDS
+                node.call("CLUSTER", "FAILOVER")
+            return False
+        eventually(is_master, "a replica that was promoted by hand", FAILOVER_SECONDS)
+        self.await_master(number)
 
     def caller(self):
         return Caller(self)

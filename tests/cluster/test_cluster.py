@@ -17,7 +17,7 @@ from nodes import Closed, Cluster, Node, RespError, eventually, slot_of  # noqa:
 
 LONG_MS = 60_000
 SHORT_MS = 300
-# TOKENS_JUMP_MS, and some.
+# TOKENS_LEAD_MS, and some.
 LEAD_SECONDS = 65
 # Nodes that let their clocks be set so much ahead, and go on.
 PATIENT = ("--cluster-node-timeout", 600_000, "--repl-timeout", 600)
@@ -109,7 +109,7 @@ class Failover(Case):
                 self.assertEqual(cluster.nodes[3].call("CLUSTER", "FAILOVER"), "OK")
             key = cluster.key_of(0, f"n{number}")
             tokens[key] = self.granted(caller.call("IDEM.CLAIM", key, "LEASE", LONG_MS))
-        cluster.await_master(3)
+        cluster.fail_over(3)
         self.assertEqual(len(set(tokens.values())), len(tokens))
         for key, token in tokens.items():
             self.assertEqual(caller.call("IDEM.STORE", key, token, key), 0, key)
@@ -120,8 +120,7 @@ class Failover(Case):
         caller, key = cluster.caller(), cluster.key_of(0)
         self.granted(caller.call("IDEM.CLAIM", key, "LEASE", LONG_MS))
         waiter = self.queue(cluster.nodes[0], "IDEM.CLAIM", key, "WAIT", LONG_MS)
-        cluster.nodes[3].call("CLUSTER", "FAILOVER")
-        cluster.await_master(3)
+        cluster.fail_over(3)
         self.assertIn(waiter.read().code, ("UNBLOCKED", "MOVED"))
 
     def test_bind_ends_with_the_role(self):
@@ -131,8 +130,7 @@ class Failover(Case):
         owner = cluster.nodes[0].client()
         token = self.granted(owner.call("IDEM.CLAIM", key, "BIND", "LEASE", LONG_MS))
         self.assertEqual(cluster.nodes[0].info("idem")["idem_bound"], "1")
-        cluster.nodes[3].call("CLUSTER", "FAILOVER")
-        cluster.await_master(3)
+        cluster.fail_over(3)
         eventually(lambda: cluster.nodes[0].info("replication")["role"] == "slave", "a former master")
         self.assertEqual(cluster.nodes[0].info("idem")["idem_bound"], "0")
         owner.close()
@@ -143,8 +141,7 @@ class Failover(Case):
         cluster = self.cluster(arguments=("born-skew", "0"))
         caller, key = cluster.caller(), cluster.key_of(0)
         born = time.time_ns() // 1_000_000
-        cluster.nodes[3].call("CLUSTER", "FAILOVER")
-        cluster.await_master(3)
+        cluster.fail_over(3)
         self.assertEqual(caller.call("IDEM.CLAIM", key, "BORN", born)[0], b"FORGOTTEN")
         self.granted(caller.call("IDEM.CLAIM", key))
 
@@ -390,6 +387,20 @@ class Restarts(Case):
         node.start()
         self.check(node, tokens)
 
+    def test_tokens_rise_when_a_replica_that_took_over_is_started_again(self):
+        """It was ahead of its clock, and has no record of the token."""
+        files = "--appendonly", "yes", "--appendfsync", "always"
+        with Node(module=None) as master:
+            node = self.node("--replicaof", f"127.0.0.1 {master.port}", *files)
+            eventually(lambda: node.info("replication").get("master_link_status") == "up", "a replica")
+            self.assertEqual(node.call("REPLICAOF", "NO", "ONE"), "OK")
+        token = self.granted(node.call("IDEM.CLAIM", "k"))
+        self.assertEqual(node.call("IDEM.RELEASE", "k", token), 1)
+        node.kill()
+        node.options = files
+        node.start()
+        self.assertGreater(self.granted(node.call("IDEM.CLAIM", "k")), token)
+
     def test_tokens_rise_when_the_clock_was_set_back_meanwhile(self):
         for options in (("--appendonly", "yes", "--appendfsync", "always"), ("--dbfilename", "dump.rdb")):
             with self.subTest(options[0]):
@@ -467,6 +478,19 @@ class Replication(Case):
         self.assertEqual(replica.call("REPLICAOF", "NO", "ONE"), "OK")
         eventually(lambda: replica.call("IDEM.FETCH", "k")[0] == b"LAPSED", "a lease that is over")
         self.assertGreater(self.granted(replica.call("IDEM.CLAIM", "k"), attempt=2), token + (50 << 22))
+
+    def test_tokens_rise_when_a_replica_takes_over_that_saw_none_of_its_masters(self):
+        """All that it saw is a claim of the master before that one. (Its tokens once were the same again.)"""
+        master, tokens = self.node(), []
+        for key in ("kept", "k", "k"):
+            replica = self.node("--replicaof", f"127.0.0.1 {master.port}")
+            eventually(lambda: replica.info("replication").get("master_link_status") == "up", "a replica")
+            master.kill()
+            self.assertEqual(replica.call("REPLICAOF", "NO", "ONE"), "OK")
+            tokens.append(self.granted(replica.call("IDEM.CLAIM", key)))
+            replica.call("IDEM.RELEASE", "k", tokens[-1])
+            master = replica
+        self.assertEqual(tokens, sorted(set(tokens)))
 
 
 if __name__ == "__main__":

@@ -188,8 +188,7 @@ class Changes(Case):
             errand.send("wait", key, LONG_MS)
         waiting = lambda node, count: int(cluster.nodes[node].info("idem")["idem_waiters"]) == count
         eventually(lambda: waiting(0, 2), "two waiters")
-        cluster.nodes[3].call("CLUSTER", "FAILOVER")
-        cluster.await_master(3)
+        cluster.fail_over(3)
         eventually(lambda: waiting(3, 2), "the same two at the new master", FAILOVER_SECONDS)
         self.assertEqual(caller.call("IDEM.STORE", key, token, "b"), 2)
         for errand in errands:

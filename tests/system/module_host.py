@@ -19,6 +19,7 @@ MODULE = os.path.abspath(os.environ.get("IDEM_MODULE", os.path.join(ROOT, "build
 
 FUNCTIONS = os.path.join(ROOT, "server/module/idem.lua")
 IS_FUNCTIONS = os.environ.get("IDEM_SUITE_HOST") == "functions"
+DESCRIPTION = f"{FUNCTIONS if IS_FUNCTIONS else MODULE} in {REDIS}"
 
 COMMANDS = ("CLAIM", "STORE", "RENEW", "RELEASE", "FETCH", "WAIT", "AWAIT", "INSPECT", "CLAIMS")
 # Options that redis-server itself has.

@@ -267,7 +267,8 @@ static void a_slot_is_known_from_when_it_was_seen_to_come(void **state) {
   const struct span key = SPAN_LITERAL("123456789"); /* slot 12739 */
   assert_false(slots_known(&slots, key));
   assert_int_equal(slots_since_ms(&slots, key, NOW_MS), NOW_MS);
-  assert_true(slots_take(&slots, span_of(LINE("master") " 0-16383\n" MYSELF " 0-12738 12740\n"), 1));
+  assert_true(
+      slots_take(&slots, span_of(LINE("master") " 0-16383\n" MYSELF " 0-12738 12740\n"), 1));
   assert_false(slots_known(&slots, key));
   slots_take(&slots, span_of(MYSELF " [12739-<-67ed2db]\n" LINE("slave")), 2);
   assert_false(slots_known(&slots, key));
@@ -340,14 +341,25 @@ static void a_clock_that_is_set_back_stands(void **state) {
 
 static void a_promoted_replica_is_ahead_of_its_clock(void **state) {
   (void)state;
-  struct tokens ahead = begun(NOW_MS), behind = begun(NOW_MS - TOKENS_JUMP_MS + 1000);
-  tokens_jump(&behind);
+  struct tokens ahead = begun(NOW_MS), behind = begun(NOW_MS - TOKENS_LEAD_MS + 1000);
+  tokens_take_over(&behind);
+  assert_true(tokens_peek(&behind, 0) > tokens_peek(&ahead, 0));
+}
+
+/* The master leads already, and a thousand of its tokens were never seen. */
+static void a_promoted_replica_that_is_behind_goes_on_above_what_it_saw(void **state) {
+  (void)state;
+  struct tokens ahead = begun(NOW_MS), behind = begun(NOW_MS - TOKENS_LEAD_MS + 1000);
+  tokens_take_over(&ahead);
+  tokens_note(&behind, tokens_peek(&ahead, 0));
+  tokens_note(&ahead, tokens_peek(&ahead, 0) + 1000);
+  tokens_take_over(&behind);
   assert_true(tokens_peek(&behind, 0) > tokens_peek(&ahead, 0));
 }
 
 static void who_gets_a_slot_is_ahead_of_its_clock_once(void **state) {
   (void)state;
-  struct tokens ahead = begun(NOW_MS), behind = begun(NOW_MS - TOKENS_JUMP_MS + 1000);
+  struct tokens ahead = begun(NOW_MS), behind = begun(NOW_MS - TOKENS_LEAD_MS + 1000);
   tokens_lead(&behind);
   uint64_t led = tokens_peek(&behind, 0);
   assert_true(led > tokens_peek(&ahead, 0));
@@ -355,14 +367,31 @@ static void who_gets_a_slot_is_ahead_of_its_clock_once(void **state) {
   assert_int_equal(tokens_peek(&behind, 0), led);
 }
 
-/* Each one leads when the slot comes to it, 2 ms after the one before, and gives a few tokens. */
-static void tokens_rise_along_a_chain_of_masters_with_equal_clocks(void **state) {
-  (void)state;
-  uint64_t last = 0;
+static void slot_comes(struct tokens *tokens, uint64_t seen) {
+  (void)seen;
+  tokens_lead(tokens);
+}
+
+/* All that it was sent are tokens of the master before the last one. */
+static void is_promoted(struct tokens *tokens, uint64_t seen) {
+  tokens_note(tokens, seen);
+  tokens_take_over(tokens);
+}
+
+typedef void change(struct tokens *tokens, uint64_t seen);
+static void slot_comes_or_is_promoted(struct tokens *tokens, uint64_t seen) {
+  change *const how = tokens->now_ms % 4 == 0 ? slot_comes : is_promoted;
+  how(tokens, seen);
+}
+
+/* Each one is master 2 ms after the one before, and gives a few tokens. */
+static void check_chain(change *begins) {
+  uint64_t last = 0, before = 0, seen = 0;
   for (int i = 0; i < 100; i++) {
     struct tokens tokens = begun(NOW_MS);
     tokens_now(&tokens, NOW_MS + 2 * i);
-    tokens_lead(&tokens);
+    begins(&tokens, seen);
+    seen = before, before = last;
     for (int grant = 0; grant < 10; grant++) {
       uint64_t token = tokens_peek(&tokens, 0);
       assert_true(token > last);
@@ -370,8 +399,14 @@ static void tokens_rise_along_a_chain_of_masters_with_equal_clocks(void **state)
     }
   }
   struct tokens right = begun(NOW_MS);
-  tokens_now(&right, NOW_MS + TOKENS_JUMP_MS + 300);
+  tokens_now(&right, NOW_MS + TOKENS_LEAD_MS + 300);
   assert_true(tokens_peek(&right, 0) > last); /* leads did not add up */
+}
+
+static void tokens_rise_along_a_chain_of_masters_with_equal_clocks(void **state) {
+  (void)state;
+  change *const changes[] = {slot_comes, is_promoted, slot_comes_or_is_promoted};
+  for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) check_chain(changes[i]);
 }
 
 static void a_forged_token_uses_up_none(void **state) {
@@ -410,6 +445,7 @@ int main(void) {
       cmocka_unit_test(a_clock_that_is_set_back_stands),
       cmocka_unit_test(a_promoted_replica_is_ahead_of_its_clock),
       cmocka_unit_test(a_forged_token_uses_up_none),
+      cmocka_unit_test(a_promoted_replica_that_is_behind_goes_on_above_what_it_saw),
       cmocka_unit_test(who_gets_a_slot_is_ahead_of_its_clock_once),
       cmocka_unit_test(tokens_rise_along_a_chain_of_masters_with_equal_clocks),
       cmocka_unit_test(slots_are_those_of_the_host),

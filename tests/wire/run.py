@@ -617,7 +617,8 @@ def main():
     all_paths = sorted(glob.glob(os.path.join(HERE, "*.transcript")))
     if not paths and not coverage:
         paths, coverage = all_paths, TLS is None and names is None
-    print(f"wire transcripts against {PROGRAM}{' over TLS' if TLS else ''}")
+    host = PROGRAM if names is None else names.DESCRIPTION
+    print(f"wire transcripts against {host}{' over TLS' if TLS else ''}")
     good = True
     for path in paths:
         transcript = Transcript(path)
