@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/idem.h"
@@ -26,7 +27,10 @@
 #include "client/once/options.h"
 #include "client/once/say.h"
 
-#define STORE_TRIES 12 /* each of them takes up to the library's deadline, 5 s */
+/* Each of them takes up to the library's deadline, 5 s. A server whose disk is full (-MISCONF) says
+ * so at once, and may have room a moment later. */
+#define STORE_TRIES 12
+#define STORE_PAUSE_MS 1000
 #define RECORD_FORMAT "idem-once 1 status %d stdout %zu stderr %zu missed %zu"
 #define RECORD_BYTES 160
 #define OWNER_BYTES 128 /* the server's default limit */
@@ -150,14 +154,56 @@ static int pack(struct child_outcome *outcome, char meta[RECORD_BYTES],
   return 0;
 }
 
-/* Tries for as long as no other client can have been granted the claim. */
+static void sleep_ms(int ms) {
+  struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+  while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
+}
+
+/* Only for as long as no other client can have been granted the claim. */
 static enum idem_status finish_with_retries(struct idem_claim *claim,
                                             const struct idem_result *result) {
   enum idem_status status = idem_finish(claim, result);
   for (int try = 1; try < STORE_TRIES && status == IDEM_UNAVAILABLE; try++) {
     if (idem_claim_state(claim) != IDEM_CLAIM_HELD) break;
+    sleep_ms(STORE_PAUSE_MS);
     status = idem_finish(claim, result);
   }
+  return status;
+}
+
+/* How the outcome is to be kept. */
+static struct idem_result describe_result(const struct options *options, int exit_status) {
+  if (exit_status != 0 && options->failed_did_nothing)
+    return (struct idem_result){.uncached = IDEM_RELEASE_NOTHING};
+  if (exit_status != 0 && options->retry_failed)
+    return (struct idem_result){.uncached = IDEM_RELEASE_UNSURE};
+  return (struct idem_result){.ttl_ms = options->ttl_ms};
+}
+
+/* Whether to store the status alone: the output is too long for the server, or for the room that it
+ * has left. Without an answer the output may have been stored; then the status alone is a conflict,
+ * and the output stays. */
+static bool gives_up_output(const struct idem_claim *claim, const struct idem_result *result,
+                            enum idem_status status) {
+  if (status == IDEM_TOOBIG) return true;
+  return status == IDEM_UNAVAILABLE && result->body.len > 0 &&
+         idem_claim_state(claim) == IDEM_CLAIM_HELD;
+}
+
+static enum idem_status store_status(const struct options *options, struct idem_claim *claim,
+                                     const struct child_outcome *outcome,
+                                     struct idem_result *result) {
+  char meta[RECORD_BYTES];
+  const struct output *output = &outcome->output;
+  size_t missed = output->missed;
+  for (int i = 0; i < OUTPUT_STREAMS; i++) missed += output->streams[i].record.len;
+  snprintf(meta, sizeof meta, RECORD_FORMAT, outcome->exit_status, (size_t)0, (size_t)0, missed);
+  result->meta = idem_text(meta);
+  result->body = idem_text("");
+  enum idem_status status = finish_with_retries(claim, result);
+  if (status == IDEM_CONFLICT) return IDEM_OK;
+  if (status == IDEM_OK)
+    say(options->key, "the output is too long for the server: only the status is recorded");
   return status;
 }
 
@@ -166,25 +212,11 @@ static enum idem_status finish_with_retries(struct idem_claim *claim,
 static enum idem_status store(const struct options *options, struct idem_claim *claim,
                               struct child_outcome *outcome) {
   char meta[RECORD_BYTES];
-  struct idem_result result = {0};
-  if (outcome->exit_status != 0 && options->failed_did_nothing) {
-    result.uncached = IDEM_RELEASE_NOTHING;
-  } else if (outcome->exit_status != 0 && options->retry_failed) {
-    result.uncached = IDEM_RELEASE_UNSURE;
-  } else {
-    result.ttl_ms = options->ttl_ms;
-  }
+  struct idem_result result = describe_result(options, outcome->exit_status);
   enum idem_status status = IDEM_TOOBIG;
   if (pack(outcome, meta, &result) == 0) status = finish_with_retries(claim, &result);
-  if (status != IDEM_TOOBIG) return status;
-  say(options->key, "the output is too long for the server: only the status is recorded");
-  const struct output *output = &outcome->output;
-  snprintf(meta, sizeof meta, RECORD_FORMAT, outcome->exit_status, (size_t)0, (size_t)0,
-           output->streams[OUTPUT_STDOUT].record.len + output->streams[OUTPUT_STDERR].record.len +
-               output->missed);
-  result.meta = idem_text(meta);
-  result.body = idem_text("");
-  return finish_with_retries(claim, &result);
+  if (!gives_up_output(claim, &result, status)) return status;
+  return store_status(options, claim, outcome, &result);
 }
 
 /* claim may be NULL. */

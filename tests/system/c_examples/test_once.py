@@ -17,7 +17,7 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import ROOT, Server, eventually, patience
-from support import ONCE, PATIENCE_SECONDS, Case, Gate, Parrot, gone, state, url
+from support import ONCE, PATIENCE_SECONDS, Case, Cramped, Gate, Parrot, gone, state, url
 
 DUPLICATES = 12
 LIMIT_BYTES = 16 * 1024 * 1024
@@ -169,6 +169,7 @@ class Outcomes(OnceCase):
                       self.argv("k", "--lease", "30", "true"), self.argv("k", "--lease", "0", "true"),
                       self.argv("k", "--ttl", "32d", "true"), self.argv("k", "--wait", "-1s", "true"),
                       self.argv("k", "--wait", "99999999999999999999s", "true"),
+                      self.argv("k", "--wait", "99999999d", "true"),
                       self.argv("k", "--takeover", "true"), self.argv("k", "--takeover", "0", "true"),
                       self.argv("k", "--takeover", str(2 ** 53), "true"),
                       self.argv("k", "--born", str(int(time.time())), "true"),  # seconds
@@ -177,6 +178,7 @@ class Outcomes(OnceCase):
             result = subprocess.run(wrong, capture_output=True, check=False)
             self.assertEqual(result.returncode, 64, wrong)
             self.assertIn(b"idem-once: ", result.stderr)
+        self.assertEqual(self.once("k", "--lease", "3600000ms", "--ttl", "86400000ms", "true")[0], 0)
         self.assertIn("--lease", subprocess.check_output([ONCE, "--help"], text=True))
         self.assertRegex(subprocess.check_output([ONCE, "--version"], text=True), r"^idem-once \d+\.\d+")
 
@@ -348,6 +350,23 @@ class Deaths(OnceCase):
         _, err = process.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(process.returncode, 4)
         self.assertIn(b"NOT recorded", err)
+
+    def test_a_server_without_room_is_asked_again(self):
+        with Cramped(times=2) as server:
+            status, out, err = self.once("k", "echo", "out", server=server)
+            self.assertEqual((status, out, err), (0, b"out\n", b""))
+            self.assertIn(b"out\n", server.stored)
+
+    def test_without_room_for_the_output_the_status_is_recorded(self):
+        command = ["sh", "-c", "head -c 3000 /dev/zero; exit 8"]
+        with Cramped() as server, Cramped(b"-CONFLICT this token has stored\r\n") as full:
+            both = [self.start_once("k", *command, server=each) for each in (server, full)]
+            results = [process.communicate(timeout=PATIENCE_SECONDS) for process in both]
+            self.assertEqual([process.returncode for process in both], [8, 8], results)
+            self.assertEqual([len(out) for out, _ in results], [3000, 3000])
+            self.assertIn(b"only the status is recorded", results[0][1])
+            self.assertIn(b"status 8 stdout 0 stderr 0 missed 3000", server.stored)
+            self.assertEqual(results[1][1], b"", "an attempt with the output was taken after all")
 
     def test_refused(self):
         server = self.start(config="requirepass secret\n")
