@@ -124,12 +124,21 @@ static void tell_loss(struct idem_claim *claim, enum idem_claim_state state, voi
   if (write(*loss, &byte, 1) < 0) return; /* full: it has been told often enough */
 }
 
+/* The environment of the command has its places before the library has threads: one of them may
+ * read it (getaddrinfo does) while export_claim fills them, and the table must not move then. */
+static bool prepare_environment(void) {
+  options_hide_password();
+  return setenv("IDEM_TOKEN", "", 1) == 0 && setenv("IDEM_ATTEMPT", "", 1) == 0;
+}
+
 /* For the command: what it writes to can refuse a token lower than one that it has seen. */
 static void export_claim(const struct idem_claim *claim) {
   char number[32];
-  unsetenv("IDEM_TOKEN");
-  unsetenv("IDEM_ATTEMPT");
-  if (claim == NULL) return;
+  if (claim == NULL) {
+    unsetenv("IDEM_TOKEN");
+    unsetenv("IDEM_ATTEMPT");
+    return;
+  }
   snprintf(number, sizeof number, "%" PRIu64, idem_claim_token(claim));
   setenv("IDEM_TOKEN", number, 1);
   snprintf(number, sizeof number, "%" PRId64, idem_claim_attempt(claim));
@@ -287,7 +296,6 @@ static int run(const struct options *options, struct idem_claim *claim, int lost
                                     .kill_when_lost = options->kill_on_loss != 0,
                                     .renew = claim != NULL ? renew : NULL,
                                     .context = claim};
-  options_hide_password();
   export_claim(claim);
   int error = -child_run(&order, &outcome);
   int exit_status =
@@ -363,7 +371,7 @@ int main(int argc, char **argv) {
   int loss[2];
   fill_standard_descriptors();
   options_parse(&options, argc, argv);
-  if (pipe2(loss, O_CLOEXEC | O_NONBLOCK) != 0) {
+  if (!prepare_environment() || pipe2(loss, O_CLOEXEC | O_NONBLOCK) != 0) {
     say(NULL, "%s", strerror(errno));
     return EX_OSERR;
   }

@@ -202,6 +202,18 @@ class Outcomes(OnceCase):
         self.assertEqual(subprocess.run(argv, env=environment, capture_output=True, check=False)
                          .returncode, 64)
 
+    def test_the_command_knows_its_own_token_and_attempt(self):
+        outer = {**os.environ, "IDEM_TOKEN": "1", "IDEM_ATTEMPT": "7"}  # of another one, in which this one runs
+        status, out, err = self.once("k", "sh", "-c", "echo $IDEM_TOKEN $IDEM_ATTEMPT", env=outer)
+        self.assertEqual(status, 0, err)
+        with self.server.client() as client:
+            fields = client.call("INSPECT", f"{self.id()}:k")
+        token = dict(zip(fields[::2], fields[1::2]))[b"token"]
+        self.assertEqual(out, b"%d 1\n" % token)
+        argv = [ONCE, "--server", "redis://127.0.0.1:1", "--key", "k", "--fail-open", "sh", "-c",
+                "echo ${IDEM_TOKEN-none} ${IDEM_ATTEMPT-none}"]
+        self.assertEqual(subprocess.run(argv, env=outer, capture_output=True, check=True).stdout, b"none none\n")
+
     def test_busy_without_waiting_names_the_owner(self):
         self.start_once("k", *self.run_noting("exec sleep 600"))
         self.await_ledger("begin")
