@@ -71,7 +71,7 @@ static const char USAGE[] =
     "  --failed-did-nothing\n"
     "                   the same, and such a status says that nothing was done\n"
     "  --kill-on-loss   stop the command when another machine may have taken over\n"
-    "  --fail-open      run unprotected when the server cannot be reached\n"
+    "  --fail-open      run unprotected when the server cannot be reached, or has no room\n"
     "  --foreground     the command may use the terminal, even when started in the background\n"
     "  -v, --verbose    say on stderr what is done\n"
     "  -h, --help       -V, --version\n"
