@@ -33,6 +33,9 @@
 #define STORE_PAUSE_MS 1000
 #define RECORD_FORMAT "idem-once 1 status %d stdout %zu stderr %zu missed %zu"
 #define RECORD_BYTES 160
+/* A record has OUTPUT_RECORD_BYTES at most; of other programs' results only that they are none
+ * counts. */
+#define REPLY_LIMIT_BYTES (2 * OUTPUT_RECORD_BYTES)
 #define OWNER_BYTES 128 /* the server's default limit */
 /* Room for a token and an owner. */
 #define DETAILS_BYTES (sizeof " 9007199254740992 (by )" + OWNER_BYTES)
@@ -380,6 +383,7 @@ int main(int argc, char **argv) {
       .name = host,
       .on_lost = tell_loss,
       .lost_context = &loss[1],
+      .reply_limit_bytes = REPLY_LIMIT_BYTES,
       .ca_file = options.ca_file,
       .ca_dir = options.ca_dir,
       .cert_file = options.cert_file,

@@ -198,6 +198,19 @@ class Parrot(Listener):
             near.sendall(self.reply)
 
 
+class Flood(Listener):
+    """Answers with a reply that does not end."""
+
+    def serve(self, near):
+        near.recv(1 << 16)
+        near.sendall(b"*5\r\n$4\r\nDONE\r\n$500000000\r\n")
+        try:
+            while True:
+                near.sendall(bytes(1 << 16))
+        except OSError:
+            return
+
+
 class Cramped(Listener):
     """Grants every claim, and never has room for a result over LIMIT_BYTES. A smaller one it refuses `times` times;
     then it answers `reply`."""

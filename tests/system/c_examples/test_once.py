@@ -17,7 +17,7 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import ROOT, Server, eventually, patience
-from support import ONCE, PATIENCE_SECONDS, Case, Cramped, Gate, Parrot, gone, state, url
+from support import ONCE, PATIENCE_SECONDS, Case, Cramped, Flood, Gate, Parrot, gone, state, url
 
 DUPLICATES = 12
 LIMIT_BYTES = 16 * 1024 * 1024
@@ -379,6 +379,16 @@ class Deaths(OnceCase):
             self.assertIn(b"only the status is recorded", results[0][1])
             self.assertIn(b"status 8 stdout 0 stderr 0 missed 3000", server.stored)
             self.assertEqual(results[1][1], b"", "an attempt with the output was taken after all")
+
+    def test_a_reply_larger_than_any_record_is_not_taken(self):
+        with Flood() as server:
+            process = self.start_once("k", "true", server=server)
+            process.stdout.close()
+            err = process.stderr.read()
+            _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 78, err)
+        self.assertLess(used.ru_maxrss * 1024, 8 * LIMIT_BYTES)
 
     def test_refused(self):
         server = self.start(config="requirepass secret\n")
