@@ -17,7 +17,7 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import ROOT, Server, eventually, patience
-from support import ONCE, PATIENCE_SECONDS, Case, Cramped, Flood, Gate, Parrot, gone, state, url
+from support import ONCE, PATIENCE_SECONDS, Case, Gate, Parrot, gone, state, url
 
 DUPLICATES = 12
 LIMIT_BYTES = 16 * 1024 * 1024
@@ -362,33 +362,6 @@ class Deaths(OnceCase):
         _, err = process.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(process.returncode, 4)
         self.assertIn(b"NOT recorded", err)
-
-    def test_a_server_without_room_is_asked_again(self):
-        with Cramped(times=2) as server:
-            status, out, err = self.once("k", "echo", "out", server=server)
-            self.assertEqual((status, out, err), (0, b"out\n", b""))
-            self.assertIn(b"out\n", server.stored)
-
-    def test_without_room_for_the_output_the_status_is_recorded(self):
-        command = ["sh", "-c", "head -c 3000 /dev/zero; exit 8"]
-        with Cramped() as server, Cramped(b"-CONFLICT this token has stored\r\n") as full:
-            both = [self.start_once("k", *command, server=each) for each in (server, full)]
-            results = [process.communicate(timeout=PATIENCE_SECONDS) for process in both]
-            self.assertEqual([process.returncode for process in both], [8, 8], results)
-            self.assertEqual([len(out) for out, _ in results], [3000, 3000])
-            self.assertIn(b"only the status is recorded", results[0][1])
-            self.assertIn(b"status 8 stdout 0 stderr 0 missed 3000", server.stored)
-            self.assertEqual(results[1][1], b"", "an attempt with the output was taken after all")
-
-    def test_a_reply_larger_than_any_record_is_not_taken(self):
-        with Flood() as server:
-            process = self.start_once("k", "true", server=server)
-            process.stdout.close()
-            err = process.stderr.read()
-            _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        self.assertEqual(process.returncode, 78, err)
-        self.assertLess(used.ru_maxrss * 1024, 8 * LIMIT_BYTES)
 
     def test_refused(self):
         server = self.start(config="requirepass secret\n")
