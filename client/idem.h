@@ -553,9 +553,13 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_begin(struct idem_client *client,
  * Stores the result (its release and memory are not used here); all callers that wait get it.
  *   OK           stored: seen. The claim has ended
  *   STALE        no longer yours: not stored (idem_claim_stale). After the lease it is stored all
- * the same as long as nobody took over CONFLICT     this claim has stored other bytes before TOOBIG
- * not stored, the claim is still yours: store something smaller UNAVAILABLE, NO_MEMORY   not seen.
- * The claim is still renewed; idem_finish may be called again with the same bytes REFUSED, INVALID
+ *                the same as long as nobody took over
+ *   CONFLICT     this claim has stored other bytes before
+ *   TOOBIG       not stored, the claim is still yours: store something smaller
+ *   UNAVAILABLE, NO_MEMORY
+ *                not seen. The claim is still renewed; idem_finish may be called again with the
+ *                same bytes
+ *   REFUSED, INVALID
  * After a lost reply of an `uncached` result, or of one with a ttl shorter than the outage, the
  * server can no longer tell whether it was stored: that is UNAVAILABLE too.
  */
@@ -563,9 +567,11 @@ IDEM_API IDEM_MUST_USE enum idem_status idem_finish(struct idem_claim *claim,
                                                     const struct idem_result *result);
 /*
  * Gives the claim back without a result, and says what is known of the work. IDEM_RELEASE_NOTHING
- * is for work that certainly did nothing; after an error it is IDEM_RELEASE_UNSURE. OK     given
- * back: seen. The claim has ended STALE  no longer yours (an earlier attempt of this call may be
- * the reason). The claim has ended UNAVAILABLE, TOOBIG, REFUSED, INVALID, NO_MEMORY
+ * is for work that certainly did nothing; after an error it is IDEM_RELEASE_UNSURE.
+ *   OK           given back: seen. The claim has ended
+ *   STALE        no longer yours (an earlier attempt of this call may be the reason). The claim has
+ *                ended
+ *   UNAVAILABLE, TOOBIG, REFUSED, INVALID, NO_MEMORY
  */
 IDEM_API enum idem_status idem_abandon(struct idem_claim *claim, enum idem_release how);
 /*

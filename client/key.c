@@ -143,7 +143,7 @@ static enum idem_status take_unquoted(struct reader *r, char *out, size_t size, 
   while (peek(r) > 0x20 && peek(r) < 0x7f) r->at++;
   *len = (size_t)(r->at - start);
   if (*len > size) return IDEM_TOOBIG;
-  memcpy(out, start, *len);
+  if (*len > 0) memcpy(out, start, *len); /* out may be NULL */
   return IDEM_OK;
 }
 

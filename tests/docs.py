@@ -612,20 +612,33 @@ def microseconds(nanoseconds):
     return f"{nanoseconds / 1000:.2f}" if nanoseconds < 1000 else f"{nanoseconds / 1000:.1f}"
 
 
+FIGURE = r"([\d.]+)"
+# What the page quotes, in the order of the files that it names, and the servers whose rows these are (in the first table).
+QUOTED = [
+    (f"{FIGURE} µs for a `CLAIM`, where `SET NX` costs redis-server {FIGURE} µs "
+     rf"\(16 commands a round trip; with one {FIGURE} and {FIGURE} µs", ("idem", "redis")),
+    (f"`appendfsync always` on both: {FIGURE} and {FIGURE} µs, with one command a round trip {FIGURE} and {FIGURE} ",
+     ("idem always", "redis always")),
+]
+
+
 def check_figures():
     """What README.md says of speed and of other libraries is what the pages say that were generated."""
     page = " ".join(read_page("README.md").split())
-    [results] = re.findall(r"\]\((bench/RESULTS[\w-]*\.md)\)\)\.", page)
-    measured = {}
-    for case, server, figure in re.findall(r"^\| +(?:tls )?(claim, pipeline \d+) \| +(idem|redis) \| +(\d+) \(", read_page(results), re.M):
-        measured.setdefault((case, server), microseconds(int(figure)))  # the first table: of the processor
-    told = [measured[f"claim, pipeline {depth}", server] for depth in (16, 1) for server in ("idem", "redis")]
-    shown = re.search(r"([\d.]+) µs of the server's CPU for a `CLAIM`, where `SET NX` costs redis-server ([\d.]+) µs "
-                      r"\(16 commands a round trip; with one ([\d.]+) and ([\d.]+) µs", page)
-    if not shown or list(shown.groups()) != told:
-        raise Wrong(f"README.md: {results} says {told}, the page {shown and list(shown.groups())}")
+    files = re.findall(r"\]\((bench/RESULTS[\w-]*\.md)\)", page)
+    if len(files) != len(QUOTED):
+        raise Wrong(f"README.md: {len(QUOTED)} files of results are quoted, the page names {files}")
+    for results, (pattern, servers) in zip(files, QUOTED):
+        measured = {}
+        for case, server, figure in re.findall(r"^\| +(?:tls |durable )?(claim, pipeline \d+) \| +([a-z ]+) \| +(\d+) \(",
+                                               read_page(results), re.M):
+            measured.setdefault((case, server), microseconds(int(figure)))
+        told = [measured[f"claim, pipeline {depth}", server] for depth in (16, 1) for server in servers]
+        shown = re.search(pattern, page)
+        if not shown or list(shown.groups()) != told:
+            raise Wrong(f"README.md: {results} says {told}, the page {shown and list(shown.groups())}")
     check_comparison(page)
-    print("ok README.md: its figures are those of " + results + " and tests/http/COMPARISON.md")
+    print("ok README.md: its figures are those of " + ", ".join(files) + " and tests/http/COMPARISON.md")
 
 
 def check_comparison(page):
@@ -639,6 +652,26 @@ def check_comparison(page):
             raise Wrong(f"README.md: `{library}` passes {right} of {asked}")
     if "of the [ten cases]" not in page or any(right != asked for right, asked in results.values()):
         raise Wrong(f"README.md: every adapter passes all of ten: {results}")
+
+
+# Page, where its map begins and ends, and the folders beside it whose files the map names.
+MAPS = [
+    ("server/README.md", "## How it is built", "One sentence to keep", ("base", "rules", "engine", "journal", "ops", "net", "module")),
+    ("client/README.md", "## Inside libidem", "`tests/client/test_policy.c`", ("",)),
+]
+
+
+def check_maps():
+    """The maps of the server and of libidem name every .c file. (A family of commands needs no name.)"""
+    for page, begin, end, folders in MAPS:
+        part = read_page(page).split(begin + "\n")[1].partition(end)[0]
+        files = [path for folder in folders for path in glob.glob(os.path.join(ROOT, os.path.dirname(page), folder, "*.c"))]
+        names = {os.path.splitext(os.path.basename(path))[0] for path in files}
+        lost = sorted(name for name in names
+                      if not re.search(rf"\b{name}\b", part) and not name.startswith(("http_", "options_")))
+        if lost or not names:
+            raise Wrong(f"{page}: {begin[3:]!r} does not name {', '.join(lost)}")
+    print("ok server/README.md, client/README.md: their maps name every file")
 
 
 def check_options():
@@ -727,7 +760,7 @@ def main():
     if not chosen:
         checks += [(check.__name__, check)
                    for check in (check_tour, check_run_refused, check_make, check_options, check_metrics, check_info,
-                                 check_protocol, check_links, check_figures, check_configuration)]
+                                 check_protocol, check_links, check_figures, check_maps, check_configuration)]
     good = True
     for name, check in checks:
         try:

@@ -6,7 +6,8 @@
  * never blocks where a signal could not be served (but for one renewal after a stop, while the
  * command stands still); the command does not run while idem-once is stopped by job control, unless
  * the command alone is continued, which idem-once cannot see; the command never outlives idem-once
- * by more than the kernel needs to deliver a SIGKILL.
+ * by more than the kernel needs to deliver a SIGKILL (but for a set-user-ID program, for which the
+ * kernel drops that order at its start).
  */
 #ifndef IDEM_CLIENT_ONCE_CHILD_H
 #define IDEM_CLIENT_ONCE_CHILD_H

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/idem.h"
@@ -26,9 +27,15 @@
 #include "client/once/options.h"
 #include "client/once/say.h"
 
-#define STORE_TRIES 12 /* each of them takes up to the library's deadline, 5 s */
+/* Each of them takes up to the library's deadline, 5 s. A server whose disk is full (-MISCONF) says
+ * so at once, and may have room a moment later. */
+#define STORE_TRIES 12
+#define STORE_PAUSE_MS 1000
 #define RECORD_FORMAT "idem-once 1 status %d stdout %zu stderr %zu missed %zu"
 #define RECORD_BYTES 160
+/* A record has OUTPUT_RECORD_BYTES at most; of other programs' results only that they are none
+ * counts. */
+#define REPLY_LIMIT_BYTES (2 * OUTPUT_RECORD_BYTES)
 #define OWNER_BYTES 128 /* the server's default limit */
 /* Room for a token and an owner. */
 #define DETAILS_BYTES (sizeof " 9007199254740992 (by )" + OWNER_BYTES)
@@ -120,12 +127,21 @@ static void tell_loss(struct idem_claim *claim, enum idem_claim_state state, voi
   if (write(*loss, &byte, 1) < 0) return; /* full: it has been told often enough */
 }
 
+/* The environment of the command has its places before the library has threads: one of them may
+ * read it (getaddrinfo does) while export_claim fills them, and the table must not move then. */
+static bool prepare_environment(void) {
+  options_hide_password();
+  return setenv("IDEM_TOKEN", "", 1) == 0 && setenv("IDEM_ATTEMPT", "", 1) == 0;
+}
+
 /* For the command: what it writes to can refuse a token lower than one that it has seen. */
 static void export_claim(const struct idem_claim *claim) {
   char number[32];
-  unsetenv("IDEM_TOKEN");
-  unsetenv("IDEM_ATTEMPT");
-  if (claim == NULL) return;
+  if (claim == NULL) {
+    unsetenv("IDEM_TOKEN");
+    unsetenv("IDEM_ATTEMPT");
+    return;
+  }
   snprintf(number, sizeof number, "%" PRIu64, idem_claim_token(claim));
   setenv("IDEM_TOKEN", number, 1);
   snprintf(number, sizeof number, "%" PRId64, idem_claim_attempt(claim));
@@ -150,14 +166,56 @@ static int pack(struct child_outcome *outcome, char meta[RECORD_BYTES],
   return 0;
 }
 
-/* Tries for as long as no other client can have been granted the claim. */
+static void sleep_ms(int ms) {
+  struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+  while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
+}
+
+/* Only for as long as no other client can have been granted the claim. */
 static enum idem_status finish_with_retries(struct idem_claim *claim,
                                             const struct idem_result *result) {
   enum idem_status status = idem_finish(claim, result);
   for (int try = 1; try < STORE_TRIES && status == IDEM_UNAVAILABLE; try++) {
     if (idem_claim_state(claim) != IDEM_CLAIM_HELD) break;
+    sleep_ms(STORE_PAUSE_MS);
     status = idem_finish(claim, result);
   }
+  return status;
+}
+
+/* How the outcome is to be kept. */
+static struct idem_result describe_result(const struct options *options, int exit_status) {
+  if (exit_status != 0 && options->failed_did_nothing)
+    return (struct idem_result){.uncached = IDEM_RELEASE_NOTHING};
+  if (exit_status != 0 && options->retry_failed)
+    return (struct idem_result){.uncached = IDEM_RELEASE_UNSURE};
+  return (struct idem_result){.ttl_ms = options->ttl_ms};
+}
+
+/* Whether to store the status alone: the output is too long for the server, or for the room that it
+ * has left. Without an answer the output may have been stored; then the status alone is a conflict,
+ * and the output stays. */
+static bool gives_up_output(const struct idem_claim *claim, const struct idem_result *result,
+                            enum idem_status status) {
+  if (status == IDEM_TOOBIG) return true;
+  return status == IDEM_UNAVAILABLE && result->body.len > 0 &&
+         idem_claim_state(claim) == IDEM_CLAIM_HELD;
+}
+
+static enum idem_status store_status(const struct options *options, struct idem_claim *claim,
+                                     const struct child_outcome *outcome,
+                                     struct idem_result *result) {
+  char meta[RECORD_BYTES];
+  const struct output *output = &outcome->output;
+  size_t missed = output->missed;
+  for (int i = 0; i < OUTPUT_STREAMS; i++) missed += output->streams[i].record.len;
+  snprintf(meta, sizeof meta, RECORD_FORMAT, outcome->exit_status, (size_t)0, (size_t)0, missed);
+  result->meta = idem_text(meta);
+  result->body = idem_text("");
+  enum idem_status status = finish_with_retries(claim, result);
+  if (status == IDEM_CONFLICT) return IDEM_OK;
+  if (status == IDEM_OK)
+    say(options->key, "the output is too long for the server: only the status is recorded");
   return status;
 }
 
@@ -166,25 +224,11 @@ static enum idem_status finish_with_retries(struct idem_claim *claim,
 static enum idem_status store(const struct options *options, struct idem_claim *claim,
                               struct child_outcome *outcome) {
   char meta[RECORD_BYTES];
-  struct idem_result result = {0};
-  if (outcome->exit_status != 0 && options->failed_did_nothing) {
-    result.uncached = IDEM_RELEASE_NOTHING;
-  } else if (outcome->exit_status != 0 && options->retry_failed) {
-    result.uncached = IDEM_RELEASE_UNSURE;
-  } else {
-    result.ttl_ms = options->ttl_ms;
-  }
+  struct idem_result result = describe_result(options, outcome->exit_status);
   enum idem_status status = IDEM_TOOBIG;
   if (pack(outcome, meta, &result) == 0) status = finish_with_retries(claim, &result);
-  if (status != IDEM_TOOBIG) return status;
-  say(options->key, "the output is too long for the server: only the status is recorded");
-  const struct output *output = &outcome->output;
-  snprintf(meta, sizeof meta, RECORD_FORMAT, outcome->exit_status, (size_t)0, (size_t)0,
-           output->streams[OUTPUT_STDOUT].record.len + output->streams[OUTPUT_STDERR].record.len +
-               output->missed);
-  result.meta = idem_text(meta);
-  result.body = idem_text("");
-  return finish_with_retries(claim, &result);
+  if (!gives_up_output(claim, &result, status)) return status;
+  return store_status(options, claim, outcome, &result);
 }
 
 /* claim may be NULL. */
@@ -255,7 +299,6 @@ static int run(const struct options *options, struct idem_claim *claim, int lost
                                     .kill_when_lost = options->kill_on_loss != 0,
                                     .renew = claim != NULL ? renew : NULL,
                                     .context = claim};
-  options_hide_password();
   export_claim(claim);
   int error = -child_run(&order, &outcome);
   int exit_status =
@@ -331,7 +374,7 @@ int main(int argc, char **argv) {
   int loss[2];
   fill_standard_descriptors();
   options_parse(&options, argc, argv);
-  if (pipe2(loss, O_CLOEXEC | O_NONBLOCK) != 0) {
+  if (!prepare_environment() || pipe2(loss, O_CLOEXEC | O_NONBLOCK) != 0) {
     say(NULL, "%s", strerror(errno));
     return EX_OSERR;
   }
@@ -340,6 +383,7 @@ int main(int argc, char **argv) {
       .name = host,
       .on_lost = tell_loss,
       .lost_context = &loss[1],
+      .reply_limit_bytes = REPLY_LIMIT_BYTES,
       .ca_file = options.ca_file,
       .ca_dir = options.ca_dir,
       .cert_file = options.cert_file,

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +22,8 @@
 #define URL_VARIABLE "IDEM_SERVER_URL"
 #define PASSWORD_FILE_VARIABLE "IDEM_PASSWORD_FILE"
 #define DEFAULT_WAIT_MS 60000
+/* 68 years, the longest that libidem takes. Of what is shorter the server says whether it does. */
+#define DURATION_MAX_MS (INT64_C(1000) * INT32_MAX)
 /* A TTL is checked when the outcome is stored, which is too late to refuse it: no server takes a
  * longer one than this. */
 #define TTL_MAX_MS (31 * INT64_C(86400000))
@@ -70,7 +71,7 @@ static const char USAGE[] =
     "  --failed-did-nothing\n"
     "                   the same, and such a status says that nothing was done\n"
     "  --kill-on-loss   stop the command when another machine may have taken over\n"
-    "  --fail-open      run unprotected when the server cannot be reached\n"
+    "  --fail-open      run unprotected when the server cannot be reached, or has no room\n"
     "  --foreground     the command may use the terminal, even when started in the background\n"
     "  -v, --verbose    say on stderr what is done\n"
     "  -h, --help       -V, --version\n"
@@ -241,7 +242,7 @@ static int64_t duration_ms(const char *text) {
   if (number == 0 && *unit == '\0') return 0;
   for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
     if (strcmp(unit, units[i].name) != 0) continue;
-    if (number > INT_MAX / 1000) refuse_usage("too long", text);
+    if (number > DURATION_MAX_MS / units[i].ms) refuse_usage("too long", text);
     return number * units[i].ms;
   }
   refuse_usage("not a duration (30s, 5m, 1d)", text);

@@ -199,6 +199,8 @@ static void headers_fit_or_say_how_long_they_are(void **state) {
   assert_int_equal(idem_key_from_header(idem_text("abc"), IDEM_HEADER_UNQUOTED, NULL, 0, &len),
                    IDEM_TOOBIG);
   assert_int_equal(len, 3);
+  assert_int_equal(idem_key_from_header(idem_text(" "), IDEM_HEADER_UNQUOTED, NULL, 0, &len),
+                   IDEM_INVALID);
   assert_int_equal(idem_key_from_header(idem_text(NULL), 0, out, sizeof out, &len), IDEM_INVALID);
   assert_int_equal(idem_key_from_header(idem_data("\"a\0b\"", 5), 0, out, sizeof out, &len),
                    IDEM_INVALID);

@@ -198,6 +198,47 @@ class Parrot(Listener):
             near.sendall(self.reply)
 
 
+class Flood(Listener):
+    """Answers with a reply that does not end."""
+
+    def serve(self, near):
+        near.recv(1 << 16)
+        near.sendall(b"*5\r\n$4\r\nDONE\r\n$500000000\r\n")
+        try:
+            while True:
+                near.sendall(bytes(1 << 16))
+        except OSError:
+            return
+
+
+class Cramped(Listener):
+    """Grants every claim, and never has room for a result over LIMIT_BYTES. A smaller one it refuses `times` times;
+    then it answers `reply`."""
+
+    LIMIT_BYTES = 1000
+
+    def __init__(self, reply=b":0\r\n", times=0):
+        self.reply, self.refused_left, self.stored = reply, times, b""
+        super().__init__()
+
+    def serve(self, near):
+        for data in self.chunks(near):
+            near.sendall(self._answer(data))
+
+    def _answer(self, data):
+        if b"IDEM.CLAIM" in data:
+            return b"*5\r\n$7\r\nCLAIMED\r\n:17\r\n:60000\r\n:1\r\n$-1\r\n"
+        if b"IDEM.STORE" not in data:
+            return b":60000\r\n"
+        if len(data) > self.LIMIT_BYTES:
+            return b"-MISCONF the journal has no room\r\n"
+        if self.refused_left > 0:
+            self.refused_left -= 1
+            return b"-MISCONF the journal has no room\r\n"
+        self.stored = data
+        return self.reply
+
+
 class Gate(Listener):
     """Passes on what a client sends to a server, and, while it is open, the replies, each delayed."""
 

@@ -169,6 +169,7 @@ class Outcomes(OnceCase):
                       self.argv("k", "--lease", "30", "true"), self.argv("k", "--lease", "0", "true"),
                       self.argv("k", "--ttl", "32d", "true"), self.argv("k", "--wait", "-1s", "true"),
                       self.argv("k", "--wait", "99999999999999999999s", "true"),
+                      self.argv("k", "--wait", "99999999d", "true"),
                       self.argv("k", "--takeover", "true"), self.argv("k", "--takeover", "0", "true"),
                       self.argv("k", "--takeover", str(2 ** 53), "true"),
                       self.argv("k", "--born", str(int(time.time())), "true"),  # seconds
@@ -177,6 +178,7 @@ class Outcomes(OnceCase):
             result = subprocess.run(wrong, capture_output=True, check=False)
             self.assertEqual(result.returncode, 64, wrong)
             self.assertIn(b"idem-once: ", result.stderr)
+        self.assertEqual(self.once("k", "--lease", "3600000ms", "--ttl", "86400000ms", "true")[0], 0)
         self.assertIn("--lease", subprocess.check_output([ONCE, "--help"], text=True))
         self.assertRegex(subprocess.check_output([ONCE, "--version"], text=True), r"^idem-once \d+\.\d+")
 
@@ -199,6 +201,18 @@ class Outcomes(OnceCase):
         environment["IDEM_SERVER_URL"] = "nonsense"
         self.assertEqual(subprocess.run(argv, env=environment, capture_output=True, check=False)
                          .returncode, 64)
+
+    def test_the_command_knows_its_own_token_and_attempt(self):
+        outer = {**os.environ, "IDEM_TOKEN": "1", "IDEM_ATTEMPT": "7"}  # of another one, in which this one runs
+        status, out, err = self.once("k", "sh", "-c", "echo $IDEM_TOKEN $IDEM_ATTEMPT", env=outer)
+        self.assertEqual(status, 0, err)
+        with self.server.client() as client:
+            fields = client.call("INSPECT", f"{self.id()}:k")
+        token = dict(zip(fields[::2], fields[1::2]))[b"token"]
+        self.assertEqual(out, b"%d 1\n" % token)
+        argv = [ONCE, "--server", "redis://127.0.0.1:1", "--key", "k", "--fail-open", "sh", "-c",
+                "echo ${IDEM_TOKEN-none} ${IDEM_ATTEMPT-none}"]
+        self.assertEqual(subprocess.run(argv, env=outer, capture_output=True, check=True).stdout, b"none none\n")
 
     def test_busy_without_waiting_names_the_owner(self):
         self.start_once("k", *self.run_noting("exec sleep 600"))
