@@ -172,11 +172,14 @@ static void sleep_ms(int ms) {
 }
 
 /* Only for as long as no other client can have been granted the claim. */
-static enum idem_status finish_with_retries(struct idem_claim *claim,
+static enum idem_status finish_with_retries(const struct options *options,
+                                            struct idem_claim *claim,
                                             const struct idem_result *result) {
   enum idem_status status = idem_finish(claim, result);
   for (int try = 1; try < STORE_TRIES && status == IDEM_UNAVAILABLE; try++) {
     if (idem_claim_state(claim) != IDEM_CLAIM_HELD) break;
+    if (try == 1)
+      say(options->key, "it ran here; that is not recorded yet: %s", idem_claim_message(claim));
     sleep_ms(STORE_PAUSE_MS);
     status = idem_finish(claim, result);
   }
@@ -212,7 +215,7 @@ static enum idem_status store_status(const struct options *options, struct idem_
   snprintf(meta, sizeof meta, RECORD_FORMAT, outcome->exit_status, (size_t)0, (size_t)0, missed);
   result->meta = idem_text(meta);
   result->body = idem_text("");
-  enum idem_status status = finish_with_retries(claim, result);
+  enum idem_status status = finish_with_retries(options, claim, result);
   if (status == IDEM_CONFLICT) return IDEM_OK;
   if (status == IDEM_OK)
     say(options->key, "the output is too long for the server: only the status is recorded");
@@ -226,7 +229,7 @@ static enum idem_status store(const struct options *options, struct idem_claim *
   char meta[RECORD_BYTES];
   struct idem_result result = describe_result(options, outcome->exit_status);
   enum idem_status status = IDEM_TOOBIG;
-  if (pack(outcome, meta, &result) == 0) status = finish_with_retries(claim, &result);
+  if (pack(outcome, meta, &result) == 0) status = finish_with_retries(options, claim, &result);
   if (!gives_up_output(claim, &result, status)) return status;
   return store_status(options, claim, outcome, &result);
 }
