@@ -25,8 +25,8 @@ const char *argument_limits_name(const struct command *command, const struct spa
   if (command == NULL || index == 0) return "argument";
   if (command_is_key(command, index, SIZE_MAX)) return "key";
   if ((command->flags & COMMAND_IDEM) == 0) return "argument";
-  if ((command->flags & COMMAND_ADOPTS_BODY) != 0 && index == COMMAND_BODY) return "body";
-  return request_argument_name(argv, index);
+  return (command->flags & COMMAND_ADOPTS_BODY) != 0 ? request_store_argument_name(argv, index)
+                                                     : request_argument_name(argv, index);
 }
 
 const char *argument_limits_name_argument(void *context, const struct span *argv, size_t index) {

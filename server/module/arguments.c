@@ -8,10 +8,11 @@ void arguments_refuse(RedisModuleCtx *ctx, const struct request_error *error) {
 }
 
 static void refuse_size(RedisModuleCtx *ctx, const struct span *argv, size_t index, size_t most,
-                        bool is_body) {
+                        bool is_store) {
   arguments_refuse(ctx, &(struct request_error){
                             .fault = REQUEST_TOO_BIG,
-                            .name = is_body ? "body" : request_argument_name(argv, index),
+                            .name = is_store ? request_store_argument_name(argv, index)
+                                             : request_argument_name(argv, index),
                             .most = (int64_t)most,
                         });
 }
@@ -31,7 +32,7 @@ bool arguments_take(struct arguments *arguments, RedisModuleCtx *ctx, RedisModul
     if (i == 0 || spans[i].len <= safe) continue;
     size_t most = limit(limits, spans, i);
     if (spans[i].len <= most) continue;
-    refuse_size(ctx, spans, i, most, limit == request_store_limit && i == REQUEST_STORE_BODY);
+    refuse_size(ctx, spans, i, most, limit == request_store_limit);
     return false;
   }
   arguments->input = (struct request_input){spans, count, limits};

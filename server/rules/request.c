@@ -84,9 +84,25 @@ static inline enum option find_option(struct span text) {
 
 /* ---- limits ---- */
 
-const char *request_argument_name(const struct span *argv, size_t index) {
+#define FIRST_OPTION 2       /* where options begin at the earliest */
+#define FIRST_STORE_OPTION 4 /* those of STORE: its body may be called like an option */
+/* More words in a row that are options with a value repeat one: a syntax error in any case. */
+#define RUN_MAX (2 * (size_t)FIRST_FLAG)
+
+static bool has_value(struct span text) { return find_option(text) < FIRST_FLAG; }
+
+/* The option whose value argv[index] is; OPTION_COUNT: none. A value may be called like an option:
+ * in OWNER FP HOLD, HOLD is no fingerprint. In a row of such words each second one is a value. */
+static enum option option_of_value(const struct span *argv, size_t index, size_t first) {
+  if (index <= first || !has_value(argv[index - 1])) return OPTION_COUNT;
+  size_t run = 1;
+  while (run < RUN_MAX && index - run > first && has_value(argv[index - run - 1])) run++;
+  return run % 2 == 1 ? find_option(argv[index - 1]) : OPTION_COUNT;
+}
+
+static const char *argument_name(const struct span *argv, size_t index, size_t first) {
   if (index == 1) return "key";
-  switch (find_option(argv[index - 1])) {
+  switch (option_of_value(argv, index, first)) {
     case OPTION_FP: return "fingerprint";
     case OPTION_OWNER: return "owner";
     case OPTION_META: return "meta";
@@ -95,9 +111,10 @@ const char *request_argument_name(const struct span *argv, size_t index) {
   }
 }
 
-size_t request_limit(const struct request_limits *limits, const struct span *argv, size_t index) {
+static size_t limit_of(const struct request_limits *limits, const struct span *argv, size_t index,
+                       size_t first) {
   if (index == 1) return (size_t)limits->key_bytes;
-  switch (find_option(argv[index - 1])) {
+  switch (option_of_value(argv, index, first)) {
     case OPTION_FP: return (size_t)limits->fingerprint_bytes;
     case OPTION_OWNER: return (size_t)limits->owner_bytes;
     case OPTION_META: return (size_t)limits->meta_bytes;
@@ -106,10 +123,22 @@ size_t request_limit(const struct request_limits *limits, const struct span *arg
   }
 }
 
+const char *request_argument_name(const struct span *argv, size_t index) {
+  return argument_name(argv, index, FIRST_OPTION);
+}
+
+const char *request_store_argument_name(const struct span *argv, size_t index) {
+  return index == REQUEST_STORE_BODY ? "body" : argument_name(argv, index, FIRST_STORE_OPTION);
+}
+
+size_t request_limit(const struct request_limits *limits, const struct span *argv, size_t index) {
+  return limit_of(limits, argv, index, FIRST_OPTION);
+}
+
 size_t request_store_limit(const struct request_limits *limits, const struct span *argv,
                            size_t index) {
   return index == REQUEST_STORE_BODY ? (size_t)limits->body_bytes
-                                     : request_limit(limits, argv, index);
+                                     : limit_of(limits, argv, index, FIRST_STORE_OPTION);
 }
 
 size_t request_least_limit(const struct request_limits *limits) {

@@ -37,9 +37,10 @@ struct request_limits {
 size_t request_limit(const struct request_limits *limits, const struct span *argv, size_t index);
 /* What argv[index] is called in an error, index > 0: "key", "owner" and so on, or "argument". */
 const char *request_argument_name(const struct span *argv, size_t index);
-/* request_limit for STORE, whose body stands where the other commands have options. */
+/* The same two for STORE, whose body stands where the other commands have options. */
 size_t request_store_limit(const struct request_limits *limits, const struct span *argv,
                            size_t index);
+const char *request_store_argument_name(const struct span *argv, size_t index);
 /* The smallest limit: an argument of at most so many bytes is within all of them. */
 size_t request_least_limit(const struct request_limits *limits);
 

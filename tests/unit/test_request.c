@@ -582,6 +582,30 @@ static void every_argument_has_a_limit_of_its_own(void **state) {
   expect_limit("CLAIM k  x", 3, REQUEST_WORD_BYTES);
 }
 
+static void a_value_that_is_called_like_an_option_limits_nothing(void **state) {
+  (void)state;
+  expect_limit("CLAIM k OWNER FP HOLD", 4, REQUEST_WORD_BYTES);
+  expect_limit("CLAIM k OWNER FP FP f", 4, REQUEST_WORD_BYTES);
+  expect_limit_of("CLAIM k OWNER FP FP f", 5, 1002, "fingerprint");
+  expect_limit("CLAIM k FP OWNER OWNER FP LEASE 7", 6, REQUEST_WORD_BYTES);
+  expect_limit_of("CLAIM k FP OWNER OWNER FP LEASE 7", 5, 1003, "owner");
+  expect_limit_of("CLAIM k HOLD FP f", 4, 1002, "fingerprint"); /* a flag has no value */
+  expect_limit_of("CLAIM FP FP f", 3, 1002, "fingerprint");     /* nor has a key */
+  expect_limit_of("RENEW k 7 STAGE s", 4, 1004, "stage");
+}
+
+/* Each word is judged in a bounded time, however many come before it. */
+static void a_long_row_of_options_is_not_walked_to_its_begin(void **state) {
+  (void)state;
+  enum { ROW = 65536, SEEN = 64 };
+  struct span *argv = malloc(ROW * sizeof *argv);
+  assert_non_null(argv);
+  for (size_t i = 0; i < ROW; i++) argv[i] = (struct span){(const char *)1, 2}; /* whoever looks crashes */
+  for (size_t i = ROW - SEEN; i < ROW; i++) argv[i] = (struct span)SPAN_LITERAL("FP");
+  assert_true(request_limit(&LIMITS, argv, ROW - 1) > 0);
+  free(argv);
+}
+
 static void a_store_has_its_body_where_others_have_options(void **state) {
   (void)state;
   struct words words;
@@ -590,6 +614,12 @@ static void a_store_has_its_body_where_others_have_options(void **state) {
   for (size_t i = 1; i < words.argc; i++)
     assert_int_equal(request_store_limit(&LIMITS, words.argv, i), limits[i - 1]);
   assert_int_equal(request_limit(&LIMITS, words.argv, REQUEST_STORE_BODY), 1005);
+  assert_string_equal(request_store_argument_name(words.argv, REQUEST_STORE_BODY), "body");
+  split(&words, "STORE k 7 META META m");
+  assert_int_equal(request_store_limit(&LIMITS, words.argv, 4), REQUEST_WORD_BYTES);
+  assert_string_equal(request_store_argument_name(words.argv, 4), "argument");
+  assert_int_equal(request_store_limit(&LIMITS, words.argv, 5), 1005);
+  assert_string_equal(request_store_argument_name(words.argv, 5), "meta");
 }
 
 static void the_least_limit_is_within_all(void **state) {
@@ -634,6 +664,8 @@ int main(void) {
       TEST(a_birth_after_now_is_refused_in_words),
       TEST(a_list_may_end_anywhere),
       TEST(every_argument_has_a_limit_of_its_own),
+      TEST(a_value_that_is_called_like_an_option_limits_nothing),
+      TEST(a_long_row_of_options_is_not_walked_to_its_begin),
       TEST(a_store_has_its_body_where_others_have_options),
       TEST(the_least_limit_is_within_all),
   };
