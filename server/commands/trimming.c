@@ -133,6 +133,12 @@ static bool was_seen(struct trimming *trimming, const struct seen *image) {
 
 /* One that no longer counts needs no room: on a full disk those have to go first. The present image
  * may be larger by a stage. */
+static bool carries(struct worker *worker, size_t bytes) {
+  return journal_carries(worker->journal, bytes + worker->outbox.most_bytes) &&
+         outbox_reserve(&worker->outbox, 1, bytes);
+}
+
+/* Not out of what is kept for the oldest segment: all that is there may be much more. */
 static bool has_room(struct worker *worker, struct reemit_need need) {
   size_t most = need.bytes + need.images * worker->outbox.most_bytes;
   return journal_room(worker->journal, most) == JOURNAL_ROOM_ENOUGH &&
@@ -152,7 +158,7 @@ static bool emit_image_again(struct worker *worker, const struct image *image, s
   worker->emits_again = true;
   struct engine *engine = access_lock(worker, shard, &now_ms);
   bool counts = reemit_counts(engine, &name, image, now_ms),
-       room = !counts || has_room(worker, (struct reemit_need){.images = 1, .bytes = bytes});
+       room = !counts || carries(worker, bytes);
   if (counts && room && reemit_image(engine, &name, image, now_ms))
     *place_of(trimming, &seen) = seen;
   access_unlock(worker, shard);

@@ -112,6 +112,13 @@ enum journal_room journal_ask_room(struct journal *journal, size_t bytes) {
   return room;
 }
 
+bool journal_carries(struct journal *journal, size_t bytes) {
+  state_lock(journal);
+  bool carries = room_carries(journal, bytes);
+  state_unlock(journal);
+  return carries;
+}
+
 int journal_room_error(const struct journal *journal) {
   return atomic_load(&journal->progress.room_error);
 }

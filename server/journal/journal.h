@@ -91,6 +91,8 @@ static inline enum journal_room journal_room(struct journal *journal, size_t byt
   if (bytes < atomic_load(&progress->room)) return JOURNAL_ROOM_ENOUGH; /* 0: is there any? */
   return journal_ask_room(journal, bytes);
 }
+/* The same for what journal_trim has read: on a full disk room is kept for that. */
+bool journal_carries(struct journal *journal, size_t bytes);
 /* The last failure to make room, as errno; 0: none since the last success. */
 int journal_room_error(const struct journal *journal);
 
@@ -105,7 +107,8 @@ void journal_delay_ends(struct journal *journal, int64_t by_ms);
 
 /*
  * Lets go of the oldest segments whose records have all ended, as counted by the newest durable
- * head. If the log takes more than twice live_bytes and two segments, reads a slice of the oldest
+ * head. If the log takes more than twice live_bytes (without room: one and a half times) and two
+ * segments, reads a slice of the oldest
  * (of at most JOURNAL_SLICE_NS). True: there is more to do at once.
  */
 bool journal_trim(struct journal *journal, uint64_t live_bytes, journal_visitor *visit,

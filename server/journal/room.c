@@ -48,10 +48,49 @@ uint64_t room_ahead(const struct journal *journal) {
   return active_rest(journal) + (journal->spare != NULL ? journal->spare->filled : 0);
 }
 
+/* ---- what is kept, once there is no more to be had ---- */
+
+static bool has_failed(const struct journal *journal) {
+  return atomic_load(&journal->progress.room_error) != 0;
+}
+
+/* A log of a few segments takes no whole segment ahead. */
+static bool keeps_a_segment(const struct journal *journal) {
+  return journal->segment_count >= ROOM_KEPT_SEGMENTS;
+}
+
+/* The oldest segment is not written again into this. */
+static uint64_t kept_for_owners(const struct journal *journal) {
+  return least(journal->growth_bytes, journal->options.segment_bytes / 4);
+}
+
+/* Of both files together: on a disk that is full of live keys nothing makes room, though most of
+ * them are deleted, but to write again what the oldest segment still has. With less, that may use
+ * up the room and not get to its end. There is less when the disk fills while a segment begins. */
+static uint64_t kept_to_compact(const struct journal *journal) {
+  if (!keeps_a_segment(journal)) return 0;
+  uint64_t live = over(journal->options.segment_bytes, head_space(journal));
+  return live + kept_for_owners(journal);
+}
+
+static uint64_t left_in_both(const struct journal *journal) {
+  return over(active_rest(journal) + spare_rest(journal), occupied(journal));
+}
+
+/* What claims may append after a failure. */
+static bool leaves_what_is_kept(const struct journal *journal, uint64_t bytes) {
+  return left(journal) >= bytes + journal->growth_bytes &&
+         left_in_both(journal) >= bytes + kept_to_compact(journal);
+}
+
+static uint64_t told(const struct journal *journal) {
+  if (!has_failed(journal)) return over(left(journal), journal->last_bytes);
+  return least(over(left(journal), journal->growth_bytes),
+               over(left_in_both(journal), kept_to_compact(journal)));
+}
+
 void room_tell(struct journal *journal) {
-  bool failed = atomic_load(&journal->progress.room_error) != 0;
-  uint64_t margin = failed ? most(journal->growth_bytes, journal->last_bytes) : journal->last_bytes;
-  uint64_t room = least(over(left(journal), margin), pending_room(&journal->pending));
+  uint64_t room = least(told(journal), pending_room(&journal->pending));
   atomic_store(&journal->progress.room, journal->dead ? 0 : room);
 }
 
@@ -86,7 +125,7 @@ static int make_bytes(struct journal *journal, const struct log_file *file, uint
  * waited for up to 3 ms (p99), behind a whole step for 6. With pieces of 256 KiB it was no better,
  * and a twelfth slower, since each piece is also a sync. */
 static uint64_t step_bytes(const struct journal *journal, const struct log_file *file, bool ahead) {
-  bool failed = atomic_load(&journal->progress.room_error) != 0;
+  bool failed = has_failed(journal);
   bool first = file->filled < journal->growth_bytes;
   uint64_t most_bytes = failed || first || !ahead ? journal->growth_bytes : ROOM_PIECE_BYTES;
   return least(least(most_bytes, journal->growth_bytes), file->limit - file->filled);
@@ -100,7 +139,7 @@ static int grow(struct journal *journal, struct log_file *file, bool ahead) {
   int error = make_bytes(journal, file, count, ahead);
   state_lock(journal);
   if (error == 0) file->filled = at + count;
-  if (error == 0 && left(journal) < journal->growth_bytes) {
+  if (error == 0 && !leaves_what_is_kept(journal, 0)) {
     room_tell(journal);
   } else {
     note(journal, error);
@@ -197,9 +236,9 @@ static void make_room(struct journal *journal, uint64_t bytes) {
 static enum journal_room judge(const struct journal *journal, uint64_t bytes) {
   uint64_t there = left(journal);
   if (journal->dead || there < bytes) return JOURNAL_ROOM_NONE;
-  if (atomic_load(&journal->progress.room_error) == 0) return JOURNAL_ROOM_ENOUGH;
+  if (!has_failed(journal)) return JOURNAL_ROOM_ENOUGH;
   if (there - bytes < journal->last_bytes) return JOURNAL_ROOM_LAST;
-  return there - bytes < journal->growth_bytes ? JOURNAL_ROOM_LOW : JOURNAL_ROOM_ENOUGH;
+  return leaves_what_is_kept(journal, bytes) ? JOURNAL_ROOM_ENOUGH : JOURNAL_ROOM_LOW;
 }
 
 enum journal_room room_ask(struct journal *journal, size_t bytes) {
@@ -211,6 +250,11 @@ enum journal_room room_ask(struct journal *journal, size_t bytes) {
   enum journal_room room = judge(journal, bytes);
   room_tell(journal);
   return room;
+}
+
+bool room_carries(struct journal *journal, size_t bytes) {
+  if (room_ask(journal, bytes) == JOURNAL_ROOM_ENOUGH) return true;
+  return !journal->dead && left(journal) >= bytes + kept_for_owners(journal);
 }
 
 /* ---- ahead ---- */
@@ -230,10 +274,15 @@ static bool spare_is_wanted(const struct journal *journal) {
 
 static bool can_grow(const struct log_file *file) { return file->filled < file->limit; }
 
+static bool whole_spare_is_wanted(const struct journal *journal) {
+  return keeps_a_segment(journal) && (journal->spare == NULL || can_grow(journal->spare));
+}
+
 bool room_is_wanted(const struct journal *journal) {
   if (journal->dead) return false;
   bool can = can_grow(journal->active) || journal->spare == NULL || can_grow(journal->spare);
-  return can && (spare_is_wanted(journal) || room_ahead(journal) < ahead_wanted(journal));
+  return can && (spare_is_wanted(journal) || whole_spare_is_wanted(journal) ||
+                 room_ahead(journal) < ahead_wanted(journal));
 }
 
 bool room_is_urgent(const struct journal *journal) {

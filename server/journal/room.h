@@ -8,8 +8,8 @@
  * A batch lands in the active file if it fits below its limit, else in the spare, which becomes the
  * next segment. Who lacks room makes it in steps of JOURNAL_GROWTH_BYTES; the helper keeps as much
  * ahead as an eighth of what was written since the start, at least a step in each file and at most
- * a segment, so that a small log takes little. It makes a piece after each commit, or a step at
- * once where little is left.
+ * a segment, so that a small log takes little; of a log of ROOM_KEPT_SEGMENTS, the whole spare. It
+ * makes a piece after each commit, or a step at once where little is left.
  *
  * To fail here is no failure of the journal: it is remembered, and tried again by the helper.
  */
@@ -19,6 +19,7 @@
 #include "server/journal/state.h"
 
 #define ROOM_PIECE_BYTES (1u << 20)
+#define ROOM_KEPT_SEGMENTS 4u
 
 /* ---- locked; unlocks while it grows a file ---- */
 
@@ -26,6 +27,8 @@
 void room_tell(struct journal *journal);
 /* What journal_room says. */
 enum journal_room room_ask(struct journal *journal, size_t bytes);
+/* Whether what the oldest segment has can be appended again: claims leave room for it (types.h). */
+bool room_carries(struct journal *journal, size_t bytes);
 /* For who writes: makes room in this file up to this offset. 0, or a negative errno. */
 int room_reach(struct journal *journal, struct log_file *file, uint64_t offset);
 /* The spare, made if there is none. NULL: not, and why in *error. */

@@ -66,7 +66,9 @@ static struct segment *to_read(struct journal *journal, uint64_t live_bytes) {
     if (!segment->read && oldest == NULL && i + 1 < journal->segment_count) oldest = segment;
   }
   if (was_read >= TRIM_HEAD_SEGMENTS * segment_bytes) want_head(journal);
-  return used > 2 * live_bytes + 2 * segment_bytes ? oldest : NULL;
+  bool short_of_room = atomic_load(&journal->progress.room_error) != 0;
+  uint64_t holes = short_of_room ? live_bytes / 2 : live_bytes;
+  return used > live_bytes + holes + 2 * segment_bytes ? oldest : NULL;
 }
 
 /* ---- reading ---- */

@@ -117,7 +117,8 @@ struct journal_append {
 
 enum journal_room {
   JOURNAL_ROOM_ENOUGH,
-  JOURNAL_ROOM_LOW,  /* the last attempt to make room failed, less than JOURNAL_GROWTH_BYTES left */
+  JOURNAL_ROOM_LOW, /* the last attempt to make room failed, less is left than JOURNAL_GROWTH_BYTES,
+                     * or than the oldest segment may need to be compacted (room.c) */
   JOURNAL_ROOM_LAST, /* it failed; these bytes would leave less than JOURNAL_LAST_BYTES */
   JOURNAL_ROOM_NONE, /* these bytes do not fit */
 };

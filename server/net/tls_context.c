@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/ops/options_check.h"
@@ -48,8 +49,12 @@ static bool refuse_by_openssl(struct making *making, const char *option, const c
   return refuse(making, option, value, reason != NULL ? reason : otherwise);
 }
 
+/* OpenSSL would wait in a named pipe until somebody writes, and the server with it. */
 static bool can_read(struct making *making, const char *option, const char *path) {
-  return access(path, R_OK) == 0 || refuse(making, option, path, strerror(errno));
+  struct stat stat_of_file;
+  if (access(path, R_OK) != 0 || stat(path, &stat_of_file) != 0)
+    return refuse(making, option, path, strerror(errno));
+  return !S_ISFIFO(stat_of_file.st_mode) || refuse(making, option, path, "it is a pipe");
 }
 
 /* ---- parts ---- */

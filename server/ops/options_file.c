@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,9 @@
 #include "server/ops/options_users.h"
 #include "server/ops/options_words.h"
 #include "server/ops/secret_file.h"
+
+/* The loop reads files again (SIGHUP, ACL LOAD), and what was a file may be a pipe by then. */
+#define PIPE_WAIT_MS 5000
 
 /* A name, all its values, and one to see that there are too many. */
 #define MAX_WORDS (OPTIONS_BIND_MAX + 2)
@@ -25,6 +29,16 @@ static const char *show_path(const char *path, char shown[REFUSAL_SHOWN_BYTES]) 
 
 void options_file_deinit(struct options_file *file) { options_value_wipe(file->bytes, file->len); }
 
+/* Of a pipe: until something comes, or its writers are gone. */
+static bool wait_for_more(int fd) {
+  struct pollfd readable = {.fd = fd, .events = POLLIN};
+  int ready;
+  do ready = poll(&readable, 1, PIPE_WAIT_MS);
+  while (ready < 0 && errno == EINTR);
+  if (ready == 0) errno = ETIMEDOUT;
+  return ready > 0;
+}
+
 static bool read_all(int fd, struct options_file *file, size_t most, char error[REFUSAL_BYTES]) {
   char shown[REFUSAL_SHOWN_BYTES];
   file->bytes = malloc(most + 1);
@@ -32,8 +46,10 @@ static bool read_all(int fd, struct options_file *file, size_t most, char error[
     return refusal_write(error, "no memory to read %s", show_path(file->path, shown));
   while (file->len <= most) {
     ssize_t got = read(fd, file->bytes + file->len, most + 1 - file->len);
+    if (got == 0 && file->len == 0 && S_ISFIFO(file->stat.st_mode))
+      return refusal_write(error, "nothing comes out of the pipe %s", show_path(file->path, shown));
     if (got == 0) return true;
-    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && (errno == EINTR || (errno == EAGAIN && wait_for_more(fd)))) continue;
     if (got < 0) return refusal_write_errno("read", file->path, error);
     file->len += (size_t)got;
   }
@@ -45,7 +61,7 @@ static bool read_all(int fd, struct options_file *file, size_t most, char error[
 bool options_file_read_at_most(const char *path, size_t most, struct options_file *file,
                                char error[REFUSAL_BYTES]) {
   *file = (struct options_file){.path = path};
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
   if (fd < 0) return refusal_write_errno("open", path, error);
   bool done = fstat(fd, &file->stat) == 0 || refusal_write_errno("read", path, error);
   done = done && read_all(fd, file, most, error);
@@ -225,8 +241,8 @@ bool options_file_load(struct options *options, const char *path, char error[REF
   return true;
 }
 
-/* Appends the digest of a line's password to those in `all`, which has room for it; the first one is
- * its plain text. */
+/* Appends the digest of a line's password to those in `all`, which has room for it; the first one
+ * is its plain text. */
 static bool take_password(const struct options_file *file, struct span line,
                           struct options_value *all, char error[REFUSAL_BYTES]) {
   char shown[REFUSAL_SHOWN_BYTES];

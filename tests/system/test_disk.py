@@ -344,7 +344,7 @@ class Slow(DurableCase):
 class RealRoom(DurableCase):
     """The same with a file system of 40 MB that is full."""
 
-    def test_a_file_system_that_fills_and_is_freed(self):
+    def mount(self):
         mounted = os.path.join(self.directory, "small")
         os.mkdir(mounted)
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m,mode=700", "tmpfs", mounted], check=False,
@@ -353,6 +353,10 @@ class RealRoom(DurableCase):
             self.skipTest(f"no file system can be mounted here ({done.stderr.strip()}); NoRoom is the same, preloaded")
         self.addCleanup(subprocess.run, ["umount", "-l", mounted], check=True)
         self.dir = os.path.join(mounted, "journal")
+        return mounted
+
+    def test_a_file_system_that_fills_and_is_freed(self):
+        mounted = self.mount()
         self.serve()
         token = self.claim(self.control, "k", "LEASE", HOUR_MS)[0]
         self.fill_up(mounted)
@@ -365,6 +369,21 @@ class RealRoom(DurableCase):
         self.again()
         self.assert_status(self.call("FETCH", "new"), "BUSY")
 
+    def test_deleting_keys_makes_room(self):
+        """Nothing but its own live keys fills it, and each segment still has some of them afterwards."""
+        self.mount()
+        self.serve("--segment-size", "4mb")
+        count = self.fill_keys(20_000)
+        kept = [number for number in range(count) if number % 5 == 0]
+        for number in range(count):
+            if number % 5:
+                self.assertEqual(self.call("DEL", f"fill{number}"), 1)
+        eventually(lambda: not isinstance(self.call("SET", "new", "v"), RespError), "room")
+        self.again("--segment-size", "4mb")
+        self.assertEqual(self.call("GET", "new"), b"v")
+        self.assertEqual(self.call("EXISTS", *[f"fill{number}" for number in kept]), len(kept))
+        self.assertEqual(self.call("DBSIZE"), len(kept) + 1)
+
     def fill_up(self, mounted):
         with open(os.path.join(mounted, "ballast"), "wb") as file:
             try:
@@ -372,13 +391,18 @@ class RealRoom(DurableCase):
                     file.flush()
             except OSError as full:
                 self.assertEqual(full.errno, errno.ENOSPC)
-        for number in range(2000):
-            reply = self.call("SET", f"fill{number}", b"x" * 60_000)
+        self.fill_keys(60_000)
+
+    def fill_keys(self, bytes_each):
+        """How many there are then."""
+        for number in range(5000):
+            reply = self.call("SET", f"fill{number}", b"x" * bytes_each)
             if isinstance(reply, RespError):
                 text = NO_ROOM.format(self.dir, os.strerror(errno.ENOSPC)) + "nothing new is taken"
                 self.assertEqual(str(reply), text)
-                return
+                return number
         self.fail("it does not fill")
+        return 0
 
 
 if __name__ == "__main__":

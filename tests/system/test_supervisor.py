@@ -125,6 +125,14 @@ class HangUp(SupervisorCase):
         with open(log + ".2", encoding="ascii") as file:
             texts = [json.loads(line)["text"] for line in file]
         self.assertEqual(texts[1:], ["SIGHUP: logfile stays as it was: cannot be opened again: Is a directory"])
+        # Nobody reads this pipe, and the server does not wait until somebody does.
+        os.rmdir(log)
+        os.mkfifo(log)
+        server.signal(signal.SIGHUP)
+        supervisor.await_message("READY")
+        with open(log + ".2", encoding="ascii") as file:
+            *_, last = file
+        self.assertIn("cannot be opened again: No such device or address", last)
         server.signal(signal.SIGTERM)
         self.assertEqual(server.leave(), 0)
 

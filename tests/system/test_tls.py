@@ -401,6 +401,15 @@ class Certificates(TlsCase):
         self.assertEqual(client.call("CONFIG", "GET", "tls-cert-file"), [b"tls-cert-file", self.pair[0].encode()])
         self.assertEqual(self.served(), first)
 
+    def test_a_pipe_is_refused_at_once(self):
+        """Nobody writes into it: to wait for that would stop the server."""
+        self.start_tls(auth="optional")
+        client, pipe = self.connect_tls(), self.ca.path("pipe")
+        os.mkfifo(pipe, 0o600)
+        for option in ("tls-cert-file", "tls-ca-cert-file", "tls-key-file"):
+            self.assertIn("pipe", str(client.call("CONFIG", "SET", option, pipe)))
+        self.assertEqual(client.call("PING"), "PONG")
+
     def test_a_ca_that_changes_is_asked_at_once(self):
         """Also of who has a ticket."""
         self.start_tls(auth="yes")

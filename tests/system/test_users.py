@@ -330,6 +330,17 @@ class Files(UsersCase):
         self.assertEqual(done.returncode, 1, done)
         return done.stderr.decode()
 
+    def test_a_pipe_into_which_nobody_writes(self):
+        path = os.path.join(self.start().directory, "users.acl")
+        self.write(path, "user u on >p ~u:* +@all\n")
+        server = self.start("--aclfile", path)
+        admin = self.connect(server)
+        os.remove(path)
+        os.mkfifo(path, 0o600)
+        self.assertIn("nothing comes out of the pipe", str(admin.call("ACL", "LOAD")))
+        self.assertEqual(admin.call("ACL", "USERS"), [b"default", b"u"])
+        self.assertIn("nothing comes out of the pipe", str(admin.call("CONFIG", "SET", "requirepass-file", path)))
+
     def test_load_and_save(self):
         folder = self.start().directory
         for loops in LOOPS:

@@ -57,6 +57,33 @@ static void a_full_disk_is_told_in_time_and_resumes(void **state) {
   rig_expect(rig, 0, 5);
 }
 
+/* Deleted keys make no room before the oldest segment was written again, which may all be live. */
+static void on_a_full_disk_the_oldest_segment_can_still_be_written_again(void **state) {
+  struct rig *rig = *state;
+  rig->options.segment_bytes = 8 * MIB;
+  rig->disk_bytes = 64 * MIB;
+  rig_start(rig);
+  uint32_t number = 0;
+  for (; journal_room(rig->journal, MIB) == JOURNAL_ROOM_ENOUGH; number++) {
+    assert_in_range(number, 0, 64);
+    put_sized(rig, number, MIB);
+    help(rig);
+  }
+  assert_int_equal(journal_room_error(rig->journal), ENOSPC);
+  expect_room(rig, MIB, "low");
+  uint32_t piece = MIB / 16, pieces = 0;
+  for (; journal_carries(rig->journal, piece); pieces++) {
+    put_sized(rig, number++, piece);
+    help(rig);
+  }
+  assert_in_range(pieces, 16 * 4, 16 * 10); /* half a segment at least */
+  expect_room(rig, MIB / 2, "low");         /* owners go on */
+  assert_int_equal(rig->times_failed, 0);
+  rig_crash(rig);
+  rig_start(rig);
+  rig_expect(rig, 0, number);
+}
+
 /* The blocks of the spare were promised to the batch; the directory's own block is full. */
 static void a_segment_without_room_for_its_name_begins_as_the_spare(void **state) {
   struct rig *rig = *state;
@@ -654,6 +681,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
   const struct CMUnitTest tests[] = {
       TEST(a_full_disk_is_told_in_time_and_resumes),
+      TEST(on_a_full_disk_the_oldest_segment_can_still_be_written_again),
       TEST(a_segment_without_room_for_its_name_begins_as_the_spare),
       TEST(a_head_that_has_grown_takes_nothing_from_what_was_promised),
       TEST(room_is_made_at_once_when_the_helper_is_late),
