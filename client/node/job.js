@@ -143,7 +143,7 @@ class Jobs {
     let body;
     try {
       result = await this.#work(...args, grant.claim);
-      body = result === undefined ? '' : JSON.stringify(result);
+      body = JSON.stringify(result) ?? ''; // undefined and a function have no JSON
     } catch (error) {
       await grant.raised(error);
       throw error;

@@ -42,6 +42,20 @@ test('the implicit head is seen by middleware inside, and is stored', options, a
   assert.equal(again.headers['idempotent-replayed'], 'true');
 });
 
+test('a length that is wrong is made anew, also for the first', options, async () => {
+  const { settings } = world();
+  const port = await application(settings, (req, res) => {
+    res.setHeader('Content-Length', Number(req.headers['x-length']));
+    res.end('done');
+  });
+  for (const length of ['3', '5']) {
+    for (let i = 0; i < 2; i += 1) {
+      const { headers, text } = await post(port, '/work', `k${length}`, { headers: { 'X-Length': length } });
+      assert.deepEqual([headers['content-length'], text], ['4', 'done']);
+    }
+  }
+});
+
 test('middleware outside that has replaced write() and end() gets every byte, once, also of a replay', options, async () => {
   const { settings } = world();
   const outside = [(req, res, next) => {
@@ -589,6 +603,16 @@ test('a job that raised is attempt 2, one that did nothing attempt 1, one with h
     work.close();
   }
   assert.deepEqual(attempts, [1, 2, 1, 1, 1]);
+});
+
+test('a job that gives a function has no result, as one that gives undefined', options, async (t) => {
+  const { settings } = world();
+  const client = await openNodeRedis('redis');
+  t.after(() => (client.destroy ? client.destroy() : client.disconnect()));
+  const work = job({ ...settings, client, name: 'a', key: () => 'k' }, () => () => 1);
+  await work();
+  assert.equal(await work(), undefined);
+  work.close();
 });
 
 test('a job that runs already, whose result is too big, or without a server says so', options, async () => {

@@ -136,6 +136,22 @@ test('a status that not every framework can send again is stored as a response t
   }
 });
 
+// ---- what is asked ----
+
+test('what was given up before it was sent is not sent when the connection opens at last', options, async (t) => {
+  const opening = pending();
+  const asked = [];
+  const client = played((words) => { asked.push(words); }, () => opening.promise);
+  delete client.options; // so that only duplicates of it are used
+  const store = new Store(checked({ client, timeoutMs: 20 }));
+  t.after(() => store.close());
+  await assert.rejects(store.call(['IDEM.CLAIM', 'r']), (error) => error instanceof NoAnswer && !error.sent);
+  opening.resolve();
+  await yielded();
+  assert.deepEqual(asked, []);
+  assert.equal(client.open.size, 0);
+});
+
 // ---- who waits ----
 
 for (const when of ['before it waits', 'while its connection is opened', 'when it is open', 'while it waits']) {

@@ -48,6 +48,9 @@ const MUTANTS = [
   ['lib/store.js', 'connection?.close();', 'if (connection && !left.aborted) connection.close();', 'claims', 'a caller that leaves while its connection is opened'],
   ['lib/store.js', 'connection?.close();', 'if (connection && !left.aborted) connection.close();', 'behaviour', 'ioredis: a caller that leaves at any moment'],
   ['lib/connection.js', 'if (sendsLater(client)) return null;', '', 'core', 'of a client that sends again later'],
+  ['lib/store.js', "if (isOver) throw new Error('too late');", '', 'claims', 'what was given up before'],
+  ['lib/held_response.js', 'this.#correctLength(body.length);', '', 'behaviour', 'a length that is wrong'],
+  ['job.js', " ?? '';", ';', 'behaviour', 'a job that gives a function'],
   // what is told later
   ['lib/claiming.js', 'this.#store.givingBack.add(', 'this.#store.later.add(', 'claims', 'claims that are to be given back'],
   ['lib/later.js', 'if (outcome === AWAY || this.#closed) break;', 'if (outcome !== TOLD || this.#closed) break;', 'claims', 'what is refused holds up nothing'],

@@ -332,8 +332,15 @@ class HeldResponse {
     const { status } = this.#head;
     this.#open();
     this.#res.statusCode = status;
+    this.#correctLength(body.length);
     if (body.length > 0) this.#call('end', body);
     else this.#call('end');
+  }
+
+  /* As the replays have it: of a wrong one the client would await what never comes, or take the rest for the next response. */
+  #correctLength(length) {
+    const res = this.#res;
+    if (!BODILESS.has(res.statusCode) && res.hasHeader('content-length')) this.#call('setHeader', 'content-length', length);
   }
 
   /* Another answer than what the handler has written. */

@@ -60,13 +60,16 @@ class Store {
     const { timeoutMs } = this.#settings;
     const shared = (this.#shared ??= this.#open(timeoutMs));
     let sent = false;
+    let isOver = false;
     const ask = (connection) => {
+      if (isOver) throw new Error('too late'); // who asked was told that nothing was sent: it would be a claim of nobody
       sent = true;
       return connection.call(words);
     };
     try {
       return await within(timeoutMs, shared.then(ask));
     } catch (error) {
+      isOver = true;
       if (sent && REFUSAL.test(error.message)) throw new Refusal(error.message);
       this.#drop(shared);
       throw new NoAnswer(error.message, sent);

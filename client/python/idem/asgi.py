@@ -272,6 +272,8 @@ class _Work:
         elif kind == "http.response.body":
             await self._body(message)
         else:  # 1xx, pushes, trailers: not stored
+            if self._whole:  # trailers come after what is held
+                await self._settle()
             await self._forward(message)
 
     async def _body(self, message: Message) -> None:

@@ -1,6 +1,8 @@
 """What a running handler has: its claim. None of it needs to be used."""
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from typing import Any, Dict, Optional, Tuple, Union
 
@@ -38,7 +40,7 @@ class Claim:
         self.nothing = False
         self.kept: Union[bool, int] = True
         self.ended = False
-        self._about, self._events, self._began = about, events, time.monotonic()
+        self._about, self._events, self._began, self._pid = about, events, time.monotonic(), os.getpid()
         self.renewal = Renewal(client, key, claimed.token, claimed.lease_ms, renew_for_ms, self.tell)
         self.renewal.start()
 
@@ -64,6 +66,10 @@ class Claim:
         self.kept = value
 
     # -- for the middleware --
+
+    def is_of_parent(self) -> bool:
+        """In a child that the work has forked: that it fails (or exits) says nothing of the work, which may go on."""
+        return self._pid != os.getpid()
 
     def tell(self, event: str, status: Optional[int] = None) -> None:
         if self._events is not None:
@@ -96,6 +102,15 @@ class AsyncClaim(Claim):
 
     sender: Any = None  # sends words without blocking the loop
 
-    async def set_stage(self, text: str) -> None:  # type: ignore[override]
+    def set_stage(self, text: str) -> Any:
+        """To be awaited in an event loop. A handler that the framework runs in a thread (with FastAPI a plain `def`) has none
+        there, and just calls it: what nobody awaits would leave no note, and the next attempt would begin anew."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return super().set_stage(text)
+        return self._set_in_loop(text)
+
+    async def _set_in_loop(self, text: str) -> None:
         words = protocol.renew(self.key, self.token, stage=self._stage_bytes(text))
         self._set_stage(await self.sender(words), text)

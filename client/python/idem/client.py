@@ -95,7 +95,23 @@ class Idem:
     # -- how they are sent --
 
     def send(self, words: Words) -> Any:
-        return self._tried(lambda: self._redis.execute_command(*words))
+        return self._tried(lambda: self._send(words))
+
+    def _send(self, words: Words) -> Any:
+        """Not by execute_command: that puts a connection back whose call was ended between the command and its answer (by the
+        exception of a signal or of a time limit), and the next call gets the answer to that one: another user's response."""
+        pool = self._redis.connection_pool
+        connection = pool.get_connection(str(words[0]))
+        try:
+            connection.send_command(*words)
+            return connection.read_response()
+        except redis.ResponseError:
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
+        finally:
+            pool.release(connection)
 
     def send_all(self, commands: Iterable[Words]) -> List[Any]:
         """In one round trip, once. One reply for each: an exception stands for itself and is not raised."""

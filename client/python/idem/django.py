@@ -60,12 +60,12 @@ class Idempotency:
             return self._call_in_loop(request)
         try:
             response = self._get_response(request)
+            claim: Optional[Claim] = request.idempotency
+            return response if claim is None else self._settle(request, claim, response)
         except BaseException as error:
             if request.idempotency is not None:
                 self._guard_of(request).raised(request.idempotency, error)
             raise
-        claim: Optional[Claim] = request.idempotency
-        return response if claim is None else self._settle(request, claim, response)
 
     def _before(self, request: Any) -> None:
         request.idempotency = None
@@ -147,13 +147,14 @@ class Idempotency:
     async def _run_in_loop(self, request: Any) -> Any:
         try:
             response = await self._get_response(request)
+            claim: Optional[Claim] = request.idempotency
+            return response if claim is None else await self._settle_in_loop(request, claim, response)
         except BaseException as error:
             if request.idempotency is not None:
                 self._threads.submit(self._guard_of(request).raised, request.idempotency, error)
             raise
-        claim: Optional[Claim] = request.idempotency
-        if claim is None:
-            return response
+
+    async def _settle_in_loop(self, request: Any, claim: Claim, response: Any) -> Any:
         if response.streaming and getattr(response, "is_async", False):
             return await self._settle_async_stream(request, claim, response)
         if response.streaming:  # the application's own code: where Django runs such

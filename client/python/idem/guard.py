@@ -89,23 +89,26 @@ class Guard:
         self._header = settings.header.lower()
         self._key_field, self._unguarded, self._claim_class = key_field, unguarded, claim_class
         self._routes: Dict[Route, Guard] = {}
-        self._all, self._all_of = [self], 0  # with the guards of so many declared routes
+        self._all: Tuple[int, List[Guard]] = 0, [self]  # with the guards of so many declared routes
 
     def for_route(self, route: Optional[Route]) -> "Guard":
         """The guard with a route's own settings; they share the engine."""
         if route is None:
             return self
         if route not in self._routes:
-            self._routes[route] = Guard(self.settings.for_route(route.given), self.engine, key_field=self._key_field,
-                                        unguarded=self._unguarded, claim_class=self._claim_class)
+            guard = Guard(self.settings.for_route(route.given), self.engine, key_field=self._key_field,
+                          unguarded=self._unguarded, claim_class=self._claim_class)
+            self._routes.setdefault(route, guard)  # another thread may have been faster
         return self._routes[route]
 
     def any_route(self) -> List["Guard"]:
         """This one and those of all routes with settings of their own: before a request has found its view."""
-        if self._all_of != len(Route.declared):
-            self._all_of = len(Route.declared)
-            self._all = [self, *map(self.for_route, Route.declared[:self._all_of])]
-        return self._all
+        declared, guards = self._all
+        if declared != len(Route.declared):
+            declared = len(Route.declared)
+            guards = [self, *map(self.for_route, Route.declared[:declared])]
+            self._all = declared, guards  # in one: other threads ask meanwhile
+        return guards
 
     def may_concern(self, method: str, has_header: Callable[[str], bool]) -> bool:
         """Whether a request may have a key, by the settings of any route."""
@@ -290,6 +293,8 @@ class Guard:
         if claim.nothing:
             self._release(claim, unsure=False)
             return None
+        if unsure and claim.is_of_parent():
+            return None
         if body is None or not replayable(status):
             return self._store(claim, status, b"", None, ttl_ms, unsure)
         return self._store(claim, status, body, storable(headers, self.settings.drop_headers), ttl_ms, unsure)
@@ -309,9 +314,7 @@ class Guard:
         """(TTL, whether it is unsure)."""
         keep = self.settings.keep
         keeps = _now("keep", keep(status)) if keep is not None else status < 500 and status not in RETRYABLE
-        if claim.kept is False:
-            keeps = False
-        ttl_ms = self.settings.ttl_ms if claim.kept is True else int(claim.kept)
+        ttl_ms = self.settings.ttl_ms if claim.kept is True else int(claim.kept)  # False is 0
         return (ttl_ms, False) if keeps and ttl_ms else (0, status >= 500)
 
     def _store(self, claim: Claim, status: int, body: bytes, kept: Optional[Headers], ttl_ms: int,
@@ -357,6 +360,8 @@ class Guard:
             log.error("record %s: too many responses wait to be stored", tail(claim.key))
 
     def _release(self, claim: Claim, unsure: bool) -> None:
+        if claim.is_of_parent():
+            return
         claim.tell("unsure" if unsure else "released")
         try:
             self.engine.client.release(claim.key, claim.token, unsure=unsure)

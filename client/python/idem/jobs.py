@@ -250,6 +250,8 @@ class Work:
             self.result = self._result(found)
 
     def _release(self, claim: Claim, unsure: bool) -> None:
+        if claim.is_of_parent():
+            return
         try:
             self._jobs.client.release(claim.key, claim.token, unsure=unsure)
             if unsure:

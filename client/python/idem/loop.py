@@ -52,6 +52,7 @@ class Asker:
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
+        self._running: Set["asyncio.Future[Any]"] = set()
 
     async def ask(self, guard: Guard, plan: Plan, left: Optional[Callable[[], Awaitable[None]]] = None) -> Asked:
         """left: awaits the client's leaving. Raises ClientLeft."""
@@ -72,27 +73,31 @@ class Asker:
     async def _wait(self, guard: Guard, plan: Plan, left: Optional[Callable[[], Awaitable[None]]]) -> Asked:
         """Queued in the server, until the claim is answered or the client leaves: then the connection is closed, and it is
         never granted."""
-        client = AsyncIdem(guard.engine.client.url, timeout_ms=guard.settings.timeout_ms)
-        waiting = asyncio.ensure_future(client.wait_to_claim(plan.words, guard.settings.wait_ms))
-        tasks: Set["asyncio.Future[Any]"] = {waiting}
-        if left is not None:
-            tasks.add(asyncio.ensure_future(left()))
+        waiting = self._start(_queued(guard, plan))
+        tasks = {waiting} if left is None else {waiting, self._start(left())}
         heard = False
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            heard = waiting.done()
-            if not heard:
+            if not waiting.done():
                 raise ClientLeft
+            heard = True
             return waiting.result()
-        except IdemError as error:
-            return error
-        finally:
+        finally:  # nothing is awaited here: who cancels may do so again and again, as anyio does
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await client.close()
             if not heard:  # its answer may have come at that very moment
-                self._give_back(guard, plan, waiting)
+                waiting.add_done_callback(lambda asked: self._give_back(guard, plan, asked))
+
+    def _start(self, work: Awaitable[Any]) -> "asyncio.Future[Any]":
+        task = asyncio.ensure_future(work)
+        self._running.add(task)  # a loop keeps only weak references
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Future[Any]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever awaits it hears it; one that is only left is not to be told of in the log
 
     def _give_back(self, guard: Guard, plan: Plan, asked: "asyncio.Future[Any]") -> None:
         """Nobody awaits it any more. Where no answer came the server may have granted it all the same."""
@@ -103,3 +108,13 @@ class Asker:
             assert isinstance(claim, Claim)
             claim.did_nothing()
             self._threads.submit(guard.raised, claim, None)
+
+
+async def _queued(guard: Guard, plan: Plan) -> Asked:
+    client = AsyncIdem(guard.engine.client.url, timeout_ms=guard.settings.timeout_ms)
+    try:
+        return await client.wait_to_claim(plan.words, guard.settings.wait_ms)
+    except IdemError as error:
+        return error
+    finally:
+        await client.close()

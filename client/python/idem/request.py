@@ -14,7 +14,6 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import timezone
-from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any, Callable, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 from urllib.parse import unquote_to_bytes
@@ -155,16 +154,26 @@ def fingerprint(method: str, path: bytes, query: bytes, body: Body, content_type
 def _pieces(body: Body, content_type: str, key_field: Optional[str]) -> Iterable[bytes]:
     if isinstance(body, Parsed):
         return [body.canonical()]
-    if not content_type:
-        return [body]
-    kind = Message()
-    kind["Content-Type"] = content_type
-    if kind.get_content_type() == "multipart/form-data" and kind.get_boundary():
-        delimiter = b"\r\n--" + str(kind.get_boundary()).encode("latin-1", "replace")
+    kind = content_type.partition(";")[0].strip().lower()
+    boundary = _boundary(content_type) if kind == "multipart/form-data" else None
+    if boundary:
+        delimiter = b"\r\n--" + boundary.encode("latin-1", "replace")
         return [piece for piece in (b"\r\n" + body).split(delimiter) if not _is_field(piece, key_field)]
-    if kind.get_content_type() == "application/x-www-form-urlencoded":
+    if kind == "application/x-www-form-urlencoded":
         return [_without(body, key_field)]
     return [body]
+
+
+# As in the package for Node, whose requests have the same fingerprint. The parser for mail knows more ways to write it, and some
+# that a client may send are an error to it.
+_BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))', re.I)
+
+
+def _boundary(content_type: str) -> Optional[str]:
+    found = _BOUNDARY.search(content_type)
+    if found is None:
+        return None
+    return found[2] if found[1] is None else re.sub(r"\\(.)", r"\1", found[1])
 
 
 def _without(fields: bytes, name: Optional[str]) -> bytes:

@@ -247,6 +247,9 @@ def conduct(run: Run, app: App, environ: Environ, start_response: StartResponse)
             if piece is None:
                 break
             held.add(piece)
+        code = capture.code  # raises for what is no status
+        if held.over:
+            start_response(capture.status, capture.headers)
     except BaseException as error:
         try:
             close(response)
@@ -257,9 +260,8 @@ def conduct(run: Run, app: App, environ: Environ, start_response: StartResponse)
             return send(run.guard.did_nothing(None, error), start_response)
         raise
     if held.over:
-        start_response(capture.status, capture.headers)
         return Flow(run.guard, claim, capture, held.bytes(), pieces, response)
-    return _send_held(run, claim, capture, held.bytes(), response, start_response)
+    return _send_held(run, claim, capture.status, Answer(code, capture.headers, held.bytes()), response, start_response)
 
 
 def close(response: Any) -> None:
@@ -290,9 +292,8 @@ class _Rest:
         close(self._response)
 
 
-def _send_held(run: Run, claim: Claim, capture: Capture, body: bytes, response: Any,
+def _send_held(run: Run, claim: Claim, status: str, own: Answer, response: Any,
                start_response: StartResponse) -> Iterable[bytes]:
-    own = Answer(capture.code, capture.headers, body)
     other = None
     try:
         # Closing is a part of producing it: what it raises comes before anything is stored.
@@ -306,7 +307,7 @@ def _send_held(run: Run, claim: Claim, capture: Capture, body: bytes, response: 
         raise
     if other is not None:
         return send(other, start_response)
-    start_response(capture.status, own.with_length())
+    start_response(status, own.with_length())
     return [own.body]
 
 

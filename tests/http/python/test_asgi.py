@@ -1,7 +1,8 @@
 """The ASGI middleware beside any server: cancellation, what passes untouched, an application that is wrapped from outside."""
 import asyncio
-import hashlib
 import base64
+import contextlib
+import hashlib
 
 import idem
 from idem.asgi import Idempotency
@@ -131,13 +132,17 @@ class Around(WithServer):
         self.assertEqual(seen, [["http.response.trailers"]])
 
     def test_early_hints_and_trailers_pass_and_are_not_stored(self):
-        async def app(given, receive, send):
-            await send({"type": "http.response.early_hint", "links": [b"</a>"]})
-            await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": True})
-            await send({"type": "http.response.body", "body": b"done"})
-            await send({"type": "http.response.trailers", "headers": [(b"x-t", b"1")]})
-        kinds = [message["type"].rpartition(".")[2] for message in self.call(app)]
-        self.assertEqual(kinds, ["early_hint", "start", "body", "trailers"])
+        for status in (500, 200):
+            self.setUp()
+
+            async def app(given, receive, send):
+                await send({"type": "http.response.early_hint", "links": [b"</a>"]})
+                await send({"type": "http.response.start", "status": status, "headers": [], "trailers": True})
+                await send({"type": "http.response.body", "body": b"done"})
+                await send({"type": "http.response.trailers", "headers": [(b"x-t", b"1")]})
+            with self.subTest(status):
+                kinds = [message["type"].rpartition(".")[2] for message in self.call(app)]
+                self.assertEqual(kinds, ["early_hint", "start", "body", "trailers"])
         sent = self.call(app)
         self.assertEqual([message["type"].rpartition(".")[2] for message in sent], ["start", "body"])
         self.assertFalse(sent[0].get("trailers"))
@@ -474,6 +479,39 @@ class Around(WithServer):
             asyncio.run(main(left))
             self.assertEqual(type(granted.pop()).__name__, "Claimed")
             self.await_state(None)
+
+    def test_who_is_cancelled_again_and_again_gives_back_too(self):
+        """As in a cancel scope of anyio."""
+        import idem.loop
+        guard, (first, second), asker = self.ready()
+        granted = []
+
+        class Granted(idem.loop.AsyncIdem):
+            """Its answer comes although it is cancelled."""
+            async def wait_to_claim(self, words, wait_ms):
+                waiting = asyncio.ensure_future(super().wait_to_claim(words, wait_ms))
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.shield(waiting)
+                claim.did_nothing()
+                await asyncio.to_thread(guard.raised, claim, None)
+                granted.append(await waiting)
+                return granted[0]
+
+        async def main():
+            waiting = asyncio.ensure_future(asker.ask(guard, second, None))
+            while not self.ask("INSPECT", first.record)[19]:
+                await asyncio.sleep(0)
+            while not waiting.done():
+                waiting.cancel()
+                await asyncio.sleep(0)
+            import harness
+            await asyncio.to_thread(harness.eventually, lambda: granted, "it is granted")
+            await asyncio.to_thread(self.await_state, None)
+        original, idem.loop.AsyncIdem = idem.loop.AsyncIdem, Granted
+        self.addCleanup(setattr, idem.loop, "AsyncIdem", original)
+        claim = guard.begin(first, guard.ask_now(first))
+        asyncio.run(main())
+        self.assertEqual(type(granted[0]).__name__, "Claimed")
 
     def test_a_grant_whose_answer_was_lost_as_its_client_left_is_given_back(self):
         import threading

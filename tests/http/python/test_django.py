@@ -29,6 +29,16 @@ class AsyncStream(HttpResponse):
         raise AssertionError("it is not to be read without waiting")
 
 
+class Unrendered(HttpResponse):
+    @property
+    def content(self):
+        raise RuntimeError("it has to be rendered first")
+
+    @content.setter
+    def content(self, value):
+        """Of its constructor."""
+
+
 async def pieces(count, fails):
     if CONTROL.go_on is not None:
         CONTROL.running.set()
@@ -46,6 +56,8 @@ def view(request, kind):
         raise RuntimeError("no")
     if kind == "nothing":
         raise idem.DidNothing()
+    if kind == "unrendered":
+        return Unrendered()
     if kind == "stream":
         return StreamingHttpResponse(iter([b"a", b"b"]), status=201)
     return HttpResponse(f"attempt {request.idempotency.attempt}", status=201)
@@ -179,6 +191,14 @@ class OnDjango(WithServer):
                 with self.subTest(kind + end):
                     replies = self.twice(f"{kind}/{end}")
                     self.assertEqual(([reply[0] for reply in replies], ATTEMPTS), ([status] * 2, attempts))
+
+    def test_a_response_that_cannot_be_read_ends_its_claim(self):
+        """As one that middleware inside has made and nobody has rendered."""
+        for kind in ("sync", "async"):
+            self.setUp()
+            with self.subTest(kind):
+                replies = self.twice(f"{kind}/unrendered")
+                self.assertEqual(([reply[0] for reply in replies], ATTEMPTS), ([500, 500], [1, 2]))
 
     def test_settings_of_an_asynchronous_view_are_found(self):
         self.assertEqual(self.send("required", key=False)[0], 400)

@@ -1,5 +1,6 @@
 """What a setting's function may be and return; what becomes of a claim whose answer was lost, or whose renewal came late."""
 import contextlib
+import os
 import threading
 import unittest
 from unittest import mock
@@ -9,9 +10,9 @@ import idem
 from idem import protocol, renewer
 from idem.claims import Claim
 from idem.guard import Engine, Guard
-from idem.request import View
+from idem.request import View, _pieces
 from idem.response import NotKept, OtherVersion, pack_meta, unpack
-from idem.settings import Settings, SettingsError
+from idem.settings import Route, Settings, SettingsError
 from shared_server import WithServer
 
 
@@ -47,6 +48,16 @@ class TheSettings(unittest.TestCase):
                 idem.Jobs(**given)
         with self.assertRaises(ValueError):
             Claim.keep(mock.Mock(), 32 * 86_400_000)
+
+
+class TheFingerprint(unittest.TestCase):
+    def test_a_boundary_is_what_the_package_for_node_finds_and_never_an_error(self):
+        body = b'--a"\r\n1\r\n--a"--\r\n'
+        for content_type, pieces in (('multipart/form-data; boundary="a\\""', 3), ('Multipart/Form-Data;charset=x;boundary=a"', 3),
+                                     ("multipart/form-data", 1), ("application/json; boundary=a", 1),
+                                     ("multipart/form-data; boundary*0=a; boundary*=utf-8''a", 1)):
+            with self.subTest(content_type):
+                self.assertEqual(len(list(_pieces(body, content_type, None))), pieces)
 
 
 class TheGuard(WithServer):
@@ -123,6 +134,41 @@ class TheGuard(WithServer):
             guard.answered(claim, status, [], b"")
             with self.subTest(status):
                 self.assertEqual(self.state(claim.key), state)
+
+    def test_the_end_of_a_child_that_the_handler_forks_is_not_the_end_of_the_claim(self):
+        for end in (lambda guard, claim: guard.raised(claim, SystemExit()), lambda guard, claim: guard.answered(claim, 500, [], b"")):
+            self.setUp()
+            guard = self.guard()
+            claim = self.begun(guard)
+            child = os.fork()
+            if child == 0:
+                try:
+                    end(guard, claim)
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
+            self.assertEqual(self.state(claim.key), "HELD")
+            guard.answered(claim, 201, [], b"done")
+            self.assertEqual(self.state(claim.key), "DONE")
+
+    def test_no_thread_misses_a_route_while_another_makes_its_guard(self):
+        """The first requests of a process may come at once."""
+        guard = self.guard()
+        route, making, go_on = Route({"header": "X-Key"}), threading.Event(), threading.Event()
+        self.addCleanup(Route.declared.remove, route)
+        for_route = guard.for_route
+
+        def slow(route):
+            making.set()
+            go_on.wait(60)
+            return for_route(route)
+        with mock.patch.object(guard, "for_route", slow):
+            first = threading.Thread(target=guard.any_route)
+            first.start()
+            making.wait(60)
+            threading.Timer(0.2, go_on.set).start()  # a second one that waits for the first is as good
+            self.assertTrue(guard.may_concern("POST", lambda name: name == "X-Key"))
+            first.join()
 
     def test_a_claim_whose_answer_was_lost_is_given_back(self):
         guard = self.guard(hold=True)

@@ -1,5 +1,6 @@
 """Jobs: the decorator and the context manager; the commands, synchronous and asynchronous."""
 import asyncio
+import os
 import threading
 import unittest.mock
 
@@ -177,6 +178,30 @@ class TheDecorator(WithServer):
         with self.jobs.claim("test", self.key) as work:
             self.assertEqual(work.claim.stage, "half")
 
+    def test_stages_are_left_by_a_thread_beside_the_loop(self):
+        """It has nothing to await with."""
+        async def work():
+            async with self.jobs.claim("test", self.key) as work:
+                await asyncio.to_thread(work.claim.set_stage, "half")
+                raise RuntimeError("no")
+        self.assertRaises(RuntimeError, asyncio.run, work())
+        with self.jobs.claim("test", self.key) as work:
+            self.assertEqual(work.claim.stage, "half")
+
+    def test_a_child_that_the_work_forks_does_not_release_it(self):
+        with self.jobs.claim("test", self.key) as work:
+            child = os.fork()
+            if child == 0:
+                try:
+                    raise SystemExit
+                except SystemExit as error:
+                    work.__exit__(SystemExit, error, None)
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
+            self.assertEqual(self.state(f"job:test:{self.key}"), "HELD")
+        self.assertEqual(self.state(f"job:test:{self.key}"), "DONE")
+
     def test_what_is_no_result_of_a_job_is_refused(self):
         token = self.jobs.client.claim(f"job:test:{self.key}").token
         self.jobs.client.store(f"job:test:{self.key}", token, "x")
@@ -295,6 +320,19 @@ class TheCommands(WithServer):
             finally:
                 await client.close()
         self.assertEqual(asyncio.run(main()), b"of the second")
+
+    def test_a_call_that_is_interrupted_leaves_no_answer_to_the_next(self):
+        """By the exception of a signal or of a time limit, just before it awaits the answer."""
+        class Interrupted(BaseException):
+            pass
+        self.ask("CLAIM", self.key)
+        client = idem.Idem(self.url)
+        self.addCleanup(client.close)
+        client.fetch(self.key)  # so that it is connected
+        with unittest.mock.patch("redis.connection.Connection.read_response", side_effect=Interrupted), \
+                self.assertRaises(Interrupted):
+            client.send(["IDEM.WAIT", self.key, 500])  # its answer comes later
+        self.assertEqual(client.send(["ECHO", "of the second"]), b"of the second")
 
     def test_many_calls_at_once_have_connections_of_their_own(self):
         async def main():

@@ -44,6 +44,21 @@ class Around(WithServer):
                     self.call(app)
                 self.assertEqual(self.state(record(self.key)), "LAPSED")
 
+    def test_a_response_that_cannot_be_begun_ends_its_claim(self):
+        """Else it would be renewed for renew_for_ms, and be in progress as long."""
+        def refuses(status, headers, exc_info=None):
+            raise AssertionError("no such header")
+        for status, size in (("OK", 1), ("OK", 2), ("200 OK", 2)):
+            self.setUp()
+
+            def app(given, start_response):
+                start_response(status, [])
+                return [b"x" * size]
+            with self.subTest(status, size=size):
+                with self.assertRaises((AssertionError, ValueError)):
+                    Idempotency(app, url=self.url, body_limit=1)(environ(self.key), refuses)
+                self.assertEqual(self.state(record(self.key)), "LAPSED")
+
     def test_what_close_raises_comes_before_anything_is_stored(self):
         class Body:
             def __iter__(self):
