@@ -96,10 +96,11 @@ void prometheus_put_rows(struct metrics_text *text, const struct metric *rows,
 #define LABEL_BYTES (PROMETHEUS_NAME_BYTES + ESCAPED_BYTES * PROMETHEUS_LABEL_MAX)
 
 /* A character of a label's value: one byte that is not UTF-8, with which the whole page would be
- * refused, is shown as \xHH. Returns how many bytes were written. */
+ * refused, is shown as \xHH. So is a backslash, or two users might have one label. Returns how many
+ * bytes were written. */
 static size_t put_character(char *to, const char *from, size_t len) {
-  static const char escaped[] = "\"\\\n", as[] = "\"\\n";
-  if (len == 0) return (size_t)sprintf(to, "\\\\x%02x", (unsigned char)from[0]);
+  static const char escaped[] = "\"\n", as[] = "\"n";
+  if (len == 0 || from[0] == '\\') return (size_t)sprintf(to, "\\\\x%02x", (unsigned char)from[0]);
   const char *known = strchr(escaped, from[0]);
   if (known != NULL) return (size_t)sprintf(to, "\\%c", as[known - escaped]);
   memcpy(to, from, len);

@@ -230,7 +230,7 @@ static void labels_are_escaped(void **state) {
                                     METRIC_TABLE("user", NULL)};
   struct metrics_text text = {0};
   prometheus_put_sample(&text, &row, "a\"b\\c\nd", 1);
-  assert_memory_equal(text.bytes, "idem_a{user=\"a\\\"b\\\\c\\nd\"} 1\n", text.len);
+  assert_memory_equal(text.bytes, "idem_a{user=\"a\\\"b\\\\x5cc\\nd\"} 1\n", text.len);
   metrics_text_deinit(&text);
 }
 
@@ -244,6 +244,7 @@ static void labels_are_utf8(void **state) {
   } cases[] = {
       {"J\xc3\xbcrg \xf0\x9f\x98\x80", "J\xc3\xbcrg \xf0\x9f\x98\x80"},
       {"J\xfcrg", "J\\\\xfcrg"},
+      {"J\\xfcrg", "J\\\\x5cxfcrg"}, /* not the same */
       {"\xc3", "\\\\xc3"},
       {"\xed\xa0\x80", "\\\\xed\\\\xa0\\\\x80"},
       {"\xc0\xaf", "\\\\xc0\\\\xaf"},
