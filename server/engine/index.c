@@ -183,15 +183,6 @@ static size_t buckets_behind(size_t words) {
 
 /* ---- growing and shrinking ---- */
 
-/* Fetches what the next split will need, and the bucket of the one after it: else each of them
- * would wait for the chain that it takes apart. */
-static inline void fetch_split(const struct index *index) {
-  size_t next = index->size & (index->level - 1);
-  const struct index_bucket *bucket = index_bucket_at(index, next);
-  __builtin_prefetch(index_address(bucket->words[LAST]));
-  __builtin_prefetch(bucket + 1); /* behind a segment: of another, or none, which does nothing */
-}
-
 /* Adds one bucket and moves to it the words that belong there, all from the bucket that is
  * split. */
 static __attribute__((noinline)) void grow(struct index *index) {
@@ -213,7 +204,6 @@ static __attribute__((noinline)) void grow(struct index *index) {
   for (struct item item; drain_next(&drain, &pool, &item);)
     append(&tails[hash_of(item) >> bit & 1], &pool, item);
   pool_empty(index, &pool);
-  fetch_split(index);
 }
 
 /* Removes the last bucket: its words go back to the bucket that it was split from. */
