@@ -486,118 +486,111 @@ static void check_fetch(struct pair *pair, enum idem_status wanted, const char *
   idem_answer_clear(&answer);
 }
 
-/* Its name reaches the table after its address. */
-static void a_call_waits_for_the_name_of_a_new_node(void **state) {
-  (void)state;
+/* Between TLS and a town, with either half. */
+static void behind_walls(void (*check)(enum half half, struct town *town, struct walls *walls)) {
   for (enum half half = 0; half < HALVES; half++) {
     struct town town;
     struct walls walls;
-    struct pair pair;
     town_open(&town, NULL);
     walls_build(&walls, &town);
-    town.nameless = 2;
-    const struct idem_options options = {.ca_file = walls.files.ca};
-    open_to_second(&pair, half, &town, &options);
-    fetch_nothing(&pair, "x");
-    CHECK(town.tables > 2, "%s: %d tables", pair_name(half), town.tables);
-    pair_close(&pair);
+    check(half, &town, &walls);
     walls_tear_down(&walls);
     town_close(&town);
   }
+}
+
+/* Its name reaches the table after its address. */
+static void wait_for_a_name(enum half half, struct town *town, struct walls *walls) {
+  struct pair pair;
+  town->nameless = 2;
+  const struct idem_options options = {.ca_file = walls->files.ca};
+  open_to_second(&pair, half, town, &options);
+  fetch_nothing(&pair, "x");
+  CHECK(town->tables > 2, "%s: %d tables", pair_name(half), town->tables);
+  pair_close(&pair);
+}
+
+static void a_call_waits_for_the_name_of_a_new_node(void **state) {
+  (void)state;
+  behind_walls(wait_for_a_name);
 }
 
 /* The same call may be made again, and the message says what it lacked. */
+static void lack_a_name(enum half half, struct town *town, struct walls *walls) {
+  struct pair pair;
+  town->nameless = ALL_TABLES;
+  const struct idem_options options = {.ca_file = walls->files.ca, .deadline_ms = NAMING_MS};
+  open_to_second(&pair, half, town, &options);
+  check_fetch(&pair, IDEM_UNAVAILABLE, "its certificate has another address");
+  town->nameless = 0;
+  fetch_nothing(&pair, "x");
+  pair_close(&pair);
+}
+
 static void a_name_that_does_not_come_in_time_is_unavailable(void **state) {
   (void)state;
-  for (enum half half = 0; half < HALVES; half++) {
-    struct town town;
-    struct walls walls;
-    struct pair pair;
-    town_open(&town, NULL);
-    walls_build(&walls, &town);
-    town.nameless = ALL_TABLES;
-    const struct idem_options options = {.ca_file = walls.files.ca, .deadline_ms = NAMING_MS};
-    open_to_second(&pair, half, &town, &options);
-    check_fetch(&pair, IDEM_UNAVAILABLE, "its certificate has another address");
-    town.nameless = 0;
-    fetch_nothing(&pair, "x");
-    pair_close(&pair);
-    walls_tear_down(&walls);
-    town_close(&town);
-  }
+  behind_walls(lack_a_name);
 }
 
 /* A node that was renamed, and the table that has its former name. */
+static void lack_the_name_of_the_table(enum half half, struct town *town, struct walls *walls) {
+  struct pair pair;
+  const struct terminator_options other = {.cert = walls->files.named};
+  const struct terminator_options renewed = {.cert = walls->files.local};
+  terminator_set(walls->terminators[1], &other);
+  const struct idem_options options = {.ca_file = walls->files.ca, .deadline_ms = NAMING_MS};
+  open_to_second(&pair, half, town, &options);
+  check_fetch(&pair, IDEM_UNAVAILABLE, "its certificate has another name");
+  terminator_set(walls->terminators[1], &renewed);
+  fetch_nothing(&pair, "x");
+  pair_close(&pair);
+}
+
 static void a_name_of_the_table_that_is_not_borne_is_unavailable(void **state) {
   (void)state;
-  for (enum half half = 0; half < HALVES; half++) {
-    struct town town;
-    struct walls walls;
-    struct pair pair;
-    town_open(&town, NULL);
-    walls_build(&walls, &town);
-    const struct terminator_options other = {.cert = walls.files.named};
-    const struct terminator_options renewed = {.cert = walls.files.local};
-    terminator_set(walls.terminators[1], &other);
-    const struct idem_options options = {.ca_file = walls.files.ca, .deadline_ms = NAMING_MS};
-    open_to_second(&pair, half, &town, &options);
-    check_fetch(&pair, IDEM_UNAVAILABLE, "its certificate has another name");
-    terminator_set(walls.terminators[1], &renewed);
-    fetch_nothing(&pair, "x");
-    pair_close(&pair);
-    walls_tear_down(&walls);
-    town_close(&town);
-  }
+  behind_walls(lack_the_name_of_the_table);
 }
 
 /* What the user has named gets no other name, whatever table lists it. */
+static void lack_the_name_of_the_user(enum half half, struct town *town, struct walls *walls) {
+  struct pair pair;
+  char url[128];
+  town->nameless = ALL_TABLES;
+  town->owner = 1;
+  const struct idem_options plain = {.ca_file = walls->files.ca, .deadline_ms = NAMING_MS};
+  snprintf(url, sizeof url, "rediss://localhost:%d,127.0.0.1:%d", town_port(town, 0),
+           town_port(town, 1));
+  pair_open_url(&pair, half, url, &plain);
+  check_fetch(&pair, IDEM_REFUSED, "its certificate has another address");
+  pair_close(&pair);
+  const struct terminator_options other = {.cert = walls->files.named};
+  terminator_set(walls->terminators[1], &other);
+  const struct idem_options named = {
+      .ca_file = walls->files.ca, .server_name = "localhost", .deadline_ms = NAMING_MS};
+  open_to_second(&pair, half, town, &named);
+  check_fetch(&pair, IDEM_REFUSED, "its certificate has another name");
+  pair_close(&pair);
+}
+
 static void a_name_of_the_user_that_is_not_borne_is_refused(void **state) {
   (void)state;
-  for (enum half half = 0; half < HALVES; half++) {
-    struct town town;
-    struct walls walls;
-    struct pair pair;
-    char url[128];
-    town_open(&town, NULL);
-    walls_build(&walls, &town);
-    town.nameless = ALL_TABLES;
-    town.owner = 1;
-    const struct idem_options plain = {.ca_file = walls.files.ca, .deadline_ms = NAMING_MS};
-    snprintf(url, sizeof url, "rediss://localhost:%d,127.0.0.1:%d", town_port(&town, 0),
-             town_port(&town, 1));
-    pair_open_url(&pair, half, url, &plain);
-    check_fetch(&pair, IDEM_REFUSED, "its certificate has another address");
-    pair_close(&pair);
-    const struct terminator_options other = {.cert = walls.files.named};
-    terminator_set(walls.terminators[1], &other);
-    const struct idem_options named = {
-        .ca_file = walls.files.ca, .server_name = "localhost", .deadline_ms = NAMING_MS};
-    open_to_second(&pair, half, &town, &named);
-    check_fetch(&pair, IDEM_REFUSED, "its certificate has another name");
-    pair_close(&pair);
-    walls_tear_down(&walls);
-    town_close(&town);
-  }
+  behind_walls(lack_the_name_of_the_user);
 }
 
 /* That is no matter of names. */
+static void show_an_expired_one(enum half half, struct town *town, struct walls *walls) {
+  struct pair pair;
+  const struct terminator_options expired = {.cert = walls->files.expired};
+  terminator_set(walls->terminators[1], &expired);
+  const struct idem_options options = {.ca_file = walls->files.ca};
+  open_to_second(&pair, half, town, &options);
+  check_fetch(&pair, IDEM_REFUSED, "its certificate has expired");
+  pair_close(&pair);
+}
+
 static void a_certificate_that_has_expired_is_refused(void **state) {
   (void)state;
-  for (enum half half = 0; half < HALVES; half++) {
-    struct town town;
-    struct walls walls;
-    struct pair pair;
-    town_open(&town, NULL);
-    walls_build(&walls, &town);
-    const struct terminator_options expired = {.cert = walls.files.expired};
-    terminator_set(walls.terminators[1], &expired);
-    const struct idem_options options = {.ca_file = walls.files.ca};
-    open_to_second(&pair, half, &town, &options);
-    check_fetch(&pair, IDEM_REFUSED, "its certificate has expired");
-    pair_close(&pair);
-    walls_tear_down(&walls);
-    town_close(&town);
-  }
+  behind_walls(show_an_expired_one);
 }
 
 #define CLAIMS 16
